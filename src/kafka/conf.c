@@ -1,0 +1,329 @@
+/*
+** conf.c - see conf.h
+*/
+#include "kafka/conf.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+#define VERSION(major, minor, patch) \
+  (((major) << 24) | ((minor) << 16) | ((patch) << 8))
+#define FIRST VERSION(0, 0, 0)
+#define NEWEST 0x7fffffff
+
+typedef enum kinds { CONSUMER = 1, PRODUCER = 2, BOTH = 3 } kinds;
+
+/* Set for librdkafka versions in [since, below) unless the user did. */
+typedef struct preset {
+  kinds kind;
+  int since;
+  int below;
+  const char *name;
+  const char *value;
+} preset;
+
+static const preset presets[] = {
+  { CONSUMER, FIRST, NEWEST, "enable.auto.commit", "false" },
+  { CONSUMER, FIRST, NEWEST, "enable.auto.offset.store", "false" },
+  { CONSUMER, FIRST, NEWEST, "enable.partition.eof", "true" },
+  { CONSUMER, FIRST, NEWEST, "auto.offset.reset", "earliest" },
+  { CONSUMER, FIRST, NEWEST, "partition.assignment.strategy",
+    "range,roundrobin" },
+  { CONSUMER, FIRST, VERSION(2, 2, 0), "queued.min.messages", "10000000" },
+  { CONSUMER, FIRST, VERSION(2, 2, 0), "queued.max.messages.kbytes",
+    "65536" },
+  { CONSUMER, VERSION(2, 2, 0), NEWEST, "queued.max.messages.kbytes",
+    "8192" },
+  { CONSUMER, VERSION(2, 2, 0), NEWEST, "fetch.queue.backoff.ms", "20" },
+  { PRODUCER, FIRST, NEWEST, "enable.idempotence", "true" },
+  { PRODUCER, FIRST, NEWEST, "partitioner", "murmur2_random" },
+  { PRODUCER, FIRST, NEWEST, "linger.ms", "5" },
+  { BOTH, FIRST, NEWEST, "socket.nagle.disable", "true" },
+  { BOTH, VERSION(2, 5, 0), NEWEST, "enable.metrics.push", "false" },
+  { BOTH, FIRST, NEWEST, "reconnect.backoff.max.ms", "1000" }
+};
+
+#define PRESETS (sizeof(presets) / sizeof(presets[0]))
+
+/* librdkafka knows these by a second name. */
+static const char *const aliases[][2] = {
+  { "queue.buffering.max.ms", "linger.ms" },
+  { "auto.commit.enable", "enable.auto.commit" }
+};
+
+#define ALIASES (sizeof(aliases) / sizeof(aliases[0]))
+
+typedef struct owned {
+  kinds kind;
+  const char *name;
+  const char *reason;
+} owned;
+
+static const char commits[] =
+  "strand commits by itself, and only what is done";
+static const char callback[] =
+  "it is a callback, and strand serves librdkafka's events itself";
+
+static const owned refused[] = {
+  { CONSUMER, "enable.auto.commit", commits },
+  { CONSUMER, "auto.commit.enable", commits },
+  { CONSUMER, "enable.auto.offset.store", commits },
+  { CONSUMER, "enable.partition.eof",
+    "strand needs the ends of partitions to know its lag" },
+  { BOTH, "consume.callback.max.messages",
+    "strand reads the partitions' queues itself" },
+  { PRODUCER, "delivery.report.only.error",
+    "every record gets one delivery report" },
+  { PRODUCER, "partitioner",
+    "use the option 'partitioner' of the producer" },
+  { PRODUCER, "transactional.id",
+    "this version of strand has no transactions" },
+  { BOTH, "log.queue", "use the option 'log'" },
+  { BOTH, "enabled_events", "strand serves librdkafka's events itself" },
+  { BOTH, "opaque", "strand keeps its own state there" },
+  { BOTH, "interceptors", callback },
+  { BOTH, "default_topic_conf",
+    "set the topic's properties beside the others" },
+  { BOTH, "msg_order_cmp", callback },
+  { BOTH, "plugin.library.paths",
+    "it loads code into the process, beside what the program requires" }
+};
+
+#define REFUSED (sizeof(refused) / sizeof(refused[0]))
+
+int strand_conf_version_at_least (int major, int minor, int patch) {
+  return rd_kafka_version() >= VERSION(major, minor, patch);
+}
+
+static int contains_nocase (const char *text, const char *part) {
+  size_t length = strlen(part);
+  for (; *text != '\0'; text++)
+    if (strncasecmp(text, part, length) == 0) return 1;
+  return 0;
+}
+
+int strand_conf_is_secret (const char *name) {
+  static const char *const parts[] = {
+    "password", "secret", "pem", "jaas", "token", "ssl.key", "ssl_key",
+    "oauthbearer.config", "username"
+  };
+  size_t i;
+  for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+    if (contains_nocase(name, parts[i])) return 1;
+  return 0;
+}
+
+const char *strand_code_of (rd_kafka_resp_err_t err, char *buf, size_t size) {
+  const char *name = rd_kafka_err2name(err);
+  size_t at = 0;
+  if (*name == '_') name++;
+  for (; *name != '\0' && at + 1 < size; name++) {
+    unsigned char c = (unsigned char)*name;
+    if (isalnum(c) || c == '_') buf[at++] = (char)c; /* "ERR_-42?" */
+  }
+  buf[at] = '\0';
+  return buf;
+}
+
+void strand_fail_kafka (strand_failure *failure, rd_kafka_resp_err_t err,
+                        const char *what) {
+  char code[sizeof(failure->code)];
+  strand_fail(failure, strand_code_of(err, code, sizeof(code)), "%s: %s",
+              what, rd_kafka_err2str(err));
+}
+
+static const char *property (const strand_property *props, size_t count,
+                             const char *name) {
+  size_t i;
+  for (i = 0; i < count; i++)
+    if (strcmp(props[i].name, name) == 0) return props[i].value;
+  return NULL;
+}
+
+static int has_property (const strand_property *props, size_t count,
+                         const char *name) {
+  size_t i;
+  if (property(props, count, name) != NULL) return 1;
+  for (i = 0; i < ALIASES; i++)
+    if (strcmp(aliases[i][1], name) == 0 &&
+        property(props, count, aliases[i][0]) != NULL) return 1;
+  return 0;
+}
+
+static int is_new_protocol (const strand_property *props, size_t count) {
+  const char *protocol = property(props, count, "group.protocol");
+  return protocol != NULL && strcasecmp(protocol, "consumer") == 0;
+}
+
+static kinds kind_of (rd_kafka_type_t kind) {
+  return kind == RD_KAFKA_PRODUCER ? PRODUCER : CONSUMER;
+}
+
+static int is_callback (const char *name) {
+  size_t length = strlen(name);
+  return length > 3 && strcmp(name + length - 3, "_cb") == 0;
+}
+
+/* Versions of librdkafka in which a setting does harm. */
+static const char *version_reason (kinds kind, const strand_property *p) {
+  if (kind == CONSUMER &&
+      strcmp(p->name, "partition.assignment.strategy") == 0 &&
+      contains_nocase(p->value, "cooperative-sticky") &&
+      !strand_conf_version_at_least(2, 3, 0))
+    return "cooperative-sticky needs librdkafka 2.3.0 or newer: older ones "
+           "abort the process when a consumer is closed during its first "
+           "rebalance";
+  if (kind == CONSUMER && strcmp(p->name, "group.protocol") == 0 &&
+      strcasecmp(p->value, "classic") != 0 &&
+      !strand_conf_version_at_least(2, 12, 0))
+    return "group protocols other than classic need librdkafka 2.12.0 or "
+           "newer";
+  return NULL;
+}
+
+static const char *refusal (kinds kind, const strand_property *p) {
+  size_t i;
+  for (i = 0; i < REFUSED; i++)
+    if ((refused[i].kind & kind) && strcmp(refused[i].name, p->name) == 0)
+      return refused[i].reason;
+  if (is_callback(p->name)) return callback;
+  return version_reason(kind, p);
+}
+
+/* librdkafka quotes values in some of its complaints, whole or in part (one
+** flag of a list). A password may sit in the wrong field: stars for it. */
+static void mask_value (char *text, const char *name, const char *value) {
+  size_t length = strlen(value);
+  char *start = text;
+  char *end;
+  if (length >= 4 && strcmp(value, name) != 0)
+    for (; (start = strstr(start, value)) != NULL; start += length)
+      memset(start, '*', length);
+  for (start = text; (start = strchr(start, '"')) != NULL; start = end + 1) {
+    end = strchr(++start, '"');
+    if (end == NULL) break;
+    *end = '\0';
+    if (strcmp(start, name) != 0 && strstr(value, start) != NULL)
+      memset(start, '*', strlen(start));
+    *end = '"';
+  }
+}
+
+/* A longer one may be cut by librdkafka, and then mask_value misses it. */
+#define VALUE_MAX 200
+
+static void fail_property (strand_failure *failure, const strand_property *p,
+                           char *errstr) {
+  char name[64];
+  char text[257];
+  strand_log_escape(name, sizeof(name), p->name, strlen(p->name));
+  if (strand_conf_is_secret(p->name) || strlen(p->value) > VALUE_MAX) {
+    strand_fail(failure, "INVALID_OPTION", "option 'kafka': property '%s': "
+                "librdkafka refuses its value (not shown)", name);
+    return;
+  }
+  mask_value(errstr, p->name, p->value);
+  strand_log_escape(text, sizeof(text), errstr, strcspn(errstr, "\n"));
+  strand_fail(failure, "INVALID_OPTION", "option 'kafka': property '%s': %s",
+              name, text);
+}
+
+static int set_property (rd_kafka_conf_t *conf, const strand_property *p,
+                         strand_failure *failure) {
+  char errstr[512];
+  errstr[0] = '\0';
+  if (rd_kafka_conf_set(conf, p->name, p->value, errstr, sizeof(errstr)) ==
+      RD_KAFKA_CONF_OK) return 1;
+  fail_property(failure, p, errstr);
+  return 0;
+}
+
+static int check_property (kinds kind, const strand_property *p,
+                           strand_failure *failure) {
+  const char *reason = refusal(kind, p);
+  if (reason == NULL) return 1;
+  strand_fail(failure, "INVALID_OPTION",
+              "option 'kafka': property '%s' cannot be set: %s", p->name,
+              reason);
+  return 0;
+}
+
+size_t strand_conf_dump (rd_kafka_type_t kind, const strand_property *props,
+                         size_t count,
+                         strand_property out[STRAND_CONF_DEFAULTS_MAX]) {
+  int version = rd_kafka_version();
+  size_t n = 0;
+  size_t i;
+  for (i = 0; i < PRESETS && n < STRAND_CONF_DEFAULTS_MAX; i++) {
+    const preset *p = &presets[i];
+    if (!(p->kind & kind_of(kind))) continue;
+    if (version < p->since || version >= p->below) continue;
+    if (has_property(props, count, p->name)) continue;
+    if (strcmp(p->name, "partition.assignment.strategy") == 0 &&
+        is_new_protocol(props, count)) continue; /* the broker assigns */
+    out[n].name = p->name;
+    out[n++].value = p->value;
+  }
+  return n;
+}
+
+static int set_all (rd_kafka_conf_t *conf, rd_kafka_type_t kind,
+                    const strand_property *props, size_t count,
+                    strand_failure *failure) {
+  strand_property defaults[STRAND_CONF_DEFAULTS_MAX];
+  size_t n = strand_conf_dump(kind, props, count, defaults);
+  size_t i;
+  for (i = 0; i < count; i++)
+    if (!check_property(kind_of(kind), &props[i], failure)) return 0;
+  for (i = 0; i < n; i++)
+    if (!set_property(conf, &defaults[i], failure)) return 0;
+  for (i = 0; i < count; i++)
+    if (!set_property(conf, &props[i], failure)) return 0;
+  return 1;
+}
+
+rd_kafka_conf_t *strand_conf_new (rd_kafka_type_t kind,
+                                  const strand_property *props, size_t count,
+                                  strand_failure *failure) {
+  rd_kafka_conf_t *conf = rd_kafka_conf_new();
+  if (!set_all(conf, kind, props, count, failure)) {
+    rd_kafka_conf_destroy(conf);
+    return NULL;
+  }
+  rd_kafka_conf_set_log_cb(conf, strand_log_callback);
+  return conf;
+}
+
+void strand_conf_warn (rd_kafka_type_t kind, const strand_property *props,
+                       size_t count, strand_log *log) {
+  const char *strategy =
+    property(props, count, "partition.assignment.strategy");
+  const char *verify =
+    property(props, count, "enable.ssl.certificate.verification");
+  const char *protocol = property(props, count, "security.protocol");
+  if (kind == RD_KAFKA_CONSUMER && strategy != NULL &&
+      contains_nocase(strategy, "cooperative-sticky") &&
+      !strand_conf_version_at_least(2, 10, 0))
+    strand_log_push(log, STRAND_LOG_WARNING, "CONF",
+                    "cooperative-sticky loses assignments when offsets are "
+                    "committed during a rebalance before librdkafka 2.10.0");
+  if (verify != NULL && strcasecmp(verify, "false") == 0)
+    strand_log_push(log, STRAND_LOG_WARNING, "CONF",
+                    "the brokers' certificates are not verified");
+  if (protocol != NULL && strcasecmp(protocol, "sasl_plaintext") == 0)
+    strand_log_push(log, STRAND_LOG_WARNING, "CONF",
+                    "sasl_plaintext: the connection is not encrypted");
+}
+
+rd_kafka_t *strand_conf_open (rd_kafka_type_t kind, rd_kafka_conf_t *conf,
+                              strand_failure *failure) {
+  char errstr[512];
+  char text[300];
+  rd_kafka_t *client = rd_kafka_new(kind, conf, errstr, sizeof(errstr));
+  if (client != NULL) return client;
+  rd_kafka_conf_destroy(conf); /* rd_kafka_new takes it on success only */
+  strand_log_escape(text, sizeof(text), errstr, strcspn(errstr, "\n"));
+  strand_fail(failure, "INVALID_OPTION", "option 'kafka': %s", text);
+  return NULL;
+}

@@ -1,0 +1,181 @@
+/*
+** log.c - see log.h
+*/
+#include "kafka/log.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct strand_log {
+  pthread_mutex_t lock;
+  int references;
+  int direct;
+  int first;   /* index of the oldest line */
+  int count;
+  int64_t dropped;
+  void (*notify) (void *);
+  void *argument;
+  strand_log_line *lines[STRAND_LOG_LINES_MAX];
+};
+
+strand_log *strand_log_new (int direct) {
+  strand_log *log = calloc(1, sizeof(*log));
+  if (log == NULL) return NULL;
+  if (pthread_mutex_init(&log->lock, NULL) != 0) {
+    free(log);
+    return NULL;
+  }
+  log->references = 1;
+  log->direct = direct;
+  return log;
+}
+
+strand_log *strand_log_keep (strand_log *log) {
+  pthread_mutex_lock(&log->lock);
+  log->references++;
+  pthread_mutex_unlock(&log->lock);
+  return log;
+}
+
+void strand_log_release (strand_log *log) {
+  int left;
+  if (log == NULL) return;
+  pthread_mutex_lock(&log->lock);
+  left = --log->references;
+  pthread_mutex_unlock(&log->lock);
+  if (left > 0) return;
+  while (log->count > 0) {
+    free(log->lines[log->first]);
+    log->first = (log->first + 1) % STRAND_LOG_LINES_MAX;
+    log->count--;
+  }
+  pthread_mutex_destroy(&log->lock);
+  free(log);
+}
+
+void strand_log_set_notify (strand_log *log, void (*notify) (void *),
+                            void *argument) {
+  pthread_mutex_lock(&log->lock);
+  log->notify = notify;
+  log->argument = argument;
+  pthread_mutex_unlock(&log->lock);
+}
+
+void strand_log_escape (char *to, size_t size, const char *text,
+                        size_t length) {
+  static const char digits[] = "0123456789abcdef";
+  size_t at = 0;
+  size_t i;
+  for (i = 0; i < length; i++) {
+    unsigned char c = (unsigned char)text[i];
+    if (c >= 0x20 && c < 0x7f) {
+      if (at + 1 >= size) break;
+      to[at++] = (char)c;
+    } else {
+      if (at + 4 >= size) break;
+      to[at++] = '\\';
+      to[at++] = 'x';
+      to[at++] = digits[c >> 4];
+      to[at++] = digits[c & 15];
+    }
+  }
+  to[at] = '\0';
+}
+
+static void line_fill (strand_log_line *line, int level,
+                       const char *facility, const char *text) {
+  size_t length = strlen(text);
+  while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == '\r'))
+    length--;
+  line->level = level;
+  strand_log_escape(line->facility, sizeof(line->facility), facility,
+                    strlen(facility));
+  strand_log_escape(line->text, sizeof(line->text), text, length);
+}
+
+/* One write, so that lines of several threads do not mix. */
+static void line_print (const strand_log_line *line) {
+  char text[STRAND_LOG_TEXT_MAX + 64];
+  int length = snprintf(text, sizeof(text), "strand: %s: %s: %s\n",
+                        line->level < STRAND_LOG_WARNING ? "error" : "warning",
+                        line->facility, line->text);
+  ssize_t written = write(STDERR_FILENO, text, (size_t)length);
+  (void)written; /* there is nowhere left to complain */
+}
+
+static strand_log_line *put_locked (strand_log *log, strand_log_line *line) {
+  strand_log_line *oldest = NULL;
+  if (log->count == STRAND_LOG_LINES_MAX) {
+    oldest = log->lines[log->first];
+    log->first = (log->first + 1) % STRAND_LOG_LINES_MAX;
+    log->count--;
+    log->dropped++;
+  }
+  log->lines[(log->first + log->count) % STRAND_LOG_LINES_MAX] = line;
+  log->count++;
+  if (log->notify != NULL) log->notify(log->argument);
+  return oldest;
+}
+
+void strand_log_push (strand_log *log, int level, const char *facility,
+                      const char *text) {
+  strand_log_line line;
+  strand_log_line *kept;
+  line_fill(&line, level, facility, text);
+  if (log == NULL || log->direct) {
+    if (level <= STRAND_LOG_WARNING) line_print(&line);
+    return;
+  }
+  kept = malloc(sizeof(*kept));
+  if (kept != NULL) *kept = line;
+  pthread_mutex_lock(&log->lock);
+  if (kept == NULL)
+    log->dropped++;
+  else
+    kept = put_locked(log, kept);
+  pthread_mutex_unlock(&log->lock);
+  free(kept);
+}
+
+void strand_log_printf (strand_log *log, int level, const char *facility,
+                        const char *format, ...) {
+  char text[STRAND_LOG_TEXT_MAX + 1];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof(text), format, args);
+  va_end(args);
+  strand_log_push(log, level, facility, text);
+}
+
+int strand_log_pop (strand_log *log, strand_log_line *line) {
+  strand_log_line *oldest = NULL;
+  pthread_mutex_lock(&log->lock);
+  if (log->count > 0) {
+    oldest = log->lines[log->first];
+    log->first = (log->first + 1) % STRAND_LOG_LINES_MAX;
+    log->count--;
+  }
+  pthread_mutex_unlock(&log->lock);
+  if (oldest == NULL) return 0;
+  *line = *oldest;
+  free(oldest);
+  return 1;
+}
+
+int64_t strand_log_dropped (strand_log *log) {
+  int64_t dropped;
+  pthread_mutex_lock(&log->lock);
+  dropped = log->dropped;
+  pthread_mutex_unlock(&log->lock);
+  return dropped;
+}
+
+void strand_log_callback (const rd_kafka_t *client, int level,
+                          const char *facility, const char *text) {
+  strand_opaque *opaque = client != NULL ? rd_kafka_opaque(client) : NULL;
+  strand_log_push(opaque != NULL ? opaque->log : NULL, level, facility, text);
+}
