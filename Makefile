@@ -1,0 +1,153 @@
+# make help says what there is. Build products go to build/$(LUA).
+
+LUA     := lua5.4
+PREFIX  := /usr/local
+KAFKA   := 3.9.1
+SEEDS   := 2000
+
+VERSION := $(patsubst lua%,%,$(LUA:luajit2=lua5.1))
+PC_LUA  := $(LUA:luajit2=luajit)
+RUN     := $(LUA:luajit2=luajit)
+
+PKG     := pkg-config
+WARN    := -Wall -Wextra -Wshadow -Wundef -Wmissing-prototypes -Wformat=2 \
+           -Werror=format-security
+CFLAGS  := -O2 -g
+HARDEN  := -fstack-protector-strong -D_FORTIFY_SOURCE=2
+BASE     = -std=gnu11 -pthread -Isrc $(WARN) -MMD -MP
+LIBS     = $(shell $(PKG) --libs rdkafka libzstd)
+
+CORE    := $(wildcard src/core/*.c)
+KAFKA_C := $(wildcard src/kafka/*.c)
+LUA_C   := $(wildcard src/lua/*.c)
+
+# DEBUG=1 keeps the asserts; the specs run on that one.
+B       := build/$(LUA)$(if $(DEBUG),-debug)
+OBJS    := $(patsubst src/%.c,$B/%.o,$(CORE) $(KAFKA_C) $(LUA_C))
+MODULE  := $B/strand/core.so
+NDEBUG   = $(if $(DEBUG),,-DNDEBUG)
+
+comma   := ,
+T       := build/test$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+SANFLAG := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
+T_CORE  := $(patsubst src/%.c,$T/%.o,$(CORE))
+T_KAFKA := $(patsubst src/%.c,$T/%.o,$(KAFKA_C))
+TESTS   := $(patsubst spec/c/%.c,$T/%,$(wildcard spec/c/*_test.c))
+SIM     := build/sim$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+SIM_O   := $(patsubst src/%.c,$(SIM)/%.o,$(CORE)) \
+           $(patsubst spec/sim/%.c,$(SIM)/spec/%.o,$(wildcard spec/sim/*.c))
+
+export LUA_PATH  := lua/?.lua;lua/?/init.lua;;
+export LUA_CPATH := $B/?.so;;
+
+.PHONY: all demo test test-c test-lua test-kafka sim lint bench-quick kafka \
+        rockspec install uninstall clean distclean deps help
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(MODULE)                 ## build the module for LUA
+	@:
+
+# ---- the module -------------------------------------------------------------
+
+$B/%.o: src/%.c Makefile
+	@mkdir -p $(@D)
+	@echo "  cc $@"
+	@$(CC) $(BASE) $(CFLAGS) $(HARDEN) $(NDEBUG) -fPIC -fvisibility=hidden \
+	  $(shell $(PKG) --cflags rdkafka libzstd $(PC_LUA)) -c -o $@ $<
+
+# Lua's own symbols come from the program that loads us. The module stays
+# mapped (nodelete): librdkafka's threads may outlive a lua_State.
+$(MODULE): $(OBJS)
+	@mkdir -p $(@D)
+	@echo "  ld $@"
+	@$(CC) -shared -pthread -o $@ $(OBJS) -Wl,--as-needed \
+	  -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete $(LDFLAGS) $(LIBS)
+
+# ---- tests ------------------------------------------------------------------
+
+# The engine is tested without Lua: a sanitizer then sees only our code.
+$T/%.o: src/%.c Makefile
+	@mkdir -p $(@D)
+	@$(CC) $(BASE) -O1 -g $(SANFLAG) -c -o $@ $<
+
+$T/%: spec/c/%.c $(T_CORE) Makefile
+	@mkdir -p $(@D)
+	@echo "  cc $@"
+	@$(CC) $(BASE) -O1 -g $(SANFLAG) -o $@ $< $(filter %.o,$^) \
+	  $(shell $(PKG) --libs cmocka) $(LIBS)
+
+$(filter $T/kafka_%,$(TESTS)): $(T_KAFKA)
+
+test:                          ## everything: this is what CI runs
+	@scripts/test
+
+test-c: $(TESTS)               ## C tests; SAN=address,undefined or SAN=thread
+	@status=0; for t in $^; do echo "$$t"; $$t || status=1; done; exit $$status
+
+test-lua:                      ## specs on the mock cluster, under LUA; SPECS=files
+	@scripts/busted $(LUA) $(or $(SPECS),--no-recursive spec)
+
+test-kafka:                    ## specs on a real broker (KAFKA=3.9.1), under LUA
+	@scripts/kafka run $(KAFKA) -- scripts/busted $(LUA) $(or $(SPECS),spec/kafka)
+
+$(SIM)/%.o: src/%.c Makefile
+	@mkdir -p $(@D)
+	@$(CC) $(BASE) -O2 -g $(SANFLAG) -c -o $@ $<
+
+$(SIM)/spec/%.o: spec/sim/%.c Makefile
+	@mkdir -p $(@D)
+	@$(CC) $(BASE) -O2 -g $(SANFLAG) -c -o $@ $<
+
+$(SIM)/sim: $(SIM_O)
+	@echo "  ld $@"
+	@$(CC) -pthread $(SANFLAG) -o $@ $^ -lzstd -lm
+
+sim: $(SIM)/sim                ## SEEDS=n schedules through the real engine
+	@$(SIM)/sim --seeds $(SEEDS)
+
+lint:                          ## luacheck, layers, header vocabulary, warnings
+	@scripts/lint
+
+bench-quick: all               ## strand beside a raw librdkafka loop, a minute
+	@scripts/deps bench
+	@bench/quick
+
+kafka:                         ## start a broker that stays (scripts/kafka stop)
+	@scripts/kafka start $(KAFKA)
+
+# ---- users ------------------------------------------------------------------
+
+demo:                          ## BROKER=host:port, or the embedded cluster
+	@scripts/deps demo
+	@$(MAKE) --no-print-directory -j2 LUA=lua5.4 all
+	@LUA_CPATH="build/lua5.4/?.so;;" lua5.4 examples/reconciliation/demo.lua $(BROKER)
+
+deps:                          ## what make test needs, by apt-get
+	@scripts/deps test
+
+rockspec:                      ## write the rockspec's file lists anew
+	@scripts/rockspec
+
+install: all                   ## PREFIX=/usr/local, for LUA
+	install -d $(DESTDIR)$(PREFIX)/lib/lua/$(VERSION)/strand \
+	           $(DESTDIR)$(PREFIX)/share/lua/$(VERSION)
+	install -m 755 $(MODULE) $(DESTDIR)$(PREFIX)/lib/lua/$(VERSION)/strand/core.so
+	cd lua && find strand -name '*.lua' -exec install -D -m 644 '{}' \
+	  '$(DESTDIR)$(PREFIX)/share/lua/$(VERSION)/{}' \;
+
+uninstall:                     ## what install put there
+	rm -rf $(DESTDIR)$(PREFIX)/lib/lua/$(VERSION)/strand \
+	       $(DESTDIR)$(PREFIX)/share/lua/$(VERSION)/strand
+
+clean:                         ## build products, but not Kafka's jars
+	@for f in build/*; do [ "$$f" = build/kafka ] || rm -rf "$$f"; done
+
+distclean: clean               ## Kafka's jars too
+	@rm -rf build
+
+help:
+	@echo 'make [TARGET] [LUA=lua5.4|lua5.3|lua5.2|lua5.1|luajit2] [DEBUG=1]'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 13 | sed 's/^/  /'
+
+-include $(shell find build -name '*.d' -not -path 'build/kafka/*' 2>/dev/null)

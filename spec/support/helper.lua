@@ -1,0 +1,171 @@
+-- What specs share. The same spec runs on the mock cluster, or on a real
+-- broker where STRAND_BROKER names one (scripts/kafka run).
+local system = require "system"
+
+local helper = {}
+
+-- ---- waiting ---------------------------------------------------------------
+
+--- Waits until 'condition' returns something true, and returns that; fails
+--- after 'limit' seconds. Objects with step() that are given are served
+--- meanwhile.
+function helper.eventually(limit, condition, ...)
+  local objects = { ... }
+  local deadline = system.monotime() + limit
+  while true do
+    local value = condition()
+    if value then return value end
+    if system.monotime() > deadline then
+      error(("not true within %g s"):format(limit), 2)
+    end
+    for _, object in ipairs(objects) do assert(object:step(0.01)) end
+    if #objects == 0 then system.sleep(0.01) end
+  end
+end
+
+--- Seconds that 'action' took, and what it returned.
+function helper.seconds(action, ...)
+  local start = system.monotime()
+  local values = { action(...) }
+  return system.monotime() - start, (table.unpack or unpack)(values)
+end
+
+-- ---- names and places ------------------------------------------------------
+
+local names = 0
+
+--- A name that no other test, run or process has: topics, groups, files.
+function helper.name(prefix)
+  names = names + 1
+  local address = tostring(names) .. tostring({}):match("0x(%x+)")
+  return ("%s-%x-%s"):format(prefix or "strand", os.time(), address)
+end
+
+--- The real broker's host:port, or nil.
+function helper.broker()
+  return os.getenv "STRAND_BROKER"
+end
+
+--- The same broker's listener that wants SASL PLAIN (strand, secret).
+function helper.broker_sasl()
+  return os.getenv "STRAND_BROKER_SASL"
+end
+
+local function read(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+local function write(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+end
+
+helper.read, helper.write = read, write
+
+--- A new, empty folder under build/; 'make clean' removes it.
+function helper.folder()
+  local path = "build/tmp/" .. helper.name "spec"
+  assert(os.execute("mkdir -p " .. path))
+  return path
+end
+
+--- How many threads this process has.
+function helper.threads()
+  local count = 0
+  for name in require "lfs".dir "/proc/self/task" do
+    if name:match "^%d+$" then count = count + 1 end
+  end
+  return count
+end
+
+-- ---- the broker as a thing that fails (real brokers only) -------------------
+
+--- helper.kafka("restart" | "restart", "kill" | "pause" | "resume" | "kill"):
+--- see scripts/kafka.
+function helper.kafka(action, how)
+  local name = assert(os.getenv "STRAND_KAFKA_NAME", "run by: scripts/kafka run")
+  local ok = os.execute(("scripts/kafka %s %s %s >/dev/null"):format(action, name, how or ""))
+  assert(ok == true or ok == 0, "scripts/kafka " .. action .. " failed")
+end
+
+-- ---- other processes -------------------------------------------------------
+
+local child = {}
+child.__index = child
+
+local function quote(text)
+  return "'" .. tostring(text):gsub("'", "'\\''") .. "'"
+end
+
+--- Starts a Lua process under the same interpreter and paths. 'program' is
+--- Lua text; what follows is its arg. The process is ended with
+--- helper.end_children() at the latest.
+function helper.spawn(program, ...)
+  local folder = helper.folder()
+  local arguments = {}
+  for i = 1, select("#", ...) do arguments[i] = quote((select(i, ...))) end
+  write(folder .. "/main.lua", program)
+  local command = [[(
+    # A shell lets its background processes ignore SIGINT: undone by env.
+    env --default-signal=INT,QUIT LUA ./DIR/main.lua ARGS < /dev/null > DIR/out 2> DIR/err &
+    echo $! > DIR/pid.new; mv DIR/pid.new DIR/pid
+    wait $!; echo $? > DIR/status.new; mv DIR/status.new DIR/status
+  ) &]]
+  command = command:gsub("DIR", folder):gsub("LUA", os.getenv "STRAND_LUA" or arg[-1])
+    :gsub("ARGS", (table.concat(arguments, " "):gsub("%%", "%%%%")))
+  assert(os.execute(command))
+  local self = setmetatable({ folder = folder }, child)
+  self.pid = tonumber(helper.eventually(10, function()
+    return read(folder .. "/pid")
+  end))
+  helper.children[#helper.children + 1] = self
+  return self
+end
+
+helper.children = {}
+
+--- What it has written so far.
+function child:output() return read(self.folder .. "/out") or "" end
+function child:errors() return read(self.folder .. "/err") or "" end
+
+--- Its exit status (128 + the signal that ended it), or nil while it runs.
+function child:status()
+  return tonumber(read(self.folder .. "/status"))
+end
+
+function child:signal(name)
+  if self:status() then return end
+  os.execute(("kill -%s %d 2>/dev/null"):format(name, self.pid))
+end
+
+--- Waits until it has ended; returns its exit status.
+function child:wait(limit)
+  return helper.eventually(limit or 30, function() return self:status() end)
+end
+
+--- Waits until its output has 'text', a plain string.
+function child:says(text, limit)
+  local ok, message = pcall(helper.eventually, limit or 30, function()
+    assert(not self:status() or self:output():find(text, 1, true),
+      "it ended without saying so")
+    return self:output():find(text, 1, true)
+  end)
+  if not ok then
+    error(("%s; wanted: %s\noutput: %s\nerrors: %s"):format(
+      message, text, self:output(), self:errors()), 2)
+  end
+end
+
+function helper.end_children()
+  for i = #helper.children, 1, -1 do
+    helper.children[i]:signal "KILL"
+    helper.children[i] = nil
+  end
+end
+
+return helper
