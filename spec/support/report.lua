@@ -17,7 +17,7 @@ return function(options)
   local function finish(element, indent, limit)
     local seconds = system.monotime() - (started[element] or system.monotime())
     if seconds >= limit then
-      io.write(("%s%s: %.1f s\n"):format(indent, element.name, seconds))
+      io.write(("\n%s%s: %.1f s\n"):format(indent, element.name, seconds))
       io.flush()
     end
     return nil, true
