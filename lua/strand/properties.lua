@@ -1,0 +1,115 @@
+-- properties.lua: the 'kafka' option, librdkafka's own properties
+--
+-- librdkafka knows which properties exist and what they may be, so the C side
+-- has it check them. Here stands what strand itself says about them: which
+-- ones it owns, which must be there, and which are secrets. No message ever
+-- holds a property's value.
+
+local schema = require "strand.schema"
+
+local properties = {}
+
+local EVERYWHERE = {
+  ["opaque"] = "strand uses it itself",
+  ["default_topic_conf"] = "topic properties stand beside the others",
+  ["plugin.library.paths"] = "plugins could not be kept apart from strand's threads",
+  ["interceptors"] = "interceptors could not be kept apart from strand's threads",
+  ["log.queue"] = "the option 'log' is for that",
+}
+
+local CONSUMER = {
+  ["enable.auto.commit"] = "strand commits what is done (option 'commit_interval')",
+  ["auto.commit.enable"] = "strand commits what is done (option 'commit_interval')",
+  ["enable.auto.offset.store"] = "strand commits what is done",
+  ["enable.partition.eof"] = "strand uses it itself",
+  ["consume.callback.max.messages"] = "strand reads without callbacks",
+}
+
+local INSTEAD = {
+  rebalance_cb = "the events assigned, revoked and lost are for that",
+  log_cb = "the option 'log' is for that",
+  dr_cb = "the option 'on_delivery' is for that",
+  dr_msg_cb = "the option 'on_delivery' is for that",
+  oauthbearer_token_refresh_cb = "the option 'oauth_token' is for that",
+  stats_cb = "stats() is for that",
+  error_cb = "the option 'on_event' is for that",
+}
+
+local function refusal(name, role)
+  if name:find("_cb$") then
+    return INSTEAD[name] or "a callback of librdkafka's threads cannot reach Lua"
+  end
+  return EVERYWHERE[name] or (role == "consumer" and CONSUMER[name]) or nil
+end
+
+-- Everything that must not be seen in a message, a log line or a dump.
+function properties.is_secret(name)
+  name = name:lower()
+  for _, part in ipairs { "password", "secret", "pem", "jaas", "token", "username" } do
+    if name:find(part, 1, true) then return true end
+  end
+  return name:find("^ssl%.key") ~= nil or name == "sasl.oauthbearer.config"
+end
+
+local function number_text(value)
+  if value % 1 == 0 then return ("%.0f"):format(value) end
+  return (("%.14g"):format(value):gsub(",", "."))
+end
+
+local function value_text(value, label)
+  local kind = type(value)
+  if kind == "string" then
+    if value:find("\0", 1, true) then schema.fail(label, "a zero byte inside") end
+    return value
+  elseif kind == "boolean" then
+    return tostring(value)
+  elseif kind == "number" and value == value and math.abs(value) ~= math.huge then
+    return number_text(value)
+  end
+  schema.expected(label, "string, number or boolean", value)
+end
+
+-- -> a list of { name, value } in the order of the names
+local function read(given, label, role)
+  local list = {}
+  for name, value in pairs(given) do
+    if type(name) ~= "string" then
+      schema.fail(label, "names of librdkafka's properties expected, got " .. schema.describe(name))
+    end
+    local place = schema.item(label, name)
+    local reason = refusal(name, role)
+    if reason then schema.fail(place, "not to be set: " .. reason) end
+    list[#list + 1] = { name, value_text(value, place) }
+  end
+  table.sort(list, function(a, b) return a[1] < b[1] end)
+  return list
+end
+
+-- The kind of the option 'kafka'; 'needed' lists what must be there.
+function properties.kind(kind)
+  kind.required = not kind.optional
+  kind.shape = "table of librdkafka's properties"
+  kind.check = function(self, given, label)
+    if type(given) ~= "table" then schema.expected(label, self.shape, given) end
+    for _, name in ipairs(self.needed) do
+      if given[name] == nil or given[name] == "" then
+        schema.fail(label, ("'%s' is required"):format(name))
+      end
+    end
+    return read(given, label, self.role)
+  end
+  return kind
+end
+
+-- A message of librdkafka may repeat the value that it refused.
+function properties.hide_secrets(message, list)
+  for _, pair in ipairs(list) do
+    local name, value = pair[1], pair[2]
+    if value ~= "" and properties.is_secret(name) then
+      message = message:gsub(value:gsub("%p", "%%%0"), "***")
+    end
+  end
+  return message
+end
+
+return properties

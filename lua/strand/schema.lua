@@ -1,0 +1,329 @@
+-- schema.lua: what a table of options may hold
+--
+-- A *kind* says what one option may be: it checks a value, words the error,
+-- and describes itself for the manual. A list of names and kinds is a
+-- *schema*. Nothing here knows Kafka.
+--
+--   kind   { shape, check(kind, value, label), default, doc, runtime, required }
+--   label  "option 'retry.delay'": where a value stands, as messages name it
+--
+-- A check returns the value as the rest of the module wants it, or raises.
+-- The user's table is only read.
+
+local schema = {}
+
+local floor = math.floor
+local to_integer = math.tointeger or function(n) return n end
+
+-- Errors point at the first line of Lua that is not ours, however deep below
+-- the public function the mistake is found.
+local own_folder = debug.getinfo(1, "S").source:match("^(@.*[/\\])[^/\\]*$")
+
+local function is_own(source)
+  return own_folder ~= nil and source:sub(1, #own_folder) == own_folder
+end
+
+function schema.raise(message)
+  local level = 2
+  local info = debug.getinfo(level, "Sl")
+  while info and (info.currentline < 0 or is_own(info.source)) do
+    level = level + 1
+    info = debug.getinfo(level, "Sl")
+  end
+  error(message, info and level or 0)
+end
+
+local function fail(label, problem)
+  schema.raise(label .. ": " .. problem)
+end
+schema.fail = fail
+
+-- Strings are never shown: one may be a password that was put in the wrong
+-- place.
+function schema.describe(value)
+  local kind = type(value)
+  if kind == "number" then
+    if value ~= value then return "nan" end
+    return ("%.14g"):format(value)
+  elseif kind == "nil" or kind == "boolean" then
+    return tostring(value)
+  end
+  return "a " .. kind
+end
+
+local function expected(label, shape, value)
+  fail(label, ("%s expected, got %s"):format(shape, schema.describe(value)))
+end
+schema.expected = expected
+
+-- "option 'retry'" and "delay" -> "option 'retry.delay'"
+function schema.child(label, name)
+  if label == "" then return ("option '%s'"):format(tostring(name)) end
+  return ("%s.%s'"):format(label:sub(1, -2), tostring(name))
+end
+
+-- The same for a name that may hold dots, and for places in a list.
+function schema.item(label, key)
+  local text = type(key) == "string" and '"' .. key .. '"' or tostring(key)
+  return ("%s[%s]'"):format(label:sub(1, -2), text)
+end
+
+-- Near misses ---------------------------------------------------------------
+
+-- Insertions, deletions, replacements and swaps of neighbours that turn one
+-- name into the other.
+local function distance(a, b)
+  local before, above, row = {}, {}, {}
+  for j = 0, #b do above[j] = j end
+  for i = 1, #a do
+    row[0] = i
+    for j = 1, #b do
+      local cost = a:byte(i) == b:byte(j) and 0 or 1
+      local best = math.min(above[j] + 1, row[j - 1] + 1, above[j - 1] + cost)
+      if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1)
+         and a:byte(i - 1) == b:byte(j) then
+        best = math.min(best, before[j - 2] + 1)
+      end
+      row[j] = best
+    end
+    before, above, row = above, row, before
+  end
+  return above[#b]
+end
+
+local LONGEST_COMPARED = 64
+
+-- The name of the list that was probably meant, or nil.
+function schema.near_miss(name, names)
+  if type(name) ~= "string" or #name > LONGEST_COMPARED then return nil end
+  local best, best_distance = nil, math.max(1, floor(#name / 3)) + 1
+  for _, candidate in ipairs(names) do
+    local d = distance(name:lower(), candidate)
+    if d < best_distance then best, best_distance = candidate, d end
+  end
+  return best
+end
+
+-- Numbers -------------------------------------------------------------------
+
+local function in_range(kind, value)
+  return type(value) == "number" and value >= kind.min and value <= kind.max
+end
+
+local function check_number(kind, value, label)
+  if not in_range(kind, value) then expected(label, kind.shape, value) end
+  return value
+end
+
+local function check_whole(kind, value, label)
+  if not in_range(kind, value) or floor(value) ~= value then
+    expected(label, kind.shape, value)
+  end
+  return to_integer(value)
+end
+
+local function bound(n)
+  return n % 1 == 0 and ("%.0f"):format(n) or ("%.14g"):format(n)
+end
+
+local function ranged(unit, check)
+  return function(kind)
+    kind.shape = ("%s from %s to %s"):format(unit, bound(kind.min), bound(kind.max))
+    kind.unit = unit
+    kind.check = check
+    return kind
+  end
+end
+
+schema.whole = ranged("whole number", check_whole)
+schema.number = ranged("number", check_number)
+schema.seconds = ranged("seconds", check_number)
+schema.bytes = ranged("whole number of bytes", check_whole)
+
+-- Other plain kinds ---------------------------------------------------------
+
+local function check_enum(kind, value, label)
+  if type(value) ~= "string" then expected(label, kind.shape, value) end
+  for _, name in ipairs(kind) do
+    if name == value then return value end
+  end
+  fail(label, ("'%s' is not one of its names (%s)"):format(
+    value:sub(1, LONGEST_COMPARED), table.concat(kind, ", ")))
+end
+
+function schema.enum(kind)
+  kind.shape = "one of " .. table.concat(kind, ", ")
+  kind.check = check_enum
+  return kind
+end
+
+local function typed(name, shape)
+  local function check(kind, value, label)
+    if type(value) ~= name then expected(label, kind.shape, value) end
+    return value
+  end
+  return function(kind)
+    kind.shape = kind.shape or shape
+    kind.check = check
+    return kind
+  end
+end
+
+schema.flag = typed("boolean", "true or false")
+schema.func = typed("function", "function")
+schema.data = typed("string", "string")
+
+local function check_text(kind, value, label)
+  if type(value) ~= "string" then expected(label, kind.shape, value) end
+  if value == "" then fail(label, kind.shape .. " expected, got an empty one") end
+  if value:find("\0", 1, true) then fail(label, "a zero byte inside") end
+  return value
+end
+
+function schema.text(kind)
+  kind.shape = kind.shape or "string"
+  kind.check = check_text
+  return kind
+end
+
+-- A kind with a check of its own: shape and check are given.
+function schema.custom(kind)
+  return kind
+end
+
+-- Groups --------------------------------------------------------------------
+
+-- Names and kinds in the order of the manual: schema.fields { "workers", whole {...}, ... }
+function schema.fields(list)
+  local fields = { names = {}, kinds = {}, labels = {} }
+  for i = 1, #list, 2 do
+    local name = list[i]
+    fields.names[#fields.names + 1] = name
+    fields.kinds[name] = list[i + 1]
+    fields.labels[name] = schema.child("", name)
+  end
+  return fields
+end
+
+-- Labels of the outermost table are ready made: send{} checks each record.
+local function label_of(fields, name, label)
+  return label == "" and fields.labels[name] or schema.child(label, name)
+end
+
+local function unknown(fields, name, label)
+  local message = "unknown " .. schema.child(label, name)
+  local meant = schema.near_miss(name, fields.names)
+  if meant then
+    local full = schema.child(label, meant):match("'(.*)'$")
+    message = ("%s (did you mean '%s'?)"):format(message, full)
+  elseif label == "" and fields.kinds.kafka and tostring(name):find(".", 1, true) then
+    message = message .. " (librdkafka's properties belong in 'kafka')"
+  end
+  schema.raise(message)
+end
+
+-- Of several unknown names always the same one is reported.
+local function refuse_unknown(fields, given, label)
+  local worst
+  for name in pairs(given) do
+    if not fields.kinds[name] and (worst == nil or tostring(name) < tostring(worst)) then
+      worst = name
+    end
+  end
+  if worst ~= nil then unknown(fields, worst, label) end
+end
+
+-- A new table with the checked options that are given, and nothing else.
+function schema.check_given(fields, given, label)
+  if type(given) ~= "table" then
+    expected(label == "" and "options" or label, "table", given)
+  end
+  refuse_unknown(fields, given, label)
+  local result = {}
+  for _, name in ipairs(fields.names) do
+    local value = given[name]
+    if value ~= nil then
+      local kind = fields.kinds[name]
+      result[name] = kind.check(kind, value, label_of(fields, name, label))
+    end
+  end
+  return result
+end
+
+-- The same with every default filled in; what is required must be there.
+function schema.check(fields, given, label)
+  local result = schema.check_given(fields, given, label)
+  for _, name in ipairs(fields.names) do
+    local kind = fields.kinds[name]
+    if result[name] == nil then
+      if kind.required then
+        fail(label_of(fields, name, label), "required, " .. kind.shape .. " expected")
+      end
+      result[name] = kind.default
+    end
+  end
+  return result
+end
+
+-- A table of options inside an option.
+function schema.group(kind)
+  kind.shape = "table"
+  kind.check = function(self, value, label)
+    return schema.check(self.members, value, label)
+  end
+  return kind
+end
+
+-- A positional argument.
+function schema.argument(kind, value, name)
+  local label = ("argument '%s'"):format(name)
+  if value ~= nil then return kind.check(kind, value, label) end
+  if kind.required then fail(label, "required, " .. kind.shape .. " expected") end
+  return kind.default
+end
+
+-- The manual ----------------------------------------------------------------
+
+local MIB = 1024 * 1024
+
+local function plain_default(kind)
+  local value = kind.default
+  if type(value) == "string" then return ('`"%s"`'):format(value) end
+  if kind.unit == "seconds" then return ("%.14g s"):format(value) end
+  if kind.unit == "whole number of bytes" and value % MIB == 0 then
+    return ("%.0f MiB"):format(value / MIB)
+  end
+  return schema.describe(value)
+end
+
+local function default_text(kind)
+  if kind.default_doc then return kind.default_doc end
+  if kind.required then return "required" end
+  if kind.default == nil then return "" end
+  return plain_default(kind)
+end
+
+local function add_rows(rows, fields, prefix, with_runtime)
+  for _, name in ipairs(fields.names) do
+    local kind = fields.kinds[name]
+    local cells = { ("`%s%s`"):format(prefix, name), kind.shape, default_text(kind) }
+    if with_runtime then cells[#cells + 1] = kind.runtime and "yes" or "" end
+    cells[#cells + 1] = kind.doc
+    local row = table.concat(cells, " | "):gsub("  +", " ")
+    rows[#rows + 1] = ("| %s |"):format(row)
+    if kind.members then
+      add_rows(rows, kind.members, prefix .. name .. ".", with_runtime)
+    end
+  end
+end
+
+-- The Markdown table of a schema, without a line break at its end.
+function schema.manual(fields, with_runtime)
+  local rows = with_runtime
+    and { "| Option | Value | Default | Run time | What it is |", "|---|---|---|---|---|" }
+    or { "| Option | Value | Default | What it is |", "|---|---|---|---|" }
+  add_rows(rows, fields, "", with_runtime)
+  return table.concat(rows, "\n")
+end
+
+return schema

@@ -1,0 +1,227 @@
+-- topics.lua: names and patterns of topics, and the routes to their handlers
+--
+-- A pattern is a POSIX regular expression that starts with ^, as librdkafka
+-- has it. Matching is done in C; here is decided what can be decided without.
+
+local schema = require "strand.schema"
+local transfer = require "strand.transfer"
+
+local topics = {}
+
+local LONGEST_NAME = 249 -- Kafka's own limit
+
+function topics.is_pattern(name)
+  return name:sub(1, 1) == "^"
+end
+
+local function is_name(name)
+  return name:find("^[%w._-]+$") ~= nil and #name <= LONGEST_NAME
+    and name ~= "." and name ~= ".."
+end
+
+-- The name of a topic, no pattern.
+function topics.check_name(name, label)
+  if type(name) ~= "string" then schema.expected(label, "name of a topic", name) end
+  if not is_name(name) then
+    schema.fail(label, ("'%s' is no name of a topic (1 to %d of a-z A-Z 0-9 . _ -)")
+      :format(name:sub(1, LONGEST_NAME), LONGEST_NAME))
+  end
+  return name
+end
+
+local function check_name_or_pattern(name, label)
+  if type(name) == "string" and topics.is_pattern(name) then
+    if name:find("\0", 1, true) then schema.fail(label, "a zero byte inside") end
+    return name
+  end
+  return topics.check_name(name, label)
+end
+
+-- The length of a list without holes and other keys, or nil.
+local function list_length(t)
+  local count = 0
+  for key in pairs(t) do
+    if type(key) ~= "number" then return nil end
+    count = count + 1
+  end
+  return count == #t and count or nil
+end
+
+local function check_list(kind, given, label)
+  local count = type(given) == "table" and list_length(given)
+  if not count then schema.expected(label, kind.shape, given) end
+  if count == 0 and not kind.may_be_empty then
+    schema.fail(label, kind.shape .. " expected, got an empty one")
+  end
+  local list, seen = {}, {}
+  for i = 1, count do
+    local place = schema.item(label, i)
+    local name = kind.check_item(given[i], place)
+    if seen[name] then schema.fail(place, ("'%s' stands there twice"):format(name)) end
+    seen[name], list[i] = true, name
+  end
+  return list
+end
+
+-- Kinds: topics to subscribe to, and topics that are named one by one.
+function topics.subscription(kind)
+  kind.shape = "list of topic names and ^patterns"
+  kind.check_item, kind.check = check_name_or_pattern, check_list
+  return kind
+end
+
+function topics.names(kind)
+  kind.shape = "list of topic names"
+  kind.check_item, kind.check = topics.check_name, check_list
+  return kind
+end
+
+-- Routes --------------------------------------------------------------------
+
+-- What a topic that matches certainly starts with: "^eu\.or*" -> "eu.o". With
+-- alternatives nothing is certain.
+local function certain_start(pattern)
+  if pattern:find("|", 1, true) then return "" end
+  local rest = pattern:sub(2)
+  local start = {}
+  while true do
+    local char, after = rest:match("^([%w_-])(.*)$")
+    if not char then char, after = rest:match("^\\([.])(.*)$") end
+    if not char or after:find("^[*?{]") then break end
+    start[#start + 1], rest = char, after
+  end
+  return table.concat(start)
+end
+
+-- Whether some topic may match both patterns.
+local function may_overlap(a, b)
+  a, b = certain_start(a), certain_start(b)
+  local common = math.min(#a, #b)
+  return a:sub(1, common) == b:sub(1, common)
+end
+
+local function refuse_ties(routes, label)
+  for i = 2, #routes do
+    for j = 1, i - 1 do
+      local a, b = routes[j].topic, routes[i].topic
+      if topics.is_pattern(a) and topics.is_pattern(b) and #a == #b and may_overlap(a, b) then
+        schema.fail(label, ("the patterns '%s' and '%s' are equally long, so neither "
+          .. "comes first where both match"):format(a, b))
+      end
+    end
+  end
+end
+
+-- Exact names first, then patterns, the longest first: C takes the first
+-- route that matches.
+local function comes_first(a, b)
+  local a_pattern, b_pattern = topics.is_pattern(a.topic), topics.is_pattern(b.topic)
+  if a_pattern ~= b_pattern then return b_pattern end
+  if a_pattern and #a.topic ~= #b.topic then return #a.topic > #b.topic end
+  return a.topic < b.topic
+end
+
+local function check_handler(handler, label)
+  if type(handler) == "string" then
+    if handler == "" or handler:find("\0", 1, true) then
+      schema.fail(label, "name of a module expected, got an empty or broken one")
+    end
+    return { module = handler, name = handler }
+  elseif type(handler) == "function" then
+    local code, name = transfer.dump(handler, label)
+    return { code = code, name = name }
+  end
+  schema.expected(label, "name of a module or function", handler)
+end
+
+-- { handler = ..., retry = ... }; the handler may also stand first without a name.
+local function check_entry(fields, entry, label)
+  if type(entry) ~= "table" then return check_handler(entry, label) end
+  local given = {}
+  for name, value in pairs(entry) do given[name == 1 and "handler" or name] = value end
+  if entry[1] ~= nil and entry.handler ~= nil then
+    schema.fail(label, "two handlers, one as 'handler' and one without a name")
+  end
+  local checked = schema.check(fields, given, label)
+  local route = checked.handler
+  if checked.retry then
+    route.retry, route.retry_code = checked.retry.policy, checked.retry.code
+  end
+  return route
+end
+
+function topics.handler_kind(kind)
+  kind.shape = kind.shape or "name of a module or function"
+  kind.check = function(_, handler, label) return check_handler(handler, label) end
+  return kind
+end
+
+local function check_routes(kind, given, label)
+  if type(given) ~= "table" then return { check_handler(given, label) } end
+  local routes = {}
+  for topic, entry in pairs(given) do
+    local place = schema.item(label, topic)
+    check_name_or_pattern(topic, place)
+    local route = check_entry(kind.entry, entry, place)
+    route.topic = topic
+    routes[#routes + 1] = route
+  end
+  if #routes == 0 then schema.fail(label, "no route in it") end
+  table.sort(routes, comes_first)
+  refuse_ties(routes, label)
+  return routes
+end
+
+-- The kind of the option 'handler'; 'entry' has the fields of a route.
+function topics.routes(kind)
+  kind.shape = "name of a module, function, or table of routes"
+  kind.check = check_routes
+  return kind
+end
+
+local function has_route(routes, topic, matches)
+  for _, route in ipairs(routes) do
+    if route.topic == nil or route.topic == topic then return true end
+    if topics.is_pattern(route.topic) and (matches == nil or matches(route.topic, topic)) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Every topic subscribed to by name needs a route. 'matches(pattern, topic)'
+-- is C's; without it every pattern is taken to match, and C decides later.
+function topics.require_routes(names, routes, matches)
+  for _, topic in ipairs(names) do
+    if not topics.is_pattern(topic) and not has_route(routes, topic, matches) then
+      schema.fail("option 'handler'", ("no route for the topic '%s'"):format(topic))
+    end
+  end
+end
+
+-- Topics to make ------------------------------------------------------------
+
+-- The kind of a table topic name -> partitions, or -> what 'entry' describes.
+-- The result is a list in the order of the names.
+function topics.creation(kind)
+  kind.shape = kind.shape or "table from topic name to number of partitions"
+  kind.check = function(self, given, label)
+    if type(given) ~= "table" then schema.expected(label, self.shape, given) end
+    local list = {}
+    for topic, value in pairs(given) do
+      local place = schema.item(label, topic)
+      topics.check_name(topic, place)
+      if not (type(value) == "table" and self.takes_table) then
+        value = { partitions = value }
+      end
+      local entry = schema.check(self.entry, value, place)
+      entry.topic = topic
+      list[#list + 1] = entry
+    end
+    table.sort(list, function(a, b) return a.topic < b.topic end)
+    return list
+  end
+  return kind
+end
+
+return topics
