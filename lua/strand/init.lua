@@ -1,0 +1,32 @@
+-- strand: a parallel Kafka consumer that keeps the order of keys, and a
+-- partitioned producer
+--
+--   local strand = require "strand"
+--
+-- This joins the parts; each is in the file of its name. Used of strand.core
+-- here: retry, stop (outcomes), metadata_decode, metadata_encode,
+-- librdkafka_version (a string).
+
+local core = require "strand.core"
+local admin = require "strand.admin"
+local consumer = require "strand.consumer"
+local mock = require "strand.mock"
+local producer = require "strand.producer"
+
+return {
+  _VERSION = require "strand.version",
+  librdkafka_version = core.librdkafka_version,
+
+  consumer = consumer.open,
+  producer = producer.open,
+  admin = admin.open,
+  mock = mock.open,
+  run = consumer.run,
+
+  -- Outcomes, to be returned or thrown by a handler.
+  retry = core.retry,
+  stop = core.stop,
+
+  -- What a commit's metadata says, for tools.
+  metadata = { decode = core.metadata_decode, encode = core.metadata_encode },
+}

@@ -1,0 +1,73 @@
+-- object.lua: what every object of strand that users hold has in common
+--
+-- An object is a table with a class; 'object.core' is the userdata that owns
+-- the C side and frees it when it is collected (a table has no __gc in Lua
+-- 5.1). What a method does depends on core:state():
+--
+--   closed   raises "attempt to use a closed consumer"
+--   forked   another process: nil, message, "FORKED", nothing is touched
+--   else     the method runs
+--
+-- Methods that also work when closed ask by themselves.
+
+local schema = require "strand.schema"
+
+local object = {}
+
+local function forked(class)
+  return nil, ("the %s belongs to the process that opened it"):format(class.noun), "FORKED"
+end
+
+local function check_self(class, self, name)
+  if getmetatable(self) ~= class.metatable then
+    schema.raise(("%s:%s() is a method: call it with a colon"):format(class.noun, name))
+  end
+end
+
+local function guarded(class, name, method)
+  return function(self, ...)
+    check_self(class, self, name)
+    local state = self.core:state()
+    if state == "forked" then return forked(class) end
+    if state == "closed" then
+      schema.raise(("attempt to use a closed %s"):format(class.noun))
+    end
+    return method(self, ...)
+  end
+end
+
+local function guarded_but_closed(class, name, method)
+  return function(self, ...)
+    check_self(class, self, name)
+    if self.core:state() == "forked" then return forked(class) end
+    return method(self, ...)
+  end
+end
+
+-- 'methods' need an open object; 'lasting' ones also take a closed one.
+function object.class(noun, name, methods, lasting)
+  local class = { noun = noun }
+  local index = {}
+  for key, method in pairs(methods) do index[key] = guarded(class, key, method) end
+  for key, method in pairs(lasting) do index[key] = guarded_but_closed(class, key, method) end
+  class.metatable = {
+    __index = index,
+    __name = name,
+    __close = function(self) index.close(self) end,
+    __tostring = function(self) return ("%s (%s)"):format(name, self.core:state()) end,
+  }
+  return class
+end
+
+-- What a core constructor gave, as an object; code "OPTION" is misuse that
+-- only C could see, such as an unknown property of librdkafka.
+function object.open(class, fields, core, message, code)
+  if core == nil then
+    if code == "OPTION" then schema.raise(message) end
+    return nil, message, code
+  end
+  fields.core = core
+  return setmetatable(fields, class.metatable)
+end
+
+return object

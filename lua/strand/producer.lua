@@ -1,0 +1,180 @@
+-- producer.lua: the producer that users hold
+--
+-- The C side queues, sends and collects delivery reports; this is the part in
+-- the caller's state: checking records, the user's partition_key and
+-- partitioner, serving reports, waiting for them.
+-- Used of strand.core:
+--
+-- core.producer(flat)  -> userdata | nil, message, code    "OPTION" as for the consumer
+--
+-- The userdata. No method waits but 'close'. Its fd is readable, level-triggered, while there is
+-- a delivery report, an event, a log line, the end of a flush or a report of
+-- 'watch' that nobody took.
+--
+-- state()              -> "running" | "closed" | "forked"
+-- fd()
+-- send(topic, key | nil, value | nil, headers | nil, timestamp | nil, partition | nil,
+--      hash_key | nil, watch) -> true | nil, message, code ("QUEUE_FULL", ...)
+--                         headers { name, value or false, name, ... }; timestamp in seconds;
+--                         hash_key: what to hash in place of the key; watch: gives an id, and
+--                         the report goes to take_watched(id), not to next_delivery()
+-- take_watched(id)     -> false while it is in flight | report | nil, message, code
+-- drop_watched(id)     nobody waits for it any more
+-- partitions(topic)    -> count | nil, message, "NO_METADATA" (and asks for it)
+-- next_delivery()      -> report | nil          only with flat.has_on_delivery; else C counts.
+--                         { topic, partition, offset, timestamp, key, error = message, code }
+-- next_event(), next_log()  as the consumer's
+-- outstanding()        -> records sent and not yet acknowledged or failed
+-- flush_begin()        sends without lingering until nothing is outstanding; at the end
+--                         fd is readable until outstanding() has given 0
+-- close(timeout)       -> report { sent, delivered, failed, purged, seconds }: what is outstanding
+--                         is purged; the last reports are there for next_delivery()
+-- stats()              -> table
+
+local core = require "strand.core"
+local object = require "strand.object"
+local options = require "strand.options"
+local properties = require "strand.properties"
+local pump = require "strand.pump"
+local schema = require "strand.schema"
+
+local check = options.check
+
+local producer = {}
+
+local function wait(self, deadline)
+  if self.pump:pending() then return end
+  core.wait({ self.core:fd() }, deadline and math.max(0, deadline - core.now()))
+end
+
+-- Where a record goes -------------------------------------------------------
+
+local function key_to_hash(self, record, given)
+  local hash_key = record.partition_key
+  if hash_key ~= nil or not self.partition_key then return hash_key end
+  hash_key = self.partition_key(given)
+  if hash_key ~= nil and type(hash_key) ~= "string" then
+    schema.raise(("partition_key returned %s, string or nil expected")
+      :format(schema.describe(hash_key)))
+  end
+  return hash_key
+end
+
+local function picked_partition(self, topic, key)
+  local count, message, code = self.core:partitions(topic)
+  if not count then return nil, message, code end
+  local partition = self.partitioner(key, count, topic)
+  if type(partition) ~= "number" or partition % 1 ~= 0 or partition < 0
+     or partition >= count then
+    schema.raise(("partitioner returned %s, whole number from 0 to %d expected")
+      :format(schema.describe(partition), count - 1))
+  end
+  return partition
+end
+
+-- 'given' is the user's table: partition_key sees what else stands in it.
+local function send(self, record, given, watch)
+  local partition, hash_key = record.partition, nil
+  if partition == nil then
+    hash_key = key_to_hash(self, record, given)
+    if self.partitioner then
+      local message, code
+      partition, message, code = picked_partition(self, record.topic, hash_key or record.key)
+      if partition == nil then return nil, message, code end
+    end
+  end
+  return self.core:send(record.topic, record.key, record.value, record.headers,
+    record.timestamp, partition, hash_key, watch)
+end
+
+-- Methods -------------------------------------------------------------------
+
+local methods, lasting = {}, {}
+
+function methods:send(given)
+  return send(self, check.send(given), given, false)
+end
+
+function methods:send_wait(given)
+  local record = check.send_wait(given)
+  local id, message, code = send(self, record, given, true)
+  if not id then return nil, message, code end
+  local deadline = core.now() + record.timeout
+  while true do
+    local report
+    report, message, code = self.core:take_watched(id)
+    if report ~= false then return report, message, code end
+    if core.now() >= deadline then
+      self.core:drop_watched(id)
+      return nil, ("not acknowledged within %.14g s; it may still be"):format(record.timeout),
+        "TIMED_OUT"
+    end
+    wait(self, deadline)
+    self.pump:serve()
+  end
+end
+
+local function flush(self, timeout)
+  local deadline = core.now() + timeout
+  self.core:flush_begin()
+  self.pump:serve()
+  local remaining = self.core:outstanding()
+  while remaining > 0 do
+    if core.now() >= deadline then
+      return nil, ("%d records not acknowledged within %.14g s"):format(remaining, timeout),
+        "TIMED_OUT", remaining
+    end
+    wait(self, deadline)
+    self.pump:serve()
+    remaining = self.core:outstanding()
+  end
+  return true
+end
+
+function methods:flush(timeout)
+  return flush(self, check.flush(timeout))
+end
+
+-- -> number of callbacks called
+function methods:poll(timeout)
+  timeout = check.poll(timeout)
+  wait(self, core.now() + (timeout or 0))
+  return self.pump:serve()
+end
+
+function methods:fd()
+  return self.core:fd()
+end
+
+function lasting:stats()
+  return self.core:stats()
+end
+
+local PURGE_TIMEOUT = 1
+
+function lasting:close(given)
+  local timeout = check.close_producer(given).timeout
+  if not self.report then
+    flush(self, timeout)
+    self.report = self.core:close(PURGE_TIMEOUT)
+    self.pump:serve()
+  end
+  return self.report
+end
+
+local class = object.class("producer", "strand.Producer", methods, lasting)
+
+function producer.open(given)
+  local flat, own = options.producer(given)
+  local userdata, message, code = core.producer(flat)
+  if message then message = properties.hide_secrets(message, flat.kafka) end
+  local self, problem
+  self, problem, code = object.open(class, {
+    partition_key = own.partition_key, partitioner = own.partitioner,
+  }, userdata, message, code)
+  if not self then return nil, problem, code end
+  self.pump = pump.new(userdata, own)
+  return self
+end
+
+return producer
