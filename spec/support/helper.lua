@@ -51,6 +51,41 @@ function helper.broker_sasl()
   return os.getenv "STRAND_BROKER_SASL"
 end
 
+local mock
+
+--- Where Kafka is: the real broker, or a mock cluster of this process, which
+--- lives until helper.close_cluster().
+function helper.bootstrap()
+  if helper.broker() then return helper.broker() end
+  mock = mock or assert(require "strand".mock { brokers = 1 })
+  return mock.bootstrap_servers
+end
+
+--- The mock cluster, for its faults; nil on a real broker.
+function helper.mock()
+  helper.bootstrap()
+  return mock
+end
+
+function helper.close_cluster()
+  if mock then mock:close() end
+  mock = nil
+end
+
+--- A new topic; returns its name.
+function helper.topic(partitions, config)
+  local name = helper.name "topic"
+  if helper.mock() then
+    assert(mock:create_topic(name, partitions or 1))
+  else
+    local admin = assert(require "strand".admin {
+      kafka = { ["bootstrap.servers"] = helper.broker() } })
+    assert(admin:create_topics { { topic = name, partitions = partitions or 1, config = config } })
+    admin:close()
+  end
+  return name
+end
+
 local function read(path)
   local file = io.open(path, "rb")
   if not file then return nil end
