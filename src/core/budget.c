@@ -1,0 +1,130 @@
+#include <assert.h>
+
+#include "core/state.h"
+
+/*
+** A share is budget / partitions, and guaranteed. What partitions that are
+** reading may still claim is reserved; the rest is first come. So the total
+** never passes the budget, but for the one record that a partition which
+** holds nothing may always take.
+*/
+
+static size_t share_of (size_t budget, const strand_engine *e) {
+  size_t n = e->partition_count > 0 ? e->partition_count : 1;
+  return budget / n > 0 ? budget / n : 1;
+}
+
+static size_t claim (size_t share, size_t used) {
+  return used < share ? share - used : 0;
+}
+
+static bool reads (const strand_partition *p) {
+  return p->state == PARTITION_RUNNING && !p->paused && !p->quiet;
+}
+
+static void reserve (strand_partition *p, int sign) {
+  strand_engine *e = p->engine;
+  size_t records, bytes;
+  if (!reads(p)) return;
+  records = claim(share_of(e->config.max_buffered_records, e),
+                  p->buffered_records);
+  bytes = claim(share_of(e->config.max_buffered_bytes, e),
+                p->buffered_bytes);
+  e->reserved_records += sign > 0 ? records : (size_t)0 - records;
+  e->reserved_bytes += sign > 0 ? bytes : (size_t)0 - bytes;
+}
+
+void strand_budget_charge (strand_partition *p, bool waiting, long records,
+                           long bytes) {
+  strand_engine *e = p->engine;
+  if (waiting) {
+    p->waiting_records += (size_t)records;
+    p->waiting_bytes += (size_t)bytes;
+    e->waiting_records += (size_t)records;
+    e->waiting_bytes += (size_t)bytes;
+    return;
+  }
+  reserve(p, -1);
+  p->buffered_records += (size_t)records;
+  p->buffered_bytes += (size_t)bytes;
+  e->buffered_records += (size_t)records;
+  e->buffered_bytes += (size_t)bytes;
+  reserve(p, 1);
+}
+
+void strand_budget_recount (strand_engine *e) {
+  e->reserved_records = e->reserved_bytes = 0;
+  for (strand_link *l = e->partitions.next; l != &e->partitions;
+       l = l->next) {
+    reserve(strand_list_entry(l, strand_partition, link), 1);
+  }
+}
+
+bool strand_budget_waiting_full (const strand_partition *p) {
+  const strand_engine *e = p->engine;
+  return p->waiting_records >= share_of(e->config.max_waiting_records, e)
+         || p->waiting_bytes >= share_of(e->config.max_waiting_bytes, e);
+}
+
+size_t strand_budget_chunk (const strand_engine *e) {
+  size_t fair = share_of(e->config.max_buffered_bytes, e) / 8;
+  size_t size = STRAND_CHUNK_MAX;
+  while (size > fair && size > STRAND_CHUNK_MIN) size /= 2;
+  return size;
+}
+
+/* What 'p' may still take of one budget: its share, or what nobody claims;
+** never more than there is. */
+static size_t left (const strand_partition *p, size_t budget, size_t total,
+                    size_t reserved, size_t used) {
+  size_t own = claim(share_of(budget, p->engine), used);
+  size_t others = reads(p) ? reserved - own : reserved;
+  size_t unclaimed = claim(budget, total + others);
+  size_t room = claim(budget, total);
+  size_t most = own > unclaimed ? own : unclaimed;
+  return most < room ? most : room;
+}
+
+static size_t left_records (const strand_partition *p) {
+  const strand_engine *e = p->engine;
+  return left(p, e->config.max_buffered_records, e->buffered_records,
+              e->reserved_records, p->buffered_records);
+}
+
+static size_t left_bytes (const strand_partition *p) {
+  const strand_engine *e = p->engine;
+  return left(p, e->config.max_buffered_bytes, e->buffered_bytes,
+              e->reserved_bytes, p->buffered_bytes);
+}
+
+bool strand_engine_may_read (const strand_engine *e,
+                             const strand_partition *p) {
+  if (p->state != PARTITION_RUNNING || p->paused || e->intake_stopped) {
+    return false;
+  }
+  if (strand_budget_waiting_full(p)) return false;
+  if (p->buffered_records == 0) return true;
+  return left_records(p) > 0 && left_bytes(p) > 0;
+}
+
+size_t strand_engine_read_limit (const strand_engine *e,
+                                 const strand_partition *p, size_t most) {
+  size_t records = left_records(p), bytes = left_bytes(p);
+  size_t fit = bytes / (p->average > 0 ? p->average : 256);
+  (void)e;
+  if (fit < records) records = fit;
+  if (records > most) records = most;
+  return records > 0 ? records : 1;
+}
+
+void strand_engine_quiet (strand_engine *e, strand_partition *p, bool quiet) {
+  assert(p->engine == e && p->state != PARTITION_GONE);
+  if (p->quiet == quiet) return;
+  reserve(p, -1);
+  p->quiet = quiet;
+  reserve(p, 1);
+}
+
+void strand_engine_stop_intake (strand_engine *e) {
+  e->intake_stopped = true;
+}

@@ -1,0 +1,457 @@
+#include "core/engine.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "core/state.h"
+
+strand_engine *strand_engine_new (const strand_engine_config *config) {
+  strand_engine *e = calloc(1, sizeof(*e));
+  if (e == NULL) return NULL;
+  e->config = *config;
+  e->random = config->seed[0] ^ config->seed[1] ^ UINT64_C(0x9e3779b97f4a7c15);
+  if (e->random == 0) e->random = 1;
+  strand_list_init(&e->partitions);
+  strand_list_init(&e->gone);
+  strand_list_init(&e->runnable);
+  return e;
+}
+
+void strand_engine_configure (strand_engine *e,
+                              const strand_engine_config *config) {
+  e->config.max_metadata = config->max_metadata;
+  e->config.max_buffered_records = config->max_buffered_records;
+  e->config.max_buffered_bytes = config->max_buffered_bytes;
+  e->config.max_waiting_records = config->max_waiting_records;
+  e->config.max_waiting_bytes = config->max_waiting_bytes;
+  e->config.commit_interval_us = config->commit_interval_us;
+  strand_budget_recount(e);
+}
+
+static void no_visit (void *arg, const strand_held *held) {
+  (void)arg;
+  (void)held;
+}
+
+void strand_engine_free (strand_engine *e) {
+  if (e == NULL) return;
+  assert(!e->unanswered && e->in_flight == 0 && e->stale == 0);
+  while (!strand_list_empty(&e->partitions)) {
+    strand_partition *p = strand_list_entry(e->partitions.next,
+                                            strand_partition, link);
+    strand_engine_revoke(e, p, no_visit, NULL);
+  }
+  assert(strand_list_empty(&e->gone));
+  assert(e->buffered_records == 0 && e->buffered_bytes == 0);
+  assert(e->waiting_records == 0 && e->waiting_bytes == 0);
+  while (e->free_shards != NULL) {
+    strand_shard *s = e->free_shards;
+    e->free_shards = s->hash_next;
+    free(s);
+  }
+  strand_retry_free(&e->retry);
+  free(e->table);
+  free(e);
+}
+
+/*
+** Partitions
+*/
+
+static void free_partition (strand_partition *p) {
+  strand_offsets_free(p->offsets);
+  free(p->held_offsets);
+  free(p->topic);
+  free(p);
+}
+
+static strand_partition *new_partition (strand_engine *e, const char *topic,
+                                        int32_t index, uint32_t epoch) {
+  size_t length = strlen(topic) + 1;
+  strand_partition *p = calloc(1, sizeof(*p));
+  if (p == NULL) return NULL;
+  p->topic = malloc(length);
+  if (p->topic == NULL) {
+    free(p);
+    return NULL;
+  }
+  memcpy(p->topic, topic, length);
+  p->engine = e;
+  p->index = index;
+  p->epoch = epoch;
+  p->committed = -1;
+  strand_list_init(&p->link);
+  strand_list_init(&p->runnable);
+  strand_list_init(&p->records);
+  strand_list_init(&p->shards);
+  strand_list_init(&p->ready);
+  return p;
+}
+
+static strand_err hold_all (strand_partition *p, const strand_held *held,
+                            size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    if (held[i].kind == STRAND_HELD_RECORD) {
+      if (p->held_offsets == NULL) {
+        p->held_offsets = malloc(count * sizeof(*p->held_offsets));
+        if (p->held_offsets == NULL) return STRAND_ENOMEM;
+      }
+      p->held_offsets[p->held_count++] = held[i].offset;
+    }
+    else if (strand_shard_held(p, &held[i]) == NULL
+             && strand_shard_hold(p, &held[i]) == NULL) return STRAND_ENOMEM;
+  }
+  return STRAND_OK;
+}
+
+static void free_empty_shards (strand_partition *p) {
+  while (!strand_list_empty(&p->shards)) {
+    strand_shard_free(strand_list_entry(p->shards.next, strand_shard, all));
+  }
+}
+
+strand_partition *strand_engine_assign (strand_engine *e, const char *topic,
+                                        int32_t index, uint32_t epoch,
+                                        const strand_policy *policy,
+                                        const strand_held *held,
+                                        size_t held_count) {
+  strand_partition *p = new_partition(e, topic, index, epoch);
+  if (p == NULL) return NULL;
+  p->policy = policy;
+  if (hold_all(p, held, held_count) != STRAND_OK) {
+    free_empty_shards(p);
+    free_partition(p);
+    return NULL;
+  }
+  strand_list_push(&e->partitions, &p->link);
+  e->partition_count++;
+  strand_budget_recount(e);
+  return p;
+}
+
+strand_err strand_engine_restored (strand_engine *e, strand_partition *p,
+                                   int64_t committed,
+                                   const strand_payload *payload) {
+  assert(p->state == PARTITION_RESTORING && p->offsets == NULL);
+  p->offsets = strand_offsets_new(committed);
+  if (p->offsets == NULL) return STRAND_ENOMEM;
+  if (payload != NULL
+      && strand_offsets_restore(p->offsets, payload) != STRAND_OK) {
+    strand_offsets_free(p->offsets);
+    p->offsets = NULL;
+    return STRAND_ENOMEM;
+  }
+  p->committed = committed;
+  p->committed_version = strand_offsets_version(p->offsets);
+  p->state = PARTITION_RUNNING;
+  strand_budget_recount(e);
+  return STRAND_OK;
+}
+
+void strand_engine_pause (strand_engine *e, strand_partition *p,
+                          bool paused) {
+  p->paused = paused;
+  strand_partition_runnable(p);
+  strand_budget_recount(e);
+}
+
+void strand_engine_revoking (strand_engine *e, strand_partition *p) {
+  if (p->state != PARTITION_RUNNING) return;
+  p->state = PARTITION_REVOKING;
+  strand_partition_runnable(p);
+  strand_budget_recount(e);
+}
+
+/* Frees what no lease borrows; a shard that is out stays, as stale. */
+static void revoke_shard (strand_shard *s,
+                          void (*visit) (void *arg, const strand_held *),
+                          void *arg) {
+  strand_partition *p = s->partition;
+  strand_held held;
+  uint32_t leased = strand_shard_keyed(s) ? s->leased : 0;
+  strand_record *r, *last = NULL;
+  if (!strand_list_empty(&s->ready)) strand_shard_unready(s, SHARD_EMPTY);
+  if (!strand_shard_keyed(s)) return; /* its records go one by one */
+  for (r = s->head; leased > 0; leased--, r = r->behind) {
+    strand_list_remove(&r->link);
+    last = r;
+  }
+  s->tail = last;
+  while (r != NULL) {
+    strand_record *next = r->behind;
+    strand_record_free(p, r);
+    r = next;
+  }
+  if (last == NULL) {
+    s->head = NULL;
+    strand_shard_free(s);
+    return;
+  }
+  strand_shard_describe(s, NULL, &held);
+  visit(arg, &held);
+  strand_shard_forget(s);
+  s->state = SHARD_STALE;
+}
+
+static void revoke_record (strand_partition *p, strand_record *r,
+                           void (*visit) (void *arg, const strand_held *),
+                           void *arg) {
+  strand_held held;
+  strand_list_remove(&r->link);
+  if (!(r->flags & STRAND_RECORD_LEASED)) {
+    strand_record_free(p, r);
+    return;
+  }
+  strand_shard_describe(r->shard, r, &held);
+  visit(arg, &held);
+}
+
+static bool is_of (const strand_record *r, void *partition) {
+  return r->shard->partition == partition;
+}
+
+static void revoke_records (strand_partition *p,
+                            void (*visit) (void *arg, const strand_held *),
+                            void *arg) {
+  strand_link *l, *next;
+  for (l = p->shards.next; l != &p->shards; l = next) {
+    next = l->next;
+    revoke_shard(strand_list_entry(l, strand_shard, all), visit, arg);
+  }
+  while (!strand_list_empty(&p->records)) { /* the unordered ones */
+    revoke_record(p, strand_list_entry(p->records.next, strand_record, link),
+                  visit, arg);
+  }
+}
+
+/* Frees a partition that is gone once no lease and no commit names it. */
+void strand_partition_drop (strand_partition *p) {
+  if (p->state != PARTITION_GONE || p->leases > 0 || p->pins > 0) return;
+  for (strand_link *l = p->shards.next; l != &p->shards; l = l->next) {
+    strand_list_entry(l, strand_shard, all)->head = NULL;
+  }
+  free_empty_shards(p);
+  strand_list_remove(&p->link);
+  free_partition(p);
+}
+
+static void close_chunk (strand_partition *p);
+
+void strand_engine_revoke (strand_engine *e, strand_partition *p,
+                           void (*visit) (void *arg, const strand_held *),
+                           void *arg) {
+  assert(p->engine == e && p->state != PARTITION_GONE);
+  p->state = PARTITION_GONE;
+  strand_partition_runnable(p);
+  strand_retry_filter(&e->retry, is_of, p);
+  revoke_records(p, visit, arg);
+  close_chunk(p);
+  e->in_flight -= p->in_flight;
+  e->stale += p->in_flight;
+  strand_list_remove(&p->link);
+  strand_list_push(&e->gone, &p->link);
+  e->partition_count--;
+  strand_budget_recount(e);
+  strand_partition_drop(p);
+}
+
+static strand_record *find_record (const strand_partition *p, int64_t offset) {
+  for (strand_link *l = p->records.next; l != &p->records; l = l->next) {
+    strand_record *r = strand_list_entry(l, strand_record, link);
+    if (r->offset >= offset) return r->offset == offset ? r : NULL;
+  }
+  return NULL;
+}
+
+static void make_ready (strand_shard *s) {
+  if (strand_list_empty(&s->ready) && s->head != NULL) {
+    strand_shard_ready(s, false);
+  }
+}
+
+static void release_record (strand_partition *p, int64_t offset) {
+  strand_record *r;
+  for (size_t i = 0; i < p->held_count; i++) {
+    if (p->held_offsets[i] != offset) continue;
+    p->held_offsets[i] = p->held_offsets[--p->held_count];
+    r = find_record(p, offset);
+    if (r == NULL) return;
+    strand_shard_insert(r->shard, r);
+    make_ready(r->shard);
+    return;
+  }
+}
+
+void strand_engine_release (strand_engine *e, const strand_held *held) {
+  strand_partition *p = strand_engine_find(e, held->topic, held->index);
+  strand_shard *s;
+  if (p == NULL) return;
+  if (held->kind == STRAND_HELD_RECORD) {
+    release_record(p, held->offset);
+    return;
+  }
+  s = strand_shard_held(p, held);
+  if (s == NULL || s->state != SHARD_HELD) return;
+  s->state = SHARD_EMPTY;
+  if (s->head != NULL) strand_shard_ready(s, false);
+  else strand_shard_free(s);
+}
+
+/*
+** Records and their memory
+*/
+
+static void drop_chunk (strand_partition *p, strand_chunk *c) {
+  if (--c->live > 0) return;
+  strand_budget_charge(p, false, 0, -(long)(sizeof(*c) + c->size));
+  free(c);
+}
+
+static void close_chunk (strand_partition *p) {
+  strand_chunk *c = p->chunk;
+  p->chunk = NULL;
+  if (c != NULL) drop_chunk(p, c);
+}
+
+static strand_record *own_record (size_t size) {
+  strand_record *r = malloc(size);
+  if (r == NULL) return NULL;
+  r->flags = STRAND_RECORD_OWN;
+  r->in.reason = NULL;
+  return r;
+}
+
+static strand_chunk *chunk_with_room (strand_partition *p, size_t size) {
+  strand_chunk *c = p->chunk;
+  size_t chunk_size;
+  if (c != NULL && c->size - c->used >= size) return c;
+  chunk_size = strand_budget_chunk(p->engine);
+  if (size > chunk_size) return NULL;
+  close_chunk(p);
+  c = malloc(sizeof(*c) + chunk_size);
+  if (c == NULL) return NULL;
+  *c = (strand_chunk){ 0, (uint32_t)chunk_size, 1 };
+  p->chunk = c;
+  strand_budget_charge(p, false, 0, (long)(sizeof(*c) + chunk_size));
+  return c;
+}
+
+strand_record *strand_engine_room (strand_engine *e, strand_partition *p,
+                                   size_t length) {
+  size_t size = strand_record_size(length);
+  strand_chunk *c = chunk_with_room(p, size);
+  strand_record *r;
+  (void)e;
+  if (c == NULL) {
+    r = own_record(size);
+    if (r == NULL) return NULL;
+    strand_budget_charge(p, false, 1, (long)size);
+  }
+  else {
+    r = (strand_record *)(void *)((char *)(c + 1) + c->used);
+    c->used += (uint32_t)size;
+    c->live++;
+    r->flags = 0;
+    r->in.chunk = c;
+    strand_budget_charge(p, false, 1, 0);
+  }
+  strand_list_init(&r->link);
+  r->shard = NULL;
+  r->behind = NULL;
+  return r;
+}
+
+void strand_record_free (strand_partition *p, strand_record *r) {
+  bool waiting = (r->flags & STRAND_RECORD_WAITING) != 0;
+  long size;
+  strand_list_remove(&r->link);
+  if (!(r->flags & STRAND_RECORD_OWN)) {
+    strand_budget_charge(p, false, -1, 0);
+    drop_chunk(p, r->in.chunk);
+    return;
+  }
+  size = (long)strand_record_size(strand_record_length(r));
+  strand_budget_charge(p, waiting, -1, -size);
+  free(r->in.reason);
+  free(r);
+}
+
+strand_record *strand_record_move (strand_partition *p, strand_record *r,
+                                   strand_record *before) {
+  size_t size = strand_record_size(strand_record_length(r));
+  strand_record *own = malloc(size);
+  strand_shard *s = r->shard;
+  assert(!(r->flags & STRAND_RECORD_OWN));
+  if (own == NULL) return NULL;
+  memcpy(own, r, sizeof(*r) + strand_record_length(r));
+  own->flags |= STRAND_RECORD_OWN;
+  own->in.reason = NULL;
+  own->link.prev->next = own->link.next->prev = &own->link;
+  if (before != NULL) before->behind = own;
+  else if (s->head == r) s->head = own;
+  if (s->tail == r) s->tail = own;
+  strand_budget_charge(p, false, 0, (long)size);
+  drop_chunk(p, r->in.chunk);
+  return own;
+}
+
+/* The last record of the open chunk gives its room back. */
+static void unroom (strand_partition *p, strand_record *r) {
+  if (!(r->flags & STRAND_RECORD_OWN) && r->in.chunk == p->chunk) {
+    p->chunk->used -= (uint32_t)strand_record_size(strand_record_length(r));
+  }
+  strand_record_free(p, r);
+}
+
+static bool is_held (const strand_partition *p, int64_t offset) {
+  for (size_t i = 0; i < p->held_count; i++) {
+    if (p->held_offsets[i] == offset) return true;
+  }
+  return false;
+}
+
+static void enter (strand_partition *p, strand_shard *s, strand_record *r) {
+  strand_record *before = s->tail;
+  if (!strand_shard_keyed(s) && p->held_count > 0
+      && is_held(p, r->offset)) {
+    r->shard = s; /* until its earlier handler returned: release_record */
+    return;
+  }
+  strand_shard_append(s, r);
+  if (s->failing) strand_shard_wait(s, before, r);
+  else if (s->state == SHARD_EMPTY) strand_shard_ready(s, false);
+}
+
+static bool is_unused (const strand_shard *s) {
+  return s->state == SHARD_EMPTY && s->head == NULL && strand_shard_keyed(s);
+}
+
+strand_added strand_engine_admit (strand_engine *e, strand_partition *p,
+                                  strand_record *record, int64_t now_us) {
+  size_t length = strand_record_length(record);
+  strand_added added = STRAND_ADDED_ENOMEM;
+  strand_shard *s = strand_shard_get(p, record);
+  assert(p->state == PARTITION_RUNNING);
+  if (s != NULL) added = strand_offsets_add(p->offsets, record->offset);
+  if (added != STRAND_ADDED) {
+    unroom(p, record);
+    if (s != NULL && is_unused(s)) strand_shard_free(s);
+    return added;
+  }
+  record->attempt = 1;
+  record->polled_ms = (uint32_t)(now_us / 1000);
+  strand_list_push(&p->records, &record->link);
+  p->average = p->average == 0 ? strand_record_size(length)
+               : (p->average * 7 + strand_record_size(length)) / 8;
+  e->active_us = now_us;
+  e->maybe_dirty = true;
+  enter(p, s, record);
+  return STRAND_ADDED;
+}
+
+strand_err strand_engine_reach (strand_engine *e, strand_partition *p,
+                                int64_t offset) {
+  if (p->state != PARTITION_RUNNING) return STRAND_OK;
+  e->maybe_dirty = true;
+  return strand_offsets_reach(p->offsets, offset);
+}

@@ -1,0 +1,358 @@
+/*
+** engine.h - a group member's state machine: records in, leases and commits
+** out
+**
+**   room, admit        a polled record enters its shard
+**        |
+**   lease              consecutive records of one ready shard go to a worker
+**        |
+**   done, fail, give_back    what became of them, in their order
+**        |
+**   commit, commit_answer    what the group is told, and whether it heard
+**
+** Nothing here knows Lua, librdkafka, a thread or a clock: time, assignments,
+** outcomes and commit answers are arguments. So a simulator drives millions
+** of seeded schedules through this code.
+**
+** A partition's life, by the function that makes the step (all on the owner):
+**
+**   assign -> RESTORING -- restored --> RUNNING -- revoking --> REVOKING
+**                |                        |                        |
+**                +---------- revoke ------+------------------------+-> GONE
+**
+**   RESTORING  nothing is read, nothing runs: the done set is not known yet
+**   RUNNING    records flow
+**   REVOKING   nothing new starts; what runs may end, and counts
+**   GONE       its outcomes are stale; kept while handlers of it still run
+**
+** Invariants:
+**   (1) At most one lease of a keyed shard is out, from the lease until its
+**       last record is done, failed or given back, across epochs: a shard
+**       whose handler runs on after a revoke is held (strand_held) in every
+**       later assignment of the partition until the handler returned.
+**   (2) Records of a keyed shard are leased in offset order; a failed one
+**       keeps its place at the head.
+**   (3) A commit item's offset and metadata come from one moment, and say
+**       nothing of a record that is not done.
+**   (4) One commit is unanswered at most.
+**   (5) A partition is clean only after an answer to what it says now.
+**   (6) buffered and waiting are what the records and chunks add up to, and
+**       stay within their budgets (see strand_engine_may_read).
+**
+** Thread: owner. A worker reads strand_partition's fields marked 'lease'.
+*/
+#ifndef STRAND_ENGINE_H
+#define STRAND_ENGINE_H
+
+#include <stdbool.h>
+
+#include "core/offsets.h"
+#include "core/record.h"
+
+typedef struct strand_engine strand_engine;
+typedef struct strand_partition strand_partition;
+typedef struct strand_shard strand_shard;
+
+typedef enum strand_ordering {
+  STRAND_BY_KEY,
+  STRAND_BY_PARTITION,
+  STRAND_UNORDERED
+} strand_ordering;
+
+/* delay * factor^(attempt - 1), at most max_delay, less a random part of up
+** to 'jitter' of it. */
+typedef struct strand_policy {
+  int64_t delay_us;
+  int64_t max_delay_us;
+  double factor;
+  double jitter; /* 0 to 1 */
+} strand_policy;
+
+/* Records of one lease: consecutive in their shard, and near each other in
+** offset, so that what is done stays compact. */
+#define STRAND_LEASE_RECORDS 64
+#define STRAND_LEASE_SPAN 1024
+/* A partition whose payload is full looks among this many of its lowest
+** records for one that may start. */
+#define STRAND_FULL_LOOK 64
+/* Characters of a failure's reason that are kept. */
+#define STRAND_REASON_MAX 1024
+/* How long a partition stays blocked before that is an event. */
+#define STRAND_BLOCKED_EVENT_US 1000000
+
+typedef enum strand_notice_type {
+  STRAND_NOTICE_FAILED,       /* a record failed: record, reason, delay_us */
+  STRAND_NOTICE_BLOCKED,      /* 'reason' is "metadata" or "waiting"; record:
+                                 the one that holds the commit back, or NULL */
+  STRAND_NOTICE_UNBLOCKED,
+  STRAND_NOTICE_UNWRITABLE    /* a payload does not fit: the old commit stays */
+} strand_notice_type;
+
+typedef struct strand_notice {
+  strand_notice_type type;
+  const strand_partition *partition;
+  const strand_record *record; /* borrowed during the call */
+  const char *reason;
+  size_t reason_length;
+  int64_t delay_us;
+} strand_notice;
+
+/* A shard (or, without ordering, a record) whose handler still runs although
+** its partition was revoked. */
+typedef enum strand_held_kind {
+  STRAND_HELD_KEY,       /* 'key' */
+  STRAND_HELD_NULL,      /* the shard of the records without a key */
+  STRAND_HELD_PARTITION, /* the partition's only shard */
+  STRAND_HELD_RECORD     /* 'offset' */
+} strand_held_kind;
+
+typedef struct strand_held {
+  strand_held_kind kind;
+  const char *topic;
+  int32_t index;
+  const char *key;
+  uint32_t key_length;
+  int64_t offset;
+} strand_held;
+
+typedef struct strand_engine_config {
+  strand_ordering ordering;
+  bool null_key_unordered;
+  const char *ordering_header; /* NULL: the record's key; borrowed */
+  size_t max_metadata;         /* characters */
+  size_t max_buffered_records; /* of this member, as the next three */
+  size_t max_buffered_bytes;
+  size_t max_waiting_records;
+  size_t max_waiting_bytes;
+  int64_t commit_interval_us;
+  uint64_t seed[2];            /* hash and jitter */
+  void *arg;
+  /* Called inside engine functions; must not call back. */
+  void (*notice) (void *arg, const strand_notice *notice);
+  /* The handler of a held shard has returned. 'held' is borrowed. */
+  void (*release) (void *arg, const strand_held *held);
+} strand_engine_config;
+
+/* NULL when memory runs out. 'config' is copied. */
+strand_engine *strand_engine_new (const strand_engine_config *config);
+/* No lease may be out, and no commit unanswered. */
+void strand_engine_free (strand_engine *e);
+/* Budgets, commit interval and metadata limit may change while running. */
+void strand_engine_configure (strand_engine *e,
+                              const strand_engine_config *config);
+
+/*
+** Assignment
+*/
+
+/* 'epoch' was never used for this topic and partition before. 'held' is
+** copied. 'policy' is borrowed for the partition's life. NULL when memory
+** runs out. */
+strand_partition *strand_engine_assign (strand_engine *e, const char *topic,
+                                        int32_t index, uint32_t epoch,
+                                        const strand_policy *policy,
+                                        const strand_held *held,
+                                        size_t held_count);
+
+/* The base is known. 'committed' is -1 for a group without an offset; then
+** 'payload' is NULL. 'payload' may be NULL: nothing above is done. */
+strand_err strand_engine_restored (strand_engine *e, strand_partition *p,
+                                   int64_t committed,
+                                   const strand_payload *payload);
+
+void strand_engine_pause (strand_engine *e, strand_partition *p, bool paused);
+void strand_engine_revoking (strand_engine *e, strand_partition *p);
+
+/* The epoch ends. 'visit' is called for each shard that is now held. 'p' must
+** not be used any more, except through leases that are out. */
+void strand_engine_revoke (strand_engine *e, strand_partition *p,
+                           void (*visit) (void *arg, const strand_held *),
+                           void *arg);
+
+/* A held shard's handler returned, here or at another member. */
+void strand_engine_release (strand_engine *e, const strand_held *held);
+
+/*
+** Records
+*/
+
+/* Whether the partition's queue should be read now: it is running, not
+** paused, and within its share. A share is guaranteed: budget / partitions.
+** More may be taken while no partition that has records to read would lose
+** its share by it. A partition that holds nothing may always take a record. */
+bool strand_engine_may_read (const strand_engine *e,
+                             const strand_partition *p);
+/* How many records to read at most, so that the budget is not passed. */
+size_t strand_engine_read_limit (const strand_engine *e,
+                                 const strand_partition *p, size_t most);
+/* The partition's queue was read and found empty, or not: what an empty one
+** does not need of its share is lent to the others. */
+void strand_engine_quiet (strand_engine *e, strand_partition *p, bool quiet);
+/* No partition is read any more: the member drains. */
+void strand_engine_stop_intake (strand_engine *e);
+
+/* A record with room for its bytes, which the caller writes: key, value,
+** packed headers. Then admit it, nothing else in between. NULL when memory
+** runs out. Lengths and flags KEY and VALUE, timestamp and leader epoch are
+** the caller's to set. */
+strand_record *strand_engine_room (strand_engine *e, strand_partition *p,
+                                   size_t length);
+/* The record enters its shard, or is dropped (DONE, EARLIER, ENOMEM). */
+strand_added strand_engine_admit (strand_engine *e, strand_partition *p,
+                                  strand_record *record, int64_t now_us);
+/* The partition ends at 'offset': nothing below was left out. */
+strand_err strand_engine_reach (strand_engine *e, strand_partition *p,
+                                int64_t offset);
+
+/*
+** Leases
+*/
+
+typedef struct strand_lease {
+  strand_partition *partition; /* lease */
+  strand_shard *shard;
+  strand_record *record;       /* the first that has not ended */
+  uint32_t count;              /* records that have not ended */
+  uint32_t epoch;
+} strand_lease;
+
+/* The next lease of at most 'most' records. False when nothing may start. */
+bool strand_engine_lease (strand_engine *e, size_t most, strand_lease *out);
+
+/* The first 'count' records of the lease are done. Stale leases are dealt
+** with. STRAND_ENOMEM: fewer were done, see lease->count; call again. */
+strand_err strand_engine_done (strand_engine *e, strand_lease *lease,
+                               uint32_t count, int64_t now_us);
+
+/* The first record failed, the others go back unstarted, and the lease ends.
+** 'delay_us' < 0: by the partition's policy. */
+strand_err strand_engine_fail (strand_engine *e, strand_lease *lease,
+                               int64_t delay_us, const char *reason,
+                               size_t reason_length, int64_t now_us);
+
+/* All records go back unstarted, at the front; the lease ends. */
+strand_err strand_engine_give_back (strand_engine *e, strand_lease *lease);
+
+/* Retries that are due become ready. Returns when the next is, or INT64_MAX. */
+int64_t strand_engine_tick (strand_engine *e, int64_t now_us);
+
+/* Looks for partitions that have been blocked for a while; once a second or
+** so. */
+void strand_engine_look (strand_engine *e, int64_t now_us);
+
+/*
+** Commits
+*/
+
+typedef struct strand_commit_item {
+  strand_partition *partition;
+  uint32_t epoch;
+  uint64_t version;
+  int64_t offset;
+  char *metadata; /* terminated; "" for none */
+} strand_commit_item;
+
+typedef struct strand_commit {
+  size_t count;
+  strand_commit_item items[];
+} strand_commit;
+
+typedef enum strand_answer {
+  STRAND_COMMITTED,     /* the broker took all of it */
+  STRAND_COMMIT_LATER,  /* nothing was taken; the same again later */
+  STRAND_COMMIT_UNKNOWN /* some may have been taken: commit one by one */
+} strand_answer;
+
+/* What is dirty, by value; NULL when nothing is, memory ran out, or a commit
+** is unanswered. 'only' (or NULL for any) names one partition. */
+strand_commit *strand_engine_commit (strand_engine *e, int64_t now_us,
+                                     const strand_partition *only);
+/* Frees 'commit'. */
+void strand_engine_commit_answer (strand_engine *e, strand_commit *commit,
+                                  strand_answer answer, int64_t now_us);
+/* When a commit is due: by the interval, by idleness, or after one that
+** failed. INT64_MAX when nothing is dirty. */
+int64_t strand_engine_commit_due (const strand_engine *e, int64_t now_us);
+bool strand_engine_dirty (const strand_engine *e, const strand_partition *p);
+bool strand_engine_committing (const strand_engine *e);
+
+/*
+** Questions
+*/
+
+typedef struct strand_engine_stats {
+  size_t partitions;
+  size_t buffered_records;
+  size_t buffered_bytes;
+  size_t waiting_records;
+  size_t waiting_bytes;
+  size_t in_flight;  /* records in leases of live partitions */
+  size_t stale;      /* records in leases of partitions that are gone */
+  size_t ready;      /* shards that could start now */
+  size_t retries;    /* in back-off */
+  size_t shards;
+  uint64_t done;
+  uint64_t failed;
+  uint64_t stale_dropped;
+} strand_engine_stats;
+
+typedef struct strand_partition_stats {
+  const char *topic;
+  int32_t index;
+  uint32_t epoch;
+  const char *state; /* "restoring", "running", "revoking" */
+  bool paused;
+  const char *blocked; /* NULL, "metadata" or "waiting" */
+  int64_t position;
+  int64_t committed;   /* acknowledged; -1 for none */
+  int64_t committable;
+  int64_t highest_done;
+  size_t buffered_records;
+  size_t buffered_bytes;
+  size_t waiting_records;
+  size_t waiting_bytes;
+  size_t in_flight;
+  uint64_t open;       /* records polled and not done */
+  uint64_t done;
+  uint64_t failed;
+  size_t payload_bound; /* characters */
+  uint32_t oldest_ms;  /* since the lowest open record was polled */
+} strand_partition_stats;
+
+void strand_engine_stats_read (const strand_engine *e,
+                               strand_engine_stats *out);
+void strand_partition_stats_read (const strand_engine *e,
+                                  const strand_partition *p, int64_t now_us,
+                                  strand_partition_stats *out);
+
+/* The partition's records that are not done, lowest first: NULL at the end.
+** 'after' NULL for the first. */
+const strand_record *strand_partition_next (const strand_partition *p,
+                                            const strand_record *after);
+/* "running", "waiting" (in back-off), "behind" (another of its shard),
+** "buffered". */
+const char *strand_record_state (const strand_record *record);
+
+/* The lease's first record failed before: its reason. */
+const char *strand_record_reason (const strand_record *record,
+                                  size_t *length);
+
+/* Live partitions in the order of their assignment: NULL at the end. */
+strand_partition *strand_engine_next (const strand_engine *e,
+                                      const strand_partition *after);
+strand_partition *strand_engine_find (const strand_engine *e,
+                                      const char *topic, int32_t index);
+
+const char *strand_partition_topic (const strand_partition *p); /* lease */
+int32_t strand_partition_index (const strand_partition *p);     /* lease */
+uint32_t strand_partition_epoch (const strand_partition *p);
+int64_t strand_partition_position (const strand_partition *p);
+void *strand_partition_tag (const strand_partition *p);         /* lease */
+/* Whatever the caller wants to find again. */
+void strand_partition_set_tag (strand_partition *p, void *tag);
+strand_partition *strand_record_partition (const strand_record *r); /* lease */
+
+/* Walks everything and asserts the invariants: tests and the simulator. */
+void strand_engine_check (const strand_engine *e);
+
+#endif

@@ -1,0 +1,267 @@
+/*
+** inspect.c - what an engine looks like: statistics, the records that hold a
+** commit back, and the invariants
+*/
+#include <assert.h>
+
+#include "core/state.h"
+
+void strand_engine_stats_read (const strand_engine *e,
+                               strand_engine_stats *out) {
+  *out = (strand_engine_stats){
+    .partitions = e->partition_count,
+    .buffered_records = e->buffered_records,
+    .buffered_bytes = e->buffered_bytes,
+    .waiting_records = e->waiting_records,
+    .waiting_bytes = e->waiting_bytes,
+    .in_flight = e->in_flight,
+    .stale = e->stale,
+    .ready = e->ready,
+    .retries = e->retry.count,
+    .shards = e->shard_count,
+    .done = e->done,
+    .failed = e->failed,
+    .stale_dropped = e->stale_dropped,
+  };
+}
+
+static const char *state_name (partition_state state) {
+  static const char *const names[] = { "restoring", "running", "revoking",
+                                       "gone" };
+  return names[state];
+}
+
+static const char *blocked_by (const strand_partition *p) {
+  if (p->stalled) return "metadata";
+  return strand_budget_waiting_full(p) ? "waiting" : NULL;
+}
+
+void strand_partition_stats_read (const strand_engine *e,
+                                  const strand_partition *p, int64_t now_us,
+                                  strand_partition_stats *out) {
+  const strand_record *first = strand_partition_next(p, NULL);
+  (void)e;
+  *out = (strand_partition_stats){
+    .topic = p->topic,
+    .index = p->index,
+    .epoch = p->epoch,
+    .state = state_name(p->state),
+    .paused = p->paused,
+    .blocked = blocked_by(p),
+    .position = -1,
+    .committed = p->committed,
+    .committable = -1,
+    .highest_done = -1,
+    .buffered_records = p->buffered_records,
+    .buffered_bytes = p->buffered_bytes,
+    .waiting_records = p->waiting_records,
+    .waiting_bytes = p->waiting_bytes,
+    .in_flight = p->in_flight,
+    .done = p->done,
+    .failed = p->failed,
+  };
+  if (first != NULL) {
+    out->oldest_ms = (uint32_t)(now_us / 1000) - first->polled_ms;
+  }
+  if (p->offsets == NULL) return;
+  out->position = strand_offsets_position(p->offsets);
+  out->committable = strand_offsets_committable(p->offsets);
+  out->highest_done = strand_offsets_highest(p->offsets);
+  out->open = strand_offsets_open(p->offsets);
+  out->payload_bound = strand_offsets_bound(p->offsets);
+}
+
+const strand_record *strand_partition_next (const strand_partition *p,
+                                            const strand_record *after) {
+  const strand_link *l = after == NULL ? p->records.next : after->link.next;
+  if (l == &p->records) return NULL;
+  return strand_list_entry(l, strand_record, link);
+}
+
+const char *strand_record_state (const strand_record *record) {
+  const strand_shard *s = record->shard;
+  if (record->flags & STRAND_RECORD_LEASED) return "running";
+  if (record->flags & STRAND_RECORD_BACKOFF) return "waiting";
+  if (strand_shard_keyed(s) && s->head != record) return "behind";
+  return s->state == SHARD_HELD ? "behind" : "buffered";
+}
+
+const char *strand_record_reason (const strand_record *record,
+                                  size_t *length) {
+  *length = 0;
+  if (!(record->flags & STRAND_RECORD_OWN)) return NULL;
+  if (record->in.reason == NULL) return NULL;
+  *length = record->in.reason->length;
+  return record->in.reason->text;
+}
+
+strand_partition *strand_engine_next (const strand_engine *e,
+                                      const strand_partition *after) {
+  const strand_link *l = after == NULL ? e->partitions.next
+                                       : after->link.next;
+  if (l == &e->partitions) return NULL;
+  return strand_list_entry(l, strand_partition, link);
+}
+
+strand_partition *strand_engine_find (const strand_engine *e,
+                                      const char *topic, int32_t index) {
+  strand_partition *p = NULL;
+  while ((p = strand_engine_next(e, p)) != NULL) {
+    if (p->index == index && strcmp(p->topic, topic) == 0) return p;
+  }
+  return NULL;
+}
+
+const char *strand_partition_topic (const strand_partition *p) {
+  return p->topic;
+}
+
+int32_t strand_partition_index (const strand_partition *p) {
+  return p->index;
+}
+
+uint32_t strand_partition_epoch (const strand_partition *p) {
+  return p->epoch;
+}
+
+int64_t strand_partition_position (const strand_partition *p) {
+  return p->offsets == NULL ? -1 : strand_offsets_position(p->offsets);
+}
+
+void *strand_partition_tag (const strand_partition *p) {
+  return p->tag;
+}
+
+void strand_partition_set_tag (strand_partition *p, void *tag) {
+  p->tag = tag;
+}
+
+strand_partition *strand_record_partition (const strand_record *r) {
+  return r->shard->partition;
+}
+
+/*
+** Blocked partitions
+*/
+
+static void tell_blocked (strand_partition *p, strand_notice_type type,
+                          const char *reason) {
+  const strand_engine_config *c = &p->engine->config;
+  strand_notice notice = { 0 };
+  notice.type = type;
+  notice.partition = p;
+  notice.record = strand_partition_next(p, NULL);
+  notice.reason = reason;
+  notice.reason_length = reason == NULL ? 0 : strlen(reason);
+  c->notice(c->arg, &notice);
+}
+
+static void look_at (strand_partition *p, int64_t now_us) {
+  const char *reason = blocked_by(p);
+  if (reason == NULL) {
+    if (p->blocked_told) tell_blocked(p, STRAND_NOTICE_UNBLOCKED, NULL);
+    p->blocked_us = 0;
+    p->blocked_told = false;
+  }
+  else if (p->blocked_us == 0) p->blocked_us = now_us > 0 ? now_us : 1;
+  else if (!p->blocked_told
+           && now_us - p->blocked_us >= STRAND_BLOCKED_EVENT_US) {
+    p->blocked_told = true;
+    tell_blocked(p, STRAND_NOTICE_BLOCKED, reason);
+  }
+}
+
+void strand_engine_look (strand_engine *e, int64_t now_us) {
+  strand_partition *p = NULL;
+  while ((p = strand_engine_next(e, p)) != NULL) look_at(p, now_us);
+}
+
+/*
+** Invariants
+*/
+
+typedef struct tally {
+  size_t buffered_records;
+  size_t waiting_records;
+  size_t waiting_bytes;
+  size_t in_flight;
+  size_t ready;
+} tally;
+
+static void check_record (const strand_partition *p, const strand_record *r,
+                          tally *t) {
+  bool own = (r->flags & STRAND_RECORD_OWN) != 0;
+  bool waiting = (r->flags & STRAND_RECORD_WAITING) != 0;
+  assert(r->shard != NULL && r->shard->partition == p);
+  assert(own || !waiting);
+  if (r->flags & STRAND_RECORD_LEASED) {
+    assert(!(r->flags & STRAND_RECORD_BACKOFF));
+    t->in_flight++;
+  }
+  if (waiting) {
+    t->waiting_records++;
+    t->waiting_bytes += strand_record_size(strand_record_length(r));
+  }
+  else t->buffered_records++;
+}
+
+static void check_shard (const strand_shard *s, tally *t) {
+  bool listed = !strand_list_empty(&s->ready);
+  uint32_t leased = 0;
+  int64_t last = -1;
+  assert(listed == (s->state == SHARD_READY));
+  assert(s->state != SHARD_STALE);
+  if (listed) t->ready++;
+  for (const strand_record *r = s->head; r != NULL; r = r->behind) {
+    assert(r->offset > last);                                    /* (2) */
+    last = r->offset;
+    if (r->flags & STRAND_RECORD_LEASED) leased++;
+    assert(r->behind != NULL || s->tail == r);
+  }
+  assert(leased == s->leased);                                   /* (1) */
+  assert((s->leased > 0) == (s->state == SHARD_LEASED));         /* (1) */
+}
+
+static void check_partition (const strand_partition *p) {
+  tally t = { 0 };
+  int64_t last = -1;
+  for (strand_link *l = p->records.next; l != &p->records; l = l->next) {
+    const strand_record *r = strand_list_entry(l, strand_record, link);
+    assert(r->offset > last);
+    last = r->offset;
+    check_record(p, r, &t);
+  }
+  for (strand_link *l = p->shards.next; l != &p->shards; l = l->next) {
+    check_shard(strand_list_entry(l, strand_shard, all), &t);
+  }
+  assert(t.buffered_records == p->buffered_records);             /* (6) */
+  assert(t.waiting_records == p->waiting_records);               /* (6) */
+  assert(t.waiting_bytes == p->waiting_bytes);                   /* (6) */
+  assert(t.in_flight == p->in_flight);
+  assert(strand_list_empty(&p->ready) == (t.ready == 0));
+  if (p->offsets == NULL) return;
+  strand_offsets_check(p->offsets);
+  assert(strand_list_empty(&p->records)
+         || strand_list_entry(p->records.next, strand_record, link)->offset
+              >= strand_offsets_committable(p->offsets));        /* (3) */
+}
+
+void strand_engine_check (const strand_engine *e) {
+  size_t buffered = 0, bytes = 0, waiting = 0, in_flight = 0, stale = 0;
+  for (int gone = 0; gone <= 1; gone++) {
+    const strand_link *head = gone ? &e->gone : &e->partitions;
+    for (const strand_link *l = head->next; l != head; l = l->next) {
+      const strand_partition *p = strand_list_entry(l, strand_partition,
+                                                    link);
+      if (!gone) check_partition(p);
+      buffered += p->buffered_records;
+      bytes += p->buffered_bytes;
+      waiting += p->waiting_records;
+      *(gone ? &stale : &in_flight) += p->in_flight;
+    }
+  }
+  assert(buffered == e->buffered_records);                       /* (6) */
+  assert(bytes == e->buffered_bytes);                            /* (6) */
+  assert(waiting == e->waiting_records);                         /* (6) */
+  assert(in_flight == e->in_flight && stale == e->stale);
+}

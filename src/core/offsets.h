@@ -1,0 +1,110 @@
+/*
+** offsets.h - which offset of a partition may be committed
+**
+** One tracker per assigned partition. Records are added in offset order,
+** started in any order the shards allow, and finish in any order. The
+** tracker answers two questions: below which offset is everything done, and
+** does the commit's payload fit however the started records end?
+**
+**      41    42    43    44    45    46    47    48
+**     done FLIGHT done  OPEN  done FLIGHT OPEN  position
+**           ^                            ^
+**           committable                  frontier
+**
+** OPEN: polled and not running, or described as open by a restored payload.
+** FLIGHT: leased, its end unknown. Both are kept as runs, never one by one,
+** in blocks of at most 32, so that cost follows boundaries and not records.
+** Everything below 'position' that is in no run is done or never existed.
+**
+** Invariants (strand_offsets_check):
+**   (1) Runs are strictly increasing; runs of one kind never touch.
+**   (2) 'committable' is the first offset of the first run, or 'position'
+**       when no run is left; a restored run may lie above 'position'.
+**   (3) No FLIGHT run reaches 'frontier', the offset above the highest that
+**       was ever started or described.
+**   (4) 'cost' is the sum of min(distance, STRAND_PAYLOAD_BREAK_BITS) over
+**       neighbouring boundaries at or below 'frontier'. An offset x is a
+**       boundary when x-1 and x differ in kind or one of them is FLIGHT: so
+**       a FLIGHT record may end either way without adding a boundary.
+**   (5) What strand_offsets_start allowed keeps the payload within its limit
+**       however the FLIGHT records end, as long as no other start follows.
+**
+** Thread: owner. Workers never see a tracker; they leave outcomes in their
+** batch (batch.h), and the owner applies them.
+*/
+#ifndef STRAND_OFFSETS_H
+#define STRAND_OFFSETS_H
+
+#include <stdbool.h>
+
+#include "core/payload.h"
+
+typedef struct strand_offsets strand_offsets;
+
+/* Characters of the limit that new records may not use: they are kept so
+** that records below the frontier, whose end makes the payload shorter, can
+** always start; and of these a few for the lowest record alone. */
+#define STRAND_OFFSETS_RESERVE(limit) ((limit) / 8)
+#define STRAND_OFFSETS_LAST_RESERVE(limit) ((limit) / 64)
+
+/* 'committed' is the group's offset, -1 when there is none: the first record
+** or strand_offsets_reach then gives it. NULL when memory runs out. */
+strand_offsets *strand_offsets_new (int64_t committed);
+void strand_offsets_free (strand_offsets *t);
+
+/* Takes over what a payload says; only on a fresh tracker. */
+strand_err strand_offsets_restore (strand_offsets *t,
+                                   const strand_payload *payload);
+
+typedef enum strand_added {
+  STRAND_ADDED,         /* it is OPEN now: hand it on */
+  STRAND_ADDED_DONE,    /* the payload says it is done: drop it */
+  STRAND_ADDED_EARLIER, /* below the position: nothing changed */
+  STRAND_ADDED_ENOMEM   /* nothing changed */
+} strand_added;
+
+/* A record was polled: what lies between the position and it never came, so
+** does not exist (compaction, control records), and counts as done. */
+strand_added strand_offsets_add (strand_offsets *t, int64_t offset);
+
+/* The broker has nothing below 'offset' that was not added. */
+strand_err strand_offsets_reach (strand_offsets *t, int64_t offset);
+
+/* OPEN -> FLIGHT. STRAND_EFULL when the payload might then not fit in
+** 'limit' characters; nothing has changed. */
+strand_err strand_offsets_start (strand_offsets *t, int64_t offset,
+                                 size_t limit);
+
+/* FLIGHT -> done. STRAND_ENOTOPEN for an offset that is not in flight. An
+** outcome from before a rebalance is not caught here: the same offset may be
+** in flight again. The engine compares epochs before it calls. */
+strand_err strand_offsets_finish (strand_offsets *t, int64_t offset);
+
+/* FLIGHT -> OPEN: it failed, or was given back unstarted. */
+strand_err strand_offsets_unstart (strand_offsets *t, int64_t offset);
+
+/* -1 while nothing is known of the partition. */
+int64_t strand_offsets_committable (const strand_offsets *t);
+int64_t strand_offsets_position (const strand_offsets *t);
+/* Highest offset that finished or was described as done; -1 for none. */
+int64_t strand_offsets_highest (const strand_offsets *t);
+int64_t strand_offsets_frontier (const strand_offsets *t);
+/* Rises with each change of what a commit would say. */
+uint64_t strand_offsets_version (const strand_offsets *t);
+/* Characters the payload may need at most, however FLIGHT records end. */
+size_t strand_offsets_bound (const strand_offsets *t);
+/* Offsets in runs: polled and not done, and restored as open. */
+uint64_t strand_offsets_open (const strand_offsets *t);
+/* Bytes of memory that the tracker holds. */
+size_t strand_offsets_bytes (const strand_offsets *t);
+
+/* The payload that belongs to the committable offset, in one step: the two
+** never come from different moments. 'text' has room for 'limit' characters.
+** STRAND_EFULL when it does not fit. */
+strand_err strand_offsets_payload (const strand_offsets *t, size_t limit,
+                                   char *text, size_t *length);
+
+/* Walks everything and asserts the invariants: tests and the simulator. */
+void strand_offsets_check (const strand_offsets *t);
+
+#endif

@@ -1,0 +1,137 @@
+/*
+** record.h - one record between the broker and its end
+**
+** The bytes of a record (key, value, headers) are copied out of librdkafka
+** once, behind the struct, and the message is destroyed at once: a held
+** message pins its whole fetch buffer. Records of a partition share chunks,
+** so that a record costs no allocation of its own; a chunk is freed when its
+** last record is. A record that has to stay (back-off, and all that waits
+** behind it) is moved to an allocation of its own, so that it pins no chunk.
+**
+**   | stage                | owner of the record        | who may read it |
+**   |----------------------|----------------------------|-----------------|
+**   | polled, in its shard | engine                     | owner           |
+**   | leased               | engine; the lease borrows  | owner, worker   |
+**   | done                 | freed by the engine        | nobody          |
+**   | back-off             | engine (own allocation)    | owner           |
+**   | revoked while leased | engine, until the lease ends | owner, worker |
+**
+** Thread: owner. A worker reads the fields marked 'lease' of the records of
+** its lease, which nobody writes meanwhile.
+*/
+#ifndef STRAND_RECORD_H
+#define STRAND_RECORD_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "core/list.h"
+
+#define STRAND_CHUNK_MAX (64u * 1024u)
+#define STRAND_CHUNK_MIN 1024u
+
+struct strand_partition;
+struct strand_shard;
+
+typedef struct strand_chunk {
+  uint32_t used;
+  uint32_t size;
+  uint32_t live;    /* records in it; the open chunk counts as one more */
+} strand_chunk;
+
+/* Why the last attempt failed; only records of their own allocation have
+** one. */
+typedef struct strand_reason {
+  uint32_t length;
+  char text[]; /* not terminated */
+} strand_reason;
+
+enum {
+  STRAND_RECORD_KEY = 1,     /* has a key (which may be empty) */
+  STRAND_RECORD_VALUE = 2,   /* has a value */
+  STRAND_RECORD_OWN = 4,     /* its own allocation, not in a chunk */
+  STRAND_RECORD_WAITING = 8, /* counted in the waiting budget */
+  STRAND_RECORD_LEASED = 16,
+  STRAND_RECORD_BACKOFF = 32
+};
+
+typedef enum strand_timestamp_type {
+  STRAND_TIMESTAMP_NONE = 0,
+  STRAND_TIMESTAMP_CREATE,
+  STRAND_TIMESTAMP_APPEND
+} strand_timestamp_type;
+
+typedef struct strand_record {
+  strand_link link;              /* the partition's records by offset */
+  struct strand_record *behind;  /* lease: next of its shard (all but the
+                                    lease's last) */
+  struct strand_shard *shard;    /* lease */
+  union {
+    strand_chunk *chunk;
+    strand_reason *reason;       /* STRAND_RECORD_OWN; NULL for none */
+  } in;
+  int64_t offset;                /* lease */
+  int64_t timestamp_ms;          /* lease */
+  uint32_t key_length;           /* lease */
+  uint32_t value_length;         /* lease */
+  uint32_t headers_length;       /* lease: packed, see below */
+  int32_t leader_epoch;          /* lease: -1 when unknown */
+  uint32_t polled_ms;            /* engine time, wraps after 49 days */
+  uint16_t attempt;              /* lease: 1 at first; stays at 65,535 */
+  uint8_t flags;
+  uint8_t timestamp_type;        /* lease */
+  char bytes[];                  /* lease: key, value, packed headers */
+} strand_record;
+
+static inline const char *strand_record_key (const strand_record *r) {
+  return r->bytes;
+}
+
+static inline const char *strand_record_value (const strand_record *r) {
+  return r->bytes + r->key_length;
+}
+
+/* Packed headers: for each its name's length, its value's length (both four
+** bytes, native; STRAND_HEADER_ABSENT for no value), name and value. */
+#define STRAND_HEADER_ABSENT UINT32_MAX
+
+static inline const char *strand_record_headers (const strand_record *r) {
+  return r->bytes + r->key_length + r->value_length;
+}
+
+typedef struct strand_header {
+  const char *name;
+  const char *value; /* NULL when absent */
+  uint32_t name_length;
+  uint32_t value_length;
+} strand_header;
+
+/* Reads the header at '*at' of the packed headers and moves on. False at
+** the end. */
+static inline int strand_header_next (const char *packed, uint32_t length,
+                                      uint32_t *at, strand_header *h) {
+  if (*at + 8 > length) return 0;
+  memcpy(&h->name_length, packed + *at, 4);
+  memcpy(&h->value_length, packed + *at + 4, 4);
+  h->name = packed + *at + 8;
+  *at += 8 + h->name_length;
+  h->value = NULL;
+  if (h->value_length == STRAND_HEADER_ABSENT) h->value_length = 0;
+  else {
+    h->value = packed + *at;
+    *at += h->value_length;
+  }
+  return 1;
+}
+
+/* Bytes behind the struct. */
+static inline size_t strand_record_length (const strand_record *r) {
+  return (size_t)r->key_length + r->value_length + r->headers_length;
+}
+
+/* What the record takes in a chunk, or of its own. */
+static inline size_t strand_record_size (size_t length) {
+  return (sizeof(strand_record) + length + 7) & ~(size_t)7;
+}
+
+#endif
