@@ -1,0 +1,659 @@
+-- What users are told about the options they give: what is wrong is named, and
+-- what is right arrives on the C side as options.lua describes it. No broker
+-- and no C module is needed here.
+local helper = require "spec.support.helper"
+local options = require "strand.options"
+local properties = require "strand.properties"
+
+local unpack = table.unpack or unpack
+local load_text = loadstring or load
+local IS_51 = _VERSION == "Lua 5.1"
+
+local function valid(changes)
+  local given = {
+    kafka = { ["bootstrap.servers"] = "localhost:9092", ["group.id"] = "g" },
+    topics = { "orders" },
+    handler = "reconcile",
+  }
+  for name, value in pairs(changes or {}) do given[name] = value end
+  return given
+end
+
+-- The options of valid() without some.
+local function without(name)
+  local given = valid()
+  given[name] = nil
+  return given
+end
+
+local function kafka(changes)
+  local given = valid()
+  for name, value in pairs(changes) do given.kafka[name] = value end
+  return given
+end
+
+local function flat(changes)
+  return (options.consumer(valid(changes)))
+end
+
+local function message_of(action, ...)
+  local ok, message = pcall(action, ...)
+  assert.is_false(ok)
+  assert.is_string(message)
+  return message
+end
+
+-- Each case: what is given, and what the message must hold.
+local function refuses(action, cases)
+  for _, case in ipairs(cases) do
+    it("raises: " .. case[2], function()
+      assert.matches(case[2], message_of(action, case[1]), 1, true)
+    end)
+  end
+end
+
+local function nested(depth)
+  local value = {}
+  for _ = 2, depth do value = { value } end
+  return value
+end
+
+describe("a wrong consumer option", function()
+  local cyclic = {}
+  cyclic.a = { b = cyclic }
+  local huge, nan = math.huge, 0 / 0
+  refuses(options.consumer, {
+    -- the table itself
+    { nil, "options: table expected, got nil" },
+    { "orders", "options: table expected, got a string" },
+    { {}, "option 'kafka': required, table of librdkafka's properties expected" },
+    { without "topics", "option 'topics': required" },
+    { without "handler", "option 'handler': required" },
+
+    -- names and near misses
+    { valid { wrokers = 3 }, "unknown option 'wrokers' (did you mean 'workers'?)" },
+    { valid { Workers = 3 }, "unknown option 'Workers' (did you mean 'workers'?)" },
+    { valid { worker = 3 }, "unknown option 'worker' (did you mean 'workers'?)" },
+    { valid { topic = "a" }, "unknown option 'topic' (did you mean 'topics'?)" },
+    { valid { order = "key" }, "unknown option 'order'" },
+    { valid { "orders" }, "unknown option '1'" },
+    { valid { ["group.id"] = "g" },
+      "unknown option 'group.id' (librdkafka's properties belong in 'kafka')" },
+    { valid { retry = { dealy = 1 } },
+      "unknown option 'retry.dealy' (did you mean 'retry.delay'?)" },
+    { valid { ordering_key = { name = "x" } }, "unknown option 'ordering_key.name'" },
+
+    -- later issues
+    { valid { batch = {} }, "unknown option 'batch'" },
+    { valid { delivery = "at_most_once" }, "unknown option 'delivery'" },
+    { valid { transactional_id = "t" }, "unknown option 'transactional_id'" },
+    { valid { exhausted = "park" }, "unknown option 'exhausted'" },
+    { valid { dead_letter = { topic = "d" } }, "unknown option 'dead_letter'" },
+    { valid { parked_holds = "shard" }, "unknown option 'parked_holds'" },
+    { valid { deadline = 3 }, "unknown option 'deadline'" },
+    { valid { slow_after = 3 }, "unknown option 'slow_after'" },
+    { valid { rate = {} }, "unknown option 'rate'" },
+    { valid { producer = {} }, "unknown option 'producer'" },
+    { valid { worker_memory = 1 }, "unknown option 'worker_memory'" },
+    { valid { retry = { attempts = 3 } }, "unknown option 'retry.attempts'" },
+
+    -- whole numbers
+    { valid { workers = 1.5 }, "option 'workers': whole number from 1 to 256 expected, got 1.5" },
+    { valid { workers = 0 }, "option 'workers': whole number from 1 to 256 expected, got 0" },
+    { valid { workers = 257 }, "whole number from 1 to 256 expected, got 257" },
+    { valid { workers = -1 }, "whole number from 1 to 256 expected, got -1" },
+    { valid { workers = nan }, "whole number from 1 to 256 expected, got nan" },
+    { valid { workers = huge }, "whole number from 1 to 256 expected, got inf" },
+    { valid { workers = 1e300 }, "whole number from 1 to 256 expected, got 1e+300" },
+    { valid { workers = "8" }, "whole number from 1 to 256 expected, got a string" },
+    { valid { workers = false }, "whole number from 1 to 256 expected, got false" },
+    { valid { members = 65 }, "option 'members': whole number from 1 to 64 expected, got 65" },
+    { valid { max_metadata = -1 }, "option 'max_metadata': whole number from 0 to 1048576" },
+    { valid { max_in_flight = 0 }, "option 'max_in_flight': whole number from 1 to 100000" },
+    { valid { max_buffered_bytes = 0.5 },
+      "option 'max_buffered_bytes': whole number of bytes from 1 to 1099511627776 expected" },
+
+    -- seconds and numbers
+    { valid { commit_interval = 0 }, "option 'commit_interval': seconds from 0.01 to 86400" },
+    { valid { revoke_grace = -1 }, "option 'revoke_grace': seconds from 0 to 86400" },
+    { valid { start_timeout = nan }, "seconds from 0.001 to 86400 expected, got nan" },
+    { valid { start_timeout = huge }, "seconds from 0.001 to 86400 expected, got inf" },
+    { valid { retry = { factor = 0.5 } }, "option 'retry.factor': number from 1 to 1000" },
+    { valid { retry = { jitter = 1.5 } }, "option 'retry.jitter': number from 0 to 1" },
+    { valid { retry = { delay = 9, max_delay = 3 } },
+      "option 'retry.max_delay': at least 'delay' (9) expected, got 3" },
+    { valid { retry = 3 }, "option 'retry': table, or function(attempt, reason, record) "
+      .. "-> seconds expected, got 3" },
+
+    -- names of values
+    { valid { ordering = "keys" },
+      "option 'ordering': 'keys' is not one of its names (key, partition, unordered)" },
+    { valid { ordering = 1 }, "option 'ordering': one of key, partition, unordered expected, got 1" },
+    { valid { null_key = "none" },
+      "option 'null_key': 'none' is not one of its names (partition, unordered)" },
+    { valid { unreadable_metadata = "skip" }, "(replay, fail)" },
+    { valid { ordering = "partition", null_key = "partition" },
+      "option 'null_key': only with ordering = 'key'" },
+    { valid { ordering = "unordered", ordering_key = { header = "h" } },
+      "option 'ordering_key': only with ordering = 'key'" },
+    { valid { ordering_key = {} }, "option 'ordering_key.header': required" },
+    { valid { ordering_key = { header = "" } }, "option 'ordering_key.header': name of a header" },
+    { valid { ordering_key = "h" }, "option 'ordering_key': table expected, got a string" },
+
+    -- functions
+    { valid { on_event = "print" }, "option 'on_event': function expected, got a string" },
+    { valid { log = true }, "option 'log': function expected, got true" },
+    { valid { oauth_token = "t" }, "option 'oauth_token': function expected, got a string" },
+
+    -- topics
+    { valid { topics = "orders" }, "option 'topics': list of topic names and ^patterns expected" },
+    { valid { topics = {} }, "option 'topics': list of topic names and ^patterns expected, "
+      .. "got an empty one" },
+    { valid { topics = { a = "b" } }, "option 'topics': list of" },
+    { valid { topics = { "a", nil, "b" } }, "option 'topics': list of" },
+    { valid { topics = { "a", "a" } }, "option 'topics[2]': 'a' stands there twice" },
+    { valid { topics = { "a b" } }, "option 'topics[1]': 'a b' is no name of a topic" },
+    { valid { topics = { "" } }, "option 'topics[1]': '' is no name of a topic" },
+    { valid { topics = { ".." } }, "'..' is no name of a topic" },
+    { valid { topics = { ("x"):rep(250) } }, "is no name of a topic (1 to 249 of" },
+    { valid { topics = { 7 } }, "option 'topics[1]': name of a topic expected, got 7" },
+
+    -- handler_args
+    { valid { handler_args = print }, "option 'handler_args': a function cannot be carried" },
+    { valid { handler_args = { db = { open = print } } },
+      "option 'handler_args.db.open': a function cannot be carried to worker threads" },
+    { valid { handler_args = { 1, { io.stdout } } }, "option 'handler_args[2][1]': a userdata" },
+    { valid { handler_args = cyclic },
+      "option 'handler_args.a.b': a table that contains itself" },
+    { valid { handler_args = { x = setmetatable({}, {}) } },
+      "option 'handler_args.x': a table with a metatable" },
+    { valid { handler_args = { [{}] = 1 } }, "option 'handler_args': a table as a key" },
+    { valid { handler_args = nested(101) }, "nested deeper than 100 tables" },
+  })
+
+  it("is reported at the line that called", function()
+    local line = debug.getinfo(1, "l").currentline + 1
+    local message = message_of(function() options.consumer { wrokers = 1 } end)
+    assert.matches("options_spec.lua:" .. line .. ": unknown", message, 1, true)
+  end)
+
+  it("is reported at the same one each time", function()
+    local message = message_of(options.consumer, valid { zzzz = 1, aaaa = 1, mmmm = 1 })
+    assert.matches("'aaaa'", message, 1, true)
+  end)
+
+  it("is refused when handler_args are too many", function()
+    local many = {}
+    for i = 1, 20001 do many[i] = i end
+    assert.matches("option 'handler_args': more than 20000 values",
+      message_of(options.consumer, valid { handler_args = many }), 1, true)
+  end)
+end)
+
+describe("a property of librdkafka", function()
+  refuses(options.consumer, {
+    { valid { kafka = "localhost" }, "option 'kafka': table of librdkafka's properties expected" },
+    { valid { kafka = { ["group.id"] = "g" } }, "option 'kafka': 'bootstrap.servers' is required" },
+    { valid { kafka = { ["bootstrap.servers"] = "b" } }, "option 'kafka': 'group.id' is required" },
+    { kafka { "x" }, "option 'kafka': names of librdkafka's properties expected, got 1" },
+    { kafka { ["client.id"] = {} },
+      "option 'kafka[\"client.id\"]': string, number or boolean expected, got a table" },
+    { kafka { ["client.id"] = "a\0b" }, "option 'kafka[\"client.id\"]': a zero byte inside" },
+    { kafka { ["fetch.min.bytes"] = 0 / 0 }, "string, number or boolean expected, got nan" },
+  })
+
+  for _, name in ipairs { "enable.auto.commit", "enable.auto.offset.store", "opaque",
+    "enable.partition.eof", "rebalance_cb", "stats_cb", "log_cb", "offset_commit_cb",
+    "default_topic_conf", "consume.callback.max.messages", "plugin.library.paths", "log.queue",
+    "interceptors" } do
+    it("that strand owns is refused by name: " .. name, function()
+      local message = message_of(options.consumer, kafka { [name] = "true" })
+      assert.matches(("option 'kafka[\"%s\"]': not to be set: "):format(name), message, 1, true)
+    end)
+  end
+
+  it("arrives as a string, in the order of the names", function()
+    local got = options.consumer(kafka {
+      ["session.timeout.ms"] = 6000, ["socket.keepalive.enable"] = true, ["client.id"] = "",
+    }).kafka
+    assert.same({
+      { "bootstrap.servers", "localhost:9092" }, { "client.id", "" }, { "group.id", "g" },
+      { "session.timeout.ms", "6000" }, { "socket.keepalive.enable", "true" },
+    }, got)
+  end)
+
+  for _, name in ipairs { "sasl.password", "ssl.key.password", "ssl.key.pem", "sasl.username",
+    "ssl.keystore.password", "sasl.oauthbearer.client.secret", "sasl.oauthbearer.config",
+    "ssl.key.location", "ssl.certificate.pem", "sasl.jaas.config",
+    "sasl.oauthbearer.token.endpoint.url" } do
+    it("that is a secret stays out of messages: " .. name, function()
+      local secret = "hunter-2%+"
+      local message = message_of(options.consumer, kafka { [name] = secret .. "\0" })
+      assert.is_nil(message:find(secret, 1, true))
+      message = properties.hide_secrets("no good: " .. secret .. ".", { { name, secret } })
+      assert.equal("no good: ***.", message)
+    end)
+  end
+
+  it("that is no secret stays in messages", function()
+    assert.equal("bad: x1", properties.hide_secrets("bad: x1", { { "client.id", "x1" } }))
+  end)
+end)
+
+describe("a secret in the wrong place", function()
+  it("stays out of the message", function()
+    for _, given in ipairs { valid { ["sasl.password"] = "hunter2" },
+      valid { workers = "hunter2" }, valid { kafka = "hunter2" } } do
+      assert.is_nil(message_of(options.consumer, given):find("hunter2", 1, true))
+    end
+  end)
+end)
+
+describe("the options of a consumer", function()
+  it("have their defaults filled in", function()
+    local got, own = options.consumer(valid())
+    assert.same({ delay = 1, factor = 2, max_delay = 60, jitter = 0.5 }, got.retry)
+    assert.same({ { module = "reconcile", name = "reconcile" } }, got.routes)
+    local expected = {
+      members = 1, ordering = "key", null_key = "partition", workers = 16, max_in_flight = 16,
+      max_ready = 1024, max_buffered_records = 100000, max_buffered_bytes = 67108864,
+      max_waiting_records = 100000, max_waiting_bytes = 67108864, max_metadata = 4096,
+      commit_interval = 5, revoke_grace = 5, unreadable_metadata = "replay",
+      has_oauth = false, has_log = false,
+      package_path = package.path, package_cpath = package.cpath,
+    }
+    for name, value in pairs(expected) do assert.equal(value, got[name], name) end
+    for _, name in ipairs { "ordering_header", "start_timeout", "retry_code", "handler_args" } do
+      assert.is_nil(got[name], name)
+    end
+    assert.same({ limits = {} }, own)
+  end)
+
+  it("that follow the number of workers do so unless given", function()
+    assert.equal(4, flat { workers = 4 }.max_in_flight)
+    assert.equal(256, flat { workers = 4 }.max_ready)
+    assert.equal(2, flat { workers = 4, max_in_flight = 2 }.max_in_flight)
+  end)
+
+  it("are not changed and not kept", function()
+    local given = valid { retry = { delay = 2 }, handler = { orders = { "a" } } }
+    local topics, retry, entry = given.topics, given.retry, given.handler.orders
+    local got = options.consumer(given)
+    assert.same({ "orders" }, topics)
+    assert.same({ delay = 2 }, retry)
+    assert.same({ "a" }, entry)
+    assert.are_not.equal(topics, got.topics)
+    assert.are_not.equal(retry, got.retry)
+    assert.is_nil(given.workers)
+  end)
+
+  it("take a whole number that is written as a float", function()
+    local workers = flat { workers = 4.0 }.workers
+    assert.equal("4", tostring(workers))
+  end)
+
+  it("lift the longest wait to the first one", function()
+    assert.equal(90, flat { retry = { delay = 90 } }.retry.max_delay)
+  end)
+
+  it("keep callbacks on the Lua side", function()
+    local f = function() end
+    local got, own = options.consumer(valid { on_event = f, log = f, oauth_token = f })
+    assert.is_true(got.has_log)
+    assert.is_true(got.has_oauth)
+    assert.equal(f, own.on_event)
+    assert.equal(f, own.log)
+    assert.equal(f, own.oauth_token)
+  end)
+
+  it("give the header to order by", function()
+    assert.equal("sync_id", flat { ordering_key = { header = "sync_id" } }.ordering_header)
+  end)
+end)
+
+describe("a handler", function()
+  local outer, other = {}, {}
+
+  it("that is a function travels as its bytes, with its place as name", function()
+    local got = flat { handler = function(record) return record.key end }.routes[1]
+    assert.is_nil(got.module)
+    assert.matches("options_spec%.lua:%d+$", got.name)
+    assert.equal("k", load_text(got.code)({ key = "k" }))
+  end)
+
+  it("may use globals", function()
+    local code = flat { handler = function() return tostring(1) end }.routes[1].code
+    assert.is_string(code)
+  end)
+
+  it("with upvalues is refused, and they are named", function()
+    local message = message_of(flat, { handler = function() return outer, other end })
+    assert.matches("option 'handler': the function at ", message, 1, true)
+    assert.matches("uses 'outer', 'other' from outside it", message, 1, true)
+  end)
+
+  it("in C is refused", function()
+    assert.matches("option 'handler': a C function cannot be carried",
+      message_of(flat, { handler = print }), 1, true)
+  end)
+
+  if not IS_51 and pcall(string.dump, function() end, true) and _VERSION ~= "Lua 5.2" then
+    it("whose upvalues have no names any more is refused", function()
+      local stripped = load(string.dump(function() return print end, true))
+      assert.matches("option 'handler': the function was compiled without debug information",
+        message_of(flat, { handler = stripped }), 1, true)
+    end)
+  end
+
+  it("may be a function as retry policy, under the same rules", function()
+    local got = flat { retry = function(attempt) return attempt * 2 end }
+    assert.equal(6, load_text(got.retry_code)(3))
+    assert.matches("option 'retry': the function at ",
+      message_of(flat, { retry = function() return outer end }), 1, true)
+  end)
+
+  refuses(options.consumer, {
+    { valid { handler = 3 }, "option 'handler': name of a module or function expected, got 3" },
+    { valid { handler = "" }, "option 'handler': name of a module expected, got an empty" },
+    { valid { handler = {} }, "option 'handler': no route in it" },
+  })
+end)
+
+describe("routes", function()
+  local function topics_of(handler, topics)
+    local names = {}
+    for i, route in ipairs(flat { topics = topics or { "^." }, handler = handler }.routes) do
+      names[i] = route.topic
+    end
+    return names
+  end
+
+  it("come exact ones first, then the longest pattern", function()
+    assert.same({ "a", "orders", "^eu-orders", "^eu-", "^." }, topics_of {
+      ["^."] = "x", orders = "x", ["^eu-"] = "x", a = "x", ["^eu-orders"] = "x",
+    })
+  end)
+
+  it("may have a retry policy of their own", function()
+    local got = flat { handler = {
+      orders = { handler = "a", retry = { delay = 3 } },
+      refunds = { "b", retry = function() return 7 end },
+      rest = "c",
+    } }.routes
+    assert.equal("a", got[1].module)
+    assert.same({ delay = 3, factor = 2, max_delay = 60, jitter = 0.5 }, got[1].retry)
+    assert.is_nil(got[1].retry_code)
+    assert.equal("b", got[2].module)
+    assert.equal(7, load_text(got[2].retry_code)())
+    assert.is_nil(got[3].retry)
+  end)
+
+  it("of equal length that no topic can both match are no tie", function()
+    assert.same({ "^eu-x", "^us-x" }, topics_of { ["^us-x"] = "a", ["^eu-x"] = "b" })
+  end)
+
+  it("are asked of C where patterns decide", function()
+    local given = valid { topics = { "orders" }, handler = { ["^eu-"] = "a" } }
+    assert.has_no.errors(function() options.consumer(given) end)
+    assert.has_no.errors(function() options.consumer(given, function() return true end) end)
+    assert.matches("option 'handler': no route for the topic 'orders'",
+      message_of(options.consumer, given, function() return false end), 1, true)
+  end)
+
+  refuses(options.consumer, {
+    { valid { handler = { refunds = "a" } }, "option 'handler': no route for the topic 'orders'" },
+    { valid { handler = { ["^.*-eu"] = "a", ["^or.er"] = "b" } },
+      "option 'handler': the patterns '^.*-eu' and '^or.er' are equally long" },
+    { valid { handler = { ["^eu|usa"] = "a", ["^orders"] = "b", ["^ordeal"] = "c" } },
+      "are equally long" },
+    { valid { handler = { ["a b"] = "a" } }, "option 'handler[\"a b\"]': 'a b' is no name" },
+    { valid { handler = { "a" } }, "option 'handler[1]': name of a topic expected, got 1" },
+    { valid { handler = { orders = {} } }, "option 'handler[\"orders\"].handler': required" },
+    { valid { handler = { orders = { "a", handler = "b" } } }, "option 'handler[\"orders\"]': two" },
+    { valid { handler = { orders = { "a", deadline = 3 } } },
+      "unknown option 'handler[\"orders\"].deadline'" },
+    { valid { handler = { orders = { "a", retry = { jitter = 2 } } } },
+      "option 'handler[\"orders\"].retry.jitter': number from 0 to 1 expected, got 2" },
+  })
+end)
+
+describe("handler_args", function()
+  local function carried(value)
+    return load_text(flat { handler_args = value }.handler_args)()
+  end
+
+  local function bits(n)
+    if n ~= n then return "nan" end
+    return ("%s %.17g %.17g"):format(math.type and math.type(n) or "number", n, 1 / n)
+  end
+
+  it("arrive with every number as it was", function()
+    local numbers = { 0, -0.0, 1, -1, 0.1, 1 / 3, -1e-300, 5e-324, 1e300, 2 ^ 31, 2 ^ 53,
+      2 ^ 53 + 2, 2 ^ 63, -2 ^ 63, 3.0, math.huge, -math.huge, 0 / 0, 123456789012345 }
+    if math.type then
+      for _, n in ipairs { math.maxinteger, math.mininteger, math.tointeger(2 ^ 53) } do
+        numbers[#numbers + 1] = n
+      end
+    end
+    local got = carried(numbers)
+    assert.equal(#numbers, #got)
+    for i, n in ipairs(numbers) do assert.equal(bits(n), bits(got[i])) end
+  end)
+
+  it("arrive with every byte of a string", function()
+    local bytes = {}
+    for i = 0, 255 do bytes[i + 1] = string.char(i) end
+    local all = table.concat(bytes) .. "1\n2\r\n3\\\"%q\0009"
+    assert.equal(all, carried(all))
+    assert.equal(1, carried { [all] = 1 }[all])
+  end)
+
+  it("arrive as the same tree", function()
+    local shared = { "x" }
+    local tree = { 1, "two", { three = { 4, false } }, [10] = true, [false] = "f", [1.5] = "h",
+      ["end"] = {}, [-3] = "n", a = shared, b = shared }
+    assert.same(tree, carried(tree))
+    assert.same(nested(100), carried(nested(100)))
+  end)
+
+  it("may be 20,000 values", function()
+    local many = {}
+    for i = 1, 9999 do many["key" .. i] = { i + 0.5 } end
+    assert.same(many, carried(many))
+  end)
+
+  it("may be a single value, and false", function()
+    assert.equal(false, carried(false))
+    assert.equal("x", carried "x")
+    assert.is_nil(flat {}.handler_args)
+  end)
+
+  it("give the same text each time", function()
+    local function value() return { b = 1, a = 2, [3] = 4, [true] = 5, c = { d = 6, e = 7 } } end
+    assert.equal(flat { handler_args = value() }.handler_args,
+      flat { handler_args = value() }.handler_args)
+  end)
+end)
+
+describe("configure", function()
+  local check = options.check
+
+  it("gives only what changes", function()
+    assert.same({ commit_interval = 1 }, (check.configure({ commit_interval = 1 }, {})))
+  end)
+
+  it("lets limits follow the workers that were never given", function()
+    assert.same({ workers = 8, max_in_flight = 8, max_ready = 512 },
+      (check.configure({ workers = 8 }, {})))
+    assert.same({ workers = 8, max_ready = 512 },
+      (check.configure({ workers = 8 }, { max_in_flight = 4 })))
+  end)
+
+  it("keeps in mind which limits were given", function()
+    local _, limits = check.configure({ max_ready = 9 }, { max_in_flight = 4 })
+    assert.same({ max_in_flight = 4, max_ready = 9 }, limits)
+  end)
+
+  it("says when a retry function is gone", function()
+    local got = check.configure({ retry = { delay = 2 } }, {})
+    assert.equal(2, got.retry.delay)
+    assert.is_false(got.retry_code)
+  end)
+
+  refuses(function(given) check.configure(given, {}) end, {
+    { { ordering = "key" }, "option 'ordering': cannot be changed while the consumer runs" },
+    { { handler = "x" }, "option 'handler': cannot be changed while the consumer runs" },
+    { { workers = 0 }, "option 'workers': whole number from 1 to 256 expected, got 0" },
+    { { wrokers = 1 }, "unknown option 'wrokers' (did you mean 'workers'?)" },
+    { 3, "options: table expected, got 3" },
+  })
+end)
+
+describe("the options of a producer", function()
+  local function producer(changes)
+    local given = { kafka = { ["bootstrap.servers"] = "b" } }
+    for name, value in pairs(changes or {}) do given[name] = value end
+    return given
+  end
+
+  it("have their defaults filled in", function()
+    local got, own = options.producer(producer())
+    assert.same({ kafka = { { "bootstrap.servers", "b" } }, topics = {}, has_log = false,
+      partitioner = "murmur2_random", has_on_delivery = false, max_queued_records = 100000,
+      max_queued_bytes = 67108864 }, got)
+    assert.same({}, own)
+  end)
+
+  it("keep functions on the Lua side", function()
+    local f = function() end
+    local got, own = options.producer(producer { partitioner = f, partition_key = f,
+      on_delivery = f })
+    assert.equal("lua", got.partitioner)
+    assert.is_true(got.has_on_delivery)
+    assert.same({ partitioner = f, partition_key = f, on_delivery = f }, own)
+  end)
+
+  refuses(options.producer, {
+    { {}, "option 'kafka': required" },
+    { producer { kafka = {} }, "option 'kafka': 'bootstrap.servers' is required" },
+    { producer { partitioner = "murmur" }, "option 'partitioner': 'murmur' is not one of its names" },
+    { producer { partitioner = 1 }, "option 'partitioner': one of murmur2_random" },
+    { producer { topics = { "^a" } }, "option 'topics[1]': '^a' is no name of a topic" },
+    { producer { group = 1 }, "unknown option 'group'" },
+    { producer { transactional_id = "t" }, "unknown option 'transactional_id'" },
+    { producer { max_queued_records = 0 }, "option 'max_queued_records': whole number from 1" },
+  })
+end)
+
+describe("the options of a mock cluster", function()
+  it("have their defaults filled in", function()
+    assert.same({ brokers = 3, topics = {} }, options.mock())
+    assert.same({ brokers = 1, topics = { { topic = "a", partitions = 2 },
+      { topic = "b", partitions = 1 } } }, options.mock { brokers = 1, topics = { b = 1, a = 2 } })
+  end)
+
+  refuses(options.mock, {
+    { { brokers = 17 }, "option 'brokers': whole number from 1 to 16 expected, got 17" },
+    { { topics = { a = 0 } }, "option 'topics[\"a\"].partitions': whole number from 1 to 10000" },
+    { { topics = { "a" } }, "option 'topics[1]': name of a topic expected, got 1" },
+  })
+end)
+
+describe("the arguments of methods", function()
+  local check = options.check
+
+  it("have their defaults filled in", function()
+    assert.same({ mode = "finish", timeout = 30 }, check.close())
+    assert.same({ every = 1 }, check.run())
+    assert.equal(30, check.commit())
+    assert.is_nil(check.step())
+    assert.equal(100, check.blockers())
+    assert.same({}, { check.pause() })
+    assert.same({ "orders", 3 }, { check.pause { topic = "orders", partition = 3 } })
+  end)
+
+  it("tell the four ways to seek apart", function()
+    for _, case in ipairs {
+      { { offset = 7 }, "offset", 7 }, { { time = 1.5 }, "time", 1.5 },
+      { { offset = "earliest" }, "earliest" }, { { offset = "latest" }, "latest" },
+    } do
+      local given, kind, value = unpack(case, 1, 3)
+      given.topic, given.partition = "orders", 0
+      local got = check.seek(given)
+      assert.same({ kind, value }, { got.kind, got.value })
+    end
+  end)
+
+  it("of send carry headers in their order, or in that of the names", function()
+    local function headers(given)
+      return check.send({ topic = "t", headers = given }).headers
+    end
+    assert.same({ "b", "1", "a", false, "b", "" }, headers { { "b", "1" }, { "a" }, { "b", "" } })
+    assert.same({ "a", "1", "b", "2" }, headers { b = "2", a = "1" })
+    assert.same({}, headers {})
+  end)
+
+  local cases = {
+    { check.close, { mode = "fast" }, "option 'mode': 'fast' is not one of its names" },
+    { check.close, { timeout = -1 }, "option 'timeout': seconds from 0 to 86400 expected, got -1" },
+    { check.close, 3, "options: table expected, got 3" },
+    { check.commit, "soon", "argument 'timeout': seconds from 0 to 86400 expected, got a string" },
+    { check.step, 0 / 0, "argument 'timeout': seconds from 0 to 86400 expected, got nan" },
+    { check.run, { tick = 1 }, "option 'tick': function expected, got 1" },
+    { check.run, { evry = 1 }, "unknown option 'evry' (did you mean 'every'?)" },
+    { check.pause, { partition = 1 }, "option 'topic': required" },
+    { check.pause, { topic = "a b" }, "'a b' is no name of a topic" },
+    { check.seek, { topic = "a" }, "option 'partition': required" },
+    { check.seek, { topic = "a", partition = 0 }, "either 'offset' or 'time' expected" },
+    { check.seek, { topic = "a", partition = 0, offset = 1, time = 1 }, "either 'offset' or 'time'" },
+    { check.seek, { topic = "a", partition = 0, offset = "end" }, "option 'offset': offset, 'earl" },
+    { check.seek, { topic = "a", partition = 0, offset = -1 }, "option 'offset': whole number" },
+    { check.blockers, 0, "argument 'n': whole number from 1 to 100000 expected, got 0" },
+    { check.send, { key = "k" }, "option 'topic': required, name of a topic expected" },
+    { check.send, { topic = "t", key = 5 }, "option 'key': string expected, got 5" },
+    { check.send, { topic = "t", value = {} }, "option 'value': string expected, got a table" },
+    { check.send, { topic = "t", timeout = 1 }, "unknown option 'timeout'" },
+    { check.send, { topic = "t", partition = -1 }, "option 'partition': whole number from 0" },
+    { check.send, { topic = "t", timestamp = -1 }, "option 'timestamp': seconds from 0" },
+    { check.send, { topic = "t", headers = "h" }, "option 'headers': table from name to value" },
+    { check.send, { topic = "t", headers = { a = 1 } },
+      "option 'headers[\"a\"]': string expected, got 1" },
+    { check.send, { topic = "t", headers = { { 1, "x" } } },
+      "option 'headers[1]': name of a header expected, got 1" },
+    { check.send, { topic = "t", headers = { "x" } },
+      "option 'headers[1]': { name, value } expected, got a string" },
+    { check.send_wait, { topic = "t", timeout = -1 }, "option 'timeout': seconds from 0" },
+    { check.create_topics, { a = { partitions = 0 } },
+      "argument 'topics[\"a\"].partitions': whole number from 1 to 10000 expected, got 0" },
+    { check.create_topics, nil, "argument 'topics': required" },
+    { check.topic_list, {}, "argument 'topics': list of topic names expected, got an empty one" },
+  }
+  for _, case in ipairs(cases) do
+    it("raise when they are wrong: " .. case[3], function()
+      assert.matches(case[3], message_of(case[1], case[2]), 1, true)
+    end)
+  end
+
+  it("of create_topics are a list with the topics' own settings", function()
+    assert.same({
+      { topic = "a", partitions = 3, replication = 2, config = { { "retention.ms", "1000" } } },
+      { topic = "b", partitions = 11 },
+    }, check.create_topics {
+      b = 11, a = { partitions = 3, replication = 2, config = { ["retention.ms"] = 1000 } },
+    })
+  end)
+end)
+
+describe("the README", function()
+  it("has the option tables as 'scripts/manual' writes them", function()
+    local text = helper.read "README.md"
+    local inside = text:match "<!%-%- options:begin %-%->\n(.-)<!%-%- options:end %-%->"
+    assert.equal(options.manual(), inside)
+  end)
+end)
+
+describe("the version", function()
+  it("is a release number", function()
+    assert.matches("^%d+%.%d+%.%d+$", require "strand.version")
+  end)
+end)
