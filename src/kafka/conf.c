@@ -219,13 +219,13 @@ static void fail_property (strand_failure *failure, const strand_property *p,
   char text[257];
   strand_log_escape(name, sizeof(name), p->name, strlen(p->name));
   if (strand_conf_is_secret(p->name) || strlen(p->value) > VALUE_MAX) {
-    strand_fail(failure, "INVALID_OPTION", "option 'kafka': property '%s': "
+    strand_fail(failure, "OPTION", "option 'kafka': property '%s': "
                 "librdkafka refuses its value (not shown)", name);
     return;
   }
   mask_value(errstr, p->name, p->value);
   strand_log_escape(text, sizeof(text), errstr, strcspn(errstr, "\n"));
-  strand_fail(failure, "INVALID_OPTION", "option 'kafka': property '%s': %s",
+  strand_fail(failure, "OPTION", "option 'kafka': property '%s': %s",
               name, text);
 }
 
@@ -243,7 +243,7 @@ static int check_property (kinds kind, const strand_property *p,
                            strand_failure *failure) {
   const char *reason = refusal(kind, p);
   if (reason == NULL) return 1;
-  strand_fail(failure, "INVALID_OPTION",
+  strand_fail(failure, "OPTION",
               "option 'kafka': property '%s' cannot be set: %s", p->name,
               reason);
   return 0;
@@ -324,6 +324,6 @@ rd_kafka_t *strand_conf_open (rd_kafka_type_t kind, rd_kafka_conf_t *conf,
   if (client != NULL) return client;
   rd_kafka_conf_destroy(conf); /* rd_kafka_new takes it on success only */
   strand_log_escape(text, sizeof(text), errstr, strcspn(errstr, "\n"));
-  strand_fail(failure, "INVALID_OPTION", "option 'kafka': %s", text);
+  strand_fail(failure, "OPTION", "option 'kafka': %s", text);
   return NULL;
 }

@@ -56,7 +56,7 @@ typedef struct strand_property {
 /* Defaults of one client at most. */
 #define STRAND_CONF_DEFAULTS_MAX 16
 
-/* NULL and a failure ("INVALID_OPTION") for a property that is refused or
+/* NULL and a failure ("OPTION") for a property that is refused or
 ** that librdkafka does not take. The log callback is set; the caller sets
 ** an opaque (log.h), events and the rest. */
 rd_kafka_conf_t *strand_conf_new (rd_kafka_type_t kind,
@@ -75,7 +75,7 @@ void strand_conf_warn (rd_kafka_type_t kind, const strand_property *props,
                        size_t count, strand_log *log);
 
 /* rd_kafka_new on 'conf', taken also on failure. librdkafka checks how the
-** properties fit together only there: "INVALID_OPTION" then. */
+** properties fit together only there: "OPTION" then. */
 rd_kafka_t *strand_conf_open (rd_kafka_type_t kind, rd_kafka_conf_t *conf,
                               strand_failure *failure);
 

@@ -1,0 +1,45 @@
+/*
+** clock.h - the time, for waits and for people
+**
+** Thread: any.
+*/
+#ifndef STRAND_CLOCK_H
+#define STRAND_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline double strand_clock_of (clockid_t clock) {
+  struct timespec t;
+  clock_gettime(clock, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Seconds that only go forward, from no particular moment. */
+static inline double strand_clock_now (void) {
+  return strand_clock_of(CLOCK_MONOTONIC);
+}
+
+/* Seconds since 1970. */
+static inline double strand_clock_wall (void) {
+  return strand_clock_of(CLOCK_REALTIME);
+}
+
+/* What is left until 'deadline' in whole milliseconds, rounded up, so that
+** waiting for them does not end too early; 0 when it has passed. */
+static inline int strand_clock_left_ms (double deadline) {
+  double left = deadline - strand_clock_now();
+  if (left <= 0) return 0;
+  return left >= 86400 ? 86400000 : (int)(left * 1000) + 1;
+}
+
+/* 'deadline' of strand_clock_now for pthread_cond_timedwait on a condition
+** that was made for CLOCK_MONOTONIC. */
+static inline struct timespec strand_clock_timespec (double deadline) {
+  struct timespec t;
+  t.tv_sec = (time_t)deadline;
+  t.tv_nsec = (long)((deadline - (double)t.tv_sec) * 1e9);
+  return t;
+}
+
+#endif

@@ -1,0 +1,217 @@
+/*
+** errand.c - see errand.h
+*/
+#include "kafka/errand.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kafka/clock.h"
+#include "kafka/conf.h"
+#include "kafka/thread.h"
+
+#define METADATA_MS 5000
+#define AGAIN 0.1 /* seconds before a failed question is asked again */
+#define FLUSH_MS 200 /* of one call: how late its end is seen */
+
+typedef struct topic {
+  struct topic *next;
+  int32_t partitions; /* 0: not known */
+  int asked;          /* the thread has not answered yet */
+  double answered;    /* when */
+  rd_kafka_resp_err_t err;
+  char name[];
+} topic;
+
+struct strand_errand {
+  rd_kafka_t *client;
+  int wake_fd;
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  pthread_t thread;
+  int running;
+  int stopping;
+  int flushing;
+  topic *topics; /* only ever grows: the thread keeps pointers */
+};
+
+strand_errand *strand_errand_new (rd_kafka_t *client, int wake_fd) {
+  strand_errand *errand = calloc(1, sizeof(*errand));
+  if (errand == NULL) return NULL;
+  errand->client = client;
+  errand->wake_fd = wake_fd;
+  if (pthread_mutex_init(&errand->lock, NULL) != 0) {
+    free(errand);
+    return NULL;
+  }
+  if (!strand_thread_condition(&errand->changed)) {
+    pthread_mutex_destroy(&errand->lock);
+    free(errand);
+    return NULL;
+  }
+  return errand;
+}
+
+void strand_errand_stop (strand_errand *errand) {
+  pthread_mutex_lock(&errand->lock);
+  errand->stopping = 1;
+  pthread_cond_broadcast(&errand->changed);
+  pthread_mutex_unlock(&errand->lock);
+}
+
+void strand_errand_free (strand_errand *errand) {
+  if (errand == NULL) return;
+  strand_errand_stop(errand);
+  if (errand->running) pthread_join(errand->thread, NULL);
+  while (errand->topics != NULL) {
+    topic *first = errand->topics;
+    errand->topics = first->next;
+    free(first);
+  }
+  pthread_cond_destroy(&errand->changed);
+  pthread_mutex_destroy(&errand->lock);
+  free(errand);
+}
+
+static topic *asked_locked (strand_errand *errand) {
+  topic *t = errand->topics;
+  while (t != NULL && !t->asked) t = t->next;
+  return t;
+}
+
+static rd_kafka_resp_err_t ask (rd_kafka_t *client, const char *name,
+                                int32_t *partitions) {
+  const struct rd_kafka_metadata *metadata;
+  rd_kafka_resp_err_t err;
+  rd_kafka_topic_t *handle = rd_kafka_topic_new(client, name, NULL);
+  if (handle == NULL) return rd_kafka_last_error();
+  err = rd_kafka_metadata(client, 0, handle, &metadata, METADATA_MS);
+  rd_kafka_topic_destroy(handle);
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return err;
+  if (metadata->topic_cnt == 1) {
+    err = metadata->topics[0].err;
+    *partitions = metadata->topics[0].partition_cnt;
+  }
+  rd_kafka_metadata_destroy(metadata);
+  return err;
+}
+
+/* Called with the lock, and gives it up while it waits for a broker. */
+static void answer_locked (strand_errand *errand, topic *t) {
+  static const uint64_t one = 1;
+  int32_t partitions = 0;
+  rd_kafka_resp_err_t err;
+  ssize_t written;
+  pthread_mutex_unlock(&errand->lock);
+  err = ask(errand->client, t->name, &partitions);
+  pthread_mutex_lock(&errand->lock);
+  t->err = err;
+  if (partitions > 0) t->partitions = partitions; /* else the old number */
+  t->asked = 0;
+  t->answered = strand_clock_now();
+  pthread_cond_broadcast(&errand->changed);
+  written = write(errand->wake_fd, &one, sizeof(one));
+  (void)written; /* full: it is readable already */
+}
+
+static void *run (void *argument) {
+  strand_errand *errand = argument;
+  pthread_mutex_lock(&errand->lock);
+  while (!errand->stopping) {
+    topic *t = asked_locked(errand);
+    if (t != NULL) {
+      answer_locked(errand, t);
+    } else if (errand->flushing) {
+      pthread_mutex_unlock(&errand->lock);
+      rd_kafka_flush(errand->client, FLUSH_MS);
+      pthread_mutex_lock(&errand->lock);
+    } else {
+      pthread_cond_wait(&errand->changed, &errand->lock);
+    }
+  }
+  pthread_mutex_unlock(&errand->lock);
+  return NULL;
+}
+
+static void start_locked (strand_errand *errand) {
+  if (!errand->running && !errand->stopping)
+    errand->running = strand_thread_start(&errand->thread, run, errand);
+  pthread_cond_broadcast(&errand->changed);
+}
+
+static topic *find_locked (strand_errand *errand, const char *name) {
+  topic *t = errand->topics;
+  while (t != NULL && strcmp(t->name, name) != 0) t = t->next;
+  return t;
+}
+
+static topic *make_locked (strand_errand *errand, const char *name) {
+  topic *t = calloc(1, sizeof(*t) + strlen(name) + 1);
+  if (t == NULL) return NULL;
+  strcpy(t->name, name);
+  t->answered = -STRAND_ERRAND_FRESH;
+  t->next = errand->topics;
+  errand->topics = t;
+  return t;
+}
+
+static void fail_unknown (strand_failure *failure, const topic *t,
+                          const char *name) {
+  if (t == NULL || t->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+    strand_fail(failure, "NO_METADATA", "topic '%s': its number of "
+                "partitions is not known yet", name);
+  else
+    strand_fail(failure, "NO_METADATA", "topic '%s': its number of "
+                "partitions is not known: %s", name,
+                rd_kafka_err2str(t->err));
+}
+
+int32_t strand_errand_partitions (strand_errand *errand, const char *name,
+                                  strand_failure *failure) {
+  int32_t partitions = 0;
+  topic *t;
+  pthread_mutex_lock(&errand->lock);
+  t = find_locked(errand, name);
+  if (t == NULL) t = make_locked(errand, name);
+  if (t != NULL) {
+    partitions = t->partitions;
+    double fresh = partitions > 0 ? STRAND_ERRAND_FRESH : AGAIN;
+    if (!t->asked && strand_clock_now() - t->answered > fresh) {
+      t->asked = 1;
+      start_locked(errand);
+    }
+  }
+  if (partitions == 0) fail_unknown(failure, t, name);
+  pthread_mutex_unlock(&errand->lock);
+  return partitions;
+}
+
+void strand_errand_doubt (strand_errand *errand, const char *name) {
+  topic *t;
+  pthread_mutex_lock(&errand->lock);
+  t = find_locked(errand, name);
+  if (t != NULL && !t->asked && strand_clock_now() - t->answered > 1) {
+    t->asked = 1;
+    start_locked(errand);
+  }
+  pthread_mutex_unlock(&errand->lock);
+}
+
+void strand_errand_wait (strand_errand *errand, double deadline) {
+  struct timespec until = strand_clock_timespec(deadline);
+  pthread_mutex_lock(&errand->lock);
+  while (errand->running && asked_locked(errand) != NULL &&
+         pthread_cond_timedwait(&errand->changed, &errand->lock, &until) == 0)
+    continue;
+  pthread_mutex_unlock(&errand->lock);
+}
+
+void strand_errand_flush (strand_errand *errand, int on) {
+  pthread_mutex_lock(&errand->lock);
+  if (errand->flushing != on) {
+    errand->flushing = on;
+    if (on) start_locked(errand);
+  }
+  pthread_mutex_unlock(&errand->lock);
+}

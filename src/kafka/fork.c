@@ -1,0 +1,22 @@
+/*
+** fork.c - see fork.h
+*/
+#include "kafka/fork.h"
+
+#include <pthread.h>
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static volatile int generation; /* written where only one thread is left */
+
+static void count_fork (void) {
+  generation++;
+}
+
+static void install (void) {
+  pthread_atfork(NULL, NULL, count_fork);
+}
+
+int strand_fork_generation (void) {
+  pthread_once(&once, install);
+  return generation;
+}

@@ -1,0 +1,347 @@
+/*
+** mock.c - see mock.h
+*/
+#define _GNU_SOURCE /* dladdr, RTLD_DEFAULT */
+#include "kafka/mock.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <librdkafka/rdkafka.h>
+
+#include "kafka/conf.h"
+
+typedef rd_kafka_resp_err_t answer;
+
+/* What 2.0.2 to 2.15 have in common, under the names of rdkafka_mock.h
+** without their prefix. */
+typedef struct mock_calls {
+  void *(*cluster_new) (rd_kafka_t *, int);
+  void (*cluster_destroy) (void *);
+  const char *(*cluster_bootstraps) (const void *);
+  answer (*topic_create) (void *, const char *, int, int);
+  answer (*broker_set_down) (void *, int32_t);
+  answer (*broker_set_up) (void *, int32_t);
+  answer (*broker_set_rtt) (void *, int32_t, int);
+  void (*push_request_errors_array) (void *, int16_t, size_t,
+                                     const rd_kafka_resp_err_t *);
+  answer (*partition_set_leader) (void *, const char *, int32_t, int32_t);
+  answer (*coordinator_set) (void *, const char *, const char *, int32_t);
+} mock_calls;
+
+typedef struct mock_topic {
+  struct mock_topic *next;
+  int32_t partitions;
+  char name[];
+} mock_topic;
+
+struct strand_mock {
+  rd_kafka_t *holder; /* the cluster needs a client to live in */
+  void *cluster;
+  int brokers;
+  mock_topic *topics;
+  mock_calls call;
+};
+
+/* Requests that the mock of 2.0.2 speaks, with their protocol numbers. */
+static const struct {
+  const char *name;
+  int16_t key;
+} requests[] = {
+  { "Produce", 0 },           { "Fetch", 1 },
+  { "ListOffsets", 2 },       { "Metadata", 3 },
+  { "OffsetCommit", 8 },      { "OffsetFetch", 9 },
+  { "FindCoordinator", 10 },  { "JoinGroup", 11 },
+  { "Heartbeat", 12 },        { "LeaveGroup", 13 },
+  { "SyncGroup", 14 },        { "ApiVersions", 18 },
+  { "InitProducerId", 22 },   { "AddPartitionsToTxn", 24 },
+  { "AddOffsetsToTxn", 25 },  { "EndTxn", 26 },
+  { "TxnOffsetCommit", 28 }
+};
+
+/* Kafka's names where librdkafka has others. */
+static const struct {
+  const char *name;
+  rd_kafka_resp_err_t code;
+} kafka_names[] = {
+  { "UNKNOWN_SERVER_ERROR", RD_KAFKA_RESP_ERR_UNKNOWN },
+  { "CORRUPT_MESSAGE", RD_KAFKA_RESP_ERR_INVALID_MSG },
+  { "UNKNOWN_TOPIC_OR_PARTITION", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART },
+  { "INVALID_FETCH_SIZE", RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE },
+  { "NOT_LEADER_OR_FOLLOWER", RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION },
+  { "MESSAGE_TOO_LARGE", RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE },
+  { "STALE_CONTROLLER_EPOCH", RD_KAFKA_RESP_ERR_STALE_CTRL_EPOCH },
+  { "INVALID_TOPIC_EXCEPTION", RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION },
+  { "RECORD_LIST_TOO_LARGE", RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE }
+};
+
+/* Without RTLD_GLOBAL a module's own libraries are not in every C library's
+** default scope: then through the file that rd_kafka_version came from. */
+static void *find_symbol (const char *name) {
+  Dl_info info;
+  void *library;
+  void *symbol = dlsym(RTLD_DEFAULT, name);
+  if (symbol != NULL) return symbol;
+  if (dladdr((void *)(uintptr_t)&rd_kafka_version, &info) == 0) return NULL;
+  library = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+  return library != NULL ? dlsym(library, name) : NULL;
+}
+
+static int find_call (void *place, const char *name,
+                      strand_failure *failure) {
+  void *symbol = find_symbol(name);
+  if (symbol == NULL) {
+    strand_fail(failure, "UNSUPPORTED_FEATURE",
+                "librdkafka %s has no %s: no mock cluster here",
+                rd_kafka_version_str(), name);
+    return 0;
+  }
+  memcpy(place, &symbol, sizeof(symbol)); /* no cast from void * in ISO C */
+  return 1;
+}
+
+#define FIND(name) find_call(&call->name, "rd_kafka_mock_" #name, failure)
+
+static int find_calls (mock_calls *call, strand_failure *failure) {
+  return FIND(cluster_new) && FIND(cluster_destroy) &&
+         FIND(cluster_bootstraps) && FIND(topic_create) &&
+         FIND(broker_set_down) && FIND(broker_set_up) &&
+         FIND(broker_set_rtt) && FIND(push_request_errors_array) &&
+         FIND(partition_set_leader) && FIND(coordinator_set);
+}
+
+static int open_cluster (strand_mock *mock, strand_failure *failure) {
+  rd_kafka_conf_t *conf;
+  if (!find_calls(&mock->call, failure)) return 0;
+  conf = strand_conf_new(RD_KAFKA_PRODUCER, NULL, 0, failure);
+  if (conf == NULL) return 0;
+  mock->holder = strand_conf_open(RD_KAFKA_PRODUCER, conf, failure);
+  if (mock->holder == NULL) return 0;
+  mock->cluster = mock->call.cluster_new(mock->holder, mock->brokers);
+  if (mock->cluster != NULL) return 1;
+  strand_fail(failure, "FAIL", "the mock cluster could not open its sockets");
+  return 0;
+}
+
+strand_mock *strand_mock_open (int brokers, strand_failure *failure) {
+  strand_mock *mock;
+  if (brokers < 1 || brokers > STRAND_MOCK_BROKERS_MAX) {
+    strand_fail(failure, "INVALID_ARG", "a mock cluster has 1 to %d brokers",
+                STRAND_MOCK_BROKERS_MAX);
+    return NULL;
+  }
+  mock = calloc(1, sizeof(*mock));
+  if (mock == NULL) {
+    strand_fail(failure, "NO_MEMORY", "out of memory");
+    return NULL;
+  }
+  mock->brokers = brokers;
+  if (!open_cluster(mock, failure)) {
+    strand_mock_close(mock);
+    return NULL;
+  }
+  return mock;
+}
+
+void strand_mock_close (strand_mock *mock) {
+  if (mock == NULL) return;
+  if (mock->cluster != NULL) mock->call.cluster_destroy(mock->cluster);
+  if (mock->holder != NULL) rd_kafka_destroy(mock->holder);
+  while (mock->topics != NULL) {
+    mock_topic *topic = mock->topics;
+    mock->topics = topic->next;
+    free(topic);
+  }
+  free(mock);
+}
+
+const char *strand_mock_bootstrap (const strand_mock *mock) {
+  return mock->call.cluster_bootstraps(mock->cluster);
+}
+
+static int answered (rd_kafka_resp_err_t err, const char *what,
+                     strand_failure *failure) {
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return 1;
+  strand_fail_kafka(failure, err, what);
+  return 0;
+}
+
+/* 'lowest': 1, or STRAND_MOCK_ALL where the call takes it. */
+static int check_broker (const strand_mock *mock, int64_t broker,
+                         int64_t lowest, strand_failure *failure) {
+  if (broker >= lowest && broker <= mock->brokers) return 1;
+  strand_fail(failure, "UNKNOWN_BROKER",
+              "there is no broker %lld: the mock cluster has 1 to %d",
+              (long long)broker, mock->brokers);
+  return 0;
+}
+
+/* librdkafka says -1 for all. */
+static int32_t broker_or_all (int64_t broker) {
+  return broker == STRAND_MOCK_ALL ? -1 : (int32_t)broker;
+}
+
+static int is_topic_name (const char *name) {
+  size_t length = strlen(name);
+  static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+  return length >= 1 && length <= 249 && strspn(name, allowed) == length &&
+         strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+static mock_topic *find_topic (const strand_mock *mock, const char *name) {
+  mock_topic *topic = mock->topics;
+  while (topic != NULL && strcmp(topic->name, name) != 0)
+    topic = topic->next;
+  return topic;
+}
+
+static int check_topic (const char *name, int64_t partitions,
+                        strand_failure *failure) {
+  if (!is_topic_name(name)) {
+    strand_fail(failure, "TOPIC_EXCEPTION", "not the name of a topic: 1 to "
+                "249 letters, digits, '.', '_' and '-'");
+    return 0;
+  }
+  if (partitions < 1 || partitions > STRAND_MOCK_PARTITIONS_MAX) {
+    strand_fail(failure, "INVALID_PARTITIONS",
+                "topic '%s': 1 to %d partitions expected, got %lld", name,
+                STRAND_MOCK_PARTITIONS_MAX, (long long)partitions);
+    return 0;
+  }
+  return 1;
+}
+
+int strand_mock_create_topic (strand_mock *mock, const char *name,
+                              int64_t partitions, strand_failure *failure) {
+  char what[300];
+  int replicas = mock->brokers < 3 ? mock->brokers : 3;
+  mock_topic *topic;
+  if (!check_topic(name, partitions, failure)) return 0;
+  topic = malloc(sizeof(*topic) + strlen(name) + 1);
+  if (topic == NULL) {
+    strand_fail(failure, "NO_MEMORY", "out of memory");
+    return 0;
+  }
+  snprintf(what, sizeof(what), "topic '%s'", name);
+  if (!answered(mock->call.topic_create(mock->cluster, name, (int)partitions,
+                                        replicas), what, failure)) {
+    free(topic);
+    return 0;
+  }
+  strcpy(topic->name, name);
+  topic->partitions = (int32_t)partitions;
+  topic->next = mock->topics;
+  mock->topics = topic;
+  return 1;
+}
+
+int strand_mock_set_up (strand_mock *mock, int64_t broker, int up,
+                        strand_failure *failure) {
+  answer (*call) (void *, int32_t) =
+    up ? mock->call.broker_set_up : mock->call.broker_set_down;
+  if (!check_broker(mock, broker, STRAND_MOCK_ALL, failure)) return 0;
+  return answered(call(mock->cluster, broker_or_all(broker)), "broker",
+                  failure);
+}
+
+int strand_mock_set_rtt (strand_mock *mock, int64_t broker, double seconds,
+                         strand_failure *failure) {
+  if (!check_broker(mock, broker, STRAND_MOCK_ALL, failure)) return 0;
+  if (!(seconds >= 0 && seconds <= STRAND_MOCK_RTT_MAX)) {
+    strand_fail(failure, "INVALID_ARG",
+                "a round trip of 0 to %.0f seconds expected",
+                STRAND_MOCK_RTT_MAX);
+    return 0;
+  }
+  return answered(mock->call.broker_set_rtt(mock->cluster,
+                                            broker_or_all(broker),
+                                            (int)(seconds * 1000 + 0.5)),
+                  "broker", failure);
+}
+
+static int find_request (const char *name, int16_t *key,
+                         strand_failure *failure) {
+  size_t i;
+  for (i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)
+    if (strcmp(requests[i].name, name) == 0) {
+      *key = requests[i].key;
+      return 1;
+    }
+  strand_fail(failure, "INVALID_ARG",
+              "'%.64s' is no request that the mock cluster speaks (Produce, "
+              "Fetch, OffsetCommit, JoinGroup, ...)", name);
+  return 0;
+}
+
+static int find_error (const char *name, rd_kafka_resp_err_t *err,
+                       strand_failure *failure) {
+  const struct rd_kafka_err_desc *errors;
+  const char *plain = *name == '_' ? name + 1 : name;
+  size_t count;
+  size_t i;
+  for (i = 0; i < sizeof(kafka_names) / sizeof(kafka_names[0]); i++)
+    if (strcmp(kafka_names[i].name, name) == 0) {
+      *err = kafka_names[i].code;
+      return 1;
+    }
+  rd_kafka_get_err_descs(&errors, &count);
+  for (i = 0; i < count; i++) {
+    const char *known = errors[i].name;
+    if (known == NULL || known[0] == '\0') continue;
+    if (strcmp(known[0] == '_' ? known + 1 : known, plain) == 0) {
+      *err = errors[i].code;
+      return 1;
+    }
+  }
+  strand_fail(failure, "INVALID_ARG", "'%.64s' is no name of an error of "
+              "Kafka or librdkafka", name);
+  return 0;
+}
+
+int strand_mock_fail (strand_mock *mock, const char *request,
+                      const char *code, int64_t count,
+                      strand_failure *failure) {
+  rd_kafka_resp_err_t errors[STRAND_MOCK_ERRORS_MAX];
+  rd_kafka_resp_err_t err;
+  int16_t key;
+  int64_t i;
+  if (!find_request(request, &key, failure)) return 0;
+  if (!find_error(code, &err, failure)) return 0;
+  if (count < 1 || count > STRAND_MOCK_ERRORS_MAX) {
+    strand_fail(failure, "INVALID_ARG", "1 to %d failures expected, got %lld",
+                STRAND_MOCK_ERRORS_MAX, (long long)count);
+    return 0;
+  }
+  for (i = 0; i < count; i++) errors[i] = err;
+  mock->call.push_request_errors_array(mock->cluster, key, (size_t)count,
+                                       errors);
+  return 1;
+}
+
+int strand_mock_set_leader (strand_mock *mock, const char *name,
+                            int64_t partition, int64_t broker,
+                            strand_failure *failure) {
+  const mock_topic *topic = find_topic(mock, name);
+  if (topic == NULL || partition < 0 || partition >= topic->partitions) {
+    strand_fail(failure, "UNKNOWN_TOPIC_OR_PART",
+                "the mock cluster has no partition %lld of topic '%.64s' "
+                "that was made with create_topic", (long long)partition,
+                name);
+    return 0;
+  }
+  if (broker != -1 && !check_broker(mock, broker, 1, failure)) return 0;
+  return answered(mock->call.partition_set_leader(mock->cluster, name,
+                                                  (int32_t)partition,
+                                                  (int32_t)broker),
+                  "partition", failure);
+}
+
+int strand_mock_set_coordinator (strand_mock *mock, const char *group,
+                                 int64_t broker, strand_failure *failure) {
+  if (!check_broker(mock, broker, 1, failure)) return 0;
+  return answered(mock->call.coordinator_set(mock->cluster, "group", group,
+                                             (int32_t)broker),
+                  "group", failure);
+}

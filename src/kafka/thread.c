@@ -1,0 +1,29 @@
+/*
+** thread.c - see thread.h
+*/
+#include "kafka/thread.h"
+
+#include <signal.h>
+#include <time.h>
+
+int strand_thread_start (pthread_t *thread, void *(*run) (void *),
+                         void *argument) {
+  sigset_t all;
+  sigset_t before;
+  int status;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  status = pthread_create(thread, NULL, run, argument);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return status == 0;
+}
+
+int strand_thread_condition (pthread_cond_t *condition) {
+  pthread_condattr_t attributes;
+  int status;
+  if (pthread_condattr_init(&attributes) != 0) return 0;
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+  status = pthread_cond_init(condition, &attributes);
+  pthread_condattr_destroy(&attributes);
+  return status == 0;
+}

@@ -1,0 +1,79 @@
+/*
+** module.c - strand.core, what the Lua side is built on
+**
+** Each file of src/lua adds its own functions; here are the few that belong
+** to none:
+**
+**   now()                    seconds, monotonic
+**   wait({ fd, ... }, timeout?) -> how many are readable. Ends early, with
+**                            0, when a signal came; no timeout: waits on
+**   librdkafka_version       text
+*/
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include <librdkafka/rdkafka.h>
+
+#include "kafka/clock.h"
+#include "lua/compat.h"
+#include "lua/mock.h"
+#include "lua/signals.h"
+
+static int core_now (lua_State *L) {
+  lua_pushnumber(L, (lua_Number)strand_clock_now());
+  return 1;
+}
+
+/* Pushes what owns the array. */
+static struct pollfd *push_fds (lua_State *L, int list, size_t count) {
+  struct pollfd *fds = strand_newuserdata(L, (count + 1) * sizeof(*fds));
+  size_t i;
+  for (i = 0; i < count; i++) {
+    int64_t fd = -1;
+    lua_rawgeti(L, list, (int)i + 1);
+    if (!strand_to_int64(L, -1, &fd) || fd < 0 || fd > INT32_MAX)
+      luaL_argerror(L, list, "list of file descriptors expected");
+    lua_pop(L, 1);
+    fds[i].fd = (int)fd;
+    fds[i].events = POLLIN;
+    fds[i].revents = 0;
+  }
+  return fds;
+}
+
+static int core_wait (lua_State *L) {
+  double timeout;
+  struct pollfd *fds;
+  size_t count;
+  int ready;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  timeout = strand_opt_seconds(L, 2, -1);
+  count = strand_rawlen(L, 1);
+  fds = push_fds(L, 1, count);
+  ready = poll(fds, (nfds_t)count,
+               timeout < 0 ? -1
+                 : strand_clock_left_ms(strand_clock_now() + timeout));
+  if (ready < 0 && errno != EINTR)
+    return luaL_error(L, "poll: %s", strerror(errno));
+  lua_pushinteger(L, ready < 0 ? 0 : ready);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+  { "now", core_now },
+  { "wait", core_wait },
+  { NULL, NULL }
+};
+
+STRAND_EXPORT int luaopen_strand_core (lua_State *L);
+
+int luaopen_strand_core (lua_State *L) {
+  lua_newtable(L);
+  strand_setfuncs(L, functions);
+  lua_pushstring(L, rd_kafka_version_str());
+  lua_setfield(L, -2, "librdkafka_version");
+  strand_open_signals(L);
+  strand_open_mock(L);
+  return 1;
+}

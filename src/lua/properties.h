@@ -1,0 +1,22 @@
+/*
+** properties.h - lists of string pairs, from Lua to C
+**
+** Thread: any.
+*/
+#ifndef STRAND_PROPERTIES_H
+#define STRAND_PROPERTIES_H
+
+#include <stddef.h>
+
+#include <lua.h>
+
+#include "kafka/conf.h"
+
+/* The field 'name' of 'table' is a list of { name, value }. Pushes what owns
+** the array; its strings are borrowed from the table. An absent field is an
+** empty list. Raises on anything else than strings. */
+const strand_property *strand_push_properties (lua_State *L, int table,
+                                               const char *name,
+                                               size_t *count);
+
+#endif

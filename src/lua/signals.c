@@ -1,0 +1,119 @@
+/*
+** signals.c - see signals.h
+*/
+#include "lua/signals.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "kafka/fork.h"
+#include "lua/compat.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int taken;
+static int generation; /* of the process that took them (fork.h) */
+static struct sigaction before_int;
+static struct sigaction before_term;
+static atomic_int wake_fd = -1; /* made once, kept: the handler may run late */
+static atomic_int count;
+
+static void on_signal (int number) {
+  static const uint64_t one = 1;
+  int saved = errno;
+  ssize_t written;
+  (void)number;
+  atomic_fetch_add(&count, 1);
+  written = write(atomic_load(&wake_fd), &one, sizeof(one));
+  (void)written;
+  errno = saved;
+}
+
+static void clear (void) {
+  uint64_t n;
+  ssize_t got = read(atomic_load(&wake_fd), &n, sizeof(n));
+  (void)got;
+}
+
+/* A child of the process must not share its parent's descriptor. */
+static int open_locked (void) {
+  int fd;
+  if (atomic_load(&wake_fd) >= 0 && generation == strand_fork_generation())
+    return 1;
+  fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (fd < 0) return 0;
+  atomic_store(&wake_fd, fd);
+  generation = strand_fork_generation();
+  return 1;
+}
+
+static void install_locked (void) {
+  struct sigaction action;
+  memset(&action, 0, sizeof(action));
+  action.sa_handler = on_signal;
+  sigemptyset(&action.sa_mask);
+  atomic_store(&count, 0);
+  clear();
+  sigaction(SIGINT, &action, &before_int);
+  sigaction(SIGTERM, &action, &before_term);
+  taken = 1;
+}
+
+static int fail_taken (lua_State *L, int opened) {
+  strand_failure failure;
+  if (opened)
+    strand_fail(&failure, "CONFLICT", "another run loop of this process has "
+                "the signals already");
+  else
+    strand_fail(&failure, "FAIL", "no file descriptor for signals: %s",
+                strerror(errno));
+  return strand_push_failure(L, &failure);
+}
+
+static int signals_take (lua_State *L) {
+  int opened;
+  int ours = 0;
+  pthread_mutex_lock(&lock);
+  opened = open_locked();
+  if (opened && !taken) {
+    install_locked();
+    ours = 1;
+  }
+  pthread_mutex_unlock(&lock);
+  if (!ours) return fail_taken(L, opened);
+  lua_pushinteger(L, atomic_load(&wake_fd));
+  return 1;
+}
+
+static int signals_count (lua_State *L) {
+  if (atomic_load(&wake_fd) >= 0) clear();
+  lua_pushinteger(L, atomic_load(&count));
+  return 1;
+}
+
+static int signals_restore (lua_State *L) {
+  (void)L;
+  pthread_mutex_lock(&lock);
+  if (taken) {
+    sigaction(SIGINT, &before_int, NULL);
+    sigaction(SIGTERM, &before_term, NULL);
+    taken = 0;
+  }
+  pthread_mutex_unlock(&lock);
+  return 0;
+}
+
+static const luaL_Reg functions[] = {
+  { "signals_take", signals_take },
+  { "signals_count", signals_count },
+  { "signals_restore", signals_restore },
+  { NULL, NULL }
+};
+
+void strand_open_signals (lua_State *L) {
+  strand_setfuncs(L, functions);
+}
