@@ -5,8 +5,9 @@
 -- core.mock(flat)      -> userdata | nil, message, code
 -- state()              -> "running" | "closed" | "forked"
 -- bootstrap_servers()  -> "127.0.0.1:1234,..."
--- create_topic(name, partitions)   down(broker)   up(broker)   rtt(broker, seconds)
--- fail(request, code, count)   leader(topic, partition, broker)   coordinator(group, broker)
+-- create_topic(name, partitions)   down(broker | nil)   up(broker | nil)
+-- rtt(broker | nil, seconds)   fail(request, code, count)
+-- leader(topic, partition, broker | -1)   coordinator(group, broker)
 --                      -> true | nil, message, code; C checks the brokers' numbers
 -- close()              -> true
 
@@ -25,21 +26,26 @@ local function check_broker(broker)
   return check.whole(broker, "broker", 1, MOST_BROKERS)
 end
 
+-- A broker, or nil: all of them.
+local function check_brokers(broker)
+  return broker and check_broker(broker)
+end
+
 function methods:create_topic(name, partitions)
   name = check.topic(name)
   return self.core:create_topic(name, check.whole(partitions, "partitions", 1, MOST_PARTITIONS))
 end
 
 function methods:down(broker)
-  return self.core:down(check_broker(broker))
+  return self.core:down(check_brokers(broker))
 end
 
 function methods:up(broker)
-  return self.core:up(check_broker(broker))
+  return self.core:up(check_brokers(broker))
 end
 
 function methods:rtt(broker, seconds)
-  broker = check_broker(broker)
+  broker = check_brokers(broker)
   return self.core:rtt(broker, check.seconds(seconds, "seconds"))
 end
 
@@ -49,10 +55,11 @@ function methods:fail(request, code, count)
   return self.core:fail(request, code, check.whole(count, "count", 1, 10000, 1))
 end
 
+-- Without a broker the partition has no leader.
 function methods:leader(topic, partition, broker)
   topic = check.topic(topic)
   partition = check.whole(partition, "partition", 0, MOST_PARTITIONS)
-  return self.core:leader(topic, partition, check_broker(broker))
+  return self.core:leader(topic, partition, check_brokers(broker) or -1)
 end
 
 function methods:coordinator(group, broker)

@@ -1,0 +1,548 @@
+---@meta strand
+-- types.lua: what users of strand may write and read, for the Lua language
+-- server. It is never loaded. Times are seconds, except inside 'kafka'.
+--
+-- Misuse (a wrong type, an unknown option, a closed object) raises, at the
+-- line that called. What the world does is returned: nil, message, code.
+-- code is a short stable name, librdkafka's without its underscore where
+-- there is one ("ALL_BROKERS_DOWN", "UNKNOWN_TOPIC_OR_PART"), or one of:
+--
+--   CLOSED              the object is closed
+--   FORKED              the object belongs to another process
+--   HANDLER             a handler does not load, or its setup failed
+--   NOT_STARTED         step before start
+--   NO_METADATA         the number of a topic's partitions is not known yet
+--   QUEUE_FULL          the producer holds as much as it may
+--   STOPPED_BY_HANDLER  a handler returned strand.stop()
+--   TIMED_OUT           no answer in time; what was asked for may still happen
+
+---@class strand
+---@field _VERSION string                "0.1.0"
+---@field librdkafka_version string      of the library that is loaded: "2.0.2"
+---@field metadata strand.metadata
+local strand = {}
+
+---Opens a consumer. Checks the options and librdkafka's properties, and
+---raises what is wrong with them; joins nothing yet.
+---@param options strand.ConsumerOptions
+---@return strand.Consumer? consumer
+---@return string? message
+---@return string? code
+function strand.consumer(options) end
+
+---@param options strand.ProducerOptions
+---@return strand.Producer? producer
+---@return string? message
+---@return string? code
+function strand.producer(options) end
+
+---@param options strand.AdminOptions
+---@return strand.Admin? admin
+---@return string? message
+---@return string? code
+function strand.admin(options) end
+
+---A Kafka cluster inside the process, for demos and tests. Its limits are
+---printed to stderr when the first one is opened.
+---@param options? strand.MockOptions
+---@return strand.Mock? mock
+---@return string? message
+---@return string? code
+function strand.mock(options) end
+
+---Runs several consumers in one loop, until each has ended. A signal, or
+---one that fails, ends them all; stop() ends its own.
+---Raises when another run() is active in this process.
+---@param ... strand.Consumer
+---@return strand.Report[]? reports     in the order of the arguments
+---@return string? message              of the first that failed
+---@return string? code
+---@return strand.Report[]? reports
+function strand.run(...) end
+
+-- Handlers and outcomes -------------------------------------------------------
+
+---What a handler may return or throw in place of nothing.
+---@class strand.Outcome
+
+---The record is tried again. Without seconds the retry policy says when.
+---@param seconds? number    0 and more
+---@param reason? string     for events and reports
+---@return strand.Outcome
+function strand.retry(seconds, reason) end
+
+---The consumer finishes what is in flight, commits and ends: run() returns
+---nil, reason, "STOPPED_BY_HANDLER", report. This record is not done.
+---@param reason? string
+---@return strand.Outcome
+function strand.stop(reason) end
+
+---A record is valid until its handler returns; using it later raises.
+---Bytes are Lua strings; an absent key or value is nil, an empty one "".
+---@class strand.Record
+---@field id string                 "topic/partition/offset"
+---@field topic string
+---@field partition integer
+---@field offset integer
+---@field key string?
+---@field value string?
+---@field timestamp number?         seconds since 1970, exact to the millisecond
+---@field timestamp_type "create"|"append"|nil
+---@field headers { [1]: string, [2]: string? }[]   name and value, in order
+---@field attempt integer           1 for the first; 1 again after a restart or a rebalance
+---@field leader_epoch integer?
+local record = {}
+
+---The value of the last header of this name.
+---@param name string
+---@return string? value
+function record:header(name) end
+
+---A plain table to keep, with the fields of the record.
+---@return table
+function record:copy() end
+
+---@class strand.Context
+---@field worker integer            1 to the number of workers
+---@field args any                  the option handler_args, a copy of this worker's
+local context = {}
+
+---strand.retry, so that a handler without upvalues needs no require.
+---@param seconds? number
+---@param reason? string
+---@return strand.Outcome
+function context:retry(seconds, reason) end
+
+---strand.stop, likewise.
+---@param reason? string
+---@return strand.Outcome
+function context:stop(reason) end
+
+---Ends the consumer as stop() would, after this record.
+function context:stop_consumer() end
+
+---Returns: the record is done. false, nil with a reason, or an error: it is
+---tried again by the retry policy. An outcome, returned or thrown: that.
+---@alias strand.Handler fun(record: strand.Record, context: strand.Context): any, any
+
+---What a handler's module may be in place of a function.
+---@class strand.HandlerModule
+---@field handle strand.Handler
+---@field setup? fun(args: any)     once in each worker; an error is code "HANDLER"
+---@field teardown? fun()
+
+---@class strand.Route
+---@field handler string|strand.Handler     may also stand first, without a name
+---@field retry? strand.RetryPolicy|strand.RetryFunction
+
+---@class strand.RetryPolicy
+---@field delay? number             seconds before the second attempt, 0 to 86400; 1
+---@field factor? number            1 to 1000; 2
+---@field max_delay? number         seconds; 60
+---@field jitter? number            0 to 1; 0.5: delay x (1 - jitter x random)
+
+---Runs in the worker; must have no upvalues. Gives the seconds to wait.
+---@alias strand.RetryFunction fun(attempt: integer, reason: string, record: strand.Record): number
+
+-- Consumer --------------------------------------------------------------------
+
+---@class strand.ConsumerOptions
+---librdkafka's properties; "bootstrap.servers" and "group.id" are required
+---@field kafka table<string, string|number|boolean>
+---names, or POSIX patterns that start with ^
+---@field topics string[]
+---a module's name, a function without upvalues, or topic or ^pattern -> handler
+---@field handler string|strand.Handler|table<string, string|strand.Handler|strand.Route>
+---@field handler_args? any         a plain value; copied into each worker
+---@field members? integer          1 to 64; 1
+---@field oauth_token? fun(): string?, number|string, string?   token, expires (os.time), principal; or nil, message
+---@field ordering? "key"|"partition"|"unordered"               "key"
+---@field ordering_key? { header: string }
+---@field null_key? "partition"|"unordered"                     "partition"
+---@field workers? integer          threads, 1 to 256; 16
+---@field max_in_flight? integer    handlers that run at once; workers
+---@field max_ready? integer        handed over and not started; 64 x workers
+---@field max_buffered_records? integer     read and not done; 100000
+---@field max_buffered_bytes? integer       64 MiB
+---@field max_waiting_records? integer      waiting for a retry, and behind these; 100000
+---@field max_waiting_bytes? integer        64 MiB
+---@field max_metadata? integer     characters, 0 to 1048576; 4096
+---@field commit_interval? number   seconds; 5
+---@field revoke_grace? number      seconds; 5, at most a quarter of max.poll.interval.ms
+---@field start_timeout? number     seconds; none: start does not wait for the group
+---@field unreadable_metadata? "replay"|"fail"                  "replay"
+---@field retry? strand.RetryPolicy|strand.RetryFunction
+---@field on_event? fun(event: strand.Event)    an error in it goes to the log
+---@field log? fun(level: integer, facility: string, message: string)   syslog's levels; stderr, warnings up
+
+---Use it with a colon. A method of a closed consumer raises, but close,
+---report, stats and health; in another process each returns
+---nil, message, "FORKED".
+---@class strand.Consumer
+local consumer = {}
+
+---Starts, serves events, logs and ticks, and returns when the consumer has
+---ended: by stop(), close(), SIGINT or SIGTERM, a handler's stop, or a fatal
+---error. The first signal finishes what is in flight, the second does not
+---wait. An error in tick passes through, and the consumer goes on.
+---@param options? { every?: number, tick?: fun(consumer: strand.Consumer) }   every: 1 s
+---@return strand.Report? report
+---@return string? message
+---@return string? code
+---@return strand.Report? report    also when it failed
+function consumer:run(options) end
+
+---Loads the handlers and joins the group; threads go on by themselves. Waits
+---for the join only with start_timeout. A start that fails closes the object.
+---@return true? ok
+---@return string? message
+---@return string? code             "HANDLER", "TIMED_OUT", ...
+function consumer:start() end
+
+---Asks for a close in mode "finish"; run() returns when it has ended. From
+---tick, on_event, log.
+---@return true
+function consumer:stop() end
+
+---@param options? { mode?: "finish"|"drain"|"now", timeout?: number }   "finish", 30 s
+---@return strand.Report? report    the same for each later call
+---@return string? message
+---@return string? code
+---@return strand.Report? report    also when it failed
+function consumer:close(options) end
+
+---Waits until something is there to serve, and serves it. step(0) never
+---waits; without a timeout it waits for as long as it takes.
+---@param timeout? number           seconds
+---@return integer? served          callbacks called
+---@return string? message
+---@return string? code             "CLOSED", "NOT_STARTED"
+function consumer:step(timeout) end
+
+---Readable when step has work; the same for the object's life.
+---@return integer fd
+function consumer:fd() end
+
+---Commits now, and waits for the answer.
+---@param timeout? number           30 s
+---@return true? ok
+---@return string? message
+---@return string? code
+function consumer:commit(timeout) end
+
+---Stops starting records of a topic, one of its partitions, or all; what is
+---in flight ends. Applies to later assignments too.
+---@param what? { topic: string, partition?: integer }
+---@return true? ok
+---@return string? message
+---@return string? code
+function consumer:pause(what) end
+
+---@param what? { topic: string, partition?: integer }
+---@return true? ok
+---@return string? message
+---@return string? code
+function consumer:resume(what) end
+
+---Goes on elsewhere; what was done of that partition is forgotten, with an
+---event "sought". Either offset or time.
+---@param to { topic: string, partition: integer, offset?: integer|"earliest"|"latest", time?: number, timeout?: number }
+---@return true? ok
+---@return string? message
+---@return string? code
+function consumer:seek(to) end
+
+---@return strand.Assigned[] list
+function consumer:assignment() end
+
+---The records that hold the commit back, the longest first.
+---@param n? integer                at most so many, 1 to 100000; 100
+---@return strand.Blocker[] list
+function consumer:blockers(n) end
+
+---@return true? well
+---@return string? reason
+---@return "STUCK_OWNER"|"NOTHING_FINISHES"|"UNREACHABLE"|"NOT_ASSIGNED"|"AUTH"|"CLOSED"|nil code
+function consumer:health() end
+
+---@return strand.Stats stats       of the last quarter of a second at the oldest
+function consumer:stats() end
+
+---Changes limits while the consumer runs: workers, max_in_flight, max_ready,
+---max_buffered_records, max_buffered_bytes, max_waiting_records,
+---max_waiting_bytes, commit_interval, revoke_grace, retry. Others raise.
+---@param options table
+---@return true? ok
+---@return string? message
+---@return string? code
+function consumer:configure(options) end
+
+---@return strand.Report report     so far; after close the last one
+function consumer:report() end
+
+---@class strand.Report
+---@field done integer              records whose handler has returned
+---@field failed integer            attempts that failed
+---@field unfinished strand.Blocker[]   records that were read and are not done
+---@field committed { topic: string, partition: integer, offset: integer }[]
+---@field seconds number            from the start to the end
+---@field detached boolean          something could not end in time, and goes on by itself
+
+---@class strand.Assigned
+---@field topic string
+---@field partition integer
+---@field epoch integer             raised with each assignment
+---@field position integer?         the next record to be read
+---@field committed integer?        nil: nothing yet
+---@field lag integer?              records behind the end, not counting what is done
+
+---@class strand.Blocker
+---@field topic string
+---@field partition integer
+---@field offset integer
+---@field key string?
+---@field age number                seconds since it was read
+---@field attempts integer
+---@field reason string?            of the last failure
+---@field state "running"|"waiting"|"behind"|"buffered"
+
+---@class strand.Stats
+---@field done integer
+---@field failed integer
+---@field in_flight integer         handlers that run
+---@field ready integer             handed over and not started
+---@field buffered_records integer
+---@field buffered_bytes integer
+---@field waiting_records integer
+---@field waiting_bytes integer
+---@field events_dropped integer    the ring holds 1,024
+---@field partitions strand.Assigned[]
+
+---Each has type and time; the other fields where they apply.
+---@class strand.Event
+---@field type strand.EventType
+---@field time number               seconds since 1970
+---@field topic? string
+---@field partition? integer
+---@field offset? integer
+---@field key? string
+---@field reason? string
+---@field code? string
+
+---@alias strand.EventType
+---| "assigned"              # a partition is this consumer's
+---| "revoked"               # it was taken away, after a commit
+---| "lost"                  # it was taken away without one
+---| "restored"              # what was done above the committed offset is known
+---| "sought"                # seek has moved it
+---| "commit_failed"
+---| "record_failed"         # an attempt failed; it is tried again
+---| "partition_blocked"     # a limit is reached: it is left unread
+---| "partition_unblocked"
+---| "metadata_unreadable"   # a commit's metadata is broken or foreign
+---| "metadata_unwritable"   # it does not fit; the old commit stays
+---| "topic_missing"
+---| "truncated"             # records before the position are gone
+---| "reset"                 # the position is elsewhere than expected
+---| "unreachable"           # no broker for 10 s
+---| "auth_failed"
+---| "policy_failed"         # the retry function failed
+---| "worker_lost"
+---| "worker_replaced"
+---| "error"
+
+-- Producer --------------------------------------------------------------------
+
+---@class strand.ProducerOptions
+---librdkafka's properties; "bootstrap.servers" is required
+---@field kafka table<string, string|number|boolean>
+---@field topics? string[]          whose number of partitions is asked for at once
+---@field partition_key? fun(record: strand.Sending): string?    what to hash in place of the key
+---where a key goes; "murmur2_random", as Java does it
+---@field partitioner? strand.Partitioner
+---@field on_delivery? fun(report: strand.Delivery)  from poll, flush, send_wait and close
+---@field on_event? fun(event: strand.Event)
+---@field log? fun(level: integer, facility: string, message: string)
+---@field max_queued_records? integer   100000
+---@field max_queued_bytes? integer     64 MiB
+
+---The function gives 0 to partitions - 1.
+---@alias strand.Partitioner
+---| "murmur2_random"
+---| "murmur2"
+---| "consistent"
+---| "consistent_random"
+---| "fnv1a"
+---| "fnv1a_random"
+---| "random"
+---| fun(key: string?, partitions: integer, topic: string): integer
+
+---@class strand.Sending
+---@field topic string
+---@field key? string
+---@field value? string
+---@field headers? table<string, string>|{ [1]: string, [2]: string? }[]
+---@field timestamp? number         seconds since 1970; now
+---@field partition? integer        without asking the partitioner
+---@field partition_key? string     what to hash in place of the key
+---@field timeout? number           for send_wait; 30 s
+
+---@class strand.Delivery
+---@field topic string
+---@field partition integer
+---@field offset integer?
+---@field timestamp number?         seconds since 1970
+---@field key string?
+---@field error string?             nil: acknowledged
+---@field code string?
+
+---@class strand.Producer
+local producer = {}
+
+---Queues a record; never waits. partition_key and partitioner are called
+---here, and their errors pass through.
+---@param record strand.Sending
+---@return true? queued
+---@return string? message
+---@return string? code             "QUEUE_FULL", "NO_METADATA", ...
+function producer:send(record) end
+
+---Sends a record and waits for the brokers' answer.
+---@param record strand.Sending
+---@return strand.Delivery? report
+---@return string? message
+---@return string? code             "TIMED_OUT": it may still arrive
+function producer:send_wait(record) end
+
+---Waits until everything is acknowledged or has failed.
+---@param timeout? number           30 s
+---@return true? ok
+---@return string? message
+---@return string? code             "TIMED_OUT"
+---@return integer? remaining
+function producer:flush(timeout) end
+
+---Serves delivery reports, events and logs.
+---@param timeout? number           seconds to wait for one; 0
+---@return integer served
+function producer:poll(timeout) end
+
+---Readable when poll has work.
+---@return integer fd
+function producer:fd() end
+
+---@return { queued: integer, sent: integer, delivered: integer, failed: integer }
+function producer:stats() end
+
+---Flushes, gives up what is left, serves the last reports.
+---@param options? { timeout?: number }     30 s
+---@return { sent: integer, delivered: integer, failed: integer, purged: integer, seconds: number } report
+function producer:close(options) end
+
+-- Admin -----------------------------------------------------------------------
+
+---@class strand.AdminOptions
+---@field kafka table<string, string|number|boolean>
+
+---Each call waits for the brokers; timeout is 30 s unless given.
+---@class strand.Admin
+local admin = {}
+
+---@param topics table<string, integer|{ partitions: integer, replication?: integer, config?: table }>
+---@param timeout? number
+---@return true? ok
+---@return string? message
+---@return string? code
+function admin:create_topics(topics, timeout) end
+
+---@param topics string[]
+---@param timeout? number
+---@return true? ok
+---@return string? message
+---@return string? code
+function admin:delete_topics(topics, timeout) end
+
+---What a group has committed, with its metadata.
+---@param group string
+---@param topics? string[]          nil: all
+---@param timeout? number
+---@return { topic: string, partition: integer, offset: integer, metadata: string? }[]? list
+---@return string? message
+---@return string? code
+function admin:group_offsets(group, topics, timeout) end
+
+---@return true
+function admin:close() end
+
+-- Mock ------------------------------------------------------------------------
+
+---@class strand.MockOptions
+---@field brokers? integer          1 to 16; 3
+---@field topics? table<string, integer>    name -> partitions
+
+---Brokers are numbered from 1.
+---@class strand.Mock
+---@field bootstrap_servers string
+local mock = {}
+
+---@param name string
+---@param partitions integer        1 to 10000
+---@return true? ok
+---@return string? message
+---@return string? code
+function mock:create_topic(name, partitions) end
+
+---@param broker? integer           nil: all
+function mock:down(broker) end
+
+---@param broker? integer           nil: all
+function mock:up(broker) end
+
+---@param broker integer?           nil: all
+---@param seconds number
+function mock:rtt(broker, seconds) end
+
+---The next requests of this kind fail.
+---@param request string            Kafka's name: "OffsetCommit"
+---@param code string               "COORDINATOR_LOAD_IN_PROGRESS"
+---@param count? integer            1
+---@return true? ok
+---@return string? message
+---@return string? code
+function mock:fail(request, code, count) end
+
+---@param topic string
+---@param partition integer
+---@param broker? integer           nil: none
+function mock:leader(topic, partition, broker) end
+
+---@param group string
+---@param broker integer
+function mock:coordinator(group, broker) end
+
+---@return true
+function mock:close() end
+
+-- Metadata of commits ---------------------------------------------------------
+
+---The Confluent Parallel Consumer's format.
+---@class strand.metadata
+local metadata = {}
+
+---@param committed_offset integer
+---@param text string               the metadata of a commit
+---@return { highest: integer, incomplete: { [1]: integer, [2]: integer }[], codec: string }? decoded
+---@return string? message
+---@return string? code
+function metadata.decode(committed_offset, text) end
+
+---@param committed_offset integer
+---@param highest integer           the highest offset that was done
+---@param incomplete { [1]: integer, [2]: integer }[]   ranges, both ends included
+---@param limit? integer            characters
+---@return string? text
+---@return string? message
+---@return string? code
+function metadata.encode(committed_offset, highest, incomplete, limit) end
+
+return strand
