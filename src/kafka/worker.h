@@ -1,0 +1,58 @@
+/*
+** worker.h - the threads that call the handler
+**
+** A worker takes one lease at a time from the consumer's mailbox, calls the
+** handler for each of its records in order, and leaves the outcome in the
+** lease's slot. It knows no Lua: the handler is a table of functions, whose
+** state the worker opens, uses and closes on its own thread.
+**
+**   open -> handle, handle, ... -> close
+**
+** A state that breaks (it says so in its verdict) is closed, and opened anew
+** before the next record. A handler that never returns keeps its thread: at
+** close the thread is left behind, and ends itself when the handler returns.
+** So everything a worker touches is counted (strand_shared, config).
+**
+** Thread: worker, except where a function says so.
+*/
+#ifndef STRAND_WORKER_H
+#define STRAND_WORKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/err.h"
+#include "core/record.h"
+
+typedef enum strand_verdict_kind {
+  STRAND_VERDICT_DONE = 0,
+  STRAND_VERDICT_FAILED, /* to be tried again */
+  STRAND_VERDICT_STOP    /* the consumer finishes; the record is not done */
+} strand_verdict_kind;
+
+/* What became of one record. Zeroed before each call of handle. */
+typedef struct strand_verdict {
+  strand_verdict_kind kind;
+  bool stop_consumer;      /* also when done: the consumer finishes */
+  bool broken;             /* the state must be replaced */
+  int64_t delay_us;        /* FAILED: -1: by the route's policy */
+  char *reason;            /* malloc, taken by the worker; NULL for none */
+  size_t reason_length;    /* at most STRAND_REASON_MAX */
+  char *policy_problem;    /* malloc, taken, terminated: the retry function
+                              failed, or gave what is no time */
+} strand_verdict;
+
+typedef struct strand_handler {
+  void *config; /* given to open and release */
+  /* Opens a state for worker 'index' (from 1) and loads the handlers. NULL
+  ** and a failure when that does not work. */
+  void *(*open) (void *config, unsigned index, strand_failure *failure);
+  /* 'route' counts from 0 in the order of the consumer's routes. */
+  void (*handle) (void *state, const strand_record *record, unsigned route,
+                  strand_verdict *verdict);
+  void (*close) (void *state);
+  /* Thread: any. The last user of 'config' is gone. */
+  void (*release) (void *config);
+} strand_handler;
+
+#endif
