@@ -75,13 +75,19 @@ $T/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
 	@$(CC) $(BASE) -O1 -g $(SANFLAG) -c -o $@ $<
 
-$T/%: spec/c/%.c $(T_CORE) Makefile
-	@mkdir -p $(@D)
+# Archives, so that a test is linked with what it uses and nothing else.
+$T/core.a: $(T_CORE)
+$T/kafka.a: $(T_KAFKA)
+$T/%.a:
+	@rm -f $@
+	@ar rcs $@ $^
+
+$T/%: spec/c/%.c $T/core.a Makefile
 	@echo "  cc $@"
-	@$(CC) $(BASE) -O1 -g $(SANFLAG) -o $@ $< $(filter %.o,$^) \
+	@$(CC) $(BASE) -O1 -g $(SANFLAG) -o $@ $< $(filter %kafka.a,$^) $T/core.a \
 	  $(shell $(PKG) --libs cmocka) $(LIBS)
 
-$(filter $T/kafka_%,$(TESTS)): $(T_KAFKA)
+$(filter $T/kafka_%,$(TESTS)): $T/kafka.a
 
 test:                          ## everything: this is what CI runs
 	@scripts/test

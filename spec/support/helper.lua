@@ -80,7 +80,7 @@ function helper.topic(partitions, config)
   else
     local admin = assert(require "strand".admin {
       kafka = { ["bootstrap.servers"] = helper.broker() } })
-    assert(admin:create_topics { { topic = name, partitions = partitions or 1, config = config } })
+    assert(admin:create_topics { [name] = { partitions = partitions or 1, config = config } })
     admin:close()
   end
   return name
