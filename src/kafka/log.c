@@ -166,6 +166,14 @@ int strand_log_pop (strand_log *log, strand_log_line *line) {
   return 1;
 }
 
+int strand_log_is_empty (strand_log *log) {
+  int empty;
+  pthread_mutex_lock(&log->lock);
+  empty = log->count == 0;
+  pthread_mutex_unlock(&log->lock);
+  return empty;
+}
+
 int64_t strand_log_dropped (strand_log *log) {
   int64_t dropped;
   pthread_mutex_lock(&log->lock);

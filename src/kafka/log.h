@@ -66,6 +66,8 @@ void strand_log_printf (strand_log *log, int level, const char *facility,
 /* 0 when no line waits. */
 int strand_log_pop (strand_log *log, strand_log_line *line);
 
+int strand_log_is_empty (strand_log *log);
+
 /* Lines dropped so far. */
 int64_t strand_log_dropped (strand_log *log);
 

@@ -18,6 +18,7 @@
 #include "kafka/clock.h"
 #include "lua/compat.h"
 #include "lua/mock.h"
+#include "lua/producer.h"
 #include "lua/signals.h"
 
 static int core_now (lua_State *L) {
@@ -75,5 +76,6 @@ int luaopen_strand_core (lua_State *L) {
   lua_setfield(L, -2, "librdkafka_version");
   strand_open_signals(L);
   strand_open_mock(L);
+  strand_open_producer(L);
   return 1;
 }

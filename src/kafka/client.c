@@ -1,0 +1,109 @@
+/*
+** client.c - see client.h
+*/
+#include "kafka/client.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <fcntl.h>
+
+#include "kafka/clock.h"
+#include "kafka/conf.h"
+#include "kafka/thread.h"
+
+static void client_free (strand_client *client) {
+  pthread_cond_destroy(&client->changed);
+  pthread_mutex_destroy(&client->lock);
+  free(client);
+}
+
+strand_client *strand_client_new (strand_log *log, int fd) {
+  strand_client *client = calloc(1, sizeof(*client));
+  if (client == NULL) return NULL;
+  client->wake_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (client->wake_fd < 0) {
+    free(client);
+    return NULL;
+  }
+  if (pthread_mutex_init(&client->lock, NULL) != 0 ||
+      !strand_thread_condition(&client->changed)) {
+    close(client->wake_fd);
+    free(client);
+    return NULL;
+  }
+  client->opaque.log = strand_log_keep(log);
+  return client;
+}
+
+int strand_client_open (strand_client *client, rd_kafka_conf_t *conf,
+                        strand_failure *failure) {
+  static const uint64_t one = 1;
+  rd_kafka_conf_set_opaque(conf, &client->opaque);
+  rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
+  client->handle = strand_conf_open(RD_KAFKA_PRODUCER, conf, failure);
+  if (client->handle == NULL) return 0;
+  client->queue = rd_kafka_queue_get_main(client->handle);
+  rd_kafka_queue_io_event_enable(client->queue, client->wake_fd, &one,
+                                 sizeof(one));
+  client->errand = strand_errand_new(client->handle, client->wake_fd);
+  if (client->errand != NULL) return 1;
+  strand_fail(failure, "NO_MEMORY", "out of memory");
+  return 0;
+}
+
+/* Every step may wait: for a call of an errand, for librdkafka's threads. */
+static void destroy (strand_client *client) {
+  strand_errand_free(client->errand);
+  if (client->queue != NULL) {
+    rd_kafka_queue_io_event_enable(client->queue, -1, NULL, 0);
+    rd_kafka_queue_destroy(client->queue);
+  }
+  if (client->handle != NULL) rd_kafka_destroy(client->handle);
+  close(client->wake_fd);
+  strand_log_release(client->opaque.log);
+}
+
+static void *run (void *argument) {
+  strand_client *client = argument;
+  int abandoned;
+  destroy(client);
+  pthread_mutex_lock(&client->lock);
+  client->ended = 1;
+  abandoned = client->abandoned;
+  pthread_cond_broadcast(&client->changed);
+  pthread_mutex_unlock(&client->lock);
+  if (abandoned) client_free(client);
+  return NULL;
+}
+
+static int wait_end (strand_client *client, double deadline) {
+  struct timespec until = strand_clock_timespec(deadline);
+  int ended;
+  pthread_mutex_lock(&client->lock);
+  while (!client->ended &&
+         pthread_cond_timedwait(&client->changed, &client->lock, &until) == 0)
+    continue;
+  ended = client->ended;
+  client->abandoned = !ended;
+  pthread_mutex_unlock(&client->lock);
+  return ended;
+}
+
+int strand_client_end (strand_client *client, double deadline) {
+  pthread_t thread;
+  if (client->errand != NULL) strand_errand_stop(client->errand);
+  if (!strand_thread_start(&thread, run, client)) {
+    destroy(client); /* no thread to be had: then here, as long as it takes */
+    client_free(client);
+    return 1;
+  }
+  if (!wait_end(client, deadline)) {
+    pthread_detach(thread);
+    return 0;
+  }
+  pthread_join(thread, NULL);
+  client_free(client);
+  return 1;
+}

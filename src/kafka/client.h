@@ -1,0 +1,47 @@
+/*
+** client.h - librdkafka's producer, and how it ends
+**
+** Everything that librdkafka and its threads may still touch while a client
+** is being destroyed: it outlives the strand_producer that opened it when
+** destroying takes longer than anybody wants to wait.
+**
+** Thread: lua opens and ends; a thread of its own destroys.
+*/
+#ifndef STRAND_CLIENT_H
+#define STRAND_CLIENT_H
+
+#include <pthread.h>
+
+#include <librdkafka/rdkafka.h>
+
+#include "core/err.h"
+#include "kafka/errand.h"
+#include "kafka/log.h"
+#include "kafka/placement.h"
+
+typedef struct strand_client {
+  strand_opaque opaque; /* first: what rd_kafka_opaque gives */
+  strand_placement placement;
+  rd_kafka_t *handle;
+  rd_kafka_queue_t *queue; /* reports and errors */
+  strand_errand *errand;
+  int wake_fd;             /* a copy: the producer closes its own */
+  pthread_mutex_t lock;    /* of the two below */
+  pthread_cond_t changed;
+  int ended;
+  int abandoned;
+} strand_client;
+
+/* Without a handle. 'log' is kept; 'fd' is an eventfd that gets readable when
+** 'queue' has something. NULL when memory or descriptors run out. */
+strand_client *strand_client_new (strand_log *log, int fd);
+
+/* Takes 'conf', also on failure: 0 and the failure. */
+int strand_client_open (strand_client *client, rd_kafka_conf_t *conf,
+                        strand_failure *failure);
+
+/* Takes the client, open or not. Waits for its end, at most until 'deadline'
+** (clock.h); 0 when it goes on in the background. */
+int strand_client_end (strand_client *client, double deadline);
+
+#endif

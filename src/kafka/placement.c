@@ -1,0 +1,85 @@
+/*
+** placement.c - see placement.h
+*/
+#include "kafka/placement.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "kafka/clock.h"
+
+/* Tickets come from malloc, so their lowest bit is 0. */
+#define HASH_BIT ((uintptr_t)1)
+
+#if UINTPTR_MAX < 0x1ffffffff
+#error "a hash and a bit must fit into a pointer"
+#endif
+
+void *strand_placement_opaque (uint32_t hash) {
+  return (void *)((uintptr_t)hash << 1 | HASH_BIT);
+}
+
+strand_ticket *strand_placement_ticket (void *opaque) {
+  return (uintptr_t)opaque & HASH_BIT ? NULL : opaque;
+}
+
+static int hash_of (void *opaque, uint32_t *hash) {
+  const strand_ticket *ticket = strand_placement_ticket(opaque);
+  if ((uintptr_t)opaque & HASH_BIT) {
+    *hash = (uint32_t)((uintptr_t)opaque >> 1);
+    return 1;
+  }
+  if (ticket == NULL || !ticket->has_hash) return 0;
+  *hash = ticket->hash;
+  return 1;
+}
+
+/* Records without a key: for a few milliseconds all to one partition, so
+** that batches fill, then to the next. Time picks it, so nothing is shared. */
+static int32_t spread (const strand_placement *placement,
+                       const rd_kafka_topic_t *topic, const void *key,
+                       int32_t count) {
+  if (placement->sticky_ms > 0 && key == NULL) {
+    uint64_t turn = (uint64_t)(strand_clock_now() * 1000) /
+                    (uint64_t)placement->sticky_ms;
+    const char *name = rd_kafka_topic_name(topic);
+    uint32_t hash = strand_murmur2(&turn, sizeof(turn)) ^
+                    strand_murmur2(name, strlen(name));
+    int32_t partition = strand_partitioner_place(hash, count);
+    if (rd_kafka_topic_partition_available(topic, partition))
+      return partition;
+  }
+  return rd_kafka_msg_partitioner_random(topic, NULL, 0, count, NULL, NULL);
+}
+
+static int32_t place (const rd_kafka_topic_t *topic, const void *key,
+                      size_t length, int32_t count, void *topic_opaque,
+                      void *opaque) {
+  const strand_placement *placement = topic_opaque;
+  uint32_t hash;
+  if (hash_of(opaque, &hash) ||
+      strand_partitioner_hash(placement->which, key, length, &hash))
+    return strand_partitioner_place(hash, count);
+  return spread(placement, topic, key, count);
+}
+
+int strand_placement_install (rd_kafka_conf_t *conf,
+                              strand_placement *placement) {
+  char value[32] = "0";
+  size_t size = sizeof(value);
+  rd_kafka_topic_conf_t *topics;
+  if (rd_kafka_conf_get(conf, "sticky.partitioning.linger.ms", value,
+                        &size) == RD_KAFKA_CONF_OK)
+    placement->sticky_ms = atoi(value);
+  /* With 0 librdkafka asks the partitioner for every record. */
+  if (rd_kafka_conf_set(conf, "sticky.partitioning.linger.ms", "0", NULL,
+                        0) != RD_KAFKA_CONF_OK) return 0;
+  topics = rd_kafka_conf_get_default_topic_conf(conf);
+  if (topics == NULL) {
+    topics = rd_kafka_topic_conf_new();
+    rd_kafka_conf_set_default_topic_conf(conf, topics);
+  }
+  rd_kafka_topic_conf_set_partitioner_cb(topics, place);
+  rd_kafka_topic_conf_set_opaque(topics, placement);
+  return 1;
+}

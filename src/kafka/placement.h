@@ -1,0 +1,38 @@
+/*
+** placement.h - strand's partitioner inside librdkafka
+**
+** Thread: any (librdkafka calls it from send and from its own threads; it
+** reads what does not change).
+*/
+#ifndef STRAND_PLACEMENT_H
+#define STRAND_PLACEMENT_H
+
+#include <stdint.h>
+
+#include <librdkafka/rdkafka.h>
+
+#include "core/partitioner.h"
+
+/* What a record's opaque points to, unless it is NULL or a hash. */
+typedef struct strand_ticket {
+  int has_hash;
+  uint32_t hash; /* of the partition key; does not change */
+} strand_ticket;
+
+typedef struct strand_placement {
+  strand_partitioner which;
+  int sticky_ms; /* how long records without a key go to one partition */
+} strand_placement;
+
+/* A hash as an opaque, for records that need no ticket. */
+void *strand_placement_opaque (uint32_t hash);
+
+/* NULL for an opaque that is no ticket. */
+strand_ticket *strand_placement_ticket (void *opaque);
+
+/* Makes 'conf' use it. 'placement' is borrowed until the client is
+** destroyed. 0 when a property could not be set. */
+int strand_placement_install (rd_kafka_conf_t *conf,
+                              strand_placement *placement);
+
+#endif

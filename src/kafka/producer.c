@@ -1,0 +1,554 @@
+/*
+** producer.c - see producer.h
+*/
+#include "kafka/producer.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "kafka/client.h"
+#include "kafka/clock.h"
+#include "kafka/watch.h"
+
+#define EVENTS_MAX 64
+#define LINGER_MS 100   /* a flush waits so long rather than start a thread */
+#define PURGE_AGAIN_MS 100
+#define END_GRACE 0.25  /* seconds for librdkafka's threads to end */
+
+struct strand_producer {
+  strand_client *client; /* NULL: closed */
+  strand_log *log;
+  int fd;
+  int reports_all;
+  int flushing;
+  int linger_ms;
+  char max_message_bytes[16];
+  strand_report *first; /* deliveries, oldest first */
+  strand_report *last;
+  strand_watches watches;
+  strand_producer_event events[EVENTS_MAX];
+  int event_first;
+  int event_count;
+  strand_producer_counts counts;
+};
+
+/* ---- the fd ------------------------------------------------------------- */
+
+static void raise_fd (void *argument) {
+  static const uint64_t one = 1;
+  const strand_producer *p = argument;
+  ssize_t written = write(p->fd, &one, sizeof(one));
+  (void)written; /* full: it is readable already */
+}
+
+static void clear_fd (const strand_producer *p) {
+  uint64_t n;
+  ssize_t got = read(p->fd, &n, sizeof(n));
+  (void)got;
+}
+
+/* (2) */
+static int has_waiting (const strand_producer *p) {
+  return p->first != NULL || p->event_count > 0 || p->watches.ready > 0 ||
+         (p->flushing && p->counts.outstanding == 0) ||
+         !strand_log_is_empty(p->log);
+}
+
+/* ---- reports ------------------------------------------------------------ */
+
+static strand_report *report_new (const rd_kafka_message_t *message) {
+  const char *topic = rd_kafka_topic_name(message->rkt);
+  size_t name_size = strlen(topic) + 1;
+  size_t key_length = message->key != NULL ? message->key_len : 0;
+  strand_report *report =
+    calloc(1, sizeof(*report) + name_size + key_length + 1);
+  if (report == NULL) return NULL;
+  report->partition = message->partition;
+  report->offset = message->offset;
+  report->timestamp_ms = rd_kafka_message_timestamp(message, NULL);
+  memcpy(report->bytes, topic, name_size);
+  report->topic = report->bytes;
+  if (message->key != NULL) {
+    memcpy(report->bytes + name_size, message->key, key_length);
+    report->key = report->bytes + name_size;
+    report->key_length = key_length;
+  }
+  if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    strand_code_of(message->err, report->code, sizeof(report->code));
+    report->error = rd_kafka_err2str(message->err);
+  }
+  return report;
+}
+
+static void count_report (strand_producer *p, rd_kafka_resp_err_t err) {
+  strand_producer_counts *counts = &p->counts;
+  counts->outstanding--;
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
+    counts->delivered++;
+  else if (err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
+           err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
+    counts->purged++;
+  else
+    counts->failed++;
+  assert(counts->outstanding >= 0);
+  assert(counts->sent == counts->delivered + counts->failed +
+                           counts->purged + counts->outstanding); /* (1) */
+}
+
+static void add_delivery (strand_producer *p, strand_report *report) {
+  if (report == NULL) return; /* out of memory: counted all the same */
+  if (p->last != NULL)
+    p->last->next = report;
+  else
+    p->first = report;
+  p->last = report;
+  p->counts.untaken++;
+}
+
+static void take_report (strand_producer *p,
+                         const rd_kafka_message_t *message) {
+  strand_ticket *ticket = strand_placement_ticket(message->_private);
+  count_report(p, message->err);
+  if (message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
+    strand_errand_doubt(p->client->errand, rd_kafka_topic_name(message->rkt));
+  if (ticket != NULL)
+    strand_watches_finish(&p->watches, (strand_watch *)(void *)ticket,
+                          report_new(message));
+  else if (p->reports_all)
+    add_delivery(p, report_new(message));
+}
+
+/* ---- events ------------------------------------------------------------- */
+
+/* NULL for what librdkafka says in passing and mends by itself. */
+static const char *event_type (rd_kafka_resp_err_t err) {
+  switch (err) {
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__RESOLVE:
+      return NULL;
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+      return "unreachable";
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+    case RD_KAFKA_RESP_ERR__SSL:
+    case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
+      return "auth_failed";
+    default:
+      return "error";
+  }
+}
+
+static strand_producer_event *event_slot (strand_producer *p) {
+  if (p->event_count == EVENTS_MAX) {
+    p->event_first = (p->event_first + 1) % EVENTS_MAX;
+    p->event_count--;
+    p->counts.events_dropped++;
+  }
+  return &p->events[(p->event_first + p->event_count++) % EVENTS_MAX];
+}
+
+static void take_error (strand_producer *p, rd_kafka_event_t *event) {
+  char text[512];
+  rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+  const char *type = event_type(err);
+  strand_producer_event *slot;
+  if (type == NULL) return;
+  snprintf(text, sizeof(text), "%s", rd_kafka_event_error_string(event));
+  slot = event_slot(p);
+  slot->fatal = err == RD_KAFKA_RESP_ERR__FATAL;
+  if (slot->fatal)
+    err = rd_kafka_fatal_error(p->client->handle, text, sizeof(text));
+  slot->type = type;
+  slot->time = strand_clock_wall();
+  strand_code_of(err, slot->code, sizeof(slot->code));
+  strand_log_escape(slot->reason, sizeof(slot->reason), text, strlen(text));
+}
+
+static void take_event (strand_producer *p, rd_kafka_event_t *event) {
+  const rd_kafka_message_t *message;
+  switch (rd_kafka_event_type(event)) {
+    case RD_KAFKA_EVENT_DR:
+      while ((message = rd_kafka_event_message_next(event)) != NULL)
+        take_report(p, message);
+      break;
+    case RD_KAFKA_EVENT_ERROR:
+      take_error(p, event);
+      break;
+    default:
+      break;
+  }
+  rd_kafka_event_destroy(event);
+}
+
+/* Waits up to 'ms' for the first event, and takes all that are there. */
+static void collect (strand_producer *p, int ms) {
+  rd_kafka_event_t *event;
+  while ((event = rd_kafka_queue_poll(p->client->queue, ms)) != NULL) {
+    take_event(p, event);
+    ms = 0;
+  }
+}
+
+/* The fd is cleared first: what comes after that makes it readable again. */
+static void refresh (strand_producer *p) {
+  clear_fd(p);
+  if (p->client != NULL) collect(p, 0);
+  if (has_waiting(p)) raise_fd(p);
+}
+
+/* ---- opening ------------------------------------------------------------ */
+
+static int set_limit (rd_kafka_conf_t *conf,
+                      const strand_producer_options *options,
+                      const char *name, int64_t value) {
+  char text[32];
+  size_t i;
+  if (value <= 0) return 1;
+  for (i = 0; i < options->prop_count; i++)
+    if (strcmp(options->props[i].name, name) == 0) return 1;
+  snprintf(text, sizeof(text), "%lld", (long long)value);
+  return rd_kafka_conf_set(conf, name, text, NULL, 0) == RD_KAFKA_CONF_OK;
+}
+
+static double get_number (rd_kafka_conf_t *conf, const char *name) {
+  char text[32] = "";
+  size_t size = sizeof(text);
+  if (rd_kafka_conf_get(conf, name, text, &size) != RD_KAFKA_CONF_OK)
+    return 0;
+  return strtod(text, NULL);
+}
+
+static void read_limits (strand_producer *p, rd_kafka_conf_t *conf) {
+  p->linger_ms = (int)get_number(conf, "linger.ms");
+  p->counts.max_queued_records =
+    (int64_t)get_number(conf, "queue.buffering.max.messages");
+  p->counts.max_queued_bytes =
+    (int64_t)get_number(conf, "queue.buffering.max.kbytes") * 1024;
+  snprintf(p->max_message_bytes, sizeof(p->max_message_bytes), "%.0f",
+           get_number(conf, "message.max.bytes"));
+}
+
+static rd_kafka_conf_t *make_conf (const strand_producer_options *options,
+                                   strand_placement *placement,
+                                   strand_failure *failure) {
+  rd_kafka_conf_t *conf;
+  const char *name = options->partitioner;
+  if (!strand_partitioner_find(name != NULL ? name : "murmur2_random",
+                               &placement->which)) {
+    strand_fail(failure, "OPTION", "option 'partitioner': '%.32s' is not one "
+                "of its names", name);
+    return NULL;
+  }
+  conf = strand_conf_new(RD_KAFKA_PRODUCER, options->props,
+                         options->prop_count, failure);
+  if (conf == NULL) return NULL;
+  if (set_limit(conf, options, "queue.buffering.max.messages",
+                options->max_queued_records) &&
+      set_limit(conf, options, "queue.buffering.max.kbytes",
+                options->max_queued_bytes > 0
+                  ? (options->max_queued_bytes + 1023) / 1024 : 0) &&
+      strand_placement_install(conf, placement)) return conf;
+  rd_kafka_conf_destroy(conf);
+  strand_fail(failure, "OPTION", "options 'max_queued_records' and "
+              "'max_queued_bytes': beyond what librdkafka takes");
+  return NULL;
+}
+
+static int open_client (strand_producer *p,
+                        const strand_producer_options *options,
+                        strand_failure *failure) {
+  rd_kafka_conf_t *conf;
+  if (p->fd >= 0 && p->log != NULL)
+    p->client = strand_client_new(p->log, p->fd);
+  if (p->client == NULL) {
+    strand_fail(failure, "NO_MEMORY", "out of memory or file descriptors");
+    return 0;
+  }
+  conf = make_conf(options, &p->client->placement, failure);
+  if (conf == NULL) return 0;
+  read_limits(p, conf);
+  strand_conf_warn(RD_KAFKA_PRODUCER, options->props, options->prop_count,
+                   p->log);
+  return strand_client_open(p->client, conf, failure);
+}
+
+static void ask_partitions (strand_producer *p,
+                            const strand_producer_options *options) {
+  strand_failure ignored; /* not known yet: that is why it is asked */
+  size_t i;
+  for (i = 0; i < options->topic_count; i++)
+    strand_errand_partitions(p->client->errand, options->topics[i],
+                             &ignored);
+  if (options->topic_count > 0 && options->topics_timeout > 0)
+    strand_errand_wait(p->client->errand,
+                       strand_clock_now() + options->topics_timeout);
+}
+
+strand_producer *strand_producer_open (const strand_producer_options *options,
+                                       strand_failure *failure) {
+  strand_producer *p = calloc(1, sizeof(*p));
+  if (p == NULL) {
+    strand_fail(failure, "NO_MEMORY", "out of memory");
+    return NULL;
+  }
+  p->reports_all = options->reports_all;
+  p->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  p->log = strand_log_new(!options->keeps_log);
+  if (!open_client(p, options, failure)) {
+    strand_producer_free(p);
+    return NULL;
+  }
+  if (options->keeps_log) strand_log_set_notify(p->log, raise_fd, p);
+  if (has_waiting(p)) raise_fd(p); /* lines from before the hook */
+  ask_partitions(p, options);
+  return p;
+}
+
+int strand_producer_fd (const strand_producer *p) {
+  return p->fd;
+}
+
+int strand_producer_is_closed (const strand_producer *p) {
+  return p->client == NULL;
+}
+
+/* ---- sending ------------------------------------------------------------ */
+
+static void fail_full (const strand_producer *p, strand_failure *failure) {
+  strand_fail(failure, "QUEUE_FULL", "the producer's queue is full "
+              "(max_queued_records %lld, max_queued_bytes %lld)",
+              (long long)p->counts.max_queued_records,
+              (long long)p->counts.max_queued_bytes);
+}
+
+static void fail_send (const strand_producer *p, rd_kafka_resp_err_t err,
+                       const strand_outgoing *record,
+                       strand_failure *failure) {
+  char text[300];
+  if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+    fail_full(p, failure);
+  } else if (err == RD_KAFKA_RESP_ERR__FATAL) {
+    err = rd_kafka_fatal_error(p->client->handle, text, sizeof(text));
+    strand_fail_kafka(failure, err, "the producer cannot go on");
+  } else if (err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
+    strand_fail(failure, "MSG_SIZE_TOO_LARGE", "topic '%.249s': the record is "
+                "larger than 'message.max.bytes' (%s)", record->topic,
+                p->max_message_bytes);
+  } else {
+    snprintf(text, sizeof(text), "topic '%.249s'", record->topic);
+    strand_fail_kafka(failure, err, text);
+  }
+}
+
+/* NULL for a record without headers. */
+static rd_kafka_headers_t *make_headers (const strand_outgoing *record) {
+  rd_kafka_headers_t *headers;
+  size_t i;
+  if (record->header_count == 0) return NULL;
+  headers = rd_kafka_headers_new(record->header_count);
+  for (i = 0; i < record->header_count; i++) {
+    const strand_header *h = &record->headers[i];
+    rd_kafka_header_add(headers, h->name, (ssize_t)h->name_length, h->value,
+                        (ssize_t)h->value_length);
+  }
+  return headers;
+}
+
+static rd_kafka_resp_err_t produce (strand_producer *p,
+                                    const strand_outgoing *record,
+                                    rd_kafka_headers_t *headers,
+                                    void *opaque) {
+  return rd_kafka_producev(
+    p->client->handle, RD_KAFKA_V_TOPIC(record->topic),
+    RD_KAFKA_V_PARTITION(record->partition),
+    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+    RD_KAFKA_V_KEY(record->key, record->key_length),
+    RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value, record->value_length),
+    RD_KAFKA_V_TIMESTAMP(record->timestamp_ms),
+    RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
+}
+
+/* Reports nobody collected still count as queued: collects them, once. */
+static int produce_patiently (strand_producer *p,
+                              const strand_outgoing *record, void *opaque,
+                              strand_failure *failure) {
+  rd_kafka_headers_t *headers = make_headers(record);
+  rd_kafka_resp_err_t err = produce(p, record, headers, opaque);
+  if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+    refresh(p);
+    err = produce(p, record, headers, opaque);
+  }
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    p->counts.sent++;
+    p->counts.outstanding++;
+    return 1;
+  }
+  if (headers != NULL) rd_kafka_headers_destroy(headers);
+  fail_send(p, err, record, failure);
+  return 0;
+}
+
+static int send_watched (strand_producer *p, const strand_outgoing *record,
+                         const strand_ticket *ticket, int64_t *id,
+                         strand_failure *failure) {
+  strand_watch *watch = strand_watches_add(&p->watches);
+  if (watch == NULL) {
+    strand_fail(failure, "NO_MEMORY", "out of memory");
+    return 0;
+  }
+  watch->ticket = *ticket;
+  *id = watch->id;
+  if (produce_patiently(p, record, watch, failure)) return 1;
+  strand_watches_remove(&p->watches, watch);
+  return 0;
+}
+
+int strand_producer_send (strand_producer *p, const strand_outgoing *record,
+                          int64_t *watch, strand_failure *failure) {
+  strand_ticket ticket = { 0, 0 };
+  assert(p->client != NULL);
+  if (p->counts.untaken >= p->counts.max_queued_records) { /* (3) */
+    fail_full(p, failure);
+    return 0;
+  }
+  if (record->partition < 0 && record->hash_key != NULL)
+    ticket.has_hash =
+      strand_partitioner_hash(p->client->placement.which, record->hash_key,
+                              record->hash_key_length, &ticket.hash);
+  if (watch != NULL)
+    return send_watched(p, record, &ticket, watch, failure);
+  return produce_patiently(p, record,
+                           ticket.has_hash
+                             ? strand_placement_opaque(ticket.hash) : NULL,
+                           failure);
+}
+
+/* ---- taking ------------------------------------------------------------- */
+
+int strand_producer_take_watched (strand_producer *p, int64_t id,
+                                  strand_report **report) {
+  strand_watch *watch = strand_watches_find(&p->watches, id);
+  if (watch != NULL && !watch->done) refresh(p);
+  watch = strand_watches_find(&p->watches, id);
+  if (watch == NULL) return -1;
+  if (!watch->done) return p->client != NULL ? 0 : -1;
+  *report = strand_watches_remove(&p->watches, watch);
+  return *report != NULL ? 1 : -1;
+}
+
+void strand_producer_drop_watched (strand_producer *p, int64_t id) {
+  strand_watch *watch = strand_watches_find(&p->watches, id);
+  if (watch != NULL) strand_watches_drop(&p->watches, watch);
+}
+
+strand_report *strand_producer_next_delivery (strand_producer *p) {
+  strand_report *report;
+  if (p->first == NULL) refresh(p);
+  report = p->first;
+  if (report == NULL) return NULL;
+  p->first = report->next;
+  if (p->first == NULL) p->last = NULL;
+  report->next = NULL;
+  p->counts.untaken--;
+  return report;
+}
+
+int strand_producer_next_event (strand_producer *p,
+                                strand_producer_event *event) {
+  if (p->event_count == 0) refresh(p);
+  if (p->event_count == 0) return 0;
+  *event = p->events[p->event_first];
+  p->event_first = (p->event_first + 1) % EVENTS_MAX;
+  p->event_count--;
+  return 1;
+}
+
+int strand_producer_next_log (strand_producer *p, strand_log_line *line) {
+  return strand_log_pop(p->log, line);
+}
+
+int32_t strand_producer_partitions (strand_producer *p, const char *topic,
+                                    strand_failure *failure) {
+  return strand_errand_partitions(p->client->errand, topic, failure);
+}
+
+/* ---- flushing and closing ----------------------------------------------- */
+
+int64_t strand_producer_outstanding (strand_producer *p) {
+  refresh(p);
+  if (p->counts.outstanding == 0 && p->flushing) {
+    p->flushing = 0;
+    if (p->client != NULL) strand_errand_flush(p->client->errand, 0);
+  }
+  return p->counts.outstanding;
+}
+
+void strand_producer_flush_begin (strand_producer *p) {
+  p->flushing = 1;
+  if (p->linger_ms > LINGER_MS && p->counts.outstanding > 0)
+    strand_errand_flush(p->client->errand, 1);
+}
+
+int64_t strand_producer_flush (strand_producer *p, double timeout) {
+  double deadline = strand_clock_now() + timeout;
+  strand_producer_flush_begin(p);
+  while (strand_producer_outstanding(p) > 0) {
+    int ms = strand_clock_left_ms(deadline);
+    if (ms == 0) break;
+    collect(p, ms);
+  }
+  return p->counts.outstanding;
+}
+
+/* Purging makes reports of everything that is outstanding. Asked again: what
+** a broker's thread was just retrying may have slipped past. */
+static void purge (strand_producer *p, double deadline) {
+  int ms = 1;
+  collect(p, 0);
+  while (p->counts.outstanding > 0 && ms > 0) {
+    rd_kafka_purge(p->client->handle, RD_KAFKA_PURGE_F_QUEUE |
+                                        RD_KAFKA_PURGE_F_INFLIGHT |
+                                        RD_KAFKA_PURGE_F_NON_BLOCKING);
+    ms = strand_clock_left_ms(deadline);
+    collect(p, ms < PURGE_AGAIN_MS ? ms : PURGE_AGAIN_MS);
+  }
+}
+
+void strand_producer_close (strand_producer *p, double timeout) {
+  double deadline = strand_clock_now() + timeout;
+  strand_client *client = p->client;
+  if (client == NULL) return;
+  if (client->queue != NULL) purge(p, deadline);
+  p->client = NULL;
+  p->flushing = 0;
+  if (deadline < strand_clock_now() + END_GRACE)
+    deadline = strand_clock_now() + END_GRACE;
+  p->counts.detached = !strand_client_end(client, deadline);
+  if (has_waiting(p)) raise_fd(p);
+}
+
+void strand_producer_counts_get (strand_producer *p,
+                                 strand_producer_counts *counts) {
+  refresh(p);
+  *counts = p->counts;
+  counts->log_dropped = strand_log_dropped(p->log);
+}
+
+void strand_producer_free (strand_producer *p) {
+  if (p == NULL) return;
+  if (p->client != NULL) strand_producer_close(p, 0);
+  while (p->first != NULL) {
+    strand_report *report = p->first;
+    p->first = report->next;
+    free(report);
+  }
+  /* A client that is still ending might look at a ticket. */
+  strand_watches_destroy(&p->watches, !p->counts.detached);
+  if (p->log != NULL) strand_log_set_notify(p->log, NULL, NULL);
+  strand_log_release(p->log);
+  if (p->fd >= 0) close(p->fd);
+  free(p);
+}

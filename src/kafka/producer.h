@@ -1,0 +1,164 @@
+/*
+** producer.h - records out, each with exactly one report
+**
+**   send -> librdkafka's queue -> broker -> delivery report -> collect
+**                                              |
+**        counted, always                       +-> deliveries   (every one)
+**                                              +-> watched      (by id)
+**
+** librdkafka's queue of reports is read by the thread that calls in here,
+** never by one of ours or of librdkafka's. A report is copied out and its
+** message destroyed at once: until then the record counts as queued.
+**
+** Where a record goes is decided inside librdkafka, in a callback of ours,
+** because only there the number of partitions is known without asking. The
+** callback is C and looks at nothing but the record: a hash that came with
+** it, or its key. (librdkafka's own sticky partitioner would not ask us for
+** records without a key, so it is switched off, and done here.)
+**
+** Invariants:
+**   (1) sent == delivered + failed + purged + outstanding.
+**   (2) The fd is readable while something waits to be taken: a delivery, an
+**       event, a log line, a watched report, the end of a flush.
+**   (3) At most max_queued_records deliveries wait to be taken; then send
+**       says QUEUE_FULL, and nothing is dropped.
+**   (4) close ends within its timeout plus a fraction of a second: what
+**       librdkafka does not finish by then goes on in a thread by itself.
+**
+** Thread: lua (strand_errand and the closing thread see the client only).
+*/
+#ifndef STRAND_PRODUCER_H
+#define STRAND_PRODUCER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/err.h"
+#include "kafka/conf.h"
+#include "kafka/log.h"
+
+typedef struct strand_producer strand_producer;
+
+typedef struct strand_producer_options {
+  const strand_property *props;
+  size_t prop_count;
+  const char *partitioner;    /* librdkafka's name; NULL: murmur2_random */
+  const char *const *topics;  /* whose partitions are asked for at once */
+  size_t topic_count;
+  double topics_timeout;      /* seconds to wait for the answers */
+  int64_t max_queued_records; /* 0: librdkafka's; the user's property wins */
+  int64_t max_queued_bytes;
+  int reports_all;            /* deliveries are kept, not only counted */
+  int keeps_log;              /* in the ring, not to stderr */
+} strand_producer_options;
+
+typedef struct strand_header {
+  const char *name;
+  size_t name_length;
+  const void *value; /* NULL: null */
+  size_t value_length;
+} strand_header;
+
+/* Everything is borrowed until strand_producer_send returns. */
+typedef struct strand_outgoing {
+  const char *topic;
+  const void *key; /* NULL: null, not empty */
+  size_t key_length;
+  const void *value;
+  size_t value_length;
+  const strand_header *headers;
+  size_t header_count;
+  int64_t timestamp_ms; /* 0: now */
+  int32_t partition;    /* -1: by hash_key or key */
+  const void *hash_key; /* NULL: hash the key */
+  size_t hash_key_length;
+} strand_outgoing;
+
+typedef struct strand_report {
+  struct strand_report *next;
+  int32_t partition;
+  int64_t offset;
+  int64_t timestamp_ms; /* -1: none */
+  char code[48];        /* "": delivered */
+  const char *error;    /* for people; static */
+  const char *topic;
+  const void *key; /* NULL: null */
+  size_t key_length;
+  char bytes[];
+} strand_report;
+
+typedef struct strand_producer_event {
+  const char *type; /* "unreachable", "auth_failed", "error" */
+  double time;      /* seconds since 1970 */
+  int fatal;
+  char code[48];
+  char reason[257];
+} strand_producer_event;
+
+typedef struct strand_producer_counts {
+  int64_t sent;
+  int64_t delivered;
+  int64_t failed;
+  int64_t purged;      /* given up by close */
+  int64_t outstanding;
+  int64_t untaken;     /* deliveries that wait to be taken */
+  int64_t events_dropped;
+  int64_t log_dropped;
+  int64_t max_queued_records;
+  int64_t max_queued_bytes;
+  int detached;        /* closed, and librdkafka had not ended in time */
+} strand_producer_counts;
+
+/* NULL and a failure ("OPTION": a property). */
+strand_producer *strand_producer_open (const strand_producer_options *options,
+                                       strand_failure *failure);
+
+/* The same for the producer's life, also when it is closed. */
+int strand_producer_fd (const strand_producer *p);
+
+int strand_producer_is_closed (const strand_producer *p);
+
+/* 0 and a failure, or 1. 'watch' (or NULL) becomes an id for
+** strand_producer_take_watched; that record's report goes nowhere else. */
+int strand_producer_send (strand_producer *p, const strand_outgoing *record,
+                          int64_t *watch, strand_failure *failure);
+
+/* 1: '*report' has come (the caller owns it, free). 0: not yet.
+** -1: no such id, or memory ran out for the report. */
+int strand_producer_take_watched (strand_producer *p, int64_t id,
+                                  strand_report **report);
+
+void strand_producer_drop_watched (strand_producer *p, int64_t id);
+
+/* NULL when none waits; the caller owns it (free). */
+strand_report *strand_producer_next_delivery (strand_producer *p);
+
+int strand_producer_next_event (strand_producer *p,
+                                strand_producer_event *event);
+
+int strand_producer_next_log (strand_producer *p, strand_log_line *line);
+
+/* 0 and a failure ("NO_METADATA"), or their number. */
+int32_t strand_producer_partitions (strand_producer *p, const char *topic,
+                                    strand_failure *failure);
+
+/* Records without a report; collects first. */
+int64_t strand_producer_outstanding (strand_producer *p);
+
+/* From now on nothing lingers, until nothing is outstanding. */
+void strand_producer_flush_begin (strand_producer *p);
+
+/* Waits, for callers without an event loop. What is still outstanding. */
+int64_t strand_producer_flush (strand_producer *p, double timeout);
+
+/* Purges what is outstanding, collects the last reports and lets the client
+** go. What is there to be taken stays. Twice is fine. */
+void strand_producer_close (strand_producer *p, double timeout);
+
+void strand_producer_counts_get (strand_producer *p,
+                                 strand_producer_counts *counts);
+
+/* Closes first, without waiting, if nobody did. Accepts NULL. */
+void strand_producer_free (strand_producer *p);
+
+#endif
