@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define BLOCK_RUNS 32
+#define BLOCK_RUNS 24
 
 enum { DONE = 0, OPEN = 1, FLIGHT = 2 };
 
@@ -426,24 +426,39 @@ strand_err strand_offsets_reach (strand_offsets *t, int64_t offset) {
   return STRAND_OK;
 }
 
-static strand_err append (strand_offsets *t, int64_t offset) {
+/* A record enters at the frontier, above all runs, of which 'last' is the
+** last: the boundary between them comes, stays or goes. */
+static void count_frontier (strand_offsets *t, const orun *last) {
+  int64_t offset = t->frontier, low = -1;
+  int kinds[3] = { DONE, DONE, DONE };
+  if (last != NULL) {
+    if (last->last == offset - 1) kinds[0] = (int)last->kind;
+    low = kinds[0] == FLIGHT ? offset - 1
+          : kinds[0] == OPEN ? last->first : last->last + 1;
+  }
+  count_around(t, offset, low, -1, kinds, -1);
+  kinds[1] = OPEN;
+  count_around(t, offset, low, -1, kinds, 1);
+}
+
+/* The caller has reserved. */
+static void append (strand_offsets *t, int64_t offset) {
   place end = { t->block_count - 1, 0 };
   orun fresh = { offset, offset, OPEN };
   orun *last;
   if (end.b >= 0) end.r = t->blocks[end.b]->count - 1;
   last = at(t, end);
+  assert(offset >= t->frontier);
+  if (offset == t->frontier) count_frontier(t, last);
   if (last != NULL && last->kind == OPEN && last->last == offset - 1) {
     last->last = offset;
-    return STRAND_OK;
   }
-  if (reserve(t) != STRAND_OK) return STRAND_ENOMEM;
-  insert_after(t, &end, fresh);
-  if (offset <= t->frontier) recount(t);
-  return STRAND_OK;
+  else insert_after(t, &end, fresh);
 }
 
 strand_added strand_offsets_add (strand_offsets *t, int64_t offset) {
   if (t->position >= 0 && offset < t->position) return STRAND_ADDED_EARLIER;
+  if (reserve(t) != STRAND_OK) return STRAND_ADDED_ENOMEM;
   if (t->position != offset
       && strand_offsets_reach(t, offset) != STRAND_OK) {
     return STRAND_ADDED_ENOMEM;
@@ -453,7 +468,7 @@ strand_added strand_offsets_add (strand_offsets *t, int64_t offset) {
     return kind_at(t, locate(t, offset), offset) == OPEN ? STRAND_ADDED
                                                          : STRAND_ADDED_DONE;
   }
-  if (append(t, offset) != STRAND_OK) return STRAND_ADDED_ENOMEM;
+  append(t, offset);
   t->position = offset + 1;
   t->open++;
   return STRAND_ADDED;
@@ -526,6 +541,7 @@ strand_err strand_offsets_unstart (strand_offsets *t, int64_t offset) {
 
 int64_t strand_offsets_committable (const strand_offsets *t) {
   if (t->block_count > 0) return t->blocks[0]->runs[0].first;
+  if (t->position < 0) return -1;
   return t->position > t->described ? t->position : t->described + 1;
 }
 
@@ -588,7 +604,7 @@ strand_err strand_offsets_payload (const strand_offsets *t, size_t limit,
   size_t count;
   strand_err err;
   *length = 0;
-  if (t->highest < committed) return STRAND_OK;
+  if (committed < 0 || t->highest < committed) return STRAND_OK;
   runs = open_runs(t, &count);
   if (runs == NULL) return STRAND_ENOMEM;
   err = strand_payload_encode(committed, t->highest, runs, count, limit, text,

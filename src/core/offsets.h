@@ -13,13 +13,14 @@
 **
 ** OPEN: polled and not running, or described as open by a restored payload.
 ** FLIGHT: leased, its end unknown. Both are kept as runs, never one by one,
-** in blocks of at most 32, so that cost follows boundaries and not records.
+** in blocks of a few, so that cost follows boundaries and not records.
 ** Everything below 'position' that is in no run is done or never existed.
 **
 ** Invariants (strand_offsets_check):
 **   (1) Runs are strictly increasing; runs of one kind never touch.
-**   (2) 'committable' is the first offset of the first run, or 'position'
-**       when no run is left; a restored run may lie above 'position'.
+**   (2) 'committable' is the first offset of the first run; without a run,
+**       'position', or one above the restored payload. A restored run may
+**       lie above 'position'.
 **   (3) No FLIGHT run reaches 'frontier', the offset above the highest that
 **       was ever started or described.
 **   (4) 'cost' is the sum of min(distance, STRAND_PAYLOAD_BREAK_BITS) over
@@ -43,9 +44,12 @@ typedef struct strand_offsets strand_offsets;
 
 /* Characters of the limit that new records may not use: they are kept so
 ** that records below the frontier, whose end makes the payload shorter, can
-** always start; and of these a few for the lowest record alone. */
-#define STRAND_OFFSETS_RESERVE(limit) ((limit) / 8)
-#define STRAND_OFFSETS_LAST_RESERVE(limit) ((limit) / 64)
+** always start; and of these a few for the lowest record alone: what its two
+** boundaries may add. */
+#define STRAND_OFFSETS_LOWEST 32
+#define STRAND_OFFSETS_RESERVE(limit) ((limit) / 8 + STRAND_OFFSETS_LOWEST)
+#define STRAND_OFFSETS_LAST_RESERVE(limit) \
+  ((limit) / 64 + STRAND_OFFSETS_LOWEST)
 
 /* 'committed' is the group's offset, -1 when there is none: the first record
 ** or strand_offsets_reach then gives it. NULL when memory runs out. */
