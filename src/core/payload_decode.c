@@ -80,7 +80,7 @@ typedef struct body {
   const char *problem;
 } body;
 
-static strand_err fail (body *b, strand_err err, const char *problem) {
+static strand_err refuse (body *b, strand_err err, const char *problem) {
   b->problem = problem;
   return err;
 }
@@ -91,9 +91,9 @@ static strand_err grow (body *b) {
   size_t capacity = b->run_capacity == 0 ? RUNS_FIRST : b->run_capacity * 2;
   strand_run *runs;
   if (b->run_count == STRAND_PAYLOAD_RUNS_MAX)
-    return fail(b, STRAND_ELIMIT, "more than 65536 runs of open offsets");
+    return refuse(b, STRAND_ELIMIT, "more than 65536 runs of open offsets");
   runs = realloc(b->runs, capacity * sizeof(*runs));
-  if (runs == NULL) return fail(b, STRAND_ENOMEM, "not enough memory");
+  if (runs == NULL) return refuse(b, STRAND_ENOMEM, "not enough memory");
   b->runs = runs;
   b->run_capacity = capacity;
   return STRAND_OK;
@@ -104,9 +104,9 @@ static strand_err take_offsets (body *b, bool done, int64_t count) {
   int64_t first = b->next;
   if (count == 0) return STRAND_OK;
   if (count > STRAND_PAYLOAD_RANGE_MAX - (b->next - b->committed))
-    return fail(b, STRAND_ELIMIT, "more than 2147483647 offsets");
+    return refuse(b, STRAND_ELIMIT, "more than 2147483647 offsets");
   if (count > INT64_MAX - b->next)
-    return fail(b, STRAND_EFORMAT, "offsets above the highest there can be");
+    return refuse(b, STRAND_EFORMAT, "offsets above the highest there can be");
   b->next += count;
   if (done) return STRAND_OK;
   if (b->run_count > 0 && b->runs[b->run_count - 1].last == first - 1) {
@@ -140,9 +140,9 @@ static strand_err take_runs (body *b, const uint8_t *bytes, size_t size) {
     int64_t count;
     strand_err err;
     if (!take_number(b, bytes[i], &count)) continue;
-    if (count < 0) return fail(b, STRAND_EFORMAT, "a run of negative length");
+    if (count < 0) return refuse(b, STRAND_EFORMAT, "a run of negative length");
     if (b->stretches == STRETCHES_MAX)
-      return fail(b, STRAND_ELIMIT, "more than 131074 run lengths");
+      return refuse(b, STRAND_ELIMIT, "more than 131074 run lengths");
     err = take_offsets(b, b->stretches++ % 2 == 1, count);
     if (err != STRAND_OK) return err;
   }
@@ -154,7 +154,7 @@ static strand_err take_byte (body *b, unsigned byte) {
   unsigned left = b->bits_left < 8 ? (unsigned)b->bits_left : 8;
   b->bits_left -= left;
   if (byte >> left != 0)
-    return fail(b, STRAND_EFORMAT, "bits set behind the end of the bit set");
+    return refuse(b, STRAND_EFORMAT, "bits set behind the end of the bit set");
   while (left > 0) {
     unsigned done = byte & 1, count = 0;
     strand_err err;
@@ -183,7 +183,7 @@ static size_t equal_bytes (const body *b, const uint8_t *bytes, size_t size) {
 static strand_err take_spare (body *b, const uint8_t *bytes, size_t size) {
   if (size == 0) return STRAND_OK;
   if (b->has_spare || size > 1 || bytes[0] != 0)
-    return fail(b, STRAND_EFORMAT, "bytes behind the end of the bit set");
+    return refuse(b, STRAND_EFORMAT, "bytes behind the end of the bit set");
   b->has_spare = true;
   return STRAND_OK;
 }
@@ -192,7 +192,7 @@ static strand_err take_length (body *b, uint8_t byte) {
   int64_t length;
   if (!take_number(b, byte, &length)) return STRAND_OK;
   if (length < 0)
-    return fail(b, STRAND_EFORMAT, "a bit set of negative length");
+    return refuse(b, STRAND_EFORMAT, "a bit set of negative length");
   b->has_length = true;
   b->bits_left = length;
   return STRAND_OK;
@@ -223,13 +223,13 @@ static strand_err take_bytes (body *b, const uint8_t *bytes, size_t size) {
 
 static strand_err take_end (body *b) {
   if (b->number_size > 0)
-    return fail(b, STRAND_EFORMAT, "the body ends within a number");
+    return refuse(b, STRAND_EFORMAT, "the body ends within a number");
   if (b->codec->shape == RUNS && b->stretches == 0)
-    return fail(b, STRAND_EFORMAT, "the body is empty");
+    return refuse(b, STRAND_EFORMAT, "the body is empty");
   if (b->codec->shape == BITS && !b->has_length)
-    return fail(b, STRAND_EFORMAT, "the body is empty");
+    return refuse(b, STRAND_EFORMAT, "the body is empty");
   if (b->bits_left > 0)
-    return fail(b, STRAND_EFORMAT, "the bit set is longer than its bytes");
+    return refuse(b, STRAND_EFORMAT, "the bit set is longer than its bytes");
   return STRAND_OK;
 }
 
@@ -260,11 +260,11 @@ static strand_err read_plain (source *s, body *b) {
 static strand_err inflate_failure (body *b, size_t result) {
   switch (ZSTD_getErrorCode(result)) {
     case ZSTD_error_memory_allocation:
-      return fail(b, STRAND_ENOMEM, "not enough memory");
+      return refuse(b, STRAND_ENOMEM, "not enough memory");
     case ZSTD_error_frameParameter_windowTooLarge:
-      return fail(b, STRAND_ELIMIT, "the zstd window is above 8 MiB");
+      return refuse(b, STRAND_ELIMIT, "the zstd window is above 8 MiB");
     default:
-      return fail(b, STRAND_EFORMAT, "the zstd frame is damaged");
+      return refuse(b, STRAND_EFORMAT, "the zstd frame is damaged");
   }
 }
 
@@ -296,9 +296,9 @@ static strand_err inflate (ZSTD_DCtx *zstd, source *s, body *b) {
     if (err != STRAND_OK) return err;
   } while (more != 0 && source_fill(s));
   if (more != 0)
-    return fail(b, STRAND_EFORMAT, "the zstd frame is cut off");
+    return refuse(b, STRAND_EFORMAT, "the zstd frame is cut off");
   if (s->at < s->size || s->left > 0)
-    return fail(b, STRAND_EFORMAT, "bytes behind the zstd frame");
+    return refuse(b, STRAND_EFORMAT, "bytes behind the zstd frame");
   return STRAND_OK;
 }
 
@@ -310,9 +310,9 @@ static strand_err read_zstd (source *s, body *b) {
   strand_err err;
   if (s->size - s->at < sizeof(magic)
       || memcmp(s->bytes + s->at, magic, sizeof(magic)) != 0)
-    return fail(b, STRAND_EFORMAT, "the body is not a zstd frame");
+    return refuse(b, STRAND_EFORMAT, "the body is not a zstd frame");
   zstd = ZSTD_createDCtx();
-  if (zstd == NULL) return fail(b, STRAND_ENOMEM, "not enough memory");
+  if (zstd == NULL) return refuse(b, STRAND_ENOMEM, "not enough memory");
   err = inflate(zstd, s, b);
   ZSTD_freeDCtx(zstd);
   return err;
@@ -330,7 +330,8 @@ static const char *foreign (uint8_t magic) {
   switch (magic) {
     case 1: return "metadata of Kafka Streams, version 1";
     case 2: return "metadata of Kafka Streams, version 2";
-    case 'L': case 0xEE: return "ByteArray, a codec that nobody writes any more";
+    case 'L':
+    case 0xEE: return "ByteArray, a codec that nobody writes any more";
     default: return "an unknown codec";
   }
 }
@@ -338,12 +339,12 @@ static const char *foreign (uint8_t magic) {
 static strand_err decode (source *s, body *b) {
   strand_err err;
   if (b->next < 0)
-    return fail(b, STRAND_EFORMAT, "the committed offset is negative");
+    return refuse(b, STRAND_EFORMAT, "the committed offset is negative");
   if (!strand_base64_check(s->text, s->left))
-    return fail(b, STRAND_EFORMAT, "not base64");
+    return refuse(b, STRAND_EFORMAT, "not base64");
   if (!source_fill(s)) return STRAND_OK;
   b->codec = find_codec(s->bytes[0]);
-  if (b->codec == NULL) return fail(b, STRAND_EFORMAT, foreign(s->bytes[0]));
+  if (b->codec == NULL) return refuse(b, STRAND_EFORMAT, foreign(s->bytes[0]));
   s->at = 1;
   err = b->codec->zstd ? read_zstd(s, b) : read_plain(s, b);
   return err != STRAND_OK ? err : take_end(b);
