@@ -3,11 +3,10 @@
 */
 #include "kafka/client.h"
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#include <fcntl.h>
 
 #include "kafka/clock.h"
 #include "kafka/conf.h"
@@ -22,14 +21,14 @@ static void client_free (strand_client *client) {
 strand_client *strand_client_new (strand_log *log, int fd) {
   strand_client *client = calloc(1, sizeof(*client));
   if (client == NULL) return NULL;
-  client->wake_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-  if (client->wake_fd < 0) {
+  client->wake_fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+  if (client->wake_fd < 0 && fd >= 0) {
     free(client);
     return NULL;
   }
   if (pthread_mutex_init(&client->lock, NULL) != 0 ||
       !strand_thread_condition(&client->changed)) {
-    close(client->wake_fd);
+    if (fd >= 0) close(client->wake_fd);
     free(client);
     return NULL;
   }
@@ -38,15 +37,16 @@ strand_client *strand_client_new (strand_log *log, int fd) {
 }
 
 int strand_client_open (strand_client *client, rd_kafka_conf_t *conf,
-                        strand_failure *failure) {
+                        int events, strand_failure *failure) {
   static const uint64_t one = 1;
   rd_kafka_conf_set_opaque(conf, &client->opaque);
-  rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
+  rd_kafka_conf_set_events(conf, events);
   client->handle = strand_conf_open(RD_KAFKA_PRODUCER, conf, failure);
   if (client->handle == NULL) return 0;
   client->queue = rd_kafka_queue_get_main(client->handle);
-  rd_kafka_queue_io_event_enable(client->queue, client->wake_fd, &one,
-                                 sizeof(one));
+  if (client->wake_fd >= 0)
+    rd_kafka_queue_io_event_enable(client->queue, client->wake_fd, &one,
+                                   sizeof(one));
   client->errand = strand_errand_new(client->handle, client->wake_fd);
   if (client->errand != NULL) return 1;
   strand_fail(failure, "NO_MEMORY", "out of memory");
@@ -61,7 +61,7 @@ static void destroy (strand_client *client) {
     rd_kafka_queue_destroy(client->queue);
   }
   if (client->handle != NULL) rd_kafka_destroy(client->handle);
-  close(client->wake_fd);
+  if (client->wake_fd >= 0) close(client->wake_fd);
   strand_log_release(client->opaque.log);
 }
 

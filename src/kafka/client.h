@@ -33,12 +33,13 @@ typedef struct strand_client {
 } strand_client;
 
 /* Without a handle. 'log' is kept; 'fd' is an eventfd that gets readable when
-** 'queue' has something. NULL when memory or descriptors run out. */
+** 'queue' has something, or -1. NULL when memory or descriptors run out. */
 strand_client *strand_client_new (strand_log *log, int fd);
 
-/* Takes 'conf', also on failure: 0 and the failure. */
+/* Takes 'conf', also on failure: 0 and the failure. 'events': those of
+** RD_KAFKA_EVENT_... that somebody reads from 'queue'. */
 int strand_client_open (strand_client *client, rd_kafka_conf_t *conf,
-                        strand_failure *failure);
+                        int events, strand_failure *failure);
 
 /* Takes the client, open or not. Waits for its end, at most until 'deadline'
 ** (clock.h); 0 when it goes on in the background. */

@@ -97,12 +97,18 @@ static rd_kafka_resp_err_t ask (rd_kafka_t *client, const char *name,
   return err;
 }
 
+static void wake (const strand_errand *errand) {
+  static const uint64_t one = 1;
+  ssize_t written;
+  if (errand->wake_fd < 0) return;
+  written = write(errand->wake_fd, &one, sizeof(one));
+  (void)written; /* full: it is readable already */
+}
+
 /* Called with the lock, and gives it up while it waits for a broker. */
 static void answer_locked (strand_errand *errand, topic *t) {
-  static const uint64_t one = 1;
   int32_t partitions = 0;
   rd_kafka_resp_err_t err;
-  ssize_t written;
   pthread_mutex_unlock(&errand->lock);
   err = ask(errand->client, t->name, &partitions);
   pthread_mutex_lock(&errand->lock);
@@ -111,8 +117,7 @@ static void answer_locked (strand_errand *errand, topic *t) {
   t->asked = 0;
   t->answered = strand_clock_now();
   pthread_cond_broadcast(&errand->changed);
-  written = write(errand->wake_fd, &one, sizeof(one));
-  (void)written; /* full: it is readable already */
+  wake(errand);
 }
 
 static void *run (void *argument) {

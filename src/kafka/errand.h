@@ -26,8 +26,8 @@
 
 typedef struct strand_errand strand_errand;
 
-/* Borrows 'client' until strand_errand_free; writes to 'wake_fd', an eventfd,
-** when an answer has come. NULL when memory runs out. */
+/* Borrows 'client' until strand_errand_free; writes to 'wake_fd', an eventfd
+** or -1, when an answer has come. NULL when memory runs out. */
 strand_errand *strand_errand_new (rd_kafka_t *client, int wake_fd);
 
 /* No errand begins after this. Does not wait. */

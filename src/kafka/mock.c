@@ -116,6 +116,7 @@ static int open_cluster (strand_mock *mock, strand_failure *failure) {
   if (!find_calls(&mock->call, failure)) return 0;
   conf = strand_conf_new(RD_KAFKA_PRODUCER, NULL, 0, failure);
   if (conf == NULL) return 0;
+  rd_kafka_conf_set(conf, "enable.idempotence", "false", NULL, 0);
   mock->holder = strand_conf_open(RD_KAFKA_PRODUCER, conf, failure);
   if (mock->holder == NULL) return 0;
   mock->cluster = mock->call.cluster_new(mock->holder, mock->brokers);

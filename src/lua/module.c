@@ -16,6 +16,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "kafka/clock.h"
+#include "lua/admin.h"
 #include "lua/compat.h"
 #include "lua/mock.h"
 #include "lua/producer.h"
@@ -77,5 +78,6 @@ int luaopen_strand_core (lua_State *L) {
   strand_open_signals(L);
   strand_open_mock(L);
   strand_open_producer(L);
+  strand_open_admin(L);
   return 1;
 }

@@ -1,0 +1,69 @@
+/*
+** admin.h - topics made and deleted, offsets read from outside
+**
+** Every call waits for the brokers, at most for its timeout. The mock
+** cluster does not speak the requests about topics: librdkafka would wait
+** for a controller until the timeout, so it is recognised by its cluster id.
+**
+** Thread: lua.
+*/
+#ifndef STRAND_ADMIN_H
+#define STRAND_ADMIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/err.h"
+#include "kafka/conf.h"
+
+typedef struct strand_admin strand_admin;
+
+typedef struct strand_new_topic {
+  const char *name;
+  int partitions;
+  int replication; /* -1: the brokers' default */
+  const strand_property *config;
+  size_t config_count;
+} strand_new_topic;
+
+/* Offsets of a group: one entry for each partition that has one. */
+typedef struct strand_group_offset {
+  char *topic;
+  int32_t partition;
+  int64_t offset;
+  char *metadata; /* bytes, not ended by NUL */
+  size_t metadata_size;
+} strand_group_offset;
+
+typedef struct strand_group_offsets {
+  strand_group_offset *list;
+  size_t count;
+} strand_group_offsets;
+
+strand_admin *strand_admin_open (const strand_property *props, size_t count,
+                                 strand_failure *failure);
+
+/* Accepts NULL. What librdkafka does not end in a second goes on in the
+** background. */
+void strand_admin_close (strand_admin *admin);
+
+/* 0 and the first topic's failure (the others may have been made), or 1. */
+int strand_admin_create_topics (strand_admin *admin,
+                                const strand_new_topic *topics, size_t count,
+                                double timeout, strand_failure *failure);
+
+int strand_admin_delete_topics (strand_admin *admin,
+                                const char *const *topics, size_t count,
+                                double timeout, strand_failure *failure);
+
+/* 'topics' NULL: every topic the group has offsets of (not on the mock).
+** 0 and a failure, or 1 and 'offsets', sorted, to be freed. */
+int strand_admin_group_offsets (strand_admin *admin, const char *group,
+                                const char *const *topics, size_t count,
+                                double timeout,
+                                strand_group_offsets *offsets,
+                                strand_failure *failure);
+
+void strand_group_offsets_free (strand_group_offsets *offsets);
+
+#endif

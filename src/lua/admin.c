@@ -1,0 +1,212 @@
+/*
+** admin.c - see admin.h
+*/
+#include "lua/admin.h"
+
+#include "kafka/admin.h"
+#include "kafka/fork.h"
+#include "lua/compat.h"
+#include "lua/properties.h"
+
+#define ADMIN "strand.core.Admin"
+
+#define TIMEOUT 30.0 /* seconds, unless the caller says another */
+
+typedef struct admin {
+  strand_admin *kafka;          /* NULL: closed */
+  strand_group_offsets offsets; /* being turned into Lua values */
+  int generation;
+} admin;
+
+static admin *check_self (lua_State *L) {
+  return luaL_checkudata(L, 1, ADMIN);
+}
+
+static int is_forked (const admin *self) {
+  return self->generation != strand_fork_generation();
+}
+
+static strand_admin *check_open (lua_State *L) {
+  admin *self = check_self(L);
+  if (self->kafka == NULL) luaL_error(L, "attempt to use a closed admin");
+  return self->kafka;
+}
+
+static int push_result (lua_State *L, int ok, const strand_failure *failure) {
+  if (!ok) return strand_push_failure(L, failure);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* A list of strings at the index. Pushes what owns the array; NULL for nil. */
+static const char *const *push_names (lua_State *L, int list, size_t *count) {
+  const char **names;
+  size_t i;
+  *count = 0;
+  if (lua_isnoneornil(L, list)) return NULL;
+  luaL_checktype(L, list, LUA_TTABLE);
+  *count = strand_rawlen(L, list);
+  names = strand_newuserdata(L, (*count + 1) * sizeof(*names));
+  for (i = 0; i < *count; i++) {
+    lua_rawgeti(L, list, (int)i + 1);
+    if (lua_type(L, -1) != LUA_TSTRING)
+      luaL_argerror(L, list, "list of strings expected");
+    names[i] = strand_check_text(L, lua_gettop(L));
+    lua_pop(L, 1); /* the list still holds it */
+  }
+  return names;
+}
+
+/* { topic, partitions, replication, config } on top of the stack. Pushes what
+** owns the topic's settings below it. */
+static void read_topic (lua_State *L, strand_new_topic *topic) {
+  int at = lua_gettop(L);
+  int64_t partitions;
+  int64_t replication;
+  if (!lua_istable(L, at)) luaL_error(L, "list of topics expected");
+  topic->name = strand_field_text(L, at, "topic");
+  partitions = strand_field_int64(L, at, "partitions", 1);
+  replication = strand_field_int64(L, at, "replication", -1);
+  if (topic->name == NULL) luaL_error(L, "option 'topic': required");
+  if (partitions < 1 || partitions > 100000 || replication < -1 ||
+      replication == 0 || replication > 32767)
+    luaL_error(L, "topic '%s': numbers out of range", topic->name);
+  topic->partitions = (int)partitions;
+  topic->replication = (int)replication;
+  topic->config = strand_push_properties(L, at, "config",
+                                         &topic->config_count);
+  lua_insert(L, at);
+}
+
+/* Pushes what owns the array and everything in it. */
+static const strand_new_topic *push_topics (lua_State *L, int list,
+                                            size_t *count) {
+  strand_new_topic *topics;
+  int owners;
+  size_t i;
+  luaL_checktype(L, list, LUA_TTABLE);
+  *count = strand_rawlen(L, list);
+  topics = strand_newuserdata(L, (*count + 1) * sizeof(*topics));
+  lua_createtable(L, (int)*count, 0);
+  owners = lua_gettop(L);
+  for (i = 0; i < *count; i++) {
+    lua_rawgeti(L, list, (int)i + 1);
+    read_topic(L, &topics[i]);
+    lua_pop(L, 1);
+    lua_rawseti(L, owners, (int)i + 1);
+  }
+  return topics;
+}
+
+static int admin_create_topics (lua_State *L) {
+  strand_failure failure;
+  const strand_new_topic *topics;
+  size_t count;
+  double timeout = strand_opt_seconds(L, 3, TIMEOUT);
+  if (is_forked(check_self(L))) return strand_push_forked(L);
+  topics = push_topics(L, 2, &count);
+  return push_result(L, strand_admin_create_topics(check_open(L), topics,
+                                                   count, timeout, &failure),
+                     &failure);
+}
+
+static int admin_delete_topics (lua_State *L) {
+  strand_failure failure;
+  const char *const *names;
+  size_t count;
+  double timeout = strand_opt_seconds(L, 3, TIMEOUT);
+  if (is_forked(check_self(L))) return strand_push_forked(L);
+  names = push_names(L, 2, &count);
+  return push_result(L, strand_admin_delete_topics(check_open(L), names,
+                                                   count, timeout, &failure),
+                     &failure);
+}
+
+static void push_offset (lua_State *L, const strand_group_offset *offset) {
+  lua_createtable(L, 0, 4);
+  lua_pushstring(L, offset->topic);
+  lua_setfield(L, -2, "topic");
+  lua_pushinteger(L, offset->partition);
+  lua_setfield(L, -2, "partition");
+  strand_push_int64(L, offset->offset);
+  lua_setfield(L, -2, "offset");
+  lua_pushlstring(L, offset->metadata, offset->metadata_size);
+  lua_setfield(L, -2, "metadata");
+}
+
+static int admin_group_offsets (lua_State *L) {
+  strand_failure failure;
+  admin *self = check_self(L);
+  const char *group = strand_check_text(L, 2);
+  const char *const *topics;
+  size_t count;
+  size_t i;
+  double timeout = strand_opt_seconds(L, 4, TIMEOUT);
+  if (is_forked(self)) return strand_push_forked(L);
+  topics = push_names(L, 3, &count);
+  strand_group_offsets_free(&self->offsets); /* if pushing them raised */
+  if (!strand_admin_group_offsets(check_open(L), group, topics, count,
+                                  timeout, &self->offsets, &failure))
+    return strand_push_failure(L, &failure);
+  lua_createtable(L, (int)self->offsets.count, 0);
+  for (i = 0; i < self->offsets.count; i++) {
+    push_offset(L, &self->offsets.list[i]);
+    lua_rawseti(L, -2, (int)i + 1);
+  }
+  strand_group_offsets_free(&self->offsets);
+  return 1;
+}
+
+static int admin_state (lua_State *L) {
+  admin *self = check_self(L);
+  return strand_push_state(L, is_forked(self), self->kafka == NULL);
+}
+
+/* close(), __close and __gc. */
+static int admin_close (lua_State *L) {
+  admin *self = check_self(L);
+  strand_admin *kafka = self->kafka;
+  if (is_forked(self)) return strand_push_forked(L);
+  self->kafka = NULL;
+  strand_group_offsets_free(&self->offsets);
+  strand_admin_close(kafka);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int admin_open (lua_State *L) {
+  strand_failure failure;
+  const strand_property *props;
+  size_t count;
+  admin *self;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  props = strand_push_properties(L, 1, "kafka", &count);
+  self = strand_newuserdata(L, sizeof(*self));
+  memset(self, 0, sizeof(*self));
+  self->generation = strand_fork_generation();
+  strand_settype(L, ADMIN);
+  self->kafka = strand_admin_open(props, count, &failure);
+  return self->kafka != NULL ? 1 : strand_push_failure(L, &failure);
+}
+
+static const luaL_Reg methods[] = {
+  { "state", admin_state },
+  { "create_topics", admin_create_topics },
+  { "delete_topics", admin_delete_topics },
+  { "group_offsets", admin_group_offsets },
+  { "close", admin_close },
+  { NULL, NULL }
+};
+
+static const luaL_Reg metamethods[] = {
+  { "__gc", admin_close },
+  { "__close", admin_close },
+  { NULL, NULL }
+};
+
+void strand_open_admin (lua_State *L) {
+  strand_newtype(L, ADMIN, methods, metamethods);
+  lua_pushcfunction(L, admin_open);
+  lua_setfield(L, -2, "admin");
+}
