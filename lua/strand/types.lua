@@ -16,6 +16,8 @@
 --   STOPPED_BY_HANDLER  a handler returned strand.stop()
 --   TIMED_OUT           no answer in time; what was asked for may still happen
 
+-- luacheck: ignore 212 241 431 (functions without bodies)
+
 ---@class strand
 ---@field _VERSION string                "0.1.0"
 ---@field librdkafka_version string      of the library that is loaded: "2.0.2"
@@ -155,7 +157,7 @@ function context:stop_consumer() end
 ---@field handler string|strand.Handler|table<string, string|strand.Handler|strand.Route>
 ---@field handler_args? any         a plain value; copied into each worker
 ---@field members? integer          1 to 64; 1
----@field oauth_token? fun(): string?, number|string, string?   token, expires (os.time), principal; or nil, message
+---@field oauth_token? fun(): string?, number|string, string?   token, expires, principal; or nil, message
 ---@field ordering? "key"|"partition"|"unordered"               "key"
 ---@field ordering_key? { header: string }
 ---@field null_key? "partition"|"unordered"                     "partition"
@@ -246,7 +248,7 @@ function consumer:resume(what) end
 
 ---Goes on elsewhere; what was done of that partition is forgotten, with an
 ---event "sought". Either offset or time.
----@param to { topic: string, partition: integer, offset?: integer|"earliest"|"latest", time?: number, timeout?: number }
+---@param to strand.Seek
 ---@return true? ok
 ---@return string? message
 ---@return string? code
@@ -279,6 +281,13 @@ function consumer:configure(options) end
 
 ---@return strand.Report report     so far; after close the last one
 function consumer:report() end
+
+---@class strand.Seek
+---@field topic string
+---@field partition integer
+---@field offset? integer|"earliest"|"latest"
+---@field time? number              the first record of this time or later
+---@field timeout? number           30 s
 
 ---@class strand.Report
 ---@field done integer              records whose handler has returned
