@@ -405,6 +405,26 @@ function consumer:report() end
 ---@field error string?             nil: acknowledged
 ---@field code string?
 
+---@class strand.ProducerReport
+---@field sent integer
+---@field delivered integer
+---@field failed integer
+---@field purged integer            given up by close
+---@field seconds number
+---@field detached boolean          something could not end in time, and goes on by itself
+
+---@class strand.ProducerStats
+---@field sent integer
+---@field delivered integer
+---@field failed integer
+---@field purged integer
+---@field outstanding integer       neither acknowledged nor failed yet
+---@field undelivered_reports integer   waiting for poll
+---@field events_dropped integer
+---@field log_dropped integer
+---@field max_queued_records integer
+---@field max_queued_bytes integer
+
 ---@class strand.Producer
 local producer = {}
 
@@ -440,12 +460,12 @@ function producer:poll(timeout) end
 ---@return integer fd
 function producer:fd() end
 
----@return { queued: integer, sent: integer, delivered: integer, failed: integer }
+---@return strand.ProducerStats
 function producer:stats() end
 
 ---Flushes, gives up what is left, serves the last reports.
 ---@param options? { timeout?: number }     30 s
----@return { sent: integer, delivered: integer, failed: integer, purged: integer, seconds: number } report
+---@return strand.ProducerReport report     the same for each later call
 function producer:close(options) end
 
 -- Admin -----------------------------------------------------------------------
@@ -542,16 +562,16 @@ local metadata = {}
 ---@param text string               the metadata of a commit
 ---@return { highest: integer, incomplete: { [1]: integer, [2]: integer }[], codec: string }? decoded
 ---@return string? message
----@return string? code
+---@return string? code             "BAD_FORMAT", "TOO_LARGE"
 function metadata.decode(committed_offset, text) end
 
 ---@param committed_offset integer
----@param highest integer           the highest offset that was done
+---@param highest integer           the highest offset that was done; committed_offset - 1: none
 ---@param incomplete { [1]: integer, [2]: integer }[]   ranges, both ends included
----@param limit? integer            characters
+---@param limit? integer            characters; 4096
 ---@return string? text
----@return string? message
----@return string? code
+---@return string codec_or_message
+---@return string? code             "TOO_LARGE"
 function metadata.encode(committed_offset, highest, incomplete, limit) end
 
 return strand
