@@ -1,0 +1,26 @@
+/*
+** context.h - the second argument of every handler
+**
+**   context.worker, .args
+**   context:retry(seconds?, reason?), :stop(reason?)   outcomes
+**   context:stop_consumer()    the consumer finishes after this record
+**
+** Thread: worker.
+*/
+#ifndef STRAND_CONTEXT_H
+#define STRAND_CONTEXT_H
+
+#include <stdbool.h>
+
+#include <lua.h>
+
+typedef struct strand_context {
+  unsigned worker;     /* from 1 */
+  bool *stop_consumer; /* of the record's verdict; NULL while there is none */
+} strand_context;
+
+/* Pushes the one context of a state, whose args are at 'args'. 'context' must
+** live as long as the state does. */
+void strand_context_push (lua_State *L, strand_context *context, int args);
+
+#endif

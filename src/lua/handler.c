@@ -1,0 +1,402 @@
+/*
+** handler.c - see handler.h
+*/
+#include "lua/handler.h"
+
+#include <stdlib.h>
+
+#include "core/engine.h"
+#include "kafka/log.h"
+#include "lua/compat.h"
+#include "lua/context.h"
+#include "lua/loader.h"
+#include "lua/outcome.h"
+#include "lua/reason.h"
+#include "lua/record.h"
+
+/* Of the state's stack, and of the table under slots_key. */
+enum {
+  SLOT_CALL = 1,  /* calls the handler */
+  SLOT_POLICY,    /* calls the retry function */
+  SLOT_PROBE,     /* tells whether memory can be had */
+  SLOT_TRACEBACK,
+  SLOT_CACHE,     /* the view's */
+  SLOT_LAST = SLOT_CACHE,
+  SLOT_TEARDOWNS  /* only in the table */
+};
+
+typedef struct worker {
+  lua_State *L;
+  strand_sources *sources; /* borrows: the thread's strand_handler has it */
+  strand_context context;
+  strand_view view;
+  strand_verdict *verdict; /* NULL while no record is handled */
+  unsigned route;          /* of that record */
+  unsigned retry_version;  /* of the consumer's retry function */
+  const char *made;        /* name of the outcome made last, or NULL */
+} worker;
+
+static char slots_key; /* its address is the key in the registry */
+
+/* ---- verdicts ----------------------------------------------------------- */
+
+static void set_reason (strand_verdict *v, const char *text, size_t length) {
+  length = strand_cut(text, length, STRAND_REASON_MAX);
+  free(v->reason);
+  v->reason = malloc(length + 1);
+  if (v->reason == NULL) length = 0;
+  else memcpy(v->reason, text, length);
+  v->reason_length = length;
+}
+
+static void fail (strand_verdict *v, const char *text, size_t length) {
+  v->kind = STRAND_VERDICT_FAILED;
+  v->delay_us = -1;
+  set_reason(v, text, length);
+}
+
+static void fail_dropped (strand_verdict *v, const char *name) {
+  char text[64];
+  snprintf(text, sizeof(text), "%s() was called but not returned", name);
+  fail(v, text, strlen(text));
+}
+
+static void apply (strand_verdict *v, const strand_outcome *outcome) {
+  v->kind = outcome->kind == STRAND_OUTCOME_STOP ? STRAND_VERDICT_STOP
+                                                 : STRAND_VERDICT_FAILED;
+  v->delay_us = outcome->delay_us;
+  if (outcome->has_reason) set_reason(v, outcome->reason, outcome->length);
+}
+
+static void set_problem (strand_verdict *v, const char *text) {
+  free(v->policy_problem);
+  v->policy_problem = strdup(text);
+}
+
+/* ---- the handler's call ------------------------------------------------- */
+
+/* false, or nil and a reason; the reason is on top. */
+static void read_failure (lua_State *L, worker *w) {
+  const strand_outcome *outcome = strand_to_outcome(L, -1);
+  const char *text;
+  size_t length;
+  if (outcome != NULL) {
+    apply(w->verdict, outcome);
+    return;
+  }
+  if (lua_isnil(L, -1))
+    lua_pushliteral(L, "the handler returned false");
+  else
+    strand_push_reason(L, -1, STRAND_REASON_MAX);
+  text = lua_tolstring(L, -1, &length);
+  fail(w->verdict, text, length);
+}
+
+/* The handler's two results are on top. */
+static void read_results (lua_State *L, worker *w) {
+  const strand_outcome *outcome;
+  int failed = lua_isnil(L, -2) ? !lua_isnil(L, -1) : !lua_toboolean(L, -2);
+  if (failed) {
+    read_failure(L, w);
+    return;
+  }
+  outcome = strand_to_outcome(L, -2);
+  if (outcome != NULL)
+    apply(w->verdict, outcome);
+  else if (w->made != NULL)
+    fail_dropped(w->verdict, w->made);
+}
+
+/* Upvalues: worker, handlers by route, records' metatable, context. */
+static int call_handler (lua_State *L) {
+  worker *w = lua_touserdata(L, lua_upvalueindex(1));
+  lua_rawgeti(L, lua_upvalueindex(2), (int)w->route + 1);
+  strand_view_push(L, &w->view, lua_upvalueindex(3));
+  lua_pushvalue(L, lua_upvalueindex(4));
+  lua_call(L, 2, 2);
+  read_results(L, w);
+  return 0;
+}
+
+/* Memory can be had, and finalizers run. */
+static int probe (lua_State *L) {
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  strand_newuserdata(L, 65536);
+  return 0;
+}
+
+static int still_works (worker *w) {
+  lua_pushvalue(w->L, SLOT_PROBE);
+  return lua_pcall(w->L, 0, 0, 0) == 0;
+}
+
+/* Lua's wordings differ, but all have this in them. */
+static int is_yield (const char *text) {
+  return strstr(text, "attempt to yield") != NULL;
+}
+
+static void fail_yield (strand_verdict *v, const char *text) {
+  char longer[STRAND_REASON_MAX + 1];
+  snprintf(longer, sizeof(longer),
+           "a handler in a worker thread cannot yield: %s", text);
+  fail(v, longer, strlen(longer));
+}
+
+/* The error is on top: what 'traceback' made of it, or what Lua had to say
+** without. */
+static void read_error (worker *w, int status) {
+  const strand_outcome *outcome = strand_to_outcome(w->L, -1);
+  const char *text = NULL;
+  size_t length = 0;
+  if (outcome != NULL) {
+    apply(w->verdict, outcome);
+    return;
+  }
+  if (lua_type(w->L, -1) == LUA_TSTRING)
+    text = lua_tolstring(w->L, -1, &length);
+  if (text == NULL) {
+    text = "error in error handling";
+    length = strlen(text);
+  }
+  if (status == LUA_ERRRUN && is_yield(text)) fail_yield(w->verdict, text);
+  else fail(w->verdict, text, length);
+  if (status == LUA_ERRMEM) w->verdict->broken = !still_works(w);
+}
+
+/* ---- the retry function's call ------------------------------------------ */
+
+/* The consumer's retry function may have been changed. */
+static void refresh_policy (lua_State *L, worker *w, int policies) {
+  strand_text *code;
+  int at = (int)strand_sources_count(w->sources) + 1;
+  unsigned version;
+  bool loaded;
+  if (strand_sources_retry_version(w->sources) == w->retry_version) return;
+  luaL_checkstack(L, 4, "no room for the retry function");
+  if (!strand_sources_retry(w->sources, &code, &version))
+    luaL_error(L, "not enough memory");
+  if (code == NULL) {
+    lua_pushnil(L);
+    loaded = true;
+  }
+  else loaded = strand_load_code(L, code, "retry");
+  free(code);
+  if (!loaded) lua_error(L);
+  lua_rawseti(L, policies, at);
+  w->retry_version = version;
+}
+
+/* Pushes the retry function that applies to the route. */
+static int push_policy (lua_State *L, worker *w, int policies) {
+  lua_rawgeti(L, policies, (int)w->route + 1);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_rawgeti(L, policies, (int)strand_sources_count(w->sources) + 1);
+  }
+  return lua_isfunction(L, -1);
+}
+
+static void read_delay (lua_State *L, strand_verdict *v) {
+  if (lua_type(L, -1) == LUA_TNUMBER &&
+      strand_delay_of((double)lua_tonumber(L, -1), &v->delay_us)) return;
+  v->delay_us = -1;
+  if (lua_type(L, -1) == LUA_TSTRING) lua_pushliteral(L, "a string");
+  else strand_push_reason(L, -1, 64);
+  lua_pushfstring(L, "the retry function returned %s: seconds expected, 0 or "
+                  "more", lua_tostring(L, -1));
+  set_problem(v, lua_tostring(L, -1));
+}
+
+/* Upvalues: worker, retry functions by route and then the consumer's,
+** records' metatable. */
+static int call_policy (lua_State *L) {
+  worker *w = lua_touserdata(L, lua_upvalueindex(1));
+  strand_verdict *v = w->verdict;
+  refresh_policy(L, w, lua_upvalueindex(2));
+  if (!push_policy(L, w, lua_upvalueindex(2))) return 0;
+  lua_pushinteger(L, w->view.record->attempt);
+  lua_pushlstring(L, v->reason != NULL ? v->reason : "", v->reason_length);
+  strand_view_push(L, &w->view, lua_upvalueindex(3));
+  lua_call(L, 3, 1);
+  read_delay(L, v);
+  return 0;
+}
+
+static void ask_policy (worker *w) {
+  char text[STRAND_REASON_MAX + 1];
+  const char *problem = NULL;
+  lua_pushvalue(w->L, SLOT_POLICY);
+  if (lua_pcall(w->L, 0, 0, SLOT_TRACEBACK) == 0) return;
+  if (lua_type(w->L, -1) == LUA_TSTRING) problem = lua_tostring(w->L, -1);
+  snprintf(text, sizeof(text), "the retry function failed: %s",
+           problem != NULL ? problem : "it raised an outcome");
+  set_problem(w->verdict, text);
+}
+
+/* ---- handle ------------------------------------------------------------- */
+
+static void handle (void *state, const strand_record *record, unsigned route,
+                    strand_verdict *verdict) {
+  worker *w = state;
+  int status;
+  w->view.record = record;
+  w->route = route;
+  w->verdict = verdict;
+  w->context.stop_consumer = &verdict->stop_consumer;
+  w->made = NULL;
+  lua_pushvalue(w->L, SLOT_CALL);
+  status = lua_pcall(w->L, 0, 0, SLOT_TRACEBACK);
+  if (status != 0) read_error(w, status);
+  if (verdict->kind == STRAND_VERDICT_FAILED && verdict->delay_us < 0 &&
+      !verdict->broken) ask_policy(w);
+  lua_settop(w->L, SLOT_LAST);
+  strand_view_end(w->L, &w->view, SLOT_CACHE);
+  w->context.stop_consumer = NULL;
+  w->verdict = NULL;
+}
+
+/* ---- open and close ----------------------------------------------------- */
+
+static void push_closure (lua_State *L, lua_CFunction f, worker *w,
+                          int second, int third, int fourth) {
+  lua_pushlightuserdata(L, w);
+  lua_pushvalue(L, second);
+  lua_pushvalue(L, third);
+  lua_pushvalue(L, fourth);
+  lua_pushcclosure(L, f, 4);
+}
+
+/* Pushes a new table, which is then the registry's. */
+static void push_slots (lua_State *L) {
+  lua_createtable(L, SLOT_TEARDOWNS, 0);
+  lua_pushlightuserdata(L, &slots_key);
+  lua_pushvalue(L, -2);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+/* The argument is the worker. Leaves what is needed later in the slots. */
+static int set_up (lua_State *L) {
+  enum { WORKER = 1, SLOTS, TEARDOWNS, ARGS, CONTEXT, METATABLE, HANDLERS,
+         POLICIES };
+  worker *w = lua_touserdata(L, WORKER);
+  strand_load_libraries(L, w->sources);
+  push_slots(L);
+  lua_newtable(L);
+  lua_pushvalue(L, TEARDOWNS);
+  lua_rawseti(L, SLOTS, SLOT_TEARDOWNS);
+  lua_newtable(L);
+  strand_open_outcomes(L);
+  lua_pop(L, 1);
+  strand_outcome_watch(L, &w->made);
+  strand_load_args(L, w->sources);
+  strand_context_push(L, &w->context, ARGS);
+  strand_view_open(L, &w->view);
+  lua_rawseti(L, SLOTS, SLOT_CACHE);
+  strand_push_traceback(L);
+  lua_rawseti(L, SLOTS, SLOT_TRACEBACK);
+  strand_load_handlers(L, w->sources, ARGS, TEARDOWNS);
+  strand_load_policies(L, w->sources);
+  refresh_policy(L, w, POLICIES);
+  push_closure(L, call_handler, w, HANDLERS, METATABLE, CONTEXT);
+  lua_rawseti(L, SLOTS, SLOT_CALL);
+  push_closure(L, call_policy, w, POLICIES, METATABLE, CONTEXT);
+  lua_rawseti(L, SLOTS, SLOT_POLICY);
+  lua_pushcfunction(L, probe);
+  lua_rawseti(L, SLOTS, SLOT_PROBE);
+  return 0;
+}
+
+/* Last first, as they were set up. A failure ends none of the others. */
+static int tear_down (lua_State *L) {
+  int i;
+  lua_pushlightuserdata(L, &slots_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  if (!lua_istable(L, 2)) return 0;
+  lua_rawgeti(L, 2, SLOT_TEARDOWNS);
+  lua_rawgeti(L, 2, SLOT_TRACEBACK);
+  if (!lua_istable(L, 3)) return 0;
+  for (i = (int)strand_rawlen(L, 3); i > 0; i--) {
+    lua_settop(L, 4);
+    lua_rawgeti(L, 3, i);
+    if (lua_pcall(L, 0, 0, 4) == 0) continue;
+    strand_push_reason(L, -1, STRAND_LOG_TEXT_MAX);
+    strand_log_printf(NULL, STRAND_LOG_WARNING, "handler",
+                      "error in teardown: %s", lua_tostring(L, -1));
+  }
+  return 0;
+}
+
+static void close_state (void *state) {
+  worker *w = state;
+  if (w->L != NULL) {
+    lua_settop(w->L, 0);
+    (void)strand_protect(w->L, tear_down, w);
+    lua_close(w->L);
+  }
+  free(w);
+}
+
+static int panic (lua_State *L) {
+  const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
+                                                    : "no text";
+  strand_log_printf(NULL, 0, "handler", "a worker's Lua state failed outside "
+                    "of any call: %s", text);
+  return 0; /* and Lua aborts */
+}
+
+static void keep_slots (lua_State *L) {
+  int slot;
+  lua_settop(L, 0);
+  lua_pushlightuserdata(L, &slots_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  for (slot = 1; slot <= SLOT_LAST; slot++) lua_rawgeti(L, 1, slot);
+  lua_remove(L, 1);
+}
+
+/* Lines of Lua's messages become one. */
+static void fail_open (strand_failure *failure, const char *text) {
+  size_t i = 0;
+  strand_fail(failure, "HANDLER", "%s", "");
+  while (*text != '\0' && i < sizeof(failure->message) - 2) {
+    size_t blank = strspn(text, "\r\n\t");
+    text += blank;
+    if (blank > 0 && i > 0 && *text != '\0') {
+      if (failure->message[i - 1] != ':') failure->message[i++] = ';';
+      failure->message[i++] = ' ';
+    }
+    else failure->message[i++] = *text++;
+  }
+  failure->message[i] = '\0';
+}
+
+static void *open_state (void *config, unsigned index,
+                         strand_failure *failure) {
+  worker *w = calloc(1, sizeof(*w));
+  if (w != NULL) w->L = luaL_newstate();
+  if (w == NULL || w->L == NULL) {
+    fail_open(failure, "not enough memory for a worker's Lua state");
+    free(w);
+    return NULL;
+  }
+  w->sources = config;
+  w->context.worker = index;
+  lua_atpanic(w->L, panic);
+  if (strand_protect(w->L, set_up, w) == 0) {
+    keep_slots(w->L);
+    return w;
+  }
+  fail_open(failure, lua_type(w->L, -1) == LUA_TSTRING
+                       ? lua_tostring(w->L, -1) : "no text");
+  close_state(w);
+  return NULL;
+}
+
+static void release (void *config) {
+  strand_sources_release(config);
+}
+
+strand_handler strand_handler_of (strand_sources *sources) {
+  strand_handler handler = { strand_sources_keep(sources), open_state, handle,
+                             close_state, release };
+  return handler;
+}

@@ -1,0 +1,27 @@
+/*
+** handler.h - handlers in Lua: what a worker calls (kafka/worker.h)
+**
+**   open    a Lua state: libraries, modules, setup(args)
+**   handle  handler(record, context), under lua_pcall; its results, or what
+**           it raised, become the verdict; then the retry function, if any
+**   close   teardown(), lua_close
+**
+** Invariants:
+**   (1) Lua is entered under lua_pcall only, and nothing that may raise is
+**       done outside of it. A state that panics ends the process.
+**   (2) The stack of a state that is open holds its fixed slots, and nothing
+**       else, between two calls.
+**   (3) A record's userdata is worth nothing once its handler has returned.
+**
+** Thread: worker.
+*/
+#ifndef STRAND_LUA_HANDLER_H
+#define STRAND_LUA_HANDLER_H
+
+#include "kafka/worker.h"
+#include "lua/sources.h"
+
+/* Keeps 'sources' until it is released. Thread: lua. */
+strand_handler strand_handler_of (strand_sources *sources);
+
+#endif

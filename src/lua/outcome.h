@@ -1,0 +1,51 @@
+/*
+** outcome.h - what a handler returns or throws in place of nothing
+**
+**   strand.retry(seconds?, reason?)   tried again, then or by the policy
+**   strand.stop(reason?)              the consumer finishes; not done
+**
+** The same as methods of the context, so that a handler needs no upvalue. An
+** outcome is a value that never changes, and may be used again and again.
+**
+** Thread: any (works on the state that it is given).
+*/
+#ifndef STRAND_LUA_OUTCOME_H
+#define STRAND_LUA_OUTCOME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <lua.h>
+
+/* Longer delays are cut to this: ten years. */
+#define STRAND_DELAY_MAX_US ((int64_t)10 * 366 * 86400 * 1000000)
+
+typedef enum strand_outcome_kind {
+  STRAND_OUTCOME_RETRY,
+  STRAND_OUTCOME_STOP
+} strand_outcome_kind;
+
+typedef struct strand_outcome {
+  strand_outcome_kind kind;
+  bool has_reason;
+  int64_t delay_us; /* -1: by the policy */
+  size_t length;
+  char reason[];    /* not terminated, at most STRAND_REASON_MAX */
+} strand_outcome;
+
+/* False for what is no time: negative, NaN. */
+bool strand_delay_of (double seconds, int64_t *delay_us);
+
+/* Adds retry and stop to the table on top of the stack. */
+void strand_open_outcomes (lua_State *L);
+/* The same as methods of 'type' (compat.h). */
+void strand_open_outcome_methods (lua_State *L, const char *type);
+
+/* NULL for anything else. Never raises. */
+const strand_outcome *strand_to_outcome (lua_State *L, int index);
+
+/* From now on '*made' becomes the name of each outcome that is made in this
+** state. 'made' must live as long as the state does. */
+void strand_outcome_watch (lua_State *L, const char **made);
+
+#endif

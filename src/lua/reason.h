@@ -1,0 +1,28 @@
+/*
+** reason.h - what an error value says, as text
+**
+** Handlers fail with any value, and text is what events, reports and dead
+** letters need. A __tostring may raise, and a text may be a gigabyte.
+**
+** Thread: any (works on the state that it is given).
+*/
+#ifndef STRAND_REASON_H
+#define STRAND_REASON_H
+
+#include <stddef.h>
+
+#include <lua.h>
+
+/* 'length', or less: at most 'max' bytes that do not end within a UTF-8
+** sequence. */
+size_t strand_cut (const char *text, size_t length, size_t max);
+
+/* Pushes the value's text, cut to 'max' bytes. Raises only when memory runs
+** out. */
+void strand_push_reason (lua_State *L, int index, size_t max);
+
+/* Pushes a message handler for lua_pcall: text and traceback, or the outcome
+** that was thrown. debug.traceback must be there still. */
+void strand_push_traceback (lua_State *L);
+
+#endif

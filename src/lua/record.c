@@ -1,0 +1,283 @@
+/*
+** record.c - see record.h
+*/
+#include "lua/record.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "core/engine.h"
+
+/* Fields that the cache holds come first: their slots are their numbers. */
+#define SLOT(field) ((int)(field) + 1)
+#define SLOTS SLOT(STRAND_FIELD_ID)
+
+/* "topic/partition/offset" at its longest */
+#define ID_MAX (250 + 12 + 21)
+
+static const char *const names[STRAND_FIELD_COUNT] = {
+  "key", "value", "offset", "topic", "partition", "headers", "timestamp",
+  "attempt", "id", "timestamp_type", "leader_epoch", "header", "copy"
+};
+
+static const strand_record *check_valid (lua_State *L,
+                                         const strand_record_userdata *self) {
+  if (self->serial != self->view->serial || self->view->record == NULL)
+    luaL_error(L, "record used after its handler returned");
+  return self->view->record;
+}
+
+/* Upvalue 1: the metatable. */
+static const strand_record *check_self (lua_State *L, const char *method) {
+  const strand_record_userdata *self = lua_touserdata(L, 1);
+  if (self == NULL || !lua_getmetatable(L, 1))
+    luaL_error(L, "record:%s() is a method: call it with a colon", method);
+  if (!lua_rawequal(L, -1, lua_upvalueindex(1)))
+    luaL_error(L, "record:%s() is a method: call it with a colon", method);
+  lua_pop(L, 1);
+  return check_valid(L, self);
+}
+
+/* ---- values ------------------------------------------------------------- */
+
+static int push_bytes (lua_State *L, const strand_record *r, int flag,
+                       const char *bytes, uint32_t length) {
+  if (r->flags & flag)
+    lua_pushlstring(L, bytes, length);
+  else
+    lua_pushnil(L);
+  return 1;
+}
+
+static int push_headers (lua_State *L, const strand_record *r) {
+  strand_header h;
+  uint32_t at = 0;
+  int i = 0;
+  lua_newtable(L);
+  while (strand_header_next(strand_record_headers(r), r->headers_length, &at,
+                            &h)) {
+    lua_createtable(L, 2, 0);
+    lua_pushlstring(L, h.name, h.name_length);
+    lua_rawseti(L, -2, 1);
+    if (h.value != NULL) {
+      lua_pushlstring(L, h.value, h.value_length);
+      lua_rawseti(L, -2, 2);
+    }
+    lua_rawseti(L, -2, ++i);
+  }
+  return 1;
+}
+
+static int push_id (lua_State *L, const strand_record *r) {
+  const strand_partition *p = strand_record_partition(r);
+  char id[ID_MAX + 1];
+  snprintf(id, sizeof(id), "%s/%" PRId32 "/%" PRId64,
+           strand_partition_topic(p), strand_partition_index(p), r->offset);
+  lua_pushstring(L, id);
+  return 1;
+}
+
+static int push_timestamp (lua_State *L, const strand_record *r) {
+  if (r->timestamp_type == STRAND_TIMESTAMP_NONE)
+    lua_pushnil(L);
+  else
+    lua_pushnumber(L, (lua_Number)r->timestamp_ms / 1000);
+  return 1;
+}
+
+static int push_timestamp_type (lua_State *L, const strand_record *r) {
+  switch (r->timestamp_type) {
+    case STRAND_TIMESTAMP_CREATE: lua_pushliteral(L, "create"); break;
+    case STRAND_TIMESTAMP_APPEND: lua_pushliteral(L, "append"); break;
+    default: lua_pushnil(L);
+  }
+  return 1;
+}
+
+static int push_leader_epoch (lua_State *L, const strand_record *r) {
+  if (r->leader_epoch < 0)
+    lua_pushnil(L);
+  else
+    lua_pushinteger(L, r->leader_epoch);
+  return 1;
+}
+
+static int push_field (lua_State *L, const strand_record *r,
+                       strand_field field) {
+  switch (field) {
+    case STRAND_FIELD_KEY:
+      return push_bytes(L, r, STRAND_RECORD_KEY, strand_record_key(r),
+                        r->key_length);
+    case STRAND_FIELD_VALUE:
+      return push_bytes(L, r, STRAND_RECORD_VALUE, strand_record_value(r),
+                        r->value_length);
+    case STRAND_FIELD_OFFSET:
+      strand_push_int64(L, r->offset);
+      return 1;
+    case STRAND_FIELD_TOPIC:
+      lua_pushstring(L, strand_partition_topic(strand_record_partition(r)));
+      return 1;
+    case STRAND_FIELD_PARTITION:
+      lua_pushinteger(L, strand_partition_index(strand_record_partition(r)));
+      return 1;
+    case STRAND_FIELD_HEADERS: return push_headers(L, r);
+    case STRAND_FIELD_TIMESTAMP: return push_timestamp(L, r);
+    case STRAND_FIELD_ATTEMPT:
+      lua_pushinteger(L, r->attempt);
+      return 1;
+    case STRAND_FIELD_ID: return push_id(L, r);
+    case STRAND_FIELD_TIMESTAMP_TYPE: return push_timestamp_type(L, r);
+    case STRAND_FIELD_LEADER_EPOCH: return push_leader_epoch(L, r);
+    default:
+      lua_pushnil(L);
+      return 1;
+  }
+}
+
+/* ---- methods ------------------------------------------------------------ */
+
+static int record_header (lua_State *L) {
+  const strand_record *r = check_self(L, "header");
+  size_t length;
+  const char *name = luaL_checklstring(L, 2, &length);
+  strand_header h;
+  strand_header last = { NULL, NULL, 0, 0 };
+  uint32_t at = 0;
+  while (strand_header_next(strand_record_headers(r), r->headers_length, &at,
+                            &h)) {
+    if (h.name_length == length && memcmp(h.name, name, length) == 0) last = h;
+  }
+  if (last.value == NULL)
+    lua_pushnil(L);
+  else
+    lua_pushlstring(L, last.value, last.value_length);
+  return 1;
+}
+
+static int record_copy (lua_State *L) {
+  const strand_record *r = check_self(L, "copy");
+  int field;
+  lua_createtable(L, 0, STRAND_FIELD_HEADER);
+  for (field = 0; field < STRAND_FIELD_HEADER; field++) {
+    push_field(L, r, (strand_field)field);
+    lua_setfield(L, -2, names[field]);
+  }
+  return 1;
+}
+
+/* ---- metamethods -------------------------------------------------------- */
+
+static strand_field field_of (lua_State *L, const strand_view *view) {
+  const char *name;
+  int field;
+  if (lua_type(L, 2) != LUA_TSTRING) return STRAND_FIELD_COUNT;
+  name = lua_tostring(L, 2);
+  for (field = 0; field < STRAND_FIELD_COUNT; field++) {
+    if (view->names[field] == name) break;
+  }
+  return (strand_field)field;
+}
+
+/* Bytes, and what costs more than a look into the cache. */
+static int is_cached (strand_field field) {
+  return field == STRAND_FIELD_KEY || field == STRAND_FIELD_VALUE ||
+         field == STRAND_FIELD_HEADERS || field == STRAND_FIELD_ID;
+}
+
+static int push_cached (lua_State *L, strand_view *view, strand_field field) {
+  int cache = lua_upvalueindex(1);
+  if (view->cached & 1u << field) {
+    lua_rawgeti(L, cache, SLOT(field));
+    return 1;
+  }
+  push_field(L, view->record, field);
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, cache, SLOT(field));
+  view->cached |= 1u << field;
+  return 1;
+}
+
+/* Upvalues: cache, header, copy. Only the metatable, which Lua code cannot
+** reach, has this function: the first argument is a record. */
+static int record_index (lua_State *L) {
+  const strand_record_userdata *self = lua_touserdata(L, 1);
+  const strand_record *r = check_valid(L, self);
+  strand_field field = field_of(L, self->view);
+  if (is_cached(field)) return push_cached(L, self->view, field);
+  if (field == STRAND_FIELD_HEADER || field == STRAND_FIELD_COPY) {
+    lua_pushvalue(L, lua_upvalueindex(2 + (field - STRAND_FIELD_HEADER)));
+    return 1;
+  }
+  return push_field(L, r, field);
+}
+
+static int record_newindex (lua_State *L) {
+  return luaL_error(L, "a record cannot be changed");
+}
+
+static int record_tostring (lua_State *L) {
+  const strand_record_userdata *self = lua_touserdata(L, 1);
+  if (self->serial != self->view->serial || self->view->record == NULL) {
+    lua_pushliteral(L, "strand.Record (its handler has returned)");
+    return 1;
+  }
+  push_id(L, self->view->record);
+  lua_pushfstring(L, "strand.Record (%s)", lua_tostring(L, -1));
+  return 1;
+}
+
+/* ---- the view ----------------------------------------------------------- */
+
+/* Pushes a table that keeps the names alive. */
+static void push_names (lua_State *L, strand_view *view) {
+  int field;
+  lua_createtable(L, STRAND_FIELD_COUNT, 0);
+  for (field = 0; field < STRAND_FIELD_COUNT; field++) {
+    lua_pushstring(L, names[field]);
+    view->names[field] = lua_tostring(L, -1);
+    lua_rawseti(L, -2, field + 1);
+  }
+}
+
+static void push_method (lua_State *L, int metatable, lua_CFunction method) {
+  lua_pushvalue(L, metatable);
+  lua_pushcclosure(L, method, 1);
+}
+
+void strand_view_open (lua_State *L, strand_view *view) {
+  int metatable;
+  view->record = NULL;
+  view->serial = 0;
+  view->cached = 0;
+  lua_newtable(L);
+  metatable = lua_gettop(L);
+  lua_createtable(L, SLOTS, 0);
+  lua_pushvalue(L, -1);
+  push_method(L, metatable, record_header);
+  push_method(L, metatable, record_copy);
+  push_names(L, view);
+  lua_pushcclosure(L, record_index, 4);
+  lua_setfield(L, metatable, "__index");
+  lua_pushcfunction(L, record_newindex);
+  lua_setfield(L, metatable, "__newindex");
+  lua_pushcfunction(L, record_tostring);
+  lua_setfield(L, metatable, "__tostring");
+  lua_pushliteral(L, "strand.Record");
+  lua_setfield(L, metatable, "__name");
+  lua_pushboolean(L, 0);
+  lua_setfield(L, metatable, "__metatable");
+}
+
+/* Writing nil to the cache's slots allocates nothing: they are there. */
+void strand_view_end (lua_State *L, strand_view *view, int cache) {
+  int field;
+  view->serial++;
+  view->record = NULL;
+  if (view->cached == 0) return;
+  for (field = 0; field < SLOTS; field++) {
+    if (!(view->cached & 1u << field)) continue;
+    lua_pushnil(L);
+    lua_rawseti(L, cache, SLOT(field));
+  }
+  view->cached = 0;
+}

@@ -1,0 +1,71 @@
+/*
+** record.h - the record as a handler sees it
+**
+** A handler gets a fresh userdata for each record. It holds no record, only
+** the serial of its handling: the view, one for each worker's state, knows
+** which record that is, until the handler has returned.
+**
+**   handler's record --serial--> view --while serials agree--> strand_record
+**
+** Bytes become Lua strings when they are asked for, and once: the view's
+** cache keeps them until the record's end.
+**
+** Thread: worker.
+*/
+#ifndef STRAND_LUA_RECORD_H
+#define STRAND_LUA_RECORD_H
+
+#include <stdint.h>
+
+#include "core/record.h"
+#include "lua/compat.h"
+
+/* In the order of likely use: names are found one after another. */
+typedef enum strand_field {
+  STRAND_FIELD_KEY,
+  STRAND_FIELD_VALUE,
+  STRAND_FIELD_OFFSET,
+  STRAND_FIELD_TOPIC,
+  STRAND_FIELD_PARTITION,
+  STRAND_FIELD_HEADERS,
+  STRAND_FIELD_TIMESTAMP,
+  STRAND_FIELD_ATTEMPT,
+  STRAND_FIELD_ID,
+  STRAND_FIELD_TIMESTAMP_TYPE,
+  STRAND_FIELD_LEADER_EPOCH,
+  STRAND_FIELD_HEADER, /* methods */
+  STRAND_FIELD_COPY,
+  STRAND_FIELD_COUNT
+} strand_field;
+
+typedef struct strand_view {
+  const strand_record *record;   /* borrows until strand_view_end */
+  uint64_t serial;               /* of this handling */
+  unsigned cached;               /* bits by strand_field */
+  const char *names[STRAND_FIELD_COUNT]; /* this state's own strings: equal
+                                    names are one string, compared by address */
+} strand_view;
+
+typedef struct strand_record_userdata {
+  strand_view *view;
+  uint64_t serial;
+} strand_record_userdata;
+
+/* Pushes the metatable of this state's records, and the view's cache. 'view'
+** must live as long as the state does. */
+void strand_view_open (lua_State *L, strand_view *view);
+
+/* The metatable is at 'metatable', which may be an upvalue. */
+static inline void strand_view_push (lua_State *L, strand_view *view,
+                                     int metatable) {
+  strand_record_userdata *self = strand_newuserdata(L, sizeof(*self));
+  self->view = view;
+  self->serial = view->serial;
+  lua_pushvalue(L, metatable);
+  lua_setmetatable(L, -2);
+}
+
+/* The handler has returned. Never raises; the cache is at 'cache'. */
+void strand_view_end (lua_State *L, strand_view *view, int cache);
+
+#endif

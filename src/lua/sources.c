@@ -1,0 +1,131 @@
+/*
+** sources.c - see sources.h
+*/
+#include "lua/sources.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct strand_sources {
+  atomic_size_t users;
+  strand_text *args;
+  strand_text *path;
+  strand_text *cpath;
+  pthread_mutex_t lock;         /* of 'retry' */
+  strand_text *retry;
+  atomic_uint retry_version;
+  size_t count;
+  strand_route_source routes[];
+};
+
+bool strand_text_copy (strand_text **to, const char *bytes, size_t length) {
+  *to = NULL;
+  if (bytes == NULL) return true;
+  *to = malloc(sizeof(**to) + length + 1);
+  if (*to == NULL) return false;
+  (*to)->length = length;
+  memcpy((*to)->bytes, bytes, length);
+  (*to)->bytes[length] = '\0';
+  return true;
+}
+
+strand_sources *strand_sources_new (size_t routes) {
+  strand_sources *s = calloc(1, sizeof(*s) + routes * sizeof(s->routes[0]));
+  if (s == NULL) return NULL;
+  if (pthread_mutex_init(&s->lock, NULL) != 0) {
+    free(s);
+    return NULL;
+  }
+  atomic_init(&s->users, 1);
+  atomic_init(&s->retry_version, 0);
+  s->count = routes;
+  return s;
+}
+
+bool strand_sources_set_args (strand_sources *s, const char *text,
+                              size_t length) {
+  return strand_text_copy(&s->args, text, length);
+}
+
+static bool copy_string (strand_text **to, const char *text) {
+  return strand_text_copy(to, text, text != NULL ? strlen(text) : 0);
+}
+
+bool strand_sources_set_paths (strand_sources *s, const char *path,
+                               const char *cpath) {
+  return copy_string(&s->path, path) && copy_string(&s->cpath, cpath);
+}
+
+bool strand_sources_set_retry (strand_sources *s, const char *code,
+                               size_t length) {
+  strand_text *next;
+  strand_text *last;
+  if (!strand_text_copy(&next, code, length)) return false;
+  pthread_mutex_lock(&s->lock);
+  last = s->retry;
+  s->retry = next;
+  atomic_fetch_add(&s->retry_version, 1);
+  pthread_mutex_unlock(&s->lock);
+  free(last);
+  return true;
+}
+
+strand_sources *strand_sources_keep (strand_sources *s) {
+  atomic_fetch_add(&s->users, 1);
+  return s;
+}
+
+void strand_sources_release (strand_sources *s) {
+  size_t i;
+  if (s == NULL || atomic_fetch_sub(&s->users, 1) > 1) return;
+  for (i = 0; i < s->count; i++) {
+    free(s->routes[i].name);
+    free(s->routes[i].module);
+    free(s->routes[i].code);
+    free(s->routes[i].retry_code);
+  }
+  free(s->args);
+  free(s->path);
+  free(s->cpath);
+  free(s->retry);
+  pthread_mutex_destroy(&s->lock);
+  free(s);
+}
+
+size_t strand_sources_count (const strand_sources *s) {
+  return s->count;
+}
+
+strand_route_source *strand_sources_route (strand_sources *s, size_t i) {
+  return &s->routes[i];
+}
+
+const strand_text *strand_sources_args (const strand_sources *s) {
+  return s->args;
+}
+
+const strand_text *strand_sources_path (const strand_sources *s) {
+  return s->path;
+}
+
+const strand_text *strand_sources_cpath (const strand_sources *s) {
+  return s->cpath;
+}
+
+unsigned strand_sources_retry_version (const strand_sources *s) {
+  return atomic_load(&s->retry_version);
+}
+
+bool strand_sources_retry (strand_sources *s, strand_text **code,
+                           unsigned *version) {
+  bool ok = true;
+  pthread_mutex_lock(&s->lock);
+  *version = atomic_load(&s->retry_version);
+  *code = NULL;
+  if (s->retry != NULL)
+    ok = strand_text_copy(code, s->retry->bytes, s->retry->length);
+  pthread_mutex_unlock(&s->lock);
+  return ok;
+}
