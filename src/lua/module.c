@@ -19,6 +19,7 @@
 #include "lua/admin.h"
 #include "lua/compat.h"
 #include "lua/mock.h"
+#include "lua/outcome.h"
 #include "lua/producer.h"
 #include "lua/signals.h"
 
@@ -79,5 +80,6 @@ int luaopen_strand_core (lua_State *L) {
   strand_open_mock(L);
   strand_open_producer(L);
   strand_open_admin(L);
+  strand_open_outcomes(L);
   return 1;
 }

@@ -1,0 +1,31 @@
+/*
+** settings.h - a consumer's flat table of options (lua/strand/options.lua),
+** for C
+**
+** What is borrowed is borrowed from the flat table, and from what is pushed
+** beside it. Everything is read before anything is opened, and may raise:
+** what is owned meanwhile are the sources, which the userdata has.
+**
+** Thread: lua.
+*/
+#ifndef STRAND_SETTINGS_H
+#define STRAND_SETTINGS_H
+
+#include <lua.h>
+
+#include "kafka/consumer.h"
+#include "lua/sources.h"
+
+/* Pushes what owns the arrays of 'config'. The flat table is at 'flat', the
+** new sources come to '*sources'. All but 'handler' is set. */
+void strand_read_settings (lua_State *L, int flat,
+                           strand_consumer_config *config,
+                           strand_sources **sources);
+
+/* Those of 'limits' that the flat table has. */
+void strand_read_limits (lua_State *L, int flat, strand_limits *limits);
+
+/* False when the table has no field 'retry'. */
+bool strand_read_policy (lua_State *L, int table, strand_policy *policy);
+
+#endif
