@@ -273,6 +273,8 @@ void strand_engine_commit_answer (strand_engine *e, strand_commit *commit,
 /* When a commit is due: by the interval, by idleness, or after one that
 ** failed. INT64_MAX when nothing is dirty. */
 int64_t strand_engine_commit_due (const strand_engine *e, int64_t now_us);
+/* A commit failed a moment ago: the next one waits for its back-off. */
+bool strand_engine_commit_blocked (const strand_engine *e, int64_t now_us);
 bool strand_engine_dirty (const strand_engine *e, const strand_partition *p);
 bool strand_engine_committing (const strand_engine *e);
 

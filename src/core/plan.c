@@ -22,6 +22,10 @@ bool strand_engine_dirty (const strand_engine *e, const strand_partition *p) {
          && strand_offsets_version(p->offsets) != p->committed_version;
 }
 
+bool strand_engine_commit_blocked (const strand_engine *e, int64_t now_us) {
+  return e->backoff_us > 0 && now_us < e->commit_not_before_us;
+}
+
 bool strand_engine_committing (const strand_engine *e) {
   return e->unanswered;
 }
@@ -46,7 +50,7 @@ static strand_err plan_one (strand_partition *p, strand_commit *commit) {
   if (text == NULL) return STRAND_ENOMEM;
   err = strand_offsets_payload(p->offsets, limit, text, &length);
   if (err != STRAND_OK) {
-    if (err == STRAND_EFULL) tell_unwritable(p);
+    if (err != STRAND_ENOMEM) tell_unwritable(p);
     free(text);
     return err; /* the old commit stays in place */
   }
@@ -63,33 +67,48 @@ static strand_err plan_one (strand_partition *p, strand_commit *commit) {
   return STRAND_OK;
 }
 
-static const strand_partition *first_suspect (const strand_engine *e) {
+/* One whose payload does not fit must not keep the others from theirs. */
+static bool any_suspect (const strand_engine *e) {
   for (strand_link *l = e->partitions.next; l != &e->partitions;
        l = l->next) {
     strand_partition *p = strand_list_entry(l, strand_partition, link);
-    if (p->suspect && strand_engine_dirty(e, p)) return p;
+    if (p->suspect && !p->unwritable && strand_engine_dirty(e, p)) return true;
   }
-  return NULL;
+  return false;
+}
+
+/* Adds what is dirty; of the suspect ones only the first. */
+static void plan_all (strand_engine *e, strand_commit *commit,
+                      const strand_partition *only, bool suspect) {
+  bool starved = false;
+  for (strand_link *l = e->partitions.next; l != &e->partitions;
+       l = l->next) {
+    strand_partition *p = strand_list_entry(l, strand_partition, link);
+    strand_err err;
+    if (only == NULL ? p->suspect != suspect : p != only) continue;
+    if (!strand_engine_dirty(e, p)) continue;
+    err = plan_one(p, commit);
+    if (err == STRAND_ENOMEM) starved = true;
+    if (err == STRAND_OK && suspect) return;
+  }
+  if (starved) e->maybe_dirty = true;
 }
 
 strand_commit *strand_engine_commit (strand_engine *e, int64_t now_us,
                                      const strand_partition *only) {
   strand_commit *commit;
   if (e->unanswered) return NULL;
+  e->committed_us = now_us;
   commit = malloc(sizeof(*commit)
                   + e->partition_count * sizeof(commit->items[0]));
   if (commit == NULL) return NULL;
   commit->count = 0;
-  if (only == NULL) only = first_suspect(e);
-  for (strand_link *l = e->partitions.next; l != &e->partitions;
-       l = l->next) {
-    strand_partition *p = strand_list_entry(l, strand_partition, link);
-    if (only != NULL && p != only) continue;
-    if (strand_engine_dirty(e, p)) plan_one(p, commit);
+  if (only == NULL) {
+    e->maybe_dirty = false; /* unless there is a plan, or no memory for one */
+    plan_all(e, commit, NULL, true);
   }
-  e->committed_us = now_us;
+  if (commit->count == 0) plan_all(e, commit, only, false);
   if (commit->count == 0) {
-    if (only == NULL) e->maybe_dirty = false;
     free(commit);
     return NULL;
   }
@@ -134,7 +153,7 @@ int64_t strand_engine_commit_due (const strand_engine *e, int64_t now_us) {
   (void)now_us;
   if (e->unanswered || !e->maybe_dirty) return INT64_MAX;
   if (e->backoff_us > 0) return e->commit_not_before_us;
-  if (first_suspect(e) != NULL) return 0;
+  if (any_suspect(e)) return 0;
   due = e->committed_us + e->config.commit_interval_us;
   if (e->buffered_records > 0) return due;
   idle = e->active_us + IDLE_US;

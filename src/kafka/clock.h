@@ -20,6 +20,20 @@ static inline double strand_clock_now (void) {
   return strand_clock_of(CLOCK_MONOTONIC);
 }
 
+/* The engine's time: microseconds that only go forward. */
+static inline int64_t strand_clock_us (void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* The same clock, up to a tick (4 ms) behind, for a quarter of the price. */
+static inline int64_t strand_clock_coarse_us (void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+  return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 /* Seconds since 1970. */
 static inline double strand_clock_wall (void) {
   return strand_clock_of(CLOCK_REALTIME);

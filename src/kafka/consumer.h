@@ -31,6 +31,7 @@ typedef struct strand_consumer strand_consumer;
 typedef struct strand_route {
   const char *topic;    /* a name, "^pattern", or NULL for every topic */
   strand_policy policy; /* for what the handler leaves to it */
+  bool own_policy;      /* not the consumer's: set_policy leaves it alone */
 } strand_route;
 
 /* What configure() may change; all of the consumer, not of a member. */

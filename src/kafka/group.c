@@ -1,0 +1,436 @@
+/*
+** group.c - the group: assignments in, revocations out, and errors
+**
+** A revocation is answered when its handlers have returned or the grace is
+** over, and what they did is committed, inside the rebalance:
+**
+**   REVOKE -> nothing new starts -> handlers return -> commit -> its answer
+**          -> the epoch ends -> unassign
+**
+** The other way round throws finished work away. A lost partition is not
+** committed: it may be another member's by now.
+*/
+#include <stdlib.h>
+
+#include "kafka/clock.h"
+#include "kafka/member.h"
+
+#define EVENTS_MOST 100       /* of one turn */
+#define COMMIT_MOST_US 5000000
+#define REVOKE_COMMITS_MOST 3 /* commits tried inside one rebalance */
+
+/*
+** Assign
+*/
+
+static strand_tag *new_tag (strand_member *m) {
+  strand_tag *tag;
+  if (m->tag_count == m->tag_capacity) {
+    size_t capacity = m->tag_capacity == 0 ? 16 : m->tag_capacity * 2;
+    strand_tag **grown = realloc(m->tags, capacity * sizeof(strand_tag *));
+    if (grown == NULL) return NULL;
+    m->tags = grown;
+    m->tag_capacity = capacity;
+  }
+  tag = calloc(1, sizeof(*tag));
+  if (tag == NULL) return NULL;
+  tag->end = tag->gap_from = -1;
+  m->tags[m->tag_count++] = tag;
+  return tag;
+}
+
+static void drop_tag (strand_member *m, strand_tag *tag) {
+  for (size_t i = 0; i < m->tag_count; i++) {
+    if (m->tags[i] != tag) continue;
+    m->tags[i] = m->tags[--m->tag_count];
+    free(tag);
+    return;
+  }
+}
+
+/* The partition enters the engine, with the shards that are still held. */
+static bool enter_engine (strand_member *m, strand_tag *tag,
+                          const char *topic, int32_t index) {
+  strand_consumer *c = m->consumer;
+  size_t held_count;
+  strand_held *held;
+  bool paused;
+  pthread_mutex_lock(&c->lock);
+  held = strand_held_of(&c->held, topic, index, &held_count);
+  tag->epoch = strand_held_assign(&c->held, topic, index, m->index);
+  paused = strand_shared_paused_locked(c, topic, index);
+  if ((held != NULL || held_count == 0) && tag->epoch != 0) {
+    tag->partition = strand_engine_assign(m->engine, topic, index, tag->epoch,
+                                          &m->policies[tag->route], held,
+                                          held_count);
+  }
+  pthread_mutex_unlock(&c->lock);
+  free(held);
+  if (tag->partition == NULL) return false;
+  strand_partition_set_tag(tag->partition, tag);
+  strand_engine_pause(m->engine, tag->partition, paused);
+  return true;
+}
+
+static void tell_no_route (strand_member *m, const char *topic,
+                           int32_t index) {
+  static const char reason[] = "no route of 'handler' matches this topic";
+  strand_event event = strand_member_event(m, "error", NULL);
+  strand_event_set_topic(&event, topic, index);
+  strand_event_set_reason(&event, reason, sizeof(reason) - 1);
+  snprintf(event.code, sizeof(event.code), "NO_ROUTE");
+  strand_member_emit(m, &event);
+}
+
+static void split_queue (strand_member *m, strand_tag *tag,
+                         const char *topic, int32_t index) {
+  static const uint64_t one = 1;
+  tag->queue = rd_kafka_queue_get_partition(m->client, topic, index);
+  rd_kafka_queue_forward(tag->queue, NULL);
+  rd_kafka_queue_io_event_enable(tag->queue, m->queue_fd, &one, sizeof(one));
+}
+
+static void add_partition (strand_member *m, const char *topic,
+                           int32_t index) {
+  strand_tag *tag = new_tag(m);
+  int route = strand_shared_route(m->consumer, topic);
+  strand_event event;
+  if (tag == NULL) {
+    strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
+                      "memory ran out in an assignment");
+    return;
+  }
+  tag->route = route < 0 ? 0 : (unsigned)route;
+  tag->stuck = route < 0;
+  if (!enter_engine(m, tag, topic, index)) {
+    drop_tag(m, tag);
+    strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
+                      "memory ran out in an assignment");
+    return;
+  }
+  split_queue(m, tag, topic, index);
+  event = strand_member_event(m, "assigned", tag);
+  strand_member_emit(m, &event);
+  if (route < 0) tell_no_route(m, topic, index);
+}
+
+static void note_joined (strand_member *m) {
+  strand_consumer *c = m->consumer;
+  pthread_mutex_lock(&c->lock);
+  c->rebalances++;
+  if (!m->joined) c->joined++;
+  pthread_mutex_unlock(&c->lock);
+  if (!m->joined) strand_shared_signal(c);
+  m->joined = true;
+}
+
+static void answer_assign (strand_member *m,
+                           rd_kafka_topic_partition_list_t *list) {
+  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
+  rd_kafka_error_t *error = NULL;
+  if (m->cooperative) error = rd_kafka_incremental_assign(m->client, list);
+  else err = rd_kafka_assign(m->client, list);
+  if (error != NULL) {
+    err = rd_kafka_error_code(error);
+    rd_kafka_error_destroy(error);
+  }
+  if (err != 0) {
+    strand_trouble_error(m, err, "assign", NULL, -1, strand_clock_us());
+  }
+}
+
+static void assign (strand_member *m, rd_kafka_event_t *event) {
+  rd_kafka_topic_partition_list_t *list;
+  const char *protocol = rd_kafka_rebalance_protocol(m->client);
+  list = rd_kafka_event_topic_partition_list(event);
+  m->cooperative = strcmp(protocol, "COOPERATIVE") == 0;
+  if (m->phase < STRAND_LEAVING) {
+    for (int i = 0; i < list->cnt; i++) {
+      add_partition(m, list->elems[i].topic, list->elems[i].partition);
+    }
+  }
+  answer_assign(m, list);
+  strand_trouble_well(m);
+  note_joined(m);
+  strand_position_restore(m);
+  rd_kafka_event_destroy(event);
+}
+
+/*
+** Revoke
+*/
+
+static void hold (void *arg, const strand_held *held) {
+  strand_consumer *c = arg;
+  pthread_mutex_lock(&c->lock);
+  if (strand_held_add(&c->held, held) != STRAND_OK) {
+    /* without memory to remember it, its order cannot be promised */
+    strand_fail(&c->failure, "NO_MEMORY", "a held shard was forgotten");
+  }
+  pthread_mutex_unlock(&c->lock);
+}
+
+void strand_group_revoke (strand_member *m, strand_tag *tag) {
+  strand_consumer *c = m->consumer;
+  strand_partition *p = tag->partition;
+  int32_t index = strand_partition_index(p);
+  char topic[250];
+  snprintf(topic, sizeof(topic), "%s", strand_partition_topic(p));
+  atomic_store_explicit(&tag->stop, true, memory_order_release);
+  tag->partition = NULL;
+  strand_engine_revoke(m->engine, p, hold, c);
+  pthread_mutex_lock(&c->lock);
+  strand_held_unassign(&c->held, topic, index, m->index);
+  pthread_mutex_unlock(&c->lock);
+  if (tag->queue != NULL) rd_kafka_queue_destroy(tag->queue);
+  tag->queue = NULL;
+  m->changed = true;
+  if (tag->leases == 0) drop_tag(m, tag);
+}
+
+/* The queue goes over to the new epoch. Nothing of the old one is committed
+** any more; the new base is, at the next commit. */
+void strand_group_restart (strand_member *m, strand_tag *tag,
+                           int64_t offset) {
+  rd_kafka_queue_t *queue = tag->queue;
+  unsigned route = tag->route;
+  int32_t index = strand_partition_index(tag->partition);
+  char topic[250];
+  strand_tag *fresh;
+  snprintf(topic, sizeof(topic), "%s",
+           strand_partition_topic(tag->partition));
+  tag->queue = NULL;
+  strand_handover_recall(m);
+  strand_group_revoke(m, tag);
+  fresh = new_tag(m);
+  if (fresh != NULL) {
+    fresh->route = route;
+    fresh->queue = queue;
+    if (enter_engine(m, fresh, topic, index)
+        && strand_engine_restored(m->engine, fresh->partition, -1, NULL)
+             == STRAND_OK
+        && strand_engine_reach(m->engine, fresh->partition, offset)
+             == STRAND_OK) {
+      fresh->restored = true;
+      return;
+    }
+    if (fresh->partition != NULL) strand_group_revoke(m, fresh);
+    else drop_tag(m, fresh);
+    queue = NULL; /* destroyed with its tag, or lost with it */
+  }
+  if (queue != NULL) rd_kafka_queue_destroy(queue);
+  strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
+                    "memory ran out in a seek");
+}
+
+static strand_tag *revoked_tag (const strand_member *m, int i) {
+  rd_kafka_topic_partition_list_t *list;
+  list = rd_kafka_event_topic_partition_list(m->rebalance);
+  if (i >= list->cnt) return NULL;
+  return strand_member_tag(m, list->elems[i].topic, list->elems[i].partition);
+}
+
+static int revoked_count (const strand_member *m) {
+  return rd_kafka_event_topic_partition_list(m->rebalance)->cnt;
+}
+
+static void tell_revoked (strand_member *m, const char *type) {
+  for (int i = 0; i < revoked_count(m); i++) {
+    strand_tag *tag = revoked_tag(m, i);
+    strand_event event;
+    if (tag == NULL) continue;
+    event = strand_member_event(m, type, tag);
+    strand_member_emit(m, &event);
+  }
+}
+
+static void answer_revoke (strand_member *m) {
+  rd_kafka_topic_partition_list_t *list;
+  rd_kafka_error_t *error;
+  list = rd_kafka_event_topic_partition_list(m->rebalance);
+  if (!m->cooperative) {
+    rd_kafka_assign(m->client, NULL);
+    return;
+  }
+  error = rd_kafka_incremental_unassign(m->client, list);
+  if (error != NULL) rd_kafka_error_destroy(error);
+}
+
+static void count_lost (strand_member *m) {
+  strand_consumer *c = m->consumer;
+  uint64_t lost = 0;
+  for (int i = 0; i < revoked_count(m); i++) {
+    strand_tag *tag = revoked_tag(m, i);
+    if (tag != NULL) lost += tag->leases;
+  }
+  pthread_mutex_lock(&c->lock);
+  c->lost += lost;
+  pthread_mutex_unlock(&c->lock);
+}
+
+static void finish_revoke (strand_member *m) {
+  for (int i = 0; i < revoked_count(m); i++) {
+    strand_tag *tag = revoked_tag(m, i);
+    if (tag != NULL) strand_group_revoke(m, tag);
+  }
+  answer_revoke(m);
+  rd_kafka_event_destroy(m->rebalance);
+  m->rebalance = NULL;
+  m->changed = true;
+}
+
+void strand_group_stop_handlers (strand_member *m) {
+  for (size_t i = 0; i < m->tag_count; i++) {
+    strand_tag *tag = m->tags[i];
+    if (tag->partition == NULL) continue;
+    strand_engine_revoking(m->engine, tag->partition);
+    atomic_store_explicit(&tag->stop, true, memory_order_release);
+  }
+  strand_handover_recall(m);
+}
+
+static int64_t grace_of (const strand_member *m) {
+  strand_consumer *c = m->consumer;
+  int64_t grace;
+  pthread_mutex_lock(&c->lock);
+  grace = c->limits.revoke_grace_us;
+  pthread_mutex_unlock(&c->lock);
+  return grace < c->max_poll_us / 4 ? grace : c->max_poll_us / 4;
+}
+
+static void revoke (strand_member *m, rd_kafka_event_t *event,
+                    int64_t now_us) {
+  bool lost = rd_kafka_assignment_lost(m->client);
+  m->rebalance = event;
+  m->rebalance_committing = false;
+  m->rebalance_tries = 0;
+  tell_revoked(m, lost ? "lost" : "revoked");
+  if (lost) count_lost(m);
+  for (int i = 0; i < revoked_count(m); i++) {
+    strand_tag *tag = revoked_tag(m, i);
+    if (tag == NULL) continue;
+    strand_engine_revoking(m->engine, tag->partition);
+    atomic_store_explicit(&tag->stop, true, memory_order_release);
+  }
+  strand_handover_recall(m);
+  if (lost || m->fatal || m->phase >= STRAND_LEAVING) finish_revoke(m);
+  else m->grace_us = now_us + grace_of(m);
+}
+
+static bool handlers_run (const strand_member *m) {
+  for (int i = 0; i < revoked_count(m); i++) {
+    const strand_tag *tag = revoked_tag(m, i);
+    if (tag != NULL && tag->leases > 0) return true;
+  }
+  return false;
+}
+
+static bool is_dirty (const strand_member *m) {
+  for (int i = 0; i < revoked_count(m); i++) {
+    const strand_tag *tag = revoked_tag(m, i);
+    if (tag != NULL && strand_engine_dirty(m->engine, tag->partition)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void strand_group_advance (strand_member *m, int64_t now_us) {
+  int64_t most = m->consumer->max_poll_us / 4;
+  if (m->rebalance == NULL) return;
+  if (!m->rebalance_committing) {
+    if (handlers_run(m) && now_us < m->grace_us) return;
+    m->rebalance_committing = true;
+    m->answer_us = now_us + (most < COMMIT_MOST_US ? most : COMMIT_MOST_US);
+  }
+  if (now_us < m->answer_us && is_dirty(m)) {
+    if (m->commit != NULL) return; /* one that is out, or ours */
+    if (strand_engine_commit_blocked(m->engine, now_us)) return;
+    if (m->rebalance_tries++ < REVOKE_COMMITS_MOST
+        && strand_committer_send(m, now_us)) return;
+  }
+  finish_revoke(m);
+}
+
+int64_t strand_group_due (const strand_member *m) {
+  if (m->rebalance == NULL) return INT64_MAX;
+  if (!m->rebalance_committing) return m->grace_us;
+  if (m->commit == NULL) { /* its back-off, before the next try */
+    int64_t due = strand_engine_commit_due(m->engine, 0);
+    if (due < m->answer_us) return due;
+  }
+  return m->answer_us;
+}
+
+/*
+** Events of librdkafka
+*/
+
+static void rebalance (strand_member *m, rd_kafka_event_t *event,
+                       int64_t now_us) {
+  switch (rd_kafka_event_error(event)) {
+    case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS:
+      assign(m, event);
+      return;
+    case RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS:
+      revoke(m, event, now_us);
+      return;
+    default: /* whatever it is, librdkafka waits for an answer */
+      rd_kafka_assign(m->client, NULL);
+      rd_kafka_event_destroy(event);
+  }
+}
+
+static void fail_fatally (strand_member *m) {
+  char code[48], text[512];
+  rd_kafka_resp_err_t err = rd_kafka_fatal_error(m->client, text,
+                                                 sizeof(text));
+  m->fatal = true;
+  strand_shared_end(m->consumer, STRAND_CLOSE_NOW,
+                    strand_code_of(err, code, sizeof(code)), text);
+}
+
+static void take_error (strand_member *m, rd_kafka_event_t *event,
+                        int64_t now_us) {
+  rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+  rd_kafka_topic_partition_t *p;
+  if (err == RD_KAFKA_RESP_ERR__FATAL || rd_kafka_event_error_is_fatal(event)) {
+    fail_fatally(m);
+    return;
+  }
+  p = rd_kafka_event_topic_partition(event);
+  strand_trouble_error(m, err, rd_kafka_event_error_string(event),
+                       p != NULL ? p->topic : NULL,
+                       p != NULL ? p->partition : -1, now_us);
+  if (p != NULL) rd_kafka_topic_partition_destroy(p);
+}
+
+static void want_token (strand_member *m) {
+  strand_consumer *c = m->consumer;
+  pthread_mutex_lock(&c->lock);
+  c->oauth_wanted = true;
+  pthread_mutex_unlock(&c->lock);
+  strand_shared_signal(c);
+}
+
+void strand_group_serve (strand_member *m, int64_t now_us) {
+  rd_kafka_event_t *event;
+  int served = 0;
+  while (served++ < EVENTS_MOST && m->client != NULL
+         && (event = rd_kafka_queue_poll(m->queue, 0)) != NULL) {
+    m->changed = true;
+    switch (rd_kafka_event_type(event)) {
+      case RD_KAFKA_EVENT_REBALANCE:
+        rebalance(m, event, now_us); /* takes it */
+        continue;
+      case RD_KAFKA_EVENT_ERROR:
+        take_error(m, event, now_us);
+        break;
+      case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH:
+        want_token(m);
+        break;
+      default: break;
+    }
+    rd_kafka_event_destroy(event);
+  }
+}

@@ -1,0 +1,212 @@
+/*
+** handover.c - leases out to the workers in batches, outcomes back
+*/
+#include <stdlib.h>
+
+#include "kafka/clock.h"
+#include "kafka/member.h"
+
+#define LOOK_FIRST_US 1000
+#define LOOK_MOST_US 1000000
+
+/*
+** Out
+*/
+
+static strand_batch *new_batch (strand_member *m) {
+  strand_batch *batch = m->spare;
+  m->spare = NULL;
+  if (batch == NULL) {
+    batch = aligned_alloc(64, (sizeof(*batch) + 63) & ~(size_t)63);
+  }
+  if (batch == NULL) return NULL;
+  batch->member = m;
+  batch->count = batch->open = batch->first_open = 0;
+  atomic_store_explicit(&batch->refs, 1, memory_order_relaxed);
+  atomic_store_explicit(&batch->cursor, 0, memory_order_relaxed);
+  return batch;
+}
+
+/* Kept for the next, when no worker holds it any more. */
+static void retire_batch (strand_member *m, strand_batch *batch) {
+  if (m->spare == NULL
+      && atomic_load_explicit(&batch->refs, memory_order_acquire) == 1) {
+    m->spare = batch;
+  }
+  else strand_batch_unref(batch);
+}
+
+static void fill_slot (strand_slot *slot, const strand_lease *lease) {
+  strand_tag *tag = strand_partition_tag(lease->partition);
+  slot->lease = *lease;
+  slot->first = lease->record;
+  slot->count = lease->count;
+  slot->stop = &tag->stop;
+  slot->route = tag->route;
+  slot->judged = slot->over = false;
+  slot->harvested = 0;
+  atomic_store_explicit(&slot->done, 0, memory_order_relaxed);
+  atomic_store_explicit(&slot->state, STRAND_SLOT_READY,
+                        memory_order_relaxed);
+  tag->leases++;
+}
+
+static size_t unstarted (const strand_member *m) {
+  size_t records = 0;
+  for (const strand_batch *b = m->batches; b != NULL; b = b->older) {
+    uint32_t at = b->count - strand_batch_unclaimed(b);
+    for (; at < b->count; at++) records += b->slots[at].count;
+  }
+  return records;
+}
+
+void strand_handover_post (strand_member *m) {
+  size_t out = unstarted(m), room;
+  strand_batch *batch;
+  strand_lease lease;
+  if (m->phase > STRAND_ENDING || out > m->max_ready / 2) return;
+  room = m->max_ready - out;
+  while (room > 0) {
+    batch = new_batch(m);
+    if (batch == NULL) return;
+    while (room > 0 && batch->count < STRAND_BATCH_SLOTS
+           && strand_engine_lease(m->engine, room, &lease)) {
+      fill_slot(&batch->slots[batch->count++], &lease);
+      room -= lease.count < room ? lease.count : room;
+    }
+    if (batch->count == 0) {
+      retire_batch(m, batch);
+      return;
+    }
+    batch->open = batch->count;
+    batch->older = m->batches;
+    m->batches = batch;
+    m->look_wait_us = LOOK_FIRST_US;
+    m->changed = true;
+    strand_mailbox_post(&m->consumer->mailbox, batch);
+  }
+}
+
+/*
+** Back
+*/
+
+static void free_tag (strand_member *m, strand_tag *tag) {
+  for (size_t i = 0; i < m->tag_count; i++) {
+    if (m->tags[i] != tag) continue;
+    m->tags[i] = m->tags[--m->tag_count];
+    break;
+  }
+  free(tag);
+}
+
+static void end_slot (strand_member *m, strand_batch *batch,
+                      strand_slot *slot, strand_tag *tag) {
+  slot->over = true;
+  batch->open--;
+  if (--tag->leases == 0 && tag->partition == NULL) free_tag(m, tag);
+}
+
+static void clear_verdict (strand_slot *slot) {
+  free(slot->verdict.reason);
+  free(slot->verdict.policy_problem);
+  slot->judged = false;
+}
+
+static void tell_policy (strand_member *m, const strand_tag *tag,
+                         const strand_slot *slot) {
+  strand_event event = strand_member_event(m, "policy_failed", tag);
+  const char *problem = slot->verdict.policy_problem;
+  event.offset = slot->lease.record->offset;
+  strand_event_set_reason(&event, problem, strlen(problem));
+  strand_member_emit(m, &event);
+}
+
+/* The lease ends with what its verdict says; without one, what is left goes
+** back unstarted (recalled, stopped). */
+static strand_err judge (strand_member *m, strand_slot *slot,
+                         const strand_tag *tag, int64_t now_us) {
+  const strand_verdict *v = &slot->verdict;
+  if (slot->lease.count == 0) return STRAND_OK;
+  if (!slot->judged || v->kind != STRAND_VERDICT_FAILED) {
+    return strand_engine_give_back(m->engine, &slot->lease);
+  }
+  if (v->policy_problem != NULL) tell_policy(m, tag, slot);
+  return strand_engine_fail(m->engine, &slot->lease, v->delay_us,
+                            v->reason != NULL ? v->reason : "",
+                            v->reason != NULL ? v->reason_length : 0, now_us);
+}
+
+/* False: memory ran out; the slot is looked at again. */
+static bool harvest_slot (strand_member *m, strand_batch *batch,
+                          strand_slot *slot, int64_t now_us, bool *found) {
+  uint32_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
+  uint32_t done = atomic_load_explicit(&slot->done, memory_order_acquire);
+  strand_tag *tag = strand_partition_tag(slot->lease.partition);
+  if (done > slot->harvested) {
+    uint32_t before = slot->lease.count, count = done - slot->harvested;
+    strand_err err = strand_engine_done(m->engine, &slot->lease, count,
+                                        now_us);
+    slot->harvested += before - slot->lease.count;
+    *found = true;
+    if (err != STRAND_OK) return false;
+  }
+  if (state != STRAND_SLOT_ENDED) return true;
+  *found = true;
+  if (judge(m, slot, tag, now_us) != STRAND_OK) return false;
+  if (slot->judged) clear_verdict(slot);
+  end_slot(m, batch, slot, tag);
+  return true;
+}
+
+static void harvest_batch (strand_member *m, strand_batch *batch,
+                           int64_t now_us, bool *found) {
+  uint32_t claimed = batch->count - strand_batch_unclaimed(batch);
+  while (batch->first_open < claimed
+         && batch->slots[batch->first_open].over) batch->first_open++;
+  for (uint32_t i = batch->first_open; i < claimed; i++) {
+    strand_slot *slot = &batch->slots[i];
+    if (!slot->over && !harvest_slot(m, batch, slot, now_us, found)) return;
+  }
+}
+
+void strand_handover_harvest (strand_member *m, int64_t now_us) {
+  strand_batch **at = &m->batches, *batch;
+  bool found = false;
+  while ((batch = *at) != NULL) {
+    harvest_batch(m, batch, now_us, &found);
+    if (batch->open > 0) {
+      at = &batch->older;
+      continue;
+    }
+    *at = batch->older;
+    retire_batch(m, batch);
+  }
+  if (found) {
+    m->look_wait_us = LOOK_FIRST_US;
+    m->changed = true;
+  }
+  else if (now_us >= m->look_us) m->look_wait_us *= 2;
+  if (m->look_wait_us > LOOK_MOST_US) m->look_wait_us = LOOK_MOST_US;
+  m->look_us = m->batches == NULL ? INT64_MAX : now_us + m->look_wait_us;
+}
+
+void strand_handover_recall (strand_member *m) {
+  for (strand_batch *b = m->batches; b != NULL; b = b->older) {
+    uint32_t first = strand_batch_recall(b);
+    for (uint32_t i = b->count; i-- > first;) {
+      strand_slot *slot = &b->slots[i];
+      strand_tag *tag = strand_partition_tag(slot->lease.partition);
+      if (strand_engine_give_back(m->engine, &slot->lease) != STRAND_OK) {
+        /* no memory: it ends as if a worker had found it stopped */
+        atomic_store(&slot->state, STRAND_SLOT_ENDED);
+        continue;
+      }
+      end_slot(m, b, slot, tag);
+    }
+  }
+}
+
+bool strand_handover_out (const strand_member *m) {
+  return m->batches != NULL;
+}

@@ -1,0 +1,185 @@
+#include "kafka/helper.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "kafka/thread.h"
+
+typedef struct call_queue {
+  strand_call *first;
+  strand_call **end;
+} call_queue;
+
+struct strand_helper {
+  rd_kafka_t *client;
+  void (*wake) (void *);
+  void (*gone) (void *);
+  void *arg;
+  pthread_mutex_t lock;
+  pthread_cond_t filled;
+  call_queue todo;
+  call_queue answers;
+  bool ending;
+};
+
+static void push (call_queue *q, strand_call *call) {
+  call->next = NULL;
+  *q->end = call;
+  q->end = &call->next;
+}
+
+static strand_call *pop (call_queue *q) {
+  strand_call *call = q->first;
+  if (call == NULL) return NULL;
+  q->first = call->next;
+  if (q->first == NULL) q->end = &q->first;
+  return call;
+}
+
+strand_call *strand_call_new (strand_call_kind kind,
+                              rd_kafka_topic_partition_list_t *list) {
+  strand_call *call = calloc(1, sizeof(*call));
+  if (call == NULL) {
+    if (list != NULL) rd_kafka_topic_partition_list_destroy(list);
+    return NULL;
+  }
+  call->kind = kind;
+  call->list = list;
+  call->low = call->high = -1;
+  return call;
+}
+
+void strand_call_free (strand_call *call) {
+  if (call == NULL) return;
+  if (call->list != NULL) rd_kafka_topic_partition_list_destroy(call->list);
+  if (call->topics != NULL) rd_kafka_metadata_destroy(call->topics);
+  free(call);
+}
+
+static rd_kafka_resp_err_t seek (rd_kafka_t *client, strand_call *call) {
+  rd_kafka_error_t *error = rd_kafka_seek_partitions(client, call->list,
+                                                     STRAND_CALL_TIMEOUT_MS);
+  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
+  if (error != NULL) {
+    err = rd_kafka_error_code(error);
+    rd_kafka_error_destroy(error);
+  }
+  for (int i = 0; err == 0 && i < call->list->cnt; i++) {
+    err = call->list->elems[i].err;
+  }
+  return err;
+}
+
+static rd_kafka_resp_err_t topics (rd_kafka_t *client, strand_call *call) {
+  const struct rd_kafka_metadata *found = NULL;
+  rd_kafka_resp_err_t err;
+  err = rd_kafka_metadata(client, call->kind == STRAND_CALL_TOPICS, NULL,
+                          &found, STRAND_CALL_TIMEOUT_MS / 2);
+  call->topics = found;
+  return err;
+}
+
+static void make (rd_kafka_t *client, strand_call *call) {
+  rd_kafka_topic_partition_list_t *l = call->list;
+  switch (call->kind) {
+    case STRAND_CALL_COMMITTED:
+      call->err = rd_kafka_committed(client, l, STRAND_CALL_TIMEOUT_MS);
+      break;
+    case STRAND_CALL_WATERMARKS:
+      call->err = rd_kafka_query_watermark_offsets(
+        client, l->elems[0].topic, l->elems[0].partition, &call->low,
+        &call->high, STRAND_CALL_TIMEOUT_MS);
+      break;
+    case STRAND_CALL_SEEK:
+      call->err = seek(client, call);
+      break;
+    case STRAND_CALL_TIMES:
+      call->err = rd_kafka_offsets_for_times(client, l,
+                                             STRAND_CALL_TIMEOUT_MS);
+      break;
+    case STRAND_CALL_TOPICS:
+    case STRAND_CALL_REACH:
+      call->err = topics(client, call);
+      break;
+    case STRAND_CALL_DESTROY:
+      rd_kafka_destroy(client);
+      break;
+  }
+}
+
+static void free_helper (strand_helper *h) {
+  strand_call *call;
+  while ((call = pop(&h->todo)) != NULL) strand_call_free(call);
+  while ((call = pop(&h->answers)) != NULL) strand_call_free(call);
+  pthread_cond_destroy(&h->filled);
+  pthread_mutex_destroy(&h->lock);
+  free(h);
+}
+
+static void *run (void *arg) {
+  strand_helper *h = arg;
+  pthread_mutex_lock(&h->lock);
+  for (;;) {
+    strand_call *call = pop(&h->todo);
+    if (call == NULL && h->ending) break;
+    if (call == NULL) {
+      pthread_cond_wait(&h->filled, &h->lock);
+      continue;
+    }
+    pthread_mutex_unlock(&h->lock);
+    make(h->client, call);
+    pthread_mutex_lock(&h->lock);
+    push(&h->answers, call);
+    pthread_mutex_unlock(&h->lock);
+    h->wake(h->arg);
+    pthread_mutex_lock(&h->lock);
+  }
+  pthread_mutex_unlock(&h->lock);
+  h->gone(h->arg);
+  free_helper(h);
+  return NULL;
+}
+
+strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake) (void *),
+                                  void (*gone) (void *), void *arg) {
+  strand_helper *h = calloc(1, sizeof(*h));
+  pthread_t thread;
+  if (h == NULL) return NULL;
+  h->client = client;
+  h->wake = wake;
+  h->gone = gone;
+  h->arg = arg;
+  h->todo.end = &h->todo.first;
+  h->answers.end = &h->answers.first;
+  pthread_mutex_init(&h->lock, NULL);
+  strand_thread_condition(&h->filled);
+  if (!strand_thread_start(&thread, run, h)) {
+    free_helper(h);
+    return NULL;
+  }
+  pthread_detach(thread);
+  return h;
+}
+
+void strand_helper_end (strand_helper *h) {
+  pthread_mutex_lock(&h->lock);
+  h->ending = true;
+  pthread_cond_signal(&h->filled);
+  pthread_mutex_unlock(&h->lock);
+}
+
+void strand_helper_leave (strand_helper *h, strand_call *call) {
+  pthread_mutex_lock(&h->lock);
+  push(&h->todo, call);
+  pthread_cond_signal(&h->filled);
+  pthread_mutex_unlock(&h->lock);
+}
+
+strand_call *strand_helper_answer (strand_helper *h) {
+  strand_call *call;
+  pthread_mutex_lock(&h->lock);
+  call = pop(&h->answers);
+  pthread_mutex_unlock(&h->lock);
+  return call;
+}

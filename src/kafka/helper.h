@@ -1,0 +1,66 @@
+/*
+** helper.h - the calls of librdkafka that block, for one member
+**
+** The owner must go on serving its group while the broker takes its time: it
+** leaves an errand here and finds the answer at strand_helper_answer, after
+** a wake. Errands are done one after another.
+**
+** Thread: owner leaves errands and takes answers; helper does them. One leaf
+** mutex, not held during a call.
+*/
+#ifndef STRAND_HELPER_H
+#define STRAND_HELPER_H
+
+#include <librdkafka/rdkafka.h>
+
+#include "core/err.h"
+
+struct strand_member;
+
+typedef enum strand_call_kind {
+  STRAND_CALL_COMMITTED,  /* list: committed offsets and metadata come back */
+  STRAND_CALL_WATERMARKS, /* list of one; 'low' and 'high' come back */
+  STRAND_CALL_SEEK,       /* list: offsets to go to */
+  STRAND_CALL_TIMES,      /* list: times in, offsets out */
+  STRAND_CALL_TOPICS,     /* asks for all topics, which makes librdkafka look
+                             again at what the group subscribes to */
+  STRAND_CALL_REACH,      /* is there any broker? */
+  STRAND_CALL_DESTROY     /* the last: the client is gone after it */
+} strand_call_kind;
+
+typedef struct strand_call {
+  struct strand_call *next;
+  strand_call_kind kind;
+  uint32_t epoch;      /* the partition's, for those with a list of one */
+  int why;             /* the owner's */
+  void *arg;           /* the owner's */
+  rd_kafka_topic_partition_list_t *list; /* owned */
+  const struct rd_kafka_metadata *topics; /* owned; TOPICS */
+  int64_t low;
+  int64_t high;
+  rd_kafka_resp_err_t err;
+} strand_call;
+
+#define STRAND_CALL_TIMEOUT_MS 5000
+
+typedef struct strand_helper strand_helper;
+
+/* Starts the thread. 'wake' is called on it after each answer, and 'gone' at
+** its end, the last use of 'arg'. NULL when that did not work. 'client' is
+** borrowed until DESTROY was done. */
+strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake) (void *),
+                                  void (*gone) (void *), void *arg);
+/* Ends after what was left before; frees itself. Not waited for. */
+void strand_helper_end (strand_helper *h);
+
+/* NULL when memory runs out. 'list' is taken, also then. */
+strand_call *strand_call_new (strand_call_kind kind,
+                              rd_kafka_topic_partition_list_t *list);
+void strand_call_free (strand_call *call);
+
+/* Takes 'call'. */
+void strand_helper_leave (strand_helper *h, strand_call *call);
+/* NULL for none; the caller frees it. */
+strand_call *strand_helper_answer (strand_helper *h);
+
+#endif

@@ -1,0 +1,134 @@
+#include "kafka/mailbox.h"
+
+#include <stdlib.h>
+
+#include "kafka/thread.h"
+
+int strand_mailbox_init (strand_mailbox *m) {
+  *m = (strand_mailbox){ .max_in_flight = 1 };
+  if (pthread_mutex_init(&m->lock, NULL) != 0) return 0;
+  if (strand_thread_condition(&m->filled)) return 1;
+  pthread_mutex_destroy(&m->lock);
+  return 0;
+}
+
+void strand_batch_unref (strand_batch *batch) {
+  if (atomic_fetch_sub_explicit(&batch->refs, 1, memory_order_acq_rel) == 1) {
+    free(batch);
+  }
+}
+
+void strand_mailbox_destroy (strand_mailbox *m) {
+  while (m->first != NULL) {
+    strand_batch *batch = m->first;
+    m->first = batch->next;
+    strand_batch_unref(batch);
+  }
+  pthread_cond_destroy(&m->filled);
+  pthread_mutex_destroy(&m->lock);
+}
+
+void strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
+                           unsigned workers) {
+  pthread_mutex_lock(&m->lock);
+  m->max_in_flight = max_in_flight;
+  m->wanted = workers;
+  atomic_fetch_add(&m->generation, 1);
+  pthread_cond_broadcast(&m->filled);
+  pthread_mutex_unlock(&m->lock);
+}
+
+void strand_mailbox_post (strand_mailbox *m, strand_batch *batch) {
+  unsigned wake;
+  atomic_fetch_add_explicit(&batch->refs, 1, memory_order_relaxed);
+  batch->next = NULL;
+  pthread_mutex_lock(&m->lock);
+  if (m->first == NULL) m->first = batch;
+  else m->last->next = batch;
+  m->last = batch;
+  wake = batch->count < m->idle ? batch->count : m->idle;
+  pthread_mutex_unlock(&m->lock);
+  while (wake-- > 0) pthread_cond_signal(&m->filled);
+}
+
+uint32_t strand_batch_unclaimed (const strand_batch *batch) {
+  uint32_t at = atomic_load_explicit(&batch->cursor, memory_order_relaxed);
+  return at < batch->count ? batch->count - at : 0;
+}
+
+uint32_t strand_batch_recall (strand_batch *batch) {
+  uint32_t at = atomic_exchange_explicit(&batch->cursor, batch->count,
+                                         memory_order_acq_rel);
+  return at < batch->count ? at : batch->count;
+}
+
+/* The first batch that may have something to claim. */
+static strand_batch *front_locked (strand_mailbox *m) {
+  while (m->first != NULL && strand_batch_unclaimed(m->first) == 0) {
+    strand_batch *batch = m->first;
+    m->first = batch->next;
+    strand_batch_unref(batch);
+  }
+  return m->first;
+}
+
+static bool should_end_locked (const strand_mailbox *m) {
+  return m->closed || m->serving > m->wanted;
+}
+
+static void give_back_locked (strand_mailbox *m, strand_taker *taker) {
+  if (taker->batch == NULL) return;
+  strand_batch_unref(taker->batch);
+  taker->batch = NULL;
+  m->active--;
+  if (m->idle > 0 && m->first != NULL) pthread_cond_signal(&m->filled);
+}
+
+static bool take_locked (strand_mailbox *m, strand_taker *taker) {
+  strand_batch *batch = front_locked(m);
+  if (batch == NULL || m->active >= m->max_in_flight) return false;
+  atomic_fetch_add_explicit(&batch->refs, 1, memory_order_relaxed);
+  taker->batch = batch;
+  taker->generation = atomic_load(&m->generation);
+  m->active++;
+  return true;
+}
+
+bool strand_mailbox_take (strand_mailbox *m, strand_taker *taker,
+                          void (*idle) (void *), void *arg) {
+  bool told = false;
+  pthread_mutex_lock(&m->lock);
+  give_back_locked(m, taker);
+  while (!should_end_locked(m) && !take_locked(m, taker)) {
+    if (!told) {
+      told = true;
+      pthread_mutex_unlock(&m->lock);
+      idle(arg);
+      pthread_mutex_lock(&m->lock);
+      continue;
+    }
+    m->idle++;
+    pthread_cond_wait(&m->filled, &m->lock);
+    m->idle--;
+  }
+  if (taker->batch == NULL) m->serving--;
+  pthread_mutex_unlock(&m->lock);
+  return taker->batch != NULL;
+}
+
+strand_slot *strand_mailbox_claim (strand_mailbox *m, strand_taker *taker) {
+  strand_batch *batch = taker->batch;
+  uint32_t at;
+  if (atomic_load_explicit(&m->generation, memory_order_relaxed)
+      != taker->generation) return NULL;
+  if (strand_batch_unclaimed(batch) == 0) return NULL;
+  at = atomic_fetch_add_explicit(&batch->cursor, 1, memory_order_acq_rel);
+  return at < batch->count ? &batch->slots[at] : NULL;
+}
+
+void strand_mailbox_close (strand_mailbox *m) {
+  pthread_mutex_lock(&m->lock);
+  m->closed = true;
+  pthread_cond_broadcast(&m->filled);
+  pthread_mutex_unlock(&m->lock);
+}

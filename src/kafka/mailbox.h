@@ -1,0 +1,128 @@
+/*
+** mailbox.h - where leases cross from the owners to the workers
+**
+**   owner                                    worker
+**   1 fills the slots of a batch
+**   2 strand_mailbox_post  ----------------> 3 strand_mailbox_take
+**                                            4 claims a slot: fetch-and-add
+**                                              on the cursor, until it is at
+**                                              the end
+**                                            5 reads the lease's records in
+**                                              order; 'done' after each
+**   7 harvests done and verdict  <---------- 6 state = ENDED, last of all
+**
+** Recall: the owner exchanges the cursor for the end. What was not claimed
+** before is the owner's again; what was, runs.
+**
+** A batch is counted: the owner until it has harvested every slot, the
+** mailbox while it may be taken, each worker while it holds it. Nothing else
+** is shared between owners and workers but the stop flag of an assignment,
+** which a worker reads before each further record of a lease.
+**
+** Invariants:
+**   (1) A slot is claimed by one worker, or recalled, never both.
+**   (2) A worker writes 'done' and the verdict before ENDED (release), and
+**       nothing of the slot after it.
+**   (3) An owner that sleeps is woken when a batch has no slot left to claim,
+**       when a worker that ended a slot finds nothing more to do, and when a
+**       record failed or took longer than a tick of the coarse clock.
+**   (4) At most 'max_in_flight' workers hold a batch, and each runs one slot
+**       at a time. A limit that falls takes effect with the next claim.
+**
+** Thread: owner posts and recalls; worker takes. One mutex for the list.
+*/
+#ifndef STRAND_MAILBOX_H
+#define STRAND_MAILBOX_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "core/engine.h"
+#include "kafka/worker.h"
+
+#define STRAND_BATCH_SLOTS 256
+
+struct strand_member;
+
+typedef enum strand_slot_state {
+  STRAND_SLOT_READY,
+  STRAND_SLOT_ENDED
+} strand_slot_state;
+
+typedef struct strand_slot {
+  /* written by the owner before the post, read by the worker */
+  const strand_record *first;
+  const atomic_bool *stop; /* the assignment's: no further record */
+  uint32_t count;
+  unsigned route;
+  /* written by the worker */
+  _Atomic uint32_t done;
+  _Atomic uint32_t state;  /* strand_slot_state */
+  strand_verdict verdict;  /* of the record after 'done', when some is left
+                              and 'judged' */
+  bool judged;
+  /* the owner's */
+  uint32_t harvested;
+  bool over;
+  strand_lease lease;
+} strand_slot;
+
+typedef struct strand_batch {
+  struct strand_batch *next;   /* in the mailbox, or in the free list */
+  struct strand_batch *older;  /* the owner's list of batches that are out */
+  struct strand_member *member;
+  uint32_t count;
+  uint32_t open;               /* slots the owner has not harvested */
+  uint32_t first_open;         /* all before it are over */
+  atomic_int refs;
+  _Alignas(64) _Atomic uint32_t cursor;
+  _Alignas(64) strand_slot slots[STRAND_BATCH_SLOTS];
+} strand_batch;
+
+typedef struct strand_mailbox {
+  pthread_mutex_t lock;
+  pthread_cond_t filled;
+  strand_batch *first;
+  strand_batch *last;
+  unsigned idle;          /* workers that wait */
+  unsigned active;        /* workers that hold a batch */
+  unsigned max_in_flight;
+  unsigned wanted;        /* workers that should serve */
+  unsigned serving;
+  bool closed;
+  atomic_uint generation; /* rises when a limit changes: come back and look */
+} strand_mailbox;
+
+int strand_mailbox_init (strand_mailbox *m); /* 0 when it could not */
+void strand_mailbox_destroy (strand_mailbox *m);
+void strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
+                           unsigned workers);
+
+/* Thread: owner. Keeps a reference of its own. */
+void strand_mailbox_post (strand_mailbox *m, strand_batch *batch);
+/* Thread: owner. Takes all slots that are not claimed out of the workers'
+** reach: returns the first of them, batch->count for none. */
+uint32_t strand_batch_recall (strand_batch *batch);
+/* Thread: owner. Slots that nobody has claimed. */
+uint32_t strand_batch_unclaimed (const strand_batch *batch);
+
+/* A worker's place in the mailbox. */
+typedef struct strand_taker {
+  strand_batch *batch; /* held, or NULL */
+  unsigned generation;
+} strand_taker;
+
+/* Thread: worker. Gives back the batch it holds and takes one with slots to
+** claim; waits for one. 'idle' is called without the lock before the worker
+** waits. False when this worker should end: too many serve, or the mailbox
+** is closed. */
+bool strand_mailbox_take (strand_mailbox *m, strand_taker *taker,
+                          void (*idle) (void *), void *arg);
+/* Thread: worker. The next slot of its batch, or NULL: take again. */
+strand_slot *strand_mailbox_claim (strand_mailbox *m, strand_taker *taker);
+/* Thread: any. Workers end when they come for more. */
+void strand_mailbox_close (strand_mailbox *m);
+
+void strand_batch_unref (strand_batch *batch);
+
+#endif

@@ -1,0 +1,545 @@
+#define _GNU_SOURCE /* ppoll */
+#include "kafka/member.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "kafka/clock.h"
+#include "kafka/thread.h"
+
+#define POLL_MOST_US 1000000
+#define CLOSE_MARGIN_US 1000000 /* of the timeout, kept for the commit */
+#define LEAVE_MOST_US 500000    /* past the timeout, for leaving */
+
+void strand_member_wake (strand_member *m) {
+  if (!atomic_exchange_explicit(&m->woken, true, memory_order_acq_rel)) {
+    eventfd_write(m->wake_fd, 1);
+  }
+}
+
+static void wake (void *member) {
+  strand_member_wake(member);
+}
+
+static void let_go (void *member) {
+  strand_shared_unref(((strand_member *)member)->consumer);
+}
+
+strand_event strand_member_event (const strand_member *m, const char *type,
+                                  const strand_tag *tag) {
+  strand_event event = strand_event_of(type, (int)m->index);
+  if (tag == NULL || tag->partition == NULL) return event;
+  strand_event_set_topic(&event, strand_partition_topic(tag->partition),
+                         strand_partition_index(tag->partition));
+  event.epoch = tag->epoch;
+  return event;
+}
+
+void strand_member_emit (strand_member *m, strand_event *event) {
+  strand_shared_event(m->consumer, event);
+}
+
+strand_tag *strand_member_tag (const strand_member *m, const char *topic,
+                               int32_t partition) {
+  for (size_t i = 0; i < m->tag_count; i++) {
+    const strand_partition *p = m->tags[i]->partition;
+    if (p != NULL && strand_partition_index(p) == partition
+        && strcmp(strand_partition_topic(p), topic) == 0) return m->tags[i];
+  }
+  return NULL;
+}
+
+/*
+** What the engine says
+*/
+
+static const char *notice_name (strand_notice_type type) {
+  switch (type) {
+    case STRAND_NOTICE_FAILED: return "record_failed";
+    case STRAND_NOTICE_BLOCKED: return "partition_blocked";
+    case STRAND_NOTICE_UNBLOCKED: return "partition_unblocked";
+    default: return "metadata_unwritable";
+  }
+}
+
+static void take_notice (void *arg, const strand_notice *n) {
+  strand_member *m = arg;
+  strand_event event = strand_event_of(notice_name(n->type), (int)m->index);
+  strand_event_set_topic(&event, strand_partition_topic(n->partition),
+                         strand_partition_index(n->partition));
+  event.epoch = strand_partition_epoch(n->partition);
+  if (n->reason != NULL) {
+    strand_event_set_reason(&event, n->reason, n->reason_length);
+  }
+  if (n->record != NULL) {
+    event.offset = n->record->offset;
+    event.attempt = n->record->attempt;
+    if (n->record->flags & STRAND_RECORD_KEY) {
+      strand_event_set_key(&event, strand_record_key(n->record),
+                           n->record->key_length);
+    }
+  }
+  if (n->type == STRAND_NOTICE_FAILED) event.delay = (double)n->delay_us / 1e6;
+  strand_member_emit(m, &event);
+}
+
+static strand_release *copy_release (const strand_held *held) {
+  strand_release *r = calloc(1, sizeof(*r));
+  char *key;
+  if (r == NULL) return NULL;
+  r->held = *held;
+  r->held.topic = strdup(held->topic);
+  key = malloc(held->key_length + 1u);
+  if (key != NULL && held->key_length > 0) {
+    memcpy(key, held->key, held->key_length);
+  }
+  r->held.key = key;
+  return r;
+}
+
+static void free_release (strand_release *r) {
+  free((char *)(uintptr_t)r->held.topic);
+  free((char *)(uintptr_t)r->held.key);
+  free(r);
+}
+
+/* The handler of a held shard returned: whoever has its partition now may go
+** on with it. */
+static void take_release (void *arg, const strand_held *held) {
+  strand_member *m = arg, *other = NULL;
+  strand_consumer *c = m->consumer;
+  int member;
+  pthread_mutex_lock(&c->lock);
+  member = strand_held_remove(&c->held, held)
+             ? strand_held_member(&c->held, held->topic, held->index) : -1;
+  if (member >= 0) {
+    strand_release *r = copy_release(held);
+    if (r != NULL) {
+      other = c->members[member];
+      r->next = other->inbox.releases;
+      other->inbox.releases = r;
+    }
+  }
+  pthread_mutex_unlock(&c->lock);
+  if (other != NULL) strand_member_wake(other);
+}
+
+/*
+** Inbox
+*/
+
+/* This member's part of the consumer's budgets: in proportion to the
+** partitions it has, which is only known roughly; so, evenly. */
+static void limits_locked (const strand_member *m,
+                           strand_engine_config *config) {
+  const strand_limits *l = &m->consumer->limits;
+  size_t n = m->consumer->member_count;
+  config->max_buffered_records = l->max_buffered_records / n + 1;
+  config->max_buffered_bytes = l->max_buffered_bytes / n + 1;
+  config->max_waiting_records = l->max_waiting_records / n + 1;
+  config->max_waiting_bytes = l->max_waiting_bytes / n + 1;
+  config->commit_interval_us = l->commit_interval_us;
+  config->max_metadata = m->consumer->max_metadata;
+}
+
+static void take_limits (strand_member *m) {
+  strand_consumer *c = m->consumer;
+  strand_engine_config config = { 0 };
+  pthread_mutex_lock(&c->lock);
+  limits_locked(m, &config);
+  m->max_ready = c->limits.max_ready / c->member_count;
+  if (m->max_ready == 0) m->max_ready = 1;
+  for (size_t i = 0; i < c->route_count; i++) {
+    m->policies[i] = c->routes[i].policy;
+  }
+  pthread_mutex_unlock(&c->lock);
+  strand_engine_configure(m->engine, &config);
+}
+
+static void take_rules (strand_member *m) {
+  strand_consumer *c = m->consumer;
+  bool recall = false;
+  for (size_t i = 0; i < m->tag_count; i++) {
+    strand_partition *p = m->tags[i]->partition;
+    bool paused;
+    if (p == NULL) continue;
+    pthread_mutex_lock(&c->lock);
+    paused = strand_shared_paused_locked(c, strand_partition_topic(p),
+                                         strand_partition_index(p));
+    pthread_mutex_unlock(&c->lock);
+    strand_engine_pause(m->engine, p, paused);
+    recall = recall || paused;
+    atomic_store_explicit(&m->tags[i]->stop,
+                          paused || m->phase != STRAND_SERVING,
+                          memory_order_release);
+  }
+  if (recall) strand_handover_recall(m);
+}
+
+static void begin_ending (strand_member *m, int64_t now_us) {
+  strand_consumer *c = m->consumer;
+  int64_t margin, timeout;
+  pthread_mutex_lock(&c->lock);
+  m->close_mode = c->close_mode;
+  m->deadline_us = c->close_deadline_us;
+  pthread_mutex_unlock(&c->lock);
+  if (m->phase > STRAND_ENDING) return;
+  timeout = m->deadline_us - now_us;
+  margin = timeout / 4 < CLOSE_MARGIN_US ? timeout / 4 : CLOSE_MARGIN_US;
+  m->limit_us = m->deadline_us - margin;
+  if (m->close_mode == STRAND_CLOSE_NOW) m->limit_us = now_us;
+  m->phase = STRAND_ENDING;
+  strand_engine_stop_intake(m->engine);
+  if (m->close_mode != STRAND_CLOSE_DRAIN) strand_group_stop_handlers(m);
+  if (m->rebalance != NULL) m->grace_us = m->limit_us;
+}
+
+static void take_seeks (strand_member *m, strand_seek_request *seeks) {
+  while (seeks != NULL) {
+    strand_seek_request *r = seeks;
+    seeks = r->next;
+    strand_position_seek(m, r);
+    free(r->topic);
+    free(r);
+  }
+}
+
+static void take_releases (strand_member *m, strand_release *releases) {
+  while (releases != NULL) {
+    strand_release *r = releases;
+    releases = r->next;
+    strand_engine_release(m->engine, &r->held);
+    free_release(r);
+  }
+}
+
+static void take_inbox (strand_member *m, int64_t now_us) {
+  strand_consumer *c = m->consumer;
+  strand_inbox inbox;
+  pthread_mutex_lock(&c->lock);
+  inbox = m->inbox;
+  m->inbox = (strand_inbox){ 0 };
+  pthread_mutex_unlock(&c->lock);
+  if (inbox.limits) take_limits(m);
+  if (inbox.close) begin_ending(m, now_us);
+  if (inbox.rules) take_rules(m);
+  take_releases(m, inbox.releases);
+  take_seeks(m, inbox.seeks);
+  while (inbox.commits != NULL) {
+    strand_waiter *w = inbox.commits;
+    inbox.commits = w->next;
+    strand_committer_wait(m, w);
+  }
+}
+
+/*
+** The way to the end
+*/
+
+static bool still_runs (const strand_member *m) {
+  strand_engine_stats stats;
+  strand_engine_stats_read(m->engine, &stats);
+  if (stats.in_flight > 0) return true;
+  return m->close_mode == STRAND_CLOSE_DRAIN && stats.ready > 0;
+}
+
+static void begin_leaving (strand_member *m) {
+  rd_kafka_error_t *error;
+  strand_view_unfinished(m);
+  m->phase = STRAND_LEAVING;
+  error = rd_kafka_consumer_close_queue(m->client, m->queue);
+  if (error != NULL) {
+    strand_log_printf(m->consumer->log, STRAND_LOG_WARNING, "strand",
+                      "member %u: close: %s", m->index,
+                      rd_kafka_error_string(error));
+    rd_kafka_error_destroy(error);
+  }
+}
+
+static void drop_all (strand_member *m) {
+  strand_committer_end(m);
+  for (size_t i = m->tag_count; i-- > 0;) {
+    if (i < m->tag_count && m->tags[i]->partition != NULL) {
+      strand_group_revoke(m, m->tags[i]);
+    }
+  }
+  rd_kafka_queue_destroy(m->commit_queue);
+  rd_kafka_queue_destroy(m->queue);
+  m->commit_queue = m->queue = NULL;
+}
+
+static void begin_destroying (strand_member *m) {
+  strand_call *call = strand_call_new(STRAND_CALL_DESTROY, NULL);
+  if (call == NULL) return; /* the next turn tries again */
+  m->changed = true;
+  m->next_view_us = 0;
+  strand_view_publish(m, strand_clock_us());
+  drop_all(m);
+  m->phase = STRAND_DESTROYING;
+  strand_helper_leave(m->helper, call);
+}
+
+static void note_closed (strand_member *m) {
+  strand_consumer *c = m->consumer;
+  bool last;
+  m->phase = STRAND_OVER;
+  pthread_mutex_lock(&c->lock);
+  last = --c->members_open == 0;
+  strand_shared_closed_locked(c);
+  pthread_mutex_unlock(&c->lock);
+  if (last) strand_mailbox_close(&c->mailbox);
+}
+
+static bool must_commit (strand_member *m, int64_t now_us) {
+  if (m->fatal) return false;
+  if (m->commit != NULL) return true;
+  if (strand_engine_commit_blocked(m->engine, now_us)) return true;
+  return strand_committer_send(m, now_us);
+}
+
+static void advance (strand_member *m, int64_t now_us) {
+  if (m->phase == STRAND_ENDING && m->rebalance == NULL
+      && (!still_runs(m) || now_us >= m->limit_us)) {
+    strand_group_stop_handlers(m);
+    m->phase = STRAND_COMMITTING;
+  }
+  if (m->phase == STRAND_COMMITTING && m->rebalance == NULL
+      && (now_us >= m->deadline_us || !must_commit(m, now_us))) {
+    begin_leaving(m);
+  }
+  if (m->phase == STRAND_LEAVING && m->rebalance == NULL
+      && (rd_kafka_consumer_closed(m->client)
+          || now_us >= m->deadline_us + LEAVE_MOST_US)) {
+    begin_destroying(m);
+  }
+  if (m->phase == STRAND_DESTROYING && m->client == NULL) note_closed(m);
+}
+
+static int64_t phase_due (const strand_member *m) {
+  switch (m->phase) {
+    case STRAND_ENDING: return m->limit_us;
+    case STRAND_COMMITTING: return m->deadline_us;
+    case STRAND_LEAVING: return m->deadline_us + LEAVE_MOST_US;
+    default: return INT64_MAX;
+  }
+}
+
+/*
+** The loop
+*/
+
+static int64_t min64 (int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+static void sleep_until (strand_member *m, int64_t until_us) {
+  struct pollfd fds[2] = { { m->wake_fd, POLLIN, 0 },
+                           { m->queue_fd, POLLIN, 0 } };
+  int64_t left_us = until_us - strand_clock_us();
+  struct timespec wait;
+  eventfd_t count;
+  if (left_us < 0) left_us = 0;
+  wait.tv_sec = left_us / 1000000;
+  wait.tv_nsec = (left_us % 1000000) * 1000;
+  if (ppoll(fds, 2, &wait, NULL) <= 0) return;
+  if (fds[0].revents != 0) {
+    eventfd_read(m->wake_fd, &count);
+    atomic_store_explicit(&m->woken, false, memory_order_seq_cst);
+  }
+  if (fds[1].revents != 0) {
+    eventfd_read(m->queue_fd, &count);
+    m->queues_ready = true;
+  }
+}
+
+static int64_t poll_every (const strand_member *m) {
+  return min64(POLL_MOST_US, m->consumer->max_poll_us / 4);
+}
+
+/* One turn; when the next is due at the latest. */
+static int64_t turn (strand_member *m, int64_t now_us) {
+  int64_t due = now_us + poll_every(m);
+  take_inbox(m, now_us);
+  strand_position_answers(m, now_us);
+  if (m->queue != NULL) strand_group_serve(m, now_us);
+  strand_handover_harvest(m, now_us);
+  if (m->queue != NULL) {
+    strand_committer_serve(m, now_us);
+    strand_group_advance(m, now_us);
+  }
+  due = min64(due, strand_engine_tick(m->engine, now_us));
+  strand_reader_read(m, now_us);
+  strand_handover_post(m);
+  advance(m, now_us);
+  strand_view_publish(m, now_us);
+  if (m->busy) return now_us;
+  due = min64(due, strand_position_tick(m, now_us));
+  due = min64(due, strand_trouble_tick(m, now_us));
+  due = min64(due, strand_group_due(m));
+  due = min64(due, strand_committer_due(m, now_us));
+  due = min64(due, m->look_us);
+  due = min64(due, phase_due(m));
+  return m->changed ? min64(due, m->next_view_us) : due;
+}
+
+static void join_group (strand_member *m) {
+  rd_kafka_resp_err_t err;
+  char code[48];
+  err = rd_kafka_subscribe(m->client, m->consumer->topics);
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return;
+  strand_shared_end(m->consumer, STRAND_CLOSE_NOW,
+                    strand_code_of(err, code, sizeof(code)),
+                    rd_kafka_err2str(err));
+}
+
+static void free_parts (strand_member *m) {
+  strand_trouble_free(m);
+  strand_engine_free(m->engine);
+  if (m->spare != NULL) strand_batch_unref(m->spare);
+  strand_view_clear(&m->view);
+  free(m->tags);
+  free(m->policies);
+  if (m->wake_fd >= 0) close(m->wake_fd);
+  if (m->queue_fd >= 0) close(m->queue_fd);
+}
+
+/* Handlers that do not return keep the owner, which waits for them: their
+** slots and records are its. */
+static void *run_owner (void *arg) {
+  strand_member *m = arg;
+  strand_consumer *c = m->consumer;
+  join_group(m);
+  while (m->phase != STRAND_OVER || strand_handover_out(m)) {
+    int64_t now_us = strand_clock_us(), due;
+    atomic_store_explicit(&m->turned_us, now_us, memory_order_relaxed);
+    due = turn(m, now_us);
+    if (m->phase == STRAND_OVER && !strand_handover_out(m)) break;
+    if (due > now_us) sleep_until(m, due);
+    else sleep_until(m, 0);
+  }
+  strand_helper_end(m->helper);
+  strand_shared_unref(c);
+  return NULL;
+}
+
+bool strand_member_start (strand_member *m) {
+  pthread_t thread;
+  strand_shared_ref(m->consumer); /* the helper's */
+  m->helper = strand_helper_new(m->client, wake, let_go, m);
+  if (m->helper == NULL) {
+    strand_shared_unref(m->consumer);
+    return false;
+  }
+  strand_shared_ref(m->consumer); /* the owner's */
+  atomic_store(&m->turned_us, strand_clock_us());
+  if (strand_thread_start(&thread, run_owner, m)) {
+    pthread_detach(thread);
+    return true;
+  }
+  strand_helper_end(m->helper);
+  m->helper = NULL;
+  strand_shared_unref(m->consumer);
+  return false;
+}
+
+/*
+** Opening
+*/
+
+static bool add_index (const char *name) {
+  return strcmp(name, "client.id") == 0
+         || strcmp(name, "group.instance.id") == 0;
+}
+
+/* With several members, each gets an id of its own: NAME-<index>. */
+static rd_kafka_conf_t *make_conf (const strand_member *m, unsigned members,
+                                   const strand_property *props, size_t count,
+                                   strand_failure *failure) {
+  rd_kafka_conf_t *conf = strand_conf_new(RD_KAFKA_CONSUMER, props, count,
+                                          failure);
+  char value[512], error[512];
+  if (conf == NULL || members == 1) return conf;
+  for (size_t i = 0; i < count; i++) {
+    if (!add_index(props[i].name)) continue;
+    snprintf(value, sizeof(value), "%s-%u", props[i].value, m->index);
+    rd_kafka_conf_set(conf, props[i].name, value, error, sizeof(error));
+  }
+  return conf;
+}
+
+static bool open_client (strand_member *m, const strand_property *props,
+                         size_t count, strand_failure *failure) {
+  static const uint64_t one = 1;
+  strand_consumer *c = m->consumer;
+  rd_kafka_conf_t *conf = make_conf(m, c->member_count, props, count,
+                                    failure);
+  if (conf == NULL) return false;
+  m->opaque.log = c->log;
+  rd_kafka_conf_set_opaque(conf, m);
+  rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_REBALANCE
+                                   | RD_KAFKA_EVENT_OFFSET_COMMIT
+                                   | RD_KAFKA_EVENT_ERROR
+                                   | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
+  m->client = strand_conf_open(RD_KAFKA_CONSUMER, conf, failure);
+  if (m->client == NULL) return false;
+  rd_kafka_poll_set_consumer(m->client);
+  m->queue = rd_kafka_queue_get_consumer(m->client);
+  m->commit_queue = rd_kafka_queue_new(m->client);
+  rd_kafka_queue_io_event_enable(m->queue, m->queue_fd, &one, sizeof(one));
+  rd_kafka_queue_io_event_enable(m->commit_queue, m->queue_fd, &one,
+                                 sizeof(one));
+  return true;
+}
+
+static strand_engine *open_engine (strand_member *m) {
+  strand_consumer *c = m->consumer;
+  strand_engine_config config = { 0 };
+  limits_locked(m, &config); /* nobody else has it yet */
+  config.ordering = c->ordering;
+  config.null_key_unordered = c->null_key_unordered;
+  config.ordering_header = c->ordering_header;
+  config.arg = m;
+  config.notice = take_notice;
+  config.release = take_release;
+  if (getrandom(config.seed, sizeof(config.seed), 0)
+      != (ssize_t)sizeof(config.seed)) {
+    config.seed[0] = (uint64_t)strand_clock_us();
+  }
+  return strand_engine_new(&config);
+}
+
+strand_member *strand_member_new (strand_consumer *c, unsigned index,
+                                  const strand_property *props, size_t count,
+                                  strand_failure *failure) {
+  strand_member *m = calloc(1, sizeof(*m));
+  strand_fail(failure, "NO_MEMORY", "memory ran out");
+  if (m == NULL) return NULL;
+  m->consumer = c;
+  m->index = index;
+  m->look_us = INT64_MAX;
+  m->blockers_wanted = STRAND_VIEW_BLOCKERS;
+  m->changed = true;
+  m->inbox.limits = true;
+  m->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  m->queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  m->policies = calloc(c->route_count, sizeof(*m->policies));
+  m->engine = open_engine(m);
+  if (m->wake_fd >= 0 && m->queue_fd >= 0 && m->policies != NULL
+      && m->engine != NULL && open_client(m, props, count, failure)) {
+    failure->code[0] = '\0';
+    return m;
+  }
+  strand_member_free(m);
+  return NULL;
+}
+
+void strand_member_free (strand_member *m) {
+  if (m->commit_queue != NULL) rd_kafka_queue_destroy(m->commit_queue);
+  if (m->queue != NULL) rd_kafka_queue_destroy(m->queue);
+  if (m->client != NULL) rd_kafka_destroy(m->client);
+  free_parts(m);
+  free(m);
+}

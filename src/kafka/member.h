@@ -1,0 +1,270 @@
+/*
+** member.h - one group member: its owner thread and what that owns
+**
+** The owner's loop, each part in its file:
+**
+**   inbox (member.c)     what the lua thread asked for
+**   answers (position.c) what the helper found: payloads, watermarks, seeks
+**   group (group.c)      rebalances, errors, tokens
+**   harvest (handover.c) outcomes back into the engine
+**   read (reader.c)      records of partitions that are within their share
+**   hand over (handover.c)  batches to the workers
+**   commit (committer.c) when one is due
+**   view (view.c)        the snapshot that others may look at
+**
+** and then it sleeps until librdkafka, a worker, the helper, the lua thread
+** or a timer has something, at most min(1 s, max.poll.interval / 4): an
+** owner that does not poll is expelled from its group.
+**
+** A member's life:
+**
+**   SERVING -- close --> ENDING -- nothing in flight, or late --> COMMITTING
+**     -- answered, or late --> LEAVING -- left --> DESTROYING -- gone --> OVER
+**
+**   ENDING      nothing new starts (drain: until nothing is ready)
+**   COMMITTING  the last commit; not after a fatal error
+**   LEAVING     rd_kafka_consumer_close_queue is served until closed
+**   DESTROYING  the helper destroys the client
+**   OVER        only leases of handlers that do not return may be out
+**
+** Thread: owner, but for the functions that say otherwise.
+*/
+#ifndef STRAND_MEMBER_H
+#define STRAND_MEMBER_H
+
+#include "kafka/helper.h"
+#include "kafka/shared.h"
+
+typedef struct strand_member strand_member;
+
+typedef enum strand_phase {
+  STRAND_SERVING,
+  STRAND_ENDING,
+  STRAND_COMMITTING,
+  STRAND_LEAVING,
+  STRAND_DESTROYING,
+  STRAND_OVER
+} strand_phase;
+
+/* An assignment's partition as this side sees it: the engine's tag. Freed
+** when it is revoked and no lease of it is out. */
+typedef struct strand_tag {
+  strand_partition *partition; /* NULL when revoked */
+  rd_kafka_queue_t *queue;     /* NULL when revoked */
+  atomic_bool stop;            /* read by workers */
+  unsigned route;
+  uint32_t leases;
+  uint32_t epoch;
+  bool restored;
+  bool more;           /* its queue may hold something now */
+  bool checking;       /* its position is in doubt: not read */
+  bool sought;         /* the doubt was settled by going there */
+  bool first_seen;     /* a record or the end came since it was placed */
+  bool stuck;          /* no offset to go on from; seek() helps */
+  int64_t end;         /* the partition's end, when it was last reached */
+  int64_t gap_from;    /* what was expected at the gap to look at; -1 */
+  int64_t gap_to;
+  int64_t gap_us;      /* when gaps may be looked at again */
+  int64_t retry_us;    /* when to ask for the committed offset again */
+  int64_t backoff_us;
+} strand_tag;
+
+/* What waits for a commit of this member. */
+typedef struct strand_waiter {
+  struct strand_waiter *next;
+  strand_ticket *ticket;
+  bool planned; /* in the commit that is out */
+} strand_waiter;
+
+typedef struct strand_seek_request {
+  struct strand_seek_request *next;
+  strand_ticket *ticket;
+  char *topic;
+  int32_t partition;
+  strand_seek_kind kind;
+  int64_t value;
+} strand_seek_request;
+
+typedef struct strand_release {
+  struct strand_release *next;
+  strand_held held; /* owns its strings */
+} strand_release;
+
+/* What the lua thread and other members ask; under the consumer's lock. */
+typedef struct strand_inbox {
+  strand_waiter *commits;
+  strand_seek_request *seeks;
+  strand_release *releases;
+  bool rules;
+  bool limits;
+  bool close;
+} strand_inbox;
+
+/* Published by the owner, swapped under the consumer's lock. */
+typedef struct strand_view {
+  strand_engine_stats engine;
+  strand_partition_view *partitions;
+  size_t partition_count;
+  strand_blocker *blockers;
+  size_t blocker_count;
+  strand_place *unfinished;
+  size_t unfinished_count;
+  uint64_t unfinished_total;
+  int64_t published_us;
+} strand_view;
+
+#define STRAND_VIEW_BLOCKERS 32
+#define STRAND_VIEW_EVERY_US 250000
+
+/* Trouble that goes on: told at once (or after 'patience'), then again with
+** back-off while it lasts. */
+typedef struct strand_trouble {
+  int64_t since_us;  /* 0: none */
+  int64_t tell_us;   /* when it is told next */
+  int64_t wait_us;
+} strand_trouble;
+
+typedef struct strand_missing {
+  struct strand_missing *next;
+  strand_trouble trouble;
+  bool seen;
+  char topic[];
+} strand_missing;
+
+struct strand_member {
+  strand_opaque opaque;       /* first: log.h */
+  strand_consumer *consumer;  /* counted while the owner runs */
+  unsigned index;
+  rd_kafka_t *client;         /* NULL when destroyed */
+  rd_kafka_queue_t *queue;
+  rd_kafka_queue_t *commit_queue;
+  strand_helper *helper;
+  int wake_fd;
+  int queue_fd;               /* librdkafka writes to it */
+  atomic_bool woken;
+  strand_inbox inbox;         /* consumer->lock */
+  strand_view view;           /* consumer->lock */
+  size_t blockers_wanted;     /* consumer->lock */
+  bool owner_seen;            /* consumer->lock: joined once */
+  _Atomic int64_t turned_us;  /* when the loop last turned, for health */
+  _Atomic int unreachable;    /* for health */
+  _Atomic int refused;        /* authentication, for health */
+
+  strand_engine *engine;
+  strand_phase phase;
+  strand_policy *policies;    /* of each route */
+  bool joined;
+  bool cooperative;
+  bool fatal;
+  bool queues_ready;          /* queue_fd fired */
+  bool busy;                  /* the last turn found something */
+  strand_batch *batches;      /* out, newest first */
+  strand_batch *spare;
+  size_t max_ready;
+  int64_t look_us;            /* next look at the outcomes */
+  int64_t look_wait_us;
+
+  rd_kafka_event_t *rebalance; /* unanswered */
+  int64_t grace_us;            /* until when it waits for handlers */
+  int64_t answer_us;           /* until when for its commit */
+  bool rebalance_committing;
+  int rebalance_tries;
+
+  strand_commit *commit;       /* unanswered */
+  strand_waiter *waiters;
+  strand_tag **tags;           /* live, and gone with leases out */
+  size_t tag_count;
+  size_t tag_capacity;
+  size_t next_read;            /* round robin */
+
+  strand_trouble away;         /* no broker */
+  strand_trouble refusal;      /* credentials */
+  strand_missing *missing;
+  int64_t topics_us;           /* when to ask for topics again */
+  bool asking_topics;
+  bool asking_reach;
+
+  int64_t limit_us;            /* close: end of the phase */
+  int64_t deadline_us;
+  strand_close_mode close_mode;
+  int64_t next_view_us;
+  bool changed;                /* since the last view */
+  size_t unfinished_kept;
+};
+
+/* Thread: lua. Makes the client; connects to nothing. */
+strand_member *strand_member_new (strand_consumer *c, unsigned index,
+                                  const strand_property *props, size_t count,
+                                  strand_failure *failure);
+/* Thread: lua. Of a member that never ran. */
+void strand_member_free (strand_member *m);
+/* Thread: lua. Starts owner and helper. */
+bool strand_member_start (strand_member *m);
+/* Thread: any. The owner looks at its inbox and at the outcomes. */
+void strand_member_wake (strand_member *m);
+
+/* group.c */
+void strand_group_serve (strand_member *m, int64_t now_us);
+/* Goes on with a rebalance that waits for handlers or for its commit. */
+void strand_group_advance (strand_member *m, int64_t now_us);
+int64_t strand_group_due (const strand_member *m);
+/* The partition's epoch ends: leases that are out are held. */
+void strand_group_revoke (strand_member *m, strand_tag *tag);
+/* A new epoch of the same partition begins, at 'offset'. */
+void strand_group_restart (strand_member *m, strand_tag *tag, int64_t offset);
+void strand_group_stop_handlers (strand_member *m);
+
+/* trouble.c */
+void strand_trouble_error (strand_member *m, rd_kafka_resp_err_t err,
+                           const char *text, const char *topic,
+                           int32_t partition, int64_t now_us);
+void strand_trouble_well (strand_member *m); /* a broker answered */
+void strand_trouble_topics (strand_member *m, const strand_call *call,
+                            int64_t now_us);
+void strand_trouble_reach (strand_member *m, const strand_call *call,
+                           int64_t now_us);
+int64_t strand_trouble_tick (strand_member *m, int64_t now_us);
+void strand_trouble_free (strand_member *m);
+
+/* position.c */
+void strand_position_restore (strand_member *m);
+void strand_position_answers (strand_member *m, int64_t now_us);
+/* The first of what was read is at 'offset', or the end is there. False: it
+** is in doubt; drop what was read. */
+bool strand_position_expected (strand_member *m, strand_tag *tag,
+                               int64_t offset, int64_t now_us);
+void strand_position_earlier (strand_member *m, strand_tag *tag);
+void strand_position_seek (strand_member *m, strand_seek_request *request);
+int64_t strand_position_tick (strand_member *m, int64_t now_us);
+
+/* reader.c */
+void strand_reader_read (strand_member *m, int64_t now_us);
+
+/* handover.c */
+void strand_handover_harvest (strand_member *m, int64_t now_us);
+void strand_handover_post (strand_member *m);
+/* All that no worker has claimed comes back into the engine. */
+void strand_handover_recall (strand_member *m);
+bool strand_handover_out (const strand_member *m);
+
+/* committer.c */
+void strand_committer_serve (strand_member *m, int64_t now_us);
+/* Plans and sends one now, unless one is out. False: nothing to send. */
+bool strand_committer_send (strand_member *m, int64_t now_us);
+void strand_committer_wait (strand_member *m, strand_waiter *waiter);
+int64_t strand_committer_due (const strand_member *m, int64_t now_us);
+void strand_committer_end (strand_member *m);
+
+/* view.c */
+void strand_view_publish (strand_member *m, int64_t now_us);
+void strand_view_clear (strand_view *view);
+void strand_view_unfinished (strand_member *m);
+
+/* Events of a member. 'tag' may be NULL. */
+strand_event strand_member_event (const strand_member *m, const char *type,
+                                  const strand_tag *tag);
+void strand_member_emit (strand_member *m, strand_event *event);
+strand_tag *strand_member_tag (const strand_member *m, const char *topic,
+                               int32_t partition);
+
+#endif

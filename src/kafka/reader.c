@@ -1,0 +1,200 @@
+/*
+** reader.c - records out of librdkafka, a partition's queue at a time
+**
+** A queue is read with a timeout of 0 (above 0 the call waits its full
+** timeout unless the array is filled), and only while its partition is
+** within its share: what is left unread stays in librdkafka, which stops
+** fetching at its own limit. Messages are destroyed as soon as their bytes
+** are copied.
+*/
+#include <dlfcn.h>
+#include <stdlib.h>
+
+#include "kafka/member.h"
+
+#define READ_MOST 512   /* messages of one call */
+#define TURN_MOST 4096  /* of one turn of the owner */
+
+typedef int32_t leader_epoch_of (const rd_kafka_message_t *message);
+
+/* Since librdkafka 2.1. */
+static leader_epoch_of *leader_epoch (void) {
+  static _Atomic(leader_epoch_of *) found;
+  static atomic_bool looked;
+  if (!atomic_load(&looked)) {
+    void *symbol = dlsym(RTLD_DEFAULT, "rd_kafka_message_leader_epoch");
+    leader_epoch_of *function;
+    memcpy(&function, &symbol, sizeof(function));
+    atomic_store(&found, function);
+    atomic_store(&looked, true);
+  }
+  return atomic_load(&found);
+}
+
+static size_t packed_length (const rd_kafka_headers_t *headers) {
+  const char *name;
+  const void *value;
+  size_t length = 0, size;
+  for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value,
+                                             &size) == 0; i++) {
+    length += 8 + strlen(name) + (value != NULL ? size : 0);
+  }
+  return length;
+}
+
+static void pack (const rd_kafka_headers_t *headers, char *to) {
+  const char *name;
+  const void *value;
+  size_t size;
+  for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value,
+                                             &size) == 0; i++) {
+    uint32_t name_length = (uint32_t)strlen(name);
+    uint32_t value_length = value != NULL ? (uint32_t)size
+                                          : STRAND_HEADER_ABSENT;
+    memcpy(to, &name_length, 4);
+    memcpy(to + 4, &value_length, 4);
+    memcpy(to + 8, name, name_length);
+    to += 8 + name_length;
+    if (value == NULL) continue;
+    memcpy(to, value, size);
+    to += size;
+  }
+}
+
+static void set_timestamp (strand_record *r, const rd_kafka_message_t *msg) {
+  rd_kafka_timestamp_type_t type;
+  r->timestamp_ms = rd_kafka_message_timestamp(msg, &type);
+  r->timestamp_type = STRAND_TIMESTAMP_NONE;
+  if (type == RD_KAFKA_TIMESTAMP_CREATE_TIME) {
+    r->timestamp_type = STRAND_TIMESTAMP_CREATE;
+  }
+  else if (type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME) {
+    r->timestamp_type = STRAND_TIMESTAMP_APPEND;
+  }
+}
+
+static strand_record *copy_out (strand_member *m, strand_tag *tag,
+                                const rd_kafka_message_t *msg) {
+  rd_kafka_headers_t *headers = NULL;
+  size_t key = msg->key != NULL ? msg->key_len : 0;
+  size_t value = msg->payload != NULL ? msg->len : 0, packed = 0;
+  leader_epoch_of *epoch_of = leader_epoch();
+  strand_record *r;
+  if (rd_kafka_message_headers(msg, &headers) == 0) {
+    packed = packed_length(headers);
+  }
+  r = strand_engine_room(m->engine, tag->partition, key + value + packed);
+  if (r == NULL) return NULL;
+  r->offset = msg->offset;
+  r->key_length = (uint32_t)key;
+  r->value_length = (uint32_t)value;
+  r->headers_length = (uint32_t)packed;
+  r->leader_epoch = epoch_of != NULL ? epoch_of(msg) : -1;
+  if (msg->key != NULL) r->flags |= STRAND_RECORD_KEY;
+  if (msg->payload != NULL) r->flags |= STRAND_RECORD_VALUE;
+  if (key > 0) memcpy(r->bytes, msg->key, key);
+  if (value > 0) memcpy(r->bytes + key, msg->payload, value);
+  if (packed > 0) pack(headers, r->bytes + key + value);
+  set_timestamp(r, msg);
+  return r;
+}
+
+static void note_gap (strand_tag *tag, int64_t from, int64_t to) {
+  if (tag->gap_from >= 0) return;
+  tag->gap_from = from;
+  tag->gap_to = to;
+}
+
+/* False: the rest of what was read is not wanted. */
+static bool take_record (strand_member *m, strand_tag *tag,
+                         const rd_kafka_message_t *msg, int64_t now_us) {
+  int64_t position = strand_partition_position(tag->partition);
+  strand_record *r;
+  if (!tag->first_seen
+      && !strand_position_expected(m, tag, msg->offset, now_us)) return false;
+  r = copy_out(m, tag, msg);
+  if (r != NULL) {
+    switch (strand_engine_admit(m->engine, tag->partition, r, now_us)) {
+      case STRAND_ADDED:
+      case STRAND_ADDED_DONE:
+        if (position >= 0 && msg->offset > position) {
+          note_gap(tag, position, msg->offset);
+        }
+        return true;
+      default: break;
+    }
+  }
+  strand_position_earlier(m, tag); /* or no memory: read again from there */
+  return false;
+}
+
+static bool take_end (strand_member *m, strand_tag *tag, int64_t offset,
+                      int64_t now_us) {
+  if (!tag->first_seen
+      && !strand_position_expected(m, tag, offset, now_us)) return false;
+  if (strand_engine_reach(m->engine, tag->partition, offset) != STRAND_OK) {
+    return true; /* said again at the next end */
+  }
+  tag->end = offset;
+  strand_engine_quiet(m->engine, tag->partition, true);
+  return true;
+}
+
+static bool take (strand_member *m, strand_tag *tag,
+                  const rd_kafka_message_t *msg, int64_t now_us) {
+  if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    return take_record(m, tag, msg, now_us);
+  }
+  if (msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+    return take_end(m, tag, msg->offset, now_us);
+  }
+  if (msg->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) tag->stuck = true;
+  strand_trouble_error(m, msg->err, rd_kafka_message_errstr(msg),
+                       strand_partition_topic(tag->partition),
+                       strand_partition_index(tag->partition), now_us);
+  return !tag->stuck;
+}
+
+static size_t read_one (strand_member *m, strand_tag *tag, int64_t now_us) {
+  rd_kafka_message_t *msgs[READ_MOST];
+  size_t most = strand_engine_read_limit(m->engine, tag->partition,
+                                         READ_MOST);
+  ssize_t got = rd_kafka_consume_batch_queue(tag->queue, 0, msgs, most);
+  bool wanted = true;
+  tag->more = got == (ssize_t)most;
+  if (got <= 0) {
+    strand_engine_quiet(m->engine, tag->partition, true);
+    return 0;
+  }
+  strand_engine_quiet(m->engine, tag->partition, false);
+  for (ssize_t i = 0; i < got; i++) {
+    wanted = wanted && take(m, tag, msgs[i], now_us);
+    rd_kafka_message_destroy(msgs[i]);
+  }
+  strand_trouble_well(m);
+  m->changed = true;
+  return (size_t)got;
+}
+
+static bool is_readable (strand_member *m, const strand_tag *tag) {
+  return tag->partition != NULL && tag->restored && !tag->checking
+         && !tag->stuck && strand_engine_may_read(m->engine, tag->partition);
+}
+
+/* Partitions take turns at being the first. A queue that may not be read now
+** is remembered: librdkafka tells of it only when it was empty before. */
+void strand_reader_read (strand_member *m, int64_t now_us) {
+  size_t total = 0, count = m->tag_count;
+  bool ready = m->queues_ready;
+  m->queues_ready = false;
+  m->busy = false;
+  if (m->phase != STRAND_SERVING) return;
+  for (size_t i = 0; i < count; i++) {
+    strand_tag *tag = m->tags[(m->next_read + i) % count];
+    if (ready) tag->more = true;
+    if (!tag->more || !is_readable(m, tag)) continue;
+    if (total < TURN_MOST) total += read_one(m, tag, now_us);
+    if (tag->more && is_readable(m, tag)) m->busy = true;
+  }
+  m->next_read++;
+}

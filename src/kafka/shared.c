@@ -1,0 +1,147 @@
+#include "kafka/shared.h"
+
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "kafka/clock.h"
+#include "kafka/member.h"
+
+strand_consumer *strand_shared_ref (strand_consumer *c) {
+  atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+  return c;
+}
+
+static void free_routes (strand_consumer *c) {
+  for (size_t i = 0; i < c->route_count; i++) {
+    free(c->routes[i].topic);
+    if (c->routes[i].is_pattern) regfree(&c->routes[i].pattern);
+  }
+  free(c->routes);
+}
+
+/* Workers and helpers use their member to the last: so it goes with all. */
+static void free_members (strand_consumer *c) {
+  for (unsigned i = 0; c->members != NULL && i < c->member_count; i++) {
+    if (c->members[i] != NULL) strand_member_free(c->members[i]);
+  }
+  free(c->members);
+}
+
+static void free_shared (strand_consumer *c) {
+  free_members(c);
+  c->handler.release(c->handler.config);
+  free_routes(c);
+  for (size_t i = 0; i < c->rule_count; i++) free(c->rules[i].topic);
+  for (size_t i = 0; i < c->committed_count; i++) free(c->committed[i].topic);
+  free(c->rules);
+  free(c->committed);
+  free(c->ordering_header);
+  if (c->topics != NULL) rd_kafka_topic_partition_list_destroy(c->topics);
+  strand_held_table_free(&c->held);
+  strand_mailbox_destroy(&c->mailbox);
+  strand_events_free(c->events);
+  strand_log_release(c->log);
+  if (c->timer_fd >= 0) close(c->timer_fd);
+  if (c->wake_fd >= 0) close(c->wake_fd);
+  if (c->fd >= 0) close(c->fd);
+  pthread_cond_destroy(&c->changed);
+  pthread_mutex_destroy(&c->lock);
+  free(c);
+}
+
+void strand_shared_unref (strand_consumer *c) {
+  if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) == 1) {
+    free_shared(c);
+  }
+}
+
+void strand_shared_signal (strand_consumer *c) {
+  eventfd_write(c->wake_fd, 1);
+}
+
+static bool something_waits (strand_consumer *c) {
+  bool waits;
+  pthread_mutex_lock(&c->lock);
+  waits = c->oauth_wanted || (c->ending && !c->ending_told)
+          || c->answers > 0
+          || (c->joined == c->member_count && !c->joined_told)
+          || (c->life == STRAND_CLOSED && !c->close_told);
+  pthread_mutex_unlock(&c->lock);
+  return waits || strand_events_waiting(c->events);
+}
+
+void strand_shared_settle (strand_consumer *c) {
+  eventfd_t count;
+  eventfd_read(c->wake_fd, &count);
+  if (something_waits(c)) strand_shared_signal(c);
+}
+
+void strand_shared_closed_locked (strand_consumer *c) {
+  if (c->members_open > 0 || c->workers_alive > 0
+      || c->life != STRAND_CLOSING) return;
+  c->life = STRAND_CLOSED;
+  c->closed_us = strand_clock_us();
+  pthread_cond_broadcast(&c->changed);
+  strand_shared_signal(c);
+}
+
+void strand_shared_event (strand_consumer *c, strand_event *event) {
+  strand_events_push(c->events, event);
+  strand_shared_signal(c);
+}
+
+void strand_shared_end (strand_consumer *c, strand_close_mode mode,
+                        const char *code, const char *message) {
+  bool first;
+  pthread_mutex_lock(&c->lock);
+  first = !c->ending;
+  if (first) {
+    c->ending = true;
+    c->ending_mode = mode;
+    strand_fail(&c->ending_reason, code, "%s", message);
+  }
+  pthread_mutex_unlock(&c->lock);
+  if (first) strand_shared_signal(c);
+}
+
+void strand_shared_answer (strand_consumer *c, strand_ticket *ticket,
+                           const strand_failure *failure) {
+  bool last, dropped;
+  pthread_mutex_lock(&c->lock);
+  if (failure != NULL && ticket->failure.code[0] == '\0') {
+    ticket->failure = *failure;
+  }
+  last = --ticket->waiting == 0;
+  dropped = ticket->dropped;
+  if (last && !dropped) c->answers++;
+  pthread_mutex_unlock(&c->lock);
+  if (!last) return;
+  if (!dropped) {
+    strand_shared_signal(c);
+    return;
+  }
+  free(ticket);
+  strand_shared_unref(c);
+}
+
+int strand_shared_route (const strand_consumer *c, const char *topic) {
+  for (size_t i = 0; i < c->route_count; i++) {
+    const strand_matcher *r = &c->routes[i];
+    if (r->topic == NULL) return (int)i;
+    if (r->is_pattern ? regexec(&r->pattern, topic, 0, NULL, 0) == 0
+                      : strcmp(r->topic, topic) == 0) return (int)i;
+  }
+  return -1;
+}
+
+bool strand_shared_paused_locked (const strand_consumer *c, const char *topic,
+                                  int32_t partition) {
+  for (size_t i = 0; i < c->rule_count; i++) {
+    const strand_rule *r = &c->rules[i];
+    if (r->topic == NULL) return true;
+    if (strcmp(r->topic, topic) == 0
+        && (r->partition < 0 || r->partition == partition)) return true;
+  }
+  return false;
+}

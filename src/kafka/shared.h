@@ -1,0 +1,152 @@
+/*
+** shared.h - what the threads of one consumer share
+**
+** Counted: the lua thread, each owner and each worker hold a reference, and
+** whoever is last frees it. So a handler that never returns, or a client
+** that librdkafka does not let go, may outlive close().
+**
+** Locks, in the order in which they may be taken:
+**   1 consumer->lock   everything below that says so; short, no calls out
+**   2 one leaf: mailbox, helper, events, log; never two of them at once
+**
+** Thread: any (each field says who).
+*/
+#ifndef STRAND_SHARED_H
+#define STRAND_SHARED_H
+
+#include <pthread.h>
+#include <regex.h>
+#include <stdatomic.h>
+
+#include "core/held.h"
+#include "kafka/consumer.h"
+#include "kafka/mailbox.h"
+
+struct strand_member;
+
+typedef enum strand_life {
+  STRAND_NEW,
+  STRAND_RUNS,
+  STRAND_CLOSING,
+  STRAND_CLOSED
+} strand_life;
+
+/* A rule of pause: topic NULL is every topic, partition -1 every one. */
+typedef struct strand_rule {
+  char *topic;
+  int32_t partition;
+} strand_rule;
+
+typedef struct strand_matcher {
+  char *topic;     /* NULL: every topic */
+  bool is_pattern;
+  regex_t pattern;
+  strand_policy policy;
+  bool own_policy; /* the route's, not the consumer's */
+} strand_matcher;
+
+struct strand_ticket {
+  strand_consumer *consumer; /* counted */
+  unsigned waiting;          /* members that have not answered; lock */
+  bool dropped;              /* nobody asks; lock */
+  strand_failure failure;    /* the first; lock */
+};
+
+struct strand_consumer {
+  atomic_int refs;
+  /* set by open, and only read */
+  int fork_generation;
+  bool has_oauth;
+  bool has_log;
+  strand_ordering ordering;
+  bool null_key_unordered;
+  char *ordering_header;
+  size_t max_metadata;
+  bool unreadable_fail;
+  rd_kafka_topic_partition_list_t *topics;
+  strand_matcher *routes;
+  size_t route_count;
+  strand_handler handler;
+  strand_log *log;
+  strand_events *events;
+  struct strand_member **members;
+  unsigned member_count;
+  size_t prefetch_kbytes;    /* of one partition */
+  int64_t max_poll_us;
+  int fd;                    /* epoll: of the two below */
+  int wake_fd;
+  int timer_fd;              /* armed while closing: when to give up */
+  strand_mailbox mailbox;
+  atomic_uint busy;          /* workers in a handler */
+  _Atomic int64_t ended_us;  /* coarse: when a record last ended */
+
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  /* under lock */
+  strand_life life;
+  strand_limits limits;
+  strand_held_table held;
+  strand_rule *rules;
+  size_t rule_count;
+  unsigned loading;          /* workers that open their first state */
+  strand_failure load_failure;
+  unsigned workers_alive;
+  unsigned workers_made;
+  unsigned joined;           /* members */
+  bool joined_told;
+  bool oauth_wanted;
+  bool ending;
+  bool ending_told;
+  strand_close_mode ending_mode;
+  strand_failure ending_reason;
+  strand_close_mode close_mode;
+  int64_t close_deadline_us;
+  unsigned members_open;     /* whose clients are not destroyed */
+  bool close_told;
+  bool detached;
+  unsigned answers;          /* tickets answered and not asked for */
+  int64_t started_us;
+  int64_t closed_us;
+  uint64_t commits;
+  uint64_t commits_failed;
+  uint64_t rebalances;
+  uint64_t lost;
+  strand_place *committed;
+  size_t committed_count;
+  strand_failure failure;
+};
+
+strand_consumer *strand_shared_ref (strand_consumer *c);
+void strand_shared_unref (strand_consumer *c);
+
+/* fd becomes readable: something waits to be taken. */
+void strand_shared_signal (strand_consumer *c);
+/* After something was taken: fd is readable only while more waits. */
+void strand_shared_settle (strand_consumer *c);
+
+/* Are all members and workers gone? Then it is closed. Under lock. */
+void strand_shared_closed_locked (strand_consumer *c);
+
+/* Takes what 'event' owns. */
+void strand_shared_event (strand_consumer *c, strand_event *event);
+
+/* The first one counts. */
+void strand_shared_end (strand_consumer *c, strand_close_mode mode,
+                        const char *code, const char *message);
+
+/* A member has answered. Failure NULL: well. */
+void strand_shared_answer (strand_consumer *c, strand_ticket *ticket,
+                           const strand_failure *failure);
+
+/* The route of a topic, or -1. */
+int strand_shared_route (const strand_consumer *c, const char *topic);
+
+/* Is the partition paused by a rule? Under lock. */
+bool strand_shared_paused_locked (const strand_consumer *c, const char *topic,
+                                  int32_t partition);
+
+/* worker.c: makes 'count' more workers. How many could be made. Under
+** lock. */
+unsigned strand_workers_start_locked (strand_consumer *c, unsigned count);
+
+#endif

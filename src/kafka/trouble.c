@@ -1,0 +1,191 @@
+/*
+** trouble.c - the world's failures: no broker, no topic, no permission
+**
+** The consumer goes on trying. Each trouble is told at once (no broker: after
+** 10 s, and only when asking one fails too), and again with back-off while it
+** lasts; it ends by itself when a broker answers.
+*/
+#include <stdlib.h>
+
+#include "kafka/clock.h"
+#include "kafka/member.h"
+
+#define PATIENCE_US 10000000
+#define TELL_FIRST_US 10000000
+#define TELL_MOST_US 300000000
+#define TOPICS_EVERY_US 1000000
+
+static void begin (strand_trouble *t, int64_t now_us, int64_t patience_us) {
+  if (t->since_us != 0) return;
+  t->since_us = now_us > 0 ? now_us : 1;
+  t->tell_us = now_us + patience_us;
+  t->wait_us = TELL_FIRST_US;
+}
+
+/* True when it is to be told now. */
+static bool tell_now (strand_trouble *t, int64_t now_us) {
+  if (t->since_us == 0 || now_us < t->tell_us) return false;
+  t->tell_us = now_us + t->wait_us;
+  t->wait_us = t->wait_us * 2 < TELL_MOST_US ? t->wait_us * 2 : TELL_MOST_US;
+  return true;
+}
+
+static void tell (strand_member *m, const char *type, const char *code,
+                  const char *reason, const char *topic, int32_t index) {
+  strand_event event = strand_member_event(m, type, NULL);
+  if (topic != NULL) strand_event_set_topic(&event, topic, index);
+  strand_event_set_reason(&event, reason, strlen(reason));
+  snprintf(event.code, sizeof(event.code), "%s", code);
+  strand_member_emit(m, &event);
+  strand_log_printf(m->consumer->log, STRAND_LOG_WARNING, "strand",
+                    "member %u: %s%s%s: %s (%s)", m->index, type,
+                    topic != NULL ? " " : "", topic != NULL ? topic : "",
+                    reason, code);
+}
+
+void strand_trouble_well (strand_member *m) {
+  m->away.since_us = 0;
+  m->refusal.since_us = 0;
+  atomic_store_explicit(&m->unreachable, 0, memory_order_relaxed);
+  atomic_store_explicit(&m->refused, 0, memory_order_relaxed);
+}
+
+static void note_missing (strand_member *m, const char *topic,
+                          int64_t now_us) {
+  strand_missing *t;
+  for (t = m->missing; t != NULL; t = t->next) {
+    if (strcmp(t->topic, topic) == 0) break;
+  }
+  if (t == NULL) {
+    t = calloc(1, sizeof(*t) + strlen(topic) + 1);
+    if (t == NULL) return;
+    strcpy(t->topic, topic);
+    t->next = m->missing;
+    m->missing = t;
+    m->topics_us = now_us + TOPICS_EVERY_US;
+  }
+  begin(&t->trouble, now_us, 0);
+  if (tell_now(&t->trouble, now_us)) {
+    tell(m, "topic_missing", "UNKNOWN_TOPIC_OR_PART",
+         "the topic does not exist (yet)", topic, -1);
+  }
+}
+
+static bool is_refusal (rd_kafka_resp_err_t err) {
+  return err == RD_KAFKA_RESP_ERR__AUTHENTICATION
+         || err == RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED
+         || err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
+         || err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED
+         || err == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
+         || err == RD_KAFKA_RESP_ERR__SSL;
+}
+
+static bool is_away (rd_kafka_resp_err_t err) {
+  return err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN
+         || err == RD_KAFKA_RESP_ERR__TRANSPORT
+         || err == RD_KAFKA_RESP_ERR__RESOLVE
+         || err == RD_KAFKA_RESP_ERR__WAIT_COORD
+         || err == RD_KAFKA_RESP_ERR__TIMED_OUT;
+}
+
+void strand_trouble_error (strand_member *m, rd_kafka_resp_err_t err,
+                           const char *text, const char *topic,
+                           int32_t partition, int64_t now_us) {
+  char code[48];
+  strand_code_of(err, code, sizeof(code));
+  if (is_away(err)) begin(&m->away, now_us, PATIENCE_US);
+  else if (is_refusal(err)) {
+    begin(&m->refusal, now_us, 0);
+    atomic_store_explicit(&m->refused, 1, memory_order_relaxed);
+    if (tell_now(&m->refusal, now_us)) {
+      tell(m, "auth_failed", code, text, topic, partition);
+    }
+  }
+  else if ((err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+            || err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC) && topic != NULL) {
+    note_missing(m, topic, now_us);
+  }
+  else tell(m, "error", code, text, topic, partition);
+}
+
+/* All topics are known now: which of those that were missing are not
+** missing any more? librdkafka has looked at its subscription meanwhile. */
+void strand_trouble_topics (strand_member *m, const strand_call *call,
+                            int64_t now_us) {
+  strand_missing **at = &m->missing, *t;
+  m->asking_topics = false;
+  m->topics_us = now_us + TOPICS_EVERY_US;
+  if (call->err != 0) return;
+  strand_trouble_well(m);
+  while ((t = *at) != NULL) {
+    bool exists = false;
+    for (int i = 0; i < call->topics->topic_cnt && !exists; i++) {
+      const struct rd_kafka_metadata_topic *found = &call->topics->topics[i];
+      exists = found->err == 0 && found->partition_cnt > 0
+               && strcmp(found->topic, t->topic) == 0;
+    }
+    if (!exists) {
+      at = &t->next;
+      continue;
+    }
+    *at = t->next;
+    free(t);
+  }
+}
+
+void strand_trouble_reach (strand_member *m, const strand_call *call,
+                           int64_t now_us) {
+  char code[48];
+  m->asking_reach = false;
+  if (call->err == 0) {
+    m->away.since_us = 0;
+    atomic_store_explicit(&m->unreachable, 0, memory_order_relaxed);
+    return;
+  }
+  if (m->away.since_us == 0 || !tell_now(&m->away, now_us)) return;
+  atomic_store_explicit(&m->unreachable, 1, memory_order_relaxed);
+  tell(m, "unreachable", strand_code_of(call->err, code, sizeof(code)),
+       "no broker answers", NULL, -1);
+}
+
+static int64_t ask (strand_member *m, strand_call_kind kind, bool *asking,
+                    int64_t at_us, int64_t now_us) {
+  strand_call *call;
+  if (*asking) return INT64_MAX;
+  if (now_us < at_us) return at_us;
+  call = strand_call_new(kind, NULL);
+  if (call == NULL) return now_us + TOPICS_EVERY_US;
+  *asking = true;
+  strand_helper_leave(m->helper, call);
+  return INT64_MAX;
+}
+
+/* When it wants to be called again. */
+int64_t strand_trouble_tick (strand_member *m, int64_t now_us) {
+  int64_t next = INT64_MAX, at;
+  if (m->phase >= STRAND_LEAVING) return next;
+  if (!m->joined) begin(&m->away, now_us, PATIENCE_US);
+  if (m->away.since_us != 0) {
+    at = ask(m, STRAND_CALL_REACH, &m->asking_reach, m->away.tell_us, now_us);
+    if (at < next) next = at;
+  }
+  for (strand_missing *t = m->missing; t != NULL; t = t->next) {
+    if (tell_now(&t->trouble, now_us)) {
+      tell(m, "topic_missing", "UNKNOWN_TOPIC_OR_PART",
+           "the topic does not exist (yet)", t->topic, -1);
+    }
+  }
+  if (m->missing != NULL) {
+    at = ask(m, STRAND_CALL_TOPICS, &m->asking_topics, m->topics_us, now_us);
+    if (at < next) next = at;
+  }
+  return next;
+}
+
+void strand_trouble_free (strand_member *m) {
+  while (m->missing != NULL) {
+    strand_missing *t = m->missing;
+    m->missing = t->next;
+    free(t);
+  }
+}

@@ -1,0 +1,141 @@
+/*
+** view.c - the snapshot that an owner publishes for others to look at
+*/
+#include <stdlib.h>
+
+#include "kafka/clock.h"
+#include "kafka/member.h"
+
+void strand_view_clear (strand_view *view) {
+  free(view->partitions);
+  free(view->blockers);
+  for (size_t i = 0; i < view->unfinished_count; i++) {
+    free(view->unfinished[i].topic);
+  }
+  free(view->unfinished);
+  *view = (strand_view){ 0 };
+}
+
+static void view_partition (const strand_member *m, const strand_tag *tag,
+                            strand_partition_view *v, int64_t now_us) {
+  strand_partition_stats_read(m->engine, tag->partition, now_us, &v->stats);
+  snprintf(v->topic, sizeof(v->topic), "%s", v->stats.topic);
+  v->stats.topic = NULL; /* the copy stays valid; see consumer.c */
+  v->end = tag->end;
+  v->member = m->index;
+}
+
+static void view_blocker (const strand_record *r, strand_blocker *b,
+                          int64_t now_us) {
+  const strand_partition *p = strand_record_partition(r);
+  const char *reason = strand_record_reason(r, &b->reason_length);
+  snprintf(b->topic, sizeof(b->topic), "%s", strand_partition_topic(p));
+  b->partition = strand_partition_index(p);
+  b->offset = r->offset;
+  b->has_key = (r->flags & STRAND_RECORD_KEY) != 0;
+  b->key_length = r->key_length < sizeof(b->key) ? r->key_length
+                                                 : sizeof(b->key);
+  memcpy(b->key, strand_record_key(r), b->key_length);
+  b->age = (double)((uint32_t)(now_us / 1000) - r->polled_ms) / 1000;
+  b->attempts = r->attempt - 1u;
+  b->state = strand_record_state(r);
+  if (reason != NULL) memcpy(b->reason, reason, b->reason_length);
+}
+
+static int older_first (const void *a, const void *b) {
+  double x = ((const strand_blocker *)a)->age;
+  double y = ((const strand_blocker *)b)->age;
+  return x > y ? -1 : x < y ? 1 : 0;
+}
+
+/* The lowest records that are not done, in turn of their partitions. */
+static void view_blockers (const strand_member *m, strand_view *v,
+                           size_t most, int64_t now_us) {
+  const strand_record **next = calloc(m->tag_count + 1, sizeof(*next));
+  bool some = true;
+  v->blockers = malloc(most * sizeof(*v->blockers));
+  if (next == NULL || v->blockers == NULL) some = false;
+  for (size_t i = 0; some && i < m->tag_count; i++) {
+    if (m->tags[i]->partition == NULL) continue;
+    next[i] = strand_partition_next(m->tags[i]->partition, NULL);
+  }
+  while (some && v->blocker_count < most) {
+    some = false;
+    for (size_t i = 0; i < m->tag_count && v->blocker_count < most; i++) {
+      if (next[i] == NULL) continue;
+      view_blocker(next[i], &v->blockers[v->blocker_count++], now_us);
+      next[i] = strand_partition_next(m->tags[i]->partition, next[i]);
+      some = true;
+    }
+  }
+  free(next);
+  if (v->blocker_count > 0) {
+    qsort(v->blockers, v->blocker_count, sizeof(*v->blockers), older_first);
+  }
+}
+
+static void view_partitions (const strand_member *m, strand_view *v,
+                             int64_t now_us) {
+  v->partitions = malloc((m->tag_count + 1) * sizeof(*v->partitions));
+  if (v->partitions == NULL) return;
+  for (size_t i = 0; i < m->tag_count; i++) {
+    if (m->tags[i]->partition == NULL) continue;
+    view_partition(m, m->tags[i], &v->partitions[v->partition_count++],
+                   now_us);
+  }
+}
+
+void strand_view_publish (strand_member *m, int64_t now_us) {
+  strand_consumer *c = m->consumer;
+  strand_view fresh = { 0 }, old;
+  size_t most;
+  if (!m->changed || now_us < m->next_view_us) return;
+  m->changed = false;
+  m->next_view_us = now_us + STRAND_VIEW_EVERY_US;
+  pthread_mutex_lock(&c->lock);
+  most = m->blockers_wanted;
+  pthread_mutex_unlock(&c->lock);
+  strand_engine_look(m->engine, now_us);
+  strand_engine_stats_read(m->engine, &fresh.engine);
+  view_partitions(m, &fresh, now_us);
+  view_blockers(m, &fresh, most, now_us);
+  fresh.published_us = now_us;
+  pthread_mutex_lock(&c->lock);
+  old = m->view;
+  fresh.unfinished = old.unfinished;
+  fresh.unfinished_count = old.unfinished_count;
+  fresh.unfinished_total = old.unfinished_total;
+  old.unfinished = NULL;
+  old.unfinished_count = 0;
+  m->view = fresh;
+  pthread_mutex_unlock(&c->lock);
+  strand_view_clear(&old);
+}
+
+/* What the report calls unfinished: once, when the member stops. */
+void strand_view_unfinished (strand_member *m) {
+  strand_consumer *c = m->consumer;
+  strand_place *places = malloc(STRAND_REPORT_UNFINISHED_MAX
+                                * sizeof(*places));
+  size_t count = 0;
+  uint64_t total = 0;
+  for (size_t i = 0; i < m->tag_count; i++) {
+    const strand_partition *p = m->tags[i]->partition;
+    const strand_record *r = NULL;
+    if (p == NULL) continue;
+    while ((r = strand_partition_next(p, r)) != NULL) {
+      total++;
+      if (places == NULL || count == STRAND_REPORT_UNFINISHED_MAX) continue;
+      places[count].topic = strdup(strand_partition_topic(p));
+      if (places[count].topic == NULL) continue;
+      places[count].partition = strand_partition_index(p);
+      places[count].offset = r->offset;
+      places[count++].state = strand_record_state(r);
+    }
+  }
+  pthread_mutex_lock(&c->lock);
+  m->view.unfinished = places;
+  m->view.unfinished_count = count;
+  m->view.unfinished_total = total;
+  pthread_mutex_unlock(&c->lock);
+}
