@@ -479,7 +479,6 @@ int32_t strand_producer_partitions (strand_producer *p, const char *topic,
 /* ---- flushing and closing ----------------------------------------------- */
 
 int64_t strand_producer_outstanding (strand_producer *p) {
-  refresh(p);
   if (p->counts.outstanding == 0 && p->flushing) {
     p->flushing = 0;
     if (p->client != NULL) strand_errand_flush(p->client->errand, 0);
@@ -496,11 +495,13 @@ void strand_producer_flush_begin (strand_producer *p) {
 int64_t strand_producer_flush (strand_producer *p, double timeout) {
   double deadline = strand_clock_now() + timeout;
   strand_producer_flush_begin(p);
+  refresh(p);
   while (strand_producer_outstanding(p) > 0) {
     int ms = strand_clock_left_ms(deadline);
     if (ms == 0) break;
     collect(p, ms);
   }
+  if (has_waiting(p)) raise_fd(p);
   return p->counts.outstanding;
 }
 

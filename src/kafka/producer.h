@@ -142,7 +142,8 @@ int strand_producer_next_log (strand_producer *p, strand_log_line *line);
 int32_t strand_producer_partitions (strand_producer *p, const char *topic,
                                     strand_failure *failure);
 
-/* Records without a report; collects first. */
+/* Records whose report has not been collected yet. Does not collect: so when
+** this is 0, the reports of all can be taken. */
 int64_t strand_producer_outstanding (strand_producer *p);
 
 /* From now on nothing lingers, until nothing is outstanding. */

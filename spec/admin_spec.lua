@@ -1,0 +1,60 @@
+-- The admin beside the mock cluster, which speaks few of its requests: what
+-- cannot be done is said at once.
+local helper = require "spec.support.helper"
+local strand = require "strand"
+
+describe("an admin", function()
+  local admin
+
+  setup(function()
+    admin = assert(strand.admin { kafka = {
+      ["bootstrap.servers"] = helper.mock().bootstrap_servers } })
+  end)
+  teardown(function()
+    admin:close()
+    helper.close_cluster()
+  end)
+
+  local function refused(call)
+    local seconds, ok, message, code = helper.seconds(call)
+    assert.is_nil(ok)
+    assert.matches("mock", message, 1, true)
+    assert.equal("UNSUPPORTED_FEATURE", code)
+    assert.is_true(seconds < 2)
+  end
+
+  it("says at once what the mock cluster cannot do", function()
+    refused(function() return admin:create_topics { orders = 3 } end)
+    refused(function() return admin:delete_topics { "orders" } end)
+    refused(function() return admin:group_offsets "group" end)
+  end)
+
+  it("finds no offsets where nothing was committed", function()
+    local topic = helper.topic(3)
+    assert.same({}, assert(admin:group_offsets(helper.name "group", { topic })))
+  end)
+
+  it("gives up at its timeout when no broker answers", function()
+    local lost = assert(strand.admin { kafka = {
+      ["bootstrap.servers"] = "127.0.0.1:1", ["log_level"] = 0 } })
+    local seconds, ok, _, code = helper.seconds(function()
+      return lost:create_topics({ orders = 3 }, 0.3)
+    end)
+    assert.is_nil(ok)
+    assert.equal("TIMED_OUT", code)
+    assert.is_true(seconds < 1.3)
+    seconds, ok = helper.seconds(function() return lost:group_offsets("group", nil, 0.3) end)
+    assert.is_nil(ok)
+    assert.is_true(seconds < 1.3)
+    assert.is_true((helper.seconds(function() lost:close() end)) < 1.5)
+  end)
+
+  it("raises when it is closed, except for closing again", function()
+    local other = assert(strand.admin { kafka = {
+      ["bootstrap.servers"] = helper.mock().bootstrap_servers } })
+    assert.is_true(other:close())
+    assert.is_true(other:close())
+    assert.has_error(function() other:delete_topics { "orders" } end,
+      "attempt to use a closed admin")
+  end)
+end)

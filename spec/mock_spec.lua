@@ -1,0 +1,102 @@
+-- The embedded cluster: what it can be told, and what it refuses. A wrong
+-- broker id must never reach librdkafka, which aborts the process.
+local helper = require "spec.support.helper"
+local strand = require "strand"
+
+describe("the mock cluster", function()
+  local mock
+
+  setup(function()
+    mock = assert(strand.mock { brokers = 3, topics = { orders = 11 } })
+  end)
+  teardown(function() mock:close() end)
+
+  local function fails(code, ok, message, got)
+    assert.is_nil(ok)
+    assert.is_string(message)
+    assert.equal(code, got)
+  end
+
+  it("has as many brokers as it was asked for", function()
+    local count = 0
+    for _ in mock.bootstrap_servers:gmatch "127%.0%.0%.1:%d+" do count = count + 1 end
+    assert.equal(3, count)
+  end)
+
+  it("takes records for its topics", function()
+    assert.is_true(mock:create_topic("more", 2))
+    local producer = assert(strand.producer {
+      kafka = { ["bootstrap.servers"] = mock.bootstrap_servers } })
+    assert.equal(0, assert(producer:send_wait { topic = "more", partition = 1 }).offset)
+    assert(producer:send_wait { topic = "orders", partition = 10 })
+    assert.is_nil((producer:send_wait { topic = "more", partition = 2 }))
+    producer:close()
+  end)
+
+  it("refuses a topic that is there already", function()
+    fails("TOPIC_ALREADY_EXISTS", mock:create_topic("orders", 3))
+  end)
+
+  it("refuses brokers, partitions and topics that it does not have", function()
+    fails("UNKNOWN_BROKER", mock:down(4))
+    fails("UNKNOWN_BROKER", mock:up(4))
+    fails("UNKNOWN_BROKER", mock:rtt(4, 0.1))
+    fails("UNKNOWN_BROKER", mock:leader("orders", 0, 4))
+    fails("UNKNOWN_BROKER", mock:coordinator("group", 4))
+    fails("UNKNOWN_TOPIC_OR_PART", mock:leader("orders", 11, 1))
+    fails("UNKNOWN_TOPIC_OR_PART", mock:leader("nothing", 0, 1))
+  end)
+
+  it("refuses requests and errors that it does not know", function()
+    fails("INVALID_ARG", mock:fail("OffsetComit", "NOT_COORDINATOR"))
+    fails("INVALID_ARG", mock:fail("CreateTopics", "NOT_COORDINATOR"))
+    fails("INVALID_ARG", mock:fail("OffsetCommit", "NOT_A_CODE"))
+  end)
+
+  it("knows errors by Kafka's names and librdkafka's, with or without underscore", function()
+    for _, code in ipairs { "COORDINATOR_LOAD_IN_PROGRESS", "TRANSPORT", "_TRANSPORT",
+      "NOT_LEADER_OR_FOLLOWER", "NOT_LEADER_FOR_PARTITION", "UNKNOWN_TOPIC_OR_PARTITION" } do
+      assert.is_true(mock:fail("OffsetCommit", code, 1))
+    end
+  end)
+
+  it("takes brokers down and up, the same twice, and slows them", function()
+    assert.is_true(mock:down(2))
+    assert.is_true(mock:down(2))
+    assert.is_true(mock:up(2))
+    assert.is_true(mock:rtt(2, 0.02))
+    assert.is_true(mock:rtt(2, 0))
+    assert.is_true(mock:leader("orders", 0, 2))
+    assert.is_true(mock:coordinator("group", 2))
+  end)
+
+  it("raises for what is no broker, no number, no name", function()
+    assert.has_error(function() mock:down(1.5) end)
+    assert.has_error(function() mock:down "1" end)
+    assert.has_error(function() mock:rtt(1, -1) end)
+    assert.has_error(function() mock:create_topic("a b", 1) end)
+    assert.has_error(function() strand.mock { brokers = 0 } end)
+    assert.has_error(function() strand.mock { topics = { orders = 0 } } end)
+  end)
+
+  it("fails a record when told so, as often as told", function()
+    local producer = assert(strand.producer {
+      kafka = { ["bootstrap.servers"] = mock.bootstrap_servers } })
+    assert(producer:send_wait { topic = "orders", partition = 3 })
+    assert(mock:fail("Produce", "TOPIC_AUTHORIZATION_FAILED", 1))
+    local report, _, code = producer:send_wait { topic = "orders", partition = 3 }
+    assert.is_nil(report)
+    assert.equal("TOPIC_AUTHORIZATION_FAILED", code)
+    producer:close()
+  end)
+
+  it("leaves no thread behind, however often it is closed", function()
+    local threads = helper.threads()
+    local other = assert(strand.mock { brokers = 2 })
+    assert.is_true(helper.threads() > threads)
+    assert.is_true(other:close())
+    assert.is_true(other:close())
+    assert.has_error(function() other:down(1) end, "attempt to use a closed mock")
+    helper.eventually(5, function() return helper.threads() <= threads end)
+  end)
+end)

@@ -1,0 +1,340 @@
+-- What a producer promises: every record one report, keys where Java puts
+-- them, nothing lost silently, nothing waits longer than it was told.
+local core = require "strand.core"
+local helper = require "spec.support.helper"
+local strand = require "strand"
+
+local UNREACHABLE = "127.0.0.1:1"
+local quiet = function() end
+
+local function open(options)
+  options = options or {}
+  options.kafka = options.kafka or {}
+  options.kafka["bootstrap.servers"] = options.kafka["bootstrap.servers"] or helper.bootstrap()
+  return assert(strand.producer(options))
+end
+
+local function unreachable(options)
+  options = options or {}
+  options.kafka = { ["bootstrap.servers"] = UNREACHABLE }
+  options.log = quiet
+  return open(options)
+end
+
+local function readable(fd)
+  return core.wait({ fd }, 0) == 1
+end
+
+describe("a producer", function()
+  local producer
+
+  teardown(helper.close_cluster)
+  after_each(function()
+    if producer then producer:close { timeout = 0 } end
+    producer = nil
+  end)
+
+  it("says where an acknowledged record is", function()
+    producer = open()
+    local topic = helper.topic(3)
+    local first = assert(producer:send_wait { topic = topic, key = "k", value = "1", partition = 2 })
+    local second = assert(producer:send_wait { topic = topic, key = "k", value = "2", partition = 2 })
+    assert.equal(topic, first.topic)
+    assert.equal(2, first.partition)
+    assert.equal(0, first.offset)
+    assert.equal(1, second.offset)
+    assert.equal("k", first.key)
+  end)
+
+  it("reports each record once, those of a key in order", function()
+    local offsets, reports = {}, 0
+    producer = open { on_delivery = function(report)
+      reports = reports + 1
+      assert.is_nil(report.error)
+      local last = offsets[report.key]
+      assert.is_true(last == nil or report.offset > last)
+      offsets[report.key] = report.offset
+    end }
+    local topic = helper.topic(11)
+    for i = 1, 1000 do
+      assert.is_true(producer:send { topic = topic, key = "order-" .. i % 20, value = tostring(i) })
+    end
+    assert.is_true(producer:flush(20))
+    assert.equal(1000, reports)
+    local stats = producer:stats()
+    assert.equal(1000, stats.sent)
+    assert.equal(1000, stats.delivered)
+    assert.equal(0, stats.outstanding)
+  end)
+
+  it("sends every record through failures of the brokers, in order", function()
+    if helper.broker() then return end -- faults are the mock's
+    local last = {}
+    producer = open { on_delivery = function(report)
+      assert.is_nil(report.error)
+      assert.is_true(report.offset > (last[report.partition] or -1))
+      last[report.partition] = report.offset
+    end }
+    local topic, mock = helper.topic(2), helper.mock()
+    assert(producer:send_wait { topic = topic, key = "warm" })
+    assert(mock:fail("Produce", "NOT_LEADER_OR_FOLLOWER", 2))
+    assert(mock:fail("Produce", "TRANSPORT", 2))
+    for i = 1, 200 do assert(producer:send { topic = topic, key = tostring(i % 7), value = "v" }) end
+    assert.is_true(producer:flush(30))
+    assert.equal(201, producer:stats().delivered)
+  end)
+
+  it("is full at its limit, and has room again once records are gone", function()
+    producer = unreachable { max_queued_records = 5 }
+    for _ = 1, 5 do assert.is_true(producer:send { topic = "t", value = "v" }) end
+    local ok, message, code = producer:send { topic = "t", value = "v" }
+    assert.is_nil(ok)
+    assert.equal("QUEUE_FULL", code)
+    assert.matches("max_queued_records 5,", message, 1, true)
+    producer:close { timeout = 0 }
+    producer = open { max_queued_records = 5 }
+    local topic = helper.topic(1)
+    for _ = 1, 4 do
+      for _ = 1, 5 do assert.is_true(producer:send { topic = topic, value = "v" }) end
+      assert.is_true(producer:flush(20))
+    end
+  end)
+
+  it("refuses a record that is larger than librdkafka takes", function()
+    producer = open()
+    local ok, message, code = producer:send { topic = helper.topic(1), value = ("x"):rep(2000000) }
+    assert.is_nil(ok)
+    assert.equal("MSG_SIZE_TOO_LARGE", code)
+    assert.matches("message.max.bytes", message, 1, true)
+  end)
+
+  it("fails a record for a partition that does not exist", function()
+    producer = open()
+    local topic = helper.topic(2)
+    assert(producer:send_wait { topic = topic, partition = 1 })
+    local report, _, code = producer:send_wait { topic = topic, partition = 2 }
+    assert.is_nil(report)
+    assert.equal("UNKNOWN_PARTITION", code)
+  end)
+
+  it("raises for a time that cannot be written", function()
+    producer = open()
+    assert.has_error(function() producer:send { topic = "t", timestamp = 0.0001 } end)
+  end)
+
+  it("refuses a property that does not exist, and shows no secret", function()
+    local cases = {
+      { ["sesion.timeout"] = "1" },
+      { ["partitioner"] = "random" },
+      { ["delivery.report.only.error"] = "true" },
+      { ["acks"] = "1" },
+      { ["security.protocol"] = "hunter2" },
+      { ["sasl.password"] = "hunter2", ["security.protocol"] = "x" },
+    }
+    for _, properties in ipairs(cases) do
+      properties["bootstrap.servers"] = UNREACHABLE
+      local ok, message = pcall(strand.producer, { kafka = properties })
+      assert.is_false(ok)
+      assert.not_matches("hunter2", message, 1, true)
+    end
+  end)
+end)
+
+describe("where a record goes", function()
+  local producer
+
+  teardown(helper.close_cluster)
+  after_each(function()
+    if producer then producer:close { timeout = 0 } end
+    producer = nil
+  end)
+
+  it("is decided by partition_key, also for a record without a key", function()
+    producer = open { partition_key = function(record) return record.order end }
+    local plain = open()
+    local topic = helper.topic(11)
+    for i = 1, 10 do
+      local order = "order-" .. i
+      local expected = assert(plain:send_wait { topic = topic, key = order }).partition
+      local function sent(record)
+        record.topic, record.partition_key = topic, order
+        return assert(producer:send_wait(record)).partition
+      end
+      assert.equal(expected, sent { key = "other" })
+      assert.equal(expected, sent {})
+    end
+    plain:close()
+  end)
+
+  it("is decided by a function, called with key, count and topic", function()
+    local topic = helper.topic(5)
+    local calls = {}
+    producer = open { topics = { topic }, partitioner = function(key, count, name)
+      calls[#calls + 1] = { key, count, name }
+      return #(key or "")
+    end }
+    assert.equal(3, assert(producer:send_wait { topic = topic, key = "abc" }).partition)
+    assert.equal(0, assert(producer:send_wait { topic = topic }).partition)
+    assert.equal(4, assert(producer:send_wait {
+      topic = topic, key = "abc", partition_key = "abcd" }).partition)
+    assert.equal(1, assert(producer:send_wait { topic = topic, key = "abc", partition = 1 }).partition)
+    assert.same({ { "abc", 5, topic }, { nil, 5, topic }, { "abcd", 5, topic } }, calls)
+  end)
+
+  it("is NO_METADATA for a function until the number of partitions is known", function()
+    producer = open { partitioner = function() return 0 end }
+    local topic = helper.topic(2)
+    local ok, _, code = producer:send { topic = topic }
+    assert.is_nil(ok)
+    assert.equal("NO_METADATA", code)
+    helper.eventually(10, function() return producer:send { topic = topic } end)
+    assert.is_true(producer:flush(20))
+  end)
+
+  it("raises what a partitioner does wrong, and goes on", function()
+    local topic = helper.topic(2)
+    local answer
+    producer = open { topics = { topic }, partitioner = function()
+      if answer == "error" then error("mine", 0) end
+      return answer
+    end }
+    for _, wrong in ipairs { 2, -1, 0.5, "1", "error" } do
+      answer = wrong
+      assert.has_error(function() producer:send { topic = topic } end)
+    end
+    answer = 1
+    assert.equal(1, assert(producer:send_wait { topic = topic }).partition)
+  end)
+end)
+
+describe("a producer that waits", function()
+  local producer
+
+  teardown(helper.close_cluster)
+  after_each(function()
+    if producer then producer:close { timeout = 0 } end
+    producer = nil
+  end)
+
+  it("gives up a record's report at the timeout, not later", function()
+    producer = unreachable()
+    local seconds, ok, message, code = helper.seconds(function()
+      return producer:send_wait { topic = "t", value = "v", timeout = 0.2 }
+    end)
+    assert.is_nil(ok)
+    assert.equal("TIMED_OUT", code)
+    assert.matches("0.2 s", message, 1, true)
+    assert.is_true(seconds >= 0.19 and seconds < 1)
+  end)
+
+  it("says how many records a flush has left", function()
+    producer = unreachable()
+    for _ = 1, 3 do assert(producer:send { topic = "t" }) end
+    local seconds, ok, _, code, remaining = helper.seconds(function() return producer:flush(0.2) end)
+    assert.is_nil(ok)
+    assert.equal("TIMED_OUT", code)
+    assert.equal(3, remaining)
+    assert.is_true(seconds < 1)
+  end)
+
+  it("closes in time without a broker, and reports what it gave up", function()
+    local reports = {}
+    producer = unreachable { on_delivery = function(report) reports[#reports + 1] = report end }
+    for i = 1, 3 do assert(producer:send { topic = "t", key = tostring(i) }) end
+    local seconds, report = helper.seconds(function() return producer:close { timeout = 0.2 } end)
+    assert.is_true(seconds < 1.2)
+    assert.equal(3, report.purged)
+    assert.equal(0, report.delivered)
+    assert.equal(3, #reports)
+    assert.equal("PURGE_QUEUE", reports[1].code)
+    assert.equal("1", reports[1].key)
+    assert.equal(report, producer:close())
+    assert.has_error(function() producer:send { topic = "t" } end,
+      "attempt to use a closed producer")
+    assert.equal(3, producer:stats().purged)
+  end)
+
+  it("delivers what is outstanding when it is closed", function()
+    producer = open()
+    local topic = helper.topic(1)
+    for _ = 1, 100 do assert(producer:send { topic = topic, value = "v" }) end
+    local report = producer:close()
+    assert.equal(100, report.delivered)
+    assert.equal(0, report.purged)
+  end)
+
+  it("delivers what is outstanding when it is collected", function()
+    local topic = helper.topic(1)
+    do
+      local forgotten = open()
+      for _ = 1, 10 do assert(forgotten:send { topic = topic, partition = 0 }) end
+    end
+    collectgarbage()
+    collectgarbage()
+    producer = open()
+    assert.equal(10, assert(producer:send_wait { topic = topic, partition = 0 }).offset)
+  end)
+
+  it("has an fd that is readable while there is something to serve", function()
+    local reports = 0
+    producer = open { on_delivery = function() reports = reports + 1 end }
+    local topic, fd = helper.topic(1), producer:fd()
+    helper.eventually(5, function()
+      producer:poll(0)
+      return not readable(fd)
+    end)
+    assert(producer:send { topic = topic })
+    assert.equal(1, core.wait({ fd }, 20))
+    helper.eventually(20, function()
+      assert.is_true(reports > 0 or core.wait({ fd }, 5) == 1)
+      producer:poll(0)
+      return reports == 1
+    end)
+    assert.is_false(readable(fd))
+    assert.equal(fd, producer:fd())
+  end)
+end)
+
+describe("a producer in another process", function()
+  teardown(helper.end_children)
+
+  it("does not keep a process from ending when no broker is there", function()
+    local child = helper.spawn([[
+      local producer = assert(require "strand".producer {
+        kafka = { ["bootstrap.servers"] = "127.0.0.1:1" }, log = function() end })
+      assert(producer:send { topic = "t" })
+    ]])
+    assert.equal(0, child:wait(15))
+    assert.matches("1 records were not delivered", child:errors(), 1, true)
+  end)
+
+  if rawget(_G, "jit") then
+    it("is FORKED in a child of the process that opened it", function()
+      local child = helper.spawn([[
+        local ffi = require "ffi"
+        ffi.cdef "int fork(void); int waitpid(int, int *, int); void _exit(int);"
+        local strand = require "strand"
+        local producer = assert(strand.producer {
+          kafka = { ["bootstrap.servers"] = "127.0.0.1:1" }, log = function() end })
+        local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = "127.0.0.1:1" } })
+        local mock = assert(strand.mock {})
+        local pid = ffi.C.fork()
+        if pid == 0 then
+          local function code(...) return (select(3, ...)) end
+          print(code(producer:send { topic = "t" }), code(producer:flush(1)),
+            code(producer:close()), code(admin:close()), code(mock:close()))
+          producer, admin, mock = nil, nil, nil
+          collectgarbage()
+          collectgarbage()
+          io.stdout:flush()
+          ffi.C._exit(0)
+        end
+        ffi.C.waitpid(pid, nil, 0)
+        producer:close { timeout = 0 }
+        print("parent closed")
+      ]])
+      assert.equal(0, child:wait(15))
+      assert.matches("FORKED\tFORKED\tFORKED\tFORKED\tFORKED\nparent closed", child:output(), 1, true)
+    end)
+  end
+end)
