@@ -1,0 +1,199 @@
+/*
+** commit.c - the group coordinator: what it is told, takes, and answers
+*/
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim.h"
+
+/*
+** What a commit says is true
+*/
+
+/* I1: everything below the offset is done, and nothing done is kept back. */
+static void check_offset (part *p, const strand_commit_item *item) {
+  int to = log_slot(p, item->offset);
+  CHECK(to >= p->checked, "commits go back from %lld to %lld",
+        (long long)(p->base + p->checked), (long long)item->offset);
+  CHECK(to <= p->count, "I1: beyond the log");
+  for (; p->checked < to; p->checked++) {
+    const slot *s = &p->slots[p->checked];
+    CHECK(!s->exists || (s->state == SLOT_DONE && s->finished),
+          "I1: commit %lld passes %lld", (long long)item->offset,
+          (long long)(p->base + p->checked));
+  }
+  CHECK(to >= p->next || p->slots[to].state != SLOT_DONE,
+        "commit of %lld, which is done", (long long)item->offset);
+}
+
+/* I5: the text says which records above it are done. */
+static void check_metadata (const part *p, int64_t offset, const char *text) {
+  strand_payload payload;
+  const char *problem = "";
+  size_t r = 0;
+  CHECK(strand_payload_decode(offset, text, strlen(text), &payload, &problem)
+          == STRAND_OK, "I5: %s", problem);
+  CHECK(payload.highest == (p->high >= offset ? p->high : offset - 1),
+        "I5: highest %lld, not %lld", (long long)payload.highest,
+        (long long)p->high);
+  for (int64_t o = offset; o <= payload.highest; o++) {
+    int i = log_slot(p, o);
+    bool open = r < payload.run_count && payload.runs[r].first <= o;
+    if (open && payload.runs[r].last == o) r++;
+    if (i >= p->count || !p->slots[i].exists) continue;
+    CHECK(open == (p->slots[i].state != SLOT_DONE), "I5: offset %lld",
+          (long long)o);
+  }
+  strand_payload_free(&payload);
+}
+
+static void check_item (world *w, int m, const strand_commit_item *item) {
+  int index = (int)(intptr_t)strand_partition_tag(item->partition);
+  part *p = &w->parts[index];
+  CHECK(p->live == item->partition && p->owner == m
+        && p->epoch == item->epoch, "I7: a commit of a dead epoch");
+  CHECK(p->restored, "I7: a commit before the offsets are known");
+  CHECK(strlen(item->metadata) <= w->config.max_metadata,
+        "I5: %zu characters of %zu", strlen(item->metadata),
+        w->config.max_metadata);
+  check_offset(p, item);
+  check_metadata(p, item->offset, item->metadata);
+  sim_note(w, "commit", m, index, item->offset,
+           (int64_t)strlen(item->metadata));
+}
+
+/*
+** The broker
+*/
+
+static void free_request (request *r) {
+  for (size_t i = 0; i < r->count; i++) free(r->items[i].metadata);
+  *r = (request){ 0 };
+}
+
+/* Takes each item with this chance, if the group is still the same. */
+static void take (world *w, request *r, int percent, bool late) {
+  if (r->generation != w->generation) return;
+  for (size_t i = 0; i < r->count; i++) {
+    part *p = &w->parts[r->items[i].part];
+    if (!sim_chance(w, percent)) continue;
+    p->backwards = late;
+    p->committed = r->items[i].offset;
+    free(p->metadata);
+    p->metadata = r->items[i].metadata;
+    r->items[i].metadata = NULL;
+    sim_note(w, "taken", p->owner, r->items[i].part, p->committed, 0);
+  }
+  r->taken = percent == 100;
+}
+
+void commit_zombie (world *w) {
+  if (w->zombie.count == 0) return;
+  take(w, &w->zombie, 100, true);
+  free_request(&w->zombie);
+}
+
+/* What becomes of a request is settled when it is sent. */
+static void send (world *w, request *r) {
+  r->generation = w->generation;
+  r->answer = STRAND_COMMITTED;
+  if (sim_fault(w, FAULT_COMMIT_LOST, 30)) {
+    r->answer = sim_chance(w, 50) ? STRAND_COMMIT_LATER
+                                  : STRAND_COMMIT_UNKNOWN;
+    return;
+  }
+  if (sim_fault(w, FAULT_COMMIT_UNKNOWN, 30)) {
+    r->answer = STRAND_COMMIT_UNKNOWN;
+    take(w, r, sim_chance(w, 50) ? 50 : 100, false);
+    return;
+  }
+  if (w->zombie.count == 0 && sim_fault(w, FAULT_COMMIT_ZOMBIE, 20)) {
+    r->answer = STRAND_COMMIT_UNKNOWN;
+    w->zombie = *r;
+    w->zombie.commit = NULL;
+    r->count = 0;
+    return;
+  }
+  take(w, r, 100, false);
+  if (!r->taken) r->answer = STRAND_COMMIT_UNKNOWN;
+}
+
+static void request_new (world *w, int m, strand_commit *commit) {
+  member *me = &w->members[m];
+  request *r = &me->request;
+  CHECK(!me->unanswered, "I9: a second commit in flight");
+  CHECK(commit->count > 0 && commit->count <= PARTITIONS_MAX, "I9");
+  *r = (request){ .commit = commit, .count = commit->count };
+  for (size_t i = 0; i < commit->count; i++) {
+    const strand_commit_item *item = &commit->items[i];
+    check_item(w, m, item);
+    r->items[i].part = (int)(intptr_t)strand_partition_tag(item->partition);
+    r->items[i].offset = item->offset;
+    r->items[i].metadata = strdup(item->metadata);
+  }
+  me->unanswered = true;
+  send(w, r);
+}
+
+void commit_answer (world *w, int m) {
+  member *me = &w->members[m];
+  request *r = &me->request;
+  if (!me->unanswered) return;
+  me->unanswered = false;
+  sim_note(w, "answer", m, -1, r->answer, (int64_t)r->count);
+  strand_engine_commit_answer(me->engine, r->commit, r->answer, w->now_us);
+  free_request(r);
+}
+
+void commit_drop (world *w, member *m) {
+  if (!m->unanswered) return;
+  m->unanswered = false;
+  strand_engine_commit_answer(m->engine, m->request.commit,
+                              STRAND_COMMIT_UNKNOWN, w->now_us);
+  free_request(&m->request);
+}
+
+/*
+** The owner
+*/
+
+void commit_now (world *w, int m) {
+  member *me = &w->members[m];
+  const strand_partition *only = NULL;
+  strand_commit *commit;
+  int index = sim_pick(w, w->partition_count);
+  CHECK(strand_engine_committing(me->engine) == me->unanswered, "I9");
+  if (!w->ending && sim_chance(w, 20) && w->parts[index].owner == m) {
+    only = w->parts[index].live;
+  }
+  commit = strand_engine_commit(me->engine, w->now_us, only);
+  if (commit != NULL) request_new(w, m, commit);
+}
+
+void commit_step (world *w, int m) {
+  member *me = &w->members[m];
+  int64_t due;
+  if (me->unanswered) {
+    if (w->ending || sim_chance(w, 30)) commit_answer(w, m);
+    return;
+  }
+  due = strand_engine_commit_due(me->engine, w->now_us);
+  if (due <= w->now_us) commit_now(w, m);
+}
+
+/* Clean means that the broker has it all. */
+void commit_check_clean (world *w, int index) {
+  part *p = &w->parts[index];
+  const member *m;
+  strand_partition_stats s;
+  if (p->live == NULL || !p->restored || p->backwards) return;
+  m = &w->members[p->owner];
+  if (m->unanswered || strand_engine_dirty(m->engine, p->live)) return;
+  strand_partition_stats_read(m->engine, p->live, w->now_us, &s);
+  CHECK(s.committed == p->committed, "clean at %lld, the broker has %lld",
+        (long long)s.committed, (long long)p->committed);
+  if (p->committed < 0) return;
+  CHECK(s.committable == p->committed, "clean at %lld, but %lld may go",
+        (long long)p->committed, (long long)s.committable);
+  check_metadata(p, p->committed, p->metadata == NULL ? "" : p->metadata);
+}

@@ -1,0 +1,340 @@
+/*
+** member.c - group members: partitions come and go, processes die
+*/
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim.h"
+
+/*
+** What the engine says
+*/
+
+static void on_notice (void *arg, const strand_notice *notice) {
+  world *w = arg;
+  if (notice->type == STRAND_NOTICE_FAILED) {
+    w->last_delay_us = notice->delay_us;
+  }
+  if (notice->type != STRAND_NOTICE_UNWRITABLE) return;
+  CHECK(w->limit_fell, "I5: a payload does not fit although records started");
+}
+
+/* A handler of an epoch that has ended returned. The table forgets it at
+** once; the member that has the partition now hears of it later. */
+static void on_release (void *arg, const strand_held *held) {
+  world *w = arg;
+  pending_release *r;
+  int m;
+  if (w->crashing) return;
+  CHECK(strand_held_remove(&w->held, held), "released, but was not held");
+  m = strand_held_member(&w->held, held->topic, held->index);
+  if (m < 0) return;
+  if (w->release_count == w->release_capacity) {
+    w->release_capacity = w->release_capacity == 0 ? 16
+                                                   : w->release_capacity * 2;
+    w->releases = realloc(w->releases, (size_t)w->release_capacity
+                                         * sizeof(*w->releases));
+  }
+  r = &w->releases[w->release_count++];
+  *r = (pending_release){ .held = *held, .member = m };
+  r->held.topic = TOPIC;
+  if (held->key_length > 0) memcpy(r->key, held->key, held->key_length);
+}
+
+/* In the order in which they came: of one member, or (-1) of all. */
+static void hand_out (world *w, int m, int most) {
+  int kept = 0;
+  for (int i = 0; i < w->release_count; i++) {
+    pending_release *r = &w->releases[i];
+    if ((m >= 0 && r->member != m) || most == 0) {
+      w->releases[kept++] = *r;
+      continue;
+    }
+    most--;
+    r->held.key = r->key;
+    sim_note(w, "release", r->member, r->held.index, r->held.offset,
+             r->held.kind);
+    strand_engine_release(w->members[r->member].engine, &r->held);
+  }
+  w->release_count = kept;
+}
+
+void member_release (world *w, int most) {
+  hand_out(w, -1, most);
+}
+
+void member_open (world *w, int m) {
+  strand_engine_config config = w->config;
+  config.seed[0] = sim_random(w);
+  config.seed[1] = sim_random(w);
+  config.arg = w;
+  config.notice = on_notice;
+  config.release = on_release;
+  w->members[m] = (member){ .engine = strand_engine_new(&config) };
+  w->members[m].joined = true;
+}
+
+/*
+** Assign and restore
+*/
+
+void member_assign (world *w, int index, int m) {
+  part *p = &w->parts[index];
+  strand_held *held;
+  size_t count;
+  hand_out(w, m, -1); /* an owner reads its mail before it takes on more */
+  held = strand_held_of(&w->held, TOPIC, index, &count);
+  p->epoch = strand_held_assign(&w->held, TOPIC, index, (unsigned)m);
+  p->live = strand_engine_assign(w->members[m].engine, TOPIC, index,
+                                 p->epoch, &w->policy, held, count);
+  free(held);
+  CHECK(p->live != NULL, "memory");
+  strand_partition_set_tag(p->live, (void *)(intptr_t)index);
+  p->owner = m;
+  p->restored = p->paused = p->revoking = false;
+  p->inside = 0;
+  sim_note(w, "assign", m, index, p->epoch, (int64_t)count);
+}
+
+/* The epoch begins at 'committed' with what the payload says. */
+static void begin_epoch (world *w, part *p, int64_t committed,
+                         const strand_payload *payload) {
+  int from = committed < 0 ? 0 : log_slot(p, committed);
+  size_t r = 0;
+  p->high = -1;
+  if (payload != NULL && payload->highest >= committed) {
+    p->high = payload->highest;
+  }
+  for (int i = 0; i < p->count; i++) {
+    slot *s = &p->slots[i];
+    int64_t o = p->base + i;
+    bool open = payload != NULL && r < payload->run_count
+                && payload->runs[r].first <= o;
+    if (open && payload->runs[r].last == o) r++;
+    s->marked = i >= from && o <= p->high && !open;
+    s->state = i < from || s->marked ? SLOT_DONE : SLOT_AWAY;
+    s->attempt = 0;
+    CHECK(s->state == SLOT_AWAY || !s->exists || s->finished,
+          "I1: the broker says that %lld is done", (long long)o);
+  }
+  p->next = p->checked = from;
+  p->restored = true;
+  (void)w;
+}
+
+void member_restore (world *w, int index) {
+  part *p = &w->parts[index];
+  strand_payload payload;
+  const char *problem;
+  const char *text = p->metadata == NULL ? "" : p->metadata;
+  bool readable;
+  if (p->live == NULL || p->restored || p->revoking) return;
+  readable = p->committed >= 0
+             && strand_payload_decode(p->committed, text, strlen(text),
+                                      &payload, &problem) == STRAND_OK;
+  if (!readable && p->metadata != NULL) p->metadata[0] = '\0';
+  begin_epoch(w, p, p->committed, readable ? &payload : NULL);
+  CHECK(strand_engine_restored(w->members[p->owner].engine, p->live,
+                               p->committed, readable ? &payload : NULL)
+          == STRAND_OK, "memory");
+  p->backwards = false;
+  sim_note(w, "restored", p->owner, index, p->committed,
+           readable ? payload.highest : -1);
+  if (readable) strand_payload_free(&payload);
+}
+
+/*
+** Revoke
+*/
+
+typedef struct visitor {
+  world *w;
+  int count;
+} visitor;
+
+static void on_visit (void *arg, const strand_held *held) {
+  visitor *v = arg;
+  v->count++;
+  CHECK(strand_held_add(&v->w->held, held) == STRAND_OK, "memory");
+}
+
+static void revoke (world *w, int index) {
+  part *p = &w->parts[index];
+  visitor v = { w, 0 };
+  int stale;
+  if (p->live == NULL) return;
+  sim_note(w, "revoke", p->owner, index, p->epoch, 0);
+  stale = worker_revoked(w, index);
+  strand_engine_revoke(w->members[p->owner].engine, p->live, on_visit, &v);
+  CHECK(v.count == stale, "%d shards are held, not %d", stale, v.count);
+  strand_held_unassign(&w->held, TOPIC, index, (unsigned)p->owner);
+  p->live = NULL;
+  p->owner = -1;
+  p->restored = false;
+}
+
+/* Back to some record, which is then the base, in a new epoch. */
+void member_seek (world *w, int index) {
+  part *p = &w->parts[index];
+  int m = p->owner;
+  int64_t target = p->base + sim_pick(w, p->next + 1);
+  if (p->live == NULL || !p->restored || p->revoking) return;
+  for (int i = 0; i < log_slot(p, target); i++) {
+    if (p->slots[i].exists && !p->slots[i].finished) return; /* skips it */
+  }
+  sim_note(w, "seek", m, index, target, 0);
+  revoke(w, index);
+  member_assign(w, index, m);
+  begin_epoch(w, p, target, NULL);
+  CHECK(strand_engine_restored(w->members[m].engine, p->live, target, NULL)
+          == STRAND_OK, "memory");
+  p->backwards = true;
+}
+
+/*
+** Rebalance
+*/
+
+static void pick_members (world *w) {
+  int joined = 0;
+  for (int m = 0; m < w->member_count; m++) {
+    w->members[m].joined = sim_chance(w, 70);
+    joined += w->members[m].joined;
+  }
+  if (joined == 0) w->members[sim_pick(w, w->member_count)].joined = true;
+}
+
+static int pick_owner (world *w) {
+  for (;;) {
+    int m = sim_pick(w, w->member_count);
+    if (w->members[m].joined) return m;
+  }
+}
+
+static bool leaves (const world *w, fault kind, int lost, int index,
+                    const int *to) {
+  int owner = w->parts[index].owner;
+  if (owner < 0) return false;
+  if (kind == FAULT_LOST) return owner == lost;
+  return kind == FAULT_EAGER || to[index] != owner;
+}
+
+/* Nothing new starts, what runs may end, and then what is done is told. */
+static void say_goodbye (world *w, const bool *gone) {
+  int grace = sim_pick(w, 40);
+  for (int i = 0; i < w->partition_count; i++) {
+    if (!gone[i]) continue;
+    w->parts[i].revoking = w->parts[i].restored;
+    strand_engine_revoking(w->members[w->parts[i].owner].engine,
+                           w->parts[i].live);
+    worker_recall(w, w->parts[i].owner, i, 80);
+  }
+  for (; grace > 0; grace--) {
+    worker_step(w);
+    worker_lease(w, sim_pick(w, w->member_count));
+  }
+  for (int m = 0; m < w->member_count; m++) {
+    if (sim_chance(w, 70)) commit_answer(w, m);
+    if (!w->members[m].unanswered) commit_now(w, m);
+    if (sim_chance(w, 70)) commit_answer(w, m);
+  }
+}
+
+void member_rebalance (world *w, fault kind) {
+  int to[PARTITIONS_MAX], lost = sim_pick(w, w->member_count);
+  bool gone[PARTITIONS_MAX];
+  pick_members(w);
+  for (int i = 0; i < w->partition_count; i++) {
+    to[i] = pick_owner(w);
+    if (kind == FAULT_COOPERATIVE && w->parts[i].owner >= 0
+        && w->members[w->parts[i].owner].joined && sim_chance(w, 70)) {
+      to[i] = w->parts[i].owner;
+    }
+    gone[i] = leaves(w, kind, lost, i, to);
+  }
+  sim_note(w, "rebalance", lost, -1, kind, 0);
+  if (kind != FAULT_LOST) say_goodbye(w, gone);
+  for (int i = 0; i < w->partition_count; i++) {
+    if (gone[i]) revoke(w, i);
+  }
+  w->generation++;
+  for (int i = 0; i < w->partition_count; i++) {
+    if (w->parts[i].owner < 0) member_assign(w, i, to[i]);
+  }
+}
+
+/* The process dies; what the broker has, stays. */
+void member_crash (world *w) {
+  sim_note(w, "crash", -1, -1, w->lease_count, 0);
+  w->crashing = true;
+  worker_drop(w);
+  for (int m = 0; m < w->member_count; m++) {
+    commit_drop(w, &w->members[m]);
+    strand_engine_free(w->members[m].engine);
+    w->members[m].engine = NULL;
+  }
+  w->crashing = false;
+  w->generation++;
+  w->release_count = 0;
+  strand_held_table_free(&w->held);
+  for (int i = 0; i < w->partition_count; i++) {
+    w->parts[i].live = NULL;
+    w->parts[i].owner = -1;
+    w->parts[i].restored = false;
+  }
+}
+
+void member_configure (world *w) {
+  strand_engine_config *c = &w->config;
+  size_t metadata = c->max_metadata;
+  c->max_metadata = (size_t)sim_pick(w, 3) * 300 + (size_t)sim_pick(w, 200);
+  c->max_buffered_records = (size_t)(1 + sim_pick(w, 500));
+  c->max_buffered_bytes = (size_t)(1000 + sim_pick(w, 200000));
+  c->max_waiting_records = (size_t)(1 + sim_pick(w, 500));
+  c->max_waiting_bytes = (size_t)(1000 + sim_pick(w, 200000));
+  if (c->max_metadata < metadata) w->limit_fell = true;
+  for (int m = 0; m < w->member_count; m++) {
+    strand_engine_configure(w->members[m].engine, c);
+  }
+  sim_note(w, "configure", -1, -1, (int64_t)c->max_metadata,
+           (int64_t)c->max_buffered_records);
+}
+
+/*
+** The invariants of all members, and what the model knows of them
+*/
+
+static void check_retries (world *w, int m) {
+  size_t waiting = 0;
+  int64_t first = INT64_MAX, next;
+  strand_engine_stats stats;
+  next = strand_engine_tick(w->members[m].engine, w->now_us);
+  for (int i = 0; i < w->partition_count; i++) {
+    const part *p = &w->parts[i];
+    if (p->owner != m || !p->restored) continue;
+    for (int k = 0; k < p->next; k++) {
+      const slot *s = &p->slots[k];
+      if (s->state != SLOT_IN || s->attempt == 0) continue;
+      if (s->due_us <= w->now_us) continue;
+      waiting++;
+      if (s->due_us < first) first = s->due_us;
+    }
+  }
+  strand_engine_stats_read(w->members[m].engine, &stats);
+  CHECK(stats.retries == waiting, "%zu wait for a retry, not %zu", waiting,
+        stats.retries);
+  CHECK(next == first, "the next retry is due at %lld, not %lld",
+        (long long)first, (long long)next);
+}
+
+void member_check (world *w) {
+  for (int m = 0; m < w->member_count; m++) {
+    strand_engine_check(w->members[m].engine);
+    strand_engine_look(w->members[m].engine, w->now_us);
+    check_retries(w, m);
+  }
+  for (int i = 0; i < w->partition_count; i++) {
+    log_check_intake(w, i);
+    commit_check_clean(w, i);
+  }
+}

@@ -1,0 +1,280 @@
+/*
+** sim.h - seeded schedules through the real engine, with a model around it
+**
+**   log (broker) --read--> engine of a member --lease--> worker (model)
+**        ^                      |        ^                  |
+**        |                      |        +----- outcome ----+
+**     commits <-----------------+
+**
+** Each seed picks sizes and the faults that may happen (a swarm), then plays
+** random steps; after them the faults stop and everything must reach its end.
+** One seeded generator decides everything; nothing reads a clock, so that a
+** seed always runs the same way.
+**
+** What is checked (numbers of reliability.md 4.4):
+**   I1  a commit never passes a record that is not done      commit.c
+**   I2  a key: one lease at a time, in offset order          worker.c
+**   I3  after a restart what was not marked done comes again log.c
+**   I4  what was marked done does not come again             log.c
+**   I5  metadata: within its limit, and true                 commit.c
+**   I6  budgets                                              log.c
+**   I7  nothing for an epoch that has ended                  worker.c, commit.c
+**   I8  everything ends once the faults have stopped         play.c
+**   I9  one commit in flight                                 commit.c
+**   I10 read when, and only when, it may be read             log.c
+** and strand_engine_check every few steps.
+**
+** Thread: any (there is one).
+*/
+#ifndef STRAND_SIM_H
+#define STRAND_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/engine.h"
+#include "core/held.h"
+
+#define PARTITIONS_MAX 12
+#define MEMBERS_MAX 3
+#define NO_KEY UINT32_MAX
+#define TOPIC "t"
+
+typedef enum fault {
+  FAULT_FAIL,          /* handlers fail; the policy says when again */
+  FAULT_DELAY,         /* they say themselves when again */
+  FAULT_SLOW,          /* some handlers take very long */
+  FAULT_EAGER,         /* rebalance: all revoked, then assigned */
+  FAULT_COOPERATIVE,   /* rebalance: some partitions move */
+  FAULT_LOST,          /* a member loses its partitions without a word */
+  FAULT_CRASH,         /* the process dies */
+  FAULT_STOP,          /* it finishes, commits and starts again */
+  FAULT_COMMIT_LOST,   /* nothing was taken */
+  FAULT_COMMIT_UNKNOWN,/* some of it may have been taken */
+  FAULT_COMMIT_ZOMBIE, /* taken long after its answer */
+  FAULT_GARBAGE,       /* someone else writes the metadata */
+  FAULT_COMPACT,       /* records vanish from the log */
+  FAULT_RETENTION,     /* the log loses its head */
+  FAULT_SEEK,
+  FAULT_PAUSE,
+  FAULT_RECALL,        /* leases come back unstarted */
+  FAULT_EARLIER,       /* a record comes twice */
+  FAULT_CONFIGURE,     /* limits change */
+  FAULT_HOLES,         /* control records in the log */
+  FAULT_NULLS,
+  FAULT_HEADER,        /* the key is in a header */
+  FAULT_BIG,           /* records larger than a budget */
+  FAULT_SMALL,         /* small budgets */
+  FAULT_TINY,          /* small metadata */
+  FAULT_COUNT
+} fault;
+
+typedef enum slot_state {
+  SLOT_AWAY,   /* not delivered in this epoch */
+  SLOT_IN,     /* in the engine */
+  SLOT_LEASED,
+  SLOT_DONE    /* or never there */
+} slot_state;
+
+/* One offset of a log. */
+typedef struct slot {
+  int64_t due_us;  /* not before */
+  int32_t before;  /* slot of the record before it in its shard; -1 */
+  uint32_t key;
+  uint32_t size;
+  uint16_t attempt;
+  uint8_t state;   /* in this epoch */
+  bool exists;
+  bool marked;     /* done, says the metadata this epoch began with */
+  bool finished;   /* a handler has returned */
+  bool busy;       /* unordered: a lease of it is out */
+} slot;
+
+typedef struct part {
+  slot *slots;
+  int count;
+  int visible;      /* slots that were produced */
+  int next;         /* slot to be read next */
+  int checked;      /* all slots below are done, a commit said */
+  int64_t base;     /* offset of the first slot */
+  int64_t high;     /* highest offset done in this epoch; -1 */
+  int64_t committed; /* at the broker; -1 */
+  char *metadata;
+  strand_partition *live;
+  int owner;        /* -1: nobody */
+  uint32_t epoch;
+  size_t inside;    /* records in the engine */
+  bool restored;
+  bool paused;
+  bool revoking;
+  bool backwards;   /* a zombie commit came last */
+  bool *busy;       /* by key; [keys] without a key; [keys + 1] all */
+} part;
+
+typedef struct mlease {
+  strand_lease lease;
+  int member;
+  int part;
+  int slot;         /* of its first record */
+  uint32_t epoch;
+  bool running;
+  bool stale;
+  int64_t until_us;
+} mlease;
+
+/* A commit on its way. */
+typedef struct request {
+  strand_commit *commit; /* NULL: nobody waits for the answer any more */
+  strand_answer answer;
+  size_t count;
+  uint64_t generation;
+  bool taken;
+  struct {
+    int part;
+    int64_t offset;
+    char *metadata;
+  } items[PARTITIONS_MAX];
+} request;
+
+typedef struct pending_release {
+  strand_held held;
+  int member;
+  char key[64];
+} pending_release;
+
+typedef struct member {
+  strand_engine *engine;
+  bool joined;
+  bool stopped;     /* intake */
+  bool unanswered;
+  request request;
+} member;
+
+typedef struct note {
+  const char *what;
+  int member;
+  int part;
+  int64_t a;
+  int64_t b;
+  int64_t now_us;
+} note;
+
+#define NOTES 64
+
+typedef struct world {
+  uint64_t seed;
+  uint64_t random;
+  uint64_t digest;
+  uint64_t events;
+  uint64_t steps;
+  uint64_t fault_counts[FAULT_COUNT];
+  bool faults[FAULT_COUNT];
+  bool trace;
+  bool crashing;    /* what the engine says is not heard */
+  bool limit_fell;
+  bool ending;
+  int64_t now_us;
+  int64_t last_delay_us; /* of the last FAILED notice */
+  int partition_count;
+  int member_count;
+  int keys;
+  int workers;
+  int max_handed;
+  int running;
+  int check_every;
+  unsigned fail_percent;
+  uint64_t generation;
+  strand_policy policy;
+  strand_engine_config config;
+  strand_held_table held;
+  part parts[PARTITIONS_MAX];
+  member members[MEMBERS_MAX];
+  mlease *leases;
+  int lease_count;
+  int lease_capacity;
+  pending_release *releases;
+  int release_count;
+  int release_capacity;
+  request zombie;   /* at most one */
+  note notes[NOTES];
+} world;
+
+/* main.c */
+#if defined(__GNUC__)
+__attribute__((format(printf, 4, 5), noreturn))
+#endif
+void sim_fail (const char *file, int line, const char *what,
+               const char *format, ...);
+#define CHECK(condition, ...) \
+  ((condition) ? (void)0 \
+               : sim_fail(__FILE__, __LINE__, #condition, __VA_ARGS__))
+
+/* One event; the digest of all of them tells two runs apart. */
+void sim_note (world *w, const char *what, int m, int p, int64_t a,
+               int64_t b);
+
+static inline uint64_t sim_random (world *w) {
+  uint64_t x = (w->random += UINT64_C(0x9e3779b97f4a7c15));
+  x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+  x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+  return x ^ (x >> 31);
+}
+
+static inline int sim_pick (world *w, int below) {
+  return (int)(((sim_random(w) >> 32) * (uint64_t)(uint32_t)below) >> 32);
+}
+
+static inline bool sim_chance (world *w, int percent) {
+  return sim_pick(w, 100) < percent;
+}
+
+/* Whether this fault happens now; counts it. */
+static inline bool sim_fault (world *w, fault f, int percent) {
+  if (w->ending || !w->faults[f] || !sim_chance(w, percent)) return false;
+  w->fault_counts[f]++;
+  return true;
+}
+
+/* log.c */
+void log_make (world *w, part *p, int count);
+void log_free (part *p);
+void log_grow (world *w, part *p);
+void log_compact (world *w, part *p);
+void log_retain (world *w, part *p);
+bool *log_busy (const world *w, const part *p, slot *s);
+int log_slot (const part *p, int64_t offset);
+/* The part's queue is read as an owner would. True when a record came. */
+bool log_read (world *w, int index);
+void log_check_intake (world *w, int index);
+
+/* commit.c */
+void commit_step (world *w, int m);
+void commit_now (world *w, int m);      /* inside a rebalance */
+void commit_answer (world *w, int m);
+void commit_zombie (world *w);
+void commit_drop (world *w, member *m); /* the process died */
+void commit_check_clean (world *w, int index);
+
+/* member.c */
+void member_open (world *w, int m);
+void member_assign (world *w, int index, int m);
+void member_restore (world *w, int index);
+void member_rebalance (world *w, fault kind);
+void member_crash (world *w);
+void member_seek (world *w, int index);
+void member_release (world *w, int most); /* hands out what was released */
+void member_configure (world *w);
+void member_check (world *w);
+
+/* worker.c */
+bool worker_lease (world *w, int m);
+bool worker_step (world *w);       /* a worker begins or ends something */
+void worker_recall (world *w, int m, int index, int percent);
+int worker_revoked (world *w, int index); /* its leases are stale now */
+void worker_drop (world *w);       /* the process died */
+int64_t worker_next (const world *w); /* when the next slow one ends */
+
+/* play.c */
+void play_seed (world *w, uint64_t seed, int events);
+
+#endif
