@@ -26,6 +26,10 @@ void strand_engine_configure (strand_engine *e,
   e->config.max_waiting_bytes = config->max_waiting_bytes;
   e->config.commit_interval_us = config->commit_interval_us;
   strand_budget_recount(e);
+  for (strand_link *l = e->partitions.next; l != &e->partitions;
+       l = l->next) {
+    strand_partition_unstall(strand_list_entry(l, strand_partition, link));
+  }
 }
 
 static void no_visit (void *arg, const strand_held *held) {
@@ -286,6 +290,7 @@ void strand_engine_release (strand_engine *e, const strand_held *held) {
   strand_partition *p = strand_engine_find(e, held->topic, held->index);
   strand_shard *s;
   if (p == NULL) return;
+  strand_partition_unstall(p);
   if (held->kind == STRAND_HELD_RECORD) {
     release_record(p, held->offset);
     return;

@@ -62,6 +62,7 @@ static uint32_t take_keyed (strand_shard *s, size_t most) {
 static uint32_t take_unordered (strand_shard *s) {
   strand_record *r;
   if (s->head->behind == NULL) strand_shard_unready(s, SHARD_EMPTY);
+  else strand_shard_yield(s);
   r = strand_shard_pop(s);
   r->behind = NULL;
   r->flags |= STRAND_RECORD_LEASED;
@@ -97,7 +98,7 @@ bool strand_engine_lease (strand_engine *e, size_t most, strand_lease *out) {
       rotate(p);
       return true;
     }
-    p->stalled = true; /* until one of its records ends */
+    p->stalled = true; /* until strand_partition_unstall */
     strand_partition_runnable(p);
   }
   return false;
@@ -110,12 +111,6 @@ bool strand_engine_lease (strand_engine *e, size_t most, strand_lease *out) {
 static bool is_stale (const strand_lease *lease) {
   return lease->partition->state == PARTITION_GONE
          || lease->epoch != lease->partition->epoch;
-}
-
-static void unstall (strand_partition *p) {
-  if (!p->stalled) return;
-  p->stalled = false;
-  strand_partition_runnable(p);
 }
 
 /* 'count' records have left the lease. */
@@ -160,7 +155,7 @@ static void end_lease (strand_lease *lease) {
   strand_shard *s = lease->shard;
   strand_partition *p = lease->partition;
   p->leases--;
-  unstall(p);
+  strand_partition_unstall(p);
   if (!strand_shard_keyed(s)) return;
   s->leased = 0;
   s->failing = false;
@@ -186,7 +181,7 @@ static strand_err finish_first (strand_lease *lease, int64_t now_us) {
   p->engine->done++;
   p->engine->active_us = now_us;
   p->engine->maybe_dirty = true;
-  unstall(p);
+  strand_partition_unstall(p);
   return STRAND_OK;
 }
 
@@ -238,7 +233,7 @@ strand_err strand_engine_give_back (strand_engine *e, strand_lease *lease) {
     strand_shard_insert(s, lease->record);
     if (s->state == SHARD_EMPTY) strand_shard_ready(s, true);
   }
-  unstall(lease->partition);
+  strand_partition_unstall(lease->partition);
   return STRAND_OK;
 }
 
@@ -334,7 +329,7 @@ strand_err strand_engine_fail (strand_engine *e, strand_lease *lease,
     s->state = SHARD_BACKOFF;
   }
   strand_retry_push(&e->retry, now_us + delay_us, r);
-  unstall(p);
+  strand_partition_unstall(p);
   return STRAND_OK;
 }
 
@@ -351,7 +346,7 @@ int64_t strand_engine_tick (strand_engine *e, int64_t now_us) {
       strand_shard_insert(s, r);
       if (s->state == SHARD_EMPTY) strand_shard_ready(s, false);
     }
-    unstall(s->partition);
+    strand_partition_unstall(s->partition);
   }
   return strand_retry_next(&e->retry);
 }

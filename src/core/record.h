@@ -33,8 +33,9 @@
 struct strand_partition;
 struct strand_shard;
 
+/* Records begin right behind it, so its size is a multiple of theirs. */
 typedef struct strand_chunk {
-  uint32_t used;
+  _Alignas(8) uint32_t used;
   uint32_t size;
   uint32_t live;    /* records in it; the open chunk counts as one more */
 } strand_chunk;

@@ -230,6 +230,19 @@ void strand_partition_runnable (strand_partition *p) {
   else strand_list_remove(&p->runnable);
 }
 
+void strand_partition_unstall (strand_partition *p) {
+  if (!p->stalled) return;
+  p->stalled = false;
+  strand_partition_runnable(p);
+}
+
+void strand_shard_yield (strand_shard *s) {
+  strand_partition *p = s->partition;
+  strand_list_remove(&s->ready);
+  if (strand_list_empty(&p->ready)) strand_list_push(&p->ready, &s->ready);
+  else strand_list_push_front(p->ready.next, &s->ready);
+}
+
 void strand_shard_ready (strand_shard *s, bool front) {
   strand_partition *p = s->partition;
   assert(s->head != NULL && strand_list_empty(&s->ready));

@@ -63,7 +63,8 @@ struct strand_partition {
   uint32_t epoch;
   partition_state state;
   bool paused;
-  bool stalled; /* payload full, and nothing low may start either */
+  bool stalled; /* payload full, and nothing low may start either; or
+                   memory ran out */
   bool quiet;   /* nothing to read: lends its share */
   bool suspect; /* its last commit may or may not have been taken */
   bool unwritable;
@@ -158,7 +159,11 @@ void strand_shard_free (strand_shard *s); /* must be empty */
 void strand_shard_forget (strand_shard *s); /* out of the table, kept */
 void strand_shard_describe (const strand_shard *s, const strand_record *r,
                             strand_held *held);
+/* Lets the shard behind it go next. */
+void strand_shard_yield (strand_shard *s);
 void strand_partition_runnable (strand_partition *p);
+/* Something has changed that may let a record of it start. */
+void strand_partition_unstall (strand_partition *p);
 static inline bool strand_shard_keyed (const strand_shard *s) {
   return s->kind != STRAND_HELD_RECORD;
 }
