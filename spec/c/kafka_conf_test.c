@@ -1,0 +1,145 @@
+/*
+** kafka_conf_test.c - properties are checked, and their values not shown
+*/
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../support/c11_threads.h"
+#include "kafka/conf.h"
+
+static int accepted (rd_kafka_type_t kind, const char *name,
+                     const char *value, strand_failure *failure) {
+  strand_property property = { name, value };
+  rd_kafka_conf_t *conf = strand_conf_new(kind, &property, 1, failure);
+  if (conf == NULL) return 0;
+  rd_kafka_conf_destroy(conf);
+  return 1;
+}
+
+static void what_strand_owns_is_refused_by_name (void **state) {
+  static const char *const names[] = {
+    "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof",
+    "rebalance_cb", "log_cb", "opaque", "consume.callback.max.messages",
+    "plugin.library.paths"
+  };
+  strand_failure failure;
+  size_t i;
+  (void)state;
+  for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    assert_false(accepted(RD_KAFKA_CONSUMER, names[i], "true", &failure));
+    assert_string_equal(failure.code, "OPTION");
+    assert_non_null(strstr(failure.message, names[i]));
+    assert_non_null(strstr(failure.message, "cannot be set: "));
+  }
+}
+
+static void a_refused_value_is_never_shown (void **state) {
+  static const char *const names[] = {
+    "security.protocol", "debug", "session.timeout.ms", "compression.codec",
+    "auto.offset.reset", "ssl.keystore.password.typo", "isolation.level",
+    "broker.address.family", "no.such.property"
+  };
+  strand_failure failure;
+  char longer[4000];
+  size_t i;
+  (void)state;
+  memset(longer, 'z', sizeof(longer));
+  longer[sizeof(longer) - 1] = '\0';
+  for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    assert_false(accepted(RD_KAFKA_CONSUMER, names[i], "hunter2",
+                          &failure));
+    assert_null(strstr(failure.message, "hunter2"));
+    assert_non_null(strstr(failure.message, names[i]));
+    assert_false(accepted(RD_KAFKA_CONSUMER, names[i], longer, &failure));
+    assert_null(strstr(failure.message, "zzz"));
+  }
+  assert_false(accepted(RD_KAFKA_CONSUMER, "debug", "cgrp,hunter2",
+                        &failure));
+  assert_null(strstr(failure.message, "hunter2"));
+}
+
+static void versions_that_do_harm_are_refused (void **state) {
+  strand_failure failure;
+  (void)state;
+  assert_int_equal(accepted(RD_KAFKA_CONSUMER,
+                            "partition.assignment.strategy",
+                            "range,cooperative-sticky", &failure),
+                   strand_conf_version_at_least(2, 3, 0));
+  assert_int_equal(accepted(RD_KAFKA_CONSUMER, "group.protocol", "consumer",
+                            &failure),
+                   strand_conf_version_at_least(2, 12, 0));
+}
+
+static const char *find (const strand_property *list, size_t count,
+                         const char *name) {
+  size_t i;
+  for (i = 0; i < count; i++)
+    if (strcmp(list[i].name, name) == 0) return list[i].value;
+  return NULL;
+}
+
+static void the_users_setting_wins_and_is_not_dumped (void **state) {
+  strand_property given[] = { { "auto.offset.reset", "error" },
+                              { "sasl.password", "hunter2" },
+                              { "queue.buffering.max.ms", "1" } };
+  strand_property out[STRAND_CONF_DEFAULTS_MAX];
+  size_t n = strand_conf_dump(RD_KAFKA_CONSUMER, given, 3, out);
+  (void)state;
+  assert_string_equal(find(out, n, "enable.auto.commit"), "false");
+  assert_null(find(out, n, "auto.offset.reset"));
+  assert_null(find(out, n, "sasl.password"));
+  assert_non_null(find(out, n, "queued.max.messages.kbytes"));
+  n = strand_conf_dump(RD_KAFKA_PRODUCER, given, 3, out);
+  assert_string_equal(find(out, n, "enable.idempotence"), "true");
+  assert_null(find(out, n, "linger.ms")); /* set under its other name */
+}
+
+static void codes_are_librdkafkas_without_underscore (void **state) {
+  const struct rd_kafka_err_desc *all;
+  char a[48];
+  char b[48];
+  size_t count;
+  size_t i;
+  size_t j;
+  (void)state;
+  assert_string_equal(strand_code_of(RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, a,
+                                     sizeof(a)), "ALL_BROKERS_DOWN");
+  assert_string_equal(strand_code_of(12345, a, sizeof(a)), "ERR_12345");
+  rd_kafka_get_err_descs(&all, &count);
+  for (i = 0; i < count; i++)
+    for (j = i + 1; j < count; j++)
+      if (all[i].name != NULL && all[j].name != NULL)
+        assert_string_not_equal(strand_code_of(all[i].code, a, sizeof(a)),
+                                strand_code_of(all[j].code, b, sizeof(b)));
+}
+
+static void a_full_log_drops_its_oldest_lines (void **state) {
+  strand_log *log = strand_log_new(0);
+  strand_log_line line;
+  int i;
+  (void)state;
+  for (i = 0; i < STRAND_LOG_LINES_MAX + 6; i++)
+    strand_log_printf(log, 4, "TEST", "line %d \x1b[1m\n", i);
+  assert_int_equal(strand_log_dropped(log), 6);
+  assert_true(strand_log_pop(log, &line));
+  assert_string_equal(line.text, "line 6 \\x1b[1m");
+  for (i = 1; strand_log_pop(log, &line);) i++;
+  assert_int_equal(i, STRAND_LOG_LINES_MAX);
+  strand_log_release(log);
+}
+
+int main (void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(what_strand_owns_is_refused_by_name),
+    cmocka_unit_test(a_refused_value_is_never_shown),
+    cmocka_unit_test(versions_that_do_harm_are_refused),
+    cmocka_unit_test(the_users_setting_wins_and_is_not_dumped),
+    cmocka_unit_test(codes_are_librdkafkas_without_underscore),
+    cmocka_unit_test(a_full_log_drops_its_oldest_lines)
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
