@@ -44,9 +44,10 @@ static void set_reason (strand_verdict *v, const char *text, size_t length) {
   length = strand_cut(text, length, STRAND_REASON_MAX);
   free(v->reason);
   v->reason = malloc(length + 1);
-  if (v->reason == NULL) length = 0;
-  else memcpy(v->reason, text, length);
-  v->reason_length = length;
+  v->reason_length = v->reason != NULL ? length : 0;
+  if (v->reason == NULL) return;
+  memcpy(v->reason, text, length);
+  v->reason[length] = '\0';
 }
 
 static void fail (strand_verdict *v, const char *text, size_t length) {

@@ -18,6 +18,7 @@
 #include "kafka/clock.h"
 #include "lua/admin.h"
 #include "lua/compat.h"
+#include "lua/consumer.h"
 #include "lua/mock.h"
 #include "lua/outcome.h"
 #include "lua/producer.h"
@@ -80,6 +81,7 @@ int luaopen_strand_core (lua_State *L) {
   strand_open_mock(L);
   strand_open_producer(L);
   strand_open_admin(L);
+  strand_open_consumer(L);
   strand_open_outcomes(L);
   return 1;
 }

@@ -1,0 +1,514 @@
+/*
+** consumer.c - see consumer.h
+*/
+#include "lua/consumer.h"
+
+#include <regex.h>
+
+#include "kafka/consumer.h"
+#include "kafka/fork.h"
+#include "lua/compat.h"
+#include "lua/handler.h"
+#include "lua/settings.h"
+#include "lua/tables.h"
+
+#define CONSUMER "strand.core.Consumer"
+#define TICKET "strand.core.Ticket"
+
+#define GC_TIMEOUT 5.0 /* seconds */
+
+/* What is being turned into Lua values stands here, because that may raise;
+** the next call, or the end, frees it. */
+typedef struct consumer {
+  strand_consumer *kafka;  /* NULL: could not be opened */
+  strand_sources *sources;
+  strand_limits limits;    /* as configured last */
+  size_t max_metadata;
+  int generation;
+  strand_event event;
+  strand_stats stats;
+  strand_report report;
+} consumer;
+
+typedef struct ticket {
+  strand_ticket *kafka; /* NULL: answered or dropped */
+  int generation;
+} ticket;
+
+static consumer *check_self (lua_State *L) {
+  return luaL_checkudata(L, 1, CONSUMER);
+}
+
+static int is_forked (const consumer *self) {
+  return self->generation != strand_fork_generation();
+}
+
+/* NULL in another process. */
+static consumer *check_own (lua_State *L) {
+  consumer *self = check_self(L);
+  if (is_forked(self)) return NULL;
+  if (self->kafka == NULL)
+    luaL_error(L, "attempt to use a closed consumer");
+  return self;
+}
+
+static int push_ok (lua_State *L, int ok, const strand_failure *failure) {
+  if (!ok) return strand_push_failure(L, failure);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int push_no_memory (lua_State *L) {
+  strand_failure failure;
+  strand_fail(&failure, "NO_MEMORY", "not enough memory");
+  return strand_push_failure(L, &failure);
+}
+
+/* ---- life ---------------------------------------------------------------- */
+
+static int consumer_open (lua_State *L) {
+  strand_consumer_config config;
+  strand_failure failure;
+  consumer *self;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  self = strand_newuserdata(L, sizeof(*self));
+  memset(self, 0, sizeof(*self));
+  self->generation = strand_fork_generation();
+  strand_settype(L, CONSUMER);
+  strand_read_settings(L, 1, &config, &self->sources);
+  self->limits = config.limits;
+  self->max_metadata = config.max_metadata;
+  config.handler = strand_handler_of(self->sources);
+  self->kafka = strand_consumer_open(&config, &failure);
+  if (self->kafka == NULL) return strand_push_failure(L, &failure);
+  lua_settop(L, 2);
+  return 1;
+}
+
+static int consumer_state (lua_State *L) {
+  const consumer *self = check_self(L);
+  if (is_forked(self)) lua_pushliteral(L, "forked");
+  else if (self->kafka == NULL) lua_pushliteral(L, "closed");
+  else lua_pushstring(L, strand_consumer_state(self->kafka));
+  return 1;
+}
+
+static int consumer_start (lua_State *L) {
+  strand_failure failure;
+  consumer *self = check_own(L);
+  if (self == NULL) return strand_push_forked(L);
+  return push_ok(L, strand_consumer_start(self->kafka, &failure), &failure);
+}
+
+static int consumer_joined (lua_State *L) {
+  strand_failure failure;
+  consumer *self = check_own(L);
+  int joined;
+  if (self == NULL) return strand_push_forked(L);
+  joined = strand_consumer_joined(self->kafka, &failure);
+  if (joined < 0) return strand_push_failure(L, &failure);
+  lua_pushboolean(L, joined);
+  return 1;
+}
+
+static int consumer_fd (lua_State *L) {
+  consumer *self = check_own(L);
+  if (self == NULL) return strand_push_forked(L);
+  lua_pushinteger(L, strand_consumer_fd(self->kafka));
+  return 1;
+}
+
+/* In order of strand_close_mode. */
+static const char *const modes[] = { "finish", "drain", "now", NULL };
+
+static int consumer_ending (lua_State *L) {
+  strand_close_mode mode;
+  strand_failure reason;
+  consumer *self = check_own(L);
+  if (self == NULL) return strand_push_forked(L);
+  if (!strand_consumer_ending(self->kafka, &mode, &reason)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  lua_pushstring(L, modes[mode]);
+  lua_pushstring(L, reason.code);
+  lua_pushstring(L, reason.message);
+  return 3;
+}
+
+static int consumer_close_begin (lua_State *L) {
+  consumer *self = check_own(L);
+  int mode = luaL_checkoption(L, 2, NULL, modes);
+  double timeout = strand_opt_seconds(L, 3, 30);
+  if (self == NULL) return strand_push_forked(L);
+  strand_consumer_close_begin(self->kafka, (strand_close_mode)mode, timeout);
+  return 0;
+}
+
+static int push_report (lua_State *L, consumer *self) {
+  strand_report_clear(&self->report);
+  if (!strand_consumer_report(self->kafka, &self->report))
+    return push_no_memory(L);
+  strand_push_report(L, &self->report);
+  return 1;
+}
+
+static int consumer_close_wait (lua_State *L) {
+  consumer *self = check_own(L);
+  if (self == NULL) return strand_push_forked(L);
+  if (!strand_consumer_close_wait(self->kafka)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  if (push_report(L, self) != 1) return luaL_error(L, "not enough memory");
+  if (self->report.failure.code[0] == '\0') return 1;
+  lua_pushstring(L, self->report.failure.message);
+  lua_pushstring(L, self->report.failure.code);
+  return 3;
+}
+
+static int consumer_report (lua_State *L) {
+  consumer *self = check_own(L);
+  if (self == NULL) return strand_push_forked(L);
+  return push_report(L, self);
+}
+
+static int consumer_gc (lua_State *L) {
+  consumer *self = check_self(L);
+  strand_consumer *kafka = self->kafka;
+  strand_sources *sources = self->sources;
+  if (is_forked(self)) return 0;
+  self->kafka = NULL;
+  self->sources = NULL;
+  strand_event_clear(&self->event);
+  strand_stats_clear(&self->stats);
+  strand_report_clear(&self->report);
+  if (kafka != NULL) strand_consumer_discard(kafka, GC_TIMEOUT);
+  strand_sources_release(sources);
+  return 0;
+}
+
+static int consumer_tostring (lua_State *L) {
+  lua_pushfstring(L, CONSUMER " (%p)", (void *)check_self(L));
+  return 1;
+}
+
+/* ---- what is taken ------------------------------------------------------- */
+
+static int consumer_next_event (lua_State *L) {
+  consumer *self = check_own(L);
+  if (self == NULL) return strand_push_forked(L);
+  strand_event_clear(&self->event);
+  memset(&self->event, 0, sizeof(self->event));
+  if (strand_consumer_next_event(self->kafka, &self->event))
+    strand_push_event(L, &self->event);
+  else
+    lua_pushnil(L);
+  return 1;
+}
+
+static int consumer_next_log (lua_State *L) {
+  strand_log_line line;
+  consumer *self = check_own(L);
+  if (self == NULL) return strand_push_forked(L);
+  if (!strand_consumer_next_log(self->kafka, &line)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  lua_pushinteger(L, line.level);
+  lua_pushstring(L, line.facility);
+  lua_pushstring(L, line.text);
+  return 3;
+}
+
+static int consumer_oauth_needed (lua_State *L) {
+  consumer *self = check_own(L);
+  if (self == NULL) return strand_push_forked(L);
+  lua_pushboolean(L, strand_consumer_oauth_needed(self->kafka));
+  return 1;
+}
+
+static int64_t check_millis (lua_State *L, int index) {
+  double ms = (double)luaL_checknumber(L, index) * 1000;
+  luaL_argcheck(L, ms >= 0 && ms <= (double)STRAND_INT_MAX, index,
+                "seconds since 1970 expected");
+  return (int64_t)(ms + 0.5);
+}
+
+static int consumer_oauth_set (lua_State *L) {
+  strand_failure failure;
+  consumer *self = check_own(L);
+  const char *token = strand_check_text(L, 2);
+  int64_t expires_ms = check_millis(L, 3);
+  const char *principal = lua_isnoneornil(L, 4) ? ""
+                                                : strand_check_text(L, 4);
+  if (self == NULL) return strand_push_forked(L);
+  return push_ok(L, strand_consumer_oauth_set(self->kafka, token, expires_ms,
+                                              principal, &failure), &failure);
+}
+
+static int consumer_oauth_fail (lua_State *L) {
+  consumer *self = check_own(L);
+  const char *message = luaL_checkstring(L, 2);
+  if (self == NULL) return strand_push_forked(L);
+  strand_consumer_oauth_fail(self->kafka, message);
+  return 0;
+}
+
+/* ---- tickets ------------------------------------------------------------- */
+
+/* Pushed before there is anything to own. */
+static ticket *push_ticket (lua_State *L) {
+  ticket *t = strand_newuserdata(L, sizeof(*t));
+  t->kafka = NULL;
+  t->generation = strand_fork_generation();
+  strand_settype(L, TICKET);
+  return t;
+}
+
+static int push_made (lua_State *L, const ticket *t,
+                      const strand_failure *failure) {
+  return t->kafka != NULL ? 1 : strand_push_failure(L, failure);
+}
+
+static void drop (ticket *t) {
+  strand_ticket *kafka = t->kafka;
+  t->kafka = NULL;
+  if (kafka != NULL && t->generation == strand_fork_generation())
+    strand_ticket_drop(kafka);
+}
+
+static int consumer_commit_begin (lua_State *L) {
+  strand_failure failure;
+  consumer *self = check_own(L);
+  ticket *t;
+  if (self == NULL) return strand_push_forked(L);
+  t = push_ticket(L);
+  t->kafka = strand_consumer_commit(self->kafka, &failure);
+  return push_made(L, t, &failure);
+}
+
+static int64_t check_place (lua_State *L, strand_seek_kind kind) {
+  switch (kind) {
+    case STRAND_SEEK_OFFSET: return strand_check_int64(L, 5);
+    case STRAND_SEEK_TIME: return check_millis(L, 5);
+    default: return 0;
+  }
+}
+
+static int32_t check_partition (lua_State *L, int index) {
+  int64_t partition = strand_check_int64(L, index);
+  luaL_argcheck(L, partition >= 0 && partition <= INT32_MAX, index,
+                "number of a partition expected");
+  return (int32_t)partition;
+}
+
+static int consumer_seek_begin (lua_State *L) {
+  static const char *const kinds[] = { "offset", "time", "earliest", "latest",
+                                       NULL };
+  strand_failure failure;
+  consumer *self = check_own(L);
+  const char *topic = strand_check_text(L, 2);
+  int32_t partition = check_partition(L, 3);
+  strand_seek_kind kind = (strand_seek_kind)luaL_checkoption(L, 4, NULL,
+                                                             kinds);
+  int64_t value = check_place(L, kind);
+  ticket *t;
+  if (self == NULL) return strand_push_forked(L);
+  t = push_ticket(L);
+  t->kafka = strand_consumer_seek(self->kafka, topic, partition, kind, value,
+                                  &failure);
+  return push_made(L, t, &failure);
+}
+
+static int consumer_done (lua_State *L) {
+  strand_failure failure;
+  consumer *self = check_own(L);
+  ticket *t = luaL_checkudata(L, 2, TICKET);
+  int done;
+  if (self == NULL) return strand_push_forked(L);
+  if (t->kafka == NULL) return luaL_error(L, "this request has ended");
+  done = strand_ticket_done(t->kafka, &failure);
+  if (done != 0) drop(t);
+  if (done < 0) return strand_push_failure(L, &failure);
+  lua_pushboolean(L, done);
+  return 1;
+}
+
+static int consumer_drop (lua_State *L) {
+  ticket *t = luaL_checkudata(L, 2, TICKET);
+  if (check_own(L) == NULL) return strand_push_forked(L);
+  drop(t);
+  return 0;
+}
+
+static int ticket_gc (lua_State *L) {
+  drop(luaL_checkudata(L, 1, TICKET));
+  return 0;
+}
+
+/* ---- questions ----------------------------------------------------------- */
+
+static int read_stats (consumer *self, size_t blockers) {
+  strand_stats_clear(&self->stats);
+  return strand_consumer_stats(self->kafka, blockers, &self->stats);
+}
+
+static int consumer_stats (lua_State *L) {
+  consumer *self = check_own(L);
+  if (self == NULL) return strand_push_forked(L);
+  if (!read_stats(self, 0)) return push_no_memory(L);
+  strand_push_stats(L, &self->stats, self->max_metadata);
+  return 1;
+}
+
+static int consumer_assignment (lua_State *L) {
+  consumer *self = check_own(L);
+  if (self == NULL) return strand_push_forked(L);
+  if (!read_stats(self, 0)) return push_no_memory(L);
+  strand_push_assignment(L, &self->stats);
+  return 1;
+}
+
+static int consumer_blockers (lua_State *L) {
+  consumer *self = check_own(L);
+  int64_t n = strand_check_int64(L, 2);
+  luaL_argcheck(L, n >= 0 && n <= 100000, 2, "0 to 100000 expected");
+  if (self == NULL) return strand_push_forked(L);
+  if (!read_stats(self, (size_t)n)) return push_no_memory(L);
+  strand_push_blockers(L, &self->stats);
+  return 1;
+}
+
+static int consumer_health (lua_State *L) {
+  strand_failure problem = { "", "" };
+  consumer *self = check_own(L);
+  if (self == NULL) return strand_push_forked(L);
+  strand_consumer_health(self->kafka, &problem);
+  return push_ok(L, problem.code[0] == '\0', &problem);
+}
+
+/* ---- commands ------------------------------------------------------------ */
+
+static int set_paused (lua_State *L, bool paused) {
+  strand_failure failure;
+  consumer *self = check_own(L);
+  const char *topic = lua_isnoneornil(L, 2) ? NULL : strand_check_text(L, 2);
+  int32_t partition = lua_isnoneornil(L, 3) ? -1 : check_partition(L, 3);
+  if (self == NULL) return strand_push_forked(L);
+  return push_ok(L, strand_consumer_pause(self->kafka, topic, partition,
+                                          paused, &failure), &failure);
+}
+
+static int consumer_pause (lua_State *L) {
+  return set_paused(L, true);
+}
+
+static int consumer_resume (lua_State *L) {
+  return set_paused(L, false);
+}
+
+/* retry_code: bytes, false for none any more, nil for no change. */
+static bool set_retry (lua_State *L, consumer *self) {
+  bool ok = true;
+  lua_getfield(L, 2, "retry_code");
+  if (lua_type(L, -1) == LUA_TSTRING) {
+    size_t length;
+    const char *code = lua_tolstring(L, -1, &length);
+    ok = strand_sources_set_retry(self->sources, code, length);
+  }
+  else if (!lua_isnil(L, -1))
+    ok = strand_sources_set_retry(self->sources, NULL, 0);
+  lua_pop(L, 1);
+  return ok;
+}
+
+static int consumer_configure (lua_State *L) {
+  strand_failure failure;
+  strand_limits limits;
+  strand_policy policy;
+  bool has_policy;
+  consumer *self = check_own(L);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  if (self == NULL) return strand_push_forked(L);
+  limits = self->limits;
+  strand_read_limits(L, 2, &limits);
+  has_policy = strand_read_policy(L, 2, &policy);
+  if (!strand_consumer_configure(self->kafka, &limits, &failure))
+    return strand_push_failure(L, &failure);
+  self->limits = limits;
+  if (!set_retry(L, self)) return push_no_memory(L);
+  if (has_policy) strand_consumer_set_policy(self->kafka, &policy);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* ---- patterns ------------------------------------------------------------ */
+
+static int core_matches (lua_State *L) {
+  regex_t regex;
+  const char *pattern = strand_check_text(L, 1);
+  const char *topic = strand_check_text(L, 2);
+  int status = regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB);
+  if (status != 0) {
+    char problem[128];
+    regerror(status, &regex, problem, sizeof(problem));
+    return luaL_error(L, "pattern '%s': %s", pattern, problem);
+  }
+  status = regexec(&regex, topic, 0, NULL, 0);
+  regfree(&regex);
+  lua_pushboolean(L, status == 0);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {
+  { "state", consumer_state },
+  { "start", consumer_start },
+  { "joined", consumer_joined },
+  { "fd", consumer_fd },
+  { "next_event", consumer_next_event },
+  { "next_log", consumer_next_log },
+  { "oauth_needed", consumer_oauth_needed },
+  { "oauth_set", consumer_oauth_set },
+  { "oauth_fail", consumer_oauth_fail },
+  { "ending", consumer_ending },
+  { "close_begin", consumer_close_begin },
+  { "close_wait", consumer_close_wait },
+  { "report", consumer_report },
+  { "commit_begin", consumer_commit_begin },
+  { "commit_done", consumer_done },
+  { "seek_begin", consumer_seek_begin },
+  { "seek_done", consumer_done },
+  { "drop", consumer_drop },
+  { "assignment", consumer_assignment },
+  { "stats", consumer_stats },
+  { "blockers", consumer_blockers },
+  { "health", consumer_health },
+  { "pause", consumer_pause },
+  { "resume", consumer_resume },
+  { "configure", consumer_configure },
+  { NULL, NULL }
+};
+
+static const luaL_Reg metamethods[] = {
+  { "__gc", consumer_gc },
+  { "__tostring", consumer_tostring },
+  { NULL, NULL }
+};
+
+static const luaL_Reg no_methods[] = { { NULL, NULL } };
+
+static const luaL_Reg ticket_metamethods[] = {
+  { "__gc", ticket_gc },
+  { NULL, NULL }
+};
+
+void strand_open_consumer (lua_State *L) {
+  strand_newtype(L, CONSUMER, methods, metamethods);
+  strand_newtype(L, TICKET, no_methods, ticket_metamethods);
+  lua_pushcfunction(L, consumer_open);
+  lua_setfield(L, -2, "consumer");
+  lua_pushcfunction(L, core_matches);
+  lua_setfield(L, -2, "matches");
+}
