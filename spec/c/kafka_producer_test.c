@@ -93,9 +93,9 @@ static void send_ok (strand_producer *p, const strand_outgoing *record,
     fail_msg("%s: %s", failure.code, failure.message);
 }
 
-static strand_report *wait_watched (strand_producer *p, int64_t id) {
+static strand_delivery *wait_watched (strand_producer *p, int64_t id) {
   double deadline = strand_clock_now() + 20;
-  strand_report *report = NULL;
+  strand_delivery *report = NULL;
   int taken;
   while ((taken = strand_producer_take_watched(p, id, &report)) == 0 &&
          strand_clock_now() < deadline)
@@ -150,7 +150,7 @@ static void check_headers (const rd_kafka_message_t *message,
   if (record->header_count == 0) return;
   assert_int_equal(rd_kafka_message_headers(message, &headers), 0);
   for (i = 0; i < record->header_count; i++) {
-    const strand_header *h = &record->headers[i];
+    const strand_outgoing_header *h = &record->headers[i];
     assert_int_equal(
       rd_kafka_header_get_all(headers, i, &name, &value, &size), 0);
     assert_int_equal(strlen(name), h->name_length);
@@ -165,7 +165,7 @@ static void there_and_back (strand_producer *p,
                             const strand_outgoing *record) {
   rd_kafka_t *reader;
   rd_kafka_message_t *message;
-  strand_report *report;
+  strand_delivery *report;
   int64_t id;
   send_ok(p, record, &id);
   report = wait_watched(p, id);
@@ -201,7 +201,7 @@ static void absent_and_empty_stay_different (void **state) {
 
 static void zero_bytes_and_headers_arrive_as_they_were (void **state) {
   strand_producer *p = open_producer(bootstrap, NULL, 0, 0);
-  const strand_header headers[] = {
+  const strand_outgoing_header headers[] = {
     { "type", 4, "a\0b", 3 }, { "type", 4, NULL, 0 }, { "empty", 5, "", 0 },
     { "\xc3\xa4", 2, "\xff\xfe", 2 }
   };
@@ -218,7 +218,7 @@ static void zero_bytes_and_headers_arrive_as_they_were (void **state) {
 static int32_t placed (strand_producer *p, const char *topic, const char *key,
                        const char *hash_key) {
   strand_outgoing record = { .topic = topic, .partition = -1 };
-  strand_report *report;
+  strand_delivery *report;
   int32_t partition;
   int64_t id;
   record.key = key;
@@ -305,7 +305,7 @@ static void records_without_a_key_reach_several_partitions (void **state) {
   int distinct = 0;
   (void)state;
   while (distinct < 3 && strand_clock_now() < deadline) {
-    strand_report *report;
+    strand_delivery *report;
     send_ok(p, &record, NULL);
     strand_producer_flush(p, 5);
     while ((report = strand_producer_next_delivery(p)) != NULL) {
@@ -321,7 +321,7 @@ static void records_without_a_key_reach_several_partitions (void **state) {
 static void close_reports_every_record_once (void **state) {
   strand_producer *p = open_producer(UNREACHABLE, NULL, 0, 1);
   strand_producer_counts counts;
-  strand_report *report;
+  strand_delivery *report;
   double start;
   int reports = 0;
   int i;
@@ -383,7 +383,7 @@ static void untaken_deliveries_fill_the_queue_too (void **state) {
 static void stale_and_dropped_watches_find_nothing (void **state) {
   strand_producer *p = open_producer(bootstrap, NULL, 0, 0);
   strand_outgoing record = { .topic = make_topic(), .partition = 0 };
-  strand_report *report = NULL;
+  strand_delivery *report = NULL;
   int64_t first;
   int64_t second;
   (void)state;

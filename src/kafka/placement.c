@@ -19,12 +19,12 @@ void *strand_placement_opaque (uint32_t hash) {
   return (void *)((uintptr_t)hash << 1 | HASH_BIT);
 }
 
-strand_ticket *strand_placement_ticket (void *opaque) {
+strand_pending *strand_placement_ticket (void *opaque) {
   return (uintptr_t)opaque & HASH_BIT ? NULL : opaque;
 }
 
 static int hash_of (void *opaque, uint32_t *hash) {
-  const strand_ticket *ticket = strand_placement_ticket(opaque);
+  const strand_pending *ticket = strand_placement_ticket(opaque);
   if ((uintptr_t)opaque & HASH_BIT) {
     *hash = (uint32_t)((uintptr_t)opaque >> 1);
     return 1;

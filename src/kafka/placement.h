@@ -14,10 +14,10 @@
 #include "core/partitioner.h"
 
 /* What a record's opaque points to, unless it is NULL or a hash. */
-typedef struct strand_ticket {
+typedef struct strand_pending {
   int has_hash;
   uint32_t hash; /* of the partition key; does not change */
-} strand_ticket;
+} strand_pending;
 
 typedef struct strand_placement {
   strand_partitioner which;
@@ -28,7 +28,7 @@ typedef struct strand_placement {
 void *strand_placement_opaque (uint32_t hash);
 
 /* NULL for an opaque that is no ticket. */
-strand_ticket *strand_placement_ticket (void *opaque);
+strand_pending *strand_placement_ticket (void *opaque);
 
 /* Makes 'conf' use it. 'placement' is borrowed until the client is
 ** destroyed. 0 when a property could not be set. */

@@ -27,8 +27,8 @@ struct strand_producer {
   int flushing;
   int linger_ms;
   char max_message_bytes[16];
-  strand_report *first; /* deliveries, oldest first */
-  strand_report *last;
+  strand_delivery *first; /* deliveries, oldest first */
+  strand_delivery *last;
   strand_watches watches;
   strand_producer_event events[EVENTS_MAX];
   int event_first;
@@ -60,11 +60,11 @@ static int has_waiting (const strand_producer *p) {
 
 /* ---- reports ------------------------------------------------------------ */
 
-static strand_report *report_new (const rd_kafka_message_t *message) {
+static strand_delivery *report_new (const rd_kafka_message_t *message) {
   const char *topic = rd_kafka_topic_name(message->rkt);
   size_t name_size = strlen(topic) + 1;
   size_t key_length = message->key != NULL ? message->key_len : 0;
-  strand_report *report =
+  strand_delivery *report =
     calloc(1, sizeof(*report) + name_size + key_length + 1);
   if (report == NULL) return NULL;
   report->partition = message->partition;
@@ -99,7 +99,7 @@ static void count_report (strand_producer *p, rd_kafka_resp_err_t err) {
                            counts->purged + counts->outstanding); /* (1) */
 }
 
-static void add_delivery (strand_producer *p, strand_report *report) {
+static void add_delivery (strand_producer *p, strand_delivery *report) {
   if (report == NULL) return; /* out of memory: counted all the same */
   if (p->last != NULL)
     p->last->next = report;
@@ -111,7 +111,7 @@ static void add_delivery (strand_producer *p, strand_report *report) {
 
 static void take_report (strand_producer *p,
                          const rd_kafka_message_t *message) {
-  strand_ticket *ticket = strand_placement_ticket(message->_private);
+  strand_pending *ticket = strand_placement_ticket(message->_private);
   count_report(p, message->err);
   if (message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
     strand_errand_doubt(p->client->errand, rd_kafka_topic_name(message->rkt));
@@ -351,7 +351,7 @@ static rd_kafka_headers_t *make_headers (const strand_outgoing *record) {
   if (record->header_count == 0) return NULL;
   headers = rd_kafka_headers_new(record->header_count);
   for (i = 0; i < record->header_count; i++) {
-    const strand_header *h = &record->headers[i];
+    const strand_outgoing_header *h = &record->headers[i];
     rd_kafka_header_add(headers, h->name, (ssize_t)h->name_length, h->value,
                         (ssize_t)h->value_length);
   }
@@ -393,7 +393,7 @@ static int produce_patiently (strand_producer *p,
 }
 
 static int send_watched (strand_producer *p, const strand_outgoing *record,
-                         const strand_ticket *ticket, int64_t *id,
+                         const strand_pending *ticket, int64_t *id,
                          strand_failure *failure) {
   strand_watch *watch = strand_watches_add(&p->watches);
   if (watch == NULL) {
@@ -409,7 +409,7 @@ static int send_watched (strand_producer *p, const strand_outgoing *record,
 
 int strand_producer_send (strand_producer *p, const strand_outgoing *record,
                           int64_t *watch, strand_failure *failure) {
-  strand_ticket ticket = { 0, 0 };
+  strand_pending ticket = { 0, 0 };
   assert(p->client != NULL);
   if (p->counts.untaken >= p->counts.max_queued_records) { /* (3) */
     fail_full(p, failure);
@@ -430,7 +430,7 @@ int strand_producer_send (strand_producer *p, const strand_outgoing *record,
 /* ---- taking ------------------------------------------------------------- */
 
 int strand_producer_take_watched (strand_producer *p, int64_t id,
-                                  strand_report **report) {
+                                  strand_delivery **report) {
   strand_watch *watch = strand_watches_find(&p->watches, id);
   if (watch != NULL && !watch->done) refresh(p);
   watch = strand_watches_find(&p->watches, id);
@@ -445,8 +445,8 @@ void strand_producer_drop_watched (strand_producer *p, int64_t id) {
   if (watch != NULL) strand_watches_drop(&p->watches, watch);
 }
 
-strand_report *strand_producer_next_delivery (strand_producer *p) {
-  strand_report *report;
+strand_delivery *strand_producer_next_delivery (strand_producer *p) {
+  strand_delivery *report;
   if (p->first == NULL) refresh(p);
   report = p->first;
   if (report == NULL) return NULL;
@@ -543,7 +543,7 @@ void strand_producer_free (strand_producer *p) {
   if (p == NULL) return;
   if (p->client != NULL) strand_producer_close(p, 0);
   while (p->first != NULL) {
-    strand_report *report = p->first;
+    strand_delivery *report = p->first;
     p->first = report->next;
     free(report);
   }

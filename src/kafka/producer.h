@@ -52,12 +52,12 @@ typedef struct strand_producer_options {
   int keeps_log;              /* in the ring, not to stderr */
 } strand_producer_options;
 
-typedef struct strand_header {
+typedef struct strand_outgoing_header {
   const char *name;
   size_t name_length;
   const void *value; /* NULL: null */
   size_t value_length;
-} strand_header;
+} strand_outgoing_header;
 
 /* Everything is borrowed until strand_producer_send returns. */
 typedef struct strand_outgoing {
@@ -66,7 +66,7 @@ typedef struct strand_outgoing {
   size_t key_length;
   const void *value;
   size_t value_length;
-  const strand_header *headers;
+  const strand_outgoing_header *headers;
   size_t header_count;
   int64_t timestamp_ms; /* 0: now */
   int32_t partition;    /* -1: by hash_key or key */
@@ -74,8 +74,8 @@ typedef struct strand_outgoing {
   size_t hash_key_length;
 } strand_outgoing;
 
-typedef struct strand_report {
-  struct strand_report *next;
+typedef struct strand_delivery {
+  struct strand_delivery *next;
   int32_t partition;
   int64_t offset;
   int64_t timestamp_ms; /* -1: none */
@@ -85,7 +85,7 @@ typedef struct strand_report {
   const void *key; /* NULL: null */
   size_t key_length;
   char bytes[];
-} strand_report;
+} strand_delivery;
 
 typedef struct strand_producer_event {
   const char *type; /* "unreachable", "auth_failed", "error" */
@@ -126,12 +126,12 @@ int strand_producer_send (strand_producer *p, const strand_outgoing *record,
 /* 1: '*report' has come (the caller owns it, free). 0: not yet.
 ** -1: no such id, or memory ran out for the report. */
 int strand_producer_take_watched (strand_producer *p, int64_t id,
-                                  strand_report **report);
+                                  strand_delivery **report);
 
 void strand_producer_drop_watched (strand_producer *p, int64_t id);
 
 /* NULL when none waits; the caller owns it (free). */
-strand_report *strand_producer_next_delivery (strand_producer *p);
+strand_delivery *strand_producer_next_delivery (strand_producer *p);
 
 int strand_producer_next_event (strand_producer *p,
                                 strand_producer_event *event);

@@ -50,9 +50,9 @@ strand_watch *strand_watches_find (const strand_watches *all, int64_t id) {
   return watch != NULL && watch->id == id && !watch->dropped ? watch : NULL;
 }
 
-strand_report *strand_watches_remove (strand_watches *all,
+strand_delivery *strand_watches_remove (strand_watches *all,
                                       strand_watch *watch) {
-  strand_report *report = watch->report;
+  strand_delivery *report = watch->report;
   uint32_t slot = (uint32_t)watch->id;
   if (watch->done) all->ready--;
   all->slots[slot] = NULL;
@@ -62,7 +62,7 @@ strand_report *strand_watches_remove (strand_watches *all,
 }
 
 void strand_watches_finish (strand_watches *all, strand_watch *watch,
-                            strand_report *report) {
+                            strand_delivery *report) {
   watch->done = 1;
   watch->report = report;
   all->ready++;

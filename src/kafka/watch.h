@@ -19,11 +19,11 @@
 #include "kafka/producer.h"
 
 typedef struct strand_watch {
-  strand_ticket ticket; /* first: the record's opaque points here */
+  strand_pending ticket; /* first: the record's opaque points here */
   int64_t id;
   int done;
   int dropped;
-  strand_report *report; /* owned; NULL with 'done': memory ran out */
+  strand_delivery *report; /* owned; NULL with 'done': memory ran out */
 } strand_watch;
 
 typedef struct strand_watches {
@@ -43,10 +43,10 @@ strand_watch *strand_watches_find (const strand_watches *all, int64_t id);
 
 /* The record's report has come; 'report' is taken. */
 void strand_watches_finish (strand_watches *all, strand_watch *watch,
-                            strand_report *report);
+                            strand_delivery *report);
 
 /* Frees the watch; its report, if it has one, is the caller's. */
-strand_report *strand_watches_remove (strand_watches *all,
+strand_delivery *strand_watches_remove (strand_watches *all,
                                       strand_watch *watch);
 
 /* Nobody waits any more. */

@@ -19,7 +19,7 @@
 
 typedef struct producer {
   strand_producer *kafka;  /* NULL: could not be opened */
-  strand_report *current;  /* being turned into Lua values */
+  strand_delivery *current;  /* being turned into Lua values */
   int generation;
 } producer;
 
@@ -46,8 +46,8 @@ static strand_producer *check_open (lua_State *L) {
 }
 
 /* Pushing raises when memory runs out: what it reads is owned before. */
-static const strand_report *own_report (producer *self,
-                                        strand_report *report) {
+static const strand_delivery *own_report (producer *self,
+                                        strand_delivery *report) {
   free(self->current);
   self->current = report;
   return report;
@@ -58,7 +58,7 @@ static void set_int64 (lua_State *L, const char *name, int64_t n) {
   lua_setfield(L, -2, name);
 }
 
-static void push_report (lua_State *L, const strand_report *report) {
+static void push_report (lua_State *L, const strand_delivery *report) {
   lua_createtable(L, 0, 7);
   lua_pushstring(L, report->topic);
   lua_setfield(L, -2, "topic");
@@ -119,9 +119,9 @@ static const char *header_string (lua_State *L, int list, size_t i,
 }
 
 /* { name, value or false, name, ... }. Pushes what owns the array. */
-static const strand_header *push_headers (lua_State *L, int list,
+static const strand_outgoing_header *push_headers (lua_State *L, int list,
                                           size_t *count) {
-  strand_header *headers;
+  strand_outgoing_header *headers;
   size_t i;
   *count = 0;
   if (lua_isnoneornil(L, list)) return NULL;
@@ -129,7 +129,7 @@ static const strand_header *push_headers (lua_State *L, int list,
   *count = strand_rawlen(L, list) / 2;
   headers = strand_newuserdata(L, (*count + 1) * sizeof(*headers));
   for (i = 0; i < *count; i++) {
-    strand_header *h = &headers[i];
+    strand_outgoing_header *h = &headers[i];
     h->name = header_string(L, list, 2 * i + 1, &h->name_length);
     h->value = NULL;
     h->value_length = 0;
@@ -194,7 +194,7 @@ static int push_lost (lua_State *L) {
 static int producer_take_watched (lua_State *L) {
   producer *self = check_self(L);
   int64_t id = strand_check_int64(L, 2);
-  strand_report *report = NULL;
+  strand_delivery *report = NULL;
   int taken;
   if (is_forked(self)) return strand_push_forked(L);
   taken = strand_producer_take_watched(check_kafka(L), id, &report);
@@ -223,7 +223,7 @@ static int producer_drop_watched (lua_State *L) {
 
 static int producer_next_delivery (lua_State *L) {
   producer *self = check_self(L);
-  strand_report *report;
+  strand_delivery *report;
   if (is_forked(self)) return strand_push_forked(L);
   report = strand_producer_next_delivery(check_kafka(L));
   if (report == NULL) return 0;
