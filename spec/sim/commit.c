@@ -123,16 +123,32 @@ static void request_new (world *w, int m, strand_commit *commit) {
   request *r = &me->request;
   CHECK(!me->unanswered, "I9: a second commit in flight");
   CHECK(commit->count > 0 && commit->count <= PARTITIONS_MAX, "I9");
-  *r = (request){ .commit = commit, .count = commit->count };
+  *r = (request){ .commit = commit, .count = commit->count,
+                  .several = commit->count > 1 };
   for (size_t i = 0; i < commit->count; i++) {
     const strand_commit_item *item = &commit->items[i];
     check_item(w, m, item);
     r->items[i].part = (int)(intptr_t)strand_partition_tag(item->partition);
+    CHECK(!w->parts[r->items[i].part].suspect || commit->count == 1,
+          "partition %d is not committed alone", r->items[i].part);
     r->items[i].offset = item->offset;
     r->items[i].metadata = strdup(item->metadata);
   }
   me->unanswered = true;
   send(w, r);
+}
+
+/* After an unknown end of several they are committed one by one. */
+static void mark_suspects (world *w, int m, const request *r) {
+  for (size_t i = 0; i < r->commit->count; i++) {
+    const strand_commit_item *item = &r->commit->items[i];
+    for (int k = 0; k < w->partition_count; k++) {
+      part *p = &w->parts[k];
+      if (p->owner != m || p->live != item->partition) continue;
+      if (r->answer == STRAND_COMMIT_UNKNOWN) p->suspect = r->several;
+      else if (r->answer == STRAND_COMMITTED) p->suspect = false;
+    }
+  }
 }
 
 void commit_answer (world *w, int m) {
@@ -141,6 +157,7 @@ void commit_answer (world *w, int m) {
   if (!me->unanswered) return;
   me->unanswered = false;
   sim_note(w, "answer", m, -1, r->answer, (int64_t)r->count);
+  mark_suspects(w, m, r);
   strand_engine_commit_answer(me->engine, r->commit, r->answer, w->now_us);
   free_request(r);
 }
@@ -168,6 +185,10 @@ void commit_now (world *w, int m) {
   }
   commit = strand_engine_commit(me->engine, w->now_us, only);
   if (commit != NULL) request_new(w, m, commit);
+  else if (only == NULL) {
+    CHECK(strand_engine_commit_due(me->engine, w->now_us) > w->now_us,
+          "a commit is due, but there is none");
+  }
 }
 
 void commit_step (world *w, int m) {
@@ -175,6 +196,7 @@ void commit_step (world *w, int m) {
   int64_t due;
   if (me->unanswered) {
     if (w->ending || sim_chance(w, 30)) commit_answer(w, m);
+    else commit_now(w, m);
     return;
   }
   due = strand_engine_commit_due(me->engine, w->now_us);

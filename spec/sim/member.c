@@ -91,7 +91,7 @@ void member_assign (world *w, int index, int m) {
   CHECK(p->live != NULL, "memory");
   strand_partition_set_tag(p->live, (void *)(intptr_t)index);
   p->owner = m;
-  p->restored = p->paused = p->revoking = false;
+  p->restored = p->paused = p->revoking = p->suspect = false;
   p->inside = 0;
   sim_note(w, "assign", m, index, p->epoch, (int64_t)count);
 }

@@ -108,6 +108,7 @@ typedef struct part {
   bool paused;
   bool revoking;
   bool backwards;   /* a zombie commit came last */
+  bool suspect;     /* one with others may or may not have been taken */
   bool *busy;       /* by key; [keys] without a key; [keys + 1] all */
 } part;
 
@@ -128,6 +129,7 @@ typedef struct request {
   strand_answer answer;
   size_t count;
   uint64_t generation;
+  bool several;
   bool taken;
   struct {
     int part;

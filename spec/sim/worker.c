@@ -160,8 +160,13 @@ static void end_fail (world *w, mlease *l) {
   s->due_us = w->now_us + w->last_delay_us;
 }
 
+/* Also at the end, but then not for ever. */
 static bool fails (world *w, const slot *s) {
   if (s->attempt > 12) return false;
+  if (w->ending) {
+    return w->faults[FAULT_FAIL] && s->attempt < 2
+           && sim_chance(w, (int)w->fail_percent);
+  }
   return sim_fault(w, FAULT_FAIL, (int)w->fail_percent);
 }
 

@@ -438,6 +438,7 @@ strand_added strand_engine_admit (strand_engine *e, strand_partition *p,
   strand_shard *s = strand_shard_get(p, record);
   assert(p->state == PARTITION_RUNNING);
   if (s != NULL) added = strand_offsets_add(p->offsets, record->offset);
+  e->maybe_dirty = true; /* done or not: what is missing before it is done */
   if (added != STRAND_ADDED) {
     unroom(p, record);
     if (s != NULL && is_unused(s)) strand_shard_free(s);
@@ -449,7 +450,6 @@ strand_added strand_engine_admit (strand_engine *e, strand_partition *p,
   p->average = p->average == 0 ? strand_record_size(length)
                : (p->average * 7 + strand_record_size(length)) / 8;
   e->active_us = now_us;
-  e->maybe_dirty = true;
   enter(p, s, record);
   return STRAND_ADDED;
 }
