@@ -119,9 +119,15 @@ sim: $(SIM)/sim                ## SEEDS=n schedules through the real engine
 lint:                          ## luacheck, layers, header vocabulary, warnings
 	@scripts/lint
 
-bench-quick: all               ## strand beside a raw librdkafka loop, a minute
+bench-quick:                   ## strand beside a raw librdkafka loop, a minute
 	@scripts/deps bench
 	@bench/quick
+
+# With the settings that strand makes.
+build/bench/raw: bench/raw.c $B/kafka/conf.o $B/kafka/log.o Makefile
+	@mkdir -p $(@D)
+	@echo "  cc $@"
+	@$(CC) $(BASE) $(CFLAGS) -o $@ $(filter-out Makefile,$^) $(LDFLAGS) $(LIBS)
 
 kafka:                         ## start a broker that stays (scripts/kafka stop)
 	@scripts/kafka start $(KAFKA)
