@@ -74,6 +74,7 @@ local function wait(list, timeout)
   local fds = { active and active.signal_fd }
   for _, self in ipairs(list) do
     if self.pump:pending() then return end
+    self.core:joined() -- taken: else the first join would keep fd readable
     fds[#fds + 1] = self.core:fd()
   end
   core.wait(fds, timeout)
