@@ -256,6 +256,7 @@ static void begin_leaving (strand_member *m) {
                       "member %u: close: %s", m->index,
                       rd_kafka_error_string(error));
     rd_kafka_error_destroy(error);
+    m->cannot_leave = true;
   }
 }
 
@@ -311,7 +312,7 @@ static void advance (strand_member *m, int64_t now_us) {
     begin_leaving(m);
   }
   if (m->phase == STRAND_LEAVING && m->rebalance == NULL
-      && (rd_kafka_consumer_closed(m->client)
+      && (m->cannot_leave || rd_kafka_consumer_closed(m->client)
           || now_us >= m->deadline_us + LEAVE_MOST_US)) {
     begin_destroying(m);
   }

@@ -156,6 +156,7 @@ struct strand_member {
   bool joined;
   bool cooperative;
   bool fatal;
+  bool cannot_leave;          /* librdkafka refuses: a fatal error */
   bool queues_ready;          /* queue_fd fired */
   bool busy;                  /* the last turn found something */
   strand_batch *batches;      /* out, newest first */

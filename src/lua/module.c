@@ -19,6 +19,7 @@
 #include "lua/admin.h"
 #include "lua/compat.h"
 #include "lua/consumer.h"
+#include "lua/metadata.h"
 #include "lua/mock.h"
 #include "lua/outcome.h"
 #include "lua/producer.h"
@@ -83,5 +84,6 @@ int luaopen_strand_core (lua_State *L) {
   strand_open_admin(L);
   strand_open_consumer(L);
   strand_open_outcomes(L);
+  strand_open_metadata(L);
   return 1;
 }
