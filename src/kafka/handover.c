@@ -39,6 +39,7 @@ static void retire_batch (strand_member *m, strand_batch *batch) {
 static void fill_slot (strand_slot *slot, const strand_lease *lease) {
   strand_tag *tag = strand_partition_tag(lease->partition);
   slot->lease = *lease;
+  slot->tag = tag;
   slot->first = lease->record;
   slot->count = lease->count;
   slot->stop = &tag->stop;
@@ -101,7 +102,8 @@ static void free_tag (strand_member *m, strand_tag *tag) {
 }
 
 static void end_slot (strand_member *m, strand_batch *batch,
-                      strand_slot *slot, strand_tag *tag) {
+                      strand_slot *slot) {
+  strand_tag *tag = slot->tag;
   slot->over = true;
   batch->open--;
   if (--tag->leases == 0 && tag->partition == NULL) free_tag(m, tag);
@@ -113,9 +115,8 @@ static void clear_verdict (strand_slot *slot) {
   slot->judged = false;
 }
 
-static void tell_policy (strand_member *m, const strand_tag *tag,
-                         const strand_slot *slot) {
-  strand_event event = strand_member_event(m, "policy_failed", tag);
+static void tell_policy (strand_member *m, const strand_slot *slot) {
+  strand_event event = strand_member_event(m, "policy_failed", slot->tag);
   const char *problem = slot->verdict.policy_problem;
   event.offset = slot->lease.record->offset;
   strand_event_set_reason(&event, problem, strlen(problem));
@@ -125,13 +126,13 @@ static void tell_policy (strand_member *m, const strand_tag *tag,
 /* The lease ends with what its verdict says; without one, what is left goes
 ** back unstarted (recalled, stopped). */
 static strand_err judge (strand_member *m, strand_slot *slot,
-                         const strand_tag *tag, int64_t now_us) {
+                         int64_t now_us) {
   const strand_verdict *v = &slot->verdict;
   if (slot->lease.count == 0) return STRAND_OK;
   if (!slot->judged || v->kind != STRAND_VERDICT_FAILED) {
     return strand_engine_give_back(m->engine, &slot->lease);
   }
-  if (v->policy_problem != NULL) tell_policy(m, tag, slot);
+  if (v->policy_problem != NULL) tell_policy(m, slot);
   return strand_engine_fail(m->engine, &slot->lease, v->delay_us,
                             v->reason != NULL ? v->reason : "",
                             v->reason != NULL ? v->reason_length : 0, now_us);
@@ -142,7 +143,6 @@ static bool harvest_slot (strand_member *m, strand_batch *batch,
                           strand_slot *slot, int64_t now_us, bool *found) {
   uint32_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
   uint32_t done = atomic_load_explicit(&slot->done, memory_order_acquire);
-  strand_tag *tag = strand_partition_tag(slot->lease.partition);
   if (done > slot->harvested) {
     uint32_t before = slot->lease.count, count = done - slot->harvested;
     strand_err err = strand_engine_done(m->engine, &slot->lease, count,
@@ -153,9 +153,9 @@ static bool harvest_slot (strand_member *m, strand_batch *batch,
   }
   if (state != STRAND_SLOT_ENDED) return true;
   *found = true;
-  if (judge(m, slot, tag, now_us) != STRAND_OK) return false;
+  if (judge(m, slot, now_us) != STRAND_OK) return false;
   if (slot->judged) clear_verdict(slot);
-  end_slot(m, batch, slot, tag);
+  end_slot(m, batch, slot);
   return true;
 }
 
@@ -196,13 +196,12 @@ void strand_handover_recall (strand_member *m) {
     uint32_t first = strand_batch_recall(b);
     for (uint32_t i = b->count; i-- > first;) {
       strand_slot *slot = &b->slots[i];
-      strand_tag *tag = strand_partition_tag(slot->lease.partition);
       if (strand_engine_give_back(m->engine, &slot->lease) != STRAND_OK) {
         /* no memory: it ends as if a worker had found it stopped */
         atomic_store(&slot->state, STRAND_SLOT_ENDED);
         continue;
       }
-      end_slot(m, b, slot, tag);
+      end_slot(m, b, slot);
     }
   }
 }

@@ -43,6 +43,7 @@
 #define STRAND_BATCH_SLOTS 256
 
 struct strand_member;
+typedef struct strand_tag strand_tag;
 
 typedef enum strand_slot_state {
   STRAND_SLOT_READY,
@@ -64,6 +65,7 @@ typedef struct strand_slot {
   /* the owner's */
   uint32_t harvested;
   bool over;
+  strand_tag *tag;         /* the lease's partition may be gone before */
   strand_lease lease;
 } strand_slot;
 

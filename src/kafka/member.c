@@ -348,7 +348,7 @@ static void sleep_until (strand_member *m, int64_t until_us) {
   if (ppoll(fds, 2, &wait, NULL) <= 0) return;
   if (fds[0].revents != 0) {
     eventfd_read(m->wake_fd, &count);
-    atomic_store_explicit(&m->woken, false, memory_order_seq_cst);
+    atomic_exchange(&m->woken, false); /* sees what the waker did before */
   }
   if (fds[1].revents != 0) {
     eventfd_read(m->queue_fd, &count);

@@ -48,7 +48,7 @@ typedef enum strand_phase {
 
 /* An assignment's partition as this side sees it: the engine's tag. Freed
 ** when it is revoked and no lease of it is out. */
-typedef struct strand_tag {
+struct strand_tag {
   strand_partition *partition; /* NULL when revoked */
   rd_kafka_queue_t *queue;     /* NULL when revoked */
   atomic_bool stop;            /* read by workers */
@@ -67,7 +67,7 @@ typedef struct strand_tag {
   int64_t gap_us;      /* when gaps may be looked at again */
   int64_t retry_us;    /* when to ask for the committed offset again */
   int64_t backoff_us;
-} strand_tag;
+};
 
 /* What waits for a commit of this member. */
 typedef struct strand_waiter {

@@ -58,8 +58,11 @@ static void handle (worker *w, const strand_record *record, unsigned route,
 
 static void obey_verdict (strand_consumer *c, const strand_verdict *v) {
   if (v->kind == STRAND_VERDICT_STOP) {
+    char reason[sizeof(((strand_failure *)0)->message)];
+    snprintf(reason, sizeof(reason), "%.*s", (int)v->reason_length,
+             v->reason != NULL ? v->reason : "");
     strand_shared_end(c, STRAND_CLOSE_FINISH, "STOPPED_BY_HANDLER",
-                      v->reason != NULL ? v->reason : "stopped by a handler");
+                      reason[0] != '\0' ? reason : "stopped by a handler");
   }
   else if (v->stop_consumer) {
     strand_shared_end(c, STRAND_CLOSE_FINISH, "STOPPED",
@@ -67,26 +70,30 @@ static void obey_verdict (strand_consumer *c, const strand_verdict *v) {
   }
 }
 
-/* Invariant (2) of mailbox.h: ENDED is the last word on a slot. */
-static void run_slot (worker *w, strand_slot *slot) {
-  const strand_record *r = slot->first;
+/* Invariant (2) of mailbox.h: ENDED is the last word on a slot, and a record
+** that is done may be freed at once. True when a verdict was left. */
+static bool run_slot (worker *w, strand_slot *slot) {
+  const strand_record *r = slot->first, *behind;
+  uint32_t count = slot->count;
   strand_verdict verdict;
-  for (uint32_t i = 0; i < slot->count; i++) {
+  bool judged = false;
+  for (uint32_t i = 0; i < count; i++, r = behind) {
     if (atomic_load_explicit(slot->stop, memory_order_acquire)) break;
-    if (i > 0) r = r->behind;
+    behind = i + 1 < count ? r->behind : NULL;
     handle(w, r, slot->route, &verdict);
     if (verdict.kind != STRAND_VERDICT_DONE || verdict.stop_consumer) {
       obey_verdict(w->consumer, &verdict);
     }
     if (verdict.kind != STRAND_VERDICT_DONE) {
       slot->verdict = verdict;
-      slot->judged = true;
+      slot->judged = judged = true;
       break;
     }
     atomic_store_explicit(&slot->done, i + 1, memory_order_release);
   }
   atomic_store_explicit(&slot->state, STRAND_SLOT_ENDED,
                         memory_order_release);
+  return judged;
 }
 
 static void become_idle (void *arg) {
@@ -95,8 +102,7 @@ static void become_idle (void *arg) {
   w->owner = NULL;
 }
 
-/* A slot's memory may be another batch's as soon as it has ended; so what is
-** needed after that is read before. The batch itself is held. */
+/* The batch is held, but a slot that has ended is the owner's alone. */
 static void serve_batch (worker *w) {
   strand_mailbox *mailbox = &w->consumer->mailbox;
   strand_batch *batch = w->taker.batch;
@@ -106,11 +112,11 @@ static void serve_batch (worker *w) {
   w->owner = batch->member;
   atomic_fetch_add(&w->consumer->busy, 1);
   while ((slot = strand_mailbox_claim(mailbox, &w->taker)) != NULL) {
-    bool last = slot == &batch->slots[batch->count - 1];
+    bool last = slot == &batch->slots[batch->count - 1], judged;
     if (last) strand_member_wake(batch->member);
-    run_slot(w, slot);
+    judged = run_slot(w, slot);
     ended = strand_clock_coarse_us();
-    if (ended - started >= SLOW_US || slot->judged) {
+    if (ended - started >= SLOW_US || judged) {
       strand_member_wake(batch->member);
     }
     if (ended != started) { /* once a tick */
