@@ -56,6 +56,21 @@ void strand_shared_unref (strand_consumer *c) {
   }
 }
 
+strand_life strand_shared_life (const strand_consumer *c) {
+  strand_consumer *writable = (strand_consumer *)(uintptr_t)c;
+  strand_life life;
+  pthread_mutex_lock(&writable->lock);
+  life = c->life;
+  pthread_mutex_unlock(&writable->lock);
+  return life;
+}
+
+void strand_shared_wake (strand_consumer *c) {
+  for (unsigned i = 0; i < c->member_count; i++) {
+    strand_member_wake(c->members[i]);
+  }
+}
+
 void strand_shared_signal (strand_consumer *c) {
   eventfd_write(c->wake_fd, 1);
 }

@@ -119,6 +119,11 @@ struct strand_consumer {
 strand_consumer *strand_shared_ref (strand_consumer *c);
 void strand_shared_unref (strand_consumer *c);
 
+strand_life strand_shared_life (const strand_consumer *c);
+
+/* Every owner looks at its inbox. */
+void strand_shared_wake (strand_consumer *c);
+
 /* fd becomes readable: something waits to be taken. */
 void strand_shared_signal (strand_consumer *c);
 /* After something was taken: fd is readable only while more waits. */

@@ -1,0 +1,207 @@
+/*
+** report.c - what a consumer did, does, and whether it is well
+*/
+#include <stdlib.h>
+
+#include "kafka/clock.h"
+#include "kafka/member.h"
+
+#define STUCK_OWNER_US 10000000 /* an owner turns at least once a second */
+#define NOTHING_FINISHES_US 60000000
+
+/*
+** Reports and statistics
+*/
+
+static bool copy_places (strand_place **to, size_t *count,
+                         const strand_place *from, size_t more) {
+  strand_place *grown;
+  if (more == 0) return true;
+  grown = realloc(*to, (*count + more) * sizeof(*grown));
+  if (grown == NULL) return false;
+  *to = grown;
+  for (size_t i = 0; i < more; i++) {
+    grown[*count] = from[i];
+    grown[*count].topic = strdup(from[i].topic);
+    if (grown[*count].topic == NULL) return false;
+    (*count)++;
+  }
+  return true;
+}
+
+static bool report_locked (strand_consumer *c, strand_report *r) {
+  int64_t end = c->closed_us != 0 ? c->closed_us : strand_clock_us();
+  bool ok = copy_places(&r->committed, &r->committed_count, c->committed,
+                        c->committed_count);
+  r->lost = c->lost;
+  r->detached = c->detached;
+  r->failure = c->failure;
+  r->seconds = c->started_us == 0 ? 0 : (double)(end - c->started_us) / 1e6;
+  for (unsigned i = 0; i < c->member_count; i++) {
+    const strand_view *v = &c->members[i]->view;
+    size_t room = STRAND_REPORT_UNFINISHED_MAX - r->unfinished_count;
+    r->done += v->engine.done;
+    r->failed += v->engine.failed;
+    r->unfinished_total += v->unfinished_total;
+    ok = ok && copy_places(&r->unfinished, &r->unfinished_count,
+                           v->unfinished,
+                           v->unfinished_count < room ? v->unfinished_count
+                                                      : room);
+  }
+  return ok;
+}
+
+bool strand_consumer_report (strand_consumer *c, strand_report *report) {
+  bool ok;
+  *report = (strand_report){ 0 };
+  pthread_mutex_lock(&c->lock);
+  ok = report_locked(c, report);
+  pthread_mutex_unlock(&c->lock);
+  if (!ok) strand_report_clear(report);
+  return ok;
+}
+
+static void clear_places (strand_place *places, size_t count) {
+  for (size_t i = 0; i < count; i++) free(places[i].topic);
+  free(places);
+}
+
+void strand_report_clear (strand_report *report) {
+  clear_places(report->unfinished, report->unfinished_count);
+  clear_places(report->committed, report->committed_count);
+  *report = (strand_report){ 0 };
+}
+
+static void add_engine (strand_engine_stats *to,
+                        const strand_engine_stats *from) {
+  to->partitions += from->partitions;
+  to->buffered_records += from->buffered_records;
+  to->buffered_bytes += from->buffered_bytes;
+  to->waiting_records += from->waiting_records;
+  to->waiting_bytes += from->waiting_bytes;
+  to->in_flight += from->in_flight;
+  to->stale += from->stale;
+  to->ready += from->ready;
+  to->retries += from->retries;
+  to->shards += from->shards;
+  to->done += from->done;
+  to->failed += from->failed;
+  to->stale_dropped += from->stale_dropped;
+}
+
+static bool stats_locked (strand_consumer *c, size_t blockers,
+                          strand_stats *s) {
+  size_t partitions = 0, found = 0;
+  for (unsigned i = 0; i < c->member_count; i++) {
+    partitions += c->members[i]->view.partition_count;
+    found += c->members[i]->view.blocker_count;
+    if (blockers > c->members[i]->blockers_wanted) {
+      c->members[i]->blockers_wanted = blockers;
+    }
+  }
+  s->partitions = malloc((partitions + 1) * sizeof(*s->partitions));
+  s->blockers = malloc((found + 1) * sizeof(*s->blockers));
+  if (s->partitions == NULL || s->blockers == NULL) return false;
+  for (unsigned i = 0; i < c->member_count; i++) {
+    const strand_view *v = &c->members[i]->view;
+    add_engine(&s->engine, &v->engine);
+    if (v->partition_count > 0) {
+      memcpy(s->partitions + s->partition_count, v->partitions,
+             v->partition_count * sizeof(*v->partitions));
+    }
+    if (v->blocker_count > 0) {
+      memcpy(s->blockers + s->blocker_count, v->blockers,
+             v->blocker_count * sizeof(*v->blockers));
+    }
+    s->partition_count += v->partition_count;
+    s->blocker_count += v->blocker_count;
+  }
+  s->commits = c->commits;
+  s->commits_failed = c->commits_failed;
+  s->rebalances = c->rebalances;
+  s->workers = c->workers_alive;
+  return true;
+}
+
+static int older_first (const void *a, const void *b) {
+  double x = ((const strand_blocker *)a)->age;
+  double y = ((const strand_blocker *)b)->age;
+  return x > y ? -1 : x < y ? 1 : 0;
+}
+
+bool strand_consumer_stats (strand_consumer *c, size_t blockers,
+                            strand_stats *stats) {
+  bool ok;
+  *stats = (strand_stats){ 0 };
+  pthread_mutex_lock(&c->lock);
+  ok = stats_locked(c, blockers, stats);
+  pthread_mutex_unlock(&c->lock);
+  if (!ok) {
+    strand_stats_clear(stats);
+    return false;
+  }
+  for (size_t i = 0; i < stats->partition_count; i++) {
+    stats->partitions[i].stats.topic = stats->partitions[i].topic;
+  }
+  qsort(stats->blockers, stats->blocker_count, sizeof(*stats->blockers),
+        older_first);
+  if (stats->blocker_count > blockers) stats->blocker_count = blockers;
+  stats->members = c->member_count;
+  stats->busy = atomic_load(&c->busy);
+  stats->prefetch_bytes = c->prefetch_kbytes * 1024
+                          * stats->engine.partitions;
+  stats->events_dropped = strand_events_dropped(c->events);
+  stats->logs_dropped = (uint64_t)strand_log_dropped(c->log);
+  stats->idle = (double)(strand_clock_coarse_us()
+                         - atomic_load(&c->ended_us)) / 1e6;
+  return true;
+}
+
+void strand_stats_clear (strand_stats *stats) {
+  free(stats->partitions);
+  free(stats->blockers);
+  *stats = (strand_stats){ 0 };
+}
+
+/*
+** Health
+*/
+
+static const char *member_problem (const strand_member *m) {
+  int64_t turned = atomic_load(&m->turned_us);
+  if (strand_clock_us() - turned > STUCK_OWNER_US) return "STUCK_OWNER";
+  if (atomic_load(&m->refused)) return "AUTH";
+  if (atomic_load(&m->unreachable)) return "UNREACHABLE";
+  return NULL;
+}
+
+static const char *problem_text (const char *code) {
+  if (strcmp(code, "STUCK_OWNER") == 0) return "an owner thread is stuck";
+  if (strcmp(code, "AUTH") == 0) return "the brokers refuse the credentials";
+  if (strcmp(code, "UNREACHABLE") == 0) return "no broker answers";
+  if (strcmp(code, "CLOSED") == 0) return "the consumer is closed";
+  if (strcmp(code, "NOT_ASSIGNED") == 0) {
+    return "not a member of the group yet";
+  }
+  return "handlers run, and none has ended for a minute";
+}
+
+void strand_consumer_health (strand_consumer *c, strand_failure *problem) {
+  const char *code = NULL;
+  strand_life life = strand_shared_life(c);
+  int64_t idle = strand_clock_coarse_us() - atomic_load(&c->ended_us);
+  problem->code[0] = problem->message[0] = '\0';
+  if (life == STRAND_CLOSED) code = "CLOSED";
+  for (unsigned i = 0; life == STRAND_RUNS && code == NULL
+                       && i < c->member_count; i++) {
+    code = member_problem(c->members[i]);
+  }
+  if (code == NULL && life == STRAND_RUNS && atomic_load(&c->busy) > 0
+      && idle > NOTHING_FINISHES_US) code = "NOTHING_FINISHES";
+  if (code == NULL && life != STRAND_CLOSED) {
+    pthread_mutex_lock(&c->lock);
+    if (c->joined < c->member_count) code = "NOT_ASSIGNED";
+    pthread_mutex_unlock(&c->lock);
+  }
+  if (code != NULL) strand_fail(problem, code, "%s", problem_text(code));
+}

@@ -1,0 +1,221 @@
+/*
+** request.c - what the lua thread asks of the owners
+*/
+#include <stdlib.h>
+
+#include "kafka/member.h"
+
+/*
+** Requests
+*/
+
+static strand_ticket *new_ticket (strand_consumer *c, unsigned waiting,
+                                  strand_failure *failure) {
+  strand_ticket *ticket = calloc(1, sizeof(*ticket));
+  if (ticket == NULL) {
+    strand_fail(failure, "NO_MEMORY", "memory ran out");
+    return NULL;
+  }
+  ticket->consumer = strand_shared_ref(c);
+  ticket->waiting = waiting;
+  return ticket;
+}
+
+static strand_waiter *new_waiters (unsigned count, strand_ticket *ticket) {
+  strand_waiter *first = NULL;
+  for (unsigned i = 0; i < count; i++) {
+    strand_waiter *w = calloc(1, sizeof(*w));
+    if (w == NULL) {
+      while (first != NULL) {
+        w = first;
+        first = w->next;
+        free(w);
+      }
+      return NULL;
+    }
+    w->ticket = ticket;
+    w->next = first;
+    first = w;
+  }
+  return first;
+}
+
+strand_ticket *strand_consumer_commit (strand_consumer *c,
+                                       strand_failure *failure) {
+  strand_ticket *ticket;
+  strand_waiter *waiters;
+  if (strand_shared_life(c) != STRAND_RUNS) {
+    strand_fail(failure, "NOT_RUNNING", "the consumer does not run");
+    return NULL;
+  }
+  ticket = new_ticket(c, c->member_count, failure);
+  if (ticket == NULL) return NULL;
+  waiters = new_waiters(c->member_count, ticket);
+  if (waiters == NULL) {
+    free(ticket);
+    strand_shared_unref(c);
+    strand_fail(failure, "NO_MEMORY", "memory ran out");
+    return NULL;
+  }
+  pthread_mutex_lock(&c->lock);
+  for (unsigned i = 0; i < c->member_count; i++) {
+    strand_waiter *w = waiters;
+    waiters = w->next;
+    w->next = c->members[i]->inbox.commits;
+    c->members[i]->inbox.commits = w;
+  }
+  pthread_mutex_unlock(&c->lock);
+  strand_shared_wake(c);
+  return ticket;
+}
+
+strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
+                                     int32_t partition, strand_seek_kind kind,
+                                     int64_t value, strand_failure *failure) {
+  strand_seek_request *r = calloc(1, sizeof(*r));
+  strand_ticket *ticket = new_ticket(c, 1, failure);
+  int member = -1;
+  if (r != NULL) r->topic = strdup(topic);
+  if (r != NULL && r->topic != NULL && ticket != NULL) {
+    r->ticket = ticket;
+    r->partition = partition;
+    r->kind = kind;
+    r->value = value;
+    pthread_mutex_lock(&c->lock);
+    member = c->life == STRAND_RUNS
+               ? strand_held_member(&c->held, topic, partition) : -1;
+    if (member >= 0) {
+      r->next = c->members[member]->inbox.seeks;
+      c->members[member]->inbox.seeks = r;
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (member >= 0) {
+      strand_member_wake(c->members[member]);
+      return ticket;
+    }
+    strand_fail(failure, "NOT_ASSIGNED",
+                "partition %d of '%s' is not assigned here", (int)partition,
+                topic);
+  }
+  if (r != NULL) free(r->topic);
+  free(r);
+  if (ticket != NULL) strand_shared_unref(c);
+  free(ticket);
+  return NULL;
+}
+
+int strand_ticket_done (strand_ticket *ticket, strand_failure *failure) {
+  strand_consumer *c = ticket->consumer;
+  int done = 0;
+  pthread_mutex_lock(&c->lock);
+  if (ticket->waiting == 0) {
+    done = ticket->failure.code[0] == '\0' ? 1 : -1;
+    *failure = ticket->failure;
+  }
+  pthread_mutex_unlock(&c->lock);
+  return done;
+}
+
+void strand_ticket_drop (strand_ticket *ticket) {
+  strand_consumer *c = ticket->consumer;
+  bool answered;
+  pthread_mutex_lock(&c->lock);
+  ticket->dropped = true;
+  answered = ticket->waiting == 0;
+  if (answered) c->answers--;
+  pthread_mutex_unlock(&c->lock);
+  if (!answered) return; /* whoever answers frees it */
+  strand_shared_settle(c);
+  free(ticket);
+  strand_shared_unref(c);
+}
+
+/*
+** Pausing, limits
+*/
+
+static bool covers (const char *topic, int32_t partition,
+                    const strand_rule *rule) {
+  if (topic == NULL) return true;
+  if (rule->topic == NULL || strcmp(rule->topic, topic) != 0) return false;
+  return partition < 0 || rule->partition == partition;
+}
+
+static void drop_rules_locked (strand_consumer *c, const char *topic,
+                               int32_t partition) {
+  size_t kept = 0;
+  for (size_t i = 0; i < c->rule_count; i++) {
+    if (!covers(topic, partition, &c->rules[i])) c->rules[kept++] = c->rules[i];
+    else free(c->rules[i].topic);
+  }
+  c->rule_count = kept;
+}
+
+static bool add_rule_locked (strand_consumer *c, const char *topic,
+                             int32_t partition) {
+  strand_rule rule = { NULL, partition };
+  strand_rule *grown = realloc(c->rules, (c->rule_count + 1)
+                                         * sizeof(*grown));
+  if (grown == NULL) return false;
+  c->rules = grown;
+  if (topic != NULL && (rule.topic = strdup(topic)) == NULL) return false;
+  grown[c->rule_count++] = rule;
+  return true;
+}
+
+bool strand_consumer_pause (strand_consumer *c, const char *topic,
+                            int32_t partition, bool paused,
+                            strand_failure *failure) {
+  bool ok = true;
+  pthread_mutex_lock(&c->lock);
+  drop_rules_locked(c, topic, partition);
+  if (paused) ok = add_rule_locked(c, topic, partition);
+  for (unsigned i = 0; i < c->member_count; i++) {
+    c->members[i]->inbox.rules = true;
+  }
+  pthread_mutex_unlock(&c->lock);
+  if (!ok) strand_fail(failure, "NO_MEMORY", "memory ran out");
+  strand_shared_wake(c);
+  return ok;
+}
+
+bool strand_consumer_configure (strand_consumer *c,
+                                const strand_limits *limits,
+                                strand_failure *failure) {
+  unsigned serving, made = 0, more = 0;
+  pthread_mutex_lock(&c->lock);
+  c->limits = *limits;
+  for (unsigned i = 0; i < c->member_count; i++) {
+    c->members[i]->inbox.limits = true;
+  }
+  pthread_mutex_unlock(&c->lock);
+  if (strand_shared_life(c) == STRAND_RUNS) {
+    strand_mailbox_limit(&c->mailbox, (unsigned)limits->max_in_flight,
+                         limits->workers);
+    pthread_mutex_lock(&c->mailbox.lock);
+    serving = c->mailbox.serving;
+    pthread_mutex_unlock(&c->mailbox.lock);
+    if (limits->workers > serving) more = limits->workers - serving;
+    pthread_mutex_lock(&c->lock);
+    made = strand_workers_start_locked(c, more);
+    pthread_mutex_unlock(&c->lock);
+  }
+  strand_shared_wake(c);
+  if (made == more) return true;
+  strand_fail(failure, "NO_THREAD", "only %u of %u more workers could start",
+              made, more);
+  return false;
+}
+
+void strand_consumer_set_policy (strand_consumer *c,
+                                 const strand_policy *policy) {
+  pthread_mutex_lock(&c->lock);
+  for (size_t i = 0; i < c->route_count; i++) {
+    if (!c->routes[i].own_policy) c->routes[i].policy = *policy;
+  }
+  for (unsigned i = 0; i < c->member_count; i++) {
+    c->members[i]->inbox.limits = true;
+  }
+  pthread_mutex_unlock(&c->lock);
+  strand_shared_wake(c);
+}
