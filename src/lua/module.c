@@ -9,6 +9,8 @@
 **                            0, when a signal came; no timeout: waits on
 **   librdkafka_version       text
 */
+#define _GNU_SOURCE /* dladdr, RTLD_NODELETE */
+#include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -73,7 +75,20 @@ static const luaL_Reg functions[] = {
 
 STRAND_EXPORT int luaopen_strand_core (lua_State *L);
 
+/* A Lua state that closes unloads its C modules, while threads of ours and
+** of librdkafka may still run. Where the linker was not told -z nodelete (a
+** rock's builtin build cannot), the module keeps itself loaded. */
+static void stay_loaded (void) {
+  int (*self) (lua_State *) = luaopen_strand_core;
+  Dl_info found;
+  void *address;
+  memcpy(&address, &self, sizeof(address));
+  if (dladdr(address, &found) == 0 || found.dli_fname == NULL) return;
+  dlopen(found.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
 int luaopen_strand_core (lua_State *L) {
+  stay_loaded();
   lua_newtable(L);
   strand_setfuncs(L, functions);
   lua_pushstring(L, rd_kafka_version_str());
