@@ -10,7 +10,7 @@
 #include "kafka/member.h"
 #include "kafka/thread.h"
 
-#define GIVE_UP_US 1000000      /* past close's timeout */
+#define GIVE_UP_US 800000       /* past close's timeout */
 
 /*
 ** Opening
@@ -281,13 +281,6 @@ bool strand_consumer_ending (strand_consumer *c, strand_close_mode *mode,
 ** Closing
 */
 
-static void arm (strand_consumer *c, int64_t at_us) {
-  struct itimerspec when = { { 0, 0 }, { 0, 0 } };
-  when.it_value.tv_sec = at_us / 1000000;
-  when.it_value.tv_nsec = at_us % 1000000 * 1000;
-  timerfd_settime(c->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
-}
-
 void strand_consumer_close_begin (strand_consumer *c, strand_close_mode mode,
                                   double timeout) {
   int64_t deadline_us = strand_clock_us() + (int64_t)(timeout * 1e6);
@@ -302,8 +295,8 @@ void strand_consumer_close_begin (strand_consumer *c, strand_close_mode mode,
     c->members[i]->inbox.close = true;
   }
   open = c->members_open > 0;
+  strand_shared_give_up_locked(c, c->close_deadline_us + GIVE_UP_US);
   strand_shared_closed_locked(c);
-  arm(c, c->close_deadline_us + GIVE_UP_US);
   pthread_mutex_unlock(&c->lock);
   if (!open) strand_mailbox_close(&c->mailbox);
   strand_shared_wake(c);
@@ -314,14 +307,14 @@ bool strand_consumer_close_wait (strand_consumer *c) {
   pthread_mutex_lock(&c->lock);
   over = c->life == STRAND_CLOSED;
   if (!over && c->life == STRAND_CLOSING
-      && strand_clock_us() >= c->close_deadline_us + GIVE_UP_US) {
+      && strand_clock_us() >= c->give_up_us) {
     over = c->detached = true;
     c->life = STRAND_CLOSED;
     c->closed_us = strand_clock_us();
   }
   if (over) {
     c->close_told = true;
-    arm(c, 0);
+    strand_shared_give_up_locked(c, 0);
   }
   pthread_mutex_unlock(&c->lock);
   if (over) {
@@ -331,23 +324,21 @@ bool strand_consumer_close_wait (strand_consumer *c) {
   return over;
 }
 
-static bool wait_closed (strand_consumer *c, double timeout) {
-  double deadline = strand_clock_now() + timeout;
-  struct timespec until = strand_clock_timespec(deadline);
-  bool closed;
+static void wait_closed (strand_consumer *c) {
   pthread_mutex_lock(&c->lock);
-  while (c->life != STRAND_CLOSED
-         && pthread_cond_timedwait(&c->changed, &c->lock, &until) == 0) {}
-  closed = c->life == STRAND_CLOSED;
+  while (c->life != STRAND_CLOSED && strand_clock_us() < c->give_up_us) {
+    struct timespec until;
+    until = strand_clock_timespec((double)c->give_up_us / 1e6);
+    pthread_cond_timedwait(&c->changed, &c->lock, &until);
+  }
   pthread_mutex_unlock(&c->lock);
-  return closed;
 }
 
 void strand_consumer_discard (strand_consumer *c, double timeout) {
   if (strand_shared_life(c) != STRAND_CLOSED) {
     double most = timeout > 1 ? timeout - 1 : timeout / 2;
     strand_consumer_close_begin(c, STRAND_CLOSE_NOW, most);
-    wait_closed(c, timeout);
+    wait_closed(c);
     strand_mailbox_close(&c->mailbox);
   }
   if (c->has_log) strand_log_set_notify(c->log, NULL, NULL);

@@ -2,10 +2,13 @@
 
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "kafka/clock.h"
 #include "kafka/member.h"
+
+#define WORKERS_MOST_US 500000 /* close NOW, when the members are gone */
 
 strand_consumer *strand_shared_ref (strand_consumer *c) {
   atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
@@ -92,9 +95,31 @@ void strand_shared_settle (strand_consumer *c) {
   if (something_waits(c)) strand_shared_signal(c);
 }
 
+void strand_shared_give_up_locked (strand_consumer *c, int64_t at_us) {
+  struct itimerspec when = { { 0, 0 }, { 0, 0 } };
+  c->give_up_us = at_us;
+  when.it_value.tv_sec = at_us / 1000000;
+  when.it_value.tv_nsec = at_us % 1000000 * 1000;
+  timerfd_settime(c->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+  pthread_cond_broadcast(&c->changed);
+}
+
+static void wait_for_workers_locked (strand_consumer *c) {
+  int64_t now_us = strand_clock_us(), until_us = c->close_deadline_us;
+  if (c->close_mode == STRAND_CLOSE_NOW
+      && now_us + WORKERS_MOST_US < until_us) {
+    until_us = now_us + WORKERS_MOST_US;
+  }
+  if (until_us <= now_us) until_us = now_us + 1; /* 0 disarms */
+  if (until_us < c->give_up_us) strand_shared_give_up_locked(c, until_us);
+}
+
 void strand_shared_closed_locked (strand_consumer *c) {
-  if (c->members_open > 0 || c->workers_alive > 0
-      || c->life != STRAND_CLOSING) return;
+  if (c->members_open > 0 || c->life != STRAND_CLOSING) return;
+  if (c->workers_alive > 0) {
+    wait_for_workers_locked(c);
+    return;
+  }
   c->life = STRAND_CLOSED;
   c->closed_us = strand_clock_us();
   pthread_cond_broadcast(&c->changed);

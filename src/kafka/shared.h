@@ -101,6 +101,7 @@ struct strand_consumer {
   strand_failure ending_reason;
   strand_close_mode close_mode;
   int64_t close_deadline_us;
+  int64_t give_up_us;        /* close ends then, whatever is left */
   unsigned members_open;     /* whose clients are not destroyed */
   bool close_told;
   bool detached;
@@ -129,8 +130,11 @@ void strand_shared_signal (strand_consumer *c);
 /* After something was taken: fd is readable only while more waits. */
 void strand_shared_settle (strand_consumer *c);
 
-/* Are all members and workers gone? Then it is closed. Under lock. */
+/* Are all members and workers gone? Then it is closed. When only handlers
+** are left, close waits for them until its deadline; in mode NOW for a
+** moment, which idle workers need to end. Under lock. */
 void strand_shared_closed_locked (strand_consumer *c);
+void strand_shared_give_up_locked (strand_consumer *c, int64_t at_us);
 
 /* Takes what 'event' owns. */
 void strand_shared_event (strand_consumer *c, strand_event *event);
