@@ -450,6 +450,7 @@ strand_added strand_engine_admit (strand_engine *e, strand_partition *p,
   p->average = p->average == 0 ? strand_record_size(length)
                : (p->average * 7 + strand_record_size(length)) / 8;
   e->active_us = now_us;
+  if (e->committed_us == 0) e->committed_us = now_us; /* nothing to tell yet */
   enter(p, s, record);
   return STRAND_ADDED;
 }

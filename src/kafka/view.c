@@ -89,13 +89,14 @@ void strand_view_publish (strand_member *m, int64_t now_us) {
   strand_consumer *c = m->consumer;
   strand_view fresh = { 0 }, old;
   size_t most;
-  if (!m->changed || now_us < m->next_view_us) return;
-  m->changed = false;
+  if (now_us < m->next_view_us) return;
   m->next_view_us = now_us + STRAND_VIEW_EVERY_US;
+  strand_engine_look(m->engine, now_us); /* also when nothing has changed */
+  if (!m->changed) return;
+  m->changed = false;
   pthread_mutex_lock(&c->lock);
   most = m->blockers_wanted;
   pthread_mutex_unlock(&c->lock);
-  strand_engine_look(m->engine, now_us);
   strand_engine_stats_read(m->engine, &fresh.engine);
   view_partitions(m, &fresh, now_us);
   view_blockers(m, &fresh, most, now_us);
