@@ -42,15 +42,16 @@ local function check_order(result, attempts, count)
   table.sort(attempts, function(a, b) return a.start < b.start end)
   local due, stopped, done = 1, 0, {}
   for _, attempt in ipairs(attempts) do
-    if attempt.number ~= due or attempt.start < stopped then
+    if attempt.number > due or attempt.start < stopped then
       result.out_of_sequence = result.out_of_sequence + 1
+    elseif attempt.number < due then
+      result.repeated = result.repeated + 1
     end
-    if not attempt.done then
-      result.retries = result.retries + 1
-    else
-      if done[attempt.number] then result.repeated = result.repeated + 1 end
+    if attempt.done then
       done[attempt.number] = true
-      due = attempt.number + 1
+      while done[due] do due = due + 1 end
+    else
+      result.retries = result.retries + 1
     end
     stopped = attempt.stop
     add_times(result, attempt)

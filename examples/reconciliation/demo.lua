@@ -117,9 +117,10 @@ local function show(result)
   say ""
   say("orders           %8d", ORDERS)
   say("events           %8d", result.events)
-  say("retries          %8d    handlers that failed, and did it again", result.retries)
+  say("retries          %8d    handlers that failed; each was tried again", result.retries)
   say("out of sequence  %8d", result.out_of_sequence)
   say("lost             %8d", result.lost)
+  say("repeated         %8d", result.repeated)
   say("committed        %8d    in %d partitions, as read from outside", result.committed,
     PARTITIONS)
   say("seconds          %8.1f    from the first event to the last, by %d workers",
