@@ -194,6 +194,19 @@ static bool has_unplanned (const strand_member *m) {
   return false;
 }
 
+/* Nothing was planned: because all is committed, or because it cannot be. */
+static void answer_unplanned (strand_member *m) {
+  static const strand_failure unwritable = {
+    "METADATA_UNWRITABLE", "what is done does not fit in max_metadata"
+  };
+  const strand_partition *p = NULL;
+  const strand_failure *failure = NULL;
+  while ((p = strand_engine_next(m->engine, p)) != NULL) {
+    if (strand_engine_dirty(m->engine, p)) failure = &unwritable;
+  }
+  answer_waiters(m, false, failure);
+}
+
 /* A commit that somebody waits for does not wait for its interval; but one
 ** that failed does wait for its back-off. */
 static void serve_waiters (strand_member *m, int64_t now_us) {
@@ -204,7 +217,7 @@ static void serve_waiters (strand_member *m, int64_t now_us) {
     return;
   }
   if (strand_engine_commit_blocked(m->engine, now_us)) return;
-  if (!strand_committer_send(m, now_us)) answer_waiters(m, false, NULL);
+  if (!strand_committer_send(m, now_us)) answer_unplanned(m);
 }
 
 void strand_committer_serve (strand_member *m, int64_t now_us) {
@@ -235,7 +248,8 @@ void strand_committer_wait (strand_member *m, strand_waiter *waiter) {
 int64_t strand_committer_due (const strand_member *m, int64_t now_us) {
   int64_t due = INT64_MAX;
   if (m->commit != NULL || m->fatal) return INT64_MAX;
-  if (m->phase == STRAND_SERVING || has_unplanned(m)) {
+  if (m->phase == STRAND_SERVING || m->phase == STRAND_COMMITTING
+      || has_unplanned(m)) {
     due = strand_engine_commit_due(m->engine, now_us);
   }
   return due;

@@ -109,6 +109,7 @@ static void add_partition (strand_member *m, const char *topic,
     return;
   }
   split_queue(m, tag, topic, index);
+  if (m->phase != STRAND_SERVING) strand_group_leave(m, tag);
   event = strand_member_event(m, "assigned", tag);
   strand_member_emit(m, &event);
   if (route < 0) tell_no_route(m, topic, index);
@@ -124,11 +125,14 @@ static void note_joined (strand_member *m) {
   m->joined = true;
 }
 
+/* One that comes while the member leaves is refused, which is an answer too;
+** librdkafka waits for it. */
 static void answer_assign (strand_member *m,
                            rd_kafka_topic_partition_list_t *list) {
   rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
   rd_kafka_error_t *error = NULL;
-  if (m->cooperative) error = rd_kafka_incremental_assign(m->client, list);
+  if (m->phase >= STRAND_LEAVING) rd_kafka_assign(m->client, NULL);
+  else if (m->cooperative) error = rd_kafka_incremental_assign(m->client, list);
   else err = rd_kafka_assign(m->client, list);
   if (error != NULL) {
     err = rd_kafka_error_code(error);
@@ -141,10 +145,10 @@ static void answer_assign (strand_member *m,
 
 static void assign (strand_member *m, rd_kafka_event_t *event) {
   rd_kafka_topic_partition_list_t *list;
-  const char *protocol = rd_kafka_rebalance_protocol(m->client);
   list = rd_kafka_event_topic_partition_list(event);
-  m->cooperative = strcmp(protocol, "COOPERATIVE") == 0;
   if (m->phase < STRAND_LEAVING) {
+    const char *protocol = rd_kafka_rebalance_protocol(m->client);
+    m->cooperative = protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0;
     for (int i = 0; i < list->cnt; i++) {
       add_partition(m, list->elems[i].topic, list->elems[i].partition);
     }
@@ -162,12 +166,14 @@ static void assign (strand_member *m, rd_kafka_event_t *event) {
 
 static void hold (void *arg, const strand_held *held) {
   strand_consumer *c = arg;
+  strand_err err;
   pthread_mutex_lock(&c->lock);
-  if (strand_held_add(&c->held, held) != STRAND_OK) {
-    /* without memory to remember it, its order cannot be promised */
-    strand_fail(&c->failure, "NO_MEMORY", "a held shard was forgotten");
-  }
+  err = strand_held_add(&c->held, held);
   pthread_mutex_unlock(&c->lock);
+  if (err == STRAND_OK) return;
+  /* without memory to remember it, its order cannot be promised */
+  strand_shared_end(c, STRAND_CLOSE_NOW, "NO_MEMORY",
+                    "memory ran out in a revoke");
 }
 
 void strand_group_revoke (strand_member *m, strand_tag *tag) {
@@ -188,12 +194,19 @@ void strand_group_revoke (strand_member *m, strand_tag *tag) {
   if (tag->leases == 0) drop_tag(m, tag);
 }
 
+void strand_group_leave (strand_member *m, strand_tag *tag) {
+  tag->leaving = true;
+  strand_engine_revoking(m->engine, tag->partition);
+  atomic_store_explicit(&tag->stop, true, memory_order_release);
+}
+
 /* The queue goes over to the new epoch. Nothing of the old one is committed
 ** any more; the new base is, at the next commit. */
 void strand_group_restart (strand_member *m, strand_tag *tag,
                            int64_t offset) {
   rd_kafka_queue_t *queue = tag->queue;
   unsigned route = tag->route;
+  bool stuck = tag->stuck;
   int32_t index = strand_partition_index(tag->partition);
   char topic[250];
   strand_tag *fresh;
@@ -206,6 +219,7 @@ void strand_group_restart (strand_member *m, strand_tag *tag,
   if (fresh != NULL) {
     fresh->route = route;
     fresh->queue = queue;
+    fresh->stuck = stuck; /* until the seek has worked */
     if (enter_engine(m, fresh, topic, index)
         && strand_engine_restored(m->engine, fresh->partition, -1, NULL)
              == STRAND_OK
@@ -256,12 +270,16 @@ static void answer_revoke (strand_member *m) {
   if (error != NULL) rd_kafka_error_destroy(error);
 }
 
+/* What runs now is not waited for, nor committed. */
 static void count_lost (strand_member *m) {
   strand_consumer *c = m->consumer;
   uint64_t lost = 0;
   for (int i = 0; i < revoked_count(m); i++) {
     strand_tag *tag = revoked_tag(m, i);
-    if (tag != NULL) lost += tag->leases;
+    strand_partition_stats stats;
+    if (tag == NULL) continue;
+    strand_partition_stats_read(m->engine, tag->partition, 0, &stats);
+    lost += stats.in_flight;
   }
   pthread_mutex_lock(&c->lock);
   c->lost += lost;
@@ -281,10 +299,7 @@ static void finish_revoke (strand_member *m) {
 
 void strand_group_stop_handlers (strand_member *m) {
   for (size_t i = 0; i < m->tag_count; i++) {
-    strand_tag *tag = m->tags[i];
-    if (tag->partition == NULL) continue;
-    strand_engine_revoking(m->engine, tag->partition);
-    atomic_store_explicit(&tag->stop, true, memory_order_release);
+    if (m->tags[i]->partition != NULL) strand_group_leave(m, m->tags[i]);
   }
   strand_handover_recall(m);
 }
@@ -305,14 +320,12 @@ static void revoke (strand_member *m, rd_kafka_event_t *event,
   m->rebalance_committing = false;
   m->rebalance_tries = 0;
   tell_revoked(m, lost ? "lost" : "revoked");
-  if (lost) count_lost(m);
   for (int i = 0; i < revoked_count(m); i++) {
     strand_tag *tag = revoked_tag(m, i);
-    if (tag == NULL) continue;
-    strand_engine_revoking(m->engine, tag->partition);
-    atomic_store_explicit(&tag->stop, true, memory_order_release);
+    if (tag != NULL) strand_group_leave(m, tag);
   }
   strand_handover_recall(m);
+  if (lost) count_lost(m);
   if (lost || m->fatal || m->phase >= STRAND_LEAVING) finish_revoke(m);
   else m->grace_us = now_us + grace_of(m);
 }
@@ -335,15 +348,28 @@ static bool is_dirty (const strand_member *m) {
   return false;
 }
 
+/* A member that closes waits no longer than it has time. */
+static int64_t until (const strand_member *m) {
+  int64_t until_us = m->rebalance_committing ? m->answer_us : m->grace_us;
+  int64_t most_us = m->rebalance_committing ? m->deadline_us : m->limit_us;
+  return m->phase == STRAND_SERVING || until_us < most_us ? until_us
+                                                          : most_us;
+}
+
 void strand_group_advance (strand_member *m, int64_t now_us) {
   int64_t most = m->consumer->max_poll_us / 4;
   if (m->rebalance == NULL) return;
+  if (rd_kafka_assignment_lost(m->client)) { /* meanwhile */
+    count_lost(m);
+    finish_revoke(m);
+    return;
+  }
   if (!m->rebalance_committing) {
-    if (handlers_run(m) && now_us < m->grace_us) return;
+    if (handlers_run(m) && now_us < until(m)) return;
     m->rebalance_committing = true;
     m->answer_us = now_us + (most < COMMIT_MOST_US ? most : COMMIT_MOST_US);
   }
-  if (now_us < m->answer_us && is_dirty(m)) {
+  if (now_us < until(m) && is_dirty(m)) {
     if (m->commit != NULL) return; /* one that is out, or ours */
     if (strand_engine_commit_blocked(m->engine, now_us)) return;
     if (m->rebalance_tries++ < REVOKE_COMMITS_MOST
@@ -354,12 +380,11 @@ void strand_group_advance (strand_member *m, int64_t now_us) {
 
 int64_t strand_group_due (const strand_member *m) {
   if (m->rebalance == NULL) return INT64_MAX;
-  if (!m->rebalance_committing) return m->grace_us;
-  if (m->commit == NULL) { /* its back-off, before the next try */
-    int64_t due = strand_engine_commit_due(m->engine, 0);
-    if (due < m->answer_us) return due;
+  if (m->rebalance_committing && m->commit == NULL) {
+    int64_t due = strand_engine_commit_due(m->engine, 0); /* its back-off */
+    if (due < until(m)) return due;
   }
-  return m->answer_us;
+  return until(m);
 }
 
 /*
@@ -368,6 +393,7 @@ int64_t strand_group_due (const strand_member *m) {
 
 static void rebalance (strand_member *m, rd_kafka_event_t *event,
                        int64_t now_us) {
+  if (m->rebalance != NULL) finish_revoke(m); /* overtaken */
   switch (rd_kafka_event_error(event)) {
     case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS:
       assign(m, event);
@@ -413,11 +439,16 @@ static void want_token (strand_member *m) {
   strand_shared_signal(c);
 }
 
+/* librdkafka tells of a queue only when it was empty before: what is left of
+** it is taken in the next turn, which comes at once. */
 void strand_group_serve (strand_member *m, int64_t now_us) {
   rd_kafka_event_t *event;
   int served = 0;
-  while (served++ < EVENTS_MOST && m->client != NULL
-         && (event = rd_kafka_queue_poll(m->queue, 0)) != NULL) {
+  m->more_events = true;
+  while (served++ < EVENTS_MOST) {
+    event = rd_kafka_queue_poll(m->queue, 0);
+    m->more_events = event != NULL;
+    if (event == NULL) return;
     m->changed = true;
     switch (rd_kafka_event_type(event)) {
       case RD_KAFKA_EVENT_REBALANCE:

@@ -83,7 +83,14 @@ static void take_notice (void *arg, const strand_notice *n) {
     }
   }
   if (n->type == STRAND_NOTICE_FAILED) event.delay = (double)n->delay_us / 1e6;
+  m->changed = true;
   strand_member_emit(m, &event);
+}
+
+static void free_release (strand_release *r) {
+  free((char *)(uintptr_t)r->held.topic);
+  free((char *)(uintptr_t)r->held.key);
+  free(r);
 }
 
 static strand_release *copy_release (const strand_held *held) {
@@ -97,13 +104,9 @@ static strand_release *copy_release (const strand_held *held) {
     memcpy(key, held->key, held->key_length);
   }
   r->held.key = key;
-  return r;
-}
-
-static void free_release (strand_release *r) {
-  free((char *)(uintptr_t)r->held.topic);
-  free((char *)(uintptr_t)r->held.key);
-  free(r);
+  if (r->held.topic != NULL && key != NULL) return r;
+  free_release(r);
+  return NULL;
 }
 
 /* The handler of a held shard returned: whoever has its partition now may go
@@ -125,6 +128,10 @@ static void take_release (void *arg, const strand_held *held) {
   }
   pthread_mutex_unlock(&c->lock);
   if (other != NULL) strand_member_wake(other);
+  else if (member >= 0) { /* its shard would be held for ever */
+    strand_shared_end(c, STRAND_CLOSE_NOW, "NO_MEMORY",
+                      "memory ran out after a revoke");
+  }
 }
 
 /*
@@ -137,10 +144,10 @@ static void limits_locked (const strand_member *m,
                            strand_engine_config *config) {
   const strand_limits *l = &m->consumer->limits;
   size_t n = m->consumer->member_count;
-  config->max_buffered_records = l->max_buffered_records / n + 1;
-  config->max_buffered_bytes = l->max_buffered_bytes / n + 1;
-  config->max_waiting_records = l->max_waiting_records / n + 1;
-  config->max_waiting_bytes = l->max_waiting_bytes / n + 1;
+  config->max_buffered_records = (l->max_buffered_records + n - 1) / n;
+  config->max_buffered_bytes = (l->max_buffered_bytes + n - 1) / n;
+  config->max_waiting_records = (l->max_waiting_records + n - 1) / n;
+  config->max_waiting_bytes = (l->max_waiting_bytes + n - 1) / n;
   config->commit_interval_us = l->commit_interval_us;
   config->max_metadata = m->consumer->max_metadata;
 }
@@ -172,8 +179,7 @@ static void take_rules (strand_member *m) {
     pthread_mutex_unlock(&c->lock);
     strand_engine_pause(m->engine, p, paused);
     recall = recall || paused;
-    atomic_store_explicit(&m->tags[i]->stop,
-                          paused || m->phase != STRAND_SERVING,
+    atomic_store_explicit(&m->tags[i]->stop, paused || m->tags[i]->leaving,
                           memory_order_release);
   }
   if (recall) strand_handover_recall(m);
@@ -194,14 +200,14 @@ static void begin_ending (strand_member *m, int64_t now_us) {
   m->phase = STRAND_ENDING;
   strand_engine_stop_intake(m->engine);
   if (m->close_mode != STRAND_CLOSE_DRAIN) strand_group_stop_handlers(m);
-  if (m->rebalance != NULL) m->grace_us = m->limit_us;
 }
 
-static void take_seeks (strand_member *m, strand_seek_request *seeks) {
+static void take_seeks (strand_member *m, strand_seek_request *seeks,
+                        int64_t now_us) {
   while (seeks != NULL) {
     strand_seek_request *r = seeks;
     seeks = r->next;
-    strand_position_seek(m, r);
+    strand_position_seek(m, r, now_us);
     free(r->topic);
     free(r);
   }
@@ -227,7 +233,7 @@ static void take_inbox (strand_member *m, int64_t now_us) {
   if (inbox.close) begin_ending(m, now_us);
   if (inbox.rules) take_rules(m);
   take_releases(m, inbox.releases);
-  take_seeks(m, inbox.seeks);
+  take_seeks(m, inbox.seeks, now_us);
   while (inbox.commits != NULL) {
     strand_waiter *w = inbox.commits;
     inbox.commits = w->next;
@@ -239,11 +245,12 @@ static void take_inbox (strand_member *m, int64_t now_us) {
 ** The way to the end
 */
 
+/* Asked after all that may start was handed over: so a member that drains
+** has nothing left when nothing is in flight. */
 static bool still_runs (const strand_member *m) {
   strand_engine_stats stats;
   strand_engine_stats_read(m->engine, &stats);
-  if (stats.in_flight > 0) return true;
-  return m->close_mode == STRAND_CLOSE_DRAIN && stats.ready > 0;
+  return stats.in_flight > 0;
 }
 
 static void begin_leaving (strand_member *m) {
@@ -371,12 +378,14 @@ static int64_t turn (strand_member *m, int64_t now_us) {
     strand_committer_serve(m, now_us);
     strand_group_advance(m, now_us);
   }
-  due = min64(due, strand_engine_tick(m->engine, now_us));
+  if (m->phase == STRAND_SERVING) { /* a retry of the end waits for ever */
+    due = min64(due, strand_engine_tick(m->engine, now_us));
+  }
   strand_reader_read(m, now_us);
   strand_handover_post(m);
   advance(m, now_us);
   strand_view_publish(m, now_us);
-  if (m->busy) return now_us;
+  if (m->busy || (m->more_events && m->queue != NULL)) return now_us;
   due = min64(due, strand_position_tick(m, now_us));
   due = min64(due, strand_trouble_tick(m, now_us));
   due = min64(due, strand_group_due(m));

@@ -55,6 +55,7 @@ struct strand_tag {
   unsigned route;
   uint32_t leases;
   uint32_t epoch;
+  bool leaving;        /* nothing starts any more: revoked, or closing */
   bool restored;
   bool more;           /* its queue may hold something now */
   bool checking;       /* its position is in doubt: not read */
@@ -158,6 +159,7 @@ struct strand_member {
   bool fatal;
   bool cannot_leave;          /* librdkafka refuses: a fatal error */
   bool queues_ready;          /* queue_fd fired */
+  bool more_events;           /* left by the last turn */
   bool busy;                  /* the last turn found something */
   strand_batch *batches;      /* out, newest first */
   strand_batch *spare;
@@ -213,6 +215,8 @@ int64_t strand_group_due (const strand_member *m);
 void strand_group_revoke (strand_member *m, strand_tag *tag);
 /* A new epoch of the same partition begins, at 'offset'. */
 void strand_group_restart (strand_member *m, strand_tag *tag, int64_t offset);
+/* Nothing new of the partition starts; what runs ends with its record. */
+void strand_group_leave (strand_member *m, strand_tag *tag);
 void strand_group_stop_handlers (strand_member *m);
 
 /* trouble.c */
@@ -234,8 +238,10 @@ void strand_position_answers (strand_member *m, int64_t now_us);
 ** is in doubt; drop what was read. */
 bool strand_position_expected (strand_member *m, strand_tag *tag,
                                int64_t offset, int64_t now_us);
-void strand_position_earlier (strand_member *m, strand_tag *tag);
-void strand_position_seek (strand_member *m, strand_seek_request *request);
+void strand_position_earlier (strand_member *m, strand_tag *tag,
+                              int64_t now_us);
+void strand_position_seek (strand_member *m, strand_seek_request *request,
+                           int64_t now_us);
 int64_t strand_position_tick (strand_member *m, int64_t now_us);
 
 /* reader.c */

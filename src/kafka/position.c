@@ -64,7 +64,7 @@ void strand_position_restore (strand_member *m) {
   for (size_t i = 0; i < m->tag_count; i++) {
     strand_tag *tag = m->tags[i];
     rd_kafka_topic_partition_t *p;
-    if (tag->partition == NULL || tag->restored || tag->stuck
+    if (tag->partition == NULL || tag->restored || tag->stuck || tag->leaving
         || tag->checking || tag->retry_us > now_us) continue;
     p = rd_kafka_topic_partition_list_add(
       list, strand_partition_topic(tag->partition),
@@ -134,9 +134,6 @@ static void restore_tag (strand_member *m, strand_tag *tag,
   }
   tag->restored = tag->more = true;
   tag->backoff_us = 0;
-  if (m->phase != STRAND_SERVING) {
-    strand_engine_revoking(m->engine, tag->partition);
-  }
   event = strand_member_event(m, "restored", tag);
   event.offset = committed;
   strand_member_emit(m, &event);
@@ -149,7 +146,7 @@ static void take_committed (strand_member *m, const strand_call *call,
     strand_tag *tag = strand_member_tag(m, p->topic, p->partition);
     rd_kafka_resp_err_t err = call->err != 0 ? call->err : p->err;
     if (tag == NULL || tag->epoch != (uint32_t)(uintptr_t)p->opaque
-        || tag->restored) continue;
+        || tag->restored || tag->leaving) continue;
     tag->checking = false;
     if (err == 0) {
       restore_tag(m, tag, p, now_us);
@@ -167,26 +164,29 @@ static void take_committed (strand_member *m, const strand_call *call,
 ** The first record, and records out of place
 */
 
+/* Until this is settled nothing is read: also without memory to ask, for
+** what comes next would pass over what was dropped. */
 static void doubt (strand_member *m, strand_tag *tag, int64_t offset,
-                   int why) {
-  tag->checking = leave(m, tag, STRAND_CALL_WATERMARKS, 0, why,
-                        (void *)(intptr_t)offset);
+                   int why, int64_t now_us) {
+  tag->checking = true;
+  if (!leave(m, tag, STRAND_CALL_WATERMARKS, 0, why,
+             (void *)(intptr_t)offset)) try_again(tag, now_us);
 }
 
 bool strand_position_expected (strand_member *m, strand_tag *tag,
                                int64_t offset, int64_t now_us) {
   int64_t base = strand_partition_position(tag->partition);
-  (void)now_us;
   if (base < 0 || offset == base || (tag->sought && offset >= base)) {
     tag->first_seen = true;
     return true;
   }
-  doubt(m, tag, offset, WHY_FIRST);
+  doubt(m, tag, offset, WHY_FIRST, now_us);
   return false;
 }
 
-void strand_position_earlier (strand_member *m, strand_tag *tag) {
-  doubt(m, tag, -1, WHY_EARLIER);
+void strand_position_earlier (strand_member *m, strand_tag *tag,
+                              int64_t now_us) {
+  doubt(m, tag, -1, WHY_EARLIER, now_us);
 }
 
 static void tell_jump (strand_member *m, const strand_tag *tag,
@@ -197,16 +197,19 @@ static void tell_jump (strand_member *m, const strand_tag *tag,
   strand_member_emit(m, &event);
 }
 
-/* Goes on at 'offset'; until the helper was there, nothing is read. */
-static void place (strand_member *m, strand_tag *tag, int64_t offset,
-                   int why, void *arg) {
-  tag->sought = true;
+/* Goes on at 'offset'; until the helper was there, nothing is read. False:
+** memory ran out; strand_position_tick goes there. */
+static bool place (strand_member *m, strand_tag *tag, int64_t offset,
+                   int why, void *arg, int64_t now_us) {
+  tag->sought = tag->checking = true;
   tag->first_seen = false;
-  tag->checking = leave(m, tag, STRAND_CALL_SEEK, offset, why, arg);
+  if (leave(m, tag, STRAND_CALL_SEEK, offset, why, arg)) return true;
+  try_again(tag, now_us);
+  return false;
 }
 
 static void take_doubt (strand_member *m, strand_tag *tag,
-                        const strand_call *call) {
+                        const strand_call *call, int64_t now_us) {
   int64_t base = strand_partition_position(tag->partition);
   int64_t first = (int64_t)(intptr_t)call->arg;
   if (call->high < base) {
@@ -215,13 +218,14 @@ static void take_doubt (strand_member *m, strand_tag *tag,
     strand_group_restart(m, tag, to);
     tag = strand_member_tag(m, call->list->elems[0].topic,
                             call->list->elems[0].partition);
-    if (tag != NULL) place(m, tag, to, WHY_PLACE, NULL);
+    if (tag != NULL) place(m, tag, to, WHY_PLACE, NULL, now_us);
   }
   else if (call->low > base) {
     tell_jump(m, tag, "truncated", base, call->low);
-    place(m, tag, first > call->low ? first : call->low, WHY_PLACE, NULL);
+    place(m, tag, first > call->low ? first : call->low, WHY_PLACE, NULL,
+          now_us);
   }
-  else place(m, tag, base, WHY_PLACE, NULL);
+  else place(m, tag, base, WHY_PLACE, NULL, now_us);
 }
 
 static void take_gap (strand_member *m, strand_tag *tag,
@@ -250,7 +254,7 @@ static void answer_seek (strand_member *m, strand_ticket *ticket,
 }
 
 static void seek_to (strand_member *m, strand_tag *tag, int64_t offset,
-                     strand_ticket *ticket) {
+                     strand_ticket *ticket, int64_t now_us) {
   const char *topic = strand_partition_topic(tag->partition);
   char name[250];
   int32_t index = strand_partition_index(tag->partition);
@@ -263,21 +267,22 @@ static void seek_to (strand_member *m, strand_tag *tag, int64_t offset,
     answer_seek(m, ticket, "NO_MEMORY", "memory ran out");
     return;
   }
-  place(m, tag, offset, WHY_USER, ticket);
-  if (!tag->checking) answer_seek(m, ticket, "NO_MEMORY", "memory ran out");
+  if (!place(m, tag, offset, WHY_USER, ticket, now_us)) {
+    answer_seek(m, ticket, "NO_MEMORY", "memory ran out");
+  }
 }
 
-void strand_position_seek (strand_member *m, strand_seek_request *r) {
+void strand_position_seek (strand_member *m, strand_seek_request *r,
+                           int64_t now_us) {
   strand_tag *tag = strand_member_tag(m, r->topic, r->partition);
   strand_call_kind kind = STRAND_CALL_WATERMARKS;
-  if (tag == NULL || !tag->restored || m->phase != STRAND_SERVING
-      || m->rebalance != NULL) {
+  if (tag == NULL || !tag->restored || tag->leaving) {
     answer_seek(m, r->ticket, "NOT_ASSIGNED",
                 "the partition is not assigned here now");
     return;
   }
   if (r->kind == STRAND_SEEK_OFFSET) {
-    seek_to(m, tag, r->value, r->ticket);
+    seek_to(m, tag, r->value, r->ticket, now_us);
     return;
   }
   if (r->kind == STRAND_SEEK_TIME) kind = STRAND_CALL_TIMES;
@@ -290,7 +295,7 @@ void strand_position_seek (strand_member *m, strand_seek_request *r) {
 
 /* The answer that says where a seek goes: a watermark, or by time. */
 static void take_target (strand_member *m, strand_tag *tag,
-                         strand_call *call) {
+                         strand_call *call, int64_t now_us) {
   int64_t to = call->why < 0 ? call->high : call->low;
   char code[48];
   if (call->kind == STRAND_CALL_TIMES && call->err == 0) {
@@ -303,7 +308,7 @@ static void take_target (strand_member *m, strand_tag *tag,
       call->err = RD_KAFKA_RESP_ERR__FAIL;
     }
   }
-  if (call->err == 0) seek_to(m, tag, to, call->arg);
+  if (call->err == 0) seek_to(m, tag, to, call->arg, now_us);
   else {
     answer_seek(m, call->arg, strand_code_of(call->err, code, sizeof(code)),
                 rd_kafka_err2str(call->err));
@@ -341,7 +346,7 @@ static void take_seek (strand_member *m, strand_tag *tag, strand_call *call,
   int64_t offset = call->list->elems[0].offset;
   strand_ticket *ticket = call->why == WHY_USER ? call->arg : NULL;
   char code[48];
-  if (call->err == RD_KAFKA_RESP_ERR__STATE
+  if (call->err == RD_KAFKA_RESP_ERR__STATE && tag->stuck
       && assign_again(m, tag, offset)) call->err = 0;
   if (call->err == 0) {
     tag->checking = tag->stuck = false;
@@ -365,9 +370,9 @@ static void take_answer (strand_member *m, strand_tag *tag,
   if (call->why == WHY_GAP) take_gap(m, tag, call, now_us);
   else if (call->kind == STRAND_CALL_SEEK) take_seek(m, tag, call, now_us);
   else if (call->why == WHY_USER || call->why == -WHY_USER) {
-    take_target(m, tag, call);
+    take_target(m, tag, call, now_us);
   }
-  else if (call->err == 0) take_doubt(m, tag, call);
+  else if (call->err == 0) take_doubt(m, tag, call, now_us);
   else try_again(tag, now_us);
 }
 
@@ -391,7 +396,7 @@ static void take_call (strand_member *m, strand_call *call, int64_t now_us) {
   }
   p = &call->list->elems[0];
   tag = strand_member_tag(m, p->topic, p->partition);
-  if (tag != NULL && tag->epoch == call->epoch) {
+  if (tag != NULL && tag->epoch == call->epoch && !tag->leaving) {
     take_answer(m, tag, call, now_us);
   }
   else if (call->why == WHY_USER || call->why == -WHY_USER) {
@@ -417,7 +422,7 @@ int64_t strand_position_tick (strand_member *m, int64_t now_us) {
   if (m->phase >= STRAND_LEAVING) return next;
   for (size_t i = 0; i < m->tag_count; i++) {
     strand_tag *tag = m->tags[i];
-    if (tag->partition == NULL) continue;
+    if (tag->partition == NULL || tag->leaving) continue;
     if (tag->backoff_us > 0 && tag->retry_us > now_us) {
       if (tag->retry_us < next) next = tag->retry_us;
     }
@@ -426,7 +431,7 @@ int64_t strand_position_tick (strand_member *m, int64_t now_us) {
     }
     else if (tag->backoff_us > 0 && tag->checking) {
       tag->retry_us = INT64_MAX; /* until its answer */
-      doubt(m, tag, -1, WHY_EARLIER);
+      doubt(m, tag, -1, WHY_EARLIER, now_us);
     }
     if (tag->gap_from < 0) continue;
     if (tag->gap_us > now_us) {

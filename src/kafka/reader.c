@@ -124,7 +124,7 @@ static bool take_record (strand_member *m, strand_tag *tag,
       default: break;
     }
   }
-  strand_position_earlier(m, tag); /* or no memory: read again from there */
+  strand_position_earlier(m, tag, now_us); /* or no memory: read again from there */
   return false;
 }
 

@@ -86,7 +86,8 @@ static bool something_waits (strand_consumer *c) {
           || (c->joined == c->member_count && !c->joined_told)
           || (c->life == STRAND_CLOSED && !c->close_told);
   pthread_mutex_unlock(&c->lock);
-  return waits || strand_events_waiting(c->events);
+  return waits || strand_events_waiting(c->events)
+         || (c->has_log && !strand_log_is_empty(c->log));
 }
 
 void strand_shared_settle (strand_consumer *c) {
