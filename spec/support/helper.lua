@@ -150,7 +150,7 @@ function helper.spawn(program, ...)
     env --default-signal=INT,QUIT LUA ./DIR/main.lua ARGS < /dev/null > DIR/out 2> DIR/err &
     echo $! > DIR/pid.new; mv DIR/pid.new DIR/pid
     wait $!; echo $? > DIR/status.new; mv DIR/status.new DIR/status
-  ) &]]
+  ) 2> /dev/null &]]
   command = command:gsub("DIR", folder):gsub("LUA", os.getenv "STRAND_LUA" or arg[-1])
     :gsub("ARGS", (table.concat(arguments, " "):gsub("%%", "%%%%")))
   assert(os.execute(command))

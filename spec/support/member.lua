@@ -1,0 +1,158 @@
+-- Members of a group: consumers of this process or of others, with the
+-- timeouts that specs can wait for.
+local helper = require "spec.support.helper"
+
+local member = {}
+local opened = {}
+
+local function copy(given)
+  local copied = {}
+  for name, value in pairs(given or {}) do copied[name] = value end
+  return copied
+end
+
+local function with_defaults(given)
+  local options, kafka = copy(given), copy(given.kafka)
+  options.kafka = kafka
+  local defaults = {
+    ["bootstrap.servers"] = helper.broker(), ["session.timeout.ms"] = 6000,
+    ["heartbeat.interval.ms"] = 200, ["reconnect.backoff.max.ms"] = 500,
+  }
+  for name, value in pairs(defaults) do
+    if kafka[name] == nil then kafka[name] = value end
+  end
+  kafka["group.id"] = kafka["group.id"] or options.group
+  options.group = nil
+  options.handler = options.handler or "spec.support.recorder"
+  if options.audit then
+    local args = copy(options.handler_args)
+    args.log, args.gates = options.audit.path, args.gates or options.audit.gates
+    options.handler_args, options.audit = args, nil
+  end
+  return options
+end
+
+--- A consumer of this process, not started. options: those of strand.consumer,
+--- and group, audit. Returns it, its events and its log lines (lists).
+function member.open(options)
+  local events, lines = {}, {}
+  options = with_defaults(options)
+  options.on_event = function(event) events[#events + 1] = event end
+  options.log = function(_, facility, message) lines[#lines + 1] = facility .. ": " .. message end
+  local consumer = assert(require "strand".consumer(options))
+  opened[#opened + 1] = consumer
+  return consumer, events, lines
+end
+
+--- The same, started.
+function member.start(options)
+  local consumer, events, lines = member.open(options)
+  assert(consumer:start())
+  return consumer, events, lines
+end
+
+--- How many events of a type there are, and the last of them. fields: what
+--- the event must have besides.
+function member.events(events, type, fields)
+  local count, last = 0, nil
+  for _, event in ipairs(events) do
+    local matches = event.type == type
+    for name, value in pairs(fields or {}) do matches = matches and event[name] == value end
+    if matches then count, last = count + 1, event end
+  end
+  return count, last
+end
+
+--- Waits until the consumer has 'count' partitions, each of them restored.
+function member.wait_assigned(limit, consumer, count, ...)
+  helper.eventually(limit, function()
+    local ready = 0
+    for _, partition in ipairs(consumer:assignment()) do
+      if partition.state == "running" then ready = ready + 1 end
+    end
+    return ready == count
+  end, consumer, ...)
+end
+
+-- ---- other processes -------------------------------------------------------
+
+local function literal(value)
+  if type(value) == "string" then return ("%q"):format(value) end
+  if type(value) ~= "table" then return tostring(value) end
+  local fields = {}
+  for name, field in pairs(value) do
+    fields[#fields + 1] = ("[%s] = %s"):format(literal(name), literal(field))
+  end
+  return "{ " .. table.concat(fields, ", ") .. " }"
+end
+
+local PROGRAM = [[require "spec.support.member".main(assert(loadfile(arg[1]))())]]
+
+--- A process that runs a consumer until a signal comes, and writes its
+--- events, its log and its report to its output, a line each.
+function member.spawn(options)
+  local path = helper.folder() .. "/options.lua"
+  helper.write(path, "return " .. literal(with_defaults(options)))
+  return helper.spawn(PROGRAM, path)
+end
+
+local function say(...)
+  local words = {}
+  for i = 1, select("#", ...) do words[i] = tostring((select(i, ...))) end
+  io.stdout:write(table.concat(words, " "), "\n")
+end
+
+--- What such a process does.
+function member.main(options)
+  io.stdout:setvbuf "line"
+  options.on_event = function(event)
+    say("event", event.type, event.topic, event.partition, event.offset, event.code)
+  end
+  options.log = function(level, facility, message) say("log", level, facility, message) end
+  local consumer = assert(require "strand".consumer(options))
+  local report, message, code, last = consumer:run()
+  report = report or last
+  say("done", report.done, "failed", report.failed, "unfinished", #report.unfinished)
+  for _, place in ipairs(report.committed) do
+    say("committed", place.topic, place.partition, place.offset)
+  end
+  say("ended", code or "OK", message or "")
+end
+
+--- For after_each.
+function member.end_all()
+  helper.end_children()
+  for i = #opened, 1, -1 do
+    opened[i]:close { mode = "now", timeout = 5 }
+    opened[i] = nil
+  end
+end
+
+-- ---- the group, from outside -------------------------------------------------
+
+--- partition -> { offset, metadata } of a topic, as a new reader sees it.
+function member.committed(group, topic)
+  local admin = assert(require "strand".admin {
+    kafka = { ["bootstrap.servers"] = helper.broker() } })
+  local found = {}
+  for _, entry in ipairs(assert(admin:group_offsets(group, { topic }))) do
+    found[entry.partition] = entry
+  end
+  admin:close()
+  return found
+end
+
+--- Whether a record is done according to such an entry.
+function member.covers(entry, offset)
+  if not entry then return false end
+  if offset < entry.offset then return true end
+  if not entry.metadata or entry.metadata == "" then return false end
+  local decoded = assert(require "strand".metadata.decode(entry.offset, entry.metadata))
+  if offset > decoded.highest then return false end
+  for _, range in ipairs(decoded.incomplete) do
+    if offset >= range[1] and offset <= range[2] then return false end
+  end
+  return true
+end
+
+return member
