@@ -18,7 +18,7 @@ local orders = require "orders"
 
 local PARTITIONS, MEMBERS, WORKERS = 11, 2, 8
 local ORDERS = 4000
-local LIMIT = 50 -- seconds, for all of it
+local LIMIT = 45 -- seconds, for all of it
 
 local begin = os.time()
 local topic = ("strand-demo-%d-%s"):format(begin, tostring({}):match "0x0*(%x+)")
@@ -73,7 +73,7 @@ local function open_consumer(servers)
     kafka = {
       ["bootstrap.servers"] = servers,
       ["group.id"] = topic,
-      ["session.timeout.ms"] = 6000, -- the embedded cluster waits so long for members
+      ["session.timeout.ms"] = 6000, -- what a join takes on the embedded cluster
       ["fetch.wait.max.ms"] = 10,
     },
     topics = { topic },
@@ -83,6 +83,7 @@ local function open_consumer(servers)
     handler = "reconcile",           -- reconcile.lua, loaded by each worker
     handler_args = { journal = journal },
     retry = { delay = 0.05 },
+    start_timeout = 30,              -- start() waits until both members have joined
   })
 end
 
@@ -132,7 +133,8 @@ end
 
 local function demo(servers)
   local consumer = open_consumer(servers)
-  assert(consumer:start()) -- joins its group while this program sends
+  say("%d members join their group (a few seconds)", MEMBERS)
+  assert(consumer:start())
   local sent, count, ends = send_events(servers)
   say("%d events of %d orders sent to %d partitions", count, ORDERS, PARTITIONS)
   local report, problem = consume(consumer, count)
