@@ -147,12 +147,38 @@ function member.covers(entry, offset)
   if not entry then return false end
   if offset < entry.offset then return true end
   if not entry.metadata or entry.metadata == "" then return false end
-  local decoded = assert(require "strand".metadata.decode(entry.offset, entry.metadata))
-  if offset > decoded.highest then return false end
-  for _, range in ipairs(decoded.incomplete) do
-    if offset >= range[1] and offset <= range[2] then return false end
+  if not entry.open then
+    local decoded = assert(require "strand".metadata.decode(entry.offset, entry.metadata))
+    entry.open, entry.highest = {}, decoded.highest
+    for _, range in ipairs(decoded.incomplete) do
+      for at = range[1], range[2] do entry.open[at] = true end
+    end
   end
-  return true
+  return offset <= entry.highest and not entry.open[offset]
+end
+
+-- ---- what only tool.c can do -------------------------------------------------
+
+local tool_built
+
+local function build_tool()
+  local path = helper.folder() .. "/tool"
+  local ok = os.execute("cc -std=gnu11 -Wall -Wextra -o " .. path
+    .. " spec/support/tool.c $(pkg-config --cflags --libs rdkafka)")
+  assert(ok == true or ok == 0, "spec/support/tool.c does not compile")
+  return path
+end
+
+--- member.tool("delete-records", topic, partition, before), and what else
+--- tool.c has; the broker comes by itself.
+function member.tool(command, ...)
+  tool_built = tool_built or build_tool()
+  local words = { tool_built, command, helper.broker() }
+  for i = 1, select("#", ...) do
+    words[#words + 1] = "'" .. tostring((select(i, ...))) .. "'"
+  end
+  local ok = os.execute(table.concat(words, " ") .. " 2> /dev/null")
+  assert(ok == true or ok == 0, command .. " failed")
 end
 
 return member

@@ -1,0 +1,117 @@
+/*
+** tool.c - what specs need done to a broker and strand has no call for (yet)
+**
+**   tool delete-records BROKER TOPIC PARTITION BEFORE
+**   tool commit BROKER GROUP TOPIC PARTITION OFFSET METADATA
+**       as another client of the group, which must be empty
+**   tool transact BROKER TOPIC PARTITION commit|abort COUNT
+**       COUNT records in one transaction
+*/
+#include <librdkafka/rdkafka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WAIT_MS 20000
+
+static void die (const char *what, const char *why) {
+  fprintf(stderr, "tool: %s: %s\n", what, why);
+  exit(1);
+}
+
+static void check (const char *what, rd_kafka_resp_err_t err) {
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) die(what, rd_kafka_err2str(err));
+}
+
+static void check_error (const char *what, rd_kafka_error_t *error) {
+  if (error != NULL) die(what, rd_kafka_error_string(error));
+}
+
+static rd_kafka_t *client (rd_kafka_type_t type, const char *broker,
+                           const char *name, const char *value) {
+  char error[512];
+  rd_kafka_conf_t *conf = rd_kafka_conf_new();
+  rd_kafka_t *rk;
+  if (rd_kafka_conf_set(conf, "bootstrap.servers", broker, error,
+                        sizeof(error)) != RD_KAFKA_CONF_OK
+      || (name != NULL && rd_kafka_conf_set(conf, name, value, error,
+                                            sizeof(error))
+                            != RD_KAFKA_CONF_OK)) die("conf", error);
+  rk = rd_kafka_new(type, conf, error, sizeof(error));
+  if (rk == NULL) die("client", error);
+  return rk;
+}
+
+static rd_kafka_topic_partition_list_t *place (const char *topic,
+                                               const char *partition,
+                                               const char *offset) {
+  rd_kafka_topic_partition_list_t *list;
+  list = rd_kafka_topic_partition_list_new(1);
+  rd_kafka_topic_partition_list_add(list, topic, atoi(partition))
+    ->offset = atoll(offset);
+  return list;
+}
+
+static void delete_records (char **arg) {
+  rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, arg[0], NULL, NULL);
+  rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+  rd_kafka_topic_partition_list_t *list = place(arg[1], arg[2], arg[3]);
+  rd_kafka_DeleteRecords_t *request = rd_kafka_DeleteRecords_new(list);
+  const rd_kafka_topic_partition_list_t *answer;
+  rd_kafka_event_t *event;
+  rd_kafka_DeleteRecords(rk, &request, 1, NULL, queue);
+  event = rd_kafka_queue_poll(queue, WAIT_MS);
+  if (event == NULL) die("delete-records", "no answer");
+  check("delete-records", rd_kafka_event_error(event));
+  answer = rd_kafka_DeleteRecords_result_offsets(
+    rd_kafka_event_DeleteRecords_result(event));
+  check("delete-records", answer->elems[0].err);
+  rd_kafka_event_destroy(event);
+  rd_kafka_DeleteRecords_destroy(request);
+  rd_kafka_topic_partition_list_destroy(list);
+  rd_kafka_queue_destroy(queue);
+  rd_kafka_destroy(rk);
+}
+
+static void commit (char **arg) {
+  rd_kafka_t *rk = client(RD_KAFKA_CONSUMER, arg[0], "group.id", arg[1]);
+  rd_kafka_topic_partition_list_t *list = place(arg[2], arg[3], arg[4]);
+  list->elems[0].metadata = strdup(arg[5]);
+  list->elems[0].metadata_size = strlen(arg[5]);
+  check("commit", rd_kafka_commit(rk, list, 0));
+  rd_kafka_topic_partition_list_destroy(list);
+  rd_kafka_destroy(rk);
+}
+
+static void transact (char **arg) {
+  char id[64];
+  rd_kafka_t *rk;
+  snprintf(id, sizeof(id), "tool-%s", arg[1]);
+  rk = client(RD_KAFKA_PRODUCER, arg[0], "transactional.id", id);
+  check_error("init", rd_kafka_init_transactions(rk, WAIT_MS));
+  check_error("begin", rd_kafka_begin_transaction(rk));
+  for (int i = 0; i < atoi(arg[4]); i++) {
+    check("produce", rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(arg[1]),
+                                       RD_KAFKA_V_PARTITION(atoi(arg[2])),
+                                       RD_KAFKA_V_VALUE(arg[3],
+                                                        strlen(arg[3])),
+                                       RD_KAFKA_V_END));
+  }
+  check("flush", rd_kafka_flush(rk, WAIT_MS));
+  if (strcmp(arg[3], "commit") == 0) {
+    check_error("commit", rd_kafka_commit_transaction(rk, WAIT_MS));
+  }
+  else check_error("abort", rd_kafka_abort_transaction(rk, WAIT_MS));
+  rd_kafka_destroy(rk);
+}
+
+int main (int argc, char **argv) {
+  if (argc == 6 && strcmp(argv[1], "delete-records") == 0) {
+    delete_records(argv + 2);
+  }
+  else if (argc == 8 && strcmp(argv[1], "commit") == 0) commit(argv + 2);
+  else if (argc == 7 && strcmp(argv[1], "transact") == 0) transact(argv + 2);
+  else die("usage", "see tool.c");
+  return 0;
+}
