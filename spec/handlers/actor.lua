@@ -1,0 +1,79 @@
+-- A handler that does what its record's value says, and keeps a journal that
+-- spec/support/stage.lua reads. Commands stand between semicolons:
+--
+--   gate NAME    waits until the folder has a file of that name, or "all"
+--   take S       takes so many seconds
+--   fail N       fails in the first N attempts
+--   retry S N    asks for a retry in S seconds in the first N attempts (1)
+--   fifo NAME    blocks in C until somebody opens the FIFO for writing
+--   leave        asks the consumer to stop
+local system = require "system"
+
+local LONGEST = 60 -- seconds at a gate: a spec that failed must not hang
+
+local folder, journal
+
+local function exists(path)
+  local file = io.open(path)
+  if file then file:close() end
+  return file ~= nil
+end
+
+local function note(what, record, context)
+  journal:write(table.concat({ what, record.topic, record.partition, record.offset,
+    record.attempt, context.worker, ("%.6f"):format(system.monotime()),
+    record.key and "=" .. record.key or "" }, "\t"), "\n")
+  journal:flush() -- one write(): lines of several workers do not mix
+end
+
+local commands = {}
+
+function commands.gate(_, _, name)
+  local deadline = system.monotime() + LONGEST
+  while not exists(folder .. "/" .. name) and not exists(folder .. "/all") do
+    if system.monotime() > deadline then error("nobody opened gate " .. name) end
+    system.sleep(0.002)
+  end
+end
+
+function commands.take(_, _, seconds) system.sleep(tonumber(seconds)) end
+
+function commands.fail(record, _, times)
+  if record.attempt <= tonumber(times) then
+    return nil, "attempt " .. record.attempt .. " fails"
+  end
+end
+
+function commands.retry(record, context, seconds, times)
+  if record.attempt <= tonumber(times or 1) then return context:retry(tonumber(seconds)) end
+end
+
+function commands.fifo(_, _, name) io.open(folder .. "/" .. name):close() end
+
+function commands.leave(_, context) context:stop_consumer() end
+
+local function obey(record, context)
+  for command in (record.value or ""):gmatch "[^;]+" do
+    local name, first, second = command:match "^(%S+) ?(%S*) ?(%S*)"
+    if second == "" then second = nil end
+    if commands[name] then
+      local outcome, reason = commands[name](record, context, first, second)
+      if outcome ~= nil or reason ~= nil then return outcome, reason end
+    end
+  end
+end
+
+return {
+  setup = function(args)
+    folder = args
+    journal = assert(io.open(folder .. "/journal", "a"))
+    journal:setvbuf("full", 4096)
+  end,
+  handle = function(record, context)
+    note("enter", record, context)
+    local ok, outcome, reason = pcall(obey, record, context)
+    note("leave", record, context)
+    if not ok then error(outcome, 0) end
+    return outcome, reason
+  end,
+}

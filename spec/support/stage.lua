@@ -1,0 +1,167 @@
+-- A stage for specs of the consumer: consumers with short timeouts that are
+-- closed at the end whatever happens, handlers that obey their records
+-- (spec/handlers/actor.lua), gates that hold them, and the journal they keep.
+--
+--   setup(stage.open)
+--   teardown(stage.close)      nothing is left: no thread, no descriptor
+local core = require "strand.core"
+local helper = require "spec.support.helper"
+local strand = require "strand"
+local system = require "system"
+
+local stage = {}
+
+local consumers, folders, before
+
+local function descriptors()
+  local count = 0
+  for name in require "lfs".dir "/proc/self/fd" do
+    if name:match "^%d+$" then count = count + 1 end
+  end
+  return count
+end
+
+function stage.open()
+  consumers, folders = {}, {}
+  core.signals_take() -- its descriptor stays for the process's life
+  core.signals_restore()
+  collectgarbage()
+  before = { threads = helper.threads(), descriptors = descriptors() }
+end
+
+-- A spec's upvalues keep its consumers until busted ends: this is what the
+-- collector would do.
+local function free(consumer)
+  debug.getmetatable(consumer.core).__gc(consumer.core)
+end
+
+--- Opens all gates, and closes all consumers.
+function stage.clear()
+  for _, folder in ipairs(folders) do helper.write(folder .. "/all", "") end
+  for _, consumer in ipairs(consumers) do
+    consumer:close { mode = "now", timeout = 5 }
+    free(consumer)
+  end
+  for i = #consumers, 1, -1 do consumers[i] = nil end
+end
+
+function stage.close()
+  stage.clear()
+  helper.end_children()
+  helper.close_cluster()
+  local ok = pcall(helper.eventually, 20, function()
+    collectgarbage()
+    return helper.threads() <= before.threads and descriptors() <= before.descriptors
+  end)
+  if not ok then
+    error(("left open: %d threads, %d descriptors"):format(
+      helper.threads() - before.threads, descriptors() - before.descriptors), 0)
+  end
+end
+
+--- A folder for a consumer's handlers: their journal and their gates.
+function stage.folder()
+  folders[#folders + 1] = helper.folder()
+  return folders[#folders]
+end
+
+--- A consumer that is closed at the end. Fields of 'options' that are absent:
+--- 'kafka' (given properties are added to the defaults), 'handler' (the
+--- actor), 'handler_args' (a new folder), workers (4).
+function stage.consumer(options)
+  local kafka = {
+    ["bootstrap.servers"] = helper.bootstrap(), ["group.id"] = helper.name "group",
+    ["session.timeout.ms"] = 6000, ["fetch.wait.max.ms"] = 10,
+  }
+  for name, value in pairs(options.kafka or {}) do kafka[name] = value end
+  options.kafka = kafka
+  options.workers = options.workers or 4
+  if not options.handler then
+    options.handler = "spec.handlers.actor"
+    options.handler_args = options.handler_args or stage.folder()
+  end
+  local consumer = assert(strand.consumer(options))
+  consumers[#consumers + 1] = consumer
+  return consumer
+end
+
+--- Starts them all, and waits until each has joined its group: a join takes
+--- 3 s on the mock, so they better do it together.
+function stage.start(...)
+  local list = { ... }
+  for _, consumer in ipairs(list) do assert(consumer:start()) end
+  helper.eventually(30, function()
+    for _, consumer in ipairs(list) do
+      if not consumer:health() then return false end
+    end
+    return true
+  end, ...)
+  return ...
+end
+
+--- Sends records, in order: { topic, key, value, headers, partition }.
+function stage.produce(topic, records)
+  local producer = assert(strand.producer {
+    kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
+  for _, record in ipairs(records) do
+    record.topic = topic
+    assert(producer:send(record))
+  end
+  assert(producer:flush(20))
+  producer:close()
+end
+
+--- { offset, metadata, decoded } by partition, as somebody else reads them.
+function stage.committed(group, topic)
+  local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
+  local list = assert(admin:group_offsets(group, { topic }))
+  admin:close()
+  local found = {}
+  for _, entry in ipairs(list) do
+    if entry.offset and entry.offset >= 0 then
+      found[entry.partition] = { offset = entry.offset, metadata = entry.metadata,
+        decoded = entry.metadata and entry.metadata ~= ""
+          and assert(strand.metadata.decode(entry.offset, entry.metadata)) or nil }
+    end
+  end
+  return found
+end
+
+-- ---- gates and the journal -------------------------------------------------
+
+function stage.release(folder, gate)
+  helper.write(folder .. "/" .. gate, "")
+end
+
+--- What the handlers noted, in order: what ("enter" | "leave"), topic,
+--- partition, offset, attempt, worker, time, key.
+function stage.journal(folder)
+  local lines = {}
+  for line in (helper.read(folder .. "/journal") or ""):gmatch "([^\n]*)\n" do
+    local what, topic, partition, offset, attempt, worker, time, key =
+      line:match "^(%l+)\t([^\t]*)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t([%d.]+)\t(.*)$"
+    lines[#lines + 1] = { what = assert(what, line), topic = topic, partition = tonumber(partition),
+      offset = tonumber(offset), attempt = tonumber(attempt), worker = tonumber(worker),
+      time = tonumber(time), key = key ~= "" and key:sub(2) or nil }
+  end
+  return lines
+end
+
+--- How many lines are 'what' (of the offset, when one is given).
+function stage.count(folder, what, offset)
+  local count = 0
+  for _, line in ipairs(stage.journal(folder)) do
+    if line.what == what and (not offset or line.offset == offset) then count = count + 1 end
+  end
+  return count
+end
+
+stage.now = system.monotime
+
+--- True after so many seconds, to see that nothing happens meanwhile.
+function stage.pause(seconds)
+  local over = stage.now() + seconds
+  return function() return stage.now() > over end
+end
+
+return stage
