@@ -259,6 +259,11 @@ int64_t strand_committer_due (const strand_member *m, int64_t now_us) {
 void strand_committer_end (strand_member *m) {
   static const strand_failure closed = { "CLOSED", "the consumer is closed" };
   if (m->commit != NULL) {
+    strand_consumer *c = m->consumer;
+    pthread_mutex_lock(&c->lock);
+    strand_fail(&c->failure, "TIMED_OUT",
+                "the last commit was not answered in time");
+    pthread_mutex_unlock(&c->lock);
     strand_engine_commit_answer(m->engine, m->commit, STRAND_COMMIT_LATER,
                                 strand_clock_us());
     m->commit = NULL;

@@ -287,6 +287,8 @@ static void count_lost (strand_member *m) {
 }
 
 static void finish_revoke (strand_member *m) {
+  /* a rebalance that the end of the consumer cut short */
+  if (m->phase == STRAND_ENDING) strand_view_unfinished(m);
   for (int i = 0; i < revoked_count(m); i++) {
     strand_tag *tag = revoked_tag(m, i);
     if (tag != NULL) strand_group_revoke(m, tag);

@@ -160,9 +160,10 @@ struct strand_member {
   bool cannot_leave;          /* librdkafka refuses: a fatal error */
   bool queues_ready;          /* queue_fd fired */
   bool more_events;           /* left by the last turn */
-  bool busy;                  /* the last turn found something */
+  bool halted;                /* what was not claimed came back */
   strand_batch *batches;      /* out, newest first */
   strand_batch *spare;
+  unsigned spare_count;
   size_t max_ready;
   int64_t look_us;            /* next look at the outcomes */
   int64_t look_wait_us;
@@ -192,7 +193,7 @@ struct strand_member {
   strand_close_mode close_mode;
   int64_t next_view_us;
   bool changed;                /* since the last view */
-  size_t unfinished_kept;
+  bool unfinished_told;        /* the report has them */
 };
 
 /* Thread: lua. Makes the client; connects to nothing. */
@@ -246,13 +247,17 @@ int64_t strand_position_tick (strand_member *m, int64_t now_us);
 
 /* reader.c */
 void strand_reader_read (strand_member *m, int64_t now_us);
+/* Something may be read at once. */
+bool strand_reader_busy (const strand_member *m);
 
 /* handover.c */
 void strand_handover_harvest (strand_member *m, int64_t now_us);
-void strand_handover_post (strand_member *m);
+void strand_handover_post (strand_member *m, int64_t now_us);
 /* All that no worker has claimed comes back into the engine. */
 void strand_handover_recall (strand_member *m);
 bool strand_handover_out (const strand_member *m);
+/* Batches that were kept. */
+void strand_handover_free (strand_member *m);
 
 /* committer.c */
 void strand_committer_serve (strand_member *m, int64_t now_us);

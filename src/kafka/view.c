@@ -116,10 +116,12 @@ void strand_view_publish (strand_member *m, int64_t now_us) {
 /* What the report calls unfinished: once, when the member stops. */
 void strand_view_unfinished (strand_member *m) {
   strand_consumer *c = m->consumer;
-  strand_place *places = malloc(STRAND_REPORT_UNFINISHED_MAX
-                                * sizeof(*places));
+  strand_place *places;
   size_t count = 0;
   uint64_t total = 0;
+  if (m->unfinished_told) return;
+  m->unfinished_told = true;
+  places = malloc(STRAND_REPORT_UNFINISHED_MAX * sizeof(*places));
   for (size_t i = 0; i < m->tag_count; i++) {
     const strand_partition *p = m->tags[i]->partition;
     const strand_record *r = NULL;
