@@ -367,6 +367,17 @@ static int64_t poll_every (const strand_member *m) {
   return min64(POLL_MOST_US, m->consumer->max_poll_us / 4);
 }
 
+/* Between a handler's stop and the close that comes of it nothing starts: else
+** the record that stopped, which is not done, would run again. */
+static void hand_over (strand_member *m, int64_t now_us) {
+  if (m->phase != STRAND_SERVING || !atomic_load(&m->consumer->halted)) {
+    strand_handover_post(m, now_us);
+    return;
+  }
+  if (!m->halted) strand_handover_recall(m);
+  m->halted = true;
+}
+
 /* One turn; when the next is due at the latest. */
 static int64_t turn (strand_member *m, int64_t now_us) {
   int64_t due = now_us + poll_every(m);
@@ -382,10 +393,11 @@ static int64_t turn (strand_member *m, int64_t now_us) {
     due = min64(due, strand_engine_tick(m->engine, now_us));
   }
   strand_reader_read(m, now_us);
-  strand_handover_post(m);
+  hand_over(m, now_us);
   advance(m, now_us);
   strand_view_publish(m, now_us);
-  if (m->busy || (m->more_events && m->queue != NULL)) return now_us;
+  if (strand_reader_busy(m)) return now_us;
+  if (m->more_events && m->queue != NULL) return now_us;
   due = min64(due, strand_position_tick(m, now_us));
   due = min64(due, strand_trouble_tick(m, now_us));
   due = min64(due, strand_group_due(m));
@@ -408,7 +420,7 @@ static void join_group (strand_member *m) {
 static void free_parts (strand_member *m) {
   strand_trouble_free(m);
   strand_engine_free(m->engine);
-  if (m->spare != NULL) strand_batch_unref(m->spare);
+  strand_handover_free(m);
   strand_view_clear(&m->view);
   free(m->tags);
   free(m->policies);

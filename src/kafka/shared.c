@@ -143,7 +143,10 @@ void strand_shared_end (strand_consumer *c, strand_close_mode mode,
     strand_fail(&c->ending_reason, code, "%s", message);
   }
   pthread_mutex_unlock(&c->lock);
-  if (first) strand_shared_signal(c);
+  if (!first) return;
+  atomic_store(&c->halted, true);
+  strand_shared_signal(c);
+  strand_shared_wake(c);
 }
 
 void strand_shared_answer (strand_consumer *c, strand_ticket *ticket,

@@ -77,6 +77,7 @@ struct strand_consumer {
   int wake_fd;
   int timer_fd;              /* armed while closing: when to give up */
   strand_mailbox mailbox;
+  atomic_bool halted;        /* something asked for the end: no new lease */
   atomic_uint busy;          /* workers in a handler */
   _Atomic int64_t ended_us;  /* coarse: when a record last ended */
 
@@ -139,7 +140,8 @@ void strand_shared_give_up_locked (strand_consumer *c, int64_t at_us);
 /* Takes what 'event' owns. */
 void strand_shared_event (strand_consumer *c, strand_event *event);
 
-/* The first one counts. */
+/* The first one counts. No member starts anything from now on, until the
+** close that follows says otherwise. */
 void strand_shared_end (strand_consumer *c, strand_close_mode mode,
                         const char *code, const char *message);
 

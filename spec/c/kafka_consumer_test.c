@@ -1,0 +1,1022 @@
+/*
+** kafka_consumer_test.c - what the Kafka side of a consumer promises, with
+** handlers in C
+**
+** On the mock cluster. A join costs 3 s there and a later rebalance 5 s, so
+** all consumers are opened at once, before the first test, and most claims
+** share one: each has partitions of its own, and what its handler does is
+** looked up by partition. Handlers wait at gates, which tests open: so a
+** race is made and not waited for. Nothing is timed but what promises a time.
+*/
+#include <errno.h>
+#include <poll.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "kafka/clock.h"
+#include "kafka/consumer.h"
+#include "kafka/mock.h"
+#include "../support/c11_threads.h"
+
+#define TOPIC "t"
+#define PARTITIONS 16
+#define KEYS 64
+#define PATIENCE 30.0 /* seconds, then a test has failed */
+#define UNREACHABLE "127.0.0.1:1"
+
+/*
+** Plays: what the handler does with the records of a partition
+*/
+
+typedef struct play {
+  atomic_bool fails_first; /* every seventh record, at its first attempt */
+  atomic_bool fails_key_0; /* always */
+  atomic_int delay_ms;     /* asked for by who fails */
+  atomic_int spins;        /* a random time, up to this many turns */
+  atomic_bool gated;       /* waits for a post of 'gate' */
+  atomic_bool stops;       /* asks the consumer to end, and is not done */
+  sem_t gate;
+  atomic_int at_gate;
+  atomic_int handled;      /* done */
+  atomic_int calls;
+  atomic_int overlaps;     /* two of a key at once */
+  atomic_int disorders;    /* below or at one of its key that is done */
+  atomic_bool busy[KEYS];
+  _Atomic int64_t last[KEYS]; /* highest offset done */
+} play;
+
+typedef struct stage {
+  play plays[PARTITIONS];
+  sem_t released;          /* posted when the last user is gone */
+  atomic_int states;       /* open */
+  strand_consumer *consumer;
+  const char *topic;
+  char group[48];
+  bool any_order;          /* after a seek or a rebalance: do not judge */
+} stage;
+
+static strand_mock *cluster;
+static strand_mock *lonely; /* a cluster that one test takes down */
+static rd_kafka_t *producer;
+static int news = -1;       /* an eventfd: a handler did something */
+
+static void tell_news (void) {
+  eventfd_write(news, 1);
+}
+
+static int key_of (const strand_record *r) {
+  return r->key_length > 0 ? strand_record_key(r)[0] % KEYS : 0;
+}
+
+static void fail_record (strand_verdict *v, int delay_ms) {
+  static const char reason[] = "as the test wants it";
+  v->kind = STRAND_VERDICT_FAILED;
+  v->delay_us = (int64_t)delay_ms * 1000;
+  v->reason = malloc(sizeof(reason));
+  if (v->reason == NULL) return;
+  memcpy(v->reason, reason, sizeof(reason));
+  v->reason_length = sizeof(reason) - 1;
+}
+
+static void spin (unsigned most) {
+  static _Thread_local unsigned random = 1;
+  volatile unsigned turns;
+  random = random * 1103515245u + 12345u;
+  for (turns = (random >> 8) % (most + 1); turns > 0; turns--) {}
+}
+
+static void act (play *p, const strand_record *r, strand_verdict *v) {
+  int key = key_of(r);
+  if (atomic_load(&p->spins) > 0) spin((unsigned)atomic_load(&p->spins));
+  if (atomic_load(&p->gated)) {
+    atomic_fetch_add(&p->at_gate, 1);
+    tell_news();
+    while (sem_wait(&p->gate) != 0) {}
+    atomic_fetch_sub(&p->at_gate, 1);
+  }
+  if (atomic_load(&p->stops)) v->kind = STRAND_VERDICT_STOP;
+  else if ((atomic_load(&p->fails_key_0) && key == 0)
+           || (atomic_load(&p->fails_first) && r->attempt == 1
+               && r->offset % 7 == 0)) {
+    fail_record(v, atomic_load(&p->delay_ms));
+  }
+}
+
+static void handle (void *state, const strand_record *r, unsigned route,
+                    strand_verdict *v) {
+  stage *s = state;
+  play *p = &s->plays[strand_partition_index(strand_record_partition(r))];
+  int key = key_of(r);
+  (void)route;
+  atomic_fetch_add(&p->calls, 1);
+  if (atomic_exchange(&p->busy[key], true)) atomic_fetch_add(&p->overlaps, 1);
+  if (!s->any_order && atomic_load(&p->last[key]) >= r->offset) {
+    atomic_fetch_add(&p->disorders, 1);
+  }
+  act(p, r, v);
+  if (v->kind == STRAND_VERDICT_DONE) {
+    atomic_store(&p->last[key], r->offset);
+    atomic_fetch_add(&p->handled, 1);
+  }
+  atomic_store(&p->busy[key], false);
+  tell_news();
+}
+
+static void *open_state (void *config, unsigned index,
+                         strand_failure *failure) {
+  stage *s = config;
+  (void)index;
+  (void)failure;
+  atomic_fetch_add(&s->states, 1);
+  return s;
+}
+
+static void close_state (void *state) {
+  atomic_fetch_sub(&((stage *)state)->states, 1);
+}
+
+static void release (void *config) {
+  sem_post(&((stage *)config)->released);
+}
+
+/*
+** Stages: a consumer and its plays
+*/
+
+typedef struct wish {
+  const char *servers;
+  const char *topic;
+  const char *group; /* NULL: one of its own */
+  unsigned members;
+  unsigned workers;
+  double interval;
+  double grace;
+} wish;
+
+static strand_consumer *open_consumer (stage *s, const wish *w) {
+  strand_property props[] = {
+    { "bootstrap.servers", w->servers }, { "group.id", s->group },
+    { "session.timeout.ms", "6000" }, { "heartbeat.interval.ms", "500" },
+    { "fetch.wait.max.ms", "10" }
+  };
+  strand_route route = { NULL, { 1000, 60000000, 2, 0.5 }, false };
+  strand_consumer_config c = {
+    .kafka = props, .kafka_count = sizeof(props) / sizeof(props[0]),
+    .topics = &w->topic, .topic_count = 1, .members = w->members,
+    .ordering = STRAND_BY_KEY, .max_metadata = 4096,
+    .limits = { .workers = w->workers, .max_in_flight = w->workers,
+                .max_ready = w->workers * 64u,
+                .max_buffered_records = 100000,
+                .max_buffered_bytes = 64u << 20,
+                .max_waiting_records = 100000,
+                .max_waiting_bytes = 64u << 20,
+                .commit_interval_us = (int64_t)(w->interval * 1e6),
+                .revoke_grace_us = (int64_t)(w->grace * 1e6) },
+    .routes = &route, .route_count = 1,
+    .handler = { s, open_state, handle, close_state, release }
+  };
+  strand_failure failure = { "", "" };
+  strand_consumer *k = strand_consumer_open(&c, &failure);
+  if (k == NULL) fail_msg("%s: %s", failure.code, failure.message);
+  return k;
+}
+
+static stage *new_stage (const wish *w) {
+  static int number;
+  stage *s = calloc(1, sizeof(*s));
+  assert_non_null(s);
+  sem_init(&s->released, 0, 0);
+  for (int i = 0; i < PARTITIONS; i++) {
+    sem_init(&s->plays[i].gate, 0, 0);
+    for (int k = 0; k < KEYS; k++) atomic_init(&s->plays[i].last[k], -1);
+  }
+  if (w->group != NULL) snprintf(s->group, sizeof(s->group), "%s", w->group);
+  else snprintf(s->group, sizeof(s->group), "g%d-%d", getpid(), ++number);
+  s->topic = w->topic;
+  s->consumer = open_consumer(s, w);
+  return s;
+}
+
+static void start_stage (stage *s) {
+  strand_failure failure = { "", "" };
+  if (!strand_consumer_start(s->consumer, &failure)) {
+    fail_msg("%s: %s", failure.code, failure.message);
+  }
+}
+
+static stage *open_stage (const wish *w) {
+  stage *s = new_stage(w);
+  start_stage(s);
+  return s;
+}
+
+/* The last event of 'type', seen by serve. */
+static char seen_type[48], seen_code[48];
+static int64_t seen_offset, seen_to;
+
+static void take_events (stage *s) {
+  strand_event event;
+  while (strand_consumer_next_event(s->consumer, &event)) {
+    if (getenv("STRAND_TRACE") != NULL) {
+      fprintf(stderr, "%.3f %s %s %d %lld %lld %s %s\n", strand_clock_now(),
+              s->group, event.type, event.partition,
+              (long long)event.offset, (long long)event.to, event.code,
+              event.reason != NULL ? event.reason : "");
+    }
+    if (seen_type[0] != '\0' && strcmp(event.type, seen_type) == 0) {
+      snprintf(seen_code, sizeof(seen_code), "seen");
+      seen_offset = event.offset;
+      seen_to = event.to;
+    }
+    strand_event_clear(&event);
+  }
+}
+
+static void look_for (const char *type) {
+  snprintf(seen_type, sizeof(seen_type), "%s", type);
+  seen_code[0] = '\0';
+}
+
+static bool was_seen (stage *s) {
+  (void)s;
+  return seen_code[0] != '\0';
+}
+
+static void wait_any (stage *const *stages, int count, int ms) {
+  struct pollfd fds[8] = { { news, POLLIN, 0 } };
+  eventfd_t ignored;
+  for (int i = 0; i < count; i++) {
+    fds[i + 1] = (struct pollfd){ strand_consumer_fd(stages[i]->consumer),
+                                  POLLIN, 0 };
+  }
+  poll(fds, (nfds_t)count + 1, ms);
+  eventfd_read(news, &ignored);
+  for (int i = 0; i < count; i++) take_events(stages[i]);
+}
+
+typedef bool predicate (stage *s);
+
+static bool serve_until (stage *s, predicate *done) {
+  double deadline = strand_clock_now() + PATIENCE;
+  while (!done(s)) {
+    if (strand_clock_now() > deadline) return false;
+    wait_any(&s, 1, 100);
+  }
+  return true;
+}
+
+/* A play as a predicate sees it. */
+static int wanted_partition, wanted_count;
+
+static bool is_handled (stage *s) {
+  return atomic_load(&s->plays[wanted_partition].handled) >= wanted_count;
+}
+
+static bool is_called (stage *s) {
+  return atomic_load(&s->plays[wanted_partition].calls) >= wanted_count;
+}
+
+static bool is_at_gate (stage *s) {
+  return atomic_load(&s->plays[wanted_partition].at_gate) >= wanted_count;
+}
+
+static void wait_for (stage *s, predicate *done, int partition, int count) {
+  wanted_partition = partition;
+  wanted_count = count;
+  if (!serve_until(s, done)) {
+    const play *p = &s->plays[partition];
+    fail_msg("partition %d: %d expected; %d calls, %d handled, %d at the "
+             "gate", partition, count, atomic_load(&p->calls),
+             atomic_load(&p->handled), atomic_load(&p->at_gate));
+  }
+}
+
+static void open_gate (play *p) {
+  atomic_store(&p->gated, false);
+  for (int i = atomic_load(&p->at_gate) + 64; i > 0; i--) sem_post(&p->gate);
+}
+
+static void check_order (const stage *s, int partition) {
+  assert_int_equal(atomic_load(&s->plays[partition].overlaps), 0);
+  assert_int_equal(atomic_load(&s->plays[partition].disorders), 0);
+}
+
+static bool is_joined (stage *s) {
+  strand_failure failure;
+  return strand_consumer_joined(s->consumer, &failure) != 0;
+}
+
+/* 'closed' is how long it took. */
+static strand_report close_stage (stage *s, strand_close_mode mode,
+                                  double timeout, double *closed) {
+  double began = strand_clock_now();
+  strand_report report;
+  strand_consumer_close_begin(s->consumer, mode, timeout);
+  while (!strand_consumer_close_wait(s->consumer)) {
+    assert_true(strand_clock_now() - began < timeout + 2);
+    wait_any(&s, 1, 2000);
+  }
+  if (closed != NULL) *closed = strand_clock_now() - began;
+  assert_true(strand_clock_now() - began < timeout + 1);
+  assert_true(strand_consumer_report(s->consumer, &report));
+  return report;
+}
+
+static void free_stage (stage *s) {
+  struct timespec until;
+  strand_consumer_discard(s->consumer, 5);
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_sec += 20;
+  while (sem_timedwait(&s->released, &until) != 0) {
+    if (errno == ETIMEDOUT) fail_msg("the consumer was not freed");
+  }
+  assert_int_equal(atomic_load(&s->states), 0);
+  for (int i = 0; i < PARTITIONS; i++) sem_destroy(&s->plays[i].gate);
+  sem_destroy(&s->released);
+  free(s);
+}
+
+static void end_stage (stage *s) {
+  strand_report report = close_stage(s, STRAND_CLOSE_FINISH, 10, NULL);
+  assert_false(report.detached);
+  strand_report_clear(&report);
+  free_stage(s);
+}
+
+/*
+** Outside
+*/
+
+static void send_records (const char *topic, int partition, int count,
+                          int keys) {
+  char value[32];
+  for (int i = 0; i < count; i++) {
+    char key = (char)(i % keys);
+    int length = snprintf(value, sizeof(value), "%d", i);
+    while (rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(topic),
+                             RD_KAFKA_V_PARTITION(partition),
+                             RD_KAFKA_V_KEY(&key, 1),
+                             RD_KAFKA_V_VALUE(value, (size_t)length),
+                             RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                             RD_KAFKA_V_END) != 0) {
+      rd_kafka_poll(producer, 10);
+    }
+  }
+  assert_int_equal(rd_kafka_flush(producer, 20000), 0);
+}
+
+static rd_kafka_t *open_client (rd_kafka_type_t kind, const char *servers,
+                                const char *group) {
+  char errstr[256];
+  rd_kafka_t *client;
+  rd_kafka_conf_t *conf = rd_kafka_conf_new();
+  rd_kafka_conf_set(conf, "bootstrap.servers", servers, errstr,
+                    sizeof(errstr));
+  if (group != NULL) {
+    rd_kafka_conf_set(conf, "group.id", group, errstr, sizeof(errstr));
+  }
+  client = rd_kafka_new(kind, conf, errstr, sizeof(errstr));
+  assert_non_null(client);
+  return client;
+}
+
+/* As a stranger reads it; -1 for none. */
+static int64_t committed_by (rd_kafka_t *reader, const char *topic,
+                             int partition) {
+  rd_kafka_topic_partition_list_t *list =
+    rd_kafka_topic_partition_list_new(1);
+  int64_t offset;
+  rd_kafka_topic_partition_list_add(list, topic, partition);
+  assert_int_equal(rd_kafka_committed(reader, list, 10000), 0);
+  offset = list->elems[0].offset;
+  rd_kafka_topic_partition_list_destroy(list);
+  return offset < 0 ? -1 : offset;
+}
+
+static int64_t committed_of (const stage *s, int partition) {
+  rd_kafka_t *reader = open_client(RD_KAFKA_CONSUMER,
+                                   strand_mock_bootstrap(cluster), s->group);
+  int64_t offset = committed_by(reader, s->topic, partition);
+  rd_kafka_destroy(reader);
+  return offset;
+}
+
+static int wait_ticket (stage *s, strand_ticket *ticket,
+                        strand_failure *failure) {
+  double deadline = strand_clock_now() + PATIENCE;
+  int done;
+  while ((done = strand_ticket_done(ticket, failure)) == 0) {
+    assert_true(strand_clock_now() < deadline);
+    wait_any(&s, 1, 1000);
+  }
+  strand_ticket_drop(ticket);
+  return done;
+}
+
+static void commit_now (stage *s) {
+  strand_failure failure = { "", "" };
+  strand_ticket *ticket = strand_consumer_commit(s->consumer, &failure);
+  assert_non_null(ticket);
+  if (wait_ticket(s, ticket, &failure) != 1) {
+    fail_msg("%s: %s", failure.code, failure.message);
+  }
+}
+
+/* Handlers count before they return, and only then a record is done. */
+static void commit_up_to (stage *s, int partition, int64_t offset) {
+  double deadline = strand_clock_now() + PATIENCE;
+  int64_t committed;
+  do {
+    commit_now(s);
+    committed = committed_of(s, partition);
+  } while (committed < offset && strand_clock_now() < deadline);
+  assert_int_equal(committed, offset);
+}
+
+static uint64_t records_wanted;
+
+static bool is_buffered (stage *s) {
+  strand_stats stats;
+  bool ok;
+  assert_true(strand_consumer_stats(s->consumer, 0, &stats));
+  ok = stats.engine.buffered_records >= records_wanted;
+  strand_stats_clear(&stats);
+  return ok;
+}
+
+/*
+** The stages
+*/
+
+static stage *common;  /* 16 workers, all that needs no consumer of its own */
+static stage *stuck;
+static stage *drained;
+static stage *shared_1, *shared_2; /* members of one group */
+static stage *cut_off;
+static stage *stopped;
+static stage *idle;
+static stage *dropped;
+
+static int open_all (void **state) {
+  static const char *const topics[] = { "stuck", "drained", "stopped", "idle",
+                                        "dropped", "pair" };
+  strand_failure failure;
+  wish w = { .topic = TOPIC, .members = 1, .workers = 2, .interval = 0.02,
+             .grace = 0.2 };
+  (void)state;
+  news = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  cluster = strand_mock_open(1, &failure);
+  lonely = strand_mock_open(1, &failure);
+  assert_non_null(cluster);
+  assert_non_null(lonely);
+  assert_true(strand_mock_create_topic(cluster, TOPIC, PARTITIONS, &failure));
+  for (size_t i = 0; i < sizeof(topics) / sizeof(topics[0]); i++) {
+    assert_true(strand_mock_create_topic(cluster, topics[i], 4, &failure));
+  }
+  assert_true(strand_mock_create_topic(lonely, TOPIC, 1, &failure));
+  producer = open_client(RD_KAFKA_PRODUCER, strand_mock_bootstrap(cluster),
+                         NULL);
+  w.servers = strand_mock_bootstrap(lonely);
+  cut_off = open_stage(&w);
+  w.servers = strand_mock_bootstrap(cluster);
+  w.topic = "stuck";
+  stuck = open_stage(&w);
+  w.topic = "drained";
+  drained = open_stage(&w);
+  w.topic = "stopped";
+  stopped = open_stage(&w);
+  w.topic = "idle";
+  idle = open_stage(&w);
+  w.topic = "dropped";
+  dropped = open_stage(&w);
+  w.topic = TOPIC;
+  w.workers = 16;
+  common = open_stage(&w);
+  w.topic = "pair";
+  w.workers = 4;
+  w.members = 2;
+  shared_1 = open_stage(&w);
+  return 0;
+}
+
+static int close_all (void **state) {
+  (void)state;
+  rd_kafka_destroy(producer);
+  strand_mock_close(cluster);
+  strand_mock_close(lonely);
+  close(news);
+  return 0;
+}
+
+/*
+** Order, retries, commits
+*/
+
+static void every_record_is_handled_once_in_the_order_of_its_key (void **st) {
+  (void)st;
+  assert_true(serve_until(common, is_joined));
+  for (int p = 0; p < 4; p++) {
+    atomic_store(&common->plays[p].spins, 20000);
+    send_records(TOPIC, p, 2000, 40);
+  }
+  for (int p = 0; p < 4; p++) {
+    wait_for(common, is_handled, p, 2000);
+    check_order(common, p);
+    assert_int_equal(atomic_load(&common->plays[p].calls), 2000);
+  }
+  for (int p = 0; p < 4; p++) commit_up_to(common, p, 2000);
+}
+
+static void a_failed_record_is_tried_again_before_those_of_its_key (void **st) {
+  play *p = &common->plays[4];
+  (void)st;
+  atomic_store(&p->fails_first, true);
+  send_records(TOPIC, 4, 700, 20);
+  wait_for(common, is_handled, 4, 700);
+  check_order(common, 4);
+  assert_int_equal(atomic_load(&p->calls), 800);
+}
+
+static void a_record_that_fails_for_ever_blocks_its_key_alone (void **st) {
+  play *p = &common->plays[5];
+  (void)st;
+  atomic_store(&p->fails_key_0, true);
+  atomic_store(&p->delay_ms, 1);
+  send_records(TOPIC, 5, 200, 20); /* ten of each key */
+  wait_for(common, is_handled, 5, 190);
+  wait_for(common, is_called, 5, 200);
+  assert_int_equal(atomic_load(&p->last[0]), -1);
+  commit_now(common);
+  assert_int_equal(committed_of(common, 5), 0); /* the rest is in metadata */
+  atomic_store(&p->fails_key_0, false);
+  wait_for(common, is_handled, 5, 200);
+  check_order(common, 5);
+  commit_up_to(common, 5, 200);
+}
+
+/* The naive way, an asynchronous commit each 20 ms, goes back at the first
+** injected error: librdkafka repeats the older one behind the newer. */
+static void a_commit_that_fails_never_takes_the_offset_back (void **st) {
+  static const char *const errors[] = {
+    "COORDINATOR_LOAD_IN_PROGRESS", "REQUEST_TIMED_OUT", "NOT_COORDINATOR",
+    "OFFSET_METADATA_TOO_LARGE"
+  };
+  strand_failure failure;
+  rd_kafka_t *reader = open_client(RD_KAFKA_CONSUMER,
+                                   strand_mock_bootstrap(cluster),
+                                   common->group);
+  int64_t last = -1;
+  (void)st;
+  look_for("commit_failed");
+  for (int round = 0; round < 40; round++) {
+    int64_t now;
+    if (round % 4 == 0) {
+      assert_true(strand_mock_fail(cluster, "OffsetCommit",
+                                   errors[round / 4 % 4], 1, &failure));
+    }
+    send_records(TOPIC, 6, 20, 5);
+    wait_for(common, is_handled, 6, 20 * (round + 1));
+    now = committed_by(reader, TOPIC, 6);
+    assert_true(now >= last && now <= 20 * (round + 1));
+    last = now;
+  }
+  assert_true(was_seen(common));
+  commit_up_to(common, 6, 800);
+  assert_int_equal(atomic_load(&common->plays[6].calls), 800);
+  rd_kafka_destroy(reader);
+}
+
+static void a_ticket_that_is_dropped_is_freed (void **st) {
+  strand_failure failure = { "", "" };
+  strand_ticket *ticket = strand_consumer_commit(common->consumer, &failure);
+  (void)st;
+  strand_ticket_drop(ticket); /* before its answer, or after it */
+  ticket = strand_consumer_seek(common->consumer, TOPIC, 99,
+                                STRAND_SEEK_EARLIEST, 0, &failure);
+  assert_null(ticket);
+  assert_string_equal(failure.code, "NOT_ASSIGNED");
+}
+
+/*
+** Commands
+*/
+
+static void a_paused_partition_starts_nothing_until_it_is_resumed (void **st) {
+  strand_failure failure;
+  play *p = &common->plays[7];
+  (void)st;
+  atomic_store(&p->gated, true);
+  send_records(TOPIC, 7, 600, 10);
+  wait_for(common, is_at_gate, 7, 10); /* a lease of each key */
+  assert_true(strand_consumer_pause(common->consumer, TOPIC, 7, true,
+                                    &failure));
+  commit_now(common); /* the owner has read its inbox */
+  open_gate(p);
+  wait_for(common, is_handled, 7, 10);
+  send_records(TOPIC, 8, 100, 10);
+  wait_for(common, is_handled, 8, 100);
+  assert_int_equal(atomic_load(&p->calls), 10);
+  assert_true(strand_consumer_pause(common->consumer, NULL, -1, false,
+                                    &failure));
+  wait_for(common, is_handled, 7, 600);
+  check_order(common, 7);
+}
+
+static void seek_9 (strand_seek_kind kind, int64_t value) {
+  strand_failure failure = { "", "" };
+  strand_ticket *ticket = strand_consumer_seek(common->consumer, TOPIC, 9,
+                                               kind, value, &failure);
+  assert_non_null(ticket);
+  if (wait_ticket(common, ticket, &failure) != 1) {
+    fail_msg("%s: %s", failure.code, failure.message);
+  }
+}
+
+static void a_seek_goes_where_it_says_and_forgets_what_was_done (void **st) {
+  play *p = &common->plays[9];
+  (void)st;
+  common->any_order = true;
+  send_records(TOPIC, 9, 100, 10);
+  wait_for(common, is_handled, 9, 100);
+  seek_9(STRAND_SEEK_OFFSET, 40);
+  wait_for(common, is_handled, 9, 160);
+  seek_9(STRAND_SEEK_EARLIEST, 0);
+  wait_for(common, is_handled, 9, 260);
+  seek_9(STRAND_SEEK_OFFSET, 0);
+  seek_9(STRAND_SEEK_LATEST, 0);
+  atomic_store(&p->calls, 0);
+  send_records(TOPIC, 9, 1, 1);
+  wait_for(common, is_called, 9, 1);
+  commit_up_to(common, 9, 101);
+  assert_int_equal(atomic_load(&p->overlaps), 0);
+}
+
+/* The old epoch's handler runs: its key waits, the others do not. */
+static void a_handler_that_runs_on_after_a_seek_keeps_its_key (void **st) {
+  play *p = &common->plays[10];
+  (void)st;
+  atomic_store(&p->gated, true);
+  send_records(TOPIC, 10, 1, 1);
+  wait_for(common, is_at_gate, 10, 1);
+  atomic_store(&p->gated, false);
+  send_records(TOPIC, 10, 40, 4);
+  wait_for(common, is_handled, 10, 30); /* key 0 waits */
+  for (int i = 0; i < 3; i++) {
+    strand_failure failure;
+    strand_ticket *t = strand_consumer_seek(common->consumer, TOPIC, 10,
+                                            STRAND_SEEK_OFFSET, 0, &failure);
+    assert_non_null(t);
+    assert_int_equal(wait_ticket(common, t, &failure), 1);
+  }
+  wait_for(common, is_handled, 10, 60); /* 41 again but for 11 of key 0 */
+  assert_int_equal(atomic_load(&p->at_gate), 1);
+  assert_int_equal(atomic_load(&p->last[0]), -1);
+  sem_post(&p->gate);
+  wait_for(common, is_handled, 10, 72); /* the stale one, and its 11 */
+  assert_int_equal(atomic_load(&p->overlaps), 0);
+}
+
+static void configure_workers (unsigned workers) {
+  strand_failure failure = { "", "" };
+  strand_limits limits = {
+    .workers = workers, .max_in_flight = workers, .max_ready = workers * 64u,
+    .max_buffered_records = 1000, .max_buffered_bytes = 1u << 20,
+    .max_waiting_records = 1000, .max_waiting_bytes = 1u << 20,
+    .commit_interval_us = 20000, .revoke_grace_us = 200000
+  };
+  assert_true(strand_consumer_configure(common->consumer, &limits,
+                                        &failure));
+}
+
+static unsigned workers_wanted;
+
+static bool are_workers (stage *s) {
+  strand_stats stats;
+  unsigned workers;
+  assert_true(strand_consumer_stats(s->consumer, 0, &stats));
+  workers = stats.workers;
+  strand_stats_clear(&stats);
+  return workers == workers_wanted;
+}
+
+static void workers_can_be_fewer_and_more (void **st) {
+  static const unsigned counts[] = { 1, 8, 16 };
+  int done = 0;
+  (void)st;
+  for (size_t i = 0; i < 3; i++) {
+    configure_workers(counts[i]);
+    workers_wanted = counts[i];
+    assert_true(serve_until(common, are_workers));
+    atomic_store(&common->plays[11].gated, true);
+    send_records(TOPIC, 11, 40, 40);
+    wait_for(common, is_at_gate, 11, (int)counts[i]);
+    assert_int_equal(atomic_load(&common->plays[11].at_gate), counts[i]);
+    open_gate(&common->plays[11]);
+    done += 40;
+    wait_for(common, is_handled, 11, done);
+    while (sem_trywait(&common->plays[11].gate) == 0) {}
+  }
+  check_order(common, 11);
+}
+
+static bool is_well (stage *s) {
+  strand_failure problem;
+  strand_consumer_health(s->consumer, &problem);
+  return problem.code[0] == '\0';
+}
+
+static void a_report_is_exact_when_the_consumer_is_closed (void **st) {
+  strand_report report;
+  uint64_t done = 0, stale = 0;
+  (void)st;
+  assert_true(is_well(common));
+  report = close_stage(common, STRAND_CLOSE_FINISH, 10, NULL);
+  for (int p = 0; p < PARTITIONS; p++) {
+    uint64_t handled = (uint64_t)atomic_load(&common->plays[p].handled);
+    if (p == 9 || p == 10) stale += handled; /* seeks cut some off */
+    else done += handled;
+  }
+  assert_in_range(report.done, done, done + stale);
+  assert_int_equal(report.unfinished_total, 0);
+  assert_false(report.detached);
+  for (size_t i = 0; i < report.committed_count; i++) {
+    const strand_place *at = &report.committed[i];
+    assert_int_equal(at->offset, committed_of(common, at->partition));
+  }
+  strand_report_clear(&report);
+  free_stage(common);
+}
+
+/*
+** The end
+*/
+
+static void a_handler_that_never_returns_does_not_hold_close_up (void **st) {
+  play *p = &stuck->plays[0];
+  strand_report report;
+  double took;
+  (void)st;
+  assert_true(serve_until(stuck, is_joined));
+  atomic_store(&p->gated, true);
+  send_records("stuck", 0, 50, 1);
+  records_wanted = 50;
+  assert_true(serve_until(stuck, is_buffered));
+  wait_for(stuck, is_at_gate, 0, 1);
+  report = close_stage(stuck, STRAND_CLOSE_FINISH, 0.5, &took);
+  assert_true(report.detached);
+  assert_int_equal(report.unfinished_total, 50);
+  strand_report_clear(&report);
+  report = close_stage(stuck, STRAND_CLOSE_NOW, 5, &took); /* twice */
+  assert_true(took < 0.5 && report.detached);
+  strand_report_clear(&report);
+  strand_consumer_discard(stuck->consumer, 5);
+  assert_int_not_equal(sem_trywait(&stuck->released), 0);
+  open_gate(p);
+  while (sem_wait(&stuck->released) != 0) {}
+  assert_int_equal(atomic_load(&p->calls), 1);
+  assert_int_equal(atomic_load(&stuck->states), 0);
+  free(stuck);
+}
+
+static void drain_handles_what_was_fetched_and_waits_for_no_retry (void **st) {
+  play *p = &drained->plays[0];
+  strand_report report;
+  (void)st;
+  assert_true(serve_until(drained, is_joined));
+  atomic_store(&p->gated, true);
+  atomic_store(&p->fails_key_0, true);
+  atomic_store(&p->delay_ms, 0);
+  send_records("drained", 0, 200, 20);
+  records_wanted = 200;
+  assert_true(serve_until(drained, is_buffered));
+  strand_consumer_close_begin(drained->consumer, STRAND_CLOSE_DRAIN, 10);
+  open_gate(p);
+  report = close_stage(drained, STRAND_CLOSE_DRAIN, 10, NULL);
+  assert_int_equal(atomic_load(&p->handled), 190);
+  assert_int_equal(report.done, 190);
+  assert_int_equal(report.unfinished_total, 10);
+  assert_false(report.detached);
+  assert_int_equal(committed_of(drained, 0), 0);
+  strand_report_clear(&report);
+  free_stage(drained);
+}
+
+static bool is_ending (stage *s) {
+  strand_close_mode mode;
+  strand_failure reason;
+  return strand_consumer_ending(s->consumer, &mode, &reason);
+}
+
+static void a_handler_that_stops_the_consumer_is_not_called_again (void **st) {
+  play *p = &stopped->plays[0];
+  strand_report report;
+  (void)st;
+  assert_true(serve_until(stopped, is_joined));
+  atomic_store(&p->stops, true);
+  send_records("stopped", 0, 50, 1);
+  assert_true(serve_until(stopped, is_ending));
+  records_wanted = 50; /* time enough to call it again */
+  assert_true(serve_until(stopped, is_buffered));
+  report = close_stage(stopped, STRAND_CLOSE_FINISH, 5, NULL);
+  assert_int_equal(atomic_load(&p->calls), 1);
+  assert_int_equal(report.unfinished_total, 50);
+  strand_report_clear(&report);
+  free_stage(stopped);
+}
+
+static void without_a_broker_close_ends_in_time (void **st) {
+  strand_failure failure;
+  wish w = { .servers = UNREACHABLE, .topic = TOPIC, .members = 1,
+             .workers = 1, .interval = 1, .grace = 1 };
+  stage *never = open_stage(&w), *unstarted;
+  strand_report report;
+  double took;
+  (void)st;
+  assert_true(serve_until(cut_off, is_joined));
+  assert_true(strand_mock_set_up(lonely, 1, 0, &failure));
+  report = close_stage(cut_off, STRAND_CLOSE_FINISH, 1, &took);
+  print_message("figure close_broker_down_s %.2f detached %d\n", took,
+                report.detached);
+  strand_report_clear(&report);
+  free_stage(cut_off);
+  report = close_stage(never, STRAND_CLOSE_FINISH, 1, &took);
+  print_message("figure close_never_connected_s %.2f detached %d\n", took,
+                report.detached);
+  strand_report_clear(&report);
+  free_stage(never);
+  unstarted = new_stage(&w);
+  report = close_stage(unstarted, STRAND_CLOSE_FINISH, 1, &took);
+  assert_true(took < 0.5);
+  strand_report_clear(&report);
+  free_stage(unstarted);
+}
+
+static void a_consumer_that_is_dropped_goes_by_itself (void **st) {
+  double began;
+  (void)st;
+  assert_true(serve_until(dropped, is_joined));
+  began = strand_clock_now();
+  free_stage(dropped);
+  assert_true(strand_clock_now() - began < 5);
+}
+
+/*
+** Idleness
+*/
+
+static double cpu_seconds (void) {
+  struct rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec
+         + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+/* What the whole process uses in a second of nothing to do, in percent of a
+** core; the mock cluster is in it. */
+static double measure (stage *s, const char *what) {
+  double before = cpu_seconds(), until = strand_clock_now() + 1, percent;
+  while (strand_clock_now() < until) wait_any(&s, 1, 1000);
+  percent = (cpu_seconds() - before) * 100;
+  print_message("figure idle_cpu_%s %.2f\n", what, percent);
+  return percent;
+}
+
+static void what_waits_costs_nothing (void **st) {
+  strand_failure failure;
+  double base;
+  play *p = &idle->plays[1];
+  (void)st;
+  assert_true(serve_until(idle, is_joined));
+  wait_any(&idle, 1, 1);
+  base = measure(idle, "nothing") + 3;
+  atomic_store(&p->fails_key_0, true);
+  atomic_store(&p->delay_ms, 60000);
+  send_records("idle", 1, 1, 1);
+  wait_for(idle, is_called, 1, 1);
+  assert_true(measure(idle, "in_back_off") < base);
+  assert_true(strand_consumer_pause(idle->consumer, "idle", 0, true,
+                                    &failure));
+  send_records("idle", 0, 100, 10);
+  assert_true(measure(idle, "paused_unread") < base);
+  atomic_store(&idle->plays[2].gated, true);
+  send_records("idle", 2, 1, 1);
+  wait_for(idle, is_at_gate, 2, 1);
+  assert_true(measure(idle, "in_a_handler") < base);
+  open_gate(&idle->plays[2]);
+  end_stage(idle);
+}
+
+/*
+** Rebalances
+*/
+
+static bool is_taken_over (stage *s) {
+  (void)s;
+  return atomic_load(&shared_2->plays[0].calls) + atomic_load(
+           &shared_2->plays[1].calls) + atomic_load(&shared_2->plays[2].calls)
+         + atomic_load(&shared_2->plays[3].calls) > 0;
+}
+
+static int sum (const stage *s, size_t field) {
+  int total = 0;
+  for (int p = 0; p < 4; p++) {
+    total += atomic_load((atomic_int *)(uintptr_t)
+                           ((const char *)&s->plays[p] + field));
+  }
+  return total;
+}
+
+#define SUM(s, field) sum(s, offsetof(play, field))
+
+/* Two members here, and one more comes. Four handlers are at the gate when
+** the partitions are revoked and longer than the grace: what was not started
+** is the newcomer's, or comes back; no key of ours runs twice at once. */
+static void handlers_that_outlive_a_revoke_keep_their_keys (void **st) {
+  stage *both[2];
+  double deadline = strand_clock_now() + PATIENCE;
+  wish w = { .topic = "pair", .members = 1, .workers = 4, .interval = 0.02,
+             .grace = 0.2, .servers = strand_mock_bootstrap(cluster) };
+  (void)st;
+  assert_true(serve_until(shared_1, is_joined));
+  shared_1->any_order = true;
+  for (int p = 0; p < 4; p++) {
+    atomic_store(&shared_1->plays[p].gated, true);
+    send_records("pair", p, 200, 20);
+  }
+  while (SUM(shared_1, at_gate) < 4) wait_any(&shared_1, 1, 100);
+  w.group = shared_1->group;
+  both[0] = shared_1;
+  both[1] = shared_2 = open_stage(&w);
+  shared_2->any_order = true;
+  while (!is_taken_over(shared_2)) {
+    assert_true(strand_clock_now() < deadline);
+    wait_any(both, 2, 100);
+  }
+  assert_int_equal(SUM(shared_1, at_gate), 4);
+  for (int p = 0; p < 4; p++) open_gate(&shared_1->plays[p]);
+  while (SUM(shared_1, handled) + SUM(shared_2, handled) < 800) {
+    assert_true(strand_clock_now() < deadline);
+    wait_any(both, 2, 100);
+  }
+  commit_now(shared_1);
+  commit_now(shared_2);
+  assert_int_equal(SUM(shared_1, overlaps), 0);
+  assert_int_equal(SUM(shared_2, overlaps), 0);
+  /* at most the four that were cut off were done twice */
+  assert_true(SUM(shared_1, handled) + SUM(shared_2, handled) <= 804);
+}
+
+static void close_ends_in_time_in_the_middle_of_a_rebalance (void **st) {
+  strand_report report;
+  double took;
+  (void)st;
+  for (int p = 0; p < 4; p++) {
+    atomic_store(&shared_2->plays[p].gated, true);
+    send_records("pair", p, 20, 20);
+  }
+  while (SUM(shared_2, at_gate) < 1) wait_any(&shared_2, 1, 100);
+  end_stage(shared_1); /* its leaving is the rebalance */
+  look_for("revoked");
+  assert_true(serve_until(shared_2, was_seen));
+  report = close_stage(shared_2, STRAND_CLOSE_FINISH, 1, &took);
+  print_message("figure close_in_rebalance_s %.2f detached %d\n", took,
+                report.detached);
+  strand_report_clear(&report);
+  for (int p = 0; p < 4; p++) open_gate(&shared_2->plays[p]);
+  free_stage(shared_2);
+}
+
+int main (void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(every_record_is_handled_once_in_the_order_of_its_key),
+    cmocka_unit_test(a_failed_record_is_tried_again_before_those_of_its_key),
+    cmocka_unit_test(a_record_that_fails_for_ever_blocks_its_key_alone),
+    cmocka_unit_test(a_commit_that_fails_never_takes_the_offset_back),
+    cmocka_unit_test(a_ticket_that_is_dropped_is_freed),
+    cmocka_unit_test(a_paused_partition_starts_nothing_until_it_is_resumed),
+    cmocka_unit_test(a_seek_goes_where_it_says_and_forgets_what_was_done),
+    cmocka_unit_test(a_handler_that_runs_on_after_a_seek_keeps_its_key),
+    cmocka_unit_test(workers_can_be_fewer_and_more),
+    cmocka_unit_test(a_report_is_exact_when_the_consumer_is_closed),
+    cmocka_unit_test(a_handler_that_never_returns_does_not_hold_close_up),
+    cmocka_unit_test(drain_handles_what_was_fetched_and_waits_for_no_retry),
+    cmocka_unit_test(a_handler_that_stops_the_consumer_is_not_called_again),
+    cmocka_unit_test(a_consumer_that_is_dropped_goes_by_itself),
+    cmocka_unit_test(without_a_broker_close_ends_in_time),
+    cmocka_unit_test(what_waits_costs_nothing),
+    cmocka_unit_test(handlers_that_outlive_a_revoke_keep_their_keys),
+    cmocka_unit_test(close_ends_in_time_in_the_middle_of_a_rebalance)
+  };
+  return cmocka_run_group_tests(tests, open_all, close_all);
+}
