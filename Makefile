@@ -44,7 +44,7 @@ SIM_O   := $(patsubst src/%.c,$(SIM)/%.o,$(CORE)) \
 export LUA_PATH  := lua/?.lua;lua/?/init.lua;;
 export LUA_CPATH := $B/?.so;;
 
-.PHONY: all demo test test-c test-lua test-kafka sim lint bench-quick kafka \
+.PHONY: all demo hello test test-c test-lua test-kafka sim lint bench-quick kafka \
         rockspec install uninstall clean distclean deps help
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -138,6 +138,12 @@ demo:                          ## BROKER=host:port, or the embedded cluster
 	@scripts/deps demo
 	@$(MAKE) --no-print-directory -j2 LUA=lua5.4 all
 	@LUA_CPATH="build/lua5.4/?.so;;" lua5.4 examples/reconciliation/demo.lua $(BROKER)
+
+hello:                         ## README's first program, under Lua 5.4
+	@scripts/deps demo
+	@$(MAKE) --no-print-directory -j2 LUA=lua5.4 all
+	@cd examples/hello && LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;" \
+	  LUA_CPATH="$(CURDIR)/build/lua5.4/?.so;;" lua5.4 hello.lua
 
 deps:                          ## what make test needs, by apt-get
 	@scripts/deps test

@@ -1,0 +1,218 @@
+-- What README.md says is true of this tree: its programs run, its fragments
+-- compile, its commands, files and events exist. From the project's folder:
+--   lua5.4 spec/readme.lua [README.md]
+--
+-- A comment above a block says that it is run, on a mock cluster which takes
+-- the place of localhost:9092:
+--   <!-- run: until it ends -->            it ends with status 0
+--   <!-- run: 12 lines, then SIGTERM -->   the same, after 12 records were
+--                                          sent to it and 12 lines were read
+-- A block whose first line names a file, "-- show.lua", is that file for the
+-- programs of the page, and equal to the one in examples/ where there is one.
+local strand = require "strand"
+
+local PLACE = "build/tmp/readme"
+local RUN = "LUA_PATH='%s/?.lua;%s' exec timeout -k 5 60 %s %s/%s"
+local BROKER = "localhost:9092"
+
+local path = arg[1] or "README.md"
+local passed, failed = 0, 0
+
+local function check(title, ok, problem)
+  if ok then
+    passed = passed + 1
+    return
+  end
+  failed = failed + 1
+  print(("failed: %s%s"):format(title, problem and "\n  " .. tostring(problem) or ""))
+end
+
+local function read(name)
+  local file = io.open(name, "rb")
+  if not file then return nil end
+  local text = file:read "a"
+  file:close()
+  return text
+end
+
+local function write(name, text)
+  local file = assert(io.open(name, "wb"))
+  file:write(text)
+  file:close()
+end
+
+-- ---- the page -----------------------------------------------------------------
+
+-- -> { { language, text, line, how = what its marker says }, ... }, the rest as text
+local function read_page(text)
+  local blocks, prose, block, how, number = {}, {}, nil, nil, 0
+  for line in text:gmatch "([^\n]*)\n" do
+    number = number + 1
+    local fence = line:match "^```(%w*)$"
+    if fence and block then
+      block.text = table.concat(block, "\n") .. "\n"
+      blocks[#blocks + 1], block = block, nil
+    elseif fence then
+      block, how = { language = fence, line = number, how = how }, nil
+    elseif block then
+      block[#block + 1] = line
+    else
+      how = line:match "^<!%-%- run: (.*) %-%->$" or (line ~= "" and nil) or how
+      prose[#prose + 1] = line
+    end
+  end
+  return blocks, table.concat(prose, "\n")
+end
+
+local page = assert(read(path), path)
+local blocks, prose = read_page(page)
+
+local function title(block)
+  return ("%s:%d"):format(path, block.line)
+end
+
+local function file_name(block)
+  return block.language == "lua" and block.text:match "^%-%- ([%w_]+%.lua)\n"
+end
+
+-- ---- programs -----------------------------------------------------------------
+
+local mock
+
+-- A cluster that no other program has used.
+local function servers()
+  if mock then mock:close() end
+  mock = assert(strand.mock { topics = { orders = 3 } })
+  return mock.bootstrap_servers
+end
+
+local function send_records(address, count)
+  local producer = assert(strand.producer { kafka = { ["bootstrap.servers"] = address } })
+  for n = 1, count do
+    assert(producer:send { topic = "orders", key = "order-" .. n % 3, value = "event " .. n })
+  end
+  assert(producer:flush(10))
+  producer:close()
+end
+
+-- Reads 'count' lines, ends the process, reads the rest.
+local function end_after(pipe, pid, count, output)
+  for _ = 1, count do
+    local line = pipe:read "l"
+    if not line then return false, "it ended before" end
+    output[#output + 1] = line
+  end
+  os.execute("kill -TERM " .. pid)
+  return true
+end
+
+-- -> true, or nil and what happened
+local function run(name, count)
+  local pipe = assert(io.popen("echo $$; " .. RUN:format(PLACE, os.getenv "LUA_PATH", arg[-1],
+    PLACE, name) .. " 2>&1"))
+  local pid, output = pipe:read "l", {}
+  local ok, problem = true, nil
+  if count then ok, problem = end_after(pipe, pid, count, output) end
+  output[#output + 1] = pipe:read "a"
+  local ended, _, status = pipe:close()
+  if ok and ended then return true end
+  return nil, ("%s, status %d\n%s"):format(problem or "it failed", status,
+    table.concat(output, "\n"))
+end
+
+local function run_block(block)
+  local address = servers()
+  local count = tonumber(block.how:match "^(%d+) lines, then SIGTERM$")
+  check(title(block) .. ": marker", count or block.how == "until it ends", block.how)
+  if count then send_records(address, count) end
+  local name = file_name(block) or "program.lua"
+  local text = block.text:gsub(BROKER:gsub("%p", "%%%0"), address)
+  write(PLACE .. "/" .. name, text)
+  check(title(block) .. ": runs", run(name, count))
+end
+
+local function check_example(block, name)
+  local pipe = assert(io.popen("ls examples/*/" .. name .. " 2>/dev/null"))
+  local example = pipe:read "l"
+  pipe:close()
+  if example then
+    check(title(block) .. ": is " .. example, read(example) == block.text)
+  end
+end
+
+assert(os.execute("rm -rf " .. PLACE .. " && mkdir -p " .. PLACE))
+for _, block in ipairs(blocks) do
+  if block.language == "lua" then
+    check(title(block) .. ": compiles", load(block.text, "=" .. title(block)))
+    local name = file_name(block)
+    if name then
+      write(PLACE .. "/" .. name, block.text)
+      check_example(block, name)
+    end
+  end
+end
+for _, block in ipairs(blocks) do
+  if block.how then run_block(block) end
+end
+if mock then mock:close() end
+os.execute("rm -rf " .. PLACE)
+
+-- ---- commands, files, events ---------------------------------------------------
+
+local makefile = read "Makefile"
+
+local function check_make(words, where)
+  for word in words:gmatch "%S+" do
+    if not word:find "=" then
+      check(("%s: make %s"):format(where, word), ("\n" .. makefile):find("\n" .. word .. ":", 1, true),
+        "no such target")
+    end
+  end
+end
+
+local function exists(name)
+  local file = io.open(name)
+  if file then file:close() end
+  return file ~= nil
+end
+
+local FOLDERS = { "src/", "lua/", "spec/", "scripts/", "examples/", "rockspec/", "bench/" }
+
+local function check_file(word, where)
+  for _, folder in ipairs(FOLDERS) do
+    if word:sub(1, #folder) == folder then
+      check(("%s: %s"):format(where, word), exists(word), "no such file")
+    end
+  end
+end
+
+local function check_command(line, where)
+  line = line:gsub("%s+#.*", "")
+  for command in (line .. "&&"):gmatch "%s*(.-)%s*&&" do
+    local words = command:match "^make%f[%s\0](.*)" or command:match "^sudo make%f[%s\0](.*)"
+    if words then check_make(words, where) end
+    for word in command:gmatch "[^%s=]+" do check_file(word, where) end
+  end
+end
+
+for _, block in ipairs(blocks) do
+  if block.language == "sh" then
+    for line in block.text:gmatch "[^\n]+" do check_command(line, title(block)) end
+  end
+end
+for code in prose:gmatch "`([^`\n]+)`" do check_command(code, path) end
+
+-- The events of the table are those of the annotations.
+local events = {}
+for name in read "lua/strand/types.lua":match "%-%-%-@alias strand%.EventType\n(.-)\n\n"
+  :gmatch '| "([%w_]+)"' do events[name] = true end
+for row in prose:match "## Events\n(.-)\n## ":gmatch "\n| (`[^|]+) |" do
+  for name in row:gmatch "`([%w_]+)`" do
+    check("event " .. name, events[name], "not in lua/strand/types.lua")
+    events[name] = nil
+  end
+end
+check("all events are told of", next(events) == nil, next(events))
+
+print(("%d passed, %d failed"):format(passed, failed))
+os.exit(failed == 0 and passed > 0, true)
