@@ -107,6 +107,12 @@ bool strand_engine_may_read (const strand_engine *e,
   return left_records(p) > 0 && left_bytes(p) > 0;
 }
 
+size_t strand_engine_startable (const strand_engine *e,
+                                const strand_partition *p) {
+  if (e->config.ordering == STRAND_BY_KEY) return p->ready_count;
+  return claim(p->buffered_records, p->in_flight);
+}
+
 size_t strand_engine_read_limit (const strand_engine *e,
                                  const strand_partition *p, size_t most) {
   size_t records = left_records(p), bytes = left_bytes(p);

@@ -5,6 +5,15 @@
 
 #include "core/state.h"
 
+/* Chunks that are kept for the next, so that their pages are not returned to
+** the kernel and faulted in again. The address sanitizer wants to see each
+** of them freed. */
+#ifdef __SANITIZE_ADDRESS__
+#define FREE_CHUNKS_MAX 0
+#else
+#define FREE_CHUNKS_MAX 16
+#endif
+
 strand_engine *strand_engine_new (const strand_engine_config *config) {
   strand_engine *e = calloc(1, sizeof(*e));
   if (e == NULL) return NULL;
@@ -52,6 +61,11 @@ void strand_engine_free (strand_engine *e) {
     strand_shard *s = e->free_shards;
     e->free_shards = s->hash_next;
     free(s);
+  }
+  while (e->free_chunks != NULL) {
+    strand_chunk *c = e->free_chunks;
+    e->free_chunks = c->next;
+    free(c);
   }
   strand_retry_free(&e->retry);
   free(e->table);
@@ -306,10 +320,36 @@ void strand_engine_release (strand_engine *e, const strand_held *held) {
 ** Records and their memory
 */
 
+static void keep_chunk (strand_engine *e, strand_chunk *c) {
+  if (e->free_chunk_count >= FREE_CHUNKS_MAX) {
+    free(c);
+    return;
+  }
+  c->next = e->free_chunks;
+  e->free_chunks = c;
+  e->free_chunk_count++;
+}
+
+/* A kept one, unless the size of chunks has changed meanwhile. */
+static strand_chunk *new_chunk (strand_engine *e, size_t size) {
+  strand_chunk *c = e->free_chunks;
+  if (c != NULL) {
+    e->free_chunks = c->next;
+    e->free_chunk_count--;
+    if (c->size != size) {
+      free(c);
+      c = NULL;
+    }
+  }
+  if (c == NULL) c = malloc(sizeof(*c) + size);
+  if (c != NULL) *c = (strand_chunk){ NULL, 0, (uint32_t)size, 1 };
+  return c;
+}
+
 static void drop_chunk (strand_partition *p, strand_chunk *c) {
   if (--c->live > 0) return;
   strand_budget_charge(p, false, 0, -(long)(sizeof(*c) + c->size));
-  free(c);
+  keep_chunk(p->engine, c);
 }
 
 static void close_chunk (strand_partition *p) {
@@ -333,9 +373,8 @@ static strand_chunk *chunk_with_room (strand_partition *p, size_t size) {
   chunk_size = strand_budget_chunk(p->engine);
   if (size > chunk_size) return NULL;
   close_chunk(p);
-  c = malloc(sizeof(*c) + chunk_size);
+  c = new_chunk(p->engine, chunk_size);
   if (c == NULL) return NULL;
-  *c = (strand_chunk){ 0, (uint32_t)chunk_size, 1 };
   p->chunk = c;
   strand_budget_charge(p, false, 0, (long)(sizeof(*c) + chunk_size));
   return c;

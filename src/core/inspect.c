@@ -258,6 +258,7 @@ static void check_partition (const strand_partition *p, tally *all) {
   assert(t.waiting_bytes == p->waiting_bytes);                   /* (6) */
   assert(t.in_flight == p->in_flight);
   assert(strand_list_empty(&p->ready) == (t.ready == 0));
+  assert(t.ready == p->ready_count);
   assert(strand_list_empty(&p->runnable) == !(runs && t.ready > 0));
   all->ready += t.ready;
   all->backoff += t.backoff;

@@ -35,6 +35,7 @@ struct strand_shard;
 
 /* Records begin right behind it, so its size is a multiple of theirs. */
 typedef struct strand_chunk {
+  struct strand_chunk *next; /* in the engine's free list */
   _Alignas(8) uint32_t used;
   uint32_t size;
   uint32_t live;    /* records in it; the open chunk counts as one more */

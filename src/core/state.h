@@ -84,6 +84,7 @@ struct strand_partition {
   size_t waiting_bytes;
   size_t in_flight; /* records in leases */
   size_t leases;
+  size_t ready_count; /* shards in 'ready' */
   size_t pins;      /* commits that name it */
   size_t average;   /* bytes of a record, moving */
   uint64_t done;
@@ -104,6 +105,8 @@ struct strand_engine {
   size_t shard_count;
   strand_shard *free_shards;
   size_t free_count;
+  strand_chunk *free_chunks;
+  size_t free_chunk_count;
   strand_retry retry;
   size_t buffered_records;
   size_t buffered_bytes;

@@ -7,15 +7,28 @@
 #include "kafka/member.h"
 
 #define LOOK_FIRST_US 1000
+#define SPREAD_US 1000
+#define SPARE_MAX 8 /* batches that are kept for the next */
 #define LOOK_MOST_US 1000000
 
 /*
 ** Out
 */
 
+/* One that is over, once neither mailbox nor worker holds it any more. */
+static strand_batch *take_spare (strand_member *m) {
+  for (strand_batch **at = &m->spare; *at != NULL; at = &(*at)->older) {
+    strand_batch *batch = *at;
+    if (atomic_load_explicit(&batch->refs, memory_order_acquire) > 1) continue;
+    *at = batch->older;
+    m->spare_count--;
+    return batch;
+  }
+  return NULL;
+}
+
 static strand_batch *new_batch (strand_member *m) {
-  strand_batch *batch = m->spare;
-  m->spare = NULL;
+  strand_batch *batch = take_spare(m);
   if (batch == NULL) {
     batch = aligned_alloc(64, (sizeof(*batch) + 63) & ~(size_t)63);
   }
@@ -27,13 +40,14 @@ static strand_batch *new_batch (strand_member *m) {
   return batch;
 }
 
-/* Kept for the next, when no worker holds it any more. */
 static void retire_batch (strand_member *m, strand_batch *batch) {
-  if (m->spare == NULL
-      && atomic_load_explicit(&batch->refs, memory_order_acquire) == 1) {
-    m->spare = batch;
+  if (m->spare_count == SPARE_MAX) {
+    strand_batch_unref(batch);
+    return;
   }
-  else strand_batch_unref(batch);
+  batch->older = m->spare;
+  m->spare = batch;
+  m->spare_count++;
 }
 
 static void fill_slot (strand_slot *slot, const strand_lease *lease) {
@@ -61,7 +75,7 @@ static size_t unstarted (const strand_member *m) {
   return records;
 }
 
-void strand_handover_post (strand_member *m) {
+void strand_handover_post (strand_member *m, int64_t now_us) {
   size_t out = unstarted(m), room;
   strand_batch *batch;
   strand_lease lease;
@@ -82,7 +96,9 @@ void strand_handover_post (strand_member *m) {
     batch->open = batch->count;
     batch->older = m->batches;
     m->batches = batch;
+    batch->spread_us = now_us + SPREAD_US;
     m->look_wait_us = LOOK_FIRST_US;
+    m->look_us = now_us + LOOK_FIRST_US;
     m->changed = true;
     strand_mailbox_post(&m->consumer->mailbox, batch);
   }
@@ -159,6 +175,17 @@ static bool harvest_slot (strand_member *m, strand_batch *batch,
   return true;
 }
 
+/* What was posted a while ago and is not claimed: those who were woken for
+** it are in slow handlers. */
+static void spread_batch (strand_member *m, strand_batch *batch,
+                          int64_t now_us) {
+  if (now_us < batch->spread_us) return;
+  batch->spread_us = INT64_MAX;
+  if (strand_batch_unclaimed(batch) > 0) {
+    strand_mailbox_spread(&m->consumer->mailbox);
+  }
+}
+
 static void harvest_batch (strand_member *m, strand_batch *batch,
                            int64_t now_us, bool *found) {
   uint32_t claimed = batch->count - strand_batch_unclaimed(batch);
@@ -176,6 +203,7 @@ void strand_handover_harvest (strand_member *m, int64_t now_us) {
   while ((batch = *at) != NULL) {
     harvest_batch(m, batch, now_us, &found);
     if (batch->open > 0) {
+      spread_batch(m, batch, now_us);
       at = &batch->older;
       continue;
     }
@@ -203,6 +231,14 @@ void strand_handover_recall (strand_member *m) {
       }
       end_slot(m, b, slot);
     }
+  }
+}
+
+void strand_handover_free (strand_member *m) {
+  while (m->spare != NULL) {
+    strand_batch *batch = m->spare;
+    m->spare = batch->older;
+    strand_batch_unref(batch);
   }
 }
 

@@ -5,7 +5,7 @@
 #include "kafka/thread.h"
 
 int strand_mailbox_init (strand_mailbox *m) {
-  *m = (strand_mailbox){ .max_in_flight = 1 };
+  *m = (strand_mailbox){ .max_in_flight = 1, .slot_ns = STRAND_WAKE_NS };
   if (pthread_mutex_init(&m->lock, NULL) != 0) return 0;
   if (strand_thread_condition(&m->filled)) return 1;
   pthread_mutex_destroy(&m->lock);
@@ -38,17 +38,50 @@ void strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
   pthread_mutex_unlock(&m->lock);
 }
 
+/* Idle workers that may run one more slot. */
+static unsigned wakeable_locked (const strand_mailbox *m) {
+  unsigned room = m->active < m->max_in_flight
+                    ? m->max_in_flight - m->active : 0;
+  return m->idle < room ? m->idle : room;
+}
+
+static void wake_some (strand_mailbox *m, unsigned count) {
+  while (count-- > 0) pthread_cond_signal(&m->filled);
+}
+
 void strand_mailbox_post (strand_mailbox *m, strand_batch *batch) {
+  uint64_t work_ns = (uint64_t)batch->count
+                     * atomic_load_explicit(&m->slot_ns, memory_order_relaxed);
+  uint64_t useful = work_ns / STRAND_WAKE_NS + 1;
   unsigned wake;
+  if (useful > batch->count) useful = batch->count;
   atomic_fetch_add_explicit(&batch->refs, 1, memory_order_relaxed);
   batch->next = NULL;
   pthread_mutex_lock(&m->lock);
   if (m->first == NULL) m->first = batch;
   else m->last->next = batch;
   m->last = batch;
-  wake = batch->count < m->idle ? batch->count : m->idle;
+  wake = wakeable_locked(m);
   pthread_mutex_unlock(&m->lock);
-  while (wake-- > 0) pthread_cond_signal(&m->filled);
+  wake_some(m, useful < wake ? (unsigned)useful : wake);
+}
+
+void strand_mailbox_spread (strand_mailbox *m) {
+  unsigned wake;
+  pthread_mutex_lock(&m->lock);
+  wake = wakeable_locked(m);
+  pthread_mutex_unlock(&m->lock);
+  wake_some(m, wake);
+}
+
+/* A moving average; workers may overwrite each other's share of it. */
+void strand_mailbox_took (strand_mailbox *m, uint32_t slots, int64_t us) {
+  int64_t ns = slots > 0 ? us * 1000 / slots : 0;
+  uint32_t was = atomic_load_explicit(&m->slot_ns, memory_order_relaxed);
+  if (slots == 0) return;
+  if (ns > UINT32_MAX / 4) ns = UINT32_MAX / 4;
+  atomic_store_explicit(&m->slot_ns, was - was / 4 + (uint32_t)ns / 4,
+                        memory_order_relaxed);
 }
 
 uint32_t strand_batch_unclaimed (const strand_batch *batch) {
@@ -81,7 +114,6 @@ static void give_back_locked (strand_mailbox *m, strand_taker *taker) {
   strand_batch_unref(taker->batch);
   taker->batch = NULL;
   m->active--;
-  if (m->idle > 0 && m->first != NULL) pthread_cond_signal(&m->filled);
 }
 
 static bool take_locked (strand_mailbox *m, strand_taker *taker) {
@@ -111,7 +143,10 @@ bool strand_mailbox_take (strand_mailbox *m, strand_taker *taker,
     pthread_cond_wait(&m->filled, &m->lock);
     m->idle--;
   }
-  if (taker->batch == NULL) m->serving--;
+  if (taker->batch == NULL) {
+    m->serving--;
+    if (front_locked(m) != NULL) pthread_cond_signal(&m->filled);
+  }
   pthread_mutex_unlock(&m->lock);
   return taker->batch != NULL;
 }

@@ -29,6 +29,11 @@
 **   (4) At most 'max_in_flight' workers hold a batch, and each runs one slot
 **       at a time. A limit that falls takes effect with the next claim.
 **
+** Waking a thread costs more than a short handler. So a post wakes as many
+** workers as have work for STRAND_WAKE_NS each, by how long slots took lately;
+** where that was wrong, and slots lie unclaimed after a millisecond, the owner
+** wakes the others (strand_mailbox_spread).
+**
 ** Thread: owner posts and recalls; worker takes. One mutex for the list.
 */
 #ifndef STRAND_MAILBOX_H
@@ -41,6 +46,7 @@
 #include "kafka/worker.h"
 
 #define STRAND_BATCH_SLOTS 256
+#define STRAND_WAKE_NS 50000
 
 struct strand_member;
 typedef struct strand_tag strand_tag;
@@ -76,6 +82,7 @@ typedef struct strand_batch {
   uint32_t count;
   uint32_t open;               /* slots the owner has not harvested */
   uint32_t first_open;         /* all before it are over */
+  int64_t spread_us;           /* when all workers are woken for it */
   atomic_int refs;
   _Alignas(64) _Atomic uint32_t cursor;
   _Alignas(64) strand_slot slots[STRAND_BATCH_SLOTS];
@@ -93,6 +100,7 @@ typedef struct strand_mailbox {
   unsigned serving;
   bool closed;
   atomic_uint generation; /* rises when a limit changes: come back and look */
+  _Atomic uint32_t slot_ns; /* what a slot took lately */
 } strand_mailbox;
 
 int strand_mailbox_init (strand_mailbox *m); /* 0 when it could not */
@@ -102,6 +110,8 @@ void strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
 
 /* Thread: owner. Keeps a reference of its own. */
 void strand_mailbox_post (strand_mailbox *m, strand_batch *batch);
+/* Thread: owner. Slots lie unclaimed: wakes every worker that may run. */
+void strand_mailbox_spread (strand_mailbox *m);
 /* Thread: owner. Takes all slots that are not claimed out of the workers'
 ** reach: returns the first of them, batch->count for none. */
 uint32_t strand_batch_recall (strand_batch *batch);
@@ -122,6 +132,8 @@ bool strand_mailbox_take (strand_mailbox *m, strand_taker *taker,
                           void (*idle) (void *), void *arg);
 /* Thread: worker. The next slot of its batch, or NULL: take again. */
 strand_slot *strand_mailbox_claim (strand_mailbox *m, strand_taker *taker);
+/* Thread: worker. It ran so many slots in that time. */
+void strand_mailbox_took (strand_mailbox *m, uint32_t slots, int64_t us);
 /* Thread: any. Workers end when they come for more. */
 void strand_mailbox_close (strand_mailbox *m);
 

@@ -3,8 +3,9 @@
 **
 ** A queue is read with a timeout of 0 (above 0 the call waits its full
 ** timeout unless the array is filled), and only while its partition is
-** within its share: what is left unread stays in librdkafka, which stops
-** fetching at its own limit. Messages are destroyed as soon as their bytes
+** within its share and has not enough to start already: what is left unread
+** stays in librdkafka, which stops fetching at its own limit, and our own
+** memory stays in the processor's caches. Messages are destroyed as soon as their bytes
 ** are copied.
 */
 #include <dlfcn.h>
@@ -12,8 +13,8 @@
 
 #include "kafka/member.h"
 
-#define READ_MOST 512   /* messages of one call */
-#define TURN_MOST 4096  /* of one turn of the owner */
+#define READ_MOST 512  /* messages of one call */
+#define TURN_MOST 1024 /* of one turn of the owner */
 
 typedef int32_t leader_epoch_of (const rd_kafka_message_t *message);
 
@@ -176,9 +177,15 @@ static size_t read_one (strand_member *m, strand_tag *tag, int64_t now_us) {
   return (size_t)got;
 }
 
-static bool is_readable (strand_member *m, const strand_tag *tag) {
-  return tag->partition != NULL && tag->restored && !tag->checking
-         && !tag->stuck && strand_engine_may_read(m->engine, tag->partition);
+static bool has_enough (const strand_member *m, const strand_tag *tag) {
+  size_t enough = m->max_ready > READ_MOST ? m->max_ready : READ_MOST;
+  return strand_engine_startable(m->engine, tag->partition) >= enough;
+}
+
+static bool is_readable (const strand_member *m, const strand_tag *tag) {
+  return tag->more && tag->partition != NULL && tag->restored
+         && !tag->checking && !tag->stuck && !has_enough(m, tag)
+         && strand_engine_may_read(m->engine, tag->partition);
 }
 
 /* Partitions take turns at being the first. A queue that may not be read now
@@ -187,14 +194,21 @@ void strand_reader_read (strand_member *m, int64_t now_us) {
   size_t total = 0, count = m->tag_count;
   bool ready = m->queues_ready;
   m->queues_ready = false;
-  m->busy = false;
   if (m->phase != STRAND_SERVING) return;
   for (size_t i = 0; i < count; i++) {
     strand_tag *tag = m->tags[(m->next_read + i) % count];
     if (ready) tag->more = true;
-    if (!tag->more || !is_readable(m, tag)) continue;
-    if (total < TURN_MOST) total += read_one(m, tag, now_us);
-    if (tag->more && is_readable(m, tag)) m->busy = true;
+    if (total < TURN_MOST && is_readable(m, tag)) {
+      total += read_one(m, tag, now_us);
+    }
   }
   m->next_read++;
+}
+
+bool strand_reader_busy (const strand_member *m) {
+  if (m->phase != STRAND_SERVING) return false;
+  for (size_t i = 0; i < m->tag_count; i++) {
+    if (is_readable(m, m->tags[i])) return true;
+  }
+  return false;
 }

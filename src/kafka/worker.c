@@ -107,6 +107,8 @@ static void serve_batch (worker *w) {
   strand_mailbox *mailbox = &w->consumer->mailbox;
   strand_batch *batch = w->taker.batch;
   int64_t started = strand_clock_coarse_us(), ended;
+  int64_t begun = strand_clock_us();
+  uint32_t slots = 0;
   strand_slot *slot;
   if (w->owner != batch->member) become_idle(w);
   w->owner = batch->member;
@@ -124,7 +126,9 @@ static void serve_batch (worker *w) {
                             memory_order_relaxed);
     }
     started = ended;
+    slots++;
   }
+  strand_mailbox_took(mailbox, slots, strand_clock_us() - begun);
   atomic_fetch_sub(&w->consumer->busy, 1);
 }
 
