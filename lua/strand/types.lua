@@ -292,18 +292,35 @@ function consumer:report() end
 ---@class strand.Report
 ---@field done integer              records whose handler has returned
 ---@field failed integer            attempts that failed
----@field unfinished strand.Blocker[]   records that were read and are not done
----@field committed { topic: string, partition: integer, offset: integer }[]
+---@field skipped integer           0 in this version, as the next two
+---@field dead_lettered integer
+---@field parked integer
+---@field lost integer              attempts cut off because their partition was lost
+---@field unfinished strand.Place[]     records that were read and are not done, at most 1,000
+---@field unfinished_total integer  all of them
+---@field committed strand.Place[]  the last offset of each partition that a broker acknowledged
 ---@field seconds number            from the start to the end
 ---@field detached boolean          something could not end in time, and goes on by itself
+
+---@class strand.Place
+---@field topic string
+---@field partition integer
+---@field offset integer
+---@field state? "running"|"waiting"|"behind"|"buffered"     of an unfinished record
 
 ---@class strand.Assigned
 ---@field topic string
 ---@field partition integer
 ---@field epoch integer             raised with each assignment
+---@field member integer            from 0
+---@field state "restoring"|"running"|"revoking"
+---@field paused boolean
+---@field blocked "metadata"|"waiting"|nil     the limit for which it is left unread
 ---@field position integer?         the next record to be read
 ---@field committed integer?        nil: nothing yet
----@field lag integer?              records behind the end, not counting what is done
+---@field end_offset integer?       where it ends, when it was read to its end last
+---@field lag integer?              end_offset - committed
+---@field true_lag integer?         records that are not done, up to end_offset
 
 ---@class strand.Blocker
 ---@field topic string
@@ -317,31 +334,63 @@ function consumer:report() end
 
 ---@class strand.Stats
 ---@field done integer
----@field failed integer
----@field in_flight integer         handlers that run
----@field ready integer             handed over and not started
+---@field failed integer            attempts
+---@field busy integer              handlers that run
+---@field in_flight integer         records handed over to the workers, running or not
+---@field ready integer             keys, or what else keeps an order, that could start now
+---@field retries integer           records in back-off
+---@field shards integer            keys, or what else keeps an order, with records
+---@field stale integer             records whose handlers run on after a revoke
+---@field stale_dropped integer     outcomes that came after a revoke
 ---@field buffered_records integer
 ---@field buffered_bytes integer
 ---@field waiting_records integer
 ---@field waiting_bytes integer
+---@field members integer
+---@field workers integer           that serve
+---@field idle number               seconds since a record ended
+---@field commits integer           acknowledged
+---@field commits_failed integer
+---@field rebalances integer
+---@field prefetch_bytes integer    what librdkafka may hold on top
 ---@field events_dropped integer    the ring holds 1,024
----@field partitions strand.Assigned[]
+---@field logs_dropped integer
+---@field partitions strand.PartitionStats[]
+
+---@class strand.PartitionStats: strand.Assigned
+---@field highest_done integer?
+---@field open integer              records that were read and are not done
+---@field done integer
+---@field failed integer
+---@field in_flight integer
+---@field buffered_records integer
+---@field buffered_bytes integer
+---@field waiting_records integer
+---@field waiting_bytes integer
+---@field oldest_age number?        seconds since the lowest open record was read
+---@field metadata_bound integer    characters that the commit's metadata needs at most
+---@field metadata_share number?    the same, over max_metadata
 
 ---Each has type and time; the other fields where they apply.
 ---@class strand.Event
 ---@field type strand.EventType
 ---@field time number               seconds since 1970
+---@field member? integer           from 0
 ---@field topic? string
 ---@field partition? integer
+---@field epoch? integer            of the assignment
 ---@field offset? integer
----@field key? string
+---@field to? integer               sought, truncated, reset: where it goes on
+---@field attempt? integer
+---@field delay? number             seconds until the next attempt
+---@field key? string               its first 256 bytes
 ---@field reason? string
 ---@field code? string
 
 ---@alias strand.EventType
 ---| "assigned"              # a partition is this consumer's
----| "revoked"               # it was taken away, after a commit
----| "lost"                  # it was taken away without one
+---| "revoked"               # it is taken away: what runs gets its grace, then a commit
+---| "lost"                  # it was taken away, and cannot be committed any more
 ---| "restored"              # what was done above the committed offset is known
 ---| "sought"                # seek has moved it
 ---| "commit_failed"
@@ -356,8 +405,8 @@ function consumer:report() end
 ---| "unreachable"           # no broker for 10 s
 ---| "auth_failed"
 ---| "policy_failed"         # the retry function failed
----| "worker_lost"
----| "worker_replaced"
+---| "worker_lost"           # a worker's Lua state could not be opened
+---| "worker_replaced"       # it was broken, and is a new one
 ---| "error"
 
 -- Producer --------------------------------------------------------------------
