@@ -1,0 +1,271 @@
+-- Where a partition is read from.
+local audit = require "spec.support.audit"
+local helper = require "spec.support.helper"
+local member = require "spec.support.member"
+local strand = require "strand"
+
+local function numbered(i) return { key = "key" .. i % 5, value = tostring(i) } end
+
+describe("a partition", function()
+  after_each(member.end_all)
+
+  local topic, log, group, options
+
+  before_each(function()
+    topic, log, group = helper.topic(1), audit.new(), helper.name "group"
+    options = { group = group, topics = { topic }, audit = log, commit_interval = 0.1 }
+  end)
+
+  -- Sends 'count' records, and has all of them done and committed.
+  local function settle(count)
+    local sent = audit.send(topic, count, numbered)
+    local consumer = member.start(options)
+    log:wait(20, log.ends + count, consumer)
+    assert(consumer:close())
+    return sent
+  end
+
+  local function start()
+    local consumer, events = member.start(options)
+    member.wait_assigned(20, consumer, 1)
+    return consumer, events
+  end
+
+  local function offsets_since(first)
+    local list = {}
+    for i = first, #log:read().list do
+      if log.list[i].what == "done" then list[#list + 1] = log.list[i].offset end
+    end
+    table.sort(list)
+    return list
+  end
+
+  local function numbers(first, last)
+    local list = {}
+    for i = first, last do list[#list + 1] = i end
+    return list
+  end
+
+  describe("of a group without an offset", function()
+    it("is read from its start", function()
+      local sent = audit.send(topic, 10, numbered)
+      local consumer = start()
+      log:wait(20, 10, consumer)
+      assert.same(audit.GOOD, log:result(sent))
+    end)
+
+    it("is read from its end where auto.offset.reset says so", function()
+      audit.send(topic, 10, numbered)
+      options.kafka = { ["auto.offset.reset"] = "latest" }
+      local consumer = start()
+      helper.eventually(10, function()
+        local entry = consumer:assignment()[1]
+        return entry and entry.position == 10
+      end, consumer)
+      audit.send(topic, 5, numbered)
+      log:wait(20, 5, consumer)
+      assert.same(numbers(10, 14), offsets_since(1))
+    end)
+
+    it("is an event where auto.offset.reset is error, and seek goes on", function()
+      audit.send(topic, 10, numbered)
+      options.kafka = { ["auto.offset.reset"] = "error" }
+      local consumer, events = start()
+      helper.eventually(20, function()
+        return member.events(events, "error", { code = "AUTO_OFFSET_RESET", topic = topic,
+          partition = 0 }) > 0
+      end, consumer)
+      assert.equal(0, log:read().starts)
+      assert(consumer:seek { topic = topic, partition = 0, offset = 4 })
+      log:wait(20, 6, consumer)
+      assert.same(numbers(4, 9), offsets_since(1))
+      assert(consumer:commit())
+      assert.equal(10, member.committed(group, topic)[0].offset)
+    end)
+  end)
+
+  it("whose records went away while nobody read is read from what is left, with an event",
+    function()
+      settle(10)
+      local sent = audit.send(topic, 30, numbered)
+      member.tool("delete-records", topic, 0, 25)
+      local consumer, events = start()
+      log:wait(20, 10 + 15, consumer)
+      assert.same({ 15, 0, 0, 0 }, { log:result(sent).lost, log:result(sent).repeated,
+        log:result(sent).inversions, log:result(sent).overlaps })
+      local count, event = member.events(events, "truncated")
+      assert.equal(1, count)
+      assert.same({ 10, 25, 0 }, { event.offset, event.to, event.partition })
+      assert(consumer:commit())
+      assert.equal(40, member.committed(group, topic)[0].offset)
+    end)
+
+  it("whose records go away while it is paused is read from what is left, with an event",
+    function()
+      -- Little is fetched ahead: one batch.
+      options.kafka = { ["queued.max.messages.kbytes"] = 1, ["fetch.message.max.bytes"] = 1000 }
+      local consumer, events = start()
+      audit.send(topic, 10, numbered)
+      log:wait(20, 10, consumer)
+      consumer:pause()
+      for _ = 1, 5 do
+        audit.send(topic, 4, function() return { key = "key", value = ("x"):rep(10000) } end)
+      end
+      member.tool("delete-records", topic, 0, 28)
+      local sent = audit.send(topic, 10, numbered)
+      consumer:resume()
+      helper.eventually(20, function() return log:result(sent).lost == 0 end, consumer)
+      helper.eventually(20, function() return member.events(events, "truncated") > 0 end, consumer)
+      local count, event = member.events(events, "truncated")
+      assert.equal(1, count)
+      assert.equal(28, event.to)
+      assert.is_true(log.ends < 40)
+      assert(consumer:commit())
+      assert.equal(40, member.committed(group, topic)[0].offset)
+    end)
+
+  it("of a topic that was made anew and is shorter is read from its start, with an event",
+    function()
+      settle(20)
+      local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.broker() } })
+      assert(admin:delete_topics { topic })
+      helper.eventually(10, function() return admin:create_topics { [topic] = 1 } end)
+      admin:close()
+      audit.send(topic, 5, numbered)
+      -- A broker forgets a deleted topic's offsets, in its time; here it did not.
+      helper.eventually(10, function() return not member.committed(group, topic)[0] end)
+      member.tool("commit", group, topic, 0, 20, "")
+      local before = #log:read().list + 1
+      local consumer, events = start()
+      helper.eventually(20, function() return #offsets_since(before) >= 5 end, consumer)
+      assert.same(numbers(0, 4), offsets_since(before))
+      local count, event = member.events(events, "reset")
+      assert.equal(1, count)
+      assert.same({ 20, 0 }, { event.offset, event.to })
+      assert(consumer:commit())
+      assert.equal(5, member.committed(group, topic)[0].offset)
+    end)
+
+  it("of a topic that is made anew while it is read is read from its start", function()
+    local consumer = start()
+    audit.send(topic, 20, numbered)
+    log:wait(20, 20, consumer)
+    local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.broker() } })
+    assert(admin:delete_topics { topic })
+    helper.eventually(10, function() return admin:create_topics { [topic] = 1 } end, consumer)
+    admin:close()
+    local before = #log:read().list + 1
+    audit.send(topic, 5, numbered)
+    helper.eventually(30, function() return #offsets_since(before) >= 5 end, consumer)
+    assert.same(numbers(0, 4), offsets_since(before))
+    helper.eventually(10, function()
+      consumer:commit()
+      local entry = member.committed(group, topic)[0]
+      return entry and entry.offset == 5
+    end, consumer)
+  end)
+
+  it("is where somebody else has put it while the group was away", function()
+    settle(10)
+    member.tool("commit", group, topic, 0, 3,
+      (assert(strand.metadata.encode(3, 8, { { 3, 4 }, { 7, 7 } }))))
+    local before = #log:read().list + 1
+    local consumer, events = start()
+    local wanted = { 3, 4, 7, 9 }
+    helper.eventually(20, function() return #offsets_since(before) >= 4 end, consumer)
+    assert(consumer:commit())
+    assert.same(wanted, offsets_since(before))
+    assert.equal(1, member.events(events, "restored", { offset = 3 }))
+    assert.equal(10, member.committed(group, topic)[0].offset)
+  end)
+
+  it("with metadata of another program is read from the committed offset, with an event",
+    function()
+      settle(10)
+      member.tool("commit", group, topic, 0, 6, "left by another program")
+      local before = #log:read().list + 1
+      local consumer, events = start()
+      helper.eventually(20, function() return #offsets_since(before) >= 4 end, consumer)
+      assert.same(numbers(6, 9), offsets_since(before))
+      assert.equal(1, member.events(events, "metadata_unreadable", { offset = 6 }))
+    end)
+
+  it("with metadata of another program ends the consumer where that is asked for", function()
+    settle(10)
+    member.tool("commit", group, topic, 0, 6, "left by another program")
+    options.unreadable_metadata = "fail"
+    local consumer = member.open(options)
+    local before = #log:read().list
+    local report, message, code = consumer:run()
+    assert.is_nil(report)
+    assert.equal("METADATA_UNREADABLE", code)
+    assert.is_string(message)
+    assert.equal(before, #log:read().list)
+    assert.equal(6, member.committed(group, topic)[0].offset)
+  end)
+
+  describe("that is sought", function()
+    local consumer, events, before
+    local day_before = os.time() - 86400
+
+    before_each(function()
+      audit.send(topic, 10, function(i)
+        return { key = "key" .. i % 5, value = tostring(i), timestamp = day_before + i * 10 }
+      end)
+      consumer, events = start()
+      log:wait(20, 10, consumer)
+      assert(consumer:commit())
+      before = #log:read().list + 1
+    end)
+
+    local function check(wanted, from)
+      helper.eventually(20, function() return #offsets_since(before) >= #wanted end, consumer)
+      assert(consumer:commit())
+      assert.same(wanted, offsets_since(before))
+      local count, event = member.events(events, "sought")
+      assert.equal(1, count)
+      assert.same({ topic, 0, 10, from }, { event.topic, event.partition, event.offset, event.to })
+    end
+
+    it("to an offset handles again what was done from there on", function()
+      assert(consumer:seek { topic = topic, partition = 0, offset = 4 })
+      check(numbers(4, 9), 4)
+    end)
+
+    it("to earliest handles everything again", function()
+      assert(consumer:seek { topic = topic, partition = 0, offset = "earliest" })
+      check(numbers(0, 9), 0)
+    end)
+
+    it("to a time goes to the first record of that time or later", function()
+      assert(consumer:seek { topic = topic, partition = 0, time = day_before + 65 })
+      check(numbers(6, 9), 6)
+    end)
+
+    it("to latest skips what is there", function()
+      consumer:pause()
+      audit.send(topic, 5, numbered)
+      assert(consumer:seek { topic = topic, partition = 0, offset = "latest" })
+      consumer:resume()
+      audit.send(topic, 2, numbered)
+      check({ 15, 16 }, 15)
+      assert.equal(17, member.committed(group, topic)[0].offset)
+    end)
+
+    it("is known to be sought by the next consumer", function()
+      consumer:pause()
+      assert(consumer:seek { topic = topic, partition = 0, offset = 7 })
+      assert(consumer:close())
+      consumer, events = start()
+      helper.eventually(20, function() return #offsets_since(before) >= 3 end, consumer)
+      assert.same(numbers(7, 9), offsets_since(before))
+    end)
+
+    it("and is not assigned here says so", function()
+      local ok, message, code = consumer:seek { topic = topic, partition = 9, offset = 7 }
+      assert.is_nil(ok)
+      assert.is_string(message)
+      assert.equal("NOT_ASSIGNED", code)
+    end)
+  end)
+end)
