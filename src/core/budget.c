@@ -26,10 +26,8 @@ static void reserve (strand_partition *p, int sign) {
   strand_engine *e = p->engine;
   size_t records, bytes;
   if (!reads(p)) return;
-  records = claim(share_of(e->config.max_buffered_records, e),
-                  p->buffered_records);
-  bytes = claim(share_of(e->config.max_buffered_bytes, e),
-                p->buffered_bytes);
+  records = claim(e->share_records, p->buffered_records);
+  bytes = claim(e->share_bytes, p->buffered_bytes);
   e->reserved_records += sign > 0 ? records : (size_t)0 - records;
   e->reserved_bytes += sign > 0 ? bytes : (size_t)0 - bytes;
 }
@@ -53,6 +51,8 @@ void strand_budget_charge (strand_partition *p, bool waiting, long records,
 }
 
 void strand_budget_recount (strand_engine *e) {
+  e->share_records = share_of(e->config.max_buffered_records, e);
+  e->share_bytes = share_of(e->config.max_buffered_bytes, e);
   e->reserved_records = e->reserved_bytes = 0;
   for (strand_link *l = e->partitions.next; l != &e->partitions;
        l = l->next) {
@@ -67,7 +67,7 @@ bool strand_budget_waiting_full (const strand_partition *p) {
 }
 
 size_t strand_budget_chunk (const strand_engine *e) {
-  size_t fair = share_of(e->config.max_buffered_bytes, e) / 8;
+  size_t fair = e->share_bytes / 8;
   size_t size = STRAND_CHUNK_MAX;
   while (size > fair && size > STRAND_CHUNK_MIN) size /= 2;
   return size;
@@ -75,9 +75,9 @@ size_t strand_budget_chunk (const strand_engine *e) {
 
 /* What 'p' may still take of one budget: its share, or what nobody claims;
 ** never more than there is. */
-static size_t left (const strand_partition *p, size_t budget, size_t total,
-                    size_t reserved, size_t used) {
-  size_t own = claim(share_of(budget, p->engine), used);
+static size_t left (const strand_partition *p, size_t budget, size_t share,
+                    size_t total, size_t reserved, size_t used) {
+  size_t own = claim(share, used);
   size_t others = reads(p) ? reserved - own : reserved;
   size_t unclaimed = claim(budget, total + others);
   size_t room = claim(budget, total);
@@ -87,14 +87,14 @@ static size_t left (const strand_partition *p, size_t budget, size_t total,
 
 static size_t left_records (const strand_partition *p) {
   const strand_engine *e = p->engine;
-  return left(p, e->config.max_buffered_records, e->buffered_records,
-              e->reserved_records, p->buffered_records);
+  return left(p, e->config.max_buffered_records, e->share_records,
+              e->buffered_records, e->reserved_records, p->buffered_records);
 }
 
 static size_t left_bytes (const strand_partition *p) {
   const strand_engine *e = p->engine;
-  return left(p, e->config.max_buffered_bytes, e->buffered_bytes,
-              e->reserved_bytes, p->buffered_bytes);
+  return left(p, e->config.max_buffered_bytes, e->share_bytes,
+              e->buffered_bytes, e->reserved_bytes, p->buffered_bytes);
 }
 
 bool strand_engine_may_read (const strand_engine *e,

@@ -29,6 +29,7 @@ struct strand_offsets {
   int64_t described; /* highest offset of the restored payload */
   uint64_t cost;
   uint64_t boundaries;
+  bool counted; /* 'cost' and 'boundaries' are kept */
   uint64_t open;
   uint64_t version;
 };
@@ -279,6 +280,10 @@ static void recount (strand_offsets *t) {
 static void raise_frontier (strand_offsets *t, int64_t frontier) {
   int64_t from = t->frontier, top;
   if (frontier <= from) return;
+  if (!t->counted) {
+    t->frontier = frontier;
+    return;
+  }
   top = top_boundary(t);
   t->frontier = frontier;
   count_range(t, top, from, frontier);
@@ -329,9 +334,8 @@ static void cut (strand_offsets *t, place *p, int64_t offset) {
   }
 }
 
-/* 'offset', in the run at 'p', goes from one kind to another. The caller has
-** reserved; putting the old kind back right after needs nothing more. */
-static void change (strand_offsets *t, place p, int64_t offset, int kind) {
+static void count_change (strand_offsets *t, place p, int64_t offset,
+                          int kind) {
   const orun *r = at(t, p);
   int was = (int)r->kind, kinds[3];
   int64_t low, high;
@@ -343,6 +347,12 @@ static void change (strand_offsets *t, place p, int64_t offset, int kind) {
   count_around(t, offset, low, high, kinds, -1);
   kinds[1] = kind;
   count_around(t, offset, low, high, kinds, 1);
+}
+
+/* 'offset', in the run at 'p', goes from one kind to another. The caller has
+** reserved; putting the old kind back right after needs nothing more. */
+static void change (strand_offsets *t, place p, int64_t offset, int kind) {
+  if (t->counted) count_change(t, p, offset, kind);
   cut(t, &p, offset);
   if (kind != DONE) join(t, p, offset, kind);
 }
@@ -366,7 +376,6 @@ strand_err strand_offsets_restore (strand_offsets *t,
     t->highest = t->described = payload->highest;
     t->frontier = payload->highest + 1;
   }
-  recount(t);
   return STRAND_OK;
 }
 
@@ -404,7 +413,7 @@ static strand_err drop_missing (strand_offsets *t, int64_t from, int64_t to) {
     }
   }
   if (changed) {
-    recount(t);
+    if (t->counted) recount(t);
     t->version++;
   }
   return STRAND_OK;
@@ -449,7 +458,7 @@ static void append (strand_offsets *t, int64_t offset) {
   if (end.b >= 0) end.r = t->blocks[end.b]->count - 1;
   last = at(t, end);
   assert(offset >= t->frontier);
-  if (offset == t->frontier) count_frontier(t, last);
+  if (t->counted && offset == t->frontier) count_frontier(t, last);
   if (last != NULL && last->kind == OPEN && last->last == offset - 1) {
     last->last = offset;
   }
@@ -485,13 +494,22 @@ static size_t with_reserve (size_t limit, size_t reserve_chars) {
   return limit - (reserve_chars < limit ? reserve_chars : limit);
 }
 
+/* In half the room where it is counted: not to and fro. */
+static bool fits_plainly (const strand_offsets *t, int64_t offset,
+                          size_t limit) {
+  int64_t frontier = offset < t->frontier ? t->frontier : offset + 1;
+  int64_t range = frontier - strand_offsets_committable(t);
+  size_t room = with_reserve(limit, STRAND_OFFSETS_RESERVE(limit));
+  return strand_payload_plain(range) <= (t->counted ? room / 2 : room);
+}
+
 /* New records stop first, then those below the frontier; the lowest record
 ** of all may always start: when it ends, the payload is shorter. Beyond its
 ** limit already (read from another member, say), a payload only gains by any
 ** start below the frontier. 'was' is the tracker before the start. */
 static bool may_start (const strand_offsets *t, const strand_offsets *was,
                        int64_t offset, size_t limit) {
-  size_t bound = strand_offsets_bound(t);
+  size_t bound = bound_of(t, t->frontier, t->cost, t->boundaries);
   if (bound <= with_reserve(limit, STRAND_OFFSETS_RESERVE(limit))) return true;
   if (offset == strand_offsets_committable(t)) return true;
   if (offset >= was->frontier) return false;
@@ -505,6 +523,14 @@ strand_err strand_offsets_start (strand_offsets *t, int64_t offset,
   strand_offsets was;
   if (kind_at(t, p, offset) != OPEN) return STRAND_ENOTOPEN;
   if (reserve(t) != STRAND_OK) return STRAND_ENOMEM;
+  if (fits_plainly(t, offset, limit)) {
+    t->counted = false;
+    raise_frontier(t, offset + 1);
+    change(t, p, offset, FLIGHT);
+    return STRAND_OK;
+  }
+  if (!t->counted) recount(t);
+  t->counted = true;
   was = *t;
   raise_frontier(t, offset + 1);
   change(t, p, offset, FLIGHT);
@@ -571,7 +597,9 @@ size_t strand_offsets_bytes (const strand_offsets *t) {
 }
 
 size_t strand_offsets_bound (const strand_offsets *t) {
-  return bound_of(t, t->frontier, t->cost, t->boundaries);
+  strand_offsets copy = *t;
+  if (!t->counted) recount(&copy);
+  return bound_of(t, t->frontier, copy.cost, copy.boundaries);
 }
 
 /* OPEN and FLIGHT alike are open to a reader, and are joined where they
@@ -633,5 +661,6 @@ void strand_offsets_check (const strand_offsets *t) {
   assert(open == t->open);
   assert(t->highest < t->frontier || t->frontier < 0);
   recount(&copy);
-  assert(copy.cost == t->cost && copy.boundaries == t->boundaries); /* (4) */
+  assert(!t->counted || copy.cost == t->cost);                   /* (4) */
+  assert(!t->counted || copy.boundaries == t->boundaries);       /* (4) */
 }

@@ -23,10 +23,12 @@
 **       lie above 'position'.
 **   (3) No FLIGHT run reaches 'frontier', the offset above the highest that
 **       was ever started or described.
-**   (4) 'cost' is the sum of min(distance, STRAND_PAYLOAD_BREAK_BITS) over
-**       neighbouring boundaries at or below 'frontier'. An offset x is a
-**       boundary when x-1 and x differ in kind or one of them is FLIGHT: so
-**       a FLIGHT record may end either way without adding a boundary.
+**   (4) While 'counted' (a range so narrow that raw bits fit, whatever is
+**       open in it, needs no count), 'cost' is the sum of
+**       min(distance, STRAND_PAYLOAD_BREAK_BITS) over neighbouring
+**       boundaries at or below 'frontier'. An offset x is a boundary when
+**       x-1 and x differ in kind or one of them is FLIGHT: so a FLIGHT
+**       record may end either way without adding a boundary.
 **   (5) What strand_offsets_start allowed keeps the payload within its limit
 **       however the FLIGHT records end, as long as no other start follows.
 **

@@ -226,6 +226,11 @@ static size_t frame_bound (size_t range, uint64_t cost_bits) {
        + body / STRAND_ZFRAME_BLOCK_MAX * STRAND_ZFRAME_RLE;
 }
 
+size_t strand_payload_plain (int64_t range) {
+  if (range > STRAND_PAYLOAD_RUNS_MAX) return SIZE_MAX;
+  return strand_base64_length(MAGIC_SIZE + (size_t)bits_size(range));
+}
+
 size_t strand_payload_bound (int64_t range, uint64_t cost_bits,
                              uint64_t boundaries) {
   size_t best, other;

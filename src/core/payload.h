@@ -66,6 +66,11 @@ typedef struct strand_payload {
 size_t strand_payload_bound (int64_t range, uint64_t cost_bits,
                              uint64_t boundaries);
 
+/* What a range of so many offsets takes as raw bits, whatever is open in it:
+** the bound is never more. Only up to RUNS_MAX offsets, which cannot have too
+** many runs; SIZE_MAX beyond. */
+size_t strand_payload_plain (int64_t range);
+
 /* Writes the smallest of the three codecs (no terminator) into 'text', which
 ** has room for 'limit' characters. 'runs' are the open offsets in
 ** [committed, highest], increasing and never touching. In a commit the first

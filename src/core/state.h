@@ -112,6 +112,8 @@ struct strand_engine {
   size_t buffered_bytes;
   size_t waiting_records;
   size_t waiting_bytes;
+  size_t share_records;    /* of the budget of buffered records */
+  size_t share_bytes;
   size_t reserved_records; /* what partitions that read may still claim */
   size_t reserved_bytes;
   size_t in_flight;
