@@ -80,9 +80,9 @@ const strand_record *strand_partition_next (const strand_partition *p,
 
 const char *strand_record_state (const strand_record *record) {
   const strand_shard *s = record->shard;
-  if (record->flags & STRAND_RECORD_LEASED) return "running";
   if (record->flags & STRAND_RECORD_BACKOFF) return "waiting";
   if (strand_shard_keyed(s) && s->head != record) return "behind";
+  if (record->flags & STRAND_RECORD_LEASED) return "running";
   return s->state == SHARD_HELD ? "behind" : "buffered";
 }
 
