@@ -27,15 +27,15 @@ static void fail_alloc (long n) {
   alloc_failed = false;
 }
 
-static void *failing_malloc (size_t size) {
+static inline void *failing_malloc (size_t size) {
   return alloc_fails() ? NULL : malloc(size);
 }
 
-static void *failing_calloc (size_t count, size_t size) {
+static inline void *failing_calloc (size_t count, size_t size) {
   return alloc_fails() ? NULL : calloc(count, size);
 }
 
-static void *failing_realloc (void *old, size_t size) {
+static inline void *failing_realloc (void *old, size_t size) {
   return alloc_fails() ? NULL : realloc(old, size);
 }
 

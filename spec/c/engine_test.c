@@ -1,0 +1,1565 @@
+/*
+** engine_test.c - what the engine promises, one claim for each function
+**
+** Orders that nobody thought of are the simulator's (spec/sim). The engine's
+** files are compiled into this test, so that memory can run out anywhere and
+** keys can be made to collide.
+*/
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "failing_alloc.h"
+
+#include "core/offsets.h"
+#include "core/siphash.h"
+#include "core/state.h"
+
+/* What the tracker needs memory for fails like an allocation. */
+#define failing(call) (alloc_fails() ? STRAND_ENOMEM : call)
+#define strand_offsets_add(t, offset) \
+  (alloc_fails() ? STRAND_ADDED_ENOMEM : (strand_offsets_add)(t, offset))
+#define strand_offsets_restore(t, p) failing((strand_offsets_restore)(t, p))
+#define strand_offsets_start(t, offset, limit) \
+  failing((strand_offsets_start)(t, offset, limit))
+#define strand_offsets_finish(t, offset) \
+  failing((strand_offsets_finish)(t, offset))
+#define strand_offsets_unstart(t, offset) \
+  failing((strand_offsets_unstart)(t, offset))
+
+static bool keys_collide;
+#define strand_siphash(seed, data, length) \
+  (keys_collide ? 7 : (strand_siphash)(seed, data, length))
+
+#include "core/engine.c"
+#include "core/shards.c"
+#include "core/budget.c"
+#include "core/outcome.c"
+#include "core/plan.c"
+#include "core/retry.c"
+
+#define SECOND INT64_C(1000000)
+#define MIB ((size_t)1 << 20)
+#define HELD_MAX 16
+
+/* {=== helpers ============================================================ */
+
+static const strand_policy policy = { 100000, 1000000, 2, 0 };
+
+static struct {
+  int notices[4]; /* by type */
+  strand_notice last;
+  char reason[64];
+  int64_t record;
+  strand_held held[HELD_MAX];
+  char keys[HELD_MAX][64];
+  int held_count;
+  int visited;
+} heard;
+
+static void on_notice (void *arg, const strand_notice *n) {
+  size_t length = n->reason_length < 63 ? n->reason_length : 63;
+  (void)arg;
+  heard.notices[n->type]++;
+  heard.last = *n;
+  heard.record = n->record == NULL ? -1 : n->record->offset;
+  if (length > 0) memcpy(heard.reason, n->reason, length);
+  heard.reason[length] = '\0';
+}
+
+static void keep_held (const strand_held *held) {
+  strand_held *to = &heard.held[heard.held_count];
+  assert_true(heard.held_count < HELD_MAX);
+  *to = *held;
+  to->topic = "t";
+  if (held->key_length > 0) {
+    memcpy(heard.keys[heard.held_count], held->key, held->key_length);
+  }
+  to->key = heard.keys[heard.held_count++];
+}
+
+static void on_release (void *arg, const strand_held *held) {
+  (void)arg;
+  keep_held(held);
+}
+
+static void on_visit (void *arg, const strand_held *held) {
+  (void)arg;
+  heard.visited++;
+  keep_held(held);
+}
+
+static strand_engine_config plain (strand_ordering ordering) {
+  return (strand_engine_config){
+    .ordering = ordering,
+    .max_metadata = 4096,
+    .max_buffered_records = 100000,
+    .max_buffered_bytes = 64 * MIB,
+    .max_waiting_records = 100000,
+    .max_waiting_bytes = 64 * MIB,
+    .commit_interval_us = 5 * SECOND,
+    .seed = { 1, 2 },
+    .notice = on_notice,
+    .release = on_release
+  };
+}
+
+static strand_engine *open_with (strand_engine_config config) {
+  memset(&heard, 0, sizeof(heard));
+  keys_collide = false;
+  return strand_engine_new(&config);
+}
+
+static strand_engine *open_by (strand_ordering ordering) {
+  return open_with(plain(ordering));
+}
+
+static strand_partition *assign_held (strand_engine *e, int32_t index,
+                                      uint32_t epoch,
+                                      const strand_held *held, size_t count) {
+  strand_partition *p = strand_engine_assign(e, "t", index, epoch, &policy,
+                                             held, count);
+  assert_non_null(p);
+  assert_int_equal(strand_engine_restored(e, p, 0, NULL), STRAND_OK);
+  return p;
+}
+
+static strand_partition *assign (strand_engine *e, int32_t index) {
+  return assign_held(e, index, 1, NULL, 0);
+}
+
+static void revoke (strand_engine *e, strand_partition *p) {
+  heard.held_count = heard.visited = 0;
+  strand_engine_revoke(e, p, on_visit, NULL);
+}
+
+/* 'key' NULL: no key. */
+static strand_added poll_sized (strand_engine *e, strand_partition *p,
+                                int64_t offset, const char *key,
+                                size_t value) {
+  size_t length = key == NULL ? 0 : strlen(key);
+  strand_record *r = strand_engine_room(e, p, length + value);
+  if (r == NULL) return STRAND_ADDED_ENOMEM;
+  r->flags |= key == NULL ? STRAND_RECORD_VALUE
+                          : STRAND_RECORD_VALUE | STRAND_RECORD_KEY;
+  r->offset = offset;
+  r->key_length = (uint32_t)length;
+  r->value_length = (uint32_t)value;
+  r->headers_length = 0;
+  if (length > 0) memcpy(r->bytes, key, length);
+  memset(r->bytes + length, 'v', value);
+  return strand_engine_admit(e, p, r, 0);
+}
+
+static strand_added poll (strand_engine *e, strand_partition *p,
+                          int64_t offset, const char *key) {
+  return poll_sized(e, p, offset, key, 10);
+}
+
+/* One record for each letter from offset 0 on: its key; '-' has none. */
+static void poll_all (strand_engine *e, strand_partition *p,
+                      const char *keys) {
+  for (int i = 0; keys[i] != '\0'; i++) {
+    char key[2] = { keys[i], '\0' };
+    assert_int_equal(poll(e, p, i, keys[i] == '-' ? NULL : key),
+                     STRAND_ADDED);
+  }
+}
+
+static strand_lease lease_of (strand_engine *e, size_t most) {
+  strand_lease l;
+  strand_engine_check(e);
+  assert_true(strand_engine_lease(e, most, &l));
+  strand_engine_check(e);
+  return l;
+}
+
+/* The next lease of one record has this offset. */
+static strand_lease take_at (strand_engine *e, int64_t offset) {
+  strand_lease l = lease_of(e, 1);
+  assert_int_equal(l.record->offset, offset);
+  return l;
+}
+
+static void nothing_starts (strand_engine *e) {
+  strand_lease l;
+  assert_false(strand_engine_lease(e, 64, &l));
+  strand_engine_check(e);
+}
+
+static void done_at (strand_engine *e, strand_lease *l, int64_t now) {
+  assert_int_equal(strand_engine_done(e, l, l->count, now), STRAND_OK);
+  strand_engine_check(e);
+}
+
+static void done (strand_engine *e, strand_lease *l) {
+  done_at(e, l, 0);
+}
+
+static void fail_at (strand_engine *e, strand_lease *l, int64_t delay,
+                     int64_t now) {
+  assert_int_equal(strand_engine_fail(e, l, delay, "no", 2, now), STRAND_OK);
+  strand_engine_check(e);
+}
+
+static void back (strand_engine *e, strand_lease *l) {
+  assert_int_equal(strand_engine_give_back(e, l), STRAND_OK);
+  strand_engine_check(e);
+}
+
+static int64_t committable (strand_engine *e, strand_partition *p) {
+  strand_partition_stats s;
+  strand_partition_stats_read(e, p, 0, &s);
+  return s.committable;
+}
+
+static int64_t committed (strand_engine *e, strand_partition *p) {
+  strand_partition_stats s;
+  strand_partition_stats_read(e, p, 0, &s);
+  return s.committed;
+}
+
+static strand_engine_stats stats (strand_engine *e) {
+  strand_engine_stats s;
+  strand_engine_stats_read(e, &s);
+  return s;
+}
+
+static void answer (strand_engine *e, strand_commit *c, strand_answer a,
+                    int64_t now) {
+  assert_non_null(c);
+  strand_engine_commit_answer(e, c, a, now);
+  strand_engine_check(e);
+}
+
+/* }{=== the order of records ============================================== */
+
+static void records_of_a_key_follow_each_other (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease a;
+  (void)state;
+  poll_all(e, p, "aaa");
+  for (int64_t i = 0; i < 3; i++) {
+    a = take_at(e, i);
+    nothing_starts(e);
+    done(e, &a);
+  }
+  assert_int_equal(committable(e, p), 3);
+  strand_engine_free(e);
+}
+
+static void keys_run_side_by_side (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease a, b, c;
+  (void)state;
+  poll_all(e, p, "abac");
+  a = take_at(e, 0);
+  b = take_at(e, 1);
+  c = take_at(e, 3);
+  nothing_starts(e);
+  done(e, &c);
+  done(e, &b);
+  assert_int_equal(committable(e, p), 0);
+  done(e, &a);
+  assert_int_equal(committable(e, p), 2);
+  a = take_at(e, 2);
+  done(e, &a);
+  assert_int_equal(committable(e, p), 4);
+  strand_engine_free(e);
+}
+
+static void a_failed_record_keeps_its_place (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease a, b;
+  (void)state;
+  poll_all(e, p, "aab");
+  a = take_at(e, 0);
+  fail_at(e, &a, 500, 0);
+  b = take_at(e, 2); /* only its own shard waits */
+  nothing_starts(e);
+  assert_int_equal(poll(e, p, 3, "a"), STRAND_ADDED);
+  nothing_starts(e);
+  done(e, &b);
+  strand_engine_tick(e, 500);
+  for (int64_t i = 0; i < 4; i++) {
+    if (i == 2) continue;
+    a = take_at(e, i);
+    assert_int_equal(a.record->attempt, i == 0 ? 2 : 1);
+    done(e, &a);
+  }
+  assert_int_equal(stats(e).waiting_records, 0);
+  strand_engine_free(e);
+}
+
+static void a_lease_holds_records_that_follow_each_other (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease a;
+  (void)state;
+  for (int64_t i = 0; i < 200; i++) poll(e, p, i, i % 2 == 0 ? "a" : "b");
+  a = lease_of(e, 1000);
+  assert_int_equal(a.count, STRAND_LEASE_RECORDS);
+  for (int64_t i = 0; i < a.count; i++, a.record = a.record->behind) {
+    assert_int_equal(a.record->offset, i * 2);
+  }
+  a.record = a.shard->head;
+  assert_int_equal(strand_engine_done(e, &a, 3, 0), STRAND_OK);
+  assert_int_equal(a.count, STRAND_LEASE_RECORDS - 3);
+  assert_int_equal(a.record->offset, 6);
+  done(e, &a);
+  a = lease_of(e, 2);
+  assert_int_equal(a.count, 2);
+  assert_int_equal(a.record->offset, 1);
+  done(e, &a);
+  strand_engine_free(e);
+}
+
+static void a_lease_ends_at_its_span (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease a;
+  (void)state;
+  poll(e, p, 0, "a");
+  poll(e, p, STRAND_LEASE_SPAN - 1, "a");
+  poll(e, p, STRAND_LEASE_SPAN, "a");
+  a = lease_of(e, 64);
+  assert_int_equal(a.count, 2);
+  done(e, &a);
+  strand_engine_free(e);
+}
+
+static void a_retried_record_comes_alone (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease a;
+  (void)state;
+  poll_all(e, p, "aaa");
+  a = lease_of(e, 64);
+  assert_int_equal(a.count, 3);
+  fail_at(e, &a, 0, 0);
+  strand_engine_tick(e, 0);
+  a = lease_of(e, 64);
+  assert_int_equal(a.count, 1);
+  done(e, &a);
+  a = lease_of(e, 64);
+  assert_int_equal(a.count, 2);
+  done(e, &a);
+  strand_engine_free(e);
+}
+
+static void what_is_given_back_keeps_its_order (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease a;
+  (void)state;
+  poll_all(e, p, "aaaab");
+  a = lease_of(e, 64);
+  assert_int_equal(strand_engine_done(e, &a, 1, 0), STRAND_OK);
+  back(e, &a);
+  a = lease_of(e, 64); /* and its turn */
+  assert_int_equal(a.record->offset, 1);
+  assert_int_equal(a.record->attempt, 1);
+  assert_int_equal(a.count, 3);
+  done(e, &a);
+  strand_engine_free(e);
+}
+
+static void a_partition_runs_one_at_a_time (void **state) {
+  strand_engine *e = open_by(STRAND_BY_PARTITION);
+  strand_partition *p = assign(e, 0), *q = assign(e, 1);
+  strand_lease a, b;
+  (void)state;
+  poll_all(e, p, "ab-c");
+  poll_all(e, q, "ab-c");
+  for (int64_t i = 0; i < 4; i++) {
+    a = take_at(e, i);
+    b = take_at(e, i);
+    assert_true(a.partition != b.partition);
+    nothing_starts(e);
+    done(e, &a);
+    done(e, &b);
+  }
+  strand_engine_free(e);
+}
+
+static void without_an_order_all_run_at_once (void **state) {
+  strand_engine *e = open_by(STRAND_UNORDERED);
+  strand_partition *p = assign(e, 0);
+  strand_lease l[4];
+  (void)state;
+  poll_all(e, p, "aaaa");
+  for (int64_t i = 0; i < 4; i++) l[i] = take_at(e, i);
+  fail_at(e, &l[1], 0, 0);
+  back(e, &l[2]);
+  back(e, &l[0]);
+  strand_engine_tick(e, 0);
+  for (int64_t i = 0; i < 3; i++) l[i] = take_at(e, i);
+  for (int64_t i = 3; i >= 0; i--) done(e, &l[i]);
+  assert_int_equal(committable(e, p), 4);
+  strand_engine_free(e);
+}
+
+static void an_empty_key_is_a_key_and_none_is_a_shard (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease a, b;
+  (void)state;
+  poll(e, p, 0, "");
+  poll(e, p, 1, NULL);
+  poll(e, p, 2, "");
+  poll(e, p, 3, NULL);
+  a = take_at(e, 0);
+  b = take_at(e, 1);
+  nothing_starts(e);
+  done(e, &a);
+  done(e, &b);
+  a = take_at(e, 2);
+  b = take_at(e, 3);
+  done(e, &a);
+  done(e, &b);
+  strand_engine_free(e);
+}
+
+static void null_keys_may_be_unordered (void **state) {
+  strand_engine_config c = plain(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_partition *p;
+  strand_lease l[3];
+  (void)state;
+  c.null_key_unordered = true;
+  e = open_with(c);
+  p = assign(e, 0);
+  poll_all(e, p, "---");
+  for (int64_t i = 0; i < 3; i++) l[i] = take_at(e, i);
+  for (int64_t i = 0; i < 3; i++) done(e, &l[i]);
+  strand_engine_free(e);
+}
+
+static void null_keys_and_keys_take_turns (void **state) {
+  strand_engine_config c = plain(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_partition *p;
+  strand_lease l;
+  int nulls = 0;
+  (void)state;
+  c.null_key_unordered = true;
+  e = open_with(c);
+  p = assign(e, 0);
+  for (int64_t i = 0; i < 100; i++) {
+    char key[8];
+    snprintf(key, sizeof(key), "%d", (int)i);
+    poll(e, p, i, i < 50 ? NULL : key);
+  }
+  for (int i = 0; i < 40; i++) {
+    l = lease_of(e, 1);
+    nulls += !(l.record->flags & STRAND_RECORD_KEY);
+    done(e, &l);
+  }
+  assert_in_range(nulls, 15, 25);
+  while (strand_engine_lease(e, 64, &l)) done(e, &l);
+  strand_engine_free(e);
+}
+
+/* }{=== the ordering key ================================================== */
+
+static char *put_header (char *at, const char *name, const char *value) {
+  uint32_t length = (uint32_t)strlen(name);
+  uint32_t size = value == NULL ? STRAND_HEADER_ABSENT
+                                : (uint32_t)strlen(value);
+  memcpy(at, &length, 4);
+  memcpy(at + 4, &size, 4);
+  memcpy(at + 8, name, length);
+  if (value != NULL) memcpy(at + 8 + length, value, size);
+  return at + 8 + length + (value == NULL ? 0 : size);
+}
+
+/* A record with header "id" of that value, "other" between, and "id" again.*/
+static void poll_header (strand_engine *e, strand_partition *p,
+                         int64_t offset, const char *first,
+                         const char *last, bool twice) {
+  char headers[128], *at = put_header(headers, "id", first);
+  strand_record *r;
+  at = put_header(at, "other", "x");
+  if (twice) at = put_header(at, "id", last);
+  r = strand_engine_room(e, p, (size_t)(at - headers));
+  r->offset = offset;
+  r->key_length = r->value_length = 0;
+  r->headers_length = (uint32_t)(at - headers);
+  memcpy(r->bytes, headers, r->headers_length);
+  assert_int_equal(strand_engine_admit(e, p, r, 0), STRAND_ADDED);
+}
+
+static void a_headers_last_value_orders (void **state) {
+  strand_engine_config c = plain(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_partition *p;
+  strand_lease l[3];
+  (void)state;
+  c.ordering_header = "id";
+  e = open_with(c);
+  p = assign(e, 0);
+  poll_header(e, p, 0, "a", "b", true);
+  poll_header(e, p, 1, "b", NULL, false); /* behind 0 */
+  poll_header(e, p, 2, "a", NULL, false);
+  poll_header(e, p, 3, "a", NULL, true);  /* absent: no key */
+  poll(e, p, 4, "a");                     /* no header: no key, behind 3 */
+  l[0] = take_at(e, 0);
+  l[1] = take_at(e, 2);
+  l[2] = take_at(e, 3);
+  nothing_starts(e);
+  for (int i = 0; i < 3; i++) done(e, &l[i]);
+  while (strand_engine_lease(e, 64, &l[0])) done(e, &l[0]);
+  assert_int_equal(committable(e, p), 5);
+  strand_engine_free(e);
+}
+
+static void colliding_keys_stay_apart (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p;
+  strand_lease l[26];
+  (void)state;
+  keys_collide = true;
+  p = assign(e, 0);
+  poll_all(e, p, "abcdefghijklmnopqrstuvwxyz");
+  for (int64_t i = 0; i < 26; i++) l[i] = take_at(e, i);
+  for (int64_t i = 0; i < 26; i++) done(e, &l[(i * 7) % 26]);
+  assert_int_equal(stats(e).shards, 0);
+  strand_engine_free(e);
+}
+
+/* CPU time of a record, in ns, with that many keys of a record each. */
+static double cost_of (int64_t keys) {
+  strand_engine_config c = plain(STRAND_BY_KEY);
+  clock_t begun = clock();
+  int64_t offset = 0, rounds = 400000 / keys;
+  strand_engine *e;
+  strand_partition *p;
+  strand_lease l;
+  c.max_buffered_records = 1000000;
+  e = open_with(c);
+  p = assign(e, 0);
+  for (int64_t r = 0; r < rounds; r++) {
+    for (int64_t i = 0; i < keys; i++) {
+      char key[32];
+      snprintf(key, sizeof(key), "%d", (int)i);
+      poll(e, p, offset++, key);
+    }
+    while (strand_engine_lease(e, 64, &l)) {
+      assert_int_equal(strand_engine_done(e, &l, l.count, 0), STRAND_OK);
+    }
+  }
+  strand_engine_free(e);
+  return (double)(clock() - begun) * 1e9 / CLOCKS_PER_SEC
+         / (double)(rounds * keys);
+}
+
+static void many_keys_cost_no_more_than_few (void **state) {
+  double few = cost_of(1000), many = cost_of(100000);
+  (void)state;
+  printf("figure engine_record_ns_1000_keys %.0f\n", few);
+  printf("figure engine_record_ns_100000_keys %.0f\n", many);
+  assert_true(many < few * 20); /* a scan would be 100 times as much */
+}
+
+/* }{=== epochs ============================================================ */
+
+/* The same shard, while its handler of the epoch before still runs. */
+static void stays_held (strand_ordering ordering, bool null_unordered,
+                        const char *keys, strand_held_kind kind) {
+  strand_engine_config c = plain(ordering);
+  strand_engine *e;
+  strand_partition *p;
+  strand_lease old, l;
+  strand_held held;
+  c.null_key_unordered = null_unordered;
+  e = open_with(c);
+  p = assign(e, 0);
+  poll_all(e, p, keys);
+  old = take_at(e, 0);
+  revoke(e, p);
+  assert_int_equal(heard.visited, 1);
+  assert_int_equal(heard.held[0].kind, kind);
+  held = heard.held[0];
+  for (uint32_t epoch = 2; epoch <= 3; epoch++) { /* it comes back, twice */
+    p = assign_held(e, 0, epoch, &held, 1);
+    poll_all(e, p, keys);
+    nothing_starts(e);
+    if (epoch == 2) strand_engine_revoke(e, p, on_visit, NULL);
+  }
+  assert_int_equal(heard.visited, 1);
+  heard.held_count = 0;
+  done(e, &old);
+  assert_int_equal(heard.held_count, 1);
+  assert_int_equal(heard.held[0].kind, kind);
+  assert_int_equal(committable(e, p), 0); /* the old epoch says nothing */
+  strand_engine_release(e, &heard.held[0]);
+  l = take_at(e, 0);
+  done(e, &l);
+  assert_int_equal(committable(e, p), 1);
+  strand_engine_free(e);
+}
+
+static void a_key_stays_held_across_epochs (void **state) {
+  (void)state;
+  stays_held(STRAND_BY_KEY, false, "a", STRAND_HELD_KEY);
+}
+
+static void null_keys_stay_held_across_epochs (void **state) {
+  (void)state;
+  stays_held(STRAND_BY_KEY, false, "-", STRAND_HELD_NULL);
+}
+
+static void a_partition_stays_held_across_epochs (void **state) {
+  (void)state;
+  stays_held(STRAND_BY_PARTITION, false, "a", STRAND_HELD_PARTITION);
+}
+
+static void a_record_stays_held_across_epochs (void **state) {
+  (void)state;
+  stays_held(STRAND_UNORDERED, false, "a", STRAND_HELD_RECORD);
+  stays_held(STRAND_BY_KEY, true, "-", STRAND_HELD_RECORD);
+}
+
+static void only_the_held_key_waits (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease old, l;
+  strand_held held;
+  (void)state;
+  poll_all(e, p, "aab");
+  old = take_at(e, 0);
+  revoke(e, p);
+  held = heard.held[0];
+  p = assign_held(e, 0, 2, &held, 1);
+  poll_all(e, p, "aab");
+  l = take_at(e, 2);
+  done(e, &l);
+  nothing_starts(e);
+  heard.held[0].key = "b"; /* another key's release changes nothing */
+  strand_engine_release(e, &heard.held[0]);
+  nothing_starts(e);
+  done(e, &old);
+  strand_engine_release(e, &held);
+  strand_engine_release(e, &held);
+  l = take_at(e, 0);
+  done(e, &l);
+  strand_engine_free(e);
+}
+
+static void a_stale_outcome_counts_for_nothing (void **state) {
+  (void)state;
+  for (int how = 0; how < 3; how++) {
+    strand_engine *e = open_by(STRAND_BY_KEY);
+    strand_partition *p = assign(e, 0);
+    strand_lease old, l;
+    poll_all(e, p, "aaa");
+    old = lease_of(e, 3);
+    revoke(e, p);
+    assert_int_equal(stats(e).stale, 3);
+    p = assign_held(e, 0, 2, NULL, 0); /* as if it were another shard */
+    poll_all(e, p, "aaa");
+    l = lease_of(e, 3);
+    heard.held_count = 0;
+    if (how == 0) done(e, &old);
+    else if (how == 1) back(e, &old);
+    else fail_at(e, &old, 0, 0);
+    assert_int_equal(heard.held_count, 1);
+    assert_int_equal(committable(e, p), 0);
+    assert_int_equal(stats(e).done + stats(e).failed, 0);
+    assert_int_equal(stats(e).stale_dropped, 3);
+    assert_int_equal(stats(e).retries, 0);
+    done(e, &l);
+    assert_int_equal(committable(e, p), 3);
+    strand_engine_free(e);
+  }
+}
+
+static void a_stale_lease_is_released_by_its_last_record (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease old;
+  (void)state;
+  poll_all(e, p, "aaa");
+  old = lease_of(e, 3);
+  revoke(e, p);
+  heard.held_count = 0;
+  assert_int_equal(strand_engine_done(e, &old, 2, 0), STRAND_OK);
+  assert_int_equal(heard.held_count, 0);
+  assert_int_equal(strand_engine_done(e, &old, 1, 0), STRAND_OK);
+  assert_int_equal(heard.held_count, 1);
+  strand_engine_free(e);
+}
+
+static void what_is_revoked_leaves_nothing (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease l;
+  (void)state;
+  poll_all(e, p, "aabbcc-");
+  l = take_at(e, 0);
+  fail_at(e, &l, 100, 0);
+  revoke(e, p);
+  assert_int_equal(heard.visited, 0);
+  assert_true(strand_engine_tick(e, 1000) == INT64_MAX);
+  assert_int_equal(stats(e).shards, 0);
+  assert_int_equal(stats(e).buffered_bytes + stats(e).waiting_bytes, 0);
+  p = strand_engine_assign(e, "t", 0, 2, &policy, NULL, 0);
+  assert_false(strand_engine_may_read(e, p)); /* restoring */
+  strand_engine_revoking(e, p);
+  revoke(e, p); /* assigned, then quickly revoked */
+  strand_engine_free(e);
+}
+
+static void while_revoking_only_what_runs_goes_on (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0), *kept = assign(e, 1);
+  strand_lease a, b;
+  strand_commit *c;
+  (void)state;
+  poll_all(e, p, "ab");
+  a = take_at(e, 0);
+  strand_engine_revoking(e, p);
+  assert_false(strand_engine_may_read(e, p));
+  assert_true(strand_engine_may_read(e, kept));
+  nothing_starts(e);
+  poll_all(e, kept, "a");
+  b = take_at(e, 0);
+  assert_ptr_equal(b.partition, kept);
+  done(e, &b);
+  done(e, &a);
+  nothing_starts(e);
+  c = strand_engine_commit(e, 0, p);
+  assert_int_equal(c->count, 1);
+  assert_int_equal(c->items[0].offset, 1);
+  answer(e, c, STRAND_COMMITTED, 0);
+  assert_int_equal(committed(e, p), 1);
+  strand_engine_free(e);
+}
+
+static void a_paused_partition_starts_nothing_and_commits (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease a;
+  (void)state;
+  poll_all(e, p, "ab");
+  a = take_at(e, 0);
+  strand_engine_pause(e, p, true);
+  strand_engine_pause(e, p, true);
+  assert_false(strand_engine_may_read(e, p));
+  nothing_starts(e);
+  done(e, &a);
+  answer(e, strand_engine_commit(e, 0, NULL), STRAND_COMMITTED, 0);
+  assert_int_equal(committed(e, p), 1);
+  nothing_starts(e);
+  strand_engine_pause(e, p, false);
+  assert_true(strand_engine_may_read(e, p));
+  a = take_at(e, 1);
+  done(e, &a);
+  strand_engine_free(e);
+}
+
+/* }{=== fairness and budgets ============================================== */
+
+/* Reads as an owner does, from partitions that always have more. */
+static void fill (strand_engine *e, strand_partition **p, int64_t *next,
+                  int count) {
+  for (int i = 0; i < count; i++) {
+    if (!strand_engine_may_read(e, p[i])) continue;
+    size_t n = strand_engine_read_limit(e, p[i], 1000);
+    for (; n > 0; n--) {
+      char key[16];
+      snprintf(key, sizeof(key), "%d", (int)(next[i] % 50));
+      assert_int_equal(poll(e, p[i], next[i]++, key), STRAND_ADDED);
+    }
+  }
+}
+
+static void no_partition_starves_with (strand_ordering ordering,
+                                       size_t records, size_t bytes) {
+  strand_engine_config c = plain(ordering);
+  strand_engine *e;
+  strand_partition *p[11];
+  int64_t next[11] = { 0 }, least = INT64_MAX, most = 0;
+  c.max_buffered_records = records;
+  c.max_buffered_bytes = bytes;
+  e = open_with(c);
+  for (int i = 0; i < 11; i++) p[i] = assign(e, i);
+  for (int round = 0; round < 3000; round++) {
+    strand_lease l[4];
+    int n = 0;
+    fill(e, p, next, 11);
+    assert_true(stats(e).buffered_records <= records + 11);
+    while (n < 4 && strand_engine_lease(e, 3, &l[n])) n++;
+    assert_true(n > 0);
+    while (n > 0) done(e, &l[--n]);
+  }
+  for (int i = 0; i < 11; i++) {
+    int64_t ended = (int64_t)p[i]->done;
+    if (ended < least) least = ended;
+    if (ended > most) most = ended;
+  }
+  assert_true(least > 0);
+  assert_true(most <= least * 2);
+  strand_engine_free(e);
+}
+
+static void eleven_partitions_share_a_small_buffer (void **state) {
+  (void)state;
+  no_partition_starves_with(STRAND_BY_KEY, 1, 64 * MIB);
+  no_partition_starves_with(STRAND_BY_KEY, 22, 64 * MIB);
+  no_partition_starves_with(STRAND_BY_KEY, 1000, 64 * MIB);
+  no_partition_starves_with(STRAND_BY_KEY, 1000, 5000);
+  no_partition_starves_with(STRAND_BY_PARTITION, 22, 64 * MIB);
+  no_partition_starves_with(STRAND_UNORDERED, 22, 64 * MIB);
+}
+
+/* parallel-consumer.md 6.4, 27. */
+static void partitions_are_leased_in_turn (void **state) {
+  strand_engine *e = open_by(STRAND_BY_PARTITION);
+  strand_lease l[3];
+  (void)state;
+  for (int i = 0; i < 3; i++) poll_all(e, assign(e, i), "aaa");
+  for (int i = 0; i < 3; i++) l[i] = take_at(e, 0);
+  assert_true(l[0].partition != l[1].partition
+              && l[1].partition != l[2].partition
+              && l[0].partition != l[2].partition);
+  nothing_starts(e);
+  for (int i = 0; i < 3; i++) done(e, &l[i]);
+  strand_engine_free(e);
+}
+
+static void shards_are_leased_in_turn (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease l;
+  (void)state;
+  poll_all(e, p, "aaaaaab");
+  l = lease_of(e, 2);
+  done(e, &l);
+  l = lease_of(e, 2);
+  assert_int_equal(l.record->offset, 6);
+  done(e, &l);
+  strand_engine_free(e);
+}
+
+static void a_quiet_partition_lends_its_share (void **state) {
+  strand_engine_config c = plain(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_partition *busy, *calm;
+  int64_t next = 0;
+  (void)state;
+  c.max_buffered_records = 100;
+  e = open_with(c);
+  busy = assign(e, 0);
+  calm = assign(e, 1);
+  while (strand_engine_may_read(e, busy)) poll(e, busy, next++, "a");
+  assert_int_equal(next, 50);
+  strand_engine_quiet(e, calm, true);
+  while (strand_engine_may_read(e, busy)) poll(e, busy, next++, "a");
+  assert_int_equal(next, 100);
+  assert_true(strand_engine_may_read(e, calm)); /* it holds nothing */
+  assert_int_equal(strand_engine_read_limit(e, calm, 10), 1);
+  strand_engine_quiet(e, calm, false);
+  while (next > 40) {
+    strand_lease l;
+    assert_true(strand_engine_lease(e, 10, &l));
+    next -= l.count;
+    done(e, &l);
+  }
+  assert_int_equal(strand_engine_read_limit(e, calm, 100), 50);
+  assert_int_equal(strand_engine_read_limit(e, busy, 100), 10);
+  strand_engine_free(e);
+}
+
+static void an_empty_partition_may_take_a_large_record (void **state) {
+  strand_engine_config c = plain(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_partition *p, *q;
+  strand_lease l;
+  (void)state;
+  c.max_buffered_bytes = 100000;
+  e = open_with(c);
+  p = assign(e, 0);
+  q = assign(e, 1);
+  assert_int_equal(poll_sized(e, p, 0, "a", 10 * MIB), STRAND_ADDED);
+  assert_false(strand_engine_may_read(e, p));
+  assert_true(strand_engine_may_read(e, q));
+  assert_int_equal(poll_sized(e, q, 0, "a", 10 * MIB), STRAND_ADDED);
+  assert_false(strand_engine_may_read(e, q));
+  while (strand_engine_lease(e, 1, &l)) done(e, &l);
+  assert_int_equal(stats(e).buffered_bytes, 0);
+  assert_true(strand_engine_may_read(e, p));
+  strand_engine_free(e);
+}
+
+static void a_full_waiting_share_closes_its_partition_only (void **state) {
+  strand_engine_config c = plain(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_partition *p, *q;
+  strand_lease l;
+  int64_t next = 0;
+  (void)state;
+  c.max_waiting_records = 20;
+  e = open_with(c);
+  p = assign(e, 0);
+  q = assign(e, 1);
+  poll(e, p, next++, "a");
+  l = take_at(e, 0);
+  fail_at(e, &l, 5 * SECOND, 0);
+  while (strand_engine_may_read(e, p)) poll(e, p, next++, "a");
+  assert_int_equal(next, 10);
+  assert_true(strand_engine_may_read(e, q));
+  strand_engine_look(e, SECOND);
+  assert_int_equal(heard.notices[STRAND_NOTICE_BLOCKED], 0);
+  strand_engine_look(e, 2 * SECOND);
+  strand_engine_look(e, 3 * SECOND);
+  assert_int_equal(heard.notices[STRAND_NOTICE_BLOCKED], 1);
+  assert_string_equal(heard.reason, "waiting");
+  assert_int_equal(heard.record, 0);
+  strand_engine_tick(e, 5 * SECOND);
+  while (strand_engine_lease(e, 64, &l)) done(e, &l);
+  assert_true(strand_engine_may_read(e, p));
+  strand_engine_look(e, 6 * SECOND);
+  assert_int_equal(heard.notices[STRAND_NOTICE_UNBLOCKED], 1);
+  assert_int_equal(stats(e).waiting_records + stats(e).waiting_bytes, 0);
+  strand_engine_free(e);
+}
+
+static void what_is_set_aside_pins_no_chunk (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease l;
+  int64_t next = 2;
+  (void)state;
+  poll(e, p, 0, "bad");
+  poll(e, p, 1, "bad");
+  while (stats(e).buffered_bytes < 3 * STRAND_CHUNK_MAX) {
+    poll_sized(e, p, next++, "good", 1000);
+  }
+  l = lease_of(e, 64);
+  fail_at(e, &l, SECOND, 0);
+  while (strand_engine_lease(e, 64, &l)) done(e, &l);
+  assert_int_equal(stats(e).waiting_records, 2);
+  assert_int_equal(stats(e).buffered_records, 0);
+  assert_true(stats(e).buffered_bytes <= STRAND_CHUNK_MAX + 64);
+  strand_engine_free(e);
+}
+
+static void without_intake_nothing_is_read (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease l;
+  (void)state;
+  poll_all(e, p, "ab");
+  strand_engine_stop_intake(e);
+  assert_false(strand_engine_may_read(e, p));
+  for (int64_t i = 0; i < 2; i++) {
+    l = take_at(e, i);
+    done(e, &l);
+  }
+  assert_false(strand_engine_may_read(e, p));
+  strand_engine_free(e);
+}
+
+/* }{=== a full payload ==================================================== */
+
+/* Of every two keys one stays unfinished, until nothing more may start. */
+static int64_t fill_payload (strand_engine *e, strand_partition *p,
+                             strand_lease *kept, int *kept_count) {
+  int64_t next = 0;
+  *kept_count = 0;
+  for (;; next++) {
+    strand_lease l;
+    char key[16];
+    snprintf(key, sizeof(key), "%d", (int)next);
+    poll(e, p, next, key);
+    if (!strand_engine_lease(e, 1, &l)) return next;
+    if (next % 2 == 0) kept[(*kept_count)++] = l;
+    else assert_int_equal(strand_engine_done(e, &l, 1, 0), STRAND_OK);
+  }
+}
+
+static strand_lease kept[4000];
+
+static void a_full_payload_stops_its_partition_only (void **state) {
+  strand_engine_config c = plain(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_partition *p, *q;
+  strand_lease l;
+  int count;
+  (void)state;
+  c.max_metadata = 200;
+  e = open_with(c);
+  p = assign(e, 0);
+  fill_payload(e, p, kept, &count);
+  nothing_starts(e);
+  q = assign(e, 1);
+  poll_all(e, q, "a");
+  l = take_at(e, 0);
+  assert_ptr_equal(l.partition, q);
+  done(e, &l);
+  strand_engine_look(e, SECOND);
+  nothing_starts(e);
+  strand_engine_look(e, 3 * SECOND);
+  assert_string_equal(heard.reason, "metadata");
+  done(e, &kept[0]); /* the lowest: now the payload is shorter */
+  l = lease_of(e, 1);
+  for (int i = 1; i < count; i++) done(e, &kept[i]);
+  done(e, &l);
+  while (strand_engine_lease(e, 1, &l)) done(e, &l);
+  assert_int_equal(heard.notices[STRAND_NOTICE_UNWRITABLE], 0);
+  strand_engine_free(e);
+}
+
+static void a_higher_limit_lets_a_full_partition_go_on (void **state) {
+  strand_engine_config c = plain(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_lease l;
+  int count;
+  (void)state;
+  c.max_metadata = 200;
+  e = open_with(c);
+  fill_payload(e, assign(e, 0), kept, &count);
+  nothing_starts(e);
+  c.max_metadata = 4096;
+  strand_engine_configure(e, &c);
+  l = lease_of(e, 1);
+  done(e, &l);
+  for (int i = 0; i < count; i++) done(e, &kept[i]);
+  strand_engine_free(e);
+}
+
+/* Found by reading: only the end of a held shard could let it go on. */
+static void a_release_lets_a_full_partition_go_on (void **state) {
+  strand_engine_config c = plain(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_partition *p;
+  strand_lease old, l;
+  strand_held held;
+  (void)state;
+  c.max_metadata = 0;
+  e = open_with(c);
+  p = assign(e, 0);
+  poll_all(e, p, "a");
+  old = take_at(e, 0);
+  revoke(e, p);
+  held = heard.held[0];
+  p = assign_held(e, 0, 2, &held, 1);
+  poll_all(e, p, "ab");
+  nothing_starts(e); /* b is not the lowest */
+  done(e, &old);
+  strand_engine_release(e, &held);
+  for (int64_t i = 0; i < 2; i++) {
+    l = take_at(e, i);
+    done(e, &l);
+  }
+  strand_engine_free(e);
+}
+
+/* }{=== commits =========================================================== */
+
+static void a_plan_is_made_by_value (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease l[3];
+  strand_commit *c;
+  strand_payload payload;
+  const char *problem;
+  (void)state;
+  poll_all(e, p, "abc");
+  for (int i = 0; i < 3; i++) l[i] = take_at(e, i);
+  done(e, &l[1]);
+  c = strand_engine_commit(e, 0, NULL);
+  done(e, &l[0]);
+  done(e, &l[2]);
+  assert_int_equal(c->items[0].offset, 0);
+  assert_int_equal(strand_payload_decode(0, c->items[0].metadata,
+                                         strlen(c->items[0].metadata),
+                                         &payload, &problem), STRAND_OK);
+  assert_int_equal(payload.highest, 1);
+  assert_int_equal(payload.run_count, 1);
+  assert_int_equal(payload.runs[0].last, 0);
+  strand_payload_free(&payload);
+  answer(e, c, STRAND_COMMITTED, 0);
+  assert_int_equal(committed(e, p), 0);
+  assert_true(strand_engine_dirty(e, p));
+  c = strand_engine_commit(e, 0, NULL);
+  assert_int_equal(c->items[0].offset, 3);
+  assert_string_equal(c->items[0].metadata, "");
+  answer(e, c, STRAND_COMMITTED, 0);
+  assert_false(strand_engine_dirty(e, p));
+  assert_null(strand_engine_commit(e, 0, NULL));
+  strand_engine_free(e);
+}
+
+/* Three partitions, each with one record done. */
+static strand_engine *three_dirty (strand_partition **p) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_lease l;
+  for (int i = 0; i < 3; i++) {
+    p[i] = assign(e, i);
+    poll_all(e, p[i], "a");
+  }
+  while (strand_engine_lease(e, 1, &l)) done(e, &l);
+  return e;
+}
+
+static void one_commit_is_in_flight (void **state) {
+  strand_partition *p[3];
+  strand_engine *e = three_dirty(p);
+  strand_commit *c = strand_engine_commit(e, 0, NULL);
+  (void)state;
+  assert_int_equal(c->count, 3);
+  assert_true(strand_engine_committing(e));
+  assert_null(strand_engine_commit(e, 0, NULL));
+  assert_null(strand_engine_commit(e, 0, p[0]));
+  assert_true(strand_engine_commit_due(e, 100 * SECOND) == INT64_MAX);
+  for (int i = 0; i < 3; i++) assert_true(strand_engine_dirty(e, p[i]));
+  answer(e, c, STRAND_COMMITTED, 0);
+  for (int i = 0; i < 3; i++) assert_false(strand_engine_dirty(e, p[i]));
+  strand_engine_free(e);
+}
+
+static void after_an_unknown_end_commits_go_one_by_one (void **state) {
+  strand_partition *p[3];
+  strand_engine *e = three_dirty(p);
+  (void)state;
+  answer(e, strand_engine_commit(e, 0, NULL), STRAND_COMMIT_UNKNOWN, 0);
+  for (int i = 0; i < 3; i++) {
+    strand_commit *c;
+    assert_true(strand_engine_commit_due(e, 0) <= 0);
+    c = strand_engine_commit(e, 0, NULL);
+    assert_int_equal(c->count, 1);
+    assert_ptr_equal(c->items[0].partition, p[i]);
+    answer(e, c, STRAND_COMMITTED, 0);
+    assert_false(strand_engine_dirty(e, p[i]));
+  }
+  assert_null(strand_engine_commit(e, 0, NULL));
+  strand_engine_free(e);
+}
+
+static void a_commit_that_failed_waits_longer_each_time (void **state) {
+  strand_partition *p[3];
+  strand_engine *e = three_dirty(p);
+  int64_t now = 0, last = 0;
+  (void)state;
+  for (int i = 0; i < 10; i++) {
+    int64_t due;
+    answer(e, strand_engine_commit(e, now, NULL), STRAND_COMMIT_LATER, now);
+    due = strand_engine_commit_due(e, now);
+    assert_true(due > now && due - now >= last && due - now <= 5 * SECOND);
+    last = due - now;
+    now = due;
+  }
+  answer(e, strand_engine_commit(e, now, NULL), STRAND_COMMITTED, now);
+  assert_true(strand_engine_commit_due(e, now) == INT64_MAX
+              || strand_engine_commit(e, now, NULL) == NULL);
+  strand_engine_free(e);
+}
+
+/* A partition whose payload does not fit, and one with something to say. */
+static strand_engine *unwritable (strand_partition **p, int *count) {
+  strand_engine_config c = plain(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_lease l;
+  c.max_metadata = 400;
+  e = open_with(c);
+  p[0] = assign(e, 0);
+  fill_payload(e, p[0], kept, count);
+  p[1] = assign(e, 1);
+  poll_all(e, p[1], "a");
+  l = take_at(e, 0);
+  done(e, &l);
+  c.max_metadata = 16;
+  strand_engine_configure(e, &c);
+  return e;
+}
+
+static void an_unwritable_payload_keeps_the_old_commit (void **state) {
+  strand_partition *p[2];
+  int count;
+  strand_engine *e = unwritable(p, &count);
+  strand_commit *c = strand_engine_commit(e, 0, NULL);
+  strand_lease l;
+  (void)state;
+  assert_int_equal(c->count, 1);
+  assert_ptr_equal(c->items[0].partition, p[1]);
+  assert_int_equal(heard.notices[STRAND_NOTICE_UNWRITABLE], 1);
+  answer(e, c, STRAND_COMMITTED, 0);
+  assert_int_equal(committed(e, p[0]), 0);
+  assert_true(strand_engine_dirty(e, p[0]));
+  assert_null(strand_engine_commit(e, 0, NULL));
+  assert_int_equal(heard.notices[STRAND_NOTICE_UNWRITABLE], 1);
+  for (int i = 0; i < count; i++) done(e, &kept[i]);
+  while (strand_engine_lease(e, 1, &l)) done(e, &l);
+  answer(e, strand_engine_commit(e, 0, NULL), STRAND_COMMITTED, 0);
+  assert_int_equal(committed(e, p[0]), committable(e, p[0]));
+  strand_engine_free(e);
+}
+
+/* Found by reading: the suspect was tried first, for ever. */
+static void an_unwritable_suspect_lets_others_commit (void **state) {
+  strand_partition *p[2];
+  int count;
+  strand_engine_config c = plain(STRAND_BY_KEY);
+  strand_engine *e = unwritable(p, &count);
+  strand_commit *commit;
+  (void)state;
+  c.max_metadata = 400;
+  strand_engine_configure(e, &c);
+  answer(e, strand_engine_commit(e, 0, NULL), STRAND_COMMIT_UNKNOWN, 0);
+  c.max_metadata = 16;
+  strand_engine_configure(e, &c);
+  commit = strand_engine_commit(e, 0, NULL);
+  assert_int_equal(commit->count, 1);
+  assert_ptr_equal(commit->items[0].partition, p[1]);
+  answer(e, commit, STRAND_COMMITTED, 0);
+  for (int i = 0; i < count; i++) done(e, &kept[i]);
+  strand_engine_free(e);
+}
+
+static void commits_are_due_by_interval_or_idleness (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease l;
+  int64_t now = 10 * SECOND;
+  (void)state;
+  assert_true(strand_engine_commit_due(e, now) == INT64_MAX);
+  poll_all(e, p, "aa");
+  l = take_at(e, 0);
+  done_at(e, &l, now);
+  answer(e, strand_engine_commit(e, now, NULL), STRAND_COMMITTED, now);
+  l = take_at(e, 1);
+  assert_int_equal(strand_engine_commit_due(e, now), now + 5 * SECOND);
+  done_at(e, &l, now + SECOND); /* nothing is left: half a second later */
+  assert_int_equal(strand_engine_commit_due(e, now),
+                   now + SECOND + SECOND / 2);
+  now += SECOND + SECOND / 2;
+  answer(e, strand_engine_commit(e, now, NULL), STRAND_COMMITTED, now);
+  poll(e, p, 2, "a");
+  l = take_at(e, 2);
+  done_at(e, &l, now); /* one such a second */
+  assert_int_equal(strand_engine_commit_due(e, now), now + SECOND);
+  strand_engine_free(e);
+}
+
+static void an_answer_after_the_revoke_says_nothing (void **state) {
+  strand_partition *p[3];
+  strand_engine *e = three_dirty(p);
+  strand_commit *c = strand_engine_commit(e, 0, NULL);
+  (void)state;
+  revoke(e, p[1]);
+  p[1] = assign_held(e, 1, 2, NULL, 0);
+  answer(e, c, STRAND_COMMITTED, 0);
+  assert_int_equal(committed(e, p[0]), 1);
+  assert_int_equal(committed(e, p[1]), 0);
+  strand_engine_free(e);
+}
+
+static void gaps_and_control_records_are_committed (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_commit *c;
+  strand_lease l;
+  (void)state;
+  poll(e, p, 5, "a");
+  l = take_at(e, 5);
+  c = strand_engine_commit(e, 0, NULL);
+  assert_int_equal(c->items[0].offset, 5);
+  answer(e, c, STRAND_COMMITTED, 0);
+  done(e, &l);
+  assert_int_equal(strand_engine_reach(e, p, 9), STRAND_OK);
+  c = strand_engine_commit(e, 0, NULL);
+  assert_int_equal(c->items[0].offset, 9);
+  assert_string_equal(c->items[0].metadata, "");
+  answer(e, c, STRAND_COMMITTED, 0);
+  strand_engine_free(e);
+}
+
+/* Restored: 0 to 2 open, 3 to 9 done. */
+static strand_partition *restored (strand_engine *e) {
+  strand_run run = { 0, 2 };
+  strand_payload payload = { 9, &run, 1, "none" };
+  strand_partition *p = strand_engine_assign(e, "t", 0, 1, &policy, NULL, 0);
+  assert_int_equal(strand_engine_restored(e, p, 0, &payload), STRAND_OK);
+  return p;
+}
+
+static void what_was_done_is_not_run_again (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = restored(e);
+  strand_lease l;
+  (void)state;
+  for (int64_t i = 0; i < 12; i++) {
+    assert_int_equal(poll(e, p, i, "a"),
+                     i < 3 || i > 9 ? STRAND_ADDED : STRAND_ADDED_DONE);
+  }
+  assert_int_equal(poll(e, p, 4, "a"), STRAND_ADDED_EARLIER);
+  l = lease_of(e, 64);
+  assert_int_equal(l.count, 5);
+  done(e, &l);
+  assert_int_equal(committable(e, p), 12);
+  strand_engine_free(e);
+}
+
+/* Found by the simulator (seed 1059): nobody was told that a commit is due. */
+static void what_was_compacted_away_is_committed (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = restored(e);
+  strand_commit *c;
+  (void)state;
+  assert_int_equal(poll(e, p, 6, "a"), STRAND_ADDED_DONE);
+  assert_true(strand_engine_commit_due(e, 0) < INT64_MAX);
+  c = strand_engine_commit(e, 0, NULL);
+  assert_int_equal(c->items[0].offset, 10);
+  answer(e, c, STRAND_COMMITTED, 0);
+  strand_engine_free(e);
+}
+
+/* }{=== retries =========================================================== */
+
+static void a_retry_is_due_to_the_microsecond (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease l;
+  (void)state;
+  poll_all(e, p, "a");
+  l = take_at(e, 0);
+  fail_at(e, &l, 10000, 5);
+  assert_int_equal(strand_engine_tick(e, 10004), 10005);
+  nothing_starts(e);
+  assert_true(strand_engine_tick(e, 10005) == INT64_MAX);
+  l = take_at(e, 0);
+  done(e, &l);
+  strand_engine_free(e);
+}
+
+static void the_policy_grows_to_its_limit (void **state) {
+  static const int64_t delays[] = { 100000, 200000, 400000, 800000, 1000000,
+                                    1000000 };
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_lease l;
+  int64_t now = 0;
+  (void)state;
+  poll_all(e, p, "a");
+  for (int i = 0; i < 6; i++) {
+    l = take_at(e, 0);
+    assert_int_equal(l.record->attempt, i + 1);
+    fail_at(e, &l, -1, now);
+    assert_int_equal(heard.last.delay_us, delays[i]);
+    now += delays[i];
+    strand_engine_tick(e, now);
+  }
+  strand_engine_free(e);
+}
+
+static void jitter_takes_a_part_at_most (void **state) {
+  static const strand_policy jitter = { 100000, 100000, 1, 0.5 };
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = strand_engine_assign(e, "t", 0, 1, &jitter, NULL, 0);
+  int64_t least = INT64_MAX, most = 0, now = 0;
+  (void)state;
+  strand_engine_restored(e, p, 0, NULL);
+  poll_all(e, p, "a");
+  for (int i = 0; i < 200; i++) {
+    strand_lease l = take_at(e, 0);
+    fail_at(e, &l, -1, now);
+    if (heard.last.delay_us < least) least = heard.last.delay_us;
+    if (heard.last.delay_us > most) most = heard.last.delay_us;
+    now += heard.last.delay_us;
+    strand_engine_tick(e, now);
+  }
+  assert_in_range(least, 50000, 55000);
+  assert_in_range(most, 95000, 100000);
+  strand_engine_free(e);
+}
+
+static void the_reason_of_a_failure_is_kept (void **state) {
+  static char text[STRAND_REASON_MAX + 100];
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  const strand_record *r;
+  strand_lease l;
+  size_t length;
+  (void)state;
+  memset(text, 'x', sizeof(text));
+  poll_all(e, p, "aab");
+  l = take_at(e, 0);
+  assert_int_equal(strand_engine_fail(e, &l, 10, text, sizeof(text), 0),
+                   STRAND_OK);
+  assert_int_equal(heard.notices[STRAND_NOTICE_FAILED], 1);
+  r = strand_partition_next(p, NULL);
+  assert_non_null(strand_record_reason(r, &length));
+  assert_int_equal(length, STRAND_REASON_MAX);
+  assert_string_equal(strand_record_state(r), "waiting");
+  r = strand_partition_next(p, r);
+  assert_null(strand_record_reason(r, &length));
+  assert_string_equal(strand_record_state(r), "behind");
+  r = strand_partition_next(p, r);
+  assert_string_equal(strand_record_state(r), "buffered");
+  assert_null(strand_partition_next(p, r));
+  strand_engine_free(e);
+}
+
+/* }{=== memory runs out =================================================== */
+
+/* Outcomes are tried until they succeed. */
+static void end_somehow (strand_engine *e, strand_lease *l, int64_t offset) {
+  strand_err err;
+  do {
+    if (offset % 3 == 0 && l->record->attempt == 1) {
+      err = strand_engine_fail(e, l, 0, "no", 2, 0);
+    }
+    else if (offset % 7 == 0 && l->count > 1) {
+      err = strand_engine_done(e, l, 1, 0);
+      if (err == STRAND_OK) err = strand_engine_give_back(e, l);
+    }
+    else err = strand_engine_done(e, l, l->count, 0);
+  } while (err == STRAND_ENOMEM);
+  assert_int_equal(err, STRAND_OK);
+}
+
+/* Everything goes well but for the n-th allocation. False when there is no
+** such allocation. */
+static bool all_ends_although (strand_ordering ordering, long n) {
+  bool failed;
+  strand_engine_config c = plain(ordering);
+  strand_engine *e;
+  strand_partition *p;
+  strand_run run = { 0, 2 };
+  strand_payload payload = { 5, &run, 1, "none" };
+  strand_held held = { STRAND_HELD_KEY, "t", 0, "a-key-that-is-not-short!!",
+                       25, 0 };
+  strand_lease l;
+  int64_t next = 0;
+  memset(&heard, 0, sizeof(heard));
+  fail_alloc(n);
+  while ((e = strand_engine_new(&c)) == NULL);
+  while ((p = strand_engine_assign(e, "t", 0, 1, &policy, &held,
+                                   ordering == STRAND_BY_KEY)) == NULL);
+  while (strand_engine_restored(e, p, 0, &payload) != STRAND_OK);
+  for (int round = 0; round < 300 && committable(e, p) < 60; round++) {
+    strand_commit *commit;
+    if (next < 60) {
+      char key[40];
+      snprintf(key, sizeof(key), "%d-%s", (int)next % 9,
+               next % 2 == 0 ? "" : "and something more than that");
+      if (poll(e, p, next, next % 10 == 9 ? NULL : key)
+            != STRAND_ADDED_ENOMEM) next++;
+    }
+    if (strand_engine_lease(e, 3, &l)) end_somehow(e, &l, l.record->offset);
+    strand_engine_tick(e, 0);
+    strand_engine_look(e, round * SECOND);
+    commit = strand_engine_commit(e, 0, NULL);
+    if (commit != NULL) {
+      strand_engine_commit_answer(e, commit, STRAND_COMMITTED, 0);
+    }
+    strand_engine_check(e);
+  }
+  failed = alloc_failed;
+  fail_alloc(-1);
+  assert_int_equal(committable(e, p), 60);
+  while (strand_engine_dirty(e, p)) {
+    answer(e, strand_engine_commit(e, 0, NULL), STRAND_COMMITTED, 0);
+  }
+  assert_int_equal(committed(e, p), 60);
+  strand_engine_free(e);
+  return failed;
+}
+
+static void one_missing_allocation_loses_nothing (void **state) {
+  (void)state;
+  for (int ordering = 0; ordering < 3; ordering++) {
+    long n = 0;
+    while (all_ends_although((strand_ordering)ordering, n)) n++;
+    assert_true(n > 300); /* each of so many has failed */
+  }
+}
+
+/* Idle, and the only commit finds no memory: it is tried again. */
+static void a_commit_without_memory_is_tried_again (void **state) {
+  strand_partition *p[3];
+  strand_engine *e = three_dirty(p);
+  (void)state;
+  for (long n = 0; n < 2; n++) {
+    strand_commit *c;
+    fail_alloc(n);
+    c = strand_engine_commit(e, 0, NULL);
+    fail_alloc(-1);
+    if (c != NULL) strand_engine_commit_answer(e, c, STRAND_COMMIT_LATER, 0);
+    assert_true(strand_engine_commit_due(e, 0) < INT64_MAX);
+  }
+  strand_engine_free(e);
+}
+
+/* }======================================================================== */
+
+int main (void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(records_of_a_key_follow_each_other),
+    cmocka_unit_test(keys_run_side_by_side),
+    cmocka_unit_test(a_failed_record_keeps_its_place),
+    cmocka_unit_test(a_lease_holds_records_that_follow_each_other),
+    cmocka_unit_test(a_lease_ends_at_its_span),
+    cmocka_unit_test(a_retried_record_comes_alone),
+    cmocka_unit_test(what_is_given_back_keeps_its_order),
+    cmocka_unit_test(a_partition_runs_one_at_a_time),
+    cmocka_unit_test(without_an_order_all_run_at_once),
+    cmocka_unit_test(an_empty_key_is_a_key_and_none_is_a_shard),
+    cmocka_unit_test(null_keys_may_be_unordered),
+    cmocka_unit_test(null_keys_and_keys_take_turns),
+    cmocka_unit_test(a_headers_last_value_orders),
+    cmocka_unit_test(colliding_keys_stay_apart),
+    cmocka_unit_test(many_keys_cost_no_more_than_few),
+    cmocka_unit_test(a_key_stays_held_across_epochs),
+    cmocka_unit_test(null_keys_stay_held_across_epochs),
+    cmocka_unit_test(a_partition_stays_held_across_epochs),
+    cmocka_unit_test(a_record_stays_held_across_epochs),
+    cmocka_unit_test(only_the_held_key_waits),
+    cmocka_unit_test(a_stale_outcome_counts_for_nothing),
+    cmocka_unit_test(a_stale_lease_is_released_by_its_last_record),
+    cmocka_unit_test(what_is_revoked_leaves_nothing),
+    cmocka_unit_test(while_revoking_only_what_runs_goes_on),
+    cmocka_unit_test(a_paused_partition_starts_nothing_and_commits),
+    cmocka_unit_test(eleven_partitions_share_a_small_buffer),
+    cmocka_unit_test(partitions_are_leased_in_turn),
+    cmocka_unit_test(shards_are_leased_in_turn),
+    cmocka_unit_test(a_quiet_partition_lends_its_share),
+    cmocka_unit_test(an_empty_partition_may_take_a_large_record),
+    cmocka_unit_test(a_full_waiting_share_closes_its_partition_only),
+    cmocka_unit_test(what_is_set_aside_pins_no_chunk),
+    cmocka_unit_test(without_intake_nothing_is_read),
+    cmocka_unit_test(a_full_payload_stops_its_partition_only),
+    cmocka_unit_test(a_higher_limit_lets_a_full_partition_go_on),
+    cmocka_unit_test(a_release_lets_a_full_partition_go_on),
+    cmocka_unit_test(a_plan_is_made_by_value),
+    cmocka_unit_test(one_commit_is_in_flight),
+    cmocka_unit_test(after_an_unknown_end_commits_go_one_by_one),
+    cmocka_unit_test(a_commit_that_failed_waits_longer_each_time),
+    cmocka_unit_test(an_unwritable_payload_keeps_the_old_commit),
+    cmocka_unit_test(an_unwritable_suspect_lets_others_commit),
+    cmocka_unit_test(commits_are_due_by_interval_or_idleness),
+    cmocka_unit_test(an_answer_after_the_revoke_says_nothing),
+    cmocka_unit_test(gaps_and_control_records_are_committed),
+    cmocka_unit_test(what_was_done_is_not_run_again),
+    cmocka_unit_test(what_was_compacted_away_is_committed),
+    cmocka_unit_test(a_retry_is_due_to_the_microsecond),
+    cmocka_unit_test(the_policy_grows_to_its_limit),
+    cmocka_unit_test(jitter_takes_a_part_at_most),
+    cmocka_unit_test(the_reason_of_a_failure_is_kept),
+    cmocka_unit_test(one_missing_allocation_loses_nothing),
+    cmocka_unit_test(a_commit_without_memory_is_tried_again)
+  };
+  return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
+}
