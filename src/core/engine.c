@@ -321,7 +321,7 @@ void strand_engine_release (strand_engine *e, const strand_held *held) {
 */
 
 static void keep_chunk (strand_engine *e, strand_chunk *c) {
-  if (e->free_chunk_count >= FREE_CHUNKS_MAX) {
+  if (e->free_chunk_count + 1 > FREE_CHUNKS_MAX) {
     free(c);
     return;
   }
