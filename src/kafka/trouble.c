@@ -88,10 +88,17 @@ static bool is_away (rd_kafka_resp_err_t err) {
          || err == RD_KAFKA_RESP_ERR__TIMED_OUT;
 }
 
+/* Whose topic an error of the subscription is about stands only in its text. */
+static const char *topic_of (const char *text, char topic[250]) {
+  return sscanf(text, "Subscribed topic not available: %249[^:]", topic) == 1
+           ? topic : NULL;
+}
+
 void strand_trouble_error (strand_member *m, rd_kafka_resp_err_t err,
                            const char *text, const char *topic,
                            int32_t partition, int64_t now_us) {
-  char code[48];
+  char code[48], name[250];
+  if (topic == NULL) topic = topic_of(text, name);
   strand_code_of(err, code, sizeof(code));
   if (is_away(err)) begin(&m->away, now_us, PATIENCE_US);
   else if (is_refusal(err)) {
