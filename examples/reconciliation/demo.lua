@@ -149,6 +149,7 @@ local function demo(servers)
   result.events = count
   result.committed, short = read_committed(servers, ends)
   show(result)
+  if result.committed < count then say("Stopped early: what was not reached counts as lost.") end
   assert(report, problem)
   return result.lost == 0 and result.out_of_sequence == 0 and short == 0
 end
