@@ -53,6 +53,7 @@ typedef struct strand_handler {
   void (*close) (void *state);
   /* Thread: any. The last user of 'config' is gone. */
   void (*release) (void *config);
+  size_t stack_bytes; /* of a worker's thread; 0: the system's default */
 } strand_handler;
 
 #endif

@@ -79,7 +79,7 @@ static int consumer_open (lua_State *L) {
   strand_read_settings(L, 1, &config, &self->sources);
   self->limits = config.limits;
   self->max_metadata = config.max_metadata;
-  config.handler = strand_handler_of(self->sources);
+  config.handler = strand_handler_of(L, self->sources);
   self->kafka = strand_consumer_open(&config, &failure);
   if (self->kafka == NULL) return strand_push_failure(L, &failure);
   lua_settop(L, 2);

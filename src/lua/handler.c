@@ -396,8 +396,20 @@ static void release (void *config) {
   strand_sources_release(config);
 }
 
-strand_handler strand_handler_of (strand_sources *sources) {
+/* LuaJIT lets C call Lua and back without counting, and needs 64 MiB (of
+** addresses, not of memory) to say "stack overflow" instead of crashing;
+** PUC Lua counts, and is safe with the system's default. */
+static size_t stack_bytes (lua_State *L) {
+  bool jit;
+  lua_getglobal(L, "jit");
+  jit = lua_istable(L, -1);
+  lua_pop(L, 1);
+  return jit ? (size_t)64 << 20 : 0;
+}
+
+strand_handler strand_handler_of (lua_State *L, strand_sources *sources) {
+  size_t stack = stack_bytes(L); /* may raise */
   strand_handler handler = { strand_sources_keep(sources), open_state, handle,
-                             close_state, release };
+                             close_state, release, stack };
   return handler;
 }

@@ -18,10 +18,12 @@
 #ifndef STRAND_LUA_HANDLER_H
 #define STRAND_LUA_HANDLER_H
 
+#include <lua.h>
+
 #include "kafka/worker.h"
 #include "lua/sources.h"
 
 /* Keeps 'sources' until it is released. Thread: lua. */
-strand_handler strand_handler_of (strand_sources *sources);
+strand_handler strand_handler_of (lua_State *L, strand_sources *sources);
 
 #endif
