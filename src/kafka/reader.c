@@ -13,8 +13,9 @@
 
 #include "kafka/member.h"
 
-#define READ_MOST 512  /* messages of one call */
-#define TURN_MOST 1024 /* of one turn of the owner */
+#define READ_MOST 256    /* messages of one call */
+#define TURN_MOST 1024   /* of one turn of the owner */
+#define ENOUGH_LEAST 64  /* of one partition */
 
 typedef int32_t leader_epoch_of (const rd_kafka_message_t *message);
 
@@ -177,8 +178,10 @@ static size_t read_one (strand_member *m, strand_tag *tag, int64_t now_us) {
   return (size_t)got;
 }
 
+/* Twice what is handed over, of all partitions. */
 static bool has_enough (const strand_member *m, const strand_tag *tag) {
-  size_t enough = m->max_ready > READ_MOST ? m->max_ready : READ_MOST;
+  size_t enough = 2 * m->max_ready / m->tag_count;
+  if (enough < ENOUGH_LEAST) enough = ENOUGH_LEAST;
   return strand_engine_startable(m->engine, tag->partition) >= enough;
 }
 
