@@ -396,7 +396,7 @@ static void release (void *config) {
   strand_sources_release(config);
 }
 
-/* LuaJIT lets C call Lua and back without counting, and needs 64 MiB (of
+/* LuaJIT lets C call Lua and back without counting, and needs 128 MiB (of
 ** addresses, not of memory) to say "stack overflow" instead of crashing;
 ** PUC Lua counts, and is safe with the system's default. */
 static size_t stack_bytes (lua_State *L) {
@@ -404,7 +404,7 @@ static size_t stack_bytes (lua_State *L) {
   lua_getglobal(L, "jit");
   jit = lua_istable(L, -1);
   lua_pop(L, 1);
-  return jit ? (size_t)64 << 20 : 0;
+  return jit ? (size_t)128 << 20 : 0;
 }
 
 strand_handler strand_handler_of (lua_State *L, strand_sources *sources) {
