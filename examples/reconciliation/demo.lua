@@ -22,7 +22,7 @@ local LIMIT = 45 -- seconds, for all of it
 
 local begin = os.time()
 local topic = ("strand-demo-%d-%s"):format(begin, tostring({}):match "0x0*(%x+)")
-local journal = os.tmpname()
+local journal -- what the names of the workers' files begin with
 
 local function say(...)
   io.stdout:write(string.format(...), "\n")
@@ -155,6 +155,7 @@ local function demo(servers)
 end
 
 local servers, close_cluster = open_cluster(arg[1])
+journal = os.tmpname()
 local ok, held = xpcall(demo, debug.traceback, servers)
 audit.remove(journal, WORKERS)
 if not ok then say("%s", held) end
