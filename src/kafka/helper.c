@@ -102,8 +102,9 @@ static void make (rd_kafka_t *client, strand_call *call) {
     case STRAND_CALL_REACH:
       call->err = topics(client, call);
       break;
-    case STRAND_CALL_DESTROY:
-      rd_kafka_destroy(client);
+    case STRAND_CALL_DESTROY: /* the owner has closed it, or tried to: */
+      rd_kafka_destroy_flags(client, /* a second close waits for ever */
+                             RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
       break;
   }
 }
