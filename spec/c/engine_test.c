@@ -1489,17 +1489,34 @@ static void one_missing_allocation_loses_nothing (void **state) {
 
 /* Idle, and the only commit finds no memory: it is tried again. */
 static void a_commit_without_memory_is_tried_again (void **state) {
-  strand_partition *p[3];
-  strand_engine *e = three_dirty(p);
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_lease l;
   (void)state;
+  poll_all(e, assign(e, 0), "a");
+  l = take_at(e, 0);
+  done(e, &l);
   for (long n = 0; n < 2; n++) {
-    strand_commit *c;
     fail_alloc(n);
-    c = strand_engine_commit(e, 0, NULL);
+    assert_null(strand_engine_commit(e, 0, NULL));
     fail_alloc(-1);
-    if (c != NULL) strand_engine_commit_answer(e, c, STRAND_COMMIT_LATER, 0);
     assert_true(strand_engine_commit_due(e, 0) < INT64_MAX);
   }
+  answer(e, strand_engine_commit(e, 0, NULL), STRAND_COMMITTED, 0);
+  strand_engine_free(e);
+}
+
+/* Nothing is in flight whose end would let it try again. */
+static void a_start_without_memory_is_tried_again (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_lease l;
+  (void)state;
+  poll_all(e, assign(e, 0), "a");
+  alloc_none = true;
+  assert_false(strand_engine_lease(e, 1, &l));
+  alloc_none = false;
+  strand_engine_look(e, SECOND);
+  l = take_at(e, 0);
+  done(e, &l);
   strand_engine_free(e);
 }
 
@@ -1559,7 +1576,8 @@ int main (void) {
     cmocka_unit_test(jitter_takes_a_part_at_most),
     cmocka_unit_test(the_reason_of_a_failure_is_kept),
     cmocka_unit_test(one_missing_allocation_loses_nothing),
-    cmocka_unit_test(a_commit_without_memory_is_tried_again)
+    cmocka_unit_test(a_commit_without_memory_is_tried_again),
+    cmocka_unit_test(a_start_without_memory_is_tried_again)
   };
   return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
 }
