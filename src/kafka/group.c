@@ -154,6 +154,7 @@ static void assign (strand_member *m, rd_kafka_event_t *event) {
     }
   }
   answer_assign(m, list);
+  strand_member_shares(m);
   strand_trouble_well(m);
   note_joined(m);
   strand_position_restore(m);
@@ -293,6 +294,7 @@ static void finish_revoke (strand_member *m) {
     strand_tag *tag = revoked_tag(m, i);
     if (tag != NULL) strand_group_revoke(m, tag);
   }
+  strand_member_shares(m);
   answer_revoke(m);
   rd_kafka_event_destroy(m->rebalance);
   m->rebalance = NULL;

@@ -138,18 +138,41 @@ static void take_release (void *arg, const strand_held *held) {
 ** Inbox
 */
 
-/* This member's part of the consumer's budgets: in proportion to the
-** partitions it has, which is only known roughly; so, evenly. */
+/* This member's part of one of the consumer's budgets: by the partitions it
+** has. Under lock. */
+static size_t share_locked (const strand_member *m, size_t budget) {
+  size_t mine = m->partitions, all = m->consumer->partitions;
+  if (mine == 0) {
+    mine = 1;
+    all = m->consumer->member_count;
+  }
+  return (size_t)((double)budget * (double)mine / (double)all + 0.999);
+}
+
 static void limits_locked (const strand_member *m,
                            strand_engine_config *config) {
   const strand_limits *l = &m->consumer->limits;
-  size_t n = m->consumer->member_count;
-  config->max_buffered_records = (l->max_buffered_records + n - 1) / n;
-  config->max_buffered_bytes = (l->max_buffered_bytes + n - 1) / n;
-  config->max_waiting_records = (l->max_waiting_records + n - 1) / n;
-  config->max_waiting_bytes = (l->max_waiting_bytes + n - 1) / n;
+  config->max_buffered_records = share_locked(m, l->max_buffered_records);
+  config->max_buffered_bytes = share_locked(m, l->max_buffered_bytes);
+  config->max_waiting_records = share_locked(m, l->max_waiting_records);
+  config->max_waiting_bytes = share_locked(m, l->max_waiting_bytes);
   config->commit_interval_us = l->commit_interval_us;
   config->max_metadata = m->consumer->max_metadata;
+}
+
+void strand_member_shares (strand_member *m) {
+  strand_consumer *c = m->consumer;
+  strand_engine_stats stats;
+  if (c->member_count == 1) return;
+  strand_engine_stats_read(m->engine, &stats);
+  pthread_mutex_lock(&c->lock);
+  c->partitions += stats.partitions - m->partitions;
+  m->partitions = stats.partitions;
+  for (unsigned i = 0; i < c->member_count; i++) {
+    c->members[i]->inbox.limits = true;
+  }
+  pthread_mutex_unlock(&c->lock);
+  strand_shared_wake(c);
 }
 
 static void take_limits (strand_member *m) {
@@ -157,8 +180,7 @@ static void take_limits (strand_member *m) {
   strand_engine_config config = { 0 };
   pthread_mutex_lock(&c->lock);
   limits_locked(m, &config);
-  m->max_ready = c->limits.max_ready / c->member_count;
-  if (m->max_ready == 0) m->max_ready = 1;
+  m->max_ready = share_locked(m, c->limits.max_ready);
   for (size_t i = 0; i < c->route_count; i++) {
     m->policies[i] = c->routes[i].policy;
   }
@@ -274,6 +296,7 @@ static void drop_all (strand_member *m) {
       strand_group_revoke(m, m->tags[i]);
     }
   }
+  strand_member_shares(m);
   rd_kafka_queue_destroy(m->commit_queue);
   rd_kafka_queue_destroy(m->queue);
   m->commit_queue = m->queue = NULL;

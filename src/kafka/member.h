@@ -146,7 +146,7 @@ struct strand_member {
   strand_inbox inbox;         /* consumer->lock */
   strand_view view;           /* consumer->lock */
   size_t blockers_wanted;     /* consumer->lock */
-  bool owner_seen;            /* consumer->lock: joined once */
+  size_t partitions;          /* consumer->lock: counted in the consumer's */
   _Atomic int64_t turned_us;  /* when the loop last turned, for health */
   _Atomic int unreachable;    /* for health */
   _Atomic int refused;        /* authentication, for health */
@@ -206,6 +206,9 @@ void strand_member_free (strand_member *m);
 bool strand_member_start (strand_member *m);
 /* Thread: any. The owner looks at its inbox and at the outcomes. */
 void strand_member_wake (strand_member *m);
+/* Its assignment has changed, and with it every member's share of the
+** consumer's budgets. */
+void strand_member_shares (strand_member *m);
 
 /* group.c */
 void strand_group_serve (strand_member *m, int64_t now_us);

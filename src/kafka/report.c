@@ -89,9 +89,24 @@ static void add_engine (strand_engine_stats *to,
   to->stale_dropped += from->stale_dropped;
 }
 
+/* Nothing is published while nothing changes; but all grows older. */
+static void add_age (strand_partition_view *partitions, size_t count,
+                     strand_blocker *blockers, size_t blocker_count,
+                     int64_t age_us) {
+  for (size_t i = 0; i < count; i++) {
+    strand_partition_stats *p = &partitions[i].stats;
+    if (p->buffered_records + p->waiting_records == 0) continue;
+    p->oldest_ms += (uint32_t)(age_us / 1000);
+  }
+  for (size_t i = 0; i < blocker_count; i++) {
+    blockers[i].age += (double)age_us / 1e6;
+  }
+}
+
 static bool stats_locked (strand_consumer *c, size_t blockers,
                           strand_stats *s) {
   size_t partitions = 0, found = 0;
+  int64_t now_us = strand_clock_us();
   for (unsigned i = 0; i < c->member_count; i++) {
     partitions += c->members[i]->view.partition_count;
     found += c->members[i]->view.blocker_count;
@@ -113,6 +128,9 @@ static bool stats_locked (strand_consumer *c, size_t blockers,
       memcpy(s->blockers + s->blocker_count, v->blockers,
              v->blocker_count * sizeof(*v->blockers));
     }
+    add_age(s->partitions + s->partition_count, v->partition_count,
+            s->blockers + s->blocker_count, v->blocker_count,
+            c->life == STRAND_CLOSED ? 0 : now_us - v->published_us);
     s->partition_count += v->partition_count;
     s->blocker_count += v->blocker_count;
   }
@@ -189,7 +207,8 @@ static const char *problem_text (const char *code) {
 void strand_consumer_health (strand_consumer *c, strand_failure *problem) {
   const char *code = NULL;
   strand_life life = strand_shared_life(c);
-  int64_t idle = strand_clock_coarse_us() - atomic_load(&c->ended_us);
+  int64_t ended = atomic_load(&c->ended_us), began = atomic_load(&c->began_us);
+  int64_t idle = strand_clock_coarse_us() - (began > ended ? began : ended);
   problem->code[0] = problem->message[0] = '\0';
   if (life == STRAND_CLOSED) code = "CLOSED";
   for (unsigned i = 0; life == STRAND_RUNS && code == NULL

@@ -72,9 +72,15 @@ strand_ticket *strand_consumer_commit (strand_consumer *c,
 strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
                                      int32_t partition, strand_seek_kind kind,
                                      int64_t value, strand_failure *failure) {
-  strand_seek_request *r = calloc(1, sizeof(*r));
-  strand_ticket *ticket = new_ticket(c, 1, failure);
+  strand_seek_request *r;
+  strand_ticket *ticket;
   int member = -1;
+  if (kind == STRAND_SEEK_OFFSET && value < 0) { /* librdkafka's own words */
+    strand_fail(failure, "INVALID_ARG", "no offset is below 0");
+    return NULL;
+  }
+  r = calloc(1, sizeof(*r));
+  ticket = new_ticket(c, 1, failure);
   if (r != NULL) r->topic = strdup(topic);
   if (r != NULL && r->topic != NULL && ticket != NULL) {
     r->ticket = ticket;

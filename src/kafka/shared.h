@@ -80,6 +80,7 @@ struct strand_consumer {
   atomic_bool halted;        /* something asked for the end: no new lease */
   atomic_uint busy;          /* workers in a handler */
   _Atomic int64_t ended_us;  /* coarse: when a record last ended */
+  _Atomic int64_t began_us;  /* coarse: when the first of 'busy' began */
 
   pthread_mutex_t lock;
   pthread_cond_t changed;
@@ -93,6 +94,7 @@ struct strand_consumer {
   strand_failure load_failure;
   unsigned workers_alive;
   unsigned workers_made;
+  size_t partitions;         /* of all members; kept when there are several */
   unsigned joined;           /* members */
   bool joined_told;
   bool oauth_wanted;

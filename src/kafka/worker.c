@@ -112,7 +112,10 @@ static void serve_batch (worker *w) {
   strand_slot *slot;
   if (w->owner != batch->member) become_idle(w);
   w->owner = batch->member;
-  atomic_fetch_add(&w->consumer->busy, 1);
+  if (atomic_fetch_add(&w->consumer->busy, 1) == 0) {
+    atomic_store_explicit(&w->consumer->began_us, started,
+                          memory_order_relaxed);
+  }
   while ((slot = strand_mailbox_claim(mailbox, &w->taker)) != NULL) {
     bool last = slot == &batch->slots[batch->count - 1], judged;
     if (last) strand_member_wake(batch->member);
