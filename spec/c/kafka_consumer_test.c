@@ -570,8 +570,24 @@ static void a_record_that_fails_for_ever_blocks_its_key_alone (void **st) {
   commit_up_to(common, 5, 200);
 }
 
-/* The naive way, an asynchronous commit each 20 ms, goes back at the first
-** injected error: librdkafka repeats the older one behind the newer. */
+/* The offset rises to 'to', and never falls on its way there. */
+static void rise (rd_kafka_t *reader, int64_t *last, int64_t to) {
+  double deadline = strand_clock_now() + PATIENCE;
+  while (*last < to) {
+    strand_failure failure;
+    strand_ticket *t = strand_consumer_commit(common->consumer, &failure);
+    int64_t now;
+    assert_non_null(t);
+    wait_ticket(common, t, &failure); /* it may fail: the next one goes on */
+    now = committed_by(reader, TOPIC, 6);
+    assert_in_range(now, *last, to);
+    *last = now;
+    assert_true(strand_clock_now() < deadline);
+  }
+}
+
+/* The naive way, one asynchronous commit behind the other, goes back at the
+** first injected error: librdkafka repeats the older one behind the newer. */
 static void a_commit_that_fails_never_takes_the_offset_back (void **st) {
   static const char *const errors[] = {
     "COORDINATOR_LOAD_IN_PROGRESS", "REQUEST_TIMED_OUT", "NOT_COORDINATOR",
