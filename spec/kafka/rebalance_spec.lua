@@ -19,30 +19,36 @@ describe("two processes that share a group", function()
     return { key = "key" .. i * 7919 % KEYS, value = tostring(i) }
   end
 
-  -- Both have records in hand when 'signal' comes to the first of them.
-  -- Returns what was committed when that one had ended.
-  local function play(signal, count)
-    local topic, log = helper.topic(6), audit.new()
+  -- Starts both; each has records in hand when this returns.
+  local function start(topic, log, group, count)
     local sent = audit.send(topic, count, keyed)
-    local group = helper.name "group"
     local options = { group = group, topics = { topic }, workers = 8, commit_interval = 0.2,
       kafka = { ["session.timeout.ms"] = 3000 },
       retry = { delay = 0.01 }, audit = log, handler_args = { slow = 0.02, fail = 0.02 } }
     local one, other = member.spawn(options), member.spawn(options)
-    local first, second
     helper.eventually(30, function()
-      first, second = log:read().processes[one.pid], log.processes[other.pid]
+      local first, second = log:read().processes[one.pid], log.processes[other.pid]
       return first and second and first.ends > 200 and second.ends > 200
     end)
-    local before = log.ends
+    assert.is_true(log.ends < count / 2, "too late to prove anything")
+    return sent, one, other
+  end
+
+  local function stop(child)
+    child:signal "TERM"
+    assert.equal(0, child:wait(20), child:errors())
+    child:says("ended OK", 0)
+  end
+
+  -- Returns what was committed when the first had ended by the signal.
+  local function play(signal, count)
+    local topic, log, group = helper.topic(6), audit.new(), helper.name "group"
+    local sent, one, other = start(topic, log, group, count)
     one:signal(signal)
     local status = one:wait(20)
     local committed = member.committed(group, topic)
-    assert.is_true(before < count / 2, "the signal came too late to prove anything")
     log:wait(60, count)
-    other:signal "TERM"
-    assert.equal(0, other:wait(20), other:errors())
-    other:says("ended OK", 0)
+    stop(other)
     assert.is_true(log:read().processes[other.pid].ends > count / 4)
     return log, sent, status, one, committed
   end
@@ -69,6 +75,36 @@ describe("two processes that share a group", function()
       { lost = result.lost, inversions = result.inversions, overlaps = result.overlaps,
         again = again })
     assert.is_true(covered > 0)
+  end)
+
+  it("lose nothing when one is frozen for longer than its session, and it commits nothing "
+    .. "when it wakes", function()
+    local topic, log, group = helper.topic(6), audit.new(), helper.name "group"
+    local sent, one, other = start(topic, log, group, 3000)
+    local ends = {}
+    for _, record in ipairs(sent) do ends[record.partition] = record.offset + 1 end
+    local function offsets()
+      local found = {}
+      for partition, entry in pairs(member.committed(group, topic)) do
+        found[partition] = entry.offset
+      end
+      return found
+    end
+    one:signal "STOP"
+    log:wait(60, 3000)
+    helper.eventually(10, function()
+      for partition, offset in pairs(offsets()) do
+        if offset ~= ends[partition] then return false end
+      end
+      return true
+    end)
+    one:signal "CONT"
+    one:says("event lost", 20)
+    stop(one)
+    stop(other)
+    assert.same(ends, offsets())
+    local result = log:result(sent, { alone = true, killed = one.pid })
+    assert.same({ 0, 0 }, { result.lost, result.overlaps })
   end)
 end)
 

@@ -127,9 +127,9 @@ static void take_failure (strand_member *m, rd_kafka_resp_err_t err,
   bool final = answer == STRAND_COMMIT_UNKNOWN && m->commit->count == 1;
   strand_failure failure;
   tell_failed(m, m->commit, err, &failure);
+  m->failure = failure;
   pthread_mutex_lock(&c->lock);
   c->commits_failed++;
-  c->failure = failure;
   pthread_mutex_unlock(&c->lock);
   strand_engine_commit_answer(m->engine, m->commit, answer, now_us);
   m->commit = NULL;
@@ -141,9 +141,9 @@ static void take_failure (strand_member *m, rd_kafka_resp_err_t err,
 
 static void take_success (strand_member *m, int64_t now_us) {
   strand_consumer *c = m->consumer;
+  m->failure.code[0] = '\0';
   pthread_mutex_lock(&c->lock);
   c->commits++;
-  c->failure.code[0] = '\0';
   note_committed(c, m->commit);
   pthread_mutex_unlock(&c->lock);
   strand_engine_commit_answer(m->engine, m->commit, STRAND_COMMITTED, now_us);
@@ -258,15 +258,17 @@ int64_t strand_committer_due (const strand_member *m, int64_t now_us) {
 /* No answer will come any more. */
 void strand_committer_end (strand_member *m) {
   static const strand_failure closed = { "CLOSED", "the consumer is closed" };
+  strand_consumer *c = m->consumer;
   if (m->commit != NULL) {
-    strand_consumer *c = m->consumer;
-    pthread_mutex_lock(&c->lock);
-    strand_fail(&c->failure, "TIMED_OUT",
+    strand_fail(&m->failure, "TIMED_OUT",
                 "the last commit was not answered in time");
-    pthread_mutex_unlock(&c->lock);
     strand_engine_commit_answer(m->engine, m->commit, STRAND_COMMIT_LATER,
                                 strand_clock_us());
     m->commit = NULL;
   }
   answer_waiters(m, false, &closed);
+  if (m->failure.code[0] == '\0') return;
+  pthread_mutex_lock(&c->lock);
+  c->failure = m->failure;
+  pthread_mutex_unlock(&c->lock);
 }

@@ -331,6 +331,14 @@ static bool must_commit (strand_member *m, int64_t now_us) {
   return strand_committer_send(m, now_us);
 }
 
+/* An earlier commit that failed is no failure of the close when there is
+** nothing left to commit: it was repeated, or its partitions were lost. */
+static bool all_committed (strand_member *m, int64_t now_us) {
+  if (must_commit(m, now_us)) return false;
+  m->failure.code[0] = '\0';
+  return true;
+}
+
 static void advance (strand_member *m, int64_t now_us) {
   if (m->phase == STRAND_ENDING && m->rebalance == NULL
       && (!still_runs(m) || now_us >= m->limit_us)) {
@@ -338,7 +346,7 @@ static void advance (strand_member *m, int64_t now_us) {
     m->phase = STRAND_COMMITTING;
   }
   if (m->phase == STRAND_COMMITTING && m->rebalance == NULL
-      && (now_us >= m->deadline_us || !must_commit(m, now_us))) {
+      && (now_us >= m->deadline_us || all_committed(m, now_us))) {
     begin_leaving(m);
   }
   if (m->phase == STRAND_LEAVING && m->rebalance == NULL

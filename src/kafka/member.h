@@ -194,6 +194,7 @@ struct strand_member {
   int64_t next_view_us;
   bool changed;                /* since the last view */
   bool unfinished_told;        /* the report has them */
+  strand_failure failure;      /* of the last commit; code "": none */
 };
 
 /* Thread: lua. Makes the client; connects to nothing. */
