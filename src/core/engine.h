@@ -169,7 +169,10 @@ void strand_engine_revoke (strand_engine *e, strand_partition *p,
                            void (*visit) (void *arg, const strand_held *),
                            void *arg);
 
-/* A held shard's handler returned, here or at another member. */
+/* A held shard's handler returned, here or at another member. Said too late,
+** after the partition was assigned again, it may free a shard that is held by
+** now for another handler: an owner hands on what it was told before it
+** assigns (the simulator shows the difference, seed 44). */
 void strand_engine_release (strand_engine *e, const strand_held *held);
 
 /*
