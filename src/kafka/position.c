@@ -101,14 +101,18 @@ static bool read_payload (strand_member *m, const strand_tag *tag,
                           const rd_kafka_topic_partition_t *p,
                           strand_payload *payload, bool *some) {
   const char *problem = "memory ran out";
+  char text[512];
   strand_err err = strand_payload_decode(p->offset, p->metadata,
                                          p->metadata_size, payload, &problem);
   *some = err == STRAND_OK;
   if (err == STRAND_OK) return true;
   tell_unreadable(m, tag, p->offset, problem);
   if (!m->consumer->unreadable_fail) return true;
+  snprintf(text, sizeof(text), "the commit of %s/%d at offset %lld has "
+           "metadata that cannot be read: %s", p->topic, (int)p->partition,
+           (long long)p->offset, problem);
   strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "METADATA_UNREADABLE",
-                    problem);
+                    text);
   return false;
 }
 
