@@ -107,7 +107,8 @@ static strand_shard *new_keyed (strand_partition *p, uint64_t hash,
   strand_engine *e = p->engine;
   strand_shard *s;
   char *copy = NULL;
-  if (e->shard_count >= e->table_size && grow(e) != STRAND_OK
+  /* half full at most: a longer chain is a cache miss for each shard in it */
+  if (e->shard_count * 2 >= e->table_size && grow(e) != STRAND_OK
       && e->table_size == 0) return NULL;
   if (length > SHARD_INLINE_KEY && (copy = malloc(length)) == NULL) {
     return NULL;
