@@ -92,7 +92,7 @@ describe("a consumer with a record held and a record failing", function()
     assert.equal(2, stats.waiting_records) -- in back-off, and behind it
     assert.is_true(stats.waiting_bytes > 0)
     assert.equal(4, stats.workers)
-    assert.equal(1, stats.busy)
+    assert.equal(0, stats.ready)
     assert.equal(0, stats.events_dropped)
     assert.equal(1, #stats.partitions)
     assert.same({ 3, 9 }, { stats.partitions[1].open, stats.partitions[1].highest_done })

@@ -157,13 +157,20 @@ describe("where a record goes", function()
       local order = "order-" .. i
       local expected = assert(plain:send_wait { topic = topic, key = order }).partition
       local function sent(record)
-        record.topic, record.partition_key = topic, order
+        record.topic, record.order = topic, order
         return assert(producer:send_wait(record)).partition
       end
       assert.equal(expected, sent { key = "other" })
       assert.equal(expected, sent {})
     end
+    assert.has_error(function() plain:send { topic = topic, order = "x" } end,
+      "unknown option 'order'")
     plain:close()
+  end)
+
+  it("is that of the record's own partition_key before the function is asked", function()
+    producer = open { partition_key = function() error("asked") end }
+    assert(producer:send_wait { topic = helper.topic(3), key = "a", partition_key = "b" })
   end)
 
   it("is decided by a function, called with key, count and topic", function()

@@ -49,7 +49,7 @@ local function send_events(servers)
   local ends = {}
   local producer = assert(strand.producer {
     kafka = { ["bootstrap.servers"] = servers },
-    partition_key = function(event) return event.headers.order_id end,
+    partition_key = function(event) return event.order_id end,
     on_delivery = function(report)
       assert(not report.error, report.error)
       ends[report.partition] = math.max(ends[report.partition] or 0, report.offset + 1)
@@ -57,10 +57,11 @@ local function send_events(servers)
   })
   local sent, count = orders.each_event(ORDERS, function(order_id, number, type)
     assert(producer:send {
+      order_id = order_id, -- for partition_key: not part of the record
       topic = topic,
       key = order_id,
       value = ('{"order":"%s","event":"%s"}'):format(order_id, type),
-      headers = { order_id = order_id, type = type, number = tostring(number) },
+      headers = { type = type, number = tostring(number) },
     })
   end)
   assert(producer:flush())

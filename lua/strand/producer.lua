@@ -92,11 +92,11 @@ end
 local methods, lasting = {}, {}
 
 function methods:send(given)
-  return send(self, check.send(given), given, false)
+  return send(self, check.send(given, self.partition_key), given, false)
 end
 
 function methods:send_wait(given)
-  local record = check.send_wait(given)
+  local record = check.send_wait(given, self.partition_key)
   local id, message, code = send(self, record, given, true)
   if not id then return nil, message, code end
   local deadline = core.now() + record.timeout

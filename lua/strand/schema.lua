@@ -233,6 +233,14 @@ local function refuse_unknown(fields, given, label)
   if worst ~= nil then unknown(fields, worst, label) end
 end
 
+-- A copy of 'given' without what 'fields' does not know.
+function schema.known(fields, given)
+  if type(given) ~= "table" then return given end
+  local known = {}
+  for _, name in ipairs(fields.names) do known[name] = given[name] end
+  return known
+end
+
 -- A new table with the checked options that are given, and nothing else.
 function schema.check_given(fields, given, label)
   if type(given) ~= "table" then

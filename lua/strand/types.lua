@@ -318,7 +318,7 @@ function consumer:report() end
 ---@field blocked "metadata"|"waiting"|nil     the limit for which it is left unread
 ---@field position integer?         the next record to be read
 ---@field committed integer?        nil: nothing yet
----@field end_offset integer?       where it ends, when it was read to its end last
+---@field end_offset integer?       where the partition ends, as last heard of
 ---@field lag integer?              end_offset - committed
 ---@field true_lag integer?         records that are not done, up to end_offset
 
@@ -335,9 +335,8 @@ function consumer:report() end
 ---@class strand.Stats
 ---@field done integer
 ---@field failed integer            attempts
----@field busy integer              handlers that run
----@field in_flight integer         records handed over to the workers, running or not
----@field ready integer             keys, or what else keeps an order, that could start now
+---@field in_flight integer         handlers that run: what max_in_flight bounds
+---@field ready integer             records handed over and not started: what max_ready bounds
 ---@field retries integer           records in back-off
 ---@field shards integer            keys, or what else keeps an order, with records
 ---@field stale integer             records whose handlers run on after a revoke
@@ -362,7 +361,7 @@ function consumer:report() end
 ---@field open integer              records that were read and are not done
 ---@field done integer
 ---@field failed integer
----@field in_flight integer
+---@field leased integer            records handed over to the workers, running or not
 ---@field buffered_records integer
 ---@field buffered_bytes integer
 ---@field waiting_records integer

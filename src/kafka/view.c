@@ -16,12 +16,24 @@ void strand_view_clear (strand_view *view) {
   *view = (strand_view){ 0 };
 }
 
+/* librdkafka learns the end from each fetch, long before it is reached. */
+static int64_t end_of (const strand_member *m, const strand_tag *tag) {
+  int64_t low = -1, high = -1;
+  if (m->client == NULL
+      || rd_kafka_get_watermark_offsets(
+           m->client, strand_partition_topic(tag->partition),
+           strand_partition_index(tag->partition), &low, &high) != 0) {
+    return tag->end;
+  }
+  return high > tag->end ? high : tag->end;
+}
+
 static void view_partition (const strand_member *m, const strand_tag *tag,
                             strand_partition_view *v, int64_t now_us) {
   strand_partition_stats_read(m->engine, tag->partition, now_us, &v->stats);
   snprintf(v->topic, sizeof(v->topic), "%s", v->stats.topic);
   v->stats.topic = NULL; /* the copy stays valid; see consumer.c */
-  v->end = tag->end;
+  v->end = end_of(m, tag);
   v->member = m->index;
 }
 

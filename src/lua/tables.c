@@ -96,7 +96,7 @@ static void push_partition (lua_State *L, const strand_partition_view *view,
   set_integer(L, "open", (int64_t)p->open);
   set_integer(L, "done", (int64_t)p->done);
   set_integer(L, "failed", (int64_t)p->failed);
-  set_integer(L, "in_flight", (int64_t)p->in_flight);
+  set_integer(L, "leased", (int64_t)p->in_flight);
   set_integer(L, "buffered_records", (int64_t)p->buffered_records);
   set_integer(L, "buffered_bytes", (int64_t)p->buffered_bytes);
   set_integer(L, "waiting_records", (int64_t)p->waiting_records);
@@ -119,11 +119,18 @@ void strand_push_assignment (lua_State *L, const strand_stats *stats) {
 
 /* ---- stats --------------------------------------------------------------- */
 
+/* In flight are the handlers that run now; ready is what was handed over and
+** has not started: the two that max_in_flight and max_ready bound. */
+static void set_running (lua_State *L, const strand_stats *stats) {
+  size_t leased = stats->engine.in_flight;
+  set_integer(L, "in_flight", stats->busy);
+  set_integer(L, "ready",
+              leased > stats->busy ? (int64_t)(leased - stats->busy) : 0);
+}
+
 static void set_engine (lua_State *L, const strand_engine_stats *e) {
   set_integer(L, "done", (int64_t)e->done);
   set_integer(L, "failed", (int64_t)e->failed);
-  set_integer(L, "in_flight", (int64_t)e->in_flight);
-  set_integer(L, "ready", (int64_t)e->ready);
   set_integer(L, "retries", (int64_t)e->retries);
   set_integer(L, "shards", (int64_t)e->shards);
   set_integer(L, "stale", (int64_t)e->stale);
@@ -139,9 +146,9 @@ void strand_push_stats (lua_State *L, const strand_stats *stats,
   size_t i;
   lua_createtable(L, 0, 24);
   set_engine(L, &stats->engine);
+  set_running(L, stats);
   set_integer(L, "members", stats->members);
   set_integer(L, "workers", stats->workers);
-  set_integer(L, "busy", stats->busy);
   set_number(L, "idle", stats->idle);
   set_integer(L, "commits", (int64_t)stats->commits);
   set_integer(L, "commits_failed", (int64_t)stats->commits_failed);
