@@ -56,35 +56,38 @@ typedef enum strand_slot_state {
   STRAND_SLOT_ENDED
 } strand_slot_state;
 
+/* In lines of the cache by who writes when: the first goes to a worker and
+** back, the last never leaves the owner. */
 typedef struct strand_slot {
   /* written by the owner before the post, read by the worker */
-  const strand_record *first;
+  _Alignas(64) const strand_record *first;
   const atomic_bool *stop; /* the assignment's: no further record */
   uint32_t count;
   unsigned route;
   /* written by the worker */
   _Atomic uint32_t done;
   _Atomic uint32_t state;  /* strand_slot_state */
+  bool judged;
   strand_verdict verdict;  /* of the record after 'done', when some is left
                               and 'judged' */
-  bool judged;
   /* the owner's */
-  uint32_t harvested;
+  _Alignas(64) uint32_t harvested;
   bool over;
   strand_tag *tag;         /* the lease's partition may be gone before */
   strand_lease lease;
 } strand_slot;
 
 typedef struct strand_batch {
-  struct strand_batch *next;   /* in the mailbox, or in the free list */
-  struct strand_batch *older;  /* the owner's list of batches that are out */
+  struct strand_batch *next;   /* in the mailbox */
   struct strand_member *member;
   uint32_t count;
+  atomic_int refs;
+  _Alignas(64) _Atomic uint32_t cursor;
+  /* the owner's */
+  _Alignas(64) struct strand_batch *older; /* out, or kept for the next */
   uint32_t open;               /* slots the owner has not harvested */
   uint32_t first_open;         /* all before it are over */
   int64_t spread_us;           /* when all workers are woken for it */
-  atomic_int refs;
-  _Alignas(64) _Atomic uint32_t cursor;
   _Alignas(64) strand_slot slots[STRAND_BATCH_SLOTS];
 } strand_batch;
 

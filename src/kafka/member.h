@@ -51,11 +51,11 @@ typedef enum strand_phase {
 struct strand_tag {
   strand_partition *partition; /* NULL when revoked */
   rd_kafka_queue_t *queue;     /* NULL when revoked */
-  atomic_bool stop;            /* read by workers */
   unsigned route;
   uint32_t leases;
   uint32_t epoch;
   bool leaving;        /* nothing starts any more: revoked, or closing */
+  bool contested;      /* another member did not give it up: not restored */
   bool restored;
   bool more;           /* its queue may hold something now */
   bool checking;       /* its position is in doubt: not read */
@@ -68,6 +68,8 @@ struct strand_tag {
   int64_t gap_us;      /* when gaps may be looked at again */
   int64_t retry_us;    /* when to ask for the committed offset again */
   int64_t backoff_us;
+  char apart[64];      /* from what the owner writes for each lease */
+  atomic_bool stop;    /* read by workers */
 };
 
 /* What waits for a commit of this member. */
@@ -97,6 +99,7 @@ typedef struct strand_inbox {
   strand_seek_request *seeks;
   strand_release *releases;
   bool rules;
+  bool yields;  /* another member gave up what this one has */
   bool limits;
   bool close;
 } strand_inbox;
@@ -218,6 +221,12 @@ void strand_group_advance (strand_member *m, int64_t now_us);
 int64_t strand_group_due (const strand_member *m);
 /* The partition's epoch ends: leases that are out are held. */
 void strand_group_revoke (strand_member *m, strand_tag *tag);
+/* 'member' has given it up: who was given it meanwhile hears of it. Its
+** handlers' shards are held already. */
+void strand_group_yield (strand_consumer *c, const char *topic,
+                         int32_t index, unsigned member);
+/* Goes on with what was given up. */
+void strand_group_claim (strand_member *m);
 /* A new epoch of the same partition begins, at 'offset'. */
 void strand_group_restart (strand_member *m, strand_tag *tag, int64_t offset);
 /* Nothing new of the partition starts; what runs ends with its record. */
