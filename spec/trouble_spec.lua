@@ -1,0 +1,138 @@
+-- What the world does wrong, on the mock cluster. It creates topics by itself
+-- (librdkafka 2.0.2), and knows no credentials: missing topics and refused
+-- credentials are in spec/kafka/trouble_spec.lua.
+local helper = require "spec.support.helper"
+local stage = require "spec.support.stage"
+local strand = require "strand"
+
+local NOWHERE = { ["bootstrap.servers"] = "127.0.0.1:1" } -- where nobody listens
+
+describe("brokers that do not answer", function()
+  setup(stage.open)
+  teardown(stage.close)
+
+  it("end a start that has a timeout, and the object", function()
+    local lines = {}
+    local consumer = stage.consumer { topics = { "orders" }, kafka = NOWHERE, start_timeout = 0.5,
+      log = function(_, facility, message) lines[#lines + 1] = facility .. message end }
+    local seconds, ok, message, code = helper.seconds(consumer.start, consumer)
+    assert.is_nil(ok)
+    assert.equal("TIMED_OUT", code)
+    assert.matches("not a member of the group within 0.5 s (start_timeout)", message, 1, true)
+    assert.is_true(seconds >= 0.5 and seconds < 2.5, ("start took %.2f s"):format(seconds))
+    assert.same({ nil, "the consumer is closed", "CLOSED" }, { consumer:step(0) })
+    assert.is_true(#lines > 0)
+    local report
+    ok, message, code, report = consumer:close()
+    assert.same({ nil, "TIMED_OUT" }, { ok, code })
+    assert.is_string(message)
+    assert.equal(0, report.done)
+  end)
+
+  it("end run() in the same way", function()
+    local consumer = stage.consumer { topics = { "orders" }, kafka = NOWHERE, start_timeout = 0.2,
+      log = function() end }
+    local ok, message, code, report = consumer:run()
+    assert.same({ nil, "TIMED_OUT" }, { ok, code })
+    assert.is_string(message)
+    assert.equal(0, report.done)
+  end)
+
+  -- Two consumers at once: ten seconds is long enough. One never had a
+  -- broker, the other one loses it.
+  it("are an event after ten seconds and one line to the log; then it goes on", function()
+    local mock = assert(strand.mock { brokers = 1, topics = { orders = 1 } })
+    finally(function() mock:close() end)
+    local kafka = { ["bootstrap.servers"] = mock.bootstrap_servers,
+      ["reconnect.backoff.max.ms"] = 500 }
+    local seen = { {}, {} }
+    local function open(i, properties, folder)
+      return stage.consumer { topics = { "orders" }, kafka = properties, handler_args = folder,
+        on_event = function(event)
+          if event.type == "unreachable" then seen[i][#seen[i] + 1] = event end
+        end,
+        log = function(_, facility, message)
+          if facility == "strand" and message:find "unreachable" then
+            seen[i].lines = (seen[i].lines or 0) + 1
+          end
+        end }
+    end
+    local folder = stage.folder()
+    local never, lost = open(1, NOWHERE), open(2, kafka, folder)
+    assert(never:start())
+    local started = stage.now()
+    stage.start(lost)
+    mock:down()
+    local down = stage.now()
+    assert.same({ nil, "NOT_ASSIGNED" }, { (function(ok, _, code) return ok, code end)(never:health()) })
+    helper.eventually(20, function() return #seen[1] > 0 end, never, lost)
+    assert.is_true(stage.now() - started > 9 and stage.now() - started < 16)
+    helper.eventually(20, function() return #seen[2] > 0 end, never, lost)
+    assert.is_true(stage.now() - down > 9 and stage.now() - down < 18)
+    for i, consumer in ipairs { never, lost } do
+      assert.equal(1, #seen[i])
+      assert.equal(1, seen[i].lines)
+      assert.is_string(seen[i][1].reason)
+      assert.is_string(seen[i][1].code)
+      local ok, reason, code = consumer:health()
+      assert.is_nil(ok)
+      assert.is_string(reason)
+      assert.equal("UNREACHABLE", code)
+    end
+    mock:up()
+    helper.eventually(20, function() return lost:health() end, lost)
+    local producer = assert(strand.producer { kafka = kafka })
+    assert(producer:send_wait { topic = "orders", key = "a" })
+    producer:close()
+    helper.eventually(20, function() return stage.count(folder, "leave") == 1 end, lost)
+    stage.clear() -- before its cluster goes
+  end)
+end)
+
+describe("a coordinator that moves, and leaders that do", function()
+  setup(stage.open)
+  teardown(stage.close)
+
+  it("cost no record, and no order", function()
+    local mock = assert(strand.mock { brokers = 3, topics = { orders = 2 } })
+    finally(function() mock:close() end)
+    local kafka = { ["bootstrap.servers"] = mock.bootstrap_servers,
+      ["group.id"] = helper.name "group", ["topic.metadata.refresh.interval.ms"] = 500 }
+    local folder = stage.folder()
+    assert(mock:coordinator(kafka["group.id"], 1))
+    local consumer = stage.start(stage.consumer { topics = { "orders" }, kafka = kafka,
+      handler_args = folder, commit_interval = 0.1, log = function() end })
+    local producer = assert(strand.producer { kafka = { ["bootstrap.servers"] = mock.bootstrap_servers },
+      log = function() end })
+    local sent = 0
+    local function send(count)
+      for i = 1, count do
+        assert(producer:send { topic = "orders", key = "k" .. i % 5, partition = i % 2 })
+      end
+      sent = sent + count
+      assert(producer:flush(20))
+      helper.eventually(20, function() return stage.count(folder, "leave") >= sent end, consumer)
+    end
+    send(50)
+    mock:coordinator(kafka["group.id"], 2)
+    send(50)
+    for partition = 0, 1 do mock:leader("orders", partition, 3) end
+    send(50)
+    producer:close()
+    helper.eventually(10, function()
+      local total = 0
+      for _, place in ipairs(consumer:report().committed) do total = total + place.offset end
+      return total == sent
+    end, consumer)
+    local last, count = {}, 0
+    for _, line in ipairs(stage.journal(folder)) do
+      local shard = line.partition .. line.key
+      if line.what == "enter" then
+        assert.is_true(line.offset > (last[shard] or -1))
+        last[shard], count = line.offset, count + 1
+      end
+    end
+    assert.equal(sent, count)
+    stage.clear()
+  end)
+end)
