@@ -25,7 +25,7 @@
 #include <cmocka.h>
 
 #include "kafka/clock.h"
-#include "kafka/consumer.h"
+#include "kafka/member.h"
 #include "kafka/mock.h"
 #include "../support/c11_threads.h"
 
@@ -184,7 +184,8 @@ static strand_consumer *open_consumer (stage *s, const wish *w) {
                 .commit_interval_us = (int64_t)(w->interval * 1e6),
                 .revoke_grace_us = (int64_t)(w->grace * 1e6) },
     .routes = &route, .route_count = 1,
-    .handler = { s, open_state, handle, close_state, release }
+    .handler = { .config = s, .open = open_state, .handle = handle,
+                 .close = close_state, .release = release }
   };
   strand_failure failure = { "", "" };
   strand_consumer *k = strand_consumer_open(&c, &failure);
@@ -472,10 +473,20 @@ static stage *cut_off;
 static stage *stopped;
 static stage *idle;
 static stage *dropped;
+static stage *heir;
+
+/* As if another member of the consumer had partition 0 and did not know yet
+** that it has lost it; which no broker can be made to do in time. */
+static void lose_unawares (stage *s) {
+  strand_consumer *c = s->consumer;
+  pthread_mutex_lock(&c->lock);
+  assert_int_equal(strand_held_assign(&c->held, "heir", 0, 7), 1);
+  pthread_mutex_unlock(&c->lock);
+}
 
 static int open_all (void **state) {
   static const char *const topics[] = { "stuck", "drained", "stopped", "idle",
-                                        "dropped", "pair" };
+                                        "dropped", "pair", "heir" };
   strand_failure failure;
   wish w = { .topic = TOPIC, .members = 1, .workers = 2, .interval = 0.02,
              .grace = 0.2 };
@@ -505,6 +516,10 @@ static int open_all (void **state) {
   idle = open_stage(&w);
   w.topic = "dropped";
   dropped = open_stage(&w);
+  w.topic = "heir";
+  heir = new_stage(&w);
+  lose_unawares(heir);
+  start_stage(heir);
   w.topic = TOPIC;
   w.workers = 16;
   common = open_stage(&w);
@@ -1024,6 +1039,30 @@ static void close_ends_in_time_in_the_middle_of_a_rebalance (void **st) {
   free_stage(shared_2);
 }
 
+/* What the other member's handlers have is not known before it gives the
+** partition up, and then it is held. */
+static void a_partition_waits_for_the_member_that_had_it (void **st) {
+  strand_held held = { .kind = STRAND_HELD_KEY, .topic = "heir", .index = 0,
+                       .key = "\0", .key_length = 1 };
+  strand_consumer *c = heir->consumer;
+  (void)st;
+  assert_true(serve_until(heir, is_joined));
+  send_records("heir", 0, 40, 4);
+  send_records("heir", 1, 40, 4);
+  wait_for(heir, is_handled, 1, 40);
+  assert_int_equal(atomic_load(&heir->plays[0].calls), 0);
+  pthread_mutex_lock(&c->lock);
+  assert_int_equal(strand_held_add(&c->held, &held), STRAND_OK);
+  pthread_mutex_unlock(&c->lock);
+  strand_group_yield(c, "heir", 0, 7);
+  wait_for(heir, is_handled, 0, 30);
+  assert_int_equal(atomic_load(&heir->plays[0].last[0]), -1);
+  strand_member_release(c, &held);
+  wait_for(heir, is_handled, 0, 40);
+  check_order(heir, 0);
+  end_stage(heir);
+}
+
 int main (void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_record_is_handled_once_in_the_order_of_its_key),
@@ -1043,7 +1082,8 @@ int main (void) {
     cmocka_unit_test(without_a_broker_close_ends_in_time),
     cmocka_unit_test(what_waits_costs_nothing),
     cmocka_unit_test(handlers_that_outlive_a_revoke_keep_their_keys),
-    cmocka_unit_test(close_ends_in_time_in_the_middle_of_a_rebalance)
+    cmocka_unit_test(close_ends_in_time_in_the_middle_of_a_rebalance),
+    cmocka_unit_test(a_partition_waits_for_the_member_that_had_it)
   };
   cmocka_set_test_filter(getenv("STRAND_TEST")); /* one of them, or all */
   return cmocka_run_group_tests(tests, open_all, close_all);

@@ -104,7 +104,7 @@ static strand_holder *add_holder (strand_held_table *t, const char *topic,
   copy = copy_of(topic, strlen(topic));
   if (copy == NULL) return NULL;
   h = &t->holders[t->holder_count++];
-  *h = (strand_holder){ copy, index, 0, 0, false };
+  *h = (strand_holder){ copy, index, 0, 0, 0, false };
   return h;
 }
 
@@ -115,13 +115,22 @@ uint32_t strand_held_assign (strand_held_table *t, const char *topic,
   if (h == NULL) return 0;
   h->member = member;
   h->assigned = true;
+  h->users++;
   return ++h->epochs;
 }
 
 void strand_held_unassign (strand_held_table *t, const char *topic,
                            int32_t index, unsigned member) {
   strand_holder *h = find(t, topic, index);
-  if (h != NULL && h->member == member) h->assigned = false;
+  if (h == NULL) return;
+  if (h->users > 0) h->users--;
+  if (h->member == member) h->assigned = false;
+}
+
+bool strand_held_contested (const strand_held_table *t, const char *topic,
+                            int32_t index) {
+  const strand_holder *h = find(t, topic, index);
+  return h != NULL && h->users > 1;
 }
 
 int strand_held_member (const strand_held_table *t, const char *topic,

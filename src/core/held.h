@@ -19,6 +19,7 @@ typedef struct strand_holder {
   int32_t index;
   unsigned member;
   uint32_t epochs; /* given out so far */
+  unsigned users;  /* members that were given it and have not given it up */
   bool assigned;
 } strand_holder;
 
@@ -49,6 +50,10 @@ uint32_t strand_held_assign (strand_held_table *t, const char *topic,
                              int32_t index, unsigned member);
 void strand_held_unassign (strand_held_table *t, const char *topic,
                            int32_t index, unsigned member);
+/* An earlier member has not given it up: it does not know yet that it lost
+** the partition, and its handlers run on, not held. */
+bool strand_held_contested (const strand_held_table *t, const char *topic,
+                            int32_t index);
 /* The member that has the partition, or -1. */
 int strand_held_member (const strand_held_table *t, const char *topic,
                         int32_t index);

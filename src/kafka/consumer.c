@@ -286,11 +286,17 @@ void strand_consumer_close_begin (strand_consumer *c, strand_close_mode mode,
   int64_t deadline_us = strand_clock_us() + (int64_t)(timeout * 1e6);
   bool open;
   pthread_mutex_lock(&c->lock);
+  if (c->life == STRAND_CLOSED) {
+    pthread_mutex_unlock(&c->lock);
+    return;
+  }
   if (c->life != STRAND_CLOSING || deadline_us < c->close_deadline_us) {
     c->close_deadline_us = deadline_us;
   }
-  c->close_mode = mode;
-  if (c->life != STRAND_CLOSED) c->life = STRAND_CLOSING;
+  if (c->life != STRAND_CLOSING || c->close_mode != STRAND_CLOSE_NOW) {
+    c->close_mode = mode; /* who hurries goes on hurrying */
+  }
+  c->life = STRAND_CLOSING;
   for (unsigned i = 0; i < c->member_count; i++) {
     c->members[i]->inbox.close = true;
   }

@@ -64,6 +64,10 @@ static bool enter_engine (strand_member *m, strand_tag *tag,
                                           &m->policies[tag->route], held,
                                           held_count);
   }
+  tag->contested = strand_held_contested(&c->held, topic, index);
+  if (tag->partition == NULL && tag->epoch != 0) {
+    strand_held_unassign(&c->held, topic, index, m->index);
+  }
   pthread_mutex_unlock(&c->lock);
   free(held);
   if (tag->partition == NULL) return false;
@@ -177,18 +181,26 @@ static void hold (void *arg, const strand_held *held) {
                     "memory ran out in a revoke");
 }
 
+void strand_group_yield (strand_consumer *c, const char *topic,
+                         int32_t index, unsigned member) {
+  int heir;
+  pthread_mutex_lock(&c->lock);
+  strand_held_unassign(&c->held, topic, index, member);
+  heir = strand_held_member(&c->held, topic, index);
+  if (heir >= 0) c->members[heir]->inbox.yields = true;
+  pthread_mutex_unlock(&c->lock);
+  if (heir >= 0) strand_member_wake(c->members[heir]);
+}
+
 void strand_group_revoke (strand_member *m, strand_tag *tag) {
-  strand_consumer *c = m->consumer;
   strand_partition *p = tag->partition;
   int32_t index = strand_partition_index(p);
   char topic[250];
   snprintf(topic, sizeof(topic), "%s", strand_partition_topic(p));
   atomic_store_explicit(&tag->stop, true, memory_order_release);
   tag->partition = NULL;
-  strand_engine_revoke(m->engine, p, hold, c);
-  pthread_mutex_lock(&c->lock);
-  strand_held_unassign(&c->held, topic, index, m->index);
-  pthread_mutex_unlock(&c->lock);
+  strand_engine_revoke(m->engine, p, hold, m->consumer);
+  strand_group_yield(m->consumer, topic, index, m->index);
   if (tag->queue != NULL) rd_kafka_queue_destroy(tag->queue);
   tag->queue = NULL;
   m->changed = true;
@@ -201,41 +213,73 @@ void strand_group_leave (strand_member *m, strand_tag *tag) {
   atomic_store_explicit(&tag->stop, true, memory_order_release);
 }
 
-/* The queue goes over to the new epoch. Nothing of the old one is committed
-** any more; the new base is, at the next commit. */
-void strand_group_restart (strand_member *m, strand_tag *tag,
-                           int64_t offset) {
+/* A new epoch of the same partition, not restored yet, that the queue goes
+** over to. NULL: memory ran out, and the consumer ends. */
+static strand_tag *renew (strand_member *m, strand_tag *tag) {
   rd_kafka_queue_t *queue = tag->queue;
   unsigned route = tag->route;
   bool stuck = tag->stuck;
   int32_t index = strand_partition_index(tag->partition);
   char topic[250];
-  strand_tag *fresh;
   snprintf(topic, sizeof(topic), "%s",
            strand_partition_topic(tag->partition));
   tag->queue = NULL;
   strand_handover_recall(m);
   strand_group_revoke(m, tag);
-  fresh = new_tag(m);
-  if (fresh != NULL) {
-    fresh->route = route;
-    fresh->queue = queue;
-    fresh->stuck = stuck; /* until the seek has worked */
-    if (enter_engine(m, fresh, topic, index)
-        && strand_engine_restored(m->engine, fresh->partition, -1, NULL)
-             == STRAND_OK
-        && strand_engine_reach(m->engine, fresh->partition, offset)
-             == STRAND_OK) {
-      fresh->restored = true;
-      return;
+  tag = new_tag(m);
+  if (tag != NULL) {
+    tag->route = route;
+    tag->stuck = stuck; /* until a seek has worked */
+    if (enter_engine(m, tag, topic, index)) {
+      tag->queue = queue;
+      return tag;
     }
-    if (fresh->partition != NULL) strand_group_revoke(m, fresh);
-    else drop_tag(m, fresh);
-    queue = NULL; /* destroyed with its tag, or lost with it */
+    drop_tag(m, tag);
   }
-  if (queue != NULL) rd_kafka_queue_destroy(queue);
+  rd_kafka_queue_destroy(queue);
+  strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
+                    "memory ran out in a new epoch");
+  return NULL;
+}
+
+/* Nothing of the old epoch is committed any more; the new base is, at the
+** next commit. */
+void strand_group_restart (strand_member *m, strand_tag *tag,
+                           int64_t offset) {
+  tag = renew(m, tag);
+  if (tag == NULL) return;
+  if (strand_engine_restored(m->engine, tag->partition, -1, NULL)
+        == STRAND_OK
+      && strand_engine_reach(m->engine, tag->partition, offset)
+           == STRAND_OK) {
+    tag->restored = true;
+    return;
+  }
+  strand_group_revoke(m, tag);
   strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
                     "memory ran out in a seek");
+}
+
+static bool is_yielded (strand_member *m, const strand_tag *tag) {
+  strand_consumer *c = m->consumer;
+  bool yielded;
+  if (tag->partition == NULL || !tag->contested || tag->leaving) return false;
+  pthread_mutex_lock(&c->lock);
+  yielded = !strand_held_contested(&c->held,
+                                   strand_partition_topic(tag->partition),
+                                   strand_partition_index(tag->partition));
+  pthread_mutex_unlock(&c->lock);
+  return yielded;
+}
+
+/* Enters the engine again: now it is known which shards are held. */
+void strand_group_claim (strand_member *m) {
+  for (size_t i = 0; i < m->tag_count; i++) {
+    if (!is_yielded(m, m->tags[i])) continue;
+    renew(m, m->tags[i]);
+    i = (size_t)-1; /* their order has changed: from the start */
+  }
+  strand_position_restore(m);
 }
 
 static strand_tag *revoked_tag (const strand_member *m, int i) {

@@ -109,11 +109,8 @@ static strand_release *copy_release (const strand_held *held) {
   return NULL;
 }
 
-/* The handler of a held shard returned: whoever has its partition now may go
-** on with it. */
-static void take_release (void *arg, const strand_held *held) {
-  strand_member *m = arg, *other = NULL;
-  strand_consumer *c = m->consumer;
+void strand_member_release (strand_consumer *c, const strand_held *held) {
+  strand_member *other = NULL;
   int member;
   pthread_mutex_lock(&c->lock);
   member = strand_held_remove(&c->held, held)
@@ -132,6 +129,10 @@ static void take_release (void *arg, const strand_held *held) {
     strand_shared_end(c, STRAND_CLOSE_NOW, "NO_MEMORY",
                       "memory ran out after a revoke");
   }
+}
+
+static void take_release (void *arg, const strand_held *held) {
+  strand_member_release(((strand_member *)arg)->consumer, held);
 }
 
 /*
@@ -254,6 +255,7 @@ static void take_inbox (strand_member *m, int64_t now_us) {
   if (inbox.limits) take_limits(m);
   if (inbox.close) begin_ending(m, now_us);
   if (inbox.rules) take_rules(m);
+  if (inbox.yields && m->phase == STRAND_SERVING) strand_group_claim(m);
   take_releases(m, inbox.releases);
   take_seeks(m, inbox.seeks, now_us);
   while (inbox.commits != NULL) {

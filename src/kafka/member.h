@@ -210,6 +210,9 @@ void strand_member_free (strand_member *m);
 bool strand_member_start (strand_member *m);
 /* Thread: any. The owner looks at its inbox and at the outcomes. */
 void strand_member_wake (strand_member *m);
+/* Thread: owner. The handler of a held shard returned: whoever has its
+** partition now goes on with it. */
+void strand_member_release (strand_consumer *c, const strand_held *held);
 /* Its assignment has changed, and with it every member's share of the
 ** consumer's budgets. */
 void strand_member_shares (strand_member *m);

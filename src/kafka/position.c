@@ -65,7 +65,7 @@ void strand_position_restore (strand_member *m) {
     strand_tag *tag = m->tags[i];
     rd_kafka_topic_partition_t *p;
     if (tag->partition == NULL || tag->restored || tag->stuck || tag->leaving
-        || tag->checking || tag->retry_us > now_us) continue;
+        || tag->contested || tag->checking || tag->retry_us > now_us) continue;
     p = rd_kafka_topic_partition_list_add(
       list, strand_partition_topic(tag->partition),
       strand_partition_index(tag->partition));
