@@ -185,7 +185,8 @@ static bool start_one_locked (strand_consumer *c) {
   pthread_mutex_lock(&c->mailbox.lock);
   c->mailbox.serving++;
   pthread_mutex_unlock(&c->mailbox.lock);
-  if (!strand_thread_start(&thread, run_worker, w)) {
+  if (!strand_thread_start_deep(&thread, run_worker, w,
+                                c->handler.stack_bytes)) {
     leave_mailbox(&c->mailbox);
     free(w);
     atomic_fetch_sub(&c->refs, 1); /* the caller holds one more */
