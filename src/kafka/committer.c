@@ -74,6 +74,14 @@ static bool is_later (rd_kafka_resp_err_t err) {
   }
 }
 
+/* The group has gone on without this member: no commit of it is taken before
+** it has joined again, however often it tries. */
+static bool is_left_behind (rd_kafka_resp_err_t err) {
+  return err == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS
+         || err == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION
+         || err == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID;
+}
+
 static void note_committed (strand_consumer *c, const strand_commit *commit) {
   for (size_t i = 0; i < commit->count; i++) {
     const strand_commit_item *item = &commit->items[i];
@@ -128,6 +136,7 @@ static void take_failure (strand_member *m, rd_kafka_resp_err_t err,
   strand_failure failure;
   tell_failed(m, m->commit, err, &failure);
   m->failure = failure;
+  m->must_rejoin = is_left_behind(err);
   pthread_mutex_lock(&c->lock);
   c->commits_failed++;
   pthread_mutex_unlock(&c->lock);
@@ -142,6 +151,7 @@ static void take_failure (strand_member *m, rd_kafka_resp_err_t err,
 static void take_success (strand_member *m, int64_t now_us) {
   strand_consumer *c = m->consumer;
   m->failure.code[0] = '\0';
+  m->must_rejoin = false;
   pthread_mutex_lock(&c->lock);
   c->commits++;
   note_committed(c, m->commit);

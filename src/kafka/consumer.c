@@ -166,10 +166,12 @@ static bool start_members (strand_consumer *c, strand_failure *failure) {
   for (unsigned i = 0; i < c->member_count; i++) {
     pthread_mutex_lock(&c->lock);
     c->members_open++;
+    c->uncommitted++;
     pthread_mutex_unlock(&c->lock);
     if (strand_member_start(c->members[i])) continue;
     pthread_mutex_lock(&c->lock);
     c->members_open--;
+    c->uncommitted--;
     pthread_mutex_unlock(&c->lock);
     strand_fail(failure, "NO_THREAD", "the thread of member %u could not "
                 "start", i);
@@ -326,6 +328,9 @@ bool strand_consumer_close_wait (strand_consumer *c) {
   if (over) {
     strand_mailbox_close(&c->mailbox);
     strand_shared_settle(c);
+    for (unsigned i = 0; i < c->member_count; i++) {
+      strand_member_dismiss(c->members[i]);
+    }
   }
   return over;
 }

@@ -367,6 +367,7 @@ static void revoke (strand_member *m, rd_kafka_event_t *event,
   m->rebalance = event;
   m->rebalance_committing = false;
   m->rebalance_tries = 0;
+  m->must_rejoin = false;
   tell_revoked(m, lost ? "lost" : "revoked");
   for (int i = 0; i < revoked_count(m); i++) {
     strand_tag *tag = revoked_tag(m, i);
@@ -417,7 +418,7 @@ void strand_group_advance (strand_member *m, int64_t now_us) {
     m->rebalance_committing = true;
     m->answer_us = now_us + (most < COMMIT_MOST_US ? most : COMMIT_MOST_US);
   }
-  if (now_us < until(m) && is_dirty(m)) {
+  if (now_us < until(m) && is_dirty(m) && !m->must_rejoin) {
     if (m->commit != NULL) return; /* one that is out, or ours */
     if (strand_engine_commit_blocked(m->engine, now_us)) return;
     if (m->rebalance_tries++ < REVOKE_COMMITS_MOST

@@ -341,6 +341,21 @@ static bool all_committed (strand_member *m, int64_t now_us) {
   return true;
 }
 
+/* A member that leaves makes the group rebalance, and the others' commits
+** are then refused: so none leaves before all have committed. */
+static bool may_leave (strand_member *m, int64_t now_us) {
+  strand_consumer *c = m->consumer;
+  bool last = false, all;
+  if (!m->last_commit && !all_committed(m, now_us)) return false;
+  pthread_mutex_lock(&c->lock);
+  if (!m->last_commit) last = --c->uncommitted == 0;
+  all = c->uncommitted == 0;
+  pthread_mutex_unlock(&c->lock);
+  m->last_commit = true;
+  if (last) strand_shared_wake(c);
+  return all;
+}
+
 static void advance (strand_member *m, int64_t now_us) {
   if (m->phase == STRAND_ENDING && m->rebalance == NULL
       && (!still_runs(m) || now_us >= m->limit_us)) {
@@ -348,7 +363,7 @@ static void advance (strand_member *m, int64_t now_us) {
     m->phase = STRAND_COMMITTING;
   }
   if (m->phase == STRAND_COMMITTING && m->rebalance == NULL
-      && (now_us >= m->deadline_us || all_committed(m, now_us))) {
+      && (now_us >= m->deadline_us || may_leave(m, now_us))) {
     begin_leaving(m);
   }
   if (m->phase == STRAND_LEAVING && m->rebalance == NULL
@@ -498,6 +513,26 @@ bool strand_member_start (strand_member *m) {
   m->helper = NULL;
   strand_shared_unref(m->consumer);
   return false;
+}
+
+void strand_member_dismiss (strand_member *m) {
+  strand_call *call;
+  if (m->helper != NULL || m->client == NULL) return;
+  call = strand_call_new(STRAND_CALL_DESTROY, NULL);
+  if (call == NULL) return; /* it goes with the member */
+  strand_shared_ref(m->consumer);
+  m->helper = strand_helper_new(m->client, wake, let_go, m);
+  if (m->helper == NULL) {
+    strand_shared_unref(m->consumer);
+    strand_call_free(call);
+    return;
+  }
+  rd_kafka_queue_destroy(m->commit_queue);
+  rd_kafka_queue_destroy(m->queue);
+  m->commit_queue = m->queue = NULL;
+  m->client = NULL;
+  strand_helper_leave(m->helper, call);
+  strand_helper_end(m->helper);
 }
 
 /*

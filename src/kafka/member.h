@@ -178,6 +178,7 @@ struct strand_member {
   int rebalance_tries;
 
   strand_commit *commit;       /* unanswered */
+  bool must_rejoin;            /* the last was refused until the next join */
   strand_waiter *waiters;
   strand_tag **tags;           /* live, and gone with leases out */
   size_t tag_count;
@@ -194,6 +195,7 @@ struct strand_member {
   int64_t limit_us;            /* close: end of the phase */
   int64_t deadline_us;
   strand_close_mode close_mode;
+  bool last_commit;           /* was made: this one may leave */
   int64_t next_view_us;
   bool changed;                /* since the last view */
   bool unfinished_told;        /* the report has them */
@@ -206,6 +208,9 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
                                   strand_failure *failure);
 /* Thread: lua. Of a member that never ran. */
 void strand_member_free (strand_member *m);
+/* Thread: lua. A member that never ran lets its client go, in a thread by
+** itself. */
+void strand_member_dismiss (strand_member *m);
 /* Thread: lua. Starts owner and helper. */
 bool strand_member_start (strand_member *m);
 /* Thread: any. The owner looks at its inbox and at the outcomes. */

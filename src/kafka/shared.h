@@ -106,6 +106,7 @@ struct strand_consumer {
   int64_t close_deadline_us;
   int64_t give_up_us;        /* close ends then, whatever is left */
   unsigned members_open;     /* whose clients are not destroyed */
+  unsigned uncommitted;      /* that have not made their last commit */
   bool close_told;
   bool detached;
   unsigned answers;          /* tickets answered and not asked for */
