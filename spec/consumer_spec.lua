@@ -366,7 +366,7 @@ describe("a signal", function()
   end)
 end)
 
-describe("configure", function()
+describe("while a consumer runs,", function()
   local topic, folder, consumer
   local events = {}
 
@@ -382,7 +382,7 @@ describe("configure", function()
     return stage.count(folder, "enter") - stage.count(folder, "leave")
   end
 
-  it("starts workers, and as many handlers run at once", function()
+  it("configure starts workers, and as many handlers run at once", function()
     local records = {}
     for i = 1, 8 do records[i] = { key = "k" .. i, value = "gate many" } end
     stage.produce(topic, records)
@@ -392,14 +392,14 @@ describe("configure", function()
     assert.equal(4, consumer:stats().workers)
   end)
 
-  it("raises max_in_flight only as far as there are workers", function()
+  it("configure raises max_in_flight only as far as there are workers", function()
     assert.is_true(consumer:configure { workers = 8, max_in_flight = 6 })
     helper.eventually(10, function() return held() == 6 end, consumer)
     helper.eventually(10, function() return consumer:stats().workers == 8 end, consumer)
     assert.equal(6, held())
   end)
 
-  it("lets workers go when their handlers have returned", function()
+  it("configure lets workers go when their handlers have returned", function()
     stage.release(folder, "many")
     helper.eventually(10, function() return consumer:stats().done == 8 end, consumer)
     assert.is_true(consumer:configure { workers = 2 })
@@ -413,7 +413,7 @@ describe("configure", function()
     stage.produce(topic, records)
   end
 
-  it("bounds what is read while a handler takes its time", function()
+  it("configure bounds what is read while a handler takes its time", function()
     local done = consumer:stats().done
     assert.is_true(consumer:configure { max_buffered_records = 5 })
     produce_behind "gate bound"
@@ -433,7 +433,7 @@ describe("configure", function()
     helper.eventually(10, function() return consumer:stats().done == done + 30 end, consumer)
   end)
 
-  it("bounds what waits for a retry, with events when it is full and when not", function()
+  it("configure bounds what waits for a retry, with events when it is full and when not", function()
     local done = consumer:stats().done
     local function told(type)
       return function()
@@ -459,7 +459,7 @@ describe("configure", function()
     assert.is_nil(consumer:assignment()[1].blocked)
   end)
 
-  it("commits as often as it is told from then on", function()
+  it("configure commits as often as it is told from then on", function()
     -- A handler in flight: no commit on idle.
     stage.produce(topic, { { key = "x" }, { key = "y", value = "gate busy" } })
     helper.eventually(10, function() return held() == 1 end, consumer)
@@ -469,7 +469,27 @@ describe("configure", function()
     stage.release(folder, "busy")
   end)
 
-  it("raises for what cannot be changed, naming it", function()
+  it("pause lets what runs end, and starts no more until resume", function()
+    for _, what in ipairs { { topic = topic }, { topic = topic, partition = 0 }, false } do
+      local entered, gate = stage.count(folder, "enter"), helper.name "gate"
+      stage.produce(topic, { { key = "p", value = "gate " .. gate } })
+      helper.eventually(10, function() return stage.count(folder, "enter") == entered + 1 end,
+        consumer)
+      assert.is_true(consumer:pause(what or nil))
+      stage.produce(topic, { { key = "p" }, { key = "q" } })
+      stage.release(folder, gate)
+      helper.eventually(10, function() return held() == 0 end, consumer)
+      helper.eventually(1, stage.pause(0.3), consumer)
+      assert.equal(entered + 1, stage.count(folder, "enter"))
+      assert.is_true(consumer:assignment()[1].paused)
+      assert.is_true(consumer:resume(what or nil))
+      helper.eventually(10, function() return stage.count(folder, "leave") == entered + 3 end,
+        consumer)
+      helper.eventually(5, function() return not consumer:assignment()[1].paused end, consumer)
+    end
+  end)
+
+  it("configure raises for what cannot be changed, naming it", function()
     raises("option 'ordering': cannot be changed while the consumer runs",
       consumer.configure, consumer, { ordering = "partition" })
     raises("option 'wrokers'", consumer.configure, consumer, { wrokers = 3 })

@@ -123,7 +123,7 @@ describe("delivery", function()
       local entry = committed "interval"
       return entry and entry.offset == 4
     end, this.consumer)
-    assert.equal(1, this.consumer:stats().busy)
+    assert.equal(1, this.consumer:stats().in_flight)
     stage.release(this.folder, "g")
   end)
 
