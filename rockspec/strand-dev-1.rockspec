@@ -23,6 +23,7 @@ build = {
       sources = {
         "src/core/base64.c",
         "src/core/budget.c",
+        "src/core/check.c",
         "src/core/engine.c",
         "src/core/held.c",
         "src/core/inspect.c",

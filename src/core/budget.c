@@ -124,6 +124,7 @@ size_t strand_engine_read_limit (const strand_engine *e,
 }
 
 void strand_engine_quiet (strand_engine *e, strand_partition *p, bool quiet) {
+  (void)e;
   assert(p->engine == e && p->state != PARTITION_GONE);
   if (p->quiet == quiet) return;
   reserve(p, -1);

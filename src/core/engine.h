@@ -361,7 +361,8 @@ void *strand_partition_tag (const strand_partition *p);         /* lease */
 void strand_partition_set_tag (strand_partition *p, void *tag);
 strand_partition *strand_record_partition (const strand_record *r); /* lease */
 
-/* Walks everything and asserts the invariants: tests and the simulator. */
+/* Walks everything and asserts the invariants: tests and the simulator. Not
+** there where NDEBUG is defined, nor is strand_offsets_check. */
 void strand_engine_check (const strand_engine *e);
 
 #endif

@@ -641,6 +641,8 @@ strand_err strand_offsets_payload (const strand_offsets *t, size_t limit,
   return err;
 }
 
+#ifndef NDEBUG
+
 void strand_offsets_check (const strand_offsets *t) {
   strand_offsets copy = *t;
   int64_t last = -2;
@@ -664,3 +666,5 @@ void strand_offsets_check (const strand_offsets *t) {
   assert(!t->counted || copy.cost == t->cost);                   /* (4) */
   assert(!t->counted || copy.boundaries == t->boundaries);       /* (4) */
 }
+
+#endif

@@ -6,7 +6,8 @@
 ** budget.c      what is held, and who may take more
 ** outcome.c     leases out and back
 ** plan.c        commits
-** inspect.c     statistics and the invariants
+** inspect.c     statistics
+** check.c       the invariants
 **
 ** Thread: owner.
 */

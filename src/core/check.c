@@ -1,0 +1,128 @@
+/*
+** check.c - the engine's invariants, walked: for tests and the simulator
+*/
+#include "core/state.h"
+
+#ifndef NDEBUG
+
+#include <assert.h>
+
+typedef struct tally {
+  size_t buffered_records;
+  size_t buffered_bytes;
+  const strand_chunk *chunk; /* of the record before */
+  size_t backoff;
+  size_t waiting_records;
+  size_t waiting_bytes;
+  size_t in_flight;
+  size_t ready;
+} tally;
+
+static void check_record (const strand_partition *p, const strand_record *r,
+                          tally *t) {
+  bool own = (r->flags & STRAND_RECORD_OWN) != 0;
+  bool waiting = (r->flags & STRAND_RECORD_WAITING) != 0;
+  assert(r->shard != NULL && r->shard->partition == p);
+  assert(own || !waiting);
+  if (r->flags & STRAND_RECORD_LEASED) {
+    assert(!(r->flags & STRAND_RECORD_BACKOFF));
+    t->in_flight++;
+  }
+  if (r->flags & STRAND_RECORD_BACKOFF) t->backoff++;
+  if (waiting) {
+    t->waiting_records++;
+    t->waiting_bytes += strand_record_size(strand_record_length(r));
+    return;
+  }
+  t->buffered_records++;
+  if (own) {
+    t->buffered_bytes += strand_record_size(strand_record_length(r));
+  }
+  else if (r->in.chunk != t->chunk) { /* a chunk's records are neighbours */
+    t->chunk = r->in.chunk;
+    t->buffered_bytes += sizeof(*t->chunk) + t->chunk->size;
+  }
+}
+
+/* Without an order the list holds what is ready, and no lease. */
+static void check_shard (const strand_shard *s, tally *t) {
+  bool listed = !strand_list_empty(&s->ready);
+  uint32_t leased = 0;
+  int64_t last = -1;
+  assert(listed == (s->state == SHARD_READY));
+  assert(s->state != SHARD_STALE);
+  if (listed) t->ready++;
+  for (const strand_record *r = s->head; r != NULL; r = r->behind) {
+    assert(r->offset > last);                                    /* (2) */
+    last = r->offset;
+    if (r->flags & STRAND_RECORD_LEASED) leased++;
+    assert(r->behind != NULL || s->tail == r);
+  }
+  assert(leased == s->leased);                                   /* (1) */
+  assert((s->leased > 0) == (s->state == SHARD_LEASED));         /* (1) */
+}
+
+static void check_partition (const strand_partition *p, tally *all) {
+  tally t = { 0 };
+  bool runs = p->state == PARTITION_RUNNING && !p->paused && !p->stalled;
+  int64_t last = -1;
+  for (strand_link *l = p->records.next; l != &p->records; l = l->next) {
+    const strand_record *r = strand_list_entry(l, strand_record, link);
+    assert(r->offset > last);
+    last = r->offset;
+    check_record(p, r, &t);
+  }
+  for (strand_link *l = p->shards.next; l != &p->shards; l = l->next) {
+    check_shard(strand_list_entry(l, strand_shard, all), &t);
+  }
+  if (p->chunk != NULL && p->chunk != t.chunk) {
+    t.buffered_bytes += sizeof(*p->chunk) + p->chunk->size;
+  }
+  assert(t.buffered_records == p->buffered_records);             /* (6) */
+  assert(t.buffered_bytes == p->buffered_bytes);                 /* (6) */
+  assert(t.waiting_records == p->waiting_records);               /* (6) */
+  assert(t.waiting_bytes == p->waiting_bytes);                   /* (6) */
+  assert(t.in_flight == p->in_flight);
+  assert(strand_list_empty(&p->ready) == (t.ready == 0));
+  assert(t.ready == p->ready_count);
+  assert(strand_list_empty(&p->runnable) == !(runs && t.ready > 0));
+  all->ready += t.ready;
+  all->backoff += t.backoff;
+  if (p->offsets == NULL) return;
+  strand_offsets_check(p->offsets);
+  assert(strand_list_empty(&p->records)
+         || strand_list_entry(p->records.next, strand_record, link)->offset
+              >= strand_offsets_committable(p->offsets));        /* (3) */
+}
+
+/* Counting anew changes nothing. */
+static void check_reserved (const strand_engine *e) {
+  size_t records = e->reserved_records, bytes = e->reserved_bytes;
+  strand_budget_recount((strand_engine *)(uintptr_t)e);
+  assert(records == e->reserved_records && bytes == e->reserved_bytes);
+}
+
+void strand_engine_check (const strand_engine *e) {
+  tally all = { 0 };
+  size_t buffered = 0, bytes = 0, waiting = 0, in_flight = 0, stale = 0;
+  for (int gone = 0; gone <= 1; gone++) {
+    const strand_link *head = gone ? &e->gone : &e->partitions;
+    for (const strand_link *l = head->next; l != head; l = l->next) {
+      const strand_partition *p = strand_list_entry(l, strand_partition,
+                                                    link);
+      if (!gone) check_partition(p, &all);
+      buffered += p->buffered_records;
+      bytes += p->buffered_bytes;
+      waiting += p->waiting_records;
+      *(gone ? &stale : &in_flight) += p->in_flight;
+    }
+  }
+  assert(buffered == e->buffered_records);                       /* (6) */
+  assert(bytes == e->buffered_bytes);                            /* (6) */
+  assert(waiting == e->waiting_records);                         /* (6) */
+  assert(in_flight == e->in_flight && stale == e->stale);
+  assert(all.ready == e->ready && all.backoff == e->retry.count);
+  check_reserved(e);
+}
+
+#endif
