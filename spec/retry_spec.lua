@@ -104,7 +104,7 @@ describe("a retry", function()
     assert.equal(20, #list)
     table.sort(list)
     assert.is_true(list[1] >= 0.0095, ("the shortest was %.4f s"):format(list[1]))
-    print(("figure retry_of_10_ms median %.2f ms, longest %.2f ms"):format(
+    print(("\nfigure retry_10_ms_median %.2f\nfigure retry_10_ms_longest %.2f"):format(
       list[10] * 1000, list[20] * 1000))
     assert.is_true(list[10] < 0.03, ("the median was %.4f s"):format(list[10]))
   end)
