@@ -120,6 +120,16 @@ describe("without the C side", function()
       assert.is_table(consumer:run())
     end)
 
+    it("raises when a callback yields, and gives the signals back", function()
+      local consumer = open()
+      raises("a callback yielded out of run()", coroutine.wrap(function()
+        consumer:run { tick = function() coroutine.yield() end }
+      end))
+      assert.is_false(fake.signals_are_taken())
+      fake.at(9, fake.signal)
+      assert.is_table(consumer:run())
+    end)
+
     it("ends with a code when a handler stopped it", function()
       local consumer, core = open()
       fake.at(1, function() core.end_asked = { "finish", "STOPPED_BY_HANDLER", "enough" } end)
@@ -187,6 +197,7 @@ describe("without the C side", function()
 
     it("of several refuses what is no consumer", function()
       raises("strand.run: argument 2: consumer expected, got a table", strand.run, (open()), {})
+      raises("strand.run: argument 1: consumer expected, got nil", strand.run, nil, (open()))
       raises("one consumer or more expected", strand.run)
     end)
   end)
@@ -247,6 +258,19 @@ describe("without the C side", function()
       assert.matches("on_event: error in on_event: .*no event today", messages[1])
     end)
 
+    it("may raise what cannot be made text", function()
+      local seen = 0
+      local consumer, core = open { on_event = function()
+        seen = seen + 1
+        error(setmetatable({}, { __tostring = function() error "no text" end }))
+      end }
+      consumer:start()
+      core.events = { { type = "assigned" }, { type = "restored" } }
+      consumer:step(0)
+      assert.equal(2, seen)
+      assert.matches("on_event: error in on_event: a table", messages[1])
+    end)
+
     it("may wait, and what comes meanwhile comes after it", function()
       local order = {}
       local consumer, core
@@ -285,6 +309,7 @@ describe("without the C side", function()
       { function() return "" end, "returned no token" },
       { function() return "t" end, "no time of expiry" },
       { function() return "t", 1, 2 end, "a principal that is no string" },
+      { function() return "t\0", 1 end, "with a zero byte" },
     } do
       it("for tokens that fails is told to librdkafka: " .. case[2], function()
         local consumer, core = open { oauth_token = case[1] }

@@ -168,6 +168,8 @@ describe("a wrong consumer option", function()
     { valid { handler_args = { x = setmetatable({}, {}) } },
       "option 'handler_args.x': a table with a metatable" },
     { valid { handler_args = { [{}] = 1 } }, "option 'handler_args': a table as a key" },
+    { valid { handler_args = { [print] = 1, [error] = 2 } },
+      "option 'handler_args': a function as a key" },
     { valid { handler_args = nested(101) }, "nested deeper than 100 tables" },
   })
 

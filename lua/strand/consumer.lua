@@ -269,16 +269,21 @@ local function turn(loop)
 end
 
 -- Serves all of 'list' until each has ended. An error in tick passes
--- through, and leaves the consumers as they are.
+-- through, and leaves the consumers as they are. In a coroutine of its own: a
+-- yield in tick would leave the signals taken for ever.
 local function run_loop(list, run_options)
   if active then schema.raise("another run() is active in this process") end
   local fd, message = core.signals_take()
   if not fd then schema.raise(message) end
   active = { list = list, signal_fd = fd, signals = 0,
     every = run_options.every, tick = run_options.tick }
-  local ok, problem = pcall(turn, active)
+  local loop = coroutine.create(turn)
+  local ok, problem = coroutine.resume(loop, active)
   active = nil
   core.signals_restore()
+  if coroutine.status(loop) == "suspended" then
+    schema.raise("a callback yielded out of run(); use start() and step() in an event loop")
+  end
   if not ok then error(problem, 0) end
 end
 
@@ -394,8 +399,10 @@ end
 -- strand.run(consumer, ...) -> reports, in the same order | nil, message, code, reports
 function consumer.run(...)
   local list = { ... }
-  if #list == 0 then schema.raise("strand.run: one consumer or more expected, got none") end
-  for i, self in ipairs(list) do
+  local count = select("#", ...)
+  if count == 0 then schema.raise("strand.run: one consumer or more expected, got none") end
+  for i = 1, count do
+    local self = list[i]
     if getmetatable(self) ~= class.metatable then
       schema.raise(("strand.run: argument %d: consumer expected, got %s"):format(i,
         schema.describe(self)))

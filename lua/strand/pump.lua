@@ -24,6 +24,12 @@ local function write_log(level, facility, message)
   io.stderr:write(("strand: %s: %s: %s\n"):format(LEVELS[level] or level, facility, message))
 end
 
+-- A callback may raise anything, also what raises when it is made text.
+local function text_of(problem)
+  local ok, text = pcall(tostring, problem)
+  return ok and type(text) == "string" and text or "a " .. type(problem)
+end
+
 -- 'callbacks': on_event, log, oauth_token, on_delivery, each or nil.
 function pump.new(core, callbacks)
   return setmetatable({
@@ -36,7 +42,7 @@ function pump:log(level, facility, message)
   if not log then return write_log(level, facility, message) end
   local ok, problem = pcall(log, level, facility, message)
   if not ok then
-    write_log(ERROR, "log", "error in log: " .. tostring(problem))
+    write_log(ERROR, "log", "error in log: " .. text_of(problem))
     write_log(level, facility, message)
   end
 end
@@ -52,7 +58,7 @@ function pump:call(name, argument)
   if not callback then return end
   local ok, problem = xpcall(function() callback(argument) end, traceback)
   if not ok then
-    self:log(ERROR, name, ("error in %s: %s"):format(name, tostring(problem)))
+    self:log(ERROR, name, ("error in %s: %s"):format(name, text_of(problem)))
   end
 end
 
@@ -66,6 +72,8 @@ local function token_problem(token, expires, principal)
     return "oauth_token returned no time of expiry beside the token"
   elseif principal ~= nil and type(principal) ~= "string" then
     return "oauth_token returned a principal that is no string"
+  elseif (token .. (principal or "")):find("\0", 1, true) then
+    return "oauth_token returned a token or principal with a zero byte"
   end
 end
 
@@ -74,7 +82,7 @@ function pump:answer_token_request()
   local ok, token, expires, principal = pcall(self.callbacks.oauth_token)
   local problem
   if not ok then
-    problem = "error in oauth_token: " .. tostring(token)
+    problem = "error in oauth_token: " .. text_of(token)
   else
     problem = token_problem(token, expires, principal)
   end

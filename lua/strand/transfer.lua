@@ -105,9 +105,8 @@ local function sorted_keys(t)
   local keys = {}
   for key in pairs(t) do keys[#keys + 1] = key end
   table.sort(keys, function(a, b)
-    if type(a) == type(b) and type(a) ~= "boolean" and type(a) ~= "table" then
-      return a < b
-    end
+    local kind = type(a)
+    if kind == type(b) and (kind == "number" or kind == "string") then return a < b end
     return tostring(a) < tostring(b)
   end)
   return keys

@@ -181,6 +181,10 @@ static bool start_members (strand_consumer *c, strand_failure *failure) {
 }
 
 bool strand_consumer_start (strand_consumer *c, strand_failure *failure) {
+  if (strand_shared_life(c) != STRAND_NEW || c->started_us != 0) {
+    strand_fail(failure, "NOT_NEW", "a consumer starts once");
+    return false;
+  }
   c->started_us = strand_clock_us();
   atomic_store(&c->ended_us, strand_clock_coarse_us());
   if (!load_handlers(c, failure)) return false;

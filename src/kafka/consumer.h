@@ -73,7 +73,7 @@ typedef struct strand_consumer_config {
 strand_consumer *strand_consumer_open (const strand_consumer_config *config,
                                        strand_failure *failure);
 
-/* False and a failure: "HANDLER" when a worker could not load its handlers
+/* Once. False and a failure: "HANDLER" when a worker could not load its handlers
 ** (the group was not joined). */
 bool strand_consumer_start (strand_consumer *c, strand_failure *failure);
 
