@@ -239,6 +239,8 @@ describe("a property of librdkafka", function()
 
   it("that is no secret stays in messages", function()
     assert.equal("bad: x1", properties.hide_secrets("bad: x1", { { "client.id", "x1" } }))
+    assert.equal("*** and ***", properties.hide_secrets("pass and password",
+      { { "sasl.password", "pass" }, { "ssl.key.password", "password" } }))
   end)
 end)
 

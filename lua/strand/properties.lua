@@ -103,11 +103,14 @@ end
 
 -- A message of librdkafka may repeat the value that it refused.
 function properties.hide_secrets(message, list)
+  local secrets = {}
   for _, pair in ipairs(list) do
-    local name, value = pair[1], pair[2]
-    if value ~= "" and properties.is_secret(name) then
-      message = message:gsub(value:gsub("%p", "%%%0"), "***")
-    end
+    if pair[2] ~= "" and properties.is_secret(pair[1]) then secrets[#secrets + 1] = pair[2] end
+  end
+  -- The longest first: one may begin with another.
+  table.sort(secrets, function(a, b) return #a > #b end)
+  for _, secret in ipairs(secrets) do
+    message = message:gsub(secret:gsub("%p", "%%%0"), "***")
   end
   return message
 end
