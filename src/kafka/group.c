@@ -39,7 +39,7 @@ static strand_tag *new_tag (strand_member *m) {
   return tag;
 }
 
-static void drop_tag (strand_member *m, strand_tag *tag) {
+void strand_group_drop (strand_member *m, strand_tag *tag) {
   for (size_t i = 0; i < m->tag_count; i++) {
     if (m->tags[i] != tag) continue;
     m->tags[i] = m->tags[--m->tag_count];
@@ -107,7 +107,7 @@ static void add_partition (strand_member *m, const char *topic,
   tag->route = route < 0 ? 0 : (unsigned)route;
   tag->stuck = route < 0;
   if (!enter_engine(m, tag, topic, index)) {
-    drop_tag(m, tag);
+    strand_group_drop(m, tag);
     strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
                       "memory ran out in an assignment");
     return;
@@ -204,7 +204,7 @@ void strand_group_revoke (strand_member *m, strand_tag *tag) {
   if (tag->queue != NULL) rd_kafka_queue_destroy(tag->queue);
   tag->queue = NULL;
   m->changed = true;
-  if (tag->leases == 0) drop_tag(m, tag);
+  if (tag->leases == 0) strand_group_drop(m, tag);
 }
 
 void strand_group_leave (strand_member *m, strand_tag *tag) {
@@ -234,7 +234,7 @@ static strand_tag *renew (strand_member *m, strand_tag *tag) {
       tag->queue = queue;
       return tag;
     }
-    drop_tag(m, tag);
+    strand_group_drop(m, tag);
   }
   rd_kafka_queue_destroy(queue);
   strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "NO_MEMORY",

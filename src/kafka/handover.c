@@ -108,21 +108,12 @@ void strand_handover_post (strand_member *m, int64_t now_us) {
 ** Back
 */
 
-static void free_tag (strand_member *m, strand_tag *tag) {
-  for (size_t i = 0; i < m->tag_count; i++) {
-    if (m->tags[i] != tag) continue;
-    m->tags[i] = m->tags[--m->tag_count];
-    break;
-  }
-  free(tag);
-}
-
 static void end_slot (strand_member *m, strand_batch *batch,
                       strand_slot *slot) {
   strand_tag *tag = slot->tag;
   slot->over = true;
   batch->open--;
-  if (--tag->leases == 0 && tag->partition == NULL) free_tag(m, tag);
+  if (--tag->leases == 0 && tag->partition == NULL) strand_group_drop(m, tag);
 }
 
 static void clear_verdict (strand_slot *slot) {

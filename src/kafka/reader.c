@@ -126,7 +126,8 @@ static bool take_record (strand_member *m, strand_tag *tag,
       default: break;
     }
   }
-  strand_position_earlier(m, tag, now_us); /* or no memory: read again from there */
+  /* out of place, or no memory for it: found out, and read again */
+  strand_position_earlier(m, tag, now_us);
   return false;
 }
 

@@ -54,12 +54,6 @@ static void view_blocker (const strand_record *r, strand_blocker *b,
   if (reason != NULL) memcpy(b->reason, reason, b->reason_length);
 }
 
-static int older_first (const void *a, const void *b) {
-  double x = ((const strand_blocker *)a)->age;
-  double y = ((const strand_blocker *)b)->age;
-  return x > y ? -1 : x < y ? 1 : 0;
-}
-
 /* The lowest records that are not done, in turn of their partitions. */
 static void view_blockers (const strand_member *m, strand_view *v,
                            size_t most, int64_t now_us) {
@@ -81,9 +75,6 @@ static void view_blockers (const strand_member *m, strand_view *v,
     }
   }
   free(next);
-  if (v->blocker_count > 0) {
-    qsort(v->blockers, v->blocker_count, sizeof(*v->blockers), older_first);
-  }
 }
 
 static void view_partitions (const strand_member *m, strand_view *v,
