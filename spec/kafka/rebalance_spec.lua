@@ -206,12 +206,12 @@ describe("static membership", function()
     local options = { group = group, topics = { topic }, audit = log, members = 2,
       kafka = { ["group.instance.id"] = "static", ["client.id"] = "a" } }
     local one = member.start(options)
-    member.wait_assigned(15, one, 2, _)
+    member.wait_joined(15, one, 2, 2, _)
     member.wait_assigned(15, _, 1, one)
     local seen = #witness
     one:close()
     local again = member.start(options)
-    member.wait_assigned(15, again, 2, _)
+    member.wait_joined(15, again, 2, 2, _)
     local sent = audit.send(topic, 30, function(i) return { key = "key" .. i } end)
     log:wait(15, 30, again, _)
     assert.same(audit.GOOD, log:result(sent))
@@ -223,12 +223,9 @@ describe("static membership", function()
     local options = { group = group, topics = { topic }, audit = log, commit_interval = 3600,
       members = 2, kafka = { ["group.instance.id"] = "twin" } }
     local one = member.start(options)
+    member.wait_joined(15, one, 2, 2)
     local own = {}
-    helper.eventually(15, function()
-      own = {}
-      for _, entry in ipairs(one:assignment()) do own[entry.member] = entry.partition end
-      return own[0] and own[1]
-    end, one)
+    for _, entry in ipairs(one:assignment()) do own[entry.member] = entry.partition end
     local sent = audit.send(topic, 2, function(i)
       return { partition = own[1], key = "key" .. i, value = i == 1 and "gate one" or "" }
     end)
@@ -261,13 +258,8 @@ describe("a member", function()
     local consumer, events = member.start { group = helper.name "group", topics = { topic },
       members = 2, workers = 1, audit = log,
       kafka = { ["session.timeout.ms"] = 3000, ["max.poll.interval.ms"] = 3000 } }
-    member.wait_assigned(15, consumer, 2)
     log:wait_start(10, sent[1].id, 1, consumer)
-    helper.eventually(15, function() -- the second has joined
-      local list = consumer:assignment()
-      return #list == 2 and list[1].member ~= list[2].member
-        and list[1].state == "running" and list[2].state == "running"
-    end, consumer)
+    member.wait_joined(15, consumer, 2, 2)
     consumer:step(0)
     local rebalances, seen = consumer:stats().rebalances, #events
     local over = os.time() + 7

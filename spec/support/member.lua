@@ -74,6 +74,20 @@ function member.wait_assigned(limit, consumer, count, ...)
   end, consumer, ...)
 end
 
+--- Waits until all members of the consumer have joined: each has partitions,
+--- restored, and 'count' is how many they have together.
+function member.wait_joined(limit, consumer, members, count, ...)
+  helper.eventually(limit, function()
+    local list, joined, seen = consumer:assignment(), 0, {}
+    for _, partition in ipairs(list) do
+      if partition.state ~= "running" then return false end
+      if not seen[partition.member] then joined = joined + 1 end
+      seen[partition.member] = true
+    end
+    return #list == count and joined == members
+  end, consumer, ...)
+end
+
 -- ---- other processes -------------------------------------------------------
 
 local function literal(value)
