@@ -45,7 +45,8 @@ static void check_record (const strand_partition *p, const strand_record *r,
 }
 
 /* Without an order the list holds what is ready, and no lease. */
-static void check_shard (const strand_shard *s, tally *t) {
+static void check_shard (strand_shard *s, void *arg) {
+  tally *t = arg;
   bool listed = !strand_list_empty(&s->ready);
   uint32_t leased = 0;
   int64_t last = -1;
@@ -72,9 +73,7 @@ static void check_partition (const strand_partition *p, tally *all) {
     last = r->offset;
     check_record(p, r, &t);
   }
-  for (strand_link *l = p->shards.next; l != &p->shards; l = l->next) {
-    check_shard(strand_list_entry(l, strand_shard, all), &t);
-  }
+  strand_shards_each((strand_partition *)(uintptr_t)p, check_shard, &t);
   if (p->chunk != NULL && p->chunk != t.chunk) {
     t.buffered_bytes += sizeof(*p->chunk) + p->chunk->size;
   }

@@ -59,7 +59,7 @@ void strand_engine_free (strand_engine *e) {
   assert(e->waiting_records == 0 && e->waiting_bytes == 0);
   while (e->free_shards != NULL) {
     strand_shard *s = e->free_shards;
-    e->free_shards = s->hash_next;
+    e->free_shards = s->next_free;
     free(s);
   }
   while (e->free_chunks != NULL) {
@@ -68,7 +68,6 @@ void strand_engine_free (strand_engine *e) {
     free(c);
   }
   strand_retry_free(&e->retry);
-  free(e->table);
   free(e);
 }
 
@@ -101,7 +100,6 @@ static strand_partition *new_partition (strand_engine *e, const char *topic,
   strand_list_init(&p->link);
   strand_list_init(&p->runnable);
   strand_list_init(&p->records);
-  strand_list_init(&p->shards);
   strand_list_init(&p->ready);
   return p;
 }
@@ -122,10 +120,10 @@ static strand_err hold_all (strand_partition *p, const strand_held *held,
   return STRAND_OK;
 }
 
-static void free_empty_shards (strand_partition *p) {
-  while (!strand_list_empty(&p->shards)) {
-    strand_shard_free(strand_list_entry(p->shards.next, strand_shard, all));
-  }
+static void free_shard (strand_shard *s, void *unused) {
+  (void)unused;
+  s->head = NULL;
+  strand_shard_free(s);
 }
 
 strand_partition *strand_engine_assign (strand_engine *e, const char *topic,
@@ -137,7 +135,8 @@ strand_partition *strand_engine_assign (strand_engine *e, const char *topic,
   if (p == NULL) return NULL;
   p->policy = policy;
   if (hold_all(p, held, held_count) != STRAND_OK) {
-    free_empty_shards(p);
+    p->state = PARTITION_GONE;
+    strand_shards_clear(p, free_shard, NULL);
     free_partition(p);
     return NULL;
   }
@@ -180,10 +179,14 @@ void strand_engine_revoking (strand_engine *e, strand_partition *p) {
   strand_budget_recount(e);
 }
 
+typedef struct revocation {
+  void (*visit) (void *arg, const strand_held *);
+  void *arg;
+} revocation;
+
 /* Frees what no lease borrows; a shard that is out stays, as stale. */
-static void revoke_shard (strand_shard *s,
-                          void (*visit) (void *arg, const strand_held *),
-                          void *arg) {
+static void revoke_shard (strand_shard *s, void *arg) {
+  const revocation *to = arg;
   strand_partition *p = s->partition;
   strand_held held;
   uint32_t leased = strand_shard_keyed(s) ? s->leased : 0;
@@ -206,14 +209,13 @@ static void revoke_shard (strand_shard *s,
     return;
   }
   strand_shard_describe(s, NULL, &held);
-  visit(arg, &held);
+  to->visit(to->arg, &held);
   strand_shard_forget(s);
   s->state = SHARD_STALE;
 }
 
 static void revoke_record (strand_partition *p, strand_record *r,
-                           void (*visit) (void *arg, const strand_held *),
-                           void *arg) {
+                           const revocation *to) {
   strand_held held;
   strand_list_remove(&r->link);
   if (!(r->flags & STRAND_RECORD_LEASED)) {
@@ -221,34 +223,25 @@ static void revoke_record (strand_partition *p, strand_record *r,
     return;
   }
   strand_shard_describe(r->shard, r, &held);
-  visit(arg, &held);
+  to->visit(to->arg, &held);
 }
 
 static bool is_of (const strand_record *r, void *partition) {
   return r->shard->partition == partition;
 }
 
-static void revoke_records (strand_partition *p,
-                            void (*visit) (void *arg, const strand_held *),
-                            void *arg) {
-  strand_link *l, *next;
-  for (l = p->shards.next; l != &p->shards; l = next) {
-    next = l->next;
-    revoke_shard(strand_list_entry(l, strand_shard, all), visit, arg);
-  }
+static void revoke_records (strand_partition *p, revocation to) {
+  strand_shards_clear(p, revoke_shard, &to);
   while (!strand_list_empty(&p->records)) { /* the unordered ones */
     revoke_record(p, strand_list_entry(p->records.next, strand_record, link),
-                  visit, arg);
+                  &to);
   }
 }
 
 /* Frees a partition that is gone once no lease and no commit names it. */
 void strand_partition_drop (strand_partition *p) {
   if (p->state != PARTITION_GONE || p->leases > 0 || p->pins > 0) return;
-  for (strand_link *l = p->shards.next; l != &p->shards; l = l->next) {
-    strand_list_entry(l, strand_shard, all)->head = NULL;
-  }
-  free_empty_shards(p);
+  strand_shards_clear(p, free_shard, NULL); /* the unordered ones */
   strand_list_remove(&p->link);
   free_partition(p);
 }
@@ -262,7 +255,7 @@ void strand_engine_revoke (strand_engine *e, strand_partition *p,
   p->state = PARTITION_GONE;
   strand_partition_runnable(p);
   strand_retry_filter(&e->retry, is_of, p);
-  revoke_records(p, visit, arg);
+  revoke_records(p, (revocation){ visit, arg });
   close_chunk(p);
   e->in_flight -= p->in_flight;
   e->stale += p->in_flight;

@@ -88,6 +88,16 @@ static void rotate (strand_partition *p) {
   strand_list_push(&p->engine->runnable, &p->runnable);
 }
 
+/* Shard and record were put down some hundred records ago, and are not in the
+** nearest cache any more. By the partition's next turn they are. */
+static void fetch_ahead (const strand_partition *p) {
+  const strand_shard *s;
+  if (strand_list_empty(&p->ready)) return;
+  s = strand_list_entry(p->ready.next, strand_shard, ready);
+  __builtin_prefetch(s->head);
+  __builtin_prefetch(s->ready.next);
+}
+
 bool strand_engine_lease (strand_engine *e, size_t most, strand_lease *out) {
   while (most > 0 && !strand_list_empty(&e->runnable)) {
     strand_partition *p = strand_list_entry(e->runnable.next,
@@ -95,6 +105,7 @@ bool strand_engine_lease (strand_engine *e, size_t most, strand_lease *out) {
     strand_shard *s = next_shard(p);
     if (s != NULL) {
       take(s, most, out);
+      fetch_ahead(p);
       rotate(p);
       return true;
     }

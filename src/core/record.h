@@ -27,7 +27,7 @@
 
 #include "core/list.h"
 
-#define STRAND_CHUNK_MAX (64u * 1024u)
+#define STRAND_CHUNK_MAX (16u * 1024u)
 #define STRAND_CHUNK_MIN 1024u
 
 struct strand_partition;

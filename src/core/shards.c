@@ -5,70 +5,114 @@
 #include "core/state.h"
 
 #define TABLE_MIN 64
+#define TABLE_KEPT 1024 /* a larger one shrinks */
 #define FREE_SHARDS_MAX 1024
 
 /*
-** The table: (partition, key) -> shard
+** The table of a partition: key -> shard
+**
+** Open addressing with linear probing, half full at most. An entry has the
+** hash beside the shard, so that looking for a key touches no shard of
+** another: each would be a miss of the cache.
 */
 
 static uint64_t hash_key (const strand_partition *p, const char *key,
                           uint32_t length) {
-  uint64_t seed[2];
-  seed[0] = p->engine->config.seed[0]
-            ^ ((uint64_t)p->epoch << 32 | (uint32_t)p->index);
-  seed[1] = p->engine->config.seed[1];
-  return strand_siphash(seed, key, length);
+  return strand_siphash(p->engine->config.seed, key, length);
 }
 
-static strand_err grow (strand_engine *e) {
-  size_t size = e->table_size == 0 ? TABLE_MIN : e->table_size * 2;
-  strand_shard **table = calloc(size, sizeof(strand_shard *));
-  if (table == NULL) return STRAND_ENOMEM;
-  for (size_t i = 0; i < e->table_size; i++) {
-    strand_shard *s = e->table[i], *next;
-    for (; s != NULL; s = next) {
-      next = s->hash_next;
-      s->hash_next = table[s->hash & (size - 1)];
-      table[s->hash & (size - 1)] = s;
-    }
+static void put_in (strand_table *t, strand_shard *s) {
+  size_t mask = t->size - 1, i = s->hash & mask;
+  while (t->entries[i].shard != NULL) i = (i + 1) & mask;
+  t->entries[i] = (strand_entry){ s->hash, s };
+}
+
+/* What follows moves up, so that no probe ends too early. */
+static void take_out (strand_table *t, const strand_shard *s) {
+  strand_entry *entries = t->entries;
+  size_t mask = t->size - 1, hole = s->hash & mask, i;
+  while (entries[hole].shard != s) hole = (hole + 1) & mask;
+  for (i = (hole + 1) & mask; entries[i].shard != NULL; i = (i + 1) & mask) {
+    if (((i - entries[i].hash) & mask) < ((i - hole) & mask)) continue;
+    entries[hole] = entries[i];
+    hole = i;
   }
-  free(e->table);
-  e->table = table;
-  e->table_size = size;
+  entries[hole].shard = NULL;
+  t->count--;
+}
+
+static strand_err resize (strand_table *t, size_t size) {
+  strand_table was = *t;
+  strand_entry *entries = calloc(size, sizeof(*entries));
+  if (entries == NULL) return STRAND_ENOMEM;
+  t->entries = entries;
+  t->size = size;
+  for (size_t i = 0; i < was.size; i++) {
+    if (was.entries[i].shard != NULL) put_in(t, was.entries[i].shard);
+  }
+  free(was.entries);
   return STRAND_OK;
 }
 
-static strand_shard *look_up (strand_partition *p, uint64_t hash,
+/* Room for one more, and one entry that stays free. */
+static strand_err make_room (strand_table *t) {
+  if (t->count * 2 < t->size) return STRAND_OK;
+  if (resize(t, t->size == 0 ? TABLE_MIN : t->size * 2) == STRAND_OK) {
+    return STRAND_OK;
+  }
+  return t->count + 1 < t->size ? STRAND_OK : STRAND_ENOMEM;
+}
+
+static strand_shard *look_up (const strand_partition *p, uint64_t hash,
                               const char *key, uint32_t length) {
-  strand_engine *e = p->engine;
+  const strand_table *t = &p->keys;
   strand_shard *s;
-  if (e->table_size == 0) return NULL;
-  for (s = e->table[hash & (e->table_size - 1)]; s != NULL;
-       s = s->hash_next) {
-    if (s->hash == hash && s->partition == p && s->key_length == length
+  if (t->size == 0) return NULL;
+  for (size_t i = hash & (t->size - 1); (s = t->entries[i].shard) != NULL;
+       i = (i + 1) & (t->size - 1)) {
+    if (t->entries[i].hash == hash && s->key_length == length
         && memcmp(s->key, key, length) == 0) return s;
   }
   return NULL;
 }
 
 void strand_shard_forget (strand_shard *s) {
-  strand_engine *e = s->partition->engine;
-  strand_shard **at;
-  if (s->kind == STRAND_HELD_KEY) {
-    at = &e->table[s->hash & (e->table_size - 1)];
-    while (*at != s) at = &(*at)->hash_next;
-    *at = s->hash_next;
+  strand_partition *p = s->partition;
+  strand_table *t = &p->keys;
+  if (p->whole == s) p->whole = NULL;
+  else if (p->nulls == s) p->nulls = NULL;
+  else if (p->state != PARTITION_GONE) {
+    take_out(t, s);
+    if (t->size > TABLE_KEPT && t->count < t->size / 16) {
+      (void)resize(t, t->size / 4);
+    }
   }
-  else if (s->partition->whole == s) s->partition->whole = NULL;
-  else if (s->partition->nulls == s) s->partition->nulls = NULL;
-  strand_list_remove(&s->all);
+}
+
+void strand_shards_each (strand_partition *p,
+                         void (*visit) (strand_shard *s, void *arg),
+                         void *arg) {
+  if (p->whole != NULL) visit(p->whole, arg);
+  if (p->nulls != NULL) visit(p->nulls, arg);
+  for (size_t i = 0; i < p->keys.size; i++) {
+    if (p->keys.entries[i].shard != NULL) visit(p->keys.entries[i].shard, arg);
+  }
+}
+
+void strand_shards_clear (strand_partition *p,
+                          void (*visit) (strand_shard *s, void *arg),
+                          void *arg) {
+  assert(p->state == PARTITION_GONE);
+  strand_shards_each(p, visit, arg);
+  free(p->keys.entries);
+  p->keys = (strand_table){ NULL, 0, 0 };
 }
 
 static strand_shard *new_shard (strand_partition *p, strand_held_kind kind) {
   strand_engine *e = p->engine;
   strand_shard *s = e->free_shards;
   if (s != NULL) {
-    e->free_shards = s->hash_next;
+    e->free_shards = s->next_free;
     e->free_count--;
   }
   else if ((s = malloc(sizeof(*s))) == NULL) return NULL;
@@ -78,7 +122,6 @@ static strand_shard *new_shard (strand_partition *p, strand_held_kind kind) {
   s->partition = p;
   s->key = s->small;
   strand_list_init(&s->ready);
-  strand_list_push(&p->shards, &s->all);
   e->shard_count++;
   return s;
 }
@@ -90,7 +133,7 @@ static void release_shard (strand_engine *e, strand_shard *s) {
     free(s);
     return;
   }
-  s->hash_next = e->free_shards;
+  s->next_free = e->free_shards;
   e->free_shards = s;
   e->free_count++;
 }
@@ -104,12 +147,9 @@ void strand_shard_free (strand_shard *s) {
 
 static strand_shard *new_keyed (strand_partition *p, uint64_t hash,
                                 const char *key, uint32_t length) {
-  strand_engine *e = p->engine;
   strand_shard *s;
   char *copy = NULL;
-  /* half full at most: a longer chain is a cache miss for each shard in it */
-  if (e->shard_count * 2 >= e->table_size && grow(e) != STRAND_OK
-      && e->table_size == 0) return NULL;
+  if (make_room(&p->keys) != STRAND_OK) return NULL;
   if (length > SHARD_INLINE_KEY && (copy = malloc(length)) == NULL) {
     return NULL;
   }
@@ -122,8 +162,8 @@ static strand_shard *new_keyed (strand_partition *p, uint64_t hash,
   memcpy((char *)(uintptr_t)s->key, key, length);
   s->key_length = length;
   s->hash = hash;
-  s->hash_next = e->table[hash & (e->table_size - 1)];
-  e->table[hash & (e->table_size - 1)] = s;
+  put_in(&p->keys, s);
+  p->keys.count++;
   return s;
 }
 

@@ -29,9 +29,8 @@ typedef enum shard_state {
 #define SHARD_INLINE_KEY 24
 
 struct strand_shard {
-  strand_link all;             /* partition->shards */
   strand_link ready;           /* partition->ready */
-  strand_shard *hash_next;
+  strand_shard *next_free;     /* engine->free_shards */
   strand_partition *partition; /* lease */
   strand_record *head;         /* keyed: all that is not done, the leased
                                   first; unordered: what is ready, by offset */
@@ -45,6 +44,17 @@ struct strand_shard {
   bool failing;                /* its head failed: what comes, waits */
   char small[SHARD_INLINE_KEY];
 };
+
+typedef struct strand_entry {
+  uint64_t hash;
+  strand_shard *shard; /* NULL: free */
+} strand_entry;
+
+typedef struct strand_table {
+  strand_entry *entries;
+  size_t size; /* a power of two, or 0 */
+  size_t count;
+} strand_table;
 
 typedef enum partition_state {
   PARTITION_RESTORING,
@@ -72,8 +82,8 @@ struct strand_partition {
   bool blocked_told;
   strand_offsets *offsets;
   strand_link records; /* not done, by offset */
-  strand_link shards;
   strand_link ready;
+  strand_table keys;
   strand_shard *whole; /* by partition, or unordered */
   strand_shard *nulls;
   strand_chunk *chunk; /* the one that is being filled */
@@ -101,8 +111,6 @@ struct strand_engine {
   strand_link gone;
   strand_link runnable;
   size_t partition_count;
-  strand_shard **table;
-  size_t table_size; /* a power of two */
   size_t shard_count;
   strand_shard *free_shards;
   size_t free_count;
@@ -149,7 +157,6 @@ strand_record *strand_record_move (strand_partition *p, strand_record *r,
 void strand_partition_drop (strand_partition *p); /* frees it when it can */
 
 /* shards.c */
-strand_shard *strand_shard_find (strand_partition *p, const strand_record *r);
 strand_shard *strand_shard_get (strand_partition *p, const strand_record *r);
 strand_shard *strand_shard_hold (strand_partition *p, const strand_held *h);
 strand_shard *strand_shard_held (strand_partition *p, const strand_held *h);
@@ -163,6 +170,14 @@ void strand_shard_ready (strand_shard *s, bool front);
 void strand_shard_unready (strand_shard *s, shard_state to);
 void strand_shard_free (strand_shard *s); /* must be empty */
 void strand_shard_forget (strand_shard *s); /* out of the table, kept */
+/* 'visit' frees nothing. */
+void strand_shards_each (strand_partition *p,
+                         void (*visit) (strand_shard *s, void *arg),
+                         void *arg);
+/* Of a partition that is gone: 'visit' frees or forgets each. */
+void strand_shards_clear (strand_partition *p,
+                          void (*visit) (strand_shard *s, void *arg),
+                          void *arg);
 void strand_shard_describe (const strand_shard *s, const strand_record *r,
                             strand_held *held);
 /* Lets the shard behind it go next. */
