@@ -133,6 +133,12 @@ static void handle (void *state, const strand_record *r, unsigned route,
   tell_news();
 }
 
+static void serve (void *state, strand_task *task, bool (*next) (void *arg),
+                   void *arg) {
+  do handle(state, task->record, task->route, &task->verdict);
+  while (!task->verdict.broken && next(arg));
+}
+
 static void *open_state (void *config, unsigned index,
                          strand_failure *failure) {
   stage *s = config;
@@ -184,7 +190,7 @@ static strand_consumer *open_consumer (stage *s, const wish *w) {
                 .commit_interval_us = (int64_t)(w->interval * 1e6),
                 .revoke_grace_us = (int64_t)(w->grace * 1e6) },
     .routes = &route, .route_count = 1,
-    .handler = { .config = s, .open = open_state, .handle = handle,
+    .handler = { .config = s, .open = open_state, .serve = serve,
                  .close = close_state, .release = release }
   };
   strand_failure failure = { "", "" };

@@ -50,6 +50,13 @@ static void retire_batch (strand_member *m, strand_batch *batch) {
   m->spare_count++;
 }
 
+/* Workers wrote to it last. */
+static void prepare_slot (strand_batch *batch, uint32_t i) {
+  if (i >= STRAND_BATCH_SLOTS) return;
+  __builtin_prefetch(&batch->slots[i], 1);
+  __builtin_prefetch(&batch->slots[i].harvested, 1);
+}
+
 static void fill_slot (strand_slot *slot, const strand_lease *lease) {
   strand_tag *tag = strand_partition_tag(lease->partition);
   slot->lease = *lease;
@@ -87,6 +94,7 @@ void strand_handover_post (strand_member *m, int64_t now_us) {
     while (room > 0 && batch->count < STRAND_BATCH_SLOTS
            && strand_engine_lease(m->engine, room, &lease)) {
       fill_slot(&batch->slots[batch->count++], &lease);
+      prepare_slot(batch, batch->count + 2);
       room -= lease.count < room ? lease.count : room;
     }
     if (batch->count == 0) {
@@ -116,15 +124,14 @@ static void end_slot (strand_member *m, strand_batch *batch,
   if (--tag->leases == 0 && tag->partition == NULL) strand_group_drop(m, tag);
 }
 
-static void clear_verdict (strand_slot *slot) {
-  free(slot->verdict.reason);
-  free(slot->verdict.policy_problem);
-  slot->judged = false;
+static void clear_verdict (strand_verdict *v) {
+  free(v->reason);
+  free(v->policy_problem);
 }
 
-static void tell_policy (strand_member *m, const strand_slot *slot) {
+static void tell_policy (strand_member *m, const strand_slot *slot,
+                         const char *problem) {
   strand_event event = strand_member_event(m, "policy_failed", slot->tag);
-  const char *problem = slot->verdict.policy_problem;
   event.offset = slot->lease.record->offset;
   strand_event_set_reason(&event, problem, strlen(problem));
   strand_member_emit(m, &event);
@@ -133,13 +140,12 @@ static void tell_policy (strand_member *m, const strand_slot *slot) {
 /* The lease ends with what its verdict says; without one, what is left goes
 ** back unstarted (recalled, stopped). */
 static strand_err judge (strand_member *m, strand_slot *slot,
-                         int64_t now_us) {
-  const strand_verdict *v = &slot->verdict;
+                         const strand_verdict *v, int64_t now_us) {
   if (slot->lease.count == 0) return STRAND_OK;
   if (!slot->judged || v->kind != STRAND_VERDICT_FAILED) {
     return strand_engine_give_back(m->engine, &slot->lease);
   }
-  if (v->policy_problem != NULL) tell_policy(m, slot);
+  if (v->policy_problem != NULL) tell_policy(m, slot, v->policy_problem);
   return strand_engine_fail(m->engine, &slot->lease, v->delay_us,
                             v->reason != NULL ? v->reason : "",
                             v->reason != NULL ? v->reason_length : 0, now_us);
@@ -150,6 +156,7 @@ static bool harvest_slot (strand_member *m, strand_batch *batch,
                           strand_slot *slot, int64_t now_us, bool *found) {
   uint32_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
   uint32_t done = atomic_load_explicit(&slot->done, memory_order_acquire);
+  strand_verdict *verdict;
   if (done > slot->harvested) {
     uint32_t before = slot->lease.count, count = done - slot->harvested;
     strand_err err = strand_engine_done(m->engine, &slot->lease, count,
@@ -160,8 +167,9 @@ static bool harvest_slot (strand_member *m, strand_batch *batch,
   }
   if (state != STRAND_SLOT_ENDED) return true;
   *found = true;
-  if (judge(m, slot, now_us) != STRAND_OK) return false;
-  if (slot->judged) clear_verdict(slot);
+  verdict = strand_slot_verdict(batch, slot);
+  if (judge(m, slot, verdict, now_us) != STRAND_OK) return false;
+  if (slot->judged) clear_verdict(verdict);
   end_slot(m, batch, slot);
   return true;
 }
@@ -177,6 +185,14 @@ static void spread_batch (strand_member *m, strand_batch *batch,
   }
 }
 
+/* What ending the slot will touch. */
+static void fetch_ahead (const strand_batch *batch, uint32_t i) {
+  const strand_slot *slot = &batch->slots[i];
+  if (i >= batch->count) return;
+  __builtin_prefetch(slot->lease.record, 1);
+  __builtin_prefetch(slot->lease.shard, 1);
+}
+
 static void harvest_batch (strand_member *m, strand_batch *batch,
                            int64_t now_us, bool *found) {
   uint32_t claimed = batch->count - strand_batch_unclaimed(batch);
@@ -184,6 +200,7 @@ static void harvest_batch (strand_member *m, strand_batch *batch,
          && batch->slots[batch->first_open].over) batch->first_open++;
   for (uint32_t i = batch->first_open; i < claimed; i++) {
     strand_slot *slot = &batch->slots[i];
+    fetch_ahead(batch, i + 2);
     if (!slot->over && !harvest_slot(m, batch, slot, now_us, found)) return;
   }
 }

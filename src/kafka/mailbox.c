@@ -6,10 +6,27 @@
 
 int strand_mailbox_init (strand_mailbox *m) {
   *m = (strand_mailbox){ .max_in_flight = 1, .slot_ns = STRAND_WAKE_NS };
-  if (pthread_mutex_init(&m->lock, NULL) != 0) return 0;
-  if (strand_thread_condition(&m->filled)) return 1;
-  pthread_mutex_destroy(&m->lock);
-  return 0;
+  return pthread_mutex_init(&m->lock, NULL) == 0;
+}
+
+strand_taker *strand_mailbox_enter (strand_mailbox *m) {
+  strand_taker *taker;
+  pthread_mutex_lock(&m->lock);
+  taker = m->left;
+  if (taker != NULL) m->left = taker->below;
+  pthread_mutex_unlock(&m->lock);
+  if (taker != NULL) return taker;
+  taker = calloc(1, sizeof(*taker));
+  if (taker == NULL || strand_thread_condition(&taker->woken)) return taker;
+  free(taker);
+  return NULL;
+}
+
+void strand_mailbox_leave (strand_mailbox *m, strand_taker *taker) {
+  pthread_mutex_lock(&m->lock);
+  taker->below = m->left;
+  m->left = taker;
+  pthread_mutex_unlock(&m->lock);
 }
 
 void strand_batch_unref (strand_batch *batch) {
@@ -24,8 +41,34 @@ void strand_mailbox_destroy (strand_mailbox *m) {
     m->first = batch->next;
     strand_batch_unref(batch);
   }
-  pthread_cond_destroy(&m->filled);
+  while (m->left != NULL) {
+    strand_taker *taker = m->left;
+    m->left = taker->below;
+    pthread_cond_destroy(&taker->woken);
+    free(taker);
+  }
   pthread_mutex_destroy(&m->lock);
+}
+
+#define WAKE_ROUND 16
+
+/* Called with the lock, returns without it: who is woken wants it. */
+static void wake_and_unlock (strand_mailbox *m, unsigned count) {
+  strand_taker *woken[WAKE_ROUND];
+  unsigned n;
+  for (;;) {
+    for (n = 0; n < WAKE_ROUND && n < count && m->waiting != NULL; n++) {
+      woken[n] = m->waiting;
+      m->waiting = woken[n]->below;
+      woken[n]->waits = false;
+      m->idle--;
+    }
+    pthread_mutex_unlock(&m->lock);
+    for (unsigned i = 0; i < n; i++) pthread_cond_signal(&woken[i]->woken);
+    if (n < WAKE_ROUND || n == count) return;
+    count -= n;
+    pthread_mutex_lock(&m->lock);
+  }
 }
 
 void strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
@@ -34,8 +77,7 @@ void strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
   m->max_in_flight = max_in_flight;
   m->wanted = workers;
   atomic_fetch_add(&m->generation, 1);
-  pthread_cond_broadcast(&m->filled);
-  pthread_mutex_unlock(&m->lock);
+  wake_and_unlock(m, m->idle);
 }
 
 /* Idle workers that may run one more slot. */
@@ -43,10 +85,6 @@ static unsigned wakeable_locked (const strand_mailbox *m) {
   unsigned room = m->active < m->max_in_flight
                     ? m->max_in_flight - m->active : 0;
   return m->idle < room ? m->idle : room;
-}
-
-static void wake_some (strand_mailbox *m, unsigned count) {
-  while (count-- > 0) pthread_cond_signal(&m->filled);
 }
 
 void strand_mailbox_post (strand_mailbox *m, strand_batch *batch) {
@@ -62,16 +100,12 @@ void strand_mailbox_post (strand_mailbox *m, strand_batch *batch) {
   else m->last->next = batch;
   m->last = batch;
   wake = wakeable_locked(m);
-  pthread_mutex_unlock(&m->lock);
-  wake_some(m, useful < wake ? (unsigned)useful : wake);
+  wake_and_unlock(m, useful < wake ? (unsigned)useful : wake);
 }
 
 void strand_mailbox_spread (strand_mailbox *m) {
-  unsigned wake;
   pthread_mutex_lock(&m->lock);
-  wake = wakeable_locked(m);
-  pthread_mutex_unlock(&m->lock);
-  wake_some(m, wake);
+  wake_and_unlock(m, wakeable_locked(m));
 }
 
 /* A moving average; workers may overwrite each other's share of it. */
@@ -126,6 +160,14 @@ static bool take_locked (strand_mailbox *m, strand_taker *taker) {
   return true;
 }
 
+static void wait_locked (strand_mailbox *m, strand_taker *taker) {
+  taker->waits = true;
+  taker->below = m->waiting;
+  m->waiting = taker;
+  m->idle++;
+  while (taker->waits) pthread_cond_wait(&taker->woken, &m->lock);
+}
+
 bool strand_mailbox_take (strand_mailbox *m, strand_taker *taker,
                           void (*idle) (void *), void *arg) {
   bool told = false;
@@ -139,16 +181,15 @@ bool strand_mailbox_take (strand_mailbox *m, strand_taker *taker,
       pthread_mutex_lock(&m->lock);
       continue;
     }
-    m->idle++;
-    pthread_cond_wait(&m->filled, &m->lock);
-    m->idle--;
+    wait_locked(m, taker);
   }
-  if (taker->batch == NULL) {
-    m->serving--;
-    if (front_locked(m) != NULL) pthread_cond_signal(&m->filled);
+  if (taker->batch != NULL) {
+    pthread_mutex_unlock(&m->lock);
+    return true;
   }
-  pthread_mutex_unlock(&m->lock);
-  return taker->batch != NULL;
+  m->serving--;
+  wake_and_unlock(m, front_locked(m) != NULL ? 1 : 0);
+  return false;
 }
 
 strand_slot *strand_mailbox_claim (strand_mailbox *m, strand_taker *taker) {
@@ -164,6 +205,5 @@ strand_slot *strand_mailbox_claim (strand_mailbox *m, strand_taker *taker) {
 void strand_mailbox_close (strand_mailbox *m) {
   pthread_mutex_lock(&m->lock);
   m->closed = true;
-  pthread_cond_broadcast(&m->filled);
-  pthread_mutex_unlock(&m->lock);
+  wake_and_unlock(m, m->idle);
 }

@@ -67,9 +67,7 @@ typedef struct strand_slot {
   /* written by the worker */
   _Atomic uint32_t done;
   _Atomic uint32_t state;  /* strand_slot_state */
-  bool judged;
-  strand_verdict verdict;  /* of the record after 'done', when some is left
-                              and 'judged' */
+  bool judged;             /* there is a verdict on the record after 'done' */
   /* the owner's */
   _Alignas(64) uint32_t harvested;
   bool over;
@@ -89,14 +87,32 @@ typedef struct strand_batch {
   uint32_t first_open;         /* all before it are over */
   int64_t spread_us;           /* when all workers are woken for it */
   _Alignas(64) strand_slot slots[STRAND_BATCH_SLOTS];
+  strand_verdict verdicts[STRAND_BATCH_SLOTS]; /* of slots that are judged:
+                              seldom, so not where their lines go to and fro */
 } strand_batch;
+
+static inline strand_verdict *strand_slot_verdict (strand_batch *batch,
+                                                   const strand_slot *slot) {
+  return &batch->verdicts[slot - batch->slots];
+}
+
+/* A worker's place in the mailbox. */
+typedef struct strand_taker {
+  strand_batch *batch; /* held, or NULL */
+  unsigned generation;
+  bool waits;          /* until it is taken off the list */
+  struct strand_taker *below; /* in 'waiting', or in 'left' */
+  pthread_cond_t woken;
+} strand_taker;
 
 typedef struct strand_mailbox {
   pthread_mutex_t lock;
-  pthread_cond_t filled;
   strand_batch *first;
   strand_batch *last;
-  unsigned idle;          /* workers that wait */
+  strand_taker *waiting;  /* who came last first */
+  strand_taker *left;     /* kept until the mailbox goes: one that was woken
+                             may have left before the signal comes */
+  unsigned idle;          /* that wait */
   unsigned active;        /* workers that hold a batch */
   unsigned max_in_flight;
   unsigned wanted;        /* workers that should serve */
@@ -121,12 +137,10 @@ uint32_t strand_batch_recall (strand_batch *batch);
 /* Thread: owner. Slots that nobody has claimed. */
 uint32_t strand_batch_unclaimed (const strand_batch *batch);
 
-/* A worker's place in the mailbox. */
-typedef struct strand_taker {
-  strand_batch *batch; /* held, or NULL */
-  unsigned generation;
-} strand_taker;
-
+/* Thread: any. A place for one more worker; NULL without memory. */
+strand_taker *strand_mailbox_enter (strand_mailbox *m);
+/* Thread: any. The worker has ended, or never began. */
+void strand_mailbox_leave (strand_mailbox *m, strand_taker *taker);
 /* Thread: worker. Gives back the batch it holds and takes one with slots to
 ** claim; waits for one. 'idle' is called without the lock before the worker
 ** waits. False when this worker should end: too many serve, or the mailbox

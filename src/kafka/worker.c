@@ -13,9 +13,20 @@ typedef struct worker {
   strand_consumer *consumer; /* counted */
   unsigned index;            /* from 1 */
   void *state;               /* NULL: it could not be opened */
-  strand_taker taker;
+  strand_taker *taker;
+  strand_slot *slot;         /* the lease that runs, or NULL */
+  const strand_record *behind; /* its next record, read while it may be */
+  uint32_t at;               /* records of it that are done */
+  uint32_t slots;            /* of this batch, that have ended */
+  int64_t since_us;          /* when this lease began; coarse */
+  strand_task task;
   strand_member *owner;      /* of the slot that ended last, to be woken */
 } worker;
+
+static void free_worker (worker *w) {
+  strand_mailbox_leave(&w->consumer->mailbox, w->taker);
+  free(w);
+}
 
 static void tell_worker (strand_consumer *c, const char *type,
                          const worker *w, const char *reason) {
@@ -37,23 +48,14 @@ static void replace_state (worker *w) {
   else tell_worker(c, "worker_lost", w, failure.message);
 }
 
-static void handle (worker *w, const strand_record *record, unsigned route,
-                    strand_verdict *verdict) {
+static void refuse (strand_verdict *verdict) {
   static const char no_state[] = "the worker's Lua state cannot be opened";
-  strand_consumer *c = w->consumer;
-  memset(verdict, 0, sizeof(*verdict));
-  if (w->state == NULL) replace_state(w);
-  if (w->state == NULL) {
-    verdict->kind = STRAND_VERDICT_FAILED;
-    verdict->delay_us = -1;
-    verdict->reason = malloc(sizeof(no_state));
-    if (verdict->reason == NULL) return;
-    memcpy(verdict->reason, no_state, sizeof(no_state));
-    verdict->reason_length = sizeof(no_state) - 1;
-    return;
-  }
-  c->handler.handle(w->state, record, route, verdict);
-  if (verdict->broken) replace_state(w);
+  verdict->kind = STRAND_VERDICT_FAILED;
+  verdict->delay_us = -1;
+  verdict->reason = malloc(sizeof(no_state));
+  if (verdict->reason == NULL) return;
+  memcpy(verdict->reason, no_state, sizeof(no_state));
+  verdict->reason_length = sizeof(no_state) - 1;
 }
 
 static void obey_verdict (strand_consumer *c, const strand_verdict *v) {
@@ -70,30 +72,77 @@ static void obey_verdict (strand_consumer *c, const strand_verdict *v) {
   }
 }
 
-/* Invariant (2) of mailbox.h: ENDED is the last word on a slot, and a record
-** that is done may be freed at once. True when a verdict was left. */
-static bool run_slot (worker *w, strand_slot *slot) {
-  const strand_record *r = slot->first, *behind;
-  uint32_t count = slot->count;
-  strand_verdict verdict;
-  bool judged = false;
-  for (uint32_t i = 0; i < count; i++, r = behind) {
-    if (atomic_load_explicit(slot->stop, memory_order_acquire)) break;
-    behind = i + 1 < count ? r->behind : NULL;
-    handle(w, r, slot->route, &verdict);
-    if (verdict.kind != STRAND_VERDICT_DONE || verdict.stop_consumer) {
-      obey_verdict(w->consumer, &verdict);
-    }
-    if (verdict.kind != STRAND_VERDICT_DONE) {
-      slot->verdict = verdict;
-      slot->judged = judged = true;
-      break;
-    }
-    atomic_store_explicit(&slot->done, i + 1, memory_order_release);
-  }
+/* Invariant (2) of mailbox.h: ENDED is the last word on a slot. */
+static void end_slot (worker *w) {
+  strand_slot *slot = w->slot;
+  bool judged = slot->judged;
+  int64_t now_us;
   atomic_store_explicit(&slot->state, STRAND_SLOT_ENDED,
                         memory_order_release);
-  return judged;
+  w->slot = NULL;
+  w->slots++;
+  now_us = strand_clock_coarse_us();
+  if (judged || now_us - w->since_us >= SLOW_US) {
+    strand_member_wake(w->taker->batch->member);
+  }
+  if (now_us == w->since_us) return;
+  w->since_us = now_us; /* once a tick */
+  atomic_store_explicit(&w->consumer->ended_us, now_us,
+                        memory_order_relaxed);
+}
+
+/* False when the lease has ended. */
+static bool begin_record (worker *w, const strand_record *r) {
+  strand_slot *slot = w->slot;
+  if (r == NULL
+      || atomic_load_explicit(slot->stop, memory_order_acquire)) {
+    end_slot(w);
+    return false;
+  }
+  w->behind = w->at + 1 < slot->count ? r->behind : NULL;
+  w->task.record = r;
+  w->task.route = slot->route;
+  w->task.verdict = (strand_verdict){ STRAND_VERDICT_DONE };
+  return true;
+}
+
+/* A record that is done may be freed at once. */
+static bool end_record (worker *w) {
+  strand_verdict *v = &w->task.verdict;
+  if (v->kind != STRAND_VERDICT_DONE || v->stop_consumer) {
+    obey_verdict(w->consumer, v);
+  }
+  if (v->kind != STRAND_VERDICT_DONE) {
+    *strand_slot_verdict(w->taker->batch, w->slot) = *v;
+    w->slot->judged = true;
+    end_slot(w);
+    return false;
+  }
+  atomic_store_explicit(&w->slot->done, ++w->at, memory_order_release);
+  return begin_record(w, w->behind);
+}
+
+static bool begin_slot (worker *w) {
+  strand_batch *batch = w->taker->batch;
+  strand_slot *slot = strand_mailbox_claim(&w->consumer->mailbox, w->taker);
+  if (slot == NULL) return false;
+  if (slot == &batch->slots[batch->count - 1]) {
+    strand_member_wake(batch->member);
+  }
+  w->slot = slot;
+  w->at = 0;
+  return true;
+}
+
+/* The record of the task, if any, is over; the next of the batch is put
+** there. The batch is held, but a slot that has ended is the owner's alone. */
+static bool next_record (void *arg) {
+  worker *w = arg;
+  if (w->slot != NULL && end_record(w)) return true;
+  while (begin_slot(w)) {
+    if (begin_record(w, w->slot->first)) return true;
+  }
+  return false;
 }
 
 static void become_idle (void *arg) {
@@ -102,37 +151,25 @@ static void become_idle (void *arg) {
   w->owner = NULL;
 }
 
-/* The batch is held, but a slot that has ended is the owner's alone. */
 static void serve_batch (worker *w) {
-  strand_mailbox *mailbox = &w->consumer->mailbox;
-  strand_batch *batch = w->taker.batch;
-  int64_t started = strand_clock_coarse_us(), ended;
+  strand_consumer *c = w->consumer;
+  strand_batch *batch = w->taker->batch;
   int64_t begun = strand_clock_us();
-  uint32_t slots = 0;
-  strand_slot *slot;
   if (w->owner != batch->member) become_idle(w);
   w->owner = batch->member;
-  if (atomic_fetch_add(&w->consumer->busy, 1) == 0) {
-    atomic_store_explicit(&w->consumer->began_us, started,
-                          memory_order_relaxed);
+  w->slots = 0;
+  w->since_us = strand_clock_coarse_us();
+  if (atomic_fetch_add(&c->busy, 1) == 0) {
+    atomic_store_explicit(&c->began_us, w->since_us, memory_order_relaxed);
   }
-  while ((slot = strand_mailbox_claim(mailbox, &w->taker)) != NULL) {
-    bool last = slot == &batch->slots[batch->count - 1], judged;
-    if (last) strand_member_wake(batch->member);
-    judged = run_slot(w, slot);
-    ended = strand_clock_coarse_us();
-    if (ended - started >= SLOW_US || judged) {
-      strand_member_wake(batch->member);
-    }
-    if (ended != started) { /* once a tick */
-      atomic_store_explicit(&w->consumer->ended_us, ended,
-                            memory_order_relaxed);
-    }
-    started = ended;
-    slots++;
+  while (next_record(w)) {
+    if (w->state == NULL) replace_state(w);
+    if (w->state == NULL) refuse(&w->task.verdict);
+    else c->handler.serve(w->state, &w->task, next_record, w);
+    if (w->task.verdict.broken) replace_state(w);
   }
-  strand_mailbox_took(mailbox, slots, strand_clock_us() - begun);
-  atomic_fetch_sub(&w->consumer->busy, 1);
+  strand_mailbox_took(&c->mailbox, w->slots, strand_clock_us() - begun);
+  atomic_fetch_sub(&c->busy, 1);
 }
 
 static bool load (worker *w) {
@@ -161,7 +198,7 @@ static void *run_worker (void *arg) {
   strand_consumer *c = w->consumer;
   if (!load(w)) leave_mailbox(&c->mailbox);
   else {
-    while (strand_mailbox_take(&c->mailbox, &w->taker, become_idle, w)) {
+    while (strand_mailbox_take(&c->mailbox, w->taker, become_idle, w)) {
       serve_batch(w);
     }
     become_idle(w);
@@ -171,7 +208,7 @@ static void *run_worker (void *arg) {
   c->workers_alive--;
   strand_shared_closed_locked(c);
   pthread_mutex_unlock(&c->lock);
-  free(w);
+  free_worker(w);
   strand_shared_unref(c);
   return NULL;
 }
@@ -180,6 +217,11 @@ static bool start_one_locked (strand_consumer *c) {
   worker *w = calloc(1, sizeof(*w));
   pthread_t thread;
   if (w == NULL) return false;
+  w->taker = strand_mailbox_enter(&c->mailbox);
+  if (w->taker == NULL) {
+    free(w);
+    return false;
+  }
   w->consumer = strand_shared_ref(c);
   w->index = c->workers_made + 1;
   pthread_mutex_lock(&c->mailbox.lock);
@@ -188,7 +230,7 @@ static bool start_one_locked (strand_consumer *c) {
   if (!strand_thread_start_deep(&thread, run_worker, w,
                                 c->handler.stack_bytes)) {
     leave_mailbox(&c->mailbox);
-    free(w);
+    free_worker(w);
     atomic_fetch_sub(&c->refs, 1); /* the caller holds one more */
     return false;
   }

@@ -1,12 +1,12 @@
 /*
 ** worker.h - the threads that call the handler
 **
-** A worker takes one lease at a time from the consumer's mailbox, calls the
-** handler for each of its records in order, and leaves the outcome in the
-** lease's slot. It knows no Lua: the handler is a table of functions, whose
-** state the worker opens, uses and closes on its own thread.
+** A worker takes one lease at a time from the consumer's mailbox, has each of
+** its records handled in order, and leaves the outcome in the lease's slot. It
+** knows no Lua: the handler is a table of functions, whose state the worker
+** opens, uses and closes on its own thread.
 **
-**   open -> handle, handle, ... -> close
+**   open -> serve (next, next, ...), serve, ... -> close
 **
 ** A state that breaks (it says so in its verdict) is closed, and opened anew
 ** before the next record. A handler that never returns keeps its thread: at
@@ -30,7 +30,7 @@ typedef enum strand_verdict_kind {
   STRAND_VERDICT_STOP    /* the consumer finishes; the record is not done */
 } strand_verdict_kind;
 
-/* What became of one record. Zeroed before each call of handle. */
+/* What became of one record. Zeroed before each. */
 typedef struct strand_verdict {
   strand_verdict_kind kind;
   bool stop_consumer;      /* also when done: the consumer finishes */
@@ -42,14 +42,24 @@ typedef struct strand_verdict {
                               failed, or gave what is no time */
 } strand_verdict;
 
+/* What a worker has to do now. */
+typedef struct strand_task {
+  const strand_record *record;
+  unsigned route; /* from 0 in the order of the consumer's routes */
+  strand_verdict verdict;
+} strand_task;
+
 typedef struct strand_handler {
   void *config; /* given to open and release */
   /* Opens a state for worker 'index' (from 1) and loads the handlers. NULL
   ** and a failure when that does not work. */
   void *(*open) (void *config, unsigned index, strand_failure *failure);
-  /* 'route' counts from 0 in the order of the consumer's routes. */
-  void (*handle) (void *state, const strand_record *record, unsigned route,
-                  strand_verdict *verdict);
+  /* Handles the task's record and leaves the verdict there; while next(arg)
+  ** then puts another record there, handles that. One call for many records,
+  ** so that what protects the calls is set up once. Returns at once when the
+  ** state is broken. 'next' never raises; with it the record is over. */
+  void (*serve) (void *state, strand_task *task, bool (*next) (void *arg),
+                 void *arg);
   void (*close) (void *state);
   /* Thread: any. The last user of 'config' is gone. */
   void (*release) (void *config);

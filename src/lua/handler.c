@@ -16,7 +16,7 @@
 
 /* Of the state's stack, and of the table under slots_key. */
 enum {
-  SLOT_CALL = 1,  /* calls the handler */
+  SLOT_SERVE = 1, /* calls the handlers */
   SLOT_POLICY,    /* calls the retry function */
   SLOT_PROBE,     /* tells whether memory can be had */
   SLOT_TRACEBACK,
@@ -30,8 +30,10 @@ typedef struct worker {
   strand_sources *sources; /* borrows: the thread's strand_handler has it */
   strand_context context;
   strand_view view;
-  strand_verdict *verdict; /* NULL while no record is handled */
-  unsigned route;          /* of that record */
+  strand_task *task;       /* what is handled now */
+  bool (*next) (void *arg);
+  void *next_arg;
+  bool over;               /* next had nothing more */
   unsigned retry_version;  /* of the consumer's retry function */
   const char *made;        /* name of the outcome made last, or NULL */
 } worker;
@@ -77,12 +79,12 @@ static void set_problem (strand_verdict *v, const char *text) {
 /* ---- the handler's call ------------------------------------------------- */
 
 /* false, or nil and a reason; the reason is on top. */
-static void read_failure (lua_State *L, worker *w) {
+static void read_failure (lua_State *L, strand_verdict *v) {
   const strand_outcome *outcome = strand_to_outcome(L, -1);
   const char *text;
   size_t length;
   if (outcome != NULL) {
-    apply(w->verdict, outcome);
+    apply(v, outcome);
     return;
   }
   if (lua_isnil(L, -1))
@@ -90,32 +92,42 @@ static void read_failure (lua_State *L, worker *w) {
   else
     strand_push_reason(L, -1, STRAND_REASON_MAX);
   text = lua_tolstring(L, -1, &length);
-  fail(w->verdict, text, length);
+  fail(v, text, length);
 }
 
 /* The handler's two results are on top. */
 static void read_results (lua_State *L, worker *w) {
+  strand_verdict *v = &w->task->verdict;
   const strand_outcome *outcome;
   int failed = lua_isnil(L, -2) ? !lua_isnil(L, -1) : !lua_toboolean(L, -2);
   if (failed) {
-    read_failure(L, w);
+    read_failure(L, v);
     return;
   }
   outcome = strand_to_outcome(L, -2);
   if (outcome != NULL)
-    apply(w->verdict, outcome);
+    apply(v, outcome);
   else if (w->made != NULL)
-    fail_dropped(w->verdict, w->made);
+    fail_dropped(v, w->made);
 }
 
-/* Upvalues: worker, handlers by route, records' metatable, context. */
-static int call_handler (lua_State *L) {
+/* Upvalues: worker, handlers by route, records' metatable, context, cache.
+** Comes back early with a record that failed. */
+static int call_handlers (lua_State *L) {
   worker *w = lua_touserdata(L, lua_upvalueindex(1));
-  lua_rawgeti(L, lua_upvalueindex(2), (int)w->route + 1);
-  strand_view_push(L, &w->view, lua_upvalueindex(3));
-  lua_pushvalue(L, lua_upvalueindex(4));
-  lua_call(L, 2, 2);
-  read_results(L, w);
+  do {
+    w->made = NULL;
+    w->view.record = w->task->record;
+    lua_rawgeti(L, lua_upvalueindex(2), (int)w->task->route + 1);
+    strand_view_push(L, &w->view, lua_upvalueindex(3));
+    lua_pushvalue(L, lua_upvalueindex(4));
+    lua_call(L, 2, 2);
+    read_results(L, w);
+    if (w->task->verdict.kind != STRAND_VERDICT_DONE) return 0;
+    lua_settop(L, 0);
+    strand_view_end(L, &w->view, lua_upvalueindex(5));
+  } while (w->next(w->next_arg));
+  w->over = true;
   return 0;
 }
 
@@ -147,10 +159,11 @@ static void fail_yield (strand_verdict *v, const char *text) {
 ** without. */
 static void read_error (worker *w, int status) {
   const strand_outcome *outcome = strand_to_outcome(w->L, -1);
+  strand_verdict *v = &w->task->verdict;
   const char *text = NULL;
   size_t length = 0;
   if (outcome != NULL) {
-    apply(w->verdict, outcome);
+    apply(v, outcome);
     return;
   }
   if (lua_type(w->L, -1) == LUA_TSTRING)
@@ -159,9 +172,9 @@ static void read_error (worker *w, int status) {
     text = "error in error handling";
     length = strlen(text);
   }
-  if (status == LUA_ERRRUN && is_yield(text)) fail_yield(w->verdict, text);
-  else fail(w->verdict, text, length);
-  if (status == LUA_ERRMEM) w->verdict->broken = !still_works(w);
+  if (status == LUA_ERRRUN && is_yield(text)) fail_yield(v, text);
+  else fail(v, text, length);
+  if (status == LUA_ERRMEM) v->broken = !still_works(w);
 }
 
 /* ---- the retry function's call ------------------------------------------ */
@@ -189,7 +202,7 @@ static void refresh_policy (lua_State *L, worker *w, int policies) {
 
 /* Pushes the retry function that applies to the route. */
 static int push_policy (lua_State *L, worker *w, int policies) {
-  lua_rawgeti(L, policies, (int)w->route + 1);
+  lua_rawgeti(L, policies, (int)w->task->route + 1);
   if (lua_isnil(L, -1)) {
     lua_pop(L, 1);
     lua_rawgeti(L, policies, (int)strand_sources_count(w->sources) + 1);
@@ -212,7 +225,7 @@ static void read_delay (lua_State *L, strand_verdict *v) {
 ** records' metatable. */
 static int call_policy (lua_State *L) {
   worker *w = lua_touserdata(L, lua_upvalueindex(1));
-  strand_verdict *v = w->verdict;
+  strand_verdict *v = &w->task->verdict;
   refresh_policy(L, w, lua_upvalueindex(2));
   if (!push_policy(L, w, lua_upvalueindex(2))) return 0;
   lua_pushinteger(L, w->view.record->attempt);
@@ -231,40 +244,50 @@ static void ask_policy (worker *w) {
   if (lua_type(w->L, -1) == LUA_TSTRING) problem = lua_tostring(w->L, -1);
   snprintf(text, sizeof(text), "the retry function failed: %s",
            problem != NULL ? problem : "it raised an outcome");
-  set_problem(w->verdict, text);
+  set_problem(&w->task->verdict, text);
 }
 
-/* ---- handle ------------------------------------------------------------- */
+/* ---- serve -------------------------------------------------------------- */
 
-static void handle (void *state, const strand_record *record, unsigned route,
-                    strand_verdict *verdict) {
-  worker *w = state;
-  int status;
-  w->view.record = record;
-  w->route = route;
-  w->verdict = verdict;
-  w->context.stop_consumer = &verdict->stop_consumer;
-  w->made = NULL;
-  lua_pushvalue(w->L, SLOT_CALL);
-  status = lua_pcall(w->L, 0, 0, SLOT_TRACEBACK);
+/* The record failed, or its handler raised. */
+static void conclude (worker *w, int status) {
+  strand_verdict *v = &w->task->verdict;
   if (status != 0) read_error(w, status);
-  if (verdict->kind == STRAND_VERDICT_FAILED && verdict->delay_us < 0 &&
-      !verdict->broken) ask_policy(w);
+  if (v->kind == STRAND_VERDICT_FAILED && v->delay_us < 0 && !v->broken)
+    ask_policy(w);
   lua_settop(w->L, SLOT_LAST);
   strand_view_end(w->L, &w->view, SLOT_CACHE);
+}
+
+static void serve (void *state, strand_task *task, bool (*next) (void *arg),
+                   void *arg) {
+  worker *w = state;
+  w->task = task;
+  w->next = next;
+  w->next_arg = arg;
+  w->over = false;
+  w->context.stop_consumer = &task->verdict.stop_consumer;
+  while (!w->over) {
+    int status;
+    lua_pushvalue(w->L, SLOT_SERVE);
+    status = lua_pcall(w->L, 0, 0, SLOT_TRACEBACK);
+    if (w->over) break;
+    conclude(w, status);
+    if (task->verdict.broken) break;
+    w->over = !next(arg);
+  }
   w->context.stop_consumer = NULL;
-  w->verdict = NULL;
 }
 
 /* ---- open and close ----------------------------------------------------- */
 
+/* Upvalues: the worker, and what is at the indexes. */
 static void push_closure (lua_State *L, lua_CFunction f, worker *w,
-                          int second, int third, int fourth) {
+                          const int indexes[4]) {
+  int i;
   lua_pushlightuserdata(L, w);
-  lua_pushvalue(L, second);
-  lua_pushvalue(L, third);
-  lua_pushvalue(L, fourth);
-  lua_pushcclosure(L, f, 4);
+  for (i = 0; i < 4; i++) lua_pushvalue(L, indexes[i]);
+  lua_pushcclosure(L, f, 5);
 }
 
 /* Pushes a new table, which is then the registry's. */
@@ -277,8 +300,10 @@ static void push_slots (lua_State *L) {
 
 /* The argument is the worker. Leaves what is needed later in the slots. */
 static int set_up (lua_State *L) {
-  enum { WORKER = 1, SLOTS, TEARDOWNS, ARGS, CONTEXT, METATABLE, HANDLERS,
-         POLICIES };
+  enum { WORKER = 1, SLOTS, TEARDOWNS, ARGS, CONTEXT, METATABLE, CACHE,
+         HANDLERS, POLICIES };
+  static const int serving[] = { HANDLERS, METATABLE, CONTEXT, CACHE };
+  static const int asking[] = { POLICIES, METATABLE, CONTEXT, CACHE };
   worker *w = lua_touserdata(L, WORKER);
   strand_load_libraries(L, w->sources);
   push_slots(L);
@@ -292,15 +317,16 @@ static int set_up (lua_State *L) {
   strand_load_args(L, w->sources);
   strand_context_push(L, &w->context, ARGS);
   strand_view_open(L, &w->view);
+  lua_pushvalue(L, CACHE);
   lua_rawseti(L, SLOTS, SLOT_CACHE);
   strand_push_traceback(L);
   lua_rawseti(L, SLOTS, SLOT_TRACEBACK);
   strand_load_handlers(L, w->sources, ARGS, TEARDOWNS);
   strand_load_policies(L, w->sources);
   refresh_policy(L, w, POLICIES);
-  push_closure(L, call_handler, w, HANDLERS, METATABLE, CONTEXT);
-  lua_rawseti(L, SLOTS, SLOT_CALL);
-  push_closure(L, call_policy, w, POLICIES, METATABLE, CONTEXT);
+  push_closure(L, call_handlers, w, serving);
+  lua_rawseti(L, SLOTS, SLOT_SERVE);
+  push_closure(L, call_policy, w, asking);
   lua_rawseti(L, SLOTS, SLOT_POLICY);
   lua_pushcfunction(L, probe);
   lua_rawseti(L, SLOTS, SLOT_PROBE);
@@ -409,7 +435,7 @@ static size_t stack_bytes (lua_State *L) {
 
 strand_handler strand_handler_of (lua_State *L, strand_sources *sources) {
   size_t stack = stack_bytes(L); /* may raise */
-  strand_handler handler = { strand_sources_keep(sources), open_state, handle,
+  strand_handler handler = { strand_sources_keep(sources), open_state, serve,
                              close_state, release, stack };
   return handler;
 }
