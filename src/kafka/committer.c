@@ -10,6 +10,7 @@
 */
 #include <stdlib.h>
 
+#include "core/mutant.h"
 #include "kafka/clock.h"
 #include "kafka/member.h"
 
@@ -171,6 +172,7 @@ static void take_success (strand_member *m, int64_t now_us) {
 static rd_kafka_resp_err_t error_of (rd_kafka_event_t *event) {
   rd_kafka_topic_partition_list_t *list;
   rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+  if (MUTANT(commit_error_is_not_read)) return RD_KAFKA_RESP_ERR_NO_ERROR;
   list = rd_kafka_event_topic_partition_list(event);
   for (int i = 0; err == 0 && list != NULL && i < list->cnt; i++) {
     err = list->elems[i].err;
@@ -204,15 +206,23 @@ static bool has_unplanned (const strand_member *m) {
   return false;
 }
 
+bool strand_committer_starved (const strand_member *m) {
+  return m->commit == NULL
+         && strand_engine_commit_due(m->engine, 0) < INT64_MAX;
+}
+
 /* Nothing was planned: because all is committed, or because it cannot be. */
 static void answer_unplanned (strand_member *m) {
   static const strand_failure unwritable = {
     "METADATA_UNWRITABLE", "what is done does not fit in max_metadata"
   };
+  static const strand_failure no_memory = { "NO_MEMORY", "memory ran out" };
+  bool starved = strand_committer_starved(m);
   const strand_partition *p = NULL;
   const strand_failure *failure = NULL;
   while ((p = strand_engine_next(m->engine, p)) != NULL) {
-    if (strand_engine_dirty(m->engine, p)) failure = &unwritable;
+    if (!strand_engine_dirty(m->engine, p)) continue;
+    failure = starved ? &no_memory : &unwritable;
   }
   answer_waiters(m, false, failure);
 }

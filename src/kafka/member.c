@@ -330,7 +330,7 @@ static bool must_commit (strand_member *m, int64_t now_us) {
   if (m->fatal) return false;
   if (m->commit != NULL) return true;
   if (strand_engine_commit_blocked(m->engine, now_us)) return true;
-  return strand_committer_send(m, now_us);
+  return strand_committer_send(m, now_us) || strand_committer_starved(m);
 }
 
 /* An earlier commit that failed is no failure of the close when there is

@@ -286,6 +286,8 @@ void strand_handover_free (strand_member *m);
 void strand_committer_serve (strand_member *m, int64_t now_us);
 /* Plans and sends one now, unless one is out. False: nothing to send. */
 bool strand_committer_send (strand_member *m, int64_t now_us);
+/* After one that sent nothing: there is something, but no memory for it. */
+bool strand_committer_starved (const strand_member *m);
 void strand_committer_wait (strand_member *m, strand_waiter *waiter);
 int64_t strand_committer_due (const strand_member *m, int64_t now_us);
 void strand_committer_end (strand_member *m);
