@@ -4,6 +4,8 @@ LUA     := lua5.4
 PREFIX  := /usr/local
 KAFKA   := 3.9.1
 SEEDS   := 2000
+EVENTS  := 1e9
+JOBS    := $(shell nproc)
 
 VERSION := $(patsubst lua%,%,$(LUA:luajit2=lua5.1))
 PC_LUA  := $(LUA:luajit2=luajit)
@@ -49,7 +51,7 @@ SIM_O   := $(patsubst src/%.c,$(SIM)/%.o,$(CORE)) \
 export LUA_PATH  := lua/?.lua;lua/?/init.lua;;
 export LUA_CPATH := $B/?.so;;
 
-.PHONY: all demo hello test test-c test-lua test-kafka test-trixie sim lint bench bench-quick bench-soak bench-programs kafka \
+.PHONY: all demo hello test test-c test-lua test-kafka test-trixie sim sim-long mutants lint bench bench-quick bench-soak bench-programs kafka \
         rockspec install uninstall clean distclean deps help
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -89,13 +91,22 @@ $T/%.a:
 
 $T/%: spec/c/%.c $T/core.a Makefile
 	@echo "  cc $@"
-	@$(CC) $(BASE) -O1 -g $(SANFLAG) -o $@ $< $(filter %kafka.a,$^) $T/core.a \
+	@$(CC) $(BASE) -O1 -g $(SANFLAG) $(LUA_FLAGS) -o $@ $< $(LUA_LIB) $(filter %kafka.a,$^) $T/core.a \
 	  $(LDFLAGS) $(shell $(PKG) --libs cmocka) $(LIBS)
 
-$(filter $T/kafka_%,$(TESTS) $(SWEEPS)): $T/kafka.a
+$(filter $T/kafka_% $T/lua_%,$(TESTS) $(SWEEPS)): $T/kafka.a
+
+# The binding, linked into a program: there its allocations can be wrapped.
+$T/lua/%.o: src/lua/%.c Makefile
+	@mkdir -p $(@D)
+	@$(CC) $(BASE) -O1 -g $(SANFLAG) $(shell $(PKG) --cflags lua5.4) -c -o $@ $<
+$T/lua.a: $(patsubst src/%.c,$T/%.o,$(LUA_C))
+$T/lua_sweep: $T/lua.a
+$T/lua_sweep: LUA_LIB = $T/lua.a $(shell $(PKG) --libs lua5.4)
+$T/lua_sweep: LUA_FLAGS = $(shell $(PKG) --cflags lua5.4)
 
 # What allocates is wrapped in our objects, and so may fail.
-WRAP    := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup
+WRAP    := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup,--wrap=luaL_newstate
 $(SWEEPS): LDFLAGS += $(WRAP)
 
 test:                          ## everything: this is what CI runs
@@ -129,7 +140,13 @@ $(SIM)/sim: $(SIM_O)
 	@$(CC) -pthread $(SANFLAG) -o $@ $^ -lzstd -lm
 
 sim: $(SIM)/sim                ## SEEDS=n schedules through the real engine
-	@$(SIM)/sim --seeds $(SEEDS)
+	@$(SIM)/sim --seeds $(SEEDS) --jobs $(JOBS)
+
+sim-long: $(SIM)/sim           ## a thousand million events of it (EVENTS=n)
+	@$(SIM)/sim --events $(EVENTS) --jobs $(JOBS)
+
+mutants:                       ## deliberate bugs, one at a time: which test sees each
+	@scripts/mutants
 
 lint:                          ## luacheck, layers, header vocabulary, warnings
 	@scripts/lint

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/mutant.h"
 #include "kafka/clock.h"
 #include "kafka/member.h"
 #include "kafka/thread.h"
@@ -78,8 +79,12 @@ static bool run_slot (worker *w, strand_slot *slot) {
   strand_verdict verdict;
   bool judged = false;
   for (uint32_t i = 0; i < count; i++, r = behind) {
-    if (atomic_load_explicit(slot->stop, memory_order_acquire)) break;
+    if (atomic_load_explicit(slot->stop, memory_order_acquire)
+        && !MUTANT(revoked_lease_goes_on)) break;
     behind = i + 1 < count ? r->behind : NULL;
+    if (MUTANT(done_is_told_before_the_handler_returns)) {
+      atomic_store(&slot->done, i + 1);
+    }
     handle(w, r, slot->route, &verdict);
     if (verdict.kind != STRAND_VERDICT_DONE || verdict.stop_consumer) {
       obey_verdict(w->consumer, &verdict);
