@@ -15,6 +15,7 @@
 **   order=KEY|PARTITION|UNORDERED                                  (KEY)
 **   concurrency=N          handlers at once                        (16)
 **   batch=N                records a call                          (1)
+**   buffer=N               records read and not done, at most; 0: as it likes (0)
 **   commit=ASYNCHRONOUS|SYNC                                       (ASYNCHRONOUS)
 **
 ** bench   records=N  sleep_ms=N (0)
@@ -38,8 +39,9 @@
 **   commit. Records whose value begins with "fail " fail, and would come
 **   again only after an hour; with KEY and PARTITION those behind them wait.
 **   codec: one of OffsetEncoding (BitSet, RunLengthV2Compressed, ...), forced.
-** rest    log=FILE  idle_s=N (3)
-**   Handles what is left, until nothing has come for so long; closes.
+** rest    log=FILE  records=N  idle_s=N (1)
+**   Handles what is left, all of it: until N records are done and after them
+**   nothing has come for so long. Then it closes.
 ** Both append to FILE the lines that spec/support/audit.lua reads:
 **   start|done|failed  process  topic  partition  offset  key  attempt
 ** and print "done N".
@@ -51,6 +53,7 @@ import io.confluent.parallelconsumer.ParallelConsumerOptions.ProcessingOrder;
 import io.confluent.parallelconsumer.ParallelStreamProcessor;
 import io.confluent.parallelconsumer.offsets.OffsetEncoding;
 import io.confluent.parallelconsumer.offsets.OffsetMapCodecManager;
+import io.confluent.parallelconsumer.offsets.OffsetSimultaneousEncoder;
 import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -149,6 +152,7 @@ public final class Peer {
         .ordering(ProcessingOrder.valueOf(text("order", "KEY")))
         .maxConcurrency(number("concurrency", 16))
         .batchSize(number("batch", 1))
+        .messageBufferSize(number("buffer", 0))
         .commitMode(commit)
         .commitInterval(Duration.ofMillis(number("commit_ms", 5000)))
         .retryDelayProvider(record -> Duration.ofHours(1))
@@ -341,24 +345,22 @@ public final class Peer {
     private final long process = ProcessHandle.current().pid();
     private final boolean obeys;      // "fail " means failing
     private final int records;        // so many done are all
-    private final long idle;          // nanoseconds without a record are the end
+    private final long idle;          // and then nanoseconds without a record
     private final AtomicInteger done = new AtomicInteger();
-    private volatile long latest = System.nanoTime();
+    private volatile long latest;
 
     Recorder(Peer peer, boolean half) throws IOException {
       log = new FileOutputStream(peer.text("log", null), true);
       obeys = half;
-      records = half ? peer.number("records", null) : Integer.MAX_VALUE;
-      idle = half ? Long.MAX_VALUE : TimeUnit.SECONDS.toNanos(peer.number("idle_s", 3));
-      String codec = half ? peer.text("codec", "") : "";
-      if (!codec.isEmpty()) {
-        OffsetMapCodecManager.forcedCodec = Optional.of(OffsetEncoding.valueOf(codec));
-      }
+      records = peer.number("records", null);
+      idle = half ? 0 : TimeUnit.SECONDS.toNanos(peer.number("idle_s", 1));
+      if (half) force(peer.text("codec", ""));
     }
 
-    @Override
-    public void assigned() {
-      latest = System.nanoTime();
+    private static void force(String codec) {
+      if (codec.isEmpty()) return;
+      OffsetMapCodecManager.forcedCodec = Optional.of(OffsetEncoding.valueOf(codec));
+      OffsetSimultaneousEncoder.compressionForced = codec.endsWith("Compressed");
     }
 
     private void write(String what, ConsumerRecord<String, byte[]> record) {
@@ -392,7 +394,7 @@ public final class Peer {
 
     @Override
     public boolean finished() {
-      return done.get() >= records || System.nanoTime() - latest > idle;
+      return done.get() >= records && System.nanoTime() - latest >= idle;
     }
 
     @Override
