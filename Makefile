@@ -51,7 +51,7 @@ SIM_O   := $(patsubst src/%.c,$(SIM)/%.o,$(CORE)) \
 export LUA_PATH  := lua/?.lua;lua/?/init.lua;;
 export LUA_CPATH := $B/?.so;;
 
-.PHONY: all demo hello test test-c test-lua test-kafka test-trixie sim sim-long mutants lint bench bench-quick bench-soak bench-programs kafka \
+.PHONY: all demo hello test test-c test-lua test-kafka test-trixie sim sim-long mutants torture lint bench bench-quick bench-soak bench-programs kafka \
         rockspec install uninstall clean distclean deps help
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -147,6 +147,10 @@ sim-long: $(SIM)/sim           ## a thousand million events of it (EVENTS=n)
 
 mutants:                       ## deliberate bugs, one at a time: which test sees each
 	@scripts/mutants
+
+torture:                       ## crash test on real brokers, long; VARIANT=names, KILLS, SEED
+	@scripts/deps test
+	@scripts/torture $(VARIANT)
 
 lint:                          ## luacheck, layers, header vocabulary, warnings
 	@scripts/lint
