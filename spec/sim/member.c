@@ -93,6 +93,7 @@ void member_assign (world *w, int index, int m) {
   p->owner = m;
   p->restored = p->paused = p->revoking = p->suspect = false;
   p->inside = 0;
+  p->passed = 0;
   sim_note(w, "assign", m, index, p->epoch, (int64_t)count);
 }
 

@@ -121,6 +121,7 @@ static void pause_step (world *w, int index) {
   part *p = &w->parts[index];
   if (p->live == NULL || p->revoking) return;
   p->paused = !p->paused;
+  p->passed = 0;
   sim_note(w, "pause", p->owner, index, p->paused, 0);
   strand_engine_pause(w->members[p->owner].engine, p->live, p->paused);
   if (p->paused && sim_chance(w, 50)) worker_recall(w, p->owner, index, 100);

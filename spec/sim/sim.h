@@ -22,6 +22,7 @@
 **   I8  everything ends once the faults have stopped         play.c
 **   I9  one commit in flight                                 commit.c
 **   I10 read when, and only when, it may be read             log.c
+**   and partitions are leased in turn                        worker.c
 ** and strand_engine_check every few steps.
 **
 ** Thread: any (there is one).
@@ -112,6 +113,7 @@ typedef struct part {
   int owner;        /* -1: nobody */
   uint32_t epoch;
   size_t inside;    /* records in the engine */
+  int passed;       /* leases of others of its member while it could start */
   bool restored;
   bool paused;
   bool revoking;
