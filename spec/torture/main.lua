@@ -84,7 +84,7 @@ local function kill_around(self, i, node)
   self:restart(node, i % 4 == 2 and "" or "kill")
   self:moment(0, 3)
   if i % 2 == 1 then
-    return self:kill(child, { alone = true, restart = true, what = "without a broker" })
+    return self:kill(child, { alone = true, what = "without a broker" })
   end
   self:await_restart()
   self:wait_working(child)

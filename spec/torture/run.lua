@@ -119,9 +119,9 @@ local function count(child, text)
 end
 
 -- Repeats of what a living process had started: it must have said that it lost
--- partitions, or that a commit failed, and they are as bounded as others.
+-- partitions, or that a commit failed. Without an answer of the coordinator it
+-- goes on for as long as its session.
 local function settle(self)
-  local away = SESSION + (self.seconds_away or 0)
   for pid, process in pairs(self.history.processes) do
     local repeats, child = process.surprises, self.children[pid]
     process.surprises = 0
@@ -129,7 +129,7 @@ local function settle(self)
       self.unexcused = self.unexcused + repeats
       self:say("%d records of %d came again, and no fault explains it", repeats, pid)
     elseif repeats > 0 then
-      self:account(pid, repeats, away, "lost its partitions")
+      self:account(pid, repeats, SESSION + UNCOMMITTED, "lost its partitions")
     end
   end
 end
@@ -146,20 +146,17 @@ function run:account(pid, uncovered, away, what)
     all.repeated_covered)
 end
 
---- SIGKILL. alone: it is the only member. restart: a broker is about to come
---- back. Returns whether it was alive to be killed.
+--- SIGKILL. options: alone (it is the only member), what (it was doing). A broker
+--- that is away is waited for. Returns whether it was alive to be killed.
 function run:kill(child, options)
-  local away = 0
   child:signal "KILL"
   local at = system.monotime()
+  local away = self.away and at - self.away or 0
   local status = child:wait(LIMIT)
   local killed = status == 128 + 9
   assert(killed or status == 0, child:errors())
   self.history:gone(child.pid)
-  if options.restart then
-    self:await_restart()
-    away = self.seconds_away
-  end
+  if self.away then self:await_restart() end
   if options.alone then member.tool("wait-empty", self.group) end
   self:look()
   local uncovered = self.history:uncovered(child.pid)
@@ -246,8 +243,10 @@ function run:await_restart()
   local _, nodes = helper.broker():gsub("[^,]+", "")
   self:wait("a broker", function() return self.restarting:status() end)
   assert(self.restarting:status() == 0, self.restarting:errors())
+  local up = system.monotime() - self.away
   member.tool("wait-synced", nodes)
-  self.seconds_away = system.monotime() - self.away
+  self:say("it was up after %.1f s, and had all copies after %.1f s", up,
+    system.monotime() - self.away)
   self.away = nil
 end
 
