@@ -183,7 +183,8 @@ static rd_kafka_resp_err_t error_of (rd_kafka_event_t *event) {
 bool strand_committer_send (strand_member *m, int64_t now_us) {
   rd_kafka_topic_partition_list_t *list;
   rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE;
-  if (m->commit != NULL || m->fatal || m->client == NULL) return false;
+  if (m->commit != NULL || m->fatal || m->client == NULL
+      || atomic_load(&m->joining)) return false;
   m->commit = strand_engine_commit(m->engine, now_us, NULL);
   if (m->commit == NULL) return false;
   for (strand_waiter *w = m->waiters; w != NULL; w = w->next) {
@@ -237,6 +238,7 @@ static void serve_waiters (strand_member *m, int64_t now_us) {
     return;
   }
   if (strand_engine_commit_blocked(m->engine, now_us)) return;
+  if (strand_committer_waits(m)) return;
   if (!strand_committer_send(m, now_us)) answer_unplanned(m);
 }
 
@@ -259,6 +261,11 @@ void strand_committer_serve (strand_member *m, int64_t now_us) {
   }
 }
 
+bool strand_committer_waits (const strand_member *m) {
+  return atomic_load(&m->joining)
+         && strand_engine_commit_due(m->engine, 0) < INT64_MAX;
+}
+
 void strand_committer_wait (strand_member *m, strand_waiter *waiter) {
   waiter->planned = false;
   waiter->next = m->waiters;
@@ -267,7 +274,9 @@ void strand_committer_wait (strand_member *m, strand_waiter *waiter) {
 
 int64_t strand_committer_due (const strand_member *m, int64_t now_us) {
   int64_t due = INT64_MAX;
-  if (m->commit != NULL || m->fatal) return INT64_MAX;
+  if (m->commit != NULL || m->fatal || atomic_load(&m->joining)) {
+    return INT64_MAX;
+  }
   if (m->phase == STRAND_SERVING || m->phase == STRAND_COMMITTING
       || has_unplanned(m)) {
     due = strand_engine_commit_due(m->engine, now_us);
