@@ -118,18 +118,24 @@ local function count(child, text)
   return times
 end
 
--- Repeats of what a living process had started: it must have said that it lost
--- partitions, or that a commit failed. Without an answer of the coordinator it
--- goes on for as long as its session.
+-- Without an answer of the coordinator a process works on for as long as its
+-- session lasts: what it did then comes again, perhaps to itself. Seconds, or
+-- nil where it said nothing of the kind.
+local function seconds_in_vain(child)
+  local said = count(child, "event lost") + count(child, "event commit_failed")
+  return said > 0 and SESSION or nil
+end
+
+-- Repeats of what a living process had started.
 local function settle(self)
   for pid, process in pairs(self.history.processes) do
-    local repeats, child = process.surprises, self.children[pid]
+    local repeats, in_vain = process.surprises, seconds_in_vain(self.children[pid])
     process.surprises = 0
-    if repeats > 0 and count(child, "event lost") + count(child, "event commit_failed") == 0 then
+    if repeats > 0 and not in_vain then
       self.unexcused = self.unexcused + repeats
       self:say("%d records of %d came again, and no fault explains it", repeats, pid)
     elseif repeats > 0 then
-      self:account(pid, repeats, SESSION + UNCOMMITTED, "lost its partitions")
+      self:account(pid, repeats, in_vain, "lost its partitions")
     end
   end
 end
@@ -151,7 +157,7 @@ end
 function run:kill(child, options)
   child:signal "KILL"
   local at = system.monotime()
-  local away = self.away and at - self.away or 0
+  local away = self.away and at - self.away or seconds_in_vain(child) or 0
   local status = child:wait(LIMIT)
   local killed = status == 128 + 9
   assert(killed or status == 0, child:errors())
