@@ -420,10 +420,9 @@ void strand_group_advance (strand_member *m, int64_t now_us) {
     m->rebalance_committing = true;
     m->answer_us = now_us + (most < COMMIT_MOST_US ? most : COMMIT_MOST_US);
   }
-  if (now_us < until(m) && is_dirty(m) && !m->must_rejoin) {
-    if (m->commit != NULL && !MUTANT(revoke_does_not_wait_for_its_commit)) {
-      return; /* one that is out, or ours */
-    }
+  if (now_us < until(m) && is_dirty(m) && !m->must_rejoin
+      && !MUTANT(revoke_does_not_commit)) {
+    if (m->commit != NULL) return; /* one that is out, or ours */
     if (strand_engine_commit_blocked(m->engine, now_us)) return;
     if (m->rebalance_tries++ < REVOKE_COMMITS_MOST
         && strand_committer_send(m, now_us)) return;
