@@ -191,11 +191,12 @@ local SLEEPS = {
 }
 local LATENCIES = {
   { "latency_1k", "raw", "1,000/s, raw loop" }, { "latency_1k", "strand", "1,000/s, strand" },
-  { "latency_1k", "java", "1,000/s, Java" },
+  { "latency_1k", "java", "1,000/s, Java, by itself" },
   { "latency_10k", "raw", "10,000/s, raw loop" },
-  { "latency_10k", "strand", "10,000/s, strand" }, { "latency_10k", "java", "10,000/s, Java" },
-  { "stuck", "twin", "1,000/s, strand" },
-  { "stuck", "stuck", "1,000/s, strand beside it, one handler asleep" },
+  { "latency_10k", "strand", "10,000/s, strand" },
+  { "latency_10k", "java", "10,000/s, Java, by itself" },
+  { "stuck", "twin", "1,000/s, strand, twin of the next" },
+  { "stuck", "stuck", "1,000/s, strand, a handler sleeps for 10 s" },
 }
 
 local function number(results, cell, peer, name, factor)
@@ -274,9 +275,10 @@ end
 
 local function facts(results)
   local f = results.facts
-  return ("%s, %s cores, %s; strand %s, librdkafka %s, %s; %s, %s; Kafka %s; %s. "
-    .. "%s records of 100 bytes, rounds: %s."):format(f.cpu, f.cores, f.kernel, f.strand,
-    f.librdkafka, f.lua, f.peer, f.java, f.kafka, f.date, f.records, f.rounds)
+  return ("%s, %s cores, %s; load of others before it: %s. strand %s, librdkafka %s, %s; "
+    .. "%s, %s; Kafka %s. %s, %s records of 100 bytes, rounds: %s."):format(f.cpu, f.cores,
+    f.kernel, f.load, f.strand, f.librdkafka, f.lua, f.peer, f.java, f.kafka, f.date,
+    f.records, f.rounds)
 end
 
 -- Lines of Markdown.
@@ -334,21 +336,21 @@ set output "%s"
 set multiplot layout 1,2
 set style fill solid
 set boxwidth 0.7
+set bmargin 9
 set yrange [0:*]
-set grid ytics lc rgb "#dddddd"
 set border 3
 set tics nomirror scale 0.5
-set title "thousand records/s, by key, empty handler"
+set xtics rotate by -40 scale 0
+set title "thousand records/s: by key, empty handler"
 unset key
-set xtics rotate by -30
 plot $rates using 0:2:3:xtic(1) with boxes lc rgb variable, \
   "" using 0:2:2 with labels offset 0,0.6
 set title "CPU microseconds a record"
-set key top left Left reverse
-set style data histograms
+set key above left Left reverse horizontal
+set boxwidth 0.9
 set style histogram clustered gap 1
-plot $cpu using 2:xtic(1) title "raw librdkafka loop" lc rgb "#999999", \
-  "" using 3 title "strand" lc rgb "#1f6fb4"
+plot $cpu using 2:xtic(1) with histograms title "raw loop" lc rgb "#999999", \
+  "" using 3 with histograms title "strand" lc rgb "#1f6fb4"
 unset multiplot
 ]]
 
