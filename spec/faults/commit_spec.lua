@@ -24,6 +24,10 @@ local function inject(mock)
   return faults
 end
 
+-- librdkafka tries a refused commit again after this time, seconds. It is longer
+-- than the time between commits: a second commit in flight would be overtaken.
+local BACKOFF, INTERVAL = 0.05, 0.01
+
 -- Some records take long, so that most commits have metadata.
 local function handler(record)
   local slow = record.offset % 50 == 0 and 0.5 or 0.03
@@ -36,8 +40,8 @@ local function open_consumers(topic)
     local group = helper.name "group"
     local consumer = assert(strand.consumer {
       kafka = { ["bootstrap.servers"] = helper.bootstrap(), ["group.id"] = group,
-        ["retry.backoff.ms"] = 10, ["fetch.wait.max.ms"] = 10 },
-      topics = { topic }, ordering = "unordered", workers = 4, commit_interval = 0.01,
+        ["retry.backoff.ms"] = BACKOFF * 1000, ["fetch.wait.max.ms"] = 10 },
+      topics = { topic }, ordering = "unordered", workers = 4, commit_interval = INTERVAL,
       handler = handler, log = function() end,
       on_event = function(event)
         if event.type ~= "commit_failed" then return end
