@@ -78,6 +78,10 @@ local function cpu_ratio(cell)
   return function(get) return get(cell, "strand", "cpu_us") / get(cell, "raw", "cpu_us") end
 end
 
+local function rate_ratio(cell)
+  return function(get) return get(cell, "strand", "rate") / get(cell, "raw", "rate") end
+end
+
 local function better_java(get)
   return math.max(get("java", "key_16", "rate"), get("java", "key_100", "rate"))
 end
@@ -106,6 +110,10 @@ local FIGURES = {
     cpu_ratio "base" },
   { "cpu_ratio_fields", "the same, the handler reads three fields", "at most 1.8",
     cpu_ratio "fields" },
+  { "throughput_ratio_empty", "base cell, records/s over the raw loop's", "",
+    rate_ratio "base" },
+  { "throughput_ratio_fields", "the same, the handler reads three fields", "",
+    rate_ratio "fields" },
   { "cpu_ratio_partitions_1", "1 partition: that ratio over the base cell's", "",
     partitions_ratio "partitions_1" },
   { "cpu_ratio_partitions_200", "200 partitions: that ratio over the base cell's",
@@ -227,9 +235,7 @@ local function read_rows(results)
         maybe(number(results, cell, "strand", "cpu_us")),
         thousands(number(results, cell, "raw", "rate")),
         maybe(number(results, cell, "raw", "cpu_us")),
-        maybe(over_rounds(results, function(get)
-          return get(cell, "strand", "rate") / get(cell, "raw", "rate")
-        end)), maybe(over_rounds(results, cpu_ratio(cell))) }
+        maybe(over_rounds(results, rate_ratio(cell))), maybe(over_rounds(results, cpu_ratio(cell))) }
     end
   end
   return rows
