@@ -217,12 +217,15 @@ describe("processes that share a group cooperatively", function()
     return count
   end
 
-  -- What a lost assignment had begun is begun again; nothing else is.
+  -- What a lost assignment had begun is begun again; nothing else is. With
+  -- commits while a member joins it would be lost six times (librdkafka 2.8).
   local function check(name)
     local lost, result = lost_assignments(), log:result(sent)
-    print(("\nfigure %s %d\nfigure %s_repeated %d"):format(name, lost, name, result.repeated))
+    print(("\nfigure %s_lost_assignments %d\nfigure %s_repeated %d"):format(name, lost, name,
+      result.repeated))
     assert.same({ 0, 0 }, { result.lost, first_inversions(log) })
     if lost == 0 then assert.same(audit.GOOD, result) end
+    assert.is_true(lost <= 2, "assignments are lost")
   end
 
   for _, members in ipairs { 1, 2 } do
@@ -242,7 +245,7 @@ describe("processes that share a group cooperatively", function()
       log:wait(60, 12000)
       stop(third)
       stop(fourth)
-      check("cooperative_lost_assignments" .. (members == 1 and "" or "_of_two"))
+      check(members == 1 and "cooperative" or "cooperative_members")
     end)
   end
 
