@@ -16,6 +16,7 @@ function flow.new(topic, seed)
     numbers = {} }, flow)
   self.producer = assert(strand.producer {
     kafka = { ["bootstrap.servers"] = helper.broker(), ["linger.ms"] = 5 },
+    log = function() end, -- brokers come and go
     on_delivery = function(report)
       assert(not report.error, report.error)
       self.acked = self.acked + 1

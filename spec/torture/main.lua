@@ -21,7 +21,7 @@ local function kill_at(self, what, options)
   end
   if what == "closing" then
     child:signal "TERM"
-    self:moment(0, 0.1)
+    self:moment(0, 0.03) -- most ends take less than 0.1 s
   end
   return self:kill(child, options)
 end
