@@ -4,6 +4,8 @@ LUA     := lua5.4
 PREFIX  := /usr/local
 KAFKA   := 3.9.1
 SEEDS   := 2000
+EVENTS  := 1e9
+JOBS    := $(shell nproc)
 
 VERSION := $(patsubst lua%,%,$(LUA:luajit2=lua5.1))
 PC_LUA  := $(LUA:luajit2=luajit)
@@ -13,38 +15,43 @@ PKG     := pkg-config
 WARN    := -Wall -Wextra -Wshadow -Wundef -Wmissing-prototypes -Wformat=2 \
            -Werror=format-security
 CFLAGS  := -O2 -g
-HARDEN  := -fstack-protector-strong -D_FORTIFY_SOURCE=2
-BASE     = -std=gnu11 -pthread -Isrc $(WARN) -MMD -MP
+HARDEN   = $(or $(SANFLAG),-fstack-protector-strong -D_FORTIFY_SOURCE=2)
+BASE     = -std=gnu11 -pthread -Isrc $(WARN) $(MUTANT:%=-DMUTANT_%) -MMD -MP
 LIBS     = $(shell $(PKG) --libs rdkafka libzstd)
 
 CORE    := $(wildcard src/core/*.c)
 KAFKA_C := $(wildcard src/kafka/*.c)
 LUA_C   := $(wildcard src/lua/*.c)
 
-# DEBUG=1 keeps the asserts; the specs run on that one.
-B       := build/$(LUA)$(if $(DEBUG),-debug)
+# MUTANT=name builds one of the deliberate bugs (core/mutant.h), apart.
+BUILD   := build$(MUTANT:%=/mutants/%)
+
+# DEBUG=1 keeps the asserts; the specs run on that one. So does SAN=address,undefined.
+comma   := ,
+SAN_DIR := $(if $(SAN),-$(subst $(comma),-,$(SAN)))
+SANFLAG := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+B       := $(BUILD)/$(LUA)$(or $(SAN_DIR),$(if $(DEBUG),-debug))
 OBJS    := $(patsubst src/%.c,$B/%.o,$(CORE) $(KAFKA_C) $(LUA_C))
 MODULE  := $B/strand/core.so
-NDEBUG   = $(if $(DEBUG),,-DNDEBUG)
+NDEBUG   = $(if $(DEBUG)$(SAN),,-DNDEBUG)
 
 # librdkafka is not built with the thread sanitizer, so what only it does is
 # left out; and the sanitizer wants its old address space layout.
 SAN_RUN := $(if $(findstring thread,$(SAN)),TSAN_OPTIONS=suppressions=spec/support/tsan.supp setarch -R)
 
-comma   := ,
-T       := build/test$(if $(SAN),-$(subst $(comma),-,$(SAN)))
-SANFLAG := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
+T       := $(BUILD)/test$(SAN_DIR)
 T_CORE  := $(patsubst src/%.c,$T/%.o,$(CORE))
 T_KAFKA := $(patsubst src/%.c,$T/%.o,$(KAFKA_C))
 TESTS   := $(patsubst spec/c/%.c,$T/%,$(wildcard spec/c/*_test.c))
-SIM     := build/sim$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+SWEEPS  := $(patsubst spec/c/%.c,$T/%,$(wildcard spec/c/*_sweep.c))
+SIM     := $(BUILD)/sim$(SAN_DIR)
 SIM_O   := $(patsubst src/%.c,$(SIM)/%.o,$(CORE)) \
            $(patsubst spec/sim/%.c,$(SIM)/spec/%.o,$(wildcard spec/sim/*.c))
 
 export LUA_PATH  := lua/?.lua;lua/?/init.lua;;
 export LUA_CPATH := $B/?.so;;
 
-.PHONY: all demo hello test test-c test-lua test-kafka sim lint bench-quick kafka \
+.PHONY: all demo hello test test-c test-lua test-kafka test-trixie sim sim-long mutants torture lint bench bench-quick bench-soak bench-programs kafka \
         rockspec install uninstall clean distclean deps help
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -65,7 +72,7 @@ $B/%.o: src/%.c Makefile
 $(MODULE): $(OBJS)
 	@mkdir -p $(@D)
 	@echo "  ld $@"
-	@$(CC) -shared -pthread -o $@ $(OBJS) -Wl,--as-needed \
+	@$(CC) -shared -pthread $(SANFLAG) -o $@ $(OBJS) -Wl,--as-needed \
 	  -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete $(LDFLAGS) $(LIBS)
 
 # ---- tests ------------------------------------------------------------------
@@ -84,10 +91,23 @@ $T/%.a:
 
 $T/%: spec/c/%.c $T/core.a Makefile
 	@echo "  cc $@"
-	@$(CC) $(BASE) -O1 -g $(SANFLAG) -o $@ $< $(filter %kafka.a,$^) $T/core.a \
-	  $(shell $(PKG) --libs cmocka) $(LIBS)
+	@$(CC) $(BASE) -O1 -g $(SANFLAG) $(LUA_FLAGS) -o $@ $< $(LUA_LIB) $(filter %kafka.a,$^) $T/core.a \
+	  $(LDFLAGS) $(shell $(PKG) --libs cmocka) $(LIBS)
 
-$(filter $T/kafka_%,$(TESTS)): $T/kafka.a
+$(filter $T/kafka_% $T/lua_%,$(TESTS) $(SWEEPS)): $T/kafka.a
+
+# The binding, linked into a program: there its allocations can be wrapped.
+$T/lua/%.o: src/lua/%.c Makefile
+	@mkdir -p $(@D)
+	@$(CC) $(BASE) -O1 -g $(SANFLAG) $(shell $(PKG) --cflags lua5.4) -c -o $@ $<
+$T/lua.a: $(patsubst src/%.c,$T/%.o,$(LUA_C))
+$T/lua_sweep: $T/lua.a
+$T/lua_sweep: LUA_LIB = $T/lua.a $(shell $(PKG) --libs lua5.4)
+$T/lua_sweep: LUA_FLAGS = $(shell $(PKG) --cflags lua5.4)
+
+# What allocates is wrapped in our objects, and so may fail.
+WRAP    := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup,--wrap=luaL_newstate
+$(SWEEPS): LDFLAGS += $(WRAP)
 
 test:                          ## everything: this is what CI runs
 	@scripts/test
@@ -95,11 +115,17 @@ test:                          ## everything: this is what CI runs
 test-c: $(TESTS)               ## C tests; SAN=address,undefined or SAN=thread
 	@status=0; for t in $^; do echo "$$t"; $(SAN_RUN) $$t || status=1; done; exit $$status
 
+sweep: $(SWEEPS)               ## each allocation fails in turn; SAN=address,undefined
+	@status=0; for t in $^; do echo "$$t"; $$t || status=1; done; exit $$status
+
 test-lua:                      ## specs on the mock cluster, under LUA; SPECS=files
 	@scripts/busted $(LUA) $(or $(SPECS),--no-recursive spec)
 
 test-kafka:                    ## specs on a real broker (KAFKA=3.9.1), under LUA
 	@scripts/kafka run $(KAFKA) -- scripts/busted $(LUA) $(or $(SPECS),spec/kafka)
+
+test-trixie:                   ## C, sim and specs with librdkafka 2.8, in a chroot (root)
+	@scripts/trixie $(SUITES)
 
 $(SIM)/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
@@ -114,7 +140,17 @@ $(SIM)/sim: $(SIM_O)
 	@$(CC) -pthread $(SANFLAG) -o $@ $^ -lzstd -lm
 
 sim: $(SIM)/sim                ## SEEDS=n schedules through the real engine
-	@$(SIM)/sim --seeds $(SEEDS)
+	@$(SIM)/sim --seeds $(SEEDS) --jobs $(JOBS)
+
+sim-long: $(SIM)/sim           ## a thousand million events of it (EVENTS=n)
+	@$(SIM)/sim --events $(EVENTS) --jobs $(JOBS)
+
+mutants:                       ## deliberate bugs, one at a time: which test sees each
+	@scripts/mutants
+
+torture:                       ## crash test on real brokers, long; VARIANT=names, KILLS, SEED
+	@scripts/deps test
+	@scripts/torture $(VARIANT)
 
 lint:                          ## luacheck, layers, header vocabulary, warnings
 	@scripts/lint
@@ -123,11 +159,47 @@ bench-quick:                   ## strand beside a raw librdkafka loop, a minute
 	@scripts/deps bench
 	@bench/quick
 
-# With the settings that strand makes.
-build/bench/raw: bench/raw.c $B/kafka/conf.o $B/kafka/log.o Makefile
+bench:                         ## beside librdkafka and Java: half an hour; CELLS, ROUNDS
+	@scripts/deps bench
+	@bench/run
+
+bench-soak:                    ## MINUTES=10 of reading a topic again and again
+	@scripts/deps bench
+	@bench/soak
+
+BENCH   := $(addprefix build/bench/,raw pace threads memory $(LUA)/probe.so)
+
+bench-programs: all $(BENCH)
+
+build/bench/%: bench/%.c Makefile
 	@mkdir -p $(@D)
 	@echo "  cc $@"
 	@$(CC) $(BASE) $(CFLAGS) -o $@ $(filter-out Makefile,$^) $(LDFLAGS) $(LIBS)
+
+build/bench/memory: $(patsubst src/%.c,$B/%.o,$(CORE))
+
+build/bench/$(LUA)/%.so: bench/%.c Makefile
+	@mkdir -p $(@D)
+	@echo "  cc $@"
+	@$(CC) $(BASE) $(CFLAGS) -fPIC -shared $(shell $(PKG) --cflags $(PC_LUA)) -o $@ $<
+
+# With the settings that strand makes.
+build/bench/raw: $B/kafka/conf.o $B/kafka/log.o
+
+# The Java consumer to stand beside: spec/java/Peer.java says how it is called.
+build/java/lib/complete: spec/java/pom.xml
+	@rm -rf $(@D)
+	@echo "  mvn $(@D)"
+	@mvn --quiet --batch-mode --strict-checksums -f $< \
+	  org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
+	  -DoutputDirectory=$(CURDIR)/$(@D)
+	@touch $@
+
+build/java/complete: spec/java/Peer.java build/java/lib/complete
+	@rm -rf $(@D)/classes
+	@echo "  javac $(@D)/classes"
+	@javac -Xlint:all,-processing -d $(@D)/classes -cp '$(@D)/lib/*' $<
+	@touch $@
 
 kafka:                         ## start a broker that stays (scripts/kafka stop)
 	@scripts/kafka start $(KAFKA)
@@ -162,14 +234,15 @@ uninstall:                     ## what install put there
 	rm -rf $(DESTDIR)$(PREFIX)/lib/lua/$(VERSION)/strand \
 	       $(DESTDIR)$(PREFIX)/share/lua/$(VERSION)/strand
 
-clean:                         ## build products, but not Kafka's jars
-	@for f in build/*; do [ "$$f" = build/kafka ] || rm -rf "$$f"; done
+clean:                         ## build products, but not Kafka's jars and the chroot
+	@for f in build/*; do case $$f in build/kafka | build/trixie) ;; *) rm -rf "$$f" ;; esac; done
 
-distclean: clean               ## Kafka's jars too
+distclean: clean               ## those too
 	@rm -rf build
 
 help:
 	@echo 'make [TARGET] [LUA=lua5.4|lua5.3|lua5.2|lua5.1|luajit2] [DEBUG=1]'
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 13 | sed 's/^/  /'
 
--include $(shell find build -name '*.d' -not -path 'build/kafka/*' 2>/dev/null)
+-include $(shell find build \( -path build/kafka -o -path build/trixie \) -prune \
+  -o -name '*.d' -print 2>/dev/null)

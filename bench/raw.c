@@ -1,24 +1,34 @@
 /*
-** raw.c - the peer of consume.lua: rd_kafka_consumer_poll, one by one
+** raw.c - the peer of strand: rd_kafka_consumer_poll, one by one
 **
-**   raw BROKERS TOPIC RECORDS
-**   raw                          prints the settings alone
+**   raw read BROKERS TOPIC RECORDS
+**   raw latency BROKERS TOPIC RECORDS FROM
+**   raw idle BROKERS TOPIC SECONDS
+**   raw                              prints the settings alone
 **
 ** A member of a group of its own, with the settings that strand makes for its
-** consumers. Each message is destroyed at once and nothing is done with it.
-** Prints "records N seconds S cpu C": S from the first record to the last, C
-** the process's CPU seconds (user and system, all threads) from the
-** subscription to the last record. consume.lua measures the same two.
+** consumers. Each message is destroyed at once. It prints
+**
+**   read      "records N", "seconds S", "cpu C": S from the first record to
+**             the last, C the process's CPU seconds (user and system, all
+**             threads) from the subscription to the last record. consume.lua
+**             measures the same two.
+**   latency   "ready" when it is assigned, then what latency.h says of
+**             pace.c's records from number FROM on
+**   idle      "ready" when it is assigned, then "cpu C" of so many seconds,
+**             after as many as follow.lua gives itself to come to rest
 */
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+#include <stdbool.h>
 #include <unistd.h>
 
 #include "kafka/clock.h"
 #include "kafka/conf.h"
+#include "latency.h"
 
 #define PATIENCE 60.0 /* seconds without a record */
+#define REST 3.0      /* follow.lua's too */
+#define POLL_MS 100
+#define IDLE_POLL_MS 1000 /* to be idle is then cheap */
 
 static void die (const char *what, const char *why) {
   fprintf(stderr, "raw: %s: %s\n", what, why);
@@ -51,25 +61,114 @@ static void subscribe (rd_kafka_t *client, const char *topic) {
   rd_kafka_topic_partition_list_destroy(list);
 }
 
+/* The next message, or NULL; dies of an error. */
+static rd_kafka_message_t *next (rd_kafka_t *client, int wait_ms) {
+  rd_kafka_message_t *msg = rd_kafka_consumer_poll(client, wait_ms);
+  if (msg == NULL) return NULL;
+  if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR) return msg;
+  if (msg->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+    die("consume", rd_kafka_message_errstr(msg));
+  }
+  rd_kafka_message_destroy(msg);
+  return NULL;
+}
+
 /* When the first of 'records' came, and the last. */
 static void consume (rd_kafka_t *client, long records, double *first,
                      double *last) {
   double deadline = strand_clock_now() + PATIENCE;
   for (long seen = 0; seen < records;) {
-    rd_kafka_message_t *msg = rd_kafka_consumer_poll(client, 100);
+    rd_kafka_message_t *msg = next(client, POLL_MS);
     if (msg == NULL) {
       if (strand_clock_now() > deadline) die("consume", "no more records");
       continue;
     }
-    if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      if (seen++ == 0) *first = strand_clock_now();
-    }
-    else if (msg->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-      die("consume", rd_kafka_message_errstr(msg));
-    }
+    if (seen++ == 0) *first = strand_clock_now();
     rd_kafka_message_destroy(msg);
   }
   *last = strand_clock_now();
+}
+
+/* Positions start at 0 and each record moves one by one: when as many came
+** as they add up to, each came once. */
+static void check_positions (rd_kafka_t *client, long records) {
+  rd_kafka_topic_partition_list_t *list;
+  long sum = 0;
+  if (rd_kafka_assignment(client, &list)
+      || rd_kafka_position(client, list)) die("positions", "unknown");
+  for (int i = 0; i < list->cnt; i++) {
+    if (list->elems[i].offset > 0) sum += (long)list->elems[i].offset;
+  }
+  rd_kafka_topic_partition_list_destroy(list);
+  if (sum != records) die("positions", "not every record came once");
+}
+
+static void read_all (rd_kafka_t *client, const char *topic, long records) {
+  double first = 0, last = 0;
+  double cpu = strand_clock_of(CLOCK_PROCESS_CPUTIME_ID);
+  subscribe(client, topic);
+  consume(client, records, &first, &last);
+  cpu = strand_clock_of(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+  check_positions(client, records);
+  printf("records %ld\nseconds %.6f\ncpu %.6f\n", records, last - first, cpu);
+}
+
+static bool is_assigned (rd_kafka_t *client) {
+  rd_kafka_topic_partition_list_t *list;
+  bool assigned;
+  if (rd_kafka_assignment(client, &list)) return false;
+  assigned = list->cnt > 0;
+  rd_kafka_topic_partition_list_destroy(list);
+  return assigned;
+}
+
+/* The topic must be empty. */
+static void join (rd_kafka_t *client, const char *topic) {
+  double deadline = strand_clock_now() + PATIENCE;
+  subscribe(client, topic);
+  while (!is_assigned(client)) {
+    if (next(client, POLL_MS) != NULL) die("join", "the topic has records");
+    if (strand_clock_now() > deadline) die("join", "no assignment");
+  }
+  printf("ready\n");
+  fflush(stdout);
+}
+
+static void follow (rd_kafka_t *client, const char *topic, long records,
+                    long from) {
+  strand_latency latency;
+  double deadline = strand_clock_now() + PATIENCE;
+  if (!strand_latency_init(&latency, records)) die("memory", "exhausted");
+  join(client, topic);
+  while (latency.came < records) {
+    rd_kafka_message_t *msg = next(client, POLL_MS);
+    if (msg != NULL) {
+      strand_latency_value(&latency, msg->payload, msg->len);
+      rd_kafka_message_destroy(msg);
+      deadline = strand_clock_now() + PATIENCE;
+    }
+    else if (strand_clock_now() > deadline) die("follow", "no more records");
+  }
+  if (!strand_latency_print(&latency, from)) exit(1);
+}
+
+/* Polls until 'deadline'; returns the CPU seconds it took. */
+static double rest_until (rd_kafka_t *client, double deadline) {
+  double cpu = strand_clock_of(CLOCK_PROCESS_CPUTIME_ID);
+  int left;
+  while ((left = strand_clock_left_ms(deadline)) > 0) {
+    if (next(client, left < IDLE_POLL_MS ? left : IDLE_POLL_MS) != NULL) {
+      die("idle", "the topic has records");
+    }
+  }
+  return strand_clock_of(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+}
+
+static void idle (rd_kafka_t *client, const char *topic, double seconds) {
+  join(client, topic);
+  rest_until(client, strand_clock_now() + REST);
+  printf("seconds %.0f\ncpu %.6f\n", seconds,
+         rest_until(client, strand_clock_now() + seconds));
 }
 
 static void print_settings (void) {
@@ -81,20 +180,20 @@ static void print_settings (void) {
 }
 
 int main (int argc, char **argv) {
-  long records = argc == 4 ? atol(argv[3]) : 0;
-  double first = 0, last = 0, cpu;
+  const char *what = argc > 1 ? argv[1] : "settings";
   rd_kafka_t *client;
   if (argc == 1) {
     print_settings();
     return 0;
   }
-  if (records <= 0) die("usage", "raw BROKERS TOPIC RECORDS");
-  client = open_consumer(argv[1]);
-  cpu = strand_clock_of(CLOCK_PROCESS_CPUTIME_ID);
-  subscribe(client, argv[2]);
-  consume(client, records, &first, &last);
-  cpu = strand_clock_of(CLOCK_PROCESS_CPUTIME_ID) - cpu;
-  printf("records %ld seconds %.6f cpu %.6f\n", records, last - first, cpu);
+  if (argc < 5) die("usage", "see raw.c");
+  client = open_consumer(argv[2]);
+  if (strcmp(what, "read") == 0) read_all(client, argv[3], atol(argv[4]));
+  else if (strcmp(what, "idle") == 0) idle(client, argv[3], atof(argv[4]));
+  else if (strcmp(what, "latency") == 0 && argc == 6) {
+    follow(client, argv[3], atol(argv[4]), atol(argv[5]));
+  }
+  else die("usage", "see raw.c");
   rd_kafka_consumer_close(client);
   rd_kafka_destroy(client);
   return 0;

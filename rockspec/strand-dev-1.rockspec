@@ -47,6 +47,7 @@ build = {
         "src/kafka/group.c",
         "src/kafka/handover.c",
         "src/kafka/helper.c",
+        "src/kafka/joining.c",
         "src/kafka/log.c",
         "src/kafka/mailbox.c",
         "src/kafka/member.c",

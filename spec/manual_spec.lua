@@ -41,3 +41,34 @@ describe("the rockspec", function()
     assert.equal(helper.read(copy .. "/written"), before)
   end)
 end)
+
+describe("README's measurements", function()
+  local function written(results)
+    local copy = helper.folder() .. "/README.md"
+    helper.write(copy, helper.read "README.md")
+    local done = os.execute(("lua5.4 bench/report.lua readme %s %s"):format(results, copy))
+    assert.is_true(done == true or done == 0)
+    return helper.read(copy)
+  end
+
+  it("are what bench/report.lua makes of the results that are kept", function()
+    assert.equal(helper.read "README.md", written "bench/results.tsv")
+  end)
+
+  it("are ratios within a round, and of those the median", function()
+    local path, lines = helper.folder() .. "/results.tsv", { "fact\trounds\t3\n" }
+    for name in ("date cpu cores kernel strand librdkafka lua java peer kafka load records"
+    ):gmatch "%S+" do
+      lines[#lines + 1] = ("fact\t%s\tsome\n"):format(name)
+    end
+    -- CPU a record: 2, 9 and 3 times the raw loop's; of medians it would be 4.
+    for round, cpu in ipairs { { 2, 1 }, { 9, 1 }, { 12, 4 } } do
+      for i, peer in ipairs { "strand", "raw" } do
+        lines[#lines + 1] = ("base\t%d\t%s\trecords 100 seconds 1 cpu %d\n"):format(round, peer,
+          cpu[i])
+      end
+    end
+    helper.write(path, table.concat(lines))
+    assert.matches("| `cpu_ratio_empty` | 3.00 | at most 1.3 |", written(path), 1, true)
+  end)
+end)

@@ -163,6 +163,26 @@ describe("close", function()
     assert.is_true(seconds > 0.01, "it was not collected")
   end)
 
+  it("by the garbage collector leaves the group", function()
+    local topic, log = helper.topic(1), audit.new()
+    local options = { group = helper.name "group", topics = { topic }, audit = log,
+      kafka = { ["session.timeout.ms"] = 30000 } }
+    local function forget()
+      local consumer = assert(require "strand".consumer {
+        kafka = { ["bootstrap.servers"] = helper.broker(), ["group.id"] = options.group,
+          ["session.timeout.ms"] = 30000 },
+        topics = { topic }, handler = "spec.support.recorder",
+        handler_args = { log = log.path, gates = log.gates } })
+      assert(consumer:start())
+      member.wait_assigned(15, consumer, 1)
+    end
+    forget()
+    if rawget(_G, "jit") then _G.jit.flush() end -- traces keep what they saw
+    collectgarbage()
+    collectgarbage()
+    member.wait_assigned(15, member.start(options), 1)
+  end)
+
   it("leaves the group: another member has the partitions long before the session "
     .. "would end", function()
     local topic, group, log = helper.topic(4), helper.name "group", audit.new()

@@ -50,12 +50,17 @@ static void check_metadata (const part *p, int64_t offset, const char *text) {
 static void check_item (world *w, int m, const strand_commit_item *item) {
   int index = (int)(intptr_t)strand_partition_tag(item->partition);
   part *p = &w->parts[index];
+  strand_partition_stats s;
   CHECK(p->live == item->partition && p->owner == m
         && p->epoch == item->epoch, "I7: a commit of a dead epoch");
   CHECK(p->restored, "I7: a commit before the offsets are known");
   CHECK(strlen(item->metadata) <= w->config.max_metadata,
         "I5: %zu characters of %zu", strlen(item->metadata),
         w->config.max_metadata);
+  strand_partition_stats_read(w->members[m].engine, p->live, w->now_us, &s);
+  CHECK(strlen(item->metadata) <= s.payload_bound,
+        "I5: %zu characters, bound to %zu", strlen(item->metadata),
+        s.payload_bound);
   check_offset(p, item);
   check_metadata(p, item->offset, item->metadata);
   sim_note(w, "commit", m, index, item->offset,
@@ -69,6 +74,13 @@ static void check_item (world *w, int m, const strand_commit_item *item) {
 static void free_request (request *r) {
   for (size_t i = 0; i < r->count; i++) free(r->items[i].metadata);
   *r = (request){ 0 };
+}
+
+/* The process dies at this step of a commit. */
+static bool dies (world *w, fault at) {
+  if (!sim_fault(w, at, 2)) return false;
+  sim_note(w, "dies", -1, -1, at, 0);
+  return w->dying = true;
 }
 
 /* Takes each item with this chance, if the group is still the same. */
@@ -87,16 +99,43 @@ static void take (world *w, request *r, int percent, bool late) {
   r->taken = percent == 100;
 }
 
-void commit_zombie (world *w) {
-  if (w->zombie.count == 0) return;
-  take(w, &w->zombie, 100, true);
-  free_request(&w->zombie);
+/* It stays on its way although its sender will not wait for it. */
+static void to_limbo (world *w, const request *r) {
+  request *z;
+  if (w->limbo_count == LIMBO_MAX) return;
+  z = &w->limbo[w->limbo_count++];
+  *z = *r;
+  z->commit = NULL;
+  for (size_t i = 0; i < r->count; i++) {
+    z->items[i].metadata = strdup(r->items[i].metadata);
+  }
+}
+
+static void from_limbo (world *w, int i, int percent) {
+  request r = w->limbo[i];
+  w->limbo[i] = w->limbo[--w->limbo_count];
+  take(w, &r, percent, true);
+  free_request(&r);
+}
+
+void commit_overtaken (world *w) {
+  if (w->limbo_count > 0) from_limbo(w, sim_pick(w, w->limbo_count), 100);
+}
+
+void commit_forget (world *w, int percent) {
+  while (w->limbo_count > 0) {
+    from_limbo(w, sim_pick(w, w->limbo_count),
+               sim_chance(w, percent) ? 100 : 0);
+  }
 }
 
 /* What becomes of a request is settled when it is sent. */
 static void send (world *w, request *r) {
   r->generation = w->generation;
   r->answer = STRAND_COMMITTED;
+  if (sim_fault(w, FAULT_ANSWER_LATE, 20)) {
+    r->answer_us = w->now_us + sim_pick(w, 2000000);
+  }
   if (sim_fault(w, FAULT_COMMIT_LOST, 30)) {
     r->answer = sim_chance(w, 50) ? STRAND_COMMIT_LATER
                                   : STRAND_COMMIT_UNKNOWN;
@@ -107,13 +146,13 @@ static void send (world *w, request *r) {
     take(w, r, sim_chance(w, 50) ? 50 : 100, false);
     return;
   }
-  if (w->zombie.count == 0 && sim_fault(w, FAULT_COMMIT_ZOMBIE, 20)) {
-    r->answer = STRAND_COMMIT_UNKNOWN;
-    w->zombie = *r;
-    w->zombie.commit = NULL;
-    r->count = 0;
+  if (sim_fault(w, FAULT_COMMIT_ZOMBIE, 20)) {
+    r->answer = sim_chance(w, 50) ? STRAND_COMMIT_LATER
+                                  : STRAND_COMMIT_UNKNOWN;
+    to_limbo(w, r);
     return;
   }
+  if (sim_fault(w, FAULT_COMMIT_TWICE, 20)) to_limbo(w, r);
   take(w, r, 100, false);
   if (!r->taken) r->answer = STRAND_COMMIT_UNKNOWN;
 }
@@ -135,7 +174,14 @@ static void request_new (world *w, int m, strand_commit *commit) {
     r->items[i].metadata = strdup(item->metadata);
   }
   me->unanswered = true;
+  if (dies(w, FAULT_CRASH_PLANNED)) return;
+  if (dies(w, FAULT_CRASH_SENT)) {
+    r->generation = w->generation;
+    to_limbo(w, r);
+    return;
+  }
   send(w, r);
+  dies(w, FAULT_CRASH_TAKEN);
 }
 
 /* After an unknown end of several they are committed one by one. */
@@ -154,7 +200,9 @@ static void mark_suspects (world *w, int m, const request *r) {
 void commit_answer (world *w, int m) {
   member *me = &w->members[m];
   request *r = &me->request;
-  if (!me->unanswered) return;
+  if (!me->unanswered || w->dying) return;
+  if (r->answer_us > w->now_us && !w->ending) return;
+  if (dies(w, FAULT_CRASH_ANSWERED)) return;
   me->unanswered = false;
   sim_note(w, "answer", m, -1, r->answer, (int64_t)r->count);
   mark_suspects(w, m, r);
@@ -179,7 +227,10 @@ void commit_now (world *w, int m) {
   const strand_partition *only = NULL;
   strand_commit *commit;
   int index = sim_pick(w, w->partition_count);
+  if (w->dying) return;
   CHECK(strand_engine_committing(me->engine) == me->unanswered, "I9");
+  if (strand_engine_commit_due(me->engine, w->now_us) != INT64_MAX
+      && dies(w, FAULT_CRASH_UNPLANNED)) return;
   if (!w->ending && sim_chance(w, 20) && w->parts[index].owner == m) {
     only = w->parts[index].live;
   }

@@ -221,6 +221,28 @@ static void check_budget (world *w, const strand_engine *e,
         "I6: %zu bytes in %zu", now.buffered_bytes, most);
 }
 
+/* Over the budget only a partition that holds nothing is read, and none
+** while its share of what waits is full (I6, I10). */
+static void check_room (world *w, int index,
+                        const strand_engine_stats *now) {
+  const part *p = &w->parts[index];
+  const strand_engine_config *c = &w->config;
+  strand_partition_stats s;
+  size_t n = now->partitions;
+  strand_partition_stats_read(w->members[p->owner].engine, p->live,
+                              w->now_us, &s);
+  CHECK(s.waiting_records == 0
+        || ((s.waiting_records + 1) * n <= c->max_waiting_records
+            && (s.waiting_bytes + 1) * n <= c->max_waiting_bytes),
+        "I6: partition %d: %zu records wait", index, s.waiting_records);
+  if (s.buffered_records == 0) return;
+  CHECK(now->buffered_records < c->max_buffered_records
+        && now->buffered_bytes < c->max_buffered_bytes,
+        "I10: partition %d is read with %zu records of %zu, %zu bytes of %zu",
+        index, now->buffered_records, c->max_buffered_records,
+        now->buffered_bytes, c->max_buffered_bytes);
+}
+
 bool log_read (world *w, int index) {
   part *p = &w->parts[index];
   strand_engine *e = p->owner < 0 ? NULL : w->members[p->owner].engine;
@@ -232,6 +254,7 @@ bool log_read (world *w, int index) {
   CHECK(p->restored && !p->paused && !p->revoking
         && !w->members[p->owner].stopped, "I10: partition %d", index);
   strand_engine_stats_read(e, &before);
+  check_room(w, index, &before);
   limit = strand_engine_read_limit(e, p->live,
                                    (size_t)(1 + sim_pick(w, 60)));
   CHECK(limit > 0, "I10: may be read, but nothing of it");

@@ -93,6 +93,7 @@ void member_assign (world *w, int index, int m) {
   p->owner = m;
   p->restored = p->paused = p->revoking = p->suspect = false;
   p->inside = 0;
+  p->passed = 0;
   sim_note(w, "assign", m, index, p->epoch, (int64_t)count);
 }
 
@@ -243,6 +244,7 @@ static void say_goodbye (world *w, const bool *gone) {
 void member_rebalance (world *w, fault kind) {
   int to[PARTITIONS_MAX], lost = sim_pick(w, w->member_count);
   bool gone[PARTITIONS_MAX];
+  if (w->dying) return;
   pick_members(w);
   for (int i = 0; i < w->partition_count; i++) {
     to[i] = pick_owner(w);
@@ -254,6 +256,7 @@ void member_rebalance (world *w, fault kind) {
   }
   sim_note(w, "rebalance", lost, -1, kind, 0);
   if (kind != FAULT_LOST) say_goodbye(w, gone);
+  if (w->dying) return;
   for (int i = 0; i < w->partition_count; i++) {
     if (gone[i]) revoke(w, i);
   }
@@ -273,7 +276,8 @@ void member_crash (world *w) {
     strand_engine_free(w->members[m].engine);
     w->members[m].engine = NULL;
   }
-  w->crashing = false;
+  w->crashing = w->dying = false;
+  commit_forget(w, 50);
   w->generation++;
   w->release_count = 0;
   strand_held_table_free(&w->held);

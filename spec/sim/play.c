@@ -77,6 +77,26 @@ static void make_world (world *w, uint64_t seed, int events) {
 ** Steps
 */
 
+static void garbage (world *w, int index) {
+  part *p = &w->parts[index];
+  if (p->live != NULL || p->metadata == NULL) return;
+  free(p->metadata);
+  p->metadata = strdup("not ours!");
+  sim_note(w, "garbage", -1, index, 0, 0);
+}
+
+/* Its first rebalance may be the next death. */
+static void restart (world *w) {
+  do {
+    member_crash(w);
+    if (sim_fault(w, FAULT_GARBAGE, 30)) {
+      garbage(w, sim_pick(w, w->partition_count));
+    }
+    for (int m = 0; m < w->member_count; m++) member_open(w, m);
+    member_rebalance(w, FAULT_EAGER);
+  } while (w->dying);
+}
+
 /* It stops as a user would stop it, and starts again. */
 static void stop_and_start (world *w) {
   for (int m = 0; m < w->member_count; m++) {
@@ -93,27 +113,18 @@ static void stop_and_start (world *w) {
     commit_now(w, m);
     commit_answer(w, m);
   }
-  member_check(w);
-  member_crash(w);
-  for (int m = 0; m < w->member_count; m++) member_open(w, m);
-  member_rebalance(w, FAULT_EAGER);
+  if (!w->dying) member_check(w);
+  restart(w);
 }
 
 static void pause_step (world *w, int index) {
   part *p = &w->parts[index];
   if (p->live == NULL || p->revoking) return;
   p->paused = !p->paused;
+  p->passed = 0;
   sim_note(w, "pause", p->owner, index, p->paused, 0);
   strand_engine_pause(w->members[p->owner].engine, p->live, p->paused);
   if (p->paused && sim_chance(w, 50)) worker_recall(w, p->owner, index, 100);
-}
-
-static void garbage (world *w, int index) {
-  part *p = &w->parts[index];
-  if (p->live != NULL || p->metadata == NULL) return;
-  free(p->metadata);
-  p->metadata = strdup("not ours!");
-  sim_note(w, "garbage", -1, index, 0, 0);
 }
 
 static void rare_step (world *w) {
@@ -123,12 +134,7 @@ static void rare_step (world *w) {
     member_rebalance(w, FAULT_COOPERATIVE);
   }
   if (sim_fault(w, FAULT_LOST, 3)) member_rebalance(w, FAULT_LOST);
-  if (sim_fault(w, FAULT_CRASH, 1)) {
-    member_crash(w);
-    if (sim_fault(w, FAULT_GARBAGE, 30)) garbage(w, index);
-    for (int m = 0; m < w->member_count; m++) member_open(w, m);
-    member_rebalance(w, FAULT_EAGER);
-  }
+  if (sim_fault(w, FAULT_CRASH, 1) || w->dying) restart(w);
   if (sim_fault(w, FAULT_STOP, 1)) stop_and_start(w);
   if (sim_fault(w, FAULT_SEEK, 3)) member_seek(w, index);
   if (sim_fault(w, FAULT_PAUSE, 15)) pause_step(w, index);
@@ -138,7 +144,7 @@ static void rare_step (world *w) {
   if (sim_fault(w, FAULT_COMPACT, 5)) log_compact(w, &w->parts[index]);
   if (sim_fault(w, FAULT_RETENTION, 2)) log_retain(w, &w->parts[index]);
   if (sim_fault(w, FAULT_CONFIGURE, 5)) member_configure(w);
-  if (sim_chance(w, 2)) commit_zombie(w);
+  if (sim_chance(w, 10)) commit_overtaken(w);
 }
 
 static void tick (world *w, int m) {
@@ -168,6 +174,7 @@ static void step (world *w) {
   else if (what < 98) log_grow(w, &w->parts[index]);
   else if (what < 99) rare_step(w);
   else w->now_us += sim_pick(w, 100000);
+  if (w->dying) restart(w);
   if (++w->steps % (uint64_t)w->check_every == 0) member_check(w);
 }
 
@@ -247,7 +254,7 @@ static void check_everything_finished (const world *w) {
 static void end (world *w, int events) {
   int rounds = 0, most = 2000 + 4 * events;
   w->ending = true;
-  commit_zombie(w);
+  commit_forget(w, 100);
   for (int i = 0; i < w->partition_count; i++) {
     if (w->parts[i].paused) pause_step(w, i);
   }
@@ -263,9 +270,6 @@ static void end (world *w, int events) {
 static void free_world (world *w) {
   member_crash(w);
   for (int i = 0; i < w->partition_count; i++) log_free(&w->parts[i]);
-  for (size_t i = 0; i < w->zombie.count; i++) {
-    free(w->zombie.items[i].metadata);
-  }
   free(w->leases);
   free(w->releases);
 }

@@ -22,6 +22,7 @@
 **   I8  everything ends once the faults have stopped         play.c
 **   I9  one commit in flight                                 commit.c
 **   I10 read when, and only when, it may be read             log.c
+**   and partitions are leased in turn                        worker.c
 ** and strand_engine_check every few steps.
 **
 ** Thread: any (there is one).
@@ -47,11 +48,19 @@ typedef enum fault {
   FAULT_EAGER,         /* rebalance: all revoked, then assigned */
   FAULT_COOPERATIVE,   /* rebalance: some partitions move */
   FAULT_LOST,          /* a member loses its partitions without a word */
-  FAULT_CRASH,         /* the process dies */
+  FAULT_CRASH,         /* the process dies, anywhere; and at each step of a
+                          commit: */
+  FAULT_CRASH_UNPLANNED, /* one is due */
+  FAULT_CRASH_PLANNED, /* not sent */
+  FAULT_CRASH_SENT,    /* not taken, or only after the death */
+  FAULT_CRASH_TAKEN,   /* not answered */
+  FAULT_CRASH_ANSWERED,/* the answer was not read */
   FAULT_STOP,          /* it finishes, commits and starts again */
   FAULT_COMMIT_LOST,   /* nothing was taken */
   FAULT_COMMIT_UNKNOWN,/* some of it may have been taken */
-  FAULT_COMMIT_ZOMBIE, /* taken long after its answer */
+  FAULT_COMMIT_ZOMBIE, /* taken long after its answer, in any order */
+  FAULT_COMMIT_TWICE,  /* taken now, and again long after its answer */
+  FAULT_ANSWER_LATE,   /* later than much else */
   FAULT_GARBAGE,       /* someone else writes the metadata */
   FAULT_COMPACT,       /* records vanish from the log */
   FAULT_RETENTION,     /* the log loses its head */
@@ -104,10 +113,11 @@ typedef struct part {
   int owner;        /* -1: nobody */
   uint32_t epoch;
   size_t inside;    /* records in the engine */
+  int passed;       /* leases of others of its member while it could start */
   bool restored;
   bool paused;
   bool revoking;
-  bool backwards;   /* a zombie commit came last */
+  bool backwards;   /* a commit that was overtaken came last */
   bool suspect;     /* one with others may or may not have been taken */
   bool *busy;       /* by key; [keys] without a key; [keys + 1] all */
 } part;
@@ -127,6 +137,7 @@ typedef struct mlease {
 typedef struct request {
   strand_commit *commit; /* NULL: nobody waits for the answer any more */
   strand_answer answer;
+  int64_t answer_us;     /* when it comes */
   size_t count;
   uint64_t generation;
   bool several;
@@ -162,6 +173,7 @@ typedef struct note {
 } note;
 
 #define NOTES 64
+#define LIMBO_MAX 8
 
 typedef struct world {
   uint64_t seed;
@@ -172,6 +184,7 @@ typedef struct world {
   uint64_t fault_counts[FAULT_COUNT];
   bool faults[FAULT_COUNT];
   bool trace;
+  bool dying;       /* at a step of a commit: nothing more happens */
   bool crashing;    /* what the engine says is not heard */
   bool limit_fell;
   bool ending;
@@ -197,7 +210,8 @@ typedef struct world {
   pending_release *releases;
   int release_count;
   int release_capacity;
-  request zombie;   /* at most one */
+  request limbo[LIMBO_MAX]; /* to be taken at some time; any order */
+  int limbo_count;
   note notes[NOTES];
 } world;
 
@@ -253,7 +267,8 @@ void log_check_intake (world *w, int index);
 void commit_step (world *w, int m);
 void commit_now (world *w, int m);      /* inside a rebalance */
 void commit_answer (world *w, int m);
-void commit_zombie (world *w);
+void commit_overtaken (world *w);       /* one out of limbo is taken */
+void commit_forget (world *w, int percent); /* the rest never, or now */
 void commit_drop (world *w, member *m); /* the process died */
 void commit_check_clean (world *w, int index);
 

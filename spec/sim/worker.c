@@ -58,6 +58,21 @@ static mlease *add_lease (world *w) {
   return &w->leases[w->lease_count++];
 }
 
+/* By key, where no payload can be full: what can start gets its turn. */
+static void check_turns (world *w, int m, int leased) {
+  if (w->config.ordering != STRAND_BY_KEY || w->faults[FAULT_TINY]
+      || w->faults[FAULT_CONFIGURE]) return;
+  for (int i = 0; i < w->partition_count; i++) {
+    part *p = &w->parts[i];
+    if (i == leased || p->owner != m || !p->restored || p->paused
+        || p->revoking
+        || strand_engine_startable(w->members[m].engine, p->live) == 0) {
+      p->passed = 0;
+    }
+    else CHECK(++p->passed <= w->partition_count, "%d is passed over", i);
+  }
+}
+
 bool worker_lease (world *w, int m) {
   strand_lease lease;
   mlease *l;
@@ -82,6 +97,7 @@ bool worker_lease (world *w, int m) {
         (long long)lease.record->offset);
   *busy = true;
   take_records(w, l);
+  check_turns(w, m, l->part);
   sim_note(w, "lease", m, l->part, lease.record->offset, lease.count);
   return true;
 }

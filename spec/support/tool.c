@@ -6,12 +6,17 @@
 **       as another client of the group, which must be empty
 **   tool transact BROKER TOPIC PARTITION commit|abort COUNT
 **       COUNT records in one transaction
+**   tool wait-empty BROKER GROUP
+**       returns when the group has no member
+**   tool wait-synced BROKER NODES
+**       returns when so many nodes are there, and hold all their copies
 */
 #include <librdkafka/rdkafka.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define WAIT_MS 20000
 
@@ -106,12 +111,58 @@ static void transact (char **arg) {
   rd_kafka_destroy(rk);
 }
 
+static int empty (rd_kafka_t *rk, const char *group) {
+  const struct rd_kafka_group_list *list;
+  int is = 1;
+  if (rd_kafka_list_groups(rk, group, &list, WAIT_MS)
+      != RD_KAFKA_RESP_ERR_NO_ERROR) return 0;
+  for (int i = 0; i < list->group_cnt; i++) {
+    if (strcmp(list->groups[i].group, group) == 0
+        && strcmp(list->groups[i].state, "Empty") != 0
+        && strcmp(list->groups[i].state, "Dead") != 0) is = 0;
+  }
+  rd_kafka_group_list_destroy(list);
+  return is;
+}
+
+static int synced (rd_kafka_t *rk, const char *nodes) {
+  const struct rd_kafka_metadata *all;
+  int is;
+  if (rd_kafka_metadata(rk, 1, NULL, &all, WAIT_MS)
+      != RD_KAFKA_RESP_ERR_NO_ERROR) return 0;
+  is = all->broker_cnt == atoi(nodes);
+  for (int t = 0; t < all->topic_cnt; t++) {
+    for (int p = 0; p < all->topics[t].partition_cnt; p++) {
+      const struct rd_kafka_metadata_partition *it;
+      it = &all->topics[t].partitions[p];
+      if (it->leader < 0 || it->isr_cnt < it->replica_cnt) is = 0;
+    }
+  }
+  rd_kafka_metadata_destroy(all);
+  return is;
+}
+
+static void wait_until (int (*is)(rd_kafka_t *, const char *), char **arg) {
+  rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, arg[0], NULL, NULL);
+  for (int tries = 0; !is(rk, arg[1]); tries++) {
+    if (tries == 1500) die(arg[1], "not so within 30 s");
+    usleep(20000);
+  }
+  rd_kafka_destroy(rk);
+}
+
 int main (int argc, char **argv) {
   if (argc == 6 && strcmp(argv[1], "delete-records") == 0) {
     delete_records(argv + 2);
   }
   else if (argc == 8 && strcmp(argv[1], "commit") == 0) commit(argv + 2);
   else if (argc == 7 && strcmp(argv[1], "transact") == 0) transact(argv + 2);
+  else if (argc == 4 && strcmp(argv[1], "wait-empty") == 0) {
+    wait_until(empty, argv + 2);
+  }
+  else if (argc == 4 && strcmp(argv[1], "wait-synced") == 0) {
+    wait_until(synced, argv + 2);
+  }
   else die("usage", "see tool.c");
   return 0;
 }

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "core/mutant.h"
 #include "core/state.h"
 
 /* Chunks that are kept for the next, so that their pages are not returned to
@@ -150,9 +151,10 @@ strand_err strand_engine_restored (strand_engine *e, strand_partition *p,
                                    int64_t committed,
                                    const strand_payload *payload) {
   assert(p->state == PARTITION_RESTORING && p->offsets == NULL);
-  p->offsets = strand_offsets_new(committed);
+  p->offsets = strand_offsets_new(committed
+                                  + MUTANT(restore_begins_one_too_late));
   if (p->offsets == NULL) return STRAND_ENOMEM;
-  if (payload != NULL
+  if (payload != NULL && !MUTANT(restored_payload_is_ignored)
       && strand_offsets_restore(p->offsets, payload) != STRAND_OK) {
     strand_offsets_free(p->offsets);
     p->offsets = NULL;
@@ -209,7 +211,9 @@ static void revoke_shard (strand_shard *s, void *arg) {
     return;
   }
   strand_shard_describe(s, NULL, &held);
-  to->visit(to->arg, &held);
+  if (!MUTANT(held_shard_is_forgotten_by_a_revoke)) {
+    to->visit(to->arg, &held);
+  }
   strand_shard_forget(s);
   s->state = SHARD_STALE;
 }
@@ -303,7 +307,8 @@ void strand_engine_release (strand_engine *e, const strand_held *held) {
     return;
   }
   s = strand_shard_held(p, held);
-  if (s == NULL || s->state != SHARD_HELD) return;
+  if (s == NULL || s->state != SHARD_HELD
+      || MUTANT(held_shard_is_never_released)) return;
   s->state = SHARD_EMPTY;
   if (s->head != NULL) strand_shard_ready(s, false);
   else strand_shard_free(s);
@@ -408,7 +413,7 @@ void strand_record_free (strand_partition *p, strand_record *r) {
     return;
   }
   size = (long)strand_record_size(strand_record_length(r));
-  strand_budget_charge(p, waiting, -1, -size);
+  strand_budget_charge(p, waiting, -1, MUTANT(budget_leaks) ? 0 : -size);
   free(r->in.reason);
   free(r);
 }

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "core/mutant.h"
+
 #define BLOCK_RUNS 24
 
 enum { DONE = 0, OPEN = 1, FLIGHT = 2 };
@@ -103,8 +105,9 @@ static place locate (const strand_offsets *t, int64_t offset) {
 
 static int kind_at (const strand_offsets *t, place p, int64_t offset) {
   const orun *r = at(t, p);
-  return r != NULL && r->first <= offset && offset <= r->last ? (int)r->kind
-                                                              : DONE;
+  if (r == NULL || r->first > offset) return DONE;
+  return offset <= r->last - MUTANT(tracker_border_off_by_one) ? (int)r->kind
+                                                               : DONE;
 }
 
 /*
@@ -427,11 +430,13 @@ strand_err strand_offsets_reach (strand_offsets *t, int64_t offset) {
   }
   if (offset <= t->position) return STRAND_OK;
   if (t->described >= t->position
-      && drop_missing(t, t->position, offset) != STRAND_OK) {
+      && drop_missing(t, t->position,
+                      offset + MUTANT(gap_takes_the_record_behind_it))
+           != STRAND_OK) {
     return STRAND_ENOMEM;
   }
   t->position = offset;
-  t->version++;
+  t->version += !MUTANT(gap_alone_is_never_committed);
   return STRAND_OK;
 }
 
@@ -466,13 +471,14 @@ static void append (strand_offsets *t, int64_t offset) {
 }
 
 strand_added strand_offsets_add (strand_offsets *t, int64_t offset) {
-  if (t->position >= 0 && offset < t->position) return STRAND_ADDED_EARLIER;
+  if (t->position >= 0 && offset < t->position
+      && !MUTANT(offset_is_accepted_twice)) return STRAND_ADDED_EARLIER;
   if (reserve(t) != STRAND_OK) return STRAND_ADDED_ENOMEM;
   if (t->position != offset
       && strand_offsets_reach(t, offset) != STRAND_OK) {
     return STRAND_ADDED_ENOMEM;
   }
-  if (offset <= t->described) {
+  if (offset <= t->described - MUTANT(top_of_a_payload_is_run_again)) {
     t->position = offset + 1;
     return kind_at(t, locate(t, offset), offset) == OPEN ? STRAND_ADDED
                                                          : STRAND_ADDED_DONE;
@@ -511,7 +517,8 @@ static bool may_start (const strand_offsets *t, const strand_offsets *was,
                        int64_t offset, size_t limit) {
   size_t bound = bound_of(t, t->frontier, t->cost, t->boundaries);
   if (bound <= with_reserve(limit, STRAND_OFFSETS_RESERVE(limit))) return true;
-  if (offset == strand_offsets_committable(t)) return true;
+  if (offset == strand_offsets_committable(t)
+      && !MUTANT(lowest_record_may_not_start)) return true;
   if (offset >= was->frontier) return false;
   return bound <= with_reserve(limit, STRAND_OFFSETS_LAST_RESERVE(limit))
          || bound_of(t, was->frontier, was->cost, was->boundaries) > limit;
@@ -549,7 +556,9 @@ strand_err strand_offsets_finish (strand_offsets *t, int64_t offset) {
   change(t, p, offset, DONE);
   t->open--;
   t->version++;
-  if (offset > t->highest) t->highest = offset;
+  if (offset > t->highest || MUTANT(highest_is_the_last_that_ended)) {
+    t->highest = offset;
+  }
   return STRAND_OK;
 }
 
@@ -627,15 +636,16 @@ static strand_run *open_runs (const strand_offsets *t, size_t *count) {
 strand_err strand_offsets_payload (const strand_offsets *t, size_t limit,
                                    char *text, size_t *length) {
   int64_t committed = strand_offsets_committable(t);
+  int64_t highest = t->highest + MUTANT(payload_highest_off_by_one);
   const char *codec;
   strand_run *runs;
   size_t count;
   strand_err err;
   *length = 0;
-  if (committed < 0 || t->highest < committed) return STRAND_OK;
+  if (committed < 0 || highest < committed) return STRAND_OK;
   runs = open_runs(t, &count);
   if (runs == NULL) return STRAND_ENOMEM;
-  err = strand_payload_encode(committed, t->highest, runs, count, limit, text,
+  err = strand_payload_encode(committed, highest, runs, count, limit, text,
                               length, &codec);
   free(runs);
   return err;

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "core/mutant.h"
 #include "core/state.h"
 
 /*
@@ -39,8 +40,12 @@ static strand_shard *next_shard (strand_partition *p) {
 
 static bool goes_along (const strand_record *first,
                         const strand_record *next) {
-  return next != NULL && next->attempt == 1 && first->attempt == 1
-         && next->offset - first->offset < STRAND_LEASE_SPAN;
+  if (next == NULL) return false;
+  if (next->attempt > 1 || first->attempt > 1) {
+    return MUTANT(retried_record_takes_others_along);
+  }
+  return next->offset - first->offset
+         < STRAND_LEASE_SPAN + MUTANT(lease_span_off_by_one);
 }
 
 static uint32_t take_keyed (strand_shard *s, size_t most) {
@@ -84,6 +89,7 @@ static void take (strand_shard *s, size_t most, strand_lease *out) {
 
 static void rotate (strand_partition *p) {
   if (strand_list_empty(&p->runnable)) return;
+  if (MUTANT(partition_keeps_its_turn)) return;
   strand_list_remove(&p->runnable);
   strand_list_push(&p->engine->runnable, &p->runnable);
 }
@@ -120,6 +126,7 @@ bool strand_engine_lease (strand_engine *e, size_t most, strand_lease *out) {
 */
 
 static bool is_stale (const strand_lease *lease) {
+  if (MUTANT(epoch_is_not_compared)) return false;
   return lease->partition->state == PARTITION_GONE
          || lease->epoch != lease->partition->epoch;
 }
@@ -130,7 +137,7 @@ static void account (strand_lease *lease, uint32_t count, bool stale) {
   strand_engine *e = p->engine;
   lease->count -= count;
   p->in_flight -= count;
-  if (stale) e->stale -= count;
+  if (stale && !MUTANT(stale_work_drifts_the_counters)) e->stale -= count;
   else e->in_flight -= count;
 }
 
@@ -159,7 +166,10 @@ static void drop_stale (strand_lease *lease, uint32_t count) {
     account(lease, 1, true);
     lease->partition->engine->stale_dropped++;
   }
-  if (lease->count == 0) end_stale(lease, &held);
+  if (lease->count == 0
+      || MUTANT(shard_is_released_before_its_handler_returned)) {
+    end_stale(lease, &held);
+  }
 }
 
 static void end_lease (strand_lease *lease) {
@@ -270,7 +280,7 @@ static int64_t policy_delay (strand_engine *e, const strand_policy *policy,
     if (policy->factor <= 1) break;
     delay *= policy->factor;
   }
-  if (delay > most) delay = most;
+  if (delay > most && !MUTANT(delay_passes_its_limit)) delay = most;
   return (int64_t)(delay * (1 - policy->jitter * random_unit(e)));
 }
 
@@ -351,6 +361,9 @@ int64_t strand_engine_tick (strand_engine *e, int64_t now_us) {
     r->flags &= (uint8_t)~STRAND_RECORD_BACKOFF;
     if (strand_shard_keyed(s)) {
       assert(s->state == SHARD_BACKOFF && s->head == r);
+      if (MUTANT(retried_record_loses_its_place)) {
+        strand_shard_append(s, strand_shard_pop(s));
+      }
       strand_shard_ready(s, false);
     }
     else {

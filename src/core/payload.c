@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "core/base64.h"
+#include "core/mutant.h"
 #include "core/zframe.h"
 
 #define MAGIC_SIZE 1
@@ -122,7 +123,9 @@ static void bits_write (stretches s, byte_sink *put, void *to) {
   uint8_t prefix[PREFIX_SIZE];
   int64_t length;
   bool done;
-  put_int32(prefix, s.stop - s.at);
+  length = s.stop - s.at;
+  if (MUTANT(bit_set_length_overflows)) length %= 0x8000;
+  put_int32(prefix, length);
   for (size_t i = 0; i < sizeof(prefix); i++) put(to, prefix[i], 1);
   while (stretch_next(&s, &length, &done)) bits_put(&b, done, (uint64_t)length);
   if (b.filled > 0) put(to, b.byte, 1);
@@ -244,6 +247,7 @@ size_t strand_payload_bound (int64_t range, uint64_t cost_bits,
   if (other < best) best = other;
   other = frame_bound((size_t)range, cost_bits);
   if (other < best) best = other;
+  if (MUTANT(size_bound_too_low)) best -= best / 8;
   return strand_base64_length(MAGIC_SIZE + best);
 }
 

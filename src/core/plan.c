@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "core/mutant.h"
 #include "core/state.h"
 
 #define IDLE_US 500000         /* nothing buffered or running for this long */
@@ -60,7 +61,13 @@ static strand_err plan_one (strand_partition *p, strand_commit *commit) {
   item->partition = p;
   item->epoch = p->epoch;
   item->version = strand_offsets_version(p->offsets);
-  item->offset = strand_offsets_committable(p->offsets);
+  item->offset = MUTANT(commit_passes_an_open_record)
+                   ? strand_offsets_highest(p->offsets) + 1
+                   : strand_offsets_committable(p->offsets);
+  item->offset -= MUTANT(offset_and_payload_are_shifted) && item->offset > 0;
+  if (MUTANT(clean_before_the_brokers_answer)) {
+    p->committed_version = item->version;
+  }
   p->unwritable = false;
   p->pins++;
   commit->count++;
@@ -97,7 +104,7 @@ static void plan_all (strand_engine *e, strand_commit *commit,
 strand_commit *strand_engine_commit (strand_engine *e, int64_t now_us,
                                      const strand_partition *only) {
   strand_commit *commit;
-  if (e->unanswered) return NULL;
+  if (e->unanswered && !MUTANT(two_commits_in_flight)) return NULL;
   e->committed_us = now_us;
   commit = malloc(sizeof(*commit)
                   + e->partition_count * sizeof(commit->items[0]));
@@ -122,12 +129,20 @@ static void take_answer (strand_commit_item *item, strand_answer answer,
   bool live = p->state != PARTITION_GONE && p->epoch == item->epoch;
   p->pins--;
   free(item->metadata);
+  if (MUTANT(failed_commit_counts_as_committed)
+      && answer == STRAND_COMMIT_LATER) answer = STRAND_COMMITTED;
+  if (MUTANT(neighbours_are_clean_after_a_partial_error)
+      && answer == STRAND_COMMIT_UNKNOWN && !alone) answer = STRAND_COMMITTED;
   if (live && answer == STRAND_COMMITTED) {
     p->committed = item->offset;
-    p->committed_version = item->version;
+    p->committed_version = MUTANT(answer_covers_later_work)
+                             ? strand_offsets_version(p->offsets)
+                             : item->version;
     p->suspect = false;
   }
-  else if (live && answer == STRAND_COMMIT_UNKNOWN) p->suspect = !alone;
+  else if (live && answer == STRAND_COMMIT_UNKNOWN) {
+    p->suspect = !alone && !MUTANT(suspects_are_committed_together);
+  }
   strand_partition_drop(p);
 }
 

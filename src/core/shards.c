@@ -1,6 +1,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "core/mutant.h"
 #include "core/siphash.h"
 #include "core/state.h"
 
@@ -264,8 +265,11 @@ void strand_shard_describe (const strand_shard *s, const strand_record *r,
 */
 
 void strand_partition_runnable (strand_partition *p) {
-  bool should = p->state == PARTITION_RUNNING && !p->paused && !p->stalled
-                && !strand_list_empty(&p->ready);
+  bool runs = p->state == PARTITION_RUNNING
+              || (MUTANT(revoking_partition_hands_out)
+                  && p->state == PARTITION_REVOKING);
+  bool should = runs && (!p->paused || MUTANT(paused_partition_hands_out))
+                && !p->stalled && !strand_list_empty(&p->ready);
   if (should == !strand_list_empty(&p->runnable)) return;
   if (should) strand_list_push(&p->engine->runnable, &p->runnable);
   else strand_list_remove(&p->runnable);

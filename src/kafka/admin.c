@@ -3,6 +3,7 @@
 */
 #include "kafka/admin.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include "kafka/clock.h"
 
 #define END_TIMEOUT 1.0 /* seconds */
+#define AGAIN_MS 100
 
 /* Both are librdkafka's: its mock names its clusters so. */
 static const char mock_id[] = "mockCluster";
@@ -38,7 +40,31 @@ static int open_client (strand_admin *admin, const strand_property *props,
   if (conf == NULL) return 0;
   /* Nothing is produced: no need for a producer id. */
   rd_kafka_conf_set(conf, "enable.idempotence", "false", NULL, 0);
-  return strand_client_open(admin->client, conf, 0, failure);
+  return strand_client_open(admin->client, RD_KAFKA_PRODUCER, conf, 0, failure);
+}
+
+/* A client of the group: without one librdkafka crashes on an answer that is
+** "not the coordinator" (seen with 2.8.0, on a broker that has just started).
+** It joins nothing. */
+static int open_reader (const strand_admin *admin, const char *group,
+                        strand_admin *reader, strand_failure *failure) {
+  rd_kafka_conf_t *conf;
+  char errstr[256];
+  reader->answers = NULL;
+  reader->client = strand_client_new(admin->client->opaque.log, -1);
+  if (reader->client == NULL) return no_memory(failure);
+  conf = rd_kafka_conf_dup(rd_kafka_conf(admin->client->handle));
+  rd_kafka_conf_set(conf, "group.id", group, errstr, sizeof(errstr));
+  /* no warnings of properties that a producer has and a consumer has not */
+  rd_kafka_conf_set(conf, "log_level", "3", errstr, sizeof(errstr));
+  return strand_client_open(reader->client, RD_KAFKA_CONSUMER, conf, 0,
+                            failure);
+}
+
+static void close_client (strand_admin *admin) {
+  if (admin->answers != NULL) rd_kafka_queue_destroy(admin->answers);
+  if (admin->client != NULL)
+    strand_client_end(admin->client, strand_clock_now() + END_TIMEOUT);
 }
 
 strand_admin *strand_admin_open (const strand_property *props, size_t count,
@@ -55,9 +81,7 @@ strand_admin *strand_admin_open (const strand_property *props, size_t count,
 
 void strand_admin_close (strand_admin *admin) {
   if (admin == NULL) return;
-  if (admin->answers != NULL) rd_kafka_queue_destroy(admin->answers);
-  if (admin->client != NULL)
-    strand_client_end(admin->client, strand_clock_now() + END_TIMEOUT);
+  close_client(admin);
   free(admin);
 }
 
@@ -365,6 +389,30 @@ static int ask_offsets (strand_admin *admin, const char *group,
   return ok;
 }
 
+/* The group's coordinator moves, or has just started. */
+static int is_passing (const char *code) {
+  return strcmp(code, "NOT_COORDINATOR") == 0 ||
+         strcmp(code, "COORDINATOR_NOT_AVAILABLE") == 0 ||
+         strcmp(code, "COORDINATOR_LOAD_IN_PROGRESS") == 0;
+}
+
+static int read_offsets (const strand_admin *admin, const char *group,
+                         const rd_kafka_topic_partition_list_t *partitions,
+                         double deadline, strand_group_offsets *offsets,
+                         strand_failure *failure) {
+  strand_admin reader;
+  int ok = open_reader(admin, group, &reader, failure);
+  if (ok) {
+    while (!(ok = ask_offsets(&reader, group, partitions, deadline, offsets,
+                              failure)) &&
+           is_passing(failure->code) &&
+           strand_clock_now() + AGAIN_MS / 1e3 < deadline)
+      poll(NULL, 0, AGAIN_MS);
+  }
+  close_client(&reader);
+  return ok;
+}
+
 int strand_admin_group_offsets (strand_admin *admin, const char *group,
                                 const char *const *topics, size_t count,
                                 double timeout,
@@ -383,7 +431,7 @@ int strand_admin_group_offsets (strand_admin *admin, const char *group,
   for (i = 0; ok && topics != NULL && i < count; i++)
     ok = add_partitions(admin, topics[i], partitions, deadline, failure);
   if (ok && (topics == NULL || count > 0))
-    ok = ask_offsets(admin, group, partitions, deadline, offsets, failure);
+    ok = read_offsets(admin, group, partitions, deadline, offsets, failure);
   if (partitions != NULL) rd_kafka_topic_partition_list_destroy(partitions);
   if (!ok)
     strand_group_offsets_free(offsets);

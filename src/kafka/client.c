@@ -36,12 +36,13 @@ strand_client *strand_client_new (strand_log *log, int fd) {
   return client;
 }
 
-int strand_client_open (strand_client *client, rd_kafka_conf_t *conf,
-                        int events, strand_failure *failure) {
+int strand_client_open (strand_client *client, rd_kafka_type_t kind,
+                        rd_kafka_conf_t *conf, int events,
+                        strand_failure *failure) {
   static const uint64_t one = 1;
   rd_kafka_conf_set_opaque(conf, &client->opaque);
   rd_kafka_conf_set_events(conf, events);
-  client->handle = strand_conf_open(RD_KAFKA_PRODUCER, conf, failure);
+  client->handle = strand_conf_open(kind, conf, failure);
   if (client->handle == NULL) return 0;
   client->queue = rd_kafka_queue_get_main(client->handle);
   if (client->wake_fd >= 0)

@@ -1,5 +1,5 @@
 /*
-** client.h - librdkafka's producer, and how it ends
+** client.h - librdkafka's client, and how it ends
 **
 ** Everything that librdkafka and its threads may still touch while a client
 ** is being destroyed: it outlives the strand_producer that opened it when
@@ -38,8 +38,9 @@ strand_client *strand_client_new (strand_log *log, int fd);
 
 /* Takes 'conf', also on failure: 0 and the failure. 'events': those of
 ** RD_KAFKA_EVENT_... that somebody reads from 'queue'. */
-int strand_client_open (strand_client *client, rd_kafka_conf_t *conf,
-                        int events, strand_failure *failure);
+int strand_client_open (strand_client *client, rd_kafka_type_t kind,
+                        rd_kafka_conf_t *conf, int events,
+                        strand_failure *failure);
 
 /* Takes the client, open or not. Waits for its end, at most until 'deadline'
 ** (clock.h); 0 when it goes on in the background. */

@@ -10,6 +10,7 @@
 */
 #include <stdlib.h>
 
+#include "core/mutant.h"
 #include "kafka/clock.h"
 #include "kafka/member.h"
 
@@ -171,6 +172,7 @@ static void take_success (strand_member *m, int64_t now_us) {
 static rd_kafka_resp_err_t error_of (rd_kafka_event_t *event) {
   rd_kafka_topic_partition_list_t *list;
   rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+  if (MUTANT(commit_error_is_not_read)) return RD_KAFKA_RESP_ERR_NO_ERROR;
   list = rd_kafka_event_topic_partition_list(event);
   for (int i = 0; err == 0 && list != NULL && i < list->cnt; i++) {
     err = list->elems[i].err;
@@ -181,7 +183,8 @@ static rd_kafka_resp_err_t error_of (rd_kafka_event_t *event) {
 bool strand_committer_send (strand_member *m, int64_t now_us) {
   rd_kafka_topic_partition_list_t *list;
   rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE;
-  if (m->commit != NULL || m->fatal || m->client == NULL) return false;
+  if (m->commit != NULL || m->fatal || m->client == NULL
+      || atomic_load(&m->joining)) return false;
   m->commit = strand_engine_commit(m->engine, now_us, NULL);
   if (m->commit == NULL) return false;
   for (strand_waiter *w = m->waiters; w != NULL; w = w->next) {
@@ -204,15 +207,23 @@ static bool has_unplanned (const strand_member *m) {
   return false;
 }
 
+bool strand_committer_starved (const strand_member *m) {
+  return m->commit == NULL
+         && strand_engine_commit_due(m->engine, 0) < INT64_MAX;
+}
+
 /* Nothing was planned: because all is committed, or because it cannot be. */
 static void answer_unplanned (strand_member *m) {
   static const strand_failure unwritable = {
     "METADATA_UNWRITABLE", "what is done does not fit in max_metadata"
   };
+  static const strand_failure no_memory = { "NO_MEMORY", "memory ran out" };
+  bool starved = strand_committer_starved(m);
   const strand_partition *p = NULL;
   const strand_failure *failure = NULL;
   while ((p = strand_engine_next(m->engine, p)) != NULL) {
-    if (strand_engine_dirty(m->engine, p)) failure = &unwritable;
+    if (!strand_engine_dirty(m->engine, p)) continue;
+    failure = starved ? &no_memory : &unwritable;
   }
   answer_waiters(m, false, failure);
 }
@@ -227,6 +238,7 @@ static void serve_waiters (strand_member *m, int64_t now_us) {
     return;
   }
   if (strand_engine_commit_blocked(m->engine, now_us)) return;
+  if (strand_committer_waits(m)) return;
   if (!strand_committer_send(m, now_us)) answer_unplanned(m);
 }
 
@@ -249,6 +261,11 @@ void strand_committer_serve (strand_member *m, int64_t now_us) {
   }
 }
 
+bool strand_committer_waits (const strand_member *m) {
+  return atomic_load(&m->joining)
+         && strand_engine_commit_due(m->engine, 0) < INT64_MAX;
+}
+
 void strand_committer_wait (strand_member *m, strand_waiter *waiter) {
   waiter->planned = false;
   waiter->next = m->waiters;
@@ -257,7 +274,9 @@ void strand_committer_wait (strand_member *m, strand_waiter *waiter) {
 
 int64_t strand_committer_due (const strand_member *m, int64_t now_us) {
   int64_t due = INT64_MAX;
-  if (m->commit != NULL || m->fatal) return INT64_MAX;
+  if (m->commit != NULL || m->fatal || atomic_load(&m->joining)) {
+    return INT64_MAX;
+  }
   if (m->phase == STRAND_SERVING || m->phase == STRAND_COMMITTING
       || has_unplanned(m)) {
     due = strand_engine_commit_due(m->engine, now_us);

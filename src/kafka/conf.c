@@ -295,16 +295,20 @@ rd_kafka_conf_t *strand_conf_new (rd_kafka_type_t kind,
   return conf;
 }
 
-void strand_conf_warn (rd_kafka_type_t kind, const strand_property *props,
-                       size_t count, strand_log *log) {
+int strand_conf_loses_assignments (const strand_property *props,
+                                   size_t count) {
   const char *strategy =
     property(props, count, "partition.assignment.strategy");
+  return strategy != NULL && contains_nocase(strategy, "cooperative-sticky") &&
+         !strand_conf_version_at_least(2, 10, 0);
+}
+
+void strand_conf_warn (rd_kafka_type_t kind, const strand_property *props,
+                       size_t count, strand_log *log) {
   const char *verify =
     property(props, count, "enable.ssl.certificate.verification");
   const char *protocol = property(props, count, "security.protocol");
-  if (kind == RD_KAFKA_CONSUMER && strategy != NULL &&
-      contains_nocase(strategy, "cooperative-sticky") &&
-      !strand_conf_version_at_least(2, 10, 0))
+  if (kind == RD_KAFKA_CONSUMER && strand_conf_loses_assignments(props, count))
     strand_log_push(log, STRAND_LOG_WARNING, "CONF",
                     "cooperative-sticky loses assignments when offsets are "
                     "committed during a rebalance before librdkafka 2.10.0");

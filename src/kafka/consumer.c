@@ -41,6 +41,14 @@ static bool copy_routes (strand_consumer *c,
   return true;
 }
 
+/* Without it the order would be another. */
+static bool copy_header (strand_consumer *c,
+                         const strand_consumer_config *config) {
+  if (config->ordering_header == NULL) return true;
+  c->ordering_header = strdup(config->ordering_header);
+  return c->ordering_header != NULL;
+}
+
 static void copy_topics (strand_consumer *c,
                          const strand_consumer_config *config) {
   c->topics = rd_kafka_topic_partition_list_new((int)config->topic_count);
@@ -122,11 +130,8 @@ strand_consumer *strand_consumer_open (const strand_consumer_config *config,
     config->handler.release(config->handler.config);
     return NULL;
   }
-  if (config->ordering_header != NULL) {
-    c->ordering_header = strdup(config->ordering_header);
-  }
-  if (c->log != NULL && c->events != NULL && make_fds(c)
-      && copy_routes(c, config, failure)) {
+  if (c->log != NULL && c->events != NULL && copy_header(c, config)
+      && make_fds(c) && copy_routes(c, config, failure)) {
     copy_topics(c, config);
     if (c->has_log) strand_log_set_notify(c->log, notify, c);
     strand_conf_warn(RD_KAFKA_CONSUMER, config->kafka, config->kafka_count,

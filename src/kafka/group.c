@@ -12,6 +12,7 @@
 */
 #include <stdlib.h>
 
+#include "core/mutant.h"
 #include "kafka/clock.h"
 #include "kafka/member.h"
 
@@ -375,7 +376,8 @@ static void revoke (strand_member *m, rd_kafka_event_t *event,
   }
   strand_handover_recall(m);
   if (lost) count_lost(m);
-  if (lost || m->fatal || m->phase >= STRAND_LEAVING) finish_revoke(m);
+  if (lost || m->fatal || m->phase >= STRAND_LEAVING
+      || MUTANT(epoch_ends_before_the_drain)) finish_revoke(m);
   else m->grace_us = now_us + grace_of(m);
 }
 
@@ -418,7 +420,8 @@ void strand_group_advance (strand_member *m, int64_t now_us) {
     m->rebalance_committing = true;
     m->answer_us = now_us + (most < COMMIT_MOST_US ? most : COMMIT_MOST_US);
   }
-  if (now_us < until(m) && is_dirty(m) && !m->must_rejoin) {
+  if (now_us < until(m) && is_dirty(m) && !m->must_rejoin
+      && !MUTANT(revoke_does_not_commit)) {
     if (m->commit != NULL) return; /* one that is out, or ours */
     if (strand_engine_commit_blocked(m->engine, now_us)) return;
     if (m->rebalance_tries++ < REVOKE_COMMITS_MOST

@@ -3,6 +3,7 @@
 */
 #include <stdlib.h>
 
+#include "core/mutant.h"
 #include "kafka/clock.h"
 #include "kafka/member.h"
 
@@ -229,7 +230,7 @@ void strand_handover_harvest (strand_member *m, int64_t now_us) {
 
 void strand_handover_recall (strand_member *m) {
   for (strand_batch *b = m->batches; b != NULL; b = b->older) {
-    uint32_t first = strand_batch_recall(b);
+    uint32_t first = strand_batch_recall(b) + MUTANT(recall_forgets_a_slot);
     for (uint32_t i = b->count; i-- > first;) {
       strand_slot *slot = &b->slots[i];
       if (strand_engine_give_back(m->engine, &slot->lease) != STRAND_OK) {

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "core/mutant.h"
 #include "kafka/thread.h"
 
 int strand_mailbox_init (strand_mailbox *m) {
@@ -124,8 +125,10 @@ uint32_t strand_batch_unclaimed (const strand_batch *batch) {
 }
 
 uint32_t strand_batch_recall (strand_batch *batch) {
-  uint32_t at = atomic_exchange_explicit(&batch->cursor, batch->count,
-                                         memory_order_acq_rel);
+  uint32_t at = MUTANT(recalled_slot_runs_as_well)
+                  ? atomic_load(&batch->cursor)
+                  : atomic_exchange_explicit(&batch->cursor, batch->count,
+                                             memory_order_acq_rel);
   return at < batch->count ? at : batch->count;
 }
 

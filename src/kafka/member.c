@@ -330,7 +330,8 @@ static bool must_commit (strand_member *m, int64_t now_us) {
   if (m->fatal) return false;
   if (m->commit != NULL) return true;
   if (strand_engine_commit_blocked(m->engine, now_us)) return true;
-  return strand_committer_send(m, now_us);
+  if (strand_committer_waits(m)) return true;
+  return strand_committer_send(m, now_us) || strand_committer_starved(m);
 }
 
 /* An earlier commit that failed is no failure of the close when there is
@@ -569,6 +570,9 @@ static bool open_client (strand_member *m, const strand_property *props,
   if (conf == NULL) return false;
   m->opaque.log = c->log;
   rd_kafka_conf_set_opaque(conf, m);
+  if (strand_conf_loses_assignments(props, count)) {
+    strand_joining_watch(m, conf);
+  }
   rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_REBALANCE
                                    | RD_KAFKA_EVENT_OFFSET_COMMIT
                                    | RD_KAFKA_EVENT_ERROR

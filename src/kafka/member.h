@@ -159,6 +159,7 @@ struct strand_member {
   strand_policy *policies;    /* of each route */
   bool joined;
   bool cooperative;
+  atomic_bool joining;        /* no commit now: joining.c */
   bool fatal;
   bool cannot_leave;          /* librdkafka refuses: a fatal error */
   bool queues_ready;          /* queue_fd fired */
@@ -243,6 +244,10 @@ void strand_group_restart (strand_member *m, strand_tag *tag, int64_t offset);
 void strand_group_leave (strand_member *m, strand_tag *tag);
 void strand_group_stop_handlers (strand_member *m);
 
+/* joining.c */
+/* Thread: lua. Its client will be made with 'conf'. */
+void strand_joining_watch (strand_member *m, rd_kafka_conf_t *conf);
+
 /* trouble.c */
 void strand_trouble_error (strand_member *m, rd_kafka_resp_err_t err,
                            const char *text, const char *topic,
@@ -286,6 +291,10 @@ void strand_handover_free (strand_member *m);
 void strand_committer_serve (strand_member *m, int64_t now_us);
 /* Plans and sends one now, unless one is out. False: nothing to send. */
 bool strand_committer_send (strand_member *m, int64_t now_us);
+/* After one that sent nothing: there is something, but no memory for it. */
+bool strand_committer_starved (const strand_member *m);
+/* There is something to send, when librdkafka has joined. */
+bool strand_committer_waits (const strand_member *m);
 void strand_committer_wait (strand_member *m, strand_waiter *waiter);
 int64_t strand_committer_due (const strand_member *m, int64_t now_us);
 void strand_committer_end (strand_member *m);

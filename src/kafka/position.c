@@ -16,6 +16,7 @@
 */
 #include <stdlib.h>
 
+#include "core/mutant.h"
 #include "kafka/clock.h"
 #include "kafka/member.h"
 
@@ -65,7 +66,8 @@ void strand_position_restore (strand_member *m) {
     strand_tag *tag = m->tags[i];
     rd_kafka_topic_partition_t *p;
     if (tag->partition == NULL || tag->restored || tag->stuck || tag->leaving
-        || tag->contested || tag->checking || tag->retry_us > now_us) continue;
+        || (tag->contested && !MUTANT(last_owner_is_not_waited_for))
+        || tag->checking || tag->retry_us > now_us) continue;
     p = rd_kafka_topic_partition_list_add(
       list, strand_partition_topic(tag->partition),
       strand_partition_index(tag->partition));
@@ -149,8 +151,9 @@ static void take_committed (strand_member *m, const strand_call *call,
     const rd_kafka_topic_partition_t *p = &call->list->elems[i];
     strand_tag *tag = strand_member_tag(m, p->topic, p->partition);
     rd_kafka_resp_err_t err = call->err != 0 ? call->err : p->err;
-    if (tag == NULL || tag->epoch != (uint32_t)(uintptr_t)p->opaque
-        || tag->restored || tag->leaving) continue;
+    if (tag == NULL || tag->restored || tag->leaving) continue;
+    if (tag->epoch != (uint32_t)(uintptr_t)p->opaque
+        && !MUTANT(metadata_of_another_epoch_is_believed)) continue;
     tag->checking = false;
     if (err == 0) {
       restore_tag(m, tag, p, now_us);
@@ -319,13 +322,29 @@ static void take_target (strand_member *m, strand_tag *tag,
   }
 }
 
+static bool assign_one_again (strand_member *m, strand_tag *tag,
+                              int64_t offset) {
+  rd_kafka_topic_partition_list_t *list;
+  rd_kafka_error_t *error;
+  /* which this would be taken for the answer of */
+  if (m->rebalance != NULL) return false;
+  list = list_of_one(tag, offset);
+  rd_kafka_queue_forward(tag->queue, NULL);
+  error = rd_kafka_incremental_unassign(m->client, list);
+  if (error == NULL) error = rd_kafka_incremental_assign(m->client, list);
+  rd_kafka_topic_partition_list_destroy(list);
+  if (error == NULL) return true;
+  rd_kafka_error_destroy(error);
+  return false;
+}
+
 /* Without an offset to go on from (auto.offset.reset = error) librdkafka
 ** takes no seek; only a new assign with offsets recovers. */
-static bool assign_again (strand_member *m, const strand_tag *target,
+static bool assign_again (strand_member *m, strand_tag *target,
                           int64_t offset) {
   rd_kafka_topic_partition_list_t *list;
   rd_kafka_resp_err_t err;
-  if (m->cooperative) return false;
+  if (m->cooperative) return assign_one_again(m, target, offset);
   list = rd_kafka_topic_partition_list_new((int)m->tag_count);
   for (size_t i = 0; i < m->tag_count; i++) {
     strand_tag *tag = m->tags[i];

@@ -272,7 +272,7 @@ static int open_client (strand_producer *p,
   read_limits(p, conf);
   strand_conf_warn(RD_KAFKA_PRODUCER, options->props, options->prop_count,
                    p->log);
-  return strand_client_open(p->client, conf,
+  return strand_client_open(p->client, RD_KAFKA_PRODUCER, conf,
                             RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR, failure);
 }
 

@@ -79,6 +79,7 @@ strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
     strand_fail(failure, "INVALID_ARG", "no offset is below 0");
     return NULL;
   }
+  strand_fail(failure, "NO_MEMORY", "memory ran out");
   r = calloc(1, sizeof(*r));
   ticket = new_ticket(c, 1, failure);
   if (r != NULL) r->topic = strdup(topic);
@@ -157,6 +158,7 @@ static void drop_rules_locked (strand_consumer *c, const char *topic,
   c->rule_count = kept;
 }
 
+/* Without memory the rules stay as they were. */
 static bool add_rule_locked (strand_consumer *c, const char *topic,
                              int32_t partition) {
   strand_rule rule = { NULL, partition };
@@ -165,6 +167,7 @@ static bool add_rule_locked (strand_consumer *c, const char *topic,
   if (grown == NULL) return false;
   c->rules = grown;
   if (topic != NULL && (rule.topic = strdup(topic)) == NULL) return false;
+  drop_rules_locked(c, topic, partition);
   grown[c->rule_count++] = rule;
   return true;
 }
@@ -174,8 +177,8 @@ bool strand_consumer_pause (strand_consumer *c, const char *topic,
                             strand_failure *failure) {
   bool ok = true;
   pthread_mutex_lock(&c->lock);
-  drop_rules_locked(c, topic, partition);
   if (paused) ok = add_rule_locked(c, topic, partition);
+  else drop_rules_locked(c, topic, partition);
   for (unsigned i = 0; i < c->member_count; i++) {
     c->members[i]->inbox.rules = true;
   }

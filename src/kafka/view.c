@@ -96,13 +96,13 @@ void strand_view_publish (strand_member *m, int64_t now_us) {
   m->next_view_us = now_us + STRAND_VIEW_EVERY_US;
   strand_engine_look(m->engine, now_us); /* also when nothing has changed */
   if (!m->changed) return;
-  m->changed = false;
   pthread_mutex_lock(&c->lock);
   most = m->blockers_wanted;
   pthread_mutex_unlock(&c->lock);
   strand_engine_stats_read(m->engine, &fresh.engine);
   view_partitions(m, &fresh, now_us);
   view_blockers(m, &fresh, most, now_us);
+  m->changed = fresh.partitions == NULL; /* without memory: soon again */
   fresh.published_us = now_us;
   pthread_mutex_lock(&c->lock);
   old = m->view;

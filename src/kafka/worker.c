@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/mutant.h"
 #include "kafka/clock.h"
 #include "kafka/member.h"
 #include "kafka/thread.h"
@@ -95,7 +96,8 @@ static void end_slot (worker *w) {
 static bool begin_record (worker *w, const strand_record *r) {
   strand_slot *slot = w->slot;
   if (r == NULL
-      || atomic_load_explicit(slot->stop, memory_order_acquire)) {
+      || (atomic_load_explicit(slot->stop, memory_order_acquire)
+          && !MUTANT(revoked_lease_goes_on))) {
     end_slot(w);
     return false;
   }
@@ -103,6 +105,9 @@ static bool begin_record (worker *w, const strand_record *r) {
   w->task.record = r;
   w->task.route = slot->route;
   w->task.verdict = (strand_verdict){ STRAND_VERDICT_DONE };
+  if (MUTANT(done_is_told_before_the_handler_returns)) {
+    atomic_store(&slot->done, w->at + 1);
+  }
   return true;
 }
 

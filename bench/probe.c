@@ -1,0 +1,114 @@
+/*
+** probe.c - what handlers of a benchmark do and Lua has no call for
+**
+**   local probe = require "probe"
+**   probe.sleep(seconds)       nanosleep: the thread sleeps, nothing else
+**   probe.expect(records)      before a consumer starts
+**   probe.note(value)          a record of pace.c has come
+**   probe.mark(value)          from now on its time counts, not from its send
+**   probe.came()               how many were noted
+**   probe.print(from)          latencies from that record on; raises unless
+**                              each came exactly once
+**   probe.rss()                bytes of the process that are in memory
+**
+** The latencies are the process's: all workers' states share them.
+**
+** Thread: worker, for sleep, note and mark; the rest is the main state's.
+*/
+#include <errno.h>
+#include <unistd.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "latency.h"
+
+static strand_latency latency;
+static _Atomic int64_t *marks; /* CLOCK_REALTIME ns, by number */
+
+static int probe_sleep (lua_State *L) {
+  double seconds = luaL_checknumber(L, 1);
+  struct timespec t;
+  t.tv_sec = (time_t)seconds;
+  t.tv_nsec = (long)((seconds - (double)t.tv_sec) * 1e9);
+  while (nanosleep(&t, &t) != 0 && errno == EINTR) { }
+  return 0;
+}
+
+static int probe_expect (lua_State *L) {
+  int64_t records = (int64_t)luaL_checknumber(L, 1);
+  marks = calloc((size_t)records, sizeof(*marks));
+  if (!strand_latency_init(&latency, records) || marks == NULL)
+    return luaL_error(L, "not enough memory");
+  return 0;
+}
+
+static int64_t number_of (const char *value, size_t length) {
+  strand_sent sent = { 0, -1 };
+  if (length >= sizeof(sent)) memcpy(&sent, value, sizeof(sent));
+  return sent.number;
+}
+
+static int probe_note (lua_State *L) {
+  size_t length;
+  const char *value = luaL_checklstring(L, 1, &length);
+  int64_t number = number_of(value, length);
+  int64_t mark = number >= 0 && number < latency.size ? marks[number] : 0;
+  if (mark == 0) strand_latency_value(&latency, value, length);
+  else strand_latency_note(&latency, number, strand_realtime_ns() - mark);
+  return 0;
+}
+
+static int probe_mark (lua_State *L) {
+  size_t length;
+  const char *value = luaL_checklstring(L, 1, &length);
+  int64_t number = number_of(value, length);
+  luaL_argcheck(L, number >= 0 && number < latency.size, 1, "not pace's");
+  marks[number] = strand_realtime_ns();
+  return 0;
+}
+
+static int probe_came (lua_State *L) {
+  lua_pushnumber(L, (lua_Number)latency.came);
+  return 1;
+}
+
+static int probe_print (lua_State *L) {
+  int64_t from = (int64_t)luaL_checknumber(L, 1);
+  luaL_argcheck(L, from >= 0 && from < latency.size, 1, "out of range");
+  if (!strand_latency_print(&latency, from))
+    return luaL_error(L, "not every record came exactly once");
+  return 0;
+}
+
+static int probe_rss (lua_State *L) {
+  FILE *file = fopen("/proc/self/statm", "r");
+  long pages = 0;
+  int read = file == NULL ? 0 : fscanf(file, "%*s %ld", &pages);
+  if (file != NULL) fclose(file);
+  if (read != 1) return luaL_error(L, "/proc/self/statm cannot be read");
+  lua_pushnumber(L, (lua_Number)pages * (lua_Number)sysconf(_SC_PAGESIZE));
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+  { "sleep", probe_sleep },
+  { "expect", probe_expect },
+  { "note", probe_note },
+  { "mark", probe_mark },
+  { "came", probe_came },
+  { "print", probe_print },
+  { "rss", probe_rss },
+  { NULL, NULL }
+};
+
+int luaopen_probe (lua_State *L);
+
+int luaopen_probe (lua_State *L) {
+  lua_newtable(L);
+  for (const luaL_Reg *f = functions; f->name != NULL; f++) {
+    lua_pushcfunction(L, f->func);
+    lua_setfield(L, -2, f->name);
+  }
+  return 1;
+}

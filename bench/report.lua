@@ -1,0 +1,397 @@
+-- report.lua: what the samples of bench/run say
+--
+--   report.lua show RESULTS            facts, tables and figures
+--   report.lua readme RESULTS README   the tables, between README's two markers
+--   report.lua picture RESULTS SVG     by gnuplot
+--
+-- A line of RESULTS is "fact NAME VALUE" or "CELL ROUND PEER NAME VALUE NAME
+-- VALUE...", with tabs between the first ones. A ratio or a difference is
+-- made within a round; then comes the median.
+
+-- Samples -----------------------------------------------------------------------
+
+local function split(text, pattern)
+  local parts = {}
+  for part in text:gmatch(pattern) do parts[#parts + 1] = part end
+  return parts
+end
+
+-- strand and raw print what they counted, Java its own ratios.
+local function derive(values)
+  if values.records_per_second then
+    values.rate = values.records_per_second
+    values.cpu_us = values.cpu_seconds_per_record * 1e6
+  elseif values.records and values.seconds then
+    values.rate = values.records / values.seconds
+    values.cpu_us = values.cpu and values.cpu * 1e6 / values.records
+  end
+  return values
+end
+
+local function load_results(path)
+  local results = { facts = {}, cells = {} }
+  for line in io.lines(path) do
+    local parts = split(line, "[^\t]+")
+    if parts[1] == "fact" then
+      results.facts[#results.facts + 1] = { parts[2], parts[3] }
+      results.facts[parts[2]] = parts[3]
+    else
+      local values = {}
+      for name, value in parts[4]:gmatch "(%S+) (%S+)" do values[name] = tonumber(value) end
+      local cell = results.cells[parts[1]] or {}
+      results.cells[parts[1]] = cell
+      cell[parts[3]] = cell[parts[3]] or {}
+      cell[parts[3]][tonumber(parts[2])] = derive(values)
+    end
+  end
+  return results
+end
+
+local function median(list)
+  if #list == 0 then return nil end
+  table.sort(list)
+  local half = math.floor(#list / 2)
+  if #list % 2 == 1 then return list[half + 1] end
+  return (list[half] + list[half + 1]) / 2
+end
+
+-- The median of what 'of' makes of each round; it calls get(cell, peer, name),
+-- and a round that lacks something does not count.
+local function over_rounds(results, of)
+  local list, missing = {}, {}
+  for round = 1, tonumber(results.facts.rounds) do
+    local function get(cell, peer, name)
+      local value = ((results.cells[cell] or {})[peer] or {})[round]
+      value = value and value[name]
+      if not value then error(missing, 0) end
+      return value
+    end
+    local ok, value = pcall(of, get)
+    if ok then list[#list + 1] = value elseif value ~= missing then error(value, 0) end
+  end
+  return median(list)
+end
+
+-- Figures -----------------------------------------------------------------------
+
+local function cpu_ratio(cell)
+  return function(get) return get(cell, "strand", "cpu_us") / get(cell, "raw", "cpu_us") end
+end
+
+local function rate_ratio(cell)
+  return function(get) return get(cell, "strand", "rate") / get(cell, "raw", "rate") end
+end
+
+local function better_java(get)
+  return math.max(get("java", "key_16", "rate"), get("java", "key_100", "rate"))
+end
+
+local function extra_ms(cell, peer, other, name)
+  return function(get) return (get(cell, peer, name) - get(cell, other, name)) / 1000 end
+end
+
+local function value_of(cell, peer, name, factor)
+  return function(get) return get(cell, peer, name) * (factor or 1) end
+end
+
+local function base_ratio(cell, name)
+  return function(get) return get(cell, "strand", name) / get("base", "strand", name) end
+end
+
+local function partitions_ratio(cell)
+  return function(get) return cpu_ratio(cell)(get) / cpu_ratio("base")(get) end
+end
+
+-- name, what it is, bar, how it is made of a round
+local FIGURES = {
+  { "throughput_vs_java", "base cell, records/s over the better of Java's KEY 16 and 100",
+    "at least 15", function(get) return get("base", "strand", "rate") / better_java(get) end },
+  { "cpu_ratio_empty", "base cell, CPU a record over the raw loop's", "at most 1.3",
+    cpu_ratio "base" },
+  { "cpu_ratio_fields", "the same, the handler reads three fields", "at most 1.8",
+    cpu_ratio "fields" },
+  { "throughput_ratio_empty", "base cell, records/s over the raw loop's", "",
+    rate_ratio "base" },
+  { "throughput_ratio_fields", "the same, the handler reads three fields", "",
+    rate_ratio "fields" },
+  { "cpu_ratio_partitions_1", "1 partition: that ratio over the base cell's", "",
+    partitions_ratio "partitions_1" },
+  { "cpu_ratio_partitions_200", "200 partitions: that ratio over the base cell's",
+    "0.9 to 1.1", partitions_ratio "partitions_200" },
+  { "cpu_keys_1000000", "1,000,000 keys: CPU a record over the base cell's", "at most 1.3",
+    base_ratio("keys_1000000", "cpu_us") },
+  { "throughput_keys_10", "10 keys: records/s over the base cell's", "at least 0.5",
+    base_ratio("keys_10", "rate") },
+  { "ideal_2ms", "100 workers that sleep 2 ms, over 100 bare threads that do", "at least 0.97",
+    function(get) return get("sleep", "strand", "rate") / get("sleep", "threads", "rate") end },
+  { "sleep_partitions_1", "16 workers that sleep 2 ms: 1 partition over 8", "0.95 to 1.05",
+    function(get)
+      return get("sleep_partitions", "strand_1", "rate")
+        / get("sleep_partitions", "strand_8", "rate")
+    end },
+  { "latency_p50_extra_ms", "1,000/s, produce to handler: over the raw loop beside it",
+    "at most 0.3", extra_ms("latency_1k", "strand", "raw", "p50_us") },
+  { "latency_p99_extra_ms", "the same at the 99th percentile", "at most 1",
+    extra_ms("latency_1k", "strand", "raw", "p99_us") },
+  { "latency_p50_extra_10k_ms", "10,000/s", "at most 0.3",
+    extra_ms("latency_10k", "strand", "raw", "p50_us") },
+  { "latency_p99_extra_10k_ms", "10,000/s at the 99th percentile", "at most 1",
+    extra_ms("latency_10k", "strand", "raw", "p99_us") },
+  { "latency_p99_stuck_extra_ms", "p99 beside a handler that sleeps 10 s, over a twin without",
+    "at most 1", extra_ms("stuck", "stuck", "twin", "p99_us") },
+  { "retry_min_ms", "a retry delay of 10 ms: the shortest", "at least 10",
+    value_of("retry", "strand", "min_us", 1e-3) },
+  { "retry_p99_ms", "the same at the 99th percentile", "at most 12",
+    value_of("retry", "strand", "p99_us", 1e-3) },
+  { "idle_extra_core_percent", "idle for 10 s, percent of a core above the raw loop beside it",
+    "at most 0.1", function(get)
+      return (get("idle", "strand", "cpu") - get("idle", "raw", "cpu"))
+        / get("idle", "raw", "seconds") * 100
+    end },
+  { "bytes_per_buffered_record", "beyond key, value and headers; 1 M behind a stuck key",
+    "at most 100", function(get)
+      return math.max(get("memory", "engine", "behind_running"),
+        get("memory", "engine", "behind_failed"), get("memory", "engine", "other_keys"))
+    end },
+  { "stuck_tracking_bytes", "10 M done records behind a stuck one", "under 1,000",
+    value_of("memory", "engine", "tracking_bytes") },
+  { "stuck_payload_chars", "and 4,000 more, of which a random half is done", "under 1,000",
+    value_of("memory", "engine", "payload_chars") },
+}
+
+-- Three digits, never as 1e+06.
+local function short(value)
+  local size = math.abs(value)
+  if size >= 100 then return ("%.0f"):format(value) end
+  if size >= 10 then return ("%.1f"):format(value) end
+  return ("%.2f"):format(value)
+end
+
+local function exact(value)
+  return value == math.floor(value) and ("%.0f"):format(value) or ("%.3f"):format(value)
+end
+
+local function each_figure(results, visit)
+  for _, figure in ipairs(FIGURES) do
+    local value = over_rounds(results, figure[4])
+    if value then visit(figure, value) end
+  end
+end
+
+-- Tables ------------------------------------------------------------------------
+
+local READS = {
+  { "base", "base cell" }, { "partition", "order by partition" },
+  { "unordered", "unordered" }, { "fields", "reads key, value, offset" },
+  { "workers_1", "1 worker" }, { "workers_16", "16 workers" }, { "keys_10", "10 keys" },
+  { "keys_1000000", "1,000,000 keys" }, { "partitions_1", "1 partition" },
+  { "partitions_200", "200 partitions" },
+}
+local JAVA = {
+  { "key_16", "Java, KEY, 16 at once" }, { "key_100", "Java, KEY, 100 at once" },
+  { "batch_100", "Java, KEY, batches of 100" },
+}
+local SLEEPS = {
+  { "sleep", "threads", "100 bare threads" }, { "sleep", "strand", "strand, 100 workers" },
+  { "sleep", "java", "Java, KEY, 100 at once" },
+  { "sleep_partitions", "strand_8", "strand, 16 workers, 8 partitions" },
+  { "sleep_partitions", "strand_1", "strand, 16 workers, 1 partition" },
+}
+local LATENCIES = {
+  { "latency_1k", "raw", "1,000/s, raw loop" }, { "latency_1k", "strand", "1,000/s, strand" },
+  { "latency_1k", "java", "1,000/s, Java, by itself" },
+  { "latency_10k", "raw", "10,000/s, raw loop" },
+  { "latency_10k", "strand", "10,000/s, strand" },
+  { "latency_10k", "java", "10,000/s, Java, by itself" },
+  { "stuck", "twin", "1,000/s, strand, twin of the next" },
+  { "stuck", "stuck", "1,000/s, strand, a handler sleeps for 10 s" },
+}
+
+local function number(results, cell, peer, name, factor)
+  return over_rounds(results, value_of(cell, peer, name, factor))
+end
+
+local function thousands(value)
+  return value and short(value / 1000) .. " k" or ""
+end
+
+local function maybe(value) return value and short(value) or "" end
+
+-- Appends the table, unless it would be empty.
+local function append(out, head, rows)
+  if #rows == 0 then return end
+  out[#out + 1] = "| " .. table.concat(head, " | ") .. " |"
+  out[#out + 1] = ("|---"):rep(#head) .. "|"
+  for _, row in ipairs(rows) do out[#out + 1] = "| " .. table.concat(row, " | ") .. " |" end
+  out[#out + 1] = ""
+end
+
+local function read_rows(results)
+  local rows = {}
+  for _, read in ipairs(READS) do
+    local cell = read[1]
+    if results.cells[cell] then
+      rows[#rows + 1] = { read[2], thousands(number(results, cell, "strand", "rate")),
+        maybe(number(results, cell, "strand", "cpu_us")),
+        thousands(number(results, cell, "raw", "rate")),
+        maybe(number(results, cell, "raw", "cpu_us")),
+        maybe(over_rounds(results, rate_ratio(cell))), maybe(over_rounds(results, cpu_ratio(cell))) }
+    end
+  end
+  return rows
+end
+
+local function java_rows(results)
+  local rows = {}
+  for _, java in ipairs(results.cells.java and JAVA or {}) do
+    rows[#rows + 1] = { java[2], thousands(number(results, "java", java[1], "rate")),
+      maybe(number(results, "java", java[1], "cpu_us")),
+      maybe(over_rounds(results, function(get)
+        return get("base", "strand", "rate") / get("java", java[1], "rate")
+      end)), maybe(over_rounds(results, function(get)
+        return get("java", java[1], "cpu_us") / get("base", "strand", "cpu_us")
+      end)) }
+  end
+  return rows
+end
+
+local function listed(results, list, ...)
+  local rows = {}
+  for _, line in ipairs(list) do
+    if results.cells[line[1]] and results.cells[line[1]][line[2]] then
+      local row = { line[3] }
+      for _, column in ipairs { ... } do
+        row[#row + 1] = column(results, line[1], line[2])
+      end
+      rows[#rows + 1] = row
+    end
+  end
+  return rows
+end
+
+local function rate_column(results, cell, peer)
+  return thousands(number(results, cell, peer, "rate"))
+end
+
+local function ms_column(name)
+  return function(results, cell, peer)
+    return maybe(number(results, cell, peer, name, 1e-3))
+  end
+end
+
+local function facts(results)
+  local f = results.facts
+  return ("%s, %s cores, %s; load of others before it: %s. strand %s, librdkafka %s, %s; "
+    .. "%s, %s; Kafka %s. %s, %s records of 100 bytes, rounds: %s."):format(f.cpu, f.cores,
+    f.kernel, f.load, f.strand, f.librdkafka, f.lua, f.peer, f.java, f.kafka, f.date,
+    f.records, f.rounds)
+end
+
+-- Lines of Markdown.
+local function tables(results)
+  local out = { facts(results), "" }
+  append(out, { "Reading", "strand, records/s", "CPU us/record", "raw loop, records/s",
+    "CPU us/record", "rate/raw", "CPU/raw" }, read_rows(results))
+  append(out, { "The same topic", "records/s", "CPU us/record", "base cell's rate over it",
+    "its CPU over the base cell's" }, java_rows(results))
+  append(out, { "Handlers that sleep 2 ms", "records/s" },
+    listed(results, SLEEPS, rate_column))
+  append(out, { "Latency, ms", "p50", "p99", "most" },
+    listed(results, LATENCIES, ms_column "p50_us", ms_column "p99_us", ms_column "max_us"))
+  local rows = {}
+  each_figure(results, function(figure, value)
+    rows[#rows + 1] = { "`" .. figure[1] .. "`", short(value), figure[3], figure[2] }
+  end)
+  append(out, { "Figure", "Measured", "Bar", "What it is" }, rows)
+  return out
+end
+
+-- What is done with them ----------------------------------------------------------
+
+local actions = {}
+
+function actions.show(results)
+  print()
+  for _, line in ipairs(tables(results)) do print(line) end
+  each_figure(results, function(figure, value)
+    print(("figure %s %s"):format(figure[1], exact(value)))
+  end)
+end
+
+local BEGIN, END = "<!-- bench:begin -->\n", "<!-- bench:end -->"
+
+function actions.readme(results, path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  local _, first = text:find(BEGIN, 1, true)
+  local last = text:find(END, 1, true)
+  if not (first and last and first < last) then
+    error(path .. " has no markers bench:begin and bench:end", 0)
+  end
+  local lines = tables(results)
+  lines[#lines] = nil -- the empty one
+  file = assert(io.open(path, "wb"))
+  file:write(text:sub(1, first), table.concat(lines, "\n"), "\n", text:sub(last))
+  file:close()
+end
+
+local PICTURE = [[
+set terminal svg size 900,420 font "sans-serif,12" background rgb "white"
+set output "%s"
+set multiplot layout 1,2
+set style fill solid
+set boxwidth 0.7
+set bmargin 9
+set yrange [0:*]
+set border 3
+set tics nomirror scale 0.5
+set xtics rotate by -40 scale 0
+set title "thousand records/s: by key, empty handler"
+unset key
+plot $rates using 0:2:3:xtic(1) with boxes lc rgb variable, \
+  "" using 0:2:2 with labels offset 0,0.6
+set title "CPU microseconds a record"
+set key above left Left reverse horizontal
+set boxwidth 0.9
+set style histogram clustered gap 1
+plot $cpu using 2:xtic(1) with histograms title "raw loop" lc rgb "#999999", \
+  "" using 3 with histograms title "strand" lc rgb "#1f6fb4"
+unset multiplot
+]]
+
+local function rate_lines(results)
+  local lines = { "$rates << END" }
+  local function add(label, cell, peer, colour)
+    lines[#lines + 1] = ('"%s" %.0f %d'):format(label,
+      (number(results, cell, peer, "rate") or 0) / 1000, colour)
+  end
+  add("raw loop", "base", "raw", 0x999999)
+  add("strand", "base", "strand", 0x1f6fb4)
+  add("Java 16", "java", "key_16", 0xd98880)
+  add("Java 100", "java", "key_100", 0xd98880)
+  add("Java batches", "java", "batch_100", 0xd98880)
+  lines[#lines + 1] = "END"
+  return lines
+end
+
+local function cpu_lines(results)
+  local lines = { "$cpu << END" }
+  for _, read in ipairs(READS) do
+    lines[#lines + 1] = ('"%s" %.3f %.3f'):format(read[2],
+      number(results, read[1], "raw", "cpu_us") or 0,
+      number(results, read[1], "strand", "cpu_us") or 0)
+  end
+  lines[#lines + 1] = "END"
+  return lines
+end
+
+function actions.picture(results, path)
+  local pipe = assert(io.popen("gnuplot", "w"))
+  pipe:write(table.concat(rate_lines(results), "\n"), "\n",
+    table.concat(cpu_lines(results), "\n"), "\n", PICTURE:format(path))
+  assert(pipe:close(), "gnuplot failed")
+end
+
+assert(actions[arg[1]], "report.lua show|readme|picture RESULTS ...")
+actions[arg[1]](load_results(arg[2]), arg[3])

@@ -1,0 +1,345 @@
+/*
+** kafka_sweep.c - a consumer on the mock cluster, and each of its allocations
+** that fails
+**
+** A call that says NO_MEMORY left nothing behind, and may be made again; what
+** the owner's thread could not get is tried again by itself. Whatever failed,
+** all records are handled, committed, and the close ends in time.
+*/
+#include <signal.h>
+#include <errno.h>
+#include <poll.h>
+#include <semaphore.h>
+#include <time.h>
+
+#include "../support/sweep.h"
+
+#include "kafka/clock.h"
+#include "kafka/consumer.h"
+#include "kafka/mock.h"
+
+#include <librdkafka/rdkafka.h>
+
+#define PARTITIONS 2
+#define RECORDS 20 /* of each partition */
+#define PATIENCE 30.0
+
+static struct {
+  char group[16]; /* of the attempt: the mock is slow to forget a member */
+  strand_mock *mock;
+  const char *servers;
+  sem_t released;
+  atomic_int handled;
+} world;
+
+/* ---- handlers ------------------------------------------------------------ */
+
+static void handle (void *state, const strand_record *r, unsigned route,
+                    strand_verdict *v) {
+  (void)state;
+  (void)route;
+  if (r->attempt == 1 && r->offset % 5 == 0) {
+    v->kind = STRAND_VERDICT_FAILED;
+    v->delay_us = 1000;
+  }
+  else atomic_fetch_add(&world.handled, 1);
+}
+
+static void *open_state (void *config, unsigned index, strand_failure *f) {
+  (void)index;
+  (void)f;
+  return config;
+}
+
+static void close_state (void *state) {
+  (void)state;
+}
+
+static void release (void *config) {
+  (void)config;
+  sem_post(&world.released);
+}
+
+static void wait_released (void) {
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_sec += 20;
+  while (sem_timedwait(&world.released, &until) != 0) {
+    sweep_must(errno == EINTR);
+  }
+}
+
+/* ---- the world ----------------------------------------------------------- */
+
+static void set (rd_kafka_conf_t *conf, const char *name, const char *value) {
+  char error[256];
+  sweep_must(rd_kafka_conf_set(conf, name, value, error, sizeof(error)) == 0);
+}
+
+static rd_kafka_t *client (rd_kafka_type_t kind) {
+  char error[256];
+  rd_kafka_conf_t *conf = rd_kafka_conf_new();
+  rd_kafka_t *rk;
+  set(conf, "bootstrap.servers", world.servers);
+  if (kind == RD_KAFKA_CONSUMER) set(conf, "group.id", world.group);
+  else set(conf, "linger.ms", "0");
+  rk = rd_kafka_new(kind, conf, error, sizeof(error));
+  sweep_must(rk != NULL);
+  return rk;
+}
+
+static void fill (void) {
+  rd_kafka_t *rk = client(RD_KAFKA_PRODUCER);
+  for (int i = 0; i < PARTITIONS * RECORDS; i++) {
+    char key[32];
+    int length = snprintf(key, sizeof(key), "a key that is long: %d", i % 7);
+    sweep_must(rd_kafka_producev(rk, RD_KAFKA_V_TOPIC("t"),
+                                 RD_KAFKA_V_PARTITION(i % PARTITIONS),
+                                 RD_KAFKA_V_KEY(key, (size_t)length),
+                                 RD_KAFKA_V_VALUE("v", 1),
+                                 RD_KAFKA_V_HEADER("order", key, length),
+                                 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                                 RD_KAFKA_V_END) == 0);
+  }
+  sweep_must(rd_kafka_flush(rk, 20000) == 0);
+  rd_kafka_destroy(rk);
+}
+
+static void open_world (void) {
+  strand_failure failure;
+  sem_init(&world.released, 0, 0);
+  world.mock = strand_mock_open(1, &failure);
+  sweep_must(world.mock != NULL);
+  world.servers = strand_mock_bootstrap(world.mock);
+  sweep_must(strand_mock_create_topic(world.mock, "t", PARTITIONS, &failure));
+  fill();
+}
+
+static void check_committed (void) {
+  rd_kafka_t *rk = client(RD_KAFKA_CONSUMER);
+  rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+  for (int i = 0; i < PARTITIONS; i++) {
+    rd_kafka_topic_partition_list_add(list, "t", i);
+  }
+  sweep_must(rd_kafka_committed(rk, list, 20000) == 0);
+  for (int i = 0; i < PARTITIONS; i++) {
+    sweep_must(list->elems[i].offset == RECORDS);
+  }
+  rd_kafka_topic_partition_list_destroy(list);
+  rd_kafka_destroy(rk);
+}
+
+/* ---- the scenario -------------------------------------------------------- */
+
+static void must_be_memory (const strand_failure *failure) {
+  if (strcmp(failure->code, "NO_MEMORY") == 0
+      || strcmp(failure->code, "NO_THREAD") == 0) return;
+  fprintf(stderr, "code '%s': %s\n", failure->code, failure->message);
+  _exit(1);
+}
+
+/* librdkafka now and then leaves a seek without an answer, for 5 s. strand
+** goes on trying by itself. */
+static bool is_late (const strand_failure *failure) {
+  return strcmp(failure->code, "TIMED_OUT") == 0;
+}
+
+static strand_consumer *try_open (void) {
+  const char *topic = "t";
+  strand_property props[] = {
+    { "bootstrap.servers", world.servers }, { "group.id", world.group },
+    { "fetch.wait.max.ms", "10" }
+  };
+  strand_route routes[] = {
+    { "^t", { 1000, 60000000, 2, 0.5 }, false },
+    { NULL, { 1000, 60000000, 2, 0.5 }, true }
+  };
+  strand_consumer_config c = {
+    .kafka = props, .kafka_count = sizeof(props) / sizeof(props[0]),
+    .topics = &topic, .topic_count = 1, .members = 1,
+    .ordering = STRAND_BY_KEY, .ordering_header = "order",
+    .max_metadata = 4096,
+    .limits = { .workers = 2, .max_in_flight = 2, .max_ready = 64,
+                .max_buffered_records = 1000,
+                .max_buffered_bytes = 1u << 20,
+                .max_waiting_records = 1000,
+                .max_waiting_bytes = 1u << 20,
+                .commit_interval_us = 100000, .revoke_grace_us = 1000000 },
+    .routes = routes, .route_count = 2,
+    .handler = { .config = &world, .open = open_state, .handle = handle,
+                 .close = close_state, .release = release }
+  };
+  strand_failure failure = { "", "" };
+  strand_consumer *k = strand_consumer_open(&c, &failure);
+  if (k == NULL) {
+    must_be_memory(&failure);
+    wait_released();
+  }
+  return k;
+}
+
+static void drop (strand_consumer *k) {
+  strand_consumer_discard(k, 5);
+  wait_released();
+}
+
+/* Started, at the second attempt at the latest. */
+static strand_consumer *open_consumer (void) {
+  for (int attempt = 0; attempt < 2; attempt++) {
+    strand_failure failure = { "", "" };
+    strand_consumer *k = try_open();
+    if (k == NULL) continue;
+    if (strand_consumer_start(k, &failure)) return k;
+    must_be_memory(&failure);
+    drop(k);
+  }
+  return NULL;
+}
+
+static void serve (strand_consumer *k) {
+  struct pollfd fd = { strand_consumer_fd(k), POLLIN, 0 };
+  strand_event event;
+  poll(&fd, 1, 20);
+  while (strand_consumer_next_event(k, &event)) strand_event_clear(&event);
+}
+
+static bool answer (strand_consumer *k, strand_ticket *ticket) {
+  double deadline = strand_clock_now() + PATIENCE;
+  strand_failure failure = { "", "" };
+  int done;
+  while ((done = strand_ticket_done(ticket, &failure)) == 0) {
+    sweep_must(strand_clock_now() < deadline);
+    serve(k);
+  }
+  strand_ticket_drop(ticket);
+  if (done > 0 || is_late(&failure)) return true;
+  must_be_memory(&failure);
+  return false;
+}
+
+static void commit (strand_consumer *k) {
+  strand_failure failure = { "", "" };
+  strand_ticket *ticket = strand_consumer_commit(k, &failure);
+  if (ticket == NULL) must_be_memory(&failure);
+  else answer(k, ticket);
+}
+
+/* True when the records of partition 0 come once more. */
+static bool seek (strand_consumer *k) {
+  strand_failure failure = { "", "" };
+  strand_ticket *ticket = strand_consumer_seek(k, "t", 0, STRAND_SEEK_OFFSET,
+                                               0, &failure);
+  if (ticket != NULL) return answer(k, ticket);
+  must_be_memory(&failure);
+  return false;
+}
+
+static void pause_and_resume (strand_consumer *k) {
+  strand_failure failure = { "", "" };
+  for (int paused = 1; paused >= 0; paused--) {
+    if (!strand_consumer_pause(k, "t", 0, paused, &failure)) {
+      must_be_memory(&failure);
+      sweep_must(atomic_load(&sweep_lasts)
+                 || strand_consumer_pause(k, "t", 0, paused, &failure));
+    }
+  }
+}
+
+static void ask (strand_consumer *k) {
+  strand_stats stats = { .partitions = NULL };
+  strand_report report = { .unfinished = NULL };
+  strand_failure problem;
+  if (strand_consumer_stats(k, 10, &stats)) strand_stats_clear(&stats);
+  if (strand_consumer_report(k, &report)) strand_report_clear(&report);
+  strand_consumer_health(k, &problem);
+}
+
+static void close_in (strand_consumer *k, double timeout) {
+  double began = strand_clock_now();
+  strand_consumer_close_begin(k, STRAND_CLOSE_FINISH, timeout);
+  while (!strand_consumer_close_wait(k)) {
+    sweep_must(strand_clock_now() - began < timeout + 2);
+    serve(k);
+  }
+  ask(k);
+}
+
+/* False: an owner without memory for what it must not forget (an assignment,
+** a held shard) asked for the end. */
+static bool all_is_handled (strand_consumer *k, int count) {
+  double deadline = strand_clock_now() + PATIENCE;
+  strand_close_mode mode;
+  strand_failure reason;
+  while (atomic_load(&world.handled) < count) {
+    sweep_must(strand_clock_now() < deadline);
+    serve(k);
+    if (!strand_consumer_ending(k, &mode, &reason)) continue;
+    must_be_memory(&reason);
+    return false;
+  }
+  ask(k);
+  return true;
+}
+
+static bool all_is_asked (strand_consumer *k) {
+  pause_and_resume(k);
+  commit(k);
+  return !seek(k) || all_is_handled(k, PARTITIONS * RECORDS + RECORDS);
+}
+
+static void one_fails (long n) {
+  strand_consumer *k;
+  bool complete = false;
+  open_world();
+  sweep_arm(n, false);
+  for (int attempt = 0; attempt < 2 && !complete; attempt++) {
+    snprintf(world.group, sizeof(world.group), "g%d", attempt);
+    atomic_store(&world.handled, 0);
+    k = open_consumer();
+    sweep_must(k != NULL);
+    complete = all_is_handled(k, PARTITIONS * RECORDS) && all_is_asked(k);
+    close_in(k, 10);
+    drop(k);
+  }
+  sweep_must(complete);
+  sweep_disarm();
+  check_committed();
+  strand_mock_close(world.mock);
+}
+
+/* All may stand still, but the close ends; with memory again, what it left in
+** the background ends too. */
+static void all_fail (long n) {
+  strand_consumer *k;
+  double until = strand_clock_now() + 6; /* past the join */
+  snprintf(world.group, sizeof(world.group), "g");
+  open_world();
+  sweep_arm(n, true);
+  k = open_consumer();
+  while (k != NULL && strand_clock_now() < until
+         && !atomic_load(&sweep_failed)) {
+    serve(k);
+  }
+  if (k != NULL) {
+    ask(k);
+    pause_and_resume(k);
+    commit(k);
+    close_in(k, 1);
+  }
+  sweep_disarm();
+  if (k != NULL) drop(k);
+  strand_mock_close(world.mock);
+}
+
+static long every_third (long n) {
+  return n + 3;
+}
+
+int main (int argc, char **argv) {
+  const sweep_plan plans[] = {
+    { "one of a consumer", one_fails, NULL },
+    { "all from one on, of a consumer", all_fail, every_third },
+  };
+  return sweep_all(plans, sizeof(plans) / sizeof(plans[0]),
+                   argc > 1 ? argv[1] : NULL);
+}

@@ -1,0 +1,63 @@
+-- Records that flow while the crash test kills: the backlog is filled up again
+-- and again, so that the consumer always has work however slow it is.
+local helper = require "spec.support.helper"
+local strand = require "strand"
+
+local flow = {}
+flow.__index = flow
+
+local KEYS = 5000
+local BACKLOG = 20000   -- about 3 s of work
+local AT_ONCE = 2000
+
+--- A producer to a topic; 'seed' chooses the keys.
+function flow.new(topic, seed)
+  local self = setmetatable({ topic = topic, seed = seed, sent = 0, acked = 0, ends = {},
+    numbers = {} }, flow)
+  self.producer = assert(strand.producer {
+    kafka = { ["bootstrap.servers"] = helper.broker(), ["linger.ms"] = 5 },
+    log = function() end, -- brokers come and go
+    on_delivery = function(report)
+      assert(not report.error, report.error)
+      self.acked = self.acked + 1
+      self.ends[report.partition] = math.max(self.ends[report.partition] or 0, report.offset + 1)
+    end,
+  })
+  return self
+end
+
+function flow:send(key, partition)
+  local number = (self.numbers[key] or 0) + 1
+  local ok, message, code = self.producer:send { topic = self.topic, key = key,
+    value = tostring(number), partition = partition }
+  if code == "QUEUE_FULL" then return false end
+  assert(ok, message)
+  self.numbers[key] = number
+  self.sent = self.sent + 1
+  return true
+end
+
+-- A generator of its own: how often it is asked depends on the machine, and
+-- the moments of the faults shall not.
+local function next_key(self)
+  self.seed = (self.seed * 1103515245 + 12345) % 2147483648
+  return "k" .. math.floor(self.seed / 256) % KEYS
+end
+
+function flow:more(count)
+  for _ = 1, count do
+    if not self:send(next_key(self)) then return end
+  end
+end
+
+--- Serves the reports, and fills the backlog up if 'flows'.
+function flow:serve(done, flows)
+  if flows and self.sent - done < BACKLOG then self:more(AT_ONCE) end
+  assert(self.producer:poll(0))
+end
+
+function flow:close()
+  self.producer:close()
+end
+
+return flow

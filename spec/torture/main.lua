@@ -1,0 +1,149 @@
+-- The crash test: main.lua VARIANT... beside a real broker (scripts/torture).
+-- KILLS, RECORDS and SEED stand in the environment. Each variant ends with its
+-- figures; the last line is "N passed, N failed", variants.
+local helper = require "spec.support.helper"
+local run = require "spec.torture.run"
+
+local variants = {}
+
+-- When the only member is killed: what it is doing then.
+local MOMENTS = { "running", "closing", "running", "joining", "running", "running" }
+
+local function kill_at(self, what, options)
+  options = options or {}
+  options.alone, options.what = true, "while " .. what
+  local child = self:spawn()
+  if what == "joining" then
+    self:moment(0, 1)
+  else
+    self:wait_working(child)
+    self:moment(0.3, 3)
+  end
+  if what == "closing" then
+    child:signal "TERM"
+    self:moment(0, 0.03) -- most ends take less than 0.1 s
+  end
+  return self:kill(child, options)
+end
+
+--- A process alone is killed, and another takes its place.
+local function plain(self)
+  for i = 1, self.faults do
+    self.fault = i
+    -- Where it was faster than the signal the next one is killed.
+    while not kill_at(self, MOMENTS[(i - 1) % #MOMENTS + 1]) do end
+  end
+  self:finish {}
+end
+
+variants.plain, variants.kafka4 = plain, plain
+
+-- Every 2 s another member joins, or the older of two leaves.
+local function churn()
+  local system = require "system"
+  local at, members, leaving = 0, {}, {}
+  return function(self)
+    for i = #leaving, 1, -1 do
+      local status = leaving[i]:status()
+      assert(not status or status == 0, leaving[i]:output() .. leaving[i]:errors())
+      if status then table.remove(leaving, i) end
+    end
+    if system.monotime() < at then return end
+    at = system.monotime() + 2
+    if #members < 2 then
+      members[#members + 1] = self:spawn()
+    else
+      local child = table.remove(members, 1)
+      child:signal "TERM"
+      leaving[#leaving + 1] = child
+    end
+    self.joined = members
+  end
+end
+
+--- The same while other members join and leave.
+function variants.members(self)
+  self.churn = churn()
+  for i = 1, self.faults do
+    self.fault = i
+    local child = self:spawn()
+    self:wait_working(child)
+    self:moment(0.3, 3)
+    self:kill(child, { what = "among others" })
+  end
+  self.churn = nil
+  self:finish(self.joined)
+end
+
+-- Brokers are restarted, mostly as after a crash; the member is killed by turns
+-- before the broker is back, and after it worked on.
+local function kill_around(self, i, node)
+  local child = self:spawn()
+  self:wait_working(child)
+  self:moment(0.3, 2)
+  self:restart(node, i % 5 == 4 and "" or "kill")
+  self:moment(0, 3)
+  if i % 2 == 1 then
+    return self:kill(child, { alone = true, what = "without a broker" })
+  end
+  self:await_restart()
+  self:wait_working(child)
+  self:moment(0.3, 2)
+  return self:kill(child, { alone = true, what = "after the broker came back" })
+end
+
+--- The only broker is restarted.
+function variants.broker(self)
+  for i = 1, self.faults do
+    self.fault = i
+    kill_around(self, i, os.getenv "STRAND_KAFKA_NAME")
+  end
+  self:finish {}
+end
+
+--- One of three brokers at a time dies and comes back.
+function variants.cluster(self)
+  for i = 1, self.faults do
+    self.fault = i
+    kill_around(self, i, os.getenv "STRAND_KAFKA_NAME" .. "." .. (i - 1) % 3 + 1)
+  end
+  self:finish {}
+end
+
+--- Two members; by turns one is frozen for longer than its session.
+function variants.frozen(self)
+  local one, other = self:spawn(), self:spawn()
+  for i = 1, self.faults do
+    self.fault = i
+    self:wait_working(one, other)
+    self:moment(0.3, 2)
+    self:freeze(one, other)
+    one, other = other, one
+  end
+  self:finish { one, other }
+end
+
+local function play(name, seed)
+  local kills, records = tonumber(os.getenv "KILLS") or 20, tonumber(os.getenv "RECORDS") or 200000
+  local self = run.new(name, seed, kills, records)
+  local ok, message = xpcall(function()
+    variants[name](self)
+    return self
+  end, debug.traceback)
+  if not ok then self:say("%s", message) end
+  local well = self:result() and ok
+  self:close()
+  if well then os.remove(self.log) end
+  return well
+end
+
+io.stdout:setvbuf "line"
+local seed = tonumber(os.getenv "SEED") or os.time()
+local passed, failed = 0, 0
+for _, name in ipairs(arg) do
+  assert(variants[name], "no such variant: " .. name)
+  print(("%s on Kafka %s at %s"):format(name, os.getenv "KAFKA_VERSION", helper.broker()))
+  if play(name, seed) then passed = passed + 1 else failed = failed + 1 end
+end
+print(("%d passed, %d failed"):format(passed, failed))
+os.exit(failed == 0 and 0 or 1)

@@ -1,0 +1,334 @@
+-- One run of the crash test: a topic through which records flow, a group that
+-- handles them, the faults that befall it, and what is counted.
+local flow = require "spec.torture.flow"
+local helper = require "spec.support.helper"
+local history = require "spec.torture.history"
+local member = require "spec.support.member"
+local strand = require "strand"
+local system = require "system"
+
+local run = {}
+run.__index = run
+
+local WORKERS = 8
+local PARTITIONS = 8
+local SESSION = 2     -- seconds
+local UNCOMMITTED = 1.5 -- seconds: the commit interval (0.5), its way, and a slow machine
+local LIMIT = 120     -- seconds that anything may take
+
+-- What must be 0 at the end. 'over' counts faults with more uncovered records
+-- than allowed, 'unclean' records that a clean stop left uncovered, 'again'
+-- those that a run after everything handled.
+local NOUGHTS = { "lost", "inversions", "overlaps", "repeated_covered", "unfinished", "went_back",
+  "over", "unexcused", "unclean", "again" }
+
+--- name: of the variant; faults: how many; records: at least so many are sent.
+function run.new(name, seed, faults, records)
+  local self = setmetatable({ name = name, faults = faults, records = records, fault = 0,
+    kills = 0, allowed = 0, over = 0, unexcused = 0, unclean = 0, again = 0, lost = 0,
+    children = {}, flows = true, looked = 0, told = 0, seen = 0 }, run)
+  math.randomseed(seed)
+  self.topic, self.group = helper.topic(PARTITIONS), helper.name "group"
+  self.log = helper.folder() .. "/log"
+  self.history = history.new(self.log)
+  self.flow = flow.new(self.topic, seed)
+  self.admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.broker() } })
+  self:say("seed %d, log %s", seed, self.log)
+  return self
+end
+
+function run:say(text, ...)
+  print(("%s: " .. text):format(self.name, ...))
+end
+
+-- ---- while it runs ---------------------------------------------------------------
+
+--- Reads what is committed, and compares.
+function run:look()
+  helper.eventually(LIMIT, function()
+    local list = self.admin:group_offsets(self.group, { self.topic })
+    if list then self.history:committed(list) end
+    return list
+  end)
+  self.looked = system.monotime()
+end
+
+local function progress(self)
+  self:say("... fault %d of %d, %d records done", self.fault, self.faults, self.history.done)
+  self.told = system.monotime()
+end
+
+-- While a broker is away nobody asks it anything.
+local function serve(self)
+  self.history:read()
+  self.flow:serve(self.history.done, self.flows)
+  if self.churn then self:churn() end
+  local now = system.monotime()
+  if not self.away and now > self.looked + 1 then self:look() end
+  if now > self.told + 5 then progress(self) end
+end
+
+--- Waits until the condition is true, and returns what it returned. Records
+--- flow meanwhile.
+function run:wait(what, condition)
+  local deadline = system.monotime() + LIMIT
+  return helper.eventually(LIMIT + 10, function()
+    serve(self)
+    local value = condition()
+    if not value and system.monotime() > deadline then
+      error(("%s: not within %d s"):format(what, LIMIT), 0)
+    end
+    return value
+  end)
+end
+
+--- Lets a random time pass: when the next fault comes.
+function run:moment(low, high)
+  local seconds = low + (high - low) * math.random()
+  local at = system.monotime() + seconds
+  self:wait("a moment", function() return system.monotime() >= at end)
+  return seconds
+end
+
+-- ---- processes --------------------------------------------------------------------
+
+--- A process that is a member of the group.
+function run:spawn()
+  local child = member.spawn { group = self.group, topics = { self.topic }, workers = WORKERS,
+    commit_interval = 0.5, handler = "spec.torture.handler", handler_args = { log = self.log },
+    kafka = { ["session.timeout.ms"] = SESSION * 1000 } }
+  self.children[child.pid] = child
+  return child
+end
+
+--- Waits until all of them handle more than they have until now.
+function run:wait_working(...)
+  for _, child in ipairs { ... } do
+    local process = self.history:process(child.pid)
+    local before = process.starts
+    self:wait("work of " .. child.pid, function()
+      assert(not child:status(), "it ended: " .. child:output() .. child:errors())
+      return process.starts > before
+    end)
+  end
+end
+
+local function count(child, text)
+  local _, times = child:output():gsub(text, "")
+  return times
+end
+
+-- Without an answer of the coordinator a process works on for as long as its
+-- session lasts: what it did then comes again, perhaps to itself. Seconds, or
+-- nil where it said nothing of the kind.
+local function seconds_in_vain(child)
+  local said = count(child, "event lost") + count(child, "event commit_failed")
+  return said > 0 and SESSION or nil
+end
+
+-- Repeats of what a living process had started.
+local function settle(self)
+  for pid, process in pairs(self.history.processes) do
+    local repeats, in_vain = process.surprises, seconds_in_vain(self.children[pid])
+    process.surprises = 0
+    if repeats > 0 and not in_vain then
+      self.unexcused = self.unexcused + repeats
+      self:say("%d records of %d came again, and no fault explains it", repeats, pid)
+    elseif repeats > 0 then
+      self:account(pid, repeats, in_vain, "lost its partitions")
+    end
+  end
+end
+
+--- Records of a process that may come again: counts them, and says so.
+function run:account(pid, uncovered, away, what)
+  local all = self.history
+  local process, rate = all:process(pid), all:rate(pid)
+  local bound = math.floor(WORKERS + rate * (UNCOMMITTED + away))
+  self.allowed = self.allowed + uncovered
+  if uncovered > bound then self.over = self.over + 1 end
+  self:say("fault %d: %d %s: %d handled, %.0f/s; not covered %d (at most %d); covered and repeated "
+    .. "until now %d", self.fault, pid, what, process.ends, rate, uncovered, bound,
+    all.repeated_covered)
+end
+
+--- SIGKILL. options: alone (it is the only member), what (it was doing). A broker
+--- that is away is waited for. Returns whether it was alive to be killed.
+function run:kill(child, options)
+  child:signal "KILL"
+  local at = system.monotime()
+  local away = self.away and at - self.away or seconds_in_vain(child) or 0
+  local status = child:wait(LIMIT)
+  local killed = status == 128 + 9
+  assert(killed or status == 0, child:errors())
+  self.history:gone(child.pid)
+  if self.away then self:await_restart() end
+  if options.alone then member.tool("wait-empty", self.group) end
+  self:look()
+  local uncovered = self.history:uncovered(child.pid)
+  settle(self)
+  if killed then
+    local last = self.history:process(child.pid).last
+    self.kills = self.kills + 1
+    self:account(child.pid, uncovered, away, ("killed %s, %s after its last record"):format(
+      options.what, last and ("%d ms"):format((at - last) * 1000 // 1) or "never"))
+  else
+    self.unclean = self.unclean + uncovered
+  end
+  return killed
+end
+
+--- SIGTERM, and what such an end promises.
+function run:stop(child, alone)
+  child:signal "TERM"
+  self:wait("the end of " .. child.pid, function() return child:status() end)
+  assert(child:status() == 0, child:output() .. child:errors())
+  child:says("ended OK", 0)
+  self.history:gone(child.pid)
+  if alone then member.tool("wait-empty", self.group) end
+  self:look()
+  local uncovered, example = self.history:uncovered(child.pid)
+  self.unclean = self.unclean + uncovered
+  if uncovered > 0 then
+    self:say("%d stopped orderly: %d not covered, %s", child.pid, uncovered, example)
+  end
+end
+
+-- All its threads stand still.
+local function stopped(child)
+  local threads = "/proc/" .. child.pid .. "/task"
+  for name in require "lfs".dir(threads) do
+    local stat = name:match "^%d+$" and helper.read(threads .. "/" .. name .. "/stat")
+    if stat and not stat:match "%) T" then return false end
+  end
+  return true
+end
+
+--- SIGSTOP for longer than the session, and SIGCONT: what it still does is
+--- worth nothing; the other has its partitions and goes on.
+function run:freeze(child, other)
+  local all, losses = self.history, count(child, "event lost")
+  child:signal "STOP"
+  self:wait("a frozen process", function() return stopped(child) end)
+  all:gone(child.pid, true)
+  self:look()
+  self:account(child.pid, all:uncovered(child.pid), 0, "frozen")
+  local process = all:process(other.pid)
+  process.places = {}
+  self:wait("the other with all partitions", function()
+    for partition = 0, PARTITIONS - 1 do
+      if not process.places[partition] then return false end
+    end
+    return true
+  end)
+  self:moment(0, 1)
+  -- The other gives partitions away when the one comes back: what the one
+  -- began before its loss has ended, and what it gets is yet to come.
+  local revokes = count(other, "event revoked")
+  child:signal "CONT"
+  self:wait("its loss", function() return count(child, "event lost") > losses end)
+  self:wait("its return", function() return count(other, "event revoked") > revokes end)
+  all:back(child.pid)
+  self:wait_working(child, other)
+  self:look()
+  settle(self)
+end
+
+-- ---- brokers ------------------------------------------------------------------------
+
+--- Restarts the broker, or one of several, without waiting for it.
+function run:restart(node, how)
+  self.away = system.monotime()
+  self.restarting = helper.spawn([[os.exit(os.execute(arg[1]) == true)]],
+    ("exec scripts/kafka restart %s %s > /dev/null"):format(node, how))
+  self:say("%s is restarted %s", node, how == "" and "orderly" or "by SIGKILL")
+end
+
+--- Waits until it is up and has all its copies again.
+function run:await_restart()
+  local _, nodes = helper.broker():gsub("[^,]+", "")
+  self:wait("a broker", function() return self.restarting:status() end)
+  assert(self.restarting:status() == 0, self.restarting:errors())
+  local up = system.monotime() - self.away
+  member.tool("wait-synced", nodes)
+  self:say("it was up after %.1f s, and had all copies after %.1f s", up,
+    system.monotime() - self.away)
+  self.away = nil
+end
+
+-- ---- the end --------------------------------------------------------------------------
+
+local function drained(self)
+  return self.flow.acked == self.flow.sent and self.history.done == self.flow.acked
+end
+
+-- A run after everything gets one new record a partition, and handles nothing
+-- else.
+local function run_again(self)
+  local child = self:spawn()
+  for partition = 0, PARTITIONS - 1 do assert(self.flow:send("again" .. partition, partition)) end
+  self:wait("the last records", function() return drained(self) end)
+  self:stop(child, true)
+  self.again = self.history:process(child.pid).starts - PARTITIONS
+end
+
+local function check_committed(self)
+  for partition, last in pairs(self.flow.ends) do
+    self.unclean = self.unclean + last - self.history:partition(partition).base
+  end
+end
+
+--- Stops cleanly in the middle of the flow; then everything is handled, and
+--- then nothing is left. 'living' are members that are still there.
+function run:finish(living)
+  for _, child in ipairs(living) do self:stop(child) end
+  local child = self:spawn()
+  self:wait_working(child)
+  self:moment(0.3, 1)
+  self:stop(child, true)
+  self.flows = false
+  child = self:spawn()
+  while self.flow.sent < self.records do
+    self.flow:more(math.min(2000, self.records - self.flow.sent))
+    self.flow:serve(0, false)
+  end
+  self:wait("the end of the records", function() return drained(self) end)
+  self:stop(child, true)
+  check_committed(self)
+  run_again(self)
+  settle(self)
+end
+
+--- Prints the figures; returns whether all is well.
+function run:result()
+  local all, well = self.history, true
+  self.lost = self.flow.acked - all.done
+  for _, note in pairs(all.notes) do self:say("first of %s", note) end
+  for _, name in ipairs(NOUGHTS) do
+    local value = self[name] or all[name]
+    if value ~= 0 then
+      well = false
+      self:say("WRONG: %s %d, and not 0", name, value)
+    end
+  end
+  for _, figure in ipairs {
+    { "lost", self.lost }, { "inversions", all.inversions }, { "overlaps", all.overlaps },
+    { "repeated_though_covered", all.repeated_covered },
+    { "repeated_after_clean_stop", self.unclean + self.again },
+    { "duplicates", all.repeats }, { "duplicates_allowed", self.allowed },
+    { "kills", self.kills }, { "faults", self.fault }, { "records", self.flow.acked },
+    { "fenced_handlings", all.fenced },
+  } do
+    local name = (self.name == "plain" and "" or self.name .. "_") .. figure[1]
+    print(("figure crash_%s %d"):format(name, figure[2]))
+  end
+  return well and all.repeats <= self.allowed
+end
+
+function run:close()
+  member.end_all()
+  self.flow:close()
+  self.admin:close()
+end
+
+return run
