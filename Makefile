@@ -51,7 +51,7 @@ SIM_O   := $(patsubst src/%.c,$(SIM)/%.o,$(CORE)) \
 export LUA_PATH  := lua/?.lua;lua/?/init.lua;;
 export LUA_CPATH := $B/?.so;;
 
-.PHONY: all demo hello test test-c test-lua test-kafka test-trixie sim sim-long mutants torture lint bench bench-quick bench-soak bench-programs kafka \
+.PHONY: all demo hello test test-c sweep fuzz test-lua test-kafka test-trixie sim sim-long mutants torture lint bench bench-quick bench-soak bench-programs kafka \
         rockspec install uninstall clean distclean deps help
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -115,8 +115,13 @@ test:                          ## everything: this is what CI runs
 test-c: $(TESTS)               ## C tests; SAN=address,undefined or SAN=thread
 	@status=0; for t in $^; do echo "$$t"; $(SAN_RUN) $$t || status=1; done; exit $$status
 
+# At once: they wait more than they work.
 sweep: $(SWEEPS)               ## each allocation fails in turn; SAN=address,undefined
-	@status=0; for t in $^; do echo "$$t"; $$t || status=1; done; exit $$status
+	@for t in $^; do $$t & pids="$$pids $$!"; done; \
+	status=0; for p in $$pids; do wait $$p || status=1; done; exit $$status
+
+fuzz:                          ## what reads metadata, for SECONDS=60, by libFuzzer
+	@scripts/fuzz $(or $(SECONDS),60)
 
 test-lua:                      ## specs on the mock cluster, under LUA; SPECS=files
 	@scripts/busted $(LUA) $(or $(SPECS),--no-recursive spec)

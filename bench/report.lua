@@ -235,7 +235,8 @@ local function read_rows(results)
         maybe(number(results, cell, "strand", "cpu_us")),
         thousands(number(results, cell, "raw", "rate")),
         maybe(number(results, cell, "raw", "cpu_us")),
-        maybe(over_rounds(results, rate_ratio(cell))), maybe(over_rounds(results, cpu_ratio(cell))) }
+        maybe(over_rounds(results, rate_ratio(cell))),
+        maybe(over_rounds(results, cpu_ratio(cell))) }
     end
   end
   return rows

@@ -916,7 +916,7 @@ static void a_full_waiting_share_closes_its_partition_only (void **state) {
   poll(e, p, next++, "a");
   l = take_at(e, 0);
   fail_at(e, &l, 5 * SECOND, 0);
-  while (strand_engine_may_read(e, p)) poll(e, p, next++, "a");
+  while (next < 99 && strand_engine_may_read(e, p)) poll(e, p, next++, "a");
   assert_int_equal(next, 10);
   assert_true(strand_engine_may_read(e, q));
   strand_engine_look(e, SECOND);

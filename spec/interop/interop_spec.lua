@@ -124,7 +124,7 @@ end
 local function strand_rest(scene)
   local consumer = start(scene, 0.01)
   scene.log:wait(30, #scene.sent, consumer)
-  helper.eventually(10, function()
+  helper.eventually(30, function()
     local left, list = 0, consumer:assignment()
     for _, partition in ipairs(list) do left = left + (partition.lag or 1) end
     return #list > 0 and left == 0

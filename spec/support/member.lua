@@ -120,7 +120,8 @@ end
 function member.main(options)
   io.stdout:setvbuf "line"
   options.on_event = function(event)
-    say("event", event.type, event.topic, event.partition, event.offset, event.code)
+    say("event", event.type, event.topic, event.partition, event.offset, event.code,
+      ("%.3f"):format(require "system".monotime()))
   end
   options.log = function(level, facility, message) say("log", level, facility, message) end
   local consumer = assert(require "strand".consumer(options))

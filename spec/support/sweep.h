@@ -27,6 +27,7 @@
 #define SWEEP_CHILDREN 40   /* at once: most of them wait for the cluster */
 #define SWEEP_LIMIT 60      /* seconds, then a child hangs */
 #define SWEEP_NOT_REACHED 3 /* exit: there is no n-th allocation */
+#define SWEEP_BAD 5         /* not survived: that will do */
 #define SWEEP_MISSES 8      /* so many in a row: that was the last */
 
 static atomic_long sweep_left = -1; /* until one fails; -1: none does */
@@ -100,15 +101,18 @@ char *__wrap_strdup (const char *text) {
 #define sweep_must(holds) \
   ((holds) ? (void)0 : sweep_die(__FILE__, __LINE__, #holds))
 
+static long sweep_now; /* in a child: the n that it is at */
+
 static inline void sweep_die (const char *file, int line, const char *what) {
-  fprintf(stderr, "%s:%d: %s\n", file, line, what);
+  fprintf(stderr, "allocation %ld: %s:%d: %s\n", sweep_now, file, line, what);
   _exit(1);
 }
 
 typedef struct sweep_plan {
   const char *name;
-  void (*run) (long n);     /* arms itself when it is ready */
-  long (*next) (long n);    /* the n after this one; NULL: each */
+  void (*run) (long n); /* arms itself when it is ready, and disarms */
+  long step;            /* between one n and the next */
+  long each;            /* so many n in one child, one after another */
 } sweep_plan;
 
 static const char *sweep_fate (int status) {
@@ -123,60 +127,65 @@ static const char *sweep_fate (int status) {
 
 static void sweep_child (const sweep_plan *plan, long n) {
   alarm(SWEEP_LIMIT);
-  plan->run(n);
-  exit(atomic_load(&sweep_failed) ? 0 : SWEEP_NOT_REACHED);
+  for (long i = 0; i < plan->each; i++) {
+    sweep_now = n + i * plan->step;
+    plan->run(sweep_now);
+    if (!atomic_load(&sweep_failed)) exit(i > 0 ? 0 : SWEEP_NOT_REACHED);
+  }
+  exit(0);
 }
 
 typedef struct sweep_state {
   struct { pid_t pid; long n; } children[SWEEP_CHILDREN];
   int alive;
   int misses;
-  long reached;
+  long last;  /* that was reached */
   int bad;
 } sweep_state;
 
 static void sweep_reap (sweep_state *s, const char *name) {
-  int status;
+  int status, i = 0;
   pid_t pid = wait(&status);
-  for (int i = 0; i < s->alive; i++) {
-    if (s->children[i].pid != pid) continue;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == SWEEP_NOT_REACHED) {
-      s->misses++;
-    }
-    else {
-      s->misses = 0;
-      s->reached++;
-      if (status != 0) {
-        fprintf(stderr, "%s: allocation %ld: %s\n", name, s->children[i].n,
-                sweep_fate(status));
-        s->bad++;
-      }
-    }
-    s->children[i] = s->children[--s->alive];
-    return;
+  while (s->children[i].pid != pid) i++;
+  if (WIFEXITED(status) && WEXITSTATUS(status) == SWEEP_NOT_REACHED) {
+    s->misses++;
   }
+  else {
+    s->misses = 0;
+    if (s->children[i].n > s->last) s->last = s->children[i].n;
+  }
+  if (status != 0 && s->misses == 0) {
+    fprintf(stderr, "%s: from allocation %ld on: %s\n", name,
+            s->children[i].n, sweep_fate(status));
+    s->bad++;
+  }
+  s->children[i] = s->children[--s->alive];
 }
 
-/* Returns how many allocations were failed, negative when one was not
-** survived. */
-static long sweep (const sweep_plan *plan) {
-  sweep_state s = { .alive = 0 };
+/* False when one was not survived. */
+static bool sweep (const sweep_plan *plan) {
+  sweep_state s = { .last = -1 };
   const char *only = getenv("SWEEP");
+  sweep_plan one = *plan;
   long n = only != NULL ? atol(only) : 0;
-  while (s.misses < SWEEP_MISSES) {
+  if (only != NULL) one.each = 1;
+  while (s.misses < SWEEP_MISSES && s.bad < SWEEP_BAD) {
     pid_t pid;
     if (s.alive == SWEEP_CHILDREN) sweep_reap(&s, plan->name);
     fflush(NULL);
     pid = fork();
-    if (pid < 0) return -1;
-    if (pid == 0) sweep_child(plan, n);
+    if (pid < 0) return false;
+    if (pid == 0) sweep_child(&one, n);
     s.children[s.alive].pid = pid;
     s.children[s.alive++].n = n;
+    n += plan->step * plan->each;
     if (only != NULL) break;
-    n = plan->next != NULL ? plan->next(n) : n + 1;
   }
   while (s.alive > 0) sweep_reap(&s, plan->name);
-  return s.bad > 0 ? -s.bad : s.reached;
+  if (s.bad > 0 || s.last < 0) return false;
+  printf("%s: each of %s%ld allocations failed and was survived\n", plan->name,
+         plan->each > 1 ? "more than " : "", s.last / plan->step + 1);
+  return true;
 }
 
 /* 'argv' may name one of the plans. 0 when all were survived. */
@@ -184,14 +193,8 @@ static int sweep_all (const sweep_plan *plans, size_t count,
                       const char *only) {
   int passed = 0, bad = 0;
   for (size_t i = 0; i < count; i++) {
-    long reached;
     if (only != NULL && strcmp(only, plans[i].name) != 0) continue;
-    reached = sweep(&plans[i]);
-    if (reached > 0) {
-      printf("%s: %ld allocations, each failed and survived\n",
-             plans[i].name, reached);
-      passed++;
-    }
+    if (sweep(&plans[i])) passed++;
     else bad++;
   }
   printf("%d passed, %d failed\n", passed, bad);

@@ -20,6 +20,7 @@ local history = {}
 history.__index = history
 
 local LINE = 64 -- bytes
+local LAST = 0.02 -- seconds: a handler that had been called when the loss came writes its start
 
 function history.new(path)
   return setmetatable({ path = path, at = 0, partitions = {}, keys = {}, processes = {},
@@ -119,11 +120,15 @@ local function add(self, line)
   assert(what, "a broken line: " .. line)
   pid, place, offset, number = tonumber(pid), tonumber(place), tonumber(offset), tonumber(number)
   local process = self:process(pid)
-  if process.fenced then
+  time = tonumber(time)
+  if process.held then
+    process.held[#process.held + 1] = line
+    return
+  elseif process.fenced and time < process.fenced then
     if what == "start" then self.fenced = self.fenced + 1 end
     return
   end
-  measure(process, what, place, tonumber(time))
+  measure(process, what, place, time)
   local partition, key = self:partition(place), entry(self.keys, name, new_key)
   if what == "start" then
     self.starts = self.starts + 1
@@ -208,26 +213,30 @@ end
 
 --- A process is dead, or frozen: what it has in handlers overlaps nothing.
 --- Frozen, it may handle on when it wakes, until it hears that it lost its
---- partitions; what it does then is worth nothing, and only counted.
-function history:gone(pid, fenced)
-  self:read():process(pid).fenced = fenced
+--- partitions; what it does then is worth nothing, and only counted. Its lines
+--- are held back until it is known when that was.
+function history:gone(pid, frozen)
+  self:read():process(pid).held = frozen and {}
   for _, key in pairs(self.keys) do
     if key.open == pid then key.open = nil end
   end
 end
 
---- It is a member like others again.
-function history:back(pid)
-  self:read():process(pid).fenced = nil
+--- It heard of its loss at this time, and is a member like others again.
+function history:back(pid, time)
+  local process = self:read():process(pid)
+  local held = process.held
+  process.held, process.fenced = nil, time + LAST
+  for _, line in ipairs(held) do add(self, line) end
 end
 
---- How many records it started that no commit covers, and one of them. From
---- now on they may be started once more.
+--- How many records it started that no commit covers, and one of them; but not
+--- those of an earlier fault. From now on they may be started once more.
 function history:uncovered(pid)
   local count, example = 0, nil
   for place, partition in pairs(self.partitions) do
     for offset, starter in pairs(partition.starter) do
-      if starter == pid and not partition.covered[offset] then
+      if starter == pid and not partition.covered[offset] and not partition.excused[offset] then
         count, example = count + 1, place .. "/" .. offset
         partition.excused[offset] = true
       end

@@ -64,7 +64,7 @@ local function serve(self)
   self.flow:serve(self.history.done, self.flows)
   if self.churn then self:churn() end
   local now = system.monotime()
-  if not self.away and now > self.looked + 1 then self:look() end
+  if not self.away and not self.quiet and now > self.looked + 1 then self:look() end
   if now > self.told + 5 then progress(self) end
 end
 
@@ -122,8 +122,9 @@ end
 -- session lasts: what it did then comes again, perhaps to itself. Seconds, or
 -- nil where it said nothing of the kind.
 local function seconds_in_vain(child)
-  local said = count(child, "event lost") + count(child, "event commit_failed")
-  return said > 0 and SESSION or nil
+  local lost, failed = count(child, "event lost"), count(child, "event commit_failed")
+  if lost + failed == 0 then return nil end
+  return SESSION * math.max(1, lost // PARTITIONS) -- each loss is told for each partition
 end
 
 -- Repeats of what a living process had started.
@@ -222,13 +223,13 @@ function run:freeze(child, other)
     return true
   end)
   self:moment(0, 1)
-  -- The other gives partitions away when the one comes back: what the one
-  -- began before its loss has ended, and what it gets is yet to come.
-  local revokes = count(other, "event revoked")
+  self.quiet = true -- a commit may cover what is still held back
   child:signal "CONT"
   self:wait("its loss", function() return count(child, "event lost") > losses end)
-  self:wait("its return", function() return count(other, "event revoked") > revokes end)
-  all:back(child.pid)
+  local times = {}
+  for time in child:output():gmatch "event lost [^\n]* (%S+)\n" do times[#times + 1] = time end
+  all:back(child.pid, tonumber(times[losses + 1]))
+  self.quiet = false
   self:wait_working(child, other)
   self:look()
   settle(self)

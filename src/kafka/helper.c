@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "kafka/conf.h"
 #include "kafka/thread.h"
 
 typedef struct call_queue {
@@ -57,9 +58,16 @@ void strand_call_free (strand_call *call) {
   free(call);
 }
 
+/* Below 2.1 rd_kafka_seek_partitions takes its milliseconds for microseconds:
+** on a busy machine a seek that was on its way had then "timed out". */
+static int seek_timeout (void) {
+  int unit = strand_conf_version_at_least(2, 1, 0) ? 1 : 1000;
+  return STRAND_CALL_TIMEOUT_MS * unit;
+}
+
 static rd_kafka_resp_err_t seek (rd_kafka_t *client, strand_call *call) {
   rd_kafka_error_t *error = rd_kafka_seek_partitions(client, call->list,
-                                                     STRAND_CALL_TIMEOUT_MS);
+                                                     seek_timeout());
   rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
   if (error != NULL) {
     err = rd_kafka_error_code(error);

@@ -186,7 +186,7 @@ static int producer_partitions (lua_State *L) {
 
 static int push_lost (lua_State *L) {
   lua_pushnil(L);
-  lua_pushliteral(L, "the report of this record is not there");
+  lua_pushliteral(L, "no such record, or memory ran out for its report");
   lua_pushliteral(L, "UNKNOWN");
   return 3;
 }

@@ -1,0 +1,223 @@
+/*
+** lua_sweep.c - the binding, and each allocation that fails under it
+**
+** Of the caller's Lua state, of the workers' states, or of our own malloc. A
+** scenario (spec/support/sweep.lua) that memory ran out in ended by an error
+** that says so, and works from the start when it is run again in that state;
+** then the state is closed. Where a scenario makes thousands of allocations
+** only some of them are failed: see 'step' in the plans.
+*/
+#include <dirent.h>
+#include <poll.h>
+
+static int swept; /* whose allocations: */
+enum { OURS = 1, CALLERS, WORKERS };
+
+#define SWEEP_OUR_MALLOC (swept == OURS && sweep_fails())
+#include "../support/sweep.h"
+
+#include <lauxlib.h>
+#include <librdkafka/rdkafka.h>
+#include <lua.h>
+#include <lualib.h>
+
+#include "kafka/mock.h"
+
+#define TOPIC "t"
+#define RECORDS 8
+
+int luaopen_strand_core (lua_State *L);
+lua_State *__wrap_luaL_newstate (void);
+
+static strand_mock *mock;
+static long armed_for;  /* the n of arm() */
+static bool armed_lasts;
+
+/* ---- memory -------------------------------------------------------------- */
+
+/* Lua collects garbage and asks again: that fails too. */
+static void *allocate (void *owner, void *old, size_t old_size, size_t size) {
+  static _Thread_local bool again;
+  if (size == 0) {
+    free(old);
+    return NULL;
+  }
+  if ((old == NULL || size > old_size) && *(int *)owner == swept) {
+    if (again) return again = false, NULL;
+    if (sweep_fails()) return again = true, NULL;
+  }
+  return __real_realloc(old, size);
+}
+
+lua_State *__wrap_luaL_newstate (void) {
+  static int owner = WORKERS;
+  return lua_newstate(allocate, &owner);
+}
+
+static int arm (lua_State *L) {
+  (void)L;
+  sweep_arm(armed_for, armed_lasts);
+  armed_for = -1; /* once */
+  return 0;
+}
+
+static int calm (lua_State *L) {
+  (void)L;
+  sweep_disarm();
+  return 0;
+}
+
+static int failed (lua_State *L) {
+  lua_pushboolean(L, atomic_load(&sweep_failed));
+  return 1;
+}
+
+/* ---- the world ----------------------------------------------------------- */
+
+static void fill (void) {
+  char error[256];
+  rd_kafka_conf_t *conf = rd_kafka_conf_new();
+  rd_kafka_t *rk;
+  sweep_must(rd_kafka_conf_set(conf, "bootstrap.servers",
+                               strand_mock_bootstrap(mock), error,
+                               sizeof(error)) == 0);
+  rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, error, sizeof(error));
+  sweep_must(rk != NULL);
+  for (int i = 0; i < RECORDS; i++) {
+    char key = (char)('a' + i % 3);
+    sweep_must(rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(TOPIC),
+                                 RD_KAFKA_V_PARTITION(0),
+                                 RD_KAFKA_V_KEY(&key, 1),
+                                 RD_KAFKA_V_VALUE("value", 5),
+                                 RD_KAFKA_V_HEADER("h", "1", 1),
+                                 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                                 RD_KAFKA_V_END) == 0);
+  }
+  sweep_must(rd_kafka_flush(rk, 20000) == 0);
+  rd_kafka_destroy(rk);
+}
+
+static void open_world (void) {
+  strand_failure failure;
+  mock = strand_mock_open(1, &failure);
+  sweep_must(mock != NULL);
+  sweep_must(strand_mock_create_topic(mock, TOPIC, 1, &failure));
+  sweep_must(strand_mock_create_topic(mock, "other", 1, &failure));
+  fill();
+}
+
+/* The scenarios are on the stack afterwards. */
+static lua_State *open_state (void) {
+  static int owner = CALLERS;
+  lua_State *L = lua_newstate(allocate, &owner);
+  sweep_must(L != NULL);
+  luaL_openlibs(L);
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  lua_pushcfunction(L, luaopen_strand_core);
+  lua_setfield(L, -2, "strand.core");
+  lua_settop(L, 0);
+  sweep_must(luaL_loadfile(L, "spec/support/sweep.lua") == LUA_OK);
+  lua_pushcfunction(L, arm);
+  lua_pushcfunction(L, calm);
+  lua_pushcfunction(L, failed);
+  lua_pushstring(L, strand_mock_bootstrap(mock));
+  lua_pushliteral(L, TOPIC);
+  sweep_must(lua_pcall(L, 5, 1, 0) == LUA_OK);
+  return L;
+}
+
+static int threads (void) {
+  DIR *all = opendir("/proc/self/task");
+  int count = 0;
+  sweep_must(all != NULL);
+  while (readdir(all) != NULL) count++;
+  closedir(all);
+  return count;
+}
+
+/* Clients end in the background. */
+static void wait_threads (int most) {
+  for (int ms = 0; threads() > most; ms += 10) {
+    sweep_must(ms < 20000);
+    poll(NULL, 0, 10);
+  }
+}
+
+/* ---- scenarios ----------------------------------------------------------- */
+
+static bool is_of_memory (const char *message) {
+  return strstr(message, "memory") != NULL || strstr(message, "MEMORY") != NULL
+         || strstr(message, "NO_THREAD") != NULL; /* it was for a thread */
+}
+
+/* False: it ended because memory ran out. */
+static bool play (lua_State *L, const char *name) {
+  const char *message;
+  lua_settop(L, 1);
+  lua_getfield(L, 1, name);
+  if (lua_pcall(L, 0, 0, 0) == LUA_OK) return true;
+  sweep_disarm();
+  message = lua_tostring(L, -1);
+  if (message == NULL || !is_of_memory(message)
+      || !atomic_load(&sweep_failed)) {
+    fprintf(stderr, "allocation %ld: %s: %s\n", sweep_now, name,
+            message != NULL ? message : "no text");
+    _exit(1);
+  }
+  return false;
+}
+
+static void run (long n, const char *name, int whose, bool lasts) {
+  lua_State *L;
+  int before;
+  swept = 0;
+  if (mock == NULL) open_world();
+  before = threads();
+  L = open_state();
+  armed_for = n;
+  armed_lasts = lasts;
+  swept = whose;
+  sweep_disarm();
+  if (!play(L, name)) {
+    lua_settop(L, 1);
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    armed_lasts = false;
+    atomic_store(&sweep_lasts, false);
+    sweep_must(play(L, name));
+    atomic_store(&sweep_failed, true); /* by the first */
+  }
+  lua_close(L);
+  sweep_disarm();
+  wait_threads(before);
+}
+
+#define SCENARIO(title, name, whose, lasts) \
+  static void title (long n) { run(n, name, whose, lasts); }
+
+SCENARIO(loading, "loading", CALLERS, false)
+SCENARIO(opening, "opening", CALLERS, false)
+SCENARIO(opening_ours, "opening", OURS, false)
+SCENARIO(starting_workers, "starting", WORKERS, false)
+SCENARIO(starting_ours, "starting", OURS, false)
+SCENARIO(sending, "sending", CALLERS, false)
+SCENARIO(sending_ours, "sending", OURS, false)
+SCENARIO(running, "running", CALLERS, false)
+SCENARIO(handling, "handling", WORKERS, false)
+SCENARIO(replacing, "replacing", WORKERS, true)
+
+int main (int argc, char **argv) {
+  const sweep_plan plans[] = {
+    { "loading the module", loading, 23, 20 },
+    { "opening", opening, 1, 40 },
+    { "opening, of our own", opening_ours, 1, 20 },
+    { "starting, of the workers", starting_workers, 7, 20 },
+    { "starting, of our own", starting_ours, 1, 20 },
+    { "sending", sending, 1, 20 },
+    { "sending, of our own", sending_ours, 1, 20 },
+    { "running", running, 4, 1 },
+    { "handling, of the workers", handling, 2, 1 },
+    { "a worker without memory", replacing, 5, 1 },
+  };
+  return sweep_all(plans, sizeof(plans) / sizeof(plans[0]),
+                   argc > 1 ? argv[1] : NULL);
+}

@@ -1,0 +1,145 @@
+-- What spec/c/lua_sweep.c does, again and again, while memory runs out.
+--
+-- Each scenario may end by an error at any place: the error then speaks of
+-- memory, and after a collection the same works from the start. arm() makes
+-- allocations fail from now on, calm() no more; failed() tells whether one did.
+local arm, calm, failed, servers, topic = ...
+
+local scenarios = {}
+local groups = 0
+
+local function must(value, message, code)
+  if value == nil then error(("%s (%s)"):format(message, code), 0) end
+  return value
+end
+
+local function kafka(more)
+  local properties = { ["bootstrap.servers"] = servers, ["linger.ms"] = 0 }
+  if more then
+    groups = groups + 1
+    properties["linger.ms"] = nil
+    properties["group.id"] = ("sweep-%s-%d"):format(tostring({}), groups)
+    properties["fetch.wait.max.ms"] = 10
+  end
+  return properties
+end
+
+local function policy(attempt, reason)
+  return #reason > 100000 and attempt or 0.001
+end
+
+local function options(on_event)
+  return {
+    kafka = kafka(true), topics = { topic }, workers = 2, ordering = "key",
+    handler = { ["^t"] = { "spec.handlers.sweep", retry = policy }, ["^u"] = function() end },
+    handler_args = { list = { "a", "b" }, deep = { { 1 } } }, on_event = on_event,
+    log = function() end, commit_interval = 0.1,
+  }
+end
+
+function scenarios.loading()
+  arm()
+  local strand = require "strand"
+  calm()
+  assert(type(strand.consumer) == "function")
+end
+
+function scenarios.opening()
+  local strand = require "strand"
+  arm()
+  local text = must(strand.metadata.encode(3, 9, { { 4, 4 }, { 6, 7 } }))
+  assert(must(strand.metadata.decode(3, text)).highest == 9)
+  local producer = must(strand.producer { kafka = kafka() })
+  local admin = must(strand.admin { kafka = kafka() })
+  local consumer = must(strand.consumer(options()))
+  consumer:stats()
+  consumer:health()
+  must(consumer:pause { topic = topic, partition = 0 })
+  must(consumer:close())
+  must(admin:close())
+  must(producer:close())
+  calm()
+end
+
+function scenarios.starting()
+  local strand = require "strand"
+  local consumer = must(strand.consumer(options()))
+  arm()
+  must(consumer:start())
+  calm()
+  must(consumer:close { mode = "now", timeout = 1 })
+end
+
+function scenarios.sending()
+  local strand = require "strand"
+  local producer = must(strand.producer { kafka = kafka() })
+  must(producer:flush(10))
+  arm()
+  for i = 1, 3 do
+    must(producer:send { topic = "other", key = "k" .. i, value = "v", headers = { h = "1" } })
+  end
+  local report = must(producer:send_wait { topic = "other", value = "last", timeout = 20 })
+  assert(report.offset >= 0)
+  must(producer:flush(20))
+  must(producer:close())
+  calm()
+end
+
+-- A consumer that has joined and handled nothing; 'events' counts what it tells.
+local function joined(events)
+  local strand = require "strand"
+  local consumer = must(strand.consumer(options(function(event)
+    events[event.type] = (events[event.type] or 0) + 1
+  end)))
+  must(consumer:pause())
+  must(consumer:start())
+  while #must(consumer:assignment()) == 0 do must(consumer:step(0.05)) end
+  return consumer
+end
+
+local function until_done(consumer, count)
+  while must(consumer:stats()).done < count do must(consumer:step(0.05)) end
+end
+
+function scenarios.running()
+  local consumer = joined {}
+  arm()
+  must(consumer:resume())
+  until_done(consumer, 8)
+  must(consumer:blockers(10))
+  must(consumer:report())
+  local sought, message, code = consumer:seek { topic = topic, partition = 0, offset = 0 }
+  if not sought and code ~= "TIMED_OUT" then must(nil, message, code) end -- see kafka_sweep.c
+  must(consumer:commit(20))
+  assert(must(consumer:close()).done >= 8)
+  calm()
+end
+
+-- What the workers' states allocate.
+function scenarios.handling()
+  local consumer = joined {}
+  arm()
+  must(consumer:resume())
+  until_done(consumer, 8)
+  calm()
+  must(consumer:close())
+end
+
+-- A worker's state without any memory is replaced, once there is memory.
+function scenarios.replacing()
+  local events = {}
+  local consumer = joined(events)
+  local done = 0
+  arm()
+  must(consumer:resume())
+  while done < 8 and not failed() do
+    must(consumer:step(0.01))
+    done = must(consumer:stats()).done
+  end
+  while failed() and (events.record_failed or 0) == 0 do must(consumer:step(0.01)) end
+  calm()
+  until_done(consumer, 8)
+  must(consumer:close())
+end
+
+return scenarios
