@@ -45,6 +45,12 @@ static void handle (void *state, const strand_record *r, unsigned route,
   else atomic_fetch_add(&world.handled, 1);
 }
 
+static void serve_records (void *state, strand_task *task,
+                           bool (*next) (void *arg), void *arg) {
+  do handle(state, task->record, task->route, &task->verdict);
+  while (!task->verdict.broken && next(arg));
+}
+
 static void *open_state (void *config, unsigned index, strand_failure *f) {
   (void)index;
   (void)f;
@@ -166,7 +172,7 @@ static strand_consumer *try_open (void) {
                 .max_waiting_bytes = 1u << 20,
                 .commit_interval_us = 100000, .revoke_grace_us = 1000000 },
     .routes = routes, .route_count = 2,
-    .handler = { .config = &world, .open = open_state, .handle = handle,
+    .handler = { .config = &world, .open = open_state, .serve = serve_records,
                  .close = close_state, .release = release }
   };
   strand_failure failure = { "", "" };

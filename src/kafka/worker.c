@@ -104,7 +104,7 @@ static bool begin_record (worker *w, const strand_record *r) {
   w->behind = w->at + 1 < slot->count ? r->behind : NULL;
   w->task.record = r;
   w->task.route = slot->route;
-  w->task.verdict = (strand_verdict){ STRAND_VERDICT_DONE };
+  w->task.verdict = (strand_verdict){ .kind = STRAND_VERDICT_DONE };
   if (MUTANT(done_is_told_before_the_handler_returns)) {
     atomic_store(&slot->done, w->at + 1);
   }
