@@ -49,6 +49,7 @@ local cases = {
   { "retry as reason", "^second$", delay = 0.02 },
   { "retry in a coroutine", "^from inside$", delay = 0.02 },
   { "retry made before", "^used twice$", delay = 0.02, attempts = 3 },
+  { "__tostring of something else", "call it with a colon.*call it with a colon" },
   { "retry dropped", "^retry%(%) was called but not returned$" },
   { "retry caught", "^retry%(%) was called but not returned$" },
   { "stop dropped", "^stop%(%) was called but not returned$" },

@@ -73,6 +73,8 @@ describe("the mock cluster", function()
   it("raises for what is no broker, no number, no name", function()
     assert.has_error(function() mock:down(1.5) end)
     assert.has_error(function() mock:down "1" end)
+    assert.has_error(function() mock:down(false) end,
+      "argument 'broker': whole number from 1 to 16 expected, got false")
     assert.has_error(function() mock:rtt(1, -1) end)
     assert.has_error(function() mock:create_topic("a b", 1) end)
     assert.has_error(function() strand.mock { brokers = 0 } end)

@@ -147,6 +147,8 @@ describe("a wrong consumer option", function()
 
     -- topics
     { valid { topics = "orders" }, "option 'topics': list of topic names and ^patterns expected" },
+    { valid { topics = { "^" .. ("a"):rep(1024) } },
+      "option 'topics[1]': a pattern of at most 1024 characters expected, got 1025" },
     { valid { topics = {} }, "option 'topics': list of topic names and ^patterns expected, "
       .. "got an empty one" },
     { valid { topics = { a = "b" } }, "option 'topics': list of" },
@@ -402,6 +404,12 @@ describe("routes", function()
     assert.has_no.errors(function() options.consumer(given, function() return true end) end)
     assert.matches("option 'handler': no route for the topic 'orders'",
       message_of(options.consumer, given, function() return false end), 1, true)
+  end)
+
+  it("are refused where C cannot compile them", function()
+    local message = message_of(options.consumer, valid { topics = { "^(" }, handler = "a" },
+      require "strand.core".matches)
+    assert.matches("option 'topics': pattern '^(': ", message, 1, true)
   end)
 
   refuses(options.consumer, {

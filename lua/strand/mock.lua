@@ -28,7 +28,7 @@ end
 
 -- A broker, or nil: all of them.
 local function check_brokers(broker)
-  return broker and check_broker(broker)
+  if broker ~= nil then return check_broker(broker) end
 end
 
 function methods:create_topic(name, partitions)

@@ -215,6 +215,7 @@ end
 function options.consumer(given, matches)
   local checked = schema.check(consumer, given, "")
   require_key_ordering(given)
+  topics.require_patterns(checked.topics, checked.handler, matches)
   topics.require_routes(checked.topics, checked.handler, matches)
   return flatten(checked), {
     on_event = checked.on_event, log = checked.log, oauth_token = checked.oauth_token,

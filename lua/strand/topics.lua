@@ -29,9 +29,15 @@ function topics.check_name(name, label)
   return name
 end
 
+local LONGEST_PATTERN = 1024
+
 local function check_name_or_pattern(name, label)
   if type(name) == "string" and topics.is_pattern(name) then
     if name:find("\0", 1, true) then schema.fail(label, "a zero byte inside") end
+    if #name > LONGEST_PATTERN then
+      schema.fail(label, ("a pattern of at most %d characters expected, got %d"):format(
+        LONGEST_PATTERN, #name))
+    end
     return name
   end
   return topics.check_name(name, label)
@@ -187,6 +193,18 @@ local function has_route(routes, topic, matches)
     end
   end
   return false
+end
+
+local function check_syntax(pattern, label, matches)
+  if matches == nil or pattern == nil or not topics.is_pattern(pattern) then return end
+  local ok, message = pcall(matches, pattern, "")
+  if not ok then schema.fail(label, message) end
+end
+
+--- Refuses patterns that C cannot compile.
+function topics.require_patterns(names, routes, matches)
+  for _, topic in ipairs(names) do check_syntax(topic, "option 'topics'", matches) end
+  for _, route in ipairs(routes) do check_syntax(route.topic, "option 'handler'", matches) end
 end
 
 -- Every topic subscribed to by name needs a route. 'matches(pattern, topic)'

@@ -61,6 +61,10 @@ cases["strand.retry"] = function()
   return require "strand".retry(0.02, "without context")
 end
 cases["retry as reason"] = function(_, context) return nil, context:retry(0.02, "second") end
+cases["__tostring of something else"] = function(record)
+  local text = debug.getmetatable(record).__tostring
+  return false, select(2, pcall(text, io.stdout)) .. ", " .. select(2, pcall(text))
+end
 cases["retry dropped"] = function(_, context) context:retry(5) end
 cases["stop dropped"] = function(_, context) context:stop("enough") return true end
 cases["retry caught"] = function(_, context) pcall(error, context:retry(5)) end

@@ -159,6 +159,7 @@ static void assign (strand_member *m, rd_kafka_event_t *event) {
     }
   }
   answer_assign(m, list);
+  if (m->cooperative) strand_position_keep(m);
   strand_member_shares(m);
   strand_trouble_well(m);
   note_joined(m);
@@ -341,6 +342,7 @@ static void finish_revoke (strand_member *m) {
   }
   strand_member_shares(m);
   answer_revoke(m);
+  if (m->cooperative) strand_position_keep(m);
   rd_kafka_event_destroy(m->rebalance);
   m->rebalance = NULL;
   m->changed = true;

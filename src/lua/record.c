@@ -28,14 +28,19 @@ static const strand_record *check_valid (lua_State *L,
 }
 
 /* Upvalue 1: the metatable. */
-static const strand_record *check_self (lua_State *L, const char *method) {
+static const strand_record_userdata *check_record (lua_State *L,
+                                                   const char *method) {
   const strand_record_userdata *self = lua_touserdata(L, 1);
   if (self == NULL || !lua_getmetatable(L, 1))
     luaL_error(L, "record:%s() is a method: call it with a colon", method);
   if (!lua_rawequal(L, -1, lua_upvalueindex(1)))
     luaL_error(L, "record:%s() is a method: call it with a colon", method);
   lua_pop(L, 1);
-  return check_valid(L, self);
+  return self;
+}
+
+static const strand_record *check_self (lua_State *L, const char *method) {
+  return check_valid(L, check_record(L, method));
 }
 
 /* ---- values ------------------------------------------------------------- */
@@ -215,8 +220,9 @@ static int record_newindex (lua_State *L) {
   return luaL_error(L, "a record cannot be changed");
 }
 
+/* Upvalue: the metatable. debug.getmetatable hands this out. */
 static int record_tostring (lua_State *L) {
-  const strand_record_userdata *self = lua_touserdata(L, 1);
+  const strand_record_userdata *self = check_record(L, "__tostring");
   if (self->serial != self->view->serial || self->view->record == NULL) {
     lua_pushliteral(L, "strand.Record (its handler has returned)");
     return 1;
@@ -260,7 +266,7 @@ void strand_view_open (lua_State *L, strand_view *view) {
   lua_setfield(L, metatable, "__index");
   lua_pushcfunction(L, record_newindex);
   lua_setfield(L, metatable, "__newindex");
-  lua_pushcfunction(L, record_tostring);
+  push_method(L, metatable, record_tostring);
   lua_setfield(L, metatable, "__tostring");
   lua_pushliteral(L, "strand.Record");
   lua_setfield(L, metatable, "__name");
