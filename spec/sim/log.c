@@ -147,7 +147,6 @@ static strand_record *make_record (world *w, part *p, strand_engine *e,
   r->value_length = s->size;
   r->headers_length = headers_length;
   r->timestamp_ms = w->now_us / 1000;
-  r->leader_epoch = -1;
   memcpy(r->bytes, key, key_length);
   memset(r->bytes + key_length, 'v', s->size);
   memcpy(r->bytes + key_length + s->size, headers, headers_length);

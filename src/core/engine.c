@@ -425,7 +425,7 @@ strand_record *strand_record_move (strand_partition *p, strand_record *r,
   strand_shard *s = r->shard;
   assert(!(r->flags & STRAND_RECORD_OWN));
   if (own == NULL) return NULL;
-  memcpy(own, r, sizeof(*r) + strand_record_length(r));
+  memcpy(own, r, offsetof(strand_record, bytes) + strand_record_length(r));
   own->flags |= STRAND_RECORD_OWN;
   own->in.reason = NULL;
   own->link.prev->next = own->link.next->prev = &own->link;

@@ -22,6 +22,7 @@
 #ifndef STRAND_RECORD_H
 #define STRAND_RECORD_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -54,7 +55,8 @@ enum {
   STRAND_RECORD_OWN = 4,     /* its own allocation, not in a chunk */
   STRAND_RECORD_WAITING = 8, /* counted in the waiting budget */
   STRAND_RECORD_LEASED = 16,
-  STRAND_RECORD_BACKOFF = 32
+  STRAND_RECORD_BACKOFF = 32,
+  STRAND_RECORD_EPOCH = 64   /* its leader epoch is known */
 };
 
 typedef enum strand_timestamp_type {
@@ -77,12 +79,12 @@ typedef struct strand_record {
   uint32_t key_length;           /* lease */
   uint32_t value_length;         /* lease */
   uint32_t headers_length;       /* lease: packed, see below */
-  int32_t leader_epoch;          /* lease: -1 when unknown */
   uint32_t polled_ms;            /* engine time, wraps after 49 days */
   uint16_t attempt;              /* lease: 1 at first; stays at 65,535 */
   uint8_t flags;
   uint8_t timestamp_type;        /* lease */
-  char bytes[];                  /* lease: key, value, packed headers */
+  char bytes[];                  /* lease: key, value, packed headers; then
+                                    four bytes of leader epoch, if known */
 } strand_record;
 
 static inline const char *strand_record_key (const strand_record *r) {
@@ -126,14 +128,24 @@ static inline int strand_header_next (const char *packed, uint32_t length,
   return 1;
 }
 
-/* Bytes behind the struct. */
-static inline size_t strand_record_length (const strand_record *r) {
-  return (size_t)r->key_length + r->value_length + r->headers_length;
+#define STRAND_EPOCH_LENGTH 4
+
+/* -1 when it is not known. */
+static inline int32_t strand_record_epoch (const strand_record *r) {
+  int32_t epoch;
+  if (!(r->flags & STRAND_RECORD_EPOCH)) return -1;
+  memcpy(&epoch, strand_record_headers(r) + r->headers_length, sizeof(epoch));
+  return epoch;
 }
 
-/* What the record takes in a chunk, or of its own. */
+static inline size_t strand_record_length (const strand_record *r) {
+  return (size_t)r->key_length + r->value_length + r->headers_length
+         + (r->flags & STRAND_RECORD_EPOCH ? STRAND_EPOCH_LENGTH : 0);
+}
+
+/* What the record takes in a chunk, or of its own, with 'length' bytes. */
 static inline size_t strand_record_size (size_t length) {
-  return (sizeof(strand_record) + length + 7) & ~(size_t)7;
+  return (offsetof(strand_record, bytes) + length + 7) & ~(size_t)7;
 }
 
 #endif

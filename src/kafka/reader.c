@@ -131,6 +131,13 @@ static void set_timestamp (strand_record *r, const rd_kafka_message_t *msg) {
   }
 }
 
+/* Behind all else. */
+static void set_epoch (strand_record *r, int32_t epoch) {
+  char *end = r->bytes + strand_record_length(r);
+  r->flags |= STRAND_RECORD_EPOCH;
+  memcpy(end, &epoch, STRAND_EPOCH_LENGTH);
+}
+
 static strand_record *copy_out (strand_member *m, strand_tag *tag,
                                 const rd_kafka_message_t *msg,
                                 const rd_kafka_message_t *next) {
@@ -138,23 +145,25 @@ static strand_record *copy_out (strand_member *m, strand_tag *tag,
   size_t key = msg->key != NULL ? msg->key_len : 0;
   size_t value = msg->payload != NULL ? msg->len : 0, packed = 0;
   leader_epoch_of *epoch_of = leader_epoch();
+  int32_t epoch = epoch_of != NULL ? epoch_of(msg) : -1;
   strand_record *r;
   if (!surely_no_headers(msg, next)
       && rd_kafka_message_headers(msg, &headers) == 0) {
     packed = packed_length(headers);
   }
-  r = strand_engine_room(m->engine, tag->partition, key + value + packed);
+  r = strand_engine_room(m->engine, tag->partition, key + value + packed
+                         + (epoch < 0 ? 0 : STRAND_EPOCH_LENGTH));
   if (r == NULL) return NULL;
   r->offset = msg->offset;
   r->key_length = (uint32_t)key;
   r->value_length = (uint32_t)value;
   r->headers_length = (uint32_t)packed;
-  r->leader_epoch = epoch_of != NULL ? epoch_of(msg) : -1;
   if (msg->key != NULL) r->flags |= STRAND_RECORD_KEY;
   if (msg->payload != NULL) r->flags |= STRAND_RECORD_VALUE;
   if (key > 0) memcpy(r->bytes, msg->key, key);
   if (value > 0) memcpy(r->bytes + key, msg->payload, value);
   if (packed > 0) pack(headers, r->bytes + key + value);
+  if (epoch >= 0) set_epoch(r, epoch);
   set_timestamp(r, msg);
   return r;
 }

@@ -100,10 +100,11 @@ static int push_timestamp_type (lua_State *L, const strand_record *r) {
 }
 
 static int push_leader_epoch (lua_State *L, const strand_record *r) {
-  if (r->leader_epoch < 0)
+  int32_t epoch = strand_record_epoch(r);
+  if (epoch < 0)
     lua_pushnil(L);
   else
-    lua_pushinteger(L, r->leader_epoch);
+    lua_pushinteger(L, epoch);
   return 1;
 }
 
