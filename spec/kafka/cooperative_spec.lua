@@ -80,7 +80,7 @@ describe("a member that joins cooperatively", function()
 
   local function join()
     other = member.start(options)
-    helper.eventually(20, function() return #partitions_of(events, "revoked") > 0 end, one, other)
+    helper.eventually(20, function() return #partitions_of(events, "revoked") >= 2 end, one, other)
     local going, staying = partitions_of(events, "revoked"), {}
     for partition = 0, 3 do staying[partition] = true end
     for _, partition in ipairs(going) do staying[partition] = nil end
