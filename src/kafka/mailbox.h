@@ -46,7 +46,7 @@
 #include "kafka/worker.h"
 
 #define STRAND_BATCH_SLOTS 256
-#define STRAND_WAKE_NS 50000
+#define STRAND_WAKE_NS 100000
 
 struct strand_member;
 typedef struct strand_tag strand_tag;
