@@ -79,13 +79,43 @@ static rd_kafka_resp_err_t seek (rd_kafka_t *client, strand_call *call) {
   return err;
 }
 
-static rd_kafka_resp_err_t topics (rd_kafka_t *client, strand_call *call) {
-  const struct rd_kafka_metadata *found = NULL;
+static rd_kafka_resp_err_t ask (rd_kafka_t *client, bool all,
+                                rd_kafka_topic_t *topic,
+                                const struct rd_kafka_metadata **found) {
+  *found = NULL;
+  return rd_kafka_metadata(client, all, topic, found,
+                           STRAND_CALL_TIMEOUT_MS / 2);
+}
+
+static rd_kafka_resp_err_t reach (rd_kafka_t *client, strand_call *call) {
+  return ask(client, false, NULL, &call->topics);
+}
+
+static rd_kafka_resp_err_t look_for (rd_kafka_t *client, const char *name,
+                                     bool *exists) {
+  const struct rd_kafka_metadata *found;
+  rd_kafka_topic_t *topic = rd_kafka_topic_new(client, name, NULL);
   rd_kafka_resp_err_t err;
-  err = rd_kafka_metadata(client, call->kind == STRAND_CALL_TOPICS, NULL,
-                          &found, STRAND_CALL_TIMEOUT_MS / 2);
-  call->topics = found;
+  if (topic == NULL) return rd_kafka_last_error();
+  err = ask(client, false, topic, &found);
+  rd_kafka_topic_destroy(topic);
+  if (err != 0) return err;
+  if (found->topic_cnt == 1 && found->topics[0].err == 0) *exists = true;
+  rd_kafka_metadata_destroy(found);
   return err;
+}
+
+/* librdkafka looks again at what the group subscribes to when it was asked
+** for all topics, and from 2.4 on only at those that it has heard of by name
+** before: thus first one by one. */
+static rd_kafka_resp_err_t topics (rd_kafka_t *client, strand_call *call) {
+  bool any = false;
+  for (int i = 0; i < call->list->cnt; i++) {
+    const char *name = call->list->elems[i].topic;
+    rd_kafka_resp_err_t err = look_for(client, name, &any);
+    if (err != 0) return err;
+  }
+  return any ? ask(client, true, NULL, &call->topics) : 0;
 }
 
 static void make (rd_kafka_t *client, strand_call *call) {
@@ -107,8 +137,10 @@ static void make (rd_kafka_t *client, strand_call *call) {
                                              STRAND_CALL_TIMEOUT_MS);
       break;
     case STRAND_CALL_TOPICS:
-    case STRAND_CALL_REACH:
       call->err = topics(client, call);
+      break;
+    case STRAND_CALL_REACH:
+      call->err = reach(client, call);
       break;
     case STRAND_CALL_DESTROY: /* the owner has closed it, or tried to: */
       rd_kafka_destroy_flags(client, /* a second close waits for ever */

@@ -22,8 +22,9 @@ typedef enum strand_call_kind {
   STRAND_CALL_WATERMARKS, /* list of one; 'low' and 'high' come back */
   STRAND_CALL_SEEK,       /* list: offsets to go to */
   STRAND_CALL_TIMES,      /* list: times in, offsets out */
-  STRAND_CALL_TOPICS,     /* asks for all topics, which makes librdkafka look
-                             again at what the group subscribes to */
+  STRAND_CALL_TOPICS,     /* list of the missing; when one of them exists all
+                             topics come back, and librdkafka has looked again
+                             at what the group subscribes to */
   STRAND_CALL_REACH,      /* is there any broker? */
   STRAND_CALL_DESTROY     /* the last: the client is gone after it */
 } strand_call_kind;
@@ -35,7 +36,7 @@ typedef struct strand_call {
   int why;             /* the owner's */
   void *arg;           /* the owner's */
   rd_kafka_topic_partition_list_t *list; /* owned */
-  const struct rd_kafka_metadata *topics; /* owned; TOPICS */
+  const struct rd_kafka_metadata *topics; /* owned; or NULL */
   int64_t low;
   int64_t high;
   rd_kafka_resp_err_t err;

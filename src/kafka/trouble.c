@@ -13,7 +13,8 @@
 #define PATIENCE_US 10000000
 #define TELL_FIRST_US 10000000
 #define TELL_MOST_US 300000000
-#define TOPICS_EVERY_US 1000000
+#define TOPICS_FIRST_US 1000000
+#define TOPICS_MOST_US 10000000
 
 static void begin (strand_trouble *t, int64_t now_us, int64_t patience_us) {
   if (t->since_us != 0) return;
@@ -62,7 +63,7 @@ static void note_missing (strand_member *m, const char *topic,
     strcpy(t->topic, topic);
     t->next = m->missing;
     m->missing = t;
-    m->topics_us = now_us + TOPICS_EVERY_US;
+    m->topics_us = now_us + TOPICS_FIRST_US;
   }
   begin(&t->trouble, now_us, 0);
   if (tell_now(&t->trouble, now_us)) {
@@ -115,23 +116,34 @@ void strand_trouble_error (strand_member *m, rd_kafka_resp_err_t err,
   else tell(m, "error", code, text, topic, partition);
 }
 
-/* All topics are known now: which of those that were missing are not
-** missing any more? librdkafka has looked at its subscription meanwhile. */
+/* The longer none was new among the missing, the rarer. */
+static int64_t topics_wait (const strand_member *m, int64_t now_us) {
+  int64_t wait = (now_us - m->missing->trouble.since_us) / 8;
+  if (wait < TOPICS_FIRST_US) return TOPICS_FIRST_US;
+  return wait < TOPICS_MOST_US ? wait : TOPICS_MOST_US;
+}
+
+static bool is_among (const struct rd_kafka_metadata *topics,
+                      const char *name) {
+  for (int i = 0; i < topics->topic_cnt; i++) {
+    const struct rd_kafka_metadata_topic *t = &topics->topics[i];
+    if (t->err == 0 && t->partition_cnt > 0 && strcmp(t->topic, name) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* Which of those that were missing are not missing any more? */
 void strand_trouble_topics (strand_member *m, const strand_call *call,
                             int64_t now_us) {
   strand_missing **at = &m->missing, *t;
   m->asking_topics = false;
-  m->topics_us = now_us + TOPICS_EVERY_US;
+  m->topics_us = now_us + topics_wait(m, now_us);
   if (call->err != 0) return;
   strand_trouble_well(m);
-  while ((t = *at) != NULL) {
-    bool exists = false;
-    for (int i = 0; i < call->topics->topic_cnt && !exists; i++) {
-      const struct rd_kafka_metadata_topic *found = &call->topics->topics[i];
-      exists = found->err == 0 && found->partition_cnt > 0
-               && strcmp(found->topic, t->topic) == 0;
-    }
-    if (!exists) {
+  while ((t = *at) != NULL && call->topics != NULL) {
+    if (!is_among(call->topics, t->topic)) {
       at = &t->next;
       continue;
     }
@@ -155,13 +167,22 @@ void strand_trouble_reach (strand_member *m, const strand_call *call,
        "no broker answers", NULL, -1);
 }
 
+static rd_kafka_topic_partition_list_t *missing_list (const strand_member *m) {
+  rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+  for (const strand_missing *t = m->missing; t != NULL; t = t->next) {
+    rd_kafka_topic_partition_list_add(list, t->topic, RD_KAFKA_PARTITION_UA);
+  }
+  return list;
+}
+
 static int64_t ask (strand_member *m, strand_call_kind kind, bool *asking,
                     int64_t at_us, int64_t now_us) {
   strand_call *call;
   if (*asking) return INT64_MAX;
   if (now_us < at_us) return at_us;
-  call = strand_call_new(kind, NULL);
-  if (call == NULL) return now_us + TOPICS_EVERY_US;
+  call = strand_call_new(
+    kind, kind == STRAND_CALL_TOPICS ? missing_list(m) : NULL);
+  if (call == NULL) return now_us + TOPICS_FIRST_US;
   *asking = true;
   strand_helper_leave(m->helper, call);
   return INT64_MAX;
