@@ -111,8 +111,11 @@ bool strand_engine_may_read (const strand_engine *e,
 
 size_t strand_engine_startable (const strand_engine *e,
                                 const strand_partition *p) {
-  if (e->config.ordering == STRAND_BY_KEY) return p->ready_count;
-  return claim(p->buffered_records, p->in_flight);
+  bool by_key = e->config.ordering == STRAND_BY_KEY;
+  if (p == NULL) {
+    return by_key ? e->ready : claim(e->buffered_records, e->in_flight);
+  }
+  return by_key ? p->ready_count : claim(p->buffered_records, p->in_flight);
 }
 
 size_t strand_engine_read_limit (const strand_engine *e,

@@ -185,8 +185,9 @@ void strand_engine_release (strand_engine *e, const strand_held *held);
 ** its share by it. A partition that holds nothing may always take a record. */
 bool strand_engine_may_read (const strand_engine *e,
                              const strand_partition *p);
-/* How much of it could start now: records, or keys with a record. In flight
-** is not; nor, but for the order by key, what waits behind another. */
+/* How much of it, or of all ('p' NULL), could start now: records, or keys
+** with a record. In flight is not; nor, but for the order by key, what waits
+** behind another. */
 size_t strand_engine_startable (const strand_engine *e,
                                 const strand_partition *p);
 /* How many records to read at most, so that the budget is not passed. */

@@ -14,6 +14,7 @@
 #include "kafka/member.h"
 
 #define READ_MOST 256    /* messages of one call */
+#define READ_FEW 32      /* where only this partition has nothing to start */
 #define TURN_MOST 1024   /* of one turn of the owner */
 #define ENOUGH_LEAST 64  /* of one partition */
 
@@ -228,10 +229,16 @@ static bool take (strand_member *m, strand_tag *tag,
   return !tag->stuck;
 }
 
+/* What may start is twice what is handed over. */
+static bool all_have_enough (const strand_member *m) {
+  return strand_engine_startable(m->engine, NULL) >= 2 * m->max_ready;
+}
+
 static size_t read_one (strand_member *m, strand_tag *tag, int64_t now_us) {
   rd_kafka_message_t *msgs[READ_MOST];
   size_t most = strand_engine_read_limit(m->engine, tag->partition,
-                                         READ_MOST);
+                                         all_have_enough(m) ? READ_FEW
+                                                            : READ_MOST);
   ssize_t got = rd_kafka_consume_batch_queue(tag->queue, 0, msgs, most);
   bool wanted = true;
   tag->more = got == (ssize_t)most;
@@ -250,11 +257,13 @@ static size_t read_one (strand_member *m, strand_tag *tag, int64_t now_us) {
   return (size_t)got;
 }
 
-/* Twice what is handed over, of all partitions. */
+/* Of many partitions each has little: more would only wait, in memory that
+** is far away by the time it is its turn. */
 static bool has_enough (const strand_member *m, const strand_tag *tag) {
   size_t enough = 2 * m->max_ready / m->tag_count;
+  size_t startable = strand_engine_startable(m->engine, tag->partition);
   if (enough < ENOUGH_LEAST) enough = ENOUGH_LEAST;
-  return strand_engine_startable(m->engine, tag->partition) >= enough;
+  return startable >= enough || (startable > 0 && all_have_enough(m));
 }
 
 static bool is_readable (const strand_member *m, const strand_tag *tag) {
