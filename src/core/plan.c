@@ -46,7 +46,7 @@ static void tell_unwritable (strand_partition *p) {
 static strand_err plan_one (strand_partition *p, strand_commit *commit) {
   size_t limit = p->engine->config.max_metadata, length;
   strand_commit_item *item = &commit->items[commit->count];
-  char *text = malloc(limit + 1);
+  char *text = malloc(limit + 1), *fitting;
   strand_err err;
   if (text == NULL) return STRAND_ENOMEM;
   err = strand_offsets_payload(p->offsets, limit, text, &length);
@@ -56,8 +56,8 @@ static strand_err plan_one (strand_partition *p, strand_commit *commit) {
     return err; /* the old commit stays in place */
   }
   text[length] = '\0';
-  item->metadata = realloc(text, length + 1);
-  if (item->metadata == NULL) item->metadata = text;
+  fitting = realloc(text, length + 1);
+  item->metadata = fitting != NULL ? fitting : text;
   item->partition = p;
   item->epoch = p->epoch;
   item->version = strand_offsets_version(p->offsets);

@@ -10,8 +10,15 @@
 ** its partitions. Its owner cannot know: a cooperative member joins without
 ** an event. So the requests themselves are looked at.
 **
+** A commit that librdkafka was given just before, and sends behind JoinGroup,
+** is not kept from it: that assignment is lost, and what was not committed
+** comes again.
+**
 ** Heartbeats are sent only by who has joined: should an answer never come,
 ** the next of them ends it too.
+**
+** Thread: the coordinator's, of librdkafka. rd_kafka_destroy waits for it,
+** and the member is freed after that.
 */
 #include "kafka/member.h"
 

@@ -159,7 +159,7 @@ struct strand_member {
   strand_policy *policies;    /* of each route */
   bool joined;
   bool cooperative;
-  atomic_bool joining;        /* no commit now: joining.c */
+  atomic_bool joining;        /* no commit now; set in joining.c */
   bool fatal;
   bool cannot_leave;          /* librdkafka refuses: a fatal error */
   bool queues_ready;          /* queue_fd fired */
