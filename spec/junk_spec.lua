@@ -72,7 +72,7 @@ for _ = 1, 50 do deep = { deep, a = deep } end
 local values = {
   true, false, 0, 1, 2, 0.001, 0.5, -1, -0.5, 0 / 0, 1 / 0, -1 / 0, 2 ^ 31, 2 ^ 31 - 1, 2 ^ 32,
   -2 ^ 31, 2 ^ 53, 2 ^ 53 + 2, 2 ^ 63, -2 ^ 63, 1e308,
-  "", "t", "g1", "a\0b", "\255\254", ("x"):rep(100000), "%s%n%d", "0x10", "3", "^(", "[a-",
+  "", "t", "g1", "a\0b", "\255\254", ("x"):rep(100000), "%s%n%d", "0x0", "0.01", "^(", "[a-",
   "finish", "drain", "now", "offset", "time", "earliest", "latest", "Fetch", "OffsetCommit",
   "REQUEST_TIMED_OUT", "AAAAAgABAA==",
   {}, { 1 }, { "a" }, { "a", "b" }, { "a", false }, { {} }, { { 1, 2 }, { 4, 4 } }, { { 2, 1 } },
