@@ -50,6 +50,7 @@ local cases = {
   { "retry in a coroutine", "^from inside$", delay = 0.02 },
   { "retry made before", "^used twice$", delay = 0.02, attempts = 3 },
   { "__tostring of something else", "call it with a colon.*call it with a colon" },
+  { "__index of something else", "^6 and none$" },
   { "retry dropped", "^retry%(%) was called but not returned$" },
   { "retry caught", "^retry%(%) was called but not returned$" },
   { "stop dropped", "^stop%(%) was called but not returned$" },

@@ -65,6 +65,14 @@ cases["__tostring of something else"] = function(record)
   local text = debug.getmetatable(record).__tostring
   return false, select(2, pcall(text, io.stdout)) .. ", " .. select(2, pcall(text))
 end
+cases["__index of something else"] = function(record)
+  local index, raised = debug.getmetatable(record).__index, 0
+  local others = { io.stdout, coroutine.create(print), "text", 1, {}, debug.getmetatable(record) }
+  for _, other in ipairs(others) do
+    if not pcall(index, other, "key") then raised = raised + 1 end
+  end
+  return false, raised .. (pcall(index) and "" or " and none")
+end
 cases["retry dropped"] = function(_, context) context:retry(5) end
 cases["stop dropped"] = function(_, context) context:stop("enough") return true end
 cases["retry caught"] = function(_, context) pcall(error, context:retry(5)) end

@@ -21,9 +21,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define SWEEP_PLANS 16      /* of a program, at most */
 #define SWEEP_CHILDREN 40   /* at once: most of them wait for the cluster */
 #define SWEEP_LIMIT 60      /* seconds, then a child hangs */
 #define SWEEP_NOT_REACHED 3 /* exit: there is no n-th allocation */
@@ -125,80 +127,105 @@ static const char *sweep_fate (int status) {
   return text;
 }
 
-static void sweep_child (const sweep_plan *plan, long n) {
+/* A plan on its way. */
+typedef struct sweep_state {
+  const sweep_plan *plan;
+  atomic_long *tried; /* shared with the children: n that failed */
+  long next;
+  int misses;
+  int bad;
+  bool done;
+} sweep_state;
+
+/* Of all plans, so that none waits for the end of another. */
+static struct { pid_t pid; long n; sweep_state *of; }
+  sweep_children[SWEEP_CHILDREN];
+static int sweep_alive;
+
+static void sweep_child (const sweep_state *s, long n, long each) {
   alarm(SWEEP_LIMIT);
-  for (long i = 0; i < plan->each; i++) {
-    sweep_now = n + i * plan->step;
-    plan->run(sweep_now);
+  for (long i = 0; i < each; i++) {
+    sweep_now = n + i * s->plan->step;
+    s->plan->run(sweep_now);
     if (!atomic_load(&sweep_failed)) exit(i > 0 ? 0 : SWEEP_NOT_REACHED);
+    atomic_fetch_add(s->tried, 1);
   }
   exit(0);
 }
 
-typedef struct sweep_state {
-  struct { pid_t pid; long n; } children[SWEEP_CHILDREN];
-  int alive;
-  int misses;
-  long last;  /* that was reached */
-  int bad;
-} sweep_state;
-
-static void sweep_reap (sweep_state *s, const char *name) {
-  int status, i = 0;
-  pid_t pid = wait(&status);
-  while (s->children[i].pid != pid) i++;
+static void sweep_judge (sweep_state *s, long n, int status) {
   if (WIFEXITED(status) && WEXITSTATUS(status) == SWEEP_NOT_REACHED) {
     s->misses++;
+    return;
   }
-  else {
-    s->misses = 0;
-    if (s->children[i].n > s->last) s->last = s->children[i].n;
-  }
-  if (status != 0 && s->misses == 0) {
-    fprintf(stderr, "%s: from allocation %ld on: %s\n", name,
-            s->children[i].n, sweep_fate(status));
-    s->bad++;
-  }
-  s->children[i] = s->children[--s->alive];
+  s->misses = 0;
+  if (status == 0) return;
+  fprintf(stderr, "%s: from allocation %ld on: %s\n", s->plan->name, n,
+          sweep_fate(status));
+  s->bad++;
 }
 
-/* False when one was not survived. */
-static bool sweep (const sweep_plan *plan) {
-  sweep_state s = { .last = -1 };
+static void sweep_reap (void) {
+  int status, i = 0;
+  pid_t pid = wait(&status);
+  while (sweep_children[i].pid != pid) i++;
+  sweep_judge(sweep_children[i].of, sweep_children[i].n, status);
+  sweep_children[i] = sweep_children[--sweep_alive];
+}
+
+/* The next n of a plan; false when it has had its last. */
+static bool sweep_step (sweep_state *s) {
   const char *only = getenv("SWEEP");
-  sweep_plan one = *plan;
-  long n = only != NULL ? atol(only) : 0;
-  if (only != NULL) one.each = 1;
-  while (s.misses < SWEEP_MISSES && s.bad < SWEEP_BAD) {
-    pid_t pid;
-    if (s.alive == SWEEP_CHILDREN) sweep_reap(&s, plan->name);
-    fflush(NULL);
-    pid = fork();
-    if (pid < 0) return false;
-    if (pid == 0) sweep_child(&one, n);
-    s.children[s.alive].pid = pid;
-    s.children[s.alive++].n = n;
-    n += plan->step * plan->each;
-    if (only != NULL) break;
+  long each = only != NULL ? 1 : s->plan->each;
+  pid_t pid;
+  if (s->done || s->misses >= SWEEP_MISSES || s->bad >= SWEEP_BAD) {
+    return false;
   }
-  while (s.alive > 0) sweep_reap(&s, plan->name);
-  if (s.bad > 0 || s.last < 0) return false;
-  printf("%s: each of %s%ld allocations failed and was survived\n", plan->name,
-         plan->each > 1 ? "more than " : "", s.last / plan->step + 1);
+  if (only != NULL) s->next = atol(only);
+  s->done = only != NULL;
+  if (sweep_alive == SWEEP_CHILDREN) sweep_reap();
+  fflush(NULL);
+  pid = fork();
+  sweep_must(pid >= 0);
+  if (pid == 0) sweep_child(s, s->next, each);
+  sweep_children[sweep_alive].pid = pid;
+  sweep_children[sweep_alive].of = s;
+  sweep_children[sweep_alive++].n = s->next;
+  s->next += s->plan->step * each;
   return true;
 }
 
-/* 'argv' may name one of the plans. 0 when all were survived. */
+static bool sweep_passed (const sweep_state *s) {
+  long tried = atomic_load(s->tried);
+  if (s->bad > 0 || tried == 0) return false;
+  printf("%s: %ld allocations failed, each in its turn, and were survived\n",
+         s->plan->name, tried);
+  return true;
+}
+
+/* 'only' may name one of the plans. 0 when all were survived. */
 static int sweep_all (const sweep_plan *plans, size_t count,
                       const char *only) {
-  int passed = 0, bad = 0;
+  sweep_state states[SWEEP_PLANS];
+  atomic_long *tried = mmap(NULL, SWEEP_PLANS * sizeof(*tried),
+                            PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  size_t used = 0;
+  int passed = 0;
+  bool more = true;
+  sweep_must(tried != MAP_FAILED && count <= SWEEP_PLANS);
   for (size_t i = 0; i < count; i++) {
     if (only != NULL && strcmp(only, plans[i].name) != 0) continue;
-    if (sweep(&plans[i])) passed++;
-    else bad++;
+    states[used++] = (sweep_state){ .plan = &plans[i], .tried = &tried[i] };
   }
-  printf("%d passed, %d failed\n", passed, bad);
-  return bad > 0 || passed == 0;
+  while (more) {
+    more = false;
+    for (size_t i = 0; i < used; i++) more |= sweep_step(&states[i]);
+  }
+  while (sweep_alive > 0) sweep_reap();
+  for (size_t i = 0; i < used; i++) passed += sweep_passed(&states[i]);
+  printf("%d passed, %d failed\n", passed, (int)used - passed);
+  return used == 0 || passed != (int)used;
 }
 
 #endif

@@ -581,6 +581,10 @@ static bool open_client (strand_member *m, const strand_property *props,
   if (m->client == NULL) return false;
   rd_kafka_poll_set_consumer(m->client);
   m->queue = rd_kafka_queue_get_consumer(m->client);
+  if (m->queue == NULL) { /* it belongs to the group */
+    strand_fail(failure, "OPTION", "option 'kafka': 'group.id' is empty");
+    return false;
+  }
   m->commit_queue = rd_kafka_queue_new(m->client);
   rd_kafka_queue_io_event_enable(m->queue, m->queue_fd, &one, sizeof(one));
   rd_kafka_queue_io_event_enable(m->commit_queue, m->queue_fd, &one,

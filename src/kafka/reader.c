@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "kafka/member.h"
+#include "kafka/wire.h"
 
 #define READ_MOST 256    /* messages of one call */
 #define READ_FEW 32      /* where only this partition has nothing to start */
@@ -64,62 +65,6 @@ static void pack (const rd_kafka_headers_t *headers, char *to) {
   }
 }
 
-/*
-** No headers?
-**
-** To ask librdkafka costs an allocation and more than all else that is done
-** to a short record here. But a message lies where it was received, in front
-** of the next one of its batch, so the answer is its last byte on the wire:
-** Length Attributes TimestampDelta OffsetDelta KeyLength Key ValueLength
-** Value HeaderCount (records of version 2: KIP-98). That is no promise of
-** librdkafka's, so it is believed only where everything up to the next
-** message's value reads as that, with the pointers and lengths that
-** librdkafka gave. Nothing is read beyond that value's first byte.
-*/
-
-#define BETWEEN_MOST 64 /* what lies between two values but for the key */
-
-/* Varints are zigzag-coded: 0, -1, 1, -2, ... False at the end. */
-static bool read_varint (const unsigned char **at, const unsigned char *end,
-                         int64_t *value) {
-  uint64_t raw = 0;
-  for (int shift = 0; *at < end && shift < 63; shift += 7) {
-    unsigned char byte = *(*at)++;
-    raw |= (uint64_t)(byte & 0x7f) << shift;
-    if (byte & 0x80) continue;
-    *value = (int64_t)(raw >> 1) ^ -(int64_t)(raw & 1);
-    return true;
-  }
-  return false;
-}
-
-static bool surely_no_headers (const rd_kafka_message_t *msg,
-                               const rd_kafka_message_t *next) {
-  const unsigned char *at = msg->payload, *end;
-  int64_t n;
-  if (next == NULL || next->err || at == NULL || next->payload == NULL) {
-    return false;
-  }
-  at += msg->len;
-  end = next->payload;
-  if ((uintptr_t)end <= (uintptr_t)at
-      || (uintptr_t)end - (uintptr_t)at > next->key_len + BETWEEN_MOST) {
-    return false;
-  }
-  if (*at++ != 0) return false;                         /* HeaderCount */
-  if (!read_varint(&at, end, &n)) return false;         /* Length */
-  if (at == end || *at++ != 0) return false;            /* Attributes */
-  if (!read_varint(&at, end, &n)) return false;         /* TimestampDelta */
-  if (!read_varint(&at, end, &n)) return false;         /* OffsetDelta */
-  if (!read_varint(&at, end, &n)) return false;         /* KeyLength */
-  if (next->key == NULL ? n != -1
-                        : n != (int64_t)next->key_len || at != next->key) {
-    return false;
-  }
-  if (next->key != NULL) at += next->key_len;
-  return read_varint(&at, end, &n) && at == end && n == (int64_t)next->len;
-}
-
 static void set_timestamp (strand_record *r, const rd_kafka_message_t *msg) {
   rd_kafka_timestamp_type_t type;
   r->timestamp_ms = rd_kafka_message_timestamp(msg, &type);
@@ -140,15 +85,14 @@ static void set_epoch (strand_record *r, int32_t epoch) {
 }
 
 static strand_record *copy_out (strand_member *m, strand_tag *tag,
-                                const rd_kafka_message_t *msg,
-                                const rd_kafka_message_t *next) {
+                                const rd_kafka_message_t *msg) {
   rd_kafka_headers_t *headers = NULL;
   size_t key = msg->key != NULL ? msg->key_len : 0;
   size_t value = msg->payload != NULL ? msg->len : 0, packed = 0;
   leader_epoch_of *epoch_of = leader_epoch();
   int32_t epoch = epoch_of != NULL ? epoch_of(msg) : -1;
   strand_record *r;
-  if (!surely_no_headers(msg, next)
+  if (!strand_wire_no_headers(msg->key, key, msg->payload, value)
       && rd_kafka_message_headers(msg, &headers) == 0) {
     packed = packed_length(headers);
   }
@@ -177,13 +121,12 @@ static void note_gap (strand_tag *tag, int64_t from, int64_t to) {
 
 /* False: the rest of what was read is not wanted. */
 static bool take_record (strand_member *m, strand_tag *tag,
-                         const rd_kafka_message_t *msg,
-                         const rd_kafka_message_t *next, int64_t now_us) {
+                         const rd_kafka_message_t *msg, int64_t now_us) {
   int64_t position = strand_partition_position(tag->partition);
   strand_record *r;
   if (!tag->first_seen
       && !strand_position_expected(m, tag, msg->offset, now_us)) return false;
-  r = copy_out(m, tag, msg, next);
+  r = copy_out(m, tag, msg);
   if (r != NULL) {
     switch (strand_engine_admit(m->engine, tag->partition, r, now_us)) {
       case STRAND_ADDED:
@@ -212,12 +155,10 @@ static bool take_end (strand_member *m, strand_tag *tag, int64_t offset,
   return true;
 }
 
-/* 'next' is the message behind it, or NULL. */
 static bool take (strand_member *m, strand_tag *tag,
-                  const rd_kafka_message_t *msg,
-                  const rd_kafka_message_t *next, int64_t now_us) {
+                  const rd_kafka_message_t *msg, int64_t now_us) {
   if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    return take_record(m, tag, msg, next, now_us);
+    return take_record(m, tag, msg, now_us);
   }
   if (msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
     return take_end(m, tag, msg->offset, now_us);
@@ -248,8 +189,7 @@ static size_t read_one (strand_member *m, strand_tag *tag, int64_t now_us) {
   }
   strand_engine_quiet(m->engine, tag->partition, false);
   for (ssize_t i = 0; i < got; i++) {
-    const rd_kafka_message_t *next = i + 1 < got ? msgs[i + 1] : NULL;
-    wanted = wanted && take(m, tag, msgs[i], next, now_us);
+    wanted = wanted && take(m, tag, msgs[i], now_us);
     rd_kafka_message_destroy(msgs[i]);
   }
   strand_trouble_well(m);

@@ -192,6 +192,16 @@ static inline int64_t strand_field_int64 (lua_State *L, int table,
   return n;
 }
 
+/* From 0 to 'most': what C computes with stays whole. The bounds that a user
+** is told of are narrower, and options.lua's. */
+static inline int64_t strand_field_count (lua_State *L, int table,
+                                          const char *name, int64_t otherwise,
+                                          int64_t most) {
+  int64_t n = strand_field_int64(L, table, name, otherwise);
+  if (n < 0 || n > most) luaL_error(L, "option '%s': out of range", name);
+  return n;
+}
+
 static inline double strand_field_number (lua_State *L, int table,
                                           const char *name,
                                           double otherwise) {

@@ -41,8 +41,7 @@ static int64_t check_offset (lua_State *L, int index, const char *name,
 /* {=== decode ============================================================= */
 
 static int decoded_gc (lua_State *L) {
-  strand_payload *payload = lua_touserdata(L, 1);
-  strand_payload_free(payload);
+  strand_payload_free(luaL_checkudata(L, 1, DECODED));
   return 0;
 }
 

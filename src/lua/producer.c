@@ -370,8 +370,10 @@ static const char *const *push_texts (lua_State *L, int table,
   texts = strand_newuserdata(L, (*count + 1) * sizeof(*texts));
   for (i = 0; i < *count; i++) {
     lua_rawgeti(L, list, (int)i + 1);
+    if (lua_type(L, -1) != LUA_TSTRING)
+      luaL_error(L, "option '%s': strings expected", name);
     texts[i] = strand_check_text(L, lua_gettop(L));
-    lua_pop(L, 1);
+    lua_pop(L, 1); /* the list still holds it */
   }
   lua_remove(L, list);
   return texts;
@@ -389,9 +391,9 @@ static void read_options (lua_State *L, strand_producer_options *options) {
     options->topics_timeout = TOPICS_TIMEOUT;
   }
   options->max_queued_records =
-    strand_field_int64(L, 1, "max_queued_records", 0);
+    strand_field_count(L, 1, "max_queued_records", 0, STRAND_INT_MAX);
   options->max_queued_bytes =
-    strand_field_int64(L, 1, "max_queued_bytes", 0);
+    strand_field_count(L, 1, "max_queued_bytes", 0, STRAND_INT_MAX);
   options->reports_all = strand_field_boolean(L, 1, "has_on_delivery");
   options->keeps_log = strand_field_boolean(L, 1, "has_log");
 }

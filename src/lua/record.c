@@ -203,10 +203,20 @@ static int push_cached (lua_State *L, strand_view *view, strand_field field) {
   return 1;
 }
 
-/* Upvalues: cache, header, copy. Only the metatable, which Lua code cannot
-** reach, has this function: the first argument is a record. */
-static int record_index (lua_State *L) {
+/* Upvalue 5: the view. Nothing else of this size can begin with its address:
+** that is quicker to see than the metatable. debug.getmetatable hands __index
+** out. */
+static const strand_record_userdata *check_shape (lua_State *L) {
   const strand_record_userdata *self = lua_touserdata(L, 1);
+  if (self == NULL || strand_rawlen(L, 1) != sizeof(*self)
+      || self->view != lua_touserdata(L, lua_upvalueindex(5)))
+    luaL_error(L, "a record expected");
+  return self;
+}
+
+/* Upvalues: cache, header, copy, names, view. */
+static int record_index (lua_State *L) {
+  const strand_record_userdata *self = check_shape(L);
   const strand_record *r = check_valid(L, self);
   strand_field field = field_of(L, self->view);
   if (is_cached(field)) return push_cached(L, self->view, field);
@@ -263,7 +273,8 @@ void strand_view_open (lua_State *L, strand_view *view) {
   push_method(L, metatable, record_header);
   push_method(L, metatable, record_copy);
   push_names(L, view);
-  lua_pushcclosure(L, record_index, 4);
+  lua_pushlightuserdata(L, view);
+  lua_pushcclosure(L, record_index, 5);
   lua_setfield(L, metatable, "__index");
   lua_pushcfunction(L, record_newindex);
   lua_setfield(L, metatable, "__newindex");

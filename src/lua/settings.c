@@ -6,23 +6,37 @@
 #include "lua/compat.h"
 #include "lua/properties.h"
 
-static int64_t micros (double seconds) {
-  return (int64_t)(seconds * 1e6 + 0.5);
-}
+#define MANY ((int64_t)1 << 48) /* of anything */
+#define LONG 1e9                /* seconds */
 
 static void read_size (lua_State *L, int flat, const char *name,
                        size_t *size) {
-  *size = (size_t)strand_field_int64(L, flat, name, (int64_t)*size);
+  *size = (size_t)strand_field_count(L, flat, name, (int64_t)*size, MANY);
 }
 
-static void read_seconds (lua_State *L, int flat, const char *name,
+static double read_number (lua_State *L, int table, const char *name,
+                           double otherwise, double most) {
+  double n = strand_field_number(L, table, name, otherwise);
+  if (!(n >= 0 && n <= most)) luaL_error(L, "option '%s': out of range", name);
+  return n;
+}
+
+static void read_seconds (lua_State *L, int table, const char *name,
                           int64_t *us) {
-  *us = micros(strand_field_number(L, flat, name, (double)*us / 1e6));
+  double seconds = read_number(L, table, name, (double)*us / 1e6, LONG);
+  *us = (int64_t)(seconds * 1e6 + 0.5);
+}
+
+static unsigned read_threads (lua_State *L, int flat, const char *name,
+                              unsigned otherwise) {
+  int64_t n = strand_field_count(L, flat, name, otherwise, 4096);
+  if (n == 0) luaL_error(L, "option '%s': out of range", name);
+  return (unsigned)n;
 }
 
 void strand_read_limits (lua_State *L, int flat, strand_limits *limits) {
-  limits->workers = (unsigned)strand_field_int64(L, flat, "workers",
-                                                 limits->workers);
+  limits->workers = read_threads(L, flat, "workers",
+                                 limits->workers > 0 ? limits->workers : 16);
   read_size(L, flat, "max_in_flight", &limits->max_in_flight);
   read_size(L, flat, "max_ready", &limits->max_ready);
   read_size(L, flat, "max_buffered_records", &limits->max_buffered_records);
@@ -41,11 +55,12 @@ bool strand_read_policy (lua_State *L, int table, strand_policy *policy) {
     lua_pop(L, 1);
     return false;
   }
-  policy->delay_us = micros(strand_field_number(L, retry, "delay", 1));
-  policy->max_delay_us = micros(strand_field_number(L, retry, "max_delay",
-                                                    60));
-  policy->factor = strand_field_number(L, retry, "factor", 2);
-  policy->jitter = strand_field_number(L, retry, "jitter", 0.5);
+  policy->delay_us = 1000000;
+  policy->max_delay_us = 60000000;
+  read_seconds(L, retry, "delay", &policy->delay_us);
+  read_seconds(L, retry, "max_delay", &policy->max_delay_us);
+  policy->factor = read_number(L, retry, "factor", 2, 1e6);
+  policy->jitter = read_number(L, retry, "jitter", 0.5, 1);
   lua_pop(L, 1);
   return true;
 }
@@ -166,7 +181,7 @@ void strand_read_settings (lua_State *L, int flat,
   read_routes(L, flat, config, sources);
   read_sources(L, flat, *sources);
   strand_read_limits(L, flat, &config->limits);
-  config->members = (unsigned)strand_field_int64(L, flat, "members", 1);
+  config->members = read_threads(L, flat, "members", 1);
   config->has_oauth = strand_field_boolean(L, flat, "has_oauth");
   config->has_log = strand_field_boolean(L, flat, "has_log");
   config->ordering = ordering_of(L, flat);
