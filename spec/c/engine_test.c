@@ -537,6 +537,88 @@ static void colliding_keys_stay_apart (void **state) {
   strand_engine_free(e);
 }
 
+#define TABLE_KEYS 1500
+
+static struct {
+  uint64_t seed;
+  uint64_t hash[TABLE_KEYS];
+  strand_shard *shard[TABLE_KEYS]; /* NULL: not in the table */
+  size_t count;
+} model;
+
+static uint64_t pick (uint64_t below) {
+  model.seed ^= model.seed << 13;
+  model.seed ^= model.seed >> 7;
+  model.seed ^= model.seed << 17;
+  return (model.seed >> 11) % below;
+}
+
+/* Crowded at the table's end, so that probes go on at its begin; or at one
+** place; or anywhere. */
+static uint64_t crowded_hash (void) {
+  switch (pick(3)) {
+    case 0: return UINT64_MAX - pick(16);
+    case 1: return pick(4) << 32 | pick(40);
+    default: return pick(UINT64_MAX);
+  }
+}
+
+static void check_key (const strand_partition *p, int i) {
+  assert_ptr_equal(look_up(p, model.hash[i], (const char *)&i, sizeof(i)),
+                   model.shard[i]);
+}
+
+static void toggle_key (strand_partition *p, int i) {
+  if (model.shard[i] != NULL) {
+    strand_shard_free(model.shard[i]);
+    model.shard[i] = NULL;
+    model.count--;
+    return;
+  }
+  model.hash[i] = crowded_hash();
+  model.shard[i] = new_keyed(p, model.hash[i], (const char *)&i, sizeof(i));
+  assert_true(model.shard[i] != NULL || alloc_failed || alloc_none);
+  model.count += model.shard[i] != NULL;
+}
+
+/* A table that cannot grow takes what it has room for; one that cannot shrink
+** stays. */
+static void change_table (strand_partition *p, bool fill, bool failing) {
+  int i = (int)pick(TABLE_KEYS);
+  if (fill != (model.shard[i] == NULL) && pick(16) > 0) return;
+  if (failing && pick(3) == 0) fail_alloc(0);
+  toggle_key(p, i);
+  fail_alloc(-1);
+  check_key(p, i);
+  assert_int_equal(p->keys.count, model.count);
+  assert_true(model.count < p->keys.size);
+}
+
+static void go_through_table (bool failing) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  memset(&model, 0, sizeof(model));
+  model.seed = UINT64_C(0x9E3779B97F4A7C15);
+  for (int step = 0; step < 60000; step++) {
+    alloc_none = failing && step / 6000 == 2; /* until it is full */
+    change_table(p, step / 6000 % 2 == 0, failing);
+    if (step % 100 > 0) continue;
+    for (int i = 0; i < TABLE_KEYS; i++) check_key(p, i);
+  }
+  for (int i = 0; i < TABLE_KEYS; i++) {
+    if (model.shard[i] != NULL && i % 50 > 0) toggle_key(p, i);
+  }
+  for (int i = 0; i < TABLE_KEYS; i++) check_key(p, i);
+  assert_true(p->keys.size <= TABLE_KEPT);
+  strand_engine_free(e); /* with what is still in it */
+}
+
+static void the_table_has_what_was_put_in_and_not_taken_out (void **state) {
+  (void)state;
+  go_through_table(false);
+  go_through_table(true);
+}
+
 /* CPU time of a record, in ns, with that many keys of a record each. */
 static double cost_of (int64_t keys) {
   strand_engine_config c = plain(STRAND_BY_KEY);
@@ -1538,6 +1620,7 @@ int main (void) {
     cmocka_unit_test(null_keys_and_keys_take_turns),
     cmocka_unit_test(a_headers_last_value_orders),
     cmocka_unit_test(colliding_keys_stay_apart),
+    cmocka_unit_test(the_table_has_what_was_put_in_and_not_taken_out),
     cmocka_unit_test(many_keys_cost_no_more_than_few),
     cmocka_unit_test(a_key_stays_held_across_epochs),
     cmocka_unit_test(null_keys_stay_held_across_epochs),

@@ -162,9 +162,12 @@ describe("a cooperative member that has read all", function()
       send()
       return #other:assignment() == 4
     end, one, other)
-    assert.equal(4, #partitions_of(events, "revoked"))
     log:wait(20, #sent, one, other)
-    assert.same(audit.GOOD, log:result(sent))
+    local result = log:result(sent)
+    assert.equal(0, result.lost)
+    if #partitions_of(events, "lost") > 0 then return end -- by a commit: see check() below
+    assert.equal(4, #partitions_of(events, "revoked"))
+    assert.same(audit.GOOD, result)
   end)
 end)
 
