@@ -174,10 +174,8 @@ static int record_copy (lua_State *L) {
 /* ---- metamethods -------------------------------------------------------- */
 
 static strand_field field_of (lua_State *L, const strand_view *view) {
-  const char *name;
+  const char *name = lua_tostring(L, 2); /* that of a number is no field */
   int field;
-  if (lua_type(L, 2) != LUA_TSTRING) return STRAND_FIELD_COUNT;
-  name = lua_tostring(L, 2);
   for (field = 0; field < STRAND_FIELD_COUNT; field++) {
     if (view->names[field] == name) break;
   }
