@@ -43,12 +43,18 @@ void strand_budget_charge (strand_partition *p, bool waiting, long records,
     e->waiting_bytes += (size_t)bytes;
     return;
   }
-  reserve(p, -1);
+  if (reads(p)) { /* as reserve() does, before and after */
+    e->reserved_records += claim(e->share_records,
+                                 p->buffered_records + (size_t)records)
+                           - claim(e->share_records, p->buffered_records);
+    e->reserved_bytes += claim(e->share_bytes,
+                               p->buffered_bytes + (size_t)bytes)
+                         - claim(e->share_bytes, p->buffered_bytes);
+  }
   p->buffered_records += (size_t)records;
   p->buffered_bytes += (size_t)bytes;
   e->buffered_records += (size_t)records;
   e->buffered_bytes += (size_t)bytes;
-  reserve(p, 1);
 }
 
 void strand_budget_recount (strand_engine *e) {

@@ -35,7 +35,7 @@ static strand_batch *new_batch (strand_member *m) {
   }
   if (batch == NULL) return NULL;
   batch->member = m;
-  batch->count = batch->open = batch->first_open = 0;
+  batch->count = batch->records = batch->open = batch->first_open = 0;
   atomic_store_explicit(&batch->refs, 1, memory_order_relaxed);
   atomic_store_explicit(&batch->cursor, 0, memory_order_relaxed);
   return batch;
@@ -78,7 +78,8 @@ static size_t unstarted (const strand_member *m) {
   size_t records = 0;
   for (const strand_batch *b = m->batches; b != NULL; b = b->older) {
     uint32_t at = b->count - strand_batch_unclaimed(b);
-    for (; at < b->count; at++) records += b->slots[at].count;
+    if (at == 0) records += b->records;
+    else for (; at < b->count; at++) records += b->slots[at].count;
   }
   return records;
 }
@@ -96,6 +97,7 @@ void strand_handover_post (strand_member *m, int64_t now_us) {
            && strand_engine_lease(m->engine, room, &lease)) {
       fill_slot(&batch->slots[batch->count++], &lease);
       prepare_slot(batch, batch->count + 2);
+      batch->records += lease.count;
       room -= lease.count < room ? lease.count : room;
     }
     if (batch->count == 0) {

@@ -83,6 +83,7 @@ typedef struct strand_batch {
   _Alignas(64) _Atomic uint32_t cursor;
   /* the owner's */
   _Alignas(64) struct strand_batch *older; /* out, or kept for the next */
+  uint32_t records;            /* of all slots */
   uint32_t open;               /* slots the owner has not harvested */
   uint32_t first_open;         /* all before it are over */
   int64_t spread_us;           /* when all workers are woken for it */

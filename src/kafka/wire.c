@@ -25,22 +25,21 @@
 
 #define VARINT_MOST 10
 
-/* Steps back over the varint in front of '*at', if it is that of 'n'. Their
-** last byte is below 0x80, all others are not; 0, -1, 1, -2, ... */
-static bool back_over (const unsigned char **at, int64_t n) {
-  unsigned char bytes[VARINT_MOST];
+/* Steps back over the varint in front of '*at', if it is that of 'n', from
+** its last byte on, which is below 0x80 as no other is; 0, -1, 1, -2, ... */
+static inline bool back_over (const unsigned char **at, int64_t n) {
   uint64_t raw = ((uint64_t)n << 1) ^ (uint64_t)(n >> 63);
-  int length = 0;
-  for (; raw > 0x7f; raw >>= 7) bytes[length++] = (raw & 0x7f) | 0x80;
-  bytes[length++] = (unsigned char)raw;
-  while (length > 0) {
-    if (*--*at != bytes[--length]) return false;
+  int shift = 0;
+  while (raw >> shift > 0x7f) shift += 7;
+  if (*--*at != raw >> shift) return false;
+  while ((shift -= 7) >= 0) {
+    if (*--*at != ((raw >> shift & 0x7f) | 0x80)) return false;
   }
   return true;
 }
 
 /* The same, whatever its number. */
-static bool back_over_any (const unsigned char **at) {
+static inline bool back_over_any (const unsigned char **at) {
   if (*--*at & 0x80) return false;
   for (int i = 1; i < VARINT_MOST && (*at)[-1] & 0x80; i++) --*at;
   return true;
