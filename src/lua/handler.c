@@ -276,6 +276,7 @@ static void serve (void *state, strand_task *task, bool (*next) (void *arg),
     if (task->verdict.broken) break;
     w->over = !next(arg);
   }
+  lua_settop(w->L, SLOT_LAST); /* a hook may raise after the last record */
   w->context.stop_consumer = NULL;
 }
 
