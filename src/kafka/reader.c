@@ -5,8 +5,8 @@
 ** timeout unless the array is filled), and only while its partition is
 ** within its share and has not enough to start already: what is left unread
 ** stays in librdkafka, which stops fetching at its own limit, and our own
-** memory stays in the processor's caches. Messages are destroyed as soon as their bytes
-** are copied.
+** memory stays in the processor's caches. Messages are destroyed as soon as
+** their bytes are copied.
 */
 #include <dlfcn.h>
 #include <stdlib.h>
