@@ -63,6 +63,7 @@ build = {
         "src/kafka/trouble.c",
         "src/kafka/view.c",
         "src/kafka/watch.c",
+        "src/kafka/wire.c",
         "src/kafka/worker.c",
         "src/lua/admin.c",
         "src/lua/consumer.c",
