@@ -56,6 +56,9 @@ describe("close", function()
   setup(function()
     stage.open()
     down = assert(strand.mock { brokers = 1, topics = { orders = 1 } })
+    local stuck = scene("stuck", { workers = 2 }, { { key = "a", value = "fifo fifo" },
+      { key = "a" }, { key = "b" } })
+    release_fifo = fifo(scenes.stuck.folder)
     stage.start(
       scene("finish", { workers = 2 }, many(20, "gate g;take 0.3")),
       scene("drain", { workers = 2, retry = { delay = 0.05, jitter = 0 } },
@@ -63,14 +66,12 @@ describe("close", function()
       scene("now", { workers = 2 }, many(20, "gate g")),
       scene("back-off", { retry = { delay = 3600, max_delay = 3600 } },
         { { key = "a", value = "fail 1" }, { key = "a" }, { key = "b" } }),
-      scene("stuck", { workers = 2 }, { { key = "a", value = "fifo fifo" }, { key = "a" },
-        { key = "b" } }),
+      stuck,
       scene("rebalance", { kafka = kafka }),
       scene("down", { kafka = { ["bootstrap.servers"] = down.bootstrap_servers },
         topics = { "orders" } }),
       scene("commit", {}, { { key = "a", value = "gate g" } })
     )
-    release_fifo = fifo(scenes.stuck.folder)
   end)
   teardown(function()
     stage.clear()
@@ -87,7 +88,7 @@ describe("close", function()
 
   it("in mode 'finish' waits for what is in flight, starts no more, and commits", function()
     local consumer, folder = entered("finish", 2)
-    helper.eventually(5, function() return consumer:stats().buffered_records == 20 end, consumer)
+    helper.eventually(20, function() return consumer:stats().buffered_records == 20 end, consumer)
     stage.release(folder, "g")
     local report, message = close(consumer, { timeout = 10 }, 3)
     assert.is_nil(message)
@@ -101,7 +102,7 @@ describe("close", function()
 
   it("in mode 'drain' waits for all that was fetched, and each due retry once", function()
     local consumer, folder = entered("drain", 2)
-    helper.eventually(5, function() return consumer:stats().buffered_records == 20 end, consumer)
+    helper.eventually(20, function() return consumer:stats().buffered_records == 20 end, consumer)
     stage.release(folder, "g")
     local report, message = close(consumer, { mode = "drain", timeout = 10 })
     assert.is_nil(message)
@@ -126,7 +127,7 @@ describe("close", function()
 
   it("does not wait for back-off, and lists it with what is behind it", function()
     local consumer = entered("back-off", 2)
-    helper.eventually(5, function() return consumer:stats().failed == 1 end, consumer)
+    helper.eventually(20, function() return consumer:stats().failed == 1 end, consumer)
     for _, mode in ipairs { "drain" } do
       local report = close(consumer, { mode = mode, timeout = 20 }, 3)
       assert.same({ waiting = 1, behind = 1 }, states(report))
@@ -138,7 +139,7 @@ describe("close", function()
   it("ends in time with a handler that is stuck for ever in C", function()
     finally(release_fifo)
     local consumer, folder = entered("stuck", 2)
-    helper.eventually(5, function() return stage.count(folder, "leave") == 1 end, consumer)
+    helper.eventually(20, function() return stage.count(folder, "leave") == 1 end, consumer)
     local report, message = close(consumer, { timeout = 1.5 })
     assert.is_nil(message)
     assert.is_true(report.detached)
@@ -161,11 +162,14 @@ describe("close", function()
   it("ends in time without a broker, and says what could not be committed", function()
     local producer = assert(strand.producer {
       kafka = { ["bootstrap.servers"] = down.bootstrap_servers } })
-    for _ = 1, 3 do assert(producer:send_wait { topic = "orders", key = "k" }) end
+    for i = 1, 3 do
+      assert(producer:send_wait { topic = "orders", key = "k" .. i, value = "gate g" })
+    end
     producer:close()
     local consumer, folder = entered("down", 3)
-    helper.eventually(5, function() return stage.count(folder, "leave") == 3 end, consumer)
     down:down()
+    stage.release(folder, "g")
+    helper.eventually(20, function() return stage.count(folder, "leave") == 3 end, consumer)
     local report, message, code = close(consumer, { timeout = 2 })
     assert.equal(3, report.done)
     assert.is_string(message)
