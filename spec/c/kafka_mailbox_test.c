@@ -1,0 +1,180 @@
+/*
+** kafka_mailbox_test.c - each slot is claimed once or recalled, and nobody
+** sleeps while there is work that it may do
+**
+** Owners post, spread and recall as handover.c does, workers take and claim
+** as worker.c does, and the limits change under them. Under the thread
+** sanitizer it is the mailbox's proof.
+*/
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <sched.h>
+#include <stdlib.h>
+
+#include "kafka/clock.h"
+#include "kafka/mailbox.h"
+
+#define OWNERS 2
+#define WORKERS 20 /* more than are woken in one round */
+#define ROUNDS 6000
+#define LIMIT 60   /* seconds that a batch may take */
+
+typedef struct owner {
+  strand_mailbox *mailbox;
+  uint64_t seed;
+  strand_batch *batch;
+  atomic_int runs[STRAND_BATCH_SLOTS];
+  int wrong;
+  int stuck;
+} owner;
+
+typedef struct worker {
+  strand_mailbox *mailbox;
+  strand_taker *taker;
+  int wrong;
+} worker;
+
+static atomic_int running, most;
+
+static uint64_t pick (owner *o, uint64_t below) {
+  o->seed ^= o->seed << 13;
+  o->seed ^= o->seed >> 7;
+  o->seed ^= o->seed << 17;
+  return (o->seed >> 11) % below;
+}
+
+static void become_idle (void *arg) {
+  worker *w = arg;
+  if (w->taker->batch != NULL) w->wrong++;
+}
+
+static void run_slot (worker *w, strand_slot *slot) {
+  owner *o = (owner *)(void *)w->taker->batch->member;
+  ptrdiff_t i = slot - w->taker->batch->slots;
+  if (atomic_fetch_add(&running, 1) >= atomic_load(&most)) w->wrong++;
+  if (atomic_fetch_add(&o->runs[i], 1) != 0) w->wrong++;
+  if (i % 64 == 0) sched_yield();
+  atomic_fetch_sub(&running, 1);
+  slot->judged = i % 3 == 0;
+  atomic_store_explicit(&slot->state, STRAND_SLOT_ENDED,
+                        memory_order_release);
+}
+
+static void *work (void *arg) {
+  worker *w = arg;
+  while (strand_mailbox_take(w->mailbox, w->taker, become_idle, w)) {
+    int64_t begun = strand_clock_us();
+    uint32_t slots = 0;
+    strand_slot *slot;
+    for (; (slot = strand_mailbox_claim(w->mailbox, w->taker)); slots++) {
+      run_slot(w, slot);
+    }
+    strand_mailbox_took(w->mailbox, slots, strand_clock_us() - begun);
+  }
+  strand_mailbox_leave(w->mailbox, w->taker);
+  return NULL;
+}
+
+static void post (owner *o) {
+  strand_batch *batch = aligned_alloc(64, (sizeof(*batch) + 63)
+                                          & ~(size_t)63);
+  assert_non_null(batch);
+  batch->member = (struct strand_member *)(void *)o;
+  batch->count = 1 + (uint32_t)pick(o, STRAND_BATCH_SLOTS);
+  atomic_init(&batch->refs, 1);
+  atomic_init(&batch->cursor, 0);
+  for (uint32_t i = 0; i < batch->count; i++) {
+    atomic_init(&batch->slots[i].state, STRAND_SLOT_READY);
+    atomic_init(&o->runs[i], 0);
+  }
+  o->batch = batch;
+  strand_mailbox_post(o->mailbox, batch);
+}
+
+/* Those before 'first' ran, with what they wrote; the others never will. */
+static bool ended (owner *o, uint32_t first) {
+  for (uint32_t i = 0; i < first; i++) {
+    strand_slot *slot = &o->batch->slots[i];
+    if (atomic_load_explicit(&slot->state, memory_order_acquire)
+        != STRAND_SLOT_ENDED) return false;
+    if (slot->judged != (i % 3 == 0)) o->wrong++;
+  }
+  return true;
+}
+
+static void check_runs (owner *o, uint32_t first) {
+  for (uint32_t i = 0; i < o->batch->count; i++) {
+    if (atomic_load(&o->runs[i]) != (i < first)) o->wrong++;
+  }
+}
+
+static void *own (void *arg) {
+  owner *o = arg;
+  for (int round = 0; round < ROUNDS && !o->stuck; round++) {
+    double deadline = strand_clock_now() + LIMIT;
+    uint32_t first;
+    post(o);
+    first = o->batch->count;
+    if (pick(o, 4) > 0) strand_mailbox_spread(o->mailbox);
+    if (pick(o, 4) == 0) first = strand_batch_recall(o->batch);
+    while (!ended(o, first) && !o->stuck) {
+      sched_yield();
+      o->stuck = strand_clock_now() > deadline;
+    }
+    if (!o->stuck) check_runs(o, first);
+    strand_batch_unref(o->batch);
+  }
+  return NULL;
+}
+
+/* The limit may only grow: one that falls takes effect with the next claim. */
+static void raise_limits (strand_mailbox *m) {
+  for (unsigned n = 1; n <= WORKERS; n++) {
+    atomic_store(&most, (int)n);
+    strand_mailbox_limit(m, n, WORKERS);
+    for (int i = 0; i < 2000; i++) sched_yield();
+  }
+}
+
+static void every_slot_runs_once_or_is_recalled (void **state) {
+  static owner owners[OWNERS];
+  static worker workers[WORKERS];
+  pthread_t owns[OWNERS], works[WORKERS];
+  strand_mailbox m;
+  (void)state;
+  assert_true(strand_mailbox_init(&m));
+  atomic_store(&most, 1);
+  m.wanted = m.serving = WORKERS;
+  for (int i = 0; i < WORKERS; i++) {
+    workers[i].mailbox = &m;
+    workers[i].taker = strand_mailbox_enter(&m);
+    assert_non_null(workers[i].taker);
+    assert_int_equal(pthread_create(&works[i], NULL, work, &workers[i]), 0);
+  }
+  for (int i = 0; i < OWNERS; i++) {
+    owners[i].mailbox = &m;
+    owners[i].seed = UINT64_C(0x9E3779B97F4A7C15) + (uint64_t)i;
+    assert_int_equal(pthread_create(&owns[i], NULL, own, &owners[i]), 0);
+  }
+  raise_limits(&m);
+  for (int i = 0; i < OWNERS; i++) pthread_join(owns[i], NULL);
+  strand_mailbox_close(&m);
+  for (int i = 0; i < WORKERS; i++) pthread_join(works[i], NULL);
+  assert_int_equal(m.active + m.idle + m.serving, 0);
+  strand_mailbox_destroy(&m);
+  for (int i = 0; i < OWNERS; i++) assert_int_equal(owners[i].stuck, 0);
+  for (int i = 0; i < OWNERS; i++) assert_int_equal(owners[i].wrong, 0);
+  for (int i = 0; i < WORKERS; i++) assert_int_equal(workers[i].wrong, 0);
+}
+
+int main (void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(every_slot_runs_once_or_is_recalled),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
