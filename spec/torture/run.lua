@@ -14,7 +14,8 @@ local WORKERS = 8
 local PARTITIONS = 8
 local SESSION = 2     -- seconds
 local LOOK = 1        -- seconds: how often librdkafka looks whether its session has ended
-local UNCOMMITTED = 1.5 -- seconds: the commit interval (0.5), its way, and a slow machine
+local INTERVAL = 0.5  -- seconds between commits
+local UNCOMMITTED = 1.5 -- seconds: that interval, the commit's way, and a slow machine
 local LIMIT = 120     -- seconds that anything may take
 
 -- What must be 0 at the end. 'over' counts faults with more uncovered records
@@ -27,7 +28,7 @@ local NOUGHTS = { "lost", "inversions", "overlaps", "repeated_covered", "unfinis
 function run.new(name, seed, faults, records)
   local self = setmetatable({ name = name, faults = faults, records = records, fault = 0,
     kills = 0, allowed = 0, over = 0, unexcused = 0, unclean = 0, again = 0, lost = 0,
-    children = {}, flows = true, looked = 0, told = 0, seen = 0 }, run)
+    children = {}, flows = true, looked = 0, told = 0, seen = 0, unanswered = 0 }, run)
   math.randomseed(seed)
   self.topic, self.group = helper.topic(PARTITIONS), helper.name "group"
   self.log = helper.folder() .. "/log"
@@ -44,13 +45,19 @@ end
 
 -- ---- while it runs ---------------------------------------------------------------
 
---- Reads what is committed, and compares.
+--- Reads what is committed, and compares. A coordinator that kept us waiting
+--- kept commits waiting as well: that is added up.
 function run:look()
-  helper.eventually(LIMIT, function()
-    local list = self.admin:group_offsets(self.group, { self.topic })
-    if list then self.history:committed(list) end
-    return list
+  local asked = system.monotime()
+  local list = helper.eventually(LIMIT, function()
+    return (self.admin:group_offsets(self.group, { self.topic }))
   end)
+  local waited = system.monotime() - asked
+  if waited > INTERVAL then
+    self.unanswered = self.unanswered + waited
+    self:say("the coordinator took %.1f s to answer", waited)
+  end
+  self.history:committed(list)
   self.looked = system.monotime()
 end
 
@@ -96,8 +103,9 @@ end
 --- A process that is a member of the group.
 function run:spawn()
   local child = member.spawn { group = self.group, topics = { self.topic }, workers = WORKERS,
-    commit_interval = 0.5, handler = "spec.torture.handler", handler_args = { log = self.log },
+    commit_interval = INTERVAL, handler = "spec.torture.handler", handler_args = { log = self.log },
     kafka = { ["session.timeout.ms"] = SESSION * 1000 } }
+  child.unanswered = self.unanswered -- before its time
   self.children[child.pid] = child
   return child
 end
@@ -170,6 +178,7 @@ function run:kill(child, options)
   child:signal "KILL"
   local at = system.monotime()
   local away = self.away and at - self.away or seconds_in_vain(child) or 0
+  away = away + self.unanswered - child.unanswered
   local status = child:wait(LIMIT)
   local killed = status == 128 + 9
   assert(killed or status == 0, child:errors())
