@@ -3,6 +3,8 @@
 #include "core/mutant.h"
 #include "core/state.h"
 
+#define CHUNKS_NEAR (512u * 1024u)
+
 /*
 ** A share is budget / partitions, and guaranteed. What partitions that are
 ** reading may still claim is reserved; the rest is first come. So the total
@@ -74,8 +76,11 @@ bool strand_budget_waiting_full (const strand_partition *p) {
          || p->waiting_bytes >= share_of(e->config.max_waiting_bytes, e);
 }
 
+/* Each partition fills one: together they should stay in the caches. */
 size_t strand_budget_chunk (const strand_engine *e) {
   size_t fair = e->share_bytes / 8;
+  size_t near = CHUNKS_NEAR / (e->partition_count + 1);
+  if (near < fair) fair = near;
   size_t size = STRAND_CHUNK_MAX;
   while (size > fair && size > STRAND_CHUNK_MIN) size /= 2;
   return size;

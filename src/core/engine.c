@@ -12,7 +12,7 @@
 #ifdef __SANITIZE_ADDRESS__
 #define FREE_CHUNKS_MAX 0
 #else
-#define FREE_CHUNKS_MAX 16
+#define FREE_CHUNKS_MAX 64
 #endif
 
 strand_engine *strand_engine_new (const strand_engine_config *config) {

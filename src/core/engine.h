@@ -72,6 +72,8 @@ typedef struct strand_policy {
 ** offset, so that what is done stays compact. */
 #define STRAND_LEASE_RECORDS 64
 #define STRAND_LEASE_SPAN 1024
+/* Leases of one partition before it is the next one's turn. */
+#define STRAND_TURN_LEASES 8
 /* A partition whose payload is full looks among this many of its lowest
 ** records for one that may start. */
 #define STRAND_FULL_LOOK 64

@@ -87,15 +87,21 @@ static void take (strand_shard *s, size_t most, strand_lease *out) {
   p->engine->in_flight += out->count;
 }
 
+/* Partitions take turns of some leases: what each of them takes to the caches
+** is used more than once. */
 static void rotate (strand_partition *p) {
-  if (strand_list_empty(&p->runnable)) return;
-  if (MUTANT(partition_keeps_its_turn)) return;
-  strand_list_remove(&p->runnable);
-  strand_list_push(&p->engine->runnable, &p->runnable);
+  strand_engine *e = p->engine;
+  bool over = ++e->turn >= STRAND_TURN_LEASES;
+  if (strand_list_empty(&p->runnable)) e->turn = 0;
+  else if (over && !MUTANT(partition_keeps_its_turn)) {
+    e->turn = 0;
+    strand_list_remove(&p->runnable);
+    strand_list_push(&e->runnable, &p->runnable);
+  }
 }
 
 /* Shard and record were put down some hundred records ago, and are not in the
-** nearest cache any more. By the partition's next turn they are. */
+** nearest cache any more. By the next lease they are. */
 static void fetch_ahead (const strand_partition *p) {
   const strand_shard *s;
   if (strand_list_empty(&p->ready)) return;

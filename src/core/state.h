@@ -128,6 +128,7 @@ struct strand_engine {
   size_t in_flight;
   size_t stale;
   size_t ready;
+  unsigned turn;           /* leases of the first runnable one in its turn */
   bool intake_stopped;
   bool maybe_dirty;
   bool unanswered;
