@@ -204,6 +204,9 @@ static int next_record (const part *p) {
   return i;
 }
 
+/* 'bytes' is what one read brought, whose size was guessed. A record that does
+** not fit into its chunk leaves less room there than it takes in the next:
+** chunks are at most twice what is in them. */
 static void check_budget (world *w, const strand_engine *e,
                           const strand_engine_stats *before, size_t bytes) {
   size_t most = w->config.max_buffered_records;
@@ -216,7 +219,7 @@ static void check_budget (world *w, const strand_engine *e,
         now.buffered_records, most);
   most = w->config.max_buffered_bytes;
   if (most < before->buffered_bytes) most = before->buffered_bytes;
-  CHECK(now.buffered_bytes <= most + bytes + 2 * STRAND_CHUNK_MAX,
+  CHECK(now.buffered_bytes <= most + 2 * (bytes + STRAND_CHUNK_MAX),
         "I6: %zu bytes in %zu", now.buffered_bytes, most);
 }
 
