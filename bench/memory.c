@@ -126,22 +126,25 @@ static double bytes_per_record (enum behind behind) {
   return per_record;
 }
 
-static size_t lease_all (strand_engine *e, strand_lease leases[KEYS]) {
-  size_t count = 0;
-  while (count < KEYS && strand_engine_lease(e, 1, &leases[count])) count++;
-  return count;
+/* 'count' records come, each of another key, and start. */
+static strand_lease *start_keys (strand_engine *e, strand_partition *p,
+                                 int64_t offset, size_t count) {
+  static strand_lease leases[KEYS];
+  size_t started = 0;
+  for (size_t i = 0; i < count; i++) poll_key(e, p, offset + (int64_t)i);
+  while (started < KEYS && strand_engine_lease(e, 1, &leases[started])) {
+    started++;
+  }
+  if (started != count) die("not every key could start");
+  return leases;
 }
 
 /* One record of each key comes and is done, the last first. */
 static void handle_keys (strand_engine *e, strand_partition *p,
                          int64_t offset) {
-  static strand_lease leases[KEYS];
-  size_t count;
-  for (int64_t i = 0; i < KEYS; i++) poll_key(e, p, offset + i);
-  count = lease_all(e, leases);
-  if (count != KEYS) die("not every key could start");
-  while (count-- > 0) {
-    if (strand_engine_done(e, &leases[count], 1, 0)) die("done");
+  strand_lease *leases = start_keys(e, p, offset, KEYS);
+  for (size_t i = KEYS; i-- > 0;) {
+    if (strand_engine_done(e, &leases[i], 1, 0)) die("done");
   }
 }
 
@@ -155,12 +158,8 @@ static uint64_t scramble (uint64_t x) { /* splitmix64 */
 /* 'MORE' records come; the even draws of a fixed sequence end. */
 static void handle_half (strand_engine *e, strand_partition *p,
                          int64_t offset) {
-  static strand_lease leases[KEYS];
-  size_t count;
-  for (int64_t i = 0; i < MORE; i++) poll_key(e, p, offset + i);
-  count = lease_all(e, leases);
-  if (count != MORE) die("not all of them could start");
-  for (size_t i = 0; i < count; i++) {
+  strand_lease *leases = start_keys(e, p, offset, MORE);
+  for (size_t i = 0; i < MORE; i++) {
     if (scramble(i) % 2 == 0 && strand_engine_done(e, &leases[i], 1, 0))
       die("done");
   }

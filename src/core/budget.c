@@ -3,7 +3,7 @@
 #include "core/mutant.h"
 #include "core/state.h"
 
-#define CHUNKS_NEAR (512u * 1024u)
+#define CHUNKS_NEAR (512u * 1024u) /* bytes of open chunks, of all */
 
 /*
 ** A share is budget / partitions, and guaranteed. What partitions that are

@@ -73,8 +73,8 @@ typedef struct strand_consumer_config {
 strand_consumer *strand_consumer_open (const strand_consumer_config *config,
                                        strand_failure *failure);
 
-/* Once. False and a failure: "HANDLER" when a worker could not load its handlers
-** (the group was not joined). */
+/* Once. False and a failure: "HANDLER" when a worker could not load its
+** handlers (the group was not joined). */
 bool strand_consumer_start (strand_consumer *c, strand_failure *failure);
 
 /* "new", "running", "closing", "closed". */

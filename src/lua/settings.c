@@ -8,6 +8,7 @@
 
 #define MANY ((int64_t)1 << 48) /* of anything */
 #define LONG 1e9                /* seconds */
+#define THREADS_MOST 4096
 
 static void read_size (lua_State *L, int flat, const char *name,
                        size_t *size) {
@@ -29,7 +30,7 @@ static void read_seconds (lua_State *L, int table, const char *name,
 
 static unsigned read_threads (lua_State *L, int flat, const char *name,
                               unsigned otherwise) {
-  int64_t n = strand_field_count(L, flat, name, otherwise, 4096);
+  int64_t n = strand_field_count(L, flat, name, otherwise, THREADS_MOST);
   if (n == 0) luaL_error(L, "option '%s': out of range", name);
   return (unsigned)n;
 }
