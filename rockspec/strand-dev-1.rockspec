@@ -21,10 +21,12 @@ build = {
   modules = {
     ["strand.core"] = {
       sources = {
+        "src/core/aside.c",
         "src/core/base64.c",
         "src/core/budget.c",
         "src/core/check.c",
         "src/core/engine.c",
+        "src/core/gate.c",
         "src/core/held.c",
         "src/core/inspect.c",
         "src/core/offsets.c",

@@ -42,6 +42,8 @@ static bool keys_collide;
 #include "core/shards.c"
 #include "core/budget.c"
 #include "core/outcome.c"
+#include "core/gate.c"
+#include "core/aside.c"
 #include "core/plan.c"
 #include "core/retry.c"
 
@@ -51,10 +53,12 @@ static bool keys_collide;
 
 /* {=== helpers ============================================================ */
 
-static const strand_policy policy = { 100000, 1000000, 2, 0 };
+static const strand_route_limits route = {
+  .policy = { 100000, 1000000, 2, 0, 0, STRAND_VERDICT_PARK }
+};
 
 static struct {
-  int notices[4]; /* by type */
+  int notices[7]; /* by type */
   strand_notice last;
   char reason[64];
   int64_t record;
@@ -105,6 +109,8 @@ static strand_engine_config plain (strand_ordering ordering) {
     .max_waiting_records = 100000,
     .max_waiting_bytes = 64 * MIB,
     .commit_interval_us = 5 * SECOND,
+    .routes = &route,
+    .route_count = 1,
     .seed = { 1, 2 },
     .notice = on_notice,
     .release = on_release
@@ -124,7 +130,7 @@ static strand_engine *open_by (strand_ordering ordering) {
 static strand_partition *assign_held (strand_engine *e, int32_t index,
                                       uint32_t epoch,
                                       const strand_held *held, size_t count) {
-  strand_partition *p = strand_engine_assign(e, "t", index, epoch, &policy,
+  strand_partition *p = strand_engine_assign(e, "t", index, epoch, 0,
                                              held, count);
   assert_non_null(p);
   assert_int_equal(strand_engine_restored(e, p, 0, NULL), STRAND_OK);
@@ -176,7 +182,7 @@ static void poll_all (strand_engine *e, strand_partition *p,
 static strand_lease lease_of (strand_engine *e, size_t most) {
   strand_lease l;
   strand_engine_check(e);
-  assert_true(strand_engine_lease(e, most, &l));
+  assert_true(strand_engine_lease(e, most, 0, &l));
   strand_engine_check(e);
   return l;
 }
@@ -190,7 +196,7 @@ static strand_lease take_at (strand_engine *e, int64_t offset) {
 
 static void nothing_starts (strand_engine *e) {
   strand_lease l;
-  assert_false(strand_engine_lease(e, 64, &l));
+  assert_false(strand_engine_lease(e, 64, 0, &l));
   strand_engine_check(e);
 }
 
@@ -203,9 +209,16 @@ static void done (strand_engine *e, strand_lease *l) {
   done_at(e, l, 0);
 }
 
+static strand_err ended (strand_engine *e, strand_lease *l,
+                         strand_verdict_kind kind, int64_t delay,
+                         int64_t now) {
+  strand_ending ending = { kind, delay, "no", 2 };
+  return strand_engine_end(e, l, &ending, now);
+}
+
 static void fail_at (strand_engine *e, strand_lease *l, int64_t delay,
                      int64_t now) {
-  assert_int_equal(strand_engine_fail(e, l, delay, "no", 2, now), STRAND_OK);
+  assert_int_equal(ended(e, l, STRAND_VERDICT_FAILED, delay, now), STRAND_OK);
   strand_engine_check(e);
 }
 
@@ -466,7 +479,7 @@ static void null_keys_and_keys_take_turns (void **state) {
     done(e, &l);
   }
   assert_in_range(nulls, 15, 25);
-  while (strand_engine_lease(e, 64, &l)) done(e, &l);
+  while (strand_engine_lease(e, 64, 0, &l)) done(e, &l);
   strand_engine_free(e);
 }
 
@@ -518,7 +531,7 @@ static void a_headers_last_value_orders (void **state) {
   l[2] = take_at(e, 3);
   nothing_starts(e);
   for (int i = 0; i < 3; i++) done(e, &l[i]);
-  while (strand_engine_lease(e, 64, &l[0])) done(e, &l[0]);
+  while (strand_engine_lease(e, 64, 0, &l[0])) done(e, &l[0]);
   assert_int_equal(committable(e, p), 5);
   strand_engine_free(e);
 }
@@ -636,7 +649,7 @@ static double cost_of (int64_t keys) {
       snprintf(key, sizeof(key), "%d", (int)i);
       poll(e, p, offset++, key);
     }
-    while (strand_engine_lease(e, 64, &l)) {
+    while (strand_engine_lease(e, 64, 0, &l)) {
       assert_int_equal(strand_engine_done(e, &l, l.count, 0), STRAND_OK);
     }
   }
@@ -795,7 +808,7 @@ static void what_is_revoked_leaves_nothing (void **state) {
   assert_true(strand_engine_tick(e, 1000) == INT64_MAX);
   assert_int_equal(stats(e).shards, 0);
   assert_int_equal(stats(e).buffered_bytes + stats(e).waiting_bytes, 0);
-  p = strand_engine_assign(e, "t", 0, 2, &policy, NULL, 0);
+  p = strand_engine_assign(e, "t", 0, 2, 0, NULL, 0);
   assert_false(strand_engine_may_read(e, p)); /* restoring */
   strand_engine_revoking(e, p);
   revoke(e, p); /* assigned, then quickly revoked */
@@ -881,7 +894,7 @@ static void no_partition_starves_with (strand_ordering ordering,
     int n = 0;
     fill(e, p, next, 11);
     assert_true(stats(e).buffered_records <= records + 11);
-    while (n < 4 && strand_engine_lease(e, 3, &l[n])) n++;
+    while (n < 4 && strand_engine_lease(e, 3, 0, &l[n])) n++;
     assert_true(n > 0);
     while (n > 0) done(e, &l[--n]);
   }
@@ -954,7 +967,7 @@ static void a_quiet_partition_lends_its_share (void **state) {
   strand_engine_quiet(e, calm, false);
   while (next > 40) {
     strand_lease l;
-    assert_true(strand_engine_lease(e, 10, &l));
+    assert_true(strand_engine_lease(e, 10, 0, &l));
     next -= l.count;
     done(e, &l);
   }
@@ -978,7 +991,7 @@ static void an_empty_partition_may_take_a_large_record (void **state) {
   assert_true(strand_engine_may_read(e, q));
   assert_int_equal(poll_sized(e, q, 0, "a", 10 * MIB), STRAND_ADDED);
   assert_false(strand_engine_may_read(e, q));
-  while (strand_engine_lease(e, 1, &l)) done(e, &l);
+  while (strand_engine_lease(e, 1, 0, &l)) done(e, &l);
   assert_int_equal(stats(e).buffered_bytes, 0);
   assert_true(strand_engine_may_read(e, p));
   strand_engine_free(e);
@@ -1009,7 +1022,7 @@ static void a_full_waiting_share_closes_its_partition_only (void **state) {
   assert_string_equal(heard.reason, "waiting");
   assert_int_equal(heard.record, 0);
   strand_engine_tick(e, 5 * SECOND);
-  while (strand_engine_lease(e, 64, &l)) done(e, &l);
+  while (strand_engine_lease(e, 64, 0, &l)) done(e, &l);
   assert_true(strand_engine_may_read(e, p));
   strand_engine_look(e, 6 * SECOND);
   assert_int_equal(heard.notices[STRAND_NOTICE_UNBLOCKED], 1);
@@ -1030,7 +1043,7 @@ static void what_is_set_aside_pins_no_chunk (void **state) {
   }
   l = lease_of(e, 64);
   fail_at(e, &l, SECOND, 0);
-  while (strand_engine_lease(e, 64, &l)) done(e, &l);
+  while (strand_engine_lease(e, 64, 0, &l)) done(e, &l);
   assert_int_equal(stats(e).waiting_records, 2);
   assert_int_equal(stats(e).buffered_records, 0);
   assert_true(stats(e).buffered_bytes <= STRAND_CHUNK_MAX + 64);
@@ -1065,7 +1078,7 @@ static int64_t fill_payload (strand_engine *e, strand_partition *p,
     char key[16];
     snprintf(key, sizeof(key), "%d", (int)next);
     poll(e, p, next, key);
-    if (!strand_engine_lease(e, 1, &l)) return next;
+    if (!strand_engine_lease(e, 1, 0, &l)) return next;
     if (next % 2 == 0) kept[(*kept_count)++] = l;
     else assert_int_equal(strand_engine_done(e, &l, 1, 0), STRAND_OK);
   }
@@ -1098,7 +1111,7 @@ static void a_full_payload_stops_its_partition_only (void **state) {
   l = lease_of(e, 1);
   for (int i = 1; i < count; i++) done(e, &kept[i]);
   done(e, &l);
-  while (strand_engine_lease(e, 1, &l)) done(e, &l);
+  while (strand_engine_lease(e, 1, 0, &l)) done(e, &l);
   assert_int_equal(heard.notices[STRAND_NOTICE_UNWRITABLE], 0);
   strand_engine_free(e);
 }
@@ -1192,7 +1205,7 @@ static strand_engine *three_dirty (strand_partition **p) {
     p[i] = assign(e, i);
     poll_all(e, p[i], "a");
   }
-  while (strand_engine_lease(e, 1, &l)) done(e, &l);
+  while (strand_engine_lease(e, 1, 0, &l)) done(e, &l);
   return e;
 }
 
@@ -1283,7 +1296,7 @@ static void an_unwritable_payload_keeps_the_old_commit (void **state) {
   assert_null(strand_engine_commit(e, 0, NULL));
   assert_int_equal(heard.notices[STRAND_NOTICE_UNWRITABLE], 1);
   for (int i = 0; i < count; i++) done(e, &kept[i]);
-  while (strand_engine_lease(e, 1, &l)) done(e, &l);
+  while (strand_engine_lease(e, 1, 0, &l)) done(e, &l);
   answer(e, strand_engine_commit(e, 0, NULL), STRAND_COMMITTED, 0);
   assert_int_equal(committed(e, p[0]), committable(e, p[0]));
   strand_engine_free(e);
@@ -1372,7 +1385,7 @@ static void gaps_and_control_records_are_committed (void **state) {
 static strand_partition *restored (strand_engine *e) {
   strand_run run = { 0, 2 };
   strand_payload payload = { 9, &run, 1, "none" };
-  strand_partition *p = strand_engine_assign(e, "t", 0, 1, &policy, NULL, 0);
+  strand_partition *p = strand_engine_assign(e, "t", 0, 1, 0, NULL, 0);
   assert_int_equal(strand_engine_restored(e, p, 0, &payload), STRAND_OK);
   return p;
 }
@@ -1447,12 +1460,17 @@ static void the_policy_grows_to_its_limit (void **state) {
 }
 
 static void jitter_takes_a_part_at_most (void **state) {
-  static const strand_policy jitter = { 100000, 100000, 1, 0.5 };
-  strand_engine *e = open_by(STRAND_BY_KEY);
-  strand_partition *p = strand_engine_assign(e, "t", 0, 1, &jitter, NULL, 0);
+  static const strand_route_limits jitter = {
+    .policy = { 100000, 100000, 1, 0.5, 0, STRAND_VERDICT_PARK }
+  };
+  strand_engine_config config = plain(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_partition *p;
   int64_t least = INT64_MAX, most = 0, now = 0;
   (void)state;
-  strand_engine_restored(e, p, 0, NULL);
+  config.routes = &jitter;
+  e = open_with(config);
+  p = assign(e, 0);
   poll_all(e, p, "a");
   for (int i = 0; i < 200; i++) {
     strand_lease l = take_at(e, 0);
@@ -1478,7 +1496,8 @@ static void the_reason_of_a_failure_is_kept (void **state) {
   memset(text, 'x', sizeof(text));
   poll_all(e, p, "aab");
   l = take_at(e, 0);
-  assert_int_equal(strand_engine_fail(e, &l, 10, text, sizeof(text), 0),
+  assert_int_equal(strand_engine_end(e, &l, &(strand_ending){
+                     STRAND_VERDICT_FAILED, 10, text, sizeof(text) }, 0),
                    STRAND_OK);
   assert_int_equal(heard.notices[STRAND_NOTICE_FAILED], 1);
   r = strand_partition_next(p, NULL);
@@ -1501,7 +1520,7 @@ static void end_somehow (strand_engine *e, strand_lease *l, int64_t offset) {
   strand_err err;
   do {
     if (offset % 3 == 0 && l->record->attempt == 1) {
-      err = strand_engine_fail(e, l, 0, "no", 2, 0);
+      err = ended(e, l, STRAND_VERDICT_FAILED, 0, 0);
     }
     else if (offset % 7 == 0 && l->count > 1) {
       err = strand_engine_done(e, l, 1, 0);
@@ -1528,7 +1547,7 @@ static bool all_ends_although (strand_ordering ordering, long n) {
   memset(&heard, 0, sizeof(heard));
   fail_alloc(n);
   while ((e = strand_engine_new(&c)) == NULL);
-  while ((p = strand_engine_assign(e, "t", 0, 1, &policy, &held,
+  while ((p = strand_engine_assign(e, "t", 0, 1, 0, &held,
                                    ordering == STRAND_BY_KEY)) == NULL);
   while (strand_engine_restored(e, p, 0, &payload) != STRAND_OK);
   for (int round = 0; round < 300 && committable(e, p) < 60; round++) {
@@ -1540,7 +1559,7 @@ static bool all_ends_although (strand_ordering ordering, long n) {
       if (poll(e, p, next, next % 10 == 9 ? NULL : key)
             != STRAND_ADDED_ENOMEM) next++;
     }
-    if (strand_engine_lease(e, 3, &l)) end_somehow(e, &l, l.record->offset);
+    if (strand_engine_lease(e, 3, 0, &l)) end_somehow(e, &l, l.record->offset);
     strand_engine_tick(e, 0);
     strand_engine_look(e, round * SECOND);
     commit = strand_engine_commit(e, 0, NULL);
@@ -1594,7 +1613,7 @@ static void a_start_without_memory_is_tried_again (void **state) {
   (void)state;
   poll_all(e, assign(e, 0), "a");
   alloc_none = true;
-  assert_false(strand_engine_lease(e, 1, &l));
+  assert_false(strand_engine_lease(e, 1, 0, &l));
   alloc_none = false;
   strand_engine_look(e, SECOND);
   l = take_at(e, 0);

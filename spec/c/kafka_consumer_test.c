@@ -177,7 +177,9 @@ static strand_consumer *open_consumer (stage *s, const wish *w) {
     { "session.timeout.ms", "6000" }, { "heartbeat.interval.ms", "500" },
     { "fetch.wait.max.ms", "10" }
   };
-  strand_route route = { NULL, { 1000, 60000000, 2, 0.5 }, false };
+  strand_route route = {
+    .limits.policy = { 1000, 60000000, 2, 0.5, 0, STRAND_VERDICT_PARK }
+  };
   strand_consumer_config c = {
     .kafka = props, .kafka_count = sizeof(props) / sizeof(props[0]),
     .topics = &w->topic, .topic_count = 1, .members = w->members,

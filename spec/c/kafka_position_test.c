@@ -30,7 +30,9 @@ static strand_mock *cluster;
 static sem_t answered, ended;
 static strand_consumer consumer; /* only what events need */
 static strand_member member;
-static const strand_policy policy = { 1000, 1000, 1, 0 };
+static const strand_route_limits route = {
+  .policy = { 1000, 1000, 1, 0, 0, STRAND_VERDICT_PARK }
+};
 
 static void wake (void *arg) {
   (void)arg;
@@ -70,7 +72,8 @@ static rd_kafka_topic_partition_list_t *list_of (int64_t offset,
 }
 
 static int open_all (void **state) {
-  strand_engine_config config = { .max_metadata = 4096,
+  strand_engine_config config = { .routes = &route, .route_count = 1,
+                                  .max_metadata = 4096,
                                   .max_buffered_records = 100,
                                   .max_buffered_bytes = 100000,
                                   .notice = on_notice };
@@ -123,7 +126,7 @@ static void an_answer_for_an_earlier_epoch_is_dropped (void **state) {
   strand_tag *tags = &tag;
   (void)state;
   tag.partition = strand_engine_assign(member.engine, TOPIC, 0, tag.epoch,
-                                       &policy, NULL, 0);
+                                       0, NULL, 0);
   assert_non_null(tag.partition);
   member.tags = &tags;
   member.tag_count = 1;

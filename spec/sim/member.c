@@ -86,7 +86,7 @@ void member_assign (world *w, int index, int m) {
   held = strand_held_of(&w->held, TOPIC, index, &count);
   p->epoch = strand_held_assign(&w->held, TOPIC, index, (unsigned)m);
   p->live = strand_engine_assign(w->members[m].engine, TOPIC, index,
-                                 p->epoch, &w->policy, held, count);
+                                 p->epoch, 0, held, count);
   free(held);
   CHECK(p->live != NULL, "memory");
   strand_partition_set_tag(p->live, (void *)(intptr_t)index);

@@ -55,7 +55,11 @@ static void pick_shape (world *w) {
   w->check_every = 20 + sim_pick(w, 2000);
   w->policy = (strand_policy){ 1 + sim_pick(w, 50000),
                                100000 + sim_pick(w, 1000000),
-                               1 + sim_pick(w, 3), sim_pick(w, 3) / 2.0 };
+                               1 + sim_pick(w, 3), sim_pick(w, 3) / 2.0,
+                               0, STRAND_VERDICT_PARK };
+  w->route = (strand_route_limits){ .policy = w->policy };
+  w->config.routes = &w->route;
+  w->config.route_count = 1;
 }
 
 static void make_world (world *w, uint64_t seed, int events) {

@@ -200,6 +200,7 @@ typedef struct world {
   unsigned fail_percent;
   uint64_t generation;
   strand_policy policy;
+  strand_route_limits route;
   strand_engine_config config;
   strand_held_table held;
   part parts[PARTITIONS_MAX];

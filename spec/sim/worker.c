@@ -81,7 +81,8 @@ bool worker_lease (world *w, int m) {
   bool *busy;
   size_t most = (size_t)(sim_chance(w, 50) ? 64 : 1 + sim_pick(w, 8));
   if (w->lease_count - w->running >= w->max_handed) return false;
-  if (!strand_engine_lease(w->members[m].engine, most, &lease)) return false;
+  if (!strand_engine_lease(w->members[m].engine, most, w->now_us,
+                           &lease)) return false;
   l = add_lease(w);
   *l = (mlease){ .lease = lease, .member = m, .epoch = lease.epoch };
   l->part = (int)(intptr_t)strand_partition_tag(lease.partition);
@@ -166,8 +167,10 @@ static void end_fail (world *w, mlease *l) {
            l->lease.record->offset, delay);
   mark_back(w, l);
   w->last_delay_us = -1;
-  CHECK(strand_engine_fail(w->members[l->member].engine, &l->lease, delay,
-                           "because", 7, w->now_us) == STRAND_OK, "memory");
+  CHECK(strand_engine_end(w->members[l->member].engine, &l->lease,
+                          &(strand_ending){ STRAND_VERDICT_FAILED, delay,
+                                            "because", 7 }, w->now_us)
+          == STRAND_OK, "memory");
   if (l->stale) return;
   CHECK(delay < 0 || delay == w->last_delay_us, "delay");
   CHECK(w->last_delay_us >= 0

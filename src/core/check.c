@@ -11,7 +11,7 @@ typedef struct tally {
   size_t buffered_records;
   size_t buffered_bytes;
   const strand_chunk *chunk; /* of the record before */
-  size_t backoff;
+  size_t aside[3]; /* by strand_aside */
   size_t waiting_records;
   size_t waiting_bytes;
   size_t in_flight;
@@ -24,11 +24,11 @@ static void check_record (const strand_partition *p, const strand_record *r,
   bool waiting = (r->flags & STRAND_RECORD_WAITING) != 0;
   assert(r->shard != NULL && r->shard->partition == p);
   assert(own || !waiting);
-  if (r->flags & STRAND_RECORD_LEASED) {
-    assert(!(r->flags & STRAND_RECORD_BACKOFF));
-    t->in_flight++;
+  if (r->flags & STRAND_RECORD_ASIDE) {
+    assert(own && r->in.past != NULL);                           /* (7) */
+    t->aside[r->in.past->aside]++;
   }
-  if (r->flags & STRAND_RECORD_BACKOFF) t->backoff++;
+  else if (r->flags & STRAND_RECORD_LEASED) t->in_flight++;
   if (waiting) {
     t->waiting_records++;
     t->waiting_bytes += strand_record_size(strand_record_length(r));
@@ -54,7 +54,8 @@ static void check_shard (strand_shard *s, void *arg) {
   assert(s->state != SHARD_STALE);
   if (listed) t->ready++;
   for (const strand_record *r = s->head; r != NULL; r = r->behind) {
-    assert(r->offset > last);                                    /* (2) */
+    assert(r->offset > last
+           || s->partition->engine->config.park_alone);          /* (2) */
     last = r->offset;
     if (r->flags & STRAND_RECORD_LEASED) leased++;
     assert(r->behind != NULL || s->tail == r);
@@ -84,9 +85,11 @@ static void check_partition (const strand_partition *p, tally *all) {
   assert(t.in_flight == p->in_flight);
   assert(strand_list_empty(&p->ready) == (t.ready == 0));
   assert(t.ready == p->ready_count);
+  assert(t.aside[STRAND_ASIDE_PARKED] == p->parked);
+  assert(t.aside[STRAND_ASIDE_LETTER] == p->letters);
   assert(strand_list_empty(&p->runnable) == !(runs && t.ready > 0));
   all->ready += t.ready;
-  all->backoff += t.backoff;
+  for (int i = 0; i < 3; i++) all->aside[i] += t.aside[i];
   if (p->offsets == NULL) return;
   strand_offsets_check(p->offsets);
   assert(strand_list_empty(&p->records)
@@ -120,7 +123,9 @@ void strand_engine_check (const strand_engine *e) {
   assert(bytes == e->buffered_bytes);                            /* (6) */
   assert(waiting == e->waiting_records);                         /* (6) */
   assert(in_flight == e->in_flight && stale == e->stale);
-  assert(all.ready == e->ready && all.backoff == e->retry.count);
+  assert(all.ready == e->ready && all.aside[STRAND_ASIDE_BACKOFF] == e->retry.count);
+  assert(all.aside[STRAND_ASIDE_PARKED] == e->parked
+         && all.aside[STRAND_ASIDE_LETTER] == e->letters);
   check_reserved(e);
 }
 

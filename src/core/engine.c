@@ -24,7 +24,9 @@ strand_engine *strand_engine_new (const strand_engine_config *config) {
   strand_list_init(&e->partitions);
   strand_list_init(&e->gone);
   strand_list_init(&e->runnable);
-  return e;
+  if (strand_gates_new(e)) return e;
+  free(e);
+  return NULL;
 }
 
 void strand_engine_configure (strand_engine *e,
@@ -35,6 +37,8 @@ void strand_engine_configure (strand_engine *e,
   e->config.max_waiting_records = config->max_waiting_records;
   e->config.max_waiting_bytes = config->max_waiting_bytes;
   e->config.commit_interval_us = config->commit_interval_us;
+  e->config.rate = config->rate;
+  strand_gates_configure(e, config->routes);
   strand_budget_recount(e);
   for (strand_link *l = e->partitions.next; l != &e->partitions;
        l = l->next) {
@@ -69,6 +73,7 @@ void strand_engine_free (strand_engine *e) {
     free(c);
   }
   strand_retry_free(&e->retry);
+  free(e->gates);
   free(e);
 }
 
@@ -129,12 +134,13 @@ static void free_shard (strand_shard *s, void *unused) {
 
 strand_partition *strand_engine_assign (strand_engine *e, const char *topic,
                                         int32_t index, uint32_t epoch,
-                                        const strand_policy *policy,
+                                        size_t route,
                                         const strand_held *held,
                                         size_t held_count) {
   strand_partition *p = new_partition(e, topic, index, epoch);
+  assert(route < e->config.route_count);
   if (p == NULL) return NULL;
-  p->policy = policy;
+  p->gate = &e->gates[route];
   if (hold_all(p, held, held_count) != STRAND_OK) {
     p->state = PARTITION_GONE;
     strand_shards_clear(p, free_shard, NULL);
@@ -263,6 +269,9 @@ void strand_engine_revoke (strand_engine *e, strand_partition *p,
   close_chunk(p);
   e->in_flight -= p->in_flight;
   e->stale += p->in_flight;
+  e->parked -= p->parked;
+  e->letters -= p->letters;
+  p->parked = p->letters = 0;
   strand_list_remove(&p->link);
   strand_list_push(&e->gone, &p->link);
   e->partition_count--;
@@ -360,7 +369,7 @@ static strand_record *own_record (size_t size) {
   strand_record *r = malloc(size);
   if (r == NULL) return NULL;
   r->flags = STRAND_RECORD_OWN;
-  r->in.reason = NULL;
+  r->in.past = NULL;
   return r;
 }
 
@@ -414,7 +423,7 @@ void strand_record_free (strand_partition *p, strand_record *r) {
   }
   size = (long)strand_record_size(strand_record_length(r));
   strand_budget_charge(p, waiting, -1, MUTANT(budget_leaks) ? 0 : -size);
-  free(r->in.reason);
+  free(r->in.past);
   free(r);
 }
 
@@ -427,7 +436,7 @@ strand_record *strand_record_move (strand_partition *p, strand_record *r,
   if (own == NULL) return NULL;
   memcpy(own, r, offsetof(strand_record, bytes) + strand_record_length(r));
   own->flags |= STRAND_RECORD_OWN;
-  own->in.reason = NULL;
+  own->in.past = NULL;
   own->link.prev->next = own->link.next->prev = &own->link;
   if (before != NULL) before->behind = own;
   else if (s->head == r) s->head = own;
@@ -462,6 +471,7 @@ static void enter (strand_partition *p, strand_shard *s, strand_record *r) {
   strand_shard_append(s, r);
   if (s->failing) strand_shard_wait(s, before, r);
   else if (s->state == SHARD_EMPTY) strand_shard_ready(s, false);
+  if (p->closed) strand_gate_look(p);
 }
 
 static bool is_unused (const strand_shard *s) {

@@ -6,7 +6,10 @@
 **        |
 **   lease              consecutive records of one ready shard go to a worker
 **        |
-**   done, fail, give_back    what became of them, in their order
+**   done, end, give_back     what became of them, in their order
+**        |        |
+**        |      aside: in back-off, parked, or its dead letter under way;
+**        |             then ready again, or done
 **        |
 **   commit, commit_answer    what the group is told, and whether it heard
 **
@@ -31,13 +34,17 @@
 **       whose handler runs on after a revoke is held (strand_held) in every
 **       later assignment of the partition until the handler returned.
 **   (2) Records of a keyed shard are leased in offset order; a failed one
-**       keeps its place at the head.
+**       keeps its place at the head. (But see 'park_alone'.)
 **   (3) A commit item's offset and metadata come from one moment, and say
 **       nothing of a record that is not done.
 **   (4) One commit is unanswered at most.
 **   (5) A partition is clean only after an answer to what it says now.
 **   (6) buffered and waiting are what the records and chunks add up to, and
 **       stay within their budgets (see strand_engine_may_read).
+**   (7) A record whose dead letter is under way is done only by
+**       strand_engine_lettered.
+**   (8) A route's leases stay within its max_in_flight, and what was leased
+**       within its rate and the consumer's.
 **
 ** Thread: owner. A worker reads strand_partition's fields marked 'lease'.
 */
@@ -59,14 +66,60 @@ typedef enum strand_ordering {
   STRAND_UNORDERED
 } strand_ordering;
 
-/* delay * factor^(attempt - 1), at most max_delay, less a random part of up
-** to 'jitter' of it. */
+/* What became of a record. */
+typedef enum strand_verdict_kind {
+  STRAND_VERDICT_DONE = 0,
+  STRAND_VERDICT_FAILED,      /* tried again by the policy, until that is
+                                 exhausted */
+  STRAND_VERDICT_EXHAUSTED,   /* failed, and not to be tried again */
+  STRAND_VERDICT_RETRY,       /* asked for: never exhausts */
+  STRAND_VERDICT_SKIP,        /* done, and counted as skipped */
+  STRAND_VERDICT_DEAD_LETTER,
+  STRAND_VERDICT_PARK,
+  STRAND_VERDICT_STOP         /* not done; the consumer finishes */
+} strand_verdict_kind;
+
+typedef struct strand_ending {
+  strand_verdict_kind kind;
+  int64_t delay_us; /* FAILED, RETRY: -1: by the policy */
+  const char *reason;
+  size_t reason_length;
+} strand_ending;
+
+/* The n-th failure waits delay * factor^(n - 1), at most max_delay, less a
+** random part of up to 'jitter' of it. */
 typedef struct strand_policy {
   int64_t delay_us;
   int64_t max_delay_us;
   double factor;
-  double jitter; /* 0 to 1 */
+  double jitter;     /* 0 to 1 */
+  uint32_t attempts; /* failures until it is exhausted; 0: never */
+  strand_verdict_kind exhausted; /* DEAD_LETTER, PARK, SKIP or STOP */
 } strand_policy;
+
+/* A token bucket: a record that is leased takes a token. */
+typedef struct strand_rate {
+  double per_second; /* 0: no limit */
+  double burst;      /* tokens it holds at most, from 1; full at first */
+} strand_rate;
+
+/* Which records go to one call of the handler. */
+typedef enum strand_batch_by {
+  STRAND_BATCH_NONE,     /* one */
+  STRAND_BATCH_MIXED,    /* of each shard one at most, of any partition */
+  STRAND_BATCH_KEY,      /* of one shard */
+  STRAND_BATCH_PARTITION /* of one partition */
+} strand_batch_by;
+
+/* What the partitions of some topics have in common. */
+typedef struct strand_route_limits {
+  strand_policy policy;
+  size_t max_in_flight; /* calls of the handler at once; 0: no limit */
+  strand_rate rate;
+  strand_batch_by by;
+  size_t batch_size;    /* records, at most */
+  int64_t linger_us;    /* how old the oldest gets waiting for others */
+} strand_route_limits;
 
 /* Records of one lease: consecutive in their shard, and near each other in
 ** offset, so that what is done stays compact. */
@@ -83,7 +136,11 @@ typedef struct strand_policy {
 #define STRAND_BLOCKED_EVENT_US 1000000
 
 typedef enum strand_notice_type {
-  STRAND_NOTICE_FAILED,       /* a record failed: record, reason, delay_us */
+  STRAND_NOTICE_FAILED,       /* a record failed: record, reason, delay_us
+                                 (-1: not tried again by itself) */
+  STRAND_NOTICE_PARKED,       /* record, reason */
+  STRAND_NOTICE_LETTERED,     /* its dead letter is acknowledged */
+  STRAND_NOTICE_STOP,         /* exhausted, and the policy says stop */
   STRAND_NOTICE_BLOCKED,      /* 'reason' is "metadata" or "waiting"; record:
                                  the one that holds the commit back, or NULL */
   STRAND_NOTICE_UNBLOCKED,
@@ -127,19 +184,28 @@ typedef struct strand_engine_config {
   size_t max_waiting_records;
   size_t max_waiting_bytes;
   int64_t commit_interval_us;
+  strand_rate rate;
+  const strand_route_limits *routes; /* copied; their number stays */
+  size_t route_count;
+  bool park_alone;             /* a parked record does not hold its shard */
   uint64_t seed[2];            /* hash and jitter */
   void *arg;
   /* Called inside engine functions; must not call back. */
   void (*notice) (void *arg, const strand_notice *notice);
   /* The handler of a held shard has returned. 'held' is borrowed. */
   void (*release) (void *arg, const strand_held *held);
+  /* A dead letter is wanted: strand_engine_lettered or _unlettered says what
+  ** became of it, unless 'p' is revoked before. 'record' stays where it is.
+  ** False when memory runs out. NULL: there is no dead letter topic. */
+  bool (*letter) (void *arg, strand_partition *p, strand_record *record);
 } strand_engine_config;
 
 /* NULL when memory runs out. 'config' is copied. */
 strand_engine *strand_engine_new (const strand_engine_config *config);
 /* No lease may be out, and no commit unanswered. */
 void strand_engine_free (strand_engine *e);
-/* Budgets, commit interval and metadata limit may change while running. */
+/* Budgets, rates, routes, commit interval and metadata limit may change while
+** running. */
 void strand_engine_configure (strand_engine *e,
                               const strand_engine_config *config);
 
@@ -148,11 +214,10 @@ void strand_engine_configure (strand_engine *e,
 */
 
 /* 'epoch' was never used for this topic and partition before. 'held' is
-** copied. 'policy' is borrowed for the partition's life. NULL when memory
-** runs out. */
+** copied. NULL when memory runs out. */
 strand_partition *strand_engine_assign (strand_engine *e, const char *topic,
                                         int32_t index, uint32_t epoch,
-                                        const strand_policy *policy,
+                                        size_t route,
                                         const strand_held *held,
                                         size_t held_count);
 
@@ -224,27 +289,68 @@ typedef struct strand_lease {
   strand_record *record;       /* the first that has not ended */
   uint32_t count;              /* records that have not ended */
   uint32_t epoch;
+  bool further;                /* of the same call as the one before it */
+  bool expired;                /* 'record' has passed its deadline */
+  bool told;                   /* that it failed */
 } strand_lease;
 
-/* The next lease of at most 'most' records. False when nothing may start. */
-bool strand_engine_lease (strand_engine *e, size_t most, strand_lease *out);
+/* The next lease of at most 'most' records; of a route with batches, the
+** first of a call. False when nothing may start now. */
+bool strand_engine_lease (strand_engine *e, size_t most, int64_t now_us,
+                          strand_lease *out);
+/* A further lease for the call that 'first' began. False: it is complete. */
+bool strand_engine_lease_more (strand_engine *e, const strand_lease *first,
+                               size_t most, int64_t now_us,
+                               strand_lease *out);
 
 /* The first 'count' records of the lease are done. Stale leases are dealt
 ** with. STRAND_ENOMEM: fewer were done, see lease->count; call again. */
 strand_err strand_engine_done (strand_engine *e, strand_lease *lease,
                                uint32_t count, int64_t now_us);
 
-/* The first record failed, the others go back unstarted, and the lease ends.
-** 'delay_us' < 0: by the partition's policy. */
-strand_err strand_engine_fail (strand_engine *e, strand_lease *lease,
-                               int64_t delay_us, const char *reason,
-                               size_t reason_length, int64_t now_us);
+/* The first record ended like that, and the lease with it: the others go back
+** unstarted. But a skipped record leaves the lease to the others. */
+strand_err strand_engine_end (strand_engine *e, strand_lease *lease,
+                              const strand_ending *ending, int64_t now_us);
+
+/* The first record has passed its deadline: told as failed now. It runs until
+** strand_engine_end, for which it failed whatever that says. */
+void strand_engine_expire (strand_engine *e, strand_lease *lease,
+                           const char *reason, size_t reason_length);
 
 /* All records go back unstarted, at the front; the lease ends. */
 strand_err strand_engine_give_back (strand_engine *e, strand_lease *lease);
 
-/* Retries that are due become ready. Returns when the next is, or INT64_MAX. */
+/* Retries that are due become ready; so does what waits for a rate or for a
+** batch to fill. Returns when the next is, or INT64_MAX. */
 int64_t strand_engine_tick (strand_engine *e, int64_t now_us);
+
+/*
+** Dead letters and parked records
+*/
+
+/* The dead letter of 'record' is acknowledged: it is done. */
+strand_err strand_engine_lettered (strand_engine *e, strand_record *record,
+                                   int64_t now_us);
+/* It can never be sent: the record is parked. */
+strand_err strand_engine_unlettered (strand_engine *e, strand_record *record,
+                                     const char *reason,
+                                     size_t reason_length, int64_t now_us);
+
+typedef enum strand_resolution {
+  STRAND_RESOLVE_RETRY,      /* with all its attempts */
+  STRAND_RESOLVE_DISCARD,    /* done, and counted as skipped */
+  STRAND_RESOLVE_DEAD_LETTER
+} strand_resolution;
+
+/* What is to become of a parked record. STRAND_ENOTOPEN: none is parked at
+** that offset. */
+strand_err strand_engine_resolve (strand_engine *e, strand_partition *p,
+                                  int64_t offset,
+                                  strand_resolution resolution);
+/* The parked record at 'offset' or the first after it; NULL for none. */
+const strand_record *strand_partition_parked (const strand_partition *p,
+                                              int64_t offset);
 
 /* Looks for partitions that have been blocked for a while; once a second or
 ** so. */
@@ -302,9 +408,13 @@ typedef struct strand_engine_stats {
   size_t stale;      /* records in leases of partitions that are gone */
   size_t ready;      /* shards that could start now */
   size_t retries;    /* in back-off */
+  size_t parked;
+  size_t letters;    /* dead letters under way */
   size_t shards;
-  uint64_t done;
-  uint64_t failed;
+  uint64_t done;          /* by their handlers */
+  uint64_t failed;        /* attempts */
+  uint64_t skipped;       /* discarded ones too */
+  uint64_t dead_lettered;
   uint64_t stale_dropped;
 } strand_engine_stats;
 
@@ -324,9 +434,13 @@ typedef struct strand_partition_stats {
   size_t waiting_records;
   size_t waiting_bytes;
   size_t in_flight;
+  size_t parked;
+  size_t letters;
   uint64_t open;       /* records polled and not done */
   uint64_t done;
   uint64_t failed;
+  uint64_t skipped;
+  uint64_t dead_lettered;
   size_t payload_bound; /* characters */
   uint32_t oldest_ms;  /* since the lowest open record was polled */
 } strand_partition_stats;
@@ -341,11 +455,11 @@ void strand_partition_stats_read (const strand_engine *e,
 ** 'after' NULL for the first. */
 const strand_record *strand_partition_next (const strand_partition *p,
                                             const strand_record *after);
-/* "running", "waiting" (in back-off), "behind" (another of its shard),
-** "buffered". */
+/* "running", "waiting" (in back-off, or for its dead letter), "parked",
+** "behind" (another of its shard), "buffered". */
 const char *strand_record_state (const strand_record *record);
 
-/* The lease's first record failed before: its reason. */
+/* The record failed before: its reason. */
 const char *strand_record_reason (const strand_record *record,
                                   size_t *length);
 

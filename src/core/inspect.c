@@ -16,9 +16,13 @@ void strand_engine_stats_read (const strand_engine *e,
     .stale = e->stale,
     .ready = e->ready,
     .retries = e->retry.count,
+    .parked = e->parked,
+    .letters = e->letters,
     .shards = e->shard_count,
     .done = e->done,
     .failed = e->failed,
+    .skipped = e->skipped,
+    .dead_lettered = e->dead_lettered,
     .stale_dropped = e->stale_dropped,
   };
 }
@@ -55,8 +59,12 @@ void strand_partition_stats_read (const strand_engine *e,
     .waiting_records = p->waiting_records,
     .waiting_bytes = p->waiting_bytes,
     .in_flight = p->in_flight,
+    .parked = p->parked,
+    .letters = p->letters,
     .done = p->done,
     .failed = p->failed,
+    .skipped = p->skipped,
+    .dead_lettered = p->dead_lettered,
   };
   if (first != NULL) {
     out->oldest_ms = (uint32_t)(now_us / 1000) - first->polled_ms;
@@ -78,7 +86,10 @@ const strand_record *strand_partition_next (const strand_partition *p,
 
 const char *strand_record_state (const strand_record *record) {
   const strand_shard *s = record->shard;
-  if (record->flags & STRAND_RECORD_BACKOFF) return "waiting";
+  if (record->flags & STRAND_RECORD_ASIDE) {
+    return record->in.past->aside == STRAND_ASIDE_PARKED ? "parked"
+                                                         : "waiting";
+  }
   if (strand_shard_keyed(s) && s->head != record) return "behind";
   if (record->flags & STRAND_RECORD_LEASED) return "running";
   return s->state == SHARD_HELD ? "behind" : "buffered";
@@ -88,9 +99,9 @@ const char *strand_record_reason (const strand_record *record,
                                   size_t *length) {
   *length = 0;
   if (!(record->flags & STRAND_RECORD_OWN)) return NULL;
-  if (record->in.reason == NULL) return NULL;
-  *length = record->in.reason->length;
-  return record->in.reason->text;
+  if (record->in.past == NULL) return NULL;
+  *length = record->in.past->length;
+  return record->in.past->text;
 }
 
 strand_partition *strand_engine_next (const strand_engine *e,

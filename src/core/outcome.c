@@ -16,6 +16,7 @@
 */
 
 static bool start (strand_partition *p, const strand_record *r) {
+  if (strand_record_resolved(r) && strand_aside_started(r)) return true;
   return strand_offsets_start(p->offsets, r->offset,
                               p->engine->config.max_metadata) == STRAND_OK;
 }
@@ -48,12 +49,20 @@ static bool goes_along (const strand_record *first,
          < STRAND_LEASE_SPAN + MUTANT(lease_span_off_by_one);
 }
 
+/* How many records a lease of 'p' may have. */
+static size_t lease_most (const strand_partition *p, size_t most) {
+  const strand_route_limits *limits = &p->gate->limits;
+  size_t lease = limits->by == STRAND_BATCH_NONE  ? STRAND_LEASE_RECORDS
+                 : limits->by == STRAND_BATCH_MIXED ? 1
+                                                    : limits->batch_size;
+  return most < lease ? most : lease;
+}
+
 static uint32_t take_keyed (strand_shard *s, size_t most) {
   strand_record *first = s->head, *last = first;
   uint32_t count = 1;
   first->flags |= STRAND_RECORD_LEASED;
-  while (count < most && count < STRAND_LEASE_RECORDS
-         && goes_along(first, last->behind)
+  while (count < most && goes_along(first, last->behind)
          && start(s->partition, last->behind)) {
     last = last->behind;
     last->flags |= STRAND_RECORD_LEASED;
@@ -80,7 +89,8 @@ static void take (strand_shard *s, size_t most, strand_lease *out) {
   out->shard = s;
   out->record = s->head;
   out->epoch = p->epoch;
-  out->count = strand_shard_keyed(s) ? take_keyed(s, most)
+  out->further = out->expired = out->told = false;
+  out->count = strand_shard_keyed(s) ? take_keyed(s, lease_most(p, most))
                                      : take_unordered(s);
   p->leases++;
   p->in_flight += out->count;
@@ -110,21 +120,72 @@ static void fetch_ahead (const strand_partition *p) {
   __builtin_prefetch(s->ready.next);
 }
 
-bool strand_engine_lease (strand_engine *e, size_t most, strand_lease *out) {
+/* The next shard of a runnable partition that is to be handled. NULL: there
+** is none for now, and 'p' is not runnable. */
+static strand_shard *choose (strand_partition *p, int64_t now_us) {
+  while (!strand_list_empty(&p->ready)) {
+    strand_shard *s = next_shard(p);
+    if (s != NULL && !strand_record_resolved(s->head)) return s;
+    if (s != NULL && strand_aside_carry_out(s, now_us)) continue;
+    p->stalled = true; /* until strand_partition_unstall */
+    strand_partition_runnable(p);
+    return NULL;
+  }
+  return NULL;
+}
+
+bool strand_engine_lease (strand_engine *e, size_t most, int64_t now_us,
+                          strand_lease *out) {
+  most = strand_gate_tokens(e, most, now_us);
   while (most > 0 && !strand_list_empty(&e->runnable)) {
     strand_partition *p = strand_list_entry(e->runnable.next,
                                             strand_partition, runnable);
-    strand_shard *s = next_shard(p);
-    if (s != NULL) {
-      take(s, most, out);
-      fetch_ahead(p);
-      rotate(p);
-      return true;
-    }
-    p->stalled = true; /* until strand_partition_unstall */
-    strand_partition_runnable(p);
+    size_t room = strand_gate_room(p, most, now_us);
+    strand_shard *s = room > 0 ? choose(p, now_us) : NULL;
+    if (s == NULL) continue;
+    take(s, room, out);
+    strand_gate_leased(p, out);
+    fetch_ahead(p);
+    rotate(p);
+    return true;
   }
   return false;
+}
+
+/* The next partition for a mixed batch of that gate. */
+static strand_partition *same_gate (const strand_engine *e,
+                                    const strand_gate *gate) {
+  for (strand_link *l = e->runnable.next; l != &e->runnable; l = l->next) {
+    strand_partition *p = strand_list_entry(l, strand_partition, runnable);
+    if (p->gate == gate) return p;
+  }
+  return NULL;
+}
+
+/* What failed before comes alone, in the next call. */
+static bool may_join (const strand_record *r) {
+  return r->attempt == 1 || MUTANT(failed_record_joins_a_batch);
+}
+
+bool strand_engine_lease_more (strand_engine *e, const strand_lease *first,
+                               size_t most, int64_t now_us,
+                               strand_lease *out) {
+  strand_partition *p = first->partition;
+  strand_gate *gate = p->gate;
+  strand_shard *s;
+  if (gate->limits.by == STRAND_BATCH_MIXED) p = same_gate(e, gate);
+  else if (gate->limits.by != STRAND_BATCH_PARTITION) return false;
+  if (p == NULL || p->closed || strand_list_empty(&p->runnable)) return false;
+  most = strand_gate_tokens(e, most, now_us);
+  most = strand_gate_more(gate, most, now_us);
+  s = strand_list_entry(p->ready.next, strand_shard, ready);
+  if (most == 0 || !may_join(first->record) || !may_join(s->head)
+      || !start(p, s->head)) return false;
+  take(s, most, out);
+  out->further = true;
+  strand_gate_leased(p, out);
+  rotate(p);
+  return true;
 }
 
 /*
@@ -158,6 +219,7 @@ static void end_stale (strand_lease *lease, const strand_held *held) {
     strand_shard_free(lease->shard);
   }
   p->leases--;
+  strand_gate_left(p, lease, 0);
   strand_partition_drop(p);
 }
 
@@ -178,20 +240,23 @@ static void drop_stale (strand_lease *lease, uint32_t count) {
   }
 }
 
-static void end_lease (strand_lease *lease) {
-  strand_shard *s = lease->shard;
+void strand_lease_leave (strand_lease *lease, uint32_t unstarted) {
   strand_partition *p = lease->partition;
+  account(lease, lease->count, false);
   p->leases--;
+  strand_gate_left(p, lease, unstarted);
   strand_partition_unstall(p);
-  if (!strand_shard_keyed(s)) return;
-  s->leased = 0;
-  s->failing = false;
-  s->state = SHARD_EMPTY;
-  if (s->head != NULL) strand_shard_ready(s, false);
-  else strand_shard_free(s);
 }
 
-static strand_err finish_first (strand_lease *lease, int64_t now_us) {
+static void end_lease (strand_lease *lease) {
+  strand_shard *s = lease->shard;
+  strand_lease_leave(lease, 0);
+  if (!strand_shard_keyed(s)) return;
+  s->leased = 0;
+  strand_shard_go_on(s);
+}
+
+strand_err strand_lease_finish_first (strand_lease *lease, int64_t now_us) {
   strand_partition *p = lease->partition;
   strand_record *r = lease->record;
   strand_err err = strand_offsets_finish(p->offsets, r->offset);
@@ -204,34 +269,42 @@ static strand_err finish_first (strand_lease *lease, int64_t now_us) {
   lease->record = lease->count > 1 ? r->behind : NULL;
   strand_record_free(p, r);
   account(lease, 1, false);
-  p->done++;
-  p->engine->done++;
+  lease->expired = lease->told = false;
   p->engine->active_us = now_us;
   p->engine->maybe_dirty = true;
   strand_partition_unstall(p);
+  if (lease->count == 0) end_lease(lease);
   return STRAND_OK;
 }
 
 strand_err strand_engine_done (strand_engine *e, strand_lease *lease,
                                uint32_t count, int64_t now_us) {
   assert(count <= lease->count && lease->count > 0);
-  (void)e;
   if (is_stale(lease)) {
     drop_stale(lease, count);
     return STRAND_OK;
   }
   for (; count > 0; count--) {
-    strand_err err = finish_first(lease, now_us);
+    strand_partition *p = lease->partition;
+    strand_err err = strand_lease_finish_first(lease, now_us);
     if (err != STRAND_OK) return err;
+    p->done++;
+    e->done++;
   }
-  if (lease->count == 0) end_lease(lease);
   return STRAND_OK;
 }
 
-static strand_err unstart_all (strand_lease *lease) {
+bool strand_lease_drop (strand_lease *lease) {
+  if (!is_stale(lease)) return false;
+  drop_stale(lease, lease->count);
+  return true;
+}
+
+strand_err strand_lease_unstart (strand_lease *lease, bool but_first) {
   strand_record *r = lease->record;
   for (uint32_t i = 0; i < lease->count; i++, r = r->behind) {
     strand_err err;
+    if (i == 0 && but_first) continue;
     if (!(r->flags & STRAND_RECORD_LEASED)) continue; /* by an earlier call */
     err = strand_offsets_unstart(lease->partition->offsets, r->offset);
     if (err != STRAND_OK) return err;
@@ -244,14 +317,10 @@ strand_err strand_engine_give_back (strand_engine *e, strand_lease *lease) {
   strand_shard *s = lease->shard;
   strand_err err;
   (void)e;
-  if (is_stale(lease)) {
-    drop_stale(lease, lease->count);
-    return STRAND_OK;
-  }
-  err = unstart_all(lease);
+  if (strand_lease_drop(lease)) return STRAND_OK;
+  err = strand_lease_unstart(lease, false);
   if (err != STRAND_OK) return err;
-  account(lease, lease->count, false);
-  lease->partition->leases--;
+  strand_lease_leave(lease, lease->count);
   if (strand_shard_keyed(s)) {
     s->leased = 0;
     strand_shard_ready(s, true);
@@ -260,123 +329,5 @@ strand_err strand_engine_give_back (strand_engine *e, strand_lease *lease) {
     strand_shard_insert(s, lease->record);
     if (s->state == SHARD_EMPTY) strand_shard_ready(s, true);
   }
-  strand_partition_unstall(lease->partition);
   return STRAND_OK;
-}
-
-/*
-** Failure
-*/
-
-static double random_unit (strand_engine *e) { /* xorshift64*, [0, 1) */
-  uint64_t x = e->random;
-  x ^= x >> 12;
-  x ^= x << 25;
-  x ^= x >> 27;
-  e->random = x;
-  return (double)((x * UINT64_C(0x2545f4914f6cdd1d)) >> 11)
-         / 9007199254740992.0;
-}
-
-static int64_t policy_delay (strand_engine *e, const strand_policy *policy,
-                             uint16_t attempt) {
-  double delay = (double)policy->delay_us;
-  double most = (double)policy->max_delay_us;
-  for (uint16_t i = 1; i < attempt && delay < most; i++) {
-    if (policy->factor <= 1) break;
-    delay *= policy->factor;
-  }
-  if (delay > most && !MUTANT(delay_passes_its_limit)) delay = most;
-  return (int64_t)(delay * (1 - policy->jitter * random_unit(e)));
-}
-
-static void keep_reason (strand_record *r, const char *text, size_t length) {
-  strand_reason *reason;
-  if (length > STRAND_REASON_MAX) length = STRAND_REASON_MAX;
-  reason = malloc(sizeof(*reason) + length);
-  if (reason == NULL) return; /* an old reason is better than none */
-  reason->length = (uint32_t)length;
-  memcpy(reason->text, text, length);
-  free(r->in.reason);
-  r->in.reason = reason;
-}
-
-/* The failed record leaves its chunk and waits, with all behind it. */
-static strand_record *set_aside (strand_lease *lease) {
-  strand_shard *s = lease->shard;
-  strand_record *r = lease->record, *before;
-  if (!(r->flags & STRAND_RECORD_OWN)) {
-    r = strand_record_move(lease->partition, r, NULL);
-    if (r == NULL) return NULL;
-    lease->record = r;
-  }
-  strand_shard_wait(s, NULL, r);
-  if (!strand_shard_keyed(s)) return r;
-  for (before = r; !s->failing && before->behind != NULL;
-       before = before->behind) {
-    strand_shard_wait(s, before, before->behind);
-  }
-  s->failing = true;
-  return r;
-}
-
-static void tell_failed (strand_partition *p, const strand_record *r,
-                         int64_t delay_us, const char *reason,
-                         size_t length) {
-  const strand_engine_config *c = &p->engine->config;
-  strand_notice notice = { STRAND_NOTICE_FAILED, p, r, reason, length,
-                           delay_us };
-  c->notice(c->arg, &notice);
-}
-
-strand_err strand_engine_fail (strand_engine *e, strand_lease *lease,
-                               int64_t delay_us, const char *reason,
-                               size_t reason_length, int64_t now_us) {
-  strand_partition *p = lease->partition;
-  strand_shard *s = lease->shard;
-  strand_record *r;
-  if (is_stale(lease)) {
-    drop_stale(lease, lease->count);
-    return STRAND_OK;
-  }
-  if (strand_retry_reserve(&e->retry) != STRAND_OK
-      || unstart_all(lease) != STRAND_OK
-      || (r = set_aside(lease)) == NULL) return STRAND_ENOMEM;
-  if (delay_us < 0) delay_us = policy_delay(e, p->policy, r->attempt);
-  keep_reason(r, reason, reason_length);
-  tell_failed(p, r, delay_us, reason, reason_length);
-  if (r->attempt < UINT16_MAX) r->attempt++;
-  account(lease, lease->count, false);
-  p->leases--;
-  p->failed++;
-  e->failed++;
-  r->flags |= STRAND_RECORD_BACKOFF;
-  if (strand_shard_keyed(s)) {
-    s->leased = 0;
-    s->state = SHARD_BACKOFF;
-  }
-  strand_retry_push(&e->retry, now_us + delay_us, r);
-  strand_partition_unstall(p);
-  return STRAND_OK;
-}
-
-int64_t strand_engine_tick (strand_engine *e, int64_t now_us) {
-  strand_record *r;
-  while ((r = strand_retry_pop(&e->retry, now_us)) != NULL) {
-    strand_shard *s = r->shard;
-    r->flags &= (uint8_t)~STRAND_RECORD_BACKOFF;
-    if (strand_shard_keyed(s)) {
-      assert(s->state == SHARD_BACKOFF && s->head == r);
-      if (MUTANT(retried_record_loses_its_place)) {
-        strand_shard_append(s, strand_shard_pop(s));
-      }
-      strand_shard_ready(s, false);
-    }
-    else {
-      strand_shard_insert(s, r);
-      if (s->state == SHARD_EMPTY) strand_shard_ready(s, false);
-    }
-    strand_partition_unstall(s->partition);
-  }
-  return strand_retry_next(&e->retry);
 }

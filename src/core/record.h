@@ -13,7 +13,8 @@
 **   | polled, in its shard | engine                     | owner           |
 **   | leased               | engine; the lease borrows  | owner, worker   |
 **   | done                 | freed by the engine        | nobody          |
-**   | back-off             | engine (own allocation)    | owner           |
+**   | back-off, parked, dead letter under way | engine (own allocation)
+**                                                       | owner           |
 **   | revoked while leased | engine, until the lease ends | owner, worker |
 **
 ** Thread: owner. A worker reads the fields marked 'lease' of the records of
@@ -42,12 +43,24 @@ typedef struct strand_chunk {
   uint32_t live;    /* records in it; the open chunk counts as one more */
 } strand_chunk;
 
-/* Why the last attempt failed; only records of their own allocation have
-** one. */
-typedef struct strand_reason {
+/* Why a record is not done and does not run. */
+typedef enum strand_aside {
+  STRAND_ASIDE_BACKOFF,
+  STRAND_ASIDE_PARKED,
+  STRAND_ASIDE_LETTER   /* its dead letter is under way */
+} strand_aside;
+
+/* What is known of a record that ended without being done; only records of
+** their own allocation have one. */
+typedef struct strand_past {
+  int64_t first_us;     /* engine time of the first such end */
+  int64_t last_us;
+  uint32_t failures;    /* that count in the policy */
+  uint8_t aside;        /* strand_aside, with STRAND_RECORD_ASIDE */
+  uint8_t resolved;     /* was parked: STRAND_RESOLVE_ and what, from 1 */
   uint32_t length;
-  char text[]; /* not terminated */
-} strand_reason;
+  char text[];          /* the last reason; not terminated */
+} strand_past;
 
 enum {
   STRAND_RECORD_KEY = 1,     /* has a key (which may be empty) */
@@ -55,7 +68,7 @@ enum {
   STRAND_RECORD_OWN = 4,     /* its own allocation, not in a chunk */
   STRAND_RECORD_WAITING = 8, /* counted in the waiting budget */
   STRAND_RECORD_LEASED = 16,
-  STRAND_RECORD_BACKOFF = 32,
+  STRAND_RECORD_ASIDE = 32,  /* see past->aside */
   STRAND_RECORD_EPOCH = 64   /* its leader epoch is known */
 };
 
@@ -72,7 +85,7 @@ typedef struct strand_record {
   struct strand_shard *shard;    /* lease */
   union {
     strand_chunk *chunk;
-    strand_reason *reason;       /* STRAND_RECORD_OWN; NULL for none */
+    strand_past *past;           /* STRAND_RECORD_OWN; NULL for none */
   } in;
   int64_t offset;                /* lease */
   int64_t timestamp_ms;          /* lease */

@@ -82,6 +82,7 @@ void strand_shard_forget (strand_shard *s) {
   strand_table *t = &p->keys;
   if (p->whole == s) p->whole = NULL;
   else if (p->nulls == s) p->nulls = NULL;
+  else if (p->loose == s) p->loose = NULL;
   else if (p->state != PARTITION_GONE) {
     take_out(t, s);
     if (t->size > TABLE_KEPT && t->count < t->size / 16) {
@@ -95,6 +96,7 @@ void strand_shards_each (strand_partition *p,
                          void *arg) {
   if (p->whole != NULL) visit(p->whole, arg);
   if (p->nulls != NULL) visit(p->nulls, arg);
+  if (p->loose != NULL) visit(p->loose, arg);
   for (size_t i = 0; i < p->keys.size; i++) {
     if (p->keys.entries[i].shard != NULL) visit(p->keys.entries[i].shard, arg);
   }
@@ -144,6 +146,11 @@ void strand_shard_free (strand_shard *s) {
   assert(strand_list_empty(&s->ready));
   if (s->state != SHARD_STALE) strand_shard_forget(s);
   release_shard(s->partition->engine, s);
+}
+
+strand_shard *strand_shard_loose (strand_partition *p) {
+  if (p->loose == NULL) p->loose = new_shard(p, STRAND_HELD_RECORD);
+  return p->loose;
 }
 
 static strand_shard *new_keyed (strand_partition *p, uint64_t hash,
@@ -271,6 +278,7 @@ void strand_partition_runnable (strand_partition *p) {
   bool should = runs && (!p->paused || MUTANT(paused_partition_hands_out))
                 && !p->stalled && !strand_list_empty(&p->ready);
   if (should == !strand_list_empty(&p->runnable)) return;
+  p->closed = false;
   if (should) strand_list_push(&p->engine->runnable, &p->runnable);
   else strand_list_remove(&p->runnable);
 }
@@ -295,6 +303,7 @@ void strand_shard_ready (strand_shard *s, bool front) {
   if (front) strand_list_push_front(&p->ready, &s->ready);
   else strand_list_push(&p->ready, &s->ready);
   p->ready_count++;
+  p->gate->ready++;
   p->engine->ready++;
   strand_partition_runnable(p);
 }
@@ -303,6 +312,7 @@ void strand_shard_unready (strand_shard *s, shard_state to) {
   assert(!strand_list_empty(&s->ready));
   strand_list_remove(&s->ready);
   s->partition->ready_count--;
+  s->partition->gate->ready--;
   s->partition->engine->ready--;
   s->state = (uint8_t)to;
   strand_partition_runnable(s->partition);
@@ -326,6 +336,25 @@ void strand_shard_insert (strand_shard *s, strand_record *r) {
   r->behind = *at;
   *at = r;
   if (r->behind == NULL) s->tail = r;
+}
+
+void strand_shard_reenter (strand_shard *s, strand_record *r) {
+  strand_record **at = &s->head;
+  uint32_t before = s->leased + (s->state == SHARD_ASIDE);
+  for (; before > 0; before--) at = &(*at)->behind;
+  while (*at != NULL && (*at)->offset < r->offset) at = &(*at)->behind;
+  r->shard = s;
+  r->behind = *at;
+  *at = r;
+  if (r->behind == NULL) s->tail = r;
+  if (s->state == SHARD_EMPTY) strand_shard_ready(s, false);
+}
+
+void strand_shard_go_on (strand_shard *s) {
+  s->failing = false;
+  s->state = SHARD_EMPTY;
+  if (s->head != NULL) strand_shard_ready(s, false);
+  else strand_shard_free(s);
 }
 
 strand_record *strand_shard_pop (strand_shard *s) {

@@ -5,6 +5,8 @@
 ** shards.c      ordering key -> shard; which shard may run next
 ** budget.c      what is held, and who may take more
 ** outcome.c     leases out and back
+** gate.c        rates, handlers at once, batches that fill: who may lease now
+** aside.c       what is not done and does not run: back-off, parked, letters
 ** plan.c        commits
 ** inspect.c     statistics
 ** check.c       the invariants
@@ -21,7 +23,7 @@ typedef enum shard_state {
   SHARD_READY,   /* its head may run: in the partition's ready list */
   SHARD_EMPTY,   /* no record to run; only unordered shards stay so */
   SHARD_LEASED,
-  SHARD_BACKOFF, /* its head failed and waits */
+  SHARD_ASIDE,   /* its head is in back-off, parked, or a letter */
   SHARD_HELD,    /* a handler of an earlier epoch still runs */
   SHARD_STALE    /* its partition is gone, its handler runs */
 } shard_state;
@@ -63,17 +65,33 @@ typedef enum partition_state {
   PARTITION_GONE
 } partition_state;
 
+typedef struct strand_bucket {
+  double tokens;
+  int64_t filled_us;
+} strand_bucket;
+
+/* Of a route: its partitions may lease while it is open. */
+typedef struct strand_gate {
+  strand_route_limits limits;
+  strand_bucket bucket;
+  size_t calls;        /* leases out, further ones of a call not counted */
+  size_t ready;        /* shards in 'ready' of its partitions */
+  strand_link closed;  /* partitions that would be runnable */
+} strand_gate;
+
 struct strand_partition {
   strand_link link;     /* engine->partitions, or engine->gone */
-  strand_link runnable; /* engine->runnable: has a shard that may start */
+  strand_link runnable; /* engine->runnable, or its gate's 'closed': has a
+                           shard that may start */
   strand_engine *engine;
   char *topic;
   void *tag;
-  const strand_policy *policy;
+  strand_gate *gate;
   int32_t index;
   uint32_t epoch;
   partition_state state;
   bool paused;
+  bool closed;  /* 'runnable' is in its gate's list */
   bool stalled; /* payload full, and nothing low may start either; or
                    memory ran out */
   bool quiet;   /* nothing to read: lends its share */
@@ -86,6 +104,8 @@ struct strand_partition {
   strand_table keys;
   strand_shard *whole; /* by partition, or unordered */
   strand_shard *nulls;
+  strand_shard *loose; /* with park_alone: of parked records; never ready
+                          but for what is resolved */
   strand_chunk *chunk; /* the one that is being filled */
   int64_t *held_offsets;
   size_t held_count;
@@ -96,10 +116,14 @@ struct strand_partition {
   size_t in_flight; /* records in leases */
   size_t leases;
   size_t ready_count; /* shards in 'ready' */
+  size_t parked;
+  size_t letters;
   size_t pins;      /* commits that name it */
   size_t average;   /* bytes of a record, moving */
   uint64_t done;
   uint64_t failed;
+  uint64_t skipped;
+  uint64_t dead_lettered;
   int64_t committed;
   uint64_t committed_version;
   int64_t blocked_us; /* since when; 0: not */
@@ -117,6 +141,10 @@ struct strand_engine {
   strand_chunk *free_chunks;
   size_t free_chunk_count;
   strand_retry retry;
+  strand_gate *gates;      /* by route */
+  strand_bucket bucket;    /* the consumer's rate */
+  size_t parked;
+  size_t letters;
   size_t buffered_records;
   size_t buffered_bytes;
   size_t waiting_records;
@@ -135,6 +163,8 @@ struct strand_engine {
   uint64_t random;
   uint64_t done;
   uint64_t failed;
+  uint64_t skipped;
+  uint64_t dead_lettered;
   uint64_t stale_dropped;
   int64_t active_us;     /* last record in or out */
   int64_t committed_us;  /* last commit planned */
@@ -164,6 +194,12 @@ strand_shard *strand_shard_held (strand_partition *p, const strand_held *h);
 void strand_shard_append (strand_shard *s, strand_record *r);
 /* Unordered: in offset order among what is ready. */
 void strand_shard_insert (strand_shard *s, strand_record *r);
+/* Keyed: 'r' comes back, behind what runs or is aside, by offset. */
+void strand_shard_reenter (strand_shard *s, strand_record *r);
+/* Its head is gone, or may go on. Frees a keyed one that is empty. */
+void strand_shard_go_on (strand_shard *s);
+/* The shard of what is parked alone; NULL when memory runs out. */
+strand_shard *strand_shard_loose (strand_partition *p);
 strand_record *strand_shard_pop (strand_shard *s);
 void strand_shard_wait (strand_shard *s, strand_record *before,
                         strand_record *r);
@@ -186,6 +222,48 @@ void strand_shard_yield (strand_shard *s);
 void strand_partition_runnable (strand_partition *p);
 /* Something has changed that may let a record of it start. */
 void strand_partition_unstall (strand_partition *p);
+
+/* outcome.c */
+/* A stale lease is dropped: true. */
+bool strand_lease_drop (strand_lease *lease);
+/* FLIGHT -> OPEN, from the second record on with 'but_first'. */
+strand_err strand_lease_unstart (strand_lease *lease, bool but_first);
+/* All its records leave it, the last 'unstarted' of them as they came. */
+void strand_lease_leave (strand_lease *lease, uint32_t unstarted);
+/* An open record, or one in flight, is done: it leaves its shard. */
+strand_err strand_lease_finish_first (strand_lease *lease, int64_t now_us);
+
+/* gate.c */
+bool strand_gates_new (strand_engine *e);
+void strand_gates_configure (strand_engine *e,
+                             const strand_route_limits *routes);
+/* Tokens of the consumer's rate; 'most' at most. */
+size_t strand_gate_tokens (strand_engine *e, size_t most, int64_t now_us);
+/* How many of 'most' records 'p', which is runnable, may lease now. 0: it has
+** left the runnable ones until its gate opens. */
+size_t strand_gate_room (strand_partition *p, size_t most, int64_t now_us);
+size_t strand_gate_more (strand_gate *gate, size_t most, int64_t now_us);
+void strand_gate_leased (strand_partition *p, const strand_lease *lease);
+/* 'unstarted' records give their tokens back; the lease has ended if so. */
+void strand_gate_left (strand_partition *p, const strand_lease *lease,
+                       uint32_t unstarted);
+/* Another record is there: a batch may be full. */
+void strand_gate_look (strand_partition *p);
+/* Opens what is due. Returns when the next is, or INT64_MAX. */
+int64_t strand_gates_tick (strand_engine *e, int64_t now_us);
+
+/* aside.c */
+/* It was parked, and is to be discarded or sent, not handled. */
+static inline bool strand_record_resolved (const strand_record *r) {
+  return (r->flags & STRAND_RECORD_OWN) && r->in.past != NULL
+         && r->in.past->resolved != 0;
+}
+/* Its offset is in flight already. */
+bool strand_aside_started (const strand_record *r);
+/* Does with the head of 's', which is resolved and started, what was asked
+** for. False: memory ran out. */
+bool strand_aside_carry_out (strand_shard *s, int64_t now_us);
+
 static inline bool strand_shard_keyed (const strand_shard *s) {
   return s->kind != STRAND_HELD_RECORD;
 }

@@ -24,8 +24,10 @@ static bool copy_routes (strand_consumer *c,
   for (size_t i = 0; i < config->route_count; i++) {
     const strand_route *from = &config->routes[i];
     strand_matcher *to = &c->routes[i];
-    to->policy = from->policy;
+    to->limits = from->limits;
     to->own_policy = from->own_policy;
+    to->deadline_us = from->deadline_us;
+    to->own_deadline = from->own_deadline;
     c->route_count = i + 1;
     if (from->topic == NULL) continue;
     to->topic = strdup(from->topic);
@@ -87,6 +89,7 @@ static strand_consumer *new_shared (const strand_consumer_config *config) {
   c->null_key_unordered = config->null_key_unordered;
   c->max_metadata = config->max_metadata;
   c->unreadable_fail = config->unreadable_fail;
+  c->park_alone = config->park_alone;
   c->limits = config->limits;
   c->log = strand_log_new(!config->has_log);
   c->events = strand_events_new();

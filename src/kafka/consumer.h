@@ -30,8 +30,11 @@ typedef struct strand_consumer strand_consumer;
 
 typedef struct strand_route {
   const char *topic;    /* a name, "^pattern", or NULL for every topic */
-  strand_policy policy; /* for what the handler leaves to it */
+  strand_route_limits limits; /* its policy: for what the handler leaves
+                                 to it */
   bool own_policy;      /* not the consumer's: set_policy leaves it alone */
+  int64_t deadline_us;  /* of one call of the handler; 0: none */
+  bool own_deadline;
 } strand_route;
 
 /* What configure() may change; all of the consumer, not of a member. */
@@ -45,7 +48,27 @@ typedef struct strand_limits {
   size_t max_waiting_bytes;
   int64_t commit_interval_us;
   int64_t revoke_grace_us;
+  int64_t slow_after_us;  /* in the handler, before it is an event */
+  strand_rate rate;
 } strand_limits;
+
+typedef enum strand_letter_reason {
+  STRAND_REASON_TEXT,
+  STRAND_REASON_CLASS, /* what kind of end it was, nothing of its text */
+  STRAND_REASON_NONE
+} strand_letter_reason;
+
+/* Where dead letters go, and how. */
+typedef struct strand_letters_config {
+  const char *topic;       /* NULL: there are none */
+  bool same_partition;     /* the number of the source's; else by the key */
+  strand_letter_reason reason;
+  size_t max_reason;       /* bytes of the header */
+  bool allow_value_drop;   /* of one that is too large with it */
+  const strand_property *kafka; /* of the producer: all of them */
+  size_t kafka_count;
+  const char *partitioner; /* librdkafka's name; NULL: murmur2_random */
+} strand_letters_config;
 
 /* Borrowed during strand_consumer_open, and copied; but 'handler' is taken
 ** (released also on failure). */
@@ -62,6 +85,8 @@ typedef struct strand_consumer_config {
   bool null_key_unordered;
   size_t max_metadata;
   bool unreadable_fail;
+  bool park_alone;             /* parked_holds = "record" */
+  strand_letters_config letters;
   strand_limits limits;
   const strand_route *routes;  /* the first that matches a topic is taken */
   size_t route_count;

@@ -62,7 +62,7 @@ static bool enter_engine (strand_member *m, strand_tag *tag,
   paused = strand_shared_paused_locked(c, topic, index);
   if ((held != NULL || held_count == 0) && tag->epoch != 0) {
     tag->partition = strand_engine_assign(m->engine, topic, index, tag->epoch,
-                                          &m->policies[tag->route], held,
+                                          tag->route, held,
                                           held_count);
   }
   tag->contested = strand_held_contested(&c->held, topic, index);

@@ -94,7 +94,7 @@ void strand_handover_post (strand_member *m, int64_t now_us) {
     batch = new_batch(m);
     if (batch == NULL) return;
     while (room > 0 && batch->count < STRAND_BATCH_SLOTS
-           && strand_engine_lease(m->engine, room, &lease)) {
+           && strand_engine_lease(m->engine, room, now_us, &lease)) {
       fill_slot(&batch->slots[batch->count++], &lease);
       prepare_slot(batch, batch->count + 2);
       batch->records += lease.count;
@@ -144,14 +144,18 @@ static void tell_policy (strand_member *m, const strand_slot *slot,
 ** back unstarted (recalled, stopped). */
 static strand_err judge (strand_member *m, strand_slot *slot,
                          const strand_verdict *v, int64_t now_us) {
+  strand_ending ending = { v->kind, v->delay_us,
+                           v->reason != NULL ? v->reason : "",
+                           v->reason != NULL ? v->reason_length : 0 };
+  strand_err err;
   if (slot->lease.count == 0) return STRAND_OK;
-  if (!slot->judged || v->kind != STRAND_VERDICT_FAILED) {
+  if (!slot->judged || v->kind == STRAND_VERDICT_DONE) {
     return strand_engine_give_back(m->engine, &slot->lease);
   }
   if (v->policy_problem != NULL) tell_policy(m, slot, v->policy_problem);
-  return strand_engine_fail(m->engine, &slot->lease, v->delay_us,
-                            v->reason != NULL ? v->reason : "",
-                            v->reason != NULL ? v->reason_length : 0, now_us);
+  err = strand_engine_end(m->engine, &slot->lease, &ending, now_us);
+  if (err != STRAND_OK || slot->lease.count == 0) return err;
+  return strand_engine_give_back(m->engine, &slot->lease);
 }
 
 /* False: memory ran out; the slot is looked at again. */

@@ -59,14 +59,28 @@ strand_tag *strand_member_tag (const strand_member *m, const char *topic,
 static const char *notice_name (strand_notice_type type) {
   switch (type) {
     case STRAND_NOTICE_FAILED: return "record_failed";
+    case STRAND_NOTICE_PARKED: return "parked";
+    case STRAND_NOTICE_LETTERED: return "dead_lettered";
     case STRAND_NOTICE_BLOCKED: return "partition_blocked";
     case STRAND_NOTICE_UNBLOCKED: return "partition_unblocked";
     default: return "metadata_unwritable";
   }
 }
 
+/* Its policy is exhausted, and says so. */
+static void take_stop (strand_member *m, const strand_notice *n) {
+  char reason[sizeof(((strand_failure *)0)->message)];
+  snprintf(reason, sizeof(reason), "%.*s", (int)n->reason_length, n->reason);
+  strand_shared_end(m->consumer, STRAND_CLOSE_FINISH, "STOPPED_BY_HANDLER",
+                    reason);
+}
+
 static void take_notice (void *arg, const strand_notice *n) {
   strand_member *m = arg;
+  if (n->type == STRAND_NOTICE_STOP) {
+    take_stop(m, n);
+    return;
+  }
   strand_event event = strand_event_of(notice_name(n->type), (int)m->index);
   strand_event_set_topic(&event, strand_partition_topic(n->partition),
                          strand_partition_index(n->partition));
@@ -82,7 +96,9 @@ static void take_notice (void *arg, const strand_notice *n) {
                            n->record->key_length);
     }
   }
-  if (n->type == STRAND_NOTICE_FAILED) event.delay = (double)n->delay_us / 1e6;
+  if (n->delay_us >= 0 && n->type == STRAND_NOTICE_FAILED) {
+    event.delay = (double)n->delay_us / 1e6;
+  }
   m->changed = true;
   strand_member_emit(m, &event);
 }
@@ -150,7 +166,7 @@ static size_t share_locked (const strand_member *m, size_t budget) {
   return (size_t)((double)budget * (double)mine / (double)all + 0.999);
 }
 
-static void limits_locked (const strand_member *m,
+static void limits_locked (strand_member *m,
                            strand_engine_config *config) {
   const strand_limits *l = &m->consumer->limits;
   config->max_buffered_records = share_locked(m, l->max_buffered_records);
@@ -159,6 +175,12 @@ static void limits_locked (const strand_member *m,
   config->max_waiting_bytes = share_locked(m, l->max_waiting_bytes);
   config->commit_interval_us = l->commit_interval_us;
   config->max_metadata = m->consumer->max_metadata;
+  config->rate = l->rate;
+  config->route_count = m->consumer->route_count;
+  for (size_t i = 0; i < config->route_count; i++) {
+    m->routes[i] = m->consumer->routes[i].limits;
+  }
+  config->routes = m->routes;
 }
 
 void strand_member_shares (strand_member *m) {
@@ -182,9 +204,6 @@ static void take_limits (strand_member *m) {
   pthread_mutex_lock(&c->lock);
   limits_locked(m, &config);
   m->max_ready = share_locked(m, c->limits.max_ready);
-  for (size_t i = 0; i < c->route_count; i++) {
-    m->policies[i] = c->routes[i].policy;
-  }
   pthread_mutex_unlock(&c->lock);
   strand_engine_configure(m->engine, &config);
 }
@@ -472,7 +491,7 @@ static void free_parts (strand_member *m) {
   strand_handover_free(m);
   strand_view_clear(&m->view);
   free(m->tags);
-  free(m->policies);
+  free(m->routes);
   if (m->wake_fd >= 0) close(m->wake_fd);
   if (m->queue_fd >= 0) close(m->queue_fd);
 }
@@ -599,6 +618,7 @@ static strand_engine *open_engine (strand_member *m) {
   config.ordering = c->ordering;
   config.null_key_unordered = c->null_key_unordered;
   config.ordering_header = c->ordering_header;
+  config.park_alone = c->park_alone;
   config.arg = m;
   config.notice = take_notice;
   config.release = take_release;
@@ -623,10 +643,10 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   m->inbox.limits = true;
   m->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   m->queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  m->policies = calloc(c->route_count, sizeof(*m->policies));
-  m->engine = open_engine(m);
-  if (m->wake_fd >= 0 && m->queue_fd >= 0 && m->policies != NULL
-      && m->engine != NULL && open_client(m, props, count, failure)) {
+  m->routes = calloc(c->route_count, sizeof(*m->routes));
+  m->engine = m->routes != NULL ? open_engine(m) : NULL;
+  if (m->wake_fd >= 0 && m->queue_fd >= 0 && m->engine != NULL
+      && open_client(m, props, count, failure)) {
     failure->code[0] = '\0';
     return m;
   }

@@ -156,7 +156,7 @@ struct strand_member {
 
   strand_engine *engine;
   strand_phase phase;
-  strand_policy *policies;    /* of each route */
+  strand_route_limits *routes; /* as the engine has them */
   bool joined;
   bool cooperative;
   atomic_bool joining;        /* no commit now; set in joining.c */

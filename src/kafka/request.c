@@ -220,7 +220,7 @@ void strand_consumer_set_policy (strand_consumer *c,
                                  const strand_policy *policy) {
   pthread_mutex_lock(&c->lock);
   for (size_t i = 0; i < c->route_count; i++) {
-    if (!c->routes[i].own_policy) c->routes[i].policy = *policy;
+    if (!c->routes[i].own_policy) c->routes[i].limits.policy = *policy;
   }
   for (unsigned i = 0; i < c->member_count; i++) {
     c->members[i]->inbox.limits = true;

@@ -41,8 +41,10 @@ typedef struct strand_matcher {
   char *topic;     /* NULL: every topic */
   bool is_pattern;
   regex_t pattern;
-  strand_policy policy;
+  strand_route_limits limits;
   bool own_policy; /* the route's, not the consumer's */
+  int64_t deadline_us;
+  bool own_deadline;
 } strand_matcher;
 
 struct strand_ticket {
@@ -63,6 +65,7 @@ struct strand_consumer {
   char *ordering_header;
   size_t max_metadata;
   bool unreadable_fail;
+  bool park_alone;
   rd_kafka_topic_partition_list_t *topics;
   strand_matcher *routes;
   size_t route_count;

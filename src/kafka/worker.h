@@ -22,20 +22,14 @@
 #include <stdint.h>
 
 #include "core/err.h"
-#include "core/record.h"
-
-typedef enum strand_verdict_kind {
-  STRAND_VERDICT_DONE = 0,
-  STRAND_VERDICT_FAILED, /* to be tried again */
-  STRAND_VERDICT_STOP    /* the consumer finishes; the record is not done */
-} strand_verdict_kind;
+#include "core/engine.h"
 
 /* What became of one record. Zeroed before each. */
 typedef struct strand_verdict {
   strand_verdict_kind kind;
   bool stop_consumer;      /* also when done: the consumer finishes */
   bool broken;             /* the state must be replaced */
-  int64_t delay_us;        /* FAILED: -1: by the route's policy */
+  int64_t delay_us;        /* FAILED, RETRY: -1: by the route's policy */
   char *reason;            /* malloc, taken by the worker; NULL for none */
   size_t reason_length;    /* at most STRAND_REASON_MAX */
   char *policy_problem;    /* malloc, taken, terminated: the retry function

@@ -56,6 +56,9 @@ bool strand_read_policy (lua_State *L, int table, strand_policy *policy) {
     lua_pop(L, 1);
     return false;
   }
+  policy->attempts = (uint32_t)strand_field_count(L, retry, "attempts", 10,
+                                                  UINT32_MAX);
+  policy->exhausted = STRAND_VERDICT_PARK;
   policy->delay_us = 1000000;
   policy->max_delay_us = 60000000;
   read_seconds(L, retry, "delay", &policy->delay_us);
@@ -118,7 +121,7 @@ static void read_route (lua_State *L, strand_route *route,
                               (source->code == NULL))
     luaL_error(L, "option 'handler': a module or code expected");
   route->topic = strand_field_text(L, table, "topic");
-  source->has_retry = strand_read_policy(L, table, &route->policy) ||
+  source->has_retry = strand_read_policy(L, table, &route->limits.policy) ||
                       source->retry_code != NULL;
 }
 
@@ -135,7 +138,7 @@ static void read_routes (lua_State *L, int flat,
   *sources = strand_sources_new(config->route_count);
   if (*sources == NULL) luaL_error(L, "not enough memory");
   for (i = 0; i < config->route_count; i++) {
-    routes[i].policy = policy;
+    routes[i].limits.policy = policy;
     lua_rawgeti(L, list, (int)i + 1);
     read_route(L, &routes[i], strand_sources_route(*sources, i));
     lua_pop(L, 1);

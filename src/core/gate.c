@@ -1,0 +1,224 @@
+/*
+** gate.c - who may lease now: rates, handlers at once, batches that fill
+**
+** A partition whose gate is closed leaves the runnable ones and waits in its
+** gate's list; nobody sleeps for it. It comes back when a call of its route
+** ends, a token is there, its batch is full or its oldest record has lingered
+** (strand_gates_tick says when).
+*/
+#include <assert.h>
+#include <stdlib.h>
+
+#include "core/mutant.h"
+#include "core/state.h"
+
+#define TOKEN 0.999999999 /* sums of fractions may stay just below one */
+
+/*
+** Token buckets
+*/
+
+static void refill (strand_bucket *b, const strand_rate *rate, int64_t now_us) {
+  if (now_us > b->filled_us) {
+    b->tokens += (double)(now_us - b->filled_us) * rate->per_second / 1e6;
+    b->filled_us = now_us;
+  }
+  if (b->tokens > rate->burst && !MUTANT(bucket_runs_over)) {
+    b->tokens = rate->burst;
+  }
+}
+
+static size_t tokens (strand_bucket *b, const strand_rate *rate, size_t most,
+                      int64_t now_us) {
+  double whole;
+  if (rate->per_second <= 0) return most;
+  refill(b, rate, now_us);
+  whole = b->tokens + (1 - TOKEN);
+  return whole < (double)most ? (whole < 1 ? 0 : (size_t)whole) : most;
+}
+
+static void spend (strand_bucket *b, const strand_rate *rate, uint32_t count) {
+  if (rate->per_second > 0) b->tokens -= count;
+}
+
+static void refund (strand_bucket *b, const strand_rate *rate,
+                    uint32_t count) {
+  if (rate->per_second <= 0) return;
+  b->tokens += count;
+  if (b->tokens > rate->burst) b->tokens = rate->burst;
+}
+
+/* When there is a token; now at the earliest. */
+static int64_t token_due (const strand_bucket *b, const strand_rate *rate) {
+  double missing = TOKEN - b->tokens;
+  if (rate->per_second <= 0 || missing <= 0) return b->filled_us;
+  missing = missing * 1e6 / rate->per_second;
+  if (missing > 1e15) missing = 1e15;
+  return b->filled_us + (int64_t)missing + 1;
+}
+
+size_t strand_gate_tokens (strand_engine *e, size_t most, int64_t now_us) {
+  return tokens(&e->bucket, &e->config.rate, most, now_us);
+}
+
+/*
+** Gates
+*/
+
+bool strand_gates_new (strand_engine *e) {
+  size_t count = e->config.route_count;
+  assert(count > 0);
+  e->gates = calloc(count, sizeof(*e->gates));
+  if (e->gates == NULL) return false;
+  for (size_t i = 0; i < count; i++) strand_list_init(&e->gates[i].closed);
+  strand_gates_configure(e, e->config.routes);
+  for (size_t i = 0; i < count; i++) {
+    e->gates[i].bucket.tokens = e->gates[i].limits.rate.burst;
+  }
+  e->bucket.tokens = e->config.rate.burst;
+  return true;
+}
+
+static void open_one (strand_partition *p) {
+  strand_list_remove(&p->runnable);
+  p->closed = false;
+  strand_list_push(&p->engine->runnable, &p->runnable);
+}
+
+static void open_some (strand_gate *g, size_t most) {
+  for (; most > 0 && !strand_list_empty(&g->closed); most--) {
+    open_one(strand_list_entry(g->closed.next, strand_partition, runnable));
+  }
+}
+
+void strand_gates_configure (strand_engine *e,
+                             const strand_route_limits *routes) {
+  for (size_t i = 0; i < e->config.route_count; i++) {
+    e->gates[i].limits = routes[i];
+    open_some(&e->gates[i], SIZE_MAX);
+  }
+}
+
+static size_t calls_left (const strand_gate *g) {
+  size_t most = g->limits.max_in_flight;
+  if (most == 0 || MUTANT(route_has_no_limit)) return SIZE_MAX;
+  return g->calls < most ? most - g->calls : 0;
+}
+
+size_t strand_gate_more (strand_gate *g, size_t most, int64_t now_us) {
+  return tokens(&g->bucket, &g->limits.rate, most, now_us);
+}
+
+/*
+** Lingering
+*/
+
+/* Records of the shard that may come along, up to 'most'. */
+static size_t count_up_to (const strand_shard *s, size_t most) {
+  size_t count = 0;
+  for (const strand_record *r = s->head; r != NULL && count < most;
+       r = r->behind) count++;
+  return count;
+}
+
+/* Records for a batch that begins with the partition's first shard. */
+static size_t there (const strand_partition *p) {
+  const strand_engine *e = p->engine;
+  const strand_gate *g = p->gate;
+  const strand_shard *s = strand_list_entry(p->ready.next, strand_shard,
+                                            ready);
+  if (g->limits.by == STRAND_BATCH_KEY) {
+    return count_up_to(s, g->limits.batch_size);
+  }
+  if (e->config.ordering == STRAND_UNORDERED) {
+    return g->limits.by == STRAND_BATCH_PARTITION
+             ? p->buffered_records - p->in_flight
+             : e->buffered_records - e->in_flight;
+  }
+  return g->limits.by == STRAND_BATCH_PARTITION ? p->ready_count : g->ready;
+}
+
+/* When the batch that 'p' would begin goes, full or not; 0: now. */
+static int64_t linger_due (const strand_partition *p, int64_t now_us) {
+  const strand_route_limits *limits = &p->gate->limits;
+  const strand_record *r;
+  int64_t age_us;
+  if (limits->linger_us == 0 || MUTANT(batch_does_not_linger)) return 0;
+  if (strand_list_empty(&p->ready)) return 0;
+  r = strand_list_entry(p->ready.next, strand_shard, ready)->head;
+  if (r->attempt > 1 || there(p) >= limits->batch_size) return 0;
+  age_us = (int64_t)((uint32_t)(now_us / 1000) - r->polled_ms) * 1000;
+  return age_us >= limits->linger_us ? 0 : now_us + limits->linger_us - age_us;
+}
+
+/*
+** A partition at its gate
+*/
+
+size_t strand_gate_room (strand_partition *p, size_t most, int64_t now_us) {
+  strand_gate *g = p->gate;
+  if (calls_left(g) == 0) most = 0;
+  else most = tokens(&g->bucket, &g->limits.rate, most, now_us);
+  if (most > 0 && linger_due(p, now_us) > 0) most = 0;
+  if (most > 0) return most;
+  strand_list_remove(&p->runnable);
+  strand_list_push(&g->closed, &p->runnable);
+  p->closed = true;
+  return 0;
+}
+
+void strand_gate_leased (strand_partition *p, const strand_lease *lease) {
+  strand_gate *g = p->gate;
+  if (!lease->further) g->calls++;
+  spend(&g->bucket, &g->limits.rate, lease->count);
+  spend(&p->engine->bucket, &p->engine->config.rate, lease->count);
+}
+
+void strand_gate_left (strand_partition *p, const strand_lease *lease,
+                       uint32_t unstarted) {
+  strand_gate *g = p->gate;
+  if (!lease->further) g->calls--;
+  if (unstarted > 0) {
+    refund(&g->bucket, &g->limits.rate, unstarted);
+    refund(&p->engine->bucket, &p->engine->config.rate, unstarted);
+  }
+  if (!strand_list_empty(&g->closed)
+      && !MUTANT(closed_gate_stays_closed)) open_some(g, calls_left(g));
+}
+
+void strand_gate_look (strand_partition *p) {
+  if (p->closed && there(p) >= p->gate->limits.batch_size) open_one(p);
+}
+
+static int64_t tick_gate (strand_gate *g, int64_t now_us) {
+  int64_t next = INT64_MAX;
+  strand_link *l = g->closed.next, *after;
+  if (calls_left(g) == 0) return next; /* until one ends */
+  if (tokens(&g->bucket, &g->limits.rate, 1, now_us) == 0) {
+    return token_due(&g->bucket, &g->limits.rate);
+  }
+  for (; l != &g->closed; l = after) {
+    strand_partition *p = strand_list_entry(l, strand_partition, runnable);
+    int64_t due = linger_due(p, now_us);
+    after = l->next;
+    if (due == 0) open_one(p);
+    else if (due < next) next = due;
+  }
+  return next;
+}
+
+int64_t strand_gates_tick (strand_engine *e, int64_t now_us) {
+  int64_t next = INT64_MAX;
+  for (size_t i = 0; i < e->config.route_count; i++) {
+    strand_gate *g = &e->gates[i];
+    int64_t due = strand_list_empty(&g->closed) ? INT64_MAX
+                                                : tick_gate(g, now_us);
+    if (due < next) next = due;
+  }
+  if (!strand_list_empty(&e->runnable)
+      && strand_gate_tokens(e, 1, now_us) == 0) {
+    int64_t due = token_due(&e->bucket, &e->config.rate);
+    if (due < next) next = due;
+  }
+  return next;
+}
