@@ -30,7 +30,9 @@
 #define VALUE 100
 #define YEAR_US (INT64_C(365) * 86400 * 1000000)
 
-static const strand_policy policy = { YEAR_US, YEAR_US, 1, 0 };
+static const strand_route_limits route = {
+  .policy = { YEAR_US, YEAR_US, 1, 0, 0, STRAND_VERDICT_PARK }
+};
 
 static void die (const char *what) {
   fprintf(stderr, "memory: %s\n", what);
@@ -56,13 +58,15 @@ static strand_partition *open_engine (strand_engine **e) {
     .max_waiting_records = 2 * BUFFERED,
     .max_waiting_bytes = (size_t)1 << 30,
     .commit_interval_us = YEAR_US,
+    .routes = &route,
+    .route_count = 1,
     .seed = { 1, 2 },
     .notice = on_notice,
     .release = on_release
   };
   strand_partition *p = NULL;
   *e = strand_engine_new(&config);
-  if (*e != NULL) p = strand_engine_assign(*e, "t", 0, 1, &policy, NULL, 0);
+  if (*e != NULL) p = strand_engine_assign(*e, "t", 0, 1, 0, NULL, 0);
   if (p == NULL || strand_engine_restored(*e, p, 0, NULL)) die("open");
   return p;
 }
@@ -95,7 +99,7 @@ static size_t poll_key (strand_engine *e, strand_partition *p,
 static strand_lease start_stuck (strand_engine *e, strand_partition *p) {
   strand_lease stuck;
   poll_one(e, p, 0, "stuck");
-  if (!strand_engine_lease(e, 1, &stuck)) die("nothing to lease");
+  if (!strand_engine_lease(e, 1, 0, &stuck)) die("nothing to lease");
   return stuck;
 }
 
@@ -103,6 +107,8 @@ static size_t allocated (void) {
   struct mallinfo2 info = mallinfo2();
   return info.uordblks + info.hblkhd;
 }
+
+static const strand_ending failed = { STRAND_VERDICT_FAILED, -1, "no", 2 };
 
 enum behind { BEHIND_RUNNING, BEHIND_FAILED, OTHER_KEYS };
 
@@ -113,7 +119,7 @@ static double bytes_per_record (enum behind behind) {
   size_t before, bytes = 0;
   double per_record;
   if (behind == BEHIND_FAILED
-      && strand_engine_fail(e, &stuck, -1, "no", 2, 0)) die("fail");
+      && strand_engine_end(e, &stuck, &failed, 0)) die("fail");
   before = allocated();
   for (int64_t i = 1; i <= BUFFERED; i++) {
     bytes += behind == OTHER_KEYS ? poll_key(e, p, i)
@@ -132,7 +138,7 @@ static strand_lease *start_keys (strand_engine *e, strand_partition *p,
   static strand_lease leases[KEYS];
   size_t started = 0;
   for (size_t i = 0; i < count; i++) poll_key(e, p, offset + (int64_t)i);
-  while (started < KEYS && strand_engine_lease(e, 1, &leases[started])) {
+  while (started < KEYS && strand_engine_lease(e, 1, 0, &leases[started])) {
     started++;
   }
   if (started != count) die("not every key could start");

@@ -25,6 +25,7 @@ static _Thread_local bool spared; /* a question of the test's own */
 #define PARTITIONS 2
 #define RECORDS 20 /* of each partition */
 #define PATIENCE 30.0
+#define POLICY { 1000, 60000000, 2, 0.5, 0, STRAND_VERDICT_PARK }
 
 static struct {
   char group[16]; /* of the attempt: the mock is slow to forget a member */
@@ -163,8 +164,8 @@ static strand_consumer *try_open (void) {
     { "fetch.wait.max.ms", "10" }
   };
   strand_route routes[] = {
-    { "^t", { 1000, 60000000, 2, 0.5 }, false },
-    { NULL, { 1000, 60000000, 2, 0.5 }, true }
+    { .topic = "^t", .limits.policy = POLICY },
+    { .limits.policy = POLICY, .own_policy = true }
   };
   strand_consumer_config c = {
     .kafka = props, .kafka_count = sizeof(props) / sizeof(props[0]),
