@@ -51,7 +51,7 @@ SIM_O   := $(patsubst src/%.c,$(SIM)/%.o,$(CORE)) \
 export LUA_PATH  := lua/?.lua;lua/?/init.lua;;
 export LUA_CPATH := $B/?.so;;
 
-.PHONY: all demo hello indexing test test-c sweep fuzz test-lua test-kafka test-trixie sim sim-long mutants torture lint bench bench-quick bench-soak bench-programs kafka \
+.PHONY: all demo hello order-sync indexing test test-c sweep fuzz test-lua test-kafka test-trixie sim sim-long mutants torture lint bench bench-quick bench-soak bench-programs kafka \
         rockspec install uninstall clean distclean deps help
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -221,6 +221,11 @@ hello:                         ## README's first program, under Lua 5.4
 	@$(MAKE) --no-print-directory -j2 LUA=lua5.4 all
 	@cd examples/hello && LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;" \
 	  LUA_CPATH="$(CURDIR)/build/lua5.4/?.so;;" lua5.4 hello.lua
+
+order-sync:                    ## an ERP's orders into SQLite, or STRAND_BROKER, STRAND_DATABASE
+	@scripts/deps story
+	@$(MAKE) --no-print-directory -j2 LUA=lua5.4 all
+	@LUA_CPATH="build/lua5.4/?.so;;" lua5.4 examples/order_sync/demo.lua
 
 build/examples/plain: examples/product_indexing/plain.c Makefile
 	@mkdir -p $(@D)

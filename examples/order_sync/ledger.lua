@@ -1,8 +1,8 @@
 -- ledger.lua: what the tables must hold, by the events alone
 --
 -- Keeps the books of the same events without any database: each order is what
--- its last event left of it. From a poison event on, nothing of its order
--- counts.
+-- its last event left of it. What follows a poison event has the same key and
+-- waits behind it, be it an event or not.
 
 local ledger = {}
 ledger.__index = ledger
@@ -29,15 +29,13 @@ function enter.invoice_creation(books, id, event, topic)
 end
 
 --- Enters what was sent; 'event' is nil when it was malformed.
-function ledger:add(topic, event)
+function ledger:add(topic, key, event)
   self.events = self.events + 1
-  if not event then
-    self.malformed = self.malformed + 1
-    return
-  end
-  local id = topic .. "/" .. event.sync_id
+  local id = topic .. "/" .. key
   if self.blocked[id] then
     self.behind = self.behind + 1
+  elseif not event then
+    self.malformed = self.malformed + 1
   elseif event.cents < 0 then
     self.blocked[id], self.poison = true, self.poison + 1
   else

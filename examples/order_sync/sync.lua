@@ -1,13 +1,15 @@
 -- sync.lua: brings the ERP's events into the database
 --
 -- Each worker thread loads this file into a Lua state of its own, and has a
--- connection of its own. Three things can go wrong, and each has its answer:
+-- connection of its own. What can go wrong, and the answer to it:
 --
 --   the record is no event      a dead letter: it will never be one
 --   no database, or it is lost  again in a second, as often as it takes; the
 --                               record is not to blame, and no attempt counts
 --   the database refuses it     failed: tried again by the policy, then parked;
 --                               later events of that order wait behind it
+--   it is out of sequence       parked at once: that would be a loss or an inversion,
+--                               and no further attempt would mend it
 --
 -- A transaction for each record; a record that was applied before (its commit
 -- was lost on the way, a process died) changes nothing.
@@ -44,8 +46,8 @@ local INVOICE = [[INSERT INTO invoices VALUES ($channel, $number, $sync_id, $cen
 -- kept, it always is.
 local function follow(db, statement, values)
   if db:run(statement, values) == 1 then return end
-  error(("%s %d of %s came out of sequence"):format(values.event, values.revision,
-    values.sync_id), 0)
+  error(strand.park(("%s %d of %s is out of sequence"):format(values.event, values.revision,
+    values.sync_id)))
 end
 
 local apply = {}
@@ -93,7 +95,7 @@ function sync.handle(record, context)
   if not db then return strand.retry(AGAIN, problem) end
   done, problem, lost = db:transaction(apply_once, record, values)
   if done then return end
-  if not lost then return nil, problem end
+  if not lost then error(problem, 0) end
   disconnect()
   return strand.retry(AGAIN, problem)
 end

@@ -1,0 +1,179 @@
+-- demo.lua: an ERP's orders, brought into a SQL database in order
+--
+--   make order-sync       a Kafka cluster inside this process, and SQLite
+--
+-- On real ones, where STRAND_BROKER (host:port) and STRAND_DATABASE
+-- (postgres:..., see database.lua) say so:
+--
+--   scripts/kafka run 3.9.1 -- scripts/database run -- make order-sync
+--
+-- Three topics, one consumer. In the middle SQLite is locked for some seconds
+-- (a PostgreSQL is yours to stop): nothing is lost, and nobody is blamed. A
+-- few records are no events, and become dead letters; a few orders are
+-- poison, and are parked. At the end the tables are compared with what the
+-- events say; the exit status says whether they are equal.
+
+local folder = arg[0]:match "^(.*/)" or "./"
+package.path = folder .. "?.lua;" .. package.path
+
+local strand = require "strand"
+local database = require "database"
+local erp = require "erp"
+local ledger = require "ledger"
+local schema = require "schema"
+
+local ORDERS = 4000
+local PARTITIONS, WORKERS = 4, 8
+local AWAY = 3   -- seconds for which SQLite is locked
+local LIMIT = 90 -- seconds, for all of it
+
+local begin = os.time()
+local run = ("%d-%s"):format(begin, tostring({}):match "0x0*(%x+)")
+local topics = { "online-" .. run, "store-" .. run, "international-" .. run }
+local letters = "order-sync-dead-letters-" .. run
+local mine = ("channel IN ('%s')"):format(table.concat(topics, "', '"))
+
+local function say(...)
+  io.stdout:write(string.format(...), "\n")
+  io.stdout:flush()
+end
+
+-- -> where Kafka is, and what takes the topics away again
+local function open_cluster(broker)
+  local counts = { [letters] = 1 }
+  for _, topic in ipairs(topics) do counts[topic] = PARTITIONS end
+  if not broker then
+    local mock = assert(strand.mock { topics = counts })
+    return mock.bootstrap_servers, function() mock:close() end
+  end
+  local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = broker } })
+  assert(admin:create_topics(counts))
+  return broker, function()
+    assert(admin:delete_topics { letters, topics[1], topics[2], topics[3] })
+    admin:close()
+  end
+end
+
+-- -> the database's address, and what removes it
+local function choose_database(address)
+  if address then return address, function() end end
+  local file = os.tmpname()
+  return "sqlite:" .. file, function()
+    for _, ending in ipairs { "", "-wal", "-shm" } do os.remove(file .. ending) end
+  end
+end
+
+local function open_database(address)
+  local db = assert(database.connect(address))
+  for _, statement in ipairs(schema) do db:run(statement) end
+  return db
+end
+
+local function count_applied(db)
+  local condition = mine:gsub("channel", "source_topic")
+  return tonumber(db:run("SELECT COUNT(*) AS n FROM applied WHERE " .. condition)[1].n)
+end
+
+local function open_consumer(servers, address)
+  return assert(strand.consumer {
+    kafka = {
+      ["bootstrap.servers"] = servers,
+      ["group.id"] = "order-sync-" .. run,
+      ["session.timeout.ms"] = 6000, -- what a join takes on the embedded cluster
+      ["fetch.wait.max.ms"] = 10,
+    },
+    topics = topics,
+    ordering = "key",                -- events of one sync_id one after another
+    workers = WORKERS,
+    handler = "sync",                -- sync.lua, loaded by each worker
+    handler_args = { database = address },
+    retry = { attempts = 3, delay = 0.1 },
+    exhausted = "park",              -- an order that is refused waits for somebody
+    dead_letter = { topic = letters }, -- what is no event
+    start_timeout = 30,
+  })
+end
+
+-- -> the books of what was sent
+local function send_events(servers)
+  local books = ledger.new()
+  local producer = assert(strand.producer { kafka = { ["bootstrap.servers"] = servers } })
+  erp.each_event(ORDERS, topics, function(topic, key, value, event)
+    assert(producer:send { topic = topic, key = key, value = value })
+    books:add(topic, key, event)
+  end)
+  assert(producer:flush())
+  assert(producer:close().delivered == books.events)
+  return books
+end
+
+-- Nobody else can write until it is released: what a worker sees of it is a
+-- database that does not answer.
+local function lock(db)
+  say("  the database goes away for %d s", AWAY)
+  db:run "BEGIN IMMEDIATE"
+  return os.time() + AWAY
+end
+
+local function release(db)
+  db:run "COMMIT"
+  say "  and is back"
+end
+
+-- Runs until all is applied, sent away or parked, the limit is reached, or
+-- Ctrl-C.
+local function consume(consumer, db, books, lockable)
+  local locked_until
+  return consumer:run { every = 0.5, tick = function()
+    local applied, stats = count_applied(db), consumer:stats()
+    say("  %5d of %d events applied, %d dead letters, %d parked", applied, books.applied,
+      stats.dead_lettered, stats.parked)
+    if lockable and applied > 0 then
+      lockable, locked_until = false, lock(db)
+    elseif locked_until and os.time() > locked_until then
+      locked_until = release(db)
+    end
+    local finished = applied == books.applied and stats.dead_lettered == books.malformed
+      and stats.parked == books.poison
+    if finished or os.time() - begin > LIMIT then consumer:stop() end
+  end }
+end
+
+local function show(books, rows, differences, report)
+  say ""
+  say("events           %6d    of %d orders in three channels", books.events, ORDERS)
+  say("applied          %6d    each in one transaction", books.applied)
+  say("dead letters     %6d    of %d records that are no events", report.dead_lettered,
+    books.malformed)
+  say("parked           %6d    of %d orders that the database refuses", report.parked,
+    books.poison)
+  say("behind them      %6d    later records of these orders", books.behind)
+  say("rows             %6d    of orders and invoices", rows)
+  say("wrong or missing %6d", differences)
+  say ""
+end
+
+local function demo(servers, address)
+  local db = open_database(address)
+  local consumer = open_consumer(servers, address)
+  say "joining the group (a few seconds)"
+  assert(consumer:start())
+  local books = send_events(servers)
+  local report, problem = consume(consumer, db, books, address:find "^sqlite")
+  assert(report, problem)
+  local differences, rows = books:compare(db, mine)
+  local applied = count_applied(db)
+  db:close()
+  show(books, rows, differences, report)
+  return differences == 0 and applied == books.applied and report.parked == books.poison
+    and report.dead_lettered == books.malformed
+end
+
+local servers, close_cluster = open_cluster(os.getenv "STRAND_BROKER")
+local address, remove_database = choose_database(os.getenv "STRAND_DATABASE")
+local ok, held = xpcall(demo, debug.traceback, servers, address)
+remove_database()
+if not ok then say("%s", held) end
+close_cluster()
+say(ok and held and "It held." or "It did not hold.")
+os.exit(ok and held, true)
