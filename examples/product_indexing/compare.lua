@@ -264,10 +264,10 @@ end
 local given = read_arguments()
 local topics, names = name_topics()
 local servers, close_cluster = open_cluster(given.broker, topics)
-local ok, outcome = xpcall(compare, function(problem)
+local ok, outcome = xpcall(function() return compare(given, servers, names) end, function(problem)
   return type(problem) == "string" and problem or debug.traceback(tostring(problem))
-end, given, servers, names)
+end)
 if not ok then say("%s", outcome) end
 close_cluster()
 say(ok and outcome and "It held." or "It did not hold.")
-os.exit(ok and outcome, true)
+os.exit(ok and outcome and 0 or 1, true)
