@@ -84,6 +84,7 @@ build = {
         "src/lua/signals.c",
         "src/lua/sources.c",
         "src/lua/tables.c",
+        "src/lua/verdict.c",
       },
       defines = { "NDEBUG" },
       incdirs = { "src", "$(RDKAFKA_INCDIR)", "$(ZSTD_INCDIR)" },

@@ -4,8 +4,8 @@
 --   local strand = require "strand"
 --
 -- This joins the parts; each is in the file of its name. Used of strand.core
--- here: retry, stop (outcomes), metadata_decode, metadata_encode,
--- librdkafka_version (a string).
+-- here: retry, skip, dead_letter, park, stop (outcomes), metadata_decode,
+-- metadata_encode, librdkafka_version (a string).
 
 local core = require "strand.core"
 local admin = require "strand.admin"
@@ -25,6 +25,9 @@ return {
 
   -- Outcomes, to be returned or thrown by a handler.
   retry = core.retry,
+  skip = core.skip,
+  dead_letter = core.dead_letter,
+  park = core.park,
   stop = core.stop,
 
   -- What a commit's metadata says, for tools.

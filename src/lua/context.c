@@ -30,9 +30,8 @@ static int comes_later (lua_State *L) {
 
 /* Into the table on top. */
 static void set_later (lua_State *L) {
-  static const char *const names[] = { "produce", "skip", "dead_letter",
-                                       "park", "sleep", "defer", "remaining",
-                                       NULL };
+  static const char *const names[] = { "produce", "sleep", "defer",
+                                       "remaining", NULL };
   int i;
   for (i = 0; names[i] != NULL; i++) {
     lua_pushstring(L, names[i]);

@@ -2,7 +2,8 @@
 ** context.h - the second argument of every handler
 **
 **   context.worker, .args
-**   context:retry(seconds?, reason?), :stop(reason?)   outcomes
+**   context:retry(seconds?, reason?), :skip, :dead_letter, :park, :stop(reason?)
+**                              outcomes
 **   context:stop_consumer()    the consumer finishes after this record
 **
 ** Thread: worker.

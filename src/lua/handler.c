@@ -13,6 +13,7 @@
 #include "lua/outcome.h"
 #include "lua/reason.h"
 #include "lua/record.h"
+#include "lua/verdict.h"
 
 /* Of the state's stack, and of the table under slots_key. */
 enum {
@@ -40,76 +41,7 @@ typedef struct worker {
 
 static char slots_key; /* its address is the key in the registry */
 
-/* ---- verdicts ----------------------------------------------------------- */
-
-static void set_reason (strand_verdict *v, const char *text, size_t length) {
-  length = strand_cut(text, length, STRAND_REASON_MAX);
-  free(v->reason);
-  v->reason = malloc(length + 1);
-  v->reason_length = v->reason != NULL ? length : 0;
-  if (v->reason == NULL) return;
-  memcpy(v->reason, text, length);
-  v->reason[length] = '\0';
-}
-
-static void fail (strand_verdict *v, const char *text, size_t length) {
-  v->kind = STRAND_VERDICT_FAILED;
-  v->delay_us = -1;
-  set_reason(v, text, length);
-}
-
-static void fail_dropped (strand_verdict *v, const char *name) {
-  char text[64];
-  snprintf(text, sizeof(text), "%s() was called but not returned", name);
-  fail(v, text, strlen(text));
-}
-
-static void apply (strand_verdict *v, const strand_outcome *outcome) {
-  v->kind = outcome->kind == STRAND_OUTCOME_STOP ? STRAND_VERDICT_STOP
-                                                 : STRAND_VERDICT_FAILED;
-  v->delay_us = outcome->delay_us;
-  if (outcome->has_reason) set_reason(v, outcome->reason, outcome->length);
-}
-
-static void set_problem (strand_verdict *v, const char *text) {
-  free(v->policy_problem);
-  v->policy_problem = strdup(text);
-}
-
 /* ---- the handler's call ------------------------------------------------- */
-
-/* false, or nil and a reason; the reason is on top. */
-static void read_failure (lua_State *L, strand_verdict *v) {
-  const strand_outcome *outcome = strand_to_outcome(L, -1);
-  const char *text;
-  size_t length;
-  if (outcome != NULL) {
-    apply(v, outcome);
-    return;
-  }
-  if (lua_isnil(L, -1))
-    lua_pushliteral(L, "the handler returned false");
-  else
-    strand_push_reason(L, -1, STRAND_REASON_MAX);
-  text = lua_tolstring(L, -1, &length);
-  fail(v, text, length);
-}
-
-/* The handler's two results are on top. */
-static void read_results (lua_State *L, worker *w) {
-  strand_verdict *v = &w->task->verdict;
-  const strand_outcome *outcome;
-  int failed = lua_isnil(L, -2) ? !lua_isnil(L, -1) : !lua_toboolean(L, -2);
-  if (failed) {
-    read_failure(L, v);
-    return;
-  }
-  outcome = strand_to_outcome(L, -2);
-  if (outcome != NULL)
-    apply(v, outcome);
-  else if (w->made != NULL)
-    fail_dropped(v, w->made);
-}
 
 /* Upvalues: worker, handlers by route, records' metatable, context, cache.
 ** Comes back early with a record that failed. */
@@ -122,7 +54,7 @@ static int call_handlers (lua_State *L) {
     strand_view_push(L, &w->view, lua_upvalueindex(3));
     lua_pushvalue(L, lua_upvalueindex(4));
     lua_call(L, 2, 2);
-    read_results(L, w);
+    strand_verdict_results(L, w->made, &w->task->verdict);
     if (w->task->verdict.kind != STRAND_VERDICT_DONE) return 0;
     lua_settop(L, 0);
     strand_view_end(L, &w->view, lua_upvalueindex(5));
@@ -141,40 +73,6 @@ static int probe (lua_State *L) {
 static int still_works (worker *w) {
   lua_pushvalue(w->L, SLOT_PROBE);
   return lua_pcall(w->L, 0, 0, 0) == 0;
-}
-
-/* Lua's wordings differ, but all have this in them. */
-static int is_yield (const char *text) {
-  return strstr(text, "attempt to yield") != NULL;
-}
-
-static void fail_yield (strand_verdict *v, const char *text) {
-  char longer[STRAND_REASON_MAX + 1];
-  snprintf(longer, sizeof(longer),
-           "a handler in a worker thread cannot yield: %s", text);
-  fail(v, longer, strlen(longer));
-}
-
-/* The error is on top: what 'traceback' made of it, or what Lua had to say
-** without. */
-static void read_error (worker *w, int status) {
-  const strand_outcome *outcome = strand_to_outcome(w->L, -1);
-  strand_verdict *v = &w->task->verdict;
-  const char *text = NULL;
-  size_t length = 0;
-  if (outcome != NULL) {
-    apply(v, outcome);
-    return;
-  }
-  if (lua_type(w->L, -1) == LUA_TSTRING)
-    text = lua_tolstring(w->L, -1, &length);
-  if (text == NULL) {
-    text = "error in error handling";
-    length = strlen(text);
-  }
-  if (status == LUA_ERRRUN && is_yield(text)) fail_yield(v, text);
-  else fail(v, text, length);
-  if (status == LUA_ERRMEM) v->broken = !still_works(w);
 }
 
 /* ---- the retry function's call ------------------------------------------ */
@@ -208,6 +106,11 @@ static int push_policy (lua_State *L, worker *w, int policies) {
     lua_rawgeti(L, policies, (int)strand_sources_count(w->sources) + 1);
   }
   return lua_isfunction(L, -1);
+}
+
+static void set_problem (strand_verdict *v, const char *text) {
+  free(v->policy_problem);
+  v->policy_problem = strdup(text);
 }
 
 static void read_delay (lua_State *L, strand_verdict *v) {
@@ -252,7 +155,8 @@ static void ask_policy (worker *w) {
 /* The record failed, or its handler raised. */
 static void conclude (worker *w, int status) {
   strand_verdict *v = &w->task->verdict;
-  if (status != 0) read_error(w, status);
+  if (status != 0) strand_verdict_error(w->L, status, v);
+  if (status == LUA_ERRMEM) v->broken = !still_works(w);
   if (v->kind == STRAND_VERDICT_FAILED && v->delay_us < 0 && !v->broken)
     ask_policy(w);
   lua_settop(w->L, SLOT_LAST);

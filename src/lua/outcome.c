@@ -3,15 +3,21 @@
 */
 #include "lua/outcome.h"
 
-#include "core/engine.h"
 #include "lua/compat.h"
 #include "lua/reason.h"
 
 #define OUTCOME "strand.Outcome"
 
-static const char *const names[] = { "retry", "stop" };
+static const char *const names[] = {
+  [STRAND_VERDICT_RETRY] = "retry",
+  [STRAND_VERDICT_SKIP] = "skip",
+  [STRAND_VERDICT_DEAD_LETTER] = "dead_letter",
+  [STRAND_VERDICT_PARK] = "park",
+  [STRAND_VERDICT_STOP] = "stop"
+};
 
 static char watch_key; /* its address is the key in the registry */
+static char tag;       /* and this one's is in each outcome */
 
 bool strand_delay_of (double seconds, int64_t *delay_us) {
   if (!(seconds >= 0)) return false;
@@ -22,7 +28,7 @@ bool strand_delay_of (double seconds, int64_t *delay_us) {
   return true;
 }
 
-static void tell_watcher (lua_State *L, strand_outcome_kind kind) {
+static void tell_watcher (lua_State *L, strand_verdict_kind kind) {
   const char **made;
   lua_pushlightuserdata(L, &watch_key);
   lua_rawget(L, LUA_REGISTRYINDEX);
@@ -31,13 +37,14 @@ static void tell_watcher (lua_State *L, strand_outcome_kind kind) {
   if (made != NULL) *made = names[kind];
 }
 
-static int push_outcome (lua_State *L, strand_outcome_kind kind,
+static int push_outcome (lua_State *L, strand_verdict_kind kind,
                          int64_t delay_us, int index) {
   size_t length = 0;
   const char *reason = luaL_optlstring(L, index, NULL, &length);
   strand_outcome *outcome;
   if (reason != NULL) length = strand_cut(reason, length, STRAND_REASON_MAX);
   outcome = strand_newuserdata(L, sizeof(*outcome) + length);
+  outcome->tag = &tag;
   outcome->kind = kind;
   outcome->has_reason = reason != NULL;
   outcome->delay_us = delay_us;
@@ -49,52 +56,39 @@ static int push_outcome (lua_State *L, strand_outcome_kind kind,
 }
 
 /* 'index' is that of the first argument. */
-static int make_retry (lua_State *L, int index) {
+static int make (lua_State *L, strand_verdict_kind kind, int index) {
   int64_t delay_us = -1;
+  if (kind != STRAND_VERDICT_RETRY)
+    return push_outcome(L, kind, delay_us, index);
   if (!lua_isnoneornil(L, index)) {
     luaL_argcheck(L, lua_type(L, index) == LUA_TNUMBER &&
                   strand_delay_of((double)lua_tonumber(L, index), &delay_us),
                   index, "seconds expected, 0 or more");
   }
-  return push_outcome(L, STRAND_OUTCOME_RETRY, delay_us, index + 1);
+  return push_outcome(L, kind, delay_us, index + 1);
 }
 
-static int core_retry (lua_State *L) {
-  return make_retry(L, 1);
+/* Upvalue: the kind. */
+static int make_plain (lua_State *L) {
+  return make(L, (strand_verdict_kind)lua_tointeger(L, lua_upvalueindex(1)),
+              1);
 }
 
-static int core_stop (lua_State *L) {
-  return push_outcome(L, STRAND_OUTCOME_STOP, -1, 1);
-}
-
-/* Upvalue: the type of 'self'. */
-static void check_self (lua_State *L, strand_outcome_kind kind) {
-  const char *type = lua_tostring(L, lua_upvalueindex(1));
-  if (strand_test(L, 1, type) == NULL)
+/* Upvalues: the kind, and the type of 'self'. */
+static int make_method (lua_State *L) {
+  strand_verdict_kind kind =
+    (strand_verdict_kind)lua_tointeger(L, lua_upvalueindex(1));
+  if (strand_test(L, 1, lua_tostring(L, lua_upvalueindex(2))) == NULL)
     luaL_error(L, "%s is a method: call it with a colon", names[kind]);
-}
-
-static int method_retry (lua_State *L) {
-  check_self(L, STRAND_OUTCOME_RETRY);
-  return make_retry(L, 2);
-}
-
-static int method_stop (lua_State *L) {
-  check_self(L, STRAND_OUTCOME_STOP);
-  return push_outcome(L, STRAND_OUTCOME_STOP, -1, 2);
+  return make(L, kind, 2);
 }
 
 static int outcome_tostring (lua_State *L) {
-  const strand_outcome *self = luaL_checkudata(L, 1, OUTCOME);
+  const strand_outcome *self = strand_to_outcome(L, 1);
+  if (self == NULL) return luaL_argerror(L, 1, "an outcome expected");
   lua_pushfstring(L, "%s (%s)", OUTCOME, names[self->kind]);
   return 1;
 }
-
-static const luaL_Reg functions[] = {
-  { "retry", core_retry },
-  { "stop", core_stop },
-  { NULL, NULL }
-};
 
 static const luaL_Reg no_methods[] = { { NULL, NULL } };
 
@@ -104,22 +98,33 @@ static const luaL_Reg metamethods[] = {
 };
 
 void strand_open_outcomes (lua_State *L) {
+  int kind;
   strand_newtype(L, OUTCOME, no_methods, metamethods);
-  strand_setfuncs(L, functions);
+  for (kind = STRAND_VERDICT_RETRY; kind <= STRAND_VERDICT_STOP; kind++) {
+    lua_pushinteger(L, kind);
+    lua_pushcclosure(L, make_plain, 1);
+    lua_setfield(L, -2, names[kind]);
+  }
 }
 
 void strand_open_outcome_methods (lua_State *L, const char *type) {
-  lua_pushstring(L, type);
-  lua_pushcclosure(L, method_retry, 1);
-  lua_setfield(L, -2, "retry");
-  lua_pushstring(L, type);
-  lua_pushcclosure(L, method_stop, 1);
-  lua_setfield(L, -2, "stop");
+  int kind;
+  for (kind = STRAND_VERDICT_RETRY; kind <= STRAND_VERDICT_STOP; kind++) {
+    lua_pushinteger(L, kind);
+    lua_pushstring(L, type);
+    lua_pushcclosure(L, make_method, 2);
+    lua_setfield(L, -2, names[kind]);
+  }
 }
 
+/* Nothing else of this size can begin with the tag's address. */
 const strand_outcome *strand_to_outcome (lua_State *L, int index) {
+  const strand_outcome *outcome;
   if (lua_type(L, index) != LUA_TUSERDATA) return NULL;
-  return strand_test(L, index, OUTCOME);
+  outcome = lua_touserdata(L, index);
+  if (strand_rawlen(L, index) < sizeof(*outcome) || outcome->tag != &tag)
+    return NULL;
+  return outcome;
 }
 
 void strand_outcome_watch (lua_State *L, const char **made) {

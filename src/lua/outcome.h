@@ -2,6 +2,9 @@
 ** outcome.h - what a handler returns or throws in place of nothing
 **
 **   strand.retry(seconds?, reason?)   tried again, then or by the policy
+**   strand.skip(reason?)              done, and counted as skipped
+**   strand.dead_letter(reason?)       done when a dead letter is acknowledged
+**   strand.park(reason?)              not done, set aside for a person
 **   strand.stop(reason?)              the consumer finishes; not done
 **
 ** The same as methods of the context, so that a handler needs no upvalue. An
@@ -17,31 +20,30 @@
 
 #include <lua.h>
 
+#include "core/engine.h"
+
 /* Longer delays are cut to this: ten years. */
 #define STRAND_DELAY_MAX_US ((int64_t)10 * 366 * 86400 * 1000000)
 
-typedef enum strand_outcome_kind {
-  STRAND_OUTCOME_RETRY,
-  STRAND_OUTCOME_STOP
-} strand_outcome_kind;
-
 typedef struct strand_outcome {
-  strand_outcome_kind kind;
+  const void *tag;    /* outcome.c's own: what the type is known by */
+  strand_verdict_kind kind;
   bool has_reason;
-  int64_t delay_us; /* -1: by the policy */
+  int64_t delay_us;   /* of RETRY; -1: by the policy */
   size_t length;
-  char reason[];    /* not terminated, at most STRAND_REASON_MAX */
+  char reason[];      /* not terminated, at most STRAND_REASON_MAX */
 } strand_outcome;
 
 /* False for what is no time: negative, NaN. */
 bool strand_delay_of (double seconds, int64_t *delay_us);
 
-/* Adds retry and stop to the table on top of the stack. */
+/* Adds them to the table on top of the stack. */
 void strand_open_outcomes (lua_State *L);
 /* The same as methods of 'type' (compat.h). */
 void strand_open_outcome_methods (lua_State *L, const char *type);
 
-/* NULL for anything else. Never raises. */
+/* NULL for anything else. Never raises, allocates nothing, and looks into no
+** table that Lua code might have changed. */
 const strand_outcome *strand_to_outcome (lua_State *L, int index);
 
 /* From now on '*made' becomes the name of each outcome that is made in this

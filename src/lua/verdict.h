@@ -1,0 +1,39 @@
+/*
+** verdict.h - what a handler gave back, or raised, as a verdict on its record
+**
+**   nothing, true, anything     DONE
+**   false, nil and a reason     FAILED
+**   an error                    FAILED; one that says it yielded: EXHAUSTED
+**   an outcome, in any of these places      that
+**   made an outcome, and kept it            FAILED, naming it
+**
+** The verdict must be zeroed (DONE) before. Reasons are cut to
+** STRAND_REASON_MAX; one for which there is no memory is left out.
+**
+** Thread: worker.
+*/
+#ifndef STRAND_LUA_VERDICT_H
+#define STRAND_LUA_VERDICT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <lua.h>
+
+#include "kafka/worker.h"
+
+/* Replaces what was said before. 'reason' may be NULL. Never raises. */
+void strand_verdict_set (strand_verdict *v, strand_verdict_kind kind,
+                         int64_t delay_us, const char *reason,
+                         size_t length);
+
+/* The handler's two results are on top. 'made' is the name of the outcome that
+** it made last, or NULL. Raises only when memory runs out. */
+void strand_verdict_results (lua_State *L, const char *made,
+                             strand_verdict *v);
+
+/* What lua_pcall left on top, with its status. Never raises, and allocates
+** nothing in the state. */
+void strand_verdict_error (lua_State *L, int status, strand_verdict *v);
+
+#endif
