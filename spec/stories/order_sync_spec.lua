@@ -363,7 +363,7 @@ describe("the order sync story", function()
     helper.eventually(25, function() return require "system".monotime() > over end, consumer)
     local stats = consumer:stats()
     assert.is_true(stats.done < applied, "it was all done before the database was stopped")
-    assert.is_true(stats.waiting > 0, "nothing waits")
+    assert.is_true(stats.waiting_records > 0, "nothing waits")
     server "start"
     wait_applied(math.floor(stats.done + (applied - stats.done) / 3), consumer)
     server "kill"
