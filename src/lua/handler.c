@@ -3,6 +3,7 @@
 */
 #include "lua/handler.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "core/engine.h"
@@ -39,6 +40,9 @@ typedef struct worker {
   const char *made;        /* name of the outcome made last, or NULL */
 } worker;
 
+/* Of the default policy (options.lua). */
+#define DEFAULT_ATTEMPTS 10
+
 static char slots_key; /* its address is the key in the registry */
 
 /* ---- the handler's call ------------------------------------------------- */
@@ -70,9 +74,12 @@ static int probe (lua_State *L) {
   return 0;
 }
 
-static int still_works (worker *w) {
+/* An error while an error was handled may be for want of memory too. */
+static void look_at_memory (worker *w, int status) {
+  if (status != LUA_ERRMEM && status != LUA_ERRERR) return;
+  lua_settop(w->L, SLOT_LAST);
   lua_pushvalue(w->L, SLOT_PROBE);
-  return lua_pcall(w->L, 0, 0, 0) == 0;
+  w->task->verdict.broken = lua_pcall(w->L, 0, 0, 0) != 0;
 }
 
 /* ---- the retry function's call ------------------------------------------ */
@@ -108,20 +115,31 @@ static int push_policy (lua_State *L, worker *w, int policies) {
   return lua_isfunction(L, -1);
 }
 
-static void set_problem (strand_verdict *v, const char *text) {
+/* The default policy applies, with its limit too: it has none of its own
+** beside a function. */
+static void set_problem (worker *w, const char *text) {
+  strand_verdict *v = &w->task->verdict;
   free(v->policy_problem);
   v->policy_problem = strdup(text);
+  v->delay_us = -1;
+  if (v->kind == STRAND_VERDICT_FAILED
+      && w->task->record->attempt >= DEFAULT_ATTEMPTS)
+    v->kind = STRAND_VERDICT_EXHAUSTED;
 }
 
-static void read_delay (lua_State *L, strand_verdict *v) {
-  if (lua_type(L, -1) == LUA_TNUMBER &&
+static void read_delay (lua_State *L, worker *w) {
+  strand_verdict *v = &w->task->verdict;
+  if (lua_isnil(L, -1)) {
+    v->kind = STRAND_VERDICT_EXHAUSTED;
+    return;
+  }
+  if (lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) < HUGE_VAL &&
       strand_delay_of((double)lua_tonumber(L, -1), &v->delay_us)) return;
-  v->delay_us = -1;
   if (lua_type(L, -1) == LUA_TSTRING) lua_pushliteral(L, "a string");
   else strand_push_reason(L, -1, 64);
   lua_pushfstring(L, "the retry function returned %s: seconds expected, 0 or "
-                  "more", lua_tostring(L, -1));
-  set_problem(v, lua_tostring(L, -1));
+                  "more, or nil", lua_tostring(L, -1));
+  set_problem(w, lua_tostring(L, -1));
 }
 
 /* Upvalues: worker, retry functions by route and then the consumer's,
@@ -135,19 +153,28 @@ static int call_policy (lua_State *L) {
   lua_pushlstring(L, v->reason != NULL ? v->reason : "", v->reason_length);
   strand_view_push(L, &w->view, lua_upvalueindex(3));
   lua_call(L, 3, 1);
-  read_delay(L, v);
+  read_delay(L, w);
   return 0;
+}
+
+/* Tells whether the record's next attempt is the retry function's matter. */
+static bool asks_policy (const strand_verdict *v) {
+  return (v->kind == STRAND_VERDICT_FAILED || v->kind == STRAND_VERDICT_RETRY)
+         && v->delay_us < 0 && !v->broken;
 }
 
 static void ask_policy (worker *w) {
   char text[STRAND_REASON_MAX + 1];
   const char *problem = NULL;
+  int status;
   lua_pushvalue(w->L, SLOT_POLICY);
-  if (lua_pcall(w->L, 0, 0, SLOT_TRACEBACK) == 0) return;
+  status = lua_pcall(w->L, 0, 0, SLOT_TRACEBACK);
+  if (status == 0) return;
   if (lua_type(w->L, -1) == LUA_TSTRING) problem = lua_tostring(w->L, -1);
   snprintf(text, sizeof(text), "the retry function failed: %s",
            problem != NULL ? problem : "it raised an outcome");
-  set_problem(&w->task->verdict, text);
+  set_problem(w, text);
+  look_at_memory(w, status);
 }
 
 /* ---- serve -------------------------------------------------------------- */
@@ -156,9 +183,8 @@ static void ask_policy (worker *w) {
 static void conclude (worker *w, int status) {
   strand_verdict *v = &w->task->verdict;
   if (status != 0) strand_verdict_error(w->L, status, v);
-  if (status == LUA_ERRMEM) v->broken = !still_works(w);
-  if (v->kind == STRAND_VERDICT_FAILED && v->delay_us < 0 && !v->broken)
-    ask_policy(w);
+  look_at_memory(w, status);
+  if (asks_policy(v)) ask_policy(w);
   lua_settop(w->L, SLOT_LAST);
   strand_view_end(w->L, &w->view, SLOT_CACHE);
 }
