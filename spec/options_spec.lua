@@ -84,18 +84,59 @@ describe("a wrong consumer option", function()
     { valid { ordering_key = { name = "x" } }, "unknown option 'ordering_key.name'" },
 
     -- later issues
-    { valid { batch = {} }, "unknown option 'batch'" },
     { valid { delivery = "at_most_once" }, "unknown option 'delivery'" },
     { valid { transactional_id = "t" }, "unknown option 'transactional_id'" },
-    { valid { exhausted = "park" }, "unknown option 'exhausted'" },
-    { valid { dead_letter = { topic = "d" } }, "unknown option 'dead_letter'" },
-    { valid { parked_holds = "shard" }, "unknown option 'parked_holds'" },
-    { valid { deadline = 3 }, "unknown option 'deadline'" },
-    { valid { slow_after = 3 }, "unknown option 'slow_after'" },
-    { valid { rate = {} }, "unknown option 'rate'" },
-    { valid { producer = {} }, "unknown option 'producer'" },
-    { valid { worker_memory = 1 }, "unknown option 'worker_memory'" },
-    { valid { retry = { attempts = 3 } }, "unknown option 'retry.attempts'" },
+
+    -- failures
+    { valid { retry = { attempts = 0 } },
+      "option 'retry.attempts': whole number from 1 to 65535 expected, got 0" },
+    { valid { retry = { attempt = 3 } },
+      "unknown option 'retry.attempt' (did you mean 'retry.attempts'?)" },
+    { valid { exhausted = "retry" },
+      "option 'exhausted': 'retry' is not one of its names (dead_letter, park, skip, stop)" },
+    { valid { exhausted = "dead_letter" },
+      "option 'exhausted': 'dead_letter' needs the option 'dead_letter.topic'" },
+    { valid { handler = { orders = { "a", exhausted = "dead_letter" } } },
+      "option 'handler[\"orders\"].exhausted': 'dead_letter' needs the option" },
+    { valid { parked_holds = "key" }, "option 'parked_holds': 'key' is not one of its names" },
+    { valid { deadline = 0 }, "option 'deadline': seconds from 0.001 to 86400, or false: none" },
+    { valid { deadline = true }, "option 'deadline': seconds from 0.001 to 86400, or false: none "
+      .. "expected, got true" },
+    { valid { slow_after = -1 }, "option 'slow_after': seconds from 0.001 to 86400" },
+
+    -- dead letters
+    { valid { dead_letter = "d" }, "option 'dead_letter': table expected, got a string" },
+    { valid { dead_letter = {} }, "option 'dead_letter.topic': required, name of a topic" },
+    { valid { dead_letter = { topic = "^d" } }, "option 'dead_letter.topic': '^d' is no name" },
+    { valid { dead_letter = { topic = "d", partition = 3 } },
+      "option 'dead_letter.partition': one of key, same expected, got 3" },
+    { valid { dead_letter = { topic = "d", reason = "all" } },
+      "option 'dead_letter.reason': 'all' is not one of its names (text, class, none)" },
+    { valid { dead_letter = { topic = "d", max_reason = 16385 } },
+      "option 'dead_letter.max_reason': whole number of bytes from 0 to 16384" },
+    { valid { dead_letter = { topic = "d", allow_value_drop = 1 } },
+      "option 'dead_letter.allow_value_drop': true or false expected, got 1" },
+    { valid { deadletter = { topic = "d" } },
+      "unknown option 'deadletter' (did you mean 'dead_letter'?)" },
+    { valid { producer = {} }, "option 'producer': only with the option 'dead_letter'" },
+    { valid { dead_letter = { topic = "d" }, producer = { partitioner = "md5" } },
+      "option 'producer.partitioner': 'md5' is not one of its names" },
+    { valid { dead_letter = { topic = "d" }, producer = { kafka = { dr_cb = "x" } } },
+      "option 'producer.kafka[\"dr_cb\"]': not to be set: the option 'on_delivery'" },
+
+    -- limits
+    { valid { rate = {} }, "option 'rate.records_per_second': required, number from" },
+    { valid { rate = 5 }, "option 'rate': table expected, got 5" },
+    { valid { rate = { records_per_second = 0 } },
+      "option 'rate.records_per_second': number from 1e-06 to 1000000000 expected, got 0" },
+    { valid { rate = { records_per_second = 5, burst = 0.5 } }, "option 'rate.burst': number" },
+    { valid { rate = { per_second = 5 } }, "unknown option 'rate.per_second'" },
+    { valid { worker_memory = 1000 }, "option 'worker_memory': whole number of bytes from 1048576" },
+    { valid { batch = 100 }, "option 'batch': table expected, got 100" },
+    { valid { batch = {} }, "option 'batch.size': required, whole number from 1 to 10000" },
+    { valid { batch = { size = 2, by = "topic" } },
+      "option 'batch.by': 'topic' is not one of its names (mixed, key, partition)" },
+    { valid { batch = { size = 2, linger = -1 } }, "option 'batch.linger': seconds from 0" },
 
     -- whole numbers
     { valid { workers = 1.5 }, "option 'workers': whole number from 1 to 256 expected, got 1.5" },
@@ -123,7 +164,7 @@ describe("a wrong consumer option", function()
     { valid { retry = { delay = 9, max_delay = 3 } },
       "option 'retry.max_delay': at least 'delay' (9) expected, got 3" },
     { valid { retry = 3 }, "option 'retry': table, or function(attempt, reason, record) "
-      .. "-> seconds expected, got 3" },
+      .. "-> seconds or nil expected, got 3" },
 
     -- names of values
     { valid { ordering = "keys" },
@@ -258,21 +299,23 @@ end)
 describe("the options of a consumer", function()
   it("have their defaults filled in", function()
     local got, own = options.consumer(valid())
-    assert.same({ delay = 1, factor = 2, max_delay = 60, jitter = 0.5 }, got.retry)
+    assert.same({ attempts = 10, delay = 1, factor = 2, max_delay = 60, jitter = 0.5 }, got.retry)
     assert.same({ { module = "reconcile", name = "reconcile" } }, got.routes)
     local expected = {
       members = 1, ordering = "key", null_key = "partition", workers = 16, max_in_flight = 16,
       max_ready = 1024, max_buffered_records = 100000, max_buffered_bytes = 67108864,
       max_waiting_records = 100000, max_waiting_bytes = 67108864, max_metadata = 4096,
-      commit_interval = 5, revoke_grace = 5, unreadable_metadata = "replay",
+      commit_interval = 5, revoke_grace = 5, unreadable_metadata = "replay", slow_after = 10,
+      exhausted = "park", parked_holds = "shard",
       has_oauth = false, has_log = false,
       package_path = package.path, package_cpath = package.cpath,
     }
     for name, value in pairs(expected) do assert.equal(value, got[name], name) end
-    for _, name in ipairs { "ordering_header", "start_timeout", "retry_code", "handler_args" } do
+    for _, name in ipairs { "ordering_header", "start_timeout", "retry_code", "handler_args",
+      "deadline", "rate", "batch", "worker_memory", "letters" } do
       assert.is_nil(got[name], name)
     end
-    assert.same({ limits = {} }, own)
+    assert.same({ limits = { has_letters = false } }, own)
   end)
 
   it("that follow the number of workers do so unless given", function()
@@ -317,6 +360,40 @@ describe("the options of a consumer", function()
   end)
 end)
 
+describe("dead letters", function()
+  local function letters(changes)
+    changes.dead_letter = changes.dead_letter or { topic = "d" }
+    return flat(changes).letters
+  end
+
+  it("have their defaults filled in, and take what is exhausted", function()
+    local got = letters {}
+    assert.same({ { "bootstrap.servers", "localhost:9092" } }, got.kafka)
+    got.kafka = nil
+    assert.same({ topic = "d", partition = "key", reason = "text", max_reason = 1024,
+      allow_value_drop = false, partitioner = "murmur2_random" }, got)
+    assert.equal("dead_letter", flat { dead_letter = { topic = "d" } }.exhausted)
+    assert.equal("park", flat { dead_letter = { topic = "d" }, exhausted = "park" }.exhausted)
+  end)
+
+  it("go over the consumer's connection, and leave alone what consumers read by", function()
+    local given = kafka { ["security.protocol"] = "ssl", ["sasl.password"] = "p",
+      ["client.id"] = "c", ["fetch.min.bytes"] = 1, ["session.timeout.ms"] = 6000,
+      ["auto.offset.reset"] = "latest", ["group.instance.id"] = "i", ["socket.timeout.ms"] = 9 }
+    given.dead_letter = { topic = "d" }
+    assert.same({ { "bootstrap.servers", "localhost:9092" }, { "client.id", "c" },
+      { "sasl.password", "p" }, { "security.protocol", "ssl" }, { "socket.timeout.ms", "9" },
+    }, (options.consumer(given)).letters.kafka)
+  end)
+
+  it("may go elsewhere", function()
+    assert.same({ { "bootstrap.servers", "other:9092" }, { "linger.ms", "0" } }, letters {
+      producer = { kafka = { ["bootstrap.servers"] = "other:9092", ["linger.ms"] = 0 } },
+    }.kafka)
+    assert.equal("fnv1a", letters { producer = { partitioner = "fnv1a" } }.partitioner)
+  end)
+end)
+
 describe("a handler", function()
   local outer, other = {}, {}
 
@@ -354,6 +431,7 @@ describe("a handler", function()
   it("may be a function as retry policy, under the same rules", function()
     local got = flat { retry = function(attempt) return attempt * 2 end }
     assert.equal(6, load_text(got.retry_code)(3))
+    assert.equal(0, got.retry.attempts) -- it alone says when it is enough
     assert.matches("option 'retry': the function at ",
       message_of(flat, { retry = function() return outer end }), 1, true)
   end)
@@ -387,11 +465,27 @@ describe("routes", function()
       rest = "c",
     } }.routes
     assert.equal("a", got[1].module)
-    assert.same({ delay = 3, factor = 2, max_delay = 60, jitter = 0.5 }, got[1].retry)
+    assert.same({ attempts = 10, delay = 3, factor = 2, max_delay = 60, jitter = 0.5 },
+      got[1].retry)
     assert.is_nil(got[1].retry_code)
     assert.equal("b", got[2].module)
     assert.equal(7, load_text(got[2].retry_code)())
     assert.is_nil(got[3].retry)
+  end)
+
+  it("may have limits, batches and ends of their own", function()
+    local got = flat { dead_letter = { topic = "d" }, handler = {
+      orders = { "a", exhausted = "stop", deadline = 3, batch = { size = 9, by = "key" },
+        rate = { records_per_second = 0.5 }, max_in_flight = 2 },
+      refunds = { "b", deadline = false, rate = false },
+      rest = "c",
+    } }.routes
+    assert.same({ topic = "orders", module = "a", name = "a", exhausted = "stop", deadline = 3,
+      batch = { size = 9, linger = 0, by = "key" }, max_in_flight = 2,
+      rate = { records_per_second = 0.5, burst = 1 } }, got[1])
+    assert.same({ topic = "refunds", module = "b", name = "b", deadline = 0,
+      rate = { records_per_second = 0, burst = 1 } }, got[2])
+    assert.same({ topic = "rest", module = "c", name = "c" }, got[3])
   end)
 
   it("of equal length that no topic can both match are no tie", function()
@@ -422,8 +516,14 @@ describe("routes", function()
     { valid { handler = { "a" } }, "option 'handler[1]': name of a topic expected, got 1" },
     { valid { handler = { orders = {} } }, "option 'handler[\"orders\"].handler': required" },
     { valid { handler = { orders = { "a", handler = "b" } } }, "option 'handler[\"orders\"]': two" },
-    { valid { handler = { orders = { "a", deadline = 3 } } },
-      "unknown option 'handler[\"orders\"].deadline'" },
+    { valid { handler = { orders = { "a", deadline = "3" } } },
+      "option 'handler[\"orders\"].deadline': seconds from 0.001 to 86400, or false: none" },
+    { valid { handler = { orders = { "a", slow_after = 3 } } },
+      "unknown option 'handler[\"orders\"].slow_after'" },
+    { valid { handler = { orders = { "a", max_in_flight = 0 } } },
+      "option 'handler[\"orders\"].max_in_flight': whole number from 1 to 100000 expected, got 0" },
+    { valid { handler = { orders = { "a", rate = { records_per_second = "5" } } } },
+      "option 'handler[\"orders\"].rate.records_per_second': number" },
     { valid { handler = { orders = { "a", retry = { jitter = 2 } } } },
       "option 'handler[\"orders\"].retry.jitter': number from 0 to 1 expected, got 2" },
   })
@@ -512,7 +612,34 @@ describe("configure", function()
     assert.is_false(got.retry_code)
   end)
 
+  it("takes the limits away that are false", function()
+    assert.same({ deadline = 0, slow_after = 0, rate = { records_per_second = 0, burst = 1 } },
+      (check.configure({ deadline = false, slow_after = false, rate = false }, {})))
+  end)
+
+  it("knows whether there are dead letters", function()
+    local got = check.configure({ exhausted = "dead_letter" }, { has_letters = true })
+    assert.equal("dead_letter", got.exhausted)
+  end)
+
+  for _, name in ipairs { "kafka", "topics", "members", "oauth_token", "ordering", "ordering_key",
+    "null_key", "handler", "handler_args", "batch", "max_metadata", "worker_memory",
+    "start_timeout", "unreadable_metadata", "dead_letter", "producer", "parked_holds", "on_event",
+    "log" } do
+    it("refuses what cannot change: " .. name, function()
+      local given = valid { members = 2, oauth_token = print, ordering = "key",
+        ordering_key = { header = "h" }, null_key = "partition", handler_args = 1,
+        batch = { size = 1 }, max_metadata = 9, worker_memory = 2 ^ 20, start_timeout = 1,
+        unreadable_metadata = "fail", dead_letter = { topic = "d" }, producer = {},
+        parked_holds = "record", on_event = print, log = print }
+      assert.matches(("option '%s': cannot be changed while the consumer runs"):format(name),
+        message_of(check.configure, { [name] = given[name] }, {}), 1, true)
+    end)
+  end
+
   refuses(function(given) check.configure(given, {}) end, {
+    { { exhausted = "dead_letter" }, "option 'exhausted': 'dead_letter' needs the option" },
+    { { rate = { burst = 3 } }, "option 'rate.records_per_second': required" },
     { { ordering = "key" }, "option 'ordering': cannot be changed while the consumer runs" },
     { { handler = "x" }, "option 'handler': cannot be changed while the consumer runs" },
     { { workers = 0 }, "option 'workers': whole number from 1 to 256 expected, got 0" },

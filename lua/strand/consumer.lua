@@ -386,7 +386,10 @@ local class = object.class("consumer", "strand.Consumer", methods, lasting)
 function consumer.open(given)
   local flat, own = options.consumer(given, core.matches)
   local userdata, message, code = core.consumer(flat)
-  if message then message = properties.hide_secrets(message, flat.kafka) end
+  if message then
+    message = properties.hide_secrets(message, flat.kafka)
+    if flat.letters then message = properties.hide_secrets(message, flat.letters.kafka) end
+  end
   local self, problem
   self, problem, code = object.open(class, {
     limits = own.limits, start_timeout = own.start_timeout,

@@ -18,7 +18,8 @@
 --   ordering_header     name of the header to order by, or nil
 --   null_key            "partition" | "unordered"
 --   workers             1 to 256
---   routes              { { topic, module | code, name, retry, retry_code }, ... }
+--   routes              { { topic, module | code, name, retry, retry_code, exhausted,
+--                         deadline, batch, rate, max_in_flight }, ... }
 --                         topic       exact names first, then ^patterns, the longest
 --                                     first: the first that matches is taken;
 --                                     nil in the only route: every topic
@@ -26,10 +27,20 @@
 --                         code        bytes of string.dump; after loading, the upvalue
 --                                     *named* _ENV (5.2+) is set to the globals
 --                         name        for messages: the module, or "file.lua:12"
---                         retry, retry_code   as below; both nil: the consumer's
+--                         the others as below; nil: the consumer's
 --   handler_args        Lua source "return ..." that rebuilds the value, or nil
---   retry               { delay, factor, max_delay, jitter }, also with retry_code
+--   retry               { attempts, delay, factor, max_delay, jitter }; with retry_code
+--                       attempts is 0: the function alone says when it is exhausted
 --   retry_code          bytes of string.dump, or nil
+--   exhausted           "dead_letter" | "park" | "skip" | "stop"
+--   parked_holds        "shard" | "record"
+--   deadline, slow_after     seconds; 0: none
+--   rate                { records_per_second, burst }; records_per_second 0: none
+--   batch               { size, linger, by = "mixed" | "key" | "partition" }, or nil
+--   worker_memory       bytes, or nil
+--   letters             { topic, partition = "key" | "same", reason = "text" | "class" |
+--                       "none", max_reason, allow_value_drop, kafka, partitioner }, or nil:
+--                       no dead letters; kafka as above, all that the producer needs
 --   max_in_flight, max_ready, max_buffered_records, max_buffered_bytes,
 --   max_waiting_records, max_waiting_bytes, max_metadata     whole numbers
 --   commit_interval, revoke_grace                            seconds
@@ -38,8 +49,9 @@
 --   package_path, package_cpath    for the workers' states
 --
 -- configure: those of max_in_flight, max_ready, max_buffered_*, max_waiting_*,
---   commit_interval, revoke_grace, workers, retry, retry_code that change.
---   A new retry table comes with retry_code = false: no function any more.
+--   commit_interval, revoke_grace, deadline, slow_after, rate, workers, exhausted,
+--   retry, retry_code that change. A new retry table comes with retry_code = false: no
+--   function any more.
 --
 -- producer:
 --   kafka, topics (names, maybe none), partitioner (a name, or "lua": the Lua
@@ -55,7 +67,7 @@ local transfer = require "strand.transfer"
 
 local whole, number, seconds, bytes = schema.whole, schema.number, schema.seconds, schema.bytes
 local enum, func, text, data = schema.enum, schema.func, schema.text, schema.data
-local fields, group = schema.fields, schema.group
+local flag, fields, group = schema.flag, schema.fields, schema.group
 
 local options = {}
 
@@ -68,7 +80,11 @@ local LAST_OFFSET = 2 ^ 53 -- where doubles are exact; Lua 5.1 has no others
 
 -- Retry ---------------------------------------------------------------------
 
+local MOST_ATTEMPTS = 65535
+
 local policy = fields {
+  "attempts", whole { min = 1, max = MOST_ATTEMPTS, default = 10, runtime = true,
+    doc = "how often a record is tried before it is `exhausted`" },
   "delay", seconds { min = 0, max = DAY, default = 1, runtime = true,
     doc = "wait before the second attempt" },
   "factor", number { min = 1, max = 1000, default = 2, runtime = true,
@@ -92,11 +108,13 @@ local function check_policy(given, label)
 end
 
 local function retry(kind)
-  kind.shape = "table, or function(attempt, reason, record) -> seconds"
+  kind.shape = "table, or function(attempt, reason, record) -> seconds or nil"
   kind.members = policy
   kind.check = function(self, given, label)
     if type(given) == "function" then
-      return { policy = check_policy({}, label), code = (transfer.dump(given, label)) }
+      local code, result = transfer.dump(given, label), check_policy({}, label)
+      result.attempts = 0
+      return { policy = result, code = code }
     elseif type(given) ~= "table" then
       schema.expected(label, self.shape, given)
     end
@@ -105,10 +123,75 @@ local function retry(kind)
   return kind
 end
 
+-- What becomes of a record that is not tried again.
+local function exhausted(kind)
+  for i, name in ipairs { "dead_letter", "park", "skip", "stop" } do kind[i] = name end
+  return enum(kind)
+end
+
+-- Limits that configure{} may take away again: false is none.
+
+local function or_false(kind, none)
+  local check = kind.check
+  kind.shape = kind.shape .. ", or false: none"
+  kind.check = function(self, value, label)
+    if value == false then return none end
+    return check(self, value, label)
+  end
+  return kind
+end
+
+local function time_in_handler(kind)
+  kind.min, kind.max = 0.001, DAY
+  return or_false(seconds(kind), 0)
+end
+
+local MOST_PER_SECOND = 1e9
+
+local function rate(runtime)
+  local members = fields {
+    "records_per_second", number { min = 0.000001, max = MOST_PER_SECOND, required = true,
+      runtime = runtime, doc = "records that start, in the long run" },
+    "burst", number { min = 1, max = MOST_PER_SECOND, runtime = runtime,
+      default_doc = "`records_per_second`, at least 1",
+      doc = "how many may start at once after a pause" },
+  }
+  local kind = group { members = members, runtime = runtime,
+    doc = "how many records start in a second" }
+  local check = kind.check
+  kind.check = function(self, given, label)
+    local result = check(self, given, label)
+    result.burst = result.burst or math.max(1, result.records_per_second)
+    return result
+  end
+  return or_false(kind, { records_per_second = 0, burst = 1 })
+end
+
+local MOST_IN_BATCH = 10000
+local MOST_IN_FLIGHT = 100000
+
+local function batch()
+  return group { doc = "several records for each call; needs a `handle_batch`", members = fields {
+    "size", whole { min = 1, max = MOST_IN_BATCH, required = true,
+      doc = "records of a batch, at most" },
+    "linger", seconds { min = 0, max = DAY, default = 0,
+      doc = "how old the oldest record gets while its batch is not full" },
+    "by", enum { "mixed", "key", "partition", default = "mixed",
+      doc = "what is in a batch: at most one record of each key, records of one key, or of one "
+        .. "partition" },
+  } }
+end
+
 local route = fields {
   "handler", topics.handler_kind { required = true,
     doc = "handles the records of this route" },
   "retry", retry { doc = "instead of the consumer's" },
+  "exhausted", exhausted { doc = "instead of the consumer's" },
+  "deadline", time_in_handler { doc = "instead of the consumer's" },
+  "batch", batch(),
+  "rate", rate(),
+  "max_in_flight", whole { min = 1, max = MOST_IN_FLIGHT,
+    doc = "calls of this route's handler at once" },
 }
 
 -- Consumer ------------------------------------------------------------------
@@ -121,6 +204,28 @@ local header = schema.fields {
 local function check_args(_, value, label)
   return { text = transfer.text(value, label) }
 end
+
+local dead_letter = fields {
+  "topic", topics.name_kind { required = true, doc = "where dead letters go" },
+  "partition", enum { "key", "same", default = "key",
+    doc = "placed by the record's key, or in the partition of the same number" },
+  "reason", enum { "text", "class", "none", default = "text",
+    doc = "what the header `strand.reason` tells: all, what kind of failure it was, or nothing" },
+  "max_reason", bytes { min = 0, max = 16384, default = 1024, doc = "of that header" },
+  "allow_value_drop", flag { default = false,
+    doc = "a dead letter that is too large goes without its value; else its record is parked" },
+}
+
+local PARTITIONERS = enum { "murmur2_random", "murmur2", "consistent", "consistent_random",
+  "fnv1a", "fnv1a_random", "random", default = "murmur2_random",
+  doc = "where a key goes; the default is Java's placement" }
+
+local producer_of_consumer = fields {
+  "kafka", properties.kind { role = "producer", optional = true, needed = {},
+    default_doc = "the consumer's connection",
+    doc = "librdkafka's properties, over those of the consumer's connection" },
+  "partitioner", PARTITIONERS,
+}
 
 local consumer = fields {
   "kafka", properties.kind { role = "consumer", needed = { "bootstrap.servers", "group.id" },
@@ -141,10 +246,11 @@ local consumer = fields {
     doc = "worker threads, each with a Lua state of its own" },
   "handler", topics.routes { required = true, entry = route,
     doc = "a module, a function without upvalues, or routes `{ [topic or ^pattern] = handler "
-      .. "or { handler, retry } }`" },
+      .. "or { handler, retry, exhausted, deadline, batch, rate, max_in_flight } }`" },
   "handler_args", schema.custom { shape = "plain value", check = check_args,
     doc = "copied into each worker: `setup(args)`, `context.args`" },
-  "max_in_flight", whole { min = 1, max = 100000, default_doc = "`workers`", runtime = true,
+  "batch", batch(),
+  "max_in_flight", whole { min = 1, max = MOST_IN_FLIGHT, default_doc = "`workers`", runtime = true,
     doc = "handlers that run at once" },
   "max_ready", whole { min = 1, max = MANY, default_doc = "64 x `workers`", runtime = true,
     doc = "records handed over to workers and not started" },
@@ -153,7 +259,7 @@ local consumer = fields {
   "max_buffered_bytes", bytes { min = 1, max = TIB, default = 64 * MIB, runtime = true,
     doc = "the same in bytes" },
   "max_waiting_records", whole { min = 1, max = MANY, default = 100000, runtime = true,
-    doc = "records waiting for a retry, and those behind them" },
+    doc = "records waiting for a retry or parked, and those behind them" },
   "max_waiting_bytes", bytes { min = 1, max = TIB, default = 64 * MIB, runtime = true,
     doc = "the same in bytes" },
   "max_metadata", whole { min = 0, max = MIB, default = 4096,
@@ -163,12 +269,26 @@ local consumer = fields {
   "revoke_grace", seconds { min = 0, max = DAY, default = 5, runtime = true,
     doc = "how long handlers may go on when their partition is taken away; at most a quarter "
       .. "of `max.poll.interval.ms`" },
+  "worker_memory", bytes { min = MIB, max = TIB, default_doc = "no limit",
+    doc = "of each worker's Lua state" },
+  "deadline", time_in_handler { default_doc = "none", runtime = true,
+    doc = "how long a handler may take before its attempt has failed" },
+  "slow_after", time_in_handler { default = 10, runtime = true,
+    doc = "how long a handler takes before that is an event" },
+  "rate", rate(true),
   "start_timeout", seconds { min = 0.001, max = DAY,
     doc = "how long `start` waits until the group is joined; without it, it does not wait" },
   "unreadable_metadata", enum { "replay", "fail", default = "replay",
     doc = "a commit's metadata that is broken or foreign: start at the committed offset, or fail" },
   "retry", retry { default_doc = "", runtime = true,
     doc = "when a failed record is tried again; a function without upvalues runs in the worker" },
+  "exhausted", exhausted { runtime = true,
+    default_doc = '`"dead_letter"` with `dead_letter`, else `"park"`',
+    doc = "what becomes of a record that is not tried again" },
+  "dead_letter", group { members = dead_letter, doc = "the topic for records that were given up" },
+  "producer", group { members = producer_of_consumer, doc = "what sends dead letters" },
+  "parked_holds", enum { "shard", "record", default = "shard",
+    doc = "what a parked record holds back: those behind it in its order, or nothing" },
   "on_event", func { doc = "`function(event)`: what happens to the consumer" },
   "log", func { default_doc = "stderr, warnings up",
     doc = "`function(level, facility, message)`, level as in syslog: 3 error, 4 warning, 6 info" },
@@ -182,10 +302,38 @@ local function require_key_ordering(given)
   end
 end
 
+local function require_letters(exhausted_by, has_letters, label)
+  if exhausted_by == "dead_letter" and not has_letters then
+    schema.fail(label, "'dead_letter' needs the option 'dead_letter.topic'")
+  end
+end
+
+local function require_dead_letters(checked)
+  local has_letters = checked.dead_letter ~= nil
+  require_letters(checked.exhausted, has_letters, "option 'exhausted'")
+  for _, entry in ipairs(checked.handler) do
+    local label = schema.item("option 'handler'", entry.topic)
+    require_letters(entry.exhausted, has_letters, schema.child(label, "exhausted"))
+  end
+  if checked.producer and not has_letters then
+    schema.fail("option 'producer'", "only with the option 'dead_letter'")
+  end
+end
+
+local function letters_of(checked)
+  local flat = checked.dead_letter
+  if not flat then return nil end
+  local own = checked.producer or {}
+  flat.kafka = properties.overlay(checked.kafka, own.kafka or {})
+  flat.partitioner = own.partitioner or PARTITIONERS.default
+  return flat
+end
+
 local COPIED = {
   "kafka", "topics", "members", "ordering", "null_key", "workers", "max_buffered_records",
   "max_buffered_bytes", "max_waiting_records", "max_waiting_bytes", "max_metadata",
-  "commit_interval", "revoke_grace", "start_timeout", "unreadable_metadata",
+  "commit_interval", "revoke_grace", "start_timeout", "unreadable_metadata", "batch",
+  "deadline", "slow_after", "rate", "worker_memory", "parked_holds",
 }
 
 local READY_PER_WORKER = 64
@@ -202,6 +350,8 @@ local function flatten(checked)
   worker_limits(flat, checked, checked.workers)
   local again = checked.retry or { policy = check_policy({}, "option 'retry'") }
   flat.retry, flat.retry_code = again.policy, again.code
+  flat.letters = letters_of(checked)
+  flat.exhausted = checked.exhausted or (flat.letters and "dead_letter" or "park")
   flat.routes = checked.handler
   flat.ordering_header = checked.ordering_key and checked.ordering_key.header
   flat.handler_args = checked.handler_args and checked.handler_args.text
@@ -215,19 +365,18 @@ end
 function options.consumer(given, matches)
   local checked = schema.check(consumer, given, "")
   require_key_ordering(given)
+  require_dead_letters(checked)
   topics.require_patterns(checked.topics, checked.handler, matches)
   topics.require_routes(checked.topics, checked.handler, matches)
   return flatten(checked), {
     on_event = checked.on_event, log = checked.log, oauth_token = checked.oauth_token,
     start_timeout = checked.start_timeout,
-    limits = { max_in_flight = checked.max_in_flight, max_ready = checked.max_ready },
+    limits = { max_in_flight = checked.max_in_flight, max_ready = checked.max_ready,
+      has_letters = checked.dead_letter ~= nil },
   }
 end
 
 -- Producer, admin, mock -----------------------------------------------------
-
-local PARTITIONERS = enum { "murmur2_random", "murmur2", "consistent", "consistent_random",
-  "fnv1a", "fnv1a_random", "random" }
 
 local function partitioner(kind)
   kind.shape = PARTITIONERS.shape .. ", or function(key, partitions, topic) -> number"
@@ -316,13 +465,7 @@ local function table_or_nothing(given)
   return given
 end
 
-local topic_kind = schema.custom { shape = "name of a topic",
-  check = function(_, name, label) return topics.check_name(name, label) end }
-
-local function topic(kind)
-  kind.shape, kind.check = topic_kind.shape, topic_kind.check
-  return kind
-end
+local topic = topics.name_kind
 
 local function partition(kind)
   kind.min, kind.max = 0, LAST_PARTITION
@@ -434,7 +577,9 @@ function check.configure(given, limits)
   limits = {
     max_in_flight = flat.max_in_flight or limits.max_in_flight,
     max_ready = flat.max_ready or limits.max_ready,
+    has_letters = limits.has_letters,
   }
+  require_letters(flat.exhausted, limits.has_letters, "option 'exhausted'")
   if flat.workers then follow_workers(flat, flat.workers, limits) end
   if flat.retry then flat.retry, flat.retry_code = flat.retry.policy, flat.retry.code or false end
   return flat, limits

@@ -101,6 +101,31 @@ function properties.kind(kind)
   return kind
 end
 
+-- Of a connection: what reaches the brokers, and not what is read there.
+local CONNECTION = { "^bootstrap%.servers$", "^client%.id$", "^client%.dns%.lookup$", "^security%.",
+  "^sasl%.", "^ssl%.", "^enable%.ssl%.", "^enable%.sasl%.", "^socket%.", "^reconnect%.",
+  "^broker%.", "^connections%.", "^api%.version%." }
+
+local function is_of_connection(name)
+  for _, pattern in ipairs(CONNECTION) do
+    if name:find(pattern) then return true end
+  end
+  return false
+end
+
+-- What a second client needs for the same connection, with 'own' over it.
+-- Both, and the result, as the kind above gives them.
+function properties.overlay(list, own)
+  local values, result = {}, {}
+  for _, pair in ipairs(list) do
+    if is_of_connection(pair[1]) then values[pair[1]] = pair[2] end
+  end
+  for _, pair in ipairs(own) do values[pair[1]] = pair[2] end
+  for name, value in pairs(values) do result[#result + 1] = { name, value } end
+  table.sort(result, function(a, b) return a[1] < b[1] end)
+  return result
+end
+
 -- A message of librdkafka may repeat the value that it refused.
 function properties.hide_secrets(message, list)
   local secrets = {}

@@ -29,6 +29,12 @@ function topics.check_name(name, label)
   return name
 end
 
+function topics.name_kind(kind)
+  kind.shape = "name of a topic"
+  kind.check = function(_, name, label) return topics.check_name(name, label) end
+  return kind
+end
+
 local LONGEST_PATTERN = 1024
 
 local function check_name_or_pattern(name, label)
@@ -140,6 +146,8 @@ local function check_handler(handler, label)
   schema.expected(label, "name of a module or function", handler)
 end
 
+local COPIED = { "exhausted", "deadline", "batch", "rate", "max_in_flight" }
+
 -- { handler = ..., retry = ... }; the handler may also stand first without a name.
 local function check_entry(fields, entry, label)
   if type(entry) ~= "table" then return check_handler(entry, label) end
@@ -153,6 +161,7 @@ local function check_entry(fields, entry, label)
   if checked.retry then
     route.retry, route.retry_code = checked.retry.policy, checked.retry.code
   end
+  for _, name in ipairs(COPIED) do route[name] = checked[name] end
   return route
 end
 

@@ -165,7 +165,7 @@ static strand_consumer *try_open (void) {
   };
   strand_route routes[] = {
     { .topic = "^t", .limits.policy = POLICY },
-    { .limits.policy = POLICY, .own_policy = true }
+    { .limits.policy = POLICY, .own_retry = true }
   };
   strand_consumer_config c = {
     .kafka = props, .kafka_count = sizeof(props) / sizeof(props[0]),

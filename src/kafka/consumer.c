@@ -25,7 +25,8 @@ static bool copy_routes (strand_consumer *c,
     const strand_route *from = &config->routes[i];
     strand_matcher *to = &c->routes[i];
     to->limits = from->limits;
-    to->own_policy = from->own_policy;
+    to->own_retry = from->own_retry;
+    to->own_exhausted = from->own_exhausted;
     to->deadline_us = from->deadline_us;
     to->own_deadline = from->own_deadline;
     c->route_count = i + 1;
@@ -49,6 +50,34 @@ static bool copy_header (strand_consumer *c,
   if (config->ordering_header == NULL) return true;
   c->ordering_header = strdup(config->ordering_header);
   return c->ordering_header != NULL;
+}
+
+static bool copy_property (strand_consumer *c, const strand_property *from) {
+  strand_property copy = { strdup(from->name), strdup(from->value) };
+  c->letter_properties[c->letters.kafka_count++] = copy;
+  return copy.name != NULL && copy.value != NULL;
+}
+
+/* Each member makes its own producer of them. */
+static bool copy_letters (strand_consumer *c,
+                          const strand_consumer_config *config) {
+  const strand_letters_config *from = &config->letters;
+  bool ok = true;
+  if (from->topic == NULL) return true;
+  c->letter_properties = calloc(from->kafka_count + 1,
+                                sizeof(*c->letter_properties));
+  if (c->letter_properties == NULL) return false;
+  c->letters = *from;
+  c->letters.kafka = c->letter_properties;
+  c->letters.kafka_count = 0;
+  c->letters.topic = strdup(from->topic);
+  c->letters.partitioner = from->partitioner != NULL
+                             ? strdup(from->partitioner) : NULL;
+  for (size_t i = 0; ok && i < from->kafka_count; i++) {
+    ok = copy_property(c, &from->kafka[i]);
+  }
+  return ok && c->letters.topic != NULL
+         && (from->partitioner == NULL || c->letters.partitioner != NULL);
 }
 
 static void copy_topics (strand_consumer *c,
@@ -134,7 +163,7 @@ strand_consumer *strand_consumer_open (const strand_consumer_config *config,
     return NULL;
   }
   if (c->log != NULL && c->events != NULL && copy_header(c, config)
-      && make_fds(c) && copy_routes(c, config, failure)) {
+      && copy_letters(c, config) && make_fds(c) && copy_routes(c, config, failure)) {
     copy_topics(c, config);
     if (c->has_log) strand_log_set_notify(c->log, notify, c);
     strand_conf_warn(RD_KAFKA_CONSUMER, config->kafka, config->kafka_count,

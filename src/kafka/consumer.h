@@ -32,8 +32,9 @@ typedef struct strand_route {
   const char *topic;    /* a name, "^pattern", or NULL for every topic */
   strand_route_limits limits; /* its policy: for what the handler leaves
                                  to it */
-  bool own_policy;      /* not the consumer's: set_policy leaves it alone */
   int64_t deadline_us;  /* of one call of the handler; 0: none */
+  bool own_retry;       /* the policy is the route's but for 'exhausted': */
+  bool own_exhausted;   /* configure() leaves alone what is the route's own */
   bool own_deadline;
 } strand_route;
 
@@ -48,8 +49,10 @@ typedef struct strand_limits {
   size_t max_waiting_bytes;
   int64_t commit_interval_us;
   int64_t revoke_grace_us;
-  int64_t slow_after_us;  /* in the handler, before it is an event */
+  int64_t slow_after_us;  /* in the handler, before it is an event; 0: never */
+  int64_t deadline_us;    /* in the handler; 0: none */
   strand_rate rate;
+  strand_policy policy;
 } strand_limits;
 
 typedef enum strand_letter_reason {
@@ -203,13 +206,10 @@ bool strand_consumer_pause (strand_consumer *c, const char *topic,
                             int32_t partition, bool paused,
                             strand_failure *failure);
 
+/* Policy and deadline: for each route that has none of its own. */
 bool strand_consumer_configure (strand_consumer *c,
                                 const strand_limits *limits,
                                 strand_failure *failure);
-/* The consumer's policy, for each route that had the consumer's before. */
-void strand_consumer_set_policy (strand_consumer *c,
-                                 const strand_policy *policy);
-
 /* Codes of DESIGN 7: "" when all is well. */
 void strand_consumer_health (strand_consumer *c, strand_failure *problem);
 

@@ -155,15 +155,31 @@ static void take_release (void *arg, const strand_held *held) {
 ** Inbox
 */
 
-/* This member's part of one of the consumer's budgets: by the partitions it
-** has. Under lock. */
-static size_t share_locked (const strand_member *m, size_t budget) {
+/* This member's part of what the consumer may: by the partitions it has.
+** Under lock. */
+static double part_locked (const strand_member *m) {
   size_t mine = m->partitions, all = m->consumer->partitions;
-  if (mine == 0) {
-    mine = 1;
-    all = m->consumer->member_count;
-  }
-  return (size_t)((double)budget * (double)mine / (double)all + 0.999);
+  if (mine > 0) return (double)mine / (double)all;
+  return 1.0 / (double)m->consumer->member_count;
+}
+
+static size_t share_locked (const strand_member *m, size_t budget) {
+  return (size_t)((double)budget * part_locked(m) + 0.999);
+}
+
+static strand_rate rate_share_locked (const strand_member *m,
+                                      strand_rate rate) {
+  rate.per_second *= part_locked(m);
+  rate.burst *= part_locked(m);
+  if (rate.burst < 1) rate.burst = 1;
+  return rate;
+}
+
+/* Rounded down, so that all members together stay within it; but each may
+** call the handler. */
+static size_t calls_share_locked (const strand_member *m, size_t most) {
+  size_t share = (size_t)((double)most * part_locked(m) + 1e-6);
+  return most > 0 && share == 0 ? 1 : share;
 }
 
 static void limits_locked (strand_member *m,
@@ -175,10 +191,13 @@ static void limits_locked (strand_member *m,
   config->max_waiting_bytes = share_locked(m, l->max_waiting_bytes);
   config->commit_interval_us = l->commit_interval_us;
   config->max_metadata = m->consumer->max_metadata;
-  config->rate = l->rate;
+  config->rate = rate_share_locked(m, l->rate);
   config->route_count = m->consumer->route_count;
   for (size_t i = 0; i < config->route_count; i++) {
-    m->routes[i] = m->consumer->routes[i].limits;
+    strand_route_limits *to = &m->routes[i];
+    *to = m->consumer->routes[i].limits;
+    to->rate = rate_share_locked(m, to->rate);
+    to->max_in_flight = calls_share_locked(m, to->max_in_flight);
   }
   config->routes = m->routes;
 }

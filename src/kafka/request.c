@@ -188,12 +188,24 @@ bool strand_consumer_pause (strand_consumer *c, const char *topic,
   return ok;
 }
 
+/* What a route leaves to the consumer. */
+static void follow_locked (strand_matcher *route, const strand_limits *l) {
+  strand_policy policy = route->limits.policy;
+  if (!route->own_retry) route->limits.policy = l->policy;
+  route->limits.policy.exhausted = route->own_exhausted ? policy.exhausted
+                                                        : l->policy.exhausted;
+  if (!route->own_deadline) route->deadline_us = l->deadline_us;
+}
+
 bool strand_consumer_configure (strand_consumer *c,
                                 const strand_limits *limits,
                                 strand_failure *failure) {
   unsigned serving, made = 0, more = 0;
   pthread_mutex_lock(&c->lock);
   c->limits = *limits;
+  for (size_t i = 0; i < c->route_count; i++) {
+    follow_locked(&c->routes[i], limits);
+  }
   for (unsigned i = 0; i < c->member_count; i++) {
     c->members[i]->inbox.limits = true;
   }
@@ -214,17 +226,4 @@ bool strand_consumer_configure (strand_consumer *c,
   strand_fail(failure, "NO_THREAD", "only %u of %u more workers could start",
               made, more);
   return false;
-}
-
-void strand_consumer_set_policy (strand_consumer *c,
-                                 const strand_policy *policy) {
-  pthread_mutex_lock(&c->lock);
-  for (size_t i = 0; i < c->route_count; i++) {
-    if (!c->routes[i].own_policy) c->routes[i].limits.policy = *policy;
-  }
-  for (unsigned i = 0; i < c->member_count; i++) {
-    c->members[i]->inbox.limits = true;
-  }
-  pthread_mutex_unlock(&c->lock);
-  strand_shared_wake(c);
 }

@@ -23,6 +23,16 @@ static void free_routes (strand_consumer *c) {
   free(c->routes);
 }
 
+static void free_letters (strand_consumer *c) {
+  for (size_t i = 0; i < c->letters.kafka_count; i++) {
+    free((char *)(uintptr_t)c->letter_properties[i].name);
+    free((char *)(uintptr_t)c->letter_properties[i].value);
+  }
+  free(c->letter_properties);
+  free((char *)(uintptr_t)c->letters.topic);
+  free((char *)(uintptr_t)c->letters.partitioner);
+}
+
 /* Workers and helpers use their member to the last: so it goes with all. */
 static void free_members (strand_consumer *c) {
   for (unsigned i = 0; c->members != NULL && i < c->member_count; i++) {
@@ -40,6 +50,7 @@ static void free_shared (strand_consumer *c) {
   free(c->rules);
   free(c->committed);
   free(c->ordering_header);
+  free_letters(c);
   if (c->topics != NULL) rd_kafka_topic_partition_list_destroy(c->topics);
   strand_held_table_free(&c->held);
   strand_mailbox_destroy(&c->mailbox);

@@ -42,9 +42,10 @@ typedef struct strand_matcher {
   bool is_pattern;
   regex_t pattern;
   strand_route_limits limits;
-  bool own_policy; /* the route's, not the consumer's */
-  int64_t deadline_us;
+  bool own_retry;  /* these are the route's, not the consumer's */
+  bool own_exhausted;
   bool own_deadline;
+  _Atomic int64_t deadline_us; /* owners look; configure() sets it */
 } strand_matcher;
 
 struct strand_ticket {
@@ -66,6 +67,8 @@ struct strand_consumer {
   size_t max_metadata;
   bool unreadable_fail;
   bool park_alone;
+  strand_letters_config letters;      /* owned; topic NULL: none */
+  strand_property *letter_properties; /* what letters.kafka is */
   rd_kafka_topic_partition_list_t *topics;
   strand_matcher *routes;
   size_t route_count;

@@ -427,19 +427,15 @@ static bool set_retry (lua_State *L, consumer *self) {
 static int consumer_configure (lua_State *L) {
   strand_failure failure;
   strand_limits limits;
-  strand_policy policy;
-  bool has_policy;
   consumer *self = check_own(L);
   luaL_checktype(L, 2, LUA_TTABLE);
   if (self == NULL) return strand_push_forked(L);
   limits = self->limits;
   strand_read_limits(L, 2, &limits);
-  has_policy = strand_read_policy(L, 2, &policy);
   if (!strand_consumer_configure(self->kafka, &limits, &failure))
     return strand_push_failure(L, &failure);
   self->limits = limits;
   if (!set_retry(L, self)) return push_no_memory(L);
-  if (has_policy) strand_consumer_set_policy(self->kafka, &policy);
   lua_pushboolean(L, 1);
   return 1;
 }

@@ -25,7 +25,4 @@ void strand_read_settings (lua_State *L, int flat,
 /* Those of 'limits' that the flat table has. */
 void strand_read_limits (lua_State *L, int flat, strand_limits *limits);
 
-/* False when the table has no field 'retry'. */
-bool strand_read_policy (lua_State *L, int table, strand_policy *policy);
-
 #endif
