@@ -104,6 +104,31 @@ static void check_reserved (const strand_engine *e) {
   assert(records == e->reserved_records && bytes == e->reserved_bytes);
 }
 
+/* What is closed could lease, but for its gate. */
+static void check_gates (const strand_engine *e) {
+  size_t closed = 0, leases = 0, calls = 0;
+  for (size_t i = 0; i < e->config.route_count; i++) {
+    const strand_gate *g = &e->gates[i];
+    const strand_link *l = g->closed.next;
+    calls += g->calls;
+    for (; l != &g->closed; l = l->next, closed++) {
+      const strand_partition *p = strand_list_entry(l, strand_partition,
+                                                    runnable);
+      assert(p->closed && p->gate == g);
+    }
+  }
+  for (int gone = 0; gone <= 1; gone++) {
+    const strand_link *head = gone ? &e->gone : &e->partitions;
+    for (const strand_link *l = head->next; l != head; l = l->next) {
+      const strand_partition *p = strand_list_entry(l, strand_partition,
+                                                    link);
+      closed -= p->closed;
+      leases += p->leases;
+    }
+  }
+  assert(closed == 0 && calls <= leases);
+}
+
 void strand_engine_check (const strand_engine *e) {
   tally all = { 0 };
   size_t buffered = 0, bytes = 0, waiting = 0, in_flight = 0, stale = 0;
@@ -123,9 +148,11 @@ void strand_engine_check (const strand_engine *e) {
   assert(bytes == e->buffered_bytes);                            /* (6) */
   assert(waiting == e->waiting_records);                         /* (6) */
   assert(in_flight == e->in_flight && stale == e->stale);
-  assert(all.ready == e->ready && all.aside[STRAND_ASIDE_BACKOFF] == e->retry.count);
+  assert(all.ready == e->ready);
+  assert(all.aside[STRAND_ASIDE_BACKOFF] == e->retry.count);
   assert(all.aside[STRAND_ASIDE_PARKED] == e->parked
          && all.aside[STRAND_ASIDE_LETTER] == e->letters);
+  check_gates(e);
   check_reserved(e);
 }
 

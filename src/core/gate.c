@@ -113,29 +113,55 @@ size_t strand_gate_more (strand_gate *g, size_t most, int64_t now_us) {
 ** Lingering
 */
 
-/* Records of the shard that may come along, up to 'most'. */
-static size_t count_up_to (const strand_shard *s, size_t most) {
+/* Records of the shard that a batch may take, up to 'most'. One that failed
+** before comes alone: a batch ends before it, and so need not wait. */
+static size_t of_shard (const strand_shard *s, size_t most) {
   size_t count = 0;
-  for (const strand_record *r = s->head; r != NULL && count < most;
-       r = r->behind) count++;
+  const strand_record *r = s->head;
+  for (; r != NULL && count < most; r = r->behind, count++) {
+    if (r->attempt > 1) return most;
+  }
   return count;
 }
 
-/* Records for a batch that begins with the partition's first shard. */
-static size_t there (const strand_partition *p) {
-  const strand_engine *e = p->engine;
-  const strand_gate *g = p->gate;
+static size_t of_partition (const strand_partition *p, size_t most) {
+  bool mixed = p->gate->limits.by == STRAND_BATCH_MIXED;
+  const strand_link *l = p->ready.next;
+  size_t count = 0;
+  for (; l != &p->ready && count < most; l = l->next) {
+    const strand_shard *s = strand_list_entry(l, strand_shard, ready);
+    if (s->head->attempt > 1) return most;
+    count += mixed && strand_shard_keyed(s) ? 1 : of_shard(s, most - count);
+  }
+  return count;
+}
+
+/* Of all partitions with that gate that may lease. */
+static size_t of_gate (const strand_engine *e, const strand_gate *g,
+                       size_t most) {
+  const strand_link *l = e->partitions.next;
+  size_t count = 0;
+  for (; l != &e->partitions && count < most; l = l->next) {
+    const strand_partition *p = strand_list_entry(l, strand_partition, link);
+    if (p->gate != g || strand_list_empty(&p->runnable)) continue;
+    count += of_partition(p, most - count);
+  }
+  return count;
+}
+
+/* The batch that 'p' would begin now is as large as it gets. */
+static bool is_full (const strand_partition *p) {
+  const strand_route_limits *limits = &p->gate->limits;
+  size_t size = limits->batch_size;
   const strand_shard *s = strand_list_entry(p->ready.next, strand_shard,
                                             ready);
-  if (g->limits.by == STRAND_BATCH_KEY) {
-    return count_up_to(s, g->limits.batch_size);
+  switch (limits->by) {
+    case STRAND_BATCH_MIXED: return of_gate(p->engine, p->gate, size) >= size;
+    case STRAND_BATCH_PARTITION: return of_partition(p, size) >= size;
+    case STRAND_BATCH_KEY:
+      return !strand_shard_keyed(s) || of_shard(s, size) >= size;
+    default: return true;
   }
-  if (e->config.ordering == STRAND_UNORDERED) {
-    return g->limits.by == STRAND_BATCH_PARTITION
-             ? p->buffered_records - p->in_flight
-             : e->buffered_records - e->in_flight;
-  }
-  return g->limits.by == STRAND_BATCH_PARTITION ? p->ready_count : g->ready;
 }
 
 /* When the batch that 'p' would begin goes, full or not; 0: now. */
@@ -145,8 +171,8 @@ static int64_t linger_due (const strand_partition *p, int64_t now_us) {
   int64_t age_us;
   if (limits->linger_us == 0 || MUTANT(batch_does_not_linger)) return 0;
   if (strand_list_empty(&p->ready)) return 0;
+  if (is_full(p)) return 0;
   r = strand_list_entry(p->ready.next, strand_shard, ready)->head;
-  if (r->attempt > 1 || there(p) >= limits->batch_size) return 0;
   age_us = (int64_t)((uint32_t)(now_us / 1000) - r->polled_ms) * 1000;
   return age_us >= limits->linger_us ? 0 : now_us + limits->linger_us - age_us;
 }
@@ -182,12 +208,19 @@ void strand_gate_left (strand_partition *p, const strand_lease *lease,
     refund(&g->bucket, &g->limits.rate, unstarted);
     refund(&p->engine->bucket, &p->engine->config.rate, unstarted);
   }
-  if (!strand_list_empty(&g->closed)
-      && !MUTANT(closed_gate_stays_closed)) open_some(g, calls_left(g));
+  if (strand_list_empty(&g->closed) || MUTANT(closed_gate_stays_closed)) return;
+  /* The first may linger, while another need not. */
+  open_some(g, g->limits.linger_us > 0 ? SIZE_MAX : calls_left(g));
 }
 
 void strand_gate_look (strand_partition *p) {
-  if (p->closed && there(p) >= p->gate->limits.batch_size) open_one(p);
+  const strand_gate *g = p->gate;
+  if (p->closed && g->limits.linger_us > 0 && calls_left(g) > 0
+      && is_full(p)) open_one(p);
+}
+
+void strand_gate_join (strand_gate *g) {
+  open_some(g, SIZE_MAX);
 }
 
 static int64_t tick_gate (strand_gate *g, int64_t now_us) {

@@ -303,7 +303,6 @@ void strand_shard_ready (strand_shard *s, bool front) {
   if (front) strand_list_push_front(&p->ready, &s->ready);
   else strand_list_push(&p->ready, &s->ready);
   p->ready_count++;
-  p->gate->ready++;
   p->engine->ready++;
   strand_partition_runnable(p);
 }
@@ -312,7 +311,6 @@ void strand_shard_unready (strand_shard *s, shard_state to) {
   assert(!strand_list_empty(&s->ready));
   strand_list_remove(&s->ready);
   s->partition->ready_count--;
-  s->partition->gate->ready--;
   s->partition->engine->ready--;
   s->state = (uint8_t)to;
   strand_partition_runnable(s->partition);

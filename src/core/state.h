@@ -75,7 +75,6 @@ typedef struct strand_gate {
   strand_route_limits limits;
   strand_bucket bucket;
   size_t calls;        /* leases out, further ones of a call not counted */
-  size_t ready;        /* shards in 'ready' of its partitions */
   strand_link closed;  /* partitions that would be runnable */
 } strand_gate;
 
@@ -249,6 +248,8 @@ void strand_gate_left (strand_partition *p, const strand_lease *lease,
                        uint32_t unstarted);
 /* Another record is there: a batch may be full. */
 void strand_gate_look (strand_partition *p);
+/* A batch of any partition has begun: those that linger may join it. */
+void strand_gate_join (strand_gate *gate);
 /* Opens what is due. Returns when the next is, or INT64_MAX. */
 int64_t strand_gates_tick (strand_engine *e, int64_t now_us);
 
