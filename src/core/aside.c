@@ -65,8 +65,11 @@ static strand_verdict_kind decide (strand_partition *p,
   strand_verdict_kind kind = ending->kind;
   uint32_t failures = failures_of(lease->record) + 1;
   *delay_us = ending->delay_us;
-  if (lease->expired && kind != STRAND_VERDICT_EXHAUSTED
-      && !MUTANT(late_result_counts)) kind = STRAND_VERDICT_FAILED;
+  if (lease->expired && kind != STRAND_VERDICT_FAILED
+      && kind != STRAND_VERDICT_EXHAUSTED && !MUTANT(late_result_counts)) {
+    kind = STRAND_VERDICT_FAILED;
+    *delay_us = -1;
+  }
   if (kind == STRAND_VERDICT_FAILED && policy->attempts > 0
       && failures >= policy->attempts
       && !MUTANT(attempts_are_not_counted)) kind = STRAND_VERDICT_EXHAUSTED;
@@ -200,7 +203,8 @@ static strand_aside aside_of (strand_verdict_kind kind) {
                                        : STRAND_ASIDE_LETTER;
 }
 
-/* All that may fail for want of memory; may be called again. */
+/* All that may fail for want of memory; may be called again. What is flagged
+** as leased until then is the lease's, should its partition be revoked. */
 static strand_err prepare (strand_lease *lease, strand_aside aside,
                            const strand_ending *ending, int64_t now_us) {
   strand_partition *p = lease->partition;
@@ -212,10 +216,12 @@ static strand_err prepare (strand_lease *lease, strand_aside aside,
   if (e->config.park_alone && strand_shard_loose(p) == NULL) {
     return STRAND_ENOMEM;
   }
-  if (strand_lease_unstart(lease, letter) != STRAND_OK
-      || (r = leave_chunk(lease)) == NULL
+  if ((r = leave_chunk(lease)) == NULL
       || keep_past(r, ending->reason, ending->reason_length, now_us)
-           != STRAND_OK) return STRAND_ENOMEM;
+           != STRAND_OK
+      || strand_lease_unstart(lease, letter) != STRAND_OK) {
+    return STRAND_ENOMEM;
+  }
   if (letter && !e->config.letter(e->config.arg, p, r)) return STRAND_ENOMEM;
   return STRAND_OK;
 }
@@ -385,6 +391,7 @@ strand_err strand_engine_unlettered (strand_engine *e, strand_record *record,
   record->in.past->aside = STRAND_ASIDE_PARKED;
   tell(STRAND_NOTICE_PARKED, p, record, reason, reason_length, -1);
   if (e->config.park_alone) set_loose(record);
+  strand_partition_unstall(p);
   return STRAND_OK;
 }
 

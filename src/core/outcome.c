@@ -173,7 +173,10 @@ bool strand_engine_lease_more (strand_engine *e, const strand_lease *first,
   strand_partition *p = first->partition;
   strand_gate *gate = p->gate;
   strand_shard *s;
-  if (gate->limits.by == STRAND_BATCH_MIXED) p = same_gate(e, gate);
+  if (gate->limits.by == STRAND_BATCH_MIXED) {
+    strand_gate_join(gate);
+    p = same_gate(e, gate);
+  }
   else if (gate->limits.by != STRAND_BATCH_PARTITION) return false;
   if (p == NULL || p->closed || strand_list_empty(&p->runnable)) return false;
   most = strand_gate_tokens(e, most, now_us);
@@ -284,6 +287,7 @@ strand_err strand_engine_done (strand_engine *e, strand_lease *lease,
     drop_stale(lease, count);
     return STRAND_OK;
   }
+  assert(!lease->expired || count == 0);
   for (; count > 0; count--) {
     strand_partition *p = lease->partition;
     strand_err err = strand_lease_finish_first(lease, now_us);
