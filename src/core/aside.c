@@ -203,6 +203,16 @@ static strand_aside aside_of (strand_verdict_kind kind) {
                                        : STRAND_ASIDE_LETTER;
 }
 
+static strand_cause cause_of (const strand_lease *lease,
+                              const strand_ending *ending) {
+  if (lease->expired) return STRAND_CAUSE_DEADLINE;
+  switch (ending->kind) {
+    case STRAND_VERDICT_FAILED: return STRAND_CAUSE_FAILED;
+    case STRAND_VERDICT_EXHAUSTED: return STRAND_CAUSE_EXHAUSTED;
+    default: return STRAND_CAUSE_ASKED;
+  }
+}
+
 /* All that may fail for want of memory; may be called again. What is flagged
 ** as leased until then is the lease's, should its partition be revoked. */
 static strand_err prepare (strand_lease *lease, strand_aside aside,
@@ -222,6 +232,7 @@ static strand_err prepare (strand_lease *lease, strand_aside aside,
       || strand_lease_unstart(lease, letter) != STRAND_OK) {
     return STRAND_ENOMEM;
   }
+  r->in.past->cause = (uint8_t)cause_of(lease, ending);
   if (letter && !e->config.letter(e->config.arg, p, r)) return STRAND_ENOMEM;
   return STRAND_OK;
 }

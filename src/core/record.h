@@ -50,6 +50,14 @@ typedef enum strand_aside {
   STRAND_ASIDE_LETTER   /* its dead letter is under way */
 } strand_aside;
 
+/* Why it ended so. */
+typedef enum strand_cause {
+  STRAND_CAUSE_FAILED,
+  STRAND_CAUSE_EXHAUSTED, /* and was not to be tried again */
+  STRAND_CAUSE_DEADLINE,
+  STRAND_CAUSE_ASKED      /* the handler wanted it */
+} strand_cause;
+
 /* What is known of a record that ended without being done; only records of
 ** their own allocation have one. */
 typedef struct strand_past {
@@ -57,6 +65,7 @@ typedef struct strand_past {
   int64_t last_us;
   uint32_t failures;    /* that count in the policy */
   uint8_t aside;        /* strand_aside, with STRAND_RECORD_ASIDE */
+  uint8_t cause;        /* strand_cause */
   uint8_t resolved;     /* was parked: STRAND_RESOLVE_ and what, from 1 */
   uint32_t length;
   char text[];          /* the last reason; not terminated */
