@@ -469,6 +469,8 @@ strand_partition *strand_engine_next (const strand_engine *e,
 strand_partition *strand_engine_find (const strand_engine *e,
                                       const char *topic, int32_t index);
 
+const strand_route_limits *
+strand_partition_limits (const strand_partition *p);
 const char *strand_partition_topic (const strand_partition *p); /* lease */
 int32_t strand_partition_index (const strand_partition *p);     /* lease */
 uint32_t strand_partition_epoch (const strand_partition *p);

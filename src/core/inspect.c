@@ -125,6 +125,11 @@ const char *strand_partition_topic (const strand_partition *p) {
   return p->topic;
 }
 
+const strand_route_limits *
+strand_partition_limits (const strand_partition *p) {
+  return &p->gate->limits;
+}
+
 int32_t strand_partition_index (const strand_partition *p) {
   return p->index;
 }

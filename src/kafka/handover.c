@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/mutant.h"
+#include "kafka/bundle.h"
 #include "kafka/clock.h"
 #include "kafka/member.h"
 
@@ -63,6 +64,7 @@ static void fill_slot (strand_slot *slot, const strand_lease *lease) {
   slot->lease = *lease;
   slot->tag = tag;
   slot->first = lease->record;
+  slot->bundle = NULL;
   slot->count = lease->count;
   slot->stop = &tag->stop;
   slot->route = tag->route;
@@ -72,6 +74,40 @@ static void fill_slot (strand_slot *slot, const strand_lease *lease) {
   atomic_store_explicit(&slot->state, STRAND_SLOT_READY,
                         memory_order_relaxed);
   tag->leases++;
+}
+
+/* The bundle is there before the lease: nothing fails in between. */
+static void fill_bundle (strand_member *m, strand_slot *slot,
+                         const strand_lease *first, int64_t now_us) {
+  fill_slot(slot, first);
+  slot->tag->leases--; /* each part counts */
+  slot->bundle = m->bundle;
+  m->bundle = NULL;
+  strand_bundle_fill(m, slot->bundle, first, now_us);
+  slot->count = slot->bundle->many.count;
+}
+
+static bool reserve_bundle (strand_member *m) {
+  if (m->batch_most == 0 || m->bundle != NULL) return true;
+  m->bundle = strand_bundle_new(m->batch_most);
+  return m->bundle != NULL;
+}
+
+/* The next slot of the batch. 0: nothing may start, or no memory for it. */
+static uint32_t fill_next (strand_member *m, strand_batch *batch, size_t room,
+                           int64_t now_us) {
+  strand_slot *slot = &batch->slots[batch->count];
+  size_t most = room > m->batch_most ? room : m->batch_most;
+  strand_lease lease;
+  if (!reserve_bundle(m)
+      || !strand_engine_lease(m->engine, most, now_us, &lease)) return 0;
+  if (strand_partition_limits(lease.partition)->by == STRAND_BATCH_NONE) {
+    fill_slot(slot, &lease);
+  }
+  else fill_bundle(m, slot, &lease, now_us);
+  batch->count++;
+  batch->records += slot->count;
+  return slot->count;
 }
 
 static size_t unstarted (const strand_member *m) {
@@ -87,18 +123,16 @@ static size_t unstarted (const strand_member *m) {
 void strand_handover_post (strand_member *m, int64_t now_us) {
   size_t out = unstarted(m), room;
   strand_batch *batch;
-  strand_lease lease;
   if (m->phase > STRAND_ENDING || out > m->max_ready / 2) return;
   room = m->max_ready - out;
   while (room > 0) {
     batch = new_batch(m);
     if (batch == NULL) return;
-    while (room > 0 && batch->count < STRAND_BATCH_SLOTS
-           && strand_engine_lease(m->engine, room, now_us, &lease)) {
-      fill_slot(&batch->slots[batch->count++], &lease);
+    while (room > 0 && batch->count < STRAND_BATCH_SLOTS) {
+      uint32_t records = fill_next(m, batch, room, now_us);
+      if (records == 0) break;
       prepare_slot(batch, batch->count + 2);
-      batch->records += lease.count;
-      room -= lease.count < room ? lease.count : room;
+      room -= records < room ? records : room;
     }
     if (batch->count == 0) {
       retire_batch(m, batch);
@@ -124,6 +158,10 @@ static void end_slot (strand_member *m, strand_batch *batch,
   strand_tag *tag = slot->tag;
   slot->over = true;
   batch->open--;
+  if (slot->bundle != NULL) {
+    strand_bundle_free(slot->bundle);
+    return;
+  }
   if (--tag->leases == 0 && tag->partition == NULL) strand_group_drop(m, tag);
 }
 
@@ -132,10 +170,10 @@ static void clear_verdict (strand_verdict *v) {
   free(v->policy_problem);
 }
 
-static void tell_policy (strand_member *m, const strand_slot *slot,
-                         const char *problem) {
-  strand_event event = strand_member_event(m, "policy_failed", slot->tag);
-  event.offset = slot->lease.record->offset;
+void strand_handover_policy (strand_member *m, const strand_tag *tag,
+                             const strand_record *r, const char *problem) {
+  strand_event event = strand_member_event(m, "policy_failed", tag);
+  event.offset = r->offset;
   strand_event_set_reason(&event, problem, strlen(problem));
   strand_member_emit(m, &event);
 }
@@ -152,15 +190,29 @@ static strand_err judge (strand_member *m, strand_slot *slot,
   if (!slot->judged || v->kind == STRAND_VERDICT_DONE) {
     return strand_engine_give_back(m->engine, &slot->lease);
   }
-  if (v->policy_problem != NULL) tell_policy(m, slot, v->policy_problem);
+  if (v->policy_problem != NULL) {
+    strand_handover_policy(m, slot->tag, slot->lease.record,
+                           v->policy_problem);
+  }
   err = strand_engine_end(m->engine, &slot->lease, &ending, now_us);
   if (err != STRAND_OK || slot->lease.count == 0) return err;
   return strand_engine_give_back(m->engine, &slot->lease);
 }
 
 /* False: memory ran out; the slot is looked at again. */
-static bool harvest_slot (strand_member *m, strand_batch *batch,
-                          strand_slot *slot, int64_t now_us, bool *found) {
+static bool harvest_bundle (strand_member *m, strand_batch *batch,
+                            strand_slot *slot, int64_t now_us, bool *found) {
+  if (atomic_load_explicit(&slot->state, memory_order_acquire)
+      != STRAND_SLOT_ENDED) return true;
+  *found = true;
+  if (strand_bundle_harvest(m, slot->bundle, slot->judged, now_us)
+      != STRAND_OK) return false;
+  end_slot(m, batch, slot);
+  return true;
+}
+
+static bool harvest_lease (strand_member *m, strand_batch *batch,
+                           strand_slot *slot, int64_t now_us, bool *found) {
   uint32_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
   uint32_t done = atomic_load_explicit(&slot->done, memory_order_acquire);
   strand_verdict *verdict;
@@ -179,6 +231,13 @@ static bool harvest_slot (strand_member *m, strand_batch *batch,
   if (slot->judged) clear_verdict(verdict);
   end_slot(m, batch, slot);
   return true;
+}
+
+static bool harvest_slot (strand_member *m, strand_batch *batch,
+                          strand_slot *slot, int64_t now_us, bool *found) {
+  return slot->bundle != NULL
+           ? harvest_bundle(m, batch, slot, now_us, found)
+           : harvest_lease(m, batch, slot, now_us, found);
 }
 
 /* What was posted a while ago and is not claimed: those who were woken for
@@ -234,12 +293,19 @@ void strand_handover_harvest (strand_member *m, int64_t now_us) {
   m->look_us = m->batches == NULL ? INT64_MAX : now_us + m->look_wait_us;
 }
 
+static strand_err give_back (strand_member *m, strand_slot *slot) {
+  if (slot->bundle == NULL) {
+    return strand_engine_give_back(m->engine, &slot->lease);
+  }
+  return strand_bundle_harvest(m, slot->bundle, false, 0);
+}
+
 void strand_handover_recall (strand_member *m) {
   for (strand_batch *b = m->batches; b != NULL; b = b->older) {
     uint32_t first = strand_batch_recall(b) + MUTANT(recall_forgets_a_slot);
     for (uint32_t i = b->count; i-- > first;) {
       strand_slot *slot = &b->slots[i];
-      if (strand_engine_give_back(m->engine, &slot->lease) != STRAND_OK) {
+      if (give_back(m, slot) != STRAND_OK) {
         /* no memory: it ends as if a worker had found it stopped */
         atomic_store(&slot->state, STRAND_SLOT_ENDED);
         continue;
@@ -250,6 +316,7 @@ void strand_handover_recall (strand_member *m) {
 }
 
 void strand_handover_free (strand_member *m) {
+  if (m->bundle != NULL) strand_bundle_free(m->bundle);
   while (m->spare != NULL) {
     strand_batch *batch = m->spare;
     m->spare = batch->older;

@@ -50,6 +50,7 @@
 
 struct strand_member;
 typedef struct strand_tag strand_tag;
+typedef struct strand_bundle strand_bundle;
 
 typedef enum strand_slot_state {
   STRAND_SLOT_READY,
@@ -62,6 +63,7 @@ typedef struct strand_slot {
   /* written by the owner before the post, read by the worker */
   _Alignas(64) const strand_record *first;
   const atomic_bool *stop; /* the assignment's: no further record */
+  strand_bundle *bundle;   /* or NULL: 'lease' */
   uint32_t count;
   unsigned route;
   /* written by the worker */

@@ -198,6 +198,9 @@ static void limits_locked (strand_member *m,
     *to = m->consumer->routes[i].limits;
     to->rate = rate_share_locked(m, to->rate);
     to->max_in_flight = calls_share_locked(m, to->max_in_flight);
+    if (to->by != STRAND_BATCH_NONE && to->batch_size > m->batch_most) {
+      m->batch_most = to->batch_size;
+    }
   }
   config->routes = m->routes;
 }

@@ -169,6 +169,8 @@ struct strand_member {
   strand_batch *spare;
   unsigned spare_count;
   size_t max_ready;
+  size_t batch_most;          /* records of the largest batch of a route */
+  strand_bundle *bundle;      /* for the next one; or NULL */
   int64_t look_us;            /* next look at the outcomes */
   int64_t look_wait_us;
 
@@ -286,6 +288,9 @@ void strand_handover_post (strand_member *m, int64_t now_us);
 /* All that no worker has claimed comes back into the engine. */
 void strand_handover_recall (strand_member *m);
 bool strand_handover_out (const strand_member *m);
+/* The retry function failed for the record. */
+void strand_handover_policy (strand_member *m, const strand_tag *tag,
+                             const strand_record *r, const char *problem);
 /* Batches that were kept. */
 void strand_handover_free (strand_member *m);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/mutant.h"
+#include "kafka/bundle.h"
 #include "kafka/clock.h"
 #include "kafka/member.h"
 #include "kafka/thread.h"
@@ -59,6 +60,13 @@ static void refuse (strand_verdict *verdict) {
   verdict->reason_length = sizeof(no_state) - 1;
 }
 
+static void refuse_task (strand_task *task) {
+  if (task->many == NULL) refuse(&task->verdict);
+  for (uint32_t i = 0; task->many != NULL && i < task->many->count; i++) {
+    refuse(&task->many->verdicts[i]);
+  }
+}
+
 static void obey_verdict (strand_consumer *c, const strand_verdict *v) {
   if (v->kind == STRAND_VERDICT_STOP) {
     char reason[sizeof(((strand_failure *)0)->message)];
@@ -103,6 +111,7 @@ static bool begin_record (worker *w, const strand_record *r) {
   }
   w->behind = w->at + 1 < slot->count ? r->behind : NULL;
   w->task.record = r;
+  w->task.many = NULL;
   w->task.route = slot->route;
   w->task.verdict = (strand_verdict){ .kind = STRAND_VERDICT_DONE };
   if (MUTANT(done_is_told_before_the_handler_returns)) {
@@ -111,9 +120,35 @@ static bool begin_record (worker *w, const strand_record *r) {
   return true;
 }
 
+/* False: it may not start. */
+static bool begin_bundle (worker *w) {
+  strand_slot *slot = w->slot;
+  if (strand_bundle_stopped(slot->bundle)) {
+    end_slot(w);
+    return false;
+  }
+  w->task.many = &slot->bundle->many;
+  w->task.record = w->task.many->records[0];
+  w->task.route = slot->route;
+  w->task.verdict = (strand_verdict){ .kind = STRAND_VERDICT_DONE };
+  return true;
+}
+
+static bool end_bundle (worker *w) {
+  const strand_records *many = w->task.many;
+  obey_verdict(w->consumer, &w->task.verdict);
+  for (uint32_t i = 0; i < many->count; i++) {
+    obey_verdict(w->consumer, &many->verdicts[i]);
+  }
+  w->slot->judged = true;
+  end_slot(w);
+  return false;
+}
+
 /* A record that is done may be freed at once. */
 static bool end_record (worker *w) {
   strand_verdict *v = &w->task.verdict;
+  if (w->task.many != NULL) return end_bundle(w);
   if (v->kind != STRAND_VERDICT_DONE || v->stop_consumer) {
     obey_verdict(w->consumer, v);
   }
@@ -145,7 +180,8 @@ static bool next_record (void *arg) {
   worker *w = arg;
   if (w->slot != NULL && end_record(w)) return true;
   while (begin_slot(w)) {
-    if (begin_record(w, w->slot->first)) return true;
+    if (w->slot->bundle != NULL ? begin_bundle(w)
+                                : begin_record(w, w->slot->first)) return true;
   }
   return false;
 }
@@ -169,7 +205,7 @@ static void serve_batch (worker *w) {
   }
   while (next_record(w)) {
     if (w->state == NULL) replace_state(w);
-    if (w->state == NULL) refuse(&w->task.verdict);
+    if (w->state == NULL) refuse_task(&w->task);
     else c->handler.serve(w->state, &w->task, next_record, w);
     if (w->task.verdict.broken) replace_state(w);
   }

@@ -29,6 +29,7 @@ typedef struct strand_verdict {
   strand_verdict_kind kind;
   bool stop_consumer;      /* also when done: the consumer finishes */
   bool broken;             /* the state must be replaced */
+  bool marked;             /* of a batch: the handler said it of this one */
   int64_t delay_us;        /* FAILED, RETRY: -1: by the route's policy */
   char *reason;            /* malloc, taken by the worker; NULL for none */
   size_t reason_length;    /* at most STRAND_REASON_MAX */
@@ -36,11 +37,19 @@ typedef struct strand_verdict {
                               failed, or gave what is no time */
 } strand_verdict;
 
+/* The records of one call of a handler that takes batches. */
+typedef struct strand_records {
+  uint32_t count;
+  const strand_record **records; /* of one shard in the order of offsets */
+  strand_verdict *verdicts;      /* one for each; zeroed */
+} strand_records;
+
 /* What a worker has to do now. */
 typedef struct strand_task {
-  const strand_record *record;
+  const strand_record *record; /* of a batch the first */
+  strand_records *many;        /* NULL: no batch */
   unsigned route; /* from 0 in the order of the consumer's routes */
-  strand_verdict verdict;
+  strand_verdict verdict;      /* of a batch: stop_consumer and broken */
 } strand_task;
 
 typedef struct strand_handler {
@@ -48,8 +57,8 @@ typedef struct strand_handler {
   /* Opens a state for worker 'index' (from 1) and loads the handlers. NULL
   ** and a failure when that does not work. */
   void *(*open) (void *config, unsigned index, strand_failure *failure);
-  /* Handles the task's record and leaves the verdict there; while next(arg)
-  ** then puts another record there, handles that. One call for many records,
+  /* Handles the task's record, or batch, and leaves the verdicts there; while
+  ** next(arg) then puts another there, handles that. One call for many records,
   ** so that what protects the calls is set up once. Returns at once when the
   ** state is broken. 'next' never raises; with it the record is over. */
   void (*serve) (void *state, strand_task *task, bool (*next) (void *arg),

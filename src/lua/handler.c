@@ -8,6 +8,7 @@
 
 #include "core/engine.h"
 #include "kafka/log.h"
+#include "lua/batch.h"
 #include "lua/compat.h"
 #include "lua/context.h"
 #include "lua/loader.h"
@@ -32,10 +33,13 @@ typedef struct worker {
   strand_sources *sources; /* borrows: the thread's strand_handler has it */
   strand_context context;
   strand_view view;
+  strand_batch_state batch;
   strand_task *task;       /* what is handled now */
   bool (*next) (void *arg);
   void *next_arg;
   bool over;               /* next had nothing more */
+  strand_verdict *asked;   /* what the retry function is asked about */
+  uint32_t asked_index;    /* its record, in the view */
   unsigned retry_version;  /* of the consumer's retry function */
   const char *made;        /* name of the outcome made last, or NULL */
 } worker;
@@ -47,19 +51,31 @@ static char slots_key; /* its address is the key in the registry */
 
 /* ---- the handler's call ------------------------------------------------- */
 
-/* Upvalues: worker, handlers by route, records' metatable, context, cache.
-** Comes back early with a record that failed. */
+/* Upvalues: as those of call_handlers. */
+static void push_subject (lua_State *L, worker *w) {
+  if (w->task->many == NULL) {
+    strand_view_single(&w->view, w->task->record);
+    strand_view_push(L, &w->view, 0, lua_upvalueindex(3));
+  }
+  else
+    strand_batch_push(L, &w->batch, w->task->many, &w->view,
+                      lua_upvalueindex(6), lua_upvalueindex(3));
+}
+
+/* Upvalues: worker, handlers by route, records' metatable, context, cache,
+** batches' metatable. Comes back early with a record that failed, and with
+** each batch. */
 static int call_handlers (lua_State *L) {
   worker *w = lua_touserdata(L, lua_upvalueindex(1));
   do {
     w->made = NULL;
-    w->view.record = w->task->record;
     lua_rawgeti(L, lua_upvalueindex(2), (int)w->task->route + 1);
-    strand_view_push(L, &w->view, lua_upvalueindex(3));
+    push_subject(L, w);
     lua_pushvalue(L, lua_upvalueindex(4));
     lua_call(L, 2, 2);
     strand_verdict_results(L, w->made, &w->task->verdict);
-    if (w->task->verdict.kind != STRAND_VERDICT_DONE) return 0;
+    if (w->task->many != NULL
+        || w->task->verdict.kind != STRAND_VERDICT_DONE) return 0;
     lua_settop(L, 0);
     strand_view_end(L, &w->view, lua_upvalueindex(5));
   } while (w->next(w->next_arg));
@@ -118,17 +134,17 @@ static int push_policy (lua_State *L, worker *w, int policies) {
 /* The default policy applies, with its limit too: it has none of its own
 ** beside a function. */
 static void set_problem (worker *w, const char *text) {
-  strand_verdict *v = &w->task->verdict;
+  strand_verdict *v = w->asked;
   free(v->policy_problem);
   v->policy_problem = strdup(text);
   v->delay_us = -1;
   if (v->kind == STRAND_VERDICT_FAILED
-      && w->task->record->attempt >= DEFAULT_ATTEMPTS)
+      && w->view.records[w->asked_index]->attempt >= DEFAULT_ATTEMPTS)
     v->kind = STRAND_VERDICT_EXHAUSTED;
 }
 
 static void read_delay (lua_State *L, worker *w) {
-  strand_verdict *v = &w->task->verdict;
+  strand_verdict *v = w->asked;
   if (lua_isnil(L, -1)) {
     v->kind = STRAND_VERDICT_EXHAUSTED;
     return;
@@ -146,27 +162,30 @@ static void read_delay (lua_State *L, worker *w) {
 ** records' metatable. */
 static int call_policy (lua_State *L) {
   worker *w = lua_touserdata(L, lua_upvalueindex(1));
-  strand_verdict *v = &w->task->verdict;
+  strand_verdict *v = w->asked;
   refresh_policy(L, w, lua_upvalueindex(2));
   if (!push_policy(L, w, lua_upvalueindex(2))) return 0;
-  lua_pushinteger(L, w->view.record->attempt);
+  lua_pushinteger(L, w->view.records[w->asked_index]->attempt);
   lua_pushlstring(L, v->reason != NULL ? v->reason : "", v->reason_length);
-  strand_view_push(L, &w->view, lua_upvalueindex(3));
+  strand_view_push(L, &w->view, w->asked_index, lua_upvalueindex(3));
   lua_call(L, 3, 1);
   read_delay(L, w);
   return 0;
 }
 
-/* Tells whether the record's next attempt is the retry function's matter. */
-static bool asks_policy (const strand_verdict *v) {
+/* Whether the record's next attempt is the retry function's matter. */
+static bool asks_policy (const worker *w, const strand_verdict *v) {
   return (v->kind == STRAND_VERDICT_FAILED || v->kind == STRAND_VERDICT_RETRY)
-         && v->delay_us < 0 && !v->broken;
+         && v->delay_us < 0 && !w->task->verdict.broken;
 }
 
-static void ask_policy (worker *w) {
+static void ask_policy (worker *w, strand_verdict *v, uint32_t index) {
   char text[STRAND_REASON_MAX + 1];
   const char *problem = NULL;
   int status;
+  if (!asks_policy(w, v)) return;
+  w->asked = v;
+  w->asked_index = index;
   lua_pushvalue(w->L, SLOT_POLICY);
   status = lua_pcall(w->L, 0, 0, SLOT_TRACEBACK);
   if (status == 0) return;
@@ -179,12 +198,24 @@ static void ask_policy (worker *w) {
 
 /* ---- serve -------------------------------------------------------------- */
 
-/* The record failed, or its handler raised. */
+/* The call of the batch has ended: so has each of its records. */
+static void conclude_batch (worker *w) {
+  strand_records *many = w->task->many;
+  uint32_t i;
+  if (!strand_batch_end(&w->batch, many, &w->task->verdict)) return;
+  for (i = 0; i < many->count; i++) {
+    ask_policy(w, &many->verdicts[i], i);
+    lua_settop(w->L, SLOT_LAST);
+  }
+}
+
+/* The record failed, or its handler raised; or a batch has ended. */
 static void conclude (worker *w, int status) {
   strand_verdict *v = &w->task->verdict;
   if (status != 0) strand_verdict_error(w->L, status, v);
   look_at_memory(w, status);
-  if (asks_policy(v)) ask_policy(w);
+  if (w->task->many != NULL) conclude_batch(w);
+  else ask_policy(w, v, 0);
   lua_settop(w->L, SLOT_LAST);
   strand_view_end(w->L, &w->view, SLOT_CACHE);
 }
@@ -214,11 +245,11 @@ static void serve (void *state, strand_task *task, bool (*next) (void *arg),
 
 /* Upvalues: the worker, and what is at the indexes. */
 static void push_closure (lua_State *L, lua_CFunction f, worker *w,
-                          const int indexes[4]) {
+                          const int indexes[5]) {
   int i;
   lua_pushlightuserdata(L, w);
-  for (i = 0; i < 4; i++) lua_pushvalue(L, indexes[i]);
-  lua_pushcclosure(L, f, 5);
+  for (i = 0; i < 5; i++) lua_pushvalue(L, indexes[i]);
+  lua_pushcclosure(L, f, 6);
 }
 
 /* Pushes a new table, which is then the registry's. */
@@ -232,9 +263,11 @@ static void push_slots (lua_State *L) {
 /* The argument is the worker. Leaves what is needed later in the slots. */
 static int set_up (lua_State *L) {
   enum { WORKER = 1, SLOTS, TEARDOWNS, ARGS, CONTEXT, METATABLE, CACHE,
-         HANDLERS, POLICIES };
-  static const int serving[] = { HANDLERS, METATABLE, CONTEXT, CACHE };
-  static const int asking[] = { POLICIES, METATABLE, CONTEXT, CACHE };
+         BATCHES, HANDLERS, POLICIES };
+  static const int serving[] = { HANDLERS, METATABLE, CONTEXT, CACHE,
+                                 BATCHES };
+  static const int asking[] = { POLICIES, METATABLE, CONTEXT, CACHE,
+                                BATCHES };
   worker *w = lua_touserdata(L, WORKER);
   strand_load_libraries(L, w->sources);
   push_slots(L);
@@ -250,6 +283,7 @@ static int set_up (lua_State *L) {
   strand_view_open(L, &w->view);
   lua_pushvalue(L, CACHE);
   lua_rawseti(L, SLOTS, SLOT_CACHE);
+  strand_batch_open(L, &w->batch);
   strand_push_traceback(L);
   lua_rawseti(L, SLOTS, SLOT_TRACEBACK);
   strand_load_handlers(L, w->sources, ARGS, TEARDOWNS);

@@ -140,8 +140,10 @@ static void push_optional (lua_State *L, const char *module,
                "expected", module, name, luaL_typename(L, -1));
 }
 
-/* Pushes the module's handler, from its value on top. */
-static void push_handle (lua_State *L, const char *module) {
+/* Pushes the module's handler, from its value on top: of a table the function
+** that the route calls for. */
+static void push_handle (lua_State *L, const char *module, bool batch) {
+  static const char *const names[] = { "handle", "handle_batch" };
   if (lua_isfunction(L, -1)) {
     lua_pushvalue(L, -1);
     return;
@@ -149,15 +151,15 @@ static void push_handle (lua_State *L, const char *module) {
   if (!lua_istable(L, -1))
     luaL_error(L, "handler '%s': the module gives a %s, function or table "
                "expected", module, luaL_typename(L, -1));
-  lua_getfield(L, -1, "handle_batch");
+  lua_getfield(L, -1, names[batch]);
+  if (lua_isfunction(L, -1)) return;
+  lua_getfield(L, -2, names[!batch]);
   if (!lua_isnil(L, -1))
-    luaL_error(L, "handler '%s': the module has a 'handle_batch', which comes "
-               "with a later release", module);
-  lua_pop(L, 1);
-  lua_getfield(L, -1, "handle");
-  if (!lua_isfunction(L, -1))
-    luaL_error(L, "handler '%s': the module is a table without a function "
-               "'handle'", module);
+    luaL_error(L, "handler '%s': the module has a '%s', which is called %s "
+               "option 'batch'", module, names[!batch],
+               batch ? "without" : "with");
+  luaL_error(L, "handler '%s': the module is a table without a function "
+             "'%s'", module, names[batch]);
 }
 
 /* Pushes the value of the module. */
@@ -207,7 +209,7 @@ static void push_route (lua_State *L, const strand_route_source *route,
     lua_pushvalue(L, -1);
     lua_setfield(L, modules, route->module->bytes);
   }
-  push_handle(L, name);
+  push_handle(L, name, route->batch);
   lua_remove(L, -2);
 }
 

@@ -20,11 +20,18 @@ static const char *const names[STRAND_FIELD_COUNT] = {
   "attempt", "id", "timestamp_type", "leader_epoch", "header", "copy"
 };
 
+/* NULL when its handler has returned. */
+static const strand_record *record_of (const strand_record_userdata *self) {
+  const strand_view *view = self->view;
+  uint64_t index = self->serial - view->serial;
+  return index < view->count ? view->records[index] : NULL;
+}
+
 static const strand_record *check_valid (lua_State *L,
                                          const strand_record_userdata *self) {
-  if (self->serial != self->view->serial || self->view->record == NULL)
-    luaL_error(L, "record used after its handler returned");
-  return self->view->record;
+  const strand_record *r = record_of(self);
+  if (r == NULL) luaL_error(L, "record used after its handler returned");
+  return r;
 }
 
 /* Upvalue 1: the metatable. */
@@ -194,7 +201,7 @@ static int push_cached (lua_State *L, strand_view *view, strand_field field) {
     lua_rawgeti(L, cache, SLOT(field));
     return 1;
   }
-  push_field(L, view->record, field);
+  push_field(L, view->records[0], field);
   lua_pushvalue(L, -1);
   lua_rawseti(L, cache, SLOT(field));
   view->cached |= 1u << field;
@@ -217,7 +224,8 @@ static int record_index (lua_State *L) {
   const strand_record_userdata *self = check_shape(L);
   const strand_record *r = check_valid(L, self);
   strand_field field = field_of(L, self->view);
-  if (is_cached(field)) return push_cached(L, self->view, field);
+  if (self->view->count == 1 && is_cached(field))
+    return push_cached(L, self->view, field);
   if (field == STRAND_FIELD_HEADER || field == STRAND_FIELD_COPY) {
     lua_pushvalue(L, lua_upvalueindex(2 + (field - STRAND_FIELD_HEADER)));
     return 1;
@@ -232,11 +240,12 @@ static int record_newindex (lua_State *L) {
 /* Upvalue: the metatable. debug.getmetatable hands this out. */
 static int record_tostring (lua_State *L) {
   const strand_record_userdata *self = check_record(L, "__tostring");
-  if (self->serial != self->view->serial || self->view->record == NULL) {
+  const strand_record *r = record_of(self);
+  if (r == NULL) {
     lua_pushliteral(L, "strand.Record (its handler has returned)");
     return 1;
   }
-  push_id(L, self->view->record);
+  push_id(L, r);
   lua_pushfstring(L, "strand.Record (%s)", lua_tostring(L, -1));
   return 1;
 }
@@ -261,8 +270,10 @@ static void push_method (lua_State *L, int metatable, lua_CFunction method) {
 
 void strand_view_open (lua_State *L, strand_view *view) {
   int metatable;
-  view->record = NULL;
+  view->records = NULL;
+  view->single = NULL;
   view->serial = 0;
+  view->count = 0;
   view->cached = 0;
   lua_newtable(L);
   metatable = lua_gettop(L);
@@ -287,8 +298,8 @@ void strand_view_open (lua_State *L, strand_view *view) {
 /* Writing nil to the cache's slots allocates nothing: they are there. */
 void strand_view_end (lua_State *L, strand_view *view, int cache) {
   int field;
-  view->serial++;
-  view->record = NULL;
+  view->serial += view->count;
+  view->count = 0;
   if (view->cached == 0) return;
   for (field = 0; field < SLOTS; field++) {
     if (!(view->cached & 1u << field)) continue;

@@ -3,12 +3,14 @@
 **
 ** A handler gets a fresh userdata for each record. It holds no record, only
 ** the serial of its handling: the view, one for each worker's state, knows
-** which record that is, until the handler has returned.
+** which record that is, until the handler has returned. The records of a
+** batch have serials that follow each other.
 **
 **   handler's record --serial--> view --while serials agree--> strand_record
 **
 ** Bytes become Lua strings when they are asked for, and once: the view's
-** cache keeps them until the record's end.
+** cache keeps them until the record's end. (Not those of a batch, whose
+** handler looks at each field once.)
 **
 ** Thread: worker.
 */
@@ -39,8 +41,10 @@ typedef enum strand_field {
 } strand_field;
 
 typedef struct strand_view {
-  const strand_record *record;   /* borrows until strand_view_end */
-  uint64_t serial;               /* of this handling */
+  const strand_record *const *records; /* borrows until strand_view_end */
+  const strand_record *single;   /* what 'records' points to without a batch */
+  uint64_t serial;               /* of this handling, and its first record */
+  uint64_t count;                /* records; 0: none is handled */
   unsigned cached;               /* bits by strand_field */
   const char *names[STRAND_FIELD_COUNT]; /* this state's own strings: equal
                                     names are one string, compared by address */
@@ -55,12 +59,27 @@ typedef struct strand_record_userdata {
 ** must live as long as the state does. */
 void strand_view_open (lua_State *L, strand_view *view);
 
-/* The metatable is at 'metatable', which may be an upvalue. */
+/* What is handled from now on, until strand_view_end. */
+static inline void strand_view_begin (strand_view *view,
+                                      const strand_record *const *records,
+                                      uint32_t count) {
+  view->records = records;
+  view->count = count;
+}
+
+static inline void strand_view_single (strand_view *view,
+                                       const strand_record *record) {
+  view->single = record;
+  strand_view_begin(view, &view->single, 1);
+}
+
+/* The record of that index, from 0. The metatable is at 'metatable', which
+** may be an upvalue. */
 static inline void strand_view_push (lua_State *L, strand_view *view,
-                                     int metatable) {
+                                     uint32_t index, int metatable) {
   strand_record_userdata *self = strand_newuserdata(L, sizeof(*self));
   self->view = view;
-  self->serial = view->serial;
+  self->serial = view->serial + index;
   lua_pushvalue(L, metatable);
   lua_setmetatable(L, -2);
 }

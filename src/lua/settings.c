@@ -180,6 +180,7 @@ static void read_route (lua_State *L, strand_route *route,
   route->own_deadline = strand_field_number(L, table, "deadline", -1) >= 0;
   read_seconds(L, table, "deadline", &route->deadline_us);
   read_batch(L, table, &route->limits);
+  source->batch = route->limits.by != STRAND_BATCH_NONE;
   read_rate(L, table, &route->limits.rate);
   read_size(L, table, "max_in_flight", &route->limits.max_in_flight);
 }

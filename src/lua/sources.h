@@ -29,6 +29,7 @@ typedef struct strand_route_source {
   strand_text *code;       /* bytes of string.dump */
   strand_text *retry_code; /* NULL: none */
   bool has_retry;          /* of its own: the consumer's does not apply */
+  bool batch;              /* the handler takes batches */
 } strand_route_source;
 
 typedef struct strand_sources strand_sources;

@@ -1,0 +1,159 @@
+/*
+** batch.c - see batch.h
+*/
+#include "lua/batch.h"
+
+#include <stdlib.h>
+
+#include "core/engine.h"
+#include "lua/outcome.h"
+#include "lua/reason.h"
+#include "lua/verdict.h"
+
+#define CURRENT 1 /* in the metatable: the batch of the call that runs */
+
+/* ---- marks --------------------------------------------------------------- */
+
+/* Upvalues: state, metatable, the method's name. The verdict of the record
+** that the first two arguments name. */
+static strand_verdict *check_mark (lua_State *L) {
+  const strand_batch_state *state = lua_touserdata(L, lua_upvalueindex(1));
+  const char *name = lua_tostring(L, lua_upvalueindex(3));
+  strand_verdict *v;
+  lua_Number i;
+  if (!lua_istable(L, 1))
+    luaL_error(L, "batch:%s() is a method: call it with a colon", name);
+  lua_rawgeti(L, lua_upvalueindex(2), CURRENT);
+  if (state->many == NULL || !lua_rawequal(L, 1, -1))
+    luaL_error(L, "batch used after its handler returned");
+  lua_pop(L, 1);
+  i = lua_type(L, 2) == LUA_TNUMBER ? lua_tonumber(L, 2) : 0;
+  if (!(i >= 1 && i <= state->many->count) || i != (lua_Number)(uint32_t)i)
+    luaL_error(L, "batch:%s(i): the number of a record expected, 1 to %d",
+               name, (int)state->many->count);
+  v = &state->many->verdicts[(uint32_t)i - 1];
+  v->marked = true;
+  return v;
+}
+
+/* The reason is at 'index': any value, or none. */
+static int mark (lua_State *L, strand_verdict_kind kind, int64_t delay_us,
+                 int index) {
+  strand_verdict *v = check_mark(L);
+  size_t length = 0;
+  const char *reason = NULL;
+  if (!lua_isnoneornil(L, index)) {
+    strand_push_reason(L, index, STRAND_REASON_MAX);
+    reason = lua_tolstring(L, -1, &length);
+  }
+  free(v->reason);
+  v->reason = NULL;
+  v->reason_length = 0;
+  strand_verdict_set(v, kind, delay_us, reason, length);
+  return 0;
+}
+
+static int batch_done (lua_State *L) {
+  return mark(L, STRAND_VERDICT_DONE, -1, 3);
+}
+
+static int batch_fail (lua_State *L) {
+  if (lua_isnoneornil(L, 3)) {
+    lua_settop(L, 2);
+    lua_pushliteral(L, "batch:fail() without a reason");
+  }
+  return mark(L, STRAND_VERDICT_FAILED, -1, 3);
+}
+
+static int batch_retry (lua_State *L) {
+  int64_t delay_us = -1;
+  if (!lua_isnoneornil(L, 3)) {
+    luaL_argcheck(L, lua_type(L, 3) == LUA_TNUMBER &&
+                  strand_delay_of((double)lua_tonumber(L, 3), &delay_us),
+                  3, "seconds expected, 0 or more");
+  }
+  return mark(L, STRAND_VERDICT_RETRY, delay_us, 4);
+}
+
+static int batch_skip (lua_State *L) {
+  return mark(L, STRAND_VERDICT_SKIP, -1, 3);
+}
+
+static int batch_dead_letter (lua_State *L) {
+  return mark(L, STRAND_VERDICT_DEAD_LETTER, -1, 3);
+}
+
+static int batch_park (lua_State *L) {
+  return mark(L, STRAND_VERDICT_PARK, -1, 3);
+}
+
+static const luaL_Reg methods[] = {
+  { "done", batch_done },
+  { "fail", batch_fail },
+  { "retry", batch_retry },
+  { "skip", batch_skip },
+  { "dead_letter", batch_dead_letter },
+  { "park", batch_park },
+  { NULL, NULL }
+};
+
+/* ---- the batch ----------------------------------------------------------- */
+
+void strand_batch_open (lua_State *L, strand_batch_state *state) {
+  const luaL_Reg *method;
+  int metatable;
+  state->many = NULL;
+  lua_createtable(L, CURRENT, 3);
+  metatable = lua_gettop(L);
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, metatable, CURRENT);
+  lua_newtable(L);
+  for (method = methods; method->name != NULL; method++) {
+    lua_pushlightuserdata(L, state);
+    lua_pushvalue(L, metatable);
+    lua_pushstring(L, method->name);
+    lua_pushcclosure(L, method->func, 3);
+    lua_setfield(L, -2, method->name);
+  }
+  lua_setfield(L, metatable, "__index");
+  lua_pushliteral(L, "strand.Batch");
+  lua_setfield(L, metatable, "__name");
+  lua_pushboolean(L, 0);
+  lua_setfield(L, metatable, "__metatable");
+}
+
+void strand_batch_push (lua_State *L, strand_batch_state *state,
+                        strand_records *many, strand_view *view,
+                        int metatable, int records) {
+  uint32_t i;
+  strand_view_begin(view, many->records, many->count);
+  lua_createtable(L, (int)many->count, 0);
+  for (i = 0; i < many->count; i++) {
+    strand_view_push(L, view, i, records);
+    lua_rawseti(L, -2, (int)i + 1);
+  }
+  lua_pushvalue(L, metatable);
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, metatable, CURRENT);
+  state->many = many;
+}
+
+bool strand_batch_end (strand_batch_state *state, strand_records *many,
+                       strand_verdict *whole) {
+  bool undone = false;
+  uint32_t i;
+  state->many = NULL;
+  for (i = 0; i < many->count; i++) {
+    strand_verdict *v = &many->verdicts[i];
+    if (!v->marked)
+      strand_verdict_set(v, whole->kind, whole->delay_us, whole->reason,
+                         whole->reason_length);
+    if (v->kind != STRAND_VERDICT_DONE) undone = true;
+  }
+  free(whole->reason);
+  whole->reason = NULL;
+  whole->reason_length = 0;
+  whole->kind = STRAND_VERDICT_DONE;
+  return undone;
+}
