@@ -12,6 +12,7 @@
 #include "lua/compat.h"
 #include "lua/context.h"
 #include "lua/loader.h"
+#include "lua/memory.h"
 #include "lua/outcome.h"
 #include "lua/reason.h"
 #include "lua/record.h"
@@ -30,6 +31,7 @@ enum {
 
 typedef struct worker {
   lua_State *L;
+  strand_memory memory;    /* L's */
   strand_sources *sources; /* borrows: the thread's strand_handler has it */
   strand_context context;
   strand_view view;
@@ -83,7 +85,7 @@ static int call_handlers (lua_State *L) {
   return 0;
 }
 
-/* Memory can be had, and finalizers run. */
+/* Finalizers run, and memory can be had. */
 static int probe (lua_State *L) {
   lua_gc(L, LUA_GCCOLLECT, 0);
   strand_newuserdata(L, 65536);
@@ -95,7 +97,8 @@ static void look_at_memory (worker *w, int status) {
   if (status != LUA_ERRMEM && status != LUA_ERRERR) return;
   lua_settop(w->L, SLOT_LAST);
   lua_pushvalue(w->L, SLOT_PROBE);
-  w->task->verdict.broken = lua_pcall(w->L, 0, 0, 0) != 0;
+  w->task->verdict.broken = lua_pcall(w->L, 0, 0, 0) != 0
+                            || strand_memory_is_short(&w->memory);
 }
 
 /* ---- the retry function's call ------------------------------------------ */
@@ -364,9 +367,13 @@ static void fail_open (strand_failure *failure, const char *text) {
 static void *open_state (void *config, unsigned index,
                          strand_failure *failure) {
   worker *w = calloc(1, sizeof(*w));
-  if (w != NULL) w->L = luaL_newstate();
+  if (w != NULL)
+    w->L = strand_memory_open(&w->memory, strand_sources_memory(config));
   if (w == NULL || w->L == NULL) {
-    fail_open(failure, "not enough memory for a worker's Lua state");
+    fail_open(failure, w != NULL && w->memory.limit > 0
+              ? "a Lua state with worker_memory cannot be had: memory ran out, "
+                "or this is a LuaJIT without GC64"
+              : "not enough memory for a worker's Lua state");
     free(w);
     return NULL;
   }

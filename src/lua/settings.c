@@ -219,6 +219,9 @@ static void read_sources (lua_State *L, int flat, strand_sources *s) {
       !strand_sources_set_paths(s, path, cpath) ||
       !strand_sources_set_retry(s, retry, retry_length))
     luaL_error(L, "not enough memory");
+  strand_sources_set_memory(s, (size_t)strand_field_count(L, flat,
+                                                          "worker_memory", 0,
+                                                          MANY));
 }
 
 /* ---- dead letters -------------------------------------------------------- */

@@ -13,6 +13,7 @@ struct strand_sources {
   strand_text *args;
   strand_text *path;
   strand_text *cpath;
+  size_t memory;
   pthread_mutex_t lock;         /* of 'retry' */
   strand_text *retry;
   atomic_uint retry_version;
@@ -56,6 +57,10 @@ static bool copy_string (strand_text **to, const char *text) {
 bool strand_sources_set_paths (strand_sources *s, const char *path,
                                const char *cpath) {
   return copy_string(&s->path, path) && copy_string(&s->cpath, cpath);
+}
+
+void strand_sources_set_memory (strand_sources *s, size_t bytes) {
+  s->memory = bytes;
 }
 
 bool strand_sources_set_retry (strand_sources *s, const char *code,
@@ -112,6 +117,10 @@ const strand_text *strand_sources_path (const strand_sources *s) {
 
 const strand_text *strand_sources_cpath (const strand_sources *s) {
   return s->cpath;
+}
+
+size_t strand_sources_memory (const strand_sources *s) {
+  return s->memory;
 }
 
 unsigned strand_sources_retry_version (const strand_sources *s) {

@@ -42,6 +42,8 @@ bool strand_sources_set_args (strand_sources *s, const char *text,
                               size_t length);
 bool strand_sources_set_paths (strand_sources *s, const char *path,
                                const char *cpath);
+/* Bytes that a worker's state may take; 0: no limit. */
+void strand_sources_set_memory (strand_sources *s, size_t bytes);
 /* The consumer's; NULL: no function any more. */
 bool strand_sources_set_retry (strand_sources *s, const char *code,
                                size_t length);
@@ -56,6 +58,7 @@ strand_route_source *strand_sources_route (strand_sources *s, size_t i);
 const strand_text *strand_sources_args (const strand_sources *s);
 const strand_text *strand_sources_path (const strand_sources *s);
 const strand_text *strand_sources_cpath (const strand_sources *s);
+size_t strand_sources_memory (const strand_sources *s);
 
 /* Rises with each strand_sources_set_retry. */
 unsigned strand_sources_retry_version (const strand_sources *s);
