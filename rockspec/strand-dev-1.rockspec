@@ -52,6 +52,7 @@ build = {
         "src/kafka/helper.c",
         "src/kafka/joining.c",
         "src/kafka/letter.c",
+        "src/kafka/letters.c",
         "src/kafka/log.c",
         "src/kafka/mailbox.c",
         "src/kafka/member.c",

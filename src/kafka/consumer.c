@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "kafka/clock.h"
-#include "kafka/member.h"
+#include "kafka/letters.h"
 #include "kafka/thread.h"
 
 #define GIVE_UP_US 800000       /* past close's timeout */
@@ -294,6 +294,10 @@ bool strand_consumer_oauth_set (strand_consumer *c, const char *token,
     rd_kafka_resp_err_t err = rd_kafka_oauthbearer_set_token(
       c->members[i]->client, token, expires_ms, principal, NULL, 0, error,
       sizeof(error));
+    if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      err = strand_letters_token(c->members[i], token, expires_ms, principal,
+                                 error, sizeof(error));
+    }
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR) continue;
     strand_fail(failure, "OAUTH", "the token was refused: %s", error);
     return false;
@@ -305,6 +309,7 @@ void strand_consumer_oauth_fail (strand_consumer *c, const char *message) {
   if (!is_serving(c)) return;
   for (unsigned i = 0; i < c->member_count; i++) {
     rd_kafka_oauthbearer_set_token_failure(c->members[i]->client, message);
+    strand_letters_token_fail(c->members[i], message);
   }
 }
 

@@ -14,7 +14,7 @@
 
 #include "core/mutant.h"
 #include "kafka/clock.h"
-#include "kafka/member.h"
+#include "kafka/letters.h"
 
 #define EVENTS_MOST 100       /* of one turn */
 #define COMMIT_MOST_US 5000000
@@ -36,6 +36,7 @@ static strand_tag *new_tag (strand_member *m) {
   tag = calloc(1, sizeof(*tag));
   if (tag == NULL) return NULL;
   tag->end = tag->gap_from = -1;
+  strand_list_init(&tag->letters);
   m->tags[m->tag_count++] = tag;
   return tag;
 }
@@ -201,6 +202,7 @@ void strand_group_revoke (strand_member *m, strand_tag *tag) {
   snprintf(topic, sizeof(topic), "%s", strand_partition_topic(p));
   atomic_store_explicit(&tag->stop, true, memory_order_release);
   tag->partition = NULL;
+  strand_letters_forget(tag);
   strand_engine_revoke(m->engine, p, hold, m->consumer);
   strand_group_yield(m->consumer, topic, index, m->index);
   if (tag->queue != NULL) rd_kafka_queue_destroy(tag->queue);
@@ -383,10 +385,12 @@ static void revoke (strand_member *m, rd_kafka_event_t *event,
   else m->grace_us = now_us + grace_of(m);
 }
 
-static bool handlers_run (const strand_member *m) {
+/* Handlers, or dead letters under way. */
+static bool something_runs (const strand_member *m) {
   for (int i = 0; i < revoked_count(m); i++) {
     const strand_tag *tag = revoked_tag(m, i);
-    if (tag != NULL && tag->leases > 0) return true;
+    if (tag == NULL) continue;
+    if (tag->leases > 0 || !strand_list_empty(&tag->letters)) return true;
   }
   return false;
 }
@@ -418,7 +422,7 @@ void strand_group_advance (strand_member *m, int64_t now_us) {
     return;
   }
   if (!m->rebalance_committing) {
-    if (handlers_run(m) && now_us < until(m)) return;
+    if (something_runs(m) && now_us < until(m)) return;
     m->rebalance_committing = true;
     m->answer_us = now_us + (most < COMMIT_MOST_US ? most : COMMIT_MOST_US);
   }
@@ -485,7 +489,7 @@ static void take_error (strand_member *m, rd_kafka_event_t *event,
   if (p != NULL) rd_kafka_topic_partition_destroy(p);
 }
 
-static void want_token (strand_member *m) {
+void strand_group_want_token (strand_member *m) {
   strand_consumer *c = m->consumer;
   pthread_mutex_lock(&c->lock);
   c->oauth_wanted = true;
@@ -512,7 +516,7 @@ void strand_group_serve (strand_member *m, int64_t now_us) {
         take_error(m, event, now_us);
         break;
       case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH:
-        want_token(m);
+        strand_group_want_token(m);
         break;
       default: break;
     }

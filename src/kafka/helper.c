@@ -142,6 +142,9 @@ static void make (rd_kafka_t *client, strand_call *call) {
     case STRAND_CALL_REACH:
       call->err = reach(client, call);
       break;
+    case STRAND_CALL_DROP:
+      rd_kafka_destroy(call->arg);
+      break;
     case STRAND_CALL_DESTROY: /* the owner has closed it, or tried to: */
       rd_kafka_destroy_flags(client, /* a second close waits for ever */
                              RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);

@@ -26,6 +26,7 @@ typedef enum strand_call_kind {
                              topics come back, and librdkafka has looked again
                              at what the group subscribes to */
   STRAND_CALL_REACH,      /* is there any broker? */
+  STRAND_CALL_DROP,       /* arg: another client, which is destroyed */
   STRAND_CALL_DESTROY     /* the last: the client is gone after it */
 } strand_call_kind;
 

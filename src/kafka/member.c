@@ -1,5 +1,5 @@
 #define _GNU_SOURCE /* ppoll */
-#include "kafka/member.h"
+#include "kafka/letters.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -90,7 +90,9 @@ static void take_notice (void *arg, const strand_notice *n) {
   }
   if (n->record != NULL) {
     event.offset = n->record->offset;
-    event.attempt = n->record->attempt;
+    event.attempt = n->record->attempt
+                    - (n->type == STRAND_NOTICE_PARKED
+                       || n->type == STRAND_NOTICE_LETTERED); /* the last */
     if (n->record->flags & STRAND_RECORD_KEY) {
       strand_event_set_key(&event, strand_record_key(n->record),
                            n->record->key_length);
@@ -315,7 +317,7 @@ static void take_inbox (strand_member *m, int64_t now_us) {
 static bool still_runs (const strand_member *m) {
   strand_engine_stats stats;
   strand_engine_stats_read(m->engine, &stats);
-  return stats.in_flight > 0;
+  return stats.in_flight > 0 || stats.letters > 0;
 }
 
 static void begin_leaving (strand_member *m) {
@@ -347,7 +349,10 @@ static void drop_all (strand_member *m) {
 
 static void begin_destroying (strand_member *m) {
   strand_call *call = strand_call_new(STRAND_CALL_DESTROY, NULL);
-  if (call == NULL) return; /* the next turn tries again */
+  if (call == NULL || !strand_letters_leave(m)) {
+    strand_call_free(call);
+    return; /* the next turn tries again */
+  }
   m->changed = true;
   m->next_view_us = 0;
   strand_view_publish(m, strand_clock_us());
@@ -413,7 +418,8 @@ static void advance (strand_member *m, int64_t now_us) {
           || now_us >= m->deadline_us + LEAVE_MOST_US)) {
     begin_destroying(m);
   }
-  if (m->phase == STRAND_DESTROYING && m->client == NULL) note_closed(m);
+  if (m->phase == STRAND_DESTROYING && m->client == NULL
+      && strand_letters_are_gone(m)) note_closed(m);
 }
 
 static int64_t phase_due (const strand_member *m) {
@@ -475,6 +481,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   strand_position_answers(m, now_us);
   if (m->queue != NULL) strand_group_serve(m, now_us);
   strand_handover_harvest(m, now_us);
+  strand_letters_serve(m, now_us);
   if (m->queue != NULL) {
     strand_committer_serve(m, now_us);
     strand_group_advance(m, now_us);
@@ -491,6 +498,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   due = min64(due, strand_position_tick(m, now_us));
   due = min64(due, strand_trouble_tick(m, now_us));
   due = min64(due, strand_group_due(m));
+  due = min64(due, strand_letters_due(m, now_us));
   due = min64(due, strand_committer_due(m, now_us));
   due = min64(due, m->look_us);
   due = min64(due, phase_due(m));
@@ -508,6 +516,7 @@ static void join_group (strand_member *m) {
 }
 
 static void free_parts (strand_member *m) {
+  strand_letters_free(m);
   strand_trouble_free(m);
   strand_engine_free(m->engine);
   strand_handover_free(m);
@@ -573,6 +582,7 @@ void strand_member_dismiss (strand_member *m) {
   rd_kafka_queue_destroy(m->queue);
   m->commit_queue = m->queue = NULL;
   m->client = NULL;
+  strand_letters_leave(m); /* else it goes with the member */
   strand_helper_leave(m->helper, call);
   strand_helper_end(m->helper);
 }
@@ -644,6 +654,7 @@ static strand_engine *open_engine (strand_member *m) {
   config.arg = m;
   config.notice = take_notice;
   config.release = take_release;
+  if (c->letters.topic != NULL) config.letter = strand_letters_take;
   if (getrandom(config.seed, sizeof(config.seed), 0)
       != (ssize_t)sizeof(config.seed)) {
     config.seed[0] = (uint64_t)strand_clock_us();
@@ -668,7 +679,8 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   m->routes = calloc(c->route_count, sizeof(*m->routes));
   m->engine = m->routes != NULL ? open_engine(m) : NULL;
   if (m->wake_fd >= 0 && m->queue_fd >= 0 && m->engine != NULL
-      && open_client(m, props, count, failure)) {
+      && open_client(m, props, count, failure)
+      && strand_letters_open(m, failure)) {
     failure->code[0] = '\0';
     return m;
   }

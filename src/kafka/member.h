@@ -9,6 +9,7 @@
 **   harvest (handover.c) outcomes back into the engine
 **   read (reader.c)      records of partitions that are within their share
 **   hand over (handover.c)  batches to the workers
+**   letters (letters.c)  dead letters out, and their acknowledgements in
 **   commit (committer.c) when one is due
 **   view (view.c)        the snapshot that others may look at
 **
@@ -36,6 +37,7 @@
 #include "kafka/shared.h"
 
 typedef struct strand_member strand_member;
+typedef struct strand_letters strand_letters;
 
 typedef enum strand_phase {
   STRAND_SERVING,
@@ -68,6 +70,7 @@ struct strand_tag {
   int64_t gap_us;      /* when gaps may be looked at again */
   int64_t retry_us;    /* when to ask for the committed offset again */
   int64_t backoff_us;
+  strand_link letters; /* of its records; letters.c */
   char apart[64];      /* from what the owner writes for each lease */
   atomic_bool stop;    /* read by workers */
 };
@@ -155,6 +158,7 @@ struct strand_member {
   _Atomic int refused;        /* authentication, for health */
 
   strand_engine *engine;
+  strand_letters *letters;    /* NULL: no topic for dead letters */
   strand_phase phase;
   strand_route_limits *routes; /* as the engine has them */
   bool joined;
@@ -246,11 +250,22 @@ void strand_group_restart (strand_member *m, strand_tag *tag, int64_t offset);
 void strand_group_leave (strand_member *m, strand_tag *tag);
 void strand_group_stop_handlers (strand_member *m);
 
+void strand_group_want_token (strand_member *m);
+
 /* joining.c */
 /* Thread: lua. Its client will be made with 'conf'. */
 void strand_joining_watch (strand_member *m, rd_kafka_conf_t *conf);
 
 /* trouble.c */
+/* It is there, since 'now_us', and told after 'patience_us'. */
+void strand_trouble_begin (strand_trouble *t, int64_t now_us,
+                           int64_t patience_us);
+/* True when it is to be told now. */
+bool strand_trouble_due (strand_trouble *t, int64_t now_us);
+/* An event, and a line to the log. */
+void strand_trouble_tell (strand_member *m, const char *type,
+                          const char *code, const char *reason,
+                          const char *topic, int32_t index);
 void strand_trouble_error (strand_member *m, rd_kafka_resp_err_t err,
                            const char *text, const char *topic,
                            int32_t partition, int64_t now_us);

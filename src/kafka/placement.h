@@ -22,6 +22,7 @@ typedef struct strand_pending {
 typedef struct strand_placement {
   strand_partitioner which;
   int sticky_ms; /* how long records without a key go to one partition */
+  int by_key;    /* opaques are whatever the caller likes */
 } strand_placement;
 
 /* A hash as an opaque, for records that need no ticket. */

@@ -18,7 +18,7 @@
 
 #include "core/mutant.h"
 #include "kafka/clock.h"
-#include "kafka/member.h"
+#include "kafka/letters.h"
 
 #define BACKOFF_FIRST_US 100000
 #define BACKOFF_MOST_US 5000000
@@ -425,6 +425,9 @@ static void take_call (strand_member *m, strand_call *call, int64_t now_us) {
       return;
     case STRAND_CALL_REACH:
       strand_trouble_reach(m, call, now_us);
+      return;
+    case STRAND_CALL_DROP:
+      strand_letters_gone(m);
       return;
     case STRAND_CALL_DESTROY:
       m->client = NULL;

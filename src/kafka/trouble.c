@@ -16,23 +16,24 @@
 #define TOPICS_FIRST_US 1000000
 #define TOPICS_MOST_US 10000000
 
-static void begin (strand_trouble *t, int64_t now_us, int64_t patience_us) {
+void strand_trouble_begin (strand_trouble *t, int64_t now_us,
+                           int64_t patience_us) {
   if (t->since_us != 0) return;
   t->since_us = now_us > 0 ? now_us : 1;
   t->tell_us = now_us + patience_us;
   t->wait_us = TELL_FIRST_US;
 }
 
-/* True when it is to be told now. */
-static bool tell_now (strand_trouble *t, int64_t now_us) {
+bool strand_trouble_due (strand_trouble *t, int64_t now_us) {
   if (t->since_us == 0 || now_us < t->tell_us) return false;
   t->tell_us = now_us + t->wait_us;
   t->wait_us = t->wait_us * 2 < TELL_MOST_US ? t->wait_us * 2 : TELL_MOST_US;
   return true;
 }
 
-static void tell (strand_member *m, const char *type, const char *code,
-                  const char *reason, const char *topic, int32_t index) {
+void strand_trouble_tell (strand_member *m, const char *type,
+                          const char *code, const char *reason,
+                          const char *topic, int32_t index) {
   strand_event event = strand_member_event(m, type, NULL);
   if (topic != NULL) strand_event_set_topic(&event, topic, index);
   strand_event_set_reason(&event, reason, strlen(reason));
@@ -65,10 +66,10 @@ static void note_missing (strand_member *m, const char *topic,
     m->missing = t;
     m->topics_us = now_us + TOPICS_FIRST_US;
   }
-  begin(&t->trouble, now_us, 0);
-  if (tell_now(&t->trouble, now_us)) {
-    tell(m, "topic_missing", "UNKNOWN_TOPIC_OR_PART",
-         "the topic does not exist (yet)", topic, -1);
+  strand_trouble_begin(&t->trouble, now_us, 0);
+  if (strand_trouble_due(&t->trouble, now_us)) {
+    strand_trouble_tell(m, "topic_missing", "UNKNOWN_TOPIC_OR_PART",
+                        "the topic does not exist (yet)", topic, -1);
   }
 }
 
@@ -101,19 +102,19 @@ void strand_trouble_error (strand_member *m, rd_kafka_resp_err_t err,
   char code[48], name[250];
   if (topic == NULL) topic = topic_of(text, name);
   strand_code_of(err, code, sizeof(code));
-  if (is_away(err)) begin(&m->away, now_us, PATIENCE_US);
+  if (is_away(err)) strand_trouble_begin(&m->away, now_us, PATIENCE_US);
   else if (is_refusal(err)) {
-    begin(&m->refusal, now_us, 0);
+    strand_trouble_begin(&m->refusal, now_us, 0);
     atomic_store_explicit(&m->refused, 1, memory_order_relaxed);
-    if (tell_now(&m->refusal, now_us)) {
-      tell(m, "auth_failed", code, text, topic, partition);
+    if (strand_trouble_due(&m->refusal, now_us)) {
+      strand_trouble_tell(m, "auth_failed", code, text, topic, partition);
     }
   }
   else if ((err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
             || err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC) && topic != NULL) {
     note_missing(m, topic, now_us);
   }
-  else tell(m, "error", code, text, topic, partition);
+  else strand_trouble_tell(m, "error", code, text, topic, partition);
 }
 
 /* The longer none was new among the missing, the rarer. */
@@ -161,10 +162,11 @@ void strand_trouble_reach (strand_member *m, const strand_call *call,
     atomic_store_explicit(&m->unreachable, 0, memory_order_relaxed);
     return;
   }
-  if (m->away.since_us == 0 || !tell_now(&m->away, now_us)) return;
+  if (m->away.since_us == 0 || !strand_trouble_due(&m->away, now_us)) return;
   atomic_store_explicit(&m->unreachable, 1, memory_order_relaxed);
-  tell(m, "unreachable", strand_code_of(call->err, code, sizeof(code)),
-       "no broker answers", NULL, -1);
+  strand_trouble_tell(m, "unreachable",
+                      strand_code_of(call->err, code, sizeof(code)),
+                      "no broker answers", NULL, -1);
 }
 
 static rd_kafka_topic_partition_list_t *missing_list (const strand_member *m) {
@@ -192,15 +194,15 @@ static int64_t ask (strand_member *m, strand_call_kind kind, bool *asking,
 int64_t strand_trouble_tick (strand_member *m, int64_t now_us) {
   int64_t next = INT64_MAX, at;
   if (m->phase >= STRAND_LEAVING) return next;
-  if (!m->joined) begin(&m->away, now_us, PATIENCE_US);
+  if (!m->joined) strand_trouble_begin(&m->away, now_us, PATIENCE_US);
   if (m->away.since_us != 0) {
     at = ask(m, STRAND_CALL_REACH, &m->asking_reach, m->away.tell_us, now_us);
     if (at < next) next = at;
   }
   for (strand_missing *t = m->missing; t != NULL; t = t->next) {
-    if (tell_now(&t->trouble, now_us)) {
-      tell(m, "topic_missing", "UNKNOWN_TOPIC_OR_PART",
-           "the topic does not exist (yet)", t->topic, -1);
+    if (strand_trouble_due(&t->trouble, now_us)) {
+      strand_trouble_tell(m, "topic_missing", "UNKNOWN_TOPIC_OR_PART",
+                          "the topic does not exist (yet)", t->topic, -1);
     }
   }
   if (m->missing != NULL) {
