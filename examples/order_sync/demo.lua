@@ -63,15 +63,21 @@ local function choose_database(address)
   end
 end
 
-local function open_database(address)
+local function create_tables(address)
   local db = assert(database.connect(address))
   for _, statement in ipairs(schema) do db:run(statement) end
-  return db
+  db:close()
 end
 
-local function count_applied(db)
-  local condition = mine:gsub("channel", "source_topic")
-  return tonumber(db:run("SELECT COUNT(*) AS n FROM applied WHERE " .. condition)[1].n)
+local COUNT = "SELECT COUNT(*) AS n FROM applied WHERE " .. mine:gsub("channel", "source_topic")
+
+-- -> how many records are applied, or nil while the database is not there
+local function count_applied(address)
+  local db = database.connect(address)
+  if not db then return nil end
+  local answered, rows = pcall(db.run, db, COUNT)
+  db:close()
+  return answered and tonumber(rows[1].n) or nil
 end
 
 local function open_consumer(servers, address)
@@ -107,46 +113,61 @@ local function send_events(servers)
   return books
 end
 
--- Nobody else can write until it is released: what a worker sees of it is a
--- database that does not answer.
-local function lock(db)
-  say("  the database goes away for %d s", AWAY)
-  db:run "BEGIN IMMEDIATE"
-  return os.time() + AWAY
+-- -> what is called now and then with the number of applied records. In the
+-- middle it locks SQLite for some seconds: nobody else can write, which to the
+-- workers is a database that does not answer.
+local function plan_outage(address)
+  local db, over = address:find "^sqlite" and database.connect(address), nil
+  return function(applied)
+    if db and not over and applied > 0 then
+      say("  the database goes away for %d s", AWAY)
+      db:run "BEGIN IMMEDIATE"
+      over = os.time() + AWAY
+    elseif db and over and os.time() > over then
+      db:run "COMMIT"
+      db:close()
+      db = nil
+      say "  and is back"
+    end
+  end
 end
 
-local function release(db)
-  db:run "COMMIT"
-  say "  and is back"
+-- -> how many there are
+local function list_parked(consumer)
+  local count = 0
+  for record in consumer:parked() do
+    count = count + 1
+    say("  parked: %s, %s: %s", record.id, record.key, record.reason:match "[^\n]*")
+  end
+  return count
 end
 
 -- Runs until all is applied, sent away or parked, the limit is reached, or
--- Ctrl-C.
-local function consume(consumer, db, books, lockable)
-  local locked_until
-  return consumer:run { every = 0.5, tick = function()
-    local applied, stats = count_applied(db), consumer:stats()
-    say("  %5d of %d events applied, %d dead letters, %d parked", applied, books.applied,
-      stats.dead_lettered, stats.parked)
-    if lockable and applied > 0 then
-      lockable, locked_until = false, lock(db)
-    elseif locked_until and os.time() > locked_until then
-      locked_until = release(db)
-    end
+-- Ctrl-C. -> number of parked records, the report
+local function consume(consumer, address, books)
+  local parked, disturb = 0, plan_outage(address)
+  local report, problem = consumer:run { every = 0.5, tick = function()
+    local applied, stats = count_applied(address), consumer:stats()
+    say("  %5s of %d events applied, %d dead letters, %d parked, %d wait", applied or "?",
+      books.applied, stats.dead_lettered, stats.parked, stats.waiting_records)
+    disturb(applied or 0)
     local finished = applied == books.applied and stats.dead_lettered == books.malformed
       and stats.parked == books.poison
-    if finished or os.time() - begin > LIMIT then consumer:stop() end
+    if finished or os.time() - begin > LIMIT then
+      parked = list_parked(consumer)
+      consumer:stop()
+    end
   end }
+  return parked, assert(report, problem)
 end
 
-local function show(books, rows, differences, report)
+local function show(books, rows, differences, parked, report)
   say ""
   say("events           %6d    of %d orders in three channels", books.events, ORDERS)
   say("applied          %6d    each in one transaction", books.applied)
   say("dead letters     %6d    of %d records that are no events", report.dead_lettered,
     books.malformed)
-  say("parked           %6d    of %d orders that the database refuses", report.parked,
-    books.poison)
+  say("parked           %6d    of %d orders that the database refuses", parked, books.poison)
   say("behind them      %6d    later records of these orders", books.behind)
   say("rows             %6d    of orders and invoices", rows)
   say("wrong or missing %6d", differences)
@@ -154,19 +175,18 @@ local function show(books, rows, differences, report)
 end
 
 local function demo(servers, address)
-  local db = open_database(address)
+  create_tables(address)
   local consumer = open_consumer(servers, address)
   say "joining the group (a few seconds)"
   assert(consumer:start())
   local books = send_events(servers)
-  local report, problem = consume(consumer, db, books, address:find "^sqlite")
-  assert(report, problem)
+  local parked, report = consume(consumer, address, books)
+  local db = assert(database.connect(address))
   local differences, rows = books:compare(db, mine)
-  local applied = count_applied(db)
   db:close()
-  show(books, rows, differences, report)
-  return differences == 0 and applied == books.applied and report.parked == books.poison
-    and report.dead_lettered == books.malformed
+  show(books, rows, differences, parked, report)
+  return differences == 0 and count_applied(address) == books.applied
+    and parked == books.poison and report.dead_lettered == books.malformed
 end
 
 local servers, close_cluster = open_cluster(os.getenv "STRAND_BROKER")

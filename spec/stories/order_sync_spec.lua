@@ -278,7 +278,7 @@ end
 local function parked_by_id(consumer)
   local found = {}
   for record in consumer:parked() do
-    found[("%s/%d/%d"):format(record.topic, record.partition, record.offset)] = record
+    found[record.id] = record
   end
   return found
 end
