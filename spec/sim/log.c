@@ -25,6 +25,18 @@ bool *log_busy (const world *w, const part *p, slot *s) {
   return shard < 0 ? &s->busy : &p->busy[shard];
 }
 
+bool log_keyed (const world *w, const slot *s) {
+  return shard_of(w, s) >= 0;
+}
+
+void log_done (part *p, slot *s) {
+  int64_t offset = p->base + (s - p->slots);
+  s->finished = true;
+  s->state = SLOT_DONE;
+  p->inside--;
+  if (offset > p->high) p->high = offset;
+}
+
 static uint32_t random_size (world *w) {
   bool small = w->faults[FAULT_SMALL];
   if (w->faults[FAULT_BIG] && sim_pick(w, 1000) < (small ? 20 : 2)) {
@@ -180,8 +192,9 @@ static void admit (world *w, int index, int i) {
     CHECK(s->state == SLOT_AWAY, "I3: offset %lld twice",
           (long long)(p->base + i));
     s->state = SLOT_IN;
-    s->attempt = 0;
+    s->attempt = s->failures = 0;
     s->due_us = 0;
+    s->polled_us = w->now_us;
     p->inside++;
   }
   p->next = i + 1;

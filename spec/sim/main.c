@@ -44,7 +44,9 @@ static const char *const fault_names[FAULT_COUNT] = {
   "crash_answered", "stop", "commit_lost", "commit_unknown", "commit_zombie",
   "commit_twice", "answer_late", "garbage", "compact", "retention", "seek",
   "pause", "recall", "earlier", "configure", "holes", "nulls", "header",
-  "big", "small", "tiny"
+  "big", "small", "tiny", "skip", "ask", "exhaust", "dead_letter", "park",
+  "halt", "attempts", "no_letters", "letter_late", "letter_refused", "alone",
+  "expire", "batch", "linger", "rate", "calls"
 };
 
 static world playing;

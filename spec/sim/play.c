@@ -53,13 +53,10 @@ static void pick_shape (world *w) {
   w->max_handed = 1 + sim_pick(w, 100);
   w->fail_percent = (unsigned)(sim_chance(w, 20) ? 50 : 1 + sim_pick(w, 10));
   w->check_every = 20 + sim_pick(w, 2000);
-  w->policy = (strand_policy){ 1 + sim_pick(w, 50000),
-                               100000 + sim_pick(w, 1000000),
-                               1 + sim_pick(w, 3), sim_pick(w, 3) / 2.0,
-                               0, STRAND_VERDICT_PARK };
-  w->route = (strand_route_limits){ .policy = w->policy };
-  w->config.routes = &w->route;
-  w->config.route_count = 1;
+  w->config.park_alone = w->faults[FAULT_ALONE];
+  if (w->config.park_alone) w->fault_counts[FAULT_ALONE]++;
+  if (w->faults[FAULT_NO_LETTERS]) w->fault_counts[FAULT_NO_LETTERS]++;
+  gate_make(w);
 }
 
 static void make_world (world *w, uint64_t seed, int events) {
@@ -72,6 +69,7 @@ static void make_world (world *w, uint64_t seed, int events) {
   count = events / 3 / w->partition_count + 1;
   for (int i = 0; i < w->partition_count; i++) {
     log_make(w, &w->parts[i], count);
+    w->parts[i].route = i % w->route_count;
   }
   for (int m = 0; m < w->member_count; m++) member_open(w, m);
   member_rebalance(w, FAULT_EAGER);
@@ -151,12 +149,15 @@ static void rare_step (world *w) {
   if (sim_fault(w, FAULT_RETENTION, 2)) log_retain(w, &w->parts[index]);
   if (sim_fault(w, FAULT_CONFIGURE, 5)) member_configure(w);
   if (sim_chance(w, 10)) commit_overtaken(w);
+  if (sim_chance(w, 60)) aside_resolve(w, index);
 }
 
 static void tick (world *w, int m) {
   int64_t next = strand_engine_tick(w->members[m].engine, w->now_us);
   CHECK(next > w->now_us, "what is due was left");
-  if (w->ending || next == INT64_MAX || sim_chance(w, 90)) return;
+  if (w->ending || next == INT64_MAX || gate_any(w) || sim_chance(w, 90)) {
+    return;
+  }
   w->now_us = next - 1;
   CHECK(strand_engine_tick(w->members[m].engine, w->now_us) == next,
         "a retry came too early");
@@ -172,7 +173,8 @@ static void step (world *w) {
   w->now_us += sim_pick(w, 500);
   if (what < 12) log_read(w, index);
   else if (what < 45) worker_lease(w, m);
-  else if (what < 85) worker_step(w);
+  else if (what < 83) worker_step(w);
+  else if (what < 85) aside_letter(w);
   else if (what < 89) commit_step(w, m);
   else if (what < 92) tick(w, m);
   else if (what < 94) member_restore(w, index);
@@ -214,13 +216,16 @@ static bool work (world *w) {
     commit_step(w, m);
   }
   for (int n = w->lease_count * 2; n > 0; n--) any |= worker_step(w);
+  while (aside_letter(w)) any = true;
   member_release(w, -1);
   return any;
 }
 
-/* Nothing can be done now: to when something can. */
+/* Nothing can be done now: to when something can, or somebody has to say what
+** is to become of parked records. */
 static void wait (world *w) {
   int64_t next = worker_next(w);
+  if (aside_next(w) < next) next = aside_next(w);
   for (int m = 0; m < w->member_count; m++) {
     strand_engine *e = w->members[m].engine;
     int64_t due = strand_engine_commit_due(e, w->now_us);
@@ -229,8 +234,8 @@ static void wait (world *w) {
     if (due < next) next = due;
     if (retry < next) next = retry;
   }
-  CHECK(next != INT64_MAX || w->lease_count > 0 || is_over(w),
-        "I8: nothing will ever happen");
+  CHECK(next != INT64_MAX || w->lease_count > 0 || is_over(w)
+        || aside_resolve_all(w), "I8: nothing will ever happen");
   if (next > w->now_us && next != INT64_MAX) w->now_us = next;
 }
 
@@ -283,6 +288,7 @@ static void free_world (world *w) {
   member_crash(w);
   for (int i = 0; i < w->partition_count; i++) log_free(&w->parts[i]);
   free(w->leases);
+  free(w->letters);
   free(w->releases);
 }
 
@@ -291,7 +297,8 @@ void play_seed (world *w, uint64_t seed, int events) {
   memset(w, 0, sizeof(*w));
   w->trace = trace;
   make_world(w, seed, events);
-  while (w->events < (uint64_t)events * 2 / 3) {
+  while (w->events < (uint64_t)events * 2 / 3
+         && w->steps < (uint64_t)events * 3) {
     bool more = false;
     for (int i = 0; i < 20; i++) step(w);
     for (int i = 0; i < w->partition_count; i++) {

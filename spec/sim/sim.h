@@ -22,6 +22,14 @@
 **   I8  everything ends once the faults have stopped         play.c
 **   I9  one commit in flight                                 commit.c
 **   I10 read when, and only when, it may be read             log.c
+**   I11 a dead-lettered record is done by its acknowledgement, and was
+**       handled as often as its policy says              outcome.c, aside.c
+**   I12 a parked record is not done until somebody resolves it     aside.c
+**   I13 a route's calls and rates, and the consumer's rate          gate.c
+**   I14 batches: of each shard one record, or of one shard, or of one
+**       partition; what failed comes alone; they linger             gate.c
+**   I15 after its deadline a record holds its shard until it ends
+**                                                     worker.c (as I2)
 **   and partitions are leased in turn                        worker.c
 ** and strand_engine_check every few steps.
 **
@@ -38,6 +46,7 @@
 
 #define PARTITIONS_MAX 12
 #define MEMBERS_MAX 3
+#define ROUTES_MAX 3
 #define NO_KEY UINT32_MAX
 #define TOPIC "t"
 
@@ -75,6 +84,22 @@ typedef enum fault {
   FAULT_BIG,           /* records larger than a budget */
   FAULT_SMALL,         /* small budgets */
   FAULT_TINY,          /* small metadata */
+  FAULT_SKIP,          /* handlers say so; and the next five */
+  FAULT_ASK,           /* retry, whatever the policy says */
+  FAULT_EXHAUST,
+  FAULT_DEAD_LETTER,
+  FAULT_PARK,
+  FAULT_HALT,          /* stop */
+  FAULT_ATTEMPTS,      /* policies have an end */
+  FAULT_NO_LETTERS,    /* there is no dead letter topic */
+  FAULT_LETTER_LATE,
+  FAULT_LETTER_REFUSED,/* for ever */
+  FAULT_ALONE,         /* what is parked does not hold its shard */
+  FAULT_EXPIRE,        /* deadlines pass */
+  FAULT_BATCH,
+  FAULT_LINGER,
+  FAULT_RATE,
+  FAULT_CALLS,         /* max_in_flight */
   FAULT_COUNT
 } fault;
 
@@ -82,21 +107,28 @@ typedef enum slot_state {
   SLOT_AWAY,   /* not delivered in this epoch */
   SLOT_IN,     /* in the engine */
   SLOT_LEASED,
+  SLOT_PARKED,
+  SLOT_RESOLVED, /* to be discarded, or sent */
+  SLOT_LETTER,   /* its dead letter is under way */
   SLOT_DONE    /* or never there */
 } slot_state;
 
 /* One offset of a log. */
 typedef struct slot {
   int64_t due_us;  /* not before */
+  int64_t polled_us;
   int32_t before;  /* slot of the record before it in its shard; -1 */
   uint32_t key;
   uint32_t size;
   uint16_t attempt;
+  uint16_t failures; /* that count in the policy */
   uint8_t state;   /* in this epoch */
+  uint8_t resolution;
   bool exists;
   bool marked;     /* done, says the metadata this epoch began with */
   bool finished;   /* a handler has returned */
   bool busy;       /* unordered: a lease of it is out */
+  bool alone;      /* was parked, and did not hold its shard */
 } slot;
 
 typedef struct part {
@@ -111,12 +143,16 @@ typedef struct part {
   char *metadata;
   strand_partition *live;
   int owner;        /* -1: nobody */
+  int route;
   uint32_t epoch;
+  uint64_t skipped; /* in this epoch, as the engine counts */
+  int resolved;     /* slots */
   size_t inside;    /* records in the engine */
   int passed;       /* leases of others of its member while it could start */
   bool restored;
   bool paused;
   bool revoking;
+  bool failed;      /* some record, in this epoch */
   bool backwards;   /* a commit that was overtaken came last */
   bool suspect;     /* one with others may or may not have been taken */
   bool *busy;       /* by key; [keys] without a key; [keys + 1] all */
@@ -128,10 +164,26 @@ typedef struct mlease {
   int part;
   int slot;         /* of its first record */
   uint32_t epoch;
+  uint64_t call;    /* of the handler: leases of one batch share it */
+  int nth;          /* in its call */
+  int leases;       /* that it began with */
   bool running;
   bool stale;
+  bool expired;
   int64_t until_us;
 } mlease;
+
+/* A dead letter on its way. */
+typedef struct letter {
+  strand_record *record;
+  int part;
+  int64_t due_us;
+} letter;
+
+typedef struct bucket {
+  double tokens;
+  int64_t filled_us;
+} bucket;
 
 /* A commit on its way. */
 typedef struct request {
@@ -161,6 +213,9 @@ typedef struct member {
   bool stopped;     /* intake */
   bool unanswered;
   request request;
+  bucket bucket;
+  bucket buckets[ROUTES_MAX];
+  size_t calls[ROUTES_MAX];
 } member;
 
 typedef struct note {
@@ -195,12 +250,16 @@ typedef struct world {
   int keys;
   int workers;
   int max_handed;
-  int running;
+  int running;      /* calls */
+  int handed;       /* leases that nobody has begun */
   int check_every;
   unsigned fail_percent;
   uint64_t generation;
-  strand_policy policy;
-  strand_route_limits route;
+  uint64_t calls;
+  int notices[STRAND_NOTICE_UNWRITABLE + 1]; /* of the last call */
+  const slot *wanted;   /* the engine is about to want its letter */
+  int route_count;
+  strand_route_limits routes[ROUTES_MAX];
   strand_engine_config config;
   strand_held_table held;
   part parts[PARTITIONS_MAX];
@@ -208,6 +267,9 @@ typedef struct world {
   mlease *leases;
   int lease_count;
   int lease_capacity;
+  letter *letters;
+  int letter_count;
+  int letter_capacity;
   pending_release *releases;
   int release_count;
   int release_capacity;
@@ -259,6 +321,9 @@ void log_grow (world *w, part *p);
 void log_compact (world *w, part *p);
 void log_retain (world *w, part *p);
 bool *log_busy (const world *w, const part *p, slot *s);
+bool log_keyed (const world *w, const slot *s);
+/* It is done: by its handler, its letter, or by hand. */
+void log_done (part *p, slot *s);
 int log_slot (const part *p, int64_t offset);
 /* The part's queue is read as an owner would. True when a record came. */
 bool log_read (world *w, int index);
@@ -291,6 +356,36 @@ void worker_recall (world *w, int m, int index, int percent);
 int worker_revoked (world *w, int index); /* its leases are stale now */
 void worker_drop (world *w);       /* the process died */
 int64_t worker_next (const world *w); /* when the next slow one ends */
+
+/* outcome.c */
+/* The lease's first record ends somehow; it may be the last, or the lease
+** goes on. */
+void outcome_end (world *w, mlease *l);
+void outcome_done (world *w, mlease *l, uint32_t count);
+void outcome_back (world *w, mlease *l);
+void outcome_expire (world *w, mlease *l);
+
+/* aside.c */
+bool aside_wanted (void *arg, strand_partition *partition,
+                   strand_record *record);
+/* What the engine has done with what was resolved. */
+void aside_sync (world *w, int m);
+bool aside_letter (world *w);      /* one that is due is answered */
+bool aside_resolve (world *w, int index); /* one, at random */
+bool aside_resolve_all (world *w);
+void aside_revoked (world *w, int index); /* -1: the process died */
+int64_t aside_next (const world *w); /* when the next letter is answered */
+void aside_check (world *w, int m);
+
+/* gate.c */
+void gate_make (world *w);
+bool gate_any (const world *w);
+void gate_open (world *w, int m);  /* a new engine: full buckets */
+void gate_leased (world *w, const mlease *l);
+void gate_left (world *w, const mlease *l, uint32_t unstarted);
+void gate_ended (world *w, const mlease *l);
+/* 'count' records of a call that began with lease 'first', and is complete. */
+void gate_batch (world *w, int first, size_t count);
 
 /* play.c */
 void play_seed (world *w, uint64_t seed, int events);

@@ -9,12 +9,17 @@ static slot *slot_of (world *w, const mlease *l) {
   return &w->parts[l->part].slots[l->slot];
 }
 
+/* It never came, or was parked and did not hold its shard, whose order it has
+** left. */
+static bool is_out_of_order (const slot *s) {
+  if (s->alone) return s->state != SLOT_LEASED;
+  return !s->exists && s->state == SLOT_AWAY;
+}
+
 /* The record before it in its shard is done, or does not exist (I2). */
 static void check_before (const part *p, const slot *s) {
   int i = s->before;
-  while (i >= 0 && !p->slots[i].exists && p->slots[i].state == SLOT_AWAY) {
-    i = p->slots[i].before;
-  }
+  while (i >= 0 && is_out_of_order(&p->slots[i])) i = p->slots[i].before;
   CHECK(i < 0 || p->slots[i].state == SLOT_DONE, "I2: %lld before %lld",
         (long long)(p->base + (s - p->slots)), (long long)(p->base + i));
 }
@@ -39,7 +44,8 @@ static void take_records (world *w, const mlease *l) {
     if (k == 0) check_before(p, s);
     else {
       int before = s->before; /* what was marked done is in between */
-      while (before >= 0 && p->slots[before].state == SLOT_DONE) {
+      while (before >= 0 && (p->slots[before].state == SLOT_DONE
+                             || is_out_of_order(&p->slots[before]))) {
         before = p->slots[before].before;
       }
       CHECK(before == last - p->slots, "I2: a lease jumps");
@@ -58,10 +64,11 @@ static mlease *add_lease (world *w) {
   return &w->leases[w->lease_count++];
 }
 
-/* By key, where no payload can be full: what can start gets its turn. */
+/* By key, where no payload can be full and no gate closes: what can start
+** gets its turn. */
 static void check_turns (world *w, int m, int leased) {
   if (w->config.ordering != STRAND_BY_KEY || w->faults[FAULT_TINY]
-      || w->faults[FAULT_CONFIGURE]) return;
+      || w->faults[FAULT_CONFIGURE] || gate_any(w)) return;
   for (int i = 0; i < w->partition_count; i++) {
     part *p = &w->parts[i];
     if (i == leased || p->owner != m || !p->restored || p->paused
@@ -74,33 +81,66 @@ static void check_turns (world *w, int m, int leased) {
   }
 }
 
-bool worker_lease (world *w, int m) {
-  strand_lease lease;
-  mlease *l;
+/* 'nth' of its call, of at most 'most' records. */
+static mlease *take (world *w, int m, const strand_lease *lease, int nth,
+                     size_t most) {
+  mlease *l = add_lease(w);
   part *p;
   bool *busy;
-  size_t most = (size_t)(sim_chance(w, 50) ? 64 : 1 + sim_pick(w, 8));
-  if (w->lease_count - w->running >= w->max_handed) return false;
-  if (!strand_engine_lease(w->members[m].engine, most, w->now_us,
-                           &lease)) return false;
-  l = add_lease(w);
-  *l = (mlease){ .lease = lease, .member = m, .epoch = lease.epoch };
-  l->part = (int)(intptr_t)strand_partition_tag(lease.partition);
+  *l = (mlease){ .lease = *lease, .member = m, .epoch = lease->epoch,
+                 .call = w->calls, .nth = nth, .leases = 1 };
+  l->part = (int)(intptr_t)strand_partition_tag(lease->partition);
   p = &w->parts[l->part];
-  CHECK(p->live == lease.partition && p->owner == m
-        && p->epoch == lease.epoch, "I7: a lease of a dead epoch");
+  CHECK(p->live == lease->partition && p->owner == m
+        && p->epoch == lease->epoch, "I7: a lease of a dead epoch");
   CHECK(p->restored && !p->paused && !p->revoking, "I7: partition %d may not",
         l->part);
-  CHECK(lease.count > 0 && lease.count <= most
-        && lease.count <= STRAND_LEASE_RECORDS, "size of a lease");
-  l->slot = log_slot(p, lease.record->offset);
+  CHECK(lease->count > 0 && lease->count <= most, "size of a lease");
+  l->slot = log_slot(p, lease->record->offset);
   busy = log_busy(w, p, &p->slots[l->slot]);
   CHECK(!*busy, "I2: a second lease of the shard of %lld",
-        (long long)lease.record->offset);
+        (long long)lease->record->offset);
   *busy = true;
   take_records(w, l);
+  gate_leased(w, l);
   check_turns(w, m, l->part);
-  sim_note(w, "lease", m, l->part, lease.record->offset, lease.count);
+  w->handed++;
+  sim_note(w, "lease", m, l->part, lease->record->offset, lease->count);
+  return l;
+}
+
+/* Other leases for the call that 'first' began. */
+static void take_more (world *w, int m, int first, size_t most) {
+  size_t count = w->leases[first].lease.count;
+  strand_lease lease, begun = w->leases[first].lease;
+  while (count < most
+         && strand_engine_lease_more(w->members[m].engine, &begun,
+                                     most - count, w->now_us, &lease)) {
+    take(w, m, &lease, w->lease_count - first, most - count);
+    count += lease.count;
+  }
+  for (int i = first; i < w->lease_count; i++) {
+    w->leases[i].leases = w->lease_count - first;
+  }
+  gate_batch(w, first, count);
+}
+
+bool worker_lease (world *w, int m) {
+  strand_lease lease;
+  const strand_route_limits *r;
+  bool leased;
+  size_t most = (size_t)(sim_chance(w, 50) ? 100 : 1 + sim_pick(w, 8));
+  if (w->handed >= w->max_handed) return false;
+  leased = strand_engine_lease(w->members[m].engine, most, w->now_us, &lease);
+  aside_sync(w, m);
+  if (!leased) return false;
+  w->calls++;
+  take(w, m, &lease, 0, most);
+  r = &w->routes[w->parts[w->leases[w->lease_count - 1].part].route];
+  if (r->by == STRAND_BATCH_NONE) {
+    CHECK(lease.count <= STRAND_LEASE_RECORDS, "size of a lease");
+  }
+  else take_more(w, m, w->lease_count - 1, r->batch_size);
   return true;
 }
 
@@ -111,112 +151,66 @@ bool worker_lease (world *w, int m) {
 static void forget (world *w, int index) {
   mlease *l = &w->leases[index];
   *log_busy(w, &w->parts[l->part], slot_of(w, l)) = false;
-  if (l->running) w->running--;
+  if (!l->running) w->handed--;
+  else if (l->nth == 0) w->running--;
+  gate_ended(w, l);
   *l = w->leases[--w->lease_count];
 }
 
-/* The first 'count' handlers have returned; of a stale lease the epoch knows
-** nothing. */
-static void mark_done (world *w, mlease *l, uint32_t count) {
-  part *p = &w->parts[l->part];
-  const strand_record *r = l->lease.record;
-  for (uint32_t k = 0; k < count; k++, r = r->behind) {
-    slot *s = &p->slots[log_slot(p, r->offset)];
-    s->finished = true;
-    if (l->stale) continue;
-    s->state = SLOT_DONE;
-    p->inside--;
-    if (r->offset > p->high) p->high = r->offset;
+/* The first lease of a call that is left; -1 for none. */
+static int first_left (const world *w, uint64_t call) {
+  int found = -1;
+  for (int i = 0; i < w->lease_count; i++) {
+    if (w->leases[i].call != call) continue;
+    if (found < 0 || w->leases[i].nth < w->leases[found].nth) found = i;
   }
+  return found;
 }
 
-static void mark_back (world *w, mlease *l) {
-  part *p = &w->parts[l->part];
-  const strand_record *r = l->lease.record;
-  if (l->stale) return;
-  for (uint32_t k = 0; k < l->lease.count; k++, r = r->behind) {
-    p->slots[log_slot(p, r->offset)].state = SLOT_IN;
+/* A handler with a batch returns: each record has ended somehow. */
+static void finish_batch (world *w, uint64_t call) {
+  int i;
+  while ((i = first_left(w, call)) >= 0) {
+    while (w->leases[i].lease.count > 0) outcome_end(w, &w->leases[i]);
+    forget(w, i);
   }
-}
-
-static void end_done (world *w, mlease *l, uint32_t count) {
-  sim_note(w, l->stale ? "done (stale)" : "done", l->member, l->part,
-           l->lease.record->offset, count);
-  w->events += count - 1;
-  mark_done(w, l, count);
-  CHECK(strand_engine_done(w->members[l->member].engine, &l->lease, count,
-                           w->now_us) == STRAND_OK, "memory");
-}
-
-static void end_back (world *w, mlease *l) {
-  sim_note(w, l->stale ? "back (stale)" : "back", l->member, l->part,
-           l->lease.record->offset, l->lease.count);
-  mark_back(w, l);
-  CHECK(strand_engine_give_back(w->members[l->member].engine, &l->lease)
-          == STRAND_OK, "memory");
-}
-
-static void end_fail (world *w, mlease *l) {
-  part *p = &w->parts[l->part];
-  slot *s = &p->slots[log_slot(p, l->lease.record->offset)];
-  int64_t delay = -1;
-  if (sim_fault(w, FAULT_DELAY, 50)) {
-    delay = sim_chance(w, 20) ? 0 : sim_pick(w, 200000);
-  }
-  sim_note(w, l->stale ? "fail (stale)" : "fail", l->member, l->part,
-           l->lease.record->offset, delay);
-  mark_back(w, l);
-  w->last_delay_us = -1;
-  CHECK(strand_engine_end(w->members[l->member].engine, &l->lease,
-                          &(strand_ending){ STRAND_VERDICT_FAILED, delay,
-                                            "because", 7 }, w->now_us)
-          == STRAND_OK, "memory");
-  if (l->stale) return;
-  CHECK(delay < 0 || delay == w->last_delay_us, "delay");
-  CHECK(w->last_delay_us >= 0
-        && w->last_delay_us <= (delay < 0 ? w->policy.max_delay_us : delay),
-        "delay %lld", (long long)w->last_delay_us);
-  s->attempt++;
-  s->due_us = w->now_us + w->last_delay_us;
-}
-
-/* Also at the end, but then not for ever. */
-static bool fails (world *w, const slot *s) {
-  if (s->attempt > 12) return false;
-  if (w->ending) {
-    return w->faults[FAULT_FAIL] && s->attempt < 2
-           && sim_chance(w, (int)w->fail_percent);
-  }
-  return sim_fault(w, FAULT_FAIL, (int)w->fail_percent);
 }
 
 /* A handler of the lease returns; or several in a row, as a harvest sees. */
 static void finish (world *w, int index) {
   mlease *l = &w->leases[index];
-  uint32_t count = 1 + (uint32_t)sim_pick(w, (int)l->lease.count);
-  part *p = &w->parts[l->part];
-  if (fails(w, &p->slots[log_slot(p, l->lease.record->offset)])) {
-    end_fail(w, l);
-    forget(w, index);
-    return;
-  }
-  end_done(w, l, count);
+  uint32_t count = (uint32_t)sim_pick(w, (int)l->lease.count);
+  outcome_end(w, l);
+  if (count > l->lease.count) count = l->lease.count;
+  if (count > 0) outcome_done(w, l, count);
   if (l->lease.count == 0) {
     forget(w, index);
     return;
   }
   if (sim_fault(w, FAULT_RECALL, 30)) { /* its stop flag was seen */
-    end_back(w, l);
+    outcome_back(w, l);
     forget(w, index);
   }
 }
 
+static bool is_batch (const world *w, const mlease *l) {
+  return w->routes[w->parts[l->part].route].by != STRAND_BATCH_NONE;
+}
+
 static void begin (world *w, mlease *l) {
-  l->running = true;
-  w->running++;
-  if (sim_fault(w, FAULT_SLOW, 2)) {
-    l->until_us = w->now_us + sim_pick(w, 3000000);
+  int64_t until = sim_fault(w, FAULT_SLOW, 2)
+                    ? w->now_us + sim_pick(w, 3000000) : 0;
+  int left = l->leases;
+  uint64_t call = l->call;
+  for (int i = 0; left > 0; i++) {
+    l = &w->leases[i];
+    if (l->call != call) continue;
+    l->running = true;
+    l->until_us = until;
+    w->handed--;
+    left--;
   }
+  w->running++;
 }
 
 bool worker_step (world *w) {
@@ -230,8 +224,10 @@ bool worker_step (world *w) {
     begin(w, l);
     if (l->until_us > 0) return true;
   }
+  if (sim_fault(w, FAULT_EXPIRE, 5)) outcome_expire(w, l);
   if (l->until_us > w->now_us) return false;
-  finish(w, index);
+  if (is_batch(w, l)) finish_batch(w, l->call);
+  else finish(w, index);
   return true;
 }
 
@@ -248,15 +244,23 @@ int64_t worker_next (const world *w) {
 ** Recall and revoke
 */
 
-/* What no worker has begun comes back; index -1: of any partition. */
+/* What no worker has begun comes back, calls as a whole; index -1: of any
+** partition. */
 void worker_recall (world *w, int m, int index, int percent) {
   for (int i = w->lease_count - 1; i >= 0; i--) {
-    mlease *l = &w->leases[i];
+    const mlease *l;
+    uint64_t call;
+    int next;
+    if (i >= w->lease_count) continue;
+    l = &w->leases[i];
+    call = l->call;
     if (l->running || l->stale || l->member != m) continue;
     if (index >= 0 && l->part != index) continue;
     if (!sim_chance(w, percent)) continue;
-    end_back(w, l);
-    forget(w, i);
+    while ((next = first_left(w, call)) >= 0) {
+      outcome_back(w, &w->leases[next]);
+      forget(w, next);
+    }
   }
 }
 

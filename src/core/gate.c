@@ -167,14 +167,15 @@ static bool is_full (const strand_partition *p) {
 /* When the batch that 'p' would begin goes, full or not; 0: now. */
 static int64_t linger_due (const strand_partition *p, int64_t now_us) {
   const strand_route_limits *limits = &p->gate->limits;
+  int64_t linger_ms = (limits->linger_us + 999) / 1000, age_ms;
   const strand_record *r;
-  int64_t age_us;
   if (limits->linger_us == 0 || MUTANT(batch_does_not_linger)) return 0;
   if (strand_list_empty(&p->ready)) return 0;
   if (is_full(p)) return 0;
   r = strand_list_entry(p->ready.next, strand_shard, ready)->head;
-  age_us = (int64_t)((uint32_t)(now_us / 1000) - r->polled_ms) * 1000;
-  return age_us >= limits->linger_us ? 0 : now_us + limits->linger_us - age_us;
+  age_ms = (uint32_t)(now_us / 1000) - r->polled_ms;
+  return age_ms >= linger_ms ? 0
+                             : (now_us / 1000 + linger_ms - age_ms) * 1000;
 }
 
 /*

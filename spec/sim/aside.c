@@ -1,0 +1,200 @@
+/*
+** aside.c - dead letters on their way, and what is said of parked records
+*/
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim.h"
+
+/*
+** The producer of dead letters
+*/
+
+/* Inside an outcome, or a lease (what was resolved so). */
+bool aside_wanted (void *arg, strand_partition *partition,
+                   strand_record *record) {
+  world *w = arg;
+  int index = (int)(intptr_t)strand_partition_tag(partition);
+  part *p = &w->parts[index];
+  slot *s = &p->slots[log_slot(p, record->offset)];
+  letter *l;
+  CHECK(s == w->wanted || (s->state == SLOT_RESOLVED
+                           && s->resolution == STRAND_RESOLVE_DEAD_LETTER),
+        "I11: a letter of %lld, which nobody wants",
+        (long long)record->offset);
+  w->wanted = NULL;
+  if (s->state == SLOT_RESOLVED) {
+    s->state = SLOT_LETTER;
+    p->resolved--;
+  }
+  if (w->letter_count == w->letter_capacity) {
+    w->letter_capacity = w->letter_capacity == 0 ? 16
+                                                 : w->letter_capacity * 2;
+    w->letters = realloc(w->letters, (size_t)w->letter_capacity
+                                       * sizeof(*w->letters));
+  }
+  l = &w->letters[w->letter_count++];
+  *l = (letter){ record, index, w->now_us };
+  if (sim_fault(w, FAULT_LETTER_LATE, 50)) {
+    l->due_us += sim_pick(w, 1000000);
+  }
+  sim_note(w, "letter", p->owner, index, record->offset, l->due_us);
+  return true;
+}
+
+static void refuse (world *w, const letter *l, slot *s) {
+  strand_engine *e = w->members[w->parts[l->part].owner].engine;
+  CHECK(strand_engine_unlettered(e, l->record, "too large", 9, w->now_us)
+          == STRAND_OK, "memory");
+  s->state = SLOT_PARKED;
+  s->alone = w->config.park_alone && log_keyed(w, s);
+}
+
+bool aside_letter (world *w) {
+  int i = w->letter_count == 0 ? 0 : sim_pick(w, w->letter_count);
+  bool refused;
+  letter l;
+  part *p;
+  slot *s;
+  if (w->letter_count == 0 || w->letters[i].due_us > w->now_us) return false;
+  l = w->letters[i];
+  w->letters[i] = w->letters[--w->letter_count];
+  p = &w->parts[l.part];
+  s = &p->slots[log_slot(p, l.record->offset)];
+  refused = sim_fault(w, FAULT_LETTER_REFUSED, 30);
+  sim_note(w, refused ? "refused" : "lettered", p->owner, l.part,
+           l.record->offset, 0);
+  CHECK(s->state == SLOT_LETTER, "I11: the record did not wait");
+  memset(w->notices, 0, sizeof(w->notices));
+  if (refused) refuse(w, &l, s);
+  else {
+    log_done(p, s);
+    CHECK(strand_engine_lettered(w->members[p->owner].engine, l.record,
+                                 w->now_us) == STRAND_OK, "memory");
+  }
+  CHECK(w->notices[STRAND_NOTICE_LETTERED] == !refused
+        && w->notices[STRAND_NOTICE_PARKED] == refused, "I11: not told");
+  return true;
+}
+
+int64_t aside_next (const world *w) {
+  int64_t next = INT64_MAX;
+  for (int i = 0; i < w->letter_count; i++) {
+    int64_t due = w->letters[i].due_us;
+    if (due > w->now_us && due < next) next = due;
+  }
+  return next;
+}
+
+/* Whether they were taken or not: nobody is there who would hear of it. */
+void aside_revoked (world *w, int index) {
+  int kept = 0;
+  for (int i = 0; i < w->letter_count; i++) {
+    if (index < 0 || w->letters[i].part == index) continue;
+    w->letters[kept++] = w->letters[i];
+  }
+  w->letter_count = kept;
+}
+
+/*
+** What is said of parked records
+*/
+
+static void resolve (world *w, int index, int64_t offset) {
+  part *p = &w->parts[index];
+  slot *s = &p->slots[log_slot(p, offset)];
+  strand_engine *e = w->members[p->owner].engine;
+  int how = sim_pick(w, w->faults[FAULT_NO_LETTERS] ? 2 : 3);
+  sim_note(w, "resolve", p->owner, index, offset, how);
+  CHECK(s->state == SLOT_PARKED, "I12: %lld is not parked",
+        (long long)offset);
+  CHECK(strand_engine_resolve(e, p->live, offset, (strand_resolution)how)
+          == STRAND_OK, "I12: %lld cannot be resolved", (long long)offset);
+  CHECK(strand_engine_resolve(e, p->live, offset, STRAND_RESOLVE_RETRY)
+          == STRAND_ENOTOPEN, "I12: resolved twice");
+  s->resolution = (uint8_t)how;
+  s->state = SLOT_IN;
+  if (how == STRAND_RESOLVE_RETRY) {
+    s->failures = 0;
+    return;
+  }
+  s->state = SLOT_RESOLVED;
+  p->resolved++;
+}
+
+bool aside_resolve (world *w, int index) {
+  part *p = &w->parts[index];
+  const strand_record *r;
+  if (p->live == NULL || !p->restored) return false;
+  r = strand_partition_parked(p->live, p->base + sim_pick(w, p->next + 1));
+  if (r == NULL) r = strand_partition_parked(p->live, p->base);
+  if (r == NULL) return false;
+  resolve(w, index, r->offset);
+  return true;
+}
+
+bool aside_resolve_all (world *w) {
+  bool any = false;
+  for (int i = 0; i < w->partition_count; i++) {
+    while (aside_resolve(w, i)) any = true;
+  }
+  return any;
+}
+
+static bool is_open (const part *p, int64_t offset) {
+  const strand_record *r = NULL;
+  while ((r = strand_partition_next(p->live, r)) != NULL) {
+    if (r->offset >= offset) return r->offset == offset;
+  }
+  return false;
+}
+
+static void sync_part (world *w, part *p) {
+  strand_partition_stats now;
+  strand_partition_stats_read(w->members[p->owner].engine, p->live,
+                              w->now_us, &now);
+  for (int i = 0; i < p->next && p->skipped < now.skipped; i++) {
+    slot *s = &p->slots[i];
+    if (s->state != SLOT_RESOLVED || is_open(p, p->base + i)) continue;
+    CHECK(s->resolution == STRAND_RESOLVE_DISCARD,
+          "I12: %lld was to be sent", (long long)(p->base + i));
+    log_done(p, s);
+    p->skipped++;
+    p->resolved--;
+  }
+  CHECK(p->skipped == now.skipped, "%llu were skipped, not %llu",
+        (unsigned long long)p->skipped, (unsigned long long)now.skipped);
+}
+
+void aside_sync (world *w, int m) {
+  for (int i = 0; i < w->partition_count; i++) {
+    part *p = &w->parts[i];
+    if (p->owner == m && p->resolved > 0) sync_part(w, p);
+  }
+}
+
+/* The engine and the model count the same. */
+void aside_check (world *w, int m) {
+  size_t parked = 0, letters = 0;
+  strand_engine_stats stats;
+  strand_engine_stats_read(w->members[m].engine, &stats);
+  for (int i = 0; i < w->partition_count; i++) {
+    const part *p = &w->parts[i];
+    int64_t from = p->base;
+    if (p->owner != m || !p->restored) continue;
+    for (int k = 0; k < p->next; k++) {
+      const strand_record *r;
+      letters += p->slots[k].state == SLOT_LETTER;
+      if (p->slots[k].state != SLOT_PARKED) continue;
+      parked++;
+      r = strand_partition_parked(p->live, from);
+      CHECK(r != NULL && r->offset == p->base + k,
+            "I12: %lld is not listed", (long long)(p->base + k));
+      from = r->offset + 1;
+    }
+  }
+  CHECK(stats.parked == parked, "I12: %zu are parked, not %zu", parked,
+        stats.parked);
+  CHECK(stats.letters == letters, "I11: %zu letters, not %zu", letters,
+        stats.letters);
+}
