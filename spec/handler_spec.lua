@@ -313,7 +313,7 @@ describe("a handler that does not load", function()
     number = "gives a number, function or table expected",
     nothing = "gives a boolean, function or table expected",
     no_handle = "is a table without a function 'handle'",
-    batch = "'handle_batch', which comes with a later release",
+    batch = "has a 'handle_batch', which is called with option 'batch'",
     bad_setup = "'setup' of the module is a number, function expected",
     failing_setup = "error in setup: .*no database 7; stack traceback:.*in function",
     exit = "os.exit%(%) in a worker",

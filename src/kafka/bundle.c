@@ -106,14 +106,15 @@ static void tell_policies (strand_member *m, const strand_bundle *b,
   }
 }
 
-/* The last first, so that what goes back is in its order. */
+/* What goes back unstarted does so from the last on: each to the front. */
 strand_err strand_bundle_harvest (strand_member *m, strand_bundle *b,
                                   bool judged, int64_t now_us) {
-  for (uint32_t i = b->part_count; i-- > 0;) {
+  for (uint32_t n = 0; n < b->part_count; n++) {
+    strand_part *part = &b->parts[judged ? n : b->part_count - 1 - n];
     strand_err err;
-    if (b->parts[i].over) continue;
-    if (judged) tell_policies(m, b, &b->parts[i]);
-    err = end_part(m, b, &b->parts[i], judged, now_us);
+    if (part->over) continue;
+    if (judged) tell_policies(m, b, part);
+    err = end_part(m, b, part, judged, now_us);
     if (err != STRAND_OK) return err;
   }
   return STRAND_OK;

@@ -1,0 +1,325 @@
+-- Handlers that take batches: what is in one, what becomes of its records one
+-- by one, and who comes again with whom.
+local helper = require "spec.support.helper"
+local stage = require "spec.support.stage"
+
+describe("a batch", function()
+  local scenes = {}
+  teardown(stage.close)
+
+  local function plain(count, keys)
+    local records = {}
+    for i = 1, count do records[i] = { key = "k" .. (i - 1) % keys, value = "x" } end
+    return records
+  end
+
+  -- 'count' records of 'keys' keys; 'wishes' are values by number.
+  local function wishing(count, keys, wishes)
+    local records = plain(count, keys)
+    for i, value in pairs(wishes) do records[i].value = value end
+    return records
+  end
+
+  local function scene(name, options, records)
+    local this = { topic = helper.topic(options.partitions or 1), folder = stage.folder(),
+      events = {}, records = records }
+    options.partitions = nil
+    options.topics, options.handler_args = { this.topic }, this.folder
+    options.handler = "spec.handlers.batches"
+    options.workers = 1
+    options.retry = options.retry or { delay = 0.05, factor = 1, jitter = 0 }
+    options.on_event = function(event) this.events[#this.events + 1] = event end
+    this.consumer = stage.consumer(options)
+    scenes[name] = this
+  end
+
+  -- The one worker is held by a first record until all others are there: so
+  -- what a batch could hold, it holds.
+  local function play(this)
+    stage.produce(this.topic, { { key = "first", value = "hold", partition = 0 } })
+    helper.eventually(20, function() return helper.read(this.folder .. "/journal") end,
+      this.consumer)
+    stage.produce(this.topic, this.records)
+    helper.eventually(20, function()
+      return this.consumer:stats().buffered_records > #this.records
+    end, this.consumer)
+    helper.write(this.folder .. "/open", "")
+  end
+
+  local function finished(name, count)
+    local this = scenes[name]
+    helper.eventually(20, function()
+      local report = this.consumer:report()
+      return report.done + report.skipped >= count
+    end, this.consumer)
+    while this.consumer:step(0) > 0 do end
+    return this
+  end
+
+  -- The calls after the first: lists of { partition, offset, attempt, key }.
+  local function calls(this)
+    local list = {}
+    for line in helper.read(this.folder .. "/journal"):gmatch "[^\n]+" do
+      local call = {}
+      for partition, offset, attempt, key in line:gmatch "(%d+)/(%d+)/(%d+)/(%S+)" do
+        call[#call + 1] = { partition = tonumber(partition), offset = tonumber(offset),
+          attempt = tonumber(attempt), key = key }
+      end
+      list[#list + 1] = call
+    end
+    assert.equal("first", table.remove(list, 1)[1].key)
+    return list
+  end
+
+  local function offsets(call)
+    local list = {}
+    for i, record in ipairs(call) do list[i] = record.offset end
+    return list
+  end
+
+  local function of_type(this, name)
+    local list = {}
+    for _, event in ipairs(this.events) do
+      if event.type == name then list[#list + 1] = event end
+    end
+    return list
+  end
+
+  setup(function()
+    stage.open()
+    local spread, halves = {}, plain(60, 5)
+    for i = 0, 59 do
+      spread[i + 1] = { key = "k" .. i % 15, value = "x", partition = i % 15 % 3 }
+    end
+    for i, record in ipairs(halves) do record.partition = i % 2 end
+    scene("mixed", { partitions = 3, batch = { size = 10 } }, spread)
+    scene("key", { batch = { size = 8, by = "key" } }, plain(40, 4))
+    scene("partition", { partitions = 2, batch = { size = 20, by = "partition" } }, halves)
+    scene("partition order", { ordering = "partition", batch = { size = 10, by = "partition" } },
+      plain(30, 30))
+    scene("unordered", { ordering = "unordered", batch = { size = 10 } }, plain(30, 30))
+    scene("marks", { batch = { size = 9 } },
+      wishing(9, 9, { [3] = "fail 2", [5] = "retry 0.02 1" }))
+    scene("behind", { batch = { size = 10, by = "partition" } }, wishing(6, 2, { [3] = "fail 1" }))
+    scene("raises", { batch = { size = 4 } }, wishing(4, 4, { "error 1", "skip", "done" }))
+    scene("returns", { batch = { size = 3 } }, wishing(3, 3, { "false", "done" }))
+    scene("outcome", { batch = { size = 3 } }, wishing(3, 3, { "outcome", "done" }))
+    scene("parks", { batch = { size = 3 } }, wishing(6, 3, { [2] = "park" }))
+    scene("policy", { batch = { size = 4 }, retry = function(attempt, reason, record)
+      return reason == "this one" and attempt == 1 and record.offset / 100
+    end }, wishing(4, 4, { [2] = "fail 1", [3] = "fail 1" }))
+    scene("lingers", { batch = { size = 10, linger = 0.3 } }, plain(25, 25))
+    scene("misuse", { batch = { size = 1 }, retry = { attempts = 1 } },
+      wishing(2, 2, { "misuse", "misuse" }))
+    local consumers = {}
+    for _, this in pairs(scenes) do consumers[#consumers + 1] = this.consumer end
+    stage.start((table.unpack or unpack)(consumers))
+    for _, this in pairs(scenes) do play(this) end
+  end)
+
+  it("has one record of a key at most, from several partitions", function()
+    local last, widest, most = {}, 0, 0
+    for _, call in ipairs(calls(finished("mixed", 61))) do
+      local seen, partitions, count = {}, {}, 0
+      for _, record in ipairs(call) do
+        assert.is_nil(seen[record.key], "two records of a key")
+        seen[record.key] = true
+        if not partitions[record.partition] then count = count + 1 end
+        partitions[record.partition] = true
+        assert.is_true(record.offset > (last[record.key] or -1))
+        last[record.key] = record.offset
+      end
+      widest, most = math.max(widest, count), math.max(most, #call)
+      assert.is_true(#call <= 10)
+    end
+    assert.equal(10, most)
+    assert.is_true(widest > 1)
+  end)
+
+  it("by key has the records of one key, in order", function()
+    local list = calls(finished("key", 41))
+    for _, call in ipairs(list) do
+      for i, record in ipairs(call) do
+        assert.equal(call[1].key, record.key)
+        assert.is_true(i == 1 or record.offset == call[i - 1].offset + 4)
+      end
+    end
+    assert.equal(8, #list[1])
+  end)
+
+  it("by partition has records of one partition, each key's in order", function()
+    local last, list = {}, calls(finished("partition", 61))
+    for _, call in ipairs(list) do
+      for _, record in ipairs(call) do
+        local key = record.partition .. record.key
+        assert.equal(call[1].partition, record.partition)
+        assert.is_true(record.offset > (last[key] or -1))
+        last[key] = record.offset
+      end
+    end
+    assert.equal(20, #list[1])
+  end)
+
+  it("follows the other orderings", function()
+    local before = 0
+    for _, call in ipairs(calls(finished("partition order", 31))) do
+      assert.is_true(#call <= 10)
+      for _, record in ipairs(call) do
+        assert.equal(before + 1, record.offset)
+        before = record.offset
+      end
+    end
+    local list = calls(finished("unordered", 31))
+    assert.same({ 10, 10, 10 }, { #list[1], #list[2], #list[3] })
+  end)
+
+  it("fails where it says so; only that record comes again, and alone", function()
+    local this = finished("marks", 10)
+    local list = calls(this)
+    assert.same({ 9, 1, 1, 1 }, { #list[1], #list[2], #list[3], #list[4] })
+    assert.same({ 5, 3, 3 }, { list[2][1].offset, list[3][1].offset, list[4][1].offset })
+    local failures = of_type(this, "record_failed")
+    assert.equal(3, #failures)
+    assert.equal("this one", failures[1].reason)
+    assert.equal(0.05, failures[1].delay)
+    assert.equal(3, this.consumer:report().failed)
+  end)
+
+  it("sends back unstarted what follows a failed record of its key", function()
+    local list = calls(finished("behind", 7)) -- offsets 1 3 5 are k0; 3 fails
+    assert.equal(6, #list[1])
+    assert.same({ 3 }, offsets(list[2]))
+    assert.same({ 5 }, offsets(list[3]))
+    assert.equal(1, list[3][1].attempt)
+    assert.equal(3, #list)
+  end)
+
+  it("fails all records without a mark when it raises", function()
+    local this = finished("raises", 5)
+    local list = calls(this)
+    assert.same({ 1, 2, 3, 4 }, offsets(list[1]))
+    assert.same({ 4, 1, 1 }, { #list[1], #list[2], #list[3] })
+    local report = this.consumer:report()
+    assert.equal(1, report.skipped)
+    assert.equal(2, report.failed)
+    for _, event in ipairs(of_type(this, "record_failed")) do
+      assert.matches("all of it", event.reason)
+      assert.matches("stack traceback", event.reason)
+    end
+  end)
+
+  it("fails or ends all records without a mark by what it returns", function()
+    local this = finished("returns", 4)
+    assert.equal(2, #of_type(this, "record_failed"))
+    assert.equal("returned", of_type(this, "record_failed")[1].reason)
+    this = finished("outcome", 4)
+    assert.equal(2, this.consumer:report().skipped)
+    assert.equal(1, #calls(this))
+  end)
+
+  it("parks a record, and goes on with the others", function()
+    local this = finished("parks", 5) -- the other record of its key is behind it
+    local parked = of_type(this, "parked")
+    assert.equal(1, #parked)
+    assert.equal(2, parked[1].offset)
+    assert.equal("asked for", parked[1].reason)
+    assert.equal(1, this.consumer:report().parked)
+  end)
+
+  it("asks the retry function for each record that failed", function()
+    local delays = {}
+    for _, event in ipairs(of_type(finished("policy", 5), "record_failed")) do
+      delays[event.offset] = event.delay
+    end
+    assert.same({ [2] = 0.02, [3] = 0.03 }, delays)
+  end)
+
+  it("waits for its size as long as it lingers", function()
+    local this = finished("lingers", 26)
+    local list = calls(this)
+    assert.same({ 10, 10, 5 }, { #list[1], #list[2], #list[3] })
+    stage.produce(this.topic, { { key = "late", value = "x" } })
+    local seconds = helper.seconds(finished, "lingers", 27)
+    assert.is_true(seconds >= 0.2, "the last one did not wait")
+    assert.equal(1, #calls(this)[4])
+  end)
+
+  it("names what is wrong with a mark", function()
+    local this = scenes.misuse
+    helper.eventually(10, function() return #of_type(this, "record_failed") == 2 end,
+      this.consumer)
+    local text = of_type(this, "record_failed")[2].reason
+    assert.matches("batch:fail%(i%): the number of a record expected, 1 to 1", text)
+    assert.matches("batch used after its handler returned", text)
+    assert.matches("record used after its handler returned", text)
+    assert.matches("seconds expected, 0 or more", text)
+  end)
+
+  it("of a route has its own size; other routes have none", function()
+    local topics = { helper.topic(1), helper.topic(1) }
+    local folder = stage.folder()
+    stage.produce(topics[1], plain(20, 20))
+    stage.produce(topics[2], plain(5, 5))
+    local consumer = stage.start(stage.consumer {
+      topics = topics, workers = 1, handler_args = folder,
+      handler = {
+        [topics[1]] = { handler = "spec.handlers.batches", batch = { size = 7, linger = 5 } },
+        [topics[2]] = function(record) assert(record.key) end,
+      },
+    })
+    helper.write(folder .. "/open", "")
+    helper.eventually(20, function() return consumer:report().done >= 25 end, consumer)
+    local sizes = {}
+    for line in helper.read(folder .. "/journal"):gmatch "[^\n]+" do
+      sizes[#sizes + 1] = select(2, line:gsub("%S+", ""))
+    end
+    assert.same({ 7, 7, 6 }, sizes)
+  end)
+
+  it("needs a handle_batch, and a handle_batch needs it", function()
+    local function start(handler, batch)
+      local folder = helper.folder()
+      helper.write(folder .. "/module.lua", "return { " .. handler .. " = print }")
+      local consumer = stage.consumer { topics = { helper.name "absent" }, batch = batch,
+        handler = folder:gsub("/", ".") .. ".module" }
+      local ok, message, code = consumer:start()
+      assert.is_nil(ok)
+      assert.equal("HANDLER", code)
+      return message
+    end
+    assert.matches("has a 'handle', which is called without option 'batch'",
+      start("handle", { size = 2 }))
+    assert.matches("has a 'handle_batch', which is called with option 'batch'",
+      start("handle_batch", nil))
+  end)
+
+  it("is given back when its partition leaves, and lost by nobody", function()
+    local topic, folder = helper.topic(4), stage.folder()
+    local group = helper.name "group"
+    local records = {}
+    for i = 1, 400 do records[i] = { key = "k" .. i % 50, value = "x", partition = i % 50 % 4 } end
+    local function member()
+      return stage.consumer { topics = { topic }, kafka = { ["group.id"] = group }, workers = 2,
+        handler = "spec.handlers.batches", handler_args = folder, batch = { size = 20 },
+        commit_interval = 0.1 }
+    end
+    helper.write(folder .. "/open", "")
+    local one = stage.start(member())
+    stage.produce(topic, records)
+    helper.eventually(20, function() return one:report().done > 0 end, one)
+    local two = stage.start(member())
+    stage.produce(topic, records)
+    helper.eventually(30, function()
+      local sum = 0
+      for _, entry in pairs(stage.committed(group, topic)) do sum = sum + entry.offset end
+      return sum == 800
+    end, one, two)
+    local seen = {}
+    for line in helper.read(folder .. "/journal"):gmatch "[^\n]+" do
+      for partition, offset in line:gmatch "(%d+)/(%d+)/" do seen[partition .. "/" .. offset] = true end
+    end
+    local count = 0
+    for _ in pairs(seen) do count = count + 1 end
+    assert.equal(800, count)
+  end)
+end)
