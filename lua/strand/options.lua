@@ -270,7 +270,7 @@ local consumer = fields {
     doc = "how long handlers may go on when their partition is taken away; at most a quarter "
       .. "of `max.poll.interval.ms`" },
   "worker_memory", bytes { min = MIB, max = TIB, default_doc = "no limit",
-    doc = "of each worker's Lua state" },
+    doc = "what each worker's Lua state may take; not under LuaJIT" },
   "deadline", time_in_handler { default_doc = "none", runtime = true,
     doc = "how long a handler may take before its attempt has failed" },
   "slow_after", time_in_handler { default = 10, runtime = true,
@@ -320,6 +320,15 @@ local function require_dead_letters(checked)
   end
 end
 
+-- Its virtual machine goes on after an allocation that was refused, as if it
+-- had not been: a limit would end the process.
+local function refuse_memory_limit(checked)
+  if checked.worker_memory and rawget(_G, "jit") then
+    schema.fail("option 'worker_memory'", "not under LuaJIT, which does not survive "
+      .. "an allocator that refuses")
+  end
+end
+
 local function letters_of(checked)
   local flat = checked.dead_letter
   if not flat then return nil end
@@ -366,6 +375,7 @@ function options.consumer(given, matches)
   local checked = schema.check(consumer, given, "")
   require_key_ordering(given)
   require_dead_letters(checked)
+  refuse_memory_limit(checked)
   topics.require_patterns(checked.topics, checked.handler, matches)
   topics.require_routes(checked.topics, checked.handler, matches)
   return flatten(checked), {
@@ -556,6 +566,37 @@ local blockers = whole { min = 1, max = 100000, default = 100 }
 
 function check.blockers(given)
   return schema.argument(blockers, given, "n")
+end
+
+local record_place = fields {
+  "topic", topic { required = true },
+  "partition", partition { required = true },
+  "offset", whole { min = 0, max = LAST_OFFSET, required = true },
+}
+
+local resolution = enum { "retry", "discard", "dead_letter", required = true }
+local RECORD = "a record, { topic, partition, offset } or its id"
+
+-- A record, or anything else with these fields, or "topic/partition/offset".
+local function place_of(record)
+  if type(record) == "string" then
+    local name, number, offset = record:match "^([^/]+)/(%d+)/(%d+)$"
+    if not name then
+      schema.fail("argument 'record'", RECORD .. " expected, got a string that is no id")
+    end
+    record = { topic = name, partition = tonumber(number), offset = tonumber(offset) }
+  elseif type(record) ~= "table" then
+    schema.expected("argument 'record'", RECORD, record)
+  end
+  return schema.check(record_place, schema.known(record_place, record), "argument 'record'")
+end
+
+-- -> { topic, partition, offset, what, timeout }
+function check.resolve(record, what, given_timeout)
+  local place = place_of(record)
+  place.what = schema.argument(resolution, what, "what")
+  place.timeout = schema.argument(commit_timeout, given_timeout, "timeout")
+  return place
 end
 
 -- Limits that only follow 'workers' must go on following it.

@@ -370,10 +370,7 @@ static void *open_state (void *config, unsigned index,
   if (w != NULL)
     w->L = strand_memory_open(&w->memory, strand_sources_memory(config));
   if (w == NULL || w->L == NULL) {
-    fail_open(failure, w != NULL && w->memory.limit > 0
-              ? "a Lua state with worker_memory cannot be had: memory ran out, "
-                "or this is a LuaJIT without GC64"
-              : "not enough memory for a worker's Lua state");
+    fail_open(failure, "not enough memory for a worker's Lua state");
     free(w);
     return NULL;
   }

@@ -21,8 +21,7 @@ typedef struct strand_memory {
   size_t limit; /* 0: none, and 'used' is not counted */
 } strand_memory;
 
-/* 'm' must live as long as the state does. NULL when memory runs out, or when
-** this Lua takes no allocator but its own (LuaJIT without GC64). */
+/* 'm' must live as long as the state does. NULL when memory runs out. */
 lua_State *strand_memory_open (strand_memory *m, size_t limit);
 
 /* So little is left (after a collection) that the next handler would fail as
