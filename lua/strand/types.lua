@@ -127,9 +127,24 @@ function context:stop_consumer() end
 ---tried again by the retry policy. An outcome, returned or thrown: that.
 ---@alias strand.Handler fun(record: strand.Record, context: strand.Context): any, any
 
+---What a handler with option `batch` gets: an array of records, and marks for
+---single ones. Records without a mark end as the call does. Valid until the
+---handler returns. Raises for an `i` that is no record's number.
+---@class strand.Batch
+---@field [integer] strand.Record in offset order for each key
+---@field done fun(self: strand.Batch, i: integer)
+---@field fail fun(self: strand.Batch, i: integer, reason?: any)
+---@field retry fun(self: strand.Batch, i: integer, seconds?: number, reason?: any) as strand.retry
+---@field skip fun(self: strand.Batch, i: integer, reason?: any)
+---@field dead_letter fun(self: strand.Batch, i: integer, reason?: any)
+---@field park fun(self: strand.Batch, i: integer, reason?: any)
+
+---@alias strand.BatchHandler fun(batch: strand.Batch, context: strand.Context): any, any
+
 ---What a handler's module may be in place of a function.
 ---@class strand.HandlerModule
----@field handle strand.Handler
+---@field handle? strand.Handler            without option `batch`
+---@field handle_batch? strand.BatchHandler with it
 ---@field setup? fun(args: any)     once in each worker; an error is code "HANDLER"
 ---@field teardown? fun()
 
