@@ -57,6 +57,7 @@ build = {
         "src/kafka/mailbox.c",
         "src/kafka/member.c",
         "src/kafka/mock.c",
+        "src/kafka/parked.c",
         "src/kafka/placement.c",
         "src/kafka/position.c",
         "src/kafka/producer.c",

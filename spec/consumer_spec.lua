@@ -204,7 +204,7 @@ describe("a consumer with a record held and a record failing", function()
     assert.equal(10, consumer:stats().done)
     assert.equal(10, consumer:close().done)
     for _, name in ipairs { "run", "start", "stop", "fd", "commit", "seek", "pause", "resume",
-      "assignment", "blockers", "configure" } do
+      "assignment", "blockers", "configure", "parked", "resolve" } do
       raises("attempt to use a closed consumer", consumer[name], consumer)
     end
   end)
@@ -240,6 +240,7 @@ describe("run", function()
       if event.type == "assigned" then first:stop() end
       -- The other goes on alone, and this record ends it.
       if event.type == "revoked" then
+        helper.eventually(10, function() return second:stats().done == 20 end)
         assert.equal(1, first:stats().workers)
         assert.equal(2, second:stats().workers)
         stage.produce(topic, { { key = "end", value = "leave" } })
@@ -504,7 +505,7 @@ describe("events and log lines", function()
     stage.produce(topic, { { key = "k", value = "fail 1500" } })
     local events = {}
     local consumer = stage.consumer { topics = { topic }, handler_args = folder,
-      retry = { delay = 0, max_delay = 0 },
+      retry = { attempts = 2000, delay = 0, max_delay = 0 },
       on_event = function(event) events[#events + 1] = event end }
     assert(consumer:start())
     helper.eventually(30, function() return consumer:stats().done == 1 end)

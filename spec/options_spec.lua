@@ -723,6 +723,14 @@ describe("the arguments of methods", function()
     end
   end)
 
+  it("of resolve name a record by its fields or its id", function()
+    local wanted = { topic = "a.b-c", partition = 3, offset = 12, what = "discard", timeout = 30 }
+    assert.same(wanted, check.resolve({ topic = "a.b-c", partition = 3, offset = 12, key = "k" },
+      "discard"))
+    assert.same(wanted, check.resolve("a.b-c/3/12", "discard"))
+    assert.equal(1, check.resolve("a.b-c/3/12", "retry", 1).timeout)
+  end)
+
   it("of send carry headers in their order, or in that of the names", function()
     local function headers(given)
       return check.send({ topic = "t", headers = given }).headers
@@ -747,6 +755,12 @@ describe("the arguments of methods", function()
     { check.seek, { topic = "a", partition = 0, offset = 1, time = 1 }, "either 'offset' or 'time'" },
     { check.seek, { topic = "a", partition = 0, offset = "end" }, "option 'offset': offset, 'earl" },
     { check.seek, { topic = "a", partition = 0, offset = -1 }, "option 'offset': whole number" },
+    { check.resolve, nil, "argument 'record': a record, { topic, partition, offset } or its id "
+      .. "expected, got nil" },
+    { check.resolve, "orders/7", "argument 'record': a record, { topic, partition, offset } or its "
+      .. "id expected, got a string that is no id" },
+    { check.resolve, { topic = "t", offset = 1 }, "argument 'record.partition': required" },
+    { check.resolve, "t/0/1", "argument 'what': required, one of retry, discard, dead_letter" },
     { check.blockers, 0, "argument 'n': whole number from 1 to 100000 expected, got 0" },
     { check.send, { key = "k" }, "option 'topic': required, name of a topic expected" },
     { check.send, { topic = "t", key = 5 }, "option 'key': string expected, got 5" },

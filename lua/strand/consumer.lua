@@ -46,6 +46,12 @@
 -- seek_begin(topic, partition, kind, value) -> ticket | nil, message, code
 --                         kind "offset" | "time" (seconds) | "earliest" | "latest"
 -- seek_done(ticket)    -> as commit_done
+-- parked_begin(member, topic, partition, offset) -> ticket | nil, message, code
+--                         members from 0; topic "" is before all others
+-- parked_done(ticket)  -> as commit_done, but in place of true a page: a list of parked
+--                         records from there on, in order; empty when there are no more
+-- resolve_begin(topic, partition, offset, what) -> ticket | nil, message, code
+-- resolve_done(ticket) -> as commit_done
 -- drop(ticket)         nobody will ask for it any more
 -- assignment() stats() blockers(n) -> table
 -- health()             -> true | nil, reason, code
@@ -336,6 +342,49 @@ function methods:blockers(n)
   return self.core:blockers(check.blockers(n))
 end
 
+local PAGE_TIMEOUT = 30
+
+-- The parked records after the one that 'at' names; an empty list at the end.
+local function next_page(self, at)
+  while at.member < self.members do
+    local page, message, code = request(self, PAGE_TIMEOUT, self.core.parked_done,
+      self.core:parked_begin(at.member, at.topic, at.partition, at.offset))
+    if not page then return nil, message, code end
+    local last = page[#page]
+    if last then
+      at.topic, at.partition, at.offset = last.topic, last.partition, last.offset + 1
+      return page
+    end
+    at.member, at.topic, at.partition, at.offset = at.member + 1, "", 0, 0
+  end
+  return {}
+end
+
+-- Copies, page by page: whoever is parked, resolved or taken away meanwhile
+-- disturbs no other. What fails after the first page raises.
+function methods:parked()
+  local at = { member = 0, topic = "", partition = 0, offset = 0 }
+  local page, message, code = next_page(self, at)
+  if not page then return nil, message, code end
+  local i = 0
+  return function()
+    i = i + 1
+    if i > #page and #page > 0 then
+      if self.result then schema.raise("attempt to use a closed consumer") end
+      page, message = next_page(self, at)
+      if not page then schema.raise(message) end
+      i = 1
+    end
+    return page[i]
+  end
+end
+
+function methods:resolve(record, what, timeout)
+  local place = check.resolve(record, what, timeout)
+  return request(self, place.timeout, self.core.resolve_done,
+    self.core:resolve_begin(place.topic, place.partition, place.offset, place.what))
+end
+
 function methods:configure(given)
   local flat, limits = check.configure(given, self.limits)
   local ok, message, code = self.core:configure(flat)
@@ -392,7 +441,7 @@ function consumer.open(given)
   end
   local self, problem
   self, problem, code = object.open(class, {
-    limits = own.limits, start_timeout = own.start_timeout,
+    limits = own.limits, start_timeout = own.start_timeout, members = flat.members,
   }, userdata, message, code)
   if not self then return nil, problem, code end
   self.pump = pump.new(userdata, own)

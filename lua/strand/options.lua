@@ -580,11 +580,11 @@ local RECORD = "a record, { topic, partition, offset } or its id"
 -- A record, or anything else with these fields, or "topic/partition/offset".
 local function place_of(record)
   if type(record) == "string" then
-    local name, number, offset = record:match "^([^/]+)/(%d+)/(%d+)$"
+    local name, index, offset = record:match "^([^/]+)/(%d+)/(%d+)$"
     if not name then
       schema.fail("argument 'record'", RECORD .. " expected, got a string that is no id")
     end
-    record = { topic = name, partition = tonumber(number), offset = tonumber(offset) }
+    record = { topic = name, partition = tonumber(index), offset = tonumber(offset) }
   elseif type(record) ~= "table" then
     schema.expected("argument 'record'", RECORD, record)
   end

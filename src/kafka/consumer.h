@@ -155,6 +155,9 @@ typedef struct strand_place {
 typedef struct strand_report {
   uint64_t done;
   uint64_t failed;           /* attempts */
+  uint64_t skipped;
+  uint64_t dead_lettered;
+  uint64_t parked;           /* now, or at the end */
   uint64_t lost;             /* partitions' records cut off without a commit */
   double seconds;            /* since start */
   bool detached;             /* something ends in the background */
@@ -194,6 +197,40 @@ typedef enum strand_seek_kind {
 strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
                                      int32_t partition, strand_seek_kind kind,
                                      int64_t value, strand_failure *failure);
+/* A copy of a parked record. Times are seconds since 1970. */
+typedef struct strand_parked {
+  struct strand_parked *next;
+  strand_record *record;   /* of no partition; its attempt is the one that
+                              parked it */
+  char topic[250];
+  int32_t partition;
+  double first_failure;
+  double last_failure;
+  double since;
+  size_t reason_length;
+  char reason[STRAND_REASON_MAX];
+} strand_parked;
+
+/* A page of them: one record, or as many as fit. */
+#define STRAND_PARKED_PAGE_RECORDS 256
+#define STRAND_PARKED_PAGE_BYTES (1024u * 1024u)
+
+/* Asks a member for its parked records, by topic ("" is before all),
+** partition and offset: the first page of those from there on. */
+strand_ticket *strand_consumer_parked (strand_consumer *c, unsigned member,
+                                       const char *topic, int32_t partition,
+                                       int64_t offset,
+                                       strand_failure *failure);
+/* Of such a ticket that is done; owned by it. NULL: there are no more. */
+const strand_parked *strand_ticket_parked (const strand_ticket *ticket);
+
+/* "NOT_ASSIGNED", "NOT_PARKED", "NO_DEAD_LETTER_TOPIC". Answered when the
+** owner knows; it is carried out when it is the record's turn. */
+strand_ticket *strand_consumer_resolve (strand_consumer *c, const char *topic,
+                                        int32_t partition, int64_t offset,
+                                        strand_resolution resolution,
+                                        strand_failure *failure);
+
 /* 1: done; 0: goes on; -1 and a failure. */
 int strand_ticket_done (strand_ticket *ticket, strand_failure *failure);
 /* Nobody asks for it any more. */

@@ -301,6 +301,7 @@ static void take_inbox (strand_member *m, int64_t now_us) {
   if (inbox.yields && m->phase == STRAND_SERVING) strand_group_claim(m);
   take_releases(m, inbox.releases);
   take_seeks(m, inbox.seeks, now_us);
+  strand_parked_serve(m, inbox.parked, now_us);
   while (inbox.commits != NULL) {
     strand_waiter *w = inbox.commits;
     inbox.commits = w->next;

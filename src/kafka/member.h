@@ -91,6 +91,16 @@ typedef struct strand_seek_request {
   int64_t value;
 } strand_seek_request;
 
+typedef struct strand_parked_request {
+  struct strand_parked_request *next;
+  strand_ticket *ticket;
+  bool resolves;                /* else it asks for a page */
+  strand_resolution resolution;
+  char topic[250];
+  int32_t partition;
+  int64_t offset;
+} strand_parked_request;
+
 typedef struct strand_release {
   struct strand_release *next;
   strand_held held; /* owns its strings */
@@ -101,6 +111,7 @@ typedef struct strand_inbox {
   strand_waiter *commits;
   strand_seek_request *seeks;
   strand_release *releases;
+  strand_parked_request *parked;
   bool rules;
   bool yields;  /* another member gave up what this one has */
   bool limits;
@@ -320,6 +331,11 @@ bool strand_committer_waits (const strand_member *m);
 void strand_committer_wait (strand_member *m, strand_waiter *waiter);
 int64_t strand_committer_due (const strand_member *m, int64_t now_us);
 void strand_committer_end (strand_member *m);
+
+/* parked.c */
+void strand_parked_serve (strand_member *m, strand_parked_request *requests,
+                          int64_t now_us);
+void strand_parked_free (strand_parked *page);
 
 /* view.c */
 void strand_view_publish (strand_member *m, int64_t now_us);

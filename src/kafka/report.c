@@ -42,6 +42,9 @@ static bool report_locked (strand_consumer *c, strand_report *r) {
     size_t room = STRAND_REPORT_UNFINISHED_MAX - r->unfinished_count;
     r->done += v->engine.done;
     r->failed += v->engine.failed;
+    r->skipped += v->engine.skipped;
+    r->dead_lettered += v->engine.dead_lettered;
+    r->parked += v->engine.parked;
     r->unfinished_total += v->unfinished_total;
     ok = ok && copy_places(&r->unfinished, &r->unfinished_count,
                            v->unfinished,
@@ -83,9 +86,13 @@ static void add_engine (strand_engine_stats *to,
   to->stale += from->stale;
   to->ready += from->ready;
   to->retries += from->retries;
+  to->parked += from->parked;
+  to->letters += from->letters;
   to->shards += from->shards;
   to->done += from->done;
   to->failed += from->failed;
+  to->skipped += from->skipped;
+  to->dead_lettered += from->dead_lettered;
   to->stale_dropped += from->stale_dropped;
 }
 

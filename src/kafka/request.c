@@ -9,7 +9,7 @@
 ** Requests
 */
 
-static strand_ticket *new_ticket (strand_consumer *c, unsigned waiting,
+strand_ticket *strand_ticket_new (strand_consumer *c, unsigned waiting,
                                   strand_failure *failure) {
   strand_ticket *ticket = calloc(1, sizeof(*ticket));
   if (ticket == NULL) {
@@ -19,6 +19,13 @@ static strand_ticket *new_ticket (strand_consumer *c, unsigned waiting,
   ticket->consumer = strand_shared_ref(c);
   ticket->waiting = waiting;
   return ticket;
+}
+
+void strand_ticket_free (strand_ticket *ticket) {
+  strand_consumer *c = ticket->consumer;
+  strand_parked_free(ticket->parked);
+  free(ticket);
+  strand_shared_unref(c);
 }
 
 static strand_waiter *new_waiters (unsigned count, strand_ticket *ticket) {
@@ -48,12 +55,11 @@ strand_ticket *strand_consumer_commit (strand_consumer *c,
     strand_fail(failure, "NOT_RUNNING", "the consumer does not run");
     return NULL;
   }
-  ticket = new_ticket(c, c->member_count, failure);
+  ticket = strand_ticket_new(c, c->member_count, failure);
   if (ticket == NULL) return NULL;
   waiters = new_waiters(c->member_count, ticket);
   if (waiters == NULL) {
-    free(ticket);
-    strand_shared_unref(c);
+    strand_ticket_free(ticket);
     strand_fail(failure, "NO_MEMORY", "memory ran out");
     return NULL;
   }
@@ -81,7 +87,7 @@ strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
   }
   strand_fail(failure, "NO_MEMORY", "memory ran out");
   r = calloc(1, sizeof(*r));
-  ticket = new_ticket(c, 1, failure);
+  ticket = strand_ticket_new(c, 1, failure);
   if (r != NULL) r->topic = strdup(topic);
   if (r != NULL && r->topic != NULL && ticket != NULL) {
     r->ticket = ticket;
@@ -106,8 +112,7 @@ strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
   }
   if (r != NULL) free(r->topic);
   free(r);
-  if (ticket != NULL) strand_shared_unref(c);
-  free(ticket);
+  if (ticket != NULL) strand_ticket_free(ticket);
   return NULL;
 }
 
@@ -133,8 +138,7 @@ void strand_ticket_drop (strand_ticket *ticket) {
   pthread_mutex_unlock(&c->lock);
   if (!answered) return; /* whoever answers frees it */
   strand_shared_settle(c);
-  free(ticket);
-  strand_shared_unref(c);
+  strand_ticket_free(ticket);
 }
 
 /*

@@ -176,8 +176,7 @@ void strand_shared_answer (strand_consumer *c, strand_ticket *ticket,
     strand_shared_signal(c);
     return;
   }
-  free(ticket);
-  strand_shared_unref(c);
+  strand_ticket_free(ticket);
 }
 
 int strand_shared_route (const strand_consumer *c, const char *topic) {

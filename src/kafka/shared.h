@@ -53,6 +53,7 @@ struct strand_ticket {
   unsigned waiting;          /* members that have not answered; lock */
   bool dropped;              /* nobody asks; lock */
   strand_failure failure;    /* the first; lock */
+  strand_parked *parked;     /* written before the answer, which it is */
 };
 
 struct strand_consumer {
@@ -157,6 +158,12 @@ void strand_shared_end (strand_consumer *c, strand_close_mode mode,
 /* A member has answered. Failure NULL: well. */
 void strand_shared_answer (strand_consumer *c, strand_ticket *ticket,
                            const strand_failure *failure);
+
+/* With 'waiting' members to answer. NULL and a failure: no memory. */
+strand_ticket *strand_ticket_new (strand_consumer *c, unsigned waiting,
+                                  strand_failure *failure);
+/* Nobody has it. */
+void strand_ticket_free (strand_ticket *ticket);
 
 /* The route of a topic, or -1. */
 int strand_shared_route (const strand_consumer *c, const char *topic);

@@ -24,6 +24,7 @@ typedef struct consumer {
   strand_sources *sources;
   strand_limits limits;    /* as configured last */
   size_t max_metadata;
+  unsigned members;
   int generation;
   strand_event event;
   strand_stats stats;
@@ -32,6 +33,7 @@ typedef struct consumer {
 
 typedef struct ticket {
   strand_ticket *kafka; /* NULL: answered or dropped */
+  bool lists;           /* the answer is a page of parked records */
   int generation;
 } ticket;
 
@@ -79,6 +81,7 @@ static int consumer_open (lua_State *L) {
   strand_read_settings(L, 1, &config, &self->sources);
   self->limits = config.limits;
   self->max_metadata = config.max_metadata;
+  self->members = config.members;
   config.handler = strand_handler_of(L, self->sources);
   self->kafka = strand_consumer_open(&config, &failure);
   if (self->kafka == NULL) return strand_push_failure(L, &failure);
@@ -262,6 +265,7 @@ static int consumer_oauth_fail (lua_State *L) {
 static ticket *push_ticket (lua_State *L) {
   ticket *t = strand_newuserdata(L, sizeof(*t));
   t->kafka = NULL;
+  t->lists = false;
   t->generation = strand_fork_generation();
   strand_settype(L, TICKET);
   return t;
@@ -322,6 +326,45 @@ static int consumer_seek_begin (lua_State *L) {
   return push_made(L, t, &failure);
 }
 
+static int consumer_parked_begin (lua_State *L) {
+  strand_failure failure;
+  consumer *self = check_own(L);
+  int64_t member = strand_check_int64(L, 2);
+  const char *topic = strand_check_text(L, 3);
+  int32_t partition = check_partition(L, 4);
+  int64_t offset = strand_check_int64(L, 5);
+  ticket *t;
+  if (self == NULL) return strand_push_forked(L);
+  luaL_argcheck(L, member >= 0 && member < self->members, 2,
+                "number of a member expected");
+  t = push_ticket(L);
+  t->lists = true;
+  t->kafka = strand_consumer_parked(self->kafka, (unsigned)member, topic,
+                                    partition, offset, &failure);
+  return push_made(L, t, &failure);
+}
+
+static int consumer_resolve_begin (lua_State *L) {
+  static const char *const what[] = { "retry", "discard", "dead_letter",
+                                      NULL };
+  static const strand_resolution resolutions[] = {
+    STRAND_RESOLVE_RETRY, STRAND_RESOLVE_DISCARD, STRAND_RESOLVE_DEAD_LETTER
+  };
+  strand_failure failure;
+  consumer *self = check_own(L);
+  const char *topic = strand_check_text(L, 2);
+  int32_t partition = check_partition(L, 3);
+  int64_t offset = strand_check_int64(L, 4);
+  int resolution = luaL_checkoption(L, 5, NULL, what);
+  ticket *t;
+  if (self == NULL) return strand_push_forked(L);
+  t = push_ticket(L);
+  t->kafka = strand_consumer_resolve(self->kafka, topic, partition, offset,
+                                     resolutions[resolution], &failure);
+  return push_made(L, t, &failure);
+}
+
+/* An answer that is a list may raise: so it is dropped after that. */
 static int consumer_done (lua_State *L) {
   strand_failure failure;
   consumer *self = check_own(L);
@@ -330,10 +373,12 @@ static int consumer_done (lua_State *L) {
   if (self == NULL) return strand_push_forked(L);
   if (t->kafka == NULL) return luaL_error(L, "this request has ended");
   done = strand_ticket_done(t->kafka, &failure);
+  if (done > 0 && t->lists)
+    strand_push_parked(L, strand_ticket_parked(t->kafka));
+  else
+    lua_pushboolean(L, done);
   if (done != 0) drop(t);
-  if (done < 0) return strand_push_failure(L, &failure);
-  lua_pushboolean(L, done);
-  return 1;
+  return done < 0 ? strand_push_failure(L, &failure) : 1;
 }
 
 static int consumer_drop (lua_State *L) {
@@ -476,6 +521,10 @@ static const luaL_Reg methods[] = {
   { "commit_done", consumer_done },
   { "seek_begin", consumer_seek_begin },
   { "seek_done", consumer_done },
+  { "parked_begin", consumer_parked_begin },
+  { "parked_done", consumer_done },
+  { "resolve_begin", consumer_resolve_begin },
+  { "resolve_done", consumer_done },
   { "drop", consumer_drop },
   { "assignment", consumer_assignment },
   { "stats", consumer_stats },

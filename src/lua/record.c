@@ -80,11 +80,11 @@ static int push_headers (lua_State *L, const strand_record *r) {
   return 1;
 }
 
-static int push_id (lua_State *L, const strand_record *r) {
-  const strand_partition *p = strand_record_partition(r);
+static int push_id (lua_State *L, const char *topic, int32_t partition,
+                    int64_t offset) {
   char id[ID_MAX + 1];
-  snprintf(id, sizeof(id), "%s/%" PRId32 "/%" PRId64,
-           strand_partition_topic(p), strand_partition_index(p), r->offset);
+  snprintf(id, sizeof(id), "%s/%" PRId32 "/%" PRId64, topic, partition,
+           offset);
   lua_pushstring(L, id);
   return 1;
 }
@@ -115,8 +115,9 @@ static int push_leader_epoch (lua_State *L, const strand_record *r) {
   return 1;
 }
 
-static int push_field (lua_State *L, const strand_record *r,
-                       strand_field field) {
+/* All but what its partition knows. */
+static int push_own (lua_State *L, const strand_record *r,
+                     strand_field field) {
   switch (field) {
     case STRAND_FIELD_KEY:
       return push_bytes(L, r, STRAND_RECORD_KEY, strand_record_key(r),
@@ -127,24 +128,51 @@ static int push_field (lua_State *L, const strand_record *r,
     case STRAND_FIELD_OFFSET:
       strand_push_int64(L, r->offset);
       return 1;
-    case STRAND_FIELD_TOPIC:
-      lua_pushstring(L, strand_partition_topic(strand_record_partition(r)));
-      return 1;
-    case STRAND_FIELD_PARTITION:
-      lua_pushinteger(L, strand_partition_index(strand_record_partition(r)));
-      return 1;
     case STRAND_FIELD_HEADERS: return push_headers(L, r);
     case STRAND_FIELD_TIMESTAMP: return push_timestamp(L, r);
     case STRAND_FIELD_ATTEMPT:
       lua_pushinteger(L, r->attempt);
       return 1;
-    case STRAND_FIELD_ID: return push_id(L, r);
     case STRAND_FIELD_TIMESTAMP_TYPE: return push_timestamp_type(L, r);
     case STRAND_FIELD_LEADER_EPOCH: return push_leader_epoch(L, r);
     default:
       lua_pushnil(L);
       return 1;
   }
+}
+
+static int push_field (lua_State *L, const strand_record *r,
+                       strand_field field) {
+  const strand_partition *p = strand_record_partition(r);
+  switch (field) {
+    case STRAND_FIELD_TOPIC:
+      lua_pushstring(L, strand_partition_topic(p));
+      return 1;
+    case STRAND_FIELD_PARTITION:
+      lua_pushinteger(L, strand_partition_index(p));
+      return 1;
+    case STRAND_FIELD_ID:
+      return push_id(L, strand_partition_topic(p), strand_partition_index(p),
+                     r->offset);
+    default:
+      return push_own(L, r, field);
+  }
+}
+
+void strand_push_record (lua_State *L, const strand_record *r,
+                         const char *topic, int32_t partition) {
+  int field;
+  lua_createtable(L, 0, STRAND_FIELD_COUNT);
+  for (field = 0; field < STRAND_FIELD_HEADER; field++) {
+    push_own(L, r, (strand_field)field);
+    lua_setfield(L, -2, names[field]);
+  }
+  lua_pushstring(L, topic);
+  lua_setfield(L, -2, names[STRAND_FIELD_TOPIC]);
+  lua_pushinteger(L, partition);
+  lua_setfield(L, -2, names[STRAND_FIELD_PARTITION]);
+  push_id(L, topic, partition, r->offset);
+  lua_setfield(L, -2, names[STRAND_FIELD_ID]);
 }
 
 /* ---- methods ------------------------------------------------------------ */
@@ -169,12 +197,9 @@ static int record_header (lua_State *L) {
 
 static int record_copy (lua_State *L) {
   const strand_record *r = check_self(L, "copy");
-  int field;
-  lua_createtable(L, 0, STRAND_FIELD_HEADER);
-  for (field = 0; field < STRAND_FIELD_HEADER; field++) {
-    push_field(L, r, (strand_field)field);
-    lua_setfield(L, -2, names[field]);
-  }
+  const strand_partition *p = strand_record_partition(r);
+  strand_push_record(L, r, strand_partition_topic(p),
+                     strand_partition_index(p));
   return 1;
 }
 
@@ -245,7 +270,7 @@ static int record_tostring (lua_State *L) {
     lua_pushliteral(L, "strand.Record (its handler has returned)");
     return 1;
   }
-  push_id(L, r);
+  push_field(L, r, STRAND_FIELD_ID);
   lua_pushfstring(L, "strand.Record (%s)", lua_tostring(L, -1));
   return 1;
 }

@@ -55,6 +55,10 @@ typedef struct strand_record_userdata {
   uint64_t serial;
 } strand_record_userdata;
 
+/* Pushes a plain table with all that 'r' has. */
+void strand_push_record (lua_State *L, const strand_record *r,
+                         const char *topic, int32_t partition);
+
 /* Pushes the metatable of this state's records, and the view's cache. 'view'
 ** must live as long as the state does. */
 void strand_view_open (lua_State *L, strand_view *view);

@@ -4,6 +4,7 @@
 #include "lua/tables.h"
 
 #include "lua/compat.h"
+#include "lua/record.h"
 
 /* Each sets a field of the table on top. */
 
@@ -73,7 +74,7 @@ static int64_t true_lag (const strand_partition_view *view) {
 /* Pushes what assignment() says of a partition. */
 static void push_assigned (lua_State *L, const strand_partition_view *view) {
   const strand_partition_stats *p = &view->stats;
-  lua_createtable(L, 0, 12);
+  lua_createtable(L, 0, 32);
   set_text(L, "topic", view->topic);
   set_integer(L, "partition", p->index);
   set_integer(L, "epoch", p->epoch);
@@ -86,22 +87,26 @@ static void push_assigned (lua_State *L, const strand_partition_view *view) {
   set_optional(L, "end_offset", view->end);
   set_optional(L, "lag", difference(view->end, p->committed));
   set_optional(L, "true_lag", true_lag(view));
+  set_optional(L, "highest_done", p->highest_done);
+  set_integer(L, "open", (int64_t)p->open);
+  set_integer(L, "parked", (int64_t)p->parked);
+  if (p->open > 0) set_number(L, "oldest_age", p->oldest_ms / 1000.0);
 }
 
 static void push_partition (lua_State *L, const strand_partition_view *view,
                             size_t max_metadata) {
   const strand_partition_stats *p = &view->stats;
   push_assigned(L, view);
-  set_optional(L, "highest_done", p->highest_done);
-  set_integer(L, "open", (int64_t)p->open);
   set_integer(L, "done", (int64_t)p->done);
   set_integer(L, "failed", (int64_t)p->failed);
+  set_integer(L, "skipped", (int64_t)p->skipped);
+  set_integer(L, "dead_lettered", (int64_t)p->dead_lettered);
+  set_integer(L, "letters", (int64_t)p->letters);
   set_integer(L, "leased", (int64_t)p->in_flight);
   set_integer(L, "buffered_records", (int64_t)p->buffered_records);
   set_integer(L, "buffered_bytes", (int64_t)p->buffered_bytes);
   set_integer(L, "waiting_records", (int64_t)p->waiting_records);
   set_integer(L, "waiting_bytes", (int64_t)p->waiting_bytes);
-  if (p->open > 0) set_number(L, "oldest_age", p->oldest_ms / 1000.0);
   set_integer(L, "metadata_bound", (int64_t)p->payload_bound);
   if (max_metadata > 0)
     set_number(L, "metadata_share",
@@ -131,7 +136,11 @@ static void set_running (lua_State *L, const strand_stats *stats) {
 static void set_engine (lua_State *L, const strand_engine_stats *e) {
   set_integer(L, "done", (int64_t)e->done);
   set_integer(L, "failed", (int64_t)e->failed);
+  set_integer(L, "skipped", (int64_t)e->skipped);
+  set_integer(L, "dead_lettered", (int64_t)e->dead_lettered);
   set_integer(L, "retries", (int64_t)e->retries);
+  set_integer(L, "parked", (int64_t)e->parked);
+  set_integer(L, "letters", (int64_t)e->letters);
   set_integer(L, "shards", (int64_t)e->shards);
   set_integer(L, "stale", (int64_t)e->stale);
   set_integer(L, "stale_dropped", (int64_t)e->stale_dropped);
@@ -144,7 +153,7 @@ static void set_engine (lua_State *L, const strand_engine_stats *e) {
 void strand_push_stats (lua_State *L, const strand_stats *stats,
                         size_t max_metadata) {
   size_t i;
-  lua_createtable(L, 0, 24);
+  lua_createtable(L, 0, 32);
   set_engine(L, &stats->engine);
   set_running(L, stats);
   set_integer(L, "members", stats->members);
@@ -188,6 +197,27 @@ void strand_push_blockers (lua_State *L, const strand_stats *stats) {
   }
 }
 
+/* ---- parked records ------------------------------------------------------ */
+
+static void push_parked (lua_State *L, const strand_parked *p) {
+  strand_push_record(L, p->record, p->topic, p->partition);
+  set_integer(L, "attempts", p->record->attempt);
+  set_number(L, "first_failure", p->first_failure);
+  set_number(L, "last_failure", p->last_failure);
+  set_number(L, "since", p->since);
+  if (p->reason_length > 0)
+    set_bytes(L, "reason", p->reason, p->reason_length);
+}
+
+void strand_push_parked (lua_State *L, const strand_parked *first) {
+  int i = 0;
+  lua_newtable(L);
+  for (; first != NULL; first = first->next) {
+    push_parked(L, first);
+    lua_rawseti(L, -2, ++i);
+  }
+}
+
 /* ---- the report ---------------------------------------------------------- */
 
 static void set_places (lua_State *L, const char *name,
@@ -209,9 +239,9 @@ void strand_push_report (lua_State *L, const strand_report *report) {
   lua_createtable(L, 0, 11);
   set_integer(L, "done", (int64_t)report->done);
   set_integer(L, "failed", (int64_t)report->failed);
-  set_integer(L, "skipped", 0); /* until there are these outcomes */
-  set_integer(L, "dead_lettered", 0);
-  set_integer(L, "parked", 0);
+  set_integer(L, "skipped", (int64_t)report->skipped);
+  set_integer(L, "dead_lettered", (int64_t)report->dead_lettered);
+  set_integer(L, "parked", (int64_t)report->parked);
   set_integer(L, "lost", (int64_t)report->lost);
   set_number(L, "seconds", report->seconds);
   set_boolean(L, "detached", report->detached);

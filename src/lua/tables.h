@@ -19,6 +19,8 @@ void strand_push_stats (lua_State *L, const strand_stats *stats,
                         size_t max_metadata);
 void strand_push_assignment (lua_State *L, const strand_stats *stats);
 void strand_push_blockers (lua_State *L, const strand_stats *stats);
+/* The list is empty for NULL. */
+void strand_push_parked (lua_State *L, const strand_parked *first);
 void strand_push_report (lua_State *L, const strand_report *report);
 
 #endif
