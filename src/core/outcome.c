@@ -121,16 +121,14 @@ static void fetch_ahead (const strand_partition *p) {
 }
 
 /* The next shard of a runnable partition that is to be handled. NULL: there
-** is none for now, and 'p' is not runnable. */
+** is none for now, and 'p' is not runnable, or what was resolved is dealt
+** with. */
 static strand_shard *choose (strand_partition *p, int64_t now_us) {
-  while (!strand_list_empty(&p->ready)) {
-    strand_shard *s = next_shard(p);
-    if (s != NULL && !strand_record_resolved(s->head)) return s;
-    if (s != NULL && strand_aside_carry_out(s, now_us)) continue;
-    p->stalled = true; /* until strand_partition_unstall */
-    strand_partition_runnable(p);
-    return NULL;
-  }
+  strand_shard *s = next_shard(p);
+  if (s != NULL && !strand_record_resolved(s->head)) return s;
+  if (s != NULL && strand_aside_carry_out(s, now_us)) return NULL;
+  p->stalled = true; /* until strand_partition_unstall */
+  strand_partition_runnable(p);
   return NULL;
 }
 
