@@ -126,20 +126,39 @@ static const slot *first_of (const world *w, const mlease *l) {
   return &p->slots[log_slot(p, l->lease.record->offset)];
 }
 
-/* Nothing else than time makes a mixed batch go before it is full: where
-** nothing fails, no payload is full and no rate ends. */
+/* What failed before and is due comes alone: a batch ends before it. */
+static bool retries (const world *w, const part *p) {
+  if (!p->failed) return false;
+  for (int i = p->checked; i < p->next; i++) {
+    const slot *s = &p->slots[i];
+    if (s->attempt == 0 || s->due_us > w->now_us) continue;
+    if (s->state == SLOT_IN || s->state == SLOT_RESOLVED) return true;
+  }
+  return false;
+}
+
+static bool has_tokens (const bucket *b, const strand_rate *rate) {
+  return rate->per_second <= 0 || b->tokens >= 1;
+}
+
+/* Where no payload is full, and no rate ends it, time alone makes a mixed
+** batch go before it is full. */
 static void check_linger (world *w, const mlease *first, size_t count) {
   int route = w->parts[first->part].route;
   const strand_route_limits *r = &w->routes[route];
+  const member *me = &w->members[first->member];
   int64_t age = w->now_us - first_of(w, first)->polled_us;
   if (r->linger_us == 0 || r->by != STRAND_BATCH_MIXED
-      || count >= r->batch_size || w->faults[FAULT_RATE]
-      || w->faults[FAULT_TINY] || w->faults[FAULT_CONFIGURE]) return;
+      || count >= r->batch_size || age > r->linger_us - 1000
+      || w->faults[FAULT_TINY] || w->faults[FAULT_CONFIGURE]
+      || !has_tokens(&me->bucket, &w->config.rate)
+      || !has_tokens(&me->buckets[route], &r->rate)) return;
   for (int i = 0; i < w->partition_count; i++) {
     const part *p = &w->parts[i];
-    if (p->route == route && p->owner == first->member && p->failed) return;
+    if (p->route != route || p->owner != first->member) continue;
+    if (retries(w, p)) return;
   }
-  CHECK(age > r->linger_us - 1000,
+  CHECK(first_of(w, first)->attempt > 0,
         "I14: %zu records of %zu go after %lld of %lld us", count,
         r->batch_size, (long long)age, (long long)r->linger_us);
 }
