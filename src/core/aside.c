@@ -341,7 +341,7 @@ int64_t strand_engine_tick (strand_engine *e, int64_t now_us) {
     become_ready(r);
   }
   retry = strand_retry_next(&e->retry);
-  gates = strand_gates_tick(e, now_us);
+  gates = strand_engine_gates(e, now_us);
   return retry < gates ? retry : gates;
 }
 

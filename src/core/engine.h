@@ -321,9 +321,13 @@ void strand_engine_expire (strand_engine *e, strand_lease *lease,
 /* All records go back unstarted, at the front; the lease ends. */
 strand_err strand_engine_give_back (strand_engine *e, strand_lease *lease);
 
-/* Retries that are due become ready; so does what waits for a rate or for a
-** batch to fill. Returns when the next is, or INT64_MAX. */
+/* Retries that are due become ready; and strand_engine_gates. Returns when
+** the next is, or INT64_MAX. */
 int64_t strand_engine_tick (strand_engine *e, int64_t now_us);
+/* What waits for a rate, or for a batch to fill, may be leased when it is
+** time. Returns when the next is, or INT64_MAX when nothing waits so. What
+** has to wait shows in a lease: to be asked again after it. */
+int64_t strand_engine_gates (strand_engine *e, int64_t now_us);
 
 /*
 ** Dead letters and parked records

@@ -4,7 +4,7 @@
 ** A partition whose gate is closed leaves the runnable ones and waits in its
 ** gate's list; nobody sleeps for it. It comes back when a call of its route
 ** ends, a token is there, its batch is full or its oldest record has lingered
-** (strand_gates_tick says when).
+** (strand_engine_gates says when).
 */
 #include <assert.h>
 #include <stdlib.h>
@@ -48,10 +48,13 @@ static void refund (strand_bucket *b, const strand_rate *rate,
   if (b->tokens > rate->burst) b->tokens = rate->burst;
 }
 
-/* When there is a token; now at the earliest. */
+/* When it is worth to come again: there is a token then, and of a high rate
+** those of a millisecond, or half a burst. */
 static int64_t token_due (const strand_bucket *b, const strand_rate *rate) {
-  double missing = TOKEN - b->tokens;
-  if (rate->per_second <= 0 || missing <= 0) return b->filled_us;
+  double wanted = rate->per_second / 1000, missing;
+  if (wanted > rate->burst / 2) wanted = rate->burst / 2;
+  missing = (wanted > 1 ? wanted : 1) - (1 - TOKEN) - b->tokens;
+  if (missing <= 0) return b->filled_us;
   missing = missing * 1e6 / rate->per_second;
   if (missing > 1e15) missing = 1e15;
   return b->filled_us + (int64_t)missing + 1;
@@ -241,7 +244,7 @@ static int64_t tick_gate (strand_gate *g, int64_t now_us) {
   return next;
 }
 
-int64_t strand_gates_tick (strand_engine *e, int64_t now_us) {
+int64_t strand_engine_gates (strand_engine *e, int64_t now_us) {
   int64_t next = INT64_MAX;
   for (size_t i = 0; i < e->config.route_count; i++) {
     strand_gate *g = &e->gates[i];

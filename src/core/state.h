@@ -250,8 +250,6 @@ void strand_gate_left (strand_partition *p, const strand_lease *lease,
 void strand_gate_look (strand_partition *p);
 /* A batch of any partition has begun: those that linger may join it. */
 void strand_gate_join (strand_gate *gate);
-/* Opens what is due. Returns when the next is, or INT64_MAX. */
-int64_t strand_gates_tick (strand_engine *e, int64_t now_us);
 
 /* aside.c */
 /* It was parked, and is to be discarded or sent, not handled. */

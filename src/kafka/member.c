@@ -314,11 +314,12 @@ static void take_inbox (strand_member *m, int64_t now_us) {
 */
 
 /* Asked after all that may start was handed over: so a member that drains
-** has nothing left when nothing is in flight. */
-static bool still_runs (const strand_member *m) {
+** has nothing left when nothing is in flight, or waits for a rate. */
+static bool still_runs (const strand_member *m, int64_t now_us) {
   strand_engine_stats stats;
   strand_engine_stats_read(m->engine, &stats);
-  return stats.in_flight > 0 || stats.letters > 0;
+  return stats.in_flight > 0 || stats.letters > 0
+         || strand_engine_gates(m->engine, now_us) < INT64_MAX;
 }
 
 static void begin_leaving (strand_member *m) {
@@ -406,7 +407,7 @@ static bool may_leave (strand_member *m, int64_t now_us) {
 
 static void advance (strand_member *m, int64_t now_us) {
   if (m->phase == STRAND_ENDING && m->rebalance == NULL
-      && (!still_runs(m) || now_us >= m->limit_us)) {
+      && (!still_runs(m, now_us) || now_us >= m->limit_us)) {
     strand_group_stop_handlers(m);
     m->phase = STRAND_COMMITTING;
   }
@@ -492,6 +493,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   }
   strand_reader_read(m, now_us);
   hand_over(m, now_us);
+  due = min64(due, strand_engine_gates(m->engine, now_us));
   advance(m, now_us);
   strand_view_publish(m, now_us);
   if (strand_reader_busy(m)) return now_us;
