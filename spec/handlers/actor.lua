@@ -5,6 +5,8 @@
 --   take S       takes so many seconds
 --   fail N       fails in the first N attempts
 --   retry S N    asks for a retry in S seconds in the first N attempts (1)
+--   park WHY N   asks to be parked in the first N attempts (always)
+--   skip WHY     asks to be skipped
 --   fifo NAME    blocks in C until somebody opens the FIFO for writing
 --   leave        asks the consumer to stop
 local system = require "system"
@@ -47,6 +49,12 @@ end
 function commands.retry(record, context, seconds, times)
   if record.attempt <= tonumber(times or 1) then return context:retry(tonumber(seconds)) end
 end
+
+function commands.park(record, context, why, times)
+  if record.attempt <= tonumber(times or 1000) then return context:park(why) end
+end
+
+function commands.skip(_, context, why) return context:skip(why) end
 
 function commands.fifo(_, _, name) io.open(folder .. "/" .. name):close() end
 

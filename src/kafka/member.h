@@ -128,6 +128,8 @@ typedef struct strand_view {
   strand_place *unfinished;
   size_t unfinished_count;
   uint64_t unfinished_total;
+  uint64_t unfinished_parked;
+  bool stopped;          /* 'unfinished' is final */
   int64_t published_us;
 } strand_view;
 

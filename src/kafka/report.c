@@ -44,7 +44,7 @@ static bool report_locked (strand_consumer *c, strand_report *r) {
     r->failed += v->engine.failed;
     r->skipped += v->engine.skipped;
     r->dead_lettered += v->engine.dead_lettered;
-    r->parked += v->engine.parked;
+    r->parked += v->stopped ? v->unfinished_parked : v->engine.parked;
     r->unfinished_total += v->unfinished_total;
     ok = ok && copy_places(&r->unfinished, &r->unfinished_count,
                            v->unfinished,

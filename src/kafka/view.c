@@ -109,6 +109,8 @@ void strand_view_publish (strand_member *m, int64_t now_us) {
   fresh.unfinished = old.unfinished;
   fresh.unfinished_count = old.unfinished_count;
   fresh.unfinished_total = old.unfinished_total;
+  fresh.unfinished_parked = old.unfinished_parked;
+  fresh.stopped = old.stopped;
   old.unfinished = NULL;
   old.unfinished_count = 0;
   m->view = fresh;
@@ -122,6 +124,7 @@ void strand_view_unfinished (strand_member *m) {
   strand_place *places;
   size_t count = 0;
   uint64_t total = 0;
+  strand_engine_stats stats;
   if (m->unfinished_told) return;
   m->unfinished_told = true;
   places = malloc(STRAND_REPORT_UNFINISHED_MAX * sizeof(*places));
@@ -139,7 +142,10 @@ void strand_view_unfinished (strand_member *m) {
       places[count++].state = strand_record_state(r);
     }
   }
+  strand_engine_stats_read(m->engine, &stats);
   pthread_mutex_lock(&c->lock);
+  m->view.stopped = true;
+  m->view.unfinished_parked = stats.parked;
   m->view.unfinished = places;
   m->view.unfinished_count = count;
   m->view.unfinished_total = total;
