@@ -387,12 +387,9 @@ static void wait_again (strand_letters *l, letter *a, int64_t now_us) {
   if (l->wait_us > AGAIN_MOST_US) l->wait_us = AGAIN_MOST_US;
 }
 
-/* 'by_itself': not in a batch that was refused as a whole. */
-static void cut (strand_letters *l, letter *a, bool by_itself,
-                 rd_kafka_resp_err_t err) {
+static void cut (strand_letters *l, letter *a, rd_kafka_resp_err_t err) {
   const strand_letters_config *c = l->config;
-  if (!by_itself) a->alone = true;
-  else if (a->cut == STRAND_CUT_NOTHING) a->cut = STRAND_CUT_REASON;
+  if (a->cut == STRAND_CUT_NOTHING) a->cut = STRAND_CUT_REASON;
   else if (a->cut == STRAND_CUT_REASON && c->allow_value_drop
            && a->record->value_length > 0) a->cut = STRAND_CUT_VALUE;
   else {
@@ -426,12 +423,22 @@ static bool is_final (rd_kafka_resp_err_t err) {
   }
 }
 
+static void refuse (strand_letters *l, letter *a, bool by_itself,
+                    rd_kafka_resp_err_t err) {
+  if (!by_itself) {
+    a->alone = true;
+    move(a, &l->ready);
+  }
+  else if (is_too_large(err)) cut(l, a, err);
+  else settle(l, a, rd_kafka_err2str(err));
+}
+
+/* 'by_itself': not in a batch, of which another may be to blame. */
 static void judge (strand_member *m, letter *a, rd_kafka_resp_err_t err,
                    bool by_itself, int64_t now_us) {
   strand_letters *l = m->letters;
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) settle(l, a, NULL);
-  else if (is_too_large(err)) cut(l, a, by_itself, err);
-  else if (is_final(err)) settle(l, a, rd_kafka_err2str(err));
+  else if (is_too_large(err) || is_final(err)) refuse(l, a, by_itself, err);
   else if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
            && l->config->same_partition && !a->by_key) {
     a->by_key = true;

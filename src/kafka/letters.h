@@ -15,8 +15,8 @@
 **       out it goes at once, else with its report, which changes nothing.
 **   (3) What may be sent well later is never given up; what is refused for
 **       ever goes back to the engine, which parks the record.
-**   (4) Whether a record is too large is known only of one that was sent by
-**       itself: brokers refuse whole batches.
+**   (4) That a record is too large, or refused for ever, is believed of one
+**       that was sent by itself: brokers refuse whole batches.
 **
 ** Letters under way are records that wait, and count in that budget.
 ** librdkafka's queue has a second copy of them.
