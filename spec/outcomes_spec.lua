@@ -1,0 +1,284 @@
+-- The table of outcomes, row by row: what a handler returns or throws, and what
+-- becomes of its record, under each ordering, with and without a dead letter
+-- topic, and by each route's own retry. What reasons look like in detail:
+-- spec/handler_spec.lua.
+local helper = require "spec.support.helper"
+local stage = require "spec.support.stage"
+
+-- value (spec/handlers/outcomes.lua), how it ends, and what its reason holds.
+-- "failed" is tried again once, and done.
+local rows = {
+  { "nothing", "done" }, { "nil", "done" }, { "true", "done" }, { "a number", "done" },
+  { "a string and more", "done" }, { "a table", "done" },
+  { "false", "failed", "^the handler returned false$" },
+  { "false and a reason", "failed", "^shut$" },
+  { "nil and a reason", "failed", "^no rows$" },
+  { "nil and an object", "failed", "^an object$" },
+  { "error with text", "failed", "outcomes.lua:%d+: exploded\nstack traceback:\n.*outcomes.lua" },
+  { "error nil", "failed", "^nil\nstack traceback:\n" },
+  { "error false", "failed", "^false\nstack traceback:\n" },
+  { "error with a number", "failed", "12.5\nstack traceback:\n" },
+  { "error with a table", "failed", "^%(table value without __tostring%)\nstack traceback:\n" },
+  { "error with an object", "failed", "^an object\nstack traceback:\n" },
+  { "error with a broken object", "failed", "^%(table value with a broken __tostring%)\nstack" },
+  { "error with userdata", "failed", "^file %(0x.*stack traceback:\n" },
+  { "error with a coroutine", "failed", "^%(thread value without __tostring%)\nstack trace" },
+  { "error with a function", "failed", "^%(function value without __tostring%)\nstack trace" },
+  { "error with a record", "failed", "^strand.Record %(.*stack traceback:\n" },
+  { "error with the context", "failed", "^%(userdata value without __tostring%)\nstack trace" },
+  { "yield", "exhausted", "use workers = 0.*attempt to yield" },
+  { "yield across pcall", "exhausted", "use workers = 0.*attempt to yield" },
+}
+
+local ends = { retry = "failed", skip = "skipped", dead_letter = "dead_lettered", park = "parked" }
+for _, source in ipairs { "strand", "context" } do
+  for _, name in ipairs { "retry", "skip", "dead_letter", "park" } do
+    for _, how in ipairs { "return", "throw", "answer" } do
+      rows[#rows + 1] = { ("%s %s %s because %s"):format(how, source, name, how), ends[name],
+        "^because " .. how .. "$" }
+    end
+    rows[#rows + 1] = { ("return %s %s"):format(source, name), ends[name], false }
+    for _, how in ipairs { "drop", "keep" } do
+      rows[#rows + 1] = { ("%s %s %s because"):format(how, source, name), "failed",
+        "^" .. name .. "%(%) was called but not returned$" }
+    end
+  end
+  rows[#rows + 1] = { "drop " .. source .. " stop", "failed", "^stop%(%) was called but not ret" }
+end
+
+-- What counts a record at last, by how its row ends.
+local COUNTS = { done = "done", failed = "done", skipped = "skipped",
+  dead_lettered = "dead_lettered", parked = "parked" }
+
+-- How it ends where 'exhausted' and the dead letter topic are these.
+local function ending_of(row, place)
+  local ending = row[2]
+  if ending == "exhausted" then return place.exhausted, 1 end
+  if ending == "dead_lettered" and not place.letters then return "parked", 0 end
+  return ending, ending == "failed" and 1 or 0
+end
+
+describe("an outcome", function()
+  local places, letters = {}, nil
+
+  local function open(name, place, options)
+    place.topic, place.events = helper.topic(place.partitions or 1), {}
+    place.rows = place.rows or rows
+    local records = {}
+    for i, row in ipairs(place.rows) do
+      records[i] = { key = row[1], value = row[1],
+        partition = place.partitions and i - 1 or nil }
+    end
+    stage.produce(place.topic, records)
+    places[name] = place
+    options.topics, options.handler = { place.topic }, options.handler or "spec.handlers.outcomes"
+    options.retry = options.retry or { attempts = 2, delay = 0.01 }
+    if place.letters then options.dead_letter = { topic = letters } end
+    options.on_event = function(event)
+      if event.key then
+        place.events[event.key] = place.events[event.key] or {}
+        table.insert(place.events[event.key], event)
+      end
+    end
+    place.consumer = stage.consumer(options)
+    return place.consumer
+  end
+
+  -- One record, by which the consumer ends.
+  local function open_stop(name, value, options)
+    return open(name, { rows = { { value, "stop" } } }, options or {})
+  end
+
+  local function finish(place)
+    place.expected = { done = 0, failed = 0, skipped = 0, dead_lettered = 0, parked = 0 }
+    for _, row in ipairs(place.rows) do
+      local ending, failures = ending_of(row, place)
+      local count = COUNTS[ending]
+      place.expected[count] = place.expected[count] + 1
+      place.expected.failed = place.expected.failed + failures
+    end
+    helper.eventually(30, function()
+      local stats = place.consumer:stats()
+      for field, count in pairs(place.expected) do
+        if stats[field] ~= count then return false end
+      end
+      return true
+    end, place.consumer)
+    place.report = assert(place.consumer:close())
+  end
+
+  setup(function()
+    stage.open()
+    letters = helper.topic(1)
+    stage.start(
+      open("key", { letters = true, exhausted = "dead_lettered" }, { ordering = "key" }),
+      open("partition", { letters = true, exhausted = "dead_lettered", partitions = #rows },
+        { ordering = "partition" }),
+      open("unordered", { letters = true, exhausted = "skipped" },
+        { ordering = "unordered", exhausted = "skip" }),
+      open("no dead letter topic", { exhausted = "parked" }, {}))
+    for _, consumer in ipairs {
+      open_stop("returned", "return strand stop enough is enough"),
+      open_stop("thrown", "throw context stop enough is enough"),
+      open_stop("without a reason", "return context stop"),
+      open_stop("as an exhausted policy", "always",
+        { exhausted = "stop", retry = { attempts = 3, delay = 0.01 } }),
+    } do assert(consumer:start()) end
+  end)
+  teardown(stage.close)
+
+  local function kinds(events)
+    local list = {}
+    for i, event in ipairs(events or {}) do list[i] = event.type end
+    return list
+  end
+
+  local function check_row(row, place)
+    local ending, failures = ending_of(row, place)
+    local events, expected = place.events[row[1]], {}
+    for i = 1, failures do expected[i] = "record_failed" end
+    if ending == "parked" or ending == "dead_lettered" then expected[#expected + 1] = ending end
+    assert.same(expected, kinds(events))
+    if not events then return end
+    assert.equal(1, events[1].attempt)
+    if events[1].type == "dead_lettered" then return end -- the letter has its reason
+    if row[3] then assert.matches(row[3], events[1].reason) end
+    if row[3] == false then assert.is_nil(events[1].reason) end
+  end
+
+  for _, name in ipairs { "key", "partition", "unordered", "no dead letter topic" } do
+    describe("(" .. name .. ")", function()
+      setup(function() finish(places[name]) end)
+
+      for _, row in ipairs(rows) do
+        it("is told as it is: " .. row[1], function() check_row(row, places[name]) end)
+      end
+
+      it("is counted", function()
+        local place = places[name]
+        local got = {}
+        for field in pairs(place.expected) do got[field] = place.report[field] end
+        assert.same(place.expected, got)
+        assert.equal(place.expected.parked, place.report.unfinished_total)
+        for _, left in ipairs(place.report.unfinished) do assert.equal("parked", left.state) end
+      end)
+    end)
+  end
+
+  for name, message in pairs {
+    ["returned"] = "enough is enough", ["thrown"] = "enough is enough",
+    ["without a reason"] = "stopped by a handler", ["as an exhausted policy"] = "attempt 3",
+  } do
+    it("ends the consumer, and its record is not done: stop " .. name, function()
+      local report, reason, code, last = places[name].consumer:run()
+      assert.is_nil(report)
+      assert.equal(message, reason:match "^[^\n]*")
+      assert.equal("STOPPED_BY_HANDLER", code)
+      assert.equal(0, last.done)
+      assert.equal(1, last.unfinished_total)
+      assert.equal(name == "as an exhausted policy" and 3 or 0, last.failed)
+    end)
+  end
+end)
+
+-- The handler's own doing is the same everywhere; what exhausts is the route's.
+describe("a route", function()
+  local consumer, report
+  local topics, events, problems, sent = {}, {}, {}, 0
+
+  setup(function()
+    stage.open()
+    local letters = helper.topic(1)
+    for _, name in ipairs { "plain", "skip", "letter", "ask", "broken" } do
+      topics[name] = helper.topic(1)
+      local records = { { key = name .. " always", value = "always" },
+        { key = name .. " often", value = "often 5" } }
+      for _, row in ipairs(rows) do
+        if row[2] ~= "failed" and row[2] ~= "exhausted" then
+          records[#records + 1] = { key = name .. " " .. row[1], value = row[1] }
+        end
+      end
+      stage.produce(topics[name], records)
+      sent = sent + #records
+    end
+    local module = "spec.handlers.outcomes"
+    consumer = stage.start(stage.consumer {
+      topics = { topics.plain, topics.skip, topics.letter, topics.ask, topics.broken },
+      retry = { attempts = 2, delay = 0.01 }, exhausted = "park", dead_letter = { topic = letters },
+      on_event = function(event)
+        if event.type == "policy_failed" then problems[#problems + 1] = event end
+        if not event.key then return end
+        events[event.key] = events[event.key] or {}
+        table.insert(events[event.key], event)
+      end,
+      handler = {
+        [topics.plain] = module,
+        [topics.skip] = { module, retry = { attempts = 1 }, exhausted = "skip" },
+        [topics.letter] = { module, retry = { attempts = 3, delay = 0.01 },
+          exhausted = "dead_letter" },
+        [topics.ask] = { module, retry = function(attempt, reason, record)
+          assert(record.attempt == attempt and type(reason) == "string")
+          if attempt < 4 then return 0.01 end
+        end },
+        [topics.broken] = { module, exhausted = "skip",
+          retry = function(attempt) return attempt < 10 and 0.001 or {} end },
+      },
+    })
+    helper.eventually(30, function()
+      local stats = consumer:stats()
+      return stats.done + stats.skipped + stats.dead_lettered + stats.parked == sent
+    end, consumer)
+    report = assert(consumer:close())
+  end)
+  teardown(stage.close)
+
+  local function failures(key)
+    local count, last = 0, nil
+    for _, event in ipairs(events[key] or {}) do
+      if event.type == "record_failed" then count = count + 1
+      else last = event.type end
+    end
+    return { count, last }
+  end
+
+  it("exhausts by its own policy, or the consumer's", function()
+    assert.same({ 2, "parked" }, failures "plain always")
+    assert.same({ 1 }, failures "skip always")
+    assert.same({ 3, "dead_lettered" }, failures "letter always")
+  end)
+
+  it("is exhausted when its function says nil, however the handler failed", function()
+    assert.same({ 4, "parked" }, failures "ask always")
+    assert.same({ 4, "parked" }, failures "ask often")
+  end)
+
+  it("never exhausts by retry() under a policy that is a table", function()
+    for _, name in ipairs { "plain", "skip", "letter" } do
+      assert.same({ 5 }, failures(name .. " often"))
+    end
+  end)
+
+  it("falls back on the default's ten attempts when its function fails", function()
+    assert.same({ 10 }, failures "broken always")
+    assert.equal(1, #problems)
+    assert.equal(topics.broken, problems[1].topic)
+    assert.matches("returned .*table.*: seconds expected, 0 or more, or nil", problems[1].reason)
+  end)
+
+  it("does with an outcome what the consumer does", function()
+    for name in pairs(topics) do
+      for _, row in ipairs(rows) do
+        local key = name .. " " .. row[1]
+        if row[2] == "parked" or row[2] == "dead_lettered" then
+          assert.same({ 0, row[2] }, failures(key))
+        elseif row[2] ~= "failed" and row[2] ~= "exhausted" then
+          assert.same({ 0 }, failures(key))
+        end
+      end
+    end
+    -- By each route 8, and what was exhausted.
+    assert.equal(5 * 8 + 2, report.skipped)
+    assert.equal(5 * 8 + 1, report.dead_lettered)
+    assert.equal(5 * 8 + 3, report.parked)
+  end)
+end)
