@@ -67,11 +67,28 @@ function strand.run(...) end
 ---What a handler may return or throw in place of nothing.
 ---@class strand.Outcome
 
----The record is tried again. Without seconds the retry policy says when.
+---The record is tried again. Without seconds the retry policy says when, and a
+---retry function whether. A policy that is a table never exhausts by it.
 ---@param seconds? number    0 and more
 ---@param reason? string     for events and reports
 ---@return strand.Outcome
 function strand.retry(seconds, reason) end
+
+---The record is over, and counted as skipped.
+---@param reason? string
+---@return strand.Outcome
+function strand.skip(reason) end
+
+---The record goes to the dead letter topic, and is over when that is
+---acknowledged. Without the option dead_letter it is parked.
+---@param reason? string
+---@return strand.Outcome
+function strand.dead_letter(reason) end
+
+---The record is not done, and set aside until consumer:resolve.
+---@param reason? string
+---@return strand.Outcome
+function strand.park(reason) end
 
 ---The consumer finishes what is in flight, commits and ends: run() returns
 ---nil, reason, "STOPPED_BY_HANDLER", report. This record is not done.
@@ -115,6 +132,19 @@ local context = {}
 ---@return strand.Outcome
 function context:retry(seconds, reason) end
 
+---strand.skip, likewise.
+---@param reason? string
+---@return strand.Outcome
+function context:skip(reason) end
+
+---@param reason? string
+---@return strand.Outcome
+function context:dead_letter(reason) end
+
+---@param reason? string
+---@return strand.Outcome
+function context:park(reason) end
+
 ---strand.stop, likewise.
 ---@param reason? string
 ---@return strand.Outcome
@@ -124,7 +154,8 @@ function context:stop(reason) end
 function context:stop_consumer() end
 
 ---Returns: the record is done. false, nil with a reason, or an error: it is
----tried again by the retry policy. An outcome, returned or thrown: that.
+---tried again until the retry policy is exhausted. An outcome, returned or
+---thrown: that.
 ---@alias strand.Handler fun(record: strand.Record, context: strand.Context): any, any
 
 ---What a handler with option `batch` gets: an array of records, and marks for
@@ -158,8 +189,10 @@ function context:stop_consumer() end
 ---@field max_delay? number         seconds; 60
 ---@field jitter? number            0 to 1; 0.5: delay x (1 - jitter x random)
 
----Runs in the worker; must have no upvalues. Gives the seconds to wait.
----@alias strand.RetryFunction fun(attempt: integer, reason: string, record: strand.Record): number
+---Runs in the worker; must have no upvalues. Gives the seconds to wait, or nil:
+---the record is exhausted. Anything else, or an error, is the event
+---policy_failed, and the default policy applies.
+---@alias strand.RetryFunction fun(attempt: integer, reason: string, record: strand.Record): number?
 
 -- Consumer --------------------------------------------------------------------
 
