@@ -120,6 +120,14 @@ strand_err strand_bundle_harvest (strand_member *m, strand_bundle *b,
   return STRAND_OK;
 }
 
+void strand_bundle_expire (strand_member *m, strand_bundle *b,
+                           const char *reason) {
+  for (uint32_t i = 0; i < b->part_count; i++) {
+    strand_engine_expire(m->engine, &b->parts[i].lease, reason,
+                         strlen(reason));
+  }
+}
+
 void strand_bundle_free (strand_bundle *b) {
   for (uint32_t i = 0; i < b->many.count; i++) {
     free(b->many.verdicts[i].reason);

@@ -45,6 +45,9 @@ bool strand_bundle_stopped (const strand_bundle *bundle);
 ** again. */
 strand_err strand_bundle_harvest (strand_member *m, strand_bundle *bundle,
                                   bool judged, int64_t now_us);
+/* The call has passed its deadline: each lease has. */
+void strand_bundle_expire (strand_member *m, strand_bundle *bundle,
+                           const char *reason);
 void strand_bundle_free (strand_bundle *bundle);
 
 #endif

@@ -44,7 +44,7 @@ strand_event strand_event_of (const char *type, int member) {
   event.partition = -1;
   event.offset = event.to = event.epoch = -1;
   event.attempt = -1;
-  event.delay = -1;
+  event.delay = event.seconds = -1;
   return event;
 }
 

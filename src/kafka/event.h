@@ -33,6 +33,7 @@ typedef struct strand_event {
   int64_t epoch;
   int attempt;
   double delay;     /* seconds until it is tried again; -1 */
+  double seconds;   /* that it is in its handler; -1 */
   char *key;        /* bytes, cut to STRAND_EVENT_KEY_MAX */
   size_t key_length;
   char *reason;     /* terminated */

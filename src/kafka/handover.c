@@ -59,7 +59,8 @@ static void prepare_slot (strand_batch *batch, uint32_t i) {
   __builtin_prefetch(&batch->slots[i].harvested, 1);
 }
 
-static void fill_slot (strand_slot *slot, const strand_lease *lease) {
+static void fill_slot (strand_member *m, strand_slot *slot,
+                       const strand_lease *lease) {
   strand_tag *tag = strand_partition_tag(lease->partition);
   slot->lease = *lease;
   slot->tag = tag;
@@ -68,8 +69,11 @@ static void fill_slot (strand_slot *slot, const strand_lease *lease) {
   slot->count = lease->count;
   slot->stop = &tag->stop;
   slot->route = tag->route;
+  slot->deadline_us = strand_watchdog_deadline(m, tag->route);
   slot->judged = slot->over = false;
   slot->harvested = 0;
+  slot->since_us = 0;
+  atomic_store_explicit(&slot->began_us, 0, memory_order_relaxed);
   atomic_store_explicit(&slot->done, 0, memory_order_relaxed);
   atomic_store_explicit(&slot->state, STRAND_SLOT_READY,
                         memory_order_relaxed);
@@ -79,7 +83,7 @@ static void fill_slot (strand_slot *slot, const strand_lease *lease) {
 /* The bundle is there before the lease: nothing fails in between. */
 static void fill_bundle (strand_member *m, strand_slot *slot,
                          const strand_lease *first, int64_t now_us) {
-  fill_slot(slot, first);
+  fill_slot(m, slot, first);
   slot->tag->leases--; /* each part counts */
   slot->bundle = m->bundle;
   m->bundle = NULL;
@@ -102,7 +106,7 @@ static uint32_t fill_next (strand_member *m, strand_batch *batch, size_t room,
   if (!reserve_bundle(m)
       || !strand_engine_lease(m->engine, most, now_us, &lease)) return 0;
   if (strand_partition_limits(lease.partition)->by == STRAND_BATCH_NONE) {
-    fill_slot(slot, &lease);
+    fill_slot(m, slot, &lease);
   }
   else fill_bundle(m, slot, &lease, now_us);
   batch->count++;
@@ -156,6 +160,7 @@ void strand_handover_post (strand_member *m, int64_t now_us) {
 static void end_slot (strand_member *m, strand_batch *batch,
                       strand_slot *slot) {
   strand_tag *tag = slot->tag;
+  if (m->overdue != NULL) strand_watchdog_forget(m, slot);
   slot->over = true;
   batch->open--;
   if (slot->bundle != NULL) {
@@ -203,7 +208,10 @@ static strand_err judge (strand_member *m, strand_slot *slot,
 static bool harvest_bundle (strand_member *m, strand_batch *batch,
                             strand_slot *slot, int64_t now_us, bool *found) {
   if (atomic_load_explicit(&slot->state, memory_order_acquire)
-      != STRAND_SLOT_ENDED) return true;
+      != STRAND_SLOT_ENDED) {
+    strand_watchdog_look(m, batch, slot, now_us);
+    return true;
+  }
   *found = true;
   if (strand_bundle_harvest(m, slot->bundle, slot->judged, now_us)
       != STRAND_OK) return false;
@@ -214,17 +222,23 @@ static bool harvest_bundle (strand_member *m, strand_batch *batch,
 static bool harvest_lease (strand_member *m, strand_batch *batch,
                            strand_slot *slot, int64_t now_us, bool *found) {
   uint32_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
-  uint32_t done = atomic_load_explicit(&slot->done, memory_order_acquire);
+  uint32_t done = atomic_load_explicit(&slot->done, memory_order_acquire)
+                  & ~STRAND_SLOT_EXPIRED;
   strand_verdict *verdict;
   if (done > slot->harvested) {
     uint32_t before = slot->lease.count, count = done - slot->harvested;
     strand_err err = strand_engine_done(m->engine, &slot->lease, count,
                                         now_us);
     slot->harvested += before - slot->lease.count;
+    slot->since_us = now_us;
+    if (m->overdue != NULL) strand_watchdog_forget(m, slot);
     *found = true;
     if (err != STRAND_OK) return false;
   }
-  if (state != STRAND_SLOT_ENDED) return true;
+  if (state != STRAND_SLOT_ENDED) {
+    strand_watchdog_look(m, batch, slot, now_us);
+    return true;
+  }
   *found = true;
   verdict = strand_slot_verdict(batch, slot);
   if (judge(m, slot, verdict, now_us) != STRAND_OK) return false;
@@ -274,6 +288,7 @@ static void harvest_batch (strand_member *m, strand_batch *batch,
 void strand_handover_harvest (strand_member *m, int64_t now_us) {
   strand_batch **at = &m->batches, *batch;
   bool found = false;
+  m->overdue_us = INT64_MAX;
   while ((batch = *at) != NULL) {
     harvest_batch(m, batch, now_us, &found);
     if (batch->open > 0) {
@@ -290,7 +305,8 @@ void strand_handover_harvest (strand_member *m, int64_t now_us) {
   }
   else if (now_us >= m->look_us) m->look_wait_us *= 2;
   if (m->look_wait_us > LOOK_MOST_US) m->look_wait_us = LOOK_MOST_US;
-  m->look_us = m->batches == NULL ? INT64_MAX : now_us + m->look_wait_us;
+  m->look_us = m->batches == NULL ? INT64_MAX
+                                  : strand_watchdog_due(m, now_us);
 }
 
 static strand_err give_back (strand_member *m, strand_slot *slot) {

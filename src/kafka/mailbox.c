@@ -45,6 +45,7 @@ void strand_mailbox_destroy (strand_mailbox *m) {
   while (m->left != NULL) {
     strand_taker *taker = m->left;
     m->left = taker->below;
+    free(atomic_load(&taker->traceback));
     pthread_cond_destroy(&taker->woken);
     free(taker);
   }
@@ -150,7 +151,12 @@ static void give_back_locked (strand_mailbox *m, strand_taker *taker) {
   if (taker->batch == NULL) return;
   strand_batch_unref(taker->batch);
   taker->batch = NULL;
-  m->active--;
+  if (taker->lost) {
+    taker->lost = false;
+    m->lost--;
+    m->serving++;
+  }
+  else m->active--;
 }
 
 static bool take_locked (strand_mailbox *m, strand_taker *taker) {
@@ -203,6 +209,47 @@ strand_slot *strand_mailbox_claim (strand_mailbox *m, strand_taker *taker) {
   if (strand_batch_unclaimed(batch) == 0) return NULL;
   at = atomic_fetch_add_explicit(&batch->cursor, 1, memory_order_acq_rel);
   return at < batch->count ? &batch->slots[at] : NULL;
+}
+
+/* Its worker is in the handler: so its thread lives. */
+static bool runs_locked (const strand_batch *batch, const strand_slot *slot) {
+  return slot->taker->batch == batch
+         && atomic_load_explicit(&slot->state, memory_order_acquire)
+              != STRAND_SLOT_ENDED;
+}
+
+void strand_mailbox_interrupt (strand_mailbox *m, strand_batch *batch,
+                               strand_slot *slot, unsigned what) {
+  pthread_mutex_lock(&m->lock);
+  if (runs_locked(batch, slot)) {
+    strand_interrupt_send(&slot->taker->interrupt, what);
+  }
+  pthread_mutex_unlock(&m->lock);
+}
+
+unsigned strand_mailbox_lose (strand_mailbox *m, strand_batch *batch,
+                              strand_slot *slot) {
+  unsigned lost;
+  pthread_mutex_lock(&m->lock);
+  if (!runs_locked(batch, slot) || slot->taker->lost) {
+    pthread_mutex_unlock(&m->lock);
+    return 0;
+  }
+  slot->taker->lost = true;
+  lost = ++m->lost;
+  m->active--;
+  m->serving--;
+  atomic_fetch_add(&m->generation, 1); /* it comes back with its next claim */
+  wake_and_unlock(m, front_locked(m) != NULL ? wakeable_locked(m) : 0);
+  return lost;
+}
+
+unsigned strand_mailbox_lost (strand_mailbox *m) {
+  unsigned lost;
+  pthread_mutex_lock(&m->lock);
+  lost = m->lost;
+  pthread_mutex_unlock(&m->lock);
+  return lost;
 }
 
 void strand_mailbox_close (strand_mailbox *m) {

@@ -29,6 +29,10 @@
 **   (4) At most 'max_in_flight' workers hold a batch, and each runs one slot
 **       at a time. A limit that falls takes effect with the next claim.
 **
+** A worker that stays in a handler past its deadline is *lost*: it neither
+** serves nor is active until it comes back, so that another may take its
+** place. It comes back at its next claim.
+**
 ** Waking a thread costs more than a short handler. So a post wakes as many
 ** workers as have work for STRAND_WAKE_NS each, by how long slots took lately;
 ** where that was wrong, and slots lie unclaimed after a millisecond, the owner
@@ -43,10 +47,14 @@
 #include <stdatomic.h>
 
 #include "core/engine.h"
+#include "kafka/interrupt.h"
 #include "kafka/worker.h"
 
 #define STRAND_BATCH_SLOTS 256
 #define STRAND_WAKE_NS 100000
+/* In a slot's 'done': the record of that number has passed its deadline, and
+** no other of the lease may begin. */
+#define STRAND_SLOT_EXPIRED UINT32_C(0x80000000)
 
 struct strand_member;
 typedef struct strand_tag strand_tag;
@@ -57,22 +65,30 @@ typedef enum strand_slot_state {
   STRAND_SLOT_ENDED
 } strand_slot_state;
 
+struct strand_taker;
+
 /* In lines of the cache by who writes when: the first goes to a worker and
-** back, the last never leaves the owner. */
+** back, the last never leaves the owner. With a deadline 'done' is changed by
+** compare-and-swap: the worker's next step, or the owner's EXPIRED. */
 typedef struct strand_slot {
   /* written by the owner before the post, read by the worker */
   _Alignas(64) const strand_record *first;
   const atomic_bool *stop; /* the assignment's: no further record */
   strand_bundle *bundle;   /* or NULL: 'lease' */
+  int64_t deadline_us;     /* of one call of the handler; 0: none */
   uint32_t count;
   unsigned route;
   /* written by the worker */
   _Atomic uint32_t done;
-  _Atomic uint32_t state;  /* strand_slot_state */
+  _Atomic uint8_t state;   /* strand_slot_state */
   bool judged;             /* there is a verdict on the record after 'done' */
+  struct strand_taker *taker; /* whose it is, before 'began_us' */
+  _Atomic int64_t began_us; /* 0: nobody's; coarse: the slot, and with a
+                               deadline each record, before 'done' says so */
   /* the owner's */
   _Alignas(64) uint32_t harvested;
   bool over;
+  int64_t since_us;        /* when 'harvested' last grew */
   strand_tag *tag;         /* the lease's partition may be gone before */
   strand_lease lease;
 } strand_slot;
@@ -101,9 +117,13 @@ static inline strand_verdict *strand_slot_verdict (strand_batch *batch,
 
 /* A worker's place in the mailbox. */
 typedef struct strand_taker {
-  strand_batch *batch; /* held, or NULL */
+  strand_batch *batch; /* held, or NULL; written under lock */
   unsigned generation;
+  unsigned index;      /* the worker's, from 1 */
   bool waits;          /* until it is taken off the list */
+  bool lost;           /* lock */
+  strand_interrupt interrupt; /* open while it holds a batch */
+  _Atomic(char *) traceback; /* of the handler, when it was asked for */
   struct strand_taker *below; /* in 'waiting', or in 'left' */
   pthread_cond_t woken;
 } strand_taker;
@@ -116,7 +136,8 @@ typedef struct strand_mailbox {
   strand_taker *left;     /* kept until the mailbox goes: one that was woken
                              may have left before the signal comes */
   unsigned idle;          /* that wait */
-  unsigned active;        /* workers that hold a batch */
+  unsigned active;        /* workers that hold a batch, but for the lost */
+  unsigned lost;          /* workers; neither active nor serving */
   unsigned max_in_flight;
   unsigned wanted;        /* workers that should serve */
   unsigned serving;
@@ -154,6 +175,16 @@ bool strand_mailbox_take (strand_mailbox *m, strand_taker *taker,
 strand_slot *strand_mailbox_claim (strand_mailbox *m, strand_taker *taker);
 /* Thread: worker. It ran so many slots in that time. */
 void strand_mailbox_took (strand_mailbox *m, uint32_t slots, int64_t us);
+/* Thread: owner. A word to the worker that runs the slot, if one still
+** does. */
+void strand_mailbox_interrupt (strand_mailbox *m, strand_batch *batch,
+                               strand_slot *slot, unsigned what);
+/* Thread: owner. The slot's worker counts as lost until it comes back. How
+** many are lost now; 0: the slot has ended. */
+unsigned strand_mailbox_lose (strand_mailbox *m, strand_batch *batch,
+                              strand_slot *slot);
+/* Thread: any. */
+unsigned strand_mailbox_lost (strand_mailbox *m);
 /* Thread: any. Workers end when they come for more. */
 void strand_mailbox_close (strand_mailbox *m);
 

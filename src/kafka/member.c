@@ -228,6 +228,7 @@ static void take_limits (strand_member *m) {
   pthread_mutex_lock(&c->lock);
   limits_locked(m, &config);
   m->max_ready = share_locked(m, c->limits.max_ready);
+  m->slow_after_us = c->limits.slow_after_us;
   pthread_mutex_unlock(&c->lock);
   strand_engine_configure(m->engine, &config);
 }

@@ -136,6 +136,9 @@ typedef struct strand_view {
 #define STRAND_VIEW_BLOCKERS 32
 #define STRAND_VIEW_EVERY_US 250000
 
+/* A record that runs longer than it should (watchdog.c). */
+typedef struct strand_overdue strand_overdue;
+
 /* Trouble that goes on: told at once (or after 'patience'), then again with
 ** back-off while it lasts. */
 typedef struct strand_trouble {
@@ -190,6 +193,9 @@ struct strand_member {
   strand_bundle *bundle;      /* for the next one; or NULL */
   int64_t look_us;            /* next look at the outcomes */
   int64_t look_wait_us;
+  int64_t slow_after_us;      /* as in strand_limits */
+  strand_overdue *overdue;    /* records that run too long */
+  int64_t overdue_us;         /* when one of those out is next looked at */
 
   rd_kafka_event_t *rebalance; /* unanswered */
   int64_t grace_us;            /* until when it waits for handlers */
@@ -321,6 +327,17 @@ void strand_handover_policy (strand_member *m, const strand_tag *tag,
                              const strand_record *r, const char *problem);
 /* Batches that were kept. */
 void strand_handover_free (strand_member *m);
+
+/* watchdog.c */
+/* How long a call of the handler may take; 0: as it likes. */
+int64_t strand_watchdog_deadline (const strand_member *m, unsigned route);
+/* The slot's record runs: is it late? */
+void strand_watchdog_look (strand_member *m, strand_batch *batch,
+                           strand_slot *slot, int64_t now_us);
+/* The record of the slot that ran last has ended. */
+void strand_watchdog_forget (strand_member *m, const strand_slot *slot);
+/* When to look again at those that are out; after all were looked at. */
+int64_t strand_watchdog_due (const strand_member *m, int64_t now_us);
 
 /* committer.c */
 void strand_committer_serve (strand_member *m, int64_t now_us);

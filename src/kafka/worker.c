@@ -1,5 +1,6 @@
 #include "kafka/worker.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,8 +23,16 @@ typedef struct worker {
   uint32_t slots;            /* of this batch, that have ended */
   int64_t since_us;          /* when this lease began; coarse */
   strand_task task;
+  void *volatile served;     /* the state, while it serves */
+  strand_slot *volatile traced; /* a traceback is wanted of its record */
+  volatile uint32_t traced_at;
   strand_member *owner;      /* of the slot that ended last, to be woken */
 } worker;
+
+static worker *worker_of (const strand_task *task) {
+  char *self = (char *)(uintptr_t)task;
+  return (worker *)(void *)(self - offsetof(worker, task));
+}
 
 static void free_worker (worker *w) {
   strand_mailbox_leave(&w->consumer->mailbox, w->taker);
@@ -50,20 +59,19 @@ static void replace_state (worker *w) {
   else tell_worker(c, "worker_lost", w, failure.message);
 }
 
-static void refuse (strand_verdict *verdict) {
-  static const char no_state[] = "the worker's Lua state cannot be opened";
+static void fail (strand_verdict *verdict, const char *reason) {
   verdict->kind = STRAND_VERDICT_FAILED;
   verdict->delay_us = -1;
-  verdict->reason = malloc(sizeof(no_state));
-  if (verdict->reason == NULL) return;
-  memcpy(verdict->reason, no_state, sizeof(no_state));
-  verdict->reason_length = sizeof(no_state) - 1;
+  free(verdict->reason);
+  verdict->reason = strdup(reason);
+  verdict->reason_length = verdict->reason != NULL ? strlen(reason) : 0;
 }
 
 static void refuse_task (strand_task *task) {
-  if (task->many == NULL) refuse(&task->verdict);
+  static const char no_state[] = "the worker's Lua state cannot be opened";
+  if (task->many == NULL) fail(&task->verdict, no_state);
   for (uint32_t i = 0; task->many != NULL && i < task->many->count; i++) {
-    refuse(&task->many->verdicts[i]);
+    fail(&task->many->verdicts[i], no_state);
   }
 }
 
@@ -98,6 +106,30 @@ static void end_slot (worker *w) {
   w->since_us = now_us; /* once a tick */
   atomic_store_explicit(&w->consumer->ended_us, now_us,
                         memory_order_relaxed);
+}
+
+/* The record is not done when it has expired in this moment. With a deadline
+** the time of the next one's begin is there first: who sees it does not take
+** it for the time of this one. */
+static bool finish_record (worker *w) {
+  strand_slot *slot = w->slot;
+  uint32_t at = w->at;
+  if (w->task.deadline_us == 0) {
+    atomic_store_explicit(&slot->done, at + 1, memory_order_release);
+    return true;
+  }
+  if (w->behind != NULL) {
+    atomic_store_explicit(&slot->began_us, strand_clock_coarse_us(),
+                          memory_order_release);
+  }
+  return atomic_compare_exchange_strong_explicit(
+    &slot->done, &at, at + 1, memory_order_acq_rel, memory_order_acquire);
+}
+
+static void fail_late (worker *w) {
+  char text[STRAND_DEADLINE_TEXT];
+  strand_deadline_text(text, w->task.deadline_us);
+  fail(&w->task.verdict, text);
 }
 
 /* False when the lease has ended. */
@@ -149,6 +181,7 @@ static bool end_bundle (worker *w) {
 static bool end_record (worker *w) {
   strand_verdict *v = &w->task.verdict;
   if (w->task.many != NULL) return end_bundle(w);
+  if (v->kind == STRAND_VERDICT_DONE && !finish_record(w)) fail_late(w);
   if (v->kind != STRAND_VERDICT_DONE || v->stop_consumer) {
     obey_verdict(w->consumer, v);
   }
@@ -158,7 +191,7 @@ static bool end_record (worker *w) {
     end_slot(w);
     return false;
   }
-  atomic_store_explicit(&w->slot->done, ++w->at, memory_order_release);
+  w->at++;
   return begin_record(w, w->behind);
 }
 
@@ -171,6 +204,9 @@ static bool begin_slot (worker *w) {
   }
   w->slot = slot;
   w->at = 0;
+  w->task.deadline_us = slot->deadline_us;
+  slot->taker = w->taker;
+  atomic_store_explicit(&slot->began_us, w->since_us, memory_order_release);
   return true;
 }
 
@@ -206,7 +242,11 @@ static void serve_batch (worker *w) {
   while (next_record(w)) {
     if (w->state == NULL) replace_state(w);
     if (w->state == NULL) refuse_task(&w->task);
-    else c->handler.serve(w->state, &w->task, next_record, w);
+    else {
+      w->served = w->state;
+      c->handler.serve(w->state, &w->task, next_record, w);
+      w->served = NULL;
+    }
     if (w->task.verdict.broken) replace_state(w);
   }
   strand_mailbox_took(&c->mailbox, w->slots, strand_clock_us() - begun);
@@ -228,6 +268,60 @@ static bool load (worker *w) {
   return w->state != NULL;
 }
 
+/*
+** Interrupts
+*/
+
+bool strand_task_is_late (const strand_task *task) {
+  const strand_slot *slot = worker_of(task)->slot;
+  return slot != NULL
+         && (atomic_load_explicit(&slot->done, memory_order_relaxed)
+             & STRAND_SLOT_EXPIRED);
+}
+
+int64_t strand_task_left_us (const strand_task *task) {
+  const strand_slot *slot = worker_of(task)->slot;
+  return atomic_load_explicit(&slot->began_us, memory_order_relaxed)
+         + slot->deadline_us - strand_clock_us();
+}
+
+void strand_deadline_text (char text[STRAND_DEADLINE_TEXT],
+                           int64_t deadline_us) {
+  snprintf(text, STRAND_DEADLINE_TEXT, "the handler took longer than its "
+           "deadline of %g s", (double)deadline_us / 1e6);
+}
+
+bool strand_task_traceable (const strand_task *task) {
+  const worker *w = worker_of(task);
+  return w->slot != NULL && w->traced == w->slot && w->traced_at == w->at;
+}
+
+void strand_task_traced (strand_task *task, const char *text,
+                         size_t length) {
+  worker *w = worker_of(task);
+  char *copy = malloc(length + 1);
+  if (copy == NULL) return;
+  memcpy(copy, text, length);
+  copy[length] = '\0';
+  free(atomic_exchange(&w->taker->traceback, copy));
+  strand_member_wake(w->taker->batch->member);
+}
+
+/* In a signal handler. */
+static void interrupt (void *arg, unsigned what) {
+  worker *w = arg;
+  if (w->served == NULL || w->consumer->handler.interrupt == NULL) return;
+  if (what & STRAND_INTERRUPT_TRACE) {
+    w->traced = w->slot;
+    w->traced_at = w->at;
+  }
+  w->consumer->handler.interrupt(w->served, what);
+}
+
+/*
+** The thread
+*/
+
 static void leave_mailbox (strand_mailbox *m) {
   pthread_mutex_lock(&m->lock);
   m->serving--;
@@ -237,6 +331,7 @@ static void leave_mailbox (strand_mailbox *m) {
 static void *run_worker (void *arg) {
   worker *w = arg;
   strand_consumer *c = w->consumer;
+  strand_interrupt_open(&w->taker->interrupt, interrupt, w);
   if (!load(w)) leave_mailbox(&c->mailbox);
   else {
     while (strand_mailbox_take(&c->mailbox, w->taker, become_idle, w)) {
@@ -244,6 +339,7 @@ static void *run_worker (void *arg) {
     }
     become_idle(w);
   }
+  strand_interrupt_close();
   if (w->state != NULL) c->handler.close(w->state);
   pthread_mutex_lock(&c->lock);
   c->workers_alive--;
@@ -264,7 +360,7 @@ static bool start_one_locked (strand_consumer *c) {
     return false;
   }
   w->consumer = strand_shared_ref(c);
-  w->index = c->workers_made + 1;
+  w->index = w->taker->index = c->workers_made + 1;
   pthread_mutex_lock(&c->mailbox.lock);
   c->mailbox.serving++;
   pthread_mutex_unlock(&c->mailbox.lock);

@@ -49,8 +49,33 @@ typedef struct strand_task {
   const strand_record *record; /* of a batch the first */
   strand_records *many;        /* NULL: no batch */
   unsigned route; /* from 0 in the order of the consumer's routes */
+  int64_t deadline_us;         /* of the call; 0: none */
   strand_verdict verdict;      /* of a batch: stop_consumer and broken */
 } strand_task;
+
+/* The call of the task has passed its deadline: what its handler says is
+** ignored, it has failed. */
+bool strand_task_is_late (const strand_task *task);
+static inline bool strand_task_expired (const strand_task *task) {
+  return task->deadline_us > 0 && strand_task_is_late(task);
+}
+/* Microseconds that are left until then; with a deadline. */
+int64_t strand_task_left_us (const strand_task *task);
+
+#define STRAND_DEADLINE_TEXT 80
+/* Why it has failed. */
+void strand_deadline_text (char text[STRAND_DEADLINE_TEXT],
+                           int64_t deadline_us);
+
+/* What the thread of a task is interrupted for: bits. */
+enum {
+  STRAND_INTERRUPT_END = 1,  /* it has expired: it should end */
+  STRAND_INTERRUPT_TRACE = 2 /* a traceback is wanted */
+};
+
+/* The traceback is wanted of the call that runs now. */
+bool strand_task_traceable (const strand_task *task);
+void strand_task_traced (strand_task *task, const char *text, size_t length);
 
 typedef struct strand_handler {
   void *config; /* given to open and release */
@@ -67,6 +92,9 @@ typedef struct strand_handler {
   /* Thread: any. The last user of 'config' is gone. */
   void (*release) (void *config);
   size_t stack_bytes; /* of a worker's thread; 0: the system's default */
+  /* The task that 'state' serves should be interrupted, or traced. Called in a
+  ** signal handler, at any point of serve. NULL: that cannot be done. */
+  void (*interrupt) (void *state, unsigned what);
 } strand_handler;
 
 #endif

@@ -18,6 +18,22 @@ static int context_stop_consumer (lua_State *L) {
   return 0;
 }
 
+static int context_remaining (lua_State *L) {
+  strand_context **self = strand_test(L, 1, CONTEXT);
+  int64_t left_us;
+  if (self == NULL)
+    return luaL_error(L, "remaining is a method: call it with a colon");
+  if ((*self)->task == NULL)
+    return luaL_error(L, "context:remaining() outside of a handler");
+  if ((*self)->task->deadline_us == 0) {
+    lua_pushnil(L);
+    return 1;
+  }
+  left_us = strand_task_left_us((*self)->task);
+  lua_pushnumber(L, left_us > 0 ? (lua_Number)left_us / 1e6 : 0);
+  return 1;
+}
+
 static int context_newindex (lua_State *L) {
   return luaL_error(L, "the context cannot be changed");
 }
@@ -30,8 +46,7 @@ static int comes_later (lua_State *L) {
 
 /* Into the table on top. */
 static void set_later (lua_State *L) {
-  static const char *const names[] = { "produce", "sleep", "defer",
-                                       "remaining", NULL };
+  static const char *const names[] = { "produce", "sleep", "defer", NULL };
   int i;
   for (i = 0; names[i] != NULL; i++) {
     lua_pushstring(L, names[i]);
@@ -42,6 +57,7 @@ static void set_later (lua_State *L) {
 
 static const luaL_Reg methods[] = {
   { "stop_consumer", context_stop_consumer },
+  { "remaining", context_remaining },
   { NULL, NULL }
 };
 

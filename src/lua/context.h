@@ -2,9 +2,11 @@
 ** context.h - the second argument of every handler
 **
 **   context.worker, .args
-**   context:retry(seconds?, reason?), :skip, :dead_letter, :park, :stop(reason?)
+**   context:retry(seconds?, reason?), :skip, :dead_letter, :park,
+**          :stop(reason?)
 **                              outcomes
 **   context:stop_consumer()    the consumer finishes after this record
+**   context:remaining()        seconds to the deadline, or nil for none
 **
 ** Thread: worker.
 */
@@ -15,9 +17,12 @@
 
 #include <lua.h>
 
+#include "kafka/worker.h"
+
 typedef struct strand_context {
   unsigned worker;     /* from 1 */
   bool *stop_consumer; /* of the record's verdict; NULL while there is none */
+  const strand_task *task; /* the same */
 } strand_context;
 
 /* Pushes the one context of a state, whose args are at 'args'. 'context' must

@@ -11,6 +11,7 @@
 #include "lua/batch.h"
 #include "lua/compat.h"
 #include "lua/context.h"
+#include "lua/hook.h"
 #include "lua/loader.h"
 #include "lua/memory.h"
 #include "lua/outcome.h"
@@ -36,6 +37,7 @@ typedef struct worker {
   strand_context context;
   strand_view view;
   strand_batch_state batch;
+  strand_hook hook;
   strand_task *task;       /* what is handled now */
   bool (*next) (void *arg);
   void *next_arg;
@@ -77,7 +79,8 @@ static int call_handlers (lua_State *L) {
     lua_call(L, 2, 2);
     strand_verdict_results(L, w->made, &w->task->verdict);
     if (w->task->many != NULL
-        || w->task->verdict.kind != STRAND_VERDICT_DONE) return 0;
+        || w->task->verdict.kind != STRAND_VERDICT_DONE
+        || strand_task_expired(w->task)) return 0;
     lua_settop(L, 0);
     strand_view_end(L, &w->view, lua_upvalueindex(5));
   } while (w->next(w->next_arg));
@@ -212,10 +215,27 @@ static void conclude_batch (worker *w) {
   }
 }
 
+/* The deadline has passed: whatever the handler said, all have failed. What
+** our own hook raised stays as the reason. */
+static void fail_late (worker *w) {
+  strand_verdict *v = &w->task->verdict;
+  strand_records *many = w->task->many;
+  char text[STRAND_DEADLINE_TEXT];
+  uint32_t i;
+  strand_deadline_text(text, w->task->deadline_us);
+  if (v->kind != STRAND_VERDICT_FAILED || v->reason == NULL
+      || strstr(v->reason, text) == NULL)
+    strand_verdict_set(v, STRAND_VERDICT_FAILED, -1, text, strlen(text));
+  v->delay_us = -1;
+  for (i = 0; many != NULL && i < many->count; i++)
+    many->verdicts[i].marked = false;
+}
+
 /* The record failed, or its handler raised; or a batch has ended. */
 static void conclude (worker *w, int status) {
   strand_verdict *v = &w->task->verdict;
   if (status != 0) strand_verdict_error(w->L, status, v);
+  if (strand_task_expired(w->task)) fail_late(w);
   look_at_memory(w, status);
   if (w->task->many != NULL) conclude_batch(w);
   else ask_policy(w, v, 0);
@@ -231,10 +251,13 @@ static void serve (void *state, strand_task *task, bool (*next) (void *arg),
   w->next_arg = arg;
   w->over = false;
   w->context.stop_consumer = &task->verdict.stop_consumer;
+  w->context.task = task;
   while (!w->over) {
     int status;
     lua_pushvalue(w->L, SLOT_SERVE);
+    strand_hook_begin(&w->hook, w->L, task);
     status = lua_pcall(w->L, 0, 0, SLOT_TRACEBACK);
+    strand_hook_end(&w->hook, w->L);
     if (w->over) break;
     conclude(w, status);
     if (task->verdict.broken) break;
@@ -242,6 +265,7 @@ static void serve (void *state, strand_task *task, bool (*next) (void *arg),
   }
   lua_settop(w->L, SLOT_LAST); /* a hook may raise after the last record */
   w->context.stop_consumer = NULL;
+  w->context.task = NULL;
 }
 
 /* ---- open and close ----------------------------------------------------- */
@@ -273,6 +297,7 @@ static int set_up (lua_State *L) {
                                 BATCHES };
   worker *w = lua_touserdata(L, WORKER);
   strand_load_libraries(L, w->sources);
+  strand_hook_open(L, &w->hook);
   push_slots(L);
   lua_newtable(L);
   lua_pushvalue(L, TEARDOWNS);
@@ -387,6 +412,10 @@ static void *open_state (void *config, unsigned index,
   return NULL;
 }
 
+static void interrupt (void *state, unsigned what) {
+  strand_hook_arm(&((worker *)state)->hook, what);
+}
+
 static void release (void *config) {
   strand_sources_release(config);
 }
@@ -405,6 +434,6 @@ static size_t stack_bytes (lua_State *L) {
 strand_handler strand_handler_of (lua_State *L, strand_sources *sources) {
   size_t stack = stack_bytes(L); /* may raise */
   strand_handler handler = { strand_sources_keep(sources), open_state, serve,
-                             close_state, release, stack };
+                             close_state, release, stack, interrupt };
   return handler;
 }

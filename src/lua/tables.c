@@ -53,6 +53,7 @@ void strand_push_event (lua_State *L, const strand_event *event) {
   set_optional(L, "epoch", event->epoch);
   set_optional(L, "attempt", event->attempt);
   if (event->delay >= 0) set_number(L, "delay", event->delay);
+  if (event->seconds >= 0) set_number(L, "seconds", event->seconds);
   if (event->key != NULL) set_bytes(L, "key", event->key, event->key_length);
   set_text(L, "reason", event->reason);
   set_text(L, "code", event->code);

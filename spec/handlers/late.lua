@@ -1,0 +1,126 @@
+-- Handlers that take their time: the value of a record says which of these it
+-- meets at its first attempt; the second is done at once. They keep a journal
+-- that spec/support/stage.lua reads.
+--
+-- Loops of LuaJIT are interpreted, but where the arguments say otherwise.
+local system = require "system"
+
+local folder, journal
+
+local function note(what, record, context)
+  journal:write(table.concat({ what, record.topic, record.partition, record.offset,
+    record.attempt, context.worker, ("%.6f"):format(system.gettime()),
+    record.key and "=" .. record.key or "" }, "\t"), "\n")
+  journal:flush()
+end
+
+local function exists(path)
+  local file = io.open(path)
+  if file then file:close() end
+  return file ~= nil
+end
+
+local cases = {}
+
+function cases.spin() while true do end end
+
+function cases.pcall()
+  local function spin() while true do end end
+  while true do pcall(spin) end
+end
+
+cases["pcall of pcall"] = function()
+  while true do pcall(pcall, cases.pcall) end
+end
+
+cases["error handler"] = function()
+  local function spin() while true do end end
+  while true do xpcall(spin, function() return "caught" end) end
+end
+
+function cases.wrap() coroutine.wrap(cases.spin)() end
+
+function cases.resume()
+  local co = coroutine.create(function() while true do coroutine.yield() end end)
+  while coroutine.resume(co) do end
+end
+
+-- Each level is caught in a coroutine of its own.
+cases["coroutine in coroutine"] = function()
+  while true do
+    coroutine.resume(coroutine.create(function()
+      while true do pcall(coroutine.wrap(cases.pcall)) end
+    end))
+  end
+end
+
+-- One that goes on in the next attempt, with the hook that it was given.
+local kept = coroutine.create(function()
+  while true do
+    local n = 0
+    for _ = 1, 1000 do n = n + 1 end
+    coroutine.yield(n)
+  end
+end)
+cases["kept coroutine"] = function()
+  while true do coroutine.resume(kept) end
+end
+
+local calls, hooked = 0, false
+cases["own hook"] = function()
+  debug.sethook(function() calls = calls + 1 end, "", 100)
+  hooked = true
+  while true do end
+end
+
+function cases.loop() -- a second or so, where it is compiled
+  local n = 0
+  for i = 1, 1e9 do n = n + i % 3 end
+  return n > 0
+end
+
+function cases.fifo(name) io.open(folder .. "/" .. name):close() end
+
+function cases.wait(name)
+  repeat system.sleep(0.002) until exists(folder .. "/" .. name) or exists(folder .. "/all")
+end
+
+function cases.take(seconds)
+  local over = system.monotime() + tonumber(seconds)
+  repeat until system.monotime() > over
+end
+
+local again = {}
+
+again["kept coroutine"] = function()
+  local ok, n = coroutine.resume(kept)
+  assert(ok or n:match "deadline" or n:match "dead coroutine", n)
+end
+
+-- It is there again, and counts.
+again["own hook"] = function()
+  if not hooked then return end
+  hooked = false
+  local hook, mask, count = debug.gethook()
+  local before, n = calls, 0
+  for _ = 1, 1000 do n = n + 1 end
+  debug.sethook()
+  assert(hook and mask == "" and count == 100, "the handler's own hook is gone")
+  assert(calls > before, "the handler's own hook is not called")
+end
+
+return {
+  setup = function(args)
+    folder = args.folder
+    if jit and not args.compiled then jit.off() end
+    journal = assert(io.open(folder .. "/journal", "a"))
+    journal:setvbuf("full", 4096)
+  end,
+  handle = function(record, context)
+    local name, argument = (record.value or ""):match "^([^:]*):?(.*)$"
+    note("enter", record, context)
+    local list = record.attempt == 1 and cases or again
+    if list[name] then list[name](argument) end
+    note("leave", record, context)
+  end,
+}

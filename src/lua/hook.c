@@ -1,0 +1,183 @@
+/*
+** hook.c - see hook.h
+*/
+#include "lua/hook.h"
+
+#include "core/engine.h"
+#include "lua/compat.h"
+#include "lua/reason.h"
+
+static char hook_key; /* in the registry: the hook, as light userdata */
+static char traceback_key; /* debug.traceback, as it was */
+
+/* ---- the hook ----------------------------------------------------------- */
+
+static void on_count (lua_State *L, lua_Debug *at);
+
+static void set (strand_hook *h, lua_State *L) {
+  lua_Hook now = lua_gethook(L);
+  if (now != on_count) {
+    h->owner = L;
+    h->theirs = now;
+    h->mask = lua_gethookmask(L);
+    h->count = lua_gethookcount(L);
+  }
+  lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+}
+
+static void arm (strand_hook *h) {
+  lua_State *L = h->running;
+  if (L == NULL) return;
+  h->armed = 1;
+  set(h, L);
+}
+
+void strand_hook_arm (strand_hook *h, unsigned what) {
+  atomic_fetch_or(&h->wanted, what);
+  arm(h);
+}
+
+/* A signal may come in the middle of it: then all is set again. */
+static void disarm (strand_hook *h, lua_State *L) {
+  h->armed = 0;
+  if (lua_gethook(L) == on_count) {
+    if (h->owner == L) lua_sethook(L, h->theirs, h->mask, h->count);
+    else lua_sethook(L, NULL, 0, 0);
+  }
+  if (atomic_load(&h->wanted) != 0) arm(h);
+}
+
+/* Its last line is about our own call. */
+static void trace (strand_hook *h, lua_State *L) {
+  const char *text;
+  size_t length;
+  lua_pushlightuserdata(L, &traceback_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  if (lua_pcall(L, 0, 1, 0) == 0 && lua_type(L, -1) == LUA_TSTRING) {
+    text = lua_tolstring(L, -1, &length);
+    length = strand_cut(text, length, STRAND_REASON_MAX);
+    strand_task_traced(h->task, text, length);
+  }
+  lua_pop(L, 1);
+}
+
+static void end_call (strand_hook *h, lua_State *L, lua_Debug *at) {
+  char text[STRAND_DEADLINE_TEXT];
+  strand_deadline_text(text, h->task->deadline_us);
+  lua_getinfo(L, "Sl", at);
+  lua_pushfstring(L, "%s:%d: %s", at->short_src, at->currentline, text);
+  lua_error(L);
+}
+
+static void on_count (lua_State *L, lua_Debug *at) {
+  strand_hook *h;
+  unsigned wanted;
+  lua_pushlightuserdata(L, &hook_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  h = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  wanted = atomic_exchange(&h->wanted, 0);
+  if (h->running != NULL) {
+    if ((wanted & STRAND_INTERRUPT_TRACE) && strand_task_traceable(h->task))
+      trace(h, L);
+    if (strand_task_expired(h->task)) end_call(h, L, at);
+  }
+  disarm(h, L);
+}
+
+void strand_hook_begin (strand_hook *h, lua_State *L, strand_task *task) {
+  h->task = task;
+  h->running = L;
+}
+
+void strand_hook_end (strand_hook *h, lua_State *L) {
+  h->running = NULL;
+  atomic_store(&h->wanted, 0);
+  if (h->armed) disarm(h, L);
+}
+
+/* ---- coroutines --------------------------------------------------------- */
+
+/* Runs the function below the top 'count' values, which resumes 'co'. */
+static int run (lua_State *L, lua_State *co, int count) {
+  strand_hook *h = lua_touserdata(L, lua_upvalueindex(1));
+  lua_State *before = h->running;
+  int status;
+  if (before != NULL) h->running = co;
+  if (h->armed) set(h, co);
+  status = lua_pcall(L, count, LUA_MULTRET, 0);
+  h->running = before;
+  if (h->armed && before != NULL) set(h, before);
+  return status;
+}
+
+/* Upvalues: the hook, the original. */
+static int resume (lua_State *L) {
+  lua_State *co = lua_tothread(L, 1);
+  lua_pushvalue(L, lua_upvalueindex(2));
+  lua_insert(L, 1);
+  if (run(L, co != NULL ? co : L, lua_gettop(L) - 1) != 0)
+    return lua_error(L);
+  return lua_gettop(L);
+}
+
+/* Upvalues: the hook, what the original wrap made, its coroutine. */
+static int resume_wrapped (lua_State *L) {
+  lua_State *co = lua_tothread(L, lua_upvalueindex(3));
+  lua_pushvalue(L, lua_upvalueindex(2));
+  lua_insert(L, 1);
+  if (run(L, co, lua_gettop(L) - 1) == 0) return lua_gettop(L);
+#if LUA_VERSION_NUM >= 504
+  /* wrap says where it was called, and that was here */
+  if (lua_type(L, -1) == LUA_TSTRING) {
+    luaL_where(L, 1);
+    lua_insert(L, -2);
+    lua_concat(L, 2);
+  }
+#endif
+  return lua_error(L);
+}
+
+/* Upvalues: the hook, the original. */
+static int wrap (lua_State *L) {
+  lua_pushvalue(L, lua_upvalueindex(2));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, 1);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, -2);
+  if (lua_getupvalue(L, -1, 1) == NULL || lua_tothread(L, -1) == NULL) {
+    lua_settop(L, 2);
+    return 1; /* not as we know it */
+  }
+  lua_pushcclosure(L, resume_wrapped, 3);
+  return 1;
+}
+
+/* Into the table on top. */
+static void replace (lua_State *L, strand_hook *h, const char *name,
+                     lua_CFunction by) {
+  lua_pushlightuserdata(L, h);
+  lua_getfield(L, -2, name);
+  lua_pushcclosure(L, by, 2);
+  lua_setfield(L, -2, name);
+}
+
+void strand_hook_open (lua_State *L, strand_hook *h) {
+  bool jit;
+  lua_pushlightuserdata(L, &hook_key);
+  lua_pushlightuserdata(L, h);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  lua_pushlightuserdata(L, &traceback_key);
+  lua_getglobal(L, "debug");
+  lua_getfield(L, -1, "traceback");
+  lua_remove(L, -2);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  lua_getglobal(L, "jit");
+  jit = lua_istable(L, -1);
+  lua_pop(L, 1);
+  if (jit) return;
+  lua_getglobal(L, "coroutine");
+  replace(L, h, "resume", resume);
+  replace(L, h, "wrap", wrap);
+  lua_pop(L, 1);
+}

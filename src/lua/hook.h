@@ -1,0 +1,57 @@
+/*
+** hook.h - how a handler that runs too long is interrupted, or asked where it
+** is
+**
+** Nothing is hooked until a signal says so (kafka/interrupt.h): a count hook
+** of 1 is then set on the coroutine that runs, which lua_sethook allows in a
+** signal handler of the same thread. The hook
+**
+**   traces   leaves a traceback with the task, and goes
+**   raises   where the task has expired: before each instruction, until the
+**            handler has returned; so no pcall of it keeps the error
+**   goes     otherwise: a signal that came late does nothing to a later record
+**
+** A hook of the handler's own (debug.sethook) comes back when ours goes.
+**
+** PUC Lua's hooks are each a coroutine's: so coroutine.resume and .wrap are
+** replaced by functions that note which one runs. LuaJIT has one for all, but
+** code that it has compiled calls none.
+**
+** Out of reach: C, a finalizer, a message handler of xpcall after our error.
+**
+** Thread: worker.
+*/
+#ifndef STRAND_LUA_HOOK_H
+#define STRAND_LUA_HOOK_H
+
+#include <signal.h>
+#include <stdatomic.h>
+
+#include <lua.h>
+
+#include "kafka/worker.h"
+
+typedef struct strand_hook {
+  lua_State *volatile running; /* NULL outside of a handler */
+  atomic_uint wanted;          /* since the hook looked last */
+  volatile sig_atomic_t armed;
+  strand_task *task;
+  /* what 'owner' had before ours */
+  lua_State *owner;
+  lua_Hook theirs;
+  int mask;
+  int count;
+} strand_hook;
+
+/* Into a new state, before any other code is loaded. 'hook' must live as long
+** as the state does. Raises only when memory runs out. */
+void strand_hook_open (lua_State *L, strand_hook *hook);
+
+/* Around each protected call of handlers. */
+void strand_hook_begin (strand_hook *hook, lua_State *L, strand_task *task);
+void strand_hook_end (strand_hook *hook, lua_State *L);
+
+/* For STRAND_INTERRUPT_*; in a signal handler. */
+void strand_hook_arm (strand_hook *hook, unsigned what);
+
+#endif
