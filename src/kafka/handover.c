@@ -186,7 +186,7 @@ void strand_handover_policy (strand_member *m, const strand_tag *tag,
 /* The lease ends with what its verdict says; without one, what is left goes
 ** back unstarted (recalled, stopped). */
 static strand_err judge (strand_member *m, strand_slot *slot,
-                         const strand_verdict *v, int64_t now_us) {
+                         strand_verdict *v, int64_t now_us) {
   strand_ending ending = { v->kind, v->delay_us,
                            v->reason != NULL ? v->reason : "",
                            v->reason != NULL ? v->reason_length : 0 };
@@ -201,6 +201,8 @@ static strand_err judge (strand_member *m, strand_slot *slot,
   }
   err = strand_engine_end(m->engine, &slot->lease, &ending, now_us);
   if (err != STRAND_OK || slot->lease.count == 0) return err;
+  clear_verdict(v); /* what is left of the lease has none */
+  slot->judged = false;
   return strand_engine_give_back(m->engine, &slot->lease);
 }
 
