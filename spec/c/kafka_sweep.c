@@ -44,8 +44,10 @@ static void handle (void *state, const strand_record *r, unsigned route,
   if (r->attempt == 1 && r->offset % 5 == 0) {
     v->kind = STRAND_VERDICT_FAILED;
     v->delay_us = 1000;
+    return;
   }
-  else atomic_fetch_add(&world.handled, 1);
+  if (r->offset % 7 == 0) v->kind = STRAND_VERDICT_DEAD_LETTER;
+  atomic_fetch_add(&world.handled, 1);
 }
 
 static void serve_records (void *state, strand_task *task,
@@ -121,6 +123,7 @@ static void open_world (void) {
   sweep_must(world.mock != NULL);
   world.servers = strand_mock_bootstrap(world.mock);
   sweep_must(strand_mock_create_topic(world.mock, "t", PARTITIONS, &failure));
+  sweep_must(strand_mock_create_topic(world.mock, "dead", 2, &failure));
   fill();
 }
 
@@ -163,6 +166,7 @@ static strand_consumer *try_open (void) {
     { "bootstrap.servers", world.servers }, { "group.id", world.group },
     { "fetch.wait.max.ms", "10" }
   };
+  strand_property letters[] = { { "bootstrap.servers", world.servers } };
   strand_route routes[] = {
     { .topic = "^t", .limits.policy = POLICY },
     { .limits.policy = POLICY, .own_retry = true }
@@ -172,6 +176,8 @@ static strand_consumer *try_open (void) {
     .topics = &topic, .topic_count = 1, .members = 1,
     .ordering = STRAND_BY_KEY, .ordering_header = "order",
     .max_metadata = 4096,
+    .letters = { .topic = "dead", .kafka = letters, .kafka_count = 1,
+                 .same_partition = true, .max_reason = 100 },
     .limits = { .workers = 2, .max_in_flight = 2, .max_ready = 64,
                 .max_buffered_records = 1000,
                 .max_buffered_bytes = 1u << 20,
