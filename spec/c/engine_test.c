@@ -66,6 +66,8 @@ static struct {
   char keys[HELD_MAX][64];
   int held_count;
   int visited;
+  int letters;
+  strand_record *letter; /* the last */
 } heard;
 
 static void on_notice (void *arg, const strand_notice *n) {
@@ -98,6 +100,15 @@ static void on_visit (void *arg, const strand_held *held) {
   (void)arg;
   heard.visited++;
   keep_held(held);
+}
+
+static bool on_letter (void *arg, strand_partition *p, strand_record *r) {
+  (void)arg;
+  assert_ptr_equal(strand_record_partition(r), p);
+  if (alloc_fails()) return false;
+  heard.letters++;
+  heard.letter = r;
+  return true;
 }
 
 static strand_engine_config plain (strand_ordering ordering) {
@@ -1116,6 +1127,39 @@ static void a_full_payload_stops_its_partition_only (void **state) {
   strand_engine_free(e);
 }
 
+/* Found by the benchmark of poison: each attempt of a low record looked like
+** progress, so that an event was never told. */
+static void what_fails_again_unblocks_no_full_partition (void **state) {
+  strand_engine_config c = plain(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_lease l;
+  int count;
+  (void)state;
+  c.max_metadata = 200;
+  e = open_with(c);
+  fill_payload(e, assign(e, 0), kept, &count);
+  for (int i = 0; i < count; i++) fail_at(e, &kept[i], SECOND / 4, 0);
+  for (int64_t now = SECOND; heard.notices[STRAND_NOTICE_BLOCKED] == 0;
+       now += SECOND / 4) {
+    assert_true(now <= 3 * SECOND);
+    strand_engine_tick(e, now);
+    assert_true(strand_engine_lease(e, 1, now, &l));
+    fail_at(e, &l, SECOND / 4, now);
+    strand_engine_look(e, now);
+  }
+  assert_string_equal(heard.reason, "metadata");
+  assert_int_equal(heard.record, 0);
+  c.max_metadata = 4096;
+  strand_engine_configure(e, &c);
+  while (strand_engine_lease(e, 1, 4 * SECOND, &l)) done(e, &l);
+  strand_engine_look(e, 4 * SECOND);
+  assert_int_equal(heard.notices[STRAND_NOTICE_UNBLOCKED], 1);
+  while (strand_engine_tick(e, 5 * SECOND) <= 5 * SECOND) { }
+  while (strand_engine_lease(e, 1, 5 * SECOND, &l)) done(e, &l);
+  assert_int_equal(stats(e).buffered_records, 0);
+  strand_engine_free(e);
+}
+
 static void a_higher_limit_lets_a_full_partition_go_on (void **state) {
   strand_engine_config c = plain(STRAND_BY_KEY);
   strand_engine *e;
@@ -1513,29 +1557,1091 @@ static void the_reason_of_a_failure_is_kept (void **state) {
   strand_engine_free(e);
 }
 
+/* }{=== how records end =================================================== */
+
+/* What a test needs of routes; the second is without limits. */
+static strand_route_limits routes[2];
+
+static strand_engine_config limited (strand_ordering ordering) {
+  strand_engine_config c = plain(ordering);
+  routes[0] = routes[1] = route;
+  c.routes = routes;
+  c.route_count = 2;
+  c.letter = on_letter;
+  return c;
+}
+
+static void end_at (strand_engine *e, strand_lease *l,
+                    strand_verdict_kind kind, int64_t now) {
+  assert_int_equal(ended(e, l, kind, -1, now), STRAND_OK);
+  strand_engine_check(e);
+}
+
+static void state_is (const strand_partition *p, int64_t offset,
+                      const char *state) {
+  const strand_record *r = NULL;
+  do r = strand_partition_next(p, r);
+  while (r != NULL && r->offset < offset);
+  if (state == NULL) assert_true(r == NULL || r->offset != offset);
+  else {
+    assert_non_null(r);
+    assert_int_equal(r->offset, offset);
+    assert_string_equal(strand_record_state(r), state);
+  }
+}
+
+/* Everything that is left runs, one after the other. */
+static void runs (strand_engine *e, const char *offsets) {
+  for (; *offsets != '\0'; offsets++) {
+    strand_lease l = take_at(e, *offsets - '0');
+    done(e, &l);
+  }
+  nothing_starts(e);
+}
+
+static const struct {
+  strand_verdict_kind kind;
+  const char *state;
+  bool fails;
+} asides[] = {
+  { STRAND_VERDICT_FAILED, "waiting", true },
+  { STRAND_VERDICT_RETRY, "waiting", true },
+  { STRAND_VERDICT_EXHAUSTED, "parked", true },
+  { STRAND_VERDICT_PARK, "parked", false },
+  { STRAND_VERDICT_DEAD_LETTER, "waiting", false }
+};
+
+#define ASIDES (sizeof(asides) / sizeof(*asides))
+
+static void what_is_set_aside_holds_its_shard (void **state) {
+  (void)state;
+  for (size_t i = 0; i < ASIDES * 2; i++) {
+    strand_engine *e = open_with(limited(STRAND_BY_KEY));
+    strand_partition *p = assign(e, 0);
+    strand_lease l;
+    poll_all(e, p, "aab");
+    l = lease_of(e, 1 + i / ASIDES); /* alone, and with the next */
+    end_at(e, &l, asides[i % ASIDES].kind, 0);
+    state_is(p, 0, asides[i % ASIDES].state);
+    state_is(p, 1, "behind");
+    assert_int_equal(heard.notices[STRAND_NOTICE_FAILED],
+                     asides[i % ASIDES].fails);
+    runs(e, "2");
+    assert_int_equal(poll(e, p, 3, "a"), STRAND_ADDED);
+    nothing_starts(e);
+    assert_int_equal(stats(e).waiting_records, 3);
+    assert_int_equal(committable(e, p), 0);
+    strand_engine_free(e);
+  }
+}
+
+static void without_an_order_only_it_is_set_aside (void **state) {
+  (void)state;
+  for (size_t i = 0; i < ASIDES; i++) {
+    strand_engine *e = open_with(limited(STRAND_UNORDERED));
+    strand_partition *p = assign(e, 0);
+    strand_lease l;
+    poll_all(e, p, "aab");
+    l = take_at(e, 0);
+    end_at(e, &l, asides[i].kind, 0);
+    state_is(p, 0, asides[i].state);
+    assert_int_equal(stats(e).waiting_records, 1);
+    runs(e, "12");
+    assert_int_equal(committable(e, p), 0);
+    strand_engine_free(e);
+  }
+}
+
+static void what_came_along_was_not_tried (void **state) {
+  strand_engine *e = open_with(limited(STRAND_BY_KEY));
+  strand_partition *p = assign(e, 0);
+  strand_lease l;
+  (void)state;
+  poll_all(e, p, "aaa");
+  l = lease_of(e, 3);
+  assert_int_equal(strand_engine_done(e, &l, 1, 0), STRAND_OK);
+  assert_int_equal(ended(e, &l, STRAND_VERDICT_RETRY, 0, 0), STRAND_OK);
+  strand_engine_tick(e, 0);
+  l = take_at(e, 1);
+  assert_int_equal(l.record->attempt, 2);
+  done(e, &l);
+  l = take_at(e, 2);
+  assert_int_equal(l.record->attempt, 1);
+  done(e, &l);
+  strand_engine_free(e);
+}
+
+static void a_skipped_record_is_done_and_its_lease_goes_on (void **state) {
+  (void)state;
+  for (int ordering = 0; ordering < 3; ordering++) {
+    strand_engine *e = open_with(limited((strand_ordering)ordering));
+    strand_partition *p = assign(e, 0);
+    strand_lease l;
+    poll_all(e, p, "aa");
+    l = lease_of(e, 2);
+    end_at(e, &l, STRAND_VERDICT_SKIP, 0);
+    assert_int_equal(committable(e, p), 1);
+    assert_int_equal(stats(e).skipped, 1);
+    if (ordering == STRAND_UNORDERED) l = take_at(e, 1);
+    assert_int_equal(l.count, 1);
+    done(e, &l);
+    assert_int_equal(stats(e).done, 1);
+    assert_int_equal(stats(e).failed, 0);
+    strand_engine_free(e);
+  }
+}
+
+static void a_record_that_stopped_is_as_before (void **state) {
+  (void)state;
+  for (int ordering = 0; ordering < 3; ordering++) {
+    strand_engine *e = open_with(limited((strand_ordering)ordering));
+    strand_partition *p = assign(e, 0);
+    strand_lease l;
+    poll_all(e, p, "aa");
+    l = lease_of(e, 2);
+    end_at(e, &l, STRAND_VERDICT_STOP, 0);
+    assert_int_equal(heard.notices[STRAND_NOTICE_STOP], 0); /* it knows */
+    assert_int_equal(heard.notices[STRAND_NOTICE_FAILED], 0);
+    l = take_at(e, 0);
+    assert_int_equal(l.record->attempt, 1);
+    done(e, &l);
+    runs(e, "1");
+    strand_engine_free(e);
+  }
+}
+
+/* Fails until the policy has had enough: the last time at 'now'. */
+static void exhaust (strand_engine *e, int times) {
+  for (int i = 1; i <= times; i++) {
+    strand_lease l = take_at(e, 0);
+    assert_int_equal(l.record->attempt, i);
+    fail_at(e, &l, 0, 0);
+    strand_engine_tick(e, 0);
+  }
+}
+
+static strand_partition *exhausted_into (strand_verdict_kind kind,
+                                         strand_engine **e) {
+  strand_engine_config c = limited(STRAND_BY_KEY);
+  strand_partition *p;
+  routes[0].policy.attempts = 3;
+  routes[0].policy.exhausted = kind;
+  *e = open_with(c);
+  p = assign(*e, 0);
+  poll_all(*e, p, "a");
+  exhaust(*e, 3);
+  assert_int_equal(heard.notices[STRAND_NOTICE_FAILED], 3);
+  return p;
+}
+
+static void exhausted_attempts_end_by_the_policy (void **state) {
+  strand_engine *e;
+  strand_partition *p = exhausted_into(STRAND_VERDICT_DEAD_LETTER, &e);
+  (void)state;
+  assert_int_equal(heard.letters, 1);
+  assert_int_equal(stats(e).letters, 1);
+  strand_engine_free(e);
+  p = exhausted_into(STRAND_VERDICT_PARK, &e);
+  assert_int_equal(heard.notices[STRAND_NOTICE_PARKED], 1);
+  state_is(p, 0, "parked");
+  strand_engine_free(e);
+  p = exhausted_into(STRAND_VERDICT_SKIP, &e);
+  state_is(p, 0, NULL);
+  assert_int_equal(stats(e).skipped, 1);
+  strand_engine_free(e);
+  p = exhausted_into(STRAND_VERDICT_STOP, &e);
+  assert_int_equal(heard.notices[STRAND_NOTICE_STOP], 1);
+  state_is(p, 0, "buffered");
+  strand_engine_free(e);
+}
+
+static void who_asks_for_a_retry_is_never_exhausted (void **state) {
+  strand_engine_config c = limited(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_lease l;
+  (void)state;
+  routes[0].policy.attempts = 2;
+  e = open_with(c);
+  poll_all(e, assign(e, 0), "a");
+  for (int i = 1; i < 10; i++) {
+    l = take_at(e, 0);
+    assert_int_equal(l.record->attempt, i);
+    assert_int_equal(ended(e, &l, STRAND_VERDICT_RETRY, 0, 0), STRAND_OK);
+    strand_engine_tick(e, 0);
+  }
+  l = take_at(e, 0);
+  fail_at(e, &l, 0, 0); /* the first that counts */
+  assert_int_equal(stats(e).retries, 1);
+  strand_engine_tick(e, 0);
+  l = take_at(e, 0);
+  fail_at(e, &l, 0, 0);
+  assert_int_equal(stats(e).parked, 1);
+  strand_engine_free(e);
+}
+
+static void a_dead_letter_without_a_topic_parks (void **state) {
+  strand_engine_config c = limited(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_partition *p;
+  strand_lease l;
+  (void)state;
+  c.letter = NULL;
+  e = open_with(c);
+  p = assign(e, 0);
+  poll_all(e, p, "a");
+  l = take_at(e, 0);
+  end_at(e, &l, STRAND_VERDICT_DEAD_LETTER, 0);
+  state_is(p, 0, "parked");
+  strand_engine_free(e);
+}
+
+/* }{=== dead letters ====================================================== */
+
+static strand_engine *send_letter (strand_ordering ordering, bool alone,
+                                   strand_partition **p) {
+  strand_engine_config c = limited(ordering);
+  strand_engine *e;
+  strand_lease l;
+  c.park_alone = alone;
+  e = open_with(c);
+  *p = assign(e, 0);
+  poll_all(e, *p, "aa");
+  l = take_at(e, 0);
+  end_at(e, &l, STRAND_VERDICT_DEAD_LETTER, 0);
+  assert_int_equal(heard.letters, 1);
+  assert_int_equal(heard.letter->offset, 0);
+  return e;
+}
+
+static void a_letter_is_done_when_it_is_acknowledged (void **state) {
+  (void)state;
+  for (int ordering = 0; ordering < 3; ordering++) {
+    strand_partition *p;
+    strand_engine *e = send_letter((strand_ordering)ordering, false, &p);
+    assert_int_equal(committable(e, p), 0);
+    assert_int_equal(strand_engine_lettered(e, heard.letter, 0), STRAND_OK);
+    strand_engine_check(e);
+    assert_int_equal(heard.notices[STRAND_NOTICE_LETTERED], 1);
+    assert_int_equal(stats(e).dead_lettered, 1);
+    assert_int_equal(committable(e, p), 1);
+    runs(e, "1");
+    assert_int_equal(stats(e).waiting_records + stats(e).letters, 0);
+    strand_engine_free(e);
+  }
+}
+
+static void a_letter_that_cannot_be_sent_parks (void **state) {
+  (void)state;
+  for (int alone = 0; alone <= 1; alone++) {
+    for (int ordering = 0; ordering < 3; ordering++) {
+      bool holds = !alone && ordering != STRAND_UNORDERED;
+      strand_partition *p;
+      strand_engine *e = send_letter((strand_ordering)ordering, alone, &p);
+      if (ordering != STRAND_UNORDERED) nothing_starts(e);
+      assert_int_equal(strand_engine_unlettered(e, heard.letter, "too big", 7,
+                                                0), STRAND_OK);
+      assert_string_equal(heard.reason, "too big");
+      assert_int_equal(heard.notices[STRAND_NOTICE_PARKED], 1);
+      state_is(p, 0, "parked");
+      runs(e, holds ? "" : "1");
+      assert_int_equal(committable(e, p), 0);
+      strand_engine_free(e);
+    }
+  }
+}
+
+static void a_revoke_leaves_no_letter_and_nothing_parked (void **state) {
+  (void)state;
+  for (int alone = 0; alone <= 1; alone++) {
+    strand_partition *p;
+    strand_engine *e = send_letter(STRAND_UNORDERED, alone, &p);
+    strand_lease l = take_at(e, 1);
+    end_at(e, &l, STRAND_VERDICT_PARK, 0);
+    revoke(e, p);
+    strand_engine_check(e);
+    assert_int_equal(heard.visited, 0);
+    assert_int_equal(stats(e).letters + stats(e).parked, 0);
+    assert_int_equal(stats(e).waiting_records + stats(e).buffered_bytes, 0);
+    p = assign_held(e, 0, 2, NULL, 0);
+    poll_all(e, p, "aa");
+    runs(e, "01"); /* neither was done */
+    strand_engine_free(e);
+  }
+}
+
+/* }{=== parked records ==================================================== */
+
+/* Record 0, of key a as the first of 'keys', is parked at its second attempt of
+** three. */
+static strand_engine *park_first (strand_ordering ordering, bool alone,
+                                  const char *keys, strand_partition **p) {
+  strand_engine_config c = limited(ordering);
+  strand_engine *e;
+  strand_lease l;
+  c.park_alone = alone;
+  routes[0].policy.attempts = 3;
+  e = open_with(c);
+  *p = assign(e, 0);
+  poll(e, *p, 0, "a");
+  exhaust(e, 1);
+  l = take_at(e, 0);
+  for (int i = 1; keys[i] != '\0'; i++) {
+    poll(e, *p, i, keys[i] == 'a' ? "a" : "b");
+  }
+  end_at(e, &l, STRAND_VERDICT_PARK, 0);
+  return e;
+}
+
+static void resolve (strand_engine *e, strand_partition *p,
+                     strand_resolution resolution) {
+  assert_int_equal(strand_engine_resolve(e, p, 0, resolution), STRAND_OK);
+  strand_engine_check(e);
+  assert_int_equal(strand_engine_resolve(e, p, 0, resolution),
+                   STRAND_ENOTOPEN);
+}
+
+static void a_resolved_record_has_all_its_attempts_again (void **state) {
+  (void)state;
+  for (int way = 0; way < 6; way++) {
+    strand_partition *p;
+    strand_engine *e = park_first((strand_ordering)(way / 2), way % 2, "a",
+                                  &p);
+    nothing_starts(e);
+    assert_int_equal(strand_partition_parked(p, 0)->offset, 0);
+    assert_null(strand_partition_parked(p, 1));
+    resolve(e, p, STRAND_RESOLVE_RETRY);
+    for (int i = 0; i < 3; i++) {
+      strand_lease l = take_at(e, 0);
+      assert_int_equal(l.record->attempt, 3 + i);
+      assert_int_equal(stats(e).parked, 0);
+      fail_at(e, &l, 0, 0);
+      strand_engine_tick(e, 0);
+    }
+    assert_int_equal(stats(e).parked, 1);
+    strand_engine_free(e);
+  }
+}
+
+static void a_discarded_record_is_done_without_its_handler (void **state) {
+  (void)state;
+  for (int way = 0; way < 6; way++) {
+    strand_partition *p;
+    strand_engine *e = park_first((strand_ordering)(way / 2), way % 2, "a",
+                                  &p);
+    resolve(e, p, STRAND_RESOLVE_DISCARD);
+    nothing_starts(e);
+    state_is(p, 0, NULL);
+    assert_int_equal(committable(e, p), 1);
+    assert_int_equal(stats(e).skipped, 1);
+    assert_int_equal(stats(e).waiting_records, 0);
+    strand_engine_free(e);
+  }
+}
+
+static void a_parked_record_may_be_sent_by_hand (void **state) {
+  (void)state;
+  for (int way = 0; way < 6; way++) {
+    strand_partition *p;
+    strand_engine *e = park_first((strand_ordering)(way / 2), way % 2, "a",
+                                  &p);
+    resolve(e, p, STRAND_RESOLVE_DEAD_LETTER);
+    nothing_starts(e);
+    assert_int_equal(heard.letters, 1);
+    assert_int_equal(committable(e, p), 0);
+    assert_int_equal(strand_engine_lettered(e, heard.letter, 0), STRAND_OK);
+    assert_int_equal(committable(e, p), 1);
+    assert_int_equal(poll(e, p, 1, "a"), STRAND_ADDED);
+    runs(e, "1");
+    strand_engine_free(e);
+  }
+}
+
+static void what_waits_behind_it_follows_in_order (void **state) {
+  static const char *const after[] = { "012", "12", "12" };
+  (void)state;
+  for (int how = 0; how < 3; how++) {
+    strand_partition *p;
+    strand_engine *e = park_first(STRAND_BY_KEY, false, "aaa", &p);
+    nothing_starts(e);
+    resolve(e, p, (strand_resolution)how);
+    if (how == STRAND_RESOLVE_DEAD_LETTER) {
+      nothing_starts(e);
+      assert_int_equal(strand_engine_lettered(e, heard.letter, 0), STRAND_OK);
+    }
+    runs(e, after[how]);
+    assert_int_equal(committable(e, p), 3);
+    strand_engine_free(e);
+  }
+}
+
+static void what_is_parked_alone_holds_nothing (void **state) {
+  strand_partition *p;
+  strand_engine *e = park_first(STRAND_BY_KEY, true, "aab", &p);
+  (void)state;
+  runs(e, "21");
+  assert_int_equal(poll(e, p, 3, "a"), STRAND_ADDED);
+  runs(e, "3");
+  state_is(p, 0, "parked");
+  assert_int_equal(committable(e, p), 0);
+  strand_engine_free(e);
+}
+
+static void resolved_it_goes_back_among_those_of_its_key (void **state) {
+  strand_partition *p;
+  strand_engine *e = park_first(STRAND_BY_KEY, true, "aaaa", &p);
+  strand_lease l = take_at(e, 1);
+  (void)state;
+  resolve(e, p, STRAND_RESOLVE_RETRY);
+  nothing_starts(e); /* not beside the one that runs */
+  fail_at(e, &l, 10, 0);
+  nothing_starts(e); /* nor before one that waits */
+  strand_engine_tick(e, 10);
+  runs(e, "1023");
+  assert_int_equal(committable(e, p), 4);
+  strand_engine_free(e);
+}
+
+static void resolved_it_goes_before_what_has_not_begun (void **state) {
+  strand_partition *p;
+  strand_engine *e = park_first(STRAND_BY_KEY, true, "aaa", &p);
+  (void)state;
+  resolve(e, p, STRAND_RESOLVE_RETRY);
+  runs(e, "012");
+  strand_engine_free(e);
+}
+
+static void what_is_parked_fills_the_waiting_share (void **state) {
+  (void)state;
+  for (int alone = 0; alone <= 1; alone++) {
+    strand_engine_config c = limited(STRAND_BY_KEY);
+    strand_engine *e;
+    strand_partition *p;
+    strand_lease l;
+    c.park_alone = alone;
+    c.max_waiting_records = 2;
+    e = open_with(c);
+    p = assign(e, 0);
+    poll_all(e, p, "ab");
+    for (int64_t i = 0; i < 2; i++) {
+      assert_true(strand_engine_may_read(e, p));
+      l = take_at(e, i);
+      end_at(e, &l, STRAND_VERDICT_PARK, 0);
+    }
+    assert_int_equal(stats(e).waiting_records, 2);
+    assert_int_equal(stats(e).buffered_records, 0);
+    assert_false(strand_engine_may_read(e, p));
+    resolve(e, p, STRAND_RESOLVE_DISCARD);
+    nothing_starts(e);
+    assert_true(strand_engine_may_read(e, p));
+    strand_engine_free(e);
+  }
+}
+
+/* The payload is so full that not even what is below the frontier may start:
+** only the lowest does, and lets the next be the lowest. */
+static void a_discard_waits_until_it_may_start (void **state) {
+  strand_engine_config c = limited(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_partition *p;
+  strand_lease l;
+  int count;
+  (void)state;
+  c.max_metadata = 200;
+  e = open_with(c);
+  p = assign(e, 0);
+  fill_payload(e, p, kept, &count);
+  l = kept[count - 1];
+  end_at(e, &l, STRAND_VERDICT_PARK, 0);
+  c.max_metadata = 0;
+  strand_engine_configure(e, &c);
+  assert_int_equal(strand_engine_resolve(e, p, (count - 1) * 2,
+                                         STRAND_RESOLVE_DISCARD), STRAND_OK);
+  nothing_starts(e);
+  state_is(p, (count - 1) * 2, "buffered");
+  assert_int_equal(stats(e).skipped, 0);
+  for (int i = 0; i < count - 1; i++) done(e, &kept[i]);
+  while (strand_engine_lease(e, 1, 0, &l)) done(e, &l);
+  assert_int_equal(stats(e).skipped, 1);
+  assert_int_equal(stats(e).waiting_records + stats(e).buffered_records, 0);
+  strand_engine_free(e);
+}
+
+/* }{=== deadlines ========================================================= */
+
+static void a_deadline_is_told_once_and_holds_the_shard (void **state) {
+  strand_engine *e = open_with(limited(STRAND_BY_KEY));
+  strand_partition *p = assign(e, 0);
+  strand_lease l;
+  (void)state;
+  poll_all(e, p, "aa");
+  l = lease_of(e, 2);
+  for (int i = 0; i < 2; i++) strand_engine_expire(e, &l, "late", 4);
+  assert_int_equal(heard.notices[STRAND_NOTICE_FAILED], 1);
+  assert_string_equal(heard.reason, "late");
+  assert_int_equal(heard.last.delay_us, -1);
+  assert_int_equal(stats(e).failed, 1);
+  nothing_starts(e);
+  state_is(p, 0, "running");
+  assert_int_equal(ended(e, &l, STRAND_VERDICT_DONE, 0, 0), STRAND_OK);
+  assert_int_equal(heard.notices[STRAND_NOTICE_FAILED], 1);
+  assert_int_equal(stats(e).failed, 1);
+  nothing_starts(e); /* a DONE with its zeros waits by the policy as well */
+  strand_engine_tick(e, 100000);
+  l = take_at(e, 0);
+  assert_int_equal(l.record->attempt, 2);
+  done(e, &l);
+  runs(e, "1");
+  strand_engine_free(e);
+}
+
+static void a_late_result_has_failed_whatever_it_is (void **state) {
+  (void)state;
+  for (int kind = 0; kind <= STRAND_VERDICT_STOP; kind++) {
+    strand_engine *e = open_with(limited(STRAND_BY_KEY));
+    strand_partition *p = assign(e, 0);
+    strand_lease l;
+    poll_all(e, p, "aa");
+    l = lease_of(e, 2);
+    strand_engine_expire(e, &l, "late", 4);
+    assert_int_equal(ended(e, &l, (strand_verdict_kind)kind, 0, 0),
+                     STRAND_OK);
+    state_is(p, 0, kind == STRAND_VERDICT_EXHAUSTED ? "parked" : "waiting");
+    assert_int_equal(stats(e).letters + stats(e).skipped, 0);
+    if (kind != STRAND_VERDICT_EXHAUSTED) {
+      assert_true(strand_engine_tick(e, 0)
+                  == (kind == STRAND_VERDICT_FAILED ? INT64_MAX : 100000));
+    }
+    strand_engine_free(e);
+  }
+}
+
+static void each_late_result_is_an_attempt (void **state) {
+  strand_engine_config c = limited(STRAND_BY_KEY);
+  strand_engine *e;
+  (void)state;
+  routes[0].policy.attempts = 3;
+  e = open_with(c);
+  poll_all(e, assign(e, 0), "a");
+  for (int i = 0; i < 3; i++) {
+    strand_lease l = take_at(e, 0);
+    strand_engine_expire(e, &l, "late", 4);
+    end_at(e, &l, STRAND_VERDICT_RETRY, i * SECOND);
+    strand_engine_tick(e, (i + 1) * SECOND);
+  }
+  assert_int_equal(stats(e).parked, 1);
+  assert_int_equal(stats(e).failed, 3);
+  strand_engine_free(e);
+}
+
+static void a_deadline_of_a_revoked_record_is_nobodys (void **state) {
+  strand_engine *e = open_with(limited(STRAND_BY_KEY));
+  strand_partition *p = assign(e, 0);
+  strand_lease l;
+  (void)state;
+  poll_all(e, p, "a");
+  l = take_at(e, 0);
+  revoke(e, p);
+  strand_engine_expire(e, &l, "late", 4);
+  assert_int_equal(heard.notices[STRAND_NOTICE_FAILED], 0);
+  end_at(e, &l, STRAND_VERDICT_FAILED, 0);
+  assert_int_equal(stats(e).stale + stats(e).failed, 0);
+  strand_engine_free(e);
+}
+
+/* }{=== rates and calls =================================================== */
+
+static strand_partition *assign_route (strand_engine *e, int32_t index,
+                                       size_t to) {
+  strand_partition *p = strand_engine_assign(e, "t", index, 1, to, NULL, 0);
+  assert_non_null(p);
+  assert_int_equal(strand_engine_restored(e, p, 0, NULL), STRAND_OK);
+  return p;
+}
+
+/* Records that start within so many seconds, looked for whenever the engine
+** says so. */
+static size_t started (strand_engine *e, strand_partition *p, int64_t *next,
+                       int64_t from, int64_t seconds) {
+  size_t count = 0;
+  for (int64_t now = from; now <= from + seconds * SECOND;) {
+    strand_lease l;
+    while (stats(e).buffered_records < 200) poll(e, p, (*next)++, NULL);
+    while (strand_engine_lease(e, 64, now, &l)) {
+      count += l.count;
+      assert_int_equal(strand_engine_done(e, &l, l.count, now), STRAND_OK);
+      while (stats(e).buffered_records < 200) poll(e, p, (*next)++, NULL);
+    }
+    now = strand_engine_gates(e, now);
+    strand_engine_tick(e, now);
+  }
+  return count;
+}
+
+static void a_rate_is_kept (bool consumers, double per_second,
+                            double burst) {
+  strand_engine_config c = limited(STRAND_BY_PARTITION);
+  strand_engine *e;
+  strand_partition *p;
+  int64_t next = 0;
+  size_t most = (size_t)(per_second * 10), at_once = (size_t)burst;
+  *(consumers ? &c.rate : &routes[0].rate) = (strand_rate){ per_second,
+                                                            burst };
+  e = open_with(c);
+  p = assign(e, 0);
+  assert_in_range(started(e, p, &next, 0, 10), most + at_once - 1,
+                  most + at_once);
+  /* An hour without records saves no more than a burst. */
+  assert_in_range(started(e, p, &next, 3600 * SECOND, 10),
+                  most + at_once - 1, most + at_once);
+  strand_engine_free(e);
+}
+
+static void records_start_at_the_rate_and_a_burst (void **state) {
+  (void)state;
+  for (int consumers = 0; consumers <= 1; consumers++) {
+    a_rate_is_kept(consumers, 10, 1);
+    a_rate_is_kept(consumers, 300, 7);
+    a_rate_is_kept(consumers, 0.5, 3);
+    a_rate_is_kept(consumers, 5000, 100);
+  }
+}
+
+/* It does not lie in wait for each token of a high rate. */
+static void a_high_rate_wakes_a_thousand_times_a_second (void **state) {
+  strand_engine_config c = limited(STRAND_BY_PARTITION);
+  strand_engine *e;
+  strand_lease l;
+  (void)state;
+  c.rate = (strand_rate){ 100000, 1000 };
+  e = open_with(c);
+  poll_all(e, assign(e, 0), "aaaaaaaa");
+  e->bucket.tokens = 0;
+  assert_false(strand_engine_lease(e, 64, 0, &l));
+  assert_in_range(strand_engine_gates(e, 0), 999, 1001);
+  strand_engine_free(e);
+}
+
+static void what_goes_back_costs_no_token (void **state) {
+  (void)state;
+  for (int consumers = 0; consumers <= 1; consumers++) {
+    strand_engine_config c = limited(STRAND_BY_KEY);
+    strand_engine *e;
+    strand_lease l;
+    *(consumers ? &c.rate : &routes[0].rate) = (strand_rate){ 0.001, 3 };
+    e = open_with(c);
+    poll_all(e, assign(e, 0), "aaaa");
+    l = lease_of(e, 64);
+    assert_int_equal(l.count, 3);
+    nothing_starts(e);
+    back(e, &l);
+    l = lease_of(e, 64);
+    assert_int_equal(l.count, 3);
+    assert_int_equal(ended(e, &l, STRAND_VERDICT_FAILED, 0, 0), STRAND_OK);
+    strand_engine_tick(e, 0);
+    l = take_at(e, 0); /* it has cost one, the other two came back */
+    done(e, &l);
+    l = lease_of(e, 64);
+    assert_int_equal(l.count, 1);
+    done(e, &l);
+    nothing_starts(e);
+    strand_engine_free(e);
+  }
+}
+
+static void a_route_without_tokens_leaves_the_others_alone (void **state) {
+  strand_engine_config c = limited(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_lease l;
+  (void)state;
+  routes[0].rate = (strand_rate){ 1, 1 };
+  e = open_with(c);
+  poll_all(e, assign_route(e, 0, 0), "ab");
+  poll_all(e, assign_route(e, 1, 1), "abcdef");
+  for (int i = 0; i < 7; i++) {
+    l = lease_of(e, 1);
+    done(e, &l);
+  }
+  nothing_starts(e);
+  assert_in_range(strand_engine_tick(e, 0), SECOND - 2, SECOND + 2);
+  strand_engine_tick(e, SECOND + 2);
+  assert_true(strand_engine_lease(e, 1, SECOND + 2, &l));
+  assert_int_equal(strand_partition_index(l.partition), 0);
+  done(e, &l);
+  strand_engine_free(e);
+}
+
+static void a_routes_calls_are_limited (void **state) {
+  strand_engine_config c = limited(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_lease a, b, other;
+  (void)state;
+  routes[0].max_in_flight = 2;
+  e = open_with(c);
+  poll_all(e, assign_route(e, 0, 0), "ab");
+  poll_all(e, assign_route(e, 1, 0), "ab");
+  poll_all(e, assign_route(e, 2, 1), "a");
+  a = lease_of(e, 1);
+  b = lease_of(e, 1);
+  other = lease_of(e, 1);
+  assert_int_equal(strand_partition_index(other.partition), 2);
+  nothing_starts(e);
+  done(e, &other);
+  nothing_starts(e);
+  done(e, &a);
+  a = lease_of(e, 1);
+  nothing_starts(e);
+  back(e, &b);
+  b = lease_of(e, 1);
+  nothing_starts(e);
+  fail_at(e, &b, SECOND, 0);
+  b = lease_of(e, 1);
+  done(e, &a);
+  done(e, &b);
+  strand_engine_free(e);
+}
+
+static void a_stale_call_counts_until_it_ends (void **state) {
+  strand_engine_config c = limited(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_partition *p;
+  strand_lease a, b;
+  (void)state;
+  routes[0].max_in_flight = 1;
+  e = open_with(c);
+  p = assign(e, 0);
+  poll_all(e, p, "a");
+  poll_all(e, assign(e, 1), "b");
+  a = take_at(e, 0);
+  assert_ptr_equal(a.partition, p);
+  nothing_starts(e);
+  revoke(e, p);
+  nothing_starts(e);
+  done(e, &a);
+  b = take_at(e, 0);
+  done(e, &b);
+  strand_engine_free(e);
+}
+
+/* With one call at a time each partition gets its turn. */
+static void partitions_of_a_closed_route_take_turns (void **state) {
+  strand_engine_config c = limited(STRAND_BY_PARTITION);
+  strand_engine *e;
+  int64_t count[3] = { 0 }, next[3] = { 0 };
+  strand_partition *p[3];
+  (void)state;
+  routes[0].max_in_flight = 1;
+  e = open_with(c);
+  for (int i = 0; i < 3; i++) p[i] = assign(e, i);
+  for (int i = 0; i < 300; i++) {
+    strand_lease l;
+    for (int k = 0; k < 3; k++) poll(e, p[k], next[k]++, "a");
+    l = lease_of(e, 1);
+    nothing_starts(e);
+    count[strand_partition_index(l.partition)]++;
+    done(e, &l);
+  }
+  for (int i = 0; i < 3; i++) assert_in_range(count[i], 90, 110);
+  strand_engine_free(e);
+}
+
+/* }{=== batches =========================================================== */
+
+static strand_engine *open_batches (strand_ordering ordering,
+                                    strand_batch_by by, size_t size,
+                                    int64_t linger_us) {
+  strand_engine_config c = limited(ordering);
+  routes[0].by = by;
+  routes[0].batch_size = size;
+  routes[0].linger_us = linger_us;
+  return open_with(c);
+}
+
+static strand_lease batch[64];
+
+/* One call's leases: as many records as it says, in 'batch'. */
+static size_t take_batch (strand_engine *e, int64_t now, int *leases) {
+  size_t most = routes[0].batch_size, count;
+  int n = 0;
+  if (!strand_engine_lease(e, most, now, &batch[n])) return *leases = 0;
+  for (count = batch[n++].count; count < most; count += batch[n++].count) {
+    strand_engine_check(e);
+    if (!strand_engine_lease_more(e, &batch[0], most - count, now, &batch[n])) {
+      break;
+    }
+    assert_true(batch[n].further);
+  }
+  *leases = n;
+  strand_engine_check(e);
+  return count;
+}
+
+static void done_batch (strand_engine *e, int leases) {
+  for (int i = 0; i < leases; i++) done(e, &batch[i]);
+}
+
+static void a_mixed_batch_has_one_record_of_a_key (void **state) {
+  strand_engine *e = open_batches(STRAND_BY_KEY, STRAND_BATCH_MIXED, 10, 0);
+  int leases;
+  (void)state;
+  poll_all(e, assign_route(e, 0, 0), "aabac");
+  poll_all(e, assign_route(e, 1, 0), "ad");
+  poll_all(e, assign_route(e, 2, 1), "x");
+  assert_int_equal(take_batch(e, 0, &leases), 5); /* a, b, c and a, d */
+  assert_int_equal(leases, 5);
+  for (int i = 0; i < 5; i++) {
+    assert_int_equal(batch[i].count, 1);
+    assert_in_range(strand_partition_index(batch[i].partition), 0, 1);
+  }
+  strand_lease l = take_at(e, 0); /* of the other route, not of its batch */
+  assert_int_equal(strand_partition_index(l.partition), 2);
+  done(e, &l);
+  nothing_starts(e);
+  done_batch(e, leases);
+  assert_int_equal(take_batch(e, 0, &leases), 1);
+  assert_int_equal(batch[0].record->offset, 1);
+  done_batch(e, leases);
+  strand_engine_free(e);
+}
+
+static void a_batch_is_one_call (void **state) {
+  strand_engine_config c = limited(STRAND_UNORDERED);
+  strand_engine *e;
+  int leases;
+  (void)state;
+  routes[0].by = STRAND_BATCH_MIXED;
+  routes[0].batch_size = 4;
+  routes[0].max_in_flight = 1;
+  e = open_with(c);
+  poll_all(e, assign(e, 0), "aaaaaa");
+  assert_int_equal(take_batch(e, 0, &leases), 4);
+  nothing_starts(e);
+  done_batch(e, leases);
+  assert_int_equal(take_batch(e, 0, &leases), 2);
+  done_batch(e, leases);
+  strand_engine_free(e);
+}
+
+static void a_batch_by_key_has_one_key (void **state) {
+  strand_engine *e = open_batches(STRAND_BY_KEY, STRAND_BATCH_KEY, 3, 0);
+  int leases;
+  (void)state;
+  poll_all(e, assign(e, 0), "aabaaca");
+  assert_int_equal(take_batch(e, 0, &leases), 3);
+  assert_int_equal(leases, 1);
+  assert_int_equal(batch[0].record->offset, 0);
+  assert_int_equal(batch[0].record->behind->behind->offset, 3);
+  done_batch(e, leases);
+  assert_int_equal(take_batch(e, 0, &leases), 1);
+  assert_int_equal(batch[0].record->offset, 2);
+  done_batch(e, leases);
+  strand_engine_free(e);
+}
+
+static void a_batch_by_partition_has_one_partition (void **state) {
+  (void)state;
+  for (int ordering = 0; ordering < 3; ordering++) {
+    strand_engine *e = open_batches((strand_ordering)ordering,
+                                    STRAND_BATCH_PARTITION, 100, 0);
+    strand_partition *p = assign(e, 0);
+    int leases;
+    poll_all(e, p, "abcab");
+    poll_all(e, assign(e, 1), "d");
+    assert_int_equal(take_batch(e, 0, &leases), 5);
+    assert_int_equal(leases, ordering == STRAND_BY_KEY ? 3 :
+                             ordering == STRAND_BY_PARTITION ? 1 : 5);
+    for (int i = 0; i < leases; i++) {
+      assert_ptr_equal(batch[i].partition, p);
+    }
+    done_batch(e, leases);
+    assert_int_equal(take_batch(e, 0, &leases), 1);
+    done_batch(e, leases);
+    strand_engine_free(e);
+  }
+}
+
+static void what_failed_in_a_batch_comes_alone (void **state) {
+  (void)state;
+  for (int by = STRAND_BATCH_MIXED; by <= STRAND_BATCH_PARTITION; by++) {
+    strand_engine *e = open_batches(STRAND_BY_KEY, (strand_batch_by)by, 10,
+                                    SECOND);
+    strand_partition *p = assign(e, 0);
+    int leases;
+    size_t left;
+    poll_all(e, p, "aaabbc");
+    take_batch(e, SECOND, &leases);
+    assert_int_equal(batch[0].record->offset, 0);
+    fail_at(e, &batch[0], 0, SECOND);
+    for (int i = 1; i < leases; i++) done(e, &batch[i]);
+    strand_engine_tick(e, SECOND);
+    do { /* the retry, before or after what else is there */
+      left = take_batch(e, 2 * SECOND, &leases);
+      assert_true(left > 0);
+      for (int i = 0; i < leases; i++) {
+        if (batch[i].record->attempt > 1) assert_int_equal(left, 1);
+      }
+      left = batch[0].record->attempt;
+      done_batch(e, leases);
+    } while (left == 1);
+    strand_engine_free(e);
+  }
+}
+
+/* Records that make a batch of three by each, and are less by one. */
+static void a_batch_lingers_until_it_is_full (void **state) {
+  static const struct {
+    strand_ordering ordering;
+    strand_batch_by by;
+    const char *keys;
+    const char *last;
+  } ways[] = {
+    { STRAND_BY_KEY, STRAND_BATCH_MIXED, "aab", "c" },
+    { STRAND_BY_KEY, STRAND_BATCH_KEY, "aa", "a" },
+    { STRAND_BY_KEY, STRAND_BATCH_PARTITION, "aa", "b" },
+    { STRAND_BY_PARTITION, STRAND_BATCH_PARTITION, "ab", "c" },
+    { STRAND_UNORDERED, STRAND_BATCH_PARTITION, "ab", "c" },
+    { STRAND_UNORDERED, STRAND_BATCH_MIXED, "ab", "c" }
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
+    strand_engine *e = open_batches(ways[i].ordering, ways[i].by, 3, SECOND);
+    strand_partition *p = assign(e, 0);
+    int leases;
+    poll_all(e, p, ways[i].keys);
+    nothing_starts(e);
+    assert_true(strand_engine_gates(e, 0) == SECOND);
+    poll(e, p, (int64_t)strlen(ways[i].keys), ways[i].last);
+    assert_int_equal(take_batch(e, 0, &leases), 3);
+    done_batch(e, leases);
+    strand_engine_free(e);
+  }
+}
+
+static void a_batch_goes_when_its_first_has_lingered (void **state) {
+  (void)state;
+  for (int by = STRAND_BATCH_MIXED; by <= STRAND_BATCH_PARTITION; by++) {
+    strand_engine *e = open_batches(STRAND_BY_KEY, (strand_batch_by)by, 3,
+                                    SECOND);
+    int leases;
+    poll_all(e, assign(e, 0), "a");
+    assert_int_equal(take_batch(e, SECOND - 1, &leases), 0);
+    assert_true(strand_engine_tick(e, SECOND - 1) == SECOND);
+    assert_int_equal(take_batch(e, SECOND - 1, &leases), 0);
+    strand_engine_tick(e, SECOND);
+    assert_int_equal(take_batch(e, SECOND, &leases), 1);
+    done_batch(e, leases);
+    strand_engine_free(e);
+  }
+}
+
+static void what_lingers_elsewhere_joins_a_mixed_batch (void **state) {
+  (void)state;
+  for (int full = 0; full <= 1; full++) {
+    strand_engine *e = open_batches(STRAND_BY_KEY, STRAND_BATCH_MIXED, 6,
+                                    SECOND);
+    strand_partition *p = assign(e, 0), *q = assign(e, 1);
+    int leases;
+    poll_all(e, p, "ab");
+    nothing_starts(e);
+    poll_all(e, q, full ? "abcd" : "abc");
+    if (!full) nothing_starts(e);
+    strand_engine_tick(e, full ? 0 : SECOND);
+    assert_int_equal(take_batch(e, full ? 0 : SECOND, &leases),
+                     full ? 6 : 5);
+    done_batch(e, leases);
+    strand_engine_free(e);
+  }
+}
+
+/* Those of another route, or that run, are no reason to go. */
+static void only_what_could_join_makes_a_batch_full (void **state) {
+  strand_engine *e = open_batches(STRAND_UNORDERED, STRAND_BATCH_MIXED, 3,
+                                  SECOND);
+  strand_partition *p = assign_route(e, 0, 0);
+  strand_partition *q = assign_route(e, 1, 1);
+  strand_lease l;
+  int leases;
+  (void)state;
+  strand_engine_pause(e, q, true);
+  poll_all(e, q, "aaaaaaaa");
+  poll_all(e, p, "aaa");
+  assert_int_equal(take_batch(e, 0, &leases), 3);
+  poll(e, p, 3, "a");
+  nothing_starts(e);
+  strand_engine_pause(e, q, false);
+  l = take_at(e, 0);
+  assert_ptr_equal(l.partition, q);
+  done(e, &l);
+  done_batch(e, leases);
+  strand_engine_free(e);
+}
+
+static void a_record_by_hand_opens_no_batch (void **state) {
+  strand_engine *e = open_batches(STRAND_BY_KEY, STRAND_BATCH_MIXED, 2,
+                                  SECOND);
+  strand_partition *p = assign(e, 0);
+  strand_lease l;
+  int leases;
+  (void)state;
+  poll_all(e, p, "ab");
+  take_batch(e, 0, &leases);
+  end_at(e, &batch[0], STRAND_VERDICT_PARK, 0);
+  done(e, &batch[1]);
+  resolve(e, p, STRAND_RESOLVE_DISCARD);
+  poll(e, p, 2, "c");
+  strand_engine_tick(e, 0);
+  assert_false(strand_engine_lease(e, 2, 0, &l));
+  assert_int_equal(stats(e).skipped, 1);
+  strand_engine_free(e);
+}
+
 /* }{=== memory runs out =================================================== */
 
-/* Outcomes are tried until they succeed. */
+/* Some records end in other ways at first, by their offset, and are done the
+** next time. */
+static strand_err end_first (strand_engine *e, strand_lease *l,
+                             int64_t offset) {
+  if (offset % 3 == 0 && l->record->attempt == 1) {
+    return ended(e, l, (strand_verdict_kind)(1 + offset / 3 % 6), 0, 0);
+  }
+  return strand_engine_done(e, l, offset % 7 == 0 ? 1 : l->count, 0);
+}
+
+/* Outcomes are tried until they succeed; what is left then goes back. */
 static void end_somehow (strand_engine *e, strand_lease *l, int64_t offset) {
   strand_err err;
-  do {
-    if (offset % 3 == 0 && l->record->attempt == 1) {
-      err = ended(e, l, STRAND_VERDICT_FAILED, 0, 0);
-    }
-    else if (offset % 7 == 0 && l->count > 1) {
-      err = strand_engine_done(e, l, 1, 0);
-      if (err == STRAND_OK) err = strand_engine_give_back(e, l);
-    }
-    else err = strand_engine_done(e, l, l->count, 0);
-  } while (err == STRAND_ENOMEM);
+  do err = end_first(e, l, offset);
+  while (err == STRAND_ENOMEM);
   assert_int_equal(err, STRAND_OK);
+  while (l->count > 0 && (err = strand_engine_give_back(e, l)) != STRAND_OK) {
+    assert_int_equal(err, STRAND_ENOMEM);
+  }
+}
+
+/* Letters are acknowledged or refused, and what is parked is resolved, as soon
+** as memory allows. */
+static void resolve_somehow (strand_engine *e, strand_partition *p) {
+  const strand_record *r = strand_partition_parked(p, 0);
+  strand_record *letter = NULL;
+  for (const strand_record *l = NULL;
+       letter == NULL && (l = strand_partition_next(p, l)) != NULL;) {
+    if (is_aside(l, STRAND_ASIDE_LETTER)) letter = (strand_record *)l;
+  }
+  if (letter != NULL && letter->offset % 2 == 0) {
+    (void)strand_engine_unlettered(e, letter, "no", 2, 0);
+  }
+  else if (letter != NULL) (void)strand_engine_lettered(e, letter, 0);
+  if (r != NULL) {
+    (void)strand_engine_resolve(e, p, r->offset,
+                                (strand_resolution)(r->offset % 3));
+  }
 }
 
 /* Everything goes well but for the n-th allocation. False when there is no
 ** such allocation. */
-static bool all_ends_although (strand_ordering ordering, long n) {
+static bool all_ends_although (strand_ordering ordering, bool alone,
+                               long n) {
   bool failed;
-  strand_engine_config c = plain(ordering);
+  strand_engine_config c = limited(ordering);
   strand_engine *e;
   strand_partition *p;
   strand_run run = { 0, 2 };
@@ -1544,6 +2650,7 @@ static bool all_ends_although (strand_ordering ordering, long n) {
                        25, 0 };
   strand_lease l;
   int64_t next = 0;
+  c.park_alone = alone;
   memset(&heard, 0, sizeof(heard));
   fail_alloc(n);
   while ((e = strand_engine_new(&c)) == NULL);
@@ -1560,6 +2667,7 @@ static bool all_ends_although (strand_ordering ordering, long n) {
             != STRAND_ADDED_ENOMEM) next++;
     }
     if (strand_engine_lease(e, 3, 0, &l)) end_somehow(e, &l, l.record->offset);
+    resolve_somehow(e, p);
     strand_engine_tick(e, 0);
     strand_engine_look(e, round * SECOND);
     commit = strand_engine_commit(e, 0, NULL);
@@ -1583,8 +2691,34 @@ static void one_missing_allocation_loses_nothing (void **state) {
   (void)state;
   for (int ordering = 0; ordering < 3; ordering++) {
     long n = 0;
-    while (all_ends_although((strand_ordering)ordering, n)) n++;
+    while (all_ends_although((strand_ordering)ordering, false, n)) n++;
     assert_true(n > 300); /* each of so many has failed */
+    for (n = 0; all_ends_although((strand_ordering)ordering, true, n); n++);
+    assert_true(n > 300);
+  }
+}
+
+/* Between an end that found no memory and the next try. */
+static void a_revoke_finds_a_lease_that_could_not_end (void **state) {
+  (void)state;
+  for (int way = 0; way < 3 * STRAND_VERDICT_STOP; way++) {
+    strand_verdict_kind kind = (strand_verdict_kind)(1 + way / 3);
+    bool failed = true;
+    for (long n = 0; failed; n++) {
+      strand_engine *e = open_with(limited((strand_ordering)(way % 3)));
+      strand_partition *p = assign(e, 0);
+      strand_lease l;
+      poll_all(e, p, "aa");
+      l = lease_of(e, 2);
+      fail_alloc(n);
+      failed = ended(e, &l, kind, 0, 0) != STRAND_OK;
+      fail_alloc(-1);
+      revoke(e, p);
+      assert_int_equal(heard.visited, l.count > 0);
+      if (l.count > 0) end_at(e, &l, kind, 0);
+      assert_int_equal(stats(e).stale + stats(e).letters, 0);
+      strand_engine_free(e);
+    }
   }
 }
 
@@ -1660,6 +2794,7 @@ int main (void) {
     cmocka_unit_test(what_is_set_aside_pins_no_chunk),
     cmocka_unit_test(without_intake_nothing_is_read),
     cmocka_unit_test(a_full_payload_stops_its_partition_only),
+    cmocka_unit_test(what_fails_again_unblocks_no_full_partition),
     cmocka_unit_test(a_higher_limit_lets_a_full_partition_go_on),
     cmocka_unit_test(a_release_lets_a_full_partition_go_on),
     cmocka_unit_test(a_plan_is_made_by_value),
@@ -1677,7 +2812,49 @@ int main (void) {
     cmocka_unit_test(the_policy_grows_to_its_limit),
     cmocka_unit_test(jitter_takes_a_part_at_most),
     cmocka_unit_test(the_reason_of_a_failure_is_kept),
+    cmocka_unit_test(what_is_set_aside_holds_its_shard),
+    cmocka_unit_test(without_an_order_only_it_is_set_aside),
+    cmocka_unit_test(what_came_along_was_not_tried),
+    cmocka_unit_test(a_skipped_record_is_done_and_its_lease_goes_on),
+    cmocka_unit_test(a_record_that_stopped_is_as_before),
+    cmocka_unit_test(exhausted_attempts_end_by_the_policy),
+    cmocka_unit_test(who_asks_for_a_retry_is_never_exhausted),
+    cmocka_unit_test(a_dead_letter_without_a_topic_parks),
+    cmocka_unit_test(a_letter_is_done_when_it_is_acknowledged),
+    cmocka_unit_test(a_letter_that_cannot_be_sent_parks),
+    cmocka_unit_test(a_revoke_leaves_no_letter_and_nothing_parked),
+    cmocka_unit_test(a_resolved_record_has_all_its_attempts_again),
+    cmocka_unit_test(a_discarded_record_is_done_without_its_handler),
+    cmocka_unit_test(a_parked_record_may_be_sent_by_hand),
+    cmocka_unit_test(what_waits_behind_it_follows_in_order),
+    cmocka_unit_test(what_is_parked_alone_holds_nothing),
+    cmocka_unit_test(resolved_it_goes_back_among_those_of_its_key),
+    cmocka_unit_test(resolved_it_goes_before_what_has_not_begun),
+    cmocka_unit_test(what_is_parked_fills_the_waiting_share),
+    cmocka_unit_test(a_discard_waits_until_it_may_start),
+    cmocka_unit_test(a_deadline_is_told_once_and_holds_the_shard),
+    cmocka_unit_test(a_late_result_has_failed_whatever_it_is),
+    cmocka_unit_test(each_late_result_is_an_attempt),
+    cmocka_unit_test(a_deadline_of_a_revoked_record_is_nobodys),
+    cmocka_unit_test(records_start_at_the_rate_and_a_burst),
+    cmocka_unit_test(a_high_rate_wakes_a_thousand_times_a_second),
+    cmocka_unit_test(what_goes_back_costs_no_token),
+    cmocka_unit_test(a_route_without_tokens_leaves_the_others_alone),
+    cmocka_unit_test(a_routes_calls_are_limited),
+    cmocka_unit_test(a_stale_call_counts_until_it_ends),
+    cmocka_unit_test(partitions_of_a_closed_route_take_turns),
+    cmocka_unit_test(a_mixed_batch_has_one_record_of_a_key),
+    cmocka_unit_test(a_batch_is_one_call),
+    cmocka_unit_test(a_batch_by_key_has_one_key),
+    cmocka_unit_test(a_batch_by_partition_has_one_partition),
+    cmocka_unit_test(what_failed_in_a_batch_comes_alone),
+    cmocka_unit_test(a_batch_lingers_until_it_is_full),
+    cmocka_unit_test(a_batch_goes_when_its_first_has_lingered),
+    cmocka_unit_test(what_lingers_elsewhere_joins_a_mixed_batch),
+    cmocka_unit_test(only_what_could_join_makes_a_batch_full),
+    cmocka_unit_test(a_record_by_hand_opens_no_batch),
     cmocka_unit_test(one_missing_allocation_loses_nothing),
+    cmocka_unit_test(a_revoke_finds_a_lease_that_could_not_end),
     cmocka_unit_test(a_commit_without_memory_is_tried_again),
     cmocka_unit_test(a_start_without_memory_is_tried_again)
   };
