@@ -34,7 +34,7 @@ static const char *state_name (partition_state state) {
 }
 
 static const char *blocked_by (const strand_partition *p) {
-  if (p->stalled) return "metadata";
+  if (p->stalled || (p->full && p->ready_count > 0)) return "metadata";
   return strand_budget_waiting_full(p) ? "waiting" : NULL;
 }
 

@@ -36,7 +36,9 @@ static strand_shard *look_low (strand_partition *p) {
 
 static strand_shard *next_shard (strand_partition *p) {
   strand_shard *s = strand_list_entry(p->ready.next, strand_shard, ready);
-  return start(p, s->head) ? s : look_low(p);
+  bool starts = start(p, s->head);
+  if (s->head->attempt == 1) p->full = !starts;
+  return starts ? s : look_low(p);
 }
 
 static bool goes_along (const strand_record *first,

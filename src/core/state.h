@@ -93,6 +93,7 @@ struct strand_partition {
   bool closed;  /* 'runnable' is in its gate's list */
   bool stalled; /* payload full, and nothing low may start either; or
                    memory ran out */
+  bool full;    /* the payload: what never started must wait, until one may */
   bool quiet;   /* nothing to read: lends its share */
   bool suspect; /* its last commit may or may not have been taken */
   bool unwritable;
