@@ -489,6 +489,25 @@ describe("while a consumer runs,", function()
     end
   end)
 
+  -- Nothing but the end moves: it was told as of the last other change.
+  it("tells how the lag of a paused partition grows", function()
+    local done = consumer:stats().done
+    assert.is_true(consumer:pause())
+    for _ = 1, 3 do
+      local place = helper.eventually(5, function()
+        local it = consumer:assignment()[1]
+        return it.paused and it
+      end, consumer)
+      stage.produce(topic, { { key = "p" } })
+      helper.eventually(10, function()
+        local it = consumer:assignment()[1]
+        return it.end_offset == place.end_offset + 1 and it.true_lag == place.true_lag + 1
+      end, consumer)
+    end
+    assert.is_true(consumer:resume())
+    helper.eventually(10, function() return consumer:stats().done == done + 3 end, consumer)
+  end)
+
   it("configure raises for what cannot be changed, naming it", function()
     raises("option 'ordering': cannot be changed while the consumer runs",
       consumer.configure, consumer, { ordering = "partition" })

@@ -249,6 +249,7 @@ static void take_rules (strand_member *m) {
     atomic_store_explicit(&m->tags[i]->stop, paused || m->tags[i]->leaving,
                           memory_order_release);
   }
+  m->changed = true;
   if (recall) strand_handover_recall(m);
 }
 

@@ -88,6 +88,18 @@ static void view_partitions (const strand_member *m, strand_view *v,
   }
 }
 
+/* Ends move by themselves, and of a partition that is left unread nothing else
+** does: its lag would be told as it once was. */
+static bool ends_moved (const strand_member *m) {
+  size_t n = 0;
+  for (size_t i = 0; i < m->tag_count; i++) {
+    if (m->tags[i]->partition == NULL) continue;
+    if (n == m->view.partition_count
+        || m->view.partitions[n++].end != end_of(m, m->tags[i])) return true;
+  }
+  return false;
+}
+
 void strand_view_publish (strand_member *m, int64_t now_us) {
   strand_consumer *c = m->consumer;
   strand_view fresh = { 0 }, old;
@@ -95,7 +107,7 @@ void strand_view_publish (strand_member *m, int64_t now_us) {
   if (now_us < m->next_view_us) return;
   m->next_view_us = now_us + STRAND_VIEW_EVERY_US;
   strand_engine_look(m->engine, now_us); /* also when nothing has changed */
-  if (!m->changed) return;
+  if (!m->changed && !ends_moved(m)) return;
   pthread_mutex_lock(&c->lock);
   most = m->blockers_wanted;
   pthread_mutex_unlock(&c->lock);
