@@ -11,7 +11,7 @@
 -- one hour. Here the same events go each of these ways, and a fifth one, by
 -- key. A handler waits, as for an index; 900 times shorter than there.
 --
--- Measured is the time from when all of a group's members have their
+-- Measured is the time from when all members of a group can read their
 -- partitions to when the last event is done. The exit status says whether
 -- each event was handled once, and in the order that was promised.
 

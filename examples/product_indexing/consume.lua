@@ -5,8 +5,8 @@
 -- It joins its group and handles nothing yet. Lines of its input tell it what
 -- to do, and each is answered by a line:
 --
---   where     waits until each of its members has SHARE partitions, and says
---             which they are: "has 0 5 7"
+--   where     waits until each of its members has SHARE partitions, and the
+--             first records of them have come; says which: "has 0 5 7"
 --   go N      begins, and says "done" when N records are done
 --
 -- It stays in the group until its input ends; then it closes, and its last
@@ -42,11 +42,12 @@ local consumer = assert(strand.consumer {
   handler_args = { journal = journal, work = work_ms / 1000 },
 })
 
--- -> partitions, when each member has its share of them and can read them
+-- -> partitions, when each member has its share of them and can read them.
+-- A partition's end is known from the first fetch of it.
 local function shared_out()
   local partitions, of = {}, {}
   for _, place in ipairs(consumer:assignment()) do
-    if place.state ~= "running" then return nil end
+    if place.state ~= "running" or not place.end_offset then return nil end
     partitions[#partitions + 1] = place.partition
     of[place.member] = (of[place.member] or 0) + 1
   end

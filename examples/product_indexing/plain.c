@@ -123,9 +123,23 @@ static rd_kafka_topic_partition_list_t *assignment (plain *p) {
 
 /* ---- what it is told ----------------------------------------------------- */
 
+/* The end of each partition is known from the first fetch of it. */
+static bool fetched (plain *p) {
+  rd_kafka_topic_partition_list_t *list = assignment(p);
+  bool all = true;
+  for (int i = 0; i < list->cnt; i++) {
+    int64_t low, high = -1;
+    rd_kafka_get_watermark_offsets(p->client, list->elems[i].topic,
+                                   list->elems[i].partition, &low, &high);
+    if (high < 0) all = false;
+  }
+  rd_kafka_topic_partition_list_destroy(list);
+  return all;
+}
+
 static void say_assignment (plain *p, int share) {
   rd_kafka_topic_partition_list_t *list;
-  while (p->assigned != share) turn(p, POLL_MS);
+  while (p->assigned != share || !fetched(p)) turn(p, POLL_MS);
   list = assignment(p);
   printf("has");
   for (int i = 0; i < list->cnt; i++) {
