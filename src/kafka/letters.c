@@ -34,7 +34,7 @@ struct strand_letters {
                               lua thread while it uses it */
   rd_kafka_t *client;      /* NULL: left, or none could be made */
   rd_kafka_queue_t *queue;
-  char group[256];
+  char *group;
   strand_link ready;
   strand_link again;
   strand_link out;
@@ -187,10 +187,12 @@ static bool has (const strand_letters_config *c, const char *name) {
   return false;
 }
 
-/* How large a record may be is the topic's business; and librdkafka waits
-** half a minute for a topic to appear before it says that there is none. */
+/* How large a record may be is the topic's business. librdkafka's queue holds
+** the largest, but no gigabyte. And it waits half a minute for a topic to
+** appear before it says that there is none. */
 static const strand_property defaults[] = {
   { "message.max.bytes", "100000000" },
+  { "queue.buffering.max.kbytes", "131072" },
   { "topic.metadata.propagation.max.ms", "1000" }
 };
 
@@ -279,14 +281,22 @@ static strand_letters *new_letters (const strand_consumer *c) {
   return l;
 }
 
+static char *group_of (rd_kafka_t *client) {
+  const rd_kafka_conf_t *conf = rd_kafka_conf(client);
+  size_t size = 0;
+  char *group;
+  rd_kafka_conf_get(conf, "group.id", NULL, &size);
+  group = calloc(1, size + 1);
+  if (group != NULL) rd_kafka_conf_get(conf, "group.id", group, &size);
+  return group;
+}
+
 bool strand_letters_open (strand_member *m, strand_failure *failure) {
-  size_t size;
   if (m->consumer->letters.topic == NULL) return true;
   m->letters = new_letters(m->consumer);
   if (m->letters == NULL) return false;
-  size = sizeof(m->letters->group);
-  rd_kafka_conf_get(rd_kafka_conf(m->client), "group.id", m->letters->group,
-                    &size);
+  m->letters->group = group_of(m->client);
+  if (m->letters->group == NULL) return false;
   m->letters->conf = make_conf(m, failure);
   if (m->letters->conf != NULL && open_client(m, failure)) return true;
   name_option(failure);
@@ -309,6 +319,7 @@ void strand_letters_free (strand_member *m) {
   drop_all(&l->out);
   drop_all(&l->settled);
   if (l->conf != NULL) rd_kafka_conf_destroy(l->conf);
+  free(l->group);
   pthread_mutex_destroy(&l->lock);
   free(l);
   m->letters = NULL;

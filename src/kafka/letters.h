@@ -19,7 +19,7 @@
 **       that was sent by itself: brokers refuse whole batches.
 **
 ** Letters under way are records that wait, and count in that budget.
-** librdkafka's queue has a second copy of them.
+** librdkafka's queue has a second copy of those that are out.
 **
 ** A producer that librdkafka calls fatally broken is replaced, and what it
 ** had is sent again: maybe twice.
