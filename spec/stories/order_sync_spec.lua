@@ -418,7 +418,10 @@ describe("the order sync story", function()
     assert.same(rows, actual_rows(topics))
     local db = assert(database.connect(address))
     db:run "ALTER TABLE orders DROP CONSTRAINT orders_cents_check"
-    db:close()
+    finally(function()
+      db:run [[ALTER TABLE orders ADD CONSTRAINT orders_cents_check CHECK (cents >= 0) NOT VALID]]
+      db:close()
+    end)
     for _, record in pairs(parked_by_id(consumer)) do
       assert(consumer:resolve(record, "retry"))
     end
