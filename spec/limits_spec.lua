@@ -1,0 +1,291 @@
+-- Limits: what starts within a rate, how many calls a route has at once, and
+-- each limit that configure changes while records wait for it.
+local helper = require "spec.support.helper"
+local stage = require "spec.support.stage"
+
+local function records(count, value, partition)
+  local list = {}
+  for i = 1, count do list[i] = { key = "k" .. i, value = value, partition = partition } end
+  return list
+end
+
+local function enters(folder, topic)
+  local times = {}
+  for _, line in ipairs(stage.journal(folder)) do
+    if line.what == "enter" and (not topic or line.topic == topic) then
+      times[#times + 1] = line.time
+    end
+  end
+  table.sort(times)
+  return times
+end
+
+-- Of handlers that started: none came before its token was there. A handler
+-- starts later than its token is taken, but for the first perhaps: LATE.
+local LATE = 0.5
+
+local function assert_within(rate, burst, times)
+  for i, time in ipairs(times) do
+    local most = burst + rate * (time - times[1] + LATE)
+    assert.is_true(i <= most, ("%d had started after %.3f s, %.1f may"):format(i, time - times[1],
+      most))
+  end
+end
+
+-- The most calls that ran at once.
+local function most_at_once(folder, topic)
+  local running, most = 0, 0
+  for _, line in ipairs(stage.journal(folder)) do
+    if line.topic == topic then
+      running = running + (line.what == "enter" and 1 or -1)
+      most = math.max(most, running)
+    end
+  end
+  return most
+end
+
+local function wait_done(consumer, count, limit)
+  helper.eventually(limit or 20, function() return consumer:stats().done == count end, consumer)
+end
+
+describe("a rate", function()
+  local folder = {}
+  local whole, members, routed, changed, waiting
+  local topics = {}
+
+  local function open(name, options, count, partitions)
+    topics[name], folder[name] = topics[name] or helper.topic(partitions or 1), stage.folder()
+    options.topics, options.handler_args = options.topics or { topics[name] }, folder[name]
+    for _, topic in ipairs(options.topics) do stage.produce(topic, records(count)) end
+    return stage.consumer(options)
+  end
+
+  setup(function()
+    stage.open()
+    whole = open("whole", { rate = { records_per_second = 40, burst = 5 } }, 80)
+    members = open("members", { members = 2, rate = { records_per_second = 40, burst = 8 } }, 80, 4)
+    topics.slow, topics.fast = helper.topic(1), helper.topic(1)
+    routed = open("routed", { topics = { topics.slow, topics.fast }, handler = {
+      [topics.slow] = { "spec.handlers.actor", rate = { records_per_second = 10, burst = 1 } },
+      [topics.fast] = "spec.handlers.actor",
+    } }, 30)
+    changed = open("changed", { rate = { records_per_second = 10, burst = 1 } }, 150)
+    waiting = open("waiting", { rate = { records_per_second = 0.01, burst = 1 } }, 100)
+    stage.start(whole, members, routed, changed, waiting)
+  end)
+  teardown(stage.close)
+
+  it("of a consumer bounds what starts, and all of it starts in time", function()
+    wait_done(whole, 80)
+    assert_within(40, 5, enters(folder.whole))
+  end)
+
+  it("is shared by the members of a consumer", function()
+    wait_done(members, 80)
+    assert_within(40, 8 + 1, enters(folder.members))
+  end)
+
+  it("of a route holds back that route alone", function()
+    helper.eventually(20, function() return #enters(folder.routed, topics.fast) == 30 end, routed)
+    assert.is_true(#enters(folder.routed, topics.slow) < 30)
+    wait_done(routed, 60)
+    assert_within(10, 1, enters(folder.routed, topics.slow))
+  end)
+
+  it("that is changed counts at once", function()
+    helper.eventually(20, function() return #enters(folder.changed) >= 5 end, changed)
+    assert.is_true(changed:configure { rate = { records_per_second = 10000 } })
+    wait_done(changed, 150, 5) -- 14 s at the old one
+    assert.is_true(changed:configure { rate = { records_per_second = 1, burst = 1 } })
+    stage.produce(topics.changed, records(100))
+    local from = stage.now()
+    helper.eventually(20, function() return #enters(folder.changed) > 151 end, changed)
+    helper.eventually(1, stage.pause(0.5), changed)
+    local started = #enters(folder.changed) - 150
+    assert.is_true(started <= 1 + 1 + (stage.now() - from), started .. " have started")
+    assert.is_true(changed:configure { rate = false })
+    wait_done(changed, 250)
+  end)
+
+  it("is waited for without turning round", function()
+    helper.eventually(20, function() return waiting:stats().done == 1 end, waiting)
+    for _, consumer in ipairs { whole, members, routed, changed } do consumer:close() end
+    local before = os.clock()
+    helper.eventually(3, stage.pause(2), waiting)
+    local used = (os.clock() - before) / 2
+    print(("\nfigure cpu_while_a_rate_waits %.3f"):format(used))
+    assert.is_true(used < 0.3, ("%.2f of a core"):format(used))
+    assert.equal(1, waiting:stats().done)
+  end)
+end)
+
+describe("max_in_flight of a route", function()
+  setup(stage.open)
+  teardown(stage.close)
+
+  it("is never passed, and the other routes go on", function()
+    local few, many, folder = helper.topic(3), helper.topic(1), stage.folder()
+    stage.produce(few, records(40, "gate few;take 0.002"))
+    stage.produce(many, records(40, "take 0.002"))
+    local consumer = stage.start(stage.consumer { workers = 6, topics = { few, many },
+      handler_args = folder, handler = {
+        [few] = { "spec.handlers.actor", max_in_flight = 2 }, [many] = "spec.handlers.actor" } })
+    helper.eventually(20, function() return #enters(folder, many) == 40 end, consumer)
+    helper.eventually(20, function() return #enters(folder, few) == 2 end, consumer)
+    helper.eventually(1, stage.pause(0.3), consumer)
+    assert.equal(2, #enters(folder, few))
+    stage.release(folder, "few")
+    wait_done(consumer, 80)
+    assert.equal(2, most_at_once(folder, few))
+  end)
+end)
+
+describe("configure while a consumer runs", function()
+  local topic, folder, consumer
+  local events = {}
+
+  local function held()
+    return stage.count(folder, "enter") - stage.count(folder, "leave")
+  end
+
+  local function told(type)
+    return function()
+      for _, event in ipairs(events) do
+        if event.type == type then return event end
+      end
+    end
+  end
+
+  setup(function()
+    stage.open()
+    topic, folder = helper.topic(1), stage.folder()
+    consumer = stage.start(stage.consumer { topics = { topic }, handler_args = folder, workers = 1,
+      max_ready = 2, max_in_flight = 1, retry = { attempts = 2, delay = 0, max_delay = 0 },
+      on_event = function(event) events[#events + 1] = event end })
+  end)
+  teardown(stage.close)
+  after_each(function()
+    for i = #events, 1, -1 do events[i] = nil end
+  end)
+
+  -- Behind a handler that is held, 'count' records of other keys.
+  local function hold(gate, count, value, key)
+    local list = { { key = "held", value = "gate " .. gate } }
+    for i = 1, count do list[1 + i] = { key = key or gate .. i, value = value } end
+    stage.produce(topic, list)
+    helper.eventually(10, function() return held() == 1 end, consumer)
+  end
+
+  local function let_go(gate)
+    stage.release(folder, gate)
+    helper.eventually(20, function()
+      local stats = consumer:stats()
+      return stats.in_flight == 0 and stats.buffered_records == 0 and stats.waiting_records == 0
+        and stats.partitions[1].position == stats.partitions[1].end_offset
+    end, consumer)
+  end
+
+  it("max_ready: what is handed over and has not started", function()
+    hold("ready", 40)
+    for _, most in ipairs { 2, 8, 30 } do
+      assert.is_true(consumer:configure { max_ready = most })
+      helper.eventually(10, function() return consumer:stats().ready == most end, consumer)
+      helper.eventually(1, stage.pause(0.3), consumer)
+      assert.equal(most, consumer:stats().ready)
+    end
+    let_go "ready"
+  end)
+
+  it("max_buffered_bytes: what is read and not done", function()
+    assert.is_true(consumer:configure { max_buffered_bytes = 100000 })
+    local value = ("x"):rep(10000)
+    stage.produce(topic, records(40, value)) -- how many fit is told by those before
+    let_go "nothing"
+    hold("bytes", 60, value)
+    local most = 0
+    local function buffered()
+      local stats = consumer:stats()
+      most = math.max(most, stats.buffered_bytes)
+      return stats.buffered_records
+    end
+    helper.eventually(10, function() return buffered() > 5 end, consumer)
+    helper.eventually(1, stage.pause(0.5), consumer)
+    local few = buffered()
+    assert.is_true(few < 20, few .. " are buffered")
+    assert.is_true(most < 200000, most .. " bytes are buffered")
+    assert.is_true(consumer:configure { max_buffered_bytes = 10000000 })
+    helper.eventually(10, function() return buffered() == 61 end, consumer)
+    let_go "bytes"
+  end)
+
+  it("max_waiting_bytes: what waits behind a failure", function()
+    assert.is_true(consumer:configure { max_buffered_records = 4, max_waiting_bytes = 50000,
+      retry = { attempts = 1, delay = 0 } })
+    local value = ("x"):rep(10000)
+    local list = { { key = "one", value = "fail 1" } }
+    for i = 2, 40 do list[i] = { key = "one", value = value } end
+    stage.produce(topic, list)
+    helper.eventually(10, told "partition_blocked", consumer)
+    local stats = consumer:stats()
+    assert.is_true(stats.waiting_bytes < 80000 and stats.partitions[1].open < 40)
+    assert.is_nil(told "partition_unblocked"())
+    assert.is_true(consumer:configure { max_buffered_records = 1000, max_waiting_bytes = 5000000 })
+    helper.eventually(10, told "partition_unblocked", consumer)
+    helper.eventually(10, function() return consumer:stats().partitions[1].open == 40 end, consumer)
+    for record in consumer:parked() do assert(consumer:resolve(record, "discard")) end
+    let_go "nothing"
+  end)
+
+  it("retry.attempts and exhausted: when, and what then", function()
+    assert.is_true(consumer:configure { retry = { attempts = 3, delay = 0 }, exhausted = "skip" })
+    local skipped = consumer:stats().skipped
+    stage.produce(topic, { { key = "a", value = "fail 99" } })
+    helper.eventually(10, function() return consumer:stats().skipped == skipped + 1 end, consumer)
+    local attempts = 0
+    for _, event in ipairs(events) do
+      if event.type == "record_failed" then attempts = math.max(attempts, event.attempt) end
+    end
+    assert.equal(3, attempts)
+    assert.is_true(consumer:configure { exhausted = "park" })
+    stage.produce(topic, { { key = "a", value = "fail 99" } })
+    local record = helper.eventually(10, function() return consumer:parked()() end, consumer)
+    assert.equal(3, record.attempts)
+    assert(consumer:resolve(record, "discard"))
+    let_go "nothing"
+    local ok, message = pcall(consumer.configure, consumer, { exhausted = "dead_letter" })
+    assert.is_false(ok)
+    assert.matches("option 'exhausted': 'dead_letter' needs the option", message, 1, true)
+  end)
+
+  it("retry: a function in place of the table, and back", function()
+    assert.is_true(consumer:configure { retry = function(attempt)
+      if attempt < 5 then return 0 end
+    end })
+    stage.produce(topic, { { key = "a", value = "fail 99" } })
+    local record = helper.eventually(10, function() return consumer:parked()() end, consumer)
+    assert.equal(5, record.attempts)
+    assert.is_true(consumer:configure { retry = { attempts = 2, delay = 0 } })
+    assert(consumer:resolve(record, "retry"))
+    record = helper.eventually(10, function() return consumer:parked()() end, consumer)
+    assert.equal(7, record.attempts)
+    assert(consumer:resolve(record, "discard"))
+    let_go "nothing"
+  end)
+
+  it("revoke_grace: how long a handler holds up a rebalance", function()
+    local other_topic, group, other_folder = helper.topic(2), helper.name "group", stage.folder()
+    local function member(grace)
+      return stage.consumer { topics = { other_topic }, kafka = { ["group.id"] = group },
+        handler_args = other_folder, revoke_grace = grace }
+    end
+    local first = stage.start(member(60))
+    stage.produce(other_topic, { { key = "a", value = "gate held", partition = 0 },
+      { key = "b", value = "gate held", partition = 1 } })
+    helper.eventually(10, function() return stage.count(other_folder, "enter") == 2 end, first)
+    assert.is_true(first:configure { revoke_grace = 0.2 })
+    local second = member(60)
+    assert(second:start())
+    helper.eventually(30, function() return #second:assignment() == 1 end, first, second)
+    assert.equal(0, stage.count(other_folder, "leave"))
+  end)
+end)
