@@ -66,7 +66,9 @@ local function wait_committed(limit, this, offset)
 end
 
 local function wait_lettered(this, n)
-  helper.eventually(5, function() return count(this.events, "dead_lettered") >= n end, this.consumer)
+  helper.eventually(5, function()
+    return count(this.events, "dead_lettered") >= n
+  end, this.consumer)
   assert.equal(n, (count(this.events, "dead_lettered")))
 end
 
@@ -241,33 +243,9 @@ end)
 
 -- ---- a broker of dead letters that fails ---------------------------------------
 
+-- Each scene has a second cluster for its dead letters. All are joined at once.
 describe("dead letters whose broker", function()
-  local other -- a second cluster, for dead letters only
-
-  before_each(function()
-    stage.open()
-    other = assert(strand.mock { brokers = 1, topics = { dlq = 2 } })
-  end)
-  after_each(function()
-    stage.clear()
-    other:close()
-    stage.close()
-  end)
-
-  local function open(options, records, partitions)
-    options.dead_letter = options.dead_letter or { topic = "dlq" }
-    options.producer = { kafka = options.producer or {} }
-    options.producer.kafka["bootstrap.servers"] = other.bootstrap_servers
-    return scene(options, records, partitions)
-  end
-
-  -- What the second cluster has, in the end.
-  local function sent(n)
-    local options, book = letters.reader { "dlq" }
-    options.kafka = { ["bootstrap.servers"] = other.bootstrap_servers }
-    local reader = stage.start(stage.consumer(options))
-    return book:wait(20, "dlq", n, reader)
-  end
+  local scenes = {}
 
   local function poisons(n)
     local records = {}
@@ -275,137 +253,180 @@ describe("dead letters whose broker", function()
     return records
   end
 
-  local function pass(seconds, ...)
-    helper.eventually(seconds + 5, stage.pause(seconds), ...)
+  local function opened(name, options, records, partitions)
+    local other = assert(strand.mock { brokers = 1, topics = { dlq = 2 } })
+    options.dead_letter = { topic = "dlq" }
+    options.producer = { kafka = options.producer or {} }
+    options.producer.kafka["bootstrap.servers"] = other.bootstrap_servers
+    scenes[name] = scene(options, records, partitions)
+    scenes[name].other, scenes[name].options = other, options
+    local reader
+    reader, scenes[name].book = letters.reader { "dlq" }
+    reader.log = function() end
+    reader.kafka = { ["bootstrap.servers"] = other.bootstrap_servers }
+    scenes[name].reader = stage.consumer(reader)
+    return other
   end
 
-  it("is down are waited for: nothing of theirs is committed before, all after", function()
+  -- What the second cluster has, in the end.
+  local function sent(this, n) return this.book:wait(20, "dlq", n, this.consumer, this.reader) end
+
+  local function wait_blockers(this, n)
+    helper.eventually(20, function() return #this.consumer:blockers(n) == n end, this.consumer)
+  end
+
+  setup(function()
+    stage.open()
     local records = poisons(20)
     table.insert(records, 1, { key = "first" })
     table.insert(records, { key = "last" })
-    other:down()
-    local this = open({ revoke_grace = 0.2 }, records)
-    stage.start(this.consumer)
+    opened("down", {}, records)
+    opened("full", { max_waiting_records = 20, max_buffered_records = 30 }, poisons(200))
+    opened("refuses", { producer = { ["topic.metadata.refresh.interval.ms"] = 200 } },
+      { poison("ask", "it was so", { key = "a" }), { key = "b" } })
+    opened("fails", { ordering = "partition" }, poisons(5))
+    opened("breaks", {}, poisons(5))
+    opened("batch", { producer = { ["linger.ms"] = 100 } }, poisons(5))
+    opened("away", {}, poisons(4))
+    opened("late", {}, poisons(4))
+    opened("shared", { revoke_grace = 0.3 }, poisons(8), 2)
+    local all = {}
+    for _, this in pairs(scenes) do all[#all + 1], all[#all + 2] = this.consumer, this.reader end
+    for _, name in ipairs { "down", "full", "away", "late", "shared" } do
+      scenes[name].other:down()
+    end
+    local refuses, fails = scenes.refuses.other, scenes.fails.other
+    assert(refuses:fail("Produce", "TOPIC_AUTHORIZATION_FAILED", 2)) -- by itself, to be sure
+    assert(fails:fail("Produce", "UNKNOWN_SERVER_ERROR", 2))
+    assert(scenes.breaks.other:fail("Produce", "OUT_OF_ORDER_SEQUENCE_NUMBER", 1))
+    assert(scenes.batch.other:fail("Produce", "MSG_SIZE_TOO_LARGE", 1))
+    for _, consumer in ipairs(all) do assert(consumer:start()) end
+  end)
+  teardown(function()
+    stage.clear()
+    for _, this in pairs(scenes) do this.other:close() end
+    stage.close()
+  end)
+
+  it("is down are waited for, with an event: nothing is committed before, all after", function()
+    local this = scenes.down
+    wait_blockers(this, 20)
     helper.eventually(20, function() return stats(this).done == 2 end, this.consumer)
-    wait_committed(10, this, 1)
-    pass(1, this.consumer)
+    local unreachable = { topic = "dlq" }
+    helper.eventually(25, function()
+      return count(this.events, "unreachable", unreachable) > 0
+    end, this.consumer)
+    assert.equal(1, count(this.events, "unreachable"))
+    assert.is_true(this.consumer:health())
     local offset, place = committed(this)
     assert.equal(1, offset)
     assert.same({ { 1, 20 } }, place.decoded.incomplete)
     assert.equal(0, count(this.events, "dead_lettered"))
     assert.equal("waiting", this.consumer:blockers(1)[1].state)
-    other:up()
+    assert.equal(20, stats(this).letters)
+    this.other:up()
     wait_committed(20, this, 22)
     wait_lettered(this, 20)
+    assert.equal(20, stats(this).dead_lettered)
     local reasons = {}
-    for _, letter in ipairs(sent(20)) do reasons[letter.header["strand.reason"]] = true end
+    for _, letter in ipairs(sent(this, 20)) do reasons[letter.header["strand.reason"]] = true end
     for i = 1, 20 do assert.is_true(reasons["no. " .. i]) end
   end)
 
-  it("does not answer for ten seconds are an event, and go when it does", function()
-    other:down()
-    local this = open({}, poisons(3))
-    stage.start(this.consumer)
-    local seconds = helper.seconds(helper.eventually, 25, function()
-      return count(this.events, "unreachable", { topic = "dlq" }) > 0
+  it("is down are bounded by the waiting budget, and close their partition's intake", function()
+    local this = scenes.full
+    helper.eventually(20, function()
+      return count(this.events, "partition_blocked", { topic = this.topic }) > 0
     end, this.consumer)
-    assert.is_true(seconds > 8, ("after %.2f s"):format(seconds))
-    assert.equal(1, count(this.events, "unreachable"))
-    assert.is_true(this.consumer:health())
-    other:up()
-    wait_committed(20, this, 3)
+    local _, event = count(this.events, "partition_blocked")
+    assert.same({ "waiting", 0 }, { event.reason, event.offset })
+    assert.is_true(stats(this).letters >= 20 and stats(this).letters <= 50)
+    this.other:up()
+    wait_committed(30, this, 200)
   end)
 
-  it("refuses them for ever are parked, and say why", function()
-    assert(other:fail("Produce", "TOPIC_AUTHORIZATION_FAILED", 2)) -- by itself, to be sure
-    local this = open({}, { poison("ask", "it was so", { key = "a" }), { key = "b" } })
-    stage.start(this.consumer)
+  it("refuses them for ever are parked, say why, and are sent when somebody wants it", function()
+    local this = scenes.refuses
     helper.eventually(20, function() return count(this.events, "parked") == 1 end, this.consumer)
     local _, event = count(this.events, "parked")
     assert.same({ 0, "a", 1 }, { event.offset, event.key, event.attempt })
     assert.matches("Topic authorization failed; it was so", event.reason)
     helper.eventually(10, function() return stats(this).done == 1 end, this.consumer)
-    assert.equal(0, committed(this))
+    assert.equal(0, (committed(this)))
     assert.equal("parked", this.consumer:blockers(1)[1].state)
+    helper.eventually(20, function() -- librdkafka believes the refusal for a while
+      this.consumer:resolve({ topic = this.topic, partition = 0, offset = 0 }, "dead_letter")
+      return committed(this) == 2
+    end, this.consumer)
+    _, event = count(this.events, "parked")
+    assert.matches("^no dead letter could be sent: [^;]*; it was so$", event.reason)
+    local letter = sent(this, 1)[1]
+    assert.same({ "1", "it was so" },
+      { letter.header["strand.attempts"], letter.header["strand.reason"] })
   end)
 
-  it("fails in passing are sent again, with an event, in order", function()
-    assert(other:fail("Produce", "UNKNOWN_SERVER_ERROR", 2))
-    local this = open({ ordering = "partition" }, poisons(5))
-    stage.start(this.consumer)
+  it("fails in passing are sent again, with an event", function()
+    local this = scenes.fails
     wait_committed(20, this, 5)
-    assert.equal(1, count(this.events, "error", { topic = "dlq" }))
     wait_lettered(this, 5)
+    assert.equal(1, count(this.events, "error", { topic = "dlq" }))
     assert.equal(0, count(this.events, "parked"))
   end)
 
   it("takes no more of a producer for good are sent by a new one", function()
-    assert(other:fail("Produce", "OUT_OF_ORDER_SEQUENCE_NUMBER", 1))
-    local this = open({}, poisons(5))
-    stage.start(this.consumer)
+    local this = scenes.breaks
     wait_committed(20, this, 5)
     wait_lettered(this, 5)
     assert.equal(0, count(this.events, "parked"))
-    assert.is_true(#sent(5) >= 5)
+    assert.is_true(#sent(this, 5) >= 5)
     local n, event = count(this.events, "error", { topic = "dlq" })
     assert.same({ 1, "OUT_OF_ORDER_SEQUENCE_NUMBER" }, { n, event and event.code })
   end)
 
   -- A batch that is refused as a whole says nothing of its records.
   it("refuses a batch as too large go one by one, and lose nothing", function()
-    assert(other:fail("Produce", "MSG_SIZE_TOO_LARGE", 1))
-    local this = open({ producer = { ["linger.ms"] = 100 } }, poisons(5))
-    stage.start(this.consumer)
+    local this = scenes.batch
     wait_committed(20, this, 5)
-    for _, letter in ipairs(sent(5)) do
+    for _, letter in ipairs(sent(this, 5)) do
       assert.matches("^no%. %d$", letter.header["strand.reason"])
     end
   end)
 
   it("is down do not keep a consumer from closing in time; they are unfinished", function()
-    other:down()
-    local this = open({}, poisons(4))
-    stage.start(this.consumer)
-    helper.eventually(20, function() return #this.consumer:blockers(4) == 4 end, this.consumer)
-    local report
+    local this, report = scenes.away, nil
+    wait_blockers(this, 4)
     local seconds = helper.seconds(function() report = this.consumer:close { timeout = 2 } end)
     assert.is_true(seconds > 0.9 and seconds < 3.5, ("close took %.2f s"):format(seconds))
     assert.equal(4, #report.unfinished)
-    assert.equal(0, committed(this))
+    assert.equal(0, (committed(this)))
   end)
 
   it("comes back while the consumer closes are done, and committed", function()
-    other:down()
-    local this = open({}, poisons(4))
-    stage.start(this.consumer)
-    helper.eventually(20, function() return #this.consumer:blockers(4) == 4 end, this.consumer)
-    local child = helper.spawn("require 'system'.sleep(0.5)")
-    child:wait(20)
-    other:up()
+    local this = scenes.late
+    wait_blockers(this, 4)
+    this.consumer:stop()
+    this.other:up()
     local report = this.consumer:close { timeout = 15 }
     assert.same({}, report.unfinished)
-    assert.equal(4, committed(this))
+    assert.equal(4, (committed(this)))
   end)
 
   it("is down are another member's after a rebalance; what comes back late changes nothing",
     function()
-      other:down()
-      local this = open({ revoke_grace = 0.3 }, poisons(8), 2)
-      stage.start(this.consumer)
-      helper.eventually(20, function() return #this.consumer:blockers(8) == 8 end, this.consumer)
-      local events = {}
+      local this, events = scenes.shared, {}
+      wait_blockers(this, 8)
       local heir = stage.consumer { topics = { this.topic }, handler = "spec.handlers.poison",
         handler_args = this.folder, kafka = { ["group.id"] = this.group }, retry = RETRY,
-        commit_interval = 0.05, dead_letter = { topic = "dlq" },
-        producer = { kafka = { ["bootstrap.servers"] = other.bootstrap_servers } },
-        on_event = function(event) table.insert(events, event) end, log = function() end }
+        commit_interval = 0.05, dead_letter = this.options.dead_letter,
+        producer = this.options.producer, log = function() end,
+        on_event = function(event) table.insert(events, event) end }
       assert(heir:start())
       helper.eventually(30, function() return #heir:assignment() == 1 end, this.consumer, heir)
       helper.eventually(20, function() return #heir:blockers(8) > 0 end, this.consumer, heir)
       for _, place in pairs(stage.committed(this.group, this.topic)) do
         assert.equal(0, place.offset)
       end
-      other:up()
+      this.other:up()
       helper.eventually(20, function()
         local total = 0
         for _, place in pairs(stage.committed(this.group, this.topic)) do
@@ -416,7 +437,6 @@ describe("dead letters whose broker", function()
       helper.eventually(5, function()
         return count(this.events, "dead_lettered") + count(events, "dead_lettered") == 8
       end, this.consumer, heir)
-      stage.clear() -- before its cluster goes
     end)
 end)
 

@@ -125,22 +125,47 @@ static void add_moment (rd_kafka_headers_t *to, const char *name,
   add_time(to, name, wall_ms - (now_us - at_us) / 1000);
 }
 
+static const char excuse[] = "no dead letter could be sent: ";
+
+/* The last reason; not that no dead letter could be sent, but what was said
+** before that. */
+static const char *reason_of (const strand_past *past, size_t *length) {
+  const char *end;
+  *length = past->length;
+  if (*length < sizeof(excuse) || memcmp(past->text, excuse,
+                                         sizeof(excuse) - 1) != 0
+      || (end = memchr(past->text, ';', *length - 1)) == NULL) return past->text;
+  *length -= (size_t)(end + 2 - past->text);
+  return end + 2;
+}
+
+size_t strand_letter_excuse (char *to, const strand_record *r,
+                             const char *problem) {
+  size_t length;
+  const char *reason = reason_of(r->in.past, &length);
+  size_t at = (size_t)snprintf(to, STRAND_REASON_MAX, "%s%s; ", excuse,
+                               problem);
+  if (length > STRAND_REASON_MAX - at) length = STRAND_REASON_MAX - at;
+  memcpy(to + at, reason, length);
+  return at + length;
+}
+
 static void add_reason (rd_kafka_headers_t *to,
                         const strand_letters_config *c,
                         const strand_past *past, strand_letter_cut cut) {
   char text[3 * STRAND_REASON_MAX];
   size_t most = c->max_reason < sizeof(text) ? c->max_reason : sizeof(text);
-  size_t length = 0;
+  size_t length, read;
+  const char *reason = reason_of(past, &read);
   if (c->reason == STRAND_REASON_NONE) return;
   if (c->reason == STRAND_REASON_CLASS) {
     add(to, "strand.reason", causes[past->cause],
         strlen(causes[past->cause]));
     return;
   }
-  if (cut == STRAND_CUT_NOTHING) {
-    length = strand_letter_text(text, most, past->text, past->length);
-  }
-  add(to, "strand.reason", length > 0 ? text : "", length);
+  if (cut != STRAND_CUT_NOTHING) read = 0;
+  length = strand_letter_text(text, most, reason, read);
+  add(to, "strand.reason", text, length);
 }
 
 rd_kafka_headers_t *strand_letter_headers (const strand_letters_config *c,

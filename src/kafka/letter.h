@@ -39,6 +39,11 @@ rd_kafka_headers_t *strand_letter_headers (const strand_letters_config *c,
                                            strand_letter_cut cut,
                                            int64_t now_us);
 
+/* Why the record is to be parked, and what had been the reason before that:
+** 'to' has room for STRAND_REASON_MAX. Returns the length. */
+size_t strand_letter_excuse (char *to, const strand_record *r,
+                             const char *problem);
+
 /* It was read from the dead letter topic, where this group had sent it. */
 bool strand_letter_returns (const strand_letters_config *c,
                             const char *group, const strand_record *r);

@@ -188,12 +188,14 @@ static bool has (const strand_letters_config *c, const char *name) {
 }
 
 /* How large a record may be is the topic's business. librdkafka's queue holds
-** the largest, but no gigabyte. And it waits half a minute for a topic to
-** appear before it says that there is none. */
+** the largest, but no gigabyte. It waits half a minute for a topic to appear
+** before it says that there is none; and when it was refused one, it asks
+** again only with the next refresh, in five. */
 static const strand_property defaults[] = {
   { "message.max.bytes", "100000000" },
   { "queue.buffering.max.kbytes", "131072" },
-  { "topic.metadata.propagation.max.ms", "1000" }
+  { "topic.metadata.propagation.max.ms", "1000" },
+  { "topic.metadata.refresh.interval.ms", "10000" }
 };
 
 /* Without an acknowledgement nothing is known to be there. */
@@ -627,13 +629,7 @@ static void renew (strand_member *m, int64_t now_us) {
 
 static strand_err park (strand_member *m, const letter *a, int64_t now_us) {
   char reason[STRAND_REASON_MAX];
-  size_t length, before;
-  const char *why = strand_record_reason(a->record, &before);
-  int written = snprintf(reason, sizeof(reason),
-                         "no dead letter could be sent: %s; %.*s", a->problem,
-                         (int)before, why != NULL ? why : "");
-  length = (size_t)written < sizeof(reason) ? (size_t)written
-                                            : sizeof(reason) - 1;
+  size_t length = strand_letter_excuse(reason, a->record, a->problem);
   return strand_engine_unlettered(m->engine, a->record, reason, length,
                                   now_us);
 }
