@@ -187,7 +187,7 @@ local function check_file(word, where)
 end
 
 local function check_command(line, where)
-  line = line:gsub("%s+#.*", "")
+  line = line:gsub("%s+#.*", ""):gsub('=".-"', "=")
   for command in (line .. "&&"):gmatch "%s*(.-)%s*&&" do
     local words = command:match "^make%f[%s\0](.*)" or command:match "^sudo make%f[%s\0](.*)"
     if words then check_make(words, where) end
