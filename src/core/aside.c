@@ -90,6 +90,11 @@ static bool is_failure (strand_verdict_kind kind) {
          || kind == STRAND_VERDICT_RETRY;
 }
 
+/* What is parked does not hold its shard. */
+static bool parks_alone (const strand_engine *e) {
+  return e->config.park_alone || MUTANT(parked_record_lets_its_shard_go);
+}
+
 static void tell (strand_notice_type type, strand_partition *p,
                   const strand_record *r, const char *reason, size_t length,
                   int64_t delay_us) {
@@ -102,7 +107,8 @@ static void tell (strand_notice_type type, strand_partition *p,
 static void tell_failed (strand_lease *lease, const strand_ending *ending,
                          int64_t delay_us) {
   strand_partition *p = lease->partition;
-  if (lease->told || !is_failure(ending->kind)) return;
+  if (lease->told && !MUTANT(deadline_is_told_twice)) return;
+  if (!is_failure(ending->kind)) return;
   lease->told = true;
   p->failed++;
   p->engine->failed++;
@@ -223,9 +229,7 @@ static strand_err prepare (strand_lease *lease, strand_aside aside,
   strand_record *r;
   if (aside == STRAND_ASIDE_BACKOFF
       && strand_retry_reserve(&e->retry) != STRAND_OK) return STRAND_ENOMEM;
-  if (e->config.park_alone && strand_shard_loose(p) == NULL) {
-    return STRAND_ENOMEM;
-  }
+  if (parks_alone(e) && strand_shard_loose(p) == NULL) return STRAND_ENOMEM;
   if ((r = leave_chunk(lease)) == NULL
       || keep_past(r, ending->reason, ending->reason_length, now_us)
            != STRAND_OK
@@ -242,27 +246,37 @@ static strand_err set_aside (strand_lease *lease, strand_aside aside,
                              int64_t now_us) {
   strand_partition *p = lease->partition;
   strand_engine *e = p->engine;
-  bool alone = aside == STRAND_ASIDE_PARKED && e->config.park_alone;
+  bool alone = aside == STRAND_ASIDE_PARKED && parks_alone(e);
   strand_err err = prepare(lease, aside, ending, now_us);
   strand_record *r = lease->record;
   if (err != STRAND_OK) return err;
   tell_failed(lease, ending, delay_us);
-  if (ending->kind != STRAND_VERDICT_RETRY || lease->expired) {
+  if (ending->kind != STRAND_VERDICT_RETRY || lease->expired
+      || MUTANT(asked_retry_exhausts)) {
     r->in.past->failures++;
   }
   if (r->attempt < UINT16_MAX) r->attempt++;
   strand_lease_leave(lease, lease->count - 1);
-  if (alone) strand_shard_wait(r->shard, NULL, r);
-  else wait_behind(r->shard, r);
+  if (!alone) wait_behind(r->shard, r);
+  else if (!MUTANT(parked_record_escapes_its_budget)) {
+    strand_shard_wait(r->shard, NULL, r);
+  }
   enter_aside(r, aside);
   if (aside == STRAND_ASIDE_BACKOFF) {
     strand_retry_push(&e->retry, now_us + delay_us, r);
   }
   if (aside == STRAND_ASIDE_PARKED) {
+    if (MUTANT(parked_record_is_committed)) {
+      (void)strand_offsets_start(p->offsets, r->offset, SIZE_MAX);
+      (void)strand_offsets_finish(p->offsets, r->offset);
+    }
     tell(STRAND_NOTICE_PARKED, p, r, ending->reason, ending->reason_length,
          -1);
   }
   if (alone) set_loose(r);
+  if (aside == STRAND_ASIDE_LETTER && MUTANT(letter_is_done_when_it_is_sent)) {
+    return strand_engine_lettered(e, r, now_us);
+  }
   return STRAND_OK;
 }
 
@@ -271,7 +285,8 @@ static strand_err skip_first (strand_lease *lease, const strand_ending *ending,
   strand_partition *p = lease->partition;
   strand_err err;
   tell_failed(lease, ending, -1);
-  err = strand_lease_finish_first(lease, now_us);
+  do err = strand_lease_finish_first(lease, now_us);
+  while (MUTANT(skipped_record_takes_others_along) && lease->count > 0);
   if (err != STRAND_OK) return err;
   p->skipped++;
   p->engine->skipped++;
@@ -390,9 +405,10 @@ strand_err strand_engine_unlettered (strand_engine *e, strand_record *record,
   strand_partition *p = record->shard->partition;
   strand_err err;
   assert(is_aside(record, STRAND_ASIDE_LETTER));
-  if (e->config.park_alone && strand_shard_loose(p) == NULL) {
-    return STRAND_ENOMEM;
+  if (MUTANT(refused_letter_counts_as_sent)) {
+    return strand_engine_lettered(e, record, now_us);
   }
+  if (parks_alone(e) && strand_shard_loose(p) == NULL) return STRAND_ENOMEM;
   err = keep_past(record, reason, reason_length, now_us);
   if (err == STRAND_OK) err = strand_offsets_unstart(p->offsets,
                                                      record->offset);
@@ -401,7 +417,7 @@ strand_err strand_engine_unlettered (strand_engine *e, strand_record *record,
   count_aside(p, STRAND_ASIDE_PARKED, 1);
   record->in.past->aside = STRAND_ASIDE_PARKED;
   tell(STRAND_NOTICE_PARKED, p, record, reason, reason_length, -1);
-  if (e->config.park_alone) set_loose(record);
+  if (parks_alone(e)) set_loose(record);
   strand_partition_unstall(p);
   return STRAND_OK;
 }
@@ -440,7 +456,7 @@ strand_err strand_engine_resolve (strand_engine *e, strand_partition *p,
          || e->config.letter != NULL);
   (void)e;
   if (resolution == STRAND_RESOLVE_RETRY) {
-    r->in.past->failures = 0;
+    if (!MUTANT(resolved_record_keeps_its_failures)) r->in.past->failures = 0;
     if (r->shard == p->loose) return reenter(p, r);
   }
   else r->in.past->resolved = (uint8_t)resolution;

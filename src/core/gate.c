@@ -43,7 +43,7 @@ static void spend (strand_bucket *b, const strand_rate *rate, uint32_t count) {
 
 static void refund (strand_bucket *b, const strand_rate *rate,
                     uint32_t count) {
-  if (rate->per_second <= 0) return;
+  if (rate->per_second <= 0 || MUTANT(tokens_do_not_come_back)) return;
   b->tokens += count;
   if (b->tokens > rate->burst) b->tokens = rate->burst;
 }
@@ -224,6 +224,7 @@ void strand_gate_look (strand_partition *p) {
 }
 
 void strand_gate_join (strand_gate *g) {
+  if (MUTANT(batch_leaves_behind_what_lingers)) return;
   open_some(g, SIZE_MAX);
 }
 

@@ -54,9 +54,11 @@ static bool goes_along (const strand_record *first,
 /* How many records a lease of 'p' may have. */
 static size_t lease_most (const strand_partition *p, size_t most) {
   const strand_route_limits *limits = &p->gate->limits;
-  size_t lease = limits->by == STRAND_BATCH_NONE  ? STRAND_LEASE_RECORDS
-                 : limits->by == STRAND_BATCH_MIXED ? 1
-                                                    : limits->batch_size;
+  bool one = limits->by == STRAND_BATCH_MIXED
+             && !MUTANT(mixed_batch_has_two_of_a_key);
+  size_t lease = limits->by == STRAND_BATCH_NONE ? STRAND_LEASE_RECORDS
+                 : one                           ? 1
+                                                 : limits->batch_size;
   return most < lease ? most : lease;
 }
 
@@ -127,7 +129,8 @@ static void fetch_ahead (const strand_partition *p) {
 ** with. */
 static strand_shard *choose (strand_partition *p, int64_t now_us) {
   strand_shard *s = next_shard(p);
-  if (s != NULL && !strand_record_resolved(s->head)) return s;
+  if (s != NULL && (!strand_record_resolved(s->head)
+                    || MUTANT(discarded_record_is_handled))) return s;
   if (s != NULL && strand_aside_carry_out(s, now_us)) return NULL;
   p->stalled = true; /* until strand_partition_unstall */
   strand_partition_runnable(p);
@@ -157,7 +160,7 @@ static strand_partition *same_gate (const strand_engine *e,
                                     const strand_gate *gate) {
   for (strand_link *l = e->runnable.next; l != &e->runnable; l = l->next) {
     strand_partition *p = strand_list_entry(l, strand_partition, runnable);
-    if (p->gate == gate) return p;
+    if (p->gate == gate || MUTANT(batch_crosses_routes)) return p;
   }
   return NULL;
 }
@@ -222,7 +225,7 @@ static void end_stale (strand_lease *lease, const strand_held *held) {
     strand_shard_free(lease->shard);
   }
   p->leases--;
-  strand_gate_left(p, lease, 0);
+  if (!MUTANT(stale_call_never_ends)) strand_gate_left(p, lease, 0);
   strand_partition_drop(p);
 }
 
