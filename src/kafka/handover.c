@@ -269,8 +269,9 @@ static void spread_batch (strand_member *m, strand_batch *batch,
 
 /* What ending the slot will touch. */
 static void fetch_ahead (const strand_batch *batch, uint32_t i) {
-  const strand_slot *slot = &batch->slots[i];
+  const strand_slot *slot;
   if (i >= batch->count) return;
+  slot = &batch->slots[i];
   __builtin_prefetch(slot->lease.record, 1);
   __builtin_prefetch(slot->lease.shard, 1);
 }
