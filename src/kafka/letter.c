@@ -130,11 +130,14 @@ static const char excuse[] = "no dead letter could be sent: ";
 /* The last reason; not that no dead letter could be sent, but what was said
 ** before that. */
 static const char *reason_of (const strand_past *past, size_t *length) {
+  static const size_t least = sizeof(excuse) - 1;
   const char *end;
   *length = past->length;
-  if (*length < sizeof(excuse) || memcmp(past->text, excuse,
-                                         sizeof(excuse) - 1) != 0
-      || (end = memchr(past->text, ';', *length - 1)) == NULL) return past->text;
+  if (past->length <= least || memcmp(past->text, excuse, least) != 0) {
+    return past->text;
+  }
+  end = memchr(past->text, ';', past->length - 1);
+  if (end == NULL) return past->text;
   *length -= (size_t)(end + 2 - past->text);
   return end + 2;
 }
