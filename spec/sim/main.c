@@ -34,7 +34,7 @@ static const struct {
   int size;
   const char *found;
 } regressions[] = {
-  { 5260, SIZE, "a release said after the next assignment frees the shard of "
+  { 977, SIZE, "a release said after the next assignment frees the shard of "
                 "another handler" }
 };
 

@@ -239,7 +239,7 @@ void strand_engine_revoke (strand_engine *e, strand_partition *p,
 /* A held shard's handler returned, here or at another member. Said too late,
 ** after the partition was assigned again, it may free a shard that is held by
 ** now for another handler: an owner hands on what it was told before it
-** assigns (the simulator shows the difference, seed 5260). */
+** assigns (the simulator shows the difference, seed 977). */
 void strand_engine_release (strand_engine *e, const strand_held *held);
 
 /*
