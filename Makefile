@@ -164,7 +164,7 @@ bench-quick:                   ## strand beside a raw librdkafka loop, a minute
 	@scripts/deps bench
 	@bench/quick
 
-bench:                         ## beside librdkafka and Java: half an hour; CELLS, ROUNDS
+bench:                         ## beside librdkafka and Java: forty minutes; CELLS, ROUNDS
 	@scripts/deps bench
 	@bench/run
 

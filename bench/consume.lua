@@ -1,7 +1,8 @@
 -- consume.lua: strand, as fast as it goes
 --
---   consume.lua BROKERS TOPIC RECORDS HANDLER [WORKERS = 4] [ORDERING = key]
+--   consume.lua BROKERS TOPIC RECORDS HANDLER [WORKERS = 4] [ORDERING = key] [OPTIONS]
 --
+-- OPTIONS are further ones of strand.consumer, in Lua: "deadline = 10".
 -- Prints "records N", "seconds S" and "cpu C" as 'raw read' does: S from the
 -- first record handled to the last, C the process's CPU seconds (all threads)
 -- from the start to the last record.
@@ -15,13 +16,14 @@ local PATIENCE = 60
 
 local core = require "strand.core"
 
-local consumer = assert(strand.consumer {
-  kafka = {
-    ["bootstrap.servers"] = brokers,
-    ["group.id"] = ("strand-%s-%.0f"):format(handler, core.now() * 1e6),
-  },
-  topics = { topic }, ordering = ordering, workers = workers, handler = handler,
-})
+local options = assert((loadstring or load)("return {" .. (arg[7] or "") .. "}"))()
+options.kafka = {
+  ["bootstrap.servers"] = brokers,
+  ["group.id"] = ("strand-%s-%.0f"):format(handler, core.now() * 1e6),
+}
+options.topics, options.ordering = { topic }, ordering
+options.workers, options.handler = workers, handler
+local consumer = assert(strand.consumer(options))
 
 local function ended_at(stats) return core.now() - stats.idle end
 

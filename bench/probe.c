@@ -6,14 +6,17 @@
 **   probe.expect(records)      before a consumer starts
 **   probe.note(value)          a record of pace.c has come
 **   probe.mark(value)          from now on its time counts, not from its send
-**   probe.came()               how many were noted
+**   probe.count()              a record has come, of no matter whom
+**   probe.came()               how many were noted, or counted
+**   probe.took()               seconds from the first counted to the last
+**                              expected; nil before
 **   probe.print(from)          latencies from that record on; raises unless
 **                              each came exactly once
 **   probe.rss()                bytes of the process that are in memory
 **
 ** The latencies are the process's: all workers' states share them.
 **
-** Thread: worker, for sleep, note and mark; the rest is the main state's.
+** Thread: worker, for sleep, note, mark and count; the rest is the main state's.
 */
 #include <errno.h>
 #include <unistd.h>
@@ -25,6 +28,7 @@
 
 static strand_latency latency;
 static _Atomic int64_t *marks; /* CLOCK_REALTIME ns, by number */
+static _Atomic int64_t first_ns, last_ns;
 
 static int probe_sleep (lua_State *L) {
   double seconds = luaL_checknumber(L, 1);
@@ -68,6 +72,20 @@ static int probe_mark (lua_State *L) {
   return 0;
 }
 
+static int probe_count (lua_State *L) {
+  int64_t before = atomic_fetch_add(&latency.came, 1);
+  (void)L;
+  if (before == 0) first_ns = strand_realtime_ns();
+  if (before == latency.size - 1) last_ns = strand_realtime_ns();
+  return 0;
+}
+
+static int probe_took (lua_State *L) {
+  if (last_ns == 0) return 0;
+  lua_pushnumber(L, (lua_Number)(last_ns - first_ns) / 1e9);
+  return 1;
+}
+
 static int probe_came (lua_State *L) {
   lua_pushnumber(L, (lua_Number)latency.came);
   return 1;
@@ -96,7 +114,9 @@ static const luaL_Reg functions[] = {
   { "expect", probe_expect },
   { "note", probe_note },
   { "mark", probe_mark },
+  { "count", probe_count },
   { "came", probe_came },
+  { "took", probe_took },
   { "print", probe_print },
   { "rss", probe_rss },
   { NULL, NULL }

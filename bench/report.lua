@@ -90,6 +90,24 @@ local function extra_ms(cell, peer, other, name)
   return function(get) return (get(cell, peer, name) - get(cell, other, name)) / 1000 end
 end
 
+-- Percent more with a deadline: the median of five turns.
+local function deadline_cost(handler)
+  return function(get)
+    local list = {}
+    for pair = 1, 5 do
+      local function cpu(peer)
+        return get("deadline", ("%s_%s_%d"):format(handler, peer, pair), "cpu_us")
+      end
+      list[pair] = (cpu "with" / cpu "without" - 1) * 100
+    end
+    return median(list)
+  end
+end
+
+local function healthy_ratio(peer)
+  return function(get) return get("poison", peer, "rate") / get("poison", "none", "rate") end
+end
+
 local function value_of(cell, peer, name, factor)
   return function(get) return get(cell, peer, name) * (factor or 1) end
 end
@@ -122,6 +140,23 @@ local FIGURES = {
     base_ratio("keys_1000000", "cpu_us") },
   { "throughput_keys_10", "10 keys: records/s over the base cell's", "at least 0.5",
     base_ratio("keys_10", "rate") },
+  { "batch_vs_java", "batches of 100, 16 at once, records/s over Java's", "at least 5",
+    function(get) return get("batch", "strand", "rate") / get("batch", "java", "rate") end },
+  { "deadline_cost_percent_empty", "base cell, CPU a record with a deadline, beyond without",
+    "below 2", deadline_cost "empty" },
+  { "deadline_cost_percent_fields", "the same, the handler reads three fields", "below 2",
+    deadline_cost "fields" },
+  { "deadline_cost_instructions_percent", "base cell, instructions in workers", "",
+    function(get)
+      return (get("instructions", "with", "instructions")
+        / get("instructions", "without", "instructions") - 1) * 100
+    end },
+  { "poison_healthy_ratio", "a tenth of the keys fails for ever, at once: records/s of the "
+    .. "others, over a run without that tenth", "at least 0.95", healthy_ratio "at_once" },
+  { "poison_slow_ratio", "the same, to fail takes 2 ms of a worker too", "",
+    healthy_ratio "slowly" },
+  { "poison_one_partition_ratio", "that tenth in one partition, which is blocked, alone", "",
+    healthy_ratio "one" },
   { "ideal_2ms", "100 workers that sleep 2 ms, over 100 bare threads that do", "at least 0.97",
     function(get) return get("sleep", "strand", "rate") / get("sleep", "threads", "rate") end },
   { "sleep_partitions_1", "16 workers that sleep 2 ms: 1 partition over 8", "0.95 to 1.05",
@@ -188,8 +223,15 @@ local READS = {
   { "partitions_200", "200 partitions" },
 }
 local JAVA = {
-  { "key_16", "Java, KEY, 16 at once" }, { "key_100", "Java, KEY, 100 at once" },
-  { "batch_100", "Java, KEY, batches of 100" },
+  { "java", "key_16", "Java, KEY, 16 at once" },
+  { "java", "key_100", "Java, KEY, 100 at once" },
+  { "batch", "java", "Java, KEY, batches of 100, 16 at once" },
+  { "batch", "strand", "strand, batches of 100, 16 workers" },
+}
+local POISON = {
+  { "poison", "none", "no poison" }, { "poison", "at_once", "a tenth fails at once" },
+  { "poison", "slowly", "a tenth fails after 2 ms" },
+  { "poison", "one", "a tenth fails at once, in one partition" },
 }
 local SLEEPS = {
   { "sleep", "threads", "100 bare threads" }, { "sleep", "strand", "strand, 100 workers" },
@@ -242,20 +284,6 @@ local function read_rows(results)
   return rows
 end
 
-local function java_rows(results)
-  local rows = {}
-  for _, java in ipairs(results.cells.java and JAVA or {}) do
-    rows[#rows + 1] = { java[2], thousands(number(results, "java", java[1], "rate")),
-      maybe(number(results, "java", java[1], "cpu_us")),
-      maybe(over_rounds(results, function(get)
-        return get("base", "strand", "rate") / get("java", java[1], "rate")
-      end)), maybe(over_rounds(results, function(get)
-        return get("java", java[1], "cpu_us") / get("base", "strand", "cpu_us")
-      end)) }
-  end
-  return rows
-end
-
 local function listed(results, list, ...)
   local rows = {}
   for _, line in ipairs(list) do
@@ -272,6 +300,28 @@ end
 
 local function rate_column(results, cell, peer)
   return thousands(number(results, cell, peer, "rate"))
+end
+
+local function value_column(name)
+  return function(results, cell, peer) return maybe(number(results, cell, peer, name)) end
+end
+
+local function base_rate_column(results, cell, peer)
+  return maybe(over_rounds(results, function(get)
+    return get("base", "strand", "rate") / get(cell, peer, "rate")
+  end))
+end
+
+local function base_cpu_column(results, cell, peer)
+  return maybe(over_rounds(results, function(get)
+    return get(cell, peer, "cpu_us") / get("base", "strand", "cpu_us")
+  end))
+end
+
+local function failed_column(results, cell, peer)
+  return maybe(over_rounds(results, function(get)
+    return get(cell, peer, "failed") / get(cell, peer, "seconds")
+  end))
 end
 
 local function ms_column(name)
@@ -294,9 +344,13 @@ local function tables(results)
   append(out, { "Reading", "strand, records/s", "CPU us/record", "raw loop, records/s",
     "CPU us/record", "rate/raw", "CPU/raw" }, read_rows(results))
   append(out, { "The same topic", "records/s", "CPU us/record", "base cell's rate over it",
-    "its CPU over the base cell's" }, java_rows(results))
+    "its CPU over the base cell's" }, listed(results, JAVA, rate_column,
+    value_column "cpu_us", base_rate_column, base_cpu_column))
   append(out, { "Handlers that sleep 2 ms", "records/s" },
     listed(results, SLEEPS, rate_column))
+  append(out, { "16 workers that sleep 2 ms, keys that fail for ever",
+    "records/s of the others", "failures/s" },
+    listed(results, POISON, rate_column, failed_column))
   append(out, { "Latency, ms", "p50", "p99", "most" },
     listed(results, LATENCIES, ms_column "p50_us", ms_column "p99_us", ms_column "max_us"))
   local rows = {}
@@ -371,7 +425,8 @@ local function rate_lines(results)
   add("strand", "base", "strand", 0x1f6fb4)
   add("Java 16", "java", "key_16", 0xd98880)
   add("Java 100", "java", "key_100", 0xd98880)
-  add("Java batches", "java", "batch_100", 0xd98880)
+  add("Java batches", "batch", "java", 0xd98880)
+  add("strand batches", "batch", "strand", 0x1f6fb4)
   lines[#lines + 1] = "END"
   return lines
 end
