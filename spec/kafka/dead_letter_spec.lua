@@ -238,6 +238,31 @@ describe("dead letters that are under way", function()
     end, consumer, heir)
   end)
 
+  it("are waited for by a rebalance, and committed in it: none is sent twice", function()
+    local options = away { revoke_grace = 20 }
+    local consumer, events, topic, group = start(options, poisons(40), 4)
+    helper.eventually(20, function() return #consumer:blockers(40) > 30 end, consumer)
+    local heir, others = member.start { group = group, topics = { topic }, retry = RETRY,
+      handler = "spec.handlers.poison", handler_args = helper.folder(), commit_interval = 0.05,
+      dead_letter = options.dead_letter, producer = options.producer }
+    helper.eventually(20, function()
+      return member.events(events, "revoked") > 0
+    end, consumer, heir)
+    assert.equal(0, #heir:assignment())
+    other:up()
+    helper.eventually(20, function()
+      return member.events(events, "dead_lettered") == 40
+    end, consumer, heir)
+    member.wait_assigned(20, heir, 2, consumer)
+    assert.equal(40, total(group, topic))
+    local reader_options, book = letters.reader { "dead" }
+    reader_options.group = helper.name "reader"
+    reader_options.kafka = { ["bootstrap.servers"] = other.bootstrap_servers }
+    book:wait(20, "dead", 40, member.start(reader_options), consumer, heir)
+    assert.equal(40, #book:list "dead")
+    assert.equal(0, member.events(others, "dead_lettered"))
+  end)
+
   it("at a close are sent by the next consumer of the group", function()
     local options = away {}
     local consumer, _, topic, group = start(options, poisons(10))
