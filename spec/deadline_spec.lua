@@ -83,6 +83,9 @@ describe("a deadline", function()
       scene("no deadline", { workers = 1, handler = function(record, context)
         if record.attempt == 1 then return false, tostring(context:remaining()) end
       end }, { "1" }),
+      scene("coroutines", { workers = 1, handler = function(record)
+        if record.attempt == 1 then return false, require "spec.handlers.coroutines"() end
+      end }, { "1" }),
       scene("slow", { workers = 3, slow_after = 0.1 }, { "wait:go", "fifo:f1" })
     )
   end)
@@ -262,6 +265,11 @@ describe("a deadline", function()
     local left = events(this, "record_failed")[1].reason:match "^number (.*)"
     assert.is_true(tonumber(left) > 0 and tonumber(left) <= 5, left)
     assert.equal("nil", events(done("no deadline", 1), "record_failed")[1].reason)
+  end)
+
+  it("leaves coroutines what they are", function()
+    local reason = events(done("coroutines", 1), "record_failed")[1].reason
+    assert.equal(require "spec.handlers.coroutines"(), reason)
   end)
 
   local function slow(this, offset)

@@ -98,58 +98,102 @@ void strand_hook_end (strand_hook *h, lua_State *L) {
 
 /* ---- coroutines --------------------------------------------------------- */
 
-/* Runs the function below the top 'count' values, which resumes 'co'. */
-static int run (lua_State *L, lua_State *co, int count) {
-  strand_hook *h = lua_touserdata(L, lua_upvalueindex(1));
+/* As Lua's own auxresume; it raises nothing, so 'running' is always right. */
+static int go_on (lua_State *L, lua_State *co, int arguments, int *results) {
+#if LUA_VERSION_NUM >= 504
+  return lua_resume(co, L, arguments, results);
+#else
+#if LUA_VERSION_NUM >= 502
+  int status = lua_resume(co, L, arguments);
+#else
+  int status = lua_resume(co, arguments);
+  (void)L;
+#endif
+  *results = lua_gettop(co);
+  return status;
+#endif
+}
+
+static int go_on_watched (strand_hook *h, lua_State *L, lua_State *co,
+                          int arguments, int *results) {
   lua_State *before = h->running;
   int status;
-  if (before != NULL) h->running = co;
+  if (before == NULL) return go_on(L, co, arguments, results);
+  h->running = co;
   if (h->armed) set(h, co);
-  status = lua_pcall(L, count, LUA_MULTRET, 0);
+  status = go_on(L, co, arguments, results);
   h->running = before;
-  if (h->armed && before != NULL) set(h, before);
+  if (h->armed) set(h, before);
   return status;
 }
 
-/* Upvalues: the hook, the original. */
-static int resume (lua_State *L) {
-  lua_State *co = lua_tothread(L, 1);
-  lua_pushvalue(L, lua_upvalueindex(2));
-  lua_insert(L, 1);
-  if (run(L, co != NULL ? co : L, lua_gettop(L) - 1) != 0)
-    return lua_error(L);
-  return lua_gettop(L);
+/* How many results are on top; -1: an error is. */
+static int run (lua_State *L, lua_State *co, int arguments) {
+  strand_hook *h = lua_touserdata(L, lua_upvalueindex(1));
+  int status = lua_status(co), results;
+  if (status > LUA_YIELD || (status == 0 && lua_gettop(co) == 0)) {
+    lua_pushliteral(L, "cannot resume dead coroutine");
+    return -1;
+  }
+  if (!lua_checkstack(co, arguments)) {
+    lua_pushliteral(L, "too many arguments to resume");
+    return -1;
+  }
+  lua_xmove(L, co, arguments);
+  status = go_on_watched(h, L, co, arguments, &results);
+  if (status != 0 && status != LUA_YIELD) {
+    lua_xmove(co, L, 1);
+    return -1;
+  }
+  if (lua_checkstack(L, results + 1)) {
+    lua_xmove(co, L, results);
+    return results;
+  }
+  lua_pop(co, results);
+  lua_pushliteral(L, "too many results to resume");
+  return -1;
 }
 
-/* Upvalues: the hook, what the original wrap made, its coroutine. */
+/* Upvalue: the hook. */
+static int resume (lua_State *L) {
+  lua_State *co = lua_tothread(L, 1);
+  int results;
+  luaL_checktype(L, 1, LUA_TTHREAD);
+  results = run(L, co, lua_gettop(L) - 1);
+  lua_pushboolean(L, results >= 0);
+  if (results < 0) results = 1;
+  lua_insert(L, -(results + 1));
+  return results + 1;
+}
+
+/* Upvalues: the hook, the coroutine. */
 static int resume_wrapped (lua_State *L) {
-  lua_State *co = lua_tothread(L, lua_upvalueindex(3));
-  lua_pushvalue(L, lua_upvalueindex(2));
-  lua_insert(L, 1);
-  if (run(L, co, lua_gettop(L) - 1) == 0) return lua_gettop(L);
+  lua_State *co = lua_tothread(L, lua_upvalueindex(2));
+  int results = run(L, co, lua_gettop(L));
+  if (results >= 0) return results;
 #if LUA_VERSION_NUM >= 504
-  /* wrap says where it was called, and that was here */
+  if (lua_status(co) != LUA_OK && lua_status(co) != LUA_YIELD) {
+    lua_resetthread(co); /* closes its variables */
+    lua_xmove(co, L, 1);
+  }
+#endif
   if (lua_type(L, -1) == LUA_TSTRING) {
     luaL_where(L, 1);
     lua_insert(L, -2);
     lua_concat(L, 2);
   }
-#endif
   return lua_error(L);
 }
 
-/* Upvalues: the hook, the original. */
+/* Upvalue: the hook. */
 static int wrap (lua_State *L) {
-  lua_pushvalue(L, lua_upvalueindex(2));
-  lua_insert(L, 1);
-  lua_call(L, lua_gettop(L) - 1, 1);
+  lua_State *co;
+  luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_pushvalue(L, lua_upvalueindex(1));
-  lua_insert(L, -2);
-  if (lua_getupvalue(L, -1, 1) == NULL || lua_tothread(L, -1) == NULL) {
-    lua_settop(L, 2);
-    return 1; /* not as we know it */
-  }
-  lua_pushcclosure(L, resume_wrapped, 3);
+  co = lua_newthread(L);
+  lua_pushvalue(L, 1);
+  lua_xmove(L, co, 1);
+  lua_pushcclosure(L, resume_wrapped, 2);
   return 1;
 }
 
@@ -157,8 +201,7 @@ static int wrap (lua_State *L) {
 static void replace (lua_State *L, strand_hook *h, const char *name,
                      lua_CFunction by) {
   lua_pushlightuserdata(L, h);
-  lua_getfield(L, -2, name);
-  lua_pushcclosure(L, by, 2);
+  lua_pushcclosure(L, by, 1);
   lua_setfield(L, -2, name);
 }
 

