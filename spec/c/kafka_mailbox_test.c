@@ -172,8 +172,97 @@ static void every_slot_runs_once_or_is_recalled (void **state) {
   for (int i = 0; i < WORKERS; i++) assert_int_equal(workers[i].wrong, 0);
 }
 
+static void stay (void *arg) {
+  (void)arg;
+}
+
+static strand_batch *post_two (strand_mailbox *m) {
+  strand_batch *batch = aligned_alloc(64, (sizeof(*batch) + 63)
+                                          & ~(size_t)63);
+  assert_non_null(batch);
+  *batch = (strand_batch){ .count = 2 };
+  atomic_init(&batch->refs, 1);
+  strand_mailbox_post(m, batch);
+  return batch;
+}
+
+static strand_slot *claim (strand_mailbox *m, strand_taker *taker) {
+  strand_slot *slot;
+  assert_true(strand_mailbox_take(m, taker, stay, NULL));
+  slot = strand_mailbox_claim(m, taker);
+  assert_non_null(slot);
+  slot->taker = taker;
+  return slot;
+}
+
+/* One worker, one in flight: with the lost one there are two. */
+static void a_lost_worker_leaves_its_place_until_it_comes_back (void **state) {
+  strand_mailbox m;
+  strand_taker *lost, *spare;
+  strand_batch *batch;
+  strand_slot *slot;
+  (void)state;
+  assert_true(strand_mailbox_init(&m));
+  m.wanted = m.serving = 1;
+  lost = strand_mailbox_enter(&m);
+  spare = strand_mailbox_enter(&m);
+  batch = post_two(&m);
+  slot = claim(&m, lost);
+  assert_int_equal(strand_mailbox_lose(&m, batch, slot), 1);
+  assert_int_equal(strand_mailbox_lose(&m, batch, slot), 0);
+  assert_int_equal(strand_mailbox_lost(&m), 1);
+  assert_int_equal(m.active + m.serving, 0);
+  m.serving++;
+  assert_ptr_equal(claim(&m, spare), &batch->slots[1]);
+  assert_int_equal(m.active, 1);
+  atomic_store(&slot->state, STRAND_SLOT_ENDED);
+  assert_null(strand_mailbox_claim(&m, lost)); /* it comes back first */
+  assert_false(strand_mailbox_take(&m, lost, stay, NULL)); /* one too many */
+  assert_int_equal(strand_mailbox_lost(&m), 0);
+  assert_int_equal(m.active, 1);
+  assert_int_equal(m.serving, 1);
+  m.closed = true;
+  assert_false(strand_mailbox_take(&m, spare, stay, NULL));
+  assert_int_equal(m.active + m.serving, 0);
+  strand_mailbox_leave(&m, lost);
+  strand_mailbox_leave(&m, spare);
+  strand_batch_unref(batch);
+  strand_mailbox_destroy(&m);
+}
+
+/* Said of a slot that has ended, or whose worker holds another batch. */
+static void who_has_come_back_is_not_lost (void **state) {
+  strand_mailbox m;
+  strand_taker *taker;
+  strand_batch *first, *second;
+  strand_slot *slot;
+  (void)state;
+  assert_true(strand_mailbox_init(&m));
+  m.wanted = m.serving = 1;
+  taker = strand_mailbox_enter(&m);
+  first = post_two(&m);
+  slot = claim(&m, taker);
+  atomic_store(&slot->state, STRAND_SLOT_ENDED);
+  assert_int_equal(strand_mailbox_lose(&m, first, slot), 0);
+  slot = strand_mailbox_claim(&m, taker);
+  slot->taker = taker;
+  second = post_two(&m);
+  assert_ptr_not_equal(claim(&m, taker), slot);
+  assert_int_equal(strand_mailbox_lose(&m, first, slot), 0);
+  strand_mailbox_interrupt(&m, first, slot, 1); /* to nobody */
+  assert_int_equal(m.active, 1);
+  m.closed = true;
+  assert_false(strand_mailbox_take(&m, taker, stay, NULL));
+  strand_mailbox_leave(&m, taker);
+  strand_batch_unref(first);
+  strand_batch_unref(second);
+  strand_mailbox_destroy(&m);
+}
+
 int main (void) {
   const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_lost_worker_leaves_its_place_until_it_comes_back),
+    cmocka_unit_test(who_has_come_back_is_not_lost),
     cmocka_unit_test(every_slot_runs_once_or_is_recalled),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

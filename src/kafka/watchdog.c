@@ -16,7 +16,6 @@
 */
 #include <stdlib.h>
 
-#include "core/mutant.h"
 #include "kafka/bundle.h"
 #include "kafka/clock.h"
 #include "kafka/member.h"
