@@ -430,6 +430,7 @@ function consumer:report() end
 ---@field to? integer               sought, truncated, reset: where it goes on
 ---@field attempt? integer
 ---@field delay? number             seconds until the next attempt
+---@field seconds? number           that the record is in its handler
 ---@field key? string               its first 256 bytes
 ---@field reason? string
 ---@field code? string
@@ -452,7 +453,8 @@ function consumer:report() end
 ---| "unreachable"           # no broker for 10 s
 ---| "auth_failed"
 ---| "policy_failed"         # the retry function failed
----| "worker_lost"           # a worker's Lua state could not be opened
+---| "slow_record"           # it is in its handler for longer than `slow_after`
+---| "worker_lost"           # its state could not be opened, or its handler goes on after the deadline
 ---| "worker_replaced"       # it was broken, and is a new one
 ---| "error"
 
