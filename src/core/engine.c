@@ -37,8 +37,7 @@ void strand_engine_configure (strand_engine *e,
   e->config.max_waiting_records = config->max_waiting_records;
   e->config.max_waiting_bytes = config->max_waiting_bytes;
   e->config.commit_interval_us = config->commit_interval_us;
-  e->config.rate = config->rate;
-  strand_gates_configure(e, config->routes);
+  strand_gates_configure(e, config);
   strand_budget_recount(e);
   for (strand_link *l = e->partitions.next; l != &e->partitions;
        l = l->next) {

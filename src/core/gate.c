@@ -74,10 +74,7 @@ bool strand_gates_new (strand_engine *e) {
   e->gates = calloc(count, sizeof(*e->gates));
   if (e->gates == NULL) return false;
   for (size_t i = 0; i < count; i++) strand_list_init(&e->gates[i].closed);
-  strand_gates_configure(e, e->config.routes);
-  for (size_t i = 0; i < count; i++) {
-    e->gates[i].bucket.tokens = e->gates[i].limits.rate.burst;
-  }
+  strand_gates_configure(e, &e->config);
   e->bucket.tokens = e->config.rate.burst;
   return true;
 }
@@ -94,11 +91,19 @@ static void open_some (strand_gate *g, size_t most) {
   }
 }
 
+static void set_rate (strand_bucket *b, strand_rate *rate, strand_rate to) {
+  if (rate->per_second <= 0) b->tokens = to.burst; /* full at first */
+  *rate = to;
+}
+
 void strand_gates_configure (strand_engine *e,
-                             const strand_route_limits *routes) {
+                             const strand_engine_config *config) {
+  set_rate(&e->bucket, &e->config.rate, config->rate);
   for (size_t i = 0; i < e->config.route_count; i++) {
-    e->gates[i].limits = routes[i];
-    open_some(&e->gates[i], SIZE_MAX);
+    strand_gate *g = &e->gates[i];
+    set_rate(&g->bucket, &g->limits.rate, config->routes[i].rate);
+    g->limits = config->routes[i];
+    open_some(g, SIZE_MAX);
   }
 }
 

@@ -236,7 +236,7 @@ strand_err strand_lease_finish_first (strand_lease *lease, int64_t now_us);
 /* gate.c */
 bool strand_gates_new (strand_engine *e);
 void strand_gates_configure (strand_engine *e,
-                             const strand_route_limits *routes);
+                             const strand_engine_config *config);
 /* Tokens of the consumer's rate; 'most' at most. */
 size_t strand_gate_tokens (strand_engine *e, size_t most, int64_t now_us);
 /* How many of 'most' records 'p', which is runnable, may lease now. 0: it has
