@@ -1852,10 +1852,13 @@ static void a_letter_that_cannot_be_sent_parks (void **state) {
 
 static void a_revoke_leaves_no_letter_and_nothing_parked (void **state) {
   (void)state;
-  for (int alone = 0; alone <= 1; alone++) {
+  for (int way = 0; way < 4; way++) {
     strand_partition *p;
-    strand_engine *e = send_letter(STRAND_UNORDERED, alone, &p);
-    strand_lease l = take_at(e, 1);
+    strand_engine *e = send_letter(way / 2 ? STRAND_BY_KEY : STRAND_UNORDERED,
+                                   way % 2, &p);
+    strand_lease l;
+    poll(e, p, 2, "b");
+    l = lease_of(e, 1);
     end_at(e, &l, STRAND_VERDICT_PARK, 0);
     revoke(e, p);
     strand_engine_check(e);
@@ -1863,8 +1866,8 @@ static void a_revoke_leaves_no_letter_and_nothing_parked (void **state) {
     assert_int_equal(stats(e).letters + stats(e).parked, 0);
     assert_int_equal(stats(e).waiting_records + stats(e).buffered_bytes, 0);
     p = assign_held(e, 0, 2, NULL, 0);
-    poll_all(e, p, "aa");
-    runs(e, "01"); /* neither was done */
+    poll_all(e, p, "abc");
+    runs(e, "012"); /* none was done */
     strand_engine_free(e);
   }
 }
@@ -2133,6 +2136,33 @@ static void each_late_result_is_an_attempt (void **state) {
   strand_engine_free(e);
 }
 
+/* What the exhausted policy skips leaves its lease to the next, which is in
+** time. */
+static void a_deadline_is_of_one_record (void **state) {
+  strand_engine_config c = limited(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_partition *p;
+  strand_lease l;
+  (void)state;
+  routes[0].policy.attempts = 1;
+  routes[0].policy.exhausted = STRAND_VERDICT_SKIP;
+  e = open_with(c);
+  p = assign(e, 0);
+  poll_all(e, p, "aaaa");
+  l = lease_of(e, 4);
+  assert_int_equal(strand_engine_done(e, &l, 1, 0), STRAND_OK);
+  strand_engine_expire(e, &l, "late", 4);
+  end_at(e, &l, STRAND_VERDICT_DONE, 0);
+  assert_int_equal(l.count, 2);
+  assert_int_equal(stats(e).skipped, 1);
+  assert_int_equal(strand_engine_done(e, &l, 1, 0), STRAND_OK);
+  end_at(e, &l, STRAND_VERDICT_PARK, 0);
+  state_is(p, 3, "parked");
+  assert_int_equal(stats(e).done, 2);
+  assert_int_equal(stats(e).failed, 1);
+  strand_engine_free(e);
+}
+
 static void a_deadline_of_a_revoked_record_is_nobodys (void **state) {
   strand_engine *e = open_with(limited(STRAND_BY_KEY));
   strand_partition *p = assign(e, 0);
@@ -2319,6 +2349,28 @@ static void a_stale_call_counts_until_it_ends (void **state) {
   done(e, &a);
   b = take_at(e, 0);
   done(e, &b);
+  strand_engine_free(e);
+}
+
+static void new_limits_open_the_gates (void **state) {
+  strand_engine_config c = limited(STRAND_BY_KEY);
+  strand_engine *e;
+  strand_lease l[3];
+  (void)state;
+  routes[0].max_in_flight = 1;
+  e = open_with(c);
+  poll_all(e, assign(e, 0), "abc");
+  l[0] = take_at(e, 0);
+  nothing_starts(e);
+  routes[0].max_in_flight = 0;
+  routes[0].rate = (strand_rate){ 1, 1 };
+  strand_engine_configure(e, &c);
+  l[1] = take_at(e, 1);
+  nothing_starts(e);
+  routes[0].rate = (strand_rate){ 0, 0 };
+  strand_engine_configure(e, &c);
+  l[2] = take_at(e, 2);
+  for (int i = 0; i < 3; i++) done(e, &l[i]);
   strand_engine_free(e);
 }
 
@@ -2835,6 +2887,7 @@ int main (void) {
     cmocka_unit_test(a_deadline_is_told_once_and_holds_the_shard),
     cmocka_unit_test(a_late_result_has_failed_whatever_it_is),
     cmocka_unit_test(each_late_result_is_an_attempt),
+    cmocka_unit_test(a_deadline_is_of_one_record),
     cmocka_unit_test(a_deadline_of_a_revoked_record_is_nobodys),
     cmocka_unit_test(records_start_at_the_rate_and_a_burst),
     cmocka_unit_test(a_high_rate_wakes_a_thousand_times_a_second),
@@ -2842,6 +2895,7 @@ int main (void) {
     cmocka_unit_test(a_route_without_tokens_leaves_the_others_alone),
     cmocka_unit_test(a_routes_calls_are_limited),
     cmocka_unit_test(a_stale_call_counts_until_it_ends),
+    cmocka_unit_test(new_limits_open_the_gates),
     cmocka_unit_test(partitions_of_a_closed_route_take_turns),
     cmocka_unit_test(a_mixed_batch_has_one_record_of_a_key),
     cmocka_unit_test(a_batch_is_one_call),
