@@ -142,7 +142,12 @@ end)
 
 describe("configure while a consumer runs", function()
   local topic, folder, consumer
-  local events = {}
+  local events, sent = {}, 0
+
+  local function produce(list)
+    sent = sent + #list
+    stage.produce(topic, list)
+  end
 
   local function held()
     return stage.count(folder, "enter") - stage.count(folder, "leave")
@@ -172,16 +177,16 @@ describe("configure while a consumer runs", function()
   local function hold(gate, count, value, key)
     local list = { { key = "held", value = "gate " .. gate } }
     for i = 1, count do list[1 + i] = { key = key or gate .. i, value = value } end
-    stage.produce(topic, list)
+    produce(list)
     helper.eventually(10, function() return held() == 1 end, consumer)
   end
 
+  -- Until all is done that was sent.
   local function let_go(gate)
-    stage.release(folder, gate)
+    if gate then stage.release(folder, gate) end
     helper.eventually(20, function()
-      local stats = consumer:stats()
-      return stats.in_flight == 0 and stats.buffered_records == 0 and stats.waiting_records == 0
-        and stats.partitions[1].position == stats.partitions[1].end_offset
+      local place = consumer:assignment()[1]
+      return place.position == sent and place.open == 0
     end, consumer)
   end
 
@@ -199,8 +204,8 @@ describe("configure while a consumer runs", function()
   it("max_buffered_bytes: what is read and not done", function()
     assert.is_true(consumer:configure { max_buffered_bytes = 100000 })
     local value = ("x"):rep(10000)
-    stage.produce(topic, records(40, value)) -- how many fit is told by those before
-    let_go "nothing"
+    produce(records(40, value)) -- how many fit is told by those before
+    let_go()
     hold("bytes", 60, value)
     local most = 0
     local function buffered()
@@ -224,7 +229,7 @@ describe("configure while a consumer runs", function()
     local value = ("x"):rep(10000)
     local list = { { key = "one", value = "fail 1" } }
     for i = 2, 40 do list[i] = { key = "one", value = value } end
-    stage.produce(topic, list)
+    produce(list)
     helper.eventually(10, told "partition_blocked", consumer)
     local stats = consumer:stats()
     assert.is_true(stats.waiting_bytes < 80000 and stats.partitions[1].open < 40)
@@ -233,13 +238,13 @@ describe("configure while a consumer runs", function()
     helper.eventually(10, told "partition_unblocked", consumer)
     helper.eventually(10, function() return consumer:stats().partitions[1].open == 40 end, consumer)
     for record in consumer:parked() do assert(consumer:resolve(record, "discard")) end
-    let_go "nothing"
+    let_go()
   end)
 
   it("retry.attempts and exhausted: when, and what then", function()
     assert.is_true(consumer:configure { retry = { attempts = 3, delay = 0 }, exhausted = "skip" })
     local skipped = consumer:stats().skipped
-    stage.produce(topic, { { key = "a", value = "fail 99" } })
+    produce({ { key = "a", value = "fail 99" } })
     helper.eventually(10, function() return consumer:stats().skipped == skipped + 1 end, consumer)
     local attempts = 0
     for _, event in ipairs(events) do
@@ -247,11 +252,11 @@ describe("configure while a consumer runs", function()
     end
     assert.equal(3, attempts)
     assert.is_true(consumer:configure { exhausted = "park" })
-    stage.produce(topic, { { key = "a", value = "fail 99" } })
+    produce({ { key = "a", value = "fail 99" } })
     local record = helper.eventually(10, function() return consumer:parked()() end, consumer)
     assert.equal(3, record.attempts)
     assert(consumer:resolve(record, "discard"))
-    let_go "nothing"
+    let_go()
     local ok, message = pcall(consumer.configure, consumer, { exhausted = "dead_letter" })
     assert.is_false(ok)
     assert.matches("option 'exhausted': 'dead_letter' needs the option", message, 1, true)
@@ -261,7 +266,7 @@ describe("configure while a consumer runs", function()
     assert.is_true(consumer:configure { retry = function(attempt)
       if attempt < 5 then return 0 end
     end })
-    stage.produce(topic, { { key = "a", value = "fail 99" } })
+    produce({ { key = "a", value = "fail 99" } })
     local record = helper.eventually(10, function() return consumer:parked()() end, consumer)
     assert.equal(5, record.attempts)
     assert.is_true(consumer:configure { retry = { attempts = 2, delay = 0 } })
@@ -269,7 +274,36 @@ describe("configure while a consumer runs", function()
     record = helper.eventually(10, function() return consumer:parked()() end, consumer)
     assert.equal(7, record.attempts)
     assert(consumer:resolve(record, "discard"))
-    let_go "nothing"
+    let_go()
+  end)
+
+  it("slow_after: when a record that takes its time is an event", function()
+    assert.is_true(consumer:configure { slow_after = 0.2 })
+    hold("slow", 0)
+    local event = helper.eventually(10, told "slow_record", consumer)
+    assert.same({ topic, 0, "held" }, { event.topic, event.partition, event.key })
+    let_go "slow"
+    assert.is_true(consumer:configure { slow_after = false })
+    for i = #events, 1, -1 do events[i] = nil end
+    hold("untold", 0)
+    helper.eventually(2, stage.pause(1), consumer)
+    assert.is_nil(told "slow_record"())
+    let_go "untold"
+  end)
+
+  it("deadline: how long a handler may take", function()
+    assert.is_true(consumer:configure { deadline = 0.2, retry = { attempts = 1 } })
+    produce({ { key = "late", value = "gate never" } })
+    local event = helper.eventually(10, told "record_failed", consumer)
+    assert.matches("longer than its deadline of 0.2 s", event.reason, 1, true)
+    local record = helper.eventually(10, function() return consumer:parked()() end, consumer)
+    local entered, left = stage.count(folder, "enter"), stage.count(folder, "leave")
+    assert.is_true(consumer:configure { deadline = false })
+    assert.is_true(consumer:resolve(record, "retry"))
+    helper.eventually(10, function() return stage.count(folder, "enter") > entered end, consumer)
+    helper.eventually(2, stage.pause(1), consumer)
+    assert.equal(left, stage.count(folder, "leave"))
+    let_go "never"
   end)
 
   it("revoke_grace: how long a handler holds up a rebalance", function()

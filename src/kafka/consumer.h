@@ -276,6 +276,7 @@ typedef struct strand_stats {
   unsigned members;
   unsigned workers;             /* threads that serve */
   unsigned busy;                /* of them, in a handler */
+  unsigned lost;                /* past their deadline: spares serve for them */
   size_t prefetch_bytes;        /* librdkafka's own limit on top */
   uint64_t commits;             /* acknowledged */
   uint64_t commits_failed;

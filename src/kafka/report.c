@@ -173,6 +173,7 @@ bool strand_consumer_stats (strand_consumer *c, size_t blockers,
   if (stats->blocker_count > blockers) stats->blocker_count = blockers;
   stats->members = c->member_count;
   stats->busy = atomic_load(&c->busy);
+  stats->lost = strand_mailbox_lost(&c->mailbox);
   stats->prefetch_bytes = c->prefetch_kbytes * 1024
                           * stats->engine.partitions;
   stats->events_dropped = strand_events_dropped(c->events);

@@ -159,6 +159,7 @@ void strand_push_stats (lua_State *L, const strand_stats *stats,
   set_running(L, stats);
   set_integer(L, "members", stats->members);
   set_integer(L, "workers", stats->workers);
+  set_integer(L, "workers_lost", stats->lost);
   set_number(L, "idle", stats->idle);
   set_integer(L, "commits", (int64_t)stats->commits);
   set_integer(L, "commits_failed", (int64_t)stats->commits_failed);
