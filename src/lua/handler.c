@@ -38,6 +38,8 @@ typedef struct worker {
   strand_view view;
   strand_batch_state batch;
   strand_hook hook;
+  lua_Hook foreign;        /* what setup left: a coverage tool, a profiler */
+  int foreign_mask, foreign_count;
   strand_task *task;       /* what is handled now */
   bool (*next) (void *arg);
   void *next_arg;
@@ -231,9 +233,16 @@ static void fail_late (worker *w) {
     many->verdicts[i].marked = false;
 }
 
+/* A hook that a handler set and left might fail all that come after it. */
+static void restore_hook (worker *w) {
+  if (lua_gethook(w->L) != w->foreign)
+    lua_sethook(w->L, w->foreign, w->foreign_mask, w->foreign_count);
+}
+
 /* The record failed, or its handler raised; or a batch has ended. */
 static void conclude (worker *w, int status) {
   strand_verdict *v = &w->task->verdict;
+  restore_hook(w);
   if (status != 0) strand_verdict_error(w->L, status, v);
   if (strand_task_expired(w->task)) fail_late(w);
   look_at_memory(w, status);
@@ -364,6 +373,12 @@ static int panic (lua_State *L) {
   return 0; /* and Lua aborts */
 }
 
+static void keep_hook (worker *w) {
+  w->foreign = lua_gethook(w->L);
+  w->foreign_mask = lua_gethookmask(w->L);
+  w->foreign_count = lua_gethookcount(w->L);
+}
+
 static void keep_slots (lua_State *L) {
   int slot;
   lua_settop(L, 0);
@@ -404,6 +419,7 @@ static void *open_state (void *config, unsigned index,
   lua_atpanic(w->L, panic);
   if (strand_protect(w->L, set_up, w) == 0) {
     keep_slots(w->L);
+    keep_hook(w);
     return w;
   }
   fail_open(failure, lua_type(w->L, -1) == LUA_TSTRING
