@@ -172,18 +172,27 @@ static bool is_full (const strand_partition *p) {
   }
 }
 
-/* When the batch that 'p' would begin goes, full or not; 0: now. */
-static int64_t linger_due (const strand_partition *p, int64_t now_us) {
-  const strand_route_limits *limits = &p->gate->limits;
-  int64_t linger_ms = (limits->linger_us + 999) / 1000, age_ms;
-  const strand_record *r;
-  if (limits->linger_us == 0 || MUTANT(batch_does_not_linger)) return 0;
-  if (strand_list_empty(&p->ready)) return 0;
-  if (is_full(p)) return 0;
-  r = strand_list_entry(p->ready.next, strand_shard, ready)->head;
-  age_ms = (uint32_t)(now_us / 1000) - r->polled_ms;
+/* When the first of the batch that 'p' would begin has lingered; 0: it has. */
+static int64_t age_due (const strand_partition *p, int64_t now_us) {
+  int64_t linger_ms = (p->gate->limits.linger_us + 999) / 1000, age_ms;
+  const strand_shard *s = strand_list_entry(p->ready.next, strand_shard,
+                                            ready);
+  age_ms = (uint32_t)(now_us / 1000) - s->head->polled_ms;
   return age_ms >= linger_ms ? 0
                              : (now_us / 1000 + linger_ms - age_ms) * 1000;
+}
+
+static bool lingers (const strand_gate *g) {
+  return g->limits.linger_us > 0 && g->limits.by != STRAND_BATCH_NONE
+         && !MUTANT(batch_does_not_linger);
+}
+
+/* When the batch that 'p' would begin goes, full or not; 0: now. */
+static int64_t linger_due (const strand_partition *p, int64_t now_us) {
+  if (!lingers(p->gate) || strand_list_empty(&p->ready) || is_full(p)) {
+    return 0;
+  }
+  return age_due(p, now_us);
 }
 
 /*
@@ -217,7 +226,8 @@ void strand_gate_left (strand_partition *p, const strand_lease *lease,
     refund(&g->bucket, &g->limits.rate, unstarted);
     refund(&p->engine->bucket, &p->engine->config.rate, unstarted);
   }
-  if (strand_list_empty(&g->closed) || MUTANT(closed_gate_stays_closed)) return;
+  if (g->limits.max_in_flight == 0 || strand_list_empty(&g->closed)
+      || MUTANT(closed_gate_stays_closed)) return;
   /* The first may linger, while another need not. */
   open_some(g, g->limits.linger_us > 0 ? SIZE_MAX : calls_left(g));
 }
@@ -233,16 +243,26 @@ void strand_gate_join (strand_gate *g) {
   open_some(g, SIZE_MAX);
 }
 
-static int64_t tick_gate (strand_gate *g, int64_t now_us) {
+/* A mixed batch that is not full is so for all partitions. */
+static bool all_linger (const strand_engine *e, const strand_gate *g) {
+  size_t size = g->limits.batch_size;
+  return lingers(g) && g->limits.by == STRAND_BATCH_MIXED
+         && of_gate(e, g, size) < size;
+}
+
+static int64_t tick_gate (const strand_engine *e, strand_gate *g,
+                          int64_t now_us) {
   int64_t next = INT64_MAX;
   strand_link *l = g->closed.next, *after;
+  bool linger;
   if (calls_left(g) == 0) return next; /* until one ends */
   if (tokens(&g->bucket, &g->limits.rate, 1, now_us) == 0) {
     return token_due(&g->bucket, &g->limits.rate);
   }
+  linger = all_linger(e, g);
   for (; l != &g->closed; l = after) {
     strand_partition *p = strand_list_entry(l, strand_partition, runnable);
-    int64_t due = linger_due(p, now_us);
+    int64_t due = linger ? age_due(p, now_us) : linger_due(p, now_us);
     after = l->next;
     if (due == 0) open_one(p);
     else if (due < next) next = due;
@@ -255,7 +275,7 @@ int64_t strand_engine_gates (strand_engine *e, int64_t now_us) {
   for (size_t i = 0; i < e->config.route_count; i++) {
     strand_gate *g = &e->gates[i];
     int64_t due = strand_list_empty(&g->closed) ? INT64_MAX
-                                                : tick_gate(g, now_us);
+                                                : tick_gate(e, g, now_us);
     if (due < next) next = due;
   }
   if (!strand_list_empty(&e->runnable)
