@@ -22,14 +22,14 @@
 **   I8  everything ends once the faults have stopped         play.c
 **   I9  one commit in flight                                 commit.c
 **   I10 read when, and only when, it may be read             log.c
-**   I11 a dead-lettered record is done by its acknowledgement, and was
-**       handled as often as its policy says              outcome.c, aside.c
-**   I12 a parked record is not done until somebody resolves it     aside.c
-**   I13 a route's calls and rates, and the consumer's rate          gate.c
-**   I14 batches: of each shard one record, or of one shard, or of one
-**       partition; what failed comes alone; they linger             gate.c
-**   I15 after its deadline a record holds its shard until it ends
-**                                                     worker.c (as I2)
+**   I11 a dead-lettered record is done by its acknowledgement, and
+**       failed as often before as its policy says   outcome.c, aside.c
+**   I12 a parked record is not done until it is resolved     aside.c
+**   I13 calls of a route, its rate, and the consumer's       gate.c
+**   I14 a batch: of each shard one record, or of one shard, or of one
+**       partition; what failed comes alone; it lingers       gate.c
+**   I15 after its deadline a record holds its shard, and has failed,
+**       whatever its handler says in the end        outcome.c, worker.c
 **   and partitions are leased in turn                        worker.c
 ** and strand_engine_check every few steps.
 **

@@ -82,8 +82,8 @@ static void check_turns (world *w, int m, int leased) {
 }
 
 /* 'nth' of its call, of at most 'most' records. */
-static mlease *take (world *w, int m, const strand_lease *lease, int nth,
-                     size_t most) {
+static void take (world *w, int m, const strand_lease *lease, int nth,
+                  size_t most) {
   mlease *l = add_lease(w);
   part *p;
   bool *busy;
@@ -106,7 +106,6 @@ static mlease *take (world *w, int m, const strand_lease *lease, int nth,
   check_turns(w, m, l->part);
   w->handed++;
   sim_note(w, "lease", m, l->part, lease->record->offset, lease->count);
-  return l;
 }
 
 /* Other leases for the call that 'first' began. */
