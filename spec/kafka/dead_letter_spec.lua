@@ -316,13 +316,24 @@ describe("the producer of dead letters", function()
     assert.equal(3, #read(dead, 3))
   end)
 
-  it("has the consumer's tokens", function()
-    local dead = helper.topic(1)
-    local consumer, _, topic, group = start({ dead_letter = { topic = dead },
-      kafka = sasl "OAUTHBEARER", oauth_token = function()
+  local plain = { ["bootstrap.servers"] = helper.broker(), ["security.protocol"] = "plaintext" }
+  for name, options in pairs {
+    ["has the consumer's tokens"] = { kafka = sasl "OAUTHBEARER" },
+    ["needs no token where the consumer does"] = { kafka = sasl "OAUTHBEARER",
+      producer = { kafka = plain } },
+    ["has tokens where the consumer needs none"] = { producer = { kafka = sasl "OAUTHBEARER" } },
+  } do
+    it(name, function()
+      local dead, asked = helper.topic(1), 0
+      options.dead_letter = { topic = dead }
+      options.oauth_token = function()
+        asked = asked + 1
         return token(os.time() + 600), os.time() + 600, "strand"
-      end }, poisons(3))
-    wait_committed(20, group, topic, 3, consumer)
-    assert.equal(3, #read(dead, 3))
-  end)
+      end
+      local consumer, _, topic, group = start(options, poisons(3))
+      wait_committed(20, group, topic, 3, consumer)
+      assert.equal(3, #read(dead, 3))
+      assert.is_true(asked > 0 and asked < 5)
+    end)
+  end
 end)

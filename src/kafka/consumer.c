@@ -285,19 +285,28 @@ static bool is_serving (const strand_consumer *c) {
   return strand_shared_life(c) < STRAND_CLOSING;
 }
 
+/* Of its two clients maybe only one has tokens: the other says __STATE. */
+static rd_kafka_resp_err_t set_token (strand_member *m, const char *token,
+                                      int64_t expires_ms,
+                                      const char *principal, char *error,
+                                      size_t size) {
+  rd_kafka_resp_err_t err = rd_kafka_oauthbearer_set_token(
+    m->client, token, expires_ms, principal, NULL, 0, error, size);
+  if (m->letters == NULL || (err != 0 && err != RD_KAFKA_RESP_ERR__STATE)) {
+    return err;
+  }
+  err = strand_letters_token(m, token, expires_ms, principal, error, size);
+  return err == RD_KAFKA_RESP_ERR__STATE ? RD_KAFKA_RESP_ERR_NO_ERROR : err;
+}
+
 bool strand_consumer_oauth_set (strand_consumer *c, const char *token,
                                 int64_t expires_ms, const char *principal,
                                 strand_failure *failure) {
   char error[256];
   if (!is_serving(c)) return true;
   for (unsigned i = 0; i < c->member_count; i++) {
-    rd_kafka_resp_err_t err = rd_kafka_oauthbearer_set_token(
-      c->members[i]->client, token, expires_ms, principal, NULL, 0, error,
-      sizeof(error));
-    if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      err = strand_letters_token(c->members[i], token, expires_ms, principal,
-                                 error, sizeof(error));
-    }
+    rd_kafka_resp_err_t err = set_token(c->members[i], token, expires_ms,
+                                        principal, error, sizeof(error));
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR) continue;
     strand_fail(failure, "OAUTH", "the token was refused: %s", error);
     return false;

@@ -491,6 +491,7 @@ static void take_error (strand_member *m, rd_kafka_event_t *event,
 
 void strand_group_want_token (strand_member *m) {
   strand_consumer *c = m->consumer;
+  if (!c->has_oauth) return; /* nobody would take the request */
   pthread_mutex_lock(&c->lock);
   c->oauth_wanted = true;
   pthread_mutex_unlock(&c->lock);

@@ -363,7 +363,6 @@ rd_kafka_resp_err_t strand_letters_token (strand_member *m, const char *token,
                                           size_t size) {
   strand_letters *l = m->letters;
   rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
-  if (l == NULL) return err;
   pthread_mutex_lock(&l->lock);
   if (l->client != NULL) {
     err = rd_kafka_oauthbearer_set_token(l->client, token, expires_ms,

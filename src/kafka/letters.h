@@ -53,11 +53,12 @@ bool strand_letters_leave (strand_member *m);
 void strand_letters_gone (strand_member *m);
 bool strand_letters_are_gone (const strand_member *m);
 
-/* Thread: lua. As for the consumer's own clients. */
+/* Thread: lua. As for the consumer's own clients; 'm' has letters. */
 rd_kafka_resp_err_t strand_letters_token (strand_member *m, const char *token,
                                           int64_t expires_ms,
                                           const char *principal, char *error,
                                           size_t size);
+/* Thread: lua. */
 void strand_letters_token_fail (strand_member *m, const char *message);
 
 #endif
