@@ -66,10 +66,8 @@ cases["kept coroutine"] = function()
   while true do coroutine.resume(kept) end
 end
 
-local calls, hooked = 0, false
 cases["own hook"] = function()
-  debug.sethook(function() calls = calls + 1 end, "", 100)
-  hooked = true
+  debug.sethook(function() end, "", 100)
   while true do end
 end
 
@@ -85,6 +83,18 @@ function cases.wait(name)
   repeat system.sleep(0.002) until exists(folder .. "/" .. name) or exists(folder .. "/all")
 end
 
+-- Of a hook of its own it must see nothing missing.
+cases["wait hooked"] = function(name)
+  local calls = 0
+  debug.sethook(function() calls = calls + 1 end, "", 100)
+  cases.wait(name)
+  local before, n = calls, 0
+  for _ = 1, 1000 do n = n + 1 end
+  local _, mask, count = debug.gethook()
+  debug.sethook()
+  assert(mask == "" and count == 100 and calls > before, "the handler's own hook is gone")
+end
+
 function cases.take(seconds)
   local over = system.monotime() + tonumber(seconds)
   repeat until system.monotime() > over
@@ -95,18 +105,6 @@ local again = {}
 again["kept coroutine"] = function()
   local ok, n = coroutine.resume(kept)
   assert(ok or n:match "deadline" or n:match "dead coroutine", n)
-end
-
--- It is there again, and counts.
-again["own hook"] = function()
-  if not hooked then return end
-  hooked = false
-  local hook, mask, count = debug.gethook()
-  local before, n = calls, 0
-  for _ = 1, 1000 do n = n + 1 end
-  debug.sethook()
-  assert(hook and mask == "" and count == 100, "the handler's own hook is gone")
-  assert(calls > before, "the handler's own hook is not called")
 end
 
 return {
