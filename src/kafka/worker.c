@@ -240,7 +240,11 @@ static void serve_batch (worker *w) {
     atomic_store_explicit(&c->began_us, w->since_us, memory_order_relaxed);
   }
   while (next_record(w)) {
-    if (w->state == NULL) replace_state(w);
+    if (w->state == NULL) {
+      replace_state(w);
+      atomic_store_explicit(&w->slot->began_us, strand_clock_coarse_us(),
+                            memory_order_release);
+    }
     if (w->state == NULL) refuse_task(&w->task);
     else {
       w->served = w->state;
