@@ -63,6 +63,7 @@ describe("close", function()
       scene("finish", { workers = 2 }, many(20, "gate g;take 0.3")),
       scene("drain", { workers = 2, retry = { delay = 0.05, jitter = 0 } },
         many(20, "gate g;take 0.02;fail 1")),
+      scene("rate", { workers = 2, rate = { records_per_second = 5, burst = 1 } }, many(20)),
       scene("now", { workers = 2 }, many(20, "gate g")),
       scene("back-off", { retry = { delay = 3600, max_delay = 3600 } },
         { { key = "a", value = "fail 1" }, { key = "a" }, { key = "b" } }),
@@ -113,6 +114,20 @@ describe("close", function()
     assert.equal(20, report.done + #report.unfinished)
     assert.is_nil(states(report).buffered)
     assert.is_nil(states(report).running)
+  end)
+
+  it("in mode 'drain' waits for what waits for a rate", function()
+    local consumer = entered("rate", 1)
+    helper.eventually(20, function()
+      local stats = consumer:stats()
+      return stats.buffered_records + stats.done >= 20
+    end, consumer)
+    assert.is_true(consumer:configure { rate = { records_per_second = 20, burst = 1 } })
+    local report, message, _, seconds = close(consumer, { mode = "drain", timeout = 20 })
+    assert.is_nil(message)
+    assert.equal(20, report.done)
+    assert.same({}, report.unfinished)
+    assert.is_true(seconds > 0.05) -- nothing was in flight most of the time
   end)
 
   it("in mode 'now' waits for nothing that runs", function()
