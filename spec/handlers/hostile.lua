@@ -122,6 +122,8 @@ hostile["closing stdin, stdout and stderr"] = function()
 end
 hostile["an unknown locale"] = function() error("locale: " .. tostring(os.setlocale "xx"), 0) end
 hostile["a producer and a consumer of its own, dropped"] = function()
+  if helpers.opened then error "dropped before" end
+  helpers.opened = true
   local strand = require "strand"
   local kafka = { ["bootstrap.servers"] = "127.0.0.1:1" }
   assert(strand.producer { kafka = kafka, log = function() end }):send { topic = "t", value = "1" }

@@ -7,6 +7,10 @@
 #include "lua/compat.h"
 #include "lua/reason.h"
 
+/* 5.1 does not add a coroutine's C calls to those of who resumed it, and would
+** run through the thread's stack. Later versions count to 200 themselves. */
+#define DEPTH_MAX 200
+
 static char hook_key; /* in the registry: the hook, as light userdata */
 static char traceback_key; /* debug.traceback, as it was */
 
@@ -87,6 +91,7 @@ static void on_count (lua_State *L, lua_Debug *at) {
 
 void strand_hook_begin (strand_hook *h, lua_State *L, strand_task *task) {
   h->task = task;
+  h->depth = 0;
   h->running = L;
 }
 
@@ -119,9 +124,11 @@ static int go_on_watched (strand_hook *h, lua_State *L, lua_State *co,
   lua_State *before = h->running;
   int status;
   if (before == NULL) return go_on(L, co, arguments, results);
+  h->depth++;
   h->running = co;
   if (h->armed) set(h, co);
   status = go_on(L, co, arguments, results);
+  h->depth--;
   h->running = before;
   if (h->armed) set(h, before);
   return status;
@@ -133,6 +140,10 @@ static int run (lua_State *L, lua_State *co, int arguments) {
   int status = lua_status(co), results;
   if (status > LUA_YIELD || (status == 0 && lua_gettop(co) == 0)) {
     lua_pushliteral(L, "cannot resume dead coroutine");
+    return -1;
+  }
+  if (h->depth >= DEPTH_MAX) {
+    lua_pushliteral(L, "C stack overflow");
     return -1;
   }
   if (!lua_checkstack(co, arguments)) {
