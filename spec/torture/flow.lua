@@ -1,7 +1,9 @@
 -- Records that flow while the crash test kills: the backlog is filled up again
 -- and again, so that the consumer always has work however slow it is.
 local helper = require "spec.support.helper"
+local poison = require "spec.torture.poison"
 local strand = require "strand"
+local system = require "system"
 
 local flow = {}
 flow.__index = flow
@@ -12,8 +14,8 @@ local AT_ONCE = 2000
 
 --- A producer to a topic; 'seed' chooses the keys.
 function flow.new(topic, seed)
-  local self = setmetatable({ topic = topic, seed = seed, sent = 0, acked = 0, ends = {},
-    numbers = {} }, flow)
+  local self = setmetatable({ topic = topic, seed = seed, sent = 0, acked = 0, poison = 0,
+    ends = {}, numbers = {} }, flow)
   self.producer = assert(strand.producer {
     kafka = { ["bootstrap.servers"] = helper.broker(), ["linger.ms"] = 5 },
     log = function() end, -- brokers come and go
@@ -34,6 +36,7 @@ function flow:send(key, partition)
   assert(ok, message)
   self.numbers[key] = number
   self.sent = self.sent + 1
+  if poison.is(key, number) then self.poison = self.poison + 1 end
   return true
 end
 
@@ -50,9 +53,23 @@ function flow:more(count)
   end
 end
 
---- Serves the reports, and fills the backlog up if 'flows'.
+-- As many as the pace asks for since the last time.
+local function keep_pace(self)
+  local now = system.monotime()
+  local count = math.floor(self.pace * (now - (self.paced or now)))
+  if count > 0 or not self.paced then self.paced = now end
+  self:more(count)
+end
+
+--- Serves the reports, and fills the backlog up if 'flows'. With a pace
+--- (records a second) so many come, whatever the backlog: where much of it
+--- cannot be done now.
 function flow:serve(done, flows)
-  if flows and self.sent - done < BACKLOG then self:more(AT_ONCE) end
+  if flows and self.pace then
+    keep_pace(self)
+  elseif flows and self.sent - done < BACKLOG then
+    self:more(AT_ONCE)
+  end
   assert(self.producer:poll(0))
 end
 

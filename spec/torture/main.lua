@@ -1,5 +1,6 @@
 -- The crash test: main.lua VARIANT... beside a real broker (scripts/torture).
--- KILLS, RECORDS and SEED stand in the environment. Each variant ends with its
+-- KILLS, RECORDS and SEED stand in the environment, and for poison OUTAGE: how
+-- many seconds the broker of dead letters is away. Each variant ends with its
 -- figures; the last line is "N passed, N failed", variants.
 local helper = require "spec.support.helper"
 local run = require "spec.torture.run"
@@ -29,18 +30,41 @@ local function kill_at(self, what, try)
   return self:kill(child, options)
 end
 
+-- The next fault of a process alone.
+local function kill_next(self, i)
+  self.fault = i
+  -- Where it was faster than the signal the next one is killed.
+  local try = 1
+  while not kill_at(self, MOMENTS[(i - 1) % #MOMENTS + 1], try) do try = try + 1 end
+end
+
 --- A process alone is killed, and another takes its place.
 local function plain(self)
-  for i = 1, self.faults do
-    self.fault = i
-    -- Where it was faster than the signal the next one is killed.
-    local try = 1
-    while not kill_at(self, MOMENTS[(i - 1) % #MOMENTS + 1], try) do try = try + 1 end
-  end
+  for i = 1, self.faults do kill_next(self, i) end
   self:finish {}
 end
 
 variants.plain, variants.kafka4 = plain, plain
+
+--- The same with a fifth of the records poison, and the broker of their dead
+--- letters away for a while, from the middle on.
+local function poison(self)
+  local middle = self.faults // 2 + 1
+  for i = 1, self.faults do
+    if i == middle then self:stop_letters(tonumber(os.getenv "OUTAGE") or 30) end
+    kill_next(self, i)
+  end
+  self:await_letters()
+  self:finish {}
+end
+
+variants.poison, variants.kafka4_poison = poison, poison
+
+--- Without any fault each poison record has one dead letter.
+function variants.poison_calm(self)
+  self:handle_rest()
+  assert(self.history.letters == self.flow.poison, "a record has two letters")
+end
 
 -- Every 2 s another member joins, or the older of two leaves.
 local function churn()

@@ -3,7 +3,9 @@
 local flow = require "spec.torture.flow"
 local helper = require "spec.support.helper"
 local history = require "spec.torture.history"
+local letters = require "spec.torture.letters"
 local member = require "spec.support.member"
+local poison = require "spec.torture.poison"
 local strand = require "strand"
 local system = require "system"
 
@@ -17,22 +19,27 @@ local LOOK = 1        -- seconds: how often librdkafka looks whether its session
 local INTERVAL = 0.5  -- seconds between commits
 local UNCOMMITTED = 1.5 -- seconds: that interval, the commit's way, and a slow machine
 local LIMIT = 120     -- seconds that anything may take
+local PACE = 2000     -- records a second that come while no dead letter can go
 
 -- What must be 0 at the end. 'over' counts faults with more uncovered records
 -- than allowed, 'unclean' records that a clean stop left uncovered, 'again'
 -- those that a run after everything handled.
 local NOUGHTS = { "lost", "inversions", "overlaps", "repeated_covered", "unfinished", "went_back",
-  "over", "unexcused", "unclean", "again" }
+  "over", "unexcused", "unclean", "again", "attempts", "early", "resent", "awaited",
+  "unlettered", "stalled" }
 
 --- name: of the variant; faults: how many; records: at least so many are sent.
+--- A variant that is called poison has it, and a dead letter topic.
 function run.new(name, seed, faults, records)
   local self = setmetatable({ name = name, faults = faults, records = records, fault = 0,
     kills = 0, allowed = 0, over = 0, unexcused = 0, unclean = 0, again = 0, lost = 0,
-    children = {}, flows = true, looked = 0, told = 0, seen = 0, unanswered = 0 }, run)
+    children = {}, flows = true, looked = 0, told = 0, seen = 0, unanswered = 0,
+    unlettered = 0, stalled = 0, kills_down = 0, healthy_down = 0 }, run)
   math.randomseed(seed)
   self.topic, self.group = helper.topic(PARTITIONS), helper.name "group"
   self.log = helper.folder() .. "/log"
-  self.history = history.new(self.log)
+  if name:find "poison" then self.letters = letters.new(self.log .. ".letters") end
+  self.history = history.new(self.log, self.letters and self.log .. ".letters")
   self.flow = flow.new(self.topic, seed)
   self.admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.broker() } })
   self:say("seed %d, log %s", seed, self.log)
@@ -66,9 +73,20 @@ local function progress(self)
   self.told = system.monotime()
 end
 
+-- The broker of dead letters is about to come back.
+local function judge_outage(self, seconds)
+  local healthy = self.history.healthy - self.healthy_before
+  self.healthy_down = healthy // seconds
+  if healthy == 0 then self.stalled = self.stalled + 1 end
+  self.flow.pace = nil
+  self:say("no dead letter could go for %.1f s: %d healthy records handled", seconds, healthy)
+end
+
 -- While a broker is away nobody asks it anything.
 local function serve(self)
   self.history:read()
+  local back = self.letters and self.letters:serve()
+  if back then judge_outage(self, back) end
   self.flow:serve(self.history.done, self.flows)
   if self.churn then self:churn() end
   local now = system.monotime()
@@ -102,9 +120,15 @@ end
 
 --- A process that is a member of the group.
 function run:spawn()
-  local child = member.spawn { group = self.group, topics = { self.topic }, workers = WORKERS,
-    commit_interval = INTERVAL, handler = "spec.torture.handler", handler_args = { log = self.log },
+  local options = { group = self.group, topics = { self.topic }, workers = WORKERS,
+    commit_interval = INTERVAL, handler = "spec.torture.handler",
+    handler_args = { log = self.log, poison = self.letters ~= nil },
     kafka = { ["session.timeout.ms"] = SESSION * 1000 } }
+  if self.letters then
+    options.retry = poison.RETRY
+    self.letters:options(options)
+  end
+  local child = member.spawn(options)
   child.unanswered = self.unanswered -- before its time
   self.children[child.pid] = child
   return child
@@ -114,10 +138,10 @@ end
 function run:wait_working(...)
   for _, child in ipairs { ... } do
     local process = self.history:process(child.pid)
-    local before = process.starts
+    local before = process.ends
     self:wait("work of " .. child.pid, function()
       assert(not child:status(), "it ended: " .. child:output() .. child:errors())
-      return process.starts > before
+      return process.ends > before
     end)
   end
 end
@@ -149,7 +173,7 @@ end
 local function settle(self)
   for pid, process in pairs(self.history.processes) do
     local child, repeats = self.children[pid], process.surprises
-    local in_vain = seconds_in_vain(child)
+    local in_vain = repeats > 0 and seconds_in_vain(child)
     process.surprises = 0
     if repeats > 0 and not in_vain then
       self.unexcused = self.unexcused + repeats
@@ -168,15 +192,22 @@ function run:account(pid, uncovered, away, what)
   self.allowed = self.allowed + uncovered
   if uncovered > bound then self.over = self.over + 1 end
   self:say("fault %d: %d %s: %d handled, %.0f/s; not covered %d (at most %d); covered and repeated "
-    .. "until now %d", self.fault, pid, what, process.ends, rate, uncovered, bound,
+    .. "until now %d", self.fault, pid, what, process.handled, rate, uncovered, bound,
     all.repeated_covered)
+end
+
+-- Poison that waits for its next attempt, or for its letter to be taken.
+local function account_waiting(self, waiting)
+  self.allowed = self.allowed + waiting
+  if waiting > 0 then self:say("fault %d: %d poison records waited", self.fault, waiting) end
 end
 
 --- SIGKILL. options: alone (it is the only member), what (it was doing). A broker
 --- that is away is waited for. Returns whether it was alive to be killed.
 function run:kill(child, options)
   child:signal "KILL"
-  local at = system.monotime()
+  local at, time = system.monotime(), system.gettime()
+  local down = self.letters and self.letters:down()
   local away = self.away and at - self.away or seconds_in_vain(child) or 0
   away = away + self.unanswered - child.unanswered
   local status = child:wait(LIMIT)
@@ -186,13 +217,15 @@ function run:kill(child, options)
   if self.away then self:await_restart() end
   if options.alone then member.tool("wait-empty", self.group) end
   self:look()
-  local uncovered = self.history:uncovered(child.pid)
+  local uncovered, waiting = self.history:uncovered(child.pid)
   settle(self)
+  account_waiting(self, waiting)
   if killed then
     local last = self.history:process(child.pid).last
     self.kills = self.kills + 1
+    if down then self.kills_down = self.kills_down + 1 end
     self:account(child.pid, uncovered, away, ("killed %s, %s after its last record"):format(
-      options.what, last and ("%d ms"):format((at - last) * 1000 // 1) or "never"))
+      options.what, last and ("%d ms"):format((time - last) * 1000 // 1) or "never"))
   else
     self.unclean = self.unclean + uncovered
   end
@@ -208,8 +241,9 @@ function run:stop(child, alone)
   self.history:gone(child.pid)
   if alone then member.tool("wait-empty", self.group) end
   self:look()
-  local uncovered, example = self.history:uncovered(child.pid)
+  local uncovered, waiting, example = self.history:uncovered(child.pid)
   self.unclean = self.unclean + uncovered
+  account_waiting(self, waiting)
   if uncovered > 0 then
     self:say("%d stopped orderly: %d not covered, %s", child.pid, uncovered, example)
   end
@@ -248,7 +282,7 @@ function run:freeze(child, other)
   self:wait("its loss", function() return count(child, "event lost") > losses end)
   local times = {}
   for time in child:output():gmatch "event lost [^\n]* (%S+)\n" do times[#times + 1] = time end
-  all:back(child.pid, tonumber(times[losses + 1]))
+  all:back(child.pid, tonumber(times[losses + 1]) + system.gettime() - system.monotime())
   self.quiet = false
   self:wait_working(child, other)
   self:look()
@@ -277,6 +311,20 @@ function run:await_restart()
   self.away = nil
 end
 
+--- The broker of dead letters dies, and comes back after so many seconds.
+function run:stop_letters(seconds)
+  self:say("no broker of dead letters for %d s", seconds)
+  self.letters:stop(seconds)
+  self.history:read()
+  self.healthy_before = self.history.healthy
+  self.flow.pace = PACE
+end
+
+--- Waits until it has come back.
+function run:await_letters()
+  self:wait("the broker of dead letters", function() return not self.letters:away() end)
+end
+
 -- ---- the end --------------------------------------------------------------------------
 
 local function drained(self)
@@ -299,16 +347,10 @@ local function check_committed(self)
   end
 end
 
---- Stops cleanly in the middle of the flow; then everything is handled, and
---- then nothing is left. 'living' are members that are still there.
-function run:finish(living)
-  for _, child in ipairs(living) do self:stop(child) end
-  local child = self:spawn()
-  self:wait_working(child)
-  self:moment(0.3, 1)
-  self:stop(child, true)
+--- What is left is handled, and then nothing is left.
+function run:handle_rest()
   self.flows = false
-  child = self:spawn()
+  local child = self:spawn()
   while self.flow.sent < self.records do
     self.flow:more(math.min(2000, self.records - self.flow.sent))
     self.flow:serve(0, false)
@@ -320,10 +362,40 @@ function run:finish(living)
   settle(self)
 end
 
+--- Stops cleanly in the middle of the flow, and ends. 'living' are members that
+--- are still there.
+function run:finish(living)
+  for _, child in ipairs(living) do self:stop(child) end
+  local child = self:spawn()
+  self:wait_working(child)
+  self:moment(0.3, 1)
+  self:stop(child, true)
+  self:handle_rest()
+end
+
+local function print_figures(self, figures)
+  for _, figure in ipairs(figures) do
+    local name = (self.name == "plain" and "" or self.name .. "_") .. figure[1]
+    print(("figure crash_%s %d"):format(name, figure[2]))
+  end
+end
+
+local function print_letters(self)
+  local all = self.history
+  print_figures(self, {
+    { "poison_records", self.flow.poison }, { "unlettered", self.unlettered },
+    { "letters", all.letters }, { "letters_again", all.letters - all.lettered },
+    { "letters_of_other_attempts", all.attempts }, { "committed_before_letter", all.early },
+    { "kills_while_down", self.kills_down },
+    { "healthy_per_second_while_down", self.healthy_down },
+  })
+end
+
 --- Prints the figures; returns whether all is well.
 function run:result()
   local all, well = self.history, true
   self.lost = self.flow.acked - all.done
+  if self.letters then self.unlettered = self.flow.poison - all.lettered end
   for _, note in pairs(all.notes) do self:say("first of %s", note) end
   for _, name in ipairs(NOUGHTS) do
     local value = self[name] or all[name]
@@ -332,17 +404,15 @@ function run:result()
       self:say("WRONG: %s %d, and not 0", name, value)
     end
   end
-  for _, figure in ipairs {
+  print_figures(self, {
     { "lost", self.lost }, { "inversions", all.inversions }, { "overlaps", all.overlaps },
     { "repeated_though_covered", all.repeated_covered },
     { "repeated_after_clean_stop", self.unclean + self.again },
     { "duplicates", all.repeats }, { "duplicates_allowed", self.allowed },
     { "kills", self.kills }, { "faults", self.fault }, { "records", self.flow.acked },
     { "fenced_handlings", all.fenced },
-  } do
-    local name = (self.name == "plain" and "" or self.name .. "_") .. figure[1]
-    print(("figure crash_%s %d"):format(name, figure[2]))
-  end
+  })
+  if self.letters then print_letters(self) end
   return well and all.repeats <= self.allowed
 end
 
