@@ -508,6 +508,16 @@ describe("while a consumer runs,", function()
     helper.eventually(10, function() return consumer:stats().done == done + 3 end, consumer)
   end)
 
+  it("is idle since the last record ended, however short that was", function()
+    for _ = 1, 3 do
+      local done = consumer:stats().done
+      helper.eventually(5, function() return consumer:stats().idle > 1 end, consumer)
+      stage.produce(topic, { { key = "p" } })
+      helper.eventually(10, function() return consumer:stats().done == done + 1 end, consumer)
+      assert.is_true(consumer:stats().idle < 1)
+    end
+  end)
+
   it("configure raises for what cannot be changed, naming it", function()
     raises("option 'ordering': cannot be changed while the consumer runs",
       consumer.configure, consumer, { ordering = "partition" })

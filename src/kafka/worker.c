@@ -89,6 +89,12 @@ static void obey_verdict (strand_consumer *c, const strand_verdict *v) {
   }
 }
 
+/* Some slot has ended at 'since_us'. */
+static void tell_ended (const worker *w) {
+  atomic_store_explicit(&w->consumer->ended_us, w->since_us,
+                        memory_order_relaxed);
+}
+
 /* Invariant (2) of mailbox.h: ENDED is the last word on a slot. */
 static void end_slot (worker *w) {
   strand_slot *slot = w->slot;
@@ -104,8 +110,7 @@ static void end_slot (worker *w) {
   }
   if (now_us == w->since_us) return;
   w->since_us = now_us; /* once a tick */
-  atomic_store_explicit(&w->consumer->ended_us, now_us,
-                        memory_order_relaxed);
+  tell_ended(w);
 }
 
 /* The record is not done when it has expired in this moment. With a deadline
@@ -253,6 +258,7 @@ static void serve_batch (worker *w) {
     }
     if (w->task.verdict.broken) replace_state(w);
   }
+  if (w->slots > 0) tell_ended(w);
   strand_mailbox_took(&c->mailbox, w->slots, strand_clock_us() - begun);
   atomic_fetch_sub(&c->busy, 1);
 }
