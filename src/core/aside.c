@@ -18,6 +18,7 @@
 */
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/mutant.h"
 #include "core/state.h"
@@ -305,6 +306,26 @@ static strand_err stop_at (strand_lease *lease, const strand_ending *ending) {
   return strand_engine_give_back(p->engine, lease);
 }
 
+/* Where no dead letter can be sent, the reason says why it is parked. */
+static strand_err park_unsent (strand_lease *lease,
+                               const strand_ending *ending, int64_t now_us) {
+  static const char note[] = "no dead letter topic";
+  char text[STRAND_REASON_MAX] = "no dead letter topic: ";
+  size_t start = sizeof(note) + 1, length = ending->reason_length;
+  strand_ending told = *ending;
+  told.reason = text;
+  told.reason_length = sizeof(note) - 1;
+  if (length > 0) {
+    if (length > sizeof(text) - start) {
+      length = sizeof(text) - start; /* not within a character */
+      while (length > 0 && (ending->reason[length] & 0xC0) == 0x80) length--;
+    }
+    memcpy(text + start, ending->reason, length);
+    told.reason_length = start + length;
+  }
+  return set_aside(lease, STRAND_ASIDE_PARKED, &told, -1, now_us);
+}
+
 strand_err strand_engine_end (strand_engine *e, strand_lease *lease,
                               const strand_ending *ending, int64_t now_us) {
   strand_verdict_kind kind;
@@ -317,6 +338,11 @@ strand_err strand_engine_end (strand_engine *e, strand_lease *lease,
   switch (kind) {
     case STRAND_VERDICT_SKIP: return skip_first(lease, ending, now_us);
     case STRAND_VERDICT_STOP: return stop_at(lease, ending);
+    case STRAND_VERDICT_PARK:
+      if (ending->kind == STRAND_VERDICT_DEAD_LETTER) {
+        return park_unsent(lease, ending, now_us);
+      }
+      /* fall through */
     default:
       return set_aside(lease, aside_of(kind), ending, delay_us, now_us);
   }
