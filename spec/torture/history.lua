@@ -32,6 +32,7 @@ history.__index = history
 
 local LINE = 64 -- bytes
 local ATTEMPTS = poison.RETRY.attempts
+local ROUNDED = 0.002 -- seconds: a broker's time is cut off, a line's is rounded
 local LAST = 0.02 -- seconds: a handler that had been called when the loss came writes its start
 
 --- path: of the handlers' lines; letters: of the reader's, or nil.
@@ -55,11 +56,11 @@ end
 
 local function new_partition()
   -- by offset: who started it last, its attempt, whether it is done, covered,
-  -- excused; of poison, how many lives gave it up, and when the present one
-  -- did; how many letters it has, and when the last one was taken; and when a
-  -- commit was seen to cover it before its letter was
+  -- excused; of poison, how many lives gave it up, when the present one began
+  -- with it and when it gave it up; how many letters it has, and when the last
+  -- one was taken; and when a commit was seen to cover it before its letter was
   return { base = 0, top = -1, starter = {}, attempt = {}, done = {}, covered = {}, excused = {},
-    given_up = {}, since = {}, letters = {}, taken = {}, awaited = {} }
+    given_up = {}, began = {}, since = {}, letters = {}, taken = {}, awaited = {} }
 end
 
 local function new_process()
@@ -159,6 +160,7 @@ end
 local function failed(_, line, partition, key)
   local given_up, offset = partition.given_up, line.offset
   key.failed = math.max(key.failed, line.number)
+  if line.attempt == 1 then partition.began[offset] = line.time end
   given_up[offset] = given_up[offset] or 0
   if line.attempt == ATTEMPTS then
     given_up[offset], partition.since[offset] = given_up[offset] + 1, line.time
@@ -223,12 +225,25 @@ local function first_letter(self, line, partition)
   follow(self, line.name, key, line.number)
 end
 
+-- Whether a letter of this time is the present life's.
+local function is_present(partition, offset, time)
+  local since = partition.since[offset]
+  return since ~= nil and time > since - ROUNDED
+end
+
+-- The life that sent it had made all attempts: the present one, or one before
+-- that began.
+local function was_given_up(partition, offset, time)
+  return (partition.given_up[offset] or 0) > 0
+    and (time < partition.began[offset] or is_present(partition, offset, time))
+end
+
 local function take_letter(self, line)
   local partition, offset = self:partition(line.place), line.offset
   local count, lives = (partition.letters[offset] or 0) + 1, partition.given_up[offset] or 0
   self.letters = self.letters + 1
   partition.letters[offset], partition.taken[offset] = count, line.time
-  if line.attempts ~= ATTEMPTS or lives == 0 then
+  if line.attempts ~= ATTEMPTS or not was_given_up(partition, offset, line.time) then
     wrong(self, "attempts", "letter of", line.place, offset, "says", line.attempts, "lives", lives)
   end
   if count > math.max(lives, 1) then
@@ -360,8 +375,8 @@ end
 
 -- Poison whose letter of the present life is not there.
 local function waits(partition, offset)
-  local since, taken = partition.since[offset], partition.taken[offset]
-  return partition.given_up[offset] and not (since and taken and taken >= since)
+  local taken = partition.taken[offset]
+  return partition.given_up[offset] and not (taken and is_present(partition, offset, taken))
 end
 
 --- How many records it started that no commit covers, and one of them, and how

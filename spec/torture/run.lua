@@ -34,7 +34,8 @@ function run.new(name, seed, faults, records)
   local self = setmetatable({ name = name, faults = faults, records = records, fault = 0,
     kills = 0, allowed = 0, over = 0, unexcused = 0, unclean = 0, again = 0, lost = 0,
     children = {}, flows = true, looked = 0, told = 0, seen = 0, unanswered = 0,
-    unlettered = 0, stalled = 0, kills_down = 0, healthy_down = 0 }, run)
+    unlettered = 0, stalled = 0, kills_down = 0, looks_down = 0,
+    healthy_down = 0 }, run)
   math.randomseed(seed)
   self.topic, self.group = helper.topic(PARTITIONS), helper.name "group"
   self.log = helper.folder() .. "/log"
@@ -65,6 +66,7 @@ function run:look()
     self:say("the coordinator took %.1f s to answer", waited)
   end
   self.history:committed(list)
+  if self.letters and self.letters:down() then self.looks_down = self.looks_down + 1 end
   self.looked = system.monotime()
 end
 
@@ -386,7 +388,7 @@ local function print_letters(self)
     { "poison_records", self.flow.poison }, { "unlettered", self.unlettered },
     { "letters", all.letters }, { "letters_again", all.letters - all.lettered },
     { "letters_of_other_attempts", all.attempts }, { "committed_before_letter", all.early },
-    { "kills_while_down", self.kills_down },
+    { "kills_while_down", self.kills_down }, { "commits_read_while_down", self.looks_down },
     { "healthy_per_second_while_down", self.healthy_down },
   })
 end
