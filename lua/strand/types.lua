@@ -179,11 +179,39 @@ function context:stop_consumer() end
 ---@field setup? fun(args: any)     once in each worker; an error is code "HANDLER"
 ---@field teardown? fun()
 
+---What a route leaves out is the consumer's.
 ---@class strand.Route
 ---@field handler string|strand.Handler     may also stand first, without a name
 ---@field retry? strand.RetryPolicy|strand.RetryFunction
+---@field exhausted? strand.Exhausted
+---@field deadline? number|false            seconds
+---@field batch? strand.BatchOptions
+---@field rate? strand.Rate|false           on top of the consumer's
+---of several members each gets a part, one at least
+---@field max_in_flight? integer            calls of this handler at once, 1 to 100000
+
+---What becomes of a record that is not tried again.
+---@alias strand.Exhausted "dead_letter"|"park"|"skip"|"stop"
+
+---A token bucket: each record that starts takes a token.
+---@class strand.Rate
+---@field records_per_second number 0.000001 to 1e9
+---@field burst? number             what the bucket holds, from 1; records_per_second, at least 1
+
+---@class strand.BatchOptions
+---@field size integer              records, at most, 1 to 10000
+---@field linger? number            seconds that the oldest waits for others; 0
+---@field by? "mixed"|"key"|"partition"     "mixed": at most one record of each key
+
+---@class strand.DeadLetterOptions
+---@field topic string
+---@field partition? "key"|"same"           "key"; "same": the number of the source's
+---@field reason? "text"|"class"|"none"     what the header strand.reason says; "text"
+---@field max_reason? integer               bytes of it, 0 to 16384; 1024
+---@field allow_value_drop? boolean         one that is too large goes without its value; false: it is parked
 
 ---@class strand.RetryPolicy
+---@field attempts? integer         1 to 65535; 10
 ---@field delay? number             seconds before the second attempt, 0 to 86400; 1
 ---@field factor? number            1 to 1000; 2
 ---@field max_delay? number         seconds; 60
@@ -214,14 +242,24 @@ function context:stop_consumer() end
 ---@field max_ready? integer        handed over and not started; 64 x workers
 ---@field max_buffered_records? integer     read and not done; 100000
 ---@field max_buffered_bytes? integer       64 MiB
----@field max_waiting_records? integer      waiting for a retry, and behind these; 100000
+---@field max_waiting_records? integer      waiting for a retry or parked, and behind these; 100000
 ---@field max_waiting_bytes? integer        64 MiB
+---@field batch? strand.BatchOptions        needs a handler with handle_batch
+---@field rate? strand.Rate|false           records that start; none
+---@field deadline? number|false            seconds in the handler; none
+---@field slow_after? number|false          seconds in the handler until that is an event; 10
+---@field worker_memory? integer            bytes of each worker's Lua state, from 1 MiB; none (not under LuaJIT)
 ---@field max_metadata? integer     characters, 0 to 1048576; 4096
 ---@field commit_interval? number   seconds; 5
 ---@field revoke_grace? number      seconds; 5, at most a quarter of max.poll.interval.ms
 ---@field start_timeout? number     seconds; none: start does not wait for the group
 ---@field unreadable_metadata? "replay"|"fail"                  "replay"
 ---@field retry? strand.RetryPolicy|strand.RetryFunction
+---@field exhausted? strand.Exhausted       "dead_letter" with dead_letter, else "park"
+---@field dead_letter? strand.DeadLetterOptions
+---what sends dead letters: properties over those of the consumer's connection
+---@field producer? { kafka?: table<string, string|number|boolean>, partitioner?: string }
+---@field parked_holds? "shard"|"record"    what a parked record holds back; "shard": those behind it
 ---@field on_event? fun(event: strand.Event)    an error in it goes to the log
 ---@field log? fun(level: integer, facility: string, message: string)   syslog's levels; stderr, warnings up
 
@@ -305,6 +343,25 @@ function consumer:seek(to) end
 ---@return strand.Assigned[] list
 function consumer:assignment() end
 
+---The parked records, by topic, partition and offset of each member: copies, asked for page by
+---page, so that what is parked or resolved meanwhile disturbs no other. What fails after the
+---first page raises.
+---@return (fun(): strand.Parked?)? iterator
+---@return string? message
+---@return string? code             "NOT_RUNNING", "TIMED_OUT", ...
+function consumer:parked() end
+
+---What is to become of a parked record: "retry" with all its attempts, "discard" it (done, and
+---counted as skipped), or send it as a "dead_letter". Waits until the member that has it has
+---taken that; it is carried out in its turn. A rebalance before that leaves it not done.
+---@param record strand.Parked|{ topic: string, partition: integer, offset: integer }|string   or its id
+---@param what "retry"|"discard"|"dead_letter"
+---@param timeout? number           30 s
+---@return true? ok
+---@return string? message
+---@return string? code             "NOT_PARKED", "NOT_ASSIGNED", "NO_DEAD_LETTER_TOPIC", ...
+function consumer:resolve(record, what, timeout) end
+
 ---The records that hold the commit back, the longest first.
 ---@param n? integer                at most so many, 1 to 100000; 100
 ---@return strand.Blocker[] list
@@ -320,7 +377,8 @@ function consumer:stats() end
 
 ---Changes limits while the consumer runs: workers, max_in_flight, max_ready,
 ---max_buffered_records, max_buffered_bytes, max_waiting_records,
----max_waiting_bytes, commit_interval, revoke_grace, retry. Others raise.
+---max_waiting_bytes, commit_interval, revoke_grace, retry, exhausted, rate,
+---deadline, slow_after (false: none). Others raise. A route's own stay.
 ---@param options table
 ---@return true? ok
 ---@return string? message
@@ -340,9 +398,9 @@ function consumer:report() end
 ---@class strand.Report
 ---@field done integer              records whose handler has returned
 ---@field failed integer            attempts that failed
----@field skipped integer           0 in this version, as the next two
----@field dead_lettered integer
----@field parked integer
+---@field skipped integer           records; not in done, as the next
+---@field dead_lettered integer     acknowledged
+---@field parked integer            now, or at the end: these are in unfinished
 ---@field lost integer              attempts cut off because their partition was lost
 ---@field unfinished strand.Place[]     records that were read and are not done, at most 1,000
 ---@field unfinished_total integer  all of them
@@ -354,7 +412,7 @@ function consumer:report() end
 ---@field topic string
 ---@field partition integer
 ---@field offset integer
----@field state? "running"|"waiting"|"behind"|"buffered"     of an unfinished record
+---@field state? "running"|"waiting"|"parked"|"behind"|"buffered"    of an unfinished record
 
 ---@class strand.Assigned
 ---@field topic string
@@ -369,6 +427,10 @@ function consumer:report() end
 ---@field end_offset integer?       where the partition ends, as last heard of
 ---@field lag integer?              end_offset - committed
 ---@field true_lag integer?         records that are not done, up to end_offset
+---@field highest_done integer?
+---@field open integer              records that were read and are not done
+---@field parked integer
+---@field oldest_age number?        seconds since the lowest open record was read
 
 ---@class strand.Blocker
 ---@field topic string
@@ -378,11 +440,34 @@ function consumer:report() end
 ---@field age number                seconds since it was read
 ---@field attempts integer
 ---@field reason string?            of the last failure
----@field state "running"|"waiting"|"behind"|"buffered"
+---@field state "running"|"waiting"|"parked"|"behind"|"buffered"     waiting: for its retry, or its dead letter
+
+---A copy of a parked record.
+---@class strand.Parked
+---@field id string                 "topic/partition/offset"
+---@field topic string
+---@field partition integer
+---@field offset integer
+---@field key string?
+---@field value string?
+---@field timestamp number?
+---@field timestamp_type "create"|"append"|nil
+---@field headers { [1]: string, [2]: string? }[]
+---@field leader_epoch integer?
+---@field attempt integer           of the call that was the last
+---@field attempts integer          the same: how often it was tried
+---@field reason string?
+---@field first_failure number      seconds since 1970, as the next two
+---@field last_failure number
+---@field since number              when it was parked
 
 ---@class strand.Stats
----@field done integer
+---@field done integer              records; each that has ended is in done, skipped or dead_lettered
 ---@field failed integer            attempts
+---@field skipped integer
+---@field dead_lettered integer     acknowledged
+---@field parked integer            now
+---@field letters integer           dead letters under way, now
 ---@field in_flight integer         handlers that run: what max_in_flight bounds
 ---@field ready integer             records handed over and not started: what max_ready bounds
 ---@field retries integer           records in back-off
@@ -394,7 +479,8 @@ function consumer:report() end
 ---@field waiting_records integer
 ---@field waiting_bytes integer
 ---@field members integer
----@field workers integer           that serve
+---@field workers integer           threads, spares too
+---@field workers_lost integer      of them, in a handler past its deadline
 ---@field idle number               seconds since a record ended
 ---@field commits integer           acknowledged
 ---@field commits_failed integer
@@ -405,16 +491,16 @@ function consumer:report() end
 ---@field partitions strand.PartitionStats[]
 
 ---@class strand.PartitionStats: strand.Assigned
----@field highest_done integer?
----@field open integer              records that were read and are not done
 ---@field done integer
 ---@field failed integer
+---@field skipped integer
+---@field dead_lettered integer
+---@field letters integer
 ---@field leased integer            records handed over to the workers, running or not
 ---@field buffered_records integer
 ---@field buffered_bytes integer
 ---@field waiting_records integer
 ---@field waiting_bytes integer
----@field oldest_age number?        seconds since the lowest open record was read
 ---@field metadata_bound integer    characters that the commit's metadata needs at most
 ---@field metadata_share number?    the same, over max_metadata
 
@@ -442,7 +528,9 @@ function consumer:report() end
 ---| "restored"              # what was done above the committed offset is known
 ---| "sought"                # seek has moved it
 ---| "commit_failed"
----| "record_failed"         # an attempt failed; it is tried again
+---| "record_failed"         # an attempt failed; it is tried again after `delay`, when there is one
+---| "dead_lettered"         # a record's dead letter is acknowledged
+---| "parked"                # a record waits for resolve
 ---| "partition_blocked"     # a limit is reached: it is left unread
 ---| "partition_unblocked"
 ---| "metadata_unreadable"   # a commit's metadata is broken or foreign

@@ -7,6 +7,7 @@
 --   retry S N    asks for a retry in S seconds in the first N attempts (1)
 --   park WHY N   asks to be parked in the first N attempts (always)
 --   skip WHY     asks to be skipped
+--   letter WHY   asks to be sent as a dead letter
 --   fifo NAME    blocks in C until somebody opens the FIFO for writing
 --   leave        asks the consumer to stop
 local system = require "system"
@@ -55,6 +56,8 @@ function commands.park(record, context, why, times)
 end
 
 function commands.skip(_, context, why) return context:skip(why) end
+
+function commands.letter(_, context, why) return context:dead_letter(why) end
 
 function commands.fifo(_, _, name) io.open(folder .. "/" .. name):close() end
 

@@ -167,7 +167,7 @@ struct strand_member {
   atomic_bool woken;
   strand_inbox inbox;         /* consumer->lock */
   strand_view view;           /* consumer->lock */
-  size_t blockers_wanted;     /* consumer->lock */
+  size_t blockers_wanted;     /* consumer->lock; only grows */
   size_t partitions;          /* consumer->lock: counted in the consumer's */
   _Atomic int64_t turned_us;  /* when the loop last turned, for health */
   _Atomic int unreachable;    /* for health */
@@ -223,6 +223,7 @@ struct strand_member {
   strand_close_mode close_mode;
   bool last_commit;           /* was made: this one may leave */
   int64_t next_view_us;
+  size_t blockers_most;        /* of the last view */
   bool changed;                /* since the last view */
   bool unfinished_told;        /* the report has them */
   strand_failure failure;      /* of the last commit; code "": none */

@@ -110,16 +110,23 @@ static void add_age (strand_partition_view *partitions, size_t count,
   }
 }
 
-static bool stats_locked (strand_consumer *c, size_t blockers,
-                          strand_stats *s) {
+/* The next view has as many. False: it had, already. */
+static bool want_blockers_locked (strand_consumer *c, size_t blockers) {
+  bool more = false;
+  for (unsigned i = 0; i < c->member_count; i++) {
+    if (blockers <= c->members[i]->blockers_wanted) continue;
+    c->members[i]->blockers_wanted = blockers;
+    more = true;
+  }
+  return more;
+}
+
+static bool stats_locked (strand_consumer *c, strand_stats *s) {
   size_t partitions = 0, found = 0;
   int64_t now_us = strand_clock_us();
   for (unsigned i = 0; i < c->member_count; i++) {
     partitions += c->members[i]->view.partition_count;
     found += c->members[i]->view.blocker_count;
-    if (blockers > c->members[i]->blockers_wanted) {
-      c->members[i]->blockers_wanted = blockers;
-    }
   }
   s->partitions = malloc((partitions + 1) * sizeof(*s->partitions));
   s->blockers = malloc((found + 1) * sizeof(*s->blockers));
@@ -156,11 +163,13 @@ static int older_first (const void *a, const void *b) {
 
 bool strand_consumer_stats (strand_consumer *c, size_t blockers,
                             strand_stats *stats) {
-  bool ok;
+  bool ok, more;
   *stats = (strand_stats){ 0 };
   pthread_mutex_lock(&c->lock);
-  ok = stats_locked(c, blockers, stats);
+  more = want_blockers_locked(c, blockers);
+  ok = stats_locked(c, stats);
   pthread_mutex_unlock(&c->lock);
+  if (more) strand_shared_wake(c);
   if (!ok) {
     strand_stats_clear(stats);
     return false;

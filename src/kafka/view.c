@@ -107,10 +107,11 @@ void strand_view_publish (strand_member *m, int64_t now_us) {
   if (now_us < m->next_view_us) return;
   m->next_view_us = now_us + STRAND_VIEW_EVERY_US;
   strand_engine_look(m->engine, now_us); /* also when nothing has changed */
-  if (!m->changed && !ends_moved(m)) return;
   pthread_mutex_lock(&c->lock);
   most = m->blockers_wanted;
   pthread_mutex_unlock(&c->lock);
+  if (!m->changed && most == m->blockers_most && !ends_moved(m)) return;
+  m->blockers_most = most;
   strand_engine_stats_read(m->engine, &fresh.engine);
   view_partitions(m, &fresh, now_us);
   view_blockers(m, &fresh, most, now_us);
