@@ -99,10 +99,12 @@ function stage.start(...)
   return ...
 end
 
---- Sends records, in order: { topic, key, value, headers, partition }.
-function stage.produce(topic, records)
-  local producer = assert(strand.producer {
-    kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
+--- Sends records, in order: { topic, key, value, headers, partition }. Given
+--- properties are added to the producer's.
+function stage.produce(topic, records, properties)
+  local kafka = { ["bootstrap.servers"] = helper.bootstrap() }
+  for name, value in pairs(properties or {}) do kafka[name] = value end
+  local producer = assert(strand.producer { kafka = kafka })
   for _, record in ipairs(records) do
     record.topic = topic
     assert(producer:send(record))
