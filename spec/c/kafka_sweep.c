@@ -46,6 +46,10 @@ static void handle (void *state, const strand_record *r, unsigned route,
     v->delay_us = 1000;
     return;
   }
+  if (r->attempt == 1 && r->offset == 12) {
+    v->kind = STRAND_VERDICT_PARK;
+    return;
+  }
   if (r->offset % 7 == 0) v->kind = STRAND_VERDICT_DEAD_LETTER;
   atomic_fetch_add(&world.handled, 1);
 }
@@ -251,6 +255,41 @@ static bool seek (strand_consumer *k) {
   return ticket != NULL;
 }
 
+static bool is_answered (strand_consumer *k, strand_ticket *ticket,
+                         strand_failure *failure) {
+  double deadline = strand_clock_now() + PATIENCE;
+  int done;
+  while ((done = strand_ticket_done(ticket, failure)) == 0) {
+    sweep_must(strand_clock_now() < deadline);
+    serve(k);
+  }
+  if (done < 0 && strcmp(failure->code, "NOT_PARKED") != 0
+      && strcmp(failure->code, "NOT_ASSIGNED") != 0) must_be_memory(failure);
+  return done > 0;
+}
+
+/* What is parked is tried again. */
+static void resolve_all (strand_consumer *k) {
+  strand_failure failure = { "", "" };
+  strand_ticket *list = strand_consumer_parked(k, 0, "", 0, 0, &failure);
+  if (list == NULL) {
+    must_be_memory(&failure);
+    return;
+  }
+  if (is_answered(k, list, &failure)) {
+    const strand_parked *p = strand_ticket_parked(list);
+    for (; p != NULL; p = p->next) {
+      strand_ticket *ticket = strand_consumer_resolve(
+        k, p->topic, p->partition, p->record->offset, STRAND_RESOLVE_RETRY,
+        &failure);
+      if (ticket == NULL) break;
+      is_answered(k, ticket, &failure);
+      strand_ticket_drop(ticket);
+    }
+  }
+  strand_ticket_drop(list);
+}
+
 static void pause_and_resume (strand_consumer *k) {
   strand_failure failure = { "", "" };
   for (int paused = 1; paused >= 0; paused--) {
@@ -298,6 +337,16 @@ static bool is_settled (strand_consumer *k) {
   return settled == PARTITIONS;
 }
 
+static bool some_are_parked (strand_consumer *k) {
+  strand_stats stats = { .partitions = NULL };
+  bool some;
+  spared = true;
+  some = strand_consumer_stats(k, 0, &stats) && stats.engine.parked > 0;
+  spared = false;
+  strand_stats_clear(&stats);
+  return some;
+}
+
 /* False: an owner without memory for what it must not forget (an assignment,
 ** a held shard) asked for the end. */
 static bool all_is_handled (strand_consumer *k, int count) {
@@ -307,6 +356,7 @@ static bool all_is_handled (strand_consumer *k, int count) {
   while (atomic_load(&world.handled) < count || !is_settled(k)) {
     sweep_must(strand_clock_now() < deadline);
     serve(k);
+    if (some_are_parked(k)) resolve_all(k);
     if (!strand_consumer_ending(k, &mode, &reason)) continue;
     must_be_memory(&reason);
     return false;
