@@ -93,6 +93,7 @@ void strand_hook_begin (strand_hook *h, lua_State *L, strand_task *task) {
   h->task = task;
   h->depth = 0;
   h->running = L;
+  if (strand_task_expired(task)) arm(h); /* its signal found nobody here */
 }
 
 void strand_hook_end (strand_hook *h, lua_State *L) {
