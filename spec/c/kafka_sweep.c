@@ -25,6 +25,7 @@ static _Thread_local bool spared; /* a question of the test's own */
 #define PARTITIONS 2
 #define RECORDS 20 /* of each partition */
 #define PATIENCE 30.0
+#define PARKED 3 /* the offset that is, once, of each partition */
 #define POLICY { 1000, 60000000, 2, 0.5, 0, STRAND_VERDICT_PARK }
 
 static struct {
@@ -32,31 +33,35 @@ static struct {
   strand_mock *mock;
   const char *servers;
   sem_t released;
-  atomic_int handled;
+  bool batches;
 } world;
 
 /* ---- handlers ------------------------------------------------------------ */
 
-static void handle (void *state, const strand_record *r, unsigned route,
-                    strand_verdict *v) {
-  (void)state;
-  (void)route;
+static void handle (const strand_record *r, strand_verdict *v) {
   if (r->attempt == 1 && r->offset % 5 == 0) {
     v->kind = STRAND_VERDICT_FAILED;
     v->delay_us = 1000;
     return;
   }
-  if (r->attempt == 1 && r->offset == 12) {
-    v->kind = STRAND_VERDICT_PARK;
-    return;
-  }
   if (r->offset % 7 == 0) v->kind = STRAND_VERDICT_DEAD_LETTER;
-  atomic_fetch_add(&world.handled, 1);
+  else if (r->offset == PARKED && r->attempt == 1) {
+    v->kind = STRAND_VERDICT_PARK;
+  }
+}
+
+static void handle_task (strand_task *task) {
+  strand_records *many = task->many;
+  if (many == NULL) handle(task->record, &task->verdict);
+  for (uint32_t i = 0; many != NULL && i < many->count; i++) {
+    handle(many->records[i], &many->verdicts[i]);
+  }
 }
 
 static void serve_records (void *state, strand_task *task,
                            bool (*next) (void *arg), void *arg) {
-  do handle(state, task->record, task->route, &task->verdict);
+  (void)state;
+  do handle_task(task);
   while (!task->verdict.broken && next(arg));
 }
 
@@ -164,6 +169,12 @@ static bool is_late (const strand_failure *failure) {
   return strcmp(failure->code, "TIMED_OUT") == 0;
 }
 
+/* It is not parked yet, or not any more. */
+static bool is_early (const strand_failure *failure) {
+  return strcmp(failure->code, "NOT_ASSIGNED") == 0
+         || strcmp(failure->code, "NOT_PARKED") == 0;
+}
+
 static strand_consumer *try_open (void) {
   const char *topic = "t";
   strand_property props[] = {
@@ -172,7 +183,9 @@ static strand_consumer *try_open (void) {
   };
   strand_property letters[] = { { "bootstrap.servers", world.servers } };
   strand_route routes[] = {
-    { .topic = "^t", .limits.policy = POLICY },
+    { .topic = "^t", .limits = {
+        .policy = POLICY, .batch_size = 5, .max_in_flight = 1,
+        .by = world.batches ? STRAND_BATCH_PARTITION : STRAND_BATCH_NONE } },
     { .limits.policy = POLICY, .own_retry = true }
   };
   strand_consumer_config c = {
@@ -235,7 +248,9 @@ static void answer (strand_consumer *k, strand_ticket *ticket) {
     serve(k);
   }
   strand_ticket_drop(ticket);
-  if (done < 0 && !is_late(&failure)) must_be_memory(&failure);
+  if (done < 0 && !is_late(&failure) && !is_early(&failure)) {
+    must_be_memory(&failure);
+  }
 }
 
 static void commit (strand_consumer *k) {
@@ -253,41 +268,6 @@ static bool seek (strand_consumer *k) {
   if (ticket == NULL) must_be_memory(&failure);
   else answer(k, ticket); /* whatever it says: the member goes there */
   return ticket != NULL;
-}
-
-static bool is_answered (strand_consumer *k, strand_ticket *ticket,
-                         strand_failure *failure) {
-  double deadline = strand_clock_now() + PATIENCE;
-  int done;
-  while ((done = strand_ticket_done(ticket, failure)) == 0) {
-    sweep_must(strand_clock_now() < deadline);
-    serve(k);
-  }
-  if (done < 0 && strcmp(failure->code, "NOT_PARKED") != 0
-      && strcmp(failure->code, "NOT_ASSIGNED") != 0) must_be_memory(failure);
-  return done > 0;
-}
-
-/* What is parked is tried again. */
-static void resolve_all (strand_consumer *k) {
-  strand_failure failure = { "", "" };
-  strand_ticket *list = strand_consumer_parked(k, 0, "", 0, 0, &failure);
-  if (list == NULL) {
-    must_be_memory(&failure);
-    return;
-  }
-  if (is_answered(k, list, &failure)) {
-    const strand_parked *p = strand_ticket_parked(list);
-    for (; p != NULL; p = p->next) {
-      strand_ticket *ticket = strand_consumer_resolve(
-        k, p->topic, p->partition, p->record->offset, STRAND_RESOLVE_RETRY,
-        &failure);
-      if (ticket == NULL) break;
-      is_answered(k, ticket, &failure);
-      strand_ticket_drop(ticket);
-    }
-  }
-  strand_ticket_drop(list);
 }
 
 static void pause_and_resume (strand_consumer *k) {
@@ -320,43 +300,51 @@ static void close_in (strand_consumer *k, double timeout) {
   ask(k);
 }
 
-/* What was read is done, up to the end. */
-static bool is_settled (strand_consumer *k) {
+/* As a program does that lists what is parked, and has it tried again. */
+static void resolve_parked (strand_consumer *k) {
+  strand_failure failure = { "", "" };
+  strand_ticket *ticket = strand_consumer_parked(k, 0, "", 0, 0, &failure);
+  if (ticket == NULL) must_be_memory(&failure);
+  else answer(k, ticket);
+  for (int i = 0; i < PARTITIONS; i++) {
+    ticket = strand_consumer_resolve(k, "t", i, PARKED, STRAND_RESOLVE_RETRY,
+                                     &failure);
+    if (ticket != NULL) answer(k, ticket);
+    else if (!is_early(&failure)) must_be_memory(&failure);
+  }
+}
+
+/* So many records are done, and all that was read is, up to the end. */
+static bool is_settled (strand_consumer *k, uint64_t count, size_t *parked) {
   strand_stats stats = { .partitions = NULL };
   size_t settled = 0;
+  uint64_t done;
   bool known;
   spared = true;
   known = strand_consumer_stats(k, 10, &stats);
   spared = false;
+  *parked = known ? stats.engine.parked : 0;
+  done = known ? stats.engine.done + stats.engine.dead_lettered : 0;
   if (!known) return false;
   for (size_t i = 0; i < stats.partition_count; i++) {
     const strand_partition_stats *p = &stats.partitions[i].stats;
     if (p->position == RECORDS && p->open == 0) settled++;
   }
   strand_stats_clear(&stats);
-  return settled == PARTITIONS;
-}
-
-static bool some_are_parked (strand_consumer *k) {
-  strand_stats stats = { .partitions = NULL };
-  bool some;
-  spared = true;
-  some = strand_consumer_stats(k, 0, &stats) && stats.engine.parked > 0;
-  spared = false;
-  strand_stats_clear(&stats);
-  return some;
+  return settled == PARTITIONS && done >= count;
 }
 
 /* False: an owner without memory for what it must not forget (an assignment,
 ** a held shard) asked for the end. */
-static bool all_is_handled (strand_consumer *k, int count) {
+static bool all_is_handled (strand_consumer *k, uint64_t count) {
   double deadline = strand_clock_now() + PATIENCE;
   strand_close_mode mode;
   strand_failure reason;
-  while (atomic_load(&world.handled) < count || !is_settled(k)) {
+  size_t parked;
+  while (!is_settled(k, count, &parked)) {
     sweep_must(strand_clock_now() < deadline);
     serve(k);
-    if (some_are_parked(k)) resolve_all(k);
+    if (parked > 0) resolve_parked(k);
     if (!strand_consumer_ending(k, &mode, &reason)) continue;
     must_be_memory(&reason);
     return false;
@@ -371,14 +359,14 @@ static bool all_is_asked (strand_consumer *k) {
   return !seek(k) || all_is_handled(k, PARTITIONS * RECORDS + RECORDS);
 }
 
-static void one_fails (long n) {
+static void one_of (bool batches, long n) {
   strand_consumer *k;
   bool complete = false;
+  world.batches = batches;
   open_world();
   sweep_arm(n, false);
   for (int attempt = 0; attempt < 2 && !complete; attempt++) {
     snprintf(world.group, sizeof(world.group), "g%d", attempt);
-    atomic_store(&world.handled, 0);
     k = open_consumer();
     sweep_must(k != NULL);
     complete = all_is_handled(k, PARTITIONS * RECORDS) && all_is_asked(k);
@@ -389,6 +377,14 @@ static void one_fails (long n) {
   sweep_disarm();
   check_committed();
   strand_mock_close(world.mock);
+}
+
+static void one_fails (long n) {
+  one_of(false, n);
+}
+
+static void one_with_batches (long n) {
+  one_of(true, n);
 }
 
 /* All may stand still, but the close ends; with memory again, what it left in
@@ -418,6 +414,7 @@ static void all_fail (long n) {
 int main (int argc, char **argv) {
   const sweep_plan plans[] = {
     { "one of a consumer", one_fails, 1, 1 },
+    { "one of a consumer with batches", one_with_batches, 2, 1 },
     { "all from one on, of a consumer", all_fail, 3, 1 },
   };
   return sweep_all(plans, sizeof(plans) / sizeof(plans[0]),
