@@ -237,8 +237,8 @@ static bool harvest_lease (strand_member *m, strand_batch *batch,
     *found = true;
     if (err != STRAND_OK) return false;
   }
-  if (state != STRAND_SLOT_ENDED) {
-    strand_watchdog_look(m, batch, slot, now_us);
+  if (state != STRAND_SLOT_ENDED) { /* all done: its worker is about to say so */
+    if (slot->lease.count > 0) strand_watchdog_look(m, batch, slot, now_us);
     return true;
   }
   *found = true;

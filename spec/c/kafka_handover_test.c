@@ -1,0 +1,149 @@
+/*
+** kafka_handover_test.c - what an owner sees of a slot between a worker's last
+** two words on it: 'done' counts all its records, and it has not ended
+**
+** The test is the worker, so that the moment lasts.
+*/
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "kafka/member.h"
+
+#define DEADLINE_US 1000
+
+typedef struct stage {
+  strand_matcher route;
+  strand_consumer consumer;
+  strand_member member;
+  strand_tag tag;
+  strand_taker *taker;
+  int failures; /* that were told */
+  int released;
+} stage;
+
+static void count_failures (void *arg, const strand_notice *notice) {
+  if (notice->type == STRAND_NOTICE_FAILED) ((stage *)arg)->failures++;
+}
+
+static void count_released (void *arg, const strand_held *held) {
+  (void)held;
+  ((stage *)arg)->released++;
+}
+
+static void hear_nothing (void *arg, unsigned what) {
+  (void)arg;
+  (void)what;
+}
+
+static void ignore (void *arg, const strand_held *held) {
+  (void)arg;
+  (void)held;
+}
+
+static void admit (stage *s, strand_partition *p) {
+  strand_record *r = strand_engine_room(s->member.engine, p, 1);
+  r->key_length = 1;
+  r->value_length = r->headers_length = 0;
+  r->flags |= STRAND_RECORD_KEY;
+  r->timestamp_type = STRAND_TIMESTAMP_NONE;
+  r->offset = 0;
+  r->bytes[0] = 'k';
+  assert_int_equal(strand_engine_admit(s->member.engine, p, r, 1),
+                   STRAND_ADDED);
+}
+
+/* A consumer whose deadline passed long ago, and one record that a worker has
+** just finished. */
+static strand_slot *open_stage (stage *s) {
+  static const strand_route_limits limits;
+  strand_engine_config config = {
+    .max_metadata = 4096, .max_buffered_records = 100,
+    .max_buffered_bytes = 1u << 20, .max_waiting_records = 100,
+    .max_waiting_bytes = 1u << 20, .routes = &limits, .route_count = 1,
+    .arg = s, .notice = count_failures, .release = count_released };
+  strand_member *m = &s->member;
+  strand_slot *slot;
+  memset(s, 0, sizeof(*s));
+  m->engine = strand_engine_new(&config);
+  m->consumer = &s->consumer;
+  m->max_ready = 1;
+  m->wake_fd = m->queue_fd = -1;
+  s->consumer.routes = &s->route;
+  s->consumer.route_count = 1;
+  atomic_init(&s->route.deadline_us, DEADLINE_US);
+  assert_true(strand_mailbox_init(&s->consumer.mailbox));
+  strand_mailbox_limit(&s->consumer.mailbox, 1, 1);
+  s->tag.partition = strand_engine_assign(m->engine, "t", 0, 1, 0, NULL, 0);
+  strand_list_init(&s->tag.letters);
+  strand_partition_set_tag(s->tag.partition, &s->tag);
+  assert_int_equal(strand_engine_restored(m->engine, s->tag.partition, 0,
+                                          NULL), STRAND_OK);
+  admit(s, s->tag.partition);
+  strand_handover_post(m, 1);
+  s->taker = strand_mailbox_enter(&s->consumer.mailbox);
+  strand_interrupt_open(&s->taker->interrupt, hear_nothing, s);
+  assert_true(strand_mailbox_take(&s->consumer.mailbox, s->taker, NULL,
+                                  NULL));
+  slot = strand_mailbox_claim(&s->consumer.mailbox, s->taker);
+  slot->taker = s->taker;
+  atomic_store(&slot->began_us, 1);
+  atomic_store(&slot->done, 1);
+  return slot;
+}
+
+static void close_stage (stage *s) {
+  strand_mailbox *mailbox = &s->consumer.mailbox;
+  assert_false(strand_handover_out(&s->member));
+  assert_null(s->member.overdue);
+  strand_mailbox_close(mailbox);
+  assert_false(strand_mailbox_take(mailbox, s->taker, NULL, NULL));
+  strand_interrupt_close();
+  strand_mailbox_leave(mailbox, s->taker);
+  strand_handover_free(&s->member);
+  strand_engine_free(s->member.engine);
+  strand_mailbox_destroy(mailbox);
+}
+
+static void what_is_done_does_not_expire (void **state) {
+  stage s;
+  strand_slot *slot = open_stage(&s);
+  strand_engine_stats stats;
+  (void)state;
+  strand_handover_harvest(&s.member, 1000000);
+  strand_engine_stats_read(s.member.engine, &stats);
+  assert_int_equal(stats.done, 1);
+  assert_int_equal(stats.failed, 0);
+  assert_int_equal(s.failures, 0);
+  atomic_store(&slot->state, STRAND_SLOT_ENDED);
+  strand_handover_harvest(&s.member, 1000001);
+  close_stage(&s);
+}
+
+/* Its partition goes with the last record. */
+static void what_is_done_of_a_revoked_partition_is_not_looked_at (void **state) {
+  stage s;
+  strand_slot *slot = open_stage(&s);
+  (void)state;
+  strand_engine_revoke(s.member.engine, s.tag.partition, ignore, NULL);
+  strand_handover_harvest(&s.member, 1000000);
+  assert_int_equal(s.released, 1);
+  assert_int_equal(s.failures, 0);
+  atomic_store(&slot->state, STRAND_SLOT_ENDED);
+  strand_handover_harvest(&s.member, 1000001);
+  close_stage(&s);
+}
+
+int main (void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(what_is_done_does_not_expire),
+    cmocka_unit_test(what_is_done_of_a_revoked_partition_is_not_looked_at),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
