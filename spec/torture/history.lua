@@ -142,6 +142,9 @@ local function started(self, line, partition, key)
   end
   partition.starter[offset], key.open = line.pid, line.pid
   partition.attempt[offset], partition.since[offset] = line.attempt, nil
+  if line.attempt == 1 and partition.given_up[offset] then
+    partition.began[offset] = line.time
+  end
 end
 
 local function done(self, partition, offset)
@@ -160,7 +163,7 @@ end
 local function failed(_, line, partition, key)
   local given_up, offset = partition.given_up, line.offset
   key.failed = math.max(key.failed, line.number)
-  if line.attempt == 1 then partition.began[offset] = line.time end
+  partition.began[offset] = partition.began[offset] or line.time
   given_up[offset] = given_up[offset] or 0
   if line.attempt == ATTEMPTS then
     given_up[offset], partition.since[offset] = given_up[offset] + 1, line.time

@@ -161,7 +161,7 @@ local function play(name, seed)
   if not ok then self:say("%s", message) end
   local well = self:result() and ok
   self:close()
-  if well then os.remove(self.log) end
+  if well then self:forget() end
   return well
 end
 

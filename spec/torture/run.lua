@@ -418,6 +418,12 @@ function run:result()
   return well and all.repeats <= self.allowed
 end
 
+--- Removes what was written down.
+function run:forget()
+  os.remove(self.log)
+  os.remove(self.log .. ".letters")
+end
+
 function run:close()
   member.end_all()
   self.flow:close()
