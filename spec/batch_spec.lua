@@ -276,6 +276,20 @@ describe("a batch", function()
     assert.same({ 7, 7, 6 }, sizes)
   end)
 
+  it("does not linger while the consumer drains", function()
+    local topic, folder = helper.topic(2), stage.folder()
+    stage.produce(topic, wishing(6, 6, { [2] = "fail 1" }))
+    local consumer = stage.start(stage.consumer { topics = { topic }, handler_args = folder,
+      handler = "spec.handlers.batches", batch = { size = 100, linger = 3600 },
+      retry = { delay = 3600, max_delay = 3600 } })
+    helper.eventually(20, function() return consumer:stats().buffered_records == 6 end, consumer)
+    assert.equal(0, consumer:stats().done)
+    local seconds, report = helper.seconds(consumer.close, consumer,
+      { mode = "drain", timeout = 20 })
+    assert.same({ 5, 1 }, { report.done, #report.unfinished })
+    assert.is_true(seconds < 10, ("close took %.1f s"):format(seconds))
+  end)
+
   it("needs a handle_batch, and a handle_batch needs it", function()
     local function start(handler, batch)
       local folder = helper.folder()

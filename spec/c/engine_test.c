@@ -2585,6 +2585,21 @@ static void a_batch_goes_when_its_first_has_lingered (void **state) {
   }
 }
 
+static void a_batch_does_not_linger_while_the_member_drains (void **state) {
+  (void)state;
+  for (int by = STRAND_BATCH_MIXED; by <= STRAND_BATCH_PARTITION; by++) {
+    strand_engine *e = open_batches(STRAND_BY_KEY, (strand_batch_by)by, 3,
+                                    SECOND);
+    int leases;
+    poll_all(e, assign(e, 0), "a");
+    nothing_starts(e);
+    strand_engine_stop_intake(e);
+    assert_int_equal(take_batch(e, 0, &leases), 1);
+    done_batch(e, leases);
+    strand_engine_free(e);
+  }
+}
+
 static void what_lingers_elsewhere_joins_a_mixed_batch (void **state) {
   (void)state;
   for (int full = 0; full <= 1; full++) {
@@ -2904,6 +2919,7 @@ int main (void) {
     cmocka_unit_test(what_failed_in_a_batch_comes_alone),
     cmocka_unit_test(a_batch_lingers_until_it_is_full),
     cmocka_unit_test(a_batch_goes_when_its_first_has_lingered),
+    cmocka_unit_test(a_batch_does_not_linger_while_the_member_drains),
     cmocka_unit_test(what_lingers_elsewhere_joins_a_mixed_batch),
     cmocka_unit_test(only_what_could_join_makes_a_batch_full),
     cmocka_unit_test(a_record_by_hand_opens_no_batch),

@@ -148,7 +148,7 @@ static void check_linger (world *w, const mlease *first, size_t count) {
   const strand_route_limits *r = &w->routes[route];
   const member *me = &w->members[first->member];
   int64_t age = w->now_us - first_of(w, first)->polled_us;
-  if (r->linger_us == 0 || r->by != STRAND_BATCH_MIXED
+  if (r->linger_us == 0 || r->by != STRAND_BATCH_MIXED || me->stopped
       || count >= r->batch_size || age > r->linger_us - 1000
       || w->faults[FAULT_TINY] || w->faults[FAULT_CONFIGURE]
       || !has_tokens(&me->bucket, &w->config.rate)

@@ -147,7 +147,3 @@ void strand_engine_quiet (strand_engine *e, strand_partition *p, bool quiet) {
   p->quiet = quiet;
   reserve(p, 1);
 }
-
-void strand_engine_stop_intake (strand_engine *e) {
-  e->intake_stopped = true;
-}

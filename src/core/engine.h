@@ -263,7 +263,7 @@ size_t strand_engine_read_limit (const strand_engine *e,
 /* The partition's queue was read and found empty, or not: what an empty one
 ** does not need of its share is lent to the others. */
 void strand_engine_quiet (strand_engine *e, strand_partition *p, bool quiet);
-/* No partition is read any more: the member drains. */
+/* No partition is read any more: the member drains, and no batch lingers. */
 void strand_engine_stop_intake (strand_engine *e);
 
 /* A record with room for its bytes, which the caller writes: key, value,

@@ -107,6 +107,13 @@ void strand_gates_configure (strand_engine *e,
   }
 }
 
+void strand_engine_stop_intake (strand_engine *e) {
+  e->intake_stopped = true;
+  for (size_t i = 0; i < e->config.route_count; i++) {
+    open_some(&e->gates[i], SIZE_MAX); /* what lingered */
+  }
+}
+
 static size_t calls_left (const strand_gate *g) {
   size_t most = g->limits.max_in_flight;
   if (most == 0 || MUTANT(route_has_no_limit)) return SIZE_MAX;
@@ -182,14 +189,16 @@ static int64_t age_due (const strand_partition *p, int64_t now_us) {
                              : (now_us / 1000 + linger_ms - age_ms) * 1000;
 }
 
-static bool lingers (const strand_gate *g) {
+/* Without intake nothing comes that would fill a batch. */
+static bool lingers (const strand_engine *e, const strand_gate *g) {
   return g->limits.linger_us > 0 && g->limits.by != STRAND_BATCH_NONE
+         && (!e->intake_stopped || MUTANT(batch_lingers_while_draining))
          && !MUTANT(batch_does_not_linger);
 }
 
 /* When the batch that 'p' would begin goes, full or not; 0: now. */
 static int64_t linger_due (const strand_partition *p, int64_t now_us) {
-  if (!lingers(p->gate) || strand_list_empty(&p->ready) || is_full(p)) {
+  if (!lingers(p->engine, p->gate) || strand_list_empty(&p->ready) || is_full(p)) {
     return 0;
   }
   return age_due(p, now_us);
@@ -246,7 +255,7 @@ void strand_gate_join (strand_gate *g) {
 /* A mixed batch that is not full is so for all partitions. */
 static bool all_linger (const strand_engine *e, const strand_gate *g) {
   size_t size = g->limits.batch_size;
-  return lingers(g) && g->limits.by == STRAND_BATCH_MIXED
+  return lingers(e, g) && g->limits.by == STRAND_BATCH_MIXED
          && of_gate(e, g, size) < size;
 }
 
