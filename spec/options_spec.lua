@@ -391,6 +391,12 @@ describe("dead letters", function()
       producer = { kafka = { ["bootstrap.servers"] = "other:9092", ["linger.ms"] = 0 } },
     }.kafka)
     assert.equal("fnv1a", letters { producer = { partitioner = "fnv1a" } }.partitioner)
+    -- One property to librdkafka, of which the last counts.
+    local given = kafka { ["sasl.mechanisms"] = "PLAIN" }
+    given.dead_letter = { topic = "d" }
+    given.producer = { kafka = { ["sasl.mechanism"] = "SCRAM-SHA-256" } }
+    assert.same({ { "bootstrap.servers", "localhost:9092" }, { "sasl.mechanisms", "PLAIN" },
+      { "sasl.mechanism", "SCRAM-SHA-256" } }, options.consumer(given).letters.kafka)
   end)
 end)
 

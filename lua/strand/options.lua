@@ -40,7 +40,7 @@
 --   worker_memory       bytes, or nil
 --   letters             { topic, partition = "key" | "same", reason = "text" | "class" |
 --                       "none", max_reason, allow_value_drop, kafka, partitioner }, or nil:
---                       no dead letters; kafka as above, all that the producer needs
+--                       no dead letters; kafka: all that the producer needs, its own last
 --   max_in_flight, max_ready, max_buffered_records, max_buffered_bytes,
 --   max_waiting_records, max_waiting_bytes, max_metadata     whole numbers
 --   commit_interval, revoke_grace                            seconds

@@ -113,16 +113,15 @@ local function is_of_connection(name)
   return false
 end
 
--- What a second client needs for the same connection, with 'own' over it.
--- Both, and the result, as the kind above gives them.
+-- What a second client needs for the same connection, then 'own': a property
+-- may have two names (sasl.mechanism, sasl.mechanisms), and the last counts.
 function properties.overlay(list, own)
-  local values, result = {}, {}
+  local replaced, result = {}, {}
+  for _, pair in ipairs(own) do replaced[pair[1]] = true end
   for _, pair in ipairs(list) do
-    if is_of_connection(pair[1]) then values[pair[1]] = pair[2] end
+    if is_of_connection(pair[1]) and not replaced[pair[1]] then result[#result + 1] = pair end
   end
-  for _, pair in ipairs(own) do values[pair[1]] = pair[2] end
-  for name, value in pairs(values) do result[#result + 1] = { name, value } end
-  table.sort(result, function(a, b) return a[1] < b[1] end)
+  for _, pair in ipairs(own) do result[#result + 1] = pair end
   return result
 end
 
