@@ -450,6 +450,7 @@ describe("while a consumer runs,", function()
     produce_behind "fail 1"
     local event = helper.eventually(10, told "partition_blocked", consumer)
     assert.same({ 0, "waiting" }, { event.partition, event.reason })
+    assert.is_nil(event.attempt) -- nothing was attempted
     assert.equal("waiting", consumer:assignment()[1].blocked)
     stage.produce(topic, { { key = "another" } }) -- not read: the partition is closed
     helper.eventually(1, stage.pause(0.5), consumer)

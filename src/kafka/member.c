@@ -90,9 +90,10 @@ static void take_notice (void *arg, const strand_notice *n) {
   }
   if (n->record != NULL) {
     event.offset = n->record->offset;
-    event.attempt = n->record->attempt
-                    - (n->type == STRAND_NOTICE_PARKED
-                       || n->type == STRAND_NOTICE_LETTERED); /* the last */
+    if (n->type == STRAND_NOTICE_FAILED) event.attempt = n->record->attempt;
+    if (n->type == STRAND_NOTICE_PARKED || n->type == STRAND_NOTICE_LETTERED) {
+      event.attempt = n->record->attempt - 1; /* the last */
+    }
     if (n->record->flags & STRAND_RECORD_KEY) {
       strand_event_set_key(&event, strand_record_key(n->record),
                            n->record->key_length);
