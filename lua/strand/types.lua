@@ -10,6 +10,7 @@
 --   CLOSED              the object is closed
 --   FORKED              the object belongs to another process
 --   HANDLER             a handler does not load, or its setup failed
+--   NO_DEAD_LETTER_TOPIC, NOT_ASSIGNED, NOT_PARKED   what resolve() cannot do
 --   NOT_STARTED         step before start
 --   NO_METADATA         the number of a topic's partitions is not known yet
 --   QUEUE_FULL          the producer holds as much as it may
@@ -153,6 +154,10 @@ function context:stop(reason) end
 ---Ends the consumer as stop() would, after this record.
 function context:stop_consumer() end
 
+---Seconds until the deadline of this call, 0 once it has passed; nil without one.
+---@return number? seconds
+function context:remaining() end
+
 ---Returns: the record is done. false, nil with a reason, or an error: it is
 ---tried again until the retry policy is exhausted. An outcome, returned or
 ---thrown: that.
@@ -179,9 +184,13 @@ function context:stop_consumer() end
 ---@field setup? fun(args: any)     once in each worker; an error is code "HANDLER"
 ---@field teardown? fun()
 
+---A module's name, or a function without upvalues.
+---@alias strand.AnyHandler string|strand.Handler|strand.BatchHandler
+
 ---What a route leaves out is the consumer's.
 ---@class strand.Route
----@field handler string|strand.Handler     may also stand first, without a name
+---@field handler? strand.AnyHandler     required, or
+---@field [1]? strand.AnyHandler         the same, without a name
 ---@field retry? strand.RetryPolicy|strand.RetryFunction
 ---@field exhausted? strand.Exhausted
 ---@field deadline? number|false            seconds
@@ -210,6 +219,11 @@ function context:stop_consumer() end
 ---@field max_reason? integer               bytes of it, 0 to 16384; 1024
 ---@field allow_value_drop? boolean         one that is too large goes without its value; false: it is parked
 
+---What sends dead letters: properties over those of the consumer's connection.
+---@class strand.LetterProducerOptions
+---@field kafka? table<string, string|number|boolean>
+---@field partitioner? strand.PartitionerName       "murmur2_random"
+
 ---@class strand.RetryPolicy
 ---@field attempts? integer         1 to 65535; 10
 ---@field delay? number             seconds before the second attempt, 0 to 86400; 1
@@ -230,7 +244,7 @@ function context:stop_consumer() end
 ---names, or POSIX patterns that start with ^
 ---@field topics string[]
 ---a module's name, a function without upvalues, or topic or ^pattern -> handler
----@field handler string|strand.Handler|table<string, string|strand.Handler|strand.Route>
+---@field handler strand.AnyHandler|table<string, strand.AnyHandler|strand.Route>
 ---@field handler_args? any         a plain value; copied into each worker
 ---@field members? integer          1 to 64; 1
 ---@field oauth_token? fun(): string?, number|string, string?   token, expires, principal; or nil, message
@@ -257,13 +271,12 @@ function context:stop_consumer() end
 ---@field retry? strand.RetryPolicy|strand.RetryFunction
 ---@field exhausted? strand.Exhausted       "dead_letter" with dead_letter, else "park"
 ---@field dead_letter? strand.DeadLetterOptions
----what sends dead letters: properties over those of the consumer's connection
----@field producer? { kafka?: table<string, string|number|boolean>, partitioner?: string }
+---@field producer? strand.LetterProducerOptions
 ---@field parked_holds? "shard"|"record"    what a parked record holds back; "shard": those behind it
 ---@field on_event? fun(event: strand.Event)    an error in it goes to the log
 ---@field log? fun(level: integer, facility: string, message: string)   syslog's levels; stderr, warnings up
 
----Use it with a colon. A method of a closed consumer raises, but close,
+---Use it with a colon. A method of a closed consumer raises, but step, close,
 ---report, stats and health; in another process each returns
 ---nil, message, "FORKED".
 ---@class strand.Consumer
@@ -531,7 +544,7 @@ function consumer:report() end
 ---| "record_failed"         # an attempt failed; it is tried again after `delay`, when there is one
 ---| "dead_lettered"         # a record's dead letter is acknowledged
 ---| "parked"                # a record waits for resolve
----| "partition_blocked"     # a limit is reached: it is left unread
+---| "partition_blocked"     # a limit is reached, for 1 s: it is left unread
 ---| "partition_unblocked"
 ---| "metadata_unreadable"   # a commit's metadata is broken or foreign
 ---| "metadata_unwritable"   # it does not fit; the old commit stays
@@ -561,8 +574,7 @@ function consumer:report() end
 ---@field max_queued_records? integer   100000
 ---@field max_queued_bytes? integer     64 MiB
 
----The function gives 0 to partitions - 1.
----@alias strand.Partitioner
+---@alias strand.PartitionerName
 ---| "murmur2_random"
 ---| "murmur2"
 ---| "consistent"
@@ -570,6 +582,10 @@ function consumer:report() end
 ---| "fnv1a"
 ---| "fnv1a_random"
 ---| "random"
+
+---The function gives 0 to partitions - 1.
+---@alias strand.Partitioner
+---| strand.PartitionerName
 ---| fun(key: string?, partitions: integer, topic: string): integer
 
 ---@class strand.Sending
