@@ -7,8 +7,15 @@
 #include <signal.h>
 #include <string.h>
 
-/* Touched by its thread before a signal may come: memory for it is there. */
-static _Thread_local strand_interrupt *volatile here;
+/* The signal may be somebody else's, on a thread that is none of ours: glibc
+** would allocate its 'here' there, in the signal handler, unless all threads
+** have one from the start. */
+#ifdef __GLIBC__
+#define FROM_THE_START __attribute__((tls_model("initial-exec")))
+#else
+#define FROM_THE_START
+#endif
+static _Thread_local strand_interrupt *volatile here FROM_THE_START;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT; /* survives a fork */
 static struct sigaction before;
