@@ -123,7 +123,7 @@ function record:header(name) end
 function record:copy() end
 
 ---@class strand.Context
----@field worker integer            1 to the number of workers
+---@field worker integer            its thread's number, from 1; a spare goes on counting
 ---@field args any                  the option handler_args, a copy of this worker's
 local context = {}
 
@@ -481,7 +481,7 @@ function consumer:report() end
 ---@field dead_lettered integer     acknowledged
 ---@field parked integer            now
 ---@field letters integer           dead letters under way, now
----@field in_flight integer         handlers that run: what max_in_flight bounds
+---@field in_flight integer         handlers that run; max_in_flight bounds those of no lost worker
 ---@field ready integer             records handed over and not started: what max_ready bounds
 ---@field retries integer           records in back-off
 ---@field shards integer            keys, or what else keeps an order, with records
