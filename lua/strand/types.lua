@@ -415,8 +415,8 @@ function consumer:report() end
 ---@field dead_lettered integer     acknowledged
 ---@field parked integer            now, or at the end: these are in unfinished
 ---@field lost integer              attempts cut off because their partition was lost
----@field unfinished strand.Place[]     records that were read and are not done, at most 1,000
----@field unfinished_total integer  all of them
+---@field unfinished strand.Place[]     at the end: records that were read and are not done, at most 1,000
+---@field unfinished_total integer  all of them; 0 before the end
 ---@field committed strand.Place[]  the last offset of each partition that a broker acknowledged
 ---@field seconds number            from the start to the end
 ---@field detached boolean          something could not end in time, and goes on by itself
@@ -488,7 +488,7 @@ function consumer:report() end
 ---@field stale integer             records whose handlers run on after a revoke
 ---@field stale_dropped integer     outcomes that came after a revoke
 ---@field buffered_records integer
----@field buffered_bytes integer
+---@field buffered_bytes integer   of the chunks that hold them; each partition keeps an open one
 ---@field waiting_records integer
 ---@field waiting_bytes integer
 ---@field members integer
