@@ -207,15 +207,17 @@ local function make_records(topics)
   return list
 end
 
-local function send(list)
+-- The first to the last of the list, by number.
+local function send(list, first, last)
   local producer = assert(strand.producer { kafka = {
     ["bootstrap.servers"] = helper.broker() } })
-  for _, record in ipairs(list) do
+  for i = first, last do
+    local record = list[i]
     assert(producer:send { topic = record.topic, partition = record.partition, key = record.key,
       value = record.value, headers = { source = record.id } })
   end
   assert(producer:flush(30))
-  assert.equal(#list, producer:close().delivered)
+  assert.equal(last - first + 1, producer:close().delivered)
 end
 
 -- What the events say. -> { [topic] = sorted lines }, number of records to be
@@ -356,13 +358,14 @@ describe("the order sync story", function()
     .. "blamed", function()
     local consumer = start()
     member.wait_assigned(20, consumer, 3 * PARTITIONS)
-    send(list)
+    local half = math.floor(#list / 2)
+    send(list, 1, half)
     wait_applied(1, consumer)
     server "stop"
+    send(list, half + 1, #list) -- however quick the first were
     local over = require "system".monotime() + 20
     helper.eventually(25, function() return require "system".monotime() > over end, consumer)
     local stats = consumer:stats()
-    assert.is_true(stats.done < applied, "it was all done before the database was stopped")
     assert.is_true(stats.waiting_records > 0, "nothing waits")
     server "start"
     wait_applied(math.floor(stats.done + (applied - stats.done) / 3), consumer)
