@@ -127,7 +127,7 @@ static void what_is_done_does_not_expire (void **state) {
 }
 
 /* Its partition goes with the last record. */
-static void what_is_done_of_a_revoked_partition_is_not_looked_at (void **state) {
+static void what_is_done_of_a_revoked_partition_is_let_go (void **state) {
   stage s;
   strand_slot *slot = open_stage(&s);
   (void)state;
@@ -143,7 +143,7 @@ static void what_is_done_of_a_revoked_partition_is_not_looked_at (void **state) 
 int main (void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_is_done_does_not_expire),
-    cmocka_unit_test(what_is_done_of_a_revoked_partition_is_not_looked_at),
+    cmocka_unit_test(what_is_done_of_a_revoked_partition_is_let_go),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -237,7 +237,7 @@ static bool harvest_lease (strand_member *m, strand_batch *batch,
     *found = true;
     if (err != STRAND_OK) return false;
   }
-  if (state != STRAND_SLOT_ENDED) { /* all done: its worker is about to say so */
+  if (state != STRAND_SLOT_ENDED) { /* with none left it is about to */
     if (slot->lease.count > 0) strand_watchdog_look(m, batch, slot, now_us);
     return true;
   }
