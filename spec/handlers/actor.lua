@@ -10,17 +10,10 @@
 --   letter WHY   asks to be sent as a dead letter
 --   fifo NAME    blocks in C until somebody opens the FIFO for writing
 --   leave        asks the consumer to stop
+local gate = require "spec.support.gate"
 local system = require "system"
 
-local LONGEST = 60 -- seconds at a gate: a spec that failed must not hang
-
 local folder, journal
-
-local function exists(path)
-  local file = io.open(path)
-  if file then file:close() end
-  return file ~= nil
-end
 
 local function note(what, record, context)
   journal:write(table.concat({ what, record.topic, record.partition, record.offset,
@@ -32,11 +25,7 @@ end
 local commands = {}
 
 function commands.gate(_, _, name)
-  local deadline = system.monotime() + LONGEST
-  while not exists(folder .. "/" .. name) and not exists(folder .. "/all") do
-    if system.monotime() > deadline then error("nobody opened gate " .. name) end
-    system.sleep(0.002)
-  end
+  gate.wait(folder, name)
 end
 
 function commands.take(_, _, seconds) system.sleep(tonumber(seconds)) end

@@ -10,7 +10,7 @@
 --   false            the whole call returns nil and a reason, once
 --   outcome          the whole call returns context:skip()
 --   hold             until the folder has a file "open"
-local system = require "system"
+local gate = require "spec.support.gate"
 
 local batches = {}
 local folder
@@ -24,12 +24,6 @@ local function note(text)
   local file = assert(io.open(folder .. "/journal", "ab"))
   file:write(text, "\n")
   file:close()
-end
-
-local function exists(path)
-  local file = io.open(path)
-  if file then file:close() end
-  return file ~= nil
 end
 
 local whole = {}
@@ -61,7 +55,7 @@ function single.done(batch, i)
 end
 
 function single.hold()
-  while not exists(folder .. "/open") do system.sleep(0.005) end
+  gate.wait(folder, "open")
 end
 
 function single.misuse(batch, i)

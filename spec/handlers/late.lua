@@ -3,6 +3,7 @@
 -- that spec/support/stage.lua reads.
 --
 -- Loops of LuaJIT are interpreted, but where the arguments say otherwise.
+local gate = require "spec.support.gate"
 local system = require "system"
 
 local folder, journal
@@ -12,12 +13,6 @@ local function note(what, record, context)
     record.attempt, context.worker, ("%.6f"):format(system.gettime()),
     record.key and "=" .. record.key or "" }, "\t"), "\n")
   journal:flush()
-end
-
-local function exists(path)
-  local file = io.open(path)
-  if file then file:close() end
-  return file ~= nil
 end
 
 local cases = {}
@@ -80,7 +75,7 @@ end
 function cases.fifo(name) io.open(folder .. "/" .. name):close() end
 
 function cases.wait(name)
-  repeat system.sleep(0.002) until exists(folder .. "/" .. name) or exists(folder .. "/all")
+  gate.wait(folder, name)
 end
 
 -- Of a hook of its own it must see nothing missing.

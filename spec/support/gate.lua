@@ -1,0 +1,24 @@
+-- Gates that hold handlers: files in a folder. spec/support/stage.lua opens
+-- them all at a spec's end.
+local system = require "system"
+
+local gate = {}
+
+local LONGEST = 60 -- seconds at a gate: a spec that failed must not hang
+
+local function exists(path)
+  local file = io.open(path)
+  if file then file:close() end
+  return file ~= nil
+end
+
+--- Returns when the folder has a file of that name, or one called "all".
+function gate.wait(folder, name)
+  local deadline = system.monotime() + LONGEST
+  while not exists(folder .. "/" .. name) and not exists(folder .. "/all") do
+    if system.monotime() > deadline then error("nobody opened gate " .. name) end
+    system.sleep(0.002)
+  end
+end
+
+return gate
