@@ -281,8 +281,8 @@ static strand_err set_aside (strand_lease *lease, strand_aside aside,
   return STRAND_OK;
 }
 
-static strand_err skip_first (strand_lease *lease, const strand_ending *ending,
-                        int64_t now_us) {
+static strand_err skip_first (strand_lease *lease,
+                              const strand_ending *ending, int64_t now_us) {
   strand_partition *p = lease->partition;
   strand_err err;
   tell_failed(lease, ending, -1);

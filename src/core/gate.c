@@ -198,9 +198,8 @@ static bool lingers (const strand_engine *e, const strand_gate *g) {
 
 /* When the batch that 'p' would begin goes, full or not; 0: now. */
 static int64_t linger_due (const strand_partition *p, int64_t now_us) {
-  if (!lingers(p->engine, p->gate) || strand_list_empty(&p->ready) || is_full(p)) {
-    return 0;
-  }
+  if (!lingers(p->engine, p->gate) || strand_list_empty(&p->ready)
+      || is_full(p)) return 0;
   return age_due(p, now_us);
 }
 

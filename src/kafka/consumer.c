@@ -163,7 +163,8 @@ strand_consumer *strand_consumer_open (const strand_consumer_config *config,
     return NULL;
   }
   if (c->log != NULL && c->events != NULL && copy_header(c, config)
-      && copy_letters(c, config) && make_fds(c) && copy_routes(c, config, failure)) {
+      && copy_letters(c, config) && make_fds(c)
+      && copy_routes(c, config, failure)) {
     copy_topics(c, config);
     if (c->has_log) strand_log_set_notify(c->log, notify, c);
     strand_conf_warn(RD_KAFKA_CONSUMER, config->kafka, config->kafka_count,
