@@ -120,8 +120,8 @@ end
 
 -- ---- the broker as a thing that fails (real brokers only) -------------------
 
---- helper.kafka("restart" | "restart", "kill" | "pause" | "resume" | "kill"):
---- see scripts/kafka.
+--- helper.kafka("restart" | "restart", "kill" | "pause" | "resume" | "kill" |
+--- "set", "KEY=VALUE"): see scripts/kafka.
 function helper.kafka(action, how)
   local name = assert(os.getenv "STRAND_KAFKA_NAME", "run by: scripts/kafka run")
   local ok = os.execute(("scripts/kafka %s %s %s >/dev/null"):format(action, name, how or ""))
