@@ -45,6 +45,7 @@ build = {
         "src/kafka/conf.c",
         "src/kafka/consumer.c",
         "src/kafka/errand.c",
+        "src/kafka/errors.c",
         "src/kafka/event.c",
         "src/kafka/fork.c",
         "src/kafka/group.c",

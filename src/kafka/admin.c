@@ -9,6 +9,7 @@
 
 #include "kafka/client.h"
 #include "kafka/clock.h"
+#include "kafka/errors.h"
 
 #define END_TIMEOUT 1.0 /* seconds */
 #define AGAIN_MS 100

@@ -12,6 +12,7 @@
 
 #include "core/mutant.h"
 #include "kafka/clock.h"
+#include "kafka/errors.h"
 #include "kafka/member.h"
 
 static void answer_waiters (strand_member *m, bool planned_only,
@@ -45,42 +46,6 @@ static rd_kafka_topic_partition_list_t *list_of (const strand_commit *c) {
     }
   }
   return list;
-}
-
-/* Is the error the whole request's, so that nothing of it was taken for
-** sure, or will not be known until it is sent again? */
-static bool is_later (rd_kafka_resp_err_t err) {
-  switch (err) {
-    case RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS:
-    case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
-    case RD_KAFKA_RESP_ERR_NOT_COORDINATOR:
-    case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
-    case RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS:
-    case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
-    case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID:
-    case RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION:
-    case RD_KAFKA_RESP_ERR__TIMED_OUT:
-    case RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE:
-    case RD_KAFKA_RESP_ERR__TRANSPORT:
-    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-    case RD_KAFKA_RESP_ERR__WAIT_COORD:
-    case RD_KAFKA_RESP_ERR__WAIT_CACHE:
-    case RD_KAFKA_RESP_ERR__IN_PROGRESS:
-    case RD_KAFKA_RESP_ERR__STATE:
-    case RD_KAFKA_RESP_ERR__DESTROY:
-    case RD_KAFKA_RESP_ERR__ASSIGNMENT_LOST:
-      return true;
-    default:
-      return false;
-  }
-}
-
-/* The group has gone on without this member: no commit of it is taken before
-** it has joined again, however often it tries. */
-static bool is_left_behind (rd_kafka_resp_err_t err) {
-  return err == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS
-         || err == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION
-         || err == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID;
 }
 
 static void note_committed (strand_consumer *c, const strand_commit *commit) {
@@ -130,14 +95,15 @@ static void tell_failed (strand_member *m, const strand_commit *commit,
 
 static void take_failure (strand_member *m, rd_kafka_resp_err_t err,
                           int64_t now_us) {
-  strand_answer answer = is_later(err) ? STRAND_COMMIT_LATER
-                                       : STRAND_COMMIT_UNKNOWN;
+  strand_answer answer = strand_error_is_later(err) ? STRAND_COMMIT_LATER
+                                                    : STRAND_COMMIT_UNKNOWN;
   strand_consumer *c = m->consumer;
   bool final = answer == STRAND_COMMIT_UNKNOWN && m->commit->count == 1;
   strand_failure failure;
   tell_failed(m, m->commit, err, &failure);
   m->failure = failure;
-  m->must_rejoin = is_left_behind(err);
+  /* no commit is taken before it has joined again, however often it tries */
+  m->must_rejoin = strand_error_kind_of(err) == STRAND_ERROR_LEFT_BEHIND;
   pthread_mutex_lock(&c->lock);
   c->commits_failed++;
   pthread_mutex_unlock(&c->lock);

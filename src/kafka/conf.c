@@ -3,7 +3,6 @@
 */
 #include "kafka/conf.h"
 
-#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -112,25 +111,6 @@ int strand_conf_is_secret (const char *name) {
   for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
     if (contains_nocase(name, parts[i])) return 1;
   return 0;
-}
-
-const char *strand_code_of (rd_kafka_resp_err_t err, char *buf, size_t size) {
-  const char *name = rd_kafka_err2name(err);
-  size_t at = 0;
-  if (*name == '_') name++;
-  for (; *name != '\0' && at + 1 < size; name++) {
-    unsigned char c = (unsigned char)*name;
-    if (isalnum(c) || c == '_') buf[at++] = (char)c; /* "ERR_-42?" */
-  }
-  buf[at] = '\0';
-  return buf;
-}
-
-void strand_fail_kafka (strand_failure *failure, rd_kafka_resp_err_t err,
-                        const char *what) {
-  char code[sizeof(failure->code)];
-  strand_fail(failure, strand_code_of(err, code, sizeof(code)), "%s: %s",
-              what, rd_kafka_err2str(err));
 }
 
 static const char *property (const strand_property *props, size_t count,

@@ -90,12 +90,4 @@ int strand_conf_version_at_least (int major, int minor, int patch);
 /* Is this the name of a property whose value is nobody's business? */
 int strand_conf_is_secret (const char *name);
 
-/* librdkafka's name of an error without its underscore: "TIMED_OUT". Returns
-** 'buf'. */
-const char *strand_code_of (rd_kafka_resp_err_t err, char *buf, size_t size);
-
-/* "'what': text of the error", with its code. */
-void strand_fail_kafka (strand_failure *failure, rd_kafka_resp_err_t err,
-                        const char *what);
-
 #endif

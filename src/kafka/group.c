@@ -14,6 +14,7 @@
 
 #include "core/mutant.h"
 #include "kafka/clock.h"
+#include "kafka/errors.h"
 #include "kafka/letters.h"
 
 #define EVENTS_MOST 100       /* of one turn */

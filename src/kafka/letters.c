@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "kafka/clock.h"
+#include "kafka/errors.h"
 #include "kafka/letter.h"
 #include "kafka/placement.h"
 
@@ -71,37 +72,23 @@ static void tell (strand_member *m, strand_trouble *t, const char *type,
                       reason, m->letters->config->topic, -1);
 }
 
-static bool is_missing (rd_kafka_resp_err_t err) {
-  return err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
-         || err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
-         || err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
-}
-
-static bool is_away (rd_kafka_resp_err_t err) {
-  return err == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT
-         || err == RD_KAFKA_RESP_ERR__TIMED_OUT
-         || err == RD_KAFKA_RESP_ERR__TRANSPORT
-         || err == RD_KAFKA_RESP_ERR__RESOLVE
-         || err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
-}
-
-static bool is_refusal (rd_kafka_resp_err_t err) {
-  return err == RD_KAFKA_RESP_ERR__AUTHENTICATION
-         || err == RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED
-         || err == RD_KAFKA_RESP_ERR__SSL;
-}
-
 static void tell_error (strand_member *m, rd_kafka_resp_err_t err,
                         int64_t now_us) {
   strand_letters *l = m->letters;
-  if (is_away(err)) l->away_err = err; /* see tell_silence */
-  else if (is_missing(err)) {
-    tell(m, &l->missing, "topic_missing", err, now_us);
+  switch (strand_error_kind_of(err)) {
+    case STRAND_ERROR_AWAY:
+      l->away_err = err; /* see tell_silence */
+      return;
+    case STRAND_ERROR_MISSING:
+      tell(m, &l->missing, "topic_missing", err, now_us);
+      return;
+    case STRAND_ERROR_UNAUTHENTICATED:
+    case STRAND_ERROR_UNAUTHORIZED:
+      tell(m, &l->refused, "auth_failed", err, now_us);
+      return;
+    default:
+      tell(m, &l->failing, "error", err, now_us);
   }
-  else if (is_refusal(err)) {
-    tell(m, &l->refused, "auth_failed", err, now_us);
-  }
-  else tell(m, &l->failing, "error", err, now_us);
 }
 
 /* librdkafka's own word for it comes and goes with each connection. */
@@ -116,7 +103,7 @@ static void tell_silence (strand_member *m, int64_t now_us) {
 
 static void note_report (strand_letters *l, rd_kafka_resp_err_t err,
                          int64_t now_us) {
-  if (is_away(err)) return;
+  if (strand_error_kind_of(err) == STRAND_ERROR_AWAY) return;
   l->heard_us = now_us;
   l->away.since_us = 0;
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return;
@@ -411,37 +398,15 @@ static void cut (strand_letters *l, letter *a, rd_kafka_resp_err_t err) {
   move(a, &l->ready);
 }
 
-static bool is_too_large (rd_kafka_resp_err_t err) {
-  return err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
-         || err == RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE;
-}
-
-/* It will be refused however often it is sent. */
-static bool is_final (rd_kafka_resp_err_t err) {
-  switch (err) {
-    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
-    case RD_KAFKA_RESP_ERR_INVALID_REQUIRED_ACKS:
-    case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
-    case RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT:
-    case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
-    case RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE:
-    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
-    case RD_KAFKA_RESP_ERR__INVALID_ARG:
-      return true;
-    default:
-      return false;
-  }
-}
-
 static void refuse (strand_letters *l, letter *a, bool by_itself,
                     rd_kafka_resp_err_t err) {
   if (!by_itself) {
     a->alone = true;
     move(a, &l->ready);
   }
-  else if (is_too_large(err)) cut(l, a, err);
+  else if (strand_error_kind_of(err) == STRAND_ERROR_TOO_LARGE) {
+    cut(l, a, err);
+  }
   else settle(l, a, rd_kafka_err2str(err));
 }
 
@@ -450,7 +415,7 @@ static void judge (strand_member *m, letter *a, rd_kafka_resp_err_t err,
                    bool by_itself, int64_t now_us) {
   strand_letters *l = m->letters;
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) settle(l, a, NULL);
-  else if (is_too_large(err) || is_final(err)) refuse(l, a, by_itself, err);
+  else if (strand_error_is_final(err)) refuse(l, a, by_itself, err);
   else if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
            && l->config->same_partition && !a->by_key) {
     a->by_key = true;

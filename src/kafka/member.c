@@ -1,4 +1,5 @@
 #define _GNU_SOURCE /* ppoll */
+#include "kafka/errors.h"
 #include "kafka/letters.h"
 
 #include <poll.h>

@@ -11,6 +11,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "kafka/conf.h"
+#include "kafka/errors.h"
 
 typedef rd_kafka_resp_err_t answer;
 

@@ -18,6 +18,7 @@
 
 #include "core/mutant.h"
 #include "kafka/clock.h"
+#include "kafka/errors.h"
 #include "kafka/letters.h"
 
 #define BACKOFF_FIRST_US 100000

@@ -12,6 +12,7 @@
 
 #include "kafka/client.h"
 #include "kafka/clock.h"
+#include "kafka/errors.h"
 #include "kafka/watch.h"
 
 #define EVENTS_MAX 64
@@ -89,8 +90,7 @@ static void count_report (strand_producer *p, rd_kafka_resp_err_t err) {
   counts->outstanding--;
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
     counts->delivered++;
-  else if (err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
-           err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
+  else if (strand_error_kind_of(err) == STRAND_ERROR_PURGED)
     counts->purged++;
   else
     counts->failed++;
@@ -126,15 +126,11 @@ static void take_report (strand_producer *p,
 
 /* NULL for what librdkafka says in passing and mends by itself. */
 static const char *event_type (rd_kafka_resp_err_t err) {
-  switch (err) {
-    case RD_KAFKA_RESP_ERR__TRANSPORT:
-    case RD_KAFKA_RESP_ERR__RESOLVE:
-      return NULL;
-    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-      return "unreachable";
-    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
-    case RD_KAFKA_RESP_ERR__SSL:
-    case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
+  switch (strand_error_kind_of(err)) {
+    case STRAND_ERROR_AWAY:
+      return err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ? "unreachable" : NULL;
+    case STRAND_ERROR_UNAUTHENTICATED:
+    case STRAND_ERROR_UNAUTHORIZED:
       return "auth_failed";
     default:
       return "error";

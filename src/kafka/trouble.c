@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "kafka/clock.h"
+#include "kafka/errors.h"
 #include "kafka/member.h"
 
 #define PATIENCE_US 10000000
@@ -73,23 +74,6 @@ static void note_missing (strand_member *m, const char *topic,
   }
 }
 
-static bool is_refusal (rd_kafka_resp_err_t err) {
-  return err == RD_KAFKA_RESP_ERR__AUTHENTICATION
-         || err == RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED
-         || err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
-         || err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED
-         || err == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
-         || err == RD_KAFKA_RESP_ERR__SSL;
-}
-
-static bool is_away (rd_kafka_resp_err_t err) {
-  return err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN
-         || err == RD_KAFKA_RESP_ERR__TRANSPORT
-         || err == RD_KAFKA_RESP_ERR__RESOLVE
-         || err == RD_KAFKA_RESP_ERR__WAIT_COORD
-         || err == RD_KAFKA_RESP_ERR__TIMED_OUT;
-}
-
 /* Whose topic an error of the subscription is about stands only in its text. */
 static const char *topic_of (const char *text, char topic[250]) {
   return sscanf(text, "Subscribed topic not available: %249[^:]", topic) == 1
@@ -102,19 +86,26 @@ void strand_trouble_error (strand_member *m, rd_kafka_resp_err_t err,
   char code[48], name[250];
   if (topic == NULL) topic = topic_of(text, name);
   strand_code_of(err, code, sizeof(code));
-  if (is_away(err)) strand_trouble_begin(&m->away, now_us, PATIENCE_US);
-  else if (is_refusal(err)) {
-    strand_trouble_begin(&m->refusal, now_us, 0);
-    atomic_store_explicit(&m->refused, 1, memory_order_relaxed);
-    if (strand_trouble_due(&m->refusal, now_us)) {
-      strand_trouble_tell(m, "auth_failed", code, text, topic, partition);
-    }
+  switch (strand_error_kind_of(err)) {
+    case STRAND_ERROR_AWAY:
+    case STRAND_ERROR_COORDINATOR:
+      strand_trouble_begin(&m->away, now_us, PATIENCE_US);
+      return;
+    case STRAND_ERROR_UNAUTHENTICATED:
+    case STRAND_ERROR_UNAUTHORIZED:
+      strand_trouble_begin(&m->refusal, now_us, 0);
+      atomic_store_explicit(&m->refused, 1, memory_order_relaxed);
+      if (strand_trouble_due(&m->refusal, now_us)) {
+        strand_trouble_tell(m, "auth_failed", code, text, topic, partition);
+      }
+      return;
+    case STRAND_ERROR_MISSING:
+      if (topic == NULL || err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) break;
+      note_missing(m, topic, now_us);
+      return;
+    default: break;
   }
-  else if ((err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
-            || err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC) && topic != NULL) {
-    note_missing(m, topic, now_us);
-  }
-  else strand_trouble_tell(m, "error", code, text, topic, partition);
+  strand_trouble_tell(m, "error", code, text, topic, partition);
 }
 
 /* The longer none was new among the missing, the rarer. */
