@@ -244,16 +244,15 @@ deps:                          ## what make test needs, by apt-get
 rockspec:                      ## write the rockspec's file lists anew
 	@scripts/rockspec
 
+# By the environment, so that a path may have any characters.
+install uninstall: export PREFIX := $(PREFIX)
+install uninstall: export DESTDIR := $(DESTDIR)
+
 install: all                   ## PREFIX=/usr/local, for LUA
-	install -d $(DESTDIR)$(PREFIX)/lib/lua/$(VERSION)/strand \
-	           $(DESTDIR)$(PREFIX)/share/lua/$(VERSION)
-	install -m 755 $(MODULE) $(DESTDIR)$(PREFIX)/lib/lua/$(VERSION)/strand/core.so
-	cd lua && find strand -name '*.lua' -exec install -D -m 644 '{}' \
-	  '$(DESTDIR)$(PREFIX)/share/lua/$(VERSION)/{}' \;
+	@scripts/install add $(VERSION) $(MODULE)
 
 uninstall:                     ## what install put there
-	rm -rf $(DESTDIR)$(PREFIX)/lib/lua/$(VERSION)/strand \
-	       $(DESTDIR)$(PREFIX)/share/lua/$(VERSION)/strand
+	@scripts/install remove $(VERSION)
 
 clean:                         ## build products, but not Kafka's jars and the chroot
 	@for f in build/*; do case $$f in build/kafka | build/trixie) ;; *) rm -rf "$$f" ;; esac; done
