@@ -89,6 +89,7 @@ local cases = {
   { "policy asked", "policy soon", delay = 0.03 },
   { "policy nil", "policy nil", exhausted = true },
   { "policy infinite", "policy infinite", problem = "returned .*inf.*seconds expected" },
+  { "policy beyond", "policy beyond", problem = "returned 1e%+308: .*from 0 to 316224000 %(ten" },
   { "policy outcome", "policy outcome", problem = "the retry function failed: it raised an" },
   { "policy negative", "policy negative", problem = "returned %-1.*seconds expected" },
   { "policy nan", "policy nan", problem = "returned .*nan.*seconds expected" },
@@ -132,6 +133,7 @@ describe("a handler in a worker", function()
         if reason == "policy negative" then return -1 end
         if reason == "policy nan" then return 0 / 0 end
         if reason == "policy infinite" then return 1 / 0 end
+        if reason == "policy beyond" then return 1e308 end
         if reason == "policy outcome" then error(require "strand".skip()) end
         if reason == "policy text" then return "0.5" end
         if reason == "policy error" then error("no idea what to do with " .. record.id) end

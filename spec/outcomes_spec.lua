@@ -26,6 +26,7 @@ local rows = {
   { "error with a function", "failed", "^%(function value without __tostring%)\nstack trace" },
   { "error with a record", "failed", "^strand.Record %(.*stack traceback:\n" },
   { "error with the context", "failed", "^%(userdata value without __tostring%)\nstack trace" },
+  { "retry never", "failed", "seconds expected, from 0 to 316224000 %(ten years%)" },
   { "yield", "exhausted", "use workers = 0.*attempt to yield" },
   { "yield across pcall", "exhausted", "use workers = 0.*attempt to yield" },
 }
@@ -272,7 +273,8 @@ describe("a route", function()
     assert.same({ 10 }, failures "broken always")
     assert.equal(1, #problems)
     assert.equal(topics.broken, problems[1].topic)
-    assert.matches("returned .*table.*: seconds expected, 0 or more, or nil", problems[1].reason)
+    assert.matches("returned .*table.*: seconds expected, from 0 to 316224000 %(ten years%), or nil",
+      problems[1].reason)
   end)
 
   it("does with an outcome what the consumer does", function()

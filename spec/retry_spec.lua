@@ -139,6 +139,21 @@ describe("a retry", function()
   end)
 end)
 
+describe("the time of a retry", function()
+  local strand = require "strand"
+
+  it("is ten years at most, by the outcome too", function()
+    for _, seconds in ipairs { -1, 0 / 0, 1 / 0, 1e308, 316224001 } do
+      local ok, problem = pcall(strand.retry, seconds)
+      assert.is_false(ok)
+      assert.matches("seconds expected, from 0 to 316224000 %(ten years%)", problem)
+    end
+    for _, seconds in ipairs { 0, 0.001, 86400, 316224000 } do
+      assert.matches("strand.Outcome %(retry%)", tostring(strand.retry(seconds)))
+    end
+  end)
+end)
+
 describe("routes", function()
   setup(stage.open)
   teardown(stage.close)

@@ -70,7 +70,7 @@ function strand.run(...) end
 
 ---The record is tried again. Without seconds the retry policy says when, and a
 ---retry function whether. A policy that is a table never exhausts by it.
----@param seconds? number    0 and more
+---@param seconds? number    0 to 316,224,000, ten years
 ---@param reason? string     for events and reports
 ---@return strand.Outcome
 function strand.retry(seconds, reason) end

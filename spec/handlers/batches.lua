@@ -66,7 +66,9 @@ function single.misuse(batch, i)
   try(batch.fail, batch, 1.5, "x")
   try(batch.fail, batch, "1", "x")
   try(batch.fail, { batch[i] }, 1, "x")
-  try(batch.retry, batch, 1, -1)
+  for _, seconds in ipairs { -1, 1 / 0, 1e308, 316224001 } do
+    try(batch.retry, batch, 1, seconds)
+  end
   if kept then
     try(kept.fail, kept, 1, "x")
     try(function() return kept[1].value end)

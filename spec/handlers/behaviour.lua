@@ -181,7 +181,7 @@ end
 -- Retry functions (the spec's has a branch for each of these) ----------------
 
 for _, name in ipairs { "soon", "nil", "negative", "nan", "text", "error", "infinite",
-  "outcome" } do
+  "beyond", "outcome" } do
   cases["policy " .. name] = function() return nil, "policy " .. name end
 end
 cases["policy asked"] = cases["policy soon"]

@@ -35,6 +35,7 @@ local plain = {
   ["error with a function"] = function() error(print) end,
   ["error with a record"] = function(record) error(record) end,
   ["error with the context"] = function(_, context) error(context) end,
+  ["retry never"] = function(_, context) return context:retry(1 / 0) end,
   ["yield"] = function() coroutine.yield() end,
   ["yield across pcall"] = function()
     local ok, message = pcall(coroutine.yield, 1)

@@ -70,7 +70,7 @@ static int batch_retry (lua_State *L) {
   if (!lua_isnoneornil(L, 3)) {
     luaL_argcheck(L, lua_type(L, 3) == LUA_TNUMBER &&
                   strand_delay_of((double)lua_tonumber(L, 3), &delay_us),
-                  3, "seconds expected, 0 or more");
+                  3, STRAND_DELAY_SHAPE);
   }
   return mark(L, STRAND_VERDICT_RETRY, delay_us, 4);
 }

@@ -3,7 +3,6 @@
 */
 #include "lua/handler.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "core/engine.h"
@@ -157,12 +156,12 @@ static void read_delay (lua_State *L, worker *w) {
     v->kind = STRAND_VERDICT_EXHAUSTED;
     return;
   }
-  if (lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) < HUGE_VAL &&
+  if (lua_type(L, -1) == LUA_TNUMBER &&
       strand_delay_of((double)lua_tonumber(L, -1), &v->delay_us)) return;
   if (lua_type(L, -1) == LUA_TSTRING) lua_pushliteral(L, "a string");
   else strand_push_reason(L, -1, 64);
-  lua_pushfstring(L, "the retry function returned %s: seconds expected, 0 or "
-                  "more, or nil", lua_tostring(L, -1));
+  lua_pushfstring(L, "the retry function returned %s: " STRAND_DELAY_SHAPE
+                  ", or nil", lua_tostring(L, -1));
   set_problem(w, lua_tostring(L, -1));
 }
 

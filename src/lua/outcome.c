@@ -20,11 +20,8 @@ static char watch_key; /* its address is the key in the registry */
 static char tag;       /* and this one's is in each outcome */
 
 bool strand_delay_of (double seconds, int64_t *delay_us) {
-  if (!(seconds >= 0)) return false;
-  if (seconds * 1e6 >= (double)STRAND_DELAY_MAX_US)
-    *delay_us = STRAND_DELAY_MAX_US;
-  else
-    *delay_us = (int64_t)(seconds * 1e6 + 0.5);
+  if (!(seconds >= 0 && seconds <= STRAND_DELAY_MAX)) return false;
+  *delay_us = (int64_t)(seconds * 1e6 + 0.5);
   return true;
 }
 
@@ -63,7 +60,7 @@ static int make (lua_State *L, strand_verdict_kind kind, int index) {
   if (!lua_isnoneornil(L, index)) {
     luaL_argcheck(L, lua_type(L, index) == LUA_TNUMBER &&
                   strand_delay_of((double)lua_tonumber(L, index), &delay_us),
-                  index, "seconds expected, 0 or more");
+                  index, STRAND_DELAY_SHAPE);
   }
   return push_outcome(L, kind, delay_us, index + 1);
 }

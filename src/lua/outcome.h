@@ -22,8 +22,9 @@
 
 #include "core/engine.h"
 
-/* Longer delays are cut to this: ten years. */
-#define STRAND_DELAY_MAX_US ((int64_t)10 * 366 * 86400 * 1000000)
+/* The longest delay: ten years. */
+#define STRAND_DELAY_MAX 316224000 /* seconds */
+#define STRAND_DELAY_SHAPE "seconds expected, from 0 to 316224000 (ten years)"
 
 typedef struct strand_outcome {
   const void *tag;    /* outcome.c's own: what the type is known by */
@@ -34,7 +35,8 @@ typedef struct strand_outcome {
   char reason[];      /* not terminated, at most STRAND_REASON_MAX */
 } strand_outcome;
 
-/* False for what is no time: negative, NaN. */
+/* False for what is no such time: negative, NaN, longer. 'delay_us' stays as
+** it was then. */
 bool strand_delay_of (double seconds, int64_t *delay_us);
 
 /* Adds them to the table on top of the stack. */
