@@ -93,7 +93,7 @@ describe("a dead letter", function()
     local loop, few, tight, cut = topic "loop", topic("few", 2), topic "tight", topic "cut"
     scenes.exact = scene({ dead_letter = { topic = exact } }, {
       poison("raise", "the first reason", { key = "k\0\255", value = "v\0\1\254", timestamp = 1.5,
-        headers = { { "a", "1" }, { "a" }, { "strand.reason", "older" }, { "b", "" },
+        headers = { { "a", "1" }, { "a" }, { "", "nameless" }, { "" }, { "strand.reason", "older" }, { "b", "" },
           { "strand.offset", "77" }, { "strand.other", "kept" } } }),
       poison("ask", "wanted", { timestamp = 1700000000.123 }),
       poison("return", "returned", { key = "", value = "" }),
@@ -144,7 +144,7 @@ describe("a dead letter", function()
     for _, letter in ipairs(read(this, 3)) do by[letter.header["strand.offset"]] = letter end
     local first, asked, empty = by["0"], by["1"], by["2"]
     assert.same({ "k\0\255", "v\0\1\254", 1.5 }, { first.key, first.value, first.timestamp })
-    assert.same({ { "a", "1" }, { "a" }, { "b", "" }, { "strand.other", "kept" }, { "do", "raise" },
+    assert.same({ { "a", "1" }, { "a" }, { "", "nameless" }, { "" }, { "b", "" }, { "strand.other", "kept" }, { "do", "raise" },
       { "why", "the first reason" }, { "strand.topic", this.topic }, { "strand.partition", "0" },
       { "strand.offset", "0" }, { "strand.timestamp", "1.500" }, { "strand.group", this.group },
       { "strand.attempts", "3" }, { "strand.reason", first.header["strand.reason"] },

@@ -181,7 +181,8 @@ describe("a wrong consumer option", function()
     { valid { ordering = "unordered", ordering_key = { header = "h" } },
       "option 'ordering_key': only with ordering = 'key'" },
     { valid { ordering_key = {} }, "option 'ordering_key.header': required" },
-    { valid { ordering_key = { header = "" } }, "option 'ordering_key.header': name of a header" },
+    { valid { ordering_key = { header = 5 } }, "option 'ordering_key.header': name of a header" },
+    { valid { ordering_key = { header = "a\0" } }, "option 'ordering_key.header': a zero byte" },
     { valid { ordering_key = "h" }, "option 'ordering_key': table expected, got a string" },
 
     -- functions
@@ -746,6 +747,8 @@ describe("the arguments of methods", function()
     end
     assert.same({ "b", "1", "a", false, "b", "" }, headers { { "b", "1" }, { "a" }, { "b", "" } })
     assert.same({ "a", "1", "b", "2" }, headers { b = "2", a = "1" })
+    assert.same({ "", "1", "", false }, headers { { "", "1" }, { "" } })
+    assert.same({ "", "1" }, headers { [""] = "1" })
     assert.same({}, headers {})
   end)
 
@@ -776,7 +779,9 @@ describe("the arguments of methods", function()
     { check.send, { topic = "t", value = {} }, "option 'value': string expected, got a table" },
     { check.send, { topic = "t", timeout = 1 }, "unknown option 'timeout'" },
     { check.send, { topic = "t", partition = -1 }, "option 'partition': whole number from 0" },
-    { check.send, { topic = "t", timestamp = -1 }, "option 'timestamp': seconds from 0" },
+    { check.send, { topic = "t", timestamp = -1 }, "option 'timestamp': seconds from 0.001" },
+    { check.send, { topic = "t", timestamp = 0 }, "option 'timestamp': seconds from 0.001 to" },
+    { check.send_wait, { topic = "t", timestamp = 0 }, "option 'timestamp': seconds from 0.001" },
     { check.send, { topic = "t", headers = "h" }, "option 'headers': table from name to value" },
     { check.send, { topic = "t", headers = { a = 1 } },
       "option 'headers[\"a\"]': string expected, got 1" },

@@ -119,7 +119,12 @@ describe("a producer", function()
 
   it("raises for a time that cannot be written", function()
     producer = open()
-    assert.has_error(function() producer:send { topic = "t", timestamp = 0.0001 } end)
+    for _, time in ipairs { 0, 0.0001, -1, 0 / 0, 1 / 0 } do
+      local ok, problem = pcall(producer.send, producer, { topic = "t", timestamp = time })
+      assert.is_false(ok)
+      assert.matches("option 'timestamp': seconds from 0.001 to 1000000000000 expected", problem, 1,
+        true)
+    end
   end)
 
   it("refuses a property that does not exist, and shows no secret", function()

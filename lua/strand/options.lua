@@ -196,9 +196,15 @@ local route = fields {
 
 -- Consumer ------------------------------------------------------------------
 
+local function check_header_name(kind, value, label)
+  if type(value) ~= "string" then schema.expected(label, kind.shape, value) end
+  if value:find("\0", 1, true) then schema.fail(label, "a zero byte inside") end
+  return value -- "" is a name too
+end
+
 local header = schema.fields {
-  "header", text { required = true, shape = "name of a header",
-    doc = "the last header of this name is the key; missing: a null key" },
+  "header", schema.custom { required = true, shape = "name of a header",
+    check = check_header_name, doc = "the last header of this name is the key; missing: a null key" },
 }
 
 local function check_args(_, value, label)
@@ -629,7 +635,7 @@ end
 -- Records to send -----------------------------------------------------------
 
 local function check_header(out, name, value, label)
-  if type(name) ~= "string" or name == "" then
+  if type(name) ~= "string" then -- "" is a name too
     schema.expected(label, "name of a header", name)
   elseif value ~= nil and type(value) ~= "string" then
     schema.expected(label, "string", value)
@@ -673,7 +679,8 @@ local sent = {
   "value", data { doc = "absent: nil" },
   "headers", schema.custom { shape = "table from name to value, or list of { name, value }",
     check = check_headers, doc = "a list keeps its order" },
-  "timestamp", seconds { min = 0, max = 1e12, default_doc = "now", doc = "time of the record" },
+  "timestamp", seconds { min = 0.001, max = 1e12, default_doc = "now",
+    doc = "time of the record; librdkafka cannot send 0, which is its word for now" },
   "partition", partition { doc = "without asking a partitioner" },
   "partition_key", data { doc = "what to hash, when it is not the key" },
 }

@@ -593,7 +593,7 @@ function consumer:report() end
 ---@field key? string
 ---@field value? string
 ---@field headers? table<string, string>|{ [1]: string, [2]: string? }[]
----@field timestamp? number         seconds since 1970; now
+---@field timestamp? number         seconds since 1970, 0.001 or more; now
 ---@field partition? integer        without asking the partitioner
 ---@field partition_key? string     what to hash in place of the key
 ---@field timeout? number           for send_wait; 30 s

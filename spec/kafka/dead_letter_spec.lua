@@ -117,6 +117,23 @@ describe("a dead letter topic", function()
     assert.equal("1", second.header["strand.attempts"])
   end)
 
+  it("says the time 0 of its record in a header, for it cannot have it", function()
+    local dead, topic, group = helper.topic(1), helper.topic(1), helper.name "group"
+    member.tool("stamp", topic, 0, 0)
+    local seen
+    local consumer = member.start { topics = { topic }, group = group, commit_interval = 0.05,
+      workers = 1, dead_letter = { topic = dead }, retry = { attempts = 1 },
+      handler = function(record)
+        return nil, ("%s %s"):format(record.timestamp_type, tostring(record.timestamp == 0))
+      end }
+    local sent = os.time()
+    wait_committed(10, group, topic, 1, consumer)
+    seen = read(dead, 1)[1]
+    assert.same({ "key", "value", "0.000", "create true" }, { seen.key, seen.value,
+      seen.header["strand.timestamp"], seen.header["strand.reason"] })
+    assert.is_true(math.abs(seen.timestamp - sent) < 60)
+  end)
+
   -- In one batch with others, which the broker refuses with it.
   local function tight(allow)
     local dead = helper.topic(1, { ["max.message.bytes"] = "3000" })

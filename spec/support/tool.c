@@ -6,6 +6,9 @@
 **       as another client of the group, which must be empty
 **   tool transact BROKER TOPIC PARTITION commit|abort COUNT
 **       COUNT records in one transaction
+**   tool stamp BROKER TOPIC PARTITION TIMESTAMP
+**       one record of that time in milliseconds, which may be 0; the broker
+**       must be the partition's leader
 **   tool wait-empty BROKER GROUP
 **       returns when the group has no member
 **   tool wait-synced BROKER NODES
@@ -13,9 +16,12 @@
 */
 #include <librdkafka/rdkafka.h>
 
+#include <netdb.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define WAIT_MS 20000
@@ -111,6 +117,109 @@ static void transact (char **arg) {
   rd_kafka_destroy(rk);
 }
 
+/* A request as bytes: librdkafka has no way to send the time 0. */
+
+typedef struct request { char bytes[1024]; size_t length; } request;
+
+static void put (request *r, int64_t n, int bytes) {
+  while (bytes-- > 0) {
+    r->bytes[r->length++] = (char)((uint64_t)n >> (8 * bytes));
+  }
+}
+
+static void put_bytes (request *r, const char *bytes, size_t length) {
+  memcpy(r->bytes + r->length, bytes, length);
+  r->length += length;
+}
+
+static void put_text (request *r, const char *text) {
+  put(r, (int64_t)strlen(text), 2);
+  put_bytes(r, text, strlen(text));
+}
+
+/* As its length, which stands before it, of 'bytes' bytes. */
+static void put_request (request *r, const request *inner, int bytes) {
+  put(r, (int64_t)inner->length, bytes);
+  put_bytes(r, inner->bytes, inner->length);
+}
+
+static uint32_t crc32c (const char *bytes, size_t length) {
+  uint32_t crc = UINT32_MAX;
+  for (size_t i = 0; i < length * 8; i++) {
+    if (i % 8 == 0) crc ^= (unsigned char)bytes[i / 8];
+    crc = crc & 1 ? crc >> 1 ^ 0x82f63b78 : crc >> 1;
+  }
+  return ~crc;
+}
+
+/* A batch of one record, "key" and "value"; lengths are zigzag. */
+static void put_batch (request *r, int64_t timestamp) {
+  static const char record[] = "\x1c\0\0\0\x06key\x0avalue\0";
+  request checked = { .length = 0 };
+  put(&checked, 0, 2 + 4);      /* attributes, last offset */
+  put(&checked, timestamp, 8);
+  put(&checked, timestamp, 8);
+  put(&checked, -1, 8 + 2 + 4); /* no producer's id, epoch, sequence */
+  put(&checked, 1, 4);
+  put_bytes(&checked, record, sizeof(record) - 1);
+  put(r, 0, 8);
+  put(r, (int64_t)checked.length + 9, 4);
+  put(r, -1, 4); /* leader epoch */
+  put(r, 2, 1);
+  put(r, crc32c(checked.bytes, checked.length), 4);
+  put_bytes(r, checked.bytes, checked.length);
+}
+
+/* Produce, version 3, of all replicas. */
+static request make_produce (char **arg) {
+  request batch = { .length = 0 }, body = { .length = 0 };
+  request whole = { .length = 0 };
+  put_batch(&batch, atoll(arg[3]));
+  put(&body, 3, 2 + 2); /* key 0, version 3 */
+  put(&body, 1, 4);
+  put_text(&body, "tool");
+  put(&body, -1, 2);    /* no transaction */
+  put(&body, -1, 2);
+  put(&body, WAIT_MS, 4);
+  put(&body, 1, 4);
+  put_text(&body, arg[1]);
+  put(&body, 1, 4);
+  put(&body, atoi(arg[2]), 4);
+  put_request(&body, &batch, 4);
+  put_request(&whole, &body, 4);
+  return whole;
+}
+
+static int dial (const char *broker) {
+  struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found;
+  char host[256];
+  const char *colon = strrchr(broker, ':');
+  int fd;
+  snprintf(host, sizeof(host), "%.*s", (int)(colon - broker), broker);
+  if (getaddrinfo(host, colon + 1, &hints, &found) != 0) die(host, "unknown");
+  fd = socket(found->ai_family, SOCK_STREAM, 0);
+  if (fd < 0 || connect(fd, found->ai_addr, found->ai_addrlen) != 0) {
+    die(broker, "no connection");
+  }
+  freeaddrinfo(found);
+  return fd;
+}
+
+static void stamp (char **arg) {
+  request r = make_produce(arg);
+  unsigned char answer[512];
+  /* length, correlation, count, name, count, partition */
+  size_t at = 4 + 4 + 4 + 2 + strlen(arg[1]) + 4 + 4;
+  int fd = dial(arg[0]);
+  if (write(fd, r.bytes, r.length) != (ssize_t)r.length
+      || recv(fd, answer, at + 2, MSG_WAITALL) != (ssize_t)at + 2) {
+    die("stamp", "no answer");
+  }
+  check("stamp", (rd_kafka_resp_err_t)(int16_t)(answer[at] << 8
+                                                | answer[at + 1]));
+  close(fd);
+}
+
 static int empty (rd_kafka_t *rk, const char *group) {
   const struct rd_kafka_group_list *list;
   int is = 1;
@@ -157,6 +266,7 @@ int main (int argc, char **argv) {
   }
   else if (argc == 8 && strcmp(argv[1], "commit") == 0) commit(argv + 2);
   else if (argc == 7 && strcmp(argv[1], "transact") == 0) transact(argv + 2);
+  else if (argc == 6 && strcmp(argv[1], "stamp") == 0) stamp(argv + 2);
   else if (argc == 4 && strcmp(argv[1], "wait-empty") == 0) {
     wait_until(empty, argv + 2);
   }
