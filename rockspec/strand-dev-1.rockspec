@@ -67,6 +67,7 @@ build = {
         "src/kafka/report.c",
         "src/kafka/request.c",
         "src/kafka/shared.c",
+        "src/kafka/system.c",
         "src/kafka/thread.c",
         "src/kafka/trouble.c",
         "src/kafka/view.c",

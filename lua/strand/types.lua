@@ -392,6 +392,7 @@ function consumer:stats() end
 ---max_buffered_records, max_buffered_bytes, max_waiting_records,
 ---max_waiting_bytes, commit_interval, revoke_grace, retry, exhausted, rate,
 ---deadline, slow_after (false: none). Others raise. A route's own stay.
+---What fails ("NO_THREAD", "NO_MEMORY") has changed nothing.
 ---@param options table
 ---@return true? ok
 ---@return string? message

@@ -10,6 +10,7 @@
 
 #include "../support/c11_threads.h"
 #include "kafka/conf.h"
+#include "kafka/errors.h"
 
 static int accepted (rd_kafka_type_t kind, const char *name,
                      const char *value, strand_failure *failure) {

@@ -182,21 +182,20 @@ strand_consumer *strand_consumer_open (const strand_consumer_config *config,
 ** Starting
 */
 
+/* Handlers are loaded when there is a thread for each worker, and else not at
+** all. */
 static bool load_handlers (strand_consumer *c, strand_failure *failure) {
-  unsigned made;
   bool loaded;
   strand_mailbox_limit(&c->mailbox, (unsigned)c->limits.max_in_flight,
                        c->limits.workers);
   pthread_mutex_lock(&c->lock);
-  made = strand_workers_start_locked(c, c->limits.workers);
+  loaded = strand_workers_start_locked(c, c->limits.workers, failure);
   while (c->loading > 0) pthread_cond_wait(&c->changed, &c->lock);
-  loaded = made == c->limits.workers && c->load_failure.code[0] == '\0';
-  if (!loaded) *failure = c->load_failure;
-  pthread_mutex_unlock(&c->lock);
-  if (made < c->limits.workers) {
-    strand_fail(failure, "NO_THREAD", "only %u of %u workers could start",
-                made, c->limits.workers);
+  if (loaded && c->load_failure.code[0] != '\0') {
+    *failure = c->load_failure;
+    loaded = false;
   }
+  pthread_mutex_unlock(&c->lock);
   return loaded;
 }
 

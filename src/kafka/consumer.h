@@ -243,7 +243,9 @@ bool strand_consumer_pause (strand_consumer *c, const char *topic,
                             int32_t partition, bool paused,
                             strand_failure *failure);
 
-/* Policy and deadline: for each route that has none of its own. */
+/* Policy and deadline: for each route that has none of its own. Workers that
+** are missing are started, with 'workers' 0 they are left alone. False and a
+** failure: all is as it was. */
 bool strand_consumer_configure (strand_consumer *c,
                                 const strand_limits *limits,
                                 strand_failure *failure);

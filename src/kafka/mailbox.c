@@ -73,13 +73,16 @@ static void wake_and_unlock (strand_mailbox *m, unsigned count) {
   }
 }
 
-void strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
-                           unsigned workers) {
+unsigned strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
+                               unsigned workers) {
+  unsigned serving;
   pthread_mutex_lock(&m->lock);
   m->max_in_flight = max_in_flight;
   m->wanted = workers;
+  serving = m->serving;
   atomic_fetch_add(&m->generation, 1);
   wake_and_unlock(m, m->idle);
+  return serving;
 }
 
 /* Idle workers that may run one more slot. */

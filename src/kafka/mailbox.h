@@ -148,8 +148,9 @@ typedef struct strand_mailbox {
 
 int strand_mailbox_init (strand_mailbox *m); /* 0 when it could not */
 void strand_mailbox_destroy (strand_mailbox *m);
-void strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
-                           unsigned workers);
+/* How many serve. */
+unsigned strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
+                               unsigned workers);
 
 /* Thread: owner. Keeps a reference of its own. */
 void strand_mailbox_post (strand_mailbox *m, strand_batch *batch);

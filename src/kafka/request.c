@@ -201,33 +201,51 @@ static void follow_locked (strand_matcher *route, const strand_limits *l) {
   if (!route->own_deadline) route->deadline_us = l->deadline_us;
 }
 
-bool strand_consumer_configure (strand_consumer *c,
-                                const strand_limits *limits,
-                                strand_failure *failure) {
-  unsigned serving, made = 0, more = 0;
-  pthread_mutex_lock(&c->lock);
+/* They may take what they have room for now. */
+static bool may_grow_locked (const strand_consumer *c) {
+  return c->life == STRAND_RUNS
+         || (c->life == STRAND_CLOSING && c->members_open > 0);
+}
+
+/* As many as 'limits' want, or as many as before. None leaves meanwhile: so
+** they are wanted before they are there. */
+static bool grow_locked (strand_consumer *c, const strand_limits *limits,
+                         strand_failure *failure) {
+  unsigned in_flight = (unsigned)c->limits.max_in_flight, serving;
+  if (limits->workers == 0 || !may_grow_locked(c)) return true;
+  serving = strand_mailbox_limit(&c->mailbox, in_flight, limits->workers);
+  if (serving >= limits->workers
+      || strand_workers_start_locked(c, limits->workers - serving, failure)) {
+    return true;
+  }
+  strand_mailbox_limit(&c->mailbox, in_flight, c->limits.workers);
+  return false;
+}
+
+static void set_limits_locked (strand_consumer *c,
+                               const strand_limits *limits) {
+  unsigned workers = c->limits.workers;
   c->limits = *limits;
+  if (limits->workers == 0) c->limits.workers = workers;
   for (size_t i = 0; i < c->route_count; i++) {
     follow_locked(&c->routes[i], limits);
   }
   for (unsigned i = 0; i < c->member_count; i++) {
     c->members[i]->inbox.limits = true;
   }
+  if (c->life == STRAND_NEW) return; /* strand_consumer_start sets them */
+  strand_mailbox_limit(&c->mailbox, (unsigned)limits->max_in_flight,
+                       c->limits.workers);
+}
+
+bool strand_consumer_configure (strand_consumer *c,
+                                const strand_limits *limits,
+                                strand_failure *failure) {
+  bool possible;
+  pthread_mutex_lock(&c->lock);
+  possible = grow_locked(c, limits, failure);
+  if (possible) set_limits_locked(c, limits);
   pthread_mutex_unlock(&c->lock);
-  if (strand_shared_life(c) == STRAND_RUNS) {
-    strand_mailbox_limit(&c->mailbox, (unsigned)limits->max_in_flight,
-                         limits->workers);
-    pthread_mutex_lock(&c->mailbox.lock);
-    serving = c->mailbox.serving;
-    pthread_mutex_unlock(&c->mailbox.lock);
-    if (limits->workers > serving) more = limits->workers - serving;
-    pthread_mutex_lock(&c->lock);
-    made = strand_workers_start_locked(c, more);
-    pthread_mutex_unlock(&c->lock);
-  }
-  strand_shared_wake(c);
-  if (made == more) return true;
-  strand_fail(failure, "NO_THREAD", "only %u of %u more workers could start",
-              made, more);
-  return false;
+  if (possible) strand_shared_wake(c);
+  return possible;
 }

@@ -11,7 +11,7 @@
 
 #include <pthread.h>
 
-/* 0 when the thread could not be made. */
+/* 0 and errno when the thread could not be made. */
 int strand_thread_start (pthread_t *thread, void *(*run) (void *),
                          void *argument);
 

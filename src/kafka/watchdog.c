@@ -81,9 +81,9 @@ static void tell_slow (strand_member *m, const strand_slot *slot,
 static void tell_lost (strand_member *m, const strand_slot *slot,
                        const char *what) {
   strand_event event = event_of(m, "worker_lost", slot);
-  char text[200];
+  char text[400];
   snprintf(text, sizeof(text), "worker %u: its handler goes on after the "
-           "deadline of %g s; %s", slot->taker->index,
+           "deadline of %g s; %.300s", slot->taker->index,
            (double)slot->deadline_us / 1e6, what);
   strand_event_set_reason(&event, text, strlen(text));
   strand_member_emit(m, &event);
@@ -112,13 +112,15 @@ static bool expire (strand_member *m, strand_batch *batch,
   return true;
 }
 
-static const char *start_spare (strand_consumer *c, unsigned lost) {
+/* What became of it. */
+static const char *start_spare (strand_consumer *c, unsigned lost,
+                                strand_failure *failure) {
   const char *what = "a spare takes over";
   pthread_mutex_lock(&c->lock);
   if (lost > c->limits.workers) what = "no spare is left";
   else if (c->members_open == 0) what = "the consumer closes";
-  else if (strand_workers_start_locked(c, 1) == 0) {
-    what = "a spare could not start";
+  else if (!strand_workers_start_locked(c, 1, failure)) {
+    what = failure->message;
   }
   pthread_mutex_unlock(&c->lock);
   return what;
@@ -127,7 +129,8 @@ static const char *start_spare (strand_consumer *c, unsigned lost) {
 static void lose (strand_member *m, strand_batch *batch, strand_slot *slot) {
   strand_consumer *c = m->consumer;
   unsigned lost = strand_mailbox_lose(&c->mailbox, batch, slot);
-  if (lost > 0) tell_lost(m, slot, start_spare(c, lost));
+  strand_failure failure;
+  if (lost > 0) tell_lost(m, slot, start_spare(c, lost, &failure));
 }
 
 static int64_t watch_deadline (strand_member *m, strand_batch *batch,

@@ -1,5 +1,6 @@
 #include "kafka/worker.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,12 +9,15 @@
 #include "kafka/bundle.h"
 #include "kafka/clock.h"
 #include "kafka/member.h"
+#include "kafka/system.h"
 #include "kafka/thread.h"
 
 #define SLOW_US 4000 /* a tick of the coarse clock */
 
 typedef struct worker {
   strand_consumer *consumer; /* counted */
+  struct worker *sibling;    /* started with it; consumer->lock */
+  bool dismissed;            /* not all of them could; consumer->lock */
   unsigned index;            /* from 1 */
   void *state;               /* NULL: it could not be opened */
   strand_taker *taker;
@@ -332,14 +336,29 @@ static void interrupt (void *arg, unsigned what) {
 ** The thread
 */
 
+static void enter_mailbox (strand_mailbox *m) {
+  pthread_mutex_lock(&m->lock);
+  m->serving++;
+  pthread_mutex_unlock(&m->lock);
+}
+
 static void leave_mailbox (strand_mailbox *m) {
   pthread_mutex_lock(&m->lock);
   m->serving--;
   pthread_mutex_unlock(&m->lock);
 }
 
-static void *run_worker (void *arg) {
-  worker *w = arg;
+/* Who starts it and its siblings has the lock until all of them are there. */
+static bool is_dismissed (worker *w) {
+  strand_consumer *c = w->consumer;
+  bool dismissed;
+  pthread_mutex_lock(&c->lock);
+  dismissed = w->dismissed;
+  pthread_mutex_unlock(&c->lock);
+  return dismissed;
+}
+
+static void work (worker *w) {
   strand_consumer *c = w->consumer;
   strand_interrupt_open(&w->taker->interrupt, interrupt, w);
   if (!load(w)) leave_mailbox(&c->mailbox);
@@ -351,6 +370,12 @@ static void *run_worker (void *arg) {
   }
   strand_interrupt_close();
   if (w->state != NULL) c->handler.close(w->state);
+}
+
+static void *run_worker (void *arg) {
+  worker *w = arg;
+  strand_consumer *c = w->consumer;
+  if (!is_dismissed(w)) work(w);
   pthread_mutex_lock(&c->lock);
   c->workers_alive--;
   strand_shared_closed_locked(c);
@@ -360,36 +385,64 @@ static void *run_worker (void *arg) {
   return NULL;
 }
 
-static bool start_one_locked (strand_consumer *c) {
+/* NULL and errno. */
+static worker *new_worker (strand_consumer *c) {
   worker *w = calloc(1, sizeof(*w));
-  pthread_t thread;
-  if (w == NULL) return false;
-  w->taker = strand_mailbox_enter(&c->mailbox);
-  if (w->taker == NULL) {
+  if (w == NULL || (w->taker = strand_mailbox_enter(&c->mailbox)) == NULL) {
     free(w);
-    return false;
+    errno = ENOMEM;
+    return NULL;
   }
   w->consumer = strand_shared_ref(c);
   w->index = w->taker->index = c->workers_made + 1;
-  pthread_mutex_lock(&c->mailbox.lock);
-  c->mailbox.serving++;
-  pthread_mutex_unlock(&c->mailbox.lock);
+  return w;
+}
+
+/* NULL and errno. */
+static worker *start_one_locked (strand_consumer *c) {
+  worker *w = new_worker(c);
+  pthread_t thread;
+  if (w == NULL) return NULL;
   if (!strand_thread_start_deep(&thread, run_worker, w,
                                 c->handler.stack_bytes)) {
-    leave_mailbox(&c->mailbox);
+    int error = errno;
     free_worker(w);
     atomic_fetch_sub(&c->refs, 1); /* the caller holds one more */
-    return false;
+    errno = error;
+    return NULL;
   }
   pthread_detach(thread);
+  enter_mailbox(&c->mailbox);
   c->workers_made++;
   c->workers_alive++;
   c->loading++;
-  return true;
+  return w;
 }
 
-unsigned strand_workers_start_locked (strand_consumer *c, unsigned count) {
-  unsigned made = 0;
-  while (made < count && start_one_locked(c)) made++;
-  return made;
+static void dismiss_locked (strand_consumer *c, worker *w) {
+  for (; w != NULL; w = w->sibling) {
+    w->dismissed = true;
+    c->workers_made--;
+    c->loading--;
+    leave_mailbox(&c->mailbox);
+  }
+}
+
+bool strand_workers_start_locked (strand_consumer *c, unsigned count,
+                                  strand_failure *failure) {
+  worker *made = NULL;
+  for (unsigned i = 0; i < count; i++) {
+    worker *w = start_one_locked(c);
+    if (w == NULL) {
+      char what[64];
+      snprintf(what, sizeof(what), "worker %u of %u could not start", i + 1,
+               count);
+      strand_fail_thread(failure, what, errno);
+      dismiss_locked(c, made);
+      return false;
+    }
+    w->sibling = made;
+    made = w;
+  }
+  return true;
 }

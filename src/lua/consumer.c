@@ -4,6 +4,7 @@
 #include "lua/consumer.h"
 
 #include <regex.h>
+#include <stdlib.h>
 
 #include "kafka/consumer.h"
 #include "kafka/fork.h"
@@ -454,33 +455,40 @@ static int consumer_resume (lua_State *L) {
   return set_paused(L, false);
 }
 
-/* retry_code: bytes, false for none any more, nil for no change. */
-static bool set_retry (lua_State *L, consumer *self) {
-  bool ok = true;
+/* retry_code: bytes, false for none any more, nil for no change. Pushes it.
+** True when it changes. */
+static bool get_retry (lua_State *L, const char **code, size_t *length) {
+  *code = NULL;
+  *length = 0;
   lua_getfield(L, 2, "retry_code");
-  if (lua_type(L, -1) == LUA_TSTRING) {
-    size_t length;
-    const char *code = lua_tolstring(L, -1, &length);
-    ok = strand_sources_set_retry(self->sources, code, length);
-  }
-  else if (!lua_isnil(L, -1))
-    ok = strand_sources_set_retry(self->sources, NULL, 0);
-  lua_pop(L, 1);
-  return ok;
+  if (lua_type(L, -1) == LUA_TSTRING) *code = lua_tolstring(L, -1, length);
+  return !lua_isnil(L, -1);
 }
 
+/* What may raise or lack memory comes first, then all of it or nothing. */
 static int consumer_configure (lua_State *L) {
   strand_failure failure;
-  strand_limits limits;
+  strand_limits limits, changes;
+  strand_text *retry;
+  const char *code;
+  size_t length;
+  bool has_retry;
   consumer *self = check_own(L);
   luaL_checktype(L, 2, LUA_TTABLE);
   if (self == NULL) return strand_push_forked(L);
   limits = self->limits;
   strand_read_limits(L, 2, &limits);
-  if (!strand_consumer_configure(self->kafka, &limits, &failure))
+  changes = limits;
+  lua_getfield(L, 2, "workers");
+  if (lua_isnil(L, -1)) changes.workers = 0;
+  has_retry = get_retry(L, &code, &length);
+  if (!strand_text_copy(&retry, code, length)) return push_no_memory(L);
+  if (!strand_consumer_configure(self->kafka, &changes, &failure)) {
+    free(retry);
     return strand_push_failure(L, &failure);
+  }
   self->limits = limits;
-  if (!set_retry(L, self)) return push_no_memory(L);
+  if (has_retry) strand_sources_set_retry(self->sources, retry);
   lua_pushboolean(L, 1);
   return 1;
 }

@@ -215,10 +215,12 @@ static void read_sources (lua_State *L, int flat, strand_sources *s) {
                                          &retry_length);
   const char *path = strand_field_text(L, flat, "package_path");
   const char *cpath = strand_field_text(L, flat, "package_cpath");
+  strand_text *policy = NULL;
   if (!strand_sources_set_args(s, args, args_length) ||
       !strand_sources_set_paths(s, path, cpath) ||
-      !strand_sources_set_retry(s, retry, retry_length))
+      !strand_text_copy(&policy, retry, retry_length))
     luaL_error(L, "not enough memory");
+  strand_sources_set_retry(s, policy);
   strand_sources_set_memory(s, (size_t)strand_field_count(L, flat,
                                                           "worker_memory", 0,
                                                           MANY));

@@ -63,18 +63,14 @@ void strand_sources_set_memory (strand_sources *s, size_t bytes) {
   s->memory = bytes;
 }
 
-bool strand_sources_set_retry (strand_sources *s, const char *code,
-                               size_t length) {
-  strand_text *next;
+void strand_sources_set_retry (strand_sources *s, strand_text *code) {
   strand_text *last;
-  if (!strand_text_copy(&next, code, length)) return false;
   pthread_mutex_lock(&s->lock);
   last = s->retry;
-  s->retry = next;
+  s->retry = code;
   atomic_fetch_add(&s->retry_version, 1);
   pthread_mutex_unlock(&s->lock);
   free(last);
-  return true;
 }
 
 strand_sources *strand_sources_keep (strand_sources *s) {

@@ -44,9 +44,8 @@ bool strand_sources_set_paths (strand_sources *s, const char *path,
                                const char *cpath);
 /* Bytes that a worker's state may take; 0: no limit. */
 void strand_sources_set_memory (strand_sources *s, size_t bytes);
-/* The consumer's; NULL: no function any more. */
-bool strand_sources_set_retry (strand_sources *s, const char *code,
-                               size_t length);
+/* The consumer's, taken; NULL: no function any more. */
+void strand_sources_set_retry (strand_sources *s, strand_text *code);
 
 strand_sources *strand_sources_keep (strand_sources *s);
 /* Accepts NULL. */
