@@ -199,3 +199,23 @@ describe("junk given to strand.core", function()
     end)
   end
 end)
+
+-- A socket of librdkafka's got the number 2 once, and the log went to a broker.
+it("a program started without standard descriptors writes its log into nothing of its own", function()
+  local program = [[
+    local strand = require "strand"
+    local producer = assert(strand.producer {
+      kafka = { ["bootstrap.servers"] = "127.0.0.1:1" }, topics = { "t" } })
+    local links = io.popen("for fd in 0 1 2; do readlink /proc/$PPID/fd/$fd; done")
+    local out = assert(io.open(arg[1], "w"))
+    out:write(links:read "*a")
+    out:close()
+    producer:close { timeout = 1 }
+  ]]
+  local folder = helper.folder()
+  helper.write(folder .. "/main.lua", program)
+  os.execute(("%s %s/main.lua %s/links <&- >&- 2>&-"):format(
+    os.getenv "STRAND_LUA" or arg[-1], folder, folder))
+  local links = helper.read(folder .. "/links")
+  assert.equal(("/dev/null\n"):rep(3), links)
+end)

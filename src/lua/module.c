@@ -12,8 +12,10 @@
 #define _GNU_SOURCE /* dladdr, RTLD_NODELETE */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <librdkafka/rdkafka.h>
 
@@ -87,8 +89,20 @@ static void stay_loaded (void) {
   dlopen(found.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
 }
 
+/* In a program started with a standard descriptor closed, the next that is
+** opened gets its number: a socket of librdkafka would then receive what is
+** written to the log. */
+static void occupy_standard_descriptors (void) {
+  int fd;
+  do {
+    fd = open("/dev/null", O_RDWR);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) close(fd);
+}
+
 int luaopen_strand_core (lua_State *L) {
   stay_loaded();
+  occupy_standard_descriptors();
   lua_newtable(L);
   strand_setfuncs(L, functions);
   lua_pushstring(L, rd_kafka_version_str());
