@@ -3,53 +3,8 @@
 -- topic, and by each route's own retry. What reasons look like in detail:
 -- spec/handler_spec.lua.
 local helper = require "spec.support.helper"
+local rows = require "spec.support.outcomes"
 local stage = require "spec.support.stage"
-
--- value (spec/handlers/outcomes.lua), how it ends, and what its reason holds.
--- "failed" is tried again once, and done.
-local rows = {
-  { "nothing", "done" }, { "nil", "done" }, { "true", "done" }, { "a number", "done" },
-  { "a string and more", "done" }, { "a table", "done" },
-  { "false", "failed", "^the handler returned false$" },
-  { "false and a reason", "failed", "^shut$" },
-  { "nil and a reason", "failed", "^no rows$" },
-  { "nil and an object", "failed", "^an object$" },
-  { "error with text", "failed", "outcomes.lua:%d+: exploded\nstack traceback:\n.*outcomes.lua" },
-  { "error nil", "failed", "^nil\nstack traceback:\n" },
-  { "error false", "failed", "^false\nstack traceback:\n" },
-  { "error with a number", "failed", "12.5\nstack traceback:\n" },
-  { "error with a table", "failed", "^%(table value without __tostring%)\nstack traceback:\n" },
-  { "error with an object", "failed", "^an object\nstack traceback:\n" },
-  { "error with a broken object", "failed", "^%(table value with a broken __tostring%)\nstack" },
-  { "error with userdata", "failed", "^file %(0x.*stack traceback:\n" },
-  { "error with a coroutine", "failed", "^%(thread value without __tostring%)\nstack trace" },
-  { "error with a function", "failed", "^%(function value without __tostring%)\nstack trace" },
-  { "error with a record", "failed", "^strand.Record %(.*stack traceback:\n" },
-  { "error with the context", "failed", "^%(userdata value without __tostring%)\nstack trace" },
-  { "retry never", "failed", "seconds expected, from 0 to 316224000 %(ten years%)" },
-  { "yield", "exhausted", "use workers = 0.*attempt to yield" },
-  { "yield across pcall", "exhausted", "use workers = 0.*attempt to yield" },
-}
-
-local ends = { retry = "failed", skip = "skipped", dead_letter = "dead_lettered", park = "parked" }
-for _, source in ipairs { "strand", "context" } do
-  for _, name in ipairs { "retry", "skip", "dead_letter", "park" } do
-    for _, how in ipairs { "return", "throw", "answer" } do
-      rows[#rows + 1] = { ("%s %s %s because %s"):format(how, source, name, how), ends[name],
-        "^because " .. how .. "$" }
-    end
-    rows[#rows + 1] = { ("return %s %s"):format(source, name), ends[name], false }
-    for _, how in ipairs { "drop", "keep" } do
-      rows[#rows + 1] = { ("%s %s %s because"):format(how, source, name), "failed",
-        "^" .. name .. "%(%) was called but not returned$" }
-    end
-  end
-  rows[#rows + 1] = { "drop " .. source .. " stop", "failed", "^stop%(%) was called but not ret" }
-end
-
--- Cut short, but not within a character.
-rows[#rows + 1] = { "return context dead_letter a" .. ("\195\164"):rep(600), "dead_lettered",
-  "^a[\195\164]*\164$" }
 
 local function key_of(row) return row[1]:sub(1, 60) end -- events cut longer ones
 

@@ -12,6 +12,7 @@ local admin = require "strand.admin"
 local consumer = require "strand.consumer"
 local mock = require "strand.mock"
 local producer = require "strand.producer"
+local testing = require "strand.testing"
 
 return {
   _VERSION = require "strand.version",
@@ -29,6 +30,9 @@ return {
   dead_letter = core.dead_letter,
   park = core.park,
   stop = core.stop,
+
+  -- For unit tests of handlers.
+  testing = testing,
 
   -- What a commit's metadata says, for tools.
   metadata = { decode = core.metadata_decode, encode = core.metadata_encode },

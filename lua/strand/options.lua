@@ -716,6 +716,47 @@ end
 check.flush = check.commit
 check.poll = check.step
 
+-- The test kit --------------------------------------------------------------
+
+local test_record = fields {
+  "topic", topic { default = "topic", doc = "of its id too" },
+  "partition", partition { default = 0, doc = "its number" },
+  "offset", whole { min = 0, max = LAST_OFFSET, default = 0, doc = "its place" },
+  "key", data { doc = "absent: nil" },
+  "value", data { doc = "absent: nil" },
+  "headers", schema.custom { shape = "table from name to value, or list of { name, value }",
+    check = check_headers, doc = "a list keeps its order" },
+  "timestamp", seconds { min = 0, max = 1e12, doc = "absent: nil" },
+  "timestamp_type", enum { "create", "append", default_doc = '`"create"`',
+    doc = "of a record with a timestamp" },
+  "attempt", whole { min = 1, max = 65535, default = 1, doc = "1: the first" },
+  "leader_epoch", whole { min = 0, max = 2147483647, doc = "absent: nil" },
+}
+
+-- -> flat table for C
+function check.test_record(given)
+  local flat = schema.check(test_record, table_or_nothing(given), "")
+  if flat.timestamp then
+    flat.timestamp_ms = math.floor(flat.timestamp * 1000 + 0.5)
+    flat.timestamp_type = flat.timestamp_type == "append" and 2 or 1
+  else
+    flat.timestamp_type = nil
+  end
+  return flat
+end
+
+local test_context = fields {
+  "args", schema.custom { shape = "anything", check = function(_, value) return value end,
+    doc = "what `handler_args` would be" },
+  "worker", whole { min = 1, max = 1000000, default = 1, doc = "its thread's number" },
+  "remaining", seconds { min = 0, max = DAY, default_doc = "no deadline",
+    doc = "what `context:remaining()` says" },
+}
+
+function check.test_context(given)
+  return schema.check(test_context, table_or_nothing(given), "")
+end
+
 -- Admin and mock ------------------------------------------------------------
 
 local new_topic = fields {

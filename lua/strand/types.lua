@@ -706,6 +706,56 @@ function admin:group_offsets(group, topics, timeout) end
 ---@return true
 function admin:close() end
 
+-- The test kit ------------------------------------------------------------------
+
+---For unit tests of handlers: no broker, no thread. A handler runs in the
+---caller's state, and what it returns or raises is read by a worker's own code.
+---@class strand.testing
+strand.testing = {}
+
+---@class strand.TestRecord
+---@field topic? string               default "topic"
+---@field partition? integer          default 0
+---@field offset? integer             default 0
+---@field key? string
+---@field value? string
+---@field headers? table<string, string>|{ [1]: string, [2]: string? }[]
+---@field timestamp? number           seconds since 1970
+---@field timestamp_type? "create"|"append"
+---@field attempt? integer            default 1
+---@field leader_epoch? integer
+
+---A record as a handler gets it, valid for as long as it is kept.
+---@param fields? strand.TestRecord
+---@return strand.Record
+function strand.testing.record(fields) end
+
+---@class strand.TestContext
+---@field args? any                   what handler_args would be
+---@field worker? integer             default 1
+---@field remaining? number           seconds; what context:remaining() says
+
+---A context as a handler gets it.
+---@param fields? strand.TestContext
+---@return strand.Context
+function strand.testing.context(fields) end
+
+---What became of a record.
+---@class strand.TestResult
+---@field kind "done"|"failed"|"exhausted"|"retry"|"skip"|"dead_letter"|"park"|"stop"
+---@field reason? string              with the traceback of an error
+---@field delay? number               seconds that retry() asked for
+---@field stop_consumer boolean       the handler called context:stop_consumer()
+
+---Calls the handler once, as a worker would. A module's setup(context.args) is
+---called before, once for each module and args; an error of it is raised. The
+---handler's own records are over when it has returned, those of the test are not.
+---@param handler string|function|strand.HandlerModule   a string is given to require
+---@param subject strand.Record|strand.Record[]          a list is a batch
+---@param context? strand.Context
+---@return strand.TestResult|strand.TestResult[]         of a batch a list
+function strand.testing.run(handler, subject, context) end
+
 -- Mock ------------------------------------------------------------------------
 
 ---@class strand.MockOptions

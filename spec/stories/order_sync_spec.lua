@@ -54,6 +54,7 @@ end
 
 local function describe_handler(name, where, take_away, give_back)
   describe("order sync's handler on " .. name, function()
+    local context = strand.testing.context { args = { database = where } }
     local sync, db, channel, offset
 
     before_each(function()
@@ -68,10 +69,10 @@ local function describe_handler(name, where, take_away, give_back)
       db:close()
     end)
 
-    -- -> "done", or the outcome's or the error's text
+    -- -> "done", or what else would become of the record, and why
     local function handle(record)
-      local ok, outcome = pcall(sync.handle, record, { args = { database = where } })
-      return (not ok or outcome) and tostring(outcome) or "done"
+      local result = strand.testing.run("sync", strand.testing.record(record), context)
+      return result.reason and result.kind .. ": " .. result.reason or result.kind
     end
 
     local function record(value)

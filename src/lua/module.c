@@ -28,6 +28,7 @@
 #include "lua/outcome.h"
 #include "lua/producer.h"
 #include "lua/signals.h"
+#include "lua/testing.h"
 
 static int core_now (lua_State *L) {
   lua_pushnumber(L, (lua_Number)strand_clock_now());
@@ -114,5 +115,6 @@ int luaopen_strand_core (lua_State *L) {
   strand_open_consumer(L);
   strand_open_outcomes(L);
   strand_open_metadata(L);
+  strand_open_testing(L);
   return 1;
 }

@@ -25,12 +25,17 @@ bool strand_delay_of (double seconds, int64_t *delay_us) {
   return true;
 }
 
-static void tell_watcher (lua_State *L, strand_verdict_kind kind) {
+static const char **watcher (lua_State *L) {
   const char **made;
   lua_pushlightuserdata(L, &watch_key);
   lua_rawget(L, LUA_REGISTRYINDEX);
   made = lua_touserdata(L, -1);
   lua_pop(L, 1);
+  return made;
+}
+
+static void tell_watcher (lua_State *L, strand_verdict_kind kind) {
+  const char **made = watcher(L);
   if (made != NULL) *made = names[kind];
 }
 
@@ -124,8 +129,10 @@ const strand_outcome *strand_to_outcome (lua_State *L, int index) {
   return outcome;
 }
 
-void strand_outcome_watch (lua_State *L, const char **made) {
+const char **strand_outcome_watch (lua_State *L, const char **made) {
+  const char **before = watcher(L);
   lua_pushlightuserdata(L, &watch_key);
   lua_pushlightuserdata(L, (void *)made);
   lua_rawset(L, LUA_REGISTRYINDEX);
+  return before;
 }

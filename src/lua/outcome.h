@@ -49,7 +49,8 @@ void strand_open_outcome_methods (lua_State *L, const char *type);
 const strand_outcome *strand_to_outcome (lua_State *L, int index);
 
 /* From now on '*made' becomes the name of each outcome that is made in this
-** state. 'made' must live as long as the state does. */
-void strand_outcome_watch (lua_State *L, const char **made);
+** state. 'made' must live until another is set, or NULL for none. Returns the
+** one before. Raises only the first time, when memory runs out. */
+const char **strand_outcome_watch (lua_State *L, const char **made);
 
 #endif

@@ -1,0 +1,165 @@
+-- testing.lua: unit tests of handlers, without a broker or a thread
+--
+--   local record = strand.testing.record { topic = "orders", key = "7", value = "paid" }
+--   local result = strand.testing.run("reconcile", record)
+--   assert(result.kind == "retry" and result.delay == 5)
+--
+-- The handler runs in the caller's state, so that a test can give it fakes.
+-- Records, batches, and the reading of what it returns or raises are the
+-- worker's own code. Used of strand.core:
+--
+-- core.testing_record(flat) -> record
+-- core.testing_call(handler, context, { record, ... }, batch)
+--                           -> { { kind, reason, delay }, ... }
+-- core.retry skip dead_letter park stop
+
+local core = require "strand.core"
+local options = require "strand.options"
+local schema = require "strand.schema"
+
+local check = options.check
+
+local testing = {}
+
+--- A record, as a handler gets it; valid for as long as it is kept.
+function testing.record(given)
+  return core.testing_record(check.test_record(given))
+end
+
+-- The context ---------------------------------------------------------------
+
+-- What a method needs to know, by the context.
+local secrets = setmetatable({}, { __mode = "k" })
+
+local function secret_of(self, name)
+  local secret = secrets[self]
+  if not secret then schema.raise(name .. " is a method: call it with a colon") end
+  return secret
+end
+
+local methods = {}
+
+for _, name in ipairs { "retry", "skip", "dead_letter", "park", "stop" } do
+  local make = core[name]
+  methods[name] = function(self, ...)
+    secret_of(self, name)
+    return make(...)
+  end
+end
+
+function methods:stop_consumer()
+  secret_of(self, "stop_consumer").stopped = true
+end
+
+function methods:remaining()
+  return secret_of(self, "remaining").remaining
+end
+
+for _, name in ipairs { "produce", "sleep", "defer" } do
+  methods[name] = function()
+    schema.raise(("context:%s() comes with a later release"):format(name))
+  end
+end
+
+local context = { __name = "strand.Context" }
+
+function context.__index(self, name)
+  local secret = secrets[self]
+  if name == "args" or name == "worker" then return secret[name] end
+  return methods[name]
+end
+
+function context.__newindex()
+  schema.raise "the context cannot be changed"
+end
+
+function context.__tostring()
+  return "strand.Context (of a test)"
+end
+
+--- A context, as a handler gets it.
+function testing.context(given)
+  local self = setmetatable({}, context)
+  secrets[self] = check.test_context(given)
+  return self
+end
+
+-- Running a handler ---------------------------------------------------------
+
+local function refuse(problem)
+  schema.fail("argument 'handler'", problem)
+end
+
+-- The function of a module that a route with or without batches calls.
+local function function_of(module, batch)
+  if type(module) == "function" then return module end
+  local name, other = "handle", "handle_batch"
+  if batch then name, other = other, name end
+  if type(module) ~= "table" then
+    schema.expected("argument 'handler'", "function, module or its name", module)
+  elseif type(module[name]) == "function" then
+    return module[name]
+  elseif type(module[other]) == "function" then
+    refuse(("the module has '%s', which takes %s"):format(other,
+      batch and "a record" or "a list of records"))
+  end
+  refuse(("the module is a table without a function '%s'"):format(name))
+end
+
+local function is_record(value)
+  return type(value) == "userdata"
+end
+
+local function check_records(subject)
+  if is_record(subject) then return { subject }, false end
+  if type(subject) ~= "table" or not is_record(subject[1]) then
+    schema.expected("argument 'record'", "a record of strand.testing.record, or a list of them",
+      subject)
+  end
+  return subject, true
+end
+
+local function optional(module, name)
+  local method = type(module) == "table" and module[name] or nil
+  if method ~= nil and type(method) ~= "function" then
+    refuse(("'%s' of the module is a %s, function expected"):format(name, type(method)))
+  end
+  return method
+end
+
+-- What modules were set up with. A worker has one value of handler_args: with
+-- another one it is another worker.
+local set_up = setmetatable({}, { __mode = "k" })
+
+local function prepare(module, args)
+  if type(module) ~= "table" then return end
+  local setup, teardown = optional(module, "setup"), optional(module, "teardown")
+  local before = set_up[module]
+  if before and rawequal(before.args, args) then return end
+  set_up[module] = nil
+  if before and teardown then teardown() end
+  if setup then setup(args) end
+  set_up[module] = { args = args }
+end
+
+--- What would become of the record: { kind, reason, delay, stop_consumer };
+--- of a list of records, which is a batch, a list of these.
+function testing.run(handler, subject, with)
+  local records, batch = check_records(subject)
+  local module = handler
+  if type(handler) == "string" then module = require(handler) end
+  local handle = function_of(module, batch)
+  if with == nil then
+    with = testing.context()
+  elseif not secrets[with] then
+    schema.expected("argument 'context'", "a context of strand.testing.context", with)
+  end
+  local secret = secrets[with]
+  prepare(module, secret.args)
+  secret.stopped = nil
+  local results = core.testing_call(handle, with, records, batch)
+  for _, result in ipairs(results) do result.stop_consumer = secret.stopped or false end
+  return batch and results or results[1]
+end
+
+return testing

@@ -1,0 +1,374 @@
+/*
+** testing.c - see testing.h
+*/
+#include "lua/testing.h"
+
+#include <stdlib.h>
+
+#include "core/engine.h"
+#include "lua/batch.h"
+#include "lua/compat.h"
+#include "lua/outcome.h"
+#include "lua/reason.h"
+#include "lua/record.h"
+#include "lua/verdict.h"
+
+#define STAGE "strand.testing.Stage"
+#define CALL "strand.testing.Call"
+#define ANCHOR 1 /* in a metatable of records: what they live in */
+
+#define BUDGET ((size_t)1 << 40)
+
+/* ---- a record without a broker ------------------------------------------ */
+
+/* An engine with one partition, which holds one record. */
+typedef struct stage {
+  strand_engine *engine;
+  strand_partition *partition;
+  const strand_record *record;
+  strand_view view;
+} stage;
+
+static void no_notice (void *arg, const strand_notice *notice) {
+  (void)arg, (void)notice;
+}
+
+static void no_release (void *arg, const strand_held *held) {
+  (void)arg, (void)held;
+}
+
+static int stage_gc (lua_State *L) {
+  stage *self = lua_touserdata(L, 1);
+  if (self->partition != NULL)
+    strand_engine_revoke(self->engine, self->partition, no_release, NULL);
+  self->partition = NULL;
+  if (self->engine != NULL) strand_engine_free(self->engine);
+  self->engine = NULL;
+  return 0;
+}
+
+static strand_engine *open_engine (void) {
+  strand_route_limits route = { 0 };
+  strand_engine_config config = { 0 };
+  route.policy.exhausted = STRAND_VERDICT_PARK;
+  config.ordering = STRAND_UNORDERED;
+  config.max_buffered_records = config.max_buffered_bytes = BUDGET;
+  config.max_waiting_records = config.max_waiting_bytes = BUDGET;
+  config.routes = &route;
+  config.route_count = 1;
+  config.notice = no_notice;
+  config.release = no_release;
+  return strand_engine_new(&config);
+}
+
+/* What a flat record says, its strings borrowed from the table. */
+typedef struct description {
+  const char *topic, *key, *value;
+  size_t key_length, value_length, headers_length;
+  int64_t partition, offset, timestamp_ms, attempt, epoch;
+  int timestamp_type;
+} description;
+
+/* The flat list name, value or false, name, ... at 'index'; to NULL: only
+** counts. Bytes that the packed headers take. */
+static size_t pack_headers (lua_State *L, int index, char *to) {
+  size_t count = strand_rawlen(L, index), length = 0, i;
+  for (i = 1; i + 1 <= count; i += 2) {
+    size_t name_length, value_length = 0;
+    const char *name, *value;
+    uint32_t lengths[2];
+    lua_rawgeti(L, index, (int)i);
+    lua_rawgeti(L, index, (int)i + 1);
+    name = luaL_checklstring(L, -2, &name_length);
+    value = lua_tolstring(L, -1, &value_length); /* NULL for false */
+    if (to != NULL) {
+      lengths[0] = (uint32_t)name_length;
+      lengths[1] = value != NULL ? (uint32_t)value_length
+                                 : STRAND_HEADER_ABSENT;
+      memcpy(to + length, lengths, sizeof(lengths));
+      memcpy(to + length + 8, name, name_length);
+      if (value_length > 0)
+        memcpy(to + length + 8 + name_length, value, value_length);
+    }
+    length += 8 + name_length + value_length;
+    lua_pop(L, 2);
+  }
+  return length;
+}
+
+/* Leaves the list of headers on the stack. */
+static void describe (lua_State *L, description *d) {
+  d->topic = strand_field_text(L, 1, "topic");
+  luaL_argcheck(L, d->topic != NULL, 1, "a topic expected");
+  d->key = strand_field_bytes(L, 1, "key", &d->key_length);
+  d->value = strand_field_bytes(L, 1, "value", &d->value_length);
+  d->partition = strand_field_count(L, 1, "partition", 0, INT32_MAX);
+  d->offset = strand_field_count(L, 1, "offset", 0, STRAND_INT_MAX);
+  d->timestamp_ms = strand_field_int64(L, 1, "timestamp_ms", 0);
+  d->timestamp_type = (int)strand_field_count(
+    L, 1, "timestamp_type", STRAND_TIMESTAMP_NONE, STRAND_TIMESTAMP_APPEND);
+  d->attempt = strand_field_count(L, 1, "attempt", 1, UINT16_MAX);
+  d->epoch = strand_field_int64(L, 1, "leader_epoch", -1);
+  lua_getfield(L, 1, "headers");
+  if (!lua_istable(L, -1)) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+  }
+  d->headers_length = pack_headers(L, lua_gettop(L), NULL);
+  luaL_argcheck(L, d->key_length <= INT32_MAX && d->value_length <= INT32_MAX
+                   && d->headers_length <= INT32_MAX, 1, "a record too large");
+}
+
+/* The list of headers is at 'headers'. */
+static void write_record (lua_State *L, strand_record *r,
+                          const description *d, int headers) {
+  int32_t epoch = (int32_t)d->epoch;
+  char *at = r->bytes;
+  r->offset = d->offset;
+  r->timestamp_ms = d->timestamp_ms;
+  r->timestamp_type = (uint8_t)d->timestamp_type;
+  r->key_length = (uint32_t)d->key_length;
+  r->value_length = (uint32_t)d->value_length;
+  r->headers_length = (uint32_t)d->headers_length;
+  if (d->key != NULL) r->flags |= STRAND_RECORD_KEY;
+  if (d->value != NULL) r->flags |= STRAND_RECORD_VALUE;
+  if (d->key_length > 0) memcpy(at, d->key, d->key_length);
+  at += d->key_length;
+  if (d->value_length > 0) memcpy(at, d->value, d->value_length);
+  at += d->value_length;
+  pack_headers(L, headers, at);
+  if (epoch < 0) return;
+  r->flags |= STRAND_RECORD_EPOCH;
+  memcpy(at + d->headers_length, &epoch, STRAND_EPOCH_LENGTH);
+}
+
+/* False: memory ran out. What was made is the stage's. */
+static bool fill (lua_State *L, stage *self, const description *d,
+                  int headers) {
+  strand_partition *p;
+  strand_record *r;
+  self->engine = open_engine();
+  if (self->engine == NULL) return false;
+  p = strand_engine_assign(self->engine, d->topic, (int32_t)d->partition, 1,
+                           0, NULL, 0);
+  self->partition = p;
+  if (p == NULL
+      || strand_engine_restored(self->engine, p, -1, NULL) != STRAND_OK)
+    return false;
+  r = strand_engine_room(self->engine, p, d->key_length + d->value_length
+                         + d->headers_length
+                         + (d->epoch < 0 ? 0 : STRAND_EPOCH_LENGTH));
+  if (r == NULL) return false;
+  write_record(L, r, d, headers);
+  if (strand_engine_admit(self->engine, p, r, 0) != STRAND_ADDED)
+    return false;
+  r->attempt = (uint16_t)d->attempt;
+  self->record = r;
+  return true;
+}
+
+static int testing_record (lua_State *L) {
+  enum { FLAT = 1, HEADERS, OWNER, METATABLE };
+  description d = { 0 };
+  stage *self;
+  luaL_checktype(L, FLAT, LUA_TTABLE);
+  lua_settop(L, FLAT);
+  describe(L, &d);
+  self = strand_newuserdata(L, sizeof(*self));
+  memset(self, 0, sizeof(*self));
+  strand_settype(L, STAGE);
+  strand_view_open(L, &self->view);
+  lua_pushvalue(L, OWNER);
+  lua_rawseti(L, METATABLE, ANCHOR);
+  if (!fill(L, self, &d, HEADERS)) return luaL_error(L, "not enough memory");
+  strand_view_single(&self->view, self->record);
+  strand_view_push(L, &self->view, 0, METATABLE);
+  return 1;
+}
+
+/* ---- the call ----------------------------------------------------------- */
+
+typedef struct call {
+  strand_view view;
+  strand_batch_state batch;
+  strand_records many;
+  strand_task task;
+  const char *made;
+  strand_verdict *verdicts;       /* of a batch; else the task's is used */
+  const strand_record *records[];
+} call;
+
+static void free_reason (strand_verdict *v) {
+  free(v->reason);
+  v->reason = NULL;
+}
+
+static int call_gc (lua_State *L) {
+  call *self = lua_touserdata(L, 1);
+  uint32_t i;
+  free_reason(&self->task.verdict);
+  for (i = 0; self->verdicts != NULL && i < self->many.count; i++)
+    free_reason(&self->verdicts[i]);
+  free(self->verdicts);
+  self->verdicts = NULL;
+  return 0;
+}
+
+/* Only records of ours have a stage in their metatable. */
+static const strand_record *check_record (lua_State *L, int list, int i) {
+  const stage *owner = NULL;
+  lua_rawgeti(L, list, i);
+  if (lua_isuserdata(L, -1) && lua_getmetatable(L, -1)) {
+    lua_rawgeti(L, -1, ANCHOR);
+    owner = strand_test(L, -1, STAGE);
+    lua_pop(L, 2);
+  }
+  lua_pop(L, 1);
+  luaL_argcheck(L, owner != NULL && owner->record != NULL, list,
+                "records of strand.testing.record expected");
+  return owner->record;
+}
+
+/* Pushes it, with the records of the list. */
+static call *new_call (lua_State *L, int list, bool batch) {
+  size_t count = strand_rawlen(L, list), i;
+  call *self;
+  luaL_argcheck(L, count >= 1 && count <= 100000 && (batch || count == 1),
+                list, "a list of records expected");
+  self = strand_newuserdata(L, sizeof(*self)
+                               + count * sizeof(self->records[0]));
+  memset(self, 0, sizeof(*self));
+  strand_settype(L, CALL);
+  for (i = 0; i < count; i++)
+    self->records[i] = check_record(L, list, (int)i + 1);
+  self->task.record = self->records[0];
+  if (!batch) return self;
+  self->verdicts = calloc(count, sizeof(*self->verdicts));
+  if (self->verdicts == NULL) luaL_error(L, "not enough memory");
+  self->many.count = (uint32_t)count;
+  self->many.records = self->records;
+  self->many.verdicts = self->verdicts;
+  self->task.many = &self->many;
+  return self;
+}
+
+/* Arguments: the call, handler, context, records' metatable, batches'. */
+static int enter (lua_State *L) {
+  call *self = lua_touserdata(L, 1);
+  lua_pushvalue(L, 2);
+  if (self->task.many == NULL) {
+    strand_view_single(&self->view, self->task.record);
+    strand_view_push(L, &self->view, 0, 4);
+  }
+  else strand_batch_push(L, &self->batch, &self->many, &self->view, 5, 4);
+  lua_pushvalue(L, 3);
+  lua_call(L, 2, 2);
+  strand_verdict_results(L, self->made, &self->task.verdict);
+  return 0;
+}
+
+static void push_verdict (lua_State *L, const strand_verdict *v) {
+  static const char *const kinds[] = {
+    "done", "failed", "exhausted", "retry", "skip", "dead_letter", "park",
+    "stop"
+  };
+  lua_createtable(L, 0, 3);
+  lua_pushstring(L, kinds[v->kind]);
+  lua_setfield(L, -2, "kind");
+  if (v->reason != NULL) {
+    lua_pushlstring(L, v->reason, v->reason_length);
+    lua_setfield(L, -2, "reason");
+  }
+  if (v->delay_us < 0 || v->kind != STRAND_VERDICT_RETRY) return;
+  lua_pushnumber(L, (lua_Number)v->delay_us / 1e6);
+  lua_setfield(L, -2, "delay");
+}
+
+static void push_verdicts (lua_State *L, const call *self) {
+  uint32_t i;
+  lua_newtable(L);
+  if (self->task.many == NULL) {
+    push_verdict(L, &self->task.verdict);
+    lua_rawseti(L, -2, 1);
+    return;
+  }
+  for (i = 0; i < self->many.count; i++) {
+    push_verdict(L, &self->verdicts[i]);
+    lua_rawseti(L, -2, (int)i + 1);
+  }
+}
+
+/* A state without 'debug' has no tracebacks: then 0. */
+static int push_traceback (lua_State *L) {
+  bool found;
+  lua_getglobal(L, "debug");
+  found = lua_istable(L, -1);
+  lua_pop(L, 1);
+  if (!found) {
+    lua_pushnil(L);
+    return 0;
+  }
+  strand_push_traceback(L);
+  return lua_gettop(L);
+}
+
+static int testing_call (lua_State *L) {
+  enum { HANDLER = 1, CONTEXT, RECORDS, BATCH, OWNER, METATABLE, CACHE,
+         BATCHES, TRACEBACK };
+  const char **before;
+  call *self;
+  int traceback, status;
+  luaL_checktype(L, HANDLER, LUA_TFUNCTION);
+  luaL_checktype(L, RECORDS, LUA_TTABLE);
+  lua_settop(L, BATCH);
+  self = new_call(L, RECORDS, lua_toboolean(L, BATCH));
+  strand_view_open(L, &self->view);
+  lua_pushvalue(L, OWNER);
+  lua_rawseti(L, METATABLE, ANCHOR + 1); /* it is no stage */
+  strand_batch_open(L, &self->batch);
+  lua_pushvalue(L, OWNER); /* its methods have the state */
+  lua_rawseti(L, BATCHES, ANCHOR + 1);
+  traceback = push_traceback(L);
+  lua_pushcfunction(L, enter);
+  lua_pushvalue(L, OWNER);
+  lua_pushvalue(L, HANDLER);
+  lua_pushvalue(L, CONTEXT);
+  lua_pushvalue(L, METATABLE);
+  lua_pushvalue(L, BATCHES);
+  before = strand_outcome_watch(L, &self->made);
+  status = lua_pcall(L, 5, 0, traceback);
+  strand_outcome_watch(L, before); /* the key is there: allocates nothing */
+  if (status != 0) strand_verdict_error(L, status, &self->task.verdict);
+  if (self->task.many != NULL)
+    strand_batch_end(&self->batch, &self->many, &self->task.verdict);
+  strand_view_end(L, &self->view, CACHE);
+  lua_settop(L, TRACEBACK);
+  push_verdicts(L, self);
+  return 1;
+}
+
+/* ---- opening ------------------------------------------------------------ */
+
+static const luaL_Reg no_methods[] = { { NULL, NULL } };
+
+static const luaL_Reg stage_metamethods[] = {
+  { "__gc", stage_gc },
+  { NULL, NULL }
+};
+
+static const luaL_Reg call_metamethods[] = {
+  { "__gc", call_gc },
+  { NULL, NULL }
+};
+
+static const luaL_Reg functions[] = {
+  { "testing_record", testing_record },
+  { "testing_call", testing_call },
+  { NULL, NULL }
+};
+
+void strand_open_testing (lua_State *L) {
+  strand_newtype(L, STAGE, no_methods, stage_metamethods);
+  strand_newtype(L, CALL, no_methods, call_metamethods);
+  strand_setfuncs(L, functions);
+}
