@@ -202,7 +202,7 @@ end)
 
 -- A socket of librdkafka's got the number 2 once, and the log went to a broker.
 it("a program started without standard descriptors writes its log into nothing of its own", function()
-  local program = [[
+  local text = [[
     local strand = require "strand"
     local producer = assert(strand.producer {
       kafka = { ["bootstrap.servers"] = "127.0.0.1:1" }, topics = { "t" } })
@@ -213,7 +213,7 @@ it("a program started without standard descriptors writes its log into nothing o
     producer:close { timeout = 1 }
   ]]
   local folder = helper.folder()
-  helper.write(folder .. "/main.lua", program)
+  helper.write(folder .. "/main.lua", text)
   os.execute(("%s %s/main.lua %s/links <&- >&- 2>&-"):format(
     os.getenv "STRAND_LUA" or arg[-1], folder, folder))
   local links = helper.read(folder .. "/links")

@@ -19,7 +19,7 @@ describe("strand.testing.run", function()
       local record = testing.record { value = row[1] }
       local result = testing.run("spec.handlers.outcomes", record)
       local kind = KINDS[row[2]] or row[2]
-      if row[1]:find "retry" and kind == "failed" and not row[1]:find "^drop"
+      if row[1]:find " retry" and kind == "failed" and not row[1]:find "^drop"
         and not row[1]:find "^keep" then kind = "retry" end
       assert.equal(kind, result.kind)
       if row[1] == "error with the context" then return end -- it is a table here

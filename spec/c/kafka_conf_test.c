@@ -99,25 +99,6 @@ static void the_users_setting_wins_and_is_not_dumped (void **state) {
   assert_null(find(out, n, "linger.ms")); /* set under its other name */
 }
 
-static void codes_are_librdkafkas_without_underscore (void **state) {
-  const struct rd_kafka_err_desc *all;
-  char a[48];
-  char b[48];
-  size_t count;
-  size_t i;
-  size_t j;
-  (void)state;
-  assert_string_equal(strand_code_of(RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, a,
-                                     sizeof(a)), "ALL_BROKERS_DOWN");
-  assert_string_equal(strand_code_of(12345, a, sizeof(a)), "ERR_12345");
-  rd_kafka_get_err_descs(&all, &count);
-  for (i = 0; i < count; i++)
-    for (j = i + 1; j < count; j++)
-      if (all[i].name != NULL && all[j].name != NULL)
-        assert_string_not_equal(strand_code_of(all[i].code, a, sizeof(a)),
-                                strand_code_of(all[j].code, b, sizeof(b)));
-}
-
 static void a_full_log_drops_its_oldest_lines (void **state) {
   strand_log *log = strand_log_new(0);
   strand_log_line line;
@@ -139,7 +120,6 @@ int main (void) {
     cmocka_unit_test(a_refused_value_is_never_shown),
     cmocka_unit_test(versions_that_do_harm_are_refused),
     cmocka_unit_test(the_users_setting_wins_and_is_not_dumped),
-    cmocka_unit_test(codes_are_librdkafkas_without_underscore),
     cmocka_unit_test(a_full_log_drops_its_oldest_lines)
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

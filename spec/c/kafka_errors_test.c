@@ -46,13 +46,23 @@ static void a_refusal_is_not_for_later (void **state) {
   }
 }
 
-static void a_code_is_the_name_without_its_underscore (void **state) {
-  char code[48];
+static void codes_are_librdkafkas_without_underscore (void **state) {
+  const struct rd_kafka_err_desc *all;
+  char a[48];
+  char b[48];
+  size_t count;
+  size_t i;
+  size_t j;
   (void)state;
-  assert_string_equal(strand_code_of(RD_KAFKA_RESP_ERR__TIMED_OUT, code,
-                                     sizeof(code)), "TIMED_OUT");
-  assert_string_equal(strand_code_of(RD_KAFKA_RESP_ERR_NOT_COORDINATOR, code,
-                                     sizeof(code)), "NOT_COORDINATOR");
+  assert_string_equal(strand_code_of(RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, a,
+                                     sizeof(a)), "ALL_BROKERS_DOWN");
+  assert_string_equal(strand_code_of(12345, a, sizeof(a)), "ERR_12345");
+  rd_kafka_get_err_descs(&all, &count);
+  for (i = 0; i < count; i++)
+    for (j = i + 1; j < count; j++)
+      if (all[i].name != NULL && all[j].name != NULL)
+        assert_string_not_equal(strand_code_of(all[i].code, a, sizeof(a)),
+                                strand_code_of(all[j].code, b, sizeof(b)));
 }
 
 int main (void) {
@@ -60,7 +70,7 @@ int main (void) {
     cmocka_unit_test(what_may_work_later_is_never_final),
     cmocka_unit_test(a_success_is_neither),
     cmocka_unit_test(a_refusal_is_not_for_later),
-    cmocka_unit_test(a_code_is_the_name_without_its_underscore),
+    cmocka_unit_test(codes_are_librdkafkas_without_underscore),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
