@@ -307,6 +307,54 @@ describe("a producer that waits", function()
   end)
 end)
 
+-- Turns of an event loop and CPU seconds of the process in a second without
+-- anything to do.
+local function idle_second(producer)
+  local turns, fd, cpu, deadline = 0, producer:fd(), os.clock(), core.now() + 1
+  while core.now() < deadline do
+    core.wait({ fd }, math.max(0, deadline - core.now()))
+    producer:poll(0)
+    turns = turns + 1
+  end
+  return turns, os.clock() - cpu
+end
+
+describe("a flush that timed out", function()
+  teardown(helper.close_cluster)
+
+  -- A long linger is cut short by a thread (kafka/errand.h), a short one not.
+  for _, linger in ipairs { 50, 1000 } do
+    it(("ends when all is delivered, and costs nothing then: linger %d ms"):format(linger), function()
+      local producer = open { kafka = { ["linger.ms"] = linger } }
+      assert(producer:send_wait { topic = helper.topic(1), value = "warm" })
+      local topic = helper.topic(1)
+      for i = 1, 3 do
+        assert(producer:send { topic = topic, value = tostring(i) })
+        local ok, _, code, left = producer:flush(0)
+        assert.same({ nil, "TIMED_OUT", 1 }, { ok, code, left })
+        helper.eventually(20, function() return producer:poll(0.05) and
+          producer:stats().delivered == 1 + i end)
+      end
+      local turns, cpu = idle_second(producer)
+      producer:close()
+      assert.is_true(turns < 10, ("%d turns"):format(turns))
+      assert.is_true(cpu < 0.01, ("%.1f ms of CPU"):format(cpu * 1000))
+    end)
+  end
+
+  it("costs little while its record cannot be delivered", function()
+    local producer = open { log = quiet, kafka = { ["bootstrap.servers"] = UNREACHABLE,
+      ["linger.ms"] = 1000, ["reconnect.backoff.ms"] = 5000,
+      ["reconnect.backoff.max.ms"] = 5000 } }
+    assert(producer:send { topic = "t" })
+    assert.equal("TIMED_OUT", select(3, producer:flush(0.3)))
+    local turns, cpu = idle_second(producer)
+    producer:close { timeout = 0 }
+    assert.is_true(turns < 10, ("%d turns"):format(turns))
+    assert.is_true(cpu < 0.01, ("%.1f ms of CPU"):format(cpu * 1000))
+  end)
+end)
+
 describe("a producer in another process", function()
   teardown(helper.end_children)
 

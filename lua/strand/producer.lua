@@ -8,8 +8,8 @@
 -- core.producer(flat)  -> userdata | nil, message, code    "OPTION" as for the consumer
 --
 -- The userdata. No method waits but 'close'. Its fd is readable, level-triggered, while there is
--- a delivery report, an event, a log line, the end of a flush or a report of
--- 'watch' that nobody took.
+-- a delivery report, an event, a log line or a report of 'watch' that nobody
+-- took.
 --
 -- state()              -> "running" | "closed" | "forked"
 -- fd()
@@ -25,8 +25,8 @@
 --                         { topic, partition, offset, timestamp, key, error = message, code }
 -- next_event(), next_log()  as the consumer's
 -- outstanding()        -> records sent and not yet acknowledged or failed
--- flush_begin()        sends without lingering until nothing is outstanding; at the end
---                         fd is readable until outstanding() has given 0
+-- flush_begin()        sends without lingering until nothing is outstanding, whoever waits
+--                         for it: the report that makes it so makes fd readable
 -- close(timeout)       -> report { sent, delivered, failed, purged, seconds }: what is outstanding
 --                         is purged; the last reports are there for next_delivery()
 -- stats()              -> table

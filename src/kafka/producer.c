@@ -25,7 +25,7 @@ struct strand_producer {
   strand_log *log;
   int fd;
   int reports_all;
-  int flushing;
+  int flushing; /* something is outstanding, and does not linger */
   int linger_ms;
   char max_message_bytes[16];
   strand_delivery *first; /* deliveries, oldest first */
@@ -55,7 +55,6 @@ static void clear_fd (const strand_producer *p) {
 /* (2) */
 static int has_waiting (const strand_producer *p) {
   return p->first != NULL || p->event_count > 0 || p->watches.ready > 0 ||
-         (p->flushing && p->counts.outstanding == 0) ||
          !strand_log_is_empty(p->log);
 }
 
@@ -179,6 +178,13 @@ static void take_event (strand_producer *p, rd_kafka_event_t *event) {
   rd_kafka_event_destroy(event);
 }
 
+/* A flush ends with the last report, whoever collects it. */
+static void look_at_flush (strand_producer *p) {
+  if (!p->flushing || p->counts.outstanding > 0) return;
+  p->flushing = 0;
+  strand_errand_flush(p->client->errand, 0);
+}
+
 /* Waits up to 'ms' for the first event, and takes all that are there. */
 static void collect (strand_producer *p, int ms) {
   rd_kafka_event_t *event;
@@ -186,6 +192,7 @@ static void collect (strand_producer *p, int ms) {
     take_event(p, event);
     ms = 0;
   }
+  look_at_flush(p);
 }
 
 /* The fd is cleared first: what comes after that makes it readable again. */
@@ -474,17 +481,14 @@ int32_t strand_producer_partitions (strand_producer *p, const char *topic,
 
 /* ---- flushing and closing ----------------------------------------------- */
 
-int64_t strand_producer_outstanding (strand_producer *p) {
-  if (p->counts.outstanding == 0 && p->flushing) {
-    p->flushing = 0;
-    if (p->client != NULL) strand_errand_flush(p->client->errand, 0);
-  }
+int64_t strand_producer_outstanding (const strand_producer *p) {
   return p->counts.outstanding;
 }
 
 void strand_producer_flush_begin (strand_producer *p) {
+  if (p->counts.outstanding == 0) return;
   p->flushing = 1;
-  if (p->linger_ms > LINGER_MS && p->counts.outstanding > 0)
+  if (p->linger_ms > LINGER_MS)
     strand_errand_flush(p->client->errand, 1);
 }
 

@@ -19,7 +19,8 @@
 ** Invariants:
 **   (1) sent == delivered + failed + purged + outstanding.
 **   (2) The fd is readable while something waits to be taken: a delivery, an
-**       event, a log line, a watched report, the end of a flush.
+**       event, a log line, a watched report; and when reports have come that
+**       nobody collected. It is not while there is nothing to do.
 **   (3) At most max_queued_records deliveries wait to be taken; then send
 **       says QUEUE_FULL, and nothing is dropped.
 **   (4) close ends within its timeout plus a fraction of a second: what
@@ -144,9 +145,10 @@ int32_t strand_producer_partitions (strand_producer *p, const char *topic,
 
 /* Records whose report has not been collected yet. Does not collect: so when
 ** this is 0, the reports of all can be taken. */
-int64_t strand_producer_outstanding (strand_producer *p);
+int64_t strand_producer_outstanding (const strand_producer *p);
 
-/* From now on nothing lingers, until nothing is outstanding. */
+/* From now on nothing lingers, until nothing is outstanding: with the report
+** that makes it so the flush ends, also one that nobody waits for any more. */
 void strand_producer_flush_begin (strand_producer *p);
 
 /* Waits, for callers without an event loop. What is still outstanding. */
