@@ -114,6 +114,7 @@ build = {
     ["strand.pump"] = "lua/strand/pump.lua",
     ["strand.schema"] = "lua/strand/schema.lua",
     ["strand.testing"] = "lua/strand/testing.lua",
+    ["strand.text"] = "lua/strand/text.lua",
     ["strand.topics"] = "lua/strand/topics.lua",
     ["strand.transfer"] = "lua/strand/transfer.lua",
     ["strand.types"] = "lua/strand/types.lua",

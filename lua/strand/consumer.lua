@@ -64,6 +64,7 @@ local options = require "strand.options"
 local properties = require "strand.properties"
 local pump = require "strand.pump"
 local schema = require "strand.schema"
+local text = require "strand.text"
 
 local check = options.check
 
@@ -160,7 +161,7 @@ local function close_ended(self)
   local report, message, code = self.core:close_wait()
   if report == nil then return false end
   self.pump:serve() -- what came last
-  if not self.result then ended(self, report, message, code) end
+  if not self.result then ended(self, text.report(report), message, code) end
   return true
 end
 
@@ -421,7 +422,7 @@ function lasting:health()
 end
 
 function lasting:report()
-  return self.core:report()
+  return text.report(self.core:report())
 end
 
 function lasting:stats()

@@ -37,6 +37,7 @@ local options = require "strand.options"
 local properties = require "strand.properties"
 local pump = require "strand.pump"
 local schema = require "strand.schema"
+local text = require "strand.text"
 
 local check = options.check
 
@@ -103,7 +104,7 @@ function methods:send_wait(given)
   while true do
     local report
     report, message, code = self.core:take_watched(id)
-    if report ~= false then return report, message, code end
+    if report ~= false then return text.delivery(report), message, code end
     if core.now() >= deadline then
       self.core:drop_watched(id)
       return nil, ("not acknowledged within %.14g s; it may still be"):format(record.timeout),
@@ -156,7 +157,7 @@ function lasting:close(given)
   local timeout = check.close_producer(given).timeout
   if not self.report then
     flush(self, timeout)
-    self.report = self.core:close(PURGE_TIMEOUT)
+    self.report = text.report(self.core:close(PURGE_TIMEOUT))
     self.pump:serve()
   end
   return self.report

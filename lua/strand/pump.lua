@@ -11,6 +11,8 @@
 -- A callback that raises loses nothing but its own call: the error goes to
 -- the log.
 
+local text = require "strand.text"
+
 local pump = {}
 pump.__index = pump
 
@@ -107,9 +109,9 @@ local function collect(self)
       put(self, "log", { level, facility, message })
     end
   end
-  for event in core.next_event, core do put(self, "on_event", event) end
+  for event in core.next_event, core do put(self, "on_event", text.event(event)) end
   if core.next_delivery then
-    for report in core.next_delivery, core do put(self, "on_delivery", report) end
+    for report in core.next_delivery, core do put(self, "on_delivery", text.delivery(report)) end
   end
 end
 

@@ -3,6 +3,8 @@
 */
 #include "lua/outcome.h"
 
+#include <stdio.h>
+
 #include "lua/compat.h"
 #include "lua/reason.h"
 
@@ -87,8 +89,28 @@ static int make_method (lua_State *L) {
 
 static int outcome_tostring (lua_State *L) {
   const strand_outcome *self = strand_to_outcome(L, 1);
+  char delay[48] = "";
   if (self == NULL) return luaL_argerror(L, 1, "an outcome expected");
-  lua_pushfstring(L, "%s (%s)", OUTCOME, names[self->kind]);
+  if (self->delay_us >= 0)
+    snprintf(delay, sizeof(delay), " after %.14g s",
+             (double)self->delay_us / 1e6);
+  lua_pushfstring(L, "%s (%s%s", OUTCOME, names[self->kind], delay);
+  lua_pushstring(L, self->has_reason ? ": " : "");
+  lua_pushlstring(L, self->reason, self->length);
+  lua_pushliteral(L, ")");
+  lua_concat(L, 4);
+  return 1;
+}
+
+/* The same answer for the same reason. */
+static int outcome_eq (lua_State *L) {
+  const strand_outcome *a = strand_to_outcome(L, 1);
+  const strand_outcome *b = strand_to_outcome(L, 2);
+  lua_pushboolean(L, a != NULL && b != NULL && a->kind == b->kind
+                     && a->delay_us == b->delay_us
+                     && a->has_reason == b->has_reason
+                     && a->length == b->length
+                     && memcmp(a->reason, b->reason, a->length) == 0);
   return 1;
 }
 
@@ -96,6 +118,7 @@ static const luaL_Reg no_methods[] = { { NULL, NULL } };
 
 static const luaL_Reg metamethods[] = {
   { "__tostring", outcome_tostring },
+  { "__eq", outcome_eq },
   { NULL, NULL }
 };
 
