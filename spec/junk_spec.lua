@@ -219,3 +219,43 @@ it("a program started without standard descriptors writes its log into nothing o
   local links = helper.read(folder .. "/links")
   assert.equal(("/dev/null\n"):rep(3), links)
 end)
+
+describe("a program that guards its globals", function()
+  after_each(helper.end_children)
+
+  it("opens, runs and closes everything", function()
+    local child = helper.spawn [[
+      setmetatable(_G, {
+        __index = function(_, name) error("undeclared " .. name, 2) end,
+        __newindex = function(_, name) error("assigned " .. name, 2) end,
+      })
+      local strand = require "strand"
+      local mock = assert(strand.mock { topics = { t = 1 } })
+      local kafka = { ["bootstrap.servers"] = mock.bootstrap_servers, ["group.id"] = "g" }
+      local consumer = assert(strand.consumer {
+        kafka = kafka, topics = { "t" }, handler = function() end, workers = 1 })
+      assert(consumer:start())
+      kafka["group.id"] = nil
+      local producer = assert(strand.producer { kafka = kafka })
+      assert(producer:send_wait { topic = "t", value = "x" })
+      assert(strand.admin { kafka = kafka }):close()
+      local failed = strand.testing.run(function() error "x" end, strand.testing.record())
+      assert(failed.reason:find("traceback", 1, true))
+      producer:close()
+      consumer:close { mode = "now" }
+      print "all of it"
+    ]]
+    child:says "all of it"
+    assert.equal(0, child:wait())
+  end)
+
+  it("hears which library is missing", function()
+    local child = helper.spawn [[
+      local write = io.write
+      io = nil
+      write(select(2, pcall(require, "strand")))
+    ]]
+    assert.equal(0, child:wait())
+    assert.matches("strand needs Lua's library 'io'", child:output(), 1, true)
+  end)
+end)

@@ -7,6 +7,12 @@
 -- here: retry, skip, dead_letter, park, stop (outcomes), metadata_decode,
 -- metadata_encode, librdkafka_version (a string).
 
+for _, name in ipairs { "debug", "io" } do
+  if type(rawget(_G, name)) ~= "table" then
+    error(("strand needs Lua's library '%s', which this program does not have"):format(name), 0)
+  end
+end
+
 local core = require "strand.core"
 local admin = require "strand.admin"
 local consumer = require "strand.consumer"

@@ -61,6 +61,14 @@ static inline int strand_protect (lua_State *L, lua_CFunction f,
 #endif
 }
 
+/* Pushes a library of Lua's, or what else 'require' would give, or nil. Not by
+** its global, which a program may guard or take away. */
+static inline void strand_push_library (lua_State *L, const char *name) {
+  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+  lua_getfield(L, -1, name);
+  lua_remove(L, -2);
+}
+
 /* Into the table on top of the stack. */
 static inline void strand_setfuncs (lua_State *L, const luaL_Reg *functions) {
   for (; functions->name != NULL; functions++) {

@@ -440,7 +440,7 @@ static void release (void *config) {
 ** PUC Lua counts, and is safe with the system's default. */
 static size_t stack_bytes (lua_State *L) {
   bool jit;
-  lua_getglobal(L, "jit");
+  strand_push_library(L, "jit");
   jit = lua_istable(L, -1);
   lua_pop(L, 1);
   return jit ? (size_t)128 << 20 : 0;

@@ -223,15 +223,15 @@ void strand_hook_open (lua_State *L, strand_hook *h) {
   lua_pushlightuserdata(L, h);
   lua_rawset(L, LUA_REGISTRYINDEX);
   lua_pushlightuserdata(L, &traceback_key);
-  lua_getglobal(L, "debug");
+  strand_push_library(L, "debug");
   lua_getfield(L, -1, "traceback");
   lua_remove(L, -2);
   lua_rawset(L, LUA_REGISTRYINDEX);
-  lua_getglobal(L, "jit");
+  strand_push_library(L, "jit");
   jit = lua_istable(L, -1);
   lua_pop(L, 1);
   if (jit) return;
-  lua_getglobal(L, "coroutine");
+  strand_push_library(L, "coroutine");
   replace(L, h, "resume", resume);
   replace(L, h, "wrap", wrap);
   lua_pop(L, 1);

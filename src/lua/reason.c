@@ -78,7 +78,7 @@ static int traceback (lua_State *L) {
 }
 
 void strand_push_traceback (lua_State *L) {
-  lua_getglobal(L, "debug");
+  strand_push_library(L, "debug");
   lua_getfield(L, -1, "traceback");
   lua_remove(L, -2);
   lua_pushcclosure(L, traceback, 1);

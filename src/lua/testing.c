@@ -301,7 +301,7 @@ static void push_verdicts (lua_State *L, const call *self) {
 /* A state without 'debug' has no tracebacks: then 0. */
 static int push_traceback (lua_State *L) {
   bool found;
-  lua_getglobal(L, "debug");
+  strand_push_library(L, "debug");
   found = lua_istable(L, -1);
   lua_pop(L, 1);
   if (!found) {
