@@ -28,8 +28,8 @@ end
 
 -- A callback may raise anything, also what raises when it is made text.
 local function text_of(problem)
-  local ok, text = pcall(tostring, problem)
-  return ok and type(text) == "string" and text or "a " .. type(problem)
+  local ok, shown = pcall(tostring, problem)
+  return ok and type(shown) == "string" and shown or "a " .. type(problem)
 end
 
 -- 'callbacks': on_event, log, oauth_token, on_delivery, each or nil.
