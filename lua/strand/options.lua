@@ -637,6 +637,8 @@ end
 local function check_header(out, name, value, label)
   if type(name) ~= "string" then -- "" is a name too
     schema.expected(label, "name of a header", name)
+  elseif name:find("\0", 1, true) then -- librdkafka's consumers would see it cut
+    schema.fail(label, "a zero byte inside the name")
   elseif value ~= nil and type(value) ~= "string" then
     schema.expected(label, "string", value)
   end
@@ -645,9 +647,15 @@ local function check_header(out, name, value, label)
 end
 
 local function header_pairs(out, given, label)
-  for i = 1, #given do
+  local count = schema.list_length(given)
+  if not count then
+    schema.fail(label, "a list of { name, value } without holes, or a table from name to value "
+      .. "expected, got a mixed one")
+  end
+  for i = 1, count do
     local pair, place = given[i], schema.item(label, i)
     if type(pair) ~= "table" then schema.expected(place, "{ name, value }", pair) end
+    if pair[3] ~= nil then schema.fail(place, "{ name, value } expected, got more") end
     check_header(out, pair[1], pair[2], place)
   end
   return out

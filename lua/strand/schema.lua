@@ -68,6 +68,16 @@ function schema.item(label, key)
   return ("%s[%s]'"):format(label:sub(1, -2), text)
 end
 
+-- The length of a list without holes and other keys, or nil.
+function schema.list_length(t)
+  local count = 0
+  for key in pairs(t) do
+    if type(key) ~= "number" then return nil end
+    count = count + 1
+  end
+  return count == #t and count or nil
+end
+
 -- Near misses ---------------------------------------------------------------
 
 -- Insertions, deletions, replacements and swaps of neighbours that turn one

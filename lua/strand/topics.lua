@@ -49,18 +49,8 @@ local function check_name_or_pattern(name, label)
   return topics.check_name(name, label)
 end
 
--- The length of a list without holes and other keys, or nil.
-local function list_length(t)
-  local count = 0
-  for key in pairs(t) do
-    if type(key) ~= "number" then return nil end
-    count = count + 1
-  end
-  return count == #t and count or nil
-end
-
 local function check_list(kind, given, label)
-  local count = type(given) == "table" and list_length(given)
+  local count = type(given) == "table" and schema.list_length(given)
   if not count then schema.expected(label, kind.shape, given) end
   if count == 0 and not kind.may_be_empty then
     schema.fail(label, kind.shape .. " expected, got an empty one")
