@@ -612,15 +612,27 @@ local function follow_workers(flat, workers, limits)
     or (not limits.max_ready and READY_PER_WORKER * workers) or nil
 end
 
+-- Before their values are looked at: those may be right or wrong, it is all one.
+local function refuse_fixed(given)
+  local fixed, others
+  for _, name in ipairs(consumer.names) do
+    if consumer.kinds[name].runtime then
+      others = others and others .. ", " .. name or name
+    elseif given[name] ~= nil then
+      fixed = fixed or name
+    end
+  end
+  if fixed then
+    schema.fail(schema.child("", fixed),
+      "cannot be changed while the consumer runs; what can be: " .. others)
+  end
+end
+
 -- -> flat table for C with what changes, and the new limits. 'limits' are
 -- those that options.consumer gave.
 function check.configure(given, limits)
+  if type(given) == "table" then refuse_fixed(given) end
   local flat = schema.check_given(consumer, given, "")
-  for _, name in ipairs(consumer.names) do
-    if given[name] ~= nil and not consumer.kinds[name].runtime then
-      schema.fail(schema.child("", name), "cannot be changed while the consumer runs")
-    end
-  end
   limits = {
     max_in_flight = flat.max_in_flight or limits.max_in_flight,
     max_ready = flat.max_ready or limits.max_ready,

@@ -103,6 +103,14 @@ end
 
 local LONGEST_COMPARED = 64
 
+local STEM = 4
+
+-- "retries" for "retry": all but the candidate's last letter is there.
+local function same_stem(name, candidate)
+  local stem = math.max(STEM, #candidate - 1)
+  return #candidate >= STEM and name:lower():sub(1, stem) == candidate:sub(1, stem)
+end
+
 -- The name of the list that was probably meant, or nil.
 function schema.near_miss(name, names)
   if type(name) ~= "string" or #name > LONGEST_COMPARED then return nil end
@@ -110,6 +118,9 @@ function schema.near_miss(name, names)
   for _, candidate in ipairs(names) do
     local d = distance(name:lower(), candidate)
     if d < best_distance then best, best_distance = candidate, d end
+  end
+  for _, candidate in ipairs(best and {} or names) do
+    if same_stem(name, candidate) then return candidate end
   end
   return best
 end
