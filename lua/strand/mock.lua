@@ -74,9 +74,7 @@ end
 
 local class = object.class("mock", "strand.Mock", methods, lasting)
 
-local LIMITS = "strand: mock: a cluster inside this process, for demos and tests: it keeps "
-  .. "5 MiB of each partition and drops the oldest, and proves nothing about "
-  .. "transactions, fencing and the size of metadata\n"
+local LIMITS = "strand mock: in this process, for tests: 5 MiB a partition, no transactions\n"
 
 local said = false
 

@@ -4,7 +4,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -99,6 +101,60 @@ static void the_users_setting_wins_and_is_not_dumped (void **state) {
   assert_null(find(out, n, "linger.ms")); /* set under its other name */
 }
 
+/* What a log that writes to stderr has written there. */
+static void read_back (char *text, size_t size, int level,
+                       const char *facility, const char *message) {
+  FILE *file = tmpfile();
+  int saved = dup(STDERR_FILENO);
+  strand_log *log = strand_log_new(1);
+  assert_non_null(file);
+  dup2(fileno(file), STDERR_FILENO);
+  strand_log_push(log, level, facility, message);
+  dup2(saved, STDERR_FILENO);
+  close(saved);
+  strand_log_release(log);
+  rewind(file);
+  text[fread(text, 1, size - 1, file)] = '\0';
+  fclose(file);
+}
+
+static void a_line_has_the_time_and_says_strand_once (void **state) {
+  char text[256];
+  int year, month, day, hour, minute, second, ms, end = 0;
+  (void)state;
+  read_back(text, sizeof(text), STRAND_LOG_WARNING, "strand", "it rains");
+  assert_int_equal(sscanf(text, "%d-%d-%dT%d:%d:%d.%dZ strand warning: it "
+                          "rains%n", &year, &month, &day, &hour, &minute,
+                          &second, &ms, &end), 7);
+  assert_string_equal(text + end, "\n");
+  assert_true(year > 2000);
+  read_back(text, sizeof(text), 3, "FAIL", "no route");
+  assert_non_null(strstr(text, "Z strand error: FAIL: no route\n"));
+}
+
+/* The first idempotent producer of a new cluster meets it. */
+static void a_coordinator_that_loads_is_no_warning (void **state) {
+  strand_opaque opaque = { strand_log_new(0) };
+  strand_log_line line;
+  (void)state;
+  rd_kafka_conf_t *conf = rd_kafka_conf_new();
+  rd_kafka_conf_set_opaque(conf, &opaque);
+  rd_kafka_t *client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, NULL, 0);
+  assert_non_null(client);
+  strand_log_callback(client, STRAND_LOG_WARNING, "GETPID", "[thrd:main]: "
+    "Failed to acquire idempotence PID from broker x: Broker: Coordinator "
+    "load in progress: retrying");
+  strand_log_callback(client, STRAND_LOG_WARNING, "GETPID", "[thrd:main]: "
+    "Failed to acquire idempotence PID from broker x: Broker: Cluster "
+    "authorization failed: retrying");
+  assert_true(strand_log_pop(opaque.log, &line));
+  assert_int_equal(line.level, STRAND_LOG_INFO);
+  assert_true(strand_log_pop(opaque.log, &line));
+  assert_int_equal(line.level, STRAND_LOG_WARNING);
+  rd_kafka_destroy(client);
+  strand_log_release(opaque.log);
+}
+
 static void a_full_log_drops_its_oldest_lines (void **state) {
   strand_log *log = strand_log_new(0);
   strand_log_line line;
@@ -120,6 +176,8 @@ int main (void) {
     cmocka_unit_test(a_refused_value_is_never_shown),
     cmocka_unit_test(versions_that_do_harm_are_refused),
     cmocka_unit_test(the_users_setting_wins_and_is_not_dumped),
+    cmocka_unit_test(a_line_has_the_time_and_says_strand_once),
+    cmocka_unit_test(a_coordinator_that_loads_is_no_warning),
     cmocka_unit_test(a_full_log_drops_its_oldest_lines)
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,9 +5,11 @@
 
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 struct strand_log {
@@ -97,13 +99,28 @@ static void line_fill (strand_log_line *line, int level,
   strand_log_escape(line->text, sizeof(line->text), text, length);
 }
 
-/* One write, so that lines of several threads do not mix. */
+static void put_time (char *to, size_t size) {
+  struct timespec now;
+  struct tm parts;
+  size_t length;
+  clock_gettime(CLOCK_REALTIME, &now);
+  gmtime_r(&now.tv_sec, &parts);
+  length = strftime(to, size, "%Y-%m-%dT%H:%M:%S", &parts);
+  snprintf(to + length, size - length, ".%03ldZ", now.tv_nsec / 1000000);
+}
+
+/* Our own lines have the facility "strand", which the line says already. One
+** write, so that lines of several threads do not mix. */
 static void line_print (const strand_log_line *line) {
-  char text[STRAND_LOG_TEXT_MAX + 64];
-  int length = snprintf(text, sizeof(text), "strand: %s: %s: %s\n",
-                        line->level < STRAND_LOG_WARNING ? "error" : "warning",
-                        line->facility, line->text);
-  ssize_t written = write(STDERR_FILENO, text, (size_t)length);
+  char text[STRAND_LOG_TEXT_MAX + 128], time[32];
+  bool own = strcmp(line->facility, "strand") == 0;
+  int length;
+  ssize_t written;
+  put_time(time, sizeof(time));
+  length = snprintf(text, sizeof(text), "%s strand %s: %s%s%s\n", time,
+                    line->level < STRAND_LOG_WARNING ? "error" : "warning",
+                    own ? "" : line->facility, own ? "" : ": ", line->text);
+  written = write(STDERR_FILENO, text, (size_t)length);
   (void)written; /* there is nowhere left to complain */
 }
 
@@ -182,8 +199,18 @@ int64_t strand_log_dropped (strand_log *log) {
   return dropped;
 }
 
+/* A transaction coordinator that loads, or is being made: so it is at the
+** first start of an idempotent producer on a new cluster, and librdkafka asks
+** again. */
+static bool is_passing (const char *facility, const char *text) {
+  return strcmp(facility, "GETPID") == 0
+         && (strstr(text, "oordinator load in progress") != NULL
+             || strstr(text, "oordinator not available") != NULL);
+}
+
 void strand_log_callback (const rd_kafka_t *client, int level,
                           const char *facility, const char *text) {
   strand_opaque *opaque = client != NULL ? rd_kafka_opaque(client) : NULL;
+  if (is_passing(facility, text)) level = STRAND_LOG_INFO;
   strand_log_push(opaque != NULL ? opaque->log : NULL, level, facility, text);
 }

@@ -26,6 +26,7 @@
 #define STRAND_LOG_LINES_MAX 1024
 #define STRAND_LOG_TEXT_MAX 512
 #define STRAND_LOG_WARNING 4 /* syslog's levels: lower is worse */
+#define STRAND_LOG_INFO 6
 
 typedef struct strand_log strand_log;
 
