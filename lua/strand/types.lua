@@ -382,7 +382,7 @@ function consumer:blockers(n) end
 
 ---@return true? well
 ---@return string? reason
----@return "STUCK_OWNER"|"NOTHING_FINISHES"|"UNREACHABLE"|"NOT_ASSIGNED"|"AUTH"|"CLOSED"|nil code
+---@return strand.HealthCode? code
 function consumer:health() end
 
 ---@return strand.Stats stats       of the last quarter of a second at the oldest
@@ -554,11 +554,25 @@ function consumer:report() end
 ---| "reset"                 # the position is elsewhere than expected
 ---| "unreachable"           # no broker for 10 s
 ---| "auth_failed"
+---| "join_failed"           # brokers answer, and the group cannot be joined for 10 s
+---| "leader_missing"        # others answer, and no leader of a partition does for 10 s
+---| "throttled"             # a broker answers later: a quota
 ---| "policy_failed"         # the retry function failed
 ---| "slow_record"           # it is in its handler for longer than `slow_after`
 ---| "worker_lost"           # its state could not be opened, or its handler goes on after the deadline
 ---| "worker_replaced"       # it was broken, and is a new one
 ---| "error"
+
+---@alias strand.HealthCode
+---| "AUTH"                  # credentials or rights are refused
+---| "UNREACHABLE"           # no broker answers
+---| "CANNOT_JOIN"           # brokers answer, and no assignment comes
+---| "NO_LEADER"             # of a partition
+---| "COMMIT_FAILS"
+---| "NOT_ASSIGNED"          # still joining
+---| "STUCK_OWNER"
+---| "NOTHING_FINISHES"
+---| "CLOSED"
 
 -- Producer --------------------------------------------------------------------
 

@@ -104,6 +104,7 @@ static void take_failure (strand_member *m, rd_kafka_resp_err_t err,
   m->failure = failure;
   /* no commit is taken before it has joined again, however often it tries */
   m->must_rejoin = strand_error_kind_of(err) == STRAND_ERROR_LEFT_BEHIND;
+  strand_trouble_commit_failed(m, err, now_us);
   pthread_mutex_lock(&c->lock);
   c->commits_failed++;
   pthread_mutex_unlock(&c->lock);
@@ -125,7 +126,7 @@ static void take_success (strand_member *m, int64_t now_us) {
   pthread_mutex_unlock(&c->lock);
   strand_engine_commit_answer(m->engine, m->commit, STRAND_COMMITTED, now_us);
   m->commit = NULL;
-  strand_trouble_well(m);
+  strand_trouble_committed(m);
   if (strand_engine_commit_due(m->engine, now_us) > 0) {
     answer_waiters(m, true, NULL);
     return;

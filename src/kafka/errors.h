@@ -24,6 +24,7 @@ typedef enum strand_error_kind {
   STRAND_ERROR_LEADER,      /* a partition has no leader, or it moves */
   STRAND_ERROR_UNAUTHENTICATED, /* credentials, certificates */
   STRAND_ERROR_UNAUTHORIZED,    /* who we are may not do this */
+  STRAND_ERROR_GROUP,       /* the group does not take a member like this */
   STRAND_ERROR_LEFT_BEHIND, /* the group has gone on without this member */
   STRAND_ERROR_METADATA_TOO_LARGE, /* of a commit */
   STRAND_ERROR_TOO_LARGE,   /* the record */

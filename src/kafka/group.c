@@ -132,22 +132,47 @@ static void note_joined (strand_member *m) {
   m->joined = true;
 }
 
+void strand_group_left (strand_member *m) {
+  strand_consumer *c = m->consumer;
+  if (!m->joined) return;
+  m->joined = false;
+  pthread_mutex_lock(&c->lock);
+  c->joined--;
+  pthread_mutex_unlock(&c->lock);
+}
+
+/* librdkafka's answer to an answer of ours. After a fatal error it refuses
+** all, which was told. */
+static void take_result (strand_member *m, rd_kafka_resp_err_t err,
+                         const char *what) {
+  char text[300];
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR || m->fatal) return;
+  snprintf(text, sizeof(text), "%s: %s", what, rd_kafka_err2str(err));
+  strand_trouble_error(m, err, text, NULL, -1, strand_clock_us());
+}
+
+static rd_kafka_resp_err_t code_and_free (rd_kafka_error_t *error) {
+  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
+  if (error == NULL) return err;
+  err = rd_kafka_error_code(error);
+  rd_kafka_error_destroy(error);
+  return err;
+}
+
+static void unassign_all (strand_member *m) {
+  take_result(m, rd_kafka_assign(m->client, NULL), "unassign");
+}
+
 /* One that comes while the member leaves is refused, which is an answer too;
 ** librdkafka waits for it. */
 static void answer_assign (strand_member *m,
                            rd_kafka_topic_partition_list_t *list) {
-  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
-  rd_kafka_error_t *error = NULL;
-  if (m->phase >= STRAND_LEAVING) rd_kafka_assign(m->client, NULL);
-  else if (m->cooperative) error = rd_kafka_incremental_assign(m->client, list);
-  else err = rd_kafka_assign(m->client, list);
-  if (error != NULL) {
-    err = rd_kafka_error_code(error);
-    rd_kafka_error_destroy(error);
+  if (m->phase >= STRAND_LEAVING) unassign_all(m);
+  else if (m->cooperative) {
+    take_result(m, code_and_free(rd_kafka_incremental_assign(m->client, list)),
+                "assign");
   }
-  if (err != 0) {
-    strand_trouble_error(m, err, "assign", NULL, -1, strand_clock_us());
-  }
+  else take_result(m, rd_kafka_assign(m->client, list), "assign");
 }
 
 static void assign (strand_member *m, rd_kafka_event_t *event) {
@@ -163,7 +188,7 @@ static void assign (strand_member *m, rd_kafka_event_t *event) {
   answer_assign(m, list);
   if (m->cooperative) strand_position_keep(m);
   strand_member_shares(m);
-  strand_trouble_well(m);
+  strand_trouble_joined(m, strand_clock_us());
   note_joined(m);
   strand_position_restore(m);
   rd_kafka_event_destroy(event);
@@ -202,6 +227,7 @@ void strand_group_revoke (strand_member *m, strand_tag *tag) {
   char topic[250];
   snprintf(topic, sizeof(topic), "%s", strand_partition_topic(p));
   atomic_store_explicit(&tag->stop, true, memory_order_release);
+  strand_trouble_revoked(m, tag);
   tag->partition = NULL;
   strand_letters_forget(tag);
   strand_engine_revoke(m->engine, p, hold, m->consumer);
@@ -310,14 +336,13 @@ static void tell_revoked (strand_member *m, const char *type) {
 
 static void answer_revoke (strand_member *m) {
   rd_kafka_topic_partition_list_t *list;
-  rd_kafka_error_t *error;
   list = rd_kafka_event_topic_partition_list(m->rebalance);
   if (!m->cooperative) {
-    rd_kafka_assign(m->client, NULL);
+    unassign_all(m);
     return;
   }
-  error = rd_kafka_incremental_unassign(m->client, list);
-  if (error != NULL) rd_kafka_error_destroy(error);
+  take_result(m, code_and_free(rd_kafka_incremental_unassign(m->client, list)),
+              "unassign");
 }
 
 /* What runs now is not waited for, nor committed. */
@@ -367,6 +392,14 @@ static int64_t grace_of (const strand_member *m) {
   return grace < c->max_poll_us / 4 ? grace : c->max_poll_us / 4;
 }
 
+/* An eager member joins again at once; a cooperative one goes on with what
+** it has. */
+static void note_revoked (strand_member *m, bool lost, int64_t now_us) {
+  if (m->phase != STRAND_SERVING) return;
+  if (lost) strand_group_left(m);
+  if (lost || !m->cooperative) strand_trouble_rejoins(m, now_us);
+}
+
 static void revoke (strand_member *m, rd_kafka_event_t *event,
                     int64_t now_us) {
   bool lost = rd_kafka_assignment_lost(m->client);
@@ -374,7 +407,8 @@ static void revoke (strand_member *m, rd_kafka_event_t *event,
   m->rebalance_committing = false;
   m->rebalance_tries = 0;
   m->must_rejoin = false;
-  tell_revoked(m, lost ? "lost" : "revoked");
+  note_revoked(m, lost, now_us);
+  if (!m->fatal) tell_revoked(m, lost ? "lost" : "revoked");
   for (int i = 0; i < revoked_count(m); i++) {
     strand_tag *tag = revoked_tag(m, i);
     if (tag != NULL) strand_group_leave(m, tag);
@@ -418,6 +452,7 @@ void strand_group_advance (strand_member *m, int64_t now_us) {
   int64_t most = m->consumer->max_poll_us / 4;
   if (m->rebalance == NULL) return;
   if (rd_kafka_assignment_lost(m->client)) { /* meanwhile */
+    note_revoked(m, true, now_us);
     count_lost(m);
     finish_revoke(m);
     return;
@@ -461,15 +496,35 @@ static void rebalance (strand_member *m, rd_kafka_event_t *event,
       revoke(m, event, now_us);
       return;
     default: /* whatever it is, librdkafka waits for an answer */
-      rd_kafka_assign(m->client, NULL);
+      take_result(m, rd_kafka_event_error(event), "rebalance");
+      unassign_all(m);
       rd_kafka_event_destroy(event);
   }
+}
+
+/* Somebody else has them: librdkafka revokes nothing after a fatal error.
+** They stay in the engine until the close has seen what is unfinished. */
+static void lose_all (strand_member *m) {
+  strand_consumer *c = m->consumer;
+  strand_engine_stats stats;
+  strand_group_left(m);
+  for (size_t i = 0; i < m->tag_count; i++) {
+    strand_event event;
+    if (m->tags[i]->partition == NULL) continue;
+    event = strand_member_event(m, "lost", m->tags[i]);
+    strand_member_emit(m, &event);
+  }
+  strand_engine_stats_read(m->engine, &stats);
+  pthread_mutex_lock(&c->lock);
+  c->lost += stats.in_flight;
+  pthread_mutex_unlock(&c->lock);
 }
 
 static void fail_fatally (strand_member *m) {
   char code[48], text[512];
   rd_kafka_resp_err_t err = rd_kafka_fatal_error(m->client, text,
                                                  sizeof(text));
+  if (!m->fatal) lose_all(m);
   m->fatal = true;
   strand_shared_end(m->consumer, STRAND_CLOSE_NOW,
                     strand_code_of(err, code, sizeof(code)), text);

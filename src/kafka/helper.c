@@ -118,6 +118,23 @@ static rd_kafka_resp_err_t topics (rd_kafka_t *client, strand_call *call) {
   return any ? ask(client, true, NULL, &call->topics) : 0;
 }
 
+/* rd_kafka_query_watermark_offsets does not end at its timeout (2.0.2): while
+** a leader is away it waits for socket.timeout.ms, and again, and nothing
+** else would be asked. */
+static rd_kafka_resp_err_t watermark (
+    rd_kafka_t *client, const rd_kafka_topic_partition_list_t *of,
+    int64_t which, int64_t *offset) {
+  rd_kafka_topic_partition_list_t *list =
+    rd_kafka_topic_partition_list_copy(of);
+  rd_kafka_resp_err_t err;
+  list->elems[0].offset = which;
+  err = rd_kafka_offsets_for_times(client, list, STRAND_CALL_TIMEOUT_MS / 2);
+  if (err == 0) err = list->elems[0].err;
+  *offset = list->elems[0].offset;
+  rd_kafka_topic_partition_list_destroy(list);
+  return err;
+}
+
 static void make (rd_kafka_t *client, strand_call *call) {
   rd_kafka_topic_partition_list_t *l = call->list;
   switch (call->kind) {
@@ -125,9 +142,9 @@ static void make (rd_kafka_t *client, strand_call *call) {
       call->err = rd_kafka_committed(client, l, STRAND_CALL_TIMEOUT_MS);
       break;
     case STRAND_CALL_WATERMARKS:
-      call->err = rd_kafka_query_watermark_offsets(
-        client, l->elems[0].topic, l->elems[0].partition, &call->low,
-        &call->high, STRAND_CALL_TIMEOUT_MS);
+      call->err = watermark(client, l, RD_KAFKA_OFFSET_BEGINNING, &call->low);
+      if (call->err != 0) break;
+      call->err = watermark(client, l, RD_KAFKA_OFFSET_END, &call->high);
       break;
     case STRAND_CALL_SEEK:
       call->err = seek(client, call);
@@ -141,6 +158,9 @@ static void make (rd_kafka_t *client, strand_call *call) {
       break;
     case STRAND_CALL_REACH:
       call->err = reach(client, call);
+      break;
+    case STRAND_CALL_LEADERS:
+      call->err = strand_leaders_ask(client, l);
       break;
     case STRAND_CALL_DROP:
       rd_kafka_destroy(call->arg);

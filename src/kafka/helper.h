@@ -26,6 +26,8 @@ typedef enum strand_call_kind {
                              topics come back, and librdkafka has looked again
                              at what the group subscribes to */
   STRAND_CALL_REACH,      /* is there any broker? */
+  STRAND_CALL_LEADERS,    /* list of partitions: what keeps each one's leader
+                             from answering comes back; see leaders.c */
   STRAND_CALL_DROP,       /* arg: another client, which is destroyed */
   STRAND_CALL_DESTROY     /* the last: the client is gone after it */
 } strand_call_kind;
@@ -44,6 +46,10 @@ typedef struct strand_call {
 } strand_call;
 
 #define STRAND_CALL_TIMEOUT_MS 5000
+
+/* leaders.c. Thread: helper. */
+rd_kafka_resp_err_t strand_leaders_ask (rd_kafka_t *client,
+                                        rd_kafka_topic_partition_list_t *list);
 
 typedef struct strand_helper strand_helper;
 

@@ -331,10 +331,12 @@ static void begin_leaving (strand_member *m) {
   strand_view_unfinished(m);
   m->phase = STRAND_LEAVING;
   error = rd_kafka_consumer_close_queue(m->client, m->queue);
+  if (error != NULL && !m->fatal) { /* which was told */
+    strand_trouble_error(m, rd_kafka_error_code(error),
+                         rd_kafka_error_string(error), NULL, -1,
+                         strand_clock_us());
+  }
   if (error != NULL) {
-    strand_log_printf(m->consumer->log, STRAND_LOG_WARNING, "strand",
-                      "member %u: close: %s", m->index,
-                      rd_kafka_error_string(error));
     rd_kafka_error_destroy(error);
     m->cannot_leave = true;
   }
@@ -499,11 +501,11 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   hand_over(m, now_us);
   due = min64(due, strand_engine_gates(m->engine, now_us));
   advance(m, now_us);
+  due = min64(due, strand_trouble_tick(m, now_us)); /* also when it is busy */
   strand_view_publish(m, now_us);
   if (strand_reader_busy(m)) return now_us;
   if (m->more_events && m->queue != NULL) return now_us;
   due = min64(due, strand_position_tick(m, now_us));
-  due = min64(due, strand_trouble_tick(m, now_us));
   due = min64(due, strand_group_due(m));
   due = min64(due, strand_letters_due(m, now_us));
   due = min64(due, strand_committer_due(m, now_us));
@@ -631,6 +633,9 @@ static bool open_client (strand_member *m, const strand_property *props,
   if (strand_conf_loses_assignments(props, count)) {
     strand_joining_watch(m, conf);
   }
+  strand_signs_watch(m, conf);
+  rd_kafka_conf_set_error_cb(conf, strand_trouble_heard);
+  rd_kafka_conf_set_throttle_cb(conf, strand_trouble_throttled);
   rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_REBALANCE
                                    | RD_KAFKA_EVENT_OFFSET_COMMIT
                                    | RD_KAFKA_EVENT_ERROR

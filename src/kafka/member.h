@@ -35,6 +35,7 @@
 
 #include "kafka/helper.h"
 #include "kafka/shared.h"
+#include "kafka/trouble.h"
 
 typedef struct strand_member strand_member;
 typedef struct strand_letters strand_letters;
@@ -64,6 +65,7 @@ struct strand_tag {
   bool sought;         /* the doubt was settled by going there */
   bool first_seen;     /* a record or the end came since it was placed */
   bool stuck;          /* no offset to go on from; seek() helps */
+  bool no_leader;      /* it does not answer, or there is none */
   int64_t end;         /* the partition's end, when it was last reached */
   int64_t gap_from;    /* what was expected at the gap to look at; -1 */
   int64_t gap_to;
@@ -139,14 +141,6 @@ typedef struct strand_view {
 /* A record that runs longer than it should (watchdog.c). */
 typedef struct strand_overdue strand_overdue;
 
-/* Trouble that goes on: told at once (or after 'patience'), then again with
-** back-off while it lasts. */
-typedef struct strand_trouble {
-  int64_t since_us;  /* 0: none */
-  int64_t tell_us;   /* when it is told next */
-  int64_t wait_us;
-} strand_trouble;
-
 typedef struct strand_missing {
   struct strand_missing *next;
   strand_trouble trouble;
@@ -170,8 +164,7 @@ struct strand_member {
   size_t blockers_wanted;     /* consumer->lock; only grows */
   size_t partitions;          /* consumer->lock: counted in the consumer's */
   _Atomic int64_t turned_us;  /* when the loop last turned, for health */
-  _Atomic int unreachable;    /* for health */
-  _Atomic int refused;        /* authentication, for health */
+  strand_failure problem;     /* consumer->lock: for health; code "": none */
 
   strand_engine *engine;
   strand_letters *letters;    /* NULL: no topic for dead letters */
@@ -211,8 +204,9 @@ struct strand_member {
   size_t tag_capacity;
   size_t next_read;            /* round robin */
 
-  strand_trouble away;         /* no broker */
-  strand_trouble refusal;      /* credentials */
+  strand_troubles troubles;
+  strand_signs signs;
+  const strand_tag *reading;   /* while its queue is read: see open_client */
   strand_missing *missing;
   int64_t topics_us;           /* when to ask for topics again */
   bool asking_topics;
@@ -269,6 +263,8 @@ void strand_group_restart (strand_member *m, strand_tag *tag, int64_t offset);
 /* Nothing new of the partition starts; what runs ends with its record. */
 void strand_group_leave (strand_member *m, strand_tag *tag);
 void strand_group_stop_handlers (strand_member *m);
+/* It is not a member of the group any more, or cannot become one. */
+void strand_group_left (strand_member *m);
 
 void strand_group_want_token (strand_member *m);
 
@@ -289,13 +285,64 @@ void strand_trouble_tell (strand_member *m, const char *type,
 void strand_trouble_error (strand_member *m, rd_kafka_resp_err_t err,
                            const char *text, const char *topic,
                            int32_t partition, int64_t now_us);
-void strand_trouble_well (strand_member *m); /* a broker answered */
+/* librdkafka's error_cb: what it puts on a partition's queue, and a read
+** does not return. */
+void strand_trouble_heard (rd_kafka_t *client, int err, const char *text,
+                           void *member);
+/* librdkafka's throttle_cb, inside the owner's polls. */
+void strand_trouble_throttled (rd_kafka_t *client, const char *broker,
+                               int32_t id, int wait_ms, void *member);
+/* Signs of life, each of one thing. */
+void strand_trouble_reached (strand_member *m, int64_t now_us);
+void strand_trouble_joined (strand_member *m, int64_t now_us);
+/* A record of it, or its end. */
+void strand_trouble_read (strand_member *m, strand_tag *tag);
+void strand_trouble_committed (strand_member *m);
+/* Nothing is wrong with a partition that is not ours. */
+void strand_trouble_revoked (strand_member *m, strand_tag *tag);
+/* The next assignment should come soon, and did not yet. */
+void strand_trouble_rejoins (strand_member *m, int64_t now_us);
+void strand_trouble_commit_failed (strand_member *m, rd_kafka_resp_err_t err,
+                                   int64_t now_us);
 void strand_trouble_topics (strand_member *m, const strand_call *call,
                             int64_t now_us);
-void strand_trouble_reach (strand_member *m, const strand_call *call,
-                           int64_t now_us);
 int64_t strand_trouble_tick (strand_member *m, int64_t now_us);
 void strand_trouble_free (strand_member *m);
+
+/* known.c */
+/* Is it to be told now? Also without memory to remember it. 'refused':
+** credentials or rights, which last until a sign of life. */
+bool strand_known_hear (strand_member *m, rd_kafka_resp_err_t err,
+                        const char *text, const char *topic,
+                        int32_t partition, bool refused, int64_t now_us);
+/* Tells again what lasts, and forgets what is over. */
+void strand_known_tick (strand_member *m, int64_t now_us);
+/* What was refused works: of the topic; NULL: of the group. */
+void strand_known_works (strand_member *m, const char *topic,
+                         int32_t partition);
+/* The partition is not ours any more. */
+void strand_known_gone (strand_member *m, const char *topic,
+                        int32_t partition);
+/* A refusal, or NULL. */
+const strand_known *strand_known_refusal (const strand_member *m);
+void strand_known_free (strand_member *m);
+
+/* outage.c: the group, its coordinator, and the leaders of partitions */
+void strand_outage_doubt (strand_member *m, int64_t now_us);
+void strand_outage_reach (strand_member *m, const strand_call *call,
+                          int64_t now_us);
+void strand_outage_leaders (strand_member *m, const strand_call *call,
+                            int64_t now_us);
+int64_t strand_outage_tick (strand_member *m, int64_t now_us);
+/* Up to STRAND_PARTITIONS_NAMED_MAX of them. Returns 'text'. */
+const char *strand_outage_partitions (const strand_member *m, char *text,
+                                      size_t size);
+
+/* signs.c */
+/* Thread: lua. Its client will be made with 'conf'. */
+void strand_signs_watch (strand_member *m, rd_kafka_conf_t *conf);
+/* The broker that an error's text begins with. */
+uint64_t strand_signs_broker (const char *text);
 
 /* position.c */
 void strand_position_restore (strand_member *m);

@@ -425,7 +425,10 @@ static void take_call (strand_member *m, strand_call *call, int64_t now_us) {
       strand_trouble_topics(m, call, now_us);
       return;
     case STRAND_CALL_REACH:
-      strand_trouble_reach(m, call, now_us);
+      strand_outage_reach(m, call, now_us);
+      return;
+    case STRAND_CALL_LEADERS:
+      strand_outage_leaders(m, call, now_us);
       return;
     case STRAND_CALL_DROP:
       strand_letters_gone(m);

@@ -157,6 +157,10 @@ static bool take_end (strand_member *m, strand_tag *tag, int64_t offset,
 
 static bool take (strand_member *m, strand_tag *tag,
                   const rd_kafka_message_t *msg, int64_t now_us) {
+  if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR
+      || msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+    strand_trouble_read(m, tag);
+  }
   if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
     return take_record(m, tag, msg, now_us);
   }
@@ -180,8 +184,11 @@ static size_t read_one (strand_member *m, strand_tag *tag, int64_t now_us) {
   size_t most = strand_engine_read_limit(m->engine, tag->partition,
                                          all_have_enough(m) ? READ_FEW
                                                             : READ_MOST);
-  ssize_t got = rd_kafka_consume_batch_queue(tag->queue, 0, msgs, most);
+  ssize_t got;
   bool wanted = true;
+  m->reading = tag;
+  got = rd_kafka_consume_batch_queue(tag->queue, 0, msgs, most);
+  m->reading = NULL;
   tag->more = got == (ssize_t)most;
   if (got <= 0) {
     strand_engine_quiet(m->engine, tag->partition, true);
@@ -192,7 +199,6 @@ static size_t read_one (strand_member *m, strand_tag *tag, int64_t now_us) {
     wanted = wanted && take(m, tag, msgs[i], now_us);
     rd_kafka_message_destroy(msgs[i]);
   }
-  strand_trouble_well(m);
   m->changed = true;
   return (size_t)got;
 }

@@ -202,42 +202,49 @@ void strand_stats_clear (strand_stats *stats) {
 ** Health
 */
 
-static const char *member_problem (const strand_member *m) {
+static void member_problem (strand_member *m, strand_failure *problem) {
+  strand_consumer *c = m->consumer;
   int64_t turned = atomic_load(&m->turned_us);
-  if (strand_clock_us() - turned > STUCK_OWNER_US) return "STUCK_OWNER";
-  if (atomic_load(&m->refused)) return "AUTH";
-  if (atomic_load(&m->unreachable)) return "UNREACHABLE";
-  return NULL;
+  if (strand_clock_us() - turned > STUCK_OWNER_US) {
+    strand_fail(problem, "STUCK_OWNER", "an owner thread is stuck");
+    return;
+  }
+  pthread_mutex_lock(&c->lock);
+  *problem = m->problem;
+  pthread_mutex_unlock(&c->lock);
 }
 
-static const char *problem_text (const char *code) {
-  if (strcmp(code, "STUCK_OWNER") == 0) return "an owner thread is stuck";
-  if (strcmp(code, "AUTH") == 0) return "the brokers refuse the credentials";
-  if (strcmp(code, "UNREACHABLE") == 0) return "no broker answers";
-  if (strcmp(code, "CLOSED") == 0) return "the consumer is closed";
-  if (strcmp(code, "NOT_ASSIGNED") == 0) {
-    return "not a member of the group yet";
-  }
-  return "handlers run, and none has ended for a minute";
+static bool is_joined (strand_consumer *c) {
+  bool joined;
+  pthread_mutex_lock(&c->lock);
+  joined = c->joined >= c->member_count;
+  pthread_mutex_unlock(&c->lock);
+  return joined;
+}
+
+static bool nothing_finishes (strand_consumer *c) {
+  int64_t ended = atomic_load(&c->ended_us), began = atomic_load(&c->began_us);
+  int64_t idle = strand_clock_coarse_us() - (began > ended ? began : ended);
+  return atomic_load(&c->busy) > 0 && idle > NOTHING_FINISHES_US;
 }
 
 void strand_consumer_health (strand_consumer *c, strand_failure *problem) {
-  const char *code = NULL;
   strand_life life = strand_shared_life(c);
-  int64_t ended = atomic_load(&c->ended_us), began = atomic_load(&c->began_us);
-  int64_t idle = strand_clock_coarse_us() - (began > ended ? began : ended);
   problem->code[0] = problem->message[0] = '\0';
-  if (life == STRAND_CLOSED) code = "CLOSED";
-  for (unsigned i = 0; life == STRAND_RUNS && code == NULL
+  if (life == STRAND_CLOSED) {
+    strand_fail(problem, "CLOSED", "the consumer is closed");
+    return;
+  }
+  for (unsigned i = 0; life == STRAND_RUNS && problem->code[0] == '\0'
                        && i < c->member_count; i++) {
-    code = member_problem(c->members[i]);
+    member_problem(c->members[i], problem);
   }
-  if (code == NULL && life == STRAND_RUNS && atomic_load(&c->busy) > 0
-      && idle > NOTHING_FINISHES_US) code = "NOTHING_FINISHES";
-  if (code == NULL && life != STRAND_CLOSED) {
-    pthread_mutex_lock(&c->lock);
-    if (c->joined < c->member_count) code = "NOT_ASSIGNED";
-    pthread_mutex_unlock(&c->lock);
+  if (problem->code[0] != '\0') return;
+  if (life == STRAND_RUNS && nothing_finishes(c)) {
+    strand_fail(problem, "NOTHING_FINISHES",
+                "handlers run, and none has ended for a minute");
   }
-  if (code != NULL) strand_fail(problem, code, "%s", problem_text(code));
+  else if (!is_joined(c)) {
+    strand_fail(problem, "NOT_ASSIGNED", "not a member of the group yet");
+  }
 }

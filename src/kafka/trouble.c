@@ -1,9 +1,10 @@
 /*
 ** trouble.c - the world's failures: no broker, no topic, no permission
 **
-** The consumer goes on trying. Each trouble is told at once (no broker: after
-** 10 s, and only when asking one fails too), and again with back-off while it
-** lasts; it ends by itself when a broker answers.
+** The consumer goes on trying. Each trouble is told at once (no broker, no
+** group, no leader: after 10 s, and only when asking fails too), and again
+** with back-off while it lasts; each ends by its own sign of life: see
+** trouble.h.
 */
 #include <stdlib.h>
 
@@ -11,7 +12,6 @@
 #include "kafka/errors.h"
 #include "kafka/member.h"
 
-#define PATIENCE_US 10000000
 #define TELL_FIRST_US 10000000
 #define TELL_MOST_US 300000000
 #define TOPICS_FIRST_US 1000000
@@ -32,10 +32,67 @@ bool strand_trouble_due (strand_trouble *t, int64_t now_us) {
   return true;
 }
 
+/*
+** Health
+*/
+
+static void judge (const strand_member *m, strand_failure *problem,
+                   int64_t now_us) {
+  const strand_troubles *t = &m->troubles;
+  const strand_known *refusal = strand_known_refusal(m);
+  char text[STRAND_PARTITIONS_NAMED_MAX * 300];
+  problem->code[0] = problem->message[0] = '\0';
+  if (refusal != NULL) {
+    strand_fail(problem, "AUTH", "the brokers refuse the credentials: %s",
+                refusal->cause.text);
+    if (strand_error_kind_of(refusal->cause.err)
+        == STRAND_ERROR_UNAUTHORIZED) {
+      strand_fail(problem, "AUTH", "not authorized: %s%s%s",
+                  refusal->topic, *refusal->topic != '\0' ? ": " : "",
+                  refusal->cause.text);
+    }
+  }
+  else if (t->unreachable) {
+    strand_fail(problem, "UNREACHABLE", "no broker answers");
+  }
+  else if (t->cannot_join) {
+    strand_fail(problem, "CANNOT_JOIN", "%s", t->join_told.message);
+  }
+  else if (t->no_leader) {
+    strand_fail(problem, "NO_LEADER", "no leader answers for %s",
+                strand_outage_partitions(m, text, sizeof(text)));
+  }
+  else if (t->commits.since_us != 0 && now_us >= t->commits.tell_us) {
+    strand_fail(problem, "COMMIT_FAILS", "commits fail for %.0f s: %s",
+                (double)(now_us - t->commits.since_us) / 1e6,
+                t->commit_cause.text);
+  }
+  else if (!m->joined && t->join_cause.err != 0) {
+    strand_fail(problem, "NOT_ASSIGNED",
+                "not a member of the group yet: %s", t->join_cause.text);
+  }
+}
+
+static void publish (strand_member *m, int64_t now_us) {
+  strand_failure problem;
+  judge(m, &problem, now_us);
+  if (strcmp(problem.code, m->problem.code) == 0
+      && strcmp(problem.message, m->problem.message) == 0) return;
+  pthread_mutex_lock(&m->consumer->lock);
+  m->problem = problem;
+  pthread_mutex_unlock(&m->consumer->lock);
+}
+
+/*
+** Telling
+*/
+
+/* Who hears of it finds it in health() too. */
 void strand_trouble_tell (strand_member *m, const char *type,
                           const char *code, const char *reason,
                           const char *topic, int32_t index) {
   strand_event event = strand_member_event(m, type, NULL);
+  publish(m, strand_clock_us());
   if (topic != NULL) strand_event_set_topic(&event, topic, index);
   strand_event_set_reason(&event, reason, strlen(reason));
   snprintf(event.code, sizeof(event.code), "%s", code);
@@ -46,12 +103,72 @@ void strand_trouble_tell (strand_member *m, const char *type,
                     reason, code);
 }
 
-void strand_trouble_well (strand_member *m) {
-  m->away.since_us = 0;
-  m->refusal.since_us = 0;
-  atomic_store_explicit(&m->unreachable, 0, memory_order_relaxed);
-  atomic_store_explicit(&m->refused, 0, memory_order_relaxed);
+static void note_cause (strand_heard *cause, rd_kafka_resp_err_t err,
+                        const char *text) {
+  cause->err = err;
+  snprintf(cause->text, sizeof(cause->text), "%s", text);
+  for (char *c = cause->text; *c != '\0'; c++) {
+    if ((unsigned char)*c < ' ') *c = ' '; /* OpenSSL's have line breaks */
+  }
 }
+
+/*
+** Signs of life
+*/
+
+void strand_trouble_reached (strand_member *m, int64_t now_us) {
+  strand_troubles *t = &m->troubles;
+  t->reached_us = now_us;
+  t->away = (strand_trouble){ 0 };
+  t->away_cause.err = RD_KAFKA_RESP_ERR_NO_ERROR;
+  t->unreachable = false;
+}
+
+void strand_trouble_joined (strand_member *m, int64_t now_us) {
+  strand_troubles *t = &m->troubles;
+  t->join = (strand_trouble){ 0 };
+  t->join_cause.err = RD_KAFKA_RESP_ERR_NO_ERROR;
+  t->cannot_join = false;
+  strand_trouble_reached(m, now_us);
+  strand_known_works(m, NULL, -1);
+  strand_outage_doubt(m, now_us + STRAND_TROUBLE_PATIENCE_US);
+}
+
+void strand_trouble_rejoins (strand_member *m, int64_t now_us) {
+  strand_trouble_begin(&m->troubles.join, now_us, STRAND_TROUBLE_PATIENCE_US);
+}
+
+void strand_trouble_read (strand_member *m, strand_tag *tag) {
+  tag->no_leader = false;
+  if (m->troubles.known == NULL) return;
+  strand_known_works(m, strand_partition_topic(tag->partition),
+                     strand_partition_index(tag->partition));
+}
+
+void strand_trouble_revoked (strand_member *m, strand_tag *tag) {
+  const char *topic = strand_partition_topic(tag->partition);
+  tag->no_leader = false;
+  strand_known_gone(m, topic, strand_partition_index(tag->partition));
+}
+
+void strand_trouble_committed (strand_member *m) {
+  m->troubles.commits = (strand_trouble){ 0 };
+  strand_known_works(m, NULL, -1);
+}
+
+void strand_trouble_commit_failed (strand_member *m, rd_kafka_resp_err_t err,
+                                   int64_t now_us) {
+  strand_troubles *t = &m->troubles;
+  bool later = strand_error_is_later(err);
+  strand_trouble_begin(&t->commits, now_us,
+                       later ? STRAND_TROUBLE_PATIENCE_US : 0);
+  if (!later && t->commits.tell_us > now_us) t->commits.tell_us = now_us;
+  note_cause(&t->commit_cause, err, rd_kafka_err2str(err));
+}
+
+/*
+** Errors
+*/
 
 static void note_missing (strand_member *m, const char *topic,
                           int64_t now_us) {
@@ -80,24 +197,55 @@ static const char *topic_of (const char *text, char topic[250]) {
            ? topic : NULL;
 }
 
+/* What librdkafka says of joining, it says in these words. */
+static bool is_of_the_group (rd_kafka_resp_err_t err, const char *text,
+                             const char *topic) {
+  static const char *const words[] = { "JoinGroup failed",
+                                       "FindCoordinator response error" };
+  if (strand_error_kind_of(err) == STRAND_ERROR_GROUP) return true;
+  for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+    if (strncmp(text, words[i], strlen(words[i])) == 0) return true;
+  }
+  return topic == NULL
+         && strand_error_kind_of(err) == STRAND_ERROR_COORDINATOR;
+}
+
+static void tell_known (strand_member *m, const char *type,
+                        rd_kafka_resp_err_t err, const char *text,
+                        const char *topic, int32_t partition,
+                        int64_t now_us) {
+  bool refused = strcmp(type, "auth_failed") == 0;
+  char code[48];
+  if (!strand_known_hear(m, err, text, topic, partition, refused, now_us)) {
+    return;
+  }
+  /* the group's own event says it again, as long as it lasts */
+  if (!refused && m->troubles.cannot_join
+      && m->troubles.join_cause.err == err) return;
+  strand_trouble_tell(m, type, strand_code_of(err, code, sizeof(code)), text,
+                      topic, partition);
+}
+
 void strand_trouble_error (strand_member *m, rd_kafka_resp_err_t err,
                            const char *text, const char *topic,
                            int32_t partition, int64_t now_us) {
-  char code[48], name[250];
+  strand_troubles *t = &m->troubles;
+  char name[250];
   if (topic == NULL) topic = topic_of(text, name);
-  strand_code_of(err, code, sizeof(code));
+  if (is_of_the_group(err, text, topic)) note_cause(&t->join_cause, err, text);
   switch (strand_error_kind_of(err)) {
     case STRAND_ERROR_AWAY:
     case STRAND_ERROR_COORDINATOR:
-      strand_trouble_begin(&m->away, now_us, PATIENCE_US);
+      strand_trouble_begin(&t->away, now_us, STRAND_TROUBLE_PATIENCE_US);
+      if (topic == NULL) note_cause(&t->away_cause, err, text);
+      strand_outage_doubt(m, now_us);
+      return;
+    case STRAND_ERROR_LEADER:
+      strand_outage_doubt(m, now_us);
       return;
     case STRAND_ERROR_UNAUTHENTICATED:
     case STRAND_ERROR_UNAUTHORIZED:
-      strand_trouble_begin(&m->refusal, now_us, 0);
-      atomic_store_explicit(&m->refused, 1, memory_order_relaxed);
-      if (strand_trouble_due(&m->refusal, now_us)) {
-        strand_trouble_tell(m, "auth_failed", code, text, topic, partition);
-      }
+      tell_known(m, "auth_failed", err, text, topic, partition, now_us);
       return;
     case STRAND_ERROR_MISSING:
       if (topic == NULL || err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) break;
@@ -105,7 +253,30 @@ void strand_trouble_error (strand_member *m, rd_kafka_resp_err_t err,
       return;
     default: break;
   }
-  strand_trouble_tell(m, "error", code, text, topic, partition);
+  tell_known(m, "error", err, text, topic, partition, now_us);
+}
+
+void strand_trouble_heard (rd_kafka_t *client, int err, const char *text,
+                           void *member) {
+  strand_member *m = member;
+  const strand_partition *p = m->reading != NULL ? m->reading->partition
+                                                 : NULL;
+  (void)client;
+  if (p == NULL) return; /* it is an event, too */
+  strand_trouble_error(m, (rd_kafka_resp_err_t)err, text,
+                       strand_partition_topic(p), strand_partition_index(p),
+                       strand_clock_us());
+}
+
+void strand_trouble_throttled (rd_kafka_t *client, const char *broker,
+                               int32_t id, int wait_ms, void *member) {
+  char text[300];
+  (void)client;
+  if (wait_ms <= 0) return; /* no more */
+  snprintf(text, sizeof(text), "broker %d (%s) answers %d ms later: a quota",
+           (int)id, broker, wait_ms);
+  tell_known(member, "throttled", RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED,
+             text, NULL, -1, strand_clock_us());
 }
 
 /* The longer none was new among the missing, the rarer. */
@@ -133,7 +304,7 @@ void strand_trouble_topics (strand_member *m, const strand_call *call,
   m->asking_topics = false;
   m->topics_us = now_us + topics_wait(m, now_us);
   if (call->err != 0) return;
-  strand_trouble_well(m);
+  strand_trouble_reached(m, now_us);
   while ((t = *at) != NULL && call->topics != NULL) {
     if (!is_among(call->topics, t->topic)) {
       at = &t->next;
@@ -144,22 +315,6 @@ void strand_trouble_topics (strand_member *m, const strand_call *call,
   }
 }
 
-void strand_trouble_reach (strand_member *m, const strand_call *call,
-                           int64_t now_us) {
-  char code[48];
-  m->asking_reach = false;
-  if (call->err == 0) {
-    m->away.since_us = 0;
-    atomic_store_explicit(&m->unreachable, 0, memory_order_relaxed);
-    return;
-  }
-  if (m->away.since_us == 0 || !strand_trouble_due(&m->away, now_us)) return;
-  atomic_store_explicit(&m->unreachable, 1, memory_order_relaxed);
-  strand_trouble_tell(m, "unreachable",
-                      strand_code_of(call->err, code, sizeof(code)),
-                      "no broker answers", NULL, -1);
-}
-
 static rd_kafka_topic_partition_list_t *missing_list (const strand_member *m) {
   rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
   for (const strand_missing *t = m->missing; t != NULL; t = t->next) {
@@ -168,42 +323,48 @@ static rd_kafka_topic_partition_list_t *missing_list (const strand_member *m) {
   return list;
 }
 
-static int64_t ask (strand_member *m, strand_call_kind kind, bool *asking,
-                    int64_t at_us, int64_t now_us) {
+static int64_t tick_missing (strand_member *m, int64_t now_us) {
   strand_call *call;
-  if (*asking) return INT64_MAX;
-  if (now_us < at_us) return at_us;
-  call = strand_call_new(
-    kind, kind == STRAND_CALL_TOPICS ? missing_list(m) : NULL);
-  if (call == NULL) return now_us + TOPICS_FIRST_US;
-  *asking = true;
-  strand_helper_leave(m->helper, call);
-  return INT64_MAX;
-}
-
-/* When it wants to be called again. */
-int64_t strand_trouble_tick (strand_member *m, int64_t now_us) {
-  int64_t next = INT64_MAX, at;
-  if (m->phase >= STRAND_LEAVING) return next;
-  if (!m->joined) strand_trouble_begin(&m->away, now_us, PATIENCE_US);
-  if (m->away.since_us != 0) {
-    at = ask(m, STRAND_CALL_REACH, &m->asking_reach, m->away.tell_us, now_us);
-    if (at < next) next = at;
-  }
   for (strand_missing *t = m->missing; t != NULL; t = t->next) {
     if (strand_trouble_due(&t->trouble, now_us)) {
       strand_trouble_tell(m, "topic_missing", "UNKNOWN_TOPIC_OR_PART",
                           "the topic does not exist (yet)", t->topic, -1);
     }
   }
-  if (m->missing != NULL) {
-    at = ask(m, STRAND_CALL_TOPICS, &m->asking_topics, m->topics_us, now_us);
-    if (at < next) next = at;
+  if (m->missing == NULL || m->asking_topics) return INT64_MAX;
+  if (now_us < m->topics_us) return m->topics_us;
+  call = strand_call_new(STRAND_CALL_TOPICS, missing_list(m));
+  if (call == NULL) return now_us + TOPICS_FIRST_US;
+  m->asking_topics = true;
+  strand_helper_leave(m->helper, call);
+  return INT64_MAX;
+}
+
+/* What failed is not there any more: it was revoked, or done without. */
+static bool is_nothing_to_commit (strand_member *m) {
+  return m->commit == NULL
+         && strand_engine_commit_due(m->engine, 0) == INT64_MAX;
+}
+
+/* When it wants to be called again. */
+int64_t strand_trouble_tick (strand_member *m, int64_t now_us) {
+  strand_troubles *t = &m->troubles;
+  int64_t next, at;
+  if (m->phase >= STRAND_LEAVING) return INT64_MAX;
+  if (t->commits.since_us != 0 && is_nothing_to_commit(m)) {
+    t->commits = (strand_trouble){ 0 };
   }
-  return next;
+  strand_known_tick(m, now_us);
+  next = tick_missing(m, now_us);
+  at = strand_outage_tick(m, now_us);
+  atomic_store(&m->signs.probing, m->asking_topics || m->asking_reach
+                                  || t->asking_leaders);
+  publish(m, now_us);
+  return at < next ? at : next;
 }
 
 void strand_trouble_free (strand_member *m) {
+  strand_known_free(m);
   while (m->missing != NULL) {
     strand_missing *t = m->missing;
     m->missing = t->next;

@@ -267,18 +267,23 @@ static void serve_batch (worker *w) {
   atomic_fetch_sub(&c->busy, 1);
 }
 
+/* What fails in one worker fails in all of them: it is told once. */
 static bool load (worker *w) {
   strand_consumer *c = w->consumer;
   strand_failure failure = { "", "" };
+  bool told;
   w->state = c->handler.open(c->handler.config, w->index, &failure);
   pthread_mutex_lock(&c->lock);
   c->loading--;
+  told = strcmp(failure.message, c->load_failure.message) == 0;
   if (w->state == NULL && c->load_failure.code[0] == '\0') {
     c->load_failure = failure;
   }
   pthread_cond_broadcast(&c->changed);
   pthread_mutex_unlock(&c->lock);
-  if (w->state == NULL) tell_worker(c, "worker_lost", w, failure.message);
+  if (w->state == NULL && !told) {
+    tell_worker(c, "worker_lost", w, failure.message);
+  }
   return w->state != NULL;
 }
 
@@ -431,6 +436,7 @@ static void dismiss_locked (strand_consumer *c, worker *w) {
 bool strand_workers_start_locked (strand_consumer *c, unsigned count,
                                   strand_failure *failure) {
   worker *made = NULL;
+  if (c->loading == 0) c->load_failure = (strand_failure){ "", "" };
   for (unsigned i = 0; i < count; i++) {
     worker *w = start_one_locked(c);
     if (w == NULL) {

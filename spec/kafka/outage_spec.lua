@@ -1,0 +1,168 @@
+-- Brokers answer, and yet the group cannot be joined, a leader is away, a
+-- topic is gone, somebody else has the instance id. Nodes with settings of
+-- their own are started by the tests that need them.
+local audit = require "spec.support.audit"
+local helper = require "spec.support.helper"
+local member = require "spec.support.member"
+local strand = require "strand"
+local system = require "system"
+
+local function keyed(i) return { key = "key" .. i, value = tostring(i) } end
+
+local function health(consumer)
+  local ok, reason, code = consumer:health()
+  return ok and "OK" or code, reason
+end
+
+-- A node, or several, with 'settings' (lines of KEY=VALUE); ends with the test
+-- by 'finally', or with the run that this is a part of.
+local function node(settings, count)
+  local name = os.getenv "STRAND_KAFKA_NAME":gsub("^run%-", "run-own" .. helper.name "":gsub("%W", "") .. "-")
+  local out = helper.folder() .. "/address"
+  local ok = os.execute(("STRAND_KAFKA_SETTINGS='%s' scripts/kafka start %s %s %d > %s 2> /dev/null")
+    :format(settings, os.getenv "KAFKA_VERSION", name, count or 1, out))
+  assert(ok == true or ok == 0, "the node does not start")
+  local function kafka(action, which, ...)
+    local command = ("scripts/kafka %s %s%s %s > /dev/null 2>&1"):format(action, name, which,
+      table.concat({ ... }, " "))
+    local done = os.execute(command)
+    assert(done == true or done == 0, command)
+  end
+  local function close()
+    os.execute(("scripts/kafka stop %s > /dev/null 2>&1; rm -rf build/kafka/run/%s"):format(
+      name, name .. " build/kafka/run/" .. name .. ".[0-9]*"))
+  end
+  return helper.read(out):match "%S+", kafka, close
+end
+
+local function admin_of(broker)
+  return assert(strand.admin { kafka = { ["bootstrap.servers"] = broker } })
+end
+
+-- Waits for the event, and says after how long it came.
+local function seconds_until(limit, events, type, fields, ...)
+  local objects = { ... }
+  return helper.seconds(helper.eventually, limit, function()
+    return member.events(events, type, fields) > 0
+  end, (table.unpack or unpack)(objects))
+end
+
+describe("a topic that is deleted", function()
+  after_each(member.end_all)
+
+  it("is an event within seconds, and once", function()
+    local topic, log = helper.topic(3), audit.new()
+    local sent = audit.send(topic, 9, keyed)
+    local consumer, events = member.start { group = helper.name "group", topics = { topic }, audit = log }
+    log:wait(20, #sent, consumer)
+    assert(consumer:commit())
+    local admin = admin_of(helper.broker())
+    assert(admin:delete_topics { topic })
+    admin:close()
+    local seconds = seconds_until(15, events, "topic_missing", { topic = topic }, consumer)
+    assert.is_true(seconds < 8, ("after %.1f s"):format(seconds))
+    pcall(helper.eventually, 5, function() return false end, consumer)
+    assert.equal(1, member.events(events, "topic_missing"))
+  end)
+end)
+
+describe("an instance id that somebody else takes", function()
+  after_each(member.end_all)
+
+  it("loses each partition, and says so", function()
+    local topic, group = helper.topic(3), helper.name "group"
+    local options = { group = group, topics = { topic }, audit = audit.new(),
+      kafka = { ["group.instance.id"] = "twin" } }
+    local one, events = member.start(options)
+    member.wait_assigned(20, one, 3)
+    local other = member.open(options)
+    assert(other:start())
+    local result = { one:run() }
+    assert.equal("FENCED_INSTANCE_ID", result[3])
+    assert.equal(3, member.events(events, "lost"))
+    assert.equal(0, member.events(events, "revoked"))
+    assert.equal(0, member.events(events, "error"))
+  end)
+end)
+
+describe("a group that cannot be joined", function()
+  after_each(member.end_all)
+
+  it("for want of a coordinator is an event that says so, and ends when there is one", function()
+    local broker, kafka, close = node("offsets.topic.replication.factor=3\ngroup.max.size=1")
+    finally(close)
+    local topic, admin = helper.name "topic", admin_of(broker)
+    assert(admin:create_topics { [topic] = 2 })
+    admin:close()
+    local options = { group = helper.name "group", topics = { topic }, audit = audit.new(),
+      kafka = { ["bootstrap.servers"] = broker } }
+    local one, events = member.start(options)
+    assert.equal("NOT_ASSIGNED", health(one))
+    local seconds = seconds_until(25, events, "join_failed", nil, one)
+    assert.is_true(seconds > 8 and seconds < 20, ("after %.1f s"):format(seconds))
+    local _, event = member.events(events, "join_failed")
+    assert.equal("COORDINATOR_NOT_AVAILABLE", event.code)
+    assert.matches("coordinator", event.reason, 1, true)
+    assert.equal("CANNOT_JOIN", health(one))
+    assert.equal(0, member.events(events, "unreachable"))
+    kafka("set", "", "offsets.topic.replication.factor=1")
+    kafka("restart", "")
+    helper.eventually(60, function() return one:health() end, one)
+    -- and when it is full, by a member that is one too many
+    local two, told = member.start(options)
+    helper.eventually(20, function() return member.events(told, "error") > 0 end, two)
+    seconds_until(25, told, "join_failed", { code = "GROUP_MAX_SIZE_REACHED" }, one, two)
+    local code, reason = health(two)
+    assert.equal("CANNOT_JOIN", code)
+    assert.matches("maximum size", reason, 1, true)
+    pcall(helper.eventually, 8, function() return false end, one, two)
+    assert.is_true(member.events(told, "error") <= 2, member.events(told, "error") .. " errors")
+    assert.is_true(member.events(told, "join_failed") <= 2)
+    assert.is_true(one:health())
+    assert(one:close())
+    helper.eventually(40, function() return two:health() end, two)
+  end)
+
+  it("for its address leads nowhere is an event that says so", function()
+    local broker, _, close =
+      node "advertised.listeners=PLAINTEXT://127.0.0.1:1,SASL://127.0.0.1:2"
+    finally(close)
+    local consumer, events = member.start { group = helper.name "group", topics = { "topic" },
+      audit = audit.new(), kafka = { ["bootstrap.servers"] = broker } }
+    local seconds = seconds_until(30, events, "join_failed", nil, consumer)
+    assert.is_true(seconds > 8 and seconds < 25, ("after %.1f s"):format(seconds))
+    local _, event = member.events(events, "join_failed")
+    assert.matches("COORDINATOR", event.code, 1, true)
+    assert.equal("CANNOT_JOIN", health(consumer))
+  end)
+end)
+
+describe("a leader that dies", function()
+  after_each(member.end_all)
+
+  it("is an event that names its partitions, and ends with its return", function()
+    local broker, kafka, close = node("min.insync.replicas=1", 3)
+    finally(close)
+    local topic, admin, log = helper.name "topic", admin_of(broker), audit.new()
+    assert(admin:create_topics { [topic] = { partitions = 3, replication = 1 } })
+    admin:close()
+    local consumer, events = member.start { group = helper.name "group", topics = { topic },
+      audit = log, kafka = { ["bootstrap.servers"] = broker } }
+    member.wait_assigned(40, consumer, 3)
+    local begun = system.monotime()
+    kafka("kill", ".3")
+    seconds_until(40, events, "leader_missing", nil, consumer)
+    local seconds = system.monotime() - begun
+    assert.is_true(seconds > 8 and seconds < 30, ("after %.1f s"):format(seconds))
+    local _, event = member.events(events, "leader_missing")
+    assert.equal(topic, event.topic)
+    local _, named = event.reason:gsub("topic%-", "")
+    assert.equal(1, named)
+    local code, reason = health(consumer)
+    assert.equal("NO_LEADER", code)
+    assert.matches(topic .. "/" .. event.partition, reason, 1, true)
+    assert.equal(0, member.events(events, "unreachable"))
+    kafka("restart", ".3")
+    helper.eventually(60, function() return consumer:health() end, consumer)
+  end)
+end)

@@ -1,0 +1,184 @@
+-- Brokers answer, and yet something is away: the group's coordinator, a
+-- partition's leader, a right, a topic. On the mock cluster; what it cannot
+-- show is in spec/kafka/outage_spec.lua.
+local helper = require "spec.support.helper"
+local stage = require "spec.support.stage"
+local strand = require "strand"
+
+describe("what is away while brokers answer", function()
+  local mock, kafka
+
+  before_each(function()
+    stage.open()
+    mock = assert(strand.mock { brokers = 3, topics = { orders = 2 } })
+    kafka = { ["bootstrap.servers"] = mock.bootstrap_servers, ["group.id"] = helper.name "group",
+      ["session.timeout.ms"] = 3000, ["heartbeat.interval.ms"] = 500,
+      ["reconnect.backoff.max.ms"] = 500 }
+    for partition = 0, 1 do mock:leader("orders", partition, 1) end
+    mock:coordinator(kafka["group.id"], 2)
+  end)
+  after_each(function()
+    stage.clear()
+    mock:close()
+    stage.close()
+  end)
+
+  local function open(options)
+    local events = {}
+    options.topics, options.kafka, options.log = { "orders" }, kafka, function() end
+    options.on_event = function(event) events[#events + 1] = event end
+    return stage.consumer(options), events
+  end
+
+  local function of(events, type)
+    local found = {}
+    for _, event in ipairs(events) do
+      if event.type == type then found[#found + 1] = event end
+    end
+    return found
+  end
+
+  local function health(consumer)
+    local ok, reason, code = consumer:health()
+    return ok and "OK" or code, reason
+  end
+
+  local function send(count)
+    local producer = assert(strand.producer {
+      kafka = { ["bootstrap.servers"] = mock.bootstrap_servers }, log = function() end })
+    for i = 1, count do
+      assert(producer:send { topic = "orders", key = "k" .. i, partition = 0 })
+    end
+    assert(producer:flush(20))
+    producer:close()
+  end
+
+  it("a coordinator that dies: health ends with what is lost, and says why", function()
+    local consumer, events = open {}
+    stage.start(consumer)
+    assert.equal("OK", health(consumer))
+    mock:down(2)
+    helper.eventually(15, function() return #of(events, "lost") == 2 end, consumer)
+    assert.equal("NOT_ASSIGNED", health(consumer))
+    local lost = stage.now()
+    helper.eventually(20, function() return #of(events, "join_failed") == 1 end, consumer)
+    local seconds = stage.now() - lost
+    assert.is_true(seconds > 8 and seconds < 18, ("after %.1f s"):format(seconds))
+    local event = of(events, "join_failed")[1]
+    assert.equal("COORDINATOR_UNREACHABLE", event.code)
+    assert.matches("coordinator does not answer", event.reason, 1, true)
+    local code, reason = health(consumer)
+    assert.equal("CANNOT_JOIN", code)
+    assert.matches("coordinator does not answer", reason, 1, true)
+    assert.equal(0, #of(events, "unreachable"))
+    mock:up(2)
+    helper.eventually(20, function() return consumer:health() end, consumer)
+    assert.equal(1, #of(events, "join_failed"))
+  end)
+
+  it("an error of joining that comes every second is told with back-off", function()
+    mock:fail("JoinGroup", "GROUP_MAX_SIZE_REACHED", 1000)
+    local consumer, events = open {}
+    assert(consumer:start())
+    helper.eventually(10, function() return #of(events, "error") > 0 end, consumer)
+    assert.equal("GROUP_MAX_SIZE_REACHED", of(events, "error")[1].code)
+    local code, reason = health(consumer)
+    assert.equal("NOT_ASSIGNED", code)
+    assert.matches("JoinGroup failed", reason, 1, true)
+    helper.eventually(20, function() return #of(events, "join_failed") == 1 end, consumer)
+    assert.equal("GROUP_MAX_SIZE_REACHED", of(events, "join_failed")[1].code)
+    helper.eventually(10, stage.pause(8), consumer)
+    code, reason = health(consumer)
+    assert.equal("CANNOT_JOIN", code)
+    assert.matches("JoinGroup failed", reason, 1, true)
+    assert.is_true(#of(events, "error") <= 2, #of(events, "error") .. " errors")
+    assert.equal(1, #of(events, "join_failed"))
+  end)
+
+  it("a partition without a leader is an event that names it, and ends when it is read", function()
+    local folder = stage.folder()
+    local consumer, events = open { handler_args = folder }
+    stage.start(consumer)
+    send(1)
+    helper.eventually(20, function() return stage.count(folder, "leave") == 1 end, consumer)
+    local begun = stage.now()
+    mock:leader("orders", 0) -- none
+    helper.eventually(25, function() return #of(events, "leader_missing") > 0 end, consumer)
+    local seconds = stage.now() - begun
+    assert.is_true(seconds > 8 and seconds < 20, ("after %.1f s"):format(seconds))
+    local event = of(events, "leader_missing")[1]
+    assert.same({ "orders", 0, "LEADER_NOT_AVAILABLE" }, { event.topic, event.partition, event.code })
+    assert.matches("orders/0", event.reason, 1, true)
+    assert.is_nil(event.reason:find("orders/1", 1, true))
+    local code, reason = health(consumer)
+    assert.equal("NO_LEADER", code)
+    assert.matches("orders/0", reason, 1, true)
+    assert.equal(0, #of(events, "unreachable"))
+    mock:leader("orders", 0, 1)
+    helper.eventually(20, function() return consumer:health() end, consumer)
+    send(1)
+    helper.eventually(20, function() return stage.count(folder, "leave") == 2 end, consumer)
+  end)
+
+  it("a leader's broker that is down while others answer is the same", function()
+    local consumer, events = open {}
+    stage.start(consumer)
+    for partition = 0, 1 do mock:leader("orders", partition, 3) end
+    helper.eventually(5, stage.pause(1), consumer)
+    mock:down(3)
+    helper.eventually(30, function() return #of(events, "leader_missing") > 0 end, consumer)
+    assert.matches("orders/0, orders/1", of(events, "leader_missing")[1].reason, 1, true)
+    assert.equal("NO_LEADER", health(consumer))
+    assert.equal(0, #of(events, "unreachable"))
+    mock:up(3)
+    helper.eventually(20, function() return consumer:health() end, consumer)
+    assert.equal(1, #of(events, "leader_missing"))
+  end)
+
+  it("commits that keep failing are not well, until one succeeds", function()
+    local folder = stage.folder()
+    local consumer, events = open { commit_interval = 0.1, handler_args = folder }
+    stage.start(consumer)
+    mock:fail("OffsetCommit", "GROUP_AUTHORIZATION_FAILED", 8)
+    send(1)
+    helper.eventually(20, function() return #of(events, "commit_failed") > 0 end, consumer)
+    helper.eventually(2, function() return health(consumer) == "COMMIT_FAILS" end, consumer)
+    local _, reason = health(consumer)
+    assert.matches("commits fail", reason, 1, true)
+    helper.eventually(60, function() return consumer:health() end, consumer)
+    assert.is_true(#of(events, "commit_failed") >= 8)
+  end)
+
+  it("a right that was taken away is not forgotten after one read", function()
+    local folder = stage.folder()
+    local consumer, events = open { handler_args = folder }
+    stage.start(consumer)
+    send(1)
+    helper.eventually(20, function() return stage.count(folder, "leave") == 1 end, consumer)
+    mock:fail("Fetch", "TOPIC_AUTHORIZATION_FAILED", 10000)
+    helper.eventually(10, function() return #of(events, "auth_failed") > 0 end, consumer)
+    local over = stage.pause(4)
+    helper.eventually(10, function()
+      local code = health(consumer)
+      if code ~= "AUTH" then error("health is " .. code) end
+      return over()
+    end, consumer)
+  end)
+end)
+
+describe("a handler whose setup fails", function()
+  it("is told once, not by each worker", function()
+    stage.open()
+    local events = {}
+    local consumer = stage.consumer { topics = { "orders" }, workers = 16,
+      handler = "spec.handlers.unready", log = function() end,
+      on_event = function(event) events[#events + 1] = event end }
+    local ok, message, code = consumer:start()
+    assert.same({ nil, "HANDLER" }, { ok, code })
+    assert.matches("not ready", message, 1, true)
+    consumer:close()
+    assert.equal(1, #events)
+    assert.equal("worker_lost", events[1].type)
+    stage.close()
+  end)
+end)

@@ -1,0 +1,120 @@
+/*
+** signs.c - what librdkafka's requests and connections show
+**
+** librdkafka tells of errors that it gives up on; what it tries again for
+** ever it only does: it looks for a coordinator that there is not, or dials
+** one that is away. So its requests and connections are looked at, and only
+** at what is rare: a Fetch costs a comparison.
+**
+** Thread: those of librdkafka. rd_kafka_destroy waits for them, and the
+** member is freed after that.
+*/
+#include <stdio.h>
+
+#include "kafka/clock.h"
+#include "kafka/member.h"
+
+enum { METADATA = 3, FIND_COORDINATOR = 10, JOIN_GROUP = 11, SYNC_GROUP = 14 };
+
+#define COORDINATOR "GroupCoordinator" /* librdkafka's name of it */
+
+static rd_kafka_resp_err_t sent (rd_kafka_t *client, int fd,
+                                 const char *broker, int32_t id, int16_t key,
+                                 int16_t version, int32_t correlation,
+                                 size_t size, void *signs) {
+  strand_signs *s = signs;
+  (void)client, (void)fd, (void)broker, (void)id;
+  (void)version, (void)correlation, (void)size;
+  if (key == JOIN_GROUP) atomic_fetch_add(&s->joins, 1);
+  if (key == JOIN_GROUP || key == SYNC_GROUP) atomic_store(&s->joining, true);
+  return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t received (rd_kafka_t *client, int fd,
+                                     const char *broker, int32_t id,
+                                     int16_t key, int16_t version,
+                                     int32_t correlation, size_t size,
+                                     int64_t rtt, rd_kafka_resp_err_t err,
+                                     void *signs) {
+  strand_signs *s = signs;
+  (void)client, (void)fd, (void)broker, (void)id;
+  (void)version, (void)correlation, (void)size, (void)rtt;
+  if (key == JOIN_GROUP || key == SYNC_GROUP) atomic_store(&s->joining, false);
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return RD_KAFKA_RESP_ERR_NO_ERROR;
+  if (key == METADATA && !atomic_load(&s->probing)) {
+    atomic_fetch_add(&s->metadata, 1);
+  }
+  if (key == FIND_COORDINATOR) atomic_store(&s->found_us, strand_clock_us());
+  return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/* FNV-1a, of what stands before the first of the bytes in 'ends'. */
+static uint64_t hash (const char *text, const char *ends) {
+  uint64_t h = 14695981039346656037u;
+  size_t length = strcspn(text, ends);
+  for (size_t i = 0; i < length; i++) {
+    h = (h ^ (unsigned char)text[i]) * 1099511628211u;
+  }
+  return h;
+}
+
+/* "sasl_ssl://host:9092/1: text", "host:9092/1: text" or
+** "GroupCoordinator: text". */
+uint64_t strand_signs_broker (const char *text) {
+  const char *scheme = strstr(text, "://");
+  if (strncmp(text, COORDINATOR, strlen(COORDINATOR)) == 0) {
+    return hash(COORDINATOR, "");
+  }
+  return hash(scheme != NULL ? scheme + 3 : text, "/");
+}
+
+static void note_up (strand_signs *s, const char *name, int port) {
+  char address[300];
+  snprintf(address, sizeof(address), "%s:%d", name, port);
+  if (strcmp(name, COORDINATOR) == 0) {
+    snprintf(address, sizeof(address), "%s", COORDINATOR);
+  }
+  atomic_store(&s->up[atomic_load(&s->ups) % STRAND_SIGNS_UP],
+               hash(address, ""));
+  atomic_fetch_add(&s->ups, 1);
+}
+
+static rd_kafka_resp_err_t changed (rd_kafka_t *client, int32_t id,
+                                    const char *protocol, const char *name,
+                                    int port, const char *state,
+                                    void *signs) {
+  strand_signs *s = signs;
+  bool up = strcmp(state, "UP") == 0;
+  (void)client, (void)id, (void)protocol;
+  if (up) note_up(s, name, port);
+  if (strcmp(name, COORDINATOR) != 0) return RD_KAFKA_RESP_ERR_NO_ERROR;
+  if (strcmp(state, "CONNECT") == 0) {
+    atomic_store(&s->connect_us, strand_clock_us());
+  }
+  if (up) atomic_store(&s->coordinator_up, true);
+  else if (strcmp(state, "DOWN") == 0) {
+    atomic_store(&s->coordinator_up, false);
+    atomic_store(&s->joining, false);
+  }
+  return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t added (rd_kafka_t *client,
+                                  const rd_kafka_conf_t *conf, void *signs,
+                                  char *error, size_t size) {
+  static const char name[] = "strand.signs";
+  rd_kafka_resp_err_t err;
+  (void)conf, (void)error, (void)size;
+  err = rd_kafka_interceptor_add_on_request_sent(client, name, sent, signs);
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return err;
+  err = rd_kafka_interceptor_add_on_response_received(client, name, received,
+                                                      signs);
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return err;
+  return rd_kafka_interceptor_add_on_broker_state_change(client, name,
+                                                         changed, signs);
+}
+
+void strand_signs_watch (strand_member *m, rd_kafka_conf_t *conf) {
+  rd_kafka_conf_interceptor_add_on_new(conf, "strand.signs", added,
+                                       &m->signs);
+}
