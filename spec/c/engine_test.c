@@ -58,9 +58,9 @@ static const strand_route_limits route = {
 };
 
 static struct {
-  int notices[7]; /* by type */
+  int notices[STRAND_NOTICE_WRITABLE + 1]; /* by type */
   strand_notice last;
-  char reason[64];
+  char reason[256];
   int64_t record;
   strand_held held[HELD_MAX];
   char keys[HELD_MAX][64];
@@ -71,7 +71,7 @@ static struct {
 } heard;
 
 static void on_notice (void *arg, const strand_notice *n) {
-  size_t length = n->reason_length < 63 ? n->reason_length : 63;
+  size_t length = n->reason_length < 255 ? n->reason_length : 255;
   (void)arg;
   heard.notices[n->type]++;
   heard.last = *n;
@@ -1306,7 +1306,8 @@ static void a_commit_that_failed_waits_longer_each_time (void **state) {
   strand_engine_free(e);
 }
 
-/* A partition whose payload does not fit, and one with something to say. */
+/* A partition whose payload does not fit any more, nor as much of it as the
+** last commit told, and one with something to say. */
 static strand_engine *unwritable (strand_partition **p, int *count) {
   strand_engine_config c = plain(STRAND_BY_KEY);
   strand_engine *e;
@@ -1315,6 +1316,8 @@ static strand_engine *unwritable (strand_partition **p, int *count) {
   e = open_with(c);
   p[0] = assign(e, 0);
   fill_payload(e, p[0], kept, count);
+  answer(e, strand_engine_commit(e, 0, NULL), STRAND_COMMITTED, 0);
+  done(e, &kept[--*count]);
   p[1] = assign(e, 1);
   poll_all(e, p[1], "a");
   l = take_at(e, 0);
@@ -1324,7 +1327,7 @@ static strand_engine *unwritable (strand_partition **p, int *count) {
   return e;
 }
 
-static void an_unwritable_payload_keeps_the_old_commit (void **state) {
+static void what_tells_less_leaves_the_old_commit (void **state) {
   strand_partition *p[2];
   int count;
   strand_engine *e = unwritable(p, &count);
@@ -1334,15 +1337,21 @@ static void an_unwritable_payload_keeps_the_old_commit (void **state) {
   assert_int_equal(c->count, 1);
   assert_ptr_equal(c->items[0].partition, p[1]);
   assert_int_equal(heard.notices[STRAND_NOTICE_UNWRITABLE], 1);
+  assert_non_null(strstr(heard.reason, "16 characters of max_metadata"));
+  assert_int_equal(heard.record, 0);
   answer(e, c, STRAND_COMMITTED, 0);
   assert_int_equal(committed(e, p[0]), 0);
   assert_true(strand_engine_dirty(e, p[0]));
+  assert_true(strand_partition_unwritable(p[0]));
   assert_null(strand_engine_commit(e, 0, NULL));
   assert_int_equal(heard.notices[STRAND_NOTICE_UNWRITABLE], 1);
   for (int i = 0; i < count; i++) done(e, &kept[i]);
   while (strand_engine_lease(e, 1, 0, &l)) done(e, &l);
   answer(e, strand_engine_commit(e, 0, NULL), STRAND_COMMITTED, 0);
   assert_int_equal(committed(e, p[0]), committable(e, p[0]));
+  assert_int_equal(heard.notices[STRAND_NOTICE_WRITABLE], 1);
+  assert_ptr_equal(heard.last.partition, p[0]);
+  assert_false(strand_partition_unwritable(p[0]));
   strand_engine_free(e);
 }
 
@@ -1363,6 +1372,218 @@ static void an_unwritable_suspect_lets_others_commit (void **state) {
   assert_int_equal(commit->count, 1);
   assert_ptr_equal(commit->items[0].partition, p[1]);
   answer(e, commit, STRAND_COMMITTED, 0);
+  for (int i = 0; i < count; i++) done(e, &kept[i]);
+  strand_engine_free(e);
+}
+
+/* How many offsets an item says are done; of those that run, none. */
+static int64_t told_by (const strand_commit_item *item) {
+  strand_payload payload;
+  const char *problem;
+  int64_t told;
+  size_t r = 0;
+  assert_int_equal(strand_payload_decode(item->offset, item->metadata,
+                                         strlen(item->metadata), &payload,
+                                         &problem), STRAND_OK);
+  told = payload.highest + 1;
+  for (; r < payload.run_count; r++) {
+    told -= payload.runs[r].last - payload.runs[r].first + 1;
+  }
+  for (int i = 0; i < 4000 && kept[i].partition != NULL; i++) {
+    bool open = false;
+    for (r = 0; r < payload.run_count; r++) {
+      open |= payload.runs[r].first <= kept[i].record->offset
+              && payload.runs[r].last >= kept[i].record->offset;
+    }
+    assert_true(open || kept[i].record->offset > payload.highest);
+  }
+  strand_payload_free(&payload);
+  return told;
+}
+
+/* Of 5,000 records about a half is done, in no order: some 860 characters.
+** The others run on. */
+static void half_do (strand_engine *e, strand_partition *p, int *count) {
+  uint32_t random = 1;
+  strand_lease l;
+  for (int i = 0; i < 5000; i++) {
+    char key[16];
+    snprintf(key, sizeof(key), "%d", i);
+    poll(e, p, i, key);
+    if (!strand_engine_lease(e, 1, 0, &l)) return;
+    assert_ptr_equal(l.partition, p);
+    random = random * 1664525u + 1013904223u;
+    if (i == 0 || random >> 31 == 0) kept[(*count)++] = l;
+    else done(e, &l);
+  }
+}
+
+static strand_engine *half_done (strand_partition **p, int *count) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  memset(kept, 0, sizeof(kept));
+  *count = 0;
+  *p = assign(e, 0);
+  half_do(e, *p, count);
+  return e;
+}
+
+/* Commits until nothing is due, to a broker that takes 'limit' characters.
+** Returns how many it refused. */
+static int commit_all (strand_engine *e, size_t limit, int64_t now) {
+  int refused = 0;
+  size_t last = SIZE_MAX;
+  strand_commit *c;
+  while ((c = strand_engine_commit(e, now, NULL)) != NULL) {
+    size_t length = 0;
+    for (size_t i = 0; i < c->count; i++) {
+      size_t own = strlen(c->items[i].metadata);
+      if (own > length) length = own;
+    }
+    assert_true(refused < 20);
+    if (length > limit) {
+      if (c->count == 1) {
+        assert_true(length < last);
+        last = length;
+      }
+      refused++;
+      answer(e, c, STRAND_COMMIT_REFUSED, now);
+      assert_int_equal(strand_engine_commit_due(e, now), 0); /* at once */
+    }
+    else answer(e, c, STRAND_COMMITTED, now);
+  }
+  return refused;
+}
+
+static size_t limit_of (strand_engine *e, strand_partition *p) {
+  strand_partition_stats s;
+  strand_partition_stats_read(e, p, 0, &s);
+  return s.metadata_limit;
+}
+
+static void what_does_not_fit_is_told_in_part (void **state) {
+  strand_engine_config config = plain(STRAND_BY_KEY);
+  strand_partition *p;
+  int count;
+  strand_engine *e = half_done(&p, &count);
+  strand_commit *c;
+  (void)state;
+  config.max_metadata = 100;
+  strand_engine_configure(e, &config);
+  c = strand_engine_commit(e, 0, NULL);
+  assert_int_equal(c->count, 1);
+  assert_false(c->items[0].whole);
+  assert_true(strlen(c->items[0].metadata) > 80);
+  assert_true(strlen(c->items[0].metadata) <= 100);
+  assert_true(told_by(&c->items[0]) == c->items[0].told);
+  assert_true(c->items[0].told > 100);
+  answer(e, c, STRAND_COMMITTED, 0);
+  assert_int_equal(heard.notices[STRAND_NOTICE_UNWRITABLE], 1);
+  assert_false(strand_engine_dirty(e, p)); /* there is no more to tell */
+  for (int i = 0; i < count; i++) done(e, &kept[i]);
+  answer(e, strand_engine_commit(e, 0, NULL), STRAND_COMMITTED, 0);
+  assert_int_equal(heard.notices[STRAND_NOTICE_WRITABLE], 1);
+  assert_int_equal(committed(e, p), committable(e, p));
+  strand_engine_free(e);
+}
+
+static void what_the_broker_refuses_is_learnt (void **state) {
+  strand_partition *p, *q;
+  int count, more;
+  strand_engine *e = half_done(&p, &count);
+  strand_lease l;
+  (void)state;
+  assert_in_range(commit_all(e, 200, 0), 3, 6);
+  assert_int_equal(committed(e, p), 0);
+  assert_in_range(limit_of(e, p), 100, 200);
+  assert_int_equal(heard.notices[STRAND_NOTICE_UNWRITABLE], 1);
+  assert_non_null(strstr(heard.reason, "the broker refuses"));
+  assert_non_null(strstr(heard.reason, "set max_metadata (now 4096)"));
+  assert_true(strand_partition_unwritable(p));
+  /* What starts from now on fits what it takes. */
+  q = assign(e, 1);
+  more = count;
+  half_do(e, q, &more);
+  assert_in_range(more - count, 100, 1000);
+  assert_int_equal(commit_all(e, 200, 0), 0);
+  assert_false(strand_partition_unwritable(q));
+  for (int i = 0; i < more; i++) done(e, &kept[i]);
+  while (strand_engine_lease(e, 1, 0, &l)) done(e, &l);
+  assert_int_equal(commit_all(e, 200, 0), 0);
+  assert_int_equal(committed(e, p), committable(e, p));
+  assert_int_equal(heard.notices[STRAND_NOTICE_UNWRITABLE], 1);
+  assert_int_equal(heard.notices[STRAND_NOTICE_WRITABLE], 1);
+  strand_engine_free(e);
+}
+
+static void a_broker_that_takes_no_metadata_gets_offsets (void **state) {
+  strand_partition *p;
+  int count;
+  strand_engine *e = half_done(&p, &count);
+  (void)state;
+  done(e, &kept[0]);
+  commit_all(e, 0, 0);
+  assert_int_equal(committed(e, p), committable(e, p));
+  for (int i = 1; i < count; i++) done(e, &kept[i]);
+  commit_all(e, 0, 0);
+  assert_int_equal(committed(e, p), committable(e, p));
+  strand_engine_free(e);
+}
+
+/* Which one of several was too long nobody knows. */
+static void one_that_is_refused_keeps_no_neighbour (void **state) {
+  strand_partition *p, *q;
+  int count;
+  strand_engine *e = half_done(&p, &count);
+  strand_commit *c;
+  strand_lease l;
+  (void)state;
+  q = assign(e, 1);
+  poll_all(e, q, "a");
+  l = take_at(e, 0);
+  done(e, &l);
+  c = strand_engine_commit(e, 0, NULL);
+  assert_int_equal(c->count, 2);
+  answer(e, c, STRAND_COMMIT_REFUSED, 0);
+  assert_int_equal(heard.notices[STRAND_NOTICE_UNWRITABLE], 0);
+  assert_int_equal(limit_of(e, p), 4096);
+  commit_all(e, 200, 0);
+  assert_int_equal(committed(e, q), 1);
+  assert_false(strand_partition_unwritable(q));
+  for (int i = 0; i < count; i++) done(e, &kept[i]);
+  strand_engine_free(e);
+}
+
+static void longer_metadata_is_tried_again (void **state) {
+  strand_engine_config config = plain(STRAND_BY_KEY);
+  strand_partition *p;
+  int64_t now = SECOND;
+  int count;
+  strand_engine *e = half_done(&p, &count);
+  size_t limit;
+  (void)state;
+  commit_all(e, 300, now);
+  limit = limit_of(e, p);
+  strand_engine_look(e, now + STRAND_METADATA_AGAIN_US - 1);
+  assert_int_equal(limit_of(e, p), limit);
+  assert_null(strand_engine_commit(e, now, NULL));
+  now += STRAND_METADATA_AGAIN_US;
+  strand_engine_look(e, now);
+  assert_int_equal(limit_of(e, p), 2 * limit);
+  assert_in_range(commit_all(e, 300, now), 1, 2); /* it still does not */
+  assert_in_range(limit_of(e, p), limit, 300);
+  strand_engine_look(e, now + STRAND_METADATA_AGAIN_US - 1);
+  assert_in_range(limit_of(e, p), limit, 300);
+  while (limit_of(e, p) < 4096) { /* somebody has set it right */
+    now += STRAND_METADATA_AGAIN_US;
+    strand_engine_look(e, now);
+    assert_int_equal(commit_all(e, 4096, now), 0);
+  }
+  assert_false(strand_partition_unwritable(p));
+  assert_int_equal(heard.notices[STRAND_NOTICE_WRITABLE], 1);
+  config.max_metadata = 4000;
+  commit_all(e, 300, now);
+  strand_engine_configure(e, &config);
+  assert_int_equal(limit_of(e, p), 4000);
   for (int i = 0; i < count; i++) done(e, &kept[i]);
   strand_engine_free(e);
 }
@@ -2868,8 +3089,13 @@ int main (void) {
     cmocka_unit_test(one_commit_is_in_flight),
     cmocka_unit_test(after_an_unknown_end_commits_go_one_by_one),
     cmocka_unit_test(a_commit_that_failed_waits_longer_each_time),
-    cmocka_unit_test(an_unwritable_payload_keeps_the_old_commit),
+    cmocka_unit_test(what_tells_less_leaves_the_old_commit),
     cmocka_unit_test(an_unwritable_suspect_lets_others_commit),
+    cmocka_unit_test(what_does_not_fit_is_told_in_part),
+    cmocka_unit_test(what_the_broker_refuses_is_learnt),
+    cmocka_unit_test(a_broker_that_takes_no_metadata_gets_offsets),
+    cmocka_unit_test(one_that_is_refused_keeps_no_neighbour),
+    cmocka_unit_test(longer_metadata_is_tried_again),
     cmocka_unit_test(commits_are_due_by_interval_or_idleness),
     cmocka_unit_test(an_answer_after_the_revoke_says_nothing),
     cmocka_unit_test(gaps_and_control_records_are_committed),

@@ -26,14 +26,26 @@ static void check_offset (part *p, const strand_commit_item *item) {
         "commit of %lld, which is done", (long long)item->offset);
 }
 
-/* I5: the text says which records above it are done. */
-static void check_metadata (const part *p, int64_t offset, const char *text) {
+int64_t commit_told (int64_t offset, const strand_payload *payload) {
+  int64_t told = payload->highest + 1;
+  for (size_t r = 0; r < payload->run_count; r++) {
+    told -= payload->runs[r].last - payload->runs[r].first + 1;
+  }
+  return payload->highest < offset ? offset : told;
+}
+
+/* I5: the text says which records above it are done; of those higher up it
+** says nothing where it is not whole. Returns what it told. */
+static int64_t check_metadata (const part *p, int64_t offset,
+                               const char *text, bool whole) {
   strand_payload payload;
+  int64_t told;
   const char *problem = "";
   size_t r = 0;
   CHECK(strand_payload_decode(offset, text, strlen(text), &payload, &problem)
           == STRAND_OK, "I5: %s", problem);
-  CHECK(payload.highest == (p->high >= offset ? p->high : offset - 1),
+  CHECK(whole ? payload.highest == (p->high >= offset ? p->high : offset - 1)
+              : payload.highest < p->high,
         "I5: highest %lld, not %lld", (long long)payload.highest,
         (long long)p->high);
   for (int64_t o = offset; o <= payload.highest; o++) {
@@ -44,7 +56,23 @@ static void check_metadata (const part *p, int64_t offset, const char *text) {
     CHECK(open == (p->slots[i].state != SLOT_DONE), "I5: offset %lld",
           (long long)o);
   }
+  told = commit_told(offset, &payload);
   strand_payload_free(&payload);
+  return told;
+}
+
+/* I16 */
+static void check_part (const world *w, const part *p, const member *me,
+                        const strand_commit_item *item, int64_t told) {
+  CHECK(item->told == told, "I16: %lld are told, not %lld", (long long)told,
+        (long long)item->told);
+  CHECK(item->whole || p->unwritable, "I16: a part is told without a word");
+  CHECK(item->whole || told >= p->told, "I16: %lld are told, after %lld",
+        (long long)told, (long long)p->told);
+  CHECK(me->refused == 0 || strlen(item->metadata) < me->refused
+        || w->now_us >= me->refused_us + STRAND_METADATA_AGAIN_US,
+        "I16: %zu characters, after %zu were refused",
+        strlen(item->metadata), me->refused);
 }
 
 static void check_item (world *w, int m, const strand_commit_item *item) {
@@ -58,11 +86,14 @@ static void check_item (world *w, int m, const strand_commit_item *item) {
         "I5: %zu characters of %zu", strlen(item->metadata),
         w->config.max_metadata);
   strand_partition_stats_read(w->members[m].engine, p->live, w->now_us, &s);
+  CHECK(strlen(item->metadata) <= s.metadata_limit
+        && s.metadata_limit <= w->config.max_metadata, "I16: the limit");
   CHECK(strlen(item->metadata) <= s.payload_bound,
         "I5: %zu characters, bound to %zu", strlen(item->metadata),
         s.payload_bound);
   check_offset(p, item);
-  check_metadata(p, item->offset, item->metadata);
+  check_part(w, p, &w->members[m], item,
+             check_metadata(p, item->offset, item->metadata, item->whole));
   sim_note(w, "commit", m, index, item->offset,
            (int64_t)strlen(item->metadata));
 }
@@ -83,12 +114,24 @@ static bool dies (world *w, fault at) {
   return w->dying = true;
 }
 
+void commit_limit (world *w) {
+  static const size_t takes[] = { 0, 1, 30, 60, 100, 200, 400, 800, 4096 };
+  size_t count = sizeof(takes) / sizeof(takes[0]);
+  w->broker_takes = takes[sim_pick(w, (int)count)];
+  sim_note(w, "takes", -1, -1, (int64_t)w->broker_takes, 0);
+}
+
 /* Takes each item with this chance, if the group is still the same. */
 static void take (world *w, request *r, int percent, bool late) {
   if (r->generation != w->generation) return;
   for (size_t i = 0; i < r->count; i++) {
     part *p = &w->parts[r->items[i].part];
     if (!sim_chance(w, percent)) continue;
+    if (strlen(r->items[i].metadata) > w->broker_takes) {
+      r->refused = true;
+      w->fault_counts[FAULT_REFUSE]++;
+      continue;
+    }
     p->backwards = late;
     p->committed = r->items[i].offset;
     free(p->metadata);
@@ -96,7 +139,7 @@ static void take (world *w, request *r, int percent, bool late) {
     r->items[i].metadata = NULL;
     sim_note(w, "taken", p->owner, r->items[i].part, p->committed, 0);
   }
-  r->taken = percent == 100;
+  r->taken = percent == 100 && !r->refused;
 }
 
 /* It stays on its way although its sender will not wait for it. */
@@ -154,7 +197,8 @@ static void send (world *w, request *r) {
   }
   if (sim_fault(w, FAULT_COMMIT_TWICE, 20)) to_limbo(w, r);
   take(w, r, 100, false);
-  if (!r->taken) r->answer = STRAND_COMMIT_UNKNOWN;
+  if (r->refused) r->answer = STRAND_COMMIT_REFUSED;
+  else if (!r->taken) r->answer = STRAND_COMMIT_UNKNOWN;
 }
 
 static void request_new (world *w, int m, strand_commit *commit) {
@@ -184,7 +228,8 @@ static void request_new (world *w, int m, strand_commit *commit) {
   dies(w, FAULT_CRASH_TAKEN);
 }
 
-/* After an unknown end of several they are committed one by one. */
+/* After an unknown end of several they are committed one by one; so is what
+** was refused, until it is short enough. */
 static void mark_suspects (world *w, int m, const request *r) {
   for (size_t i = 0; i < r->commit->count; i++) {
     const strand_commit_item *item = &r->commit->items[i];
@@ -192,9 +237,21 @@ static void mark_suspects (world *w, int m, const request *r) {
       part *p = &w->parts[k];
       if (p->owner != m || p->live != item->partition) continue;
       if (r->answer == STRAND_COMMIT_UNKNOWN) p->suspect = r->several;
-      else if (r->answer == STRAND_COMMITTED) p->suspect = false;
+      else if (r->answer == STRAND_COMMIT_REFUSED) p->suspect = true;
+      else if (r->answer == STRAND_COMMITTED) {
+        p->suspect = false;
+        p->told = item->told;
+      }
     }
   }
+}
+
+static void mark_refused (world *w, int m, const request *r) {
+  member *me = &w->members[m];
+  if (r->answer != STRAND_COMMIT_REFUSED || r->several) return;
+  me->refused = strlen(r->commit->items[0].metadata);
+  me->refused_us = w->now_us;
+  member_overflow(w, m);
 }
 
 void commit_answer (world *w, int m) {
@@ -206,6 +263,7 @@ void commit_answer (world *w, int m) {
   me->unanswered = false;
   sim_note(w, "answer", m, -1, r->answer, (int64_t)r->count);
   mark_suspects(w, m, r);
+  mark_refused(w, m, r);
   strand_engine_commit_answer(me->engine, r->commit, r->answer, w->now_us);
   free_request(r);
 }
@@ -268,5 +326,6 @@ void commit_check_clean (world *w, int index) {
   if (p->committed < 0) return;
   CHECK(s.committable == p->committed, "clean at %lld, but %lld may go",
         (long long)p->committed, (long long)s.committable);
-  check_metadata(p, p->committed, p->metadata == NULL ? "" : p->metadata);
+  check_metadata(p, p->committed, p->metadata == NULL ? "" : p->metadata,
+                 !p->unwritable);
 }

@@ -151,6 +151,7 @@ static void check_linger (world *w, const mlease *first, size_t count) {
   if (r->linger_us == 0 || r->by != STRAND_BATCH_MIXED || me->stopped
       || count >= r->batch_size || age > r->linger_us - 1000
       || w->faults[FAULT_TINY] || w->faults[FAULT_CONFIGURE]
+      || w->faults[FAULT_REFUSE]
       || !has_tokens(&me->bucket, &w->config.rate)
       || !has_tokens(&me->buckets[route], &r->rate)) return;
   for (int i = 0; i < w->partition_count; i++) {

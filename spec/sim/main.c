@@ -46,7 +46,7 @@ static const char *const fault_names[FAULT_COUNT] = {
   "pause", "recall", "earlier", "configure", "holes", "nulls", "header",
   "big", "small", "tiny", "skip", "ask", "exhaust", "dead_letter", "park",
   "halt", "attempts", "no_letters", "letter_late", "letter_refused", "alone",
-  "expire", "batch", "linger", "rate", "calls"
+  "expire", "batch", "linger", "rate", "calls", "refuse"
 };
 
 static world playing;

@@ -10,14 +10,27 @@
 ** What the engine says
 */
 
+static part *part_of (world *w, const strand_partition *partition) {
+  return &w->parts[(intptr_t)strand_partition_tag(partition)];
+}
+
 static void on_notice (void *arg, const strand_notice *notice) {
   world *w = arg;
   w->notices[notice->type]++;
   if (notice->type == STRAND_NOTICE_FAILED) {
     w->last_delay_us = notice->delay_us;
   }
-  if (notice->type != STRAND_NOTICE_UNWRITABLE) return;
-  CHECK(w->limit_fell, "I5: a payload does not fit although records started");
+  if (notice->type == STRAND_NOTICE_UNWRITABLE) {
+    part *p = part_of(w, notice->partition);
+    CHECK(!p->unwritable, "I16: it was said before");
+    CHECK(p->overflows, "I5: a payload does not fit although records started");
+    p->unwritable = true;
+  }
+  else if (notice->type == STRAND_NOTICE_WRITABLE) {
+    part *p = part_of(w, notice->partition);
+    CHECK(p->unwritable, "I16: it was never said that it is not");
+    p->unwritable = false;
+  }
 }
 
 /* A handler of an epoch that has ended returned. The table forgets it at
@@ -95,6 +108,7 @@ void member_assign (world *w, int index, int m) {
   strand_partition_set_tag(p->live, (void *)(intptr_t)index);
   p->owner = m;
   p->restored = p->paused = p->revoking = p->suspect = p->failed = false;
+  p->overflows = p->unwritable = false;
   p->skipped = 0;
   p->resolved = 0;
   p->inside = 0;
@@ -126,7 +140,24 @@ static void begin_epoch (world *w, part *p, int64_t committed,
   }
   p->next = p->checked = from;
   p->restored = true;
+  p->told = payload == NULL ? committed : commit_told(committed, payload);
   (void)w;
+}
+
+/* Does what is done fit, however what runs ends, and the lowest after it? */
+static bool fits (const world *w, const part *p) {
+  strand_partition_stats s;
+  strand_partition_stats_read(w->members[p->owner].engine, p->live, w->now_us,
+                              &s);
+  return s.payload_bound == 0
+         || s.payload_bound + STRAND_OFFSETS_LOWEST <= s.metadata_limit;
+}
+
+void member_overflow (world *w, int m) {
+  for (int i = 0; i < w->partition_count; i++) {
+    part *p = &w->parts[i];
+    if (p->live != NULL && (m < 0 || p->owner == m)) p->overflows = true;
+  }
 }
 
 void member_restore (world *w, int index) {
@@ -145,6 +176,7 @@ void member_restore (world *w, int index) {
                                p->committed, readable ? &payload : NULL)
           == STRAND_OK, "memory");
   p->backwards = false;
+  p->overflows = !fits(w, p);
   sim_note(w, "restored", p->owner, index, p->committed,
            readable ? payload.highest : -1);
   if (readable) strand_payload_free(&payload);
@@ -305,13 +337,14 @@ void member_configure (world *w) {
   c->max_buffered_bytes = (size_t)(1000 + sim_pick(w, 200000));
   c->max_waiting_records = (size_t)(1 + sim_pick(w, 500));
   c->max_waiting_bytes = (size_t)(1000 + sim_pick(w, 200000));
-  if (c->max_metadata < metadata) w->limit_fell = true;
+  if (c->max_metadata < metadata) member_overflow(w, -1);
   for (int i = 0; i < w->route_count; i++) {
     size_t *calls = &w->routes[i].max_in_flight;
     if (*calls > 0) *calls = (size_t)(1 + sim_pick(w, 5));
   }
   for (int m = 0; m < w->member_count; m++) {
     strand_engine_configure(w->members[m].engine, c);
+    if (c->max_metadata != metadata) w->members[m].refused = 0;
   }
   sim_note(w, "configure", -1, -1, (int64_t)c->max_metadata,
            (int64_t)c->max_buffered_records);
@@ -353,6 +386,8 @@ void member_check (world *w) {
     aside_check(w, m);
   }
   for (int i = 0; i < w->partition_count; i++) {
+    part *p = &w->parts[i];
+    if (p->live != NULL && p->restored && fits(w, p)) p->overflows = false;
     log_check_intake(w, i);
     commit_check_clean(w, i);
   }

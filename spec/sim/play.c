@@ -12,10 +12,19 @@
 
 static void pick_faults (world *w) {
   int percent = sim_pick(w, 100);
-  for (int f = 0; f < FAULT_COUNT; f++) {
+  for (int f = 0; f < FAULT_REFUSE; f++) {
     w->faults[f] = sim_chance(w, percent);
   }
   if (sim_chance(w, 70)) w->faults[FAULT_TINY] = false;
+}
+
+/* What came later draws from a stream of its own: what the seeds before it
+** found, they find still. */
+static void pick_later_faults (world *w) {
+  world own = { .random = w->seed ^ UINT64_C(0x9d39247e33776d41) };
+  for (int f = FAULT_REFUSE; f < FAULT_COUNT; f++) {
+    w->faults[f] = sim_chance(&own, 20);
+  }
 }
 
 static void pick_limits (world *w) {
@@ -64,6 +73,7 @@ static void make_world (world *w, uint64_t seed, int events) {
   w->seed = w->random = seed;
   w->now_us = 1000000;
   pick_faults(w);
+  pick_later_faults(w);
   pick_limits(w);
   pick_shape(w);
   count = events / 3 / w->partition_count + 1;
@@ -72,6 +82,8 @@ static void make_world (world *w, uint64_t seed, int events) {
     w->parts[i].route = i % w->route_count;
   }
   for (int m = 0; m < w->member_count; m++) member_open(w, m);
+  w->broker_takes = SIZE_MAX;
+  if (w->faults[FAULT_REFUSE]) commit_limit(w);
   member_rebalance(w, FAULT_EAGER);
 }
 
@@ -148,6 +160,7 @@ static void rare_step (world *w) {
   if (sim_fault(w, FAULT_COMPACT, 5)) log_compact(w, &w->parts[index]);
   if (sim_fault(w, FAULT_RETENTION, 2)) log_retain(w, &w->parts[index]);
   if (sim_fault(w, FAULT_CONFIGURE, 5)) member_configure(w);
+  if (sim_fault(w, FAULT_REFUSE, 5)) commit_limit(w);
   if (sim_chance(w, 10)) commit_overtaken(w);
   if (sim_chance(w, 60)) aside_resolve(w, index);
 }
@@ -260,6 +273,7 @@ static void check_everything_finished (const world *w) {
   for (int i = 0; i < w->partition_count; i++) {
     const part *p = &w->parts[i];
     CHECK(is_clean(p->metadata), "I8: metadata");
+    CHECK(!p->unwritable, "I16: partition %d: all is told", i);
     for (int k = 0; k < p->count; k++) {
       CHECK(!p->slots[k].exists || p->slots[k].finished,
             "I3: %lld of partition %d was never handled",

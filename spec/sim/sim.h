@@ -30,6 +30,9 @@
 **       partition; what failed comes alone; it lingers       gate.c
 **   I15 after its deadline a record holds its shard, and has failed,
 **       whatever its handler says in the end        outcome.c, worker.c
+**   I16 metadata as long as what was refused is not sent again, less than
+**       all is told only when it does not fit, and never less than was told
+**       before                                               commit.c
 **   and partitions are leased in turn                        worker.c
 ** and strand_engine_check every few steps.
 **
@@ -100,6 +103,7 @@ typedef enum fault {
   FAULT_LINGER,
   FAULT_RATE,
   FAULT_CALLS,         /* max_in_flight */
+  FAULT_REFUSE,        /* the broker takes less metadata; how much, changes */
   FAULT_COUNT
 } fault;
 
@@ -140,6 +144,7 @@ typedef struct part {
   int64_t base;     /* offset of the first slot */
   int64_t high;     /* highest offset done in this epoch; -1 */
   int64_t committed; /* at the broker; -1 */
+  int64_t told;     /* offsets done, says the last commit that was answered */
   char *metadata;
   strand_partition *live;
   int owner;        /* -1: nobody */
@@ -155,6 +160,8 @@ typedef struct part {
   bool failed;      /* some record, in this epoch */
   bool backwards;   /* a commit that was overtaken came last */
   bool suspect;     /* one with others may or may not have been taken */
+  bool overflows;   /* what is done need not fit: less is taken than once */
+  bool unwritable;  /* it was said that it does not */
   bool *busy;       /* by key; [keys] without a key; [keys + 1] all */
 } part;
 
@@ -194,6 +201,7 @@ typedef struct request {
   uint64_t generation;
   bool several;
   bool taken;
+  bool refused;          /* some of it, for its length */
   struct {
     int part;
     int64_t offset;
@@ -212,6 +220,8 @@ typedef struct member {
   bool joined;
   bool stopped;     /* intake */
   bool unanswered;
+  size_t refused;   /* characters of metadata; 0: none */
+  int64_t refused_us;
   request request;
   bucket bucket;
   bucket buckets[ROUTES_MAX];
@@ -241,7 +251,6 @@ typedef struct world {
   bool trace;
   bool dying;       /* at a step of a commit: nothing more happens */
   bool crashing;    /* what the engine says is not heard */
-  bool limit_fell;
   bool ending;
   int64_t now_us;
   int64_t last_delay_us; /* of the last FAILED notice */
@@ -255,8 +264,9 @@ typedef struct world {
   int check_every;
   unsigned fail_percent;
   uint64_t generation;
+  size_t broker_takes; /* characters of metadata */
   uint64_t calls;
-  int notices[STRAND_NOTICE_UNWRITABLE + 1]; /* of the last call */
+  int notices[STRAND_NOTICE_WRITABLE + 1]; /* of the last call */
   const slot *wanted;   /* the engine is about to want its letter */
   int route_count;
   strand_route_limits routes[ROUTES_MAX];
@@ -337,6 +347,9 @@ void commit_overtaken (world *w);       /* one out of limbo is taken */
 void commit_forget (world *w, int percent); /* the rest never, or now */
 void commit_drop (world *w, member *m); /* the process died */
 void commit_check_clean (world *w, int index);
+void commit_limit (world *w);           /* how much the broker takes */
+/* Offsets that such a commit says are done. */
+int64_t commit_told (int64_t offset, const strand_payload *payload);
 
 /* member.c */
 void member_open (world *w, int m);
@@ -347,6 +360,8 @@ void member_crash (world *w);
 void member_seek (world *w, int index);
 void member_release (world *w, int most); /* hands out what was released */
 void member_configure (world *w);
+/* Less metadata is taken from now on: of 'm', or (-1) of all. */
+void member_overflow (world *w, int m);
 void member_check (world *w);
 
 /* worker.c */

@@ -68,7 +68,8 @@ static mlease *add_lease (world *w) {
 ** gets its turn. */
 static void check_turns (world *w, int m, int leased) {
   if (w->config.ordering != STRAND_BY_KEY || w->faults[FAULT_TINY]
-      || w->faults[FAULT_CONFIGURE] || gate_any(w)) return;
+      || w->faults[FAULT_CONFIGURE] || w->faults[FAULT_REFUSE]
+      || gate_any(w)) return;
   for (int i = 0; i < w->partition_count; i++) {
     part *p = &w->parts[i];
     if (i == leased || p->owner != m || !p->restored || p->paused

@@ -19,6 +19,7 @@ strand_engine *strand_engine_new (const strand_engine_config *config) {
   strand_engine *e = calloc(1, sizeof(*e));
   if (e == NULL) return NULL;
   e->config = *config;
+  e->metadata_limit = config->max_metadata;
   e->random = config->seed[0] ^ config->seed[1] ^ UINT64_C(0x9e3779b97f4a7c15);
   if (e->random == 0) e->random = 1;
   strand_list_init(&e->partitions);
@@ -31,6 +32,7 @@ strand_engine *strand_engine_new (const strand_engine_config *config) {
 
 void strand_engine_configure (strand_engine *e,
                               const strand_engine_config *config) {
+  bool other = config->max_metadata != e->config.max_metadata;
   e->config.max_metadata = config->max_metadata;
   e->config.max_buffered_records = config->max_buffered_records;
   e->config.max_buffered_bytes = config->max_buffered_bytes;
@@ -39,10 +41,7 @@ void strand_engine_configure (strand_engine *e,
   e->config.commit_interval_us = config->commit_interval_us;
   strand_gates_configure(e, config);
   strand_budget_recount(e);
-  for (strand_link *l = e->partitions.next; l != &e->partitions;
-       l = l->next) {
-    strand_partition_unstall(strand_list_entry(l, strand_partition, link));
-  }
+  strand_plan_limit(e, other ? config->max_metadata : e->metadata_limit);
 }
 
 static void no_visit (void *arg, const strand_held *held) {
@@ -101,7 +100,7 @@ static strand_partition *new_partition (strand_engine *e, const char *topic,
   p->engine = e;
   p->index = index;
   p->epoch = epoch;
-  p->committed = -1;
+  p->committed = p->told = -1;
   strand_list_init(&p->link);
   strand_list_init(&p->runnable);
   strand_list_init(&p->records);
@@ -167,6 +166,7 @@ strand_err strand_engine_restored (strand_engine *e, strand_partition *p,
   }
   p->committed = committed;
   p->committed_version = strand_offsets_version(p->offsets);
+  p->told = strand_offsets_told(p->offsets);
   p->state = PARTITION_RUNNING;
   strand_budget_recount(e);
   return STRAND_OK;

@@ -132,6 +132,9 @@ typedef struct strand_route_limits {
 #define STRAND_FULL_LOOK 64
 /* Characters of a failure's reason that are kept. */
 #define STRAND_REASON_MAX 1024
+/* Metadata longer than what the broker took is tried again so long after it
+** was refused, twice as long as before each time. */
+#define STRAND_METADATA_AGAIN_US INT64_C(600000000)
 /* How long a partition stays blocked before that is an event. */
 #define STRAND_BLOCKED_EVENT_US 1000000
 
@@ -144,7 +147,10 @@ typedef enum strand_notice_type {
   STRAND_NOTICE_BLOCKED,      /* 'reason' is "metadata" or "waiting"; record:
                                  the one that holds the commit back, or NULL */
   STRAND_NOTICE_UNBLOCKED,
-  STRAND_NOTICE_UNWRITABLE    /* a payload does not fit: the old commit stays */
+  STRAND_NOTICE_UNWRITABLE,   /* what is done does not fit in the metadata that
+                                 is taken: less of it is told, or the old
+                                 commit stays; record: as for BLOCKED */
+  STRAND_NOTICE_WRITABLE      /* a commit has told all of it again */
 } strand_notice_type;
 
 typedef struct strand_notice {
@@ -205,7 +211,7 @@ strand_engine *strand_engine_new (const strand_engine_config *config);
 /* No lease may be out, and no commit unanswered. */
 void strand_engine_free (strand_engine *e);
 /* Budgets, rates, routes, commit interval and metadata limit may change while
-** running. */
+** running; a metadata limit that changes is tried whatever was refused. */
 void strand_engine_configure (strand_engine *e,
                               const strand_engine_config *config);
 
@@ -356,8 +362,8 @@ strand_err strand_engine_resolve (strand_engine *e, strand_partition *p,
 const strand_record *strand_partition_parked (const strand_partition *p,
                                               int64_t offset);
 
-/* Looks for partitions that have been blocked for a while; once a second or
-** so. */
+/* Looks for partitions that have been blocked for a while, and whether it is
+** time for longer metadata; once a second or so. */
 void strand_engine_look (strand_engine *e, int64_t now_us);
 
 /*
@@ -369,6 +375,8 @@ typedef struct strand_commit_item {
   uint32_t epoch;
   uint64_t version;
   int64_t offset;
+  int64_t told;   /* offsets that it says are done */
+  bool whole;     /* it tells all that is done */
   char *metadata; /* terminated; "" for none */
 } strand_commit_item;
 
@@ -380,7 +388,10 @@ typedef struct strand_commit {
 typedef enum strand_answer {
   STRAND_COMMITTED,     /* the broker took all of it */
   STRAND_COMMIT_LATER,  /* nothing was taken; the same again later */
-  STRAND_COMMIT_UNKNOWN /* some may have been taken: commit one by one */
+  STRAND_COMMIT_UNKNOWN,/* some may have been taken: commit one by one */
+  STRAND_COMMIT_REFUSED /* the metadata is longer than the broker takes: of
+                           one partition, it was not taken, and the next is
+                           shorter; of several, as UNKNOWN */
 } strand_answer;
 
 /* What is dirty, by value; NULL when nothing is, memory ran out, or a commit
@@ -397,6 +408,8 @@ int64_t strand_engine_commit_due (const strand_engine *e, int64_t now_us);
 bool strand_engine_commit_blocked (const strand_engine *e, int64_t now_us);
 bool strand_engine_dirty (const strand_engine *e, const strand_partition *p);
 bool strand_engine_committing (const strand_engine *e);
+/* Not all that is done in 'p' can be told: see STRAND_NOTICE_UNWRITABLE. */
+bool strand_partition_unwritable (const strand_partition *p);
 
 /*
 ** Questions
@@ -446,6 +459,8 @@ typedef struct strand_partition_stats {
   uint64_t skipped;
   uint64_t dead_lettered;
   size_t payload_bound; /* characters */
+  size_t metadata_limit; /* that it may have: max_metadata, or what is known
+                            of the broker */
   uint32_t oldest_ms;  /* since the lowest open record was polled */
 } strand_partition_stats;
 

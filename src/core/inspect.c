@@ -42,7 +42,6 @@ void strand_partition_stats_read (const strand_engine *e,
                                   const strand_partition *p, int64_t now_us,
                                   strand_partition_stats *out) {
   const strand_record *first = strand_partition_next(p, NULL);
-  (void)e;
   *out = (strand_partition_stats){
     .topic = p->topic,
     .index = p->index,
@@ -65,6 +64,7 @@ void strand_partition_stats_read (const strand_engine *e,
     .failed = p->failed,
     .skipped = p->skipped,
     .dead_lettered = p->dead_lettered,
+    .metadata_limit = e->metadata_limit,
   };
   if (first != NULL) {
     out->oldest_ms = (uint32_t)(now_us / 1000) - first->polled_ms;
@@ -150,16 +150,16 @@ void strand_partition_set_tag (strand_partition *p, void *tag) {
   p->tag = tag;
 }
 
+bool strand_partition_unwritable (const strand_partition *p) {
+  return p->unwritable;
+}
+
 strand_partition *strand_record_partition (const strand_record *r) {
   return r->shard->partition;
 }
 
-/*
-** Blocked partitions
-*/
-
-static void tell_blocked (strand_partition *p, strand_notice_type type,
-                          const char *reason) {
+void strand_partition_tell (strand_partition *p, strand_notice_type type,
+                            const char *reason) {
   const strand_engine_config *c = &p->engine->config;
   strand_notice notice = { 0 };
   notice.type = type;
@@ -170,10 +170,16 @@ static void tell_blocked (strand_partition *p, strand_notice_type type,
   c->notice(c->arg, &notice);
 }
 
+/*
+** Blocked partitions
+*/
+
 static void look_at (strand_partition *p, int64_t now_us) {
   const char *reason = blocked_by(p);
   if (reason == NULL) {
-    if (p->blocked_told) tell_blocked(p, STRAND_NOTICE_UNBLOCKED, NULL);
+    if (p->blocked_told) {
+      strand_partition_tell(p, STRAND_NOTICE_UNBLOCKED, NULL);
+    }
     p->blocked_us = 0;
     p->blocked_told = false;
   }
@@ -181,12 +187,13 @@ static void look_at (strand_partition *p, int64_t now_us) {
   else if (!p->blocked_told
            && now_us - p->blocked_us >= STRAND_BLOCKED_EVENT_US) {
     p->blocked_told = true;
-    tell_blocked(p, STRAND_NOTICE_BLOCKED, reason);
+    strand_partition_tell(p, STRAND_NOTICE_BLOCKED, reason);
   }
   strand_partition_unstall(p); /* in case it was memory that ran out */
 }
 
 void strand_engine_look (strand_engine *e, int64_t now_us) {
   strand_partition *p = NULL;
+  strand_plan_look(e, now_us);
   while ((p = strand_engine_next(e, p)) != NULL) look_at(p, now_us);
 }

@@ -651,6 +651,34 @@ strand_err strand_offsets_payload (const strand_offsets *t, size_t limit,
   return err;
 }
 
+int64_t strand_offsets_told (const strand_offsets *t) {
+  int64_t committed = strand_offsets_committable(t), told = t->highest + 1;
+  const orun *r;
+  if (committed < 0 || t->highest < committed) return committed;
+  for (place p = { 0, 0 }; (r = at(t, p)) != NULL && r->first <= t->highest;
+       p = after(t, p)) {
+    told -= (r->last < t->highest ? r->last : t->highest) - r->first + 1;
+  }
+  return told;
+}
+
+strand_err strand_offsets_payload_part (const strand_offsets *t, size_t limit,
+                                        char *text, size_t *length,
+                                        int64_t *told) {
+  int64_t committed = strand_offsets_committable(t);
+  size_t count, described;
+  strand_run *runs = open_runs(t, &count);
+  if (runs == NULL) return STRAND_ENOMEM;
+  strand_payload_encode_part(committed, runs, count, limit, text, length,
+                             &described);
+  *told = described == 0 ? committed : runs[described].first;
+  for (size_t i = 0; i < described; i++) {
+    *told -= runs[i].last - runs[i].first + 1;
+  }
+  free(runs);
+  return STRAND_OK;
+}
+
 #ifndef NDEBUG
 
 void strand_offsets_check (const strand_offsets *t) {

@@ -110,6 +110,16 @@ size_t strand_offsets_bytes (const strand_offsets *t);
 strand_err strand_offsets_payload (const strand_offsets *t, size_t limit,
                                    char *text, size_t *length);
 
+/* How many offsets a commit of all that is done says are done: those below
+** the committable offset, and those above it. -1 for none. */
+int64_t strand_offsets_told (const strand_offsets *t);
+/* As much of the payload as fits, from the bottom; '*told' is what such a
+** commit says, as above. Of two commits the one that tells more leaves fewer
+** records to be done again. */
+strand_err strand_offsets_payload_part (const strand_offsets *t, size_t limit,
+                                        char *text, size_t *length,
+                                        int64_t *told);
+
 /* Walks everything and asserts the invariants: tests and the simulator. */
 void strand_offsets_check (const strand_offsets *t);
 

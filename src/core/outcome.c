@@ -16,9 +16,11 @@
 */
 
 static bool start (strand_partition *p, const strand_record *r) {
+  const strand_engine *e = p->engine;
+  size_t limit = MUTANT(start_forgets_what_was_refused)
+                   ? e->config.max_metadata : e->metadata_limit;
   if (strand_record_resolved(r) && strand_aside_started(r)) return true;
-  return strand_offsets_start(p->offsets, r->offset,
-                              p->engine->config.max_metadata) == STRAND_OK;
+  return strand_offsets_start(p->offsets, r->offset, limit) == STRAND_OK;
 }
 
 /* The payload is full: only records below the frontier may start, and of

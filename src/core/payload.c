@@ -213,6 +213,29 @@ strand_err strand_payload_encode (int64_t committed, int64_t highest,
   return STRAND_OK;
 }
 
+void strand_payload_encode_part (int64_t committed, const strand_run *runs,
+                                 size_t run_count, size_t limit, char *text,
+                                 size_t *length, size_t *told) {
+  size_t fits = 0, too_many = run_count, tried = run_count;
+  int64_t below = 1 - MUTANT(part_describes_an_open_record);
+  const char *codec;
+  *length = 0;
+  while (too_many - fits > 1) { /* longer as more is described, or nearly */
+    tried = fits + (too_many - fits) / 2;
+    if (strand_payload_encode(committed, runs[tried].first - below, runs, tried,
+                              limit, text, length, &codec) == STRAND_OK) {
+      fits = tried;
+    }
+    else too_many = tried;
+  }
+  if (fits == 0) *length = 0;
+  else if (tried != fits) {
+    strand_payload_encode(committed, runs[fits].first - below, runs, fits,
+                          limit, text, length, &codec);
+  }
+  *told = fits;
+}
+
 /*
 ** The frame: each stretch costs at most min(its bits, BREAK), and merging two
 ** never costs more than both; an edge that is no boundary adds one stretch.

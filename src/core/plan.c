@@ -4,8 +4,14 @@
 ** A plan is made by value in one step; while its answer is out no other is
 ** made. librdkafka cannot say which partitions of a failed commit were taken,
 ** so after one each of them is suspect, and committed alone.
+**
+** The broker may take less metadata than max_metadata says. What it refuses
+** is half as long the next time, and what starts is bounded by that from then
+** on. What is done already may need more: then as much is told as fits, from
+** the bottom, or the old commit stays where that tells more.
 */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/mutant.h"
@@ -15,6 +21,8 @@
 #define IDLE_EVERY_US 1000000  /* one commit because of idleness in this time */
 #define BACKOFF_FIRST_US 100000
 #define BACKOFF_MOST_US 5000000
+#define NEVER UINT64_MAX       /* no version of a tracker */
+#define LONGER_LEAST 32        /* characters tried after none were taken */
 
 bool strand_engine_dirty (const strand_engine *e, const strand_partition *p) {
   (void)e;
@@ -31,27 +39,106 @@ bool strand_engine_committing (const strand_engine *e) {
   return e->unanswered;
 }
 
-static void tell_unwritable (strand_partition *p) {
-  const strand_engine_config *c = &p->engine->config;
-  strand_notice notice = { 0 };
+/*
+** How long a text may be
+*/
+
+/* 'refused' is how long a text the broker has just refused, or 0. */
+static void tell_unwritable (strand_partition *p, size_t refused) {
+  const strand_engine *e = p->engine;
+  char reason[256];
   if (p->unwritable) return;
   p->unwritable = true;
-  notice.type = STRAND_NOTICE_UNWRITABLE;
-  notice.partition = p;
-  notice.reason = "the payload does not fit max_metadata";
-  notice.reason_length = strlen(notice.reason);
-  c->notice(c->arg, &notice);
+  if (refused > 0) {
+    snprintf(reason, sizeof(reason), "the broker refuses %zu characters of "
+             "metadata: set max_metadata (now %zu) to what it takes, its "
+             "offset.metadata.max.bytes", refused, e->config.max_metadata);
+  }
+  else if (e->metadata_limit < e->config.max_metadata) {
+    snprintf(reason, sizeof(reason), "what is done does not fit the %zu "
+             "characters that the broker takes: set max_metadata (now %zu) "
+             "to its offset.metadata.max.bytes", e->metadata_limit,
+             e->config.max_metadata);
+  }
+  else {
+    snprintf(reason, sizeof(reason), "what is done does not fit the %zu "
+             "characters of max_metadata", e->config.max_metadata);
+  }
+  strand_partition_tell(p, STRAND_NOTICE_UNWRITABLE, reason);
+}
+
+void strand_plan_limit (strand_engine *e, size_t limit) {
+  bool longer = limit > e->metadata_limit;
+  e->metadata_limit = limit;
+  for (strand_link *l = e->partitions.next; l != &e->partitions;
+       l = l->next) {
+    strand_partition *p = strand_list_entry(l, strand_partition, link);
+    if (longer && p->unwritable) p->committed_version = NEVER;
+    strand_partition_unstall(p);
+  }
+  if (longer) e->maybe_dirty = true;
+}
+
+/* Nothing of it was taken. What was taken before may be known to be longer
+** than the half, unless the broker takes less than it did. */
+static void learn (strand_engine *e, size_t refused, int64_t now_us) {
+  size_t limit = refused / 2;
+  if (e->metadata_taken >= refused) e->metadata_taken = 0;
+  if (e->metadata_taken > limit) limit = e->metadata_taken;
+  if (MUTANT(refusal_is_not_learnt)) limit = e->metadata_limit;
+  e->metadata_again_us = now_us + STRAND_METADATA_AGAIN_US;
+  if (limit < e->metadata_limit) strand_plan_limit(e, limit);
+}
+
+void strand_plan_look (strand_engine *e, int64_t now_us) {
+  size_t most = e->config.max_metadata, limit = e->metadata_limit * 2;
+  if (e->metadata_limit >= most || now_us < e->metadata_again_us
+      || MUTANT(longer_metadata_is_never_tried_again)) return;
+  if (limit < LONGER_LEAST) limit = LONGER_LEAST;
+  e->metadata_again_us = now_us + STRAND_METADATA_AGAIN_US;
+  strand_plan_limit(e, limit < most ? limit : most);
+}
+
+/*
+** A plan
+*/
+
+/* What is done does not fit: as much of it as does, unless the last commit
+** told more. */
+static strand_err write_part (strand_partition *p, char *text,
+                              strand_commit_item *item, size_t *length) {
+  strand_err err = strand_offsets_payload_part(p->offsets,
+                                               p->engine->metadata_limit,
+                                               text, length, &item->told);
+  if (err != STRAND_OK) return err;
+  tell_unwritable(p, 0);
+  item->whole = false;
+  p->kept = item->told < p->told
+            && !MUTANT(commit_that_tells_less_replaces_one);
+  return p->kept ? STRAND_EFULL : STRAND_OK;
+}
+
+static strand_err write_text (strand_partition *p, char *text,
+                              strand_commit_item *item, size_t *length) {
+  strand_err err = strand_offsets_payload(p->offsets,
+                                          p->engine->metadata_limit, text,
+                                          length);
+  if (err == STRAND_ENOMEM) return err;
+  if (err != STRAND_OK) return write_part(p, text, item, length);
+  item->told = strand_offsets_told(p->offsets);
+  item->whole = true;
+  p->kept = false;
+  return STRAND_OK;
 }
 
 static strand_err plan_one (strand_partition *p, strand_commit *commit) {
-  size_t limit = p->engine->config.max_metadata, length;
   strand_commit_item *item = &commit->items[commit->count];
-  char *text = malloc(limit + 1), *fitting;
+  char *text = malloc(p->engine->metadata_limit + 1), *fitting;
+  size_t length;
   strand_err err;
   if (text == NULL) return STRAND_ENOMEM;
-  err = strand_offsets_payload(p->offsets, limit, text, &length);
+  err = write_text(p, text, item, &length);
   if (err != STRAND_OK) {
-    if (err != STRAND_ENOMEM) tell_unwritable(p);
     free(text);
     return err; /* the old commit stays in place */
   }
@@ -68,18 +155,17 @@ static strand_err plan_one (strand_partition *p, strand_commit *commit) {
   if (MUTANT(clean_before_the_brokers_answer)) {
     p->committed_version = item->version;
   }
-  p->unwritable = false;
   p->pins++;
   commit->count++;
   return STRAND_OK;
 }
 
-/* One whose payload does not fit must not keep the others from theirs. */
+/* One whose old commit stays must not keep the others from theirs. */
 static bool any_suspect (const strand_engine *e) {
   for (strand_link *l = e->partitions.next; l != &e->partitions;
        l = l->next) {
     strand_partition *p = strand_list_entry(l, strand_partition, link);
-    if (p->suspect && !p->unwritable && strand_engine_dirty(e, p)) return true;
+    if (p->suspect && !p->kept && strand_engine_dirty(e, p)) return true;
   }
   return false;
 }
@@ -123,43 +209,75 @@ strand_commit *strand_engine_commit (strand_engine *e, int64_t now_us,
   return commit;
 }
 
+/* Refused for its length: only where it was alone is that known. */
+static bool is_refused (const strand_commit *commit, strand_answer answer) {
+  return answer == STRAND_COMMIT_REFUSED && commit->count == 1
+         && commit->items[0].metadata[0] != '\0';
+}
+
+static void take_committed (strand_partition *p,
+                            const strand_commit_item *item) {
+  size_t length = strlen(item->metadata);
+  if (length > p->engine->metadata_taken) p->engine->metadata_taken = length;
+  p->committed = item->offset;
+  p->committed_version = MUTANT(answer_covers_later_work)
+                           ? strand_offsets_version(p->offsets)
+                           : item->version;
+  p->told = item->told;
+  p->suspect = false;
+  if (!item->whole || !p->unwritable) return;
+  p->unwritable = MUTANT(unwritable_metadata_is_never_over);
+  if (!p->unwritable) strand_partition_tell(p, STRAND_NOTICE_WRITABLE, NULL);
+}
+
 static void take_answer (strand_commit_item *item, strand_answer answer,
                          bool alone) {
   strand_partition *p = item->partition;
   bool live = p->state != PARTITION_GONE && p->epoch == item->epoch;
   p->pins--;
-  free(item->metadata);
   if (MUTANT(failed_commit_counts_as_committed)
       && answer == STRAND_COMMIT_LATER) answer = STRAND_COMMITTED;
   if (MUTANT(neighbours_are_clean_after_a_partial_error)
       && answer == STRAND_COMMIT_UNKNOWN && !alone) answer = STRAND_COMMITTED;
-  if (live && answer == STRAND_COMMITTED) {
-    p->committed = item->offset;
-    p->committed_version = MUTANT(answer_covers_later_work)
-                             ? strand_offsets_version(p->offsets)
-                             : item->version;
-    p->suspect = false;
-  }
+  if (live && answer == STRAND_COMMITTED) take_committed(p, item);
   else if (live && answer == STRAND_COMMIT_UNKNOWN) {
     p->suspect = !alone && !MUTANT(suspects_are_committed_together);
   }
+  else if (live && answer == STRAND_COMMIT_REFUSED) { /* a shorter one */
+    p->suspect = true;
+    tell_unwritable(p, strlen(item->metadata));
+  }
+  free(item->metadata);
   strand_partition_drop(p);
 }
 
-void strand_engine_commit_answer (strand_engine *e, strand_commit *commit,
-                                  strand_answer answer, int64_t now_us) {
-  assert(e->unanswered);
-  e->unanswered = false;
-  e->maybe_dirty = true;
-  for (size_t i = 0; i < commit->count; i++) {
-    take_answer(&commit->items[i], answer, commit->count == 1);
+/* When the next may be planned. */
+static void back_off (strand_engine *e, strand_answer answer, bool alone,
+                      int64_t now_us) {
+  if (answer == STRAND_COMMITTED || answer == STRAND_COMMIT_REFUSED) {
+    e->backoff_us = e->commit_not_before_us = 0;
   }
-  if (answer == STRAND_COMMITTED) e->backoff_us = e->commit_not_before_us = 0;
-  else if (answer == STRAND_COMMIT_LATER || commit->count == 1) {
+  else if (answer == STRAND_COMMIT_LATER || alone) {
     e->backoff_us = e->backoff_us == 0 ? BACKOFF_FIRST_US : e->backoff_us * 2;
     if (e->backoff_us > BACKOFF_MOST_US) e->backoff_us = BACKOFF_MOST_US;
     e->commit_not_before_us = now_us + e->backoff_us;
   }
+}
+
+void strand_engine_commit_answer (strand_engine *e, strand_commit *commit,
+                                  strand_answer answer, int64_t now_us) {
+  bool alone = commit->count == 1;
+  assert(e->unanswered);
+  e->unanswered = false;
+  e->maybe_dirty = true;
+  if (is_refused(commit, answer)) {
+    learn(e, strlen(commit->items[0].metadata), now_us);
+  }
+  else if (answer == STRAND_COMMIT_REFUSED) answer = STRAND_COMMIT_UNKNOWN;
+  for (size_t i = 0; i < commit->count; i++) {
+    take_answer(&commit->items[i], answer, alone);
+  }
+  back_off(e, answer, alone, now_us);
   free(commit);
 }
 

@@ -96,7 +96,9 @@ struct strand_partition {
   bool full;    /* the payload: what never started must wait, until one may */
   bool quiet;   /* nothing to read: lends its share */
   bool suspect; /* its last commit may or may not have been taken */
-  bool unwritable;
+  bool unwritable; /* told so, and no commit has told all since */
+  bool kept;    /* of what could be told now less fits than the last commit
+                   told, which stays */
   bool blocked_told;
   strand_offsets *offsets;
   strand_link records; /* not done, by offset */
@@ -126,6 +128,7 @@ struct strand_partition {
   uint64_t dead_lettered;
   int64_t committed;
   uint64_t committed_version;
+  int64_t told;       /* offsets that the last commit said are done; -1 */
   int64_t blocked_us; /* since when; 0: not */
 };
 
@@ -170,6 +173,9 @@ struct strand_engine {
   int64_t committed_us;  /* last commit planned */
   int64_t commit_not_before_us;
   int64_t backoff_us;
+  size_t metadata_limit; /* characters: max_metadata, or less, as learnt */
+  size_t metadata_taken; /* the longest that the broker took */
+  int64_t metadata_again_us; /* then a longer one is tried */
 };
 
 /* budget.c */
@@ -232,6 +238,17 @@ strand_err strand_lease_unstart (strand_lease *lease, bool but_first);
 void strand_lease_leave (strand_lease *lease, uint32_t unstarted);
 /* An open record, or one in flight, is done: it leaves its shard. */
 strand_err strand_lease_finish_first (strand_lease *lease, int64_t now_us);
+
+/* inspect.c */
+/* With the record that holds the commit back, if there is one. */
+void strand_partition_tell (strand_partition *p, strand_notice_type type,
+                            const char *reason);
+
+/* plan.c */
+/* Metadata may be so long from now on. */
+void strand_plan_limit (strand_engine *e, size_t limit);
+/* Once in a while: may it be longer? */
+void strand_plan_look (strand_engine *e, int64_t now_us);
 
 /* gate.c */
 bool strand_gates_new (strand_engine *e);
