@@ -516,7 +516,8 @@ function consumer:report() end
 ---@field waiting_records integer
 ---@field waiting_bytes integer
 ---@field metadata_bound integer    characters that the commit's metadata needs at most
----@field metadata_share number?    the same, over max_metadata
+---@field metadata_limit integer    characters that it may have: max_metadata, or what the broker is known to take
+---@field metadata_share number?    the bound, over that
 
 ---Each has type and time; the other fields where they apply.
 ---@class strand.Event
@@ -548,7 +549,8 @@ function consumer:report() end
 ---| "partition_blocked"     # a limit is reached, for 1 s: it is left unread
 ---| "partition_unblocked"
 ---| "metadata_unreadable"   # a commit's metadata is broken or foreign
----| "metadata_unwritable"   # it does not fit; the old commit stays
+---| "metadata_unwritable"   # what is done does not fit: a commit tells a part of it; reason: what to set
+---| "metadata_writable"     # a commit has told all of it again
 ---| "topic_missing"
 ---| "truncated"             # records before the position are gone
 ---| "reset"                 # the position is elsewhere than expected

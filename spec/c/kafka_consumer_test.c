@@ -482,6 +482,7 @@ static stage *stopped;
 static stage *idle;
 static stage *dropped;
 static stage *heir;
+static stage *narrow;
 
 /* As if another member of the consumer had partition 0 and did not know yet
 ** that it has lost it; which no broker can be made to do in time. */
@@ -494,7 +495,7 @@ static void lose_unawares (stage *s) {
 
 static int open_all (void **state) {
   static const char *const topics[] = { "stuck", "drained", "stopped", "idle",
-                                        "dropped", "pair", "heir" };
+                                        "dropped", "pair", "heir", "narrow" };
   strand_failure failure;
   wish w = { .topic = TOPIC, .members = 1, .workers = 2, .interval = 0.02,
              .grace = 0.2 };
@@ -524,6 +525,8 @@ static int open_all (void **state) {
   idle = open_stage(&w);
   w.topic = "dropped";
   dropped = open_stage(&w);
+  w.topic = "narrow";
+  narrow = open_stage(&w);
   w.topic = "heir";
   heir = new_stage(&w);
   lose_unawares(heir);
@@ -614,7 +617,7 @@ static void rise (rd_kafka_t *reader, int64_t *last, int64_t to) {
 static void a_commit_that_fails_never_takes_the_offset_back (void **st) {
   static const char *const errors[] = {
     "COORDINATOR_LOAD_IN_PROGRESS", "REQUEST_TIMED_OUT", "NOT_COORDINATOR",
-    "OFFSET_METADATA_TOO_LARGE", "UNKNOWN_SERVER_ERROR"
+    "TOPIC_AUTHORIZATION_FAILED", "UNKNOWN_SERVER_ERROR"
   };
   strand_failure failure;
   rd_kafka_t *reader = open_client(RD_KAFKA_CONSUMER,
@@ -633,6 +636,40 @@ static void a_commit_that_fails_never_takes_the_offset_back (void **st) {
   assert_true(was_seen(common));
   assert_int_equal(atomic_load(&common->plays[6].calls), 400);
   rd_kafka_destroy(reader);
+}
+
+/* What fails holds the offset, and what is done above it is metadata. */
+static void metadata_that_is_refused_is_told_and_learnt (void **st) {
+  play *p = &narrow->plays[0];
+  strand_failure failure = { "", "" };
+  double deadline = strand_clock_now() + PATIENCE;
+  (void)st;
+  atomic_store(&p->fails_key_0, true);
+  atomic_store(&p->delay_ms, 1);
+  send_records("narrow", 0, 100, 20);
+  wait_for(narrow, is_handled, 0, 95);
+  commit_now(narrow);
+  look_for("metadata_unwritable");
+  assert_true(strand_mock_fail(cluster, "OffsetCommit",
+                               "OFFSET_METADATA_TOO_LARGE", 1, &failure));
+  send_records("narrow", 0, 100, 20);
+  assert_true(serve_until(narrow, was_seen));
+  assert_int_equal(wait_ticket(narrow, strand_consumer_commit(
+                                         narrow->consumer, &failure),
+                               &failure), -1);
+  assert_string_equal(failure.code, "METADATA_UNWRITABLE");
+  assert_non_null(strstr(failure.message, "narrow/0"));
+  look_for("metadata_writable");
+  atomic_store(&p->fails_key_0, false);
+  wait_for(narrow, is_handled, 0, 200);
+  while (committed_of(narrow, 0) < 200) {
+    wait_ticket(narrow, strand_consumer_commit(narrow->consumer, &failure),
+                &failure);
+    assert_true(strand_clock_now() < deadline);
+  }
+  assert_true(serve_until(narrow, was_seen));
+  commit_now(narrow);
+  end_stage(narrow);
 }
 
 static void a_ticket_that_is_dropped_is_freed (void **st) {
@@ -1156,6 +1193,7 @@ int main (void) {
     cmocka_unit_test(a_failed_record_is_tried_again_before_those_of_its_key),
     cmocka_unit_test(a_record_that_fails_for_ever_blocks_its_key_alone),
     cmocka_unit_test(a_commit_that_fails_never_takes_the_offset_back),
+    cmocka_unit_test(metadata_that_is_refused_is_told_and_learnt),
     cmocka_unit_test(a_ticket_that_is_dropped_is_freed),
     cmocka_unit_test(a_paused_partition_starts_nothing_until_it_is_resumed),
     cmocka_unit_test(a_seek_goes_where_it_says_and_forgets_what_was_done),

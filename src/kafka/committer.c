@@ -15,6 +15,9 @@
 #include "kafka/errors.h"
 #include "kafka/member.h"
 
+#define NAMES_MOST 8  /* partitions that a failed commit names */
+#define MORE_SIZE 32  /* " and 1000000 more" */
+
 static void answer_waiters (strand_member *m, bool planned_only,
                             const strand_failure *failure) {
   strand_waiter **at = &m->waiters, *w;
@@ -74,13 +77,58 @@ static void note_committed (strand_consumer *c, const strand_commit *commit) {
   }
 }
 
+/*
+** What failed, and for which partitions
+*/
+
+/* The first of them, and how many more. */
+typedef struct names {
+  char text[384];
+  size_t length;
+  size_t named;
+  size_t count;
+} names;
+
+static void add_name (names *n, const strand_partition *p) {
+  const char *comma = n->count == 0 ? "" : ", ";
+  size_t room = sizeof(n->text) - MORE_SIZE - n->length;
+  char name[320];
+  int length = snprintf(name, sizeof(name), "%s%s/%d", comma,
+                        strand_partition_topic(p),
+                        (int)strand_partition_index(p));
+  if (n->named == n->count++ && n->named < NAMES_MOST
+      && (size_t)length < room) {
+    memcpy(n->text + n->length, name, (size_t)length + 1);
+    n->length += (size_t)length;
+    n->named++;
+  }
+}
+
+static const char *end_names (names *n) {
+  if (n->count > n->named) {
+    snprintf(n->text + n->length, MORE_SIZE, " and %zu more",
+             n->count - n->named);
+  }
+  return n->text;
+}
+
+static void describe (const strand_commit *commit, const char *code,
+                      const char *text, strand_failure *failure) {
+  names n = { .count = 0 };
+  for (size_t i = 0; i < commit->count; i++) {
+    add_name(&n, commit->items[i].partition);
+  }
+  if (commit->count == 1) {
+    strand_fail(failure, code, "commit of %s: %s", end_names(&n), text);
+    return;
+  }
+  strand_fail(failure, code, "commit of %zu partitions (%s): %s",
+              commit->count, end_names(&n), text);
+}
+
 static void tell_failed (strand_member *m, const strand_commit *commit,
-                         rd_kafka_resp_err_t err, strand_failure *failure) {
+                         const strand_failure *failure) {
   strand_event event = strand_member_event(m, "commit_failed", NULL);
-  char code[48];
-  strand_fail(failure, strand_code_of(err, code, sizeof(code)),
-              "commit of %zu partition%s: %s", commit->count,
-              commit->count == 1 ? "" : "s", rd_kafka_err2str(err));
   if (commit->count == 1) {
     strand_partition *p = commit->items[0].partition;
     strand_event_set_topic(&event, strand_partition_topic(p),
@@ -93,27 +141,74 @@ static void tell_failed (strand_member *m, const strand_commit *commit,
   strand_member_emit(m, &event);
 }
 
-static void take_failure (strand_member *m, rd_kafka_resp_err_t err,
-                          int64_t now_us) {
-  strand_answer answer = strand_error_is_later(err) ? STRAND_COMMIT_LATER
-                                                    : STRAND_COMMIT_UNKNOWN;
+bool strand_committer_untold (const strand_member *m,
+                              strand_failure *failure) {
+  const strand_partition *p = NULL;
+  names n = { .count = 0 };
+  while ((p = strand_engine_next(m->engine, p)) != NULL) {
+    if (strand_partition_unwritable(p)) add_name(&n, p);
+  }
+  if (n.count == 0) return false;
+  strand_fail(failure, "METADATA_UNWRITABLE", "what is done in %s does not "
+              "fit in the metadata of a commit: see the event", end_names(&n));
+  return true;
+}
+
+/*
+** Answers
+*/
+
+/* Those of a commit that failed go one by one now, and a text that was too
+** long comes again half as long: a revoke does not give up meanwhile. */
+static void go_on (strand_member *m, int64_t now_us) {
+  m->commit = NULL;
+  if (strand_engine_commit_due(m->engine, now_us) == 0) {
+    m->rebalance_tries = 0;
+  }
+  for (strand_waiter *w = m->waiters; w != NULL; w = w->next) {
+    w->planned = false; /* the next one may do it */
+  }
+}
+
+/* Refused for its length alone: the engine learns from it, and says so. */
+static bool is_learnt (const strand_commit *commit, strand_answer answer) {
+  return answer == STRAND_COMMIT_REFUSED && commit->count == 1
+         && commit->items[0].metadata[0] != '\0';
+}
+
+static void take_failure (strand_member *m, strand_answer answer,
+                          const strand_failure *failure, int64_t now_us) {
   strand_consumer *c = m->consumer;
-  bool final = answer == STRAND_COMMIT_UNKNOWN && m->commit->count == 1;
-  strand_failure failure;
-  tell_failed(m, m->commit, err, &failure);
-  m->failure = failure;
-  /* no commit is taken before it has joined again, however often it tries */
-  m->must_rejoin = strand_error_kind_of(err) == STRAND_ERROR_LEFT_BEHIND;
-  strand_trouble_commit_failed(m, err, now_us);
+  bool learnt = is_learnt(m->commit, answer);
+  bool final = answer != STRAND_COMMIT_LATER && m->commit->count == 1
+               && !learnt;
+  if (!learnt) tell_failed(m, m->commit, failure);
+  m->failure = *failure;
   pthread_mutex_lock(&c->lock);
   c->commits_failed++;
   pthread_mutex_unlock(&c->lock);
   strand_engine_commit_answer(m->engine, m->commit, answer, now_us);
-  m->commit = NULL;
-  if (final) answer_waiters(m, true, &failure);
-  for (strand_waiter *w = m->waiters; w != NULL; w = w->next) {
-    w->planned = false; /* the next one may do it */
-  }
+  if (final) answer_waiters(m, true, failure);
+  go_on(m, now_us);
+}
+
+static strand_answer answer_of (rd_kafka_resp_err_t err) {
+  if (strand_error_is_later(err)) return STRAND_COMMIT_LATER;
+  return strand_error_kind_of(err) == STRAND_ERROR_METADATA_TOO_LARGE
+             && !MUTANT(metadata_too_large_is_any_error)
+           ? STRAND_COMMIT_REFUSED : STRAND_COMMIT_UNKNOWN;
+}
+
+static void take_error (strand_member *m, rd_kafka_resp_err_t err,
+                        int64_t now_us) {
+  strand_failure failure;
+  char code[sizeof(failure.code)];
+  describe(m->commit, strand_code_of(err, code, sizeof(code)),
+           rd_kafka_err2str(err), &failure);
+  /* no commit is taken before it has joined again, however often it tries */
+  m->must_rejoin = strand_error_kind_of(err) == STRAND_ERROR_LEFT_BEHIND;
+  strand_trouble_commit_failed(m, err, now_us);
+  take_failure(m, answer_of(err), &failure, now_us);
 }
 
 static void take_success (strand_member *m, int64_t now_us) {
@@ -125,15 +220,13 @@ static void take_success (strand_member *m, int64_t now_us) {
   note_committed(c, m->commit);
   pthread_mutex_unlock(&c->lock);
   strand_engine_commit_answer(m->engine, m->commit, STRAND_COMMITTED, now_us);
-  m->commit = NULL;
   strand_trouble_committed(m);
   if (strand_engine_commit_due(m->engine, now_us) > 0) {
-    answer_waiters(m, true, NULL);
-    return;
+    strand_failure untold;
+    answer_waiters(m, true,
+                   strand_committer_untold(m, &untold) ? &untold : NULL);
   }
-  for (strand_waiter *w = m->waiters; w != NULL; w = w->next) {
-    w->planned = false; /* others of a failed commit go one by one */
-  }
+  go_on(m, now_us);
 }
 
 static rd_kafka_resp_err_t error_of (rd_kafka_event_t *event) {
@@ -147,24 +240,40 @@ static rd_kafka_resp_err_t error_of (rd_kafka_event_t *event) {
   return err;
 }
 
-bool strand_committer_send (strand_member *m, int64_t now_us) {
-  rd_kafka_topic_partition_list_t *list;
-  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE;
-  if (m->commit != NULL || m->fatal || m->client == NULL
-      || atomic_load(&m->joining)) return false;
+/* m->commit, to the broker. */
+static void send_planned (strand_member *m, int64_t now_us) {
+  rd_kafka_topic_partition_list_t *list = list_of(m->commit);
+  rd_kafka_resp_err_t err;
+  if (list == NULL) {
+    strand_failure failure;
+    describe(m->commit, "NO_MEMORY", "memory ran out", &failure);
+    take_failure(m, STRAND_COMMIT_LATER, &failure, now_us);
+    return;
+  }
+  err = rd_kafka_commit_queue(m->client, list, m->commit_queue, NULL, NULL);
+  rd_kafka_topic_partition_list_destroy(list);
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) take_error(m, err, now_us);
+}
+
+static bool may_send (const strand_member *m) {
+  return m->commit == NULL && !m->fatal && m->client != NULL
+         && !atomic_load(&m->joining);
+}
+
+/* False: nothing was planned. */
+static bool plan_and_send (strand_member *m, int64_t now_us) {
   m->commit = strand_engine_commit(m->engine, now_us, NULL);
   if (m->commit == NULL) return false;
   for (strand_waiter *w = m->waiters; w != NULL; w = w->next) {
     w->planned = true;
   }
-  list = list_of(m->commit);
-  if (list != NULL) {
-    err = rd_kafka_commit_queue(m->client, list, m->commit_queue, NULL, NULL);
-    rd_kafka_topic_partition_list_destroy(list);
-  }
-  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) take_failure(m, err, now_us);
+  send_planned(m, now_us);
   m->changed = true;
   return true;
+}
+
+bool strand_committer_send (strand_member *m, int64_t now_us) {
+  return may_send(m) && plan_and_send(m, now_us);
 }
 
 static bool has_unplanned (const strand_member *m) {
@@ -179,19 +288,14 @@ bool strand_committer_starved (const strand_member *m) {
          && strand_engine_commit_due(m->engine, 0) < INT64_MAX;
 }
 
-/* Nothing was planned: because all is committed, or because it cannot be. */
+/* Nothing was planned: because all is committed, memory ran out, or what is
+** done does not fit. */
 static void answer_unplanned (strand_member *m) {
-  static const strand_failure unwritable = {
-    "METADATA_UNWRITABLE", "what is done does not fit in max_metadata"
-  };
   static const strand_failure no_memory = { "NO_MEMORY", "memory ran out" };
-  bool starved = strand_committer_starved(m);
-  const strand_partition *p = NULL;
+  strand_failure untold;
   const strand_failure *failure = NULL;
-  while ((p = strand_engine_next(m->engine, p)) != NULL) {
-    if (!strand_engine_dirty(m->engine, p)) continue;
-    failure = starved ? &no_memory : &unwritable;
-  }
+  if (strand_committer_starved(m)) failure = &no_memory;
+  else if (strand_committer_untold(m, &untold)) failure = &untold;
   answer_waiters(m, false, failure);
 }
 
@@ -205,8 +309,8 @@ static void serve_waiters (strand_member *m, int64_t now_us) {
     return;
   }
   if (strand_engine_commit_blocked(m->engine, now_us)) return;
-  if (strand_committer_waits(m)) return;
-  if (!strand_committer_send(m, now_us)) answer_unplanned(m);
+  if (!strand_committer_starved(m)) answer_unplanned(m);
+  else if (may_send(m) && !plan_and_send(m, now_us)) answer_unplanned(m);
 }
 
 void strand_committer_serve (strand_member *m, int64_t now_us) {
@@ -216,7 +320,7 @@ void strand_committer_serve (strand_member *m, int64_t now_us) {
         && m->commit != NULL) {
       rd_kafka_resp_err_t err = error_of(event);
       if (err == RD_KAFKA_RESP_ERR_NO_ERROR) take_success(m, now_us);
-      else take_failure(m, err, now_us);
+      else take_error(m, err, now_us);
       m->changed = true;
     }
     rd_kafka_event_destroy(event);

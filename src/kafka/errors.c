@@ -50,6 +50,7 @@ strand_error_kind strand_error_kind_of (rd_kafka_resp_err_t err) {
     case RD_KAFKA_RESP_ERR__ASSIGNMENT_LOST:
       return STRAND_ERROR_LEFT_BEHIND;
     case RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE: /* for its log */
       return STRAND_ERROR_METADATA_TOO_LARGE;
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
     case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:

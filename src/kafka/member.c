@@ -64,6 +64,7 @@ static const char *notice_name (strand_notice_type type) {
     case STRAND_NOTICE_LETTERED: return "dead_lettered";
     case STRAND_NOTICE_BLOCKED: return "partition_blocked";
     case STRAND_NOTICE_UNBLOCKED: return "partition_unblocked";
+    case STRAND_NOTICE_WRITABLE: return "metadata_writable";
     default: return "metadata_unwritable";
   }
 }
@@ -392,7 +393,7 @@ static bool must_commit (strand_member *m, int64_t now_us) {
 ** nothing left to commit: it was repeated, or its partitions were lost. */
 static bool all_committed (strand_member *m, int64_t now_us) {
   if (must_commit(m, now_us)) return false;
-  m->failure.code[0] = '\0';
+  if (!strand_committer_untold(m, &m->failure)) m->failure.code[0] = '\0';
   return true;
 }
 

@@ -24,7 +24,6 @@ typedef struct consumer {
   strand_consumer *kafka;  /* NULL: could not be opened */
   strand_sources *sources;
   strand_limits limits;    /* as configured last */
-  size_t max_metadata;
   unsigned members;
   int generation;
   strand_event event;
@@ -81,7 +80,6 @@ static int consumer_open (lua_State *L) {
   strand_settype(L, CONSUMER);
   strand_read_settings(L, 1, &config, &self->sources);
   self->limits = config.limits;
-  self->max_metadata = config.max_metadata;
   self->members = config.members;
   config.handler = strand_handler_of(L, self->sources);
   self->kafka = strand_consumer_open(&config, &failure);
@@ -405,7 +403,7 @@ static int consumer_stats (lua_State *L) {
   consumer *self = check_own(L);
   if (self == NULL) return strand_push_forked(L);
   if (!read_stats(self, 0)) return push_no_memory(L);
-  strand_push_stats(L, &self->stats, self->max_metadata);
+  strand_push_stats(L, &self->stats);
   return 1;
 }
 

@@ -94,8 +94,8 @@ static void push_assigned (lua_State *L, const strand_partition_view *view) {
   if (p->open > 0) set_number(L, "oldest_age", p->oldest_ms / 1000.0);
 }
 
-static void push_partition (lua_State *L, const strand_partition_view *view,
-                            size_t max_metadata) {
+static void push_partition (lua_State *L,
+                            const strand_partition_view *view) {
   const strand_partition_stats *p = &view->stats;
   push_assigned(L, view);
   set_integer(L, "done", (int64_t)p->done);
@@ -109,9 +109,10 @@ static void push_partition (lua_State *L, const strand_partition_view *view,
   set_integer(L, "waiting_records", (int64_t)p->waiting_records);
   set_integer(L, "waiting_bytes", (int64_t)p->waiting_bytes);
   set_integer(L, "metadata_bound", (int64_t)p->payload_bound);
-  if (max_metadata > 0)
+  set_integer(L, "metadata_limit", (int64_t)p->metadata_limit);
+  if (p->metadata_limit > 0)
     set_number(L, "metadata_share",
-               (double)p->payload_bound / (double)max_metadata);
+               (double)p->payload_bound / (double)p->metadata_limit);
 }
 
 void strand_push_assignment (lua_State *L, const strand_stats *stats) {
@@ -151,8 +152,7 @@ static void set_engine (lua_State *L, const strand_engine_stats *e) {
   set_integer(L, "waiting_bytes", (int64_t)e->waiting_bytes);
 }
 
-void strand_push_stats (lua_State *L, const strand_stats *stats,
-                        size_t max_metadata) {
+void strand_push_stats (lua_State *L, const strand_stats *stats) {
   size_t i;
   lua_createtable(L, 0, 32);
   set_engine(L, &stats->engine);
@@ -169,7 +169,7 @@ void strand_push_stats (lua_State *L, const strand_stats *stats,
   set_integer(L, "prefetch_bytes", (int64_t)stats->prefetch_bytes);
   lua_createtable(L, (int)stats->partition_count, 0);
   for (i = 0; i < stats->partition_count; i++) {
-    push_partition(L, &stats->partitions[i], max_metadata);
+    push_partition(L, &stats->partitions[i]);
     lua_rawseti(L, -2, (int)i + 1);
   }
   lua_setfield(L, -2, "partitions");

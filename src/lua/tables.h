@@ -14,9 +14,7 @@
 #include "kafka/consumer.h"
 
 void strand_push_event (lua_State *L, const strand_event *event);
-/* 'max_metadata' characters: what the bound of a payload is a share of. */
-void strand_push_stats (lua_State *L, const strand_stats *stats,
-                        size_t max_metadata);
+void strand_push_stats (lua_State *L, const strand_stats *stats);
 void strand_push_assignment (lua_State *L, const strand_stats *stats);
 void strand_push_blockers (lua_State *L, const strand_stats *stats);
 /* The list is empty for NULL. */
