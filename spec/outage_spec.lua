@@ -95,6 +95,22 @@ describe("what is away while brokers answer", function()
     assert.equal(1, #of(events, "join_failed"))
   end)
 
+  it("a join that waits for the group's other members is no failure", function()
+    kafka["session.timeout.ms"] = 16000
+    local one, events = open {}
+    stage.start(one)
+    local two, told = open {}
+    assert(two:start())
+    helper.eventually(15, function()
+      local code, reason = health(two)
+      return code == "NOT_ASSIGNED" and reason:find("other members", 1, true)
+    end, one, two)
+    helper.eventually(20, function() return one:health() and two:health() end, one, two)
+    for _, list in ipairs { events, told } do
+      assert.same({ 0, 0, 0 }, { #of(list, "join_failed"), #of(list, "unreachable"), #of(list, "error") })
+    end
+  end)
+
   it("a partition without a leader is an event that names it, and ends when it is read", function()
     local folder = stage.folder()
     local consumer, events = open { handler_args = folder }

@@ -341,6 +341,8 @@ const char *strand_outage_partitions (const strand_member *m, char *text,
 /* signs.c */
 /* Thread: lua. Its client will be made with 'conf'. */
 void strand_signs_watch (strand_member *m, rd_kafka_conf_t *conf);
+/* Is an error's text about the connection to the group's coordinator? */
+bool strand_signs_is_coordinator (const char *text);
 /* The broker that an error's text begins with. */
 uint64_t strand_signs_broker (const char *text);
 

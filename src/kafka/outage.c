@@ -82,7 +82,7 @@ static bool find_why (strand_member *m) {
   }
   else if (atomic_load(&s->connect_us) >= t->join.since_us) {
     set_told(told, "COORDINATOR_UNREACHABLE",
-             "the group's coordinator does not answer", &t->away_cause);
+             "the group's coordinator does not answer", &t->dial_cause);
   }
   else if (atomic_load(&s->found_us) >= t->join.since_us) {
     set_told(told, "COORDINATOR_NOT_AVAILABLE",
@@ -102,10 +102,11 @@ static int64_t tick_join (strand_member *m, int64_t now_us) {
   if (t->join.since_us == 0) return INT64_MAX;
   if (now_us < t->join.tell_us) return t->join.tell_us;
   if (t->unreachable || t->reached_us <= t->join.since_us) return INT64_MAX;
-  if (!find_why(m)) return INT64_MAX; /* looked at again in a second */
+  strand_group_left(m); /* it may have been one until the last revoke */
+  t->waits = !find_why(m);
+  if (t->waits) return INT64_MAX; /* looked at again in a second */
   strand_trouble_due(&t->join, now_us);
   t->cannot_join = true;
-  strand_group_left(m);
   strand_trouble_tell(m, "join_failed", t->join_told.code,
                       t->join_told.message, NULL, -1);
   return t->join.tell_us;

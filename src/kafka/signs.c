@@ -58,11 +58,15 @@ static uint64_t hash (const char *text, const char *ends) {
   return h;
 }
 
+bool strand_signs_is_coordinator (const char *text) {
+  return strncmp(text, COORDINATOR, strlen(COORDINATOR)) == 0;
+}
+
 /* "sasl_ssl://host:9092/1: text", "host:9092/1: text" or
 ** "GroupCoordinator: text". */
 uint64_t strand_signs_broker (const char *text) {
   const char *scheme = strstr(text, "://");
-  if (strncmp(text, COORDINATOR, strlen(COORDINATOR)) == 0) {
+  if (strand_signs_is_coordinator(text)) {
     return hash(COORDINATOR, "");
   }
   return hash(scheme != NULL ? scheme + 3 : text, "/");

@@ -67,6 +67,10 @@ static void judge (const strand_member *m, strand_failure *problem,
                 (double)(now_us - t->commits.since_us) / 1e6,
                 t->commit_cause.text);
   }
+  else if (!m->joined && t->waits) {
+    strand_fail(problem, "NOT_ASSIGNED", "not a member of the group yet: it"
+                " waits for the group's other members to join");
+  }
   else if (!m->joined && t->join_cause.err != 0) {
     strand_fail(problem, "NOT_ASSIGNED",
                 "not a member of the group yet: %s", t->join_cause.text);
@@ -121,14 +125,18 @@ void strand_trouble_reached (strand_member *m, int64_t now_us) {
   t->reached_us = now_us;
   t->away = (strand_trouble){ 0 };
   t->away_cause.err = RD_KAFKA_RESP_ERR_NO_ERROR;
+  if (t->unreachable && t->join.since_us != 0) { /* it could not join before */
+    t->join = (strand_trouble){ 0 };
+    strand_trouble_rejoins(m, now_us);
+  }
   t->unreachable = false;
 }
 
 void strand_trouble_joined (strand_member *m, int64_t now_us) {
   strand_troubles *t = &m->troubles;
   t->join = (strand_trouble){ 0 };
-  t->join_cause.err = RD_KAFKA_RESP_ERR_NO_ERROR;
-  t->cannot_join = false;
+  t->join_cause.err = t->dial_cause.err = RD_KAFKA_RESP_ERR_NO_ERROR;
+  t->cannot_join = t->waits = false;
   strand_trouble_reached(m, now_us);
   strand_known_works(m, NULL, -1);
   strand_outage_doubt(m, now_us + STRAND_TROUBLE_PATIENCE_US);
@@ -238,6 +246,9 @@ void strand_trouble_error (strand_member *m, rd_kafka_resp_err_t err,
     case STRAND_ERROR_COORDINATOR:
       strand_trouble_begin(&t->away, now_us, STRAND_TROUBLE_PATIENCE_US);
       if (topic == NULL) note_cause(&t->away_cause, err, text);
+      if (strand_signs_is_coordinator(text)) {
+        note_cause(&t->dial_cause, err, text);
+      }
       strand_outage_doubt(m, now_us);
       return;
     case STRAND_ERROR_LEADER:

@@ -84,9 +84,11 @@ typedef struct strand_troubles {
   strand_trouble commits;
   strand_heard away_cause;
   strand_heard join_cause;
+  strand_heard dial_cause;    /* of a connection to the coordinator */
   strand_heard commit_cause;
   rd_kafka_resp_err_t leader_err;
   bool unreachable;           /* 'away' was told */
+  bool waits;                 /* joins for long; others do not, it seems */
   bool cannot_join;           /* 'join' was told, */
   strand_failure join_told;   /* in these words */
   bool no_leader;             /* 'leaders' was told */
