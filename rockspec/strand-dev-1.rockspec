@@ -29,6 +29,7 @@ build = {
         "src/core/gate.c",
         "src/core/held.c",
         "src/core/inspect.c",
+        "src/core/linger.c",
         "src/core/offsets.c",
         "src/core/outcome.c",
         "src/core/partitioner.c",

@@ -338,3 +338,222 @@ describe("a batch", function()
     assert.equal(800, count)
   end)
 end)
+
+-- Without limits that are of no account here, and started together: a mock's
+-- group takes seconds to begin.
+local function shelf()
+  local this, made, started = {}, {}, false
+
+  function this.records(count, keys, value)
+    local list = {}
+    for i = 1, count do list[i] = { key = "k" .. i % keys, value = value or "x", partition = 0 } end
+    return list
+  end
+
+  function this.add(name, options, records)
+    local folder, topic = stage.folder(), helper.topic(options.partitions or 1)
+    options.topics = { topic, options.beside }
+    options.handler = "spec.handlers.batches"
+    if options.beside then
+      options.handler = { [options.beside] = function() end,
+        [topic] = { "spec.handlers.batches", batch = options.batch } }
+      options.batch = nil
+    end
+    options.handler_args, options.partitions, options.beside = folder, nil, nil
+    options.workers = 1
+    options.retry = { delay = 3600, max_delay = 3600 }
+    helper.write(folder .. "/open", "")
+    stage.produce(topic, records or {})
+    made[name] = { consumer = stage.consumer(options), folder = folder, topic = topic }
+    return made[name]
+  end
+
+  function this.start()
+    local list = {}
+    for _, one in pairs(made) do list[#list + 1] = one.consumer end
+    stage.start((table.unpack or unpack)(list))
+    started = true
+  end
+
+  -- The sizes of the calls, once 'count' records are done.
+  function this.sizes(name, count)
+    assert(started)
+    local one, list = made[name], {}
+    helper.eventually(20, function() return one.consumer:stats().done >= count end, one.consumer)
+    for line in helper.read(one.folder .. "/journal"):gmatch "[^\n]+" do
+      list[#list + 1] = select(2, line:gsub("%S+", ""))
+    end
+    return list
+  end
+
+  this.made = made
+  return this
+end
+
+-- Each of these would wait for an hour if it waited out its linger.
+describe("a batch that cannot grow", function()
+  local all = shelf()
+  local ways = { "mixed", "key", "partition" }
+
+  local function hour(size, by)
+    return { size = size, by = by, linger = 3600 }
+  end
+
+  setup(function()
+    stage.open()
+    local records = all.records
+    for _, by in ipairs(ways) do
+      local keys = by == "key" and 1 or 200
+      all.add("records " .. by, { batch = hour(100, by), max_buffered_records = 50 },
+        records(200, keys))
+      all.add("bytes " .. by, { batch = hour(300, by), max_buffered_bytes = 60000 },
+        records(400, keys, ("x"):rep(3000)))
+    end
+    all.add("idle", { batch = hour(100), partitions = 4, max_buffered_records = 40 },
+      records(120, 120))
+    local waiting = records(10, 10)
+    waiting[1] = { key = "bad", value = "fail 1" }
+    for i = 11, 20 do waiting[i] = { key = "bad", value = "x" } end
+    for i = 21, 23 do waiting[i] = { key = "new" .. i, value = "x" } end
+    all.add("waiting", { batch = hour(10), max_waiting_records = 5 }, waiting)
+    all.add("metadata", { batch = hour(100), max_metadata = 0 }, records(20, 20))
+    local far = records(1100, 1100)
+    for _, i in ipairs { 1, 2, 1101 } do far[i] = { key = "far", value = "x" } end
+    all.add("far", { batch = hour(4, "key") }, far)
+    all.add("ready", { batch = hour(300), max_ready = 4 }, records(300, 300))
+    local few = records(17, 1)
+    few[1].key = "few"
+    all.add("few", { batch = hour(8, "key") }, few)
+    for _, by in ipairs(ways) do
+      local held = { { key = "a", value = "hold" }, { key = "a", value = "hold" } }
+      if by == "mixed" then held[2].key = "b" end
+      held[3] = { key = "a", value = "old" }
+      os.remove(all.add("oldest " .. by, { batch = { size = 2, linger = 2, by = by } },
+        held).folder .. "/open")
+    end
+    all.start()
+  end)
+  teardown(stage.close)
+
+  for _, by in ipairs(ways) do
+    it("goes when the buffer is full of records: by " .. by, function()
+      assert.equal(50, all.sizes("records " .. by, 150)[1])
+    end)
+
+    it("goes when the buffer is full of bytes: by " .. by, function()
+      local list = all.sizes("bytes " .. by, 300)
+      assert.is_true(list[1] < 300 and list[2] >= 10, list[1] .. " and " .. list[2])
+    end)
+  end
+
+  it("goes when its partition is full, and the others have nothing", function()
+    assert.is_true(all.sizes("idle", 80)[1] >= 10)
+  end)
+
+  it("goes when what waits for a retry fills its budget", function()
+    assert.same({ 10, 3 }, all.sizes("waiting", 12))
+  end)
+
+  it("goes when the commit's metadata lets nothing more start", function()
+    all.sizes("metadata", 19)
+  end)
+
+  it("goes when the next of its key is too far away for one lease", function()
+    assert.same({ 2 }, all.sizes("far", 2))
+  end)
+
+  it("is read for, whatever there is that could start", function()
+    assert.same({ 300 }, all.sizes("ready", 300))
+  end)
+
+  it("of a key is not held up by that of another", function()
+    assert.same({ 8, 8 }, all.sizes("few", 16))
+  end)
+
+  -- What was behind it in its key comes after the young one, and is older.
+  for _, by in ipairs(ways) do
+    it("has lingered when its oldest has: by " .. by, function()
+      local one = all.made["oldest " .. by]
+      helper.eventually(10, function() return helper.read(one.folder .. "/journal") end,
+        one.consumer)
+      helper.eventually(5, stage.pause(2.5), one.consumer)
+      stage.produce(one.topic, { { key = "c", value = "young" } })
+      helper.eventually(10, function()
+        return one.consumer:stats().partitions[1].position == 4
+      end, one.consumer)
+      local from = stage.now()
+      helper.write(one.folder .. "/open", "")
+      all.sizes("oldest " .. by, 3)
+      assert.is_true(stage.now() - from < 1.5, ("%.1f s"):format(stage.now() - from))
+    end)
+  end
+end)
+
+describe("a rate beside batches", function()
+  local all = shelf()
+  local ways = { mixed = 3000, key = 10, partition = 3000 }
+
+  setup(function()
+    stage.open()
+    for by, keys in pairs(ways) do
+      all.add(by, { batch = { size = 100, by = by }, rate = { records_per_second = 500 } },
+        all.records(3000, keys))
+    end
+    all.add("burst", { batch = { size = 100, linger = 60 },
+      rate = { records_per_second = 50, burst = 20 } }, all.records(100, 100))
+    all.add("buffer", { batch = { size = 100 }, max_buffered_records = 30,
+      rate = { records_per_second = 100, burst = 100 } }, all.records(300, 300))
+    all.add("keys", { batch = { size = 100, by = "key" }, rate = { records_per_second = 100 } },
+      all.records(400, 40))
+    all.add("slow", { batch = { size = 10, linger = 0.5 },
+      rate = { records_per_second = 1, burst = 10 } }, all.records(13, 13))
+    local single = helper.topic(1)
+    stage.produce(single, all.records(400, 400))
+    all.add("beside", { batch = { size = 50 }, beside = single,
+      rate = { records_per_second = 200, burst = 100 } }, all.records(400, 400))
+    all.start()
+  end)
+  teardown(stage.close)
+
+  for by in pairs(ways) do
+    it("leaves them their size: by " .. by, function()
+      local list = all.sizes(by, 3000)
+      print(("\nfigure calls_of_3000_records_by_%s %d"):format(by, #list))
+      assert.is_true(#list <= 90, #list .. " calls")
+    end)
+  end
+
+  it("leaves them what its burst allows", function()
+    assert.same({ 20, 20, 20, 20, 20 }, all.sizes("burst", 100))
+  end)
+
+  it("leaves them what a small buffer holds", function()
+    local list = all.sizes("buffer", 300)
+    assert.is_true(#list <= 30, #list .. " calls")
+  end)
+
+  it("leaves what is not full, and does not linger, together", function()
+    local list = all.sizes("keys", 400)
+    assert.is_true(#list <= 80, #list .. " calls")
+  end)
+
+  it("does not hold up what is left for more than a second", function()
+    local consumer = all.made.slow.consumer
+    all.sizes("slow", 10)
+    local from = stage.now()
+    local list = all.sizes("slow", 11)
+    assert.is_true(stage.now() - from < 2.5, ("%.1f s"):format(stage.now() - from))
+    assert.equal(10, list[1])
+    assert.equal(13, helper.eventually(20, function()
+      local done = consumer:stats().done
+      return done == 13 and done
+    end, consumer))
+  end)
+
+  it("of the consumer leaves them their size beside a route of single records", function()
+    helper.eventually(20, function() return all.made.beside.consumer:stats().done == 800 end,
+      all.made.beside.consumer)
+    local list = all.sizes("beside", 800)
+    assert.is_true(#list <= 20, #list .. " calls")
+  end)
+end)

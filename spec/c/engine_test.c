@@ -2882,6 +2882,154 @@ static void a_record_by_hand_opens_no_batch (void **state) {
   strand_engine_free(e);
 }
 
+static strand_engine *open_rated (size_t size, int64_t linger_us,
+                                  strand_rate rate, strand_rate all) {
+  strand_engine_config c = limited(STRAND_BY_KEY);
+  routes[0].by = STRAND_BATCH_MIXED;
+  routes[0].batch_size = size;
+  routes[0].linger_us = linger_us;
+  routes[0].rate = rate;
+  c.rate = all;
+  return open_with(c);
+}
+
+static size_t batch_at (strand_engine *e, int64_t now) {
+  int leases;
+  size_t count;
+  strand_engine_tick(e, now);
+  count = take_batch(e, now, &leases);
+  done_batch(e, leases);
+  return count;
+}
+
+static void a_batch_waits_for_the_tokens_of_its_records (void **state) {
+  (void)state;
+  for (int all = 0; all <= 1; all++) {
+    strand_rate rate = { 100, 6 }, none = { 0, 0 };
+    strand_engine *e = open_rated(4, 0, all ? none : rate, all ? rate : none);
+    poll_all(e, assign(e, 0), "abcdefghij");
+    assert_int_equal(batch_at(e, 0), 4);
+    assert_int_equal(batch_at(e, 0), 0);
+    assert_true(strand_engine_tick(e, 0) == 20000);
+    assert_int_equal(batch_at(e, 19999), 0);
+    assert_int_equal(batch_at(e, 20000), 4);
+    assert_int_equal(batch_at(e, 39999), 0);
+    assert_int_equal(batch_at(e, 40000), 2);
+    strand_engine_free(e);
+  }
+}
+
+static void a_batch_waits_for_no_more_than_a_second_brings (void **state) {
+  (void)state;
+  for (int64_t linger = 0; linger <= 3 * SECOND; linger += 3 * SECOND) {
+    strand_engine *e = open_rated(9, linger, (strand_rate){ 2, 9 },
+                                  (strand_rate){ 0, 0 });
+    int64_t wait = linger > 0 ? linger : SECOND;
+    poll_all(e, assign(e, 0), "abcdefghijklmnopqrstuvwxyz");
+    assert_int_equal(batch_at(e, 0), 9);
+    assert_int_equal(batch_at(e, wait - 1), 0);
+    assert_int_equal(batch_at(e, wait), 2 * wait / SECOND);
+    strand_engine_free(e);
+  }
+}
+
+static void a_batch_is_full_with_what_the_burst_allows (void **state) {
+  strand_engine *e = open_rated(8, SECOND, (strand_rate){ 100, 3 },
+                                (strand_rate){ 0, 0 });
+  (void)state;
+  poll_all(e, assign(e, 0), "abc");
+  assert_int_equal(batch_at(e, 0), 3);
+  strand_engine_free(e);
+}
+
+/* Single records of another route do not take what a batch waits for. */
+static void the_first_in_line_gets_the_consumers_tokens (void **state) {
+  strand_engine *e = open_rated(4, 0, (strand_rate){ 0, 0 },
+                                (strand_rate){ 100, 4 });
+  int batches = 0;
+  (void)state;
+  poll_all(e, assign_route(e, 0, 0), "abcdefgh");
+  poll_all(e, assign_route(e, 1, 1), "abcdefghijklmnopqrstuvwxyz");
+  for (int64_t now = 0; now < SECOND; now += 1000) {
+    size_t count = batch_at(e, now);
+    if (count > 0 && strand_partition_index(batch[0].partition) == 0) {
+      assert_int_equal(count, 4);
+      batches++;
+    }
+  }
+  assert_int_equal(batches, 2);
+  strand_engine_free(e);
+}
+
+static void a_batch_goes_when_no_more_may_be_read (void **state) {
+  (void)state;
+  for (int by = STRAND_BATCH_MIXED; by <= STRAND_BATCH_PARTITION; by++) {
+    strand_engine_config c = limited(STRAND_BY_KEY);
+    strand_engine *e;
+    strand_partition *p, *q;
+    int leases;
+    routes[0].by = (strand_batch_by)by;
+    routes[0].batch_size = 9;
+    routes[0].linger_us = SECOND;
+    c.max_buffered_records = 4;
+    e = open_with(c);
+    p = assign(e, 0);
+    q = assign(e, 1);
+    strand_engine_quiet(e, q, true);
+    poll_all(e, p, by == STRAND_BATCH_KEY ? "aaa" : "abc");
+    assert_int_equal(batch_at(e, 0), 0);
+    assert_false(strand_engine_short(e, q));
+    assert_true(strand_engine_short(e, p));
+    poll(e, p, 3, by == STRAND_BATCH_KEY ? "a" : "d");
+    strand_engine_tick(e, 0);
+    assert_int_equal(take_batch(e, 0, &leases), 4);
+    poll(e, q, 0, "a"); /* it has nothing, and may always take one */
+    assert_int_equal(strand_engine_may_read(e, q), false);
+    done_batch(e, leases);
+    strand_engine_free(e);
+  }
+}
+
+static void a_batch_goes_when_its_payload_lets_no_more_start (void **state) {
+  (void)state;
+  for (int by = STRAND_BATCH_MIXED; by <= STRAND_BATCH_PARTITION; by++) {
+    strand_engine_config c = limited(STRAND_BY_KEY);
+    strand_engine *e;
+    routes[0].by = (strand_batch_by)by;
+    routes[0].batch_size = 9;
+    routes[0].linger_us = SECOND;
+    c.max_metadata = 0;
+    e = open_with(c);
+    poll_all(e, assign(e, 0), "abc");
+    assert_int_equal(batch_at(e, 0), 1);
+    assert_int_equal(batch_at(e, 0), 1);
+    strand_engine_free(e);
+  }
+}
+
+static void a_full_batch_of_a_key_passes_what_lingers (void **state) {
+  strand_engine *e = open_batches(STRAND_BY_KEY, STRAND_BATCH_KEY, 3, SECOND);
+  strand_partition *p = assign(e, 0);
+  int leases;
+  (void)state;
+  poll_all(e, p, "abb");
+  nothing_starts(e);
+  poll(e, p, 3, "b");
+  assert_int_equal(take_batch(e, 0, &leases), 3);
+  assert_int_equal(batch[0].record->offset, 1);
+  nothing_starts(e);
+  assert_int_equal(stats(e).ready, 0);
+  done_batch(e, leases);
+  poll(e, p, 4, "c");
+  poll(e, p, 4 + STRAND_LEASE_SPAN, "c"); /* no lease has both */
+  assert_int_equal(take_batch(e, 0, &leases), 1);
+  assert_int_equal(batch[0].record->offset, 4);
+  done_batch(e, leases);
+  nothing_starts(e);
+  assert_int_equal(batch_at(e, SECOND), 1);
+  strand_engine_free(e);
+}
+
 /* }{=== memory runs out =================================================== */
 
 /* Some records end in other ways at first, by their offset, and are done the
@@ -3149,6 +3297,13 @@ int main (void) {
     cmocka_unit_test(what_lingers_elsewhere_joins_a_mixed_batch),
     cmocka_unit_test(only_what_could_join_makes_a_batch_full),
     cmocka_unit_test(a_record_by_hand_opens_no_batch),
+    cmocka_unit_test(a_batch_waits_for_the_tokens_of_its_records),
+    cmocka_unit_test(a_batch_waits_for_no_more_than_a_second_brings),
+    cmocka_unit_test(a_batch_is_full_with_what_the_burst_allows),
+    cmocka_unit_test(the_first_in_line_gets_the_consumers_tokens),
+    cmocka_unit_test(a_batch_goes_when_no_more_may_be_read),
+    cmocka_unit_test(a_batch_goes_when_its_payload_lets_no_more_start),
+    cmocka_unit_test(a_full_batch_of_a_key_passes_what_lingers),
     cmocka_unit_test(one_missing_allocation_loses_nothing),
     cmocka_unit_test(a_revoke_finds_a_lease_that_could_not_end),
     cmocka_unit_test(a_commit_without_memory_is_tried_again),

@@ -11,6 +11,7 @@
 static strand_rate pick_rate (world *w, int percent) {
   strand_rate none = { 0, 0 };
   if (!sim_fault(w, FAULT_RATE, percent)) return none;
+  if (sim_chance(w, 20)) return (strand_rate){ 2 + sim_pick(w, 20), 60 };
   return (strand_rate){ 20 + sim_pick(w, 5000), 1 + sim_pick(w, 60) };
 }
 
@@ -93,6 +94,14 @@ static void refund (world *w, bucket *b, const strand_rate *rate,
   if (b->tokens > rate->burst) b->tokens = rate->burst;
 }
 
+void gate_fill (world *w, int m) {
+  member *me = &w->members[m];
+  fill(&me->bucket, &w->config.rate, w->now_us);
+  for (int i = 0; i < w->route_count; i++) {
+    fill(&me->buckets[i], &w->routes[i].rate, w->now_us);
+  }
+}
+
 void gate_leased (world *w, const mlease *l) {
   member *me = &w->members[l->member];
   int route = w->parts[l->part].route;
@@ -126,44 +135,6 @@ static const slot *first_of (const world *w, const mlease *l) {
   return &p->slots[log_slot(p, l->lease.record->offset)];
 }
 
-/* What failed before and is due comes alone: a batch ends before it. */
-static bool retries (const world *w, const part *p) {
-  if (!p->failed) return false;
-  for (int i = p->checked; i < p->next; i++) {
-    const slot *s = &p->slots[i];
-    if (s->attempt == 0 || s->due_us > w->now_us) continue;
-    if (s->state == SLOT_IN || s->state == SLOT_RESOLVED) return true;
-  }
-  return false;
-}
-
-static bool has_tokens (const bucket *b, const strand_rate *rate) {
-  return rate->per_second <= 0 || b->tokens >= 1;
-}
-
-/* Where no payload is full, and no rate ends it, time alone makes a mixed
-** batch go before it is full. */
-static void check_linger (world *w, const mlease *first, size_t count) {
-  int route = w->parts[first->part].route;
-  const strand_route_limits *r = &w->routes[route];
-  const member *me = &w->members[first->member];
-  int64_t age = w->now_us - first_of(w, first)->polled_us;
-  if (r->linger_us == 0 || r->by != STRAND_BATCH_MIXED || me->stopped
-      || count >= r->batch_size || age > r->linger_us - 1000
-      || w->faults[FAULT_TINY] || w->faults[FAULT_CONFIGURE]
-      || w->faults[FAULT_REFUSE]
-      || !has_tokens(&me->bucket, &w->config.rate)
-      || !has_tokens(&me->buckets[route], &r->rate)) return;
-  for (int i = 0; i < w->partition_count; i++) {
-    const part *p = &w->parts[i];
-    if (p->route != route || p->owner != first->member) continue;
-    if (retries(w, p)) return;
-  }
-  CHECK(first_of(w, first)->attempt > 0,
-        "I14: %zu records of %zu go after %lld of %lld us", count,
-        r->batch_size, (long long)age, (long long)r->linger_us);
-}
-
 void gate_batch (world *w, int first, size_t count) {
   const mlease *l = &w->leases[first];
   int route = w->parts[l->part].route, leases = w->lease_count - first;
@@ -181,5 +152,5 @@ void gate_batch (world *w, int first, size_t count) {
           "I14: of two partitions");
   }
   CHECK(r->by != STRAND_BATCH_KEY || leases == 1, "I14: of two shards");
-  check_linger(w, l, count);
+  linger_batch(w, first, count);
 }

@@ -284,9 +284,10 @@ bool log_read (world *w, int index) {
       sim_note(w, "reach", p->owner, index, p->base + p->visible, 0);
       pass(p, p->visible);
     }
-    strand_engine_quiet(e, p->live, true);
+    p->quiet = true;
   }
-  else strand_engine_quiet(e, p->live, false);
+  else p->quiet = false;
+  strand_engine_quiet(e, p->live, p->quiet);
   check_budget(w, e, &before, bytes);
   if (sim_fault(w, FAULT_EARLIER, 5)) read_earlier(w, index);
   return count > 0;

@@ -27,12 +27,15 @@
 **   I12 a parked record is not done until it is resolved     aside.c
 **   I13 calls of a route, its rate, and the consumer's       gate.c
 **   I14 a batch: of each shard one record, or of one shard, or of one
-**       partition; what failed comes alone; it lingers       gate.c
+**       partition; what failed comes alone                   gate.c
 **   I15 after its deadline a record holds its shard, and has failed,
 **       whatever its handler says in the end        outcome.c, worker.c
 **   I16 metadata as long as what was refused is not sent again, less than
 **       all is told only when it does not fit, and never less than was told
 **       before                                               commit.c
+**   I17 a batch waits for others as long as it lingers, and not where none
+**       can come; for the tokens of what it has; and nothing else that may
+**       start waits                                          linger.c
 **   and partitions are leased in turn                        worker.c
 ** and strand_engine_check every few steps.
 **
@@ -157,6 +160,7 @@ typedef struct part {
   bool restored;
   bool paused;
   bool revoking;
+  bool quiet;       /* there was nothing more to read */
   bool failed;      /* some record, in this epoch */
   bool backwards;   /* a commit that was overtaken came last */
   bool suspect;     /* one with others may or may not have been taken */
@@ -366,6 +370,7 @@ void member_check (world *w);
 
 /* worker.c */
 bool worker_lease (world *w, int m);
+bool worker_is_next (const part *p, const slot *s); /* of its shard */
 bool worker_step (world *w);       /* a worker begins or ends something */
 void worker_recall (world *w, int m, int index, int percent);
 int worker_revoked (world *w, int index); /* its leases are stale now */
@@ -399,8 +404,15 @@ void gate_open (world *w, int m);  /* a new engine: full buckets */
 void gate_leased (world *w, const mlease *l);
 void gate_left (world *w, const mlease *l, uint32_t unstarted);
 void gate_ended (world *w, const mlease *l);
+void gate_fill (world *w, int m);  /* its buckets, up to now */
 /* 'count' records of a call that began with lease 'first', and is complete. */
 void gate_batch (world *w, int first, size_t count);
+
+/* linger.c */
+/* The engine was asked for a lease, after its tick, and had none. */
+void linger_refused (world *w, int m);
+/* As gate_batch. */
+void linger_batch (world *w, int first, size_t count);
 
 /* play.c */
 void play_seed (world *w, uint64_t seed, int events);

@@ -16,6 +16,18 @@ static bool is_out_of_order (const slot *s) {
   return !s->exists && s->state == SLOT_AWAY;
 }
 
+/* It is not in the way of those behind it. */
+static bool is_gone (const slot *s) {
+  return s->state == SLOT_DONE || (s->alone && s->state == SLOT_PARKED)
+         || (!s->exists && s->state == SLOT_AWAY);
+}
+
+bool worker_is_next (const part *p, const slot *s) {
+  int i = s->before;
+  while (i >= p->checked && is_gone(&p->slots[i])) i = p->slots[i].before;
+  return i < p->checked;
+}
+
 /* The record before it in its shard is done, or does not exist (I2). */
 static void check_before (const part *p, const slot *s) {
   int i = s->before;
@@ -128,12 +140,16 @@ static void take_more (world *w, int m, int first, size_t most) {
 bool worker_lease (world *w, int m) {
   strand_lease lease;
   const strand_route_limits *r;
-  bool leased;
+  bool leased, asked = sim_chance(w, 2);
   size_t most = (size_t)(sim_chance(w, 50) ? 100 : 1 + sim_pick(w, 8));
   if (w->handed >= w->max_handed) return false;
+  if (asked) strand_engine_tick(w->members[m].engine, w->now_us);
   leased = strand_engine_lease(w->members[m].engine, most, w->now_us, &lease);
   aside_sync(w, m);
-  if (!leased) return false;
+  if (!leased) {
+    if (asked) linger_refused(w, m);
+    return false;
+  }
   w->calls++;
   take(w, m, &lease, 0, most);
   r = &w->routes[w->parts[w->leases[w->lease_count - 1].part].route];

@@ -16,6 +16,7 @@ typedef struct tally {
   size_t waiting_bytes;
   size_t in_flight;
   size_t ready;
+  size_t lingering;
 } tally;
 
 static void check_record (const strand_partition *p, const strand_record *r,
@@ -48,18 +49,21 @@ static void check_record (const strand_partition *p, const strand_record *r,
 static void check_shard (strand_shard *s, void *arg) {
   tally *t = arg;
   bool listed = !strand_list_empty(&s->ready);
-  uint32_t leased = 0;
+  bool lingers = s->state == SHARD_LINGERING;
+  uint32_t leased = 0, count = 0;
   int64_t last = -1;
-  assert(listed == (s->state == SHARD_READY));
+  assert(listed == (s->state == SHARD_READY || lingers));
   assert(s->state != SHARD_STALE);
-  if (listed) t->ready++;
-  for (const strand_record *r = s->head; r != NULL; r = r->behind) {
+  if (lingers) t->lingering++;
+  else if (listed) t->ready++;
+  for (const strand_record *r = s->head; r != NULL; r = r->behind, count++) {
     assert(r->offset > last
            || s->partition->engine->config.park_alone);          /* (2) */
     last = r->offset;
     if (r->flags & STRAND_RECORD_LEASED) leased++;
     assert(r->behind != NULL || s->tail == r);
   }
+  assert(count == s->count);
   assert(leased == s->leased);                                   /* (1) */
   assert((s->leased > 0) == (s->state == SHARD_LEASED));         /* (1) */
 }
@@ -84,10 +88,11 @@ static void check_partition (const strand_partition *p, tally *all) {
   assert(t.waiting_bytes == p->waiting_bytes);                   /* (6) */
   assert(t.in_flight == p->in_flight);
   assert(strand_list_empty(&p->ready) == (t.ready == 0));
+  assert(strand_list_empty(&p->lingering) == (t.lingering == 0));
   assert(t.ready == p->ready_count);
   assert(t.aside[STRAND_ASIDE_PARKED] == p->parked);
   assert(t.aside[STRAND_ASIDE_LETTER] == p->letters);
-  assert(strand_list_empty(&p->runnable) == !(runs && t.ready > 0));
+  assert(strand_list_empty(&p->runnable) == !(runs && t.ready + t.lingering > 0));
   all->ready += t.ready;
   for (int i = 0; i < 3; i++) all->aside[i] += t.aside[i];
   if (p->offsets == NULL) return;

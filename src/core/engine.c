@@ -105,6 +105,7 @@ static strand_partition *new_partition (strand_engine *e, const char *topic,
   strand_list_init(&p->runnable);
   strand_list_init(&p->records);
   strand_list_init(&p->ready);
+  strand_list_init(&p->lingering);
   return p;
 }
 
@@ -470,7 +471,7 @@ static void enter (strand_partition *p, strand_shard *s, strand_record *r) {
   strand_shard_append(s, r);
   if (s->failing) strand_shard_wait(s, before, r);
   else if (s->state == SHARD_EMPTY) strand_shard_ready(s, false);
-  if (p->closed) strand_gate_look(p);
+  if (p->closed || s->state == SHARD_LINGERING) strand_gate_look(s);
 }
 
 static bool is_unused (const strand_shard *s) {

@@ -263,6 +263,9 @@ bool strand_engine_may_read (const strand_engine *e,
 ** behind another. */
 size_t strand_engine_startable (const strand_engine *e,
                                 const strand_partition *p);
+/* A batch of it is not full: it is to be read, although it has enough that
+** could start. */
+bool strand_engine_short (const strand_engine *e, const strand_partition *p);
 /* How many records to read at most, so that the budget is not passed. */
 size_t strand_engine_read_limit (const strand_engine *e,
                                  const strand_partition *p, size_t most);

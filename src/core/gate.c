@@ -3,8 +3,10 @@
 **
 ** A partition whose gate is closed leaves the runnable ones and waits in its
 ** gate's list; nobody sleeps for it. It comes back when a call of its route
-** ends, a token is there, its batch is full or its oldest record has lingered
-** (strand_engine_gates says when).
+** ends, tokens are there, or its batch may start (strand_engine_gates says
+** when). Tokens of the consumer's rate are for the first of the runnable
+** ones: it keeps its place until they suffice, or else a batch would never
+** have its tokens beside a route of single records.
 */
 #include <assert.h>
 #include <stdlib.h>
@@ -48,12 +50,14 @@ static void refund (strand_bucket *b, const strand_rate *rate,
   if (b->tokens > rate->burst) b->tokens = rate->burst;
 }
 
-/* When it is worth to come again: there is a token then, and of a high rate
-** those of a millisecond, or half a burst. */
-static int64_t token_due (const strand_bucket *b, const strand_rate *rate) {
+/* When it is worth to come again: 'least' tokens are there then, and of a
+** high rate those of a millisecond, or half a burst. */
+static int64_t token_due (const strand_bucket *b, const strand_rate *rate,
+                          size_t least) {
   double wanted = rate->per_second / 1000, missing;
   if (wanted > rate->burst / 2) wanted = rate->burst / 2;
-  missing = (wanted > 1 ? wanted : 1) - (1 - TOKEN) - b->tokens;
+  if (wanted < (double)least) wanted = (double)least;
+  missing = wanted - (1 - TOKEN) - b->tokens;
   if (missing <= 0) return b->filled_us;
   missing = missing * 1e6 / rate->per_second;
   if (missing > 1e15) missing = 1e15;
@@ -96,6 +100,13 @@ static void set_rate (strand_bucket *b, strand_rate *rate, strand_rate to) {
   *rate = to;
 }
 
+static void linger_again (strand_engine *e) {
+  for (strand_link *l = e->partitions.next; l != &e->partitions;
+       l = l->next) {
+    strand_linger_again(strand_list_entry(l, strand_partition, link));
+  }
+}
+
 void strand_gates_configure (strand_engine *e,
                              const strand_engine_config *config) {
   set_rate(&e->bucket, &e->config.rate, config->rate);
@@ -105,6 +116,7 @@ void strand_gates_configure (strand_engine *e,
     g->limits = config->routes[i];
     open_some(g, SIZE_MAX);
   }
+  linger_again(e);
 }
 
 void strand_engine_stop_intake (strand_engine *e) {
@@ -125,98 +137,49 @@ size_t strand_gate_more (strand_gate *g, size_t most, int64_t now_us) {
 }
 
 /*
-** Lingering
-*/
-
-/* Records of the shard that a batch may take, up to 'most'. One that failed
-** before comes alone: a batch ends before it, and so need not wait. */
-static size_t of_shard (const strand_shard *s, size_t most) {
-  size_t count = 0;
-  const strand_record *r = s->head;
-  for (; r != NULL && count < most; r = r->behind, count++) {
-    if (r->attempt > 1) return most;
-  }
-  return count;
-}
-
-static size_t of_partition (const strand_partition *p, size_t most) {
-  bool mixed = p->gate->limits.by == STRAND_BATCH_MIXED;
-  const strand_link *l = p->ready.next;
-  size_t count = 0;
-  for (; l != &p->ready && count < most; l = l->next) {
-    const strand_shard *s = strand_list_entry(l, strand_shard, ready);
-    if (s->head->attempt > 1) return most;
-    count += mixed && strand_shard_keyed(s) ? 1 : of_shard(s, most - count);
-  }
-  return count;
-}
-
-/* Of all partitions with that gate that may lease. */
-static size_t of_gate (const strand_engine *e, const strand_gate *g,
-                       size_t most) {
-  const strand_link *l = e->partitions.next;
-  size_t count = 0;
-  for (; l != &e->partitions && count < most; l = l->next) {
-    const strand_partition *p = strand_list_entry(l, strand_partition, link);
-    if (p->gate != g || strand_list_empty(&p->runnable)) continue;
-    count += of_partition(p, most - count);
-  }
-  return count;
-}
-
-/* The batch that 'p' would begin now is as large as it gets. */
-static bool is_full (const strand_partition *p) {
-  const strand_route_limits *limits = &p->gate->limits;
-  size_t size = limits->batch_size;
-  const strand_shard *s = strand_list_entry(p->ready.next, strand_shard,
-                                            ready);
-  switch (limits->by) {
-    case STRAND_BATCH_MIXED: return of_gate(p->engine, p->gate, size) >= size;
-    case STRAND_BATCH_PARTITION: return of_partition(p, size) >= size;
-    case STRAND_BATCH_KEY:
-      return !strand_shard_keyed(s) || of_shard(s, size) >= size;
-    default: return true;
-  }
-}
-
-/* When the first of the batch that 'p' would begin has lingered; 0: it has. */
-static int64_t age_due (const strand_partition *p, int64_t now_us) {
-  int64_t linger_ms = (p->gate->limits.linger_us + 999) / 1000, age_ms;
-  const strand_shard *s = strand_list_entry(p->ready.next, strand_shard,
-                                            ready);
-  age_ms = (uint32_t)(now_us / 1000) - s->head->polled_ms;
-  return age_ms >= linger_ms ? 0
-                             : (now_us / 1000 + linger_ms - age_ms) * 1000;
-}
-
-/* Without intake nothing comes that would fill a batch. */
-static bool lingers (const strand_engine *e, const strand_gate *g) {
-  return g->limits.linger_us > 0 && g->limits.by != STRAND_BATCH_NONE
-         && (!e->intake_stopped || MUTANT(batch_lingers_while_draining))
-         && !MUTANT(batch_does_not_linger);
-}
-
-/* When the batch that 'p' would begin goes, full or not; 0: now. */
-static int64_t linger_due (const strand_partition *p, int64_t now_us) {
-  if (!lingers(p->engine, p->gate) || strand_list_empty(&p->ready)
-      || is_full(p)) return 0;
-  return age_due(p, now_us);
-}
-
-/*
 ** A partition at its gate
 */
 
+static void close_one (strand_partition *p) {
+  strand_list_remove(&p->runnable);
+  strand_list_push(&p->gate->closed, &p->runnable);
+  p->closed = true;
+}
+
+/* When 'p' may begin a call, for all that its route says. */
+static int64_t call_due (strand_partition *p, int64_t now_us,
+                         strand_start *start) {
+  strand_gate *g = p->gate;
+  strand_linger_due(p, now_us);
+  *start = strand_linger_start(p, now_us);
+  if (start->due_us > 0) return start->due_us;
+  if (tokens(&g->bucket, &g->limits.rate, start->tokens, now_us)
+      >= start->tokens) return 0;
+  return token_due(&g->bucket, &g->limits.rate, start->tokens);
+}
+
+/* A mixed batch is that of all: what it waits for, they all do. */
+static void close_route (strand_engine *e, const strand_gate *g) {
+  strand_link *l = e->runnable.next, *after;
+  for (; l != &e->runnable; l = after) {
+    strand_partition *p = strand_list_entry(l, strand_partition, runnable);
+    after = l->next;
+    if (p->gate == g) close_one(p);
+  }
+}
+
 size_t strand_gate_room (strand_partition *p, size_t most, int64_t now_us) {
   strand_gate *g = p->gate;
-  if (calls_left(g) == 0) most = 0;
-  else most = tokens(&g->bucket, &g->limits.rate, most, now_us);
-  if (most > 0 && linger_due(p, now_us) > 0) most = 0;
-  if (most > 0) return most;
-  strand_list_remove(&p->runnable);
-  strand_list_push(&g->closed, &p->runnable);
-  p->closed = true;
-  return 0;
+  strand_start start;
+  if (calls_left(g) == 0 || call_due(p, now_us, &start) > 0) {
+    if (g->limits.by == STRAND_BATCH_MIXED) close_route(p->engine, g);
+    else close_one(p);
+    return 0;
+  }
+  if (strand_gate_tokens(p->engine, start.tokens, now_us) < start.tokens) {
+    return 0;
+  }
+  return tokens(&g->bucket, &g->limits.rate, most, now_us);
 }
 
 void strand_gate_leased (strand_partition *p, const strand_lease *lease) {
@@ -240,10 +203,11 @@ void strand_gate_left (strand_partition *p, const strand_lease *lease,
   open_some(g, g->limits.linger_us > 0 ? SIZE_MAX : calls_left(g));
 }
 
-void strand_gate_look (strand_partition *p) {
-  const strand_gate *g = p->gate;
-  if (p->closed && g->limits.linger_us > 0 && calls_left(g) > 0
-      && is_full(p)) open_one(p);
+void strand_gate_look (strand_shard *s) {
+  strand_partition *p = s->partition;
+  strand_linger_look(s);
+  if (p->closed && p->gate->limits.linger_us > 0 && calls_left(p->gate) > 0
+      && strand_linger_full(p)) open_one(p);
 }
 
 void strand_gate_join (strand_gate *g) {
@@ -251,45 +215,44 @@ void strand_gate_join (strand_gate *g) {
   open_some(g, SIZE_MAX);
 }
 
-/* A mixed batch that is not full is so for all partitions. */
-static bool all_linger (const strand_engine *e, const strand_gate *g) {
-  size_t size = g->limits.batch_size;
-  return lingers(e, g) && g->limits.by == STRAND_BATCH_MIXED
-         && of_gate(e, g, size) < size;
-}
-
-static int64_t tick_gate (const strand_engine *e, strand_gate *g,
-                          int64_t now_us) {
+static int64_t tick_gate (strand_gate *g, int64_t now_us) {
+  bool mixed = g->limits.by == STRAND_BATCH_MIXED;
   int64_t next = INT64_MAX;
   strand_link *l = g->closed.next, *after;
-  bool linger;
   if (calls_left(g) == 0) return next; /* until one ends */
   if (tokens(&g->bucket, &g->limits.rate, 1, now_us) == 0) {
-    return token_due(&g->bucket, &g->limits.rate);
+    return token_due(&g->bucket, &g->limits.rate, 1);
   }
-  linger = all_linger(e, g);
   for (; l != &g->closed; l = after) {
     strand_partition *p = strand_list_entry(l, strand_partition, runnable);
-    int64_t due = linger ? age_due(p, now_us) : linger_due(p, now_us);
+    strand_start start;
+    int64_t due = call_due(p, now_us, &start);
     after = l->next;
     if (due == 0) open_one(p);
     else if (due < next) next = due;
+    if (due > 0 && mixed) return next; /* the batch is that of all */
   }
   return next;
 }
 
+/* The first of the runnable ones has no tokens of the consumer's rate. */
+static int64_t tick_first (strand_engine *e, int64_t now_us) {
+  const strand_partition *p;
+  size_t wanted;
+  if (strand_list_empty(&e->runnable)) return INT64_MAX;
+  p = strand_list_entry(e->runnable.next, strand_partition, runnable);
+  wanted = strand_linger_start(p, now_us).tokens;
+  if (strand_gate_tokens(e, wanted, now_us) >= wanted) return INT64_MAX;
+  return token_due(&e->bucket, &e->config.rate, wanted);
+}
+
 int64_t strand_engine_gates (strand_engine *e, int64_t now_us) {
-  int64_t next = INT64_MAX;
+  int64_t next = INT64_MAX, due;
   for (size_t i = 0; i < e->config.route_count; i++) {
     strand_gate *g = &e->gates[i];
-    int64_t due = strand_list_empty(&g->closed) ? INT64_MAX
-                                                : tick_gate(e, g, now_us);
+    due = strand_list_empty(&g->closed) ? INT64_MAX : tick_gate(g, now_us);
     if (due < next) next = due;
   }
-  if (!strand_list_empty(&e->runnable)
-      && strand_gate_tokens(e, 1, now_us) == 0) {
-    int64_t due = token_due(&e->bucket, &e->config.rate);
-    if (due < next) next = due;
-  }
-  return next;
+  due = tick_first(e, now_us);
+  return due < next ? due : next;
 }

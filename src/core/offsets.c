@@ -524,6 +524,15 @@ static bool may_start (const strand_offsets *t, const strand_offsets *was,
          || bound_of(t, was->frontier, was->cost, was->boundaries) > limit;
 }
 
+/* After a start from OPEN that is not to be. */
+static void take_back (strand_offsets *t, const strand_offsets *was,
+                       int64_t offset) {
+  change(t, locate(t, offset), offset, OPEN);
+  t->frontier = was->frontier;
+  t->cost = was->cost;
+  t->boundaries = was->boundaries;
+}
+
 strand_err strand_offsets_start (strand_offsets *t, int64_t offset,
                                  size_t limit) {
   place p = locate(t, offset);
@@ -542,11 +551,19 @@ strand_err strand_offsets_start (strand_offsets *t, int64_t offset,
   raise_frontier(t, offset + 1);
   change(t, p, offset, FLIGHT);
   if (may_start(t, &was, offset, limit)) return STRAND_OK;
-  change(t, locate(t, offset), offset, OPEN);
-  t->frontier = was.frontier;
-  t->cost = was.cost;
-  t->boundaries = was.boundaries;
+  take_back(t, &was, offset);
   return STRAND_EFULL;
+}
+
+bool strand_offsets_may_start (strand_offsets *t, int64_t offset,
+                               size_t limit) {
+  strand_offsets was;
+  if (fits_plainly(t, offset, limit)) return true;
+  was = *t; /* its numbers */
+  if (strand_offsets_start(t, offset, limit) != STRAND_OK) return false;
+  take_back(t, &was, offset);
+  if (!was.counted) recount(t);
+  return true;
 }
 
 strand_err strand_offsets_finish (strand_offsets *t, int64_t offset) {

@@ -81,6 +81,10 @@ strand_err strand_offsets_reach (strand_offsets *t, int64_t offset);
 strand_err strand_offsets_start (strand_offsets *t, int64_t offset,
                                  size_t limit);
 
+/* Whether it would; nothing changes. False without memory to tell. */
+bool strand_offsets_may_start (strand_offsets *t, int64_t offset,
+                               size_t limit);
+
 /* FLIGHT -> done. STRAND_ENOTOPEN for an offset that is not in flight. An
 ** outcome from before a rebalance is not caught here: the same offset may be
 ** in flight again. The engine compares epochs before it calls. */

@@ -31,7 +31,8 @@ static strand_shard *look_low (strand_partition *p) {
        l != &p->records && looked < STRAND_FULL_LOOK; l = l->next, looked++) {
     strand_record *r = strand_list_entry(l, strand_record, link);
     strand_shard *s = r->shard;
-    if (s->state == SHARD_READY && s->head == r && start(p, r)) return s;
+    if ((s->state == SHARD_READY || s->state == SHARD_LINGERING)
+        && s->head == r && start(p, r)) return s;
   }
   return NULL;
 }
@@ -147,6 +148,7 @@ bool strand_engine_lease (strand_engine *e, size_t most, int64_t now_us,
                                             strand_partition, runnable);
     size_t room = strand_gate_room(p, most, now_us);
     strand_shard *s = room > 0 ? choose(p, now_us) : NULL;
+    if (room == 0 && !p->closed) return false; /* its tokens come first */
     if (s == NULL) continue;
     take(s, room, out);
     strand_gate_leased(p, out);

@@ -276,7 +276,8 @@ void strand_partition_runnable (strand_partition *p) {
               || (MUTANT(revoking_partition_hands_out)
                   && p->state == PARTITION_REVOKING);
   bool should = runs && (!p->paused || MUTANT(paused_partition_hands_out))
-                && !p->stalled && !strand_list_empty(&p->ready);
+                && !p->stalled && (!strand_list_empty(&p->ready)
+                                   || !strand_list_empty(&p->lingering));
   if (should == !strand_list_empty(&p->runnable)) return;
   p->closed = false;
   if (should) strand_list_push(&p->engine->runnable, &p->runnable);
@@ -297,8 +298,13 @@ void strand_shard_yield (strand_shard *s) {
 }
 
 void strand_shard_ready (strand_shard *s, bool front) {
-  strand_partition *p = s->partition;
   assert(s->head != NULL && strand_list_empty(&s->ready));
+  if (strand_linger_wants(s)) strand_linger_enter(s);
+  else strand_shard_enlist(s, front);
+}
+
+void strand_shard_enlist (strand_shard *s, bool front) {
+  strand_partition *p = s->partition;
   s->state = SHARD_READY;
   if (front) strand_list_push_front(&p->ready, &s->ready);
   else strand_list_push(&p->ready, &s->ready);
@@ -310,8 +316,10 @@ void strand_shard_ready (strand_shard *s, bool front) {
 void strand_shard_unready (strand_shard *s, shard_state to) {
   assert(!strand_list_empty(&s->ready));
   strand_list_remove(&s->ready);
-  s->partition->ready_count--;
-  s->partition->engine->ready--;
+  if (s->state == SHARD_READY) {
+    s->partition->ready_count--;
+    s->partition->engine->ready--;
+  }
   s->state = (uint8_t)to;
   strand_partition_runnable(s->partition);
 }
@@ -326,6 +334,7 @@ void strand_shard_append (strand_shard *s, strand_record *r) {
   if (s->head == NULL) s->head = r;
   else s->tail->behind = r;
   s->tail = r;
+  s->count++;
 }
 
 void strand_shard_insert (strand_shard *s, strand_record *r) {
@@ -334,6 +343,7 @@ void strand_shard_insert (strand_shard *s, strand_record *r) {
   r->behind = *at;
   *at = r;
   if (r->behind == NULL) s->tail = r;
+  s->count++;
 }
 
 void strand_shard_reenter (strand_shard *s, strand_record *r) {
@@ -346,7 +356,9 @@ void strand_shard_reenter (strand_shard *s, strand_record *r) {
   r->behind = *at;
   *at = r;
   if (r->behind == NULL) s->tail = r;
+  s->count++;
   if (s->state == SHARD_EMPTY) strand_shard_ready(s, false);
+  else strand_linger_leave(s); /* a batch ends before what failed */
 }
 
 void strand_shard_go_on (strand_shard *s) {
@@ -360,6 +372,7 @@ strand_record *strand_shard_pop (strand_shard *s) {
   strand_record *r = s->head;
   s->head = r->behind;
   if (s->head == NULL) s->tail = NULL;
+  s->count--;
   return r;
 }
 

@@ -5,7 +5,8 @@
 ** shards.c      ordering key -> shard; which shard may run next
 ** budget.c      what is held, and who may take more
 ** outcome.c     leases out and back
-** gate.c        rates, handlers at once, batches that fill: who may lease now
+** gate.c        rates, handlers at once: who may lease now
+** linger.c      batches that fill: what they wait for
 ** aside.c       what is not done and does not run: back-off, parked, letters
 ** plan.c        commits
 ** inspect.c     statistics
@@ -21,6 +22,7 @@
 
 typedef enum shard_state {
   SHARD_READY,   /* its head may run: in the partition's ready list */
+  SHARD_LINGERING, /* it might, but waits for others: in 'lingering' */
   SHARD_EMPTY,   /* no record to run; only unordered shards stay so */
   SHARD_LEASED,
   SHARD_ASIDE,   /* its head is in back-off, parked, or a letter */
@@ -31,7 +33,7 @@ typedef enum shard_state {
 #define SHARD_INLINE_KEY 24
 
 struct strand_shard {
-  strand_link ready;           /* partition->ready */
+  strand_link ready;           /* partition->ready, or ->lingering */
   strand_shard *next_free;     /* engine->free_shards */
   strand_partition *partition; /* lease */
   strand_record *head;         /* keyed: all that is not done, the leased
@@ -41,6 +43,7 @@ struct strand_shard {
   const char *key;             /* own copy: 'small', or allocated */
   uint32_t key_length;
   uint32_t leased;             /* keyed: records out, from the head on */
+  uint32_t count;              /* records from the head on */
   uint8_t kind;                /* strand_held_kind */
   uint8_t state;
   bool failing;                /* its head failed: what comes, waits */
@@ -103,6 +106,8 @@ struct strand_partition {
   strand_offsets *offsets;
   strand_link records; /* not done, by offset */
   strand_link ready;
+  strand_link lingering; /* by key: shards whose batch is not full, by the
+                            age of their heads */
   strand_table keys;
   strand_shard *whole; /* by partition, or unordered */
   strand_shard *nulls;
@@ -210,6 +215,8 @@ strand_record *strand_shard_pop (strand_shard *s);
 void strand_shard_wait (strand_shard *s, strand_record *before,
                         strand_record *r);
 void strand_shard_ready (strand_shard *s, bool front);
+/* It is ready, and lingers no more. */
+void strand_shard_enlist (strand_shard *s, bool front);
 void strand_shard_unready (strand_shard *s, shard_state to);
 void strand_shard_free (strand_shard *s); /* must be empty */
 void strand_shard_forget (strand_shard *s); /* out of the table, kept */
@@ -257,17 +264,39 @@ void strand_gates_configure (strand_engine *e,
 /* Tokens of the consumer's rate; 'most' at most. */
 size_t strand_gate_tokens (strand_engine *e, size_t most, int64_t now_us);
 /* How many of 'most' records 'p', which is runnable, may lease now. 0: it has
-** left the runnable ones until its gate opens. */
+** left the runnable ones until its gate opens; or it has not, and is the next
+** to get tokens of the consumer's rate. */
 size_t strand_gate_room (strand_partition *p, size_t most, int64_t now_us);
 size_t strand_gate_more (strand_gate *gate, size_t most, int64_t now_us);
 void strand_gate_leased (strand_partition *p, const strand_lease *lease);
 /* 'unstarted' records give their tokens back; the lease has ended if so. */
 void strand_gate_left (strand_partition *p, const strand_lease *lease,
                        uint32_t unstarted);
-/* Another record is there: a batch may be full. */
-void strand_gate_look (strand_partition *p);
+/* Another record is there, in 's': a batch may be full. */
+void strand_gate_look (strand_shard *s);
 /* A batch of any partition has begun: those that linger may join it. */
 void strand_gate_join (strand_gate *gate);
+
+/* linger.c */
+typedef struct strand_start {
+  int64_t due_us; /* not before; 0: now */
+  size_t tokens;  /* nor without these, of each rate */
+} strand_start;
+/* Of the call that 'p' would begin. */
+strand_start strand_linger_start (const strand_partition *p, int64_t now_us);
+/* That call is as large as it gets. */
+bool strand_linger_full (const strand_partition *p);
+/* By key: the shard, which could be ready, waits for others. */
+bool strand_linger_wants (const strand_shard *s);
+void strand_linger_enter (strand_shard *s);
+void strand_linger_leave (strand_shard *s); /* it is ready, if it lingered */
+/* Another record is there. */
+void strand_linger_look (strand_shard *s);
+/* What has lingered is ready; and the oldest, where nothing else is and no
+** more comes. */
+void strand_linger_due (strand_partition *p, int64_t now_us);
+/* Limits have changed. */
+void strand_linger_again (strand_partition *p);
 
 /* aside.c */
 /* It was parked, and is to be discarded or sent, not handled. */

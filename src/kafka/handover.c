@@ -129,6 +129,7 @@ void strand_handover_post (strand_member *m, int64_t now_us) {
   strand_batch *batch;
   if (m->phase > STRAND_ENDING || out > m->max_ready / 2) return;
   room = m->max_ready - out;
+  (void)strand_engine_gates(m->engine, now_us); /* what was just read counts */
   while (room > 0) {
     batch = new_batch(m);
     if (batch == NULL) return;

@@ -209,7 +209,10 @@ static bool has_enough (const strand_member *m, const strand_tag *tag) {
   size_t enough = 2 * m->max_ready / m->tag_count;
   size_t startable = strand_engine_startable(m->engine, tag->partition);
   if (enough < ENOUGH_LEAST) enough = ENOUGH_LEAST;
-  return startable >= enough || (startable > 0 && all_have_enough(m));
+  if (startable < enough && (startable == 0 || !all_have_enough(m))) {
+    return false;
+  }
+  return !strand_engine_short(m->engine, tag->partition);
 }
 
 static bool is_readable (const strand_member *m, const strand_tag *tag) {
