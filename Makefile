@@ -106,7 +106,8 @@ $T/lua_sweep: LUA_LIB = $T/lua.a $(shell $(PKG) --libs lua5.4)
 $T/lua_sweep: LUA_FLAGS = $(shell $(PKG) --cflags lua5.4)
 
 # What allocates is wrapped in our objects, and so may fail.
-WRAP    := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup,--wrap=luaL_newstate
+WRAP    := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup,--wrap=luaL_newstate \
+           -Wl,--wrap=pthread_create,--wrap=eventfd,--wrap=timerfd_create,--wrap=epoll_create1
 $(SWEEPS): LDFLAGS += $(WRAP)
 
 test:                          ## everything: this is what CI runs

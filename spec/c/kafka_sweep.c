@@ -1,8 +1,9 @@
 /*
-** kafka_sweep.c - a consumer on the mock cluster, and each of its allocations
-** that fails
+** kafka_sweep.c - a consumer on the mock cluster, and each allocation, thread
+** and descriptor that it does not get
 **
-** A call that says NO_MEMORY left nothing behind, and may be made again; what
+** A call that says NO_MEMORY, NO_THREAD or NO_DESCRIPTORS, whichever it was,
+** left nothing behind, and may be made again; what
 ** the owner's thread could not get is tried again by itself. Whatever failed,
 ** all records are handled, committed, and the close ends in time.
 */
@@ -156,9 +157,10 @@ static void check_committed (void) {
 
 /* ---- the scenario -------------------------------------------------------- */
 
-static void must_be_memory (const strand_failure *failure) {
-  if (strcmp(failure->code, "NO_MEMORY") == 0
-      || strcmp(failure->code, "NO_THREAD") == 0) return;
+/* The code says what is lacking, and a lack of something else is not blamed. */
+static void must_be_known (const strand_failure *failure) {
+  const char *code = atomic_load(&sweep_code);
+  if (code != NULL && strcmp(failure->code, code) == 0) return;
   fprintf(stderr, "code '%s': %s\n", failure->code, failure->message);
   _exit(1);
 }
@@ -174,6 +176,13 @@ static bool is_early (const strand_failure *failure) {
   return strcmp(failure->code, "NOT_ASSIGNED") == 0
          || strcmp(failure->code, "NOT_PARKED") == 0;
 }
+
+static const strand_limits limits = {
+  .workers = 2, .max_in_flight = 2, .max_ready = 64,
+  .max_buffered_records = 1000, .max_buffered_bytes = 1u << 20,
+  .max_waiting_records = 1000, .max_waiting_bytes = 1u << 20,
+  .commit_interval_us = 100000, .revoke_grace_us = 1000000
+};
 
 static strand_consumer *try_open (void) {
   const char *topic = "t";
@@ -195,12 +204,7 @@ static strand_consumer *try_open (void) {
     .max_metadata = 4096,
     .letters = { .topic = "dead", .kafka = letters, .kafka_count = 1,
                  .same_partition = true, .max_reason = 100 },
-    .limits = { .workers = 2, .max_in_flight = 2, .max_ready = 64,
-                .max_buffered_records = 1000,
-                .max_buffered_bytes = 1u << 20,
-                .max_waiting_records = 1000,
-                .max_waiting_bytes = 1u << 20,
-                .commit_interval_us = 100000, .revoke_grace_us = 1000000 },
+    .limits = limits,
     .routes = routes, .route_count = 2,
     .handler = { .config = &world, .open = open_state, .serve = serve_records,
                  .close = close_state, .release = release }
@@ -208,7 +212,7 @@ static strand_consumer *try_open (void) {
   strand_failure failure = { "", "" };
   strand_consumer *k = strand_consumer_open(&c, &failure);
   if (k == NULL) {
-    must_be_memory(&failure);
+    must_be_known(&failure);
     wait_released();
   }
   return k;
@@ -226,7 +230,7 @@ static strand_consumer *open_consumer (void) {
     strand_consumer *k = try_open();
     if (k == NULL) continue;
     if (strand_consumer_start(k, &failure)) return k;
-    must_be_memory(&failure);
+    must_be_known(&failure);
     drop(k);
   }
   return NULL;
@@ -249,14 +253,14 @@ static void answer (strand_consumer *k, strand_ticket *ticket) {
   }
   strand_ticket_drop(ticket);
   if (done < 0 && !is_late(&failure) && !is_early(&failure)) {
-    must_be_memory(&failure);
+    must_be_known(&failure);
   }
 }
 
 static void commit (strand_consumer *k) {
   strand_failure failure = { "", "" };
   strand_ticket *ticket = strand_consumer_commit(k, &failure);
-  if (ticket == NULL) must_be_memory(&failure);
+  if (ticket == NULL) must_be_known(&failure);
   else answer(k, ticket);
 }
 
@@ -265,16 +269,43 @@ static bool seek (strand_consumer *k) {
   strand_failure failure = { "", "" };
   strand_ticket *ticket = strand_consumer_seek(k, "t", 0, STRAND_SEEK_OFFSET,
                                                0, &failure);
-  if (ticket == NULL) must_be_memory(&failure);
+  if (ticket == NULL) must_be_known(&failure);
   else answer(k, ticket); /* whatever it says: the member goes there */
   return ticket != NULL;
+}
+
+static unsigned workers_of (strand_consumer *k) {
+  strand_stats stats = { .partitions = NULL };
+  unsigned workers;
+  spared = true;
+  if (!strand_consumer_stats(k, 0, &stats)) sweep_must(false);
+  spared = false;
+  workers = stats.workers;
+  strand_stats_clear(&stats);
+  return workers;
+}
+
+/* All of it, or nothing: what it says is what there is. */
+static void raise_workers (strand_consumer *k) {
+  strand_failure failure = { "", "" };
+  strand_limits more = limits;
+  double deadline = strand_clock_now() + PATIENCE;
+  more.workers += 3;
+  if (!strand_consumer_configure(k, &more, &failure)) {
+    must_be_known(&failure);
+    more.workers = limits.workers;
+  }
+  while (workers_of(k) != more.workers) {
+    sweep_must(strand_clock_now() < deadline);
+    serve(k);
+  }
 }
 
 static void pause_and_resume (strand_consumer *k) {
   strand_failure failure = { "", "" };
   for (int paused = 1; paused >= 0; paused--) {
     if (!strand_consumer_pause(k, "t", 0, paused, &failure)) {
-      must_be_memory(&failure);
+      must_be_known(&failure);
       sweep_must(atomic_load(&sweep_lasts)
                  || strand_consumer_pause(k, "t", 0, paused, &failure));
     }
@@ -304,13 +335,13 @@ static void close_in (strand_consumer *k, double timeout) {
 static void resolve_parked (strand_consumer *k) {
   strand_failure failure = { "", "" };
   strand_ticket *ticket = strand_consumer_parked(k, 0, "", 0, 0, &failure);
-  if (ticket == NULL) must_be_memory(&failure);
+  if (ticket == NULL) must_be_known(&failure);
   else answer(k, ticket);
   for (int i = 0; i < PARTITIONS; i++) {
     ticket = strand_consumer_resolve(k, "t", i, PARKED, STRAND_RESOLVE_RETRY,
                                      &failure);
     if (ticket != NULL) answer(k, ticket);
-    else if (!is_early(&failure)) must_be_memory(&failure);
+    else if (!is_early(&failure)) must_be_known(&failure);
   }
 }
 
@@ -346,7 +377,7 @@ static bool all_is_handled (strand_consumer *k, uint64_t count) {
     serve(k);
     if (parked > 0) resolve_parked(k);
     if (!strand_consumer_ending(k, &mode, &reason)) continue;
-    must_be_memory(&reason);
+    must_be_known(&reason);
     return false;
   }
   ask(k);
@@ -354,6 +385,7 @@ static bool all_is_handled (strand_consumer *k, uint64_t count) {
 }
 
 static bool all_is_asked (strand_consumer *k) {
+  raise_workers(k);
   pause_and_resume(k);
   commit(k);
   return !seek(k) || all_is_handled(k, PARTITIONS * RECORDS + RECORDS);

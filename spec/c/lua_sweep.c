@@ -145,9 +145,14 @@ static void wait_threads (int most) {
 
 /* ---- scenarios ----------------------------------------------------------- */
 
-static bool is_of_memory (const char *message) {
-  return strstr(message, "memory") != NULL || strstr(message, "MEMORY") != NULL
-         || strstr(message, "NO_THREAD") != NULL; /* it was for a thread */
+/* It says what was lacking. */
+static bool is_known (const char *message) {
+  const char *code = swept == OURS ? atomic_load(&sweep_code) : NULL;
+  if (code != NULL && strcmp(code, "NO_MEMORY") != 0) {
+    return strstr(message, code) != NULL;
+  }
+  return strstr(message, "memory") != NULL
+         || strstr(message, "MEMORY") != NULL;
 }
 
 /* False: it ended because memory ran out. */
@@ -158,7 +163,7 @@ static bool play (lua_State *L, const char *name) {
   if (lua_pcall(L, 0, 0, 0) == LUA_OK) return true;
   sweep_disarm();
   message = lua_tostring(L, -1);
-  if (message == NULL || !is_of_memory(message)
+  if (message == NULL || !is_known(message)
       || !atomic_load(&sweep_failed)) {
     fprintf(stderr, "allocation %ld: %s: %s\n", sweep_now, name,
             message != NULL ? message : "no text");

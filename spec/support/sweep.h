@@ -7,14 +7,17 @@
 **
 **   SWEEP=n build/test-address-undefined/kafka_sweep [scenario]
 **
-** The program is linked with --wrap for the allocating functions: what our
-** objects ask for is counted, not what libraries do.
+** The program is linked with --wrap for the functions that allocate, start a
+** thread or make a descriptor: what our objects ask for is counted, not what
+** libraries do. sweep_code says how the lack of it is called.
 **
 ** Thread: any, for the allocations; the sweep itself is of the main thread.
 */
 #ifndef STRAND_SWEEP_H
 #define STRAND_SWEEP_H
 
+#include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -32,6 +35,7 @@
 #define SWEEP_BAD 5         /* not survived: that will do */
 #define SWEEP_MISSES 8      /* so many in a row: that was the last */
 
+static _Atomic(const char *) sweep_code; /* of what failed last */
 static atomic_long sweep_left = -1; /* until one fails; -1: none does */
 static atomic_bool sweep_failed;
 static atomic_bool sweep_lasts;     /* from then on all fail */
@@ -74,29 +78,66 @@ void *__wrap_calloc (size_t count, size_t size);
 void *__wrap_realloc (void *old, size_t size);
 void *__wrap_aligned_alloc (size_t alignment, size_t size);
 char *__wrap_strdup (const char *text);
+int __real_pthread_create (pthread_t *thread, const pthread_attr_t *attr,
+                           void *(*run) (void *), void *arg);
+int __wrap_pthread_create (pthread_t *thread, const pthread_attr_t *attr,
+                           void *(*run) (void *), void *arg);
+int __real_eventfd (unsigned count, int flags);
+int __wrap_eventfd (unsigned count, int flags);
+int __real_timerfd_create (int clock, int flags);
+int __wrap_timerfd_create (int clock, int flags);
+int __real_epoll_create1 (int flags);
+int __wrap_epoll_create1 (int flags);
 
 #ifndef SWEEP_OUR_MALLOC /* whether it is that which fails */
 #define SWEEP_OUR_MALLOC sweep_fails()
 #endif
 
+static bool sweep_lacks (bool fails, const char *code) {
+  if (fails) atomic_store(&sweep_code, code);
+  return fails;
+}
+
+#define SWEEP_NO_MEMORY sweep_lacks(SWEEP_OUR_MALLOC, "NO_MEMORY")
+#define SWEEP_NO_FD (sweep_lacks(SWEEP_OUR_MALLOC, "NO_DESCRIPTORS") \
+                     && (errno = EMFILE))
+
+int __wrap_pthread_create (pthread_t *thread, const pthread_attr_t *attr,
+                           void *(*run) (void *), void *arg) {
+  return sweep_lacks(SWEEP_OUR_MALLOC, "NO_THREAD")
+           ? EAGAIN : __real_pthread_create(thread, attr, run, arg);
+}
+
+int __wrap_eventfd (unsigned count, int flags) {
+  return SWEEP_NO_FD ? -1 : __real_eventfd(count, flags);
+}
+
+int __wrap_timerfd_create (int clock, int flags) {
+  return SWEEP_NO_FD ? -1 : __real_timerfd_create(clock, flags);
+}
+
+int __wrap_epoll_create1 (int flags) {
+  return SWEEP_NO_FD ? -1 : __real_epoll_create1(flags);
+}
+
 void *__wrap_malloc (size_t size) {
-  return SWEEP_OUR_MALLOC ? NULL : __real_malloc(size);
+  return SWEEP_NO_MEMORY ? NULL : __real_malloc(size);
 }
 
 void *__wrap_calloc (size_t count, size_t size) {
-  return SWEEP_OUR_MALLOC ? NULL : __real_calloc(count, size);
+  return SWEEP_NO_MEMORY ? NULL : __real_calloc(count, size);
 }
 
 void *__wrap_realloc (void *old, size_t size) {
-  return SWEEP_OUR_MALLOC ? NULL : __real_realloc(old, size);
+  return SWEEP_NO_MEMORY ? NULL : __real_realloc(old, size);
 }
 
 void *__wrap_aligned_alloc (size_t alignment, size_t size) {
-  return SWEEP_OUR_MALLOC ? NULL : __real_aligned_alloc(alignment, size);
+  return SWEEP_NO_MEMORY ? NULL : __real_aligned_alloc(alignment, size);
 }
 
 char *__wrap_strdup (const char *text) {
-  return SWEEP_OUR_MALLOC ? NULL : __real_strdup(text);
+  return SWEEP_NO_MEMORY ? NULL : __real_strdup(text);
 }
 
 /* What must hold in a child. */
