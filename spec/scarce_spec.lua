@@ -5,8 +5,11 @@ local stage = require "spec.support.stage"
 
 -- In the processes below: their own limits, and what they hold.
 local LIMITS = [[
+  io.stdout:setvbuf "line"
   local strand = require "strand"
-  local pid = assert(io.open("/proc/self/stat")):read "*l":match "^(%d+)"
+  local stat = assert(io.open "/proc/self/stat")
+  local pid = stat:read "*l":match "^(%d+)"
+  stat:close()
   local function limit(what, value)
     assert(os.execute(("prlimit --pid %s --%s=%s:"):format(pid, what, value)))
   end
@@ -30,7 +33,6 @@ describe("configure without threads", function()
       retry = { attempts = 3, delay = 3600 },
     })
     assert(consumer:start())
-    io.stdout:setvbuf "line"
     local function say(what, ok, message, code)
       print(what, ok, code, message, consumer:stats().workers)
     end
@@ -97,5 +99,126 @@ describe("configure without threads", function()
     helper.eventually(10, function() return stage.count(folder, "leave") == 9 end)
     helper.eventually(1, stage.pause(0.3))
     assert.equal(1, stage.count(folder, "enter", 8)) -- in an hour
+  end)
+end)
+
+-- A process for each limit: it opens what there is to open, and says what it
+-- got. Then it has descriptors again, and all of it works.
+describe("with few file descriptors", function()
+  local FIRST, LAST = 3, 40
+  local children, folder = {}, nil
+
+  local PROGRAM = LIMITS .. [[
+    local most, folder = ...
+    local system = require "system"
+    local SERVERS = { ["bootstrap.servers"] = "127.0.0.1:1" }
+    local GROUP = { ["bootstrap.servers"] = "127.0.0.1:1", ["group.id"] = "g" }
+    local function quiet() end
+    local inherited = -1 -- and the one that looks
+    for name in require "lfs".dir "/proc/self/fd" do
+      if name:match "^%d+$" then inherited = inherited + 1 end
+    end
+    print("inherited", inherited)
+    local openers = {
+      mock = function() return strand.mock { brokers = 3 } end,
+      producer = function() return strand.producer { kafka = SERVERS, log = quiet } end,
+      admin = function() return strand.admin { kafka = SERVERS } end,
+      consumer = function()
+        return strand.consumer { kafka = GROUP, topics = { "t" }, workers = 2, log = quiet,
+          handler = "spec.handlers.sweep",
+          handler_args = { list = {}, deep = {} } }
+      end,
+    }
+    local function try(name)
+      local object, message, code = openers[name]()
+      if object and name == "consumer" then
+        local ok
+        ok, message, code = object:start()
+        if not ok then code = "start " .. code end
+      end
+      if object then object:close { timeout = 1 } end
+      print(name, code or "ok", message)
+    end
+    local function try_all(names)
+      for name in names:gmatch "%l+" do try(name) end
+      collectgarbage()
+      collectgarbage()
+    end
+    limit("nofile", most)
+    try_all "mock producer admin consumer"
+    print "tried"
+    while not io.open(folder .. "/raised") do system.sleep(0.01) end
+    try_all "consumer admin producer mock"
+    print "over"
+    while true do system.sleep(0.01) end
+  ]]
+
+  -- What the output says of each that was tried, in order.
+  local function said(child)
+    local list = {}
+    for name, code, message in child:output():gmatch "(%l+)\t([^\t\n]+)\t([^\n]*)" do
+      list[#list + 1] = { name = name, code = code, message = message }
+    end
+    return list
+  end
+
+  local function inherited(child)
+    return tonumber(child:output():match "inherited\t(%d+)\n")
+  end
+
+  local function descriptors(child)
+    local count = 0
+    for name in require "lfs".dir(("/proc/%d/fd"):format(child.pid)) do
+      if name:match "^%d+$" then count = count + 1 end
+    end
+    return count
+  end
+
+  setup(function()
+    folder = helper.folder()
+    for n = FIRST, LAST do children[n] = helper.spawn(PROGRAM, n, folder) end
+    for n = FIRST, LAST do children[n]:says("tried", 60) end
+  end)
+  teardown(helper.end_children)
+
+  it("nothing ends the process or hangs, and each failure names the limit", function()
+    for n = FIRST, LAST do
+      local tries = said(children[n])
+      assert.equal(4, #tries, children[n]:output() .. children[n]:errors())
+      for _, try in ipairs(tries) do
+        if try.code ~= "ok" then
+          assert.matches("^s?t?a?r?t? ?NO_DESCRIPTORS$", try.code)
+          assert.matches(("Too many open files (RLIMIT_NOFILE %d)"):format(n), try.message, 1, true)
+        end
+      end
+    end
+  end)
+
+  it("what cannot be opened under one limit cannot under a lower one", function()
+    local opened = {}
+    for n = FIRST, LAST do
+      for _, try in ipairs(said(children[n])) do
+        if opened[try.name] then assert.equal("ok", try.code, try.name .. " with " .. n) end
+        opened[try.name] = try.code == "ok"
+      end
+    end
+    for _, name in ipairs { "mock", "producer", "admin", "consumer" } do
+      assert.is_true(opened[name], name)
+    end
+  end)
+
+  it("nothing is left open, and all works when there are more", function()
+    for n = FIRST, LAST do
+      assert(os.execute(("prlimit --pid %d --nofile=200:"):format(children[n].pid)))
+    end
+    helper.write(folder .. "/raised", "")
+    for n = FIRST, LAST do
+      children[n]:says("over", 60)
+      local tries = said(children[n])
+      for i = 5, 8 do assert.equal("ok", tries[i].code, tries[i].message) end
+      helper.eventually(5, function()
+        return descriptors(children[n]) == inherited(children[n])
+      end)
+    end
   end)
 end)

@@ -297,7 +297,7 @@ function consumer:run(options) end
 ---for the join only with start_timeout. A start that fails closes the object.
 ---@return true? ok
 ---@return string? message
----@return string? code             "HANDLER", "TIMED_OUT", ...
+---@return string? code             "HANDLER", "NO_THREAD", "TIMED_OUT", ...
 function consumer:start() end
 
 ---Asks for a close in mode "finish"; run() returns when it has ended. From

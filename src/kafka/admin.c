@@ -34,9 +34,9 @@ static int open_client (strand_admin *admin, const strand_property *props,
   rd_kafka_conf_t *conf;
   strand_log *log = strand_log_new(1);
   if (log == NULL) return no_memory(failure);
-  admin->client = strand_client_new(log, -1);
+  admin->client = strand_client_new(log, -1, failure);
   strand_log_release(log); /* the client keeps it */
-  if (admin->client == NULL) return no_memory(failure);
+  if (admin->client == NULL) return 0;
   conf = strand_conf_new(RD_KAFKA_PRODUCER, props, count, failure);
   if (conf == NULL) return 0;
   /* Nothing is produced: no need for a producer id. */
@@ -52,8 +52,8 @@ static int open_reader (const strand_admin *admin, const char *group,
   rd_kafka_conf_t *conf;
   char errstr[256];
   reader->answers = NULL;
-  reader->client = strand_client_new(admin->client->opaque.log, -1);
-  if (reader->client == NULL) return no_memory(failure);
+  reader->client = strand_client_new(admin->client->opaque.log, -1, failure);
+  if (reader->client == NULL) return 0;
   conf = rd_kafka_conf_dup(rd_kafka_conf(admin->client->handle));
   rd_kafka_conf_set(conf, "group.id", group, errstr, sizeof(errstr));
   /* no warnings of properties that a producer has and a consumer has not */

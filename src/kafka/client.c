@@ -3,6 +3,7 @@
 */
 #include "kafka/client.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #include "kafka/clock.h"
 #include "kafka/conf.h"
+#include "kafka/system.h"
 #include "kafka/thread.h"
 
 static void client_free (strand_client *client) {
@@ -18,11 +20,18 @@ static void client_free (strand_client *client) {
   free(client);
 }
 
-strand_client *strand_client_new (strand_log *log, int fd) {
+static strand_client *no_memory (strand_failure *failure) {
+  strand_fail(failure, "NO_MEMORY", "memory ran out");
+  return NULL;
+}
+
+strand_client *strand_client_new (strand_log *log, int fd,
+                                  strand_failure *failure) {
   strand_client *client = calloc(1, sizeof(*client));
-  if (client == NULL) return NULL;
+  if (client == NULL) return no_memory(failure);
   client->wake_fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
   if (client->wake_fd < 0 && fd >= 0) {
+    strand_fail_descriptor(failure, "a client's eventfd", errno);
     free(client);
     return NULL;
   }
@@ -30,7 +39,7 @@ strand_client *strand_client_new (strand_log *log, int fd) {
       !strand_thread_condition(&client->changed)) {
     if (fd >= 0) close(client->wake_fd);
     free(client);
-    return NULL;
+    return no_memory(failure);
   }
   client->opaque.log = strand_log_keep(log);
   return client;
@@ -50,7 +59,7 @@ int strand_client_open (strand_client *client, rd_kafka_type_t kind,
                                    sizeof(one));
   client->errand = strand_errand_new(client->handle, client->wake_fd);
   if (client->errand != NULL) return 1;
-  strand_fail(failure, "NO_MEMORY", "out of memory");
+  no_memory(failure);
   return 0;
 }
 

@@ -33,8 +33,9 @@ typedef struct strand_client {
 } strand_client;
 
 /* Without a handle. 'log' is kept; 'fd' is an eventfd that gets readable when
-** 'queue' has something, or -1. NULL when memory or descriptors run out. */
-strand_client *strand_client_new (strand_log *log, int fd);
+** 'queue' has something, or -1. NULL and a failure. */
+strand_client *strand_client_new (strand_log *log, int fd,
+                                  strand_failure *failure);
 
 /* Takes 'conf', also on failure: 0 and the failure. 'events': those of
 ** RD_KAFKA_EVENT_... that somebody reads from 'queue'. */

@@ -3,8 +3,12 @@
 */
 #include "kafka/conf.h"
 
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
+
+#include "kafka/errors.h"
+#include "kafka/system.h"
 
 #define VERSION(major, minor, patch) \
   (((major) << 24) | ((minor) << 16) | ((patch) << 8))
@@ -300,14 +304,72 @@ void strand_conf_warn (rd_kafka_type_t kind, const strand_property *props,
                     "sasl_plaintext: the connection is not encrypted");
 }
 
+static unsigned count_servers (const rd_kafka_conf_t *conf) {
+  char list[4096] = "";
+  size_t size = sizeof(list);
+  unsigned count;
+  const char *at;
+  if (rd_kafka_conf_get(conf, "bootstrap.servers", list, &size) !=
+      RD_KAFKA_CONF_OK || list[0] == '\0') return 0;
+  list[sizeof(list) - 1] = '\0'; /* more of them than are looked for */
+  count = 1;
+  for (at = list; (at = strchr(at, ',')) != NULL; at++) count++;
+  return count;
+}
+
+/* From the start a client has its own thread, and a thread and a pipe for each
+** server, for the group's coordinator and for what is internal. One descriptor
+** more, to connect or to read a certificate. */
+static int has_room (rd_kafka_type_t kind, const rd_kafka_conf_t *conf,
+                     strand_failure *failure) {
+  unsigned brokers = 1 + count_servers(conf) + (kind == RD_KAFKA_CONSUMER);
+  char what[96];
+  snprintf(what, sizeof(what), "a client needs %u file descriptors and %u "
+           "threads", 2 * brokers + 1, brokers + 1);
+  return strand_system_has(2 * brokers + 1, brokers + 1, what, failure);
+}
+
+/* Of what librdkafka said, a system's error that it passed on. */
+static int names_error (const char *text, int error) {
+  char reason[128];
+  return strerror_r(error, reason, sizeof(reason)) == 0 &&
+         strstr(text, reason) != NULL;
+}
+
+/* It tells a lack of threads from the rest; what it could not read for a lack
+** of descriptors or memory, such as a certificate, is an invalid argument. */
+static void fail_open (strand_failure *failure, const char *text, int error) {
+  static const int passed_on[] = { EMFILE, ENFILE, ENOMEM };
+  rd_kafka_resp_err_t err = rd_kafka_last_error();
+  char code[sizeof(failure->code)];
+  size_t i;
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR) err = RD_KAFKA_RESP_ERR__FAIL;
+  for (i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++)
+    if (names_error(text, passed_on[i])) {
+      strand_fail_descriptor(failure, text, passed_on[i]);
+      return;
+    }
+  if (err == RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE)
+    strand_fail_thread(failure, text, error != 0 ? error : EAGAIN);
+  else if (err == RD_KAFKA_RESP_ERR__INVALID_ARG)
+    strand_fail(failure, "OPTION", "option 'kafka': %s", text);
+  else
+    strand_fail(failure, strand_code_of(err, code, sizeof(code)), "%s", text);
+}
+
 rd_kafka_t *strand_conf_open (rd_kafka_type_t kind, rd_kafka_conf_t *conf,
                               strand_failure *failure) {
   char errstr[512];
   char text[300];
-  rd_kafka_t *client = rd_kafka_new(kind, conf, errstr, sizeof(errstr));
-  if (client != NULL) return client;
+  rd_kafka_t *client = NULL;
+  int error;
+  if (has_room(kind, conf, failure)) {
+    client = rd_kafka_new(kind, conf, errstr, sizeof(errstr));
+    if (client != NULL) return client;
+    error = errno;
+    strand_log_escape(text, sizeof(text), errstr, strcspn(errstr, "\n"));
+    fail_open(failure, text, error);
+  }
   rd_kafka_conf_destroy(conf); /* rd_kafka_new takes it on success only */
-  strand_log_escape(text, sizeof(text), errstr, strcspn(errstr, "\n"));
-  strand_fail(failure, "OPTION", "option 'kafka': %s", text);
   return NULL;
 }

@@ -80,7 +80,9 @@ void strand_conf_warn (rd_kafka_type_t kind, const strand_property *props,
                        size_t count, strand_log *log);
 
 /* rd_kafka_new on 'conf', taken also on failure. librdkafka checks how the
-** properties fit together only there: "OPTION" then. */
+** properties fit together only there: "OPTION" then. Descriptors and threads
+** that the client needs from the start are looked for before: without them it
+** would abort the process, or go on crippled. */
 rd_kafka_t *strand_conf_open (rd_kafka_type_t kind, rd_kafka_conf_t *conf,
                               strand_failure *failure);
 

@@ -1,5 +1,6 @@
 #include "kafka/consumer.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -8,6 +9,7 @@
 
 #include "kafka/clock.h"
 #include "kafka/letters.h"
+#include "kafka/system.h"
 #include "kafka/thread.h"
 
 #define GIVE_UP_US 800000       /* past close's timeout */
@@ -15,6 +17,19 @@
 /*
 ** Opening
 */
+
+/* How POSIX reads the pattern; without memory for it the failure stays. */
+static bool compile (strand_matcher *to, strand_failure *failure) {
+  char problem[128];
+  int status = regcomp(&to->pattern, to->topic, REG_EXTENDED | REG_NOSUB);
+  to->is_pattern = status == 0;
+  if (status == 0 || status == REG_ESPACE) return to->is_pattern;
+  regerror(status, &to->pattern, problem, sizeof(problem));
+  strand_fail(failure, "OPTION",
+              "option 'handler': '%.200s' is no POSIX pattern: %s", to->topic,
+              problem);
+  return false;
+}
 
 static bool copy_routes (strand_consumer *c,
                          const strand_consumer_config *config,
@@ -33,13 +48,7 @@ static bool copy_routes (strand_consumer *c,
     if (from->topic == NULL) continue;
     to->topic = strdup(from->topic);
     if (to->topic == NULL) return false;
-    if (to->topic[0] != '^') continue;
-    if (regcomp(&to->pattern, to->topic, REG_EXTENDED | REG_NOSUB) != 0) {
-      strand_fail(failure, "OPTION",
-                  "option 'handler': '%s' is no POSIX pattern", to->topic);
-      return false;
-    }
-    to->is_pattern = true;
+    if (to->topic[0] == '^' && !compile(to, failure)) return false;
   }
   return true;
 }
@@ -89,14 +98,24 @@ static void copy_topics (strand_consumer *c,
   }
 }
 
-static bool make_fds (strand_consumer *c) {
+static bool make_fds (strand_consumer *c, strand_failure *failure) {
   struct epoll_event event = { .events = EPOLLIN };
+  const char *what = "a consumer's eventfd";
   c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  c->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-  c->fd = epoll_create1(EPOLL_CLOEXEC);
-  return c->wake_fd >= 0 && c->timer_fd >= 0 && c->fd >= 0
-         && epoll_ctl(c->fd, EPOLL_CTL_ADD, c->wake_fd, &event) == 0
-         && epoll_ctl(c->fd, EPOLL_CTL_ADD, c->timer_fd, &event) == 0;
+  if (c->wake_fd >= 0) {
+    what = "a consumer's timerfd";
+    c->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+  }
+  if (c->timer_fd >= 0) {
+    what = "a consumer's epoll";
+    c->fd = epoll_create1(EPOLL_CLOEXEC);
+  }
+  if (c->fd >= 0 && epoll_ctl(c->fd, EPOLL_CTL_ADD, c->wake_fd, &event) == 0
+      && epoll_ctl(c->fd, EPOLL_CTL_ADD, c->timer_fd, &event) == 0) {
+    return true;
+  }
+  strand_fail_descriptor(failure, what, errno);
+  return false;
 }
 
 static void notify (void *consumer) {
@@ -163,8 +182,8 @@ strand_consumer *strand_consumer_open (const strand_consumer_config *config,
     return NULL;
   }
   if (c->log != NULL && c->events != NULL && copy_header(c, config)
-      && copy_letters(c, config) && make_fds(c)
-      && copy_routes(c, config, failure)) {
+      && copy_letters(c, config) && copy_routes(c, config, failure)
+      && make_fds(c, failure)) {
     copy_topics(c, config);
     if (c->has_log) strand_log_set_notify(c->log, notify, c);
     strand_conf_warn(RD_KAFKA_CONSUMER, config->kafka, config->kafka_count,
@@ -205,13 +224,11 @@ static bool start_members (strand_consumer *c, strand_failure *failure) {
     c->members_open++;
     c->uncommitted++;
     pthread_mutex_unlock(&c->lock);
-    if (strand_member_start(c->members[i])) continue;
+    if (strand_member_start(c->members[i], failure)) continue;
     pthread_mutex_lock(&c->lock);
     c->members_open--;
     c->uncommitted--;
     pthread_mutex_unlock(&c->lock);
-    strand_fail(failure, "NO_THREAD", "the thread of member %u could not "
-                "start", i);
     return false;
   }
   return true;

@@ -3,12 +3,14 @@
 */
 #include "kafka/errand.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "kafka/clock.h"
 #include "kafka/conf.h"
+#include "kafka/system.h"
 #include "kafka/thread.h"
 
 #define METADATA_MS 5000
@@ -139,10 +141,19 @@ static void *run (void *argument) {
   return NULL;
 }
 
-static void start_locked (strand_errand *errand) {
+/* 0 and errno when there is no thread for it. */
+static int start_locked (strand_errand *errand) {
   if (!errand->running && !errand->stopping)
     errand->running = strand_thread_start(&errand->thread, run, errand);
+  if (!errand->running && !errand->stopping) return 0;
   pthread_cond_broadcast(&errand->changed);
+  return 1;
+}
+
+/* 0 and errno; then the next asks anew. */
+static int ask_locked (strand_errand *errand, topic *t) {
+  t->asked = start_locked(errand);
+  return t->asked;
 }
 
 static topic *find_locked (strand_errand *errand, const char *name) {
@@ -161,15 +172,25 @@ static topic *make_locked (strand_errand *errand, const char *name) {
   return t;
 }
 
-static void fail_unknown (strand_failure *failure, const topic *t,
-                          const char *name) {
-  if (t == NULL || t->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+static void fail_unknown (strand_failure *failure, const topic *t) {
+  if (t->err == RD_KAFKA_RESP_ERR_NO_ERROR)
     strand_fail(failure, "NO_METADATA", "topic '%s': its number of "
-                "partitions is not known yet", name);
+                "partitions is not known yet", t->name);
   else
     strand_fail(failure, "NO_METADATA", "topic '%s': its number of "
-                "partitions is not known: %s", name,
+                "partitions is not known: %s", t->name,
                 rd_kafka_err2str(t->err));
+}
+
+static int32_t partitions_locked (strand_errand *errand, topic *t,
+                                  strand_failure *failure) {
+  double fresh = t->partitions > 0 ? STRAND_ERRAND_FRESH : AGAIN;
+  int stale = !t->asked && strand_clock_now() - t->answered > fresh;
+  if (stale && !ask_locked(errand, t))
+    strand_fail_thread(failure, "the thread that asks for partitions", errno);
+  else if (t->partitions == 0)
+    fail_unknown(failure, t);
+  return t->partitions;
 }
 
 int32_t strand_errand_partitions (strand_errand *errand, const char *name,
@@ -179,16 +200,9 @@ int32_t strand_errand_partitions (strand_errand *errand, const char *name,
   pthread_mutex_lock(&errand->lock);
   t = find_locked(errand, name);
   if (t == NULL) t = make_locked(errand, name);
-  if (t != NULL) {
-    partitions = t->partitions;
-    double fresh = partitions > 0 ? STRAND_ERRAND_FRESH : AGAIN;
-    if (!t->asked && strand_clock_now() - t->answered > fresh) {
-      t->asked = 1;
-      start_locked(errand);
-    }
-  }
-  if (partitions == 0) fail_unknown(failure, t, name);
+  if (t != NULL) partitions = partitions_locked(errand, t, failure);
   pthread_mutex_unlock(&errand->lock);
+  if (t == NULL) strand_fail(failure, "NO_MEMORY", "memory ran out");
   return partitions;
 }
 
@@ -196,10 +210,8 @@ void strand_errand_doubt (strand_errand *errand, const char *name) {
   topic *t;
   pthread_mutex_lock(&errand->lock);
   t = find_locked(errand, name);
-  if (t != NULL && !t->asked && strand_clock_now() - t->answered > 1) {
-    t->asked = 1;
-    start_locked(errand);
-  }
+  if (t != NULL && !t->asked && strand_clock_now() - t->answered > 1)
+    ask_locked(errand, t);
   pthread_mutex_unlock(&errand->lock);
 }
 
@@ -214,9 +226,7 @@ void strand_errand_wait (strand_errand *errand, double deadline) {
 
 void strand_errand_flush (strand_errand *errand, int on) {
   pthread_mutex_lock(&errand->lock);
-  if (errand->flushing != on) {
-    errand->flushing = on;
-    if (on) start_locked(errand);
-  }
+  if (errand->flushing != on) /* without a thread records linger */
+    errand->flushing = on && start_locked(errand);
   pthread_mutex_unlock(&errand->lock);
 }

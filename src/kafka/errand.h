@@ -36,8 +36,8 @@ void strand_errand_stop (strand_errand *errand);
 /* Waits for the call that is under way: 5 s at most. */
 void strand_errand_free (strand_errand *errand);
 
-/* The number of partitions, or 0 and a failure ("NO_METADATA") while it is
-** not known; then it has been asked for. */
+/* The number of partitions, or 0 and a failure: "NO_METADATA" while it is not
+** known; then it has been asked for. */
 int32_t strand_errand_partitions (strand_errand *errand, const char *topic,
                                   strand_failure *failure);
 

@@ -1,5 +1,6 @@
 #include "kafka/helper.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -209,7 +210,10 @@ strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake) (void *),
                                   void (*gone) (void *), void *arg) {
   strand_helper *h = calloc(1, sizeof(*h));
   pthread_t thread;
-  if (h == NULL) return NULL;
+  if (h == NULL) {
+    errno = ENOMEM;
+    return NULL;
+  }
   h->client = client;
   h->wake = wake;
   h->gone = gone;
@@ -219,7 +223,9 @@ strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake) (void *),
   pthread_mutex_init(&h->lock, NULL);
   strand_thread_condition(&h->filled);
   if (!strand_thread_start(&thread, run, h)) {
+    int error = errno;
     free_helper(h);
+    errno = error;
     return NULL;
   }
   pthread_detach(thread);

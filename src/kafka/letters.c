@@ -218,8 +218,8 @@ static rd_kafka_conf_t *make_conf (strand_member *m,
   rd_kafka_conf_set_opaque(conf, m);
   rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR
                                    | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
-  if (check_acks(conf, failure)
-      && strand_placement_install(conf, &m->letters->placement)) return conf;
+  strand_placement_install(conf, &m->letters->placement);
+  if (check_acks(conf, failure)) return conf;
   rd_kafka_conf_destroy(conf);
   return NULL;
 }
@@ -282,6 +282,7 @@ static char *group_of (rd_kafka_t *client) {
 
 bool strand_letters_open (strand_member *m, strand_failure *failure) {
   if (m->consumer->letters.topic == NULL) return true;
+  strand_fail(failure, "NO_MEMORY", "memory ran out");
   m->letters = new_letters(m->consumer);
   if (m->letters == NULL) return false;
   m->letters->group = group_of(m->client);

@@ -2,6 +2,7 @@
 #include "kafka/errors.h"
 #include "kafka/letters.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "kafka/clock.h"
+#include "kafka/system.h"
 #include "kafka/thread.h"
 
 #define POLL_MOST_US 1000000
@@ -556,11 +558,20 @@ static void *run_owner (void *arg) {
   return NULL;
 }
 
-bool strand_member_start (strand_member *m) {
+static void fail_start (const strand_member *m, strand_failure *failure) {
+  int error = errno;
+  char what[64];
+  snprintf(what, sizeof(what), "a thread of member %u could not start",
+           m->index);
+  strand_fail_thread(failure, what, error);
+}
+
+bool strand_member_start (strand_member *m, strand_failure *failure) {
   pthread_t thread;
   strand_shared_ref(m->consumer); /* the helper's */
   m->helper = strand_helper_new(m->client, wake, let_go, m);
   if (m->helper == NULL) {
+    fail_start(m, failure);
     strand_shared_unref(m->consumer);
     return false;
   }
@@ -570,6 +581,7 @@ bool strand_member_start (strand_member *m) {
     pthread_detach(thread);
     return true;
   }
+  fail_start(m, failure);
   strand_helper_end(m->helper);
   m->helper = NULL;
   strand_shared_unref(m->consumer);
@@ -675,6 +687,14 @@ static strand_engine *open_engine (strand_member *m) {
   return strand_engine_new(&config);
 }
 
+static bool make_fds (strand_member *m, strand_failure *failure) {
+  m->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (m->wake_fd >= 0) m->queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (m->queue_fd >= 0) return true;
+  strand_fail_descriptor(failure, "a member's eventfd", errno);
+  return false;
+}
+
 strand_member *strand_member_new (strand_consumer *c, unsigned index,
                                   const strand_property *props, size_t count,
                                   strand_failure *failure) {
@@ -687,11 +707,10 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   m->blockers_wanted = STRAND_VIEW_BLOCKERS;
   m->changed = true;
   m->inbox.limits = true;
-  m->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  m->queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  m->wake_fd = m->queue_fd = -1;
   m->routes = calloc(c->route_count, sizeof(*m->routes));
   m->engine = m->routes != NULL ? open_engine(m) : NULL;
-  if (m->wake_fd >= 0 && m->queue_fd >= 0 && m->engine != NULL
+  if (m->engine != NULL && make_fds(m, failure)
       && open_client(m, props, count, failure)
       && strand_letters_open(m, failure)) {
     failure->code[0] = '\0';

@@ -4,13 +4,25 @@
 #define _GNU_SOURCE /* dladdr, RTLD_DEFAULT */
 #include "kafka/mock.h"
 
+#include <arpa/inet.h>
 #include <dlfcn.h>
+#include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <librdkafka/rdkafka.h>
 
 #include "kafka/conf.h"
+#include "kafka/system.h"
+
+/* Beside a listening socket for each broker: pipes of the cluster, of the
+** holder's internal broker and of the mock's, and one to accept with; their
+** threads and the holder's own. */
+#define OWN_DESCRIPTORS 7
+#define OWN_THREADS 4
 #include "kafka/errors.h"
 
 typedef rd_kafka_resp_err_t answer;
@@ -112,9 +124,44 @@ static int find_calls (mock_calls *call, strand_failure *failure) {
          FIND(partition_set_leader) && FIND(coordinator_set);
 }
 
+/* A listening socket on any port of this host; -1 and errno. */
+static int listen_somewhere (void) {
+  struct sockaddr_in address = { .sin_family = AF_INET };
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  int error;
+  if (fd < 0) return -1;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+      listen(fd, 1) == 0) return fd;
+  error = errno;
+  close(fd);
+  errno = error;
+  return -1;
+}
+
+/* Without any of these librdkafka ends the process in an assert, or takes
+** descriptor 0 for its own. */
+static int has_room (int brokers, strand_failure *failure) {
+  int fds[STRAND_MOCK_BROKERS_MAX];
+  char what[96];
+  int made = 0;
+  int ok = 0;
+  snprintf(what, sizeof(what), "a mock cluster of %d brokers needs %d file "
+           "descriptors and %d threads", brokers, brokers + OWN_DESCRIPTORS,
+           OWN_THREADS);
+  while (made < brokers && (fds[made] = listen_somewhere()) >= 0) made++;
+  if (made == brokers)
+    ok = strand_system_has(OWN_DESCRIPTORS, OWN_THREADS, what, failure);
+  else
+    strand_fail_descriptor(failure, what, errno);
+  while (made > 0) close(fds[--made]);
+  return ok;
+}
+
 static int open_cluster (strand_mock *mock, strand_failure *failure) {
   rd_kafka_conf_t *conf;
   if (!find_calls(&mock->call, failure)) return 0;
+  if (!has_room(mock->brokers, failure)) return 0;
   conf = strand_conf_new(RD_KAFKA_PRODUCER, NULL, 0, failure);
   if (conf == NULL) return 0;
   rd_kafka_conf_set(conf, "enable.idempotence", "false", NULL, 0);
@@ -122,7 +169,8 @@ static int open_cluster (strand_mock *mock, strand_failure *failure) {
   if (mock->holder == NULL) return 0;
   mock->cluster = mock->call.cluster_new(mock->holder, mock->brokers);
   if (mock->cluster != NULL) return 1;
-  strand_fail(failure, "FAIL", "the mock cluster could not open its sockets");
+  strand_fail(failure, "FAIL", "the mock cluster could not be made (see the "
+              "log)");
   return 0;
 }
 

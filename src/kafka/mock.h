@@ -28,7 +28,8 @@
 
 typedef struct strand_mock strand_mock;
 
-/* NULL and a failure when this librdkafka has no mock, or no port is free. */
+/* NULL and a failure: this librdkafka has no mock, or what the cluster needs
+** is not there; librdkafka would end the process then, so it is looked for. */
 strand_mock *strand_mock_open (int brokers, strand_failure *failure);
 
 /* Accepts NULL. */

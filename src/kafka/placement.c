@@ -63,8 +63,8 @@ static int32_t place (const rd_kafka_topic_t *topic, const void *key,
   return spread(placement, topic, key, count);
 }
 
-int strand_placement_install (rd_kafka_conf_t *conf,
-                              strand_placement *placement) {
+void strand_placement_install (rd_kafka_conf_t *conf,
+                               strand_placement *placement) {
   char value[32] = "0";
   size_t size = sizeof(value);
   rd_kafka_topic_conf_t *topics;
@@ -72,8 +72,7 @@ int strand_placement_install (rd_kafka_conf_t *conf,
                         &size) == RD_KAFKA_CONF_OK)
     placement->sticky_ms = atoi(value);
   /* With 0 librdkafka asks the partitioner for every record. */
-  if (rd_kafka_conf_set(conf, "sticky.partitioning.linger.ms", "0", NULL,
-                        0) != RD_KAFKA_CONF_OK) return 0;
+  rd_kafka_conf_set(conf, "sticky.partitioning.linger.ms", "0", NULL, 0);
   topics = rd_kafka_conf_get_default_topic_conf(conf);
   if (topics == NULL) {
     topics = rd_kafka_topic_conf_new();
@@ -81,5 +80,4 @@ int strand_placement_install (rd_kafka_conf_t *conf,
   }
   rd_kafka_topic_conf_set_partitioner_cb(topics, place);
   rd_kafka_topic_conf_set_opaque(topics, placement);
-  return 1;
 }

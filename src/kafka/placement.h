@@ -32,8 +32,8 @@ void *strand_placement_opaque (uint32_t hash);
 strand_pending *strand_placement_ticket (void *opaque);
 
 /* Makes 'conf' use it. 'placement' is borrowed until the client is
-** destroyed. 0 when a property could not be set. */
-int strand_placement_install (rd_kafka_conf_t *conf,
+** destroyed. */
+void strand_placement_install (rd_kafka_conf_t *conf,
                               strand_placement *placement);
 
 #endif

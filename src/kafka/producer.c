@@ -12,6 +12,7 @@
 
 #include "kafka/client.h"
 #include "kafka/clock.h"
+#include "kafka/system.h"
 #include "kafka/errors.h"
 #include "kafka/watch.h"
 
@@ -206,14 +207,19 @@ static void refresh (strand_producer *p) {
 
 static int set_limit (rd_kafka_conf_t *conf,
                       const strand_producer_options *options,
-                      const char *name, int64_t value) {
+                      const char *option, const char *name, int64_t value,
+                      strand_failure *failure) {
   char text[32];
+  char errstr[200];
   size_t i;
   if (value <= 0) return 1;
   for (i = 0; i < options->prop_count; i++)
     if (strcmp(options->props[i].name, name) == 0) return 1;
   snprintf(text, sizeof(text), "%lld", (long long)value);
-  return rd_kafka_conf_set(conf, name, text, NULL, 0) == RD_KAFKA_CONF_OK;
+  if (rd_kafka_conf_set(conf, name, text, errstr, sizeof(errstr)) ==
+      RD_KAFKA_CONF_OK) return 1;
+  strand_fail(failure, "OPTION", "option '%s': %s", option, errstr);
+  return 0;
 }
 
 static double get_number (rd_kafka_conf_t *conf, const char *name) {
@@ -248,28 +254,39 @@ static rd_kafka_conf_t *make_conf (const strand_producer_options *options,
   conf = strand_conf_new(RD_KAFKA_PRODUCER, options->props,
                          options->prop_count, failure);
   if (conf == NULL) return NULL;
-  if (set_limit(conf, options, "queue.buffering.max.messages",
-                options->max_queued_records) &&
-      set_limit(conf, options, "queue.buffering.max.kbytes",
+  strand_placement_install(conf, placement);
+  if (set_limit(conf, options, "max_queued_records",
+                "queue.buffering.max.messages", options->max_queued_records,
+                failure) &&
+      set_limit(conf, options, "max_queued_bytes",
+                "queue.buffering.max.kbytes",
                 options->max_queued_bytes > 0
-                  ? (options->max_queued_bytes + 1023) / 1024 : 0) &&
-      strand_placement_install(conf, placement)) return conf;
+                  ? (options->max_queued_bytes + 1023) / 1024 : 0, failure))
+    return conf;
   rd_kafka_conf_destroy(conf);
-  strand_fail(failure, "OPTION", "options 'max_queued_records' and "
-              "'max_queued_bytes': beyond what librdkafka takes");
   return NULL;
+}
+
+static int open_own (strand_producer *p,
+                     const strand_producer_options *options,
+                     strand_failure *failure) {
+  p->log = strand_log_new(!options->keeps_log);
+  if (p->log == NULL) {
+    strand_fail(failure, "NO_MEMORY", "out of memory");
+    return 0;
+  }
+  p->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (p->fd >= 0) return 1;
+  strand_fail_descriptor(failure, "a producer's eventfd", errno);
+  return 0;
 }
 
 static int open_client (strand_producer *p,
                         const strand_producer_options *options,
                         strand_failure *failure) {
   rd_kafka_conf_t *conf;
-  if (p->fd >= 0 && p->log != NULL)
-    p->client = strand_client_new(p->log, p->fd);
-  if (p->client == NULL) {
-    strand_fail(failure, "NO_MEMORY", "out of memory or file descriptors");
-    return 0;
-  }
+  p->client = strand_client_new(p->log, p->fd, failure);
+  if (p->client == NULL) return 0;
   conf = make_conf(options, &p->client->placement, failure);
   if (conf == NULL) return 0;
   read_limits(p, conf);
@@ -299,9 +316,8 @@ strand_producer *strand_producer_open (const strand_producer_options *options,
     return NULL;
   }
   p->reports_all = options->reports_all;
-  p->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  p->log = strand_log_new(!options->keeps_log);
-  if (!open_client(p, options, failure)) {
+  p->fd = -1;
+  if (!open_own(p, options, failure) || !open_client(p, options, failure)) {
     strand_producer_free(p);
     return NULL;
   }

@@ -498,6 +498,7 @@ static int core_matches (lua_State *L) {
   const char *pattern = strand_check_text(L, 1);
   const char *topic = strand_check_text(L, 2);
   int status = regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB);
+  if (status == REG_ESPACE) return luaL_error(L, "not enough memory");
   if (status != 0) {
     char problem[128];
     regerror(status, &regex, problem, sizeof(problem));
@@ -505,6 +506,7 @@ static int core_matches (lua_State *L) {
   }
   status = regexec(&regex, topic, 0, NULL, 0);
   regfree(&regex);
+  if (status == REG_ESPACE) return luaL_error(L, "not enough memory");
   lua_pushboolean(L, status == 0);
   return 1;
 }

@@ -7,6 +7,7 @@
 
 #include "core/engine.h"
 #include "kafka/log.h"
+#include "kafka/system.h"
 #include "lua/batch.h"
 #include "lua/compat.h"
 #include "lua/context.h"
@@ -388,41 +389,68 @@ static void keep_slots (lua_State *L) {
 }
 
 /* Lines of Lua's messages become one. */
-static void fail_open (strand_failure *failure, const char *text) {
+static void one_line (char *to, size_t size, const char *text) {
   size_t i = 0;
-  strand_fail(failure, "HANDLER", "%s", "");
-  while (*text != '\0' && i < sizeof(failure->message) - 2) {
+  while (*text != '\0' && i < size - 2) {
     size_t blank = strspn(text, "\r\n\t");
     text += blank;
     if (blank > 0 && i > 0 && *text != '\0') {
-      if (failure->message[i - 1] != ':') failure->message[i++] = ';';
-      failure->message[i++] = ' ';
+      if (to[i - 1] != ':') to[i++] = ';';
+      to[i++] = ' ';
     }
-    else failure->message[i++] = *text++;
+    else to[i++] = *text++;
   }
-  failure->message[i] = '\0';
+  to[i] = '\0';
+}
+
+static void fail_memory (strand_failure *failure, size_t limit) {
+  static const char text[] = "not enough memory for a worker's Lua state";
+  if (limit == 0) strand_fail(failure, "NO_MEMORY", "%s", text);
+  else {
+    strand_fail(failure, "NO_MEMORY", "%s (option 'worker_memory': %llu)",
+                text, (unsigned long long)limit);
+  }
+}
+
+/* A module that cannot be opened is not found, says Lua. */
+static void fail_load (strand_failure *failure, const char *text) {
+  char line[sizeof(failure->message)];
+  bool open = strand_system_has(1, 0, "a handler's module", failure);
+  one_line(line, sizeof(line), text);
+  if (open) strand_fail(failure, "HANDLER", "%s", line);
+  else {
+    char why[sizeof(failure->message)];
+    snprintf(why, sizeof(why), "%s", failure->message);
+    snprintf(failure->message, sizeof(failure->message), "%.150s; %.350s",
+             why, line);
+  }
 }
 
 static void *open_state (void *config, unsigned index,
                          strand_failure *failure) {
+  size_t limit = strand_sources_memory(config);
   worker *w = calloc(1, sizeof(*w));
-  if (w != NULL)
-    w->L = strand_memory_open(&w->memory, strand_sources_memory(config));
+  int status;
+  if (w != NULL) w->L = strand_memory_open(&w->memory, limit);
   if (w == NULL || w->L == NULL) {
-    fail_open(failure, "not enough memory for a worker's Lua state");
+    fail_memory(failure, w != NULL ? limit : 0);
     free(w);
     return NULL;
   }
   w->sources = config;
   w->context.worker = index;
   lua_atpanic(w->L, panic);
-  if (strand_protect(w->L, set_up, w) == 0) {
+  status = strand_protect(w->L, set_up, w);
+  if (status == 0) {
     keep_slots(w->L);
     keep_hook(w);
     return w;
   }
-  fail_open(failure, lua_type(w->L, -1) == LUA_TSTRING
-                       ? lua_tostring(w->L, -1) : "no text");
+  if (status == LUA_ERRMEM) fail_memory(failure, limit);
+  else {
+    fail_load(failure, lua_type(w->L, -1) == LUA_TSTRING
+                         ? lua_tostring(w->L, -1) : "no text");
+  }
   close_state(w);
   return NULL;
 }
