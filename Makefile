@@ -261,9 +261,22 @@ clean:                         ## build products, but not Kafka's jars and the c
 distclean: clean               ## those too
 	@rm -rf build
 
+# What 'make help' shows first, and in which group the rest is; a target in none
+# is shown last.
+HELP_FIRST   := demo hello test
+HELP_USE     := order-sync indexing all install uninstall kafka deps rockspec clean distclean
+HELP_TEST    := test-c test-lua test-kafka sweep fuzz sim sim-long mutants torture test-trixie lint
+HELP_MEASURE := bench-quick bench bench-soak
+
 help:
 	@echo 'make [TARGET] [LUA=lua5.4|lua5.3|lua5.2|lua5.1|luajit2] [DEBUG=1]'
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 13 | sed 's/^/  /'
+	@awk -v groups='try first:$(HELP_FIRST);use:$(HELP_USE);test:$(HELP_TEST);measure:$(HELP_MEASURE)' ' \
+	  match($$0, /^[a-z-]+:.*## /) { name = $$1; sub(":", "", name); sub(/.*## /, ""); text[name] = $$0 } \
+	  function show(name) { if (name in text) printf "  %-12s %s\n", name, text[name]; delete text[name] } \
+	  END { n = split(groups, group, ";"); \
+	    for (i = 1; i <= n; i++) { split(group[i], part, ":"); print "\n" part[1]; \
+	      m = split(part[2], names, " "); for (j = 1; j <= m; j++) show(names[j]) } \
+	    for (name in text) if (!rest++) print "\nothers"; for (name in text) show(name) }' Makefile
 
 -include $(shell find build \( -path build/kafka -o -path build/trixie \) -prune \
   -o -name '*.d' -print 2>/dev/null)
