@@ -14,12 +14,13 @@
 -- events say; the exit status says whether they are equal.
 
 local folder = arg[0]:match "^(.*/)" or "./"
-package.path = folder .. "?.lua;" .. package.path
+package.path = folder .. "?.lua;" .. folder .. "../?.lua;" .. package.path
 
 local strand = require "strand"
 local database = require "database"
 local erp = require "erp"
 local ledger = require "ledger"
+local progress = require "progress"
 local schema = require "schema"
 
 local ORDERS = 4000
@@ -116,49 +117,64 @@ end
 -- -> what is called now and then with the number of applied records. In the
 -- middle it locks SQLite for some seconds: nobody else can write, which to the
 -- workers is a database that does not answer.
-local function plan_outage(address)
+local function plan_outage(address, shown)
   local db, over = address:find "^sqlite" and database.connect(address), nil
   return function(applied)
     if db and not over and applied > 0 then
-      say("  the database goes away for %d s", AWAY)
+      shown:say("  the database goes away for %d s", AWAY)
       db:run "BEGIN IMMEDIATE"
       over = os.time() + AWAY
     elseif db and over and os.time() > over then
       db:run "COMMIT"
       db:close()
       db = nil
-      say "  and is back"
+      shown:say "  and is back"
     end
   end
 end
+
+local FEW = 3
 
 -- -> how many there are
 local function list_parked(consumer)
   local count = 0
   for record in consumer:parked() do
     count = count + 1
-    say("  parked: %s, %s: %s", record.id, record.key, record.reason:match "[^\n]*")
+    if count <= FEW then
+      say("  parked: %s, %s: %s", record.id, record.key, record.reason:match "[^\n]*")
+    end
   end
+  if count > FEW then say("  and %d more", count - FEW) end
   return count
 end
 
 -- Runs until all is applied, sent away or parked, the limit is reached, or
 -- Ctrl-C. -> number of parked records, the report
 local function consume(consumer, address, books)
-  local parked, disturb = 0, plan_outage(address)
-  local report, problem = consumer:run { every = 0.5, tick = function()
+  local shown = progress.new(books.applied, "applied")
+  local parked, disturb = 0, plan_outage(address, shown)
+  local report, problem = consumer:run { every = 0.25, tick = function()
     local applied, stats = count_applied(address), consumer:stats()
-    say("  %5s of %d events applied, %d dead letters, %d parked, %d wait", applied or "?",
-      books.applied, stats.dead_lettered, stats.parked, stats.waiting_records)
+    shown:update(applied, ("%d dead letters, %d parked, %d wait"):format(stats.dead_lettered,
+      stats.parked, stats.waiting_records))
     disturb(applied or 0)
     local finished = applied == books.applied and stats.dead_lettered == books.malformed
       and stats.parked == books.poison
     if finished or os.time() - begin > LIMIT then
+      shown:finish()
       parked = list_parked(consumer)
       consumer:stop()
     end
   end }
-  return parked, assert(report, problem)
+  shown:finish()
+  return parked, assert(report, problem), shown
+end
+
+local function show_timeline(shown)
+  local line, highest = shown:timeline()
+  say ""
+  say("applied a quarter of a second, up to %.0f/s; the dip is the outage:", highest)
+  say("  %s", line)
 end
 
 local function show(books, rows, differences, parked, report)
@@ -180,10 +196,11 @@ local function demo(servers, address)
   say "joining the group (a few seconds)"
   assert(consumer:start())
   local books = send_events(servers)
-  local parked, report = consume(consumer, address, books)
+  local parked, report, shown = consume(consumer, address, books)
   local db = assert(database.connect(address))
   local differences, rows = books:compare(db, mine)
   db:close()
+  show_timeline(shown)
   show(books, rows, differences, parked, report)
   return differences == 0 and count_applied(address) == books.applied
     and parked == books.poison and report.dead_lettered == books.malformed

@@ -3,6 +3,7 @@
 --   make indexing                                   on a Kafka cluster of its own
 --   make indexing ARGS="--events 4000 --work 0.002" shorter
 --   make indexing ARGS=host:port                    on a real one, on topics of its own
+--   make indexing ARGS=--figures                    with lines for programs
 --
 -- The story: a shop's 80,000 product events took 20 hours to index, with a
 -- plain consumer in each of 4 processes. 5 consumers in each of them took 6
@@ -62,7 +63,7 @@ end
 -- ---- what is asked for ------------------------------------------------------
 
 local function usage(problem)
-  io.stderr:write(problem, "\ncompare.lua [host:port] [--events N] [--work SECONDS]\n")
+  io.stderr:write(problem, "\ncompare.lua [host:port] [--events N] [--work SECONDS] [--figures]\n")
   os.exit(2)
 end
 
@@ -73,6 +74,8 @@ local function read_arguments()
     local name = arg[i]:match "^%-%-(%a+)$"
     if not name then
       given.broker = arg[i]
+    elseif name == "figures" then
+      given.figures = true
     elseif name == "events" or name == "work" then
       i = i + 1
       given[name] = tonumber(arg[i]) or usage("a number is missing after --" .. name)

@@ -17,6 +17,12 @@ end
 local function show_table(results, hours)
   local first = results[1].seconds
   say ""
+  say "at once   the most handlers that ran at the same time"
+  say "at least  what the handlers' waits alone must take, so many at once: the rest is ours"
+  say "as fast   how many times as fast as the first"
+  say "early     handled before the one before it had ended, of its partition or product:"
+  say "          0 where that order is promised; in brackets, of its product, where not"
+  say ""
   say("%-42s %7s %8s %8s %9s %8s %7s %9s", "", "at once", "seconds", "at least", "as fast",
     "early", "story", "as fast")
   for i, it in ipairs(results) do
@@ -27,12 +33,6 @@ local function show_table(results, hours)
       of.hours and ("%d h"):format(of.hours) or "-",
       of.hours and ("%.2f"):format(hours / of.hours) or "-")
   end
-  say ""
-  say "at once   the most handlers that ran at the same time"
-  say "at least  what the handlers' waits alone must take, so many at once: the rest is ours"
-  say "as fast   how many times as fast as the first"
-  say "early     handled before the one before it had ended, of its partition or product:"
-  say "          0 where that order is promised; in brackets, of its product, where not"
 end
 
 local function show_bars(results, hours)
@@ -103,13 +103,13 @@ local function show_figures(results, given, hours, factor)
 end
 
 -- results: those of audit.read, and strategy, seconds, least, at_once; given:
--- events, work (seconds); story: its events, and its first way's hours, at_once
+-- events, work (seconds), figures (for programs); story: its events, and its first way's hours, at_once
 function show.all(results, given, story)
   local factor = record_seconds(story, story.hours, story.at_once) / given.work
   show_table(results, story.hours)
   show_bars(results, story.hours)
   show_differences(results, given, story, factor)
-  show_figures(results, given, story.hours, factor)
+  if given.figures then show_figures(results, given, story.hours, factor) end
 end
 
 return show

@@ -10,11 +10,12 @@
 -- end; the exit status says whether it held.
 
 local folder = arg[0]:match "^(.*/)" or "./"
-package.path = folder .. "?.lua;" .. package.path
+package.path = folder .. "?.lua;" .. folder .. "../?.lua;" .. package.path
 
 local strand = require "strand"
 local audit = require "audit"
 local orders = require "orders"
+local progress = require "progress"
 
 local PARTITIONS, MEMBERS, WORKERS = 11, 2, 8
 local ORDERS = 4000
@@ -97,12 +98,14 @@ end
 
 -- Runs until everything is committed, the limit is reached, or Ctrl-C.
 local function consume(consumer, count)
-  return consumer:run { every = 0.5, tick = function()
+  local shown = progress.new(count, "events")
+  local report, problem = consumer:run { every = shown.moves and 0.1 or 0.5, tick = function()
     local stats = consumer:stats()
-    say("  %5.1f %%  %6d of %d events done, %d tried again",
-      100 * stats.done / count, stats.done, count, stats.failed)
+    shown:update(stats.done, ("%d tried again"):format(stats.failed))
     if count_committed(consumer) == count or os.time() - begin > LIMIT then consumer:stop() end
   end }
+  shown:finish()
+  return report, problem
 end
 
 -- The group's offsets, read from outside. -> number of events committed,

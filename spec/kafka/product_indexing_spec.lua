@@ -31,7 +31,7 @@ describe("the product indexing story", function()
   local figure
 
   setup(function()
-    local child = run("--events", EVENTS, "--work", "0.002")
+    local child = run("--events", EVENTS, "--work", "0.002", "--figures")
     local status = child:wait(240)
     assert.equal(0, status, child:output() .. child:errors())
     figure = figures(child:output())
