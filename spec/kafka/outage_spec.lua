@@ -166,3 +166,53 @@ describe("a leader that dies", function()
     helper.eventually(60, function() return consumer:health() end, consumer)
   end)
 end)
+
+describe("a right that is taken away", function()
+  after_each(member.end_all)
+
+  it("is not well until it is given back, to commit and to read", function()
+    local broker, _, close = node("allow.everyone.if.no.acl.found=true\n"
+      .. "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer")
+    finally(close)
+    local topic, group, log = helper.name "topic", helper.name "group", audit.new()
+    local admin = admin_of(broker)
+    assert(admin:create_topics { [topic] = 1 })
+    admin:close()
+    local consumer, events = member.start { group = group, topics = { topic }, audit = log,
+      commit_interval = 0.2, kafka = { ["bootstrap.servers"] = broker } }
+    member.wait_assigned(20, consumer, 1)
+    local function send()
+      local producer = assert(strand.producer { kafka = { ["bootstrap.servers"] = broker } })
+      assert(producer:send_wait { topic = topic, key = "a" })
+      producer:close()
+    end
+    local function holds(seconds, code)
+      local over = system.monotime() + seconds
+      helper.eventually(seconds + 5, function()
+        local now = health(consumer)
+        if now ~= code then error("health is " .. now) end
+        return system.monotime() > over
+      end, consumer)
+    end
+    member.tool_at(broker, "acl", "deny", "group", group, "read")
+    send()
+    helper.eventually(20, function() return member.events(events, "commit_failed") > 0 end, consumer)
+    local code, reason = health(consumer)
+    assert.equal("COMMIT_FAILS", code)
+    assert.matches("authorization failed", reason, 1, true)
+    holds(5, "COMMIT_FAILS")
+    member.tool_at(broker, "acl", "forget", "group", group, "read")
+    helper.eventually(60, function() return consumer:health() end, consumer)
+    assert(consumer:commit())
+    -- to read: the partition is idle, and idle it is well again
+    member.tool_at(broker, "acl", "allow", "topic", topic, "describe")
+    helper.eventually(20, function() return member.events(events, "auth_failed") > 0 end, consumer)
+    holds(15, "AUTH")
+    member.tool_at(broker, "acl", "forget", "topic", topic, "all")
+    helper.eventually(30, function() return consumer:health() end, consumer)
+    assert.is_true(member.events(events, "auth_failed") <= 3)
+    local ended = log:read().ends
+    send()
+    log:wait(20, ended + 1, consumer)
+  end)
+end)

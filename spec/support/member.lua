@@ -187,8 +187,12 @@ end
 --- member.tool("delete-records", topic, partition, before), and what else
 --- tool.c has; the broker comes by itself.
 function member.tool(command, ...)
+  return member.tool_at(helper.broker(), command, ...)
+end
+
+function member.tool_at(broker, command, ...)
   tool_built = tool_built or build_tool()
-  local words = { tool_built, command, helper.broker() }
+  local words = { tool_built, command, broker }
   for i = 1, select("#", ...) do
     words[#words + 1] = "'" .. tostring((select(i, ...))) .. "'"
   end

@@ -2,6 +2,8 @@
 ** tool.c - what specs need done to a broker and strand has no call for (yet)
 **
 **   tool delete-records BROKER TOPIC PARTITION BEFORE
+**   tool acl BROKER allow|deny|forget topic|group NAME read|describe|all
+**       for everybody; the broker has an authorizer
 **   tool commit BROKER GROUP TOPIC PARTITION OFFSET METADATA
 **       as another client of the group, which must be empty
 **   tool transact BROKER TOPIC PARTITION commit|abort COUNT
@@ -81,6 +83,43 @@ static void delete_records (char **arg) {
   rd_kafka_event_destroy(event);
   rd_kafka_DeleteRecords_destroy(request);
   rd_kafka_topic_partition_list_destroy(list);
+  rd_kafka_queue_destroy(queue);
+  rd_kafka_destroy(rk);
+}
+
+static void acl (char **arg) {
+  int adds = strcmp(arg[1], "forget") != 0;
+  int denies = strcmp(arg[1], "deny") == 0;
+  rd_kafka_ResourceType_t type = strcmp(arg[2], "topic") == 0
+    ? RD_KAFKA_RESOURCE_TOPIC : RD_KAFKA_RESOURCE_GROUP;
+  rd_kafka_AclOperation_t operation = strcmp(arg[4], "read") == 0
+    ? RD_KAFKA_ACL_OPERATION_READ
+    : strcmp(arg[4], "describe") == 0 ? RD_KAFKA_ACL_OPERATION_DESCRIBE
+                                      : RD_KAFKA_ACL_OPERATION_ALL;
+  rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, arg[0], NULL, NULL);
+  rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+  rd_kafka_AclBinding_t *binding;
+  rd_kafka_event_t *event;
+  if (adds) {
+    binding = rd_kafka_AclBinding_new(
+      type, arg[3], RD_KAFKA_RESOURCE_PATTERN_LITERAL, "User:*", "*",
+      operation, denies ? RD_KAFKA_ACL_PERMISSION_TYPE_DENY
+                        : RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, NULL, 0);
+    rd_kafka_CreateAcls(rk, &binding, 1, NULL, queue);
+  }
+  else {
+    binding = rd_kafka_AclBindingFilter_new(
+      type, arg[3], RD_KAFKA_RESOURCE_PATTERN_LITERAL, NULL, NULL,
+      operation == RD_KAFKA_ACL_OPERATION_ALL ? RD_KAFKA_ACL_OPERATION_ANY
+                                              : operation,
+      RD_KAFKA_ACL_PERMISSION_TYPE_ANY, NULL, 0);
+    rd_kafka_DeleteAcls(rk, &binding, 1, NULL, queue);
+  }
+  event = rd_kafka_queue_poll(queue, WAIT_MS);
+  if (event == NULL) die("acl", "no answer");
+  check("acl", rd_kafka_event_error(event));
+  rd_kafka_event_destroy(event);
+  rd_kafka_AclBinding_destroy(binding);
   rd_kafka_queue_destroy(queue);
   rd_kafka_destroy(rk);
 }
@@ -264,6 +303,7 @@ int main (int argc, char **argv) {
   if (argc == 6 && strcmp(argv[1], "delete-records") == 0) {
     delete_records(argv + 2);
   }
+  else if (argc == 7 && strcmp(argv[1], "acl") == 0) acl(argv + 2);
   else if (argc == 8 && strcmp(argv[1], "commit") == 0) commit(argv + 2);
   else if (argc == 7 && strcmp(argv[1], "transact") == 0) transact(argv + 2);
   else if (argc == 6 && strcmp(argv[1], "stamp") == 0) stamp(argv + 2);

@@ -12,6 +12,7 @@
 #include "kafka/member.h"
 
 #define QUIET_US 60000000
+#define AGAIN_US 10000000
 /* librdkafka repeats itself every 30 s, and dials again every 10 s or so. */
 #define REFUSED_QUIET_US 120000000
 
@@ -67,6 +68,7 @@ bool strand_known_hear (strand_member *m, rd_kafka_resp_err_t err,
     k->partition = partition;
     k->broker = broker;
     k->refused = refused;
+    k->again_us = now_us + AGAIN_US;
   }
   snprintf(k->cause.text, sizeof(k->cause.text), "%s", text);
   k->heard_us = now_us;
@@ -92,6 +94,17 @@ static bool is_over (strand_member *m, const strand_known *k,
   return !k->refused && quiet_us > QUIET_US && quiet_us > k->trouble.wait_us;
 }
 
+/* librdkafka tells once that it may not read a partition, and of the end of
+** one only when it is new: so a seek to where it is asks again. */
+static void read_again (strand_member *m, strand_known *k, int64_t now_us) {
+  strand_tag *tag;
+  if (!k->refused || k->partition < 0 || now_us < k->again_us) return;
+  tag = strand_member_tag(m, k->topic, k->partition);
+  if (tag == NULL || m->phase != STRAND_SERVING) return;
+  k->again_us = now_us + AGAIN_US;
+  strand_position_again(m, tag);
+}
+
 void strand_known_tick (strand_member *m, int64_t now_us) {
   strand_known **at = &m->troubles.known, *k;
   unsigned ups = atomic_load(&m->signs.ups);
@@ -100,6 +113,7 @@ void strand_known_tick (strand_member *m, int64_t now_us) {
       forget(m, at);
       continue;
     }
+    read_again(m, k, now_us);
     if (k->refused && strand_trouble_due(&k->trouble, now_us)) {
       char code[48];
       strand_trouble_tell(m, "auth_failed",

@@ -357,6 +357,8 @@ void strand_position_earlier (strand_member *m, strand_tag *tag,
                               int64_t now_us);
 /* After a cooperative rebalance: what stays goes on where it was. */
 void strand_position_keep (strand_member *m);
+/* Reads on from where it is: the next thing read is new, also the end. */
+void strand_position_again (strand_member *m, strand_tag *tag);
 void strand_position_seek (strand_member *m, strand_seek_request *request,
                            int64_t now_us);
 int64_t strand_position_tick (strand_member *m, int64_t now_us);

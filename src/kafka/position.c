@@ -216,17 +216,20 @@ static bool place (strand_member *m, strand_tag *tag, int64_t offset,
   return false;
 }
 
+void strand_position_again (strand_member *m, strand_tag *tag) {
+  int64_t position;
+  if (tag->partition == NULL || !tag->restored || tag->checking
+      || tag->stuck || tag->leaving) return;
+  position = strand_partition_position(tag->partition);
+  if (position < 0) return; /* nothing was read */
+  place(m, tag, position, WHY_PLACE, NULL, strand_clock_us());
+}
+
 /* In a cooperative rebalance librdkafka pauses what stays, and goes on one
 ** record too far where it had read the end of a partition (before 2.13.2). */
 void strand_position_keep (strand_member *m) {
   for (size_t i = 0; i < m->tag_count; i++) {
-    strand_tag *tag = m->tags[i];
-    int64_t position;
-    if (tag->partition == NULL || !tag->restored || tag->checking
-        || tag->stuck || tag->leaving) continue;
-    position = strand_partition_position(tag->partition);
-    if (position < 0) continue; /* nothing was read */
-    place(m, tag, position, WHY_PLACE, NULL, strand_clock_us());
+    strand_position_again(m, m->tags[i]);
   }
 }
 

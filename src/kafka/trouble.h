@@ -55,6 +55,7 @@ typedef struct strand_known {
   struct strand_known *next;
   strand_trouble trouble;
   int64_t heard_us;
+  int64_t again_us;  /* when the partition is to be read again */
   strand_heard cause;
   bool refused;      /* credentials or rights */
   uint64_t broker;   /* that refused the credentials; see strand_signs */
