@@ -201,8 +201,8 @@ static void sweep_judge (sweep_state *s, long n, int status) {
   }
   s->misses = 0;
   if (status == 0) return;
-  fprintf(stderr, "%s: from allocation %ld on: %s\n", s->plan->name, n,
-          sweep_fate(status));
+  fprintf(stderr, "failed: %s: from allocation %ld on: %s\n",
+          s->plan->name, n, sweep_fate(status));
   s->bad++;
 }
 

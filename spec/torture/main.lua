@@ -171,7 +171,12 @@ local passed, failed = 0, 0
 for _, name in ipairs(arg) do
   assert(variants[name], "no such variant: " .. name)
   print(("%s on Kafka %s at %s"):format(name, os.getenv "KAFKA_VERSION", helper.broker()))
-  if play(name, seed) then passed = passed + 1 else failed = failed + 1 end
+  if play(name, seed) then
+    passed = passed + 1
+  else
+    failed = failed + 1
+    print("failed: " .. name)
+  end
 end
 print(("%d passed, %d failed"):format(passed, failed))
 os.exit(failed == 0 and 0 or 1)
