@@ -35,6 +35,7 @@ build = {
         "src/core/partitioner.c",
         "src/core/payload.c",
         "src/core/payload_decode.c",
+        "src/core/places.c",
         "src/core/plan.c",
         "src/core/retry.c",
         "src/core/shards.c",

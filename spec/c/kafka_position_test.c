@@ -130,6 +130,8 @@ static void an_answer_for_an_earlier_epoch_is_dropped (void **state) {
   assert_non_null(tag.partition);
   member.tags = &tags;
   member.tag_count = 1;
+  assert_int_equal(strand_places_room(&member.places), STRAND_OK);
+  strand_places_put(&member.places, TOPIC, 0, &tag);
   ask_as(1);
   assert_false(tag.restored);
   assert_true(tag.checking); /* its own question is still out */
@@ -137,6 +139,7 @@ static void an_answer_for_an_earlier_epoch_is_dropped (void **state) {
   assert_true(tag.restored);
   assert_int_equal(strand_partition_position(tag.partition), COMMITTED);
   member.tag_count = 0;
+  strand_places_free(&member.places);
 }
 
 int main (void) {

@@ -10,6 +10,10 @@
 ** reading may still claim is reserved; the rest is first come. So the total
 ** never passes the budget, but for the one record that a partition which
 ** holds nothing may always take.
+**
+** What is reserved is kept as it changes, and counted anew when the number of
+** partitions has: by who asks next, so that thousands that come or go at once
+** are counted once.
 */
 
 static size_t share_of (size_t budget, const strand_engine *e) {
@@ -25,10 +29,10 @@ static bool reads (const strand_partition *p) {
   return p->state == PARTITION_RUNNING && !p->paused && !p->quiet;
 }
 
-static void reserve (strand_partition *p, int sign) {
+void strand_budget_reserve (strand_partition *p, int sign) {
   strand_engine *e = p->engine;
   size_t records, bytes;
-  if (!reads(p)) return;
+  if (e->shares_are_old || !reads(p)) return;
   records = claim(e->share_records, p->buffered_records);
   bytes = claim(e->share_bytes, p->buffered_bytes);
   e->reserved_records += sign > 0 ? records : (size_t)0 - records;
@@ -45,7 +49,7 @@ void strand_budget_charge (strand_partition *p, bool waiting, long records,
     e->waiting_bytes += (size_t)bytes;
     return;
   }
-  if (reads(p)) { /* as reserve() does, before and after */
+  if (reads(p) && !e->shares_are_old) { /* as reserve does */
     e->reserved_records += claim(e->share_records,
                                  p->buffered_records + (size_t)records)
                            - claim(e->share_records, p->buffered_records);
@@ -59,14 +63,20 @@ void strand_budget_charge (strand_partition *p, bool waiting, long records,
   e->buffered_bytes += (size_t)bytes;
 }
 
-void strand_budget_recount (strand_engine *e) {
+static void recount (strand_engine *e) {
+  e->shares_are_old = false;
   e->share_records = share_of(e->config.max_buffered_records, e);
   e->share_bytes = share_of(e->config.max_buffered_bytes, e);
   e->reserved_records = e->reserved_bytes = 0;
   for (strand_link *l = e->partitions.next; l != &e->partitions;
        l = l->next) {
-    reserve(strand_list_entry(l, strand_partition, link), 1);
+    strand_budget_reserve(strand_list_entry(l, strand_partition, link), 1);
   }
+}
+
+strand_engine *strand_budget_settle (strand_engine *e) {
+  if (e->shares_are_old) recount(e);
+  return e;
 }
 
 bool strand_budget_waiting_full (const strand_partition *p) {
@@ -77,8 +87,8 @@ bool strand_budget_waiting_full (const strand_partition *p) {
 }
 
 /* Each partition fills one: together they should stay in the caches. */
-size_t strand_budget_chunk (const strand_engine *e) {
-  size_t fair = e->share_bytes / 8;
+size_t strand_budget_chunk (strand_engine *e) {
+  size_t fair = strand_budget_settle(e)->share_bytes / 8;
   size_t near = CHUNKS_NEAR / (e->partition_count + 1);
   if (near < fair) fair = near;
   size_t size = STRAND_CHUNK_MAX;
@@ -99,13 +109,13 @@ static size_t left (const strand_partition *p, size_t budget, size_t share,
 }
 
 static size_t left_records (const strand_partition *p) {
-  const strand_engine *e = p->engine;
+  const strand_engine *e = strand_budget_settle(p->engine);
   return left(p, e->config.max_buffered_records, e->share_records,
               e->buffered_records, e->reserved_records, p->buffered_records);
 }
 
 static size_t left_bytes (const strand_partition *p) {
-  const strand_engine *e = p->engine;
+  const strand_engine *e = strand_budget_settle(p->engine);
   return left(p, e->config.max_buffered_bytes, e->share_bytes,
               e->buffered_bytes, e->reserved_bytes, p->buffered_bytes);
 }
@@ -143,7 +153,7 @@ void strand_engine_quiet (strand_engine *e, strand_partition *p, bool quiet) {
   (void)e;
   assert(p->engine == e && p->state != PARTITION_GONE);
   if (p->quiet == quiet) return;
-  reserve(p, -1);
+  strand_budget_reserve(p, -1);
   p->quiet = quiet;
-  reserve(p, 1);
+  strand_budget_reserve(p, 1);
 }

@@ -40,7 +40,7 @@ void strand_engine_configure (strand_engine *e,
   e->config.max_waiting_bytes = config->max_waiting_bytes;
   e->config.commit_interval_us = config->commit_interval_us;
   strand_gates_configure(e, config);
-  strand_budget_recount(e);
+  e->shares_are_old = true;
   strand_plan_limit(e, other ? config->max_metadata : e->metadata_limit);
 }
 
@@ -148,13 +148,14 @@ strand_partition *strand_engine_assign (strand_engine *e, const char *topic,
   }
   strand_list_push(&e->partitions, &p->link);
   e->partition_count++;
-  strand_budget_recount(e);
+  e->shares_are_old = true;
   return p;
 }
 
 strand_err strand_engine_restored (strand_engine *e, strand_partition *p,
                                    int64_t committed,
                                    const strand_payload *payload) {
+  (void)e;
   assert(p->state == PARTITION_RESTORING && p->offsets == NULL);
   p->offsets = strand_offsets_new(committed
                                   + MUTANT(restore_begins_one_too_late));
@@ -169,22 +170,25 @@ strand_err strand_engine_restored (strand_engine *e, strand_partition *p,
   p->committed_version = strand_offsets_version(p->offsets);
   p->told = strand_offsets_told(p->offsets);
   p->state = PARTITION_RUNNING;
-  strand_budget_recount(e);
+  strand_budget_reserve(p, 1);
   return STRAND_OK;
 }
 
 void strand_engine_pause (strand_engine *e, strand_partition *p,
                           bool paused) {
+  (void)e;
+  strand_budget_reserve(p, -1);
   p->paused = paused;
+  strand_budget_reserve(p, 1);
   strand_partition_runnable(p);
-  strand_budget_recount(e);
 }
 
 void strand_engine_revoking (strand_engine *e, strand_partition *p) {
+  (void)e;
   if (p->state != PARTITION_RUNNING) return;
+  strand_budget_reserve(p, -1);
   p->state = PARTITION_REVOKING;
   strand_partition_runnable(p);
-  strand_budget_recount(e);
 }
 
 typedef struct revocation {
@@ -275,7 +279,7 @@ void strand_engine_revoke (strand_engine *e, strand_partition *p,
   strand_list_remove(&p->link);
   strand_list_push(&e->gone, &p->link);
   e->partition_count--;
-  strand_budget_recount(e);
+  if (!MUTANT(shares_stay_when_a_partition_goes)) e->shares_are_old = true;
   strand_partition_drop(p);
 }
 

@@ -20,6 +20,7 @@ void strand_held_table_free (strand_held_table *t) {
   for (size_t i = 0; i < t->holder_count; i++) free(t->holders[i].topic);
   free(t->entries);
   free(t->holders);
+  strand_places_free(&t->places);
   *t = (strand_held_table){ 0 };
 }
 
@@ -83,11 +84,8 @@ strand_held *strand_held_of (const strand_held_table *t, const char *topic,
 
 static strand_holder *find (const strand_held_table *t, const char *topic,
                             int32_t index) {
-  for (size_t i = 0; i < t->holder_count; i++) {
-    if (t->holders[i].index == index
-        && strcmp(t->holders[i].topic, topic) == 0) return &t->holders[i];
-  }
-  return NULL;
+  void *number = strand_places_get(&t->places, topic, index);
+  return number != NULL ? &t->holders[(uintptr_t)number - 1] : NULL;
 }
 
 static strand_holder *add_holder (strand_held_table *t, const char *topic,
@@ -101,9 +99,12 @@ static strand_holder *add_holder (strand_held_table *t, const char *topic,
     t->holders = h;
     t->holder_capacity = capacity;
   }
+  if (strand_places_room(&t->places) != STRAND_OK) return NULL;
   copy = copy_of(topic, strlen(topic));
   if (copy == NULL) return NULL;
   h = &t->holders[t->holder_count++];
+  strand_places_put(&t->places, copy, index,
+                    (void *)(uintptr_t)t->holder_count);
   *h = (strand_holder){ copy, index, 0, 0, 0, false };
   return h;
 }

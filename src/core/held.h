@@ -13,6 +13,7 @@
 #define STRAND_HELD_H
 
 #include "core/engine.h"
+#include "core/places.h"
 
 typedef struct strand_holder {
   char *topic;
@@ -30,6 +31,7 @@ typedef struct strand_held_table {
   strand_holder *holders; /* every partition ever assigned */
   size_t holder_count;
   size_t holder_capacity;
+  strand_places places; /* to the number of a holder, from 1 */
 } strand_held_table;
 
 void strand_held_table_free (strand_held_table *t);

@@ -161,6 +161,7 @@ struct strand_engine {
   size_t share_bytes;
   size_t reserved_records; /* what partitions that read may still claim */
   size_t reserved_bytes;
+  bool shares_are_old;     /* the four: partitions came or went since */
   size_t in_flight;
   size_t stale;
   size_t ready;
@@ -186,10 +187,12 @@ struct strand_engine {
 /* budget.c */
 void strand_budget_charge (strand_partition *p, bool waiting, long records,
                            long bytes);
-/* Shares have changed: a partition came, went, fell quiet, or limits did. */
-void strand_budget_recount (strand_engine *e);
+/* Before (-1) and after (1) something that says whether 'p' reads. */
+void strand_budget_reserve (strand_partition *p, int sign);
+/* Counts anew when a partition came or went, or limits changed; returns 'e'. */
+strand_engine *strand_budget_settle (strand_engine *e);
 bool strand_budget_waiting_full (const strand_partition *p);
-size_t strand_budget_chunk (const strand_engine *e);
+size_t strand_budget_chunk (strand_engine *e);
 
 /* engine.c */
 void strand_record_free (strand_partition *p, strand_record *r);

@@ -34,6 +34,13 @@ static inline int64_t strand_clock_coarse_us (void) {
   return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
+/* What the calling thread has computed, in microseconds. */
+static inline int64_t strand_clock_cpu_us (void) {
+  struct timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 /* Seconds since 1970. */
 static inline double strand_clock_wall (void) {
   return strand_clock_of(CLOCK_REALTIME);

@@ -51,29 +51,32 @@ static rd_kafka_topic_partition_list_t *list_of (const strand_commit *c) {
   return list;
 }
 
+/* NULL: memory ran out. */
+static strand_place *committed_place (strand_consumer *c, const char *topic,
+                                      int32_t index) {
+  void *number = strand_places_get(&c->committed_places, topic, index);
+  strand_place *grown, *place;
+  if (number != NULL) return &c->committed[(uintptr_t)number - 1];
+  if (strand_places_room(&c->committed_places) != STRAND_OK) return NULL;
+  grown = realloc(c->committed, (c->committed_count + 1) * sizeof(*grown));
+  if (grown == NULL) return NULL;
+  c->committed = grown;
+  place = &grown[c->committed_count];
+  *place = (strand_place){ strdup(topic), index, -1, NULL };
+  if (place->topic == NULL) return NULL;
+  c->committed_count++;
+  strand_places_put(&c->committed_places, place->topic, index,
+                    (void *)(uintptr_t)c->committed_count);
+  return place;
+}
+
 static void note_committed (strand_consumer *c, const strand_commit *commit) {
   for (size_t i = 0; i < commit->count; i++) {
     const strand_commit_item *item = &commit->items[i];
-    const char *topic = strand_partition_topic(item->partition);
-    int32_t index = strand_partition_index(item->partition);
-    strand_place *place = NULL, *grown;
-    for (size_t j = 0; j < c->committed_count && place == NULL; j++) {
-      if (c->committed[j].partition == index
-          && strcmp(c->committed[j].topic, topic) == 0) {
-        place = &c->committed[j];
-      }
-    }
-    if (place == NULL) {
-      grown = realloc(c->committed, (c->committed_count + 1)
-                                    * sizeof(*grown));
-      if (grown == NULL) continue;
-      c->committed = grown;
-      place = &grown[c->committed_count];
-      *place = (strand_place){ strdup(topic), index, -1, NULL };
-      if (place->topic == NULL) continue;
-      c->committed_count++;
-    }
-    place->offset = item->offset;
+    strand_place *place = committed_place(
+      c, strand_partition_topic(item->partition),
+      strand_partition_index(item->partition));
+    if (place != NULL) place->offset = item->offset;
   }
 }
 

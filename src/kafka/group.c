@@ -58,6 +58,7 @@ static bool enter_engine (strand_member *m, strand_tag *tag,
   size_t held_count;
   strand_held *held;
   bool paused;
+  if (strand_places_room(&m->places) != STRAND_OK) return false;
   pthread_mutex_lock(&c->lock);
   held = strand_held_of(&c->held, topic, index, &held_count);
   tag->epoch = strand_held_assign(&c->held, topic, index, m->index);
@@ -74,6 +75,8 @@ static bool enter_engine (strand_member *m, strand_tag *tag,
   pthread_mutex_unlock(&c->lock);
   free(held);
   if (tag->partition == NULL) return false;
+  strand_places_put(&m->places, strand_partition_topic(tag->partition), index,
+                    tag);
   strand_partition_set_tag(tag->partition, tag);
   strand_engine_pause(m->engine, tag->partition, paused);
   return true;
@@ -228,6 +231,7 @@ void strand_group_revoke (strand_member *m, strand_tag *tag) {
   snprintf(topic, sizeof(topic), "%s", strand_partition_topic(p));
   atomic_store_explicit(&tag->stop, true, memory_order_release);
   strand_trouble_revoked(m, tag);
+  strand_places_take(&m->places, topic, index, tag);
   tag->partition = NULL;
   strand_letters_forget(tag);
   strand_engine_revoke(m->engine, p, hold, m->consumer);

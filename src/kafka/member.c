@@ -47,12 +47,7 @@ void strand_member_emit (strand_member *m, strand_event *event) {
 
 strand_tag *strand_member_tag (const strand_member *m, const char *topic,
                                int32_t partition) {
-  for (size_t i = 0; i < m->tag_count; i++) {
-    const strand_partition *p = m->tags[i]->partition;
-    if (p != NULL && strand_partition_index(p) == partition
-        && strcmp(strand_partition_topic(p), topic) == 0) return m->tags[i];
-  }
-  return NULL;
+  return strand_places_get(&m->places, topic, partition);
 }
 
 /*
@@ -533,6 +528,7 @@ static void free_parts (strand_member *m) {
   strand_engine_free(m->engine);
   strand_handover_free(m);
   strand_view_clear(&m->view);
+  strand_places_free(&m->places);
   free(m->tags);
   free(m->routes);
   if (m->wake_fd >= 0) close(m->wake_fd);

@@ -137,6 +137,8 @@ typedef struct strand_view {
 
 #define STRAND_VIEW_BLOCKERS 32
 #define STRAND_VIEW_EVERY_US 250000
+#define STRAND_VIEW_PART 10          /* of the owner's time, one in so many */
+#define STRAND_VIEW_LEAST_US 5000000 /* but at least one in 5 s */
 
 /* A record that runs longer than it should (watchdog.c). */
 typedef struct strand_overdue strand_overdue;
@@ -202,6 +204,7 @@ struct strand_member {
   strand_tag **tags;           /* live, and gone with leases out */
   size_t tag_count;
   size_t tag_capacity;
+  strand_places places;        /* to the tags that are live */
   size_t next_read;            /* round robin */
 
   strand_troubles troubles;

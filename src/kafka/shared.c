@@ -49,6 +49,7 @@ static void free_shared (strand_consumer *c) {
   for (size_t i = 0; i < c->committed_count; i++) free(c->committed[i].topic);
   free(c->rules);
   free(c->committed);
+  strand_places_free(&c->committed_places);
   free(c->ordering_header);
   free_letters(c);
   if (c->topics != NULL) rd_kafka_topic_partition_list_destroy(c->topics);

@@ -125,6 +125,7 @@ struct strand_consumer {
   uint64_t lost;
   strand_place *committed;
   size_t committed_count;
+  strand_places committed_places; /* to the number of one, from 1 */
   strand_failure failure;
 };
 

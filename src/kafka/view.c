@@ -100,12 +100,10 @@ static bool ends_moved (const strand_member *m) {
   return false;
 }
 
-void strand_view_publish (strand_member *m, int64_t now_us) {
+static void publish (strand_member *m, int64_t now_us) {
   strand_consumer *c = m->consumer;
   strand_view fresh = { 0 }, old;
   size_t most;
-  if (now_us < m->next_view_us) return;
-  m->next_view_us = now_us + STRAND_VIEW_EVERY_US;
   strand_engine_look(m->engine, now_us); /* also when nothing has changed */
   pthread_mutex_lock(&c->lock);
   most = m->blockers_wanted;
@@ -129,6 +127,19 @@ void strand_view_publish (strand_member *m, int64_t now_us) {
   m->view = fresh;
   pthread_mutex_unlock(&c->lock);
   strand_view_clear(&old);
+}
+
+/* Of thousands of partitions a view is dear: librdkafka looks for each, one by
+** one. So it is made less often then, and the owner goes on with its work. */
+void strand_view_publish (strand_member *m, int64_t now_us) {
+  int64_t began_us, cost_us;
+  if (now_us < m->next_view_us) return;
+  began_us = strand_clock_cpu_us();
+  publish(m, now_us);
+  cost_us = (strand_clock_cpu_us() - began_us) * STRAND_VIEW_PART;
+  if (cost_us < STRAND_VIEW_EVERY_US) cost_us = STRAND_VIEW_EVERY_US;
+  if (cost_us > STRAND_VIEW_LEAST_US) cost_us = STRAND_VIEW_LEAST_US;
+  m->next_view_us = now_us + cost_us;
 }
 
 /* What the report calls unfinished: once, when the member stops. */

@@ -1,0 +1,45 @@
+/*
+** places.h - a table from a topic and the number of a partition to something
+**
+** A consumer of a thousand topics is given and loses thousands of partitions
+** at once, and each is looked for: one by one that is millions of comparisons
+** under a lock, or while a close waits.
+**
+** Open addressing with linear probing, half full at most. It borrows the
+** topics. Thread: the owner's, or whose lock its owner takes.
+*/
+#ifndef STRAND_PLACES_H
+#define STRAND_PLACES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/err.h"
+
+typedef struct strand_place_entry {
+  const char *topic; /* NULL: free */
+  void *value;
+  uint32_t hash;
+  int32_t index;
+} strand_place_entry;
+
+typedef struct strand_places { /* all 0: empty */
+  strand_place_entry *entries;
+  size_t size;               /* a power of two, or 0 */
+  size_t count;
+} strand_places;
+
+void strand_places_free (strand_places *t);
+/* Room for one more, so that it can be put. STRAND_ENOMEM: as it was. */
+strand_err strand_places_room (strand_places *t);
+/* Needs room. 'topic' stays until it is taken out. */
+void strand_places_put (strand_places *t, const char *topic, int32_t index,
+                        void *value);
+/* NULL: it is not in it. Of several, one of them. */
+void *strand_places_get (const strand_places *t, const char *topic,
+                         int32_t index);
+/* The one with this value; nothing, when it is not in it. */
+void strand_places_take (strand_places *t, const char *topic, int32_t index,
+                         const void *value);
+
+#endif
