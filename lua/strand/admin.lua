@@ -6,8 +6,9 @@
 -- core.admin(flat)     -> userdata | nil, message, code
 -- state()              -> "running" | "closed" | "forked"
 -- create_topics({ { topic, partitions, replication | nil, config = { { name, value }, ... } |
---               nil }, ... }, timeout) -> true | nil, message, code
--- delete_topics({ name, ... }, timeout) -> true | nil, message, code
+--               nil }, ... }, timeout) -> true | nil, message, code, answers
+--                      answers: { [topic] = true | { message, code } }, once the brokers gave them
+-- delete_topics({ name, ... }, timeout) -> true | nil, message, code, answers
 -- group_offsets(group, { topic, ... } | nil, timeout)
 --                      -> { { topic, partition, offset, metadata }, ... } | nil, message, code
 -- close()              -> true

@@ -696,11 +696,16 @@ function producer:close(options) end
 ---@class strand.Admin
 local admin = {}
 
+---What the brokers said of each topic, once they did.
+---@alias strand.TopicAnswers table<string, true|{ message: string, code: string }>
+
+---All of them, or nil and the first that failed; the others were made all the same.
 ---@param topics table<string, integer|{ partitions: integer, replication?: integer, config?: table }>
 ---@param timeout? number
 ---@return true? ok
 ---@return string? message
 ---@return string? code
+---@return strand.TopicAnswers? answers
 function admin:create_topics(topics, timeout) end
 
 ---@param topics string[]
@@ -708,6 +713,7 @@ function admin:create_topics(topics, timeout) end
 ---@return true? ok
 ---@return string? message
 ---@return string? code
+---@return strand.TopicAnswers? answers
 function admin:delete_topics(topics, timeout) end
 
 ---What a group has committed, with its metadata.

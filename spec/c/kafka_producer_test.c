@@ -58,6 +58,7 @@ static const char *make_topic (void) {
   static char name[64];
   static int number;
   strand_failure failure;
+  strand_topic_answers answers = { NULL, 0 };
   strand_new_topic topic = { name, PARTITIONS, 1, NULL, 0 };
   snprintf(name, sizeof(name), "ctest-%d-%d", (int)getpid(), ++number);
   if (cluster != NULL) {
@@ -65,7 +66,8 @@ static const char *make_topic (void) {
                                          &failure));
   } else {
     strand_admin *admin = open_admin();
-    assert_true(strand_admin_create_topics(admin, &topic, 1, 10, &failure));
+    assert_true(strand_admin_create_topics(admin, &topic, 1, 10, &answers,
+                                           &failure));
     strand_admin_close(admin);
   }
   return name;

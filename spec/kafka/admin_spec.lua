@@ -1,47 +1,37 @@
--- The admin and a real broker.
+-- The admin on a real broker: an answer for each topic.
 local helper = require "spec.support.helper"
 local strand = require "strand"
 
-describe("an admin of a real broker", function()
+describe("an admin's topics", function()
   local admin
 
   setup(function()
-    admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.broker() } })
+    admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
   end)
   teardown(function() admin:close() end)
 
-  it("makes topics with their partitions, and deletes them", function()
-    local one, two = helper.name "one", helper.name "two"
-    assert.is_true(admin:create_topics { [one] = 3,
-      [two] = { partitions = 2, replication = 1, config = { ["retention.ms"] = "60000" } } })
-    local producer = assert(strand.producer { kafka = { ["bootstrap.servers"] = helper.broker() } })
-    assert(producer:send_wait { topic = one, partition = 2 })
-    assert(producer:send_wait { topic = two, partition = 1 })
-    local ok, _, code = producer:send_wait { topic = two, partition = 2 }
+  it("each have an answer when some cannot be made", function()
+    local there, new = helper.topic(1), helper.name "new"
+    local wrong, many = helper.name "wrong", helper.name "many"
+    local ok, message, code, answers = admin:create_topics { [new] = 2, [there] = 1,
+      [wrong] = { partitions = 1, config = { ["no.such.setting"] = "1" } },
+      [many] = { partitions = 1, replication = 99 } }
     assert.is_nil(ok)
-    assert.equal("UNKNOWN_PARTITION", code)
-    producer:close()
-    assert.is_true(admin:delete_topics { one, two })
-    helper.eventually(10, function()
-      return select(3, admin:delete_topics { one }) == "UNKNOWN_TOPIC_OR_PART"
-    end)
-  end)
-
-  it("says which topic could not be made, and why", function()
-    local name = helper.topic(1)
-    local ok, message, code = admin:create_topics { [name] = 1 }
+    assert.matches("and 2 more of 4", message, 1, true)
+    assert.is_string(code)
+    assert.is_true(answers[new])
+    assert.equal("TOPIC_ALREADY_EXISTS", answers[there].code)
+    assert.equal("INVALID_CONFIG", answers[wrong].code)
+    assert.equal("INVALID_REPLICATION_FACTOR", answers[many].code)
+    for _, name in ipairs { there, wrong, many } do
+      assert.is_true(#answers[name].message > 5)
+    end
+    -- and what has an answer of true is there
+    ok, message, code, answers = admin:delete_topics { new, wrong }
     assert.is_nil(ok)
-    assert.equal("TOPIC_ALREADY_EXISTS", code)
-    assert.matches(name, message, 1, true)
-    ok, message, code = admin:create_topics { [helper.name "bad"] = {
-      partitions = 1, config = { ["no.such.setting"] = "1" } } }
-    assert.is_nil(ok)
-    assert.equal("INVALID_CONFIG", code)
-    assert.matches("no.such.setting", message, 1, true)
-  end)
-
-  it("finds no offsets of a group that nobody was in", function()
-    assert.same({}, assert(admin:group_offsets(helper.name "group")))
-    assert.same({}, assert(admin:group_offsets(helper.name "group", { helper.topic(2) })))
+    assert.equal("UNKNOWN_TOPIC_OR_PART", code)
+    assert.matches("topic '" .. wrong .. "'", message, 1, true)
+    assert.is_true(answers[new])
+    assert.is_true(admin:delete_topics { there })
   end)
 end)

@@ -148,23 +148,60 @@ static int check_not_mock (strand_admin *admin, double deadline,
   return 0;
 }
 
-static int check_results (const rd_kafka_topic_result_t **results,
-                          size_t count, strand_failure *failure) {
+static void read_result (strand_topic_answer *to,
+                         const rd_kafka_topic_result_t *result) {
+  rd_kafka_resp_err_t err = rd_kafka_topic_result_error(result);
+  const char *text = rd_kafka_topic_result_error_string(result);
+  char code[sizeof(to->failure.code)];
+  char reason[257];
+  snprintf(to->topic, sizeof(to->topic), "%s",
+           rd_kafka_topic_result_name(result));
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return;
+  if (text == NULL) text = rd_kafka_err2str(err);
+  strand_log_escape(reason, sizeof(reason), text, strlen(text));
+  strand_fail(&to->failure, strand_code_of(err, code, sizeof(code)), "%s",
+              reason);
+}
+
+/* The first that failed, and how many more. 1: none. */
+static int sum_up (const strand_topic_answers *answers,
+                   strand_failure *failure) {
+  const strand_topic_answer *first = NULL;
+  size_t failed = 0;
   size_t i;
-  for (i = 0; i < count; i++) {
-    rd_kafka_resp_err_t err = rd_kafka_topic_result_error(results[i]);
-    const char *text = rd_kafka_topic_result_error_string(results[i]);
-    char code[sizeof(failure->code)];
-    char reason[257];
-    if (err == RD_KAFKA_RESP_ERR_NO_ERROR) continue;
-    if (text == NULL) text = rd_kafka_err2str(err);
-    strand_log_escape(reason, sizeof(reason), text, strlen(text));
-    strand_fail(failure, strand_code_of(err, code, sizeof(code)),
-                "topic '%.200s': %s", rd_kafka_topic_result_name(results[i]),
-                reason);
-    return 0;
+  for (i = 0; i < answers->count; i++) {
+    if (answers->list[i].failure.code[0] == '\0') continue;
+    if (failed++ == 0) first = &answers->list[i];
   }
+  if (first == NULL) return 1;
+  if (failed == 1)
+    strand_fail(failure, first->failure.code, "topic '%.200s': %.250s",
+                first->topic, first->failure.message);
+  else
+    strand_fail(failure, first->failure.code, "topic '%.200s': %.200s (and "
+                "%zu more of %zu)", first->topic, first->failure.message,
+                failed - 1, answers->count);
+  return 0;
+}
+
+/* 0: some failed, or memory ran out; then 'answers' may be empty. */
+static int take_results (const rd_kafka_topic_result_t **results,
+                         size_t count, strand_topic_answers *answers,
+                         strand_failure *failure) {
+  size_t i;
+  answers->list = calloc(count + 1, sizeof(*answers->list));
+  if (answers->list == NULL) return no_memory(failure);
+  answers->count = count;
+  for (i = 0; i < count; i++) read_result(&answers->list[i], results[i]);
+  if (!sum_up(answers, failure)) return 0;
+  strand_topic_answers_free(answers);
   return 1;
+}
+
+void strand_topic_answers_free (strand_topic_answers *answers) {
+  free(answers->list);
+  answers->list = NULL;
+  answers->count = 0;
 }
 
 /* ---- topics -------------------------------------------------------------- */
@@ -189,6 +226,7 @@ static rd_kafka_NewTopic_t *new_topic (const strand_new_topic *topic,
 
 static int ask_create (strand_admin *admin, rd_kafka_NewTopic_t **topics,
                        size_t count, double deadline,
+                       strand_topic_answers *answers,
                        strand_failure *failure) {
   const rd_kafka_topic_result_t **results;
   rd_kafka_event_t *event;
@@ -204,14 +242,15 @@ static int ask_create (strand_admin *admin, rd_kafka_NewTopic_t **topics,
   if (event == NULL) return 0;
   results = rd_kafka_CreateTopics_result_topics(
     rd_kafka_event_CreateTopics_result(event), &result_count);
-  ok = check_results(results, result_count, failure);
+  ok = take_results(results, result_count, answers, failure);
   rd_kafka_event_destroy(event);
   return ok;
 }
 
 int strand_admin_create_topics (strand_admin *admin,
                                 const strand_new_topic *topics, size_t count,
-                                double timeout, strand_failure *failure) {
+                                double timeout, strand_topic_answers *answers,
+                                strand_failure *failure) {
   double deadline = strand_clock_now() + timeout;
   rd_kafka_NewTopic_t **list;
   size_t made = 0;
@@ -224,7 +263,8 @@ int strand_admin_create_topics (strand_admin *admin,
   while (made < count &&
          (list[made] = new_topic(&topics[made], failure)) != NULL)
     made++;
-  ok = made == count && ask_create(admin, list, count, deadline, failure);
+  ok = made == count
+       && ask_create(admin, list, count, deadline, answers, failure);
   rd_kafka_NewTopic_destroy_array(list, made);
   free(list);
   return ok;
@@ -232,6 +272,7 @@ int strand_admin_create_topics (strand_admin *admin,
 
 static int ask_delete (strand_admin *admin, rd_kafka_DeleteTopic_t **topics,
                        size_t count, double deadline,
+                       strand_topic_answers *answers,
                        strand_failure *failure) {
   const rd_kafka_topic_result_t **results;
   rd_kafka_event_t *event;
@@ -247,14 +288,15 @@ static int ask_delete (strand_admin *admin, rd_kafka_DeleteTopic_t **topics,
   if (event == NULL) return 0;
   results = rd_kafka_DeleteTopics_result_topics(
     rd_kafka_event_DeleteTopics_result(event), &result_count);
-  ok = check_results(results, result_count, failure);
+  ok = take_results(results, result_count, answers, failure);
   rd_kafka_event_destroy(event);
   return ok;
 }
 
 int strand_admin_delete_topics (strand_admin *admin,
                                 const char *const *topics, size_t count,
-                                double timeout, strand_failure *failure) {
+                                double timeout, strand_topic_answers *answers,
+                                strand_failure *failure) {
   double deadline = strand_clock_now() + timeout;
   rd_kafka_DeleteTopic_t **list;
   size_t i;
@@ -266,7 +308,7 @@ int strand_admin_delete_topics (strand_admin *admin,
   list = calloc(count, sizeof(*list));
   if (list == NULL) return no_memory(failure);
   for (i = 0; i < count; i++) list[i] = rd_kafka_DeleteTopic_new(topics[i]);
-  ok = ask_delete(admin, list, count, deadline, failure);
+  ok = ask_delete(admin, list, count, deadline, answers, failure);
   rd_kafka_DeleteTopic_destroy_array(list, count);
   free(list);
   return ok;

@@ -26,6 +26,17 @@ typedef struct strand_new_topic {
   size_t config_count;
 } strand_new_topic;
 
+/* What the brokers say of each topic; failure.code "": it was done. */
+typedef struct strand_topic_answer {
+  char topic[250];
+  strand_failure failure;
+} strand_topic_answer;
+
+typedef struct strand_topic_answers {
+  strand_topic_answer *list; /* NULL: no answer came */
+  size_t count;
+} strand_topic_answers;
+
 /* Offsets of a group: one entry for each partition that has one. */
 typedef struct strand_group_offset {
   char *topic;
@@ -47,14 +58,20 @@ strand_admin *strand_admin_open (const strand_property *props, size_t count,
 ** background. */
 void strand_admin_close (strand_admin *admin);
 
-/* 0 and the first topic's failure (the others may have been made), or 1. */
+/* 1 when all was done, and no answers. Else 0, and a failure that names the
+** first topic and how many more there are; 'answers', to be freed, then says
+** what became of each (the others were made), unless none came. */
 int strand_admin_create_topics (strand_admin *admin,
                                 const strand_new_topic *topics, size_t count,
-                                double timeout, strand_failure *failure);
+                                double timeout, strand_topic_answers *answers,
+                                strand_failure *failure);
 
 int strand_admin_delete_topics (strand_admin *admin,
                                 const char *const *topics, size_t count,
-                                double timeout, strand_failure *failure);
+                                double timeout, strand_topic_answers *answers,
+                                strand_failure *failure);
+
+void strand_topic_answers_free (strand_topic_answers *answers);
 
 /* 'topics' NULL: every topic the group has offsets of (not on the mock).
 ** 0 and a failure, or 1 and 'offsets', sorted, to be freed. */

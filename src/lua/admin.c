@@ -15,6 +15,7 @@
 typedef struct admin {
   strand_admin *kafka;          /* NULL: closed */
   strand_group_offsets offsets; /* being turned into Lua values */
+  strand_topic_answers answers; /* the same */
   int generation;
 } admin;
 
@@ -32,10 +33,37 @@ static strand_admin *check_open (lua_State *L) {
   return self->kafka;
 }
 
-static int push_result (lua_State *L, int ok, const strand_failure *failure) {
-  if (!ok) return strand_push_failure(L, failure);
-  lua_pushboolean(L, 1);
-  return 1;
+/* { [topic] = true or { message, code } }; frees the answers. */
+static void push_answers (lua_State *L, strand_topic_answers *answers) {
+  size_t i;
+  lua_createtable(L, 0, (int)answers->count);
+  for (i = 0; i < answers->count; i++) {
+    const strand_topic_answer *answer = &answers->list[i];
+    if (answer->failure.code[0] == '\0')
+      lua_pushboolean(L, 1);
+    else {
+      lua_createtable(L, 0, 2);
+      lua_pushstring(L, answer->failure.message);
+      lua_setfield(L, -2, "message");
+      lua_pushstring(L, answer->failure.code);
+      lua_setfield(L, -2, "code");
+    }
+    lua_setfield(L, -2, answer->topic);
+  }
+  strand_topic_answers_free(answers);
+}
+
+/* true | nil, message, code, answers where there are some */
+static int push_result (lua_State *L, admin *self, int ok,
+                        const strand_failure *failure) {
+  if (ok) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  strand_push_failure(L, failure);
+  if (self->answers.count == 0) return 3;
+  push_answers(L, &self->answers);
+  return 4;
 }
 
 /* A list of strings at the index. Pushes what owns the array; NULL for nil. */
@@ -100,25 +128,33 @@ static const strand_new_topic *push_topics (lua_State *L, int list,
 
 static int admin_create_topics (lua_State *L) {
   strand_failure failure;
+  admin *self = check_self(L);
   const strand_new_topic *topics;
   size_t count;
   double timeout = strand_opt_seconds(L, 3, TIMEOUT);
-  if (is_forked(check_self(L))) return strand_push_forked(L);
+  if (is_forked(self)) return strand_push_forked(L);
   topics = push_topics(L, 2, &count);
-  return push_result(L, strand_admin_create_topics(check_open(L), topics,
-                                                   count, timeout, &failure),
+  strand_topic_answers_free(&self->answers); /* if pushing them raised */
+  return push_result(L, self,
+                     strand_admin_create_topics(check_open(L), topics, count,
+                                                timeout, &self->answers,
+                                                &failure),
                      &failure);
 }
 
 static int admin_delete_topics (lua_State *L) {
   strand_failure failure;
+  admin *self = check_self(L);
   const char *const *names;
   size_t count;
   double timeout = strand_opt_seconds(L, 3, TIMEOUT);
-  if (is_forked(check_self(L))) return strand_push_forked(L);
+  if (is_forked(self)) return strand_push_forked(L);
   names = push_names(L, 2, &count);
-  return push_result(L, strand_admin_delete_topics(check_open(L), names,
-                                                   count, timeout, &failure),
+  strand_topic_answers_free(&self->answers); /* if pushing them raised */
+  return push_result(L, self,
+                     strand_admin_delete_topics(check_open(L), names, count,
+                                                timeout, &self->answers,
+                                                &failure),
                      &failure);
 }
 
@@ -169,6 +205,7 @@ static int admin_close (lua_State *L) {
   if (is_forked(self)) return strand_push_forked(L);
   self->kafka = NULL;
   strand_group_offsets_free(&self->offsets);
+  strand_topic_answers_free(&self->answers);
   strand_admin_close(kafka);
   lua_pushboolean(L, 1);
   return 1;
