@@ -559,7 +559,7 @@ function consumer:report() end
 ---| "join_failed"           # brokers answer, and the group cannot be joined for 10 s
 ---| "leader_missing"        # others answer, and no leader of a partition does for 10 s
 ---| "throttled"             # a broker answers later: a quota
----| "policy_failed"         # the retry function failed
+---| "policy_failed"         # the retry function failed; once an attempt
 ---| "slow_record"           # it is in its handler for longer than `slow_after`
 ---| "worker_lost"           # its state could not be opened, or its handler goes on after the deadline
 ---| "worker_replaced"       # it was broken, and is a new one

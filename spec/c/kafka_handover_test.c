@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kafka/member.h"
+#include "kafka/bundle.h"
 
 #define DEADLINE_US 1000
 
@@ -26,6 +26,7 @@ typedef struct stage {
   strand_taker *taker;
   int failures; /* that were told */
   int released;
+  int unsent;   /* letters for which there is no memory */
 } stage;
 
 static void count_failures (void *arg, const strand_notice *notice) {
@@ -35,6 +36,12 @@ static void count_failures (void *arg, const strand_notice *notice) {
 static void count_released (void *arg, const strand_held *held) {
   (void)held;
   ((stage *)arg)->released++;
+}
+
+static bool send_letter (void *arg, strand_partition *p, strand_record *r) {
+  (void)p;
+  (void)r;
+  return --((stage *)arg)->unsent < 0;
 }
 
 static void hear_nothing (void *arg, unsigned what) {
@@ -61,20 +68,25 @@ static void admit (stage *s, strand_partition *p) {
 
 /* A consumer whose deadline passed long ago, and one record that a worker has
 ** just finished. */
-static strand_slot *open_stage (stage *s) {
-  static const strand_route_limits limits;
+static strand_slot *open_stage (stage *s, strand_batch_by by) {
+  const strand_route_limits limits = {
+    .policy = { .attempts = 1, .exhausted = STRAND_VERDICT_DEAD_LETTER },
+    .by = by, .batch_size = 1 };
   strand_engine_config config = {
     .max_metadata = 4096, .max_buffered_records = 100,
     .max_buffered_bytes = 1u << 20, .max_waiting_records = 100,
     .max_waiting_bytes = 1u << 20, .routes = &limits, .route_count = 1,
-    .arg = s, .notice = count_failures, .release = count_released };
+    .arg = s, .notice = count_failures, .release = count_released,
+    .letter = send_letter };
   strand_member *m = &s->member;
   strand_slot *slot;
   memset(s, 0, sizeof(*s));
   m->engine = strand_engine_new(&config);
   m->consumer = &s->consumer;
   m->max_ready = 1;
-  m->wake_fd = m->queue_fd = -1;
+  m->wake_fd = m->queue_fd = s->consumer.wake_fd = -1;
+  m->batch_most = by == STRAND_BATCH_NONE ? 0 : 1;
+  s->consumer.events = strand_events_new();
   s->consumer.routes = &s->route;
   s->consumer.route_count = 1;
   atomic_init(&s->route.deadline_us, DEADLINE_US);
@@ -109,11 +121,12 @@ static void close_stage (stage *s) {
   strand_handover_free(&s->member);
   strand_engine_free(s->member.engine);
   strand_mailbox_destroy(mailbox);
+  strand_events_free(s->consumer.events);
 }
 
 static void what_is_done_does_not_expire (void **state) {
   stage s;
-  strand_slot *slot = open_stage(&s);
+  strand_slot *slot = open_stage(&s, STRAND_BATCH_NONE);
   strand_engine_stats stats;
   (void)state;
   strand_handover_harvest(&s.member, 1000000);
@@ -129,7 +142,7 @@ static void what_is_done_does_not_expire (void **state) {
 /* Its partition goes with the last record. */
 static void what_is_done_of_a_revoked_partition_is_let_go (void **state) {
   stage s;
-  strand_slot *slot = open_stage(&s);
+  strand_slot *slot = open_stage(&s, STRAND_BATCH_NONE);
   (void)state;
   strand_engine_revoke(s.member.engine, s.tag.partition, ignore, NULL);
   strand_handover_harvest(&s.member, 1000000);
@@ -140,10 +153,48 @@ static void what_is_done_of_a_revoked_partition_is_let_go (void **state) {
   close_stage(&s);
 }
 
+static strand_verdict *verdict_of (stage *s, strand_slot *slot) {
+  if (slot->bundle != NULL) return &slot->bundle->many.verdicts[0];
+  return strand_slot_verdict(s->member.batches, slot);
+}
+
+/* Memory runs out in the end of a record whose retry function failed. */
+static void a_failed_policy_is_told_once_an_attempt (void **state) {
+  (void)state;
+  for (int by = STRAND_BATCH_NONE; by <= STRAND_BATCH_PARTITION; by++) {
+    stage s;
+    strand_slot *slot = open_stage(&s, (strand_batch_by)by);
+    strand_verdict *v = verdict_of(&s, slot);
+    strand_event event;
+    s.unsent = 3;
+    atomic_store(&slot->done, 0);
+    v->kind = STRAND_VERDICT_FAILED;
+    v->delay_us = -1;
+    v->policy_problem = strdup("it raised");
+    slot->judged = true;
+    atomic_store(&slot->state, STRAND_SLOT_ENDED);
+    for (int i = 0; i < 4; i++) {
+      assert_true(strand_handover_out(&s.member));
+      strand_handover_harvest(&s.member, 10 + i);
+    }
+    assert_true(strand_events_pop(s.consumer.events, &event));
+    assert_string_equal(event.type, "policy_failed");
+    assert_string_equal(event.topic, "t");
+    assert_string_equal(event.reason, "it raised");
+    assert_int_equal(event.attempt, 1);
+    assert_int_equal(event.key_length, 1);
+    strand_event_clear(&event);
+    assert_false(strand_events_waiting(s.consumer.events));
+    assert_int_equal(s.failures, 1);
+    close_stage(&s);
+  }
+}
+
 int main (void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_is_done_does_not_expire),
     cmocka_unit_test(what_is_done_of_a_revoked_partition_is_let_go),
+    cmocka_unit_test(a_failed_policy_is_told_once_an_attempt),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

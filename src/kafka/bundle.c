@@ -70,14 +70,18 @@ static strand_err end_records (strand_member *m, strand_bundle *b,
   strand_lease *lease = &part->lease;
   strand_err err = STRAND_OK;
   while (err == STRAND_OK && lease->count > 0) {
-    const strand_verdict *v = &b->many.verdicts[part->first + part->count
-                                                - lease->count];
+    strand_verdict *v = &b->many.verdicts[part->first + part->count
+                                          - lease->count];
     uint32_t done = lease->expired ? 0 : count_done(v, lease->count);
     strand_ending ending = { v->kind, v->delay_us, v->reason,
                              v->reason_length };
     if (ending.reason == NULL) ending.reason = "";
-    if (done > 0) err = strand_engine_done(m->engine, lease, done, now_us);
-    else err = strand_engine_end(m->engine, lease, &ending, now_us);
+    if (done > 0) {
+      err = strand_engine_done(m->engine, lease, done, now_us);
+      continue;
+    }
+    strand_handover_policy(m, lease, v);
+    err = strand_engine_end(m->engine, lease, &ending, now_us);
   }
   return err;
 }
@@ -94,18 +98,6 @@ static strand_err end_part (strand_member *m, strand_bundle *b,
   return STRAND_OK;
 }
 
-static void tell_policies (strand_member *m, const strand_bundle *b,
-                           strand_part *part) {
-  for (uint32_t i = 0; i < part->count; i++) {
-    strand_verdict *v = &b->many.verdicts[part->first + i];
-    if (v->policy_problem == NULL) continue;
-    strand_handover_policy(m, part->tag, b->many.records[part->first + i],
-                           v->policy_problem);
-    free(v->policy_problem);
-    v->policy_problem = NULL;
-  }
-}
-
 /* What goes back unstarted does so from the last on: each to the front. */
 strand_err strand_bundle_harvest (strand_member *m, strand_bundle *b,
                                   bool judged, int64_t now_us) {
@@ -113,7 +105,6 @@ strand_err strand_bundle_harvest (strand_member *m, strand_bundle *b,
     strand_part *part = &b->parts[judged ? n : b->part_count - 1 - n];
     strand_err err;
     if (part->over) continue;
-    if (judged) tell_policies(m, b, part);
     err = end_part(m, b, part, judged, now_us);
     if (err != STRAND_OK) return err;
   }

@@ -176,12 +176,27 @@ static void clear_verdict (strand_verdict *v) {
   free(v->policy_problem);
 }
 
-void strand_handover_policy (strand_member *m, const strand_tag *tag,
-                             const strand_record *r, const char *problem) {
-  strand_event event = strand_member_event(m, "policy_failed", tag);
+/* Its partition may be gone: the lease knows its name. */
+void strand_handover_policy (strand_member *m, const strand_lease *lease,
+                             strand_verdict *v) {
+  const strand_partition *p = lease->partition;
+  const strand_record *r = lease->record;
+  strand_event event = strand_event_of("policy_failed", (int)m->index);
+  if (v->policy_problem == NULL) return;
+  strand_event_set_topic(&event, strand_partition_topic(p),
+                         strand_partition_index(p));
+  event.epoch = lease->epoch;
   event.offset = r->offset;
-  strand_event_set_reason(&event, problem, strlen(problem));
+  event.attempt = r->attempt;
+  if (r->flags & STRAND_RECORD_KEY) {
+    strand_event_set_key(&event, strand_record_key(r), r->key_length);
+  }
+  strand_event_set_reason(&event, v->policy_problem,
+                          strlen(v->policy_problem));
   strand_member_emit(m, &event);
+  if (MUTANT(policy_is_told_again_without_memory)) return;
+  free(v->policy_problem);
+  v->policy_problem = NULL;
 }
 
 /* The lease ends with what its verdict says; without one, what is left goes
@@ -196,10 +211,7 @@ static strand_err judge (strand_member *m, strand_slot *slot,
   if (!slot->judged || v->kind == STRAND_VERDICT_DONE) {
     return strand_engine_give_back(m->engine, &slot->lease);
   }
-  if (v->policy_problem != NULL) {
-    strand_handover_policy(m, slot->tag, slot->lease.record,
-                           v->policy_problem);
-  }
+  strand_handover_policy(m, &slot->lease, v);
   err = strand_engine_end(m->engine, &slot->lease, &ending, now_us);
   if (err != STRAND_OK || slot->lease.count == 0) return err;
   clear_verdict(v); /* what is left of the lease has none */

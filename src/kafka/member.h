@@ -377,9 +377,10 @@ void strand_handover_post (strand_member *m, int64_t now_us);
 /* All that no worker has claimed comes back into the engine. */
 void strand_handover_recall (strand_member *m);
 bool strand_handover_out (const strand_member *m);
-/* The retry function failed for the record. */
-void strand_handover_policy (strand_member *m, const strand_tag *tag,
-                             const strand_record *r, const char *problem);
+/* If the retry function failed for the lease's first record, which is about
+** to end: told once, however often that is tried for want of memory. */
+void strand_handover_policy (strand_member *m, const strand_lease *lease,
+                             strand_verdict *verdict);
 /* Batches that were kept. */
 void strand_handover_free (strand_member *m);
 
