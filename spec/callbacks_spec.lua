@@ -290,6 +290,37 @@ describe("without the C side", function()
       assert.same({ "begin assigned", "end assigned", "begin restored", "end restored" }, order)
     end)
 
+    it("is called after one whose error could not be told to anybody", function()
+      local seen, stderr = {}, io.stderr
+      local consumer, core = open { log = function() error "no log today" end,
+        on_event = function(event)
+          seen[#seen + 1] = event.type
+          error "no event today"
+        end }
+      consumer:start()
+      core.events = { { type = "assigned" }, { type = "restored" } }
+      rawset(io, "stderr", { write = function() error "stderr is closed" end })
+      raises("stderr is closed", consumer.step, consumer, 0)
+      raises("stderr is closed", consumer.step, consumer) -- it was kept: no wait
+      rawset(io, "stderr", stderr)
+      assert.same({ "assigned", "restored" }, seen)
+    end)
+
+    it("for tokens may wait, and is asked once for each request", function()
+      local asked = 0
+      local consumer, core
+      consumer, core = open { oauth_token = function()
+        asked = asked + 1
+        consumer:step(0)
+        return "t", 9e9, "me"
+      end }
+      consumer:start()
+      core.needs_token = true
+      consumer:step(0)
+      consumer:step(0)
+      assert.equal(1, asked)
+    end)
+
     it("that makes events for ever does not keep step for ever", function()
       local consumer, core
       local count = 0

@@ -146,7 +146,8 @@ describe("a dead letter", function()
     assert.same({ "k\0\255", "v\0\1\254", 1.5 }, { first.key, first.value, first.timestamp })
     assert.same({ { "a", "1" }, { "a" }, { "", "nameless" }, { "" }, { "b", "" },
       { "strand.other", "kept" }, { "do", "raise" }, { "why", "the first reason" },
-      { "strand.topic", this.topic }, { "strand.partition", "0" }, { "strand.offset", "0" }, { "strand.timestamp", "1.500" }, { "strand.group", this.group },
+      { "strand.topic", this.topic }, { "strand.partition", "0" },
+      { "strand.offset", "0" }, { "strand.timestamp", "1.500" }, { "strand.group", this.group },
       { "strand.attempts", "3" }, { "strand.reason", first.header["strand.reason"] },
       { "strand.first_failure", first.header["strand.first_failure"] },
       { "strand.last_failure", first.header["strand.last_failure"] } }, first.headers)

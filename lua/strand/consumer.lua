@@ -29,11 +29,11 @@
 -- next_event()         -> { type, time, ... } | nil
 -- next_log()           -> level, facility, message | nil     only with flat.has_log; else C
 --                         writes warnings and worse to stderr itself
--- oauth_needed()       -> boolean; true once for each request
+-- oauth_needed()       -> boolean; true until oauth_set or oauth_fail
 -- oauth_set(token, expires, principal) -> true | nil, message
 -- oauth_fail(message)
--- ending()             -> nil | mode, code, message   what asks the consumer to end, given
---                         once: "finish", "STOPPED" (context:stop_consumer());
+-- ending()             -> nil | mode, code, message   what asks the consumer to end, until
+--                         ending_told(): "finish", "STOPPED" (context:stop_consumer());
 --                         "finish", "STOPPED_BY_HANDLER", reason (strand.stop());
 --                         "now", code, message (fatal: fenced, a commit unreadable with "fail", ...)
 -- close_begin(mode, timeout)   again with mode "now" while closing: hurries
@@ -109,8 +109,8 @@ end
 local function obey_signals()
   local count = core.signals_count()
   if count == active.signals then return end
-  active.signals = count
   stop_all(active.list, count > 1 and "now" or "finish")
+  active.signals = count -- obeyed: what raises above is done again
 end
 
 -- Serves until poll() gives something other than false. A nil timeout waits
@@ -190,6 +190,7 @@ local function obey_ending(self)
     self.failure = { message = message or code, code = code }
   end
   begin_close(self, mode, STOP_TIMEOUT)
+  self.core:ending_told() -- last: what raises above is done again
 end
 
 -- Starting ------------------------------------------------------------------
@@ -280,15 +281,17 @@ end
 -- yield in tick would leave the signals taken for ever.
 local function run_loop(list, run_options)
   if active then schema.raise("another run() is active in this process") end
+  -- All is made before the signals are taken: what raises then leaves them.
+  local loop = { list = list, signal_fd = false, signals = 0,
+    every = run_options.every, tick = run_options.tick }
+  local thread = coroutine.create(turn)
   local fd, message = core.signals_take()
   if not fd then schema.raise(message) end
-  active = { list = list, signal_fd = fd, signals = 0,
-    every = run_options.every, tick = run_options.tick }
-  local loop = coroutine.create(turn)
-  local ok, problem = coroutine.resume(loop, active)
+  loop.signal_fd, active = fd, loop
+  local ok, problem = coroutine.resume(thread, loop)
   active = nil
   core.signals_restore()
-  if coroutine.status(loop) == "suspended" then
+  if coroutine.status(thread) == "suspended" then
     schema.raise("a callback yielded out of run(); use start() and step() in an event loop")
   end
   if not ok then error(problem, 0) end

@@ -74,16 +74,17 @@ local function picked_partition(self, topic, key)
 end
 
 -- 'given' is the user's table: partition_key sees what else stands in it.
-local function send(self, record, given, watch)
-  local partition, hash_key = record.partition, nil
-  if partition == nil then
-    hash_key = key_to_hash(self, record, given)
-    if self.partitioner then
-      local message, code
-      partition, message, code = picked_partition(self, record.topic, hash_key or record.key)
-      if partition == nil then return nil, message, code end
-    end
-  end
+-- -> true, partition | nil, hash_key | nil; or nil, message, code
+local function placed(self, record, given)
+  if record.partition ~= nil then return true, record.partition end
+  local hash_key = key_to_hash(self, record, given)
+  if not self.partitioner then return true, nil, hash_key end
+  local partition, message, code = picked_partition(self, record.topic, hash_key or record.key)
+  if partition == nil then return nil, message, code end
+  return true, partition, hash_key
+end
+
+local function send(self, record, partition, hash_key, watch)
   return self.core:send(record.topic, record.key, record.value, record.headers,
     record.timestamp, partition, hash_key, watch)
 end
@@ -93,26 +94,40 @@ end
 local methods, lasting = {}, {}
 
 function methods:send(given)
-  return send(self, check.send(given, self.partition_key), given, false)
+  local record = check.send(given, self.partition_key)
+  local ok, partition, hash_key = placed(self, record, given)
+  if not ok then return nil, partition, hash_key end
+  return send(self, record, partition, hash_key, false)
 end
 
-function methods:send_wait(given)
-  local record = check.send_wait(given, self.partition_key)
-  local id, message, code = send(self, record, given, true)
+-- 'waited' keeps the id for whoever catches what is raised in here.
+local function send_and_wait(self, waited, record, partition, hash_key)
+  local id, message, code = send(self, record, partition, hash_key, true)
   if not id then return nil, message, code end
+  waited.id = id
   local deadline = core.now() + record.timeout
   while true do
     local report
     report, message, code = self.core:take_watched(id)
     if report ~= false then return text.delivery(report), message, code end
     if core.now() >= deadline then
-      self.core:drop_watched(id)
       return nil, ("not acknowledged within %.14g s; it may still be"):format(record.timeout),
         "TIMED_OUT"
     end
     wait(self, deadline)
     self.pump:serve()
   end
+end
+
+function methods:send_wait(given)
+  local record = check.send_wait(given, self.partition_key)
+  local placed_well, partition, hash_key = placed(self, record, given)
+  if not placed_well then return nil, partition, hash_key end
+  local waited = { id = false }
+  local ok, report, message, code = pcall(send_and_wait, self, waited, record, partition, hash_key)
+  if waited.id then self.core:drop_watched(waited.id) end -- nobody will ask for it
+  if not ok then error(report, 0) end
+  return report, message, code
 end
 
 local function flush(self, timeout)

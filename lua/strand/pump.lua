@@ -9,7 +9,9 @@
 --   core -> collect -> queue -> dispatch -> on_event, log, on_delivery
 --
 -- A callback that raises loses nothing but its own call: the error goes to
--- the log.
+-- the log. Where memory runs out in here, that is raised, and nothing is lost:
+-- what is made for an item is made before it is taken from the core, and an
+-- item stays in the queue until its callback is entered.
 
 local text = require "strand.text"
 
@@ -32,21 +34,42 @@ local function text_of(problem)
   return ok and type(shown) == "string" and shown or "a " .. type(problem)
 end
 
+-- The first item, out of the queue; allocates nothing.
+local function take(self)
+  local item = self[self.first]
+  self[self.first] = nil
+  self.first = self.first + 1
+  return item
+end
+
 -- 'callbacks': on_event, log, oauth_token, on_delivery, each or nil.
 function pump.new(core, callbacks)
-  return setmetatable({
+  local self = setmetatable({
     core = core, callbacks = callbacks, first = 1, last = 0, dispatching = false,
+    answering = false,
   }, pump)
+  -- Made once, and not for each call: there might be no memory for it then.
+  self.enter = function()
+    local item = take(self)
+    callbacks[item[1]](item[2])
+  end
+  self.enter_log = function()
+    local item = take(self)
+    callbacks.log(item[2], item[3], item[4])
+  end
+  return self
+end
+
+local function log_failed(problem, level, facility, message)
+  write_log(ERROR, "log", "error in log: " .. text_of(problem))
+  write_log(level, facility, message)
 end
 
 function pump:log(level, facility, message)
   local log = self.callbacks.log
   if not log then return write_log(level, facility, message) end
   local ok, problem = pcall(log, level, facility, message)
-  if not ok then
-    write_log(ERROR, "log", "error in log: " .. text_of(problem))
-    write_log(level, facility, message)
-  end
+  if not ok then log_failed(problem, level, facility, message) end
 end
 
 local function traceback(problem)
@@ -54,11 +77,22 @@ local function traceback(problem)
   return debug.traceback(problem, 2)
 end
 
--- The callback 'name' with one argument.
-function pump:call(name, argument)
-  local callback = self.callbacks[name]
-  if not callback then return end
-  local ok, problem = xpcall(function() callback(argument) end, traceback)
+local function call_log(self, item)
+  if not self.callbacks.log then
+    take(self)
+    return write_log(item[2], item[3], item[4])
+  end
+  local ok, problem = pcall(self.enter_log)
+  if not ok then log_failed(problem, item[2], item[3], item[4]) end
+end
+
+-- The callback of the first item in the queue.
+local function call_first(self)
+  local item = self[self.first]
+  local name = item[1]
+  if name == "log" then return call_log(self, item) end
+  if not self.callbacks[name] then return take(self) end
+  local ok, problem = xpcall(self.enter, traceback)
   if not ok then
     self:log(ERROR, name, ("error in %s: %s"):format(name, text_of(problem)))
   end
@@ -97,42 +131,55 @@ end
 
 -- Serving -------------------------------------------------------------------
 
-local function put(self, name, value)
-  self.last = self.last + 1
-  self[self.last] = { name, value }
+-- The place behind the last item, { name, up to three values }.
+local function place(self)
+  local at = self.last + 1
+  if not self[at] then self[at] = { false, false, false, false } end
+  return self[at]
 end
 
-local function collect(self)
-  local core = self.core
-  if core.next_log then
-    for level, facility, message in core.next_log, core do
-      put(self, "log", { level, facility, message })
-    end
-  end
-  for event in core.next_event, core do put(self, "on_event", text.event(event)) end
-  if core.next_delivery then
-    for report in core.next_delivery, core do put(self, "on_delivery", text.delivery(report)) end
+-- All that next(core) gives, for the callback of this name. 'shown' sets a
+-- metatable, and allocates nothing.
+local function collect(self, name, next, shown)
+  while next do
+    local item = place(self)
+    local value, facility, message = next(self.core)
+    if value == nil then return end
+    if shown then value = shown(value) end
+    item[1], item[2], item[3], item[4] = name, value, facility, message
+    self.last = self.last + 1
   end
 end
 
 -- Only what is there now: a callback whose calls make events could keep it
 -- going for ever.
-local function dispatch(self)
-  local count, last = 0, self.last
+local function call_all(self)
+  local last = self.last
   self.dispatching = true
-  while self.first <= last do
-    local item = self[self.first]
-    self[self.first] = nil
-    self.first = self.first + 1
-    count = count + 1
-    if item[1] == "log" then
-      self:log(item[2][1], item[2][2], item[2][3])
-    else
-      self:call(item[1], item[2])
-    end
-  end
+  while self.first <= last do call_first(self) end
+end
+
+-- -> number of calls made
+local function dispatch(self)
+  local first = self.first
+  local ok, problem = pcall(call_all, self)
   self.dispatching = false
-  return count
+  if not ok then error(problem, 0) end
+  return self.first - first
+end
+
+local function answer(self)
+  self.answering = true -- a callback that waits comes here again
+  self:answer_token_request()
+end
+
+-- A request stands until it is answered, so it is.
+local function answer_token(self)
+  local ok, problem = pcall(answer, self)
+  self.answering = false
+  if ok then return end
+  self.core:oauth_fail "the request for a token could not be answered"
+  error(problem, 0)
 end
 
 -- Whether something was kept that serve() can deliver.
@@ -143,12 +190,14 @@ end
 -- Everything that is ready now, never waiting. -> number of calls made
 function pump:serve()
   local count = 0
-  if self.callbacks.oauth_token and self.core:oauth_needed() then
-    self:answer_token_request()
+  if self.callbacks.oauth_token and not self.answering and self.core:oauth_needed() then
+    answer_token(self)
     count = 1
   end
-  collect(self)
-  if self.dispatching then return count end
+  collect(self, "log", self.core.next_log)
+  collect(self, "on_event", self.core.next_event, text.event)
+  collect(self, "on_delivery", self.core.next_delivery, text.delivery)
+  if not self:pending() then return count end
   return count + dispatch(self)
 end
 

@@ -95,11 +95,11 @@ static void send_ok (strand_producer *p, const strand_outgoing *record,
     fail_msg("%s: %s", failure.code, failure.message);
 }
 
-static strand_delivery *wait_watched (strand_producer *p, int64_t id) {
+static const strand_delivery *wait_watched (strand_producer *p, int64_t id) {
   double deadline = strand_clock_now() + 20;
-  strand_delivery *report = NULL;
+  const strand_delivery *report = NULL;
   int taken;
-  while ((taken = strand_producer_take_watched(p, id, &report)) == 0 &&
+  while ((taken = strand_producer_watched(p, id, &report)) == 0 &&
          strand_clock_now() < deadline)
     strand_producer_flush(p, 0.05);
   assert_int_equal(taken, 1);
@@ -167,7 +167,7 @@ static void there_and_back (strand_producer *p,
                             const strand_outgoing *record) {
   rd_kafka_t *reader;
   rd_kafka_message_t *message;
-  strand_delivery *report;
+  const strand_delivery *report;
   int64_t id;
   send_ok(p, record, &id);
   report = wait_watched(p, id);
@@ -186,7 +186,7 @@ static void there_and_back (strand_producer *p,
     assert_int_equal(rd_kafka_message_timestamp(message, NULL),
                      record->timestamp_ms);
   end_reader(reader, message);
-  free(report);
+  strand_producer_drop_watched(p, id);
 }
 
 static void absent_and_empty_stay_different (void **state) {
@@ -220,7 +220,7 @@ static void zero_bytes_and_headers_arrive_as_they_were (void **state) {
 static int32_t placed (strand_producer *p, const char *topic, const char *key,
                        const char *hash_key) {
   strand_outgoing record = { .topic = topic, .partition = -1 };
-  strand_delivery *report;
+  const strand_delivery *report;
   int32_t partition;
   int64_t id;
   record.key = key;
@@ -231,7 +231,7 @@ static int32_t placed (strand_producer *p, const char *topic, const char *key,
   report = wait_watched(p, id);
   assert_string_equal(report->code, "");
   partition = report->partition;
-  free(report);
+  strand_producer_drop_watched(p, id);
   return partition;
 }
 
@@ -385,20 +385,21 @@ static void untaken_deliveries_fill_the_queue_too (void **state) {
 static void stale_and_dropped_watches_find_nothing (void **state) {
   strand_producer *p = open_producer(bootstrap, NULL, 0, 0);
   strand_outgoing record = { .topic = make_topic(), .partition = 0 };
-  strand_delivery *report = NULL;
+  const strand_delivery *report = NULL;
   int64_t first;
   int64_t second;
   (void)state;
   send_ok(p, &record, &first);
-  free(wait_watched(p, first));
-  assert_int_equal(strand_producer_take_watched(p, first, &report), -1);
+  assert_ptr_equal(wait_watched(p, first), wait_watched(p, first));
+  strand_producer_drop_watched(p, first);
+  assert_int_equal(strand_producer_watched(p, first, &report), -1);
   send_ok(p, &record, &second);
   assert_int_not_equal(first, second);
   strand_producer_drop_watched(p, second);
   strand_producer_drop_watched(p, second);
-  assert_int_equal(strand_producer_take_watched(p, second, &report), -1);
+  assert_int_equal(strand_producer_watched(p, second, &report), -1);
   assert_int_equal(strand_producer_flush(p, 20), 0);
-  assert_int_equal(strand_producer_take_watched(p, -1, &report), -1);
+  assert_int_equal(strand_producer_watched(p, -1, &report), -1);
   strand_producer_free(p);
 }
 

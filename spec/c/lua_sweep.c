@@ -208,6 +208,10 @@ SCENARIO(sending, "sending", CALLERS, false)
 SCENARIO(sending_ours, "sending", OURS, false)
 SCENARIO(running, "running", CALLERS, false)
 SCENARIO(handling, "handling", WORKERS, false)
+SCENARIO(events, "events", CALLERS, false)
+SCENARIO(ending, "ending", CALLERS, false)
+SCENARIO(reports, "reports", CALLERS, false)
+SCENARIO(marking, "marking", WORKERS, false)
 SCENARIO(replacing, "replacing", WORKERS, true)
 
 int main (int argc, char **argv) {
@@ -221,6 +225,10 @@ int main (int argc, char **argv) {
     { "sending, of our own", sending_ours, 1, 20 },
     { "running", running, 4, 1 },
     { "handling, of the workers", handling, 2, 1 },
+    { "taking events", events, 1, 1 },
+    { "taking an ending", ending, 1, 1 },
+    { "taking reports", reports, 1, 10 },
+    { "marking, of the workers", marking, 1, 1 },
     { "a worker without memory", replacing, 5, 1 },
   };
   return sweep_all(plans, sizeof(plans) / sizeof(plans[0]),

@@ -114,19 +114,25 @@ function object:joined()
 end
 
 function object:oauth_needed()
-  local needed = self.needs_token or false
-  self.needs_token = nil
-  return needed
+  return self.needs_token or false
 end
 
-function object:oauth_set(...) return self:note("oauth_set", ...) end
-function object:oauth_fail(...) return self:note("oauth_fail", ...) end
+function object:oauth_set(...)
+  self.needs_token = nil
+  return self:note("oauth_set", ...)
+end
+
+function object:oauth_fail(...)
+  self.needs_token = nil
+  return self:note("oauth_fail", ...)
+end
 
 function object:ending()
   local asked = self.end_asked
-  self.end_asked = nil
   if asked then return asked[1], asked[2], asked[3] end
 end
+
+function object:ending_told() self.end_asked = nil end
 
 -- 'close_takes' seconds; mode "now" ends at once.
 function object:close_begin(mode, timeout)

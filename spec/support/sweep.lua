@@ -125,6 +125,119 @@ function scenarios.handling()
   must(consumer:close())
 end
 
+-- Nothing that was taken is lost --------------------------------------------
+
+-- Until it does not raise for want of memory. -> what it returned
+local function again(action, ...)
+  while true do
+    local ok, value, message, code = pcall(action, ...)
+    if ok then return value, message, code end
+    value = tostring(value)
+    if value:find "closed consumer" then return end -- it raised behind the end
+    if not value:find "memory" then error(value, 0) end
+  end
+end
+
+local function all(list)
+  for _, seen in pairs(list) do
+    if not seen then return false end
+  end
+  return true
+end
+
+-- As step() of a program that goes on after it raised.
+local function until_all(seen, object, step, limit)
+  local deadline = os.time() + limit
+  while not all(seen) do
+    again(step, object, 0.05)
+    if os.time() > deadline then error("something was taken, and is lost", 0) end
+  end
+end
+
+-- A callback that allocates nothing sees each event.
+function scenarios.events()
+  local strand = require "strand"
+  local seen = {}
+  for i = 0, 7 do seen[i] = false end
+  local given = options(function(event)
+    if event.type == "record_failed" then seen[event.offset] = true end
+  end)
+  given.handler = function(record) if record.attempt == 1 then error "once" end end
+  given.retry = { delay = 0.001 }
+  local consumer = must(strand.consumer(given))
+  must(consumer:pause())
+  must(consumer:start())
+  while #must(consumer:assignment()) == 0 do must(consumer:step(0.05)) end
+  arm()
+  again(consumer.resume, consumer)
+  until_all(seen, consumer, consumer.step, 20)
+  calm()
+  must(consumer:close())
+end
+
+-- What a handler asked for ends run().
+function scenarios.ending()
+  local strand = require "strand"
+  local given = options(function() end)
+  given.handler = function(_, context) context:stop_consumer() end
+  local consumer = must(strand.consumer(given))
+  must(consumer:pause())
+  must(consumer:start())
+  while #must(consumer:assignment()) == 0 do must(consumer:step(0.05)) end
+  arm()
+  again(consumer.resume, consumer)
+  again(consumer.run, consumer)
+  calm()
+  must(consumer:close())
+end
+
+-- Each record's report comes, and a report that nobody will ask for is gone.
+function scenarios.reports()
+  local strand = require "strand"
+  local core = require "strand.core"
+  local seen = { k1 = false, k2 = false, k3 = false }
+  local producer = must(strand.producer { kafka = kafka(), log = function() end,
+    on_delivery = function(report) seen[report.key] = true end })
+  must(producer:flush(10))
+  arm()
+  for i = 1, 3 do
+    must(again(producer.send, producer, { topic = "other", key = "k" .. i, value = "v" }))
+  end
+  until_all(seen, producer, producer.poll, 20)
+  local ok, problem = pcall(producer.send_wait, producer, { topic = "other", value = "v" })
+  calm()
+  if not ok and not tostring(problem):find "memory" then error(problem, 0) end
+  must(producer:flush(20))
+  producer:poll(0)
+  if core.wait({ producer:fd() }, 0) > 0 then error("a report is kept that nobody takes", 0) end
+  must(producer:close())
+end
+
+-- A record that a batch's handler failed is not done.
+function scenarios.marking()
+  local strand = require "strand"
+  local given = options(function() end)
+  local path = os.tmpname()
+  given.handler = { ["^t"] = { "spec.handlers.sweep_batches", batch = { size = 3 },
+    retry = { delay = 0.001 } } }
+  given.handler_args = { path = path }
+  local consumer = must(strand.consumer(given))
+  must(consumer:pause())
+  must(consumer:start())
+  while #must(consumer:assignment()) == 0 do must(consumer:step(0.05)) end
+  arm()
+  must(consumer:resume())
+  until_done(consumer, 8)
+  calm()
+  must(consumer:close())
+  local seen, count = {}, 0
+  for line in io.lines(path) do
+    if not seen[line] then seen[line], count = true, count + 1 end
+  end
+  os.remove(path)
+  if count < 8 then error(("%d records are done that were failed"):format(8 - count), 0) end
+end
+
 -- A worker's state without any memory is replaced, once there is memory.
 function scenarios.replacing()
   local events = {}

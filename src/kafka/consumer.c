@@ -288,13 +288,23 @@ bool strand_consumer_next_log (strand_consumer *c, strand_log_line *line) {
   return strand_log_pop(c->log, line) != 0;
 }
 
+void strand_consumer_hold (strand_consumer *c, bool held) {
+  c->held_back = held;
+}
+
 bool strand_consumer_oauth_needed (strand_consumer *c) {
   bool needed;
   pthread_mutex_lock(&c->lock);
   needed = c->oauth_wanted;
-  c->oauth_wanted = false;
   pthread_mutex_unlock(&c->lock);
   return needed;
+}
+
+/* Before the clients are told: what they ask after that is another request. */
+static void answer_oauth (strand_consumer *c) {
+  pthread_mutex_lock(&c->lock);
+  c->oauth_wanted = false;
+  pthread_mutex_unlock(&c->lock);
 }
 
 /* A client that is being destroyed needs no token. */
@@ -320,6 +330,7 @@ bool strand_consumer_oauth_set (strand_consumer *c, const char *token,
                                 int64_t expires_ms, const char *principal,
                                 strand_failure *failure) {
   char error[256];
+  answer_oauth(c);
   if (!is_serving(c)) return true;
   for (unsigned i = 0; i < c->member_count; i++) {
     rd_kafka_resp_err_t err = set_token(c->members[i], token, expires_ms,
@@ -332,6 +343,7 @@ bool strand_consumer_oauth_set (strand_consumer *c, const char *token,
 }
 
 void strand_consumer_oauth_fail (strand_consumer *c, const char *message) {
+  answer_oauth(c);
   if (!is_serving(c)) return;
   for (unsigned i = 0; i < c->member_count; i++) {
     rd_kafka_oauthbearer_set_token_failure(c->members[i]->client, message);
@@ -344,11 +356,16 @@ bool strand_consumer_ending (strand_consumer *c, strand_close_mode *mode,
   bool now;
   pthread_mutex_lock(&c->lock);
   now = c->ending && !c->ending_told;
-  c->ending_told = c->ending;
   *mode = c->ending_mode;
   *reason = c->ending_reason;
   pthread_mutex_unlock(&c->lock);
   return now;
+}
+
+void strand_consumer_ending_told (strand_consumer *c) {
+  pthread_mutex_lock(&c->lock);
+  c->ending_told = c->ending;
+  pthread_mutex_unlock(&c->lock);
 }
 
 /*

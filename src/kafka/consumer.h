@@ -121,7 +121,11 @@ bool strand_consumer_next_event (strand_consumer *c, strand_event *event);
 /* Only with has_log. */
 bool strand_consumer_next_log (strand_consumer *c, strand_log_line *line);
 
-/* True once for each request of a token. */
+/* Something that was taken is in the caller's hands, and not given on: fd is
+** readable as if it still waited. */
+void strand_consumer_hold (strand_consumer *c, bool held);
+
+/* A token is asked for: true until one is set, or failed. */
 bool strand_consumer_oauth_needed (strand_consumer *c);
 /* 'expires_ms' since 1970. For all members. */
 bool strand_consumer_oauth_set (strand_consumer *c, const char *token,
@@ -135,10 +139,12 @@ typedef enum strand_close_mode {
   STRAND_CLOSE_NOW
 } strand_close_mode;
 
-/* What asks the consumer to end, given once: true, its mode, and its reason
-** (code "STOPPED" for a handler's stop_consumer). */
+/* What asks the consumer to end, until that was told: true, its mode, and its
+** reason (code "STOPPED" for a handler's stop_consumer). */
 bool strand_consumer_ending (strand_consumer *c, strand_close_mode *mode,
                              strand_failure *reason);
+/* Its end has been begun. */
+void strand_consumer_ending_told (strand_consumer *c);
 
 /* Again with NOW while it is closing: hurries. On a consumer that was never
 ** started it closes at once. */

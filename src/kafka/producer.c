@@ -27,6 +27,7 @@ struct strand_producer {
   int fd;
   int reports_all;
   int flushing; /* something is outstanding, and does not linger */
+  int held;     /* taken, and not given on */
   int linger_ms;
   char max_message_bytes[16];
   strand_delivery *first; /* deliveries, oldest first */
@@ -56,7 +57,7 @@ static void clear_fd (const strand_producer *p) {
 /* (2) */
 static int has_waiting (const strand_producer *p) {
   return p->first != NULL || p->event_count > 0 || p->watches.ready > 0 ||
-         !strand_log_is_empty(p->log);
+         p->held || !strand_log_is_empty(p->log);
 }
 
 /* ---- reports ------------------------------------------------------------ */
@@ -448,14 +449,14 @@ int strand_producer_send (strand_producer *p, const strand_outgoing *record,
 
 /* ---- taking ------------------------------------------------------------- */
 
-int strand_producer_take_watched (strand_producer *p, int64_t id,
-                                  strand_delivery **report) {
+int strand_producer_watched (strand_producer *p, int64_t id,
+                             const strand_delivery **report) {
   strand_watch *watch = strand_watches_find(&p->watches, id);
   if (watch != NULL && !watch->done) refresh(p);
   watch = strand_watches_find(&p->watches, id);
   if (watch == NULL) return -1;
   if (!watch->done) return p->client != NULL ? 0 : -1;
-  *report = strand_watches_remove(&p->watches, watch);
+  *report = watch->report;
   return *report != NULL ? 1 : -1;
 }
 
@@ -488,6 +489,10 @@ int strand_producer_next_event (strand_producer *p,
 
 int strand_producer_next_log (strand_producer *p, strand_log_line *line) {
   return strand_log_pop(p->log, line);
+}
+
+void strand_producer_hold (strand_producer *p, int held) {
+  p->held = held;
 }
 
 int32_t strand_producer_partitions (strand_producer *p, const char *topic,

@@ -120,15 +120,16 @@ int strand_producer_fd (const strand_producer *p);
 int strand_producer_is_closed (const strand_producer *p);
 
 /* 0 and a failure, or 1. 'watch' (or NULL) becomes an id for
-** strand_producer_take_watched; that record's report goes nowhere else. */
+** strand_producer_watched; that record's report goes nowhere else. */
 int strand_producer_send (strand_producer *p, const strand_outgoing *record,
                           int64_t *watch, strand_failure *failure);
 
-/* 1: '*report' has come (the caller owns it, free). 0: not yet.
+/* 1: '*report' has come, and stays until it is dropped. 0: not yet.
 ** -1: no such id, or memory ran out for the report. */
-int strand_producer_take_watched (strand_producer *p, int64_t id,
-                                  strand_delivery **report);
+int strand_producer_watched (strand_producer *p, int64_t id,
+                             const strand_delivery **report);
 
+/* Nobody waits for it, or has its report in hand. No such id is fine. */
 void strand_producer_drop_watched (strand_producer *p, int64_t id);
 
 /* NULL when none waits; the caller owns it (free). */
@@ -138,6 +139,10 @@ int strand_producer_next_event (strand_producer *p,
                                 strand_producer_event *event);
 
 int strand_producer_next_log (strand_producer *p, strand_log_line *line);
+
+/* Something that was taken is in the caller's hands, and not given on: the fd
+** is readable as if it still waited. */
+void strand_producer_hold (strand_producer *p, int held);
 
 /* 0 and a failure ("NO_METADATA"), or their number. */
 int32_t strand_producer_partitions (strand_producer *p, const char *topic,

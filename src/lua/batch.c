@@ -19,7 +19,6 @@
 static strand_verdict *check_mark (lua_State *L) {
   const strand_batch_state *state = lua_touserdata(L, lua_upvalueindex(1));
   const char *name = lua_tostring(L, lua_upvalueindex(3));
-  strand_verdict *v;
   lua_Number i;
   if (!lua_istable(L, 1))
     luaL_error(L, "batch:%s() is a method: call it with a colon", name);
@@ -31,38 +30,46 @@ static strand_verdict *check_mark (lua_State *L) {
   if (!(i >= 1 && i <= state->many->count) || i != (lua_Number)(uint32_t)i)
     luaL_error(L, "batch:%s(i): the number of a record expected, 1 to %d",
                name, (int)state->many->count);
-  v = &state->many->verdicts[(uint32_t)i - 1];
-  v->marked = true;
-  return v;
+  return &state->many->verdicts[(uint32_t)i - 1];
 }
 
-/* The reason is at 'index': any value, or none. */
+/* Raises nothing. */
+static void set_mark (strand_verdict *v, strand_verdict_kind kind,
+                      int64_t delay_us, const char *reason, size_t length) {
+  free(v->reason);
+  v->reason = NULL;
+  v->reason_length = 0;
+  strand_verdict_set(v, kind, delay_us, reason, length);
+  v->marked = true;
+}
+
+/* The reason is at 'index': any value, or none. When memory runs out for it
+** this raises, and the record has failed: also for a handler that catches
+** that, and then returns as if all were done. */
 static int mark (lua_State *L, strand_verdict_kind kind, int64_t delay_us,
                  int index) {
   strand_verdict *v = check_mark(L);
   size_t length = 0;
   const char *reason = NULL;
   if (!lua_isnoneornil(L, index)) {
+    set_mark(v, STRAND_VERDICT_FAILED, -1, NULL, 0);
     strand_push_reason(L, index, STRAND_REASON_MAX);
     reason = lua_tolstring(L, -1, &length);
   }
-  free(v->reason);
-  v->reason = NULL;
-  v->reason_length = 0;
-  strand_verdict_set(v, kind, delay_us, reason, length);
+  set_mark(v, kind, delay_us, reason, length);
   return 0;
 }
 
 static int batch_done (lua_State *L) {
-  return mark(L, STRAND_VERDICT_DONE, -1, 3);
+  set_mark(check_mark(L), STRAND_VERDICT_DONE, -1, NULL, 0);
+  return 0;
 }
 
 static int batch_fail (lua_State *L) {
-  if (lua_isnoneornil(L, 3)) {
-    lua_settop(L, 2);
-    lua_pushliteral(L, "batch:fail() without a reason");
-  }
-  return mark(L, STRAND_VERDICT_FAILED, -1, 3);
+  static const char none[] = "batch:fail() without a reason";
+  if (!lua_isnoneornil(L, 3)) return mark(L, STRAND_VERDICT_FAILED, -1, 3);
+  set_mark(check_mark(L), STRAND_VERDICT_FAILED, -1, none, sizeof(none) - 1);
+  return 0;
 }
 
 static int batch_retry (lua_State *L) {

@@ -18,8 +18,9 @@
 
 #define GC_TIMEOUT 5.0 /* seconds */
 
-/* What is being turned into Lua values stands here, because that may raise;
-** the next call, or the end, frees it. */
+/* What is being turned into Lua values stands here, because that may raise.
+** An event or a line that was taken stays until it has been given: the next
+** call gives it then. Of the rest the next call, or the end, frees it. */
 typedef struct consumer {
   strand_consumer *kafka;  /* NULL: could not be opened */
   strand_sources *sources;
@@ -27,6 +28,9 @@ typedef struct consumer {
   unsigned members;
   int generation;
   strand_event event;
+  strand_log_line line;
+  bool has_event;
+  bool has_line;
   strand_stats stats;
   strand_report report;
 } consumer;
@@ -139,6 +143,13 @@ static int consumer_ending (lua_State *L) {
   return 3;
 }
 
+static int consumer_ending_told (lua_State *L) {
+  consumer *self = check_own(L);
+  if (self == NULL) return strand_push_forked(L);
+  strand_consumer_ending_told(self->kafka);
+  return 0;
+}
+
 static int consumer_close_begin (lua_State *L) {
   consumer *self = check_own(L);
   int mode = luaL_checkoption(L, 2, NULL, modes);
@@ -198,29 +209,42 @@ static int consumer_tostring (lua_State *L) {
 
 /* ---- what is taken ------------------------------------------------------- */
 
+static void tell_held (const consumer *self) {
+  strand_consumer_hold(self->kafka, self->has_event || self->has_line);
+}
+
 static int consumer_next_event (lua_State *L) {
   consumer *self = check_own(L);
   if (self == NULL) return strand_push_forked(L);
-  strand_event_clear(&self->event);
-  memset(&self->event, 0, sizeof(self->event));
-  if (strand_consumer_next_event(self->kafka, &self->event))
-    strand_push_event(L, &self->event);
-  else
+  if (!self->has_event)
+    self->has_event = strand_consumer_next_event(self->kafka, &self->event);
+  tell_held(self);
+  if (!self->has_event) {
     lua_pushnil(L);
+    return 1;
+  }
+  strand_push_event(L, &self->event);
+  strand_event_clear(&self->event);
+  self->has_event = false;
+  tell_held(self);
   return 1;
 }
 
 static int consumer_next_log (lua_State *L) {
-  strand_log_line line;
   consumer *self = check_own(L);
   if (self == NULL) return strand_push_forked(L);
-  if (!strand_consumer_next_log(self->kafka, &line)) {
+  if (!self->has_line)
+    self->has_line = strand_consumer_next_log(self->kafka, &self->line);
+  tell_held(self);
+  if (!self->has_line) {
     lua_pushnil(L);
     return 1;
   }
-  lua_pushinteger(L, line.level);
-  lua_pushstring(L, line.facility);
-  lua_pushstring(L, line.text);
+  lua_pushinteger(L, self->line.level);
+  lua_pushstring(L, self->line.facility);
+  lua_pushstring(L, self->line.text);
+  self->has_line = false;
+  tell_held(self);
   return 3;
 }
 
@@ -363,7 +387,7 @@ static int consumer_resolve_begin (lua_State *L) {
   return push_made(L, t, &failure);
 }
 
-/* An answer that is a list may raise: so it is dropped after that. */
+/* Pushing the answer may raise: so the ticket is dropped after that. */
 static int consumer_done (lua_State *L) {
   strand_failure failure;
   consumer *self = check_own(L);
@@ -374,10 +398,12 @@ static int consumer_done (lua_State *L) {
   done = strand_ticket_done(t->kafka, &failure);
   if (done > 0 && t->lists)
     strand_push_parked(L, strand_ticket_parked(t->kafka));
-  else
+  else if (done >= 0)
     lua_pushboolean(L, done);
+  else
+    strand_push_failure(L, &failure);
   if (done != 0) drop(t);
-  return done < 0 ? strand_push_failure(L, &failure) : 1;
+  return done < 0 ? 3 : 1;
 }
 
 static int consumer_drop (lua_State *L) {
@@ -522,6 +548,7 @@ static const luaL_Reg methods[] = {
   { "oauth_set", consumer_oauth_set },
   { "oauth_fail", consumer_oauth_fail },
   { "ending", consumer_ending },
+  { "ending_told", consumer_ending_told },
   { "close_begin", consumer_close_begin },
   { "close_wait", consumer_close_wait },
   { "report", consumer_report },

@@ -347,6 +347,7 @@ static int tear_down (lua_State *L) {
   for (i = (int)strand_rawlen(L, 3); i > 0; i--) {
     lua_settop(L, 4);
     lua_rawgeti(L, 3, i);
+    if (!lua_isfunction(L, -1)) continue;
     if (lua_pcall(L, 0, 0, 4) == 0) continue;
     strand_push_reason(L, -1, STRAND_LOG_TEXT_MAX);
     strand_log_printf(NULL, STRAND_LOG_WARNING, "handler",

@@ -172,9 +172,12 @@ static void push_module (lua_State *L, const char *name) {
 /* The module's value is on top. */
 static void set_up_module (lua_State *L, const char *name, int args,
                            int teardowns) {
+  int place = (int)strand_rawlen(L, teardowns) + 1;
   if (!lua_istable(L, -1)) return;
   push_optional(L, name, "teardown");
   lua_insert(L, -2);
+  lua_pushboolean(L, 0); /* its place is there before setup has run */
+  lua_rawseti(L, teardowns, place);
   push_optional(L, name, "setup");
   if (lua_isfunction(L, -1)) {
     strand_push_traceback(L);
@@ -191,7 +194,7 @@ static void set_up_module (lua_State *L, const char *name, int args,
   if (lua_isnil(L, -1))
     lua_pop(L, 1);
   else
-    lua_rawseti(L, teardowns, (int)strand_rawlen(L, teardowns) + 1);
+    lua_rawseti(L, teardowns, place);
 }
 
 /* Loads what is not yet in the table at 'modules', and pushes the handler. */

@@ -47,6 +47,7 @@ static int push_outcome (lua_State *L, strand_verdict_kind kind,
   const char *reason = luaL_optlstring(L, index, NULL, &length);
   strand_outcome *outcome;
   if (reason != NULL) length = strand_cut(reason, length, STRAND_REASON_MAX);
+  tell_watcher(L, kind); /* first: without memory for it nothing is done */
   outcome = strand_newuserdata(L, sizeof(*outcome) + length);
   outcome->tag = &tag;
   outcome->kind = kind;
@@ -55,7 +56,6 @@ static int push_outcome (lua_State *L, strand_verdict_kind kind,
   outcome->length = length;
   if (reason != NULL) memcpy(outcome->reason, reason, length);
   strand_settype(L, OUTCOME);
-  tell_watcher(L, kind);
   return 1;
 }
 

@@ -3,6 +3,7 @@
 */
 #include "lua/producer.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "kafka/clock.h"
@@ -17,9 +18,15 @@
 #define GC_FLUSH 5.0
 #define CLOSE_TIMEOUT 1.0
 
+/* Turning what was taken into Lua values may raise: so it stands here until it
+** has been given, and the next call gives it then. */
 typedef struct producer {
-  strand_producer *kafka;  /* NULL: could not be opened */
-  strand_delivery *current;  /* being turned into Lua values */
+  strand_producer *kafka;   /* NULL: could not be opened */
+  strand_delivery *current; /* NULL: none */
+  strand_producer_event event;
+  strand_log_line line;
+  bool has_event;
+  bool has_line;
   int generation;
 } producer;
 
@@ -45,12 +52,9 @@ static strand_producer *check_open (lua_State *L) {
   return kafka;
 }
 
-/* Pushing raises when memory runs out: what it reads is owned before. */
-static const strand_delivery *own_report (producer *self,
-                                        strand_delivery *report) {
-  free(self->current);
-  self->current = report;
-  return report;
+static void tell_held (const producer *self) {
+  strand_producer_hold(self->kafka, self->current != NULL || self->has_event
+                                      || self->has_line);
 }
 
 static void set_int64 (lua_State *L, const char *name, int64_t n) {
@@ -191,19 +195,7 @@ static int push_lost (lua_State *L) {
   return 3;
 }
 
-static int producer_take_watched (lua_State *L) {
-  producer *self = check_self(L);
-  int64_t id = strand_check_int64(L, 2);
-  strand_delivery *report = NULL;
-  int taken;
-  if (is_forked(self)) return strand_push_forked(L);
-  taken = strand_producer_take_watched(check_kafka(L), id, &report);
-  if (taken < 0) return push_lost(L);
-  if (taken == 0) {
-    lua_pushboolean(L, 0);
-    return 1;
-  }
-  own_report(self, report);
+static int push_watched (lua_State *L, const strand_delivery *report) {
   if (report->code[0] == '\0') {
     push_report(L, report);
     return 1;
@@ -212,6 +204,22 @@ static int producer_take_watched (lua_State *L) {
   lua_pushfstring(L, "topic '%s': %s", report->topic, report->error);
   lua_pushstring(L, report->code);
   return 3;
+}
+
+/* Pushing the report may raise: so it is dropped after that. */
+static int producer_take_watched (lua_State *L) {
+  int64_t id = strand_check_int64(L, 2);
+  const strand_delivery *report = NULL;
+  int found, results;
+  if (is_forked(check_self(L))) return strand_push_forked(L);
+  found = strand_producer_watched(check_kafka(L), id, &report);
+  if (found == 0) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  results = found < 0 ? push_lost(L) : push_watched(L, report);
+  strand_producer_drop_watched(check_kafka(L), id);
+  return results;
 }
 
 static int producer_drop_watched (lua_State *L) {
@@ -223,39 +231,58 @@ static int producer_drop_watched (lua_State *L) {
 
 static int producer_next_delivery (lua_State *L) {
   producer *self = check_self(L);
-  strand_delivery *report;
   if (is_forked(self)) return strand_push_forked(L);
-  report = strand_producer_next_delivery(check_kafka(L));
-  if (report == NULL) return 0;
-  push_report(L, own_report(self, report));
+  if (self->current == NULL)
+    self->current = strand_producer_next_delivery(check_kafka(L));
+  if (self->current == NULL) return 0;
+  tell_held(self);
+  push_report(L, self->current);
+  free(self->current);
+  self->current = NULL;
+  tell_held(self);
   return 1;
 }
 
-static int producer_next_event (lua_State *L) {
-  strand_producer_event event;
-  if (is_forked(check_self(L))) return strand_push_forked(L);
-  if (!strand_producer_next_event(check_kafka(L), &event)) return 0;
+static void push_event (lua_State *L, const strand_producer_event *event) {
   lua_createtable(L, 0, 5);
-  lua_pushstring(L, event.type);
+  lua_pushstring(L, event->type);
   lua_setfield(L, -2, "type");
-  lua_pushnumber(L, (lua_Number)event.time);
+  lua_pushnumber(L, (lua_Number)event->time);
   lua_setfield(L, -2, "time");
-  lua_pushstring(L, event.code);
+  lua_pushstring(L, event->code);
   lua_setfield(L, -2, "code");
-  lua_pushstring(L, event.reason);
+  lua_pushstring(L, event->reason);
   lua_setfield(L, -2, "reason");
-  lua_pushboolean(L, event.fatal);
+  lua_pushboolean(L, event->fatal);
   lua_setfield(L, -2, "fatal");
+}
+
+static int producer_next_event (lua_State *L) {
+  producer *self = check_self(L);
+  if (is_forked(self)) return strand_push_forked(L);
+  if (!self->has_event)
+    self->has_event = strand_producer_next_event(check_kafka(L),
+                                                 &self->event);
+  if (!self->has_event) return 0;
+  tell_held(self);
+  push_event(L, &self->event);
+  self->has_event = false;
+  tell_held(self);
   return 1;
 }
 
 static int producer_next_log (lua_State *L) {
-  strand_log_line line;
-  if (is_forked(check_self(L))) return strand_push_forked(L);
-  if (!strand_producer_next_log(check_kafka(L), &line)) return 0;
-  lua_pushinteger(L, line.level);
-  lua_pushstring(L, line.facility);
-  lua_pushstring(L, line.text);
+  producer *self = check_self(L);
+  if (is_forked(self)) return strand_push_forked(L);
+  if (!self->has_line)
+    self->has_line = strand_producer_next_log(check_kafka(L), &self->line);
+  if (!self->has_line) return 0;
+  tell_held(self);
+  lua_pushinteger(L, self->line.level);
+  lua_pushstring(L, self->line.facility);
+  lua_pushstring(L, self->line.text);
+  self->has_line = false;
+  tell_held(self);
   return 3;
 }
 
@@ -406,8 +433,7 @@ static int producer_open (lua_State *L) {
   lua_settop(L, 1);
   read_options(L, &options);
   self = strand_newuserdata(L, sizeof(*self));
-  self->kafka = NULL;
-  self->current = NULL;
+  memset(self, 0, sizeof(*self));
   self->generation = strand_fork_generation();
   strand_settype(L, PRODUCER);
   self->kafka = strand_producer_open(&options, &failure);
