@@ -46,6 +46,7 @@ end
 local class = object.class("admin", "strand.Admin", methods, lasting)
 
 function admin.open(given)
+  object.refuse_before_fork "admin"
   local flat = options.admin(given)
   local userdata, message, code = core.admin(flat)
   if message then message = properties.hide_secrets(message, flat.kafka) end

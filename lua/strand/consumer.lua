@@ -437,6 +437,7 @@ local class = object.class("consumer", "strand.Consumer", methods, lasting)
 -- Opening -------------------------------------------------------------------
 
 function consumer.open(given)
+  object.refuse_before_fork "consumer"
   local flat, own = options.consumer(given, core.matches)
   local userdata, message, code = core.consumer(flat)
   if message then

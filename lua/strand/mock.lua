@@ -85,6 +85,7 @@ local function say_limits()
 end
 
 function mock.open(given)
+  object.refuse_before_fork "mock"
   local self, message, code = object.open(class, {}, core.mock(options.mock(given)))
   if not self then return nil, message, code end
   self.bootstrap_servers = self.core:bootstrap_servers()

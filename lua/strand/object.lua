@@ -59,6 +59,24 @@ function object.class(noun, name, methods, lasting)
   return class
 end
 
+local function phase_of_nginx()
+  local ngx = package.loaded.ngx or rawget(_G, "ngx")
+  local get_phase = type(ngx) == "table" and ngx.get_phase
+  if type(get_phase) ~= "function" then return nil end
+  local ok, phase = pcall(get_phase)
+  return ok and phase or nil
+end
+
+-- nginx forks its workers after init_by_lua. A client's thread may hold a lock
+-- of the C library then, which nobody in the worker ever gives back: clients
+-- of the worker's own hang there, for ever. So none is opened before, not even
+-- to be refused. A program that forks otherwise cannot be seen here.
+function object.refuse_before_fork(what)
+  if phase_of_nginx() ~= "init" then return end
+  schema.raise(("strand.%s: not in init_by_lua, after which nginx forks its workers; "
+    .. "open it in init_worker_by_lua or later"):format(what))
+end
+
 -- What a core constructor gave, as an object; code "OPTION" is misuse that
 -- only C could see, such as an unknown property of librdkafka.
 function object.open(class, fields, core, message, code)

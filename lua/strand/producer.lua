@@ -181,6 +181,7 @@ end
 local class = object.class("producer", "strand.Producer", methods, lasting)
 
 function producer.open(given)
+  object.refuse_before_fork "producer"
   local flat, own = options.producer(given)
   local userdata, message, code = core.producer(flat)
   if message then message = properties.hide_secrets(message, flat.kafka) end

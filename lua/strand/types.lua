@@ -8,7 +8,7 @@
 -- there is one ("ALL_BROKERS_DOWN", "UNKNOWN_TOPIC_OR_PART"), or one of:
 --
 --   CLOSED              the object is closed
---   FORKED              the object belongs to another process
+--   FORKED              the object belongs to another process: fork before opening
 --   HANDLER             a handler does not load, or its setup failed
 --   NO_DEAD_LETTER_TOPIC, NOT_ASSIGNED, NOT_PARKED   what resolve() cannot do
 --   NOT_STARTED         step before start

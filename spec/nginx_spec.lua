@@ -1,0 +1,177 @@
+-- Inside nginx: where strand may be opened. By Debian's nginx and its Lua
+-- module, which is LuaJIT's; the phases alone, played, under every Lua.
+local helper = require "spec.support.helper"
+local strand = require "strand"
+
+local OPENERS = { "consumer", "producer", "admin", "mock" }
+
+-- What each needs, so that nothing else is wrong with it.
+local OPTIONS = [[{
+  consumer = { kafka = { ["bootstrap.servers"] = "127.0.0.1:1", ["group.id"] = "g" },
+    topics = { "t" }, handler = "h", log = function() end },
+  producer = { kafka = { ["bootstrap.servers"] = "127.0.0.1:1" }, log = function() end },
+  admin = { kafka = { ["bootstrap.servers"] = "127.0.0.1:1" } },
+  mock = { brokers = 1 },
+}]]
+
+describe("a phase of nginx", function()
+  local before, loaded
+
+  before_each(function() before, loaded = rawget(_G, "ngx"), package.loaded.ngx end)
+  after_each(function()
+    rawset(_G, "ngx", before)
+    package.loaded.ngx = loaded
+  end)
+
+  local function play(get_phase)
+    rawset(_G, "ngx", { get_phase = get_phase })
+    package.loaded.ngx = nil
+  end
+
+  local options = assert((loadstring or load)("return " .. OPTIONS))()
+
+  it("before the fork is none to open in, and no thread starts", function()
+    local threads = helper.threads()
+    play(function() return "init" end)
+    for _, name in ipairs(OPENERS) do
+      local ok, message = pcall(strand[name], options[name])
+      assert.is_false(ok)
+      assert.matches("nginx_spec.lua:%d+: strand." .. name .. ": not in init_by_lua, after which",
+        message)
+    end
+    assert.equal(threads, helper.threads())
+  end)
+
+  it("behind it, or none that can be told, is one to open in", function()
+    for _, get_phase in ipairs { function() return "init_worker" end, function() error "no phase" end,
+      false } do
+      play(get_phase)
+      assert(strand.admin(options.admin)):close()
+    end
+  end)
+end)
+
+-- Under the LuaJIT that nginx has, with the module that is tested.
+local MODULES = "/usr/lib/nginx/modules/"
+local has_nginx = helper.read(MODULES .. "ngx_http_lua_module.so") ~= nil
+
+local function said_by(command)
+  local pipe = assert(io.popen(command))
+  local line = pipe:read "*l"
+  pipe:close()
+  return line
+end
+
+-- Each path that is not absolute becomes one.
+local function absolute(path, folder)
+  return (path:gsub("[^;]+", function(part)
+    return part:sub(1, 1) == "/" and part or folder .. "/" .. part
+  end))
+end
+
+local CONF = [[
+load_module MODULESndk_http_module.so;
+load_module MODULESngx_http_lua_module.so;
+USER
+daemon off;
+worker_processes 1;
+error_log FOLDER/error.log notice;
+pid FOLDER/nginx.pid;
+events { }
+http {
+  access_log off;
+  client_body_temp_path FOLDER/body;
+  proxy_temp_path FOLDER/proxy;
+  fastcgi_temp_path FOLDER/fastcgi;
+  uwsgi_temp_path FOLDER/uwsgi;
+  scgi_temp_path FOLDER/scgi;
+  lua_package_path "PATH";
+  lua_package_cpath "CPATH";
+  init_by_lua_file FOLDER/init.lua;
+  init_worker_by_lua_file FOLDER/worker.lua;
+  server { listen unix:FOLDER/socket; }
+}
+]]
+
+-- In the master: everything is refused, and no thread is there.
+local INIT = [[
+local strand = require "strand"
+local options = OPTIONS
+local out = {}
+for _, name in ipairs { "consumer", "producer", "admin", "mock" } do
+  local ok, message = pcall(strand[name], options[name])
+  out[#out + 1] = name .. " " .. tostring(ok) .. " " .. tostring(message)
+end
+local status = io.open "/proc/self/status"
+out[#out + 1] = status:read "*a":match "Threads:%s*%d+"
+status:close()
+local file = io.open("FOLDER/init.out", "w")
+file:write(table.concat(out, "\n"), "\n")
+file:close()
+]]
+
+-- In a worker: a record goes to a cluster and is acknowledged.
+local WORKER = [[
+local strand = require "strand"
+local ok, message = pcall(function()
+  local mock = assert(strand.mock { brokers = 1, topics = { t = 1 } })
+  local producer = assert(strand.producer {
+    kafka = { ["bootstrap.servers"] = mock.bootstrap_servers } })
+  local report = assert(producer:send_wait { topic = "t", value = "v", timeout = 20 })
+  producer:close()
+  mock:close()
+  return "offset " .. tostring(report.offset)
+end)
+local file = io.open("FOLDER/worker.new", "w")
+file:write(tostring(ok), " ", tostring(message), "\n")
+file:close()
+os.rename("FOLDER/worker.new", "FOLDER/worker.out")
+]]
+
+if rawget(_G, "jit") and has_nginx then
+  describe("nginx itself", function()
+    local folder, pid
+
+    local function fill(text, project)
+      local words = { FOLDER = folder, MODULES = MODULES, OPTIONS = OPTIONS,
+        PATH = absolute(package.path, project), CPATH = absolute(package.cpath, project),
+        USER = said_by "id -u" == "0" and "user root;" or "" }
+      return (text:gsub("%u%u%u%u+", words))
+    end
+
+    setup(function()
+      local project = said_by "pwd"
+      folder = project .. "/" .. helper.folder()
+      for name, text in pairs { ["init.lua"] = INIT, ["worker.lua"] = WORKER,
+        ["nginx.conf"] = CONF } do helper.write(folder .. "/" .. name, fill(text, project)) end
+      assert(os.execute(("nginx -p %s -c %s/nginx.conf > %s/out 2>&1 & echo $! > %s/pid"):format(
+        folder, folder, folder, folder)))
+      pid = assert(tonumber(helper.read(folder .. "/pid")))
+    end)
+
+    teardown(function()
+      os.execute(("kill -TERM %d"):format(pid))
+      helper.eventually(20, function() return not helper.read(("/proc/%d/stat"):format(pid)) end)
+    end)
+
+    local function said(name)
+      local ok, text = pcall(helper.eventually, 30, function()
+        return helper.read(folder .. "/" .. name)
+      end)
+      assert(ok, helper.read(folder .. "/out"))
+      return text
+    end
+
+    it("refuses to open anything in init_by_lua, before a thread starts", function()
+      local text = said "worker.out" and said "init.out"
+      for _, name in ipairs(OPENERS) do
+        assert.matches(name .. " false .*init.lua:%d+: strand." .. name .. ": not in init_by_lua", text)
+      end
+      assert.matches("Threads:%s*1\n", text)
+    end)
+
+    it("opens and sends in init_worker_by_lua", function()
+      assert.equal("true offset 0\n", said "worker.out")
+    end)
+  end)
+end
