@@ -139,7 +139,7 @@ describe("an event's name", function()
 
   it("is one that C tells", function()
     local source = {}
-    for _, path in ipairs { "member", "group", "position", "outage", "trouble", "watchdog", "worker",
+    for _, path in ipairs { "member", "group", "position", "outage", "trouble", "topics", "watchdog", "worker",
       "letters", "committer", "reader", "shared", "handover" } do
       source[#source + 1] = assert(helper.read("src/kafka/" .. path .. ".c"), path)
     end

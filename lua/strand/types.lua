@@ -11,6 +11,8 @@
 --   FORKED              the object belongs to another process: fork before opening
 --   HANDLER             a handler does not load, or its setup failed
 --   NO_DEAD_LETTER_TOPIC, NOT_ASSIGNED, NOT_PARKED   what resolve() cannot do
+--   NO_ROUTE            no handler takes this topic
+--   TOPIC_UNASSIGNED    a subscribed topic exists, and nobody in the group has it
 --   NOT_STARTED         step before start
 --   NO_METADATA         the number of a topic's partitions is not known yet
 --   QUEUE_FULL          the producer holds as much as it may
@@ -433,7 +435,7 @@ function consumer:report() end
 ---@field partition integer
 ---@field epoch integer             raised with each assignment
 ---@field member integer            from 0
----@field state "restoring"|"running"|"revoking"
+---@field state "restoring"|"running"|"revoking"|"no_route"   no_route: no handler takes it
 ---@field paused boolean
 ---@field blocked "metadata"|"waiting"|nil     the limit for which it is left unread
 ---@field position integer?         the next record to be read
@@ -552,6 +554,7 @@ function consumer:report() end
 ---| "metadata_unwritable"   # what is done does not fit: a commit tells a part of it; reason: what to set
 ---| "metadata_writable"     # a commit has told all of it again
 ---| "topic_missing"
+---| "topic_unassigned"      # it exists, and nobody in the group has it: it is subscribed to again
 ---| "truncated"             # records before the position are gone
 ---| "reset"                 # the position is elsewhere than expected
 ---| "unreachable"           # no broker for 10 s
@@ -572,6 +575,8 @@ function consumer:report() end
 ---| "NO_LEADER"             # of a partition
 ---| "COMMIT_FAILS"
 ---| "NOT_ASSIGNED"          # still joining
+---| "TOPIC_UNASSIGNED"      # a subscribed topic exists, and nobody in the group has it
+---| "NO_ROUTE"              # no handler takes a topic
 ---| "STUCK_OWNER"
 ---| "NOTHING_FINISHES"
 ---| "CLOSED"

@@ -174,13 +174,16 @@ end
 
 -- ---- what only tool.c can do -------------------------------------------------
 
-local tool_built
+local built = {}
 
-local function build_tool()
-  local path = helper.folder() .. "/tool"
-  local ok = os.execute("cc -std=gnu11 -Wall -Wextra -o " .. path
-    .. " spec/support/tool.c $(pkg-config --cflags --libs rdkafka)")
-  assert(ok == true or ok == 0, "spec/support/tool.c does not compile")
+--- The path of a program of spec/support, which is compiled once.
+function member.program(name)
+  if built[name] then return built[name] end
+  local path, source = helper.folder() .. "/" .. name, "spec/support/" .. name .. ".c"
+  local ok = os.execute("cc -std=gnu11 -Wall -Wextra -o " .. path .. " " .. source
+    .. " $(pkg-config --cflags --libs rdkafka)")
+  assert(ok == true or ok == 0, source .. " does not compile")
+  built[name] = path
   return path
 end
 
@@ -191,8 +194,7 @@ function member.tool(command, ...)
 end
 
 function member.tool_at(broker, command, ...)
-  tool_built = tool_built or build_tool()
-  local words = { tool_built, command, broker }
+  local words = { member.program "tool", command, broker }
   for i = 1, select("#", ...) do
     words[#words + 1] = "'" .. tostring((select(i, ...))) .. "'"
   end

@@ -13,12 +13,19 @@
 **       must be the partition's leader
 **   tool wait-empty BROKER GROUP
 **       returns when the group has no member
+**   tool coordinator BROKER GROUP
+**       prints the number of the node that has the group
+**   tool ignore BROKER GROUP TOPIC IGNORED
+**       a member of the group, subscribed to TOPIC, that knows nothing of
+**       IGNORED and so assigns it to nobody when it leads; prints a line when
+**       it is assigned, and leaves when its input ends
 **   tool wait-synced BROKER NODES
 **       returns when so many nodes are there, and hold all their copies
 */
 #include <librdkafka/rdkafka.h>
 
 #include <netdb.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -299,6 +306,75 @@ static void wait_until (int (*is)(rd_kafka_t *, const char *), char **arg) {
   rd_kafka_destroy(rk);
 }
 
+static void coordinator (char **args) {
+  rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, args[0], NULL, NULL);
+  rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+  const char *group = args[1];
+  const rd_kafka_ConsumerGroupDescription_t **groups;
+  const rd_kafka_Node_t *node;
+  rd_kafka_event_t *event;
+  size_t count = 0;
+  rd_kafka_DescribeConsumerGroups(rk, &group, 1, NULL, queue);
+  event = rd_kafka_queue_poll(queue, WAIT_MS);
+  if (event == NULL) die("coordinator", "no answer");
+  check("coordinator", rd_kafka_event_error(event));
+  groups = rd_kafka_DescribeConsumerGroups_result_groups(
+    rd_kafka_event_DescribeConsumerGroups_result(event), &count);
+  if (count != 1) die("coordinator", "no group");
+  node = rd_kafka_ConsumerGroupDescription_coordinator(groups[0]);
+  if (node == NULL) die("coordinator", "unknown");
+  printf("%d\n", (int)rd_kafka_Node_id(node));
+  rd_kafka_event_destroy(event);
+  rd_kafka_queue_destroy(queue);
+  rd_kafka_destroy(rk);
+}
+
+static void assigned (rd_kafka_t *rk, rd_kafka_resp_err_t err,
+                      rd_kafka_topic_partition_list_t *list, void *opaque) {
+  (void)opaque;
+  if (err != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) list = NULL;
+  check("assign", rd_kafka_assign(rk, list));
+  if (list == NULL) return;
+  printf("assigned %d\n", list->cnt);
+  fflush(stdout);
+}
+
+static void set (rd_kafka_conf_t *conf, const char *name, const char *value) {
+  char error[512];
+  if (rd_kafka_conf_set(conf, name, value, error, sizeof(error))
+      != RD_KAFKA_CONF_OK) die(name, error);
+}
+
+static int input_ended (void) {
+  struct pollfd input = { 0, POLLIN, 0 };
+  char byte;
+  return poll(&input, 1, 0) > 0 && read(0, &byte, 1) <= 0;
+}
+
+static void ignore (char **args) {
+  char pattern[300], error[512];
+  rd_kafka_conf_t *conf = rd_kafka_conf_new();
+  rd_kafka_topic_partition_list_t *list = place(args[2], "-1", "0");
+  rd_kafka_t *rk;
+  snprintf(pattern, sizeof(pattern), "^%s$", args[3]);
+  set(conf, "bootstrap.servers", args[0]);
+  set(conf, "group.id", args[1]);
+  set(conf, "topic.blacklist", pattern);
+  set(conf, "heartbeat.interval.ms", "200");
+  rd_kafka_conf_set_rebalance_cb(conf, assigned);
+  rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, error, sizeof(error));
+  if (rk == NULL) die("client", error);
+  rd_kafka_poll_set_consumer(rk);
+  check("subscribe", rd_kafka_subscribe(rk, list));
+  rd_kafka_topic_partition_list_destroy(list);
+  while (!input_ended()) {
+    rd_kafka_message_t *message = rd_kafka_consumer_poll(rk, 100);
+    if (message != NULL) rd_kafka_message_destroy(message);
+  }
+  rd_kafka_consumer_close(rk);
+  rd_kafka_destroy(rk);
+}
+
 int main (int argc, char **argv) {
   if (argc == 6 && strcmp(argv[1], "delete-records") == 0) {
     delete_records(argv + 2);
@@ -310,6 +386,10 @@ int main (int argc, char **argv) {
   else if (argc == 4 && strcmp(argv[1], "wait-empty") == 0) {
     wait_until(empty, argv + 2);
   }
+  else if (argc == 4 && strcmp(argv[1], "coordinator") == 0) {
+    coordinator(argv + 2);
+  }
+  else if (argc == 6 && strcmp(argv[1], "ignore") == 0) ignore(argv + 2);
   else if (argc == 4 && strcmp(argv[1], "wait-synced") == 0) {
     wait_until(synced, argv + 2);
   }

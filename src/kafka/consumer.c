@@ -170,7 +170,11 @@ static bool open_members (strand_consumer *c,
     if (c->members[i] == NULL) return false;
   }
   read_settings(c);
-  return true;
+  c->subscription = strand_subscription_new(
+    c->topics, rd_kafka_conf(c->members[0]->client));
+  if (c->subscription != NULL) return true;
+  strand_fail(failure, "NO_MEMORY", "memory ran out");
+  return false;
 }
 
 strand_consumer *strand_consumer_open (const strand_consumer_config *config,

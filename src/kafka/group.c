@@ -82,16 +82,6 @@ static bool enter_engine (strand_member *m, strand_tag *tag,
   return true;
 }
 
-static void tell_no_route (strand_member *m, const char *topic,
-                           int32_t index) {
-  static const char reason[] = "no route of 'handler' matches this topic";
-  strand_event event = strand_member_event(m, "error", NULL);
-  strand_event_set_topic(&event, topic, index);
-  strand_event_set_reason(&event, reason, sizeof(reason) - 1);
-  snprintf(event.code, sizeof(event.code), "NO_ROUTE");
-  strand_member_emit(m, &event);
-}
-
 static void split_queue (strand_member *m, strand_tag *tag,
                          const char *topic, int32_t index) {
   static const uint64_t one = 1;
@@ -111,7 +101,7 @@ static void add_partition (strand_member *m, const char *topic,
     return;
   }
   tag->route = route < 0 ? 0 : (unsigned)route;
-  tag->stuck = route < 0;
+  tag->stuck = tag->no_route = route < 0;
   if (!enter_engine(m, tag, topic, index)) {
     strand_group_drop(m, tag);
     strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
@@ -122,7 +112,7 @@ static void add_partition (strand_member *m, const char *topic,
   if (m->phase != STRAND_SERVING) strand_group_leave(m, tag);
   event = strand_member_event(m, "assigned", tag);
   strand_member_emit(m, &event);
-  if (route < 0) tell_no_route(m, topic, index);
+  if (route < 0) strand_topics_no_route(m, topic, strand_clock_us());
 }
 
 static void note_joined (strand_member *m) {
@@ -193,6 +183,7 @@ static void assign (strand_member *m, rd_kafka_event_t *event) {
   strand_member_shares(m);
   strand_trouble_joined(m, strand_clock_us());
   note_joined(m);
+  strand_topics_assigned(m, strand_clock_us());
   strand_position_restore(m);
   rd_kafka_event_destroy(event);
 }
@@ -253,7 +244,7 @@ void strand_group_leave (strand_member *m, strand_tag *tag) {
 static strand_tag *renew (strand_member *m, strand_tag *tag) {
   rd_kafka_queue_t *queue = tag->queue;
   unsigned route = tag->route;
-  bool stuck = tag->stuck;
+  bool stuck = tag->stuck, no_route = tag->no_route;
   int32_t index = strand_partition_index(tag->partition);
   char topic[250];
   snprintf(topic, sizeof(topic), "%s",
@@ -265,6 +256,7 @@ static strand_tag *renew (strand_member *m, strand_tag *tag) {
   if (tag != NULL) {
     tag->route = route;
     tag->stuck = stuck; /* until a seek has worked */
+    tag->no_route = no_route;
     if (enter_engine(m, tag, topic, index)) {
       tag->queue = queue;
       return tag;
@@ -411,6 +403,7 @@ static void revoke (strand_member *m, rd_kafka_event_t *event,
   m->rebalance_committing = false;
   m->rebalance_tries = 0;
   m->must_rejoin = false;
+  strand_topics_revoked(m);
   note_revoked(m, lost, now_us);
   if (!m->fatal) tell_revoked(m, lost ? "lost" : "revoked");
   for (int i = 0; i < revoked_count(m); i++) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "kafka/conf.h"
+#include "kafka/member.h"
 #include "kafka/thread.h"
 
 typedef struct call_queue {
@@ -56,6 +57,7 @@ void strand_call_free (strand_call *call) {
   if (call == NULL) return;
   if (call->list != NULL) rd_kafka_topic_partition_list_destroy(call->list);
   if (call->topics != NULL) rd_kafka_metadata_destroy(call->topics);
+  strand_owners_free(call->owners);
   free(call);
 }
 
@@ -136,6 +138,14 @@ static rd_kafka_resp_err_t watermark (
   return err;
 }
 
+static rd_kafka_resp_err_t owners (rd_kafka_t *client, strand_call *call) {
+  const strand_member *m = call->arg;
+  call->owners = strand_owners_new();
+  if (call->owners == NULL) return RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
+  return strand_subscription_ask(m->consumer->subscription, client, &m->ending,
+                                 call->owners);
+}
+
 static void make (rd_kafka_t *client, strand_call *call) {
   rd_kafka_topic_partition_list_t *l = call->list;
   switch (call->kind) {
@@ -156,6 +166,9 @@ static void make (rd_kafka_t *client, strand_call *call) {
       break;
     case STRAND_CALL_TOPICS:
       call->err = topics(client, call);
+      break;
+    case STRAND_CALL_OWNERS:
+      call->err = owners(client, call);
       break;
     case STRAND_CALL_REACH:
       call->err = reach(client, call);

@@ -14,6 +14,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "core/err.h"
+#include "kafka/subscription.h"
 
 struct strand_member;
 
@@ -25,6 +26,7 @@ typedef enum strand_call_kind {
   STRAND_CALL_TOPICS,     /* list of the missing; when one of them exists all
                              topics come back, and librdkafka has looked again
                              at what the group subscribes to */
+  STRAND_CALL_OWNERS,     /* arg: the member; who has what comes back */
   STRAND_CALL_REACH,      /* is there any broker? */
   STRAND_CALL_LEADERS,    /* list of partitions: what keeps each one's leader
                              from answering comes back; see leaders.c */
@@ -40,6 +42,7 @@ typedef struct strand_call {
   void *arg;           /* the owner's */
   rd_kafka_topic_partition_list_t *list; /* owned */
   const struct rd_kafka_metadata *topics; /* owned; or NULL */
+  strand_owners *owners; /* owned; or NULL */
   int64_t low;
   int64_t high;
   rd_kafka_resp_err_t err;

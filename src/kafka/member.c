@@ -266,6 +266,7 @@ static void begin_ending (strand_member *m, int64_t now_us) {
   m->limit_us = m->deadline_us - margin;
   if (m->close_mode == STRAND_CLOSE_NOW) m->limit_us = now_us;
   m->phase = STRAND_ENDING;
+  atomic_store(&m->ending, true);
   strand_engine_stop_intake(m->engine);
   if (m->close_mode != STRAND_CLOSE_DRAIN) strand_group_stop_handlers(m);
 }
@@ -504,6 +505,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   if (strand_reader_busy(m)) return now_us;
   if (m->more_events && m->queue != NULL) return now_us;
   due = min64(due, strand_position_tick(m, now_us));
+  due = min64(due, strand_topics_tick(m, now_us));
   due = min64(due, strand_group_due(m));
   due = min64(due, strand_letters_due(m, now_us));
   due = min64(due, strand_committer_due(m, now_us));
@@ -512,19 +514,10 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   return m->changed ? min64(due, m->next_view_us) : due;
 }
 
-static void join_group (strand_member *m) {
-  rd_kafka_resp_err_t err;
-  char code[48];
-  err = rd_kafka_subscribe(m->client, m->consumer->topics);
-  if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return;
-  strand_shared_end(m->consumer, STRAND_CLOSE_NOW,
-                    strand_code_of(err, code, sizeof(code)),
-                    rd_kafka_err2str(err));
-}
-
 static void free_parts (strand_member *m) {
   strand_letters_free(m);
-  strand_trouble_free(m);
+  strand_known_free(m);
+  strand_topics_free(m);
   strand_engine_free(m->engine);
   strand_handover_free(m);
   strand_view_clear(&m->view);
@@ -540,7 +533,7 @@ static void free_parts (strand_member *m) {
 static void *run_owner (void *arg) {
   strand_member *m = arg;
   strand_consumer *c = m->consumer;
-  join_group(m);
+  strand_topics_subscribe(m);
   while (m->phase != STRAND_OVER || strand_handover_out(m)) {
     int64_t now_us = strand_clock_us(), due;
     atomic_store_explicit(&m->turned_us, now_us, memory_order_relaxed);
@@ -700,6 +693,7 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   m->consumer = c;
   m->index = index;
   m->look_us = INT64_MAX;
+  strand_topics_init(m);
   m->blockers_wanted = STRAND_VIEW_BLOCKERS;
   m->changed = true;
   m->inbox.limits = true;

@@ -66,6 +66,7 @@ struct strand_tag {
   bool first_seen;     /* a record or the end came since it was placed */
   bool stuck;          /* no offset to go on from; seek() helps */
   bool no_leader;      /* it does not answer, or there is none */
+  bool no_route;       /* no handler takes it: never read */
   int64_t end;         /* the partition's end, when it was last reached */
   int64_t gap_from;    /* what was expected at the gap to look at; -1 */
   int64_t gap_to;
@@ -143,12 +144,22 @@ typedef struct strand_view {
 /* A record that runs longer than it should (watchdog.c). */
 typedef struct strand_overdue strand_overdue;
 
-typedef struct strand_missing {
-  struct strand_missing *next;
+/* What is wrong with a topic (topics.c). */
+typedef enum strand_plight {
+  STRAND_TOPIC_MISSING,
+  STRAND_TOPIC_FOUND,
+  STRAND_TOPIC_UNASSIGNED,
+  STRAND_TOPIC_NO_ROUTE
+} strand_plight;
+
+typedef struct strand_topic {
+  struct strand_topic *next;
   strand_trouble trouble;
-  bool seen;
-  char topic[];
-} strand_missing;
+  strand_plight plight;
+  int32_t partitions;  /* unassigned: how many there are */
+  int32_t owned;       /* and are somebody's */
+  char name[];
+} strand_topic;
 
 struct strand_member {
   strand_opaque opaque;       /* first: log.h */
@@ -167,6 +178,7 @@ struct strand_member {
   size_t partitions;          /* consumer->lock: counted in the consumer's */
   _Atomic int64_t turned_us;  /* when the loop last turned, for health */
   strand_failure problem;     /* consumer->lock: for health; code "": none */
+  atomic_bool ending;         /* the helper need not wait for an answer */
 
   strand_engine *engine;
   strand_letters *letters;    /* NULL: no topic for dead letters */
@@ -210,9 +222,18 @@ struct strand_member {
   strand_troubles troubles;
   strand_signs signs;
   const strand_tag *reading;   /* while its queue is read: see open_client */
-  strand_missing *missing;
-  int64_t topics_us;           /* when to ask for topics again */
+  strand_topic *topics;        /* with which something is wrong */
+  strand_failure topics_problem; /* consumer->lock; code "": none */
+  int64_t topics_us;           /* when to ask for the missing again */
   bool asking_topics;
+  strand_trouble blind;        /* the group may not be asked */
+  uint32_t assignments;        /* so far, and revocations */
+  size_t group_size;           /* as last heard of */
+  int64_t assigned_us;
+  int64_t owners_us;           /* when to ask who has what */
+  int64_t owners_wait_us;      /* from an assignment to the next try */
+  int64_t turn_us;             /* when to subscribe again; 0: not known */
+  bool asking_owners;
   bool asking_reach;
 
   int64_t limit_us;            /* close: end of the phase */
@@ -307,10 +328,27 @@ void strand_trouble_revoked (strand_member *m, strand_tag *tag);
 void strand_trouble_rejoins (strand_member *m, int64_t now_us);
 void strand_trouble_commit_failed (strand_member *m, rd_kafka_resp_err_t err,
                                    int64_t now_us);
-void strand_trouble_topics (strand_member *m, const strand_call *call,
-                            int64_t now_us);
 int64_t strand_trouble_tick (strand_member *m, int64_t now_us);
-void strand_trouble_free (strand_member *m);
+
+/* topics.c */
+void strand_topics_init (strand_member *m);
+void strand_topics_subscribe (strand_member *m);
+/* librdkafka says that the topic does not exist. */
+void strand_topics_missing (strand_member *m, const char *topic,
+                            int64_t now_us);
+/* It was assigned, and no route takes it. */
+void strand_topics_no_route (strand_member *m, const char *topic,
+                             int64_t now_us);
+void strand_topics_assigned (strand_member *m, int64_t now_us);
+void strand_topics_revoked (strand_member *m);
+/* Answers of the helper. */
+void strand_topics_listed (strand_member *m, const strand_call *call,
+                           int64_t now_us);
+void strand_topics_owners (strand_member *m, const strand_call *call,
+                           int64_t now_us);
+/* When it wants to be called again. */
+int64_t strand_topics_tick (strand_member *m, int64_t now_us);
+void strand_topics_free (strand_member *m);
 
 /* known.c */
 /* Is it to be told now? Also without memory to remember it. 'refused':

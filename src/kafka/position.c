@@ -301,6 +301,11 @@ void strand_position_seek (strand_member *m, strand_seek_request *r,
                            int64_t now_us) {
   strand_tag *tag = strand_member_tag(m, r->topic, r->partition);
   strand_call_kind kind = STRAND_CALL_WATERMARKS;
+  if (tag != NULL && tag->no_route) {
+    answer_seek(m, r->ticket, "NO_ROUTE",
+                "no route of 'handler' matches this topic");
+    return;
+  }
   if (tag == NULL || !tag->restored || tag->leaving) {
     answer_seek(m, r->ticket, "NOT_ASSIGNED",
                 "the partition is not assigned here now");
@@ -425,7 +430,10 @@ static void take_call (strand_member *m, strand_call *call, int64_t now_us) {
       take_committed(m, call, now_us);
       return;
     case STRAND_CALL_TOPICS:
-      strand_trouble_topics(m, call, now_us);
+      strand_topics_listed(m, call, now_us);
+      return;
+    case STRAND_CALL_OWNERS:
+      strand_topics_owners(m, call, now_us);
       return;
     case STRAND_CALL_REACH:
       strand_outage_reach(m, call, now_us);

@@ -228,6 +228,14 @@ static bool nothing_finishes (strand_consumer *c) {
   return atomic_load(&c->busy) > 0 && idle > NOTHING_FINISHES_US;
 }
 
+static void topics_problem (strand_consumer *c, strand_failure *problem) {
+  pthread_mutex_lock(&c->lock);
+  for (unsigned i = 0; i < c->member_count && problem->code[0] == '\0'; i++) {
+    *problem = c->members[i]->topics_problem;
+  }
+  pthread_mutex_unlock(&c->lock);
+}
+
 void strand_consumer_health (strand_consumer *c, strand_failure *problem) {
   strand_life life = strand_shared_life(c);
   problem->code[0] = problem->message[0] = '\0';
@@ -247,4 +255,5 @@ void strand_consumer_health (strand_consumer *c, strand_failure *problem) {
   else if (!is_joined(c)) {
     strand_fail(problem, "NOT_ASSIGNED", "not a member of the group yet");
   }
+  else if (life == STRAND_RUNS) topics_problem(c, problem);
 }

@@ -52,6 +52,7 @@ static void free_shared (strand_consumer *c) {
   strand_places_free(&c->committed_places);
   free(c->ordering_header);
   free_letters(c);
+  strand_subscription_free(c->subscription);
   if (c->topics != NULL) rd_kafka_topic_partition_list_destroy(c->topics);
   strand_held_table_free(&c->held);
   strand_mailbox_destroy(&c->mailbox);

@@ -21,6 +21,7 @@
 #include "core/held.h"
 #include "kafka/consumer.h"
 #include "kafka/mailbox.h"
+#include "kafka/subscription.h"
 
 struct strand_member;
 
@@ -71,6 +72,7 @@ struct strand_consumer {
   strand_letters_config letters;      /* owned; topic NULL: none */
   strand_property *letter_properties; /* what letters.kafka is */
   rd_kafka_topic_partition_list_t *topics;
+  strand_subscription *subscription;
   strand_matcher *routes;
   size_t route_count;
   strand_handler handler;

@@ -1,5 +1,5 @@
 /*
-** trouble.c - the world's failures: no broker, no topic, no permission
+** trouble.c - the world's failures: no broker, no permission
 **
 ** The consumer goes on trying. Each trouble is told at once (no broker, no
 ** group, no leader: after 10 s, and only when asking fails too), and again
@@ -14,8 +14,6 @@
 
 #define TELL_FIRST_US 10000000
 #define TELL_MOST_US 300000000
-#define TOPICS_FIRST_US 1000000
-#define TOPICS_MOST_US 10000000
 
 void strand_trouble_begin (strand_trouble *t, int64_t now_us,
                            int64_t patience_us) {
@@ -178,27 +176,6 @@ void strand_trouble_commit_failed (strand_member *m, rd_kafka_resp_err_t err,
 ** Errors
 */
 
-static void note_missing (strand_member *m, const char *topic,
-                          int64_t now_us) {
-  strand_missing *t;
-  for (t = m->missing; t != NULL; t = t->next) {
-    if (strcmp(t->topic, topic) == 0) break;
-  }
-  if (t == NULL) {
-    t = calloc(1, sizeof(*t) + strlen(topic) + 1);
-    if (t == NULL) return;
-    strcpy(t->topic, topic);
-    t->next = m->missing;
-    m->missing = t;
-    m->topics_us = now_us + TOPICS_FIRST_US;
-  }
-  strand_trouble_begin(&t->trouble, now_us, 0);
-  if (strand_trouble_due(&t->trouble, now_us)) {
-    strand_trouble_tell(m, "topic_missing", "UNKNOWN_TOPIC_OR_PART",
-                        "the topic does not exist (yet)", topic, -1);
-  }
-}
-
 /* Whose topic an error of the subscription is about stands only in its text. */
 static const char *topic_of (const char *text, char topic[250]) {
   return sscanf(text, "Subscribed topic not available: %249[^:]", topic) == 1
@@ -260,7 +237,7 @@ void strand_trouble_error (strand_member *m, rd_kafka_resp_err_t err,
       return;
     case STRAND_ERROR_MISSING:
       if (topic == NULL || err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) break;
-      note_missing(m, topic, now_us);
+      strand_topics_missing(m, topic, now_us);
       return;
     default: break;
   }
@@ -290,67 +267,6 @@ void strand_trouble_throttled (rd_kafka_t *client, const char *broker,
              text, NULL, -1, strand_clock_us());
 }
 
-/* The longer none was new among the missing, the rarer. */
-static int64_t topics_wait (const strand_member *m, int64_t now_us) {
-  int64_t wait = (now_us - m->missing->trouble.since_us) / 8;
-  if (wait < TOPICS_FIRST_US) return TOPICS_FIRST_US;
-  return wait < TOPICS_MOST_US ? wait : TOPICS_MOST_US;
-}
-
-static bool is_among (const struct rd_kafka_metadata *topics,
-                      const char *name) {
-  for (int i = 0; i < topics->topic_cnt; i++) {
-    const struct rd_kafka_metadata_topic *t = &topics->topics[i];
-    if (t->err == 0 && t->partition_cnt > 0 && strcmp(t->topic, name) == 0) {
-      return true;
-    }
-  }
-  return false;
-}
-
-/* Which of those that were missing are not missing any more? */
-void strand_trouble_topics (strand_member *m, const strand_call *call,
-                            int64_t now_us) {
-  strand_missing **at = &m->missing, *t;
-  m->asking_topics = false;
-  m->topics_us = now_us + topics_wait(m, now_us);
-  if (call->err != 0) return;
-  strand_trouble_reached(m, now_us);
-  while ((t = *at) != NULL && call->topics != NULL) {
-    if (!is_among(call->topics, t->topic)) {
-      at = &t->next;
-      continue;
-    }
-    *at = t->next;
-    free(t);
-  }
-}
-
-static rd_kafka_topic_partition_list_t *missing_list (const strand_member *m) {
-  rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-  for (const strand_missing *t = m->missing; t != NULL; t = t->next) {
-    rd_kafka_topic_partition_list_add(list, t->topic, RD_KAFKA_PARTITION_UA);
-  }
-  return list;
-}
-
-static int64_t tick_missing (strand_member *m, int64_t now_us) {
-  strand_call *call;
-  for (strand_missing *t = m->missing; t != NULL; t = t->next) {
-    if (strand_trouble_due(&t->trouble, now_us)) {
-      strand_trouble_tell(m, "topic_missing", "UNKNOWN_TOPIC_OR_PART",
-                          "the topic does not exist (yet)", t->topic, -1);
-    }
-  }
-  if (m->missing == NULL || m->asking_topics) return INT64_MAX;
-  if (now_us < m->topics_us) return m->topics_us;
-  call = strand_call_new(STRAND_CALL_TOPICS, missing_list(m));
-  if (call == NULL) return now_us + TOPICS_FIRST_US;
-  m->asking_topics = true;
-  strand_helper_leave(m->helper, call);
-  return INT64_MAX;
-}
-
 /* What failed is not there any more: it was revoked, or done without. */
 static bool is_nothing_to_commit (strand_member *m) {
   return m->commit == NULL
@@ -360,25 +276,15 @@ static bool is_nothing_to_commit (strand_member *m) {
 /* When it wants to be called again. */
 int64_t strand_trouble_tick (strand_member *m, int64_t now_us) {
   strand_troubles *t = &m->troubles;
-  int64_t next, at;
+  int64_t next;
   if (m->phase >= STRAND_LEAVING) return INT64_MAX;
   if (t->commits.since_us != 0 && is_nothing_to_commit(m)) {
     t->commits = (strand_trouble){ 0 };
   }
   strand_known_tick(m, now_us);
-  next = tick_missing(m, now_us);
-  at = strand_outage_tick(m, now_us);
-  atomic_store(&m->signs.probing, m->asking_topics || m->asking_reach
-                                  || t->asking_leaders);
+  next = strand_outage_tick(m, now_us);
+  atomic_store(&m->signs.probing, m->asking_topics || m->asking_owners
+                                  || m->asking_reach || t->asking_leaders);
   publish(m, now_us);
-  return at < next ? at : next;
-}
-
-void strand_trouble_free (strand_member *m) {
-  strand_known_free(m);
-  while (m->missing != NULL) {
-    strand_missing *t = m->missing;
-    m->missing = t->next;
-    free(t);
-  }
+  return next;
 }

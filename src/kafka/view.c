@@ -32,6 +32,7 @@ static void view_partition (const strand_member *m, const strand_tag *tag,
                             strand_partition_view *v, int64_t now_us) {
   strand_partition_stats_read(m->engine, tag->partition, now_us, &v->stats);
   snprintf(v->topic, sizeof(v->topic), "%s", v->stats.topic);
+  if (tag->no_route) v->stats.state = "no_route";
   v->stats.topic = NULL; /* the copy stays valid; see consumer.c */
   v->end = end_of(m, tag);
   v->member = m->index;

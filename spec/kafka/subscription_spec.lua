@@ -1,0 +1,173 @@
+-- What is subscribed is somebody's, or it is said.
+--
+-- librdkafka joins when any broker knows a topic. The leader of the group asks
+-- the coordinator; where that one does not know the topic yet, it is assigned
+-- to nobody, without an error, and stayed so for ever: health() was true.
+local audit = require "spec.support.audit"
+local helper = require "spec.support.helper"
+local member = require "spec.support.member"
+local strand = require "strand"
+
+local function keyed(i) return { key = "key" .. i % 20, value = tostring(i) } end
+
+local function code_of_health(consumer) return (select(3, consumer:health())) end
+
+local function has(consumer, topic, count)
+  local found = 0
+  for _, place in ipairs(consumer:assignment()) do
+    if place.topic == topic then found = found + 1 end
+  end
+  return found == count
+end
+
+-- Its input: closed, the program ends.
+local function spawn(sign, name, ...)
+  local words = { member.program(name) }
+  for i = 1, select("#", ...) do words[#words + 1] = "'" .. tostring((select(i, ...))) .. "'" end
+  local process = assert(io.popen(table.concat(words, " ") .. " > " .. sign, "w"))
+  return process
+end
+
+describe("a topic that exists", function()
+  local foreign
+
+  after_each(function()
+    if foreign then foreign:close() end
+    foreign = nil
+    member.end_all()
+  end)
+
+  -- Another client leads the group, and assigns the topic to nobody.
+  it("and is nobody's is an event, and health says so, until somebody has it", function()
+    local old, topic, group = helper.topic(2), helper.topic(2), helper.name "group"
+    local sign, log = helper.folder() .. "/sign", audit.new()
+    foreign = spawn(sign, "tool", "ignore", helper.broker(), group, old, topic)
+    helper.eventually(20, function() return (helper.read(sign) or ""):find "assigned 2" end)
+    local consumer, events, lines = member.start { group = group, topics = { topic }, audit = log }
+    helper.eventually(20, function()
+      return member.events(events, "topic_unassigned", { topic = topic }) > 0
+    end, consumer)
+    local _, event = member.events(events, "topic_unassigned")
+    assert.same({ "TOPIC_UNASSIGNED", "it exists, and no member of the group has it" },
+      { event.code, event.reason })
+    helper.eventually(5, function() return code_of_health(consumer) == "TOPIC_UNASSIGNED" end,
+      consumer)
+    assert.matches(topic, (select(2, consumer:health())), 1, true)
+    -- 1, 2, 4 s: tried again, and ever more rarely
+    helper.eventually(30, function() return consumer:stats().rebalances >= 3 end, consumer)
+    local tries = 0
+    for _, line in ipairs(lines) do
+      if line:find("subscribes again", 1, true) then tries = tries + 1 end
+    end
+    assert.is_true(tries >= 2 and tries <= 5, tries .. " tries")
+    assert.is_true(member.events(events, "topic_unassigned") <= 2)
+    foreign:close()
+    foreign = nil
+    local sent = audit.send(topic, 20, keyed)
+    log:wait(30, 20, consumer)
+    assert.same(audit.GOOD, log:result(sent))
+    helper.eventually(30, function() return consumer:health() end, consumer)
+  end)
+
+  it("and is another member's is none", function()
+    local topic, group = helper.topic(1), helper.name "group"
+    local one, events = member.start { group = group, topics = { topic }, audit = audit.new() }
+    helper.eventually(20, function() return has(one, topic, 1) end, one)
+    local before = member.events(events, "topic_unassigned") -- it is new
+    local two, others = member.start { group = group, topics = { topic }, audit = audit.new() }
+    helper.eventually(20, function() return two:health() end, one, two)
+    local over = require "system".monotime() + 4
+    helper.eventually(10, function() return require "system".monotime() > over end, one, two)
+    assert.equal(before, member.events(events, "topic_unassigned"))
+    assert.equal(0, member.events(others, "topic_unassigned"))
+    assert.is_true(one:health())
+    assert.is_true(two:health())
+    assert.is_true(two:stats().rebalances <= 3)
+  end)
+end)
+
+-- Only where there are several: scripts/kafka run VERSION --nodes 3
+local nodes = {}
+for address in (helper.broker() or ""):gmatch "[^,]+" do nodes[#nodes + 1] = address end
+local cluster = #nodes > 1 and it or pending
+
+describe("a topic that the group's coordinator does not know yet", function()
+  local frozen
+
+  local function thaw()
+    if frozen then frozen:close() end
+    frozen = nil
+  end
+
+  after_each(function()
+    thaw()
+    member.end_all()
+  end)
+
+  local function coordinator(group)
+    local process = assert(io.popen(table.concat({ member.program "tool", "coordinator",
+      helper.broker(), group }, " ")))
+    local id = tonumber(process:read "*l")
+    process:close()
+    return assert(id)
+  end
+
+  -- It serves on, and hears nothing new. The addresses of the others.
+  local function freeze(id)
+    local folder = helper.folder()
+    local name = ("build/kafka/run/%s.%d/pid"):format(os.getenv "STRAND_KAFKA_NAME", id)
+    local pid = assert(helper.read(name)):match "%d+"
+    frozen = spawn(folder .. "/out", "freeze", pid, ("kafka-%d-metadat"):format(id),
+      folder .. "/frozen")
+    helper.eventually(10, function() return helper.read(folder .. "/frozen") end)
+    local others = {}
+    for i, address in ipairs(nodes) do
+      if i ~= id then others[#others + 1] = address end
+    end
+    return table.concat(others, ",")
+  end
+
+  local function create(servers, topic, partitions)
+    local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = servers } })
+    assert(admin:create_topics { [topic] = partitions })
+    admin:close()
+  end
+
+  -- What is subscribed, and what one topic of it is called.
+  local function is_told_and_consumed(topics, topic, options)
+    local old, group, log = helper.topic(2), helper.name "group", audit.new()
+    topics[#topics + 1] = old
+    local first = member.start { group = group, topics = { old }, audit = log }
+    helper.eventually(30, function() return has(first, old, 2) end, first)
+    assert(first:close())
+    local others = freeze(coordinator(group))
+    create(others, topic, 2)
+    local kafka = { ["bootstrap.servers"] = others }
+    for name, value in pairs(options or {}) do kafka[name] = value end
+    local consumer, events = member.start { group = group, topics = topics, audit = log,
+      kafka = kafka }
+    helper.eventually(30, function() return has(consumer, old, 2) end, consumer)
+    helper.eventually(60, function()
+      return member.events(events, "topic_unassigned", { topic = topic }) > 0
+    end, consumer)
+    helper.eventually(30, function() return code_of_health(consumer) == "TOPIC_UNASSIGNED" end,
+      consumer)
+    thaw()
+    helper.eventually(70, function() return has(consumer, topic, 2) end, consumer)
+    local sent = audit.send(topic, 20, keyed)
+    log:wait(30, 20, consumer)
+    assert.same(audit.GOOD, log:result(sent))
+    helper.eventually(10, function() return consumer:health() end, consumer)
+  end
+
+  cluster("is told, and consumed as soon as it does", function()
+    local topic = helper.name "fresh"
+    is_told_and_consumed({ topic }, topic)
+  end)
+
+  cluster("is told also when a pattern found it", function()
+    local prefix = helper.name "pattern"
+    is_told_and_consumed({ "^" .. prefix }, prefix .. ".one",
+      { ["topic.metadata.refresh.interval.ms"] = 1000 })
+  end)
+end)
