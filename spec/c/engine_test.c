@@ -1486,6 +1486,31 @@ static void what_does_not_fit_is_told_in_part (void **state) {
   strand_engine_free(e);
 }
 
+static void a_part_without_memory_is_tried_again (void **state) {
+  strand_engine_config config = plain(STRAND_BY_KEY);
+  strand_partition *p;
+  strand_commit *c;
+  int count, failed = 0;
+  strand_engine *e = half_done(&p, &count);
+  (void)state;
+  config.max_metadata = 100;
+  strand_engine_configure(e, &config);
+  for (;; failed++) {
+    fail_alloc(failed);
+    c = strand_engine_commit(e, 0, NULL);
+    if (c != NULL) break;
+    assert_true(alloc_failed);
+    assert_true(strand_engine_commit_due(e, 0) < INT64_MAX);
+  }
+  fail_alloc(-1);
+  assert_int_equal(failed, 4); /* the plan, its text, and the runs twice */
+  assert_true(told_by(&c->items[0]) == c->items[0].told);
+  answer(e, c, STRAND_COMMITTED, 0);
+  assert_int_equal(heard.notices[STRAND_NOTICE_UNWRITABLE], 1);
+  for (int i = 0; i < count; i++) done(e, &kept[i]);
+  strand_engine_free(e);
+}
+
 static void what_the_broker_refuses_is_learnt (void **state) {
   strand_partition *p, *q;
   int count, more;
@@ -3240,6 +3265,7 @@ int main (void) {
     cmocka_unit_test(what_tells_less_leaves_the_old_commit),
     cmocka_unit_test(an_unwritable_suspect_lets_others_commit),
     cmocka_unit_test(what_does_not_fit_is_told_in_part),
+    cmocka_unit_test(a_part_without_memory_is_tried_again),
     cmocka_unit_test(what_the_broker_refuses_is_learnt),
     cmocka_unit_test(a_broker_that_takes_no_metadata_gets_offsets),
     cmocka_unit_test(one_that_is_refused_keeps_no_neighbour),

@@ -1,0 +1,202 @@
+/*
+** kafka_committer_test.c - a commit that fails says of what, and why
+**
+** Without a consumer or a broker: a member's committer.c is called as its
+** owner does; its allocations can fail. No commit leaves, for lack of memory
+** or of a client.
+*/
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "failing_alloc.h"
+
+static char *failing_strdup (const char *text) {
+  size_t size = strlen(text) + 1;
+  char *copy = malloc(size);
+  return copy == NULL ? NULL : memcpy(copy, text, size);
+}
+
+#define strdup(text) failing_strdup(text)
+#include "../../src/kafka/committer.c"
+#undef strdup
+
+static strand_consumer consumer; /* only what events and answers need */
+static strand_member member;
+static strand_lease running[16];
+static int running_count;
+static const strand_route_limits route = {
+  .policy = { 1000, 1000, 1, 0, 0, STRAND_VERDICT_PARK }
+};
+
+static void on_notice (void *arg, const strand_notice *notice) {
+  (void)arg;
+  (void)notice;
+}
+
+static int open_member (void **state) {
+  strand_engine_config config = {
+    .routes = &route, .route_count = 1, .max_metadata = 4096,
+    .max_buffered_records = 100, .max_buffered_bytes = 100000,
+    .max_waiting_records = 100, .max_waiting_bytes = 100000,
+    .notice = on_notice
+  };
+  (void)state;
+  consumer.events = strand_events_new();
+  consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  member = (strand_member){ .consumer = &consumer, .phase = STRAND_SERVING };
+  member.engine = strand_engine_new(&config);
+  return 0;
+}
+
+static int close_member (void **state) {
+  (void)state;
+  for (int i = 0; i < running_count; i++) {
+    strand_engine_give_back(member.engine, &running[i]);
+  }
+  running_count = 0;
+  strand_engine_free(member.engine);
+  strand_events_free(consumer.events);
+  close(consumer.wake_fd);
+  free(consumer.committed);
+  return 0;
+}
+
+/* Two records, of which the second is done and the first runs on: the commit
+** needs metadata. */
+static void have_something_to_say (const char *topic, int32_t index) {
+  strand_partition *p = strand_engine_assign(member.engine, topic, index, 1, 0,
+                                             NULL, 0);
+  strand_lease lease;
+  assert_int_equal(strand_engine_restored(member.engine, p, 0, NULL),
+                   STRAND_OK);
+  for (int i = 0; i < 2; i++) {
+    strand_record *r = strand_engine_room(member.engine, p, 1);
+    r->flags |= STRAND_RECORD_KEY;
+    r->offset = i;
+    r->key_length = 1;
+    r->value_length = r->headers_length = 0;
+    r->bytes[0] = (char)('a' + i);
+    assert_int_equal(strand_engine_admit(member.engine, p, r, 0),
+                     STRAND_ADDED);
+    assert_true(strand_engine_lease(member.engine, 1, 0, &lease));
+    if (i == 0) running[running_count++] = lease;
+  }
+  assert_int_equal(strand_engine_done(member.engine, &lease, 1, 0),
+                   STRAND_OK);
+}
+
+static strand_event next_event (void) {
+  strand_event event;
+  assert_true(strand_events_pop(consumer.events, &event));
+  return event;
+}
+
+static strand_ticket *ask (void) {
+  strand_ticket *ticket = calloc(1, sizeof(*ticket));
+  strand_waiter *w = calloc(1, sizeof(*w));
+  ticket->waiting = 1;
+  w->ticket = ticket;
+  strand_committer_wait(&member, w);
+  return ticket;
+}
+
+/* It was called TIMED_OUT_QUEUE. */
+static void no_memory_for_a_commit_is_called_so (void **state) {
+  strand_event event;
+  (void)state;
+  have_something_to_say("t", 3);
+  member.client = (rd_kafka_t *)(void *)&member; /* is not reached */
+  fail_alloc(0);
+  assert_true(strand_committer_send(&member, 0));
+  assert_true(alloc_failed);
+  event = next_event();
+  assert_string_equal(event.type, "commit_failed");
+  assert_string_equal(event.code, "NO_MEMORY");
+  assert_string_equal(event.reason, "commit of t/3: memory ran out");
+  assert_string_equal(event.topic, "t");
+  assert_int_equal(event.partition, 3);
+  strand_event_clear(&event);
+  assert_null(member.commit);
+  assert_true(strand_engine_commit_due(member.engine, 0) < INT64_MAX);
+}
+
+static void up_to_eight_partitions_are_named (void **state) {
+  strand_failure failure;
+  strand_commit *commit;
+  (void)state;
+  for (int32_t i = 0; i < 11; i++) have_something_to_say("orders", i);
+  commit = strand_engine_commit(member.engine, 0, NULL);
+  describe(commit, "CODE", "text", &failure);
+  strand_engine_commit_answer(member.engine, commit, STRAND_COMMITTED, 0);
+  assert_string_equal(failure.message,
+                      "commit of 11 partitions (orders/0, orders/1, orders/2, "
+                      "orders/3, orders/4, orders/5, orders/6, orders/7 and 3 "
+                      "more): text");
+}
+
+/* Names that are too long for the message are counted. */
+static void long_names_leave_room_for_the_error (void **state) {
+  strand_failure failure;
+  strand_commit *commit;
+  char topic[250];
+  (void)state;
+  memset(topic, 'x', 249);
+  topic[249] = '\0';
+  for (int32_t i = 0; i < 4; i++) have_something_to_say(topic, i);
+  commit = strand_engine_commit(member.engine, 0, NULL);
+  describe(commit, "CODE", "the error's own text", &failure);
+  strand_engine_commit_answer(member.engine, commit, STRAND_COMMITTED, 0);
+  assert_string_equal(strstr(failure.message, "x/0"),
+                      "x/0 and 3 more): the error's own text");
+  assert_null(strstr(failure.message, "x/1"));
+}
+
+/* There is something to commit, and no client for it any more: that was called
+** NO_MEMORY. */
+static void who_waits_at_the_end_is_told_that_it_is_the_end (void **state) {
+  strand_ticket *ticket = NULL;
+  (void)state;
+  have_something_to_say("t", 0);
+  ticket = ask();
+  serve_waiters(&member, 0);
+  assert_int_equal(ticket->waiting, 1);
+  strand_committer_end(&member);
+  assert_int_equal(ticket->waiting, 0);
+  assert_string_equal(ticket->failure.code, "CLOSED");
+  free(ticket);
+}
+
+static void no_memory_for_a_plan_is_told_to_who_waits (void **state) {
+  strand_ticket *ticket = NULL;
+  (void)state;
+  have_something_to_say("t", 0);
+  ticket = ask();
+  answer_unplanned(&member); /* as after a plan for which memory ran out */
+  assert_int_equal(ticket->waiting, 0);
+  assert_string_equal(ticket->failure.code, "NO_MEMORY");
+  free(ticket);
+}
+
+int main (void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test_setup_teardown(no_memory_for_a_commit_is_called_so,
+                                    open_member, close_member),
+    cmocka_unit_test_setup_teardown(up_to_eight_partitions_are_named,
+                                    open_member, close_member),
+    cmocka_unit_test_setup_teardown(long_names_leave_room_for_the_error,
+                                    open_member, close_member),
+    cmocka_unit_test_setup_teardown(
+      who_waits_at_the_end_is_told_that_it_is_the_end, open_member,
+      close_member),
+    cmocka_unit_test_setup_teardown(no_memory_for_a_plan_is_told_to_who_waits,
+                                    open_member, close_member)
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
