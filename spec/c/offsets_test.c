@@ -123,6 +123,39 @@ static void compare_payload (const strand_offsets *t, const slow *s) {
   strand_payload_free(&payload);
 }
 
+/* Offsets that are done, as far as 'highest'. */
+static int64_t slow_told (const slow *s, int64_t highest) {
+  int64_t committed = slow_committable(s), told = committed;
+  for (int64_t i = committed; i <= highest; i++) {
+    told += kind_of(s, i) == DONE;
+  }
+  return told;
+}
+
+/* A part of the payload fits, ends where all below it is told, and says of
+** that what the slow one says. */
+static void compare_part (const strand_offsets *t, const slow *s) {
+  size_t length, r = 0, limit = (size_t)pick(40);
+  int64_t committed = slow_committable(s), told;
+  strand_payload payload;
+  const char *problem;
+  if (committed < 0) return;
+  assert_int_equal(strand_offsets_told(t), slow_told(s, s->highest));
+  assert_int_equal(strand_offsets_payload_part(t, limit, text, &length,
+                                               &told), STRAND_OK);
+  assert_true(length <= limit);
+  assert_int_equal(strand_payload_decode(committed, text, length, &payload,
+                                         &problem), STRAND_OK);
+  assert_true(length == 0 || payload.highest <= s->highest);
+  for (int64_t i = committed; i <= payload.highest; i++) {
+    bool open = r < payload.run_count && payload.runs[r].first <= i;
+    assert_int_equal(open, kind_of(s, i) != DONE);
+    if (open && payload.runs[r].last == i) r++;
+  }
+  assert_int_equal(told, slow_told(s, payload.highest));
+  strand_payload_free(&payload);
+}
+
 static void compare (const strand_offsets *t, const slow *s) {
   strand_offsets_check(t);
   assert_int_equal(strand_offsets_committable(t), slow_committable(s));
@@ -250,6 +283,7 @@ static void play (strand_offsets *t, slow *s, int steps) {
       assert_true(strand_offsets_version(t) > version);
     }
     if (chance(20)) compare_payload(t, s);
+    if (chance(10)) compare_part(t, s);
     if (chance(1)) finish_all(t, s);
   }
 }
@@ -503,6 +537,7 @@ static void no_step_changes_anything_when_memory_runs_out (void **state) {
 static void no_payload_is_made_when_memory_runs_out (void **state) {
   strand_offsets *t = strand_offsets_new(0);
   size_t length;
+  int64_t told;
   (void)state;
   for (int64_t i = 0; i < 10; i++) {
     strand_offsets_add(t, i);
@@ -513,6 +548,9 @@ static void no_payload_is_made_when_memory_runs_out (void **state) {
   assert_int_equal(strand_offsets_payload(t, 4096, text, &length),
                    STRAND_ENOMEM);
   assert_int_equal(length, 0);
+  fail_alloc(0);
+  assert_int_equal(strand_offsets_payload_part(t, 10, text, &length, &told),
+                   STRAND_ENOMEM);
   fail_alloc(0);
   assert_null(strand_offsets_new(0));
   fail_alloc(-1);
