@@ -27,6 +27,7 @@ static _Thread_local bool spared; /* a question of the test's own */
 #define RECORDS 20 /* of each partition */
 #define PATIENCE 30.0
 #define PARKED 3 /* the offset that is, once, of each partition */
+#define HELD 3   /* records that it holds back, of its key, with itself */
 #define POLICY { 1000, 60000000, 2, 0.5, 0, STRAND_VERDICT_PARK }
 
 static struct {
@@ -188,7 +189,8 @@ static strand_consumer *try_open (void) {
   const char *topic = "t";
   strand_property props[] = {
     { "bootstrap.servers", world.servers }, { "group.id", world.group },
-    { "fetch.wait.max.ms", "10" }
+    { "fetch.wait.max.ms", "10" },
+    { "session.timeout.ms", "6000" } /* until the mock forgets a member */
   };
   strand_property letters[] = { { "bootstrap.servers", world.servers } };
   strand_route routes[] = {
@@ -240,7 +242,11 @@ static void serve (strand_consumer *k) {
   struct pollfd fd = { strand_consumer_fd(k), POLLIN, 0 };
   strand_event event;
   poll(&fd, 1, 20);
-  while (strand_consumer_next_event(k, &event)) strand_event_clear(&event);
+  while (strand_consumer_next_event(k, &event)) {
+    /* nothing is wrong with it */
+    sweep_must(strcmp(event.type, "metadata_unreadable") != 0);
+    strand_event_clear(&event);
+  }
 }
 
 static void answer (strand_consumer *k, strand_ticket *ticket) {
@@ -419,6 +425,56 @@ static void one_with_batches (long n) {
   one_of(true, n);
 }
 
+static uint64_t handled_by (strand_consumer *k, size_t *parked) {
+  strand_stats stats = { .partitions = NULL };
+  uint64_t done;
+  spared = true;
+  sweep_must(strand_consumer_stats(k, 0, &stats));
+  spared = false;
+  done = stats.engine.done + stats.engine.dead_lettered;
+  *parked = stats.engine.parked;
+  strand_stats_clear(&stats);
+  return done;
+}
+
+/* All is done but what is parked, and what it holds back: the commits have metadata. */
+static void leave_parked (void) {
+  strand_consumer *k = open_consumer();
+  double deadline = strand_clock_now() + PATIENCE;
+  size_t parked = 0;
+  sweep_must(k != NULL);
+  while (handled_by(k, &parked) < PARTITIONS * (RECORDS - HELD)
+         || parked < PARTITIONS) {
+    sweep_must(strand_clock_now() < deadline);
+    serve(k);
+  }
+  close_in(k, 10);
+  drop(k);
+}
+
+/* What is done is found again, and not done once more. */
+static void one_of_a_restart (long n) {
+  bool complete = false;
+  size_t parked;
+  world.batches = false;
+  snprintf(world.group, sizeof(world.group), "g");
+  open_world();
+  leave_parked();
+  sweep_arm(n, false);
+  for (int attempt = 0; attempt < 2 && !complete; attempt++) {
+    strand_consumer *k = open_consumer();
+    sweep_must(k != NULL);
+    complete = all_is_handled(k, PARTITIONS * HELD);
+    sweep_must(handled_by(k, &parked) <= PARTITIONS * HELD);
+    close_in(k, 10);
+    drop(k);
+  }
+  sweep_must(complete);
+  sweep_disarm();
+  check_committed();
+  strand_mock_close(world.mock);
+}
+
 /* All may stand still, but the close ends; with memory again, what it left in
 ** the background ends too. */
 static void all_fail (long n) {
@@ -447,6 +503,7 @@ int main (int argc, char **argv) {
   const sweep_plan plans[] = {
     { "one of a consumer", one_fails, 1, 1 },
     { "one of a consumer with batches", one_with_batches, 2, 1 },
+    { "one of a consumer that is back", one_of_a_restart, 1, 1 },
     { "all from one on, of a consumer", all_fail, 3, 1 },
   };
   return sweep_all(plans, sizeof(plans) / sizeof(plans[0]),

@@ -92,12 +92,17 @@ void strand_admin_close (strand_admin *admin) {
 ** request may still come, and must not be taken for this one's. */
 static rd_kafka_AdminOptions_t *options_new (strand_admin *admin,
                                              rd_kafka_admin_op_t operation,
-                                             double deadline) {
+                                             double deadline,
+                                             strand_failure *failure) {
   char errstr[256];
   int ms = strand_clock_left_ms(deadline);
   rd_kafka_AdminOptions_t *options =
     rd_kafka_AdminOptions_new(admin->client->handle, operation);
-  if (options == NULL) return NULL;
+  if (options == NULL) {
+    strand_fail(failure, "UNSUPPORTED_FEATURE", "librdkafka %s cannot do "
+                "this", rd_kafka_version_str());
+    return NULL;
+  }
   if (admin->answers != NULL) rd_kafka_queue_destroy(admin->answers);
   admin->answers = rd_kafka_queue_new(admin->client->handle);
   /* The limits are librdkafka's, in milliseconds. */
@@ -233,8 +238,8 @@ static int ask_create (strand_admin *admin, rd_kafka_NewTopic_t **topics,
   size_t result_count;
   int ok;
   rd_kafka_AdminOptions_t *options =
-    options_new(admin, RD_KAFKA_ADMIN_OP_CREATETOPICS, deadline);
-  if (options == NULL) return no_memory(failure);
+    options_new(admin, RD_KAFKA_ADMIN_OP_CREATETOPICS, deadline, failure);
+  if (options == NULL) return 0;
   rd_kafka_CreateTopics(admin->client->handle, topics, count, options,
                         admin->answers);
   rd_kafka_AdminOptions_destroy(options);
@@ -279,8 +284,8 @@ static int ask_delete (strand_admin *admin, rd_kafka_DeleteTopic_t **topics,
   size_t result_count;
   int ok;
   rd_kafka_AdminOptions_t *options =
-    options_new(admin, RD_KAFKA_ADMIN_OP_DELETETOPICS, deadline);
-  if (options == NULL) return no_memory(failure);
+    options_new(admin, RD_KAFKA_ADMIN_OP_DELETETOPICS, deadline, failure);
+  if (options == NULL) return 0;
   rd_kafka_DeleteTopics(admin->client->handle, topics, count, options,
                         admin->answers);
   rd_kafka_AdminOptions_destroy(options);
@@ -418,8 +423,9 @@ static int ask_offsets (strand_admin *admin, const char *group,
   rd_kafka_event_t *event;
   int ok;
   rd_kafka_AdminOptions_t *options =
-    options_new(admin, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, deadline);
-  if (options == NULL) return no_memory(failure);
+    options_new(admin, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, deadline,
+                failure);
+  if (options == NULL) return 0;
   request = rd_kafka_ListConsumerGroupOffsets_new(group, partitions);
   rd_kafka_ListConsumerGroupOffsets(admin->client->handle, &request, 1,
                                     options, admin->answers);

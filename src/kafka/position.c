@@ -99,24 +99,25 @@ static void tell_unreadable (strand_member *m, const strand_tag *tag,
   strand_member_emit(m, &event);
 }
 
-/* False: the consumer is to end. */
-static bool read_payload (strand_member *m, const strand_tag *tag,
-                          const rd_kafka_topic_partition_t *p,
-                          strand_payload *payload, bool *some) {
-  const char *problem = "memory ran out";
+/* STRAND_ENOMEM: nothing is wrong with it. STRAND_EFORMAT: the consumer is to
+** end. */
+static strand_err read_payload (strand_member *m, const strand_tag *tag,
+                                const rd_kafka_topic_partition_t *p,
+                                strand_payload *payload, bool *some) {
+  const char *problem = NULL;
   char text[512];
   strand_err err = strand_payload_decode(p->offset, p->metadata,
                                          p->metadata_size, payload, &problem);
   *some = err == STRAND_OK;
-  if (err == STRAND_OK) return true;
+  if (err == STRAND_OK || err == STRAND_ENOMEM) return err;
   tell_unreadable(m, tag, p->offset, problem);
-  if (!m->consumer->unreadable_fail) return true;
+  if (!m->consumer->unreadable_fail) return STRAND_OK;
   snprintf(text, sizeof(text), "the commit of %s/%d at offset %lld has "
            "metadata that cannot be read: %s", p->topic, (int)p->partition,
            (long long)p->offset, problem);
   strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "METADATA_UNREADABLE",
                     text);
-  return false;
+  return STRAND_EFORMAT;
 }
 
 static void restore_tag (strand_member *m, strand_tag *tag,
@@ -126,14 +127,18 @@ static void restore_tag (strand_member *m, strand_tag *tag,
   strand_payload payload = { 0 };
   bool some = false;
   strand_event event;
-  strand_err err;
-  if (committed >= 0 && p->metadata_size > 0
-      && !read_payload(m, tag, p, &payload, &some)) {
+  strand_err err = STRAND_OK;
+  if (committed >= 0 && p->metadata_size > 0) {
+    err = read_payload(m, tag, p, &payload, &some);
+  }
+  if (err == STRAND_EFORMAT) {
     tag->stuck = true;
     return;
   }
-  err = strand_engine_restored(m->engine, tag->partition, committed,
-                               some ? &payload : NULL);
+  if (err == STRAND_OK) {
+    err = strand_engine_restored(m->engine, tag->partition, committed,
+                                 some ? &payload : NULL);
+  }
   if (some) strand_payload_free(&payload);
   if (err != STRAND_OK) {
     try_again(tag, now_us);
