@@ -26,7 +26,7 @@ static int pick (int below) {
   return (int)((seed >> 11) % (uint64_t)below);
 }
 
-static char topics[TOPICS][16];
+static char topics[TOPICS][32];
 static char values[TOPICS][PARTITIONS];
 static bool there[TOPICS][PARTITIONS];
 
