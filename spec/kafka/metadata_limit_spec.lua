@@ -136,6 +136,35 @@ describe("a broker that takes less metadata than max_metadata", function()
     assert.is_false(report.detached)
   end)
 
+  -- What fits is searched for inside the rebalance, partition by partition.
+  it("hears of what is done in a rebalance, too", function()
+    local topic, log, group = helper.topic(3), audit.new(), helper.name "group"
+    local sent = audit.send(topic, 9000, heavy)
+    sent[#sent + 1] = audit.send(topic, 1, function() return { value = "gate one" } end)[1]
+    local options = options_of(group, { topic }, log)
+    options.revoke_grace = 0
+    local consumer = member.start(options)
+    helper.eventually(30, function() return log:read().starts >= #sent end, consumer)
+    helper.eventually(10, function() return consumer:stats().in_flight == 1 end, consumer)
+    assert.same({}, member.committed(group, topic))
+    options.handler_args = { slow = 0.2 } -- not idle for long: it commits nothing
+    local second = member.start(options)
+    helper.eventually(30, function()
+      return #consumer:assignment() + #second:assignment() == 3 and #second:assignment() > 0
+    end, consumer, second)
+    local entries = member.committed(group, topic)
+    for partition = 0, 2 do
+      local told = 0
+      for _, record in ipairs(sent) do
+        if record.partition == partition and member.covers(entries[partition], record.offset) then
+          told = told + 1
+        end
+      end
+      assert.is_true(told > 200, ("partition %d: %d"):format(partition, told))
+    end
+    log:open "one"
+  end)
+
   it("has a crash repeat what did not fit, and nothing else", function()
     local topic, log, group = helper.topic(1), audit.new(), helper.name "group"
     local sent = audit.send(topic, 3000, heavy)
