@@ -225,6 +225,29 @@ describe("a wrong consumer option", function()
     { valid { handler_args = nested(101) }, "nested deeper than 100 tables" },
   })
 
+  it("is not shown whole when it is long", function()
+    local long = ("x"):rep(1000000)
+    local pattern = "^" .. ("\195\164"):rep(500)
+    local other = "^" .. ("\195\164"):rep(499) .. "xy"
+    local cases = {
+      valid { [long] = 1 }, valid { retry = { [long] = 1 } }, kafka { [long] = {} },
+      valid { handler = { [long] = "module" } },
+      valid { handler = { [pattern] = "module", [other] = "module" }, topics = { pattern } },
+      valid { handler = { orders = { "module", [long] = 1 } } }, valid { topics = { long } },
+      valid { topics = { pattern, pattern } }, valid { ordering = long }, valid { exhausted = long },
+      valid { dead_letter = { topic = long } }, valid { handler_args = { [long] = print } },
+      valid { handler_args = { a = { [long] = { [long] = io.stdout } } } },
+      valid { batch = { size = 2, by = long } },
+    }
+    for i, case in ipairs(cases) do
+      local message = message_of(options.consumer, case)
+      assert.is_true(#message < 1500, i .. ": " .. #message)
+      local _, bytes = message:gsub("%.%.%. %(%d+ bytes%)", "")
+      assert.is_true(bytes >= 1, message:sub(1, 300))
+      assert.is_nil(message:find("\195%.%.%."), "cut within a character")
+    end
+  end)
+
   it("is reported at the line that called", function()
     local line = debug.getinfo(1, "l").currentline + 1
     local message = message_of(function() options.consumer { wrokers = 1 } end)

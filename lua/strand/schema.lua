@@ -56,15 +56,27 @@ local function expected(label, shape, value)
 end
 schema.expected = expected
 
+local LONGEST_SHOWN = 256
+
+-- A name that the caller gave, as messages show it: a megabyte is cut, and not
+-- within a character.
+function schema.shown(name)
+  local text = tostring(name)
+  if #text <= LONGEST_SHOWN then return text end
+  local start = text:sub(1, LONGEST_SHOWN):gsub("[\194-\244][\128-\191]*$", "")
+  return ("%s... (%d bytes)"):format(start, #text)
+end
+
 -- "option 'retry'" and "delay" -> "option 'retry.delay'"
 function schema.child(label, name)
-  if label == "" then return ("option '%s'"):format(tostring(name)) end
-  return ("%s.%s'"):format(label:sub(1, -2), tostring(name))
+  if label == "" then return ("option '%s'"):format(schema.shown(name)) end
+  return ("%s.%s'"):format(label:sub(1, -2), schema.shown(name))
 end
 
 -- The same for a name that may hold dots, and for places in a list.
 function schema.item(label, key)
-  local text = type(key) == "string" and '"' .. key .. '"' or tostring(key)
+  local text = schema.shown(key)
+  if type(key) == "string" then text = '"' .. text .. '"' end
   return ("%s[%s]'"):format(label:sub(1, -2), text)
 end
 
@@ -169,7 +181,7 @@ local function check_enum(kind, value, label)
     if name == value then return value end
   end
   fail(label, ("'%s' is not one of its names (%s)"):format(
-    value:sub(1, LONGEST_COMPARED), table.concat(kind, ", ")))
+    schema.shown(value), table.concat(kind, ", ")))
 end
 
 function schema.enum(kind)

@@ -24,7 +24,7 @@ function topics.check_name(name, label)
   if type(name) ~= "string" then schema.expected(label, "name of a topic", name) end
   if not is_name(name) then
     schema.fail(label, ("'%s' is no name of a topic (1 to %d of a-z A-Z 0-9 . _ -)")
-      :format(name:sub(1, LONGEST_NAME), LONGEST_NAME))
+      :format(schema.shown(name), LONGEST_NAME))
   end
   return name
 end
@@ -59,7 +59,9 @@ local function check_list(kind, given, label)
   for i = 1, count do
     local place = schema.item(label, i)
     local name = kind.check_item(given[i], place)
-    if seen[name] then schema.fail(place, ("'%s' stands there twice"):format(name)) end
+    if seen[name] then
+      schema.fail(place, ("'%s' stands there twice"):format(schema.shown(name)))
+    end
     seen[name], list[i] = true, name
   end
   return list
@@ -108,7 +110,7 @@ local function refuse_ties(routes, label)
       local a, b = routes[j].topic, routes[i].topic
       if topics.is_pattern(a) and topics.is_pattern(b) and #a == #b and may_overlap(a, b) then
         schema.fail(label, ("the patterns '%s' and '%s' are equally long, so neither "
-          .. "comes first where both match"):format(a, b))
+          .. "comes first where both match"):format(schema.shown(a), schema.shown(b)))
       end
     end
   end

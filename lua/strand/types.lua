@@ -111,7 +111,7 @@ function strand.stop(reason) end
 ---@field timestamp number?         seconds since 1970, exact to the millisecond
 ---@field timestamp_type "create"|"append"|nil
 ---@field headers { [1]: string, [2]: string? }[]   name and value, in order
----@field attempt integer           1 for the first; 1 again after a restart or a rebalance
+---@field attempt integer           1 for the first, at most 65535; 1 again after a restart or a rebalance
 ---@field leader_epoch integer?
 local record = {}
 
@@ -440,7 +440,7 @@ function consumer:report() end
 ---@field blocked "metadata"|"waiting"|nil     the limit for which it is left unread
 ---@field position integer?         the next record to be read
 ---@field committed integer?        nil: nothing yet
----@field end_offset integer?       where the partition ends, as last heard of
+---@field end_offset integer?       where the partition ends, as last heard of; open transactions count
 ---@field lag integer?              end_offset - committed
 ---@field true_lag integer?         records that are not done, up to end_offset
 ---@field highest_done integer?
