@@ -62,13 +62,17 @@ static int has_waiting (const strand_producer *p) {
 
 /* ---- reports ------------------------------------------------------------ */
 
-static strand_delivery *report_new (const rd_kafka_message_t *message) {
+/* Room for one, NULL when memory runs out. */
+static strand_delivery *report_room (const char *topic, size_t key_length) {
+  return calloc(1, sizeof(strand_delivery) + strlen(topic) + 1 + key_length +
+                     1);
+}
+
+static void report_fill (strand_delivery *report,
+                         const rd_kafka_message_t *message) {
   const char *topic = rd_kafka_topic_name(message->rkt);
   size_t name_size = strlen(topic) + 1;
   size_t key_length = message->key != NULL ? message->key_len : 0;
-  strand_delivery *report =
-    calloc(1, sizeof(*report) + name_size + key_length + 1);
-  if (report == NULL) return NULL;
   report->partition = message->partition;
   report->offset = message->offset;
   report->timestamp_ms = rd_kafka_message_timestamp(message, NULL);
@@ -83,6 +87,13 @@ static strand_delivery *report_new (const rd_kafka_message_t *message) {
     strand_code_of(message->err, report->code, sizeof(report->code));
     report->error = rd_kafka_err2str(message->err);
   }
+}
+
+static strand_delivery *report_new (const rd_kafka_message_t *message) {
+  size_t key_length = message->key != NULL ? message->key_len : 0;
+  strand_delivery *report =
+    report_room(rd_kafka_topic_name(message->rkt), key_length);
+  if (report != NULL) report_fill(report, message);
   return report;
 }
 
@@ -116,11 +127,13 @@ static void take_report (strand_producer *p,
   count_report(p, message->err);
   if (message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
     strand_errand_doubt(p->client->errand, rd_kafka_topic_name(message->rkt));
-  if (ticket != NULL)
-    strand_watches_finish(&p->watches, (strand_watch *)(void *)ticket,
-                          report_new(message));
-  else if (p->reports_all)
+  if (ticket != NULL) {
+    strand_watch *watch = (strand_watch *)(void *)ticket;
+    report_fill(watch->report, message);
+    strand_watches_finish(&p->watches, watch);
+  } else if (p->reports_all) {
     add_delivery(p, report_new(message));
+  }
 }
 
 /* ---- events ------------------------------------------------------------- */
@@ -415,8 +428,11 @@ static int produce_patiently (strand_producer *p,
 static int send_watched (strand_producer *p, const strand_outgoing *record,
                          const strand_pending *ticket, int64_t *id,
                          strand_failure *failure) {
-  strand_watch *watch = strand_watches_add(&p->watches);
+  strand_delivery *report = report_room(record->topic, record->key_length);
+  strand_watch *watch =
+    report != NULL ? strand_watches_add(&p->watches, report) : NULL;
   if (watch == NULL) {
+    free(report);
     strand_fail(failure, "NO_MEMORY", "out of memory");
     return 0;
   }
@@ -424,6 +440,7 @@ static int send_watched (strand_producer *p, const strand_outgoing *record,
   *id = watch->id;
   if (produce_patiently(p, record, watch, failure)) return 1;
   strand_watches_remove(&p->watches, watch);
+  free(report);
   return 0;
 }
 
@@ -455,9 +472,9 @@ int strand_producer_watched (strand_producer *p, int64_t id,
   if (watch != NULL && !watch->done) refresh(p);
   watch = strand_watches_find(&p->watches, id);
   if (watch == NULL) return -1;
-  if (!watch->done) return p->client != NULL ? 0 : -1;
+  if (!watch->done) return p->client != NULL ? 0 : -2;
   *report = watch->report;
-  return *report != NULL ? 1 : -1;
+  return 1;
 }
 
 void strand_producer_drop_watched (strand_producer *p, int64_t id) {

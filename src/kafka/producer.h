@@ -125,7 +125,8 @@ int strand_producer_send (strand_producer *p, const strand_outgoing *record,
                           int64_t *watch, strand_failure *failure);
 
 /* 1: '*report' has come, and stays until it is dropped. 0: not yet.
-** -1: no such id, or memory ran out for the report. */
+** -1: no such id. -2: the producer was closed, and there was no time for it:
+** whether the record was delivered is not known. */
 int strand_producer_watched (strand_producer *p, int64_t id,
                              const strand_delivery **report);
 

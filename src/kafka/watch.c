@@ -31,12 +31,14 @@ static int grow (strand_watches *all) {
   return 1;
 }
 
-strand_watch *strand_watches_add (strand_watches *all) {
+strand_watch *strand_watches_add (strand_watches *all,
+                                  strand_delivery *report) {
   strand_watch *watch;
   uint32_t slot;
   if (all->free_count == 0 && !grow(all)) return NULL;
   watch = calloc(1, sizeof(*watch));
   if (watch == NULL) return NULL;
+  watch->report = report;
   slot = all->free[--all->free_count];
   all->uses[slot] = (all->uses[slot] + 1) & USES_MAX;
   all->slots[slot] = watch;
@@ -61,10 +63,8 @@ strand_delivery *strand_watches_remove (strand_watches *all,
   return report;
 }
 
-void strand_watches_finish (strand_watches *all, strand_watch *watch,
-                            strand_delivery *report) {
+void strand_watches_finish (strand_watches *all, strand_watch *watch) {
   watch->done = 1;
-  watch->report = report;
   all->ready++;
   if (watch->dropped) free(strand_watches_remove(all, watch));
 }

@@ -23,7 +23,8 @@ typedef struct strand_watch {
   int64_t id;
   int done;
   int dropped;
-  strand_delivery *report; /* owned; NULL with 'done': memory ran out */
+  strand_delivery *report; /* owned; filled when it has come: then there need
+                              be no memory for it */
 } strand_watch;
 
 typedef struct strand_watches {
@@ -35,17 +36,17 @@ typedef struct strand_watches {
   int64_t ready;        /* done, and not taken */
 } strand_watches;
 
-/* NULL when memory runs out. */
-strand_watch *strand_watches_add (strand_watches *all);
+/* Takes 'report'. NULL when memory runs out. */
+strand_watch *strand_watches_add (strand_watches *all,
+                                  strand_delivery *report);
 
 /* NULL when there is no such id. */
 strand_watch *strand_watches_find (const strand_watches *all, int64_t id);
 
-/* The record's report has come; 'report' is taken. */
-void strand_watches_finish (strand_watches *all, strand_watch *watch,
-                            strand_delivery *report);
+/* The record's report has come. */
+void strand_watches_finish (strand_watches *all, strand_watch *watch);
 
-/* Frees the watch; its report, if it has one, is the caller's. */
+/* Frees the watch; its report is the caller's. */
 strand_delivery *strand_watches_remove (strand_watches *all,
                                       strand_watch *watch);
 

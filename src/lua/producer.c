@@ -188,10 +188,16 @@ static int producer_partitions (lua_State *L) {
 
 /* ---- taking -------------------------------------------------------------- */
 
-static int push_lost (lua_State *L) {
+static int push_lost (lua_State *L, int found) {
   lua_pushnil(L);
-  lua_pushliteral(L, "no such record, or memory ran out for its report");
-  lua_pushliteral(L, "UNKNOWN");
+  if (found == -1) {
+    lua_pushliteral(L, "no record of this producer is waited for by that id");
+    lua_pushliteral(L, "UNKNOWN");
+  } else {
+    lua_pushliteral(L, "the producer was closed before the record's report "
+                    "came: it may have been delivered");
+    lua_pushliteral(L, "CLOSED");
+  }
   return 3;
 }
 
@@ -217,7 +223,7 @@ static int producer_take_watched (lua_State *L) {
     lua_pushboolean(L, 0);
     return 1;
   }
-  results = found < 0 ? push_lost(L) : push_watched(L, report);
+  results = found < 0 ? push_lost(L, found) : push_watched(L, report);
   strand_producer_drop_watched(check_kafka(L), id);
   return results;
 }
