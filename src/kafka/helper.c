@@ -2,9 +2,12 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "core/mutant.h"
+#include "kafka/clock.h"
 #include "kafka/conf.h"
 #include "kafka/member.h"
 #include "kafka/thread.h"
@@ -24,7 +27,15 @@ struct strand_helper {
   call_queue todo;
   call_queue answers;
   bool ending;
+  atomic_bool hurried;
 };
+
+/* No call of librdkafka can be called off, and some are never answered once
+** the group closes: so each is made with little time first, and again with
+** more. What a partition's leader is asked for waits behind its fetch, half a
+** second (fetch.wait.max.ms); the coordinator has a connection of its own. */
+#define SLICE_COORDINATOR_MS 100
+#define SLICE_MS 600
 
 static void push (call_queue *q, strand_call *call) {
   call->next = NULL;
@@ -82,60 +93,106 @@ static rd_kafka_resp_err_t seek (rd_kafka_t *client, strand_call *call) {
   return err;
 }
 
-static rd_kafka_resp_err_t ask (rd_kafka_t *client, bool all,
-                                rd_kafka_topic_t *topic,
-                                const struct rd_kafka_metadata **found) {
-  *found = NULL;
-  return rd_kafka_metadata(client, all, topic, found,
-                           STRAND_CALL_TIMEOUT_MS / 2);
+typedef rd_kafka_resp_err_t blocking (rd_kafka_t *client, strand_call *call,
+                                      int timeout_ms);
+
+/* An error that comes sooner than it had time for is an answer. */
+static rd_kafka_resp_err_t wait_for (strand_helper *h, strand_call *call,
+                                     blocking *ask, int slice,
+                                     int timeout_ms) {
+  if (MUTANT(a_close_waits_for_the_helper)) slice = timeout_ms;
+  for (;;) {
+    int64_t began_us = strand_clock_us(), took_ms;
+    rd_kafka_resp_err_t err = ask(h->client, call, slice);
+    if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return err;
+    took_ms = (strand_clock_us() - began_us) / 1000;
+    timeout_ms -= slice;
+    if (took_ms + 1 < slice || timeout_ms <= 0
+        || atomic_load(&h->hurried)) return err;
+    slice = slice * 2 < timeout_ms ? slice * 2 : timeout_ms;
+  }
 }
 
-static rd_kafka_resp_err_t reach (rd_kafka_t *client, strand_call *call) {
-  return ask(client, false, NULL, &call->topics);
+static rd_kafka_resp_err_t committed (rd_kafka_t *client, strand_call *call,
+                                      int timeout_ms) {
+  return rd_kafka_committed(client, call->list, timeout_ms);
 }
 
-static rd_kafka_resp_err_t look_for (rd_kafka_t *client, const char *name,
-                                     bool *exists) {
+static rd_kafka_resp_err_t times (rd_kafka_t *client, strand_call *call,
+                                  int timeout_ms) {
+  return rd_kafka_offsets_for_times(client, call->list, timeout_ms);
+}
+
+/* 'when' is RD_KAFKA_OFFSET_BEGINNING or _END: as times, these are what the
+** protocol calls the start and the end. rd_kafka_query_watermark_offsets has
+** no limit of time in 2.0.2, whatever it is given. */
+static rd_kafka_resp_err_t watermark (rd_kafka_t *client,
+                                      const strand_call *call, int64_t when,
+                                      int timeout_ms, int64_t *offset) {
+  rd_kafka_topic_partition_list_t *l;
+  rd_kafka_resp_err_t err;
+  l = rd_kafka_topic_partition_list_copy(call->list);
+  l->elems[0].offset = when;
+  err = rd_kafka_offsets_for_times(client, l, timeout_ms);
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR) err = l->elems[0].err;
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR) *offset = l->elems[0].offset;
+  rd_kafka_topic_partition_list_destroy(l);
+  return err;
+}
+
+static rd_kafka_resp_err_t start (rd_kafka_t *client, strand_call *call,
+                                  int timeout_ms) {
+  return watermark(client, call, RD_KAFKA_OFFSET_BEGINNING, timeout_ms,
+                   &call->low);
+}
+
+static rd_kafka_resp_err_t end (rd_kafka_t *client, strand_call *call,
+                                int timeout_ms) {
+  return watermark(client, call, RD_KAFKA_OFFSET_END, timeout_ms,
+                   &call->high);
+}
+
+static rd_kafka_resp_err_t reach (rd_kafka_t *client, strand_call *call,
+                                  int timeout_ms) {
+  return rd_kafka_metadata(client, false, NULL, &call->topics, timeout_ms);
+}
+
+static rd_kafka_resp_err_t all_topics (rd_kafka_t *client, strand_call *call,
+                                       int timeout_ms) {
+  return rd_kafka_metadata(client, true, NULL, &call->topics, timeout_ms);
+}
+
+/* call->why: which of the list. call->low: it exists. */
+static rd_kafka_resp_err_t look_for (rd_kafka_t *client, strand_call *call,
+                                     int timeout_ms) {
+  const char *name = call->list->elems[call->why].topic;
   const struct rd_kafka_metadata *found;
   rd_kafka_topic_t *topic = rd_kafka_topic_new(client, name, NULL);
   rd_kafka_resp_err_t err;
   if (topic == NULL) return rd_kafka_last_error();
-  err = ask(client, false, topic, &found);
+  err = rd_kafka_metadata(client, false, topic, &found, timeout_ms);
   rd_kafka_topic_destroy(topic);
   if (err != 0) return err;
-  if (found->topic_cnt == 1 && found->topics[0].err == 0) *exists = true;
+  if (found->topic_cnt == 1 && found->topics[0].err == 0) call->low = 1;
   rd_kafka_metadata_destroy(found);
   return err;
+}
+
+static rd_kafka_resp_err_t wait_metadata (strand_helper *h,
+                                          strand_call *call, blocking *ask) {
+  return wait_for(h, call, ask, SLICE_MS, STRAND_CALL_TIMEOUT_MS / 2);
 }
 
 /* librdkafka looks again at what the group subscribes to when it was asked
 ** for all topics, and from 2.4 on only at those that it has heard of by name
 ** before: thus first one by one. */
-static rd_kafka_resp_err_t topics (rd_kafka_t *client, strand_call *call) {
-  bool any = false;
-  for (int i = 0; i < call->list->cnt; i++) {
-    const char *name = call->list->elems[i].topic;
-    rd_kafka_resp_err_t err = look_for(client, name, &any);
+static rd_kafka_resp_err_t topics (strand_helper *h, strand_call *call) {
+  for (call->why = 0; call->why < call->list->cnt; call->why++) {
+    rd_kafka_resp_err_t err = wait_metadata(h, call, look_for);
     if (err != 0) return err;
   }
-  return any ? ask(client, true, NULL, &call->topics) : 0;
-}
-
-/* rd_kafka_query_watermark_offsets does not end at its timeout (2.0.2): while
-** a leader is away it waits for socket.timeout.ms, and again, and nothing
-** else would be asked. */
-static rd_kafka_resp_err_t watermark (
-    rd_kafka_t *client, const rd_kafka_topic_partition_list_t *of,
-    int64_t which, int64_t *offset) {
-  rd_kafka_topic_partition_list_t *list =
-    rd_kafka_topic_partition_list_copy(of);
-  rd_kafka_resp_err_t err;
-  list->elems[0].offset = which;
-  err = rd_kafka_offsets_for_times(client, list, STRAND_CALL_TIMEOUT_MS / 2);
-  if (err == 0) err = list->elems[0].err;
-  *offset = list->elems[0].offset;
-  rd_kafka_topic_partition_list_destroy(list);
-  return err;
+  return call->low > 0 ? wait_metadata(h, call, all_topics)
+                       : RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
 static rd_kafka_resp_err_t owners (rd_kafka_t *client, strand_call *call) {
@@ -146,44 +203,41 @@ static rd_kafka_resp_err_t owners (rd_kafka_t *client, strand_call *call) {
                                  call->owners);
 }
 
-static void make (rd_kafka_t *client, strand_call *call) {
-  rd_kafka_topic_partition_list_t *l = call->list;
+static rd_kafka_resp_err_t wait_leader (strand_helper *h, strand_call *call,
+                                        blocking *ask) {
+  return wait_for(h, call, ask, SLICE_MS, STRAND_CALL_TIMEOUT_MS);
+}
+
+static rd_kafka_resp_err_t make (strand_helper *h, strand_call *call) {
+  rd_kafka_resp_err_t err;
   switch (call->kind) {
     case STRAND_CALL_COMMITTED:
-      call->err = rd_kafka_committed(client, l, STRAND_CALL_TIMEOUT_MS);
-      break;
+      return wait_for(h, call, committed, SLICE_COORDINATOR_MS,
+                      STRAND_CALL_TIMEOUT_MS);
     case STRAND_CALL_WATERMARKS:
-      call->err = watermark(client, l, RD_KAFKA_OFFSET_BEGINNING, &call->low);
-      if (call->err != 0) break;
-      call->err = watermark(client, l, RD_KAFKA_OFFSET_END, &call->high);
-      break;
-    case STRAND_CALL_SEEK:
-      call->err = seek(client, call);
-      break;
-    case STRAND_CALL_TIMES:
-      call->err = rd_kafka_offsets_for_times(client, l,
-                                             STRAND_CALL_TIMEOUT_MS);
-      break;
-    case STRAND_CALL_TOPICS:
-      call->err = topics(client, call);
-      break;
-    case STRAND_CALL_OWNERS:
-      call->err = owners(client, call);
-      break;
-    case STRAND_CALL_REACH:
-      call->err = reach(client, call);
-      break;
-    case STRAND_CALL_LEADERS:
-      call->err = strand_leaders_ask(client, l);
-      break;
-    case STRAND_CALL_DROP:
-      rd_kafka_destroy(call->arg);
-      break;
-    case STRAND_CALL_DESTROY: /* the owner has closed it, or tried to: */
-      rd_kafka_destroy_flags(client, /* a second close waits for ever */
-                             RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-      break;
+      err = wait_leader(h, call, start);
+      return err == 0 ? wait_leader(h, call, end) : err;
+    case STRAND_CALL_START: return wait_leader(h, call, start);
+    case STRAND_CALL_END: return wait_leader(h, call, end);
+    case STRAND_CALL_TIMES: return wait_leader(h, call, times);
+    case STRAND_CALL_REACH: return wait_metadata(h, call, reach);
+    case STRAND_CALL_SEEK: return seek(h->client, call);
+    case STRAND_CALL_TOPICS: return topics(h, call);
+    case STRAND_CALL_OWNERS: return owners(h->client, call);
+    case STRAND_CALL_LEADERS: return strand_leaders_ask(h->client, call->list);
+    default: return RD_KAFKA_RESP_ERR_NO_ERROR;
   }
+}
+
+/* What is left before the last of them is not made when it is hurried. */
+static void carry_out (strand_helper *h, strand_call *call) {
+  if (call->kind == STRAND_CALL_DROP) rd_kafka_destroy(call->arg);
+  else if (call->kind == STRAND_CALL_DESTROY) {
+    /* The owner has closed it, or tried to: a second close waits for ever. */
+    rd_kafka_destroy_flags(h->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+  }
+  else if (atomic_load(&h->hurried)) call->err = RD_KAFKA_RESP_ERR__DESTROY;
+  else call->err = make(h, call);
 }
 
 static void free_helper (strand_helper *h) {
@@ -206,7 +260,7 @@ static void *run (void *arg) {
       continue;
     }
     pthread_mutex_unlock(&h->lock);
-    make(h->client, call);
+    carry_out(h, call);
     pthread_mutex_lock(&h->lock);
     push(&h->answers, call);
     pthread_mutex_unlock(&h->lock);
@@ -250,6 +304,10 @@ void strand_helper_end (strand_helper *h) {
   h->ending = true;
   pthread_cond_signal(&h->filled);
   pthread_mutex_unlock(&h->lock);
+}
+
+void strand_helper_hurry (strand_helper *h) {
+  atomic_store(&h->hurried, true);
 }
 
 void strand_helper_leave (strand_helper *h, strand_call *call) {

@@ -20,7 +20,10 @@ struct strand_member;
 
 typedef enum strand_call_kind {
   STRAND_CALL_COMMITTED,  /* list: committed offsets and metadata come back */
-  STRAND_CALL_WATERMARKS, /* list of one; 'low' and 'high' come back */
+  STRAND_CALL_START,      /* list of one, kept; its 'low' comes back */
+  STRAND_CALL_END,        /* 'high' */
+  STRAND_CALL_WATERMARKS, /* both: twice as long, behind a fetch each */
+  STRAND_CALL_TURN,       /* nothing; comes back after what was left before */
   STRAND_CALL_SEEK,       /* list: offsets to go to */
   STRAND_CALL_TIMES,      /* list: times in, offsets out */
   STRAND_CALL_TOPICS,     /* list of the missing; when one of them exists all
@@ -38,7 +41,7 @@ typedef struct strand_call {
   struct strand_call *next;
   strand_call_kind kind;
   uint32_t epoch;      /* the partition's, for those with a list of one */
-  int why;             /* the owner's */
+  int why;             /* the owner's; of TOPICS the helper's */
   void *arg;           /* the owner's */
   rd_kafka_topic_partition_list_t *list; /* owned */
   const struct rd_kafka_metadata *topics; /* owned; or NULL */
@@ -61,6 +64,10 @@ typedef struct strand_helper strand_helper;
 ** borrowed until DESTROY was done. */
 strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake) (void *),
                                   void (*gone) (void *), void *arg);
+/* The client closes: what is asked for now is given up at the next occasion,
+** within a fraction of a second where a broker is there, and what was left and
+** not begun is answered with _DESTROY; but DROP and DESTROY are done. */
+void strand_helper_hurry (strand_helper *h);
 /* Ends after what was left before; frees itself. Not waited for. */
 void strand_helper_end (strand_helper *h);
 

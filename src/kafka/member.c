@@ -329,6 +329,7 @@ static void begin_leaving (strand_member *m) {
   rd_kafka_error_t *error;
   strand_view_unfinished(m);
   m->phase = STRAND_LEAVING;
+  strand_helper_hurry(m->helper);
   error = rd_kafka_consumer_close_queue(m->client, m->queue);
   if (error != NULL && !m->fatal) { /* which was told */
     strand_trouble_error(m, rd_kafka_error_code(error),
