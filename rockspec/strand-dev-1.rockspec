@@ -71,6 +71,7 @@ build = {
         "src/kafka/reader.c",
         "src/kafka/report.c",
         "src/kafka/request.c",
+        "src/kafka/seek.c",
         "src/kafka/shared.c",
         "src/kafka/signs.c",
         "src/kafka/subscription.c",

@@ -139,8 +139,8 @@ describe("an event's name", function()
 
   it("is one that C tells", function()
     local source = {}
-    for _, path in ipairs { "member", "group", "position", "outage", "trouble", "topics", "watchdog", "worker",
-      "letters", "committer", "reader", "shared", "handover" } do
+    for _, path in ipairs { "member", "group", "position", "outage", "trouble", "topics", "watchdog",
+      "worker", "letters", "committer", "reader", "seek", "shared", "handover" } do
       source[#source + 1] = assert(helper.read("src/kafka/" .. path .. ".c"), path)
     end
     source = table.concat(source)

@@ -348,7 +348,9 @@ function consumer:pause(what) end
 function consumer:resume(what) end
 
 ---Goes on elsewhere; what was done of that partition is forgotten, with an
----event "sought". Either offset or time.
+---event "sought". Either offset or time. An error means that nothing has
+---moved: OFFSET_OUT_OF_RANGE, say, or TIMED_OUT. But what outlasts `timeout`
+---may still happen.
 ---@param to strand.Seek
 ---@return true? ok
 ---@return string? message
@@ -530,7 +532,7 @@ function consumer:report() end
 ---@field partition? integer
 ---@field epoch? integer            of the assignment
 ---@field offset? integer
----@field to? integer               sought, truncated, reset: where it goes on
+---@field to? integer               sought, truncated, reset: where it goes on; records_deleted: the log's start
 ---@field attempt? integer
 ---@field delay? number             seconds until the next attempt
 ---@field seconds? number           that the record is in its handler
@@ -556,7 +558,8 @@ function consumer:report() end
 ---| "topic_missing"
 ---| "topic_unassigned"      # it exists, and nobody in the group has it: it is subscribed to again
 ---| "truncated"             # records before the position are gone
----| "reset"                 # the position is elsewhere than expected
+---| "records_deleted"       # records that are not done are gone from the log: only this process has them
+---| "reset"                 # the topic was made anew, or its log cut: it is read again
 ---| "unreachable"           # no broker for 10 s
 ---| "auth_failed"
 ---| "join_failed"           # brokers answer, and the group cannot be joined for 10 s

@@ -1,12 +1,14 @@
 /*
 ** kafka_position_test.c - an answer about a position counts for the epoch that
-** asked
+** asked, a log that was made anew inherits nothing, and a seek that failed has
+** moved nothing
 **
 ** Without a consumer: a member's position.c is called as its owner does, in
 ** an order of events that a running one shows once in a year. What blocks
 ** goes through a real helper to the mock cluster.
 */
 #include <errno.h>
+#include <poll.h>
 #include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -56,6 +59,10 @@ static rd_kafka_t *open_client (void) {
   rd_kafka_conf_set(conf, "bootstrap.servers", strand_mock_bootstrap(cluster),
                     errstr, sizeof(errstr));
   rd_kafka_conf_set(conf, "group.id", "g", errstr, sizeof(errstr));
+  rd_kafka_conf_set(conf, "enable.partition.eof", "true", errstr,
+                    sizeof(errstr));
+  rd_kafka_conf_set(conf, "auto.offset.reset", "earliest", errstr,
+                    sizeof(errstr));
   client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, errstr, sizeof(errstr));
   assert_non_null(client);
   return client;
@@ -75,7 +82,7 @@ static int open_all (void **state) {
   strand_engine_config config = { .routes = &route, .route_count = 1,
                                   .max_metadata = 4096,
                                   .max_buffered_records = 100,
-                                  .max_buffered_bytes = 100000,
+                                  .max_buffered_bytes = 100000000,
                                   .notice = on_notice };
   rd_kafka_topic_partition_list_t *list = list_of(COMMITTED, 0);
   strand_failure failure;
@@ -88,6 +95,8 @@ static int open_all (void **state) {
   consumer.events = strand_events_new();
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member.consumer = &consumer;
+  member.max_ready = 64;
+  member.queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member.client = open_client();
   member.engine = strand_engine_new(&config);
   member.helper = strand_helper_new(member.client, wake, gone, &member);
@@ -98,6 +107,7 @@ static int open_all (void **state) {
 
 static int close_all (void **state) {
   (void)state;
+  rd_kafka_assign(member.client, NULL);
   strand_helper_leave(member.helper,
                       strand_call_new(STRAND_CALL_DESTROY, NULL));
   strand_helper_end(member.helper);
@@ -106,7 +116,19 @@ static int close_all (void **state) {
   strand_events_free(consumer.events);
   close(consumer.wake_fd);
   strand_mock_close(cluster);
+  free(member.tags);
+  strand_places_free(&member.places);
+  close(member.queue_fd);
   return 0;
+}
+
+/* At least one. */
+static void take_answer (void) {
+  member.changed = false;
+  while (!member.changed) {
+    while (sem_wait(&answered) != 0) assert_int_equal(errno, EINTR);
+    strand_position_answers(&member, strand_clock_us());
+  }
 }
 
 /* Epoch 'epoch' asks; what comes back is taken. */
@@ -115,36 +137,340 @@ static void ask_as (uint32_t epoch) {
                                       list_of(0, epoch));
   assert_non_null(call);
   strand_helper_leave(member.helper, call);
-  while (sem_wait(&answered) != 0) assert_int_equal(errno, EINTR);
-  strand_position_answers(&member, strand_clock_us());
+  take_answer();
+}
+
+/* The only partition: assigned, and restored at 'base' unless that is -2. */
+static strand_tag *assign (const char *topic, int64_t base) {
+  strand_tag *tag = calloc(1, sizeof(*tag));
+  tag->epoch = strand_held_assign(&consumer.held, topic, 0, 0);
+  tag->end = tag->gap_from = tag->below = -1;
+  strand_list_init(&tag->letters);
+  tag->partition = strand_engine_assign(member.engine, topic, 0, tag->epoch,
+                                        0, NULL, 0);
+  assert_non_null(tag->partition);
+  assert_int_equal(strand_places_room(&member.places), STRAND_OK);
+  strand_places_put(&member.places, strand_partition_topic(tag->partition), 0,
+                    tag);
+  strand_partition_set_tag(tag->partition, tag);
+  if (base >= -1) {
+    assert_int_equal(strand_engine_restored(member.engine, tag->partition,
+                                            base, NULL), STRAND_OK);
+    tag->restored = tag->more = true;
+  }
+  if (member.tags == NULL) {
+    member.tags = calloc(16, sizeof(strand_tag *));
+    member.tag_capacity = 16;
+  }
+  member.tags[0] = tag;
+  member.tag_count = 1;
+  return tag;
+}
+
+static void unassign (void) {
+  strand_group_revoke(&member, member.tags[0]);
+  assert_int_equal(member.tag_count, 0);
+}
+
+/* librdkafka reads it, too, from 'offset' on. */
+static void fetch (const char *topic, int64_t offset) {
+  static const uint64_t one = 1;
+  rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+  strand_tag *tag = member.tags[0];
+  rd_kafka_topic_partition_list_add(list, topic, 0)->offset = offset;
+  tag->queue = rd_kafka_queue_get_partition(member.client, topic, 0);
+  rd_kafka_queue_forward(tag->queue, NULL);
+  rd_kafka_queue_io_event_enable(tag->queue, member.queue_fd, &one,
+                                 sizeof(one));
+  assert_int_equal(rd_kafka_assign(member.client, list), 0);
+  rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void read_once (void) {
+  struct pollfd fd = { member.queue_fd, POLLIN, 0 };
+  eventfd_t count;
+  assert_int_equal(poll(&fd, 1, 20000), 1);
+  eventfd_read(member.queue_fd, &count);
+  member.queues_ready = true;
+  strand_reader_read(&member, strand_clock_us());
+}
+
+/* Until a new epoch has begun. */
+static void read_until_restart (void) {
+  uint32_t epoch = member.tags[0]->epoch;
+  while (member.tags[0]->epoch == epoch) read_once();
+}
+
+/* How many events of 'type' there were; the last of them. */
+static int events_of (const char *type, strand_event *last) {
+  strand_event event;
+  int count = 0;
+  while (strand_events_pop(consumer.events, &event)) {
+    if (strcmp(event.type, type) == 0) {
+      count++;
+      *last = event;
+    }
+    strand_event_clear(&event); /* numbers stay */
+  }
+  return count;
+}
+
+/* What the group would be told now; -1 for nothing. */
+static int64_t committable (void) {
+  strand_commit *commit = strand_engine_commit(member.engine,
+                                               strand_clock_us(), NULL);
+  int64_t offset = -1;
+  if (commit == NULL) return -1;
+  assert_int_equal(commit->count, 1);
+  assert_string_equal(commit->items[0].metadata, "");
+  offset = commit->items[0].offset;
+  strand_engine_commit_answer(member.engine, commit, STRAND_COMMITTED,
+                              strand_clock_us());
+  return offset;
+}
+
+static void produce (const char *topic, int count, size_t size) {
+  char errstr[256];
+  rd_kafka_conf_t *conf = rd_kafka_conf_new();
+  rd_kafka_t *client;
+  char *value = calloc(1, size);
+  rd_kafka_conf_set(conf, "bootstrap.servers", strand_mock_bootstrap(cluster),
+                    errstr, sizeof(errstr));
+  rd_kafka_conf_set(conf, "linger.ms", "0", errstr, sizeof(errstr));
+  client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, errstr, sizeof(errstr));
+  for (int i = 0; i < count; i++) {
+    assert_int_equal(rd_kafka_producev(
+      client, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(0),
+      RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+      RD_KAFKA_V_VALUE(value, size), RD_KAFKA_V_END), 0);
+    assert_int_equal(rd_kafka_flush(client, 20000), 0); /* a batch each */
+  }
+  rd_kafka_destroy(client);
+  free(value);
+}
+
+static void create (const char *topic) {
+  strand_failure failure;
+  assert_true(strand_mock_create_topic(cluster, topic, 1, &failure));
 }
 
 /* The helper was slow, and the partition was revoked and assigned again
 ** meanwhile: another member may have committed in between. */
 static void an_answer_for_an_earlier_epoch_is_dropped (void **state) {
-  strand_tag tag = { .epoch = 2, .checking = true };
-  strand_tag *tags = &tag;
+  strand_tag *tag = assign(TOPIC, -2);
   (void)state;
-  tag.partition = strand_engine_assign(member.engine, TOPIC, 0, tag.epoch,
-                                       0, NULL, 0);
-  assert_non_null(tag.partition);
-  member.tags = &tags;
-  member.tag_count = 1;
-  assert_int_equal(strand_places_room(&member.places), STRAND_OK);
-  strand_places_put(&member.places, TOPIC, 0, &tag);
-  ask_as(1);
-  assert_false(tag.restored);
-  assert_true(tag.checking); /* its own question is still out */
-  ask_as(2);
-  assert_true(tag.restored);
-  assert_int_equal(strand_partition_position(tag.partition), COMMITTED);
-  member.tag_count = 0;
-  strand_places_free(&member.places);
+  tag->checking = true;
+  ask_as(tag->epoch - 1);
+  assert_false(tag->restored);
+  assert_true(tag->checking); /* its own question is still out */
+  ask_as(tag->epoch);
+  assert_true(tag->restored);
+  assert_int_equal(strand_partition_position(tag->partition), COMMITTED);
+  unassign();
+}
+
+static void check_reset (int64_t from, int64_t to) {
+  strand_tag *tag = member.tags[0];
+  strand_event event;
+  assert_int_equal(events_of("reset", &event), 1);
+  assert_int_equal(event.offset, from);
+  assert_int_equal(event.to, to);
+  assert_int_equal(strand_partition_position(tag->partition), to);
+  assert_int_equal(committable(), to);
+  assert_true(tag->checking); /* until it was sought */
+  take_answer();
+  assert_false(tag->checking);
+}
+
+/* Its topic was made anew: by the time that anybody asks, the log may have
+** grown past the position. */
+static void an_end_below_the_position_is_a_reset_at_once (void **state) {
+  strand_event event;
+  (void)state;
+  create("anew");
+  assign("anew", 5)->first_seen = true;
+  fetch("anew", 0);
+  events_of("", &event);
+  read_until_restart();
+  check_reset(5, 0);
+  unassign();
+}
+
+static void a_record_below_the_position_is_a_reset_at_once (void **state) {
+  strand_event event;
+  (void)state;
+  create("again");
+  produce("again", 8, 1);
+  assign("again", 5)->first_seen = true; /* read before */
+  fetch("again", 1);
+  events_of("", &event);
+  read_until_restart();
+  check_reset(5, 1);
+  unassign();
+  assign("again", 5); /* the first since the assignment */
+  assert_false(strand_position_expected(&member, member.tags[0], 1,
+                                        strand_clock_us()));
+  strand_position_settle(&member, strand_clock_us());
+  check_reset(5, 1);
+  unassign();
+}
+
+/* The mock keeps 5 MiB. */
+static void a_jump_is_told_once (void **state) {
+  strand_event event;
+  (void)state;
+  create("cut");
+  produce("cut", 12, 900000);
+  assign("cut", 0);
+  fetch("cut", 0);
+  events_of("", &event);
+  while (!member.tags[0]->checking) read_once();
+  take_answer(); /* watermarks */
+  assert_int_equal(events_of("truncated", &event), 1);
+  assert_int_equal(event.offset, 0);
+  assert_true(event.to > 0);
+  take_answer(); /* sought */
+  while (!member.tags[0]->first_seen) read_once();
+  assert_int_equal(member.tags[0]->gap_from, -1);
+  unassign();
+}
+
+static void seek_to (strand_ticket *ticket, const char *topic,
+                     int64_t offset) {
+  strand_seek_request request = { .ticket = ticket, .partition = 0,
+                                  .kind = STRAND_SEEK_OFFSET,
+                                  .value = offset };
+  char name[16];
+  snprintf(name, sizeof(name), "%s", topic);
+  request.topic = name;
+  *ticket = (strand_ticket){ .consumer = &consumer, .waiting = 1 };
+  strand_seek_begin(&member, &request);
+}
+
+static void a_seek_outside_the_log_has_moved_nothing (void **state) {
+  static const int64_t outside[] = { 9, 1000 };
+  strand_ticket ticket;
+  strand_event event;
+  strand_tag *tag;
+  (void)state;
+  create("short");
+  produce("short", 8, 1);
+  tag = assign("short", 5);
+  fetch("short", 5);
+  events_of("", &event);
+  for (size_t i = 0; i < 2; i++) {
+    seek_to(&ticket, "short", outside[i]);
+    take_answer();
+    assert_int_equal(ticket.waiting, 0);
+    assert_string_equal(ticket.failure.code, "OFFSET_OUT_OF_RANGE");
+    assert_ptr_equal(member.tags[0], tag);
+    assert_false(tag->checking);
+  }
+  assert_int_equal(committable(), -1); /* 5 is known */
+  assert_int_equal(events_of("sought", &event), 0);
+  unassign();
+}
+
+/* Nothing moves before the helper was there; and two at once go there one
+** after the other. */
+static void a_seek_moves_when_it_is_done (void **state) {
+  strand_ticket one, two;
+  strand_event event;
+  strand_tag *tag;
+  (void)state;
+  create("moves");
+  produce("moves", 8, 1);
+  tag = assign("moves", 5);
+  fetch("moves", 5);
+  events_of("", &event);
+  seek_to(&one, "moves", 2);
+  seek_to(&two, "moves", 3);
+  while (one.waiting > 0) {
+    assert_ptr_equal(member.tags[0], tag);
+    assert_int_equal(strand_partition_position(tag->partition), 5);
+    assert_int_equal(events_of("sought", &event), 0);
+    take_answer();
+  }
+  while (two.waiting > 0) take_answer();
+  assert_string_equal(one.failure.code, "");
+  assert_string_equal(two.failure.code, "");
+  assert_int_equal(strand_partition_position(member.tags[0]->partition), 3);
+  assert_int_equal(events_of("sought", &event), 2);
+  assert_int_equal(event.offset, 2);
+  assert_int_equal(event.to, 3);
+  assert_int_equal(committable(), 3);
+  unassign();
+}
+
+/* The seek itself fails, or its answer is late: librdkafka may or may not be
+** there, so it is sent back. */
+static void a_seek_that_failed_goes_back (void **state) {
+  strand_ticket ticket = { .consumer = &consumer, .waiting = 1 };
+  rd_kafka_topic_partition_list_t *list = list_of(2, 0);
+  strand_call *call = strand_call_new(STRAND_CALL_SEEK, list);
+  strand_event event;
+  strand_tag *tag = assign(TOPIC, 5);
+  (void)state;
+  fetch(TOPIC, 5);
+  events_of("", &event);
+  tag->checking = tag->asked = true;
+  tag->target = strand_position_home(tag);
+  call->why = STRAND_WHY_SEEK;
+  call->arg = &ticket;
+  call->epoch = tag->epoch;
+  call->err = RD_KAFKA_RESP_ERR__TIMED_OUT;
+  strand_seek_answer(&member, tag, call, strand_clock_us());
+  strand_call_free(call);
+  assert_string_equal(ticket.failure.code, "TIMED_OUT");
+  assert_true(tag->checking && !tag->asked);
+  strand_position_tick(&member, tag->retry_us);
+  assert_true(tag->asked);
+  take_answer();
+  assert_false(tag->checking);
+  assert_int_equal(strand_partition_position(tag->partition), 5);
+  assert_int_equal(events_of("sought", &event), 0);
+  unassign();
+}
+
+/* A broker that takes 3 s is asked something, and the client closes. Run as
+** the last: it does nothing more. */
+static void a_helper_in_a_hurry_ends_what_it_does (void **state) {
+  strand_failure failure;
+  struct timespec until;
+  int64_t began_us;
+  (void)state;
+  assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 3, &failure));
+  strand_helper_leave(member.helper, strand_call_new(STRAND_CALL_COMMITTED,
+                                                     list_of(0, 0)));
+  strand_helper_leave(member.helper, strand_call_new(STRAND_CALL_WATERMARKS,
+                                                     list_of(0, 0)));
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_nsec += 300000000;
+  until.tv_sec += until.tv_nsec / 1000000000;
+  until.tv_nsec %= 1000000000;
+  assert_int_equal(sem_timedwait(&answered, &until), -1); /* it is at it */
+  began_us = strand_clock_us();
+  strand_helper_hurry(member.helper);
+  for (int taken = 0; taken < 2;) {
+    strand_call *call = strand_helper_answer(member.helper);
+    if (call != NULL) taken++;
+    else while (sem_wait(&answered) != 0) assert_int_equal(errno, EINTR);
+    strand_call_free(call);
+  }
+  assert_true(strand_clock_us() - began_us < 1500000);
+  assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 0, &failure));
 }
 
 int main (void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(an_answer_for_an_earlier_epoch_is_dropped)
+    cmocka_unit_test(an_answer_for_an_earlier_epoch_is_dropped),
+    cmocka_unit_test(an_end_below_the_position_is_a_reset_at_once),
+    cmocka_unit_test(a_record_below_the_position_is_a_reset_at_once),
+    cmocka_unit_test(a_jump_is_told_once),
+    cmocka_unit_test(a_seek_outside_the_log_has_moved_nothing),
+    cmocka_unit_test(a_seek_moves_when_it_is_done),
+    cmocka_unit_test(a_seek_that_failed_goes_back),
+    cmocka_unit_test(a_helper_in_a_hurry_ends_what_it_does)
   };
   return cmocka_run_group_tests(tests, open_all, close_all);
 }

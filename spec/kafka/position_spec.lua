@@ -93,6 +93,9 @@ describe("a partition", function()
       log:wait(20, 10 + 15, consumer)
       assert.same({ 15, 0, 0, 0 }, { log:result(sent).lost, log:result(sent).repeated,
         log:result(sent).inversions, log:result(sent).overlaps })
+      -- The helper does one thing after another: what it was asked about the
+      -- jump is answered before this is.
+      assert.is_nil((consumer:seek { topic = topic, partition = 0, offset = 41 }))
       local count, event = member.events(events, "truncated")
       assert.equal(1, count)
       assert.same({ 10, 25, 0 }, { event.offset, event.to, event.partition })
@@ -124,6 +127,31 @@ describe("a partition", function()
       assert.equal(40, member.committed(group, topic)[0].offset)
     end)
 
+  it("whose records are deleted before they are done says that it alone has them", function()
+    options.retry = { attempts = 1 }
+    local consumer, events = start()
+    audit.send(topic, 10, function(i)
+      return { key = "key" .. i, value = (i == 3 or i == 5) and "fail 9" or "" }
+    end)
+    helper.eventually(20, function() return member.events(events, "parked") == 2 end, consumer)
+    member.tool("delete-records", topic, 0, 4)
+    helper.eventually(40, function()
+      return member.events(events, "records_deleted") > 0
+    end, consumer)
+    member.tool("delete-records", topic, 0, 8)
+    helper.eventually(40, function()
+      return member.events(events, "records_deleted") > 1
+    end, consumer)
+    local told = {}
+    for _, event in ipairs(events) do
+      if event.type == "records_deleted" then
+        told[#told + 1] = { event.topic, event.partition, event.offset, event.to, event.reason }
+      end
+    end
+    local reason = "1 record is not done and not in the log any more: only this process has it"
+    assert.same({ { topic, 0, 2, 4, reason }, { topic, 0, 4, 8, reason } }, told)
+  end)
+
   it("of a topic that was made anew and is shorter is read from its start, with an event",
     function()
       settle(20)
@@ -146,23 +174,121 @@ describe("a partition", function()
       assert.equal(5, member.committed(group, topic)[0].offset)
     end)
 
-  it("of a topic that is made anew while it is read is read from its start", function()
-    local consumer = start()
-    audit.send(topic, 20, numbered)
-    log:wait(20, 20, consumer)
-    local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.broker() } })
-    assert(admin:delete_topics { topic })
-    helper.eventually(10, function() return admin:create_topics { [topic] = 1 } end, consumer)
-    admin:close()
-    local before = #log:read().list + 1
-    audit.send(topic, 5, numbered)
-    helper.eventually(30, function() return #offsets_since(before) >= 5 end, consumer)
-    assert.same(numbers(0, 4), offsets_since(before))
-    helper.eventually(10, function()
-      consumer:commit()
+  describe("of a topic that is made anew while it is read", function()
+    local function make_anew(...)
+      local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.broker() } })
+      assert(admin:delete_topics { topic })
+      helper.eventually(10, function() return admin:create_topics { [topic] = 1 } end, ...)
+      admin:close()
+    end
+
+    local function wait_reset(consumer, events)
+      helper.eventually(20, function() return member.events(events, "reset") > 0 end, consumer)
+      local count, event = member.events(events, "reset")
+      assert.equal(1, count)
+      return event
+    end
+
+    it("is read from its start", function()
+      local consumer = start()
+      audit.send(topic, 20, numbered)
+      log:wait(20, 20, consumer)
+      make_anew(consumer)
+      local before = #log:read().list + 1
+      audit.send(topic, 5, numbered)
+      helper.eventually(30, function() return #offsets_since(before) >= 5 end, consumer)
+      assert.same(numbers(0, 4), offsets_since(before))
+      helper.eventually(10, function()
+        consumer:commit()
+        local entry = member.committed(group, topic)[0]
+        return entry and entry.offset == 5
+      end, consumer)
+    end)
+
+    it("is read from its start also when it is longer by the time that it is looked at",
+      function()
+        local consumer, events = start()
+        audit.send(topic, 5, numbered)
+        log:wait(20, 5, consumer)
+        make_anew(consumer)
+        local event = wait_reset(consumer, events)
+        assert.same({ topic, 0, 5, 0 }, { event.topic, event.partition, event.offset, event.to })
+        local before = #log:read().list + 1
+        audit.send(topic, 20, numbered)
+        helper.eventually(20, function() return #offsets_since(before) >= 20 end, consumer)
+        assert.same(numbers(0, 19), offsets_since(before))
+        assert(consumer:commit())
+        assert.equal(20, member.committed(group, topic)[0].offset)
+      end)
+
+    -- Of the old one: done below and above what is open, parked and still in
+    -- its handler.
+    local function leave_much_open()
+      options.retry = { attempts = 2, delay = 0.01 }
+      local values = { "", "", "fail 9", "gate old", "" }
+      audit.send(topic, 5, function(i) return { key = "key" .. i, value = values[i] } end)
+      local consumer, events = start()
+      log:wait_start(20, topic .. "/0/3", 1, consumer)
+      log:wait(20, 3, consumer)
+      helper.eventually(20, function()
+        return member.events(events, "parked", { offset = 2 }) == 1
+      end, consumer)
+      assert(consumer:commit())
       local entry = member.committed(group, topic)[0]
-      return entry and entry.offset == 5
-    end, consumer)
+      assert.equal(2, entry.offset)
+      assert.is_true(member.covers(entry, 4))
+      return consumer, events
+    end
+
+    it("has nothing of the old one committed, whatever was open of it", function()
+      local consumer, events = leave_much_open()
+      make_anew(consumer)
+      assert.same({ 5, 0 }, { wait_reset(consumer, events).offset, events[#events].to })
+      assert(consumer:commit())
+      assert.same({ 0, "" }, { member.committed(group, topic)[0].offset,
+        member.committed(group, topic)[0].metadata or "" })
+      local before = #log:read().list + 1
+      audit.send(topic, 20, function(i) return { key = "key" .. i % 7, value = "" } end)
+      helper.eventually(20, function() return #offsets_since(before) >= 17 end, consumer)
+      -- One key's old handler still runs: its records wait for it.
+      local waiting = offsets_since(before)
+      log:open "old"
+      helper.eventually(20, function() return #offsets_since(before) >= 21 end, consumer)
+      assert.equal(17, #waiting)
+      local done = offsets_since(before)
+      table.remove(done, 4) -- the old one's offset 3, too
+      assert.same(numbers(0, 19), done)
+      assert(consumer:commit())
+      assert.equal(20, member.committed(group, topic)[0].offset)
+    end)
+
+    it("and closed at once, has the new one's start committed", function()
+      local consumer, events = leave_much_open()
+      make_anew(consumer)
+      wait_reset(consumer, events)
+      log:open "old"
+      assert(consumer:close())
+      assert.same({ 0, "" }, { member.committed(group, topic)[0].offset,
+        member.committed(group, topic)[0].metadata or "" })
+    end)
+
+    it("without an offset to go on from, has nothing of the old one committed", function()
+      settle(1) -- else there is nowhere to start
+      options.kafka = { ["auto.offset.reset"] = "error" }
+      local consumer, events = start()
+      audit.send(topic, 9, numbered)
+      log:wait(20, 10, consumer)
+      make_anew(consumer)
+      assert.same({ 10, 0 }, { wait_reset(consumer, events).offset, events[#events].to })
+      assert.equal(1, member.events(events, "error", { code = "AUTO_OFFSET_RESET" }))
+      assert(consumer:commit())
+      assert.equal(0, member.committed(group, topic)[0].offset)
+      local before = #log:read().list + 1
+      audit.send(topic, 12, numbered)
+      assert(consumer:seek { topic = topic, partition = 0, offset = "earliest" })
+      helper.eventually(20, function() return #offsets_since(before) >= 12 end, consumer)
+      assert.same(numbers(0, 11), offsets_since(before))
+    end)
   end)
 
   it("is where somebody else has put it while the group was away", function()
@@ -259,6 +385,53 @@ describe("a partition", function()
       consumer, events = start()
       helper.eventually(20, function() return #offsets_since(before) >= 3 end, consumer)
       assert.same(numbers(7, 9), offsets_since(before))
+    end)
+
+    it("beyond its end, or before its start, is where it was", function()
+      member.tool("delete-records", topic, 0, 2)
+      for _, offset in ipairs { 1000, 11, 1 } do
+        local ok, message, code = consumer:seek { topic = topic, partition = 0, offset = offset }
+        assert.is_nil(ok)
+        assert.equal("OFFSET_OUT_OF_RANGE", code)
+        assert.matches("from 2 to its end at 10, and not " .. offset, message, 1, true)
+      end
+      audit.send(topic, 5, numbered)
+      log:wait(20, 15, consumer)
+      assert(consumer:close())
+      assert.equal(0, member.events(events, "sought"))
+      assert.equal(15, member.committed(group, topic)[0].offset)
+      assert.same(numbers(10, 14), offsets_since(before))
+    end)
+
+    it("without a broker to ask is where it was", function()
+      consumer:pause()
+      audit.send(topic, 5, numbered)
+      helper.kafka "pause"
+      local ok, _, code = consumer:seek { topic = topic, partition = 0, offset = 3 }
+      helper.kafka "resume"
+      helper.eventually(30, function() return (pcall(helper.topic, 1)) end, consumer)
+      assert.same({ nil, "TIMED_OUT" }, { ok, code })
+      consumer:resume()
+      log:wait(20, 15, consumer)
+      assert(consumer:close())
+      assert.equal(0, member.events(events, "sought"))
+      assert.equal(15, member.committed(group, topic)[0].offset)
+      assert.same(numbers(10, 14), offsets_since(before))
+    end)
+
+    it("several times at once is where the last wanted it", function()
+      consumer:pause()
+      for _, offset in ipairs { 1, 8, 2, 5 } do
+        assert(consumer.core:seek_begin(topic, 0, "offset", offset))
+      end
+      helper.eventually(20, function()
+        return member.events(events, "sought") == 4
+      end, consumer)
+      consumer:resume()
+      helper.eventually(20, function() return #offsets_since(before) >= 5 end, consumer)
+      assert(consumer:commit())
+      assert.equal(10, member.committed(group, topic)[0].offset)
+      assert.same(numbers(5, 9), offsets_since(before))
     end)
 
     it("and is not assigned here says so", function()

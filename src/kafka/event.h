@@ -29,7 +29,8 @@ typedef struct strand_event {
   char *topic;
   int32_t partition;
   int64_t offset;
-  int64_t to;       /* sought, reset, truncated: the position it is now */
+  int64_t to;       /* sought, reset, truncated: the position it is now;
+                       records_deleted: the start of the log */
   int64_t epoch;
   int attempt;
   double delay;     /* seconds until it is tried again; -1 */

@@ -36,7 +36,7 @@ static strand_tag *new_tag (strand_member *m) {
   }
   tag = calloc(1, sizeof(*tag));
   if (tag == NULL) return NULL;
-  tag->end = tag->gap_from = -1;
+  tag->end = tag->gap_from = tag->below = -1;
   strand_list_init(&tag->letters);
   m->tags[m->tag_count++] = tag;
   return tag;
@@ -271,20 +271,21 @@ static strand_tag *renew (strand_member *m, strand_tag *tag) {
 
 /* Nothing of the old epoch is committed any more; the new base is, at the
 ** next commit. */
-void strand_group_restart (strand_member *m, strand_tag *tag,
-                           int64_t offset) {
+strand_tag *strand_group_restart (strand_member *m, strand_tag *tag,
+                                  int64_t offset) {
   tag = renew(m, tag);
-  if (tag == NULL) return;
+  if (tag == NULL) return NULL;
   if (strand_engine_restored(m->engine, tag->partition, -1, NULL)
         == STRAND_OK
       && strand_engine_reach(m->engine, tag->partition, offset)
            == STRAND_OK) {
     tag->restored = true;
-    return;
+    return tag;
   }
   strand_group_revoke(m, tag);
   strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
                     "memory ran out in a seek");
+  return NULL;
 }
 
 static bool is_yielded (strand_member *m, const strand_tag *tag) {

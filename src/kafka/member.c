@@ -271,12 +271,17 @@ static void begin_ending (strand_member *m, int64_t now_us) {
   if (m->close_mode != STRAND_CLOSE_DRAIN) strand_group_stop_handlers(m);
 }
 
-static void take_seeks (strand_member *m, strand_seek_request *seeks,
-                        int64_t now_us) {
-  while (seeks != NULL) {
-    strand_seek_request *r = seeks;
+/* The last that was asked for comes first in the list, and has to be last. */
+static void take_seeks (strand_member *m, strand_seek_request *seeks) {
+  strand_seek_request *r, *first = NULL;
+  while ((r = seeks) != NULL) {
     seeks = r->next;
-    strand_position_seek(m, r, now_us);
+    r->next = first;
+    first = r;
+  }
+  while ((r = first) != NULL) {
+    first = r->next;
+    strand_seek_begin(m, r);
     free(r->topic);
     free(r);
   }
@@ -303,7 +308,7 @@ static void take_inbox (strand_member *m, int64_t now_us) {
   if (inbox.rules) take_rules(m);
   if (inbox.yields && m->phase == STRAND_SERVING) strand_group_claim(m);
   take_releases(m, inbox.releases);
-  take_seeks(m, inbox.seeks, now_us);
+  take_seeks(m, inbox.seeks);
   strand_parked_serve(m, inbox.parked, now_us);
   while (inbox.commits != NULL) {
     strand_waiter *w = inbox.commits;

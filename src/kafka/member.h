@@ -4,7 +4,8 @@
 ** The owner's loop, each part in its file:
 **
 **   inbox (member.c)     what the lua thread asked for
-**   answers (position.c) what the helper found: payloads, watermarks, seeks
+**   answers (position.c, seek.c) what the helper found: payloads, watermarks,
+**                        seeks
 **   group (group.c)      rebalances, errors, tokens
 **   harvest (handover.c) outcomes back into the engine
 **   read (reader.c)      records of partitions that are within their share
@@ -62,11 +63,18 @@ struct strand_tag {
   bool restored;
   bool more;           /* its queue may hold something now */
   bool checking;       /* its position is in doubt: not read */
+  bool asked;          /* ...and the helper has that question, or seeks */
+  bool again;          /* a rebalance came meanwhile: seek once more */
   bool sought;         /* the doubt was settled by going there */
   bool first_seen;     /* a record or the end came since it was placed */
   bool stuck;          /* no offset to go on from; seek() helps */
   bool no_leader;      /* it does not answer, or there is none */
   bool no_route;       /* no handler takes it: never read */
+  int64_t target;      /* 'checking': where it goes on; or STRAND_NOWHERE */
+  int64_t seen;        /* and what came in place of what was expected */
+  int64_t below;       /* what came below the position: a reset; or -1 */
+  int64_t low;         /* the log's start, when it was last looked at */
+  int64_t low_us;      /* when it may be looked at again */
   int64_t end;         /* the partition's end, when it was last reached */
   int64_t gap_from;    /* what was expected at the gap to look at; -1 */
   int64_t gap_to;
@@ -77,6 +85,18 @@ struct strand_tag {
   char apart[64];      /* from what the owner writes for each lease */
   atomic_bool stop;    /* read by workers */
 };
+
+#define STRAND_NOWHERE RD_KAFKA_OFFSET_INVALID
+
+/* What a position's question to the helper is for. */
+typedef enum strand_why {
+  STRAND_WHY_DOUBT = 1, /* what came was not expected */
+  STRAND_WHY_PLACE,     /* it goes there */
+  STRAND_WHY_GAP,       /* was the gap's part of the log deleted? */
+  STRAND_WHY_LOW,       /* and that of records which are not done? */
+  STRAND_WHY_TARGET,    /* the user's: where is it to go? */
+  STRAND_WHY_SEEK       /* the user's: it goes there */
+} strand_why;
 
 /* What waits for a commit of this member. */
 typedef struct strand_waiter {
@@ -190,6 +210,7 @@ struct strand_member {
   bool fatal;
   bool cannot_leave;          /* librdkafka refuses: a fatal error */
   bool queues_ready;          /* queue_fd fired */
+  bool displaced;             /* 'below' of a tag is set */
   bool more_events;           /* left by the last turn */
   bool halted;                /* what was not claimed came back */
   strand_batch *batches;      /* out, newest first */
@@ -282,8 +303,10 @@ void strand_group_yield (strand_consumer *c, const char *topic,
 void strand_group_claim (strand_member *m);
 /* Frees a tag that is revoked and has no lease out, or never came to be. */
 void strand_group_drop (strand_member *m, strand_tag *tag);
-/* A new epoch of the same partition begins, at 'offset'. */
-void strand_group_restart (strand_member *m, strand_tag *tag, int64_t offset);
+/* A new epoch of the same partition begins, at 'offset'. NULL: memory ran
+** out, and the consumer ends. */
+strand_tag *strand_group_restart (strand_member *m, strand_tag *tag,
+                                  int64_t offset);
 /* Nothing new of the partition starts; what runs ends with its record. */
 void strand_group_leave (strand_member *m, strand_tag *tag);
 void strand_group_stop_handlers (strand_member *m);
@@ -394,15 +417,40 @@ void strand_position_answers (strand_member *m, int64_t now_us);
 ** is in doubt; drop what was read. */
 bool strand_position_expected (strand_member *m, strand_tag *tag,
                                int64_t offset, int64_t now_us);
-void strand_position_earlier (strand_member *m, strand_tag *tag,
-                              int64_t now_us);
+/* A record, or the end, is at 'offset', below the position: read from there,
+** by strand_position_settle, which may free the tag. */
+void strand_position_below (strand_member *m, strand_tag *tag,
+                            int64_t offset);
+void strand_position_settle (strand_member *m, int64_t now_us);
+/* librdkafka has no offset to go on from. */
+void strand_position_stuck (strand_member *m, strand_tag *tag,
+                            int64_t now_us);
+/* Goes on at 'offset'; until the helper was there, nothing is read. */
+void strand_position_place (strand_member *m, strand_tag *tag,
+                            int64_t offset, int64_t now_us);
+/* Where it is read from now, also when nothing was read yet. */
+int64_t strand_position_home (const strand_tag *tag);
+/* A seek did not work: to 'target', after a back-off. */
+void strand_position_back (strand_tag *tag, int64_t now_us);
+/* False: memory ran out. */
+bool strand_position_ask (strand_member *m, const strand_tag *tag,
+                          strand_call_kind kind, int64_t offset,
+                          strand_why why, void *arg);
+/* The event. */
+void strand_position_jumped (strand_member *m, const strand_tag *tag,
+                             const char *type, int64_t from, int64_t to);
 /* After a cooperative rebalance: what stays goes on where it was. */
 void strand_position_keep (strand_member *m);
 /* Reads on from where it is: the next thing read is new, also the end. */
 void strand_position_again (strand_member *m, strand_tag *tag);
-void strand_position_seek (strand_member *m, strand_seek_request *request,
-                           int64_t now_us);
 int64_t strand_position_tick (strand_member *m, int64_t now_us);
+
+/* seek.c */
+/* Takes the ticket. */
+void strand_seek_begin (strand_member *m, const strand_seek_request *request);
+/* 'tag' is NULL when the partition is gone. */
+void strand_seek_answer (strand_member *m, strand_tag *tag,
+                         const strand_call *call, int64_t now_us);
 
 /* reader.c */
 void strand_reader_read (strand_member *m, int64_t now_us);

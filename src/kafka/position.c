@@ -6,13 +6,25 @@
 ** the end) says where that was:
 **
 **   first == base                    read on
-**   end of the log < base            the topic was made anew: "reset"
+**   first < base                     the log was made anew: "reset"
+**   end of the log < base            so it was: "reset"
 **   base < start of the log          retention overtook us: "truncated"
 **   otherwise, the first time        go to the base: someone else committed
 **   otherwise, after that            a gap, by compaction or control records
 **
+** And later: a record or an end below the position, where nobody has sought,
+** is a "reset" as well. It is one at once, and not asked for again: by the
+** time of an answer the new log may be longer than the old one was.
+**
 ** While that is being found out the partition is not read, and what was read
-** is dropped; it is read again after the seek.
+** is dropped; it is read again after the seek. Of a partition one such
+** question is out at a time, so that no seek comes behind a later one.
+**
+**   SETTLED -- strand_position_expected --> DOUBT: watermarks are asked for
+**      ^                                      |
+**      +---- answered ---- PLACE: sought <----+---- strand_position_place
+**
+** What fails is done again after a back-off.
 */
 #include <stdlib.h>
 
@@ -24,22 +36,17 @@
 #define BACKOFF_FIRST_US 100000
 #define BACKOFF_MOST_US 5000000
 #define GAP_EVERY_US 10000000
+#define LOW_EVERY_US 10000000 /* also how old a record is looked after */
 
-enum { WHY_FIRST = 1, WHY_EARLIER, WHY_GAP, WHY_USER, WHY_PLACE };
-
-static rd_kafka_topic_partition_list_t *list_of_one (const strand_tag *tag,
-                                                     int64_t offset) {
+bool strand_position_ask (strand_member *m, const strand_tag *tag,
+                          strand_call_kind kind, int64_t offset,
+                          strand_why why, void *arg) {
   rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(1);
+  strand_call *call;
   rd_kafka_topic_partition_list_add(l, strand_partition_topic(tag->partition),
                                     strand_partition_index(tag->partition))
     ->offset = offset;
-  return l;
-}
-
-/* False: memory ran out. */
-static bool leave (strand_member *m, strand_tag *tag, strand_call_kind kind,
-                   int64_t offset, int why, void *arg) {
-  strand_call *call = strand_call_new(kind, list_of_one(tag, offset));
+  call = strand_call_new(kind, l);
   if (call == NULL) return false;
   call->epoch = tag->epoch;
   call->why = why;
@@ -177,57 +184,116 @@ static void take_committed (strand_member *m, const strand_call *call,
 ** The first record, and records out of place
 */
 
+static void settle (strand_tag *tag) {
+  tag->checking = tag->asked = tag->again = false;
+  tag->more = true;
+  tag->backoff_us = 0;
+}
+
 /* Until this is settled nothing is read: also without memory to ask, for
 ** what comes next would pass over what was dropped. */
-static void doubt (strand_member *m, strand_tag *tag, int64_t offset,
-                   int why, int64_t now_us) {
+static void doubt (strand_member *m, strand_tag *tag, int64_t now_us) {
   tag->checking = true;
-  if (!leave(m, tag, STRAND_CALL_WATERMARKS, 0, why,
-             (void *)(intptr_t)offset)) try_again(tag, now_us);
+  tag->target = STRAND_NOWHERE;
+  tag->asked = strand_position_ask(m, tag, STRAND_CALL_WATERMARKS, 0,
+                                   STRAND_WHY_DOUBT, NULL);
+  if (!tag->asked) try_again(tag, now_us);
+}
+
+void strand_position_place (strand_member *m, strand_tag *tag,
+                            int64_t offset, int64_t now_us) {
+  tag->sought = tag->checking = true;
+  tag->first_seen = tag->again = false;
+  tag->target = offset;
+  tag->asked = strand_position_ask(m, tag, STRAND_CALL_SEEK, offset,
+                                   STRAND_WHY_PLACE, NULL);
+  if (!tag->asked) try_again(tag, now_us);
+}
+
+int64_t strand_position_home (const strand_tag *tag) {
+  int64_t position = strand_partition_position(tag->partition);
+  return position >= 0 ? position : RD_KAFKA_OFFSET_STORED;
+}
+
+void strand_position_back (strand_tag *tag, int64_t now_us) {
+  tag->asked = false;
+  if (tag->stuck) settle(tag); /* it was nowhere */
+  else try_again(tag, now_us);
 }
 
 bool strand_position_expected (strand_member *m, strand_tag *tag,
                                int64_t offset, int64_t now_us) {
   int64_t base = strand_partition_position(tag->partition);
-  if (base < 0 || offset == base || (tag->sought && offset >= base)) {
+  if (base < 0 || offset == base || (tag->sought && offset > base)) {
     tag->first_seen = true;
     return true;
   }
-  doubt(m, tag, offset, WHY_FIRST, now_us);
+  tag->seen = offset;
+  if (offset < base) strand_position_below(m, tag, offset);
+  else doubt(m, tag, now_us);
   return false;
 }
 
-void strand_position_earlier (strand_member *m, strand_tag *tag,
-                              int64_t now_us) {
-  doubt(m, tag, -1, WHY_EARLIER, now_us);
+void strand_position_below (strand_member *m, strand_tag *tag,
+                            int64_t offset) {
+  tag->checking = true;
+  tag->below = offset;
+  m->displaced = true;
 }
 
-static void tell_jump (strand_member *m, const strand_tag *tag,
-                       const char *type, int64_t from, int64_t to) {
+void strand_position_stuck (strand_member *m, strand_tag *tag,
+                            int64_t now_us) {
+  tag->stuck = true;
+  tag->seen = -1;
+  if (strand_partition_position(tag->partition) >= 0) doubt(m, tag, now_us);
+}
+
+void strand_position_jumped (strand_member *m, const strand_tag *tag,
+                             const char *type, int64_t from, int64_t to) {
   strand_event event = strand_member_event(m, type, tag);
   event.offset = from;
   event.to = to;
   strand_member_emit(m, &event);
 }
 
-/* Goes on at 'offset'; until the helper was there, nothing is read. False:
-** memory ran out; strand_position_tick goes there. */
-static bool place (strand_member *m, strand_tag *tag, int64_t offset,
-                   int why, void *arg, int64_t now_us) {
-  tag->sought = tag->checking = true;
-  tag->first_seen = false;
-  if (leave(m, tag, STRAND_CALL_SEEK, offset, why, arg)) return true;
-  try_again(tag, now_us);
-  return false;
+/* The log was made anew, or cut: what was done of the old one says nothing of
+** what is at these offsets now. */
+static void reset (strand_member *m, strand_tag *tag, int64_t to,
+                   int64_t now_us) {
+  int64_t from = strand_partition_position(tag->partition);
+  strand_position_jumped(m, tag, "reset", from, to);
+  if (!MUTANT(a_log_made_anew_inherits_what_was_done)) {
+    tag = strand_group_restart(m, tag, to);
+  }
+  if (tag == NULL) return;
+  if (tag->stuck) settle(tag);
+  else strand_position_place(m, tag, to, now_us);
+}
+
+void strand_position_settle (strand_member *m, int64_t now_us) {
+  if (!m->displaced) return;
+  m->displaced = false;
+  for (size_t i = 0; i < m->tag_count; i++) {
+    strand_tag *tag = m->tags[i];
+    int64_t to = tag->below;
+    if (tag->partition == NULL || to < 0) continue;
+    tag->below = -1;
+    reset(m, tag, to, now_us);
+    i = (size_t)-1; /* their order has changed: from the start */
+  }
 }
 
 void strand_position_again (strand_member *m, strand_tag *tag) {
   int64_t position;
-  if (tag->partition == NULL || !tag->restored || tag->checking
-      || tag->stuck || tag->leaving) return;
+  if (tag->partition == NULL || !tag->restored || tag->stuck
+      || tag->leaving) return;
+  if (tag->checking) {
+    tag->again = tag->asked; /* its seek may have been before */
+    return;
+  }
   position = strand_partition_position(tag->partition);
   if (position < 0) return; /* nothing was read */
-  place(m, tag, position, WHY_PLACE, NULL, strand_clock_us());
+  strand_position_place(m, tag, position, strand_clock_us());
 }
 
 /* In a cooperative rebalance librdkafka pauses what stays, and goes on one
@@ -238,178 +304,96 @@ void strand_position_keep (strand_member *m) {
   }
 }
 
+/* It goes on at 'to', the start of the log or above: told once, not as a gap
+** as well. */
+static void truncated (strand_member *m, strand_tag *tag, int64_t to,
+                       int64_t now_us) {
+  int64_t from = strand_partition_position(tag->partition);
+  if (!MUTANT(a_jump_is_told_as_a_gap_too)
+      && strand_engine_reach(m->engine, tag->partition, to) != STRAND_OK) {
+    try_again(tag, now_us);
+    return;
+  }
+  strand_position_jumped(m, tag, "truncated", from, to);
+  strand_position_place(m, tag, to, now_us);
+}
+
 static void take_doubt (strand_member *m, strand_tag *tag,
                         const strand_call *call, int64_t now_us) {
   int64_t base = strand_partition_position(tag->partition);
-  int64_t first = (int64_t)(intptr_t)call->arg;
-  if (call->high < base) {
-    int64_t to = first >= 0 && first < base ? first : call->low;
-    tell_jump(m, tag, "reset", base, to);
-    strand_group_restart(m, tag, to);
-    tag = strand_member_tag(m, call->list->elems[0].topic,
-                            call->list->elems[0].partition);
-    if (tag != NULL) place(m, tag, to, WHY_PLACE, NULL, now_us);
-  }
+  tag->asked = false;
+  if (call->err != 0) try_again(tag, now_us);
+  else if (call->high < base) reset(m, tag, call->low, now_us);
+  else if (tag->stuck) settle(tag);
   else if (call->low > base) {
-    tell_jump(m, tag, "truncated", base, call->low);
-    place(m, tag, first > call->low ? first : call->low, WHY_PLACE, NULL,
-          now_us);
+    truncated(m, tag, tag->seen > call->low ? tag->seen : call->low, now_us);
   }
-  else place(m, tag, base, WHY_PLACE, NULL, now_us);
+  else strand_position_place(m, tag, base, now_us);
+}
+
+static void take_place (strand_member *m, strand_tag *tag,
+                        const strand_call *call, int64_t now_us) {
+  tag->asked = false;
+  if (call->err != 0) try_again(tag, now_us);
+  else if (tag->again) strand_position_place(m, tag, tag->target, now_us);
+  else settle(tag);
 }
 
 static void take_gap (strand_member *m, strand_tag *tag,
                       const strand_call *call, int64_t now_us) {
   if (call->err == 0 && tag->gap_from < call->low
       && call->low <= tag->gap_to) {
-    tell_jump(m, tag, "truncated", tag->gap_from, call->low);
+    strand_position_jumped(m, tag, "truncated", tag->gap_from, call->low);
   }
   tag->gap_from = -1;
   tag->gap_us = now_us + GAP_EVERY_US;
 }
 
 /*
-** What the user asks for
+** Records that are gone from the log and not done: a parked one, or one that
+** is tried again. The copy here is the only one.
 */
 
-static void answer_seek (strand_member *m, strand_ticket *ticket,
-                         const char *code, const char *message) {
-  strand_failure failure;
-  if (code == NULL) {
-    strand_shared_answer(m->consumer, ticket, NULL);
-    return;
-  }
-  strand_fail(&failure, code, "%s", message);
-  strand_shared_answer(m->consumer, ticket, &failure);
+static const strand_record *next_gone (const strand_tag *tag,
+                                       const strand_record *r, int64_t low) {
+  do r = strand_partition_next(tag->partition, r);
+  while (r != NULL && r->offset < tag->low);
+  return r != NULL && r->offset < low ? r : NULL;
 }
 
-static void seek_to (strand_member *m, strand_tag *tag, int64_t offset,
-                     strand_ticket *ticket, int64_t now_us) {
-  const char *topic = strand_partition_topic(tag->partition);
-  char name[250];
-  int32_t index = strand_partition_index(tag->partition);
-  snprintf(name, sizeof(name), "%s", topic);
-  tell_jump(m, tag, "sought", strand_partition_position(tag->partition),
-            offset);
-  strand_group_restart(m, tag, offset);
-  tag = strand_member_tag(m, name, index);
-  if (tag == NULL) {
-    answer_seek(m, ticket, "NO_MEMORY", "memory ran out");
-    return;
-  }
-  if (!place(m, tag, offset, WHY_USER, ticket, now_us)) {
-    answer_seek(m, ticket, "NO_MEMORY", "memory ran out");
-  }
+static void take_low (strand_member *m, strand_tag *tag,
+                      const strand_call *call, int64_t now_us) {
+  const strand_record *first, *r;
+  strand_event event;
+  char reason[128];
+  size_t count = 0;
+  tag->low_us = now_us + LOW_EVERY_US;
+  if (call->err != 0 || call->low <= tag->low) return;
+  first = r = next_gone(tag, NULL, call->low);
+  for (; r != NULL; r = next_gone(tag, r, call->low)) count++;
+  tag->low = call->low;
+  if (first == NULL) return;
+  event = strand_member_event(m, "records_deleted", tag);
+  event.offset = first->offset;
+  event.to = call->low;
+  snprintf(reason, sizeof(reason), "%zu record%s not done and not in the log "
+           "any more: only this process has %s", count,
+           count == 1 ? " is" : "s are", count == 1 ? "it" : "them");
+  strand_event_set_reason(&event, reason, strlen(reason));
+  strand_member_emit(m, &event);
 }
 
-void strand_position_seek (strand_member *m, strand_seek_request *r,
-                           int64_t now_us) {
-  strand_tag *tag = strand_member_tag(m, r->topic, r->partition);
-  strand_call_kind kind = STRAND_CALL_WATERMARKS;
-  if (tag != NULL && tag->no_route) {
-    answer_seek(m, r->ticket, "NO_ROUTE",
-                "no route of 'handler' matches this topic");
-    return;
-  }
-  if (tag == NULL || !tag->restored || tag->leaving) {
-    answer_seek(m, r->ticket, "NOT_ASSIGNED",
-                "the partition is not assigned here now");
-    return;
-  }
-  if (r->kind == STRAND_SEEK_OFFSET) {
-    seek_to(m, tag, r->value, r->ticket, now_us);
-    return;
-  }
-  if (r->kind == STRAND_SEEK_TIME) kind = STRAND_CALL_TIMES;
-  if (!leave(m, tag, kind, r->value,
-             r->kind == STRAND_SEEK_LATEST ? -WHY_USER : WHY_USER,
-             r->ticket)) {
-    answer_seek(m, r->ticket, "NO_MEMORY", "memory ran out");
-  }
-}
-
-/* The answer that says where a seek goes: a watermark, or by time. */
-static void take_target (strand_member *m, strand_tag *tag,
-                         strand_call *call, int64_t now_us) {
-  int64_t to = call->why < 0 ? call->high : call->low;
-  char code[48];
-  if (call->kind == STRAND_CALL_TIMES && call->err == 0) {
-    to = call->list->elems[0].offset;
-    call->err = call->list->elems[0].err;
-    if (to < 0 && call->err == 0) { /* nothing that late: the end */
-      if (leave(m, tag, STRAND_CALL_WATERMARKS, 0, -WHY_USER, call->arg)) {
-        return;
-      }
-      call->err = RD_KAFKA_RESP_ERR__FAIL;
-    }
-  }
-  if (call->err == 0) seek_to(m, tag, to, call->arg, now_us);
-  else {
-    answer_seek(m, call->arg, strand_code_of(call->err, code, sizeof(code)),
-                rd_kafka_err2str(call->err));
-  }
-}
-
-static bool assign_one_again (strand_member *m, strand_tag *tag,
-                              int64_t offset) {
-  rd_kafka_topic_partition_list_t *list;
-  rd_kafka_error_t *error;
-  /* which this would be taken for the answer of */
-  if (m->rebalance != NULL) return false;
-  list = list_of_one(tag, offset);
-  rd_kafka_queue_forward(tag->queue, NULL);
-  error = rd_kafka_incremental_unassign(m->client, list);
-  if (error == NULL) error = rd_kafka_incremental_assign(m->client, list);
-  rd_kafka_topic_partition_list_destroy(list);
-  if (error == NULL) return true;
-  rd_kafka_error_destroy(error);
-  return false;
-}
-
-/* Without an offset to go on from (auto.offset.reset = error) librdkafka
-** takes no seek; only a new assign with offsets recovers. */
-static bool assign_again (strand_member *m, strand_tag *target,
-                          int64_t offset) {
-  rd_kafka_topic_partition_list_t *list;
-  rd_kafka_resp_err_t err;
-  if (m->cooperative) return assign_one_again(m, target, offset);
-  list = rd_kafka_topic_partition_list_new((int)m->tag_count);
-  for (size_t i = 0; i < m->tag_count; i++) {
-    strand_tag *tag = m->tags[i];
-    int64_t position;
-    if (tag->partition == NULL) continue;
-    position = strand_partition_position(tag->partition);
-    rd_kafka_topic_partition_list_add(list,
-                                      strand_partition_topic(tag->partition),
-                                      strand_partition_index(tag->partition))
-      ->offset = tag == target ? offset
-                 : position >= 0 ? position : RD_KAFKA_OFFSET_INVALID;
-    rd_kafka_queue_forward(tag->queue, NULL);
-    tag->more = true;
-  }
-  err = rd_kafka_assign(m->client, list);
-  rd_kafka_topic_partition_list_destroy(list);
-  return err == RD_KAFKA_RESP_ERR_NO_ERROR;
-}
-
-static void take_seek (strand_member *m, strand_tag *tag, strand_call *call,
-                       int64_t now_us) {
-  int64_t offset = call->list->elems[0].offset;
-  strand_ticket *ticket = call->why == WHY_USER ? call->arg : NULL;
-  char code[48];
-  if (call->err == RD_KAFKA_RESP_ERR__STATE && tag->stuck
-      && assign_again(m, tag, offset)) call->err = 0;
-  if (call->err == 0) {
-    tag->checking = tag->stuck = false;
-    tag->more = true;
-    tag->backoff_us = 0;
-  }
-  else try_again(tag, now_us); /* strand_position_tick: there again */
-  if (ticket == NULL) return;
-  answer_seek(m, ticket,
-              call->err == 0 ? NULL
-                             : strand_code_of(call->err, code, sizeof(code)),
-              rd_kafka_err2str(call->err));
+/* Only where a record has been open for a while, and one partition at a
+** time: else the helper would have nothing else to do. */
+static void look_low (strand_member *m, strand_tag *tag, int64_t now_us) {
+  const strand_record *r;
+  uint32_t now_ms = (uint32_t)(now_us / 1000);
+  if (!tag->restored || tag->low_us > now_us) return;
+  tag->low_us = now_us + LOW_EVERY_US;
+  r = strand_partition_next(tag->partition, NULL);
+  if (r == NULL || now_ms - r->polled_ms < LOW_EVERY_US / 1000) return;
+  if (strand_position_ask(m, tag, STRAND_CALL_START, 0, STRAND_WHY_LOW,
+                          NULL)) tag->low_us = INT64_MAX;
 }
 
 /*
@@ -417,14 +401,13 @@ static void take_seek (strand_member *m, strand_tag *tag, strand_call *call,
 */
 
 static void take_answer (strand_member *m, strand_tag *tag,
-                         strand_call *call, int64_t now_us) {
-  if (call->why == WHY_GAP) take_gap(m, tag, call, now_us);
-  else if (call->kind == STRAND_CALL_SEEK) take_seek(m, tag, call, now_us);
-  else if (call->why == WHY_USER || call->why == -WHY_USER) {
-    take_target(m, tag, call, now_us);
+                         const strand_call *call, int64_t now_us) {
+  switch (call->why) {
+    case STRAND_WHY_DOUBT: take_doubt(m, tag, call, now_us); return;
+    case STRAND_WHY_PLACE: take_place(m, tag, call, now_us); return;
+    case STRAND_WHY_GAP: take_gap(m, tag, call, now_us); return;
+    default: take_low(m, tag, call, now_us); return;
   }
-  else if (call->err == 0) take_doubt(m, tag, call, now_us);
-  else try_again(tag, now_us);
 }
 
 static void take_call (strand_member *m, strand_call *call, int64_t now_us) {
@@ -456,12 +439,10 @@ static void take_call (strand_member *m, strand_call *call, int64_t now_us) {
   }
   p = &call->list->elems[0];
   tag = strand_member_tag(m, p->topic, p->partition);
-  if (tag != NULL && tag->epoch == call->epoch && !tag->leaving) {
+  if (tag != NULL && tag->leaving) tag = NULL;
+  if (call->why >= STRAND_WHY_TARGET) strand_seek_answer(m, tag, call, now_us);
+  else if (tag != NULL && tag->epoch == call->epoch) {
     take_answer(m, tag, call, now_us);
-  }
-  else if (call->why == WHY_USER || call->why == -WHY_USER) {
-    answer_seek(m, call->arg, "NOT_ASSIGNED",
-                "the partition was revoked meanwhile");
   }
 }
 
@@ -474,35 +455,39 @@ void strand_position_answers (strand_member *m, int64_t now_us) {
   }
 }
 
-/* Tries again what failed, and looks at gaps. When it wants to be called
-** again. */
+static void look_gap (strand_member *m, strand_tag *tag, int64_t now_us) {
+  tag->gap_us = INT64_MAX;
+  if (!strand_position_ask(m, tag, STRAND_CALL_START, 0, STRAND_WHY_GAP,
+                           NULL)) tag->gap_us = now_us + GAP_EVERY_US;
+}
+
+static void resume (strand_member *m, strand_tag *tag, int64_t now_us) {
+  if (tag->target == STRAND_NOWHERE) doubt(m, tag, now_us);
+  else strand_position_place(m, tag, tag->target, now_us);
+}
+
+static int64_t earlier (int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+/* Tries again what failed, and looks at gaps and at old records. When it
+** wants to be called again. */
 int64_t strand_position_tick (strand_member *m, int64_t now_us) {
   int64_t next = INT64_MAX;
   bool restore = false;
   if (m->phase >= STRAND_LEAVING) return next;
   for (size_t i = 0; i < m->tag_count; i++) {
     strand_tag *tag = m->tags[i];
+    bool waits = tag->restored ? tag->checking && !tag->asked
+                               : tag->backoff_us > 0 && !tag->checking;
     if (tag->partition == NULL || tag->leaving) continue;
-    if (tag->backoff_us > 0 && tag->retry_us > now_us) {
-      if (tag->retry_us < next) next = tag->retry_us;
-    }
-    else if (tag->backoff_us > 0 && !tag->restored) {
-      restore = restore || !tag->checking;
-    }
-    else if (tag->backoff_us > 0 && tag->checking) {
-      tag->retry_us = INT64_MAX; /* until its answer */
-      doubt(m, tag, -1, WHY_EARLIER, now_us);
-    }
+    if (waits && tag->retry_us > now_us) next = earlier(next, tag->retry_us);
+    else if (waits && tag->restored) resume(m, tag, now_us);
+    else if (waits) restore = true;
+    look_low(m, tag, now_us);
     if (tag->gap_from < 0) continue;
-    if (tag->gap_us > now_us) {
-      if (tag->gap_us < next) next = tag->gap_us;
-    }
-    else {
-      tag->gap_us = INT64_MAX;
-      if (!leave(m, tag, STRAND_CALL_WATERMARKS, 0, WHY_GAP, NULL)) {
-        tag->gap_us = now_us + GAP_EVERY_US;
-      }
-    }
+    if (tag->gap_us > now_us) next = earlier(next, tag->gap_us);
+    else look_gap(m, tag, now_us);
   }
   if (restore) strand_position_restore(m);
   return next;

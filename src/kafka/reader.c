@@ -11,6 +11,7 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 
+#include "core/mutant.h"
 #include "kafka/member.h"
 #include "kafka/wire.h"
 
@@ -119,34 +120,49 @@ static void note_gap (strand_tag *tag, int64_t from, int64_t to) {
   tag->gap_to = to;
 }
 
+/* There was no memory for the record: it is read again. */
+static void read_again (strand_member *m, strand_tag *tag, int64_t offset,
+                        int64_t now_us) {
+  int64_t position = strand_partition_position(tag->partition);
+  strand_position_place(m, tag, position >= 0 ? position : offset, now_us);
+}
+
 /* False: the rest of what was read is not wanted. */
 static bool take_record (strand_member *m, strand_tag *tag,
                          const rd_kafka_message_t *msg, int64_t now_us) {
   int64_t position = strand_partition_position(tag->partition);
+  strand_added added = STRAND_ADDED_ENOMEM;
   strand_record *r;
   if (!tag->first_seen
       && !strand_position_expected(m, tag, msg->offset, now_us)) return false;
   r = copy_out(m, tag, msg);
   if (r != NULL) {
-    switch (strand_engine_admit(m->engine, tag->partition, r, now_us)) {
-      case STRAND_ADDED:
-      case STRAND_ADDED_DONE:
-        if (position >= 0 && msg->offset > position) {
-          note_gap(tag, position, msg->offset);
-        }
-        return true;
-      default: break;
-    }
+    added = strand_engine_admit(m->engine, tag->partition, r, now_us);
   }
-  /* out of place, or no memory for it: found out, and read again */
-  strand_position_earlier(m, tag, now_us);
-  return false;
+  switch (added) {
+    case STRAND_ADDED_EARLIER:
+      strand_position_below(m, tag, msg->offset);
+      return false;
+    case STRAND_ADDED_ENOMEM:
+      read_again(m, tag, msg->offset, now_us);
+      return false;
+    default: break;
+  }
+  if (position >= 0 && msg->offset > position) {
+    note_gap(tag, position, msg->offset);
+  }
+  return true;
 }
 
 static bool take_end (strand_member *m, strand_tag *tag, int64_t offset,
                       int64_t now_us) {
   if (!tag->first_seen
       && !strand_position_expected(m, tag, offset, now_us)) return false;
+  if (offset < strand_partition_position(tag->partition)
+      && !MUTANT(an_end_below_the_position_is_ignored)) {
+    strand_position_below(m, tag, offset);
+    return false;
+  }
   if (strand_engine_reach(m->engine, tag->partition, offset) != STRAND_OK) {
     return true; /* said again at the next end */
   }
@@ -167,11 +183,12 @@ static bool take (strand_member *m, strand_tag *tag,
   if (msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
     return take_end(m, tag, msg->offset, now_us);
   }
-  if (msg->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) tag->stuck = true;
   strand_trouble_error(m, msg->err, rd_kafka_message_errstr(msg),
                        strand_partition_topic(tag->partition),
                        strand_partition_index(tag->partition), now_us);
-  return !tag->stuck;
+  if (msg->err != RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) return true;
+  strand_position_stuck(m, tag, now_us);
+  return false;
 }
 
 /* What may start is twice what is handed over. */
@@ -236,6 +253,7 @@ void strand_reader_read (strand_member *m, int64_t now_us) {
     }
   }
   m->next_read++;
+  strand_position_settle(m, now_us);
 }
 
 bool strand_reader_busy (const strand_member *m) {
