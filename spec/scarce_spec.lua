@@ -221,4 +221,21 @@ describe("with few file descriptors", function()
       end)
     end
   end)
+
+  it("run() has not begun when there is none for the signals", function()
+    local child = helper.spawn(LIMITS .. [[
+      local consumer = assert(strand.consumer {
+        kafka = { ["bootstrap.servers"] = "127.0.0.1:1", ["group.id"] = "g" },
+        topics = { "t" }, handler = function() end, log = function() end,
+      })
+      limit("nofile", 3)
+      print("run", consumer:run())
+      print("all", strand.run(consumer))
+      print("state", consumer.core:state())
+    ]])
+    assert.equal(0, child:wait(20), child:errors())
+    local failure = "\tnil\tthe eventfd of signals: Too many open files (RLIMIT_NOFILE 3)"
+      .. "\tNO_DESCRIPTORS\n"
+    assert.equal("run" .. failure .. "all" .. failure .. "state\tnew\n", child:output())
+  end)
 end)

@@ -276,7 +276,8 @@ local function turn(loop)
   end
 end
 
--- Serves all of 'list' until each has ended. An error in tick passes
+-- Serves all of 'list' until each has ended -> true | nil, message, code: it
+-- could not begin, and nothing has happened. An error in tick passes
 -- through, and leaves the consumers as they are. In a coroutine of its own: a
 -- yield in tick would leave the signals taken for ever.
 local function run_loop(list, run_options)
@@ -285,8 +286,9 @@ local function run_loop(list, run_options)
   local loop = { list = list, signal_fd = false, signals = 0,
     every = run_options.every, tick = run_options.tick }
   local thread = coroutine.create(turn)
-  local fd, message = core.signals_take()
-  if not fd then schema.raise(message) end
+  local fd, message, code = core.signals_take()
+  if not fd and code == "CONFLICT" then schema.raise(message) end
+  if not fd then return nil, message, code end
   loop.signal_fd, active = fd, loop
   local ok, problem = coroutine.resume(thread, loop)
   active = nil
@@ -295,6 +297,7 @@ local function run_loop(list, run_options)
     schema.raise("a callback yielded out of run(); use start() and step() in an event loop")
   end
   if not ok then error(problem, 0) end
+  return true
 end
 
 -- Methods -------------------------------------------------------------------
@@ -306,7 +309,8 @@ function methods:start()
 end
 
 function methods:run(given)
-  run_loop({ self }, check.run(given))
+  local ok, message, code = run_loop({ self }, check.run(given))
+  if not ok then return nil, message, code end
   return result(self)
 end
 
@@ -467,7 +471,8 @@ function consumer.run(...)
       schema.raise("attempt to use a closed consumer")
     end
   end
-  run_loop(list, check.run(nil))
+  local ran, problem, reason = run_loop(list, check.run(nil))
+  if not ran then return nil, problem, reason end
   local reports, failed = {}, nil
   for i, self in ipairs(list) do
     local report, message, code, last = result(self)

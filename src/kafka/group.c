@@ -95,7 +95,8 @@ static void add_partition (strand_member *m, const char *topic,
   strand_tag *tag = new_tag(m);
   int route = strand_shared_route(m->consumer, topic);
   strand_event event;
-  if (tag == NULL) {
+  if (tag == NULL || route == -2) {
+    if (tag != NULL) strand_group_drop(m, tag);
     strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
                       "memory ran out in an assignment");
     return;

@@ -184,9 +184,11 @@ void strand_shared_answer (strand_consumer *c, strand_ticket *ticket,
 int strand_shared_route (const strand_consumer *c, const char *topic) {
   for (size_t i = 0; i < c->route_count; i++) {
     const strand_matcher *r = &c->routes[i];
-    if (r->topic == NULL) return (int)i;
-    if (r->is_pattern ? regexec(&r->pattern, topic, 0, NULL, 0) == 0
-                      : strcmp(r->topic, topic) == 0) return (int)i;
+    int differs = 0;
+    if (r->is_pattern) differs = regexec(&r->pattern, topic, 0, NULL, 0);
+    else if (r->topic != NULL) differs = strcmp(r->topic, topic);
+    if (differs == 0) return (int)i;
+    if (r->is_pattern && differs == REG_ESPACE) return -2;
   }
   return -1;
 }

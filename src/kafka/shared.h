@@ -169,7 +169,7 @@ strand_ticket *strand_ticket_new (strand_consumer *c, unsigned waiting,
 /* Nobody has it. */
 void strand_ticket_free (strand_ticket *ticket);
 
-/* The route of a topic, or -1. */
+/* The route of a topic, or -1 for none. -2: memory ran out. */
 int strand_shared_route (const strand_consumer *c, const char *topic);
 
 /* Is the partition paused by a rule? Under lock. */

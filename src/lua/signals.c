@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "kafka/fork.h"
+#include "kafka/system.h"
 #include "lua/compat.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -63,28 +64,29 @@ static void install_locked (void) {
   taken = 1;
 }
 
-static int fail_taken (lua_State *L, int opened) {
+/* 'error': of the descriptor, or 0. */
+static int fail_taken (lua_State *L, int error) {
   strand_failure failure;
-  if (opened)
+  if (error == 0)
     strand_fail(&failure, "CONFLICT", "another run loop of this process has "
                 "the signals already");
   else
-    strand_fail(&failure, "FAIL", "no file descriptor for signals: %s",
-                strerror(errno));
+    strand_fail_descriptor(&failure, "the eventfd of signals", error);
   return strand_push_failure(L, &failure);
 }
 
 static int signals_take (lua_State *L) {
-  int opened;
+  int error = 0;
   int ours = 0;
   pthread_mutex_lock(&lock);
-  opened = open_locked();
-  if (opened && !taken) {
+  if (!open_locked())
+    error = errno;
+  else if (!taken) {
     install_locked();
     ours = 1;
   }
   pthread_mutex_unlock(&lock);
-  if (!ours) return fail_taken(L, opened);
+  if (!ours) return fail_taken(L, error);
   lua_pushinteger(L, atomic_load(&wake_fd));
   return 1;
 }
