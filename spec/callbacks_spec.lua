@@ -286,7 +286,9 @@ describe("without the C side", function()
       consumer:start()
       core.events = { { type = "assigned" } }
       consumer:step(0)
+      assert.is_true(core:is_readable())
       consumer:step() -- it was kept: no wait
+      assert.is_falsy(core:is_readable())
       assert.same({ "begin assigned", "end assigned", "begin restored", "end restored" }, order)
     end)
 
@@ -301,6 +303,7 @@ describe("without the C side", function()
       core.events = { { type = "assigned" }, { type = "restored" } }
       rawset(io, "stderr", { write = function() error "stderr is closed" end })
       raises("stderr is closed", consumer.step, consumer, 0)
+      assert.is_true(core:is_readable())
       raises("stderr is closed", consumer.step, consumer) -- it was kept: no wait
       rawset(io, "stderr", stderr)
       assert.same({ "assigned", "restored" }, seen)

@@ -23,7 +23,7 @@
 -- partitions(topic)    -> count | nil, message, "NO_METADATA" (and asks for it)
 -- next_delivery()      -> report | nil          only with flat.has_on_delivery; else C counts.
 --                         { topic, partition, offset, timestamp, key, error = message, code }
--- next_event(), next_log()  as the consumer's
+-- next_event(), next_log(), keep(boolean)  as the consumer's
 -- outstanding()        -> records sent and not yet acknowledged or failed
 -- flush_begin()        sends without lingering until nothing is outstanding, whoever waits
 --                         for it: the report that makes it so makes fd readable

@@ -46,7 +46,7 @@ end
 function pump.new(core, callbacks)
   local self = setmetatable({
     core = core, callbacks = callbacks, first = 1, last = 0, dispatching = false,
-    answering = false,
+    answering = false, kept = false,
   }, pump)
   -- Made once, and not for each call: there might be no memory for it then.
   self.enter = function()
@@ -159,11 +159,21 @@ local function call_all(self)
   while self.first <= last do call_first(self) end
 end
 
+-- What came while a callback waited, or stands behind one that raised, waits
+-- for the next serve(): fd is readable for it.
+local function tell_kept(self)
+  local kept = self.first <= self.last
+  if kept == self.kept then return end
+  self.kept = kept
+  self.core:keep(kept)
+end
+
 -- -> number of calls made
 local function dispatch(self)
   local first = self.first
   local ok, problem = pcall(call_all, self)
   self.dispatching = false
+  tell_kept(self)
   if not ok then error(problem, 0) end
   return self.first - first
 end

@@ -84,7 +84,7 @@ end
 
 function object:is_readable()
   return #self.events > 0 or #self.logs > 0 or #self.deliveries > 0 or self.needs_token
-    or self.end_asked ~= nil or self.answered or self.ended ~= nil
+    or self.kept or self.end_asked ~= nil or self.answered or self.ended ~= nil
 end
 
 function object:note(name, ...)
@@ -95,6 +95,7 @@ end
 function object:state() return self.status end
 function object:fd() return self.descriptor end
 function object:next_event() return table.remove(self.events, 1) end
+function object:keep(kept) self.kept = kept end
 function object:next_delivery() return table.remove(self.deliveries, 1) end
 
 function object:next_log()

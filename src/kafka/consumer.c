@@ -296,6 +296,11 @@ void strand_consumer_hold (strand_consumer *c, bool held) {
   c->held_back = held;
 }
 
+void strand_consumer_keep (strand_consumer *c, bool kept) {
+  c->kept_back = kept;
+  if (kept) strand_shared_signal(c);
+}
+
 bool strand_consumer_oauth_needed (strand_consumer *c) {
   bool needed;
   pthread_mutex_lock(&c->lock);

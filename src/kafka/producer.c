@@ -28,6 +28,7 @@ struct strand_producer {
   int reports_all;
   int flushing; /* something is outstanding, and does not linger */
   int held;     /* taken, and not given on */
+  int kept;     /* the same, by strand_producer_keep */
   int linger_ms;
   char max_message_bytes[16];
   strand_delivery *first; /* deliveries, oldest first */
@@ -57,7 +58,7 @@ static void clear_fd (const strand_producer *p) {
 /* (2) */
 static int has_waiting (const strand_producer *p) {
   return p->first != NULL || p->event_count > 0 || p->watches.ready > 0 ||
-         p->held || !strand_log_is_empty(p->log);
+         p->held || p->kept || !strand_log_is_empty(p->log);
 }
 
 /* ---- reports ------------------------------------------------------------ */
@@ -510,6 +511,11 @@ int strand_producer_next_log (strand_producer *p, strand_log_line *line) {
 
 void strand_producer_hold (strand_producer *p, int held) {
   p->held = held;
+}
+
+void strand_producer_keep (strand_producer *p, int kept) {
+  p->kept = kept;
+  if (kept) raise_fd(p);
 }
 
 int32_t strand_producer_partitions (strand_producer *p, const char *topic,

@@ -145,6 +145,9 @@ int strand_producer_next_log (strand_producer *p, strand_log_line *line);
 ** is readable as if it still waited. */
 void strand_producer_hold (strand_producer *p, int held);
 
+/* The same for what the caller may keep for long: the fd becomes readable. */
+void strand_producer_keep (strand_producer *p, int kept);
+
 /* 0 and a failure ("NO_METADATA"), or their number. */
 int32_t strand_producer_partitions (strand_producer *p, const char *topic,
                                     strand_failure *failure);

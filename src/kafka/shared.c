@@ -99,7 +99,7 @@ static bool something_waits (strand_consumer *c) {
           || (c->joined == c->member_count && !c->joined_told)
           || (c->life == STRAND_CLOSED && !c->close_told);
   pthread_mutex_unlock(&c->lock);
-  return waits || c->held_back || strand_events_waiting(c->events)
+  return waits || c->held_back || c->kept_back || strand_events_waiting(c->events)
          || (c->has_log && !strand_log_is_empty(c->log));
 }
 

@@ -86,6 +86,7 @@ struct strand_consumer {
   int wake_fd;
   int timer_fd;              /* armed while closing: when to give up */
   bool held_back;            /* lua thread: taken, and not given on */
+  bool kept_back;            /* the same, by strand_consumer_keep */
   strand_mailbox mailbox;
   atomic_bool halted;        /* something asked for the end: no new lease */
   atomic_uint busy;          /* workers in a handler */

@@ -248,6 +248,13 @@ static int consumer_next_log (lua_State *L) {
   return 3;
 }
 
+static int consumer_keep (lua_State *L) {
+  consumer *self = check_own(L);
+  if (self == NULL) return strand_push_forked(L);
+  strand_consumer_keep(self->kafka, lua_toboolean(L, 2));
+  return 0;
+}
+
 static int consumer_oauth_needed (lua_State *L) {
   consumer *self = check_own(L);
   if (self == NULL) return strand_push_forked(L);
@@ -544,6 +551,7 @@ static const luaL_Reg methods[] = {
   { "fd", consumer_fd },
   { "next_event", consumer_next_event },
   { "next_log", consumer_next_log },
+  { "keep", consumer_keep },
   { "oauth_needed", consumer_oauth_needed },
   { "oauth_set", consumer_oauth_set },
   { "oauth_fail", consumer_oauth_fail },

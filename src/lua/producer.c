@@ -292,6 +292,12 @@ static int producer_next_log (lua_State *L) {
   return 3;
 }
 
+static int producer_keep (lua_State *L) {
+  if (is_forked(check_self(L))) return strand_push_forked(L);
+  strand_producer_keep(check_kafka(L), lua_toboolean(L, 2));
+  return 0;
+}
+
 /* ---- state, flushing, closing -------------------------------------------- */
 
 static int producer_state (lua_State *L) {
@@ -456,6 +462,7 @@ static const luaL_Reg methods[] = {
   { "next_delivery", producer_next_delivery },
   { "next_event", producer_next_event },
   { "next_log", producer_next_log },
+  { "keep", producer_keep },
   { "outstanding", producer_outstanding },
   { "flush_begin", producer_flush_begin },
   { "close", producer_close },
