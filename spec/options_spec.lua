@@ -481,6 +481,45 @@ describe("a handler", function()
   })
 end)
 
+describe("patterns", function()
+  local matches = require "strand.core".matches
+
+  local function excluded(names, given)
+    local options_given = valid { topics = names }
+    options_given.kafka["topic.blacklist"] = given
+    for _, pair in ipairs((options.consumer(options_given, matches)).kafka) do
+      if pair[1] == "topic.blacklist" then return pair[2] end
+    end
+  end
+
+  local INTERNAL = "^__consumer_offsets$,^__transaction_state$,^__share_group_state$,"
+    .. "^__cluster_metadata$,^__remote_log_metadata$"
+
+  it("do not find Kafka's internal topics", function()
+    assert.equal(INTERNAL, excluded { "orders", "^.*" })
+    assert.is_nil(excluded { "orders", "__consumer_offsets" })
+  end)
+
+  it("find those that are named", function()
+    assert.equal(INTERNAL:gsub("^[^,]*,", "", 1), (excluded { "^.*", "__consumer_offsets" }))
+  end)
+
+  it("do not find what topic.blacklist excludes either", function()
+    assert.equal("^a,,b,^c," .. INTERNAL, excluded({ "^.*" }, "^a,,b,^c"))
+    assert.equal("^a," .. INTERNAL, excluded({ "^.*" }, "^a,"))
+    assert.equal("^a", excluded({ "orders" }, "^a"))
+    assert.equal("", excluded({ "orders" }, ""))
+  end)
+
+  it("of topic.blacklist must not exclude what is named", function()
+    for _, given in ipairs { "^or", "^x,d.r", "^x,^o{1,,2}r" } do
+      assert.matches("option 'topics[1]': 'orders' is excluded by the property 'topic.blacklist'",
+        message_of(excluded, { "orders" }, given), 1, true)
+    end
+    assert.equal("^,,or", excluded({ "orders" }, "^,,or"))
+  end)
+end)
+
 describe("routes", function()
   local function topics_of(handler, topics)
     local names = {}
@@ -497,7 +536,7 @@ describe("routes", function()
   end)
 
   it("may have a retry policy of their own", function()
-    local got = flat { handler = {
+    local got = flat { topics = { "^." }, handler = {
       orders = { handler = "a", retry = { delay = 3 } },
       refunds = { "b", retry = function() return 7 end },
       rest = "c",
@@ -512,7 +551,7 @@ describe("routes", function()
   end)
 
   it("may have limits, batches and ends of their own", function()
-    local got = flat { dead_letter = { topic = "d" }, handler = {
+    local got = flat { dead_letter = { topic = "d" }, topics = { "^." }, handler = {
       orders = { "a", exhausted = "stop", deadline = 3, batch = { size = 9, by = "key" },
         rate = { records_per_second = 0.5 }, max_in_flight = 2 },
       refunds = { "b", deadline = false, rate = false },
@@ -536,6 +575,27 @@ describe("routes", function()
     assert.has_no.errors(function() options.consumer(given, function() return true end) end)
     assert.matches("option 'handler': no route for the topic 'orders'",
       message_of(options.consumer, given, function() return false end), 1, true)
+  end)
+
+  it("that nothing reaches are refused, with what was probably meant", function()
+    local handler = { ["^."] = "a", paymnets = "b" }
+    local function message(subscribed)
+      return message_of(options.consumer, valid { topics = subscribed, handler = handler },
+        require "strand.core".matches)
+    end
+    assert.matches("option 'handler[\"paymnets\"]': no topic or pattern of 'topics' reaches it "
+      .. "(did you mean 'payments'?)", message { "orders", "payments" }, 1, true)
+    assert.matches("reaches it$", message { "^payments" })
+    assert.has_no.errors(function() flat { topics = { "^pay" }, handler = handler } end)
+    assert.matches("no route for the topic 'payments' (did you mean 'paymnets'?)",
+      message_of(options.consumer, valid { topics = { "payments" }, handler = { paymnets = "b" } }),
+      1, true)
+  end)
+
+  it("for an internal topic need its name in 'topics'", function()
+    local handler = { ["^."] = "a", ["__consumer_offsets"] = "b" }
+    assert.matches("reaches it", message_of(flat, { topics = { "^.*" }, handler = handler }), 1, true)
+    flat { topics = { "^.*", "__consumer_offsets" }, handler = handler }
   end)
 
   it("are refused where C cannot compile them", function()

@@ -237,7 +237,8 @@ local consumer = fields {
   "kafka", properties.kind { role = "consumer", needed = { "bootstrap.servers", "group.id" },
     doc = "`bootstrap.servers`, `group.id` and whatever else librdkafka knows" },
   "topics", topics.subscription { required = true,
-    doc = "what to subscribe to; patterns are POSIX regular expressions that start with `^`" },
+    doc = "what to subscribe to; patterns are POSIX regular expressions that start with `^`; "
+      .. "Kafka's internal topics only by name" },
   "members", whole { min = 1, max = 64, default = 1,
     doc = "how many members of the group this consumer is" },
   "oauth_token", func {
@@ -384,7 +385,9 @@ function options.consumer(given, matches)
   refuse_memory_limit(checked)
   topics.require_patterns(checked.topics, checked.handler, matches)
   topics.require_routes(checked.topics, checked.handler, matches)
-  return flatten(checked), {
+  local flat = flatten(checked)
+  flat.kafka = topics.exclude_internal(checked.topics, checked.kafka, matches)
+  return flat, {
     on_event = checked.on_event, log = checked.log, oauth_token = checked.oauth_token,
     start_timeout = checked.start_timeout,
     limits = { max_in_flight = checked.max_in_flight, max_ready = checked.max_ready,

@@ -208,12 +208,109 @@ function topics.require_patterns(names, routes, matches)
   for _, route in ipairs(routes) do check_syntax(route.topic, "option 'handler'", matches) end
 end
 
--- Every topic subscribed to by name needs a route. 'matches(pattern, topic)'
--- is C's; without it every pattern is taken to match, and C decides later.
+local function suggestion(name, list)
+  local meant = schema.near_miss(name, list)
+  return meant and (" (did you mean '%s'?)"):format(meant) or ""
+end
+
+local function exact_names(list)
+  local names = {}
+  for _, name in ipairs(list) do
+    if not topics.is_pattern(name) then names[#names + 1] = name end
+  end
+  return names
+end
+
+-- Of a topic's exact name, so that the near miss is on either side.
+local function require_route(topic, routes, matches)
+  if has_route(routes, topic, matches) then return end
+  local routed = {}
+  for i, route in ipairs(routes) do routed[i] = route.topic end
+  schema.fail("option 'handler'", ("no route for the topic '%s'%s"):format(topic,
+    suggestion(topic, exact_names(routed))))
+end
+
+-- Internal topics -------------------------------------------------------------
+
+-- Of Kafka itself: a pattern does not find them.
+local INTERNAL = { "__consumer_offsets", "__transaction_state", "__share_group_state",
+  "__cluster_metadata", "__remote_log_metadata" }
+
+local function is_internal(topic)
+  for _, name in ipairs(INTERNAL) do
+    if name == topic then return true end
+  end
+  return false
+end
+
+local function is_in(list, name)
+  for _, entry in ipairs(list) do
+    if entry == name then return true end
+  end
+  return false
+end
+
+-- The patterns of topic.blacklist, as librdkafka reads it: a comma that is
+-- meant stands twice.
+local function split(blacklist)
+  local list = {}
+  for part in (blacklist:gsub(",,", "\0") .. ","):gmatch "([^,]*)," do
+    if part ~= "" then list[#list + 1] = (part:gsub("%z", ",")) end
+  end
+  return list
+end
+
+local function refuse_excluded(names, blacklist, matches)
+  for i, name in ipairs(names) do
+    for _, pattern in ipairs(topics.is_pattern(name) and {} or blacklist) do
+      local ok, found = pcall(matches, pattern, name)
+      if ok and found then
+        schema.fail(schema.item("option 'topics'", i),
+          ("'%s' is excluded by the property 'topic.blacklist'"):format(name))
+      end
+    end
+  end
+end
+
+-- librdkafka's properties, which are a list of pairs, with what no pattern of
+-- 'names' is to find: Kafka's internal topics that are not named, beside what
+-- the user excludes. A name that is excluded is misuse.
+function topics.exclude_internal(names, properties, matches)
+  local result, given, excluded = {}, nil, {}
+  for _, pair in ipairs(properties) do
+    if pair[1] == "topic.blacklist" then given = pair[2] else result[#result + 1] = pair end
+  end
+  if given and matches then refuse_excluded(names, split(given), matches) end
+  if #exact_names(names) == #names then return properties end
+  for _, name in ipairs(INTERNAL) do
+    if not is_in(names, name) then excluded[#excluded + 1] = "^" .. name .. "$" end
+  end
+  if given and given ~= "" then table.insert(excluded, 1, (given:gsub(",+$", ""))) end
+  result[#result + 1] = { "topic.blacklist", table.concat(excluded, ",") }
+  table.sort(result, function(a, b) return a[1] < b[1] end)
+  return result
+end
+
+-- Whether what is subscribed may bring the topic.
+local function is_reached(names, topic, matches)
+  for _, name in ipairs(names) do
+    if name == topic then return true end
+    if topics.is_pattern(name) and not is_internal(topic)
+      and (matches == nil or matches(name, topic)) then return true end
+  end
+  return false
+end
+
+-- Every topic subscribed to by name needs a route, and every route for one
+-- name a subscription. 'matches(pattern, topic)' is C's; without it every
+-- pattern is taken to match, and C decides later.
 function topics.require_routes(names, routes, matches)
-  for _, topic in ipairs(names) do
-    if not topics.is_pattern(topic) and not has_route(routes, topic, matches) then
-      schema.fail("option 'handler'", ("no route for the topic '%s'"):format(topic))
+  for _, topic in ipairs(exact_names(names)) do require_route(topic, routes, matches) end
+  for _, route in ipairs(routes) do
+    local topic = route.topic
+    if topic and not topics.is_pattern(topic) and not is_reached(names, topic, matches) then
+      schema.fail(schema.item("option 'handler'", topic),
+        "no topic or pattern of 'topics' reaches it" .. suggestion(topic, exact_names(names)))
     end
   end
 end
