@@ -86,6 +86,43 @@ describe("a topic that exists", function()
   end)
 end)
 
+describe("a pattern that all names match", function()
+  after_each(member.end_all)
+
+  local function names_of(consumer)
+    local names = {}
+    for _, place in ipairs(consumer:assignment()) do names[place.topic] = true end
+    return names
+  end
+
+  -- Each commit is a record of it, which would be handled, and committed...
+  it("does not find what the group itself commits", function()
+    local topic, log = helper.topic(1), audit.new()
+    local pattern = "^(__.*|" .. topic .. ")$"
+    local consumer = member.start { group = helper.name "group", topics = { pattern },
+      audit = log, commit_interval = 0.1 }
+    local sent = audit.send(topic, 20, keyed)
+    log:wait(30, 20, consumer)
+    assert(consumer:commit())
+    helper.eventually(5, function() return names_of(consumer)[topic] end, consumer)
+    assert.same({ [topic] = true }, names_of(consumer))
+    assert.same(audit.GOOD, log:result(sent))
+  end)
+
+  it("does when it is named", function()
+    local topic = helper.topic(1)
+    local first = member.start { group = helper.name "group", topics = { topic },
+      audit = audit.new() } -- now there are commits to store
+    helper.eventually(30, function() return has(first, topic, 1) end, first)
+    local consumer = member.start { group = helper.name "group", audit = audit.new(),
+      topics = { "^" .. topic .. "$", "__consumer_offsets" } }
+    helper.eventually(30, function()
+      local names = names_of(consumer)
+      return names[topic] and names["__consumer_offsets"]
+    end, consumer)
+  end)
+end)
+
 -- Only where there are several: scripts/kafka run VERSION --nodes 3
 local nodes = {}
 for address in (helper.broker() or ""):gmatch "[^,]+" do nodes[#nodes + 1] = address end
