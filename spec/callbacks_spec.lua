@@ -196,7 +196,10 @@ describe("without the C side", function()
     end)
 
     it("of several refuses what is no consumer", function()
-      raises("strand.run: argument 2: consumer expected, got a table", strand.run, (open()), {})
+      raises("strand.run: argument 2: consumer expected, got a table", strand.run, (open()), {},
+        (open()))
+      raises("unknown option 'evry'", strand.run, (open()), { evry = 1 })
+      raises("strand.run: argument 1: consumer expected, got a table", strand.run, {})
       raises("strand.run: argument 1: consumer expected, got nil", strand.run, nil, (open()))
       raises("one consumer or more expected", strand.run)
     end)

@@ -65,6 +65,7 @@ describe("close", function()
         many(20, "gate g;take 0.02;fail 1")),
       scene("rate", { workers = 2, rate = { records_per_second = 5, burst = 1 } }, many(20)),
       scene("now", { workers = 2 }, many(20, "gate g")),
+      scene("slow", { workers = 2 }, many(20, "gate g")),
       scene("back-off", { retry = { delay = 3600, max_delay = 3600 } },
         { { key = "a", value = "fail 1" }, { key = "a" }, { key = "b" } }),
       stuck,
@@ -130,6 +131,18 @@ describe("close", function()
     assert.is_true(seconds > 0.05) -- nothing was in flight most of the time
   end)
 
+  it("in mode 'drain' says what its time did not suffice for", function()
+    local this = scenes.slow
+    helper.eventually(20, function() return stage.count(this.folder, "enter") > 0 end,
+      this.consumer)
+    local ok, message, code, report = this.consumer:close { mode = "drain", timeout = 1.5 }
+    assert.is_nil(ok)
+    assert.equal("TIMED_OUT", code)
+    assert.equal(("%d records unfinished after 1.5 s"):format(report.unfinished_total), message)
+    assert.is_true(report.unfinished_total > 10)
+    stage.release(this.folder, "g")
+  end)
+
   it("in mode 'now' waits for nothing that runs", function()
     local consumer, folder = entered("now", 2)
     local report, message = close(consumer, { mode = "now", timeout = 20 }, 3)
@@ -155,8 +168,9 @@ describe("close", function()
     finally(release_fifo)
     local consumer, folder = entered("stuck", 2)
     helper.eventually(20, function() return stage.count(folder, "leave") == 1 end, consumer)
-    local report, message = close(consumer, { timeout = 1.5 })
-    assert.is_nil(message)
+    local _, message, code, report = consumer:close { timeout = 1.5 }
+    assert.equal("TIMED_OUT", code)
+    assert.equal("2 records unfinished after 1.5 s", message)
     assert.is_true(report.detached)
     assert.equal(1, report.done)
     assert.same({ running = 1, behind = 1 }, states(report))

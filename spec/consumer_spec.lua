@@ -330,6 +330,18 @@ describe("a signal", function()
     end)
   end
 
+  it("closes as run{ close } says, and one that timed out is no success", function()
+    local child = spawn_held(PROGRAM .. [[
+      local report, message, code, last = open "":run { close = { timeout = 1 } }
+      print(report, message, code)
+      show(last)
+    ]])
+    child:signal "TERM"
+    assert.equal(0, child:wait(20), child:errors())
+    child:says "nil\t1 record unfinished after 1 s\tTIMED_OUT"
+    child:says "done 1 unfinished 1 detached true"
+  end)
+
   it("that comes a second time does not wait for a handler", function()
     local child = spawn_held(RUN)
     child:signal "TERM"

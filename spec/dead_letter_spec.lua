@@ -395,9 +395,13 @@ describe("dead letters whose broker", function()
   end)
 
   it("is down do not keep a consumer from closing in time; they are unfinished", function()
-    local this, report = scenes.away, nil
+    local this, message, code, report = scenes.away, nil, nil, nil
     wait_blockers(this, 4)
-    local seconds = helper.seconds(function() report = this.consumer:close { timeout = 2 } end)
+    local seconds = helper.seconds(function()
+      local _
+      _, message, code, report = this.consumer:close { timeout = 2 }
+    end)
+    assert.same({ "4 records unfinished after 2 s", "TIMED_OUT" }, { message, code })
     assert.is_true(seconds > 0.9 and seconds < 3.5 + helper.late, ("close took %.2f s"):format(seconds))
     assert.equal(4, #report.unfinished)
     assert.equal(0, (committed(this)))

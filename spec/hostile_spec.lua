@@ -139,7 +139,8 @@ end
 assert(producer:flush(20))
 wait("the others", function(stats) return stats.parked + stats.done >= 1 + OTHERS end)
 for _, case in ipairs(cases) do
-  local report, message = case.consumer:close { timeout = 20 }
+  local report, message, _, last = case.consumer:close { timeout = 20 }
+  report = report or last
   local reason = ("%q"):format(case.reason):gsub("\\\n", "\\n"):gsub("[\n\t]", " ")
   log:write(table.concat({ "case", case.name, report and report.done or tostring(message),
     report and report.parked or 0, report and tostring(report.detached) or "", reason,

@@ -804,7 +804,9 @@ describe("the arguments of methods", function()
 
   it("have their defaults filled in", function()
     assert.same({ mode = "finish", timeout = 30 }, check.close())
-    assert.same({ every = 1 }, check.run())
+    assert.same({ every = 1, close = { mode = "finish", timeout = 30 } }, check.run())
+    assert.same({ every = 1, close = { mode = "drain", timeout = 30 } },
+      check.run { close = { mode = "drain" } })
     assert.equal(30, check.commit())
     assert.is_nil(check.step())
     assert.equal(100, check.blockers())
@@ -850,6 +852,8 @@ describe("the arguments of methods", function()
     { check.commit, "soon", "argument 'timeout': seconds from 0 to 86400 expected, got a string" },
     { check.step, 0 / 0, "argument 'timeout': seconds from 0 to 86400 expected, got nan" },
     { check.run, { tick = 1 }, "option 'tick': function expected, got 1" },
+    { check.run, { close = { mode = "soon" } }, "option 'close.mode': 'soon' is not one of" },
+    { check.run, { close = 5 }, "option 'close': table expected, got 5" },
     { check.run, { evry = 1 }, "unknown option 'evry' (did you mean 'every'?)" },
     { check.pause, { partition = 1 }, "option 'topic': required" },
     { check.pause, { topic = "a b" }, "'a b' is no name of a topic" },

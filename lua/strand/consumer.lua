@@ -102,15 +102,17 @@ end
 
 local STOP_TIMEOUT = check.close(nil).timeout
 
-local function stop_all(list, mode)
-  each_open(list, function(self) begin_close(self, mode, STOP_TIMEOUT) end)
+local function stop_all(list, mode, timeout)
+  each_open(list, function(self) begin_close(self, mode, timeout or STOP_TIMEOUT) end)
 end
 
--- The first signal finishes what is in flight, the second does not wait.
+-- The first signal finishes what is in flight, or does what run() was told;
+-- the second does not wait.
 local function obey_signals()
   local count = core.signals_count()
   if count == active.signals then return end
-  stop_all(active.list, count > 1 and "now" or "finish")
+  local first = active.close
+  stop_all(active.list, count > 1 and "now" or first.mode, first.timeout)
   active.signals = count -- obeyed: what raises above is done again
 end
 
@@ -285,7 +287,7 @@ local function run_loop(list, run_options)
   if active then schema.raise("another run() is active in this process") end
   -- All is made before the signals are taken: what raises then leaves them.
   local loop = { list = list, signal_fd = false, signals = 0,
-    every = run_options.every, tick = run_options.tick }
+    every = run_options.every, tick = run_options.tick, close = run_options.close }
   local thread = coroutine.create(turn)
   local fd, message, code = core.signals_take()
   if not fd and code == "CONFLICT" then schema.raise(message) end
@@ -458,10 +460,13 @@ function consumer.open(given)
   return self
 end
 
--- strand.run(consumer, ...) -> reports, in the same order | nil, message, code, reports
-function consumer.run(...)
-  local list = { ... }
-  local count = select("#", ...)
+-- The arguments of strand.run: consumers, and perhaps a table of options, which
+-- is taken out of the list.
+local function run_arguments(list, count)
+  local last, given = list[count], nil
+  if count > 1 and type(last) == "table" and getmetatable(last) == nil then
+    given, list[count], count = last, nil, count - 1
+  end
   if count == 0 then schema.raise("strand.run: one consumer or more expected, got none") end
   for i = 1, count do
     local self = list[i]
@@ -472,7 +477,14 @@ function consumer.run(...)
       schema.raise("attempt to use a closed consumer")
     end
   end
-  local ran, problem, reason = run_loop(list, check.run(nil))
+  return check.run(given)
+end
+
+-- strand.run(consumer, ..., options?) -> reports, in the same order
+--                                      | nil, message, code, reports
+function consumer.run(...)
+  local list = { ... }
+  local ran, problem, reason = run_loop(list, run_arguments(list, select("#", ...)))
   if not ran then return nil, problem, reason end
   local reports, failed = {}, nil
   for i, self in ipairs(list) do

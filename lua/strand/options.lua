@@ -502,13 +502,19 @@ function check.close(given)
   return schema.check(close, table_or_nothing(given), "")
 end
 
+local close_group = schema.group { members = close, runtime = nil,
+  doc = "what the first signal does" }
+
 local run = fields {
   "every", seconds { min = 0.001, max = DAY, default = 1, doc = "time between two calls of `tick`" },
   "tick", func { doc = "`function(consumer)`: called from the loop" },
+  "close", close_group,
 }
 
 function check.run(given)
-  return schema.check(run, table_or_nothing(given), "")
+  local checked = schema.check(run, table_or_nothing(given), "")
+  checked.close = checked.close or check.close(nil)
+  return checked
 end
 
 local DEFAULT_TIMEOUT = 30

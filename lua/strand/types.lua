@@ -58,7 +58,7 @@ function strand.mock(options) end
 ---Runs several consumers in one loop, until each has ended. A signal, or
 ---one that fails, ends them all; stop() ends its own.
 ---Raises when another run() is active in this process.
----@param ... strand.Consumer
+---@param ... strand.Consumer|strand.RunOptions   options are the last
 ---@return strand.Report[]? reports     in the order of the arguments
 ---@return string? message              of the first that failed
 ---@return string? code
@@ -284,11 +284,20 @@ function context:remaining() end
 ---@class strand.Consumer
 local consumer = {}
 
+---@class strand.RunOptions
+---@field every? number             seconds between two calls of tick; 1
+---@field tick? fun(consumer: strand.Consumer)
+---@field close? strand.CloseOptions what the first signal does
+
+---@class strand.CloseOptions
+---@field mode? "finish"|"drain"|"now"   "finish"
+---@field timeout? number                30 s
+
 ---Starts, serves events, logs and ticks, and returns when the consumer has
 ---ended: by stop(), close(), SIGINT or SIGTERM, a handler's stop, or a fatal
 ---error. The first signal finishes what is in flight, the second does not
 ---wait. An error in tick passes through, and the consumer goes on.
----@param options? { every?: number, tick?: fun(consumer: strand.Consumer) }   every: 1 s
+---@param options? strand.RunOptions
 ---@return strand.Report? report
 ---@return string? message
 ---@return string? code
@@ -307,10 +316,10 @@ function consumer:start() end
 ---@return true
 function consumer:stop() end
 
----@param options? { mode?: "finish"|"drain"|"now", timeout?: number }   "finish", 30 s
+---@param options? strand.CloseOptions
 ---@return strand.Report? report    the same for each later call
 ---@return string? message
----@return string? code
+---@return string? code             "TIMED_OUT": something was left behind
 ---@return strand.Report? report    also when it failed
 function consumer:close(options) end
 

@@ -284,7 +284,8 @@ describe("dead letters that are under way", function()
     local options = away {}
     local consumer, _, topic, group = start(options, poisons(10))
     helper.eventually(20, function() return #consumer:blockers(10) == 10 end, consumer)
-    local report = assert(consumer:close { timeout = 1.5 })
+    local _, _, code, report = consumer:close { timeout = 1.5 }
+    assert.equal("TIMED_OUT", code)
     assert.equal(10, #report.unfinished)
     assert.equal(0, total(group, topic))
     other:up()

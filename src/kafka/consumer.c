@@ -392,6 +392,7 @@ void strand_consumer_close_begin (strand_consumer *c, strand_close_mode mode,
   }
   if (c->life != STRAND_CLOSING || deadline_us < c->close_deadline_us) {
     c->close_deadline_us = deadline_us;
+    c->close_timeout = timeout;
   }
   if (c->life != STRAND_CLOSING || c->close_mode != STRAND_CLOSE_NOW) {
     c->close_mode = mode; /* who hurries goes on hurrying */

@@ -416,15 +416,36 @@ static bool may_leave (strand_member *m, int64_t now_us) {
   return all;
 }
 
-static void advance (strand_member *m, int64_t now_us) {
-  if (m->phase == STRAND_ENDING && m->rebalance == NULL
-      && (!still_runs(m, now_us) || now_us >= m->limit_us)) {
-    strand_group_stop_handlers(m);
-    m->phase = STRAND_COMMITTING;
+/* Its time is over, and something was still to be done. */
+static void note_late (strand_member *m) {
+  strand_consumer *c = m->consumer;
+  pthread_mutex_lock(&c->lock);
+  c->late = true;
+  pthread_mutex_unlock(&c->lock);
+}
+
+static void end_handlers (strand_member *m, int64_t now_us) {
+  bool runs = still_runs(m, now_us);
+  if (runs && now_us < m->limit_us) return;
+  if (runs && m->close_mode != STRAND_CLOSE_NOW) note_late(m);
+  strand_group_stop_handlers(m);
+  m->phase = STRAND_COMMITTING;
+}
+
+static void end_commits (strand_member *m, int64_t now_us) {
+  if (!may_leave(m, now_us)) {
+    if (now_us < m->deadline_us) return;
+    if (!m->last_commit) note_late(m);
   }
-  if (m->phase == STRAND_COMMITTING && m->rebalance == NULL
-      && (now_us >= m->deadline_us || may_leave(m, now_us))) {
-    begin_leaving(m);
+  begin_leaving(m);
+}
+
+static void advance (strand_member *m, int64_t now_us) {
+  if (m->phase == STRAND_ENDING && m->rebalance == NULL) {
+    end_handlers(m, now_us);
+  }
+  if (m->phase == STRAND_COMMITTING && m->rebalance == NULL) {
+    end_commits(m, now_us);
   }
   if (m->phase == STRAND_LEAVING && m->rebalance == NULL
       && (m->cannot_leave || rd_kafka_consumer_closed(m->client)

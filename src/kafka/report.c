@@ -29,6 +29,24 @@ static bool copy_places (strand_place **to, size_t *count,
   return true;
 }
 
+/* A close whose time was over left something behind: whoever asked for NOW
+** wanted that. A commit that failed is told before it. */
+static void tell_late_locked (const strand_consumer *c, strand_report *r) {
+  bool late = c->late || (c->detached && c->close_mode != STRAND_CLOSE_NOW);
+  if (c->life != STRAND_CLOSED || !late || r->failure.code[0] != '\0') return;
+  if (r->unfinished_total > 0) {
+    strand_fail(&r->failure, "TIMED_OUT", "%llu record%s unfinished after "
+                "%.14g s", (unsigned long long)r->unfinished_total,
+                r->unfinished_total == 1 ? "" : "s", c->close_timeout);
+  }
+  else {
+    strand_fail(&r->failure, "TIMED_OUT", "%s after %.14g s",
+                c->members_open > 0 ? "the group is not left"
+                : c->workers_alive > 0 ? "a worker has not ended"
+                : "not all was ended", c->close_timeout);
+  }
+}
+
 static bool report_locked (strand_consumer *c, strand_report *r) {
   int64_t end = c->closed_us != 0 ? c->closed_us : strand_clock_us();
   bool ok = copy_places(&r->committed, &r->committed_count, c->committed,
@@ -51,6 +69,7 @@ static bool report_locked (strand_consumer *c, strand_report *r) {
                            v->unfinished_count < room ? v->unfinished_count
                                                       : room);
   }
+  tell_late_locked(c, r);
   return ok;
 }
 

@@ -115,6 +115,8 @@ struct strand_consumer {
   strand_failure ending_reason;
   strand_close_mode close_mode;
   int64_t close_deadline_us;
+  double close_timeout;      /* the last one given */
+  bool late;                 /* a member's close had to leave things undone */
   int64_t give_up_us;        /* close ends then, whatever is left */
   unsigned members_open;     /* whose clients are not destroyed */
   unsigned uncommitted;      /* that have not made their last commit */
