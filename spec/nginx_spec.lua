@@ -128,7 +128,7 @@ file:close()
 os.rename("FOLDER/worker.new", "FOLDER/worker.out")
 ]]
 
-if rawget(_G, "jit") and has_nginx then
+if rawget(_G, "jit") then -- which is nginx's Lua
   describe("nginx itself", function()
     local folder, pid
 
@@ -140,6 +140,7 @@ if rawget(_G, "jit") and has_nginx then
     end
 
     setup(function()
+      assert(has_nginx, "nginx or its Lua module is missing: run scripts/deps test")
       local project = said_by "pwd"
       folder = project .. "/" .. helper.folder()
       for name, text in pairs { ["init.lua"] = INIT, ["worker.lua"] = WORKER,
