@@ -6,7 +6,10 @@
 ** under a lock, or while a close waits.
 **
 ** Open addressing with linear probing, half full at most. It borrows the
-** topics. Thread: the owner's, or whose lock its owner takes.
+** topics.
+**
+** Thread: owner, and under the consumer's lock where it is shared (not taken
+** here).
 */
 #ifndef STRAND_PLACES_H
 #define STRAND_PLACES_H
