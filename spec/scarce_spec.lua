@@ -150,7 +150,11 @@ describe("with few file descriptors", function()
     while not io.open(folder .. "/raised") do system.sleep(0.01) end
     try_all "consumer admin producer mock"
     print "over"
-    while true do system.sleep(0.01) end
+    while true do
+      if rawget(_G, "jit") then require "jit".flush() end -- traces keep what they met
+      collectgarbage()
+      system.sleep(0.01)
+    end
   ]]
 
   -- What the output says of each that was tried, in order.
@@ -216,7 +220,7 @@ describe("with few file descriptors", function()
       children[n]:says("over", 60)
       local tries = said(children[n])
       for i = 5, 8 do assert.equal("ok", tries[i].code, tries[i].message) end
-      helper.eventually(5, function()
+      helper.eventually(20, function()
         return descriptors(children[n]) == inherited(children[n])
       end)
     end
@@ -237,5 +241,59 @@ describe("with few file descriptors", function()
     local failure = "\tnil\tthe eventfd of signals: Too many open files (RLIMIT_NOFILE 3)"
       .. "\tNO_DESCRIPTORS\n"
     assert.equal("run" .. failure .. "all" .. failure .. "state\tnew\n", child:output())
+  end)
+end)
+
+-- Root has no limit of threads: so it is somebody else who tries, each time
+-- another, whose threads are no one else's.
+describe("with few threads", function()
+  local MOST = 12
+
+  local PROGRAM = LIMITS .. [[
+    local function quiet() end
+    local SERVERS = { ["bootstrap.servers"] = "127.0.0.1:1" }
+    local GROUP = { ["bootstrap.servers"] = "127.0.0.1:1", ["group.id"] = "g" }
+    local function try(name, object, message, code)
+      if object and name == "consumer" then
+        local ok
+        ok, message, code = object:start()
+      end
+      if object then object:close { timeout = 1 } end
+      print(name, code or "ok", message)
+    end
+    limit("nproc", (...))
+    try("mock", strand.mock { brokers = 3 })
+    try("producer", strand.producer { kafka = SERVERS, log = quiet })
+    try("admin", strand.admin { kafka = SERVERS })
+    try("consumer", strand.consumer { kafka = GROUP, topics = { "t" }, workers = 2, log = quiet,
+      handler = function() end })
+  ]]
+
+  -- Runs it as another user; its output, or nil where that cannot be.
+  local function run_as(uid, folder, n)
+    local file = folder .. "/main.lua"
+    local command = ("setpriv --reuid=%d --regid=%d --clear-groups"):format(uid, uid)
+    helper.write(file, PROGRAM)
+    local ok = os.execute(("%s test -r %s -a -r lua/strand/init.lua 2>/dev/null"):format(command,
+      file))
+    if ok ~= true and ok ~= 0 then return nil end
+    local pipe = assert(io.popen(("%s timeout 60 %s %s %d 2>&1"):format(command,
+      os.getenv "STRAND_LUA" or arg[-1], file, n)))
+    local output = pipe:read "*a"
+    pipe:close()
+    return output
+  end
+
+  it("nothing ends the process or hangs, and each failure says so", function()
+    local folder = helper.folder()
+    for n = 1, MOST do
+      local output = run_as(54000 + n, folder, n)
+      if not output then return pending "not root, or others may not read this folder" end
+      local _, ok = output:gsub("%l+\tok\tnil\n", "")
+      local _, failed = output:gsub("%l+\tNO_THREAD\t[^\n]*%(RLIMIT_NPROC " .. n .. ",", "")
+      assert.equal(4, ok + failed, output)
+      if n == 1 then assert.equal(4, failed, output) end
+      if n == MOST then assert.equal(4, ok, output) end
+    end
   end)
 end)
