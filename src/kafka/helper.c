@@ -224,7 +224,8 @@ static rd_kafka_resp_err_t make (strand_helper *h, strand_call *call) {
     case STRAND_CALL_SEEK: return seek(h->client, call);
     case STRAND_CALL_TOPICS: return topics(h, call);
     case STRAND_CALL_OWNERS: return owners(h->client, call);
-    case STRAND_CALL_LEADERS: return strand_leaders_ask(h->client, call->list);
+    case STRAND_CALL_LEADERS:
+      return strand_leaders_ask(h->client, call->list, &h->hurried);
     default: return RD_KAFKA_RESP_ERR_NO_ERROR;
   }
 }

@@ -11,6 +11,8 @@
 #ifndef STRAND_HELPER_H
 #define STRAND_HELPER_H
 
+#include <stdatomic.h>
+
 #include <librdkafka/rdkafka.h>
 
 #include "core/err.h"
@@ -55,7 +57,8 @@ typedef struct strand_call {
 
 /* leaders.c. Thread: helper. */
 rd_kafka_resp_err_t strand_leaders_ask (rd_kafka_t *client,
-                                        rd_kafka_topic_partition_list_t *list);
+                                        rd_kafka_topic_partition_list_t *list,
+                                        const atomic_bool *hurried);
 
 typedef struct strand_helper strand_helper;
 

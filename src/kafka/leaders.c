@@ -11,7 +11,16 @@
 #include "kafka/helper.h"
 
 #define ASK_MS 2000
+#define SLICE_MS 250       /* the first; then twice as long, and so on */
 #define ASK_ALL_US 6000000 /* of several that do not answer */
+
+typedef struct inquiry {
+  rd_kafka_t *client;
+  const atomic_bool *hurried; /* a close does not wait for it */
+  const struct rd_kafka_metadata *all;
+  rd_kafka_topic_partition_list_t *list;
+  int64_t until_us;
+} inquiry;
 
 static const struct rd_kafka_metadata_topic *topic_of (
     const struct rd_kafka_metadata *all, const char *name) {
@@ -38,58 +47,75 @@ static int32_t leader_of (const struct rd_kafka_metadata *all,
   return -1;
 }
 
-/* A leader that refuses to say has answered. rd_kafka_query_watermark_offsets
-** would wait for socket.timeout.ms, whatever it is asked (2.0.2). */
-static rd_kafka_resp_err_t ask_leader (rd_kafka_t *client,
-                                       const rd_kafka_topic_partition_t *p) {
+static rd_kafka_resp_err_t ask_once (const inquiry *q,
+                                     const rd_kafka_topic_partition_t *p,
+                                     int timeout_ms) {
   rd_kafka_topic_partition_list_t *one = rd_kafka_topic_partition_list_new(1);
   rd_kafka_resp_err_t err;
   rd_kafka_topic_partition_list_add(one, p->topic, p->partition)->offset =
     RD_KAFKA_OFFSET_END;
-  err = rd_kafka_offsets_for_times(client, one, ASK_MS);
+  err = rd_kafka_offsets_for_times(q->client, one, timeout_ms);
   if (err == 0) err = one->elems[0].err;
   rd_kafka_topic_partition_list_destroy(one);
-  switch (strand_error_kind_of(err)) {
-    case STRAND_ERROR_AWAY:
-    case STRAND_ERROR_LEADER:
-      return err;
-    default:
-      return RD_KAFKA_RESP_ERR_NO_ERROR;
+  return err;
+}
+
+/* A leader that refuses to say has answered. */
+static rd_kafka_resp_err_t ask_leader (const inquiry *q,
+                                       const rd_kafka_topic_partition_t *p) {
+  int left_ms = ASK_MS;
+  for (int slice = SLICE_MS; left_ms > 0; slice *= 2) {
+    rd_kafka_resp_err_t err = ask_once(q, p, slice < left_ms ? slice : left_ms);
+    strand_error_kind kind = strand_error_kind_of(err);
+    if (kind != STRAND_ERROR_AWAY && kind != STRAND_ERROR_LEADER) return 0;
+    left_ms -= slice;
+    if (left_ms <= 0) return err;
+    if (atomic_load(q->hurried)) break;
   }
+  return RD_KAFKA_RESP_ERR__IN_PROGRESS;
 }
 
 /* One question for all that the broker leads. */
-static void ask_broker (rd_kafka_t *client, int32_t broker,
-                        const struct rd_kafka_metadata *all,
-                        rd_kafka_topic_partition_list_t *list, int from,
-                        int64_t until_us) {
+static void ask_broker (const inquiry *q, int32_t broker, int from) {
   rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__IN_PROGRESS;
-  if (strand_clock_us() < until_us) {
-    err = ask_leader(client, &list->elems[from]);
+  if (strand_clock_us() < q->until_us && !atomic_load(q->hurried)) {
+    err = ask_leader(q, &q->list->elems[from]);
   }
-  for (int i = from; i < list->cnt; i++) {
-    rd_kafka_topic_partition_t *p = &list->elems[i];
+  for (int i = from; i < q->list->cnt; i++) {
+    rd_kafka_topic_partition_t *p = &q->list->elems[i];
     if (p->offset >= 0) continue; /* it has been asked */
-    if (leader_of(all, p) != broker) continue;
+    if (leader_of(q->all, p) != broker) continue;
     p->err = err;
     p->offset = broker;
   }
 }
 
+static rd_kafka_resp_err_t ask_metadata (inquiry *q) {
+  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__DESTROY;
+  int left_ms = ASK_MS;
+  for (int slice = SLICE_MS; left_ms > 0 && !atomic_load(q->hurried);
+       slice *= 2) {
+    err = rd_kafka_metadata(q->client, 0, NULL, &q->all,
+                            slice < left_ms ? slice : left_ms);
+    if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return err;
+    left_ms -= slice;
+  }
+  return err;
+}
+
 /* Its partitions' errors are what was found: __IN_PROGRESS for nothing. */
 rd_kafka_resp_err_t strand_leaders_ask (
-    rd_kafka_t *client, rd_kafka_topic_partition_list_t *list) {
-  const struct rd_kafka_metadata *all;
-  int64_t until_us = strand_clock_us() + ASK_ALL_US;
-  rd_kafka_resp_err_t err = rd_kafka_metadata(client, 0, NULL, &all,
-                                              STRAND_CALL_TIMEOUT_MS / 2);
+    rd_kafka_t *client, rd_kafka_topic_partition_list_t *list,
+    const atomic_bool *hurried) {
+  inquiry q = { client, hurried, NULL, list, strand_clock_us() + ASK_ALL_US };
+  rd_kafka_resp_err_t err = ask_metadata(&q);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return err;
   for (int i = 0; i < list->cnt; i++) list->elems[i].offset = -1;
   for (int i = 0; i < list->cnt; i++) {
     rd_kafka_topic_partition_t *p = &list->elems[i];
-    int32_t broker = p->offset >= 0 ? -1 : leader_of(all, p);
-    if (broker >= 0) ask_broker(client, broker, all, list, i, until_us);
+    int32_t broker = p->offset >= 0 ? -1 : leader_of(q.all, p);
+    if (broker >= 0) ask_broker(&q, broker, i);
   }
-  rd_kafka_metadata_destroy(all);
+  rd_kafka_metadata_destroy(q.all);
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }

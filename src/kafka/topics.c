@@ -275,6 +275,7 @@ static void drop_owned (strand_member *m,
     if (found->offset < found->partition) continue;
     while (*at != NULL) {
       if ((*at)->plight != STRAND_TOPIC_NO_ROUTE
+          && (*at)->plight != STRAND_TOPIC_MISSING /* it was, till now */
           && strcmp((*at)->name, found->topic) == 0) drop(at);
       else at = &(*at)->next;
     }

@@ -251,6 +251,10 @@ void strand_trouble_heard (rd_kafka_t *client, int err, const char *text,
                                                  : NULL;
   (void)client;
   if (p == NULL) return; /* it is an event, too */
+  if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) {
+    strand_outage_doubt(m, strand_clock_us()); /* is it, or its topic, gone? */
+    return;
+  }
   strand_trouble_error(m, (rd_kafka_resp_err_t)err, text,
                        strand_partition_topic(p), strand_partition_index(p),
                        strand_clock_us());
@@ -283,8 +287,7 @@ int64_t strand_trouble_tick (strand_member *m, int64_t now_us) {
   }
   strand_known_tick(m, now_us);
   next = strand_outage_tick(m, now_us);
-  atomic_store(&m->signs.probing, m->asking_topics || m->asking_owners
-                                  || m->asking_reach || t->asking_leaders);
+  atomic_store(&m->signs.probing, t->asking_leaders);
   publish(m, now_us);
   return next;
 }

@@ -67,7 +67,7 @@ typedef struct strand_known {
 
 /* What librdkafka's requests and connections show; written on its threads. */
 typedef struct strand_signs {
-  atomic_bool probing;        /* our own questions are no sign */
+  atomic_bool probing;        /* the leaders are asked: that is no sign */
   atomic_uint metadata;       /* answers: librdkafka looked for something */
   atomic_bool joining;        /* the coordinator has not answered JoinGroup */
   atomic_uint joins;          /* JoinGroup requests */
