@@ -19,6 +19,8 @@
 **       a member of the group, subscribed to TOPIC, that knows nothing of
 **       IGNORED and so assigns it to nobody when it leads; prints a line when
 **       it is assigned, and leaves when its input ends
+**   tool leader BROKER TOPIC
+**       prints partition 0's: "LEADER copies ID ID synced ID "
 **   tool wait-synced BROKER NODES
 **       returns when so many nodes are there, and hold all their copies
 */
@@ -280,6 +282,23 @@ static int empty (rd_kafka_t *rk, const char *group) {
   return is;
 }
 
+static void leader (char **arg) {
+  rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, arg[0], NULL, NULL);
+  rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, arg[1], NULL);
+  const struct rd_kafka_metadata *found;
+  const struct rd_kafka_metadata_partition *p;
+  check("leader", rd_kafka_metadata(rk, 0, topic, &found, WAIT_MS));
+  if (found->topics[0].partition_cnt == 0) die(arg[1], "not there");
+  p = &found->topics[0].partitions[0];
+  printf("%d copies ", (int)p->leader);
+  for (int i = 0; i < p->replica_cnt; i++) printf("%d ", (int)p->replicas[i]);
+  printf("synced ");
+  for (int i = 0; i < p->isr_cnt; i++) printf("%d ", (int)p->isrs[i]);
+  rd_kafka_metadata_destroy(found);
+  rd_kafka_topic_destroy(topic);
+  rd_kafka_destroy(rk);
+}
+
 static int synced (rd_kafka_t *rk, const char *nodes) {
   const struct rd_kafka_metadata *all;
   int is;
@@ -390,6 +409,7 @@ int main (int argc, char **argv) {
     coordinator(argv + 2);
   }
   else if (argc == 6 && strcmp(argv[1], "ignore") == 0) ignore(argv + 2);
+  else if (argc == 4 && strcmp(argv[1], "leader") == 0) leader(argv + 2);
   else if (argc == 4 && strcmp(argv[1], "wait-synced") == 0) {
     wait_until(synced, argv + 2);
   }
