@@ -1651,6 +1651,25 @@ static void an_answer_after_the_revoke_says_nothing (void **state) {
   strand_engine_free(e);
 }
 
+static void a_commit_can_be_hurried (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = strand_engine_assign(e, "t", 0, 1, 0, NULL, 0);
+  strand_commit *c;
+  (void)state;
+  assert_int_equal(strand_engine_restored(e, p, -1, NULL), STRAND_OK);
+  assert_int_equal(strand_engine_reach(e, p, 3), STRAND_OK);
+  strand_engine_hurry(e);
+  assert_int_equal(strand_engine_commit_due(e, SECOND), 0);
+  c = strand_engine_commit(e, SECOND, NULL);
+  assert_int_equal(c->items[0].offset, 3);
+  answer(e, c, STRAND_COMMIT_LATER, SECOND);
+  assert_true(strand_engine_commit_due(e, SECOND) > SECOND); /* backs off */
+  answer(e, strand_engine_commit(e, 2 * SECOND, NULL), STRAND_COMMITTED,
+         2 * SECOND);
+  assert_true(strand_engine_commit_due(e, 2 * SECOND) > 2 * SECOND);
+  strand_engine_free(e);
+}
+
 static void gaps_and_control_records_are_committed (void **state) {
   strand_engine *e = open_by(STRAND_BY_KEY);
   strand_partition *p = assign(e, 0);
@@ -3272,6 +3291,7 @@ int main (void) {
     cmocka_unit_test(longer_metadata_is_tried_again),
     cmocka_unit_test(commits_are_due_by_interval_or_idleness),
     cmocka_unit_test(an_answer_after_the_revoke_says_nothing),
+    cmocka_unit_test(a_commit_can_be_hurried),
     cmocka_unit_test(gaps_and_control_records_are_committed),
     cmocka_unit_test(what_was_done_is_not_run_again),
     cmocka_unit_test(what_was_compacted_away_is_committed),

@@ -275,6 +275,7 @@ static void check_reset (int64_t from, int64_t to) {
   assert_int_equal(events_of("reset", &event), 1);
   assert_int_equal(event.offset, from);
   assert_int_equal(event.to, to);
+  assert_int_equal(strand_engine_commit_due(member.engine, 0), 0);
   assert_int_equal(strand_partition_position(tag->partition), to);
   assert_int_equal(committable(), to);
   assert_true(tag->checking); /* until it was sought */

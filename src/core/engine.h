@@ -407,6 +407,9 @@ void strand_engine_commit_answer (strand_engine *e, strand_commit *commit,
 /* When a commit is due: by the interval, by idleness, or after one that
 ** failed. INT64_MAX when nothing is dirty. */
 int64_t strand_engine_commit_due (const strand_engine *e, int64_t now_us);
+/* The next commit does not wait for its interval: what the group has is not
+** true any more. */
+void strand_engine_hurry (strand_engine *e);
 /* A commit failed a moment ago: the next one waits for its back-off. */
 bool strand_engine_commit_blocked (const strand_engine *e, int64_t now_us);
 bool strand_engine_dirty (const strand_engine *e, const strand_partition *p);

@@ -35,6 +35,11 @@ bool strand_engine_commit_blocked (const strand_engine *e, int64_t now_us) {
   return e->backoff_us > 0 && now_us < e->commit_not_before_us;
 }
 
+void strand_engine_hurry (strand_engine *e) {
+  if (MUTANT(a_reset_waits_for_the_interval)) return;
+  e->hurried = e->maybe_dirty = true;
+}
+
 bool strand_engine_committing (const strand_engine *e) {
   return e->unanswered;
 }
@@ -197,6 +202,7 @@ strand_commit *strand_engine_commit (strand_engine *e, int64_t now_us,
   if (commit == NULL) return NULL;
   commit->count = 0;
   if (only == NULL) {
+    e->hurried = false;
     e->maybe_dirty = false; /* unless there is a plan, or no memory for one */
     plan_all(e, commit, NULL, true);
   }
@@ -286,7 +292,7 @@ int64_t strand_engine_commit_due (const strand_engine *e, int64_t now_us) {
   (void)now_us;
   if (e->unanswered || !e->maybe_dirty) return INT64_MAX;
   if (e->backoff_us > 0) return e->commit_not_before_us;
-  if (any_suspect(e)) return 0;
+  if (e->hurried || any_suspect(e)) return 0;
   due = e->committed_us + e->config.commit_interval_us;
   if (e->buffered_records > 0) return due;
   idle = e->active_us + IDLE_US;

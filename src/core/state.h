@@ -168,6 +168,7 @@ struct strand_engine {
   unsigned turn;           /* leases of the first runnable one in its turn */
   bool intake_stopped;
   bool maybe_dirty;
+  bool hurried;            /* a commit is due at once */
   bool unanswered;
   uint64_t random;
   uint64_t done;

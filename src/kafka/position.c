@@ -266,6 +266,7 @@ static void reset (strand_member *m, strand_tag *tag, int64_t to,
     tag = strand_group_restart(m, tag, to);
   }
   if (tag == NULL) return;
+  strand_engine_hurry(m->engine); /* who comes next would begin above it */
   if (tag->stuck) settle(tag);
   else strand_position_place(m, tag, to, now_us);
 }
