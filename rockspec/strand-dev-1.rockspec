@@ -80,6 +80,7 @@ build = {
         "src/kafka/topics.c",
         "src/kafka/trouble.c",
         "src/kafka/view.c",
+        "src/kafka/warnings.c",
         "src/kafka/watch.c",
         "src/kafka/watchdog.c",
         "src/kafka/wire.c",

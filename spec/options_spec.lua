@@ -192,7 +192,7 @@ describe("a wrong consumer option", function()
 
     -- functions
     { valid { on_event = "print" }, "option 'on_event': function expected, got a string" },
-    { valid { log = true }, "option 'log': function expected, got true" },
+    { valid { log = true }, "option 'log': function, or false: none expected, got true" },
     { valid { oauth_token = "t" }, "option 'oauth_token': function expected, got a string" },
 
     -- topics

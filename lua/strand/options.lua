@@ -14,6 +14,7 @@
 --   topics              { name or ^pattern, ... }
 --   members             1 to 64
 --   has_oauth, has_log  true: Lua answers token requests, takes the log lines
+--   has_events          true: Lua takes the events; else failures are warnings in the log
 --   ordering            "key" | "partition" | "unordered"
 --   ordering_header     name of the header to order by, or nil
 --   null_key            "partition" | "unordered"
@@ -233,6 +234,17 @@ local producer_of_consumer = fields {
   "partitioner", PARTITIONERS,
 }
 
+-- A function that takes the log's lines; false: they are thrown away.
+local function log(doc)
+  return schema.custom { shape = "function, or false: none", default_doc = "stderr, warnings up",
+    doc = doc,
+    check = function(kind, value, label)
+      if value == false then return function() end end
+      if type(value) ~= "function" then schema.expected(label, kind.shape, value) end
+      return value
+    end }
+end
+
 local consumer = fields {
   "kafka", properties.kind { role = "consumer", needed = { "bootstrap.servers", "group.id" },
     doc = "`bootstrap.servers`, `group.id` and whatever else librdkafka knows" },
@@ -296,9 +308,9 @@ local consumer = fields {
   "producer", group { members = producer_of_consumer, doc = "what sends dead letters" },
   "parked_holds", enum { "shard", "record", default = "shard",
     doc = "what a parked record holds back: those behind it in its order, or nothing" },
-  "on_event", func { doc = "`function(event)`: what happens to the consumer" },
-  "log", func { default_doc = "stderr, warnings up",
-    doc = "`function(level, facility, message)`, level as in syslog: 3 error, 4 warning, 6 info" },
+  "on_event", func { default_doc = "failures are warnings in the log",
+    doc = "`function(event)`: what happens to the consumer" },
+  "log", log "`function(level, facility, message)`, level as in syslog: 3 error, 4 warning, 6 info",
 }
 
 local function require_key_ordering(given)
@@ -372,6 +384,7 @@ local function flatten(checked)
   flat.ordering_header = checked.ordering_key and checked.ordering_key.header
   flat.handler_args = checked.handler_args and checked.handler_args.text
   flat.has_oauth, flat.has_log = checked.oauth_token ~= nil, checked.log ~= nil
+  flat.has_events = checked.on_event ~= nil
   flat.package_path, flat.package_cpath = package.path, package.cpath
   return flat
 end
@@ -420,8 +433,7 @@ local producer = fields {
   "on_delivery", func {
     doc = "`function(report)` for each record, called from `poll`, `flush`, `send_wait`, `close`" },
   "on_event", func { doc = "`function(event)`: what happens to the producer" },
-  "log", func { default_doc = "stderr, warnings up",
-    doc = "`function(level, facility, message)`" },
+  "log", log "`function(level, facility, message)`",
   "max_queued_records", whole { min = 1, max = 10000000, default = 100000,
     doc = "records not yet acknowledged; above it `send` returns `QUEUE_FULL`" },
   "max_queued_bytes", bytes { min = 1024, max = 2 ^ 41 - 1024, default = 64 * MIB,

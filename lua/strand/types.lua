@@ -275,8 +275,10 @@ function context:remaining() end
 ---@field dead_letter? strand.DeadLetterOptions
 ---@field producer? strand.LetterProducerOptions
 ---@field parked_holds? "shard"|"record"    what a parked record holds back; "shard": those behind it
----@field on_event? fun(event: strand.Event)    an error in it goes to the log
----@field log? fun(level: integer, facility: string, message: string)   syslog's levels; stderr, warnings up
+---an error in it goes to the log; without it failures are warnings there, one a second of those alike
+---@field on_event? fun(event: strand.Event)
+---syslog's levels; stderr, warnings up; false: none
+---@field log? fun(level: integer, facility: string, message: string)|false
 
 ---Use it with a colon. A method of a closed consumer raises, but step, close,
 ---report, stats and health; in another process each returns

@@ -141,6 +141,7 @@ static strand_consumer *new_shared (const strand_consumer_config *config) {
   c->limits = config->limits;
   c->log = strand_log_new(!config->has_log);
   c->events = strand_events_new();
+  if (!config->has_events) c->warnings = strand_warnings_new(c->log);
   return c;
 }
 

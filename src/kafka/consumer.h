@@ -83,6 +83,7 @@ typedef struct strand_consumer_config {
   unsigned members;
   bool has_oauth;
   bool has_log;
+  bool has_events;             /* else failures are warnings in the log */
   strand_ordering ordering;
   const char *ordering_header; /* NULL: the key */
   bool null_key_unordered;

@@ -529,6 +529,9 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   advance(m, now_us);
   due = min64(due, strand_trouble_tick(m, now_us)); /* also when it is busy */
   strand_view_publish(m, now_us);
+  if (m->consumer->warnings != NULL) {
+    strand_warnings_tick(m->consumer->warnings, now_us);
+  }
   if (strand_reader_busy(m)) return now_us;
   if (m->more_events && m->queue != NULL) return now_us;
   due = min64(due, strand_position_tick(m, now_us));

@@ -56,6 +56,7 @@ static void free_shared (strand_consumer *c) {
   if (c->topics != NULL) rd_kafka_topic_partition_list_destroy(c->topics);
   strand_held_table_free(&c->held);
   strand_mailbox_destroy(&c->mailbox);
+  strand_warnings_free(c->warnings);
   strand_events_free(c->events);
   strand_log_release(c->log);
   if (c->timer_fd >= 0) close(c->timer_fd);
@@ -141,6 +142,9 @@ void strand_shared_closed_locked (strand_consumer *c) {
 }
 
 void strand_shared_event (strand_consumer *c, strand_event *event) {
+  if (c->warnings != NULL) {
+    strand_warnings_take(c->warnings, event, strand_clock_us());
+  }
   strand_events_push(c->events, event);
   strand_shared_signal(c);
 }

@@ -21,6 +21,7 @@
 #include "core/held.h"
 #include "kafka/consumer.h"
 #include "kafka/mailbox.h"
+#include "kafka/warnings.h"
 #include "kafka/subscription.h"
 
 struct strand_member;
@@ -78,6 +79,7 @@ struct strand_consumer {
   strand_handler handler;
   strand_log *log;
   strand_events *events;
+  strand_warnings *warnings; /* NULL: somebody takes the events */
   struct strand_member **members;
   unsigned member_count;
   size_t prefetch_kbytes;    /* of one partition */

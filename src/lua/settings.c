@@ -269,6 +269,7 @@ void strand_read_settings (lua_State *L, int flat,
   config->members = read_threads(L, flat, "members", 1);
   config->has_oauth = strand_field_boolean(L, flat, "has_oauth");
   config->has_log = strand_field_boolean(L, flat, "has_log");
+  config->has_events = strand_field_boolean(L, flat, "has_events");
   config->ordering = ordering_of(L, flat);
   config->ordering_header = strand_field_text(L, flat, "ordering_header");
   config->null_key_unordered = is_field(L, flat, "null_key", "unordered");

@@ -1,0 +1,105 @@
+-- Without on_event nothing fails in silence: a typo in a handler once failed
+-- 7,584 times without a line, health true.
+local helper = require "spec.support.helper"
+local stage = require "spec.support.stage"
+local strand = require "strand"
+
+describe("a consumer without on_event", function()
+  setup(stage.open)
+  teardown(stage.close)
+
+  local function open(options, records)
+    local topic, lines = helper.topic(1), {}
+    stage.produce(topic, records)
+    options.topics = { topic }
+    if options.log == nil then
+      options.log = function(level, _, message)
+        if level == 4 then lines[#lines + 1] = message end
+      end
+    end
+    options.retry = options.retry or { attempts = 2, delay = 0.01, jitter = 0 }
+    local consumer = assert(strand.consumer {
+      kafka = { ["bootstrap.servers"] = helper.bootstrap(), ["group.id"] = helper.name "group",
+        ["session.timeout.ms"] = 6000, ["fetch.wait.max.ms"] = 10 },
+      topics = options.topics, handler = options.handler, log = options.log,
+      retry = options.retry, on_event = options.on_event, workers = 2,
+    })
+    assert(consumer:start())
+    return consumer, lines, topic
+  end
+
+  local function many(count)
+    local records = {}
+    for i = 1, count do records[i] = { key = "k" .. i, value = tostring(i) } end
+    return records
+  end
+
+  local function count(lines, pattern)
+    local n = 0
+    for _, line in ipairs(lines) do
+      if line:find(pattern) then n = n + 1 end
+    end
+    return n
+  end
+
+  it("warns of failures, one a second for those alike, with a count", function()
+    local consumer, lines, topic = open({
+      handler = function(record) error("no route to " .. record.offset, 0) end }, many(300))
+    helper.eventually(30, function() return consumer:stats().parked == 300 end, consumer)
+    helper.eventually(10, function() return count(lines, "more like it") >= 2 end, consumer)
+    assert(consumer:close())
+    local all = table.concat(lines, "\n")
+    topic = topic:gsub("%-", "%%-")
+    assert.matches("record_failed " .. topic .. "/0/%d+ key \"k%d+\" attempt 1, again in 0.01 s: "
+      .. "no route to %d+", all)
+    assert.matches("parked " .. topic .. "/0/%d+ key \"k%d+\" attempt 2: no route to %d+", all)
+    -- 600 failures and 300 parked records, of two kinds, in a few seconds
+    assert.is_true(count(lines, "record_failed") <= 20, all)
+    assert.is_true(count(lines, "parked") <= 20, all)
+    -- and none is left out of the counts
+    for kind, total in pairs { record_failed = 600, parked = 300 } do
+      local said = 0
+      for _, line in ipairs(lines) do
+        if line:find("^" .. kind) then
+          said = said + 1 + tonumber(line:match "and (%d+) more like it" or 0)
+        end
+      end
+      assert.equal(total, said, all)
+    end
+  end)
+
+  it("with log = false says nothing, and with on_event leaves it to that", function()
+    local lines = {}
+    local silent = open({ log = false, handler = function() error "x" end }, many(3))
+    local events = {}
+    local told = open({ handler = function() error "x" end,
+      on_event = function(event) events[#events + 1] = event.type end,
+      log = function(_, _, message) lines[#lines + 1] = message end }, many(3))
+    helper.eventually(30, function()
+      return silent:stats().parked == 3 and told:stats().parked == 3
+    end, silent, told)
+    assert(silent:close())
+    assert(told:close())
+    assert.equal(0, count(lines, "record_failed"))
+    assert.equal(3, count(events, "parked"))
+  end)
+
+  it("writes them to stderr where nobody takes the log, also unstepped", function()
+    local topic = helper.topic(1)
+    stage.produce(topic, many(1))
+    local child = helper.spawn([[
+      local strand = require "strand"
+      local consumer = assert(strand.consumer {
+        kafka = { ["bootstrap.servers"] = arg[1], ["group.id"] = arg[2],
+          ["session.timeout.ms"] = 6000 },
+        topics = { arg[3] }, workers = 1, handler = function(record) recrod.x = 1 end })
+      assert(consumer:start())
+      require "strand.core".wait({}, 60) -- nobody steps it
+    ]], helper.bootstrap(), helper.name "group", topic)
+    helper.eventually(30, function()
+      assert.is_nil(child:status(), child:errors())
+      return child:errors():find("strand warning: record_failed " .. topic .. "/0/0", 1, true)
+    end)
+    helper.end_children()
+  end)
+end)
