@@ -22,7 +22,8 @@
 #define TOPICS_FIRST_US 1000000
 #define TOPICS_MOST_US 10000000
 #define OWNERS_FIRST_US 1000000
-#define OWNERS_MOST_US 60000000
+#define OWNERS_MOST_US 60000000    /* from one question to the next */
+#define TRY_MOST_US 300000000      /* each try is a rebalance of the group */
 #define TURN_US 3000000            /* from one member's turn to the next's */
 #define HANDED_ON_US 15000000      /* cooperative: a partition between two */
 #define AGREED_US 10000000         /* until all brokers know a new topic */
@@ -310,9 +311,9 @@ static int note_unassigned (strand_member *m,
   return count;
 }
 
-static void back_off (strand_member *m) {
+static void back_off (strand_member *m, int64_t most_us) {
   m->owners_wait_us *= 2;
-  if (m->owners_wait_us > OWNERS_MOST_US) m->owners_wait_us = OWNERS_MOST_US;
+  if (m->owners_wait_us > most_us) m->owners_wait_us = most_us;
 }
 
 /* librdkafka knows it, or it would be missing: not so the broker that was
@@ -343,7 +344,7 @@ static void look_later (strand_member *m, const strand_owners *owners,
   m->owners_us = INT64_MAX;
   if (unseen) {
     m->owners_us = now_us + m->owners_wait_us;
-    back_off(m);
+    back_off(m, OWNERS_MOST_US);
     return;
   }
   m->owners_wait_us = OWNERS_FIRST_US;
@@ -372,7 +373,7 @@ static void take_turn (strand_member *m, const strand_owners *owners,
     m->turn_us = m->assigned_us + m->owners_wait_us;
     if (m->turn_us < now_us) m->turn_us = now_us;
     m->turn_us += (int64_t)owners->turn * TURN_US;
-    back_off(m);
+    back_off(m, TRY_MOST_US);
   }
   if (now_us >= m->turn_us) subscribe_again(m, owners, now_us);
   else m->owners_us = m->turn_us;
@@ -383,7 +384,7 @@ static void not_answered (strand_member *m, rd_kafka_resp_err_t err,
                           int64_t now_us) {
   char code[48];
   m->owners_us = now_us + m->owners_wait_us;
-  back_off(m);
+  back_off(m, OWNERS_MOST_US);
   if (err == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE) m->owners_us = INT64_MAX;
   if (strand_error_kind_of(err) != STRAND_ERROR_UNAUTHORIZED) return;
   strand_trouble_begin(&m->blind, now_us, 0);
