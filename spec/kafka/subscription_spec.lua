@@ -123,6 +123,26 @@ describe("a pattern that all names match", function()
   end)
 end)
 
+describe("a pattern that finds nothing", function()
+  after_each(member.end_all)
+
+  -- librdkafka looks again after five minutes.
+  it("is told, and looked at again like a name that is missing", function()
+    local prefix, log = helper.name "later", audit.new()
+    local consumer, events = member.start { group = helper.name "group",
+      topics = { "^" .. prefix }, audit = log }
+    helper.eventually(20, function()
+      return member.events(events, "topic_missing", { topic = "^" .. prefix }) > 0
+    end, consumer)
+    local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.broker() } })
+    assert(admin:create_topics { [prefix .. ".one"] = 1 })
+    admin:close()
+    local sent = audit.send(prefix .. ".one", 10, keyed)
+    log:wait(40, 10, consumer)
+    assert.same(audit.GOOD, log:result(sent))
+  end)
+end)
+
 -- Only where there are several: scripts/kafka run VERSION --nodes 3
 local nodes = {}
 for address in (helper.broker() or ""):gmatch "[^,]+" do nodes[#nodes + 1] = address end

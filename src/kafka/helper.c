@@ -188,7 +188,9 @@ static rd_kafka_resp_err_t wait_metadata (strand_helper *h,
 ** before: thus first one by one. */
 static rd_kafka_resp_err_t topics (strand_helper *h, strand_call *call) {
   for (call->why = 0; call->why < call->list->cnt; call->why++) {
-    rd_kafka_resp_err_t err = wait_metadata(h, call, look_for);
+    rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (call->list->elems[call->why].topic[0] == '^') call->low = 1;
+    else err = wait_metadata(h, call, look_for);
     if (err != 0) return err;
   }
   return call->low > 0 ? wait_metadata(h, call, all_topics)

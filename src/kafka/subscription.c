@@ -143,6 +143,21 @@ static bool is_subscribed (const strand_subscription *s, const char *name) {
   return has_topic(s->topics, name) || some_matches(&s->subscribed, name);
 }
 
+bool strand_subscription_finds (const strand_subscription *s,
+                                const char *pattern, const char *topic) {
+  size_t n = 0;
+  if (some_matches(&s->excluded, topic)) return false;
+  for (int i = 0; i < s->topics->cnt; i++) {
+    const char *name = s->topics->elems[i].topic;
+    if (name[0] != '^') continue;
+    if (strcmp(name, pattern) == 0) {
+      return regexec(&s->subscribed.list[n], topic, 0, NULL, 0) == 0;
+    }
+    n++;
+  }
+  return false;
+}
+
 /*
 ** What exists
 */

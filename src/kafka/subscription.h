@@ -31,6 +31,10 @@ void strand_subscription_free (strand_subscription *s);
 /* Is it this client's business who has which topic? */
 bool strand_subscription_is_watched (const strand_subscription *s);
 
+/* Does the pattern, one of those that are subscribed, find the topic? */
+bool strand_subscription_finds (const strand_subscription *s,
+                                const char *pattern, const char *topic);
+
 /* Who has what. */
 typedef struct strand_owners {
   bool settled;   /* no rebalance goes on; else the rest says nothing */

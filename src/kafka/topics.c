@@ -138,13 +138,15 @@ static int64_t topics_wait (const strand_member *m, int64_t now_us) {
   return wait < TOPICS_FIRST_US ? TOPICS_FIRST_US : wait;
 }
 
-static bool is_among (const struct rd_kafka_metadata *topics,
+static bool is_among (const strand_member *m,
+                      const struct rd_kafka_metadata *topics,
                       const char *name) {
+  const strand_subscription *s = m->consumer->subscription;
   for (int i = 0; i < topics->topic_cnt; i++) {
     const struct rd_kafka_metadata_topic *t = &topics->topics[i];
-    if (t->err == 0 && t->partition_cnt > 0 && strcmp(t->topic, name) == 0) {
-      return true;
-    }
+    if (t->err != 0 || t->partition_cnt <= 0) continue;
+    if (name[0] == '^' ? strand_subscription_finds(s, name, t->topic)
+                       : strcmp(t->topic, name) == 0) return true;
   }
   return false;
 }
@@ -156,19 +158,29 @@ static void look_soon (strand_member *m, int64_t now_us) {
   }
 }
 
-/* One that is found is on the list until it is known to be somebody's. */
+/* One that is found is on the list until it is known to be somebody's. What a
+** pattern found has a name of its own. */
+static void note_found (strand_member *m,
+                        const struct rd_kafka_metadata *topics,
+                        int64_t now_us) {
+  strand_topic **at = &m->topics;
+  while (*at != NULL) {
+    strand_topic *t = *at;
+    bool found = t->plight == STRAND_TOPIC_MISSING
+                 && is_among(m, topics, t->name);
+    if (found) t->plight = STRAND_TOPIC_FOUND;
+    if (found && m->assigned_us != 0) look_soon(m, now_us);
+    if (found && t->name[0] == '^') drop(at);
+    else at = &t->next;
+  }
+}
+
 void strand_topics_listed (strand_member *m, const strand_call *call,
                            int64_t now_us) {
   m->asking_topics = false;
   if (call->err == 0) {
     strand_trouble_reached(m, now_us);
-    for (strand_topic *t = m->topics; t != NULL && call->topics != NULL;
-         t = t->next) {
-      if (t->plight != STRAND_TOPIC_MISSING
-          || !is_among(call->topics, t->name)) continue;
-      t->plight = STRAND_TOPIC_FOUND;
-      if (m->assigned_us != 0) look_soon(m, now_us);
-    }
+    if (call->topics != NULL) note_found(m, call->topics, now_us);
   }
   m->topics_us = now_us + topics_wait(m, now_us);
 }
