@@ -249,7 +249,8 @@ static void serve (strand_consumer *k) {
   }
 }
 
-static void answer (strand_consumer *k, strand_ticket *ticket) {
+/* True when it was carried out. */
+static bool answer (strand_consumer *k, strand_ticket *ticket) {
   double deadline = strand_clock_now() + PATIENCE;
   strand_failure failure = { "", "" };
   int done;
@@ -261,6 +262,7 @@ static void answer (strand_consumer *k, strand_ticket *ticket) {
   if (done < 0 && !is_late(&failure) && !is_early(&failure)) {
     must_be_known(&failure);
   }
+  return done > 0;
 }
 
 static void commit (strand_consumer *k) {
@@ -270,14 +272,15 @@ static void commit (strand_consumer *k) {
   else answer(k, ticket);
 }
 
-/* True when the records of partition 0 come once more. */
+/* True when the records of partition 0 come once more: one that failed has
+** moved nothing. */
 static bool seek (strand_consumer *k) {
   strand_failure failure = { "", "" };
   strand_ticket *ticket = strand_consumer_seek(k, "t", 0, STRAND_SEEK_OFFSET,
                                                0, &failure);
-  if (ticket == NULL) must_be_known(&failure);
-  else answer(k, ticket); /* whatever it says: the member goes there */
-  return ticket != NULL;
+  if (ticket != NULL) return answer(k, ticket);
+  must_be_known(&failure);
+  return false;
 }
 
 static unsigned workers_of (strand_consumer *k) {
