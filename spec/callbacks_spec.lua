@@ -274,6 +274,80 @@ describe("without the C side", function()
       assert.matches("on_event: error in on_event: a table", messages[1])
     end)
 
+    -- As a cooperative scheduler calls it, that drops the coroutine.
+    local function abandoned(action, ...)
+      local thread = coroutine.create(action)
+      local ok, problem = coroutine.resume(thread, ...)
+      assert.is_true(ok, problem)
+      assert.equal("dead", coroutine.status(thread))
+    end
+
+    it("that yields has failed, and the next one is called", function()
+      local seen = {}
+      local consumer, core = open { on_event = function(event)
+        seen[#seen + 1] = event.type
+        coroutine.yield()
+      end }
+      consumer:start()
+      core.events = { { type = "assigned" }, { type = "restored" } }
+      abandoned(consumer.step, consumer, 0)
+      assert.same({ "assigned", "restored" }, seen)
+      assert.matches("on_event: error in on_event: .*attempt to yield", messages[1])
+      assert.equal(2, #messages)
+    end)
+
+    it("for lines that yields has failed, and the next one is called", function()
+      local seen, shown, stderr = {}, {}, io.stderr
+      local consumer, core = open { log = function(_, _, message)
+        seen[#seen + 1] = message
+        coroutine.yield()
+      end }
+      consumer:start()
+      core.logs = { { 4, "FAIL", "one" }, { 4, "FAIL", "two" } }
+      rawset(io, "stderr", { write = function(_, line) shown[#shown + 1] = line end })
+      local ok, problem = pcall(abandoned, consumer.step, consumer, 0)
+      rawset(io, "stderr", stderr)
+      assert.is_true(ok, problem)
+      assert.same({ "one", "two" }, seen)
+      assert.matches("error in log: .*attempt to yield", shown[1])
+      assert.matches("one", shown[2], 1, true)
+    end)
+
+    it("for tokens that yields has failed", function()
+      local consumer, core = open { oauth_token = function() coroutine.yield() end }
+      consumer:start()
+      core.needs_token = true
+      abandoned(consumer.step, consumer, 0)
+      assert.equal("oauth_fail", core.calls[1][1])
+      assert.matches("error in oauth_token: .*attempt to yield", core.calls[1][2])
+      assert.equal(1, #core.calls)
+    end)
+
+    it("may raise what yields when it is made text", function()
+      local consumer, core = open { on_event = function()
+        error(setmetatable({}, { __tostring = function() coroutine.yield() end }))
+      end }
+      consumer:start()
+      core.events = { { type = "assigned" } }
+      abandoned(consumer.step, consumer, 0)
+      assert.matches("on_event: error in on_event: a table", messages[1])
+    end)
+
+    it("that closes gets what came last, too", function()
+      local seen = {}
+      local consumer, core
+      consumer, core = open { on_event = function(event)
+        seen[#seen + 1] = event.type
+        if event.type ~= "assigned" then return end
+        fake.at(0, function() core.events = { { type = "revoked" } } end)
+        consumer:close()
+      end }
+      consumer:start()
+      core.events = { { type = "assigned" } }
+      consumer:step(0)
+      assert.same({ "assigned", "revoked" }, seen)
+    end)
+
     it("may wait, and what comes meanwhile comes after it", function()
       local order = {}
       local consumer, core

@@ -239,6 +239,38 @@ describe("a producer that waits", function()
     assert.is_true(seconds >= 0.19 and seconds < 1 + helper.late)
   end)
 
+  it("calls on_delivery for each record, also where it yields", function()
+    local calls, lines = 0, {}
+    producer = open { log = function(_, _, line) lines[#lines + 1] = line end,
+      on_delivery = function()
+        calls = calls + 1
+        coroutine.yield()
+      end }
+    local topic = helper.topic(1)
+    for _ = 1, 20 do assert(producer:send { topic = topic, value = "v" }) end
+    local thread = coroutine.create(producer.flush)
+    assert.same({ true, true }, { coroutine.resume(thread, producer, 20) })
+    assert.equal("dead", coroutine.status(thread))
+    assert.equal(20, producer:close().delivered)
+    assert.equal(20, calls)
+    assert.matches("error in on_delivery: .*attempt to yield", lines[#lines])
+  end)
+
+  it("calls on_delivery for each record, also where it closes", function()
+    local calls, topic = 0, helper.topic(1)
+    producer = open { on_delivery = function()
+      calls = calls + 1
+      if calls == 1 then assert(producer:send { topic = topic, value = "last" }) end
+      producer:close()
+    end }
+    for _ = 1, 20 do assert(producer:send { topic = topic, value = "v" }) end
+    helper.eventually(20, function()
+      producer:poll(0.1)
+      return calls > 0
+    end)
+    assert.equal(21, calls)
+  end)
+
   it("says how many records a flush has left", function()
     producer = unreachable()
     for _ = 1, 3 do assert(producer:send { topic = "t" }) end

@@ -163,7 +163,7 @@ local function close_ended(self)
   if self.result then return true end
   local report, message, code = self.core:close_wait()
   if report == nil then return false end
-  self.pump:serve() -- what came last
+  self.pump:finish() -- what came last
   if not self.result then ended(self, text.report(report), message, code) end
   return true
 end

@@ -173,8 +173,8 @@ function lasting:close(given)
   if not self.report then
     flush(self, timeout)
     self.report = text.report(self.core:close(PURGE_TIMEOUT))
-    self.pump:serve()
   end
+  self.pump:finish() -- again: where it raised, something is left
   return self.report
 end
 

@@ -12,8 +12,13 @@
 -- the log. Where memory runs out in here, that is raised, and nothing is lost:
 -- what is made for an item is made before it is taken from the core, and an
 -- item stays in the queue until its callback is entered.
+--
+-- A callback cannot yield: it is called through C, where every Lua makes an
+-- error of that. Else a coroutine that nobody resumes would keep the queue.
 
 local text = require "strand.text"
+
+local call = require("strand.core").call
 
 local pump = {}
 pump.__index = pump
@@ -30,7 +35,7 @@ end
 
 -- A callback may raise anything, also what raises when it is made text.
 local function text_of(problem)
-  local ok, shown = pcall(tostring, problem)
+  local ok, shown = call(nil, tostring, problem)
   return ok and type(shown) == "string" and shown or "a " .. type(problem)
 end
 
@@ -46,7 +51,7 @@ end
 function pump.new(core, callbacks)
   local self = setmetatable({
     core = core, callbacks = callbacks, first = 1, last = 0, dispatching = false,
-    answering = false, kept = false,
+    answering = false, kept = false, finishing = false,
   }, pump)
   -- Made once, and not for each call: there might be no memory for it then.
   self.enter = function()
@@ -68,7 +73,7 @@ end
 function pump:log(level, facility, message)
   local log = self.callbacks.log
   if not log then return write_log(level, facility, message) end
-  local ok, problem = pcall(log, level, facility, message)
+  local ok, problem = call(nil, log, level, facility, message)
   if not ok then log_failed(problem, level, facility, message) end
 end
 
@@ -82,7 +87,7 @@ local function call_log(self, item)
     take(self)
     return write_log(item[2], item[3], item[4])
   end
-  local ok, problem = pcall(self.enter_log)
+  local ok, problem = call(nil, self.enter_log)
   if not ok then log_failed(problem, item[2], item[3], item[4]) end
 end
 
@@ -92,7 +97,7 @@ local function call_first(self)
   local name = item[1]
   if name == "log" then return call_log(self, item) end
   if not self.callbacks[name] then return take(self) end
-  local ok, problem = xpcall(self.enter, traceback)
+  local ok, problem = call(traceback, self.enter)
   if not ok then
     self:log(ERROR, name, ("error in %s: %s"):format(name, text_of(problem)))
   end
@@ -115,7 +120,7 @@ end
 
 -- librdkafka asks again by itself after a failure.
 function pump:answer_token_request()
-  local ok, token, expires, principal = pcall(self.callbacks.oauth_token)
+  local ok, token, expires, principal = call(nil, self.callbacks.oauth_token)
   local problem
   if not ok then
     problem = "error in oauth_token: " .. text_of(token)
@@ -152,11 +157,11 @@ local function collect(self, name, next, shown)
 end
 
 -- Only what is there now: a callback whose calls make events could keep it
--- going for ever.
+-- going for ever. But a callback that closes the object gets the last of it.
 local function call_all(self)
   local last = self.last
   self.dispatching = true
-  while self.first <= last do call_first(self) end
+  while self.first <= (self.finishing and self.last or last) do call_first(self) end
 end
 
 -- What came while a callback waited, or stands behind one that raised, waits
@@ -209,6 +214,12 @@ function pump:serve()
   collect(self, "on_delivery", self.core.next_delivery, text.delivery)
   if not self:pending() then return count end
   return count + dispatch(self)
+end
+
+-- The object is closed, and nobody serves it after this.
+function pump:finish()
+  self.finishing = true
+  return self:serve()
 end
 
 return pump

@@ -7,6 +7,8 @@
 **   now()                    seconds, monotonic
 **   wait({ fd, ... }, timeout?) -> how many are readable. Ends early, with
 **                            0, when a signal came; no timeout: waits on
+**   call(handler | nil, f, ...) -> true, what f returns | false, error. As
+**                            xpcall, but a yield in 'f' raises in every Lua
 **   librdkafka_version       text
 */
 #define _GNU_SOURCE /* dladdr, RTLD_NODELETE */
@@ -70,7 +72,22 @@ static int core_wait (lua_State *L) {
   return 1;
 }
 
+/* A call from C has no continuation: whoever yields in it would leave its
+** caller behind for ever, so Lua raises there instead. */
+static int core_call (lua_State *L) {
+  int handler = lua_isnoneornil(L, 1) ? 0 : 1;
+  luaL_checkany(L, 2);
+  lua_pushboolean(L, 1);
+  lua_insert(L, 2);
+  if (lua_pcall(L, lua_gettop(L) - 3, LUA_MULTRET, handler) == 0)
+    return lua_gettop(L) - 1;
+  lua_pushboolean(L, 0);
+  lua_replace(L, 2);
+  return 2;
+}
+
 static const luaL_Reg functions[] = {
+  { "call", core_call },
   { "now", core_now },
   { "wait", core_wait },
   { NULL, NULL }
