@@ -338,14 +338,15 @@ static void a_jump_is_told_once (void **state) {
 
 static void seek_to (strand_ticket *ticket, const char *topic,
                      int64_t offset) {
-  strand_seek_request request = { .ticket = ticket, .partition = 0,
-                                  .kind = STRAND_SEEK_OFFSET,
-                                  .value = offset };
-  char name[16];
-  snprintf(name, sizeof(name), "%s", topic);
-  request.topic = name;
+  strand_seek_request *request = calloc(1, sizeof(*request));
+  assert_non_null(request);
+  request->ticket = ticket;
+  request->kind = STRAND_SEEK_OFFSET;
+  request->value = offset;
+  request->topic = strdup(topic);
   *ticket = (strand_ticket){ .consumer = &consumer, .waiting = 1 };
-  strand_seek_begin(&member, &request);
+  strand_seek_take(&member, request);
+  strand_seek_serve(&member);
 }
 
 static void a_seek_outside_the_log_has_moved_nothing (void **state) {

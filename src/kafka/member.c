@@ -271,22 +271,6 @@ static void begin_ending (strand_member *m, int64_t now_us) {
   if (m->close_mode != STRAND_CLOSE_DRAIN) strand_group_stop_handlers(m);
 }
 
-/* The last that was asked for comes first in the list, and has to be last. */
-static void take_seeks (strand_member *m, strand_seek_request *seeks) {
-  strand_seek_request *r, *first = NULL;
-  while ((r = seeks) != NULL) {
-    seeks = r->next;
-    r->next = first;
-    first = r;
-  }
-  while ((r = first) != NULL) {
-    first = r->next;
-    strand_seek_begin(m, r);
-    free(r->topic);
-    free(r);
-  }
-}
-
 static void take_releases (strand_member *m, strand_release *releases) {
   while (releases != NULL) {
     strand_release *r = releases;
@@ -308,7 +292,7 @@ static void take_inbox (strand_member *m, int64_t now_us) {
   if (inbox.rules) take_rules(m);
   if (inbox.yields && m->phase == STRAND_SERVING) strand_group_claim(m);
   take_releases(m, inbox.releases);
-  take_seeks(m, inbox.seeks);
+  strand_seek_take(m, inbox.seeks);
   strand_parked_serve(m, inbox.parked, now_us);
   while (inbox.commits != NULL) {
     strand_waiter *w = inbox.commits;
@@ -513,6 +497,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   int64_t due = now_us + poll_every(m);
   take_inbox(m, now_us);
   strand_position_answers(m, now_us);
+  strand_seek_serve(m);
   if (m->queue != NULL) strand_group_serve(m, now_us);
   strand_handover_harvest(m, now_us);
   strand_letters_serve(m, now_us);

@@ -234,6 +234,7 @@ struct strand_member {
   strand_commit *commit;       /* unanswered */
   bool must_rejoin;            /* the last was refused until the next join */
   strand_waiter *waiters;
+  strand_seek_request *seeks;  /* not begun, in order */
   strand_tag **tags;           /* live, and gone with leases out */
   size_t tag_count;
   size_t tag_capacity;
@@ -446,8 +447,10 @@ void strand_position_again (strand_member *m, strand_tag *tag);
 int64_t strand_position_tick (strand_member *m, int64_t now_us);
 
 /* seek.c */
-/* Takes the ticket. */
-void strand_seek_begin (strand_member *m, const strand_seek_request *request);
+/* Takes the list, which has the last that was asked for first. */
+void strand_seek_take (strand_member *m, strand_seek_request *seeks);
+/* Begins those that need not wait for their partition to be restored. */
+void strand_seek_serve (strand_member *m);
 /* 'tag' is NULL when the partition is gone. */
 void strand_seek_answer (strand_member *m, strand_tag *tag,
                          const strand_call *call, int64_t now_us);

@@ -1,14 +1,17 @@
 /*
 ** seek.c - a partition goes where the user wants it
 **
-**   asked for -> where is that, and is it in the log? -> sought -> done
+**   asked for -> restored -> where is that, and is it in the log?
+**             -> sought -> done
 **
 ** Until the last of them nothing has moved: what was done stays done, what
 ** runs is committed as ever, and after a failure strand goes back to where it
 ** was, also when librdkafka does what it was asked for after all. So a seek
-** that failed, or whose answer came too late, has moved nothing. Between the
-** second and the last the partition is not read.
+** that failed, or whose answer came too late, has moved nothing. Between
+** the last two the partition is not read.
 */
+#include <stdlib.h>
+
 #include "core/mutant.h"
 #include "kafka/clock.h"
 #include "kafka/errors.h"
@@ -32,7 +35,7 @@ static void refuse_memory (strand_member *m, strand_ticket *ticket) {
   refuse(m, ticket, "NO_MEMORY", "memory ran out: nothing has moved");
 }
 
-void strand_seek_begin (strand_member *m, const strand_seek_request *r) {
+static void begin (strand_member *m, const strand_seek_request *r) {
   static const strand_call_kind kinds[] = {
     [STRAND_SEEK_OFFSET] = STRAND_CALL_WATERMARKS,
     [STRAND_SEEK_TIME] = STRAND_CALL_TIMES,
@@ -51,6 +54,39 @@ void strand_seek_begin (strand_member *m, const strand_seek_request *r) {
   else if (!strand_position_ask(m, tag, kinds[r->kind], r->value,
                                 STRAND_WHY_TARGET, r->ticket)) {
     refuse_memory(m, r->ticket);
+  }
+}
+
+void strand_seek_take (strand_member *m, strand_seek_request *seeks) {
+  strand_seek_request **end = &m->seeks, *first = NULL, *r;
+  while ((r = seeks) != NULL) {
+    seeks = r->next;
+    r->next = first;
+    first = r;
+  }
+  while (*end != NULL) end = &(*end)->next;
+  *end = first;
+}
+
+/* It is assigned, and was told to be, but what was done of it is not known
+** yet. */
+static bool must_wait (strand_member *m, const strand_seek_request *r) {
+  const strand_tag *tag = strand_member_tag(m, r->topic, r->partition);
+  return m->phase == STRAND_SERVING && tag != NULL && !tag->restored
+         && !tag->leaving && !tag->stuck;
+}
+
+void strand_seek_serve (strand_member *m) {
+  strand_seek_request **at = &m->seeks, *r;
+  while ((r = *at) != NULL) {
+    if (must_wait(m, r)) {
+      at = &r->next;
+      continue;
+    }
+    *at = r->next;
+    begin(m, r);
+    free(r->topic);
+    free(r);
   }
 }
 
