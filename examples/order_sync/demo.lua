@@ -97,6 +97,7 @@ local function open_consumer(servers, address)
     retry = { attempts = 3, delay = 0.1 },
     exhausted = "park",              -- an order that is refused waits for somebody
     dead_letter = { topic = letters }, -- what is no event
+    on_event = function() end,       -- failures are shown below, and not warnings here
     start_timeout = 30,
   })
 end

@@ -85,6 +85,7 @@ local function open_consumer(servers)
     handler = "reconcile",           -- reconcile.lua, loaded by each worker
     handler_args = { journal = journal },
     retry = { delay = 0.05 },
+    on_event = function() end,       -- failures are counted below, and not warnings here
     start_timeout = 30,              -- start() waits until both members have joined
   })
 end
