@@ -394,6 +394,79 @@ describe("a flush that timed out", function()
   end)
 end)
 
+describe("a record that is waited for", function()
+  local producer
+
+  teardown(helper.close_cluster)
+  after_each(function()
+    if producer then producer:close { timeout = 0 } end
+    producer = nil
+  end)
+
+  it("does not linger", function()
+    producer = open { kafka = { ["linger.ms"] = 60000 } }
+    local topic = helper.topic(1)
+    for _ = 1, 3 do assert(producer:send_wait { topic = topic, value = "v", timeout = 20 }) end
+  end)
+
+  it("does not linger in a partition where others do", function()
+    producer = open { kafka = { ["linger.ms"] = 60000 } }
+    local topic = helper.topic(1)
+    assert(producer:send_wait { topic = topic, partition = 0, timeout = 20 })
+    for _ = 1, 3 do assert(producer:send { topic = topic, partition = 0 }) end
+    local report = assert(producer:send_wait { topic = topic, partition = 0, timeout = 20 })
+    assert.equal(4, report.offset)
+  end)
+
+  it("leaves the others to linger afterwards", function()
+    producer = open { kafka = { ["linger.ms"] = 1000 } }
+    local topic = helper.topic(1)
+    local function lingers()
+      assert(producer:send_wait { topic = topic, timeout = 20 })
+      assert(producer:send { topic = topic })
+      local start = core.now()
+      helper.eventually(20, function()
+        producer:poll(0.05)
+        return producer:stats().outstanding == 0
+      end)
+      return core.now() - start > 0.7
+    end
+    helper.eventually(30, lingers) -- what was on its way may take it along
+  end)
+
+  it("costs nothing more when its time is over", function()
+    producer = open { log = quiet, kafka = { ["bootstrap.servers"] = UNREACHABLE,
+      ["linger.ms"] = 1000, ["reconnect.backoff.ms"] = 5000,
+      ["reconnect.backoff.max.ms"] = 5000 } }
+    local report, _, code = producer:send_wait { topic = "t", timeout = 0.3 }
+    assert.same({ nil, "TIMED_OUT" }, { report, code })
+    local turns, cpu = idle_second(producer)
+    assert.is_true(turns < 10, ("%d turns"):format(turns))
+    assert.is_true(cpu < 0.01, ("%.1f ms of CPU"):format(cpu * 1000))
+  end)
+
+  it("waits for room in a full queue, where nothing lingers then", function()
+    producer = open { max_queued_records = 5, kafka = { ["linger.ms"] = 60000 } }
+    local topic = helper.topic(1)
+    for _ = 1, 5 do assert(producer:send { topic = topic, partition = 0 }) end
+    assert.equal("QUEUE_FULL", select(3, producer:send { topic = topic, partition = 0 }))
+    local report = assert(producer:send_wait { topic = topic, partition = 0, timeout = 20 })
+    assert.equal(5, report.offset)
+  end)
+
+  it("is refused by a queue that is full for as long as it waits", function()
+    producer = unreachable { max_queued_records = 5 }
+    for _ = 1, 5 do assert(producer:send { topic = "t" }) end
+    local seconds, report, message, code = helper.seconds(function()
+      return producer:send_wait { topic = "t", timeout = 0.2 }
+    end)
+    assert.same({ nil, "QUEUE_FULL" }, { report, code })
+    assert.matches("max_queued_bytes %d+%), and was for 0.2 s$", message)
+    assert.is_true(seconds >= 0.2 and seconds < 1 + helper.late)
+    assert.equal(5, producer:stats().sent)
+  end)
+end)
+
 describe("a producer in another process", function()
   teardown(helper.end_children)
 

@@ -27,6 +27,7 @@
 -- outstanding()        -> records sent and not yet acknowledged or failed
 -- flush_begin()        sends without lingering until nothing is outstanding, whoever waits
 --                         for it: the report that makes it so makes fd readable
+-- hurry(boolean)       true: somebody waits, nothing lingers; false, for each true: no longer
 -- close(timeout)       -> report { sent, delivered, failed, purged, seconds }: what is outstanding
 --                         is purged; the last reports are there for next_delivery()
 -- stats()              -> table
@@ -100,12 +101,28 @@ function methods:send(given)
   return send(self, record, partition, hash_key, false)
 end
 
--- 'waited' keeps the id for whoever catches what is raised in here.
-local function send_and_wait(self, waited, record, partition, hash_key)
+-- As soon as the queue has room for it. -> id | nil, message, code
+local function send_watched(self, deadline, record, partition, hash_key)
   local id, message, code = send(self, record, partition, hash_key, true)
+  while code == "QUEUE_FULL" do
+    if core.now() >= deadline then
+      return nil, ("%s, and was for %.14g s"):format(message, record.timeout), code
+    end
+    wait(self, deadline)
+    self.pump:serve()
+    id, message, code = send(self, record, partition, hash_key, true)
+  end
+  return id, message, code
+end
+
+-- 'waited' is for whoever catches what is raised in here.
+local function send_and_wait(self, waited, record, partition, hash_key)
+  local deadline = core.now() + record.timeout
+  self.core:hurry(true)
+  waited.hurries = true
+  local id, message, code = send_watched(self, deadline, record, partition, hash_key)
   if not id then return nil, message, code end
   waited.id = id
-  local deadline = core.now() + record.timeout
   while true do
     local report
     report, message, code = self.core:take_watched(id)
@@ -123,9 +140,10 @@ function methods:send_wait(given)
   local record = check.send_wait(given, self.partition_key)
   local placed_well, partition, hash_key = placed(self, record, given)
   if not placed_well then return nil, partition, hash_key end
-  local waited = { id = false }
+  local waited = { id = false, hurries = false }
   local ok, report, message, code = pcall(send_and_wait, self, waited, record, partition, hash_key)
   if waited.id then self.core:drop_watched(waited.id) end -- nobody will ask for it
+  if waited.hurries then self.core:hurry(false) end
   if not ok then error(report, 0) end
   return report, message, code
 end

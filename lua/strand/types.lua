@@ -674,11 +674,11 @@ local producer = {}
 ---@return string? code             "QUEUE_FULL", "NO_METADATA", ...
 function producer:send(record) end
 
----Sends a record and waits for the brokers' answer.
+---Sends a record and waits for the brokers' answer, and for room in the queue.
 ---@param record strand.Sending
 ---@return strand.Delivery? report
 ---@return string? message
----@return string? code             "TIMED_OUT": it may still arrive
+---@return string? code             "TIMED_OUT": it may still arrive; "QUEUE_FULL": it was not sent
 function producer:send_wait(record) end
 
 ---Waits until everything is acknowledged or has failed.

@@ -15,7 +15,9 @@
 
 #define METADATA_MS 5000
 #define AGAIN 0.1 /* seconds before a failed question is asked again */
-#define FLUSH_MS 200 /* of one call: how late its end is seen */
+#define FLUSH_MS 200 /* of one call, at most: how late its end is seen */
+#define FLUSH_FIRST_MS 5 /* the next is twice as long: an end is seen no later
+                            than as long again as all lasted */
 
 typedef struct topic {
   struct topic *next;
@@ -35,6 +37,7 @@ struct strand_errand {
   int running;
   int stopping;
   int flushing;
+  int flush_ms; /* of the next call */
   topic *topics; /* only ever grows: the thread keeps pointers */
 };
 
@@ -122,6 +125,15 @@ static void answer_locked (strand_errand *errand, topic *t) {
   wake(errand);
 }
 
+/* As answer_locked. */
+static void flush_locked (strand_errand *errand) {
+  int ms = errand->flush_ms;
+  errand->flush_ms = 2 * ms < FLUSH_MS ? 2 * ms : FLUSH_MS;
+  pthread_mutex_unlock(&errand->lock);
+  rd_kafka_flush(errand->client, ms);
+  pthread_mutex_lock(&errand->lock);
+}
+
 static void *run (void *argument) {
   strand_errand *errand = argument;
   pthread_mutex_lock(&errand->lock);
@@ -130,9 +142,7 @@ static void *run (void *argument) {
     if (t != NULL) {
       answer_locked(errand, t);
     } else if (errand->flushing) {
-      pthread_mutex_unlock(&errand->lock);
-      rd_kafka_flush(errand->client, FLUSH_MS);
-      pthread_mutex_lock(&errand->lock);
+      flush_locked(errand);
     } else {
       pthread_cond_wait(&errand->changed, &errand->lock);
     }
@@ -224,9 +234,14 @@ void strand_errand_wait (strand_errand *errand, double deadline) {
   pthread_mutex_unlock(&errand->lock);
 }
 
-void strand_errand_flush (strand_errand *errand, int on) {
+int strand_errand_flush (strand_errand *errand, int on) {
+  int flushing;
   pthread_mutex_lock(&errand->lock);
-  if (errand->flushing != on) /* without a thread records linger */
+  if (errand->flushing != on) {
+    errand->flush_ms = FLUSH_FIRST_MS;
     errand->flushing = on && start_locked(errand);
+  }
+  flushing = errand->flushing;
   pthread_mutex_unlock(&errand->lock);
+  return flushing;
 }

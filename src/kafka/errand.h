@@ -48,7 +48,9 @@ void strand_errand_doubt (strand_errand *errand, const char *topic);
 ** or until the deadline (clock.h). */
 void strand_errand_wait (strand_errand *errand, double deadline);
 
-/* Sends without lingering until told to end. */
-void strand_errand_flush (strand_errand *errand, int on);
+/* Sends without lingering until told to end; while something is outstanding,
+** since a flush of nothing returns at once. Whether it does: without a thread
+** records linger. */
+int strand_errand_flush (strand_errand *errand, int on);
 
 #endif

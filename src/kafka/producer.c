@@ -17,7 +17,7 @@
 #include "kafka/watch.h"
 
 #define EVENTS_MAX 64
-#define LINGER_MS 100   /* a flush waits so long rather than start a thread */
+#define LINGER_MS 100   /* a flush of all waits so long, without a thread */
 #define PURGE_AGAIN_MS 100
 #define END_GRACE 0.25  /* seconds for librdkafka's threads to end */
 
@@ -26,7 +26,9 @@ struct strand_producer {
   strand_log *log;
   int fd;
   int reports_all;
-  int flushing; /* something is outstanding, and does not linger */
+  int flushing; /* until nothing is outstanding */
+  int hurried;  /* how many wait, by strand_producer_hurry */
+  int hastens;  /* for either of them nothing lingers now */
   int held;     /* taken, and not given on */
   int kept;     /* the same, by strand_producer_keep */
   int linger_ms;
@@ -195,10 +197,13 @@ static void take_event (strand_producer *p, rd_kafka_event_t *event) {
 }
 
 /* A flush ends with the last report, whoever collects it. */
-static void look_at_flush (strand_producer *p) {
-  if (!p->flushing || p->counts.outstanding > 0) return;
-  p->flushing = 0;
-  strand_errand_flush(p->client->errand, 0);
+static void look_at_linger (strand_producer *p) {
+  int some = p->counts.outstanding > 0;
+  int on = (p->flushing && some && p->linger_ms > LINGER_MS) ||
+           (p->hurried > 0 && some && p->linger_ms > 0);
+  if (!some) p->flushing = 0;
+  if (on != p->hastens)
+    p->hastens = strand_errand_flush(p->client->errand, on);
 }
 
 /* Waits up to 'ms' for the first event, and takes all that are there. */
@@ -208,7 +213,7 @@ static void collect (strand_producer *p, int ms) {
     take_event(p, event);
     ms = 0;
   }
-  look_at_flush(p);
+  look_at_linger(p);
 }
 
 /* The fd is cleared first: what comes after that makes it readable again. */
@@ -419,6 +424,7 @@ static int produce_patiently (strand_producer *p,
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
     p->counts.sent++;
     p->counts.outstanding++;
+    if (p->hurried > 0) look_at_linger(p);
     return 1;
   }
   if (headers != NULL) rd_kafka_headers_destroy(headers);
@@ -532,8 +538,13 @@ int64_t strand_producer_outstanding (const strand_producer *p) {
 void strand_producer_flush_begin (strand_producer *p) {
   if (p->counts.outstanding == 0) return;
   p->flushing = 1;
-  if (p->linger_ms > LINGER_MS)
-    strand_errand_flush(p->client->errand, 1);
+  look_at_linger(p);
+}
+
+void strand_producer_hurry (strand_producer *p, int on) {
+  p->hurried += on ? 1 : -1;
+  assert(p->hurried >= 0);
+  if (p->client != NULL) look_at_linger(p);
 }
 
 int64_t strand_producer_flush (strand_producer *p, double timeout) {

@@ -160,6 +160,10 @@ int64_t strand_producer_outstanding (const strand_producer *p);
 ** that makes it so the flush ends, also one that nobody waits for any more. */
 void strand_producer_flush_begin (strand_producer *p);
 
+/* Somebody waits for a record, or for room in the queue: until as many have
+** ended as began, nothing lingers. */
+void strand_producer_hurry (strand_producer *p, int on);
+
 /* Waits, for callers without an event loop. What is still outstanding. */
 int64_t strand_producer_flush (strand_producer *p, double timeout);
 

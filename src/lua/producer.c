@@ -325,6 +325,12 @@ static int producer_flush_begin (lua_State *L) {
   return 0;
 }
 
+static int producer_hurry (lua_State *L) {
+  if (is_forked(check_self(L))) return strand_push_forked(L);
+  strand_producer_hurry(check_kafka(L), lua_toboolean(L, 2));
+  return 0;
+}
+
 static int producer_stats (lua_State *L) {
   strand_producer_counts counts;
   if (is_forked(check_self(L))) return strand_push_forked(L);
@@ -465,6 +471,7 @@ static const luaL_Reg methods[] = {
   { "keep", producer_keep },
   { "outstanding", producer_outstanding },
   { "flush_begin", producer_flush_begin },
+  { "hurry", producer_hurry },
   { "close", producer_close },
   { "stats", producer_stats },
   { NULL, NULL }
