@@ -111,6 +111,27 @@ describe("what is away while brokers answer", function()
     end
   end)
 
+  it("a rebalance that waits for its own handlers is no failure to join", function()
+    kafka["session.timeout.ms"] = 20000
+    local folder = stage.folder()
+    local one, events = open { handler_args = folder, revoke_grace = 60 }
+    stage.start(one)
+    stage.produce("orders", { { partition = 0, value = "gate slow" } },
+      { ["bootstrap.servers"] = mock.bootstrap_servers })
+    helper.eventually(20, function() return stage.count(folder, "enter") == 1 end, one)
+    local two = open {}
+    assert(two:start())
+    helper.eventually(20, function() return #of(events, "revoked") > 0 end, one, two)
+    local over = stage.pause(13)
+    helper.eventually(30, function()
+      assert.not_equal("CANNOT_JOIN", health(one))
+      return over()
+    end, one, two)
+    stage.release(folder, "slow")
+    helper.eventually(40, function() return one:health() and two:health() end, one, two)
+    assert.equal(0, #of(events, "join_failed"))
+  end)
+
   it("a partition without a leader is an event that names it, and ends when it is read", function()
     local folder = stage.folder()
     local consumer, events = open { handler_args = folder }

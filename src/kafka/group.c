@@ -359,7 +359,15 @@ static void count_lost (strand_member *m) {
   pthread_mutex_unlock(&c->lock);
 }
 
+/* An eager member joins again now; a cooperative one goes on with what it
+** has. */
+static void note_answered (strand_member *m, bool lost) {
+  if (m->phase != STRAND_SERVING || (m->cooperative && !lost)) return;
+  strand_trouble_rejoins(m, strand_clock_us());
+}
+
 static void finish_revoke (strand_member *m) {
+  bool lost = rd_kafka_assignment_lost(m->client);
   /* a rebalance that the end of the consumer cut short */
   if (m->phase == STRAND_ENDING) strand_view_unfinished(m);
   for (int i = 0; i < revoked_count(m); i++) {
@@ -372,6 +380,7 @@ static void finish_revoke (strand_member *m) {
   rd_kafka_event_destroy(m->rebalance);
   m->rebalance = NULL;
   m->changed = true;
+  note_answered(m, lost);
 }
 
 void strand_group_stop_handlers (strand_member *m) {
@@ -390,12 +399,8 @@ static int64_t grace_of (const strand_member *m) {
   return grace < c->max_poll_us / 4 ? grace : c->max_poll_us / 4;
 }
 
-/* An eager member joins again at once; a cooperative one goes on with what
-** it has. */
-static void note_revoked (strand_member *m, bool lost, int64_t now_us) {
-  if (m->phase != STRAND_SERVING) return;
-  if (lost) strand_group_left(m);
-  if (lost || !m->cooperative) strand_trouble_rejoins(m, now_us);
+static void note_lost (strand_member *m) {
+  if (m->phase == STRAND_SERVING) strand_group_left(m);
 }
 
 static void revoke (strand_member *m, rd_kafka_event_t *event,
@@ -406,7 +411,7 @@ static void revoke (strand_member *m, rd_kafka_event_t *event,
   m->rebalance_tries = 0;
   m->must_rejoin = false;
   strand_topics_revoked(m);
-  note_revoked(m, lost, now_us);
+  if (lost) note_lost(m);
   if (!m->fatal) tell_revoked(m, lost ? "lost" : "revoked");
   for (int i = 0; i < revoked_count(m); i++) {
     strand_tag *tag = revoked_tag(m, i);
@@ -451,7 +456,7 @@ void strand_group_advance (strand_member *m, int64_t now_us) {
   int64_t most = m->consumer->max_poll_us / 4;
   if (m->rebalance == NULL) return;
   if (rd_kafka_assignment_lost(m->client)) { /* meanwhile */
-    note_revoked(m, true, now_us);
+    note_lost(m);
     count_lost(m);
     finish_revoke(m);
     return;
