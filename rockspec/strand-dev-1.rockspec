@@ -74,6 +74,7 @@ build = {
         "src/kafka/seek.c",
         "src/kafka/shared.c",
         "src/kafka/signs.c",
+        "src/kafka/starts.c",
         "src/kafka/subscription.c",
         "src/kafka/system.c",
         "src/kafka/thread.c",

@@ -325,3 +325,28 @@ describe("many parked records", function()
       assert.equal(200, stage.committed(this.group, this.topic)[0].offset)
     end)
 end)
+
+describe("looking after old records", function()
+  local PARTITIONS = 60
+
+  setup(stage.open)
+  teardown(stage.close)
+
+  it("keeps neither a seek nor an assignment waiting, however many partitions have some", function()
+    local topic, list = helper.topic(PARTITIONS), {}
+    for partition = 0, PARTITIONS - 1 do list[#list + 1] = { value = "fail 9", partition = partition } end
+    stage.produce(topic, list)
+    local consumer = stage.consumer { topics = { topic }, retry = { attempts = 1 },
+      kafka = { ["fetch.wait.max.ms"] = 500 } } -- a question waits behind a fetch
+    stage.start(consumer)
+    helper.eventually(20, function() return consumer:stats().parked == PARTITIONS end, consumer)
+    local over = stage.pause(13) -- they are old after 10 s
+    while not over() do
+      local seconds, ok = helper.seconds(consumer.seek, consumer,
+        { topic = topic, partition = 0, offset = 1, timeout = 60 })
+      assert.is_true(ok)
+      assert.is_true(seconds < 5 + helper.late, ("%.1f s"):format(seconds))
+      helper.eventually(2, stage.pause(0.5), consumer)
+    end
+  end)
+end)

@@ -152,6 +152,24 @@ static rd_kafka_resp_err_t end (rd_kafka_t *client, strand_call *call,
                    &call->high);
 }
 
+/* The list stays as it is until there is an answer. */
+static rd_kafka_resp_err_t starts (rd_kafka_t *client, strand_call *call,
+                                   int timeout_ms) {
+  rd_kafka_topic_partition_list_t *l;
+  rd_kafka_resp_err_t err;
+  l = rd_kafka_topic_partition_list_copy(call->list);
+  for (int i = 0; i < l->cnt; i++) {
+    l->elems[i].offset = RD_KAFKA_OFFSET_BEGINNING;
+  }
+  err = rd_kafka_offsets_for_times(client, l, timeout_ms);
+  for (int i = 0; err == RD_KAFKA_RESP_ERR_NO_ERROR && i < l->cnt; i++) {
+    call->list->elems[i].offset = l->elems[i].offset;
+    call->list->elems[i].err = l->elems[i].err;
+  }
+  rd_kafka_topic_partition_list_destroy(l);
+  return err;
+}
+
 static rd_kafka_resp_err_t reach (rd_kafka_t *client, strand_call *call,
                                   int timeout_ms) {
   return rd_kafka_metadata(client, false, NULL, &call->topics, timeout_ms);
@@ -220,6 +238,7 @@ static rd_kafka_resp_err_t make (strand_helper *h, strand_call *call) {
       err = wait_leader(h, call, start);
       return err == 0 ? wait_leader(h, call, end) : err;
     case STRAND_CALL_START: return wait_leader(h, call, start);
+    case STRAND_CALL_STARTS: return wait_leader(h, call, starts);
     case STRAND_CALL_END: return wait_leader(h, call, end);
     case STRAND_CALL_TIMES: return wait_leader(h, call, times);
     case STRAND_CALL_REACH: return wait_metadata(h, call, reach);

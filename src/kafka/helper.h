@@ -23,6 +23,7 @@ struct strand_member;
 typedef enum strand_call_kind {
   STRAND_CALL_COMMITTED,  /* list: committed offsets and metadata come back */
   STRAND_CALL_START,      /* list of one, kept; its 'low' comes back */
+  STRAND_CALL_STARTS,     /* list of many: their starts come back as offsets */
   STRAND_CALL_END,        /* 'high' */
   STRAND_CALL_WATERMARKS, /* both: twice as long, behind a fetch each */
   STRAND_CALL_TURN,       /* nothing; comes back after what was left before */

@@ -4,8 +4,8 @@
 ** The owner's loop, each part in its file:
 **
 **   inbox (member.c)     what the lua thread asked for
-**   answers (position.c, seek.c) what the helper found: payloads, watermarks,
-**                        seeks
+**   answers (position.c, seek.c, starts.c) what the helper found: payloads,
+**                        watermarks, seeks, starts of logs
 **   group (group.c)      rebalances, errors, tokens
 **   harvest (handover.c) outcomes back into the engine
 **   read (reader.c)      records of partitions that are within their share
@@ -74,11 +74,11 @@ struct strand_tag {
   int64_t seen;        /* and what came in place of what was expected */
   int64_t below;       /* what came below the position: a reset; or -1 */
   int64_t low;         /* the log's start, when it was last looked at */
-  int64_t low_us;      /* when it may be looked at again */
   int64_t end;         /* the partition's end, when it was last reached */
   int64_t gap_from;    /* what was expected at the gap to look at; -1 */
   int64_t gap_to;
   int64_t gap_us;      /* when gaps may be looked at again */
+  bool gap_asked;      /* the helper has the question about it */
   int64_t retry_us;    /* when to ask for the committed offset again */
   int64_t backoff_us;
   strand_link letters; /* of its records; letters.c */
@@ -92,8 +92,6 @@ struct strand_tag {
 typedef enum strand_why {
   STRAND_WHY_DOUBT = 1, /* what came was not expected */
   STRAND_WHY_PLACE,     /* it goes there */
-  STRAND_WHY_GAP,       /* was the gap's part of the log deleted? */
-  STRAND_WHY_LOW,       /* and that of records which are not done? */
   STRAND_WHY_TARGET,    /* the user's: where is it to go? */
   STRAND_WHY_SEEK       /* the user's: it goes there */
 } strand_why;
@@ -257,6 +255,9 @@ struct strand_member {
   int64_t turn_us;             /* when to subscribe again; 0: not known */
   bool asking_owners;
   bool asking_reach;
+  bool asking_starts;
+  int64_t starts_us;           /* when the helper may be asked for starts */
+  int64_t old_us;              /* when old records are looked at again */
 
   int64_t limit_us;            /* close: end of the phase */
   int64_t deadline_us;
@@ -445,6 +446,11 @@ void strand_position_keep (strand_member *m);
 /* Reads on from where it is: the next thing read is new, also the end. */
 void strand_position_again (strand_member *m, strand_tag *tag);
 int64_t strand_position_tick (strand_member *m, int64_t now_us);
+
+/* starts.c */
+int64_t strand_starts_tick (strand_member *m, int64_t now_us);
+void strand_starts_answer (strand_member *m, const strand_call *call,
+                           int64_t now_us);
 
 /* seek.c */
 /* Takes the list, which has the last that was asked for first. */

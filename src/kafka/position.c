@@ -35,8 +35,6 @@
 
 #define BACKOFF_FIRST_US 100000
 #define BACKOFF_MOST_US 5000000
-#define GAP_EVERY_US 10000000
-#define LOW_EVERY_US 10000000 /* also how old a record is looked after */
 
 bool strand_position_ask (strand_member *m, const strand_tag *tag,
                           strand_call_kind kind, int64_t offset,
@@ -340,63 +338,6 @@ static void take_place (strand_member *m, strand_tag *tag,
   else settle(tag);
 }
 
-static void take_gap (strand_member *m, strand_tag *tag,
-                      const strand_call *call, int64_t now_us) {
-  if (call->err == 0 && tag->gap_from < call->low
-      && call->low <= tag->gap_to) {
-    strand_position_jumped(m, tag, "truncated", tag->gap_from, call->low);
-  }
-  tag->gap_from = -1;
-  tag->gap_us = now_us + GAP_EVERY_US;
-}
-
-/*
-** Records that are gone from the log and not done: a parked one, or one that
-** is tried again. The copy here is the only one.
-*/
-
-static const strand_record *next_gone (const strand_tag *tag,
-                                       const strand_record *r, int64_t low) {
-  do r = strand_partition_next(tag->partition, r);
-  while (r != NULL && r->offset < tag->low);
-  return r != NULL && r->offset < low ? r : NULL;
-}
-
-static void take_low (strand_member *m, strand_tag *tag,
-                      const strand_call *call, int64_t now_us) {
-  const strand_record *first, *r;
-  strand_event event;
-  char reason[128];
-  size_t count = 0;
-  tag->low_us = now_us + LOW_EVERY_US;
-  if (call->err != 0 || call->low <= tag->low) return;
-  first = r = next_gone(tag, NULL, call->low);
-  for (; r != NULL; r = next_gone(tag, r, call->low)) count++;
-  tag->low = call->low;
-  if (first == NULL) return;
-  event = strand_member_event(m, "records_deleted", tag);
-  event.offset = first->offset;
-  event.to = call->low;
-  snprintf(reason, sizeof(reason), "%zu record%s not done and not in the log "
-           "any more: only this process has %s", count,
-           count == 1 ? " is" : "s are", count == 1 ? "it" : "them");
-  strand_event_set_reason(&event, reason, strlen(reason));
-  strand_member_emit(m, &event);
-}
-
-/* Only where a record has been open for a while, and one partition at a
-** time: else the helper would have nothing else to do. */
-static void look_low (strand_member *m, strand_tag *tag, int64_t now_us) {
-  const strand_record *r;
-  uint32_t now_ms = (uint32_t)(now_us / 1000);
-  if (!tag->restored || tag->low_us > now_us) return;
-  tag->low_us = now_us + LOW_EVERY_US;
-  r = strand_partition_next(tag->partition, NULL);
-  if (r == NULL || now_ms - r->polled_ms < LOW_EVERY_US / 1000) return;
-  if (strand_position_ask(m, tag, STRAND_CALL_START, 0, STRAND_WHY_LOW,
-                          NULL)) tag->low_us = INT64_MAX;
-}
-
 /*
 ** Answers
 */
@@ -405,9 +346,7 @@ static void take_answer (strand_member *m, strand_tag *tag,
                          const strand_call *call, int64_t now_us) {
   switch (call->why) {
     case STRAND_WHY_DOUBT: take_doubt(m, tag, call, now_us); return;
-    case STRAND_WHY_PLACE: take_place(m, tag, call, now_us); return;
-    case STRAND_WHY_GAP: take_gap(m, tag, call, now_us); return;
-    default: take_low(m, tag, call, now_us); return;
+    default: take_place(m, tag, call, now_us); return;
   }
 }
 
@@ -423,6 +362,9 @@ static void take_call (strand_member *m, strand_call *call, int64_t now_us) {
       return;
     case STRAND_CALL_OWNERS:
       strand_topics_owners(m, call, now_us);
+      return;
+    case STRAND_CALL_STARTS:
+      strand_starts_answer(m, call, now_us);
       return;
     case STRAND_CALL_REACH:
       strand_outage_reach(m, call, now_us);
@@ -456,12 +398,6 @@ void strand_position_answers (strand_member *m, int64_t now_us) {
   }
 }
 
-static void look_gap (strand_member *m, strand_tag *tag, int64_t now_us) {
-  tag->gap_us = INT64_MAX;
-  if (!strand_position_ask(m, tag, STRAND_CALL_START, 0, STRAND_WHY_GAP,
-                           NULL)) tag->gap_us = now_us + GAP_EVERY_US;
-}
-
 static void resume (strand_member *m, strand_tag *tag, int64_t now_us) {
   if (tag->target == STRAND_NOWHERE) doubt(m, tag, now_us);
   else strand_position_place(m, tag, tag->target, now_us);
@@ -471,8 +407,7 @@ static int64_t earlier (int64_t a, int64_t b) {
   return a < b ? a : b;
 }
 
-/* Tries again what failed, and looks at gaps and at old records. When it
-** wants to be called again. */
+/* Tries again what failed. When it wants to be called again. */
 int64_t strand_position_tick (strand_member *m, int64_t now_us) {
   int64_t next = INT64_MAX;
   bool restore = false;
@@ -485,11 +420,7 @@ int64_t strand_position_tick (strand_member *m, int64_t now_us) {
     if (waits && tag->retry_us > now_us) next = earlier(next, tag->retry_us);
     else if (waits && tag->restored) resume(m, tag, now_us);
     else if (waits) restore = true;
-    look_low(m, tag, now_us);
-    if (tag->gap_from < 0) continue;
-    if (tag->gap_us > now_us) next = earlier(next, tag->gap_us);
-    else look_gap(m, tag, now_us);
   }
   if (restore) strand_position_restore(m);
-  return next;
+  return earlier(next, strand_starts_tick(m, now_us));
 }

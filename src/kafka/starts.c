@@ -1,0 +1,152 @@
+/*
+** starts.c - where logs start: was something deleted that was not handled?
+**
+**   a gap           a record came above the position: when the log starts
+**                   between them, that was no compaction
+**   an old record   it is parked, or tried again: when the log starts above
+**                   it, the copy here is the only one
+**
+** One question for all partitions that have one of these, and one at a time:
+** a leader may answer behind a fetch, half a second later, and of a thousand
+** such questions each seek and each assignment would wait for all.
+*/
+#include "kafka/clock.h"
+#include "kafka/member.h"
+
+#define ASK_EVERY_US 1000000
+#define GAP_EVERY_US 10000000
+#define OLD_EVERY_US 10000000 /* also how old a record is looked after */
+
+static bool has_gap (const strand_tag *tag, int64_t now_us) {
+  return tag->gap_from >= 0 && tag->gap_us <= now_us;
+}
+
+static bool has_old (const strand_tag *tag, int64_t now_us) {
+  const strand_record *r = strand_partition_next(tag->partition, NULL);
+  uint32_t now_ms = (uint32_t)(now_us / 1000);
+  return r != NULL && now_ms - r->polled_ms >= OLD_EVERY_US / 1000;
+}
+
+/* One without a leader would keep the others from their answer. */
+static bool may_ask (const strand_tag *tag) {
+  return tag->partition != NULL && tag->restored && !tag->leaving
+         && !tag->no_leader;
+}
+
+static rd_kafka_topic_partition_list_t *list_of (const strand_member *m,
+                                                 int64_t now_us) {
+  rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
+  for (size_t i = 0; i < m->tag_count; i++) {
+    const strand_tag *tag = m->tags[i];
+    if (!may_ask(tag) || (!has_gap(tag, now_us) && !has_old(tag, now_us))) {
+      continue;
+    }
+    rd_kafka_topic_partition_list_add(list,
+                                      strand_partition_topic(tag->partition),
+                                      strand_partition_index(tag->partition))
+      ->opaque = (void *)(uintptr_t)tag->epoch;
+  }
+  return list;
+}
+
+/* The partition's; NULL: it is of an older epoch, or gone. */
+static strand_tag *tag_of (const strand_member *m,
+                           const rd_kafka_topic_partition_t *p) {
+  strand_tag *tag = strand_member_tag(m, p->topic, p->partition);
+  if (tag == NULL || tag->leaving
+      || tag->epoch != (uint32_t)(uintptr_t)p->opaque) return NULL;
+  return tag;
+}
+
+static void ask (strand_member *m, int64_t now_us) {
+  rd_kafka_topic_partition_list_t *list = list_of(m, now_us);
+  strand_call *call;
+  m->starts_us = now_us + ASK_EVERY_US;
+  if (list->cnt == 0) {
+    rd_kafka_topic_partition_list_destroy(list);
+    m->old_us = now_us + OLD_EVERY_US;
+    return;
+  }
+  call = strand_call_new(STRAND_CALL_STARTS, list);
+  if (call == NULL) return;
+  for (int i = 0; i < list->cnt; i++) {
+    strand_tag *tag = tag_of(m, &list->elems[i]);
+    tag->gap_asked = tag->gap_from >= 0; /* not one that comes meanwhile */
+  }
+  m->old_us = now_us + OLD_EVERY_US;
+  m->asking_starts = true;
+  strand_helper_leave(m->helper, call);
+}
+
+int64_t strand_starts_tick (strand_member *m, int64_t now_us) {
+  int64_t due = m->old_us;
+  if (m->asking_starts || m->phase >= STRAND_LEAVING) return INT64_MAX;
+  for (size_t i = 0; i < m->tag_count; i++) {
+    const strand_tag *tag = m->tags[i];
+    if (tag->gap_from >= 0 && may_ask(tag) && tag->gap_us < due) {
+      due = tag->gap_us;
+    }
+  }
+  if (due < m->starts_us) due = m->starts_us;
+  if (now_us < due) return due;
+  ask(m, now_us);
+  return INT64_MAX;
+}
+
+/*
+** Answers
+*/
+
+/* -1: not known; it is asked for again. */
+static void take_gap (strand_member *m, strand_tag *tag, int64_t low,
+                      int64_t now_us) {
+  if (!tag->gap_asked) return;
+  tag->gap_asked = false;
+  tag->gap_us = now_us + GAP_EVERY_US;
+  if (low < 0) return;
+  if (tag->gap_from < low && low <= tag->gap_to) {
+    strand_position_jumped(m, tag, "truncated", tag->gap_from, low);
+  }
+  tag->gap_from = -1;
+}
+
+static const strand_record *next_gone (const strand_tag *tag,
+                                       const strand_record *r, int64_t low) {
+  do r = strand_partition_next(tag->partition, r);
+  while (r != NULL && r->offset < tag->low);
+  return r != NULL && r->offset < low ? r : NULL;
+}
+
+static void take_old (strand_member *m, strand_tag *tag, int64_t low) {
+  const strand_record *first, *r;
+  strand_event event;
+  char reason[128];
+  size_t count = 0;
+  if (low <= tag->low) return;
+  first = r = next_gone(tag, NULL, low);
+  for (; r != NULL; r = next_gone(tag, r, low)) count++;
+  tag->low = low;
+  if (first == NULL) return;
+  event = strand_member_event(m, "records_deleted", tag);
+  event.offset = first->offset;
+  event.to = low;
+  snprintf(reason, sizeof(reason), "%zu record%s not done and not in the log "
+           "any more: only this process has %s", count,
+           count == 1 ? " is" : "s are", count == 1 ? "it" : "them");
+  strand_event_set_reason(&event, reason, strlen(reason));
+  strand_member_emit(m, &event);
+}
+
+void strand_starts_answer (strand_member *m, const strand_call *call,
+                           int64_t now_us) {
+  m->asking_starts = false;
+  m->starts_us = now_us + ASK_EVERY_US;
+  for (int i = 0; i < call->list->cnt; i++) {
+    const rd_kafka_topic_partition_t *p = &call->list->elems[i];
+    bool known = call->err == 0 && p->err == 0;
+    strand_tag *tag = tag_of(m, p);
+    if (tag == NULL) continue;
+    take_gap(m, tag, known ? p->offset : -1, now_us);
+    take_old(m, tag, known ? p->offset : -1);
+  }
+}
