@@ -333,9 +333,11 @@ describe("looking after old records", function()
   teardown(stage.close)
 
   it("keeps neither a seek nor an assignment waiting, however many partitions have some", function()
-    local topic, list = helper.topic(PARTITIONS), {}
-    for partition = 0, PARTITIONS - 1 do list[#list + 1] = { value = "fail 9", partition = partition } end
-    stage.produce(topic, list)
+    local topic, records = helper.topic(PARTITIONS), {}
+    for partition = 0, PARTITIONS - 1 do
+      records[#records + 1] = { value = "fail 9", partition = partition }
+    end
+    stage.produce(topic, records)
     local consumer = stage.consumer { topics = { topic }, retry = { attempts = 1 },
       kafka = { ["fetch.wait.max.ms"] = 500 } } -- a question waits behind a fetch
     stage.start(consumer)
