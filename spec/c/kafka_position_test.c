@@ -434,33 +434,51 @@ static void a_seek_that_failed_goes_back (void **state) {
   unassign();
 }
 
-/* A broker that takes 3 s is asked something, and the client closes. Run as
-** the last: it does nothing more. */
-static void a_helper_in_a_hurry_ends_what_it_does (void **state) {
+/* A broker that takes 3 s is asked something, and the client closes. The
+** helper does nothing more. */
+static void hurry (strand_helper *helper, const strand_call_kind *kinds,
+                   int count) {
   strand_failure failure;
   struct timespec until;
   int64_t began_us;
-  (void)state;
   assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 3, &failure));
-  strand_helper_leave(member.helper, strand_call_new(STRAND_CALL_COMMITTED,
-                                                     list_of(0, 0)));
-  strand_helper_leave(member.helper, strand_call_new(STRAND_CALL_WATERMARKS,
-                                                     list_of(0, 0)));
+  for (int i = 0; i < count; i++) {
+    strand_helper_leave(helper, strand_call_new(kinds[i], list_of(0, 0)));
+  }
   clock_gettime(CLOCK_REALTIME, &until);
   until.tv_nsec += 300000000;
   until.tv_sec += until.tv_nsec / 1000000000;
   until.tv_nsec %= 1000000000;
   assert_int_equal(sem_timedwait(&answered, &until), -1); /* it is at it */
   began_us = strand_clock_us();
-  strand_helper_hurry(member.helper);
-  for (int taken = 0; taken < 2;) {
-    strand_call *call = strand_helper_answer(member.helper);
+  strand_helper_hurry(helper);
+  for (int taken = 0; taken < count;) {
+    strand_call *call = strand_helper_answer(helper);
     if (call != NULL) taken++;
     else while (sem_wait(&answered) != 0) assert_int_equal(errno, EINTR);
     strand_call_free(call);
   }
   assert_true(strand_clock_us() - began_us < 1500000);
   assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 0, &failure));
+}
+
+static void a_hurry_ends_the_question_for_leaders (void **state) {
+  static const strand_call_kind leaders = STRAND_CALL_LEADERS;
+  strand_helper *helper = strand_helper_new(member.client, wake, gone,
+                                            &member);
+  (void)state;
+  assert_non_null(helper);
+  hurry(helper, &leaders, 1);
+  strand_helper_end(helper);
+  while (sem_wait(&ended) != 0) assert_int_equal(errno, EINTR);
+}
+
+/* The last. */
+static void a_helper_in_a_hurry_ends_what_it_does (void **state) {
+  static const strand_call_kind kinds[] = { STRAND_CALL_COMMITTED,
+                                            STRAND_CALL_WATERMARKS };
+  (void)state;
+  hurry(member.helper, kinds, 2);
 }
 
 int main (void) {
@@ -472,6 +490,7 @@ int main (void) {
     cmocka_unit_test(a_seek_outside_the_log_has_moved_nothing),
     cmocka_unit_test(a_seek_moves_when_it_is_done),
     cmocka_unit_test(a_seek_that_failed_goes_back),
+    cmocka_unit_test(a_hurry_ends_the_question_for_leaders),
     cmocka_unit_test(a_helper_in_a_hurry_ends_what_it_does)
   };
   return cmocka_run_group_tests(tests, open_all, close_all);

@@ -9,6 +9,7 @@
 #include "kafka/member.h"
 
 #define WORKERS_MOST_US 500000 /* close NOW, when the members are gone */
+#define WORKERS_LEAST_US 100000 /* they hear of it only then */
 
 strand_consumer *strand_shared_ref (strand_consumer *c) {
   atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
@@ -125,7 +126,9 @@ static void wait_for_workers_locked (strand_consumer *c) {
       && now_us + WORKERS_MOST_US < until_us) {
     until_us = now_us + WORKERS_MOST_US;
   }
-  if (until_us <= now_us) until_us = now_us + 1; /* 0 disarms */
+  if (until_us < now_us + WORKERS_LEAST_US) {
+    until_us = now_us + WORKERS_LEAST_US;
+  }
   if (until_us < c->give_up_us) strand_shared_give_up_locked(c, until_us);
 }
 
