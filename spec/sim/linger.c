@@ -15,6 +15,7 @@ typedef struct pile {
   size_t count;
   int64_t oldest_us;
   bool ends;
+  bool unsure; /* one that was parked by itself may be among them, or not */
 } pile;
 
 static bool leases (const world *w, const part *p, int m) {
@@ -61,6 +62,8 @@ static void add_part (world *w, pile *to, int index, bool whole,
                       size_t most) {
   const part *p = &w->parts[index];
   for (int i = p->checked; i < p->next && to->count < most; i++) {
+    const slot *s = &p->slots[i];
+    to->unsure = to->unsure || s->alone || s->state == SLOT_RESOLVED;
     if (is_head(w, p, i)) add_head(w, to, p, i, whole, most);
   }
 }
@@ -146,8 +149,15 @@ static size_t most_worth (const world *w) {
   return most;
 }
 
-/* The call that these records are for has nothing to wait for; by key, another
-** may be before it. */
+/* Records of the call, as far as is known: by key another may be before it, and
+** one that failed before ends it, but how many are before that one is the
+** engine's own order. */
+static size_t known_count (const strand_route_limits *r, const pile *there) {
+  return r->by == STRAND_BATCH_KEY || there->ends || there->unsure
+           ? SIZE_MAX : there->count;
+}
+
+/* The call that these records are for has nothing to wait for. */
 static void check_waits (world *w, int m, int index, const pile *there) {
   const member *me = &w->members[m];
   int route = w->parts[index].route;
@@ -160,8 +170,7 @@ static void check_waits (world *w, int m, int index, const pile *there) {
            + (r->linger_us > 0 ? ROUNDING_US : 0);
   if (!whole && !aged) return;
   if (!has_tokens(&me->buckets[route], &r->rate,
-                  r->by == STRAND_BATCH_KEY ? worth(w, route, SIZE_MAX)
-                                            : worth(w, route, there->count))) {
+                  worth(w, route, known_count(r, there)))) {
     return;
   }
   CHECK(false, "I17: %zu of %zu records of partition %d wait for nothing%s%s%s"
