@@ -93,6 +93,7 @@ build = {
         "src/lua/handler.c",
         "src/lua/hook.c",
         "src/lua/loader.c",
+        "src/lua/lines.c",
         "src/lua/memory.c",
         "src/lua/metadata.c",
         "src/lua/mock.c",

@@ -102,3 +102,34 @@ describe("the mock cluster", function()
     helper.eventually(5, function() return helper.threads() <= threads end)
   end)
 end)
+
+describe("log", function()
+  local lines
+  local function log(_, facility, message) lines[#lines + 1] = facility .. ": " .. message end
+  before_each(function() lines = {} end)
+
+  it("of a mock takes what is said of it", function()
+    local mock = assert(strand.mock { brokers = 1, log = log })
+    assert.matches("mock: in this process, for tests", table.concat(lines, "\n"), 1, true)
+    mock:close()
+    local count = #lines
+    mock = assert(strand.mock { brokers = 1, log = false })
+    mock:close()
+    assert.equal(count, #lines)
+  end)
+
+  it("of an admin takes librdkafka's lines, from its methods", function()
+    local address = "127.0.0.1:1"
+    local given = { kafka = { ["bootstrap.servers"] = address }, log = log }
+    local admin = assert(strand.admin(given))
+    assert.is_nil((admin:create_topics({ topic = 1 }, 1)))
+    assert.matches("Connection refused", table.concat(lines, "\n"), 1, true)
+    admin:close()
+    local count = #lines
+    given.log = false
+    admin = assert(strand.admin(given))
+    assert.is_nil((admin:delete_topics({ "topic" }, 0.5)))
+    admin:close()
+    assert.equal(count, #lines)
+  end)
+end)

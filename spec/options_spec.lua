@@ -759,8 +759,8 @@ describe("the options of a producer", function()
   it("have their defaults filled in", function()
     local got, own = options.producer(producer())
     assert.same({ kafka = { { "bootstrap.servers", "b" } }, topics = {}, has_log = false,
-      partitioner = "murmur2_random", has_on_delivery = false, max_queued_records = 100000,
-      max_queued_bytes = 67108864 }, got)
+      has_oauth = false, partitioner = "murmur2_random", has_on_delivery = false,
+      max_queued_records = 100000, max_queued_bytes = 67108864 }, got)
     assert.same({}, own)
   end)
 
@@ -787,15 +787,34 @@ end)
 
 describe("the options of a mock cluster", function()
   it("have their defaults filled in", function()
-    assert.same({ brokers = 3, topics = {} }, options.mock())
-    assert.same({ brokers = 1, topics = { { topic = "a", partitions = 2 },
-      { topic = "b", partitions = 1 } } }, options.mock { brokers = 1, topics = { b = 1, a = 2 } })
+    assert.same({ brokers = 3, topics = {}, has_log = false }, (options.mock()))
+    assert.same({ brokers = 1, has_log = false, topics = { { topic = "a", partitions = 2 },
+      { topic = "b", partitions = 1 } } }, (options.mock { brokers = 1, topics = { b = 1, a = 2 } }))
   end)
 
   refuses(options.mock, {
     { { brokers = 17 }, "option 'brokers': whole number from 1 to 16 expected, got 17" },
     { { topics = { a = 0 } }, "option 'topics[\"a\"].partitions': whole number from 1 to 10000" },
     { { topics = { "a" } }, "option 'topics[1]': name of a topic expected, got 1" },
+    { { log = true }, "option 'log': function, or false: none expected, got true" },
+  })
+end)
+
+describe("the options of an admin", function()
+  local kafka = { ["bootstrap.servers"] = "b" }
+
+  it("keep functions on the Lua side", function()
+    local f = function() end
+    assert.same({ kafka = { { "bootstrap.servers", "b" } }, has_oauth = false, has_log = false },
+      (options.admin { kafka = kafka }))
+    local got, own = options.admin { kafka = kafka, log = f, oauth_token = f }
+    assert.is_true(got.has_log and got.has_oauth)
+    assert.same({ log = f, oauth_token = f }, own)
+  end)
+
+  refuses(options.admin, {
+    { { kafka = kafka, log = "stderr" }, "option 'log': function, or false: none expected, got" },
+    { { kafka = kafka, oauth_token = "t" }, "option 'oauth_token': function expected, got" },
   })
 end)
 

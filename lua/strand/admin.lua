@@ -11,46 +11,74 @@
 -- delete_topics({ name, ... }, timeout) -> true | nil, message, code, answers
 -- group_offsets(group, { topic, ... } | nil, timeout)
 --                      -> { { topic, partition, offset, metadata }, ... } | nil, message, code
+-- oauth_needed(), oauth_set(token, expires, principal), oauth_fail(message)   with flat.has_oauth,
+--                      as the consumer's; after a failure a token is due until there is one
+-- next_log()           as the consumer's, with flat.has_log; after close() too
 -- close()              -> true
 
 local core = require "strand.core"
 local object = require "strand.object"
 local options = require "strand.options"
 local properties = require "strand.properties"
+local pump = require "strand.pump"
 
 local check = options.check
 
 local admin = {}
 local methods, lasting = {}, {}
 
+local function served(self, ...)
+  self.pump:serve() -- what librdkafka has logged meanwhile
+  return ...
+end
+
+-- Without a token no broker would answer: then that is the answer. -> problem | nil
+local function give_token(self)
+  if not self.oauth_token or not self.core:oauth_needed() then return nil end
+  local problem = pump.give_token(self.core, self.oauth_token)
+  if problem then self.core:oauth_fail(problem) end
+  return problem
+end
+
+local function ask(self, method, ...)
+  local problem = give_token(self)
+  if problem then return served(self, nil, problem, "OAUTH") end
+  return served(self, self.core[method](self.core, ...))
+end
+
 function methods:create_topics(topics, timeout)
   topics, timeout = check.create_topics(topics), check.commit(timeout)
-  return self.core:create_topics(topics, timeout)
+  return ask(self, "create_topics", topics, timeout)
 end
 
 function methods:delete_topics(topics, timeout)
   topics, timeout = check.topic_list(topics), check.commit(timeout)
-  return self.core:delete_topics(topics, timeout)
+  return ask(self, "delete_topics", topics, timeout)
 end
 
 function methods:group_offsets(group, topics, timeout)
   group, topics = check.name(group, "group"), check.some_topics(topics)
-  return self.core:group_offsets(group, topics, check.commit(timeout))
+  return ask(self, "group_offsets", group, topics, check.commit(timeout))
 end
 
 function lasting:close()
   if self.core:state() ~= "closed" then self.core:close() end
-  return true
+  return served(self, true)
 end
 
 local class = object.class("admin", "strand.Admin", methods, lasting)
 
 function admin.open(given)
   object.refuse_before_fork "admin"
-  local flat = options.admin(given)
+  local flat, own = options.admin(given)
   local userdata, message, code = core.admin(flat)
   if message then message = properties.hide_secrets(message, flat.kafka) end
-  return object.open(class, {}, userdata, message, code)
+  local self, problem
+  self, problem, code = object.open(class, { oauth_token = own.oauth_token }, userdata, message,
+    code)
+  if not self then return nil, problem, code end
+  self.pump = pump.of_log(userdata, own.log)
+  return self
 end
 
 return admin

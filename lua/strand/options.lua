@@ -56,10 +56,10 @@
 --
 -- producer:
 --   kafka, topics (names, maybe none), partitioner (a name, or "lua": the Lua
---   side picks each partition), has_on_delivery, has_log, max_queued_records,
---   max_queued_bytes
--- mock:   brokers, topics = { { topic, partitions }, ... }
--- admin:  kafka
+--   side picks each partition), has_on_delivery, has_log, has_oauth,
+--   max_queued_records, max_queued_bytes
+-- mock:   brokers, topics = { { topic, partitions }, ... }, has_log
+-- admin:  kafka, has_log, has_oauth
 
 local schema = require "strand.schema"
 local properties = require "strand.properties"
@@ -245,6 +245,10 @@ local function log(doc)
     end }
 end
 
+local function oauth_token(doc)
+  return func { doc = "`function() -> token, expires (os.time), principal`: " .. doc }
+end
+
 local consumer = fields {
   "kafka", properties.kind { role = "consumer", needed = { "bootstrap.servers", "group.id" },
     doc = "`bootstrap.servers`, `group.id` and whatever else librdkafka knows" },
@@ -253,8 +257,7 @@ local consumer = fields {
       .. "Kafka's internal topics only by name" },
   "members", whole { min = 1, max = 64, default = 1,
     doc = "how many members of the group this consumer is" },
-  "oauth_token", func {
-    doc = "`function() -> token, expires (os.time), principal`: called when a token is due" },
+  "oauth_token", oauth_token "called when a token is due",
   "ordering", enum { "key", "partition", "unordered", default = "key",
     doc = "what stays in order: records of one key, of one partition, or nothing" },
   "ordering_key", group { members = header,
@@ -423,6 +426,7 @@ end
 local producer = fields {
   "kafka", properties.kind { role = "producer", needed = { "bootstrap.servers" },
     doc = "`bootstrap.servers` and whatever else librdkafka knows" },
+  "oauth_token", oauth_token "called when a token is due, at first by `strand.producer`",
   "topics", topics.names { may_be_empty = true,
     doc = "topics whose number of partitions is asked for at once" },
   "partition_key", func {
@@ -448,21 +452,30 @@ function options.producer(given)
     kafka = checked.kafka, topics = checked.topics or {},
     partitioner = own and "lua" or checked.partitioner,
     has_on_delivery = checked.on_delivery ~= nil, has_log = checked.log ~= nil,
+    has_oauth = checked.oauth_token ~= nil,
     max_queued_records = checked.max_queued_records,
     max_queued_bytes = checked.max_queued_bytes,
   }, {
     partition_key = checked.partition_key, partitioner = own and checked.partitioner or nil,
     on_delivery = checked.on_delivery, on_event = checked.on_event, log = checked.log,
+    oauth_token = checked.oauth_token,
   }
 end
 
 local admin = fields {
   "kafka", properties.kind { role = "admin", needed = { "bootstrap.servers" },
     doc = "`bootstrap.servers` and whatever else librdkafka knows" },
+  "oauth_token", oauth_token "called by a method when a token is due",
+  "log", log "`function(level, facility, message)`, called by the methods",
 }
 
+-- -> flat table for C, { oauth_token, log } for Lua
 function options.admin(given)
-  return schema.check(admin, given, "")
+  local checked = schema.check(admin, given, "")
+  return {
+    kafka = checked.kafka,
+    has_oauth = checked.oauth_token ~= nil, has_log = checked.log ~= nil,
+  }, { oauth_token = checked.oauth_token, log = checked.log }
 end
 
 local MOST_PARTITIONS = 10000
@@ -474,12 +487,16 @@ local mock_topic = fields {
 local mock = fields {
   "brokers", whole { min = 1, max = 16, default = 3, doc = "brokers of the cluster" },
   "topics", topics.creation { entry = mock_topic, doc = "topics that exist from the start" },
+  "log", log "`function(level, facility, message)`, called by `strand.mock` and the methods",
 }
+
+-- -> flat table for C, { log } for Lua
 
 function options.mock(given)
   local checked = schema.check(mock, given == nil and {} or given, "")
-  checked.topics = checked.topics or {}
-  return checked
+  return {
+    brokers = checked.brokers, topics = checked.topics or {}, has_log = checked.log ~= nil,
+  }, { log = checked.log }
 end
 
 -- Methods -------------------------------------------------------------------

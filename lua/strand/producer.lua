@@ -8,8 +8,8 @@
 -- core.producer(flat)  -> userdata | nil, message, code    "OPTION" as for the consumer
 --
 -- The userdata. No method waits but 'close'. Its fd is readable, level-triggered, while there is
--- a delivery report, an event, a log line or a report of 'watch' that nobody
--- took.
+-- a delivery report, an event, a log line, a request for a token or a report of
+-- 'watch' that nobody took.
 --
 -- state()              -> "running" | "closed" | "forked"
 -- fd()
@@ -23,7 +23,11 @@
 -- partitions(topic)    -> count | nil, message, "NO_METADATA" (and asks for it)
 -- next_delivery()      -> report | nil          only with flat.has_on_delivery; else C counts.
 --                         { topic, partition, offset, timestamp, key, error = message, code }
--- next_event(), next_log(), keep(boolean)  as the consumer's
+-- next_event(), next_log(), keep(boolean), oauth_needed(), oauth_set(...), oauth_fail(message)
+--                         as the consumer's; the last three with flat.has_oauth
+-- await_topics()       waits until the partitions of flat.topics are known, 2 s at most; with
+--                         flat.has_oauth, where core.producer does not: no broker answers before
+--                         there is a token
 -- outstanding()        -> records sent and not yet acknowledged or failed
 -- flush_begin()        sends without lingering until nothing is outstanding, whoever waits
 --                         for it: the report that makes it so makes fd readable
@@ -209,6 +213,10 @@ function producer.open(given)
   }, userdata, message, code)
   if not self then return nil, problem, code end
   self.pump = pump.new(userdata, own)
+  if own.oauth_token then
+    self.pump:serve() -- the first is due now: without it nothing is sent
+    if own.partitioner then self.core:await_topics() end
+  end
   return self
 end
 

@@ -65,6 +65,14 @@ function pump.new(core, callbacks)
   return self
 end
 
+local function no_fd() end
+
+-- Of an object that has a log and nothing else, and is waited for by nobody.
+function pump.of_log(core, log)
+  return pump.new({ next_log = function() return core:next_log() end, keep = no_fd },
+    { log = log })
+end
+
 local function log_failed(problem, level, facility, message)
   write_log(ERROR, "log", "error in log: " .. text_of(problem))
   write_log(level, facility, message)
@@ -118,20 +126,24 @@ local function token_problem(token, expires, principal)
   end
 end
 
--- librdkafka asks again by itself after a failure.
-function pump:answer_token_request()
-  local ok, token, expires, principal = call(nil, self.callbacks.oauth_token)
+-- The user's function, called for 'core'. -> problem | nil
+function pump.give_token(core, oauth_token)
+  local ok, token, expires, principal = call(nil, oauth_token)
   local problem
   if not ok then
     problem = "error in oauth_token: " .. text_of(token)
   else
     problem = token_problem(token, expires, principal)
   end
-  if not problem then
-    ok, problem = self.core:oauth_set(token, expires, principal or "")
-    if ok then return end
-  end
-  self.core:oauth_fail(problem)
+  if problem then return problem end
+  ok, problem = core:oauth_set(token, expires, principal or "")
+  if not ok then return problem end
+end
+
+-- librdkafka asks again by itself after a failure.
+function pump:answer_token_request()
+  local problem = pump.give_token(self.core, self.callbacks.oauth_token)
+  if problem then self.core:oauth_fail(problem) end
 end
 
 -- Serving -------------------------------------------------------------------

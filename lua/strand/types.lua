@@ -605,8 +605,9 @@ function consumer:report() end
 ---where a key goes; "murmur2_random", as Java does it
 ---@field partitioner? strand.Partitioner
 ---@field on_delivery? fun(report: strand.Delivery)  from poll, flush, send_wait and close
+---@field oauth_token? fun(): string?, number|string, string?   as the consumer's
 ---@field on_event? fun(event: strand.Event)
----@field log? fun(level: integer, facility: string, message: string)
+---@field log? fun(level: integer, facility: string, message: string)|false
 ---@field max_queued_records? integer   100000
 ---@field max_queued_bytes? integer     64 MiB
 
@@ -710,6 +711,9 @@ function producer:close(options) end
 
 ---@class strand.AdminOptions
 ---@field kafka table<string, string|number|boolean>
+---@field oauth_token? fun(): string?, number|string, string?   as the consumer's; without a
+---token a call says so at once: nil, message, "OAUTH"
+---@field log? fun(level: integer, facility: string, message: string)|false   from its methods
 
 ---Each call waits for the brokers; timeout is 30 s unless given.
 ---@class strand.Admin
@@ -802,6 +806,7 @@ function strand.testing.run(handler, subject, context) end
 ---@class strand.MockOptions
 ---@field brokers? integer          1 to 16; 3
 ---@field topics? table<string, integer>    name -> partitions
+---@field log? fun(level: integer, facility: string, message: string)|false   from its methods
 
 ---Brokers are numbered from 1.
 ---@class strand.Mock

@@ -507,8 +507,8 @@ static int open_all (void **state) {
              .grace = 0.2 };
   (void)state;
   news = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  cluster = strand_mock_open(1, &failure);
-  lonely = strand_mock_open(1, &failure);
+  cluster = strand_mock_open(1, NULL, &failure);
+  lonely = strand_mock_open(1, NULL, &failure);
   assert_non_null(cluster);
   assert_non_null(lonely);
   assert_true(strand_mock_create_topic(cluster, TOPIC, PARTITIONS, &failure));

@@ -197,7 +197,7 @@ static void close_consumer (strand_consumer *consumer) {
 
 static void what_is_late_comes_again_and_nothing_else (void **state) {
   strand_failure failure;
-  strand_mock *cluster = strand_mock_open(1, &failure);
+  strand_mock *cluster = strand_mock_open(1, NULL, &failure);
   double deadline = strand_clock_now() + PATIENCE;
   strand_consumer *consumer;
   int failed = 0, lost = 0;

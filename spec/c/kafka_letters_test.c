@@ -228,7 +228,7 @@ static int open_cluster (void **state) {
   strand_failure failure;
   (void)state;
   sem_init(&released, 0, 0);
-  cluster = strand_mock_open(1, &failure);
+  cluster = strand_mock_open(1, NULL, &failure);
   return cluster == NULL
          || !strand_mock_create_topic(cluster, "source", PARTITIONS, &failure)
          || !strand_mock_create_topic(cluster, "dead", 2, &failure);

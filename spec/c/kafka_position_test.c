@@ -87,7 +87,7 @@ static int open_all (void **state) {
   rd_kafka_topic_partition_list_t *list = list_of(COMMITTED, 0);
   strand_failure failure;
   (void)state;
-  cluster = strand_mock_open(1, &failure);
+  cluster = strand_mock_open(1, NULL, &failure);
   assert_non_null(cluster);
   assert_true(strand_mock_create_topic(cluster, TOPIC, 1, &failure));
   sem_init(&answered, 0, 0);

@@ -33,7 +33,7 @@ static int open_cluster (void **state) {
   (void)state;
   bootstrap = getenv("STRAND_BROKER");
   if (bootstrap != NULL) return 0;
-  cluster = strand_mock_open(1, &failure);
+  cluster = strand_mock_open(1, NULL, &failure);
   if (cluster == NULL) return -1;
   bootstrap = strand_mock_bootstrap(cluster);
   return 0;
@@ -48,7 +48,9 @@ static int close_cluster (void **state) {
 static strand_admin *open_admin (void) {
   strand_failure failure;
   strand_property props[] = { { "bootstrap.servers", bootstrap } };
-  strand_admin *admin = strand_admin_open(props, 1, &failure);
+  strand_log *lines = strand_log_new(1);
+  strand_admin *admin = strand_admin_open(props, 1, lines, 0, &failure);
+  strand_log_release(lines);
   assert_non_null(admin);
   return admin;
 }

@@ -130,7 +130,7 @@ static void fill (void) {
 static void open_world (void) {
   strand_failure failure;
   sem_init(&world.released, 0, 0);
-  world.mock = strand_mock_open(1, &failure);
+  world.mock = strand_mock_open(1, NULL, &failure);
   sweep_must(world.mock != NULL);
   world.servers = strand_mock_bootstrap(world.mock);
   sweep_must(strand_mock_create_topic(world.mock, "t", PARTITIONS, &failure));

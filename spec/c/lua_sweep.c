@@ -99,7 +99,7 @@ static void fill (void) {
 
 static void open_world (void) {
   strand_failure failure;
-  mock = strand_mock_open(1, &failure);
+  mock = strand_mock_open(1, NULL, &failure);
   sweep_must(mock != NULL);
   sweep_must(strand_mock_create_topic(mock, TOPIC, 1, &failure));
   sweep_must(strand_mock_create_topic(mock, "other", 1, &failure));

@@ -20,6 +20,11 @@ static const char mock_id[] = "mockCluster";
 struct strand_admin {
   strand_client *client;
   rd_kafka_queue_t *answers;
+  int has_oauth;
+  int oauth_wanted;
+  char *token; /* NULL: none */
+  char *principal;
+  int64_t expires_ms;
 };
 
 static int no_memory (strand_failure *failure) {
@@ -29,19 +34,23 @@ static int no_memory (strand_failure *failure) {
 
 /* ---- opening and closing ------------------------------------------------- */
 
+/* RD_KAFKA_EVENT_... that are read. */
+static int events_of (const strand_admin *admin) {
+  return admin->has_oauth ? RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH : 0;
+}
+
 static int open_client (strand_admin *admin, const strand_property *props,
-                        size_t count, strand_failure *failure) {
+                        size_t count, strand_log *log,
+                        strand_failure *failure) {
   rd_kafka_conf_t *conf;
-  strand_log *log = strand_log_new(1);
-  if (log == NULL) return no_memory(failure);
   admin->client = strand_client_new(log, -1, failure);
-  strand_log_release(log); /* the client keeps it */
   if (admin->client == NULL) return 0;
   conf = strand_conf_new(RD_KAFKA_PRODUCER, props, count, failure);
   if (conf == NULL) return 0;
   /* Nothing is produced: no need for a producer id. */
   rd_kafka_conf_set(conf, "enable.idempotence", "false", NULL, 0);
-  return strand_client_open(admin->client, RD_KAFKA_PRODUCER, conf, 0, failure);
+  return strand_client_open(admin->client, RD_KAFKA_PRODUCER, conf,
+                            events_of(admin), failure);
 }
 
 /* A client of the group: without one librdkafka crashes on an answer that is
@@ -51,15 +60,25 @@ static int open_reader (const strand_admin *admin, const char *group,
                         strand_admin *reader, strand_failure *failure) {
   rd_kafka_conf_t *conf;
   char errstr[256];
-  reader->answers = NULL;
+  memset(reader, 0, sizeof(*reader));
   reader->client = strand_client_new(admin->client->opaque.log, -1, failure);
   if (reader->client == NULL) return 0;
   conf = rd_kafka_conf_dup(rd_kafka_conf(admin->client->handle));
   rd_kafka_conf_set(conf, "group.id", group, errstr, sizeof(errstr));
   /* no warnings of properties that a producer has and a consumer has not */
   rd_kafka_conf_set(conf, "log_level", "3", errstr, sizeof(errstr));
-  return strand_client_open(reader->client, RD_KAFKA_CONSUMER, conf, 0,
-                            failure);
+  return strand_client_open(reader->client, RD_KAFKA_CONSUMER, conf,
+                            events_of(admin), failure)
+         && (admin->token == NULL ||
+             strand_client_token(reader->client, admin->token,
+                                 admin->expires_ms, admin->principal,
+                                 failure));
+}
+
+static void forget_token (strand_admin *admin) {
+  free(admin->token);
+  free(admin->principal);
+  admin->token = admin->principal = NULL;
 }
 
 static void close_client (strand_admin *admin) {
@@ -69,13 +88,15 @@ static void close_client (strand_admin *admin) {
 }
 
 strand_admin *strand_admin_open (const strand_property *props, size_t count,
+                                 strand_log *log, int has_oauth,
                                  strand_failure *failure) {
   strand_admin *admin = calloc(1, sizeof(*admin));
   if (admin == NULL) {
     no_memory(failure);
     return NULL;
   }
-  if (open_client(admin, props, count, failure)) return admin;
+  admin->has_oauth = has_oauth;
+  if (open_client(admin, props, count, log, failure)) return admin;
   strand_admin_close(admin);
   return NULL;
 }
@@ -83,7 +104,42 @@ strand_admin *strand_admin_open (const strand_property *props, size_t count,
 void strand_admin_close (strand_admin *admin) {
   if (admin == NULL) return;
   close_client(admin);
+  forget_token(admin);
   free(admin);
+}
+
+/* ---- tokens -------------------------------------------------------------- */
+
+int strand_admin_oauth_needed (strand_admin *admin) {
+  rd_kafka_event_t *event;
+  while ((event = rd_kafka_queue_poll(admin->client->queue, 0)) != NULL) {
+    if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH)
+      admin->oauth_wanted = 1;
+    rd_kafka_event_destroy(event);
+  }
+  return admin->oauth_wanted;
+}
+
+int strand_admin_oauth_set (strand_admin *admin, const char *token,
+                            int64_t expires_ms, const char *principal,
+                            strand_failure *failure) {
+  if (!strand_client_token(admin->client, token, expires_ms, principal,
+                           failure)) return 0;
+  forget_token(admin);
+  admin->token = strdup(token);
+  admin->principal = strdup(principal);
+  admin->expires_ms = expires_ms;
+  if (admin->token == NULL || admin->principal == NULL) {
+    forget_token(admin);
+    return no_memory(failure);
+  }
+  admin->oauth_wanted = 0;
+  return 1;
+}
+
+void strand_admin_oauth_fail (strand_admin *admin, const char *message) {
+  admin->oauth_wanted = 1;
+  rd_kafka_oauthbearer_set_token_failure(admin->client->handle, message);
 }
 
 /* ---- asking -------------------------------------------------------------- */

@@ -15,6 +15,7 @@
 
 #include "core/err.h"
 #include "kafka/conf.h"
+#include "kafka/log.h"
 
 typedef struct strand_admin strand_admin;
 
@@ -51,8 +52,21 @@ typedef struct strand_group_offsets {
   size_t count;
 } strand_group_offsets;
 
+/* 'log' is kept. 'has_oauth': the caller gives tokens, see below. */
 strand_admin *strand_admin_open (const strand_property *props, size_t count,
+                                 strand_log *log, int has_oauth,
                                  strand_failure *failure);
+
+/* A token is due. */
+int strand_admin_oauth_needed (strand_admin *admin);
+
+/* Keeps it, for the clients of groups. 0 and a failure ("OAUTH"). */
+int strand_admin_oauth_set (strand_admin *admin, const char *token,
+                            int64_t expires_ms, const char *principal,
+                            strand_failure *failure);
+
+/* There is none; it stays due. */
+void strand_admin_oauth_fail (strand_admin *admin, const char *message);
 
 /* Accepts NULL. What librdkafka does not end in a second goes on in the
 ** background. */

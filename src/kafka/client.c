@@ -63,6 +63,17 @@ int strand_client_open (strand_client *client, rd_kafka_type_t kind,
   return 0;
 }
 
+int strand_client_token (strand_client *client, const char *token,
+                         int64_t expires_ms, const char *principal,
+                         strand_failure *failure) {
+  char error[256] = "";
+  if (rd_kafka_oauthbearer_set_token(client->handle, token, expires_ms,
+                                     principal, NULL, 0, error, sizeof(error))
+      == RD_KAFKA_RESP_ERR_NO_ERROR) return 1;
+  strand_fail(failure, "OAUTH", "the token was refused: %s", error);
+  return 0;
+}
+
 /* Every step may wait: for a call of an errand, for librdkafka's threads. */
 static void destroy (strand_client *client) {
   strand_errand_free(client->errand);

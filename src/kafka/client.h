@@ -43,6 +43,12 @@ int strand_client_open (strand_client *client, rd_kafka_type_t kind,
                         rd_kafka_conf_t *conf, int events,
                         strand_failure *failure);
 
+/* For SASL OAUTHBEARER. 0 and a failure ("OAUTH") when librdkafka refuses
+** it. */
+int strand_client_token (strand_client *client, const char *token,
+                         int64_t expires_ms, const char *principal,
+                         strand_failure *failure);
+
 /* Takes the client, open or not. Waits for its end, at most until 'deadline'
 ** (clock.h); 0 when it goes on in the background. */
 int strand_client_end (strand_client *client, double deadline);

@@ -50,6 +50,7 @@ typedef struct mock_topic {
 } mock_topic;
 
 struct strand_mock {
+  strand_opaque opaque; /* of the holder */
   rd_kafka_t *holder; /* the cluster needs a client to live in */
   void *cluster;
   int brokers;
@@ -165,6 +166,7 @@ static int open_cluster (strand_mock *mock, strand_failure *failure) {
   conf = strand_conf_new(RD_KAFKA_PRODUCER, NULL, 0, failure);
   if (conf == NULL) return 0;
   rd_kafka_conf_set(conf, "enable.idempotence", "false", NULL, 0);
+  rd_kafka_conf_set_opaque(conf, &mock->opaque);
   mock->holder = strand_conf_open(RD_KAFKA_PRODUCER, conf, failure);
   if (mock->holder == NULL) return 0;
   mock->cluster = mock->call.cluster_new(mock->holder, mock->brokers);
@@ -174,7 +176,8 @@ static int open_cluster (strand_mock *mock, strand_failure *failure) {
   return 0;
 }
 
-strand_mock *strand_mock_open (int brokers, strand_failure *failure) {
+strand_mock *strand_mock_open (int brokers, strand_log *log,
+                               strand_failure *failure) {
   strand_mock *mock;
   if (brokers < 1 || brokers > STRAND_MOCK_BROKERS_MAX) {
     strand_fail(failure, "INVALID_ARG", "a mock cluster has 1 to %d brokers",
@@ -187,6 +190,7 @@ strand_mock *strand_mock_open (int brokers, strand_failure *failure) {
     return NULL;
   }
   mock->brokers = brokers;
+  mock->opaque.log = log;
   if (!open_cluster(mock, failure)) {
     strand_mock_close(mock);
     return NULL;

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "core/err.h"
+#include "kafka/log.h"
 
 #define STRAND_MOCK_BROKERS_MAX 16
 #define STRAND_MOCK_PARTITIONS_MAX 10000
@@ -28,9 +29,11 @@
 
 typedef struct strand_mock strand_mock;
 
-/* NULL and a failure: this librdkafka has no mock, or what the cluster needs
+/* 'log' is borrowed until the mock is closed; NULL: warnings go to stderr.
+** NULL and a failure: this librdkafka has no mock, or what the cluster needs
 ** is not there; librdkafka would end the process then, so it is looked for. */
-strand_mock *strand_mock_open (int brokers, strand_failure *failure);
+strand_mock *strand_mock_open (int brokers, strand_log *log,
+                               strand_failure *failure);
 
 /* Accepts NULL. */
 void strand_mock_close (strand_mock *mock);

@@ -31,6 +31,7 @@ struct strand_producer {
   int hastens;  /* for either of them nothing lingers now */
   int held;     /* taken, and not given on */
   int kept;     /* the same, by strand_producer_keep */
+  int oauth_wanted; /* a token is due */
   int linger_ms;
   char max_message_bytes[16];
   strand_delivery *first; /* deliveries, oldest first */
@@ -60,7 +61,8 @@ static void clear_fd (const strand_producer *p) {
 /* (2) */
 static int has_waiting (const strand_producer *p) {
   return p->first != NULL || p->event_count > 0 || p->watches.ready > 0 ||
-         p->held || p->kept || !strand_log_is_empty(p->log);
+         p->held || p->kept || p->oauth_wanted ||
+         !strand_log_is_empty(p->log);
 }
 
 /* ---- reports ------------------------------------------------------------ */
@@ -190,6 +192,9 @@ static void take_event (strand_producer *p, rd_kafka_event_t *event) {
     case RD_KAFKA_EVENT_ERROR:
       take_error(p, event);
       break;
+    case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH:
+      p->oauth_wanted = 1;
+      break;
     default:
       break;
   }
@@ -305,6 +310,8 @@ static int open_client (strand_producer *p,
                         const strand_producer_options *options,
                         strand_failure *failure) {
   rd_kafka_conf_t *conf;
+  int events = RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR;
+  if (options->has_oauth) events |= RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH;
   p->client = strand_client_new(p->log, p->fd, failure);
   if (p->client == NULL) return 0;
   conf = make_conf(options, &p->client->placement, failure);
@@ -312,8 +319,8 @@ static int open_client (strand_producer *p,
   read_limits(p, conf);
   strand_conf_warn(RD_KAFKA_PRODUCER, options->props, options->prop_count,
                    p->log);
-  return strand_client_open(p->client, RD_KAFKA_PRODUCER, conf,
-                            RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR, failure);
+  return strand_client_open(p->client, RD_KAFKA_PRODUCER, conf, events,
+                            failure);
 }
 
 static void ask_partitions (strand_producer *p,
@@ -529,6 +536,34 @@ int32_t strand_producer_partitions (strand_producer *p, const char *topic,
   return strand_errand_partitions(p->client->errand, topic, failure);
 }
 
+void strand_producer_await_topics (strand_producer *p, double seconds) {
+  if (p->client == NULL) return;
+  strand_errand_wait(p->client->errand, strand_clock_now() + seconds);
+}
+
+/* ---- tokens ------------------------------------------------------------- */
+
+int strand_producer_oauth_needed (strand_producer *p) {
+  if (!p->oauth_wanted) refresh(p);
+  return p->oauth_wanted && p->client != NULL;
+}
+
+/* Before the client is told: what it asks after that is another request. */
+int strand_producer_oauth_set (strand_producer *p, const char *token,
+                               int64_t expires_ms, const char *principal,
+                               strand_failure *failure) {
+  p->oauth_wanted = 0;
+  if (p->client == NULL) return 1;
+  return strand_client_token(p->client, token, expires_ms, principal,
+                             failure);
+}
+
+void strand_producer_oauth_fail (strand_producer *p, const char *message) {
+  p->oauth_wanted = 0;
+  if (p->client == NULL) return;
+  rd_kafka_oauthbearer_set_token_failure(p->client->handle, message);
+}
+
 /* ---- flushing and closing ----------------------------------------------- */
 
 int64_t strand_producer_outstanding (const strand_producer *p) {
@@ -581,6 +616,7 @@ void strand_producer_close (strand_producer *p, double timeout) {
   if (client->queue != NULL) purge(p, deadline);
   p->client = NULL;
   p->flushing = 0;
+  p->oauth_wanted = 0;
   if (deadline < strand_clock_now() + END_GRACE)
     deadline = strand_clock_now() + END_GRACE;
   p->counts.detached = !strand_client_end(client, deadline);

@@ -51,6 +51,7 @@ typedef struct strand_producer_options {
   int64_t max_queued_bytes;
   int reports_all;            /* deliveries are kept, not only counted */
   int keeps_log;              /* in the ring, not to stderr */
+  int has_oauth;              /* the caller answers requests for a token */
 } strand_producer_options;
 
 typedef struct strand_outgoing_header {
@@ -147,6 +148,21 @@ void strand_producer_hold (strand_producer *p, int held);
 
 /* The same for what the caller may keep for long: the fd becomes readable. */
 void strand_producer_keep (strand_producer *p, int kept);
+
+/* A token is due; until it is answered, by one of the two below. */
+int strand_producer_oauth_needed (strand_producer *p);
+
+/* 0 and a failure ("OAUTH"). On a closed producer both do nothing. */
+int strand_producer_oauth_set (strand_producer *p, const char *token,
+                               int64_t expires_ms, const char *principal,
+                               strand_failure *failure);
+
+/* librdkafka asks again by itself, 10 s later. */
+void strand_producer_oauth_fail (strand_producer *p, const char *message);
+
+/* Waits until it is known of each of the option's topics how many partitions
+** it has, or that nobody says; at most so many seconds. */
+void strand_producer_await_topics (strand_producer *p, double seconds);
 
 /* 0 and a failure ("NO_METADATA"), or their number. */
 int32_t strand_producer_partitions (strand_producer *p, const char *topic,

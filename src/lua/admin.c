@@ -6,6 +6,7 @@
 #include "kafka/admin.h"
 #include "kafka/fork.h"
 #include "lua/compat.h"
+#include "lua/lines.h"
 #include "lua/properties.h"
 
 #define ADMIN "strand.core.Admin"
@@ -16,6 +17,7 @@ typedef struct admin {
   strand_admin *kafka;          /* NULL: closed */
   strand_group_offsets offsets; /* being turned into Lua values */
   strand_topic_answers answers; /* the same */
+  strand_lines lines;           /* last as long as the object */
   int generation;
 } admin;
 
@@ -198,7 +200,40 @@ static int admin_state (lua_State *L) {
   return strand_push_state(L, is_forked(self), self->kafka == NULL);
 }
 
-/* close(), __close and __gc. */
+static int admin_next_log (lua_State *L) {
+  admin *self = check_self(L);
+  if (is_forked(self)) return strand_push_forked(L);
+  return strand_lines_next(L, &self->lines);
+}
+
+static int admin_oauth_needed (lua_State *L) {
+  if (is_forked(check_self(L))) return strand_push_forked(L);
+  lua_pushboolean(L, strand_admin_oauth_needed(check_open(L)));
+  return 1;
+}
+
+static int admin_oauth_set (lua_State *L) {
+  strand_failure failure;
+  const char *token = strand_check_text(L, 2);
+  int64_t expires_ms = strand_check_millis(L, 3);
+  const char *principal = lua_isnoneornil(L, 4) ? ""
+                                                : strand_check_text(L, 4);
+  if (is_forked(check_self(L))) return strand_push_forked(L);
+  if (!strand_admin_oauth_set(check_open(L), token, expires_ms, principal,
+                              &failure))
+    return strand_push_failure(L, &failure);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int admin_oauth_fail (lua_State *L) {
+  const char *message = luaL_checkstring(L, 2);
+  if (is_forked(check_self(L))) return strand_push_forked(L);
+  strand_admin_oauth_fail(check_open(L), message);
+  return 0;
+}
+
+/* close() and __close. */
 static int admin_close (lua_State *L) {
   admin *self = check_self(L);
   strand_admin *kafka = self->kafka;
@@ -209,6 +244,14 @@ static int admin_close (lua_State *L) {
   strand_admin_close(kafka);
   lua_pushboolean(L, 1);
   return 1;
+}
+
+static int admin_gc (lua_State *L) {
+  admin *self = check_self(L);
+  if (is_forked(self)) return 0;
+  admin_close(L);
+  strand_lines_close(&self->lines);
+  return 0;
 }
 
 static int admin_open (lua_State *L) {
@@ -223,7 +266,12 @@ static int admin_open (lua_State *L) {
   memset(self, 0, sizeof(*self));
   self->generation = strand_fork_generation();
   strand_settype(L, ADMIN);
-  self->kafka = strand_admin_open(props, count, &failure);
+  if (!strand_lines_open(&self->lines,
+                         strand_field_boolean(L, 1, "has_log"), &failure))
+    return strand_push_failure(L, &failure);
+  self->kafka = strand_admin_open(props, count, self->lines.log,
+                                  strand_field_boolean(L, 1, "has_oauth"),
+                                  &failure);
   return self->kafka != NULL ? 1 : strand_push_failure(L, &failure);
 }
 
@@ -232,12 +280,16 @@ static const luaL_Reg methods[] = {
   { "create_topics", admin_create_topics },
   { "delete_topics", admin_delete_topics },
   { "group_offsets", admin_group_offsets },
+  { "next_log", admin_next_log },
+  { "oauth_needed", admin_oauth_needed },
+  { "oauth_set", admin_oauth_set },
+  { "oauth_fail", admin_oauth_fail },
   { "close", admin_close },
   { NULL, NULL }
 };
 
 static const luaL_Reg metamethods[] = {
-  { "__gc", admin_close },
+  { "__gc", admin_gc },
   { "__close", admin_close },
   { NULL, NULL }
 };

@@ -167,6 +167,14 @@ static inline int64_t strand_check_int64 (lua_State *L, int index) {
   return n;
 }
 
+/* Of seconds since 1970. */
+static inline int64_t strand_check_millis (lua_State *L, int index) {
+  double ms = (double)luaL_checknumber(L, index) * 1000;
+  luaL_argcheck(L, ms >= 0 && ms <= (double)STRAND_INT_MAX, index,
+                "seconds since 1970 expected");
+  return (int64_t)(ms + 0.5);
+}
+
 /* Seconds of at most a year; absent: 'otherwise'. */
 static inline double strand_opt_seconds (lua_State *L, int index,
                                          double otherwise) {

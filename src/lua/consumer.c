@@ -262,18 +262,11 @@ static int consumer_oauth_needed (lua_State *L) {
   return 1;
 }
 
-static int64_t check_millis (lua_State *L, int index) {
-  double ms = (double)luaL_checknumber(L, index) * 1000;
-  luaL_argcheck(L, ms >= 0 && ms <= (double)STRAND_INT_MAX, index,
-                "seconds since 1970 expected");
-  return (int64_t)(ms + 0.5);
-}
-
 static int consumer_oauth_set (lua_State *L) {
   strand_failure failure;
   consumer *self = check_own(L);
   const char *token = strand_check_text(L, 2);
-  int64_t expires_ms = check_millis(L, 3);
+  int64_t expires_ms = strand_check_millis(L, 3);
   const char *principal = lua_isnoneornil(L, 4) ? ""
                                                 : strand_check_text(L, 4);
   if (self == NULL) return strand_push_forked(L);
@@ -326,7 +319,7 @@ static int consumer_commit_begin (lua_State *L) {
 static int64_t check_place (lua_State *L, strand_seek_kind kind) {
   switch (kind) {
     case STRAND_SEEK_OFFSET: return strand_check_int64(L, 5);
-    case STRAND_SEEK_TIME: return check_millis(L, 5);
+    case STRAND_SEEK_TIME: return strand_check_millis(L, 5);
     default: return 0;
   }
 }

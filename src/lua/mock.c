@@ -6,11 +6,13 @@
 #include "kafka/fork.h"
 #include "kafka/mock.h"
 #include "lua/compat.h"
+#include "lua/lines.h"
 
 #define MOCK "strand.Mock"
 
 typedef struct mock {
   strand_mock *cluster; /* NULL: closed */
+  strand_lines lines;   /* last as long as the object */
   int generation;
 } mock;
 
@@ -176,10 +178,13 @@ static int mock_open (lua_State *L) {
                       "expected", STRAND_MOCK_BROKERS_MAX);
   lua_getfield(L, 1, "topics");
   self = strand_newuserdata(L, sizeof(*self));
-  self->cluster = NULL;
+  memset(self, 0, sizeof(*self));
   self->generation = strand_fork_generation();
   strand_settype(L, MOCK);
-  self->cluster = strand_mock_open((int)brokers, &failure);
+  if (!strand_lines_open(&self->lines,
+                         strand_field_boolean(L, 1, "has_log"), &failure))
+    return strand_push_failure(L, &failure);
+  self->cluster = strand_mock_open((int)brokers, self->lines.log, &failure);
   if (self->cluster == NULL) return strand_push_failure(L, &failure);
   if (create_topics(L, 2, self->cluster, &failure)) {
     lua_settop(L, 3);
@@ -190,7 +195,20 @@ static int mock_open (lua_State *L) {
   return strand_push_failure(L, &failure);
 }
 
+static int mock_next_log (lua_State *L) {
+  if (is_foreign(L)) return strand_push_forked(L);
+  return strand_lines_next(L, &check_self(L)->lines);
+}
+
+static int mock_gc (lua_State *L) {
+  if (is_foreign(L)) return 0;
+  mock_close(L);
+  strand_lines_close(&check_self(L)->lines);
+  return 0;
+}
+
 static const luaL_Reg methods[] = {
+  { "next_log", mock_next_log },
   { "state", mock_state },
   { "bootstrap_servers", mock_bootstrap_servers },
   { "create_topic", mock_create_topic },
@@ -205,7 +223,7 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg metamethods[] = {
-  { "__gc", mock_close },
+  { "__gc", mock_gc },
   { "__close", mock_close },
   { "__tostring", mock_tostring },
   { NULL, NULL }

@@ -298,6 +298,41 @@ static int producer_keep (lua_State *L) {
   return 0;
 }
 
+/* ---- tokens -------------------------------------------------------------- */
+
+static int producer_oauth_needed (lua_State *L) {
+  if (is_forked(check_self(L))) return strand_push_forked(L);
+  lua_pushboolean(L, strand_producer_oauth_needed(check_kafka(L)));
+  return 1;
+}
+
+static int producer_oauth_set (lua_State *L) {
+  strand_failure failure;
+  const char *token = strand_check_text(L, 2);
+  int64_t expires_ms = strand_check_millis(L, 3);
+  const char *principal = lua_isnoneornil(L, 4) ? ""
+                                                : strand_check_text(L, 4);
+  if (is_forked(check_self(L))) return strand_push_forked(L);
+  if (!strand_producer_oauth_set(check_kafka(L), token, expires_ms, principal,
+                                 &failure))
+    return strand_push_failure(L, &failure);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int producer_oauth_fail (lua_State *L) {
+  const char *message = luaL_checkstring(L, 2);
+  if (is_forked(check_self(L))) return strand_push_forked(L);
+  strand_producer_oauth_fail(check_kafka(L), message);
+  return 0;
+}
+
+static int producer_await_topics (lua_State *L) {
+  if (is_forked(check_self(L))) return strand_push_forked(L);
+  strand_producer_await_topics(check_open(L), TOPICS_TIMEOUT);
+  return 0;
+}
+
 /* ---- state, flushing, closing -------------------------------------------- */
 
 static int producer_state (lua_State *L) {
@@ -435,6 +470,8 @@ static void read_options (lua_State *L, strand_producer_options *options) {
     options->partitioner = NULL;
     options->topics_timeout = TOPICS_TIMEOUT;
   }
+  options->has_oauth = strand_field_boolean(L, 1, "has_oauth");
+  if (options->has_oauth) options->topics_timeout = 0; /* await_topics */
   options->max_queued_records =
     strand_field_count(L, 1, "max_queued_records", 0, STRAND_INT_MAX);
   options->max_queued_bytes =
@@ -469,6 +506,10 @@ static const luaL_Reg methods[] = {
   { "next_event", producer_next_event },
   { "next_log", producer_next_log },
   { "keep", producer_keep },
+  { "oauth_needed", producer_oauth_needed },
+  { "oauth_set", producer_oauth_set },
+  { "oauth_fail", producer_oauth_fail },
+  { "await_topics", producer_await_topics },
   { "outstanding", producer_outstanding },
   { "flush_begin", producer_flush_begin },
   { "hurry", producer_hurry },
