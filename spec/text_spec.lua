@@ -58,3 +58,13 @@ describe("what is printed", function()
     assert.is_nil(rawget(report, "__tostring"))
   end)
 end)
+
+describe("what is no table", function()
+  it("is given as it is", function()
+    local text = require "strand.text"
+    for _, name in ipairs { "event", "report", "delivery" } do
+      assert.same({ nil, "memory ran out", "NO_MEMORY" },
+        { text[name](nil, "memory ran out", "NO_MEMORY") })
+    end
+  end)
+end)

@@ -71,10 +71,12 @@ local function delivery_text(t)
   return ("strand.Delivery (%s)"):format(place)
 end
 
+-- What is no table, such as nil, message, code, is given as it is.
 local function shown_by(name, show)
   local metatable = { __name = name, __tostring = show }
-  return function(t)
-    return type(t) == "table" and setmetatable(t, metatable) or t
+  return function(t, ...)
+    if type(t) == "table" then return setmetatable(t, metatable) end
+    return t, ...
   end
 end
 
