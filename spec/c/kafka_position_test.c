@@ -434,6 +434,32 @@ static void a_seek_that_failed_goes_back (void **state) {
   unassign();
 }
 
+/* librdkafka tells once that it may not see a topic. Who in the group is not
+** given it afterwards never reads it. */
+static void a_topic_that_is_seen_again_is_not_refused (void **state) {
+  static const char hidden[] = "Subscribed topic not available: hidden: no";
+  strand_call *call = strand_call_new(STRAND_CALL_OWNERS, NULL);
+  int64_t now_us = strand_clock_us();
+  (void)state;
+  strand_trouble_error(&member, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+                       hidden, NULL, -1, now_us);
+  strand_trouble_error(&member, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+                       "no", TOPIC, 0, now_us); /* may not be read */
+  call->owners = strand_owners_new();
+  rd_kafka_topic_partition_list_add(call->owners->topics, "hidden", 1);
+  rd_kafka_topic_partition_list_add(call->owners->topics, TOPIC, 1);
+  call->epoch = member.assignments - 1; /* whoever asked for what reason */
+  member.asked_owners_us = now_us; /* it was asked before: not known */
+  strand_topics_owners(&member, call, now_us);
+  assert_int_equal(member.troubles.known_count, 2);
+  member.asked_owners_us = now_us + 1;
+  strand_topics_owners(&member, call, now_us);
+  assert_int_equal(member.troubles.known_count, 1);
+  assert_int_equal(member.troubles.known->partition, 0);
+  strand_known_free(&member);
+  strand_call_free(call);
+}
+
 /* A broker that takes 3 s is asked something, and the client closes. The
 ** helper does nothing more. */
 static void hurry (strand_helper *helper, const strand_call_kind *kinds,
@@ -490,6 +516,7 @@ int main (void) {
     cmocka_unit_test(a_seek_outside_the_log_has_moved_nothing),
     cmocka_unit_test(a_seek_moves_when_it_is_done),
     cmocka_unit_test(a_seek_that_failed_goes_back),
+    cmocka_unit_test(a_topic_that_is_seen_again_is_not_refused),
     cmocka_unit_test(a_hurry_ends_the_question_for_leaders),
     cmocka_unit_test(a_helper_in_a_hurry_ends_what_it_does)
   };

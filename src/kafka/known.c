@@ -137,6 +137,16 @@ void strand_known_works (strand_member *m, const char *topic,
   }
 }
 
+void strand_known_seen (strand_member *m, const char *topic,
+                        int64_t asked_us) {
+  strand_known **at = &m->troubles.known, *k;
+  while ((k = *at) != NULL) {
+    if (k->refused && k->partition < 0 && k->heard_us < asked_us
+        && strcmp(k->topic, topic) == 0) forget(m, at);
+    else at = &k->next;
+  }
+}
+
 void strand_known_gone (strand_member *m, const char *topic,
                         int32_t partition) {
   strand_known **at = &m->troubles.known, *k;

@@ -254,6 +254,7 @@ struct strand_member {
   int64_t owners_wait_us;      /* from an assignment to the next try */
   int64_t turn_us;             /* when to subscribe again; 0: not known */
   bool asking_owners;
+  int64_t asked_owners_us;
   bool asking_reach;
   bool asking_starts;
   int64_t starts_us;           /* when the helper may be asked for starts */
@@ -386,6 +387,10 @@ void strand_known_tick (strand_member *m, int64_t now_us);
 /* What was refused works: of the topic; NULL: of the group. */
 void strand_known_works (strand_member *m, const char *topic,
                          int32_t partition);
+/* A broker that was asked at 'asked_us' lets us see the topic, whoever in the
+** group reads it. */
+void strand_known_seen (strand_member *m, const char *topic,
+                        int64_t asked_us);
 /* The partition is not ours any more. */
 void strand_known_gone (strand_member *m, const char *topic,
                         int32_t partition);

@@ -276,6 +276,7 @@ static void ask_owners (strand_member *m, int64_t now_us) {
   call->epoch = m->assignments;
   call->arg = m;
   m->asking_owners = true;
+  m->asked_owners_us = now_us;
   strand_helper_leave(m->helper, call);
 }
 
@@ -406,10 +407,18 @@ static void not_answered (strand_member *m, rd_kafka_resp_err_t err,
                       NULL, -1);
 }
 
+/* What it has not itself, a member hears of in no other way. */
+static void note_seen (strand_member *m, const strand_owners *owners) {
+  for (int i = 0; owners != NULL && i < owners->topics->cnt; i++) {
+    strand_known_seen(m, owners->topics->elems[i].topic, m->asked_owners_us);
+  }
+}
+
 void strand_topics_owners (strand_member *m, const strand_call *call,
                            int64_t now_us) {
   const strand_owners *owners = call->owners;
   m->asking_owners = false;
+  note_seen(m, owners);
   if (call->epoch != m->assignments || m->rebalance != NULL
       || m->phase != STRAND_SERVING) return; /* of an older assignment */
   if (call->err != 0) {
