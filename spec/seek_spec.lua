@@ -1,17 +1,17 @@
--- A seek before the partition is read.
+-- Seeks that come early, and those that nobody waits for any more.
 local helper = require "spec.support.helper"
 local stage = require "spec.support.stage"
+
+local function records(count)
+  local list = {}
+  for i = 1, count do list[i] = { key = "k" .. i, partition = 0 } end
+  return list
+end
 
 describe("a seek when a partition is assigned", function()
   setup(stage.open)
   after_each(function() helper.mock():rtt(nil, 0) end)
   teardown(stage.close)
-
-  local function records(count)
-    local list = {}
-    for i = 1, count do list[i] = { key = "k" .. i, partition = 0 } end
-    return list
-  end
 
   -- A consumer that seeks in the event, while the brokers are slow to say what
   -- was committed; its folder, and what is told and answered.
@@ -64,5 +64,31 @@ describe("a seek when a partition is assigned", function()
     end, consumer)
     assert.same({ nil, "NOT_ASSIGNED" }, { ok, code })
     assert.is_string(message)
+  end)
+end)
+
+describe("seeks that were given up", function()
+  setup(stage.open)
+  after_each(function() helper.mock():rtt(nil, 0) end)
+  teardown(stage.close)
+
+  it("do not happen one after another when the broker is back", function()
+    local topic, sought = helper.topic(1), {}
+    stage.produce(topic, records(10))
+    local consumer = stage.consumer { topics = { topic }, on_event = function(event)
+      if event.type == "sought" then sought[#sought + 1] = event.to end
+    end }
+    assert(consumer:start())
+    helper.eventually(30, function() return consumer:report().done == 10 end, consumer)
+    helper.mock():rtt(nil, 0.5)
+    for offset = 0, 7 do
+      local ok, _, code = consumer:seek { topic = topic, partition = 0, offset = offset,
+        timeout = 0.01 }
+      assert.same({ nil, "TIMED_OUT" }, { ok, code })
+    end
+    helper.mock():rtt(nil, 0)
+    assert(consumer:seek { topic = topic, partition = 0, offset = 9 })
+    helper.eventually(10, function() return sought[#sought] == 9 end, consumer)
+    assert.is_true(#sought <= 2, table.concat(sought, " ")) -- one had begun
   end)
 end)

@@ -128,6 +128,7 @@ static void take_answer (void) {
   while (!member.changed) {
     while (sem_wait(&answered) != 0) assert_int_equal(errno, EINTR);
     strand_position_answers(&member, strand_clock_us());
+    strand_seek_serve(&member);
   }
 }
 
@@ -404,6 +405,58 @@ static void a_seek_moves_when_it_is_done (void **state) {
   unassign();
 }
 
+/* Given up while it waits, or while it is asked where that is. */
+static void a_seek_that_was_given_up_does_not_happen (void **state) {
+  strand_ticket one, two, three;
+  strand_event event;
+  (void)state;
+  create("given");
+  produce("given", 8, 1);
+  assign("given", 5);
+  fetch("given", 5);
+  events_of("", &event);
+  seek_to(&one, "given", 2);
+  seek_to(&two, "given", 3);
+  seek_to(&three, "given", 4);
+  one.dropped = two.dropped = true;
+  one.waiting = two.waiting = 2; /* these are no one's to free */
+  while (three.waiting > 0) take_answer();
+  assert_string_equal(one.failure.code, "TIMED_OUT");
+  assert_string_equal(two.failure.code, "TIMED_OUT");
+  assert_string_equal(three.failure.code, "");
+  assert_int_equal(events_of("sought", &event), 1);
+  assert_int_equal(event.to, 4);
+  assert_int_equal(strand_partition_position(member.tags[0]->partition), 4);
+  unassign();
+}
+
+/* A partition that is being assigned has its seek wait. */
+static void a_seek_waits_for_its_partition (void **state) {
+  strand_ticket ticket;
+  strand_event event;
+  strand_tag *tag;
+  (void)state;
+  create("early");
+  produce("early", 8, 1);
+  tag = assign("early", 5);
+  fetch("early", 5);
+  events_of("", &event);
+  tag->restored = false;
+  seek_to(&ticket, "early", 2);
+  assert_int_equal(ticket.waiting, 1);
+  tag->restored = true;
+  strand_seek_serve(&member);
+  while (ticket.waiting > 0) take_answer();
+  assert_string_equal(ticket.failure.code, "");
+  assert_int_equal(events_of("sought", &event), 1);
+  member.tags[0]->restored = false;
+  seek_to(&ticket, "early", 3);
+  assert_int_equal(ticket.waiting, 1);
+  unassign();
+  strand_seek_serve(&member);
+  assert_string_equal(ticket.failure.code, "NOT_ASSIGNED");
+}
+
 /* The seek itself fails, or its answer is late: librdkafka may or may not be
 ** there, so it is sent back. */
 static void a_seek_that_failed_goes_back (void **state) {
@@ -515,6 +568,8 @@ int main (void) {
     cmocka_unit_test(a_jump_is_told_once),
     cmocka_unit_test(a_seek_outside_the_log_has_moved_nothing),
     cmocka_unit_test(a_seek_moves_when_it_is_done),
+    cmocka_unit_test(a_seek_that_was_given_up_does_not_happen),
+    cmocka_unit_test(a_seek_waits_for_its_partition),
     cmocka_unit_test(a_seek_that_failed_goes_back),
     cmocka_unit_test(a_topic_that_is_seen_again_is_not_refused),
     cmocka_unit_test(a_hurry_ends_the_question_for_leaders),

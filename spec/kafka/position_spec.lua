@@ -421,11 +421,12 @@ describe("a partition", function()
 
     it("several times at once is where the last wanted it", function()
       consumer:pause()
-      for _, offset in ipairs { 1, 8, 2, 5 } do
-        assert(consumer.core:seek_begin(topic, 0, "offset", offset))
+      local tickets = {} -- collected, a seek is given up
+      for i, offset in ipairs { 1, 8, 2, 5 } do
+        tickets[i] = assert(consumer.core:seek_begin(topic, 0, "offset", offset))
       end
       helper.eventually(20, function()
-        return member.events(events, "sought") == 4
+        return member.events(events, "sought") == #tickets
       end, consumer)
       consumer:resume()
       helper.eventually(20, function() return #offsets_since(before) >= 5 end, consumer)

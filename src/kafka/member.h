@@ -65,6 +65,7 @@ struct strand_tag {
   bool checking;       /* its position is in doubt: not read */
   bool asked;          /* ...and the helper has that question, or seeks */
   bool again;          /* a rebalance came meanwhile: seek once more */
+  bool seeking;        /* the user's seek is under way */
   bool sought;         /* the doubt was settled by going there */
   bool first_seen;     /* a record or the end came since it was placed */
   bool stuck;          /* no offset to go on from; seek() helps */
@@ -460,7 +461,7 @@ void strand_starts_answer (strand_member *m, const strand_call *call,
 /* seek.c */
 /* Takes the list, which has the last that was asked for first. */
 void strand_seek_take (strand_member *m, strand_seek_request *seeks);
-/* Begins those that need not wait for their partition to be restored. */
+/* Begins those whose turn it is, and drops those nobody waits for. */
 void strand_seek_serve (strand_member *m);
 /* 'tag' is NULL when the partition is gone. */
 void strand_seek_answer (strand_member *m, strand_tag *tag,

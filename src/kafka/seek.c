@@ -35,6 +35,14 @@ static void refuse_memory (strand_member *m, strand_ticket *ticket) {
   refuse(m, ticket, "NO_MEMORY", "memory ran out: nothing has moved");
 }
 
+/* One of a partition is under way at a time. */
+static bool ask (strand_member *m, strand_tag *tag, strand_call_kind kind,
+                 int64_t value, strand_why why, strand_ticket *ticket) {
+  tag->seeking = strand_position_ask(m, tag, kind, value, why, ticket);
+  if (!tag->seeking) refuse_memory(m, ticket);
+  return tag->seeking;
+}
+
 static void begin (strand_member *m, const strand_seek_request *r) {
   static const strand_call_kind kinds[] = {
     [STRAND_SEEK_OFFSET] = STRAND_CALL_WATERMARKS,
@@ -51,10 +59,7 @@ static void begin (strand_member *m, const strand_seek_request *r) {
     refuse(m, r->ticket, "NOT_ASSIGNED",
            "the partition is not assigned here now");
   }
-  else if (!strand_position_ask(m, tag, kinds[r->kind], r->value,
-                                STRAND_WHY_TARGET, r->ticket)) {
-    refuse_memory(m, r->ticket);
-  }
+  else ask(m, tag, kinds[r->kind], r->value, STRAND_WHY_TARGET, r->ticket);
 }
 
 void strand_seek_take (strand_member *m, strand_seek_request *seeks) {
@@ -68,23 +73,40 @@ void strand_seek_take (strand_member *m, strand_seek_request *seeks) {
   *end = first;
 }
 
+/* Its caller waits no more. What has not begun then never does: a program
+** that tries again and again while the broker is away would leave a queue of
+** them, each of which moves the partition when it is back. */
+static bool is_given_up (strand_member *m, const strand_ticket *ticket) {
+  bool dropped;
+  pthread_mutex_lock(&m->consumer->lock);
+  dropped = ticket->dropped;
+  pthread_mutex_unlock(&m->consumer->lock);
+  return dropped && !MUTANT(a_seek_given_up_happens);
+}
+
+static void give_up (strand_member *m, strand_ticket *ticket) {
+  refuse(m, ticket, "TIMED_OUT", "nobody waits for it any more");
+}
+
 /* It is assigned, and was told to be, but what was done of it is not known
-** yet. */
+** yet; or another seek is under way. */
 static bool must_wait (strand_member *m, const strand_seek_request *r) {
   const strand_tag *tag = strand_member_tag(m, r->topic, r->partition);
-  return m->phase == STRAND_SERVING && tag != NULL && !tag->restored
-         && !tag->leaving && !tag->stuck;
+  if (tag == NULL || tag->leaving || m->phase != STRAND_SERVING) return false;
+  return tag->seeking || (!tag->restored && !tag->stuck);
 }
 
 void strand_seek_serve (strand_member *m) {
   strand_seek_request **at = &m->seeks, *r;
   while ((r = *at) != NULL) {
-    if (must_wait(m, r)) {
+    bool given_up = is_given_up(m, r->ticket);
+    if (!given_up && must_wait(m, r)) {
       at = &r->next;
       continue;
     }
     *at = r->next;
-    begin(m, r);
+    if (given_up) give_up(m, r->ticket);
+    else begin(m, r);
     free(r->topic);
     free(r);
   }
@@ -96,11 +118,7 @@ void strand_seek_serve (strand_member *m) {
 
 static void go (strand_member *m, strand_tag *tag, int64_t to,
                 strand_ticket *ticket) {
-  if (!strand_position_ask(m, tag, STRAND_CALL_SEEK, to, STRAND_WHY_SEEK,
-                           ticket)) {
-    refuse_memory(m, ticket);
-    return;
-  }
+  if (!ask(m, tag, STRAND_CALL_SEEK, to, STRAND_WHY_SEEK, ticket)) return;
   if (!tag->checking) tag->target = strand_position_home(tag);
   tag->checking = tag->asked = true;
 }
@@ -142,9 +160,7 @@ static void take_target (strand_member *m, strand_tag *tag,
     go(m, tag, to, call->arg);
     return;
   }
-  if (!strand_position_ask(m, tag, next, to, STRAND_WHY_TARGET, call->arg)) {
-    refuse_memory(m, call->arg);
-  }
+  ask(m, tag, next, to, STRAND_WHY_TARGET, call->arg);
 }
 
 /*
@@ -232,6 +248,7 @@ void strand_seek_answer (strand_member *m, strand_tag *tag,
                          const strand_call *call, int64_t now_us) {
   bool sought = call->why == STRAND_WHY_SEEK;
   rd_kafka_resp_err_t err = call->err;
+  if (tag != NULL) tag->seeking = false;
   if (err == 0 && call->kind == STRAND_CALL_TIMES) {
     err = call->list->elems[0].err;
   }
@@ -241,6 +258,7 @@ void strand_seek_answer (strand_member *m, strand_tag *tag,
            "the partition was revoked meanwhile");
   }
   else if (sought) take_seek(m, tag, call, now_us);
+  else if (is_given_up(m, call->arg)) give_up(m, call->arg);
   else if (err != 0) refuse_kafka(m, call->arg, err);
   else take_target(m, tag, call);
 }
