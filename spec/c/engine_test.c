@@ -2833,6 +2833,44 @@ static void a_batch_lingers_until_it_is_full (void **state) {
   }
 }
 
+/* As compaction leaves them: a lease of one key may not be that wide, but each
+** of those without an order is a lease of its own. */
+static void unordered_records_far_apart_fill_a_batch (void **state) {
+  (void)state;
+  for (int by = STRAND_BATCH_MIXED; by <= STRAND_BATCH_PARTITION; by += 2) {
+    strand_engine *e = open_batches(STRAND_UNORDERED, (strand_batch_by)by, 3,
+                                    SECOND);
+    strand_partition *p = assign(e, 0);
+    int leases;
+    for (int i = 0; i < 3; i++) {
+      nothing_starts(e);
+      poll(e, p, (int64_t)i * STRAND_LEASE_SPAN, "a");
+    }
+    assert_int_equal(take_batch(e, 0, &leases), 3);
+    assert_int_equal(leases, 3);
+    done_batch(e, leases);
+    strand_engine_free(e);
+  }
+}
+
+static void a_batch_that_is_as_wide_as_it_gets_goes (void **state) {
+  (void)state;
+  for (int key = 0; key <= 1; key++) { /* other keys may join */
+    strand_engine *e = open_batches(key ? STRAND_BY_KEY : STRAND_BY_PARTITION,
+                                    STRAND_BATCH_PARTITION, 4, SECOND);
+    strand_partition *p = assign(e, 0);
+    int leases;
+    poll_all(e, p, "aa");
+    nothing_starts(e);
+    poll(e, p, STRAND_LEASE_SPAN, "a");
+    strand_engine_tick(e, 0);
+    assert_int_equal(take_batch(e, 0, &leases), key ? 0 : 2);
+    done_batch(e, leases);
+    nothing_starts(e);
+    strand_engine_free(e);
+  }
+}
+
 static void a_batch_goes_when_its_first_has_lingered (void **state) {
   (void)state;
   for (int by = STRAND_BATCH_MIXED; by <= STRAND_BATCH_PARTITION; by++) {
@@ -2961,6 +2999,26 @@ static void a_batch_waits_for_the_tokens_of_its_records (void **state) {
     assert_int_equal(batch_at(e, 40000), 2);
     strand_engine_free(e);
   }
+}
+
+/* The first is far below the others, as one is that another member held. */
+static void far_records_are_waited_for_too (void **state) {
+  strand_engine_config c = limited(STRAND_UNORDERED);
+  strand_engine *e;
+  strand_partition *p;
+  (void)state;
+  routes[0].by = STRAND_BATCH_MIXED;
+  routes[0].batch_size = 2;
+  c.rate = (strand_rate){ 100, 2 };
+  e = open_with(c);
+  p = assign(e, 0);
+  poll_all(e, p, "ab");
+  assert_int_equal(batch_at(e, 0), 2);
+  poll(e, p, 2, "c");
+  poll(e, p, 3 + STRAND_LEASE_SPAN, "d");
+  assert_int_equal(batch_at(e, 10000), 0);
+  assert_int_equal(batch_at(e, 20000), 2);
+  strand_engine_free(e);
 }
 
 static void a_batch_waits_for_no_more_than_a_second_brings (void **state) {
@@ -3338,12 +3396,15 @@ int main (void) {
     cmocka_unit_test(a_batch_by_partition_has_one_partition),
     cmocka_unit_test(what_failed_in_a_batch_comes_alone),
     cmocka_unit_test(a_batch_lingers_until_it_is_full),
+    cmocka_unit_test(unordered_records_far_apart_fill_a_batch),
+    cmocka_unit_test(a_batch_that_is_as_wide_as_it_gets_goes),
     cmocka_unit_test(a_batch_goes_when_its_first_has_lingered),
     cmocka_unit_test(a_batch_does_not_linger_while_the_member_drains),
     cmocka_unit_test(what_lingers_elsewhere_joins_a_mixed_batch),
     cmocka_unit_test(only_what_could_join_makes_a_batch_full),
     cmocka_unit_test(a_record_by_hand_opens_no_batch),
     cmocka_unit_test(a_batch_waits_for_the_tokens_of_its_records),
+    cmocka_unit_test(far_records_are_waited_for_too),
     cmocka_unit_test(a_batch_waits_for_no_more_than_a_second_brings),
     cmocka_unit_test(a_batch_is_full_with_what_the_burst_allows),
     cmocka_unit_test(the_first_in_line_gets_the_consumers_tokens),

@@ -25,7 +25,7 @@
 typedef struct pile {
   size_t count;
   uint32_t oldest_ms; /* when its oldest record was read */
-  bool ends;          /* what failed before is next, and comes alone */
+  bool ends;          /* what is next cannot join: it failed, or is too far */
 } pile;
 
 /*
@@ -75,13 +75,25 @@ static void add_age (pile *to, const strand_record *r) {
   }
 }
 
-/* Consecutive records that one lease may take. */
+/* One lease does not take it with the head. Those without an order are leases
+** of their own. */
+static bool is_far (const strand_shard *s, const strand_record *r) {
+  return (strand_shard_keyed(s) || MUTANT(unordered_batch_ends_at_the_span))
+         && r->offset - s->head->offset >= STRAND_LEASE_SPAN;
+}
+
+/* Consecutive records that may go together. Where a partition is one shard, no
+** other may join what is before one that is too far. */
 static void add_shard (pile *to, const strand_shard *s, size_t most) {
   const strand_record *r = s->head;
   add_age(to, r);
   for (; r != NULL && to->count < most; r = r->behind, to->count++) {
-    if (r->attempt > 1) to->ends = true;
-    if (to->ends || r->offset - s->head->offset >= STRAND_LEASE_SPAN) return;
+    bool far = is_far(s, r);
+    if (r->attempt > 1 || (far && s->kind == STRAND_HELD_PARTITION
+                           && !MUTANT(wide_batch_waits_for_others))) {
+      to->ends = true;
+    }
+    if (far || to->ends) return;
   }
 }
 
