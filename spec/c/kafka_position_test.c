@@ -513,6 +513,31 @@ static void a_topic_that_is_seen_again_is_not_refused (void **state) {
   strand_call_free(call);
 }
 
+/* They let us in again, all of them within one turn. */
+static void each_broker_that_lets_in_is_noted (void **state) {
+  char text[64];
+  (void)state;
+  for (int i = 0; i < 40; i++) {
+    snprintf(text, sizeof(text), "sasl_plaintext://b%d:9092/%d: no", i, i);
+    strand_trouble_error(&member, RD_KAFKA_RESP_ERR__AUTHENTICATION, text,
+                         NULL, -1, strand_clock_us());
+  }
+  for (int i = 0; i < 39; i++) {
+    snprintf(text, sizeof(text), "b%d:9092/", i);
+    strand_signs_note(&member.signs, strand_signs_broker(text));
+  }
+  assert_int_equal(member.troubles.known_count, 40);
+  strand_known_tick(&member, strand_clock_us());
+  assert_int_equal(member.troubles.known_count, 1);
+  strand_known_tick(&member, strand_clock_us());
+  assert_int_equal(member.troubles.known_count, 1);
+  for (int i = 0; i < 2 * STRAND_SIGNS_UP; i++) { /* too many to note */
+    strand_signs_note(&member.signs, (uint64_t)i + 1);
+  }
+  strand_known_tick(&member, strand_clock_us());
+  assert_int_equal(member.troubles.known_count, 0);
+}
+
 /* A broker that takes 3 s is asked something, and the client closes. The
 ** helper does nothing more. */
 static void hurry (strand_helper *helper, const strand_call_kind *kinds,
@@ -572,6 +597,7 @@ int main (void) {
     cmocka_unit_test(a_seek_waits_for_its_partition),
     cmocka_unit_test(a_seek_that_failed_goes_back),
     cmocka_unit_test(a_topic_that_is_seen_again_is_not_refused),
+    cmocka_unit_test(each_broker_that_lets_in_is_noted),
     cmocka_unit_test(a_hurry_ends_the_question_for_leaders),
     cmocka_unit_test(a_helper_in_a_hurry_ends_what_it_does)
   };

@@ -76,21 +76,38 @@ bool strand_known_hear (strand_member *m, rd_kafka_resp_err_t err,
   return strand_trouble_due(&k->trouble, now_us);
 }
 
-/* Have the credentials been taken since, where they were refused? */
-static bool is_let_in (strand_member *m, const strand_known *k) {
-  const strand_signs *s = &m->signs;
-  unsigned ups = atomic_load(&s->ups), i = m->troubles.ups_seen;
-  if (ups - i > STRAND_SIGNS_UP) i = ups - STRAND_SIGNS_UP;
-  for (; i != ups; i++) {
-    if (atomic_load(&s->up[i % STRAND_SIGNS_UP]) == k->broker) return true;
+/* Who has taken the credentials since the last look. */
+typedef struct arrivals {
+  uint64_t list[STRAND_SIGNS_UP];
+  size_t count;
+  bool more; /* others, not known: an error that goes on is heard again */
+} arrivals;
+
+static void take_arrivals (strand_member *m, arrivals *to) {
+  strand_signs *s = &m->signs;
+  unsigned ups = atomic_load(&s->ups);
+  to->count = 0;
+  to->more = false;
+  if (ups == m->troubles.ups_seen) return;
+  m->troubles.ups_seen = ups;
+  to->more = atomic_exchange(&s->up_more, false);
+  for (size_t i = 0; i < STRAND_SIGNS_UP; i++) {
+    uint64_t broker = atomic_exchange(&s->up[i], 0);
+    if (broker != 0) to->list[to->count++] = broker;
   }
-  return false;
 }
 
-static bool is_over (strand_member *m, const strand_known *k,
+static bool is_let_in (const arrivals *up, const strand_known *k) {
+  for (size_t i = 0; i < up->count; i++) {
+    if (up->list[i] == k->broker) return true;
+  }
+  return up->more;
+}
+
+static bool is_over (const arrivals *up, const strand_known *k,
                      int64_t now_us) {
   int64_t quiet_us = now_us - k->heard_us;
-  if (k->broker != 0) return is_let_in(m, k) || quiet_us > REFUSED_QUIET_US;
+  if (k->broker != 0) return is_let_in(up, k) || quiet_us > REFUSED_QUIET_US;
   return !k->refused && quiet_us > QUIET_US && quiet_us > k->trouble.wait_us;
 }
 
@@ -107,9 +124,10 @@ static void read_again (strand_member *m, strand_known *k, int64_t now_us) {
 
 void strand_known_tick (strand_member *m, int64_t now_us) {
   strand_known **at = &m->troubles.known, *k;
-  unsigned ups = atomic_load(&m->signs.ups);
+  arrivals up;
+  take_arrivals(m, &up);
   while ((k = *at) != NULL) {
-    if (is_over(m, k, now_us)) {
+    if (is_over(&up, k, now_us)) {
       forget(m, at);
       continue;
     }
@@ -123,7 +141,6 @@ void strand_known_tick (strand_member *m, int64_t now_us) {
     }
     at = &k->next;
   }
-  m->troubles.ups_seen = ups;
 }
 
 void strand_known_works (strand_member *m, const char *topic,

@@ -415,6 +415,8 @@ const char *strand_outage_partitions (const strand_member *m, char *text,
 void strand_signs_watch (strand_member *m, rd_kafka_conf_t *conf);
 /* Is an error's text about the connection to the group's coordinator? */
 bool strand_signs_is_coordinator (const char *text);
+/* Thread: any. It came up. */
+void strand_signs_note (strand_signs *signs, uint64_t broker);
 /* The broker that an error's text begins with. */
 uint64_t strand_signs_broker (const char *text);
 

@@ -72,15 +72,25 @@ uint64_t strand_signs_broker (const char *text) {
   return hash(scheme != NULL ? scheme + 3 : text, "/");
 }
 
+/* Several threads, each of its broker, come here at the same time. */
+void strand_signs_note (strand_signs *s, uint64_t broker) {
+  size_t i = 0;
+  for (; i < STRAND_SIGNS_UP; i++) {
+    uint64_t there = 0;
+    if (atomic_compare_exchange_strong(&s->up[i], &there, broker)
+        || there == broker) break;
+  }
+  if (i == STRAND_SIGNS_UP) atomic_store(&s->up_more, true);
+  atomic_fetch_add(&s->ups, 1);
+}
+
 static void note_up (strand_signs *s, const char *name, int port) {
   char address[300];
   snprintf(address, sizeof(address), "%s:%d", name, port);
   if (strcmp(name, COORDINATOR) == 0) {
     snprintf(address, sizeof(address), "%s", COORDINATOR);
   }
-  atomic_store(&s->up[atomic_load(&s->ups) % STRAND_SIGNS_UP],
-               hash(address, ""));
-  atomic_fetch_add(&s->ups, 1);
+  strand_signs_note(s, hash(address, ""));
 }
 
 static rd_kafka_resp_err_t changed (rd_kafka_t *client, int32_t id,

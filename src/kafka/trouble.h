@@ -63,7 +63,7 @@ typedef struct strand_known {
   char topic[];      /* "": of none */
 } strand_known;
 
-#define STRAND_SIGNS_UP 16
+#define STRAND_SIGNS_UP 64 /* brokers that come up within a second */
 
 /* What librdkafka's requests and connections show; written on its threads. */
 typedef struct strand_signs {
@@ -74,8 +74,9 @@ typedef struct strand_signs {
   _Atomic int64_t found_us;   /* FindCoordinator was answered */
   _Atomic int64_t connect_us; /* a coordinator was known, and dialled */
   atomic_bool coordinator_up;
-  atomic_uint ups;            /* connections that came up: the last of them, */
-  _Atomic uint64_t up[STRAND_SIGNS_UP]; /* by address */
+  atomic_uint ups;            /* connections that came up, */
+  _Atomic uint64_t up[STRAND_SIGNS_UP]; /* by address, until taken; 0: free */
+  atomic_bool up_more;        /* and others that there was no room for */
 } strand_signs;
 
 typedef struct strand_troubles {
