@@ -42,6 +42,14 @@ for _, source in ipairs { "strand", "context" } do
   rows[#rows + 1] = { "drop " .. source .. " stop", "failed", "^stop%(%) was called but not ret" }
 end
 
+-- Two copies of the module in one state do not know each other's outcomes.
+for _, name in ipairs { "retry", "skip", "dead_letter", "park", "stop" } do
+  for _, how in ipairs { "return", "throw", "answer" } do
+    rows[#rows + 1] = { ("%s copy %s because"):format(how, name), "failed",
+      "^an outcome of another copy of strand.core: two different core.so are loaded" }
+  end
+end
+
 -- Cut short, but not within a character.
 rows[#rows + 1] = { "return context dead_letter a" .. ("\195\164"):rep(600), "dead_lettered",
   "^a[\195\164]*\164$" }

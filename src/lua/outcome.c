@@ -152,6 +152,12 @@ const strand_outcome *strand_to_outcome (lua_State *L, int index) {
   return outcome;
 }
 
+/* Two copies in one state share the types: they have one name. */
+bool strand_is_alien_outcome (lua_State *L, int index) {
+  return strand_test(L, index, OUTCOME) != NULL &&
+         strand_to_outcome(L, index) == NULL;
+}
+
 const char **strand_outcome_watch (lua_State *L, const char **made) {
   const char **before = watcher(L);
   lua_pushlightuserdata(L, &watch_key);

@@ -48,6 +48,13 @@ void strand_open_outcome_methods (lua_State *L, const char *type);
 ** table that Lua code might have changed. */
 const strand_outcome *strand_to_outcome (lua_State *L, int index);
 
+/* An outcome of another copy of this module (a second strand/core.so that was
+** loaded under another path): what it holds must not be looked at. Never
+** raises. */
+#define STRAND_ALIEN_OUTCOME "an outcome of another copy of strand.core: " \
+  "two different core.so are loaded in this Lua state"
+bool strand_is_alien_outcome (lua_State *L, int index);
+
 /* From now on '*made' becomes the name of each outcome that is made in this
 ** state. 'made' must live until another is set, or NULL for none. Returns the
 ** one before. Raises only the first time, when memory runs out. */

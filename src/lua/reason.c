@@ -21,6 +21,10 @@ size_t strand_cut (const char *text, size_t length, size_t max) {
 /* A table, userdata and so on: what its __tostring says, if that works. */
 static void push_object (lua_State *L, int index) {
   const char *problem = "without";
+  if (strand_is_alien_outcome(L, index)) {
+    lua_pushliteral(L, STRAND_ALIEN_OUTCOME);
+    return;
+  }
   if (luaL_getmetafield(L, index, "__tostring")) {
     lua_pushvalue(L, index);
     if (lua_pcall(L, 1, 1, 0) == 0 && lua_type(L, -1) == LUA_TSTRING) return;

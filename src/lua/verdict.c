@@ -39,6 +39,10 @@ static void apply (strand_verdict *v, const strand_outcome *o) {
                      o->has_reason ? o->reason : NULL, o->length);
 }
 
+static void fail_alien (strand_verdict *v) {
+  fail(v, STRAND_ALIEN_OUTCOME, sizeof(STRAND_ALIEN_OUTCOME) - 1);
+}
+
 static void fail_dropped (strand_verdict *v, const char *name) {
   char text[64];
   snprintf(text, sizeof(text), "%s() was called but not returned", name);
@@ -73,6 +77,8 @@ void strand_verdict_results (lua_State *L, const char *made,
   outcome = strand_to_outcome(L, -2);
   if (outcome != NULL)
     apply(v, outcome);
+  else if (strand_is_alien_outcome(L, -2))
+    fail_alien(v);
   else if (made != NULL)
     fail_dropped(v, made);
 }

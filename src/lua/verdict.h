@@ -5,6 +5,7 @@
 **   false, nil and a reason     FAILED
 **   an error                    FAILED; one that says it yielded: EXHAUSTED
 **   an outcome, in any of these places      that
+**   one of another copy of the module       FAILED, saying so
 **   made an outcome, and kept it            FAILED, naming it
 **
 ** The verdict must be zeroed (DONE) before. Reasons are cut to
