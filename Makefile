@@ -16,7 +16,7 @@ WARN    := -Wall -Wextra -Wshadow -Wundef -Wmissing-prototypes -Wformat=2 \
            -Werror=format-security
 CFLAGS  := -O2 -g
 HARDEN   = $(or $(SANFLAG),-fstack-protector-strong -D_FORTIFY_SOURCE=2)
-BASE     = -std=gnu11 -pthread -Isrc $(WARN) $(MUTANT:%=-DMUTANT_%) -MMD -MP
+BASE     = -std=gnu11 -D_DEFAULT_SOURCE -pthread -Isrc $(WARN) $(MUTANT:%=-DMUTANT_%) -MMD -MP
 LIBS     = $(shell $(PKG) --libs rdkafka libzstd)
 
 CORE    := $(wildcard src/core/*.c)
@@ -255,7 +255,10 @@ install: all                   ## PREFIX=/usr/local, for LUA
 uninstall:                     ## what install put there
 	@scripts/install remove $(VERSION)
 
+# Also what luarocks make leaves: ./?.so would find it for every Lua.
 clean:                         ## build products, but not Kafka's jars and the chroot
+	@rm -f strand/core.so src/*/*.o
+	@[ ! -d strand ] || rmdir --ignore-fail-on-non-empty strand
 	@for f in build/*; do case $$f in build/kafka | build/trixie) ;; *) rm -rf "$$f" ;; esac; done
 
 distclean: clean               ## those too

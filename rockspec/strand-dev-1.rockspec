@@ -7,6 +7,7 @@ source = {
 }
 description = {
   summary = "A parallel, key-ordered Kafka consumer and a partitioned producer",
+  detailed = "On librdkafka, for 64-bit machines.",
   license = "MIT",
 }
 dependencies = {
@@ -110,7 +111,7 @@ build = {
         "src/lua/testing.c",
         "src/lua/verdict.c",
       },
-      defines = { "NDEBUG" },
+      defines = { "NDEBUG", "_DEFAULT_SOURCE" },
       incdirs = { "src", "$(RDKAFKA_INCDIR)", "$(ZSTD_INCDIR)" },
       libdirs = { "$(RDKAFKA_LIBDIR)", "$(ZSTD_LIBDIR)" },
       libraries = { "rdkafka", "zstd", "pthread" },

@@ -10,8 +10,13 @@
 #define STRAND_ERR_H
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+
+#if UINTPTR_MAX < UINT64_MAX
+#error "strand is for 64-bit machines: offsets and sizes must fit in a word"
+#endif
 
 typedef enum strand_err {
   STRAND_OK = 0,

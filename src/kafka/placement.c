@@ -11,10 +11,6 @@
 /* Tickets come from malloc, so their lowest bit is 0. */
 #define HASH_BIT ((uintptr_t)1)
 
-#if UINTPTR_MAX < 0x1ffffffff
-#error "a hash and a bit must fit into a pointer"
-#endif
-
 void *strand_placement_opaque (uint32_t hash) {
   return (void *)((uintptr_t)hash << 1 | HASH_BIT);
 }
