@@ -102,8 +102,16 @@ end
 
 local STOP_TIMEOUT = check.close(nil).timeout
 
+-- In run() a stop has as long as a signal has.
+local function stop_timeout(self)
+  for _, one in ipairs(active and active.list or {}) do
+    if one == self then return active.close.timeout end
+  end
+  return STOP_TIMEOUT
+end
+
 local function stop_all(list, mode, timeout)
-  each_open(list, function(self) begin_close(self, mode, timeout or STOP_TIMEOUT) end)
+  each_open(list, function(self) begin_close(self, mode, timeout or stop_timeout(self)) end)
 end
 
 -- The first signal finishes what is in flight, or does what run() was told;
@@ -192,7 +200,7 @@ local function obey_ending(self)
   if code ~= "STOPPED" then
     self.failure = { message = message or code, code = code }
   end
-  begin_close(self, mode, STOP_TIMEOUT)
+  begin_close(self, mode, stop_timeout(self))
   self.core:ending_told() -- last: what raises above is done again
 end
 
@@ -318,7 +326,7 @@ function methods:run(given)
 end
 
 function methods:stop()
-  begin_close(self, "finish", STOP_TIMEOUT)
+  begin_close(self, "finish", stop_timeout(self))
   return true
 end
 

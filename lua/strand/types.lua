@@ -590,6 +590,7 @@ function consumer:report() end
 ---| "COMMIT_FAILS"
 ---| "NOT_ASSIGNED"          # still joining
 ---| "TOPIC_UNASSIGNED"      # a subscribed topic exists, and nobody in the group has it
+---| "TOPIC_MISSING"         # a subscribed topic does not exist, or nothing matches a pattern
 ---| "NO_ROUTE"              # no handler takes a topic
 ---| "STUCK_OWNER"
 ---| "NOTHING_FINISHES"

@@ -22,6 +22,8 @@ describe("a topic that does not exist", function()
     log:wait(10, 5, consumer)
     assert.equal(0, member.events(events, "topic_missing", { topic = there }))
     assert.equal(1, member.events(events, "topic_missing"))
+    assert.same({ nil, ("topic '%s': the topic does not exist (yet)"):format(topic), "TOPIC_MISSING" },
+      { consumer:health() })
     local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.broker() } })
     assert(admin:create_topics { [topic] = 2 })
     admin:close()
@@ -29,7 +31,21 @@ describe("a topic that does not exist", function()
     seconds = helper.seconds(function() log:wait(20, 15, consumer) end)
     assert.is_true(seconds < 5 + helper.late, ("took %.2f s"):format(seconds))
     assert.same(audit.GOOD, log:result(sent))
+    assert.is_true(consumer:health())
   end)
+
+  -- librdkafka joins no group for nothing: that was told as a refusal.
+  for _, name in ipairs { helper.name "nowhere", "^" .. helper.name "nothing" } do
+    it("is no refusal of the group: " .. name:sub(1, 8), function()
+      local consumer, events = member.start { group = helper.name "group", topics = { name },
+        audit = audit.new() }
+      helper.eventually(40, function() -- the second time is after ten seconds
+        return member.events(events, "topic_missing", { topic = name }) > 1
+      end, consumer)
+      assert.equal("TOPIC_MISSING", (select(3, consumer:health())))
+      assert.equal(0, member.events(events, "join_failed"))
+    end)
+  end
 
   it("does not keep a pattern from topics that appear later", function()
     local prefix, log = helper.name "later", audit.new()

@@ -21,6 +21,8 @@ local rows = {
   { "error with a function", "failed", "^%(function value without __tostring%)\nstack trace" },
   { "error with a record", "failed", "^strand.Record %(.*stack traceback:\n" },
   { "error with the context", "failed", "^%(userdata value without __tostring%)\nstack trace" },
+  { "return strand's", "failed", "^skip was returned but not called$" },
+  { "return the context's", "failed", "^retry was returned but not called$" },
   { "retry never", "failed", "seconds expected, from 0 to 316224000 %(ten years%)" },
   { "yield", "exhausted", "use workers = 0.*attempt to yield" },
   { "yield across pcall", "exhausted", "use workers = 0.*attempt to yield" },

@@ -102,6 +102,7 @@ static int64_t tick_join (strand_member *m, int64_t now_us) {
   if (t->join.since_us == 0) return INT64_MAX;
   if (now_us < t->join.tell_us) return t->join.tell_us;
   if (t->unreachable || t->reached_us <= t->join.since_us) return INT64_MAX;
+  if (strand_topics_all_missing(m)) return INT64_MAX; /* which was told */
   strand_group_left(m); /* it may have been one until the last revoke */
   t->waits = !find_why(m);
   if (t->waits) return INT64_MAX; /* looked at again in a second */

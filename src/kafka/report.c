@@ -271,8 +271,13 @@ void strand_consumer_health (strand_consumer *c, strand_failure *problem) {
     strand_fail(problem, "NOTHING_FINISHES",
                 "handlers run, and none has ended for a minute");
   }
-  else if (!is_joined(c)) {
-    strand_fail(problem, "NOT_ASSIGNED", "not a member of the group yet");
+  else if (is_joined(c)) {
+    if (life == STRAND_RUNS) topics_problem(c, problem);
   }
-  else if (life == STRAND_RUNS) topics_problem(c, problem);
+  else {
+    topics_problem(c, problem); /* no group is joined for what is missing */
+    if (strcmp(problem->code, "TOPIC_MISSING") != 0) {
+      strand_fail(problem, "NOT_ASSIGNED", "not a member of the group yet");
+    }
+  }
 }

@@ -76,24 +76,40 @@ static const char *plight_text (const strand_topic *t, char text[128]) {
       snprintf(text, 128, "of its %d partitions only %d are a member's",
                (int)t->partitions, (int)t->owned);
       return text;
-    default: return "the topic does not exist (yet)";
+    default:
+      return t->name[0] == '^' ? "no topic matches it (yet)"
+                               : "the topic does not exist (yet)";
   }
 }
 
-/* For health: what is nobody's comes before what has no route. */
+/* The first of the list with that plight, or 'otherwise'. */
+static const strand_topic *first_of (const strand_member *m,
+                                     strand_plight plight,
+                                     const strand_topic *otherwise) {
+  const strand_topic *t = m->topics;
+  while (t != NULL && t->plight != plight) t = t->next;
+  return t != NULL ? t : otherwise;
+}
+
+/* For health: what is nobody's comes before what is missing, and that before
+** what has no route. */
 static void publish (strand_member *m) {
+  static const char *const codes[] = {
+    [STRAND_TOPIC_MISSING] = "TOPIC_MISSING",
+    [STRAND_TOPIC_UNASSIGNED] = "TOPIC_UNASSIGNED",
+    [STRAND_TOPIC_NO_ROUTE] = "NO_ROUTE"
+  };
   strand_failure problem = { 0 };
-  const strand_topic *worst = NULL;
+  const strand_topic *worst = first_of(m, STRAND_TOPIC_NO_ROUTE, NULL);
   char text[128];
-  for (const strand_topic *t = m->topics; t != NULL; t = t->next) {
-    if (t->plight == STRAND_TOPIC_UNASSIGNED
-        || (t->plight == STRAND_TOPIC_NO_ROUTE && worst == NULL)) worst = t;
-  }
+  worst = first_of(m, STRAND_TOPIC_MISSING, worst);
+  worst = first_of(m, STRAND_TOPIC_UNASSIGNED, worst);
   if (worst != NULL) {
-    strand_fail(&problem, worst->plight == STRAND_TOPIC_NO_ROUTE
-                            ? "NO_ROUTE" : "TOPIC_UNASSIGNED",
-                "topic '%s': %s", worst->name, plight_text(worst, text));
+    strand_fail(&problem, codes[worst->plight], "topic '%s': %s", worst->name,
+                plight_text(worst, text));
   }
+  if (strcmp(problem.code, m->topics_problem.code) == 0
+      && strcmp(problem.message, m->topics_problem.message) == 0) return;
   pthread_mutex_lock(&m->consumer->lock);
   m->topics_problem = problem;
   pthread_mutex_unlock(&m->consumer->lock);
@@ -126,6 +142,14 @@ void strand_topics_missing (strand_member *m, const char *topic,
   if (!known) m->topics_us = now_us + TOPICS_FIRST_US;
   tell(m, t, now_us);
   publish(m);
+}
+
+bool strand_topics_all_missing (const strand_member *m) {
+  int missing = 0;
+  for (const strand_topic *t = m->topics; t != NULL; t = t->next) {
+    if (t->plight == STRAND_TOPIC_MISSING) missing++;
+  }
+  return missing >= m->consumer->topics->cnt;
 }
 
 /* The longer none was new among the missing, the rarer. */
@@ -453,6 +477,7 @@ int64_t strand_topics_tick (strand_member *m, int64_t now_us) {
     missing = missing || t->plight == STRAND_TOPIC_MISSING;
     tell(m, t, now_us);
   }
+  publish(m); /* also what is well again */
   if (missing && !m->asking_topics) {
     if (now_us >= m->topics_us) ask_topics(m, now_us);
     next = m->topics_us;

@@ -158,6 +158,17 @@ bool strand_is_alien_outcome (lua_State *L, int index) {
          strand_to_outcome(L, index) == NULL;
 }
 
+const char *strand_outcome_maker (lua_State *L, int index) {
+  lua_CFunction f = lua_tocfunction(L, index);
+  const char *name = NULL;
+  if (f != make_plain && f != make_method) return NULL;
+  if (lua_getupvalue(L, index, 1) != NULL) {
+    name = names[lua_tointeger(L, -1)];
+    lua_pop(L, 1);
+  }
+  return name;
+}
+
 const char **strand_outcome_watch (lua_State *L, const char **made) {
   const char **before = watcher(L);
   lua_pushlightuserdata(L, &watch_key);

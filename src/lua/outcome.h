@@ -54,6 +54,9 @@ const strand_outcome *strand_to_outcome (lua_State *L, int index);
 #define STRAND_ALIEN_OUTCOME "an outcome of another copy of strand.core: " \
   "two different core.so are loaded in this Lua state"
 bool strand_is_alien_outcome (lua_State *L, int index);
+/* The name of the function that makes outcomes, of strand or of a context, that
+** the value is; NULL for anything else. */
+const char *strand_outcome_maker (lua_State *L, int index);
 
 /* From now on '*made' becomes the name of each outcome that is made in this
 ** state. 'made' must live until another is set, or NULL for none. Returns the

@@ -49,6 +49,13 @@ static void fail_dropped (strand_verdict *v, const char *name) {
   fail(v, text, strlen(text));
 }
 
+/* "return strand.skip" */
+static void fail_uncalled (strand_verdict *v, const char *name) {
+  char text[64];
+  snprintf(text, sizeof(text), "%s was returned but not called", name);
+  fail(v, text, strlen(text));
+}
+
 /* false, or nil and a reason; the reason is on top. */
 static void read_failure (lua_State *L, strand_verdict *v) {
   const strand_outcome *outcome = strand_to_outcome(L, -1);
@@ -79,6 +86,8 @@ void strand_verdict_results (lua_State *L, const char *made,
     apply(v, outcome);
   else if (strand_is_alien_outcome(L, -2))
     fail_alien(v);
+  else if (strand_outcome_maker(L, -2) != NULL)
+    fail_uncalled(v, strand_outcome_maker(L, -2));
   else if (made != NULL)
     fail_dropped(v, made);
 }
