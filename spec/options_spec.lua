@@ -801,20 +801,20 @@ describe("the options of a mock cluster", function()
 end)
 
 describe("the options of an admin", function()
-  local kafka = { ["bootstrap.servers"] = "b" }
+  local servers = { ["bootstrap.servers"] = "b" }
 
   it("keep functions on the Lua side", function()
     local f = function() end
     assert.same({ kafka = { { "bootstrap.servers", "b" } }, has_oauth = false, has_log = false },
-      (options.admin { kafka = kafka }))
-    local got, own = options.admin { kafka = kafka, log = f, oauth_token = f }
+      (options.admin { kafka = servers }))
+    local got, own = options.admin { kafka = servers, log = f, oauth_token = f }
     assert.is_true(got.has_log and got.has_oauth)
     assert.same({ log = f, oauth_token = f }, own)
   end)
 
   refuses(options.admin, {
-    { { kafka = kafka, log = "stderr" }, "option 'log': function, or false: none expected, got" },
-    { { kafka = kafka, oauth_token = "t" }, "option 'oauth_token': function expected, got" },
+    { { kafka = servers, log = "stderr" }, "option 'log': function, or false: none expected, got" },
+    { { kafka = servers, oauth_token = "t" }, "option 'oauth_token': function expected, got" },
   })
 end)
 
