@@ -145,7 +145,7 @@ static void ask_as (uint32_t epoch) {
 static strand_tag *assign (const char *topic, int64_t base) {
   strand_tag *tag = calloc(1, sizeof(*tag));
   tag->epoch = strand_held_assign(&consumer.held, topic, 0, 0);
-  tag->end = tag->gap_from = tag->below = -1;
+  tag->end = tag->gap_from = tag->below = tag->claimed = -1;
   strand_list_init(&tag->letters);
   tag->partition = strand_engine_assign(member.engine, topic, 0, tag->epoch,
                                         0, NULL, 0);
@@ -334,6 +334,24 @@ static void a_jump_is_told_once (void **state) {
   take_answer(); /* sought */
   while (!member.tags[0]->first_seen) read_once();
   assert_int_equal(member.tags[0]->gap_from, -1);
+  unassign();
+}
+
+/* A commit's metadata says that 8 and 9 are done, and the log ends at 8. */
+static void a_log_shorter_than_its_metadata_is_a_reset (void **state) {
+  strand_event event;
+  (void)state;
+  create("claims");
+  produce("claims", 8, 1);
+  assign("claims", 5)->claimed = 9;
+  fetch("claims", 5);
+  events_of("", &event);
+  while (!member.tags[0]->checking) read_once();
+  assert_int_equal(strand_partition_position(member.tags[0]->partition), 5);
+  take_answer(); /* watermarks */
+  assert_int_equal(events_of("reset", &event), 1);
+  assert_int_equal(event.offset, 5);
+  assert_int_equal(event.to, 0);
   unassign();
 }
 
@@ -592,6 +610,7 @@ int main (void) {
     cmocka_unit_test(a_record_below_the_position_is_a_reset_at_once),
     cmocka_unit_test(a_jump_is_told_once),
     cmocka_unit_test(a_seek_outside_the_log_has_moved_nothing),
+    cmocka_unit_test(a_log_shorter_than_its_metadata_is_a_reset),
     cmocka_unit_test(a_seek_moves_when_it_is_done),
     cmocka_unit_test(a_seek_that_was_given_up_does_not_happen),
     cmocka_unit_test(a_seek_waits_for_its_partition),

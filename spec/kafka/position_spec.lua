@@ -305,6 +305,22 @@ describe("a partition", function()
     assert.equal(10, member.committed(group, topic)[0].offset)
   end)
 
+  it("whose metadata says that more is done than its log has is read from its start", function()
+    settle(10)
+    member.tool("commit", group, topic, 0, 8, (strand.metadata.encode(8, 12, { { 8, 8 } })))
+    local before = #log:read().list + 1
+    local consumer, events = start()
+    helper.eventually(20, function()
+      return member.events(events, "reset", { offset = 8, to = 0 }) == 1
+    end, consumer)
+    local sent = audit.send(topic, 5, numbered)
+    helper.eventually(20, function() return #offsets_since(before) >= 15 end, consumer)
+    assert.same(numbers(0, 14), offsets_since(before))
+    assert.equal(0, log:result(sent).lost)
+    assert(consumer:commit())
+    assert.equal(15, member.committed(group, topic)[0].offset)
+  end)
+
   it("with metadata of another program is read from the committed offset, with an event",
     function()
       settle(10)

@@ -36,7 +36,7 @@ static strand_tag *new_tag (strand_member *m) {
   }
   tag = calloc(1, sizeof(*tag));
   if (tag == NULL) return NULL;
-  tag->end = tag->gap_from = tag->below = -1;
+  tag->end = tag->gap_from = tag->below = tag->claimed = -1;
   strand_list_init(&tag->letters);
   m->tags[m->tag_count++] = tag;
   return tag;

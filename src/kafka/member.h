@@ -76,6 +76,8 @@ struct strand_tag {
   int64_t below;       /* what came below the position: a reset; or -1 */
   int64_t low;         /* the log's start, when it was last looked at */
   int64_t end;         /* the partition's end, when it was last reached */
+  int64_t claimed;     /* what metadata says is done, up to here, while the
+                          log is not known to be so long; or -1 */
   int64_t gap_from;    /* what was expected at the gap to look at; -1 */
   int64_t gap_to;
   int64_t gap_us;      /* when gaps may be looked at again */
@@ -429,6 +431,12 @@ void strand_position_answers (strand_member *m, int64_t now_us);
 ** is in doubt; drop what was read. */
 bool strand_position_expected (strand_member *m, strand_tag *tag,
                                int64_t offset, int64_t now_us);
+/* Is the log as long as the commit's metadata says? If not, it is not the
+** log of that commit, and what it says is done is not: false, the message is
+** to be dropped, and the leader is asked. */
+bool strand_position_has_claimed (strand_member *m, strand_tag *tag,
+                                  const rd_kafka_message_t *msg,
+                                  int64_t now_us);
 /* A record, or the end, is at 'offset', below the position: read from there,
 ** by strand_position_settle, which may free the tag. */
 void strand_position_below (strand_member *m, strand_tag *tag,

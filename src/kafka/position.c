@@ -144,6 +144,7 @@ static void restore_tag (strand_member *m, strand_tag *tag,
     err = strand_engine_restored(m->engine, tag->partition, committed,
                                  some ? &payload : NULL);
   }
+  if (some && payload.highest >= committed) tag->claimed = payload.highest;
   if (some) strand_payload_free(&payload);
   if (err != STRAND_OK) {
     try_again(tag, now_us);
@@ -229,6 +230,25 @@ bool strand_position_expected (strand_member *m, strand_tag *tag,
   tag->seen = offset;
   if (offset < base) strand_position_below(m, tag, offset);
   else doubt(m, tag, now_us);
+  return false;
+}
+
+bool strand_position_has_claimed (strand_member *m, strand_tag *tag,
+                                  const rd_kafka_message_t *msg,
+                                  int64_t now_us) {
+  strand_partition *p = tag->partition;
+  int64_t low, high = msg->offset;
+  if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR
+      && rd_kafka_get_watermark_offsets(m->client, strand_partition_topic(p),
+                                        strand_partition_index(p), &low,
+                                        &high) != 0) high = -1;
+  if (high < 0) return true; /* not known: at the end it is */
+  if (high > tag->claimed || MUTANT(metadata_of_another_log_is_believed)) {
+    tag->claimed = -1;
+    return true;
+  }
+  tag->seen = msg->offset; /* a follower may be behind: the leader knows */
+  doubt(m, tag, now_us);
   return false;
 }
 
@@ -321,9 +341,16 @@ static void take_doubt (strand_member *m, strand_tag *tag,
                         const strand_call *call, int64_t now_us) {
   int64_t base = strand_partition_position(tag->partition);
   tag->asked = false;
-  if (call->err != 0) try_again(tag, now_us);
-  else if (call->high < base) reset(m, tag, call->low, now_us);
-  else if (tag->stuck) settle(tag);
+  if (call->err != 0) {
+    try_again(tag, now_us);
+    return;
+  }
+  if (call->high < base || call->high <= tag->claimed) {
+    reset(m, tag, call->low, now_us);
+    return;
+  }
+  tag->claimed = -1;
+  if (tag->stuck) settle(tag);
   else if (call->low > base) {
     truncated(m, tag, tag->seen > call->low ? tag->seen : call->low, now_us);
   }

@@ -176,6 +176,8 @@ static bool take (strand_member *m, strand_tag *tag,
   if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR
       || msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
     strand_trouble_read(m, tag);
+    if (tag->claimed >= 0
+        && !strand_position_has_claimed(m, tag, msg, now_us)) return false;
   }
   if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
     return take_record(m, tag, msg, now_us);
