@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -176,6 +177,52 @@ static int open_cluster (strand_mock *mock, strand_failure *failure) {
   return 0;
 }
 
+const char *strand_mock_bootstrap (const strand_mock *mock) {
+  return mock->call.cluster_bootstraps(mock->cluster);
+}
+
+/* ---- the cluster's thread -------------------------------------------------
+**
+** What the calls below ask for is an op in a queue of the cluster's thread,
+** and a byte in a pipe that wakes it. The thread, once awake, first does what
+** is in the queue and then empties the pipe (rdkafka_mock.c, _io_poll): a
+** call right behind another comes between the two, its byte is thrown away,
+** and it waits until the thread wakes by itself, after a second.
+**
+** So each call waits until the thread is past the pipe: a connection that
+** ends as soon as it is made is closed by the thread in a later round, and
+** the pipe stands before it in every round. */
+
+#define PASS_MS 200 /* of a thread that is not scheduled; then go on */
+
+/* -1: no broker listens there. */
+static int connect_port (unsigned port) {
+  struct sockaddr_in address = { .sin_family = AF_INET };
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons((uint16_t)port);
+  if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+    return fd;
+  close(fd);
+  return -1;
+}
+
+/* With all brokers down there is nothing to connect to, and the second may be
+** lost. */
+static void pass_thread (const strand_mock *mock) {
+  const char *at = strand_mock_bootstrap(mock);
+  struct pollfd gone = { -1, POLLIN, 0 };
+  while (gone.fd < 0 && (at = strchr(at, ':')) != NULL)
+    gone.fd = connect_port((unsigned)strtoul(++at, NULL, 10));
+  if (gone.fd < 0) return;
+  shutdown(gone.fd, SHUT_WR);
+  poll(&gone, 1, PASS_MS);
+  close(gone.fd);
+}
+
+/* ---- opening and closing ------------------------------------------------ */
+
 strand_mock *strand_mock_open (int brokers, strand_log *log,
                                strand_failure *failure) {
   strand_mock *mock;
@@ -200,7 +247,10 @@ strand_mock *strand_mock_open (int brokers, strand_log *log,
 
 void strand_mock_close (strand_mock *mock) {
   if (mock == NULL) return;
-  if (mock->cluster != NULL) mock->call.cluster_destroy(mock->cluster);
+  if (mock->cluster != NULL) {
+    pass_thread(mock);
+    mock->call.cluster_destroy(mock->cluster);
+  }
   if (mock->holder != NULL) rd_kafka_destroy(mock->holder);
   while (mock->topics != NULL) {
     mock_topic *topic = mock->topics;
@@ -210,9 +260,7 @@ void strand_mock_close (strand_mock *mock) {
   free(mock);
 }
 
-const char *strand_mock_bootstrap (const strand_mock *mock) {
-  return mock->call.cluster_bootstraps(mock->cluster);
-}
+/* ---- calls ---------------------------------------------------------------- */
 
 static int answered (rd_kafka_resp_err_t err, const char *what,
                      strand_failure *failure) {
@@ -279,6 +327,7 @@ int strand_mock_create_topic (strand_mock *mock, const char *name,
     return 0;
   }
   snprintf(what, sizeof(what), "topic '%s'", name);
+  pass_thread(mock);
   if (!answered(mock->call.topic_create(mock->cluster, name, (int)partitions,
                                         replicas), what, failure)) {
     free(topic);
@@ -296,6 +345,7 @@ int strand_mock_set_up (strand_mock *mock, int64_t broker, int up,
   answer (*call) (void *, int32_t) =
     up ? mock->call.broker_set_up : mock->call.broker_set_down;
   if (!check_broker(mock, broker, STRAND_MOCK_ALL, failure)) return 0;
+  pass_thread(mock);
   return answered(call(mock->cluster, broker_or_all(broker)), "broker",
                   failure);
 }
@@ -309,6 +359,7 @@ int strand_mock_set_rtt (strand_mock *mock, int64_t broker, double seconds,
                 STRAND_MOCK_RTT_MAX);
     return 0;
   }
+  pass_thread(mock);
   return answered(mock->call.broker_set_rtt(mock->cluster,
                                             broker_or_all(broker),
                                             (int)(seconds * 1000 + 0.5)),
@@ -386,6 +437,7 @@ int strand_mock_set_leader (strand_mock *mock, const char *name,
     return 0;
   }
   if (broker != -1 && !check_broker(mock, broker, 1, failure)) return 0;
+  pass_thread(mock);
   return answered(mock->call.partition_set_leader(mock->cluster, name,
                                                   (int32_t)partition,
                                                   (int32_t)broker),
@@ -395,6 +447,7 @@ int strand_mock_set_leader (strand_mock *mock, const char *name,
 int strand_mock_set_coordinator (strand_mock *mock, const char *group,
                                  int64_t broker, strand_failure *failure) {
   if (!check_broker(mock, broker, 1, failure)) return 0;
+  pass_thread(mock);
   return answered(mock->call.coordinator_set(mock->cluster, "group", group,
                                              (int32_t)broker),
                   "group", failure);
