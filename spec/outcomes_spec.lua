@@ -133,12 +133,13 @@ describe("an outcome", function()
 
   for name, message in pairs {
     ["returned"] = "enough is enough", ["thrown"] = "enough is enough",
-    ["without a reason"] = "stopped by a handler", ["as an exhausted policy"] = "attempt 3",
+    ["without a reason"] = "stopped by a handler at %s/0/0",
+    ["as an exhausted policy"] = "%s/0/0 was given up after attempt 3: attempt 3",
   } do
     it("ends the consumer, and its record is not done: stop " .. name, function()
       local report, reason, code, last = places[name].consumer:run()
       assert.is_nil(report)
-      assert.equal(message, reason:match "^[^\n]*")
+      assert.equal(message:format(places[name].topic), reason:match "^[^\n]*")
       assert.equal("STOPPED_BY_HANDLER", code)
       assert.equal(0, last.done)
       assert.equal(1, last.unfinished_total)

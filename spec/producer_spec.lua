@@ -307,6 +307,12 @@ describe("a producer that waits", function()
     assert.equal(0, report.purged)
   end)
 
+  it("reports how long it lived, not how long its close took", function()
+    producer = open()
+    local lived = helper.seconds(producer.poll, producer, 0.3)
+    assert.is_true(producer:close().seconds >= lived)
+  end)
+
   it("delivers what is outstanding when it is collected", function()
     local topic = helper.topic(1)
     do

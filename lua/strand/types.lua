@@ -94,7 +94,8 @@ function strand.dead_letter(reason) end
 function strand.park(reason) end
 
 ---The consumer finishes what is in flight, commits and ends: run() returns
----nil, reason, "STOPPED_BY_HANDLER", report. This record is not done.
+---nil, reason, "STOPPED_BY_HANDLER", report, and without a reason names the
+---record. This record is not done.
 ---@param reason? string
 ---@return strand.Outcome
 function strand.stop(reason) end
@@ -640,7 +641,7 @@ function consumer:report() end
 ---@field topic string
 ---@field partition integer
 ---@field offset integer?
----@field timestamp number?         seconds since 1970
+---@field timestamp number?         seconds since 1970; 1.234 of strand.mock
 ---@field key string?
 ---@field error string?             nil: acknowledged
 ---@field code string?
@@ -650,7 +651,7 @@ function consumer:report() end
 ---@field delivered integer
 ---@field failed integer
 ---@field purged integer            given up by close
----@field seconds number
+---@field seconds number           from its opening to its end
 ---@field detached boolean          something could not end in time, and goes on by itself
 
 ---@class strand.ProducerStats

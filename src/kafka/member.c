@@ -66,10 +66,14 @@ static const char *notice_name (strand_notice_type type) {
   }
 }
 
-/* Its policy is exhausted, and says so. */
+/* A record is exhausted, and its policy says so. */
 static void take_stop (strand_member *m, const strand_notice *n) {
   char reason[sizeof(((strand_failure *)0)->message)];
-  snprintf(reason, sizeof(reason), "%.*s", (int)n->reason_length, n->reason);
+  snprintf(reason, sizeof(reason), "%s/%d/%lld was given up after attempt "
+           "%d: %.*s", strand_partition_topic(n->partition),
+           (int)strand_partition_index(n->partition),
+           (long long)n->record->offset, (int)n->record->attempt,
+           (int)n->reason_length, n->reason != NULL ? n->reason : "");
   strand_shared_end(m->consumer, STRAND_CLOSE_FINISH, "STOPPED_BY_HANDLER",
                     reason);
 }

@@ -79,14 +79,26 @@ static void refuse_task (strand_task *task) {
   }
 }
 
-static void obey_verdict (strand_consumer *c, const strand_verdict *v) {
-  if (v->kind == STRAND_VERDICT_STOP) {
-    char reason[sizeof(((strand_failure *)0)->message)];
+/* The handler's own words; where it has none, which record it had. */
+static void stop_for (strand_consumer *c, const strand_verdict *v,
+                      const strand_record *r) {
+  char reason[sizeof(((strand_failure *)0)->message)];
+  if (v->reason != NULL && v->reason_length > 0) {
     snprintf(reason, sizeof(reason), "%.*s", (int)v->reason_length,
-             v->reason != NULL ? v->reason : "");
-    strand_shared_end(c, STRAND_CLOSE_FINISH, "STOPPED_BY_HANDLER",
-                      reason[0] != '\0' ? reason : "stopped by a handler");
+             v->reason);
   }
+  else {
+    const strand_partition *p = strand_record_partition(r);
+    snprintf(reason, sizeof(reason), "stopped by a handler at %s/%d/%lld",
+             strand_partition_topic(p), (int)strand_partition_index(p),
+             (long long)r->offset);
+  }
+  strand_shared_end(c, STRAND_CLOSE_FINISH, "STOPPED_BY_HANDLER", reason);
+}
+
+static void obey_verdict (strand_consumer *c, const strand_verdict *v,
+                          const strand_record *r) {
+  if (v->kind == STRAND_VERDICT_STOP) stop_for(c, v, r);
   else if (v->stop_consumer) {
     strand_shared_end(c, STRAND_CLOSE_FINISH, "STOPPED",
                       "context:stop_consumer() was called");
@@ -177,9 +189,9 @@ static bool begin_bundle (worker *w) {
 
 static bool end_bundle (worker *w) {
   const strand_records *many = w->task.many;
-  obey_verdict(w->consumer, &w->task.verdict);
+  obey_verdict(w->consumer, &w->task.verdict, many->records[0]);
   for (uint32_t i = 0; i < many->count; i++) {
-    obey_verdict(w->consumer, &many->verdicts[i]);
+    obey_verdict(w->consumer, &many->verdicts[i], many->records[i]);
   }
   w->slot->judged = true;
   end_slot(w);
@@ -192,7 +204,7 @@ static bool end_record (worker *w) {
   if (w->task.many != NULL) return end_bundle(w);
   if (v->kind == STRAND_VERDICT_DONE && !finish_record(w)) fail_late(w);
   if (v->kind != STRAND_VERDICT_DONE || v->stop_consumer) {
-    obey_verdict(w->consumer, v);
+    obey_verdict(w->consumer, v, w->task.record);
   }
   if (v->kind != STRAND_VERDICT_DONE) {
     *strand_slot_verdict(w->taker->batch, w->slot) = *v;

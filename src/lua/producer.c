@@ -25,6 +25,7 @@ typedef struct producer {
   strand_delivery *current; /* NULL: none */
   strand_producer_event event;
   strand_log_line line;
+  double opened;            /* by strand_clock_now */
   bool has_event;
   bool has_line;
   int generation;
@@ -403,10 +404,9 @@ static void push_close_report (lua_State *L, strand_producer *kafka,
 static int producer_close (lua_State *L) {
   producer *self = check_self(L);
   double timeout = strand_opt_seconds(L, 2, CLOSE_TIMEOUT);
-  double start = strand_clock_now();
   if (is_forked(self)) return strand_push_forked(L);
   strand_producer_close(check_kafka(L), timeout);
-  push_close_report(L, self->kafka, strand_clock_now() - start);
+  push_close_report(L, self->kafka, strand_clock_now() - self->opened);
   return 1;
 }
 
@@ -490,6 +490,7 @@ static int producer_open (lua_State *L) {
   self = strand_newuserdata(L, sizeof(*self));
   memset(self, 0, sizeof(*self));
   self->generation = strand_fork_generation();
+  self->opened = strand_clock_now();
   strand_settype(L, PRODUCER);
   self->kafka = strand_producer_open(&options, &failure);
   return self->kafka != NULL ? 1 : strand_push_failure(L, &failure);
