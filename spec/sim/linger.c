@@ -30,15 +30,20 @@ static bool is_head (world *w, const part *p, int i) {
          && !*log_busy(w, p, s) && worker_is_next(p, s);
 }
 
-/* Those behind the head that one lease could take with it. */
-static size_t behind (world *w, const part *p, int head, size_t most) {
+/* Those behind the head that one lease could take with it. Of a partition in
+** order no other may join those before one that is too far. */
+static size_t behind (world *w, const part *p, int head, size_t most,
+                      bool *ends) {
   const bool *shard = log_busy(w, p, &p->slots[head]);
   size_t count = 0;
   if (!log_keyed(w, &p->slots[head])) return 0;
   for (int i = head + 1; i < p->next && count < most; i++) {
     slot *s = &p->slots[i];
-    if (i - head >= STRAND_LEASE_SPAN) break;
+    bool far = i - head >= STRAND_LEASE_SPAN;
+    if (far && w->config.ordering != STRAND_BY_PARTITION) break;
     if (log_busy(w, p, s) != shard || s->state != SLOT_IN) continue;
+    *ends = *ends || far;
+    if (far) break;
     if (s->attempt > 0) break;
     count++;
   }
@@ -54,7 +59,7 @@ static void add_head (world *w, pile *to, const part *p, int i,
   to->ends = to->ends || s->attempt > 0;
   to->count++;
   if (whole && to->count < most) {
-    to->count += behind(w, p, i, most - to->count);
+    to->count += behind(w, p, i, most - to->count, &to->ends);
   }
 }
 
@@ -175,7 +180,7 @@ static void check_waits (world *w, int m, int index, const pile *there) {
   }
   CHECK(false, "I17: %zu of %zu records of partition %d wait for nothing%s%s%s"
         "; %lld of %lld us", there->count, size_of(w, route), index,
-        there->ends ? ": one failed before" : "",
+        there->ends ? ": no other may join" : "",
         me->stopped ? ": no intake" : "",
         may_grow(w, m, index) ? "" : ": no more may come",
         (long long)(w->now_us - there->oldest_us), (long long)r->linger_us);

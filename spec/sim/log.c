@@ -77,6 +77,15 @@ void log_make (world *w, part *p, int count) {
   free(last);
 }
 
+void log_spread (part *p, world *own) {
+  int i = 0;
+  while ((i += 1 + sim_pick(own, sim_chance(own, 70) ? 20 : 3000))
+         < p->count) {
+    int end = i + sim_pick(own, 2 * STRAND_LEASE_SPAN);
+    for (; i < end && i < p->count; i++) p->slots[i].exists = false;
+  }
+}
+
 void log_free (part *p) {
   free(p->slots);
   free(p->busy);

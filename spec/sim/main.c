@@ -37,7 +37,9 @@ static const struct {
   { 977, SIZE, "a release said after the next assignment frees the shard of "
                 "another handler" },
   { 10058, SIZE, "a batch without an order does not wait for the tokens of "
-                  "records far above its first" }
+                  "records far above its first" },
+  { 172373, SIZE, "a batch in order does not linger for records too far above "
+                  "its first" }
 };
 
 static const char *const fault_names[FAULT_COUNT] = {
@@ -48,7 +50,7 @@ static const char *const fault_names[FAULT_COUNT] = {
   "pause", "recall", "earlier", "configure", "holes", "nulls", "header",
   "big", "small", "tiny", "skip", "ask", "exhaust", "dead_letter", "park",
   "halt", "attempts", "no_letters", "letter_late", "letter_refused", "alone",
-  "expire", "batch", "linger", "rate", "calls", "refuse"
+  "expire", "batch", "linger", "rate", "calls", "refuse", "sparse"
 };
 
 static world playing;

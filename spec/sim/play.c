@@ -23,7 +23,7 @@ static void pick_faults (world *w) {
 static void pick_later_faults (world *w) {
   world own = { .random = w->seed ^ UINT64_C(0x9d39247e33776d41) };
   for (int f = FAULT_REFUSE; f < FAULT_COUNT; f++) {
-    w->faults[f] = sim_chance(&own, 20);
+    w->faults[f] = sim_chance(&own, f == FAULT_SPARSE ? 5 : 20);
   }
 }
 
@@ -68,6 +68,14 @@ static void pick_shape (world *w) {
   gate_make(w);
 }
 
+static void make_sparse (world *w) {
+  world own = { .random = w->seed ^ UINT64_C(0x6a09e667f3bcc908) };
+  for (int i = 0; i < w->partition_count; i++) {
+    log_spread(&w->parts[i], &own);
+    w->fault_counts[FAULT_SPARSE]++;
+  }
+}
+
 static void make_world (world *w, uint64_t seed, int events) {
   int count;
   w->seed = w->random = seed;
@@ -81,6 +89,7 @@ static void make_world (world *w, uint64_t seed, int events) {
     log_make(w, &w->parts[i], count);
     w->parts[i].route = i % w->route_count;
   }
+  if (w->faults[FAULT_SPARSE]) make_sparse(w);
   for (int m = 0; m < w->member_count; m++) member_open(w, m);
   w->broker_takes = SIZE_MAX;
   if (w->faults[FAULT_REFUSE]) commit_limit(w);

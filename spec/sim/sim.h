@@ -107,6 +107,7 @@ typedef enum fault {
   FAULT_RATE,
   FAULT_CALLS,         /* max_in_flight */
   FAULT_REFUSE,        /* the broker takes less metadata; how much, changes */
+  FAULT_SPARSE,        /* compaction left gaps wider than a lease */
   FAULT_COUNT
 } fault;
 
@@ -331,6 +332,7 @@ static inline bool sim_fault (world *w, fault f, int percent) {
 /* log.c */
 void log_make (world *w, part *p, int count);
 void log_free (part *p);
+void log_spread (part *p, world *own); /* draws from 'own' */
 void log_grow (world *w, part *p);
 void log_compact (world *w, part *p);
 void log_retain (world *w, part *p);
