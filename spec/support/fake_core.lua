@@ -182,7 +182,7 @@ function object:send(...)
   return select(8, ...) and 7 or true
 end
 function object:partitions() return self.count, "not known yet", "NO_METADATA" end
-function object:hurry() end
+function object:hurry(on) self.hurried = (self.hurried or 0) + (on and 1 or -1) end
 function object:take_watched() return self.watched or false end
 function object:drop_watched() self:note("drop_watched") end
 function object:outstanding() return self.in_flight end
