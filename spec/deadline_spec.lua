@@ -206,8 +206,12 @@ describe("a deadline", function()
     local this = scenes.closed
     wait(this, function() return #events(this, "worker_lost") == 3 end)
     wait(this, function() return stage.count(this.folder, "leave") == 1 end)
-    local seconds, report = helper.seconds(this.consumer.close, this.consumer, { timeout = 1 })
+    local seconds, result = helper.seconds(function()
+      return { this.consumer:close { timeout = 1 } }
+    end)
+    local code, report = result[3], result[4]
     assert.is_true(seconds < 2 + helper.late, ("close took %.2f s"):format(seconds))
+    assert.equal("TIMED_OUT", code)
     assert.is_true(report.detached)
     assert.equal(1, report.done)
     assert.equal(3, report.unfinished_total)

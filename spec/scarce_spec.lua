@@ -237,7 +237,7 @@ describe("with few file descriptors", function()
       print("all", strand.run(consumer))
       print("state", consumer.core:state())
     ]])
-    assert.equal(0, child:wait(20), child:errors())
+    assert.equal(0, child:wait(60), child:errors())
     local failure = "\tnil\tthe eventfd of signals: Too many open files (RLIMIT_NOFILE 3)"
       .. "\tNO_DESCRIPTORS\n"
     assert.equal("run" .. failure .. "all" .. failure .. "state\tnew\n", child:output())

@@ -22,7 +22,7 @@
 
 #define PARTITIONS 4
 #define RECORDS 200 /* of each */
-#define PATIENCE 30.0
+#define PATIENCE 90.0
 
 #define BAD "\xef\xbf\xbd"
 

@@ -577,8 +577,8 @@ void strand_producer_flush_begin (strand_producer *p) {
 }
 
 void strand_producer_hurry (strand_producer *p, int on) {
-  p->hurried += on ? 1 : -1;
-  assert(p->hurried >= 0);
+  if (on) p->hurried++;
+  else if (p->hurried > 0) p->hurried--; /* said once too often */
   if (p->client != NULL) look_at_linger(p);
 }
 
