@@ -816,6 +816,17 @@ describe("the options of an admin", function()
     { { kafka = servers, log = "stderr" }, "option 'log': function, or false: none expected, got" },
     { { kafka = servers, oauth_token = "t" }, "option 'oauth_token': function expected, got" },
   })
+
+  it("want an oauth_token where nobody else has tokens", function()
+    local function sasl(name, value)
+      return { kafka = { ["bootstrap.servers"] = "b", ["sasl.mechanism"] = "OAUTHBEARER",
+        [name] = value } }
+    end
+    assert.error_matches(function() options.admin(sasl("client.id", "c")) end,
+      "option 'oauth_token': required with 'sasl.mechanism' OAUTHBEARER", 1, true)
+    options.admin(sasl("sasl.oauthbearer.method", "oidc"))
+    options.admin(sasl("enable.sasl.oauthbearer.unsecure.jwt", true))
+  end)
 end)
 
 describe("the arguments of methods", function()

@@ -137,3 +137,61 @@ describe("a coordinator that moves, and leaders that do", function()
     stage.clear()
   end)
 end)
+
+-- What start_timeout and health() say is what stands in the log.
+describe("a connection that cannot be made has its cause told", function()
+  setup(stage.open)
+  teardown(stage.close)
+
+  local function start(kafka)
+    local consumer = stage.consumer { topics = { "orders" }, kafka = kafka, start_timeout = 2,
+      log = false }
+    local ok, message, code = consumer:start()
+    assert.same({ nil, "TIMED_OUT" }, { ok, code })
+    return message
+  end
+
+  it("by a start that gives up", function()
+    assert.matches("not a member of the group yet: .*Connection refused", start(NOWHERE))
+    assert.matches("not a member of the group yet: .*Failed to resolve 'no%-such%-host.invalid:1'",
+      start { ["bootstrap.servers"] = "no-such-host.invalid:1" })
+    local message = start { ["security.protocol"] = "ssl" }
+    assert.matches("SSL handshake failed", message, 1, true)
+    assert.is_nil(message:find("credentials", 1, true))
+  end)
+
+  it("by health()", function()
+    local consumer = stage.consumer { topics = { "orders" }, log = false, kafka = NOWHERE }
+    assert(consumer:start())
+    helper.eventually(10, function()
+      local _, reason, code = consumer:health()
+      return code == "NOT_ASSIGNED" and reason:find("Connection refused", 1, true)
+    end, consumer)
+    consumer:close { timeout = 1 }
+  end)
+
+  -- librdkafka 2.0.2 ends the process where a client with interceptors fails late.
+  it("where it needs no broker, by an error that names the property", function()
+    local rubbish = helper.folder() .. "/rubbish.pem"
+    helper.write(rubbish, "no certificate")
+    local function raises(expected, name, value, protocol)
+      local ok, problem = pcall(stage.consumer, { topics = { "orders" }, log = false,
+        kafka = { ["security.protocol"] = protocol or "ssl", [name] = value } })
+      assert.is_false(ok)
+      assert.matches(expected, problem, 1, true)
+    end
+    for _ = 1, 5 do -- what was freed twice shows late
+      raises("property 'ssl.ca.location': '/no/such.pem': No such file", "ssl.ca.location",
+        "/no/such.pem")
+      raises("property 'ssl.key.location': '***': No such file", "ssl.key.location",
+        "/no/such.pem")
+      raises("ssl.ca.location", "ssl.ca.location", rubbish)
+      raises("ssl.certificate.location", "ssl.certificate.location", rubbish)
+      raises("kinit", "sasl.mechanism", "GSSAPI", "sasl_plaintext")
+      raises("'sasl.mechanism' is required with 'security.protocol' sasl_ssl", "client.id", "c",
+        "sasl_ssl")
+      raises("property 'ssl.ca.location': '(not shown", "ssl.ca.location",
+        "-----BEGIN\nsecret\n-----END")
+    end
+  end)
+end)

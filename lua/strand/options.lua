@@ -249,6 +249,23 @@ local function oauth_token(doc)
   return func { doc = "`function() -> token, expires (os.time), principal`: " .. doc }
 end
 
+local NO_TOKEN_OF_OURS = { ["sasl.oauthbearer.method"] = "oidc",
+  ["enable.sasl.oauthbearer.unsecure.jwt"] = "true" }
+
+-- Nobody would answer librdkafka's request for a token, and it says nothing.
+local function require_token(checked)
+  if checked.oauth_token then return end
+  local wanted = false
+  for _, pair in ipairs(checked.kafka) do
+    local name, value = pair[1], pair[2]:lower()
+    if NO_TOKEN_OF_OURS[name] == value then return end
+    if name:find "^sasl%.mechanisms?$" then wanted = value == "oauthbearer" end
+  end
+  if wanted then
+    schema.fail(schema.child("", "oauth_token"), "required with 'sasl.mechanism' OAUTHBEARER")
+  end
+end
+
 local consumer = fields {
   "kafka", properties.kind { role = "consumer", needed = { "bootstrap.servers", "group.id" },
     doc = "`bootstrap.servers`, `group.id` and whatever else librdkafka knows" },
@@ -397,6 +414,7 @@ end
 function options.consumer(given, matches)
   local checked = schema.check(consumer, given, "")
   require_key_ordering(given)
+  require_token(checked)
   require_dead_letters(checked)
   refuse_memory_limit(checked)
   topics.require_patterns(checked.topics, checked.handler, matches)
@@ -447,6 +465,7 @@ local producer = fields {
 -- -> flat table for C, { partition_key, partitioner, on_delivery, on_event, log } for Lua
 function options.producer(given)
   local checked = schema.check(producer, given, "")
+  require_token(checked)
   local own = type(checked.partitioner) == "function"
   return {
     kafka = checked.kafka, topics = checked.topics or {},
@@ -472,6 +491,7 @@ local admin = fields {
 -- -> flat table for C, { oauth_token, log } for Lua
 function options.admin(given)
   local checked = schema.check(admin, given, "")
+  require_token(checked)
   return {
     kafka = checked.kafka,
     has_oauth = checked.oauth_token ~= nil, has_log = checked.log ~= nil,

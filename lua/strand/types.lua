@@ -585,6 +585,8 @@ function consumer:report() end
 
 ---@alias strand.HealthCode
 ---| "AUTH"                  # credentials or rights are refused
+---| "TLS"                   # no TLS connection: a certificate, or a port that is none for TLS
+---| "TOKEN"                 # oauth_token gave none
 ---| "UNREACHABLE"           # no broker answers
 ---| "CANNOT_JOIN"           # brokers answer, and no assignment comes
 ---| "NO_LEADER"             # of a partition

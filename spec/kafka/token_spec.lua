@@ -33,9 +33,14 @@ describe("oauth_token", function()
       if asked == 1 then error("the token service is away") end
       return token(os.time() + 600), os.time() + 600, "strand"
     end)
+    helper.eventually(8, function()
+      local _, reason, code = consumer:health()
+      return code == "TOKEN" and reason:find("the token service is away", 1, true)
+    end, consumer)
     log:wait(30, 5, consumer)
     assert.same(audit.GOOD, log:result(sent))
     assert.is_true(asked >= 2)
+    assert.is_true(consumer:health())
   end)
 end)
 

@@ -105,6 +105,27 @@ describe("credentials", function()
       assert.is_nil(message:find("not-the-password", 1, true))
     end)
 
+  local function problem_of(kafka, wanted)
+    local consumer = member.start { group = helper.name "group", topics = { "topic" },
+      audit = audit.new(), kafka = kafka }
+    local reason, code
+    helper.eventually(10, function()
+      local ok
+      ok, reason, code = consumer:health()
+      return not ok and reason:find(wanted, 1, true)
+    end, consumer)
+    consumer:close { timeout = 1 }
+    assert.is_nil(reason:find("credentials", 1, true))
+    return code
+  end
+
+  it("are not blamed where TLS or the want of SASL is the cause", function()
+    assert.equal("TLS", problem_of({ ["security.protocol"] = "ssl" },
+      "no TLS connection to the brokers: "))
+    assert.equal("NOT_ASSIGNED", problem_of({ ["bootstrap.servers"] = helper.broker_sasl() },
+      "broker might require SASL authentication"))
+  end)
+
   it("that are right work", function()
     local topic, log = helper.topic(2), audit.new()
     local sent = audit.send(topic, 20, keyed)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "kafka/errors.h"
 #include "kafka/system.h"
@@ -267,11 +268,25 @@ static int set_all (rd_kafka_conf_t *conf, rd_kafka_type_t kind,
   return 1;
 }
 
+/* librdkafka's own default is GSSAPI, and so a complaint about kinit. */
+static int check_mechanism (const strand_property *props, size_t count,
+                            strand_failure *failure) {
+  const char *protocol = property(props, count, "security.protocol");
+  if (protocol == NULL || strncasecmp(protocol, "sasl_", 5) != 0) return 1;
+  if (property(props, count, "sasl.mechanism") != NULL ||
+      property(props, count, "sasl.mechanisms") != NULL) return 1;
+  strand_fail(failure, "OPTION", "option 'kafka': 'sasl.mechanism' is "
+              "required with 'security.protocol' %s: PLAIN, SCRAM-SHA-256, "
+              "SCRAM-SHA-512, OAUTHBEARER or GSSAPI", protocol);
+  return 0;
+}
+
 rd_kafka_conf_t *strand_conf_new (rd_kafka_type_t kind,
                                   const strand_property *props, size_t count,
                                   strand_failure *failure) {
   rd_kafka_conf_t *conf = rd_kafka_conf_new();
-  if (!set_all(conf, kind, props, count, failure)) {
+  if (!set_all(conf, kind, props, count, failure) ||
+      !check_mechanism(props, count, failure)) {
     rd_kafka_conf_destroy(conf);
     return NULL;
   }
@@ -357,19 +372,84 @@ static void fail_open (strand_failure *failure, const char *text, int error) {
     strand_fail(failure, strand_code_of(err, code, sizeof(code)), "%s", text);
 }
 
-rd_kafka_t *strand_conf_open (rd_kafka_type_t kind, rd_kafka_conf_t *conf,
-                              strand_failure *failure) {
+/* A file that is missing is a text of OpenSSL to librdkafka, without the
+** file's name. */
+static int check_files (const rd_kafka_conf_t *conf,
+                        strand_failure *failure) {
+  static const char *const names[] = {
+    "ssl.ca.location", "ssl.certificate.location", "ssl.crl.location",
+    "ssl.key.location", "ssl.keystore.location"
+  };
+  char path[4096], shown[257], reason[128];
+  size_t i;
+  for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    size_t size = sizeof(path);
+    if (rd_kafka_conf_get(conf, names[i], path, &size) != RD_KAFKA_CONF_OK ||
+        size > sizeof(path) || path[0] == '\0' ||
+        strcmp(path, "probe") == 0 || access(path, R_OK) == 0) continue;
+    if (strerror_r(errno, reason, sizeof(reason)) != 0) reason[0] = '\0';
+    strand_log_escape(shown, sizeof(shown), path, strlen(path));
+    if (strchr(path, '\n') != NULL) /* a key itself? */
+      snprintf(shown, sizeof(shown), "(not shown: no name of a file)");
+    strand_fail(failure, "OPTION", "option 'kafka': property '%s': '%s': %s",
+                names[i], shown, reason);
+    return 0;
+  }
+  return 1;
+}
+
+static rd_kafka_t *open_client (rd_kafka_type_t kind, rd_kafka_conf_t *conf,
+                                strand_failure *failure) {
   char errstr[512];
   char text[300];
-  rd_kafka_t *client = NULL;
   int error;
-  if (has_room(kind, conf, failure)) {
-    client = rd_kafka_new(kind, conf, errstr, sizeof(errstr));
-    if (client != NULL) return client;
-    error = errno;
-    strand_log_escape(text, sizeof(text), errstr, strcspn(errstr, "\n"));
-    fail_open(failure, text, error);
-  }
-  rd_kafka_conf_destroy(conf); /* rd_kafka_new takes it on success only */
+  rd_kafka_t *client = rd_kafka_new(kind, conf, errstr, sizeof(errstr));
+  if (client != NULL) return client;
+  error = errno;
+  strand_log_escape(text, sizeof(text), errstr, strcspn(errstr, "\n"));
+  fail_open(failure, text, error);
   return NULL;
+}
+
+static int is_secure (const rd_kafka_conf_t *conf) {
+  char protocol[32] = "";
+  size_t size = sizeof(protocol);
+  return rd_kafka_conf_get(conf, "security.protocol", protocol, &size) ==
+           RD_KAFKA_CONF_OK && strcasecmp(protocol, "plaintext") != 0;
+}
+
+/* When rd_kafka_new fails over certificates or SASL, it has freed the conf's
+** interceptors, and leaves them in the conf: destroying that ends the process
+** (2.0.2). So that is tried before, by a client without interceptors (a copy
+** of a conf has none) and without a broker to go to. */
+static int rehearse (rd_kafka_type_t kind, const rd_kafka_conf_t *conf,
+                     strand_failure *failure) {
+  rd_kafka_conf_t *copy;
+  rd_kafka_t *client;
+  if (kind != RD_KAFKA_CONSUMER || !is_secure(conf)) return 1;
+  copy = rd_kafka_conf_dup(conf);
+  rd_kafka_conf_set(copy, "bootstrap.servers", NULL, NULL, 0);
+  rd_kafka_conf_set(copy, "log_level", "0", NULL, 0);
+  client = open_client(kind, copy, failure);
+  if (client == NULL) {
+    rd_kafka_conf_destroy(copy);
+    return 0;
+  }
+  rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+  return 1;
+}
+
+rd_kafka_t *strand_conf_open (rd_kafka_type_t kind, rd_kafka_conf_t *conf,
+                              strand_failure *failure) {
+  rd_kafka_t *client;
+  if (!has_room(kind, conf, failure) ||
+      (is_secure(conf) && !check_files(conf, failure)) ||
+      !rehearse(kind, conf, failure)) {
+    rd_kafka_conf_destroy(conf);
+    return NULL;
+  }
+  client = open_client(kind, conf, failure);
+  /* rd_kafka_new takes it on success only; a consumer's is lost, see above */
+  if (client == NULL && kind != RD_KAFKA_CONSUMER) rd_kafka_conf_destroy(conf);
+  return client;
 }

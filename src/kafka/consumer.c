@@ -345,7 +345,10 @@ bool strand_consumer_oauth_set (strand_consumer *c, const char *token,
   for (unsigned i = 0; i < c->member_count; i++) {
     rd_kafka_resp_err_t err = set_token(c->members[i], token, expires_ms,
                                         principal, error, sizeof(error));
-    if (err == RD_KAFKA_RESP_ERR_NO_ERROR) continue;
+    if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      atomic_fetch_add(&c->members[i]->signs.tokens, 1);
+      continue;
+    }
     strand_fail(failure, "OAUTH", "the token was refused: %s", error);
     return false;
   }

@@ -57,7 +57,9 @@ static bool is_credentials (rd_kafka_resp_err_t err) {
 bool strand_known_hear (strand_member *m, rd_kafka_resp_err_t err,
                         const char *text, const char *topic,
                         int32_t partition, bool refused, int64_t now_us) {
-  uint64_t broker = is_credentials(err) ? strand_signs_broker(text) : 0;
+  bool of_token = is_credentials(err) && strand_signs_is_token(text);
+  uint64_t broker = is_credentials(err) && !of_token
+                      ? strand_signs_broker(text) : 0;
   strand_known *k = m->troubles.known;
   if (topic == NULL) topic = "";
   while (k != NULL && !is_same(k, err, topic, partition, broker)) k = k->next;
@@ -68,10 +70,12 @@ bool strand_known_hear (strand_member *m, rd_kafka_resp_err_t err,
     k->partition = partition;
     k->broker = broker;
     k->refused = refused;
+    k->of_token = of_token;
     k->again_us = now_us + AGAIN_US;
   }
   snprintf(k->cause.text, sizeof(k->cause.text), "%s", text);
   k->heard_us = now_us;
+  k->tokens = atomic_load(&m->signs.tokens);
   strand_trouble_begin(&k->trouble, now_us, 0);
   return strand_trouble_due(&k->trouble, now_us);
 }
@@ -81,6 +85,7 @@ typedef struct arrivals {
   uint64_t list[STRAND_SIGNS_UP];
   size_t count;
   bool more; /* others, not known: an error that goes on is heard again */
+  unsigned tokens; /* that the program has given so far */
 } arrivals;
 
 static void take_arrivals (strand_member *m, arrivals *to) {
@@ -88,6 +93,7 @@ static void take_arrivals (strand_member *m, arrivals *to) {
   unsigned ups = atomic_load(&s->ups);
   to->count = 0;
   to->more = false;
+  to->tokens = atomic_load(&s->tokens);
   if (ups == m->troubles.ups_seen) return;
   m->troubles.ups_seen = ups;
   to->more = atomic_exchange(&s->up_more, false);
@@ -107,6 +113,7 @@ static bool is_let_in (const arrivals *up, const strand_known *k) {
 static bool is_over (const arrivals *up, const strand_known *k,
                      int64_t now_us) {
   int64_t quiet_us = now_us - k->heard_us;
+  if (k->of_token && up->tokens != k->tokens) return true;
   if (k->broker != 0) return is_let_in(up, k) || quiet_us > REFUSED_QUIET_US;
   return !k->refused && quiet_us > QUIET_US && quiet_us > k->trouble.wait_us;
 }

@@ -423,6 +423,8 @@ bool strand_signs_is_coordinator (const char *text);
 void strand_signs_note (strand_signs *signs, uint64_t broker);
 /* The broker that an error's text begins with. */
 uint64_t strand_signs_broker (const char *text);
+/* Does an error say that there is no token to send? */
+bool strand_signs_is_token (const char *text);
 
 /* position.c */
 void strand_position_restore (strand_member *m);

@@ -16,6 +16,7 @@
 
 enum { METADATA = 3, FIND_COORDINATOR = 10, JOIN_GROUP = 11, SYNC_GROUP = 14 };
 
+#define NO_TOKEN "Failed to acquire SASL OAUTHBEARER token" /* its words */
 #define COORDINATOR "GroupCoordinator" /* librdkafka's name of it */
 
 static rd_kafka_resp_err_t sent (rd_kafka_t *client, int fd,
@@ -60,6 +61,10 @@ static uint64_t hash (const char *text, const char *ends) {
 
 bool strand_signs_is_coordinator (const char *text) {
   return strncmp(text, COORDINATOR, strlen(COORDINATOR)) == 0;
+}
+
+bool strand_signs_is_token (const char *text) {
+  return strncmp(text, NO_TOKEN, strlen(NO_TOKEN)) == 0;
 }
 
 /* "sasl_ssl://host:9092/1: text", "host:9092/1: text" or

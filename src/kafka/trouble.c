@@ -34,24 +34,40 @@ bool strand_trouble_due (strand_trouble *t, int64_t now_us) {
 ** Health
 */
 
+/* What refuses is not always a broker: librdkafka has one sort of error for
+** all that comes before a connection is there. */
+static void judge_refusal (const strand_known *refusal,
+                           strand_failure *problem) {
+  const char *text = refusal->cause.text;
+  if (strand_error_kind_of(refusal->cause.err) == STRAND_ERROR_UNAUTHORIZED) {
+    strand_fail(problem, "AUTH", "not authorized: %s%s%s", refusal->topic,
+                *refusal->topic != '\0' ? ": " : "", text);
+  }
+  else if (refusal->of_token) {
+    strand_fail(problem, "TOKEN", "there is no token: %s", text);
+  }
+  else if (refusal->cause.err == RD_KAFKA_RESP_ERR__SSL) {
+    strand_fail(problem, "TLS", "no TLS connection to the brokers: %s%s",
+                text, strstr(text, "certificate") == NULL
+                        ? " (is it a port for TLS?)" : "");
+  }
+  else {
+    strand_fail(problem, "AUTH", "the brokers refuse the credentials: %s",
+                text);
+  }
+}
+
 static void judge (const strand_member *m, strand_failure *problem,
                    int64_t now_us) {
   const strand_troubles *t = &m->troubles;
   const strand_known *refusal = strand_known_refusal(m);
   char text[STRAND_PARTITIONS_NAMED_MAX * 300];
   problem->code[0] = problem->message[0] = '\0';
-  if (refusal != NULL) {
-    strand_fail(problem, "AUTH", "the brokers refuse the credentials: %s",
-                refusal->cause.text);
-    if (strand_error_kind_of(refusal->cause.err)
-        == STRAND_ERROR_UNAUTHORIZED) {
-      strand_fail(problem, "AUTH", "not authorized: %s%s%s",
-                  refusal->topic, *refusal->topic != '\0' ? ": " : "",
-                  refusal->cause.text);
-    }
-  }
+  if (refusal != NULL) judge_refusal(refusal, problem);
   else if (t->unreachable) {
-    strand_fail(problem, "UNREACHABLE", "no broker answers");
+    strand_fail(problem, "UNREACHABLE", "no broker answers%s%s",
+                t->away_cause.err != 0 ? ": " : "",
+                t->away_cause.err != 0 ? t->away_cause.text : "");
   }
   else if (t->cannot_join) {
     strand_fail(problem, "CANNOT_JOIN", "%s", t->join_told.message);
@@ -72,6 +88,10 @@ static void judge (const strand_member *m, strand_failure *problem,
   else if (!m->joined && t->join_cause.err != 0) {
     strand_fail(problem, "NOT_ASSIGNED",
                 "not a member of the group yet: %s", t->join_cause.text);
+  }
+  else if (!m->joined && t->away_cause.err != 0) {
+    strand_fail(problem, "NOT_ASSIGNED",
+                "not a member of the group yet: %s", t->away_cause.text);
   }
 }
 
@@ -222,7 +242,10 @@ void strand_trouble_error (strand_member *m, rd_kafka_resp_err_t err,
     case STRAND_ERROR_AWAY:
     case STRAND_ERROR_COORDINATOR:
       strand_trouble_begin(&t->away, now_us, STRAND_TROUBLE_PATIENCE_US);
-      if (topic == NULL) note_cause(&t->away_cause, err, text);
+      if (topic == NULL && (err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN
+                            || t->away_cause.err == 0)) {
+        note_cause(&t->away_cause, err, text); /* that all are down says less */
+      }
       if (strand_signs_is_coordinator(text)) {
         note_cause(&t->dial_cause, err, text);
       }

@@ -58,6 +58,8 @@ typedef struct strand_known {
   int64_t again_us;  /* when the partition is to be read again */
   strand_heard cause;
   bool refused;      /* credentials or rights */
+  bool of_token;     /* there is none to send */
+  unsigned tokens;   /* of the signs, when it was heard last */
   uint64_t broker;   /* that refused the credentials; see strand_signs */
   int32_t partition;
   char topic[];      /* "": of none */
@@ -67,6 +69,7 @@ typedef struct strand_known {
 
 /* What librdkafka's requests and connections show; written on its threads. */
 typedef struct strand_signs {
+  atomic_uint tokens;         /* that the program has given */
   atomic_bool probing;        /* the leaders are asked: that is no sign */
   atomic_uint metadata;       /* answers: librdkafka looked for something */
   atomic_bool joining;        /* the coordinator has not answered JoinGroup */
