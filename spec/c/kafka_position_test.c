@@ -621,5 +621,6 @@ int main (void) {
     cmocka_unit_test(a_hurry_ends_the_question_for_leaders),
     cmocka_unit_test(a_helper_in_a_hurry_ends_what_it_does)
   };
+  alarm(200); /* for all of it: its waits have no end of their own */
   return cmocka_run_group_tests(tests, open_all, close_all);
 }
