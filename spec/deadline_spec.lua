@@ -222,7 +222,10 @@ describe("a deadline", function()
     assert.equal("0/1 1/1 1/2 2/1 3/1", order(lines, "enter"))
   end)
 
-  -- The journal says when each attempt began, the event when it was over.
+  -- The journal says when each attempt began, the event when it was over. The
+  -- handler has begun before its line is written: a busy machine takes its time.
+  local WRITING = 0.012
+
   local function never_early(name)
     local this, lines = done(name, 300)
     local began, failed = {}, {}
@@ -231,7 +234,7 @@ describe("a deadline", function()
     end
     for _, event in ipairs(events(this, "record_failed")) do
       local after = event.time - began[event.offset]
-      assert.is_true(after > 0.02 - TICK, ("%d failed after %.4f s"):format(event.offset, after))
+      assert.is_true(after > 0.02 - TICK - WRITING, ("%d failed after %.4f s"):format(event.offset, after))
       assert.is_nil(failed[event.offset])
       failed[event.offset] = true
     end
