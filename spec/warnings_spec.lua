@@ -2,7 +2,6 @@
 -- 7,584 times without a line, health true.
 local helper = require "spec.support.helper"
 local stage = require "spec.support.stage"
-local strand = require "strand"
 
 describe("a consumer without on_event", function()
   setup(stage.open)
@@ -18,12 +17,8 @@ describe("a consumer without on_event", function()
       end
     end
     options.retry = options.retry or { attempts = 2, delay = 0.01, jitter = 0 }
-    local consumer = assert(strand.consumer {
-      kafka = { ["bootstrap.servers"] = helper.bootstrap(), ["group.id"] = helper.name "group",
-        ["session.timeout.ms"] = 6000, ["fetch.wait.max.ms"] = 10 },
-      topics = options.topics, handler = options.handler, log = options.log,
-      retry = options.retry, on_event = options.on_event, workers = 2,
-    })
+    options.workers = 2
+    local consumer = stage.consumer(options) -- without an on_event of its own
     assert(consumer:start())
     return consumer, lines, topic
   end
