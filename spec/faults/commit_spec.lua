@@ -6,7 +6,7 @@ local strand = require "strand"
 
 local CONSUMERS, PARTITIONS, REQUESTS = 20, 4, 10000
 local FAULTS = { "COORDINATOR_LOAD_IN_PROGRESS", "REQUEST_TIMED_OUT", "NOT_COORDINATOR" }
-local LAST = "INVALID_COMMIT_OFFSET_SIZE"
+local LAST = "TOPIC_AUTHORIZATION_FAILED"
 
 -- The cluster takes one from its stack for each commit request of anybody.
 -- When a consumer is told LAST, as many requests as are below it were made.
