@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -83,6 +84,22 @@ static void too_many_kinds_are_counted (void **state) {
   expect("parked t/3/7: one that is new");
 }
 
+static void a_long_reason_is_cut_and_its_code_is_not (void **state) {
+  char reason[1000];
+  strand_event event = strand_event_of("parked", 0);
+  strand_log_line line;
+  (void)state;
+  memset(reason, 'x', sizeof(reason));
+  strand_event_set_topic(&event, "t", 3);
+  strand_event_set_reason(&event, reason, sizeof(reason));
+  snprintf(event.code, sizeof(event.code), "TOO_LARGE");
+  strand_warnings_take(warnings, &event, SECOND);
+  strand_event_clear(&event);
+  assert_true(strand_log_pop(lines, &line));
+  assert_ptr_equal(strstr(line.text, "parked t/3: xxx"), line.text);
+  assert_non_null(strstr(line.text, "xxx... (TOO_LARGE)"));
+}
+
 static void what_is_no_failure_is_not_said (void **state) {
   static const char *const types[] = { "assigned", "revoked", "restored",
                                        "sought", "unreachable" };
@@ -99,6 +116,8 @@ int main (void) {
       those_alike_are_counted_and_said_a_second_later, set_up, tear_down),
     cmocka_unit_test_setup_teardown(too_many_kinds_are_counted, set_up,
                                     tear_down),
+    cmocka_unit_test_setup_teardown(
+      a_long_reason_is_cut_and_its_code_is_not, set_up, tear_down),
     cmocka_unit_test_setup_teardown(what_is_no_failure_is_not_said, set_up,
                                     tear_down),
   };

@@ -86,9 +86,17 @@ static uint64_t key_of (const strand_event *e) {
   return hash != 0 ? hash : 1;
 }
 
+/* ": REASON", its first line, cut to 'size' with its terminator. */
+static void write_reason (char *to, size_t size, const char *reason) {
+  static const char more[] = "...";
+  int length = (int)line_length(reason);
+  if ((size_t)snprintf(to, size, ": %.*s", length, reason) < size) return;
+  memcpy(to + size - sizeof(more), more, sizeof(more));
+}
+
 /* As lua/strand/text.lua shows an event. */
 static void write_text (char *to, const strand_event *e) {
-  char key[64] = "";
+  char key[64] = "", code[sizeof(e->code) + 4] = "";
   size_t at = (size_t)snprintf(to, TEXT_MAX, "%s", e->type);
   if (e->topic != NULL) {
     at += (size_t)snprintf(to + at, TEXT_MAX - at, " %.100s", e->topic);
@@ -119,13 +127,12 @@ static void write_text (char *to, const strand_event *e) {
   if (e->seconds >= 0) {
     at += (size_t)snprintf(to + at, TEXT_MAX - at, " for %.4g s", e->seconds);
   }
-  if (e->reason != NULL) {
-    at += (size_t)snprintf(to + at, TEXT_MAX - at, ": %.*s",
-                           (int)line_length(e->reason), e->reason);
+  if (e->code[0] != '\0') snprintf(code, sizeof(code), " (%s)", e->code);
+  if (e->reason != NULL && at < TEXT_MAX) {
+    write_reason(to + at, TEXT_MAX - at - strlen(code), e->reason);
+    at += strlen(to + at);
   }
-  if (at < TEXT_MAX && e->code[0] != '\0') {
-    snprintf(to + at, TEXT_MAX - at, " (%s)", e->code);
-  }
+  if (at < TEXT_MAX) snprintf(to + at, TEXT_MAX - at, "%s", code);
 }
 
 /* The kind's own place, or one that may be had: free, or quiet for longest.
