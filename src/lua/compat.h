@@ -194,6 +194,22 @@ static inline const char *strand_check_text (lua_State *L, int index) {
   return text;
 }
 
+/* What oauth_set() is called with: a token, when it ends in seconds since
+** 1970, and, where there is one, its principal. The text is Lua's. */
+typedef struct strand_token {
+  const char *value;
+  int64_t expires_ms;
+  const char *principal;
+} strand_token;
+
+static inline strand_token strand_check_token (lua_State *L) {
+  strand_token token = { NULL, 0, "" };
+  token.value = strand_check_text(L, 2);
+  token.expires_ms = strand_check_millis(L, 3);
+  if (!lua_isnoneornil(L, 4)) token.principal = strand_check_text(L, 4);
+  return token;
+}
+
 /* Fields of the flat, checked tables that lua/strand/options.lua makes. What
 ** is wrong there is our own mistake; it raises all the same. */
 

@@ -265,13 +265,12 @@ static int consumer_oauth_needed (lua_State *L) {
 static int consumer_oauth_set (lua_State *L) {
   strand_failure failure;
   consumer *self = check_own(L);
-  const char *token = strand_check_text(L, 2);
-  int64_t expires_ms = strand_check_millis(L, 3);
-  const char *principal = lua_isnoneornil(L, 4) ? ""
-                                                : strand_check_text(L, 4);
+  const strand_token token = strand_check_token(L);
   if (self == NULL) return strand_push_forked(L);
-  return push_ok(L, strand_consumer_oauth_set(self->kafka, token, expires_ms,
-                                              principal, &failure), &failure);
+  return push_ok(L, strand_consumer_oauth_set(self->kafka, token.value,
+                                              token.expires_ms,
+                                              token.principal, &failure),
+                 &failure);
 }
 
 static int consumer_oauth_fail (lua_State *L) {

@@ -309,13 +309,10 @@ static int producer_oauth_needed (lua_State *L) {
 
 static int producer_oauth_set (lua_State *L) {
   strand_failure failure;
-  const char *token = strand_check_text(L, 2);
-  int64_t expires_ms = strand_check_millis(L, 3);
-  const char *principal = lua_isnoneornil(L, 4) ? ""
-                                                : strand_check_text(L, 4);
+  const strand_token token = strand_check_token(L);
   if (is_forked(check_self(L))) return strand_push_forked(L);
-  if (!strand_producer_oauth_set(check_kafka(L), token, expires_ms, principal,
-                                 &failure))
+  if (!strand_producer_oauth_set(check_kafka(L), token.value, token.expires_ms,
+                                 token.principal, &failure))
     return strand_push_failure(L, &failure);
   lua_pushboolean(L, 1);
   return 1;
