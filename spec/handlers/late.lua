@@ -8,9 +8,9 @@ local system = require "system"
 
 local folder, journal
 
-local function note(what, record, context)
+local function note(what, record, context, time)
   journal:write(table.concat({ what, record.topic, record.partition, record.offset,
-    record.attempt, context.worker, ("%.6f"):format(system.gettime()),
+    record.attempt, context.worker, ("%.6f"):format(time or system.gettime()),
     record.key and "=" .. record.key or "" }, "\t"), "\n")
   journal:flush()
 end
@@ -111,7 +111,11 @@ return {
   end,
   handle = function(record, context)
     local name, argument = (record.value or ""):match "^([^:]*):?(.*)$"
+    -- Read in this order, a pause between makes it due earlier, never later;
+    -- what is due already was so at a time that nobody can tell.
+    local now, left = system.gettime(), context:remaining()
     note("enter", record, context)
+    if left and left > 0 then note("due", record, context, now + left) end
     local list = record.attempt == 1 and cases or again
     if list[name] then list[name](argument) end
     note("leave", record, context)
