@@ -172,6 +172,34 @@ describe("what is away while brokers answer", function()
     assert.equal(1, #of(events, "leader_missing"))
   end)
 
+  it("no broker at all is over with the first commit that one takes", function()
+    kafka["session.timeout.ms"], kafka["socket.timeout.ms"] = 60000, 1000
+    local consumer, events = open { commit_interval = 3600 }
+    stage.start(consumer)
+    for broker = 1, 3 do mock:down(broker) end
+    helper.eventually(40, function() return #of(events, "unreachable") == 1 end, consumer)
+    assert.equal("UNREACHABLE", health(consumer))
+    for broker = 1, 3 do mock:up(broker) end
+    send(5)
+    helper.eventually(30, function() return consumer:stats().done == 5 end, consumer)
+    helper.eventually(30, function() return consumer:commit() end, consumer)
+    assert.equal("OK", health(consumer))
+  end)
+
+  it("no broker at all is over soon also for one that has nothing to do", function()
+    kafka["session.timeout.ms"], kafka["socket.timeout.ms"] = 60000, 1000
+    local consumer, events = open {}
+    stage.start(consumer)
+    for broker = 1, 3 do mock:down(broker) end
+    -- Told again after 10 s, and then after 20.
+    helper.eventually(60, function() return #of(events, "unreachable") == 2 end, consumer)
+    for broker = 1, 3 do mock:up(broker) end
+    local up = stage.now()
+    helper.eventually(40, function() return consumer:health() end, consumer)
+    local seconds = stage.now() - up
+    assert.is_true(seconds < 15, ("well after %.1f s"):format(seconds))
+  end)
+
   it("commits that keep failing are not well, until one succeeds", function()
     local folder = stage.folder()
     local consumer, events = open { commit_interval = 0.1, handler_args = folder }

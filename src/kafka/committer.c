@@ -223,7 +223,7 @@ static void take_success (strand_member *m, int64_t now_us) {
   note_committed(c, m->commit);
   pthread_mutex_unlock(&c->lock);
   strand_engine_commit_answer(m->engine, m->commit, STRAND_COMMITTED, now_us);
-  strand_trouble_committed(m);
+  strand_trouble_committed(m, now_us);
   if (strand_engine_commit_due(m->engine, now_us) > 0) {
     strand_failure untold;
     answer_waiters(m, true,

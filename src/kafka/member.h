@@ -350,7 +350,7 @@ void strand_trouble_reached (strand_member *m, int64_t now_us);
 void strand_trouble_joined (strand_member *m, int64_t now_us);
 /* A record of it, or its end. */
 void strand_trouble_read (strand_member *m, strand_tag *tag);
-void strand_trouble_committed (strand_member *m);
+void strand_trouble_committed (strand_member *m, int64_t now_us);
 /* Nothing is wrong with a partition that is not ours. */
 void strand_trouble_revoked (strand_member *m, strand_tag *tag);
 /* The next assignment should come soon, and did not yet. */

@@ -14,6 +14,7 @@
 #define DOUBT_US 1000000        /* librdkafka may find it meanwhile */
 #define ASK_LEADERS_US 5000000  /* not more often */
 #define ASK_AGAIN_US 1000000    /* without memory */
+#define SEEK_BROKER_US 10000000 /* while none answers, told or not */
 
 /*
 ** Is there any broker?
@@ -22,14 +23,18 @@
 static int64_t tick_reach (strand_member *m, int64_t now_us) {
   strand_troubles *t = &m->troubles;
   strand_call *call;
+  int64_t due_us;
   if (!m->joined || t->join.since_us != 0) {
     strand_trouble_begin(&t->away, now_us, STRAND_TROUBLE_PATIENCE_US);
   }
   if (t->away.since_us == 0 || m->asking_reach) return INT64_MAX;
-  if (now_us < t->away.tell_us) return t->away.tell_us;
+  /* Asked more often than told: its end is seen in time. */
+  due_us = t->unreachable ? t->sought_us + SEEK_BROKER_US : t->away.tell_us;
+  if (now_us < due_us) return due_us;
   call = strand_call_new(STRAND_CALL_REACH, NULL);
   if (call == NULL) return now_us + ASK_AGAIN_US;
   m->asking_reach = true;
+  t->sought_us = now_us;
   strand_helper_leave(m->helper, call);
   return INT64_MAX;
 }

@@ -177,9 +177,11 @@ void strand_trouble_revoked (strand_member *m, strand_tag *tag) {
   strand_known_gone(m, topic, strand_partition_index(tag->partition));
 }
 
-void strand_trouble_committed (strand_member *m) {
+void strand_trouble_committed (strand_member *m, int64_t now_us) {
   m->troubles.commits = (strand_trouble){ 0 };
+  strand_trouble_reached(m, now_us);
   strand_known_works(m, NULL, -1);
+  publish(m, now_us); /* before who waits for the commit is told */
 }
 
 void strand_trouble_commit_failed (strand_member *m, rd_kafka_resp_err_t err,

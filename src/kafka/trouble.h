@@ -4,7 +4,7 @@
 ** Each trouble is a thing of its own, with its own sign of life:
 **
 **   trouble                       ends when
-**   no broker answers             any broker answers
+**   no broker answers             any broker answers, a commit too
 **   the group cannot be joined    an assignment comes
 **   a partition's leader is away  a record or the end of it is read, or its
 **                                 leader answers a question
@@ -100,6 +100,7 @@ typedef struct strand_troubles {
   strand_known *known;
   unsigned known_count;
   int64_t reached_us;         /* a broker answered a question */
+  int64_t sought_us;          /* when any was asked last, for 'away' */
   int64_t doubt_us;           /* when to ask the leaders; 0: never */
   int64_t asked_us;           /* when they were asked last */
   bool asking_leaders;
