@@ -252,14 +252,14 @@ describe("a member", function()
 
   it("stays one for longer than max.poll.interval.ms, idle or busy", function()
     local topic, log = helper.topic(2), audit.new()
-    local sent = audit.send(topic, 1, function()
-      return { partition = 0, key = "key", value = "gate one" }
-    end)
     local consumer, events = member.start { group = helper.name "group", topics = { topic },
       members = 2, workers = 1, audit = log,
       kafka = { ["session.timeout.ms"] = 3000, ["max.poll.interval.ms"] = 3000 } }
+    member.wait_joined(15, consumer, 2, 2) -- first: one that joins alone would begin it
+    local sent = audit.send(topic, 1, function()
+      return { partition = 0, key = "key", value = "gate one" }
+    end)
     log:wait_start(10, sent[1].id, 1, consumer)
-    member.wait_joined(15, consumer, 2, 2)
     consumer:step(0)
     local rebalances, seen = consumer:stats().rebalances, #events
     local over = os.time() + 7
