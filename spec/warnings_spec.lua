@@ -63,6 +63,29 @@ describe("a consumer without on_event", function()
     end
   end)
 
+  -- Once that was 1,733 threads, and no word.
+  for _, what in ipairs { "producer", "admin" } do
+    it("warns once of handlers that open a strand." .. what .. " in each call", function()
+      local consumer, lines = open({
+        handler_args = { what = what, servers = helper.bootstrap() },
+        handler = "spec.handlers.opening" }, many(40))
+      helper.eventually(30, function() return consumer:stats().done == 40 end, consumer)
+      assert(consumer:close())
+      assert.equal(1, #lines, table.concat(lines, "\n"))
+      assert.matches("a handler opens one strand." .. what .. " after another (8 in this worker)",
+        lines[1], 1, true)
+    end)
+  end
+
+  it("does not warn of those that a handler opens once", function()
+    local consumer, lines = open({
+      handler_args = { what = "producer", once = true, servers = helper.bootstrap() },
+      handler = "spec.handlers.opening" }, many(40))
+    helper.eventually(30, function() return consumer:stats().done == 40 end, consumer)
+    assert(consumer:close())
+    assert.same({}, lines)
+  end)
+
   it("with log = false says nothing, and with on_event leaves it to that", function()
     local lines = {}
     local silent = open({ log = false, handler = function() error "x" end }, many(3))

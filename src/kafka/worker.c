@@ -316,6 +316,11 @@ int64_t strand_task_left_us (const strand_task *task) {
          + slot->deadline_us - strand_clock_us();
 }
 
+void strand_task_warn (const strand_task *task, const char *text) {
+  strand_log_push(worker_of(task)->consumer->log, STRAND_LOG_WARNING, "strand",
+                  text);
+}
+
 void strand_deadline_text (char text[STRAND_DEADLINE_TEXT],
                            int64_t deadline_us) {
   snprintf(text, STRAND_DEADLINE_TEXT, "the handler took longer than its "

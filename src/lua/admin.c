@@ -6,6 +6,7 @@
 #include "kafka/admin.h"
 #include "kafka/fork.h"
 #include "lua/compat.h"
+#include "lua/handler.h"
 #include "lua/lines.h"
 #include "lua/properties.h"
 
@@ -269,7 +270,9 @@ static int admin_open (lua_State *L) {
   self->kafka = strand_admin_open(props, count, self->lines.log,
                                   strand_field_boolean(L, 1, "has_oauth"),
                                   &failure);
-  return self->kafka != NULL ? 1 : strand_push_failure(L, &failure);
+  if (self->kafka == NULL) return strand_push_failure(L, &failure);
+  strand_handler_opened(L, "strand.admin");
+  return 1;
 }
 
 static const luaL_Reg methods[] = {

@@ -88,6 +88,7 @@ static int consumer_open (lua_State *L) {
   config.handler = strand_handler_of(L, self->sources);
   self->kafka = strand_consumer_open(&config, &failure);
   if (self->kafka == NULL) return strand_push_failure(L, &failure);
+  strand_handler_opened(L, "strand.consumer");
   lua_settop(L, 2);
   return 1;
 }

@@ -3,6 +3,7 @@
 */
 #include "lua/handler.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/engine.h"
@@ -48,12 +49,17 @@ typedef struct worker {
   uint32_t asked_index;    /* its record, in the view */
   unsigned retry_version;  /* of the consumer's retry function */
   const char *made;        /* name of the outcome made last, or NULL */
+  unsigned opened;         /* producers and the like, in calls */
 } worker;
 
 /* Of the default policy (options.lua). */
 #define DEFAULT_ATTEMPTS 10
 
-static char slots_key; /* its address is the key in the registry */
+/* A handler may open some, each when it is wanted first; not in each call. */
+#define OPENED_MANY 8
+
+static char slots_key; /* their addresses are keys in the registry */
+static char worker_key;
 
 /* ---- the handler's call ------------------------------------------------- */
 
@@ -305,6 +311,9 @@ static int set_up (lua_State *L) {
   static const int asking[] = { POLICIES, METATABLE, CONTEXT, CACHE,
                                 BATCHES };
   worker *w = lua_touserdata(L, WORKER);
+  lua_pushlightuserdata(L, &worker_key);
+  lua_pushlightuserdata(L, w);
+  lua_rawset(L, LUA_REGISTRYINDEX);
   strand_load_libraries(L, w->sources);
   strand_hook_open(L, &w->hook);
   push_slots(L);
@@ -454,6 +463,21 @@ static void *open_state (void *config, unsigned index,
   }
   close_state(w);
   return NULL;
+}
+
+void strand_handler_opened (lua_State *L, const char *what) {
+  char text[STRAND_LOG_TEXT_MAX];
+  worker *w;
+  lua_pushlightuserdata(L, &worker_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  w = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (w == NULL || w->context.task == NULL || ++w->opened < OPENED_MANY
+      || !strand_sources_first(w->sources)) return;
+  snprintf(text, sizeof(text), "a handler opens one %s after another (%u in"
+           " this worker): each has threads and connections of its own. Open"
+           " it once, in 'setup'", what, w->opened);
+  strand_task_warn(w->context.task, text);
 }
 
 static void interrupt (void *state, unsigned what) {

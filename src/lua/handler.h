@@ -26,4 +26,9 @@
 /* Keeps 'sources' until it is released. Thread: lua. */
 strand_handler strand_handler_of (lua_State *L, strand_sources *sources);
 
+/* 'what' ("strand.producer") was opened in this state. Is it a worker's, and
+** done in call after call, its consumer is warned, once. Never raises; in any
+** state, thread: its own. */
+void strand_handler_opened (lua_State *L, const char *what);
+
 #endif

@@ -10,6 +10,7 @@
 #include "kafka/fork.h"
 #include "kafka/producer.h"
 #include "lua/compat.h"
+#include "lua/handler.h"
 #include "lua/properties.h"
 
 #define PRODUCER "strand.core.Producer"
@@ -490,7 +491,9 @@ static int producer_open (lua_State *L) {
   self->opened = strand_clock_now();
   strand_settype(L, PRODUCER);
   self->kafka = strand_producer_open(&options, &failure);
-  return self->kafka != NULL ? 1 : strand_push_failure(L, &failure);
+  if (self->kafka == NULL) return strand_push_failure(L, &failure);
+  strand_handler_opened(L, "strand.producer");
+  return 1;
 }
 
 static const luaL_Reg methods[] = {

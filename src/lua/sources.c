@@ -10,6 +10,7 @@
 
 struct strand_sources {
   atomic_size_t users;
+  atomic_flag asked;            /* any worker: strand_sources_first */
   strand_text *args;
   strand_text *path;
   strand_text *cpath;
@@ -40,6 +41,7 @@ strand_sources *strand_sources_new (size_t routes) {
     return NULL;
   }
   atomic_init(&s->users, 1);
+  atomic_flag_clear(&s->asked);
   atomic_init(&s->retry_version, 0);
   s->count = routes;
   return s;
@@ -117,6 +119,10 @@ const strand_text *strand_sources_cpath (const strand_sources *s) {
 
 size_t strand_sources_memory (const strand_sources *s) {
   return s->memory;
+}
+
+bool strand_sources_first (strand_sources *s) {
+  return !atomic_flag_test_and_set(&s->asked);
 }
 
 unsigned strand_sources_retry_version (const strand_sources *s) {

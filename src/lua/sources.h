@@ -59,6 +59,9 @@ const strand_text *strand_sources_path (const strand_sources *s);
 const strand_text *strand_sources_cpath (const strand_sources *s);
 size_t strand_sources_memory (const strand_sources *s);
 
+/* True for the first of all who ask: what is said once, not by each worker. */
+bool strand_sources_first (strand_sources *s);
+
 /* Rises with each strand_sources_set_retry. */
 unsigned strand_sources_retry_version (const strand_sources *s);
 /* A copy of the retry function for the caller to free; NULL for none. False
