@@ -547,6 +547,7 @@ describe("without the C side", function()
       core.watched, core.answered = nil, nil
       assert.same({ "TIMED_OUT" }, { select(3, self:send_wait { topic = "t", timeout = 1 }) })
       assert.equal("drop_watched", core.calls[#core.calls][1])
+      assert.equal(0, core.hurried)
     end)
 
     it("flushes, and serves the reports meanwhile", function()

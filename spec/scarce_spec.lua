@@ -317,3 +317,100 @@ few_threads("with few threads", function()
     end
   end)
 end)
+
+-- In a process of its own: the mock's descriptors are in this one.
+describe("a closed object", function()
+  teardown(helper.close_cluster)
+  after_each(helper.end_children)
+
+  local PROGRAM = [[
+    local bootstrap, topic, group = ...
+    local strand = require "strand"
+    local helper = require "spec.support.helper"
+    local UNREACHABLE = "127.0.0.1:1"
+    local quiet = function() end
+    local kept = {} -- nothing is collected
+
+    local function consumer(changes)
+      local given = {
+        kafka = { ["bootstrap.servers"] = bootstrap, ["fetch.wait.max.ms"] = 10,
+          ["group.id"] = group .. #kept }, -- each its own: so it joins at once
+        topics = { topic }, workers = 2, members = 2, handler = quiet, log = quiet,
+        dead_letter = { topic = topic .. ".dead" },
+      }
+      for name, value in pairs(changes) do given[name] = value end
+      return assert(strand.consumer(given))
+    end
+
+    local function joined(given)
+      local object = consumer(given)
+      assert(object:start())
+      helper.eventually(30, function() return #assert(object:assignment()) > 0 end, object)
+      return object
+    end
+
+    local cases = {
+      { "producer", function()
+        local object = assert(strand.producer { kafka = { ["bootstrap.servers"] = UNREACHABLE },
+          log = quiet, on_delivery = quiet })
+        assert(object:send { topic = "t" })
+        object:send_wait { topic = "t", timeout = 0.01 }
+        object:close { timeout = 0 }
+        return object
+      end },
+      { "producer, in its callback", function()
+        local object
+        object = assert(strand.producer { kafka = { ["bootstrap.servers"] = bootstrap },
+          log = quiet, on_delivery = function() object:close() end })
+        for i = 1, 3 do assert(object:send { topic = topic }) end
+        helper.eventually(30, function()
+          local open = pcall(object.poll, object, 0.05)
+          return not open or tostring(object):find "closed"
+        end)
+        return object
+      end },
+      { "consumer that never started", function()
+        local object = consumer {}
+        object:close { timeout = 5 }
+        return object
+      end },
+      { "consumer whose start failed", function()
+        local object = consumer { handler = "no.such.module" }
+        assert(not object:start())
+        return object
+      end },
+      { "consumer", function()
+        local object = joined {}
+        object:close { timeout = 10 }
+        assert(object:stats().members == 2)
+        return object
+      end },
+    }
+    -- What is made once for the process stays.
+    kept[1] = joined {}
+    kept[1]:close { timeout = 10 }
+    helper.eventually(30, function() return helper.threads() == 1 end)
+    for _, case in ipairs(cases) do
+      local before = helper.descriptors()
+      for _ = 1, 3 do kept[#kept + 1] = case[2]() end
+      local ok = pcall(helper.eventually, 20, function()
+        return helper.descriptors() <= before
+      end)
+      print(case[1] .. ":", ok and "none left" or helper.descriptors() - before)
+    end
+    os.exit(0)
+  ]]
+
+  it("has given back its descriptors", function()
+    local topic = helper.topic(4)
+    local child = helper.spawn(PROGRAM, helper.bootstrap(), topic, helper.name "group")
+    assert.equal(0, child:wait(120), child:errors())
+    assert.equal(([[
+producer:	none left
+producer, in its callback:	none left
+consumer that never started:	none left
+consumer whose start failed:	none left
+consumer:	none left
+]]), child:output())
+  end)
+end)

@@ -26,7 +26,7 @@
 --                         the owners; does not wait for the group
 -- joined()             -> true | false | nil, message, code   every member has joined once;
 --                         nil: it never will
--- fd()                 -> number
+-- fd()                 -> number | nothing: closed
 -- next_event()         -> { type, time, ... } | nil
 -- next_log()           -> level, facility, message | nil     only with flat.has_log; else C
 --                         writes warnings and worse to stderr itself

@@ -12,7 +12,7 @@
 -- 'watch' that nobody took.
 --
 -- state()              -> "running" | "closed" | "forked"
--- fd()
+-- fd()                 -> number | nothing: closed, and all reports taken
 -- send(topic, key | nil, value | nil, headers | nil, timestamp | nil, partition | nil,
 --      hash_key | nil, watch) -> true | nil, message, code ("QUEUE_FULL", ...)
 --                         headers { name, value or false, name, ... }; timestamp in seconds;

@@ -334,7 +334,8 @@ function consumer:close(options) end
 ---@return string? code             "CLOSED", "NOT_STARTED"
 function consumer:step(timeout) end
 
----Readable when step has work; the same for the object's life.
+---Readable when step has work; the same until close, which closes it: take it
+---out of a loop before.
 ---@return integer fd
 function consumer:fd() end
 
@@ -699,7 +700,7 @@ function producer:flush(timeout) end
 ---@return integer served
 function producer:poll(timeout) end
 
----Readable when poll has work.
+---Readable when poll has work. Closed by close: take it out of a loop before.
 ---@return integer fd
 function producer:fd() end
 

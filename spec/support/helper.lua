@@ -142,6 +142,13 @@ function helper.threads()
   return count
 end
 
+--- How many descriptors this process has open.
+function helper.descriptors()
+  local count = -1 -- the one of the folder
+  for _ in require "lfs".dir "/proc/self/fd" do count = count + 1 end
+  return count
+end
+
 -- ---- the broker as a thing that fails (real brokers only) -------------------
 
 --- helper.kafka("restart" | "restart", "kill" | "pause" | "resume" | "kill" |

@@ -273,8 +273,12 @@ int strand_consumer_joined (strand_consumer *c, strand_failure *failure) {
   return joined;
 }
 
-int strand_consumer_fd (const strand_consumer *c) {
-  return c->fd;
+int strand_consumer_fd (strand_consumer *c) {
+  int fd;
+  pthread_mutex_lock(&c->lock);
+  fd = c->fd;
+  pthread_mutex_unlock(&c->lock);
+  return fd;
 }
 
 /*
@@ -294,12 +298,16 @@ bool strand_consumer_next_log (strand_consumer *c, strand_log_line *line) {
 }
 
 void strand_consumer_hold (strand_consumer *c, bool held) {
+  pthread_mutex_lock(&c->lock);
   c->held_back = held;
+  pthread_mutex_unlock(&c->lock);
 }
 
 void strand_consumer_keep (strand_consumer *c, bool kept) {
+  pthread_mutex_lock(&c->lock);
   c->kept_back = kept;
-  if (kept) strand_shared_signal(c);
+  pthread_mutex_unlock(&c->lock);
+  strand_shared_settle(c);
 }
 
 bool strand_consumer_oauth_needed (strand_consumer *c) {
@@ -413,6 +421,20 @@ void strand_consumer_close_begin (strand_consumer *c, strand_close_mode mode,
   strand_shared_wake(c);
 }
 
+/* Told last: after it the descriptors may go. */
+static void tell_closed (strand_consumer *c) {
+  if (c->close_told) return;
+  strand_mailbox_close(&c->mailbox);
+  for (unsigned i = 0; i < c->member_count; i++) {
+    strand_member_dismiss(c->members[i]);
+  }
+  pthread_mutex_lock(&c->lock);
+  strand_shared_give_up_locked(c, 0);
+  c->close_told = true;
+  pthread_mutex_unlock(&c->lock);
+  strand_shared_settle(c);
+}
+
 bool strand_consumer_close_wait (strand_consumer *c) {
   bool over;
   pthread_mutex_lock(&c->lock);
@@ -423,18 +445,8 @@ bool strand_consumer_close_wait (strand_consumer *c) {
     c->life = STRAND_CLOSED;
     c->closed_us = strand_clock_us();
   }
-  if (over) {
-    c->close_told = true;
-    strand_shared_give_up_locked(c, 0);
-  }
   pthread_mutex_unlock(&c->lock);
-  if (over) {
-    strand_mailbox_close(&c->mailbox);
-    strand_shared_settle(c);
-    for (unsigned i = 0; i < c->member_count; i++) {
-      strand_member_dismiss(c->members[i]);
-    }
-  }
+  if (over) tell_closed(c);
   return over;
 }
 

@@ -115,8 +115,8 @@ int strand_consumer_joined (strand_consumer *c, strand_failure *failure);
 
 /* Readable, level-triggered, while something waits to be taken: an event, a
 ** log line, a token request, an answer to a ticket, the first join, an
-** ending, or the end of a close. */
-int strand_consumer_fd (const strand_consumer *c);
+** ending, or the end of a close. -1: its end was told. */
+int strand_consumer_fd (strand_consumer *c);
 
 bool strand_consumer_next_event (strand_consumer *c, strand_event *event);
 /* Only with has_log. */

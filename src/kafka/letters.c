@@ -337,6 +337,10 @@ void strand_letters_gone (strand_member *m) {
   m->letters->dropping--;
 }
 
+bool strand_letters_have_client (const strand_member *m) {
+  return m->letters != NULL && m->letters->client != NULL;
+}
+
 bool strand_letters_are_gone (const strand_member *m) {
   return m->letters == NULL || m->letters->dropping == 0;
 }

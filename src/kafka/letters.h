@@ -49,6 +49,8 @@ void strand_letters_forget (strand_tag *tag);
 /* Nothing is sent or heard any more: the helper destroys the client. False:
 ** memory ran out; call again. */
 bool strand_letters_leave (strand_member *m);
+/* One that nobody let go. */
+bool strand_letters_have_client (const strand_member *m);
 /* One that was left to the helper is destroyed. */
 void strand_letters_gone (strand_member *m);
 bool strand_letters_are_gone (const strand_member *m);

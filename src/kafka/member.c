@@ -28,7 +28,7 @@ static void wake (void *member) {
 }
 
 static void let_go (void *member) {
-  strand_shared_unref(((strand_member *)member)->consumer);
+  strand_shared_leave(((strand_member *)member)->consumer);
 }
 
 strand_event strand_member_event (const strand_member *m, const char *type,
@@ -533,6 +533,19 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   return m->changed ? min64(due, m->next_view_us) : due;
 }
 
+static void close_fds (strand_member *m) {
+  if (m->wake_fd >= 0) close(m->wake_fd);
+  if (m->queue_fd >= 0) close(m->queue_fd);
+  m->wake_fd = m->queue_fd = -1;
+}
+
+/* A client that could not be destroyed yet still writes to them. */
+void strand_member_give_back (strand_member *m) {
+  if (m->client != NULL || strand_letters_have_client(m)) return;
+  atomic_store(&m->woken, true); /* for good: none is woken any more */
+  close_fds(m);
+}
+
 static void free_parts (strand_member *m) {
   strand_letters_free(m);
   strand_known_free(m);
@@ -543,8 +556,7 @@ static void free_parts (strand_member *m) {
   strand_places_free(&m->places);
   free(m->tags);
   free(m->routes);
-  if (m->wake_fd >= 0) close(m->wake_fd);
-  if (m->queue_fd >= 0) close(m->queue_fd);
+  close_fds(m);
 }
 
 /* Handlers that do not return keep the owner, which waits for them: their
@@ -562,7 +574,7 @@ static void *run_owner (void *arg) {
     else sleep_until(m, 0);
   }
   strand_helper_end(m->helper);
-  strand_shared_unref(c);
+  strand_shared_leave(c);
   return NULL;
 }
 
@@ -576,14 +588,14 @@ static void fail_start (const strand_member *m, strand_failure *failure) {
 
 bool strand_member_start (strand_member *m, strand_failure *failure) {
   pthread_t thread;
-  strand_shared_ref(m->consumer); /* the helper's */
+  strand_shared_enter(m->consumer); /* the helper's */
   m->helper = strand_helper_new(m->client, wake, let_go, m);
   if (m->helper == NULL) {
     fail_start(m, failure);
-    strand_shared_unref(m->consumer);
+    strand_shared_leave(m->consumer);
     return false;
   }
-  strand_shared_ref(m->consumer); /* the owner's */
+  strand_shared_enter(m->consumer); /* the owner's */
   atomic_store(&m->turned_us, strand_clock_us());
   if (strand_thread_start(&thread, run_owner, m)) {
     pthread_detach(thread);
@@ -592,7 +604,7 @@ bool strand_member_start (strand_member *m, strand_failure *failure) {
   fail_start(m, failure);
   strand_helper_end(m->helper);
   m->helper = NULL;
-  strand_shared_unref(m->consumer);
+  strand_shared_leave(m->consumer);
   return false;
 }
 
@@ -601,10 +613,10 @@ void strand_member_dismiss (strand_member *m) {
   if (m->helper != NULL || m->client == NULL) return;
   call = strand_call_new(STRAND_CALL_DESTROY, NULL);
   if (call == NULL) return; /* it goes with the member */
-  strand_shared_ref(m->consumer);
+  strand_shared_enter(m->consumer);
   m->helper = strand_helper_new(m->client, wake, let_go, m);
   if (m->helper == NULL) {
-    strand_shared_unref(m->consumer);
+    strand_shared_leave(m->consumer);
     strand_call_free(call);
     return;
   }

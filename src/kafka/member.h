@@ -283,6 +283,8 @@ void strand_member_free (strand_member *m);
 /* Thread: lua. A member that never ran lets its client go, in a thread by
 ** itself. */
 void strand_member_dismiss (strand_member *m);
+/* Thread: whoever is last. Closes its descriptors. */
+void strand_member_give_back (strand_member *m);
 /* Thread: lua. Starts owner and helper. False and a failure. */
 bool strand_member_start (strand_member *m, strand_failure *failure);
 /* Thread: any. The owner looks at its inbox and at the outcomes. */

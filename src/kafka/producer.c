@@ -59,10 +59,29 @@ static void clear_fd (const strand_producer *p) {
 }
 
 /* (2) */
-static int has_waiting (const strand_producer *p) {
+static int has_reports (const strand_producer *p) {
   return p->first != NULL || p->event_count > 0 || p->watches.ready > 0 ||
-         p->held || p->kept || p->oauth_wanted ||
-         !strand_log_is_empty(p->log);
+         p->held || p->kept;
+}
+
+static int has_waiting (const strand_producer *p) {
+  return has_reports(p) || p->oauth_wanted || !strand_log_is_empty(p->log);
+}
+
+/* What is the operating system's goes when it is closed and the last report
+** was taken; a client that still ends has its own. */
+static void give_back_fd (strand_producer *p) {
+  if (p->client != NULL || p->fd < 0 || has_reports(p)) return;
+  strand_log_set_notify(p->log, NULL, NULL);
+  close(p->fd);
+  p->fd = -1;
+}
+
+/* Something may have been taken, or come. */
+static void tell_waiting (strand_producer *p) {
+  if (p->fd < 0) return;
+  if (has_waiting(p)) raise_fd(p);
+  give_back_fd(p);
 }
 
 /* ---- reports ------------------------------------------------------------ */
@@ -223,9 +242,10 @@ static void collect (strand_producer *p, int ms) {
 
 /* The fd is cleared first: what comes after that makes it readable again. */
 static void refresh (strand_producer *p) {
+  if (p->fd < 0) return;
   clear_fd(p);
   if (p->client != NULL) collect(p, 0);
-  if (has_waiting(p)) raise_fd(p);
+  tell_waiting(p);
 }
 
 /* ---- opening ------------------------------------------------------------ */
@@ -494,6 +514,7 @@ int strand_producer_watched (strand_producer *p, int64_t id,
 void strand_producer_drop_watched (strand_producer *p, int64_t id) {
   strand_watch *watch = strand_watches_find(&p->watches, id);
   if (watch != NULL) strand_watches_drop(&p->watches, watch);
+  give_back_fd(p);
 }
 
 strand_delivery *strand_producer_next_delivery (strand_producer *p) {
@@ -524,11 +545,12 @@ int strand_producer_next_log (strand_producer *p, strand_log_line *line) {
 
 void strand_producer_hold (strand_producer *p, int held) {
   p->held = held;
+  give_back_fd(p);
 }
 
 void strand_producer_keep (strand_producer *p, int kept) {
   p->kept = kept;
-  if (kept) raise_fd(p);
+  tell_waiting(p);
 }
 
 int32_t strand_producer_partitions (strand_producer *p, const char *topic,
@@ -620,7 +642,7 @@ void strand_producer_close (strand_producer *p, double timeout) {
   if (deadline < strand_clock_now() + END_GRACE)
     deadline = strand_clock_now() + END_GRACE;
   p->counts.detached = !strand_client_end(client, deadline);
-  if (has_waiting(p)) raise_fd(p);
+  tell_waiting(p);
 }
 
 void strand_producer_counts_get (strand_producer *p,

@@ -115,7 +115,7 @@ typedef struct strand_producer_counts {
 strand_producer *strand_producer_open (const strand_producer_options *options,
                                        strand_failure *failure);
 
-/* The same for the producer's life, also when it is closed. */
+/* The same until it is closed and all was taken; then -1. */
 int strand_producer_fd (const strand_producer *p);
 
 int strand_producer_is_closed (const strand_producer *p);

@@ -132,6 +132,7 @@ static void add_age (strand_partition_view *partitions, size_t count,
 /* The next view has as many. False: it had, already. */
 static bool want_blockers_locked (strand_consumer *c, size_t blockers) {
   bool more = false;
+  if (c->life == STRAND_CLOSED) return false;
   for (unsigned i = 0; i < c->member_count; i++) {
     if (blockers <= c->members[i]->blockers_wanted) continue;
     c->members[i]->blockers_wanted = blockers;

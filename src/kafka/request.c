@@ -188,7 +188,7 @@ bool strand_consumer_pause (strand_consumer *c, const char *topic,
   }
   pthread_mutex_unlock(&c->lock);
   if (!ok) strand_fail(failure, "NO_MEMORY", "memory ran out");
-  strand_shared_wake(c);
+  if (strand_shared_life(c) != STRAND_CLOSED) strand_shared_wake(c);
   return ok;
 }
 
@@ -246,6 +246,8 @@ bool strand_consumer_configure (strand_consumer *c,
   possible = grow_locked(c, limits, failure);
   if (possible) set_limits_locked(c, limits);
   pthread_mutex_unlock(&c->lock);
-  if (possible) strand_shared_wake(c);
+  if (possible && strand_shared_life(c) != STRAND_CLOSED) {
+    strand_shared_wake(c);
+  }
   return possible;
 }

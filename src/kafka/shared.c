@@ -42,6 +42,13 @@ static void free_members (strand_consumer *c) {
   free(c->members);
 }
 
+static void close_fds (strand_consumer *c) {
+  if (c->timer_fd >= 0) close(c->timer_fd);
+  if (c->wake_fd >= 0) close(c->wake_fd);
+  if (c->fd >= 0) close(c->fd);
+  c->timer_fd = c->wake_fd = c->fd = -1;
+}
+
 static void free_shared (strand_consumer *c) {
   free_members(c);
   c->handler.release(c->handler.config);
@@ -60,9 +67,7 @@ static void free_shared (strand_consumer *c) {
   strand_warnings_free(c->warnings);
   strand_events_free(c->events);
   strand_log_release(c->log);
-  if (c->timer_fd >= 0) close(c->timer_fd);
-  if (c->wake_fd >= 0) close(c->wake_fd);
-  if (c->fd >= 0) close(c->fd);
+  close_fds(c);
   pthread_cond_destroy(&c->changed);
   pthread_mutex_destroy(&c->lock);
   free(c);
@@ -93,22 +98,44 @@ void strand_shared_signal (strand_consumer *c) {
   eventfd_write(c->wake_fd, 1);
 }
 
-static bool something_waits (strand_consumer *c) {
-  bool waits;
-  pthread_mutex_lock(&c->lock);
-  waits = c->oauth_wanted || (c->ending && !c->ending_told)
-          || c->answers > 0
-          || (c->joined == c->member_count && !c->joined_told)
-          || (c->life == STRAND_CLOSED && !c->close_told);
-  pthread_mutex_unlock(&c->lock);
-  return waits || c->held_back || c->kept_back || strand_events_waiting(c->events)
+static bool something_waits_locked (const strand_consumer *c) {
+  return c->oauth_wanted || (c->ending && !c->ending_told) || c->answers > 0
+         || (c->joined == c->member_count && !c->joined_told)
+         || (c->life == STRAND_CLOSED && !c->close_told)
+         || c->held_back || c->kept_back || strand_events_waiting(c->events)
          || (c->has_log && !strand_log_is_empty(c->log));
+}
+
+void strand_shared_give_back_locked (strand_consumer *c) {
+  if (!c->close_told || atomic_load(&c->threads) > 0) return;
+  for (unsigned i = 0; i < c->member_count; i++) {
+    strand_member_give_back(c->members[i]);
+  }
+  if (c->has_log) strand_log_set_notify(c->log, NULL, NULL);
+  close_fds(c);
 }
 
 void strand_shared_settle (strand_consumer *c) {
   eventfd_t count;
-  eventfd_read(c->wake_fd, &count);
-  if (something_waits(c)) strand_shared_signal(c);
+  pthread_mutex_lock(&c->lock);
+  if (c->wake_fd >= 0) {
+    eventfd_read(c->wake_fd, &count);
+    if (something_waits_locked(c)) strand_shared_signal(c);
+  }
+  strand_shared_give_back_locked(c);
+  pthread_mutex_unlock(&c->lock);
+}
+
+void strand_shared_enter (strand_consumer *c) {
+  strand_shared_ref(c);
+  atomic_fetch_add(&c->threads, 1);
+}
+
+void strand_shared_leave (strand_consumer *c) {
+  pthread_mutex_lock(&c->lock);
+  if (atomic_fetch_sub(&c->threads, 1) == 1) strand_shared_give_back_locked(c);
+  pthread_mutex_unlock(&c->lock);
+  strand_shared_unref(c);
 }
 
 void strand_shared_give_up_locked (strand_consumer *c, int64_t at_us) {
@@ -116,7 +143,9 @@ void strand_shared_give_up_locked (strand_consumer *c, int64_t at_us) {
   c->give_up_us = at_us;
   when.it_value.tv_sec = at_us / 1000000;
   when.it_value.tv_nsec = at_us % 1000000 * 1000;
-  timerfd_settime(c->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+  if (c->timer_fd >= 0) {
+    timerfd_settime(c->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+  }
   pthread_cond_broadcast(&c->changed);
 }
 

@@ -60,6 +60,7 @@ struct strand_ticket {
 
 struct strand_consumer {
   atomic_int refs;
+  atomic_int threads;        /* of them, those that run something of it */
   /* set by open, and only read */
   int fork_generation;
   bool has_oauth;
@@ -87,8 +88,6 @@ struct strand_consumer {
   int fd;                    /* epoll: of the two below */
   int wake_fd;
   int timer_fd;              /* armed while closing: when to give up */
-  bool held_back;            /* lua thread: taken, and not given on */
-  bool kept_back;            /* the same, by strand_consumer_keep */
   strand_mailbox mailbox;
   atomic_bool halted;        /* something asked for the end: no new lease */
   atomic_uint busy;          /* workers in a handler */
@@ -99,6 +98,8 @@ struct strand_consumer {
   pthread_cond_t changed;
   /* under lock */
   strand_life life;
+  bool held_back;            /* taken by the lua thread, and not given on */
+  bool kept_back;            /* the same, by strand_consumer_keep */
   strand_limits limits;
   strand_held_table held;
   strand_rule *rules;
@@ -140,9 +141,18 @@ struct strand_consumer {
 strand_consumer *strand_shared_ref (strand_consumer *c);
 void strand_shared_unref (strand_consumer *c);
 
+/* The same for a thread, by who makes it, and by itself at its end. */
+void strand_shared_enter (strand_consumer *c);
+void strand_shared_leave (strand_consumer *c);
+
+/* What is the operating system's, once the close was told and no thread is
+** left that could write to it: called by whoever may be the last of these, and
+** does nothing before. What still waits is taken without fd. Under lock. */
+void strand_shared_give_back_locked (strand_consumer *c);
+
 strand_life strand_shared_life (const strand_consumer *c);
 
-/* Every owner looks at its inbox. */
+/* Every owner looks at its inbox. Not when the close was told. */
 void strand_shared_wake (strand_consumer *c);
 
 /* fd becomes readable: something waits to be taken. */

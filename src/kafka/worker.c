@@ -403,7 +403,7 @@ static void *run_worker (void *arg) {
   strand_shared_closed_locked(c);
   pthread_mutex_unlock(&c->lock);
   free_worker(w);
-  strand_shared_unref(c);
+  strand_shared_leave(c);
   return NULL;
 }
 
@@ -415,7 +415,7 @@ static worker *new_worker (strand_consumer *c) {
     errno = ENOMEM;
     return NULL;
   }
-  w->consumer = strand_shared_ref(c);
+  w->consumer = c;
   w->index = w->taker->index = c->workers_made + 1;
   return w;
 }
@@ -425,11 +425,13 @@ static worker *start_one_locked (strand_consumer *c) {
   worker *w = new_worker(c);
   pthread_t thread;
   if (w == NULL) return NULL;
+  strand_shared_enter(c);
   if (!strand_thread_start_deep(&thread, run_worker, w,
                                 c->handler.stack_bytes)) {
     int error = errno;
     free_worker(w);
-    atomic_fetch_sub(&c->refs, 1); /* the caller holds one more */
+    atomic_fetch_sub(&c->threads, 1); /* the caller holds one more of each */
+    atomic_fetch_sub(&c->refs, 1);
     errno = error;
     return NULL;
   }

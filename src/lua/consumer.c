@@ -121,8 +121,11 @@ static int consumer_joined (lua_State *L) {
 
 static int consumer_fd (lua_State *L) {
   consumer *self = check_own(L);
+  int fd;
   if (self == NULL) return strand_push_forked(L);
-  lua_pushinteger(L, strand_consumer_fd(self->kafka));
+  fd = strand_consumer_fd(self->kafka);
+  if (fd < 0) return 0;
+  lua_pushinteger(L, fd);
   return 1;
 }
 

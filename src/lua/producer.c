@@ -342,8 +342,11 @@ static int producer_state (lua_State *L) {
 }
 
 static int producer_fd (lua_State *L) {
+  int fd;
   if (is_forked(check_self(L))) return strand_push_forked(L);
-  lua_pushinteger(L, strand_producer_fd(check_kafka(L)));
+  fd = strand_producer_fd(check_kafka(L));
+  if (fd < 0) return 0;
+  lua_pushinteger(L, fd);
   return 1;
 }
 
