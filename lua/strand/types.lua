@@ -334,8 +334,9 @@ function consumer:close(options) end
 ---@return string? code             "CLOSED", "NOT_STARTED"
 function consumer:step(timeout) end
 
----Readable when step has work; the same until close, which closes it: take it
----out of a loop before.
+---Readable when step has work; the same until the consumer has closed, by close
+---or within step, which closes it: take it out of a loop before its number is
+---given to something else.
 ---@return integer fd
 function consumer:fd() end
 
