@@ -186,7 +186,6 @@ function object:hurry(on) self.hurried = (self.hurried or 0) + (on and 1 or -1) 
 function object:take_watched() return self.watched or false end
 function object:drop_watched() self:note("drop_watched") end
 function object:outstanding() return self.in_flight end
-function object:hurry(on) self.hurried = (self.hurried or 0) + (on and 1 or -1) end
 function object:flush_begin() self:note("flush_begin") end
 function object:close()
   self.status = "closed"

@@ -13,20 +13,12 @@ local stage = {}
 
 local consumers, folders, before
 
-local function descriptors()
-  local count = 0
-  for name in require "lfs".dir "/proc/self/fd" do
-    if name:match "^%d+$" then count = count + 1 end
-  end
-  return count
-end
-
 function stage.open()
   consumers, folders = {}, {}
   core.signals_take() -- its descriptor stays for the process's life
   core.signals_restore()
   collectgarbage()
-  before = { threads = helper.threads(), descriptors = descriptors() }
+  before = { threads = helper.threads(), descriptors = helper.descriptors() }
 end
 
 -- A spec's upvalues keep its consumers until busted ends: this is what the
@@ -51,11 +43,11 @@ function stage.close()
   helper.close_cluster()
   local ok = pcall(helper.eventually, 20, function()
     collectgarbage()
-    return helper.threads() <= before.threads and descriptors() <= before.descriptors
+    return helper.threads() <= before.threads and helper.descriptors() <= before.descriptors
   end)
   if not ok then
     error(("left open: %d threads, %d descriptors"):format(
-      helper.threads() - before.threads, descriptors() - before.descriptors), 0)
+      helper.threads() - before.threads, helper.descriptors() - before.descriptors), 0)
   end
 end
 
