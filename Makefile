@@ -101,9 +101,10 @@ $T/lua/%.o: src/lua/%.c Makefile
 	@mkdir -p $(@D)
 	@$(CC) $(BASE) -O1 -g $(SANFLAG) $(shell $(PKG) --cflags lua5.4) -c -o $@ $<
 $T/lua.a: $(patsubst src/%.c,$T/%.o,$(LUA_C))
-$T/lua_sweep: $T/lua.a
-$T/lua_sweep: LUA_LIB = $T/lua.a $(shell $(PKG) --libs lua5.4)
-$T/lua_sweep: LUA_FLAGS = $(shell $(PKG) --cflags lua5.4)
+T_LUA   := $(filter $T/lua_%,$(TESTS) $(SWEEPS))
+$(T_LUA): $T/lua.a
+$(T_LUA): LUA_LIB = $T/lua.a $(shell $(PKG) --libs lua5.4)
+$(T_LUA): LUA_FLAGS = $(shell $(PKG) --cflags lua5.4)
 
 # What allocates is wrapped in our objects, and so may fail.
 WRAP    := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup,--wrap=luaL_newstate \

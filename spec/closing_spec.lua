@@ -345,6 +345,76 @@ describe("a consumer that is collected", function()
   end)
 end)
 
+-- Its finalizers share the five seconds that README promises.
+describe("a Lua state that closes with producers that nobody closed", function()
+  -- Makes as many producers as 'count' for each of the addresses given, each
+  -- with a record on its way once the parent has said so.
+  local PROGRAM = [[
+    io.stdout:setvbuf "line"
+    local strand = require "strand"
+    local topic, folder, count = arg[1], arg[2], tonumber(arg[3])
+    local producers = {}
+    local function settle() for _, producer in ipairs(producers) do producer:poll(0.01) end end
+    for i = 4, #arg do
+      for _ = 1, count do
+        local producer = assert(strand.producer { kafka = { ["bootstrap.servers"] = arg[i],
+          ["topic.metadata.refresh.interval.ms"] = -1 }, on_event = function() end })
+        if arg[i] ~= "127.0.0.1:1" then assert(producer:send_wait { topic = topic }) end
+        producers[#producers + 1] = producer
+      end
+    end
+    print "open"
+    while not io.open(folder .. "/go") do settle() end
+    for _, producer in ipairs(producers) do assert(producer:send { topic = topic, value = "v" }) end
+    print "sent"
+  ]]
+
+  -- Seconds from its last line to its end, and what it wrote to its log.
+  local function ending(topic, count, prepare, ...)
+    local folder = helper.folder()
+    local child = helper.spawn(PROGRAM, topic, folder, count, ...)
+    child:says("open", 30)
+    prepare()
+    helper.write(folder .. "/go", "")
+    child:says("sent", 30)
+    local seconds = helper.seconds(child.wait, child, 60)
+    assert.equal(0, child:status())
+    return seconds, child:errors()
+  end
+
+  after_each(helper.end_children)
+
+  it("does not wait for brokers that are away", function()
+    local seconds, errors = ending("t", 4, function() end, "127.0.0.1:1")
+    assert.is_true(seconds < 3 + helper.late, ("it took %.1f s"):format(seconds))
+    assert.equal(4, select(2, errors:gsub("close%(%).-1 were not delivered", "")), errors)
+  end)
+
+  it("waits five seconds in all for brokers that hang, and delivers to those that do not", function()
+    local hangs = helper.spawn [[
+      local strand = require "strand"
+      local mock = assert(strand.mock { brokers = 1, topics = { t = 1 } })
+      print(mock.bootstrap_servers)
+      io.stdout:flush()
+      while true do require "strand.core".wait({}, 3600) end
+    ]]
+    hangs:says(":", 20)
+    local address = hangs:output():match "%S+"
+    local topic = "t"
+    local lives = assert(strand.mock { brokers = 1, topics = { t = 1 } })
+    -- Collected first is what was made last: so these stand before it.
+    local seconds, errors = ending(topic, 4, function() hangs:signal "STOP" end,
+      lives.bootstrap_servers, address)
+    assert.is_true(seconds < 5 + MARGIN + helper.late, ("it took %.1f s"):format(seconds))
+    assert.equal(4, select(2, errors:gsub("close%(%).-1 were not delivered", "")), errors)
+    local producer = assert(strand.producer { kafka = {
+      ["bootstrap.servers"] = lives.bootstrap_servers } })
+    assert.equal(8, assert(producer:send_wait { topic = topic }).offset)
+    producer:close()
+    lives:close()
+  end)
+end)
+
 describe("another process, after fork", function()
   setup(stage.open)
   teardown(stage.close)

@@ -70,7 +70,7 @@ static const char *make_topic (void) {
     strand_admin *admin = open_admin();
     assert_true(strand_admin_create_topics(admin, &topic, 1, 10, &answers,
                                            &failure));
-    strand_admin_close(admin);
+    strand_admin_close(admin, STRAND_ADMIN_END);
   }
   return name;
 }
@@ -477,7 +477,7 @@ static void offsets_of_a_group_come_with_their_metadata (void **state) {
   assert_int_equal(offsets.list[0].metadata_size, sizeof(metadata));
   assert_memory_equal(offsets.list[0].metadata, metadata, sizeof(metadata));
   strand_group_offsets_free(&offsets);
-  strand_admin_close(admin);
+  strand_admin_close(admin, STRAND_ADMIN_END);
 }
 
 int main (void) {

@@ -11,7 +11,6 @@
 #include "kafka/clock.h"
 #include "kafka/errors.h"
 
-#define END_TIMEOUT 1.0 /* seconds */
 #define AGAIN_MS 100
 
 /* Both are librdkafka's: its mock names its clusters so. */
@@ -81,10 +80,10 @@ static void forget_token (strand_admin *admin) {
   admin->token = admin->principal = NULL;
 }
 
-static void close_client (strand_admin *admin) {
+static void close_client (strand_admin *admin, double timeout) {
   if (admin->answers != NULL) rd_kafka_queue_destroy(admin->answers);
   if (admin->client != NULL)
-    strand_client_end(admin->client, strand_clock_now() + END_TIMEOUT);
+    strand_client_end(admin->client, strand_clock_now() + timeout);
 }
 
 strand_admin *strand_admin_open (const strand_property *props, size_t count,
@@ -97,13 +96,13 @@ strand_admin *strand_admin_open (const strand_property *props, size_t count,
   }
   admin->has_oauth = has_oauth;
   if (open_client(admin, props, count, log, failure)) return admin;
-  strand_admin_close(admin);
+  strand_admin_close(admin, STRAND_ADMIN_END);
   return NULL;
 }
 
-void strand_admin_close (strand_admin *admin) {
+void strand_admin_close (strand_admin *admin, double timeout) {
   if (admin == NULL) return;
-  close_client(admin);
+  close_client(admin, timeout);
   forget_token(admin);
   free(admin);
 }
@@ -514,7 +513,7 @@ static int read_offsets (const strand_admin *admin, const char *group,
            strand_clock_now() + AGAIN_MS / 1e3 < deadline)
       poll(NULL, 0, AGAIN_MS);
   }
-  close_client(&reader);
+  close_client(&reader, STRAND_ADMIN_END);
   return ok;
 }
 

@@ -68,9 +68,12 @@ int strand_admin_oauth_set (strand_admin *admin, const char *token,
 /* There is none; it stays due. */
 void strand_admin_oauth_fail (strand_admin *admin, const char *message);
 
-/* Accepts NULL. What librdkafka does not end in a second goes on in the
-** background. */
-void strand_admin_close (strand_admin *admin);
+/* Seconds, for a close that is not in a hurry. */
+#define STRAND_ADMIN_END 1.0
+
+/* Accepts NULL. What librdkafka does not end in 'timeout' seconds goes on in
+** the background. */
+void strand_admin_close (strand_admin *admin, double timeout);
 
 /* 1 when all was done, and no answers. Else 0, and a failure that names the
 ** first topic and how many more there are; 'answers', to be freed, then says

@@ -450,11 +450,12 @@ bool strand_consumer_close_wait (strand_consumer *c) {
   return over;
 }
 
-static void wait_closed (strand_consumer *c) {
+static void wait_closed (strand_consumer *c, int64_t until_us) {
   pthread_mutex_lock(&c->lock);
-  while (c->life != STRAND_CLOSED && strand_clock_us() < c->give_up_us) {
-    struct timespec until;
-    until = strand_clock_timespec((double)c->give_up_us / 1e6);
+  while (c->life != STRAND_CLOSED) {
+    int64_t us = c->give_up_us < until_us ? c->give_up_us : until_us;
+    struct timespec until = strand_clock_timespec((double)us / 1e6);
+    if (strand_clock_us() >= us) break;
     pthread_cond_timedwait(&c->changed, &c->lock, &until);
   }
   pthread_mutex_unlock(&c->lock);
@@ -462,9 +463,10 @@ static void wait_closed (strand_consumer *c) {
 
 void strand_consumer_discard (strand_consumer *c, double timeout) {
   if (strand_shared_life(c) != STRAND_CLOSED) {
-    double most = timeout > 1 ? timeout - 1 : timeout / 2;
-    strand_consumer_close_begin(c, STRAND_CLOSE_NOW, most);
-    wait_closed(c);
+    int64_t until_us = strand_clock_us() + (int64_t)(timeout * 1e6);
+    strand_consumer_close_begin(c, STRAND_CLOSE_NOW,
+                                timeout > 2 ? timeout - 1 : 1);
+    wait_closed(c, until_us);
     strand_mailbox_close(&c->mailbox);
   }
   if (c->has_log) strand_log_set_notify(c->log, NULL, NULL);

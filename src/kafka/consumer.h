@@ -309,7 +309,8 @@ bool strand_consumer_stats (strand_consumer *c, size_t blockers,
 void strand_stats_clear (strand_stats *stats);
 
 /* Gives up the consumer: closes it with NOW first where that is still to be
-** done, waiting at most 'timeout' seconds, and detaches what has not ended.
+** done, waits at most 'timeout' seconds, and lets what has not ended go on in
+** the background: for a second, if 'timeout' is less than two.
 ** Calls no handler's teardown on this thread. */
 void strand_consumer_discard (strand_consumer *c, double timeout);
 

@@ -20,6 +20,7 @@
 #define LINGER_MS 100   /* a flush of all waits so long, without a thread */
 #define PURGE_AGAIN_MS 100
 #define END_GRACE 0.25  /* seconds for librdkafka's threads to end */
+#define ANSWER_MS 200   /* for a broker to prove that it is back */
 
 struct strand_producer {
   strand_client *client; /* NULL: closed */
@@ -32,6 +33,7 @@ struct strand_producer {
   int held;     /* taken, and not given on */
   int kept;     /* the same, by strand_producer_keep */
   int oauth_wanted; /* a token is due */
+  int unreachable;  /* all brokers were down, and none has reported since */
   int linger_ms;
   char max_message_bytes[16];
   strand_delivery *first; /* deliveries, oldest first */
@@ -149,6 +151,7 @@ static void take_report (strand_producer *p,
                          const rd_kafka_message_t *message) {
   strand_pending *ticket = strand_placement_ticket(message->_private);
   count_report(p, message->err);
+  if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) p->unreachable = 0;
   if (message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
     strand_errand_doubt(p->client->errand, rd_kafka_topic_name(message->rkt));
   if (ticket != NULL) {
@@ -190,6 +193,7 @@ static void take_error (strand_producer *p, rd_kafka_event_t *event) {
   const char *type = event_type(err);
   strand_producer_event *slot;
   if (type == NULL) return;
+  if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) p->unreachable = 1;
   snprintf(text, sizeof(text), "%s", rd_kafka_event_error_string(event));
   slot = event_slot(p);
   slot->fatal = err == RD_KAFKA_RESP_ERR__FATAL;
@@ -604,14 +608,26 @@ void strand_producer_hurry (strand_producer *p, int on) {
   if (p->client != NULL) look_at_linger(p);
 }
 
+/* That all brokers were down is told once, and not that one came back. */
+static int may_be_reached (strand_producer *p, int ms) {
+  const rd_kafka_metadata_t *metadata;
+  if (!p->unreachable) return 1;
+  if (rd_kafka_metadata(p->client->handle, 0, NULL, &metadata,
+                        ms < ANSWER_MS ? ms : ANSWER_MS) !=
+      RD_KAFKA_RESP_ERR_NO_ERROR) return 0;
+  rd_kafka_metadata_destroy(metadata);
+  p->unreachable = 0;
+  return 1;
+}
+
 int64_t strand_producer_flush (strand_producer *p, double timeout) {
   double deadline = strand_clock_now() + timeout;
   strand_producer_flush_begin(p);
   refresh(p);
   while (strand_producer_outstanding(p) > 0) {
     int ms = strand_clock_left_ms(deadline);
-    if (ms == 0) break;
-    collect(p, ms);
+    if (ms == 0 || !may_be_reached(p, ms)) break;
+    collect(p, strand_clock_left_ms(deadline));
   }
   if (has_waiting(p)) raise_fd(p);
   return p->counts.outstanding;
@@ -631,18 +647,28 @@ static void purge (strand_producer *p, double deadline) {
   }
 }
 
-void strand_producer_close (strand_producer *p, double timeout) {
-  double deadline = strand_clock_now() + timeout;
+static void end_client (strand_producer *p, double deadline, double grace) {
   strand_client *client = p->client;
-  if (client == NULL) return;
   if (client->queue != NULL) purge(p, deadline);
   p->client = NULL;
   p->flushing = 0;
   p->oauth_wanted = 0;
-  if (deadline < strand_clock_now() + END_GRACE)
-    deadline = strand_clock_now() + END_GRACE;
+  if (deadline < strand_clock_now() + grace)
+    deadline = strand_clock_now() + grace;
   p->counts.detached = !strand_client_end(client, deadline);
   tell_waiting(p);
+}
+
+void strand_producer_close (strand_producer *p, double timeout) {
+  if (p->client == NULL) return;
+  end_client(p, strand_clock_now() + timeout, END_GRACE);
+}
+
+void strand_producer_discard (strand_producer *p, double timeout) {
+  double deadline = strand_clock_now() + timeout;
+  if (p->client == NULL) return;
+  if (timeout > END_GRACE) strand_producer_flush(p, timeout - END_GRACE);
+  end_client(p, deadline, 0);
 }
 
 void strand_producer_counts_get (strand_producer *p,

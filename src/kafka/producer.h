@@ -180,12 +180,17 @@ void strand_producer_flush_begin (strand_producer *p);
 ** ended as began, nothing lingers. */
 void strand_producer_hurry (strand_producer *p, int on);
 
-/* Waits, for callers without an event loop. What is still outstanding. */
+/* Waits, for callers without an event loop. What is still outstanding. Ends
+** before its time when no broker can be reached. */
 int64_t strand_producer_flush (strand_producer *p, double timeout);
 
 /* Purges what is outstanding, collects the last reports and lets the client
 ** go. What is there to be taken stays. Twice is fine. */
 void strand_producer_close (strand_producer *p, double timeout);
+
+/* For a producer that nobody closed: flushes, and closes, in 'timeout' seconds
+** and no more. */
+void strand_producer_discard (strand_producer *p, double timeout);
 
 void strand_producer_counts_get (strand_producer *p,
                                  strand_producer_counts *counts);

@@ -4,8 +4,10 @@
 #include "lua/admin.h"
 
 #include "kafka/admin.h"
+#include "kafka/clock.h"
 #include "kafka/fork.h"
 #include "lua/compat.h"
+#include "lua/finalizers.h"
 #include "lua/handler.h"
 #include "lua/lines.h"
 #include "lua/properties.h"
@@ -20,6 +22,7 @@ typedef struct admin {
   strand_topic_answers answers; /* the same */
   strand_lines lines;           /* last as long as the object */
   int generation;
+  strand_finalizers *finalizers; /* NULL: it is closed */
 } admin;
 
 static admin *check_self (lua_State *L) {
@@ -231,23 +234,33 @@ static int admin_oauth_fail (lua_State *L) {
   return 0;
 }
 
-/* close() and __close. */
-static int admin_close (lua_State *L) {
-  admin *self = check_self(L);
+static void end (admin *self, double timeout) {
   strand_admin *kafka = self->kafka;
-  if (is_forked(self)) return strand_push_forked(L);
   self->kafka = NULL;
   strand_group_offsets_free(&self->offsets);
   strand_topic_answers_free(&self->answers);
-  strand_admin_close(kafka);
+  strand_admin_close(kafka, timeout);
+  strand_finalizers_leave(&self->finalizers);
+}
+
+/* close() and __close. */
+static int admin_close (lua_State *L) {
+  admin *self = check_self(L);
+  if (is_forked(self)) return strand_push_forked(L);
+  end(self, STRAND_ADMIN_END);
   lua_pushboolean(L, 1);
   return 1;
 }
 
 static int admin_gc (lua_State *L) {
   admin *self = check_self(L);
+  strand_finalizers *finalizers = self->finalizers;
   if (is_forked(self)) return 0;
-  admin_close(L);
+  if (finalizers != NULL) {
+    double share = strand_finalizers_share(finalizers, strand_clock_now());
+    end(self, share < STRAND_ADMIN_END ? share : STRAND_ADMIN_END);
+    strand_finalizers_spend(finalizers, strand_clock_now());
+  }
   strand_lines_close(&self->lines);
   return 0;
 }
@@ -267,10 +280,14 @@ static int admin_open (lua_State *L) {
   if (!strand_lines_open(&self->lines,
                          strand_field_boolean(L, 1, "has_log"), &failure))
     return strand_push_failure(L, &failure);
+  self->finalizers = strand_finalizers_join(L);
   self->kafka = strand_admin_open(props, count, self->lines.log,
                                   strand_field_boolean(L, 1, "has_oauth"),
                                   &failure);
-  if (self->kafka == NULL) return strand_push_failure(L, &failure);
+  if (self->kafka == NULL) {
+    strand_finalizers_leave(&self->finalizers);
+    return strand_push_failure(L, &failure);
+  }
   strand_handler_opened(L, "strand.admin");
   return 1;
 }

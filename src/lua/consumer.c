@@ -6,17 +6,17 @@
 #include <regex.h>
 #include <stdlib.h>
 
+#include "kafka/clock.h"
 #include "kafka/consumer.h"
 #include "kafka/fork.h"
 #include "lua/compat.h"
+#include "lua/finalizers.h"
 #include "lua/handler.h"
 #include "lua/settings.h"
 #include "lua/tables.h"
 
 #define CONSUMER "strand.core.Consumer"
 #define TICKET "strand.core.Ticket"
-
-#define GC_TIMEOUT 5.0 /* seconds */
 
 /* What is being turned into Lua values stands here, because that may raise.
 ** An event or a line that was taken stays until it has been given: the next
@@ -33,6 +33,7 @@ typedef struct consumer {
   bool has_line;
   strand_stats stats;
   strand_report report;
+  strand_finalizers *finalizers; /* NULL: it is closed */
 } consumer;
 
 typedef struct ticket {
@@ -86,8 +87,12 @@ static int consumer_open (lua_State *L) {
   self->limits = config.limits;
   self->members = config.members;
   config.handler = strand_handler_of(L, self->sources);
+  self->finalizers = strand_finalizers_join(L);
   self->kafka = strand_consumer_open(&config, &failure);
-  if (self->kafka == NULL) return strand_push_failure(L, &failure);
+  if (self->kafka == NULL) {
+    strand_finalizers_leave(&self->finalizers);
+    return strand_push_failure(L, &failure);
+  }
   strand_handler_opened(L, "strand.consumer");
   lua_settop(L, 2);
   return 1;
@@ -178,6 +183,7 @@ static int consumer_close_wait (lua_State *L) {
     lua_pushnil(L);
     return 1;
   }
+  strand_finalizers_leave(&self->finalizers);
   if (push_report(L, self) != 1) return luaL_error(L, "not enough memory");
   if (self->report.failure.code[0] == '\0') return 1;
   lua_pushstring(L, self->report.failure.message);
@@ -201,7 +207,14 @@ static int consumer_gc (lua_State *L) {
   strand_event_clear(&self->event);
   strand_stats_clear(&self->stats);
   strand_report_clear(&self->report);
-  if (kafka != NULL) strand_consumer_discard(kafka, GC_TIMEOUT);
+  if (self->finalizers != NULL) {
+    strand_consumer_discard(kafka, strand_finalizers_share(self->finalizers,
+                                                           strand_clock_now()));
+    strand_finalizers_spend(self->finalizers, strand_clock_now());
+    strand_finalizers_leave(&self->finalizers);
+  } else if (kafka != NULL) {
+    strand_consumer_discard(kafka, 0);
+  }
   strand_sources_release(sources);
   return 0;
 }

@@ -10,13 +10,13 @@
 #include "kafka/fork.h"
 #include "kafka/producer.h"
 #include "lua/compat.h"
+#include "lua/finalizers.h"
 #include "lua/handler.h"
 #include "lua/properties.h"
 
 #define PRODUCER "strand.core.Producer"
 
 #define TOPICS_TIMEOUT 2.0 /* seconds */
-#define GC_FLUSH 5.0
 #define CLOSE_TIMEOUT 1.0
 
 /* Turning what was taken into Lua values may raise: so it stands here until it
@@ -30,6 +30,7 @@ typedef struct producer {
   bool has_event;
   bool has_line;
   int generation;
+  strand_finalizers *finalizers; /* NULL: it is closed */
 } producer;
 
 static producer *check_self (lua_State *L) {
@@ -407,6 +408,7 @@ static int producer_close (lua_State *L) {
   double timeout = strand_opt_seconds(L, 2, CLOSE_TIMEOUT);
   if (is_forked(self)) return strand_push_forked(L);
   strand_producer_close(check_kafka(L), timeout);
+  strand_finalizers_leave(&self->finalizers);
   push_close_report(L, self->kafka, strand_clock_now() - self->opened);
   return 1;
 }
@@ -416,8 +418,8 @@ static void say_lost (strand_producer *kafka) {
   strand_producer_counts_get(kafka, &counts);
   if (counts.purged + counts.outstanding == 0) return;
   strand_log_printf(NULL, STRAND_LOG_WARNING, "PRODUCER",
-                    "a producer was collected without close(): %lld records "
-                    "were not delivered",
+                    "a producer was collected without close(), which waits "
+                    "for its records: %lld were not delivered",
                     (long long)(counts.purged + counts.outstanding));
 }
 
@@ -426,9 +428,11 @@ static int producer_gc (lua_State *L) {
   strand_producer *kafka = self->kafka;
   if (kafka == NULL || is_forked(self)) return 0;
   self->kafka = NULL;
-  if (!strand_producer_is_closed(kafka)) {
-    strand_producer_flush(kafka, GC_FLUSH);
-    strand_producer_close(kafka, CLOSE_TIMEOUT);
+  if (self->finalizers != NULL) {
+    strand_producer_discard(kafka, strand_finalizers_share(self->finalizers,
+                                                           strand_clock_now()));
+    strand_finalizers_spend(self->finalizers, strand_clock_now());
+    strand_finalizers_leave(&self->finalizers);
     say_lost(kafka);
   }
   strand_producer_free(kafka);
@@ -493,8 +497,12 @@ static int producer_open (lua_State *L) {
   self->generation = strand_fork_generation();
   self->opened = strand_clock_now();
   strand_settype(L, PRODUCER);
+  self->finalizers = strand_finalizers_join(L);
   self->kafka = strand_producer_open(&options, &failure);
-  if (self->kafka == NULL) return strand_push_failure(L, &failure);
+  if (self->kafka == NULL) {
+    strand_finalizers_leave(&self->finalizers);
+    return strand_push_failure(L, &failure);
+  }
   strand_handler_opened(L, "strand.producer");
   return 1;
 }

@@ -1,0 +1,68 @@
+/*
+** lua_finalizers_test.c - what the finalizers of a state may wait in all
+*/
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "lua/finalizers.h"
+
+#define assert_near(a, b) assert_true((a) - (b) < 1e-9 && (b) - (a) < 1e-9)
+
+static void one_has_all_of_it_and_the_next_what_is_left (void **state) {
+  strand_finalizers f;
+  (void)state;
+  strand_finalizers_init(&f, 100);
+  f.count = 1;
+  assert_near(strand_finalizers_share(&f, 100), 5);
+  strand_finalizers_spend(&f, 104);
+  assert_near(strand_finalizers_share(&f, 104), 1);
+  strand_finalizers_spend(&f, 106); /* it was late */
+  assert_near(strand_finalizers_share(&f, 106), 0);
+}
+
+static void a_little_is_kept_for_each_other (void **state) {
+  strand_finalizers f;
+  (void)state;
+  strand_finalizers_init(&f, 100);
+  f.count = 5;
+  assert_near(strand_finalizers_share(&f, 100), 4);
+  f.count = 1000;
+  assert_near(strand_finalizers_share(&f, 100), 2.5);
+}
+
+static void what_was_spent_comes_back_within_a_minute (void **state) {
+  strand_finalizers f;
+  (void)state;
+  strand_finalizers_init(&f, 100);
+  f.count = 1;
+  strand_finalizers_share(&f, 100);
+  strand_finalizers_spend(&f, 105);
+  assert_near(strand_finalizers_share(&f, 117), 1);
+  assert_near(strand_finalizers_share(&f, 165), 5);
+  assert_near(strand_finalizers_share(&f, 1e6), 5);
+}
+
+static void an_object_that_is_closed_leaves_once (void **state) {
+  strand_finalizers f;
+  strand_finalizers *of = &f;
+  (void)state;
+  strand_finalizers_init(&f, 100);
+  f.count = 2;
+  strand_finalizers_leave(&of);
+  strand_finalizers_leave(&of);
+  assert_null(of);
+  assert_int_equal(f.count, 1);
+}
+
+int main (void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(one_has_all_of_it_and_the_next_what_is_left),
+    cmocka_unit_test(a_little_is_kept_for_each_other),
+    cmocka_unit_test(what_was_spent_comes_back_within_a_minute),
+    cmocka_unit_test(an_object_that_is_closed_leaves_once),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

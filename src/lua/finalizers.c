@@ -1,0 +1,55 @@
+/*
+** finalizers.c - see finalizers.h
+*/
+#include "lua/finalizers.h"
+
+#include "kafka/clock.h"
+#include "lua/compat.h"
+
+#define REFILL (STRAND_FINALIZERS_SECONDS / 60) /* a second */
+#define KEPT 0.25 /* seconds for each other, of at most half of what is left */
+
+static char key;
+
+void strand_finalizers_init (strand_finalizers *f, double now) {
+  f->left = STRAND_FINALIZERS_SECONDS;
+  f->since = now;
+  f->count = 0;
+}
+
+/* Objects that are alive hold no reference: when a state closes, what has no
+** finalizer is freed after all finalizers have run. */
+strand_finalizers *strand_finalizers_join (lua_State *L) {
+  strand_finalizers *f;
+  lua_pushlightuserdata(L, &key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  f = lua_touserdata(L, -1);
+  if (f == NULL) {
+    lua_pushlightuserdata(L, &key);
+    f = strand_newuserdata(L, sizeof(*f));
+    strand_finalizers_init(f, strand_clock_now());
+    lua_rawset(L, LUA_REGISTRYINDEX);
+  }
+  lua_pop(L, 1);
+  f->count++;
+  return f;
+}
+
+void strand_finalizers_leave (strand_finalizers **f) {
+  if (*f != NULL) (*f)->count--;
+  *f = NULL;
+}
+
+double strand_finalizers_share (strand_finalizers *f, double now) {
+  double kept = f->count > 1 ? KEPT * (f->count - 1) : 0;
+  f->left += (now - f->since) * REFILL;
+  if (f->left > STRAND_FINALIZERS_SECONDS) f->left = STRAND_FINALIZERS_SECONDS;
+  f->since = now;
+  return f->left - (kept < f->left / 2 ? kept : f->left / 2);
+}
+
+void strand_finalizers_spend (strand_finalizers *f, double now) {
+  f->left -= now - f->since;
+  if (f->left < 0) f->left = 0;
+  f->since = now;
+}
