@@ -387,7 +387,7 @@ describe("a Lua state that closes with producers that nobody closed", function()
   it("does not wait for brokers that are away", function()
     local seconds, errors = ending("t", 4, function() end, "127.0.0.1:1")
     assert.is_true(seconds < 3 + helper.late, ("it took %.1f s"):format(seconds))
-    assert.equal(4, select(2, errors:gsub("close%(%).-1 were not delivered", "")), errors)
+    assert.equal(4, select(2, errors:gsub("close%(%).-1 records were not delivered", "")), errors)
   end)
 
   it("waits five seconds in all for brokers that hang, and delivers to those that do not", function()
@@ -406,7 +406,7 @@ describe("a Lua state that closes with producers that nobody closed", function()
     local seconds, errors = ending(topic, 4, function() hangs:signal "STOP" end,
       lives.bootstrap_servers, address)
     assert.is_true(seconds < 5 + MARGIN + helper.late, ("it took %.1f s"):format(seconds))
-    assert.equal(4, select(2, errors:gsub("close%(%).-1 were not delivered", "")), errors)
+    assert.equal(4, select(2, errors:gsub("close%(%).-1 records were not delivered", "")), errors)
     local producer = assert(strand.producer { kafka = {
       ["bootstrap.servers"] = lives.bootstrap_servers } })
     assert.equal(8, assert(producer:send_wait { topic = topic }).offset)

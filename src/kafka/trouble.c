@@ -14,6 +14,7 @@
 
 #define TELL_FIRST_US 10000000
 #define TELL_MOST_US 300000000
+#define TLS_HINT " (is it a port for TLS?)"
 
 void strand_trouble_begin (strand_trouble *t, int64_t now_us,
                            int64_t patience_us) {
@@ -48,8 +49,7 @@ static void judge_refusal (const strand_known *refusal,
   }
   else if (refusal->cause.err == RD_KAFKA_RESP_ERR__SSL) {
     strand_fail(problem, "TLS", "no TLS connection to the brokers: %s%s",
-                text, strstr(text, "certificate") == NULL
-                        ? " (is it a port for TLS?)" : "");
+                text, strstr(text, "certificate") == NULL ? TLS_HINT : "");
   }
   else {
     strand_fail(problem, "AUTH", "the brokers refuse the credentials: %s",
@@ -125,10 +125,14 @@ void strand_trouble_tell (strand_member *m, const char *type,
                     reason, code);
 }
 
+/* A port without TLS may reset the connection, which is an error of TLS, or
+** end it, which is not: a broker that stops does so too. */
 static void note_cause (strand_heard *cause, rd_kafka_resp_err_t err,
                         const char *text) {
+  bool in_handshake = strstr(text, "in state SSL_HANDSHAKE") != NULL;
   cause->err = err;
-  snprintf(cause->text, sizeof(cause->text), "%s", text);
+  snprintf(cause->text, sizeof(cause->text), "%s%s", text,
+           in_handshake ? TLS_HINT : "");
   for (char *c = cause->text; *c != '\0'; c++) {
     if ((unsigned char)*c < ' ') *c = ' '; /* OpenSSL's have line breaks */
   }

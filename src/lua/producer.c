@@ -419,7 +419,7 @@ static void say_lost (strand_producer *kafka) {
   if (counts.purged + counts.outstanding == 0) return;
   strand_log_printf(NULL, STRAND_LOG_WARNING, "PRODUCER",
                     "a producer was collected without close(), which waits "
-                    "for its records: %lld were not delivered",
+                    "for them: %lld records were not delivered",
                     (long long)(counts.purged + counts.outstanding));
 }
 
