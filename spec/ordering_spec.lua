@@ -323,7 +323,8 @@ describe("a rebalance while a handler runs", function()
     assert.equal(2, stage.count(folder, "enter", 0)) -- still the first time
     assert.equal(0, stage.count(folder, "enter", 1))
     stage.release(folder, "g")
-    helper.eventually(10, function() return stage.count(folder, "leave", 1) == 2 end,
+    -- More than two where another rebalance comes: the mock commits none in it.
+    helper.eventually(10, function() return stage.count(folder, "leave", 1) >= 2 end,
       consumer, second)
     local lines = stage.journal(folder)
     for _, shard in pairs(by_shard(lines, key_of)) do assert.is_false(overlaps(shard)) end
