@@ -12,6 +12,7 @@ describe("an admin", function()
   end)
   teardown(function()
     admin:close()
+    helper.end_children()
     helper.close_cluster()
   end)
 
@@ -48,6 +49,28 @@ describe("an admin", function()
     assert.is_true(seconds < 1.3 + helper.late)
     seconds = helper.seconds(lost.close, lost)
     assert.is_true(seconds < 1.5 + helper.late)
+  end)
+
+  -- A request that timed out before its coordinator was connected ended the
+  -- process, on the first of these as a rule.
+  it("outlives its timeouts, whatever they cut off", function()
+    local child = helper.spawn [[
+      local strand = require "strand"
+      local mock = assert(strand.mock { topics = { t = 1 } })
+      local admin = assert(strand.admin {
+        kafka = { ["bootstrap.servers"] = mock.bootstrap_servers, log_level = 0 } })
+      assert(admin:group_offsets("g", { "t" })) -- from now on it knows the topic
+      local late = 0
+      for i = 0, 99 do
+        local list, message, code = admin:group_offsets("g", { "t" }, i % 10 / 1000)
+        assert(list or code == "TIMED_OUT", message)
+        late = late + (list and 0 or 1)
+      end
+      assert(admin:close())
+      print(late .. " late")
+    ]]
+    assert.equal(0, child:wait(60), child:errors())
+    assert.is_true(tonumber(child:output():match "(%d+) late") >= 10, child:output())
   end)
 
   it("raises when it is closed, except for closing again", function()

@@ -12,6 +12,9 @@
 #include "kafka/errors.h"
 
 #define AGAIN_MS 100
+#define LATE_MS 500 /* librdkafka says that a request has timed out */
+#define REQUEST_MOST_MS 3600000 /* librdkafka allows a request no more */
+#define GROUP_WAIT_MOST_MS (REQUEST_MOST_MS - 60000) /* its client ends first */
 
 /* Both are librdkafka's: its mock names its clusters so. */
 static const char mock_id[] = "mockCluster";
@@ -143,14 +146,22 @@ void strand_admin_oauth_fail (strand_admin *admin, const char *message) {
 
 /* ---- asking -------------------------------------------------------------- */
 
-/* The options of a request, and a new queue for its answer: one to an earlier
-** request may still come, and must not be taken for this one's. */
+/* What is left, as the limit of a request: librdkafka takes no less and no
+** more. */
+static int request_ms (double deadline) {
+  int ms = strand_clock_left_ms(deadline);
+  if (ms < 1) return 1;
+  return ms < REQUEST_MOST_MS ? ms : REQUEST_MOST_MS;
+}
+
+/* The options of a request that ends by itself after 'ms', and a new queue
+** for its answer: one to an earlier request may still come, and must not be
+** taken for this one's. */
 static rd_kafka_AdminOptions_t *options_new (strand_admin *admin,
                                              rd_kafka_admin_op_t operation,
-                                             double deadline,
+                                             int ms,
                                              strand_failure *failure) {
   char errstr[256];
-  int ms = strand_clock_left_ms(deadline);
   rd_kafka_AdminOptions_t *options =
     rd_kafka_AdminOptions_new(admin->client->handle, operation);
   if (options == NULL) {
@@ -160,9 +171,6 @@ static rd_kafka_AdminOptions_t *options_new (strand_admin *admin,
   }
   if (admin->answers != NULL) rd_kafka_queue_destroy(admin->answers);
   admin->answers = rd_kafka_queue_new(admin->client->handle);
-  /* The limits are librdkafka's, in milliseconds. */
-  if (ms < 1) ms = 1;
-  if (ms > 3600000) ms = 3600000;
   rd_kafka_AdminOptions_set_request_timeout(options, ms, errstr,
                                             sizeof(errstr));
   if (operation != RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS)
@@ -172,12 +180,11 @@ static rd_kafka_AdminOptions_t *options_new (strand_admin *admin,
 }
 
 /* The answer to the only request that is out, or NULL and a failure. */
-static rd_kafka_event_t *wait_answer (strand_admin *admin, double deadline,
+static rd_kafka_event_t *wait_answer (strand_admin *admin, int ms,
                                       const char *what,
                                       strand_failure *failure) {
   rd_kafka_resp_err_t err;
-  rd_kafka_event_t *event =
-    rd_kafka_queue_poll(admin->answers, strand_clock_left_ms(deadline) + 500);
+  rd_kafka_event_t *event = rd_kafka_queue_poll(admin->answers, ms);
   if (event == NULL) {
     strand_fail(failure, "TIMED_OUT", "%s: no broker answered in time", what);
     return NULL;
@@ -293,12 +300,14 @@ static int ask_create (strand_admin *admin, rd_kafka_NewTopic_t **topics,
   size_t result_count;
   int ok;
   rd_kafka_AdminOptions_t *options =
-    options_new(admin, RD_KAFKA_ADMIN_OP_CREATETOPICS, deadline, failure);
+    options_new(admin, RD_KAFKA_ADMIN_OP_CREATETOPICS, request_ms(deadline),
+                failure);
   if (options == NULL) return 0;
   rd_kafka_CreateTopics(admin->client->handle, topics, count, options,
                         admin->answers);
   rd_kafka_AdminOptions_destroy(options);
-  event = wait_answer(admin, deadline, "create_topics", failure);
+  event = wait_answer(admin, strand_clock_left_ms(deadline) + LATE_MS,
+                      "create_topics", failure);
   if (event == NULL) return 0;
   results = rd_kafka_CreateTopics_result_topics(
     rd_kafka_event_CreateTopics_result(event), &result_count);
@@ -339,12 +348,14 @@ static int ask_delete (strand_admin *admin, rd_kafka_DeleteTopic_t **topics,
   size_t result_count;
   int ok;
   rd_kafka_AdminOptions_t *options =
-    options_new(admin, RD_KAFKA_ADMIN_OP_DELETETOPICS, deadline, failure);
+    options_new(admin, RD_KAFKA_ADMIN_OP_DELETETOPICS, request_ms(deadline),
+                failure);
   if (options == NULL) return 0;
   rd_kafka_DeleteTopics(admin->client->handle, topics, count, options,
                         admin->answers);
   rd_kafka_AdminOptions_destroy(options);
-  event = wait_answer(admin, deadline, "delete_topics", failure);
+  event = wait_answer(admin, strand_clock_left_ms(deadline) + LATE_MS,
+                      "delete_topics", failure);
   if (event == NULL) return 0;
   results = rd_kafka_DeleteTopics_result_topics(
     rd_kafka_event_DeleteTopics_result(event), &result_count);
@@ -469,6 +480,9 @@ static int by_place (const void *a, const void *b) {
   return (x->partition > y->partition) - (x->partition < y->partition);
 }
 
+/* The deadline ends the wait, not the request, which ends with its client:
+** of one that has timed out librdkafka (2.0 to 2.15) drops a reference twice
+** as soon as the coordinator is connected, and that ends the process. */
 static int ask_offsets (strand_admin *admin, const char *group,
                         const rd_kafka_topic_partition_list_t *partitions,
                         double deadline, strand_group_offsets *offsets,
@@ -476,17 +490,20 @@ static int ask_offsets (strand_admin *admin, const char *group,
   static const char what[] = "group_offsets";
   rd_kafka_ListConsumerGroupOffsets_t *request;
   rd_kafka_event_t *event;
+  int ms;
   int ok;
   rd_kafka_AdminOptions_t *options =
-    options_new(admin, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, deadline,
-                failure);
+    options_new(admin, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
+                REQUEST_MOST_MS, failure);
   if (options == NULL) return 0;
   request = rd_kafka_ListConsumerGroupOffsets_new(group, partitions);
   rd_kafka_ListConsumerGroupOffsets(admin->client->handle, &request, 1,
                                     options, admin->answers);
   rd_kafka_ListConsumerGroupOffsets_destroy(request);
   rd_kafka_AdminOptions_destroy(options);
-  event = wait_answer(admin, deadline, what, failure);
+  ms = strand_clock_left_ms(deadline);
+  if (ms > GROUP_WAIT_MOST_MS) ms = GROUP_WAIT_MOST_MS;
+  event = wait_answer(admin, ms, what, failure);
   if (event == NULL) return 0;
   ok = read_answer(event, what, offsets, failure);
   rd_kafka_event_destroy(event);
