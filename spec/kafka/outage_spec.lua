@@ -151,7 +151,7 @@ describe("a leader that dies", function()
     local broker, kafka, close = node("min.insync.replicas=1", 3)
     finally(close)
     local topic, admin, log = helper.name "topic", admin_of(broker), audit.new()
-    assert(admin:create_topics { [topic] = { partitions = 3, replication = 1 } })
+    assert(admin:create_topics({ [topic] = { partitions = 3, replication = 1 } }, 90))
     admin:close()
     local consumer, events = member.start { group = helper.name "group", topics = { topic },
       audit = log, kafka = { ["bootstrap.servers"] = broker } }
