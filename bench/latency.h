@@ -44,8 +44,8 @@ static inline int strand_latency_init (strand_latency *l, int64_t size) {
 static inline void strand_latency_note (strand_latency *l, int64_t number,
                                         int64_t took_ns) {
   if (number < 0 || number >= l->size
-      || atomic_exchange(&l->took_ns[number],
-                         took_ns > 0 ? took_ns : 1) != 0) {
+      || atomic_exchange(&l->took_ns[number], took_ns > 0 ? took_ns : 1)
+           != 0) {
     atomic_fetch_add(&l->strangers, 1);
   }
   else atomic_fetch_add(&l->came, 1);
@@ -77,11 +77,10 @@ static inline int strand_latency_print (strand_latency *l, int64_t from) {
   }
   for (int64_t i = 0; i < count; i++) sorted[i] = l->took_ns[from + i];
   qsort(sorted, (size_t)count, sizeof(*sorted), strand_latency_compare);
-  printf("records %lld\nmin_us %.1f\np50_us %.1f\np99_us %.1f\nmax_us %.1f\n",
-         (long long)count, (double)sorted[0] / 1e3,
-         (double)sorted[count / 2] / 1e3,
-         (double)sorted[count * 99 / 100] / 1e3,
-         (double)sorted[count - 1] / 1e3);
+  printf(
+    "records %lld\nmin_us %.1f\np50_us %.1f\np99_us %.1f\nmax_us %.1f\n",
+    (long long)count, (double)sorted[0] / 1e3, (double)sorted[count / 2] / 1e3,
+    (double)sorted[count * 99 / 100] / 1e3, (double)sorted[count - 1] / 1e3);
   free(sorted);
   return 1;
 }

@@ -50,20 +50,18 @@ static void on_release (void *arg, const strand_held *held) {
 }
 
 static strand_partition *open_engine (strand_engine **e) {
-  const strand_engine_config config = {
-    .ordering = STRAND_BY_KEY,
-    .max_metadata = 4096,
-    .max_buffered_records = 2 * BUFFERED,
-    .max_buffered_bytes = (size_t)1 << 30,
-    .max_waiting_records = 2 * BUFFERED,
-    .max_waiting_bytes = (size_t)1 << 30,
-    .commit_interval_us = YEAR_US,
-    .routes = &route,
-    .route_count = 1,
-    .seed = { 1, 2 },
-    .notice = on_notice,
-    .release = on_release
-  };
+  const strand_engine_config config = { .ordering = STRAND_BY_KEY,
+                                        .max_metadata = 4096,
+                                        .max_buffered_records = 2 * BUFFERED,
+                                        .max_buffered_bytes = (size_t)1 << 30,
+                                        .max_waiting_records = 2 * BUFFERED,
+                                        .max_waiting_bytes = (size_t)1 << 30,
+                                        .commit_interval_us = YEAR_US,
+                                        .routes = &route,
+                                        .route_count = 1,
+                                        .seed = { 1, 2 },
+                                        .notice = on_notice,
+                                        .release = on_release };
   strand_partition *p = NULL;
   *e = strand_engine_new(&config);
   if (*e != NULL) p = strand_engine_assign(*e, "t", 0, 1, 0, NULL, 0);
@@ -118,16 +116,16 @@ static double bytes_per_record (enum behind behind) {
   strand_lease stuck = start_stuck(e, p);
   size_t before, bytes = 0;
   double per_record;
-  if (behind == BEHIND_FAILED
-      && strand_engine_end(e, &stuck, &failed, 0)) die("fail");
+  if (behind == BEHIND_FAILED && strand_engine_end(e, &stuck, &failed, 0))
+    die("fail");
   before = allocated();
   for (int64_t i = 1; i <= BUFFERED; i++) {
     bytes += behind == OTHER_KEYS ? poll_key(e, p, i)
                                   : poll_one(e, p, i, "stuck");
   }
   per_record = (double)(allocated() - before - bytes) / BUFFERED;
-  if (behind != BEHIND_FAILED
-      && strand_engine_give_back(e, &stuck)) die("give back");
+  if (behind != BEHIND_FAILED && strand_engine_give_back(e, &stuck))
+    die("give back");
   strand_engine_free(e);
   return per_record;
 }
@@ -182,7 +180,8 @@ static size_t payload_chars (strand_engine *e, strand_partition *p) {
 static void track_window (strand_offsets *t, int64_t offset) {
   for (int64_t i = 0; i < WINDOW; i++) {
     if (strand_offsets_add(t, offset + i) != STRAND_ADDED
-        || strand_offsets_start(t, offset + i, 4096)) die("track");
+        || strand_offsets_start(t, offset + i, 4096))
+      die("track");
   }
   for (int64_t i = WINDOW; i-- > 0;) {
     if (strand_offsets_finish(t, offset + i)) die("finish");
@@ -194,7 +193,8 @@ static size_t tracking_bytes (void) {
   size_t before = allocated(), bytes;
   strand_offsets *t = strand_offsets_new(0);
   if (t == NULL || strand_offsets_add(t, 0) != STRAND_ADDED
-      || strand_offsets_start(t, 0, 4096)) die("track");
+      || strand_offsets_start(t, 0, 4096))
+    die("track");
   for (int64_t i = 0; i < DONE; i += WINDOW) track_window(t, 1 + i);
   if (strand_offsets_committable(t) != 0) die("the stuck record is done");
   bytes = allocated() - before;
@@ -212,8 +212,7 @@ static void stay_stuck (void) {
   handle_keys(e, p, 1);
   before = allocated();
   for (int64_t i = KEYS; i < DONE; i += KEYS) handle_keys(e, p, 1 + i);
-  printf("engine_growth %lld\n",
-         (long long)allocated() - (long long)before);
+  printf("engine_growth %lld\n", (long long)allocated() - (long long)before);
   handle_half(e, p, 1 + DONE);
   printf("payload_chars %zu\n", payload_chars(e, p));
 }

@@ -35,7 +35,8 @@ static void on_delivery (rd_kafka_t *rk, const rd_kafka_message_t *msg,
 static void set (rd_kafka_conf_t *conf, const char *name, const char *value) {
   char error[512];
   if (rd_kafka_conf_set(conf, name, value, error, sizeof(error))
-      != RD_KAFKA_CONF_OK) die(name, error);
+      != RD_KAFKA_CONF_OK)
+    die(name, error);
 }
 
 static rd_kafka_t *open_producer (const char *brokers, const char *linger) {
@@ -59,11 +60,10 @@ static void send_one (rd_kafka_t *rk, const char *topic, long number,
   if (number == stuck) snprintf(key, sizeof(key), "stuck");
   else snprintf(key, sizeof(key), "key-%ld", number % KEYS);
   memcpy(value, &sent, sizeof(sent));
-  err = rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic),
-                          RD_KAFKA_V_KEY(key, strlen(key)),
-                          RD_KAFKA_V_VALUE(value, sizeof(value)),
-                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                          RD_KAFKA_V_END);
+  err = rd_kafka_producev(
+    rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY(key, strlen(key)),
+    RD_KAFKA_V_VALUE(value, sizeof(value)),
+    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
   if (err) die("send", rd_kafka_err2str(err));
   rd_kafka_poll(rk, 0);
 }
@@ -74,7 +74,8 @@ static void pace (rd_kafka_t *rk, const char *topic, long records,
   for (long i = 0; i < records; i++) {
     struct timespec t = strand_clock_timespec(begun + (double)i / per_second);
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL)
-           == EINTR) { }
+           == EINTR) {
+    }
     send_one(rk, topic, i, stuck);
   }
 }

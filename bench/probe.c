@@ -35,7 +35,8 @@ static int probe_sleep (lua_State *L) {
   struct timespec t;
   t.tv_sec = (time_t)seconds;
   t.tv_nsec = (long)((seconds - (double)t.tv_sec) * 1e9);
-  while (nanosleep(&t, &t) != 0 && errno == EINTR) { }
+  while (nanosleep(&t, &t) != 0 && errno == EINTR) {
+  }
   return 0;
 }
 
@@ -110,16 +111,11 @@ static int probe_rss (lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-  { "sleep", probe_sleep },
-  { "expect", probe_expect },
-  { "note", probe_note },
-  { "mark", probe_mark },
-  { "count", probe_count },
-  { "came", probe_came },
-  { "took", probe_took },
-  { "print", probe_print },
-  { "rss", probe_rss },
-  { NULL, NULL }
+  { "sleep", probe_sleep }, { "expect", probe_expect },
+  { "note", probe_note },   { "mark", probe_mark },
+  { "count", probe_count }, { "came", probe_came },
+  { "took", probe_took },   { "print", probe_print },
+  { "rss", probe_rss },     { NULL, NULL }
 };
 
 int luaopen_probe (lua_State *L);

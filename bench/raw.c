@@ -52,8 +52,7 @@ static rd_kafka_t *open_consumer (const char *brokers) {
 }
 
 static void subscribe (rd_kafka_t *client, const char *topic) {
-  rd_kafka_topic_partition_list_t *list =
-    rd_kafka_topic_partition_list_new(1);
+  rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
   rd_kafka_resp_err_t err;
   rd_kafka_topic_partition_list_add(list, topic, RD_KAFKA_PARTITION_UA);
   err = rd_kafka_subscribe(client, list);
@@ -94,8 +93,8 @@ static void consume (rd_kafka_t *client, long records, double *first,
 static void check_positions (rd_kafka_t *client, long records) {
   rd_kafka_topic_partition_list_t *list;
   long sum = 0;
-  if (rd_kafka_assignment(client, &list)
-      || rd_kafka_position(client, list)) die("positions", "unknown");
+  if (rd_kafka_assignment(client, &list) || rd_kafka_position(client, list))
+    die("positions", "unknown");
   for (int i = 0; i < list->cnt; i++) {
     if (list->elems[i].offset > 0) sum += (long)list->elems[i].offset;
   }

@@ -20,8 +20,7 @@ static long sleep_us;
 
 static void *nap (void *arg) {
   long *naps = arg;
-  const struct timespec t = { sleep_us / 1000000,
-                              sleep_us % 1000000 * 1000 };
+  const struct timespec t = { sleep_us / 1000000, sleep_us % 1000000 * 1000 };
   while (!atomic_load_explicit(&ending, memory_order_relaxed)) {
     nanosleep(&t, NULL);
     ++*naps;

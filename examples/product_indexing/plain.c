@@ -68,9 +68,8 @@ static void forward (rd_kafka_t *client, bool to_poll,
                      const rd_kafka_topic_partition_list_t *list) {
   rd_kafka_queue_t *to = to_poll ? rd_kafka_queue_get_consumer(client) : NULL;
   for (int i = 0; i < list->cnt; i++) {
-    rd_kafka_queue_t *from =
-      rd_kafka_queue_get_partition(client, list->elems[i].topic,
-                                   list->elems[i].partition);
+    rd_kafka_queue_t *from = rd_kafka_queue_get_partition(
+      client, list->elems[i].topic, list->elems[i].partition);
     rd_kafka_queue_forward(from, to);
     rd_kafka_queue_destroy(from);
   }
@@ -95,7 +94,8 @@ static void open_client (plain *p, char **properties, int count) {
     if (value == NULL) die("usage", "see plain.c");
     *value++ = '\0';
     if (rd_kafka_conf_set(conf, properties[i], value, why, sizeof(why))
-        != RD_KAFKA_CONF_OK) die("settings", why);
+        != RD_KAFKA_CONF_OK)
+      die("settings", why);
   }
   rd_kafka_conf_set_rebalance_cb(conf, rebalance);
   rd_kafka_conf_set_opaque(conf, p);
@@ -105,8 +105,7 @@ static void open_client (plain *p, char **properties, int count) {
 }
 
 static void subscribe (plain *p, const char *topic) {
-  rd_kafka_topic_partition_list_t *list =
-    rd_kafka_topic_partition_list_new(1);
+  rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
   rd_kafka_resp_err_t err;
   rd_kafka_topic_partition_list_add(list, topic, RD_KAFKA_PARTITION_UA);
   err = rd_kafka_subscribe(p->client, list);

@@ -24,18 +24,18 @@
 
 /* What the tracker needs memory for fails like an allocation. */
 #define failing(call) (alloc_fails() ? STRAND_ENOMEM : call)
-#define strand_offsets_add(t, offset) \
+#define strand_offsets_add(t, offset)                                         \
   (alloc_fails() ? STRAND_ADDED_ENOMEM : (strand_offsets_add)(t, offset))
 #define strand_offsets_restore(t, p) failing((strand_offsets_restore)(t, p))
-#define strand_offsets_start(t, offset, limit) \
+#define strand_offsets_start(t, offset, limit)                                \
   failing((strand_offsets_start)(t, offset, limit))
-#define strand_offsets_finish(t, offset) \
+#define strand_offsets_finish(t, offset)                                      \
   failing((strand_offsets_finish)(t, offset))
-#define strand_offsets_unstart(t, offset) \
+#define strand_offsets_unstart(t, offset)                                     \
   failing((strand_offsets_unstart)(t, offset))
 
 static bool keys_collide;
-#define strand_siphash(seed, data, length) \
+#define strand_siphash(seed, data, length)                                    \
   (keys_collide ? 7 : (strand_siphash)(seed, data, length))
 
 #include "core/engine.c"
@@ -112,20 +112,18 @@ static bool on_letter (void *arg, strand_partition *p, strand_record *r) {
 }
 
 static strand_engine_config plain (strand_ordering ordering) {
-  return (strand_engine_config){
-    .ordering = ordering,
-    .max_metadata = 4096,
-    .max_buffered_records = 100000,
-    .max_buffered_bytes = 64 * MIB,
-    .max_waiting_records = 100000,
-    .max_waiting_bytes = 64 * MIB,
-    .commit_interval_us = 5 * SECOND,
-    .routes = &route,
-    .route_count = 1,
-    .seed = { 1, 2 },
-    .notice = on_notice,
-    .release = on_release
-  };
+  return (strand_engine_config){ .ordering = ordering,
+                                 .max_metadata = 4096,
+                                 .max_buffered_records = 100000,
+                                 .max_buffered_bytes = 64 * MIB,
+                                 .max_waiting_records = 100000,
+                                 .max_waiting_bytes = 64 * MIB,
+                                 .commit_interval_us = 5 * SECOND,
+                                 .routes = &route,
+                                 .route_count = 1,
+                                 .seed = { 1, 2 },
+                                 .notice = on_notice,
+                                 .release = on_release };
 }
 
 static strand_engine *open_with (strand_engine_config config) {
@@ -139,10 +137,10 @@ static strand_engine *open_by (strand_ordering ordering) {
 }
 
 static strand_partition *assign_held (strand_engine *e, int32_t index,
-                                      uint32_t epoch,
-                                      const strand_held *held, size_t count) {
-  strand_partition *p = strand_engine_assign(e, "t", index, epoch, 0,
-                                             held, count);
+                                      uint32_t epoch, const strand_held *held,
+                                      size_t count) {
+  strand_partition *p = strand_engine_assign(e, "t", index, epoch, 0, held,
+                                             count);
   assert_non_null(p);
   assert_int_equal(strand_engine_restored(e, p, 0, NULL), STRAND_OK);
   return p;
@@ -185,8 +183,7 @@ static void poll_all (strand_engine *e, strand_partition *p,
                       const char *keys) {
   for (int i = 0; keys[i] != '\0'; i++) {
     char key[2] = { keys[i], '\0' };
-    assert_int_equal(poll(e, p, i, keys[i] == '-' ? NULL : key),
-                     STRAND_ADDED);
+    assert_int_equal(poll(e, p, i, keys[i] == '-' ? NULL : key), STRAND_ADDED);
   }
 }
 
@@ -508,9 +505,8 @@ static char *put_header (char *at, const char *name, const char *value) {
 }
 
 /* A record with header "id" of that value, "other" between, and "id" again.*/
-static void poll_header (strand_engine *e, strand_partition *p,
-                         int64_t offset, const char *first,
-                         const char *last, bool twice) {
+static void poll_header (strand_engine *e, strand_partition *p, int64_t offset,
+                         const char *first, const char *last, bool twice) {
   char headers[128], *at = put_header(headers, "id", first);
   strand_record *r;
   at = put_header(at, "other", "x");
@@ -535,8 +531,8 @@ static void a_headers_last_value_orders (void **state) {
   poll_header(e, p, 0, "a", "b", true);
   poll_header(e, p, 1, "b", NULL, false); /* behind 0 */
   poll_header(e, p, 2, "a", NULL, false);
-  poll_header(e, p, 3, "a", NULL, true);  /* absent: no key */
-  poll(e, p, 4, "a");                     /* no header: no key, behind 3 */
+  poll_header(e, p, 3, "a", NULL, true); /* absent: no key */
+  poll(e, p, 4, "a");                    /* no header: no key, behind 3 */
   l[0] = take_at(e, 0);
   l[1] = take_at(e, 2);
   l[2] = take_at(e, 3);
@@ -1154,7 +1150,8 @@ static void what_fails_again_unblocks_no_full_partition (void **state) {
   while (strand_engine_lease(e, 1, 4 * SECOND, &l)) done(e, &l);
   strand_engine_look(e, 4 * SECOND);
   assert_int_equal(heard.notices[STRAND_NOTICE_UNBLOCKED], 1);
-  while (strand_engine_tick(e, 5 * SECOND) <= 5 * SECOND) { }
+  while (strand_engine_tick(e, 5 * SECOND) <= 5 * SECOND) {
+  }
   while (strand_engine_lease(e, 1, 5 * SECOND, &l)) done(e, &l);
   assert_int_equal(stats(e).buffered_records, 0);
   strand_engine_free(e);
@@ -1224,7 +1221,8 @@ static void a_plan_is_made_by_value (void **state) {
   assert_int_equal(c->items[0].offset, 0);
   assert_int_equal(strand_payload_decode(0, c->items[0].metadata,
                                          strlen(c->items[0].metadata),
-                                         &payload, &problem), STRAND_OK);
+                                         &payload, &problem),
+                   STRAND_OK);
   assert_int_equal(payload.highest, 1);
   assert_int_equal(payload.run_count, 1);
   assert_int_equal(payload.runs[0].last, 0);
@@ -1384,7 +1382,8 @@ static int64_t told_by (const strand_commit_item *item) {
   size_t r = 0;
   assert_int_equal(strand_payload_decode(item->offset, item->metadata,
                                          strlen(item->metadata), &payload,
-                                         &problem), STRAND_OK);
+                                         &problem),
+                   STRAND_OK);
   told = payload.highest + 1;
   for (; r < payload.run_count; r++) {
     told -= payload.runs[r].last - payload.runs[r].first + 1;
@@ -1749,8 +1748,8 @@ static void a_retry_is_due_to_the_microsecond (void **state) {
 }
 
 static void the_policy_grows_to_its_limit (void **state) {
-  static const int64_t delays[] = { 100000, 200000, 400000, 800000, 1000000,
-                                    1000000 };
+  static const int64_t delays[] = { 100000, 200000,  400000,
+                                    800000, 1000000, 1000000 };
   strand_engine *e = open_by(STRAND_BY_KEY);
   strand_partition *p = assign(e, 0);
   strand_lease l;
@@ -1805,9 +1804,11 @@ static void the_reason_of_a_failure_is_kept (void **state) {
   memset(text, 'x', sizeof(text));
   poll_all(e, p, "aab");
   l = take_at(e, 0);
-  assert_int_equal(strand_engine_end(e, &l, &(strand_ending){
-                     STRAND_VERDICT_FAILED, 10, text, sizeof(text) }, 0),
-                   STRAND_OK);
+  assert_int_equal(
+    strand_engine_end(
+      e, &l, &(strand_ending){ STRAND_VERDICT_FAILED, 10, text, sizeof(text) },
+      0),
+    STRAND_OK);
   assert_int_equal(heard.notices[STRAND_NOTICE_FAILED], 1);
   r = strand_partition_next(p, NULL);
   assert_non_null(strand_record_reason(r, &length));
@@ -1868,13 +1869,11 @@ static const struct {
   strand_verdict_kind kind;
   const char *state;
   bool fails;
-} asides[] = {
-  { STRAND_VERDICT_FAILED, "waiting", true },
-  { STRAND_VERDICT_RETRY, "waiting", true },
-  { STRAND_VERDICT_EXHAUSTED, "parked", true },
-  { STRAND_VERDICT_PARK, "parked", false },
-  { STRAND_VERDICT_DEAD_LETTER, "waiting", false }
-};
+} asides[] = { { STRAND_VERDICT_FAILED, "waiting", true },
+               { STRAND_VERDICT_RETRY, "waiting", true },
+               { STRAND_VERDICT_EXHAUSTED, "parked", true },
+               { STRAND_VERDICT_PARK, "parked", false },
+               { STRAND_VERDICT_DEAD_LETTER, "waiting", false } };
 
 #define ASIDES (sizeof(asides) / sizeof(*asides))
 
@@ -2103,8 +2102,8 @@ static void a_letter_that_cannot_be_sent_parks (void **state) {
       strand_partition *p;
       strand_engine *e = send_letter((strand_ordering)ordering, alone, &p);
       if (ordering != STRAND_UNORDERED) nothing_starts(e);
-      assert_int_equal(strand_engine_unlettered(e, heard.letter, "too big", 7,
-                                                0), STRAND_OK);
+      assert_int_equal(
+        strand_engine_unlettered(e, heard.letter, "too big", 7, 0), STRAND_OK);
       assert_string_equal(heard.reason, "too big");
       assert_int_equal(heard.notices[STRAND_NOTICE_PARKED], 1);
       state_is(p, 0, "parked");
@@ -2322,8 +2321,9 @@ static void a_discard_waits_until_it_may_start (void **state) {
   end_at(e, &l, STRAND_VERDICT_PARK, 0);
   c.max_metadata = 0;
   strand_engine_configure(e, &c);
-  assert_int_equal(strand_engine_resolve(e, p, (count - 1) * 2,
-                                         STRAND_RESOLVE_DISCARD), STRAND_OK);
+  assert_int_equal(
+    strand_engine_resolve(e, p, (count - 1) * 2, STRAND_RESOLVE_DISCARD),
+    STRAND_OK);
   nothing_starts(e);
   state_is(p, (count - 1) * 2, "buffered");
   assert_int_equal(stats(e).skipped, 0);
@@ -2371,8 +2371,7 @@ static void a_late_result_has_failed_whatever_it_is (void **state) {
     poll_all(e, p, "aa");
     l = lease_of(e, 2);
     strand_engine_expire(e, &l, "late", 4);
-    assert_int_equal(ended(e, &l, (strand_verdict_kind)kind, 0, 0),
-                     STRAND_OK);
+    assert_int_equal(ended(e, &l, (strand_verdict_kind)kind, 0, 0), STRAND_OK);
     state_is(p, 0, kind == STRAND_VERDICT_EXHAUSTED ? "parked" : "waiting");
     assert_int_equal(stats(e).letters + stats(e).skipped, 0);
     if (kind != STRAND_VERDICT_EXHAUSTED) {
@@ -2472,8 +2471,7 @@ static size_t started (strand_engine *e, strand_partition *p, int64_t *next,
   return count;
 }
 
-static void a_rate_is_kept (bool consumers, double per_second,
-                            double burst) {
+static void a_rate_is_kept (bool consumers, double per_second, double burst) {
   strand_engine_config c = limited(STRAND_BY_PARTITION);
   strand_engine *e;
   strand_partition *p;
@@ -2486,8 +2484,8 @@ static void a_rate_is_kept (bool consumers, double per_second,
   assert_in_range(started(e, p, &next, 0, 10), most + at_once - 1,
                   most + at_once);
   /* An hour without records saves no more than a burst. */
-  assert_in_range(started(e, p, &next, 3600 * SECOND, 10),
-                  most + at_once - 1, most + at_once);
+  assert_in_range(started(e, p, &next, 3600 * SECOND, 10), most + at_once - 1,
+                  most + at_once);
   strand_engine_free(e);
 }
 
@@ -2682,7 +2680,8 @@ static size_t take_batch (strand_engine *e, int64_t now, int *leases) {
   if (!strand_engine_lease(e, most, now, &batch[n])) return *leases = 0;
   for (count = batch[n++].count; count < most; count += batch[n++].count) {
     strand_engine_check(e);
-    if (!strand_engine_lease_more(e, &batch[0], most - count, now, &batch[n])) {
+    if (!strand_engine_lease_more(e, &batch[0], most - count, now,
+                                  &batch[n])) {
       break;
     }
     assert_true(batch[n].further);
@@ -2764,8 +2763,9 @@ static void a_batch_by_partition_has_one_partition (void **state) {
     poll_all(e, p, "abcab");
     poll_all(e, assign(e, 1), "d");
     assert_int_equal(take_batch(e, 0, &leases), 5);
-    assert_int_equal(leases, ordering == STRAND_BY_KEY ? 3 :
-                             ordering == STRAND_BY_PARTITION ? 1 : 5);
+    assert_int_equal(leases, ordering == STRAND_BY_KEY         ? 3
+                             : ordering == STRAND_BY_PARTITION ? 1
+                                                               : 5);
     for (int i = 0; i < leases; i++) {
       assert_ptr_equal(batch[i].partition, p);
     }
@@ -2810,14 +2810,12 @@ static void a_batch_lingers_until_it_is_full (void **state) {
     strand_batch_by by;
     const char *keys;
     const char *last;
-  } ways[] = {
-    { STRAND_BY_KEY, STRAND_BATCH_MIXED, "aab", "c" },
-    { STRAND_BY_KEY, STRAND_BATCH_KEY, "aa", "a" },
-    { STRAND_BY_KEY, STRAND_BATCH_PARTITION, "aa", "b" },
-    { STRAND_BY_PARTITION, STRAND_BATCH_PARTITION, "ab", "c" },
-    { STRAND_UNORDERED, STRAND_BATCH_PARTITION, "ab", "c" },
-    { STRAND_UNORDERED, STRAND_BATCH_MIXED, "ab", "c" }
-  };
+  } ways[] = { { STRAND_BY_KEY, STRAND_BATCH_MIXED, "aab", "c" },
+               { STRAND_BY_KEY, STRAND_BATCH_KEY, "aa", "a" },
+               { STRAND_BY_KEY, STRAND_BATCH_PARTITION, "aa", "b" },
+               { STRAND_BY_PARTITION, STRAND_BATCH_PARTITION, "ab", "c" },
+               { STRAND_UNORDERED, STRAND_BATCH_PARTITION, "ab", "c" },
+               { STRAND_UNORDERED, STRAND_BATCH_MIXED, "ab", "c" } };
   (void)state;
   for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
     strand_engine *e = open_batches(ways[i].ordering, ways[i].by, 3, SECOND);
@@ -2915,8 +2913,7 @@ static void what_lingers_elsewhere_joins_a_mixed_batch (void **state) {
     poll_all(e, q, full ? "abcd" : "abc");
     if (!full) nothing_starts(e);
     strand_engine_tick(e, full ? 0 : SECOND);
-    assert_int_equal(take_batch(e, full ? 0 : SECOND, &leases),
-                     full ? 6 : 5);
+    assert_int_equal(take_batch(e, full ? 0 : SECOND, &leases), full ? 6 : 5);
     done_batch(e, leases);
     strand_engine_free(e);
   }
@@ -3176,33 +3173,37 @@ static void resolve_somehow (strand_engine *e, strand_partition *p) {
 
 /* Everything goes well but for the n-th allocation. False when there is no
 ** such allocation. */
-static bool all_ends_although (strand_ordering ordering, bool alone,
-                               long n) {
+static bool all_ends_although (strand_ordering ordering, bool alone, long n) {
   bool failed;
   strand_engine_config c = limited(ordering);
   strand_engine *e;
   strand_partition *p;
   strand_run run = { 0, 2 };
   strand_payload payload = { 5, &run, 1, "none" };
-  strand_held held = { STRAND_HELD_KEY, "t", 0, "a-key-that-is-not-short!!",
-                       25, 0 };
+  strand_held held = {
+    STRAND_HELD_KEY, "t", 0, "a-key-that-is-not-short!!", 25, 0
+  };
   strand_lease l;
   int64_t next = 0;
   c.park_alone = alone;
   memset(&heard, 0, sizeof(heard));
   fail_alloc(n);
-  while ((e = strand_engine_new(&c)) == NULL);
+  while ((e = strand_engine_new(&c)) == NULL)
+    ;
   while ((p = strand_engine_assign(e, "t", 0, 1, 0, &held,
-                                   ordering == STRAND_BY_KEY)) == NULL);
-  while (strand_engine_restored(e, p, 0, &payload) != STRAND_OK);
+                                   ordering == STRAND_BY_KEY))
+         == NULL)
+    ;
+  while (strand_engine_restored(e, p, 0, &payload) != STRAND_OK)
+    ;
   for (int round = 0; round < 300 && committable(e, p) < 60; round++) {
     strand_commit *commit;
     if (next < 60) {
       char key[40];
       snprintf(key, sizeof(key), "%d-%s", (int)next % 9,
                next % 2 == 0 ? "" : "and something more than that");
-      if (poll(e, p, next, next % 10 == 9 ? NULL : key)
-            != STRAND_ADDED_ENOMEM) next++;
+      if (poll(e, p, next, next % 10 == 9 ? NULL : key) != STRAND_ADDED_ENOMEM)
+        next++;
     }
     if (strand_engine_lease(e, 3, 0, &l)) end_somehow(e, &l, l.record->offset);
     resolve_somehow(e, p);
@@ -3231,7 +3232,8 @@ static void one_missing_allocation_loses_nothing (void **state) {
     long n = 0;
     while (all_ends_although((strand_ordering)ordering, false, n)) n++;
     assert_true(n > 300); /* each of so many has failed */
-    for (n = 0; all_ends_although((strand_ordering)ordering, true, n); n++);
+    for (n = 0; all_ends_although((strand_ordering)ordering, true, n); n++)
+      ;
     assert_true(n > 300);
   }
 }

@@ -14,7 +14,7 @@
 
 static long alloc_left = -1; /* allocations until one fails; -1: none does */
 static bool alloc_failed;
-static bool alloc_none;      /* there is no memory at all */
+static bool alloc_none; /* there is no memory at all */
 
 static bool alloc_fails (void) {
   if (alloc_none) return true;

@@ -38,8 +38,7 @@ static void keeps_to_limits (int64_t committed, const strand_payload *p,
   const char *codec;
   size_t length;
   if (needed == 0) return;
-  must(write_again(committed, p, needed - 1, &length, &codec)
-       == STRAND_EFULL);
+  must(write_again(committed, p, needed - 1, &length, &codec) == STRAND_EFULL);
   must(write_again(committed, p, needed, &length, &codec) == STRAND_OK);
   must(length == needed);
 }
@@ -68,15 +67,15 @@ static void read_text (int64_t committed, const char *given, size_t length) {
     must(p.run_count <= STRAND_PAYLOAD_RUNS_MAX);
     same_again(committed, &p);
     strand_payload_free(&p);
-  } else {
+  }
+  else {
     must(p.runs == NULL && problem != NULL);
   }
 }
 
 int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size) {
-  static const int64_t bases[] = {
-    0, 41, INT64_C(3000000000), INT64_MAX - 100, INT64_MAX - 1
-  };
+  static const int64_t bases[] = { 0, 41, INT64_C(3000000000), INT64_MAX - 100,
+                                   INT64_MAX - 1 };
   int64_t committed;
   char *base64;
   if (size == 0) return 0;

@@ -31,9 +31,8 @@ static strand_consumer consumer; /* only what events and answers need */
 static strand_member member;
 static strand_lease running[16];
 static int running_count;
-static const strand_route_limits route = {
-  .policy = { 1000, 1000, 1, 0, 0, STRAND_VERDICT_PARK }
-};
+static const strand_route_limits route = { .policy = { 1000, 1000, 1, 0, 0,
+                                                       STRAND_VERDICT_PARK } };
 
 static void on_notice (void *arg, const strand_notice *notice) {
   (void)arg;
@@ -41,12 +40,14 @@ static void on_notice (void *arg, const strand_notice *notice) {
 }
 
 static int open_member (void **state) {
-  strand_engine_config config = {
-    .routes = &route, .route_count = 1, .max_metadata = 4096,
-    .max_buffered_records = 100, .max_buffered_bytes = 100000,
-    .max_waiting_records = 100, .max_waiting_bytes = 100000,
-    .notice = on_notice
-  };
+  strand_engine_config config = { .routes = &route,
+                                  .route_count = 1,
+                                  .max_metadata = 4096,
+                                  .max_buffered_records = 100,
+                                  .max_buffered_bytes = 100000,
+                                  .max_waiting_records = 100,
+                                  .max_waiting_bytes = 100000,
+                                  .notice = on_notice };
   (void)state;
   consumer.events = strand_events_new();
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -88,8 +89,7 @@ static void have_something_to_say (const char *topic, int32_t index) {
     assert_true(strand_engine_lease(member.engine, 1, 0, &lease));
     if (i == 0) running[running_count++] = lease;
   }
-  assert_int_equal(strand_engine_done(member.engine, &lease, 1, 0),
-                   STRAND_OK);
+  assert_int_equal(strand_engine_done(member.engine, &lease, 1, 0), STRAND_OK);
 }
 
 static strand_event next_event (void) {

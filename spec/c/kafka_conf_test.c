@@ -14,8 +14,8 @@
 #include "kafka/conf.h"
 #include "kafka/errors.h"
 
-static int accepted (rd_kafka_type_t kind, const char *name,
-                     const char *value, strand_failure *failure) {
+static int accepted (rd_kafka_type_t kind, const char *name, const char *value,
+                     strand_failure *failure) {
   strand_property property = { name, value };
   rd_kafka_conf_t *conf = strand_conf_new(kind, &property, 1, failure);
   if (conf == NULL) return 0;
@@ -24,11 +24,14 @@ static int accepted (rd_kafka_type_t kind, const char *name,
 }
 
 static void what_strand_owns_is_refused_by_name (void **state) {
-  static const char *const names[] = {
-    "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof",
-    "rebalance_cb", "log_cb", "opaque", "consume.callback.max.messages",
-    "plugin.library.paths"
-  };
+  static const char *const names[] = { "enable.auto.commit",
+                                       "enable.auto.offset.store",
+                                       "enable.partition.eof",
+                                       "rebalance_cb",
+                                       "log_cb",
+                                       "opaque",
+                                       "consume.callback.max.messages",
+                                       "plugin.library.paths" };
   strand_failure failure;
   size_t i;
   (void)state;
@@ -42,9 +45,11 @@ static void what_strand_owns_is_refused_by_name (void **state) {
 
 static void a_refused_value_is_never_shown (void **state) {
   static const char *const names[] = {
-    "security.protocol", "debug", "session.timeout.ms", "compression.codec",
-    "auto.offset.reset", "ssl.keystore.password.typo", "isolation.level",
-    "broker.address.family", "no.such.property"
+    "security.protocol",  "debug",
+    "session.timeout.ms", "compression.codec",
+    "auto.offset.reset",  "ssl.keystore.password.typo",
+    "isolation.level",    "broker.address.family",
+    "no.such.property"
   };
   strand_failure failure;
   char longer[4000];
@@ -53,28 +58,25 @@ static void a_refused_value_is_never_shown (void **state) {
   memset(longer, 'z', sizeof(longer));
   longer[sizeof(longer) - 1] = '\0';
   for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-    assert_false(accepted(RD_KAFKA_CONSUMER, names[i], "hunter2",
-                          &failure));
+    assert_false(accepted(RD_KAFKA_CONSUMER, names[i], "hunter2", &failure));
     assert_null(strstr(failure.message, "hunter2"));
     assert_non_null(strstr(failure.message, names[i]));
     assert_false(accepted(RD_KAFKA_CONSUMER, names[i], longer, &failure));
     assert_null(strstr(failure.message, "zzz"));
   }
-  assert_false(accepted(RD_KAFKA_CONSUMER, "debug", "cgrp,hunter2",
-                        &failure));
+  assert_false(accepted(RD_KAFKA_CONSUMER, "debug", "cgrp,hunter2", &failure));
   assert_null(strstr(failure.message, "hunter2"));
 }
 
 static void versions_that_do_harm_are_refused (void **state) {
   strand_failure failure;
   (void)state;
-  assert_int_equal(accepted(RD_KAFKA_CONSUMER,
-                            "partition.assignment.strategy",
+  assert_int_equal(accepted(RD_KAFKA_CONSUMER, "partition.assignment.strategy",
                             "range,cooperative-sticky", &failure),
                    strand_conf_version_at_least(2, 3, 0));
-  assert_int_equal(accepted(RD_KAFKA_CONSUMER, "group.protocol", "consumer",
-                            &failure),
-                   strand_conf_version_at_least(2, 12, 0));
+  assert_int_equal(
+    accepted(RD_KAFKA_CONSUMER, "group.protocol", "consumer", &failure),
+    strand_conf_version_at_least(2, 12, 0));
 }
 
 static const char *find (const strand_property *list, size_t count,
@@ -123,9 +125,12 @@ static void a_line_has_the_time_and_says_strand_once (void **state) {
   int year, month, day, hour, minute, second, ms, end = 0;
   (void)state;
   read_back(text, sizeof(text), STRAND_LOG_WARNING, "strand", "it rains");
-  assert_int_equal(sscanf(text, "%d-%d-%dT%d:%d:%d.%dZ strand warning: it "
-                          "rains%n", &year, &month, &day, &hour, &minute,
-                          &second, &ms, &end), 7);
+  assert_int_equal(sscanf(text,
+                          "%d-%d-%dT%d:%d:%d.%dZ strand warning: it "
+                          "rains%n",
+                          &year, &month, &day, &hour, &minute, &second, &ms,
+                          &end),
+                   7);
   assert_string_equal(text + end, "\n");
   assert_true(year > 2000);
   read_back(text, sizeof(text), 3, "FAIL", "no route");
@@ -141,10 +146,14 @@ static void a_coordinator_that_loads_is_no_warning (void **state) {
   rd_kafka_conf_set_opaque(conf, &opaque);
   rd_kafka_t *client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, NULL, 0);
   assert_non_null(client);
-  strand_log_callback(client, STRAND_LOG_WARNING, "GETPID", "[thrd:main]: "
+  strand_log_callback(
+    client, STRAND_LOG_WARNING, "GETPID",
+    "[thrd:main]: "
     "Failed to acquire idempotence PID from broker x: Broker: Coordinator "
     "load in progress: retrying");
-  strand_log_callback(client, STRAND_LOG_WARNING, "GETPID", "[thrd:main]: "
+  strand_log_callback(
+    client, STRAND_LOG_WARNING, "GETPID",
+    "[thrd:main]: "
     "Failed to acquire idempotence PID from broker x: Broker: Cluster "
     "authorization failed: retrying");
   assert_true(strand_log_pop(opaque.log, &line));

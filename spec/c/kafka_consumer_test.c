@@ -49,28 +49,28 @@ typedef struct play {
   atomic_bool stops;       /* asks the consumer to end, and is not done */
   sem_t gate;
   atomic_int at_gate;
-  atomic_int handled;      /* done */
+  atomic_int handled; /* done */
   atomic_int calls;
-  atomic_int overlaps;     /* two of a key at once */
-  atomic_int disorders;    /* below or at one of its key that is done */
+  atomic_int overlaps;  /* two of a key at once */
+  atomic_int disorders; /* below or at one of its key that is done */
   atomic_bool busy[KEYS];
   _Atomic int64_t last[KEYS]; /* highest offset done */
 } play;
 
 typedef struct stage {
   play plays[PARTITIONS];
-  sem_t released;          /* posted when the last user is gone */
-  atomic_int states;       /* open */
+  sem_t released;    /* posted when the last user is gone */
+  atomic_int states; /* open */
   strand_consumer *consumer;
   const char *topic;
   char group[48];
-  atomic_bool any_order;   /* after a seek or a rebalance: do not judge */
+  atomic_bool any_order; /* after a seek or a rebalance: do not judge */
 } stage;
 
 static strand_mock *cluster;
 static strand_mock *lonely; /* a cluster that one test takes down */
 static rd_kafka_t *producer;
-static int news = -1;       /* an eventfd: a handler did something */
+static int news = -1; /* an eventfd: a handler did something */
 
 static void tell_news (void) {
   eventfd_write(news, 1);
@@ -94,7 +94,8 @@ static void spin (unsigned most) {
   static _Thread_local unsigned random = 1;
   volatile unsigned turns;
   random = random * 1103515245u + 12345u;
-  for (turns = (random >> 8) % (most + 1); turns > 0; turns--) {}
+  for (turns = (random >> 8) % (most + 1); turns > 0; turns--) {
+  }
 }
 
 static void act (play *p, const strand_record *r, strand_verdict *v) {
@@ -103,7 +104,8 @@ static void act (play *p, const strand_record *r, strand_verdict *v) {
   if (atomic_load(&p->gated)) {
     atomic_fetch_add(&p->at_gate, 1);
     tell_news();
-    while (sem_wait(&p->gate) != 0) {}
+    while (sem_wait(&p->gate) != 0) {
+    }
     atomic_fetch_sub(&p->at_gate, 1);
   }
   if (atomic_load(&p->stops)) v->kind = STRAND_VERDICT_STOP;
@@ -134,7 +136,7 @@ static void handle (void *state, const strand_record *r, unsigned route,
   tell_news();
 }
 
-static void serve (void *state, strand_task *task, bool (*next) (void *arg),
+static void serve (void *state, strand_task *task, bool (*next)(void *arg),
                    void *arg) {
   do handle(state, task->record, task->route, &task->verdict);
   while (!task->verdict.broken && next(arg));
@@ -172,19 +174,23 @@ typedef struct wish {
 } wish;
 
 static strand_consumer *open_consumer (stage *s, const wish *w) {
-  strand_property props[] = {
-    { "bootstrap.servers", w->servers }, { "group.id", s->group },
-    { "session.timeout.ms", "6000" }, { "heartbeat.interval.ms", "500" },
-    { "fetch.wait.max.ms", "10" }
-  };
-  strand_route route = {
-    .limits.policy = { 1000, 60000000, 2, 0.5, 0, STRAND_VERDICT_PARK }
-  };
+  strand_property props[] = { { "bootstrap.servers", w->servers },
+                              { "group.id", s->group },
+                              { "session.timeout.ms", "6000" },
+                              { "heartbeat.interval.ms", "500" },
+                              { "fetch.wait.max.ms", "10" } };
+  strand_route route = { .limits.policy = { 1000, 60000000, 2, 0.5, 0,
+                                            STRAND_VERDICT_PARK } };
   strand_consumer_config c = {
-    .kafka = props, .kafka_count = sizeof(props) / sizeof(props[0]),
-    .topics = &w->topic, .topic_count = 1, .members = w->members,
-    .ordering = STRAND_BY_KEY, .max_metadata = 4096,
-    .limits = { .workers = w->workers, .max_in_flight = w->workers,
+    .kafka = props,
+    .kafka_count = sizeof(props) / sizeof(props[0]),
+    .topics = &w->topic,
+    .topic_count = 1,
+    .members = w->members,
+    .ordering = STRAND_BY_KEY,
+    .max_metadata = 4096,
+    .limits = { .workers = w->workers,
+                .max_in_flight = w->workers,
                 .max_ready = w->workers * 64u,
                 .max_buffered_records = 100000,
                 .max_buffered_bytes = 64u << 20,
@@ -192,9 +198,13 @@ static strand_consumer *open_consumer (stage *s, const wish *w) {
                 .max_waiting_bytes = 64u << 20,
                 .commit_interval_us = (int64_t)(w->interval * 1e6),
                 .revoke_grace_us = (int64_t)(w->grace * 1e6) },
-    .routes = &route, .route_count = 1,
-    .handler = { .config = s, .open = open_state, .serve = serve,
-                 .close = close_state, .release = release }
+    .routes = &route,
+    .route_count = 1,
+    .handler = { .config = s,
+                 .open = open_state,
+                 .serve = serve,
+                 .close = close_state,
+                 .release = release }
   };
   strand_failure failure = { "", "" };
   strand_consumer *k = strand_consumer_open(&c, &failure);
@@ -240,8 +250,8 @@ static void take_events (stage *s) {
   while (strand_consumer_next_event(s->consumer, &event)) {
     if (getenv("STRAND_TRACE") != NULL) {
       fprintf(stderr, "%.3f %s %s %d %lld %lld %s %s\n", strand_clock_now(),
-              s->group, event.type, event.partition,
-              (long long)event.offset, (long long)event.to, event.code,
+              s->group, event.type, event.partition, (long long)event.offset,
+              (long long)event.to, event.code,
               event.reason != NULL ? event.reason : "");
     }
     if (seen_type[0] != '\0' && strcmp(event.type, seen_type) == 0) {
@@ -307,7 +317,8 @@ static void wait_for (stage *s, predicate *done, int partition, int count) {
   if (!serve_until(s, done)) {
     const play *p = &s->plays[partition];
     fail_msg("partition %d: %d expected; %d calls, %d handled, %d at the "
-             "gate", partition, count, atomic_load(&p->calls),
+             "gate",
+             partition, count, atomic_load(&p->calls),
              atomic_load(&p->handled), atomic_load(&p->at_gate));
   }
 }
@@ -373,12 +384,11 @@ static void send_with (rd_kafka_t *p, const char *topic, int partition,
   for (int i = 0; i < count; i++) {
     char key = (char)(i % keys);
     int length = snprintf(value, sizeof(value), "%d", i);
-    while (rd_kafka_producev(p, RD_KAFKA_V_TOPIC(topic),
-                             RD_KAFKA_V_PARTITION(partition),
-                             RD_KAFKA_V_KEY(&key, 1),
-                             RD_KAFKA_V_VALUE(value, (size_t)length),
-                             RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                             RD_KAFKA_V_END) != 0) {
+    while (rd_kafka_producev(
+             p, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(partition),
+             RD_KAFKA_V_KEY(&key, 1), RD_KAFKA_V_VALUE(value, (size_t)length),
+             RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END)
+           != 0) {
       rd_kafka_poll(p, 10);
     }
   }
@@ -408,8 +418,7 @@ static rd_kafka_t *open_client (rd_kafka_type_t kind, const char *servers,
 /* As a stranger reads it; -1 for none. */
 static int64_t committed_by (rd_kafka_t *reader, const char *topic,
                              int partition) {
-  rd_kafka_topic_partition_list_t *list =
-    rd_kafka_topic_partition_list_new(1);
+  rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
   int64_t offset;
   rd_kafka_topic_partition_list_add(list, topic, partition);
   assert_int_equal(rd_kafka_committed(reader, list, 10000), 0);
@@ -479,7 +488,7 @@ static bool is_buffered (stage *s) {
 ** The stages
 */
 
-static stage *common;  /* 16 workers, all that needs no consumer of its own */
+static stage *common; /* 16 workers, all that needs no consumer of its own */
 static stage *stuck;
 static stage *drained;
 static stage *shared_1, *shared_2; /* members of one group */
@@ -500,11 +509,13 @@ static void lose_unawares (stage *s) {
 }
 
 static int open_all (void **state) {
-  static const char *const topics[] = { "stuck", "drained", "stopped", "idle",
-                                        "dropped", "pair", "heir", "narrow" };
+  static const char *const topics[] = { "stuck", "drained", "stopped",
+                                        "idle",  "dropped", "pair",
+                                        "heir",  "narrow" };
   strand_failure failure;
-  wish w = { .topic = TOPIC, .members = 1, .workers = 2, .interval = 0.02,
-             .grace = 0.2 };
+  wish w = {
+    .topic = TOPIC, .members = 1, .workers = 2, .interval = 0.02, .grace = 0.2
+  };
   (void)state;
   news = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   cluster = strand_mock_open(1, NULL, &failure);
@@ -575,7 +586,8 @@ static void every_record_is_handled_once_in_the_order_of_its_key (void **st) {
   for (int p = 0; p < 4; p++) commit_up_to(common, p, 2000);
 }
 
-static void a_failed_record_is_tried_again_before_those_of_its_key (void **st) {
+static void
+a_failed_record_is_tried_again_before_those_of_its_key (void **st) {
   play *p = &common->plays[4];
   (void)st;
   atomic_store(&p->fails_first, true);
@@ -621,20 +633,19 @@ static void rise (rd_kafka_t *reader, int64_t *last, int64_t to) {
 /* The naive way, one asynchronous commit behind the other, goes back at the
 ** first injected error: librdkafka repeats the older one behind the newer. */
 static void a_commit_that_fails_never_takes_the_offset_back (void **st) {
-  static const char *const errors[] = {
-    "COORDINATOR_LOAD_IN_PROGRESS", "REQUEST_TIMED_OUT", "NOT_COORDINATOR",
-    "TOPIC_AUTHORIZATION_FAILED", "UNKNOWN_SERVER_ERROR"
-  };
+  static const char *const errors[] = { "COORDINATOR_LOAD_IN_PROGRESS",
+                                        "REQUEST_TIMED_OUT", "NOT_COORDINATOR",
+                                        "TOPIC_AUTHORIZATION_FAILED",
+                                        "UNKNOWN_SERVER_ERROR" };
   strand_failure failure;
-  rd_kafka_t *reader = open_client(RD_KAFKA_CONSUMER,
-                                   strand_mock_bootstrap(cluster),
-                                   common->group);
+  rd_kafka_t *reader = open_client(
+    RD_KAFKA_CONSUMER, strand_mock_bootstrap(cluster), common->group);
   int64_t last = 0;
   (void)st;
   look_for("commit_failed");
   for (int round = 0; round < 20; round++) {
-    assert_true(strand_mock_fail(cluster, "OffsetCommit", errors[round % 5],
-                                 1, &failure));
+    assert_true(strand_mock_fail(cluster, "OffsetCommit", errors[round % 5], 1,
+                                 &failure));
     send_records(TOPIC, 6, 20, 5);
     wait_for(common, is_handled, 6, 20 * (round + 1));
     rise(reader, &last, 20 * (round + 1));
@@ -660,9 +671,10 @@ static void metadata_that_is_refused_is_told_and_learnt (void **st) {
                                "OFFSET_METADATA_TOO_LARGE", 1, &failure));
   send_records("narrow", 0, 100, 20);
   assert_true(serve_until(narrow, was_seen));
-  assert_int_equal(wait_ticket(narrow, strand_consumer_commit(
-                                         narrow->consumer, &failure),
-                               &failure), -1);
+  assert_int_equal(
+    wait_ticket(narrow, strand_consumer_commit(narrow->consumer, &failure),
+                &failure),
+    -1);
   assert_string_equal(failure.code, "METADATA_UNWRITABLE");
   assert_non_null(strstr(failure.message, "narrow/0"));
   look_for("metadata_writable");
@@ -700,16 +712,16 @@ static void a_paused_partition_starts_nothing_until_it_is_resumed (void **st) {
   atomic_store(&p->gated, true);
   send_records(TOPIC, 7, 600, 10);
   wait_for(common, is_at_gate, 7, 10); /* a lease of each key */
-  assert_true(strand_consumer_pause(common->consumer, TOPIC, 7, true,
-                                    &failure));
+  assert_true(
+    strand_consumer_pause(common->consumer, TOPIC, 7, true, &failure));
   commit_now(common); /* the owner has read its inbox */
   open_gate(p);
   wait_for(common, is_handled, 7, 10);
   send_records(TOPIC, 8, 100, 10);
   wait_for(common, is_handled, 8, 100);
   assert_int_equal(atomic_load(&p->calls), 10);
-  assert_true(strand_consumer_pause(common->consumer, NULL, -1, false,
-                                    &failure));
+  assert_true(
+    strand_consumer_pause(common->consumer, NULL, -1, false, &failure));
   wait_for(common, is_handled, 7, 600);
   check_order(common, 7);
 }
@@ -771,14 +783,16 @@ static void a_handler_that_runs_on_after_a_seek_keeps_its_key (void **st) {
 
 static void configure_workers (unsigned workers) {
   strand_failure failure = { "", "" };
-  strand_limits limits = {
-    .workers = workers, .max_in_flight = workers, .max_ready = workers * 64u,
-    .max_buffered_records = 1000, .max_buffered_bytes = 1u << 20,
-    .max_waiting_records = 1000, .max_waiting_bytes = 1u << 20,
-    .commit_interval_us = 20000, .revoke_grace_us = 200000
-  };
-  assert_true(strand_consumer_configure(common->consumer, &limits,
-                                        &failure));
+  strand_limits limits = { .workers = workers,
+                           .max_in_flight = workers,
+                           .max_ready = workers * 64u,
+                           .max_buffered_records = 1000,
+                           .max_buffered_bytes = 1u << 20,
+                           .max_waiting_records = 1000,
+                           .max_waiting_bytes = 1u << 20,
+                           .commit_interval_us = 20000,
+                           .revoke_grace_us = 200000 };
+  assert_true(strand_consumer_configure(common->consumer, &limits, &failure));
 }
 
 static unsigned workers_wanted;
@@ -807,7 +821,8 @@ static void workers_can_be_fewer_and_more (void **st) {
     open_gate(&common->plays[11]);
     done += 40;
     wait_for(common, is_handled, 11, done);
-    while (sem_trywait(&common->plays[11].gate) == 0) {}
+    while (sem_trywait(&common->plays[11].gate) == 0) {
+    }
   }
   check_order(common, 11);
 }
@@ -849,8 +864,7 @@ static bool is_well (stage *s) {
 }
 
 /* Handlers began and ended so long ago. */
-static bool says_after (int64_t began_us, int64_t ended_us,
-                        const char *code) {
+static bool says_after (int64_t began_us, int64_t ended_us, const char *code) {
   int64_t now_us = strand_clock_coarse_us();
   atomic_store(&common->consumer->began_us, now_us - began_us);
   atomic_store(&common->consumer->ended_us, now_us - ended_us);
@@ -935,7 +949,8 @@ static void a_handler_that_never_returns_does_not_hold_close_up (void **st) {
   strand_consumer_discard(stuck->consumer, 5);
   assert_int_not_equal(sem_trywait(&stuck->released), 0);
   open_gate(p);
-  while (sem_wait(&stuck->released) != 0) {}
+  while (sem_wait(&stuck->released) != 0) {
+  }
   assert_int_equal(atomic_load(&p->calls), 1);
   assert_int_equal(atomic_load(&stuck->states), 0);
   free(stuck);
@@ -989,11 +1004,15 @@ static void a_handler_that_stops_the_consumer_is_not_called_again (void **st) {
 
 static void without_a_broker_close_ends_in_time (void **st) {
   strand_failure failure;
-  wish w = { .servers = UNREACHABLE, .topic = TOPIC, .members = 1,
-             .workers = 1, .interval = 1, .grace = 1 };
+  wish w = { .servers = UNREACHABLE,
+             .topic = TOPIC,
+             .members = 1,
+             .workers = 1,
+             .interval = 1,
+             .grace = 1 };
   stage *never = open_stage(&w), *unstarted;
-  rd_kafka_t *p = open_client(RD_KAFKA_PRODUCER,
-                              strand_mock_bootstrap(lonely), NULL);
+  rd_kafka_t *p = open_client(RD_KAFKA_PRODUCER, strand_mock_bootstrap(lonely),
+                              NULL);
   strand_report report;
   double took;
   (void)st;
@@ -1012,8 +1031,7 @@ static void without_a_broker_close_ends_in_time (void **st) {
   strand_report_clear(&report);
   took = strand_clock_now();
   free_stage(cut_off);
-  print_message("figure free_broker_down_s %.2f\n",
-                strand_clock_now() - took);
+  print_message("figure free_broker_down_s %.2f\n", strand_clock_now() - took);
   report = close_stage(never, STRAND_CLOSE_FINISH, 1, &took);
   print_message("figure close_never_connected_s %.2f detached %d\n", took,
                 report.detached);
@@ -1077,8 +1095,8 @@ static void what_waits_costs_nothing (void **st) {
   send_records("idle", 1, 1, 1);
   wait_for(idle, is_called, 1, 1);
   assert_true(is_cheap("in_back_off", base));
-  assert_true(strand_consumer_pause(idle->consumer, "idle", 0, true,
-                                    &failure));
+  assert_true(
+    strand_consumer_pause(idle->consumer, "idle", 0, true, &failure));
   send_records("idle", 0, 100, 10);
   assert_true(is_cheap("paused_unread", base));
   atomic_store(&idle->plays[2].gated, true);
@@ -1095,16 +1113,18 @@ static void what_waits_costs_nothing (void **st) {
 
 static bool is_taken_over (stage *s) {
   (void)s;
-  return atomic_load(&shared_2->plays[0].calls) + atomic_load(
-           &shared_2->plays[1].calls) + atomic_load(&shared_2->plays[2].calls)
-         + atomic_load(&shared_2->plays[3].calls) > 0;
+  return atomic_load(&shared_2->plays[0].calls)
+           + atomic_load(&shared_2->plays[1].calls)
+           + atomic_load(&shared_2->plays[2].calls)
+           + atomic_load(&shared_2->plays[3].calls)
+         > 0;
 }
 
 static int sum (const stage *s, size_t field) {
   int total = 0;
   for (int p = 0; p < 4; p++) {
-    total += atomic_load((atomic_int *)(uintptr_t)
-                           ((const char *)&s->plays[p] + field));
+    total += atomic_load(
+      (atomic_int *)(uintptr_t)((const char *)&s->plays[p] + field));
   }
   return total;
 }
@@ -1147,8 +1167,12 @@ static void handlers_that_outlive_a_revoke_keep_their_keys (void **st) {
   stage *both[2];
   double deadline;
   uint64_t before;
-  wish w = { .topic = "pair", .members = 1, .workers = 4, .interval = 0.02,
-             .grace = 0.2, .servers = strand_mock_bootstrap(cluster) };
+  wish w = { .topic = "pair",
+             .members = 1,
+             .workers = 4,
+             .interval = 0.02,
+             .grace = 0.2,
+             .servers = strand_mock_bootstrap(cluster) };
   (void)st;
   assert_true(serve_until(shared_1, is_joined));
   atomic_store(&shared_1->any_order, true);
@@ -1206,8 +1230,11 @@ static void close_ends_in_time_in_the_middle_of_a_rebalance (void **st) {
 /* What the other member's handlers have is not known before it gives the
 ** partition up, and then it is held. */
 static void a_partition_waits_for_the_member_that_had_it (void **st) {
-  strand_held held = { .kind = STRAND_HELD_KEY, .topic = "heir", .index = 0,
-                       .key = "\0", .key_length = 1 };
+  strand_held held = { .kind = STRAND_HELD_KEY,
+                       .topic = "heir",
+                       .index = 0,
+                       .key = "\0",
+                       .key_length = 1 };
   strand_consumer *c = heir->consumer;
   (void)st;
   assert_true(serve_until(heir, is_joined));

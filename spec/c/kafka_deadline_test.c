@@ -40,7 +40,7 @@ static struct {
   _Atomic int64_t last[KEYS]; /* highest offset done */
   atomic_int overlaps;
   atomic_int disorders;
-  atomic_int late;            /* records that saw that they were */
+  atomic_int late; /* records that saw that they were */
   atomic_int states;
 } all;
 
@@ -86,13 +86,15 @@ static void take_time (helper *s, const strand_task *task) {
   s->random = s->random * 1103515245u + 12345u;
   until += stubborn ? STUBBORN_US
                     : DEADLINE_US / 2 + (s->random >> 8) % DEADLINE_US;
-  while (strand_clock_us() < until && (stubborn || !must_end(s, task))) {}
+  while (strand_clock_us() < until && (stubborn || !must_end(s, task))) {
+  }
 }
 
 static void handle (helper *s, strand_task *task) {
   const strand_record *r = task->record;
   int key = strand_record_key(r)[0] % KEYS;
-  if (atomic_exchange(&all.busy[key], true)) atomic_fetch_add(&all.overlaps, 1);
+  if (atomic_exchange(&all.busy[key], true))
+    atomic_fetch_add(&all.overlaps, 1);
   if (atomic_load(&all.last[key]) > r->offset) {
     atomic_fetch_add(&all.disorders, 1);
   }
@@ -105,7 +107,7 @@ static void handle (helper *s, strand_task *task) {
   atomic_store(&all.busy[key], false);
 }
 
-static void serve (void *arg, strand_task *task, bool (*next) (void *arg),
+static void serve (void *arg, strand_task *task, bool (*next)(void *arg),
                    void *next_arg) {
   do handle(arg, task);
   while (next(next_arg));
@@ -120,10 +122,10 @@ static void produce (const char *servers) {
   assert_non_null(client);
   for (int i = 0; i < RECORDS; i++) {
     char key = (char)(i % KEYS);
-    assert_int_equal(rd_kafka_producev(client, RD_KAFKA_V_TOPIC("t"),
-                                       RD_KAFKA_V_PARTITION(0),
-                                       RD_KAFKA_V_KEY(&key, 1),
-                                       RD_KAFKA_V_END), 0);
+    assert_int_equal(
+      rd_kafka_producev(client, RD_KAFKA_V_TOPIC("t"), RD_KAFKA_V_PARTITION(0),
+                        RD_KAFKA_V_KEY(&key, 1), RD_KAFKA_V_END),
+      0);
   }
   assert_int_equal(rd_kafka_flush(client, 20000), 0);
   rd_kafka_destroy(client);
@@ -134,26 +136,35 @@ static strand_consumer *open_consumer (const char *servers) {
   strand_property props[] = { { "bootstrap.servers", servers },
                               { "group.id", "deadlines" },
                               { "fetch.wait.max.ms", "10" } };
-  strand_route route = {
-    .limits.policy = { .delay_us = 1000, .max_delay_us = 1000, .factor = 1,
-                       .exhausted = STRAND_VERDICT_PARK },
-    .deadline_us = DEADLINE_US
-  };
-  strand_consumer_config c = {
-    .kafka = props, .kafka_count = sizeof(props) / sizeof(props[0]),
-    .topics = topics, .topic_count = 1, .members = 1,
-    .ordering = STRAND_BY_KEY, .max_metadata = 4096,
-    .limits = { .workers = WORKERS, .max_in_flight = WORKERS,
-                .max_ready = WORKERS * 64, .max_buffered_records = 100000,
-                .max_buffered_bytes = 64u << 20,
-                .max_waiting_records = 100000,
-                .max_waiting_bytes = 64u << 20,
-                .commit_interval_us = 100000, .revoke_grace_us = 1000000,
-                .slow_after_us = DEADLINE_US / 2 },
-    .routes = &route, .route_count = 1,
-    .handler = { .open = open_state, .serve = serve, .close = close_state,
-                 .release = release, .interrupt = interrupt }
-  };
+  strand_route route = { .limits.policy = { .delay_us = 1000,
+                                            .max_delay_us = 1000,
+                                            .factor = 1,
+                                            .exhausted = STRAND_VERDICT_PARK },
+                         .deadline_us = DEADLINE_US };
+  strand_consumer_config c = { .kafka = props,
+                               .kafka_count = sizeof(props) / sizeof(props[0]),
+                               .topics = topics,
+                               .topic_count = 1,
+                               .members = 1,
+                               .ordering = STRAND_BY_KEY,
+                               .max_metadata = 4096,
+                               .limits = { .workers = WORKERS,
+                                           .max_in_flight = WORKERS,
+                                           .max_ready = WORKERS * 64,
+                                           .max_buffered_records = 100000,
+                                           .max_buffered_bytes = 64u << 20,
+                                           .max_waiting_records = 100000,
+                                           .max_waiting_bytes = 64u << 20,
+                                           .commit_interval_us = 100000,
+                                           .revoke_grace_us = 1000000,
+                                           .slow_after_us = DEADLINE_US / 2 },
+                               .routes = &route,
+                               .route_count = 1,
+                               .handler = { .open = open_state,
+                                            .serve = serve,
+                                            .close = close_state,
+                                            .release = release,
+                                            .interrupt = interrupt } };
   strand_failure failure = { "", "" };
   strand_consumer *consumer = strand_consumer_open(&c, &failure);
   if (consumer == NULL || !strand_consumer_start(consumer, &failure)) {
@@ -219,10 +230,11 @@ static void what_is_late_comes_again_and_nothing_else (void **state) {
   assert_int_equal(atomic_load(&all.overlaps), 0);
   assert_int_equal(atomic_load(&all.disorders), 0);
   assert_int_equal(atomic_load(&all.states), 0);
-  printf("figure deadline_late %d failed %d lost %d\n",
-         atomic_load(&all.late), failed, lost);
+  printf("figure deadline_late %d failed %d lost %d\n", atomic_load(&all.late),
+         failed, lost);
   assert_true(atomic_load(&all.late) > RECORDS / 20);
-  assert_true(failed >= atomic_load(&all.late)); /* and who became it at once */
+  assert_true(failed
+              >= atomic_load(&all.late)); /* and who became it at once */
   assert_true(lost > 0);
 }
 

@@ -54,8 +54,9 @@ static void codes_are_librdkafkas_without_underscore (void **state) {
   size_t i;
   size_t j;
   (void)state;
-  assert_string_equal(strand_code_of(RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, a,
-                                     sizeof(a)), "ALL_BROKERS_DOWN");
+  assert_string_equal(
+    strand_code_of(RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, a, sizeof(a)),
+    "ALL_BROKERS_DOWN");
   assert_string_equal(strand_code_of(12345, a, sizeof(a)), "ERR_12345");
   rd_kafka_get_err_descs(&all, &count);
   for (i = 0; i < count; i++)

@@ -26,7 +26,7 @@ typedef struct stage {
   strand_taker *taker;
   int failures; /* that were told */
   int released;
-  int unsent;   /* letters for which there is no memory */
+  int unsent; /* letters for which there is no memory */
 } stage;
 
 static void count_failures (void *arg, const strand_notice *notice) {
@@ -71,13 +71,20 @@ static void admit (stage *s, strand_partition *p) {
 static strand_slot *open_stage (stage *s, strand_batch_by by) {
   const strand_route_limits limits = {
     .policy = { .attempts = 1, .exhausted = STRAND_VERDICT_DEAD_LETTER },
-    .by = by, .batch_size = 1 };
-  strand_engine_config config = {
-    .max_metadata = 4096, .max_buffered_records = 100,
-    .max_buffered_bytes = 1u << 20, .max_waiting_records = 100,
-    .max_waiting_bytes = 1u << 20, .routes = &limits, .route_count = 1,
-    .arg = s, .notice = count_failures, .release = count_released,
-    .letter = send_letter };
+    .by = by,
+    .batch_size = 1
+  };
+  strand_engine_config config = { .max_metadata = 4096,
+                                  .max_buffered_records = 100,
+                                  .max_buffered_bytes = 1u << 20,
+                                  .max_waiting_records = 100,
+                                  .max_waiting_bytes = 1u << 20,
+                                  .routes = &limits,
+                                  .route_count = 1,
+                                  .arg = s,
+                                  .notice = count_failures,
+                                  .release = count_released,
+                                  .letter = send_letter };
   strand_member *m = &s->member;
   strand_slot *slot;
   memset(s, 0, sizeof(*s));
@@ -95,14 +102,13 @@ static strand_slot *open_stage (stage *s, strand_batch_by by) {
   s->tag.partition = strand_engine_assign(m->engine, "t", 0, 1, 0, NULL, 0);
   strand_list_init(&s->tag.letters);
   strand_partition_set_tag(s->tag.partition, &s->tag);
-  assert_int_equal(strand_engine_restored(m->engine, s->tag.partition, 0,
-                                          NULL), STRAND_OK);
+  assert_int_equal(
+    strand_engine_restored(m->engine, s->tag.partition, 0, NULL), STRAND_OK);
   admit(s, s->tag.partition);
   strand_handover_post(m, 1);
   s->taker = strand_mailbox_enter(&s->consumer.mailbox);
   strand_interrupt_open(&s->taker->interrupt, hear_nothing, s);
-  assert_true(strand_mailbox_take(&s->consumer.mailbox, s->taker, NULL,
-                                  NULL));
+  assert_true(strand_mailbox_take(&s->consumer.mailbox, s->taker, NULL, NULL));
   slot = strand_mailbox_claim(&s->consumer.mailbox, s->taker);
   slot->taker = s->taker;
   atomic_store(&slot->began_us, 1);

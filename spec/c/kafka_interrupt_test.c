@@ -65,7 +65,8 @@ static void *listen (void *arg) {
   target *t = arg;
   strand_interrupt_open(&t->interrupt, hear, t);
   atomic_store(&t->stage, 1);
-  while (!atomic_load(&t->leave)) {}
+  while (!atomic_load(&t->leave)) {
+  }
   atomic_store(&t->stage, 2);
   t->got = sem_wait(&t->sem);
   strand_interrupt_close();

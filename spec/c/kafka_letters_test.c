@@ -34,7 +34,7 @@ static void check_text (const char *from, size_t length, size_t most,
   assert_memory_equal(to, expected, written);
 }
 
-#define TEXT(from, most, expected) \
+#define TEXT(from, most, expected)                                            \
   check_text(from, sizeof(from) - 1, most, expected)
 
 static void a_text_that_is_utf8_stays (void **state) {
@@ -57,11 +57,13 @@ static void a_text_is_cut_between_characters (void **state) {
 
 static void a_broken_byte_is_replaced (void **state) {
   (void)state;
-  TEXT("a\xff" "b", 20, "a" BAD "b");
+  TEXT("a\xff"
+       "b",
+       20, "a" BAD "b");
   TEXT("\x80", 20, BAD);
-  TEXT("\xc0\x80", 20, BAD BAD);             /* overlong */
-  TEXT("\xe0\x9f\xbf", 20, BAD BAD BAD);     /* overlong */
-  TEXT("\xed\xa0\x80", 20, BAD BAD BAD);     /* half a surrogate pair */
+  TEXT("\xc0\x80", 20, BAD BAD);                 /* overlong */
+  TEXT("\xe0\x9f\xbf", 20, BAD BAD BAD);         /* overlong */
+  TEXT("\xed\xa0\x80", 20, BAD BAD BAD);         /* half a surrogate pair */
   TEXT("\xf4\x90\x80\x80", 20, BAD BAD BAD BAD); /* beyond U+10FFFF */
   TEXT("\xe2\x82x", 20, BAD BAD "x");
 }
@@ -81,7 +83,7 @@ static void an_unfinished_last_character_is_left_out (void **state) {
 static strand_mock *cluster;
 static sem_t released;
 
-static void serve (void *state, strand_task *task, bool (*next) (void *arg),
+static void serve (void *state, strand_task *task, bool (*next)(void *arg),
                    void *arg) {
   (void)state;
   do {
@@ -109,27 +111,38 @@ static void release (void *config) {
 
 static strand_consumer *open_consumer (void) {
   static const char *const topic = "source";
-  strand_property props[] = {
-    { "bootstrap.servers", strand_mock_bootstrap(cluster) },
-    { "group.id", "letters" }
-  };
-  strand_route route = {
-    .limits.policy = { 1000, 60000000, 2, 0.5, 3, STRAND_VERDICT_DEAD_LETTER }
-  };
-  strand_consumer_config c = {
-    .kafka = props, .kafka_count = 2, .topics = &topic, .topic_count = 1,
-    .members = 2, .ordering = STRAND_BY_KEY, .max_metadata = 4096,
-    .letters = { .topic = "dead", .kafka = props, .kafka_count = 1,
-                 .max_reason = 100 },
-    .limits = { .workers = 4, .max_in_flight = 4, .max_ready = 256,
-                .max_buffered_records = 10000,
-                .max_buffered_bytes = 1u << 20, .max_waiting_records = 10000,
-                .max_waiting_bytes = 1u << 20, .commit_interval_us = 20000,
-                .revoke_grace_us = 1000000 },
-    .routes = &route, .route_count = 1,
-    .handler = { .config = &released, .open = open_state, .serve = serve,
-                 .close = close_state, .release = release }
-  };
+  strand_property props[] = { { "bootstrap.servers",
+                                strand_mock_bootstrap(cluster) },
+                              { "group.id", "letters" } };
+  strand_route route = { .limits.policy = { 1000, 60000000, 2, 0.5, 3,
+                                            STRAND_VERDICT_DEAD_LETTER } };
+  strand_consumer_config c = { .kafka = props,
+                               .kafka_count = 2,
+                               .topics = &topic,
+                               .topic_count = 1,
+                               .members = 2,
+                               .ordering = STRAND_BY_KEY,
+                               .max_metadata = 4096,
+                               .letters = { .topic = "dead",
+                                            .kafka = props,
+                                            .kafka_count = 1,
+                                            .max_reason = 100 },
+                               .limits = { .workers = 4,
+                                           .max_in_flight = 4,
+                                           .max_ready = 256,
+                                           .max_buffered_records = 10000,
+                                           .max_buffered_bytes = 1u << 20,
+                                           .max_waiting_records = 10000,
+                                           .max_waiting_bytes = 1u << 20,
+                                           .commit_interval_us = 20000,
+                                           .revoke_grace_us = 1000000 },
+                               .routes = &route,
+                               .route_count = 1,
+                               .handler = { .config = &released,
+                                            .open = open_state,
+                                            .serve = serve,
+                                            .close = close_state,
+                                            .release = release } };
   strand_failure failure = { "", "" };
   strand_consumer *k = strand_consumer_open(&c, &failure);
   if (k == NULL || !strand_consumer_start(k, &failure)) {
@@ -148,10 +161,12 @@ static void fill (void) {
   assert_non_null(rk);
   for (int i = 0; i < PARTITIONS * RECORDS; i++) {
     int length = snprintf(key, sizeof(key), "k%d", i % 100);
-    assert_int_equal(rd_kafka_producev(
-      rk, RD_KAFKA_V_TOPIC("source"), RD_KAFKA_V_PARTITION(i % PARTITIONS),
-      RD_KAFKA_V_KEY(key, (size_t)length),
-      RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END), 0);
+    assert_int_equal(
+      rd_kafka_producev(
+        rk, RD_KAFKA_V_TOPIC("source"), RD_KAFKA_V_PARTITION(i % PARTITIONS),
+        RD_KAFKA_V_KEY(key, (size_t)length),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END),
+      0);
   }
   assert_int_equal(rd_kafka_flush(rk, 20000), 0);
   rd_kafka_destroy(rk);
@@ -213,18 +228,25 @@ static void letters_of_two_members_are_all_sent (void **state) {
 /* Never started: its clients go by themselves. */
 static void a_consumer_that_never_ran_lets_its_producers_go (void **state) {
   static const char *const topic = "source";
-  strand_property props[] = {
-    { "bootstrap.servers", "127.0.0.1:1" }, { "group.id", "letters" }
-  };
+  strand_property props[] = { { "bootstrap.servers", "127.0.0.1:1" },
+                              { "group.id", "letters" } };
   strand_route route = { .limits.policy.delay_us = 1000 };
   strand_consumer_config c = {
-    .kafka = props, .kafka_count = 2, .topics = &topic, .topic_count = 1,
-    .members = 2, .letters = { .topic = "dead", .kafka = props,
-                               .kafka_count = 1 },
-    .has_log = true, .routes = &route, .route_count = 1,
+    .kafka = props,
+    .kafka_count = 2,
+    .topics = &topic,
+    .topic_count = 1,
+    .members = 2,
+    .letters = { .topic = "dead", .kafka = props, .kafka_count = 1 },
+    .has_log = true,
+    .routes = &route,
+    .route_count = 1,
     .limits = { .workers = 1, .max_in_flight = 1 },
-    .handler = { .config = &released, .open = open_state, .serve = serve,
-                 .close = close_state, .release = release }
+    .handler = { .config = &released,
+                 .open = open_state,
+                 .serve = serve,
+                 .close = close_state,
+                 .release = release }
   };
   strand_failure failure = { "", "" };
   strand_consumer *k = strand_consumer_open(&c, &failure);

@@ -22,7 +22,7 @@
 #define OWNERS 2
 #define WORKERS 20 /* more than are woken in one round */
 #define ROUNDS 6000
-#define LIMIT 60   /* seconds that a batch may take */
+#define LIMIT 60 /* seconds that a batch may take */
 
 typedef struct owner {
   strand_mailbox *mailbox;
@@ -61,8 +61,7 @@ static void run_slot (worker *w, strand_slot *slot) {
   if (i % 64 == 0) sched_yield();
   atomic_fetch_sub(&running, 1);
   slot->judged = i % 3 == 0;
-  atomic_store_explicit(&slot->state, STRAND_SLOT_ENDED,
-                        memory_order_release);
+  atomic_store_explicit(&slot->state, STRAND_SLOT_ENDED, memory_order_release);
 }
 
 static void *work (void *arg) {
@@ -81,8 +80,7 @@ static void *work (void *arg) {
 }
 
 static void post (owner *o) {
-  strand_batch *batch = aligned_alloc(64, (sizeof(*batch) + 63)
-                                          & ~(size_t)63);
+  strand_batch *batch = aligned_alloc(64, (sizeof(*batch) + 63) & ~(size_t)63);
   assert_non_null(batch);
   batch->member = (struct strand_member *)(void *)o;
   batch->count = 1 + (uint32_t)pick(o, STRAND_BATCH_SLOTS);
@@ -101,7 +99,8 @@ static bool ended (owner *o, uint32_t first) {
   for (uint32_t i = 0; i < first; i++) {
     strand_slot *slot = &o->batch->slots[i];
     if (atomic_load_explicit(&slot->state, memory_order_acquire)
-        != STRAND_SLOT_ENDED) return false;
+        != STRAND_SLOT_ENDED)
+      return false;
     if (slot->judged != (i % 3 == 0)) o->wrong++;
   }
   return true;
@@ -177,8 +176,7 @@ static void stay (void *arg) {
 }
 
 static strand_batch *post_two (strand_mailbox *m) {
-  strand_batch *batch = aligned_alloc(64, (sizeof(*batch) + 63)
-                                          & ~(size_t)63);
+  strand_batch *batch = aligned_alloc(64, (sizeof(*batch) + 63) & ~(size_t)63);
   assert_non_null(batch);
   *batch = (strand_batch){ .count = 2 };
   atomic_init(&batch->refs, 1);

@@ -33,9 +33,8 @@ static strand_mock *cluster;
 static sem_t answered, ended;
 static strand_consumer consumer; /* only what events need */
 static strand_member member;
-static const strand_route_limits route = {
-  .policy = { 1000, 1000, 1, 0, 0, STRAND_VERDICT_PARK }
-};
+static const strand_route_limits route = { .policy = { 1000, 1000, 1, 0, 0,
+                                                       STRAND_VERDICT_PARK } };
 
 static void wake (void *arg) {
   (void)arg;
@@ -79,7 +78,8 @@ static rd_kafka_topic_partition_list_t *list_of (int64_t offset,
 }
 
 static int open_all (void **state) {
-  strand_engine_config config = { .routes = &route, .route_count = 1,
+  strand_engine_config config = { .routes = &route,
+                                  .route_count = 1,
                                   .max_metadata = 4096,
                                   .max_buffered_records = 100,
                                   .max_buffered_bytes = 100000000,
@@ -111,7 +111,8 @@ static int close_all (void **state) {
   strand_helper_leave(member.helper,
                       strand_call_new(STRAND_CALL_DESTROY, NULL));
   strand_helper_end(member.helper);
-  while (sem_wait(&ended) != 0) {}
+  while (sem_wait(&ended) != 0) {
+  }
   strand_engine_free(member.engine);
   strand_events_free(consumer.events);
   close(consumer.wake_fd);
@@ -147,16 +148,17 @@ static strand_tag *assign (const char *topic, int64_t base) {
   tag->epoch = strand_held_assign(&consumer.held, topic, 0, 0);
   tag->end = tag->gap_from = tag->below = tag->claimed = -1;
   strand_list_init(&tag->letters);
-  tag->partition = strand_engine_assign(member.engine, topic, 0, tag->epoch,
-                                        0, NULL, 0);
+  tag->partition = strand_engine_assign(member.engine, topic, 0, tag->epoch, 0,
+                                        NULL, 0);
   assert_non_null(tag->partition);
   assert_int_equal(strand_places_room(&member.places), STRAND_OK);
   strand_places_put(&member.places, strand_partition_topic(tag->partition), 0,
                     tag);
   strand_partition_set_tag(tag->partition, tag);
   if (base >= -1) {
-    assert_int_equal(strand_engine_restored(member.engine, tag->partition,
-                                            base, NULL), STRAND_OK);
+    assert_int_equal(
+      strand_engine_restored(member.engine, tag->partition, base, NULL),
+      STRAND_OK);
     tag->restored = tag->more = true;
   }
   if (member.tags == NULL) {
@@ -240,10 +242,12 @@ static void produce (const char *topic, int count, size_t size) {
   rd_kafka_conf_set(conf, "linger.ms", "0", errstr, sizeof(errstr));
   client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, errstr, sizeof(errstr));
   for (int i = 0; i < count; i++) {
-    assert_int_equal(rd_kafka_producev(
-      client, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(0),
-      RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-      RD_KAFKA_V_VALUE(value, size), RD_KAFKA_V_END), 0);
+    assert_int_equal(
+      rd_kafka_producev(client, RD_KAFKA_V_TOPIC(topic),
+                        RD_KAFKA_V_PARTITION(0),
+                        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                        RD_KAFKA_V_VALUE(value, size), RD_KAFKA_V_END),
+      0);
     assert_int_equal(rd_kafka_flush(client, 20000), 0); /* a batch each */
   }
   rd_kafka_destroy(client);
@@ -310,8 +314,8 @@ static void a_record_below_the_position_is_a_reset_at_once (void **state) {
   check_reset(5, 1);
   unassign();
   assign("again", 5); /* the first since the assignment */
-  assert_false(strand_position_expected(&member, member.tags[0], 1,
-                                        strand_clock_us()));
+  assert_false(
+    strand_position_expected(&member, member.tags[0], 1, strand_clock_us()));
   strand_position_settle(&member, strand_clock_us());
   check_reset(5, 1);
   unassign();
@@ -520,7 +524,7 @@ static void a_topic_that_is_seen_again_is_not_refused (void **state) {
   rd_kafka_topic_partition_list_add(call->owners->topics, "hidden", 1);
   rd_kafka_topic_partition_list_add(call->owners->topics, TOPIC, 1);
   call->epoch = member.assignments - 1; /* whoever asked for what reason */
-  member.asked_owners_us = now_us; /* it was asked before: not known */
+  member.asked_owners_us = now_us;      /* it was asked before: not known */
   strand_topics_owners(&member, call, now_us);
   assert_int_equal(member.troubles.known_count, 2);
   member.asked_owners_us = now_us + 1;
@@ -572,13 +576,14 @@ static void hurry (strand_helper *helper, const strand_call_kind *kinds,
   until.tv_sec += until.tv_nsec / 1000000000;
   until.tv_nsec %= 1000000000;
   while (sem_timedwait(&answered, &until) == 0) continue; /* old wakes */
-  assert_null(strand_helper_answer(helper)); /* it is at it */
+  assert_null(strand_helper_answer(helper));              /* it is at it */
   began_us = strand_clock_us();
   strand_helper_hurry(helper);
   for (int taken = 0; taken < count;) {
     strand_call *call = strand_helper_answer(helper);
     if (call != NULL) taken++;
-    else while (sem_wait(&answered) != 0) assert_int_equal(errno, EINTR);
+    else
+      while (sem_wait(&answered) != 0) assert_int_equal(errno, EINTR);
     strand_call_free(call);
   }
   assert_true(strand_clock_us() - began_us < 1500000);

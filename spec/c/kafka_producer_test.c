@@ -64,12 +64,12 @@ static const char *make_topic (void) {
   strand_new_topic topic = { name, PARTITIONS, 1, NULL, 0 };
   snprintf(name, sizeof(name), "ctest-%d-%d", (int)getpid(), ++number);
   if (cluster != NULL) {
-    assert_true(strand_mock_create_topic(cluster, name, PARTITIONS,
-                                         &failure));
-  } else {
+    assert_true(strand_mock_create_topic(cluster, name, PARTITIONS, &failure));
+  }
+  else {
     strand_admin *admin = open_admin();
-    assert_true(strand_admin_create_topics(admin, &topic, 1, 10, &answers,
-                                           &failure));
+    assert_true(
+      strand_admin_create_topics(admin, &topic, 1, 10, &answers, &failure));
     strand_admin_close(admin, STRAND_ADMIN_END);
   }
   return name;
@@ -80,7 +80,8 @@ static strand_producer *open_producer (const char *servers,
                                        int64_t records, int reports_all) {
   strand_failure failure = { "", "" };
   strand_property props[] = { { "bootstrap.servers", servers } };
-  strand_producer_options options = { .props = props, .prop_count = 1,
+  strand_producer_options options = { .props = props,
+                                      .prop_count = 1,
                                       .partitioner = partitioner,
                                       .max_queued_records = records,
                                       .reports_all = reports_all,
@@ -101,8 +102,8 @@ static const strand_delivery *wait_watched (strand_producer *p, int64_t id) {
   double deadline = strand_clock_now() + 20;
   const strand_delivery *report = NULL;
   int taken;
-  while ((taken = strand_producer_watched(p, id, &report)) == 0 &&
-         strand_clock_now() < deadline)
+  while ((taken = strand_producer_watched(p, id, &report)) == 0
+         && strand_clock_now() < deadline)
     strand_producer_flush(p, 0.05);
   assert_int_equal(taken, 1);
   return report;
@@ -114,8 +115,7 @@ static rd_kafka_message_t *read_back (const char *topic, int32_t partition,
   char errstr[256];
   rd_kafka_message_t *message;
   rd_kafka_conf_t *conf = rd_kafka_conf_new();
-  rd_kafka_topic_partition_list_t *list =
-    rd_kafka_topic_partition_list_new(1);
+  rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
   rd_kafka_conf_set(conf, "bootstrap.servers", bootstrap, errstr,
                     sizeof(errstr));
   rd_kafka_conf_set(conf, "group.id", "reader", errstr, sizeof(errstr));
@@ -155,8 +155,8 @@ static void check_headers (const rd_kafka_message_t *message,
   assert_int_equal(rd_kafka_message_headers(message, &headers), 0);
   for (i = 0; i < record->header_count; i++) {
     const strand_outgoing_header *h = &record->headers[i];
-    assert_int_equal(
-      rd_kafka_header_get_all(headers, i, &name, &value, &size), 0);
+    assert_int_equal(rd_kafka_header_get_all(headers, i, &name, &value, &size),
+                     0);
     assert_int_equal(strlen(name), h->name_length);
     assert_memory_equal(name, h->name, h->name_length);
     check_bytes(value, size, h->value, h->value_length);
@@ -179,8 +179,7 @@ static void there_and_back (strand_producer *p,
               record->key_length);
   message = read_back(record->topic, report->partition, report->offset,
                       &reader);
-  check_bytes(message->key, message->key_len, record->key,
-              record->key_length);
+  check_bytes(message->key, message->key_len, record->key, record->key_length);
   check_bytes(message->payload, message->len, record->value,
               record->value_length);
   check_headers(message, record);
@@ -195,8 +194,9 @@ static void absent_and_empty_stay_different (void **state) {
   strand_producer *p = open_producer(bootstrap, NULL, 0, 0);
   const char *topic = make_topic();
   strand_outgoing nothing = { .topic = topic, .partition = 0 };
-  strand_outgoing empty = { .topic = topic, .partition = 0,
-                            .key = "", .value = "" };
+  strand_outgoing empty = {
+    .topic = topic, .partition = 0, .key = "", .value = ""
+  };
   (void)state;
   there_and_back(p, &nothing);
   there_and_back(p, &empty);
@@ -205,15 +205,20 @@ static void absent_and_empty_stay_different (void **state) {
 
 static void zero_bytes_and_headers_arrive_as_they_were (void **state) {
   strand_producer *p = open_producer(bootstrap, NULL, 0, 0);
-  const strand_outgoing_header headers[] = {
-    { "type", 4, "a\0b", 3 }, { "type", 4, NULL, 0 }, { "empty", 5, "", 0 },
-    { "\xc3\xa4", 2, "\xff\xfe", 2 }
-  };
-  strand_outgoing record = {
-    .topic = make_topic(), .partition = 3, .key = "k\0ey", .key_length = 4,
-    .value = "\0\0", .value_length = 2, .headers = headers,
-    .header_count = 4, .timestamp_ms = 1234567890123
-  };
+  const strand_outgoing_header headers[] = { { "type", 4, "a\0b", 3 },
+                                             { "type", 4, NULL, 0 },
+                                             { "empty", 5, "", 0 },
+                                             { "\xc3\xa4", 2, "\xff\xfe",
+                                               2 } };
+  strand_outgoing record = { .topic = make_topic(),
+                             .partition = 3,
+                             .key = "k\0ey",
+                             .key_length = 4,
+                             .value = "\0\0",
+                             .value_length = 2,
+                             .headers = headers,
+                             .header_count = 4,
+                             .timestamp_ms = 1234567890123 };
   (void)state;
   there_and_back(p, &record);
   strand_producer_free(p);
@@ -284,18 +289,17 @@ static void hashes_are_those_of_librdkafka (void **state) {
     }
     length = key[0] % sizeof(key);
     strand_partitioner_hash(STRAND_PARTITIONER_MURMUR2, key, length, &hash);
-    assert_int_equal(strand_partitioner_place(hash, 97),
-                     rd_kafka_msg_partitioner_murmur2(NULL, key, length, 97,
-                                                      NULL, NULL));
-    strand_partitioner_hash(STRAND_PARTITIONER_CONSISTENT, key, length,
-                            &hash);
-    assert_int_equal(strand_partitioner_place(hash, 97),
-                     rd_kafka_msg_partitioner_consistent(NULL, key, length,
-                                                         97, NULL, NULL));
+    assert_int_equal(
+      strand_partitioner_place(hash, 97),
+      rd_kafka_msg_partitioner_murmur2(NULL, key, length, 97, NULL, NULL));
+    strand_partitioner_hash(STRAND_PARTITIONER_CONSISTENT, key, length, &hash);
+    assert_int_equal(
+      strand_partitioner_place(hash, 97),
+      rd_kafka_msg_partitioner_consistent(NULL, key, length, 97, NULL, NULL));
     strand_partitioner_hash(STRAND_PARTITIONER_FNV1A, key, length, &hash);
-    assert_int_equal(strand_partitioner_place(hash, 97),
-                     rd_kafka_msg_partitioner_fnv1a(NULL, key, length, 97,
-                                                    NULL, NULL));
+    assert_int_equal(
+      strand_partitioner_place(hash, 97),
+      rd_kafka_msg_partitioner_fnv1a(NULL, key, length, 97, NULL, NULL));
   }
 }
 
@@ -303,8 +307,9 @@ static void records_without_a_key_reach_several_partitions (void **state) {
   strand_producer *p = open_producer(bootstrap, NULL, 0, 1);
   const char *topic = make_topic();
   double deadline = strand_clock_now() + 10;
-  strand_outgoing record = { .topic = topic, .partition = -1, .value = "v",
-                             .value_length = 1 };
+  strand_outgoing record = {
+    .topic = topic, .partition = -1, .value = "v", .value_length = 1
+  };
   int seen[PARTITIONS] = { 0 };
   int distinct = 0;
   (void)state;
@@ -331,8 +336,10 @@ static void close_reports_every_record_once (void **state) {
   int i;
   (void)state;
   for (i = 0; i < 1000; i++) {
-    strand_outgoing record = { .topic = "t", .partition = i % 2 ? -1 : 0,
-                               .key = &i, .key_length = sizeof(i) };
+    strand_outgoing record = { .topic = "t",
+                               .partition = i % 2 ? -1 : 0,
+                               .key = &i,
+                               .key_length = sizeof(i) };
     send_ok(p, &record, NULL);
   }
   assert_int_equal(strand_producer_flush(p, 0.1), 1000);
@@ -426,8 +433,8 @@ static void partitions_are_known_soon (void **state) {
   strand_failure failure = { "", "" };
   int32_t count;
   (void)state;
-  while ((count = strand_producer_partitions(p, topic, &failure)) == 0 &&
-         strand_clock_now() < deadline)
+  while ((count = strand_producer_partitions(p, topic, &failure)) == 0
+         && strand_clock_now() < deadline)
     assert_string_equal(failure.code, "NO_METADATA");
   assert_int_equal(count, PARTITIONS);
   strand_producer_free(p);
@@ -438,8 +445,7 @@ static void commit_metadata (const char *topic, const char *group,
   char errstr[256];
   rd_kafka_t *member;
   rd_kafka_topic_partition_t *partition;
-  rd_kafka_topic_partition_list_t *list =
-    rd_kafka_topic_partition_list_new(1);
+  rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
   rd_kafka_conf_t *conf = rd_kafka_conf_new();
   rd_kafka_conf_set(conf, "bootstrap.servers", bootstrap, errstr,
                     sizeof(errstr));

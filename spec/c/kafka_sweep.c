@@ -28,7 +28,8 @@ static _Thread_local bool spared; /* a question of the test's own */
 #define PATIENCE 30.0
 #define PARKED 3 /* the offset that is, once, of each partition */
 #define HELD 3   /* records that it holds back, of its key, with itself */
-#define POLICY { 1000, 60000000, 2, 0.5, 0, STRAND_VERDICT_PARK }
+#define POLICY                                                                \
+  { 1000, 60000000, 2, 0.5, 0, STRAND_VERDICT_PARK }
 
 static struct {
   char group[16]; /* of the attempt: the mock is slow to forget a member */
@@ -61,7 +62,7 @@ static void handle_task (strand_task *task) {
 }
 
 static void serve_records (void *state, strand_task *task,
-                           bool (*next) (void *arg), void *arg) {
+                           bool (*next)(void *arg), void *arg) {
   (void)state;
   do handle_task(task);
   while (!task->verdict.broken && next(arg));
@@ -115,13 +116,13 @@ static void fill (void) {
   for (int i = 0; i < PARTITIONS * RECORDS; i++) {
     char key[32];
     int length = snprintf(key, sizeof(key), "a key that is long: %d", i % 7);
-    sweep_must(rd_kafka_producev(rk, RD_KAFKA_V_TOPIC("t"),
-                                 RD_KAFKA_V_PARTITION(i % PARTITIONS),
-                                 RD_KAFKA_V_KEY(key, (size_t)length),
-                                 RD_KAFKA_V_VALUE("v", 1),
-                                 RD_KAFKA_V_HEADER("order", key, length),
-                                 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                                 RD_KAFKA_V_END) == 0);
+    sweep_must(rd_kafka_producev(
+                 rk, RD_KAFKA_V_TOPIC("t"),
+                 RD_KAFKA_V_PARTITION(i % PARTITIONS),
+                 RD_KAFKA_V_KEY(key, (size_t)length), RD_KAFKA_V_VALUE("v", 1),
+                 RD_KAFKA_V_HEADER("order", key, length),
+                 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END)
+               == 0);
   }
   sweep_must(rd_kafka_flush(rk, 20000) == 0);
   rd_kafka_destroy(rk);
@@ -178,39 +179,54 @@ static bool is_early (const strand_failure *failure) {
          || strcmp(failure->code, "NOT_PARKED") == 0;
 }
 
-static const strand_limits limits = {
-  .workers = 2, .max_in_flight = 2, .max_ready = 64,
-  .max_buffered_records = 1000, .max_buffered_bytes = 1u << 20,
-  .max_waiting_records = 1000, .max_waiting_bytes = 1u << 20,
-  .commit_interval_us = 100000, .revoke_grace_us = 1000000
-};
+static const strand_limits limits = { .workers = 2,
+                                      .max_in_flight = 2,
+                                      .max_ready = 64,
+                                      .max_buffered_records = 1000,
+                                      .max_buffered_bytes = 1u << 20,
+                                      .max_waiting_records = 1000,
+                                      .max_waiting_bytes = 1u << 20,
+                                      .commit_interval_us = 100000,
+                                      .revoke_grace_us = 1000000 };
 
 static strand_consumer *try_open (void) {
   const char *topic = "t";
   strand_property props[] = {
-    { "bootstrap.servers", world.servers }, { "group.id", world.group },
+    { "bootstrap.servers", world.servers },
+    { "group.id", world.group },
     { "fetch.wait.max.ms", "10" },
     { "session.timeout.ms", "6000" } /* until the mock forgets a member */
   };
   strand_property letters[] = { { "bootstrap.servers", world.servers } };
-  strand_route routes[] = {
-    { .topic = "^t", .limits = {
-        .policy = POLICY, .batch_size = 5, .max_in_flight = 1,
-        .by = world.batches ? STRAND_BATCH_PARTITION : STRAND_BATCH_NONE } },
-    { .limits.policy = POLICY, .own_retry = true }
-  };
-  strand_consumer_config c = {
-    .kafka = props, .kafka_count = sizeof(props) / sizeof(props[0]),
-    .topics = &topic, .topic_count = 1, .members = 1,
-    .ordering = STRAND_BY_KEY, .ordering_header = "order",
-    .max_metadata = 4096,
-    .letters = { .topic = "dead", .kafka = letters, .kafka_count = 1,
-                 .same_partition = true, .max_reason = 100 },
-    .limits = limits,
-    .routes = routes, .route_count = 2,
-    .handler = { .config = &world, .open = open_state, .serve = serve_records,
-                 .close = close_state, .release = release }
-  };
+  strand_route routes[] = { { .topic = "^t",
+                              .limits = { .policy = POLICY,
+                                          .batch_size = 5,
+                                          .max_in_flight = 1,
+                                          .by = world.batches
+                                                  ? STRAND_BATCH_PARTITION
+                                                  : STRAND_BATCH_NONE } },
+                            { .limits.policy = POLICY, .own_retry = true } };
+  strand_consumer_config c = { .kafka = props,
+                               .kafka_count = sizeof(props) / sizeof(props[0]),
+                               .topics = &topic,
+                               .topic_count = 1,
+                               .members = 1,
+                               .ordering = STRAND_BY_KEY,
+                               .ordering_header = "order",
+                               .max_metadata = 4096,
+                               .letters = { .topic = "dead",
+                                            .kafka = letters,
+                                            .kafka_count = 1,
+                                            .same_partition = true,
+                                            .max_reason = 100 },
+                               .limits = limits,
+                               .routes = routes,
+                               .route_count = 2,
+                               .handler = { .config = &world,
+                                            .open = open_state,
+                                            .serve = serve_records,
+                                            .close = close_state,
+                                            .release = release } };
   strand_failure failure = { "", "" };
   strand_consumer *k = strand_consumer_open(&c, &failure);
   if (k == NULL) {

@@ -116,8 +116,8 @@ int main (void) {
       those_alike_are_counted_and_said_a_second_later, set_up, tear_down),
     cmocka_unit_test_setup_teardown(too_many_kinds_are_counted, set_up,
                                     tear_down),
-    cmocka_unit_test_setup_teardown(
-      a_long_reason_is_cut_and_its_code_is_not, set_up, tear_down),
+    cmocka_unit_test_setup_teardown(a_long_reason_is_cut_and_its_code_is_not,
+                                    set_up, tear_down),
     cmocka_unit_test_setup_teardown(what_is_no_failure_is_not_said, set_up,
                                     tear_down),
   };

@@ -30,7 +30,7 @@ int luaopen_strand_core (lua_State *L);
 lua_State *__wrap_luaL_newstate (void);
 
 static strand_mock *mock;
-static long armed_for;  /* the n of arm() */
+static long armed_for; /* the n of arm() */
 static bool armed_lasts;
 
 /* ---- memory -------------------------------------------------------------- */
@@ -80,18 +80,18 @@ static void fill (void) {
   rd_kafka_t *rk;
   sweep_must(rd_kafka_conf_set(conf, "bootstrap.servers",
                                strand_mock_bootstrap(mock), error,
-                               sizeof(error)) == 0);
+                               sizeof(error))
+             == 0);
   rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, error, sizeof(error));
   sweep_must(rk != NULL);
   for (int i = 0; i < RECORDS; i++) {
     char key = (char)('a' + i % 3);
-    sweep_must(rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(TOPIC),
-                                 RD_KAFKA_V_PARTITION(0),
-                                 RD_KAFKA_V_KEY(&key, 1),
-                                 RD_KAFKA_V_VALUE("value", 5),
-                                 RD_KAFKA_V_HEADER("h", "1", 1),
-                                 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                                 RD_KAFKA_V_END) == 0);
+    sweep_must(rd_kafka_producev(
+                 rk, RD_KAFKA_V_TOPIC(TOPIC), RD_KAFKA_V_PARTITION(0),
+                 RD_KAFKA_V_KEY(&key, 1), RD_KAFKA_V_VALUE("value", 5),
+                 RD_KAFKA_V_HEADER("h", "1", 1),
+                 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END)
+               == 0);
   }
   sweep_must(rd_kafka_flush(rk, 20000) == 0);
   rd_kafka_destroy(rk);
@@ -163,8 +163,7 @@ static bool play (lua_State *L, const char *name) {
   if (lua_pcall(L, 0, 0, 0) == LUA_OK) return true;
   sweep_disarm();
   message = lua_tostring(L, -1);
-  if (message == NULL || !is_known(message)
-      || !atomic_load(&sweep_failed)) {
+  if (message == NULL || !is_known(message) || !atomic_load(&sweep_failed)) {
     fprintf(stderr, "allocation %ld: %s: %s\n", sweep_now, name,
             message != NULL ? message : "no text");
     _exit(1);
@@ -196,8 +195,10 @@ static void run (long n, const char *name, int whose, bool lasts) {
   wait_threads(before);
 }
 
-#define SCENARIO(title, name, whose, lasts) \
-  static void title (long n) { run(n, name, whose, lasts); }
+#define SCENARIO(title, name, whose, lasts)                                   \
+  static void title(long n) {                                                 \
+    run(n, name, whose, lasts);                                               \
+  }
 
 SCENARIO(loading, "loading", CALLERS, false)
 SCENARIO(opening, "opening", CALLERS, false)

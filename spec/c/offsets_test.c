@@ -38,13 +38,13 @@ static bool chance (unsigned percent) {
 
 /* The slow tracker. */
 typedef struct slow {
-  int64_t base;      /* offset of kind[0] */
+  int64_t base; /* offset of kind[0] */
   int64_t position;
   int64_t described;
   int64_t highest;
   int64_t frontier;
   size_t limit;
-  bool over;         /* its payload came from a larger limit */
+  bool over; /* its payload came from a larger limit */
   uint8_t kind[WINDOW + 2];
 } slow;
 
@@ -91,7 +91,8 @@ static size_t slow_length (const slow *s, const bool *ends) {
   while (count > 0 && runs[count - 1].first > highest) count--;
   if (runs[count - 1].last > highest) runs[count - 1].last = highest;
   if (strand_payload_encode(committed, highest, runs, count, sizeof(text),
-                            text, &length, &codec) != STRAND_OK) {
+                            text, &length, &codec)
+      != STRAND_OK) {
     return SIZE_MAX;
   }
   return length;
@@ -111,8 +112,9 @@ static void compare_payload (const strand_offsets *t, const slow *s) {
   assert_true(length <= s->limit);
   assert_true(length <= strand_offsets_bound(t));
   if (committed < 0) return;
-  assert_int_equal(strand_payload_decode(committed, text, length, &payload,
-                                         &problem), STRAND_OK);
+  assert_int_equal(
+    strand_payload_decode(committed, text, length, &payload, &problem),
+    STRAND_OK);
   above = s->highest >= committed ? s->highest : committed - 1;
   assert_int_equal(payload.highest, above);
   for (int64_t i = committed; i <= above; i++) {
@@ -141,11 +143,12 @@ static void compare_part (const strand_offsets *t, const slow *s) {
   const char *problem;
   if (committed < 0) return;
   assert_int_equal(strand_offsets_told(t), slow_told(s, s->highest));
-  assert_int_equal(strand_offsets_payload_part(t, limit, text, &length,
-                                               &told), STRAND_OK);
+  assert_int_equal(strand_offsets_payload_part(t, limit, text, &length, &told),
+                   STRAND_OK);
   assert_true(length <= limit);
-  assert_int_equal(strand_payload_decode(committed, text, length, &payload,
-                                         &problem), STRAND_OK);
+  assert_int_equal(
+    strand_payload_decode(committed, text, length, &payload, &problem),
+    STRAND_OK);
   assert_true(length == 0 || payload.highest <= s->highest);
   for (int64_t i = committed; i <= payload.highest; i++) {
     bool open = r < payload.run_count && payload.runs[r].first <= i;
@@ -290,8 +293,8 @@ static void play (strand_offsets *t, slow *s, int steps) {
 
 /* }{=== all orders ======================================================== */
 
-static const size_t limits[] = { 0, 1, 12, 16, 24, 32, 48, 64, 100, 150, 200,
-                                 300, 512, 1000, 4096 };
+static const size_t limits[] = { 0,   1,   12,  16,  24,  32,   48,  64,
+                                 100, 150, 200, 300, 512, 1000, 4096 };
 #define LIMITS (sizeof(limits) / sizeof(limits[0]))
 
 static slow *fresh (int64_t committed, size_t limit) {
@@ -325,8 +328,7 @@ static void describe (slow *s, strand_payload *payload) {
   payload->codec = "none";
   for (int64_t at = s->base; at < s->base + WINDOW / 3;) {
     int64_t length = 1 + (int64_t)pick((uint64_t)wide);
-    payload->runs[payload->run_count++] =
-        (strand_run){ at, at + length - 1 };
+    payload->runs[payload->run_count++] = (strand_run){ at, at + length - 1 };
     memset(s->kind + (at - s->base), OPEN, (size_t)length);
     last = at + length + (int64_t)pick((uint64_t)wide);
     at = last + 1;
@@ -441,8 +443,8 @@ static void described_records_that_never_come_are_dropped (void **state) {
   strand_offsets_free(t);
 }
 
-static void ten_million_done_behind_one_stuck_cost_under_a_kilobyte (
-    void **state) {
+static void
+ten_million_done_behind_one_stuck_cost_under_a_kilobyte (void **state) {
   strand_offsets *t = strand_offsets_new(0);
   size_t length;
   int64_t i, n = 10 * 1000 * 1000;
@@ -510,8 +512,9 @@ static void without_memory_step (strand_offsets *t, slow *s) {
   without_memory(t, s, what, offset);
   if (what == 1 && offset >= s->frontier) s->frontier = offset + 1;
   if (what == 2 && offset > s->highest) s->highest = offset;
-  s->kind[offset - s->base] =
-      (uint8_t)(what == 1 ? FLIGHT : what == 2 ? DONE : OPEN);
+  s->kind[offset - s->base] = (uint8_t)(what == 1   ? FLIGHT
+                                        : what == 2 ? DONE
+                                                    : OPEN);
 }
 
 static void no_step_changes_anything_when_memory_runs_out (void **state) {

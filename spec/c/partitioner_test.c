@@ -90,18 +90,18 @@ static void crc32_and_fnv1a_are_librdkafkas (void **state) {
 static void only_random_partitioners_spread_absent_keys (void **state) {
   uint32_t hash;
   (void)state;
-  assert_false(strand_partitioner_hash(STRAND_PARTITIONER_MURMUR2_RANDOM,
-                                       NULL, 0, &hash));
-  assert_false(strand_partitioner_hash(STRAND_PARTITIONER_FNV1A_RANDOM,
-                                       NULL, 0, &hash));
+  assert_false(strand_partitioner_hash(STRAND_PARTITIONER_MURMUR2_RANDOM, NULL,
+                                       0, &hash));
+  assert_false(
+    strand_partitioner_hash(STRAND_PARTITIONER_FNV1A_RANDOM, NULL, 0, &hash));
   assert_false(strand_partitioner_hash(STRAND_PARTITIONER_CONSISTENT_RANDOM,
                                        "", 0, &hash));
-  assert_false(strand_partitioner_hash(STRAND_PARTITIONER_RANDOM, "a", 1,
-                                       &hash));
-  assert_true(strand_partitioner_hash(STRAND_PARTITIONER_MURMUR2_RANDOM, "",
-                                      0, &hash));
-  assert_true(strand_partitioner_hash(STRAND_PARTITIONER_MURMUR2, NULL, 0,
-                                      &hash));
+  assert_false(
+    strand_partitioner_hash(STRAND_PARTITIONER_RANDOM, "a", 1, &hash));
+  assert_true(
+    strand_partitioner_hash(STRAND_PARTITIONER_MURMUR2_RANDOM, "", 0, &hash));
+  assert_true(
+    strand_partitioner_hash(STRAND_PARTITIONER_MURMUR2, NULL, 0, &hash));
   assert_int_equal(hash, strand_murmur2("", 0) & 0x7fffffffu);
 }
 

@@ -28,8 +28,8 @@ static size_t many_runs (void) {
   return strand_base64_length(size);
 }
 
-static void an_allocation_that_fails_is_said_and_leaves_nothing (
-    void **state) {
+static void
+an_allocation_that_fails_is_said_and_leaves_nothing (void **state) {
   size_t length = many_runs();
   long n = 0;
   (void)state;

@@ -84,13 +84,13 @@ static void parse_vector (vector *v, char *line) {
 }
 
 /* Calls 'visit' for each vector; returns how many there were. */
-static int each_vector (void (*visit) (const vector *v)) {
+static int each_vector (void (*visit)(const vector *v)) {
   static vector v;
   static char line[1 << 16];
   FILE *file = fopen(VECTORS, "r");
   int count = 0;
   assert_non_null(file);
-  assert_non_null(fgets(line, sizeof(line), file));  /* names of columns */
+  assert_non_null(fgets(line, sizeof(line), file)); /* names of columns */
   while (fgets(line, sizeof(line), file) != NULL) {
     parse_vector(&v, line);
     visit(&v);
@@ -111,7 +111,7 @@ static void same_runs (const strand_payload *p, const strand_run *runs,
 
 /* What decode promises whatever it was given. */
 static void sane (const strand_payload *p, int64_t committed) {
-  int64_t above = committed - 1;  /* lets the first begin there */
+  int64_t above = committed - 1; /* lets the first begin there */
   assert_true(p->highest >= committed - 1);
   assert_true(p->run_count <= STRAND_PAYLOAD_RUNS_MAX);
   for (size_t i = 0; i < p->run_count; i++) {
@@ -128,7 +128,8 @@ static strand_err decode (int64_t committed, const char *from, size_t length,
   strand_err err = strand_payload_decode(committed, from, length, p, &problem);
   if (err == STRAND_OK) {
     sane(p, committed);
-  } else {
+  }
+  else {
     assert_null(p->runs);
     assert_non_null(problem);
   }
@@ -173,7 +174,8 @@ static size_t encode (int64_t committed, int64_t highest,
                       const char **codec) {
   size_t length;
   assert_int_equal(strand_payload_encode(committed, highest, runs, count,
-                     TEXT_MAX, text, &length, codec), STRAND_OK);
+                                         TEXT_MAX, text, &length, codec),
+                   STRAND_OK);
   return length;
 }
 
@@ -307,8 +309,7 @@ static void every_pattern_of_twelve_offsets_is_read_back (void **state) {
         if ((mask >> i & 1) == 0) continue;
         if (count > 0 && runs[count - 1].last == 1000 + i - 1)
           runs[count - 1].last++;
-        else
-          runs[count++] = (strand_run){ 1000 + i, 1000 + i };
+        else runs[count++] = (strand_run){ 1000 + i, 1000 + i };
       }
       round_trip(1000, 1000 + range - 1, runs, count);
     }
@@ -331,14 +332,14 @@ static void nothing_above_committed_is_no_text (void **state) {
   size_t length = 7;
   const char *codec = NULL;
   (void)state;
-  assert_int_equal(strand_payload_encode(5, 4, NULL, 0, 0, text, &length,
-                                         &codec), STRAND_OK);
+  assert_int_equal(
+    strand_payload_encode(5, 4, NULL, 0, 0, text, &length, &codec), STRAND_OK);
   assert_int_equal(length, 0);
   assert_string_equal(codec, "none");
 }
 
-static void what_does_not_fit_is_refused_and_what_fits_exactly_is_not (
-    void **state) {
+static void
+what_does_not_fit_is_refused_and_what_fits_exactly_is_not (void **state) {
   strand_run run = { 10, 10 };
   size_t length;
   const char *codec;
@@ -346,10 +347,12 @@ static void what_does_not_fit_is_refused_and_what_fits_exactly_is_not (
   assert_int_equal(encode(10, 200008, &run, 1, &codec), 12);
   assert_memory_equal(text, "ZQAAAAEAAw0+", 12);
   assert_string_equal(codec, "RunLengthV2");
-  assert_int_equal(strand_payload_encode(10, 200008, &run, 1, 12, text,
-                                         &length, &codec), STRAND_OK);
-  assert_int_equal(strand_payload_encode(10, 200008, &run, 1, 11, text,
-                                         &length, &codec), STRAND_EFULL);
+  assert_int_equal(
+    strand_payload_encode(10, 200008, &run, 1, 12, text, &length, &codec),
+    STRAND_OK);
+  assert_int_equal(
+    strand_payload_encode(10, 200008, &run, 1, 11, text, &length, &codec),
+    STRAND_EFULL);
   assert_int_equal(length, 0);
 }
 
@@ -360,14 +363,16 @@ static void a_range_or_runs_beyond_the_limits_are_not_written (void **state) {
   const char *codec;
   (void)state;
   assert_int_equal(strand_payload_encode(0, STRAND_PAYLOAD_RANGE_MAX, &run, 1,
-                     TEXT_MAX, text, &length, &codec), STRAND_ELIMIT);
+                                         TEXT_MAX, text, &length, &codec),
+                   STRAND_ELIMIT);
   for (int64_t i = 0; i <= STRAND_PAYLOAD_RUNS_MAX; i++)
     runs[i] = (strand_run){ i * 100, i * 100 };
   round_trip(0, (STRAND_PAYLOAD_RUNS_MAX - 1) * 100, runs,
              STRAND_PAYLOAD_RUNS_MAX);
   assert_int_equal(strand_payload_encode(0, STRAND_PAYLOAD_RUNS_MAX * 100,
-                     runs, STRAND_PAYLOAD_RUNS_MAX + 1, TEXT_MAX, text,
-                     &length, &codec), STRAND_ELIMIT);
+                                         runs, STRAND_PAYLOAD_RUNS_MAX + 1,
+                                         TEXT_MAX, text, &length, &codec),
+                   STRAND_ELIMIT);
 }
 
 /* The obvious way to write a bit set. */
@@ -419,7 +424,7 @@ static void libzstd_reads_the_frames_laid_by_hand (void **state) {
     uint64_t gap = (uint64_t[]){ 200, 2000, 200000 }[pick(3)];
     size_t count = grouped_runs(runs, 100 + pick(300), 77, gap);
     int64_t highest = runs[count - 1].last
-                    + (pick(30) == 0 ? 3 << 20 : (int64_t)pick(1000));
+                      + (pick(30) == 0 ? 3 << 20 : (int64_t)pick(1000));
     const char *codec;
     size_t length = encode(77, highest, runs, count, &codec);
     size_t size = strand_base64_decode(text, length, frame);
@@ -481,21 +486,20 @@ static size_t stuck_record (strand_run *runs, int64_t done, int64_t *highest,
   runs[0] = (strand_run){ 0, 0 };
   for (int64_t at = done + 1; at < done + 4000; at++) {
     if (pick(2) == 0) continue;
-    if (runs[count - 1].last == at - 1)
-      runs[count - 1].last++;
-    else
-      runs[count++] = (strand_run){ at, at };
+    if (runs[count - 1].last == at - 1) runs[count - 1].last++;
+    else runs[count++] = (strand_run){ at, at };
   }
   *highest = done + 4000;
-  *cost = 1 + STRAND_PAYLOAD_BREAK_BITS + 4000;  /* every one may end alone */
+  *cost = 1 + STRAND_PAYLOAD_BREAK_BITS + 4000; /* every one may end alone */
   *boundaries = 2 + 4001;
   return count;
 }
 
 static void four_thousand_half_done_behind_a_stuck_record_fit (void **state) {
-  static const struct { int64_t done; size_t most; } cases[] = {
-    { 100000, 720 }, { 10000000, 780 }, { 100000000, 1210 }
-  };
+  static const struct {
+    int64_t done;
+    size_t most;
+  } cases[] = { { 100000, 720 }, { 10000000, 780 }, { 100000000, 1210 } };
   static strand_run runs[4096];
   (void)state;
   for (size_t i = 0; i < 3; i++) {
@@ -516,8 +520,8 @@ static void four_thousand_half_done_behind_a_stuck_record_fit (void **state) {
   }
 }
 
-static void ten_million_done_behind_a_stuck_record_cost_twelve_characters (
-    void **state) {
+static void
+ten_million_done_behind_a_stuck_record_cost_twelve_characters (void **state) {
   strand_run run = { 0, 0 };
   const char *codec;
   (void)state;
@@ -536,7 +540,7 @@ static void check_bound (int64_t *at, size_t count) {
   size_t left = 0, run_count = 0, length;
   int64_t highest;
   const char *codec;
-  uint64_t gone = pick(5);  /* of 4 */
+  uint64_t gone = pick(5); /* of 4 */
   for (size_t i = 0; i < count; i++)
     if (pick(4) >= gone) at[left++] = at[i];
   if (left < 2) return;
@@ -581,8 +585,8 @@ static void uncounted_edges_are_within_the_bound (void **state) {
   (void)state;
   for (int i = 0; i < 20000; i++) {
     int64_t at[128], highest;
-    size_t length, count = random_runs(runs, 40, 500, &highest, longest(),
-                                       longest());
+    size_t length,
+      count = random_runs(runs, 40, 500, &highest, longest(), longest());
     int64_t committed = 500 - (int64_t)pick(500);
     const char *codec;
     for (size_t k = 0; k < count; k++) {
@@ -591,11 +595,12 @@ static void uncounted_edges_are_within_the_bound (void **state) {
     }
     highest += (int64_t)pick(3) * (int64_t)pick(1000);
     length = encode(committed, highest, runs, count, &codec);
-    assert_true(length <= strand_payload_bound(highest - committed + 1,
-                            cost_of(at, 2 * count), 2 * count));
+    assert_true(length <= strand_payload_bound(
+                  highest - committed + 1, cost_of(at, 2 * count), 2 * count));
     if (highest > runs[count - 1].last) continue;
     assert_true(length <= strand_payload_bound(highest - committed + 1,
-                            cost_of(at, 2 * count - 1), 2 * count - 1));
+                                               cost_of(at, 2 * count - 1),
+                                               2 * count - 1));
   }
 }
 
@@ -606,7 +611,8 @@ static void what_cannot_be_described_has_no_bound (void **state) {
   assert_true(strand_payload_bound(INT64_MAX, UINT64_MAX, UINT64_MAX)
               == SIZE_MAX);
   assert_true(strand_payload_bound(STRAND_PAYLOAD_RANGE_MAX, UINT64_MAX,
-                2 * STRAND_PAYLOAD_RUNS_MAX) < SIZE_MAX);
+                                   2 * STRAND_PAYLOAD_RUNS_MAX)
+              < SIZE_MAX);
   assert_int_equal(strand_payload_bound(0, 0, 0), 0);
 }
 
@@ -715,16 +721,18 @@ static void each_kind_of_harm_is_refused_by_name (void **state) {
 
 static void what_is_not_base64_is_refused (void **state) {
   static const char *const cases[] = {
-    "Z", "ZQ", "ZQA", "ZQ=", "ZQAAAAE", "ZQAAAAE==", "====", "Z===",
-    "ZQAA\nAAE=", "ZQAAAAE=\n", " ZQAAAAE", "ZQAAAA-_", "ZQ==AAAA",
-    "ZQAAAAF=", "ZR==", "\xC3\xA9ZQ", "offset=41",
+    "Z",          "ZQ",        "ZQA",      "ZQ=",        "ZQAAAAE",
+    "ZQAAAAE==",  "====",      "Z===",     "ZQAA\nAAE=", "ZQAAAAE=\n",
+    " ZQAAAAE",   "ZQAAAA-_",  "ZQ==AAAA", "ZQAAAAF=",   "ZR==",
+    "\xC3\xA9ZQ", "offset=41",
   };
   (void)state;
   for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
     strand_payload p;
     const char *problem = "none";
-    assert_int_equal(strand_payload_decode(0, cases[i], strlen(cases[i]), &p,
-                                           &problem), STRAND_EFORMAT);
+    assert_int_equal(
+      strand_payload_decode(0, cases[i], strlen(cases[i]), &p, &problem),
+      STRAND_EFORMAT);
     assert_string_equal(problem, "not base64");
   }
 }
@@ -796,7 +804,8 @@ static void a_bomb_ends_at_the_first_byte_too_many (void **state) {
                   (double)(clock() - begin) / CLOCKS_PER_SEC);
   }
   getrusage(RUSAGE_SELF, &after);
-  print_message("memory grew by %ld KiB\n", after.ru_maxrss - before.ru_maxrss);
+  print_message("memory grew by %ld KiB\n",
+                after.ru_maxrss - before.ru_maxrss);
 #ifndef SANITIZED
   assert_true(after.ru_maxrss - before.ru_maxrss < 16 * 1024);
 #endif
@@ -816,7 +825,8 @@ static void flip_vector (const vector *v) {
     if (i % 4 != 0) bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
     memcpy(copy, v->metadata, length);
     copy[pick(length)] = (char)pick(256);
-    if (decode(v->base, copy, length, &p) == STRAND_OK) strand_payload_free(&p);
+    if (decode(v->base, copy, length, &p) == STRAND_OK)
+      strand_payload_free(&p);
   }
 }
 
@@ -875,7 +885,8 @@ int main (void) {
     cmocka_unit_test(every_pattern_of_twelve_offsets_is_read_back),
     cmocka_unit_test(the_widest_range_is_read_back),
     cmocka_unit_test(nothing_above_committed_is_no_text),
-    cmocka_unit_test(what_does_not_fit_is_refused_and_what_fits_exactly_is_not),
+    cmocka_unit_test(
+      what_does_not_fit_is_refused_and_what_fits_exactly_is_not),
     cmocka_unit_test(a_range_or_runs_beyond_the_limits_are_not_written),
     cmocka_unit_test(libzstd_reads_the_frames_laid_by_hand),
     cmocka_unit_test(any_bytes_can_be_laid_as_a_frame),

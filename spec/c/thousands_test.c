@@ -68,11 +68,12 @@ static void ignore_held (void *arg, const strand_held *held) {
 static void thousands_are_assigned_and_revoked_at_once (void **state) {
   static strand_partition *all[TOPICS * PARTITIONS];
   strand_route_limits route = { 0 };
-  strand_engine_config config = {
-    .max_buffered_records = 100000, .max_buffered_bytes = 1u << 28,
-    .routes = &route, .route_count = 1,
-    .notice = ignore_notice, .release = ignore_held
-  };
+  strand_engine_config config = { .max_buffered_records = 100000,
+                                  .max_buffered_bytes = 1u << 28,
+                                  .routes = &route,
+                                  .route_count = 1,
+                                  .notice = ignore_notice,
+                                  .release = ignore_held };
   strand_engine *e = strand_engine_new(&config);
   double since = cpu_seconds();
   (void)state;

@@ -130,10 +130,9 @@ static const void *pointer_of (size_t length, const unsigned char *at) {
 
 static bool ask_at (unsigned char *at, shape s) {
   memcpy(at, whole.bytes, whole.length);
-  return strand_wire_no_headers(pointer_of(s.key, at + whole.key),
-                                length_of(s.key),
-                                pointer_of(s.value, at + whole.value),
-                                length_of(s.value));
+  return strand_wire_no_headers(
+    pointer_of(s.key, at + whole.key), length_of(s.key),
+    pointer_of(s.value, at + whole.value), length_of(s.value));
 }
 
 static bool ask (shape s) {
@@ -149,8 +148,8 @@ static bool says_none (shape s) {
 
 /* ====================================================================== }=== */
 
-static const size_t lengths[] = { 1, 2, 63, 64, 127, 128, 8191, 8192, 70000,
-                                  1 << 20 };
+static const size_t lengths[] = { 1,   2,    63,   64,    127,
+                                  128, 8191, 8192, 70000, 1 << 20 };
 #define LENGTHS (sizeof(lengths) / sizeof(lengths[0]))
 
 static void a_record_without_headers_is_seen (void **state) {
@@ -159,7 +158,8 @@ static void a_record_without_headers_is_seen (void **state) {
     assert_true(says_none((shape){ .key = 5, .value = lengths[i] }));
     assert_true(says_none((shape){ .key = lengths[i], .value = 100 }));
     assert_true(says_none((shape){ .key = 0, .value = lengths[i] }));
-    assert_true(says_none((shape){ .key = NONE, .value = lengths[i],
+    assert_true(says_none((shape){ .key = NONE,
+                                   .value = lengths[i],
                                    .timestamp_delta = -(1 << 20),
                                    .offset_delta = 1 << 30 }));
   }
@@ -168,10 +168,10 @@ static void a_record_without_headers_is_seen (void **state) {
 static void one_with_headers_too (void **state) {
   (void)state;
   for (size_t i = 0; i < LENGTHS; i++) {
-    assert_false(says_none((shape){ .key = 5, .value = 8, .headers = 1,
-                                    .header_value = lengths[i] }));
-    assert_false(says_none((shape){ .key = NONE, .value = lengths[i],
-                                    .headers = 1 }));
+    assert_false(says_none((shape){
+      .key = 5, .value = 8, .headers = 1, .header_value = lengths[i] }));
+    assert_false(
+      says_none((shape){ .key = NONE, .value = lengths[i], .headers = 1 }));
   }
 }
 
@@ -179,8 +179,8 @@ static void one_with_headers_too (void **state) {
 static void headers_of_any_length_are_seen (void **state) {
   (void)state;
   for (size_t length = 0; length < 20000; length++) {
-    assert_false(says_none((shape){ .key = 10, .value = 10, .headers = 1,
-                                    .header_value = length }));
+    assert_false(says_none((shape){
+      .key = 10, .value = 10, .headers = 1, .header_value = length }));
   }
 }
 
@@ -206,8 +206,10 @@ static void a_record_that_lies_is_not_read_beyond (void **state) {
 static void random_records_are_told_right (void **state) {
   (void)state;
   for (int i = 0; i < 200000; i++) {
-    shape s = { pick(4) == 0 ? NONE : pick(200), pick(8) == 0 ? NONE
-                : pick(300), (int)pick(3), pick(1 + pick(5000)),
+    shape s = { pick(4) == 0 ? NONE : pick(200),
+                pick(8) == 0 ? NONE : pick(300),
+                (int)pick(3),
+                pick(1 + pick(5000)),
                 (int64_t)pick(1 + pick(1u << 31)) - (int64_t)pick(1000),
                 (int64_t)pick(1 + pick(1u << 31)) };
     bool has_value = s.value != NONE && s.value > 0;

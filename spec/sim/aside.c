@@ -18,8 +18,9 @@ bool aside_wanted (void *arg, strand_partition *partition,
   part *p = &w->parts[index];
   slot *s = &p->slots[log_slot(p, record->offset)];
   letter *l;
-  CHECK(s == w->wanted || (s->state == SLOT_RESOLVED
-                           && s->resolution == STRAND_RESOLVE_DEAD_LETTER),
+  CHECK(s == w->wanted
+          || (s->state == SLOT_RESOLVED
+              && s->resolution == STRAND_RESOLVE_DEAD_LETTER),
         "I11: a letter of %lld, which nobody wants",
         (long long)record->offset);
   w->wanted = NULL;
@@ -28,10 +29,9 @@ bool aside_wanted (void *arg, strand_partition *partition,
     p->resolved--;
   }
   if (w->letter_count == w->letter_capacity) {
-    w->letter_capacity = w->letter_capacity == 0 ? 16
-                                                 : w->letter_capacity * 2;
-    w->letters = realloc(w->letters, (size_t)w->letter_capacity
-                                       * sizeof(*w->letters));
+    w->letter_capacity = w->letter_capacity == 0 ? 16 : w->letter_capacity * 2;
+    w->letters = realloc(w->letters,
+                         (size_t)w->letter_capacity * sizeof(*w->letters));
   }
   l = &w->letters[w->letter_count++];
   *l = (letter){ record, index, w->now_us };
@@ -45,7 +45,8 @@ bool aside_wanted (void *arg, strand_partition *partition,
 static void refuse (world *w, const letter *l, slot *s) {
   strand_engine *e = w->members[w->parts[l->part].owner].engine;
   CHECK(strand_engine_unlettered(e, l->record, "too large", 9, w->now_us)
-          == STRAND_OK, "memory");
+          == STRAND_OK,
+        "memory");
   s->state = SLOT_PARKED;
   s->alone = w->config.park_alone && log_keyed(w, s);
 }
@@ -69,11 +70,14 @@ bool aside_letter (world *w) {
   if (refused) refuse(w, &l, s);
   else {
     log_done(p, s);
-    CHECK(strand_engine_lettered(w->members[p->owner].engine, l.record,
-                                 w->now_us) == STRAND_OK, "memory");
+    CHECK(
+      strand_engine_lettered(w->members[p->owner].engine, l.record, w->now_us)
+        == STRAND_OK,
+      "memory");
   }
   CHECK(w->notices[STRAND_NOTICE_LETTERED] == !refused
-        && w->notices[STRAND_NOTICE_PARKED] == refused, "I11: not told");
+          && w->notices[STRAND_NOTICE_PARKED] == refused,
+        "I11: not told");
   return true;
 }
 
@@ -106,12 +110,13 @@ static void resolve (world *w, int index, int64_t offset) {
   strand_engine *e = w->members[p->owner].engine;
   int how = sim_pick(w, w->faults[FAULT_NO_LETTERS] ? 2 : 3);
   sim_note(w, "resolve", p->owner, index, offset, how);
-  CHECK(s->state == SLOT_PARKED, "I12: %lld is not parked",
-        (long long)offset);
+  CHECK(s->state == SLOT_PARKED, "I12: %lld is not parked", (long long)offset);
   CHECK(strand_engine_resolve(e, p->live, offset, (strand_resolution)how)
-          == STRAND_OK, "I12: %lld cannot be resolved", (long long)offset);
+          == STRAND_OK,
+        "I12: %lld cannot be resolved", (long long)offset);
   CHECK(strand_engine_resolve(e, p->live, offset, STRAND_RESOLVE_RETRY)
-          == STRAND_ENOTOPEN, "I12: resolved twice");
+          == STRAND_ENOTOPEN,
+        "I12: resolved twice");
   s->resolution = (uint8_t)how;
   s->state = SLOT_IN;
   if (how == STRAND_RESOLVE_RETRY) {
@@ -151,13 +156,13 @@ static bool is_open (const part *p, int64_t offset) {
 
 static void sync_part (world *w, part *p) {
   strand_partition_stats now;
-  strand_partition_stats_read(w->members[p->owner].engine, p->live,
-                              w->now_us, &now);
+  strand_partition_stats_read(w->members[p->owner].engine, p->live, w->now_us,
+                              &now);
   for (int i = 0; i < p->next && p->skipped < now.skipped; i++) {
     slot *s = &p->slots[i];
     if (s->state != SLOT_RESOLVED || is_open(p, p->base + i)) continue;
-    CHECK(s->resolution == STRAND_RESOLVE_DISCARD,
-          "I12: %lld was to be sent", (long long)(p->base + i));
+    CHECK(s->resolution == STRAND_RESOLVE_DISCARD, "I12: %lld was to be sent",
+          (long long)(p->base + i));
     log_done(p, s);
     p->skipped++;
     p->resolved--;
@@ -188,8 +193,8 @@ void aside_check (world *w, int m) {
       if (p->slots[k].state != SLOT_PARKED) continue;
       parked++;
       r = strand_partition_parked(p->live, from);
-      CHECK(r != NULL && r->offset == p->base + k,
-            "I12: %lld is not listed", (long long)(p->base + k));
+      CHECK(r != NULL && r->offset == p->base + k, "I12: %lld is not listed",
+            (long long)(p->base + k));
       from = r->offset + 1;
     }
   }

@@ -36,14 +36,15 @@ int64_t commit_told (int64_t offset, const strand_payload *payload) {
 
 /* I5: the text says which records above it are done; of those higher up it
 ** says nothing where it is not whole. Returns what it told. */
-static int64_t check_metadata (const part *p, int64_t offset,
-                               const char *text, bool whole) {
+static int64_t check_metadata (const part *p, int64_t offset, const char *text,
+                               bool whole) {
   strand_payload payload;
   int64_t told;
   const char *problem = "";
   size_t r = 0;
   CHECK(strand_payload_decode(offset, text, strlen(text), &payload, &problem)
-          == STRAND_OK, "I5: %s", problem);
+          == STRAND_OK,
+        "I5: %s", problem);
   CHECK(whole ? payload.highest == (p->high >= offset ? p->high : offset - 1)
               : payload.highest < p->high,
         "I5: highest %lld, not %lld", (long long)payload.highest,
@@ -70,24 +71,25 @@ static void check_part (const world *w, const part *p, const member *me,
   CHECK(item->whole || told >= p->told, "I16: %lld are told, after %lld",
         (long long)told, (long long)p->told);
   CHECK(me->refused == 0 || strlen(item->metadata) < me->refused
-        || w->now_us >= me->refused_us + STRAND_METADATA_AGAIN_US,
-        "I16: %zu characters, after %zu were refused",
-        strlen(item->metadata), me->refused);
+          || w->now_us >= me->refused_us + STRAND_METADATA_AGAIN_US,
+        "I16: %zu characters, after %zu were refused", strlen(item->metadata),
+        me->refused);
 }
 
 static void check_item (world *w, int m, const strand_commit_item *item) {
   int index = (int)(intptr_t)strand_partition_tag(item->partition);
   part *p = &w->parts[index];
   strand_partition_stats s;
-  CHECK(p->live == item->partition && p->owner == m
-        && p->epoch == item->epoch, "I7: a commit of a dead epoch");
+  CHECK(p->live == item->partition && p->owner == m && p->epoch == item->epoch,
+        "I7: a commit of a dead epoch");
   CHECK(p->restored, "I7: a commit before the offsets are known");
   CHECK(strlen(item->metadata) <= w->config.max_metadata,
         "I5: %zu characters of %zu", strlen(item->metadata),
         w->config.max_metadata);
   strand_partition_stats_read(w->members[m].engine, p->live, w->now_us, &s);
   CHECK(strlen(item->metadata) <= s.metadata_limit
-        && s.metadata_limit <= w->config.max_metadata, "I16: the limit");
+          && s.metadata_limit <= w->config.max_metadata,
+        "I16: the limit");
   CHECK(strlen(item->metadata) <= s.payload_bound,
         "I5: %zu characters, bound to %zu", strlen(item->metadata),
         s.payload_bound);
@@ -206,7 +208,8 @@ static void request_new (world *w, int m, strand_commit *commit) {
   request *r = &me->request;
   CHECK(!me->unanswered, "I9: a second commit in flight");
   CHECK(commit->count > 0 && commit->count <= PARTITIONS_MAX, "I9");
-  *r = (request){ .commit = commit, .count = commit->count,
+  *r = (request){ .commit = commit,
+                  .count = commit->count,
                   .several = commit->count > 1 };
   for (size_t i = 0; i < commit->count; i++) {
     const strand_commit_item *item = &commit->items[i];
@@ -288,7 +291,8 @@ void commit_now (world *w, int m) {
   if (w->dying) return;
   CHECK(strand_engine_committing(me->engine) == me->unanswered, "I9");
   if (strand_engine_commit_due(me->engine, w->now_us) != INT64_MAX
-      && dies(w, FAULT_CRASH_UNPLANNED)) return;
+      && dies(w, FAULT_CRASH_UNPLANNED))
+    return;
   if (!w->ending && sim_chance(w, 20) && w->parts[index].owner == m) {
     only = w->parts[index].live;
   }

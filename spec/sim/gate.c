@@ -22,8 +22,10 @@ static strand_policy pick_policy (world *w) {
   };
   strand_policy policy = { 1 + sim_pick(w, 50000),
                            100000 + sim_pick(w, 1000000),
-                           1 + sim_pick(w, 3), sim_pick(w, 3) / 2.0,
-                           0, kinds[sim_pick(w, 5)] };
+                           1 + sim_pick(w, 3),
+                           sim_pick(w, 3) / 2.0,
+                           0,
+                           kinds[sim_pick(w, 5)] };
   if (w->faults[FAULT_EXPIRE]) policy.jitter = 0; /* see check_delay */
   if (sim_fault(w, FAULT_ATTEMPTS, 70)) {
     policy.attempts = (uint32_t)(1 + sim_pick(w, 5));

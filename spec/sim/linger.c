@@ -50,8 +50,8 @@ static size_t behind (world *w, const part *p, int head, size_t most,
   return count;
 }
 
-static void add_head (world *w, pile *to, const part *p, int i,
-                      bool whole, size_t most) {
+static void add_head (world *w, pile *to, const part *p, int i, bool whole,
+                      size_t most) {
   const slot *s = &p->slots[i];
   if (to->count == 0 || s->polled_us < to->oldest_us) {
     to->oldest_us = s->polled_us;
@@ -63,8 +63,7 @@ static void add_head (world *w, pile *to, const part *p, int i,
   }
 }
 
-static void add_part (world *w, pile *to, int index, bool whole,
-                      size_t most) {
+static void add_part (world *w, pile *to, int index, bool whole, size_t most) {
   const part *p = &w->parts[index];
   for (int i = p->checked; i < p->next && to->count < most; i++) {
     const slot *s = &p->slots[i];
@@ -159,7 +158,8 @@ static size_t most_worth (const world *w) {
 ** engine's own order. */
 static size_t known_count (const strand_route_limits *r, const pile *there) {
   return r->by == STRAND_BATCH_KEY || there->ends || there->unsure
-           ? SIZE_MAX : there->count;
+           ? SIZE_MAX
+           : there->count;
 }
 
 /* The call that these records are for has nothing to wait for. */
@@ -171,15 +171,17 @@ static void check_waits (world *w, int m, int index, const pile *there) {
   if (there->count == 0) return;
   whole = r->by == STRAND_BATCH_NONE || there->ends || me->stopped
           || there->count >= size_of(w, route) || !may_grow(w, m, index);
-  aged = w->now_us - there->oldest_us >= r->linger_us
-           + (r->linger_us > 0 ? ROUNDING_US : 0);
+  aged = w->now_us - there->oldest_us
+         >= r->linger_us + (r->linger_us > 0 ? ROUNDING_US : 0);
   if (!whole && !aged) return;
   if (!has_tokens(&me->buckets[route], &r->rate,
                   worth(w, route, known_count(r, there)))) {
     return;
   }
-  CHECK(false, "I17: %zu of %zu records of partition %d wait for nothing%s%s%s"
-        "; %lld of %lld us", there->count, size_of(w, route), index,
+  CHECK(false,
+        "I17: %zu of %zu records of partition %d wait for nothing%s%s%s"
+        "; %lld of %lld us",
+        there->count, size_of(w, route), index,
         there->ends ? ": no other may join" : "",
         me->stopped ? ": no intake" : "",
         may_grow(w, m, index) ? "" : ": no more may come",
@@ -214,8 +216,8 @@ static void check_mixed (world *w, int m, int route) {
 
 static void check_route (world *w, int m, int route) {
   const strand_route_limits *r = &w->routes[route];
-  if (r->max_in_flight > 0
-      && w->members[m].calls[route] >= r->max_in_flight) return;
+  if (r->max_in_flight > 0 && w->members[m].calls[route] >= r->max_in_flight)
+    return;
   if (r->by == STRAND_BATCH_MIXED) {
     check_mixed(w, m, route);
     return;
@@ -289,8 +291,8 @@ static size_t left_behind (world *w, int route, int m, size_t most) {
 static void check_cut (world *w, int route, int m, size_t count) {
   size_t size = size_of(w, route);
   size_t there = count + left_behind(w, route, m, size);
-  CHECK(count >= worth(w, route, there),
-        "I17: a rate made %zu records of %zu", count, there);
+  CHECK(count >= worth(w, route, there), "I17: a rate made %zu records of %zu",
+        count, there);
 }
 
 static int64_t oldest_of (const world *w, int first) {
@@ -311,13 +313,15 @@ void linger_batch (world *w, int first, size_t count) {
   int64_t age = w->now_us - oldest_of(w, first);
   if (r->by != STRAND_BATCH_MIXED || !is_simple(w)
       || w->parts[l->part].slots[l->slot].attempt > 0
-      || any_retry(w, route, m)) return;
+      || any_retry(w, route, m))
+    return;
   gate_fill(w, m);
   check_cut(w, route, m, count);
   if (r->linger_us == 0 || me->stopped || count >= size_of(w, route)
       || age > r->linger_us - 1000 || !all_may_be_read(w, route, m)
       || !has_tokens(&me->bucket, &w->config.rate, 1)
-      || !has_tokens(&me->buckets[route], &r->rate, 1)) return;
+      || !has_tokens(&me->buckets[route], &r->rate, 1))
+    return;
   CHECK(false, "I17: %zu records of %zu go after %lld of %lld us", count,
         size_of(w, route), (long long)age, (long long)r->linger_us);
 }

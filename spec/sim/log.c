@@ -127,8 +127,10 @@ static uint32_t write_key (uint32_t key, char *out) {
 
 /* Headers "other" and "h", "h" twice: only the last counts. */
 static uint32_t write_headers (uint32_t key, char *out) {
-  static const struct { uint32_t name, value; char text[5]; }
-  first = { 1, 4, { 'h', 'z', 'z', 'z', 'z' } };
+  static const struct {
+    uint32_t name, value;
+    char text[5];
+  } first = { 1, 4, { 'h', 'z', 'z', 'z', 'z' } };
   char *at = out;
   char bytes[KEY_MAX];
   uint32_t name = 1, value;
@@ -186,8 +188,7 @@ static void admit (world *w, int index, int i) {
   part *p = &w->parts[index];
   slot *s = &p->slots[i];
   strand_engine *e = w->members[p->owner].engine;
-  strand_added added = strand_engine_admit(e, p->live,
-                                           make_record(w, p, e, i),
+  strand_added added = strand_engine_admit(e, p->live, make_record(w, p, e, i),
                                            w->now_us);
   sim_note(w, "read", p->owner, index, p->base + i, added);
   pass(p, i);
@@ -215,7 +216,8 @@ static void read_earlier (world *w, int index) {
   int i = p->next == 0 ? 0 : sim_pick(w, p->next);
   if (p->next == 0) return;
   CHECK(strand_engine_admit(e, p->live, make_record(w, p, e, i), w->now_us)
-          == STRAND_ADDED_EARLIER, "a record came twice");
+          == STRAND_ADDED_EARLIER,
+        "a record came twice");
   sim_note(w, "earlier", p->owner, index, p->base + i, 0);
 }
 
@@ -247,21 +249,20 @@ static void check_budget (world *w, const strand_engine *e,
 
 /* Over the budget only a partition that holds nothing is read, and none
 ** while its share of what waits is full (I6, I10). */
-static void check_room (world *w, int index,
-                        const strand_engine_stats *now) {
+static void check_room (world *w, int index, const strand_engine_stats *now) {
   const part *p = &w->parts[index];
   const strand_engine_config *c = &w->config;
   strand_partition_stats s;
   size_t n = now->partitions;
-  strand_partition_stats_read(w->members[p->owner].engine, p->live,
-                              w->now_us, &s);
+  strand_partition_stats_read(w->members[p->owner].engine, p->live, w->now_us,
+                              &s);
   CHECK(s.waiting_records == 0
-        || ((s.waiting_records + 1) * n <= c->max_waiting_records
-            && (s.waiting_bytes + 1) * n <= c->max_waiting_bytes),
+          || ((s.waiting_records + 1) * n <= c->max_waiting_records
+              && (s.waiting_bytes + 1) * n <= c->max_waiting_bytes),
         "I6: partition %d: %zu records wait", index, s.waiting_records);
   if (s.buffered_records == 0) return;
   CHECK(now->buffered_records < c->max_buffered_records
-        && now->buffered_bytes < c->max_buffered_bytes,
+          && now->buffered_bytes < c->max_buffered_bytes,
         "I10: partition %d is read with %zu records of %zu, %zu bytes of %zu",
         index, now->buffered_records, c->max_buffered_records,
         now->buffered_bytes, c->max_buffered_bytes);
@@ -276,11 +277,11 @@ bool log_read (world *w, int index) {
   if (e == NULL || p->live == NULL) return false;
   if (!strand_engine_may_read(e, p->live)) return false;
   CHECK(p->restored && !p->paused && !p->revoking
-        && !w->members[p->owner].stopped, "I10: partition %d", index);
+          && !w->members[p->owner].stopped,
+        "I10: partition %d", index);
   strand_engine_stats_read(e, &before);
   check_room(w, index, &before);
-  limit = strand_engine_read_limit(e, p->live,
-                                   (size_t)(1 + sim_pick(w, 60)));
+  limit = strand_engine_read_limit(e, p->live, (size_t)(1 + sim_pick(w, 60)));
   CHECK(limit > 0, "I10: may be read, but nothing of it");
   for (; count < limit && (i = next_record(p)) < p->visible; count++) {
     bytes += p->slots[i].size + 200;
@@ -288,8 +289,8 @@ bool log_read (world *w, int index) {
   }
   if (i >= p->visible || count < limit) {
     if (p->next < p->visible) {
-      CHECK(strand_engine_reach(e, p->live, p->base + p->visible)
-              == STRAND_OK, "memory");
+      CHECK(strand_engine_reach(e, p->live, p->base + p->visible) == STRAND_OK,
+            "memory");
       sim_note(w, "reach", p->owner, index, p->base + p->visible, 0);
       pass(p, p->visible);
     }
@@ -312,8 +313,8 @@ void log_check_intake (world *w, int index) {
   e = w->members[p->owner].engine;
   may = strand_engine_may_read(e, p->live);
   strand_partition_stats_read(e, p->live, w->now_us, &s);
-  if (!p->restored || p->paused || p->revoking
-      || w->members[p->owner].stopped) CHECK(!may, "I10: %d", index);
+  if (!p->restored || p->paused || p->revoking || w->members[p->owner].stopped)
+    CHECK(!may, "I10: %d", index);
   else if (s.buffered_records == 0 && s.waiting_records == 0) {
     CHECK(may, "I10: partition %d holds nothing", index);
   }

@@ -34,23 +34,43 @@ static const struct {
   int size;
   const char *found;
 } regressions[] = {
-  { 977, SIZE, "a release said after the next assignment frees the shard of "
-                "another handler" },
-  { 10058, SIZE, "a batch without an order does not wait for the tokens of "
-                  "records far above its first" },
-  { 172373, SIZE, "a batch in order does not linger for records too far above "
-                  "its first" }
+  { 977, SIZE,
+    "a release said after the next assignment frees the shard of "
+    "another handler" },
+  { 10058, SIZE,
+    "a batch without an order does not wait for the tokens of "
+    "records far above its first" },
+  { 172373, SIZE,
+    "a batch in order does not linger for records too far above "
+    "its first" }
 };
 
 static const char *const fault_names[FAULT_COUNT] = {
-  "fail", "delay", "slow", "eager", "cooperative", "lost", "crash",
-  "crash_unplanned", "crash_planned", "crash_sent", "crash_taken",
-  "crash_answered", "stop", "commit_lost", "commit_unknown", "commit_zombie",
-  "commit_twice", "answer_late", "garbage", "compact", "retention", "seek",
-  "pause", "recall", "earlier", "configure", "holes", "nulls", "header",
-  "big", "small", "tiny", "skip", "ask", "exhaust", "dead_letter", "park",
-  "halt", "attempts", "no_letters", "letter_late", "letter_refused", "alone",
-  "expire", "batch", "linger", "rate", "calls", "refuse", "sparse"
+  "fail",           "delay",
+  "slow",           "eager",
+  "cooperative",    "lost",
+  "crash",          "crash_unplanned",
+  "crash_planned",  "crash_sent",
+  "crash_taken",    "crash_answered",
+  "stop",           "commit_lost",
+  "commit_unknown", "commit_zombie",
+  "commit_twice",   "answer_late",
+  "garbage",        "compact",
+  "retention",      "seek",
+  "pause",          "recall",
+  "earlier",        "configure",
+  "holes",          "nulls",
+  "header",         "big",
+  "small",          "tiny",
+  "skip",           "ask",
+  "exhaust",        "dead_letter",
+  "park",           "halt",
+  "attempts",       "no_letters",
+  "letter_late",    "letter_refused",
+  "alone",          "expire",
+  "batch",          "linger",
+  "rate",           "calls",
+  "refuse",         "sparse"
 };
 
 static world playing;
@@ -58,8 +78,8 @@ static int size = SIZE;
 
 static void show_note (const note *n) {
   printf("  %10.3f ms  %-14s member %2d partition %2d  %" PRId64 " %" PRId64
-         "\n", (double)n->now_us / 1000, n->what, n->member, n->part, n->a,
-         n->b);
+         "\n",
+         (double)n->now_us / 1000, n->what, n->member, n->part, n->a, n->b);
 }
 
 static void show_world (void) {
@@ -110,8 +130,8 @@ void sim_note (world *w, const char *what, int m, int p, int64_t a,
                int64_t b) {
   note *n = &w->notes[w->events++ % NOTES];
   *n = (note){ what, m, p, a, b, w->now_us };
-  w->digest = (w->digest ^ (uint64_t)(unsigned char)what[0]
-               ^ (uint64_t)a << 8 ^ (uint64_t)b << 40 ^ (uint64_t)w->now_us)
+  w->digest = (w->digest ^ (uint64_t)(unsigned char)what[0] ^ (uint64_t)a << 8
+               ^ (uint64_t)b << 40 ^ (uint64_t)w->now_us)
               * UINT64_C(0x9e3779b97f4a7c15);
   w->digest ^= w->digest >> 29;
   if (w->trace) show_note(n);
@@ -123,10 +143,10 @@ void sim_note (world *w, const char *what, int m, int p, int64_t a,
 
 typedef struct options {
   uint64_t first;
-  uint64_t seeds;   /* at most; 0: as many as the events take */
-  uint64_t events;  /* at least; 0: as many as the seeds have */
+  uint64_t seeds;  /* at most; 0: as many as the events take */
+  uint64_t events; /* at least; 0: as many as the seeds have */
   int jobs;
-  bool only;        /* this seed, and no regression */
+  bool only; /* this seed, and no regression */
 } options;
 
 /* Of one seed, or of all. */
@@ -140,7 +160,8 @@ typedef struct tally {
 
 static void play (tally *t, uint64_t seed) {
   play_seed(&playing, seed, size);
-  *t = (tally){ .seeds = 1, .events = playing.events,
+  *t = (tally){ .seeds = 1,
+                .events = playing.events,
                 .digest = playing.digest };
   t->members[playing.member_count] = 1;
   memcpy(t->faults, playing.fault_counts, sizeof(t->faults));

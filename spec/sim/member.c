@@ -46,8 +46,8 @@ static void on_release (void *arg, const strand_held *held) {
   if (w->release_count == w->release_capacity) {
     w->release_capacity = w->release_capacity == 0 ? 16
                                                    : w->release_capacity * 2;
-    w->releases = realloc(w->releases, (size_t)w->release_capacity
-                                         * sizeof(*w->releases));
+    w->releases = realloc(w->releases,
+                          (size_t)w->release_capacity * sizeof(*w->releases));
   }
   r = &w->releases[w->release_count++];
   *r = (pending_release){ .held = *held, .member = m };
@@ -101,8 +101,8 @@ void member_assign (world *w, int index, int m) {
   hand_out(w, m, -1); /* an owner reads its mail before it takes on more */
   held = strand_held_of(&w->held, TOPIC, index, &count);
   p->epoch = strand_held_assign(&w->held, TOPIC, index, (unsigned)m);
-  p->live = strand_engine_assign(w->members[m].engine, TOPIC, index,
-                                 p->epoch, (size_t)p->route, held, count);
+  p->live = strand_engine_assign(w->members[m].engine, TOPIC, index, p->epoch,
+                                 (size_t)p->route, held, count);
   free(held);
   CHECK(p->live != NULL, "memory");
   strand_partition_set_tag(p->live, (void *)(intptr_t)index);
@@ -169,12 +169,14 @@ void member_restore (world *w, int index) {
   if (p->live == NULL || p->restored || p->revoking) return;
   readable = p->committed >= 0
              && strand_payload_decode(p->committed, text, strlen(text),
-                                      &payload, &problem) == STRAND_OK;
+                                      &payload, &problem)
+                  == STRAND_OK;
   if (!readable && p->metadata != NULL) p->metadata[0] = '\0';
   begin_epoch(w, p, p->committed, readable ? &payload : NULL);
   CHECK(strand_engine_restored(w->members[p->owner].engine, p->live,
                                p->committed, readable ? &payload : NULL)
-          == STRAND_OK, "memory");
+          == STRAND_OK,
+        "memory");
   p->backwards = false;
   p->overflows = !fits(w, p);
   sim_note(w, "restored", p->owner, index, p->committed,
@@ -227,7 +229,8 @@ void member_seek (world *w, int index) {
   member_assign(w, index, m);
   begin_epoch(w, p, target, NULL);
   CHECK(strand_engine_restored(w->members[m].engine, p->live, target, NULL)
-          == STRAND_OK, "memory");
+          == STRAND_OK,
+        "memory");
   p->backwards = true;
 }
 

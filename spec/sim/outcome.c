@@ -34,7 +34,9 @@ void outcome_done (world *w, mlease *l, uint32_t count) {
     else log_done(p, s);
   }
   CHECK(strand_engine_done(w->members[l->member].engine, &l->lease, count,
-                           w->now_us) == STRAND_OK, "memory");
+                           w->now_us)
+          == STRAND_OK,
+        "memory");
 }
 
 void outcome_back (world *w, mlease *l) {
@@ -43,7 +45,8 @@ void outcome_back (world *w, mlease *l) {
   mark_back(w, l);
   gate_left(w, l, l->lease.count);
   CHECK(strand_engine_give_back(w->members[l->member].engine, &l->lease)
-          == STRAND_OK, "memory");
+          == STRAND_OK,
+        "memory");
 }
 
 /*
@@ -58,19 +61,21 @@ static bool happens (world *w, fault f, const slot *s) {
 }
 
 static strand_verdict_kind pick_kind (world *w, const slot *s) {
-  static const struct { fault f; strand_verdict_kind kind; } others[] = {
-    { FAULT_SKIP, STRAND_VERDICT_SKIP },
-    { FAULT_ASK, STRAND_VERDICT_RETRY },
-    { FAULT_EXHAUST, STRAND_VERDICT_EXHAUSTED },
-    { FAULT_DEAD_LETTER, STRAND_VERDICT_DEAD_LETTER },
-    { FAULT_PARK, STRAND_VERDICT_PARK },
-    { FAULT_HALT, STRAND_VERDICT_STOP }
-  };
+  static const struct {
+    fault f;
+    strand_verdict_kind kind;
+  } others[] = { { FAULT_SKIP, STRAND_VERDICT_SKIP },
+                 { FAULT_ASK, STRAND_VERDICT_RETRY },
+                 { FAULT_EXHAUST, STRAND_VERDICT_EXHAUSTED },
+                 { FAULT_DEAD_LETTER, STRAND_VERDICT_DEAD_LETTER },
+                 { FAULT_PARK, STRAND_VERDICT_PARK },
+                 { FAULT_HALT, STRAND_VERDICT_STOP } };
   int n = sim_pick(w, 120); /* each of them in a record of 120 */
   if (s->attempt > 12) return STRAND_VERDICT_DONE;
   if (n < 6 && happens(w, others[n].f, s)) return others[n].kind;
   return sim_chance(w, (int)w->fail_percent) && happens(w, FAULT_FAIL, s)
-           ? STRAND_VERDICT_FAILED : STRAND_VERDICT_DONE;
+           ? STRAND_VERDICT_FAILED
+           : STRAND_VERDICT_DONE;
 }
 
 static int64_t pick_delay (world *w, strand_verdict_kind kind) {
@@ -89,15 +94,13 @@ static const strand_policy *policy_of (const world *w, const mlease *l) {
 
 /* RETRY, DEAD_LETTER, PARK, SKIP, STOP or DONE. */
 static strand_verdict_kind expected (const world *w, const mlease *l,
-                                     const slot *s,
-                                     strand_verdict_kind kind) {
+                                     const slot *s, strand_verdict_kind kind) {
   const strand_policy *policy = policy_of(w, l);
   if (l->expired && kind != STRAND_VERDICT_EXHAUSTED) {
     kind = STRAND_VERDICT_FAILED;
   }
   if (kind == STRAND_VERDICT_FAILED) {
-    bool over = policy->attempts > 0
-                && s->failures + 1u >= policy->attempts;
+    bool over = policy->attempts > 0 && s->failures + 1u >= policy->attempts;
     kind = over ? STRAND_VERDICT_EXHAUSTED : STRAND_VERDICT_RETRY;
   }
   if (kind == STRAND_VERDICT_EXHAUSTED) kind = policy->exhausted;
@@ -126,9 +129,10 @@ static int64_t check_delay (const world *w, const mlease *l, const slot *s,
              && (e->kind == STRAND_VERDICT_FAILED || !l->expired);
   int64_t delay = told ? w->last_delay_us : own ? e->delay_us : (int64_t)most;
   if (own) CHECK(delay == e->delay_us, "delay %lld", (long long)delay);
-  else CHECK((double)delay <= most
-             && (double)delay >= most * (1 - policy->jitter) - 1,
-             "delay %lld of %f", (long long)delay, most);
+  else
+    CHECK((double)delay <= most
+            && (double)delay >= most * (1 - policy->jitter) - 1,
+          "delay %lld of %f", (long long)delay, most);
   return delay;
 }
 
@@ -163,8 +167,10 @@ static void set_aside (world *w, mlease *l, slot *s, strand_verdict_kind kind,
 /* What the handler said of a record whose lease is stale is not heard. */
 static void end_stale (world *w, mlease *l, const strand_ending *e) {
   if (e->kind == STRAND_VERDICT_DONE) first_of(w, l)->finished = true;
-  CHECK(strand_engine_end(w->members[l->member].engine, &l->lease, e,
-                          w->now_us) == STRAND_OK, "memory");
+  CHECK(
+    strand_engine_end(w->members[l->member].engine, &l->lease, e, w->now_us)
+      == STRAND_OK,
+    "memory");
   CHECK(l->lease.count == 0, "a stale lease goes on");
   check_notices(w, e->kind, STRAND_VERDICT_DONE, false);
 }
@@ -173,9 +179,10 @@ static void end_live (world *w, mlease *l, const strand_ending *e) {
   slot *s = first_of(w, l);
   strand_verdict_kind kind = expected(w, l, s, e->kind);
   bool skips = kind == STRAND_VERDICT_SKIP || kind == STRAND_VERDICT_DONE;
-  bool told = !l->expired && (e->kind == STRAND_VERDICT_FAILED
-                              || e->kind == STRAND_VERDICT_EXHAUSTED
-                              || e->kind == STRAND_VERDICT_RETRY);
+  bool told = !l->expired
+              && (e->kind == STRAND_VERDICT_FAILED
+                  || e->kind == STRAND_VERDICT_EXHAUSTED
+                  || e->kind == STRAND_VERDICT_RETRY);
   uint32_t left = l->lease.count - 1;
   if (!skips) {
     mark_back(w, l);
@@ -183,8 +190,10 @@ static void end_live (world *w, mlease *l, const strand_ending *e) {
     left = 0;
   }
   if (kind == STRAND_VERDICT_DEAD_LETTER) w->wanted = s;
-  CHECK(strand_engine_end(w->members[l->member].engine, &l->lease, e,
-                          w->now_us) == STRAND_OK, "memory");
+  CHECK(
+    strand_engine_end(w->members[l->member].engine, &l->lease, e, w->now_us)
+      == STRAND_OK,
+    "memory");
   CHECK(l->lease.count == left, "the lease has %u records, not %u",
         l->lease.count, left);
   check_notices(w, e->kind, kind, told);

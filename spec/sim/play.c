@@ -257,7 +257,8 @@ static void wait (world *w) {
     if (retry < next) next = retry;
   }
   CHECK(next != INT64_MAX || w->lease_count > 0 || is_over(w)
-        || aside_resolve_all(w), "I8: nothing will ever happen");
+          || aside_resolve_all(w),
+        "I8: nothing will ever happen");
   if (next > w->now_us && next != INT64_MAX) w->now_us = next;
 }
 
@@ -266,7 +267,8 @@ static void show_stuck (const world *w) {
     const part *p = &w->parts[i];
     CHECK(p->committed == p->base + p->count && p->inside == 0,
           "I8: partition %d of member %d: read to %d of %d, %zu inside, "
-          "committed %lld", i, p->owner, p->next, p->count, p->inside,
+          "committed %lld",
+          i, p->owner, p->next, p->count, p->inside,
           (long long)(p->committed - p->base));
   }
   CHECK(w->lease_count == 0, "I8: leases");

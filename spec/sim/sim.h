@@ -57,101 +57,101 @@
 #define TOPIC "t"
 
 typedef enum fault {
-  FAULT_FAIL,          /* handlers fail; the policy says when again */
-  FAULT_DELAY,         /* they say themselves when again */
-  FAULT_SLOW,          /* some handlers take very long */
-  FAULT_EAGER,         /* rebalance: all revoked, then assigned */
-  FAULT_COOPERATIVE,   /* rebalance: some partitions move */
-  FAULT_LOST,          /* a member loses its partitions without a word */
-  FAULT_CRASH,         /* the process dies, anywhere; and at each step of a
+  FAULT_FAIL,            /* handlers fail; the policy says when again */
+  FAULT_DELAY,           /* they say themselves when again */
+  FAULT_SLOW,            /* some handlers take very long */
+  FAULT_EAGER,           /* rebalance: all revoked, then assigned */
+  FAULT_COOPERATIVE,     /* rebalance: some partitions move */
+  FAULT_LOST,            /* a member loses its partitions without a word */
+  FAULT_CRASH,           /* the process dies, anywhere; and at each step of a
                           commit: */
   FAULT_CRASH_UNPLANNED, /* one is due */
-  FAULT_CRASH_PLANNED, /* not sent */
-  FAULT_CRASH_SENT,    /* not taken, or only after the death */
-  FAULT_CRASH_TAKEN,   /* not answered */
-  FAULT_CRASH_ANSWERED,/* the answer was not read */
-  FAULT_STOP,          /* it finishes, commits and starts again */
-  FAULT_COMMIT_LOST,   /* nothing was taken */
-  FAULT_COMMIT_UNKNOWN,/* some of it may have been taken */
-  FAULT_COMMIT_ZOMBIE, /* taken long after its answer, in any order */
-  FAULT_COMMIT_TWICE,  /* taken now, and again long after its answer */
-  FAULT_ANSWER_LATE,   /* later than much else */
-  FAULT_GARBAGE,       /* someone else writes the metadata */
-  FAULT_COMPACT,       /* records vanish from the log */
-  FAULT_RETENTION,     /* the log loses its head */
+  FAULT_CRASH_PLANNED,   /* not sent */
+  FAULT_CRASH_SENT,      /* not taken, or only after the death */
+  FAULT_CRASH_TAKEN,     /* not answered */
+  FAULT_CRASH_ANSWERED,  /* the answer was not read */
+  FAULT_STOP,            /* it finishes, commits and starts again */
+  FAULT_COMMIT_LOST,     /* nothing was taken */
+  FAULT_COMMIT_UNKNOWN,  /* some of it may have been taken */
+  FAULT_COMMIT_ZOMBIE,   /* taken long after its answer, in any order */
+  FAULT_COMMIT_TWICE,    /* taken now, and again long after its answer */
+  FAULT_ANSWER_LATE,     /* later than much else */
+  FAULT_GARBAGE,         /* someone else writes the metadata */
+  FAULT_COMPACT,         /* records vanish from the log */
+  FAULT_RETENTION,       /* the log loses its head */
   FAULT_SEEK,
   FAULT_PAUSE,
-  FAULT_RECALL,        /* leases come back unstarted */
-  FAULT_EARLIER,       /* a record comes twice */
-  FAULT_CONFIGURE,     /* limits change */
-  FAULT_HOLES,         /* control records in the log */
+  FAULT_RECALL,    /* leases come back unstarted */
+  FAULT_EARLIER,   /* a record comes twice */
+  FAULT_CONFIGURE, /* limits change */
+  FAULT_HOLES,     /* control records in the log */
   FAULT_NULLS,
-  FAULT_HEADER,        /* the key is in a header */
-  FAULT_BIG,           /* records larger than a budget */
-  FAULT_SMALL,         /* small budgets */
-  FAULT_TINY,          /* small metadata */
-  FAULT_SKIP,          /* handlers say so; and the next five */
-  FAULT_ASK,           /* retry, whatever the policy says */
+  FAULT_HEADER, /* the key is in a header */
+  FAULT_BIG,    /* records larger than a budget */
+  FAULT_SMALL,  /* small budgets */
+  FAULT_TINY,   /* small metadata */
+  FAULT_SKIP,   /* handlers say so; and the next five */
+  FAULT_ASK,    /* retry, whatever the policy says */
   FAULT_EXHAUST,
   FAULT_DEAD_LETTER,
   FAULT_PARK,
-  FAULT_HALT,          /* stop */
-  FAULT_ATTEMPTS,      /* policies have an end */
-  FAULT_NO_LETTERS,    /* there is no dead letter topic */
+  FAULT_HALT,       /* stop */
+  FAULT_ATTEMPTS,   /* policies have an end */
+  FAULT_NO_LETTERS, /* there is no dead letter topic */
   FAULT_LETTER_LATE,
-  FAULT_LETTER_REFUSED,/* for ever */
-  FAULT_ALONE,         /* what is parked does not hold its shard */
-  FAULT_EXPIRE,        /* deadlines pass */
+  FAULT_LETTER_REFUSED, /* for ever */
+  FAULT_ALONE,          /* what is parked does not hold its shard */
+  FAULT_EXPIRE,         /* deadlines pass */
   FAULT_BATCH,
   FAULT_LINGER,
   FAULT_RATE,
-  FAULT_CALLS,         /* max_in_flight */
-  FAULT_REFUSE,        /* the broker takes less metadata; how much, changes */
-  FAULT_SPARSE,        /* compaction left gaps wider than a lease */
+  FAULT_CALLS,  /* max_in_flight */
+  FAULT_REFUSE, /* the broker takes less metadata; how much, changes */
+  FAULT_SPARSE, /* compaction left gaps wider than a lease */
   FAULT_COUNT
 } fault;
 
 typedef enum slot_state {
-  SLOT_AWAY,   /* not delivered in this epoch */
-  SLOT_IN,     /* in the engine */
+  SLOT_AWAY, /* not delivered in this epoch */
+  SLOT_IN,   /* in the engine */
   SLOT_LEASED,
   SLOT_PARKED,
   SLOT_RESOLVED, /* to be discarded, or sent */
   SLOT_LETTER,   /* its dead letter is under way */
-  SLOT_DONE    /* or never there */
+  SLOT_DONE      /* or never there */
 } slot_state;
 
 /* One offset of a log. */
 typedef struct slot {
-  int64_t due_us;  /* not before */
+  int64_t due_us; /* not before */
   int64_t polled_us;
-  int32_t before;  /* slot of the record before it in its shard; -1 */
+  int32_t before; /* slot of the record before it in its shard; -1 */
   uint32_t key;
   uint32_t size;
   uint16_t attempt;
   uint16_t failures; /* that count in the policy */
-  uint8_t state;   /* in this epoch */
+  uint8_t state;     /* in this epoch */
   uint8_t resolution;
   bool exists;
-  bool marked;     /* done, says the metadata this epoch began with */
-  bool finished;   /* a handler has returned */
-  bool busy;       /* unordered: a lease of it is out */
-  bool alone;      /* was parked, and did not hold its shard */
+  bool marked;   /* done, says the metadata this epoch began with */
+  bool finished; /* a handler has returned */
+  bool busy;     /* unordered: a lease of it is out */
+  bool alone;    /* was parked, and did not hold its shard */
 } slot;
 
 typedef struct part {
   slot *slots;
   int count;
-  int visible;      /* slots that were produced */
-  int next;         /* slot to be read next */
-  int checked;      /* all slots below are done, a commit said */
-  int64_t base;     /* offset of the first slot */
-  int64_t high;     /* highest offset done in this epoch; -1 */
+  int visible;       /* slots that were produced */
+  int next;          /* slot to be read next */
+  int checked;       /* all slots below are done, a commit said */
+  int64_t base;      /* offset of the first slot */
+  int64_t high;      /* highest offset done in this epoch; -1 */
   int64_t committed; /* at the broker; -1 */
-  int64_t told;     /* offsets done, says the last commit that was answered */
+  int64_t told;      /* offsets done, says the last commit that was answered */
   char *metadata;
   strand_partition *live;
-  int owner;        /* -1: nobody */
+  int owner; /* -1: nobody */
   int route;
   uint32_t epoch;
   uint64_t skipped; /* in this epoch, as the engine counts */
@@ -161,24 +161,24 @@ typedef struct part {
   bool restored;
   bool paused;
   bool revoking;
-  bool quiet;       /* there was nothing more to read */
-  bool failed;      /* some record, in this epoch */
-  bool backwards;   /* a commit that was overtaken came last */
-  bool suspect;     /* one with others may or may not have been taken */
-  bool overflows;   /* what is done need not fit: less is taken than once */
-  bool unwritable;  /* it was said that it does not */
-  bool *busy;       /* by key; [keys] without a key; [keys + 1] all */
+  bool quiet;      /* there was nothing more to read */
+  bool failed;     /* some record, in this epoch */
+  bool backwards;  /* a commit that was overtaken came last */
+  bool suspect;    /* one with others may or may not have been taken */
+  bool overflows;  /* what is done need not fit: less is taken than once */
+  bool unwritable; /* it was said that it does not */
+  bool *busy;      /* by key; [keys] without a key; [keys + 1] all */
 } part;
 
 typedef struct mlease {
   strand_lease lease;
   int member;
   int part;
-  int slot;         /* of its first record */
+  int slot; /* of its first record */
   uint32_t epoch;
-  uint64_t call;    /* of the handler: leases of one batch share it */
-  int nth;          /* in its call */
-  int leases;       /* that it began with */
+  uint64_t call; /* of the handler: leases of one batch share it */
+  int nth;       /* in its call */
+  int leases;    /* that it began with */
   bool running;
   bool stale;
   bool expired;
@@ -201,12 +201,12 @@ typedef struct bucket {
 typedef struct request {
   strand_commit *commit; /* NULL: nobody waits for the answer any more */
   strand_answer answer;
-  int64_t answer_us;     /* when it comes */
+  int64_t answer_us; /* when it comes */
   size_t count;
   uint64_t generation;
   bool several;
   bool taken;
-  bool refused;          /* some of it, for its length */
+  bool refused; /* some of it, for its length */
   struct {
     int part;
     int64_t offset;
@@ -223,9 +223,9 @@ typedef struct pending_release {
 typedef struct member {
   strand_engine *engine;
   bool joined;
-  bool stopped;     /* intake */
+  bool stopped; /* intake */
   bool unanswered;
-  size_t refused;   /* characters of metadata; 0: none */
+  size_t refused; /* characters of metadata; 0: none */
   int64_t refused_us;
   request request;
   bucket bucket;
@@ -254,8 +254,8 @@ typedef struct world {
   uint64_t fault_counts[FAULT_COUNT];
   bool faults[FAULT_COUNT];
   bool trace;
-  bool dying;       /* at a step of a commit: nothing more happens */
-  bool crashing;    /* what the engine says is not heard */
+  bool dying;    /* at a step of a commit: nothing more happens */
+  bool crashing; /* what the engine says is not heard */
   bool ending;
   int64_t now_us;
   int64_t last_delay_us; /* of the last FAILED notice */
@@ -264,15 +264,15 @@ typedef struct world {
   int keys;
   int workers;
   int max_handed;
-  int running;      /* calls */
-  int handed;       /* leases that nobody has begun */
+  int running; /* calls */
+  int handed;  /* leases that nobody has begun */
   int check_every;
   unsigned fail_percent;
   uint64_t generation;
   size_t broker_takes; /* characters of metadata */
   uint64_t calls;
   int notices[STRAND_NOTICE_WRITABLE + 1]; /* of the last call */
-  const slot *wanted;   /* the engine is about to want its letter */
+  const slot *wanted; /* the engine is about to want its letter */
   int route_count;
   strand_route_limits routes[ROUTES_MAX];
   strand_engine_config config;
@@ -299,13 +299,12 @@ __attribute__((format(printf, 4, 5), noreturn))
 #endif
 void sim_fail (const char *file, int line, const char *what,
                const char *format, ...);
-#define CHECK(condition, ...) \
-  ((condition) ? (void)0 \
+#define CHECK(condition, ...)                                                 \
+  ((condition) ? (void)0                                                      \
                : sim_fail(__FILE__, __LINE__, #condition, __VA_ARGS__))
 
 /* One event; the digest of all of them tells two runs apart. */
-void sim_note (world *w, const char *what, int m, int p, int64_t a,
-               int64_t b);
+void sim_note (world *w, const char *what, int m, int p, int64_t a, int64_t b);
 
 static inline uint64_t sim_random (world *w) {
   uint64_t x = (w->random += UINT64_C(0x9e3779b97f4a7c15));
@@ -347,13 +346,13 @@ void log_check_intake (world *w, int index);
 
 /* commit.c */
 void commit_step (world *w, int m);
-void commit_now (world *w, int m);      /* inside a rebalance */
+void commit_now (world *w, int m); /* inside a rebalance */
 void commit_answer (world *w, int m);
-void commit_overtaken (world *w);       /* one out of limbo is taken */
+void commit_overtaken (world *w);           /* one out of limbo is taken */
 void commit_forget (world *w, int percent); /* the rest never, or now */
-void commit_drop (world *w, member *m); /* the process died */
+void commit_drop (world *w, member *m);     /* the process died */
 void commit_check_clean (world *w, int index);
-void commit_limit (world *w);           /* how much the broker takes */
+void commit_limit (world *w); /* how much the broker takes */
 /* Offsets that such a commit says are done. */
 int64_t commit_told (int64_t offset, const strand_payload *payload);
 
@@ -373,11 +372,11 @@ void member_check (world *w);
 /* worker.c */
 bool worker_lease (world *w, int m);
 bool worker_is_next (const part *p, const slot *s); /* of its shard */
-bool worker_step (world *w);       /* a worker begins or ends something */
+bool worker_step (world *w); /* a worker begins or ends something */
 void worker_recall (world *w, int m, int index, int percent);
 int worker_revoked (world *w, int index); /* its leases are stale now */
-void worker_drop (world *w);       /* the process died */
-int64_t worker_next (const world *w); /* when the next slow one ends */
+void worker_drop (world *w);              /* the process died */
+int64_t worker_next (const world *w);     /* when the next slow one ends */
 
 /* outcome.c */
 /* The lease's first record ends somehow; it may be the last, or the lease
@@ -392,7 +391,7 @@ bool aside_wanted (void *arg, strand_partition *partition,
                    strand_record *record);
 /* What the engine has done with what was resolved. */
 void aside_sync (world *w, int m);
-bool aside_letter (world *w);      /* one that is due is answered */
+bool aside_letter (world *w);             /* one that is due is answered */
 bool aside_resolve (world *w, int index); /* one, at random */
 bool aside_resolve_all (world *w);
 void aside_revoked (world *w, int index); /* -1: the process died */
@@ -402,11 +401,11 @@ void aside_check (world *w, int m);
 /* gate.c */
 void gate_make (world *w);
 bool gate_any (const world *w);
-void gate_open (world *w, int m);  /* a new engine: full buckets */
+void gate_open (world *w, int m); /* a new engine: full buckets */
 void gate_leased (world *w, const mlease *l);
 void gate_left (world *w, const mlease *l, uint32_t unstarted);
 void gate_ended (world *w, const mlease *l);
-void gate_fill (world *w, int m);  /* its buckets, up to now */
+void gate_fill (world *w, int m); /* its buckets, up to now */
 /* 'count' records of a call that began with lease 'first', and is complete. */
 void gate_batch (world *w, int first, size_t count);
 

@@ -46,8 +46,8 @@ static void take_records (world *w, const mlease *l) {
     slot *s = &p->slots[i];
     CHECK(i >= 0 && i < p->visible && s->state == SLOT_IN,
           "I3: lease of %lld, which is not waiting", (long long)r->offset);
-    CHECK(r->attempt == s->attempt + 1, "attempt %d of %lld",
-          (int)r->attempt, (long long)r->offset);
+    CHECK(r->attempt == s->attempt + 1, "attempt %d of %lld", (int)r->attempt,
+          (long long)r->offset);
     CHECK(s->due_us <= w->now_us, "%lld runs before it is due",
           (long long)r->offset);
     CHECK(k == 0 || (s->attempt == 0 && last->attempt == 0),
@@ -56,8 +56,9 @@ static void take_records (world *w, const mlease *l) {
     if (k == 0) check_before(p, s);
     else {
       int before = s->before; /* what was marked done is in between */
-      while (before >= 0 && (p->slots[before].state == SLOT_DONE
-                             || is_out_of_order(&p->slots[before]))) {
+      while (before >= 0
+             && (p->slots[before].state == SLOT_DONE
+                 || is_out_of_order(&p->slots[before]))) {
         before = p->slots[before].before;
       }
       CHECK(before == last - p->slots, "I2: a lease jumps");
@@ -80,8 +81,8 @@ static mlease *add_lease (world *w) {
 ** gets its turn. */
 static void check_turns (world *w, int m, int leased) {
   if (w->config.ordering != STRAND_BY_KEY || w->faults[FAULT_TINY]
-      || w->faults[FAULT_CONFIGURE] || w->faults[FAULT_REFUSE]
-      || gate_any(w)) return;
+      || w->faults[FAULT_CONFIGURE] || w->faults[FAULT_REFUSE] || gate_any(w))
+    return;
   for (int i = 0; i < w->partition_count; i++) {
     part *p = &w->parts[i];
     if (i == leased || p->owner != m || !p->restored || p->paused
@@ -89,8 +90,9 @@ static void check_turns (world *w, int m, int leased) {
         || strand_engine_startable(w->members[m].engine, p->live) == 0) {
       p->passed = 0;
     }
-    else CHECK(++p->passed <= w->partition_count * STRAND_TURN_LEASES,
-               "%d is passed over", i);
+    else
+      CHECK(++p->passed <= w->partition_count * STRAND_TURN_LEASES,
+            "%d is passed over", i);
   }
 }
 
@@ -100,12 +102,17 @@ static void take (world *w, int m, const strand_lease *lease, int nth,
   mlease *l = add_lease(w);
   part *p;
   bool *busy;
-  *l = (mlease){ .lease = *lease, .member = m, .epoch = lease->epoch,
-                 .call = w->calls, .nth = nth, .leases = 1 };
+  *l = (mlease){ .lease = *lease,
+                 .member = m,
+                 .epoch = lease->epoch,
+                 .call = w->calls,
+                 .nth = nth,
+                 .leases = 1 };
   l->part = (int)(intptr_t)strand_partition_tag(lease->partition);
   p = &w->parts[l->part];
   CHECK(p->live == lease->partition && p->owner == m
-        && p->epoch == lease->epoch, "I7: a lease of a dead epoch");
+          && p->epoch == lease->epoch,
+        "I7: a lease of a dead epoch");
   CHECK(p->restored && !p->paused && !p->revoking, "I7: partition %d may not",
         l->part);
   CHECK(lease->count > 0 && lease->count <= most, "size of a lease");
@@ -215,7 +222,8 @@ static bool is_batch (const world *w, const mlease *l) {
 
 static void begin (world *w, mlease *l) {
   int64_t until = sim_fault(w, FAULT_SLOW, 2)
-                    ? w->now_us + sim_pick(w, 3000000) : 0;
+                    ? w->now_us + sim_pick(w, 3000000)
+                    : 0;
   int left = l->leases;
   uint64_t call = l->call;
   for (int i = 0; left > 0; i++) {
@@ -295,7 +303,8 @@ void worker_drop (world *w) {
   while (w->lease_count > 0) {
     mlease *l = &w->leases[w->lease_count - 1];
     CHECK(strand_engine_give_back(w->members[l->member].engine, &l->lease)
-            == STRAND_OK, "memory");
+            == STRAND_OK,
+          "memory");
     forget(w, w->lease_count - 1);
   }
 }

@@ -47,8 +47,7 @@ int thrd_create (thrd_t *thread, thrd_start_t run, void *argument) {
   if (start == NULL) return thrd_nomem;
   start->run = run;
   start->argument = argument;
-  return c11_status(pthread_create((pthread_t *)thread, NULL, c11_run,
-                                   start));
+  return c11_status(pthread_create((pthread_t *)thread, NULL, c11_run, start));
 }
 
 int thrd_join (thrd_t thread, int *result) {
@@ -71,8 +70,7 @@ int mtx_init (mtx_t *lock, int type) {
   pthread_mutexattr_init(&attributes);
   if (type & mtx_recursive)
     pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
-  return c11_status(pthread_mutex_init((pthread_mutex_t *)lock,
-                                       &attributes));
+  return c11_status(pthread_mutex_init((pthread_mutex_t *)lock, &attributes));
 }
 
 int mtx_lock (mtx_t *lock) {
@@ -104,8 +102,8 @@ int cnd_broadcast (cnd_t *condition) {
 }
 
 int cnd_wait (cnd_t *condition, mtx_t *lock) {
-  return c11_status(pthread_cond_wait((pthread_cond_t *)condition,
-                                      (pthread_mutex_t *)lock));
+  return c11_status(
+    pthread_cond_wait((pthread_cond_t *)condition, (pthread_mutex_t *)lock));
 }
 
 int cnd_timedwait (cnd_t *condition, mtx_t *lock,

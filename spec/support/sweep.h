@@ -36,9 +36,9 @@
 #define SWEEP_MISSES 8      /* so many in a row: that was the last */
 
 static _Atomic(const char *) sweep_code; /* of what failed last */
-static atomic_long sweep_left = -1; /* until one fails; -1: none does */
+static atomic_long sweep_left = -1;      /* until one fails; -1: none does */
 static atomic_bool sweep_failed;
-static atomic_bool sweep_lasts;     /* from then on all fail */
+static atomic_bool sweep_lasts; /* from then on all fail */
 
 /* From now on the n-th allocation (from 0) fails; 'lasts': and all after. */
 static inline void sweep_arm (long n, bool lasts) {
@@ -79,9 +79,9 @@ void *__wrap_realloc (void *old, size_t size);
 void *__wrap_aligned_alloc (size_t alignment, size_t size);
 char *__wrap_strdup (const char *text);
 int __real_pthread_create (pthread_t *thread, const pthread_attr_t *attr,
-                           void *(*run) (void *), void *arg);
+                           void *(*run)(void *), void *arg);
 int __wrap_pthread_create (pthread_t *thread, const pthread_attr_t *attr,
-                           void *(*run) (void *), void *arg);
+                           void *(*run)(void *), void *arg);
 int __real_eventfd (unsigned count, int flags);
 int __wrap_eventfd (unsigned count, int flags);
 int __real_timerfd_create (int clock, int flags);
@@ -99,13 +99,14 @@ static bool sweep_lacks (bool fails, const char *code) {
 }
 
 #define SWEEP_NO_MEMORY sweep_lacks(SWEEP_OUR_MALLOC, "NO_MEMORY")
-#define SWEEP_NO_FD (sweep_lacks(SWEEP_OUR_MALLOC, "NO_DESCRIPTORS") \
-                     && (errno = EMFILE))
+#define SWEEP_NO_FD                                                           \
+  (sweep_lacks(SWEEP_OUR_MALLOC, "NO_DESCRIPTORS") && (errno = EMFILE))
 
 int __wrap_pthread_create (pthread_t *thread, const pthread_attr_t *attr,
-                           void *(*run) (void *), void *arg) {
+                           void *(*run)(void *), void *arg) {
   return sweep_lacks(SWEEP_OUR_MALLOC, "NO_THREAD")
-           ? EAGAIN : __real_pthread_create(thread, attr, run, arg);
+           ? EAGAIN
+           : __real_pthread_create(thread, attr, run, arg);
 }
 
 int __wrap_eventfd (unsigned count, int flags) {
@@ -141,7 +142,7 @@ char *__wrap_strdup (const char *text) {
 }
 
 /* What must hold in a child. */
-#define sweep_must(holds) \
+#define sweep_must(holds)                                                     \
   ((holds) ? (void)0 : sweep_die(__FILE__, __LINE__, #holds))
 
 static long sweep_now; /* in a child: the n that it is at */
@@ -153,9 +154,9 @@ static inline void sweep_die (const char *file, int line, const char *what) {
 
 typedef struct sweep_plan {
   const char *name;
-  void (*run) (long n); /* arms itself when it is ready, and disarms */
-  long step;            /* between one n and the next */
-  long each;            /* so many n in one child, one after another */
+  void (*run)(long n); /* arms itself when it is ready, and disarms */
+  long step;           /* between one n and the next */
+  long each;           /* so many n in one child, one after another */
 } sweep_plan;
 
 static const char *sweep_fate (int status) {
@@ -179,8 +180,11 @@ typedef struct sweep_state {
 } sweep_state;
 
 /* Of all plans, so that none waits for the end of another. */
-static struct { pid_t pid; long n; sweep_state *of; }
-  sweep_children[SWEEP_CHILDREN];
+static struct {
+  pid_t pid;
+  long n;
+  sweep_state *of;
+} sweep_children[SWEEP_CHILDREN];
 static int sweep_alive;
 
 static void sweep_child (const sweep_state *s, long n, long each) {
@@ -201,8 +205,8 @@ static void sweep_judge (sweep_state *s, long n, int status) {
   }
   s->misses = 0;
   if (status == 0) return;
-  fprintf(stderr, "failed: %s: from allocation %ld on: %s\n",
-          s->plan->name, n, sweep_fate(status));
+  fprintf(stderr, "failed: %s: from allocation %ld on: %s\n", s->plan->name, n,
+          sweep_fate(status));
   s->bad++;
 }
 
@@ -249,8 +253,8 @@ static int sweep_all (const sweep_plan *plans, size_t count,
                       const char *only) {
   sweep_state states[SWEEP_PLANS];
   atomic_long *tried = mmap(NULL, SWEEP_PLANS * sizeof(*tried),
-                            PROT_READ | PROT_WRITE,
-                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+                            PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                            -1, 0);
   size_t used = 0;
   int passed = 0;
   bool more = true;

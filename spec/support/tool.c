@@ -56,22 +56,23 @@ static rd_kafka_t *client (rd_kafka_type_t type, const char *broker,
   rd_kafka_conf_t *conf = rd_kafka_conf_new();
   rd_kafka_t *rk;
   if (rd_kafka_conf_set(conf, "bootstrap.servers", broker, error,
-                        sizeof(error)) != RD_KAFKA_CONF_OK
-      || (name != NULL && rd_kafka_conf_set(conf, name, value, error,
-                                            sizeof(error))
-                            != RD_KAFKA_CONF_OK)) die("conf", error);
+                        sizeof(error))
+        != RD_KAFKA_CONF_OK
+      || (name != NULL
+          && rd_kafka_conf_set(conf, name, value, error, sizeof(error))
+               != RD_KAFKA_CONF_OK))
+    die("conf", error);
   rk = rd_kafka_new(type, conf, error, sizeof(error));
   if (rk == NULL) die("client", error);
   return rk;
 }
 
-static rd_kafka_topic_partition_list_t *place (const char *topic,
-                                               const char *partition,
-                                               const char *offset) {
+static rd_kafka_topic_partition_list_t *
+place (const char *topic, const char *partition, const char *offset) {
   rd_kafka_topic_partition_list_t *list;
   list = rd_kafka_topic_partition_list_new(1);
-  rd_kafka_topic_partition_list_add(list, topic, atoi(partition))
-    ->offset = atoll(offset);
+  rd_kafka_topic_partition_list_add(list, topic, atoi(partition))->offset =
+    atoll(offset);
   return list;
 }
 
@@ -100,11 +101,13 @@ static void acl (char **arg) {
   int adds = strcmp(arg[1], "forget") != 0;
   int denies = strcmp(arg[1], "deny") == 0;
   rd_kafka_ResourceType_t type = strcmp(arg[2], "topic") == 0
-    ? RD_KAFKA_RESOURCE_TOPIC : RD_KAFKA_RESOURCE_GROUP;
+                                   ? RD_KAFKA_RESOURCE_TOPIC
+                                   : RD_KAFKA_RESOURCE_GROUP;
   rd_kafka_AclOperation_t operation = strcmp(arg[4], "read") == 0
-    ? RD_KAFKA_ACL_OPERATION_READ
-    : strcmp(arg[4], "describe") == 0 ? RD_KAFKA_ACL_OPERATION_DESCRIBE
-                                      : RD_KAFKA_ACL_OPERATION_ALL;
+                                        ? RD_KAFKA_ACL_OPERATION_READ
+                                      : strcmp(arg[4], "describe") == 0
+                                        ? RD_KAFKA_ACL_OPERATION_DESCRIBE
+                                        : RD_KAFKA_ACL_OPERATION_ALL;
   rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, arg[0], NULL, NULL);
   rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
   rd_kafka_AclBinding_t *binding;
@@ -112,8 +115,10 @@ static void acl (char **arg) {
   if (adds) {
     binding = rd_kafka_AclBinding_new(
       type, arg[3], RD_KAFKA_RESOURCE_PATTERN_LITERAL, "User:*", "*",
-      operation, denies ? RD_KAFKA_ACL_PERMISSION_TYPE_DENY
-                        : RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, NULL, 0);
+      operation,
+      denies ? RD_KAFKA_ACL_PERMISSION_TYPE_DENY
+             : RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW,
+      NULL, 0);
     rd_kafka_CreateAcls(rk, &binding, 1, NULL, queue);
   }
   else {
@@ -151,11 +156,10 @@ static void transact (char **arg) {
   check_error("init", rd_kafka_init_transactions(rk, WAIT_MS));
   check_error("begin", rd_kafka_begin_transaction(rk));
   for (int i = 0; i < atoi(arg[4]); i++) {
-    check("produce", rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(arg[1]),
-                                       RD_KAFKA_V_PARTITION(atoi(arg[2])),
-                                       RD_KAFKA_V_VALUE(arg[3],
-                                                        strlen(arg[3])),
-                                       RD_KAFKA_V_END));
+    check("produce",
+          rd_kafka_producev(
+            rk, RD_KAFKA_V_TOPIC(arg[1]), RD_KAFKA_V_PARTITION(atoi(arg[2])),
+            RD_KAFKA_V_VALUE(arg[3], strlen(arg[3])), RD_KAFKA_V_END));
   }
   check("flush", rd_kafka_flush(rk, WAIT_MS));
   if (strcmp(arg[3], "commit") == 0) {
@@ -167,7 +171,10 @@ static void transact (char **arg) {
 
 /* A request as bytes: librdkafka has no way to send the time 0. */
 
-typedef struct request { char bytes[1024]; size_t length; } request;
+typedef struct request {
+  char bytes[1024];
+  size_t length;
+} request;
 
 static void put (request *r, int64_t n, int bytes) {
   while (bytes-- > 0) {
@@ -204,7 +211,7 @@ static uint32_t crc32c (const char *bytes, size_t length) {
 static void put_batch (request *r, int64_t timestamp) {
   static const char record[] = "\x1c\0\0\0\x06key\x0avalue\0";
   request checked = { .length = 0 };
-  put(&checked, 0, 2 + 4);      /* attributes, last offset */
+  put(&checked, 0, 2 + 4); /* attributes, last offset */
   put(&checked, timestamp, 8);
   put(&checked, timestamp, 8);
   put(&checked, -1, 8 + 2 + 4); /* no producer's id, epoch, sequence */
@@ -226,7 +233,7 @@ static request make_produce (char **arg) {
   put(&body, 3, 2 + 2); /* key 0, version 3 */
   put(&body, 1, 4);
   put_text(&body, "tool");
-  put(&body, -1, 2);    /* no transaction */
+  put(&body, -1, 2); /* no transaction */
   put(&body, -1, 2);
   put(&body, WAIT_MS, 4);
   put(&body, 1, 4);
@@ -263,8 +270,8 @@ static void stamp (char **arg) {
       || recv(fd, answer, at + 2, MSG_WAITALL) != (ssize_t)at + 2) {
     die("stamp", "no answer");
   }
-  check("stamp", (rd_kafka_resp_err_t)(int16_t)(answer[at] << 8
-                                                | answer[at + 1]));
+  check("stamp",
+        (rd_kafka_resp_err_t)(int16_t)(answer[at] << 8 | answer[at + 1]));
   close(fd);
 }
 
@@ -272,11 +279,13 @@ static int empty (rd_kafka_t *rk, const char *group) {
   const struct rd_kafka_group_list *list;
   int is = 1;
   if (rd_kafka_list_groups(rk, group, &list, WAIT_MS)
-      != RD_KAFKA_RESP_ERR_NO_ERROR) return 0;
+      != RD_KAFKA_RESP_ERR_NO_ERROR)
+    return 0;
   for (int i = 0; i < list->group_cnt; i++) {
     if (strcmp(list->groups[i].group, group) == 0
         && strcmp(list->groups[i].state, "Empty") != 0
-        && strcmp(list->groups[i].state, "Dead") != 0) is = 0;
+        && strcmp(list->groups[i].state, "Dead") != 0)
+      is = 0;
   }
   rd_kafka_group_list_destroy(list);
   return is;
@@ -303,7 +312,8 @@ static int synced (rd_kafka_t *rk, const char *nodes) {
   const struct rd_kafka_metadata *all;
   int is;
   if (rd_kafka_metadata(rk, 1, NULL, &all, WAIT_MS)
-      != RD_KAFKA_RESP_ERR_NO_ERROR) return 0;
+      != RD_KAFKA_RESP_ERR_NO_ERROR)
+    return 0;
   is = all->broker_cnt == atoi(nodes);
   for (int t = 0; t < all->topic_cnt; t++) {
     for (int p = 0; p < all->topics[t].partition_cnt; p++) {
@@ -361,7 +371,8 @@ static void assigned (rd_kafka_t *rk, rd_kafka_resp_err_t err,
 static void set (rd_kafka_conf_t *conf, const char *name, const char *value) {
   char error[512];
   if (rd_kafka_conf_set(conf, name, value, error, sizeof(error))
-      != RD_KAFKA_CONF_OK) die(name, error);
+      != RD_KAFKA_CONF_OK)
+    die(name, error);
 }
 
 static int input_ended (void) {

@@ -72,8 +72,8 @@ static strand_verdict_kind decide (strand_partition *p,
     *delay_us = -1;
   }
   if (kind == STRAND_VERDICT_FAILED && policy->attempts > 0
-      && failures >= policy->attempts
-      && !MUTANT(attempts_are_not_counted)) kind = STRAND_VERDICT_EXHAUSTED;
+      && failures >= policy->attempts && !MUTANT(attempts_are_not_counted))
+    kind = STRAND_VERDICT_EXHAUSTED;
   if (kind == STRAND_VERDICT_EXHAUSTED) kind = policy->exhausted;
   if (kind == STRAND_VERDICT_DEAD_LETTER && p->engine->config.letter == NULL) {
     kind = STRAND_VERDICT_PARK;
@@ -121,10 +121,11 @@ void strand_engine_expire (strand_engine *e, strand_lease *lease,
                            const char *reason, size_t reason_length) {
   strand_partition *p = lease->partition;
   (void)e;
-  if (lease->expired || p->state == PARTITION_GONE
-      || lease->epoch != p->epoch) return;
-  tell_failed(lease, &(strand_ending){ STRAND_VERDICT_FAILED, -1, reason,
-                                       reason_length }, -1);
+  if (lease->expired || p->state == PARTITION_GONE || lease->epoch != p->epoch)
+    return;
+  tell_failed(
+    lease,
+    &(strand_ending){ STRAND_VERDICT_FAILED, -1, reason, reason_length }, -1);
   lease->expired = true;
 }
 
@@ -229,7 +230,8 @@ static strand_err prepare (strand_lease *lease, strand_aside aside,
   bool letter = aside == STRAND_ASIDE_LETTER;
   strand_record *r;
   if (aside == STRAND_ASIDE_BACKOFF
-      && strand_retry_reserve(&e->retry) != STRAND_OK) return STRAND_ENOMEM;
+      && strand_retry_reserve(&e->retry) != STRAND_OK)
+    return STRAND_ENOMEM;
   if (parks_alone(e) && strand_shard_loose(p) == NULL) return STRAND_ENOMEM;
   if ((r = leave_chunk(lease)) == NULL
       || keep_past(r, ending->reason, ending->reason_length, now_us)
@@ -281,8 +283,8 @@ static strand_err set_aside (strand_lease *lease, strand_aside aside,
   return STRAND_OK;
 }
 
-static strand_err skip_first (strand_lease *lease,
-                              const strand_ending *ending, int64_t now_us) {
+static strand_err skip_first (strand_lease *lease, const strand_ending *ending,
+                              int64_t now_us) {
   strand_partition *p = lease->partition;
   strand_err err;
   tell_failed(lease, ending, -1);
@@ -343,8 +345,7 @@ strand_err strand_engine_end (strand_engine *e, strand_lease *lease,
         return park_unsent(lease, ending, now_us);
       }
       /* fall through */
-    default:
-      return set_aside(lease, aside_of(kind), ending, delay_us, now_us);
+    default: return set_aside(lease, aside_of(kind), ending, delay_us, now_us);
   }
 }
 
@@ -426,8 +427,8 @@ strand_err strand_engine_lettered (strand_engine *e, strand_record *record,
 }
 
 strand_err strand_engine_unlettered (strand_engine *e, strand_record *record,
-                                     const char *reason,
-                                     size_t reason_length, int64_t now_us) {
+                                     const char *reason, size_t reason_length,
+                                     int64_t now_us) {
   strand_partition *p = record->shard->partition;
   strand_err err;
   assert(is_aside(record, STRAND_ASIDE_LETTER));
@@ -436,8 +437,8 @@ strand_err strand_engine_unlettered (strand_engine *e, strand_record *record,
   }
   if (parks_alone(e) && strand_shard_loose(p) == NULL) return STRAND_ENOMEM;
   err = keep_past(record, reason, reason_length, now_us);
-  if (err == STRAND_OK) err = strand_offsets_unstart(p->offsets,
-                                                     record->offset);
+  if (err == STRAND_OK)
+    err = strand_offsets_unstart(p->offsets, record->offset);
   if (err != STRAND_OK) return err;
   count_aside(p, STRAND_ASIDE_LETTER, -1);
   count_aside(p, STRAND_ASIDE_PARKED, 1);
@@ -478,8 +479,7 @@ strand_err strand_engine_resolve (strand_engine *e, strand_partition *p,
   const strand_record *found = strand_partition_parked(p, offset);
   strand_record *r = (strand_record *)(uintptr_t)found;
   if (found == NULL || r->offset != offset) return STRAND_ENOTOPEN;
-  assert(resolution != STRAND_RESOLVE_DEAD_LETTER
-         || e->config.letter != NULL);
+  assert(resolution != STRAND_RESOLVE_DEAD_LETTER || e->config.letter != NULL);
   (void)e;
   if (resolution == STRAND_RESOLVE_RETRY) {
     if (!MUTANT(resolved_record_keeps_its_failures)) r->in.past->failures = 0;

@@ -66,7 +66,7 @@ size_t strand_base64_decode (const char *text, size_t length, uint8_t *out) {
   assert(length % 4 == 0);
   for (i = 0; i < length; i += 4) {
     uint32_t bits = (uint32_t)digit_of(text[i]) << 18
-                  | (uint32_t)digit_of(text[i + 1]) << 12;
+                    | (uint32_t)digit_of(text[i + 1]) << 12;
     *to++ = (uint8_t)(bits >> 16);
     if (text[i + 2] == '=') break;
     bits |= (uint32_t)digit_of(text[i + 2]) << 6;

@@ -68,8 +68,7 @@ static void recount (strand_engine *e) {
   e->share_records = share_of(e->config.max_buffered_records, e);
   e->share_bytes = share_of(e->config.max_buffered_bytes, e);
   e->reserved_records = e->reserved_bytes = 0;
-  for (strand_link *l = e->partitions.next; l != &e->partitions;
-       l = l->next) {
+  for (strand_link *l = e->partitions.next; l != &e->partitions; l = l->next) {
     strand_budget_reserve(strand_list_entry(l, strand_partition, link), 1);
   }
 }

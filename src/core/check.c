@@ -11,7 +11,7 @@ typedef struct tally {
   size_t buffered_records;
   size_t buffered_bytes;
   const strand_chunk *chunk; /* of the record before */
-  size_t aside[3]; /* by strand_aside */
+  size_t aside[3];           /* by strand_aside */
   size_t waiting_records;
   size_t waiting_bytes;
   size_t in_flight;
@@ -26,7 +26,7 @@ static void check_record (const strand_partition *p, const strand_record *r,
   assert(r->shard != NULL && r->shard->partition == p);
   assert(own || !waiting);
   if (r->flags & STRAND_RECORD_ASIDE) {
-    assert(own && r->in.past != NULL);                           /* (7) */
+    assert(own && r->in.past != NULL); /* (7) */
     t->aside[r->in.past->aside]++;
   }
   else if (r->flags & STRAND_RECORD_LEASED) t->in_flight++;
@@ -58,14 +58,14 @@ static void check_shard (strand_shard *s, void *arg) {
   else if (listed) t->ready++;
   for (const strand_record *r = s->head; r != NULL; r = r->behind, count++) {
     assert(r->offset > last
-           || s->partition->engine->config.park_alone);          /* (2) */
+           || s->partition->engine->config.park_alone); /* (2) */
     last = r->offset;
     if (r->flags & STRAND_RECORD_LEASED) leased++;
     assert(r->behind != NULL || s->tail == r);
   }
   assert(count == s->count);
-  assert(leased == s->leased);                                   /* (1) */
-  assert((s->leased > 0) == (s->state == SHARD_LEASED));         /* (1) */
+  assert(leased == s->leased);                           /* (1) */
+  assert((s->leased > 0) == (s->state == SHARD_LEASED)); /* (1) */
 }
 
 static void check_partition (const strand_partition *p, tally *all) {
@@ -82,24 +82,25 @@ static void check_partition (const strand_partition *p, tally *all) {
   if (p->chunk != NULL && p->chunk != t.chunk) {
     t.buffered_bytes += sizeof(*p->chunk) + p->chunk->size;
   }
-  assert(t.buffered_records == p->buffered_records);             /* (6) */
-  assert(t.buffered_bytes == p->buffered_bytes);                 /* (6) */
-  assert(t.waiting_records == p->waiting_records);               /* (6) */
-  assert(t.waiting_bytes == p->waiting_bytes);                   /* (6) */
+  assert(t.buffered_records == p->buffered_records); /* (6) */
+  assert(t.buffered_bytes == p->buffered_bytes);     /* (6) */
+  assert(t.waiting_records == p->waiting_records);   /* (6) */
+  assert(t.waiting_bytes == p->waiting_bytes);       /* (6) */
   assert(t.in_flight == p->in_flight);
   assert(strand_list_empty(&p->ready) == (t.ready == 0));
   assert(strand_list_empty(&p->lingering) == (t.lingering == 0));
   assert(t.ready == p->ready_count);
   assert(t.aside[STRAND_ASIDE_PARKED] == p->parked);
   assert(t.aside[STRAND_ASIDE_LETTER] == p->letters);
-  assert(strand_list_empty(&p->runnable) == !(runs && t.ready + t.lingering > 0));
+  assert(strand_list_empty(&p->runnable)
+         == !(runs && t.ready + t.lingering > 0));
   all->ready += t.ready;
   for (int i = 0; i < 3; i++) all->aside[i] += t.aside[i];
   if (p->offsets == NULL) return;
   strand_offsets_check(p->offsets);
   assert(strand_list_empty(&p->records)
          || strand_list_entry(p->records.next, strand_record, link)->offset
-              >= strand_offsets_committable(p->offsets));        /* (3) */
+              >= strand_offsets_committable(p->offsets)); /* (3) */
 }
 
 /* Counting anew changes nothing. */
@@ -128,8 +129,7 @@ static void check_gates (const strand_engine *e) {
   for (int gone = 0; gone <= 1; gone++) {
     const strand_link *head = gone ? &e->gone : &e->partitions;
     for (const strand_link *l = head->next; l != head; l = l->next) {
-      const strand_partition *p = strand_list_entry(l, strand_partition,
-                                                    link);
+      const strand_partition *p = strand_list_entry(l, strand_partition, link);
       closed -= p->closed;
       leases += p->leases;
     }
@@ -143,8 +143,7 @@ void strand_engine_check (const strand_engine *e) {
   for (int gone = 0; gone <= 1; gone++) {
     const strand_link *head = gone ? &e->gone : &e->partitions;
     for (const strand_link *l = head->next; l != head; l = l->next) {
-      const strand_partition *p = strand_list_entry(l, strand_partition,
-                                                    link);
+      const strand_partition *p = strand_list_entry(l, strand_partition, link);
       if (!gone) check_partition(p, &all);
       buffered += p->buffered_records;
       bytes += p->buffered_bytes;
@@ -152,9 +151,9 @@ void strand_engine_check (const strand_engine *e) {
       *(gone ? &stale : &in_flight) += p->in_flight;
     }
   }
-  assert(buffered == e->buffered_records);                       /* (6) */
-  assert(bytes == e->buffered_bytes);                            /* (6) */
-  assert(waiting == e->waiting_records);                         /* (6) */
+  assert(buffered == e->buffered_records); /* (6) */
+  assert(bytes == e->buffered_bytes);      /* (6) */
+  assert(waiting == e->waiting_records);   /* (6) */
   assert(in_flight == e->in_flight && stale == e->stale);
   assert(all.ready == e->ready);
   assert(all.aside[STRAND_ASIDE_BACKOFF] == e->retry.count);

@@ -120,7 +120,8 @@ static strand_err hold_all (strand_partition *p, const strand_held *held,
       p->held_offsets[p->held_count++] = held[i].offset;
     }
     else if (strand_shard_held(p, &held[i]) == NULL
-             && strand_shard_hold(p, &held[i]) == NULL) return STRAND_ENOMEM;
+             && strand_shard_hold(p, &held[i]) == NULL)
+      return STRAND_ENOMEM;
   }
   return STRAND_OK;
 }
@@ -133,8 +134,7 @@ static void free_shard (strand_shard *s, void *unused) {
 
 strand_partition *strand_engine_assign (strand_engine *e, const char *topic,
                                         int32_t index, uint32_t epoch,
-                                        size_t route,
-                                        const strand_held *held,
+                                        size_t route, const strand_held *held,
                                         size_t held_count) {
   strand_partition *p = new_partition(e, topic, index, epoch);
   assert(route < e->config.route_count);
@@ -174,8 +174,7 @@ strand_err strand_engine_restored (strand_engine *e, strand_partition *p,
   return STRAND_OK;
 }
 
-void strand_engine_pause (strand_engine *e, strand_partition *p,
-                          bool paused) {
+void strand_engine_pause (strand_engine *e, strand_partition *p, bool paused) {
   (void)e;
   strand_budget_reserve(p, -1);
   p->paused = paused;
@@ -192,7 +191,7 @@ void strand_engine_revoking (strand_engine *e, strand_partition *p) {
 }
 
 typedef struct revocation {
-  void (*visit) (void *arg, const strand_held *);
+  void (*visit)(void *arg, const strand_held *);
   void *arg;
 } revocation;
 
@@ -263,7 +262,7 @@ void strand_partition_drop (strand_partition *p) {
 static void close_chunk (strand_partition *p);
 
 void strand_engine_revoke (strand_engine *e, strand_partition *p,
-                           void (*visit) (void *arg, const strand_held *),
+                           void (*visit)(void *arg, const strand_held *),
                            void *arg) {
   assert(p->engine == e && p->state != PARTITION_GONE);
   p->state = PARTITION_GONE;
@@ -321,7 +320,8 @@ void strand_engine_release (strand_engine *e, const strand_held *held) {
   }
   s = strand_shard_held(p, held);
   if (s == NULL || s->state != SHARD_HELD
-      || MUTANT(held_shard_is_never_released)) return;
+      || MUTANT(held_shard_is_never_released))
+    return;
   s->state = SHARD_EMPTY;
   if (s->head != NULL) strand_shard_ready(s, false);
   else strand_shard_free(s);
@@ -467,8 +467,7 @@ static bool is_held (const strand_partition *p, int64_t offset) {
 
 static void enter (strand_partition *p, strand_shard *s, strand_record *r) {
   strand_record *before = s->tail;
-  if (!strand_shard_keyed(s) && p->held_count > 0
-      && is_held(p, r->offset)) {
+  if (!strand_shard_keyed(s) && p->held_count > 0 && is_held(p, r->offset)) {
     r->shard = s; /* until its earlier handler returned: release_record */
     return;
   }
@@ -498,8 +497,9 @@ strand_added strand_engine_admit (strand_engine *e, strand_partition *p,
   record->attempt = 1;
   record->polled_ms = (uint32_t)(now_us / 1000);
   strand_list_push(&p->records, &record->link);
-  p->average = p->average == 0 ? strand_record_size(length)
-               : (p->average * 7 + strand_record_size(length)) / 8;
+  p->average = p->average == 0
+                 ? strand_record_size(length)
+                 : (p->average * 7 + strand_record_size(length)) / 8;
   e->active_us = now_us;
   if (e->committed_us == 0) e->committed_us = now_us; /* nothing to tell yet */
   enter(p, s, record);

@@ -69,14 +69,14 @@ typedef enum strand_ordering {
 /* What became of a record. */
 typedef enum strand_verdict_kind {
   STRAND_VERDICT_DONE = 0,
-  STRAND_VERDICT_FAILED,      /* tried again by the policy, until that is
+  STRAND_VERDICT_FAILED,    /* tried again by the policy, until that is
                                  exhausted */
-  STRAND_VERDICT_EXHAUSTED,   /* failed, and not to be tried again */
-  STRAND_VERDICT_RETRY,       /* asked for: never exhausts */
-  STRAND_VERDICT_SKIP,        /* done, and counted as skipped */
+  STRAND_VERDICT_EXHAUSTED, /* failed, and not to be tried again */
+  STRAND_VERDICT_RETRY,     /* asked for: never exhausts */
+  STRAND_VERDICT_SKIP,      /* done, and counted as skipped */
   STRAND_VERDICT_DEAD_LETTER,
   STRAND_VERDICT_PARK,
-  STRAND_VERDICT_STOP         /* not done; the consumer finishes */
+  STRAND_VERDICT_STOP /* not done; the consumer finishes */
 } strand_verdict_kind;
 
 typedef struct strand_ending {
@@ -92,8 +92,8 @@ typedef struct strand_policy {
   int64_t delay_us;
   int64_t max_delay_us;
   double factor;
-  double jitter;     /* 0 to 1 */
-  uint32_t attempts; /* failures until it is exhausted; 0: never */
+  double jitter;                 /* 0 to 1 */
+  uint32_t attempts;             /* failures until it is exhausted; 0: never */
   strand_verdict_kind exhausted; /* DEAD_LETTER, PARK, SKIP or STOP */
 } strand_policy;
 
@@ -117,8 +117,8 @@ typedef struct strand_route_limits {
   size_t max_in_flight; /* calls of the handler at once; 0: no limit */
   strand_rate rate;
   strand_batch_by by;
-  size_t batch_size;    /* records, at most */
-  int64_t linger_us;    /* how old the oldest gets waiting for others */
+  size_t batch_size; /* records, at most */
+  int64_t linger_us; /* how old the oldest gets waiting for others */
 } strand_route_limits;
 
 /* Records of one lease: consecutive in their shard, and near each other in
@@ -139,18 +139,18 @@ typedef struct strand_route_limits {
 #define STRAND_BLOCKED_EVENT_US 1000000
 
 typedef enum strand_notice_type {
-  STRAND_NOTICE_FAILED,       /* a record failed: record, reason, delay_us
+  STRAND_NOTICE_FAILED,   /* a record failed: record, reason, delay_us
                                  (-1: not tried again by itself) */
-  STRAND_NOTICE_PARKED,       /* record, reason */
-  STRAND_NOTICE_LETTERED,     /* its dead letter is acknowledged */
-  STRAND_NOTICE_STOP,         /* exhausted, and the policy says stop */
-  STRAND_NOTICE_BLOCKED,      /* 'reason' is "metadata" or "waiting"; record:
+  STRAND_NOTICE_PARKED,   /* record, reason */
+  STRAND_NOTICE_LETTERED, /* its dead letter is acknowledged */
+  STRAND_NOTICE_STOP,     /* exhausted, and the policy says stop */
+  STRAND_NOTICE_BLOCKED,  /* 'reason' is "metadata" or "waiting"; record:
                                  the one that holds the commit back, or NULL */
   STRAND_NOTICE_UNBLOCKED,
-  STRAND_NOTICE_UNWRITABLE,   /* what is done does not fit in the metadata that
+  STRAND_NOTICE_UNWRITABLE, /* what is done does not fit in the metadata that
                                  is taken: less of it is told, or the old
                                  commit stays; record: as for BLOCKED */
-  STRAND_NOTICE_WRITABLE      /* a commit has told all of it again */
+  STRAND_NOTICE_WRITABLE    /* a commit has told all of it again */
 } strand_notice_type;
 
 typedef struct strand_notice {
@@ -193,17 +193,17 @@ typedef struct strand_engine_config {
   strand_rate rate;
   const strand_route_limits *routes; /* copied; their number stays */
   size_t route_count;
-  bool park_alone;             /* a parked record does not hold its shard */
-  uint64_t seed[2];            /* hash and jitter */
+  bool park_alone;  /* a parked record does not hold its shard */
+  uint64_t seed[2]; /* hash and jitter */
   void *arg;
   /* Called inside engine functions; must not call back. */
-  void (*notice) (void *arg, const strand_notice *notice);
+  void (*notice)(void *arg, const strand_notice *notice);
   /* The handler of a held shard has returned. 'held' is borrowed. */
-  void (*release) (void *arg, const strand_held *held);
+  void (*release)(void *arg, const strand_held *held);
   /* A dead letter is wanted: strand_engine_lettered or _unlettered says what
   ** became of it, unless 'p' is revoked before. 'record' stays where it is.
   ** False when memory runs out. NULL: there is no dead letter topic. */
-  bool (*letter) (void *arg, strand_partition *p, strand_record *record);
+  bool (*letter)(void *arg, strand_partition *p, strand_record *record);
 } strand_engine_config;
 
 /* NULL when memory runs out. 'config' is copied. */
@@ -223,8 +223,7 @@ void strand_engine_configure (strand_engine *e,
 ** copied. NULL when memory runs out. */
 strand_partition *strand_engine_assign (strand_engine *e, const char *topic,
                                         int32_t index, uint32_t epoch,
-                                        size_t route,
-                                        const strand_held *held,
+                                        size_t route, const strand_held *held,
                                         size_t held_count);
 
 /* The base is known. 'committed' is -1 for a group without an offset; then
@@ -239,7 +238,7 @@ void strand_engine_revoking (strand_engine *e, strand_partition *p);
 /* The epoch ends. 'visit' is called for each shard that is now held. 'p' must
 ** not be used any more, except through leases that are out. */
 void strand_engine_revoke (strand_engine *e, strand_partition *p,
-                           void (*visit) (void *arg, const strand_held *),
+                           void (*visit)(void *arg, const strand_held *),
                            void *arg);
 
 /* A held shard's handler returned, here or at another member. Said too late,
@@ -295,12 +294,12 @@ strand_err strand_engine_reach (strand_engine *e, strand_partition *p,
 typedef struct strand_lease {
   strand_partition *partition; /* lease */
   strand_shard *shard;
-  strand_record *record;       /* the first that has not ended */
-  uint32_t count;              /* records that have not ended */
+  strand_record *record; /* the first that has not ended */
+  uint32_t count;        /* records that have not ended */
   uint32_t epoch;
-  bool further;                /* of the same call as the one before it */
-  bool expired;                /* 'record' has passed its deadline */
-  bool told;                   /* that it failed */
+  bool further; /* of the same call as the one before it */
+  bool expired; /* 'record' has passed its deadline */
+  bool told;    /* that it failed */
 } strand_lease;
 
 /* The next lease of at most 'most' records; of a route with batches, the
@@ -309,8 +308,7 @@ bool strand_engine_lease (strand_engine *e, size_t most, int64_t now_us,
                           strand_lease *out);
 /* A further lease for the call that 'first' began. False: it is complete. */
 bool strand_engine_lease_more (strand_engine *e, const strand_lease *first,
-                               size_t most, int64_t now_us,
-                               strand_lease *out);
+                               size_t most, int64_t now_us, strand_lease *out);
 
 /* The first 'count' records of the lease are done. Stale leases are dealt
 ** with. STRAND_ENOMEM: fewer were done, see lease->count; call again. */
@@ -347,12 +345,12 @@ strand_err strand_engine_lettered (strand_engine *e, strand_record *record,
                                    int64_t now_us);
 /* It can never be sent: the record is parked. */
 strand_err strand_engine_unlettered (strand_engine *e, strand_record *record,
-                                     const char *reason,
-                                     size_t reason_length, int64_t now_us);
+                                     const char *reason, size_t reason_length,
+                                     int64_t now_us);
 
 typedef enum strand_resolution {
-  STRAND_RESOLVE_RETRY,      /* with all its attempts */
-  STRAND_RESOLVE_DISCARD,    /* done, and counted as skipped */
+  STRAND_RESOLVE_RETRY,   /* with all its attempts */
+  STRAND_RESOLVE_DISCARD, /* done, and counted as skipped */
   STRAND_RESOLVE_DEAD_LETTER
 } strand_resolution;
 
@@ -389,10 +387,10 @@ typedef struct strand_commit {
 } strand_commit;
 
 typedef enum strand_answer {
-  STRAND_COMMITTED,     /* the broker took all of it */
-  STRAND_COMMIT_LATER,  /* nothing was taken; the same again later */
-  STRAND_COMMIT_UNKNOWN,/* some may have been taken: commit one by one */
-  STRAND_COMMIT_REFUSED /* the metadata is longer than the broker takes: of
+  STRAND_COMMITTED,      /* the broker took all of it */
+  STRAND_COMMIT_LATER,   /* nothing was taken; the same again later */
+  STRAND_COMMIT_UNKNOWN, /* some may have been taken: commit one by one */
+  STRAND_COMMIT_REFUSED  /* the metadata is longer than the broker takes: of
                            one partition, it was not taken, and the next is
                            shorter; of several, as UNKNOWN */
 } strand_answer;
@@ -427,16 +425,16 @@ typedef struct strand_engine_stats {
   size_t buffered_bytes;
   size_t waiting_records;
   size_t waiting_bytes;
-  size_t in_flight;  /* records in leases of live partitions */
-  size_t stale;      /* records in leases of partitions that are gone */
-  size_t ready;      /* shards that could start now */
-  size_t retries;    /* in back-off */
+  size_t in_flight; /* records in leases of live partitions */
+  size_t stale;     /* records in leases of partitions that are gone */
+  size_t ready;     /* shards that could start now */
+  size_t retries;   /* in back-off */
   size_t parked;
-  size_t letters;    /* dead letters under way */
+  size_t letters; /* dead letters under way */
   size_t shards;
-  uint64_t done;          /* by their handlers */
-  uint64_t failed;        /* attempts */
-  uint64_t skipped;       /* discarded ones too */
+  uint64_t done;    /* by their handlers */
+  uint64_t failed;  /* attempts */
+  uint64_t skipped; /* discarded ones too */
   uint64_t dead_lettered;
   uint64_t stale_dropped;
 } strand_engine_stats;
@@ -449,7 +447,7 @@ typedef struct strand_partition_stats {
   bool paused;
   const char *blocked; /* NULL, "metadata" or "waiting" */
   int64_t position;
-  int64_t committed;   /* acknowledged; -1 for none */
+  int64_t committed; /* acknowledged; -1 for none */
   int64_t committable;
   int64_t highest_done;
   size_t buffered_records;
@@ -459,15 +457,15 @@ typedef struct strand_partition_stats {
   size_t in_flight;
   size_t parked;
   size_t letters;
-  uint64_t open;       /* records polled and not done */
+  uint64_t open; /* records polled and not done */
   uint64_t done;
   uint64_t failed;
   uint64_t skipped;
   uint64_t dead_lettered;
-  size_t payload_bound; /* characters */
+  size_t payload_bound;  /* characters */
   size_t metadata_limit; /* that it may have: max_metadata, or what is known
                             of the broker */
-  uint32_t oldest_ms;  /* since the lowest open record was polled */
+  uint32_t oldest_ms;    /* since the lowest open record was polled */
 } strand_partition_stats;
 
 void strand_engine_stats_read (const strand_engine *e,
@@ -485,8 +483,7 @@ const strand_record *strand_partition_next (const strand_partition *p,
 const char *strand_record_state (const strand_record *record);
 
 /* The record failed before: its reason. */
-const char *strand_record_reason (const strand_record *record,
-                                  size_t *length);
+const char *strand_record_reason (const strand_record *record, size_t *length);
 
 /* Live partitions in the order of their assignment: NULL at the end. */
 strand_partition *strand_engine_next (const strand_engine *e,
@@ -494,13 +491,12 @@ strand_partition *strand_engine_next (const strand_engine *e,
 strand_partition *strand_engine_find (const strand_engine *e,
                                       const char *topic, int32_t index);
 
-const strand_route_limits *
-strand_partition_limits (const strand_partition *p);
+const strand_route_limits *strand_partition_limits (const strand_partition *p);
 const char *strand_partition_topic (const strand_partition *p); /* lease */
 int32_t strand_partition_index (const strand_partition *p);     /* lease */
 uint32_t strand_partition_epoch (const strand_partition *p);
 int64_t strand_partition_position (const strand_partition *p);
-void *strand_partition_tag (const strand_partition *p);         /* lease */
+void *strand_partition_tag (const strand_partition *p); /* lease */
 /* Whatever the caller wants to find again. */
 void strand_partition_set_tag (strand_partition *p, void *tag);
 strand_partition *strand_record_partition (const strand_record *r); /* lease */

@@ -36,8 +36,8 @@ typedef struct strand_failure {
 #if defined(__GNUC__)
 __attribute__((format(printf, 3, 4)))
 #endif
-static inline void strand_fail (strand_failure *f, const char *code,
-                                const char *format, ...) {
+static inline void
+strand_fail (strand_failure *f, const char *code, const char *format, ...) {
   va_list args;
   snprintf(f->code, sizeof(f->code), "%s", code);
   va_start(args, format);

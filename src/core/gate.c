@@ -20,7 +20,8 @@
 ** Token buckets
 */
 
-static void refill (strand_bucket *b, const strand_rate *rate, int64_t now_us) {
+static void refill (strand_bucket *b, const strand_rate *rate,
+                    int64_t now_us) {
   if (now_us > b->filled_us) {
     b->tokens += (double)(now_us - b->filled_us) * rate->per_second / 1e6;
     b->filled_us = now_us;
@@ -101,8 +102,7 @@ static void set_rate (strand_bucket *b, strand_rate *rate, strand_rate to) {
 }
 
 static void linger_again (strand_engine *e) {
-  for (strand_link *l = e->partitions.next; l != &e->partitions;
-       l = l->next) {
+  for (strand_link *l = e->partitions.next; l != &e->partitions; l = l->next) {
     strand_linger_again(strand_list_entry(l, strand_partition, link));
   }
 }
@@ -154,7 +154,8 @@ static int64_t call_due (strand_partition *p, int64_t now_us,
   *start = strand_linger_start(p, now_us);
   if (start->due_us > 0) return start->due_us;
   if (tokens(&g->bucket, &g->limits.rate, start->tokens, now_us)
-      >= start->tokens) return 0;
+      >= start->tokens)
+    return 0;
   return token_due(&g->bucket, &g->limits.rate, start->tokens);
 }
 
@@ -198,7 +199,8 @@ void strand_gate_left (strand_partition *p, const strand_lease *lease,
     refund(&p->engine->bucket, &p->engine->config.rate, unstarted);
   }
   if (g->limits.max_in_flight == 0 || strand_list_empty(&g->closed)
-      || MUTANT(closed_gate_stays_closed)) return;
+      || MUTANT(closed_gate_stays_closed))
+    return;
   /* The first may linger, while another need not. */
   open_some(g, g->limits.linger_us > 0 ? SIZE_MAX : calls_left(g));
 }
@@ -207,7 +209,8 @@ void strand_gate_look (strand_shard *s) {
   strand_partition *p = s->partition;
   strand_linger_look(s);
   if (p->closed && p->gate->limits.linger_us > 0 && calls_left(p->gate) > 0
-      && strand_linger_full(p)) open_one(p);
+      && strand_linger_full(p))
+    open_one(p);
 }
 
 void strand_gate_join (strand_gate *g) {

@@ -106,8 +106,7 @@ const char *strand_record_reason (const strand_record *record,
 
 strand_partition *strand_engine_next (const strand_engine *e,
                                       const strand_partition *after) {
-  const strand_link *l = after == NULL ? e->partitions.next
-                                       : after->link.next;
+  const strand_link *l = after == NULL ? e->partitions.next : after->link.next;
   if (l == &e->partitions) return NULL;
   return strand_list_entry(l, strand_partition, link);
 }

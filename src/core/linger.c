@@ -47,8 +47,7 @@ static size_t full_size (const strand_gate *g, const strand_engine *e) {
   return burst_of(size, &e->config.rate);
 }
 
-static size_t soon_of (size_t most, const strand_rate *rate,
-                       double seconds) {
+static size_t soon_of (size_t most, const strand_rate *rate, double seconds) {
   if (rate->per_second <= 0) return most;
   return within(most, rate->per_second * seconds);
 }
@@ -89,8 +88,9 @@ static void add_shard (pile *to, const strand_shard *s, size_t most) {
   add_age(to, r);
   for (; r != NULL && to->count < most; r = r->behind, to->count++) {
     bool far = is_far(s, r);
-    if (r->attempt > 1 || (far && s->kind == STRAND_HELD_PARTITION
-                           && !MUTANT(wide_batch_waits_for_others))) {
+    if (r->attempt > 1
+        || (far && s->kind == STRAND_HELD_PARTITION
+            && !MUTANT(wide_batch_waits_for_others))) {
       to->ends = true;
     }
     if (far || to->ends) return;
@@ -190,8 +190,7 @@ static int64_t age_due (const strand_gate *g, uint32_t polled_ms,
                         int64_t now_us) {
   int64_t linger_ms = (g->limits.linger_us + 999) / 1000, age_ms;
   age_ms = (uint32_t)(now_us / 1000) - polled_ms;
-  return age_ms >= linger_ms ? 0
-                             : (now_us / 1000 + linger_ms - age_ms) * 1000;
+  return age_ms >= linger_ms ? 0 : (now_us / 1000 + linger_ms - age_ms) * 1000;
 }
 
 static bool has_rate (const strand_gate *g, const strand_engine *e) {
@@ -241,8 +240,7 @@ bool strand_engine_short (const strand_engine *e, const strand_partition *p) {
 
 static bool is_full (const strand_shard *s) {
   const strand_partition *p = s->partition;
-  return s->head->attempt > 1
-         || s->count >= full_size(p->gate, p->engine)
+  return s->head->attempt > 1 || s->count >= full_size(p->gate, p->engine)
          || s->tail->offset - s->head->offset >= STRAND_LEASE_SPAN;
 }
 
@@ -278,7 +276,8 @@ void strand_linger_leave (strand_shard *s) {
 
 void strand_linger_look (strand_shard *s) {
   if (s->state == SHARD_LINGERING && is_full(s)
-      && !MUTANT(full_batch_waits_behind_another_key)) strand_linger_leave(s);
+      && !MUTANT(full_batch_waits_behind_another_key))
+    strand_linger_leave(s);
 }
 
 void strand_linger_due (strand_partition *p, int64_t now_us) {

@@ -17,8 +17,8 @@ typedef struct strand_link {
   struct strand_link *prev;
 } strand_link;
 
-#define strand_list_entry(link, type, field) \
-  ((type *)(void *)((char *)(link) - offsetof(type, field)))
+#define strand_list_entry(link, type, field)                                  \
+  ((type *)(void *)((char *)(link)-offsetof(type, field)))
 
 static inline void strand_list_init (strand_link *head) {
   head->next = head->prev = head;

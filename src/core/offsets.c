@@ -167,8 +167,7 @@ static void insert_after (strand_offsets *t, place *p, orun run) {
     split(t, &first);
   }
   b = t->blocks[p->b < 0 ? 0 : p->b];
-  memmove(b->runs + r + 1, b->runs + r,
-          (size_t)(b->count - r) * sizeof(orun));
+  memmove(b->runs + r + 1, b->runs + r, (size_t)(b->count - r) * sizeof(orun));
   b->runs[r] = run;
   b->count++;
 }
@@ -448,7 +447,8 @@ static void count_frontier (strand_offsets *t, const orun *last) {
   if (last != NULL) {
     if (last->last == offset - 1) kinds[0] = (int)last->kind;
     low = kinds[0] == FLIGHT ? offset - 1
-          : kinds[0] == OPEN ? last->first : last->last + 1;
+          : kinds[0] == OPEN ? last->first
+                             : last->last + 1;
   }
   count_around(t, offset, low, -1, kinds, -1);
   kinds[1] = OPEN;
@@ -472,10 +472,10 @@ static void append (strand_offsets *t, int64_t offset) {
 
 strand_added strand_offsets_add (strand_offsets *t, int64_t offset) {
   if (t->position >= 0 && offset < t->position
-      && !MUTANT(offset_is_accepted_twice)) return STRAND_ADDED_EARLIER;
+      && !MUTANT(offset_is_accepted_twice))
+    return STRAND_ADDED_EARLIER;
   if (reserve(t) != STRAND_OK) return STRAND_ADDED_ENOMEM;
-  if (t->position != offset
-      && strand_offsets_reach(t, offset) != STRAND_OK) {
+  if (t->position != offset && strand_offsets_reach(t, offset) != STRAND_OK) {
     return STRAND_ADDED_ENOMEM;
   }
   if (offset <= t->described - MUTANT(top_of_a_payload_is_run_again)) {
@@ -518,7 +518,8 @@ static bool may_start (const strand_offsets *t, const strand_offsets *was,
   size_t bound = bound_of(t, t->frontier, t->cost, t->boundaries);
   if (bound <= with_reserve(limit, STRAND_OFFSETS_RESERVE(limit))) return true;
   if (offset == strand_offsets_committable(t)
-      && !MUTANT(lowest_record_may_not_start)) return true;
+      && !MUTANT(lowest_record_may_not_start))
+    return true;
   if (offset >= was->frontier) return false;
   return bound <= with_reserve(limit, STRAND_OFFSETS_LAST_RESERVE(limit))
          || bound_of(t, was->frontier, was->cost, was->boundaries) > limit;
@@ -707,9 +708,9 @@ void strand_offsets_check (const strand_offsets *t) {
     assert(t->blocks[b]->count > 0 && t->blocks[b]->count <= BLOCK_RUNS);
     for (int r = 0; r < t->blocks[b]->count; r++) {
       const orun *run = &t->blocks[b]->runs[r];
-      assert(run->first <= run->last && run->first > last);      /* (1) */
-      assert(run->first > last + 1 || run->kind != kind);        /* (1) */
-      assert(run->kind == OPEN || run->last < t->frontier);      /* (3) */
+      assert(run->first <= run->last && run->first > last); /* (1) */
+      assert(run->first > last + 1 || run->kind != kind);   /* (1) */
+      assert(run->kind == OPEN || run->last < t->frontier); /* (3) */
       open += (uint64_t)(run->last - run->first + 1);
       last = run->last;
       kind = run->kind;
@@ -718,8 +719,8 @@ void strand_offsets_check (const strand_offsets *t) {
   assert(open == t->open);
   assert(t->highest < t->frontier || t->frontier < 0);
   recount(&copy);
-  assert(!t->counted || copy.cost == t->cost);                   /* (4) */
-  assert(!t->counted || copy.boundaries == t->boundaries);       /* (4) */
+  assert(!t->counted || copy.cost == t->cost);             /* (4) */
+  assert(!t->counted || copy.boundaries == t->boundaries); /* (4) */
 }
 
 #endif

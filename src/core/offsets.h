@@ -50,7 +50,7 @@ typedef struct strand_offsets strand_offsets;
 ** boundaries may add. */
 #define STRAND_OFFSETS_LOWEST 32
 #define STRAND_OFFSETS_RESERVE(limit) ((limit) / 8 + STRAND_OFFSETS_LOWEST)
-#define STRAND_OFFSETS_LAST_RESERVE(limit) \
+#define STRAND_OFFSETS_LAST_RESERVE(limit)                                    \
   ((limit) / 64 + STRAND_OFFSETS_LOWEST)
 
 /* 'committed' is the group's offset, -1 when there is none: the first record

@@ -18,7 +18,8 @@
 static bool start (strand_partition *p, const strand_record *r) {
   const strand_engine *e = p->engine;
   size_t limit = MUTANT(start_forgets_what_was_refused)
-                   ? e->config.max_metadata : e->metadata_limit;
+                   ? e->config.max_metadata
+                   : e->metadata_limit;
   if (strand_record_resolved(r) && strand_aside_started(r)) return true;
   return strand_offsets_start(p->offsets, r->offset, limit) == STRAND_OK;
 }
@@ -32,7 +33,8 @@ static strand_shard *look_low (strand_partition *p) {
     strand_record *r = strand_list_entry(l, strand_record, link);
     strand_shard *s = r->shard;
     if ((s->state == SHARD_READY || s->state == SHARD_LINGERING)
-        && s->head == r && start(p, r)) return s;
+        && s->head == r && start(p, r))
+      return s;
   }
   return NULL;
 }
@@ -132,8 +134,10 @@ static void fetch_ahead (const strand_partition *p) {
 ** with. */
 static strand_shard *choose (strand_partition *p, int64_t now_us) {
   strand_shard *s = next_shard(p);
-  if (s != NULL && (!strand_record_resolved(s->head)
-                    || MUTANT(discarded_record_is_handled))) return s;
+  if (s != NULL
+      && (!strand_record_resolved(s->head)
+          || MUTANT(discarded_record_is_handled)))
+    return s;
   if (s != NULL && strand_aside_carry_out(s, now_us)) return NULL;
   p->stalled = true; /* until strand_partition_unstall */
   strand_partition_runnable(p);
@@ -144,8 +148,8 @@ bool strand_engine_lease (strand_engine *e, size_t most, int64_t now_us,
                           strand_lease *out) {
   most = strand_gate_tokens(e, most, now_us);
   while (most > 0 && !strand_list_empty(&e->runnable)) {
-    strand_partition *p = strand_list_entry(e->runnable.next,
-                                            strand_partition, runnable);
+    strand_partition *p = strand_list_entry(e->runnable.next, strand_partition,
+                                            runnable);
     size_t room = strand_gate_room(p, most, now_us);
     strand_shard *s = room > 0 ? choose(p, now_us) : NULL;
     if (room == 0 && !p->closed) return false; /* its tokens come first */
@@ -190,7 +194,8 @@ bool strand_engine_lease_more (strand_engine *e, const strand_lease *first,
   most = strand_gate_more(gate, most, now_us);
   s = strand_list_entry(p->ready.next, strand_shard, ready);
   if (most == 0 || !may_join(first->record) || !may_join(s->head)
-      || !start(p, s->head)) return false;
+      || !start(p, s->head))
+    return false;
   take(s, most, out);
   out->further = true;
   strand_gate_leased(p, out);

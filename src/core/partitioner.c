@@ -8,15 +8,13 @@
 static const struct {
   const char *name;
   strand_partitioner which;
-} names[] = {
-  { "murmur2_random", STRAND_PARTITIONER_MURMUR2_RANDOM },
-  { "murmur2", STRAND_PARTITIONER_MURMUR2 },
-  { "consistent_random", STRAND_PARTITIONER_CONSISTENT_RANDOM },
-  { "consistent", STRAND_PARTITIONER_CONSISTENT },
-  { "fnv1a_random", STRAND_PARTITIONER_FNV1A_RANDOM },
-  { "fnv1a", STRAND_PARTITIONER_FNV1A },
-  { "random", STRAND_PARTITIONER_RANDOM }
-};
+} names[] = { { "murmur2_random", STRAND_PARTITIONER_MURMUR2_RANDOM },
+              { "murmur2", STRAND_PARTITIONER_MURMUR2 },
+              { "consistent_random", STRAND_PARTITIONER_CONSISTENT_RANDOM },
+              { "consistent", STRAND_PARTITIONER_CONSISTENT },
+              { "fnv1a_random", STRAND_PARTITIONER_FNV1A_RANDOM },
+              { "fnv1a", STRAND_PARTITIONER_FNV1A },
+              { "random", STRAND_PARTITIONER_RANDOM } };
 
 int strand_partitioner_find (const char *name, strand_partitioner *which) {
   size_t i;
@@ -35,8 +33,8 @@ uint32_t strand_murmur2 (const void *key, size_t length) {
   size_t left = length;
   uint32_t h = 0x9747b28cu ^ (uint32_t)length;
   for (; left >= 4; left -= 4, at += 4) {
-    uint32_t k = (uint32_t)at[0] | (uint32_t)at[1] << 8 |
-                 (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+    uint32_t k = (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16
+                 | (uint32_t)at[3] << 24;
     k *= MIX;
     k ^= k >> 24;
     k *= MIX;
@@ -94,11 +92,8 @@ int strand_partitioner_hash (strand_partitioner which, const void *key,
     case STRAND_PARTITIONER_FNV1A_RANDOM:
       if (key == NULL) return 0;
       /* fall through */
-    case STRAND_PARTITIONER_FNV1A:
-      *hash = fnv1a_of(key, length);
-      return 1;
-    case STRAND_PARTITIONER_RANDOM:
-      break;
+    case STRAND_PARTITIONER_FNV1A: *hash = fnv1a_of(key, length); return 1;
+    case STRAND_PARTITIONER_RANDOM: break;
   }
   return 0;
 }

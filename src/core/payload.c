@@ -16,9 +16,9 @@
 #include "core/zframe.h"
 
 #define MAGIC_SIZE 1
-#define RUN_SIZE 4     /* RunLengthV2: bytes of one stretch */
-#define PREFIX_SIZE 4  /* BitSetV2: length in bits */
-#define SPARE_SIZE 1   /* BitSetV2: the encoders in Java leave one byte */
+#define RUN_SIZE 4    /* RunLengthV2: bytes of one stretch */
+#define PREFIX_SIZE 4 /* BitSetV2: length in bits */
+#define SPARE_SIZE 1  /* BitSetV2: the encoders in Java leave one byte */
 
 /* A stretch shorter than STRAND_ZFRAME_STRETCH bytes is written as it is. One
 ** that is longer costs BREAK bytes and up to 7 bits at either side, which
@@ -35,10 +35,10 @@ _Static_assert((STRAND_ZFRAME_STRETCH - 1) * 8 + 2 * 7
 */
 typedef struct stretches {
   const strand_run *run;
-  size_t left;   /* runs not yet walked */
-  int64_t at;    /* first offset of the next stretch */
-  int64_t stop;  /* one above the highest */
-  bool open;     /* the next stretch is open */
+  size_t left;  /* runs not yet walked */
+  int64_t at;   /* first offset of the next stretch */
+  int64_t stop; /* one above the highest */
+  bool open;    /* the next stretch is open */
   bool begun;
 } stretches;
 
@@ -53,14 +53,16 @@ static bool stretch_next (stretches *s, int64_t *length, bool *done) {
   if (s->begun && s->at == s->stop) return false;
   if (!s->open) {
     to = s->left > 0 ? s->run->first : s->stop;
-  } else if (s->left == 0 || s->run->first > s->at) {
-    to = s->at;  /* only in front of all others */
-  } else {
+  }
+  else if (s->left == 0 || s->run->first > s->at) {
+    to = s->at; /* only in front of all others */
+  }
+  else {
     to = s->run->last + 1;
     s->run++;
     s->left--;
   }
-  assert(to > s->at || !s->begun);  /* runs increase and never touch */
+  assert(to > s->at || !s->begun); /* runs increase and never touch */
   assert(to <= s->stop);
   *length = to - s->at;
   *done = !s->open;
@@ -99,8 +101,8 @@ typedef void byte_sink (void *to, uint8_t value, uint64_t count);
 typedef struct bits {
   byte_sink *put;
   void *to;
-  uint8_t byte;     /* the one being filled */
-  unsigned filled;  /* bits of it */
+  uint8_t byte;    /* the one being filled */
+  unsigned filled; /* bits of it */
 } bits;
 
 static void bits_put (bits *b, bool done, uint64_t count) {
@@ -127,7 +129,8 @@ static void bits_write (stretches s, byte_sink *put, void *to) {
   if (MUTANT(bit_set_length_overflows)) length %= 0x8000;
   put_int32(prefix, length);
   for (size_t i = 0; i < sizeof(prefix); i++) put(to, prefix[i], 1);
-  while (stretch_next(&s, &length, &done)) bits_put(&b, done, (uint64_t)length);
+  while (stretch_next(&s, &length, &done))
+    bits_put(&b, done, (uint64_t)length);
   if (b.filled > 0) put(to, b.byte, 1);
   put(to, 0, SPARE_SIZE);
 }
@@ -164,12 +167,10 @@ static size_t frame_write (stretches s, uint8_t *out) {
 static const struct {
   uint8_t magic;
   const char *name;
-  size_t (*write) (stretches s, uint8_t *out);
-} codecs[] = {
-  { 'e', "RunLengthV2", runs_write },
-  { 'o', "BitSetV2", plain_write },
-  { 's', "BitSetV2Compressed", frame_write }
-};
+  size_t (*write)(stretches s, uint8_t *out);
+} codecs[] = { { 'e', "RunLengthV2", runs_write },
+               { 'o', "BitSetV2", plain_write },
+               { 's', "BitSetV2Compressed", frame_write } };
 
 /* The first of equal size: what is written is the same every time. */
 static size_t choose (stretches s, size_t *size) {
@@ -222,8 +223,9 @@ void strand_payload_encode_part (int64_t committed, const strand_run *runs,
   *length = 0;
   while (too_many - fits > 1) { /* longer as more is described, or nearly */
     tried = fits + (too_many - fits) / 2;
-    if (strand_payload_encode(committed, runs[tried].first - below, runs, tried,
-                              limit, text, length, &codec) == STRAND_OK) {
+    if (strand_payload_encode(committed, runs[tried].first - below, runs,
+                              tried, limit, text, length, &codec)
+        == STRAND_OK) {
       fits = tried;
     }
     else too_many = tried;
@@ -248,8 +250,8 @@ static size_t frame_bound (size_t range, uint64_t cost_bits) {
   if (cost_bits < range && range - cost_bits > 2 * STRAND_PAYLOAD_BREAK_BITS)
     stretched = (size_t)cost_bits + 2 * STRAND_PAYLOAD_BREAK_BITS;
   return STRAND_ZFRAME_HEADER + STRAND_ZFRAME_BLOCK_HEADER + PREFIX_SIZE
-       + (stretched + 7) / 8 + SPARE_SIZE
-       + body / STRAND_ZFRAME_BLOCK_MAX * STRAND_ZFRAME_RLE;
+         + (stretched + 7) / 8 + SPARE_SIZE
+         + body / STRAND_ZFRAME_BLOCK_MAX * STRAND_ZFRAME_RLE;
 }
 
 size_t strand_payload_plain (int64_t range) {

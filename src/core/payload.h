@@ -37,11 +37,11 @@ typedef struct strand_run {
 } strand_run;
 
 typedef struct strand_payload {
-  int64_t highest;    /* highest offset described; committed - 1 for none */
-  strand_run *runs;   /* open offsets in [committed, highest], increasing,
+  int64_t highest;  /* highest offset described; committed - 1 for none */
+  strand_run *runs; /* open offsets in [committed, highest], increasing,
                          never touching; owned, see strand_payload_free */
   size_t run_count;
-  const char *codec;  /* its name in payload-vectors.tsv, or "none" */
+  const char *codec; /* its name in payload-vectors.tsv, or "none" */
 } strand_payload;
 
 /* More open runs than this in one payload are refused as STRAND_ELIMIT. */

@@ -21,9 +21,9 @@
 
 #include "core/base64.h"
 
-#define CHUNK_CHARS 1024  /* text decoded at once */
-#define INFLATED 8192     /* bytes of zstd output at once */
-#define RUNS_FIRST 16     /* runs allocated at first */
+#define CHUNK_CHARS 1024 /* text decoded at once */
+#define INFLATED 8192    /* bytes of zstd output at once */
+#define RUNS_FIRST 16    /* runs allocated at first */
 
 /* Every level of zstd but the ultra ones stays below this window; it is what
 ** the library may allocate, whatever the frame asks for. */
@@ -38,26 +38,25 @@ typedef enum shape { RUNS, BITS } shape;
 typedef struct codec {
   uint8_t magic;
   uint8_t shape;
-  uint8_t width;  /* bytes of an integer; signed, big endian */
+  uint8_t width; /* bytes of an integer; signed, big endian */
   bool zstd;
   const char *name;
 } codec;
 
-static const codec codecs[] = {
-  { 'l', BITS, 2, false, "BitSet" },
-  { 'a', BITS, 2, true, "BitSetCompressed" },
-  { 'n', RUNS, 2, false, "RunLength" },
-  { 'J', RUNS, 2, true, "RunLengthCompressed" },
-  { 'o', BITS, 4, false, "BitSetV2" },
-  { 's', BITS, 4, true, "BitSetV2Compressed" },
-  { 'e', RUNS, 4, false, "RunLengthV2" },
-  { 'p', RUNS, 4, true, "RunLengthV2Compressed" }
-};
+static const codec codecs[] = { { 'l', BITS, 2, false, "BitSet" },
+                                { 'a', BITS, 2, true, "BitSetCompressed" },
+                                { 'n', RUNS, 2, false, "RunLength" },
+                                { 'J', RUNS, 2, true, "RunLengthCompressed" },
+                                { 'o', BITS, 4, false, "BitSetV2" },
+                                { 's', BITS, 4, true, "BitSetV2Compressed" },
+                                { 'e', RUNS, 4, false, "RunLengthV2" },
+                                { 'p', RUNS, 4, true,
+                                  "RunLengthV2Compressed" } };
 
 /* The text, some bytes at a time. */
 typedef struct source {
   const char *text;
-  size_t left;  /* characters not yet decoded */
+  size_t left; /* characters not yet decoded */
   uint8_t bytes[CHUNK_CHARS / 4 * 3];
   size_t at;
   size_t size;
@@ -67,15 +66,15 @@ typedef struct source {
 typedef struct body {
   const codec *codec;
   int64_t committed;
-  int64_t next;         /* one above the last offset described */
+  int64_t next; /* one above the last offset described */
   strand_run *runs;
   size_t run_count;
   size_t run_capacity;
-  uint32_t number;      /* bytes of the integer that is being read */
+  uint32_t number; /* bytes of the integer that is being read */
   unsigned number_size;
-  uint32_t stretches;   /* RUNS: integers read */
-  bool has_length;      /* BITS: the integer in front was read */
-  int64_t bits_left;    /* BITS: described by bytes that are still to come */
+  uint32_t stretches; /* RUNS: integers read */
+  bool has_length;    /* BITS: the integer in front was read */
+  int64_t bits_left;  /* BITS: described by bytes that are still to come */
   bool has_spare;
   const char *problem;
 } body;
@@ -140,7 +139,8 @@ static strand_err take_runs (body *b, const uint8_t *bytes, size_t size) {
     int64_t count;
     strand_err err;
     if (!take_number(b, bytes[i], &count)) continue;
-    if (count < 0) return refuse(b, STRAND_EFORMAT, "a run of negative length");
+    if (count < 0)
+      return refuse(b, STRAND_EFORMAT, "a run of negative length");
     if (b->stretches == STRETCHES_MAX)
       return refuse(b, STRAND_ELIMIT, "more than 131074 run lengths");
     err = take_offsets(b, b->stretches++ % 2 == 1, count);
@@ -207,7 +207,8 @@ static strand_err take_bits (body *b, const uint8_t *bytes, size_t size) {
     size_t equal = equal_bytes(b, bytes + at, size - at);
     if (equal == 0) {
       err = take_byte(b, bytes[at++]);
-    } else {
+    }
+    else {
       err = take_offsets(b, bytes[at] != 0, (int64_t)equal * 8);
       b->bits_left -= (int64_t)equal * 8;
       at += equal;
@@ -263,8 +264,7 @@ static strand_err inflate_failure (body *b, size_t result) {
       return refuse(b, STRAND_ENOMEM, "not enough memory");
     case ZSTD_error_frameParameter_windowTooLarge:
       return refuse(b, STRAND_ELIMIT, "the zstd window is above 8 MiB");
-    default:
-      return refuse(b, STRAND_EFORMAT, "the zstd frame is damaged");
+    default: return refuse(b, STRAND_EFORMAT, "the zstd frame is damaged");
   }
 }
 
@@ -295,8 +295,7 @@ static strand_err inflate (ZSTD_DCtx *zstd, source *s, body *b) {
     strand_err err = inflate_chunk(zstd, s, b, &more);
     if (err != STRAND_OK) return err;
   } while (more != 0 && source_fill(s));
-  if (more != 0)
-    return refuse(b, STRAND_EFORMAT, "the zstd frame is cut off");
+  if (more != 0) return refuse(b, STRAND_EFORMAT, "the zstd frame is cut off");
   if (s->at < s->size || s->left > 0)
     return refuse(b, STRAND_EFORMAT, "bytes behind the zstd frame");
   return STRAND_OK;

@@ -21,12 +21,12 @@ static bool is_it (const strand_place_entry *e, uint32_t hash,
   return e->hash == hash && e->index == index && strcmp(e->topic, topic) == 0;
 }
 
-static size_t find (const strand_places *t, const char *topic,
-                    int32_t index) {
+static size_t find (const strand_places *t, const char *topic, int32_t index) {
   uint32_t hash = hash_of(topic, index);
   size_t mask = t->size - 1, i = hash & mask;
   while (t->entries[i].topic != NULL
-         && !is_it(&t->entries[i], hash, topic, index)) i = (i + 1) & mask;
+         && !is_it(&t->entries[i], hash, topic, index))
+    i = (i + 1) & mask;
   return i;
 }
 

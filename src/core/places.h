@@ -28,7 +28,7 @@ typedef struct strand_place_entry {
 
 typedef struct strand_places { /* all 0: empty */
   strand_place_entry *entries;
-  size_t size;               /* a power of two, or 0 */
+  size_t size; /* a power of two, or 0 */
   size_t count;
 } strand_places;
 

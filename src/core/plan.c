@@ -17,12 +17,12 @@
 #include "core/mutant.h"
 #include "core/state.h"
 
-#define IDLE_US 500000         /* nothing buffered or running for this long */
-#define IDLE_EVERY_US 1000000  /* one commit because of idleness in this time */
+#define IDLE_US 500000        /* nothing buffered or running for this long */
+#define IDLE_EVERY_US 1000000 /* one commit because of idleness in this time */
 #define BACKOFF_FIRST_US 100000
 #define BACKOFF_MOST_US 5000000
-#define NEVER UINT64_MAX       /* no version of a tracker */
-#define LONGER_LEAST 32        /* characters tried after none were taken */
+#define NEVER UINT64_MAX /* no version of a tracker */
+#define LONGER_LEAST 32  /* characters tried after none were taken */
 
 bool strand_engine_dirty (const strand_engine *e, const strand_partition *p) {
   (void)e;
@@ -55,19 +55,24 @@ static void tell_unwritable (strand_partition *p, size_t refused) {
   if (p->unwritable) return;
   p->unwritable = true;
   if (refused > 0) {
-    snprintf(reason, sizeof(reason), "the broker refuses %zu characters of "
+    snprintf(reason, sizeof(reason),
+             "the broker refuses %zu characters of "
              "metadata: set max_metadata (now %zu) to what it takes, its "
-             "offset.metadata.max.bytes", refused, e->config.max_metadata);
+             "offset.metadata.max.bytes",
+             refused, e->config.max_metadata);
   }
   else if (e->metadata_limit < e->config.max_metadata) {
-    snprintf(reason, sizeof(reason), "what is done does not fit the %zu "
+    snprintf(reason, sizeof(reason),
+             "what is done does not fit the %zu "
              "characters that the broker takes: set max_metadata (now %zu) "
-             "to its offset.metadata.max.bytes", e->metadata_limit,
-             e->config.max_metadata);
+             "to its offset.metadata.max.bytes",
+             e->metadata_limit, e->config.max_metadata);
   }
   else {
-    snprintf(reason, sizeof(reason), "what is done does not fit the %zu "
-             "characters of max_metadata", e->config.max_metadata);
+    snprintf(reason, sizeof(reason),
+             "what is done does not fit the %zu "
+             "characters of max_metadata",
+             e->config.max_metadata);
   }
   strand_partition_tell(p, STRAND_NOTICE_UNWRITABLE, reason);
 }
@@ -75,8 +80,7 @@ static void tell_unwritable (strand_partition *p, size_t refused) {
 void strand_plan_limit (strand_engine *e, size_t limit) {
   bool longer = limit > e->metadata_limit;
   e->metadata_limit = limit;
-  for (strand_link *l = e->partitions.next; l != &e->partitions;
-       l = l->next) {
+  for (strand_link *l = e->partitions.next; l != &e->partitions; l = l->next) {
     strand_partition *p = strand_list_entry(l, strand_partition, link);
     if (longer && p->unwritable) p->committed_version = NEVER;
     strand_partition_unstall(p);
@@ -98,7 +102,8 @@ static void learn (strand_engine *e, size_t refused, int64_t now_us) {
 void strand_plan_look (strand_engine *e, int64_t now_us) {
   size_t most = e->config.max_metadata, limit = e->metadata_limit * 2;
   if (e->metadata_limit >= most || now_us < e->metadata_again_us
-      || MUTANT(longer_metadata_is_never_tried_again)) return;
+      || MUTANT(longer_metadata_is_never_tried_again))
+    return;
   if (limit < LONGER_LEAST) limit = LONGER_LEAST;
   e->metadata_again_us = now_us + STRAND_METADATA_AGAIN_US;
   strand_plan_limit(e, limit < most ? limit : most);
@@ -112,9 +117,8 @@ void strand_plan_look (strand_engine *e, int64_t now_us) {
 ** told more. */
 static strand_err write_part (strand_partition *p, char *text,
                               strand_commit_item *item, size_t *length) {
-  strand_err err = strand_offsets_payload_part(p->offsets,
-                                               p->engine->metadata_limit,
-                                               text, length, &item->told);
+  strand_err err = strand_offsets_payload_part(
+    p->offsets, p->engine->metadata_limit, text, length, &item->told);
   if (err != STRAND_OK) return err;
   tell_unwritable(p, 0);
   item->whole = false;
@@ -125,9 +129,8 @@ static strand_err write_part (strand_partition *p, char *text,
 
 static strand_err write_text (strand_partition *p, char *text,
                               strand_commit_item *item, size_t *length) {
-  strand_err err = strand_offsets_payload(p->offsets,
-                                          p->engine->metadata_limit, text,
-                                          length);
+  strand_err err = strand_offsets_payload(
+    p->offsets, p->engine->metadata_limit, text, length);
   if (err == STRAND_ENOMEM) return err;
   if (err != STRAND_OK) return write_part(p, text, item, length);
   item->told = strand_offsets_told(p->offsets);
@@ -167,8 +170,7 @@ static strand_err plan_one (strand_partition *p, strand_commit *commit) {
 
 /* One whose old commit stays must not keep the others from theirs. */
 static bool any_suspect (const strand_engine *e) {
-  for (strand_link *l = e->partitions.next; l != &e->partitions;
-       l = l->next) {
+  for (strand_link *l = e->partitions.next; l != &e->partitions; l = l->next) {
     strand_partition *p = strand_list_entry(l, strand_partition, link);
     if (p->suspect && !p->kept && strand_engine_dirty(e, p)) return true;
   }
@@ -179,8 +181,7 @@ static bool any_suspect (const strand_engine *e) {
 static void plan_all (strand_engine *e, strand_commit *commit,
                       const strand_partition *only, bool suspect) {
   bool starved = false;
-  for (strand_link *l = e->partitions.next; l != &e->partitions;
-       l = l->next) {
+  for (strand_link *l = e->partitions.next; l != &e->partitions; l = l->next) {
     strand_partition *p = strand_list_entry(l, strand_partition, link);
     strand_err err;
     if (only == NULL ? p->suspect != suspect : p != only) continue;
@@ -242,9 +243,11 @@ static void take_answer (strand_commit_item *item, strand_answer answer,
   bool live = p->state != PARTITION_GONE && p->epoch == item->epoch;
   p->pins--;
   if (MUTANT(failed_commit_counts_as_committed)
-      && answer == STRAND_COMMIT_LATER) answer = STRAND_COMMITTED;
+      && answer == STRAND_COMMIT_LATER)
+    answer = STRAND_COMMITTED;
   if (MUTANT(neighbours_are_clean_after_a_partial_error)
-      && answer == STRAND_COMMIT_UNKNOWN && !alone) answer = STRAND_COMMITTED;
+      && answer == STRAND_COMMIT_UNKNOWN && !alone)
+    answer = STRAND_COMMITTED;
   if (live && answer == STRAND_COMMITTED) take_committed(p, item);
   else if (live && answer == STRAND_COMMIT_UNKNOWN) {
     p->suspect = !alone && !MUTANT(suspects_are_committed_together);

@@ -40,14 +40,14 @@ typedef struct strand_chunk {
   struct strand_chunk *next; /* in the engine's free list */
   _Alignas(8) uint32_t used;
   uint32_t size;
-  uint32_t live;    /* records in it; the open chunk counts as one more */
+  uint32_t live; /* records in it; the open chunk counts as one more */
 } strand_chunk;
 
 /* Why a record is not done and does not run. */
 typedef enum strand_aside {
   STRAND_ASIDE_BACKOFF,
   STRAND_ASIDE_PARKED,
-  STRAND_ASIDE_LETTER   /* its dead letter is under way */
+  STRAND_ASIDE_LETTER /* its dead letter is under way */
 } strand_aside;
 
 /* Why it ended so. */
@@ -55,20 +55,20 @@ typedef enum strand_cause {
   STRAND_CAUSE_FAILED,
   STRAND_CAUSE_EXHAUSTED, /* and was not to be tried again */
   STRAND_CAUSE_DEADLINE,
-  STRAND_CAUSE_ASKED      /* the handler wanted it */
+  STRAND_CAUSE_ASKED /* the handler wanted it */
 } strand_cause;
 
 /* What is known of a record that ended without being done; only records of
 ** their own allocation have one. */
 typedef struct strand_past {
-  int64_t first_us;     /* engine time of the first such end */
+  int64_t first_us; /* engine time of the first such end */
   int64_t last_us;
-  uint32_t failures;    /* that count in the policy */
-  uint8_t aside;        /* strand_aside, with STRAND_RECORD_ASIDE */
-  uint8_t cause;        /* strand_cause */
-  uint8_t resolved;     /* was parked: STRAND_RESOLVE_ and what, from 1 */
+  uint32_t failures; /* that count in the policy */
+  uint8_t aside;     /* strand_aside, with STRAND_RECORD_ASIDE */
+  uint8_t cause;     /* strand_cause */
+  uint8_t resolved;  /* was parked: STRAND_RESOLVE_ and what, from 1 */
   uint32_t length;
-  char text[];          /* the last reason; not terminated */
+  char text[]; /* the last reason; not terminated */
 } strand_past;
 
 enum {
@@ -77,8 +77,8 @@ enum {
   STRAND_RECORD_OWN = 4,     /* its own allocation, not in a chunk */
   STRAND_RECORD_WAITING = 8, /* counted in the waiting budget */
   STRAND_RECORD_LEASED = 16,
-  STRAND_RECORD_ASIDE = 32,  /* see past->aside */
-  STRAND_RECORD_EPOCH = 64   /* its leader epoch is known */
+  STRAND_RECORD_ASIDE = 32, /* see past->aside */
+  STRAND_RECORD_EPOCH = 64  /* its leader epoch is known */
 };
 
 typedef enum strand_timestamp_type {
@@ -88,24 +88,24 @@ typedef enum strand_timestamp_type {
 } strand_timestamp_type;
 
 typedef struct strand_record {
-  strand_link link;              /* the partition's records by offset */
-  struct strand_record *behind;  /* lease: next of its shard (all but the
+  strand_link link;             /* the partition's records by offset */
+  struct strand_record *behind; /* lease: next of its shard (all but the
                                     lease's last) */
-  struct strand_shard *shard;    /* lease */
+  struct strand_shard *shard;   /* lease */
   union {
     strand_chunk *chunk;
-    strand_past *past;           /* STRAND_RECORD_OWN; NULL for none */
+    strand_past *past; /* STRAND_RECORD_OWN; NULL for none */
   } in;
-  int64_t offset;                /* lease */
-  int64_t timestamp_ms;          /* lease */
-  uint32_t key_length;           /* lease */
-  uint32_t value_length;         /* lease */
-  uint32_t headers_length;       /* lease: packed, see below */
-  uint32_t polled_ms;            /* engine time, wraps after 49 days */
-  uint16_t attempt;              /* lease: 1 at first; stays at 65,535 */
+  int64_t offset;          /* lease */
+  int64_t timestamp_ms;    /* lease */
+  uint32_t key_length;     /* lease */
+  uint32_t value_length;   /* lease */
+  uint32_t headers_length; /* lease: packed, see below */
+  uint32_t polled_ms;      /* engine time, wraps after 49 days */
+  uint16_t attempt;        /* lease: 1 at first; stays at 65,535 */
   uint8_t flags;
-  uint8_t timestamp_type;        /* lease */
-  char bytes[];                  /* lease: key, value, packed headers; then
+  uint8_t timestamp_type; /* lease */
+  char bytes[];           /* lease: key, value, packed headers; then
                                     four bytes of leader epoch, if known */
 } strand_record;
 

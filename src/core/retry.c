@@ -32,7 +32,8 @@ static void sift_down (strand_retry *r, size_t i) {
     size_t child = 2 * i + 1;
     if (child >= r->count) break;
     if (child + 1 < r->count
-        && r->heap[child + 1].at_us < r->heap[child].at_us) child++;
+        && r->heap[child + 1].at_us < r->heap[child].at_us)
+      child++;
     if (r->heap[child].at_us >= moving.at_us) break;
     r->heap[i] = r->heap[child];
     i = child;
@@ -62,7 +63,7 @@ int64_t strand_retry_next (const strand_retry *r) {
 }
 
 void strand_retry_filter (strand_retry *r,
-                          bool (*drop) (const struct strand_record *, void *),
+                          bool (*drop)(const struct strand_record *, void *),
                           void *arg) {
   size_t kept = 0;
   for (size_t i = 0; i < r->count; i++) {

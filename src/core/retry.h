@@ -39,7 +39,7 @@ struct strand_record *strand_retry_pop (strand_retry *r, int64_t now_us);
 int64_t strand_retry_next (const strand_retry *r);
 /* Drops every entry for which 'drop' says so: a partition was revoked. */
 void strand_retry_filter (strand_retry *r,
-                          bool (*drop) (const struct strand_record *, void *),
+                          bool (*drop)(const struct strand_record *, void *),
                           void *arg);
 void strand_retry_free (strand_retry *r);
 

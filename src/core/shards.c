@@ -72,7 +72,8 @@ static strand_shard *look_up (const strand_partition *p, uint64_t hash,
   for (size_t i = hash & (t->size - 1); (s = t->entries[i].shard) != NULL;
        i = (i + 1) & (t->size - 1)) {
     if (t->entries[i].hash == hash && s->key_length == length
-        && memcmp(s->key, key, length) == 0) return s;
+        && memcmp(s->key, key, length) == 0)
+      return s;
   }
   return NULL;
 }
@@ -92,7 +93,7 @@ void strand_shard_forget (strand_shard *s) {
 }
 
 void strand_shards_each (strand_partition *p,
-                         void (*visit) (strand_shard *s, void *arg),
+                         void (*visit)(strand_shard *s, void *arg),
                          void *arg) {
   if (p->whole != NULL) visit(p->whole, arg);
   if (p->nulls != NULL) visit(p->nulls, arg);
@@ -103,7 +104,7 @@ void strand_shards_each (strand_partition *p,
 }
 
 void strand_shards_clear (strand_partition *p,
-                          void (*visit) (strand_shard *s, void *arg),
+                          void (*visit)(strand_shard *s, void *arg),
                           void *arg) {
   assert(p->state == PARTITION_GONE);
   strand_shards_each(p, visit, arg);
@@ -191,10 +192,10 @@ static const char *ordering_key (const strand_engine *e,
     return r->flags & STRAND_RECORD_KEY ? strand_record_key(r) : NULL;
   }
   name_length = strlen(name);
-  while (strand_header_next(strand_record_headers(r), r->headers_length, &at,
-                            &h)) {
-    if (h.name_length != name_length
-        || memcmp(h.name, name, name_length) != 0) continue;
+  while (
+    strand_header_next(strand_record_headers(r), r->headers_length, &at, &h)) {
+    if (h.name_length != name_length || memcmp(h.name, name, name_length) != 0)
+      continue;
     key = h.value;
     *length = h.value_length;
   }
@@ -276,8 +277,9 @@ void strand_partition_runnable (strand_partition *p) {
               || (MUTANT(revoking_partition_hands_out)
                   && p->state == PARTITION_REVOKING);
   bool should = runs && (!p->paused || MUTANT(paused_partition_hands_out))
-                && !p->stalled && (!strand_list_empty(&p->ready)
-                                   || !strand_list_empty(&p->lingering));
+                && !p->stalled
+                && (!strand_list_empty(&p->ready)
+                    || !strand_list_empty(&p->lingering));
   if (should == !strand_list_empty(&p->runnable)) return;
   p->closed = false;
   if (should) strand_list_push(&p->engine->runnable, &p->runnable);
@@ -349,7 +351,8 @@ void strand_shard_insert (strand_shard *s, strand_record *r) {
 void strand_shard_reenter (strand_shard *s, strand_record *r) {
   strand_record **at = &s->head;
   uint32_t before = MUTANT(resolved_record_overtakes_its_key)
-                      ? 0 : s->leased + (s->state == SHARD_ASIDE);
+                      ? 0
+                      : s->leased + (s->state == SHARD_ASIDE);
   for (; before > 0; before--) at = &(*at)->behind;
   while (*at != NULL && (*at)->offset < r->offset) at = &(*at)->behind;
   r->shard = s;

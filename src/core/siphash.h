@@ -18,11 +18,19 @@ static inline uint64_t strand_rotl (uint64_t x, int b) {
 }
 
 static inline void strand_sip_round (uint64_t v[4]) {
-  v[0] += v[1]; v[1] = strand_rotl(v[1], 13); v[1] ^= v[0];
+  v[0] += v[1];
+  v[1] = strand_rotl(v[1], 13);
+  v[1] ^= v[0];
   v[0] = strand_rotl(v[0], 32);
-  v[2] += v[3]; v[3] = strand_rotl(v[3], 16); v[3] ^= v[2];
-  v[0] += v[3]; v[3] = strand_rotl(v[3], 21); v[3] ^= v[0];
-  v[2] += v[1]; v[1] = strand_rotl(v[1], 17); v[1] ^= v[2];
+  v[2] += v[3];
+  v[3] = strand_rotl(v[3], 16);
+  v[3] ^= v[2];
+  v[0] += v[3];
+  v[3] = strand_rotl(v[3], 21);
+  v[3] ^= v[0];
+  v[2] += v[1];
+  v[1] = strand_rotl(v[1], 17);
+  v[1] ^= v[2];
   v[2] = strand_rotl(v[2], 32);
 }
 

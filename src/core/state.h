@@ -21,13 +21,13 @@
 #include "core/retry.h"
 
 typedef enum shard_state {
-  SHARD_READY,   /* its head may run: in the partition's ready list */
+  SHARD_READY,     /* its head may run: in the partition's ready list */
   SHARD_LINGERING, /* it might, but waits for others: in 'lingering' */
-  SHARD_EMPTY,   /* no record to run; only unordered shards stay so */
+  SHARD_EMPTY,     /* no record to run; only unordered shards stay so */
   SHARD_LEASED,
-  SHARD_ASIDE,   /* its head is in back-off, parked, or a letter */
-  SHARD_HELD,    /* a handler of an earlier epoch still runs */
-  SHARD_STALE    /* its partition is gone, its handler runs */
+  SHARD_ASIDE, /* its head is in back-off, parked, or a letter */
+  SHARD_HELD,  /* a handler of an earlier epoch still runs */
+  SHARD_STALE  /* its partition is gone, its handler runs */
 } shard_state;
 
 #define SHARD_INLINE_KEY 24
@@ -40,13 +40,13 @@ struct strand_shard {
                                   first; unordered: what is ready, by offset */
   strand_record *tail;
   uint64_t hash;
-  const char *key;             /* own copy: 'small', or allocated */
+  const char *key; /* own copy: 'small', or allocated */
   uint32_t key_length;
-  uint32_t leased;             /* keyed: records out, from the head on */
-  uint32_t count;              /* records from the head on */
-  uint8_t kind;                /* strand_held_kind */
+  uint32_t leased; /* keyed: records out, from the head on */
+  uint32_t count;  /* records from the head on */
+  uint8_t kind;    /* strand_held_kind */
   uint8_t state;
-  bool failing;                /* its head failed: what comes, waits */
+  bool failing; /* its head failed: what comes, waits */
   char small[SHARD_INLINE_KEY];
 };
 
@@ -77,8 +77,8 @@ typedef struct strand_bucket {
 typedef struct strand_gate {
   strand_route_limits limits;
   strand_bucket bucket;
-  size_t calls;        /* leases out, further ones of a call not counted */
-  strand_link closed;  /* partitions that would be runnable */
+  size_t calls;       /* leases out, further ones of a call not counted */
+  strand_link closed; /* partitions that would be runnable */
 } strand_gate;
 
 struct strand_partition {
@@ -100,7 +100,7 @@ struct strand_partition {
   bool quiet;   /* nothing to read: lends its share */
   bool suspect; /* its last commit may or may not have been taken */
   bool unwritable; /* told so, and no commit has told all since */
-  bool kept;    /* of what could be told now less fits than the last commit
+  bool kept;       /* of what could be told now less fits than the last commit
                    told, which stays */
   bool blocked_told;
   strand_offsets *offsets;
@@ -125,8 +125,8 @@ struct strand_partition {
   size_t ready_count; /* shards in 'ready' */
   size_t parked;
   size_t letters;
-  size_t pins;      /* commits that name it */
-  size_t average;   /* bytes of a record, moving */
+  size_t pins;    /* commits that name it */
+  size_t average; /* bytes of a record, moving */
   uint64_t done;
   uint64_t failed;
   uint64_t skipped;
@@ -149,26 +149,26 @@ struct strand_engine {
   strand_chunk *free_chunks;
   size_t free_chunk_count;
   strand_retry retry;
-  strand_gate *gates;      /* by route */
-  strand_bucket bucket;    /* the consumer's rate */
+  strand_gate *gates;   /* by route */
+  strand_bucket bucket; /* the consumer's rate */
   size_t parked;
   size_t letters;
   size_t buffered_records;
   size_t buffered_bytes;
   size_t waiting_records;
   size_t waiting_bytes;
-  size_t share_records;    /* of the budget of buffered records */
+  size_t share_records; /* of the budget of buffered records */
   size_t share_bytes;
   size_t reserved_records; /* what partitions that read may still claim */
   size_t reserved_bytes;
-  bool shares_are_old;     /* the four: partitions came or went since */
+  bool shares_are_old; /* the four: partitions came or went since */
   size_t in_flight;
   size_t stale;
   size_t ready;
-  unsigned turn;           /* leases of the first runnable one in its turn */
+  unsigned turn; /* leases of the first runnable one in its turn */
   bool intake_stopped;
   bool maybe_dirty;
-  bool hurried;            /* a commit is due at once */
+  bool hurried; /* a commit is due at once */
   bool unanswered;
   uint64_t random;
   uint64_t done;
@@ -176,12 +176,12 @@ struct strand_engine {
   uint64_t skipped;
   uint64_t dead_lettered;
   uint64_t stale_dropped;
-  int64_t active_us;     /* last record in or out */
-  int64_t committed_us;  /* last commit planned */
+  int64_t active_us;    /* last record in or out */
+  int64_t committed_us; /* last commit planned */
   int64_t commit_not_before_us;
   int64_t backoff_us;
-  size_t metadata_limit; /* characters: max_metadata, or less, as learnt */
-  size_t metadata_taken; /* the longest that the broker took */
+  size_t metadata_limit;     /* characters: max_metadata, or less, as learnt */
+  size_t metadata_taken;     /* the longest that the broker took */
   int64_t metadata_again_us; /* then a longer one is tried */
 };
 
@@ -222,15 +222,14 @@ void strand_shard_ready (strand_shard *s, bool front);
 /* It is ready, and lingers no more. */
 void strand_shard_enlist (strand_shard *s, bool front);
 void strand_shard_unready (strand_shard *s, shard_state to);
-void strand_shard_free (strand_shard *s); /* must be empty */
+void strand_shard_free (strand_shard *s);   /* must be empty */
 void strand_shard_forget (strand_shard *s); /* out of the table, kept */
 /* 'visit' frees nothing. */
 void strand_shards_each (strand_partition *p,
-                         void (*visit) (strand_shard *s, void *arg),
-                         void *arg);
+                         void (*visit)(strand_shard *s, void *arg), void *arg);
 /* Of a partition that is gone: 'visit' frees or forgets each. */
 void strand_shards_clear (strand_partition *p,
-                          void (*visit) (strand_shard *s, void *arg),
+                          void (*visit)(strand_shard *s, void *arg),
                           void *arg);
 void strand_shard_describe (const strand_shard *s, const strand_record *r,
                             strand_held *held);

@@ -62,7 +62,8 @@ static void put_rle (strand_zframe *f, uint8_t value, uint64_t count,
 static void lay_stretch (strand_zframe *f, int last) {
   if (f->count >= STRAND_ZFRAME_STRETCH) {
     put_rle(f, f->value, f->count, last);
-  } else {
+  }
+  else {
     put_raw(f, f->value, (size_t)f->count);
     if (last) close_raw(f, 1);
   }
@@ -72,9 +73,8 @@ static void lay_stretch (strand_zframe *f, int last) {
 void strand_zframe_begin (strand_zframe *f, uint8_t *out) {
   /* Descriptor 0: no content size, no checksum, no dictionary; window
   ** 1 << (10 + 7) bytes. */
-  static const uint8_t header[STRAND_ZFRAME_HEADER] = {
-    0x28, 0xB5, 0x2F, 0xFD, 0x00, 7 << 3
-  };
+  static const uint8_t header[STRAND_ZFRAME_HEADER] = { 0x28, 0xB5, 0x2F,
+                                                        0xFD, 0x00, 7 << 3 };
   memset(f, 0, sizeof(*f));
   f->out = out;
   f->size = sizeof(header);

@@ -25,18 +25,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STRAND_ZFRAME_HEADER 6            /* bytes before the first block */
-#define STRAND_ZFRAME_BLOCK_HEADER 3      /* bytes */
-#define STRAND_ZFRAME_RLE 4               /* bytes of a whole RLE block */
+#define STRAND_ZFRAME_HEADER 6       /* bytes before the first block */
+#define STRAND_ZFRAME_BLOCK_HEADER 3 /* bytes */
+#define STRAND_ZFRAME_RLE 4          /* bytes of a whole RLE block */
 #define STRAND_ZFRAME_BREAK (STRAND_ZFRAME_RLE + STRAND_ZFRAME_BLOCK_HEADER)
-#define STRAND_ZFRAME_STRETCH 8           /* bytes; more than BREAK */
-#define STRAND_ZFRAME_BLOCK_MAX 131072    /* bytes of content; the window */
+#define STRAND_ZFRAME_STRETCH 8        /* bytes; more than BREAK */
+#define STRAND_ZFRAME_BLOCK_MAX 131072 /* bytes of content; the window */
 
 typedef struct strand_zframe {
-  uint8_t *out;       /* borrowed until the end; NULL: sizes are counted */
-  size_t size;        /* written so far */
-  size_t raw;         /* content of the raw block that is open; 0: none is */
-  uint8_t value;      /* the stretch that is not yet laid */
+  uint8_t *out;  /* borrowed until the end; NULL: sizes are counted */
+  size_t size;   /* written so far */
+  size_t raw;    /* content of the raw block that is open; 0: none is */
+  uint8_t value; /* the stretch that is not yet laid */
   uint64_t count;
 } strand_zframe;
 

@@ -14,7 +14,8 @@
 #define AGAIN_MS 100
 #define LATE_MS 500 /* librdkafka says that a request has timed out */
 #define REQUEST_MOST_MS 3600000 /* librdkafka allows a request no more */
-#define GROUP_WAIT_MOST_MS (REQUEST_MOST_MS - 60000) /* its client ends first */
+#define GROUP_WAIT_MOST_MS                                                    \
+  (REQUEST_MOST_MS - 60000) /* its client ends first */
 
 /* Both are librdkafka's: its mock names its clusters so. */
 static const char mock_id[] = "mockCluster";
@@ -71,10 +72,10 @@ static int open_reader (const strand_admin *admin, const char *group,
   rd_kafka_conf_set(conf, "log_level", "3", errstr, sizeof(errstr));
   return strand_client_open(reader->client, RD_KAFKA_CONSUMER, conf,
                             events_of(admin), failure)
-         && (admin->token == NULL ||
-             strand_client_token(reader->client, admin->token,
-                                 admin->expires_ms, admin->principal,
-                                 failure));
+         && (admin->token == NULL
+             || strand_client_token(reader->client, admin->token,
+                                    admin->expires_ms, admin->principal,
+                                    failure));
 }
 
 static void forget_token (strand_admin *admin) {
@@ -126,7 +127,8 @@ int strand_admin_oauth_set (strand_admin *admin, const char *token,
                             int64_t expires_ms, const char *principal,
                             strand_failure *failure) {
   if (!strand_client_token(admin->client, token, expires_ms, principal,
-                           failure)) return 0;
+                           failure))
+    return 0;
   forget_token(admin);
   admin->token = strdup(token);
   admin->principal = strdup(principal);
@@ -159,14 +161,15 @@ static int request_ms (double deadline) {
 ** taken for this one's. */
 static rd_kafka_AdminOptions_t *options_new (strand_admin *admin,
                                              rd_kafka_admin_op_t operation,
-                                             int ms,
-                                             strand_failure *failure) {
+                                             int ms, strand_failure *failure) {
   char errstr[256];
-  rd_kafka_AdminOptions_t *options =
-    rd_kafka_AdminOptions_new(admin->client->handle, operation);
+  rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(
+    admin->client->handle, operation);
   if (options == NULL) {
-    strand_fail(failure, "UNSUPPORTED_FEATURE", "librdkafka %s cannot do "
-                "this", rd_kafka_version_str());
+    strand_fail(failure, "UNSUPPORTED_FEATURE",
+                "librdkafka %s cannot do "
+                "this",
+                rd_kafka_version_str());
     return NULL;
   }
   if (admin->answers != NULL) rd_kafka_queue_destroy(admin->answers);
@@ -210,8 +213,10 @@ static int check_not_mock (strand_admin *admin, double deadline,
   is_mock = strncmp(id, mock_id, sizeof(mock_id) - 1) == 0;
   rd_kafka_mem_free(admin->client->handle, id);
   if (!is_mock) return 1;
-  strand_fail(failure, "UNSUPPORTED_FEATURE", "%s: the mock cluster cannot; "
-              "%s", what, instead);
+  strand_fail(failure, "UNSUPPORTED_FEATURE",
+              "%s: the mock cluster cannot; "
+              "%s",
+              what, instead);
   return 0;
 }
 
@@ -245,15 +250,17 @@ static int sum_up (const strand_topic_answers *answers,
     strand_fail(failure, first->failure.code, "topic '%.200s': %.250s",
                 first->topic, first->failure.message);
   else
-    strand_fail(failure, first->failure.code, "topic '%.200s': %.200s (and "
-                "%zu more of %zu)", first->topic, first->failure.message,
-                failed - 1, answers->count);
+    strand_fail(failure, first->failure.code,
+                "topic '%.200s': %.200s (and "
+                "%zu more of %zu)",
+                first->topic, first->failure.message, failed - 1,
+                answers->count);
   return 0;
 }
 
 /* 0: some failed, or memory ran out; then 'answers' may be empty. */
-static int take_results (const rd_kafka_topic_result_t **results,
-                         size_t count, strand_topic_answers *answers,
+static int take_results (const rd_kafka_topic_result_t **results, size_t count,
+                         strand_topic_answers *answers,
                          strand_failure *failure) {
   size_t i;
   answers->list = calloc(count + 1, sizeof(*answers->list));
@@ -277,9 +284,9 @@ static rd_kafka_NewTopic_t *new_topic (const strand_new_topic *topic,
                                        strand_failure *failure) {
   char errstr[256];
   size_t i;
-  rd_kafka_NewTopic_t *made =
-    rd_kafka_NewTopic_new(topic->name, topic->partitions, topic->replication,
-                          errstr, sizeof(errstr));
+  rd_kafka_NewTopic_t *made = rd_kafka_NewTopic_new(
+    topic->name, topic->partitions, topic->replication, errstr,
+    sizeof(errstr));
   if (made == NULL) {
     strand_fail(failure, "INVALID_ARG", "topic '%.200s': %s", topic->name,
                 errstr);
@@ -299,9 +306,8 @@ static int ask_create (strand_admin *admin, rd_kafka_NewTopic_t **topics,
   rd_kafka_event_t *event;
   size_t result_count;
   int ok;
-  rd_kafka_AdminOptions_t *options =
-    options_new(admin, RD_KAFKA_ADMIN_OP_CREATETOPICS, request_ms(deadline),
-                failure);
+  rd_kafka_AdminOptions_t *options = options_new(
+    admin, RD_KAFKA_ADMIN_OP_CREATETOPICS, request_ms(deadline), failure);
   if (options == NULL) return 0;
   rd_kafka_CreateTopics(admin->client->handle, topics, count, options,
                         admin->answers);
@@ -326,11 +332,12 @@ int strand_admin_create_topics (strand_admin *admin,
   int ok;
   if (count == 0) return 1;
   if (!check_not_mock(admin, deadline, "create_topics",
-                      "use mock:create_topic()", failure)) return 0;
+                      "use mock:create_topic()", failure))
+    return 0;
   list = calloc(count, sizeof(*list));
   if (list == NULL) return no_memory(failure);
-  while (made < count &&
-         (list[made] = new_topic(&topics[made], failure)) != NULL)
+  while (made < count
+         && (list[made] = new_topic(&topics[made], failure)) != NULL)
     made++;
   ok = made == count
        && ask_create(admin, list, count, deadline, answers, failure);
@@ -347,9 +354,8 @@ static int ask_delete (strand_admin *admin, rd_kafka_DeleteTopic_t **topics,
   rd_kafka_event_t *event;
   size_t result_count;
   int ok;
-  rd_kafka_AdminOptions_t *options =
-    options_new(admin, RD_KAFKA_ADMIN_OP_DELETETOPICS, request_ms(deadline),
-                failure);
+  rd_kafka_AdminOptions_t *options = options_new(
+    admin, RD_KAFKA_ADMIN_OP_DELETETOPICS, request_ms(deadline), failure);
   if (options == NULL) return 0;
   rd_kafka_DeleteTopics(admin->client->handle, topics, count, options,
                         admin->answers);
@@ -364,9 +370,9 @@ static int ask_delete (strand_admin *admin, rd_kafka_DeleteTopic_t **topics,
   return ok;
 }
 
-int strand_admin_delete_topics (strand_admin *admin,
-                                const char *const *topics, size_t count,
-                                double timeout, strand_topic_answers *answers,
+int strand_admin_delete_topics (strand_admin *admin, const char *const *topics,
+                                size_t count, double timeout,
+                                strand_topic_answers *answers,
                                 strand_failure *failure) {
   double deadline = strand_clock_now() + timeout;
   rd_kafka_DeleteTopic_t **list;
@@ -492,9 +498,9 @@ static int ask_offsets (strand_admin *admin, const char *group,
   rd_kafka_event_t *event;
   int ms;
   int ok;
-  rd_kafka_AdminOptions_t *options =
-    options_new(admin, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
-                REQUEST_MOST_MS, failure);
+  rd_kafka_AdminOptions_t *options = options_new(
+    admin, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, REQUEST_MOST_MS,
+    failure);
   if (options == NULL) return 0;
   request = rd_kafka_ListConsumerGroupOffsets_new(group, partitions);
   rd_kafka_ListConsumerGroupOffsets(admin->client->handle, &request, 1,
@@ -512,9 +518,9 @@ static int ask_offsets (strand_admin *admin, const char *group,
 
 /* The group's coordinator moves, or has just started. */
 static int is_passing (const char *code) {
-  return strcmp(code, "NOT_COORDINATOR") == 0 ||
-         strcmp(code, "COORDINATOR_NOT_AVAILABLE") == 0 ||
-         strcmp(code, "COORDINATOR_LOAD_IN_PROGRESS") == 0;
+  return strcmp(code, "NOT_COORDINATOR") == 0
+         || strcmp(code, "COORDINATOR_NOT_AVAILABLE") == 0
+         || strcmp(code, "COORDINATOR_LOAD_IN_PROGRESS") == 0;
 }
 
 static int read_offsets (const strand_admin *admin, const char *group,
@@ -525,9 +531,9 @@ static int read_offsets (const strand_admin *admin, const char *group,
   int ok = open_reader(admin, group, &reader, failure);
   if (ok) {
     while (!(ok = ask_offsets(&reader, group, partitions, deadline, offsets,
-                              failure)) &&
-           is_passing(failure->code) &&
-           strand_clock_now() + AGAIN_MS / 1e3 < deadline)
+                              failure))
+           && is_passing(failure->code)
+           && strand_clock_now() + AGAIN_MS / 1e3 < deadline)
       poll(NULL, 0, AGAIN_MS);
   }
   close_client(&reader, STRAND_ADMIN_END);
@@ -536,8 +542,7 @@ static int read_offsets (const strand_admin *admin, const char *group,
 
 int strand_admin_group_offsets (strand_admin *admin, const char *group,
                                 const char *const *topics, size_t count,
-                                double timeout,
-                                strand_group_offsets *offsets,
+                                double timeout, strand_group_offsets *offsets,
                                 strand_failure *failure) {
   double deadline = strand_clock_now() + timeout;
   rd_kafka_topic_partition_list_t *partitions = NULL;
@@ -545,8 +550,9 @@ int strand_admin_group_offsets (strand_admin *admin, const char *group,
   int ok = 1;
   offsets->list = NULL;
   offsets->count = 0;
-  if (topics == NULL && !check_not_mock(admin, deadline, "group_offsets",
-                                        "name the topics", failure))
+  if (topics == NULL
+      && !check_not_mock(admin, deadline, "group_offsets", "name the topics",
+                         failure))
     return 0;
   if (topics != NULL) partitions = rd_kafka_topic_partition_list_new(16);
   for (i = 0; ok && topics != NULL && i < count; i++)
@@ -554,8 +560,7 @@ int strand_admin_group_offsets (strand_admin *admin, const char *group,
   if (ok && (topics == NULL || count > 0))
     ok = read_offsets(admin, group, partitions, deadline, offsets, failure);
   if (partitions != NULL) rd_kafka_topic_partition_list_destroy(partitions);
-  if (!ok)
-    strand_group_offsets_free(offsets);
+  if (!ok) strand_group_offsets_free(offsets);
   else if (offsets->count > 1)
     qsort(offsets->list, offsets->count, sizeof(*offsets->list), by_place);
   return ok;

@@ -83,9 +83,9 @@ int strand_admin_create_topics (strand_admin *admin,
                                 double timeout, strand_topic_answers *answers,
                                 strand_failure *failure);
 
-int strand_admin_delete_topics (strand_admin *admin,
-                                const char *const *topics, size_t count,
-                                double timeout, strand_topic_answers *answers,
+int strand_admin_delete_topics (strand_admin *admin, const char *const *topics,
+                                size_t count, double timeout,
+                                strand_topic_answers *answers,
                                 strand_failure *failure);
 
 void strand_topic_answers_free (strand_topic_answers *answers);
@@ -94,8 +94,7 @@ void strand_topic_answers_free (strand_topic_answers *answers);
 ** 0 and a failure, or 1 and 'offsets', sorted, to be freed. */
 int strand_admin_group_offsets (strand_admin *admin, const char *group,
                                 const char *const *topics, size_t count,
-                                double timeout,
-                                strand_group_offsets *offsets,
+                                double timeout, strand_group_offsets *offsets,
                                 strand_failure *failure);
 
 void strand_group_offsets_free (strand_group_offsets *offsets);

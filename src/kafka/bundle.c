@@ -14,8 +14,8 @@ strand_bundle *strand_bundle_new (size_t most) {
   if (b == NULL) return NULL;
   *b = (strand_bundle){ 0 };
   b->many.verdicts = (strand_verdict *)(void *)((char *)b + parts);
-  b->many.records = (const strand_record **)(void *)
-                      ((char *)b + parts + verdicts);
+  b->many.records = (const strand_record **)(void *)((char *)b + parts
+                                                     + verdicts);
   return b;
 }
 
@@ -41,7 +41,8 @@ void strand_bundle_fill (strand_member *m, strand_bundle *b,
   add(b, first);
   while (b->many.count < size
          && strand_engine_lease_more(m->engine, first, size - b->many.count,
-                                     now_us, &lease)) add(b, &lease);
+                                     now_us, &lease))
+    add(b, &lease);
 }
 
 bool strand_bundle_stopped (const strand_bundle *b) {
@@ -70,8 +71,8 @@ static strand_err end_records (strand_member *m, strand_bundle *b,
   strand_lease *lease = &part->lease;
   strand_err err = STRAND_OK;
   while (err == STRAND_OK && lease->count > 0) {
-    strand_verdict *v = &b->many.verdicts[part->first + part->count
-                                          - lease->count];
+    strand_verdict *v =
+      &b->many.verdicts[part->first + part->count - lease->count];
     uint32_t done = lease->expired ? 0 : count_done(v, lease->count);
     strand_ending ending = { v->kind, v->delay_us, v->reason,
                              v->reason_length };

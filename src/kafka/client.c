@@ -35,8 +35,8 @@ strand_client *strand_client_new (strand_log *log, int fd,
     free(client);
     return NULL;
   }
-  if (pthread_mutex_init(&client->lock, NULL) != 0 ||
-      !strand_thread_condition(&client->changed)) {
+  if (pthread_mutex_init(&client->lock, NULL) != 0
+      || !strand_thread_condition(&client->changed)) {
     if (fd >= 0) close(client->wake_fd);
     free(client);
     return no_memory(failure);
@@ -69,7 +69,8 @@ int strand_client_token (strand_client *client, const char *token,
   char error[256] = "";
   if (rd_kafka_oauthbearer_set_token(client->handle, token, expires_ms,
                                      principal, NULL, 0, error, sizeof(error))
-      == RD_KAFKA_RESP_ERR_NO_ERROR) return 1;
+      == RD_KAFKA_RESP_ERR_NO_ERROR)
+    return 1;
   strand_fail(failure, "OAUTH", "the token was refused: %s", error);
   return 0;
 }
@@ -103,8 +104,9 @@ static int wait_end (strand_client *client, double deadline) {
   struct timespec until = strand_clock_timespec(deadline);
   int ended;
   pthread_mutex_lock(&client->lock);
-  while (!client->ended &&
-         pthread_cond_timedwait(&client->changed, &client->lock, &until) == 0)
+  while (!client->ended
+         && pthread_cond_timedwait(&client->changed, &client->lock, &until)
+              == 0)
     continue;
   ended = client->ended;
   client->abandoned = !ended;

@@ -25,8 +25,8 @@ typedef struct strand_client {
   rd_kafka_t *handle;
   rd_kafka_queue_t *queue; /* reports and errors */
   strand_errand *errand;
-  int wake_fd;             /* a copy: the producer closes its own */
-  pthread_mutex_t lock;    /* of the two below */
+  int wake_fd;          /* a copy: the producer closes its own */
+  pthread_mutex_t lock; /* of the two below */
   pthread_cond_t changed;
   int ended;
   int abandoned;

@@ -15,8 +15,8 @@
 #include "kafka/errors.h"
 #include "kafka/member.h"
 
-#define NAMES_MOST 8  /* partitions that a failed commit names */
-#define MORE_SIZE 32  /* " and 1000000 more" */
+#define NAMES_MOST 8 /* partitions that a failed commit names */
+#define MORE_SIZE 32 /* " and 1000000 more" */
 
 static void answer_waiters (strand_member *m, bool planned_only,
                             const strand_failure *failure) {
@@ -139,8 +139,7 @@ static void tell_failed (strand_member *m, const strand_commit *commit,
     event.offset = commit->items[0].offset;
   }
   snprintf(event.code, sizeof(event.code), "%s", failure->code);
-  strand_event_set_reason(&event, failure->message,
-                          strlen(failure->message));
+  strand_event_set_reason(&event, failure->message, strlen(failure->message));
   strand_member_emit(m, &event);
 }
 
@@ -152,8 +151,10 @@ bool strand_committer_untold (const strand_member *m,
     if (strand_partition_unwritable(p)) add_name(&n, p);
   }
   if (n.count == 0) return false;
-  strand_fail(failure, "METADATA_UNWRITABLE", "what is done in %s does not "
-              "fit in the metadata of a commit: see the event", end_names(&n));
+  strand_fail(failure, "METADATA_UNWRITABLE",
+              "what is done in %s does not "
+              "fit in the metadata of a commit: see the event",
+              end_names(&n));
   return true;
 }
 
@@ -199,7 +200,8 @@ static strand_answer answer_of (rd_kafka_resp_err_t err) {
   if (strand_error_is_later(err)) return STRAND_COMMIT_LATER;
   return strand_error_kind_of(err) == STRAND_ERROR_METADATA_TOO_LARGE
              && !MUTANT(metadata_too_large_is_any_error)
-           ? STRAND_COMMIT_REFUSED : STRAND_COMMIT_UNKNOWN;
+           ? STRAND_COMMIT_REFUSED
+           : STRAND_COMMIT_UNKNOWN;
 }
 
 static void take_error (strand_member *m, rd_kafka_resp_err_t err,

@@ -11,7 +11,7 @@
 #include "kafka/errors.h"
 #include "kafka/system.h"
 
-#define VERSION(major, minor, patch) \
+#define VERSION(major, minor, patch)                                          \
   (((major) << 24) | ((minor) << 16) | ((patch) << 8))
 #define FIRST VERSION(0, 0, 0)
 #define NEWEST 0x7fffffff
@@ -35,10 +35,8 @@ static const preset presets[] = {
   { CONSUMER, FIRST, NEWEST, "partition.assignment.strategy",
     "range,roundrobin" },
   { CONSUMER, FIRST, VERSION(2, 2, 0), "queued.min.messages", "10000000" },
-  { CONSUMER, FIRST, VERSION(2, 2, 0), "queued.max.messages.kbytes",
-    "65536" },
-  { CONSUMER, VERSION(2, 2, 0), NEWEST, "queued.max.messages.kbytes",
-    "8192" },
+  { CONSUMER, FIRST, VERSION(2, 2, 0), "queued.max.messages.kbytes", "65536" },
+  { CONSUMER, VERSION(2, 2, 0), NEWEST, "queued.max.messages.kbytes", "8192" },
   { CONSUMER, VERSION(2, 2, 0), NEWEST, "fetch.queue.backoff.ms", "20" },
   { PRODUCER, FIRST, NEWEST, "enable.idempotence", "true" },
   { PRODUCER, FIRST, NEWEST, "partitioner", "murmur2_random" },
@@ -79,8 +77,7 @@ static const owned refused[] = {
     "strand reads the partitions' queues itself" },
   { PRODUCER, "delivery.report.only.error",
     "every record gets one delivery report" },
-  { PRODUCER, "partitioner",
-    "use the option 'partitioner' of the producer" },
+  { PRODUCER, "partitioner", "use the option 'partitioner' of the producer" },
   { PRODUCER, "transactional.id",
     "this version of strand has no transactions" },
   { BOTH, "log.queue", "use the option 'log'" },
@@ -108,10 +105,11 @@ static int contains_nocase (const char *text, const char *part) {
 }
 
 int strand_conf_is_secret (const char *name) {
-  static const char *const parts[] = {
-    "password", "secret", "pem", "jaas", "token", "ssl.key", "ssl_key",
-    "oauthbearer.config", "username"
-  };
+  static const char *const parts[] = { "password", "secret",
+                                       "pem",      "jaas",
+                                       "token",    "ssl.key",
+                                       "ssl_key",  "oauthbearer.config",
+                                       "username" };
   size_t i;
   for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
     if (contains_nocase(name, parts[i])) return 1;
@@ -131,8 +129,9 @@ static int has_property (const strand_property *props, size_t count,
   size_t i;
   if (property(props, count, name) != NULL) return 1;
   for (i = 0; i < ALIASES; i++)
-    if (strcmp(aliases[i][1], name) == 0 &&
-        property(props, count, aliases[i][0]) != NULL) return 1;
+    if (strcmp(aliases[i][1], name) == 0
+        && property(props, count, aliases[i][0]) != NULL)
+      return 1;
   return 0;
 }
 
@@ -152,16 +151,15 @@ static int is_callback (const char *name) {
 
 /* Versions of librdkafka in which a setting does harm. */
 static const char *version_reason (kinds kind, const strand_property *p) {
-  if (kind == CONSUMER &&
-      strcmp(p->name, "partition.assignment.strategy") == 0 &&
-      contains_nocase(p->value, "cooperative-sticky") &&
-      !strand_conf_version_at_least(2, 3, 0))
+  if (kind == CONSUMER && strcmp(p->name, "partition.assignment.strategy") == 0
+      && contains_nocase(p->value, "cooperative-sticky")
+      && !strand_conf_version_at_least(2, 3, 0))
     return "cooperative-sticky needs librdkafka 2.3.0 or newer: older ones "
            "abort the process when a consumer is closed during its first "
            "rebalance";
-  if (kind == CONSUMER && strcmp(p->name, "group.protocol") == 0 &&
-      strcasecmp(p->value, "classic") != 0 &&
-      !strand_conf_version_at_least(2, 12, 0))
+  if (kind == CONSUMER && strcmp(p->name, "group.protocol") == 0
+      && strcasecmp(p->value, "classic") != 0
+      && !strand_conf_version_at_least(2, 12, 0))
     return "group protocols other than classic need librdkafka 2.12.0 or "
            "newer";
   return NULL;
@@ -204,22 +202,25 @@ static void fail_property (strand_failure *failure, const strand_property *p,
   char text[257];
   strand_log_escape(name, sizeof(name), p->name, strlen(p->name));
   if (strand_conf_is_secret(p->name) || strlen(p->value) > VALUE_MAX) {
-    strand_fail(failure, "OPTION", "option 'kafka': property '%s': "
-                "librdkafka refuses its value (not shown)", name);
+    strand_fail(failure, "OPTION",
+                "option 'kafka': property '%s': "
+                "librdkafka refuses its value (not shown)",
+                name);
     return;
   }
   mask_value(errstr, p->name, p->value);
   strand_log_escape(text, sizeof(text), errstr, strcspn(errstr, "\n"));
-  strand_fail(failure, "OPTION", "option 'kafka': property '%s': %s",
-              name, text);
+  strand_fail(failure, "OPTION", "option 'kafka': property '%s': %s", name,
+              text);
 }
 
 static int set_property (rd_kafka_conf_t *conf, const strand_property *p,
                          strand_failure *failure) {
   char errstr[512];
   errstr[0] = '\0';
-  if (rd_kafka_conf_set(conf, p->name, p->value, errstr, sizeof(errstr)) ==
-      RD_KAFKA_CONF_OK) return 1;
+  if (rd_kafka_conf_set(conf, p->name, p->value, errstr, sizeof(errstr))
+      == RD_KAFKA_CONF_OK)
+    return 1;
   fail_property(failure, p, errstr);
   return 0;
 }
@@ -245,8 +246,9 @@ size_t strand_conf_dump (rd_kafka_type_t kind, const strand_property *props,
     if (!(p->kind & kind_of(kind))) continue;
     if (version < p->since || version >= p->below) continue;
     if (has_property(props, count, p->name)) continue;
-    if (strcmp(p->name, "partition.assignment.strategy") == 0 &&
-        is_new_protocol(props, count)) continue; /* the broker assigns */
+    if (strcmp(p->name, "partition.assignment.strategy") == 0
+        && is_new_protocol(props, count))
+      continue; /* the broker assigns */
     out[n].name = p->name;
     out[n++].value = p->value;
   }
@@ -273,11 +275,14 @@ static int check_mechanism (const strand_property *props, size_t count,
                             strand_failure *failure) {
   const char *protocol = property(props, count, "security.protocol");
   if (protocol == NULL || strncasecmp(protocol, "sasl_", 5) != 0) return 1;
-  if (property(props, count, "sasl.mechanism") != NULL ||
-      property(props, count, "sasl.mechanisms") != NULL) return 1;
-  strand_fail(failure, "OPTION", "option 'kafka': 'sasl.mechanism' is "
+  if (property(props, count, "sasl.mechanism") != NULL
+      || property(props, count, "sasl.mechanisms") != NULL)
+    return 1;
+  strand_fail(failure, "OPTION",
+              "option 'kafka': 'sasl.mechanism' is "
               "required with 'security.protocol' %s: PLAIN, SCRAM-SHA-256, "
-              "SCRAM-SHA-512, OAUTHBEARER or GSSAPI", protocol);
+              "SCRAM-SHA-512, OAUTHBEARER or GSSAPI",
+              protocol);
   return 0;
 }
 
@@ -285,8 +290,8 @@ rd_kafka_conf_t *strand_conf_new (rd_kafka_type_t kind,
                                   const strand_property *props, size_t count,
                                   strand_failure *failure) {
   rd_kafka_conf_t *conf = rd_kafka_conf_new();
-  if (!set_all(conf, kind, props, count, failure) ||
-      !check_mechanism(props, count, failure)) {
+  if (!set_all(conf, kind, props, count, failure)
+      || !check_mechanism(props, count, failure)) {
     rd_kafka_conf_destroy(conf);
     return NULL;
   }
@@ -296,16 +301,16 @@ rd_kafka_conf_t *strand_conf_new (rd_kafka_type_t kind,
 
 int strand_conf_loses_assignments (const strand_property *props,
                                    size_t count) {
-  const char *strategy =
-    property(props, count, "partition.assignment.strategy");
-  return strategy != NULL && contains_nocase(strategy, "cooperative-sticky") &&
-         !strand_conf_version_at_least(2, 10, 0);
+  const char *strategy = property(props, count,
+                                  "partition.assignment.strategy");
+  return strategy != NULL && contains_nocase(strategy, "cooperative-sticky")
+         && !strand_conf_version_at_least(2, 10, 0);
 }
 
 void strand_conf_warn (rd_kafka_type_t kind, const strand_property *props,
                        size_t count, strand_log *log) {
-  const char *verify =
-    property(props, count, "enable.ssl.certificate.verification");
+  const char *verify = property(props, count,
+                                "enable.ssl.certificate.verification");
   const char *protocol = property(props, count, "security.protocol");
   if (kind == RD_KAFKA_CONSUMER && strand_conf_loses_assignments(props, count))
     strand_log_push(log, STRAND_LOG_WARNING, "CONF",
@@ -324,8 +329,10 @@ static unsigned count_servers (const rd_kafka_conf_t *conf) {
   size_t size = sizeof(list);
   unsigned count;
   const char *at;
-  if (rd_kafka_conf_get(conf, "bootstrap.servers", list, &size) !=
-      RD_KAFKA_CONF_OK || list[0] == '\0') return 0;
+  if (rd_kafka_conf_get(conf, "bootstrap.servers", list, &size)
+        != RD_KAFKA_CONF_OK
+      || list[0] == '\0')
+    return 0;
   list[sizeof(list) - 1] = '\0'; /* more of them than are looked for */
   count = 1;
   for (at = list; (at = strchr(at, ',')) != NULL; at++) count++;
@@ -339,16 +346,18 @@ static int has_room (rd_kafka_type_t kind, const rd_kafka_conf_t *conf,
                      strand_failure *failure) {
   unsigned brokers = 1 + count_servers(conf) + (kind == RD_KAFKA_CONSUMER);
   char what[96];
-  snprintf(what, sizeof(what), "a client needs %u file descriptors and %u "
-           "threads", 2 * brokers + 1, brokers + 1);
+  snprintf(what, sizeof(what),
+           "a client needs %u file descriptors and %u "
+           "threads",
+           2 * brokers + 1, brokers + 1);
   return strand_system_has(2 * brokers + 1, brokers + 1, what, failure);
 }
 
 /* Of what librdkafka said, a system's error that it passed on. */
 static int names_error (const char *text, int error) {
   char reason[128];
-  return strerror_r(error, reason, sizeof(reason)) == 0 &&
-         strstr(text, reason) != NULL;
+  return strerror_r(error, reason, sizeof(reason)) == 0
+         && strstr(text, reason) != NULL;
 }
 
 /* It tells a lack of threads from the rest; what it could not read for a lack
@@ -374,19 +383,19 @@ static void fail_open (strand_failure *failure, const char *text, int error) {
 
 /* A file that is missing is a text of OpenSSL to librdkafka, without the
 ** file's name. */
-static int check_files (const rd_kafka_conf_t *conf,
-                        strand_failure *failure) {
-  static const char *const names[] = {
-    "ssl.ca.location", "ssl.certificate.location", "ssl.crl.location",
-    "ssl.key.location", "ssl.keystore.location"
-  };
+static int check_files (const rd_kafka_conf_t *conf, strand_failure *failure) {
+  static const char *const names[] = { "ssl.ca.location",
+                                       "ssl.certificate.location",
+                                       "ssl.crl.location", "ssl.key.location",
+                                       "ssl.keystore.location" };
   char path[4096], shown[257], reason[128];
   size_t i;
   for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
     size_t size = sizeof(path);
-    if (rd_kafka_conf_get(conf, names[i], path, &size) != RD_KAFKA_CONF_OK ||
-        size > sizeof(path) || path[0] == '\0' ||
-        strcmp(path, "probe") == 0 || access(path, R_OK) == 0) continue;
+    if (rd_kafka_conf_get(conf, names[i], path, &size) != RD_KAFKA_CONF_OK
+        || size > sizeof(path) || path[0] == '\0' || strcmp(path, "probe") == 0
+        || access(path, R_OK) == 0)
+      continue;
     if (strerror_r(errno, reason, sizeof(reason)) != 0) reason[0] = '\0';
     strand_log_escape(shown, sizeof(shown), path, strlen(path));
     if (strchr(path, '\n') != NULL) /* a key itself? */
@@ -414,8 +423,9 @@ static rd_kafka_t *open_client (rd_kafka_type_t kind, rd_kafka_conf_t *conf,
 static int is_secure (const rd_kafka_conf_t *conf) {
   char protocol[32] = "";
   size_t size = sizeof(protocol);
-  return rd_kafka_conf_get(conf, "security.protocol", protocol, &size) ==
-           RD_KAFKA_CONF_OK && strcasecmp(protocol, "plaintext") != 0;
+  return rd_kafka_conf_get(conf, "security.protocol", protocol, &size)
+           == RD_KAFKA_CONF_OK
+         && strcasecmp(protocol, "plaintext") != 0;
 }
 
 /* When rd_kafka_new fails over certificates or SASL, it has freed the conf's
@@ -442,9 +452,9 @@ static int rehearse (rd_kafka_type_t kind, const rd_kafka_conf_t *conf,
 rd_kafka_t *strand_conf_open (rd_kafka_type_t kind, rd_kafka_conf_t *conf,
                               strand_failure *failure) {
   rd_kafka_t *client;
-  if (!has_room(kind, conf, failure) ||
-      (is_secure(conf) && !check_files(conf, failure)) ||
-      !rehearse(kind, conf, failure)) {
+  if (!has_room(kind, conf, failure)
+      || (is_secure(conf) && !check_files(conf, failure))
+      || !rehearse(kind, conf, failure)) {
     rd_kafka_conf_destroy(conf);
     return NULL;
   }

@@ -72,8 +72,7 @@ size_t strand_conf_dump (rd_kafka_type_t kind, const strand_property *props,
 
 /* This librdkafka drops a cooperative member's assignment when a commit comes
 ** while it joins. */
-int strand_conf_loses_assignments (const strand_property *props,
-                                   size_t count);
+int strand_conf_loses_assignments (const strand_property *props, size_t count);
 
 /* Warnings about settings that work and should not be used. */
 void strand_conf_warn (rd_kafka_type_t kind, const strand_property *props,

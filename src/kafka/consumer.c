@@ -12,7 +12,7 @@
 #include "kafka/system.h"
 #include "kafka/thread.h"
 
-#define GIVE_UP_US 800000       /* past close's timeout */
+#define GIVE_UP_US 800000 /* past close's timeout */
 
 /*
 ** Opening
@@ -81,7 +81,8 @@ static bool copy_letters (strand_consumer *c,
   c->letters.kafka_count = 0;
   c->letters.topic = strdup(from->topic);
   c->letters.partitioner = from->partitioner != NULL
-                             ? strdup(from->partitioner) : NULL;
+                             ? strdup(from->partitioner)
+                             : NULL;
   for (size_t i = 0; ok && i < from->kafka_count; i++) {
     ok = copy_property(c, &from->kafka[i]);
   }
@@ -155,8 +156,8 @@ static void read_settings (strand_consumer *c) {
     c->max_poll_us = strtoll(value, NULL, 10) * 1000;
   }
   size = sizeof(value);
-  if (rd_kafka_conf_get(conf, "queued.max.messages.kbytes", value, &size)
-      == 0) c->prefetch_kbytes = (size_t)strtoull(value, NULL, 10);
+  if (rd_kafka_conf_get(conf, "queued.max.messages.kbytes", value, &size) == 0)
+    c->prefetch_kbytes = (size_t)strtoull(value, NULL, 10);
 }
 
 static bool open_members (strand_consumer *c,
@@ -166,8 +167,8 @@ static bool open_members (strand_consumer *c,
   if (c->members == NULL) return false;
   c->member_count = config->members;
   for (unsigned i = 0; i < config->members; i++) {
-    c->members[i] = strand_member_new(c, i, config->kafka,
-                                      config->kafka_count, failure);
+    c->members[i] = strand_member_new(c, i, config->kafka, config->kafka_count,
+                                      failure);
     if (c->members[i] == NULL) return false;
   }
   read_settings(c);
@@ -254,8 +255,7 @@ bool strand_consumer_start (strand_consumer *c, strand_failure *failure) {
 }
 
 const char *strand_consumer_state (const strand_consumer *c) {
-  static const char *const names[] = { "new", "running", "closing",
-                                       "closed" };
+  static const char *const names[] = { "new", "running", "closing", "closed" };
   return names[strand_shared_life(c)];
 }
 

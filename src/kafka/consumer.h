@@ -29,28 +29,28 @@
 typedef struct strand_consumer strand_consumer;
 
 typedef struct strand_route {
-  const char *topic;    /* a name, "^pattern", or NULL for every topic */
+  const char *topic;          /* a name, "^pattern", or NULL for every topic */
   strand_route_limits limits; /* its policy: for what the handler leaves
                                  to it */
-  int64_t deadline_us;  /* of one call of the handler; 0: none */
-  bool own_retry;       /* the policy is the route's but for 'exhausted': */
-  bool own_exhausted;   /* configure() leaves alone what is the route's own */
+  int64_t deadline_us;        /* of one call of the handler; 0: none */
+  bool own_retry;     /* the policy is the route's but for 'exhausted': */
+  bool own_exhausted; /* configure() leaves alone what is the route's own */
   bool own_deadline;
 } strand_route;
 
 /* What configure() may change; all of the consumer, not of a member. */
 typedef struct strand_limits {
-  unsigned workers;       /* 1 to 256 */
-  size_t max_in_flight;   /* handlers that have started */
-  size_t max_ready;       /* records handed over and not started */
+  unsigned workers;     /* 1 to 256 */
+  size_t max_in_flight; /* handlers that have started */
+  size_t max_ready;     /* records handed over and not started */
   size_t max_buffered_records;
   size_t max_buffered_bytes;
   size_t max_waiting_records;
   size_t max_waiting_bytes;
   int64_t commit_interval_us;
   int64_t revoke_grace_us;
-  int64_t slow_after_us;  /* in the handler, before it is an event; 0: never */
-  int64_t deadline_us;    /* in the handler; 0: none */
+  int64_t slow_after_us; /* in the handler, before it is an event; 0: never */
+  int64_t deadline_us;   /* in the handler; 0: none */
   strand_rate rate;
   strand_policy policy;
 } strand_limits;
@@ -63,11 +63,11 @@ typedef enum strand_letter_reason {
 
 /* Where dead letters go, and how. */
 typedef struct strand_letters_config {
-  const char *topic;       /* NULL: there are none */
-  bool same_partition;     /* the number of the source's; else by the key */
+  const char *topic;   /* NULL: there are none */
+  bool same_partition; /* the number of the source's; else by the key */
   strand_letter_reason reason;
-  size_t max_reason;       /* bytes of the header */
-  bool allow_value_drop;   /* of one that is too large with it */
+  size_t max_reason;            /* bytes of the header */
+  bool allow_value_drop;        /* of one that is too large with it */
   const strand_property *kafka; /* of the producer: all of them */
   size_t kafka_count;
   const char *partitioner; /* librdkafka's name; NULL: murmur2_random */
@@ -83,16 +83,16 @@ typedef struct strand_consumer_config {
   unsigned members;
   bool has_oauth;
   bool has_log;
-  bool has_events;             /* else failures are warnings in the log */
+  bool has_events; /* else failures are warnings in the log */
   strand_ordering ordering;
   const char *ordering_header; /* NULL: the key */
   bool null_key_unordered;
   size_t max_metadata;
   bool unreadable_fail;
-  bool park_alone;             /* parked_holds = "record" */
+  bool park_alone; /* parked_holds = "record" */
   strand_letters_config letters;
   strand_limits limits;
-  const strand_route *routes;  /* the first that matches a topic is taken */
+  const strand_route *routes; /* the first that matches a topic is taken */
   size_t route_count;
   strand_handler handler;
 } strand_consumer_config;
@@ -163,21 +163,21 @@ typedef struct strand_place {
 
 typedef struct strand_report {
   uint64_t done;
-  uint64_t failed;           /* attempts */
+  uint64_t failed; /* attempts */
   uint64_t skipped;
   uint64_t dead_lettered;
-  uint64_t parked;           /* now, or at the end */
-  uint64_t lost;             /* partitions' records cut off without a commit */
-  double seconds;            /* since start */
-  bool detached;             /* something ends in the background */
-  strand_place *unfinished;  /* polled and not done, lowest first, at most
+  uint64_t parked;          /* now, or at the end */
+  uint64_t lost;            /* partitions' records cut off without a commit */
+  double seconds;           /* since start */
+  bool detached;            /* something ends in the background */
+  strand_place *unfinished; /* polled and not done, lowest first, at most
                                 STRAND_REPORT_UNFINISHED_MAX */
   size_t unfinished_count;
   uint64_t unfinished_total;
-  strand_place *committed;   /* the last acknowledged offset of each partition
+  strand_place *committed; /* the last acknowledged offset of each partition
                                 that was ever committed */
   size_t committed_count;
-  strand_failure failure;    /* of the last commit, say; code "" for none */
+  strand_failure failure; /* of the last commit, say; code "" for none */
 } strand_report;
 
 #define STRAND_REPORT_UNFINISHED_MAX 1000
@@ -209,7 +209,7 @@ strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
 /* A copy of a parked record. Times are seconds since 1970. */
 typedef struct strand_parked {
   struct strand_parked *next;
-  strand_record *record;   /* of no partition; its attempt is the one that
+  strand_record *record; /* of no partition; its attempt is the one that
                               parked it */
   char topic[250];
   int32_t partition;
@@ -275,29 +275,29 @@ typedef struct strand_blocker {
   bool has_key;
   char key[STRAND_EVENT_KEY_MAX];
   size_t key_length;
-  double age;           /* seconds since it was polled */
-  unsigned attempts;    /* that have failed */
+  double age;        /* seconds since it was polled */
+  unsigned attempts; /* that have failed */
   const char *state;
   char reason[STRAND_REASON_MAX];
   size_t reason_length;
 } strand_blocker;
 
 typedef struct strand_stats {
-  strand_engine_stats engine;   /* sums */
+  strand_engine_stats engine; /* sums */
   unsigned members;
-  unsigned workers;             /* threads that serve */
-  unsigned busy;                /* of them, in a handler */
-  unsigned lost;                /* past their deadline: spares serve for them */
-  size_t prefetch_bytes;        /* librdkafka's own limit on top */
-  uint64_t commits;             /* acknowledged */
+  unsigned workers;      /* threads that serve */
+  unsigned busy;         /* of them, in a handler */
+  unsigned lost;         /* past their deadline: spares serve for them */
+  size_t prefetch_bytes; /* librdkafka's own limit on top */
+  uint64_t commits;      /* acknowledged */
   uint64_t commits_failed;
   uint64_t rebalances;
   uint64_t events_dropped;
   uint64_t logs_dropped;
-  double idle;                  /* seconds since a record ended */
+  double idle; /* seconds since a record ended */
   strand_partition_view *partitions;
   size_t partition_count;
-  strand_blocker *blockers;     /* that hold commits back, oldest first */
+  strand_blocker *blockers; /* that hold commits back, oldest first */
   size_t blocker_count;
 } strand_stats;
 

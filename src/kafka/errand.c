@@ -14,9 +14,10 @@
 #include "kafka/thread.h"
 
 #define METADATA_MS 5000
-#define AGAIN 0.1 /* seconds before a failed question is asked again */
+#define AGAIN 0.1    /* seconds before a failed question is asked again */
 #define FLUSH_MS 200 /* of one call, at most: how late its end is seen */
-#define FLUSH_FIRST_MS 5 /* the next is twice as long: an end is seen no later
+#define FLUSH_FIRST_MS                                                        \
+  5 /* the next is twice as long: an end is seen no later
                             than as long again as all lasted */
 
 typedef struct topic {
@@ -37,7 +38,7 @@ struct strand_errand {
   int running;
   int stopping;
   int flushing;
-  int flush_ms; /* of the next call */
+  int flush_ms;  /* of the next call */
   topic *topics; /* only ever grows: the thread keeps pointers */
 };
 
@@ -141,9 +142,11 @@ static void *run (void *argument) {
     topic *t = asked_locked(errand);
     if (t != NULL) {
       answer_locked(errand, t);
-    } else if (errand->flushing) {
+    }
+    else if (errand->flushing) {
       flush_locked(errand);
-    } else {
+    }
+    else {
       pthread_cond_wait(&errand->changed, &errand->lock);
     }
   }
@@ -184,12 +187,15 @@ static topic *make_locked (strand_errand *errand, const char *name) {
 
 static void fail_unknown (strand_failure *failure, const topic *t) {
   if (t->err == RD_KAFKA_RESP_ERR_NO_ERROR)
-    strand_fail(failure, "NO_METADATA", "topic '%s': its number of "
-                "partitions is not known yet", t->name);
+    strand_fail(failure, "NO_METADATA",
+                "topic '%s': its number of "
+                "partitions is not known yet",
+                t->name);
   else
-    strand_fail(failure, "NO_METADATA", "topic '%s': its number of "
-                "partitions is not known: %s", t->name,
-                rd_kafka_err2str(t->err));
+    strand_fail(failure, "NO_METADATA",
+                "topic '%s': its number of "
+                "partitions is not known: %s",
+                t->name, rd_kafka_err2str(t->err));
 }
 
 static int32_t partitions_locked (strand_errand *errand, topic *t,
@@ -198,8 +204,7 @@ static int32_t partitions_locked (strand_errand *errand, topic *t,
   int stale = !t->asked && strand_clock_now() - t->answered > fresh;
   if (stale && !ask_locked(errand, t))
     strand_fail_thread(failure, "the thread that asks for partitions", errno);
-  else if (t->partitions == 0)
-    fail_unknown(failure, t);
+  else if (t->partitions == 0) fail_unknown(failure, t);
   return t->partitions;
 }
 
@@ -228,8 +233,9 @@ void strand_errand_doubt (strand_errand *errand, const char *name) {
 void strand_errand_wait (strand_errand *errand, double deadline) {
   struct timespec until = strand_clock_timespec(deadline);
   pthread_mutex_lock(&errand->lock);
-  while (errand->running && asked_locked(errand) != NULL &&
-         pthread_cond_timedwait(&errand->changed, &errand->lock, &until) == 0)
+  while (errand->running && asked_locked(errand) != NULL
+         && pthread_cond_timedwait(&errand->changed, &errand->lock, &until)
+              == 0)
     continue;
   pthread_mutex_unlock(&errand->lock);
 }

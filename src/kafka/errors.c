@@ -7,29 +7,24 @@
 
 strand_error_kind strand_error_kind_of (rd_kafka_resp_err_t err) {
   switch (err) {
-    case RD_KAFKA_RESP_ERR_NO_ERROR:
-      return STRAND_ERROR_NONE;
+    case RD_KAFKA_RESP_ERR_NO_ERROR: return STRAND_ERROR_NONE;
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-      return STRAND_ERROR_MISSING;
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION: return STRAND_ERROR_MISSING;
     case RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION:
     case RD_KAFKA_RESP_ERR__TRANSPORT:
     case RD_KAFKA_RESP_ERR__RESOLVE:
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
     case RD_KAFKA_RESP_ERR__TIMED_OUT:
     case RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE:
-    case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
-      return STRAND_ERROR_AWAY;
+    case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT: return STRAND_ERROR_AWAY;
     case RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS:
     case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
     case RD_KAFKA_RESP_ERR_NOT_COORDINATOR:
-    case RD_KAFKA_RESP_ERR__WAIT_COORD:
-      return STRAND_ERROR_COORDINATOR;
+    case RD_KAFKA_RESP_ERR__WAIT_COORD: return STRAND_ERROR_COORDINATOR;
     case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
     case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
-    case RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE:
-      return STRAND_ERROR_LEADER;
+    case RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE: return STRAND_ERROR_LEADER;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
     case RD_KAFKA_RESP_ERR__SSL:
     case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
@@ -42,13 +37,11 @@ strand_error_kind strand_error_kind_of (rd_kafka_resp_err_t err) {
     case RD_KAFKA_RESP_ERR_GROUP_MAX_SIZE_REACHED:
     case RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL:
     case RD_KAFKA_RESP_ERR_INVALID_GROUP_ID:
-    case RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT:
-      return STRAND_ERROR_GROUP;
+    case RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT: return STRAND_ERROR_GROUP;
     case RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS:
     case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
     case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID:
-    case RD_KAFKA_RESP_ERR__ASSIGNMENT_LOST:
-      return STRAND_ERROR_LEFT_BEHIND;
+    case RD_KAFKA_RESP_ERR__ASSIGNMENT_LOST: return STRAND_ERROR_LEFT_BEHIND;
     case RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE:
     case RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE: /* for its log */
       return STRAND_ERROR_METADATA_TOO_LARGE;
@@ -62,23 +55,17 @@ strand_error_kind strand_error_kind_of (rd_kafka_resp_err_t err) {
     case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
     case RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE:
     case RD_KAFKA_RESP_ERR_INVALID_RECORD:
-    case RD_KAFKA_RESP_ERR__INVALID_ARG:
-      return STRAND_ERROR_INVALID;
-    case RD_KAFKA_RESP_ERR__QUEUE_FULL:
-      return STRAND_ERROR_FULL;
+    case RD_KAFKA_RESP_ERR__INVALID_ARG: return STRAND_ERROR_INVALID;
+    case RD_KAFKA_RESP_ERR__QUEUE_FULL: return STRAND_ERROR_FULL;
     case RD_KAFKA_RESP_ERR__PURGE_QUEUE:
-    case RD_KAFKA_RESP_ERR__PURGE_INFLIGHT:
-      return STRAND_ERROR_PURGED;
-    case RD_KAFKA_RESP_ERR__FATAL:
-      return STRAND_ERROR_FATAL;
+    case RD_KAFKA_RESP_ERR__PURGE_INFLIGHT: return STRAND_ERROR_PURGED;
+    case RD_KAFKA_RESP_ERR__FATAL: return STRAND_ERROR_FATAL;
     case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
     case RD_KAFKA_RESP_ERR__WAIT_CACHE:
     case RD_KAFKA_RESP_ERR__IN_PROGRESS:
     case RD_KAFKA_RESP_ERR__STATE:
-    case RD_KAFKA_RESP_ERR__DESTROY:
-      return STRAND_ERROR_PASSING;
-    default:
-      return STRAND_ERROR_OTHER;
+    case RD_KAFKA_RESP_ERR__DESTROY: return STRAND_ERROR_PASSING;
+    default: return STRAND_ERROR_OTHER;
   }
 }
 
@@ -87,10 +74,8 @@ bool strand_error_is_later (rd_kafka_resp_err_t err) {
     case STRAND_ERROR_AWAY:
     case STRAND_ERROR_COORDINATOR:
     case STRAND_ERROR_LEFT_BEHIND:
-    case STRAND_ERROR_PASSING:
-      return true;
-    default:
-      return false;
+    case STRAND_ERROR_PASSING: return true;
+    default: return false;
   }
 }
 
@@ -98,10 +83,8 @@ bool strand_error_is_final (rd_kafka_resp_err_t err) {
   switch (strand_error_kind_of(err)) {
     case STRAND_ERROR_UNAUTHORIZED:
     case STRAND_ERROR_TOO_LARGE:
-    case STRAND_ERROR_INVALID:
-      return true;
-    default:
-      return false;
+    case STRAND_ERROR_INVALID: return true;
+    default: return false;
   }
 }
 
@@ -120,6 +103,6 @@ const char *strand_code_of (rd_kafka_resp_err_t err, char *buf, size_t size) {
 void strand_fail_kafka (strand_failure *failure, rd_kafka_resp_err_t err,
                         const char *what) {
   char code[sizeof(failure->code)];
-  strand_fail(failure, strand_code_of(err, code, sizeof(code)), "%s: %s",
-              what, rd_kafka_err2str(err));
+  strand_fail(failure, strand_code_of(err, code, sizeof(code)), "%s: %s", what,
+              rd_kafka_err2str(err));
 }

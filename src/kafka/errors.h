@@ -17,22 +17,22 @@
 
 typedef enum strand_error_kind {
   STRAND_ERROR_NONE,
-  STRAND_ERROR_MISSING,     /* the topic or the partition does not exist */
-  STRAND_ERROR_AWAY,        /* a broker does not answer; it may be back */
-  STRAND_ERROR_COORDINATOR, /* the group's or the transaction's coordinator
+  STRAND_ERROR_MISSING,         /* the topic or the partition does not exist */
+  STRAND_ERROR_AWAY,            /* a broker does not answer; it may be back */
+  STRAND_ERROR_COORDINATOR,     /* the group's or the transaction's coordinator
                                is not there yet, or moves */
-  STRAND_ERROR_LEADER,      /* a partition has no leader, or it moves */
+  STRAND_ERROR_LEADER,          /* a partition has no leader, or it moves */
   STRAND_ERROR_UNAUTHENTICATED, /* credentials, certificates */
   STRAND_ERROR_UNAUTHORIZED,    /* who we are may not do this */
   STRAND_ERROR_GROUP,       /* the group does not take a member like this */
   STRAND_ERROR_LEFT_BEHIND, /* the group has gone on without this member */
   STRAND_ERROR_METADATA_TOO_LARGE, /* of a commit */
-  STRAND_ERROR_TOO_LARGE,   /* the record */
-  STRAND_ERROR_INVALID,     /* the record, however often it is sent */
-  STRAND_ERROR_FULL,        /* a queue of librdkafka */
-  STRAND_ERROR_PURGED,      /* the record: by our own purge */
-  STRAND_ERROR_FATAL,       /* the client: see rd_kafka_fatal_error */
-  STRAND_ERROR_PASSING,     /* nothing is wrong; the same again works */
+  STRAND_ERROR_TOO_LARGE,          /* the record */
+  STRAND_ERROR_INVALID,            /* the record, however often it is sent */
+  STRAND_ERROR_FULL,               /* a queue of librdkafka */
+  STRAND_ERROR_PURGED,             /* the record: by our own purge */
+  STRAND_ERROR_FATAL,              /* the client: see rd_kafka_fatal_error */
+  STRAND_ERROR_PASSING,            /* nothing is wrong; the same again works */
   STRAND_ERROR_OTHER
 } strand_error_kind;
 

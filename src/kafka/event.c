@@ -29,8 +29,7 @@ void strand_event_clear (strand_event *event) {
 void strand_events_free (strand_events *events) {
   if (events == NULL) return;
   for (size_t i = 0; i < events->count; i++) {
-    strand_event_clear(&events->ring[(events->first + i)
-                                     % STRAND_EVENTS_MAX]);
+    strand_event_clear(&events->ring[(events->first + i) % STRAND_EVENTS_MAX]);
   }
   pthread_mutex_destroy(&events->lock);
   free(events);

@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #define STRAND_EVENTS_MAX 1024
-#define STRAND_EVENT_KEY_MAX 256     /* bytes of a key that are shown */
+#define STRAND_EVENT_KEY_MAX 256 /* bytes of a key that are shown */
 #define STRAND_EVENT_REASON_MAX 1024
 
 /* Fields that do not apply are NULL, or -1. Owned by whoever has it. */
@@ -29,16 +29,16 @@ typedef struct strand_event {
   char *topic;
   int32_t partition;
   int64_t offset;
-  int64_t to;       /* sought, reset, truncated: the position it is now;
+  int64_t to; /* sought, reset, truncated: the position it is now;
                        records_deleted: the start of the log */
   int64_t epoch;
   int attempt;
-  double delay;     /* seconds until it is tried again; -1 */
-  double seconds;   /* that it is in its handler; -1 */
-  char *key;        /* bytes, cut to STRAND_EVENT_KEY_MAX */
+  double delay;   /* seconds until it is tried again; -1 */
+  double seconds; /* that it is in its handler; -1 */
+  char *key;      /* bytes, cut to STRAND_EVENT_KEY_MAX */
   size_t key_length;
-  char *reason;     /* terminated */
-  char code[48];    /* "" for none */
+  char *reason;  /* terminated */
+  char code[48]; /* "" for none */
 } strand_event;
 
 typedef struct strand_events strand_events;

@@ -17,7 +17,7 @@
 #include "kafka/errors.h"
 #include "kafka/letters.h"
 
-#define EVENTS_MOST 100       /* of one turn */
+#define EVENTS_MOST 100 /* of one turn */
 #define COMMIT_MOST_US 5000000
 #define REVOKE_COMMITS_MOST 3 /* commits tried inside one rebalance */
 
@@ -52,8 +52,8 @@ void strand_group_drop (strand_member *m, strand_tag *tag) {
 }
 
 /* The partition enters the engine, with the shards that are still held. */
-static bool enter_engine (strand_member *m, strand_tag *tag,
-                          const char *topic, int32_t index) {
+static bool enter_engine (strand_member *m, strand_tag *tag, const char *topic,
+                          int32_t index) {
   strand_consumer *c = m->consumer;
   size_t held_count;
   strand_held *held;
@@ -65,8 +65,7 @@ static bool enter_engine (strand_member *m, strand_tag *tag,
   paused = strand_shared_paused_locked(c, topic, index);
   if ((held != NULL || held_count == 0) && tag->epoch != 0) {
     tag->partition = strand_engine_assign(m->engine, topic, index, tag->epoch,
-                                          tag->route, held,
-                                          held_count);
+                                          tag->route, held, held_count);
   }
   tag->contested = strand_held_contested(&c->held, topic, index);
   if (tag->partition == NULL && tag->epoch != 0) {
@@ -82,8 +81,8 @@ static bool enter_engine (strand_member *m, strand_tag *tag,
   return true;
 }
 
-static void split_queue (strand_member *m, strand_tag *tag,
-                         const char *topic, int32_t index) {
+static void split_queue (strand_member *m, strand_tag *tag, const char *topic,
+                         int32_t index) {
   static const uint64_t one = 1;
   tag->queue = rd_kafka_queue_get_partition(m->client, topic, index);
   rd_kafka_queue_forward(tag->queue, NULL);
@@ -205,8 +204,8 @@ static void hold (void *arg, const strand_held *held) {
                     "memory ran out in a revoke");
 }
 
-void strand_group_yield (strand_consumer *c, const char *topic,
-                         int32_t index, unsigned member) {
+void strand_group_yield (strand_consumer *c, const char *topic, int32_t index,
+                         unsigned member) {
   int heir;
   pthread_mutex_lock(&c->lock);
   strand_held_unassign(&c->held, topic, index, member);
@@ -248,8 +247,7 @@ static strand_tag *renew (strand_member *m, strand_tag *tag) {
   bool stuck = tag->stuck, no_route = tag->no_route;
   int32_t index = strand_partition_index(tag->partition);
   char topic[250];
-  snprintf(topic, sizeof(topic), "%s",
-           strand_partition_topic(tag->partition));
+  snprintf(topic, sizeof(topic), "%s", strand_partition_topic(tag->partition));
   tag->queue = NULL;
   strand_handover_recall(m);
   strand_group_revoke(m, tag);
@@ -276,10 +274,8 @@ strand_tag *strand_group_restart (strand_member *m, strand_tag *tag,
                                   int64_t offset) {
   tag = renew(m, tag);
   if (tag == NULL) return NULL;
-  if (strand_engine_restored(m->engine, tag->partition, -1, NULL)
-        == STRAND_OK
-      && strand_engine_reach(m->engine, tag->partition, offset)
-           == STRAND_OK) {
+  if (strand_engine_restored(m->engine, tag->partition, -1, NULL) == STRAND_OK
+      && strand_engine_reach(m->engine, tag->partition, offset) == STRAND_OK) {
     tag->restored = true;
     return tag;
   }
@@ -420,7 +416,8 @@ static void revoke (strand_member *m, rd_kafka_event_t *event,
   strand_handover_recall(m);
   if (lost) count_lost(m);
   if (lost || m->fatal || m->phase >= STRAND_LEAVING
-      || MUTANT(epoch_ends_before_the_drain)) finish_revoke(m);
+      || MUTANT(epoch_ends_before_the_drain))
+    finish_revoke(m);
   else m->grace_us = now_us + grace_of(m);
 }
 
@@ -448,8 +445,7 @@ static bool is_dirty (const strand_member *m) {
 static int64_t until (const strand_member *m) {
   int64_t until_us = m->rebalance_committing ? m->answer_us : m->grace_us;
   int64_t most_us = m->rebalance_committing ? m->deadline_us : m->limit_us;
-  return m->phase == STRAND_SERVING || until_us < most_us ? until_us
-                                                          : most_us;
+  return m->phase == STRAND_SERVING || until_us < most_us ? until_us : most_us;
 }
 
 void strand_group_advance (strand_member *m, int64_t now_us) {
@@ -471,7 +467,8 @@ void strand_group_advance (strand_member *m, int64_t now_us) {
     if (m->commit != NULL) return; /* one that is out, or ours */
     if (strand_engine_commit_blocked(m->engine, now_us)) return;
     if (m->rebalance_tries++ < REVOKE_COMMITS_MOST
-        && strand_committer_send(m, now_us)) return;
+        && strand_committer_send(m, now_us))
+      return;
   }
   finish_revoke(m);
 }
@@ -493,9 +490,7 @@ static void rebalance (strand_member *m, rd_kafka_event_t *event,
                        int64_t now_us) {
   if (m->rebalance != NULL) finish_revoke(m); /* overtaken */
   switch (rd_kafka_event_error(event)) {
-    case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS:
-      assign(m, event);
-      return;
+    case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS: assign(m, event); return;
     case RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS:
       revoke(m, event, now_us);
       return;
@@ -538,7 +533,8 @@ static void take_error (strand_member *m, rd_kafka_event_t *event,
                         int64_t now_us) {
   rd_kafka_resp_err_t err = rd_kafka_event_error(event);
   rd_kafka_topic_partition_t *p;
-  if (err == RD_KAFKA_RESP_ERR__FATAL || rd_kafka_event_error_is_fatal(event)) {
+  if (err == RD_KAFKA_RESP_ERR__FATAL
+      || rd_kafka_event_error_is_fatal(event)) {
     fail_fatally(m);
     return;
   }
@@ -573,9 +569,7 @@ void strand_group_serve (strand_member *m, int64_t now_us) {
       case RD_KAFKA_EVENT_REBALANCE:
         rebalance(m, event, now_us); /* takes it */
         continue;
-      case RD_KAFKA_EVENT_ERROR:
-        take_error(m, event, now_us);
-        break;
+      case RD_KAFKA_EVENT_ERROR: take_error(m, event, now_us); break;
       case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH:
         strand_group_want_token(m);
         break;

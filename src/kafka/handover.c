@@ -75,8 +75,7 @@ static void fill_slot (strand_member *m, strand_slot *slot,
   slot->since_us = 0;
   atomic_store_explicit(&slot->began_us, 0, memory_order_relaxed);
   atomic_store_explicit(&slot->done, 0, memory_order_relaxed);
-  atomic_store_explicit(&slot->state, STRAND_SLOT_READY,
-                        memory_order_relaxed);
+  atomic_store_explicit(&slot->state, STRAND_SLOT_READY, memory_order_relaxed);
   tag->leases++;
 }
 
@@ -104,7 +103,8 @@ static uint32_t fill_next (strand_member *m, strand_batch *batch, size_t room,
   size_t most = room > m->batch_most ? room : m->batch_most;
   strand_lease lease;
   if (!reserve_bundle(m)
-      || !strand_engine_lease(m->engine, most, now_us, &lease)) return 0;
+      || !strand_engine_lease(m->engine, most, now_us, &lease))
+    return 0;
   if (strand_partition_limits(lease.partition)->by == STRAND_BATCH_NONE) {
     fill_slot(m, slot, &lease);
   }
@@ -119,7 +119,8 @@ static size_t unstarted (const strand_member *m) {
   for (const strand_batch *b = m->batches; b != NULL; b = b->older) {
     uint32_t at = b->count - strand_batch_unclaimed(b);
     if (at == 0) records += b->records;
-    else for (; at < b->count; at++) records += b->slots[at].count;
+    else
+      for (; at < b->count; at++) records += b->slots[at].count;
   }
   return records;
 }
@@ -229,7 +230,8 @@ static bool harvest_bundle (strand_member *m, strand_batch *batch,
   }
   *found = true;
   if (strand_bundle_harvest(m, slot->bundle, slot->judged, now_us)
-      != STRAND_OK) return false;
+      != STRAND_OK)
+    return false;
   end_slot(m, batch, slot);
   return true;
 }
@@ -264,9 +266,8 @@ static bool harvest_lease (strand_member *m, strand_batch *batch,
 
 static bool harvest_slot (strand_member *m, strand_batch *batch,
                           strand_slot *slot, int64_t now_us, bool *found) {
-  return slot->bundle != NULL
-           ? harvest_bundle(m, batch, slot, now_us, found)
-           : harvest_lease(m, batch, slot, now_us, found);
+  return slot->bundle != NULL ? harvest_bundle(m, batch, slot, now_us, found)
+                              : harvest_lease(m, batch, slot, now_us, found);
 }
 
 /* What was posted a while ago and is not claimed: those who were woken for
@@ -292,8 +293,8 @@ static void fetch_ahead (const strand_batch *batch, uint32_t i) {
 static void harvest_batch (strand_member *m, strand_batch *batch,
                            int64_t now_us, bool *found) {
   uint32_t claimed = batch->count - strand_batch_unclaimed(batch);
-  while (batch->first_open < claimed
-         && batch->slots[batch->first_open].over) batch->first_open++;
+  while (batch->first_open < claimed && batch->slots[batch->first_open].over)
+    batch->first_open++;
   for (uint32_t i = batch->first_open; i < claimed; i++) {
     strand_slot *slot = &batch->slots[i];
     fetch_ahead(batch, i + 2);
@@ -321,8 +322,7 @@ void strand_handover_harvest (strand_member *m, int64_t now_us) {
   }
   else if (now_us >= m->look_us) m->look_wait_us *= 2;
   if (m->look_wait_us > LOOK_MOST_US) m->look_wait_us = LOOK_MOST_US;
-  m->look_us = m->batches == NULL ? INT64_MAX
-                                  : strand_watchdog_due(m, now_us);
+  m->look_us = m->batches == NULL ? INT64_MAX : strand_watchdog_due(m, now_us);
 }
 
 static strand_err give_back (strand_member *m, strand_slot *slot) {

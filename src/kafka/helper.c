@@ -19,8 +19,8 @@ typedef struct call_queue {
 
 struct strand_helper {
   rd_kafka_t *client;
-  void (*wake) (void *);
-  void (*gone) (void *);
+  void (*wake)(void *);
+  void (*gone)(void *);
   void *arg;
   pthread_mutex_t lock;
   pthread_cond_t filled;
@@ -107,8 +107,8 @@ static rd_kafka_resp_err_t wait_for (strand_helper *h, strand_call *call,
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return err;
     took_ms = (strand_clock_us() - began_us) / 1000;
     timeout_ms -= slice;
-    if (took_ms + 1 < slice || timeout_ms <= 0
-        || atomic_load(&h->hurried)) return err;
+    if (took_ms + 1 < slice || timeout_ms <= 0 || atomic_load(&h->hurried))
+      return err;
     slice = slice * 2 < timeout_ms ? slice * 2 : timeout_ms;
   }
 }
@@ -148,8 +148,7 @@ static rd_kafka_resp_err_t start (rd_kafka_t *client, strand_call *call,
 
 static rd_kafka_resp_err_t end (rd_kafka_t *client, strand_call *call,
                                 int timeout_ms) {
-  return watermark(client, call, RD_KAFKA_OFFSET_END, timeout_ms,
-                   &call->high);
+  return watermark(client, call, RD_KAFKA_OFFSET_END, timeout_ms, &call->high);
 }
 
 /* The list stays as it is until there is an answer. */
@@ -196,8 +195,8 @@ static rd_kafka_resp_err_t look_for (rd_kafka_t *client, strand_call *call,
   return err;
 }
 
-static rd_kafka_resp_err_t wait_metadata (strand_helper *h,
-                                          strand_call *call, blocking *ask) {
+static rd_kafka_resp_err_t wait_metadata (strand_helper *h, strand_call *call,
+                                          blocking *ask) {
   return wait_for(h, call, ask, SLICE_MS, STRAND_CALL_TIMEOUT_MS / 2);
 }
 
@@ -295,8 +294,8 @@ static void *run (void *arg) {
   return NULL;
 }
 
-strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake) (void *),
-                                  void (*gone) (void *), void *arg) {
+strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake)(void *),
+                                  void (*gone)(void *), void *arg) {
   strand_helper *h = calloc(1, sizeof(*h));
   pthread_t thread;
   if (h == NULL) {

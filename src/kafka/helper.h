@@ -43,12 +43,12 @@ typedef enum strand_call_kind {
 typedef struct strand_call {
   struct strand_call *next;
   strand_call_kind kind;
-  uint32_t epoch;      /* the partition's, for those with a list of one */
-  int why;             /* the owner's; of TOPICS the helper's */
-  void *arg;           /* the owner's */
-  rd_kafka_topic_partition_list_t *list; /* owned */
+  uint32_t epoch; /* the partition's, for those with a list of one */
+  int why;        /* the owner's; of TOPICS the helper's */
+  void *arg;      /* the owner's */
+  rd_kafka_topic_partition_list_t *list;  /* owned */
   const struct rd_kafka_metadata *topics; /* owned; or NULL */
-  strand_owners *owners; /* owned; or NULL */
+  strand_owners *owners;                  /* owned; or NULL */
   int64_t low;
   int64_t high;
   rd_kafka_resp_err_t err;
@@ -66,8 +66,8 @@ typedef struct strand_helper strand_helper;
 /* Starts the thread. 'wake' is called on it after each answer, and 'gone' at
 ** its end, the last use of 'arg'. NULL and errno when that did not work. 'client' is
 ** borrowed until DESTROY was done. */
-strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake) (void *),
-                                  void (*gone) (void *), void *arg);
+strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake)(void *),
+                                  void (*gone)(void *), void *arg);
 /* The client closes: what is asked for now is given up at the next occasion,
 ** within a fraction of a second where a broker is there, and what was left and
 ** not begun is answered with _DESTROY; but DROP and DESTROY are done. */

@@ -57,8 +57,7 @@ static void mask (int how) {
 }
 
 void strand_interrupt_open (strand_interrupt *i,
-                            void (*act) (void *arg, unsigned what),
-                            void *arg) {
+                            void (*act)(void *arg, unsigned what), void *arg) {
   i->thread = pthread_self();
   i->act = act;
   i->arg = arg;

@@ -29,14 +29,13 @@
 typedef struct strand_interrupt {
   pthread_t thread;
   atomic_uint wanted;
-  void (*act) (void *arg, unsigned what); /* does what a signal handler may */
+  void (*act)(void *arg, unsigned what); /* does what a signal handler may */
   void *arg;
 } strand_interrupt;
 
 /* Of the calling thread, from now on; it has one at a time. */
 void strand_interrupt_open (strand_interrupt *i,
-                            void (*act) (void *arg, unsigned what),
-                            void *arg);
+                            void (*act)(void *arg, unsigned what), void *arg);
 /* 'act' is not called any more. */
 void strand_interrupt_close (void);
 

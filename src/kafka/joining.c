@@ -40,12 +40,10 @@ static rd_kafka_resp_err_t sent (rd_kafka_t *client, int fd,
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-static rd_kafka_resp_err_t received (rd_kafka_t *client, int fd,
-                                     const char *broker, int32_t id,
-                                     int16_t key, int16_t version,
-                                     int32_t correlation, size_t size,
-                                     int64_t rtt, rd_kafka_resp_err_t err,
-                                     void *member) {
+static rd_kafka_resp_err_t
+received (rd_kafka_t *client, int fd, const char *broker, int32_t id,
+          int16_t key, int16_t version, int32_t correlation, size_t size,
+          int64_t rtt, rd_kafka_resp_err_t err, void *member) {
   (void)client, (void)fd, (void)broker, (void)id;
   (void)version, (void)correlation, (void)size, (void)rtt, (void)err;
   if (key == SYNC_GROUP) set(member, false);

@@ -55,11 +55,12 @@ static bool is_credentials (rd_kafka_resp_err_t err) {
 }
 
 bool strand_known_hear (strand_member *m, rd_kafka_resp_err_t err,
-                        const char *text, const char *topic,
-                        int32_t partition, bool refused, int64_t now_us) {
+                        const char *text, const char *topic, int32_t partition,
+                        bool refused, int64_t now_us) {
   bool of_token = is_credentials(err) && strand_signs_is_token(text);
   uint64_t broker = is_credentials(err) && !of_token
-                      ? strand_signs_broker(text) : 0;
+                      ? strand_signs_broker(text)
+                      : 0;
   strand_known *k = m->troubles.known;
   if (topic == NULL) topic = "";
   while (k != NULL && !is_same(k, err, topic, partition, broker)) k = k->next;
@@ -141,10 +142,9 @@ void strand_known_tick (strand_member *m, int64_t now_us) {
     read_again(m, k, now_us);
     if (k->refused && strand_trouble_due(&k->trouble, now_us)) {
       char code[48];
-      strand_trouble_tell(m, "auth_failed",
-                          strand_code_of(k->cause.err, code, sizeof(code)),
-                          k->cause.text, *k->topic != '\0' ? k->topic : NULL,
-                          k->partition);
+      strand_trouble_tell(
+        m, "auth_failed", strand_code_of(k->cause.err, code, sizeof(code)),
+        k->cause.text, *k->topic != '\0' ? k->topic : NULL, k->partition);
     }
     at = &k->next;
   }
@@ -156,7 +156,8 @@ void strand_known_works (strand_member *m, const char *topic,
   if (topic == NULL) topic = "";
   while ((k = *at) != NULL) {
     if (k->refused && k->broker == 0 && strcmp(k->topic, topic) == 0
-        && (k->partition < 0 || k->partition == partition)) forget(m, at);
+        && (k->partition < 0 || k->partition == partition))
+      forget(m, at);
     else at = &k->next;
   }
 }
@@ -166,7 +167,8 @@ void strand_known_seen (strand_member *m, const char *topic,
   strand_known **at = &m->troubles.known, *k;
   while ((k = *at) != NULL) {
     if (k->refused && k->partition < 0 && k->heard_us < asked_us
-        && strcmp(k->topic, topic) == 0) forget(m, at);
+        && strcmp(k->topic, topic) == 0)
+      forget(m, at);
     else at = &k->next;
   }
 }
@@ -176,7 +178,8 @@ void strand_known_gone (strand_member *m, const char *topic,
   strand_known **at = &m->troubles.known, *k;
   while ((k = *at) != NULL) {
     if (k->refused && k->partition >= 0 && k->partition == partition
-        && strcmp(k->topic, topic) == 0) forget(m, at);
+        && strcmp(k->topic, topic) == 0)
+      forget(m, at);
     else at = &k->next;
   }
 }

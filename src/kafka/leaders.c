@@ -22,8 +22,8 @@ typedef struct inquiry {
   int64_t until_us;
 } inquiry;
 
-static const struct rd_kafka_metadata_topic *topic_of (
-    const struct rd_kafka_metadata *all, const char *name) {
+static const struct rd_kafka_metadata_topic *
+topic_of (const struct rd_kafka_metadata *all, const char *name) {
   for (int i = 0; i < all->topic_cnt; i++) {
     if (strcmp(all->topics[i].topic, name) == 0) return &all->topics[i];
   }
@@ -65,7 +65,8 @@ static rd_kafka_resp_err_t ask_leader (const inquiry *q,
                                        const rd_kafka_topic_partition_t *p) {
   int left_ms = ASK_MS;
   for (int slice = SLICE_MS; left_ms > 0; slice *= 2) {
-    rd_kafka_resp_err_t err = ask_once(q, p, slice < left_ms ? slice : left_ms);
+    rd_kafka_resp_err_t err = ask_once(q, p,
+                                       slice < left_ms ? slice : left_ms);
     strand_error_kind kind = strand_error_kind_of(err);
     if (kind != STRAND_ERROR_AWAY && kind != STRAND_ERROR_LEADER) return 0;
     left_ms -= slice;
@@ -104,9 +105,9 @@ static rd_kafka_resp_err_t ask_metadata (inquiry *q) {
 }
 
 /* Its partitions' errors are what was found: __IN_PROGRESS for nothing. */
-rd_kafka_resp_err_t strand_leaders_ask (
-    rd_kafka_t *client, rd_kafka_topic_partition_list_t *list,
-    const atomic_bool *hurried) {
+rd_kafka_resp_err_t strand_leaders_ask (rd_kafka_t *client,
+                                        rd_kafka_topic_partition_list_t *list,
+                                        const atomic_bool *hurried) {
   inquiry q = { client, hurried, NULL, list, strand_clock_us() + ASK_ALL_US };
   rd_kafka_resp_err_t err = ask_metadata(&q);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return err;

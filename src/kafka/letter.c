@@ -6,20 +6,18 @@
 #include "kafka/clock.h"
 
 static const char *const ours[] = {
-  "strand.topic", "strand.partition", "strand.offset", "strand.timestamp",
-  "strand.group", "strand.attempts", "strand.reason", "strand.first_failure",
-  "strand.last_failure"
+  "strand.topic",     "strand.partition",     "strand.offset",
+  "strand.timestamp", "strand.group",         "strand.attempts",
+  "strand.reason",    "strand.first_failure", "strand.last_failure"
 };
 
 #define OURS (sizeof(ours) / sizeof(ours[0]))
 #define VALUE_DROPPED "strand.value_dropped"
 
-static const char *const causes[] = {
-  [STRAND_CAUSE_FAILED] = "failed",
-  [STRAND_CAUSE_EXHAUSTED] = "exhausted",
-  [STRAND_CAUSE_DEADLINE] = "deadline",
-  [STRAND_CAUSE_ASKED] = "asked"
-};
+static const char *const causes[] = { [STRAND_CAUSE_FAILED] = "failed",
+                                      [STRAND_CAUSE_EXHAUSTED] = "exhausted",
+                                      [STRAND_CAUSE_DEADLINE] = "deadline",
+                                      [STRAND_CAUSE_ASKED] = "asked" };
 
 /*
 ** UTF-8
@@ -153,8 +151,7 @@ size_t strand_letter_excuse (char *to, const strand_record *r,
   return at + length;
 }
 
-static void add_reason (rd_kafka_headers_t *to,
-                        const strand_letters_config *c,
+static void add_reason (rd_kafka_headers_t *to, const strand_letters_config *c,
                         const strand_past *past, strand_letter_cut cut) {
   char text[3 * STRAND_REASON_MAX];
   size_t most = c->max_reason < sizeof(text) ? c->max_reason : sizeof(text);
@@ -162,8 +159,7 @@ static void add_reason (rd_kafka_headers_t *to,
   const char *reason = reason_of(past, &read);
   if (c->reason == STRAND_REASON_NONE) return;
   if (c->reason == STRAND_REASON_CLASS) {
-    add(to, "strand.reason", causes[past->cause],
-        strlen(causes[past->cause]));
+    add(to, "strand.reason", causes[past->cause], strlen(causes[past->cause]));
     return;
   }
   if (cut != STRAND_CUT_NOTHING) read = 0;
@@ -196,14 +192,15 @@ rd_kafka_headers_t *strand_letter_headers (const strand_letters_config *c,
   return to;
 }
 
-bool strand_letter_returns (const strand_letters_config *c,
-                            const char *group, const strand_record *r) {
+bool strand_letter_returns (const strand_letters_config *c, const char *group,
+                            const strand_record *r) {
   const char *packed = strand_record_headers(r);
   bool same = false;
   uint32_t at = 0;
   strand_header h;
   if (strcmp(strand_partition_topic(strand_record_partition(r)), c->topic)
-      != 0) return false;
+      != 0)
+    return false;
   while (strand_header_next(packed, r->headers_length, &at, &h)) {
     if (!is_name(&h, "strand.group")) continue;
     same = h.value != NULL && h.value_length == strlen(group)

@@ -28,7 +28,7 @@
 typedef enum strand_letter_cut {
   STRAND_CUT_NOTHING,
   STRAND_CUT_REASON,
-  STRAND_CUT_VALUE   /* and the reason */
+  STRAND_CUT_VALUE /* and the reason */
 } strand_letter_cut;
 
 /* Of a record whose dead letter is wanted. 'now_us' is the engine's time.
@@ -45,8 +45,8 @@ size_t strand_letter_excuse (char *to, const strand_record *r,
                              const char *problem);
 
 /* It was read from the dead letter topic, where this group had sent it. */
-bool strand_letter_returns (const strand_letters_config *c,
-                            const char *group, const strand_record *r);
+bool strand_letter_returns (const strand_letters_config *c, const char *group,
+                            const strand_record *r);
 
 /* 'from' as UTF-8, at most 'most' bytes of it, no character cut in half: for
 ** each byte that is none of a character stands U+FFFD. An unfinished last

@@ -10,30 +10,30 @@
 #include "kafka/letter.h"
 #include "kafka/placement.h"
 
-#define EVENTS_MOST 100          /* of one turn */
+#define EVENTS_MOST 100 /* of one turn */
 #define AGAIN_FIRST_US 100000
 #define AGAIN_MOST_US 10000000
-#define SETTLE_AGAIN_US 100000   /* after memory ran out */
-#define PATIENCE_US 10000000     /* without a report, before that is told */
+#define SETTLE_AGAIN_US 100000 /* after memory ran out */
+#define PATIENCE_US 10000000   /* without a report, before that is told */
 
 typedef struct letter {
-  strand_link link;        /* of its queue */
-  strand_link mine;        /* of its tag's */
-  strand_record *record;   /* NULL: its partition was revoked */
-  const char *problem;     /* why it is settled; NULL: acknowledged */
+  strand_link link;      /* of its queue */
+  strand_link mine;      /* of its tag's */
+  strand_record *record; /* NULL: its partition was revoked */
+  const char *problem;   /* why it is settled; NULL: acknowledged */
   strand_letter_cut cut;
   bool out;
-  bool alone;              /* nothing else is out while it is */
-  bool by_key;             /* the partition of the same number is not there */
+  bool alone;  /* nothing else is out while it is */
+  bool by_key; /* the partition of the same number is not there */
 } letter;
 
 struct strand_letters {
   const strand_letters_config *config;
   strand_placement placement;
-  rd_kafka_conf_t *conf;   /* to make a client of */
-  pthread_mutex_t lock;    /* a leaf: who changes 'client' has it, and the
+  rd_kafka_conf_t *conf; /* to make a client of */
+  pthread_mutex_t lock;  /* a leaf: who changes 'client' has it, and the
                               lua thread while it uses it */
-  rd_kafka_t *client;      /* NULL: left, or none could be made */
+  rd_kafka_t *client;    /* NULL: left, or none could be made */
   rd_kafka_queue_t *queue;
   char *group;
   strand_link ready;
@@ -41,20 +41,20 @@ struct strand_letters {
   strand_link out;
   strand_link settled;
   size_t out_count;
-  bool one_alone;          /* what is out is to be out alone */
-  bool full;               /* librdkafka's queue, until the next report */
-  bool broken;             /* the client is to be replaced */
+  bool one_alone; /* what is out is to be out alone */
+  bool full;      /* librdkafka's queue, until the next report */
+  bool broken;    /* the client is to be replaced */
   bool left;
-  unsigned dropping;       /* clients that the helper is to destroy */
+  unsigned dropping; /* clients that the helper is to destroy */
   bool fewer_told;
-  int64_t again_us;        /* INT64_MAX: 'again' is empty */
+  int64_t again_us; /* INT64_MAX: 'again' is empty */
   int64_t wait_us;
-  int64_t heard_us;        /* the last report, or when there was none to come */
+  int64_t heard_us; /* the last report, or when there was none to come */
   rd_kafka_resp_err_t away_err;
-  strand_trouble away;     /* no broker */
-  strand_trouble missing;  /* no topic */
-  strand_trouble refused;  /* credentials */
-  strand_trouble failing;  /* anything else */
+  strand_trouble away;    /* no broker */
+  strand_trouble missing; /* no topic */
+  strand_trouble refused; /* credentials */
+  strand_trouble failing; /* anything else */
 };
 
 /*
@@ -68,8 +68,8 @@ static void tell (strand_member *m, strand_trouble *t, const char *type,
   if (!strand_trouble_due(t, now_us)) return;
   snprintf(reason, sizeof(reason), "dead letters wait: %s",
            rd_kafka_err2str(err));
-  strand_trouble_tell(m, type, strand_code_of(err, code, sizeof(code)),
-                      reason, m->letters->config->topic, -1);
+  strand_trouble_tell(m, type, strand_code_of(err, code, sizeof(code)), reason,
+                      m->letters->config->topic, -1);
 }
 
 static void tell_error (strand_member *m, rd_kafka_resp_err_t err,
@@ -86,8 +86,7 @@ static void tell_error (strand_member *m, rd_kafka_resp_err_t err,
     case STRAND_ERROR_UNAUTHORIZED:
       tell(m, &l->refused, "auth_failed", err, now_us);
       return;
-    default:
-      tell(m, &l->failing, "error", err, now_us);
+    default: tell(m, &l->failing, "error", err, now_us);
   }
 }
 
@@ -191,7 +190,8 @@ static bool check_acks (rd_kafka_conf_t *conf, strand_failure *failure) {
   size_t size = sizeof(value);
   rd_kafka_conf_get(conf, "acks", value, &size);
   if (strcmp(value, "0") != 0) return true;
-  strand_fail(failure, "OPTION", "option 'producer.kafka': property 'acks': "
+  strand_fail(failure, "OPTION",
+              "option 'producer.kafka': property 'acks': "
               "a dead letter counts when it is acknowledged");
   return false;
 }
@@ -205,8 +205,7 @@ static void name_option (strand_failure *failure) {
   strand_fail(failure, "OPTION", "option 'producer.kafka'%s", text);
 }
 
-static rd_kafka_conf_t *make_conf (strand_member *m,
-                                   strand_failure *failure) {
+static rd_kafka_conf_t *make_conf (strand_member *m, strand_failure *failure) {
   const strand_letters_config *c = m->letters->config;
   rd_kafka_conf_t *conf = strand_conf_new(RD_KAFKA_PRODUCER, c->kafka,
                                           c->kafka_count, failure);
@@ -395,7 +394,8 @@ static void cut (strand_letters *l, letter *a, rd_kafka_resp_err_t err) {
   const strand_letters_config *c = l->config;
   if (a->cut == STRAND_CUT_NOTHING) a->cut = STRAND_CUT_REASON;
   else if (a->cut == STRAND_CUT_REASON && c->allow_value_drop
-           && a->record->value_length > 0) a->cut = STRAND_CUT_VALUE;
+           && a->record->value_length > 0)
+    a->cut = STRAND_CUT_VALUE;
   else {
     settle(l, a, rd_kafka_err2str(err));
     return;
@@ -445,19 +445,18 @@ static rd_kafka_resp_err_t produce (strand_letters *l, letter *a,
   bool value = r->flags & STRAND_RECORD_VALUE && a->cut != STRAND_CUT_VALUE;
   bool dated = r->timestamp_type != STRAND_TIMESTAMP_NONE;
   int32_t partition = l->config->same_partition && !a->by_key
-    ? strand_partition_index(strand_record_partition(r))
-    : RD_KAFKA_PARTITION_UA;
+                        ? strand_partition_index(strand_record_partition(r))
+                        : RD_KAFKA_PARTITION_UA;
   rd_kafka_headers_t *headers;
   rd_kafka_resp_err_t err;
   headers = strand_letter_headers(l->config, l->group, r, a->cut, now_us);
   err = rd_kafka_producev(
     l->client, RD_KAFKA_V_TOPIC(l->config->topic),
-    RD_KAFKA_V_PARTITION(partition),
-    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+    RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
     RD_KAFKA_V_KEY(key ? strand_record_key(r) : NULL, (size_t)r->key_length),
-    RD_KAFKA_V_VALUE((void *)(uintptr_t)(value ? strand_record_value(r)
-                                               : NULL),
-                     value ? (size_t)r->value_length : 0),
+    RD_KAFKA_V_VALUE(
+      (void *)(uintptr_t)(value ? strand_record_value(r) : NULL),
+      value ? (size_t)r->value_length : 0),
     RD_KAFKA_V_TIMESTAMP(dated ? r->timestamp_ms : 0),
     RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(a), RD_KAFKA_V_END);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) rd_kafka_headers_destroy(headers);
@@ -550,9 +549,7 @@ static void take_event (strand_member *m, rd_kafka_event_t *event,
         take_report(m, report, now_us);
       }
       break;
-    case RD_KAFKA_EVENT_ERROR:
-      take_error(m, event, now_us);
-      break;
+    case RD_KAFKA_EVENT_ERROR: take_error(m, event, now_us); break;
     case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH:
       strand_group_want_token(m);
       break;
@@ -634,6 +631,7 @@ int64_t strand_letters_due (const strand_member *m, int64_t now_us) {
   due = l->again_us;
   if (l->away.since_us != 0 && l->away.tell_us < due) due = l->away.tell_us;
   if ((!strand_list_empty(&l->settled) || l->broken)
-      && now_us + SETTLE_AGAIN_US < due) due = now_us + SETTLE_AGAIN_US;
+      && now_us + SETTLE_AGAIN_US < due)
+    due = now_us + SETTLE_AGAIN_US;
   return due;
 }

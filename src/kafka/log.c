@@ -16,10 +16,10 @@ struct strand_log {
   pthread_mutex_t lock;
   int references;
   int direct;
-  int first;   /* index of the oldest line */
+  int first; /* index of the oldest line */
   int count;
   int64_t dropped;
-  void (*notify) (void *);
+  void (*notify)(void *);
   void *argument;
   strand_log_line *lines[STRAND_LOG_LINES_MAX];
 };
@@ -59,7 +59,7 @@ void strand_log_release (strand_log *log) {
   free(log);
 }
 
-void strand_log_set_notify (strand_log *log, void (*notify) (void *),
+void strand_log_set_notify (strand_log *log, void (*notify)(void *),
                             void *argument) {
   pthread_mutex_lock(&log->lock);
   log->notify = notify;
@@ -77,7 +77,8 @@ void strand_log_escape (char *to, size_t size, const char *text,
     if (c >= 0x20 && c < 0x7f) {
       if (at + 1 >= size) break;
       to[at++] = (char)c;
-    } else {
+    }
+    else {
       if (at + 4 >= size) break;
       to[at++] = '\\';
       to[at++] = 'x';
@@ -88,8 +89,8 @@ void strand_log_escape (char *to, size_t size, const char *text,
   to[at] = '\0';
 }
 
-static void line_fill (strand_log_line *line, int level,
-                       const char *facility, const char *text) {
+static void line_fill (strand_log_line *line, int level, const char *facility,
+                       const char *text) {
   size_t length = strlen(text);
   while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == '\r'))
     length--;
@@ -150,10 +151,8 @@ void strand_log_push (strand_log *log, int level, const char *facility,
   kept = malloc(sizeof(*kept));
   if (kept != NULL) *kept = line;
   pthread_mutex_lock(&log->lock);
-  if (kept == NULL)
-    log->dropped++;
-  else
-    kept = put_locked(log, kept);
+  if (kept == NULL) log->dropped++;
+  else kept = put_locked(log, kept);
   pthread_mutex_unlock(&log->lock);
   free(kept);
 }

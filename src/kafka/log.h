@@ -51,7 +51,7 @@ void strand_log_release (strand_log *log);
 
 /* Called after each line that was put into the ring; NULL for none. After
 ** this returns the former one is called no more. */
-void strand_log_set_notify (strand_log *log, void (*notify) (void *),
+void strand_log_set_notify (strand_log *log, void (*notify)(void *),
                             void *argument);
 
 /* A NULL log writes warnings to stderr. */

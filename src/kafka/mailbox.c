@@ -87,8 +87,8 @@ unsigned strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
 
 /* Idle workers that may run one more slot. */
 static unsigned wakeable_locked (const strand_mailbox *m) {
-  unsigned room = m->active < m->max_in_flight
-                    ? m->max_in_flight - m->active : 0;
+  unsigned room = m->active < m->max_in_flight ? m->max_in_flight - m->active
+                                               : 0;
   return m->idle < room ? m->idle : room;
 }
 
@@ -181,7 +181,7 @@ static void wait_locked (strand_mailbox *m, strand_taker *taker) {
 }
 
 bool strand_mailbox_take (strand_mailbox *m, strand_taker *taker,
-                          void (*idle) (void *), void *arg) {
+                          void (*idle)(void *), void *arg) {
   bool told = false;
   pthread_mutex_lock(&m->lock);
   give_back_locked(m, taker);
@@ -208,7 +208,8 @@ strand_slot *strand_mailbox_claim (strand_mailbox *m, strand_taker *taker) {
   strand_batch *batch = taker->batch;
   uint32_t at;
   if (atomic_load_explicit(&m->generation, memory_order_relaxed)
-      != taker->generation) return NULL;
+      != taker->generation)
+    return NULL;
   if (strand_batch_unclaimed(batch) == 0) return NULL;
   at = atomic_fetch_add_explicit(&batch->cursor, 1, memory_order_acq_rel);
   return at < batch->count ? &batch->slots[at] : NULL;

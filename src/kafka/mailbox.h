@@ -80,31 +80,31 @@ typedef struct strand_slot {
   unsigned route;
   /* written by the worker */
   _Atomic uint32_t done;
-  _Atomic uint8_t state;   /* strand_slot_state */
-  bool judged;             /* there is a verdict on the record after 'done' */
+  _Atomic uint8_t state; /* strand_slot_state */
+  bool judged;           /* there is a verdict on the record after 'done' */
   struct strand_taker *taker; /* whose it is, before 'began_us' */
-  _Atomic int64_t began_us; /* 0: nobody's; coarse: the slot, and with a
+  _Atomic int64_t began_us;   /* 0: nobody's; coarse: the slot, and with a
                                deadline each record, before 'done' says so */
   /* the owner's */
   _Alignas(64) uint32_t harvested;
   bool over;
-  int64_t since_us;        /* when 'harvested' last grew */
-  strand_tag *tag;         /* the lease's partition may be gone before */
+  int64_t since_us; /* when 'harvested' last grew */
+  strand_tag *tag;  /* the lease's partition may be gone before */
   strand_lease lease;
 } strand_slot;
 
 typedef struct strand_batch {
-  struct strand_batch *next;   /* in the mailbox */
+  struct strand_batch *next; /* in the mailbox */
   struct strand_member *member;
   uint32_t count;
   atomic_int refs;
   _Alignas(64) _Atomic uint32_t cursor;
   /* the owner's */
   _Alignas(64) struct strand_batch *older; /* out, or kept for the next */
-  uint32_t records;            /* of all slots */
-  uint32_t open;               /* slots the owner has not harvested */
-  uint32_t first_open;         /* all before it are over */
-  int64_t spread_us;           /* when all workers are woken for it */
+  uint32_t records;                        /* of all slots */
+  uint32_t open;       /* slots the owner has not harvested */
+  uint32_t first_open; /* all before it are over */
+  int64_t spread_us;   /* when all workers are woken for it */
   _Alignas(64) strand_slot slots[STRAND_BATCH_SLOTS];
   strand_verdict verdicts[STRAND_BATCH_SLOTS]; /* of slots that are judged:
                               seldom, so not where their lines go to and fro */
@@ -119,11 +119,11 @@ static inline strand_verdict *strand_slot_verdict (strand_batch *batch,
 typedef struct strand_taker {
   strand_batch *batch; /* held, or NULL; written under lock */
   unsigned generation;
-  unsigned index;      /* the worker's, from 1 */
-  bool waits;          /* until it is taken off the list */
-  bool lost;           /* lock */
+  unsigned index;             /* the worker's, from 1 */
+  bool waits;                 /* until it is taken off the list */
+  bool lost;                  /* lock */
   strand_interrupt interrupt; /* open while it holds a batch */
-  _Atomic(char *) traceback; /* of the handler, when it was asked for */
+  _Atomic(char *) traceback;  /* of the handler, when it was asked for */
   struct strand_taker *below; /* in 'waiting', or in 'left' */
   pthread_cond_t woken;
 } strand_taker;
@@ -132,14 +132,14 @@ typedef struct strand_mailbox {
   pthread_mutex_t lock;
   strand_batch *first;
   strand_batch *last;
-  strand_taker *waiting;  /* who came last first */
-  strand_taker *left;     /* kept until the mailbox goes: one that was woken
+  strand_taker *waiting; /* who came last first */
+  strand_taker *left;    /* kept until the mailbox goes: one that was woken
                              may have left before the signal comes */
-  unsigned idle;          /* that wait */
-  unsigned active;        /* workers that hold a batch, but for the lost */
-  unsigned lost;          /* workers; neither active nor serving */
+  unsigned idle;         /* that wait */
+  unsigned active;       /* workers that hold a batch, but for the lost */
+  unsigned lost;         /* workers; neither active nor serving */
   unsigned max_in_flight;
-  unsigned wanted;        /* workers that should serve */
+  unsigned wanted; /* workers that should serve */
   unsigned serving;
   bool closed;
   atomic_uint generation; /* rises when a limit changes: come back and look */
@@ -171,7 +171,7 @@ void strand_mailbox_leave (strand_mailbox *m, strand_taker *taker);
 ** waits. False when this worker should end: too many serve, or the mailbox
 ** is closed. */
 bool strand_mailbox_take (strand_mailbox *m, strand_taker *taker,
-                          void (*idle) (void *), void *arg);
+                          void (*idle)(void *), void *arg);
 /* Thread: worker. The next slot of its batch, or NULL: take again. */
 strand_slot *strand_mailbox_claim (strand_mailbox *m, strand_taker *taker);
 /* Thread: worker. It ran so many slots in that time. */

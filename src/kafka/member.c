@@ -69,8 +69,10 @@ static const char *notice_name (strand_notice_type type) {
 /* A record is exhausted, and its policy says so. */
 static void take_stop (strand_member *m, const strand_notice *n) {
   char reason[sizeof(((strand_failure *)0)->message)];
-  snprintf(reason, sizeof(reason), "%s/%d/%lld was given up after attempt "
-           "%d: %.*s", strand_partition_topic(n->partition),
+  snprintf(reason, sizeof(reason),
+           "%s/%d/%lld was given up after attempt "
+           "%d: %.*s",
+           strand_partition_topic(n->partition),
            (int)strand_partition_index(n->partition),
            (long long)n->record->offset, (int)n->record->attempt,
            (int)n->reason_length, n->reason != NULL ? n->reason : "");
@@ -136,7 +138,8 @@ void strand_member_release (strand_consumer *c, const strand_held *held) {
   int member;
   pthread_mutex_lock(&c->lock);
   member = strand_held_remove(&c->held, held)
-             ? strand_held_member(&c->held, held->topic, held->index) : -1;
+             ? strand_held_member(&c->held, held->topic, held->index)
+             : -1;
   if (member >= 0) {
     strand_release *r = copy_release(held);
     if (r != NULL) {
@@ -188,8 +191,7 @@ static size_t calls_share_locked (const strand_member *m, size_t most) {
   return most > 0 && share == 0 ? 1 : share;
 }
 
-static void limits_locked (strand_member *m,
-                           strand_engine_config *config) {
+static void limits_locked (strand_member *m, strand_engine_config *config) {
   const strand_limits *l = &m->consumer->limits;
   config->max_buffered_records = share_locked(m, l->max_buffered_records);
   config->max_buffered_bytes = share_locked(m, l->max_buffered_bytes);
@@ -441,7 +443,8 @@ static void advance (strand_member *m, int64_t now_us) {
     begin_destroying(m);
   }
   if (m->phase == STRAND_DESTROYING && m->client == NULL
-      && strand_letters_are_gone(m)) note_closed(m);
+      && strand_letters_are_gone(m))
+    note_closed(m);
 }
 
 static int64_t phase_due (const strand_member *m) {
@@ -658,8 +661,7 @@ static bool open_client (strand_member *m, const strand_property *props,
                          size_t count, strand_failure *failure) {
   static const uint64_t one = 1;
   strand_consumer *c = m->consumer;
-  rd_kafka_conf_t *conf = make_conf(m, c->member_count, props, count,
-                                    failure);
+  rd_kafka_conf_t *conf = make_conf(m, c->member_count, props, count, failure);
   if (conf == NULL) return false;
   m->opaque.log = c->log;
   rd_kafka_conf_set_opaque(conf, m);
@@ -669,10 +671,9 @@ static bool open_client (strand_member *m, const strand_property *props,
   strand_signs_watch(m, conf);
   rd_kafka_conf_set_error_cb(conf, strand_trouble_heard);
   rd_kafka_conf_set_throttle_cb(conf, strand_trouble_throttled);
-  rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_REBALANCE
-                                   | RD_KAFKA_EVENT_OFFSET_COMMIT
-                                   | RD_KAFKA_EVENT_ERROR
-                                   | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
+  rd_kafka_conf_set_events(
+    conf, RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_OFFSET_COMMIT
+            | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
   m->client = strand_conf_open(RD_KAFKA_CONSUMER, conf, failure);
   if (m->client == NULL) return false;
   rd_kafka_poll_set_consumer(m->client);

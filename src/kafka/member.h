@@ -58,31 +58,31 @@ struct strand_tag {
   unsigned route;
   uint32_t leases;
   uint32_t epoch;
-  bool leaving;        /* nothing starts any more: revoked, or closing */
-  bool contested;      /* another member did not give it up: not restored */
+  bool leaving;   /* nothing starts any more: revoked, or closing */
+  bool contested; /* another member did not give it up: not restored */
   bool restored;
-  bool more;           /* its queue may hold something now */
-  bool checking;       /* its position is in doubt: not read */
-  bool asked;          /* ...and the helper has that question, or seeks */
-  bool again;          /* a rebalance came meanwhile: seek once more */
-  bool seeking;        /* the user's seek is under way */
-  bool sought;         /* the doubt was settled by going there */
-  bool first_seen;     /* a record or the end came since it was placed */
-  bool stuck;          /* no offset to go on from; seek() helps */
-  bool no_leader;      /* it does not answer, or there is none */
-  bool no_route;       /* no handler takes it: never read */
-  int64_t target;      /* 'checking': where it goes on; or STRAND_NOWHERE */
-  int64_t seen;        /* and what came in place of what was expected */
-  int64_t below;       /* what came below the position: a reset; or -1 */
-  int64_t low;         /* the log's start, when it was last looked at */
-  int64_t end;         /* the partition's end, when it was last reached */
-  int64_t claimed;     /* what metadata says is done, up to here, while the
+  bool more;        /* its queue may hold something now */
+  bool checking;    /* its position is in doubt: not read */
+  bool asked;       /* ...and the helper has that question, or seeks */
+  bool again;       /* a rebalance came meanwhile: seek once more */
+  bool seeking;     /* the user's seek is under way */
+  bool sought;      /* the doubt was settled by going there */
+  bool first_seen;  /* a record or the end came since it was placed */
+  bool stuck;       /* no offset to go on from; seek() helps */
+  bool no_leader;   /* it does not answer, or there is none */
+  bool no_route;    /* no handler takes it: never read */
+  int64_t target;   /* 'checking': where it goes on; or STRAND_NOWHERE */
+  int64_t seen;     /* and what came in place of what was expected */
+  int64_t below;    /* what came below the position: a reset; or -1 */
+  int64_t low;      /* the log's start, when it was last looked at */
+  int64_t end;      /* the partition's end, when it was last reached */
+  int64_t claimed;  /* what metadata says is done, up to here, while the
                           log is not known to be so long; or -1 */
-  int64_t gap_from;    /* what was expected at the gap to look at; -1 */
+  int64_t gap_from; /* what was expected at the gap to look at; -1 */
   int64_t gap_to;
-  int64_t gap_us;      /* when gaps may be looked at again */
-  bool gap_asked;      /* the helper has the question about it */
-  int64_t retry_us;    /* when to ask for the committed offset again */
+  int64_t gap_us;   /* when gaps may be looked at again */
+  bool gap_asked;   /* the helper has the question about it */
+  int64_t retry_us; /* when to ask for the committed offset again */
   int64_t backoff_us;
   strand_link letters; /* of its records; letters.c */
   char apart[64];      /* from what the owner writes for each lease */
@@ -118,7 +118,7 @@ typedef struct strand_seek_request {
 typedef struct strand_parked_request {
   struct strand_parked_request *next;
   strand_ticket *ticket;
-  bool resolves;                /* else it asks for a page */
+  bool resolves; /* else it asks for a page */
   strand_resolution resolution;
   char topic[250];
   int32_t partition;
@@ -137,7 +137,7 @@ typedef struct strand_inbox {
   strand_release *releases;
   strand_parked_request *parked;
   bool rules;
-  bool yields;  /* another member gave up what this one has */
+  bool yields; /* another member gave up what this one has */
   bool limits;
   bool close;
 } strand_inbox;
@@ -153,7 +153,7 @@ typedef struct strand_view {
   size_t unfinished_count;
   uint64_t unfinished_total;
   uint64_t unfinished_parked;
-  bool stopped;          /* 'unfinished' is final */
+  bool stopped; /* 'unfinished' is final */
   int64_t published_us;
 } strand_view;
 
@@ -177,54 +177,54 @@ typedef struct strand_topic {
   struct strand_topic *next;
   strand_trouble trouble;
   strand_plight plight;
-  int32_t partitions;  /* unassigned: how many there are */
-  int32_t owned;       /* and are somebody's */
+  int32_t partitions; /* unassigned: how many there are */
+  int32_t owned;      /* and are somebody's */
   char name[];
 } strand_topic;
 
 struct strand_member {
-  strand_opaque opaque;       /* first: log.h */
-  strand_consumer *consumer;  /* counted while the owner runs */
+  strand_opaque opaque;      /* first: log.h */
+  strand_consumer *consumer; /* counted while the owner runs */
   unsigned index;
-  rd_kafka_t *client;         /* NULL when destroyed */
+  rd_kafka_t *client; /* NULL when destroyed */
   rd_kafka_queue_t *queue;
   rd_kafka_queue_t *commit_queue;
   strand_helper *helper;
   int wake_fd;
-  int queue_fd;               /* librdkafka writes to it */
+  int queue_fd; /* librdkafka writes to it */
   atomic_bool woken;
-  strand_inbox inbox;         /* consumer->lock */
-  strand_view view;           /* consumer->lock */
-  size_t blockers_wanted;     /* consumer->lock; only grows */
-  size_t partitions;          /* consumer->lock: counted in the consumer's */
-  _Atomic int64_t turned_us;  /* when the loop last turned, for health */
-  strand_failure problem;     /* consumer->lock: for health; code "": none */
-  atomic_bool ending;         /* the helper need not wait for an answer */
+  strand_inbox inbox;        /* consumer->lock */
+  strand_view view;          /* consumer->lock */
+  size_t blockers_wanted;    /* consumer->lock; only grows */
+  size_t partitions;         /* consumer->lock: counted in the consumer's */
+  _Atomic int64_t turned_us; /* when the loop last turned, for health */
+  strand_failure problem;    /* consumer->lock: for health; code "": none */
+  atomic_bool ending;        /* the helper need not wait for an answer */
 
   strand_engine *engine;
-  strand_letters *letters;    /* NULL: no topic for dead letters */
+  strand_letters *letters; /* NULL: no topic for dead letters */
   strand_phase phase;
   strand_route_limits *routes; /* as the engine has them */
   bool joined;
   bool cooperative;
-  atomic_bool joining;        /* no commit now; set in joining.c */
+  atomic_bool joining; /* no commit now; set in joining.c */
   bool fatal;
-  bool cannot_leave;          /* librdkafka refuses: a fatal error */
-  bool queues_ready;          /* queue_fd fired */
-  bool displaced;             /* 'below' of a tag is set */
-  bool more_events;           /* left by the last turn */
-  bool halted;                /* what was not claimed came back */
-  strand_batch *batches;      /* out, newest first */
+  bool cannot_leave;     /* librdkafka refuses: a fatal error */
+  bool queues_ready;     /* queue_fd fired */
+  bool displaced;        /* 'below' of a tag is set */
+  bool more_events;      /* left by the last turn */
+  bool halted;           /* what was not claimed came back */
+  strand_batch *batches; /* out, newest first */
   strand_batch *spare;
   unsigned spare_count;
   size_t max_ready;
-  size_t batch_most;          /* records of the largest batch of a route */
-  strand_bundle *bundle;      /* for the next one; or NULL */
-  int64_t look_us;            /* next look at the outcomes */
+  size_t batch_most;     /* records of the largest batch of a route */
+  strand_bundle *bundle; /* for the next one; or NULL */
+  int64_t look_us;       /* next look at the outcomes */
   int64_t look_wait_us;
-  int64_t slow_after_us;      /* as in strand_limits */
-  strand_overdue *overdue;    /* records that run too long */
-  int64_t overdue_us;         /* when one of those out is next looked at */
+  int64_t slow_after_us;   /* as in strand_limits */
+  strand_overdue *overdue; /* records that run too long */
+  int64_t overdue_us;      /* when one of those out is next looked at */
 
   rd_kafka_event_t *rebalance; /* unanswered */
   int64_t grace_us;            /* until when it waits for handlers */
@@ -232,46 +232,46 @@ struct strand_member {
   bool rebalance_committing;
   int rebalance_tries;
 
-  strand_commit *commit;       /* unanswered */
-  bool must_rejoin;            /* the last was refused until the next join */
+  strand_commit *commit; /* unanswered */
+  bool must_rejoin;      /* the last was refused until the next join */
   strand_waiter *waiters;
-  strand_seek_request *seeks;  /* not begun, in order */
-  strand_tag **tags;           /* live, and gone with leases out */
+  strand_seek_request *seeks; /* not begun, in order */
+  strand_tag **tags;          /* live, and gone with leases out */
   size_t tag_count;
   size_t tag_capacity;
-  strand_places places;        /* to the tags that are live */
-  size_t next_read;            /* round robin */
+  strand_places places; /* to the tags that are live */
+  size_t next_read;     /* round robin */
 
   strand_troubles troubles;
   strand_signs signs;
-  const strand_tag *reading;   /* while its queue is read: see open_client */
-  strand_topic *topics;        /* with which something is wrong */
+  const strand_tag *reading;     /* while its queue is read: see open_client */
+  strand_topic *topics;          /* with which something is wrong */
   strand_failure topics_problem; /* consumer->lock; code "": none */
-  int64_t topics_us;           /* when to ask for the missing again */
+  int64_t topics_us;             /* when to ask for the missing again */
   bool asking_topics;
-  strand_trouble blind;        /* the group may not be asked */
-  uint32_t assignments;        /* so far, and revocations */
-  size_t group_size;           /* as last heard of */
+  strand_trouble blind; /* the group may not be asked */
+  uint32_t assignments; /* so far, and revocations */
+  size_t group_size;    /* as last heard of */
   int64_t assigned_us;
-  int64_t owners_us;           /* when to ask who has what */
-  int64_t owners_wait_us;      /* from an assignment to the next try */
-  int64_t turn_us;             /* when to subscribe again; 0: not known */
+  int64_t owners_us;      /* when to ask who has what */
+  int64_t owners_wait_us; /* from an assignment to the next try */
+  int64_t turn_us;        /* when to subscribe again; 0: not known */
   bool asking_owners;
   int64_t asked_owners_us;
   bool asking_reach;
   bool asking_starts;
-  int64_t starts_us;           /* when the helper may be asked for starts */
-  int64_t old_us;              /* when old records are looked at again */
+  int64_t starts_us; /* when the helper may be asked for starts */
+  int64_t old_us;    /* when old records are looked at again */
 
-  int64_t limit_us;            /* close: end of the phase */
+  int64_t limit_us; /* close: end of the phase */
   int64_t deadline_us;
   strand_close_mode close_mode;
-  bool last_commit;           /* was made: this one may leave */
+  bool last_commit; /* was made: this one may leave */
   int64_t next_view_us;
-  size_t blockers_most;        /* of the last view */
-  bool changed;                /* since the last view */
-  bool unfinished_told;        /* the report has them */
-  strand_failure failure;      /* of the last commit; code "": none */
+  size_t blockers_most;   /* of the last view */
+  bool changed;           /* since the last view */
+  bool unfinished_told;   /* the report has them */
+  strand_failure failure; /* of the last commit; code "": none */
 };
 
 /* Thread: lua. Makes the client; connects to nothing. */
@@ -305,8 +305,8 @@ int64_t strand_group_due (const strand_member *m);
 void strand_group_revoke (strand_member *m, strand_tag *tag);
 /* 'member' has given it up: who was given it meanwhile hears of it. Its
 ** handlers' shards are held already. */
-void strand_group_yield (strand_consumer *c, const char *topic,
-                         int32_t index, unsigned member);
+void strand_group_yield (strand_consumer *c, const char *topic, int32_t index,
+                         unsigned member);
 /* Goes on with what was given up. */
 void strand_group_claim (strand_member *m);
 /* Frees a tag that is revoked and has no lease out, or never came to be. */
@@ -334,9 +334,9 @@ void strand_trouble_begin (strand_trouble *t, int64_t now_us,
 /* True when it is to be told now. */
 bool strand_trouble_due (strand_trouble *t, int64_t now_us);
 /* An event, and a line to the log. */
-void strand_trouble_tell (strand_member *m, const char *type,
-                          const char *code, const char *reason,
-                          const char *topic, int32_t index);
+void strand_trouble_tell (strand_member *m, const char *type, const char *code,
+                          const char *reason, const char *topic,
+                          int32_t index);
 void strand_trouble_error (strand_member *m, rd_kafka_resp_err_t err,
                            const char *text, const char *topic,
                            int32_t partition, int64_t now_us);
@@ -387,8 +387,8 @@ void strand_topics_free (strand_member *m);
 /* Is it to be told now? Also without memory to remember it. 'refused':
 ** credentials or rights, which last until a sign of life. */
 bool strand_known_hear (strand_member *m, rd_kafka_resp_err_t err,
-                        const char *text, const char *topic,
-                        int32_t partition, bool refused, int64_t now_us);
+                        const char *text, const char *topic, int32_t partition,
+                        bool refused, int64_t now_us);
 /* Tells again what lasts, and forgets what is over. */
 void strand_known_tick (strand_member *m, int64_t now_us);
 /* What was refused works: of the topic; NULL: of the group. */
@@ -396,8 +396,7 @@ void strand_known_works (strand_member *m, const char *topic,
                          int32_t partition);
 /* A broker that was asked at 'asked_us' lets us see the topic, whoever in the
 ** group reads it. */
-void strand_known_seen (strand_member *m, const char *topic,
-                        int64_t asked_us);
+void strand_known_seen (strand_member *m, const char *topic, int64_t asked_us);
 /* The partition is not ours any more. */
 void strand_known_gone (strand_member *m, const char *topic,
                         int32_t partition);
@@ -443,15 +442,13 @@ bool strand_position_has_claimed (strand_member *m, strand_tag *tag,
                                   int64_t now_us);
 /* A record, or the end, is at 'offset', below the position: read from there,
 ** by strand_position_settle, which may free the tag. */
-void strand_position_below (strand_member *m, strand_tag *tag,
-                            int64_t offset);
+void strand_position_below (strand_member *m, strand_tag *tag, int64_t offset);
 void strand_position_settle (strand_member *m, int64_t now_us);
 /* librdkafka has no offset to go on from. */
-void strand_position_stuck (strand_member *m, strand_tag *tag,
-                            int64_t now_us);
+void strand_position_stuck (strand_member *m, strand_tag *tag, int64_t now_us);
 /* Goes on at 'offset'; until the helper was there, nothing is read. */
-void strand_position_place (strand_member *m, strand_tag *tag,
-                            int64_t offset, int64_t now_us);
+void strand_position_place (strand_member *m, strand_tag *tag, int64_t offset,
+                            int64_t now_us);
 /* Where it is read from now, also when nothing was read yet. */
 int64_t strand_position_home (const strand_tag *tag);
 /* A seek did not work: to 'target', after a back-off. */

@@ -31,17 +31,17 @@ typedef rd_kafka_resp_err_t answer;
 /* What 2.0.2 to 2.15 have in common, under the names of rdkafka_mock.h
 ** without their prefix. */
 typedef struct mock_calls {
-  void *(*cluster_new) (rd_kafka_t *, int);
-  void (*cluster_destroy) (void *);
-  const char *(*cluster_bootstraps) (const void *);
-  answer (*topic_create) (void *, const char *, int, int);
-  answer (*broker_set_down) (void *, int32_t);
-  answer (*broker_set_up) (void *, int32_t);
-  answer (*broker_set_rtt) (void *, int32_t, int);
-  void (*push_request_errors_array) (void *, int16_t, size_t,
-                                     const rd_kafka_resp_err_t *);
-  answer (*partition_set_leader) (void *, const char *, int32_t, int32_t);
-  answer (*coordinator_set) (void *, const char *, const char *, int32_t);
+  void *(*cluster_new)(rd_kafka_t *, int);
+  void (*cluster_destroy)(void *);
+  const char *(*cluster_bootstraps)(const void *);
+  answer (*topic_create)(void *, const char *, int, int);
+  answer (*broker_set_down)(void *, int32_t);
+  answer (*broker_set_up)(void *, int32_t);
+  answer (*broker_set_rtt)(void *, int32_t, int);
+  void (*push_request_errors_array)(void *, int16_t, size_t,
+                                    const rd_kafka_resp_err_t *);
+  answer (*partition_set_leader)(void *, const char *, int32_t, int32_t);
+  answer (*coordinator_set)(void *, const char *, const char *, int32_t);
 } mock_calls;
 
 typedef struct mock_topic {
@@ -52,7 +52,7 @@ typedef struct mock_topic {
 
 struct strand_mock {
   strand_opaque opaque; /* of the holder */
-  rd_kafka_t *holder; /* the cluster needs a client to live in */
+  rd_kafka_t *holder;   /* the cluster needs a client to live in */
   void *cluster;
   int brokers;
   mock_topic *topics;
@@ -63,17 +63,15 @@ struct strand_mock {
 static const struct {
   const char *name;
   int16_t key;
-} requests[] = {
-  { "Produce", 0 },           { "Fetch", 1 },
-  { "ListOffsets", 2 },       { "Metadata", 3 },
-  { "OffsetCommit", 8 },      { "OffsetFetch", 9 },
-  { "FindCoordinator", 10 },  { "JoinGroup", 11 },
-  { "Heartbeat", 12 },        { "LeaveGroup", 13 },
-  { "SyncGroup", 14 },        { "ApiVersions", 18 },
-  { "InitProducerId", 22 },   { "AddPartitionsToTxn", 24 },
-  { "AddOffsetsToTxn", 25 },  { "EndTxn", 26 },
-  { "TxnOffsetCommit", 28 }
-};
+} requests[] = { { "Produce", 0 },          { "Fetch", 1 },
+                 { "ListOffsets", 2 },      { "Metadata", 3 },
+                 { "OffsetCommit", 8 },     { "OffsetFetch", 9 },
+                 { "FindCoordinator", 10 }, { "JoinGroup", 11 },
+                 { "Heartbeat", 12 },       { "LeaveGroup", 13 },
+                 { "SyncGroup", 14 },       { "ApiVersions", 18 },
+                 { "InitProducerId", 22 },  { "AddPartitionsToTxn", 24 },
+                 { "AddOffsetsToTxn", 25 }, { "EndTxn", 26 },
+                 { "TxnOffsetCommit", 28 } };
 
 /* Kafka's names where librdkafka has others. */
 static const struct {
@@ -103,8 +101,7 @@ static void *find_symbol (const char *name) {
   return library != NULL ? dlsym(library, name) : NULL;
 }
 
-static int find_call (void *place, const char *name,
-                      strand_failure *failure) {
+static int find_call (void *place, const char *name, strand_failure *failure) {
   void *symbol = find_symbol(name);
   if (symbol == NULL) {
     strand_fail(failure, "UNSUPPORTED_FEATURE",
@@ -119,11 +116,10 @@ static int find_call (void *place, const char *name,
 #define FIND(name) find_call(&call->name, "rd_kafka_mock_" #name, failure)
 
 static int find_calls (mock_calls *call, strand_failure *failure) {
-  return FIND(cluster_new) && FIND(cluster_destroy) &&
-         FIND(cluster_bootstraps) && FIND(topic_create) &&
-         FIND(broker_set_down) && FIND(broker_set_up) &&
-         FIND(broker_set_rtt) && FIND(push_request_errors_array) &&
-         FIND(partition_set_leader) && FIND(coordinator_set);
+  return FIND(cluster_new) && FIND(cluster_destroy) && FIND(cluster_bootstraps)
+         && FIND(topic_create) && FIND(broker_set_down) && FIND(broker_set_up)
+         && FIND(broker_set_rtt) && FIND(push_request_errors_array)
+         && FIND(partition_set_leader) && FIND(coordinator_set);
 }
 
 /* A listening socket on any port of this host; -1 and errno. */
@@ -133,8 +129,9 @@ static int listen_somewhere (void) {
   int error;
   if (fd < 0) return -1;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
-      listen(fd, 1) == 0) return fd;
+  if (bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0
+      && listen(fd, 1) == 0)
+    return fd;
   error = errno;
   close(fd);
   errno = error;
@@ -148,14 +145,14 @@ static int has_room (int brokers, strand_failure *failure) {
   char what[96];
   int made = 0;
   int ok = 0;
-  snprintf(what, sizeof(what), "a mock cluster of %d brokers needs %d file "
-           "descriptors and %d threads", brokers, brokers + OWN_DESCRIPTORS,
-           OWN_THREADS);
+  snprintf(what, sizeof(what),
+           "a mock cluster of %d brokers needs %d file "
+           "descriptors and %d threads",
+           brokers, brokers + OWN_DESCRIPTORS, OWN_THREADS);
   while (made < brokers && (fds[made] = listen_somewhere()) >= 0) made++;
   if (made == brokers)
     ok = strand_system_has(OWN_DESCRIPTORS, OWN_THREADS, what, failure);
-  else
-    strand_fail_descriptor(failure, what, errno);
+  else strand_fail_descriptor(failure, what, errno);
   while (made > 0) close(fds[--made]);
   return ok;
 }
@@ -172,7 +169,8 @@ static int open_cluster (strand_mock *mock, strand_failure *failure) {
   if (mock->holder == NULL) return 0;
   mock->cluster = mock->call.cluster_new(mock->holder, mock->brokers);
   if (mock->cluster != NULL) return 1;
-  strand_fail(failure, "FAIL", "the mock cluster could not be made (see the "
+  strand_fail(failure, "FAIL",
+              "the mock cluster could not be made (see the "
               "log)");
   return 0;
 }
@@ -287,22 +285,22 @@ static int32_t broker_or_all (int64_t broker) {
 static int is_topic_name (const char *name) {
   size_t length = strlen(name);
   static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-  return length >= 1 && length <= 249 && strspn(name, allowed) == length &&
-         strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+  return length >= 1 && length <= 249 && strspn(name, allowed) == length
+         && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
 static mock_topic *find_topic (const strand_mock *mock, const char *name) {
   mock_topic *topic = mock->topics;
-  while (topic != NULL && strcmp(topic->name, name) != 0)
-    topic = topic->next;
+  while (topic != NULL && strcmp(topic->name, name) != 0) topic = topic->next;
   return topic;
 }
 
 static int check_topic (const char *name, int64_t partitions,
                         strand_failure *failure) {
   if (!is_topic_name(name)) {
-    strand_fail(failure, "TOPIC_EXCEPTION", "not the name of a topic: 1 to "
+    strand_fail(failure, "TOPIC_EXCEPTION",
+                "not the name of a topic: 1 to "
                 "249 letters, digits, '.', '_' and '-'");
     return 0;
   }
@@ -329,7 +327,8 @@ int strand_mock_create_topic (strand_mock *mock, const char *name,
   snprintf(what, sizeof(what), "topic '%s'", name);
   pass_thread(mock);
   if (!answered(mock->call.topic_create(mock->cluster, name, (int)partitions,
-                                        replicas), what, failure)) {
+                                        replicas),
+                what, failure)) {
     free(topic);
     return 0;
   }
@@ -342,8 +341,8 @@ int strand_mock_create_topic (strand_mock *mock, const char *name,
 
 int strand_mock_set_up (strand_mock *mock, int64_t broker, int up,
                         strand_failure *failure) {
-  answer (*call) (void *, int32_t) =
-    up ? mock->call.broker_set_up : mock->call.broker_set_down;
+  answer (*call)(void *, int32_t) = up ? mock->call.broker_set_up
+                                       : mock->call.broker_set_down;
   if (!check_broker(mock, broker, STRAND_MOCK_ALL, failure)) return 0;
   pass_thread(mock);
   return answered(call(mock->cluster, broker_or_all(broker)), "broker",
@@ -376,7 +375,8 @@ static int find_request (const char *name, int16_t *key,
     }
   strand_fail(failure, "INVALID_ARG",
               "'%.64s' is no request that the mock cluster speaks (Produce, "
-              "Fetch, OffsetCommit, JoinGroup, ...)", name);
+              "Fetch, OffsetCommit, JoinGroup, ...)",
+              name);
   return 0;
 }
 
@@ -400,14 +400,15 @@ static int find_error (const char *name, rd_kafka_resp_err_t *err,
       return 1;
     }
   }
-  strand_fail(failure, "INVALID_ARG", "'%.64s' is no name of an error of "
-              "Kafka or librdkafka", name);
+  strand_fail(failure, "INVALID_ARG",
+              "'%.64s' is no name of an error of "
+              "Kafka or librdkafka",
+              name);
   return 0;
 }
 
-int strand_mock_fail (strand_mock *mock, const char *request,
-                      const char *code, int64_t count,
-                      strand_failure *failure) {
+int strand_mock_fail (strand_mock *mock, const char *request, const char *code,
+                      int64_t count, strand_failure *failure) {
   rd_kafka_resp_err_t errors[STRAND_MOCK_ERRORS_MAX];
   rd_kafka_resp_err_t err;
   int16_t key;
@@ -432,15 +433,14 @@ int strand_mock_set_leader (strand_mock *mock, const char *name,
   if (topic == NULL || partition < 0 || partition >= topic->partitions) {
     strand_fail(failure, "UNKNOWN_TOPIC_OR_PART",
                 "the mock cluster has no partition %lld of topic '%.64s' "
-                "that was made with create_topic", (long long)partition,
-                name);
+                "that was made with create_topic",
+                (long long)partition, name);
     return 0;
   }
   if (broker != -1 && !check_broker(mock, broker, 1, failure)) return 0;
   pass_thread(mock);
-  return answered(mock->call.partition_set_leader(mock->cluster, name,
-                                                  (int32_t)partition,
-                                                  (int32_t)broker),
+  return answered(mock->call.partition_set_leader(
+                    mock->cluster, name, (int32_t)partition, (int32_t)broker),
                   "partition", failure);
 }
 
@@ -448,7 +448,7 @@ int strand_mock_set_coordinator (strand_mock *mock, const char *group,
                                  int64_t broker, strand_failure *failure) {
   if (!check_broker(mock, broker, 1, failure)) return 0;
   pass_thread(mock);
-  return answered(mock->call.coordinator_set(mock->cluster, "group", group,
-                                             (int32_t)broker),
-                  "group", failure);
+  return answered(
+    mock->call.coordinator_set(mock->cluster, "group", group, (int32_t)broker),
+    "group", failure);
 }

@@ -57,9 +57,8 @@ int strand_mock_set_rtt (strand_mock *mock, int64_t broker, double seconds,
 ** names of Kafka's requests ("OffsetCommit") and of Kafka's and librdkafka's
 ** errors, with or without its underscore. "TRANSPORT" closes the connection
 ** without handling the request; "NO_ERROR" lets one pass. */
-int strand_mock_fail (strand_mock *mock, const char *request,
-                      const char *code, int64_t count,
-                      strand_failure *failure);
+int strand_mock_fail (strand_mock *mock, const char *request, const char *code,
+                      int64_t count, strand_failure *failure);
 
 /* 'broker' -1: no leader. Only for topics that were created here. */
 int strand_mock_set_leader (strand_mock *mock, const char *topic,

@@ -62,8 +62,8 @@ void strand_outage_reach (strand_member *m, const strand_call *call,
 ** The group
 */
 
-static void set_told (strand_failure *told, const char *code,
-                      const char *what, const strand_heard *cause) {
+static void set_told (strand_failure *told, const char *code, const char *what,
+                      const strand_heard *cause) {
   strand_fail(told, code, "%s%s%s", what, cause->err != 0 ? ": " : "",
               cause->err != 0 ? cause->text : "");
 }
@@ -82,8 +82,10 @@ static bool find_why (strand_member *m) {
   }
   else if (atomic_load(&s->joining)) return false;
   else if (atomic_load(&s->coordinator_up)) {
-    set_told(told, "JOIN_REFUSED", "the group's coordinator answers, and does"
-             " not let this member join", &none);
+    set_told(told, "JOIN_REFUSED",
+             "the group's coordinator answers, and does"
+             " not let this member join",
+             &none);
   }
   else if (atomic_load(&s->connect_us) >= t->join.since_us) {
     set_told(told, "COORDINATOR_UNREACHABLE",
@@ -161,12 +163,10 @@ static const strand_tag *first_without (const strand_member *m) {
 }
 
 static void take_leader (strand_member *m, strand_tag *tag,
-                         const rd_kafka_topic_partition_t *p,
-                         int64_t now_us) {
+                         const rd_kafka_topic_partition_t *p, int64_t now_us) {
   strand_troubles *t = &m->troubles;
   switch (strand_error_kind_of(p->err)) {
-    case STRAND_ERROR_PASSING: /* not known */
-      return;
+    case STRAND_ERROR_PASSING: /* not known */ return;
     case STRAND_ERROR_AWAY:
     case STRAND_ERROR_LEADER:
       if (!tag->no_leader) t->leader_err = p->err;

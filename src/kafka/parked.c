@@ -40,8 +40,8 @@ static strand_ticket *post (strand_consumer *c, int member,
   if (!runs) strand_fail(failure, "NOT_RUNNING", "the consumer does not run");
   else {
     strand_fail(failure, "NOT_ASSIGNED",
-                "partition %d of '%s' is not assigned here",
-                (int)r->partition, r->topic);
+                "partition %d of '%s' is not assigned here", (int)r->partition,
+                r->topic);
   }
   strand_ticket_free(ticket);
   free(r);
@@ -68,8 +68,7 @@ strand_ticket *strand_consumer_parked (strand_consumer *c, unsigned member,
                                        const char *topic, int32_t partition,
                                        int64_t offset,
                                        strand_failure *failure) {
-  strand_parked_request *r = new_request(c, topic, partition, offset,
-                                         failure);
+  strand_parked_request *r = new_request(c, topic, partition, offset, failure);
   return r == NULL ? NULL : post(c, (int)member, r, failure);
 }
 
@@ -159,8 +158,10 @@ static const strand_record *first_from (const strand_member *m,
     order = compare(p, r->topic, r->partition);
     best = found == NULL ? NULL : strand_record_partition(found);
     if (order < 0
-        || (best != NULL && compare(p, strand_partition_topic(best),
-                                    strand_partition_index(best)) > 0)) {
+        || (best != NULL
+            && compare(p, strand_partition_topic(best),
+                       strand_partition_index(best))
+                 > 0)) {
       continue;
     }
     first = strand_partition_parked(p, order == 0 ? r->offset : 0);

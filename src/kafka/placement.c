@@ -36,14 +36,13 @@ static int32_t spread (const strand_placement *placement,
                        const rd_kafka_topic_t *topic, const void *key,
                        int32_t count) {
   if (placement->sticky_ms > 0 && key == NULL) {
-    uint64_t turn = (uint64_t)(strand_clock_now() * 1000) /
-                    (uint64_t)placement->sticky_ms;
+    uint64_t turn = (uint64_t)(strand_clock_now() * 1000)
+                    / (uint64_t)placement->sticky_ms;
     const char *name = rd_kafka_topic_name(topic);
-    uint32_t hash = strand_murmur2(&turn, sizeof(turn)) ^
-                    strand_murmur2(name, strlen(name));
+    uint32_t hash = strand_murmur2(&turn, sizeof(turn))
+                    ^ strand_murmur2(name, strlen(name));
     int32_t partition = strand_partitioner_place(hash, count);
-    if (rd_kafka_topic_partition_available(topic, partition))
-      return partition;
+    if (rd_kafka_topic_partition_available(topic, partition)) return partition;
   }
   return rd_kafka_msg_partitioner_random(topic, NULL, 0, count, NULL, NULL);
 }
@@ -53,8 +52,8 @@ static int32_t place (const rd_kafka_topic_t *topic, const void *key,
                       void *opaque) {
   const strand_placement *placement = topic_opaque;
   uint32_t hash;
-  if ((!placement->by_key && hash_of(opaque, &hash)) ||
-      strand_partitioner_hash(placement->which, key, length, &hash))
+  if ((!placement->by_key && hash_of(opaque, &hash))
+      || strand_partitioner_hash(placement->which, key, length, &hash))
     return strand_partitioner_place(hash, count);
   return spread(placement, topic, key, count);
 }
@@ -64,8 +63,8 @@ void strand_placement_install (rd_kafka_conf_t *conf,
   char value[32] = "0";
   size_t size = sizeof(value);
   rd_kafka_topic_conf_t *topics;
-  if (rd_kafka_conf_get(conf, "sticky.partitioning.linger.ms", value,
-                        &size) == RD_KAFKA_CONF_OK)
+  if (rd_kafka_conf_get(conf, "sticky.partitioning.linger.ms", value, &size)
+      == RD_KAFKA_CONF_OK)
     placement->sticky_ms = atoi(value);
   /* With 0 librdkafka asks the partitioner for every record. */
   rd_kafka_conf_set(conf, "sticky.partitioning.linger.ms", "0", NULL, 0);

@@ -34,6 +34,6 @@ strand_pending *strand_placement_ticket (void *opaque);
 /* Makes 'conf' use it. 'placement' is borrowed until the client is
 ** destroyed. */
 void strand_placement_install (rd_kafka_conf_t *conf,
-                              strand_placement *placement);
+                               strand_placement *placement);
 
 #endif

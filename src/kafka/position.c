@@ -73,7 +73,8 @@ void strand_position_restore (strand_member *m) {
     rd_kafka_topic_partition_t *p;
     if (tag->partition == NULL || tag->restored || tag->stuck || tag->leaving
         || (tag->contested && !MUTANT(last_owner_is_not_waited_for))
-        || tag->checking || tag->retry_us > now_us) continue;
+        || tag->checking || tag->retry_us > now_us)
+      continue;
     p = rd_kafka_topic_partition_list_add(
       list, strand_partition_topic(tag->partition),
       strand_partition_index(tag->partition));
@@ -117,17 +118,17 @@ static strand_err read_payload (strand_member *m, const strand_tag *tag,
   if (err == STRAND_OK || err == STRAND_ENOMEM) return err;
   tell_unreadable(m, tag, p->offset, problem);
   if (!m->consumer->unreadable_fail) return STRAND_OK;
-  snprintf(text, sizeof(text), "the commit of %s/%d at offset %lld has "
-           "metadata that cannot be read: %s", p->topic, (int)p->partition,
-           (long long)p->offset, problem);
+  snprintf(text, sizeof(text),
+           "the commit of %s/%d at offset %lld has "
+           "metadata that cannot be read: %s",
+           p->topic, (int)p->partition, (long long)p->offset, problem);
   strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "METADATA_UNREADABLE",
                     text);
   return STRAND_EFORMAT;
 }
 
 static void restore_tag (strand_member *m, strand_tag *tag,
-                         const rd_kafka_topic_partition_t *p,
-                         int64_t now_us) {
+                         const rd_kafka_topic_partition_t *p, int64_t now_us) {
   int64_t committed = p->offset >= 0 ? p->offset : -1;
   strand_payload payload = { 0 };
   bool some = false;
@@ -165,7 +166,8 @@ static void take_committed (strand_member *m, const strand_call *call,
     rd_kafka_resp_err_t err = call->err != 0 ? call->err : p->err;
     if (tag == NULL || tag->restored || tag->leaving) continue;
     if (tag->epoch != (uint32_t)(uintptr_t)p->opaque
-        && !MUTANT(metadata_of_another_epoch_is_believed)) continue;
+        && !MUTANT(metadata_of_another_epoch_is_believed))
+      continue;
     tag->checking = false;
     if (err == 0) {
       restore_tag(m, tag, p, now_us);
@@ -199,8 +201,8 @@ static void doubt (strand_member *m, strand_tag *tag, int64_t now_us) {
   if (!tag->asked) try_again(tag, now_us);
 }
 
-void strand_position_place (strand_member *m, strand_tag *tag,
-                            int64_t offset, int64_t now_us) {
+void strand_position_place (strand_member *m, strand_tag *tag, int64_t offset,
+                            int64_t now_us) {
   tag->sought = tag->checking = true;
   tag->first_seen = tag->again = false;
   tag->target = offset;
@@ -240,8 +242,9 @@ bool strand_position_has_claimed (strand_member *m, strand_tag *tag,
   int64_t low, high = msg->offset;
   if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR
       && rd_kafka_get_watermark_offsets(m->client, strand_partition_topic(p),
-                                        strand_partition_index(p), &low,
-                                        &high) != 0) high = -1;
+                                        strand_partition_index(p), &low, &high)
+           != 0)
+    high = -1;
   if (high < 0) return true; /* not known: at the end it is */
   if (high > tag->claimed || MUTANT(metadata_of_another_log_is_believed)) {
     tag->claimed = -1;
@@ -304,8 +307,8 @@ void strand_position_settle (strand_member *m, int64_t now_us) {
 
 void strand_position_again (strand_member *m, strand_tag *tag) {
   int64_t position;
-  if (tag->partition == NULL || !tag->restored || tag->stuck
-      || tag->leaving) return;
+  if (tag->partition == NULL || !tag->restored || tag->stuck || tag->leaving)
+    return;
   if (tag->checking) {
     tag->again = tag->asked; /* its seek may have been before */
     return;
@@ -381,30 +384,14 @@ static void take_call (strand_member *m, strand_call *call, int64_t now_us) {
   const rd_kafka_topic_partition_t *p;
   strand_tag *tag;
   switch (call->kind) {
-    case STRAND_CALL_COMMITTED:
-      take_committed(m, call, now_us);
-      return;
-    case STRAND_CALL_TOPICS:
-      strand_topics_listed(m, call, now_us);
-      return;
-    case STRAND_CALL_OWNERS:
-      strand_topics_owners(m, call, now_us);
-      return;
-    case STRAND_CALL_STARTS:
-      strand_starts_answer(m, call, now_us);
-      return;
-    case STRAND_CALL_REACH:
-      strand_outage_reach(m, call, now_us);
-      return;
-    case STRAND_CALL_LEADERS:
-      strand_outage_leaders(m, call, now_us);
-      return;
-    case STRAND_CALL_DROP:
-      strand_letters_gone(m);
-      return;
-    case STRAND_CALL_DESTROY:
-      m->client = NULL;
-      return;
+    case STRAND_CALL_COMMITTED: take_committed(m, call, now_us); return;
+    case STRAND_CALL_TOPICS: strand_topics_listed(m, call, now_us); return;
+    case STRAND_CALL_OWNERS: strand_topics_owners(m, call, now_us); return;
+    case STRAND_CALL_STARTS: strand_starts_answer(m, call, now_us); return;
+    case STRAND_CALL_REACH: strand_outage_reach(m, call, now_us); return;
+    case STRAND_CALL_LEADERS: strand_outage_leaders(m, call, now_us); return;
+    case STRAND_CALL_DROP: strand_letters_gone(m); return;
+    case STRAND_CALL_DESTROY: m->client = NULL; return;
     default: break;
   }
   p = &call->list->elems[0];

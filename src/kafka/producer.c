@@ -17,21 +17,21 @@
 #include "kafka/watch.h"
 
 #define EVENTS_MAX 64
-#define LINGER_MS 100   /* a flush of all waits so long, without a thread */
+#define LINGER_MS 100 /* a flush of all waits so long, without a thread */
 #define PURGE_AGAIN_MS 100
-#define END_GRACE 0.25  /* seconds for librdkafka's threads to end */
-#define ANSWER_MS 200   /* for a broker to prove that it is back */
+#define END_GRACE 0.25 /* seconds for librdkafka's threads to end */
+#define ANSWER_MS 200  /* for a broker to prove that it is back */
 
 struct strand_producer {
   strand_client *client; /* NULL: closed */
   strand_log *log;
   int fd;
   int reports_all;
-  int flushing; /* until nothing is outstanding */
-  int hurried;  /* how many wait, by strand_producer_hurry */
-  int hastens;  /* for either of them nothing lingers now */
-  int held;     /* taken, and not given on */
-  int kept;     /* the same, by strand_producer_keep */
+  int flushing;     /* until nothing is outstanding */
+  int hurried;      /* how many wait, by strand_producer_hurry */
+  int hastens;      /* for either of them nothing lingers now */
+  int held;         /* taken, and not given on */
+  int kept;         /* the same, by strand_producer_keep */
   int oauth_wanted; /* a token is due */
   int unreachable;  /* all brokers were down, and none has reported since */
   int linger_ms;
@@ -62,8 +62,8 @@ static void clear_fd (const strand_producer *p) {
 
 /* (2) */
 static int has_reports (const strand_producer *p) {
-  return p->first != NULL || p->event_count > 0 || p->watches.ready > 0 ||
-         p->held || p->kept;
+  return p->first != NULL || p->event_count > 0 || p->watches.ready > 0
+         || p->held || p->kept;
 }
 
 static int has_waiting (const strand_producer *p) {
@@ -90,8 +90,8 @@ static void tell_waiting (strand_producer *p) {
 
 /* Room for one, NULL when memory runs out. */
 static strand_delivery *report_room (const char *topic, size_t key_length) {
-  return calloc(1, sizeof(strand_delivery) + strlen(topic) + 1 + key_length +
-                     1);
+  return calloc(1,
+                sizeof(strand_delivery) + strlen(topic) + 1 + key_length + 1);
 }
 
 static void report_fill (strand_delivery *report,
@@ -117,8 +117,8 @@ static void report_fill (strand_delivery *report,
 
 static strand_delivery *report_new (const rd_kafka_message_t *message) {
   size_t key_length = message->key != NULL ? message->key_len : 0;
-  strand_delivery *report =
-    report_room(rd_kafka_topic_name(message->rkt), key_length);
+  strand_delivery *report = report_room(rd_kafka_topic_name(message->rkt),
+                                        key_length);
   if (report != NULL) report_fill(report, message);
   return report;
 }
@@ -126,23 +126,19 @@ static strand_delivery *report_new (const rd_kafka_message_t *message) {
 static void count_report (strand_producer *p, rd_kafka_resp_err_t err) {
   strand_producer_counts *counts = &p->counts;
   counts->outstanding--;
-  if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
-    counts->delivered++;
-  else if (strand_error_kind_of(err) == STRAND_ERROR_PURGED)
-    counts->purged++;
-  else
-    counts->failed++;
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR) counts->delivered++;
+  else if (strand_error_kind_of(err) == STRAND_ERROR_PURGED) counts->purged++;
+  else counts->failed++;
   assert(counts->outstanding >= 0);
-  assert(counts->sent == counts->delivered + counts->failed +
-                           counts->purged + counts->outstanding); /* (1) */
+  assert(counts->sent
+         == counts->delivered + counts->failed + counts->purged
+              + counts->outstanding); /* (1) */
 }
 
 static void add_delivery (strand_producer *p, strand_delivery *report) {
   if (report == NULL) return; /* out of memory: counted all the same */
-  if (p->last != NULL)
-    p->last->next = report;
-  else
-    p->first = report;
+  if (p->last != NULL) p->last->next = report;
+  else p->first = report;
   p->last = report;
   p->counts.untaken++;
 }
@@ -158,7 +154,8 @@ static void take_report (strand_producer *p,
     strand_watch *watch = (strand_watch *)(void *)ticket;
     report_fill(watch->report, message);
     strand_watches_finish(&p->watches, watch);
-  } else if (p->reports_all) {
+  }
+  else if (p->reports_all) {
     add_delivery(p, report_new(message));
   }
 }
@@ -171,10 +168,8 @@ static const char *event_type (rd_kafka_resp_err_t err) {
     case STRAND_ERROR_AWAY:
       return err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ? "unreachable" : NULL;
     case STRAND_ERROR_UNAUTHENTICATED:
-    case STRAND_ERROR_UNAUTHORIZED:
-      return "auth_failed";
-    default:
-      return "error";
+    case STRAND_ERROR_UNAUTHORIZED: return "auth_failed";
+    default: return "error";
   }
 }
 
@@ -212,14 +207,9 @@ static void take_event (strand_producer *p, rd_kafka_event_t *event) {
       while ((message = rd_kafka_event_message_next(event)) != NULL)
         take_report(p, message);
       break;
-    case RD_KAFKA_EVENT_ERROR:
-      take_error(p, event);
-      break;
-    case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH:
-      p->oauth_wanted = 1;
-      break;
-    default:
-      break;
+    case RD_KAFKA_EVENT_ERROR: take_error(p, event); break;
+    case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH: p->oauth_wanted = 1; break;
+    default: break;
   }
   rd_kafka_event_destroy(event);
 }
@@ -227,8 +217,8 @@ static void take_event (strand_producer *p, rd_kafka_event_t *event) {
 /* A flush ends with the last report, whoever collects it. */
 static void look_at_linger (strand_producer *p) {
   int some = p->counts.outstanding > 0;
-  int on = (p->flushing && some && p->linger_ms > LINGER_MS) ||
-           (p->hurried > 0 && some && p->linger_ms > 0);
+  int on = (p->flushing && some && p->linger_ms > LINGER_MS)
+           || (p->hurried > 0 && some && p->linger_ms > 0);
   if (!some) p->flushing = 0;
   if (on != p->hastens)
     p->hastens = strand_errand_flush(p->client->errand, on);
@@ -265,8 +255,9 @@ static int set_limit (rd_kafka_conf_t *conf,
   for (i = 0; i < options->prop_count; i++)
     if (strcmp(options->props[i].name, name) == 0) return 1;
   snprintf(text, sizeof(text), "%lld", (long long)value);
-  if (rd_kafka_conf_set(conf, name, text, errstr, sizeof(errstr)) ==
-      RD_KAFKA_CONF_OK) return 1;
+  if (rd_kafka_conf_set(conf, name, text, errstr, sizeof(errstr))
+      == RD_KAFKA_CONF_OK)
+    return 1;
   strand_fail(failure, "OPTION", "option '%s': %s", option, errstr);
   return 0;
 }
@@ -274,17 +265,17 @@ static int set_limit (rd_kafka_conf_t *conf,
 static double get_number (rd_kafka_conf_t *conf, const char *name) {
   char text[32] = "";
   size_t size = sizeof(text);
-  if (rd_kafka_conf_get(conf, name, text, &size) != RD_KAFKA_CONF_OK)
-    return 0;
+  if (rd_kafka_conf_get(conf, name, text, &size) != RD_KAFKA_CONF_OK) return 0;
   return strtod(text, NULL);
 }
 
 static void read_limits (strand_producer *p, rd_kafka_conf_t *conf) {
   p->linger_ms = (int)get_number(conf, "linger.ms");
-  p->counts.max_queued_records =
-    (int64_t)get_number(conf, "queue.buffering.max.messages");
-  p->counts.max_queued_bytes =
-    (int64_t)get_number(conf, "queue.buffering.max.kbytes") * 1024;
+  p->counts.max_queued_records = (int64_t)get_number(
+    conf, "queue.buffering.max.messages");
+  p->counts.max_queued_bytes = (int64_t)get_number(
+                                 conf, "queue.buffering.max.kbytes")
+                               * 1024;
   snprintf(p->max_message_bytes, sizeof(p->max_message_bytes), "%.0f",
            get_number(conf, "message.max.bytes"));
 }
@@ -296,8 +287,10 @@ static rd_kafka_conf_t *make_conf (const strand_producer_options *options,
   const char *name = options->partitioner;
   if (!strand_partitioner_find(name != NULL ? name : "murmur2_random",
                                &placement->which)) {
-    strand_fail(failure, "OPTION", "option 'partitioner': '%.32s' is not one "
-                "of its names", name);
+    strand_fail(failure, "OPTION",
+                "option 'partitioner': '%.32s' is not one "
+                "of its names",
+                name);
     return NULL;
   }
   conf = strand_conf_new(RD_KAFKA_PRODUCER, options->props,
@@ -306,11 +299,13 @@ static rd_kafka_conf_t *make_conf (const strand_producer_options *options,
   strand_placement_install(conf, placement);
   if (set_limit(conf, options, "max_queued_records",
                 "queue.buffering.max.messages", options->max_queued_records,
-                failure) &&
-      set_limit(conf, options, "max_queued_bytes",
-                "queue.buffering.max.kbytes",
-                options->max_queued_bytes > 0
-                  ? (options->max_queued_bytes + 1023) / 1024 : 0, failure))
+                failure)
+      && set_limit(conf, options, "max_queued_bytes",
+                   "queue.buffering.max.kbytes",
+                   options->max_queued_bytes > 0
+                     ? (options->max_queued_bytes + 1023) / 1024
+                     : 0,
+                   failure))
     return conf;
   rd_kafka_conf_destroy(conf);
   return NULL;
@@ -352,8 +347,7 @@ static void ask_partitions (strand_producer *p,
   strand_failure ignored; /* not known yet: that is why it is asked */
   size_t i;
   for (i = 0; i < options->topic_count; i++)
-    strand_errand_partitions(p->client->errand, options->topics[i],
-                             &ignored);
+    strand_errand_partitions(p->client->errand, options->topics[i], &ignored);
   if (options->topic_count > 0 && options->topics_timeout > 0)
     strand_errand_wait(p->client->errand,
                        strand_clock_now() + options->topics_timeout);
@@ -389,7 +383,8 @@ int strand_producer_is_closed (const strand_producer *p) {
 /* ---- sending ------------------------------------------------------------ */
 
 static void fail_full (const strand_producer *p, strand_failure *failure) {
-  strand_fail(failure, "QUEUE_FULL", "the producer's queue is full "
+  strand_fail(failure, "QUEUE_FULL",
+              "the producer's queue is full "
               "(max_queued_records %lld, max_queued_bytes %lld)",
               (long long)p->counts.max_queued_records,
               (long long)p->counts.max_queued_bytes);
@@ -401,14 +396,18 @@ static void fail_send (const strand_producer *p, rd_kafka_resp_err_t err,
   char text[300];
   if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
     fail_full(p, failure);
-  } else if (err == RD_KAFKA_RESP_ERR__FATAL) {
+  }
+  else if (err == RD_KAFKA_RESP_ERR__FATAL) {
     err = rd_kafka_fatal_error(p->client->handle, text, sizeof(text));
     strand_fail_kafka(failure, err, "the producer cannot go on");
-  } else if (err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
-    strand_fail(failure, "MSG_SIZE_TOO_LARGE", "topic '%.249s': the record is "
-                "larger than 'message.max.bytes' (%s)", record->topic,
-                p->max_message_bytes);
-  } else {
+  }
+  else if (err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
+    strand_fail(failure, "MSG_SIZE_TOO_LARGE",
+                "topic '%.249s': the record is "
+                "larger than 'message.max.bytes' (%s)",
+                record->topic, p->max_message_bytes);
+  }
+  else {
     snprintf(text, sizeof(text), "topic '%.249s'", record->topic);
     strand_fail_kafka(failure, err, text);
   }
@@ -438,8 +437,8 @@ static rd_kafka_resp_err_t produce (strand_producer *p,
     RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
     RD_KAFKA_V_KEY(record->key, record->key_length),
     RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value, record->value_length),
-    RD_KAFKA_V_TIMESTAMP(record->timestamp_ms),
-    RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
+    RD_KAFKA_V_TIMESTAMP(record->timestamp_ms), RD_KAFKA_V_HEADERS(headers),
+    RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
 }
 
 /* Reports nobody collected still count as queued: collects them, once. */
@@ -467,8 +466,9 @@ static int send_watched (strand_producer *p, const strand_outgoing *record,
                          const strand_pending *ticket, int64_t *id,
                          strand_failure *failure) {
   strand_delivery *report = report_room(record->topic, record->key_length);
-  strand_watch *watch =
-    report != NULL ? strand_watches_add(&p->watches, report) : NULL;
+  strand_watch *watch = report != NULL
+                          ? strand_watches_add(&p->watches, report)
+                          : NULL;
   if (watch == NULL) {
     free(report);
     strand_fail(failure, "NO_MEMORY", "out of memory");
@@ -491,15 +491,13 @@ int strand_producer_send (strand_producer *p, const strand_outgoing *record,
     return 0;
   }
   if (record->partition < 0 && record->hash_key != NULL)
-    ticket.has_hash =
-      strand_partitioner_hash(p->client->placement.which, record->hash_key,
-                              record->hash_key_length, &ticket.hash);
-  if (watch != NULL)
-    return send_watched(p, record, &ticket, watch, failure);
-  return produce_patiently(p, record,
-                           ticket.has_hash
-                             ? strand_placement_opaque(ticket.hash) : NULL,
-                           failure);
+    ticket.has_hash = strand_partitioner_hash(
+      p->client->placement.which, record->hash_key, record->hash_key_length,
+      &ticket.hash);
+  if (watch != NULL) return send_watched(p, record, &ticket, watch, failure);
+  return produce_patiently(
+    p, record, ticket.has_hash ? strand_placement_opaque(ticket.hash) : NULL,
+    failure);
 }
 
 /* ---- taking ------------------------------------------------------------- */
@@ -580,8 +578,7 @@ int strand_producer_oauth_set (strand_producer *p, const char *token,
                                strand_failure *failure) {
   p->oauth_wanted = 0;
   if (p->client == NULL) return 1;
-  return strand_client_token(p->client, token, expires_ms, principal,
-                             failure);
+  return strand_client_token(p->client, token, expires_ms, principal, failure);
 }
 
 void strand_producer_oauth_fail (strand_producer *p, const char *message) {
@@ -613,8 +610,9 @@ static int may_be_reached (strand_producer *p, int ms) {
   const rd_kafka_metadata_t *metadata;
   if (!p->unreachable) return 1;
   if (rd_kafka_metadata(p->client->handle, 0, NULL, &metadata,
-                        ms < ANSWER_MS ? ms : ANSWER_MS) !=
-      RD_KAFKA_RESP_ERR_NO_ERROR) return 0;
+                        ms < ANSWER_MS ? ms : ANSWER_MS)
+      != RD_KAFKA_RESP_ERR_NO_ERROR)
+    return 0;
   rd_kafka_metadata_destroy(metadata);
   p->unreachable = 0;
   return 1;
@@ -639,9 +637,9 @@ static void purge (strand_producer *p, double deadline) {
   int ms = 1;
   collect(p, 0);
   while (p->counts.outstanding > 0 && ms > 0) {
-    rd_kafka_purge(p->client->handle, RD_KAFKA_PURGE_F_QUEUE |
-                                        RD_KAFKA_PURGE_F_INFLIGHT |
-                                        RD_KAFKA_PURGE_F_NON_BLOCKING);
+    rd_kafka_purge(p->client->handle, RD_KAFKA_PURGE_F_QUEUE
+                                        | RD_KAFKA_PURGE_F_INFLIGHT
+                                        | RD_KAFKA_PURGE_F_NON_BLOCKING);
     ms = strand_clock_left_ms(deadline);
     collect(p, ms < PURGE_AGAIN_MS ? ms : PURGE_AGAIN_MS);
   }

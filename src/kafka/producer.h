@@ -43,15 +43,15 @@ typedef struct strand_producer strand_producer;
 typedef struct strand_producer_options {
   const strand_property *props;
   size_t prop_count;
-  const char *partitioner;    /* librdkafka's name; NULL: murmur2_random */
-  const char *const *topics;  /* whose partitions are asked for at once */
+  const char *partitioner;   /* librdkafka's name; NULL: murmur2_random */
+  const char *const *topics; /* whose partitions are asked for at once */
   size_t topic_count;
   double topics_timeout;      /* seconds to wait for the answers */
   int64_t max_queued_records; /* 0: librdkafka's; the user's property wins */
   int64_t max_queued_bytes;
-  int reports_all;            /* deliveries are kept, not only counted */
-  int keeps_log;              /* in the ring, not to stderr */
-  int has_oauth;              /* the caller answers requests for a token */
+  int reports_all; /* deliveries are kept, not only counted */
+  int keeps_log;   /* in the ring, not to stderr */
+  int has_oauth;   /* the caller answers requests for a token */
 } strand_producer_options;
 
 typedef struct strand_outgoing_header {
@@ -101,14 +101,14 @@ typedef struct strand_producer_counts {
   int64_t sent;
   int64_t delivered;
   int64_t failed;
-  int64_t purged;      /* given up by close */
+  int64_t purged; /* given up by close */
   int64_t outstanding;
-  int64_t untaken;     /* deliveries that wait to be taken */
+  int64_t untaken; /* deliveries that wait to be taken */
   int64_t events_dropped;
   int64_t log_dropped;
   int64_t max_queued_records;
   int64_t max_queued_bytes;
-  int detached;        /* closed, and librdkafka had not ended in time */
+  int detached; /* closed, and librdkafka had not ended in time */
 } strand_producer_counts;
 
 /* NULL and a failure ("OPTION": a property). */

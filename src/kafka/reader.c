@@ -15,10 +15,10 @@
 #include "kafka/member.h"
 #include "kafka/wire.h"
 
-#define READ_MOST 256    /* messages of one call */
-#define READ_FEW 32      /* where only this partition has nothing to start */
-#define TURN_MOST 1024   /* of one turn of the owner */
-#define ENOUGH_LEAST 64  /* of one partition */
+#define READ_MOST 256   /* messages of one call */
+#define READ_FEW 32     /* where only this partition has nothing to start */
+#define TURN_MOST 1024  /* of one turn of the owner */
+#define ENOUGH_LEAST 64 /* of one partition */
 
 typedef int32_t leader_epoch_of (const rd_kafka_message_t *message);
 
@@ -40,8 +40,8 @@ static size_t packed_length (const rd_kafka_headers_t *headers) {
   const char *name;
   const void *value;
   size_t length = 0, size;
-  for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value,
-                                             &size) == 0; i++) {
+  for (size_t i = 0;
+       rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0; i++) {
     length += 8 + strlen(name) + (value != NULL ? size : 0);
   }
   return length;
@@ -51,8 +51,8 @@ static void pack (const rd_kafka_headers_t *headers, char *to) {
   const char *name;
   const void *value;
   size_t size;
-  for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value,
-                                             &size) == 0; i++) {
+  for (size_t i = 0;
+       rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0; i++) {
     uint32_t name_length = (uint32_t)strlen(name);
     uint32_t value_length = value != NULL ? (uint32_t)size
                                           : STRAND_HEADER_ABSENT;
@@ -97,8 +97,9 @@ static strand_record *copy_out (strand_member *m, strand_tag *tag,
       && rd_kafka_message_headers(msg, &headers) == 0) {
     packed = packed_length(headers);
   }
-  r = strand_engine_room(m->engine, tag->partition, key + value + packed
-                         + (epoch < 0 ? 0 : STRAND_EPOCH_LENGTH));
+  r = strand_engine_room(m->engine, tag->partition,
+                         key + value + packed
+                           + (epoch < 0 ? 0 : STRAND_EPOCH_LENGTH));
   if (r == NULL) return NULL;
   r->offset = msg->offset;
   r->key_length = (uint32_t)key;
@@ -134,7 +135,8 @@ static bool take_record (strand_member *m, strand_tag *tag,
   strand_added added = STRAND_ADDED_ENOMEM;
   strand_record *r;
   if (!tag->first_seen
-      && !strand_position_expected(m, tag, msg->offset, now_us)) return false;
+      && !strand_position_expected(m, tag, msg->offset, now_us))
+    return false;
   r = copy_out(m, tag, msg);
   if (r != NULL) {
     added = strand_engine_admit(m->engine, tag->partition, r, now_us);
@@ -156,8 +158,8 @@ static bool take_record (strand_member *m, strand_tag *tag,
 
 static bool take_end (strand_member *m, strand_tag *tag, int64_t offset,
                       int64_t now_us) {
-  if (!tag->first_seen
-      && !strand_position_expected(m, tag, offset, now_us)) return false;
+  if (!tag->first_seen && !strand_position_expected(m, tag, offset, now_us))
+    return false;
   if (offset < strand_partition_position(tag->partition)
       && !MUTANT(an_end_below_the_position_is_ignored)) {
     strand_position_below(m, tag, offset);
@@ -176,8 +178,8 @@ static bool take (strand_member *m, strand_tag *tag,
   if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR
       || msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
     strand_trouble_read(m, tag);
-    if (tag->claimed >= 0
-        && !strand_position_has_claimed(m, tag, msg, now_us)) return false;
+    if (tag->claimed >= 0 && !strand_position_has_claimed(m, tag, msg, now_us))
+      return false;
   }
   if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
     return take_record(m, tag, msg, now_us);
@@ -200,9 +202,8 @@ static bool all_have_enough (const strand_member *m) {
 
 static size_t read_one (strand_member *m, strand_tag *tag, int64_t now_us) {
   rd_kafka_message_t *msgs[READ_MOST];
-  size_t most = strand_engine_read_limit(m->engine, tag->partition,
-                                         all_have_enough(m) ? READ_FEW
-                                                            : READ_MOST);
+  size_t most = strand_engine_read_limit(
+    m->engine, tag->partition, all_have_enough(m) ? READ_FEW : READ_MOST);
   ssize_t got;
   bool wanted = true;
   m->reading = tag;
@@ -235,8 +236,8 @@ static bool has_enough (const strand_member *m, const strand_tag *tag) {
 }
 
 static bool is_readable (const strand_member *m, const strand_tag *tag) {
-  return tag->more && tag->partition != NULL && tag->restored
-         && !tag->checking && !tag->stuck && !has_enough(m, tag)
+  return tag->more && tag->partition != NULL && tag->restored && !tag->checking
+         && !tag->stuck && !has_enough(m, tag)
          && strand_engine_may_read(m->engine, tag->partition);
 }
 

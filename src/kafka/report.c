@@ -35,15 +35,18 @@ static void tell_late_locked (const strand_consumer *c, strand_report *r) {
   bool late = c->late || (c->detached && c->close_mode != STRAND_CLOSE_NOW);
   if (c->life != STRAND_CLOSED || !late || r->failure.code[0] != '\0') return;
   if (r->unfinished_total > 0) {
-    strand_fail(&r->failure, "TIMED_OUT", "%llu record%s unfinished after "
-                "%.14g s", (unsigned long long)r->unfinished_total,
+    strand_fail(&r->failure, "TIMED_OUT",
+                "%llu record%s unfinished after "
+                "%.14g s",
+                (unsigned long long)r->unfinished_total,
                 r->unfinished_total == 1 ? "" : "s", c->close_timeout);
   }
   else {
     strand_fail(&r->failure, "TIMED_OUT", "%s after %.14g s",
-                c->members_open > 0 ? "the group is not left"
+                c->members_open > 0    ? "the group is not left"
                 : c->workers_alive > 0 ? "a worker has not ended"
-                : "not all was ended", c->close_timeout);
+                                       : "not all was ended",
+                c->close_timeout);
   }
 }
 
@@ -64,10 +67,10 @@ static bool report_locked (strand_consumer *c, strand_report *r) {
     r->dead_lettered += v->engine.dead_lettered;
     r->parked += v->stopped ? v->unfinished_parked : v->engine.parked;
     r->unfinished_total += v->unfinished_total;
-    ok = ok && copy_places(&r->unfinished, &r->unfinished_count,
-                           v->unfinished,
-                           v->unfinished_count < room ? v->unfinished_count
-                                                      : room);
+    ok = ok
+         && copy_places(&r->unfinished, &r->unfinished_count, v->unfinished,
+                        v->unfinished_count < room ? v->unfinished_count
+                                                   : room);
   }
   tell_late_locked(c, r);
   return ok;
@@ -203,12 +206,11 @@ bool strand_consumer_stats (strand_consumer *c, size_t blockers,
   stats->members = c->member_count;
   stats->busy = atomic_load(&c->busy);
   stats->lost = strand_mailbox_lost(&c->mailbox);
-  stats->prefetch_bytes = c->prefetch_kbytes * 1024
-                          * stats->engine.partitions;
+  stats->prefetch_bytes = c->prefetch_kbytes * 1024 * stats->engine.partitions;
   stats->events_dropped = strand_events_dropped(c->events);
   stats->logs_dropped = (uint64_t)strand_log_dropped(c->log);
-  stats->idle = (double)(strand_clock_coarse_us()
-                         - atomic_load(&c->ended_us)) / 1e6;
+  stats->idle = (double)(strand_clock_coarse_us() - atomic_load(&c->ended_us))
+                / 1e6;
   return true;
 }
 
@@ -263,8 +265,9 @@ void strand_consumer_health (strand_consumer *c, strand_failure *problem) {
     strand_fail(problem, "CLOSED", "the consumer is closed");
     return;
   }
-  for (unsigned i = 0; life == STRAND_RUNS && problem->code[0] == '\0'
-                       && i < c->member_count; i++) {
+  for (unsigned i = 0;
+       life == STRAND_RUNS && problem->code[0] == '\0' && i < c->member_count;
+       i++) {
     member_problem(c->members[i], problem);
   }
   if (problem->code[0] != '\0') return;

@@ -96,7 +96,8 @@ strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
     r->value = value;
     pthread_mutex_lock(&c->lock);
     member = c->life == STRAND_RUNS
-               ? strand_held_member(&c->held, topic, partition) : -1;
+               ? strand_held_member(&c->held, topic, partition)
+               : -1;
     if (member >= 0) {
       r->next = c->members[member]->inbox.seeks;
       c->members[member]->inbox.seeks = r;
@@ -156,7 +157,8 @@ static void drop_rules_locked (strand_consumer *c, const char *topic,
                                int32_t partition) {
   size_t kept = 0;
   for (size_t i = 0; i < c->rule_count; i++) {
-    if (!covers(topic, partition, &c->rules[i])) c->rules[kept++] = c->rules[i];
+    if (!covers(topic, partition, &c->rules[i]))
+      c->rules[kept++] = c->rules[i];
     else free(c->rules[i].topic);
   }
   c->rule_count = kept;
@@ -166,8 +168,7 @@ static void drop_rules_locked (strand_consumer *c, const char *topic,
 static bool add_rule_locked (strand_consumer *c, const char *topic,
                              int32_t partition) {
   strand_rule rule = { NULL, partition };
-  strand_rule *grown = realloc(c->rules, (c->rule_count + 1)
-                                         * sizeof(*grown));
+  strand_rule *grown = realloc(c->rules, (c->rule_count + 1) * sizeof(*grown));
   if (grown == NULL) return false;
   c->rules = grown;
   if (topic != NULL && (rule.topic = strdup(topic)) == NULL) return false;

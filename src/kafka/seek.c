@@ -17,8 +17,8 @@
 #include "kafka/errors.h"
 #include "kafka/letters.h"
 
-static void refuse (strand_member *m, strand_ticket *ticket,
-                    const char *code, const char *message) {
+static void refuse (strand_member *m, strand_ticket *ticket, const char *code,
+                    const char *message) {
   strand_failure failure;
   strand_fail(&failure, code, "%s", message);
   strand_shared_answer(m->consumer, ticket, &failure);
@@ -129,8 +129,9 @@ static void refuse_outside (strand_member *m, const strand_call *call,
   strand_failure failure;
   strand_fail(&failure, "OFFSET_OUT_OF_RANGE",
               "%s/%d has offsets from %lld to its end at %lld, and not %lld: "
-              "nothing has moved", p->topic, (int)p->partition,
-              (long long)call->low, (long long)call->high, (long long)to);
+              "nothing has moved",
+              p->topic, (int)p->partition, (long long)call->low,
+              (long long)call->high, (long long)to);
   strand_shared_answer(m->consumer, call->arg, &failure);
 }
 
@@ -203,8 +204,9 @@ static bool assign_again (strand_member *m, strand_tag *target,
     rd_kafka_topic_partition_list_add(list,
                                       strand_partition_topic(tag->partition),
                                       strand_partition_index(tag->partition))
-      ->offset = tag == target ? offset
-                 : position >= 0 ? position : RD_KAFKA_OFFSET_INVALID;
+      ->offset = tag == target   ? offset
+                 : position >= 0 ? position
+                                 : RD_KAFKA_OFFSET_INVALID;
     rd_kafka_queue_forward(tag->queue, NULL);
     tag->more = true;
   }
@@ -234,7 +236,8 @@ static void take_seek (strand_member *m, strand_tag *tag,
   int64_t offset = call->list->elems[0].offset;
   rd_kafka_resp_err_t err = call->err;
   if (err == RD_KAFKA_RESP_ERR__STATE && tag->stuck
-      && assign_again(m, tag, offset)) err = RD_KAFKA_RESP_ERR_NO_ERROR;
+      && assign_again(m, tag, offset))
+    err = RD_KAFKA_RESP_ERR_NO_ERROR;
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
     arrive(m, tag, offset, call->arg, now_us);
     return;
@@ -252,8 +255,7 @@ void strand_seek_answer (strand_member *m, strand_tag *tag,
   if (err == 0 && call->kind == STRAND_CALL_TIMES) {
     err = call->list->elems[0].err;
   }
-  if (tag == NULL || !tag->restored
-      || (sought && tag->epoch != call->epoch)) {
+  if (tag == NULL || !tag->restored || (sought && tag->epoch != call->epoch)) {
     refuse(m, call->arg, "NOT_ASSIGNED",
            "the partition was revoked meanwhile");
   }

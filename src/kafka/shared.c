@@ -8,7 +8,7 @@
 #include "kafka/clock.h"
 #include "kafka/member.h"
 
-#define WORKERS_MOST_US 500000 /* close NOW, when the members are gone */
+#define WORKERS_MOST_US 500000  /* close NOW, when the members are gone */
 #define WORKERS_LEAST_US 100000 /* they hear of it only then */
 
 strand_consumer *strand_shared_ref (strand_consumer *c) {
@@ -101,8 +101,8 @@ void strand_shared_signal (strand_consumer *c) {
 static bool something_waits_locked (const strand_consumer *c) {
   return c->oauth_wanted || (c->ending && !c->ending_told) || c->answers > 0
          || (c->joined == c->member_count && !c->joined_told)
-         || (c->life == STRAND_CLOSED && !c->close_told)
-         || c->held_back || c->kept_back || strand_events_waiting(c->events)
+         || (c->life == STRAND_CLOSED && !c->close_told) || c->held_back
+         || c->kept_back || strand_events_waiting(c->events)
          || (c->has_log && !strand_log_is_empty(c->log));
 }
 
@@ -235,7 +235,8 @@ bool strand_shared_paused_locked (const strand_consumer *c, const char *topic,
     const strand_rule *r = &c->rules[i];
     if (r->topic == NULL) return true;
     if (strcmp(r->topic, topic) == 0
-        && (r->partition < 0 || r->partition == partition)) return true;
+        && (r->partition < 0 || r->partition == partition))
+      return true;
   }
   return false;
 }

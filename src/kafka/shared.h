@@ -40,11 +40,11 @@ typedef struct strand_rule {
 } strand_rule;
 
 typedef struct strand_matcher {
-  char *topic;     /* NULL: every topic */
+  char *topic; /* NULL: every topic */
   bool is_pattern;
   regex_t pattern;
   strand_route_limits limits;
-  bool own_retry;  /* these are the route's, not the consumer's */
+  bool own_retry; /* these are the route's, not the consumer's */
   bool own_exhausted;
   bool own_deadline;
   _Atomic int64_t deadline_us; /* owners look; configure() sets it */
@@ -60,7 +60,7 @@ struct strand_ticket {
 
 struct strand_consumer {
   atomic_int refs;
-  atomic_int threads;        /* of them, those that run something of it */
+  atomic_int threads; /* of them, those that run something of it */
   /* set by open, and only read */
   int fork_generation;
   bool has_oauth;
@@ -83,33 +83,33 @@ struct strand_consumer {
   strand_warnings *warnings; /* NULL: somebody takes the events */
   struct strand_member **members;
   unsigned member_count;
-  size_t prefetch_kbytes;    /* of one partition */
+  size_t prefetch_kbytes; /* of one partition */
   int64_t max_poll_us;
-  int fd;                    /* epoll: of the two below */
+  int fd; /* epoll: of the two below */
   int wake_fd;
-  int timer_fd;              /* armed while closing: when to give up */
+  int timer_fd; /* armed while closing: when to give up */
   strand_mailbox mailbox;
-  atomic_bool halted;        /* something asked for the end: no new lease */
-  atomic_uint busy;          /* workers in a handler */
-  _Atomic int64_t ended_us;  /* coarse: when a record last ended */
-  _Atomic int64_t began_us;  /* coarse: when the first of 'busy' began */
+  atomic_bool halted;       /* something asked for the end: no new lease */
+  atomic_uint busy;         /* workers in a handler */
+  _Atomic int64_t ended_us; /* coarse: when a record last ended */
+  _Atomic int64_t began_us; /* coarse: when the first of 'busy' began */
 
   pthread_mutex_t lock;
   pthread_cond_t changed;
   /* under lock */
   strand_life life;
-  bool held_back;            /* taken by the lua thread, and not given on */
-  bool kept_back;            /* the same, by strand_consumer_keep */
+  bool held_back; /* taken by the lua thread, and not given on */
+  bool kept_back; /* the same, by strand_consumer_keep */
   strand_limits limits;
   strand_held_table held;
   strand_rule *rules;
   size_t rule_count;
-  unsigned loading;          /* workers that open their first state */
+  unsigned loading; /* workers that open their first state */
   strand_failure load_failure;
   unsigned workers_alive;
   unsigned workers_made;
-  size_t partitions;         /* of all members; kept when there are several */
-  unsigned joined;           /* members */
+  size_t partitions; /* of all members; kept when there are several */
+  unsigned joined;   /* members */
   bool joined_told;
   bool oauth_wanted;
   bool ending;
@@ -118,14 +118,14 @@ struct strand_consumer {
   strand_failure ending_reason;
   strand_close_mode close_mode;
   int64_t close_deadline_us;
-  double close_timeout;      /* the last one given */
-  bool late;                 /* a member's close had to leave things undone */
-  int64_t give_up_us;        /* close ends then, whatever is left */
-  unsigned members_open;     /* whose clients are not destroyed */
-  unsigned uncommitted;      /* that have not made their last commit */
+  double close_timeout;  /* the last one given */
+  bool late;             /* a member's close had to leave things undone */
+  int64_t give_up_us;    /* close ends then, whatever is left */
+  unsigned members_open; /* whose clients are not destroyed */
+  unsigned uncommitted;  /* that have not made their last commit */
   bool close_told;
   bool detached;
-  unsigned answers;          /* tickets answered and not asked for */
+  unsigned answers; /* tickets answered and not asked for */
   int64_t started_us;
   int64_t closed_us;
   uint64_t commits;

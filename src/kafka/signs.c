@@ -31,12 +31,10 @@ static rd_kafka_resp_err_t sent (rd_kafka_t *client, int fd,
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-static rd_kafka_resp_err_t received (rd_kafka_t *client, int fd,
-                                     const char *broker, int32_t id,
-                                     int16_t key, int16_t version,
-                                     int32_t correlation, size_t size,
-                                     int64_t rtt, rd_kafka_resp_err_t err,
-                                     void *signs) {
+static rd_kafka_resp_err_t
+received (rd_kafka_t *client, int fd, const char *broker, int32_t id,
+          int16_t key, int16_t version, int32_t correlation, size_t size,
+          int64_t rtt, rd_kafka_resp_err_t err, void *signs) {
   strand_signs *s = signs;
   (void)client, (void)fd, (void)broker, (void)id;
   (void)version, (void)correlation, (void)size, (void)rtt;
@@ -83,7 +81,8 @@ void strand_signs_note (strand_signs *s, uint64_t broker) {
   for (; i < STRAND_SIGNS_UP; i++) {
     uint64_t there = 0;
     if (atomic_compare_exchange_strong(&s->up[i], &there, broker)
-        || there == broker) break;
+        || there == broker)
+      break;
   }
   if (i == STRAND_SIGNS_UP) atomic_store(&s->up_more, true);
   atomic_fetch_add(&s->ups, 1);
@@ -100,8 +99,7 @@ static void note_up (strand_signs *s, const char *name, int port) {
 
 static rd_kafka_resp_err_t changed (rd_kafka_t *client, int32_t id,
                                     const char *protocol, const char *name,
-                                    int port, const char *state,
-                                    void *signs) {
+                                    int port, const char *state, void *signs) {
   strand_signs *s = signs;
   bool up = strcmp(state, "UP") == 0;
   (void)client, (void)id, (void)protocol;
@@ -129,11 +127,10 @@ static rd_kafka_resp_err_t added (rd_kafka_t *client,
   err = rd_kafka_interceptor_add_on_response_received(client, name, received,
                                                       signs);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return err;
-  return rd_kafka_interceptor_add_on_broker_state_change(client, name,
-                                                         changed, signs);
+  return rd_kafka_interceptor_add_on_broker_state_change(client, name, changed,
+                                                         signs);
 }
 
 void strand_signs_watch (strand_member *m, rd_kafka_conf_t *conf) {
-  rd_kafka_conf_interceptor_add_on_new(conf, "strand.signs", added,
-                                       &m->signs);
+  rd_kafka_conf_interceptor_add_on_new(conf, "strand.signs", added, &m->signs);
 }

@@ -54,7 +54,8 @@ static strand_tag *tag_of (const strand_member *m,
                            const rd_kafka_topic_partition_t *p) {
   strand_tag *tag = strand_member_tag(m, p->topic, p->partition);
   if (tag == NULL || tag->leaving
-      || tag->epoch != (uint32_t)(uintptr_t)p->opaque) return NULL;
+      || tag->epoch != (uint32_t)(uintptr_t)p->opaque)
+    return NULL;
   return tag;
 }
 
@@ -130,9 +131,10 @@ static void take_old (strand_member *m, strand_tag *tag, int64_t low) {
   event = strand_member_event(m, "records_deleted", tag);
   event.offset = first->offset;
   event.to = low;
-  snprintf(reason, sizeof(reason), "%zu record%s not done and not in the log "
-           "any more: only this process has %s", count,
-           count == 1 ? " is" : "s are", count == 1 ? "it" : "them");
+  snprintf(reason, sizeof(reason),
+           "%zu record%s not done and not in the log "
+           "any more: only this process has %s",
+           count, count == 1 ? " is" : "s are", count == 1 ? "it" : "them");
   strand_event_set_reason(&event, reason, strlen(reason));
   strand_member_emit(m, &event);
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define ONE_BY_ONE 8        /* topics; more are asked for as all at once */
+#define ONE_BY_ONE 8 /* topics; more are asked for as all at once */
 #define METADATA_MS 2000
 #define GROUP_MS 2000
 
@@ -21,7 +21,7 @@ typedef struct patterns {
 struct strand_subscription {
   const rd_kafka_topic_partition_list_t *topics;
   patterns subscribed;
-  patterns excluded;        /* topic.blacklist; from patterns and names */
+  patterns excluded; /* topic.blacklist; from patterns and names */
   char *group;
   bool watched;
 };
@@ -99,9 +99,9 @@ static bool coordinator_assigns (const rd_kafka_conf_t *conf) {
   return does;
 }
 
-strand_subscription *strand_subscription_new (
-  const rd_kafka_topic_partition_list_t *topics,
-  const rd_kafka_conf_t *conf) {
+strand_subscription *
+strand_subscription_new (const rd_kafka_topic_partition_list_t *topics,
+                         const rd_kafka_conf_t *conf) {
   strand_subscription *s = calloc(1, sizeof(*s));
   bool ok;
   if (s == NULL) return NULL;
@@ -201,26 +201,26 @@ static void add_found (strand_owners *owners, const char *name,
                                         : count_of(mine, name, partitions);
 }
 
-static rd_kafka_resp_err_t find_all (
-  const strand_subscription *s, rd_kafka_t *client,
-  const rd_kafka_topic_partition_list_t *mine, strand_owners *owners) {
+static rd_kafka_resp_err_t
+find_all (const strand_subscription *s, rd_kafka_t *client,
+          const rd_kafka_topic_partition_list_t *mine, strand_owners *owners) {
   const struct rd_kafka_metadata *all;
   rd_kafka_resp_err_t err = rd_kafka_metadata(client, 1, NULL, &all,
                                               METADATA_MS);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return err;
   for (int i = 0; i < all->topic_cnt; i++) {
     const struct rd_kafka_metadata_topic *t = &all->topics[i];
-    if (t->err != RD_KAFKA_RESP_ERR_NO_ERROR
-        || !is_subscribed(s, t->topic)) continue;
+    if (t->err != RD_KAFKA_RESP_ERR_NO_ERROR || !is_subscribed(s, t->topic))
+      continue;
     add_found(owners, t->topic, t->partition_cnt, mine);
   }
   rd_kafka_metadata_destroy(all);
   return err;
 }
 
-static rd_kafka_resp_err_t find_one (
-  rd_kafka_t *client, const char *name,
-  const rd_kafka_topic_partition_list_t *mine, strand_owners *owners) {
+static rd_kafka_resp_err_t
+find_one (rd_kafka_t *client, const char *name,
+          const rd_kafka_topic_partition_list_t *mine, strand_owners *owners) {
   const struct rd_kafka_metadata *one;
   rd_kafka_topic_t *topic = rd_kafka_topic_new(client, name, NULL);
   rd_kafka_resp_err_t err;
@@ -306,8 +306,8 @@ static bool take_partitions (bytes *b, const char *name,
 }
 
 /* Empty for one that has nothing, or is not understood. */
-static rd_kafka_topic_partition_list_t *assignment_of (
-  const struct rd_kafka_group_member_info *member) {
+static rd_kafka_topic_partition_list_t *
+assignment_of (const struct rd_kafka_group_member_info *member) {
   rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
   bytes b = { member->member_assignment,
               (size_t)member->member_assignment_size };
@@ -315,7 +315,8 @@ static rd_kafka_topic_partition_list_t *assignment_of (
   char name[250];
   if (!take(&b, 2, &version) || !take(&b, 4, &topics)) return list;
   while (topics-- > 0 && take_topic(&b, name)
-         && take_partitions(&b, name, list)) continue;
+         && take_partitions(&b, name, list))
+    continue;
   return list;
 }
 
@@ -371,7 +372,8 @@ static rd_kafka_resp_err_t read_group (rd_kafka_t *client,
   size_t count = (size_t)group->member_cnt;
   if (group->err != RD_KAFKA_RESP_ERR_NO_ERROR) return group->err;
   if (strcmp(group->state, "Stable") != 0
-      || strcmp(group->protocol_type, "consumer") != 0) return 0;
+      || strcmp(group->protocol_type, "consumer") != 0)
+    return 0;
   shares = shares_of(group);
   if (shares == NULL) return RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
   id = rd_kafka_memberid(client);

@@ -24,8 +24,9 @@ typedef struct strand_subscription strand_subscription;
 
 /* 'conf': of a client that subscribes to 'topics', names and ^patterns; both
 ** are only looked at. NULL when memory runs out. */
-strand_subscription *strand_subscription_new (
-  const rd_kafka_topic_partition_list_t *topics, const rd_kafka_conf_t *conf);
+strand_subscription *
+strand_subscription_new (const rd_kafka_topic_partition_list_t *topics,
+                         const rd_kafka_conf_t *conf);
 void strand_subscription_free (strand_subscription *s);
 
 /* Is it this client's business who has which topic? */

@@ -60,9 +60,10 @@ void strand_fail_thread (strand_failure *failure, const char *what,
   limit_text(threads, nproc.rlim_cur);
   limit_text(memory, as.rlim_cur);
   reason_text(reason, error);
-  strand_fail(failure, "NO_THREAD", "%s: %s (RLIMIT_NPROC %s, RLIMIT_AS %s, "
-              "or pids.max of the control group)", what, reason, threads,
-              memory);
+  strand_fail(failure, "NO_THREAD",
+              "%s: %s (RLIMIT_NPROC %s, RLIMIT_AS %s, "
+              "or pids.max of the control group)",
+              what, reason, threads, memory);
 }
 
 static bool has_descriptors (unsigned count, int *error) {

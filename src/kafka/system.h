@@ -24,8 +24,7 @@ void strand_fail_descriptor (strand_failure *failure, const char *what,
                              int error);
 
 /* What should have started a thread failed with 'error'. */
-void strand_fail_thread (strand_failure *failure, const char *what,
-                         int error);
+void strand_fail_thread (strand_failure *failure, const char *what, int error);
 
 #define STRAND_SYSTEM_MOST 128 /* of each, that strand_system_has looks for */
 

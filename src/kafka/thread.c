@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <time.h>
 
-int strand_thread_start_deep (pthread_t *thread, void *(*run) (void *),
+int strand_thread_start_deep (pthread_t *thread, void *(*run)(void *),
                               void *argument, size_t stack) {
   pthread_attr_t attributes;
   sigset_t all;
@@ -27,7 +27,7 @@ int strand_thread_start_deep (pthread_t *thread, void *(*run) (void *),
   return status == 0;
 }
 
-int strand_thread_start (pthread_t *thread, void *(*run) (void *),
+int strand_thread_start (pthread_t *thread, void *(*run)(void *),
                          void *argument) {
   return strand_thread_start_deep(thread, run, argument, 0);
 }

@@ -12,11 +12,11 @@
 #include <pthread.h>
 
 /* 0 and errno when the thread could not be made. */
-int strand_thread_start (pthread_t *thread, void *(*run) (void *),
+int strand_thread_start (pthread_t *thread, void *(*run)(void *),
                          void *argument);
 
 /* With a stack of its own size, in bytes; 0: the system's default. */
-int strand_thread_start_deep (pthread_t *thread, void *(*run) (void *),
+int strand_thread_start_deep (pthread_t *thread, void *(*run)(void *),
                               void *argument, size_t stack);
 
 /* A condition for strand_clock_timespec. 0 when it could not be made. */

@@ -22,12 +22,12 @@
 #define TOPICS_FIRST_US 1000000
 #define TOPICS_MOST_US 10000000
 #define OWNERS_FIRST_US 1000000
-#define OWNERS_MOST_US 60000000    /* from one question to the next */
-#define TRY_MOST_US 300000000      /* each try is a rebalance of the group */
-#define TURN_US 3000000            /* from one member's turn to the next's */
-#define HANDED_ON_US 15000000      /* cooperative: a partition between two */
-#define AGREED_US 10000000         /* until all brokers know a new topic */
-#define ASKED_A_SECOND 50          /* members of a group that ask about it */
+#define OWNERS_MOST_US 60000000 /* from one question to the next */
+#define TRY_MOST_US 300000000   /* each try is a rebalance of the group */
+#define TURN_US 3000000         /* from one member's turn to the next's */
+#define HANDED_ON_US 15000000   /* cooperative: a partition between two */
+#define AGREED_US 10000000      /* until all brokers know a new topic */
+#define ASKED_A_SECOND 50       /* members of a group that ask about it */
 
 /*
 ** The list
@@ -36,8 +36,10 @@
 static strand_topic *topic_of (const strand_member *m, const char *name,
                                bool no_route) {
   strand_topic *t = m->topics;
-  while (t != NULL && ((t->plight == STRAND_TOPIC_NO_ROUTE) != no_route
-                       || strcmp(t->name, name) != 0)) t = t->next;
+  while (t != NULL
+         && ((t->plight == STRAND_TOPIC_NO_ROUTE) != no_route
+             || strcmp(t->name, name) != 0))
+    t = t->next;
   return t;
 }
 
@@ -52,8 +54,9 @@ static strand_topic *note (strand_member *m, const char *name,
     t->next = m->topics;
     m->topics = t;
   }
-  else if (t->plight != plight && (t->plight == STRAND_TOPIC_UNASSIGNED
-                                   || plight == STRAND_TOPIC_UNASSIGNED)) {
+  else if (t->plight != plight
+           && (t->plight == STRAND_TOPIC_UNASSIGNED
+               || plight == STRAND_TOPIC_UNASSIGNED)) {
     t->trouble.since_us = 0; /* another one */
   }
   t->plight = plight;
@@ -109,7 +112,8 @@ static void publish (strand_member *m) {
                 plight_text(worst, text));
   }
   if (strcmp(problem.code, m->topics_problem.code) == 0
-      && strcmp(problem.message, m->topics_problem.message) == 0) return;
+      && strcmp(problem.message, m->topics_problem.message) == 0)
+    return;
   pthread_mutex_lock(&m->consumer->lock);
   m->topics_problem = problem;
   pthread_mutex_unlock(&m->consumer->lock);
@@ -170,7 +174,8 @@ static bool is_among (const strand_member *m,
     const struct rd_kafka_metadata_topic *t = &topics->topics[i];
     if (t->err != 0 || t->partition_cnt <= 0) continue;
     if (name[0] == '^' ? strand_subscription_finds(s, name, t->topic)
-                       : strcmp(t->topic, name) == 0) return true;
+                       : strcmp(t->topic, name) == 0)
+      return true;
   }
   return false;
 }
@@ -314,7 +319,8 @@ static void drop_owned (strand_member *m,
     while (*at != NULL) {
       if ((*at)->plight != STRAND_TOPIC_NO_ROUTE
           && (*at)->plight != STRAND_TOPIC_MISSING /* it was, till now */
-          && strcmp((*at)->name, found->topic) == 0) drop(at);
+          && strcmp((*at)->name, found->topic) == 0)
+        drop(at);
       else at = &(*at)->next;
     }
   }
@@ -427,8 +433,8 @@ static void not_answered (strand_member *m, rd_kafka_resp_err_t err,
   strand_trouble_begin(&m->blind, now_us, 0);
   if (!strand_trouble_due(&m->blind, now_us)) return;
   strand_trouble_tell(m, "error", strand_code_of(err, code, sizeof(code)),
-                      "who in the group has which topic is not known",
-                      NULL, -1);
+                      "who in the group has which topic is not known", NULL,
+                      -1);
 }
 
 /* What it has not itself, a member hears of in no other way. */
@@ -444,7 +450,8 @@ void strand_topics_owners (strand_member *m, const strand_call *call,
   m->asking_owners = false;
   note_seen(m, owners);
   if (call->epoch != m->assignments || m->rebalance != NULL
-      || m->phase != STRAND_SERVING) return; /* of an older assignment */
+      || m->phase != STRAND_SERVING)
+    return; /* of an older assignment */
   if (call->err != 0) {
     not_answered(m, call->err, now_us);
     return;

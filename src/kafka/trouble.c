@@ -48,8 +48,8 @@ static void judge_refusal (const strand_known *refusal,
     strand_fail(problem, "TOKEN", "there is no token: %s", text);
   }
   else if (refusal->cause.err == RD_KAFKA_RESP_ERR__SSL) {
-    strand_fail(problem, "TLS", "no TLS connection to the brokers: %s%s",
-                text, strstr(text, "certificate") == NULL ? TLS_HINT : "");
+    strand_fail(problem, "TLS", "no TLS connection to the brokers: %s%s", text,
+                strstr(text, "certificate") == NULL ? TLS_HINT : "");
   }
   else {
     strand_fail(problem, "AUTH", "the brokers refuse the credentials: %s",
@@ -82,16 +82,17 @@ static void judge (const strand_member *m, strand_failure *problem,
                 t->commit_cause.text);
   }
   else if (!m->joined && t->waits) {
-    strand_fail(problem, "NOT_ASSIGNED", "not a member of the group yet: it"
+    strand_fail(problem, "NOT_ASSIGNED",
+                "not a member of the group yet: it"
                 " waits for the group's other members to join");
   }
   else if (!m->joined && t->join_cause.err != 0) {
-    strand_fail(problem, "NOT_ASSIGNED",
-                "not a member of the group yet: %s", t->join_cause.text);
+    strand_fail(problem, "NOT_ASSIGNED", "not a member of the group yet: %s",
+                t->join_cause.text);
   }
   else if (!m->joined && t->away_cause.err != 0) {
-    strand_fail(problem, "NOT_ASSIGNED",
-                "not a member of the group yet: %s", t->away_cause.text);
+    strand_fail(problem, "NOT_ASSIGNED", "not a member of the group yet: %s",
+                t->away_cause.text);
   }
 }
 
@@ -99,7 +100,8 @@ static void publish (strand_member *m, int64_t now_us) {
   strand_failure problem;
   judge(m, &problem, now_us);
   if (strcmp(problem.code, m->problem.code) == 0
-      && strcmp(problem.message, m->problem.message) == 0) return;
+      && strcmp(problem.message, m->problem.message) == 0)
+    return;
   pthread_mutex_lock(&m->consumer->lock);
   m->problem = problem;
   pthread_mutex_unlock(&m->consumer->lock);
@@ -110,9 +112,9 @@ static void publish (strand_member *m, int64_t now_us) {
 */
 
 /* Who hears of it finds it in health() too. */
-void strand_trouble_tell (strand_member *m, const char *type,
-                          const char *code, const char *reason,
-                          const char *topic, int32_t index) {
+void strand_trouble_tell (strand_member *m, const char *type, const char *code,
+                          const char *reason, const char *topic,
+                          int32_t index) {
   strand_event event = strand_member_event(m, type, NULL);
   publish(m, strand_clock_us());
   if (topic != NULL) strand_event_set_topic(&event, topic, index);
@@ -205,7 +207,8 @@ void strand_trouble_commit_failed (strand_member *m, rd_kafka_resp_err_t err,
 /* Whose topic an error of the subscription is about stands only in its text. */
 static const char *topic_of (const char *text, char topic[250]) {
   return sscanf(text, "Subscribed topic not available: %249[^:]", topic) == 1
-           ? topic : NULL;
+           ? topic
+           : NULL;
 }
 
 /* What librdkafka says of joining, it says in these words. */
@@ -223,16 +226,15 @@ static bool is_of_the_group (rd_kafka_resp_err_t err, const char *text,
 
 static void tell_known (strand_member *m, const char *type,
                         rd_kafka_resp_err_t err, const char *text,
-                        const char *topic, int32_t partition,
-                        int64_t now_us) {
+                        const char *topic, int32_t partition, int64_t now_us) {
   bool refused = strcmp(type, "auth_failed") == 0;
   char code[48];
   if (!strand_known_hear(m, err, text, topic, partition, refused, now_us)) {
     return;
   }
   /* the group's own event says it again, as long as it lasts */
-  if (!refused && m->troubles.cannot_join
-      && m->troubles.join_cause.err == err) return;
+  if (!refused && m->troubles.cannot_join && m->troubles.join_cause.err == err)
+    return;
   strand_trouble_tell(m, type, strand_code_of(err, code, sizeof(code)), text,
                       topic, partition);
 }
@@ -248,18 +250,18 @@ void strand_trouble_error (strand_member *m, rd_kafka_resp_err_t err,
     case STRAND_ERROR_AWAY:
     case STRAND_ERROR_COORDINATOR:
       strand_trouble_begin(&t->away, now_us, STRAND_TROUBLE_PATIENCE_US);
-      if (topic == NULL && (err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN
-                            || t->away_cause.err == 0)) {
-        note_cause(&t->away_cause, err, text); /* that all are down says less */
+      if (topic == NULL
+          && (err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN
+              || t->away_cause.err == 0)) {
+        note_cause(&t->away_cause, err,
+                   text); /* that all are down says less */
       }
       if (strand_signs_is_coordinator(text)) {
         note_cause(&t->dial_cause, err, text);
       }
       strand_outage_doubt(m, now_us);
       return;
-    case STRAND_ERROR_LEADER:
-      strand_outage_doubt(m, now_us);
-      return;
+    case STRAND_ERROR_LEADER: strand_outage_doubt(m, now_us); return;
     case STRAND_ERROR_UNAUTHENTICATED:
     case STRAND_ERROR_UNAUTHORIZED:
       tell_known(m, "auth_failed", err, text, topic, partition, now_us);

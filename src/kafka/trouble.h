@@ -39,8 +39,8 @@
 /* Trouble that goes on: told at once (or after 'patience'), then again with
 ** back-off while it lasts. */
 typedef struct strand_trouble {
-  int64_t since_us;  /* 0: none */
-  int64_t tell_us;   /* when it is told next */
+  int64_t since_us; /* 0: none */
+  int64_t tell_us;  /* when it is told next */
   int64_t wait_us;
 } strand_trouble;
 
@@ -55,14 +55,14 @@ typedef struct strand_known {
   struct strand_known *next;
   strand_trouble trouble;
   int64_t heard_us;
-  int64_t again_us;  /* when the partition is to be read again */
+  int64_t again_us; /* when the partition is to be read again */
   strand_heard cause;
-  bool refused;      /* credentials or rights */
-  bool of_token;     /* there is none to send */
-  unsigned tokens;   /* of the signs, when it was heard last */
-  uint64_t broker;   /* that refused the credentials; see strand_signs */
+  bool refused;    /* credentials or rights */
+  bool of_token;   /* there is none to send */
+  unsigned tokens; /* of the signs, when it was heard last */
+  uint64_t broker; /* that refused the credentials; see strand_signs */
   int32_t partition;
-  char topic[];      /* "": of none */
+  char topic[]; /* "": of none */
 } strand_known;
 
 #define STRAND_SIGNS_UP 64 /* brokers that come up within a second */
@@ -77,34 +77,34 @@ typedef struct strand_signs {
   _Atomic int64_t found_us;   /* FindCoordinator was answered */
   _Atomic int64_t connect_us; /* a coordinator was known, and dialled */
   atomic_bool coordinator_up;
-  atomic_uint ups;            /* connections that came up, */
+  atomic_uint ups;                      /* connections that came up, */
   _Atomic uint64_t up[STRAND_SIGNS_UP]; /* by address, until taken; 0: free */
-  atomic_bool up_more;        /* and others that there was no room for */
+  atomic_bool up_more; /* and others that there was no room for */
 } strand_signs;
 
 typedef struct strand_troubles {
   strand_trouble away;
   strand_trouble join;
-  strand_trouble leaders;     /* tags say which */
+  strand_trouble leaders; /* tags say which */
   strand_trouble commits;
   strand_heard away_cause;
   strand_heard join_cause;
-  strand_heard dial_cause;    /* of a connection to the coordinator */
+  strand_heard dial_cause; /* of a connection to the coordinator */
   strand_heard commit_cause;
   rd_kafka_resp_err_t leader_err;
-  bool unreachable;           /* 'away' was told */
-  bool waits;                 /* joins for long; others do not, it seems */
-  bool cannot_join;           /* 'join' was told, */
-  strand_failure join_told;   /* in these words */
-  bool no_leader;             /* 'leaders' was told */
+  bool unreachable;         /* 'away' was told */
+  bool waits;               /* joins for long; others do not, it seems */
+  bool cannot_join;         /* 'join' was told, */
+  strand_failure join_told; /* in these words */
+  bool no_leader;           /* 'leaders' was told */
   strand_known *known;
   unsigned known_count;
-  int64_t reached_us;         /* a broker answered a question */
-  int64_t sought_us;          /* when any was asked last, for 'away' */
-  int64_t doubt_us;           /* when to ask the leaders; 0: never */
-  int64_t asked_us;           /* when they were asked last */
+  int64_t reached_us; /* a broker answered a question */
+  int64_t sought_us;  /* when any was asked last, for 'away' */
+  int64_t doubt_us;   /* when to ask the leaders; 0: never */
+  int64_t asked_us;   /* when they were asked last */
   bool asking_leaders;
-  unsigned metadata_seen;     /* of the signs */
+  unsigned metadata_seen; /* of the signs */
   unsigned ups_seen;
 } strand_troubles;
 

@@ -22,7 +22,8 @@ static int64_t end_of (const strand_member *m, const strand_tag *tag) {
   if (m->client == NULL
       || rd_kafka_get_watermark_offsets(
            m->client, strand_partition_topic(tag->partition),
-           strand_partition_index(tag->partition), &low, &high) != 0) {
+           strand_partition_index(tag->partition), &low, &high)
+           != 0) {
     return tag->end;
   }
   return high > tag->end ? high : tag->end;
@@ -56,8 +57,8 @@ static void view_blocker (const strand_record *r, strand_blocker *b,
 }
 
 /* The lowest records that are not done, in turn of their partitions. */
-static void view_blockers (const strand_member *m, strand_view *v,
-                           size_t most, int64_t now_us) {
+static void view_blockers (const strand_member *m, strand_view *v, size_t most,
+                           int64_t now_us) {
   const strand_record **next = calloc(m->tag_count + 1, sizeof(*next));
   bool some = true;
   v->blockers = malloc(most * sizeof(*v->blockers));
@@ -96,7 +97,8 @@ static bool ends_moved (const strand_member *m) {
   for (size_t i = 0; i < m->tag_count; i++) {
     if (m->tags[i]->partition == NULL) continue;
     if (n == m->view.partition_count
-        || m->view.partitions[n++].end != end_of(m, m->tags[i])) return true;
+        || m->view.partitions[n++].end != end_of(m, m->tags[i]))
+      return true;
   }
   return false;
 }

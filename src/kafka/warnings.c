@@ -15,7 +15,7 @@
 typedef struct kind {
   uint64_t key;
   int64_t said_us;
-  uint64_t alike; /* since then */
+  uint64_t alike;      /* since then */
   char text[TEXT_MAX]; /* the last of them */
 } kind;
 
@@ -46,12 +46,20 @@ void strand_warnings_free (strand_warnings *w) {
 
 /* The others are no failures, or have a line in the log already. */
 static bool is_failure (const char *type) {
-  static const char *const names[] = {
-    "record_failed", "parked", "dead_lettered", "slow_record", "worker_lost",
-    "partition_blocked", "policy_failed", "commit_failed", "lost",
-    "metadata_unreadable", "metadata_unwritable", "records_deleted",
-    "truncated", "reset"
-  };
+  static const char *const names[] = { "record_failed",
+                                       "parked",
+                                       "dead_lettered",
+                                       "slow_record",
+                                       "worker_lost",
+                                       "partition_blocked",
+                                       "policy_failed",
+                                       "commit_failed",
+                                       "lost",
+                                       "metadata_unreadable",
+                                       "metadata_unwritable",
+                                       "records_deleted",
+                                       "truncated",
+                                       "reset" };
   for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
     if (strcmp(names[i], type) == 0) return true;
   }
@@ -101,8 +109,7 @@ static void write_text (char *to, const strand_event *e) {
   if (e->topic != NULL) {
     at += (size_t)snprintf(to + at, TEXT_MAX - at, " %.100s", e->topic);
     if (e->partition >= 0) {
-      at += (size_t)snprintf(to + at, TEXT_MAX - at, "/%d",
-                             (int)e->partition);
+      at += (size_t)snprintf(to + at, TEXT_MAX - at, "/%d", (int)e->partition);
     }
     if (e->partition >= 0 && e->offset >= 0) {
       at += (size_t)snprintf(to + at, TEXT_MAX - at, "/%lld",

@@ -53,7 +53,7 @@ strand_watch *strand_watches_find (const strand_watches *all, int64_t id) {
 }
 
 strand_delivery *strand_watches_remove (strand_watches *all,
-                                      strand_watch *watch) {
+                                        strand_watch *watch) {
   strand_delivery *report = watch->report;
   uint32_t slot = (uint32_t)watch->id;
   if (watch->done) all->ready--;
@@ -70,10 +70,8 @@ void strand_watches_finish (strand_watches *all, strand_watch *watch) {
 }
 
 void strand_watches_drop (strand_watches *all, strand_watch *watch) {
-  if (watch->done)
-    free(strand_watches_remove(all, watch));
-  else
-    watch->dropped = 1; /* its record still points here */
+  if (watch->done) free(strand_watches_remove(all, watch));
+  else watch->dropped = 1; /* its record still points here */
 }
 
 void strand_watches_destroy (strand_watches *all, int also_flying) {

@@ -33,7 +33,7 @@ typedef struct strand_watches {
   uint32_t *free;       /* stack of free slots */
   uint32_t size;
   uint32_t free_count;
-  int64_t ready;        /* done, and not taken */
+  int64_t ready; /* done, and not taken */
 } strand_watches;
 
 /* Takes 'report'. NULL when memory runs out. */
@@ -48,7 +48,7 @@ void strand_watches_finish (strand_watches *all, strand_watch *watch);
 
 /* Frees the watch; its report is the caller's. */
 strand_delivery *strand_watches_remove (strand_watches *all,
-                                      strand_watch *watch);
+                                        strand_watch *watch);
 
 /* Nobody waits any more. */
 void strand_watches_drop (strand_watches *all, strand_watch *watch);

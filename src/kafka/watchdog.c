@@ -32,9 +32,9 @@ struct strand_overdue {
   int64_t began_us;
   int64_t expired_us; /* 0: not yet */
   bool lost;
-  int64_t slow_us;    /* when it is slow, or slow again */
+  int64_t slow_us; /* when it is slow, or slow again */
   int64_t wait_us;
-  int64_t asked_us;   /* for a traceback; 0: not */
+  int64_t asked_us; /* for a traceback; 0: not */
 };
 
 static int64_t min64 (int64_t a, int64_t b) {
@@ -82,9 +82,10 @@ static void tell_lost (strand_member *m, const strand_slot *slot,
                        const char *what) {
   strand_event event = event_of(m, "worker_lost", slot);
   char text[400];
-  snprintf(text, sizeof(text), "worker %u: its handler goes on after the "
-           "deadline of %g s; %.300s", slot->taker->index,
-           (double)slot->deadline_us / 1e6, what);
+  snprintf(text, sizeof(text),
+           "worker %u: its handler goes on after the "
+           "deadline of %g s; %.300s",
+           slot->taker->index, (double)slot->deadline_us / 1e6, what);
   strand_event_set_reason(&event, text, strlen(text));
   strand_member_emit(m, &event);
 }
@@ -94,13 +95,13 @@ static void tell_lost (strand_member *m, const strand_slot *slot,
 */
 
 /* False: it has just ended. */
-static bool expire (strand_member *m, strand_batch *batch,
-                    strand_slot *slot) {
+static bool expire (strand_member *m, strand_batch *batch, strand_slot *slot) {
   uint32_t at = slot->harvested;
   char reason[STRAND_DEADLINE_TEXT];
   if (!atomic_compare_exchange_strong_explicit(
         &slot->done, &at, at | STRAND_SLOT_EXPIRED, memory_order_acq_rel,
-        memory_order_acquire)) return false;
+        memory_order_acquire))
+    return false;
   strand_deadline_text(reason, slot->deadline_us);
   if (slot->bundle != NULL) strand_bundle_expire(m, slot->bundle, reason);
   else {

@@ -21,16 +21,16 @@ typedef struct worker {
   unsigned index;            /* from 1 */
   void *state;               /* NULL: it could not be opened */
   strand_taker *taker;
-  strand_slot *slot;         /* the lease that runs, or NULL */
+  strand_slot *slot;           /* the lease that runs, or NULL */
   const strand_record *behind; /* its next record, read while it may be */
-  uint32_t at;               /* records of it that are done */
-  uint32_t slots;            /* of this batch, that have ended */
-  int64_t since_us;          /* when this lease began; coarse */
+  uint32_t at;                 /* records of it that are done */
+  uint32_t slots;              /* of this batch, that have ended */
+  int64_t since_us;            /* when this lease began; coarse */
   strand_task task;
-  void *volatile served;     /* the state, while it serves */
+  void *volatile served;        /* the state, while it serves */
   strand_slot *volatile traced; /* a traceback is wanted of its record */
   volatile uint32_t traced_at;
-  strand_member *owner;      /* of the slot that ended last, to be woken */
+  strand_member *owner; /* of the slot that ended last, to be woken */
 } worker;
 
 static worker *worker_of (const strand_task *task) {
@@ -43,8 +43,8 @@ static void free_worker (worker *w) {
   free(w);
 }
 
-static void tell_worker (strand_consumer *c, const char *type,
-                         const worker *w, const char *reason) {
+static void tell_worker (strand_consumer *c, const char *type, const worker *w,
+                         const char *reason) {
   strand_event event = strand_event_of(type, -1);
   char text[STRAND_EVENT_REASON_MAX];
   snprintf(text, sizeof(text), "worker %u: %s", w->index, reason);
@@ -84,8 +84,7 @@ static void stop_for (strand_consumer *c, const strand_verdict *v,
                       const strand_record *r) {
   char reason[sizeof(((strand_failure *)0)->message)];
   if (v->reason != NULL && v->reason_length > 0) {
-    snprintf(reason, sizeof(reason), "%.*s", (int)v->reason_length,
-             v->reason);
+    snprintf(reason, sizeof(reason), "%.*s", (int)v->reason_length, v->reason);
   }
   else {
     const strand_partition *p = strand_record_partition(r);
@@ -116,8 +115,7 @@ static void end_slot (worker *w) {
   strand_slot *slot = w->slot;
   bool judged = slot->judged;
   int64_t now_us;
-  atomic_store_explicit(&slot->state, STRAND_SLOT_ENDED,
-                        memory_order_release);
+  atomic_store_explicit(&slot->state, STRAND_SLOT_ENDED, memory_order_release);
   w->slot = NULL;
   w->slots++;
   now_us = strand_clock_coarse_us();
@@ -238,7 +236,8 @@ static bool next_record (void *arg) {
   if (w->slot != NULL && end_record(w)) return true;
   while (begin_slot(w)) {
     if (w->slot->bundle != NULL ? begin_bundle(w)
-                                : begin_record(w, w->slot->first)) return true;
+                                : begin_record(w, w->slot->first))
+      return true;
   }
   return false;
 }
@@ -323,8 +322,10 @@ void strand_task_warn (const strand_task *task, const char *text) {
 
 void strand_deadline_text (char text[STRAND_DEADLINE_TEXT],
                            int64_t deadline_us) {
-  snprintf(text, STRAND_DEADLINE_TEXT, "the handler took longer than its "
-           "deadline of %g s", (double)deadline_us / 1e6);
+  snprintf(text, STRAND_DEADLINE_TEXT,
+           "the handler took longer than its "
+           "deadline of %g s",
+           (double)deadline_us / 1e6);
 }
 
 bool strand_task_traceable (const strand_task *task) {
@@ -332,8 +333,7 @@ bool strand_task_traceable (const strand_task *task) {
   return w->slot != NULL && w->traced == w->slot && w->traced_at == w->at;
 }
 
-void strand_task_traced (strand_task *task, const char *text,
-                         size_t length) {
+void strand_task_traced (strand_task *task, const char *text, size_t length) {
   worker *w = worker_of(task);
   char *copy = malloc(length + 1);
   if (copy == NULL) return;

@@ -45,8 +45,7 @@ static void push_answers (lua_State *L, strand_topic_answers *answers) {
   lua_createtable(L, 0, (int)answers->count);
   for (i = 0; i < answers->count; i++) {
     const strand_topic_answer *answer = &answers->list[i];
-    if (answer->failure.code[0] == '\0')
-      lua_pushboolean(L, 1);
+    if (answer->failure.code[0] == '\0') lua_pushboolean(L, 1);
     else {
       lua_createtable(L, 0, 2);
       lua_pushstring(L, answer->failure.message);
@@ -102,8 +101,8 @@ static void read_topic (lua_State *L, strand_new_topic *topic) {
   partitions = strand_field_int64(L, at, "partitions", 1);
   replication = strand_field_int64(L, at, "replication", -1);
   if (topic->name == NULL) luaL_error(L, "option 'topic': required");
-  if (partitions < 1 || partitions > 100000 || replication < -1 ||
-      replication == 0 || replication > 32767)
+  if (partitions < 1 || partitions > 100000 || replication < -1
+      || replication == 0 || replication > 32767)
     luaL_error(L, "topic '%s': numbers out of range", topic->name);
   topic->partitions = (int)partitions;
   topic->replication = (int)replication;
@@ -187,8 +186,8 @@ static int admin_group_offsets (lua_State *L) {
   if (is_forked(self)) return strand_push_forked(L);
   topics = push_names(L, 3, &count);
   strand_group_offsets_free(&self->offsets); /* if pushing them raised */
-  if (!strand_admin_group_offsets(check_open(L), group, topics, count,
-                                  timeout, &self->offsets, &failure))
+  if (!strand_admin_group_offsets(check_open(L), group, topics, count, timeout,
+                                  &self->offsets, &failure))
     return strand_push_failure(L, &failure);
   lua_createtable(L, (int)self->offsets.count, 0);
   for (i = 0; i < self->offsets.count; i++) {
@@ -277,8 +276,8 @@ static int admin_open (lua_State *L) {
   memset(self, 0, sizeof(*self));
   self->generation = strand_fork_generation();
   strand_settype(L, ADMIN);
-  if (!strand_lines_open(&self->lines,
-                         strand_field_boolean(L, 1, "has_log"), &failure))
+  if (!strand_lines_open(&self->lines, strand_field_boolean(L, 1, "has_log"),
+                         &failure))
     return strand_push_failure(L, &failure);
   self->finalizers = strand_finalizers_join(L);
   self->kafka = strand_admin_open(props, count, self->lines.log,
@@ -292,24 +291,20 @@ static int admin_open (lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {
-  { "state", admin_state },
-  { "create_topics", admin_create_topics },
-  { "delete_topics", admin_delete_topics },
-  { "group_offsets", admin_group_offsets },
-  { "next_log", admin_next_log },
-  { "oauth_needed", admin_oauth_needed },
-  { "oauth_set", admin_oauth_set },
-  { "oauth_fail", admin_oauth_fail },
-  { "close", admin_close },
-  { NULL, NULL }
-};
+static const luaL_Reg methods[] = { { "state", admin_state },
+                                    { "create_topics", admin_create_topics },
+                                    { "delete_topics", admin_delete_topics },
+                                    { "group_offsets", admin_group_offsets },
+                                    { "next_log", admin_next_log },
+                                    { "oauth_needed", admin_oauth_needed },
+                                    { "oauth_set", admin_oauth_set },
+                                    { "oauth_fail", admin_oauth_fail },
+                                    { "close", admin_close },
+                                    { NULL, NULL } };
 
-static const luaL_Reg metamethods[] = {
-  { "__gc", admin_gc },
-  { "__close", admin_close },
-  { NULL, NULL }
-};
+static const luaL_Reg metamethods[] = { { "__gc", admin_gc },
+                                        { "__close", admin_close },
+                                        { NULL, NULL } };
 
 void strand_open_admin (lua_State *L) {
   strand_newtype(L, ADMIN, methods, metamethods);

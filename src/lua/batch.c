@@ -75,8 +75,9 @@ static int batch_fail (lua_State *L) {
 static int batch_retry (lua_State *L) {
   int64_t delay_us = -1;
   if (!lua_isnoneornil(L, 3)) {
-    luaL_argcheck(L, lua_type(L, 3) == LUA_TNUMBER &&
-                  strand_delay_of((double)lua_tonumber(L, 3), &delay_us),
+    luaL_argcheck(L,
+                  lua_type(L, 3) == LUA_TNUMBER
+                    && strand_delay_of((double)lua_tonumber(L, 3), &delay_us),
                   3, STRAND_DELAY_SHAPE);
   }
   return mark(L, STRAND_VERDICT_RETRY, delay_us, 4);
@@ -94,15 +95,13 @@ static int batch_park (lua_State *L) {
   return mark(L, STRAND_VERDICT_PARK, -1, 3);
 }
 
-static const luaL_Reg methods[] = {
-  { "done", batch_done },
-  { "fail", batch_fail },
-  { "retry", batch_retry },
-  { "skip", batch_skip },
-  { "dead_letter", batch_dead_letter },
-  { "park", batch_park },
-  { NULL, NULL }
-};
+static const luaL_Reg methods[] = { { "done", batch_done },
+                                    { "fail", batch_fail },
+                                    { "retry", batch_retry },
+                                    { "skip", batch_skip },
+                                    { "dead_letter", batch_dead_letter },
+                                    { "park", batch_park },
+                                    { NULL, NULL } };
 
 /* ---- the batch ----------------------------------------------------------- */
 
@@ -130,8 +129,8 @@ void strand_batch_open (lua_State *L, strand_batch_state *state) {
 }
 
 void strand_batch_push (lua_State *L, strand_batch_state *state,
-                        strand_records *many, strand_view *view,
-                        int metatable, int records) {
+                        strand_records *many, strand_view *view, int metatable,
+                        int records) {
   uint32_t i;
   strand_view_begin(view, many->records, many->count);
   lua_createtable(L, (int)many->count, 0);

@@ -154,8 +154,9 @@ static inline int strand_to_int64 (lua_State *L, int index, int64_t *n) {
   }
 #endif
   number = lua_tonumber(L, index);
-  if (!(number >= -(lua_Number)STRAND_INT_MAX &&
-        number <= (lua_Number)STRAND_INT_MAX)) return 0;
+  if (!(number >= -(lua_Number)STRAND_INT_MAX
+        && number <= (lua_Number)STRAND_INT_MAX))
+    return 0;
   *n = (int64_t)number;
   return (lua_Number)*n == number;
 }
@@ -235,12 +236,10 @@ static inline int64_t strand_field_count (lua_State *L, int table,
 }
 
 static inline double strand_field_number (lua_State *L, int table,
-                                          const char *name,
-                                          double otherwise) {
+                                          const char *name, double otherwise) {
   double n = otherwise;
   lua_getfield(L, table, name);
-  if (lua_type(L, -1) == LUA_TNUMBER)
-    n = (double)lua_tonumber(L, -1);
+  if (lua_type(L, -1) == LUA_TNUMBER) n = (double)lua_tonumber(L, -1);
   else if (!lua_isnil(L, -1))
     luaL_error(L, "option '%s': number expected", name);
   lua_pop(L, 1);
@@ -262,8 +261,7 @@ static inline const char *strand_field_bytes (lua_State *L, int table,
                                               size_t *length) {
   const char *text = NULL;
   lua_getfield(L, table, name);
-  if (lua_type(L, -1) == LUA_TSTRING)
-    text = lua_tolstring(L, -1, length);
+  if (lua_type(L, -1) == LUA_TSTRING) text = lua_tolstring(L, -1, length);
   else if (!lua_isnil(L, -1))
     luaL_error(L, "option '%s': string expected", name);
   lua_pop(L, 1);

@@ -22,9 +22,9 @@
 ** An event or a line that was taken stays until it has been given: the next
 ** call gives it then. Of the rest the next call, or the end, frees it. */
 typedef struct consumer {
-  strand_consumer *kafka;  /* NULL: could not be opened */
+  strand_consumer *kafka; /* NULL: could not be opened */
   strand_sources *sources;
-  strand_limits limits;    /* as configured last */
+  strand_limits limits; /* as configured last */
   unsigned members;
   int generation;
   strand_event event;
@@ -54,8 +54,7 @@ static int is_forked (const consumer *self) {
 static consumer *check_own (lua_State *L) {
   consumer *self = check_self(L);
   if (is_forked(self)) return NULL;
-  if (self->kafka == NULL)
-    luaL_error(L, "attempt to use a closed consumer");
+  if (self->kafka == NULL) luaL_error(L, "attempt to use a closed consumer");
   return self;
 }
 
@@ -208,11 +207,12 @@ static int consumer_gc (lua_State *L) {
   strand_stats_clear(&self->stats);
   strand_report_clear(&self->report);
   if (self->finalizers != NULL) {
-    strand_consumer_discard(kafka, strand_finalizers_share(self->finalizers,
-                                                           strand_clock_now()));
+    strand_consumer_discard(
+      kafka, strand_finalizers_share(self->finalizers, strand_clock_now()));
     strand_finalizers_spend(self->finalizers, strand_clock_now());
     strand_finalizers_leave(&self->finalizers);
-  } else if (kafka != NULL) {
+  }
+  else if (kafka != NULL) {
     strand_consumer_discard(kafka, 0);
   }
   strand_sources_release(sources);
@@ -284,9 +284,10 @@ static int consumer_oauth_set (lua_State *L) {
   consumer *self = check_own(L);
   const strand_token token = strand_check_token(L);
   if (self == NULL) return strand_push_forked(L);
-  return push_ok(L, strand_consumer_oauth_set(self->kafka, token.value,
-                                              token.expires_ms,
-                                              token.principal, &failure),
+  return push_ok(L,
+                 strand_consumer_oauth_set(self->kafka, token.value,
+                                           token.expires_ms, token.principal,
+                                           &failure),
                  &failure);
 }
 
@@ -414,10 +415,8 @@ static int consumer_done (lua_State *L) {
   done = strand_ticket_done(t->kafka, &failure);
   if (done > 0 && t->lists)
     strand_push_parked(L, strand_ticket_parked(t->kafka));
-  else if (done >= 0)
-    lua_pushboolean(L, done);
-  else
-    strand_push_failure(L, &failure);
+  else if (done >= 0) lua_pushboolean(L, done);
+  else strand_push_failure(L, &failure);
   if (done != 0) drop(t);
   return done < 0 ? 3 : 1;
 }
@@ -483,8 +482,9 @@ static int set_paused (lua_State *L, bool paused) {
   const char *topic = lua_isnoneornil(L, 2) ? NULL : strand_check_text(L, 2);
   int32_t partition = lua_isnoneornil(L, 3) ? -1 : check_partition(L, 3);
   if (self == NULL) return strand_push_forked(L);
-  return push_ok(L, strand_consumer_pause(self->kafka, topic, partition,
-                                          paused, &failure), &failure);
+  return push_ok(
+    L, strand_consumer_pause(self->kafka, topic, partition, paused, &failure),
+    &failure);
 }
 
 static int consumer_pause (lua_State *L) {
@@ -553,53 +553,48 @@ static int core_matches (lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {
-  { "state", consumer_state },
-  { "start", consumer_start },
-  { "joined", consumer_joined },
-  { "fd", consumer_fd },
-  { "next_event", consumer_next_event },
-  { "next_log", consumer_next_log },
-  { "keep", consumer_keep },
-  { "oauth_needed", consumer_oauth_needed },
-  { "oauth_set", consumer_oauth_set },
-  { "oauth_fail", consumer_oauth_fail },
-  { "ending", consumer_ending },
-  { "ending_told", consumer_ending_told },
-  { "close_begin", consumer_close_begin },
-  { "close_wait", consumer_close_wait },
-  { "report", consumer_report },
-  { "commit_begin", consumer_commit_begin },
-  { "commit_done", consumer_done },
-  { "seek_begin", consumer_seek_begin },
-  { "seek_done", consumer_done },
-  { "parked_begin", consumer_parked_begin },
-  { "parked_done", consumer_done },
-  { "resolve_begin", consumer_resolve_begin },
-  { "resolve_done", consumer_done },
-  { "drop", consumer_drop },
-  { "assignment", consumer_assignment },
-  { "stats", consumer_stats },
-  { "blockers", consumer_blockers },
-  { "health", consumer_health },
-  { "pause", consumer_pause },
-  { "resume", consumer_resume },
-  { "configure", consumer_configure },
-  { NULL, NULL }
-};
+static const luaL_Reg methods[] = { { "state", consumer_state },
+                                    { "start", consumer_start },
+                                    { "joined", consumer_joined },
+                                    { "fd", consumer_fd },
+                                    { "next_event", consumer_next_event },
+                                    { "next_log", consumer_next_log },
+                                    { "keep", consumer_keep },
+                                    { "oauth_needed", consumer_oauth_needed },
+                                    { "oauth_set", consumer_oauth_set },
+                                    { "oauth_fail", consumer_oauth_fail },
+                                    { "ending", consumer_ending },
+                                    { "ending_told", consumer_ending_told },
+                                    { "close_begin", consumer_close_begin },
+                                    { "close_wait", consumer_close_wait },
+                                    { "report", consumer_report },
+                                    { "commit_begin", consumer_commit_begin },
+                                    { "commit_done", consumer_done },
+                                    { "seek_begin", consumer_seek_begin },
+                                    { "seek_done", consumer_done },
+                                    { "parked_begin", consumer_parked_begin },
+                                    { "parked_done", consumer_done },
+                                    { "resolve_begin",
+                                      consumer_resolve_begin },
+                                    { "resolve_done", consumer_done },
+                                    { "drop", consumer_drop },
+                                    { "assignment", consumer_assignment },
+                                    { "stats", consumer_stats },
+                                    { "blockers", consumer_blockers },
+                                    { "health", consumer_health },
+                                    { "pause", consumer_pause },
+                                    { "resume", consumer_resume },
+                                    { "configure", consumer_configure },
+                                    { NULL, NULL } };
 
-static const luaL_Reg metamethods[] = {
-  { "__gc", consumer_gc },
-  { "__tostring", consumer_tostring },
-  { NULL, NULL }
-};
+static const luaL_Reg metamethods[] = { { "__gc", consumer_gc },
+                                        { "__tostring", consumer_tostring },
+                                        { NULL, NULL } };
 
 static const luaL_Reg no_methods[] = { { NULL, NULL } };
 
-static const luaL_Reg ticket_metamethods[] = {
-  { "__gc", ticket_gc },
-  { NULL, NULL }
-};
+static const luaL_Reg ticket_metamethods[] = { { "__gc", ticket_gc },
+                                               { NULL, NULL } };
 
 void strand_open_consumer (lua_State *L) {
   strand_newtype(L, CONSUMER, methods, metamethods);

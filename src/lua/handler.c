@@ -26,9 +26,9 @@ enum {
   SLOT_POLICY,    /* calls the retry function */
   SLOT_PROBE,     /* tells whether memory can be had */
   SLOT_TRACEBACK,
-  SLOT_CACHE,     /* the view's */
+  SLOT_CACHE, /* the view's */
   SLOT_LAST = SLOT_CACHE,
-  SLOT_TEARDOWNS  /* only in the table */
+  SLOT_TEARDOWNS /* only in the table */
 };
 
 typedef struct worker {
@@ -39,17 +39,17 @@ typedef struct worker {
   strand_view view;
   strand_batch_state batch;
   strand_hook hook;
-  lua_Hook foreign;        /* what setup left: a coverage tool, a profiler */
+  lua_Hook foreign; /* what setup left: a coverage tool, a profiler */
   int foreign_mask, foreign_count;
-  strand_task *task;       /* what is handled now */
-  bool (*next) (void *arg);
+  strand_task *task; /* what is handled now */
+  bool (*next)(void *arg);
   void *next_arg;
-  bool over;               /* next had nothing more */
-  strand_verdict *asked;   /* what the retry function is asked about */
-  uint32_t asked_index;    /* its record, in the view */
-  unsigned retry_version;  /* of the consumer's retry function */
-  const char *made;        /* name of the outcome made last, or NULL */
-  unsigned opened;         /* producers and the like, in calls */
+  bool over;              /* next had nothing more */
+  strand_verdict *asked;  /* what the retry function is asked about */
+  uint32_t asked_index;   /* its record, in the view */
+  unsigned retry_version; /* of the consumer's retry function */
+  const char *made;       /* name of the outcome made last, or NULL */
+  unsigned opened;        /* producers and the like, in calls */
 } worker;
 
 /* Of the default policy (options.lua). */
@@ -86,9 +86,9 @@ static int call_handlers (lua_State *L) {
     lua_pushvalue(L, lua_upvalueindex(4));
     lua_call(L, 2, 2);
     strand_verdict_results(L, w->made, &w->task->verdict);
-    if (w->task->many != NULL
-        || w->task->verdict.kind != STRAND_VERDICT_DONE
-        || strand_task_expired(w->task)) return 0;
+    if (w->task->many != NULL || w->task->verdict.kind != STRAND_VERDICT_DONE
+        || strand_task_expired(w->task))
+      return 0;
     lua_settop(L, 0);
     strand_view_end(L, &w->view, lua_upvalueindex(5));
   } while (w->next(w->next_arg));
@@ -163,12 +163,14 @@ static void read_delay (lua_State *L, worker *w) {
     v->kind = STRAND_VERDICT_EXHAUSTED;
     return;
   }
-  if (lua_type(L, -1) == LUA_TNUMBER &&
-      strand_delay_of((double)lua_tonumber(L, -1), &v->delay_us)) return;
+  if (lua_type(L, -1) == LUA_TNUMBER
+      && strand_delay_of((double)lua_tonumber(L, -1), &v->delay_us))
+    return;
   if (lua_type(L, -1) == LUA_TSTRING) lua_pushliteral(L, "a string");
   else strand_push_reason(L, -1, 64);
-  lua_pushfstring(L, "the retry function returned %s: " STRAND_DELAY_SHAPE
-                  ", or nil", lua_tostring(L, -1));
+  lua_pushfstring(
+    L, "the retry function returned %s: " STRAND_DELAY_SHAPE ", or nil",
+    lua_tostring(L, -1));
   set_problem(w, lua_tostring(L, -1));
 }
 
@@ -258,7 +260,7 @@ static void conclude (worker *w, int status) {
   strand_view_end(w->L, &w->view, SLOT_CACHE);
 }
 
-static void serve (void *state, strand_task *task, bool (*next) (void *arg),
+static void serve (void *state, strand_task *task, bool (*next)(void *arg),
                    void *arg) {
   worker *w = state;
   w->task = task;
@@ -304,12 +306,21 @@ static void push_slots (lua_State *L) {
 
 /* The argument is the worker. Leaves what is needed later in the slots. */
 static int set_up (lua_State *L) {
-  enum { WORKER = 1, SLOTS, TEARDOWNS, ARGS, CONTEXT, METATABLE, CACHE,
-         BATCHES, HANDLERS, POLICIES };
+  enum {
+    WORKER = 1,
+    SLOTS,
+    TEARDOWNS,
+    ARGS,
+    CONTEXT,
+    METATABLE,
+    CACHE,
+    BATCHES,
+    HANDLERS,
+    POLICIES
+  };
   static const int serving[] = { HANDLERS, METATABLE, CONTEXT, CACHE,
                                  BATCHES };
-  static const int asking[] = { POLICIES, METATABLE, CONTEXT, CACHE,
-                                BATCHES };
+  static const int asking[] = { POLICIES, METATABLE, CONTEXT, CACHE, BATCHES };
   worker *w = lua_touserdata(L, WORKER);
   lua_pushlightuserdata(L, &worker_key);
   lua_pushlightuserdata(L, w);
@@ -378,8 +389,10 @@ static void close_state (void *state) {
 static int panic (lua_State *L) {
   const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
                                                     : "no text";
-  strand_log_printf(NULL, 0, "handler", "a worker's Lua state failed outside "
-                    "of any call: %s", text);
+  strand_log_printf(NULL, 0, "handler",
+                    "a worker's Lua state failed outside "
+                    "of any call: %s",
+                    text);
   return 0; /* and Lua aborts */
 }
 
@@ -431,8 +444,8 @@ static void fail_load (strand_failure *failure, const char *text) {
   else {
     char why[sizeof(failure->message)];
     snprintf(why, sizeof(why), "%s", failure->message);
-    snprintf(failure->message, sizeof(failure->message), "%.150s; %.350s",
-             why, line);
+    snprintf(failure->message, sizeof(failure->message), "%.150s; %.350s", why,
+             line);
   }
 }
 
@@ -459,7 +472,8 @@ static void *open_state (void *config, unsigned index,
   if (status == LUA_ERRMEM) fail_memory(failure, limit);
   else {
     fail_load(failure, lua_type(w->L, -1) == LUA_TSTRING
-                         ? lua_tostring(w->L, -1) : "no text");
+                         ? lua_tostring(w->L, -1)
+                         : "no text");
   }
   close_state(w);
   return NULL;
@@ -473,10 +487,13 @@ void strand_handler_opened (lua_State *L, const char *what) {
   w = lua_touserdata(L, -1);
   lua_pop(L, 1);
   if (w == NULL || w->context.task == NULL || ++w->opened < OPENED_MANY
-      || !strand_sources_first(w->sources)) return;
-  snprintf(text, sizeof(text), "a handler opens one %s after another (%u in"
+      || !strand_sources_first(w->sources))
+    return;
+  snprintf(text, sizeof(text),
+           "a handler opens one %s after another (%u in"
            " this worker): each has threads and connections of its own. Open"
-           " it once, in 'setup'", what, w->opened);
+           " it once, in 'setup'",
+           what, w->opened);
   strand_task_warn(w->context.task, text);
 }
 
@@ -501,7 +518,12 @@ static size_t stack_bytes (lua_State *L) {
 
 strand_handler strand_handler_of (lua_State *L, strand_sources *sources) {
   size_t stack = stack_bytes(L); /* may raise */
-  strand_handler handler = { strand_sources_keep(sources), open_state, serve,
-                             close_state, release, stack, interrupt };
+  strand_handler handler = { strand_sources_keep(sources),
+                             open_state,
+                             serve,
+                             close_state,
+                             release,
+                             stack,
+                             interrupt };
   return handler;
 }

@@ -11,7 +11,7 @@
 ** run through the thread's stack. Later versions count to 200 themselves. */
 #define DEPTH_MAX 200
 
-static char hook_key; /* in the registry: the hook, as light userdata */
+static char hook_key;      /* in the registry: the hook, as light userdata */
 static char traceback_key; /* debug.traceback, as it was */
 
 /* ---- the hook ----------------------------------------------------------- */

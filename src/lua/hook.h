@@ -36,7 +36,7 @@ typedef struct strand_hook {
   atomic_uint wanted;          /* since the hook looked last */
   volatile sig_atomic_t armed;
   strand_task *task;
-  unsigned depth;              /* coroutines that resume each other now */
+  unsigned depth; /* coroutines that resume each other now */
   /* what 'owner' had before ours */
   lua_State *owner;
   lua_Hook theirs;

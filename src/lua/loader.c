@@ -61,7 +61,7 @@ static void replace_require (lua_State *L) {
 
 static int refuse_exit (lua_State *L) {
   return luaL_error(L, "os.exit() in a worker: it would end the whole "
-                    "process; context:stop_consumer() ends the consumer");
+                       "process; context:stop_consumer() ends the consumer");
 }
 
 static void set_path (lua_State *L, const char *name,
@@ -136,8 +136,10 @@ static void push_optional (lua_State *L, const char *module,
                            const char *name) {
   lua_getfield(L, -1, name);
   if (!lua_isnil(L, -1) && !lua_isfunction(L, -1))
-    luaL_error(L, "handler '%s': '%s' of the module is a %s, function "
-               "expected", module, name, luaL_typename(L, -1));
+    luaL_error(L,
+               "handler '%s': '%s' of the module is a %s, function "
+               "expected",
+               module, name, luaL_typename(L, -1));
 }
 
 /* Pushes the module's handler, from its value on top: of a table the function
@@ -149,17 +151,22 @@ static void push_handle (lua_State *L, const char *module, bool batch) {
     return;
   }
   if (!lua_istable(L, -1))
-    luaL_error(L, "handler '%s': the module gives a %s, function or table "
-               "expected", module, luaL_typename(L, -1));
+    luaL_error(L,
+               "handler '%s': the module gives a %s, function or table "
+               "expected",
+               module, luaL_typename(L, -1));
   lua_getfield(L, -1, names[batch]);
   if (lua_isfunction(L, -1)) return;
   lua_getfield(L, -2, names[!batch]);
   if (!lua_isnil(L, -1))
-    luaL_error(L, "handler '%s': the module has a '%s', which is called %s "
-               "option 'batch'", module, names[!batch],
-               batch ? "without" : "with");
-  luaL_error(L, "handler '%s': the module is a table without a function "
-             "'%s'", module, names[batch]);
+    luaL_error(L,
+               "handler '%s': the module has a '%s', which is called %s "
+               "option 'batch'",
+               module, names[!batch], batch ? "without" : "with");
+  luaL_error(L,
+             "handler '%s': the module is a table without a function "
+             "'%s'",
+             module, names[batch]);
 }
 
 /* Pushes the value of the module. */
@@ -191,10 +198,8 @@ static void set_up_module (lua_State *L, const char *name, int args,
   }
   lua_pop(L, 1); /* the traceback, or nil */
   lua_insert(L, -2);
-  if (lua_isnil(L, -1))
-    lua_pop(L, 1);
-  else
-    lua_rawseti(L, teardowns, place);
+  if (lua_isnil(L, -1)) lua_pop(L, 1);
+  else lua_rawseti(L, teardowns, place);
 }
 
 /* Loads what is not yet in the table at 'modules', and pushes the handler. */
@@ -253,10 +258,8 @@ void strand_load_policies (lua_State *L, strand_sources *s) {
   for (i = 0; i < strand_sources_count(s); i++) {
     const strand_route_source *route = strand_sources_route(s, i);
     if (!route->has_retry) continue;
-    if (route->retry_code == NULL)
-      lua_pushboolean(L, 0);
-    else
-      push_code(L, route->retry_code, route->name->bytes);
+    if (route->retry_code == NULL) lua_pushboolean(L, 0);
+    else push_code(L, route->retry_code, route->name->bytes);
     lua_rawseti(L, -2, (int)i + 1);
   }
 }

@@ -10,8 +10,8 @@
 #include "lua/compat.h"
 
 #define DECODED "strand.metadata.decoded"
-#define LIMIT 4096         /* characters; the brokers' default */
-#define LIMIT_MAX 1048576  /* as max_metadata has it */
+#define LIMIT 4096        /* characters; the brokers' default */
+#define LIMIT_MAX 1048576 /* as max_metadata has it */
 
 /* The highest offset that this Lua can name, and that has one above it. */
 #if LUA_VERSION_NUM >= 503
@@ -76,8 +76,10 @@ static int metadata_decode (lua_State *L) {
   payload = push_payload(L);
   err = strand_payload_decode(committed, text, length, payload, &problem);
   if (err != STRAND_OK)
-    return push_error(L, err == STRAND_EFORMAT ? "BAD_FORMAT"
-                       : err == STRAND_ELIMIT ? "TOO_LARGE" : "NO_MEMORY",
+    return push_error(L,
+                      err == STRAND_EFORMAT  ? "BAD_FORMAT"
+                      : err == STRAND_ELIMIT ? "TOO_LARGE"
+                                             : "NO_MEMORY",
                       problem);
   if (payload->highest > OFFSET_MAX)
     return push_error(L, "TOO_LARGE", "offsets that this Lua cannot name");
@@ -107,8 +109,7 @@ static void read_run (lua_State *L, int list, size_t i, strand_run *run) {
   if (!strand_to_int64(L, -2, &run->first)
       || !strand_to_int64(L, -1, &run->last))
     refuse_run(L, list, i, "{ first, last } expected, two whole numbers");
-  if (run->first > run->last)
-    refuse_run(L, list, i, "first is above last");
+  if (run->first > run->last) refuse_run(L, list, i, "first is above last");
   lua_pop(L, 3);
 }
 
@@ -127,14 +128,12 @@ static strand_run *push_list (lua_State *L, int list, int64_t committed,
     read_run(L, list, i, &run);
     if (run.first < committed)
       refuse_run(L, list, i, "below the committed offset");
-    if (run.last > highest)
-      refuse_run(L, list, i, "above the highest offset");
+    if (run.last > highest) refuse_run(L, list, i, "above the highest offset");
     if (count > 0 && run.first <= runs[count - 1].last)
       refuse_run(L, list, i, "not above the one before");
     if (count > 0 && run.first == runs[count - 1].last + 1)
       runs[count - 1].last = run.last;
-    else
-      runs[count++] = run;
+    else runs[count++] = run;
   }
   *run_count = count;
   return runs;
@@ -173,7 +172,8 @@ static int metadata_encode (lua_State *L) {
       lua_pushliteral(L, "TOO_LARGE");
       return 3;
     default:
-      return push_error(L, "TOO_LARGE",
+      return push_error(
+        L, "TOO_LARGE",
         "more than 2147483647 offsets or 65536 ranges of them");
   }
 }
@@ -182,15 +182,11 @@ static int metadata_encode (lua_State *L) {
 
 void strand_open_metadata (lua_State *L) {
   static const luaL_Reg none[] = { { NULL, NULL } };
-  static const luaL_Reg metamethods[] = {
-    { "__gc", decoded_gc },
-    { NULL, NULL }
-  };
-  static const luaL_Reg functions[] = {
-    { "metadata_decode", metadata_decode },
-    { "metadata_encode", metadata_encode },
-    { NULL, NULL }
-  };
+  static const luaL_Reg metamethods[] = { { "__gc", decoded_gc },
+                                          { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "metadata_decode", metadata_decode },
+                                        { "metadata_encode", metadata_encode },
+                                        { NULL, NULL } };
   strand_newtype(L, DECODED, none, metamethods);
   strand_setfuncs(L, functions);
 }

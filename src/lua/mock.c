@@ -62,17 +62,17 @@ static int mock_create_topic (lua_State *L) {
   const char *topic = strand_check_text(L, 2);
   int64_t partitions = strand_check_int64(L, 3);
   if (is_foreign(L)) return strand_push_forked(L);
-  return push_result(L, strand_mock_create_topic(check_open(L), topic,
-                                                 partitions, &failure),
-                     &failure);
+  return push_result(
+    L, strand_mock_create_topic(check_open(L), topic, partitions, &failure),
+    &failure);
 }
 
 static int set_up (lua_State *L, int up) {
   strand_failure failure;
   int64_t broker = opt_broker(L, 2);
   if (is_foreign(L)) return strand_push_forked(L);
-  return push_result(L, strand_mock_set_up(check_open(L), broker, up,
-                                           &failure), &failure);
+  return push_result(
+    L, strand_mock_set_up(check_open(L), broker, up, &failure), &failure);
 }
 
 static int mock_down (lua_State *L) {
@@ -88,8 +88,9 @@ static int mock_rtt (lua_State *L) {
   int64_t broker = opt_broker(L, 2);
   double seconds = luaL_checknumber(L, 3);
   if (is_foreign(L)) return strand_push_forked(L);
-  return push_result(L, strand_mock_set_rtt(check_open(L), broker, seconds,
-                                            &failure), &failure);
+  return push_result(
+    L, strand_mock_set_rtt(check_open(L), broker, seconds, &failure),
+    &failure);
 }
 
 static int mock_fail (lua_State *L) {
@@ -98,8 +99,9 @@ static int mock_fail (lua_State *L) {
   const char *code = strand_check_text(L, 3);
   int64_t count = lua_isnoneornil(L, 4) ? 1 : strand_check_int64(L, 4);
   if (is_foreign(L)) return strand_push_forked(L);
-  return push_result(L, strand_mock_fail(check_open(L), request, code, count,
-                                         &failure), &failure);
+  return push_result(
+    L, strand_mock_fail(check_open(L), request, code, count, &failure),
+    &failure);
 }
 
 static int mock_leader (lua_State *L) {
@@ -108,9 +110,10 @@ static int mock_leader (lua_State *L) {
   int64_t partition = strand_check_int64(L, 3);
   int64_t broker = strand_check_int64(L, 4);
   if (is_foreign(L)) return strand_push_forked(L);
-  return push_result(L, strand_mock_set_leader(check_open(L), topic,
-                                               partition, broker, &failure),
-                     &failure);
+  return push_result(
+    L,
+    strand_mock_set_leader(check_open(L), topic, partition, broker, &failure),
+    &failure);
 }
 
 static int mock_coordinator (lua_State *L) {
@@ -118,9 +121,9 @@ static int mock_coordinator (lua_State *L) {
   const char *group = strand_check_text(L, 2);
   int64_t broker = strand_check_int64(L, 3);
   if (is_foreign(L)) return strand_push_forked(L);
-  return push_result(L, strand_mock_set_coordinator(check_open(L), group,
-                                                    broker, &failure),
-                     &failure);
+  return push_result(
+    L, strand_mock_set_coordinator(check_open(L), group, broker, &failure),
+    &failure);
 }
 
 /* close(), __close and __gc. A child of the process must not join the
@@ -174,15 +177,17 @@ static int mock_open (lua_State *L) {
   lua_settop(L, 1);
   brokers = strand_field_int64(L, 1, "brokers", 3);
   if (brokers < 1 || brokers > STRAND_MOCK_BROKERS_MAX)
-    return luaL_error(L, "option 'brokers': whole number from 1 to %d "
-                      "expected", STRAND_MOCK_BROKERS_MAX);
+    return luaL_error(L,
+                      "option 'brokers': whole number from 1 to %d "
+                      "expected",
+                      STRAND_MOCK_BROKERS_MAX);
   lua_getfield(L, 1, "topics");
   self = strand_newuserdata(L, sizeof(*self));
   memset(self, 0, sizeof(*self));
   self->generation = strand_fork_generation();
   strand_settype(L, MOCK);
-  if (!strand_lines_open(&self->lines,
-                         strand_field_boolean(L, 1, "has_log"), &failure))
+  if (!strand_lines_open(&self->lines, strand_field_boolean(L, 1, "has_log"),
+                         &failure))
     return strand_push_failure(L, &failure);
   self->cluster = strand_mock_open((int)brokers, self->lines.log, &failure);
   if (self->cluster == NULL) return strand_push_failure(L, &failure);
@@ -207,27 +212,24 @@ static int mock_gc (lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg methods[] = {
-  { "next_log", mock_next_log },
-  { "state", mock_state },
-  { "bootstrap_servers", mock_bootstrap_servers },
-  { "create_topic", mock_create_topic },
-  { "down", mock_down },
-  { "up", mock_up },
-  { "rtt", mock_rtt },
-  { "fail", mock_fail },
-  { "leader", mock_leader },
-  { "coordinator", mock_coordinator },
-  { "close", mock_close },
-  { NULL, NULL }
-};
+static const luaL_Reg methods[] = { { "next_log", mock_next_log },
+                                    { "state", mock_state },
+                                    { "bootstrap_servers",
+                                      mock_bootstrap_servers },
+                                    { "create_topic", mock_create_topic },
+                                    { "down", mock_down },
+                                    { "up", mock_up },
+                                    { "rtt", mock_rtt },
+                                    { "fail", mock_fail },
+                                    { "leader", mock_leader },
+                                    { "coordinator", mock_coordinator },
+                                    { "close", mock_close },
+                                    { NULL, NULL } };
 
-static const luaL_Reg metamethods[] = {
-  { "__gc", mock_gc },
-  { "__close", mock_close },
-  { "__tostring", mock_tostring },
-  { NULL, NULL }
-};
+static const luaL_Reg metamethods[] = { { "__gc", mock_gc },
+                                        { "__close", mock_close },
+                                        { "__tostring", mock_tostring },
+                                        { NULL, NULL } };
 
 void strand_open_mock (lua_State *L) {
   strand_newtype(L, MOCK, methods, metamethods);

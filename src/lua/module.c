@@ -63,9 +63,9 @@ static int core_wait (lua_State *L) {
   timeout = strand_opt_seconds(L, 2, -1);
   count = strand_rawlen(L, 1);
   fds = push_fds(L, 1, count);
-  ready = poll(fds, (nfds_t)count,
-               timeout < 0 ? -1
-                 : strand_clock_left_ms(strand_clock_now() + timeout));
+  ready = poll(
+    fds, (nfds_t)count,
+    timeout < 0 ? -1 : strand_clock_left_ms(strand_clock_now() + timeout));
   if (ready < 0 && errno != EINTR)
     return luaL_error(L, "poll: %s", strerror(errno));
   lua_pushinteger(L, ready < 0 ? 0 : ready);
@@ -86,12 +86,10 @@ static int core_call (lua_State *L) {
   return 2;
 }
 
-static const luaL_Reg functions[] = {
-  { "call", core_call },
-  { "now", core_now },
-  { "wait", core_wait },
-  { NULL, NULL }
-};
+static const luaL_Reg functions[] = { { "call", core_call },
+                                      { "now", core_now },
+                                      { "wait", core_wait },
+                                      { NULL, NULL } };
 
 STRAND_EXPORT int luaopen_strand_core (lua_State *L);
 
@@ -99,7 +97,7 @@ STRAND_EXPORT int luaopen_strand_core (lua_State *L);
 ** of librdkafka may still run. Where the linker was not told -z nodelete (a
 ** rock's builtin build cannot), the module keeps itself loaded. */
 static void stay_loaded (void) {
-  int (*self) (lua_State *) = luaopen_strand_core;
+  int (*self)(lua_State *) = luaopen_strand_core;
   Dl_info found;
   void *address;
   memcpy(&address, &self, sizeof(address));

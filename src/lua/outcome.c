@@ -65,9 +65,11 @@ static int make (lua_State *L, strand_verdict_kind kind, int index) {
   if (kind != STRAND_VERDICT_RETRY)
     return push_outcome(L, kind, delay_us, index);
   if (!lua_isnoneornil(L, index)) {
-    luaL_argcheck(L, lua_type(L, index) == LUA_TNUMBER &&
-                  strand_delay_of((double)lua_tonumber(L, index), &delay_us),
-                  index, STRAND_DELAY_SHAPE);
+    luaL_argcheck(
+      L,
+      lua_type(L, index) == LUA_TNUMBER
+        && strand_delay_of((double)lua_tonumber(L, index), &delay_us),
+      index, STRAND_DELAY_SHAPE);
   }
   return push_outcome(L, kind, delay_us, index + 1);
 }
@@ -80,8 +82,8 @@ static int make_plain (lua_State *L) {
 
 /* Upvalues: the kind, and the type of 'self'. */
 static int make_method (lua_State *L) {
-  strand_verdict_kind kind =
-    (strand_verdict_kind)lua_tointeger(L, lua_upvalueindex(1));
+  strand_verdict_kind kind = (strand_verdict_kind)lua_tointeger(
+    L, lua_upvalueindex(1));
   if (strand_test(L, 1, lua_tostring(L, lua_upvalueindex(2))) == NULL)
     luaL_error(L, "%s is a method: call it with a colon", names[kind]);
   return make(L, kind, 2);
@@ -107,20 +109,18 @@ static int outcome_eq (lua_State *L) {
   const strand_outcome *a = strand_to_outcome(L, 1);
   const strand_outcome *b = strand_to_outcome(L, 2);
   lua_pushboolean(L, a != NULL && b != NULL && a->kind == b->kind
-                     && a->delay_us == b->delay_us
-                     && a->has_reason == b->has_reason
-                     && a->length == b->length
-                     && memcmp(a->reason, b->reason, a->length) == 0);
+                       && a->delay_us == b->delay_us
+                       && a->has_reason == b->has_reason
+                       && a->length == b->length
+                       && memcmp(a->reason, b->reason, a->length) == 0);
   return 1;
 }
 
 static const luaL_Reg no_methods[] = { { NULL, NULL } };
 
-static const luaL_Reg metamethods[] = {
-  { "__tostring", outcome_tostring },
-  { "__eq", outcome_eq },
-  { NULL, NULL }
-};
+static const luaL_Reg metamethods[] = { { "__tostring", outcome_tostring },
+                                        { "__eq", outcome_eq },
+                                        { NULL, NULL } };
 
 void strand_open_outcomes (lua_State *L) {
   int kind;
@@ -154,8 +154,8 @@ const strand_outcome *strand_to_outcome (lua_State *L, int index) {
 
 /* Two copies in one state share the types: they have one name. */
 bool strand_is_alien_outcome (lua_State *L, int index) {
-  return strand_test(L, index, OUTCOME) != NULL &&
-         strand_to_outcome(L, index) == NULL;
+  return strand_test(L, index, OUTCOME) != NULL
+         && strand_to_outcome(L, index) == NULL;
 }
 
 const char *strand_outcome_maker (lua_State *L, int index) {

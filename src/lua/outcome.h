@@ -27,12 +27,12 @@
 #define STRAND_DELAY_SHAPE "seconds expected, from 0 to 316224000 (ten years)"
 
 typedef struct strand_outcome {
-  const void *tag;    /* outcome.c's own: what the type is known by */
+  const void *tag; /* outcome.c's own: what the type is known by */
   strand_verdict_kind kind;
   bool has_reason;
-  int64_t delay_us;   /* of RETRY; -1: by the policy */
+  int64_t delay_us; /* of RETRY; -1: by the policy */
   size_t length;
-  char reason[];      /* not terminated, at most STRAND_REASON_MAX */
+  char reason[]; /* not terminated, at most STRAND_REASON_MAX */
 } strand_outcome;
 
 /* False for what is no such time: negative, NaN, longer. 'delay_us' stays as
@@ -51,7 +51,8 @@ const strand_outcome *strand_to_outcome (lua_State *L, int index);
 /* An outcome of another copy of this module (a second strand/core.so that was
 ** loaded under another path): what it holds must not be looked at. Never
 ** raises. */
-#define STRAND_ALIEN_OUTCOME "an outcome of another copy of strand.core: " \
+#define STRAND_ALIEN_OUTCOME                                                  \
+  "an outcome of another copy of strand.core: "                               \
   "two different core.so are loaded in this Lua state"
 bool strand_is_alien_outcome (lua_State *L, int index);
 /* The name of the function that makes outcomes, of strand or of a context, that

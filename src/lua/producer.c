@@ -26,7 +26,7 @@ typedef struct producer {
   strand_delivery *current; /* NULL: none */
   strand_producer_event event;
   strand_log_line line;
-  double opened;            /* by strand_clock_now */
+  double opened; /* by strand_clock_now */
   bool has_event;
   bool has_line;
   int generation;
@@ -43,8 +43,7 @@ static int is_forked (const producer *self) {
 
 static strand_producer *check_kafka (lua_State *L) {
   producer *self = check_self(L);
-  if (self->kafka == NULL)
-    luaL_error(L, "attempt to use a closed producer");
+  if (self->kafka == NULL) luaL_error(L, "attempt to use a closed producer");
   return self->kafka;
 }
 
@@ -100,8 +99,9 @@ static int64_t opt_timestamp (lua_State *L, int index) {
   double ms;
   if (lua_isnoneornil(L, index)) return 0;
   ms = (double)luaL_checknumber(L, index) * 1000;
-  luaL_argcheck(L, ms >= 0.5 && ms <= (double)STRAND_INT_MAX, index,
-                "a time of at least 0.001 expected"); /* 0 is librdkafka's now */
+  luaL_argcheck(
+    L, ms >= 0.5 && ms <= (double)STRAND_INT_MAX, index,
+    "a time of at least 0.001 expected"); /* 0 is librdkafka's now */
   return (int64_t)(ms + 0.5);
 }
 
@@ -127,7 +127,7 @@ static const char *header_string (lua_State *L, int list, size_t i,
 
 /* { name, value or false, name, ... }. Pushes what owns the array. */
 static const strand_outgoing_header *push_headers (lua_State *L, int list,
-                                          size_t *count) {
+                                                   size_t *count) {
   strand_outgoing_header *headers;
   size_t i;
   *count = 0;
@@ -171,10 +171,8 @@ static int producer_send (lua_State *L) {
   if (!strand_producer_send(check_open(L), &record, watch ? &id : NULL,
                             &failure))
     return strand_push_failure(L, &failure);
-  if (watch)
-    strand_push_int64(L, id);
-  else
-    lua_pushboolean(L, 1);
+  if (watch) strand_push_int64(L, id);
+  else lua_pushboolean(L, 1);
   return 1;
 }
 
@@ -196,9 +194,10 @@ static int push_lost (lua_State *L, int found) {
   if (found == -1) {
     lua_pushliteral(L, "no record of this producer is waited for by that id");
     lua_pushliteral(L, "UNKNOWN");
-  } else {
+  }
+  else {
     lua_pushliteral(L, "the producer was closed before the record's report "
-                    "came: it may have been delivered");
+                       "came: it may have been delivered");
     lua_pushliteral(L, "CLOSED");
   }
   return 3;
@@ -270,8 +269,7 @@ static int producer_next_event (lua_State *L) {
   producer *self = check_self(L);
   if (is_forked(self)) return strand_push_forked(L);
   if (!self->has_event)
-    self->has_event = strand_producer_next_event(check_kafka(L),
-                                                 &self->event);
+    self->has_event = strand_producer_next_event(check_kafka(L), &self->event);
   if (!self->has_event) return 0;
   tell_held(self);
   push_event(L, &self->event);
@@ -338,8 +336,8 @@ static int producer_await_topics (lua_State *L) {
 static int producer_state (lua_State *L) {
   producer *self = check_self(L);
   return strand_push_state(L, is_forked(self),
-                           self->kafka == NULL ||
-                             strand_producer_is_closed(self->kafka));
+                           self->kafka == NULL
+                             || strand_producer_is_closed(self->kafka));
 }
 
 static int producer_fd (lua_State *L) {
@@ -429,8 +427,8 @@ static int producer_gc (lua_State *L) {
   if (kafka == NULL || is_forked(self)) return 0;
   self->kafka = NULL;
   if (self->finalizers != NULL) {
-    strand_producer_discard(kafka, strand_finalizers_share(self->finalizers,
-                                                           strand_clock_now()));
+    strand_producer_discard(
+      kafka, strand_finalizers_share(self->finalizers, strand_clock_now()));
     strand_finalizers_spend(self->finalizers, strand_clock_now());
     strand_finalizers_leave(&self->finalizers);
     say_lost(kafka);
@@ -466,21 +464,20 @@ static const char *const *push_texts (lua_State *L, int table,
 
 static void read_options (lua_State *L, strand_producer_options *options) {
   memset(options, 0, sizeof(*options));
-  options->props = strand_push_properties(L, 1, "kafka",
-                                          &options->prop_count);
+  options->props = strand_push_properties(L, 1, "kafka", &options->prop_count);
   options->topics = push_texts(L, 1, "topics", &options->topic_count);
   options->partitioner = strand_field_text(L, 1, "partitioner");
-  if (options->partitioner != NULL &&
-      strcmp(options->partitioner, "lua") == 0) {
+  if (options->partitioner != NULL
+      && strcmp(options->partitioner, "lua") == 0) {
     options->partitioner = NULL;
     options->topics_timeout = TOPICS_TIMEOUT;
   }
   options->has_oauth = strand_field_boolean(L, 1, "has_oauth");
   if (options->has_oauth) options->topics_timeout = 0; /* await_topics */
-  options->max_queued_records =
-    strand_field_count(L, 1, "max_queued_records", 0, STRAND_INT_MAX);
-  options->max_queued_bytes =
-    strand_field_count(L, 1, "max_queued_bytes", 0, STRAND_INT_MAX);
+  options->max_queued_records = strand_field_count(L, 1, "max_queued_records",
+                                                   0, STRAND_INT_MAX);
+  options->max_queued_bytes = strand_field_count(L, 1, "max_queued_bytes", 0,
+                                                 STRAND_INT_MAX);
   options->reports_all = strand_field_boolean(L, 1, "has_on_delivery");
   options->keeps_log = strand_field_boolean(L, 1, "has_log");
 }
@@ -507,34 +504,31 @@ static int producer_open (lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {
-  { "state", producer_state },
-  { "fd", producer_fd },
-  { "send", producer_send },
-  { "take_watched", producer_take_watched },
-  { "drop_watched", producer_drop_watched },
-  { "partitions", producer_partitions },
-  { "next_delivery", producer_next_delivery },
-  { "next_event", producer_next_event },
-  { "next_log", producer_next_log },
-  { "keep", producer_keep },
-  { "oauth_needed", producer_oauth_needed },
-  { "oauth_set", producer_oauth_set },
-  { "oauth_fail", producer_oauth_fail },
-  { "await_topics", producer_await_topics },
-  { "outstanding", producer_outstanding },
-  { "flush_begin", producer_flush_begin },
-  { "hurry", producer_hurry },
-  { "close", producer_close },
-  { "stats", producer_stats },
-  { NULL, NULL }
-};
+static const luaL_Reg methods[] = { { "state", producer_state },
+                                    { "fd", producer_fd },
+                                    { "send", producer_send },
+                                    { "take_watched", producer_take_watched },
+                                    { "drop_watched", producer_drop_watched },
+                                    { "partitions", producer_partitions },
+                                    { "next_delivery",
+                                      producer_next_delivery },
+                                    { "next_event", producer_next_event },
+                                    { "next_log", producer_next_log },
+                                    { "keep", producer_keep },
+                                    { "oauth_needed", producer_oauth_needed },
+                                    { "oauth_set", producer_oauth_set },
+                                    { "oauth_fail", producer_oauth_fail },
+                                    { "await_topics", producer_await_topics },
+                                    { "outstanding", producer_outstanding },
+                                    { "flush_begin", producer_flush_begin },
+                                    { "hurry", producer_hurry },
+                                    { "close", producer_close },
+                                    { "stats", producer_stats },
+                                    { NULL, NULL } };
 
-static const luaL_Reg metamethods[] = {
-  { "__gc", producer_gc },
-  { "__close", producer_gc },
-  { NULL, NULL }
-};
+static const luaL_Reg metamethods[] = { { "__gc", producer_gc },
+                                        { "__close", producer_gc },
+                                        { NULL, NULL } };
 
 void strand_open_producer (lua_State *L) {
   strand_newtype(L, PRODUCER, methods, metamethods);

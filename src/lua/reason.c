@@ -41,17 +41,14 @@ void strand_push_reason (lua_State *L, int index, size_t max) {
   index = strand_absindex(L, index);
   luaL_checkstack(L, 4, "no room for an error's text");
   switch (lua_type(L, index)) {
-    case LUA_TSTRING: case LUA_TNUMBER:
-      lua_pushvalue(L, index);
-      break;
+    case LUA_TSTRING:
+    case LUA_TNUMBER: lua_pushvalue(L, index); break;
     case LUA_TBOOLEAN:
       lua_pushstring(L, lua_toboolean(L, index) ? "true" : "false");
       break;
-    case LUA_TNONE: case LUA_TNIL:
-      lua_pushliteral(L, "nil");
-      break;
-    default:
-      push_object(L, index);
+    case LUA_TNONE:
+    case LUA_TNIL: lua_pushliteral(L, "nil"); break;
+    default: push_object(L, index);
   }
   text = lua_tolstring(L, -1, &length);
   if (length <= max) return;

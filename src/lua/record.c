@@ -16,8 +16,9 @@
 #define ID_MAX (250 + 12 + 21)
 
 static const char *const names[STRAND_FIELD_COUNT] = {
-  "key", "value", "offset", "topic", "partition", "headers", "timestamp",
-  "attempt", "id", "timestamp_type", "leader_epoch", "header", "copy"
+  "key",          "value",     "offset",  "topic", "partition",
+  "headers",      "timestamp", "attempt", "id",    "timestamp_type",
+  "leader_epoch", "header",    "copy"
 };
 
 /* NULL when its handler has returned. */
@@ -54,10 +55,8 @@ static const strand_record *check_self (lua_State *L, const char *method) {
 
 static int push_bytes (lua_State *L, const strand_record *r, int flag,
                        const char *bytes, uint32_t length) {
-  if (r->flags & flag)
-    lua_pushlstring(L, bytes, length);
-  else
-    lua_pushnil(L);
+  if (r->flags & flag) lua_pushlstring(L, bytes, length);
+  else lua_pushnil(L);
   return 1;
 }
 
@@ -66,8 +65,8 @@ static int push_headers (lua_State *L, const strand_record *r) {
   uint32_t at = 0;
   int i = 0;
   lua_newtable(L);
-  while (strand_header_next(strand_record_headers(r), r->headers_length, &at,
-                            &h)) {
+  while (
+    strand_header_next(strand_record_headers(r), r->headers_length, &at, &h)) {
     lua_createtable(L, 2, 0);
     lua_pushlstring(L, h.name, h.name_length);
     lua_rawseti(L, -2, 1);
@@ -90,10 +89,8 @@ static int push_id (lua_State *L, const char *topic, int32_t partition,
 }
 
 static int push_timestamp (lua_State *L, const strand_record *r) {
-  if (r->timestamp_type == STRAND_TIMESTAMP_NONE)
-    lua_pushnil(L);
-  else
-    lua_pushnumber(L, (lua_Number)r->timestamp_ms / 1000);
+  if (r->timestamp_type == STRAND_TIMESTAMP_NONE) lua_pushnil(L);
+  else lua_pushnumber(L, (lua_Number)r->timestamp_ms / 1000);
   return 1;
 }
 
@@ -108,10 +105,8 @@ static int push_timestamp_type (lua_State *L, const strand_record *r) {
 
 static int push_leader_epoch (lua_State *L, const strand_record *r) {
   int32_t epoch = strand_record_epoch(r);
-  if (epoch < 0)
-    lua_pushnil(L);
-  else
-    lua_pushinteger(L, epoch);
+  if (epoch < 0) lua_pushnil(L);
+  else lua_pushinteger(L, epoch);
   return 1;
 }
 
@@ -125,19 +120,13 @@ static int push_own (lua_State *L, const strand_record *r,
     case STRAND_FIELD_VALUE:
       return push_bytes(L, r, STRAND_RECORD_VALUE, strand_record_value(r),
                         r->value_length);
-    case STRAND_FIELD_OFFSET:
-      strand_push_int64(L, r->offset);
-      return 1;
+    case STRAND_FIELD_OFFSET: strand_push_int64(L, r->offset); return 1;
     case STRAND_FIELD_HEADERS: return push_headers(L, r);
     case STRAND_FIELD_TIMESTAMP: return push_timestamp(L, r);
-    case STRAND_FIELD_ATTEMPT:
-      lua_pushinteger(L, r->attempt);
-      return 1;
+    case STRAND_FIELD_ATTEMPT: lua_pushinteger(L, r->attempt); return 1;
     case STRAND_FIELD_TIMESTAMP_TYPE: return push_timestamp_type(L, r);
     case STRAND_FIELD_LEADER_EPOCH: return push_leader_epoch(L, r);
-    default:
-      lua_pushnil(L);
-      return 1;
+    default: lua_pushnil(L); return 1;
   }
 }
 
@@ -154,8 +143,7 @@ static int push_field (lua_State *L, const strand_record *r,
     case STRAND_FIELD_ID:
       return push_id(L, strand_partition_topic(p), strand_partition_index(p),
                      r->offset);
-    default:
-      return push_own(L, r, field);
+    default: return push_own(L, r, field);
   }
 }
 
@@ -184,14 +172,12 @@ static int record_header (lua_State *L) {
   strand_header h;
   strand_header last = { NULL, NULL, 0, 0 };
   uint32_t at = 0;
-  while (strand_header_next(strand_record_headers(r), r->headers_length, &at,
-                            &h)) {
+  while (
+    strand_header_next(strand_record_headers(r), r->headers_length, &at, &h)) {
     if (h.name_length == length && memcmp(h.name, name, length) == 0) last = h;
   }
-  if (last.value == NULL)
-    lua_pushnil(L);
-  else
-    lua_pushlstring(L, last.value, last.value_length);
+  if (last.value == NULL) lua_pushnil(L);
+  else lua_pushlstring(L, last.value, last.value_length);
   return 1;
 }
 
@@ -216,8 +202,8 @@ static strand_field field_of (lua_State *L, const strand_view *view) {
 
 /* Bytes, and what costs more than a look into the cache. */
 static int is_cached (strand_field field) {
-  return field == STRAND_FIELD_KEY || field == STRAND_FIELD_VALUE ||
-         field == STRAND_FIELD_HEADERS || field == STRAND_FIELD_ID;
+  return field == STRAND_FIELD_KEY || field == STRAND_FIELD_VALUE
+         || field == STRAND_FIELD_HEADERS || field == STRAND_FIELD_ID;
 }
 
 static int push_cached (lua_State *L, strand_view *view, strand_field field) {

@@ -42,10 +42,10 @@ typedef enum strand_field {
 
 typedef struct strand_view {
   const strand_record *const *records; /* borrows until strand_view_end */
-  const strand_record *single;   /* what 'records' points to without a batch */
-  uint64_t serial;               /* of this handling, and its first record */
-  uint64_t count;                /* records; 0: none is handled */
-  unsigned cached;               /* bits by strand_field */
+  const strand_record *single; /* what 'records' points to without a batch */
+  uint64_t serial;             /* of this handling, and its first record */
+  uint64_t count;              /* records; 0: none is handled */
+  unsigned cached;             /* bits by strand_field */
   const char *names[STRAND_FIELD_COUNT]; /* this state's own strings: equal
                                     names are one string, compared by address */
 } strand_view;

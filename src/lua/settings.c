@@ -65,9 +65,8 @@ static bool read_retry (lua_State *L, int table, strand_policy *policy) {
   int at;
   if (!push_table(L, table, "retry")) return false;
   at = lua_gettop(L);
-  policy->attempts = (uint32_t)strand_field_count(L, at, "attempts",
-                                                  policy->attempts,
-                                                  UINT16_MAX);
+  policy->attempts = (uint32_t)strand_field_count(
+    L, at, "attempts", policy->attempts, UINT16_MAX);
   read_seconds(L, at, "delay", &policy->delay_us);
   read_seconds(L, at, "max_delay", &policy->max_delay_us);
   policy->factor = read_number(L, at, "factor", policy->factor, 1e6);
@@ -79,11 +78,11 @@ static bool read_retry (lua_State *L, int table, strand_policy *policy) {
 static bool read_exhausted (lua_State *L, int table, strand_policy *policy) {
   const char *what = strand_field_text(L, table, "exhausted");
   if (what == NULL) return false;
-  policy->exhausted =
-    strcmp(what, "dead_letter") == 0 ? STRAND_VERDICT_DEAD_LETTER
-    : strcmp(what, "skip") == 0      ? STRAND_VERDICT_SKIP
-    : strcmp(what, "stop") == 0      ? STRAND_VERDICT_STOP
-                                     : STRAND_VERDICT_PARK;
+  policy->exhausted = strcmp(what, "dead_letter") == 0
+                        ? STRAND_VERDICT_DEAD_LETTER
+                      : strcmp(what, "skip") == 0 ? STRAND_VERDICT_SKIP
+                      : strcmp(what, "stop") == 0 ? STRAND_VERDICT_STOP
+                                                  : STRAND_VERDICT_PARK;
   return true;
 }
 
@@ -109,8 +108,8 @@ void strand_read_limits (lua_State *L, int flat, strand_limits *limits) {
 
 /* Pushes the list that the field is, and then what owns an array of so many
 ** elements of 'size'. */
-static void *push_array (lua_State *L, int flat, const char *name,
-                         size_t size, size_t *count) {
+static void *push_array (lua_State *L, int flat, const char *name, size_t size,
+                         size_t *count) {
   void *array;
   lua_getfield(L, flat, name);
   if (!lua_istable(L, -1)) luaL_error(L, "option '%s': table expected", name);
@@ -140,8 +139,7 @@ static void copy_field (lua_State *L, int table, const char *name,
                         strand_text **to) {
   size_t length = 0;
   const char *bytes = strand_field_bytes(L, table, name, &length);
-  if (!strand_text_copy(to, bytes, length))
-    luaL_error(L, "not enough memory");
+  if (!strand_text_copy(to, bytes, length)) luaL_error(L, "not enough memory");
 }
 
 static void read_source (lua_State *L, int table,
@@ -150,8 +148,8 @@ static void read_source (lua_State *L, int table,
   copy_field(L, table, "module", &source->module);
   copy_field(L, table, "code", &source->code);
   copy_field(L, table, "retry_code", &source->retry_code);
-  if (source->name == NULL || (source->module == NULL) ==
-                              (source->code == NULL))
+  if (source->name == NULL
+      || (source->module == NULL) == (source->code == NULL))
     luaL_error(L, "option 'handler': a module or code expected");
 }
 
@@ -209,21 +207,18 @@ static void read_routes (lua_State *L, int flat,
 static void read_sources (lua_State *L, int flat, strand_sources *s) {
   size_t args_length = 0;
   size_t retry_length = 0;
-  const char *args = strand_field_bytes(L, flat, "handler_args",
-                                        &args_length);
-  const char *retry = strand_field_bytes(L, flat, "retry_code",
-                                         &retry_length);
+  const char *args = strand_field_bytes(L, flat, "handler_args", &args_length);
+  const char *retry = strand_field_bytes(L, flat, "retry_code", &retry_length);
   const char *path = strand_field_text(L, flat, "package_path");
   const char *cpath = strand_field_text(L, flat, "package_cpath");
   strand_text *policy = NULL;
-  if (!strand_sources_set_args(s, args, args_length) ||
-      !strand_sources_set_paths(s, path, cpath) ||
-      !strand_text_copy(&policy, retry, retry_length))
+  if (!strand_sources_set_args(s, args, args_length)
+      || !strand_sources_set_paths(s, path, cpath)
+      || !strand_text_copy(&policy, retry, retry_length))
     luaL_error(L, "not enough memory");
   strand_sources_set_retry(s, policy);
-  strand_sources_set_memory(s, (size_t)strand_field_count(L, flat,
-                                                          "worker_memory", 0,
-                                                          MANY));
+  strand_sources_set_memory(
+    s, (size_t)strand_field_count(L, flat, "worker_memory", 0, MANY));
 }
 
 /* ---- dead letters -------------------------------------------------------- */

@@ -68,10 +68,10 @@ static void install_locked (void) {
 static int fail_taken (lua_State *L, int error) {
   strand_failure failure;
   if (error == 0)
-    strand_fail(&failure, "CONFLICT", "another run loop of this process has "
+    strand_fail(&failure, "CONFLICT",
+                "another run loop of this process has "
                 "the signals already");
-  else
-    strand_fail_descriptor(&failure, "the eventfd of signals", error);
+  else strand_fail_descriptor(&failure, "the eventfd of signals", error);
   return strand_push_failure(L, &failure);
 }
 
@@ -79,8 +79,7 @@ static int signals_take (lua_State *L) {
   int error = 0;
   int ours = 0;
   pthread_mutex_lock(&lock);
-  if (!open_locked())
-    error = errno;
+  if (!open_locked()) error = errno;
   else if (!taken) {
     install_locked();
     ours = 1;
@@ -109,12 +108,10 @@ static int signals_restore (lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg functions[] = {
-  { "signals_take", signals_take },
-  { "signals_count", signals_count },
-  { "signals_restore", signals_restore },
-  { NULL, NULL }
-};
+static const luaL_Reg functions[] = { { "signals_take", signals_take },
+                                      { "signals_count", signals_count },
+                                      { "signals_restore", signals_restore },
+                                      { NULL, NULL } };
 
 void strand_open_signals (lua_State *L) {
   strand_setfuncs(L, functions);

@@ -10,12 +10,12 @@
 
 struct strand_sources {
   atomic_size_t users;
-  atomic_flag asked;            /* any worker: strand_sources_first */
+  atomic_flag asked; /* any worker: strand_sources_first */
   strand_text *args;
   strand_text *path;
   strand_text *cpath;
   size_t memory;
-  pthread_mutex_t lock;         /* of 'retry' */
+  pthread_mutex_t lock; /* of 'retry' */
   strand_text *retry;
   atomic_uint retry_version;
   size_t count;

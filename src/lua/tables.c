@@ -94,8 +94,7 @@ static void push_assigned (lua_State *L, const strand_partition_view *view) {
   if (p->open > 0) set_number(L, "oldest_age", p->oldest_ms / 1000.0);
 }
 
-static void push_partition (lua_State *L,
-                            const strand_partition_view *view) {
+static void push_partition (lua_State *L, const strand_partition_view *view) {
   const strand_partition_stats *p = &view->stats;
   push_assigned(L, view);
   set_integer(L, "done", (int64_t)p->done);

@@ -115,13 +115,15 @@ static void describe (lua_State *L, description *d) {
     lua_newtable(L);
   }
   d->headers_length = pack_headers(L, lua_gettop(L), NULL);
-  luaL_argcheck(L, d->key_length <= INT32_MAX && d->value_length <= INT32_MAX
-                   && d->headers_length <= INT32_MAX, 1, "a record too large");
+  luaL_argcheck(L,
+                d->key_length <= INT32_MAX && d->value_length <= INT32_MAX
+                  && d->headers_length <= INT32_MAX,
+                1, "a record too large");
 }
 
 /* The list of headers is at 'headers'. */
-static void write_record (lua_State *L, strand_record *r,
-                          const description *d, int headers) {
+static void write_record (lua_State *L, strand_record *r, const description *d,
+                          int headers) {
   int32_t epoch = (int32_t)d->epoch;
   char *at = r->bytes;
   r->offset = d->offset;
@@ -149,19 +151,18 @@ static bool fill (lua_State *L, stage *self, const description *d,
   strand_record *r;
   self->engine = open_engine();
   if (self->engine == NULL) return false;
-  p = strand_engine_assign(self->engine, d->topic, (int32_t)d->partition, 1,
-                           0, NULL, 0);
+  p = strand_engine_assign(self->engine, d->topic, (int32_t)d->partition, 1, 0,
+                           NULL, 0);
   self->partition = p;
   if (p == NULL
       || strand_engine_restored(self->engine, p, -1, NULL) != STRAND_OK)
     return false;
-  r = strand_engine_room(self->engine, p, d->key_length + d->value_length
-                         + d->headers_length
-                         + (d->epoch < 0 ? 0 : STRAND_EPOCH_LENGTH));
+  r = strand_engine_room(self->engine, p,
+                         d->key_length + d->value_length + d->headers_length
+                           + (d->epoch < 0 ? 0 : STRAND_EPOCH_LENGTH));
   if (r == NULL) return false;
   write_record(L, r, d, headers);
-  if (strand_engine_admit(self->engine, p, r, 0) != STRAND_ADDED)
-    return false;
+  if (strand_engine_admit(self->engine, p, r, 0) != STRAND_ADDED) return false;
   r->attempt = (uint16_t)d->attempt;
   self->record = r;
   return true;
@@ -194,7 +195,7 @@ typedef struct call {
   strand_records many;
   strand_task task;
   const char *made;
-  strand_verdict *verdicts;       /* of a batch; else the task's is used */
+  strand_verdict *verdicts; /* of a batch; else the task's is used */
   const strand_record *records[];
 } call;
 
@@ -235,8 +236,8 @@ static call *new_call (lua_State *L, int list, bool batch) {
   call *self;
   luaL_argcheck(L, count >= 1 && count <= 100000 && (batch || count == 1),
                 list, "a list of records expected");
-  self = strand_newuserdata(L, sizeof(*self)
-                               + count * sizeof(self->records[0]));
+  self = strand_newuserdata(L,
+                            sizeof(*self) + count * sizeof(self->records[0]));
   memset(self, 0, sizeof(*self));
   strand_settype(L, CALL);
   for (i = 0; i < count; i++)
@@ -268,10 +269,9 @@ static int enter (lua_State *L) {
 }
 
 static void push_verdict (lua_State *L, const strand_verdict *v) {
-  static const char *const kinds[] = {
-    "done", "failed", "exhausted", "retry", "skip", "dead_letter", "park",
-    "stop"
-  };
+  static const char *const kinds[] = { "done",  "failed", "exhausted",
+                                       "retry", "skip",   "dead_letter",
+                                       "park",  "stop" };
   lua_createtable(L, 0, 3);
   lua_pushstring(L, kinds[v->kind]);
   lua_setfield(L, -2, "kind");
@@ -313,8 +313,17 @@ static int push_traceback (lua_State *L) {
 }
 
 static int testing_call (lua_State *L) {
-  enum { HANDLER = 1, CONTEXT, RECORDS, BATCH, OWNER, METATABLE, CACHE,
-         BATCHES, TRACEBACK };
+  enum {
+    HANDLER = 1,
+    CONTEXT,
+    RECORDS,
+    BATCH,
+    OWNER,
+    METATABLE,
+    CACHE,
+    BATCHES,
+    TRACEBACK
+  };
   const char **before;
   call *self;
   int traceback, status;
@@ -351,21 +360,15 @@ static int testing_call (lua_State *L) {
 
 static const luaL_Reg no_methods[] = { { NULL, NULL } };
 
-static const luaL_Reg stage_metamethods[] = {
-  { "__gc", stage_gc },
-  { NULL, NULL }
-};
+static const luaL_Reg stage_metamethods[] = { { "__gc", stage_gc },
+                                              { NULL, NULL } };
 
-static const luaL_Reg call_metamethods[] = {
-  { "__gc", call_gc },
-  { NULL, NULL }
-};
+static const luaL_Reg call_metamethods[] = { { "__gc", call_gc },
+                                             { NULL, NULL } };
 
-static const luaL_Reg functions[] = {
-  { "testing_record", testing_record },
-  { "testing_call", testing_call },
-  { NULL, NULL }
-};
+static const luaL_Reg functions[] = { { "testing_record", testing_record },
+                                      { "testing_call", testing_call },
+                                      { NULL, NULL } };
 
 void strand_open_testing (lua_State *L) {
   strand_newtype(L, STAGE, no_methods, stage_metamethods);

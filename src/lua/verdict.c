@@ -23,8 +23,7 @@ static void set_reason (strand_verdict *v, const char *text, size_t length) {
 }
 
 void strand_verdict_set (strand_verdict *v, strand_verdict_kind kind,
-                         int64_t delay_us, const char *reason,
-                         size_t length) {
+                         int64_t delay_us, const char *reason, size_t length) {
   v->kind = kind;
   v->delay_us = delay_us;
   if (reason != NULL) set_reason(v, reason, length);
@@ -35,8 +34,8 @@ static void fail (strand_verdict *v, const char *text, size_t length) {
 }
 
 static void apply (strand_verdict *v, const strand_outcome *o) {
-  strand_verdict_set(v, o->kind, o->delay_us,
-                     o->has_reason ? o->reason : NULL, o->length);
+  strand_verdict_set(v, o->kind, o->delay_us, o->has_reason ? o->reason : NULL,
+                     o->length);
 }
 
 static void fail_alien (strand_verdict *v) {
@@ -65,10 +64,8 @@ static void read_failure (lua_State *L, strand_verdict *v) {
     apply(v, outcome);
     return;
   }
-  if (lua_isnil(L, -1))
-    lua_pushliteral(L, "the handler returned false");
-  else
-    strand_push_reason(L, -1, STRAND_REASON_MAX);
+  if (lua_isnil(L, -1)) lua_pushliteral(L, "the handler returned false");
+  else strand_push_reason(L, -1, STRAND_REASON_MAX);
   text = lua_tolstring(L, -1, &length);
   fail(v, text, length);
 }
@@ -82,14 +79,11 @@ void strand_verdict_results (lua_State *L, const char *made,
     return;
   }
   outcome = strand_to_outcome(L, -2);
-  if (outcome != NULL)
-    apply(v, outcome);
-  else if (strand_is_alien_outcome(L, -2))
-    fail_alien(v);
+  if (outcome != NULL) apply(v, outcome);
+  else if (strand_is_alien_outcome(L, -2)) fail_alien(v);
   else if (strand_outcome_maker(L, -2) != NULL)
     fail_uncalled(v, strand_outcome_maker(L, -2));
-  else if (made != NULL)
-    fail_dropped(v, made);
+  else if (made != NULL) fail_dropped(v, made);
 }
 
 /* Lua's wordings differ, but all have this in them. */
@@ -102,9 +96,9 @@ static void exhaust_yield (strand_verdict *v, const char *text) {
   char longer[STRAND_REASON_MAX + 1];
   snprintf(longer, sizeof(longer),
            "a handler in a worker thread cannot yield (use workers = 0, "
-           "which comes with a later release): %s", text);
-  strand_verdict_set(v, STRAND_VERDICT_EXHAUSTED, -1, longer,
-                     strlen(longer));
+           "which comes with a later release): %s",
+           text);
+  strand_verdict_set(v, STRAND_VERDICT_EXHAUSTED, -1, longer, strlen(longer));
 }
 
 void strand_verdict_error (lua_State *L, int status, strand_verdict *v) {

@@ -25,8 +25,7 @@
 
 /* Replaces what was said before. 'reason' may be NULL. Never raises. */
 void strand_verdict_set (strand_verdict *v, strand_verdict_kind kind,
-                         int64_t delay_us, const char *reason,
-                         size_t length);
+                         int64_t delay_us, const char *reason, size_t length);
 
 /* The handler's two results are on top. 'made' is the name of the outcome that
 ** it made last, or NULL. Raises only when memory runs out. */
