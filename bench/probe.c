@@ -16,7 +16,7 @@
 **
 ** The latencies are the process's: all workers' states share them.
 **
-** Thread: worker, for sleep, note, mark and count; the rest is the main state's.
+** Thread: worker, for sleep, note, mark and count; else the main state's.
 */
 #include <errno.h>
 #include <unistd.h>

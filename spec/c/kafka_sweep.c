@@ -456,7 +456,8 @@ static uint64_t handled_by (strand_consumer *k, size_t *parked) {
   return done;
 }
 
-/* All is done but what is parked, and what it holds back: the commits have metadata. */
+/* All is done but what is parked, and what it holds back: the commits have
+** metadata. */
 static void leave_parked (void) {
   strand_consumer *k = open_consumer();
   double deadline = strand_clock_now() + PATIENCE;

@@ -1,8 +1,10 @@
 /*
-** fork.c - fork() as a Lua function, for specs: package.loadlib(so, "spec_fork")
+** fork.c - fork() as a Lua function, for specs:
 **
-** spec_fork(true) returns true in the parent and nothing in the child. It needs no
-** header of Lua's: the number of results says it all.
+**   package.loadlib(so, "spec_fork")
+**
+** spec_fork(true) returns true in the parent and nothing in the child. It
+** needs no header of Lua's: the number of results says it all.
 **
 ** The child frees nothing of ours, as promised; it leaves before a sanitizer
 ** would look for that (-z nodelete: after Lua has unloaded this file).

@@ -64,8 +64,8 @@ rd_kafka_resp_err_t strand_leaders_ask (rd_kafka_t *client,
 typedef struct strand_helper strand_helper;
 
 /* Starts the thread. 'wake' is called on it after each answer, and 'gone' at
-** its end, the last use of 'arg'. NULL and errno when that did not work. 'client' is
-** borrowed until DESTROY was done. */
+** its end, the last use of 'arg'. NULL and errno when that did not work.
+** 'client' is borrowed until DESTROY was done. */
 strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake)(void *),
                                   void (*gone)(void *), void *arg);
 /* The client closes: what is asked for now is given up at the next occasion,

@@ -258,7 +258,7 @@ void strand_mock_close (strand_mock *mock) {
   free(mock);
 }
 
-/* ---- calls ---------------------------------------------------------------- */
+/* ---- calls -------------------------------------------------------------- */
 
 static int answered (rd_kafka_resp_err_t err, const char *what,
                      strand_failure *failure) {

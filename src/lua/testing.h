@@ -6,7 +6,8 @@
 ** unit test of a handler cannot see other rules.
 **
 **   testing_record(flat)  -> a record, valid until it is collected
-**   testing_call(handler, context, records, batch) -> { { kind, reason, delay }, ... }
+**   testing_call(handler, context, records, batch)
+**     -> { { kind, reason, delay }, ... }
 **                            'records' is a list; without 'batch' of one
 **
 ** Thread: lua.
