@@ -20,8 +20,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/engine.h"
 #include "core/mutant.h"
 #include "core/state.h"
+#include "core/utf8.h"
 
 #define STARTED 0x80 /* in past->resolved: its offset is in flight */
 
@@ -318,10 +320,7 @@ static strand_err park_unsent (strand_lease *lease,
   told.reason = text;
   told.reason_length = sizeof(note) - 1;
   if (length > 0) {
-    if (length > sizeof(text) - start) {
-      length = sizeof(text) - start; /* not within a character */
-      while (length > 0 && (ending->reason[length] & 0xC0) == 0x80) length--;
-    }
+    length = strand_utf8_cut(ending->reason, length, sizeof(text) - start);
     memcpy(text + start, ending->reason, length);
     told.reason_length = start + length;
   }

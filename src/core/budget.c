@@ -1,5 +1,6 @@
 #include <assert.h>
 
+#include "core/engine.h"
 #include "core/mutant.h"
 #include "core/state.h"
 

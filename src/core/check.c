@@ -1,6 +1,7 @@
 /*
 ** check.c - the engine's invariants, walked: for tests and the simulator
 */
+#include "core/engine.h"
 #include "core/state.h"
 
 #ifndef NDEBUG

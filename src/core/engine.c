@@ -6,15 +6,6 @@
 #include "core/mutant.h"
 #include "core/state.h"
 
-/* Chunks that are kept for the next, so that their pages are not returned to
-** the kernel and faulted in again. The address sanitizer wants to see each
-** of them freed. */
-#ifdef __SANITIZE_ADDRESS__
-#define FREE_CHUNKS_MAX 0
-#else
-#define FREE_CHUNKS_MAX 64
-#endif
-
 strand_engine *strand_engine_new (const strand_engine_config *config) {
   strand_engine *e = calloc(1, sizeof(*e));
   if (e == NULL) return NULL;
@@ -79,13 +70,6 @@ void strand_engine_free (strand_engine *e) {
 ** Partitions
 */
 
-static void free_partition (strand_partition *p) {
-  strand_offsets_free(p->offsets);
-  free(p->held_offsets);
-  free(p->topic);
-  free(p);
-}
-
 static strand_partition *new_partition (strand_engine *e, const char *topic,
                                         int32_t index, uint32_t epoch) {
   size_t length = strlen(topic) + 1;
@@ -126,12 +110,6 @@ static strand_err hold_all (strand_partition *p, const strand_held *held,
   return STRAND_OK;
 }
 
-static void free_shard (strand_shard *s, void *unused) {
-  (void)unused;
-  s->head = NULL;
-  strand_shard_free(s);
-}
-
 strand_partition *strand_engine_assign (strand_engine *e, const char *topic,
                                         int32_t index, uint32_t epoch,
                                         size_t route, const strand_held *held,
@@ -141,9 +119,7 @@ strand_partition *strand_engine_assign (strand_engine *e, const char *topic,
   if (p == NULL) return NULL;
   p->gate = &e->gates[route];
   if (hold_all(p, held, held_count) != STRAND_OK) {
-    p->state = PARTITION_GONE;
-    strand_shards_clear(p, free_shard, NULL);
-    free_partition(p);
+    strand_partition_free(p);
     return NULL;
   }
   strand_list_push(&e->partitions, &p->link);
@@ -188,98 +164,6 @@ void strand_engine_revoking (strand_engine *e, strand_partition *p) {
   strand_budget_reserve(p, -1);
   p->state = PARTITION_REVOKING;
   strand_partition_runnable(p);
-}
-
-typedef struct revocation {
-  void (*visit)(void *arg, const strand_held *);
-  void *arg;
-} revocation;
-
-/* Frees what no lease borrows; a shard that is out stays, as stale. */
-static void revoke_shard (strand_shard *s, void *arg) {
-  const revocation *to = arg;
-  strand_partition *p = s->partition;
-  strand_held held;
-  uint32_t leased = strand_shard_keyed(s) ? s->leased : 0;
-  strand_record *r, *last = NULL;
-  if (!strand_list_empty(&s->ready)) strand_shard_unready(s, SHARD_EMPTY);
-  if (!strand_shard_keyed(s)) return; /* its records go one by one */
-  for (r = s->head; leased > 0; leased--, r = r->behind) {
-    strand_list_remove(&r->link);
-    last = r;
-  }
-  s->tail = last;
-  while (r != NULL) {
-    strand_record *next = r->behind;
-    strand_record_free(p, r);
-    r = next;
-  }
-  if (last == NULL) {
-    s->head = NULL;
-    strand_shard_free(s);
-    return;
-  }
-  strand_shard_describe(s, NULL, &held);
-  if (!MUTANT(held_shard_is_forgotten_by_a_revoke)) {
-    to->visit(to->arg, &held);
-  }
-  strand_shard_forget(s);
-  s->state = SHARD_STALE;
-}
-
-static void revoke_record (strand_partition *p, strand_record *r,
-                           const revocation *to) {
-  strand_held held;
-  strand_list_remove(&r->link);
-  if (!(r->flags & STRAND_RECORD_LEASED)) {
-    strand_record_free(p, r);
-    return;
-  }
-  strand_shard_describe(r->shard, r, &held);
-  to->visit(to->arg, &held);
-}
-
-static bool is_of (const strand_record *r, void *partition) {
-  return r->shard->partition == partition;
-}
-
-static void revoke_records (strand_partition *p, revocation to) {
-  strand_shards_clear(p, revoke_shard, &to);
-  while (!strand_list_empty(&p->records)) { /* the unordered ones */
-    revoke_record(p, strand_list_entry(p->records.next, strand_record, link),
-                  &to);
-  }
-}
-
-/* Frees a partition that is gone once no lease and no commit names it. */
-void strand_partition_drop (strand_partition *p) {
-  if (p->state != PARTITION_GONE || p->leases > 0 || p->pins > 0) return;
-  strand_shards_clear(p, free_shard, NULL); /* the unordered ones */
-  strand_list_remove(&p->link);
-  free_partition(p);
-}
-
-static void close_chunk (strand_partition *p);
-
-void strand_engine_revoke (strand_engine *e, strand_partition *p,
-                           void (*visit)(void *arg, const strand_held *),
-                           void *arg) {
-  assert(p->engine == e && p->state != PARTITION_GONE);
-  p->state = PARTITION_GONE;
-  strand_partition_runnable(p);
-  strand_retry_filter(&e->retry, is_of, p);
-  revoke_records(p, (revocation){ visit, arg });
-  close_chunk(p);
-  e->in_flight -= p->in_flight;
-  e->stale += p->in_flight;
-  e->parked -= p->parked;
-  e->letters -= MUTANT(revoked_letters_stay_counted) ? 0 : p->letters;
-  p->parked = p->letters = 0;
-  strand_list_remove(&p->link);
-  strand_list_push(&e->gone, &p->link);
-  e->partition_count--;
-  if (!MUTANT(shares_stay_when_a_partition_goes)) e->shares_are_old = true;
-  strand_partition_drop(p);
 }
 
 static strand_record *find_record (const strand_partition *p, int64_t offset) {
@@ -331,133 +215,6 @@ void strand_engine_release (strand_engine *e, const strand_held *held) {
 ** Records and their memory
 */
 
-static void keep_chunk (strand_engine *e, strand_chunk *c) {
-  if (e->free_chunk_count + 1 > FREE_CHUNKS_MAX) {
-    free(c);
-    return;
-  }
-  c->next = e->free_chunks;
-  e->free_chunks = c;
-  e->free_chunk_count++;
-}
-
-/* A kept one, unless the size of chunks has changed meanwhile. */
-static strand_chunk *new_chunk (strand_engine *e, size_t size) {
-  strand_chunk *c = e->free_chunks;
-  if (c != NULL) {
-    e->free_chunks = c->next;
-    e->free_chunk_count--;
-    if (c->size != size) {
-      free(c);
-      c = NULL;
-    }
-  }
-  if (c == NULL) c = malloc(sizeof(*c) + size);
-  if (c != NULL) *c = (strand_chunk){ NULL, 0, (uint32_t)size, 1 };
-  return c;
-}
-
-static void drop_chunk (strand_partition *p, strand_chunk *c) {
-  if (--c->live > 0) return;
-  strand_budget_charge(p, false, 0, -(long)(sizeof(*c) + c->size));
-  keep_chunk(p->engine, c);
-}
-
-static void close_chunk (strand_partition *p) {
-  strand_chunk *c = p->chunk;
-  p->chunk = NULL;
-  if (c != NULL) drop_chunk(p, c);
-}
-
-static strand_record *own_record (size_t size) {
-  strand_record *r = malloc(size);
-  if (r == NULL) return NULL;
-  r->flags = STRAND_RECORD_OWN;
-  r->in.past = NULL;
-  return r;
-}
-
-static strand_chunk *chunk_with_room (strand_partition *p, size_t size) {
-  strand_chunk *c = p->chunk;
-  size_t chunk_size;
-  if (c != NULL && c->size - c->used >= size) return c;
-  chunk_size = strand_budget_chunk(p->engine);
-  if (size > chunk_size) return NULL;
-  close_chunk(p);
-  c = new_chunk(p->engine, chunk_size);
-  if (c == NULL) return NULL;
-  p->chunk = c;
-  strand_budget_charge(p, false, 0, (long)(sizeof(*c) + chunk_size));
-  return c;
-}
-
-strand_record *strand_engine_room (strand_engine *e, strand_partition *p,
-                                   size_t length) {
-  size_t size = strand_record_size(length);
-  strand_chunk *c = chunk_with_room(p, size);
-  strand_record *r;
-  (void)e;
-  if (c == NULL) {
-    r = own_record(size);
-    if (r == NULL) return NULL;
-    strand_budget_charge(p, false, 1, (long)size);
-  }
-  else {
-    r = (strand_record *)(void *)((char *)(c + 1) + c->used);
-    c->used += (uint32_t)size;
-    c->live++;
-    r->flags = 0;
-    r->in.chunk = c;
-    strand_budget_charge(p, false, 1, 0);
-  }
-  strand_list_init(&r->link);
-  r->shard = NULL;
-  r->behind = NULL;
-  return r;
-}
-
-void strand_record_free (strand_partition *p, strand_record *r) {
-  bool waiting = (r->flags & STRAND_RECORD_WAITING) != 0;
-  long size;
-  strand_list_remove(&r->link);
-  if (!(r->flags & STRAND_RECORD_OWN)) {
-    strand_budget_charge(p, false, -1, 0);
-    drop_chunk(p, r->in.chunk);
-    return;
-  }
-  size = (long)strand_record_size(strand_record_length(r));
-  strand_budget_charge(p, waiting, -1, MUTANT(budget_leaks) ? 0 : -size);
-  free(r->in.past);
-  free(r);
-}
-
-strand_record *strand_record_move (strand_partition *p, strand_record *r,
-                                   strand_record *before) {
-  size_t size = strand_record_size(strand_record_length(r));
-  strand_record *own = malloc(size);
-  strand_shard *s = r->shard;
-  assert(!(r->flags & STRAND_RECORD_OWN));
-  if (own == NULL) return NULL;
-  memcpy(own, r, offsetof(strand_record, bytes) + strand_record_length(r));
-  own->flags |= STRAND_RECORD_OWN;
-  own->in.past = NULL;
-  own->link.prev->next = own->link.next->prev = &own->link;
-  if (before != NULL) before->behind = own;
-  else if (s->head == r) s->head = own;
-  if (s->tail == r) s->tail = own;
-  strand_budget_charge(p, false, 0, (long)size);
-  drop_chunk(p, r->in.chunk);
-  return own;
-}
-
-/* The last record of the open chunk gives its room back. */
-static void unroom (strand_partition *p, strand_record *r) {
-  if (!(r->flags & STRAND_RECORD_OWN) && r->in.chunk == p->chunk) {
-    p->chunk->used -= (uint32_t)strand_record_size(strand_record_length(r));
-  }
-  strand_record_free(p, r);
-}
-
 static bool is_held (const strand_partition *p, int64_t offset) {
   for (size_t i = 0; i < p->held_count; i++) {
     if (p->held_offsets[i] == offset) return true;
@@ -490,7 +247,7 @@ strand_added strand_engine_admit (strand_engine *e, strand_partition *p,
   if (s != NULL) added = strand_offsets_add(p->offsets, record->offset);
   e->maybe_dirty = true; /* done or not: what is missing before it is done */
   if (added != STRAND_ADDED) {
-    unroom(p, record);
+    strand_record_unroom(p, record);
     if (s != NULL && is_unused(s)) strand_shard_free(s);
     return added;
   }

@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "core/engine.h"
 #include "core/mutant.h"
 #include "core/state.h"
 

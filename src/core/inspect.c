@@ -2,6 +2,7 @@
 ** inspect.c - what an engine looks like: statistics, and the records that
 ** hold a commit back
 */
+#include "core/engine.h"
 #include "core/state.h"
 
 void strand_engine_stats_read (const strand_engine *e,
@@ -77,13 +78,6 @@ void strand_partition_stats_read (const strand_engine *e,
   out->payload_bound = strand_offsets_bound(p->offsets);
 }
 
-const strand_record *strand_partition_next (const strand_partition *p,
-                                            const strand_record *after) {
-  const strand_link *l = after == NULL ? p->records.next : after->link.next;
-  if (l == &p->records) return NULL;
-  return strand_list_entry(l, strand_record, link);
-}
-
 const char *strand_record_state (const strand_record *record) {
   const strand_shard *s = record->shard;
   if (record->flags & STRAND_RECORD_ASIDE) {
@@ -102,71 +96,6 @@ const char *strand_record_reason (const strand_record *record,
   if (record->in.past == NULL) return NULL;
   *length = record->in.past->length;
   return record->in.past->text;
-}
-
-strand_partition *strand_engine_next (const strand_engine *e,
-                                      const strand_partition *after) {
-  const strand_link *l = after == NULL ? e->partitions.next : after->link.next;
-  if (l == &e->partitions) return NULL;
-  return strand_list_entry(l, strand_partition, link);
-}
-
-strand_partition *strand_engine_find (const strand_engine *e,
-                                      const char *topic, int32_t index) {
-  strand_partition *p = NULL;
-  while ((p = strand_engine_next(e, p)) != NULL) {
-    if (p->index == index && strcmp(p->topic, topic) == 0) return p;
-  }
-  return NULL;
-}
-
-const char *strand_partition_topic (const strand_partition *p) {
-  return p->topic;
-}
-
-const strand_route_limits *
-strand_partition_limits (const strand_partition *p) {
-  return &p->gate->limits;
-}
-
-int32_t strand_partition_index (const strand_partition *p) {
-  return p->index;
-}
-
-uint32_t strand_partition_epoch (const strand_partition *p) {
-  return p->epoch;
-}
-
-int64_t strand_partition_position (const strand_partition *p) {
-  return p->offsets == NULL ? -1 : strand_offsets_position(p->offsets);
-}
-
-void *strand_partition_tag (const strand_partition *p) {
-  return p->tag;
-}
-
-void strand_partition_set_tag (strand_partition *p, void *tag) {
-  p->tag = tag;
-}
-
-bool strand_partition_unwritable (const strand_partition *p) {
-  return p->unwritable;
-}
-
-strand_partition *strand_record_partition (const strand_record *r) {
-  return r->shard->partition;
-}
-
-void strand_partition_tell (strand_partition *p, strand_notice_type type,
-                            const char *reason) {
-  const strand_engine_config *c = &p->engine->config;
-  strand_notice notice = { 0 };
-  notice.type = type;
-  notice.partition = p;
-  notice.record = strand_partition_next(p, NULL);
-  notice.reason = reason;
-  notice.reason_length = reason == NULL ? 0 : strlen(reason);
-  c->notice(c->arg, &notice);
 }
 
 /*

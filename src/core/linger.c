@@ -16,6 +16,7 @@
 */
 #include <assert.h>
 
+#include "core/engine.h"
 #include "core/mutant.h"
 #include "core/state.h"
 

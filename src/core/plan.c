@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/engine.h"
 #include "core/mutant.h"
 #include "core/state.h"
 

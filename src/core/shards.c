@@ -1,6 +1,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "core/engine.h"
 #include "core/mutant.h"
 #include "core/siphash.h"
 #include "core/state.h"
@@ -272,47 +273,10 @@ void strand_shard_describe (const strand_shard *s, const strand_record *r,
 ** The ready lists
 */
 
-void strand_partition_runnable (strand_partition *p) {
-  bool runs = p->state == PARTITION_RUNNING
-              || (MUTANT(revoking_partition_hands_out)
-                  && p->state == PARTITION_REVOKING);
-  bool should = runs && (!p->paused || MUTANT(paused_partition_hands_out))
-                && !p->stalled
-                && (!strand_list_empty(&p->ready)
-                    || !strand_list_empty(&p->lingering));
-  if (should == !strand_list_empty(&p->runnable)) return;
-  p->closed = false;
-  if (should) strand_list_push(&p->engine->runnable, &p->runnable);
-  else strand_list_remove(&p->runnable);
-}
-
-void strand_partition_unstall (strand_partition *p) {
-  if (!p->stalled) return;
-  p->stalled = false;
-  strand_partition_runnable(p);
-}
-
-void strand_shard_yield (strand_shard *s) {
-  strand_partition *p = s->partition;
-  strand_list_remove(&s->ready);
-  if (strand_list_empty(&p->ready)) strand_list_push(&p->ready, &s->ready);
-  else strand_list_push_front(p->ready.next, &s->ready);
-}
-
 void strand_shard_ready (strand_shard *s, bool front) {
   assert(s->head != NULL && strand_list_empty(&s->ready));
   if (strand_linger_wants(s)) strand_linger_enter(s);
   else strand_shard_enlist(s, front);
-}
-
-void strand_shard_enlist (strand_shard *s, bool front) {
-  strand_partition *p = s->partition;
-  s->state = SHARD_READY;
-  if (front) strand_list_push_front(&p->ready, &s->ready);
-  else strand_list_push(&p->ready, &s->ready);
-  p->ready_count++;
-  p->engine->ready++;
-  strand_partition_runnable(p);
 }
 
 void strand_shard_unready (strand_shard *s, shard_state to) {

@@ -1,24 +1,31 @@
 /*
 ** state.h - the engine's structs, for the files that make it up
 **
-** engine.c      partitions come and go, records enter
-** shards.c      ordering key -> shard; which shard may run next
-** budget.c      what is held, and who may take more
-** outcome.c     leases out and back
-** gate.c        rates, handlers at once: who may lease now
-** linger.c      batches that fill: what they wait for
-** aside.c       what is not done and does not run: back-off, parked, letters
-** plan.c        commits
+** Each calls what stands below it, and nothing above:
+**
+** engine.c      partitions come, records enter
 ** inspect.c     statistics
-** check.c       the invariants
+** plan.c        commits
+** dispatch.c    leases go out
+** aside.c       what is not done and does not run: back-off, parked, letters
+** outcome.c     leases come back
+** gate.c        rates, handlers at once: who may lease now
+** revoke.c      partitions go
+** shards.c      ordering key -> shard; which record of it runs next
+** linger.c      batches that fill: what they wait for
+** partition.c   a partition, and its ready shards
+** chunks.c      the memory of records
+** budget.c      what is held, and who may take more
+**
+** check.c has the invariants.
 **
 ** Thread: owner.
 */
 #ifndef STRAND_STATE_H
 #define STRAND_STATE_H
 
-#include "core/engine.h"
 #include "core/retry.h"
+#include "core/types.h"
 
 typedef enum shard_state {
   SHARD_READY,     /* its head may run: in the partition's ready list */
@@ -195,11 +202,30 @@ strand_engine *strand_budget_settle (strand_engine *e);
 bool strand_budget_waiting_full (const strand_partition *p);
 size_t strand_budget_chunk (strand_engine *e);
 
-/* engine.c */
+/* chunks.c */
+void strand_chunk_close (strand_partition *p); /* no record enters it now */
 void strand_record_free (strand_partition *p, strand_record *r);
+/* The record that was made last gives its room back. */
+void strand_record_unroom (strand_partition *p, strand_record *r);
 /* Moves 'r' to an allocation of its own. NULL when memory runs out. */
 strand_record *strand_record_move (strand_partition *p, strand_record *r,
                                    strand_record *before);
+
+/* partition.c */
+/* With the record that holds the commit back, if there is one. */
+void strand_partition_tell (strand_partition *p, strand_notice_type type,
+                            const char *reason);
+void strand_partition_runnable (strand_partition *p);
+/* Something has changed that may let a record of it start. */
+void strand_partition_unstall (strand_partition *p);
+/* It is ready, and lingers no more. */
+void strand_shard_enlist (strand_shard *s, bool front);
+/* Lets the shard behind it go next. */
+void strand_shard_yield (strand_shard *s);
+
+/* revoke.c */
+/* With its shards; it is in no list. */
+void strand_partition_free (strand_partition *p);
 void strand_partition_drop (strand_partition *p); /* frees it when it can */
 
 /* shards.c */
@@ -219,8 +245,6 @@ strand_record *strand_shard_pop (strand_shard *s);
 void strand_shard_wait (strand_shard *s, strand_record *before,
                         strand_record *r);
 void strand_shard_ready (strand_shard *s, bool front);
-/* It is ready, and lingers no more. */
-void strand_shard_enlist (strand_shard *s, bool front);
 void strand_shard_unready (strand_shard *s, shard_state to);
 void strand_shard_free (strand_shard *s);   /* must be empty */
 void strand_shard_forget (strand_shard *s); /* out of the table, kept */
@@ -233,11 +257,6 @@ void strand_shards_clear (strand_partition *p,
                           void *arg);
 void strand_shard_describe (const strand_shard *s, const strand_record *r,
                             strand_held *held);
-/* Lets the shard behind it go next. */
-void strand_shard_yield (strand_shard *s);
-void strand_partition_runnable (strand_partition *p);
-/* Something has changed that may let a record of it start. */
-void strand_partition_unstall (strand_partition *p);
 
 /* outcome.c */
 /* A stale lease is dropped: true. */
@@ -248,11 +267,6 @@ strand_err strand_lease_unstart (strand_lease *lease, bool but_first);
 void strand_lease_leave (strand_lease *lease, uint32_t unstarted);
 /* An open record, or one in flight, is done: it leaves its shard. */
 strand_err strand_lease_finish_first (strand_lease *lease, int64_t now_us);
-
-/* inspect.c */
-/* With the record that holds the commit back, if there is one. */
-void strand_partition_tell (strand_partition *p, strand_notice_type type,
-                            const char *reason);
 
 /* plan.c */
 /* Metadata may be so long from now on. */

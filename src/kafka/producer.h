@@ -36,6 +36,7 @@
 
 #include "core/err.h"
 #include "kafka/conf.h"
+#include "kafka/delivery.h"
 #include "kafka/log.h"
 
 typedef struct strand_producer strand_producer;
@@ -75,19 +76,6 @@ typedef struct strand_outgoing {
   const void *hash_key; /* NULL: hash the key */
   size_t hash_key_length;
 } strand_outgoing;
-
-typedef struct strand_delivery {
-  struct strand_delivery *next;
-  int32_t partition;
-  int64_t offset;
-  int64_t timestamp_ms; /* -1: none */
-  char code[48];        /* "": delivered */
-  const char *error;    /* for people; static */
-  const char *topic;
-  const void *key; /* NULL: null */
-  size_t key_length;
-  char bytes[];
-} strand_delivery;
 
 typedef struct strand_producer_event {
   const char *type; /* "unreachable", "auth_failed", "error" */

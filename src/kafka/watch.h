@@ -15,8 +15,8 @@
 
 #include <stdint.h>
 
+#include "kafka/delivery.h"
 #include "kafka/placement.h"
-#include "kafka/producer.h"
 
 typedef struct strand_watch {
   strand_pending ticket; /* first: the record's opaque points here */

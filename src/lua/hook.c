@@ -4,6 +4,7 @@
 #include "lua/hook.h"
 
 #include "core/engine.h"
+#include "core/utf8.h"
 #include "lua/compat.h"
 #include "lua/reason.h"
 
@@ -59,7 +60,7 @@ static void trace (strand_hook *h, lua_State *L) {
   lua_rawget(L, LUA_REGISTRYINDEX);
   if (lua_pcall(L, 0, 1, 0) == 0 && lua_type(L, -1) == LUA_TSTRING) {
     text = lua_tolstring(L, -1, &length);
-    length = strand_cut(text, length, STRAND_REASON_MAX);
+    length = strand_utf8_cut(text, length, STRAND_REASON_MAX);
     strand_task_traced(h->task, text, length);
   }
   lua_pop(L, 1);

@@ -5,8 +5,8 @@
 
 #include <stdio.h>
 
+#include "core/utf8.h"
 #include "lua/compat.h"
-#include "lua/reason.h"
 
 #define OUTCOME "strand.Outcome"
 
@@ -46,7 +46,8 @@ static int push_outcome (lua_State *L, strand_verdict_kind kind,
   size_t length = 0;
   const char *reason = luaL_optlstring(L, index, NULL, &length);
   strand_outcome *outcome;
-  if (reason != NULL) length = strand_cut(reason, length, STRAND_REASON_MAX);
+  if (reason != NULL)
+    length = strand_utf8_cut(reason, length, STRAND_REASON_MAX);
   tell_watcher(L, kind); /* first: without memory for it nothing is done */
   outcome = strand_newuserdata(L, sizeof(*outcome) + length);
   outcome->tag = &tag;

@@ -4,19 +4,12 @@
 #include "lua/reason.h"
 
 #include "core/engine.h"
+#include "core/utf8.h"
 #include "lua/compat.h"
 #include "lua/outcome.h"
 
 /* So that of a long message the traceback's first lines are seen too. */
 #define MESSAGE_MAX (STRAND_REASON_MAX * 3 / 4)
-
-size_t strand_cut (const char *text, size_t length, size_t max) {
-  size_t end = max;
-  if (length <= max) return length;
-  while (end > 0 && max - end < 3 && ((unsigned char)text[end] & 0xC0) == 0x80)
-    end--;
-  return end;
-}
 
 /* A table, userdata and so on: what its __tostring says, if that works. */
 static void push_object (lua_State *L, int index) {
@@ -52,7 +45,7 @@ void strand_push_reason (lua_State *L, int index, size_t max) {
   }
   text = lua_tolstring(L, -1, &length);
   if (length <= max) return;
-  lua_pushlstring(L, text, strand_cut(text, length, max));
+  lua_pushlstring(L, text, strand_utf8_cut(text, length, max));
   lua_remove(L, -2);
 }
 

@@ -13,10 +13,6 @@
 
 #include <lua.h>
 
-/* 'length', or less: at most 'max' bytes that do not end within a UTF-8
-** sequence. */
-size_t strand_cut (const char *text, size_t length, size_t max);
-
 /* Pushes the value's text, cut to 'max' bytes. Raises only when memory runs
 ** out. */
 void strand_push_reason (lua_State *L, int index, size_t max);

@@ -8,12 +8,13 @@
 #include <string.h>
 
 #include "core/engine.h"
+#include "core/utf8.h"
 #include "lua/compat.h"
 #include "lua/outcome.h"
 #include "lua/reason.h"
 
 static void set_reason (strand_verdict *v, const char *text, size_t length) {
-  length = strand_cut(text, length, STRAND_REASON_MAX);
+  length = strand_utf8_cut(text, length, STRAND_REASON_MAX);
   free(v->reason);
   v->reason = malloc(length + 1);
   v->reason_length = v->reason != NULL ? length : 0;

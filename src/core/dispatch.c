@@ -1,0 +1,198 @@
+/*
+** dispatch.c - leases go out: which partition, which shard, how many records
+**
+** The only file that starts an offset.
+*/
+#include <assert.h>
+
+#include "core/engine.h"
+#include "core/mutant.h"
+#include "core/state.h"
+
+static bool start (strand_partition *p, const strand_record *r) {
+  const strand_engine *e = p->engine;
+  size_t limit = MUTANT(start_forgets_what_was_refused)
+                   ? e->config.max_metadata
+                   : e->metadata_limit;
+  if (strand_record_resolved(r) && strand_aside_started(r)) return true;
+  return strand_offsets_start(p->offsets, r->offset, limit) == STRAND_OK;
+}
+
+/* The payload is full: only records below the frontier may start, and of
+** those the lowest always. */
+static strand_shard *look_low (strand_partition *p) {
+  int looked = 0;
+  for (strand_link *l = p->records.next;
+       l != &p->records && looked < STRAND_FULL_LOOK; l = l->next, looked++) {
+    strand_record *r = strand_list_entry(l, strand_record, link);
+    strand_shard *s = r->shard;
+    if ((s->state == SHARD_READY || s->state == SHARD_LINGERING)
+        && s->head == r && start(p, r))
+      return s;
+  }
+  return NULL;
+}
+
+static strand_shard *next_shard (strand_partition *p) {
+  strand_shard *s = strand_list_entry(p->ready.next, strand_shard, ready);
+  bool starts = start(p, s->head);
+  if (s->head->attempt == 1) p->full = !starts;
+  return starts ? s : look_low(p);
+}
+
+static bool goes_along (const strand_record *first,
+                        const strand_record *next) {
+  if (next == NULL) return false;
+  if (next->attempt > 1 || first->attempt > 1) {
+    return MUTANT(retried_record_takes_others_along);
+  }
+  return next->offset - first->offset
+         < STRAND_LEASE_SPAN + MUTANT(lease_span_off_by_one);
+}
+
+/* How many records a lease of 'p' may have. */
+static size_t lease_most (const strand_partition *p, size_t most) {
+  const strand_route_limits *limits = &p->gate->limits;
+  bool one = limits->by == STRAND_BATCH_MIXED
+             && !MUTANT(mixed_batch_has_two_of_a_key);
+  size_t lease = limits->by == STRAND_BATCH_NONE ? STRAND_LEASE_RECORDS
+                 : one                           ? 1
+                                                 : limits->batch_size;
+  return most < lease ? most : lease;
+}
+
+static uint32_t take_keyed (strand_shard *s, size_t most) {
+  strand_record *first = s->head, *last = first;
+  uint32_t count = 1;
+  first->flags |= STRAND_RECORD_LEASED;
+  while (count < most && goes_along(first, last->behind)
+         && start(s->partition, last->behind)) {
+    last = last->behind;
+    last->flags |= STRAND_RECORD_LEASED;
+    count++;
+  }
+  s->leased = count;
+  strand_shard_unready(s, SHARD_LEASED);
+  return count;
+}
+
+static uint32_t take_unordered (strand_shard *s) {
+  strand_record *r;
+  if (s->head->behind == NULL) strand_shard_unready(s, SHARD_EMPTY);
+  else strand_shard_yield(s);
+  r = strand_shard_pop(s);
+  r->behind = NULL;
+  r->flags |= STRAND_RECORD_LEASED;
+  return 1;
+}
+
+static void take (strand_shard *s, size_t most, strand_lease *out) {
+  strand_partition *p = s->partition;
+  out->partition = p;
+  out->shard = s;
+  out->record = s->head;
+  out->epoch = p->epoch;
+  out->further = out->expired = out->told = false;
+  out->count = strand_shard_keyed(s) ? take_keyed(s, lease_most(p, most))
+                                     : take_unordered(s);
+  p->leases++;
+  p->in_flight += out->count;
+  p->engine->in_flight += out->count;
+}
+
+/* Partitions take turns of some leases: what each of them takes to the caches
+** is used more than once. */
+static void rotate (strand_partition *p) {
+  strand_engine *e = p->engine;
+  bool over = ++e->turn >= STRAND_TURN_LEASES;
+  if (strand_list_empty(&p->runnable)) e->turn = 0;
+  else if (over && !MUTANT(partition_keeps_its_turn)) {
+    e->turn = 0;
+    strand_list_remove(&p->runnable);
+    strand_list_push(&e->runnable, &p->runnable);
+  }
+}
+
+/* Shard and record were put down some hundred records ago, and are not in the
+** nearest cache any more. By the next lease they are. */
+static void fetch_ahead (const strand_partition *p) {
+  const strand_shard *s;
+  if (strand_list_empty(&p->ready)) return;
+  s = strand_list_entry(p->ready.next, strand_shard, ready);
+  __builtin_prefetch(s->head);
+  __builtin_prefetch(s->ready.next);
+}
+
+/* The next shard of a runnable partition that is to be handled. NULL: there
+** is none for now, and 'p' is not runnable, or what was resolved is dealt
+** with. */
+static strand_shard *choose (strand_partition *p, int64_t now_us) {
+  strand_shard *s = next_shard(p);
+  if (s != NULL
+      && (!strand_record_resolved(s->head)
+          || MUTANT(discarded_record_is_handled)))
+    return s;
+  if (s != NULL && strand_aside_carry_out(s, now_us)) return NULL;
+  p->stalled = true; /* until strand_partition_unstall */
+  strand_partition_runnable(p);
+  return NULL;
+}
+
+bool strand_engine_lease (strand_engine *e, size_t most, int64_t now_us,
+                          strand_lease *out) {
+  most = strand_gate_tokens(e, most, now_us);
+  while (most > 0 && !strand_list_empty(&e->runnable)) {
+    strand_partition *p = strand_list_entry(e->runnable.next, strand_partition,
+                                            runnable);
+    size_t room = strand_gate_room(p, most, now_us);
+    strand_shard *s = room > 0 ? choose(p, now_us) : NULL;
+    if (room == 0 && !p->closed) return false; /* its tokens come first */
+    if (s == NULL) continue;
+    take(s, room, out);
+    strand_gate_leased(p, out);
+    fetch_ahead(p);
+    rotate(p);
+    return true;
+  }
+  return false;
+}
+
+/* The next partition for a mixed batch of that gate. */
+static strand_partition *same_gate (const strand_engine *e,
+                                    const strand_gate *gate) {
+  for (strand_link *l = e->runnable.next; l != &e->runnable; l = l->next) {
+    strand_partition *p = strand_list_entry(l, strand_partition, runnable);
+    if (p->gate == gate || MUTANT(batch_crosses_routes)) return p;
+  }
+  return NULL;
+}
+
+/* What failed before comes alone, in the next call. */
+static bool may_join (const strand_record *r) {
+  return r->attempt == 1 || MUTANT(failed_record_joins_a_batch);
+}
+
+bool strand_engine_lease_more (strand_engine *e, const strand_lease *first,
+                               size_t most, int64_t now_us,
+                               strand_lease *out) {
+  strand_partition *p = first->partition;
+  strand_gate *gate = p->gate;
+  strand_shard *s;
+  if (gate->limits.by == STRAND_BATCH_MIXED) {
+    strand_gate_join(gate);
+    p = same_gate(e, gate);
+  }
+  else if (gate->limits.by != STRAND_BATCH_PARTITION) return false;
+  if (p == NULL || p->closed || strand_list_empty(&p->runnable)) return false;
+  most = strand_gate_tokens(e, most, now_us);
+  most = strand_gate_more(gate, most, now_us);
+  s = strand_list_entry(p->ready.next, strand_shard, ready);
+  if (most == 0 || !may_join(first->record) || !may_join(s->head)
+      || !start(p, s->head))
+    return false;
+  take(s, most, out);
+  out->further = true;
+  strand_gate_leased(p, out);
+  rotate(p);
+  return true;
+}

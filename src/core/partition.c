@@ -1,0 +1,121 @@
+/*
+** partition.c - a partition: what is asked of it, and its ready shards
+*/
+#include <string.h>
+
+#include "core/engine.h"
+#include "core/mutant.h"
+#include "core/state.h"
+
+const strand_record *strand_partition_next (const strand_partition *p,
+                                            const strand_record *after) {
+  const strand_link *l = after == NULL ? p->records.next : after->link.next;
+  if (l == &p->records) return NULL;
+  return strand_list_entry(l, strand_record, link);
+}
+
+strand_partition *strand_engine_next (const strand_engine *e,
+                                      const strand_partition *after) {
+  const strand_link *l = after == NULL ? e->partitions.next : after->link.next;
+  if (l == &e->partitions) return NULL;
+  return strand_list_entry(l, strand_partition, link);
+}
+
+strand_partition *strand_engine_find (const strand_engine *e,
+                                      const char *topic, int32_t index) {
+  strand_partition *p = NULL;
+  while ((p = strand_engine_next(e, p)) != NULL) {
+    if (p->index == index && strcmp(p->topic, topic) == 0) return p;
+  }
+  return NULL;
+}
+
+const char *strand_partition_topic (const strand_partition *p) {
+  return p->topic;
+}
+
+const strand_route_limits *
+strand_partition_limits (const strand_partition *p) {
+  return &p->gate->limits;
+}
+
+int32_t strand_partition_index (const strand_partition *p) {
+  return p->index;
+}
+
+uint32_t strand_partition_epoch (const strand_partition *p) {
+  return p->epoch;
+}
+
+int64_t strand_partition_position (const strand_partition *p) {
+  return p->offsets == NULL ? -1 : strand_offsets_position(p->offsets);
+}
+
+void *strand_partition_tag (const strand_partition *p) {
+  return p->tag;
+}
+
+void strand_partition_set_tag (strand_partition *p, void *tag) {
+  p->tag = tag;
+}
+
+bool strand_partition_unwritable (const strand_partition *p) {
+  return p->unwritable;
+}
+
+strand_partition *strand_record_partition (const strand_record *r) {
+  return r->shard->partition;
+}
+
+void strand_partition_tell (strand_partition *p, strand_notice_type type,
+                            const char *reason) {
+  const strand_engine_config *c = &p->engine->config;
+  strand_notice notice = { 0 };
+  notice.type = type;
+  notice.partition = p;
+  notice.record = strand_partition_next(p, NULL);
+  notice.reason = reason;
+  notice.reason_length = reason == NULL ? 0 : strlen(reason);
+  c->notice(c->arg, &notice);
+}
+
+/*
+** Ready shards
+*/
+
+void strand_partition_runnable (strand_partition *p) {
+  bool runs = p->state == PARTITION_RUNNING
+              || (MUTANT(revoking_partition_hands_out)
+                  && p->state == PARTITION_REVOKING);
+  bool should = runs && (!p->paused || MUTANT(paused_partition_hands_out))
+                && !p->stalled
+                && (!strand_list_empty(&p->ready)
+                    || !strand_list_empty(&p->lingering));
+  if (should == !strand_list_empty(&p->runnable)) return;
+  p->closed = false;
+  if (should) strand_list_push(&p->engine->runnable, &p->runnable);
+  else strand_list_remove(&p->runnable);
+}
+
+void strand_partition_unstall (strand_partition *p) {
+  if (!p->stalled) return;
+  p->stalled = false;
+  strand_partition_runnable(p);
+}
+
+void strand_shard_enlist (strand_shard *s, bool front) {
+  strand_partition *p = s->partition;
+  s->state = SHARD_READY;
+  if (front) strand_list_push_front(&p->ready, &s->ready);
+  else strand_list_push(&p->ready, &s->ready);
+  p->ready_count++;
+  p->engine->ready++;
+  strand_partition_runnable(p);
+}
+
+void strand_shard_yield (strand_shard *s) {
+  strand_partition *p = s->partition;
+  strand_list_remove(&s->ready);
+  if (strand_list_empty(&p->ready)) strand_list_push(&p->ready, &s->ready);
+  else strand_list_push_front(p->ready.next, &s->ready);
+}
