@@ -1,7 +1,7 @@
 -- Records that are hostile arrive as they were sent: in the handler, and
 -- parked, where they have an allocation of their own. Of 10 MB, which the mock
 -- has no room for: spec/kafka/records_spec.lua. Keys that collide under a
--- hash without a seed: keys_collide in spec/c/engine_test.c.
+-- hash without a seed: keys_collide in spec/c/engine_fixture.h.
 local helper = require "spec.support.helper"
 local stage = require "spec.support.stage"
 

@@ -24,7 +24,7 @@ static bool alloc_fails (void) {
 }
 
 /* From now on the n-th allocation (from 0) fails, once. */
-static void fail_alloc (long n) {
+static inline void fail_alloc (long n) {
   alloc_left = n;
   alloc_failed = false;
 }
