@@ -200,6 +200,20 @@ describe("junk given to strand.core", function()
   end
 end)
 
+-- Seeds 9 and 30 of the above met an assert of the engine's.
+it("a consumer without a route is refused by strand.core too", function()
+  local child = helper.spawn [[
+    local core = require "strand.core"
+    local options = require "strand.options"
+    local flat = options.consumer({ kafka = { ["bootstrap.servers"] = "127.0.0.1:1",
+      ["group.id"] = "g" }, topics = { "t" }, handler = function() end }, core.matches)
+    flat.routes = {}
+    print(pcall(core.consumer, flat))
+  ]]
+  assert.equal(0, child:wait(), child:errors())
+  assert.equal("false\toption 'routes': empty\n", child:output())
+end)
+
 -- A socket of librdkafka's got the number 2 once, and the log went to a broker.
 it("a program started without standard descriptors writes its log into nothing of its own", function()
   local text = [[

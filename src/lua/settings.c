@@ -192,6 +192,7 @@ static void read_routes (lua_State *L, int flat,
   strand_route common = { .limits.policy = config->limits.policy,
                           .deadline_us = config->limits.deadline_us };
   size_t i;
+  if (config->route_count == 0) luaL_error(L, "option 'routes': empty");
   read_batch(L, flat, &common.limits);
   *sources = strand_sources_new(config->route_count);
   if (*sources == NULL) luaL_error(L, "not enough memory");
