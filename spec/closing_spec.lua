@@ -289,7 +289,9 @@ describe("a consumer that is collected", function()
       topics = { topic }, workers = 2, members = 2, handler = "spec.handlers.actor",
       handler_args = folder,
     }))
-    helper.eventually(10, condition, consumer)
+    -- The mock takes five seconds for each rebalance, and the second member
+    -- may bring one more, or two.
+    helper.eventually(30, condition, consumer)
   end
 
   local function collect()
