@@ -22,6 +22,7 @@ typedef enum strand_error_kind {
   STRAND_ERROR_COORDINATOR,     /* the group's or the transaction's coordinator
                                is not there yet, or moves */
   STRAND_ERROR_LEADER,          /* a partition has no leader, or it moves */
+  STRAND_ERROR_REPLICAS,        /* a partition has too few copies in sync */
   STRAND_ERROR_UNAUTHENTICATED, /* credentials, certificates */
   STRAND_ERROR_UNAUTHORIZED,    /* who we are may not do this */
   STRAND_ERROR_GROUP,       /* the group does not take a member like this */

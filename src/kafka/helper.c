@@ -9,6 +9,7 @@
 #include "core/mutant.h"
 #include "kafka/clock.h"
 #include "kafka/conf.h"
+#include "kafka/leaders.h"
 #include "kafka/member.h"
 #include "kafka/thread.h"
 
@@ -246,6 +247,8 @@ static rd_kafka_resp_err_t make (strand_helper *h, strand_call *call) {
     case STRAND_CALL_OWNERS: return owners(h->client, call);
     case STRAND_CALL_LEADERS:
       return strand_leaders_ask(h->client, call->list, &h->hurried);
+    case STRAND_CALL_STALLED:
+      return strand_leaders_stalled(call->arg, &h->hurried, &call->list);
     default: return RD_KAFKA_RESP_ERR_NO_ERROR;
   }
 }

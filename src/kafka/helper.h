@@ -11,8 +11,6 @@
 #ifndef STRAND_HELPER_H
 #define STRAND_HELPER_H
 
-#include <stdatomic.h>
-
 #include <librdkafka/rdkafka.h>
 
 #include "core/err.h"
@@ -35,7 +33,9 @@ typedef enum strand_call_kind {
   STRAND_CALL_OWNERS,     /* arg: the member; who has what comes back */
   STRAND_CALL_REACH,      /* is there any broker? */
   STRAND_CALL_LEADERS,    /* list of partitions: what keeps each one's leader
-                             from answering comes back; see leaders.c */
+                             from answering comes back; see leaders.h */
+  STRAND_CALL_STALLED,    /* arg: another client, a producer; the partitions
+                             that take nothing come back in 'list' */
   STRAND_CALL_DROP,       /* arg: another client, which is destroyed */
   STRAND_CALL_DESTROY     /* the last: the client is gone after it */
 } strand_call_kind;
@@ -55,11 +55,6 @@ typedef struct strand_call {
 } strand_call;
 
 #define STRAND_CALL_TIMEOUT_MS 5000
-
-/* leaders.c. Thread: helper. */
-rd_kafka_resp_err_t strand_leaders_ask (rd_kafka_t *client,
-                                        rd_kafka_topic_partition_list_t *list,
-                                        const atomic_bool *hurried);
 
 typedef struct strand_helper strand_helper;
 

@@ -1,14 +1,19 @@
 /*
-** leaders.c - which partitions' leaders do not answer
+** leaders.c - which partitions' leaders do not answer, and which lack copies
 **
 ** librdkafka looks for a leader again and again without a word, and dials one
 ** whose address leads nowhere. So it is asked for what the brokers say of the
 ** topics, and of each broker that leads one of the partitions a question is
 ** asked that only a leader answers.
 */
+#include "kafka/leaders.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
 #include "kafka/clock.h"
 #include "kafka/errors.h"
-#include "kafka/helper.h"
 
 #define ASK_MS 2000
 #define SLICE_MS 250       /* the first; then twice as long, and so on */
@@ -104,19 +109,100 @@ static rd_kafka_resp_err_t ask_metadata (inquiry *q) {
   return err;
 }
 
-/* Its partitions' errors are what was found: __IN_PROGRESS for nothing. */
+static void ask_brokers (const inquiry *q) {
+  for (int i = 0; i < q->list->cnt; i++) q->list->elems[i].offset = -1;
+  for (int i = 0; i < q->list->cnt; i++) {
+    rd_kafka_topic_partition_t *p = &q->list->elems[i];
+    int32_t broker = p->offset >= 0 ? -1 : leader_of(q->all, p);
+    if (broker >= 0) ask_broker(q, broker, i);
+  }
+}
+
 rd_kafka_resp_err_t strand_leaders_ask (rd_kafka_t *client,
                                         rd_kafka_topic_partition_list_t *list,
                                         const atomic_bool *hurried) {
   inquiry q = { client, hurried, NULL, list, strand_clock_us() + ASK_ALL_US };
   rd_kafka_resp_err_t err = ask_metadata(&q);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return err;
-  for (int i = 0; i < list->cnt; i++) list->elems[i].offset = -1;
-  for (int i = 0; i < list->cnt; i++) {
-    rd_kafka_topic_partition_t *p = &list->elems[i];
-    int32_t broker = p->offset >= 0 ? -1 : leader_of(q.all, p);
-    if (broker >= 0) ask_broker(&q, broker, i);
+  ask_brokers(&q);
+  rd_kafka_metadata_destroy(q.all);
+  return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/*
+** Copies
+*/
+
+int strand_leaders_in_sync (const rd_kafka_topic_partition_t *p) {
+  return (int)p->offset;
+}
+
+int strand_leaders_copies (const rd_kafka_topic_partition_t *p) {
+  return (int)(intptr_t)p->opaque;
+}
+
+static void add_topic (rd_kafka_topic_partition_list_t *list,
+                       const struct rd_kafka_metadata_topic *t) {
+  for (int i = 0; i < t->partition_cnt; i++) {
+    if (list->cnt >= STRAND_STALLED_MAX) return;
+    rd_kafka_topic_partition_list_add(list, t->topic, t->partitions[i].id);
   }
+}
+
+static const rd_kafka_metadata_partition_t *
+described (const struct rd_kafka_metadata *all,
+           const rd_kafka_topic_partition_t *p) {
+  const struct rd_kafka_metadata_topic *t = topic_of(all, p->topic);
+  for (int i = 0; t != NULL && i < t->partition_cnt; i++) {
+    if (t->partitions[i].id == p->partition) return &t->partitions[i];
+  }
+  return NULL;
+}
+
+/* Whether copies are too few is the topic's setting, which not everybody may
+** read: that some are missing is told to who knows that nothing goes on. */
+static bool is_stalled (const struct rd_kafka_metadata *all,
+                        rd_kafka_topic_partition_t *p) {
+  const rd_kafka_metadata_partition_t *known = described(all, p);
+  strand_error_kind kind = strand_error_kind_of(p->err);
+  if (kind == STRAND_ERROR_AWAY || kind == STRAND_ERROR_LEADER) return true;
+  if (p->err != RD_KAFKA_RESP_ERR_NO_ERROR || known == NULL
+      || known->isr_cnt >= known->replica_cnt)
+    return false;
+  p->err = RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
+  p->offset = known->isr_cnt;
+  p->opaque = (void *)(intptr_t)known->replica_cnt;
+  return true;
+}
+
+static rd_kafka_topic_partition_list_t *stalled_of (const inquiry *q) {
+  rd_kafka_topic_partition_list_t *stalled = rd_kafka_topic_partition_list_new(
+    0);
+  for (int i = 0; i < q->list->cnt; i++) {
+    rd_kafka_topic_partition_t *p = &q->list->elems[i], *one;
+    if (!is_stalled(q->all, p)) continue;
+    one = rd_kafka_topic_partition_list_add(stalled, p->topic, p->partition);
+    one->err = p->err;
+    one->offset = p->offset;
+    one->opaque = p->opaque;
+  }
+  return stalled;
+}
+
+rd_kafka_resp_err_t
+strand_leaders_stalled (rd_kafka_t *client, const atomic_bool *hurried,
+                        rd_kafka_topic_partition_list_t **stalled) {
+  inquiry q = { client, hurried, NULL, NULL, strand_clock_us() + ASK_ALL_US };
+  rd_kafka_resp_err_t err = ask_metadata(&q);
+  *stalled = NULL;
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return err;
+  q.list = rd_kafka_topic_partition_list_new(0);
+  for (int i = 0; i < q.all->topic_cnt; i++) {
+    add_topic(q.list, &q.all->topics[i]);
+  }
+  ask_brokers(&q);
+  *stalled = stalled_of(&q);
+  rd_kafka_topic_partition_list_destroy(q.list);
   rd_kafka_metadata_destroy(q.all);
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
