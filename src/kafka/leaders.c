@@ -52,13 +52,15 @@ static int32_t leader_of (const struct rd_kafka_metadata *all,
   return -1;
 }
 
+/* For the start: of the end a leader that was elected while copies are
+** missing says LEADER_NOT_AVAILABLE, until they are back (Kafka 4.1). */
 static rd_kafka_resp_err_t ask_once (const inquiry *q,
                                      const rd_kafka_topic_partition_t *p,
                                      int timeout_ms) {
   rd_kafka_topic_partition_list_t *one = rd_kafka_topic_partition_list_new(1);
   rd_kafka_resp_err_t err;
   rd_kafka_topic_partition_list_add(one, p->topic, p->partition)->offset =
-    RD_KAFKA_OFFSET_END;
+    RD_KAFKA_OFFSET_BEGINNING;
   err = rd_kafka_offsets_for_times(q->client, one, timeout_ms);
   if (err == 0) err = one->elems[0].err;
   rd_kafka_topic_partition_list_destroy(one);
@@ -189,6 +191,16 @@ static rd_kafka_topic_partition_list_t *stalled_of (const inquiry *q) {
   return stalled;
 }
 
+/* Of each partition, and there is one. */
+static bool is_all_known (const rd_kafka_topic_partition_list_t *list) {
+  for (int i = 0; i < list->cnt; i++) {
+    if (strand_error_kind_of(list->elems[i].err) == STRAND_ERROR_PASSING) {
+      return false;
+    }
+  }
+  return list->cnt > 0;
+}
+
 rd_kafka_resp_err_t
 strand_leaders_stalled (rd_kafka_t *client, const atomic_bool *hurried,
                         rd_kafka_topic_partition_list_t **stalled) {
@@ -202,7 +214,12 @@ strand_leaders_stalled (rd_kafka_t *client, const atomic_bool *hurried,
   }
   ask_brokers(&q);
   *stalled = stalled_of(&q);
+  if ((*stalled)->cnt == 0 && !is_all_known(q.list)) {
+    rd_kafka_topic_partition_list_destroy(*stalled);
+    *stalled = NULL;
+    err = RD_KAFKA_RESP_ERR__IN_PROGRESS;
+  }
   rd_kafka_topic_partition_list_destroy(q.list);
   rd_kafka_metadata_destroy(q.all);
-  return RD_KAFKA_RESP_ERR_NO_ERROR;
+  return err;
 }
