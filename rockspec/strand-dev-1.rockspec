@@ -80,6 +80,7 @@ build = {
         "src/kafka/seek.c",
         "src/kafka/shared.c",
         "src/kafka/signs.c",
+        "src/kafka/stall.c",
         "src/kafka/starts.c",
         "src/kafka/subscription.c",
         "src/kafka/system.c",

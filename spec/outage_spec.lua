@@ -1,6 +1,7 @@
 -- Brokers answer, and yet something is away: the group's coordinator, a
 -- partition's leader, a right, a topic. On the mock cluster; what it cannot
 -- show is in spec/kafka/outage_spec.lua.
+local core = require "strand.core"
 local helper = require "spec.support.helper"
 local stage = require "spec.support.stage"
 local strand = require "strand"
@@ -228,6 +229,119 @@ describe("what is away while brokers answer", function()
       if code ~= "AUTH" then error("health is " .. code) end
       return over()
     end, consumer)
+  end)
+end)
+
+describe("a producer's partition without a leader, while brokers answer", function()
+  local mock, producer, events, lines
+
+  before_each(function()
+    mock = assert(strand.mock { brokers = 3, topics = { orders = 2 } })
+    for partition = 0, 1 do mock:leader("orders", partition, partition + 1) end
+    events, lines = {}, {}
+  end)
+  after_each(function()
+    if producer then producer:close { timeout = 0 } end
+    producer = nil
+    mock:close()
+  end)
+
+  local function open(kafka)
+    kafka["bootstrap.servers"] = mock.bootstrap_servers
+    producer = assert(strand.producer { kafka = kafka,
+      on_event = function(event) events[#events + 1] = event end,
+      log = function(_, facility, message) lines[#lines + 1] = facility .. ": " .. message end })
+    for partition = 0, 1 do
+      assert(producer:send_wait { topic = "orders", partition = partition, timeout = 30 })
+    end
+  end
+
+  -- As an event loop does it: fd is waited for, and nothing else wakes it.
+  local function wait(limit, condition)
+    helper.eventually(limit, function()
+      if core.wait({ producer:fd() }, 0.1) then producer:poll(0) end
+      return condition()
+    end)
+  end
+
+  local function told(type)
+    local count, last = 0, nil
+    for _, event in ipairs(events) do
+      if event.type == type then count, last = count + 1, event end
+    end
+    return count, last
+  end
+
+  local function names_it(code)
+    local _, event = told "leader_missing"
+    assert.same({ "orders", 0, code }, { event.topic, event.partition, event.code })
+    assert.matches("no leader answers for orders/0", event.reason, 1, true)
+    assert.is_nil(event.reason:find("orders/1", 1, true))
+    assert.matches("leader_missing orders/0: no leader", tostring(event), 1, true)
+    producer:poll(0)
+    assert.matches("strand: records wait: leader_missing", table.concat(lines, "\n"), 1, true)
+    assert.equal(0, (told "unreachable"))
+  end
+
+  it("is an event after 10 s, while the others take records, and again with back-off", function()
+    open {}
+    mock:leader("orders", 0) -- none
+    local begun = core.now()
+    assert(producer:send { topic = "orders", partition = 0 })
+    local function goes_on(count)
+      return function()
+        assert(producer:send { topic = "orders", partition = 1 })
+        return told "leader_missing" >= count
+      end
+    end
+    wait(60, goes_on(1))
+    local seconds = core.now() - begun
+    assert.is_true(seconds > 9.9 and seconds < 16 + helper.late, ("after %.1f s"):format(seconds))
+    names_it "LEADER_NOT_AVAILABLE"
+    wait(60, goes_on(2))
+    assert.is_true(events[2].time - events[1].time > 9)
+    mock:leader("orders", 0, 1)
+    wait(30, function() return producer:stats().outstanding == 0 end)
+    assert.equal(0, producer:stats().failed)
+    assert.equal(2, (told "leader_missing"))
+  end)
+
+  it("is an event before its record is given up, also to who waits in flush", function()
+    open { ["message.timeout.ms"] = 12000, ["linger.ms"] = 200 }
+    mock:leader("orders", 0)
+    assert(producer:send { topic = "orders", partition = 0 })
+    assert(producer:flush(40))
+    assert.equal(1, producer:stats().failed)
+    names_it "LEADER_NOT_AVAILABLE"
+  end)
+
+  it("is the same when its broker is down", function()
+    open { ["message.timeout.ms"] = 20000 }
+    mock:down(1)
+    assert(producer:send { topic = "orders", partition = 0 })
+    wait(60, function() return told "leader_missing" > 0 end)
+    assert.equal(1, producer:stats().outstanding)
+    local _, event = told "leader_missing"
+    assert.same({ "orders", 0 }, { event.topic, event.partition })
+    assert.equal(0, (told "unreachable"))
+  end)
+
+  it("is no event where every record is taken, and nothing wakes fd then", function()
+    open { ["message.timeout.ms"] = 4000 }
+    mock:leader("orders", 0) -- but nothing is sent there
+    local over, turns = core.now() + 4, 0
+    repeat
+      assert(producer:send_wait { topic = "orders", partition = 1, timeout = 20 })
+    until core.now() > over
+    producer:poll(0)
+    over = core.now() + 3
+    while core.now() < over do
+      core.wait({ producer:fd() }, over - core.now())
+      producer:poll(0)
+      turns = turns + 1
+    end
+    assert.is_true(turns < 4, ("%d turns"):format(turns))
+    assert.same({}, events)
   end)
 end)
 

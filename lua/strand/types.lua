@@ -578,6 +578,7 @@ function consumer:report() end
 ---| "auth_failed"
 ---| "join_failed"           # brokers answer, and the group cannot be joined for 10 s
 ---| "leader_missing"        # others answer, and no leader of a partition does for 10 s
+---| "replicas_missing"      # records are not acknowledged for 10 s, and copies are not in sync; topic, partition: the first
 ---| "throttled"             # a broker answers later: a quota
 ---| "policy_failed"         # the retry function failed; once an attempt
 ---| "slow_record"           # it is in its handler for longer than `slow_after`
@@ -612,6 +613,7 @@ function consumer:report() end
 ---@field partitioner? strand.Partitioner
 ---@field on_delivery? fun(report: strand.Delivery)  from poll, flush, send_wait and close
 ---@field oauth_token? fun(): string?, number|string, string?   as the consumer's
+---unreachable, auth_failed, leader_missing, replicas_missing, error
 ---@field on_event? fun(event: strand.Event)
 ---@field log? fun(level: integer, facility: string, message: string)|false
 ---@field max_queued_records? integer   100000

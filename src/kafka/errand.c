@@ -4,12 +4,14 @@
 #include "kafka/errand.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "kafka/clock.h"
 #include "kafka/conf.h"
+#include "kafka/leaders.h"
 #include "kafka/system.h"
 #include "kafka/thread.h"
 
@@ -29,6 +31,8 @@ typedef struct topic {
   char name[];
 } topic;
 
+typedef enum question { NOT_ASKED, ASKED, ANSWERED } question;
+
 struct strand_errand {
   rd_kafka_t *client;
   int wake_fd;
@@ -38,7 +42,14 @@ struct strand_errand {
   int running;
   int stopping;
   int flushing;
-  int flush_ms;  /* of the next call */
+  int flush_ms;      /* of the next call */
+  int64_t remind_us; /* 0: never */
+  int64_t asleep_us; /* until when the thread is; 0: for ever */
+  atomic_int reminded;
+  question stalled;
+  rd_kafka_resp_err_t stalled_err;
+  rd_kafka_topic_partition_list_t *stalled_list; /* ANSWERED: or NULL */
+  atomic_bool hurried;                           /* that question ends soon */
   topic *topics; /* only ever grows: the thread keeps pointers */
 };
 
@@ -62,6 +73,7 @@ strand_errand *strand_errand_new (rd_kafka_t *client, int wake_fd) {
 void strand_errand_stop (strand_errand *errand) {
   pthread_mutex_lock(&errand->lock);
   errand->stopping = 1;
+  atomic_store(&errand->hurried, true);
   pthread_cond_broadcast(&errand->changed);
   pthread_mutex_unlock(&errand->lock);
 }
@@ -74,6 +86,9 @@ void strand_errand_free (strand_errand *errand) {
     topic *first = errand->topics;
     errand->topics = first->next;
     free(first);
+  }
+  if (errand->stalled_list != NULL) {
+    rd_kafka_topic_partition_list_destroy(errand->stalled_list);
   }
   pthread_cond_destroy(&errand->changed);
   pthread_mutex_destroy(&errand->lock);
@@ -135,19 +150,56 @@ static void flush_locked (strand_errand *errand) {
   pthread_mutex_lock(&errand->lock);
 }
 
+/* As answer_locked. Before a flush, which may well wait for these records. */
+static void ask_stalled_locked (strand_errand *errand) {
+  rd_kafka_topic_partition_list_t *list;
+  rd_kafka_resp_err_t err;
+  atomic_store(&errand->hurried, false);
+  pthread_mutex_unlock(&errand->lock);
+  err = strand_leaders_stalled(errand->client, &errand->hurried, &list);
+  pthread_mutex_lock(&errand->lock);
+  errand->stalled = ANSWERED;
+  errand->stalled_err = err;
+  errand->stalled_list = list;
+  wake(errand);
+}
+
+static void remind_locked (strand_errand *errand) {
+  if (errand->remind_us == 0 || strand_clock_us() < errand->remind_us) return;
+  errand->remind_us = 0;
+  atomic_store(&errand->reminded, 1);
+  wake(errand);
+}
+
+static void sleep_locked (strand_errand *errand) {
+  struct timespec until;
+  errand->asleep_us = errand->remind_us;
+  if (errand->asleep_us == 0) {
+    pthread_cond_wait(&errand->changed, &errand->lock);
+    return;
+  }
+  until.tv_sec = (time_t)(errand->asleep_us / 1000000);
+  until.tv_nsec = (long)(errand->asleep_us % 1000000) * 1000;
+  pthread_cond_timedwait(&errand->changed, &errand->lock, &until);
+}
+
 static void *run (void *argument) {
   strand_errand *errand = argument;
   pthread_mutex_lock(&errand->lock);
   while (!errand->stopping) {
     topic *t = asked_locked(errand);
+    remind_locked(errand);
     if (t != NULL) {
       answer_locked(errand, t);
+    }
+    else if (errand->stalled == ASKED) {
+      ask_stalled_locked(errand);
     }
     else if (errand->flushing) {
       flush_locked(errand);
     }
     else {
-      pthread_cond_wait(&errand->changed, &errand->lock);
+      sleep_locked(errand);
     }
   }
   pthread_mutex_unlock(&errand->lock);
@@ -166,6 +218,7 @@ static int start_locked (strand_errand *errand) {
 /* 0 and errno; then the next asks anew. */
 static int ask_locked (strand_errand *errand, topic *t) {
   t->asked = start_locked(errand);
+  atomic_store(&errand->hurried, true);
   return t->asked;
 }
 
@@ -250,4 +303,47 @@ int strand_errand_flush (strand_errand *errand, int on) {
   flushing = errand->flushing;
   pthread_mutex_unlock(&errand->lock);
   return flushing;
+}
+
+/* One that moves to later, or ends, needs no thread now: it looks at it when
+** the old one is due. */
+void strand_errand_remind (strand_errand *errand, int64_t at_us) {
+  pthread_mutex_lock(&errand->lock);
+  errand->remind_us = at_us;
+  if (at_us != 0
+      && (!errand->running || errand->asleep_us == 0
+          || at_us < errand->asleep_us))
+    start_locked(errand);
+  pthread_mutex_unlock(&errand->lock);
+}
+
+int strand_errand_is_reminded (strand_errand *errand) {
+  if (atomic_load_explicit(&errand->reminded, memory_order_relaxed) == 0) {
+    return 0;
+  }
+  return atomic_exchange(&errand->reminded, 0);
+}
+
+int strand_errand_ask_stalled (strand_errand *errand) {
+  int asked;
+  pthread_mutex_lock(&errand->lock);
+  asked = start_locked(errand);
+  if (asked) errand->stalled = ASKED;
+  pthread_mutex_unlock(&errand->lock);
+  return asked;
+}
+
+int strand_errand_stalled (strand_errand *errand, rd_kafka_resp_err_t *err,
+                           rd_kafka_topic_partition_list_t **list) {
+  int answered;
+  pthread_mutex_lock(&errand->lock);
+  answered = errand->stalled == ANSWERED;
+  if (answered) {
+    errand->stalled = NOT_ASKED;
+    *err = errand->stalled_err;
+    *list = errand->stalled_list;
+    errand->stalled_list = NULL;
+  }
+  pthread_mutex_unlock(&errand->lock);
+  return answered;
 }

@@ -1,7 +1,8 @@
 /*
 ** leaders.h - what keeps partitions from being read or written
 **
-** Thread: helper. These wait, so neither the owner nor lua comes here.
+** Thread: helper, or that of the errands. These wait, so neither the owner
+** nor lua comes here; but for the last two: any.
 */
 #ifndef STRAND_LEADERS_H
 #define STRAND_LEADERS_H
@@ -20,7 +21,8 @@ rd_kafka_resp_err_t strand_leaders_ask (rd_kafka_t *client,
                                         const atomic_bool *hurried);
 
 /* Of all topics that the client has sent to: the partitions whose leader is
-** away, or whose copies are not all in sync, with NOT_ENOUGH_REPLICAS. Of a
+** away, or whose copies are not all in sync, with NOT_ENOUGH_REPLICAS. None:
+** every leader answers; __IN_PROGRESS or __DESTROY: that is not known. Of a
 ** failure '*stalled' is NULL; else the caller's. */
 rd_kafka_resp_err_t
 strand_leaders_stalled (rd_kafka_t *client, const atomic_bool *hurried,

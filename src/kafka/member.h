@@ -328,11 +328,6 @@ void strand_group_want_token (strand_member *m);
 void strand_joining_watch (strand_member *m, rd_kafka_conf_t *conf);
 
 /* trouble.c */
-/* It is there, since 'now_us', and told after 'patience_us'. */
-void strand_trouble_begin (strand_trouble *t, int64_t now_us,
-                           int64_t patience_us);
-/* True when it is to be told now. */
-bool strand_trouble_due (strand_trouble *t, int64_t now_us);
 /* An event, and a line to the log. */
 void strand_trouble_tell (strand_member *m, const char *type, const char *code,
                           const char *reason, const char *topic,

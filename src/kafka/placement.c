@@ -9,25 +9,39 @@
 #include "kafka/clock.h"
 
 /* Tickets come from malloc, so their lowest bit is 0. */
-#define HASH_BIT ((uintptr_t)1)
+#define VALUE_BIT ((uintptr_t)1)
+#define LABEL_BIT ((uintptr_t)2)
+#define HAS_HASH_BIT ((uintptr_t)4)
+#define HASH_SHIFT 3 /* pointers have 64 bits */
 
-void *strand_placement_opaque (uint32_t hash) {
-  return (void *)((uintptr_t)hash << 1 | HASH_BIT);
+void *strand_placement_opaque (const strand_pending *record) {
+  uintptr_t value = (uintptr_t)record->hash << HASH_SHIFT | VALUE_BIT;
+  if (record->has_hash) value |= HAS_HASH_BIT;
+  if (record->label) value |= LABEL_BIT;
+  return (void *)value;
 }
 
 strand_pending *strand_placement_ticket (void *opaque) {
-  return (uintptr_t)opaque & HASH_BIT ? NULL : opaque;
+  return (uintptr_t)opaque & VALUE_BIT ? NULL : opaque;
+}
+
+static strand_pending record_of (void *opaque) {
+  const strand_pending *ticket = strand_placement_ticket(opaque);
+  uintptr_t value = (uintptr_t)opaque;
+  if (ticket != NULL) return *ticket;
+  return (strand_pending){ .has_hash = (value & HAS_HASH_BIT) != 0,
+                           .hash = (uint32_t)(value >> HASH_SHIFT),
+                           .label = (value & LABEL_BIT) != 0 };
+}
+
+int strand_placement_label (void *opaque) {
+  return record_of(opaque).label;
 }
 
 static int hash_of (void *opaque, uint32_t *hash) {
-  const strand_pending *ticket = strand_placement_ticket(opaque);
-  if ((uintptr_t)opaque & HASH_BIT) {
-    *hash = (uint32_t)((uintptr_t)opaque >> 1);
-    return 1;
-  }
-  if (ticket == NULL || !ticket->has_hash) return 0;
-  *hash = ticket->hash;
-  return 1;
+  strand_pending record = record_of(opaque);
+  *hash = record.hash;
+  return record.has_hash;
 }
 
 /* Records without a key: for a few milliseconds all to one partition, so

@@ -13,10 +13,11 @@
 
 #include "core/partitioner.h"
 
-/* What a record's opaque points to, unless it is NULL or a hash. */
+/* What a record's opaque points to, or is. Does not change. */
 typedef struct strand_pending {
   int has_hash;
-  uint32_t hash; /* of the partition key; does not change */
+  uint32_t hash; /* of the partition key */
+  int label;     /* 0 or 1; see stall.h */
 } strand_pending;
 
 typedef struct strand_placement {
@@ -25,11 +26,13 @@ typedef struct strand_placement {
   int by_key;    /* opaques are whatever the caller likes */
 } strand_placement;
 
-/* A hash as an opaque, for records that need no ticket. */
-void *strand_placement_opaque (uint32_t hash);
+/* All of it as an opaque, for records that need no ticket. */
+void *strand_placement_opaque (const strand_pending *record);
 
 /* NULL for an opaque that is no ticket. */
 strand_pending *strand_placement_ticket (void *opaque);
+
+int strand_placement_label (void *opaque);
 
 /* Makes 'conf' use it. 'placement' is borrowed until the client is
 ** destroyed. */

@@ -14,6 +14,7 @@
 #include "kafka/clock.h"
 #include "kafka/system.h"
 #include "kafka/errors.h"
+#include "kafka/stall.h"
 #include "kafka/watch.h"
 
 #define EVENTS_MAX 64
@@ -43,6 +44,8 @@ struct strand_producer {
   int event_first;
   int event_count;
   strand_producer_counts counts;
+  strand_stall stall;
+  int64_t reminder_us; /* what the errands' thread was told; 0: nothing */
 };
 
 /* ---- the fd ------------------------------------------------------------- */
@@ -148,6 +151,9 @@ static void take_report (strand_producer *p,
   strand_pending *ticket = strand_placement_ticket(message->_private);
   count_report(p, message->err);
   if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) p->unreachable = 0;
+  strand_stall_reported(&p->stall, strand_placement_label(message->_private),
+                        message->err, rd_kafka_topic_name(message->rkt),
+                        message->partition);
   if (message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
     strand_errand_doubt(p->client->errand, rd_kafka_topic_name(message->rkt));
   if (ticket != NULL) {
@@ -195,6 +201,7 @@ static void take_error (strand_producer *p, rd_kafka_event_t *event) {
   if (slot->fatal)
     err = rd_kafka_fatal_error(p->client->handle, text, sizeof(text));
   slot->type = type;
+  slot->topic[0] = '\0';
   slot->time = strand_clock_wall();
   strand_code_of(err, slot->code, sizeof(slot->code));
   strand_log_escape(slot->reason, sizeof(slot->reason), text, strlen(text));
@@ -224,6 +231,50 @@ static void look_at_linger (strand_producer *p) {
     p->hastens = strand_errand_flush(p->client->errand, on);
 }
 
+/* ---- records that are out for too long ---------------------------------- */
+
+static void tell_obstacle (strand_producer *p,
+                           const strand_obstacle *obstacle) {
+  strand_producer_event *slot = event_slot(p);
+  slot->type = obstacle->type;
+  slot->time = strand_clock_wall();
+  slot->fatal = 0;
+  strand_code_of(obstacle->err, slot->code, sizeof(slot->code));
+  snprintf(slot->topic, sizeof(slot->topic), "%s", obstacle->topic);
+  slot->partition = obstacle->partition;
+  snprintf(slot->reason, sizeof(slot->reason), "%s", obstacle->reason);
+  strand_log_printf(p->log, STRAND_LOG_WARNING, "strand",
+                    "records wait: %s: %s (%s)", obstacle->type,
+                    obstacle->reason, slot->code);
+}
+
+static void take_answer (strand_producer *p) {
+  rd_kafka_topic_partition_list_t *list;
+  rd_kafka_resp_err_t err;
+  strand_obstacle obstacle;
+  if (!strand_errand_stalled(p->client->errand, &err, &list)) return;
+  if (strand_stall_answered(&p->stall, err, list, strand_clock_us(),
+                            &obstacle))
+    tell_obstacle(p, &obstacle);
+  if (list != NULL) rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void set_reminder (strand_producer *p) {
+  if (p->reminder_us == p->stall.due_us) return;
+  p->reminder_us = p->stall.due_us;
+  strand_errand_remind(p->client->errand, p->reminder_us);
+}
+
+static void look_at_stall (strand_producer *p) {
+  if (p->stall.asking) take_answer(p);
+  if (strand_errand_is_reminded(p->client->errand)
+      && strand_stall_tick(&p->stall, strand_clock_us()))
+    p->stall.asking = strand_errand_ask_stalled(p->client->errand);
+  set_reminder(p);
+}
+
+/* ---- collecting --------------------------------------------------------- */
+
 /* Waits up to 'ms' for the first event, and takes all that are there. */
 static void collect (strand_producer *p, int ms) {
   rd_kafka_event_t *event;
@@ -231,6 +282,7 @@ static void collect (strand_producer *p, int ms) {
     take_event(p, event);
     ms = 0;
   }
+  look_at_stall(p);
   look_at_linger(p);
 }
 
@@ -269,8 +321,18 @@ static double get_number (rd_kafka_conf_t *conf, const char *name) {
   return strtod(text, NULL);
 }
 
+static int has_all_acks (rd_kafka_conf_t *conf) {
+  char text[16] = "";
+  size_t size = sizeof(text);
+  rd_kafka_conf_get(conf, "acks", text, &size);
+  return strand_stall_is_all(text);
+}
+
 static void read_limits (strand_producer *p, rd_kafka_conf_t *conf) {
   p->linger_ms = (int)get_number(conf, "linger.ms");
+  strand_stall_init(&p->stall, p->linger_ms,
+                    (int)get_number(conf, "message.timeout.ms"),
+                    has_all_acks(conf));
   p->counts.max_queued_records = (int64_t)get_number(
     conf, "queue.buffering.max.messages");
   p->counts.max_queued_bytes = (int64_t)get_number(
@@ -441,6 +503,15 @@ static rd_kafka_resp_err_t produce (strand_producer *p,
     RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
 }
 
+static void count_sent (strand_producer *p, int label) {
+  p->counts.sent++;
+  p->counts.outstanding++;
+  if (p->counts.outstanding == 1)
+    strand_stall_begin(&p->stall, label, strand_clock_us());
+  strand_stall_sent(&p->stall, label);
+  set_reminder(p);
+}
+
 /* Reports nobody collected still count as queued: collects them, once. */
 static int produce_patiently (strand_producer *p,
                               const strand_outgoing *record, void *opaque,
@@ -452,8 +523,7 @@ static int produce_patiently (strand_producer *p,
     err = produce(p, record, headers, opaque);
   }
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    p->counts.sent++;
-    p->counts.outstanding++;
+    count_sent(p, strand_placement_label(opaque));
     if (p->hurried > 0) look_at_linger(p);
     return 1;
   }
@@ -484,7 +554,7 @@ static int send_watched (strand_producer *p, const strand_outgoing *record,
 
 int strand_producer_send (strand_producer *p, const strand_outgoing *record,
                           int64_t *watch, strand_failure *failure) {
-  strand_pending ticket = { 0, 0 };
+  strand_pending ticket = { 0, 0, p->stall.label };
   assert(p->client != NULL);
   if (p->counts.untaken >= p->counts.max_queued_records) { /* (3) */
     fail_full(p, failure);
@@ -495,9 +565,8 @@ int strand_producer_send (strand_producer *p, const strand_outgoing *record,
       p->client->placement.which, record->hash_key, record->hash_key_length,
       &ticket.hash);
   if (watch != NULL) return send_watched(p, record, &ticket, watch, failure);
-  return produce_patiently(
-    p, record, ticket.has_hash ? strand_placement_opaque(ticket.hash) : NULL,
-    failure);
+  return produce_patiently(p, record, strand_placement_opaque(&ticket),
+                           failure);
 }
 
 /* ---- taking ------------------------------------------------------------- */

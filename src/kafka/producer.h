@@ -23,7 +23,9 @@
 **       nobody collected. It is not while there is nothing to do.
 **   (3) At most max_queued_records deliveries wait to be taken; then send
 **       says QUEUE_FULL, and nothing is dropped.
-**   (4) close ends within its timeout plus a fraction of a second: what
+**   (4) A record that is out for long, while brokers answer, is looked into
+**       (stall.h): the errands' thread wakes the fd for that, and asks.
+**   (5) close ends within its timeout plus a fraction of a second: what
 **       librdkafka does not finish by then goes on in a thread by itself.
 **
 ** Thread: lua (strand_errand and the closing thread see the client only).
@@ -78,10 +80,13 @@ typedef struct strand_outgoing {
 } strand_outgoing;
 
 typedef struct strand_producer_event {
-  const char *type; /* "unreachable", "auth_failed", "error" */
+  const char *type; /* "unreachable", "auth_failed", "leader_missing",
+                       "replicas_missing", "error" */
   double time;      /* seconds since 1970 */
   int fatal;
+  int32_t partition; /* with a topic */
   char code[48];
+  char topic[250]; /* "": of none */
   char reason[257];
 } strand_producer_event;
 

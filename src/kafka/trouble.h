@@ -44,6 +44,12 @@ typedef struct strand_trouble {
   int64_t wait_us;
 } strand_trouble;
 
+/* It is there, since 'now_us', and told after 'patience_us'. Thread: any. */
+void strand_trouble_begin (strand_trouble *t, int64_t now_us,
+                           int64_t patience_us);
+/* True when it is to be told now. Thread: any. */
+bool strand_trouble_due (strand_trouble *t, int64_t now_us);
+
 /* The last error of a trouble, as it was heard. */
 typedef struct strand_heard {
   rd_kafka_resp_err_t err; /* 0: none was heard */

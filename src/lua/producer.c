@@ -252,7 +252,7 @@ static int producer_next_delivery (lua_State *L) {
 }
 
 static void push_event (lua_State *L, const strand_producer_event *event) {
-  lua_createtable(L, 0, 5);
+  lua_createtable(L, 0, 7);
   lua_pushstring(L, event->type);
   lua_setfield(L, -2, "type");
   lua_pushnumber(L, (lua_Number)event->time);
@@ -263,6 +263,10 @@ static void push_event (lua_State *L, const strand_producer_event *event) {
   lua_setfield(L, -2, "reason");
   lua_pushboolean(L, event->fatal);
   lua_setfield(L, -2, "fatal");
+  if (event->topic[0] == '\0') return;
+  lua_pushstring(L, event->topic);
+  lua_setfield(L, -2, "topic");
+  set_int64(L, "partition", event->partition);
 }
 
 static int producer_next_event (lua_State *L) {
