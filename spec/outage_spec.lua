@@ -215,6 +215,24 @@ describe("what is away while brokers answer", function()
     assert.is_true(#of(events, "commit_failed") >= 8)
   end)
 
+  it("dead letters whose topic has no leader say that, not that no broker answers", function()
+    local folder = stage.folder()
+    assert(mock:create_topic("dead", 1))
+    mock:leader("dead", 0) -- none
+    local consumer, events = open { handler = "spec.handlers.poison", handler_args = folder,
+      dead_letter = { topic = "dead" } }
+    stage.start(consumer)
+    stage.produce("orders", { { partition = 0, headers = { { "do", "ask" }, { "why", "so" } } } },
+      { ["bootstrap.servers"] = mock.bootstrap_servers })
+    helper.eventually(60, function() return #of(events, "leader_missing") > 0 end, consumer)
+    local event = of(events, "leader_missing")[1]
+    assert.same({ "dead", 0, "LEADER_NOT_AVAILABLE" }, { event.topic, event.partition, event.code })
+    assert.equal("dead letters wait: no leader answers for dead/0", event.reason)
+    assert.equal(0, #of(events, "unreachable"))
+    mock:leader("dead", 0, 2)
+    helper.eventually(40, function() return consumer:stats().dead_lettered == 1 end, consumer)
+  end)
+
   it("a right that was taken away is not forgotten after one read", function()
     local folder = stage.folder()
     local consumer, events = open { handler_args = folder }

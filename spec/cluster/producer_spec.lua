@@ -3,6 +3,7 @@
 -- scripts/kafka run VERSION --nodes 3 -- scripts/busted LUA spec/cluster
 local core = require "strand.core"
 local helper = require "spec.support.helper"
+local letters = require "spec.support.letters"
 local member = require "spec.support.member"
 local strand = require "strand"
 
@@ -82,5 +83,32 @@ describe("while a copy of everything is away", function()
     restart()
     is_told(60, producer, function() return producer:stats().outstanding == 0 end)
     assert.equal(0, producer:stats().failed)
+  end)
+
+  it("dead letters that want all of them say so, and come when it is back", function()
+    local dead, topic = helper.topic(1, ALL), helper.topic(1)
+    local consumer, events = member.start { group = helper.name "group", topics = { topic },
+      dead_letter = { topic = dead }, retry = { attempts = 1 }, handler = "spec.handlers.poison",
+      handler_args = helper.folder() }
+    member.wait_assigned(30, consumer, 1)
+    stop()
+    producer = producer_of {}
+    for i = 1, 3 do
+      assert(producer:send { topic = topic, headers = { { "do", "ask" }, { "why", "no. " .. i } } })
+    end
+    helper.eventually(90, function()
+      return member.events(events, "replicas_missing", { topic = dead }) > 0
+    end, consumer)
+    local _, event = member.events(events, "replicas_missing")
+    assert.same({ "NOT_ENOUGH_REPLICAS", 0 }, { event.code, event.partition })
+    assert.matches("dead letters wait: too few in-sync replicas", event.reason, 1, true)
+    assert.matches(dead .. "/0 (2 of 3)", event.reason, 1, true)
+    assert.equal(0, member.events(events, "unreachable"))
+    restart()
+    helper.eventually(90, function() return consumer:stats().dead_lettered == 3 end, consumer)
+    local options, book = letters.reader { dead }
+    options.group = helper.name "reader"
+    local reader = member.start(options)
+    assert.equal(3, #book:wait(30, dead, 3, reader))
   end)
 end)

@@ -9,6 +9,7 @@
 #include "kafka/errors.h"
 #include "kafka/letter.h"
 #include "kafka/placement.h"
+#include "kafka/stall.h"
 
 #define EVENTS_MOST 100 /* of one turn */
 #define AGAIN_FIRST_US 100000
@@ -45,6 +46,8 @@ struct strand_letters {
   bool full;      /* librdkafka's queue, until the next report */
   bool broken;    /* the client is to be replaced */
   bool left;
+  bool all_acks;     /* the copies count */
+  bool asking;       /* the helper asks what is in the way */
   unsigned dropping; /* clients that the helper is to destroy */
   bool fewer_told;
   int64_t again_us; /* INT64_MAX: 'again' is empty */
@@ -61,15 +64,20 @@ struct strand_letters {
 ** Trouble: told at once, and again with back-off while it lasts
 */
 
-static void tell (strand_member *m, strand_trouble *t, const char *type,
-                  rd_kafka_resp_err_t err, int64_t now_us) {
-  char code[48], reason[256];
+static void tell_text (strand_member *m, strand_trouble *t, const char *type,
+                       rd_kafka_resp_err_t err, const char *text,
+                       int32_t partition, int64_t now_us) {
+  char code[48], reason[300];
   strand_trouble_begin(t, now_us, 0);
   if (!strand_trouble_due(t, now_us)) return;
-  snprintf(reason, sizeof(reason), "dead letters wait: %s",
-           rd_kafka_err2str(err));
+  snprintf(reason, sizeof(reason), "dead letters wait: %s", text);
   strand_trouble_tell(m, type, strand_code_of(err, code, sizeof(code)), reason,
-                      m->letters->config->topic, -1);
+                      m->letters->config->topic, partition);
+}
+
+static void tell (strand_member *m, strand_trouble *t, const char *type,
+                  rd_kafka_resp_err_t err, int64_t now_us) {
+  tell_text(m, t, type, err, rd_kafka_err2str(err), -1, now_us);
 }
 
 static void tell_error (strand_member *m, rd_kafka_resp_err_t err,
@@ -90,14 +98,54 @@ static void tell_error (strand_member *m, rd_kafka_resp_err_t err,
   }
 }
 
-/* librdkafka's own word for it comes and goes with each connection. */
+/* The helper does one after another: the client outlives the question. */
+static bool ask_why (strand_member *m) {
+  strand_letters *l = m->letters;
+  strand_call *call;
+  if (l->client == NULL) return false;
+  call = strand_call_new(STRAND_CALL_STALLED, NULL);
+  if (call == NULL) return false;
+  call->arg = l->client;
+  l->asking = true;
+  strand_helper_leave(m->helper, call);
+  return true;
+}
+
+/* librdkafka's own word for it comes and goes with each connection, and it
+** has none for leaders that are away and for too few copies. */
 static void tell_silence (strand_member *m, int64_t now_us) {
   strand_letters *l = m->letters;
   if (l->out_count > 0) {
     strand_trouble_begin(&l->away, l->heard_us, PATIENCE_US);
   }
   if (l->away.since_us == 0 || now_us < l->away.tell_us) return;
+  if (l->asking || ask_why(m)) return;
   tell(m, &l->away, "unreachable", l->away_err, now_us);
+}
+
+void strand_letters_stalled (strand_member *m, const strand_call *call,
+                             int64_t now_us) {
+  static const char text[] = "the leaders answer, and acknowledge nothing";
+  strand_letters *l = m->letters;
+  strand_obstacle obstacle;
+  l->asking = false;
+  if (l->left || l->away.since_us == 0) return; /* one was heard of */
+  if (strand_error_kind_of(call->err) == STRAND_ERROR_PASSING) {
+    strand_trouble_due(&l->away, now_us); /* not known: asked again later */
+    return;
+  }
+  if (call->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    tell(m, &l->away, "unreachable", l->away_err, now_us);
+    return;
+  }
+  strand_obstacle_of(call->list, l->all_acks, &obstacle);
+  if (obstacle.type == NULL) {
+    tell_text(m, &l->away, "error", l->away_err, text, -1, now_us);
+  }
+  else {
+    tell_text(m, &l->away, obstacle.type, obstacle.err, obstacle.reason,
+              obstacle.partition, now_us);
+  }
 }
 
 static void note_report (strand_letters *l, rd_kafka_resp_err_t err,
@@ -185,10 +233,12 @@ static const strand_property defaults[] = {
 };
 
 /* Without an acknowledgement nothing is known to be there. */
-static bool check_acks (rd_kafka_conf_t *conf, strand_failure *failure) {
+static bool check_acks (strand_letters *l, rd_kafka_conf_t *conf,
+                        strand_failure *failure) {
   char value[16] = "";
   size_t size = sizeof(value);
   rd_kafka_conf_get(conf, "acks", value, &size);
+  l->all_acks = strand_stall_is_all(value);
   if (strcmp(value, "0") != 0) return true;
   strand_fail(failure, "OPTION",
               "option 'producer.kafka': property 'acks': "
@@ -218,7 +268,7 @@ static rd_kafka_conf_t *make_conf (strand_member *m, strand_failure *failure) {
   rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR
                                    | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
   strand_placement_install(conf, &m->letters->placement);
-  if (check_acks(conf, failure)) return conf;
+  if (check_acks(m->letters, conf, failure)) return conf;
   rd_kafka_conf_destroy(conf);
   return NULL;
 }
@@ -629,7 +679,9 @@ int64_t strand_letters_due (const strand_member *m, int64_t now_us) {
   if (l == NULL || l->left) return INT64_MAX;
   if (!strand_list_empty(&l->ready) && !is_held_up(l)) return now_us;
   due = l->again_us;
-  if (l->away.since_us != 0 && l->away.tell_us < due) due = l->away.tell_us;
+  if (l->away.since_us != 0 && !l->asking && l->away.tell_us < due) {
+    due = l->away.tell_us;
+  }
   if ((!strand_list_empty(&l->settled) || l->broken)
       && now_us + SETTLE_AGAIN_US < due)
     due = now_us + SETTLE_AGAIN_US;

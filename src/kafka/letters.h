@@ -43,6 +43,9 @@ bool strand_letters_take (void *member, strand_partition *p,
 /* Reports in, letters out, the engine told. */
 void strand_letters_serve (strand_member *m, int64_t now_us);
 int64_t strand_letters_due (const strand_member *m, int64_t now_us);
+/* The answer to what keeps letters from being taken. */
+void strand_letters_stalled (strand_member *m, const strand_call *call,
+                             int64_t now_us);
 /* The partition ends, before the engine hears of it. */
 void strand_letters_forget (strand_tag *tag);
 

@@ -390,6 +390,7 @@ static void take_call (strand_member *m, strand_call *call, int64_t now_us) {
     case STRAND_CALL_STARTS: strand_starts_answer(m, call, now_us); return;
     case STRAND_CALL_REACH: strand_outage_reach(m, call, now_us); return;
     case STRAND_CALL_LEADERS: strand_outage_leaders(m, call, now_us); return;
+    case STRAND_CALL_STALLED: strand_letters_stalled(m, call, now_us); return;
     case STRAND_CALL_DROP: strand_letters_gone(m); return;
     case STRAND_CALL_DESTROY: m->client = NULL; return;
     default: break;
