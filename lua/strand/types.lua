@@ -578,7 +578,7 @@ function consumer:report() end
 ---| "auth_failed"
 ---| "join_failed"           # brokers answer, and the group cannot be joined for 10 s
 ---| "leader_missing"        # others answer, and no leader of a partition does for 10 s
----| "replicas_missing"      # records are not acknowledged for 10 s, and copies are not in sync; topic, partition: the first
+---| "replicas_missing"      # records are not acknowledged for 10 s, and copies are not in sync
 ---| "throttled"             # a broker answers later: a quota
 ---| "policy_failed"         # the retry function failed; once an attempt
 ---| "slow_record"           # it is in its handler for longer than `slow_after`

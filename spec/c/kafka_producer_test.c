@@ -5,6 +5,7 @@
 ** set (topic creation then goes through strand_admin). A plain librdkafka
 ** consumer reads back.
 */
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -426,6 +427,51 @@ static void a_long_linger_does_not_hold_up_a_flush (void **state) {
   strand_producer_free(p);
 }
 
+/* The event, waited for by fd alone, while another partition takes records. */
+static void wait_event (strand_producer *p, const strand_outgoing *other,
+                        strand_producer_event *event) {
+  double deadline = strand_clock_now() + 60;
+  struct pollfd fd = { .fd = strand_producer_fd(p), .events = POLLIN };
+  while (strand_clock_now() < deadline) {
+    if (poll(&fd, 1, 100) == 1 && strand_producer_next_event(p, event)) return;
+    send_ok(p, other, NULL);
+  }
+  fail_msg("no event");
+}
+
+static void a_partition_without_a_leader_is_told (void **state) {
+  strand_failure failure;
+  strand_property props[] = { { "bootstrap.servers", bootstrap },
+                              { "message.timeout.ms", "8000" } };
+  strand_producer_options options = { .props = props,
+                                      .prop_count = 2,
+                                      .keeps_log = 1 };
+  strand_outgoing stuck = { .topic = make_topic(), .partition = 3 };
+  strand_outgoing other = { .topic = stuck.topic, .partition = 4 };
+  strand_producer_event event;
+  strand_producer *p;
+  int64_t watch;
+  (void)state;
+  if (cluster == NULL) skip();
+  p = strand_producer_open(&options, &failure);
+  assert_non_null(p);
+  assert_true(strand_mock_set_leader(cluster, stuck.topic, 3, -1, &failure));
+  send_ok(p, &stuck, NULL);
+  send_ok(p, &stuck, &watch);
+  wait_event(p, &other, &event);
+  assert_string_equal(event.type, "leader_missing");
+  assert_string_equal(event.code, "LEADER_NOT_AVAILABLE");
+  assert_string_equal(event.topic, stuck.topic);
+  assert_int_equal(event.partition, 3);
+  assert_true(strand_producer_outstanding(p) >= 2);
+  strand_mock_set_leader(cluster, stuck.topic, 3, 1, &failure);
+  assert_string_equal(wait_watched(p, watch)->code, "");
+  strand_mock_set_leader(cluster, stuck.topic, 3, -1, &failure);
+  send_ok(p, &stuck, NULL);
+  strand_producer_close(p, 1); /* whatever the thread is at */
+  strand_producer_free(p);
+}
+
 static void partitions_are_known_soon (void **state) {
   strand_producer *p = open_producer(bootstrap, NULL, 0, 0);
   const char *topic = make_topic();
@@ -498,6 +544,7 @@ int main (void) {
     cmocka_unit_test(untaken_deliveries_fill_the_queue_too),
     cmocka_unit_test(stale_and_dropped_watches_find_nothing),
     cmocka_unit_test(a_long_linger_does_not_hold_up_a_flush),
+    cmocka_unit_test(a_partition_without_a_leader_is_told),
     cmocka_unit_test(partitions_are_known_soon),
     cmocka_unit_test(offsets_of_a_group_come_with_their_metadata)
   };
