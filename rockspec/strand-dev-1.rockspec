@@ -87,6 +87,7 @@ build = {
         "src/kafka/thread.c",
         "src/kafka/topics.c",
         "src/kafka/trouble.c",
+        "src/kafka/troubles.c",
         "src/kafka/view.c",
         "src/kafka/warnings.c",
         "src/kafka/watch.c",

@@ -36,7 +36,7 @@
 
 #include "kafka/helper.h"
 #include "kafka/shared.h"
-#include "kafka/trouble.h"
+#include "kafka/troubles.h"
 
 typedef struct strand_member strand_member;
 typedef struct strand_letters strand_letters;
@@ -327,7 +327,7 @@ void strand_group_want_token (strand_member *m);
 /* Thread: lua. Its client will be made with 'conf'. */
 void strand_joining_watch (strand_member *m, rd_kafka_conf_t *conf);
 
-/* trouble.c */
+/* troubles.c */
 /* An event, and a line to the log. */
 void strand_trouble_tell (strand_member *m, const char *type, const char *code,
                           const char *reason, const char *topic,
