@@ -419,6 +419,9 @@ describe("without the C side", function()
       { function() return nil, "the token server is down" end, "^the token server is down$" },
       { function() return "" end, "returned no token" },
       { function() return "t" end, "no time of expiry" },
+      { function() return "t", math.huge end, "no time of expiry" },
+      { function() return "t", 1e13 end, "no time of expiry" },
+      { function() return "t", -1 end, "no time of expiry" },
       { function() return "t", 1, 2 end, "a principal that is no string" },
       { function() return "t\0", 1 end, "with a zero byte" },
     } do

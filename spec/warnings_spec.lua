@@ -2,6 +2,7 @@
 -- 7,584 times without a line, health true.
 local helper = require "spec.support.helper"
 local stage = require "spec.support.stage"
+local strand = require "strand"
 
 describe("a consumer without on_event", function()
   setup(stage.open)
@@ -119,5 +120,51 @@ describe("a consumer without on_event", function()
       return child:errors():find("strand warning: record_failed " .. topic .. "/0/0", 1, true)
     end)
     helper.end_children()
+  end)
+end)
+
+-- Twenty records once failed without a line: flush and close had their answer.
+describe("a producer without on_delivery", function()
+  setup(stage.open)
+  teardown(stage.close)
+
+  local function open(bootstrap, options)
+    local lines = {}
+    options = options or {}
+    options.kafka = { ["bootstrap.servers"] = bootstrap, ["message.timeout.ms"] = 20000 }
+    options.log = function(level, _, message)
+      if level == 4 then lines[#lines + 1] = message end
+    end
+    return assert(strand.producer(options)), lines
+  end
+
+  it("warns of records that failed, one a second for those alike, with a count", function()
+    local producer, lines = open(helper.bootstrap())
+    local topic = helper.topic(1)
+    for i = 1, 20 do assert(producer:send { topic = topic, partition = 99, key = "k" .. i }) end
+    assert.is_true(producer:flush(20))
+    assert.equal(20, assert(producer:close()).failed)
+    local text = table.concat(lines, "\n")
+    assert.matches("not_delivered " .. topic .. "/99 key \"k1\": Local: Unknown partition", text, 1, true)
+    assert.matches("(and 18 more like it)", text, 1, true)
+    assert.equal(2, select(2, text:gsub("not_delivered", "")), text)
+  end)
+
+  it("warns of what its close gave up", function()
+    local producer, lines = open "127.0.0.1:1"
+    for _ = 1, 3 do assert(producer:send { topic = "t" }) end
+    assert.equal(3, producer:close { timeout = 0.01 }.purged)
+    assert.matches("3 records were not delivered", table.concat(lines, "\n"), 1, true)
+  end)
+
+  it("with on_delivery leaves it to that", function()
+    local reports = 0
+    local producer, lines = open(helper.bootstrap(), {
+      on_delivery = function(report) reports = reports + (report.code and 1 or 0) end })
+    assert(producer:send { topic = helper.topic(1), partition = 99 })
+    assert.is_true(producer:flush(20))
+    producer:close()
+    assert.equal(1, reports)
+    assert.same({}, lines)
   end)
 end)

@@ -113,11 +113,13 @@ end
 
 -- Tokens --------------------------------------------------------------------
 
+local LAST_TIME = 2 ^ 53 / 1000 -- in milliseconds still a whole number
+
 local function token_problem(token, expires, principal)
   if token == nil and type(expires) == "string" then return expires end
   if type(token) ~= "string" or token == "" then
     return "oauth_token returned no token"
-  elseif type(expires) ~= "number" or expires ~= expires then
+  elseif type(expires) ~= "number" or not (expires >= 0 and expires <= LAST_TIME) then
     return "oauth_token returned no time of expiry beside the token"
   elseif principal ~= nil and type(principal) ~= "string" then
     return "oauth_token returned a principal that is no string"

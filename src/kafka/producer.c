@@ -15,26 +15,29 @@
 #include "kafka/system.h"
 #include "kafka/errors.h"
 #include "kafka/stall.h"
+#include "kafka/warnings.h"
 #include "kafka/watch.h"
 
 #define EVENTS_MAX 64
 #define LINGER_MS 100 /* a flush of all waits so long, without a thread */
 #define PURGE_AGAIN_MS 100
 #define END_GRACE 0.25 /* seconds for librdkafka's threads to end */
-#define ANSWER_MS 200  /* for a broker to prove that it is back */
+#define ANSWER_MS 1000
 
 struct strand_producer {
   strand_client *client; /* NULL: closed */
   strand_log *log;
   int fd;
   int reports_all;
-  int flushing;     /* until nothing is outstanding */
-  int hurried;      /* how many wait, by strand_producer_hurry */
-  int hastens;      /* for either of them nothing lingers now */
-  int held;         /* taken, and not given on */
-  int kept;         /* the same, by strand_producer_keep */
-  int oauth_wanted; /* a token is due */
-  int unreachable;  /* all brokers were down, and none has reported since */
+  strand_warnings *warnings; /* NULL: the reports are taken */
+  int flushing;              /* until nothing is outstanding */
+  int hurried;               /* how many wait, by strand_producer_hurry */
+  int hastens;               /* for either of them nothing lingers now */
+  int held;                  /* taken, and not given on */
+  int kept;                  /* the same, by strand_producer_keep */
+  int oauth_wanted;          /* a token is due */
+  int unreachable; /* all brokers were down, and none has reported since */
+  int answer_ms;   /* for one to prove that it is there after all */
   int linger_ms;
   char max_message_bytes[16];
   strand_delivery *first; /* deliveries, oldest first */
@@ -126,6 +129,26 @@ static strand_delivery *report_new (const rd_kafka_message_t *message) {
   return report;
 }
 
+/* Where nobody takes the reports, what failed is said in the log. Not what was
+** given up: whoever closes says how many. */
+static void warn_failed (strand_producer *p,
+                         const rd_kafka_message_t *message) {
+  const char *reason = rd_kafka_err2str(message->err);
+  strand_event event;
+  if (p->warnings == NULL || message->err == RD_KAFKA_RESP_ERR_NO_ERROR
+      || strand_error_kind_of(message->err) == STRAND_ERROR_PURGED)
+    return;
+  event = strand_event_of("not_delivered", -1);
+  strand_event_set_topic(&event, rd_kafka_topic_name(message->rkt),
+                         message->partition);
+  if (message->key != NULL)
+    strand_event_set_key(&event, message->key, message->key_len);
+  strand_event_set_reason(&event, reason, strlen(reason));
+  strand_code_of(message->err, event.code, sizeof(event.code));
+  strand_warnings_take(p->warnings, &event, strand_clock_us());
+  strand_event_clear(&event);
+}
+
 static void count_report (strand_producer *p, rd_kafka_resp_err_t err) {
   strand_producer_counts *counts = &p->counts;
   counts->outstanding--;
@@ -164,6 +187,7 @@ static void take_report (strand_producer *p,
   else if (p->reports_all) {
     add_delivery(p, report_new(message));
   }
+  else warn_failed(p, message);
 }
 
 /* ---- events ------------------------------------------------------------- */
@@ -284,6 +308,8 @@ static void collect (strand_producer *p, int ms) {
   }
   look_at_stall(p);
   look_at_linger(p);
+  if (p->warnings != NULL)
+    strand_warnings_tick(p->warnings, strand_clock_us());
 }
 
 /* The fd is cleared first: what comes after that makes it readable again. */
@@ -415,6 +441,14 @@ static void ask_partitions (strand_producer *p,
                        strand_clock_now() + options->topics_timeout);
 }
 
+static int open_warnings (strand_producer *p, strand_failure *failure) {
+  if (p->reports_all) return 1;
+  p->warnings = strand_warnings_new(p->log);
+  if (p->warnings != NULL) return 1;
+  strand_fail(failure, "NO_MEMORY", "out of memory");
+  return 0;
+}
+
 strand_producer *strand_producer_open (const strand_producer_options *options,
                                        strand_failure *failure) {
   strand_producer *p = calloc(1, sizeof(*p));
@@ -423,8 +457,10 @@ strand_producer *strand_producer_open (const strand_producer_options *options,
     return NULL;
   }
   p->reports_all = options->reports_all;
+  p->answer_ms = ANSWER_MS;
   p->fd = -1;
-  if (!open_own(p, options, failure) || !open_client(p, options, failure)) {
+  if (!open_own(p, options, failure) || !open_client(p, options, failure)
+      || !open_warnings(p, failure)) {
     strand_producer_free(p);
     return NULL;
   }
@@ -679,7 +715,7 @@ static int may_be_reached (strand_producer *p, int ms) {
   const rd_kafka_metadata_t *metadata;
   if (!p->unreachable) return 1;
   if (rd_kafka_metadata(p->client->handle, 0, NULL, &metadata,
-                        ms < ANSWER_MS ? ms : ANSWER_MS)
+                        ms < p->answer_ms ? ms : p->answer_ms)
       != RD_KAFKA_RESP_ERR_NO_ERROR)
     return 0;
   rd_kafka_metadata_destroy(metadata);
@@ -717,6 +753,7 @@ static void purge (strand_producer *p, double deadline) {
 static void end_client (strand_producer *p, double deadline, double grace) {
   strand_client *client = p->client;
   if (client->queue != NULL) purge(p, deadline);
+  if (p->warnings != NULL) strand_warnings_tick(p->warnings, INT64_MAX);
   p->client = NULL;
   p->flushing = 0;
   p->oauth_wanted = 0;
@@ -727,15 +764,28 @@ static void end_client (strand_producer *p, double deadline, double grace) {
 }
 
 void strand_producer_close (strand_producer *p, double timeout) {
+  int64_t lost;
   if (p->client == NULL) return;
   end_client(p, strand_clock_now() + timeout, END_GRACE);
+  lost = p->counts.purged + p->counts.outstanding;
+  if (lost == 0 || p->warnings == NULL) return;
+  strand_log_printf(p->log, STRAND_LOG_WARNING, "PRODUCER",
+                    "closed before all was acknowledged: %lld records were "
+                    "not delivered",
+                    (long long)lost);
 }
 
-void strand_producer_discard (strand_producer *p, double timeout) {
+bool strand_producer_discard (strand_producer *p, double timeout,
+                              double patience) {
   double deadline = strand_clock_now() + timeout;
-  if (p->client == NULL) return;
-  if (timeout > END_GRACE) strand_producer_flush(p, timeout - END_GRACE);
+  double grace = timeout / 2 < END_GRACE ? timeout / 2 : END_GRACE;
+  bool reached;
+  if (p->client == NULL) return true;
+  p->answer_ms = (int)(patience * 1000);
+  strand_producer_flush(p, timeout - grace);
+  reached = !p->unreachable;
   end_client(p, deadline, 0);
+  return reached;
 }
 
 void strand_producer_counts_get (strand_producer *p,
@@ -755,6 +805,7 @@ void strand_producer_free (strand_producer *p) {
   }
   /* A client that is still ending might look at a ticket. */
   strand_watches_destroy(&p->watches, !p->counts.detached);
+  strand_warnings_free(p->warnings);
   if (p->log != NULL) strand_log_set_notify(p->log, NULL, NULL);
   strand_log_release(p->log);
   if (p->fd >= 0) close(p->fd);

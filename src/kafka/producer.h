@@ -33,6 +33,7 @@
 #ifndef STRAND_PRODUCER_H
 #define STRAND_PRODUCER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -182,8 +183,10 @@ int64_t strand_producer_flush (strand_producer *p, double timeout);
 void strand_producer_close (strand_producer *p, double timeout);
 
 /* For a producer that nobody closed: flushes, and closes, in 'timeout' seconds
-** and no more. */
-void strand_producer_discard (strand_producer *p, double timeout);
+** and no more. Where all brokers were down one has 'patience' seconds to prove
+** that it is there after all; false when none did. */
+bool strand_producer_discard (strand_producer *p, double timeout,
+                              double patience);
 
 void strand_producer_counts_get (strand_producer *p,
                                  strand_producer_counts *counts);

@@ -58,6 +58,7 @@ static bool is_failure (const char *type) {
                                        "metadata_unreadable",
                                        "metadata_unwritable",
                                        "records_deleted",
+                                       "not_delivered",
                                        "truncated",
                                        "reset" };
   for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {

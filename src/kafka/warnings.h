@@ -1,5 +1,6 @@
 /*
-** warnings.h - what went wrong, said in the log of a consumer without on_event
+** warnings.h - what went wrong, said in the log of a consumer without on_event,
+** or of a producer without on_delivery
 **
 ** Nothing fails in silence: a handler that fails, a record that is parked or
 ** sent away, a lost worker and the like are warnings where nobody takes the

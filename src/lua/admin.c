@@ -291,20 +291,24 @@ static int admin_open (lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = { { "state", admin_state },
-                                    { "create_topics", admin_create_topics },
-                                    { "delete_topics", admin_delete_topics },
-                                    { "group_offsets", admin_group_offsets },
-                                    { "next_log", admin_next_log },
-                                    { "oauth_needed", admin_oauth_needed },
-                                    { "oauth_set", admin_oauth_set },
-                                    { "oauth_fail", admin_oauth_fail },
-                                    { "close", admin_close },
-                                    { NULL, NULL } };
+static const luaL_Reg methods[] = {
+  { "state", admin_state },
+  { "create_topics", admin_create_topics },
+  { "delete_topics", admin_delete_topics },
+  { "group_offsets", admin_group_offsets },
+  { "next_log", admin_next_log },
+  { "oauth_needed", admin_oauth_needed },
+  { "oauth_set", admin_oauth_set },
+  { "oauth_fail", admin_oauth_fail },
+  { "close", admin_close },
+  { NULL, NULL },
+};
 
-static const luaL_Reg metamethods[] = { { "__gc", admin_gc },
-                                        { "__close", admin_close },
-                                        { NULL, NULL } };
+static const luaL_Reg metamethods[] = {
+  { "__gc", admin_gc },
+  { "__close", admin_close },
+  { NULL, NULL },
+};
 
 void strand_open_admin (lua_State *L) {
   strand_newtype(L, ADMIN, methods, metamethods);

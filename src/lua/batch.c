@@ -95,13 +95,15 @@ static int batch_park (lua_State *L) {
   return mark(L, STRAND_VERDICT_PARK, -1, 3);
 }
 
-static const luaL_Reg methods[] = { { "done", batch_done },
-                                    { "fail", batch_fail },
-                                    { "retry", batch_retry },
-                                    { "skip", batch_skip },
-                                    { "dead_letter", batch_dead_letter },
-                                    { "park", batch_park },
-                                    { NULL, NULL } };
+static const luaL_Reg methods[] = {
+  { "done", batch_done },
+  { "fail", batch_fail },
+  { "retry", batch_retry },
+  { "skip", batch_skip },
+  { "dead_letter", batch_dead_letter },
+  { "park", batch_park },
+  { NULL, NULL },
+};
 
 /* ---- the batch ----------------------------------------------------------- */
 

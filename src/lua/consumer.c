@@ -82,11 +82,11 @@ static int consumer_open (lua_State *L) {
   memset(self, 0, sizeof(*self));
   self->generation = strand_fork_generation();
   strand_settype(L, CONSUMER);
+  self->finalizers = strand_finalizers_join(L);
   strand_read_settings(L, 1, &config, &self->sources);
   self->limits = config.limits;
   self->members = config.members;
   config.handler = strand_handler_of(L, self->sources);
-  self->finalizers = strand_finalizers_join(L);
   self->kafka = strand_consumer_open(&config, &failure);
   if (self->kafka == NULL) {
     strand_finalizers_leave(&self->finalizers);
@@ -200,21 +200,20 @@ static int consumer_gc (lua_State *L) {
   consumer *self = check_self(L);
   strand_consumer *kafka = self->kafka;
   strand_sources *sources = self->sources;
+  strand_finalizers *f = self->finalizers;
   if (is_forked(self)) return 0;
   self->kafka = NULL;
   self->sources = NULL;
   strand_event_clear(&self->event);
   strand_stats_clear(&self->stats);
   strand_report_clear(&self->report);
-  if (self->finalizers != NULL) {
-    strand_consumer_discard(
-      kafka, strand_finalizers_share(self->finalizers, strand_clock_now()));
-    strand_finalizers_spend(self->finalizers, strand_clock_now());
-    strand_finalizers_leave(&self->finalizers);
+  if (kafka != NULL && f != NULL) {
+    strand_consumer_discard(kafka,
+                            strand_finalizers_share(f, strand_clock_now()));
+    strand_finalizers_spend(f, strand_clock_now());
   }
-  else if (kafka != NULL) {
-    strand_consumer_discard(kafka, 0);
-  }
+  else if (kafka != NULL) strand_consumer_discard(kafka, 0);
+  strand_finalizers_leave(&self->finalizers);
   strand_sources_release(sources);
   return 0;
 }
@@ -553,48 +552,55 @@ static int core_matches (lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = { { "state", consumer_state },
-                                    { "start", consumer_start },
-                                    { "joined", consumer_joined },
-                                    { "fd", consumer_fd },
-                                    { "next_event", consumer_next_event },
-                                    { "next_log", consumer_next_log },
-                                    { "keep", consumer_keep },
-                                    { "oauth_needed", consumer_oauth_needed },
-                                    { "oauth_set", consumer_oauth_set },
-                                    { "oauth_fail", consumer_oauth_fail },
-                                    { "ending", consumer_ending },
-                                    { "ending_told", consumer_ending_told },
-                                    { "close_begin", consumer_close_begin },
-                                    { "close_wait", consumer_close_wait },
-                                    { "report", consumer_report },
-                                    { "commit_begin", consumer_commit_begin },
-                                    { "commit_done", consumer_done },
-                                    { "seek_begin", consumer_seek_begin },
-                                    { "seek_done", consumer_done },
-                                    { "parked_begin", consumer_parked_begin },
-                                    { "parked_done", consumer_done },
-                                    { "resolve_begin",
-                                      consumer_resolve_begin },
-                                    { "resolve_done", consumer_done },
-                                    { "drop", consumer_drop },
-                                    { "assignment", consumer_assignment },
-                                    { "stats", consumer_stats },
-                                    { "blockers", consumer_blockers },
-                                    { "health", consumer_health },
-                                    { "pause", consumer_pause },
-                                    { "resume", consumer_resume },
-                                    { "configure", consumer_configure },
-                                    { NULL, NULL } };
+static const luaL_Reg methods[] = {
+  { "state", consumer_state },
+  { "start", consumer_start },
+  { "joined", consumer_joined },
+  { "fd", consumer_fd },
+  { "next_event", consumer_next_event },
+  { "next_log", consumer_next_log },
+  { "keep", consumer_keep },
+  { "oauth_needed", consumer_oauth_needed },
+  { "oauth_set", consumer_oauth_set },
+  { "oauth_fail", consumer_oauth_fail },
+  { "ending", consumer_ending },
+  { "ending_told", consumer_ending_told },
+  { "close_begin", consumer_close_begin },
+  { "close_wait", consumer_close_wait },
+  { "report", consumer_report },
+  { "commit_begin", consumer_commit_begin },
+  { "commit_done", consumer_done },
+  { "seek_begin", consumer_seek_begin },
+  { "seek_done", consumer_done },
+  { "parked_begin", consumer_parked_begin },
+  { "parked_done", consumer_done },
+  { "resolve_begin", consumer_resolve_begin },
+  { "resolve_done", consumer_done },
+  { "drop", consumer_drop },
+  { "assignment", consumer_assignment },
+  { "stats", consumer_stats },
+  { "blockers", consumer_blockers },
+  { "health", consumer_health },
+  { "pause", consumer_pause },
+  { "resume", consumer_resume },
+  { "configure", consumer_configure },
+  { NULL, NULL },
+};
 
-static const luaL_Reg metamethods[] = { { "__gc", consumer_gc },
-                                        { "__tostring", consumer_tostring },
-                                        { NULL, NULL } };
+static const luaL_Reg metamethods[] = {
+  { "__gc", consumer_gc },
+  { "__tostring", consumer_tostring },
+  { NULL, NULL },
+};
 
-static const luaL_Reg no_methods[] = { { NULL, NULL } };
+static const luaL_Reg no_methods[] = {
+  { NULL, NULL },
+};
 
-static const luaL_Reg ticket_metamethods[] = { { "__gc", ticket_gc },
-                                               { NULL, NULL } };
+static const luaL_Reg ticket_metamethods[] = {
+  { "__gc", ticket_gc },
+  { NULL, NULL },
+};
 
 void strand_open_consumer (lua_State *L) {
   strand_newtype(L, CONSUMER, methods, metamethods);

@@ -55,12 +55,16 @@ static void set_later (lua_State *L) {
   }
 }
 
-static const luaL_Reg methods[] = { { "stop_consumer", context_stop_consumer },
-                                    { "remaining", context_remaining },
-                                    { NULL, NULL } };
+static const luaL_Reg methods[] = {
+  { "stop_consumer", context_stop_consumer },
+  { "remaining", context_remaining },
+  { NULL, NULL },
+};
 
-static const luaL_Reg metamethods[] = { { "__newindex", context_newindex },
-                                        { NULL, NULL } };
+static const luaL_Reg metamethods[] = {
+  { "__newindex", context_newindex },
+  { NULL, NULL },
+};
 
 void strand_context_push (lua_State *L, strand_context *context, int args) {
   strand_context **self;

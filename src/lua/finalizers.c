@@ -12,9 +12,7 @@
 static char key;
 
 void strand_finalizers_init (strand_finalizers *f, double now) {
-  f->left = STRAND_FINALIZERS_SECONDS;
-  f->since = now;
-  f->count = 0;
+  *f = (strand_finalizers){ .left = STRAND_FINALIZERS_SECONDS, .since = now };
 }
 
 /* Objects that are alive hold no reference: when a state closes, what has no
@@ -48,8 +46,28 @@ double strand_finalizers_share (strand_finalizers *f, double now) {
   return f->left - (kept < f->left / 2 ? kept : f->left / 2);
 }
 
+double strand_finalizers_patience (const strand_finalizers *f) {
+  return f->hopeless ? 0.2 : 1;
+}
+
 void strand_finalizers_spend (strand_finalizers *f, double now) {
   f->left -= now - f->since;
   if (f->left < 0) f->left = 0;
   f->since = now;
+}
+
+bool strand_finalizers_lost (strand_finalizers *f, double now,
+                             int64_t *records, unsigned *objects) {
+  f->lost += *records;
+  if (*records > 0) f->unsaid++;
+  if (f->unsaid == 0) return false;
+  if (f->said >= STRAND_FINALIZERS_LINES && now - f->said_at < 1
+      && f->count > 1)
+    return false;
+  *records = f->lost;
+  *objects = f->unsaid;
+  f->said++;
+  f->said_at = now;
+  f->lost = f->unsaid = 0;
+  return true;
 }

@@ -12,14 +12,24 @@
 #ifndef STRAND_LUA_FINALIZERS_H
 #define STRAND_LUA_FINALIZERS_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include <lua.h>
 
 #define STRAND_FINALIZERS_SECONDS 5.0
+/* After so many lines about records that were lost there is one a second. */
+#define STRAND_FINALIZERS_LINES 8
 
 typedef struct strand_finalizers {
   double left;    /* seconds, at 'since' */
   double since;   /* by strand_clock_now */
   unsigned count; /* of objects that may still have to wait */
+  bool hopeless;  /* the last that asked found no broker */
+  unsigned said;  /* lines about what was lost */
+  double said_at;
+  unsigned unsaid; /* objects that lost records since then, */
+  int64_t lost;    /* and how many */
 } strand_finalizers;
 
 void strand_finalizers_init (strand_finalizers *f, double now);
@@ -36,7 +46,17 @@ void strand_finalizers_leave (strand_finalizers **f);
 ** that is kept for each of the others. */
 double strand_finalizers_share (strand_finalizers *f, double now);
 
+/* The seconds in which a broker has to prove that it is there, where all were
+** down: few after one that found none. */
+double strand_finalizers_patience (const strand_finalizers *f);
+
 /* A finalizer waited until 'now', since the last strand_finalizers_share. */
 void strand_finalizers_spend (strand_finalizers *f, double now);
+
+/* An object that nobody closed has lost '*records', or none. True: to be said
+** now, of '*objects' that lost '*records' in all. What is not said now is said
+** with a later one: the last object of a state leaves nothing. */
+bool strand_finalizers_lost (strand_finalizers *f, double now,
+                             int64_t *records, unsigned *objects);
 
 #endif

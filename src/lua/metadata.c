@@ -181,12 +181,18 @@ static int metadata_encode (lua_State *L) {
 /* }======================================================================== */
 
 void strand_open_metadata (lua_State *L) {
-  static const luaL_Reg none[] = { { NULL, NULL } };
-  static const luaL_Reg metamethods[] = { { "__gc", decoded_gc },
-                                          { NULL, NULL } };
-  static const luaL_Reg functions[] = { { "metadata_decode", metadata_decode },
-                                        { "metadata_encode", metadata_encode },
-                                        { NULL, NULL } };
+  static const luaL_Reg none[] = {
+    { NULL, NULL },
+  };
+  static const luaL_Reg metamethods[] = {
+    { "__gc", decoded_gc },
+    { NULL, NULL },
+  };
+  static const luaL_Reg functions[] = {
+    { "metadata_decode", metadata_decode },
+    { "metadata_encode", metadata_encode },
+    { NULL, NULL },
+  };
   strand_newtype(L, DECODED, none, metamethods);
   strand_setfuncs(L, functions);
 }

@@ -212,24 +212,27 @@ static int mock_gc (lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg methods[] = { { "next_log", mock_next_log },
-                                    { "state", mock_state },
-                                    { "bootstrap_servers",
-                                      mock_bootstrap_servers },
-                                    { "create_topic", mock_create_topic },
-                                    { "down", mock_down },
-                                    { "up", mock_up },
-                                    { "rtt", mock_rtt },
-                                    { "fail", mock_fail },
-                                    { "leader", mock_leader },
-                                    { "coordinator", mock_coordinator },
-                                    { "close", mock_close },
-                                    { NULL, NULL } };
+static const luaL_Reg methods[] = {
+  { "next_log", mock_next_log },
+  { "state", mock_state },
+  { "bootstrap_servers", mock_bootstrap_servers },
+  { "create_topic", mock_create_topic },
+  { "down", mock_down },
+  { "up", mock_up },
+  { "rtt", mock_rtt },
+  { "fail", mock_fail },
+  { "leader", mock_leader },
+  { "coordinator", mock_coordinator },
+  { "close", mock_close },
+  { NULL, NULL },
+};
 
-static const luaL_Reg metamethods[] = { { "__gc", mock_gc },
-                                        { "__close", mock_close },
-                                        { "__tostring", mock_tostring },
-                                        { NULL, NULL } };
+static const luaL_Reg metamethods[] = {
+  { "__gc", mock_gc },
+  { "__close", mock_close },
+  { "__tostring", mock_tostring },
+  { NULL, NULL },
+};
 
 void strand_open_mock (lua_State *L) {
   strand_newtype(L, MOCK, methods, metamethods);

@@ -86,10 +86,12 @@ static int core_call (lua_State *L) {
   return 2;
 }
 
-static const luaL_Reg functions[] = { { "call", core_call },
-                                      { "now", core_now },
-                                      { "wait", core_wait },
-                                      { NULL, NULL } };
+static const luaL_Reg functions[] = {
+  { "call", core_call },
+  { "now", core_now },
+  { "wait", core_wait },
+  { NULL, NULL },
+};
 
 STRAND_EXPORT int luaopen_strand_core (lua_State *L);
 

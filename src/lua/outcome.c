@@ -117,11 +117,15 @@ static int outcome_eq (lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg no_methods[] = { { NULL, NULL } };
+static const luaL_Reg no_methods[] = {
+  { NULL, NULL },
+};
 
-static const luaL_Reg metamethods[] = { { "__tostring", outcome_tostring },
-                                        { "__eq", outcome_eq },
-                                        { NULL, NULL } };
+static const luaL_Reg metamethods[] = {
+  { "__tostring", outcome_tostring },
+  { "__eq", outcome_eq },
+  { NULL, NULL },
+};
 
 void strand_open_outcomes (lua_State *L) {
   int kind;

@@ -415,27 +415,34 @@ static int producer_close (lua_State *L) {
   return 1;
 }
 
-static void say_lost (strand_producer *kafka) {
+static void say_lost (strand_producer *kafka, strand_finalizers *f) {
   strand_producer_counts counts;
+  int64_t records;
+  unsigned objects;
   strand_producer_counts_get(kafka, &counts);
-  if (counts.purged + counts.outstanding == 0) return;
+  records = counts.purged + counts.outstanding;
+  if (!strand_finalizers_lost(f, strand_clock_now(), &records, &objects))
+    return;
   strand_log_printf(NULL, STRAND_LOG_WARNING, "PRODUCER",
-                    "a producer was collected without close(), which waits "
+                    "%u producer%s collected without close(), which waits "
                     "for them: %lld records were not delivered",
-                    (long long)(counts.purged + counts.outstanding));
+                    objects, objects == 1 ? " was" : "s were",
+                    (long long)records);
 }
 
 static int producer_gc (lua_State *L) {
   producer *self = check_self(L);
   strand_producer *kafka = self->kafka;
+  strand_finalizers *f = self->finalizers;
   if (kafka == NULL || is_forked(self)) return 0;
   self->kafka = NULL;
-  if (self->finalizers != NULL) {
-    strand_producer_discard(
-      kafka, strand_finalizers_share(self->finalizers, strand_clock_now()));
-    strand_finalizers_spend(self->finalizers, strand_clock_now());
+  if (f != NULL) {
+    double share = strand_finalizers_share(f, strand_clock_now());
+    double patience = strand_finalizers_patience(f);
+    f->hopeless = !strand_producer_discard(kafka, share, patience);
+    strand_finalizers_spend(f, strand_clock_now());
+    say_lost(kafka, f);
     strand_finalizers_leave(&self->finalizers);
-    say_lost(kafka);
   }
   strand_producer_free(kafka);
   free(self->current);
@@ -508,31 +515,34 @@ static int producer_open (lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = { { "state", producer_state },
-                                    { "fd", producer_fd },
-                                    { "send", producer_send },
-                                    { "take_watched", producer_take_watched },
-                                    { "drop_watched", producer_drop_watched },
-                                    { "partitions", producer_partitions },
-                                    { "next_delivery",
-                                      producer_next_delivery },
-                                    { "next_event", producer_next_event },
-                                    { "next_log", producer_next_log },
-                                    { "keep", producer_keep },
-                                    { "oauth_needed", producer_oauth_needed },
-                                    { "oauth_set", producer_oauth_set },
-                                    { "oauth_fail", producer_oauth_fail },
-                                    { "await_topics", producer_await_topics },
-                                    { "outstanding", producer_outstanding },
-                                    { "flush_begin", producer_flush_begin },
-                                    { "hurry", producer_hurry },
-                                    { "close", producer_close },
-                                    { "stats", producer_stats },
-                                    { NULL, NULL } };
+static const luaL_Reg methods[] = {
+  { "state", producer_state },
+  { "fd", producer_fd },
+  { "send", producer_send },
+  { "take_watched", producer_take_watched },
+  { "drop_watched", producer_drop_watched },
+  { "partitions", producer_partitions },
+  { "next_delivery", producer_next_delivery },
+  { "next_event", producer_next_event },
+  { "next_log", producer_next_log },
+  { "keep", producer_keep },
+  { "oauth_needed", producer_oauth_needed },
+  { "oauth_set", producer_oauth_set },
+  { "oauth_fail", producer_oauth_fail },
+  { "await_topics", producer_await_topics },
+  { "outstanding", producer_outstanding },
+  { "flush_begin", producer_flush_begin },
+  { "hurry", producer_hurry },
+  { "close", producer_close },
+  { "stats", producer_stats },
+  { NULL, NULL },
+};
 
-static const luaL_Reg metamethods[] = { { "__gc", producer_gc },
-                                        { "__close", producer_gc },
-                                        { NULL, NULL } };
+static const luaL_Reg metamethods[] = {
+  { "__gc", producer_gc },
+  { "__close", producer_gc },
+  { NULL, NULL },
+};
 
 void strand_open_producer (lua_State *L) {
   strand_newtype(L, PRODUCER, methods, metamethods);

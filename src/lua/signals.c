@@ -108,10 +108,12 @@ static int signals_restore (lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg functions[] = { { "signals_take", signals_take },
-                                      { "signals_count", signals_count },
-                                      { "signals_restore", signals_restore },
-                                      { NULL, NULL } };
+static const luaL_Reg functions[] = {
+  { "signals_take", signals_take },
+  { "signals_count", signals_count },
+  { "signals_restore", signals_restore },
+  { NULL, NULL },
+};
 
 void strand_open_signals (lua_State *L) {
   strand_setfuncs(L, functions);

@@ -358,17 +358,25 @@ static int testing_call (lua_State *L) {
 
 /* ---- opening ------------------------------------------------------------ */
 
-static const luaL_Reg no_methods[] = { { NULL, NULL } };
+static const luaL_Reg no_methods[] = {
+  { NULL, NULL },
+};
 
-static const luaL_Reg stage_metamethods[] = { { "__gc", stage_gc },
-                                              { NULL, NULL } };
+static const luaL_Reg stage_metamethods[] = {
+  { "__gc", stage_gc },
+  { NULL, NULL },
+};
 
-static const luaL_Reg call_metamethods[] = { { "__gc", call_gc },
-                                             { NULL, NULL } };
+static const luaL_Reg call_metamethods[] = {
+  { "__gc", call_gc },
+  { NULL, NULL },
+};
 
-static const luaL_Reg functions[] = { { "testing_record", testing_record },
-                                      { "testing_call", testing_call },
-                                      { NULL, NULL } };
+static const luaL_Reg functions[] = {
+  { "testing_record", testing_record },
+  { "testing_call", testing_call },
+  { NULL, NULL },
+};
 
 void strand_open_testing (lua_State *L) {
   strand_newtype(L, STAGE, no_methods, stage_metamethods);
