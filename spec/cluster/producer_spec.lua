@@ -64,14 +64,12 @@ describe("while a copy of everything is away", function()
       end
     end
     stop()
-    local begun = core.now()
     assert(producer:send { topic = strict, partition = 1 })
-    is_told(60, producer, function()
+    local seconds = helper.seconds(is_told, 60, producer, function()
       for partition = 0, 1 do assert(producer:send { topic = lax, partition = partition }) end
       return member.events(events, "replicas_missing") > 0
     end)
-    local seconds = core.now() - begun
-    assert.is_true(seconds > 9 and seconds < 30 + helper.late, ("after %.1f s"):format(seconds))
+    assert.is_true(seconds > 9 and seconds < 25 + helper.late, ("after %.1f s"):format(seconds))
     local _, event = member.events(events, "replicas_missing")
     assert.same({ strict, "NOT_ENOUGH_REPLICAS" }, { event.topic, event.code })
     assert.matches("too few in-sync replicas", event.reason, 1, true)
