@@ -417,6 +417,44 @@ describe("a Lua state that closes with producers that nobody closed", function()
   end)
 end)
 
+-- librdkafka turned a core round for as long as the leave was not answered.
+describe("a close that goes on in the background", function()
+  setup(stage.open)
+  teardown(stage.close)
+  after_each(helper.end_children)
+
+  it("costs nothing while its broker hangs", function()
+    local broker = helper.spawn [[
+      local mock = assert(require "strand".mock { brokers = 1, topics = { orders = 1 } })
+      print(mock.bootstrap_servers)
+      io.stdout:flush()
+      while true do require "strand.core".wait({}, 3600) end
+    ]]
+    broker:says(":", 20)
+    local folder = helper.folder()
+    local child = helper.spawn([[
+      io.stdout:setvbuf "line"
+      local strand, core = require "strand", require "strand.core"
+      local consumer = assert(strand.consumer { topics = { "orders" }, log = false,
+        kafka = { ["bootstrap.servers"] = arg[1], ["group.id"] = "g" }, handler = function() end })
+      assert(consumer:start())
+      while not consumer:health() do consumer:step(0.01) end
+      print "member"
+      while not io.open(arg[2] .. "/go") do consumer:step(0.01) end
+      local _, _, _, report = consumer:close { timeout = 0.5 }
+      assert(report.detached)
+      local before, deadline = os.clock(), core.now() + 2
+      while core.now() < deadline do core.wait({}, deadline - core.now()) end
+      print(("%.3f s of CPU"):format(os.clock() - before))
+    ]], broker:output():match "%S+", folder)
+    child:says("member", 30)
+    broker:signal "STOP"
+    helper.write(folder .. "/go", "")
+    child:says("of CPU", 30)
+    assert.is_true(tonumber(child:output():match "([%d.]+) s of CPU") < 0.1, child:output())
+  end)
+end)
+
 describe("another process, after fork", function()
   setup(stage.open)
   teardown(stage.close)

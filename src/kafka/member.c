@@ -16,6 +16,7 @@
 #define POLL_MOST_US 1000000
 #define CLOSE_MARGIN_US 1000000 /* of the timeout, kept for the commit */
 #define LEAVE_MOST_US 500000    /* past the timeout, for leaving */
+#define LINGER_MOST_US 65000000 /* past it, until the client is destroyed */
 
 void strand_member_wake (strand_member *m) {
   if (!atomic_exchange_explicit(&m->woken, true, memory_order_acq_rel)) {
@@ -346,8 +347,7 @@ static void drop_all (strand_member *m) {
   }
   strand_member_shares(m);
   rd_kafka_queue_destroy(m->commit_queue);
-  rd_kafka_queue_destroy(m->queue);
-  m->commit_queue = m->queue = NULL;
+  m->commit_queue = NULL;
 }
 
 static void begin_destroying (strand_member *m) {
@@ -361,7 +361,22 @@ static void begin_destroying (strand_member *m) {
   strand_view_publish(m, strand_clock_us());
   drop_all(m);
   m->phase = STRAND_DESTROYING;
-  strand_helper_leave(m->helper, call);
+  m->destroying = call;
+}
+
+/* A client that has not left its group turns a core round for as long as it is
+** destroyed (librdkafka 2.0.2). A hanging broker makes that a minute: so long
+** the request to leave has to be answered, by default. */
+static bool may_destroy (const strand_member *m, int64_t now_us) {
+  return m->cannot_leave || rd_kafka_consumer_closed(m->client)
+         || now_us >= m->deadline_us + LINGER_MOST_US;
+}
+
+static void destroy_client (strand_member *m) {
+  rd_kafka_queue_destroy(m->queue);
+  m->queue = NULL;
+  strand_helper_leave(m->helper, m->destroying);
+  m->destroying = NULL;
 }
 
 static void note_closed (strand_member *m) {
@@ -442,6 +457,7 @@ static void advance (strand_member *m, int64_t now_us) {
           || now_us >= m->deadline_us + LEAVE_MOST_US)) {
     begin_destroying(m);
   }
+  if (m->destroying != NULL && may_destroy(m, now_us)) destroy_client(m);
   if (m->phase == STRAND_DESTROYING && m->client == NULL
       && strand_letters_are_gone(m))
     note_closed(m);
@@ -452,6 +468,9 @@ static int64_t phase_due (const strand_member *m) {
     case STRAND_ENDING: return m->limit_us;
     case STRAND_COMMITTING: return m->deadline_us;
     case STRAND_LEAVING: return m->deadline_us + LEAVE_MOST_US;
+    case STRAND_DESTROYING:
+      if (m->destroying != NULL) return m->deadline_us + LINGER_MOST_US;
+      return INT64_MAX;
     default: return INT64_MAX;
   }
 }
@@ -508,7 +527,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   if (m->queue != NULL) strand_group_serve(m, now_us);
   strand_handover_harvest(m, now_us);
   strand_letters_serve(m, now_us);
-  if (m->queue != NULL) {
+  if (m->commit_queue != NULL) {
     strand_committer_serve(m, now_us);
     strand_group_advance(m, now_us);
   }

@@ -209,12 +209,13 @@ struct strand_member {
   bool cooperative;
   atomic_bool joining; /* no commit now; set in joining.c */
   bool fatal;
-  bool cannot_leave;     /* librdkafka refuses: a fatal error */
-  bool queues_ready;     /* queue_fd fired */
-  bool displaced;        /* 'below' of a tag is set */
-  bool more_events;      /* left by the last turn */
-  bool halted;           /* what was not claimed came back */
-  strand_batch *batches; /* out, newest first */
+  bool cannot_leave;       /* librdkafka refuses: a fatal error */
+  strand_call *destroying; /* for the helper, when the client has left */
+  bool queues_ready;       /* queue_fd fired */
+  bool displaced;          /* 'below' of a tag is set */
+  bool more_events;        /* left by the last turn */
+  bool halted;             /* what was not claimed came back */
+  strand_batch *batches;   /* out, newest first */
   strand_batch *spare;
   unsigned spare_count;
   size_t max_ready;
