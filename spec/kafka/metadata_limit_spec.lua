@@ -71,6 +71,8 @@ describe("a broker that takes less metadata than max_metadata", function()
     assert.equal(0, entry.offset)
     assert.is_true(#entry.metadata > TAKES / 4 and #entry.metadata <= TAKES)
     assert.is_true(covered(entry, sent, log) > 200)
+    helper.eventually(5, function() return member.events(events, "metadata_unwritable") > 0 end,
+      consumer)
     local count, event = member.events(events, "metadata_unwritable")
     assert.equal(1, count)
     assert.same({ topic, 0, 0 }, { event.topic, event.partition, event.offset })

@@ -206,9 +206,10 @@ describe("a right that is taken away", function()
     send()
     helper.eventually(20, function() return member.events(events, "commit_failed") > 0 end, consumer)
     local code, reason = health(consumer)
-    assert.equal("COMMIT_FAILS", code)
+    -- A heartbeat is refused, too: first, where the machine is busy.
+    assert.is_true(code == "COMMIT_FAILS" or code == "AUTH", code)
     assert.matches("authorization failed", reason, 1, true)
-    holds(5, "COMMIT_FAILS", "AUTH") -- a heartbeat is refused, too
+    holds(5, "COMMIT_FAILS", "AUTH")
     member.tool_at(broker, "acl", "forget", "group", group, "read")
     helper.eventually(60, function() return consumer:health() end, consumer)
     assert(consumer:commit())

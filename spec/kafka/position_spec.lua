@@ -423,7 +423,8 @@ describe("a partition", function()
       consumer:pause()
       audit.send(topic, 5, numbered)
       helper.kafka "pause"
-      local ok, _, code = consumer:seek { topic = topic, partition = 0, offset = 3 }
+      local ok, _, code = consumer:seek { topic = topic, partition = 0, offset = 3,
+        timeout = 3 } -- less than the session
       helper.kafka "resume"
       helper.eventually(30, function() return (pcall(helper.topic, 1)) end, consumer)
       assert.same({ nil, "TIMED_OUT" }, { ok, code })
