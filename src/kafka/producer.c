@@ -290,6 +290,7 @@ static void set_reminder (strand_producer *p) {
 }
 
 static void look_at_stall (strand_producer *p) {
+  if (p->client->errand == NULL) return; /* it could not be opened */
   if (p->stall.asking) take_answer(p);
   if (strand_errand_is_reminded(p->client->errand)
       && strand_stall_tick(&p->stall, strand_clock_us()))
