@@ -32,8 +32,8 @@
 **   (5) What strand_offsets_start allowed keeps the payload within its limit
 **       however the FLIGHT records end, as long as no other start follows.
 **
-** Thread: owner. Workers never see a tracker; they leave outcomes in their
-** batch (batch.h), and the owner applies them.
+** Thread: owner. Workers never see a tracker: they leave outcomes in what they
+** were given, and the owner applies them.
 */
 #ifndef STRAND_OFFSETS_H
 #define STRAND_OFFSETS_H

@@ -360,9 +360,9 @@ int64_t strand_trouble_tick (strand_member *m, int64_t now_us);
 /* topics.c */
 void strand_topics_init (strand_member *m);
 void strand_topics_subscribe (strand_member *m);
-/* librdkafka says that the topic does not exist. */
 /* Nothing that is subscribed to exists: then librdkafka joins no group. */
 bool strand_topics_all_missing (const strand_member *m);
+/* librdkafka says that the topic does not exist. */
 void strand_topics_missing (strand_member *m, const char *topic,
                             int64_t now_us);
 /* It was assigned, and no route takes it. */

@@ -34,7 +34,7 @@ static void view_partition (const strand_member *m, const strand_tag *tag,
   strand_partition_stats_read(m->engine, tag->partition, now_us, &v->stats);
   snprintf(v->topic, sizeof(v->topic), "%s", v->stats.topic);
   if (tag->no_route) v->stats.state = "no_route";
-  v->stats.topic = NULL; /* the copy stays valid; see consumer.c */
+  v->stats.topic = NULL; /* a copy's own, set when it is read */
   v->end = end_of(m, tag);
   v->member = m->index;
 }
