@@ -181,6 +181,7 @@ void strand_trouble_commit_failed (strand_member *m, rd_kafka_resp_err_t err,
                        later ? STRAND_TROUBLE_PATIENCE_US : 0);
   if (!later && t->commits.tell_us > now_us) t->commits.tell_us = now_us;
   note_cause(&t->commit_cause, err, rd_kafka_err2str(err));
+  publish(m, now_us); /* before the event is told */
 }
 
 /*
