@@ -85,6 +85,17 @@ local function read(given, label, role)
   return list
 end
 
+-- Of a name that must be there: which of those given was probably meant.
+local function instead(given, name)
+  local names = {}
+  for other in pairs(given) do
+    if type(other) == "string" then names[#names + 1] = other end
+  end
+  table.sort(names)
+  local meant = schema.near_miss(name, names)
+  return meant and (" (given is '%s')"):format(meant) or ""
+end
+
 -- The kind of the option 'kafka'; 'needed' lists what must be there.
 function properties.kind(kind)
   kind.required = not kind.optional
@@ -93,7 +104,7 @@ function properties.kind(kind)
     if type(given) ~= "table" then schema.expected(label, self.shape, given) end
     for _, name in ipairs(self.needed) do
       if given[name] == nil or given[name] == "" then
-        schema.fail(label, ("'%s' is required"):format(name))
+        schema.fail(label, ("'%s' is required%s"):format(name, instead(given, name)))
       end
     end
     return read(given, label, self.role)
