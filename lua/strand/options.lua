@@ -453,7 +453,9 @@ local producer = fields {
   "partitioner", partitioner { default = "murmur2_random",
     doc = "where a key goes; the default is Java's placement" },
   "on_delivery", func {
-    doc = "`function(report)` for each record, called from `poll`, `flush`, `send_wait`, `close`" },
+    doc = "`function(report)` for each record, called from `poll`, `flush`, `send_wait`, `close`. "
+      .. "Without it a record that failed is a warning in the log, one a second for those alike, "
+      .. "with a count" },
   "on_event", func { doc = "`function(event)`: what happens to the producer" },
   "log", log "`function(level, facility, message)`",
   "max_queued_records", whole { min = 1, max = 10000000, default = 100000,
