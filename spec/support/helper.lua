@@ -104,7 +104,7 @@ function helper.topic(partitions, config)
   else
     local admin = assert(require "strand".admin {
       kafka = { ["bootstrap.servers"] = helper.broker() } })
-    assert(admin:create_topics { [name] = { partitions = partitions or 1, config = config } })
+    assert(admin:create_topics({ [name] = { partitions = partitions or 1, config = config } }, 90))
     admin:close()
   end
   return name

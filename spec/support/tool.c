@@ -260,7 +260,7 @@ static int dial (const char *broker) {
   return fd;
 }
 
-static void stamp (char **arg) {
+static rd_kafka_resp_err_t try_to_stamp (char **arg) {
   request r = make_produce(arg);
   unsigned char answer[512];
   /* length, correlation, count, name, count, partition */
@@ -270,9 +270,23 @@ static void stamp (char **arg) {
       || recv(fd, answer, at + 2, MSG_WAITALL) != (ssize_t)at + 2) {
     die("stamp", "no answer");
   }
-  check("stamp",
-        (rd_kafka_resp_err_t)(int16_t)(answer[at] << 8 | answer[at + 1]));
   close(fd);
+  return (rd_kafka_resp_err_t)(int16_t)(answer[at] << 8 | answer[at + 1]);
+}
+
+/* A topic that is new may not be known to its broker yet. */
+static void stamp (char **arg) {
+  rd_kafka_resp_err_t err;
+  int tries = 500;
+  do {
+    err = try_to_stamp(arg);
+    if (err != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+        && err != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE
+        && err != RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION)
+      break;
+    usleep(20000);
+  } while (--tries > 0);
+  check("stamp", err);
 }
 
 static int empty (rd_kafka_t *rk, const char *group) {
