@@ -44,8 +44,10 @@ local function most_at_once(folder, topic)
   return most
 end
 
+-- More than that where a second member came late: the mock takes no commit in
+-- a rebalance, and what was done is done again.
 local function wait_done(consumer, count, limit)
-  helper.eventually(limit or 20, function() return consumer:stats().done == count end, consumer)
+  helper.eventually(limit or 20, function() return consumer:stats().done >= count end, consumer)
 end
 
 describe("a rate", function()
