@@ -22,7 +22,7 @@
 #define LINGER_MS 100 /* a flush of all waits so long, without a thread */
 #define PURGE_AGAIN_MS 100
 #define END_GRACE 0.25 /* seconds for librdkafka's threads to end */
-#define ANSWER_MS 1000
+#define ANSWER_MS 1000 /* for a broker to prove that it is there after all */
 
 struct strand_producer {
   strand_client *client; /* NULL: closed */
@@ -37,7 +37,6 @@ struct strand_producer {
   int kept;                  /* the same, by strand_producer_keep */
   int oauth_wanted;          /* a token is due */
   int unreachable; /* all brokers were down, and none has reported since */
-  int answer_ms;   /* for one to prove that it is there after all */
   int linger_ms;
   char max_message_bytes[16];
   strand_delivery *first; /* deliveries, oldest first */
@@ -276,7 +275,7 @@ static void take_answer (strand_producer *p) {
   rd_kafka_topic_partition_list_t *list;
   rd_kafka_resp_err_t err;
   strand_obstacle obstacle;
-  if (!strand_errand_stalled(p->client->errand, &err, &list)) return;
+  if (!strand_errand_take_stalled(p->client->errand, &err, &list)) return;
   if (strand_stall_answered(&p->stall, err, list, strand_clock_us(),
                             &obstacle))
     tell_obstacle(p, &obstacle);
@@ -292,7 +291,7 @@ static void set_reminder (strand_producer *p) {
 static void look_at_stall (strand_producer *p) {
   if (p->client->errand == NULL) return; /* it could not be opened */
   if (p->stall.asking) take_answer(p);
-  if (strand_errand_is_reminded(p->client->errand)
+  if (strand_errand_take_reminder(p->client->errand)
       && strand_stall_tick(&p->stall, strand_clock_us()))
     p->stall.asking = strand_errand_ask_stalled(p->client->errand);
   set_reminder(p);
@@ -309,7 +308,7 @@ static void collect (strand_producer *p, int ms) {
   }
   look_at_stall(p);
   look_at_linger(p);
-  if (p->warnings != NULL)
+  if (p->warnings != NULL && p->counts.failed > 0)
     strand_warnings_tick(p->warnings, strand_clock_us());
 }
 
@@ -458,7 +457,6 @@ strand_producer *strand_producer_open (const strand_producer_options *options,
     return NULL;
   }
   p->reports_all = options->reports_all;
-  p->answer_ms = ANSWER_MS;
   p->fd = -1;
   if (!open_own(p, options, failure) || !open_client(p, options, failure)
       || !open_warnings(p, failure)) {
@@ -711,29 +709,37 @@ void strand_producer_hurry (strand_producer *p, int on) {
   if (p->client != NULL) look_at_linger(p);
 }
 
-/* That all brokers were down is told once, and not that one came back. */
-static int may_be_reached (strand_producer *p, int ms) {
+/* That all brokers were down is told once, and not that one came back: asks
+** for one. */
+static bool reach (strand_producer *p, int ms) {
   const rd_kafka_metadata_t *metadata;
-  if (!p->unreachable) return 1;
-  if (rd_kafka_metadata(p->client->handle, 0, NULL, &metadata,
-                        ms < p->answer_ms ? ms : p->answer_ms)
+  if (rd_kafka_metadata(p->client->handle, 0, NULL, &metadata, ms)
       != RD_KAFKA_RESP_ERR_NO_ERROR)
-    return 0;
+    return false;
   rd_kafka_metadata_destroy(metadata);
   p->unreachable = 0;
-  return 1;
+  return true;
 }
 
-int64_t strand_producer_flush (strand_producer *p, double timeout) {
+/* False: it ended early, since no broker answered within 'answer_ms'. */
+static bool flush (strand_producer *p, double timeout, int answer_ms) {
   double deadline = strand_clock_now() + timeout;
+  bool reached = true;
   strand_producer_flush_begin(p);
   refresh(p);
-  while (strand_producer_outstanding(p) > 0) {
+  while (p->counts.outstanding > 0) {
     int ms = strand_clock_left_ms(deadline);
-    if (ms == 0 || !may_be_reached(p, ms)) break;
+    if (ms == 0) break;
+    if (p->unreachable) reached = reach(p, ms < answer_ms ? ms : answer_ms);
+    if (!reached) break;
     collect(p, strand_clock_left_ms(deadline));
   }
   if (has_waiting(p)) raise_fd(p);
+  return reached;
+}
+
+int64_t strand_producer_flush (strand_producer *p, double timeout) {
+  flush(p, timeout, ANSWER_MS);
   return p->counts.outstanding;
 }
 
@@ -782,9 +788,7 @@ bool strand_producer_discard (strand_producer *p, double timeout,
   double grace = timeout / 2 < END_GRACE ? timeout / 2 : END_GRACE;
   bool reached;
   if (p->client == NULL) return true;
-  p->answer_ms = (int)(patience * 1000);
-  strand_producer_flush(p, timeout - grace);
-  reached = !p->unreachable;
+  reached = flush(p, timeout - grace, (int)(patience * 1000));
   end_client(p, deadline, 0);
   return reached;
 }

@@ -183,8 +183,8 @@ int64_t strand_producer_flush (strand_producer *p, double timeout);
 void strand_producer_close (strand_producer *p, double timeout);
 
 /* For a producer that nobody closed: flushes, and closes, in 'timeout' seconds
-** and no more. Where all brokers were down one has 'patience' seconds to prove
-** that it is there after all; false when none did. */
+** and no more. Where records are out and all brokers were down, one has
+** 'patience' seconds to prove that it is there after all; false: none did. */
 bool strand_producer_discard (strand_producer *p, double timeout,
                               double patience);
 

@@ -256,9 +256,9 @@ static int admin_gc (lua_State *L) {
   strand_finalizers *finalizers = self->finalizers;
   if (is_forked(self)) return 0;
   if (finalizers != NULL) {
-    double share = strand_finalizers_share(finalizers, strand_clock_now());
+    double share = strand_finalizers_begin(finalizers, strand_clock_now());
     end(self, share < STRAND_ADMIN_END ? share : STRAND_ADMIN_END);
-    strand_finalizers_spend(finalizers, strand_clock_now());
+    strand_finalizers_end(finalizers, strand_clock_now());
   }
   strand_lines_close(&self->lines);
   return 0;

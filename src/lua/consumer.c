@@ -209,8 +209,8 @@ static int consumer_gc (lua_State *L) {
   strand_report_clear(&self->report);
   if (kafka != NULL && f != NULL) {
     strand_consumer_discard(kafka,
-                            strand_finalizers_share(f, strand_clock_now()));
-    strand_finalizers_spend(f, strand_clock_now());
+                            strand_finalizers_begin(f, strand_clock_now()));
+    strand_finalizers_end(f, strand_clock_now());
   }
   else if (kafka != NULL) strand_consumer_discard(kafka, 0);
   strand_finalizers_leave(&self->finalizers);

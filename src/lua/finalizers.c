@@ -4,10 +4,14 @@
 #include "lua/finalizers.h"
 
 #include "kafka/clock.h"
+#include "kafka/log.h"
 #include "lua/compat.h"
 
 #define REFILL (STRAND_FINALIZERS_SECONDS / 60) /* a second */
 #define KEPT 0.25 /* seconds for each other, of at most half of what is left */
+
+#define ANSWER 1.0       /* seconds for a broker, */
+#define ANSWER_AGAIN 0.2 /* and after one that did not answer */
 
 static char key;
 
@@ -33,12 +37,23 @@ strand_finalizers *strand_finalizers_join (lua_State *L) {
   return f;
 }
 
-void strand_finalizers_leave (strand_finalizers **f) {
-  if (*f != NULL) (*f)->count--;
-  *f = NULL;
+static void say (unsigned objects, int64_t records) {
+  strand_log_printf(NULL, STRAND_LOG_WARNING, "PRODUCER",
+                    "%u producer%s collected without close(), which waits "
+                    "for them: %lld records were not delivered",
+                    objects, objects == 1 ? " was" : "s were",
+                    (long long)records);
 }
 
-double strand_finalizers_share (strand_finalizers *f, double now) {
+void strand_finalizers_leave (strand_finalizers **of) {
+  strand_finalizers *f = *of;
+  *of = NULL;
+  if (f == NULL || --f->count > 0 || f->unsaid == 0) return;
+  say(f->unsaid, f->lost);
+  f->lost = f->unsaid = 0;
+}
+
+double strand_finalizers_begin (strand_finalizers *f, double now) {
   double kept = f->count > 1 ? KEPT * (f->count - 1) : 0;
   f->left += (now - f->since) * REFILL;
   if (f->left > STRAND_FINALIZERS_SECONDS) f->left = STRAND_FINALIZERS_SECONDS;
@@ -47,17 +62,17 @@ double strand_finalizers_share (strand_finalizers *f, double now) {
 }
 
 double strand_finalizers_patience (const strand_finalizers *f) {
-  return f->hopeless ? 0.2 : 1;
+  return f->hopeless ? ANSWER_AGAIN : ANSWER;
 }
 
-void strand_finalizers_spend (strand_finalizers *f, double now) {
+void strand_finalizers_end (strand_finalizers *f, double now) {
   f->left -= now - f->since;
   if (f->left < 0) f->left = 0;
   f->since = now;
 }
 
-bool strand_finalizers_lost (strand_finalizers *f, double now,
-                             int64_t *records, unsigned *objects) {
+bool strand_finalizers_count_lost (strand_finalizers *f, double now,
+                                   int64_t *records, unsigned *objects) {
   f->lost += *records;
   if (*records > 0) f->unsaid++;
   if (f->unsaid == 0) return false;
@@ -70,4 +85,10 @@ bool strand_finalizers_lost (strand_finalizers *f, double now,
   f->said_at = now;
   f->lost = f->unsaid = 0;
   return true;
+}
+
+void strand_finalizers_say_lost (strand_finalizers *f, int64_t records) {
+  unsigned objects;
+  if (strand_finalizers_count_lost(f, strand_clock_now(), &records, &objects))
+    say(objects, records);
 }

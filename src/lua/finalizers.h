@@ -25,7 +25,7 @@ typedef struct strand_finalizers {
   double left;    /* seconds, at 'since' */
   double since;   /* by strand_clock_now */
   unsigned count; /* of objects that may still have to wait */
-  bool hopeless;  /* the last that asked found no broker */
+  bool hopeless;  /* the last one asked for a broker in vain */
   unsigned said;  /* lines about what was lost */
   double said_at;
   unsigned unsaid; /* objects that lost records since then, */
@@ -39,24 +39,26 @@ void strand_finalizers_init (strand_finalizers *f, double now);
 strand_finalizers *strand_finalizers_join (lua_State *L);
 
 /* The object is closed: it will not wait. Accepts a pointer to NULL, and
-** leaves one. */
+** leaves one. The last one says what was not said yet. */
 void strand_finalizers_leave (strand_finalizers **f);
 
-/* The seconds that a finalizer may take now: what is left, but for a little
-** that is kept for each of the others. */
-double strand_finalizers_share (strand_finalizers *f, double now);
+/* A finalizer begins. The seconds that it may take: what is left, but for a
+** little that is kept for each of the others. */
+double strand_finalizers_begin (strand_finalizers *f, double now);
 
 /* The seconds in which a broker has to prove that it is there, where all were
 ** down: few after one that found none. */
 double strand_finalizers_patience (const strand_finalizers *f);
 
-/* A finalizer waited until 'now', since the last strand_finalizers_share. */
-void strand_finalizers_spend (strand_finalizers *f, double now);
+/* It waited until 'now'. */
+void strand_finalizers_end (strand_finalizers *f, double now);
 
 /* An object that nobody closed has lost '*records', or none. True: to be said
 ** now, of '*objects' that lost '*records' in all. What is not said now is said
-** with a later one: the last object of a state leaves nothing. */
-bool strand_finalizers_lost (strand_finalizers *f, double now,
-                             int64_t *records, unsigned *objects);
+** with a later one, or by the last object that leaves. */
+bool strand_finalizers_count_lost (strand_finalizers *f, double now,
+                                   int64_t *records, unsigned *objects);
+/* The same, and says it: a line on stderr. */
+void strand_finalizers_say_lost (strand_finalizers *f, int64_t records);
 
 #endif

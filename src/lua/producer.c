@@ -415,19 +415,10 @@ static int producer_close (lua_State *L) {
   return 1;
 }
 
-static void say_lost (strand_producer *kafka, strand_finalizers *f) {
+static int64_t undelivered (strand_producer *kafka) {
   strand_producer_counts counts;
-  int64_t records;
-  unsigned objects;
   strand_producer_counts_get(kafka, &counts);
-  records = counts.purged + counts.outstanding;
-  if (!strand_finalizers_lost(f, strand_clock_now(), &records, &objects))
-    return;
-  strand_log_printf(NULL, STRAND_LOG_WARNING, "PRODUCER",
-                    "%u producer%s collected without close(), which waits "
-                    "for them: %lld records were not delivered",
-                    objects, objects == 1 ? " was" : "s were",
-                    (long long)records);
+  return counts.purged + counts.outstanding;
 }
 
 static int producer_gc (lua_State *L) {
@@ -437,11 +428,11 @@ static int producer_gc (lua_State *L) {
   if (kafka == NULL || is_forked(self)) return 0;
   self->kafka = NULL;
   if (f != NULL) {
-    double share = strand_finalizers_share(f, strand_clock_now());
+    double share = strand_finalizers_begin(f, strand_clock_now());
     double patience = strand_finalizers_patience(f);
     f->hopeless = !strand_producer_discard(kafka, share, patience);
-    strand_finalizers_spend(f, strand_clock_now());
-    say_lost(kafka, f);
+    strand_finalizers_end(f, strand_clock_now());
+    strand_finalizers_say_lost(f, undelivered(kafka));
     strand_finalizers_leave(&self->finalizers);
   }
   strand_producer_free(kafka);
