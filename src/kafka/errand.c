@@ -178,8 +178,7 @@ static void sleep_locked (strand_errand *errand) {
     pthread_cond_wait(&errand->changed, &errand->lock);
     return;
   }
-  until.tv_sec = (time_t)(errand->asleep_us / 1000000);
-  until.tv_nsec = (long)(errand->asleep_us % 1000000) * 1000;
+  until = strand_clock_timespec((double)errand->asleep_us / 1e6);
   pthread_cond_timedwait(&errand->changed, &errand->lock, &until);
 }
 
@@ -317,7 +316,7 @@ void strand_errand_remind (strand_errand *errand, int64_t at_us) {
   pthread_mutex_unlock(&errand->lock);
 }
 
-int strand_errand_is_reminded (strand_errand *errand) {
+int strand_errand_take_reminder (strand_errand *errand) {
   if (atomic_load_explicit(&errand->reminded, memory_order_relaxed) == 0) {
     return 0;
   }
@@ -333,8 +332,9 @@ int strand_errand_ask_stalled (strand_errand *errand) {
   return asked;
 }
 
-int strand_errand_stalled (strand_errand *errand, rd_kafka_resp_err_t *err,
-                           rd_kafka_topic_partition_list_t **list) {
+int strand_errand_take_stalled (strand_errand *errand,
+                                rd_kafka_resp_err_t *err,
+                                rd_kafka_topic_partition_list_t **list) {
   int answered;
   pthread_mutex_lock(&errand->lock);
   answered = errand->stalled == ANSWERED;

@@ -62,14 +62,15 @@ int strand_errand_flush (strand_errand *errand, int on);
 void strand_errand_remind (strand_errand *errand, int64_t at_us);
 
 /* That came to pass, since this was asked last. */
-int strand_errand_is_reminded (strand_errand *errand);
+int strand_errand_take_reminder (strand_errand *errand);
 
 /* Asks what is in the way of records that are out; see leaders.h. 0: without
 ** a thread it is not asked. */
 int strand_errand_ask_stalled (strand_errand *errand);
 
 /* 0: not answered yet. Else the error, or the caller's list. */
-int strand_errand_stalled (strand_errand *errand, rd_kafka_resp_err_t *err,
-                           rd_kafka_topic_partition_list_t **list);
+int strand_errand_take_stalled (strand_errand *errand,
+                                rd_kafka_resp_err_t *err,
+                                rd_kafka_topic_partition_list_t **list);
 
 #endif

@@ -14,9 +14,9 @@
 #include "kafka/thread.h"
 
 #define POLL_MOST_US 1000000
-#define CLOSE_MARGIN_US 1000000 /* of the timeout, kept for the commit */
-#define LEAVE_MOST_US 500000    /* past the timeout, for leaving */
-#define LINGER_MOST_US 65000000 /* past it, until the client is destroyed */
+#define CLOSE_MARGIN_US 1000000  /* of the timeout, kept for the commit */
+#define LEAVE_MOST_US 500000     /* past the timeout, for leaving */
+#define DESTROY_MOST_US 65000000 /* past it, until the client is destroyed */
 
 void strand_member_wake (strand_member *m) {
   if (!atomic_exchange_explicit(&m->woken, true, memory_order_acq_rel)) {
@@ -369,7 +369,7 @@ static void begin_destroying (strand_member *m) {
 ** the request to leave has to be answered, by default. */
 static bool may_destroy (const strand_member *m, int64_t now_us) {
   return m->cannot_leave || rd_kafka_consumer_closed(m->client)
-         || now_us >= m->deadline_us + LINGER_MOST_US;
+         || now_us >= m->deadline_us + DESTROY_MOST_US;
 }
 
 static void destroy_client (strand_member *m) {
@@ -469,7 +469,7 @@ static int64_t phase_due (const strand_member *m) {
     case STRAND_COMMITTING: return m->deadline_us;
     case STRAND_LEAVING: return m->deadline_us + LEAVE_MOST_US;
     case STRAND_DESTROYING:
-      if (m->destroying != NULL) return m->deadline_us + LINGER_MOST_US;
+      if (m->destroying != NULL) return m->deadline_us + DESTROY_MOST_US;
       return INT64_MAX;
     default: return INT64_MAX;
   }

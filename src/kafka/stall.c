@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/siphash.h"
 #include "kafka/errors.h"
 #include "kafka/leaders.h"
 
@@ -33,13 +34,10 @@ bool strand_stall_is_all (const char *acks) {
 ** Partitions that take records
 */
 
-/* FNV-1a. Never 0. */
+/* Never 0. */
 static uint64_t hash_of (const char *topic, int32_t partition) {
-  uint64_t hash = UINT64_C(14695981039346656037) ^ (uint32_t)partition;
-  hash *= UINT64_C(1099511628211);
-  for (; *topic != '\0'; topic++) {
-    hash = (hash ^ (unsigned char)*topic) * UINT64_C(1099511628211);
-  }
+  uint64_t seed[2] = { (uint32_t)partition, 0 };
+  uint64_t hash = strand_siphash(seed, topic, strlen(topic));
   return hash != 0 ? hash : 1;
 }
 
