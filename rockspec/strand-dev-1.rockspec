@@ -89,6 +89,7 @@ build = {
         "src/kafka/trouble.c",
         "src/kafka/troubles.c",
         "src/kafka/view.c",
+        "src/kafka/waker.c",
         "src/kafka/warnings.c",
         "src/kafka/watch.c",
         "src/kafka/watchdog.c",

@@ -91,7 +91,8 @@ static strand_slot *open_stage (stage *s, strand_batch_by by) {
   m->engine = strand_engine_new(&config);
   m->consumer = &s->consumer;
   m->max_ready = 1;
-  m->wake_fd = m->queue_fd = s->consumer.wake_fd = -1;
+  strand_waker_init(&m->waker);
+  s->consumer.wake_fd = -1;
   m->batch_most = by == STRAND_BATCH_NONE ? 0 : 1;
   s->consumer.events = strand_events_new();
   s->consumer.routes = &s->route;

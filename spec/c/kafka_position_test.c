@@ -96,7 +96,7 @@ static int open_all (void **state) {
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member.consumer = &consumer;
   member.max_ready = 64;
-  member.queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  member.waker.queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member.client = open_client();
   member.engine = strand_engine_new(&config);
   member.helper = strand_helper_new(member.client, wake, gone, &member);
@@ -119,7 +119,7 @@ static int close_all (void **state) {
   strand_mock_close(cluster);
   free(member.tags);
   strand_places_free(&member.places);
-  close(member.queue_fd);
+  close(member.waker.queue_fd);
   return 0;
 }
 
@@ -183,17 +183,17 @@ static void fetch (const char *topic, int64_t offset) {
   rd_kafka_topic_partition_list_add(list, topic, 0)->offset = offset;
   tag->queue = rd_kafka_queue_get_partition(member.client, topic, 0);
   rd_kafka_queue_forward(tag->queue, NULL);
-  rd_kafka_queue_io_event_enable(tag->queue, member.queue_fd, &one,
+  rd_kafka_queue_io_event_enable(tag->queue, member.waker.queue_fd, &one,
                                  sizeof(one));
   assert_int_equal(rd_kafka_assign(member.client, list), 0);
   rd_kafka_topic_partition_list_destroy(list);
 }
 
 static void read_once (void) {
-  struct pollfd fd = { member.queue_fd, POLLIN, 0 };
+  struct pollfd fd = { member.waker.queue_fd, POLLIN, 0 };
   eventfd_t count;
   assert_int_equal(poll(&fd, 1, 20000), 1);
-  eventfd_read(member.queue_fd, &count);
+  eventfd_read(member.waker.queue_fd, &count);
   member.queues_ready = true;
   strand_reader_read(&member, strand_clock_us());
 }

@@ -86,7 +86,8 @@ static void split_queue (strand_member *m, strand_tag *tag, const char *topic,
   static const uint64_t one = 1;
   tag->queue = rd_kafka_queue_get_partition(m->client, topic, index);
   rd_kafka_queue_forward(tag->queue, NULL);
-  rd_kafka_queue_io_event_enable(tag->queue, m->queue_fd, &one, sizeof(one));
+  rd_kafka_queue_io_event_enable(tag->queue, m->waker.queue_fd, &one,
+                                 sizeof(one));
 }
 
 static void add_partition (strand_member *m, const char *topic,

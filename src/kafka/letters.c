@@ -280,7 +280,7 @@ static bool open_client (strand_member *m, strand_failure *failure) {
                                         rd_kafka_conf_dup(l->conf), failure);
   if (client == NULL) return false;
   l->queue = rd_kafka_queue_get_main(client);
-  rd_kafka_queue_io_event_enable(l->queue, m->wake_fd, &one, sizeof(one));
+  rd_kafka_queue_io_event_enable(l->queue, m->waker.fd, &one, sizeof(one));
   pthread_mutex_lock(&l->lock);
   l->client = client;
   pthread_mutex_unlock(&l->lock);

@@ -1,11 +1,8 @@
-#define _GNU_SOURCE /* ppoll */
 #include "kafka/errors.h"
 #include "kafka/letters.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -19,9 +16,7 @@
 #define DESTROY_MOST_US 65000000 /* past it, until the client is destroyed */
 
 void strand_member_wake (strand_member *m) {
-  if (!atomic_exchange_explicit(&m->woken, true, memory_order_acq_rel)) {
-    eventfd_write(m->wake_fd, 1);
-  }
+  strand_waker_wake(&m->waker);
 }
 
 static void wake (void *member) {
@@ -365,10 +360,12 @@ static void begin_destroying (strand_member *m) {
 }
 
 /* A client that has not left its group turns a core round for as long as it is
-** destroyed (librdkafka 2.0.2). A hanging broker makes that a minute: so long
-** the request to leave has to be answered, by default. */
+** destroyed (librdkafka 2.0.2). A coordinator that hangs makes that a minute:
+** so long the request to leave has to be answered, by default. Without one a
+** client may never leave (a commit waits for it), and is destroyed at once. */
 static bool may_destroy (const strand_member *m, int64_t now_us) {
   return m->cannot_leave || rd_kafka_consumer_closed(m->client)
+         || !atomic_load(&m->signs.coordinator_up)
          || now_us >= m->deadline_us + DESTROY_MOST_US;
 }
 
@@ -483,26 +480,6 @@ static int64_t min64 (int64_t a, int64_t b) {
   return a < b ? a : b;
 }
 
-static void sleep_until (strand_member *m, int64_t until_us) {
-  struct pollfd fds[2] = { { m->wake_fd, POLLIN, 0 },
-                           { m->queue_fd, POLLIN, 0 } };
-  int64_t left_us = until_us - strand_clock_us();
-  struct timespec wait;
-  eventfd_t count;
-  if (left_us < 0) left_us = 0;
-  wait.tv_sec = left_us / 1000000;
-  wait.tv_nsec = (left_us % 1000000) * 1000;
-  if (ppoll(fds, 2, &wait, NULL) <= 0) return;
-  if (fds[0].revents != 0) {
-    eventfd_read(m->wake_fd, &count);
-    atomic_exchange(&m->woken, false); /* sees what the waker did before */
-  }
-  if (fds[1].revents != 0) {
-    eventfd_read(m->queue_fd, &count);
-    m->queues_ready = true;
-  }
-}
-
 static int64_t poll_every (const strand_member *m) {
   return min64(POLL_MOST_US, m->consumer->max_poll_us / 4);
 }
@@ -555,17 +532,10 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   return m->changed ? min64(due, m->next_view_us) : due;
 }
 
-static void close_fds (strand_member *m) {
-  if (m->wake_fd >= 0) close(m->wake_fd);
-  if (m->queue_fd >= 0) close(m->queue_fd);
-  m->wake_fd = m->queue_fd = -1;
-}
-
 /* A client that could not be destroyed yet still writes to them. */
 void strand_member_give_back (strand_member *m) {
   if (m->client != NULL || strand_letters_have_client(m)) return;
-  atomic_store(&m->woken, true); /* for good: none is woken any more */
-  close_fds(m);
+  strand_waker_close(&m->waker);
 }
 
 static void free_parts (strand_member *m) {
@@ -578,7 +548,7 @@ static void free_parts (strand_member *m) {
   strand_places_free(&m->places);
   free(m->tags);
   free(m->routes);
-  close_fds(m);
+  strand_waker_close(&m->waker);
 }
 
 /* Handlers that do not return keep the owner, which waits for them: their
@@ -592,8 +562,9 @@ static void *run_owner (void *arg) {
     atomic_store_explicit(&m->turned_us, now_us, memory_order_relaxed);
     due = turn(m, now_us);
     if (m->phase == STRAND_OVER && !strand_handover_out(m)) break;
-    if (due > now_us) sleep_until(m, due);
-    else sleep_until(m, 0);
+    if (strand_waker_sleep(&m->waker, due > now_us ? due : 0)) {
+      m->queues_ready = true;
+    }
   }
   strand_helper_end(m->helper);
   strand_shared_leave(c);
@@ -702,8 +673,9 @@ static bool open_client (strand_member *m, const strand_property *props,
     return false;
   }
   m->commit_queue = rd_kafka_queue_new(m->client);
-  rd_kafka_queue_io_event_enable(m->queue, m->queue_fd, &one, sizeof(one));
-  rd_kafka_queue_io_event_enable(m->commit_queue, m->queue_fd, &one,
+  rd_kafka_queue_io_event_enable(m->queue, m->waker.queue_fd, &one,
+                                 sizeof(one));
+  rd_kafka_queue_io_event_enable(m->commit_queue, m->waker.queue_fd, &one,
                                  sizeof(one));
   return true;
 }
@@ -727,14 +699,6 @@ static strand_engine *open_engine (strand_member *m) {
   return strand_engine_new(&config);
 }
 
-static bool make_fds (strand_member *m, strand_failure *failure) {
-  m->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (m->wake_fd >= 0) m->queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (m->queue_fd >= 0) return true;
-  strand_fail_descriptor(failure, "a member's eventfd", errno);
-  return false;
-}
-
 strand_member *strand_member_new (strand_consumer *c, unsigned index,
                                   const strand_property *props, size_t count,
                                   strand_failure *failure) {
@@ -748,10 +712,10 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   m->blockers_wanted = STRAND_VIEW_BLOCKERS;
   m->changed = true;
   m->inbox.limits = true;
-  m->wake_fd = m->queue_fd = -1;
+  strand_waker_init(&m->waker);
   m->routes = calloc(c->route_count, sizeof(*m->routes));
   m->engine = m->routes != NULL ? open_engine(m) : NULL;
-  if (m->engine != NULL && make_fds(m, failure)
+  if (m->engine != NULL && strand_waker_open(&m->waker, failure)
       && open_client(m, props, count, failure)
       && strand_letters_open(m, failure)) {
     failure->code[0] = '\0';

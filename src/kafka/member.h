@@ -37,6 +37,7 @@
 #include "kafka/helper.h"
 #include "kafka/shared.h"
 #include "kafka/troubles.h"
+#include "kafka/waker.h"
 
 typedef struct strand_member strand_member;
 typedef struct strand_letters strand_letters;
@@ -190,9 +191,7 @@ struct strand_member {
   rd_kafka_queue_t *queue;
   rd_kafka_queue_t *commit_queue;
   strand_helper *helper;
-  int wake_fd;
-  int queue_fd; /* librdkafka writes to it */
-  atomic_bool woken;
+  strand_waker waker;
   strand_inbox inbox;        /* consumer->lock */
   strand_view view;          /* consumer->lock */
   size_t blockers_wanted;    /* consumer->lock; only grows */
@@ -211,7 +210,7 @@ struct strand_member {
   bool fatal;
   bool cannot_leave;       /* librdkafka refuses: a fatal error */
   strand_call *destroying; /* for the helper, when the client has left */
-  bool queues_ready;       /* queue_fd fired */
+  bool queues_ready;       /* librdkafka wrote to the waker */
   bool displaced;          /* 'below' of a tag is set */
   bool more_events;        /* left by the last turn */
   bool halted;             /* what was not claimed came back */

@@ -1,0 +1,37 @@
+/*
+** waker.h - how an owner's thread sleeps and is woken
+**
+** It sleeps until another thread wakes it, librdkafka has something for it or
+** a time comes. What was done before strand_waker_wake is seen after the
+** sleep.
+**
+** Thread: any wakes; owner sleeps.
+*/
+#ifndef STRAND_WAKER_H
+#define STRAND_WAKER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/err.h"
+
+typedef struct strand_waker {
+  int fd;       /* an eventfd: written to by who wakes; -1: none */
+  int queue_fd; /* an eventfd: librdkafka writes to it; -1: none */
+  /* Written and read by any thread: set by the first who wakes, so that the
+  ** others need no call of the system; cleared by the owner. */
+  atomic_bool woken;
+} strand_waker;
+
+void strand_waker_init (strand_waker *w);
+/* False and a failure (NO_DESCRIPTORS...); strand_waker_close is still due. */
+bool strand_waker_open (strand_waker *w, strand_failure *failure);
+/* Thread: whoever is last. None is woken any more. */
+void strand_waker_close (strand_waker *w);
+/* Thread: any. */
+void strand_waker_wake (strand_waker *w);
+/* Thread: owner. True: librdkafka has written. */
+bool strand_waker_sleep (strand_waker *w, int64_t until_us);
+
+#endif
