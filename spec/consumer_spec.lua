@@ -514,7 +514,7 @@ describe("while a consumer runs,", function()
     for _ = 1, 3 do
       local place = helper.eventually(5, function()
         local it = consumer:assignment()[1]
-        return it.paused and it
+        return it.paused and it.end_offset == stage.end_of(topic) and it
       end, consumer)
       stage.produce(topic, { { key = "p" } })
       helper.eventually(10, function()

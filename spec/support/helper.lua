@@ -190,6 +190,15 @@ function helper.spawn(program, ...)
     return read(folder .. "/pid")
   end))
   helper.children[#helper.children + 1] = self
+  local log = os.getenv "STRAND_CHILDREN" and io.open(os.getenv "STRAND_CHILDREN", "a")
+  if log then
+    local from = {}
+    for place in debug.traceback("", 2):gmatch "spec/[%w_/]*_spec%.lua:%d+" do
+      from[#from + 1] = place
+    end
+    log:write(self.pid, " ", table.concat(from, " "), "\n")
+    log:close()
+  end
   return self
 end
 

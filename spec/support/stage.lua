@@ -91,6 +91,12 @@ function stage.start(...)
   return ...
 end
 
+-- What was produced here, by topic: its end where it has one partition.
+local ends = {}
+
+--- The end of a topic of one partition that only stage.produce has filled.
+function stage.end_of(topic) return ends[topic] or 0 end
+
 --- Sends records, in order: { topic, key, value, headers, partition }. Given
 --- properties are added to the producer's.
 function stage.produce(topic, records, properties)
@@ -103,6 +109,7 @@ function stage.produce(topic, records, properties)
   end
   assert(producer:flush(20))
   producer:close()
+  ends[topic] = stage.end_of(topic) + #records
 end
 
 --- { offset, metadata, decoded } by partition, as somebody else reads them.
