@@ -51,7 +51,8 @@ static int open_member (void **state) {
   (void)state;
   consumer.events = strand_events_new();
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  member = (strand_member){ .consumer = &consumer, .phase = STRAND_SERVING };
+  member = (strand_member){ .consumer = &consumer,
+                            .closing = { .phase = STRAND_SERVING } };
   member.engine = strand_engine_new(&config);
   return 0;
 }
@@ -123,7 +124,7 @@ static void no_memory_for_a_commit_is_called_so (void **state) {
   assert_string_equal(event.topic, "t");
   assert_int_equal(event.partition, 3);
   strand_event_clear(&event);
-  assert_null(member.commit);
+  assert_null(member.committer.commit);
   assert_true(strand_engine_commit_due(member.engine, 0) < INT64_MAX);
 }
 

@@ -25,6 +25,7 @@
 #include <cmocka.h>
 
 #include "kafka/clock.h"
+#include "kafka/consumer.h"
 #include "kafka/member.h"
 #include "kafka/mock.h"
 #include "../support/c11_threads.h"
@@ -890,7 +891,7 @@ static void a_minute_in_which_no_handler_ends_is_told (void **st) {
 
 /* It may turn in between: then it is asked again. */
 static bool is_stuck (stage *s) {
-  atomic_store(&s->consumer->members[0]->turned_us,
+  atomic_store(&s->consumer->members[0]->waker.turned_us,
                strand_clock_us() - LAZY_US - 1000000);
   return says(s, "STUCK_OWNER");
 }

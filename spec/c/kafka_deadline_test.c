@@ -26,6 +26,7 @@
 #include "kafka/clock.h"
 #include "kafka/consumer.h"
 #include "kafka/mock.h"
+#include "kafka/worker.h"
 #include "../support/c11_threads.h"
 
 #define RECORDS 1200

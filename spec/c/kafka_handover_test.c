@@ -90,10 +90,10 @@ static strand_slot *open_stage (stage *s, strand_batch_by by) {
   memset(s, 0, sizeof(*s));
   m->engine = strand_engine_new(&config);
   m->consumer = &s->consumer;
-  m->max_ready = 1;
+  m->handover.max_ready = 1;
   strand_waker_init(&m->waker);
   s->consumer.wake_fd = -1;
-  m->batch_most = by == STRAND_BATCH_NONE ? 0 : 1;
+  m->handover.batch_most = by == STRAND_BATCH_NONE ? 0 : 1;
   s->consumer.events = strand_events_new();
   s->consumer.routes = &s->route;
   s->consumer.route_count = 1;
@@ -120,7 +120,7 @@ static strand_slot *open_stage (stage *s, strand_batch_by by) {
 static void close_stage (stage *s) {
   strand_mailbox *mailbox = &s->consumer.mailbox;
   assert_false(strand_handover_out(&s->member));
-  assert_null(s->member.overdue);
+  assert_null(s->member.watchdog.overdue);
   strand_mailbox_close(mailbox);
   assert_false(strand_mailbox_take(mailbox, s->taker, NULL, NULL));
   strand_interrupt_close();
@@ -162,7 +162,7 @@ static void what_is_done_of_a_revoked_partition_is_let_go (void **state) {
 
 static strand_verdict *verdict_of (stage *s, strand_slot *slot) {
   if (slot->bundle != NULL) return &slot->bundle->many.verdicts[0];
-  return strand_slot_verdict(s->member.batches, slot);
+  return strand_slot_verdict(s->member.handover.batches, slot);
 }
 
 /* Memory runs out in the end of a record whose retry function failed. */

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "kafka/clock.h"
+#include "kafka/consumer.h"
 #include "kafka/letter.h"
 #include "kafka/letters.h"
 #include "kafka/mock.h"

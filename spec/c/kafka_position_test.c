@@ -95,7 +95,7 @@ static int open_all (void **state) {
   consumer.events = strand_events_new();
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member.consumer = &consumer;
-  member.max_ready = 64;
+  member.handover.max_ready = 64;
   member.waker.queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member.client = open_client();
   member.engine = strand_engine_new(&config);
@@ -117,16 +117,16 @@ static int close_all (void **state) {
   strand_events_free(consumer.events);
   close(consumer.wake_fd);
   strand_mock_close(cluster);
-  free(member.tags);
-  strand_places_free(&member.places);
+  free(member.assignment.tags);
+  strand_places_free(&member.assignment.places);
   close(member.waker.queue_fd);
   return 0;
 }
 
 /* At least one. */
 static void take_answer (void) {
-  member.changed = false;
-  while (!member.changed) {
+  member.snapshot.changed = false;
+  while (!member.snapshot.changed) {
     while (sem_wait(&answered) != 0) assert_int_equal(errno, EINTR);
     strand_position_answers(&member, strand_clock_us());
     strand_seek_serve(&member);
@@ -151,9 +151,9 @@ static strand_tag *assign (const char *topic, int64_t base) {
   tag->partition = strand_engine_assign(member.engine, topic, 0, tag->epoch, 0,
                                         NULL, 0);
   assert_non_null(tag->partition);
-  assert_int_equal(strand_places_room(&member.places), STRAND_OK);
-  strand_places_put(&member.places, strand_partition_topic(tag->partition), 0,
-                    tag);
+  assert_int_equal(strand_places_room(&member.assignment.places), STRAND_OK);
+  strand_places_put(&member.assignment.places,
+                    strand_partition_topic(tag->partition), 0, tag);
   strand_partition_set_tag(tag->partition, tag);
   if (base >= -1) {
     assert_int_equal(
@@ -161,25 +161,25 @@ static strand_tag *assign (const char *topic, int64_t base) {
       STRAND_OK);
     tag->restored = tag->more = true;
   }
-  if (member.tags == NULL) {
-    member.tags = calloc(16, sizeof(strand_tag *));
-    member.tag_capacity = 16;
+  if (member.assignment.tags == NULL) {
+    member.assignment.tags = calloc(16, sizeof(strand_tag *));
+    member.assignment.capacity = 16;
   }
-  member.tags[0] = tag;
-  member.tag_count = 1;
+  member.assignment.tags[0] = tag;
+  member.assignment.count = 1;
   return tag;
 }
 
 static void unassign (void) {
-  strand_group_revoke(&member, member.tags[0]);
-  assert_int_equal(member.tag_count, 0);
+  strand_group_revoke(&member, member.assignment.tags[0]);
+  assert_int_equal(member.assignment.count, 0);
 }
 
 /* librdkafka reads it, too, from 'offset' on. */
 static void fetch (const char *topic, int64_t offset) {
   static const uint64_t one = 1;
   rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-  strand_tag *tag = member.tags[0];
+  strand_tag *tag = member.assignment.tags[0];
   rd_kafka_topic_partition_list_add(list, topic, 0)->offset = offset;
   tag->queue = rd_kafka_queue_get_partition(member.client, topic, 0);
   rd_kafka_queue_forward(tag->queue, NULL);
@@ -194,14 +194,14 @@ static void read_once (void) {
   eventfd_t count;
   assert_int_equal(poll(&fd, 1, 20000), 1);
   eventfd_read(member.waker.queue_fd, &count);
-  member.queues_ready = true;
+  member.reader.ready = true;
   strand_reader_read(&member, strand_clock_us());
 }
 
 /* Until a new epoch has begun. */
 static void read_until_restart (void) {
-  uint32_t epoch = member.tags[0]->epoch;
-  while (member.tags[0]->epoch == epoch) read_once();
+  uint32_t epoch = member.assignment.tags[0]->epoch;
+  while (member.assignment.tags[0]->epoch == epoch) read_once();
 }
 
 /* How many events of 'type' there were; the last of them. */
@@ -275,7 +275,7 @@ static void an_answer_for_an_earlier_epoch_is_dropped (void **state) {
 }
 
 static void check_reset (int64_t from, int64_t to) {
-  strand_tag *tag = member.tags[0];
+  strand_tag *tag = member.assignment.tags[0];
   strand_event event;
   assert_int_equal(events_of("reset", &event), 1);
   assert_int_equal(event.offset, from);
@@ -314,8 +314,8 @@ static void a_record_below_the_position_is_a_reset_at_once (void **state) {
   check_reset(5, 1);
   unassign();
   assign("again", 5); /* the first since the assignment */
-  assert_false(
-    strand_position_expected(&member, member.tags[0], 1, strand_clock_us()));
+  assert_false(strand_position_expected(&member, member.assignment.tags[0], 1,
+                                        strand_clock_us()));
   strand_position_settle(&member, strand_clock_us());
   check_reset(5, 1);
   unassign();
@@ -330,14 +330,14 @@ static void a_jump_is_told_once (void **state) {
   assign("cut", 0);
   fetch("cut", 0);
   events_of("", &event);
-  while (!member.tags[0]->checking) read_once();
+  while (!member.assignment.tags[0]->checking) read_once();
   take_answer(); /* watermarks */
   assert_int_equal(events_of("truncated", &event), 1);
   assert_int_equal(event.offset, 0);
   assert_true(event.to > 0);
   take_answer(); /* sought */
-  while (!member.tags[0]->first_seen) read_once();
-  assert_int_equal(member.tags[0]->gap_from, -1);
+  while (!member.assignment.tags[0]->first_seen) read_once();
+  assert_int_equal(member.assignment.tags[0]->gap_from, -1);
   unassign();
 }
 
@@ -350,8 +350,9 @@ static void a_log_shorter_than_its_metadata_is_a_reset (void **state) {
   assign("claims", 5)->claimed = 9;
   fetch("claims", 5);
   events_of("", &event);
-  while (!member.tags[0]->checking) read_once();
-  assert_int_equal(strand_partition_position(member.tags[0]->partition), 5);
+  while (!member.assignment.tags[0]->checking) read_once();
+  assert_int_equal(
+    strand_partition_position(member.assignment.tags[0]->partition), 5);
   take_answer(); /* watermarks */
   assert_int_equal(events_of("reset", &event), 1);
   assert_int_equal(event.offset, 5);
@@ -388,7 +389,7 @@ static void a_seek_outside_the_log_has_moved_nothing (void **state) {
     take_answer();
     assert_int_equal(ticket.waiting, 0);
     assert_string_equal(ticket.failure.code, "OFFSET_OUT_OF_RANGE");
-    assert_ptr_equal(member.tags[0], tag);
+    assert_ptr_equal(member.assignment.tags[0], tag);
     assert_false(tag->checking);
   }
   assert_int_equal(committable(), -1); /* 5 is known */
@@ -411,7 +412,7 @@ static void a_seek_moves_when_it_is_done (void **state) {
   seek_to(&one, "moves", 2);
   seek_to(&two, "moves", 3);
   while (one.waiting > 0) {
-    assert_ptr_equal(member.tags[0], tag);
+    assert_ptr_equal(member.assignment.tags[0], tag);
     assert_int_equal(strand_partition_position(tag->partition), 5);
     assert_int_equal(events_of("sought", &event), 0);
     take_answer();
@@ -419,7 +420,8 @@ static void a_seek_moves_when_it_is_done (void **state) {
   while (two.waiting > 0) take_answer();
   assert_string_equal(one.failure.code, "");
   assert_string_equal(two.failure.code, "");
-  assert_int_equal(strand_partition_position(member.tags[0]->partition), 3);
+  assert_int_equal(
+    strand_partition_position(member.assignment.tags[0]->partition), 3);
   assert_int_equal(events_of("sought", &event), 2);
   assert_int_equal(event.offset, 2);
   assert_int_equal(event.to, 3);
@@ -448,7 +450,8 @@ static void a_seek_that_was_given_up_does_not_happen (void **state) {
   assert_string_equal(three.failure.code, "");
   assert_int_equal(events_of("sought", &event), 1);
   assert_int_equal(event.to, 4);
-  assert_int_equal(strand_partition_position(member.tags[0]->partition), 4);
+  assert_int_equal(
+    strand_partition_position(member.assignment.tags[0]->partition), 4);
   unassign();
 }
 
@@ -471,7 +474,7 @@ static void a_seek_waits_for_its_partition (void **state) {
   while (ticket.waiting > 0) take_answer();
   assert_string_equal(ticket.failure.code, "");
   assert_int_equal(events_of("sought", &event), 1);
-  member.tags[0]->restored = false;
+  member.assignment.tags[0]->restored = false;
   seek_to(&ticket, "early", 3);
   assert_int_equal(ticket.waiting, 1);
   unassign();
@@ -523,11 +526,12 @@ static void a_topic_that_is_seen_again_is_not_refused (void **state) {
   call->owners = strand_owners_new();
   rd_kafka_topic_partition_list_add(call->owners->topics, "hidden", 1);
   rd_kafka_topic_partition_list_add(call->owners->topics, TOPIC, 1);
-  call->epoch = member.assignments - 1; /* whoever asked for what reason */
-  member.asked_owners_us = now_us;      /* it was asked before: not known */
+  call->epoch = member.topics.assignments
+                - 1;                      /* whoever asked for what reason */
+  member.topics.asked_owners_us = now_us; /* it was asked before: not known */
   strand_topics_owners(&member, call, now_us);
   assert_int_equal(member.troubles.known_count, 2);
-  member.asked_owners_us = now_us + 1;
+  member.topics.asked_owners_us = now_us + 1;
   strand_topics_owners(&member, call, now_us);
   assert_int_equal(member.troubles.known_count, 1);
   assert_int_equal(member.troubles.known->partition, 0);

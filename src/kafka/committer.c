@@ -20,7 +20,7 @@
 
 static void answer_waiters (strand_member *m, bool planned_only,
                             const strand_failure *failure) {
-  strand_waiter **at = &m->waiters, *w;
+  strand_waiter **at = &m->committer.waiters, *w;
   while ((w = *at) != NULL) {
     if (planned_only && !w->planned) {
       at = &w->next;
@@ -165,11 +165,11 @@ bool strand_committer_untold (const strand_member *m,
 /* Those of a commit that failed go one by one now, and a text that was too
 ** long comes again half as long: a revoke does not give up meanwhile. */
 static void go_on (strand_member *m, int64_t now_us) {
-  m->commit = NULL;
+  m->committer.commit = NULL;
   if (strand_engine_commit_due(m->engine, now_us) == 0) {
-    m->rebalance_tries = 0;
+    m->group.tries = 0;
   }
-  for (strand_waiter *w = m->waiters; w != NULL; w = w->next) {
+  for (strand_waiter *w = m->committer.waiters; w != NULL; w = w->next) {
     w->planned = false; /* the next one may do it */
   }
 }
@@ -183,15 +183,15 @@ static bool is_learnt (const strand_commit *commit, strand_answer answer) {
 static void take_failure (strand_member *m, strand_answer answer,
                           const strand_failure *failure, int64_t now_us) {
   strand_consumer *c = m->consumer;
-  bool learnt = is_learnt(m->commit, answer);
-  bool final = answer != STRAND_COMMIT_LATER && m->commit->count == 1
+  bool learnt = is_learnt(m->committer.commit, answer);
+  bool final = answer != STRAND_COMMIT_LATER && m->committer.commit->count == 1
                && !learnt;
-  if (!learnt) tell_failed(m, m->commit, failure);
-  m->failure = *failure;
+  if (!learnt) tell_failed(m, m->committer.commit, failure);
+  m->committer.failure = *failure;
   pthread_mutex_lock(&c->lock);
   c->commits_failed++;
   pthread_mutex_unlock(&c->lock);
-  strand_engine_commit_answer(m->engine, m->commit, answer, now_us);
+  strand_engine_commit_answer(m->engine, m->committer.commit, answer, now_us);
   if (final) answer_waiters(m, true, failure);
   go_on(m, now_us);
 }
@@ -208,23 +208,25 @@ static void take_error (strand_member *m, rd_kafka_resp_err_t err,
                         int64_t now_us) {
   strand_failure failure;
   char code[sizeof(failure.code)];
-  describe(m->commit, strand_code_of(err, code, sizeof(code)),
+  describe(m->committer.commit, strand_code_of(err, code, sizeof(code)),
            rd_kafka_err2str(err), &failure);
   /* no commit is taken before it has joined again, however often it tries */
-  m->must_rejoin = strand_error_kind_of(err) == STRAND_ERROR_LEFT_BEHIND;
+  m->committer.must_rejoin = strand_error_kind_of(err)
+                             == STRAND_ERROR_LEFT_BEHIND;
   strand_trouble_commit_failed(m, err, now_us);
   take_failure(m, answer_of(err), &failure, now_us);
 }
 
 static void take_success (strand_member *m, int64_t now_us) {
   strand_consumer *c = m->consumer;
-  m->failure.code[0] = '\0';
-  m->must_rejoin = false;
+  m->committer.failure.code[0] = '\0';
+  m->committer.must_rejoin = false;
   pthread_mutex_lock(&c->lock);
   c->commits++;
-  note_committed(c, m->commit);
+  note_committed(c, m->committer.commit);
   pthread_mutex_unlock(&c->lock);
-  strand_engine_commit_answer(m->engine, m->commit, STRAND_COMMITTED, now_us);
+  strand_engine_commit_answer(m->engine, m->committer.commit, STRAND_COMMITTED,
+                              now_us);
   strand_trouble_committed(m, now_us);
   if (strand_engine_commit_due(m->engine, now_us) > 0) {
     strand_failure untold;
@@ -245,35 +247,35 @@ static rd_kafka_resp_err_t error_of (rd_kafka_event_t *event) {
   return err;
 }
 
-/* m->commit, to the broker. */
+/* m->committer.commit, to the broker. */
 static void send_planned (strand_member *m, int64_t now_us) {
-  rd_kafka_topic_partition_list_t *list = list_of(m->commit);
+  rd_kafka_topic_partition_list_t *list = list_of(m->committer.commit);
   rd_kafka_resp_err_t err;
   if (list == NULL) {
     strand_failure failure;
-    describe(m->commit, "NO_MEMORY", "memory ran out", &failure);
+    describe(m->committer.commit, "NO_MEMORY", "memory ran out", &failure);
     take_failure(m, STRAND_COMMIT_LATER, &failure, now_us);
     return;
   }
-  err = rd_kafka_commit_queue(m->client, list, m->commit_queue, NULL, NULL);
+  err = rd_kafka_commit_queue(m->client, list, m->committer.queue, NULL, NULL);
   rd_kafka_topic_partition_list_destroy(list);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) take_error(m, err, now_us);
 }
 
 static bool may_send (const strand_member *m) {
-  return m->commit == NULL && !m->fatal && m->client != NULL
-         && !atomic_load(&m->joining);
+  return m->committer.commit == NULL && !m->group.fatal && m->client != NULL
+         && !strand_join_watch_joins(&m->join_watch);
 }
 
 /* False: nothing was planned. */
 static bool plan_and_send (strand_member *m, int64_t now_us) {
-  m->commit = strand_engine_commit(m->engine, now_us, NULL);
-  if (m->commit == NULL) return false;
-  for (strand_waiter *w = m->waiters; w != NULL; w = w->next) {
+  m->committer.commit = strand_engine_commit(m->engine, now_us, NULL);
+  if (m->committer.commit == NULL) return false;
+  for (strand_waiter *w = m->committer.waiters; w != NULL; w = w->next) {
     w->planned = true;
   }
   send_planned(m, now_us);
-  m->changed = true;
+  strand_snapshot_change(&m->snapshot);
   return true;
 }
 
@@ -282,14 +284,14 @@ bool strand_committer_send (strand_member *m, int64_t now_us) {
 }
 
 static bool has_unplanned (const strand_member *m) {
-  for (const strand_waiter *w = m->waiters; w != NULL; w = w->next) {
+  for (const strand_waiter *w = m->committer.waiters; w != NULL; w = w->next) {
     if (!w->planned) return true;
   }
   return false;
 }
 
 bool strand_committer_starved (const strand_member *m) {
-  return m->commit == NULL
+  return m->committer.commit == NULL
          && strand_engine_commit_due(m->engine, 0) < INT64_MAX;
 }
 
@@ -307,8 +309,8 @@ static void answer_unplanned (strand_member *m) {
 /* A commit that somebody waits for does not wait for its interval; but one
 ** that failed does wait for its back-off. */
 static void serve_waiters (strand_member *m, int64_t now_us) {
-  if (m->commit != NULL || !has_unplanned(m)) return;
-  if (m->fatal) {
+  if (m->committer.commit != NULL || !has_unplanned(m)) return;
+  if (m->group.fatal) {
     static const strand_failure fatal = { "FATAL", "the member has failed" };
     answer_waiters(m, false, &fatal);
     return;
@@ -320,41 +322,42 @@ static void serve_waiters (strand_member *m, int64_t now_us) {
 
 void strand_committer_serve (strand_member *m, int64_t now_us) {
   rd_kafka_event_t *event;
-  while ((event = rd_kafka_queue_poll(m->commit_queue, 0)) != NULL) {
+  while ((event = rd_kafka_queue_poll(m->committer.queue, 0)) != NULL) {
     if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_OFFSET_COMMIT
-        && m->commit != NULL) {
+        && m->committer.commit != NULL) {
       rd_kafka_resp_err_t err = error_of(event);
       if (err == RD_KAFKA_RESP_ERR_NO_ERROR) take_success(m, now_us);
       else take_error(m, err, now_us);
-      m->changed = true;
+      strand_snapshot_change(&m->snapshot);
     }
     rd_kafka_event_destroy(event);
   }
   serve_waiters(m, now_us);
-  if (m->phase == STRAND_SERVING
+  if (m->closing.phase == STRAND_SERVING
       && strand_engine_commit_due(m->engine, now_us) <= now_us) {
     strand_committer_send(m, now_us);
   }
 }
 
 bool strand_committer_waits (const strand_member *m) {
-  return atomic_load(&m->joining)
+  return strand_join_watch_joins(&m->join_watch)
          && strand_engine_commit_due(m->engine, 0) < INT64_MAX;
 }
 
 void strand_committer_wait (strand_member *m, strand_waiter *waiter) {
   waiter->planned = false;
-  waiter->next = m->waiters;
-  m->waiters = waiter;
+  waiter->next = m->committer.waiters;
+  m->committer.waiters = waiter;
 }
 
 int64_t strand_committer_due (const strand_member *m, int64_t now_us) {
   int64_t due = INT64_MAX;
-  if (m->commit != NULL || m->fatal || atomic_load(&m->joining)) {
+  if (m->committer.commit != NULL || m->group.fatal
+      || strand_join_watch_joins(&m->join_watch)) {
     return INT64_MAX;
   }
-  if (m->phase == STRAND_SERVING || m->phase == STRAND_COMMITTING
-      || has_unplanned(m)) {
+  if (m->closing.phase == STRAND_SERVING
+      || m->closing.phase == STRAND_COMMITTING || has_unplanned(m)) {
     due = strand_engine_commit_due(m->engine, now_us);
   }
   return due;
@@ -364,16 +367,16 @@ int64_t strand_committer_due (const strand_member *m, int64_t now_us) {
 void strand_committer_end (strand_member *m) {
   static const strand_failure closed = { "CLOSED", "the consumer is closed" };
   strand_consumer *c = m->consumer;
-  if (m->commit != NULL) {
-    strand_fail(&m->failure, "TIMED_OUT",
+  if (m->committer.commit != NULL) {
+    strand_fail(&m->committer.failure, "TIMED_OUT",
                 "the last commit was not answered in time");
-    strand_engine_commit_answer(m->engine, m->commit, STRAND_COMMIT_LATER,
-                                strand_clock_us());
-    m->commit = NULL;
+    strand_engine_commit_answer(m->engine, m->committer.commit,
+                                STRAND_COMMIT_LATER, strand_clock_us());
+    m->committer.commit = NULL;
   }
   answer_waiters(m, false, &closed);
-  if (m->failure.code[0] == '\0') return;
+  if (m->committer.failure.code[0] == '\0') return;
   pthread_mutex_lock(&c->lock);
-  c->failure = m->failure;
+  c->failure = m->committer.failure;
   pthread_mutex_unlock(&c->lock);
 }

@@ -21,81 +21,10 @@
 #ifndef STRAND_CONSUMER_H
 #define STRAND_CONSUMER_H
 
-#include "core/engine.h"
-#include "kafka/conf.h"
-#include "kafka/event.h"
-#include "kafka/worker.h"
+#include "kafka/settings.h"
+#include "kafka/stats.h"
 
 typedef struct strand_consumer strand_consumer;
-
-typedef struct strand_route {
-  const char *topic;          /* a name, "^pattern", or NULL for every topic */
-  strand_route_limits limits; /* its policy: for what the handler leaves
-                                 to it */
-  int64_t deadline_us;        /* of one call of the handler; 0: none */
-  bool own_retry;     /* the policy is the route's but for 'exhausted': */
-  bool own_exhausted; /* configure() leaves alone what is the route's own */
-  bool own_deadline;
-} strand_route;
-
-/* What configure() may change; all of the consumer, not of a member. */
-typedef struct strand_limits {
-  unsigned workers;     /* 1 to 256 */
-  size_t max_in_flight; /* handlers that have started */
-  size_t max_ready;     /* records handed over and not started */
-  size_t max_buffered_records;
-  size_t max_buffered_bytes;
-  size_t max_waiting_records;
-  size_t max_waiting_bytes;
-  int64_t commit_interval_us;
-  int64_t revoke_grace_us;
-  int64_t slow_after_us; /* in the handler, before it is an event; 0: never */
-  int64_t deadline_us;   /* in the handler; 0: none */
-  strand_rate rate;
-  strand_policy policy;
-} strand_limits;
-
-typedef enum strand_letter_reason {
-  STRAND_REASON_TEXT,
-  STRAND_REASON_CLASS, /* what kind of end it was, nothing of its text */
-  STRAND_REASON_NONE
-} strand_letter_reason;
-
-/* Where dead letters go, and how. */
-typedef struct strand_letters_config {
-  const char *topic;   /* NULL: there are none */
-  bool same_partition; /* the number of the source's; else by the key */
-  strand_letter_reason reason;
-  size_t max_reason;            /* bytes of the header */
-  bool allow_value_drop;        /* of one that is too large with it */
-  const strand_property *kafka; /* of the producer: all of them */
-  size_t kafka_count;
-  const char *partitioner; /* librdkafka's name; NULL: murmur2_random */
-} strand_letters_config;
-
-/* Borrowed during strand_consumer_open, and copied; but 'handler' is taken
-** (released also on failure). */
-typedef struct strand_consumer_config {
-  const strand_property *kafka;
-  size_t kafka_count;
-  const char *const *topics;
-  size_t topic_count;
-  unsigned members;
-  bool has_oauth;
-  bool has_log;
-  bool has_events; /* else failures are warnings in the log */
-  strand_ordering ordering;
-  const char *ordering_header; /* NULL: the key */
-  bool null_key_unordered;
-  size_t max_metadata;
-  bool unreadable_fail;
-  bool park_alone; /* parked_holds = "record" */
-  strand_letters_config letters;
-  strand_limits limits;
-  const strand_route *routes; /* the first that matches a topic is taken */
-  size_t route_count;
-  strand_handler handler;
-} strand_consumer_config;
 
 /* NULL and a failure; code "OPTION" for a property librdkafka refuses. Makes
 ** the clients, but connects to nothing. */
@@ -136,12 +65,6 @@ bool strand_consumer_oauth_set (strand_consumer *c, const char *token,
                                 strand_failure *failure);
 void strand_consumer_oauth_fail (strand_consumer *c, const char *message);
 
-typedef enum strand_close_mode {
-  STRAND_CLOSE_FINISH, /* what is in flight ends */
-  STRAND_CLOSE_DRAIN,  /* all that was fetched, each due retry once */
-  STRAND_CLOSE_NOW
-} strand_close_mode;
-
 /* What asks the consumer to end, until that was told: true, its mode, and its
 ** reason (code "STOPPED" for a handler's stop_consumer). */
 bool strand_consumer_ending (strand_consumer *c, strand_close_mode *mode,
@@ -154,40 +77,11 @@ void strand_consumer_ending_told (strand_consumer *c);
 void strand_consumer_close_begin (strand_consumer *c, strand_close_mode mode,
                                   double timeout);
 
-typedef struct strand_place {
-  char *topic;
-  int32_t partition;
-  int64_t offset;
-  const char *state; /* unfinished records: as strand_record_state */
-} strand_place;
-
-typedef struct strand_report {
-  uint64_t done;
-  uint64_t failed; /* attempts */
-  uint64_t skipped;
-  uint64_t dead_lettered;
-  uint64_t parked;          /* now, or at the end */
-  uint64_t lost;            /* partitions' records cut off without a commit */
-  double seconds;           /* since start */
-  bool detached;            /* something ends in the background */
-  strand_place *unfinished; /* polled and not done, lowest first, at most
-                                STRAND_REPORT_UNFINISHED_MAX */
-  size_t unfinished_count;
-  uint64_t unfinished_total;
-  strand_place *committed; /* the last acknowledged offset of each partition
-                                that was ever committed */
-  size_t committed_count;
-  strand_failure failure; /* of the last commit, say; code "" for none */
-} strand_report;
-
-#define STRAND_REPORT_UNFINISHED_MAX 1000
-
 /* False while the close goes on: until all members left, or timeout + 1 s. */
 bool strand_consumer_close_wait (strand_consumer *c);
 /* So far, or final. The caller frees it by strand_report_clear. False when
 ** memory runs out. */
 bool strand_consumer_report (strand_consumer *c, strand_report *report);
-void strand_report_clear (strand_report *report);
 
 /* A request that the owners answer. */
 typedef struct strand_ticket strand_ticket;
@@ -195,35 +89,10 @@ typedef struct strand_ticket strand_ticket;
 strand_ticket *strand_consumer_commit (strand_consumer *c,
                                        strand_failure *failure);
 
-typedef enum strand_seek_kind {
-  STRAND_SEEK_OFFSET,
-  STRAND_SEEK_TIME, /* 'value' is milliseconds since 1970 */
-  STRAND_SEEK_EARLIEST,
-  STRAND_SEEK_LATEST
-} strand_seek_kind;
-
 /* Fails at once with "NOT_ASSIGNED" when no member has the partition. */
 strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
                                      int32_t partition, strand_seek_kind kind,
                                      int64_t value, strand_failure *failure);
-/* A copy of a parked record. Times are seconds since 1970. */
-typedef struct strand_parked {
-  struct strand_parked *next;
-  strand_record *record; /* of no partition; its attempt is the one that
-                              parked it */
-  char topic[250];
-  int32_t partition;
-  double first_failure;
-  double last_failure;
-  double since;
-  size_t reason_length;
-  char reason[STRAND_REASON_MAX];
-} strand_parked;
-
-/* A page of them: one record, or as many as fit. */
-#define STRAND_PARKED_PAGE_RECORDS 256
-#define STRAND_PARKED_PAGE_BYTES (1024u * 1024u)
-
 /* Asks a member for its parked records, by topic ("" is before all),
 ** partition and offset: the first page of those from there on. */
 strand_ticket *strand_consumer_parked (strand_consumer *c, unsigned member,
@@ -261,52 +130,11 @@ bool strand_consumer_configure (strand_consumer *c,
 /* Codes of DESIGN 7: "" when all is well. */
 void strand_consumer_health (strand_consumer *c, strand_failure *problem);
 
-typedef struct strand_partition_view {
-  strand_partition_stats stats; /* its strings are owned by the view */
-  int64_t end;                  /* the partition's end; -1: not known */
-  char topic[250];
-  unsigned member;
-} strand_partition_view;
-
-typedef struct strand_blocker {
-  char topic[250];
-  int32_t partition;
-  int64_t offset;
-  bool has_key;
-  char key[STRAND_EVENT_KEY_MAX];
-  size_t key_length;
-  double age;        /* seconds since it was polled */
-  unsigned attempts; /* that have failed */
-  const char *state;
-  char reason[STRAND_REASON_MAX];
-  size_t reason_length;
-} strand_blocker;
-
-typedef struct strand_stats {
-  strand_engine_stats engine; /* sums */
-  unsigned members;
-  unsigned workers;      /* threads that serve */
-  unsigned busy;         /* of them, in a handler */
-  unsigned lost;         /* past their deadline: spares serve for them */
-  size_t prefetch_bytes; /* librdkafka's own limit on top */
-  uint64_t commits;      /* acknowledged */
-  uint64_t commits_failed;
-  uint64_t rebalances;
-  uint64_t events_dropped;
-  uint64_t logs_dropped;
-  double idle; /* seconds since a record ended */
-  strand_partition_view *partitions;
-  size_t partition_count;
-  strand_blocker *blockers; /* that hold commits back, oldest first */
-  size_t blocker_count;
-} strand_stats;
-
 /* A copy of what the owners published last. The caller frees it by
 ** strand_stats_clear. False when memory runs out. At most 'blockers' of
 ** those. */
 bool strand_consumer_stats (strand_consumer *c, size_t blockers,
                             strand_stats *stats);
-void strand_stats_clear (strand_stats *stats);
 
 /* Gives up the consumer: closes it with NOW first where that is still to be
 ** done, waits at most 'timeout' seconds, and lets what has not ended go on in

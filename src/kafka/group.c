@@ -27,25 +27,27 @@
 
 static strand_tag *new_tag (strand_member *m) {
   strand_tag *tag;
-  if (m->tag_count == m->tag_capacity) {
-    size_t capacity = m->tag_capacity == 0 ? 16 : m->tag_capacity * 2;
-    strand_tag **grown = realloc(m->tags, capacity * sizeof(strand_tag *));
+  if (m->assignment.count == m->assignment.capacity) {
+    size_t capacity = m->assignment.capacity == 0 ? 16
+                                                  : m->assignment.capacity * 2;
+    strand_tag **grown = realloc(m->assignment.tags,
+                                 capacity * sizeof(strand_tag *));
     if (grown == NULL) return NULL;
-    m->tags = grown;
-    m->tag_capacity = capacity;
+    m->assignment.tags = grown;
+    m->assignment.capacity = capacity;
   }
   tag = calloc(1, sizeof(*tag));
   if (tag == NULL) return NULL;
   tag->end = tag->gap_from = tag->below = tag->claimed = -1;
   strand_list_init(&tag->letters);
-  m->tags[m->tag_count++] = tag;
+  m->assignment.tags[m->assignment.count++] = tag;
   return tag;
 }
 
 void strand_group_drop (strand_member *m, strand_tag *tag) {
-  for (size_t i = 0; i < m->tag_count; i++) {
-    if (m->tags[i] != tag) continue;
-    m->tags[i] = m->tags[--m->tag_count];
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    if (m->assignment.tags[i] != tag) continue;
+    m->assignment.tags[i] = m->assignment.tags[--m->assignment.count];
     free(tag);
     return;
   }
@@ -58,7 +60,7 @@ static bool enter_engine (strand_member *m, strand_tag *tag, const char *topic,
   size_t held_count;
   strand_held *held;
   bool paused;
-  if (strand_places_room(&m->places) != STRAND_OK) return false;
+  if (strand_places_room(&m->assignment.places) != STRAND_OK) return false;
   pthread_mutex_lock(&c->lock);
   held = strand_held_of(&c->held, topic, index, &held_count);
   tag->epoch = strand_held_assign(&c->held, topic, index, m->index);
@@ -74,8 +76,8 @@ static bool enter_engine (strand_member *m, strand_tag *tag, const char *topic,
   pthread_mutex_unlock(&c->lock);
   free(held);
   if (tag->partition == NULL) return false;
-  strand_places_put(&m->places, strand_partition_topic(tag->partition), index,
-                    tag);
+  strand_places_put(&m->assignment.places,
+                    strand_partition_topic(tag->partition), index, tag);
   strand_partition_set_tag(tag->partition, tag);
   strand_engine_pause(m->engine, tag->partition, paused);
   return true;
@@ -110,7 +112,7 @@ static void add_partition (strand_member *m, const char *topic,
     return;
   }
   split_queue(m, tag, topic, index);
-  if (m->phase != STRAND_SERVING) strand_group_leave(m, tag);
+  if (m->closing.phase != STRAND_SERVING) strand_group_leave(m, tag);
   event = strand_member_event(m, "assigned", tag);
   strand_member_emit(m, &event);
   if (route < 0) strand_topics_no_route(m, topic, strand_clock_us());
@@ -120,16 +122,16 @@ static void note_joined (strand_member *m) {
   strand_consumer *c = m->consumer;
   pthread_mutex_lock(&c->lock);
   c->rebalances++;
-  if (!m->joined) c->joined++;
+  if (!m->group.joined) c->joined++;
   pthread_mutex_unlock(&c->lock);
-  if (!m->joined) strand_shared_signal(c);
-  m->joined = true;
+  if (!m->group.joined) strand_shared_signal(c);
+  m->group.joined = true;
 }
 
 void strand_group_left (strand_member *m) {
   strand_consumer *c = m->consumer;
-  if (!m->joined) return;
-  m->joined = false;
+  if (!m->group.joined) return;
+  m->group.joined = false;
   pthread_mutex_lock(&c->lock);
   c->joined--;
   pthread_mutex_unlock(&c->lock);
@@ -140,7 +142,7 @@ void strand_group_left (strand_member *m) {
 static void take_result (strand_member *m, rd_kafka_resp_err_t err,
                          const char *what) {
   char text[300];
-  if (err == RD_KAFKA_RESP_ERR_NO_ERROR || m->fatal) return;
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR || m->group.fatal) return;
   snprintf(text, sizeof(text), "%s: %s", what, rd_kafka_err2str(err));
   strand_trouble_error(m, err, text, NULL, -1, strand_clock_us());
 }
@@ -161,8 +163,8 @@ static void unassign_all (strand_member *m) {
 ** librdkafka waits for it. */
 static void answer_assign (strand_member *m,
                            rd_kafka_topic_partition_list_t *list) {
-  if (m->phase >= STRAND_LEAVING) unassign_all(m);
-  else if (m->cooperative) {
+  if (m->closing.phase >= STRAND_LEAVING) unassign_all(m);
+  else if (m->group.cooperative) {
     take_result(m, code_and_free(rd_kafka_incremental_assign(m->client, list)),
                 "assign");
   }
@@ -172,15 +174,16 @@ static void answer_assign (strand_member *m,
 static void assign (strand_member *m, rd_kafka_event_t *event) {
   rd_kafka_topic_partition_list_t *list;
   list = rd_kafka_event_topic_partition_list(event);
-  if (m->phase < STRAND_LEAVING) {
+  if (m->closing.phase < STRAND_LEAVING) {
     const char *protocol = rd_kafka_rebalance_protocol(m->client);
-    m->cooperative = protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0;
+    m->group.cooperative = protocol != NULL
+                           && strcmp(protocol, "COOPERATIVE") == 0;
     for (int i = 0; i < list->cnt; i++) {
       add_partition(m, list->elems[i].topic, list->elems[i].partition);
     }
   }
   answer_assign(m, list);
-  if (m->cooperative) strand_position_keep(m);
+  if (m->group.cooperative) strand_position_keep(m);
   strand_member_shares(m);
   strand_trouble_joined(m, strand_clock_us());
   note_joined(m);
@@ -223,14 +226,14 @@ void strand_group_revoke (strand_member *m, strand_tag *tag) {
   snprintf(topic, sizeof(topic), "%s", strand_partition_topic(p));
   atomic_store_explicit(&tag->stop, true, memory_order_release);
   strand_trouble_revoked(m, tag);
-  strand_places_take(&m->places, topic, index, tag);
+  strand_places_take(&m->assignment.places, topic, index, tag);
   tag->partition = NULL;
   strand_letters_forget(tag);
   strand_engine_revoke(m->engine, p, hold, m->consumer);
   strand_group_yield(m->consumer, topic, index, m->index);
   if (tag->queue != NULL) rd_kafka_queue_destroy(tag->queue);
   tag->queue = NULL;
-  m->changed = true;
+  strand_snapshot_change(&m->snapshot);
   if (tag->leases == 0) strand_group_drop(m, tag);
 }
 
@@ -300,9 +303,9 @@ static bool is_yielded (strand_member *m, const strand_tag *tag) {
 
 /* Enters the engine again: now it is known which shards are held. */
 void strand_group_claim (strand_member *m) {
-  for (size_t i = 0; i < m->tag_count; i++) {
-    if (!is_yielded(m, m->tags[i])) continue;
-    renew(m, m->tags[i]);
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    if (!is_yielded(m, m->assignment.tags[i])) continue;
+    renew(m, m->assignment.tags[i]);
     i = (size_t)-1; /* their order has changed: from the start */
   }
   strand_position_restore(m);
@@ -310,13 +313,13 @@ void strand_group_claim (strand_member *m) {
 
 static strand_tag *revoked_tag (const strand_member *m, int i) {
   rd_kafka_topic_partition_list_t *list;
-  list = rd_kafka_event_topic_partition_list(m->rebalance);
+  list = rd_kafka_event_topic_partition_list(m->group.rebalance);
   if (i >= list->cnt) return NULL;
   return strand_member_tag(m, list->elems[i].topic, list->elems[i].partition);
 }
 
 static int revoked_count (const strand_member *m) {
-  return rd_kafka_event_topic_partition_list(m->rebalance)->cnt;
+  return rd_kafka_event_topic_partition_list(m->group.rebalance)->cnt;
 }
 
 static void tell_revoked (strand_member *m, const char *type) {
@@ -331,8 +334,8 @@ static void tell_revoked (strand_member *m, const char *type) {
 
 static void answer_revoke (strand_member *m) {
   rd_kafka_topic_partition_list_t *list;
-  list = rd_kafka_event_topic_partition_list(m->rebalance);
-  if (!m->cooperative) {
+  list = rd_kafka_event_topic_partition_list(m->group.rebalance);
+  if (!m->group.cooperative) {
     unassign_all(m);
     return;
   }
@@ -359,30 +362,32 @@ static void count_lost (strand_member *m) {
 /* An eager member joins again now; a cooperative one goes on with what it
 ** has. */
 static void note_answered (strand_member *m, bool lost) {
-  if (m->phase != STRAND_SERVING || (m->cooperative && !lost)) return;
+  if (m->closing.phase != STRAND_SERVING || (m->group.cooperative && !lost))
+    return;
   strand_trouble_rejoins(m, strand_clock_us());
 }
 
 static void finish_revoke (strand_member *m) {
   bool lost = rd_kafka_assignment_lost(m->client);
   /* a rebalance that the end of the consumer cut short */
-  if (m->phase == STRAND_ENDING) strand_view_unfinished(m);
+  if (m->closing.phase == STRAND_ENDING) strand_snapshot_stop(&m->snapshot);
   for (int i = 0; i < revoked_count(m); i++) {
     strand_tag *tag = revoked_tag(m, i);
     if (tag != NULL) strand_group_revoke(m, tag);
   }
   strand_member_shares(m);
   answer_revoke(m);
-  if (m->cooperative) strand_position_keep(m);
-  rd_kafka_event_destroy(m->rebalance);
-  m->rebalance = NULL;
-  m->changed = true;
+  if (m->group.cooperative) strand_position_keep(m);
+  rd_kafka_event_destroy(m->group.rebalance);
+  m->group.rebalance = NULL;
+  strand_snapshot_change(&m->snapshot);
   note_answered(m, lost);
 }
 
 void strand_group_stop_handlers (strand_member *m) {
-  for (size_t i = 0; i < m->tag_count; i++) {
-    if (m->tags[i]->partition != NULL) strand_group_leave(m, m->tags[i]);
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    if (m->assignment.tags[i]->partition != NULL)
+      strand_group_leave(m, m->assignment.tags[i]);
   }
   strand_handover_recall(m);
 }
@@ -397,29 +402,29 @@ static int64_t grace_of (const strand_member *m) {
 }
 
 static void note_lost (strand_member *m) {
-  if (m->phase == STRAND_SERVING) strand_group_left(m);
+  if (m->closing.phase == STRAND_SERVING) strand_group_left(m);
 }
 
 static void revoke (strand_member *m, rd_kafka_event_t *event,
                     int64_t now_us) {
   bool lost = rd_kafka_assignment_lost(m->client);
-  m->rebalance = event;
-  m->rebalance_committing = false;
-  m->rebalance_tries = 0;
-  m->must_rejoin = false;
+  m->group.rebalance = event;
+  m->group.committing = false;
+  m->group.tries = 0;
+  m->committer.must_rejoin = false;
   strand_topics_revoked(m);
   if (lost) note_lost(m);
-  if (!m->fatal) tell_revoked(m, lost ? "lost" : "revoked");
+  if (!m->group.fatal) tell_revoked(m, lost ? "lost" : "revoked");
   for (int i = 0; i < revoked_count(m); i++) {
     strand_tag *tag = revoked_tag(m, i);
     if (tag != NULL) strand_group_leave(m, tag);
   }
   strand_handover_recall(m);
   if (lost) count_lost(m);
-  if (lost || m->fatal || m->phase >= STRAND_LEAVING
+  if (lost || m->group.fatal || m->closing.phase >= STRAND_LEAVING
       || MUTANT(epoch_ends_before_the_drain))
     finish_revoke(m);
-  else m->grace_us = now_us + grace_of(m);
+  else m->group.grace_us = now_us + grace_of(m);
 }
 
 /* Handlers, or dead letters under way. */
@@ -444,30 +449,34 @@ static bool is_dirty (const strand_member *m) {
 
 /* A member that closes waits no longer than it has time. */
 static int64_t until (const strand_member *m) {
-  int64_t until_us = m->rebalance_committing ? m->answer_us : m->grace_us;
-  int64_t most_us = m->rebalance_committing ? m->deadline_us : m->limit_us;
-  return m->phase == STRAND_SERVING || until_us < most_us ? until_us : most_us;
+  int64_t until_us = m->group.committing ? m->group.answer_us
+                                         : m->group.grace_us;
+  int64_t most_us = m->group.committing ? m->closing.deadline_us
+                                        : m->closing.limit_us;
+  return m->closing.phase == STRAND_SERVING || until_us < most_us ? until_us
+                                                                  : most_us;
 }
 
 void strand_group_advance (strand_member *m, int64_t now_us) {
   int64_t most = m->consumer->max_poll_us / 4;
-  if (m->rebalance == NULL) return;
+  if (m->group.rebalance == NULL) return;
   if (rd_kafka_assignment_lost(m->client)) { /* meanwhile */
     note_lost(m);
     count_lost(m);
     finish_revoke(m);
     return;
   }
-  if (!m->rebalance_committing) {
+  if (!m->group.committing) {
     if (something_runs(m) && now_us < until(m)) return;
-    m->rebalance_committing = true;
-    m->answer_us = now_us + (most < COMMIT_MOST_US ? most : COMMIT_MOST_US);
+    m->group.committing = true;
+    m->group.answer_us = now_us
+                         + (most < COMMIT_MOST_US ? most : COMMIT_MOST_US);
   }
-  if (now_us < until(m) && is_dirty(m) && !m->must_rejoin
+  if (now_us < until(m) && is_dirty(m) && !m->committer.must_rejoin
       && !MUTANT(revoke_does_not_commit)) {
-    if (m->commit != NULL) return; /* one that is out, or ours */
+    if (m->committer.commit != NULL) return; /* one that is out, or ours */
     if (strand_engine_commit_blocked(m->engine, now_us)) return;
-    if (m->rebalance_tries++ < REVOKE_COMMITS_MOST
+    if (m->group.tries++ < REVOKE_COMMITS_MOST
         && strand_committer_send(m, now_us))
       return;
   }
@@ -475,8 +484,8 @@ void strand_group_advance (strand_member *m, int64_t now_us) {
 }
 
 int64_t strand_group_due (const strand_member *m) {
-  if (m->rebalance == NULL) return INT64_MAX;
-  if (m->rebalance_committing && m->commit == NULL) {
+  if (m->group.rebalance == NULL) return INT64_MAX;
+  if (m->group.committing && m->committer.commit == NULL) {
     int64_t due = strand_engine_commit_due(m->engine, 0); /* its back-off */
     if (due < until(m)) return due;
   }
@@ -489,7 +498,7 @@ int64_t strand_group_due (const strand_member *m) {
 
 static void rebalance (strand_member *m, rd_kafka_event_t *event,
                        int64_t now_us) {
-  if (m->rebalance != NULL) finish_revoke(m); /* overtaken */
+  if (m->group.rebalance != NULL) finish_revoke(m); /* overtaken */
   switch (rd_kafka_event_error(event)) {
     case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS: assign(m, event); return;
     case RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS:
@@ -508,10 +517,10 @@ static void lose_all (strand_member *m) {
   strand_consumer *c = m->consumer;
   strand_engine_stats stats;
   strand_group_left(m);
-  for (size_t i = 0; i < m->tag_count; i++) {
+  for (size_t i = 0; i < m->assignment.count; i++) {
     strand_event event;
-    if (m->tags[i]->partition == NULL) continue;
-    event = strand_member_event(m, "lost", m->tags[i]);
+    if (m->assignment.tags[i]->partition == NULL) continue;
+    event = strand_member_event(m, "lost", m->assignment.tags[i]);
     strand_member_emit(m, &event);
   }
   strand_engine_stats_read(m->engine, &stats);
@@ -524,8 +533,8 @@ static void fail_fatally (strand_member *m) {
   char code[48], text[512];
   rd_kafka_resp_err_t err = rd_kafka_fatal_error(m->client, text,
                                                  sizeof(text));
-  if (!m->fatal) lose_all(m);
-  m->fatal = true;
+  if (!m->group.fatal) lose_all(m);
+  m->group.fatal = true;
   strand_shared_end(m->consumer, STRAND_CLOSE_NOW,
                     strand_code_of(err, code, sizeof(code)), text);
 }
@@ -560,12 +569,12 @@ void strand_group_want_token (strand_member *m) {
 void strand_group_serve (strand_member *m, int64_t now_us) {
   rd_kafka_event_t *event;
   int served = 0;
-  m->more_events = true;
+  m->waker.more = true;
   while (served++ < EVENTS_MOST) {
     event = rd_kafka_queue_poll(m->queue, 0);
-    m->more_events = event != NULL;
+    m->waker.more = event != NULL;
     if (event == NULL) return;
-    m->changed = true;
+    strand_snapshot_change(&m->snapshot);
     switch (rd_kafka_event_type(event)) {
       case RD_KAFKA_EVENT_REBALANCE:
         rebalance(m, event, now_us); /* takes it */

@@ -19,11 +19,12 @@
 
 /* One that is over, once neither mailbox nor worker holds it any more. */
 static strand_batch *take_spare (strand_member *m) {
-  for (strand_batch **at = &m->spare; *at != NULL; at = &(*at)->older) {
+  for (strand_batch **at = &m->handover.spare; *at != NULL;
+       at = &(*at)->older) {
     strand_batch *batch = *at;
     if (atomic_load_explicit(&batch->refs, memory_order_acquire) > 1) continue;
     *at = batch->older;
-    m->spare_count--;
+    m->handover.spare_count--;
     return batch;
   }
   return NULL;
@@ -43,13 +44,13 @@ static strand_batch *new_batch (strand_member *m) {
 }
 
 static void retire_batch (strand_member *m, strand_batch *batch) {
-  if (m->spare_count == SPARE_MAX) {
+  if (m->handover.spare_count == SPARE_MAX) {
     strand_batch_unref(batch);
     return;
   }
-  batch->older = m->spare;
-  m->spare = batch;
-  m->spare_count++;
+  batch->older = m->handover.spare;
+  m->handover.spare = batch;
+  m->handover.spare_count++;
 }
 
 /* Workers wrote to it last. */
@@ -84,23 +85,23 @@ static void fill_bundle (strand_member *m, strand_slot *slot,
                          const strand_lease *first, int64_t now_us) {
   fill_slot(m, slot, first);
   slot->tag->leases--; /* each part counts */
-  slot->bundle = m->bundle;
-  m->bundle = NULL;
+  slot->bundle = m->handover.bundle;
+  m->handover.bundle = NULL;
   strand_bundle_fill(m, slot->bundle, first, now_us);
   slot->count = slot->bundle->many.count;
 }
 
 static bool reserve_bundle (strand_member *m) {
-  if (m->batch_most == 0 || m->bundle != NULL) return true;
-  m->bundle = strand_bundle_new(m->batch_most);
-  return m->bundle != NULL;
+  if (m->handover.batch_most == 0 || m->handover.bundle != NULL) return true;
+  m->handover.bundle = strand_bundle_new(m->handover.batch_most);
+  return m->handover.bundle != NULL;
 }
 
 /* The next slot of the batch. 0: nothing may start, or no memory for it. */
 static uint32_t fill_next (strand_member *m, strand_batch *batch, size_t room,
                            int64_t now_us) {
   strand_slot *slot = &batch->slots[batch->count];
-  size_t most = room > m->batch_most ? room : m->batch_most;
+  size_t most = room > m->handover.batch_most ? room : m->handover.batch_most;
   strand_lease lease;
   if (!reserve_bundle(m)
       || !strand_engine_lease(m->engine, most, now_us, &lease))
@@ -116,7 +117,7 @@ static uint32_t fill_next (strand_member *m, strand_batch *batch, size_t room,
 
 static size_t unstarted (const strand_member *m) {
   size_t records = 0;
-  for (const strand_batch *b = m->batches; b != NULL; b = b->older) {
+  for (const strand_batch *b = m->handover.batches; b != NULL; b = b->older) {
     uint32_t at = b->count - strand_batch_unclaimed(b);
     if (at == 0) records += b->records;
     else
@@ -128,8 +129,9 @@ static size_t unstarted (const strand_member *m) {
 void strand_handover_post (strand_member *m, int64_t now_us) {
   size_t out = unstarted(m), room;
   strand_batch *batch;
-  if (m->phase > STRAND_ENDING || out > m->max_ready / 2) return;
-  room = m->max_ready - out;
+  if (m->closing.phase > STRAND_ENDING || out > m->handover.max_ready / 2)
+    return;
+  room = m->handover.max_ready - out;
   (void)strand_engine_gates(m->engine, now_us); /* what was just read counts */
   while (room > 0) {
     batch = new_batch(m);
@@ -145,12 +147,12 @@ void strand_handover_post (strand_member *m, int64_t now_us) {
       return;
     }
     batch->open = batch->count;
-    batch->older = m->batches;
-    m->batches = batch;
+    batch->older = m->handover.batches;
+    m->handover.batches = batch;
     batch->spread_us = now_us + SPREAD_US;
-    m->look_wait_us = LOOK_FIRST_US;
-    m->look_us = now_us + LOOK_FIRST_US;
-    m->changed = true;
+    m->handover.look_wait_us = LOOK_FIRST_US;
+    m->handover.look_us = now_us + LOOK_FIRST_US;
+    strand_snapshot_change(&m->snapshot);
     strand_mailbox_post(&m->consumer->mailbox, batch);
   }
 }
@@ -162,7 +164,7 @@ void strand_handover_post (strand_member *m, int64_t now_us) {
 static void end_slot (strand_member *m, strand_batch *batch,
                       strand_slot *slot) {
   strand_tag *tag = slot->tag;
-  if (m->overdue != NULL) strand_watchdog_forget(m, slot);
+  if (m->watchdog.overdue != NULL) strand_watchdog_forget(m, slot);
   slot->over = true;
   batch->open--;
   if (slot->bundle != NULL) {
@@ -248,7 +250,7 @@ static bool harvest_lease (strand_member *m, strand_batch *batch,
                                         now_us);
     slot->harvested += before - slot->lease.count;
     slot->since_us = now_us;
-    if (m->overdue != NULL) strand_watchdog_forget(m, slot);
+    if (m->watchdog.overdue != NULL) strand_watchdog_forget(m, slot);
     *found = true;
     if (err != STRAND_OK) return false;
   }
@@ -303,9 +305,9 @@ static void harvest_batch (strand_member *m, strand_batch *batch,
 }
 
 void strand_handover_harvest (strand_member *m, int64_t now_us) {
-  strand_batch **at = &m->batches, *batch;
+  strand_batch **at = &m->handover.batches, *batch;
   bool found = false;
-  m->overdue_us = INT64_MAX;
+  m->watchdog.due_us = INT64_MAX;
   while ((batch = *at) != NULL) {
     harvest_batch(m, batch, now_us, &found);
     if (batch->open > 0) {
@@ -317,12 +319,15 @@ void strand_handover_harvest (strand_member *m, int64_t now_us) {
     retire_batch(m, batch);
   }
   if (found) {
-    m->look_wait_us = LOOK_FIRST_US;
-    m->changed = true;
+    m->handover.look_wait_us = LOOK_FIRST_US;
+    strand_snapshot_change(&m->snapshot);
   }
-  else if (now_us >= m->look_us) m->look_wait_us *= 2;
-  if (m->look_wait_us > LOOK_MOST_US) m->look_wait_us = LOOK_MOST_US;
-  m->look_us = m->batches == NULL ? INT64_MAX : strand_watchdog_due(m, now_us);
+  else if (now_us >= m->handover.look_us) m->handover.look_wait_us *= 2;
+  if (m->handover.look_wait_us > LOOK_MOST_US)
+    m->handover.look_wait_us = LOOK_MOST_US;
+  m->handover.look_us = m->handover.batches == NULL
+                          ? INT64_MAX
+                          : strand_watchdog_due(m, now_us);
 }
 
 static strand_err give_back (strand_member *m, strand_slot *slot) {
@@ -333,7 +338,7 @@ static strand_err give_back (strand_member *m, strand_slot *slot) {
 }
 
 void strand_handover_recall (strand_member *m) {
-  for (strand_batch *b = m->batches; b != NULL; b = b->older) {
+  for (strand_batch *b = m->handover.batches; b != NULL; b = b->older) {
     uint32_t first = strand_batch_recall(b) + MUTANT(recall_forgets_a_slot);
     for (uint32_t i = b->count; i-- > first;) {
       strand_slot *slot = &b->slots[i];
@@ -348,14 +353,14 @@ void strand_handover_recall (strand_member *m) {
 }
 
 void strand_handover_free (strand_member *m) {
-  if (m->bundle != NULL) strand_bundle_free(m->bundle);
-  while (m->spare != NULL) {
-    strand_batch *batch = m->spare;
-    m->spare = batch->older;
+  if (m->handover.bundle != NULL) strand_bundle_free(m->handover.bundle);
+  while (m->handover.spare != NULL) {
+    strand_batch *batch = m->handover.spare;
+    m->handover.spare = batch->older;
     strand_batch_unref(batch);
   }
 }
 
 bool strand_handover_out (const strand_member *m) {
-  return m->batches != NULL;
+  return m->handover.batches != NULL;
 }

@@ -219,8 +219,8 @@ static rd_kafka_resp_err_t owners (rd_kafka_t *client, strand_call *call) {
   const strand_member *m = call->arg;
   call->owners = strand_owners_new();
   if (call->owners == NULL) return RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
-  return strand_subscription_ask(m->consumer->subscription, client, &m->ending,
-                                 call->owners);
+  return strand_subscription_ask(m->consumer->subscription, client,
+                                 &m->closing.begun, call->owners);
 }
 
 static rd_kafka_resp_err_t wait_leader (strand_helper *h, strand_call *call,

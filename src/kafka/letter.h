@@ -22,7 +22,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "kafka/consumer.h"
+#include "kafka/settings.h"
 
 /* How far a record that is too large for the topic has been cut. */
 typedef enum strand_letter_cut {

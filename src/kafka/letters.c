@@ -614,9 +614,9 @@ static void take_events (strand_member *m, int64_t now_us) {
   while (m->letters->queue != NULL
          && (event = rd_kafka_queue_poll(m->letters->queue, 0)) != NULL) {
     take_event(m, event, now_us);
-    m->changed = true;
+    strand_snapshot_change(&m->snapshot);
     if (++served < EVENTS_MOST) continue;
-    m->more_events = true; /* the next turn comes at once */
+    m->waker.more = true; /* the next turn comes at once */
     return;
   }
 }
@@ -658,7 +658,7 @@ static void tell_engine (strand_member *m, int64_t now_us) {
                        : strand_engine_lettered(m->engine, a->record, now_us);
     if (err != STRAND_OK) return; /* memory ran out: in a later turn */
     drop(a);
-    m->changed = true;
+    strand_snapshot_change(&m->snapshot);
   }
 }
 

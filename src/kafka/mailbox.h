@@ -48,7 +48,7 @@
 
 #include "core/engine.h"
 #include "kafka/interrupt.h"
-#include "kafka/worker.h"
+#include "kafka/handler.h"
 
 #define STRAND_BATCH_SLOTS 256
 #define STRAND_WAKE_NS 100000

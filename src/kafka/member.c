@@ -43,7 +43,7 @@ void strand_member_emit (strand_member *m, strand_event *event) {
 
 strand_tag *strand_member_tag (const strand_member *m, const char *topic,
                                int32_t partition) {
-  return strand_places_get(&m->places, topic, partition);
+  return strand_places_get(&m->assignment.places, topic, partition);
 }
 
 /*
@@ -103,7 +103,7 @@ static void take_notice (void *arg, const strand_notice *n) {
   if (n->delay_us >= 0 && n->type == STRAND_NOTICE_FAILED) {
     event.delay = (double)n->delay_us / 1e6;
   }
-  m->changed = true;
+  strand_snapshot_change(&m->snapshot);
   strand_member_emit(m, &event);
 }
 
@@ -163,7 +163,7 @@ static void take_release (void *arg, const strand_held *held) {
 /* This member's part of what the consumer may: by the partitions it has.
 ** Under lock. */
 static double part_locked (const strand_member *m) {
-  size_t mine = m->partitions, all = m->consumer->partitions;
+  size_t mine = m->shares.partitions, all = m->consumer->partitions;
   if (mine > 0) return (double)mine / (double)all;
   return 1.0 / (double)m->consumer->member_count;
 }
@@ -198,15 +198,16 @@ static void limits_locked (strand_member *m, strand_engine_config *config) {
   config->rate = rate_share_locked(m, l->rate);
   config->route_count = m->consumer->route_count;
   for (size_t i = 0; i < config->route_count; i++) {
-    strand_route_limits *to = &m->routes[i];
+    strand_route_limits *to = &m->shares.routes[i];
     *to = m->consumer->routes[i].limits;
     to->rate = rate_share_locked(m, to->rate);
     to->max_in_flight = calls_share_locked(m, to->max_in_flight);
-    if (to->by != STRAND_BATCH_NONE && to->batch_size > m->batch_most) {
-      m->batch_most = to->batch_size;
+    if (to->by != STRAND_BATCH_NONE
+        && to->batch_size > m->handover.batch_most) {
+      m->handover.batch_most = to->batch_size;
     }
   }
-  config->routes = m->routes;
+  config->routes = m->shares.routes;
 }
 
 void strand_member_shares (strand_member *m) {
@@ -215,8 +216,8 @@ void strand_member_shares (strand_member *m) {
   if (c->member_count == 1) return;
   strand_engine_stats_read(m->engine, &stats);
   pthread_mutex_lock(&c->lock);
-  c->partitions += stats.partitions - m->partitions;
-  m->partitions = stats.partitions;
+  c->partitions += stats.partitions - m->shares.partitions;
+  m->shares.partitions = stats.partitions;
   for (unsigned i = 0; i < c->member_count; i++) {
     c->members[i]->inbox.limits = true;
   }
@@ -229,8 +230,8 @@ static void take_limits (strand_member *m) {
   strand_engine_config config = { 0 };
   pthread_mutex_lock(&c->lock);
   limits_locked(m, &config);
-  m->max_ready = share_locked(m, c->limits.max_ready);
-  m->slow_after_us = c->limits.slow_after_us;
+  m->handover.max_ready = share_locked(m, c->limits.max_ready);
+  m->watchdog.slow_after_us = c->limits.slow_after_us;
   pthread_mutex_unlock(&c->lock);
   strand_engine_configure(m->engine, &config);
 }
@@ -238,8 +239,8 @@ static void take_limits (strand_member *m) {
 static void take_rules (strand_member *m) {
   strand_consumer *c = m->consumer;
   bool recall = false;
-  for (size_t i = 0; i < m->tag_count; i++) {
-    strand_partition *p = m->tags[i]->partition;
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    strand_partition *p = m->assignment.tags[i]->partition;
     bool paused;
     if (p == NULL) continue;
     pthread_mutex_lock(&c->lock);
@@ -248,10 +249,11 @@ static void take_rules (strand_member *m) {
     pthread_mutex_unlock(&c->lock);
     strand_engine_pause(m->engine, p, paused);
     recall = recall || paused;
-    atomic_store_explicit(&m->tags[i]->stop, paused || m->tags[i]->leaving,
+    atomic_store_explicit(&m->assignment.tags[i]->stop,
+                          paused || m->assignment.tags[i]->leaving,
                           memory_order_release);
   }
-  m->changed = true;
+  strand_snapshot_change(&m->snapshot);
   if (recall) strand_handover_recall(m);
 }
 
@@ -259,18 +261,18 @@ static void begin_ending (strand_member *m, int64_t now_us) {
   strand_consumer *c = m->consumer;
   int64_t margin, timeout;
   pthread_mutex_lock(&c->lock);
-  m->close_mode = c->close_mode;
-  m->deadline_us = c->close_deadline_us;
+  m->closing.mode = c->close_mode;
+  m->closing.deadline_us = c->close_deadline_us;
   pthread_mutex_unlock(&c->lock);
-  if (m->phase > STRAND_ENDING) return;
-  timeout = m->deadline_us - now_us;
+  if (m->closing.phase > STRAND_ENDING) return;
+  timeout = m->closing.deadline_us - now_us;
   margin = timeout / 4 < CLOSE_MARGIN_US ? timeout / 4 : CLOSE_MARGIN_US;
-  m->limit_us = m->deadline_us - margin;
-  if (m->close_mode == STRAND_CLOSE_NOW) m->limit_us = now_us;
-  m->phase = STRAND_ENDING;
-  atomic_store(&m->ending, true);
+  m->closing.limit_us = m->closing.deadline_us - margin;
+  if (m->closing.mode == STRAND_CLOSE_NOW) m->closing.limit_us = now_us;
+  m->closing.phase = STRAND_ENDING;
+  atomic_store(&m->closing.begun, true);
   strand_engine_stop_intake(m->engine);
-  if (m->close_mode != STRAND_CLOSE_DRAIN) strand_group_stop_handlers(m);
+  if (m->closing.mode != STRAND_CLOSE_DRAIN) strand_group_stop_handlers(m);
 }
 
 static void take_releases (strand_member *m, strand_release *releases) {
@@ -292,7 +294,8 @@ static void take_inbox (strand_member *m, int64_t now_us) {
   if (inbox.limits) take_limits(m);
   if (inbox.close) begin_ending(m, now_us);
   if (inbox.rules) take_rules(m);
-  if (inbox.yields && m->phase == STRAND_SERVING) strand_group_claim(m);
+  if (inbox.yields && m->closing.phase == STRAND_SERVING)
+    strand_group_claim(m);
   take_releases(m, inbox.releases);
   strand_seek_take(m, inbox.seeks);
   strand_parked_serve(m, inbox.parked, now_us);
@@ -318,31 +321,31 @@ static bool still_runs (const strand_member *m, int64_t now_us) {
 
 static void begin_leaving (strand_member *m) {
   rd_kafka_error_t *error;
-  strand_view_unfinished(m);
-  m->phase = STRAND_LEAVING;
+  strand_snapshot_stop(&m->snapshot);
+  m->closing.phase = STRAND_LEAVING;
   strand_helper_hurry(m->helper);
   error = rd_kafka_consumer_close_queue(m->client, m->queue);
-  if (error != NULL && !m->fatal) { /* which was told */
+  if (error != NULL && !m->group.fatal) { /* which was told */
     strand_trouble_error(m, rd_kafka_error_code(error),
                          rd_kafka_error_string(error), NULL, -1,
                          strand_clock_us());
   }
   if (error != NULL) {
     rd_kafka_error_destroy(error);
-    m->cannot_leave = true;
+    m->closing.cannot_leave = true;
   }
 }
 
 static void drop_all (strand_member *m) {
   strand_committer_end(m);
-  for (size_t i = m->tag_count; i-- > 0;) {
-    if (i < m->tag_count && m->tags[i]->partition != NULL) {
-      strand_group_revoke(m, m->tags[i]);
+  for (size_t i = m->assignment.count; i-- > 0;) {
+    if (i < m->assignment.count && m->assignment.tags[i]->partition != NULL) {
+      strand_group_revoke(m, m->assignment.tags[i]);
     }
   }
   strand_member_shares(m);
-  rd_kafka_queue_destroy(m->commit_queue);
-  m->commit_queue = NULL;
+  rd_kafka_queue_destroy(m->committer.queue);
+  m->committer.queue = NULL;
 }
 
 static void begin_destroying (strand_member *m) {
@@ -351,12 +354,10 @@ static void begin_destroying (strand_member *m) {
     strand_call_free(call);
     return; /* the next turn tries again */
   }
-  m->changed = true;
-  m->next_view_us = 0;
-  strand_view_publish(m, strand_clock_us());
+  strand_snapshot_publish_now(&m->snapshot, m->client, strand_clock_us());
   drop_all(m);
-  m->phase = STRAND_DESTROYING;
-  m->destroying = call;
+  m->closing.phase = STRAND_DESTROYING;
+  m->closing.destroying = call;
 }
 
 /* A client that has not left its group turns a core round for as long as it is
@@ -364,22 +365,22 @@ static void begin_destroying (strand_member *m) {
 ** so long the request to leave has to be answered, by default. Without one a
 ** client may never leave (a commit waits for it), and is destroyed at once. */
 static bool may_destroy (const strand_member *m, int64_t now_us) {
-  return m->cannot_leave || rd_kafka_consumer_closed(m->client)
+  return m->closing.cannot_leave || rd_kafka_consumer_closed(m->client)
          || !atomic_load(&m->signs.coordinator_up)
-         || now_us >= m->deadline_us + DESTROY_MOST_US;
+         || now_us >= m->closing.deadline_us + DESTROY_MOST_US;
 }
 
 static void destroy_client (strand_member *m) {
   rd_kafka_queue_destroy(m->queue);
   m->queue = NULL;
-  strand_helper_leave(m->helper, m->destroying);
-  m->destroying = NULL;
+  strand_helper_leave(m->helper, m->closing.destroying);
+  m->closing.destroying = NULL;
 }
 
 static void note_closed (strand_member *m) {
   strand_consumer *c = m->consumer;
   bool last;
-  m->phase = STRAND_OVER;
+  m->closing.phase = STRAND_OVER;
   pthread_mutex_lock(&c->lock);
   last = --c->members_open == 0;
   strand_shared_closed_locked(c);
@@ -388,8 +389,8 @@ static void note_closed (strand_member *m) {
 }
 
 static bool must_commit (strand_member *m, int64_t now_us) {
-  if (m->fatal) return false;
-  if (m->commit != NULL) return true;
+  if (m->group.fatal) return false;
+  if (m->committer.commit != NULL) return true;
   if (strand_engine_commit_blocked(m->engine, now_us)) return true;
   if (strand_committer_waits(m)) return true;
   return strand_committer_send(m, now_us) || strand_committer_starved(m);
@@ -399,7 +400,8 @@ static bool must_commit (strand_member *m, int64_t now_us) {
 ** nothing left to commit: it was repeated, or its partitions were lost. */
 static bool all_committed (strand_member *m, int64_t now_us) {
   if (must_commit(m, now_us)) return false;
-  if (!strand_committer_untold(m, &m->failure)) m->failure.code[0] = '\0';
+  if (!strand_committer_untold(m, &m->committer.failure))
+    m->committer.failure.code[0] = '\0';
   return true;
 }
 
@@ -408,12 +410,12 @@ static bool all_committed (strand_member *m, int64_t now_us) {
 static bool may_leave (strand_member *m, int64_t now_us) {
   strand_consumer *c = m->consumer;
   bool last = false, all;
-  if (!m->last_commit && !all_committed(m, now_us)) return false;
+  if (!m->closing.last_commit && !all_committed(m, now_us)) return false;
   pthread_mutex_lock(&c->lock);
-  if (!m->last_commit) last = --c->uncommitted == 0;
+  if (!m->closing.last_commit) last = --c->uncommitted == 0;
   all = c->uncommitted == 0;
   pthread_mutex_unlock(&c->lock);
-  m->last_commit = true;
+  m->closing.last_commit = true;
   if (last) strand_shared_wake(c);
   return all;
 }
@@ -428,45 +430,47 @@ static void note_late (strand_member *m) {
 
 static void end_handlers (strand_member *m, int64_t now_us) {
   bool runs = still_runs(m, now_us);
-  if (runs && now_us < m->limit_us) return;
-  if (runs && m->close_mode != STRAND_CLOSE_NOW) note_late(m);
+  if (runs && now_us < m->closing.limit_us) return;
+  if (runs && m->closing.mode != STRAND_CLOSE_NOW) note_late(m);
   strand_group_stop_handlers(m);
-  m->phase = STRAND_COMMITTING;
+  m->closing.phase = STRAND_COMMITTING;
 }
 
 static void end_commits (strand_member *m, int64_t now_us) {
   if (!may_leave(m, now_us)) {
-    if (now_us < m->deadline_us) return;
-    if (!m->last_commit) note_late(m);
+    if (now_us < m->closing.deadline_us) return;
+    if (!m->closing.last_commit) note_late(m);
   }
   begin_leaving(m);
 }
 
 static void advance (strand_member *m, int64_t now_us) {
-  if (m->phase == STRAND_ENDING && m->rebalance == NULL) {
+  if (m->closing.phase == STRAND_ENDING && m->group.rebalance == NULL) {
     end_handlers(m, now_us);
   }
-  if (m->phase == STRAND_COMMITTING && m->rebalance == NULL) {
+  if (m->closing.phase == STRAND_COMMITTING && m->group.rebalance == NULL) {
     end_commits(m, now_us);
   }
-  if (m->phase == STRAND_LEAVING && m->rebalance == NULL
-      && (m->cannot_leave || rd_kafka_consumer_closed(m->client)
-          || now_us >= m->deadline_us + LEAVE_MOST_US)) {
+  if (m->closing.phase == STRAND_LEAVING && m->group.rebalance == NULL
+      && (m->closing.cannot_leave || rd_kafka_consumer_closed(m->client)
+          || now_us >= m->closing.deadline_us + LEAVE_MOST_US)) {
     begin_destroying(m);
   }
-  if (m->destroying != NULL && may_destroy(m, now_us)) destroy_client(m);
-  if (m->phase == STRAND_DESTROYING && m->client == NULL
+  if (m->closing.destroying != NULL && may_destroy(m, now_us))
+    destroy_client(m);
+  if (m->closing.phase == STRAND_DESTROYING && m->client == NULL
       && strand_letters_are_gone(m))
     note_closed(m);
 }
 
 static int64_t phase_due (const strand_member *m) {
-  switch (m->phase) {
-    case STRAND_ENDING: return m->limit_us;
-    case STRAND_COMMITTING: return m->deadline_us;
-    case STRAND_LEAVING: return m->deadline_us + LEAVE_MOST_US;
+  switch (m->closing.phase) {
+    case STRAND_ENDING: return m->closing.limit_us;
+    case STRAND_COMMITTING: return m->closing.deadline_us;
+    case STRAND_LEAVING: return m->closing.deadline_us + LEAVE_MOST_US;
     case STRAND_DESTROYING:
-      if (m->destroying != NULL) return m->deadline_us + DESTROY_MOST_US;
+      if (m->closing.destroying != NULL)
+        return m->closing.deadline_us + DESTROY_MOST_US;
       return INT64_MAX;
     default: return INT64_MAX;
   }
@@ -487,12 +491,13 @@ static int64_t poll_every (const strand_member *m) {
 /* Between a handler's stop and the close that comes of it nothing starts: else
 ** the record that stopped, which is not done, would run again. */
 static void hand_over (strand_member *m, int64_t now_us) {
-  if (m->phase != STRAND_SERVING || !atomic_load(&m->consumer->halted)) {
+  if (m->closing.phase != STRAND_SERVING
+      || !atomic_load(&m->consumer->halted)) {
     strand_handover_post(m, now_us);
     return;
   }
-  if (!m->halted) strand_handover_recall(m);
-  m->halted = true;
+  if (!m->handover.halted) strand_handover_recall(m);
+  m->handover.halted = true;
 }
 
 /* One turn; when the next is due at the latest. */
@@ -504,11 +509,12 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   if (m->queue != NULL) strand_group_serve(m, now_us);
   strand_handover_harvest(m, now_us);
   strand_letters_serve(m, now_us);
-  if (m->commit_queue != NULL) {
+  if (m->committer.queue != NULL) {
     strand_committer_serve(m, now_us);
     strand_group_advance(m, now_us);
   }
-  if (m->phase == STRAND_SERVING) { /* a retry of the end waits for ever */
+  if (m->closing.phase
+      == STRAND_SERVING) { /* a retry of the end waits for ever */
     due = min64(due, strand_engine_tick(m->engine, now_us));
   }
   strand_reader_read(m, now_us);
@@ -516,20 +522,20 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   due = min64(due, strand_engine_gates(m->engine, now_us));
   advance(m, now_us);
   due = min64(due, strand_trouble_tick(m, now_us)); /* also when it is busy */
-  strand_view_publish(m, now_us);
+  strand_snapshot_publish(&m->snapshot, m->client, now_us);
   if (m->consumer->warnings != NULL) {
     strand_warnings_tick(m->consumer->warnings, now_us);
   }
   if (strand_reader_busy(m)) return now_us;
-  if (m->more_events && m->queue != NULL) return now_us;
+  if (m->waker.more && m->queue != NULL) return now_us;
   due = min64(due, strand_position_tick(m, now_us));
   due = min64(due, strand_topics_tick(m, now_us));
   due = min64(due, strand_group_due(m));
   due = min64(due, strand_letters_due(m, now_us));
   due = min64(due, strand_committer_due(m, now_us));
-  due = min64(due, m->look_us);
+  due = min64(due, m->handover.look_us);
   due = min64(due, phase_due(m));
-  return m->changed ? min64(due, m->next_view_us) : due;
+  return min64(due, strand_snapshot_due(&m->snapshot));
 }
 
 /* A client that could not be destroyed yet still writes to them. */
@@ -544,10 +550,12 @@ static void free_parts (strand_member *m) {
   strand_topics_free(m);
   strand_engine_free(m->engine);
   strand_handover_free(m);
-  strand_view_clear(&m->view);
-  strand_places_free(&m->places);
-  free(m->tags);
-  free(m->routes);
+  strand_snapshot_free(&m->snapshot);
+  strand_problem_free(&m->troubles.problem);
+  strand_problem_free(&m->topics.problem);
+  strand_places_free(&m->assignment.places);
+  free(m->assignment.tags);
+  free(m->shares.routes);
   strand_waker_close(&m->waker);
 }
 
@@ -557,13 +565,13 @@ static void *run_owner (void *arg) {
   strand_member *m = arg;
   strand_consumer *c = m->consumer;
   strand_topics_subscribe(m);
-  while (m->phase != STRAND_OVER || strand_handover_out(m)) {
+  while (m->closing.phase != STRAND_OVER || strand_handover_out(m)) {
     int64_t now_us = strand_clock_us(), due;
-    atomic_store_explicit(&m->turned_us, now_us, memory_order_relaxed);
+    atomic_store_explicit(&m->waker.turned_us, now_us, memory_order_relaxed);
     due = turn(m, now_us);
-    if (m->phase == STRAND_OVER && !strand_handover_out(m)) break;
+    if (m->closing.phase == STRAND_OVER && !strand_handover_out(m)) break;
     if (strand_waker_sleep(&m->waker, due > now_us ? due : 0)) {
-      m->queues_ready = true;
+      m->reader.ready = true;
     }
   }
   strand_helper_end(m->helper);
@@ -589,7 +597,7 @@ bool strand_member_start (strand_member *m, strand_failure *failure) {
     return false;
   }
   strand_shared_enter(m->consumer); /* the owner's */
-  atomic_store(&m->turned_us, strand_clock_us());
+  atomic_store(&m->waker.turned_us, strand_clock_us());
   if (strand_thread_start(&thread, run_owner, m)) {
     pthread_detach(thread);
     return true;
@@ -613,9 +621,9 @@ void strand_member_dismiss (strand_member *m) {
     strand_call_free(call);
     return;
   }
-  rd_kafka_queue_destroy(m->commit_queue);
+  rd_kafka_queue_destroy(m->committer.queue);
   rd_kafka_queue_destroy(m->queue);
-  m->commit_queue = m->queue = NULL;
+  m->committer.queue = m->queue = NULL;
   m->client = NULL;
   strand_letters_leave(m); /* else it goes with the member */
   strand_helper_leave(m->helper, call);
@@ -656,9 +664,9 @@ static bool open_client (strand_member *m, const strand_property *props,
   m->opaque.log = c->log;
   rd_kafka_conf_set_opaque(conf, m);
   if (strand_conf_loses_assignments(props, count)) {
-    strand_joining_watch(m, conf);
+    strand_join_watch_add(&m->join_watch, &m->waker, conf);
   }
-  strand_signs_watch(m, conf);
+  strand_signs_watch(&m->signs, &m->waker, conf);
   rd_kafka_conf_set_error_cb(conf, strand_trouble_heard);
   rd_kafka_conf_set_throttle_cb(conf, strand_trouble_throttled);
   rd_kafka_conf_set_events(
@@ -672,10 +680,10 @@ static bool open_client (strand_member *m, const strand_property *props,
     strand_fail(failure, "OPTION", "option 'kafka': 'group.id' is empty");
     return false;
   }
-  m->commit_queue = rd_kafka_queue_new(m->client);
+  m->committer.queue = rd_kafka_queue_new(m->client);
   rd_kafka_queue_io_event_enable(m->queue, m->waker.queue_fd, &one,
                                  sizeof(one));
-  rd_kafka_queue_io_event_enable(m->commit_queue, m->waker.queue_fd, &one,
+  rd_kafka_queue_io_event_enable(m->committer.queue, m->waker.queue_fd, &one,
                                  sizeof(one));
   return true;
 }
@@ -707,14 +715,14 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   if (m == NULL) return NULL;
   m->consumer = c;
   m->index = index;
-  m->look_us = INT64_MAX;
+  m->handover.look_us = INT64_MAX;
   strand_topics_init(m);
-  m->blockers_wanted = STRAND_VIEW_BLOCKERS;
-  m->changed = true;
+  strand_problem_init(&m->troubles.problem);
   m->inbox.limits = true;
   strand_waker_init(&m->waker);
-  m->routes = calloc(c->route_count, sizeof(*m->routes));
-  m->engine = m->routes != NULL ? open_engine(m) : NULL;
+  m->shares.routes = calloc(c->route_count, sizeof(*m->shares.routes));
+  m->engine = m->shares.routes != NULL ? open_engine(m) : NULL;
+  strand_snapshot_init(&m->snapshot, m->engine, &m->assignment, index);
   if (m->engine != NULL && strand_waker_open(&m->waker, failure)
       && open_client(m, props, count, failure)
       && strand_letters_open(m, failure)) {
@@ -726,7 +734,7 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
 }
 
 void strand_member_free (strand_member *m) {
-  if (m->commit_queue != NULL) rd_kafka_queue_destroy(m->commit_queue);
+  if (m->committer.queue != NULL) rd_kafka_queue_destroy(m->committer.queue);
   if (m->queue != NULL) rd_kafka_queue_destroy(m->queue);
   if (m->client != NULL) rd_kafka_destroy(m->client);
   free_parts(m);

@@ -24,16 +24,16 @@ static int64_t tick_reach (strand_member *m, int64_t now_us) {
   strand_troubles *t = &m->troubles;
   strand_call *call;
   int64_t due_us;
-  if (!m->joined || t->join.since_us != 0) {
+  if (!m->group.joined || t->join.since_us != 0) {
     strand_trouble_begin(&t->away, now_us, STRAND_TROUBLE_PATIENCE_US);
   }
-  if (t->away.since_us == 0 || m->asking_reach) return INT64_MAX;
+  if (t->away.since_us == 0 || m->troubles.asking_reach) return INT64_MAX;
   /* Asked more often than told: its end is seen in time. */
   due_us = t->unreachable ? t->sought_us + SEEK_BROKER_US : t->away.tell_us;
   if (now_us < due_us) return due_us;
   call = strand_call_new(STRAND_CALL_REACH, NULL);
   if (call == NULL) return now_us + ASK_AGAIN_US;
-  m->asking_reach = true;
+  m->troubles.asking_reach = true;
   t->sought_us = now_us;
   strand_helper_leave(m->helper, call);
   return INT64_MAX;
@@ -43,7 +43,7 @@ void strand_outage_reach (strand_member *m, const strand_call *call,
                           int64_t now_us) {
   strand_troubles *t = &m->troubles;
   char code[48], text[sizeof(t->away_cause.text) + 32];
-  m->asking_reach = false;
+  m->troubles.asking_reach = false;
   if (call->err == 0) {
     strand_trouble_reached(m, now_us);
     return;
@@ -104,8 +104,8 @@ static bool find_why (strand_member *m) {
 
 static int64_t tick_join (strand_member *m, int64_t now_us) {
   strand_troubles *t = &m->troubles;
-  if (m->phase != STRAND_SERVING) return INT64_MAX;
-  if (!m->joined) strand_trouble_rejoins(m, now_us);
+  if (m->closing.phase != STRAND_SERVING) return INT64_MAX;
+  if (!m->group.joined) strand_trouble_rejoins(m, now_us);
   if (t->join.since_us == 0) return INT64_MAX;
   if (now_us < t->join.tell_us) return t->join.tell_us;
   if (t->unreachable || t->reached_us <= t->join.since_us) return INT64_MAX;
@@ -138,8 +138,8 @@ const char *strand_outage_partitions (const strand_member *m, char *text,
   size_t at = 0;
   unsigned count = 0;
   text[0] = '\0';
-  for (size_t i = 0; i < m->tag_count; i++) {
-    const strand_tag *tag = m->tags[i];
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    const strand_tag *tag = m->assignment.tags[i];
     if (tag->partition == NULL || !tag->no_leader) continue;
     if (count++ >= STRAND_PARTITIONS_NAMED_MAX || at >= size) continue;
     at += (size_t)snprintf(text + at, size - at, "%s%s/%d",
@@ -155,8 +155,8 @@ const char *strand_outage_partitions (const strand_member *m, char *text,
 }
 
 static const strand_tag *first_without (const strand_member *m) {
-  for (size_t i = 0; i < m->tag_count; i++) {
-    const strand_tag *tag = m->tags[i];
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    const strand_tag *tag = m->assignment.tags[i];
     if (tag->partition != NULL && tag->no_leader) return tag;
   }
   return NULL;
@@ -202,10 +202,10 @@ void strand_outage_leaders (strand_member *m, const strand_call *call,
 static bool ask_leaders (strand_member *m, int64_t now_us) {
   rd_kafka_topic_partition_list_t *list;
   strand_call *call;
-  list = rd_kafka_topic_partition_list_new((int)m->tag_count);
-  for (size_t i = 0; i < m->tag_count; i++) {
-    const strand_partition *p = m->tags[i]->partition;
-    if (p == NULL || m->tags[i]->leaving) continue;
+  list = rd_kafka_topic_partition_list_new((int)m->assignment.count);
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    const strand_partition *p = m->assignment.tags[i]->partition;
+    if (p == NULL || m->assignment.tags[i]->leaving) continue;
     rd_kafka_topic_partition_list_add(list, strand_partition_topic(p),
                                       strand_partition_index(p));
   }
@@ -245,7 +245,7 @@ static void tell_leaders (strand_member *m, int64_t now_us) {
 static int64_t tick_leaders (strand_member *m, int64_t now_us) {
   strand_troubles *t = &m->troubles;
   unsigned metadata = atomic_load(&m->signs.metadata);
-  if (m->phase != STRAND_SERVING) return INT64_MAX;
+  if (m->closing.phase != STRAND_SERVING) return INT64_MAX;
   if (metadata != t->metadata_seen) strand_outage_doubt(m, now_us);
   t->metadata_seen = metadata;
   if (t->leaders.since_us != 0 || first_without(m) != NULL) {

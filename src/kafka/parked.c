@@ -12,100 +12,6 @@
 #include "kafka/clock.h"
 #include "kafka/member.h"
 
-/*
-** Thread: lua
-*/
-
-/* Takes the request, which 'member' gets; negative: whoever has the
-** partition. */
-static strand_ticket *post (strand_consumer *c, int member,
-                            strand_parked_request *r,
-                            strand_failure *failure) {
-  strand_ticket *ticket = r->ticket;
-  bool runs;
-  pthread_mutex_lock(&c->lock);
-  runs = c->life == STRAND_RUNS;
-  if (runs && member < 0) {
-    member = strand_held_member(&c->held, r->topic, r->partition);
-  }
-  if (runs && member >= 0) {
-    r->next = c->members[member]->inbox.parked;
-    c->members[member]->inbox.parked = r;
-  }
-  pthread_mutex_unlock(&c->lock);
-  if (runs && member >= 0) {
-    strand_member_wake(c->members[member]);
-    return ticket;
-  }
-  if (!runs) strand_fail(failure, "NOT_RUNNING", "the consumer does not run");
-  else {
-    strand_fail(failure, "NOT_ASSIGNED",
-                "partition %d of '%s' is not assigned here", (int)r->partition,
-                r->topic);
-  }
-  strand_ticket_free(ticket);
-  free(r);
-  return NULL;
-}
-
-static strand_parked_request *new_request (strand_consumer *c,
-                                           const char *topic,
-                                           int32_t partition, int64_t offset,
-                                           strand_failure *failure) {
-  strand_parked_request *r = calloc(1, sizeof(*r));
-  strand_fail(failure, "NO_MEMORY", "memory ran out");
-  if (r == NULL) return NULL;
-  snprintf(r->topic, sizeof(r->topic), "%s", topic);
-  r->partition = partition;
-  r->offset = offset;
-  r->ticket = strand_ticket_new(c, 1, failure);
-  if (r->ticket != NULL) return r;
-  free(r);
-  return NULL;
-}
-
-strand_ticket *strand_consumer_parked (strand_consumer *c, unsigned member,
-                                       const char *topic, int32_t partition,
-                                       int64_t offset,
-                                       strand_failure *failure) {
-  strand_parked_request *r = new_request(c, topic, partition, offset, failure);
-  return r == NULL ? NULL : post(c, (int)member, r, failure);
-}
-
-const strand_parked *strand_ticket_parked (const strand_ticket *ticket) {
-  return ticket->parked;
-}
-
-strand_ticket *strand_consumer_resolve (strand_consumer *c, const char *topic,
-                                        int32_t partition, int64_t offset,
-                                        strand_resolution resolution,
-                                        strand_failure *failure) {
-  strand_parked_request *r;
-  if (resolution == STRAND_RESOLVE_DEAD_LETTER && c->letters.topic == NULL) {
-    strand_fail(failure, "NO_DEAD_LETTER_TOPIC",
-                "the option 'dead_letter.topic' is not set");
-    return NULL;
-  }
-  r = new_request(c, topic, partition, offset, failure);
-  if (r == NULL) return NULL;
-  r->resolves = true;
-  r->resolution = resolution;
-  return post(c, -1, r, failure);
-}
-
-/*
-** Thread: owner
-*/
-
-void strand_parked_free (strand_parked *page) {
-  while (page != NULL) {
-    strand_parked *next = page->next;
-    free(page->record);
-    free(page);
-    page = next;
-  }
-}
-
 static strand_record *copy_record (const strand_record *r) {
   size_t size = strand_record_size(strand_record_length(r));
   strand_record *copy = malloc(size);
@@ -150,8 +56,8 @@ static int compare (const strand_partition *p, const char *topic,
 static const strand_record *first_from (const strand_member *m,
                                         const strand_parked_request *r) {
   const strand_record *found = NULL;
-  for (size_t i = 0; i < m->tag_count; i++) {
-    const strand_partition *p = m->tags[i]->partition, *best;
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    const strand_partition *p = m->assignment.tags[i]->partition, *best;
     const strand_record *first;
     int order;
     if (p == NULL) continue;
@@ -222,7 +128,7 @@ static const char *resolve (strand_member *m, const strand_parked_request *r) {
   strand_tag *tag = strand_member_tag(m, r->topic, r->partition);
   strand_err err;
   if (tag == NULL || tag->leaving) return "NOT_ASSIGNED";
-  m->changed = true;
+  strand_snapshot_change(&m->snapshot);
   err = strand_engine_resolve(m->engine, tag->partition, r->offset,
                               r->resolution);
   if (err == STRAND_ENOTOPEN) return "NOT_PARKED";

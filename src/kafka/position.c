@@ -68,8 +68,8 @@ void strand_position_restore (strand_member *m) {
   rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
   int64_t now_us = strand_clock_us();
   strand_call *call;
-  for (size_t i = 0; i < m->tag_count; i++) {
-    strand_tag *tag = m->tags[i];
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    strand_tag *tag = m->assignment.tags[i];
     rd_kafka_topic_partition_t *p;
     if (tag->partition == NULL || tag->restored || tag->stuck || tag->leaving
         || (tag->contested && !MUTANT(last_owner_is_not_waited_for))
@@ -90,10 +90,11 @@ void strand_position_restore (strand_member *m) {
     strand_helper_leave(m->helper, call);
     return;
   }
-  for (size_t i = 0; i < m->tag_count; i++) {
-    if (m->tags[i]->restored || !m->tags[i]->checking) continue;
-    m->tags[i]->checking = false;
-    try_again(m->tags[i], now_us);
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    if (m->assignment.tags[i]->restored || !m->assignment.tags[i]->checking)
+      continue;
+    m->assignment.tags[i]->checking = false;
+    try_again(m->assignment.tags[i], now_us);
   }
 }
 
@@ -259,7 +260,7 @@ void strand_position_below (strand_member *m, strand_tag *tag,
                             int64_t offset) {
   tag->checking = true;
   tag->below = offset;
-  m->displaced = true;
+  m->positions.displaced = true;
 }
 
 void strand_position_stuck (strand_member *m, strand_tag *tag,
@@ -293,10 +294,10 @@ static void reset (strand_member *m, strand_tag *tag, int64_t to,
 }
 
 void strand_position_settle (strand_member *m, int64_t now_us) {
-  if (!m->displaced) return;
-  m->displaced = false;
-  for (size_t i = 0; i < m->tag_count; i++) {
-    strand_tag *tag = m->tags[i];
+  if (!m->positions.displaced) return;
+  m->positions.displaced = false;
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    strand_tag *tag = m->assignment.tags[i];
     int64_t to = tag->below;
     if (tag->partition == NULL || to < 0) continue;
     tag->below = -1;
@@ -321,8 +322,8 @@ void strand_position_again (strand_member *m, strand_tag *tag) {
 /* In a cooperative rebalance librdkafka pauses what stays, and goes on one
 ** record too far where it had read the end of a partition (before 2.13.2). */
 void strand_position_keep (strand_member *m) {
-  for (size_t i = 0; i < m->tag_count; i++) {
-    strand_position_again(m, m->tags[i]);
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    strand_position_again(m, m->assignment.tags[i]);
   }
 }
 
@@ -409,7 +410,7 @@ void strand_position_answers (strand_member *m, int64_t now_us) {
   while ((call = strand_helper_answer(m->helper)) != NULL) {
     take_call(m, call, now_us);
     strand_call_free(call);
-    m->changed = true;
+    strand_snapshot_change(&m->snapshot);
   }
 }
 
@@ -426,9 +427,9 @@ static int64_t earlier (int64_t a, int64_t b) {
 int64_t strand_position_tick (strand_member *m, int64_t now_us) {
   int64_t next = INT64_MAX;
   bool restore = false;
-  if (m->phase >= STRAND_LEAVING) return next;
-  for (size_t i = 0; i < m->tag_count; i++) {
-    strand_tag *tag = m->tags[i];
+  if (m->closing.phase >= STRAND_LEAVING) return next;
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    strand_tag *tag = m->assignment.tags[i];
     bool waits = tag->restored ? tag->checking && !tag->asked
                                : tag->backoff_us > 0 && !tag->checking;
     if (tag->partition == NULL || tag->leaving) continue;

@@ -197,7 +197,7 @@ static bool take (strand_member *m, strand_tag *tag,
 
 /* What may start is twice what is handed over. */
 static bool all_have_enough (const strand_member *m) {
-  return strand_engine_startable(m->engine, NULL) >= 2 * m->max_ready;
+  return strand_engine_startable(m->engine, NULL) >= 2 * m->handover.max_ready;
 }
 
 static size_t read_one (strand_member *m, strand_tag *tag, int64_t now_us) {
@@ -206,9 +206,9 @@ static size_t read_one (strand_member *m, strand_tag *tag, int64_t now_us) {
     m->engine, tag->partition, all_have_enough(m) ? READ_FEW : READ_MOST);
   ssize_t got;
   bool wanted = true;
-  m->reading = tag;
+  m->reader.reading = tag;
   got = rd_kafka_consume_batch_queue(tag->queue, 0, msgs, most);
-  m->reading = NULL;
+  m->reader.reading = NULL;
   tag->more = got == (ssize_t)most;
   if (got <= 0) {
     strand_engine_quiet(m->engine, tag->partition, true);
@@ -219,14 +219,14 @@ static size_t read_one (strand_member *m, strand_tag *tag, int64_t now_us) {
     wanted = wanted && take(m, tag, msgs[i], now_us);
     rd_kafka_message_destroy(msgs[i]);
   }
-  m->changed = true;
+  strand_snapshot_change(&m->snapshot);
   return (size_t)got;
 }
 
 /* Of many partitions each has little: more would only wait, in memory that
 ** is far away by the time it is its turn. */
 static bool has_enough (const strand_member *m, const strand_tag *tag) {
-  size_t enough = 2 * m->max_ready / m->tag_count;
+  size_t enough = 2 * m->handover.max_ready / m->assignment.count;
   size_t startable = strand_engine_startable(m->engine, tag->partition);
   if (enough < ENOUGH_LEAST) enough = ENOUGH_LEAST;
   if (startable < enough && (startable == 0 || !all_have_enough(m))) {
@@ -244,25 +244,25 @@ static bool is_readable (const strand_member *m, const strand_tag *tag) {
 /* Partitions take turns at being the first. A queue that may not be read now
 ** is remembered: librdkafka tells of it only when it was empty before. */
 void strand_reader_read (strand_member *m, int64_t now_us) {
-  size_t total = 0, count = m->tag_count;
-  bool ready = m->queues_ready;
-  m->queues_ready = false;
-  if (m->phase != STRAND_SERVING) return;
+  size_t total = 0, count = m->assignment.count;
+  bool ready = m->reader.ready;
+  m->reader.ready = false;
+  if (m->closing.phase != STRAND_SERVING) return;
   for (size_t i = 0; i < count; i++) {
-    strand_tag *tag = m->tags[(m->next_read + i) % count];
+    strand_tag *tag = m->assignment.tags[(m->reader.next + i) % count];
     if (ready) tag->more = true;
     if (total < TURN_MOST && is_readable(m, tag)) {
       total += read_one(m, tag, now_us);
     }
   }
-  m->next_read++;
+  m->reader.next++;
   strand_position_settle(m, now_us);
 }
 
 bool strand_reader_busy (const strand_member *m) {
-  if (m->phase != STRAND_SERVING) return false;
-  for (size_t i = 0; i < m->tag_count; i++) {
-    if (is_readable(m, m->tags[i])) return true;
+  if (m->closing.phase != STRAND_SERVING) return false;
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    if (is_readable(m, m->assignment.tags[i])) return true;
   }
   return false;
 }

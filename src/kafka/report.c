@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "kafka/clock.h"
+#include "kafka/consumer.h"
 #include "kafka/member.h"
 
 #define STUCK_OWNER_US 10000000 /* an owner turns at least once a second */
@@ -50,6 +51,29 @@ static void tell_late_locked (const strand_consumer *c, strand_report *r) {
   }
 }
 
+static bool add_unfinished (strand_report *r, const strand_unfinished *u) {
+  size_t room = STRAND_REPORT_UNFINISHED_MAX - r->unfinished_count;
+  r->unfinished_total += u->total;
+  return copy_places(&r->unfinished, &r->unfinished_count, u->places,
+                     u->count < room ? u->count : room);
+}
+
+static bool add_member (strand_report *r, strand_snapshot *snapshot) {
+  const strand_unfinished *unfinished;
+  const strand_view *v = strand_snapshot_take(snapshot, &unfinished);
+  if (v != NULL) {
+    r->done += v->engine.done;
+    r->failed += v->engine.failed;
+    r->skipped += v->engine.skipped;
+    r->dead_lettered += v->engine.dead_lettered;
+    if (unfinished == NULL) r->parked += v->engine.parked;
+    strand_view_release(v);
+  }
+  if (unfinished == NULL) return true;
+  r->parked += unfinished->parked;
+  return add_unfinished(r, unfinished);
+}
+
 static bool report_locked (strand_consumer *c, strand_report *r) {
   int64_t end = c->closed_us != 0 ? c->closed_us : strand_clock_us();
   bool ok = copy_places(&r->committed, &r->committed_count, c->committed,
@@ -58,43 +82,21 @@ static bool report_locked (strand_consumer *c, strand_report *r) {
   r->detached = c->detached;
   r->failure = c->failure;
   r->seconds = c->started_us == 0 ? 0 : (double)(end - c->started_us) / 1e6;
-  for (unsigned i = 0; i < c->member_count; i++) {
-    const strand_view *v = &c->members[i]->view;
-    size_t room = STRAND_REPORT_UNFINISHED_MAX - r->unfinished_count;
-    r->done += v->engine.done;
-    r->failed += v->engine.failed;
-    r->skipped += v->engine.skipped;
-    r->dead_lettered += v->engine.dead_lettered;
-    r->parked += v->stopped ? v->unfinished_parked : v->engine.parked;
-    r->unfinished_total += v->unfinished_total;
-    ok = ok
-         && copy_places(&r->unfinished, &r->unfinished_count, v->unfinished,
-                        v->unfinished_count < room ? v->unfinished_count
-                                                   : room);
-  }
   tell_late_locked(c, r);
   return ok;
 }
 
 bool strand_consumer_report (strand_consumer *c, strand_report *report) {
-  bool ok;
+  bool ok = true;
   *report = (strand_report){ 0 };
+  for (unsigned i = 0; ok && i < c->member_count; i++) {
+    ok = add_member(report, &c->members[i]->snapshot);
+  }
   pthread_mutex_lock(&c->lock);
-  ok = report_locked(c, report);
+  ok = ok && report_locked(c, report);
   pthread_mutex_unlock(&c->lock);
   if (!ok) strand_report_clear(report);
   return ok;
-}
-
-static void clear_places (strand_place *places, size_t count) {
-  for (size_t i = 0; i < count; i++) free(places[i].topic);
-  free(places);
-}
-
-void strand_report_clear (strand_report *report) {
-  clear_places(report->unfinished, report->unfinished_count);
-  clear_places(report->committed, report->committed_count);
-  *report = (strand_report){ 0 };
 }
 
 static void add_engine (strand_engine_stats *to,
@@ -132,50 +134,62 @@ static void add_age (strand_partition_view *partitions, size_t count,
   }
 }
 
-/* The next view has as many. False: it had, already. */
-static bool want_blockers_locked (strand_consumer *c, size_t blockers) {
+/* Then it wakes nobody: the owners' descriptors may be gone. */
+static bool want_blockers (strand_consumer *c, size_t blockers) {
   bool more = false;
-  if (c->life == STRAND_CLOSED) return false;
   for (unsigned i = 0; i < c->member_count; i++) {
-    if (blockers <= c->members[i]->blockers_wanted) continue;
-    c->members[i]->blockers_wanted = blockers;
-    more = true;
+    if (strand_snapshot_want(&c->members[i]->snapshot, blockers)) more = true;
   }
-  return more;
+  return more && strand_shared_life(c) != STRAND_CLOSED;
 }
 
-static bool stats_locked (strand_consumer *c, strand_stats *s) {
-  size_t partitions = 0, found = 0;
-  int64_t now_us = strand_clock_us();
-  for (unsigned i = 0; i < c->member_count; i++) {
-    partitions += c->members[i]->view.partition_count;
-    found += c->members[i]->view.blocker_count;
+static bool add_view (strand_stats *s, const strand_view *v, int64_t now_us) {
+  size_t partitions = s->partition_count + v->partition_count;
+  size_t blockers = s->blocker_count + v->blocker_count;
+  strand_partition_view *p = realloc(s->partitions,
+                                     (partitions + 1) * sizeof(*p));
+  strand_blocker *b;
+  if (p == NULL) return false;
+  s->partitions = p;
+  b = realloc(s->blockers, (blockers + 1) * sizeof(*b));
+  if (b == NULL) return false;
+  s->blockers = b;
+  add_engine(&s->engine, &v->engine);
+  p += s->partition_count;
+  b += s->blocker_count;
+  if (v->partition_count > 0) {
+    memcpy(p, v->partitions, v->partition_count * sizeof(*p));
   }
-  s->partitions = malloc((partitions + 1) * sizeof(*s->partitions));
-  s->blockers = malloc((found + 1) * sizeof(*s->blockers));
-  if (s->partitions == NULL || s->blockers == NULL) return false;
-  for (unsigned i = 0; i < c->member_count; i++) {
-    const strand_view *v = &c->members[i]->view;
-    add_engine(&s->engine, &v->engine);
-    if (v->partition_count > 0) {
-      memcpy(s->partitions + s->partition_count, v->partitions,
-             v->partition_count * sizeof(*v->partitions));
-    }
-    if (v->blocker_count > 0) {
-      memcpy(s->blockers + s->blocker_count, v->blockers,
-             v->blocker_count * sizeof(*v->blockers));
-    }
-    add_age(s->partitions + s->partition_count, v->partition_count,
-            s->blockers + s->blocker_count, v->blocker_count,
-            c->life == STRAND_CLOSED ? 0 : now_us - v->published_us);
-    s->partition_count += v->partition_count;
-    s->blocker_count += v->blocker_count;
+  if (v->blocker_count > 0) {
+    memcpy(b, v->blockers, v->blocker_count * sizeof(*b));
   }
+  add_age(p, v->partition_count, b, v->blocker_count,
+          now_us - v->published_us);
+  s->partition_count = partitions;
+  s->blocker_count = blockers;
+  return true;
+}
+
+static bool add_views (strand_consumer *c, strand_stats *s) {
+  bool closed = strand_shared_life(c) == STRAND_CLOSED, ok = true;
+  for (unsigned i = 0; ok && i < c->member_count; i++) {
+    const strand_unfinished *unfinished;
+    const strand_view *v = strand_snapshot_take(&c->members[i]->snapshot,
+                                                &unfinished);
+    if (v == NULL) continue;
+    ok = add_view(s, v, closed ? v->published_us : strand_clock_us());
+    strand_view_release(v);
+  }
+  return ok;
+}
+
+static void add_tally (strand_consumer *c, strand_stats *s) {
+  pthread_mutex_lock(&c->lock);
   s->commits = c->commits;
   s->commits_failed = c->commits_failed;
   s->rebalances = c->rebalances;
   s->workers = c->workers_alive;
-  return true;
+  pthread_mutex_unlock(&c->lock);
 }
 
 static int older_first (const void *a, const void *b) {
@@ -186,17 +200,14 @@ static int older_first (const void *a, const void *b) {
 
 bool strand_consumer_stats (strand_consumer *c, size_t blockers,
                             strand_stats *stats) {
-  bool ok, more;
+  bool more = want_blockers(c, blockers);
   *stats = (strand_stats){ 0 };
-  pthread_mutex_lock(&c->lock);
-  more = want_blockers_locked(c, blockers);
-  ok = stats_locked(c, stats);
-  pthread_mutex_unlock(&c->lock);
   if (more) strand_shared_wake(c);
-  if (!ok) {
+  if (!add_views(c, stats)) {
     strand_stats_clear(stats);
     return false;
   }
+  add_tally(c, stats);
   for (size_t i = 0; i < stats->partition_count; i++) {
     stats->partitions[i].stats.topic = stats->partitions[i].topic;
   }
@@ -214,26 +225,17 @@ bool strand_consumer_stats (strand_consumer *c, size_t blockers,
   return true;
 }
 
-void strand_stats_clear (strand_stats *stats) {
-  free(stats->partitions);
-  free(stats->blockers);
-  *stats = (strand_stats){ 0 };
-}
-
 /*
 ** Health
 */
 
 static void member_problem (strand_member *m, strand_failure *problem) {
-  strand_consumer *c = m->consumer;
-  int64_t turned = atomic_load(&m->turned_us);
+  int64_t turned = atomic_load(&m->waker.turned_us);
   if (strand_clock_us() - turned > STUCK_OWNER_US) {
     strand_fail(problem, "STUCK_OWNER", "an owner thread is stuck");
     return;
   }
-  pthread_mutex_lock(&c->lock);
-  *problem = m->problem;
-  pthread_mutex_unlock(&c->lock);
+  strand_problem_get(&m->troubles.problem, problem);
 }
 
 static bool is_joined (strand_consumer *c) {
@@ -251,11 +253,9 @@ static bool nothing_finishes (strand_consumer *c) {
 }
 
 static void topics_problem (strand_consumer *c, strand_failure *problem) {
-  pthread_mutex_lock(&c->lock);
   for (unsigned i = 0; i < c->member_count && problem->code[0] == '\0'; i++) {
-    *problem = c->members[i]->topics_problem;
+    strand_problem_get(&c->members[i]->topics.problem, problem);
   }
-  pthread_mutex_unlock(&c->lock);
 }
 
 void strand_consumer_health (strand_consumer *c, strand_failure *problem) {

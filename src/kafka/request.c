@@ -3,6 +3,7 @@
 */
 #include <stdlib.h>
 
+#include "kafka/consumer.h"
 #include "kafka/member.h"
 
 /*
@@ -251,4 +252,85 @@ bool strand_consumer_configure (strand_consumer *c,
     strand_shared_wake(c);
   }
   return possible;
+}
+
+/*
+** Parked records
+*/
+
+/* Takes the request, which 'member' gets; negative: whoever has the
+** partition. */
+static strand_ticket *post_parked (strand_consumer *c, int member,
+                                   strand_parked_request *r,
+                                   strand_failure *failure) {
+  strand_ticket *ticket = r->ticket;
+  bool runs;
+  pthread_mutex_lock(&c->lock);
+  runs = c->life == STRAND_RUNS;
+  if (runs && member < 0) {
+    member = strand_held_member(&c->held, r->topic, r->partition);
+  }
+  if (runs && member >= 0) {
+    r->next = c->members[member]->inbox.parked;
+    c->members[member]->inbox.parked = r;
+  }
+  pthread_mutex_unlock(&c->lock);
+  if (runs && member >= 0) {
+    strand_member_wake(c->members[member]);
+    return ticket;
+  }
+  if (!runs) strand_fail(failure, "NOT_RUNNING", "the consumer does not run");
+  else {
+    strand_fail(failure, "NOT_ASSIGNED",
+                "partition %d of '%s' is not assigned here", (int)r->partition,
+                r->topic);
+  }
+  strand_ticket_free(ticket);
+  free(r);
+  return NULL;
+}
+
+static strand_parked_request *new_request (strand_consumer *c,
+                                           const char *topic,
+                                           int32_t partition, int64_t offset,
+                                           strand_failure *failure) {
+  strand_parked_request *r = calloc(1, sizeof(*r));
+  strand_fail(failure, "NO_MEMORY", "memory ran out");
+  if (r == NULL) return NULL;
+  snprintf(r->topic, sizeof(r->topic), "%s", topic);
+  r->partition = partition;
+  r->offset = offset;
+  r->ticket = strand_ticket_new(c, 1, failure);
+  if (r->ticket != NULL) return r;
+  free(r);
+  return NULL;
+}
+
+strand_ticket *strand_consumer_parked (strand_consumer *c, unsigned member,
+                                       const char *topic, int32_t partition,
+                                       int64_t offset,
+                                       strand_failure *failure) {
+  strand_parked_request *r = new_request(c, topic, partition, offset, failure);
+  return r == NULL ? NULL : post_parked(c, (int)member, r, failure);
+}
+
+const strand_parked *strand_ticket_parked (const strand_ticket *ticket) {
+  return ticket->parked;
+}
+
+strand_ticket *strand_consumer_resolve (strand_consumer *c, const char *topic,
+                                        int32_t partition, int64_t offset,
+                                        strand_resolution resolution,
+                                        strand_failure *failure) {
+  strand_parked_request *r;
+  if (resolution == STRAND_RESOLVE_DEAD_LETTER && c->letters.topic == NULL) {
+    strand_fail(failure, "NO_DEAD_LETTER_TOPIC",
+                "the option 'dead_letter.topic' is not set");
+    return NULL;
+  }
+  r = new_request(c, topic, partition, offset, failure);
+  if (r == NULL) return NULL;
+  r->resolves = true;
+  r->resolution = resolution;
+  return post_parked(c, -1, r, failure);
 }

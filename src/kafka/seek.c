@@ -63,7 +63,7 @@ static void begin (strand_member *m, const strand_seek_request *r) {
 }
 
 void strand_seek_take (strand_member *m, strand_seek_request *seeks) {
-  strand_seek_request **end = &m->seeks, *first = NULL, *r;
+  strand_seek_request **end = &m->seeks.requests, *first = NULL, *r;
   while ((r = seeks) != NULL) {
     seeks = r->next;
     r->next = first;
@@ -92,12 +92,13 @@ static void give_up (strand_member *m, strand_ticket *ticket) {
 ** yet; or another seek is under way. */
 static bool must_wait (strand_member *m, const strand_seek_request *r) {
   const strand_tag *tag = strand_member_tag(m, r->topic, r->partition);
-  if (tag == NULL || tag->leaving || m->phase != STRAND_SERVING) return false;
+  if (tag == NULL || tag->leaving || m->closing.phase != STRAND_SERVING)
+    return false;
   return tag->seeking || (!tag->restored && !tag->stuck);
 }
 
 void strand_seek_serve (strand_member *m) {
-  strand_seek_request **at = &m->seeks, *r;
+  strand_seek_request **at = &m->seeks.requests, *r;
   while ((r = *at) != NULL) {
     bool given_up = is_given_up(m, r->ticket);
     if (!given_up && must_wait(m, r)) {
@@ -173,7 +174,7 @@ static bool assign_one_again (strand_member *m, strand_tag *tag,
   rd_kafka_topic_partition_list_t *list;
   rd_kafka_error_t *error;
   /* which this would be taken for the answer of */
-  if (m->rebalance != NULL) return false;
+  if (m->group.rebalance != NULL) return false;
   list = rd_kafka_topic_partition_list_new(1);
   rd_kafka_topic_partition_list_add(list,
                                     strand_partition_topic(tag->partition),
@@ -194,10 +195,10 @@ static bool assign_again (strand_member *m, strand_tag *target,
                           int64_t offset) {
   rd_kafka_topic_partition_list_t *list;
   rd_kafka_resp_err_t err;
-  if (m->cooperative) return assign_one_again(m, target, offset);
-  list = rd_kafka_topic_partition_list_new((int)m->tag_count);
-  for (size_t i = 0; i < m->tag_count; i++) {
-    strand_tag *tag = m->tags[i];
+  if (m->group.cooperative) return assign_one_again(m, target, offset);
+  list = rd_kafka_topic_partition_list_new((int)m->assignment.count);
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    strand_tag *tag = m->assignment.tags[i];
     int64_t position;
     if (tag->partition == NULL) continue;
     position = strand_partition_position(tag->partition);

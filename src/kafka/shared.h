@@ -19,12 +19,15 @@
 #include <stdatomic.h>
 
 #include "core/held.h"
-#include "kafka/consumer.h"
 #include "kafka/mailbox.h"
+#include "kafka/settings.h"
+#include "kafka/stats.h"
 #include "kafka/warnings.h"
 #include "kafka/subscription.h"
 
 struct strand_member;
+typedef struct strand_consumer strand_consumer;
+typedef struct strand_ticket strand_ticket;
 
 typedef enum strand_life {
   STRAND_NEW,

@@ -9,10 +9,12 @@
 ** Thread: those of librdkafka. rd_kafka_destroy waits for them, and the
 ** member is freed after that.
 */
+#include "kafka/signs.h"
+
 #include <stdio.h>
+#include <string.h>
 
 #include "kafka/clock.h"
-#include "kafka/member.h"
 
 enum { METADATA = 3, FIND_COORDINATOR = 10, JOIN_GROUP = 11, SYNC_GROUP = 14 };
 
@@ -99,10 +101,8 @@ static void note_up (strand_signs *s, const char *name, int port) {
 
 static rd_kafka_resp_err_t changed (rd_kafka_t *client, int32_t id,
                                     const char *protocol, const char *name,
-                                    int port, const char *state,
-                                    void *member) {
-  strand_member *m = member;
-  strand_signs *s = &m->signs;
+                                    int port, const char *state, void *signs) {
+  strand_signs *s = signs;
   bool up = strcmp(state, "UP") == 0;
   (void)client, (void)id, (void)protocol;
   if (up) note_up(s, name, port);
@@ -114,16 +114,15 @@ static rd_kafka_resp_err_t changed (rd_kafka_t *client, int32_t id,
   else if (strcmp(state, "DOWN") == 0) {
     atomic_store(&s->coordinator_up, false);
     atomic_store(&s->joining, false);
-    strand_waker_wake(&m->waker); /* one that leaves waits for this */
+    strand_waker_wake(s->waker); /* one that leaves waits for this */
   }
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
 static rd_kafka_resp_err_t added (rd_kafka_t *client,
-                                  const rd_kafka_conf_t *conf, void *member,
+                                  const rd_kafka_conf_t *conf, void *signs,
                                   char *error, size_t size) {
   static const char name[] = "strand.signs";
-  strand_signs *signs = &((strand_member *)member)->signs;
   rd_kafka_resp_err_t err;
   (void)conf, (void)error, (void)size;
   err = rd_kafka_interceptor_add_on_request_sent(client, name, sent, signs);
@@ -132,9 +131,11 @@ static rd_kafka_resp_err_t added (rd_kafka_t *client,
                                                       signs);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return err;
   return rd_kafka_interceptor_add_on_broker_state_change(client, name, changed,
-                                                         member);
+                                                         signs);
 }
 
-void strand_signs_watch (strand_member *m, rd_kafka_conf_t *conf) {
-  rd_kafka_conf_interceptor_add_on_new(conf, "strand.signs", added, m);
+void strand_signs_watch (strand_signs *s, strand_waker *waker,
+                         rd_kafka_conf_t *conf) {
+  s->waker = waker;
+  rd_kafka_conf_interceptor_add_on_new(conf, "strand.signs", added, s);
 }

@@ -36,8 +36,8 @@ static bool may_ask (const strand_tag *tag) {
 static rd_kafka_topic_partition_list_t *list_of (const strand_member *m,
                                                  int64_t now_us) {
   rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
-  for (size_t i = 0; i < m->tag_count; i++) {
-    const strand_tag *tag = m->tags[i];
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    const strand_tag *tag = m->assignment.tags[i];
     if (!may_ask(tag) || (!has_gap(tag, now_us) && !has_old(tag, now_us))) {
       continue;
     }
@@ -62,10 +62,10 @@ static strand_tag *tag_of (const strand_member *m,
 static void ask (strand_member *m, int64_t now_us) {
   rd_kafka_topic_partition_list_t *list = list_of(m, now_us);
   strand_call *call;
-  m->starts_us = now_us + ASK_EVERY_US;
+  m->starts.due_us = now_us + ASK_EVERY_US;
   if (list->cnt == 0) {
     rd_kafka_topic_partition_list_destroy(list);
-    m->old_us = now_us + OLD_EVERY_US;
+    m->starts.old_us = now_us + OLD_EVERY_US;
     return;
   }
   call = strand_call_new(STRAND_CALL_STARTS, list);
@@ -74,21 +74,21 @@ static void ask (strand_member *m, int64_t now_us) {
     strand_tag *tag = tag_of(m, &list->elems[i]);
     tag->gap_asked = tag->gap_from >= 0; /* not one that comes meanwhile */
   }
-  m->old_us = now_us + OLD_EVERY_US;
-  m->asking_starts = true;
+  m->starts.old_us = now_us + OLD_EVERY_US;
+  m->starts.asking = true;
   strand_helper_leave(m->helper, call);
 }
 
 int64_t strand_starts_tick (strand_member *m, int64_t now_us) {
-  int64_t due = m->old_us;
-  if (m->asking_starts || m->phase >= STRAND_LEAVING) return INT64_MAX;
-  for (size_t i = 0; i < m->tag_count; i++) {
-    const strand_tag *tag = m->tags[i];
+  int64_t due = m->starts.old_us;
+  if (m->starts.asking || m->closing.phase >= STRAND_LEAVING) return INT64_MAX;
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    const strand_tag *tag = m->assignment.tags[i];
     if (tag->gap_from >= 0 && may_ask(tag) && tag->gap_us < due) {
       due = tag->gap_us;
     }
   }
-  if (due < m->starts_us) due = m->starts_us;
+  if (due < m->starts.due_us) due = m->starts.due_us;
   if (now_us < due) return due;
   ask(m, now_us);
   return INT64_MAX;
@@ -141,8 +141,8 @@ static void take_old (strand_member *m, strand_tag *tag, int64_t low) {
 
 void strand_starts_answer (strand_member *m, const strand_call *call,
                            int64_t now_us) {
-  m->asking_starts = false;
-  m->starts_us = now_us + ASK_EVERY_US;
+  m->starts.asking = false;
+  m->starts.due_us = now_us + ASK_EVERY_US;
   for (int i = 0; i < call->list->cnt; i++) {
     const rd_kafka_topic_partition_t *p = &call->list->elems[i];
     bool known = call->err == 0 && p->err == 0;

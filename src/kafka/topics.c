@@ -35,7 +35,7 @@
 
 static strand_topic *topic_of (const strand_member *m, const char *name,
                                bool no_route) {
-  strand_topic *t = m->topics;
+  strand_topic *t = m->topics.list;
   while (t != NULL
          && ((t->plight == STRAND_TOPIC_NO_ROUTE) != no_route
              || strcmp(t->name, name) != 0))
@@ -51,8 +51,8 @@ static strand_topic *note (strand_member *m, const char *name,
     t = calloc(1, sizeof(*t) + strlen(name) + 1);
     if (t == NULL) return NULL;
     strcpy(t->name, name);
-    t->next = m->topics;
-    m->topics = t;
+    t->next = m->topics.list;
+    m->topics.list = t;
   }
   else if (t->plight != plight
            && (t->plight == STRAND_TOPIC_UNASSIGNED
@@ -89,7 +89,7 @@ static const char *plight_text (const strand_topic *t, char text[128]) {
 static const strand_topic *first_of (const strand_member *m,
                                      strand_plight plight,
                                      const strand_topic *otherwise) {
-  const strand_topic *t = m->topics;
+  const strand_topic *t = m->topics.list;
   while (t != NULL && t->plight != plight) t = t->next;
   return t != NULL ? t : otherwise;
 }
@@ -111,12 +111,7 @@ static void publish (strand_member *m) {
     strand_fail(&problem, codes[worst->plight], "topic '%s': %s", worst->name,
                 plight_text(worst, text));
   }
-  if (strcmp(problem.code, m->topics_problem.code) == 0
-      && strcmp(problem.message, m->topics_problem.message) == 0)
-    return;
-  pthread_mutex_lock(&m->consumer->lock);
-  m->topics_problem = problem;
-  pthread_mutex_unlock(&m->consumer->lock);
+  strand_problem_set(&m->topics.problem, &problem);
 }
 
 /* Who hears of it finds it in health() too. */
@@ -143,14 +138,14 @@ void strand_topics_missing (strand_member *m, const char *topic,
   bool known = topic_of(m, topic, false) != NULL;
   strand_topic *t = note(m, topic, STRAND_TOPIC_MISSING, now_us);
   if (t == NULL) return;
-  if (!known) m->topics_us = now_us + TOPICS_FIRST_US;
+  if (!known) m->topics.due_us = now_us + TOPICS_FIRST_US;
   tell(m, t, now_us);
   publish(m);
 }
 
 bool strand_topics_all_missing (const strand_member *m) {
   int missing = 0;
-  for (const strand_topic *t = m->topics; t != NULL; t = t->next) {
+  for (const strand_topic *t = m->topics.list; t != NULL; t = t->next) {
     if (t->plight == STRAND_TOPIC_MISSING) missing++;
   }
   return missing >= m->consumer->topics->cnt;
@@ -159,7 +154,7 @@ bool strand_topics_all_missing (const strand_member *m) {
 /* The longer none was new among the missing, the rarer. */
 static int64_t topics_wait (const strand_member *m, int64_t now_us) {
   int64_t wait = TOPICS_MOST_US;
-  for (const strand_topic *t = m->topics; t != NULL; t = t->next) {
+  for (const strand_topic *t = m->topics.list; t != NULL; t = t->next) {
     int64_t own = (now_us - t->trouble.since_us) / 8;
     if (t->plight == STRAND_TOPIC_MISSING && own < wait) wait = own;
   }
@@ -182,8 +177,8 @@ static bool is_among (const strand_member *m,
 
 static void look_soon (strand_member *m, int64_t now_us) {
   if (!strand_subscription_is_watched(m->consumer->subscription)) return;
-  if (m->owners_us > now_us + OWNERS_FIRST_US) {
-    m->owners_us = now_us + OWNERS_FIRST_US;
+  if (m->topics.owners_us > now_us + OWNERS_FIRST_US) {
+    m->topics.owners_us = now_us + OWNERS_FIRST_US;
   }
 }
 
@@ -192,13 +187,13 @@ static void look_soon (strand_member *m, int64_t now_us) {
 static void note_found (strand_member *m,
                         const struct rd_kafka_metadata *topics,
                         int64_t now_us) {
-  strand_topic **at = &m->topics;
+  strand_topic **at = &m->topics.list;
   while (*at != NULL) {
     strand_topic *t = *at;
     bool found = t->plight == STRAND_TOPIC_MISSING
                  && is_among(m, topics, t->name);
     if (found) t->plight = STRAND_TOPIC_FOUND;
-    if (found && m->assigned_us != 0) look_soon(m, now_us);
+    if (found && m->topics.assigned_us != 0) look_soon(m, now_us);
     if (found && t->name[0] == '^') drop(at);
     else at = &t->next;
   }
@@ -206,29 +201,29 @@ static void note_found (strand_member *m,
 
 void strand_topics_listed (strand_member *m, const strand_call *call,
                            int64_t now_us) {
-  m->asking_topics = false;
+  m->topics.asking = false;
   if (call->err == 0) {
     strand_trouble_reached(m, now_us);
     if (call->topics != NULL) note_found(m, call->topics, now_us);
   }
-  m->topics_us = now_us + topics_wait(m, now_us);
+  m->topics.due_us = now_us + topics_wait(m, now_us);
 }
 
 static void ask_topics (strand_member *m, int64_t now_us) {
   rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
   strand_call *call;
-  for (const strand_topic *t = m->topics; t != NULL; t = t->next) {
+  for (const strand_topic *t = m->topics.list; t != NULL; t = t->next) {
     if (t->plight != STRAND_TOPIC_MISSING) continue;
     rd_kafka_topic_partition_list_add(list, t->name, RD_KAFKA_PARTITION_UA);
   }
-  m->topics_us = now_us + TOPICS_FIRST_US;
+  m->topics.due_us = now_us + TOPICS_FIRST_US;
   if (list->cnt == 0) {
     rd_kafka_topic_partition_list_destroy(list);
     return;
   }
   call = strand_call_new(STRAND_CALL_TOPICS, list);
   if (call == NULL) return;
-  m->asking_topics = true;
+  m->topics.asking = true;
   strand_helper_leave(m->helper, call);
 }
 
@@ -243,8 +238,8 @@ void strand_topics_no_route (strand_member *m, const char *topic,
 }
 
 static bool is_held (const strand_member *m, const char *topic) {
-  for (size_t i = 0; i < m->tag_count; i++) {
-    const strand_partition *p = m->tags[i]->partition;
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    const strand_partition *p = m->assignment.tags[i]->partition;
     if (p != NULL && strcmp(strand_partition_topic(p), topic) == 0) {
       return true;
     }
@@ -255,7 +250,7 @@ static bool is_held (const strand_member *m, const char *topic) {
 /* What this member has is missing no more; of what it has not, the lack of a
 ** route is over. */
 static void drop_settled (strand_member *m) {
-  strand_topic **at = &m->topics;
+  strand_topic **at = &m->topics.list;
   while (*at != NULL) {
     bool unrouted = (*at)->plight == STRAND_TOPIC_NO_ROUTE;
     bool partly = (*at)->plight == STRAND_TOPIC_UNASSIGNED
@@ -280,32 +275,32 @@ void strand_topics_subscribe (strand_member *m) {
 }
 
 void strand_topics_assigned (strand_member *m, int64_t now_us) {
-  int64_t spread = (int64_t)m->group_size * 1000000 / ASKED_A_SECOND;
+  int64_t spread = (int64_t)m->topics.group_size * 1000000 / ASKED_A_SECOND;
   drop_settled(m);
   publish(m);
-  m->assignments++;
-  m->assigned_us = now_us;
-  m->turn_us = 0;
-  m->owners_us = INT64_MAX;
+  m->topics.assignments++;
+  m->topics.assigned_us = now_us;
+  m->topics.turn_us = 0;
+  m->topics.owners_us = INT64_MAX;
   if (!strand_subscription_is_watched(m->consumer->subscription)) return;
-  m->owners_us = now_us + OWNERS_FIRST_US;
-  if (spread > 0) m->owners_us += now_us % spread;
+  m->topics.owners_us = now_us + OWNERS_FIRST_US;
+  if (spread > 0) m->topics.owners_us += now_us % spread;
 }
 
 /* Until the next assignment nobody has anything. */
 void strand_topics_revoked (strand_member *m) {
-  m->assignments++;
-  m->owners_us = INT64_MAX;
+  m->topics.assignments++;
+  m->topics.owners_us = INT64_MAX;
 }
 
 static void ask_owners (strand_member *m, int64_t now_us) {
   strand_call *call = strand_call_new(STRAND_CALL_OWNERS, NULL);
-  m->owners_us = now_us + OWNERS_FIRST_US;
+  m->topics.owners_us = now_us + OWNERS_FIRST_US;
   if (call == NULL) return;
-  call->epoch = m->assignments;
+  call->epoch = m->topics.assignments;
   call->arg = m;
-  m->asking_owners = true;
-  m->asked_owners_us = now_us;
+  m->topics.asking_owners = true;
+  m->topics.asked_owners_us = now_us;
   strand_helper_leave(m->helper, call);
 }
 
@@ -314,7 +309,7 @@ static void drop_owned (strand_member *m,
                         const rd_kafka_topic_partition_list_t *topics) {
   for (int i = 0; i < topics->cnt; i++) {
     const rd_kafka_topic_partition_t *found = &topics->elems[i];
-    strand_topic **at = &m->topics;
+    strand_topic **at = &m->topics.list;
     if (found->offset < found->partition) continue;
     while (*at != NULL) {
       if ((*at)->plight != STRAND_TOPIC_NO_ROUTE
@@ -330,8 +325,8 @@ static void drop_owned (strand_member *m,
 static bool is_handed_on (const strand_member *m,
                           const rd_kafka_topic_partition_t *found,
                           int64_t now_us) {
-  return m->cooperative && found->offset > 0
-         && now_us < m->assigned_us + HANDED_ON_US;
+  return m->group.cooperative && found->offset > 0
+         && now_us < m->topics.assigned_us + HANDED_ON_US;
 }
 
 /* How many topics are nobody's. */
@@ -355,8 +350,8 @@ static int note_unassigned (strand_member *m,
 }
 
 static void back_off (strand_member *m, int64_t most_us) {
-  m->owners_wait_us *= 2;
-  if (m->owners_wait_us > most_us) m->owners_wait_us = most_us;
+  m->topics.owners_wait_us *= 2;
+  if (m->topics.owners_wait_us > most_us) m->topics.owners_wait_us = most_us;
 }
 
 /* librdkafka knows it, or it would be missing: not so the broker that was
@@ -384,18 +379,18 @@ static void look_later (strand_member *m, const strand_owners *owners,
     patterns = patterns || name[0] == '^';
     unseen = unseen || is_unseen(m, name, owners->topics);
   }
-  m->owners_us = INT64_MAX;
+  m->topics.owners_us = INT64_MAX;
   if (unseen) {
-    m->owners_us = now_us + m->owners_wait_us;
+    m->topics.owners_us = now_us + m->topics.owners_wait_us;
     back_off(m, OWNERS_MOST_US);
     return;
   }
-  m->owners_wait_us = OWNERS_FIRST_US;
-  if (m->cooperative && now_us < m->assigned_us + HANDED_ON_US) {
-    m->owners_us = m->assigned_us + HANDED_ON_US;
+  m->topics.owners_wait_us = OWNERS_FIRST_US;
+  if (m->group.cooperative && now_us < m->topics.assigned_us + HANDED_ON_US) {
+    m->topics.owners_us = m->topics.assigned_us + HANDED_ON_US;
   }
-  else if (patterns && now_us < m->assigned_us + AGREED_US) {
-    m->owners_us = m->assigned_us + AGREED_US;
+  else if (patterns && now_us < m->topics.assigned_us + AGREED_US) {
+    m->topics.owners_us = m->topics.assigned_us + AGREED_US;
   }
 }
 
@@ -404,34 +399,36 @@ static void subscribe_again (strand_member *m, const strand_owners *owners,
                              int64_t now_us) {
   strand_log_printf(m->consumer->log, STRAND_LOG_WARNING, "strand",
                     "member %u: subscribes again", m->index);
-  m->turn_us = 0;
-  m->owners_us = now_us + OWNERS_MOST_US;
-  if (owners->members > 1 || m->cooperative) rd_kafka_unsubscribe(m->client);
+  m->topics.turn_us = 0;
+  m->topics.owners_us = now_us + OWNERS_MOST_US;
+  if (owners->members > 1 || m->group.cooperative)
+    rd_kafka_unsubscribe(m->client);
   strand_topics_subscribe(m);
 }
 
 static void take_turn (strand_member *m, const strand_owners *owners,
                        int64_t now_us) {
-  if (m->turn_us == 0) {
-    m->turn_us = m->assigned_us + m->owners_wait_us;
-    if (m->turn_us < now_us) m->turn_us = now_us;
-    m->turn_us += (int64_t)owners->turn * TURN_US;
+  if (m->topics.turn_us == 0) {
+    m->topics.turn_us = m->topics.assigned_us + m->topics.owners_wait_us;
+    if (m->topics.turn_us < now_us) m->topics.turn_us = now_us;
+    m->topics.turn_us += (int64_t)owners->turn * TURN_US;
     back_off(m, TRY_MOST_US);
   }
-  if (now_us >= m->turn_us) subscribe_again(m, owners, now_us);
-  else m->owners_us = m->turn_us;
+  if (now_us >= m->topics.turn_us) subscribe_again(m, owners, now_us);
+  else m->topics.owners_us = m->topics.turn_us;
 }
 
 /* Who may not ask the group does not know, and says so. */
 static void not_answered (strand_member *m, rd_kafka_resp_err_t err,
                           int64_t now_us) {
   char code[48];
-  m->owners_us = now_us + m->owners_wait_us;
+  m->topics.owners_us = now_us + m->topics.owners_wait_us;
   back_off(m, OWNERS_MOST_US);
-  if (err == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE) m->owners_us = INT64_MAX;
+  if (err == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE)
+    m->topics.owners_us = INT64_MAX;
   if (strand_error_kind_of(err) != STRAND_ERROR_UNAUTHORIZED) return;
-  strand_trouble_begin(&m->blind, now_us, 0);
-  if (!strand_trouble_due(&m->blind, now_us)) return;
+  strand_trouble_begin(&m->topics.blind, now_us, 0);
+  if (!strand_trouble_due(&m->topics.blind, now_us)) return;
   strand_trouble_tell(m, "error", strand_code_of(err, code, sizeof(code)),
                       "who in the group has which topic is not known", NULL,
                       -1);
@@ -440,25 +437,26 @@ static void not_answered (strand_member *m, rd_kafka_resp_err_t err,
 /* What it has not itself, a member hears of in no other way. */
 static void note_seen (strand_member *m, const strand_owners *owners) {
   for (int i = 0; owners != NULL && i < owners->topics->cnt; i++) {
-    strand_known_seen(m, owners->topics->elems[i].topic, m->asked_owners_us);
+    strand_known_seen(m, owners->topics->elems[i].topic,
+                      m->topics.asked_owners_us);
   }
 }
 
 void strand_topics_owners (strand_member *m, const strand_call *call,
                            int64_t now_us) {
   const strand_owners *owners = call->owners;
-  m->asking_owners = false;
+  m->topics.asking_owners = false;
   note_seen(m, owners);
-  if (call->epoch != m->assignments || m->rebalance != NULL
-      || m->phase != STRAND_SERVING)
+  if (call->epoch != m->topics.assignments || m->group.rebalance != NULL
+      || m->closing.phase != STRAND_SERVING)
     return; /* of an older assignment */
   if (call->err != 0) {
     not_answered(m, call->err, now_us);
     return;
   }
-  m->blind.since_us = 0;
+  m->topics.blind.since_us = 0;
   if (!owners->settled) return; /* asked again soon */
-  m->group_size = owners->members;
+  m->topics.group_size = owners->members;
   drop_owned(m, owners->topics);
   if (note_unassigned(m, owners->topics, now_us) > 0) {
     take_turn(m, owners, now_us);
@@ -472,30 +470,32 @@ void strand_topics_owners (strand_member *m, const strand_call *call,
 */
 
 void strand_topics_init (strand_member *m) {
-  m->owners_us = INT64_MAX;
-  m->owners_wait_us = OWNERS_FIRST_US;
+  strand_problem_init(&m->topics.problem);
+  m->topics.owners_us = INT64_MAX;
+  m->topics.owners_wait_us = OWNERS_FIRST_US;
 }
 
 int64_t strand_topics_tick (strand_member *m, int64_t now_us) {
   int64_t next = INT64_MAX;
   bool missing = false;
-  if (m->phase >= STRAND_LEAVING) return next;
-  for (strand_topic *t = m->topics; t != NULL; t = t->next) {
+  if (m->closing.phase >= STRAND_LEAVING) return next;
+  for (strand_topic *t = m->topics.list; t != NULL; t = t->next) {
     missing = missing || t->plight == STRAND_TOPIC_MISSING;
     tell(m, t, now_us);
   }
   publish(m); /* also what is well again */
-  if (missing && !m->asking_topics) {
-    if (now_us >= m->topics_us) ask_topics(m, now_us);
-    next = m->topics_us;
+  if (missing && !m->topics.asking) {
+    if (now_us >= m->topics.due_us) ask_topics(m, now_us);
+    next = m->topics.due_us;
   }
-  if (m->asking_owners || m->phase != STRAND_SERVING || m->rebalance != NULL) {
+  if (m->topics.asking_owners || m->closing.phase != STRAND_SERVING
+      || m->group.rebalance != NULL) {
     return next;
   }
-  if (now_us >= m->owners_us) ask_owners(m, now_us);
-  return m->owners_us < next ? m->owners_us : next;
+  if (now_us >= m->topics.owners_us) ask_owners(m, now_us);
+  return m->topics.owners_us < next ? m->topics.owners_us : next;
 }
 
 void strand_topics_free (strand_member *m) {
-  while (m->topics != NULL) drop(&m->topics);
+  while (m->topics.list != NULL) drop(&m->topics.list);
 }

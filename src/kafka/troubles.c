@@ -64,16 +64,16 @@ static void judge (const strand_member *m, strand_failure *problem,
                 (double)(now_us - t->commits.since_us) / 1e6,
                 t->commit_cause.text);
   }
-  else if (!m->joined && t->waits) {
+  else if (!m->group.joined && t->waits) {
     strand_fail(problem, "NOT_ASSIGNED",
                 "not a member of the group yet: it"
                 " waits for the group's other members to join");
   }
-  else if (!m->joined && t->join_cause.err != 0) {
+  else if (!m->group.joined && t->join_cause.err != 0) {
     strand_fail(problem, "NOT_ASSIGNED", "not a member of the group yet: %s",
                 t->join_cause.text);
   }
-  else if (!m->joined && t->away_cause.err != 0) {
+  else if (!m->group.joined && t->away_cause.err != 0) {
     strand_fail(problem, "NOT_ASSIGNED", "not a member of the group yet: %s",
                 t->away_cause.text);
   }
@@ -82,12 +82,7 @@ static void judge (const strand_member *m, strand_failure *problem,
 static void publish (strand_member *m, int64_t now_us) {
   strand_failure problem;
   judge(m, &problem, now_us);
-  if (strcmp(problem.code, m->problem.code) == 0
-      && strcmp(problem.message, m->problem.message) == 0)
-    return;
-  pthread_mutex_lock(&m->consumer->lock);
-  m->problem = problem;
-  pthread_mutex_unlock(&m->consumer->lock);
+  strand_problem_set(&m->troubles.problem, &problem);
 }
 
 /*
@@ -262,8 +257,9 @@ void strand_trouble_error (strand_member *m, rd_kafka_resp_err_t err,
 void strand_trouble_heard (rd_kafka_t *client, int err, const char *text,
                            void *member) {
   strand_member *m = member;
-  const strand_partition *p = m->reading != NULL ? m->reading->partition
-                                                 : NULL;
+  const strand_partition *p = m->reader.reading != NULL
+                                ? m->reader.reading->partition
+                                : NULL;
   (void)client;
   if (p == NULL) return; /* it is an event, too */
   if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) {
@@ -288,7 +284,7 @@ void strand_trouble_throttled (rd_kafka_t *client, const char *broker,
 
 /* What failed is not there any more: it was revoked, or done without. */
 static bool is_nothing_to_commit (strand_member *m) {
-  return m->commit == NULL
+  return m->committer.commit == NULL
          && strand_engine_commit_due(m->engine, 0) == INT64_MAX;
 }
 
@@ -296,7 +292,7 @@ static bool is_nothing_to_commit (strand_member *m) {
 int64_t strand_trouble_tick (strand_member *m, int64_t now_us) {
   strand_troubles *t = &m->troubles;
   int64_t next;
-  if (m->phase >= STRAND_LEAVING) return INT64_MAX;
+  if (m->closing.phase >= STRAND_LEAVING) return INT64_MAX;
   if (t->commits.since_us != 0 && is_nothing_to_commit(m)) {
     t->commits = (strand_trouble){ 0 };
   }

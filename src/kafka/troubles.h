@@ -16,7 +16,7 @@
 **
 ** So no sign of life of one thing hides the trouble of another.
 **
-** Thread: owner, but for strand_signs.
+** Thread: owner.
 */
 #ifndef STRAND_TROUBLES_H
 #define STRAND_TROUBLES_H
@@ -28,7 +28,12 @@
 #include <librdkafka/rdkafka.h>
 
 #include "core/err.h"
+#include "kafka/assignment.h"
+#include "kafka/helper.h"
+#include "kafka/problem.h"
 #include "kafka/trouble.h"
+
+typedef struct strand_member strand_member;
 
 /* Different errors that one member remembers; beyond, the one that was not
 ** heard for the longest time is forgotten. */
@@ -50,27 +55,10 @@ typedef struct strand_known {
   bool refused;    /* credentials or rights */
   bool of_token;   /* there is none to send */
   unsigned tokens; /* of the signs, when it was heard last */
-  uint64_t broker; /* that refused the credentials; see strand_signs */
+  uint64_t broker; /* that refused the credentials; see signs.h */
   int32_t partition;
   char topic[]; /* "": of none */
 } strand_known;
-
-#define STRAND_SIGNS_UP 64 /* brokers that come up within a second */
-
-/* What librdkafka's requests and connections show; written on its threads. */
-typedef struct strand_signs {
-  atomic_uint tokens;         /* that the program has given */
-  atomic_bool probing;        /* the leaders are asked: that is no sign */
-  atomic_uint metadata;       /* answers: librdkafka looked for something */
-  atomic_bool joining;        /* the coordinator has not answered JoinGroup */
-  atomic_uint joins;          /* JoinGroup requests */
-  _Atomic int64_t found_us;   /* FindCoordinator was answered */
-  _Atomic int64_t connect_us; /* a coordinator was known, and dialled */
-  atomic_bool coordinator_up;
-  atomic_uint ups;                      /* connections that came up, */
-  _Atomic uint64_t up[STRAND_SIGNS_UP]; /* by address, until taken; 0: free */
-  atomic_bool up_more; /* and others that there was no room for */
-} strand_signs;
 
 typedef struct strand_troubles {
   strand_trouble away;
@@ -94,8 +82,76 @@ typedef struct strand_troubles {
   int64_t doubt_us;   /* when to ask the leaders; 0: never */
   int64_t asked_us;   /* when they were asked last */
   bool asking_leaders;
+  bool asking_reach;
+  strand_problem problem; /* for health */
   unsigned metadata_seen; /* of the signs */
   unsigned ups_seen;
 } strand_troubles;
+
+/* An event, and a line to the log. */
+void strand_trouble_tell (strand_member *m, const char *type, const char *code,
+                          const char *reason, const char *topic,
+                          int32_t index);
+void strand_trouble_error (strand_member *m, rd_kafka_resp_err_t err,
+                           const char *text, const char *topic,
+                           int32_t partition, int64_t now_us);
+/* librdkafka's error_cb: what it puts on a partition's queue, and a read
+** does not return. */
+void strand_trouble_heard (rd_kafka_t *client, int err, const char *text,
+                           void *member);
+/* librdkafka's throttle_cb, inside the owner's polls. */
+void strand_trouble_throttled (rd_kafka_t *client, const char *broker,
+                               int32_t id, int wait_ms, void *member);
+/* Signs of life, each of one thing. */
+void strand_trouble_reached (strand_member *m, int64_t now_us);
+void strand_trouble_joined (strand_member *m, int64_t now_us);
+/* A record of it, or its end. */
+void strand_trouble_read (strand_member *m, strand_tag *tag);
+void strand_trouble_committed (strand_member *m, int64_t now_us);
+/* Nothing is wrong with a partition that is not ours. */
+void strand_trouble_revoked (strand_member *m, strand_tag *tag);
+/* The next assignment should come soon, and did not yet. */
+void strand_trouble_rejoins (strand_member *m, int64_t now_us);
+void strand_trouble_commit_failed (strand_member *m, rd_kafka_resp_err_t err,
+                                   int64_t now_us);
+int64_t strand_trouble_tick (strand_member *m, int64_t now_us);
+
+/*
+** known.c: errors that were told
+*/
+
+/* Is it to be told now? Also without memory to remember it. 'refused':
+** credentials or rights, which last until a sign of life. */
+bool strand_known_hear (strand_member *m, rd_kafka_resp_err_t err,
+                        const char *text, const char *topic, int32_t partition,
+                        bool refused, int64_t now_us);
+/* Tells again what lasts, and forgets what is over. */
+void strand_known_tick (strand_member *m, int64_t now_us);
+/* What was refused works: of the topic; NULL: of the group. */
+void strand_known_works (strand_member *m, const char *topic,
+                         int32_t partition);
+/* A broker that was asked at 'asked_us' lets us see the topic, whoever in the
+** group reads it. */
+void strand_known_seen (strand_member *m, const char *topic, int64_t asked_us);
+/* The partition is not ours any more. */
+void strand_known_gone (strand_member *m, const char *topic,
+                        int32_t partition);
+/* A refusal, or NULL. */
+const strand_known *strand_known_refusal (const strand_member *m);
+void strand_known_free (strand_member *m);
+
+/*
+** outage.c: the group, its coordinator, and the leaders of partitions
+*/
+
+void strand_outage_doubt (strand_member *m, int64_t now_us);
+void strand_outage_reach (strand_member *m, const strand_call *call,
+                          int64_t now_us);
+void strand_outage_leaders (strand_member *m, const strand_call *call,
+                            int64_t now_us);
+int64_t strand_outage_tick (strand_member *m, int64_t now_us);
+/* Up to STRAND_PARTITIONS_NAMED_MAX of them. Returns 'text'. */
+const char *strand_outage_partitions (const strand_member *m, char *text,
+                                      size_t size);
 
 #endif

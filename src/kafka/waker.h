@@ -22,6 +22,10 @@ typedef struct strand_waker {
   /* Written and read by any thread: set by the first who wakes, so that the
   ** others need no call of the system; cleared by the owner. */
   atomic_bool woken;
+  bool more; /* the owner's: its last turn left something */
+  /* When its loop last turned: written by the owner, read by any, for
+  ** health() alone. */
+  _Atomic int64_t turned_us;
 } strand_waker;
 
 void strand_waker_init (strand_waker *w);

@@ -107,7 +107,7 @@ static bool expire (strand_member *m, strand_batch *batch, strand_slot *slot) {
   else {
     strand_engine_expire(m->engine, &slot->lease, reason, strlen(reason));
   }
-  m->changed = true;
+  strand_snapshot_change(&m->snapshot);
   strand_mailbox_interrupt(&m->consumer->mailbox, batch, slot,
                            STRAND_INTERRUPT_END);
   return true;
@@ -168,9 +168,9 @@ static int64_t watch_slow (strand_member *m, strand_batch *batch,
                            strand_slot *slot, strand_overdue *o,
                            int64_t now_us) {
   char *traceback;
-  if (m->slow_after_us == 0) return INT64_MAX;
+  if (m->watchdog.slow_after_us == 0) return INT64_MAX;
   if (o->wait_us == 0) {
-    o->wait_us = m->slow_after_us;
+    o->wait_us = m->watchdog.slow_after_us;
     o->slow_us = o->began_us + o->wait_us + TICK_US;
   }
   if (now_us < o->slow_us) return o->slow_us;
@@ -193,18 +193,18 @@ static int64_t watch_slow (strand_member *m, strand_batch *batch,
 /* NULL without memory. */
 static strand_overdue *remember (strand_member *m, const strand_slot *slot,
                                  int64_t began_us) {
-  strand_overdue *o = m->overdue;
+  strand_overdue *o = m->watchdog.overdue;
   while (o != NULL && o->slot != slot) o = o->next;
   if (o != NULL || (o = calloc(1, sizeof(*o))) == NULL) return o;
   o->slot = slot;
   o->began_us = began_us;
-  o->next = m->overdue;
-  m->overdue = o;
+  o->next = m->watchdog.overdue;
+  m->watchdog.overdue = o;
   return o;
 }
 
 void strand_watchdog_forget (strand_member *m, const strand_slot *slot) {
-  strand_overdue **at = &m->overdue, *o;
+  strand_overdue **at = &m->watchdog.overdue, *o;
   while (*at != NULL && (*at)->slot != slot) at = &(*at)->next;
   if ((o = *at) == NULL) return;
   *at = o->next;
@@ -220,7 +220,8 @@ static int64_t began (const strand_slot *slot) {
 }
 
 static int64_t patience (const strand_member *m, const strand_slot *slot) {
-  int64_t us = m->slow_after_us > 0 ? m->slow_after_us : INT64_MAX / 2;
+  int64_t us = m->watchdog.slow_after_us > 0 ? m->watchdog.slow_after_us
+                                             : INT64_MAX / 2;
   return slot->deadline_us > 0 ? min64(us, slot->deadline_us) : us;
 }
 
@@ -238,16 +239,17 @@ void strand_watchdog_look (strand_member *m, strand_batch *batch,
                   watch_slow(m, batch, slot, o, now_us));
     }
   }
-  m->overdue_us = min64(m->overdue_us, due);
+  m->watchdog.due_us = min64(m->watchdog.due_us, due);
 }
 
 int64_t strand_watchdog_due (const strand_member *m, int64_t now_us) {
-  int64_t wait_us = m->look_wait_us;
-  int64_t brief_us = m->slow_after_us > 0 ? m->slow_after_us : INT64_MAX;
+  int64_t wait_us = m->handover.look_wait_us;
+  int64_t brief_us = m->watchdog.slow_after_us > 0 ? m->watchdog.slow_after_us
+                                                   : INT64_MAX;
   for (size_t i = 0; i < m->consumer->route_count; i++) {
     int64_t deadline_us = strand_watchdog_deadline(m, (unsigned)i);
     if (deadline_us > 0) brief_us = min64(brief_us, deadline_us);
   }
   if (brief_us < LOOK_US) brief_us = LOOK_US;
-  return min64(now_us + min64(wait_us, brief_us), m->overdue_us);
+  return min64(now_us + min64(wait_us, brief_us), m->watchdog.due_us);
 }

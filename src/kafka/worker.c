@@ -320,14 +320,6 @@ void strand_task_warn (const strand_task *task, const char *text) {
                   text);
 }
 
-void strand_deadline_text (char text[STRAND_DEADLINE_TEXT],
-                           int64_t deadline_us) {
-  snprintf(text, STRAND_DEADLINE_TEXT,
-           "the handler took longer than its "
-           "deadline of %g s",
-           (double)deadline_us / 1e6);
-}
-
 bool strand_task_traceable (const strand_task *task) {
   const worker *w = worker_of(task);
   return w->slot != NULL && w->traced == w->slot && w->traced_at == w->at;

@@ -1,5 +1,5 @@
 /*
-** joining.c - whether librdkafka joins the group at this moment
+** join_watch.c - whether librdkafka joins the group at this moment
 **
 **   JoinGroup is sent -> no commit -> SyncGroup is answered
 **
@@ -20,48 +20,54 @@
 ** Thread: the coordinator's, of librdkafka. rd_kafka_destroy waits for it,
 ** and the member is freed after that.
 */
-#include "kafka/member.h"
+#include "kafka/join_watch.h"
 
 enum { JOIN_GROUP = 11, HEARTBEAT = 12, LEAVE_GROUP = 13, SYNC_GROUP = 14 };
 
-static void set (strand_member *m, bool joining) {
-  bool before = atomic_exchange(&m->joining, joining);
-  if (before && !joining) strand_member_wake(m);
+static void set (strand_join_watch *w, bool joining) {
+  bool before = atomic_exchange(&w->joining, joining);
+  if (before && !joining) strand_waker_wake(w->waker);
 }
 
 static rd_kafka_resp_err_t sent (rd_kafka_t *client, int fd,
                                  const char *broker, int32_t id, int16_t key,
                                  int16_t version, int32_t correlation,
-                                 size_t size, void *member) {
+                                 size_t size, void *watch) {
   (void)client, (void)fd, (void)broker, (void)id;
   (void)version, (void)correlation, (void)size;
-  if (key == JOIN_GROUP) set(member, true);
-  else if (key == HEARTBEAT || key == LEAVE_GROUP) set(member, false);
+  if (key == JOIN_GROUP) set(watch, true);
+  else if (key == HEARTBEAT || key == LEAVE_GROUP) set(watch, false);
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
 static rd_kafka_resp_err_t
 received (rd_kafka_t *client, int fd, const char *broker, int32_t id,
           int16_t key, int16_t version, int32_t correlation, size_t size,
-          int64_t rtt, rd_kafka_resp_err_t err, void *member) {
+          int64_t rtt, rd_kafka_resp_err_t err, void *watch) {
   (void)client, (void)fd, (void)broker, (void)id;
   (void)version, (void)correlation, (void)size, (void)rtt, (void)err;
-  if (key == SYNC_GROUP) set(member, false);
+  if (key == SYNC_GROUP) set(watch, false);
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
 static rd_kafka_resp_err_t added (rd_kafka_t *client,
-                                  const rd_kafka_conf_t *conf, void *member,
+                                  const rd_kafka_conf_t *conf, void *watch,
                                   char *error, size_t size) {
   rd_kafka_resp_err_t err;
   (void)conf, (void)error, (void)size;
   err = rd_kafka_interceptor_add_on_request_sent(client, "strand", sent,
-                                                 member);
+                                                 watch);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return err;
   return rd_kafka_interceptor_add_on_response_received(client, "strand",
-                                                       received, member);
+                                                       received, watch);
 }
 
-void strand_joining_watch (strand_member *m, rd_kafka_conf_t *conf) {
-  rd_kafka_conf_interceptor_add_on_new(conf, "strand", added, m);
+void strand_join_watch_add (strand_join_watch *w, strand_waker *waker,
+                            rd_kafka_conf_t *conf) {
+  w->waker = waker;
+  rd_kafka_conf_interceptor_add_on_new(conf, "strand", added, w);
+}
+
+bool strand_join_watch_joins (const strand_join_watch *w) {
+  return atomic_load(&w->joining);
 }

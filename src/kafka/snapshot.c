@@ -1,0 +1,248 @@
+/*
+** snapshot.c - what an owner publishes for others to look at
+*/
+#include "kafka/snapshot.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "kafka/clock.h"
+
+void strand_snapshot_init (strand_snapshot *s, strand_engine *engine,
+                           const strand_assignment *assignment,
+                           unsigned index) {
+  static const pthread_mutex_t unlocked = PTHREAD_MUTEX_INITIALIZER;
+  s->assignment = assignment;
+  s->engine = engine;
+  s->index = index;
+  s->lock = unlocked;
+  s->blockers_wanted = STRAND_VIEW_BLOCKERS;
+  s->changed = true;
+}
+
+void strand_snapshot_free (strand_snapshot *s) {
+  if (s->view != NULL) strand_view_release(s->view);
+  for (size_t i = 0; i < s->unfinished.count; i++) {
+    free(s->unfinished.places[i].topic);
+  }
+  free(s->unfinished.places);
+}
+
+void strand_snapshot_change (strand_snapshot *s) {
+  s->changed = true;
+}
+
+int64_t strand_snapshot_due (const strand_snapshot *s) {
+  return s->changed ? s->due_us : INT64_MAX;
+}
+
+/*
+** Others
+*/
+
+const strand_view *
+strand_snapshot_take (strand_snapshot *s,
+                      const strand_unfinished **unfinished) {
+  strand_view *view;
+  pthread_mutex_lock(&s->lock);
+  view = s->view;
+  if (view != NULL) atomic_fetch_add(&view->refs, 1);
+  *unfinished = s->stopped ? &s->unfinished : NULL;
+  pthread_mutex_unlock(&s->lock);
+  return view;
+}
+
+void strand_view_release (const strand_view *v) {
+  strand_view *view = (strand_view *)v; /* its count is not what it shows */
+  if (atomic_fetch_sub(&view->refs, 1) > 1) return;
+  free(view->partitions);
+  free(view->blockers);
+  free(view);
+}
+
+bool strand_snapshot_want (strand_snapshot *s, size_t blockers) {
+  bool more;
+  pthread_mutex_lock(&s->lock);
+  more = blockers > s->blockers_wanted;
+  if (more) s->blockers_wanted = blockers;
+  pthread_mutex_unlock(&s->lock);
+  return more;
+}
+
+/*
+** The owner
+*/
+
+/* librdkafka learns the end from each fetch, long before it is reached. */
+static int64_t end_of (rd_kafka_t *client, const strand_tag *tag) {
+  int64_t low = -1, high = -1;
+  if (client == NULL
+      || rd_kafka_get_watermark_offsets(
+           client, strand_partition_topic(tag->partition),
+           strand_partition_index(tag->partition), &low, &high)
+           != 0) {
+    return tag->end;
+  }
+  return high > tag->end ? high : tag->end;
+}
+
+static void view_partition (const strand_snapshot *s, rd_kafka_t *client,
+                            const strand_tag *tag, strand_partition_view *v,
+                            int64_t now_us) {
+  strand_partition_stats_read(s->engine, tag->partition, now_us, &v->stats);
+  snprintf(v->topic, sizeof(v->topic), "%s", v->stats.topic);
+  if (tag->no_route) v->stats.state = "no_route";
+  v->stats.topic = NULL; /* a copy's own, set when it is read */
+  v->end = end_of(client, tag);
+  v->member = s->index;
+}
+
+static void view_blocker (const strand_record *r, strand_blocker *b,
+                          int64_t now_us) {
+  const strand_partition *p = strand_record_partition(r);
+  const char *reason = strand_record_reason(r, &b->reason_length);
+  snprintf(b->topic, sizeof(b->topic), "%s", strand_partition_topic(p));
+  b->partition = strand_partition_index(p);
+  b->offset = r->offset;
+  b->has_key = (r->flags & STRAND_RECORD_KEY) != 0;
+  b->key_length = r->key_length < sizeof(b->key) ? r->key_length
+                                                 : sizeof(b->key);
+  memcpy(b->key, strand_record_key(r), b->key_length);
+  b->age = (double)((uint32_t)(now_us / 1000) - r->polled_ms) / 1000;
+  b->attempts = r->attempt - 1u;
+  b->state = strand_record_state(r);
+  if (reason != NULL) memcpy(b->reason, reason, b->reason_length);
+}
+
+/* The lowest records that are not done, in turn of their partitions. */
+static void view_blockers (const strand_snapshot *s, strand_view *v,
+                           size_t most, int64_t now_us) {
+  const strand_record **next = calloc(s->assignment->count + 1, sizeof(*next));
+  bool some = true;
+  v->blockers = malloc(most * sizeof(*v->blockers));
+  if (next == NULL || v->blockers == NULL) some = false;
+  for (size_t i = 0; some && i < s->assignment->count; i++) {
+    if (s->assignment->tags[i]->partition == NULL) continue;
+    next[i] = strand_partition_next(s->assignment->tags[i]->partition, NULL);
+  }
+  while (some && v->blocker_count < most) {
+    some = false;
+    for (size_t i = 0; i < s->assignment->count && v->blocker_count < most;
+         i++) {
+      if (next[i] == NULL) continue;
+      view_blocker(next[i], &v->blockers[v->blocker_count++], now_us);
+      next[i] = strand_partition_next(s->assignment->tags[i]->partition,
+                                      next[i]);
+      some = true;
+    }
+  }
+  free(next);
+}
+
+static void view_partitions (const strand_snapshot *s, rd_kafka_t *client,
+                             strand_view *v, int64_t now_us) {
+  v->partitions = malloc((s->assignment->count + 1) * sizeof(*v->partitions));
+  if (v->partitions == NULL) return;
+  for (size_t i = 0; i < s->assignment->count; i++) {
+    if (s->assignment->tags[i]->partition == NULL) continue;
+    view_partition(s, client, s->assignment->tags[i],
+                   &v->partitions[v->partition_count++], now_us);
+  }
+}
+
+/* Ends move by themselves, and of a partition that is left unread nothing else
+** does: its lag would be told as it once was. */
+static bool ends_moved (const strand_snapshot *s, rd_kafka_t *client) {
+  size_t n = 0;
+  if (s->view == NULL) return true;
+  for (size_t i = 0; i < s->assignment->count; i++) {
+    if (s->assignment->tags[i]->partition == NULL) continue;
+    if (n == s->view->partition_count
+        || s->view->partitions[n++].end
+             != end_of(client, s->assignment->tags[i]))
+      return true;
+  }
+  return false;
+}
+
+/* Without memory the old one stays, and soon another is tried. */
+static void publish (strand_snapshot *s, rd_kafka_t *client, int64_t now_us) {
+  strand_view *fresh, *old;
+  size_t most;
+  strand_engine_look(s->engine, now_us); /* also when nothing has changed */
+  pthread_mutex_lock(&s->lock);
+  most = s->blockers_wanted;
+  pthread_mutex_unlock(&s->lock);
+  if (!s->changed && most == s->blockers_most && !ends_moved(s, client)) {
+    return;
+  }
+  s->changed = true;
+  fresh = calloc(1, sizeof(*fresh));
+  if (fresh == NULL) return;
+  atomic_init(&fresh->refs, 1);
+  s->blockers_most = most;
+  strand_engine_stats_read(s->engine, &fresh->engine);
+  view_partitions(s, client, fresh, now_us);
+  view_blockers(s, fresh, most, now_us);
+  s->changed = fresh->partitions == NULL;
+  fresh->published_us = now_us;
+  pthread_mutex_lock(&s->lock);
+  old = s->view;
+  s->view = fresh;
+  pthread_mutex_unlock(&s->lock);
+  if (old != NULL) strand_view_release(old);
+}
+
+/* Of thousands of partitions a view is dear: librdkafka looks for each, one by
+** one. So it is made less often then, and the owner goes on with its work. */
+void strand_snapshot_publish (strand_snapshot *s, rd_kafka_t *client,
+                              int64_t now_us) {
+  int64_t began_us, cost_us;
+  if (now_us < s->due_us) return;
+  began_us = strand_clock_cpu_us();
+  publish(s, client, now_us);
+  cost_us = (strand_clock_cpu_us() - began_us) * STRAND_VIEW_PART;
+  if (cost_us < STRAND_VIEW_EVERY_US) cost_us = STRAND_VIEW_EVERY_US;
+  if (cost_us > STRAND_VIEW_LEAST_US) cost_us = STRAND_VIEW_LEAST_US;
+  s->due_us = now_us + cost_us;
+}
+
+void strand_snapshot_publish_now (strand_snapshot *s, rd_kafka_t *client,
+                                  int64_t now_us) {
+  s->changed = true;
+  s->due_us = 0;
+  strand_snapshot_publish(s, client, now_us);
+}
+
+static void note_unfinished (strand_unfinished *u, const strand_partition *p,
+                             const strand_record *r) {
+  strand_place *place;
+  u->total++;
+  if (u->places == NULL || u->count == STRAND_REPORT_UNFINISHED_MAX) return;
+  place = &u->places[u->count];
+  place->topic = strdup(strand_partition_topic(p));
+  if (place->topic == NULL) return;
+  place->partition = strand_partition_index(p);
+  place->offset = r->offset;
+  place->state = strand_record_state(r);
+  u->count++;
+}
+
+/* 'stopped' is written by this thread alone. */
+void strand_snapshot_stop (strand_snapshot *s) {
+  strand_unfinished *u = &s->unfinished;
+  strand_engine_stats stats;
+  if (s->stopped) return;
+  u->places = malloc(STRAND_REPORT_UNFINISHED_MAX * sizeof(*u->places));
+  for (size_t i = 0; i < s->assignment->count; i++) {
+    const strand_partition *p = s->assignment->tags[i]->partition;
+    const strand_record *r = NULL;
+    if (p == NULL) continue;
+    while ((r = strand_partition_next(p, r)) != NULL) note_unfinished(u, p, r);
+  }
+  strand_engine_stats_read(s->engine, &stats);
+  u->parked = stats.parked;
+  pthread_mutex_lock(&s->lock);
+  s->stopped = true;
+  pthread_mutex_unlock(&s->lock);
+}

@@ -1,0 +1,88 @@
+/*
+** snapshot.h - what an owner publishes for others to look at
+**
+** A view is immutable once it is published, and counted: who has taken one
+** reads it without a lock. What was unfinished is told once, and stays as
+** long as the snapshot.
+**
+** Thread: owner, where nothing else is said.
+*/
+#ifndef STRAND_SNAPSHOT_H
+#define STRAND_SNAPSHOT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "kafka/assignment.h"
+#include "kafka/stats.h"
+
+#define STRAND_VIEW_BLOCKERS 32
+#define STRAND_VIEW_EVERY_US 250000
+#define STRAND_VIEW_PART 10          /* of the owner's time, one in so many */
+#define STRAND_VIEW_LEAST_US 5000000 /* but at least one in 5 s */
+
+typedef struct strand_view {
+  /* Counted by any thread; who is last frees it. */
+  atomic_int refs;
+  strand_engine_stats engine;
+  strand_partition_view *partitions;
+  size_t partition_count;
+  strand_blocker *blockers;
+  size_t blocker_count;
+  int64_t published_us;
+} strand_view;
+
+/* What the report calls so. */
+typedef struct strand_unfinished {
+  strand_place *places;
+  size_t count;
+  uint64_t total;
+  uint64_t parked;
+} strand_unfinished;
+
+typedef struct strand_snapshot {
+  /* set by init, and only read */
+  const strand_assignment *assignment;
+  strand_engine *engine;
+  unsigned index;
+
+  pthread_mutex_t lock;   /* a leaf: of what says so, and nothing is called */
+  strand_view *view;      /* lock; NULL: none yet */
+  bool stopped;           /* lock; 'unfinished' is told, and only read now */
+  size_t blockers_wanted; /* lock; only grows */
+
+  strand_unfinished unfinished;
+  int64_t due_us;       /* the next view, not before */
+  size_t blockers_most; /* of the last view */
+  bool changed;         /* since the last view */
+} strand_snapshot;
+
+/* Thread: lua. Borrows both. */
+void strand_snapshot_init (strand_snapshot *s, strand_engine *engine,
+                           const strand_assignment *assignment,
+                           unsigned index);
+/* Thread: whoever is last. */
+void strand_snapshot_free (strand_snapshot *s);
+
+/* The next view is to be another one. */
+void strand_snapshot_change (strand_snapshot *s);
+/* 'client' is asked for the ends of partitions; or NULL. */
+void strand_snapshot_publish (strand_snapshot *s, rd_kafka_t *client,
+                              int64_t now_us);
+/* At once, whatever the last one has cost. */
+void strand_snapshot_publish_now (strand_snapshot *s, rd_kafka_t *client,
+                                  int64_t now_us);
+/* INT64_MAX: nothing has changed. */
+int64_t strand_snapshot_due (const strand_snapshot *s);
+/* Once, when the member stops: what is not done now. */
+void strand_snapshot_stop (strand_snapshot *s);
+
+/* Thread: any. The last view, for strand_view_release; or NULL. '*unfinished'
+** is NULL before the member has stopped. */
+const strand_view *strand_snapshot_take (strand_snapshot *s,
+                                         const strand_unfinished **unfinished);
+void strand_view_release (const strand_view *view);
+/* Thread: any. False: the next view has as many blockers anyway. */
+bool strand_snapshot_want (strand_snapshot *s, size_t blockers);
+
+#endif
