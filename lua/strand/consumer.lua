@@ -12,7 +12,7 @@
 --                         timeout has passed (nil: none) or a signal came
 -- core.signals_take()  -> fd | nil, message, code   from now on SIGINT and SIGTERM are counted
 --                         and make fd readable; nil when they are taken already in this process
--- core.signals_count() -> how many came since signals_take; makes fd unreadable
+-- core.signals_read() -> how many came since signals_take; makes fd unreadable
 -- core.signals_restore()   the handlers of before
 --
 -- The userdata. No method waits but 'start'. Its fd is readable, level-triggered, while
@@ -117,7 +117,7 @@ end
 -- The first signal finishes what is in flight, or does what run() was told;
 -- the second does not wait.
 local function obey_signals()
-  local count = core.signals_count()
+  local count = core.signals_read()
   if count == active.signals then return end
   local first = active.close
   stop_all(active.list, count > 1 and "now" or first.mode, first.timeout)

@@ -336,7 +336,7 @@ static void check_order (const stage *s, int partition) {
 
 static bool is_joined (stage *s) {
   strand_failure failure;
-  return strand_consumer_joined(s->consumer, &failure) != 0;
+  return strand_consumer_take_joined(s->consumer, &failure) != 0;
 }
 
 /* 'closed' is how long it took. */
@@ -345,7 +345,7 @@ static strand_report close_stage (stage *s, strand_close_mode mode,
   double began = strand_clock_now();
   strand_report report;
   strand_consumer_close_begin(s->consumer, mode, timeout);
-  while (!strand_consumer_close_wait(s->consumer)) {
+  while (!strand_consumer_close_step(s->consumer)) {
     assert_true(strand_clock_now() - began < timeout + LATE);
     wait_any(&s, 1, 2000);
   }

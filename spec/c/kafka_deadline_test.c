@@ -196,7 +196,7 @@ static uint64_t done_of (strand_consumer *consumer) {
 static void close_consumer (strand_consumer *consumer) {
   strand_report report;
   strand_consumer_close_begin(consumer, STRAND_CLOSE_FINISH, 20);
-  while (!strand_consumer_close_wait(consumer)) {
+  while (!strand_consumer_close_step(consumer)) {
     struct pollfd fd = { strand_consumer_fd(consumer), POLLIN, 0 };
     poll(&fd, 1, 100);
   }

@@ -355,7 +355,7 @@ static void close_reports_every_record_once (void **state) {
     free(report);
     if (reports == 1000) break;
   }
-  strand_producer_counts_get(p, &counts);
+  strand_producer_refresh_counts(p, &counts);
   assert_int_equal(reports, 1000);
   assert_int_equal(counts.purged, 1000);
   assert_int_equal(counts.outstanding, 0);

@@ -349,7 +349,7 @@ static void ask (strand_consumer *k) {
 static void close_in (strand_consumer *k, double timeout) {
   double began = strand_clock_now();
   strand_consumer_close_begin(k, STRAND_CLOSE_FINISH, timeout);
-  while (!strand_consumer_close_wait(k)) {
+  while (!strand_consumer_close_step(k)) {
     sweep_must(strand_clock_now() - began < timeout + 2);
     serve(k);
   }

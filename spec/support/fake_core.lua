@@ -28,7 +28,7 @@ fake.call = require("strand.core").call -- before it is taken for the other
 fake.now = function() return time end
 fake.matches = function(pattern, topic) return topic:find(pattern) ~= nil end
 fake.signals_take = function() signals = 0 return "signals" end
-fake.signals_count = function() unread = false return signals end
+fake.signals_read = function() unread = false return signals end
 fake.signals_restore = function() signals = nil end
 
 local function any_readable(fds)

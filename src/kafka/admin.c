@@ -409,10 +409,10 @@ static int add_partitions (strand_admin *admin, const char *topic,
                            rd_kafka_topic_partition_list_t *partitions,
                            double deadline, strand_failure *failure) {
   strand_errand *errand = admin->client->errand;
-  int32_t count = strand_errand_partitions(errand, topic, failure);
+  int32_t count = strand_errand_ask_partitions(errand, topic, failure);
   if (count == 0) { /* asked for now */
     strand_errand_wait(errand, deadline);
-    count = strand_errand_partitions(errand, topic, failure);
+    count = strand_errand_ask_partitions(errand, topic, failure);
   }
   if (count == 0) return 0;
   rd_kafka_topic_partition_list_add_range(partitions, topic, 0, count - 1);

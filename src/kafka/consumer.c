@@ -259,7 +259,7 @@ const char *strand_consumer_state (const strand_consumer *c) {
   return names[strand_shared_life(c)];
 }
 
-int strand_consumer_joined (strand_consumer *c, strand_failure *failure) {
+int strand_consumer_take_joined (strand_consumer *c, strand_failure *failure) {
   int joined = 0;
   pthread_mutex_lock(&c->lock);
   if (c->joined >= c->member_count) joined = 1;
@@ -435,7 +435,7 @@ static void tell_closed (strand_consumer *c) {
   strand_shared_settle(c);
 }
 
-bool strand_consumer_close_wait (strand_consumer *c) {
+bool strand_consumer_close_step (strand_consumer *c) {
   bool over;
   pthread_mutex_lock(&c->lock);
   over = c->life == STRAND_CLOSED;

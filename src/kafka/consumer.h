@@ -39,8 +39,8 @@ bool strand_consumer_start (strand_consumer *c, strand_failure *failure);
 const char *strand_consumer_state (const strand_consumer *c);
 
 /* 1: every member has joined once; 0: not yet; -1 and a failure: it never
-** will. */
-int strand_consumer_joined (strand_consumer *c, strand_failure *failure);
+** will. What is not 0 is told with it: fd() is not readable for it again. */
+int strand_consumer_take_joined (strand_consumer *c, strand_failure *failure);
 
 /* Readable, level-triggered, while something waits to be taken: an event, a
 ** log line, a token request, an answer to a ticket, the first join, an
@@ -77,8 +77,9 @@ void strand_consumer_ending_told (strand_consumer *c);
 void strand_consumer_close_begin (strand_consumer *c, strand_close_mode mode,
                                   double timeout);
 
-/* False while the close goes on: until all members left, or timeout + 1 s. */
-bool strand_consumer_close_wait (strand_consumer *c);
+/* Carries the close on. False while it does: until all members left, or
+** timeout + 1 s; then what is left is detached. */
+bool strand_consumer_close_step (strand_consumer *c);
 /* So far, or final. The caller frees it by strand_report_clear. False when
 ** memory runs out. */
 bool strand_consumer_report (strand_consumer *c, strand_report *report);

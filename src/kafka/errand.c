@@ -260,8 +260,8 @@ static int32_t partitions_locked (strand_errand *errand, topic *t,
   return t->partitions;
 }
 
-int32_t strand_errand_partitions (strand_errand *errand, const char *name,
-                                  strand_failure *failure) {
+int32_t strand_errand_ask_partitions (strand_errand *errand, const char *name,
+                                      strand_failure *failure) {
   int32_t partitions = 0;
   topic *t;
   pthread_mutex_lock(&errand->lock);

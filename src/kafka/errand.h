@@ -42,8 +42,8 @@ void strand_errand_free (strand_errand *errand);
 
 /* The number of partitions, or 0 and a failure: "NO_METADATA" while it is not
 ** known; then it has been asked for. */
-int32_t strand_errand_partitions (strand_errand *errand, const char *topic,
-                                  strand_failure *failure);
+int32_t strand_errand_ask_partitions (strand_errand *errand, const char *topic,
+                                      strand_failure *failure);
 
 /* The number is doubtful: a partition turned out not to exist. */
 void strand_errand_doubt (strand_errand *errand, const char *topic);

@@ -78,7 +78,7 @@ bool strand_known_hear (strand_member *m, rd_kafka_resp_err_t err,
   k->heard_us = now_us;
   k->tokens = atomic_load(&m->signs.tokens);
   strand_trouble_begin(&k->trouble, now_us, 0);
-  return strand_trouble_due(&k->trouble, now_us);
+  return strand_trouble_take_due(&k->trouble, now_us);
 }
 
 /* Who has taken the credentials since the last look. */
@@ -140,7 +140,7 @@ void strand_known_tick (strand_member *m, int64_t now_us) {
       continue;
     }
     read_again(m, k, now_us);
-    if (k->refused && strand_trouble_due(&k->trouble, now_us)) {
+    if (k->refused && strand_trouble_take_due(&k->trouble, now_us)) {
       char code[48];
       strand_trouble_tell(
         m, "auth_failed", strand_code_of(k->cause.err, code, sizeof(code)),

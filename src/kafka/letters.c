@@ -69,7 +69,7 @@ static void tell_text (strand_member *m, strand_trouble *t, const char *type,
                        int32_t partition, int64_t now_us) {
   char code[48], reason[300];
   strand_trouble_begin(t, now_us, 0);
-  if (!strand_trouble_due(t, now_us)) return;
+  if (!strand_trouble_take_due(t, now_us)) return;
   snprintf(reason, sizeof(reason), "dead letters wait: %s", text);
   strand_trouble_tell(m, type, strand_code_of(err, code, sizeof(code)), reason,
                       m->letters->config->topic, partition);
@@ -118,7 +118,7 @@ static void tell_silence (strand_member *m, int64_t now_us) {
   if (l->out_count > 0) {
     strand_trouble_begin(&l->away, l->heard_us, PATIENCE_US);
   }
-  if (l->away.since_us == 0 || now_us < l->away.tell_us) return;
+  if (!strand_trouble_is_due(&l->away, now_us)) return;
   if (l->asking || ask_why(m)) return;
   tell(m, &l->away, "unreachable", l->away_err, now_us);
 }
@@ -131,7 +131,7 @@ void strand_letters_stalled (strand_member *m, const strand_call *call,
   l->asking = false;
   if (l->left || l->away.since_us == 0) return; /* one was heard of */
   if (strand_error_kind_of(call->err) == STRAND_ERROR_PASSING) {
-    strand_trouble_due(&l->away, now_us); /* not known: asked again later */
+    strand_trouble_put_off(&l->away, now_us); /* not known: asked again */
     return;
   }
   if (call->err != RD_KAFKA_RESP_ERR_NO_ERROR) {

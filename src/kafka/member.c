@@ -388,7 +388,8 @@ static void note_closed (strand_member *m) {
   if (last) strand_mailbox_close(&c->mailbox);
 }
 
-static bool must_commit (strand_member *m, int64_t now_us) {
+/* Sends what is in no commit yet. True: it waits for an answer, or memory. */
+static bool commit_rest (strand_member *m, int64_t now_us) {
   if (m->group.fatal) return false;
   if (m->committer.commit != NULL) return true;
   if (strand_engine_commit_blocked(m->engine, now_us)) return true;
@@ -398,25 +399,24 @@ static bool must_commit (strand_member *m, int64_t now_us) {
 
 /* An earlier commit that failed is no failure of the close when there is
 ** nothing left to commit: it was repeated, or its partitions were lost. */
-static bool all_committed (strand_member *m, int64_t now_us) {
-  if (must_commit(m, now_us)) return false;
-  if (!strand_committer_untold(m, &m->committer.failure))
+static void note_last_commit (strand_member *m) {
+  strand_consumer *c = m->consumer;
+  bool last;
+  if (!strand_committer_untold(m, &m->committer.failure)) {
     m->committer.failure.code[0] = '\0';
-  return true;
+  }
+  m->closing.last_commit = true;
+  pthread_mutex_lock(&c->lock);
+  last = --c->uncommitted == 0;
+  pthread_mutex_unlock(&c->lock);
+  if (last) strand_shared_wake(c);
 }
 
-/* A member that leaves makes the group rebalance, and the others' commits
-** are then refused: so none leaves before all have committed. */
-static bool may_leave (strand_member *m, int64_t now_us) {
-  strand_consumer *c = m->consumer;
-  bool last = false, all;
-  if (!m->closing.last_commit && !all_committed(m, now_us)) return false;
+static bool all_have_committed (strand_consumer *c) {
+  bool all;
   pthread_mutex_lock(&c->lock);
-  if (!m->closing.last_commit) last = --c->uncommitted == 0;
   all = c->uncommitted == 0;
   pthread_mutex_unlock(&c->lock);
-  m->closing.last_commit = true;
-  if (last) strand_shared_wake(c);
   return all;
 }
 
@@ -436,8 +436,11 @@ static void end_handlers (strand_member *m, int64_t now_us) {
   m->closing.phase = STRAND_COMMITTING;
 }
 
+/* A member that leaves makes the group rebalance, and the others' commits
+** are then refused: so none leaves before all have committed. */
 static void end_commits (strand_member *m, int64_t now_us) {
-  if (!may_leave(m, now_us)) {
+  if (!m->closing.last_commit && !commit_rest(m, now_us)) note_last_commit(m);
+  if (!m->closing.last_commit || !all_have_committed(m->consumer)) {
     if (now_us < m->closing.deadline_us) return;
     if (!m->closing.last_commit) note_late(m);
   }

@@ -48,7 +48,7 @@ void strand_outage_reach (strand_member *m, const strand_call *call,
     strand_trouble_reached(m, now_us);
     return;
   }
-  if (!strand_trouble_due(&t->away, now_us)) return;
+  if (!strand_trouble_take_due(&t->away, now_us)) return;
   t->unreachable = true;
   snprintf(text, sizeof(text), "no broker answers%s%s",
            t->away_cause.err != 0 ? ": " : "",
@@ -113,7 +113,7 @@ static int64_t tick_join (strand_member *m, int64_t now_us) {
   strand_group_left(m); /* it may have been one until the last revoke */
   t->waits = !find_why(m);
   if (t->waits) return INT64_MAX; /* looked at again in a second */
-  strand_trouble_due(&t->join, now_us);
+  strand_trouble_put_off(&t->join, now_us);
   t->cannot_join = true;
   strand_trouble_tell(m, "join_failed", t->join_told.code,
                       t->join_told.message, NULL, -1);
@@ -232,7 +232,7 @@ static void tell_leaders (strand_member *m, int64_t now_us) {
     return;
   }
   strand_trouble_begin(&t->leaders, t->asked_us, STRAND_TROUBLE_PATIENCE_US);
-  if (t->unreachable || !strand_trouble_due(&t->leaders, now_us)) return;
+  if (t->unreachable || !strand_trouble_take_due(&t->leaders, now_us)) return;
   t->no_leader = true;
   snprintf(reason, sizeof(reason), "no leader answers for %s",
            strand_outage_partitions(m, partitions, sizeof(partitions)));

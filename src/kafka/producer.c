@@ -435,7 +435,8 @@ static void ask_partitions (strand_producer *p,
   strand_failure ignored; /* not known yet: that is why it is asked */
   size_t i;
   for (i = 0; i < options->topic_count; i++)
-    strand_errand_partitions(p->client->errand, options->topics[i], &ignored);
+    strand_errand_ask_partitions(p->client->errand, options->topics[i],
+                                 &ignored);
   if (options->topic_count > 0 && options->topics_timeout > 0)
     strand_errand_wait(p->client->errand,
                        strand_clock_now() + options->topics_timeout);
@@ -661,7 +662,7 @@ void strand_producer_keep (strand_producer *p, int kept) {
 
 int32_t strand_producer_partitions (strand_producer *p, const char *topic,
                                     strand_failure *failure) {
-  return strand_errand_partitions(p->client->errand, topic, failure);
+  return strand_errand_ask_partitions(p->client->errand, topic, failure);
 }
 
 void strand_producer_await_topics (strand_producer *p, double seconds) {
@@ -793,8 +794,8 @@ bool strand_producer_discard (strand_producer *p, double timeout,
   return reached;
 }
 
-void strand_producer_counts_get (strand_producer *p,
-                                 strand_producer_counts *counts) {
+void strand_producer_refresh_counts (strand_producer *p,
+                                     strand_producer_counts *counts) {
   refresh(p);
   *counts = p->counts;
   counts->log_dropped = strand_log_dropped(p->log);

@@ -188,8 +188,9 @@ void strand_producer_close (strand_producer *p, double timeout);
 bool strand_producer_discard (strand_producer *p, double timeout,
                               double patience);
 
-void strand_producer_counts_get (strand_producer *p,
-                                 strand_producer_counts *counts);
+/* Looks first what librdkafka has reported. */
+void strand_producer_refresh_counts (strand_producer *p,
+                                     strand_producer_counts *counts);
 
 /* Closes first, without waiting, if nobody did. Accepts NULL. */
 void strand_producer_free (strand_producer *p);

@@ -65,7 +65,6 @@ struct strand_consumer {
   atomic_int refs;
   atomic_int threads; /* of them, those that run something of it */
   /* set by open, and only read */
-  int fork_generation;
   bool has_oauth;
   bool has_log;
   strand_ordering ordering;

@@ -224,5 +224,5 @@ bool strand_stall_answered (strand_stall *s, rd_kafka_resp_err_t err,
   if (obstacle->type == NULL) return false;
   t = count_of(list, true) > 0 ? &s->leaders : &s->replicas;
   strand_trouble_begin(t, now_us, 0);
-  return strand_trouble_due(t, now_us);
+  return strand_trouble_take_due(t, now_us);
 }

@@ -121,7 +121,8 @@ static void tell (strand_member *m, strand_topic *t, int64_t now_us) {
   static const char *const codes[] = { "UNKNOWN_TOPIC_OR_PART", NULL,
                                        "TOPIC_UNASSIGNED", "NO_ROUTE" };
   char text[128];
-  if (types[t->plight] == NULL || !strand_trouble_due(&t->trouble, now_us)) {
+  if (types[t->plight] == NULL
+      || !strand_trouble_take_due(&t->trouble, now_us)) {
     return;
   }
   publish(m);
@@ -428,7 +429,7 @@ static void not_answered (strand_member *m, rd_kafka_resp_err_t err,
     m->topics.owners_us = INT64_MAX;
   if (strand_error_kind_of(err) != STRAND_ERROR_UNAUTHORIZED) return;
   strand_trouble_begin(&m->topics.blind, now_us, 0);
-  if (!strand_trouble_due(&m->topics.blind, now_us)) return;
+  if (!strand_trouble_take_due(&m->topics.blind, now_us)) return;
   strand_trouble_tell(m, "error", strand_code_of(err, code, sizeof(code)),
                       "who in the group has which topic is not known", NULL,
                       -1);

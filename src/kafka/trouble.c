@@ -14,9 +14,17 @@ void strand_trouble_begin (strand_trouble *t, int64_t now_us,
   t->wait_us = TELL_FIRST_US;
 }
 
-bool strand_trouble_due (strand_trouble *t, int64_t now_us) {
-  if (t->since_us == 0 || now_us < t->tell_us) return false;
+bool strand_trouble_is_due (const strand_trouble *t, int64_t now_us) {
+  return t->since_us != 0 && now_us >= t->tell_us;
+}
+
+void strand_trouble_put_off (strand_trouble *t, int64_t now_us) {
   t->tell_us = now_us + t->wait_us;
   t->wait_us = t->wait_us * 2 < TELL_MOST_US ? t->wait_us * 2 : TELL_MOST_US;
+}
+
+bool strand_trouble_take_due (strand_trouble *t, int64_t now_us) {
+  if (!strand_trouble_is_due(t, now_us)) return false;
+  strand_trouble_put_off(t, now_us);
   return true;
 }

@@ -24,7 +24,11 @@ typedef struct strand_trouble {
 /* It is there, since 'now_us', and told after 'patience_us'. */
 void strand_trouble_begin (strand_trouble *t, int64_t now_us,
                            int64_t patience_us);
-/* True when it is to be told now. */
-bool strand_trouble_due (strand_trouble *t, int64_t now_us);
+/* Is it to be told now? */
+bool strand_trouble_is_due (const strand_trouble *t, int64_t now_us);
+/* It is told, or asked for: the next time after the back-off. */
+void strand_trouble_put_off (strand_trouble *t, int64_t now_us);
+/* Both: true once each time, and then it is to be told. */
+bool strand_trouble_take_due (strand_trouble *t, int64_t now_us);
 
 #endif

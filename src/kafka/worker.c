@@ -21,13 +21,16 @@ typedef struct worker {
   unsigned index;            /* from 1 */
   void *state;               /* NULL: it could not be opened */
   strand_taker *taker;
-  strand_slot *slot;           /* the lease that runs, or NULL */
+  /* Written by the worker's thread, and read there by its signal handler: of
+  ** two that are told apart by a moment either is the record that runs. */
+  strand_slot *volatile slot;  /* the lease that runs, or NULL */
+  volatile uint32_t at;        /* records of it that are done */
   const strand_record *behind; /* its next record, read while it may be */
-  uint32_t at;                 /* records of it that are done */
   uint32_t slots;              /* of this batch, that have ended */
   int64_t since_us;            /* when this lease began; coarse */
   strand_task task;
-  void *volatile served;        /* the state, while it serves */
+  void *volatile served; /* the state, while it serves */
+  /* Written by the signal handler, read by the thread that it is on. */
   strand_slot *volatile traced; /* a traceback is wanted of its record */
   volatile uint32_t traced_at;
   strand_member *owner; /* of the slot that ended last, to be woken */

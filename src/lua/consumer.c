@@ -117,7 +117,7 @@ static int consumer_joined (lua_State *L) {
   consumer *self = check_own(L);
   int joined;
   if (self == NULL) return strand_push_forked(L);
-  joined = strand_consumer_joined(self->kafka, &failure);
+  joined = strand_consumer_take_joined(self->kafka, &failure);
   if (joined < 0) return strand_push_failure(L, &failure);
   lua_pushboolean(L, joined);
   return 1;
@@ -178,7 +178,7 @@ static int push_report (lua_State *L, consumer *self) {
 static int consumer_close_wait (lua_State *L) {
   consumer *self = check_own(L);
   if (self == NULL) return strand_push_forked(L);
-  if (!strand_consumer_close_wait(self->kafka)) {
+  if (!strand_consumer_close_step(self->kafka)) {
     lua_pushnil(L);
     return 1;
   }

@@ -374,7 +374,7 @@ static int producer_hurry (lua_State *L) {
 static int producer_stats (lua_State *L) {
   strand_producer_counts counts;
   if (is_forked(check_self(L))) return strand_push_forked(L);
-  strand_producer_counts_get(check_kafka(L), &counts);
+  strand_producer_refresh_counts(check_kafka(L), &counts);
   lua_createtable(L, 0, 10);
   set_int64(L, "sent", counts.sent);
   set_int64(L, "delivered", counts.delivered);
@@ -392,7 +392,7 @@ static int producer_stats (lua_State *L) {
 static void push_close_report (lua_State *L, strand_producer *kafka,
                                double seconds) {
   strand_producer_counts counts;
-  strand_producer_counts_get(kafka, &counts);
+  strand_producer_refresh_counts(kafka, &counts);
   lua_createtable(L, 0, 6);
   set_int64(L, "sent", counts.sent);
   set_int64(L, "delivered", counts.delivered);
@@ -417,7 +417,7 @@ static int producer_close (lua_State *L) {
 
 static int64_t undelivered (strand_producer *kafka) {
   strand_producer_counts counts;
-  strand_producer_counts_get(kafka, &counts);
+  strand_producer_refresh_counts(kafka, &counts);
   return counts.purged + counts.outstanding;
 }
 

@@ -90,7 +90,7 @@ static int signals_take (lua_State *L) {
   return 1;
 }
 
-static int signals_count (lua_State *L) {
+static int signals_read (lua_State *L) {
   if (atomic_load(&wake_fd) >= 0) clear();
   lua_pushinteger(L, atomic_load(&count));
   return 1;
@@ -110,7 +110,7 @@ static int signals_restore (lua_State *L) {
 
 static const luaL_Reg functions[] = {
   { "signals_take", signals_take },
-  { "signals_count", signals_count },
+  { "signals_read", signals_read },
   { "signals_restore", signals_restore },
   { NULL, NULL },
 };

@@ -4,7 +4,7 @@
 **   core.signals_take()     -> fd | nil, message, code   from now on they are
 **                           counted, and make fd readable. Taken already in
 **                           this process: nil, message, "CONFLICT"
-**   core.signals_count()    -> how many came since; makes fd unreadable
+**   core.signals_read()    -> how many came since; makes fd unreadable
 **   core.signals_restore()  the handlers of before; twice is fine
 **
 ** Signals belong to the process, so this has the module's only globals. The
