@@ -66,6 +66,7 @@ build = {
         "src/kafka/leaders.c",
         "src/kafka/letter.c",
         "src/kafka/letters.c",
+        "src/kafka/lock.c",
         "src/kafka/log.c",
         "src/kafka/mailbox.c",
         "src/kafka/member.c",

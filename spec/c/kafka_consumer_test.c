@@ -504,9 +504,9 @@ static stage *narrow;
 ** that it has lost it; which no broker can be made to do in time. */
 static void lose_unawares (stage *s) {
   strand_consumer *c = s->consumer;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   assert_int_equal(strand_held_assign(&c->held, "heir", 0, 7), 1);
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
 }
 
 static int open_all (void **state) {
@@ -1243,9 +1243,9 @@ static void a_partition_waits_for_the_member_that_had_it (void **st) {
   send_records("heir", 1, 40, 4);
   wait_for(heir, is_handled, 1, 40);
   assert_int_equal(atomic_load(&heir->plays[0].calls), 0);
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   assert_int_equal(strand_held_add(&c->held, &held), STRAND_OK);
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   strand_group_yield(c, "heir", 0, 7);
   wait_for(heir, is_handled, 0, 30);
   assert_int_equal(atomic_load(&heir->plays[0].last[0]), -1);

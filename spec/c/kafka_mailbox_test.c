@@ -146,7 +146,7 @@ static void every_slot_runs_once_or_is_recalled (void **state) {
   pthread_t owns[OWNERS], works[WORKERS];
   strand_mailbox m;
   (void)state;
-  assert_true(strand_mailbox_init(&m));
+  strand_mailbox_init(&m);
   atomic_store(&most, 1);
   m.wanted = m.serving = WORKERS;
   for (int i = 0; i < WORKERS; i++) {
@@ -200,7 +200,7 @@ static void a_lost_worker_leaves_its_place_until_it_comes_back (void **state) {
   strand_batch *batch;
   strand_slot *slot;
   (void)state;
-  assert_true(strand_mailbox_init(&m));
+  strand_mailbox_init(&m);
   m.wanted = m.serving = 1;
   lost = strand_mailbox_enter(&m);
   spare = strand_mailbox_enter(&m);
@@ -235,7 +235,7 @@ static void who_has_come_back_is_not_lost (void **state) {
   strand_batch *first, *second;
   strand_slot *slot;
   (void)state;
-  assert_true(strand_mailbox_init(&m));
+  strand_mailbox_init(&m);
   m.wanted = m.serving = 1;
   taker = strand_mailbox_enter(&m);
   first = post_two(&m);

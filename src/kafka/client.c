@@ -11,12 +11,13 @@
 
 #include "kafka/clock.h"
 #include "kafka/conf.h"
+#include "kafka/lock.h"
 #include "kafka/system.h"
 #include "kafka/thread.h"
 
 static void client_free (strand_client *client) {
   pthread_cond_destroy(&client->changed);
-  pthread_mutex_destroy(&client->lock);
+  strand_lock_free(&client->lock);
   free(client);
 }
 
@@ -35,8 +36,8 @@ strand_client *strand_client_new (strand_log *log, int fd,
     free(client);
     return NULL;
   }
-  if (pthread_mutex_init(&client->lock, NULL) != 0
-      || !strand_thread_condition(&client->changed)) {
+  strand_lock_init(&client->lock, STRAND_RANK_LEAF);
+  if (!strand_condition_init(&client->changed)) {
     if (fd >= 0) close(client->wake_fd);
     free(client);
     return no_memory(failure);
@@ -91,26 +92,24 @@ static void *run (void *argument) {
   strand_client *client = argument;
   int abandoned;
   destroy(client);
-  pthread_mutex_lock(&client->lock);
+  strand_lock_take(&client->lock);
   client->ended = 1;
   abandoned = client->abandoned;
   pthread_cond_broadcast(&client->changed);
-  pthread_mutex_unlock(&client->lock);
+  strand_lock_release(&client->lock);
   if (abandoned) client_free(client);
   return NULL;
 }
 
 static int wait_end (strand_client *client, double deadline) {
-  struct timespec until = strand_clock_timespec(deadline);
   int ended;
-  pthread_mutex_lock(&client->lock);
+  strand_lock_take(&client->lock);
   while (!client->ended
-         && pthread_cond_timedwait(&client->changed, &client->lock, &until)
-              == 0)
+         && strand_lock_wait_until(&client->lock, &client->changed, deadline))
     continue;
   ended = client->ended;
   client->abandoned = !ended;
-  pthread_mutex_unlock(&client->lock);
+  strand_lock_release(&client->lock);
   return ended;
 }
 

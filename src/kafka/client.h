@@ -10,12 +10,11 @@
 #ifndef STRAND_CLIENT_H
 #define STRAND_CLIENT_H
 
-#include <pthread.h>
-
 #include <librdkafka/rdkafka.h>
 
 #include "core/err.h"
 #include "kafka/errand.h"
+#include "kafka/lock.h"
 #include "kafka/log.h"
 #include "kafka/placement.h"
 
@@ -25,9 +24,9 @@ typedef struct strand_client {
   rd_kafka_t *handle;
   rd_kafka_queue_t *queue; /* reports and errors */
   strand_errand *errand;
-  int wake_fd;          /* a copy: the producer closes its own */
-  pthread_mutex_t lock; /* of the two below */
-  pthread_cond_t changed;
+  int wake_fd;      /* a copy: the producer closes its own */
+  strand_lock lock; /* of the two below */
+  strand_condition changed;
   int ended;
   int abandoned;
 } strand_client;

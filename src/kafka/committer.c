@@ -188,9 +188,9 @@ static void take_failure (strand_member *m, strand_answer answer,
                && !learnt;
   if (!learnt) tell_failed(m, m->committer.commit, failure);
   m->committer.failure = *failure;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   c->commits_failed++;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   strand_engine_commit_answer(m->engine, m->committer.commit, answer, now_us);
   if (final) answer_waiters(m, true, failure);
   go_on(m, now_us);
@@ -221,10 +221,10 @@ static void take_success (strand_member *m, int64_t now_us) {
   strand_consumer *c = m->consumer;
   m->committer.failure.code[0] = '\0';
   m->committer.must_rejoin = false;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   c->commits++;
   note_committed(c, m->committer.commit);
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   strand_engine_commit_answer(m->engine, m->committer.commit, STRAND_COMMITTED,
                               now_us);
   strand_trouble_committed(m, now_us);
@@ -376,7 +376,7 @@ void strand_committer_end (strand_member *m) {
   }
   answer_waiters(m, false, &closed);
   if (m->committer.failure.code[0] == '\0') return;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   c->failure = m->committer.failure;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
 }

@@ -9,6 +9,7 @@
 
 #include "kafka/clock.h"
 #include "kafka/letters.h"
+#include "kafka/lock.h"
 #include "kafka/system.h"
 #include "kafka/thread.h"
 
@@ -125,12 +126,14 @@ static void notify (void *consumer) {
 
 static strand_consumer *new_shared (const strand_consumer_config *config) {
   strand_consumer *c = calloc(1, sizeof(*c));
-  if (c == NULL) return NULL;
+  if (c == NULL || !strand_condition_init(&c->changed)) {
+    free(c);
+    return NULL;
+  }
   atomic_store(&c->refs, 1);
   c->handler = config->handler;
   c->fd = c->wake_fd = c->timer_fd = -1;
-  pthread_mutex_init(&c->lock, NULL);
-  strand_thread_condition(&c->changed);
+  strand_lock_init(&c->lock, STRAND_RANK_CONSUMER);
   strand_mailbox_init(&c->mailbox);
   c->has_oauth = config->has_oauth;
   c->has_log = config->has_log;
@@ -213,28 +216,28 @@ static bool load_handlers (strand_consumer *c, strand_failure *failure) {
   bool loaded;
   strand_mailbox_limit(&c->mailbox, (unsigned)c->limits.max_in_flight,
                        c->limits.workers);
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   loaded = strand_workers_start_locked(c, c->limits.workers, failure);
-  while (c->loading > 0) pthread_cond_wait(&c->changed, &c->lock);
+  while (c->loading > 0) strand_lock_wait(&c->lock, &c->changed);
   if (loaded && c->load_failure.code[0] != '\0') {
     *failure = c->load_failure;
     loaded = false;
   }
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   return loaded;
 }
 
 static bool start_members (strand_consumer *c, strand_failure *failure) {
   for (unsigned i = 0; i < c->member_count; i++) {
-    pthread_mutex_lock(&c->lock);
+    strand_lock_take(&c->lock);
     c->members_open++;
     c->uncommitted++;
-    pthread_mutex_unlock(&c->lock);
+    strand_lock_release(&c->lock);
     if (strand_member_start(c->members[i], failure)) continue;
-    pthread_mutex_lock(&c->lock);
+    strand_lock_take(&c->lock);
     c->members_open--;
     c->uncommitted--;
-    pthread_mutex_unlock(&c->lock);
+    strand_lock_release(&c->lock);
     return false;
   }
   return true;
@@ -248,9 +251,9 @@ bool strand_consumer_start (strand_consumer *c, strand_failure *failure) {
   c->started_us = strand_clock_us();
   atomic_store(&c->ended_us, strand_clock_coarse_us());
   if (!load_handlers(c, failure)) return false;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   c->life = STRAND_RUNS;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   return start_members(c, failure);
 }
 
@@ -261,23 +264,23 @@ const char *strand_consumer_state (const strand_consumer *c) {
 
 int strand_consumer_take_joined (strand_consumer *c, strand_failure *failure) {
   int joined = 0;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   if (c->joined >= c->member_count) joined = 1;
   else if (c->ending) {
     *failure = c->ending_reason;
     joined = -1;
   }
   if (joined != 0) c->joined_told = true;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   strand_shared_settle(c);
   return joined;
 }
 
 int strand_consumer_fd (strand_consumer *c) {
   int fd;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   fd = c->fd;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   return fd;
 }
 
@@ -298,31 +301,31 @@ bool strand_consumer_next_log (strand_consumer *c, strand_log_line *line) {
 }
 
 void strand_consumer_hold (strand_consumer *c, bool held) {
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   c->held_back = held;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
 }
 
 void strand_consumer_keep (strand_consumer *c, bool kept) {
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   c->kept_back = kept;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   strand_shared_settle(c);
 }
 
 bool strand_consumer_oauth_needed (strand_consumer *c) {
   bool needed;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   needed = c->oauth_wanted;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   return needed;
 }
 
 /* Before the clients are told: what they ask after that is another request. */
 static void answer_oauth (strand_consumer *c) {
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   c->oauth_wanted = false;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
 }
 
 /* A client that is being destroyed needs no token. */
@@ -375,18 +378,18 @@ void strand_consumer_oauth_fail (strand_consumer *c, const char *message) {
 bool strand_consumer_ending (strand_consumer *c, strand_close_mode *mode,
                              strand_failure *reason) {
   bool now;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   now = c->ending && !c->ending_told;
   *mode = c->ending_mode;
   *reason = c->ending_reason;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   return now;
 }
 
 void strand_consumer_ending_told (strand_consumer *c) {
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   c->ending_told = c->ending;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
 }
 
 /*
@@ -397,9 +400,9 @@ void strand_consumer_close_begin (strand_consumer *c, strand_close_mode mode,
                                   double timeout) {
   int64_t deadline_us = strand_clock_us() + (int64_t)(timeout * 1e6);
   bool open;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   if (c->life == STRAND_CLOSED) {
-    pthread_mutex_unlock(&c->lock);
+    strand_lock_release(&c->lock);
     return;
   }
   if (c->life != STRAND_CLOSING || deadline_us < c->close_deadline_us) {
@@ -416,7 +419,7 @@ void strand_consumer_close_begin (strand_consumer *c, strand_close_mode mode,
   open = c->members_open > 0;
   strand_shared_give_up_locked(c, c->close_deadline_us + GIVE_UP_US);
   strand_shared_closed_locked(c);
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   if (!open) strand_mailbox_close(&c->mailbox);
   strand_shared_wake(c);
 }
@@ -428,16 +431,16 @@ static void tell_closed (strand_consumer *c) {
   for (unsigned i = 0; i < c->member_count; i++) {
     strand_member_dismiss(c->members[i]);
   }
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   strand_shared_give_up_locked(c, 0);
   c->close_told = true;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   strand_shared_settle(c);
 }
 
 bool strand_consumer_close_step (strand_consumer *c) {
   bool over;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   over = c->life == STRAND_CLOSED;
   if (!over && c->life == STRAND_CLOSING
       && strand_clock_us() >= c->give_up_us) {
@@ -445,20 +448,19 @@ bool strand_consumer_close_step (strand_consumer *c) {
     c->life = STRAND_CLOSED;
     c->closed_us = strand_clock_us();
   }
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   if (over) tell_closed(c);
   return over;
 }
 
 static void wait_closed (strand_consumer *c, int64_t until_us) {
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   while (c->life != STRAND_CLOSED) {
     int64_t us = c->give_up_us < until_us ? c->give_up_us : until_us;
-    struct timespec until = strand_clock_timespec((double)us / 1e6);
     if (strand_clock_us() >= us) break;
-    pthread_cond_timedwait(&c->changed, &c->lock, &until);
+    strand_lock_wait_until(&c->lock, &c->changed, (double)us / 1e6);
   }
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
 }
 
 void strand_consumer_discard (strand_consumer *c, double timeout) {

@@ -12,6 +12,7 @@
 #include "kafka/clock.h"
 #include "kafka/conf.h"
 #include "kafka/leaders.h"
+#include "kafka/lock.h"
 #include "kafka/system.h"
 #include "kafka/thread.h"
 
@@ -36,8 +37,8 @@ typedef enum question { NOT_ASKED, ASKED, ANSWERED } question;
 struct strand_errand {
   rd_kafka_t *client;
   int wake_fd;
-  pthread_mutex_t lock;
-  pthread_cond_t changed;
+  strand_lock lock;
+  strand_condition changed;
   pthread_t thread;
   int running;
   int stopping;
@@ -58,12 +59,9 @@ strand_errand *strand_errand_new (rd_kafka_t *client, int wake_fd) {
   if (errand == NULL) return NULL;
   errand->client = client;
   errand->wake_fd = wake_fd;
-  if (pthread_mutex_init(&errand->lock, NULL) != 0) {
-    free(errand);
-    return NULL;
-  }
-  if (!strand_thread_condition(&errand->changed)) {
-    pthread_mutex_destroy(&errand->lock);
+  strand_lock_init(&errand->lock, STRAND_RANK_LEAF);
+  if (!strand_condition_init(&errand->changed)) {
+    strand_lock_free(&errand->lock);
     free(errand);
     return NULL;
   }
@@ -71,11 +69,11 @@ strand_errand *strand_errand_new (rd_kafka_t *client, int wake_fd) {
 }
 
 void strand_errand_stop (strand_errand *errand) {
-  pthread_mutex_lock(&errand->lock);
+  strand_lock_take(&errand->lock);
   errand->stopping = 1;
   atomic_store(&errand->hurried, true);
   pthread_cond_broadcast(&errand->changed);
-  pthread_mutex_unlock(&errand->lock);
+  strand_lock_release(&errand->lock);
 }
 
 void strand_errand_free (strand_errand *errand) {
@@ -91,7 +89,7 @@ void strand_errand_free (strand_errand *errand) {
     rd_kafka_topic_partition_list_destroy(errand->stalled_list);
   }
   pthread_cond_destroy(&errand->changed);
-  pthread_mutex_destroy(&errand->lock);
+  strand_lock_free(&errand->lock);
   free(errand);
 }
 
@@ -130,9 +128,9 @@ static void wake (const strand_errand *errand) {
 static void answer_locked (strand_errand *errand, topic *t) {
   int32_t partitions = 0;
   rd_kafka_resp_err_t err;
-  pthread_mutex_unlock(&errand->lock);
+  strand_lock_release(&errand->lock);
   err = ask(errand->client, t->name, &partitions);
-  pthread_mutex_lock(&errand->lock);
+  strand_lock_take(&errand->lock);
   t->err = err;
   if (partitions > 0) t->partitions = partitions; /* else the old number */
   t->asked = 0;
@@ -145,9 +143,9 @@ static void answer_locked (strand_errand *errand, topic *t) {
 static void flush_locked (strand_errand *errand) {
   int ms = errand->flush_ms;
   errand->flush_ms = 2 * ms < FLUSH_MS ? 2 * ms : FLUSH_MS;
-  pthread_mutex_unlock(&errand->lock);
+  strand_lock_release(&errand->lock);
   rd_kafka_flush(errand->client, ms);
-  pthread_mutex_lock(&errand->lock);
+  strand_lock_take(&errand->lock);
 }
 
 /* As answer_locked. Before a flush, which may well wait for these records. */
@@ -155,9 +153,9 @@ static void ask_stalled_locked (strand_errand *errand) {
   rd_kafka_topic_partition_list_t *list;
   rd_kafka_resp_err_t err;
   atomic_store(&errand->hurried, false);
-  pthread_mutex_unlock(&errand->lock);
+  strand_lock_release(&errand->lock);
   err = strand_leaders_stalled(errand->client, &errand->hurried, &list);
-  pthread_mutex_lock(&errand->lock);
+  strand_lock_take(&errand->lock);
   errand->stalled = ANSWERED;
   errand->stalled_err = err;
   errand->stalled_list = list;
@@ -172,19 +170,18 @@ static void remind_locked (strand_errand *errand) {
 }
 
 static void sleep_locked (strand_errand *errand) {
-  struct timespec until;
   errand->asleep_us = errand->remind_us;
   if (errand->asleep_us == 0) {
-    pthread_cond_wait(&errand->changed, &errand->lock);
+    strand_lock_wait(&errand->lock, &errand->changed);
     return;
   }
-  until = strand_clock_timespec((double)errand->asleep_us / 1e6);
-  pthread_cond_timedwait(&errand->changed, &errand->lock, &until);
+  strand_lock_wait_until(&errand->lock, &errand->changed,
+                         (double)errand->asleep_us / 1e6);
 }
 
 static void *run (void *argument) {
   strand_errand *errand = argument;
-  pthread_mutex_lock(&errand->lock);
+  strand_lock_take(&errand->lock);
   while (!errand->stopping) {
     topic *t = asked_locked(errand);
     remind_locked(errand);
@@ -201,7 +198,7 @@ static void *run (void *argument) {
       sleep_locked(errand);
     }
   }
-  pthread_mutex_unlock(&errand->lock);
+  strand_lock_release(&errand->lock);
   return NULL;
 }
 
@@ -264,56 +261,54 @@ int32_t strand_errand_ask_partitions (strand_errand *errand, const char *name,
                                       strand_failure *failure) {
   int32_t partitions = 0;
   topic *t;
-  pthread_mutex_lock(&errand->lock);
+  strand_lock_take(&errand->lock);
   t = find_locked(errand, name);
   if (t == NULL) t = make_locked(errand, name);
   if (t != NULL) partitions = partitions_locked(errand, t, failure);
-  pthread_mutex_unlock(&errand->lock);
+  strand_lock_release(&errand->lock);
   if (t == NULL) strand_fail(failure, "NO_MEMORY", "memory ran out");
   return partitions;
 }
 
 void strand_errand_doubt (strand_errand *errand, const char *name) {
   topic *t;
-  pthread_mutex_lock(&errand->lock);
+  strand_lock_take(&errand->lock);
   t = find_locked(errand, name);
   if (t != NULL && !t->asked && strand_clock_now() - t->answered > 1)
     ask_locked(errand, t);
-  pthread_mutex_unlock(&errand->lock);
+  strand_lock_release(&errand->lock);
 }
 
 void strand_errand_wait (strand_errand *errand, double deadline) {
-  struct timespec until = strand_clock_timespec(deadline);
-  pthread_mutex_lock(&errand->lock);
+  strand_lock_take(&errand->lock);
   while (errand->running && asked_locked(errand) != NULL
-         && pthread_cond_timedwait(&errand->changed, &errand->lock, &until)
-              == 0)
+         && strand_lock_wait_until(&errand->lock, &errand->changed, deadline))
     continue;
-  pthread_mutex_unlock(&errand->lock);
+  strand_lock_release(&errand->lock);
 }
 
 int strand_errand_flush (strand_errand *errand, int on) {
   int flushing;
-  pthread_mutex_lock(&errand->lock);
+  strand_lock_take(&errand->lock);
   if (errand->flushing != on) {
     errand->flush_ms = FLUSH_FIRST_MS;
     errand->flushing = on && start_locked(errand);
   }
   flushing = errand->flushing;
-  pthread_mutex_unlock(&errand->lock);
+  strand_lock_release(&errand->lock);
   return flushing;
 }
 
 /* One that moves to later, or ends, needs no thread now: it looks at it when
 ** the old one is due. */
 void strand_errand_remind (strand_errand *errand, int64_t at_us) {
-  pthread_mutex_lock(&errand->lock);
+  strand_lock_take(&errand->lock);
   errand->remind_us = at_us;
   if (at_us != 0
       && (!errand->running || errand->asleep_us == 0
           || at_us < errand->asleep_us))
     start_locked(errand);
-  pthread_mutex_unlock(&errand->lock);
+  strand_lock_release(&errand->lock);
 }
 
 int strand_errand_take_reminder (strand_errand *errand) {
@@ -325,10 +320,10 @@ int strand_errand_take_reminder (strand_errand *errand) {
 
 int strand_errand_ask_stalled (strand_errand *errand) {
   int asked;
-  pthread_mutex_lock(&errand->lock);
+  strand_lock_take(&errand->lock);
   asked = start_locked(errand);
   if (asked) errand->stalled = ASKED;
-  pthread_mutex_unlock(&errand->lock);
+  strand_lock_release(&errand->lock);
   return asked;
 }
 
@@ -336,7 +331,7 @@ int strand_errand_take_stalled (strand_errand *errand,
                                 rd_kafka_resp_err_t *err,
                                 rd_kafka_topic_partition_list_t **list) {
   int answered;
-  pthread_mutex_lock(&errand->lock);
+  strand_lock_take(&errand->lock);
   answered = errand->stalled == ANSWERED;
   if (answered) {
     errand->stalled = NOT_ASKED;
@@ -344,6 +339,6 @@ int strand_errand_take_stalled (strand_errand *errand,
     *list = errand->stalled_list;
     errand->stalled_list = NULL;
   }
-  pthread_mutex_unlock(&errand->lock);
+  strand_lock_release(&errand->lock);
   return answered;
 }

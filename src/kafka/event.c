@@ -4,9 +4,10 @@
 #include <string.h>
 
 #include "kafka/clock.h"
+#include "kafka/lock.h"
 
 struct strand_events {
-  pthread_mutex_t lock;
+  strand_lock lock;
   size_t first;
   size_t count;
   uint64_t dropped;
@@ -15,7 +16,7 @@ struct strand_events {
 
 strand_events *strand_events_new (void) {
   strand_events *events = calloc(1, sizeof(*events));
-  if (events != NULL) pthread_mutex_init(&events->lock, NULL);
+  if (events != NULL) strand_lock_init(&events->lock, STRAND_RANK_LEAF);
   return events;
 }
 
@@ -31,7 +32,7 @@ void strand_events_free (strand_events *events) {
   for (size_t i = 0; i < events->count; i++) {
     strand_event_clear(&events->ring[(events->first + i) % STRAND_EVENTS_MAX]);
   }
-  pthread_mutex_destroy(&events->lock);
+  strand_lock_free(&events->lock);
   free(events);
 }
 
@@ -78,7 +79,7 @@ void strand_event_set_reason (strand_event *event, const char *reason,
 
 void strand_events_push (strand_events *events, strand_event *event) {
   strand_event oldest = { 0 };
-  pthread_mutex_lock(&events->lock);
+  strand_lock_take(&events->lock);
   if (events->count == STRAND_EVENTS_MAX) {
     oldest = events->ring[events->first];
     events->first = (events->first + 1) % STRAND_EVENTS_MAX;
@@ -87,35 +88,35 @@ void strand_events_push (strand_events *events, strand_event *event) {
   }
   events->ring[(events->first + events->count) % STRAND_EVENTS_MAX] = *event;
   events->count++;
-  pthread_mutex_unlock(&events->lock);
+  strand_lock_release(&events->lock);
   strand_event_clear(&oldest);
 }
 
 bool strand_events_pop (strand_events *events, strand_event *event) {
   bool some;
-  pthread_mutex_lock(&events->lock);
+  strand_lock_take(&events->lock);
   some = events->count > 0;
   if (some) {
     *event = events->ring[events->first];
     events->first = (events->first + 1) % STRAND_EVENTS_MAX;
     events->count--;
   }
-  pthread_mutex_unlock(&events->lock);
+  strand_lock_release(&events->lock);
   return some;
 }
 
 bool strand_events_waiting (strand_events *events) {
   bool some;
-  pthread_mutex_lock(&events->lock);
+  strand_lock_take(&events->lock);
   some = events->count > 0;
-  pthread_mutex_unlock(&events->lock);
+  strand_lock_release(&events->lock);
   return some;
 }
 
 uint64_t strand_events_dropped (strand_events *events) {
   uint64_t dropped;
-  pthread_mutex_lock(&events->lock);
+  strand_lock_take(&events->lock);
   dropped = events->dropped;
-  pthread_mutex_unlock(&events->lock);
+  strand_lock_release(&events->lock);
   return dropped;
 }

@@ -61,7 +61,7 @@ static bool enter_engine (strand_member *m, strand_tag *tag, const char *topic,
   strand_held *held;
   bool paused;
   if (strand_places_room(&m->assignment.places) != STRAND_OK) return false;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   held = strand_held_of(&c->held, topic, index, &held_count);
   tag->epoch = strand_held_assign(&c->held, topic, index, m->index);
   paused = strand_shared_paused_locked(c, topic, index);
@@ -73,7 +73,7 @@ static bool enter_engine (strand_member *m, strand_tag *tag, const char *topic,
   if (tag->partition == NULL && tag->epoch != 0) {
     strand_held_unassign(&c->held, topic, index, m->index);
   }
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   free(held);
   if (tag->partition == NULL) return false;
   strand_places_put(&m->assignment.places,
@@ -120,10 +120,10 @@ static void add_partition (strand_member *m, const char *topic,
 
 static void note_joined (strand_member *m) {
   strand_consumer *c = m->consumer;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   c->rebalances++;
   if (!m->group.joined) c->joined++;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   if (!m->group.joined) strand_shared_signal(c);
   m->group.joined = true;
 }
@@ -132,9 +132,9 @@ void strand_group_left (strand_member *m) {
   strand_consumer *c = m->consumer;
   if (!m->group.joined) return;
   m->group.joined = false;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   c->joined--;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
 }
 
 /* librdkafka's answer to an answer of ours. After a fatal error it refuses
@@ -199,9 +199,9 @@ static void assign (strand_member *m, rd_kafka_event_t *event) {
 static void hold (void *arg, const strand_held *held) {
   strand_consumer *c = arg;
   strand_err err;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   err = strand_held_add(&c->held, held);
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   if (err == STRAND_OK) return;
   /* without memory to remember it, its order cannot be promised */
   strand_shared_end(c, STRAND_CLOSE_NOW, "NO_MEMORY",
@@ -211,11 +211,11 @@ static void hold (void *arg, const strand_held *held) {
 void strand_group_yield (strand_consumer *c, const char *topic, int32_t index,
                          unsigned member) {
   int heir;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   strand_held_unassign(&c->held, topic, index, member);
   heir = strand_held_member(&c->held, topic, index);
   if (heir >= 0) c->members[heir]->inbox.yields = true;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   if (heir >= 0) strand_member_wake(c->members[heir]);
 }
 
@@ -293,11 +293,11 @@ static bool is_yielded (strand_member *m, const strand_tag *tag) {
   strand_consumer *c = m->consumer;
   bool yielded;
   if (tag->partition == NULL || !tag->contested || tag->leaving) return false;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   yielded = !strand_held_contested(&c->held,
                                    strand_partition_topic(tag->partition),
                                    strand_partition_index(tag->partition));
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   return yielded;
 }
 
@@ -354,9 +354,9 @@ static void count_lost (strand_member *m) {
     strand_partition_stats_read(m->engine, tag->partition, 0, &stats);
     lost += stats.in_flight;
   }
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   c->lost += lost;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
 }
 
 /* An eager member joins again now; a cooperative one goes on with what it
@@ -395,9 +395,9 @@ void strand_group_stop_handlers (strand_member *m) {
 static int64_t grace_of (const strand_member *m) {
   strand_consumer *c = m->consumer;
   int64_t grace;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   grace = c->limits.revoke_grace_us;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   return grace < c->max_poll_us / 4 ? grace : c->max_poll_us / 4;
 }
 
@@ -524,9 +524,9 @@ static void lose_all (strand_member *m) {
     strand_member_emit(m, &event);
   }
   strand_engine_stats_read(m->engine, &stats);
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   c->lost += stats.in_flight;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
 }
 
 static void fail_fatally (strand_member *m) {
@@ -558,9 +558,9 @@ static void take_error (strand_member *m, rd_kafka_event_t *event,
 void strand_group_want_token (strand_member *m) {
   strand_consumer *c = m->consumer;
   if (!c->has_oauth) return; /* nobody would take the request */
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   c->oauth_wanted = true;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   strand_shared_signal(c);
 }
 

@@ -1,7 +1,6 @@
 #include "kafka/helper.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include "kafka/clock.h"
 #include "kafka/conf.h"
 #include "kafka/leaders.h"
+#include "kafka/lock.h"
 #include "kafka/member.h"
 #include "kafka/thread.h"
 
@@ -23,8 +23,8 @@ struct strand_helper {
   void (*wake)(void *);
   void (*gone)(void *);
   void *arg;
-  pthread_mutex_t lock;
-  pthread_cond_t filled;
+  strand_lock lock;
+  strand_condition filled;
   call_queue todo;
   call_queue answers;
   bool ending;
@@ -269,29 +269,29 @@ static void free_helper (strand_helper *h) {
   while ((call = pop(&h->todo)) != NULL) strand_call_free(call);
   while ((call = pop(&h->answers)) != NULL) strand_call_free(call);
   pthread_cond_destroy(&h->filled);
-  pthread_mutex_destroy(&h->lock);
+  strand_lock_free(&h->lock);
   free(h);
 }
 
 static void *run (void *arg) {
   strand_helper *h = arg;
-  pthread_mutex_lock(&h->lock);
+  strand_lock_take(&h->lock);
   for (;;) {
     strand_call *call = pop(&h->todo);
     if (call == NULL && h->ending) break;
     if (call == NULL) {
-      pthread_cond_wait(&h->filled, &h->lock);
+      strand_lock_wait(&h->lock, &h->filled);
       continue;
     }
-    pthread_mutex_unlock(&h->lock);
+    strand_lock_release(&h->lock);
     carry_out(h, call);
-    pthread_mutex_lock(&h->lock);
+    strand_lock_take(&h->lock);
     push(&h->answers, call);
-    pthread_mutex_unlock(&h->lock);
+    strand_lock_release(&h->lock);
     h->wake(h->arg);
-    pthread_mutex_lock(&h->lock);
+    strand_lock_take(&h->lock);
   }
-  pthread_mutex_unlock(&h->lock);
+  strand_lock_release(&h->lock);
   h->gone(h->arg);
   free_helper(h);
   return NULL;
@@ -301,7 +301,8 @@ strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake)(void *),
                                   void (*gone)(void *), void *arg) {
   strand_helper *h = calloc(1, sizeof(*h));
   pthread_t thread;
-  if (h == NULL) {
+  if (h == NULL || !strand_condition_init(&h->filled)) {
+    free(h);
     errno = ENOMEM;
     return NULL;
   }
@@ -311,8 +312,7 @@ strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake)(void *),
   h->arg = arg;
   h->todo.end = &h->todo.first;
   h->answers.end = &h->answers.first;
-  pthread_mutex_init(&h->lock, NULL);
-  strand_thread_condition(&h->filled);
+  strand_lock_init(&h->lock, STRAND_RANK_LEAF);
   if (!strand_thread_start(&thread, run, h)) {
     int error = errno;
     free_helper(h);
@@ -324,10 +324,10 @@ strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake)(void *),
 }
 
 void strand_helper_end (strand_helper *h) {
-  pthread_mutex_lock(&h->lock);
+  strand_lock_take(&h->lock);
   h->ending = true;
   pthread_cond_signal(&h->filled);
-  pthread_mutex_unlock(&h->lock);
+  strand_lock_release(&h->lock);
 }
 
 void strand_helper_hurry (strand_helper *h) {
@@ -335,16 +335,16 @@ void strand_helper_hurry (strand_helper *h) {
 }
 
 void strand_helper_leave (strand_helper *h, strand_call *call) {
-  pthread_mutex_lock(&h->lock);
+  strand_lock_take(&h->lock);
   push(&h->todo, call);
   pthread_cond_signal(&h->filled);
-  pthread_mutex_unlock(&h->lock);
+  strand_lock_release(&h->lock);
 }
 
 strand_call *strand_helper_answer (strand_helper *h) {
   strand_call *call;
-  pthread_mutex_lock(&h->lock);
+  strand_lock_take(&h->lock);
   call = pop(&h->answers);
-  pthread_mutex_unlock(&h->lock);
+  strand_lock_release(&h->lock);
   return call;
 }

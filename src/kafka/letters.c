@@ -8,6 +8,7 @@
 #include "kafka/clock.h"
 #include "kafka/errors.h"
 #include "kafka/letter.h"
+#include "kafka/lock.h"
 #include "kafka/placement.h"
 #include "kafka/stall.h"
 
@@ -32,7 +33,7 @@ struct strand_letters {
   const strand_letters_config *config;
   strand_placement placement;
   rd_kafka_conf_t *conf; /* to make a client of */
-  pthread_mutex_t lock;  /* a leaf: who changes 'client' has it, and the
+  strand_lock lock;      /* a leaf: who changes 'client' has it, and the
                               lua thread while it uses it */
   rd_kafka_t *client;    /* NULL: left, or none could be made */
   rd_kafka_queue_t *queue;
@@ -281,9 +282,9 @@ static bool open_client (strand_member *m, strand_failure *failure) {
   if (client == NULL) return false;
   l->queue = rd_kafka_queue_get_main(client);
   rd_kafka_queue_io_event_enable(l->queue, m->waker.fd, &one, sizeof(one));
-  pthread_mutex_lock(&l->lock);
+  strand_lock_take(&l->lock);
   l->client = client;
-  pthread_mutex_unlock(&l->lock);
+  strand_lock_release(&l->lock);
   return true;
 }
 
@@ -294,9 +295,9 @@ static rd_kafka_t *let_go (strand_letters *l) {
   rd_kafka_queue_io_event_enable(l->queue, -1, NULL, 0);
   rd_kafka_queue_destroy(l->queue);
   l->queue = NULL;
-  pthread_mutex_lock(&l->lock);
+  strand_lock_take(&l->lock);
   l->client = NULL;
-  pthread_mutex_unlock(&l->lock);
+  strand_lock_release(&l->lock);
   return client;
 }
 
@@ -308,7 +309,7 @@ static strand_letters *new_letters (const strand_consumer *c) {
   if (partitioner == NULL) partitioner = "murmur2_random";
   strand_partitioner_find(partitioner, &l->placement.which);
   l->placement.by_key = 1;
-  pthread_mutex_init(&l->lock, NULL);
+  strand_lock_init(&l->lock, STRAND_RANK_LEAF);
   strand_list_init(&l->ready);
   strand_list_init(&l->again);
   strand_list_init(&l->out);
@@ -359,7 +360,7 @@ void strand_letters_free (strand_member *m) {
   drop_all(&l->settled);
   if (l->conf != NULL) rd_kafka_conf_destroy(l->conf);
   free(l->group);
-  pthread_mutex_destroy(&l->lock);
+  strand_lock_free(&l->lock);
   free(l);
   m->letters = NULL;
 }
@@ -404,23 +405,23 @@ rd_kafka_resp_err_t strand_letters_token (strand_member *m, const char *token,
                                           size_t size) {
   strand_letters *l = m->letters;
   rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
-  pthread_mutex_lock(&l->lock);
+  strand_lock_take(&l->lock);
   if (l->client != NULL) {
     err = rd_kafka_oauthbearer_set_token(l->client, token, expires_ms,
                                          principal, NULL, 0, error, size);
   }
-  pthread_mutex_unlock(&l->lock);
+  strand_lock_release(&l->lock);
   return err;
 }
 
 void strand_letters_token_fail (strand_member *m, const char *message) {
   strand_letters *l = m->letters;
   if (l == NULL) return;
-  pthread_mutex_lock(&l->lock);
+  strand_lock_take(&l->lock);
   if (l->client != NULL) {
     rd_kafka_oauthbearer_set_token_failure(l->client, message);
   }
-  pthread_mutex_unlock(&l->lock);
+  strand_lock_release(&l->lock);
 }
 
 /*

@@ -3,7 +3,6 @@
 */
 #include "kafka/log.h"
 
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -12,8 +11,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kafka/lock.h"
+
 struct strand_log {
-  pthread_mutex_t lock;
+  strand_lock lock;
   int references;
   int direct;
   int first; /* index of the oldest line */
@@ -27,44 +28,41 @@ struct strand_log {
 strand_log *strand_log_new (int direct) {
   strand_log *log = calloc(1, sizeof(*log));
   if (log == NULL) return NULL;
-  if (pthread_mutex_init(&log->lock, NULL) != 0) {
-    free(log);
-    return NULL;
-  }
+  strand_lock_init(&log->lock, STRAND_RANK_LEAF);
   log->references = 1;
   log->direct = direct;
   return log;
 }
 
 strand_log *strand_log_keep (strand_log *log) {
-  pthread_mutex_lock(&log->lock);
+  strand_lock_take(&log->lock);
   log->references++;
-  pthread_mutex_unlock(&log->lock);
+  strand_lock_release(&log->lock);
   return log;
 }
 
 void strand_log_release (strand_log *log) {
   int left;
   if (log == NULL) return;
-  pthread_mutex_lock(&log->lock);
+  strand_lock_take(&log->lock);
   left = --log->references;
-  pthread_mutex_unlock(&log->lock);
+  strand_lock_release(&log->lock);
   if (left > 0) return;
   while (log->count > 0) {
     free(log->lines[log->first]);
     log->first = (log->first + 1) % STRAND_LOG_LINES_MAX;
     log->count--;
   }
-  pthread_mutex_destroy(&log->lock);
+  strand_lock_free(&log->lock);
   free(log);
 }
 
 void strand_log_set_notify (strand_log *log, void (*notify)(void *),
                             void *argument) {
-  pthread_mutex_lock(&log->lock);
+  strand_lock_take(&log->lock);
   log->notify = notify;
   log->argument = argument;
-  pthread_mutex_unlock(&log->lock);
+  strand_lock_release(&log->lock);
 }
 
 void strand_log_escape (char *to, size_t size, const char *text,
@@ -150,10 +148,10 @@ void strand_log_push (strand_log *log, int level, const char *facility,
   }
   kept = malloc(sizeof(*kept));
   if (kept != NULL) *kept = line;
-  pthread_mutex_lock(&log->lock);
+  strand_lock_take(&log->lock);
   if (kept == NULL) log->dropped++;
   else kept = put_locked(log, kept);
-  pthread_mutex_unlock(&log->lock);
+  strand_lock_release(&log->lock);
   free(kept);
 }
 
@@ -169,13 +167,13 @@ void strand_log_printf (strand_log *log, int level, const char *facility,
 
 int strand_log_pop (strand_log *log, strand_log_line *line) {
   strand_log_line *oldest = NULL;
-  pthread_mutex_lock(&log->lock);
+  strand_lock_take(&log->lock);
   if (log->count > 0) {
     oldest = log->lines[log->first];
     log->first = (log->first + 1) % STRAND_LOG_LINES_MAX;
     log->count--;
   }
-  pthread_mutex_unlock(&log->lock);
+  strand_lock_release(&log->lock);
   if (oldest == NULL) return 0;
   *line = *oldest;
   free(oldest);
@@ -184,17 +182,17 @@ int strand_log_pop (strand_log *log, strand_log_line *line) {
 
 int strand_log_is_empty (strand_log *log) {
   int empty;
-  pthread_mutex_lock(&log->lock);
+  strand_lock_take(&log->lock);
   empty = log->count == 0;
-  pthread_mutex_unlock(&log->lock);
+  strand_lock_release(&log->lock);
   return empty;
 }
 
 int64_t strand_log_dropped (strand_log *log) {
   int64_t dropped;
-  pthread_mutex_lock(&log->lock);
+  strand_lock_take(&log->lock);
   dropped = log->dropped;
-  pthread_mutex_unlock(&log->lock);
+  strand_lock_release(&log->lock);
   return dropped;
 }
 

@@ -3,31 +3,32 @@
 #include <stdlib.h>
 
 #include "core/mutant.h"
+#include "kafka/lock.h"
 #include "kafka/thread.h"
 
-int strand_mailbox_init (strand_mailbox *m) {
+void strand_mailbox_init (strand_mailbox *m) {
   *m = (strand_mailbox){ .max_in_flight = 1, .slot_ns = STRAND_WAKE_NS };
-  return pthread_mutex_init(&m->lock, NULL) == 0;
+  strand_lock_init(&m->lock, STRAND_RANK_LEAF);
 }
 
 strand_taker *strand_mailbox_enter (strand_mailbox *m) {
   strand_taker *taker;
-  pthread_mutex_lock(&m->lock);
+  strand_lock_take(&m->lock);
   taker = m->left;
   if (taker != NULL) m->left = taker->below;
-  pthread_mutex_unlock(&m->lock);
+  strand_lock_release(&m->lock);
   if (taker != NULL) return taker;
   taker = calloc(1, sizeof(*taker));
-  if (taker == NULL || strand_thread_condition(&taker->woken)) return taker;
+  if (taker == NULL || strand_condition_init(&taker->woken)) return taker;
   free(taker);
   return NULL;
 }
 
 void strand_mailbox_leave (strand_mailbox *m, strand_taker *taker) {
-  pthread_mutex_lock(&m->lock);
+  strand_lock_take(&m->lock);
   taker->below = m->left;
   m->left = taker;
-  pthread_mutex_unlock(&m->lock);
+  strand_lock_release(&m->lock);
 }
 
 void strand_batch_unref (strand_batch *batch) {
@@ -49,7 +50,7 @@ void strand_mailbox_destroy (strand_mailbox *m) {
     pthread_cond_destroy(&taker->woken);
     free(taker);
   }
-  pthread_mutex_destroy(&m->lock);
+  strand_lock_free(&m->lock);
 }
 
 #define WAKE_ROUND 16
@@ -65,18 +66,18 @@ static void wake_and_unlock (strand_mailbox *m, unsigned count) {
       woken[n]->waits = false;
       m->idle--;
     }
-    pthread_mutex_unlock(&m->lock);
+    strand_lock_release(&m->lock);
     for (unsigned i = 0; i < n; i++) pthread_cond_signal(&woken[i]->woken);
     if (n < WAKE_ROUND || n == count) return;
     count -= n;
-    pthread_mutex_lock(&m->lock);
+    strand_lock_take(&m->lock);
   }
 }
 
 unsigned strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
                                unsigned workers) {
   unsigned serving;
-  pthread_mutex_lock(&m->lock);
+  strand_lock_take(&m->lock);
   m->max_in_flight = max_in_flight;
   m->wanted = workers;
   serving = m->serving;
@@ -100,7 +101,7 @@ void strand_mailbox_post (strand_mailbox *m, strand_batch *batch) {
   if (useful > batch->count) useful = batch->count;
   atomic_fetch_add_explicit(&batch->refs, 1, memory_order_relaxed);
   batch->next = NULL;
-  pthread_mutex_lock(&m->lock);
+  strand_lock_take(&m->lock);
   if (m->first == NULL) m->first = batch;
   else m->last->next = batch;
   m->last = batch;
@@ -109,7 +110,7 @@ void strand_mailbox_post (strand_mailbox *m, strand_batch *batch) {
 }
 
 void strand_mailbox_spread (strand_mailbox *m) {
-  pthread_mutex_lock(&m->lock);
+  strand_lock_take(&m->lock);
   wake_and_unlock(m, wakeable_locked(m));
 }
 
@@ -177,26 +178,26 @@ static void wait_locked (strand_mailbox *m, strand_taker *taker) {
   taker->below = m->waiting;
   m->waiting = taker;
   m->idle++;
-  while (taker->waits) pthread_cond_wait(&taker->woken, &m->lock);
+  while (taker->waits) strand_lock_wait(&m->lock, &taker->woken);
 }
 
 bool strand_mailbox_take (strand_mailbox *m, strand_taker *taker,
                           void (*idle)(void *), void *arg) {
   bool told = false;
-  pthread_mutex_lock(&m->lock);
+  strand_lock_take(&m->lock);
   give_back_locked(m, taker);
   while (!should_end_locked(m) && !take_locked(m, taker)) {
     if (!told) {
       told = true;
-      pthread_mutex_unlock(&m->lock);
+      strand_lock_release(&m->lock);
       idle(arg);
-      pthread_mutex_lock(&m->lock);
+      strand_lock_take(&m->lock);
       continue;
     }
     wait_locked(m, taker);
   }
   if (taker->batch != NULL) {
-    pthread_mutex_unlock(&m->lock);
+    strand_lock_release(&m->lock);
     return true;
   }
   m->serving--;
@@ -224,19 +225,19 @@ static bool runs_locked (const strand_batch *batch, const strand_slot *slot) {
 
 void strand_mailbox_interrupt (strand_mailbox *m, strand_batch *batch,
                                strand_slot *slot, unsigned what) {
-  pthread_mutex_lock(&m->lock);
+  strand_lock_take(&m->lock);
   if (runs_locked(batch, slot)) {
     strand_interrupt_send(&slot->taker->interrupt, what);
   }
-  pthread_mutex_unlock(&m->lock);
+  strand_lock_release(&m->lock);
 }
 
 unsigned strand_mailbox_lose (strand_mailbox *m, strand_batch *batch,
                               strand_slot *slot) {
   unsigned lost;
-  pthread_mutex_lock(&m->lock);
+  strand_lock_take(&m->lock);
   if (!runs_locked(batch, slot) || slot->taker->lost) {
-    pthread_mutex_unlock(&m->lock);
+    strand_lock_release(&m->lock);
     return 0;
   }
   slot->taker->lost = true;
@@ -250,14 +251,14 @@ unsigned strand_mailbox_lose (strand_mailbox *m, strand_batch *batch,
 
 unsigned strand_mailbox_lost (strand_mailbox *m) {
   unsigned lost;
-  pthread_mutex_lock(&m->lock);
+  strand_lock_take(&m->lock);
   lost = m->lost;
-  pthread_mutex_unlock(&m->lock);
+  strand_lock_release(&m->lock);
   return lost;
 }
 
 void strand_mailbox_close (strand_mailbox *m) {
-  pthread_mutex_lock(&m->lock);
+  strand_lock_take(&m->lock);
   m->closed = true;
   wake_and_unlock(m, m->idle);
 }

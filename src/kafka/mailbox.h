@@ -43,12 +43,12 @@
 #ifndef STRAND_MAILBOX_H
 #define STRAND_MAILBOX_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "core/engine.h"
 #include "kafka/interrupt.h"
 #include "kafka/handler.h"
+#include "kafka/lock.h"
 
 #define STRAND_BATCH_SLOTS 256
 #define STRAND_WAKE_NS 100000
@@ -125,11 +125,11 @@ typedef struct strand_taker {
   strand_interrupt interrupt; /* open while it holds a batch */
   _Atomic(char *) traceback;  /* of the handler, when it was asked for */
   struct strand_taker *below; /* in 'waiting', or in 'left' */
-  pthread_cond_t woken;
+  strand_condition woken;
 } strand_taker;
 
 typedef struct strand_mailbox {
-  pthread_mutex_t lock;
+  strand_lock lock;
   strand_batch *first;
   strand_batch *last;
   strand_taker *waiting; /* who came last first */
@@ -146,7 +146,7 @@ typedef struct strand_mailbox {
   _Atomic uint32_t slot_ns; /* what a slot took lately */
 } strand_mailbox;
 
-int strand_mailbox_init (strand_mailbox *m); /* 0 when it could not */
+void strand_mailbox_init (strand_mailbox *m);
 void strand_mailbox_destroy (strand_mailbox *m);
 /* How many serve. */
 unsigned strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,

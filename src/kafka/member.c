@@ -132,7 +132,7 @@ static strand_release *copy_release (const strand_held *held) {
 void strand_member_release (strand_consumer *c, const strand_held *held) {
   strand_member *other = NULL;
   int member;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   member = strand_held_remove(&c->held, held)
              ? strand_held_member(&c->held, held->topic, held->index)
              : -1;
@@ -144,7 +144,7 @@ void strand_member_release (strand_consumer *c, const strand_held *held) {
       other->inbox.releases = r;
     }
   }
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   if (other != NULL) strand_member_wake(other);
   else if (member >= 0) { /* its shard would be held for ever */
     strand_shared_end(c, STRAND_CLOSE_NOW, "NO_MEMORY",
@@ -215,24 +215,24 @@ void strand_member_shares (strand_member *m) {
   strand_engine_stats stats;
   if (c->member_count == 1) return;
   strand_engine_stats_read(m->engine, &stats);
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   c->partitions += stats.partitions - m->shares.partitions;
   m->shares.partitions = stats.partitions;
   for (unsigned i = 0; i < c->member_count; i++) {
     c->members[i]->inbox.limits = true;
   }
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   strand_shared_wake(c);
 }
 
 static void take_limits (strand_member *m) {
   strand_consumer *c = m->consumer;
   strand_engine_config config = { 0 };
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   limits_locked(m, &config);
   m->handover.max_ready = share_locked(m, c->limits.max_ready);
   m->watchdog.slow_after_us = c->limits.slow_after_us;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   strand_engine_configure(m->engine, &config);
 }
 
@@ -243,10 +243,10 @@ static void take_rules (strand_member *m) {
     strand_partition *p = m->assignment.tags[i]->partition;
     bool paused;
     if (p == NULL) continue;
-    pthread_mutex_lock(&c->lock);
+    strand_lock_take(&c->lock);
     paused = strand_shared_paused_locked(c, strand_partition_topic(p),
                                          strand_partition_index(p));
-    pthread_mutex_unlock(&c->lock);
+    strand_lock_release(&c->lock);
     strand_engine_pause(m->engine, p, paused);
     recall = recall || paused;
     atomic_store_explicit(&m->assignment.tags[i]->stop,
@@ -260,10 +260,10 @@ static void take_rules (strand_member *m) {
 static void begin_ending (strand_member *m, int64_t now_us) {
   strand_consumer *c = m->consumer;
   int64_t margin, timeout;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   m->closing.mode = c->close_mode;
   m->closing.deadline_us = c->close_deadline_us;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   if (m->closing.phase > STRAND_ENDING) return;
   timeout = m->closing.deadline_us - now_us;
   margin = timeout / 4 < CLOSE_MARGIN_US ? timeout / 4 : CLOSE_MARGIN_US;
@@ -287,10 +287,10 @@ static void take_releases (strand_member *m, strand_release *releases) {
 static void take_inbox (strand_member *m, int64_t now_us) {
   strand_consumer *c = m->consumer;
   strand_inbox inbox;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   inbox = m->inbox;
   m->inbox = (strand_inbox){ 0 };
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   if (inbox.limits) take_limits(m);
   if (inbox.close) begin_ending(m, now_us);
   if (inbox.rules) take_rules(m);
@@ -381,10 +381,10 @@ static void note_closed (strand_member *m) {
   strand_consumer *c = m->consumer;
   bool last;
   m->closing.phase = STRAND_OVER;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   last = --c->members_open == 0;
   strand_shared_closed_locked(c);
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   if (last) strand_mailbox_close(&c->mailbox);
 }
 
@@ -406,26 +406,26 @@ static void note_last_commit (strand_member *m) {
     m->committer.failure.code[0] = '\0';
   }
   m->closing.last_commit = true;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   last = --c->uncommitted == 0;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   if (last) strand_shared_wake(c);
 }
 
 static bool all_have_committed (strand_consumer *c) {
   bool all;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   all = c->uncommitted == 0;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   return all;
 }
 
 /* Its time is over, and something was still to be done. */
 static void note_late (strand_member *m) {
   strand_consumer *c = m->consumer;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   c->late = true;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
 }
 
 static void end_handlers (strand_member *m, int64_t now_us) {

@@ -6,12 +6,11 @@
 #ifndef STRAND_PROBLEM_H
 #define STRAND_PROBLEM_H
 
-#include <pthread.h>
-
 #include "core/err.h"
+#include "kafka/lock.h"
 
 typedef struct strand_problem {
-  pthread_mutex_t lock;   /* a leaf */
+  strand_lock lock;       /* a leaf */
   strand_failure failure; /* lock; code "": none. Written by the owner alone,
                              so that it reads without the lock */
 } strand_problem;

@@ -92,9 +92,9 @@ bool strand_consumer_report (strand_consumer *c, strand_report *report) {
   for (unsigned i = 0; ok && i < c->member_count; i++) {
     ok = add_member(report, &c->members[i]->snapshot);
   }
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   ok = ok && report_locked(c, report);
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   if (!ok) strand_report_clear(report);
   return ok;
 }
@@ -184,12 +184,12 @@ static bool add_views (strand_consumer *c, strand_stats *s) {
 }
 
 static void add_tally (strand_consumer *c, strand_stats *s) {
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   s->commits = c->commits;
   s->commits_failed = c->commits_failed;
   s->rebalances = c->rebalances;
   s->workers = c->workers_alive;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
 }
 
 static int older_first (const void *a, const void *b) {
@@ -240,9 +240,9 @@ static void member_problem (strand_member *m, strand_failure *problem) {
 
 static bool is_joined (strand_consumer *c) {
   bool joined;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   joined = c->joined >= c->member_count;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   return joined;
 }
 

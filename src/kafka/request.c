@@ -64,14 +64,14 @@ strand_ticket *strand_consumer_commit (strand_consumer *c,
     strand_fail(failure, "NO_MEMORY", "memory ran out");
     return NULL;
   }
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   for (unsigned i = 0; i < c->member_count; i++) {
     strand_waiter *w = waiters;
     waiters = w->next;
     w->next = c->members[i]->inbox.commits;
     c->members[i]->inbox.commits = w;
   }
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   strand_shared_wake(c);
   return ticket;
 }
@@ -95,7 +95,7 @@ strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
     r->partition = partition;
     r->kind = kind;
     r->value = value;
-    pthread_mutex_lock(&c->lock);
+    strand_lock_take(&c->lock);
     member = c->life == STRAND_RUNS
                ? strand_held_member(&c->held, topic, partition)
                : -1;
@@ -103,7 +103,7 @@ strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
       r->next = c->members[member]->inbox.seeks;
       c->members[member]->inbox.seeks = r;
     }
-    pthread_mutex_unlock(&c->lock);
+    strand_lock_release(&c->lock);
     if (member >= 0) {
       strand_member_wake(c->members[member]);
       return ticket;
@@ -121,23 +121,23 @@ strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
 int strand_ticket_done (strand_ticket *ticket, strand_failure *failure) {
   strand_consumer *c = ticket->consumer;
   int done = 0;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   if (ticket->waiting == 0) {
     done = ticket->failure.code[0] == '\0' ? 1 : -1;
     *failure = ticket->failure;
   }
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   return done;
 }
 
 void strand_ticket_drop (strand_ticket *ticket) {
   strand_consumer *c = ticket->consumer;
   bool answered;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   ticket->dropped = true;
   answered = ticket->waiting == 0;
   if (answered) c->answers--;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   if (!answered) return; /* whoever answers frees it */
   strand_shared_settle(c);
   strand_ticket_free(ticket);
@@ -182,13 +182,13 @@ bool strand_consumer_pause (strand_consumer *c, const char *topic,
                             int32_t partition, bool paused,
                             strand_failure *failure) {
   bool ok = true;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   if (paused) ok = add_rule_locked(c, topic, partition);
   else drop_rules_locked(c, topic, partition);
   for (unsigned i = 0; i < c->member_count; i++) {
     c->members[i]->inbox.rules = true;
   }
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   if (!ok) strand_fail(failure, "NO_MEMORY", "memory ran out");
   if (strand_shared_life(c) != STRAND_CLOSED) strand_shared_wake(c);
   return ok;
@@ -244,10 +244,10 @@ bool strand_consumer_configure (strand_consumer *c,
                                 const strand_limits *limits,
                                 strand_failure *failure) {
   bool possible;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   possible = grow_locked(c, limits, failure);
   if (possible) set_limits_locked(c, limits);
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   if (possible && strand_shared_life(c) != STRAND_CLOSED) {
     strand_shared_wake(c);
   }
@@ -265,7 +265,7 @@ static strand_ticket *post_parked (strand_consumer *c, int member,
                                    strand_failure *failure) {
   strand_ticket *ticket = r->ticket;
   bool runs;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   runs = c->life == STRAND_RUNS;
   if (runs && member < 0) {
     member = strand_held_member(&c->held, r->topic, r->partition);
@@ -274,7 +274,7 @@ static strand_ticket *post_parked (strand_consumer *c, int member,
     r->next = c->members[member]->inbox.parked;
     c->members[member]->inbox.parked = r;
   }
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   if (runs && member >= 0) {
     strand_member_wake(c->members[member]);
     return ticket;

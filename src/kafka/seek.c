@@ -78,9 +78,9 @@ void strand_seek_take (strand_member *m, strand_seek_request *seeks) {
 ** them, each of which moves the partition when it is back. */
 static bool is_given_up (strand_member *m, const strand_ticket *ticket) {
   bool dropped;
-  pthread_mutex_lock(&m->consumer->lock);
+  strand_lock_take(&m->consumer->lock);
   dropped = ticket->dropped;
-  pthread_mutex_unlock(&m->consumer->lock);
+  strand_lock_release(&m->consumer->lock);
   return dropped && !MUTANT(a_seek_given_up_happens);
 }
 

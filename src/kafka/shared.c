@@ -69,7 +69,7 @@ static void free_shared (strand_consumer *c) {
   strand_log_release(c->log);
   close_fds(c);
   pthread_cond_destroy(&c->changed);
-  pthread_mutex_destroy(&c->lock);
+  strand_lock_free(&c->lock);
   free(c);
 }
 
@@ -82,9 +82,9 @@ void strand_shared_unref (strand_consumer *c) {
 strand_life strand_shared_life (const strand_consumer *c) {
   strand_consumer *writable = (strand_consumer *)(uintptr_t)c;
   strand_life life;
-  pthread_mutex_lock(&writable->lock);
+  strand_lock_take(&writable->lock);
   life = c->life;
-  pthread_mutex_unlock(&writable->lock);
+  strand_lock_release(&writable->lock);
   return life;
 }
 
@@ -117,13 +117,13 @@ void strand_shared_give_back_locked (strand_consumer *c) {
 
 void strand_shared_settle (strand_consumer *c) {
   eventfd_t count;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   if (c->wake_fd >= 0) {
     eventfd_read(c->wake_fd, &count);
     if (something_waits_locked(c)) strand_shared_signal(c);
   }
   strand_shared_give_back_locked(c);
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
 }
 
 void strand_shared_enter (strand_consumer *c) {
@@ -132,9 +132,9 @@ void strand_shared_enter (strand_consumer *c) {
 }
 
 void strand_shared_leave (strand_consumer *c) {
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   if (atomic_fetch_sub(&c->threads, 1) == 1) strand_shared_give_back_locked(c);
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   strand_shared_unref(c);
 }
 
@@ -184,14 +184,14 @@ void strand_shared_event (strand_consumer *c, strand_event *event) {
 void strand_shared_end (strand_consumer *c, strand_close_mode mode,
                         const char *code, const char *message) {
   bool first;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   first = !c->ending;
   if (first) {
     c->ending = true;
     c->ending_mode = mode;
     strand_fail(&c->ending_reason, code, "%s", message);
   }
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   if (!first) return;
   atomic_store(&c->halted, true);
   strand_shared_signal(c);
@@ -201,14 +201,14 @@ void strand_shared_end (strand_consumer *c, strand_close_mode mode,
 void strand_shared_answer (strand_consumer *c, strand_ticket *ticket,
                            const strand_failure *failure) {
   bool last, dropped;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   if (failure != NULL && ticket->failure.code[0] == '\0') {
     ticket->failure = *failure;
   }
   last = --ticket->waiting == 0;
   dropped = ticket->dropped;
   if (last && !dropped) c->answers++;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   if (!last) return;
   if (!dropped) {
     strand_shared_signal(c);

@@ -5,20 +5,19 @@
 ** whoever is last frees it. So a handler that never returns, or a client
 ** that librdkafka does not let go, may outlive close().
 **
-** Locks, in the order in which they may be taken:
-**   1 consumer->lock   everything below that says so; short, no calls out
-**   2 one leaf: mailbox, helper, events, log; never two of them at once
+** Locks: consumer->lock is STRAND_RANK_CONSUMER (lock.h), the others are leaves.
+** What says so below is under it; it is short, and nothing is called out.
 **
 ** Thread: any (each field says who).
 */
 #ifndef STRAND_SHARED_H
 #define STRAND_SHARED_H
 
-#include <pthread.h>
 #include <regex.h>
 #include <stdatomic.h>
 
 #include "core/held.h"
+#include "kafka/lock.h"
 #include "kafka/mailbox.h"
 #include "kafka/settings.h"
 #include "kafka/stats.h"
@@ -96,8 +95,8 @@ struct strand_consumer {
   _Atomic int64_t ended_us; /* coarse: when a record last ended */
   _Atomic int64_t began_us; /* coarse: when the first of 'busy' began */
 
-  pthread_mutex_t lock;
-  pthread_cond_t changed;
+  strand_lock lock;
+  strand_condition changed;
   /* under lock */
   strand_life life;
   bool held_back; /* taken by the lua thread, and not given on */

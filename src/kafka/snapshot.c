@@ -7,15 +7,15 @@
 #include <string.h>
 
 #include "kafka/clock.h"
+#include "kafka/lock.h"
 
 void strand_snapshot_init (strand_snapshot *s, strand_engine *engine,
                            const strand_assignment *assignment,
                            unsigned index) {
-  static const pthread_mutex_t unlocked = PTHREAD_MUTEX_INITIALIZER;
   s->assignment = assignment;
   s->engine = engine;
   s->index = index;
-  s->lock = unlocked;
+  strand_lock_init(&s->lock, STRAND_RANK_LEAF);
   s->blockers_wanted = STRAND_VIEW_BLOCKERS;
   s->changed = true;
 }
@@ -44,11 +44,11 @@ const strand_view *
 strand_snapshot_take (strand_snapshot *s,
                       const strand_unfinished **unfinished) {
   strand_view *view;
-  pthread_mutex_lock(&s->lock);
+  strand_lock_take(&s->lock);
   view = s->view;
   if (view != NULL) atomic_fetch_add(&view->refs, 1);
   *unfinished = s->stopped ? &s->unfinished : NULL;
-  pthread_mutex_unlock(&s->lock);
+  strand_lock_release(&s->lock);
   return view;
 }
 
@@ -62,10 +62,10 @@ void strand_view_release (const strand_view *v) {
 
 bool strand_snapshot_want (strand_snapshot *s, size_t blockers) {
   bool more;
-  pthread_mutex_lock(&s->lock);
+  strand_lock_take(&s->lock);
   more = blockers > s->blockers_wanted;
   if (more) s->blockers_wanted = blockers;
-  pthread_mutex_unlock(&s->lock);
+  strand_lock_release(&s->lock);
   return more;
 }
 
@@ -170,9 +170,9 @@ static void publish (strand_snapshot *s, rd_kafka_t *client, int64_t now_us) {
   strand_view *fresh, *old;
   size_t most;
   strand_engine_look(s->engine, now_us); /* also when nothing has changed */
-  pthread_mutex_lock(&s->lock);
+  strand_lock_take(&s->lock);
   most = s->blockers_wanted;
-  pthread_mutex_unlock(&s->lock);
+  strand_lock_release(&s->lock);
   if (!s->changed && most == s->blockers_most && !ends_moved(s, client)) {
     return;
   }
@@ -186,10 +186,10 @@ static void publish (strand_snapshot *s, rd_kafka_t *client, int64_t now_us) {
   view_blockers(s, fresh, most, now_us);
   s->changed = fresh->partitions == NULL;
   fresh->published_us = now_us;
-  pthread_mutex_lock(&s->lock);
+  strand_lock_take(&s->lock);
   old = s->view;
   s->view = fresh;
-  pthread_mutex_unlock(&s->lock);
+  strand_lock_release(&s->lock);
   if (old != NULL) strand_view_release(old);
 }
 
@@ -242,7 +242,7 @@ void strand_snapshot_stop (strand_snapshot *s) {
   }
   strand_engine_stats_read(s->engine, &stats);
   u->parked = stats.parked;
-  pthread_mutex_lock(&s->lock);
+  strand_lock_take(&s->lock);
   s->stopped = true;
-  pthread_mutex_unlock(&s->lock);
+  strand_lock_release(&s->lock);
 }

@@ -10,10 +10,10 @@
 #ifndef STRAND_SNAPSHOT_H
 #define STRAND_SNAPSHOT_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "kafka/assignment.h"
+#include "kafka/lock.h"
 #include "kafka/stats.h"
 
 #define STRAND_VIEW_BLOCKERS 32
@@ -46,7 +46,7 @@ typedef struct strand_snapshot {
   strand_engine *engine;
   unsigned index;
 
-  pthread_mutex_t lock;   /* a leaf: of what says so, and nothing is called */
+  strand_lock lock;       /* a leaf: of what says so, and nothing is called */
   strand_view *view;      /* lock; NULL: none yet */
   bool stopped;           /* lock; 'unfinished' is told, and only read now */
   size_t blockers_wanted; /* lock; only grows */

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "kafka/lock.h"
 #include "kafka/thread.h"
 
 #define LIMIT_TEXT 24
@@ -76,24 +77,24 @@ static bool has_descriptors (unsigned count, int *error) {
 }
 
 static void *meet (void *lock) {
-  pthread_mutex_lock(lock);
-  pthread_mutex_unlock(lock);
+  strand_lock_take(lock);
+  strand_lock_release(lock);
   return NULL;
 }
 
 /* All at once: each waits for the last. */
 static bool has_threads (unsigned count, int *error) {
-  pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  strand_lock lock = STRAND_LOCK(STRAND_RANK_LEAF);
   pthread_t threads[STRAND_SYSTEM_MOST];
   unsigned made = 0;
-  pthread_mutex_lock(&lock);
+  strand_lock_take(&lock);
   while (made < count && strand_thread_start(&threads[made], meet, &lock)) {
     made++;
   }
   *error = made < count ? errno : 0;
-  pthread_mutex_unlock(&lock);
+  strand_lock_release(&lock);
   for (unsigned i = 0; i < made; i++) pthread_join(threads[i], NULL);
-  pthread_mutex_destroy(&lock);
+  strand_lock_free(&lock);
   return made == count;
 }
 

@@ -31,13 +31,3 @@ int strand_thread_start (pthread_t *thread, void *(*run)(void *),
                          void *argument) {
   return strand_thread_start_deep(thread, run, argument, 0);
 }
-
-int strand_thread_condition (pthread_cond_t *condition) {
-  pthread_condattr_t attributes;
-  int status;
-  if (pthread_condattr_init(&attributes) != 0) return 0;
-  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  status = pthread_cond_init(condition, &attributes);
-  pthread_condattr_destroy(&attributes);
-  return status == 0;
-}

@@ -19,7 +19,4 @@ int strand_thread_start (pthread_t *thread, void *(*run)(void *),
 int strand_thread_start_deep (pthread_t *thread, void *(*run)(void *),
                               void *argument, size_t stack);
 
-/* A condition for strand_clock_timespec. 0 when it could not be made. */
-int strand_thread_condition (pthread_cond_t *condition);
-
 #endif

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kafka/lock.h"
+
 #define EVERY_US 1000000
 #define TEXT_MAX 400
 
@@ -20,7 +22,7 @@ typedef struct kind {
 } kind;
 
 struct strand_warnings {
-  pthread_mutex_t lock;
+  strand_lock lock;
   strand_log *log;
   int64_t crowded_us; /* when 'others' began to count */
   uint64_t others;    /* of kinds for which there was no room */
@@ -30,17 +32,14 @@ struct strand_warnings {
 strand_warnings *strand_warnings_new (strand_log *log) {
   strand_warnings *w = calloc(1, sizeof(*w));
   if (w == NULL) return NULL;
-  if (pthread_mutex_init(&w->lock, NULL) != 0) {
-    free(w);
-    return NULL;
-  }
+  strand_lock_init(&w->lock, STRAND_RANK_LEAF);
   w->log = log;
   return w;
 }
 
 void strand_warnings_free (strand_warnings *w) {
   if (w == NULL) return;
-  pthread_mutex_destroy(&w->lock);
+  strand_lock_free(&w->lock);
   free(w);
 }
 
@@ -196,9 +195,9 @@ void strand_warnings_take (strand_warnings *w, const strand_event *event,
   if (!is_failure(event->type)) return;
   memset(text, 0, sizeof(text));
   write_text(text, event);
-  pthread_mutex_lock(&w->lock);
+  strand_lock_take(&w->lock);
   now = count_locked(w, key_of(event), text, now_us, &alike);
-  pthread_mutex_unlock(&w->lock);
+  strand_lock_release(&w->lock);
   if (now) say(w, text, alike);
 }
 
@@ -226,9 +225,9 @@ void strand_warnings_tick (strand_warnings *w, int64_t now_us) {
   uint64_t alike;
   bool some;
   do {
-    pthread_mutex_lock(&w->lock);
+    strand_lock_take(&w->lock);
     some = next_locked(w, now_us, text, &alike);
-    pthread_mutex_unlock(&w->lock);
+    strand_lock_release(&w->lock);
     if (some) say(w, text, alike);
   } while (some);
 }

@@ -117,13 +117,13 @@ static bool expire (strand_member *m, strand_batch *batch, strand_slot *slot) {
 static const char *start_spare (strand_consumer *c, unsigned lost,
                                 strand_failure *failure) {
   const char *what = "a spare takes over";
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   if (lost > c->limits.workers) what = "no spare is left";
   else if (c->members_open == 0) what = "the consumer closes";
   else if (!strand_workers_start_locked(c, 1, failure)) {
     what = failure->message;
   }
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   return what;
 }
 

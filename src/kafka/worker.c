@@ -287,14 +287,14 @@ static bool load (worker *w) {
   strand_failure failure = { "", "" };
   bool told;
   w->state = c->handler.open(c->handler.config, w->index, &failure);
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   c->loading--;
   told = strcmp(failure.message, c->load_failure.message) == 0;
   if (w->state == NULL && c->load_failure.code[0] == '\0') {
     c->load_failure = failure;
   }
   pthread_cond_broadcast(&c->changed);
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   if (w->state == NULL && !told) {
     tell_worker(c, "worker_lost", w, failure.message);
   }
@@ -354,24 +354,24 @@ static void interrupt (void *arg, unsigned what) {
 */
 
 static void enter_mailbox (strand_mailbox *m) {
-  pthread_mutex_lock(&m->lock);
+  strand_lock_take(&m->lock);
   m->serving++;
-  pthread_mutex_unlock(&m->lock);
+  strand_lock_release(&m->lock);
 }
 
 static void leave_mailbox (strand_mailbox *m) {
-  pthread_mutex_lock(&m->lock);
+  strand_lock_take(&m->lock);
   m->serving--;
-  pthread_mutex_unlock(&m->lock);
+  strand_lock_release(&m->lock);
 }
 
 /* Who starts it and its siblings has the lock until all of them are there. */
 static bool is_dismissed (worker *w) {
   strand_consumer *c = w->consumer;
   bool dismissed;
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   dismissed = w->dismissed;
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   return dismissed;
 }
 
@@ -393,10 +393,10 @@ static void *run_worker (void *arg) {
   worker *w = arg;
   strand_consumer *c = w->consumer;
   if (!is_dismissed(w)) work(w);
-  pthread_mutex_lock(&c->lock);
+  strand_lock_take(&c->lock);
   c->workers_alive--;
   strand_shared_closed_locked(c);
-  pthread_mutex_unlock(&c->lock);
+  strand_lock_release(&c->lock);
   free_worker(w);
   strand_shared_leave(c);
   return NULL;

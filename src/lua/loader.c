@@ -3,32 +3,14 @@
 */
 #include "lua/loader.h"
 
-#include <pthread.h>
-
 #include <lualib.h>
 
 #include "core/engine.h"
+#include "kafka/lock.h"
 #include "lua/compat.h"
 #include "lua/reason.h"
 
 /* ---- require ------------------------------------------------------------ */
-
-static pthread_mutex_t load_lock;
-static pthread_once_t load_once = PTHREAD_ONCE_INIT;
-
-static void init_lock (void) {
-  pthread_mutexattr_t attributes;
-  pthread_mutexattr_init(&attributes);
-  pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
-  pthread_mutex_init(&load_lock, &attributes);
-  pthread_mutexattr_destroy(&attributes);
-}
-
-/* A child of the process has no worker that could unlock it. */
-static void init_once (void) {
-  init_lock();
-  pthread_atfork(NULL, NULL, init_lock);
-}
 
 /* Upvalues: the original, package.loaded. What is loaded needs no lock; a
 ** light userdata is 5.1's mark of a module that is being loaded. */
@@ -42,15 +24,14 @@ static int locked_require (lua_State *L) {
   lua_settop(L, 1);
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
-  pthread_mutex_lock(&load_lock);
+  strand_lock_take_loading();
   status = lua_pcall(L, 1, LUA_MULTRET, 0);
-  pthread_mutex_unlock(&load_lock);
+  strand_lock_release_loading();
   if (status != 0) return lua_error(L);
   return lua_gettop(L);
 }
 
 static void replace_require (lua_State *L) {
-  pthread_once(&load_once, init_once);
   lua_getglobal(L, "require");
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
   lua_pushcclosure(L, locked_require, 2);

@@ -4,7 +4,6 @@
 #include "lua/signals.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -12,10 +11,11 @@
 #include <unistd.h>
 
 #include "kafka/fork.h"
+#include "kafka/lock.h"
 #include "kafka/system.h"
 #include "lua/compat.h"
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static strand_lock lock = STRAND_LOCK(STRAND_RANK_LEAF);
 static int taken;
 static int generation; /* of the process that took them (fork.h) */
 static struct sigaction before_int;
@@ -78,13 +78,13 @@ static int fail_taken (lua_State *L, int error) {
 static int signals_take (lua_State *L) {
   int error = 0;
   int ours = 0;
-  pthread_mutex_lock(&lock);
+  strand_lock_take(&lock);
   if (!open_locked()) error = errno;
   else if (!taken) {
     install_locked();
     ours = 1;
   }
-  pthread_mutex_unlock(&lock);
+  strand_lock_release(&lock);
   if (!ours) return fail_taken(L, error);
   lua_pushinteger(L, atomic_load(&wake_fd));
   return 1;
@@ -98,13 +98,13 @@ static int signals_read (lua_State *L) {
 
 static int signals_restore (lua_State *L) {
   (void)L;
-  pthread_mutex_lock(&lock);
+  strand_lock_take(&lock);
   if (taken) {
     sigaction(SIGINT, &before_int, NULL);
     sigaction(SIGTERM, &before_term, NULL);
     taken = 0;
   }
-  pthread_mutex_unlock(&lock);
+  strand_lock_release(&lock);
   return 0;
 }
 

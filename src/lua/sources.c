@@ -3,10 +3,11 @@
 */
 #include "lua/sources.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "kafka/lock.h"
 
 struct strand_sources {
   atomic_size_t users;
@@ -15,7 +16,7 @@ struct strand_sources {
   strand_text *path;
   strand_text *cpath;
   size_t memory;
-  pthread_mutex_t lock; /* of 'retry' */
+  strand_lock lock; /* of 'retry' */
   strand_text *retry;
   atomic_uint retry_version;
   size_t count;
@@ -36,10 +37,7 @@ bool strand_text_copy (strand_text **to, const char *bytes, size_t length) {
 strand_sources *strand_sources_new (size_t routes) {
   strand_sources *s = calloc(1, sizeof(*s) + routes * sizeof(s->routes[0]));
   if (s == NULL) return NULL;
-  if (pthread_mutex_init(&s->lock, NULL) != 0) {
-    free(s);
-    return NULL;
-  }
+  strand_lock_init(&s->lock, STRAND_RANK_LEAF);
   atomic_init(&s->users, 1);
   atomic_flag_clear(&s->asked);
   atomic_init(&s->retry_version, 0);
@@ -67,11 +65,11 @@ void strand_sources_set_memory (strand_sources *s, size_t bytes) {
 
 void strand_sources_set_retry (strand_sources *s, strand_text *code) {
   strand_text *last;
-  pthread_mutex_lock(&s->lock);
+  strand_lock_take(&s->lock);
   last = s->retry;
   s->retry = code;
   atomic_fetch_add(&s->retry_version, 1);
-  pthread_mutex_unlock(&s->lock);
+  strand_lock_release(&s->lock);
   free(last);
 }
 
@@ -93,7 +91,7 @@ void strand_sources_release (strand_sources *s) {
   free(s->path);
   free(s->cpath);
   free(s->retry);
-  pthread_mutex_destroy(&s->lock);
+  strand_lock_free(&s->lock);
   free(s);
 }
 
@@ -132,11 +130,11 @@ unsigned strand_sources_retry_version (const strand_sources *s) {
 bool strand_sources_retry (strand_sources *s, strand_text **code,
                            unsigned *version) {
   bool ok = true;
-  pthread_mutex_lock(&s->lock);
+  strand_lock_take(&s->lock);
   *version = atomic_load(&s->retry_version);
   *code = NULL;
   if (s->retry != NULL)
     ok = strand_text_copy(code, s->retry->bytes, s->retry->length);
-  pthread_mutex_unlock(&s->lock);
+  strand_lock_release(&s->lock);
   return ok;
 }
