@@ -22,6 +22,9 @@ hello:                         ## README's first program, under Lua 5.4
 test:                          ## everything: this is what CI runs
 	@scripts/test
 
+check:                         ## what to run before a commit: two minutes; ONLY=spec files, lint, c
+	@scripts/check $(ONLY)
+
 ##@ use
 
 order-sync:                    ## an ERP's orders into SQLite, or STRAND_BROKER, STRAND_DATABASE
@@ -71,7 +74,7 @@ help:
 	    name = $$1; sub(":", "", name); sub(/.*## /, ""); \
 	    printf "  %-16s %s\n", name, $$0 }' Makefile $(MK)
 
-.PHONY: demo hello test order-sync indexing all install uninstall kafka deps clean distclean help
+.PHONY: demo hello test check order-sync indexing all install uninstall kafka deps clean distclean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 

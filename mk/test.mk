@@ -2,7 +2,7 @@
 
 SEEDS   := 2000
 EVENTS  := 1e9
-JOBS    := $(shell nproc)
+JOBS    ?= $(shell nproc)
 
 # librdkafka is not built with the thread sanitizer, so what only it does is
 # left out; and the sanitizer wants its old address space layout.
@@ -31,6 +31,8 @@ test-lua:                      ## specs on the mock cluster, under LUA; SPECS=fi
 test-kafka:                    ## specs on a real broker (KAFKA=3.9.1), under LUA
 	@scripts/kafka run $(KAFKA) -- scripts/busted $(LUA) $(or $(SPECS),spec/kafka)
 
+tests: $(TESTS)
+
 # At once: they wait more than they work.
 sweep: $(SWEEPS)               ## each allocation fails in turn; SAN=address,undefined
 	@for t in $^; do $$t & pids="$$pids $$!"; done; \
@@ -55,7 +57,7 @@ torture:                       ## crash test on real brokers, long; VARIANT=name
 test-trixie:                   ## C, sim and specs with librdkafka 2.8, in a chroot (root)
 	@scripts/trixie $(SUITES)
 
-.PHONY: test-c test-lua test-kafka sweep fuzz sim sim-long mutants torture test-trixie
+.PHONY: test-c tests test-lua test-kafka sweep fuzz sim sim-long mutants torture test-trixie
 
 # ---- C tests ------------------------------------------------------------------
 
