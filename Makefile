@@ -41,10 +41,10 @@ all: module                    ## build the module for LUA
 	@:
 
 install: all                   ## PREFIX=/usr/local, for LUA
-	@scripts/install add $(VERSION) $(MODULE)
+	@scripts/install add $(LUA_VERSION) $(MODULE)
 
 uninstall:                     ## what install put there
-	@scripts/install remove $(VERSION)
+	@scripts/install remove $(LUA_VERSION)
 
 # By the environment, so that a path may have any characters.
 install uninstall: export PREFIX := $(PREFIX)
@@ -58,7 +58,7 @@ deps:                          ## what make test needs, by apt-get
 
 # Also what luarocks make leaves: ./?.so would find it for every Lua.
 clean:                         ## build products, but not Kafka's jars and the chroot
-	@rm -f strand/core.so
+	@rm -f strand/core.so compile_commands.json
 	@find src -name '*.o' -delete
 	@[ ! -d strand ] || rmdir --ignore-fail-on-non-empty strand
 	@for f in build/*; do case $$f in build/kafka | build/trixie) ;; *) rm -rf "$$f" ;; esac; done

@@ -1,6 +1,6 @@
 # The module, and the flags of all that is compiled.
 
-VERSION := $(patsubst lua%,%,$(LUA:luajit2=lua5.1))
+LUA_VERSION := $(patsubst lua%,%,$(LUA:luajit2=lua5.1))
 PC_LUA  := $(LUA:luajit2=luajit)
 
 WARN    := -Wall -Wextra -Wshadow -Wundef -Wmissing-prototypes -Wformat=2 \

@@ -8,17 +8,22 @@ JOBS    ?= $(shell nproc)
 # left out; and the sanitizer wants its old address space layout.
 SAN_RUN := $(if $(findstring thread,$(SAN)),TSAN_OPTIONS=suppressions=spec/support/tsan.supp setarch -R)
 
-T       := $(BUILD)/test$(SAN_DIR)
+# COVERAGE=1 counts lines, apart: scripts/coverage.
+COVER   := $(if $(COVERAGE),-O0 --coverage -fprofile-update=atomic)
+COV_DIR := $(if $(COVERAGE),-coverage)
+
+T       := $(BUILD)/test$(SAN_DIR)$(COV_DIR)
 T_CORE  := $(patsubst src/%.c,$T/%.o,$(CORE))
 T_KAFKA := $(patsubst src/%.c,$T/%.o,$(KAFKA_C))
 T_LUA_C := $(patsubst src/%.c,$T/%.o,$(LUA_C))
 SPEC_C  := $(call found,spec/c/,%.c)
 TESTS   := $(patsubst spec/c/%.c,$T/%,$(filter %_test.c,$(SPEC_C)))
 SWEEPS  := $(patsubst spec/c/%.c,$T/%,$(filter %_sweep.c,$(SPEC_C)))
-SIM     := $(BUILD)/sim$(SAN_DIR)
+SIM     := $(BUILD)/sim$(SAN_DIR)$(COV_DIR)
 SIM_O   := $(patsubst src/%.c,$(SIM)/%.o,$(CORE)) \
            $(patsubst spec/sim/%.c,$(SIM)/spec/%.o,$(call found,spec/sim/,%.c))
-T_FLAGS  = $(BASE) -O1 -g $(SANFLAG)
+T_CC     = $(CC) $(BASE) -O1 -g $(SANFLAG) $(COVER)
+SIM_CC   = $(CC) $(BASE) -O2 -g $(SANFLAG) $(COVER)
 
 ##@ test
 
@@ -64,12 +69,12 @@ test-trixie:                   ## C, sim and specs with librdkafka 2.8, in a chr
 # The engine is tested without Lua: a sanitizer then sees only our code.
 $T/%.o: src/%.c mk/module.mk mk/test.mk
 	@mkdir -p $(@D)
-	@$(CC) $(T_FLAGS) -c -o $@ $<
+	@$(T_CC) -c -o $@ $<
 
 # The binding, linked into a program: there its allocations can be wrapped.
 $T/lua/%.o: src/lua/%.c mk/module.mk mk/test.mk
 	@mkdir -p $(@D)
-	@$(CC) $(T_FLAGS) $(LUA54_CFLAGS) -c -o $@ $<
+	@$(T_CC) $(LUA54_CFLAGS) -c -o $@ $<
 
 # Archives, so that a test is linked with what it uses and nothing else.
 $T/core.a: $(T_CORE)
@@ -82,7 +87,7 @@ $T/%.a:
 $T/%: spec/c/%.c $T/core.a mk/module.mk mk/test.mk
 	@mkdir -p $(@D)
 	@echo "  cc $@"
-	@$(CC) $(T_FLAGS) $(LUA_FLAGS) -o $@ $< $(LUA_LIB) $(filter %kafka.a,$^) $T/core.a \
+	@$(T_CC) $(LUA_FLAGS) -o $@ $< $(LUA_LIB) $(filter %kafka.a,$^) $T/core.a \
 	  $(LDFLAGS) $(CMOCKA_LIBS) $(LIBS)
 
 $(filter $T/kafka_% $T/lua_%,$(TESTS) $(SWEEPS)): $T/kafka.a
@@ -99,8 +104,6 @@ $(SWEEPS): LDFLAGS += $(WRAP)
 
 # ---- the simulator ------------------------------------------------------------
 
-SIM_CC   = $(CC) $(BASE) -O2 -g $(SANFLAG)
-
 $(SIM)/%.o: src/%.c mk/module.mk mk/test.mk
 	@mkdir -p $(@D)
 	@$(SIM_CC) -c -o $@ $<
@@ -111,7 +114,7 @@ $(SIM)/spec/%.o: spec/sim/%.c mk/module.mk mk/test.mk
 
 $(SIM)/sim: $(SIM_O)
 	@echo "  ld $@"
-	@$(CC) -pthread $(SANFLAG) -o $@ $^ -lzstd -lm
+	@$(CC) -pthread $(SANFLAG) $(COVER) -o $@ $^ -lzstd -lm
 
 # ---- the Java consumer to stand beside: spec/java/Peer.java says how ------------
 
