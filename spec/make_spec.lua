@@ -13,8 +13,8 @@ end
 -- -> what it wrote, errors, exit status
 local function make(arguments)
   local folder = helper.folder()
-  local status = output(("env -u MAKEFLAGS -u SAN -u DEBUG -u MUTANT make --no-print-directory %s > %s/out 2> %s/err; echo $?")
-    :format(arguments, folder, folder))
+  local status = output(("env -u MAKEFLAGS -u SAN -u DEBUG -u MUTANT make "
+    .. "--no-print-directory %s > %s/out 2> %s/err; echo $?"):format(arguments, folder, folder))
   return helper.read(folder .. "/out"), helper.read(folder .. "/err"), tonumber(status)
 end
 
