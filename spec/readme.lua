@@ -159,7 +159,9 @@ os.execute("rm -rf " .. PLACE)
 
 -- ---- commands, files, events ---------------------------------------------------
 
-local makefile = read "Makefile"
+local pipe = assert(io.popen "cat Makefile mk/*.mk")
+local makefile = pipe:read "a"
+pipe:close()
 
 local function check_make(words, where)
   for word in words:gmatch "%S+" do
@@ -176,7 +178,8 @@ local function exists(name)
   return file ~= nil
 end
 
-local FOLDERS = { "src/", "lua/", "spec/", "scripts/", "examples/", "rockspec/", "bench/" }
+local FOLDERS = { "src/", "lua/", "spec/", "scripts/", "examples/", "rockspec/", "bench/",
+  "mk/" }
 
 local function check_file(word, where)
   for _, folder in ipairs(FOLDERS) do

@@ -1,0 +1,36 @@
+# Benchmarks, and the C programs they stand beside.
+
+##@ measure
+
+bench-quick:                   ## strand beside a raw librdkafka loop, a minute
+	@scripts/deps bench
+	@bench/quick
+
+bench:                         ## beside librdkafka and Java: forty minutes; CELLS, ROUNDS
+	@scripts/deps bench
+	@bench/run
+
+bench-soak:                    ## MINUTES=10 of reading a topic again and again
+	@scripts/deps bench
+	@bench/soak
+
+BENCH   := $(addprefix build/bench/,raw pace threads memory $(LUA)/probe.so)
+
+bench-programs: all $(BENCH)
+
+.PHONY: bench-quick bench bench-soak bench-programs
+
+build/bench/%: bench/%.c mk/module.mk mk/measure.mk
+	@mkdir -p $(@D)
+	@echo "  cc $@"
+	@$(CC) $(BASE) $(CFLAGS) -o $@ $(filter %.c %.o,$^) $(LDFLAGS) $(LIBS)
+
+build/bench/memory: $(patsubst src/%.c,$B/%.o,$(CORE))
+
+build/bench/$(LUA)/%.so: bench/%.c mk/module.mk mk/measure.mk
+	@mkdir -p $(@D)
+	@echo "  cc $@"
+	@$(CC) $(BASE) $(CFLAGS) -fPIC -shared $(LUA_CFLAGS) -o $@ $<
+
+# With the settings that strand makes.
+build/bench/raw: $B/kafka/conf.o $B/kafka/log.o

@@ -1,0 +1,146 @@
+-- scripts/lint, on a copy of the tree: a check that cannot fail has let things
+-- through before ('refuse' set its status in a pipeline's subshell).
+local helper = require "spec.support.helper"
+
+local function output(command)
+  local pipe = assert(io.popen(command))
+  local text = pipe:read "*a"
+  pipe:close()
+  return text
+end
+
+describe("lint", function()
+  local place
+
+  before_each(function()
+    place = helper.folder()
+    assert(os.execute(("cp -a Makefile mk scripts src %s"):format(place)))
+  end)
+  after_each(function() os.execute("rm -rf " .. place) end)
+
+  -- -> what it printed, exit status
+  local function lint(checks)
+    local text = output(("%s/scripts/lint %s 2>&1; echo \":$?\""):format(place, checks))
+    local printed, status = text:match "^(.*):(%d+)%s*$"
+    return printed, tonumber(status)
+  end
+
+  local function refuses(checks, ...)
+    local printed, status = lint(checks)
+    assert.equal(1, status, printed)
+    for _, what in ipairs { ... } do assert.matches(what, printed, 1, true) end
+    assert.is_nil(printed:find("nothing found", 1, true))
+  end
+
+  -- Adds a line to a file; returns "FILE:NUMBER" of it.
+  local function add(path, line)
+    local text = helper.read(place .. "/" .. path)
+    local _, number = text:gsub("\n", "")
+    helper.write(place .. "/" .. path, text .. line .. "\n")
+    return ("%s:%d: "):format(path, number + 1)
+  end
+
+  local function create(path, text)
+    assert(os.execute(("mkdir -p %s/%s"):format(place, path:match "^(.*)/")))
+    helper.write(place .. "/" .. path, text)
+  end
+
+  it("finds nothing in this tree, and has read each C file of src", function()
+    local printed, status = lint "layers headers"
+    assert.equal(0, status, printed)
+    local there = tonumber(output "find src -name '*.[ch]' | wc -l")
+    assert.matches(("lint: %d C files of src,"):format(there), printed, 1, true)
+    assert.matches("lint: nothing found", printed, 1, true)
+  end)
+
+  local cases = {
+    { "src/core/retry.c", '#include "kafka/clock.h"', 'core may not include "kafka/clock.h"' },
+    { "src/core/retry.h", '#include "lua/compat.h"', 'core may not include "lua/compat.h"' },
+    { "src/kafka/fork.c", '  #  include "lua/compat.h"', 'kafka may not include "lua/compat.h"' },
+    { "src/core/gate.c", "#include <lua.h>", "core may not include <lua.h> (lua)" },
+    { "src/core/gate.c", "#include <pthread.h>", "core may not include <pthread.h> (threads)" },
+    { "src/core/gate.c", "#include <time.h>", "core may not include <time.h> (system)" },
+    { "src/core/gate.c", "#include <unistd.h>", "core may not include <unistd.h> (system)" },
+    { "src/core/gate.c", "#include <zstd.h>", "core may not include <zstd.h> (zstd)" },
+    { "src/core/gate.c", "#include <librdkafka/rdkafka.h>",
+      "core may not include <librdkafka/rdkafka.h> (librdkafka)" },
+    { "src/kafka/fork.c", "#include <lua.h>", "kafka may not include <lua.h> (lua)" },
+    { "src/lua/tables.c", "#include <librdkafka/rdkafka.h>",
+      "lua may not include <librdkafka/rdkafka.h> (librdkafka)" },
+    { "src/lua/tables.c", "#include <setjmp.h>", "no layer may include <setjmp.h>" },
+    { "src/core/gate.c", '#include "../kafka/clock.h"', "a header is named from src on" },
+    { "src/kafka/fork.c", '#include "clock.h"', "a header is named from src on" },
+    { "src/kafka/fork.c", "#include HEADER", "a header is named from src on" },
+  }
+  for _, case in ipairs(cases) do
+    it(("refuses %s in %s"):format(case[2], case[1]), function()
+      local at = add(case[1], case[2])
+      refuses("layers", at .. case[3])
+    end)
+  end
+
+  it("refuses an upward include in a deeper folder", function()
+    create("src/core/deep/er/one.c", '#include "kafka/clock.h"\n')
+    refuses("layers", 'src/core/deep/er/one.c:1: core may not include "kafka/clock.h"')
+  end)
+
+  it("refuses a file of a folder that is no layer", function()
+    create("src/other/one.c", "")
+    refuses("layers", "src/other/one.c: it is in no layer")
+  end)
+
+  it("refuses what the table allows for nothing", function()
+    assert(os.execute("rm " .. place .. "/src/core/payload_decode.c"))
+    refuses("layers", "no file of core/payload_decode includes zstd headers")
+  end)
+
+  it("refuses a header without its Thread line", function()
+    create("src/core/deep/one.h", "/*\n** Threads: any.\n*/\n")
+    refuses("headers", "src/core/deep/one.h")
+  end)
+
+  it("has a status that a later check does not take back", function()
+    add("src/core/gate.c", "#include <lua.h>")
+    refuses("layers headers", "core may not include <lua.h>")
+  end)
+
+  -- With the objects that are there: only what a test adds is compiled.
+  describe("of circles", function()
+    before_each(function()
+      os.execute(("[ ! -d build/lua5.4-debug ] || "
+        .. "{ mkdir -p %s/build && cp -a build/lua5.4-debug %s/build; }"):format(place, place))
+    end)
+
+    local HEADER = "void strand_spec_%s (void);\n"
+    local CALLS = "void strand_spec_%s (void);\nvoid strand_spec_%s (void);\n"
+      .. "void strand_spec_%s (void) {\n  strand_spec_%s();\n}\n"
+
+    it("refuses none but those that it knows", function()
+      local printed, status = lint "circles"
+      assert.equal(0, status, printed)
+    end)
+
+    it("refuses one by includes", function()
+      create("src/core/deep/one.h", '#include "core/two.h"\n' .. HEADER:format "one")
+      create("src/core/two.h", '#include "core/deep/one.h"\n' .. HEADER:format "two")
+      refuses("circles", "a circle of 2 by includes: core/deep/one core/two")
+    end)
+
+    it("refuses one by calls", function()
+      create("src/core/deep/one.c", CALLS:format("one", "two", "one", "two"))
+      create("src/core/two.c", CALLS:format("two", "one", "two", "one"))
+      refuses("circles", "a circle of 2 by calls: core/deep/one core/two")
+    end)
+
+    it("refuses a tree that does not build", function()
+      create("src/core/deep/one.c", "#error on purpose\n")
+      refuses("circles", "on purpose")
+    end)
+  end)
+
+  it("knows its checks", function()
+    local printed, status = lint "layers circle"
+    assert.equal(2, status, printed)
+    assert.matches("there is no check 'circle'", printed, 1, true)
+  end)
+end)
