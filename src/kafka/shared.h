@@ -5,7 +5,7 @@
 ** whoever is last frees it. So a handler that never returns, or a client
 ** that librdkafka does not let go, may outlive close().
 **
-** Locks: consumer->lock is STRAND_RANK_CONSUMER (lock.h), the others are leaves.
+** Locks: consumer->lock is STRAND_RANK_CONSUMER, the others are leaves (lock.h).
 ** What says so below is under it; it is short, and nothing is called out.
 **
 ** Thread: any (each field says who).
