@@ -94,6 +94,21 @@ describe("lint", function()
     refuses("layers", "no file of core/payload_decode includes zstd headers")
   end)
 
+  it("refuses a mutex without a rank", function()
+    local at = add("src/kafka/fork.c", "static pthread_mutex_t lock;")
+    refuses("locks", "a mutex of pthread", (at:gsub(" $", "")))
+  end)
+
+  it("refuses a unit that takes another's lock", function()
+    add("src/kafka/fork.c", "void f (strand_log *l) { strand_lock_take(&l->lock); }")
+    refuses("locks", "units that take another's lock", "> fork")
+  end)
+
+  it("refuses a list of those that has one too many", function()
+    assert(os.execute("rm " .. place .. "/src/kafka/watchdog.c"))
+    refuses("locks", "units that take another's lock", "< watchdog")
+  end)
+
   it("refuses a header without its Thread line", function()
     create("src/core/deep/one.h", "/*\n** Threads: any.\n*/\n")
     refuses("headers", "src/core/deep/one.h")

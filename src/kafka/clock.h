@@ -54,8 +54,7 @@ static inline int strand_clock_left_ms (double deadline) {
   return left >= 86400 ? 86400000 : (int)(left * 1000) + 1;
 }
 
-/* 'deadline' of strand_clock_now for pthread_cond_timedwait on a condition
-** that was made for CLOCK_MONOTONIC. */
+/* 'deadline' of strand_clock_now, for what waits by CLOCK_MONOTONIC. */
 static inline struct timespec strand_clock_timespec (double deadline) {
   struct timespec t;
   t.tv_sec = (time_t)deadline;
