@@ -949,9 +949,9 @@ describe("the arguments of methods", function()
   end)
 end)
 
-describe("the README", function()
+describe("the manual", function()
   it("has the option tables as 'scripts/manual' writes them", function()
-    local text = helper.read "README.md"
+    local text = helper.read "docs/options.md"
     local inside = text:match "<!%-%- options:begin %-%->\n(.-)<!%-%- options:end %-%->"
     assert.equal(options.manual(), inside)
   end)
