@@ -955,6 +955,16 @@ describe("the manual", function()
     local inside = text:match "<!%-%- options:begin %-%->\n(.-)<!%-%- options:end %-%->"
     assert.equal(options.manual(), inside)
   end)
+
+  it("has the defaults of the ten options that README tells of", function()
+    local manual, count = options.manual():match "## strand.consumer\n(.-)\n## ", 0
+    for name, default in helper.read("README.md"):match("\n## Options\n(.-)\n## ")
+      :gmatch "\n| `([%w_]+)` |([^|]*)|" do
+      assert.equal(manual:match("\n| `" .. name .. "` |[^|]*|([^|]*)|"), default, name)
+      count = count + 1
+    end
+    assert.equal(10, count)
+  end)
 end)
 
 describe("the version", function()
