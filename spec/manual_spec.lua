@@ -42,6 +42,23 @@ describe("the rockspec", function()
   end)
 end)
 
+describe("docs/architecture.md", function()
+  it("names each function pointer that a header has, and no other hook", function()
+    local chapter = helper.read "docs/architecture.md":match "\n## Hooks\n(.-)\n### "
+    local declared = {}
+    for _, path in ipairs(listed "find src -name '*.h'") do
+      for name in helper.read(path):gmatch "%(%*([%w_]+)%) ?%(" do
+        declared[name] = true
+        assert.matches("`" .. name .. "`", chapter, 1, true)
+      end
+    end
+    assert.is_true(declared.notice)
+    for cell in chapter:gmatch "\n| (`[^|]*) |" do
+      for name in cell:gmatch "`([%w_]+)`" do assert.is_true(declared[name], name) end
+    end
+  end)
+end)
+
 describe("what was measured", function()
   -- -> the page as bench/report.lua writes it
   local function written(action, page, results)
