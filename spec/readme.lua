@@ -190,9 +190,11 @@ local function check_programs(page)
   os.execute("rm -rf " .. PLACE)
 end
 
--- ---- commands and files ----------------------------------------------------------
+-- ---- commands, files, events ---------------------------------------------------
 
-local makefile = read "Makefile"
+local pipe = assert(io.popen "cat Makefile mk/*.mk")
+local makefile = pipe:read "a"
+pipe:close()
 
 local function check_make(words, where)
   for word in words:gmatch "%S+" do
@@ -210,7 +212,7 @@ local function exists(name)
 end
 
 local FOLDERS = { "src/", "lua/", "spec/", "scripts/", "examples/", "rockspec/", "bench/",
-  "docs/" }
+  "mk/" }
 
 local function check_file(word, where)
   for _, folder in ipairs(FOLDERS) do
