@@ -1,7 +1,8 @@
 -- report.lua: what the samples of bench/run say
 --
 --   report.lua show RESULTS            facts, tables and figures
---   report.lua readme RESULTS README   the tables, between README's two markers
+--   report.lua page RESULTS PAGE       the tables, between the page's two markers
+--   report.lua readme RESULTS README   five figures, between README's two markers
 --   report.lua picture RESULTS SVG     by gnuplot
 --
 -- A line of RESULTS is "fact NAME VALUE" or "CELL ROUND PEER NAME VALUE NAME
@@ -361,6 +362,28 @@ local function tables(results)
   return out
 end
 
+-- What README tells of the figures, and how.
+local SHOWN = {
+  { "throughput_vs_java", "records/s by key with an empty handler, over the Java parallel consumer's" },
+  { "cpu_ratio_empty", "CPU for each of these records, over a raw librdkafka loop's" },
+  { "ideal_2ms", "records/s of 100 workers that wait 2 ms for each, over 100 bare threads'" },
+  { "poison_healthy_ratio", "records/s of the others while a tenth of the keys always fails, "
+    .. "over a run without that tenth" },
+  { "latency_p99_extra_ms", "ms from produce to handler at the 99th percentile, beyond a raw "
+    .. "loop's, at 1,000 records/s" },
+}
+
+local function summary(results)
+  local out, values, rows = {}, {}, {}
+  each_figure(results, function(figure, value) values[figure[1]] = value end)
+  for _, shown in ipairs(SHOWN) do
+    local value = values[shown[1]]
+    if value then rows[#rows + 1] = { short(value), shown[2] } end
+  end
+  append(out, { "Measured", "What it is" }, rows)
+  return out
+end
+
 -- What is done with them ----------------------------------------------------------
 
 local actions = {}
@@ -375,7 +398,7 @@ end
 
 local BEGIN, END = "<!-- bench:begin -->\n", "<!-- bench:end -->"
 
-function actions.readme(results, path)
+local function write_between(path, lines)
   local file = assert(io.open(path, "rb"))
   local text = file:read "*a"
   file:close()
@@ -384,12 +407,15 @@ function actions.readme(results, path)
   if not (first and last and first < last) then
     error(path .. " has no markers bench:begin and bench:end", 0)
   end
-  local lines = tables(results)
   lines[#lines] = nil -- the empty one
   file = assert(io.open(path, "wb"))
   file:write(text:sub(1, first), table.concat(lines, "\n"), "\n", text:sub(last))
   file:close()
 end
+
+function actions.page(results, path) write_between(path, tables(results)) end
+
+function actions.readme(results, path) write_between(path, summary(results)) end
 
 local PICTURE = [[
 set terminal svg size 900,420 font "sans-serif,12" background rgb "white"
@@ -449,5 +475,5 @@ function actions.picture(results, path)
   assert(pipe:close(), "gnuplot failed")
 end
 
-assert(actions[arg[1]], "report.lua show|readme|picture RESULTS ...")
+assert(actions[arg[1]], "report.lua show|page|readme|picture RESULTS ...")
 actions[arg[1]](load_results(arg[2]), arg[3])

@@ -347,7 +347,7 @@ describe("a consumer that is collected", function()
   end)
 end)
 
--- Its finalizers share the five seconds that README promises.
+-- Its finalizers share the five seconds that docs/producer.md promises.
 describe("a Lua state that closes with producers that nobody closed", function()
   -- Makes as many producers as 'count' for each of the addresses given, each
   -- with a record on its way once the parent has said so.

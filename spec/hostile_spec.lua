@@ -1,8 +1,8 @@
 -- A catalogue of hostile handlers: each has a consumer of its own, all in one
 -- process. A record that meets the hostile handler is tried three times; then
 -- ten others of that consumer must be done, its close must end, and so must
--- the process. README.md has the same list: what is contained, what stays in
--- the worker whose handler did it, and what cannot be contained.
+-- the process. docs/hostile-handlers.md has the same list: what is contained,
+-- what stays in the worker whose handler did it, and what cannot be contained.
 local helper = require "spec.support.helper"
 
 local JIT = rawget(_G, "jit") ~= nil
@@ -57,7 +57,7 @@ local stays = {
   { "a broken metatable of records", "." },
 }
 
--- Told in README.md, with the reason; nothing can be asserted of them.
+-- Told in docs/hostile-handlers.md, with the reason; nothing can be asserted of them.
 local not_contained = {
   "memory without end and without `worker_memory` (the system ends the process)",
   "a loop without end and without `deadline` (its key and its worker are gone; under LuaJIT a "
@@ -221,7 +221,7 @@ describe("a limit of memory", function()
   end)
 end)
 
-describe("the README", function()
+describe("the manual", function()
   local function list(cases)
     local names = {}
     for i, case in ipairs(cases) do
@@ -235,7 +235,8 @@ describe("the README", function()
   it("has the catalogue as it is here", function()
     local wanted = ("- **Fails alone**: %s - **Spoils its worker's state**: %s "
       .. "- **Is not contained**: %s"):format(list(contained), list(stays), list(not_contained))
-    local found = helper.read "README.md":match "<!%-%- hostile:begin %-%->%s*(.-)%s*<!%-%- hostile:end"
+    local found = helper.read "docs/hostile-handlers.md"
+      :match "<!%-%- hostile:begin %-%->%s*(.-)%s*<!%-%- hostile:end"
     assert.equal(wanted, found and found:gsub("%s+", " "))
   end)
 end)

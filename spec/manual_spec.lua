@@ -42,20 +42,40 @@ describe("the rockspec", function()
   end)
 end)
 
-describe("README's measurements", function()
-  local function written(results)
-    local copy = helper.folder() .. "/README.md"
-    helper.write(copy, helper.read "README.md")
-    local done = os.execute(("lua5.4 bench/report.lua readme %s %s"):format(results, copy))
+describe("docs/architecture.md", function()
+  it("names each function pointer that a header has, and no other hook", function()
+    local chapter = helper.read "docs/architecture.md":match "\n## Hooks\n(.-)\n### "
+    local declared = {}
+    for _, path in ipairs(listed "find src -name '*.h'") do
+      for name in helper.read(path):gmatch "%(%*([%w_]+)%) ?%(" do
+        declared[name] = true
+        assert.matches("`" .. name .. "`", chapter, 1, true)
+      end
+    end
+    assert.is_true(declared.notice)
+    for cell in chapter:gmatch "\n| (`[^|]*) |" do
+      for name in cell:gmatch "`([%w_]+)`" do assert.is_true(declared[name], name) end
+    end
+  end)
+end)
+
+describe("what was measured", function()
+  -- -> the page as bench/report.lua writes it
+  local function written(action, page, results)
+    local copy = helper.folder() .. "/page.md"
+    helper.write(copy, helper.read(page))
+    local done = os.execute(("lua5.4 bench/report.lua %s %s %s"):format(action, results, copy))
     assert.is_true(done == true or done == 0)
     return helper.read(copy)
   end
 
-  it("are what bench/report.lua makes of the results that are kept", function()
-    assert.equal(helper.read "README.md", written "bench/results.tsv")
+  it("is in docs/benchmarks.md and README as in the results that are kept", function()
+    for page, action in pairs { ["docs/benchmarks.md"] = "page", ["README.md"] = "readme" } do
+      assert.equal(helper.read(page), written(action, page, "bench/results.tsv"))
+    end
   end)
 
-  it("are ratios within a round, and of those the median", function()
+  it("is ratios within a round, and of those the median", function()
     local path, lines = helper.folder() .. "/results.tsv", { "fact\trounds\t3\n" }
     for name in ("date cpu cores kernel strand librdkafka lua java peer kafka load records"
     ):gmatch "%S+" do
@@ -69,6 +89,7 @@ describe("README's measurements", function()
       end
     end
     helper.write(path, table.concat(lines))
-    assert.matches("| `cpu_ratio_empty` | 3.00 | at most 1.3 |", written(path), 1, true)
+    assert.matches("| `cpu_ratio_empty` | 3.00 | at most 1.3 |", written("page", "docs/benchmarks.md", path), 1,
+      true)
   end)
 end)

@@ -949,11 +949,21 @@ describe("the arguments of methods", function()
   end)
 end)
 
-describe("the README", function()
+describe("the manual", function()
   it("has the option tables as 'scripts/manual' writes them", function()
-    local text = helper.read "README.md"
+    local text = helper.read "docs/options.md"
     local inside = text:match "<!%-%- options:begin %-%->\n(.-)<!%-%- options:end %-%->"
     assert.equal(options.manual(), inside)
+  end)
+
+  it("has the defaults of the ten options that README tells of", function()
+    local manual, count = options.manual():match "## strand.consumer\n(.-)\n## ", 0
+    for name, default in helper.read("README.md"):match("\n## Options\n(.-)\n## ")
+      :gmatch "\n| `([%w_]+)` |([^|]*)|" do
+      assert.equal(manual:match("\n| `" .. name .. "` |[^|]*|([^|]*)|"), default, name)
+      count = count + 1
+    end
+    assert.equal(10, count)
   end)
 end)
 

@@ -1,6 +1,8 @@
--- What README.md says is true of this tree: its programs run, its fragments
--- compile, its commands, files and events exist. From the project's folder:
---   lua5.4 spec/readme.lua [README.md]
+-- What README.md and the pages of docs/ say is true of this tree: their
+-- programs run, their fragments compile, their commands, files, links and
+-- events exist. From the project's folder:
+--   lua5.4 spec/readme.lua            all pages, and what holds of them together
+--   lua5.4 spec/readme.lua PAGE...    those alone
 --
 -- A comment above a block says that it is run, on a mock cluster which takes
 -- the place of localhost:9092:
@@ -15,7 +17,7 @@ local PLACE = "build/tmp/readme"
 local RUN = "LUA_PATH='%s/?.lua;%s' exec timeout -k 5 60 %s %s/%s"
 local BROKER = "localhost:9092"
 
-local path = arg[1] or "README.md"
+local README, LONGEST, INDEX = "README.md", 250, "Documentation"
 local passed, failed = 0, 0
 
 local function check(title, ok, problem)
@@ -41,7 +43,7 @@ local function write(name, text)
   file:close()
 end
 
--- ---- the page -----------------------------------------------------------------
+-- ---- pages --------------------------------------------------------------------
 
 -- -> { { language, text, line, how = what its marker says }, ... }, the rest as text
 local function read_page(text)
@@ -64,11 +66,41 @@ local function read_page(text)
   return blocks, table.concat(prose, "\n")
 end
 
-local page = assert(read(path), path)
-local blocks, prose = read_page(page)
+local function list_docs()
+  local names, pipe = {}, assert(io.popen "LC_ALL=C ls docs/*.md")
+  for name in pipe:lines() do names[#names + 1] = name end
+  pipe:close()
+  return names
+end
 
-local function title(block)
-  return ("%s:%d"):format(path, block.line)
+-- As the forge makes them from headings.
+local function read_anchors(prose)
+  local anchors, seen = {}, {}
+  for heading in ("\n" .. prose):gmatch "\n#+ ([^\n]+)" do
+    local slug = heading:lower():gsub("[^%w%s_-]", ""):gsub(" ", "-")
+    anchors[seen[slug] and ("%s-%d"):format(slug, seen[slug]) or slug] = true
+    seen[slug] = (seen[slug] or 0) + 1
+  end
+  return anchors
+end
+
+local pages = {}
+
+-- -> { path, text, blocks, prose, anchors }, read once
+local function page_of(path)
+  if pages[path] == nil then
+    local text = read(path)
+    local page = text and { path = path, text = text }
+    if page then
+      page.blocks, page.prose = read_page(text)
+      page.anchors = read_anchors(page.prose)
+      for _, block in ipairs(page.blocks) do
+        block.title = ("%s:%d"):format(path, block.line)
+      end
+    end
+    pages[path] = page or false
+  end
+  return pages[path]
 end
 
 local function file_name(block)
@@ -123,12 +155,12 @@ end
 local function run_block(block)
   local address = servers()
   local count = tonumber(block.how:match "^(%d+) lines, then SIGTERM$")
-  check(title(block) .. ": marker", count or block.how == "until it ends", block.how)
+  check(block.title .. ": marker", count or block.how == "until it ends", block.how)
   if count then send_records(address, count) end
   local name = file_name(block) or "program.lua"
   local text = block.text:gsub(BROKER:gsub("%p", "%%%0"), address)
   write(PLACE .. "/" .. name, text)
-  check(title(block) .. ": runs", run(name, count))
+  check(block.title .. ": runs", run(name, count))
 end
 
 local function check_example(block, name)
@@ -136,26 +168,27 @@ local function check_example(block, name)
   local example = pipe:read "l"
   pipe:close()
   if example then
-    check(title(block) .. ": is " .. example, read(example) == block.text)
+    check(block.title .. ": is " .. example, read(example) == block.text)
   end
 end
 
-assert(os.execute("rm -rf " .. PLACE .. " && mkdir -p " .. PLACE))
-for _, block in ipairs(blocks) do
-  if block.language == "lua" then
-    check(title(block) .. ": compiles", load(block.text, "=" .. title(block)))
-    local name = file_name(block)
-    if name then
-      write(PLACE .. "/" .. name, block.text)
-      check_example(block, name)
+local function check_programs(page)
+  assert(os.execute("rm -rf " .. PLACE .. " && mkdir -p " .. PLACE))
+  for _, block in ipairs(page.blocks) do
+    if block.language == "lua" then
+      check(block.title .. ": compiles", load(block.text, "=" .. block.title))
+      local name = file_name(block)
+      if name then
+        write(PLACE .. "/" .. name, block.text)
+        check_example(block, name)
+      end
     end
   end
+  for _, block in ipairs(page.blocks) do
+    if block.how then run_block(block) end
+  end
+  os.execute("rm -rf " .. PLACE)
 end
-for _, block in ipairs(blocks) do
-  if block.how then run_block(block) end
-end
-if mock then mock:close() end
-os.execute("rm -rf " .. PLACE)
 
 -- ---- commands, files, events ---------------------------------------------------
 
@@ -198,24 +231,100 @@ local function check_command(line, where)
   end
 end
 
-for _, block in ipairs(blocks) do
-  if block.language == "sh" then
-    for line in block.text:gmatch "[^\n]+" do check_command(line, title(block)) end
+local function check_commands(page)
+  for _, block in ipairs(page.blocks) do
+    if block.language == "sh" then
+      for line in block.text:gmatch "[^\n]+" do check_command(line, block.title) end
+    end
+  end
+  for code in page.prose:gmatch "`([^`\n]+)`" do check_command(code, page.path) end
+end
+
+-- ---- links -----------------------------------------------------------------------
+
+-- "docs/a.md" + "../b.md" -> "b.md"
+local function resolve(from, target)
+  local parts = {}
+  for part in (from:gsub("[^/]*$", "") .. target):gmatch "[^/]+" do
+    if part == ".." then parts[#parts] = nil elseif part ~= "." then parts[#parts + 1] = part end
+  end
+  return table.concat(parts, "/")
+end
+
+-- -> the file that a link of the page leads to and the anchor in it, or nil
+-- when it leads out of the project
+local function lead(page, link)
+  if link:find "^%a+:" then return nil end
+  local target, anchor = link:match "^([^#]*)#?(.*)$"
+  return target == "" and page.path or resolve(page.path, target), anchor
+end
+
+local function links_of(text)
+  return text:gsub("`[^`]*`", ""):gmatch "%]%(([^)%s]+)%)"
+end
+
+local function check_links(page)
+  for link in links_of(page.prose) do
+    local target, anchor = lead(page, link)
+    if target then
+      local where = ("%s: link to %s"):format(page.path, link)
+      check(where, exists(target), "no such file")
+      if anchor ~= "" then
+        local other = page_of(target)
+        check(where, other and other.anchors[anchor], "no such heading")
+      end
+    end
   end
 end
-for code in prose:gmatch "`([^`\n]+)`" do check_command(code, path) end
+
+-- ---- all pages together ------------------------------------------------------------
+
+local function chapter(path, heading)
+  return (page_of(path).prose .. "\n## "):match("\n## " .. heading .. "\n(.-)\n## ")
+end
+
+local function check_index(docs)
+  local page, linked = page_of(README), {}
+  for link in links_of(chapter(README, INDEX)) do linked[lead(page, link) or link] = true end
+  for _, path in ipairs(docs) do
+    check(("%s is in the index of %s"):format(path, README), linked[path])
+  end
+end
+
+local function check_length()
+  local _, count = page_of(README).text:gsub("\n", "")
+  check(("%s has %d lines at most"):format(README, LONGEST), count <= LONGEST, count)
+end
 
 -- The events of the table are those of the annotations.
-local events = {}
-for name in read "lua/strand/types.lua":match "%-%-%-@alias strand%.EventType\n(.-)\n\n"
-  :gmatch '| "([%w_]+)"' do events[name] = true end
-for row in prose:match "## Events\n(.-)\n## ":gmatch "\n| (`[^|]+) |" do
-  for name in row:gmatch "`([%w_]+)`" do
-    check("event " .. name, events[name], "not in lua/strand/types.lua")
-    events[name] = nil
+local function check_events()
+  local events = {}
+  for name in read "lua/strand/types.lua":match "%-%-%-@alias strand%.EventType\n(.-)\n\n"
+    :gmatch '| "([%w_]+)"' do events[name] = true end
+  for row in chapter("docs/operations.md", "Events"):gmatch "\n| (`[^|]+) |" do
+    for name in row:gmatch "`([%w_]+)`" do
+      check("event " .. name, events[name], "not in lua/strand/types.lua")
+      events[name] = nil
+    end
   end
+  check("all events are told of", next(events) == nil, next(events))
 end
-check("all events are told of", next(events) == nil, next(events))
+
+local wanted = { table.unpack(arg) }
+if #wanted == 0 then
+  local docs = list_docs()
+  wanted = { README, table.unpack(docs) }
+  check_index(docs)
+  check_length()
+  check_events()
+end
+for _, path in ipairs(wanted) do
+  local page = assert(page_of(path), path)
+  check_programs(page)
+  check_commands(page)
+  check_links(page)
+end
+if mock then mock:close() end
 
 print(("%d passed, %d failed"):format(passed, failed))
 os.exit(failed == 0 and passed > 0, true)

@@ -123,7 +123,8 @@ end)
 
 -- Its first column, of the table below the heading.
 local function names_of(heading)
-  local chapter = helper.read("README.md"):match("\n## " .. heading .. "\n(.-)\n## ")
+  local page = helper.read "docs/operations.md" .. "\n## "
+  local chapter = page:match("\n## " .. heading .. "\n(.-)\n## ")
   local found = {}
   for cell in chapter:gmatch "\n| ([^|]*) |" do
     for name in cell:gmatch "`([%l_]+)`" do found[name] = true end
@@ -132,7 +133,7 @@ local function names_of(heading)
 end
 
 describe("an event's name", function()
-  it("is in the README and in types.lua, and nowhere else", function()
+  it("is in the manual and in types.lua, and nowhere else", function()
     local typed = {}
     local alias = helper.read("lua/strand/types.lua"):match "@alias strand.EventType\n(.-)\n\n"
     for name in alias:gmatch '| "([%l_]+)"' do typed[name] = true end

@@ -899,11 +899,11 @@ local MANUAL = {
   { "producer:send, producer:send_wait", awaited_record },
 }
 
--- The tables of README.md, Markdown.
+-- The tables of docs/options.md, Markdown.
 function options.manual()
   local parts = {}
   for _, part in ipairs(MANUAL) do
-    parts[#parts + 1] = ("**%s**\n\n%s\n"):format(part[1], schema.manual(part[2], part[3]))
+    parts[#parts + 1] = ("## %s\n\n%s\n"):format(part[1], schema.manual(part[2], part[3]))
   end
   return table.concat(parts, "\n")
 end
