@@ -5,8 +5,8 @@
 ** whoever is last frees it. So a handler that never returns, or a client
 ** that librdkafka does not let go, may outlive close().
 **
-** Locks: consumer->lock is STRAND_RANK_CONSUMER, the others are leaves (lock.h).
-** What says so below is under it; it is short, and nothing is called out.
+** Locks (lock.h): consumer->lock is STRAND_RANK_CONSUMER, the others are
+** leaves. What says so below is under it; it is short: no calls out.
 **
 ** Thread: any (each field says who).
 */
