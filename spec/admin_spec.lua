@@ -35,6 +35,23 @@ describe("an admin", function()
     assert.same({}, assert(admin:group_offsets(helper.name "group", { topic })))
   end)
 
+  it("says why no broker answers: the last cause that is known", function()
+    local lost = assert(strand.admin { log = false,
+      kafka = { ["bootstrap.servers"] = "127.0.0.1:1" } })
+    for _, ask in ipairs {
+      function() return lost:create_topics({ orders = 3 }, 1) end,
+      function() return lost:delete_topics({ "orders" }, 1) end,
+      function() return lost:group_offsets("group", nil, 1) end,
+    } do
+      local ok, message, code = ask()
+      assert.is_nil(ok)
+      assert.equal("TIMED_OUT", code)
+      assert.matches("no broker answered in time: 127.0.0.1:1/bootstrap: Connect to .* failed: "
+        .. "Connection refused", message)
+    end
+    lost:close()
+  end)
+
   it("gives up at its timeout when no broker answers", function()
     local lost = assert(strand.admin { kafka = {
       ["bootstrap.servers"] = "127.0.0.1:1", ["log_level"] = 0 } })

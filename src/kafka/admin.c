@@ -182,6 +182,15 @@ static rd_kafka_AdminOptions_t *options_new (strand_admin *admin,
   return options;
 }
 
+/* A request that was sent is not taken back, and may be carried out. */
+static void fail_late (strand_admin *admin, const char *what,
+                       strand_failure *failure) {
+  char cause[sizeof(admin->client->cause.text)];
+  strand_log_cause_read(&admin->client->cause, cause, sizeof(cause));
+  strand_fail(failure, "TIMED_OUT", "%s: no broker answered in time%s%s", what,
+              cause[0] != '\0' ? ": " : "", cause);
+}
+
 /* The answer to the only request that is out, or NULL and a failure. */
 static rd_kafka_event_t *wait_answer (strand_admin *admin, int ms,
                                       const char *what,
@@ -189,12 +198,16 @@ static rd_kafka_event_t *wait_answer (strand_admin *admin, int ms,
   rd_kafka_resp_err_t err;
   rd_kafka_event_t *event = rd_kafka_queue_poll(admin->answers, ms);
   if (event == NULL) {
-    strand_fail(failure, "TIMED_OUT", "%s: no broker answered in time", what);
+    fail_late(admin, what, failure);
     return NULL;
   }
   err = rd_kafka_event_error(event);
-  if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return event;
-  strand_fail_kafka(failure, err, what);
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    strand_log_cause_note(&admin->client->cause, ""); /* what failed before */
+    return event;
+  }
+  if (err == RD_KAFKA_RESP_ERR__TIMED_OUT) fail_late(admin, what, failure);
+  else strand_fail_kafka(failure, err, what);
   rd_kafka_event_destroy(event);
   return NULL;
 }
@@ -207,7 +220,7 @@ static int check_not_mock (strand_admin *admin, double deadline,
   char *id = rd_kafka_clusterid(admin->client->handle,
                                 strand_clock_left_ms(deadline));
   if (id == NULL) {
-    strand_fail(failure, "TIMED_OUT", "%s: no broker answered in time", what);
+    fail_late(admin, what, failure);
     return 0;
   }
   is_mock = strncmp(id, mock_id, sizeof(mock_id) - 1) == 0;

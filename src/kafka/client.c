@@ -18,6 +18,7 @@
 static void client_free (strand_client *client) {
   pthread_cond_destroy(&client->changed);
   strand_lock_free(&client->lock);
+  strand_lock_free(&client->cause.lock);
   free(client);
 }
 
@@ -43,6 +44,8 @@ strand_client *strand_client_new (strand_log *log, int fd,
     return no_memory(failure);
   }
   client->opaque.log = strand_log_keep(log);
+  strand_lock_init(&client->cause.lock, STRAND_RANK_LEAF);
+  client->opaque.cause = &client->cause;
   return client;
 }
 

@@ -21,6 +21,7 @@
 typedef struct strand_client {
   strand_opaque opaque; /* first: what rd_kafka_opaque gives */
   strand_placement placement;
+  strand_log_cause cause; /* why no broker answers */
   rd_kafka_t *handle;
   rd_kafka_queue_t *queue; /* reports and errors */
   strand_errand *errand;

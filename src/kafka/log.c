@@ -205,9 +205,35 @@ static bool is_passing (const char *facility, const char *text) {
              || strstr(text, "oordinator not available") != NULL);
 }
 
+static bool tells_cause (const char *facility) {
+  return strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0;
+}
+
+/* "[thrd:NAME]: text" */
+static const char *past_thread (const char *text) {
+  const char *end = strncmp(text, "[thrd:", 6) == 0 ? strstr(text, "]: ")
+                                                    : NULL;
+  return end != NULL ? end + 3 : text;
+}
+
+void strand_log_cause_note (strand_log_cause *cause, const char *text) {
+  strand_lock_take(&cause->lock);
+  strand_log_escape(cause->text, sizeof(cause->text), text, strlen(text));
+  strand_lock_release(&cause->lock);
+}
+
+void strand_log_cause_read (strand_log_cause *cause, char *to, size_t size) {
+  strand_lock_take(&cause->lock);
+  snprintf(to, size, "%s", cause->text);
+  strand_lock_release(&cause->lock);
+}
+
 void strand_log_callback (const rd_kafka_t *client, int level,
                           const char *facility, const char *text) {
   strand_opaque *opaque = client != NULL ? rd_kafka_opaque(client) : NULL;
   if (is_passing(facility, text)) level = STRAND_LOG_INFO;
+  if (opaque != NULL && opaque->cause != NULL && tells_cause(facility)) {
+    strand_log_cause_note(opaque->cause, past_thread(text));
+  }
   strand_log_push(opaque != NULL ? opaque->log : NULL, level, facility, text);
 }

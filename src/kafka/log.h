@@ -23,6 +23,8 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include "kafka/lock.h"
+
 #define STRAND_LOG_LINES_MAX 1024
 #define STRAND_LOG_TEXT_MAX 512
 #define STRAND_LOG_WARNING 4 /* syslog's levels: lower is worse */
@@ -36,9 +38,20 @@ typedef struct strand_log_line {
   char text[STRAND_LOG_TEXT_MAX + 1];
 } strand_log_line;
 
+/* What librdkafka said last of a connection that failed: whoever waits for a
+** broker in vain may say why. All 0, then strand_lock_init. Thread: any. */
+typedef struct strand_log_cause {
+  strand_lock lock;
+  char text[200]; /* lock; "": nothing */
+} strand_log_cause;
+
+void strand_log_cause_note (strand_log_cause *cause, const char *text);
+void strand_log_cause_read (strand_log_cause *cause, char *to, size_t size);
+
 /* The opaque of every client begins with this: log_cb looks here. */
 typedef struct strand_opaque {
-  strand_log *log; /* borrows (until the client is destroyed) */
+  strand_log *log;         /* borrows (until the client is destroyed) */
+  strand_log_cause *cause; /* the same; or NULL: it is not kept */
 } strand_opaque;
 
 /* NULL when memory runs out. 'direct': to stderr, see above. */
