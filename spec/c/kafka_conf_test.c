@@ -139,7 +139,7 @@ static void a_line_has_the_time_and_says_strand_once (void **state) {
 
 /* The first idempotent producer of a new cluster meets it. */
 static void a_coordinator_that_loads_is_no_warning (void **state) {
-  strand_opaque opaque = { strand_log_new(0) };
+  strand_opaque opaque = { .log = strand_log_new(0) };
   strand_log_line line;
   (void)state;
   rd_kafka_conf_t *conf = rd_kafka_conf_new();
