@@ -213,7 +213,7 @@ describe_cases("a hostile handler that spoils its worker's state", stays, "plain
 
 describe("a limit of memory", function()
   it("is refused under LuaJIT, and taken elsewhere", function()
-    local ok, message = pcall(require "strand.options".consumer, {
+    local ok, message = pcall(require "strand.options.consumer".open, {
       kafka = { ["bootstrap.servers"] = "127.0.0.1:1", ["group.id"] = "g" }, topics = { "t" },
       handler = function() end, worker_memory = MEMORY })
     assert.equal(not JIT, ok)

@@ -25,6 +25,11 @@ local function files(folder)
   return list
 end
 
+local function exists(folder)
+  local done = os.execute("test -e " .. quote(folder))
+  return done == true or done == 0
+end
+
 describe("make install and uninstall", function()
   for _, prefix in ipairs { "/x/my app", "/it's", "/a$$b \"c\"", "/semi;colon&" } do
     it("keep to their own files below " .. prefix, function()
@@ -37,6 +42,8 @@ describe("make install and uninstall", function()
         local at = path:find(place .. "/", 1, true)
         assert.equal(#root + 1, at, path)
       end
+      local nested = root .. place .. "/share/lua/5.4/strand/options"
+      assert.equal(#files "lua/strand/options", #files(nested))
 
       -- beside it, and in it: somebody else's
       local other = root .. "/x/my"
@@ -49,6 +56,7 @@ describe("make install and uninstall", function()
       table.sort(wanted)
       table.sort(left)
       assert.same(wanted, left)
+      assert.is_false(exists(nested))
     end)
   end
 

@@ -6,7 +6,9 @@ local helper = require "spec.support.helper"
 -- arg: seed, calls. The last call is in the output when it was the last ever.
 local program = [==[
 local core = require "strand.core"
-local options = require "strand.options"
+local admin = require "strand.options.admin"
+local consumer = require "strand.options.consumer"
+local producer = require "strand.options.producer"
 local unpack = table.unpack or unpack
 local seed, calls = tonumber(arg[1]), tonumber(arg[2])
 
@@ -25,7 +27,7 @@ local number = 0
 
 local function consumer_options()
   number = number + 1
-  return options.consumer({
+  return consumer.open({
     kafka = { ["bootstrap.servers"] = kafka["bootstrap.servers"], ["group.id"] = "g" .. number },
     topics = { "t" }, handler = function() end, log = function() end, workers = 2,
   }, core.matches)
@@ -33,8 +35,8 @@ end
 
 local flats = {
   consumer = consumer_options,
-  producer = function() return (options.producer { kafka = kafka, log = print }) end,
-  admin = function() return (options.admin { kafka = kafka }) end,
+  producer = function() return (producer.open { kafka = kafka, log = print }) end,
+  admin = function() return (admin.open { kafka = kafka }) end,
   mock = function() return { brokers = 1, topics = { { topic = "t", partitions = 1 } } } end,
 }
 local kinds = { "consumer", "producer", "admin", "mock" }
@@ -204,8 +206,8 @@ end)
 it("a consumer without a route is refused by strand.core too", function()
   local child = helper.spawn [[
     local core = require "strand.core"
-    local options = require "strand.options"
-    local flat = options.consumer({ kafka = { ["bootstrap.servers"] = "127.0.0.1:1",
+    local options = require "strand.options.consumer"
+    local flat = options.open({ kafka = { ["bootstrap.servers"] = "127.0.0.1:1",
       ["group.id"] = "g" }, topics = { "t" }, handler = function() end }, core.matches)
     flat.routes = {}
     print(pcall(core.consumer, flat))

@@ -1,8 +1,13 @@
 -- What users are told about the options they give: what is wrong is named, and
--- what is right arrives on the C side as options.lua describes it. No broker
--- and no C module is needed here.
+-- what is right arrives on the C side as lua/strand/options describes it. No
+-- broker and no C module is needed here.
 local helper = require "spec.support.helper"
-local options = require "strand.options"
+local admin = require "strand.options.admin"
+local consumer = require "strand.options.consumer"
+local manual = require "strand.options.manual"
+local methods = require "strand.options.consumer_methods"
+local mock = require "strand.options.mock"
+local producer = require "strand.options.producer"
 local properties = require "strand.properties"
 
 local unpack = table.unpack or unpack
@@ -33,7 +38,7 @@ local function kafka(changes)
 end
 
 local function flat(changes)
-  return (options.consumer(valid(changes)))
+  return (consumer.open(valid(changes)))
 end
 
 local function message_of(action, ...)
@@ -62,7 +67,7 @@ describe("a wrong consumer option", function()
   local cyclic = {}
   cyclic.a = { b = cyclic }
   local huge, nan = math.huge, 0 / 0
-  refuses(options.consumer, {
+  refuses(consumer.open, {
     -- the table itself
     { nil, "options: table expected, got nil" },
     { "orders", "options: table expected, got a string" },
@@ -240,7 +245,7 @@ describe("a wrong consumer option", function()
       valid { batch = { size = 2, by = long } },
     }
     for i, case in ipairs(cases) do
-      local message = message_of(options.consumer, case)
+      local message = message_of(consumer.open, case)
       assert.is_true(#message < 1500, i .. ": " .. #message)
       local _, bytes = message:gsub("%.%.%. %(%d+ bytes%)", "")
       assert.is_true(bytes >= 1, message:sub(1, 300))
@@ -250,12 +255,12 @@ describe("a wrong consumer option", function()
 
   it("is reported at the line that called", function()
     local line = debug.getinfo(1, "l").currentline + 1
-    local message = message_of(function() options.consumer { wrokers = 1 } end)
+    local message = message_of(function() consumer.open { wrokers = 1 } end)
     assert.matches("options_spec.lua:" .. line .. ": unknown", message, 1, true)
   end)
 
   it("is reported at the same one each time", function()
-    local message = message_of(options.consumer, valid { zzzz = 1, aaaa = 1, mmmm = 1 })
+    local message = message_of(consumer.open, valid { zzzz = 1, aaaa = 1, mmmm = 1 })
     assert.matches("'aaaa'", message, 1, true)
   end)
 
@@ -263,12 +268,12 @@ describe("a wrong consumer option", function()
     local many = {}
     for i = 1, 20001 do many[i] = i end
     assert.matches("option 'handler_args': more than 20000 values",
-      message_of(options.consumer, valid { handler_args = many }), 1, true)
+      message_of(consumer.open, valid { handler_args = many }), 1, true)
   end)
 end)
 
 describe("a property of librdkafka", function()
-  refuses(options.consumer, {
+  refuses(consumer.open, {
     { valid { kafka = "localhost" }, "option 'kafka': table of librdkafka's properties expected" },
     { valid { kafka = { ["group.id"] = "g" } }, "option 'kafka': 'bootstrap.servers' is required" },
     { valid { kafka = { ["bootstrap.servers"] = "b" } }, "option 'kafka': 'group.id' is required" },
@@ -288,13 +293,13 @@ describe("a property of librdkafka", function()
     "default_topic_conf", "consume.callback.max.messages", "plugin.library.paths", "log.queue",
     "interceptors" } do
     it("that strand owns is refused by name: " .. name, function()
-      local message = message_of(options.consumer, kafka { [name] = "true" })
+      local message = message_of(consumer.open, kafka { [name] = "true" })
       assert.matches(("option 'kafka[\"%s\"]': not to be set: "):format(name), message, 1, true)
     end)
   end
 
   it("arrives as a string, in the order of the names", function()
-    local got = options.consumer(kafka {
+    local got = consumer.open(kafka {
       ["session.timeout.ms"] = 6000, ["socket.keepalive.enable"] = true, ["client.id"] = "",
     }).kafka
     assert.same({
@@ -309,7 +314,7 @@ describe("a property of librdkafka", function()
     "sasl.oauthbearer.token.endpoint.url" } do
     it("that is a secret stays out of messages: " .. name, function()
       local secret = "hunter-2%+"
-      local message = message_of(options.consumer, kafka { [name] = secret .. "\0" })
+      local message = message_of(consumer.open, kafka { [name] = secret .. "\0" })
       assert.is_nil(message:find(secret, 1, true))
       message = properties.hide_secrets("no good: " .. secret .. ".", { { name, secret } })
       assert.equal("no good: ***.", message)
@@ -327,14 +332,14 @@ describe("a secret in the wrong place", function()
   it("stays out of the message", function()
     for _, given in ipairs { valid { ["sasl.password"] = "hunter2" },
       valid { workers = "hunter2" }, valid { kafka = "hunter2" } } do
-      assert.is_nil(message_of(options.consumer, given):find("hunter2", 1, true))
+      assert.is_nil(message_of(consumer.open, given):find("hunter2", 1, true))
     end
   end)
 end)
 
 describe("the options of a consumer", function()
   it("have their defaults filled in", function()
-    local got, own = options.consumer(valid())
+    local got, own = consumer.open(valid())
     assert.same({ attempts = 10, delay = 1, factor = 2, max_delay = 60, jitter = 0.5 }, got.retry)
     assert.same({ { module = "reconcile", name = "reconcile" } }, got.routes)
     local expected = {
@@ -363,7 +368,7 @@ describe("the options of a consumer", function()
   it("are not changed and not kept", function()
     local given = valid { retry = { delay = 2 }, handler = { orders = { "a" } } }
     local topics, retry, entry = given.topics, given.retry, given.handler.orders
-    local got = options.consumer(given)
+    local got = consumer.open(given)
     assert.same({ "orders" }, topics)
     assert.same({ delay = 2 }, retry)
     assert.same({ "a" }, entry)
@@ -383,7 +388,7 @@ describe("the options of a consumer", function()
 
   it("keep callbacks on the Lua side", function()
     local f = function() end
-    local got, own = options.consumer(valid { on_event = f, log = f, oauth_token = f })
+    local got, own = consumer.open(valid { on_event = f, log = f, oauth_token = f })
     assert.is_true(got.has_log)
     assert.is_true(got.has_oauth)
     assert.equal(f, own.on_event)
@@ -419,7 +424,7 @@ describe("dead letters", function()
     given.dead_letter = { topic = "d" }
     assert.same({ { "bootstrap.servers", "localhost:9092" }, { "client.id", "c" },
       { "sasl.password", "p" }, { "security.protocol", "ssl" }, { "socket.timeout.ms", "9" },
-    }, (options.consumer(given)).letters.kafka)
+    }, (consumer.open(given)).letters.kafka)
   end)
 
   it("may go elsewhere", function()
@@ -432,7 +437,7 @@ describe("dead letters", function()
     given.dead_letter = { topic = "d" }
     given.producer = { kafka = { ["sasl.mechanism"] = "SCRAM-SHA-256" } }
     assert.same({ { "bootstrap.servers", "localhost:9092" }, { "sasl.mechanisms", "PLAIN" },
-      { "sasl.mechanism", "SCRAM-SHA-256" } }, options.consumer(given).letters.kafka)
+      { "sasl.mechanism", "SCRAM-SHA-256" } }, consumer.open(given).letters.kafka)
   end)
 end)
 
@@ -478,7 +483,7 @@ describe("a handler", function()
       message_of(flat, { retry = function() return outer end }), 1, true)
   end)
 
-  refuses(options.consumer, {
+  refuses(consumer.open, {
     { valid { handler = 3 }, "option 'handler': name of a module or function expected, got 3" },
     { valid { handler = "" }, "option 'handler': name of a module expected, got an empty" },
     { valid { handler = {} }, "option 'handler': no route in it" },
@@ -491,7 +496,7 @@ describe("patterns", function()
   local function excluded(names, given)
     local options_given = valid { topics = names }
     options_given.kafka["topic.blacklist"] = given
-    for _, pair in ipairs((options.consumer(options_given, matches)).kafka) do
+    for _, pair in ipairs((consumer.open(options_given, matches)).kafka) do
       if pair[1] == "topic.blacklist" then return pair[2] end
     end
   end
@@ -575,16 +580,16 @@ describe("routes", function()
 
   it("are asked of C where patterns decide", function()
     local given = valid { topics = { "orders" }, handler = { ["^eu-"] = "a" } }
-    assert.has_no.errors(function() options.consumer(given) end)
-    assert.has_no.errors(function() options.consumer(given, function() return true end) end)
+    assert.has_no.errors(function() consumer.open(given) end)
+    assert.has_no.errors(function() consumer.open(given, function() return true end) end)
     assert.matches("option 'handler': no route for the topic 'orders'",
-      message_of(options.consumer, given, function() return false end), 1, true)
+      message_of(consumer.open, given, function() return false end), 1, true)
   end)
 
   it("that nothing reaches are refused, with what was probably meant", function()
     local handler = { ["^."] = "a", paymnets = "b" }
     local function message(subscribed)
-      return message_of(options.consumer, valid { topics = subscribed, handler = handler },
+      return message_of(consumer.open, valid { topics = subscribed, handler = handler },
         require "strand.core".matches)
     end
     assert.matches("option 'handler[\"paymnets\"]': no topic or pattern of 'topics' reaches it "
@@ -592,7 +597,7 @@ describe("routes", function()
     assert.matches("reaches it$", message { "^payments" })
     assert.has_no.errors(function() flat { topics = { "^pay" }, handler = handler } end)
     assert.matches("no route for the topic 'payments' (did you mean 'paymnets'?)",
-      message_of(options.consumer, valid { topics = { "payments" }, handler = { paymnets = "b" } }),
+      message_of(consumer.open, valid { topics = { "payments" }, handler = { paymnets = "b" } }),
       1, true)
   end)
 
@@ -603,12 +608,12 @@ describe("routes", function()
   end)
 
   it("are refused where C cannot compile them", function()
-    local message = message_of(options.consumer, valid { topics = { "^(" }, handler = "a" },
+    local message = message_of(consumer.open, valid { topics = { "^(" }, handler = "a" },
       require "strand.core".matches)
     assert.matches("option 'topics': pattern '^(': ", message, 1, true)
   end)
 
-  refuses(options.consumer, {
+  refuses(consumer.open, {
     { valid { handler = { refunds = "a" } }, "option 'handler': no route for the topic 'orders'" },
     { valid { handler = { ["^.*-eu"] = "a", ["^or.er"] = "b" } },
       "option 'handler': the patterns '^.*-eu' and '^or.er' are equally long" },
@@ -690,37 +695,35 @@ describe("handler_args", function()
 end)
 
 describe("configure", function()
-  local check = options.check
-
   it("gives only what changes", function()
-    assert.same({ commit_interval = 1 }, (check.configure({ commit_interval = 1 }, {})))
+    assert.same({ commit_interval = 1 }, (consumer.configure({ commit_interval = 1 }, {})))
   end)
 
   it("lets limits follow the workers that were never given", function()
     assert.same({ workers = 8, max_in_flight = 8, max_ready = 512 },
-      (check.configure({ workers = 8 }, {})))
+      (consumer.configure({ workers = 8 }, {})))
     assert.same({ workers = 8, max_ready = 512 },
-      (check.configure({ workers = 8 }, { max_in_flight = 4 })))
+      (consumer.configure({ workers = 8 }, { max_in_flight = 4 })))
   end)
 
   it("keeps in mind which limits were given", function()
-    local _, limits = check.configure({ max_ready = 9 }, { max_in_flight = 4 })
+    local _, limits = consumer.configure({ max_ready = 9 }, { max_in_flight = 4 })
     assert.same({ max_in_flight = 4, max_ready = 9 }, limits)
   end)
 
   it("says when a retry function is gone", function()
-    local got = check.configure({ retry = { delay = 2 } }, {})
+    local got = consumer.configure({ retry = { delay = 2 } }, {})
     assert.equal(2, got.retry.delay)
     assert.is_false(got.retry_code)
   end)
 
   it("takes the limits away that are false", function()
     assert.same({ deadline = 0, slow_after = 0, rate = { records_per_second = 0, burst = 1 } },
-      (check.configure({ deadline = false, slow_after = false, rate = false }, {})))
+      (consumer.configure({ deadline = false, slow_after = false, rate = false }, {})))
   end)
 
   it("knows whether there are dead letters", function()
-    local got = check.configure({ exhausted = "dead_letter" }, { has_letters = true })
+    local got = consumer.configure({ exhausted = "dead_letter" }, { has_letters = true })
     assert.equal("dead_letter", got.exhausted)
   end)
 
@@ -735,11 +738,11 @@ describe("configure", function()
         unreadable_metadata = "fail", dead_letter = { topic = "d" }, producer = {},
         parked_holds = "record", on_event = print, log = print }
       assert.matches(("option '%s': cannot be changed while the consumer runs"):format(name),
-        message_of(check.configure, { [name] = given[name] }, {}), 1, true)
+        message_of(consumer.configure, { [name] = given[name] }, {}), 1, true)
     end)
   end
 
-  refuses(function(given) check.configure(given, {}) end, {
+  refuses(function(given) consumer.configure(given, {}) end, {
     { { exhausted = "dead_letter" }, "option 'exhausted': 'dead_letter' needs the option" },
     { { rate = { burst = 3 } }, "option 'rate.records_per_second': required" },
     { { ordering = "key" }, "option 'ordering': cannot be changed while the consumer runs" },
@@ -754,14 +757,14 @@ describe("configure", function()
 end)
 
 describe("the options of a producer", function()
-  local function producer(changes)
+  local function with(changes)
     local given = { kafka = { ["bootstrap.servers"] = "b" } }
     for name, value in pairs(changes or {}) do given[name] = value end
     return given
   end
 
   it("have their defaults filled in", function()
-    local got, own = options.producer(producer())
+    local got, own = producer.open(with())
     assert.same({ kafka = { { "bootstrap.servers", "b" } }, topics = {}, has_log = false,
       has_oauth = false, partitioner = "murmur2_random", has_on_delivery = false,
       max_queued_records = 100000, max_queued_bytes = 67108864 }, got)
@@ -770,33 +773,33 @@ describe("the options of a producer", function()
 
   it("keep functions on the Lua side", function()
     local f = function() end
-    local got, own = options.producer(producer { partitioner = f, partition_key = f,
+    local got, own = producer.open(with { partitioner = f, partition_key = f,
       on_delivery = f })
     assert.equal("lua", got.partitioner)
     assert.is_true(got.has_on_delivery)
     assert.same({ partitioner = f, partition_key = f, on_delivery = f }, own)
   end)
 
-  refuses(options.producer, {
+  refuses(producer.open, {
     { {}, "option 'kafka': required" },
-    { producer { kafka = {} }, "option 'kafka': 'bootstrap.servers' is required" },
-    { producer { partitioner = "murmur" }, "option 'partitioner': 'murmur' is not one of its names" },
-    { producer { partitioner = 1 }, "option 'partitioner': one of murmur2_random" },
-    { producer { topics = { "^a" } }, "option 'topics[1]': '^a' is no name of a topic" },
-    { producer { group = 1 }, "unknown option 'group'" },
-    { producer { transactional_id = "t" }, "unknown option 'transactional_id'" },
-    { producer { max_queued_records = 0 }, "option 'max_queued_records': whole number from 1" },
+    { with { kafka = {} }, "option 'kafka': 'bootstrap.servers' is required" },
+    { with { partitioner = "murmur" }, "option 'partitioner': 'murmur' is not one of its names" },
+    { with { partitioner = 1 }, "option 'partitioner': one of murmur2_random" },
+    { with { topics = { "^a" } }, "option 'topics[1]': '^a' is no name of a topic" },
+    { with { group = 1 }, "unknown option 'group'" },
+    { with { transactional_id = "t" }, "unknown option 'transactional_id'" },
+    { with { max_queued_records = 0 }, "option 'max_queued_records': whole number from 1" },
   })
 end)
 
 describe("the options of a mock cluster", function()
   it("have their defaults filled in", function()
-    assert.same({ brokers = 3, topics = {}, has_log = false }, (options.mock()))
+    assert.same({ brokers = 3, topics = {}, has_log = false }, (mock.open()))
     assert.same({ brokers = 1, has_log = false, topics = { { topic = "a", partitions = 2 },
-      { topic = "b", partitions = 1 } } }, (options.mock { brokers = 1, topics = { b = 1, a = 2 } }))
+      { topic = "b", partitions = 1 } } }, (mock.open { brokers = 1, topics = { b = 1, a = 2 } }))
   end)
 
-  refuses(options.mock, {
+  refuses(mock.open, {
     { { brokers = 17 }, "option 'brokers': whole number from 1 to 16 expected, got 17" },
     { { topics = { a = 0 } }, "option 'topics[\"a\"].partitions': whole number from 1 to 10000" },
     { { topics = { "a" } }, "option 'topics[1]': name of a topic expected, got 1" },
@@ -810,13 +813,13 @@ describe("the options of an admin", function()
   it("keep functions on the Lua side", function()
     local f = function() end
     assert.same({ kafka = { { "bootstrap.servers", "b" } }, has_oauth = false, has_log = false },
-      (options.admin { kafka = servers }))
-    local got, own = options.admin { kafka = servers, log = f, oauth_token = f }
+      (admin.open { kafka = servers }))
+    local got, own = admin.open { kafka = servers, log = f, oauth_token = f }
     assert.is_true(got.has_log and got.has_oauth)
     assert.same({ log = f, oauth_token = f }, own)
   end)
 
-  refuses(options.admin, {
+  refuses(admin.open, {
     { { kafka = servers, log = "stderr" }, "option 'log': function, or false: none expected, got" },
     { { kafka = servers, oauth_token = "t" }, "option 'oauth_token': function expected, got" },
   })
@@ -826,26 +829,24 @@ describe("the options of an admin", function()
       return { kafka = { ["bootstrap.servers"] = "b", ["sasl.mechanism"] = "OAUTHBEARER",
         [name] = value } }
     end
-    assert.error_matches(function() options.admin(sasl("client.id", "c")) end,
+    assert.error_matches(function() admin.open(sasl("client.id", "c")) end,
       "option 'oauth_token': required with 'sasl.mechanism' OAUTHBEARER", 1, true)
-    options.admin(sasl("sasl.oauthbearer.method", "oidc"))
-    options.admin(sasl("enable.sasl.oauthbearer.unsecure.jwt", true))
+    admin.open(sasl("sasl.oauthbearer.method", "oidc"))
+    admin.open(sasl("enable.sasl.oauthbearer.unsecure.jwt", true))
   end)
 end)
 
 describe("the arguments of methods", function()
-  local check = options.check
-
   it("have their defaults filled in", function()
-    assert.same({ mode = "finish", timeout = 30 }, check.close())
-    assert.same({ every = 1, close = { mode = "finish", timeout = 30 } }, check.run())
+    assert.same({ mode = "finish", timeout = 30 }, methods.close())
+    assert.same({ every = 1, close = { mode = "finish", timeout = 30 } }, methods.run())
     assert.same({ every = 1, close = { mode = "drain", timeout = 30 } },
-      check.run { close = { mode = "drain" } })
-    assert.equal(30, check.commit())
-    assert.is_nil(check.step())
-    assert.equal(100, check.blockers())
-    assert.same({}, { check.pause() })
-    assert.same({ "orders", 3 }, { check.pause { topic = "orders", partition = 3 } })
+      methods.run { close = { mode = "drain" } })
+    assert.equal(30, methods.commit())
+    assert.is_nil(methods.step())
+    assert.equal(100, methods.blockers())
+    assert.same({}, { methods.pause() })
+    assert.same({ "orders", 3 }, { methods.pause { topic = "orders", partition = 3 } })
   end)
 
   it("tell the four ways to seek apart", function()
@@ -855,22 +856,22 @@ describe("the arguments of methods", function()
     } do
       local given, kind, value = unpack(case, 1, 3)
       given.topic, given.partition = "orders", 0
-      local got = check.seek(given)
+      local got = methods.seek(given)
       assert.same({ kind, value }, { got.kind, got.value })
     end
   end)
 
   it("of resolve name a record by its fields or its id", function()
     local wanted = { topic = "a.b-c", partition = 3, offset = 12, what = "discard", timeout = 30 }
-    assert.same(wanted, check.resolve({ topic = "a.b-c", partition = 3, offset = 12, key = "k" },
+    assert.same(wanted, methods.resolve({ topic = "a.b-c", partition = 3, offset = 12, key = "k" },
       "discard"))
-    assert.same(wanted, check.resolve("a.b-c/3/12", "discard"))
-    assert.equal(1, check.resolve("a.b-c/3/12", "retry", 1).timeout)
+    assert.same(wanted, methods.resolve("a.b-c/3/12", "discard"))
+    assert.equal(1, methods.resolve("a.b-c/3/12", "retry", 1).timeout)
   end)
 
   it("of send carry headers in their order, or in that of the names", function()
     local function headers(given)
-      return check.send({ topic = "t", headers = given }).headers
+      return producer.send({ topic = "t", headers = given }).headers
     end
     assert.same({ "b", "1", "a", false, "b", "" }, headers { { "b", "1" }, { "a" }, { "b", "" } })
     assert.same({ "a", "1", "b", "2" }, headers { b = "2", a = "1" })
@@ -880,58 +881,71 @@ describe("the arguments of methods", function()
   end)
 
   local cases = {
-    { check.close, { mode = "fast" }, "option 'mode': 'fast' is not one of its names" },
-    { check.close, { timeout = -1 }, "option 'timeout': seconds from 0 to 86400 expected, got -1" },
-    { check.close, 3, "options: table expected, got 3" },
-    { check.commit, "soon", "argument 'timeout': seconds from 0 to 86400 expected, got a string" },
-    { check.step, 0 / 0, "argument 'timeout': seconds from 0 to 86400 expected, got nan" },
-    { check.run, { tick = 1 }, "option 'tick': function expected, got 1" },
-    { check.run, { close = { mode = "soon" } }, "option 'close.mode': 'soon' is not one of" },
-    { check.run, { close = 5 }, "option 'close': table expected, got 5" },
-    { check.run, { evry = 1 }, "unknown option 'evry' (did you mean 'every'?)" },
-    { check.pause, { partition = 1 }, "option 'topic': required" },
-    { check.pause, { topic = "a b" }, "'a b' is no name of a topic" },
-    { check.seek, { topic = "a" }, "option 'partition': required" },
-    { check.seek, { topic = "a", partition = 0 }, "either 'offset' or 'time' expected" },
-    { check.seek, { topic = "a", partition = 0, offset = 1, time = 1 }, "either 'offset' or 'time'" },
-    { check.seek, { topic = "a", partition = 0, offset = "end" }, "option 'offset': offset, 'earl" },
-    { check.seek, { topic = "a", partition = 0, offset = -1 }, "option 'offset': whole number" },
-    { check.resolve, nil, "argument 'record': a record, { topic, partition, offset } or its id "
+    { methods.close, { mode = "fast" }, "option 'mode': 'fast' is not one of its names" },
+    { methods.close, { timeout = -1 }, "option 'timeout': seconds from 0 to 86400 expected, got -1" },
+    { methods.close, 3, "options: table expected, got 3" },
+    { methods.commit, "soon", "argument 'timeout': seconds from 0 to 86400 expected, got a string" },
+    { methods.step, 0 / 0, "argument 'timeout': seconds from 0 to 86400 expected, got nan" },
+    { methods.run, { tick = 1 }, "option 'tick': function expected, got 1" },
+    { methods.run, { close = { mode = "soon" } }, "option 'close.mode': 'soon' is not one of" },
+    { methods.run, { close = 5 }, "option 'close': table expected, got 5" },
+    { methods.run, { evry = 1 }, "unknown option 'evry' (did you mean 'every'?)" },
+    { methods.pause, { partition = 1 }, "option 'topic': required" },
+    { methods.pause, { topic = "a b" }, "'a b' is no name of a topic" },
+    { methods.seek, { topic = "a" }, "option 'partition': required" },
+    { methods.seek, { topic = "a", partition = 0 }, "either 'offset' or 'time' expected" },
+    { methods.seek, { topic = "a", partition = 0, offset = 1, time = 1 }, "either 'offset' or 'time'" },
+    { methods.seek, { topic = "a", partition = 0, offset = "end" }, "option 'offset': offset, 'earl" },
+    { methods.seek, { topic = "a", partition = 0, offset = -1 }, "option 'offset': whole number" },
+    { methods.resolve, nil, "argument 'record': a record, { topic, partition, offset } or its id "
       .. "expected, got nil" },
-    { check.resolve, "orders/7", "argument 'record': a record, { topic, partition, offset } or its "
+    { methods.resolve, "orders/7", "argument 'record': a record, { topic, partition, offset } or its "
       .. "id expected, got a string that is no id" },
-    { check.resolve, { topic = "t", offset = 1 }, "argument 'record.partition': required" },
-    { check.resolve, "t/0/1", "argument 'what': required, one of retry, discard, dead_letter" },
-    { check.blockers, 0, "argument 'n': whole number from 1 to 100000 expected, got 0" },
-    { check.send, { key = "k" }, "option 'topic': required, name of a topic expected" },
-    { check.send, { topic = "t", key = 5 }, "option 'key': string expected, got 5" },
-    { check.send, { topic = "t", value = {} }, "option 'value': string expected, got a table" },
-    { check.send, { topic = "t", timeout = 1 }, "unknown option 'timeout'" },
-    { check.send, { topic = "t", partition = -1 }, "option 'partition': whole number from 0" },
-    { check.send, { topic = "t", timestamp = -1 }, "option 'timestamp': seconds from 0.001" },
-    { check.send, { topic = "t", timestamp = 0 }, "option 'timestamp': seconds from 0.001 to" },
-    { check.send_wait, { topic = "t", timestamp = 0 }, "option 'timestamp': seconds from 0.001" },
-    { check.send, { topic = "t", headers = "h" }, "option 'headers': table from name to value" },
-    { check.send, { topic = "t", headers = { a = 1 } },
+    { methods.resolve, { topic = "t", offset = 1 }, "argument 'record.partition': required" },
+    { methods.resolve, "t/0/1", "argument 'what': required, one of retry, discard, dead_letter" },
+    { methods.blockers, 0, "argument 'n': whole number from 1 to 100000 expected, got 0" },
+    { producer.send, { key = "k" }, "option 'topic': required, name of a topic expected" },
+    { producer.send, { topic = "t", key = 5 }, "option 'key': string expected, got 5" },
+    { producer.send, { topic = "t", value = {} }, "option 'value': string expected, got a table" },
+    { producer.send, { topic = "t", timeout = 1 }, "unknown option 'timeout'" },
+    { producer.send, { topic = "t", partition = -1 }, "option 'partition': whole number from 0" },
+    { producer.send, { topic = "t", timestamp = -1 }, "option 'timestamp': seconds from 0.001" },
+    { producer.send, { topic = "t", timestamp = 0 }, "option 'timestamp': seconds from 0.001 to" },
+    { producer.send_wait, { topic = "t", timestamp = 0 }, "option 'timestamp': seconds from 0.001" },
+    { producer.send, { topic = "t", headers = "h" }, "option 'headers': table from name to value" },
+    { producer.send, { topic = "t", headers = { a = 1 } },
       "option 'headers[\"a\"]': string expected, got 1" },
-    { check.send, { topic = "t", headers = { { 1, "x" } } },
+    { producer.send, { topic = "t", headers = { { 1, "x" } } },
       "option 'headers[1]': name of a header expected, got 1" },
-    { check.send, { topic = "t", headers = { { "a\0", "x" } } },
+    { producer.send, { topic = "t", headers = { { "a\0", "x" } } },
       "option 'headers[1]': a zero byte inside the name" },
-    { check.send, { topic = "t", headers = { ["a\0b"] = "x" } }, "a zero byte inside the name" },
-    { check.send, { topic = "t", headers = { { "a", "1" }, b = "2" } },
+    { producer.send, { topic = "t", headers = { ["a\0b"] = "x" } }, "a zero byte inside the name" },
+    { producer.send, { topic = "t", headers = { { "a", "1" }, b = "2" } },
       "option 'headers': a list of { name, value } without holes, or a table" },
-    { check.send, { topic = "t", headers = { { "a", "1" }, nil, { "c", "3" } } },
+    { producer.send, { topic = "t", headers = { { "a", "1" }, nil, { "c", "3" } } },
       "option 'headers': a list of { name, value } without holes" },
-    { check.send, { topic = "t", headers = { { "a", "1", "2" } } },
+    { producer.send, { topic = "t", headers = { { "a", "1", "2" } } },
       "option 'headers[1]': { name, value } expected, got more" },
-    { check.send, { topic = "t", headers = { "x" } },
+    { producer.send, { topic = "t", headers = { "x" } },
       "option 'headers[1]': { name, value } expected, got a string" },
-    { check.send_wait, { topic = "t", timeout = -1 }, "option 'timeout': seconds from 0" },
-    { check.create_topics, { a = { partitions = 0 } },
+    { producer.send_wait, { topic = "t", timeout = -1 }, "option 'timeout': seconds from 0" },
+    { admin.create_topics, { a = { partitions = 0 } },
       "argument 'topics[\"a\"].partitions': whole number from 1 to 10000 expected, got 0" },
-    { check.create_topics, nil, "argument 'topics': required" },
-    { check.topic_list, {}, "argument 'topics': list of topic names expected, got an empty one" },
+    { admin.create_topics, nil, "argument 'topics': required" },
+    { function() admin.create_topics({ a = 1 }, -1) end, nil, "argument 'timeout': seconds from 0" },
+    { function() admin.group_offsets("", {}) end, nil, "argument 'group': string expected, got an" },
+    { function() admin.group_offsets("g", {}) end, nil, "argument 'topics': list of topic names" },
+    { admin.delete_topics, {}, "argument 'topics': list of topic names expected, got an empty one" },
+    { function() mock.create_topic("t", 10001) end, nil,
+      "argument 'partitions': whole number from 1 to 10000 expected, got 10001" },
+    { function() mock.create_topic("t") end, nil, "argument 'partitions': required, whole number" },
+    { function() mock.rtt(17, 1) end, nil, "argument 'broker': whole number from 1 to 16 expected" },
+    { function() mock.rtt(nil, -1) end, nil, "argument 'seconds': seconds from 0 to 86400 expected" },
+    { function() mock.fail("Fetch", nil) end, nil, "argument 'code': required, string expected" },
+    { function() mock.fail("Fetch", "X", 0) end, nil, "argument 'count': whole number from 1 to" },
+    { function() mock.leader("t", -1) end, nil, "argument 'partition': whole number from 0" },
+    { function() mock.leader(nil, 0) end, nil, "argument 'topic': required, name of a topic" },
+    { function() mock.coordinator("g") end, nil, "argument 'broker': required, whole number" },
   }
   for _, case in ipairs(cases) do
     it("raise when they are wrong: " .. case[3], function()
@@ -943,9 +957,9 @@ describe("the arguments of methods", function()
     assert.same({
       { topic = "a", partitions = 3, replication = 2, config = { { "retention.ms", "1000" } } },
       { topic = "b", partitions = 11 },
-    }, check.create_topics {
+    }, (admin.create_topics {
       b = 11, a = { partitions = 3, replication = 2, config = { ["retention.ms"] = 1000 } },
-    })
+    }))
   end)
 end)
 
@@ -953,14 +967,14 @@ describe("the manual", function()
   it("has the option tables as 'scripts/manual' writes them", function()
     local text = helper.read "docs/options.md"
     local inside = text:match "<!%-%- options:begin %-%->\n(.-)<!%-%- options:end %-%->"
-    assert.equal(options.manual(), inside)
+    assert.equal(manual(), inside)
   end)
 
   it("has the defaults of the ten options that README tells of", function()
-    local manual, count = options.manual():match "## strand.consumer\n(.-)\n## ", 0
+    local rows, count = manual():match "## strand.consumer\n(.-)\n## ", 0
     for name, default in helper.read("README.md"):match("\n## Options\n(.-)\n## ")
       :gmatch "\n| `([%w_]+)` |([^|]*)|" do
-      assert.equal(manual:match("\n| `" .. name .. "` |[^|]*|([^|]*)|"), default, name)
+      assert.equal(rows:match("\n| `" .. name .. "` |[^|]*|([^|]*)|"), default, name)
       count = count + 1
     end
     assert.equal(10, count)

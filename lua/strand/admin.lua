@@ -18,11 +18,9 @@
 
 local core = require "strand.core"
 local object = require "strand.object"
-local options = require "strand.options"
+local check = require "strand.options.admin"
 local properties = require "strand.properties"
 local pump = require "strand.pump"
-
-local check = options.check
 
 local admin = {}
 local methods, lasting = {}, {}
@@ -47,18 +45,17 @@ local function ask(self, method, ...)
 end
 
 function methods:create_topics(topics, timeout)
-  topics, timeout = check.create_topics(topics), check.commit(timeout)
+  topics, timeout = check.create_topics(topics, timeout)
   return ask(self, "create_topics", topics, timeout)
 end
 
 function methods:delete_topics(topics, timeout)
-  topics, timeout = check.topic_list(topics), check.commit(timeout)
+  topics, timeout = check.delete_topics(topics, timeout)
   return ask(self, "delete_topics", topics, timeout)
 end
 
 function methods:group_offsets(group, topics, timeout)
-  group, topics = check.name(group, "group"), check.some_topics(topics)
-  return ask(self, "group_offsets", group, topics, check.commit(timeout))
+  return ask(self, "group_offsets", check.group_offsets(group, topics, timeout))
 end
 
 function lasting:close()
@@ -70,7 +67,7 @@ local class = object.class("admin", "strand.Admin", methods, lasting)
 
 function admin.open(given)
   object.refuse_before_fork "admin"
-  local flat, own = options.admin(given)
+  local flat, own = check.open(given)
   local userdata, message, code = core.admin(flat)
   if message then message = properties.hide_secrets(message, flat.kafka) end
   local self, problem

@@ -4,8 +4,9 @@
 -- in the caller's state: waiting, callbacks, the run loop, signals, closing.
 -- Used of strand.core, and nothing else:
 --
--- core.consumer(flat)  -> userdata | nil, message, code      options.lua has 'flat';
---                         code "OPTION": a property that librdkafka refuses, raised here
+-- core.consumer(flat)  -> userdata | nil, message, code
+--                         options/consumer.lua has 'flat'; code "OPTION": a property that
+--                         librdkafka refuses, raised here
 -- core.matches(pattern, topic) -> boolean                    POSIX, as librdkafka does it
 -- core.now()           -> seconds, monotonic
 -- core.wait({ fd, ... }, timeout | nil) -> true   waits until one is readable, the
@@ -61,13 +62,12 @@
 
 local core = require "strand.core"
 local object = require "strand.object"
-local options = require "strand.options"
+local check = require "strand.options.consumer_methods"
+local options = require "strand.options.consumer"
 local properties = require "strand.properties"
 local pump = require "strand.pump"
 local schema = require "strand.schema"
 local text = require "strand.text"
-
-local check = options.check
 
 local consumer = {}
 
@@ -405,7 +405,7 @@ function methods:resolve(record, what, timeout)
 end
 
 function methods:configure(given)
-  local flat, limits = check.configure(given, self.limits)
+  local flat, limits = options.configure(given, self.limits)
   local ok, message, code = self.core:configure(flat)
   if not ok then return nil, message, code end
   self.limits = limits
@@ -453,7 +453,7 @@ local class = object.class("consumer", "strand.Consumer", methods, lasting)
 
 function consumer.open(given)
   object.refuse_before_fork "consumer"
-  local flat, own = options.consumer(given, core.matches)
+  local flat, own = options.open(given, core.matches)
   local userdata, message, code = core.consumer(flat)
   if message then
     message = properties.hide_secrets(message, flat.kafka)

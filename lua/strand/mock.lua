@@ -14,10 +14,8 @@
 
 local core = require "strand.core"
 local object = require "strand.object"
-local options = require "strand.options"
+local check = require "strand.options.mock"
 local pump = require "strand.pump"
-
-local check = options.check
 
 local mock = {}
 local methods, lasting = {}, {}
@@ -27,51 +25,35 @@ local function served(self, ...)
   return ...
 end
 
-local MOST_BROKERS, MOST_PARTITIONS = 16, 10000
-
-local function check_broker(broker)
-  return check.whole(broker, "broker", 1, MOST_BROKERS)
-end
-
--- A broker, or nil: all of them.
-local function check_brokers(broker)
-  if broker ~= nil then return check_broker(broker) end
-end
-
 function methods:create_topic(name, partitions)
-  name = check.topic(name)
-  return served(self, self.core:create_topic(name, check.whole(partitions, "partitions", 1, MOST_PARTITIONS)))
+  return served(self, self.core:create_topic(check.create_topic(name, partitions)))
 end
 
 function methods:down(broker)
-  return served(self, self.core:down(check_brokers(broker)))
+  return served(self, self.core:down(check.brokers(broker)))
 end
 
 function methods:up(broker)
-  return served(self, self.core:up(check_brokers(broker)))
+  return served(self, self.core:up(check.brokers(broker)))
 end
 
 function methods:rtt(broker, seconds)
-  broker = check_brokers(broker)
-  return served(self, self.core:rtt(broker, check.seconds(seconds, "seconds")))
+  return served(self, self.core:rtt(check.rtt(broker, seconds)))
 end
 
 -- The next 'count' requests of this kind fail: mock:fail("OffsetCommit", "NOT_COORDINATOR", 2)
 function methods:fail(request, code, count)
-  request, code = check.name(request, "request"), check.name(code, "code")
-  return served(self, self.core:fail(request, code, check.whole(count, "count", 1, 10000, 1)))
+  return served(self, self.core:fail(check.fail(request, code, count)))
 end
 
 -- Without a broker the partition has no leader.
 function methods:leader(topic, partition, broker)
-  topic = check.topic(topic)
-  partition = check.whole(partition, "partition", 0, MOST_PARTITIONS)
-  return served(self, self.core:leader(topic, partition, check_brokers(broker) or -1))
+  topic, partition, broker = check.leader(topic, partition, broker)
+  return served(self, self.core:leader(topic, partition, broker or -1))
 end
 
 function methods:coordinator(group, broker)
-  group = check.name(group, "group")
-  return served(self, self.core:coordinator(group, check_broker(broker)))
+  return served(self, self.core:coordinator(check.coordinator(group, broker)))
 end
 
 function lasting:close()
@@ -96,7 +78,7 @@ end
 
 function mock.open(given)
   object.refuse_before_fork "mock"
-  local flat, own = options.mock(given)
+  local flat, own = check.open(given)
   local self, message, code = object.open(class, {}, core.mock(flat))
   if not self then return nil, message, code end
   self.bootstrap_servers = self.core:bootstrap_servers()

@@ -38,13 +38,11 @@
 
 local core = require "strand.core"
 local object = require "strand.object"
-local options = require "strand.options"
+local check = require "strand.options.producer"
 local properties = require "strand.properties"
 local pump = require "strand.pump"
 local schema = require "strand.schema"
 local text = require "strand.text"
-
-local check = options.check
 
 local producer = {}
 
@@ -191,7 +189,7 @@ end
 local PURGE_TIMEOUT = 1
 
 function lasting:close(given)
-  local timeout = check.close_producer(given).timeout
+  local timeout = check.close(given).timeout
   if not self.report then
     flush(self, timeout)
     self.report = text.report(self.core:close(PURGE_TIMEOUT))
@@ -204,7 +202,7 @@ local class = object.class("producer", "strand.Producer", methods, lasting)
 
 function producer.open(given)
   object.refuse_before_fork "producer"
-  local flat, own = options.producer(given)
+  local flat, own = check.open(given)
   local userdata, message, code = core.producer(flat)
   if message then message = properties.hide_secrets(message, flat.kafka) end
   local self, problem

@@ -14,16 +14,14 @@
 -- core.retry skip dead_letter park stop
 
 local core = require "strand.core"
-local options = require "strand.options"
+local check = require "strand.options.testing"
 local schema = require "strand.schema"
-
-local check = options.check
 
 local testing = {}
 
 --- A record, as a handler gets it; valid for as long as it is kept.
 function testing.record(given)
-  return core.testing_record(check.test_record(given))
+  return core.testing_record(check.record(given))
 end
 
 -- The context ---------------------------------------------------------------
@@ -80,7 +78,7 @@ end
 --- A context, as a handler gets it.
 function testing.context(given)
   local self = setmetatable({}, context)
-  secrets[self] = check.test_context(given)
+  secrets[self] = check.context(given)
   return self
 end
 

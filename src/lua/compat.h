@@ -211,8 +211,8 @@ static inline strand_token strand_check_token (lua_State *L) {
   return token;
 }
 
-/* Fields of the flat, checked tables that lua/strand/options.lua makes. What
-** is wrong there is our own mistake; it raises all the same. */
+/* Fields of the flat, checked tables that lua/strand/options makes. What is
+** wrong there is our own mistake; it raises all the same. */
 
 static inline int64_t strand_field_int64 (lua_State *L, int table,
                                           const char *name,
@@ -226,7 +226,7 @@ static inline int64_t strand_field_int64 (lua_State *L, int table,
 }
 
 /* From 0 to 'most': what C computes with stays whole. The bounds that a user
-** is told of are narrower, and options.lua's. */
+** is told of are narrower, and stand in lua/strand/options. */
 static inline int64_t strand_field_count (lua_State *L, int table,
                                           const char *name, int64_t otherwise,
                                           int64_t most) {

@@ -52,7 +52,7 @@ typedef struct worker {
   unsigned opened;        /* producers and the like, in calls */
 } worker;
 
-/* Of the default policy (options.lua). */
+/* Of the default policy (lua/strand/options/handling.lua). */
 #define DEFAULT_ATTEMPTS 10
 
 /* A handler may open some, each when it is wanted first; not in each call. */

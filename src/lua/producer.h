@@ -1,7 +1,7 @@
 /*
 ** producer.h - core.producer(flat) -> userdata, or nil, message, code
 **
-** 'flat' is described in lua/strand/options.lua, the methods in
+** 'flat' is described in lua/strand/options/producer.lua, the methods in
 ** lua/strand/producer.lua, which is their only user. None waits but close()
 ** and the constructor (for 'topics' under a partitioner in Lua, 2 s at most).
 **

@@ -1,6 +1,6 @@
 /*
-** settings.h - a consumer's flat table of options (lua/strand/options.lua),
-** for C
+** settings.h - a consumer's flat table of options
+** (lua/strand/options/consumer.lua), for C
 **
 ** What is borrowed is borrowed from the flat table, and from what is pushed
 ** beside it. Everything is read before anything is opened, and may raise:

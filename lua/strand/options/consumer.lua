@@ -1,0 +1,305 @@
+-- consumer.lua: the options of strand.consumer, and those that configure{} takes
+--
+-- The flat table of 'open':
+--   kafka               { { name, value }, ... }   strings, sorted by name
+--   topics              { name or ^pattern, ... }
+--   members             1 to 64
+--   has_oauth, has_log  true: Lua answers token requests, takes the log lines
+--   has_events          true: Lua takes the events; else failures are warnings in the log
+--   ordering            "key" | "partition" | "unordered"
+--   ordering_header     name of the header to order by, or nil
+--   null_key            "partition" | "unordered"
+--   workers             1 to 256
+--   routes              { { topic, module | code, name, retry, retry_code, exhausted,
+--                         deadline, batch, rate, max_in_flight }, ... }
+--                         topic       exact names first, then ^patterns, the longest
+--                                     first: the first that matches is taken;
+--                                     nil in the only route: every topic
+--                         module      to be required in the worker's state, or
+--                         code        bytes of string.dump; after loading, the upvalue
+--                                     *named* _ENV (5.2+) is set to the globals
+--                         name        for messages: the module, or "file.lua:12"
+--                         the others as below; nil: the consumer's
+--   handler_args        Lua source "return ..." that rebuilds the value, or nil
+--   retry               { attempts, delay, factor, max_delay, jitter }; with retry_code
+--                       attempts is 0: the function alone says when it is exhausted
+--   retry_code          bytes of string.dump, or nil
+--   exhausted           "dead_letter" | "park" | "skip" | "stop"
+--   parked_holds        "shard" | "record"
+--   deadline, slow_after     seconds; 0: none
+--   rate                { records_per_second, burst }; records_per_second 0: none
+--   batch               { size, linger, by = "mixed" | "key" | "partition" }, or nil
+--   worker_memory       bytes, or nil
+--   letters             { topic, partition = "key" | "same", reason = "text" | "class" |
+--                       "none", max_reason, allow_value_drop, kafka, partitioner }, or nil:
+--                       no dead letters; kafka: all that the producer needs, its own last
+--   max_in_flight, max_ready, max_buffered_records, max_buffered_bytes,
+--   max_waiting_records, max_waiting_bytes, max_metadata     whole numbers
+--   commit_interval, revoke_grace                            seconds
+--   start_timeout       seconds, or nil: kept by the Lua side, C need not look
+--   unreadable_metadata "replay" | "fail"
+--   package_path, package_cpath    for the workers' states
+--
+-- That of 'configure': those of max_in_flight, max_ready, max_buffered_*, max_waiting_*,
+--   commit_interval, revoke_grace, deadline, slow_after, rate, workers, exhausted,
+--   retry, retry_code that change. A new retry table comes with retry_code = false: no
+--   function any more.
+
+local common = require "strand.options.common"
+local handling = require "strand.options.handling"
+local properties = require "strand.properties"
+local schema = require "strand.schema"
+local topics = require "strand.topics"
+local transfer = require "strand.transfer"
+
+local whole, seconds, bytes = schema.whole, schema.seconds, schema.bytes
+local enum, func, flag = schema.enum, schema.func, schema.flag
+local fields, group = schema.fields, schema.group
+local MIB, TIB, DAY = common.MIB, common.TIB, common.DAY
+
+local consumer = {}
+
+local MANY = 1e9 -- of records
+
+-- The options ---------------------------------------------------------------
+
+local function check_header_name(kind, value, label)
+  if type(value) ~= "string" then schema.expected(label, kind.shape, value) end
+  if value:find("\0", 1, true) then schema.fail(label, "a zero byte inside") end
+  return value -- "" is a name too
+end
+
+local header = fields {
+  "header", schema.custom { required = true, shape = "name of a header",
+    check = check_header_name, doc = "the last header of this name is the key; missing: a null key" },
+}
+
+local function check_args(_, value, label)
+  return { text = transfer.text(value, label) }
+end
+
+local dead_letter = fields {
+  "topic", topics.name_kind { required = true, doc = "where dead letters go" },
+  "partition", enum { "key", "same", default = "key",
+    doc = "placed by the record's key, or in the partition of the same number" },
+  "reason", enum { "text", "class", "none", default = "text",
+    doc = "what the header `strand.reason` tells: all, what kind of failure it was, or nothing" },
+  "max_reason", bytes { min = 0, max = 16384, default = 1024, doc = "of that header" },
+  "allow_value_drop", flag { default = false,
+    doc = "a dead letter that is too large goes without its value; else its record is parked" },
+}
+
+local producer_of_consumer = fields {
+  "kafka", properties.kind { role = "producer", optional = true, needed = {},
+    default_doc = "the consumer's connection",
+    doc = "librdkafka's properties, over those of the consumer's connection" },
+  "partitioner", common.partitioner,
+}
+
+consumer.fields = fields {
+  "kafka", properties.kind { role = "consumer", needed = { "bootstrap.servers", "group.id" },
+    doc = "`bootstrap.servers`, `group.id` and whatever else librdkafka knows" },
+  "topics", topics.subscription { required = true,
+    doc = "what to subscribe to; patterns are POSIX regular expressions that start with `^`; "
+      .. "Kafka's internal topics only by name" },
+  "members", whole { min = 1, max = 64, default = 1,
+    doc = "how many members of the group this consumer is" },
+  "oauth_token", common.oauth_token "called when a token is due",
+  "ordering", enum { "key", "partition", "unordered", default = "key",
+    doc = "what stays in order: records of one key, of one partition, or nothing" },
+  "ordering_key", group { members = header,
+    doc = "order by a header in place of the record's key" },
+  "null_key", enum { "partition", "unordered", default = "partition",
+    doc = "records without a key stay in order within their partition, or not at all" },
+  "workers", whole { min = 1, max = 256, default = 16, runtime = true,
+    doc = "worker threads, each with a Lua state of its own" },
+  "handler", topics.routes { required = true, entry = handling.route,
+    doc = "a module, a function without upvalues, or routes `{ [topic or ^pattern] = handler "
+      .. "or { handler, retry, exhausted, deadline, batch, rate, max_in_flight } }`" },
+  "handler_args", schema.custom { shape = "plain value", check = check_args,
+    doc = "copied into each worker: `setup(args)`, `context.args`" },
+  "batch", handling.batch(),
+  "max_in_flight", handling.max_in_flight { default_doc = "`workers`", runtime = true,
+    doc = "handlers that run at once" },
+  "max_ready", whole { min = 1, max = MANY, default_doc = "64 x `workers`", runtime = true,
+    doc = "records handed over to workers and not started" },
+  "max_buffered_records", whole { min = 1, max = MANY, default = 100000, runtime = true,
+    doc = "records read and not done; a partition over its share is left unread" },
+  "max_buffered_bytes", bytes { min = 1, max = TIB, default = 64 * MIB, runtime = true,
+    doc = "the same in bytes" },
+  "max_waiting_records", whole { min = 1, max = MANY, default = 100000, runtime = true,
+    doc = "records waiting for a retry or parked, and those behind them" },
+  "max_waiting_bytes", bytes { min = 1, max = TIB, default = 64 * MIB, runtime = true,
+    doc = "the same in bytes" },
+  "max_metadata", whole { min = 0, max = MIB, default = 4096,
+    doc = "characters of a commit's metadata, the brokers' `offset.metadata.max.bytes`" },
+  "commit_interval", seconds { min = 0.01, max = DAY, default = 5, runtime = true,
+    doc = "time between commits" },
+  "revoke_grace", seconds { min = 0, max = DAY, default = 5, runtime = true,
+    doc = "how long handlers may go on when their partition is taken away; at most a quarter "
+      .. "of `max.poll.interval.ms`" },
+  "worker_memory", bytes { min = MIB, max = TIB, default_doc = "no limit",
+    doc = "what each worker's Lua state may take; not under LuaJIT" },
+  "deadline", handling.time_in_handler { default_doc = "none", runtime = true,
+    doc = "how long a handler may take before its attempt has failed" },
+  "slow_after", handling.time_in_handler { default = 10, runtime = true,
+    doc = "how long a handler takes before that is an event" },
+  "rate", handling.rate(true),
+  "start_timeout", seconds { min = 0.001, max = DAY,
+    doc = "how long `start` waits until the group is joined; without it, it does not wait" },
+  "unreadable_metadata", enum { "replay", "fail", default = "replay",
+    doc = "a commit's metadata that is broken or foreign: start at the committed offset, or fail" },
+  "retry", handling.retry { default_doc = "", runtime = true,
+    doc = "when a failed record is tried again; a function without upvalues runs in the worker" },
+  "exhausted", handling.exhausted { runtime = true,
+    default_doc = '`"dead_letter"` with `dead_letter`, else `"park"`',
+    doc = "what becomes of a record that is not tried again" },
+  "dead_letter", group { members = dead_letter, doc = "the topic for records that were given up" },
+  "producer", group { members = producer_of_consumer, doc = "what sends dead letters" },
+  "parked_holds", enum { "shard", "record", default = "shard",
+    doc = "what a parked record holds back: those behind it in its order, or nothing" },
+  "on_event", func { default_doc = "failures are warnings in the log",
+    doc = "`function(event)`: what happens to the consumer" },
+  "log", common.log "`function(level, facility, message)`, level as in syslog: 3 error, 4 warning, 6 info",
+}
+
+-- Opening -------------------------------------------------------------------
+
+local function require_key_ordering(given)
+  for _, name in ipairs { "ordering_key", "null_key" } do
+    if given[name] ~= nil and given.ordering ~= nil and given.ordering ~= "key" then
+      schema.fail(schema.child("", name), "only with ordering = 'key'")
+    end
+  end
+end
+
+local function require_letters(exhausted_by, has_letters, label)
+  if exhausted_by == "dead_letter" and not has_letters then
+    schema.fail(label, "'dead_letter' needs the option 'dead_letter.topic'")
+  end
+end
+
+local function require_dead_letters(checked)
+  local has_letters = checked.dead_letter ~= nil
+  require_letters(checked.exhausted, has_letters, "option 'exhausted'")
+  for _, entry in ipairs(checked.handler) do
+    local label = schema.item("option 'handler'", entry.topic)
+    require_letters(entry.exhausted, has_letters, schema.child(label, "exhausted"))
+  end
+  if checked.producer and not has_letters then
+    schema.fail("option 'producer'", "only with the option 'dead_letter'")
+  end
+end
+
+-- Its virtual machine goes on after an allocation that was refused, as if it
+-- had not been: a limit would end the process.
+local function refuse_memory_limit(checked)
+  if checked.worker_memory and rawget(_G, "jit") then
+    schema.fail("option 'worker_memory'", "not under LuaJIT, which does not survive "
+      .. "an allocator that refuses")
+  end
+end
+
+local function letters_of(checked)
+  local flat = checked.dead_letter
+  if not flat then return nil end
+  local own = checked.producer or {}
+  flat.kafka = properties.overlay(checked.kafka, own.kafka or {})
+  flat.partitioner = own.partitioner or common.partitioner.default
+  return flat
+end
+
+local COPIED = {
+  "kafka", "topics", "members", "ordering", "null_key", "workers", "max_buffered_records",
+  "max_buffered_bytes", "max_waiting_records", "max_waiting_bytes", "max_metadata",
+  "commit_interval", "revoke_grace", "start_timeout", "unreadable_metadata", "batch",
+  "deadline", "slow_after", "rate", "worker_memory", "parked_holds",
+}
+
+local READY_PER_WORKER = 64
+
+-- Limits that follow the number of workers unless they are given.
+local function worker_limits(flat, given, workers)
+  flat.max_in_flight = given.max_in_flight or workers
+  flat.max_ready = given.max_ready or READY_PER_WORKER * workers
+end
+
+local function flatten(checked)
+  local flat = {}
+  for _, name in ipairs(COPIED) do flat[name] = checked[name] end
+  worker_limits(flat, checked, checked.workers)
+  local again = checked.retry or handling.default_retry()
+  flat.retry, flat.retry_code = again.policy, again.code
+  flat.letters = letters_of(checked)
+  flat.exhausted = checked.exhausted or (flat.letters and "dead_letter" or "park")
+  flat.routes = checked.handler
+  flat.ordering_header = checked.ordering_key and checked.ordering_key.header
+  flat.handler_args = checked.handler_args and checked.handler_args.text
+  flat.has_oauth, flat.has_log = checked.oauth_token ~= nil, checked.log ~= nil
+  flat.has_events = checked.on_event ~= nil
+  flat.package_path, flat.package_cpath = package.path, package.cpath
+  return flat
+end
+
+-- -> flat table for C, { on_event, log, oauth_token, start_timeout, limits } for Lua.
+-- 'matches(pattern, topic)' is C's regular expressions, or nil.
+function consumer.open(given, matches)
+  local checked = schema.check(consumer.fields, given, "")
+  require_key_ordering(given)
+  common.require_token(checked)
+  require_dead_letters(checked)
+  refuse_memory_limit(checked)
+  topics.require_patterns(checked.topics, checked.handler, matches)
+  topics.require_routes(checked.topics, checked.handler, matches)
+  local flat = flatten(checked)
+  flat.kafka = topics.exclude_internal(checked.topics, checked.kafka, matches)
+  return flat, {
+    on_event = checked.on_event, log = checked.log, oauth_token = checked.oauth_token,
+    start_timeout = checked.start_timeout,
+    limits = { max_in_flight = checked.max_in_flight, max_ready = checked.max_ready,
+      has_letters = checked.dead_letter ~= nil },
+  }
+end
+
+-- Changing what runs --------------------------------------------------------
+
+-- Limits that only follow 'workers' must go on following it.
+local function follow_workers(flat, workers, limits)
+  flat.max_in_flight = flat.max_in_flight or (not limits.max_in_flight and workers) or nil
+  flat.max_ready = flat.max_ready
+    or (not limits.max_ready and READY_PER_WORKER * workers) or nil
+end
+
+-- Before their values are looked at: those may be right or wrong, it is all one.
+local function refuse_fixed(given)
+  local fixed, others
+  for _, name in ipairs(consumer.fields.names) do
+    if consumer.fields.kinds[name].runtime then
+      others = others and others .. ", " .. name or name
+    elseif given[name] ~= nil then
+      fixed = fixed or name
+    end
+  end
+  if fixed then
+    schema.fail(schema.child("", fixed),
+      "cannot be changed while the consumer runs; what can be: " .. others)
+  end
+end
+
+-- -> flat table for C with what changes, and the new limits. 'limits' are
+-- those that 'open' gave.
+function consumer.configure(given, limits)
+  if type(given) == "table" then refuse_fixed(given) end
+  local flat = schema.check_given(consumer.fields, given, "")
+  limits = {
+    max_in_flight = flat.max_in_flight or limits.max_in_flight,
+    max_ready = flat.max_ready or limits.max_ready,
+    has_letters = limits.has_letters,
+  }
+  require_letters(flat.exhausted, limits.has_letters, "option 'exhausted'")
+  if flat.workers then follow_workers(flat, flat.workers, limits) end
+  if flat.retry then flat.retry, flat.retry_code = flat.retry.policy, flat.retry.code or false end
+  return flat, limits
+end
+
+return consumer

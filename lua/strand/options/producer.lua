@@ -1,0 +1,114 @@
+-- producer.lua: the options of strand.producer, and what its methods take
+--
+-- The flat table of 'open': kafka, topics (names, maybe none), partitioner (a
+-- name, or "lua": the Lua side picks each partition), has_on_delivery,
+-- has_log, has_oauth, max_queued_records, max_queued_bytes.
+
+local common = require "strand.options.common"
+local properties = require "strand.properties"
+local schema = require "strand.schema"
+local topics = require "strand.topics"
+
+local whole, seconds, bytes = schema.whole, schema.seconds, schema.bytes
+local func, data, fields = schema.func, schema.data, schema.fields
+
+local producer = {}
+
+-- Opening -------------------------------------------------------------------
+
+local function partitioner(kind)
+  kind.shape = common.partitioner.shape .. ", or function(key, partitions, topic) -> number"
+  kind.check = function(_, value, label)
+    if type(value) == "function" then return value end
+    if type(value) ~= "string" then schema.expected(label, kind.shape, value) end
+    return common.partitioner.check(common.partitioner, value, label)
+  end
+  return kind
+end
+
+producer.fields = fields {
+  "kafka", properties.kind { role = "producer", needed = { "bootstrap.servers" },
+    doc = "`bootstrap.servers` and whatever else librdkafka knows" },
+  "oauth_token", common.oauth_token "called when a token is due, at first by `strand.producer`",
+  "topics", topics.names { may_be_empty = true,
+    doc = "topics whose number of partitions is asked for at once" },
+  "partition_key", func {
+    doc = "`function(event) -> string`: what to hash, when it is not the key; `event` is "
+      .. "`send`'s table, which may then hold other fields too" },
+  "partitioner", partitioner { default = common.partitioner.default, doc = common.partitioner.doc },
+  "on_delivery", func {
+    doc = "`function(report)` for each record, called from `poll`, `flush`, `send_wait`, `close`. "
+      .. "Without it a record that failed is a warning in the log, one a second for those alike, "
+      .. "with a count" },
+  "on_event", func { doc = "`function(event)`: what happens to the producer" },
+  "log", common.log "`function(level, facility, message)`",
+  "max_queued_records", whole { min = 1, max = 10000000, default = 100000,
+    doc = "records not yet acknowledged; above it `send` returns `QUEUE_FULL`" },
+  "max_queued_bytes", bytes { min = 1024, max = 2 ^ 41 - 1024, default = 64 * common.MIB,
+    doc = "the same in bytes, counted in KiB" },
+}
+
+-- -> flat table for C, { partition_key, partitioner, on_delivery, on_event, log } for Lua
+function producer.open(given)
+  local checked = schema.check(producer.fields, given, "")
+  common.require_token(checked)
+  local own = type(checked.partitioner) == "function"
+  return {
+    kafka = checked.kafka, topics = checked.topics or {},
+    partitioner = own and "lua" or checked.partitioner,
+    has_on_delivery = checked.on_delivery ~= nil, has_log = checked.log ~= nil,
+    has_oauth = checked.oauth_token ~= nil,
+    max_queued_records = checked.max_queued_records,
+    max_queued_bytes = checked.max_queued_bytes,
+  }, {
+    partition_key = checked.partition_key, partitioner = own and checked.partitioner or nil,
+    on_delivery = checked.on_delivery, on_event = checked.on_event, log = checked.log,
+    oauth_token = checked.oauth_token,
+  }
+end
+
+-- Records to send -----------------------------------------------------------
+
+local sent = {
+  "topic", topics.name_kind { required = true, doc = "where it goes" },
+  "key", data { doc = "absent: nil" },
+  "value", data { doc = "absent: nil" },
+  "headers", common.headers,
+  "timestamp", seconds { min = 0.001, max = common.LATEST, default_doc = "now",
+    doc = "time of the record; librdkafka cannot send 0, which is its word for now" },
+  "partition", common.partition { doc = "without asking a partitioner" },
+  "partition_key", data { doc = "what to hash, when it is not the key" },
+}
+local record = fields(sent)
+
+sent[#sent + 1] = "timeout"
+sent[#sent + 1] = common.timeout {}
+producer.awaited_record = fields(sent)
+
+-- With a partition_key function ('open') other fields are its own business:
+-- producer:send { order_id = 7, ... }.
+local function check_record(kind, given, open)
+  return schema.check(kind, open and schema.known(kind, given) or given, "")
+end
+
+function producer.send(given, open)
+  return check_record(record, given, open)
+end
+
+function producer.send_wait(given, open)
+  return check_record(producer.awaited_record, given, open)
+end
+
+local close = fields {
+  "timeout", common.timeout {
+    doc = "what is not acknowledged by then is given up and reported" },
+}
+
+function producer.close(given)
+  return common.optional(close, given)
+end
+
+producer.flush = common.wait_timeout
+producer.poll = common.serve_timeout
+
+return producer
