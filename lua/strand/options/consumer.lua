@@ -149,7 +149,7 @@ consumer.fields = fields {
     doc = "how long `start` waits until the group is joined; without it, it does not wait" },
   "unreadable_metadata", enum { "replay", "fail", default = "replay",
     doc = "a commit's metadata that is broken or foreign: start at the committed offset, or fail" },
-  "retry", handling.retry { default_doc = "", runtime = true,
+  "retry", handling.retry { runtime = true,
     doc = "when a failed record is tried again; a function without upvalues runs in the worker" },
   "exhausted", handling.exhausted { runtime = true,
     default_doc = '`"dead_letter"` with `dead_letter`, else `"park"`',
@@ -210,24 +210,24 @@ local function letters_of(checked)
 end
 
 local COPIED = {
-  "kafka", "topics", "members", "ordering", "null_key", "workers", "max_buffered_records",
-  "max_buffered_bytes", "max_waiting_records", "max_waiting_bytes", "max_metadata",
-  "commit_interval", "revoke_grace", "start_timeout", "unreadable_metadata", "batch",
-  "deadline", "slow_after", "rate", "worker_memory", "parked_holds",
+  "kafka", "topics", "members", "ordering", "null_key", "workers", "max_in_flight", "max_ready",
+  "max_buffered_records", "max_buffered_bytes", "max_waiting_records", "max_waiting_bytes",
+  "max_metadata", "commit_interval", "revoke_grace", "start_timeout", "unreadable_metadata",
+  "batch", "deadline", "slow_after", "rate", "worker_memory", "parked_holds",
 }
 
 local READY_PER_WORKER = 64
 
--- Limits that follow the number of workers unless they are given.
-local function worker_limits(flat, given, workers)
-  flat.max_in_flight = given.max_in_flight or workers
-  flat.max_ready = given.max_ready or READY_PER_WORKER * workers
+-- Limits follow the number of workers unless they were given, now or before.
+local function follow_workers(flat, limits)
+  if not limits.max_in_flight then flat.max_in_flight = flat.workers end
+  if not limits.max_ready then flat.max_ready = READY_PER_WORKER * flat.workers end
 end
 
 local function flatten(checked)
   local flat = {}
   for _, name in ipairs(COPIED) do flat[name] = checked[name] end
-  worker_limits(flat, checked, checked.workers)
+  follow_workers(flat, checked)
   local again = checked.retry or handling.default_retry()
   flat.retry, flat.retry_code = again.policy, again.code
   flat.letters = letters_of(checked)
@@ -263,13 +263,6 @@ end
 
 -- Changing what runs --------------------------------------------------------
 
--- Limits that only follow 'workers' must go on following it.
-local function follow_workers(flat, workers, limits)
-  flat.max_in_flight = flat.max_in_flight or (not limits.max_in_flight and workers) or nil
-  flat.max_ready = flat.max_ready
-    or (not limits.max_ready and READY_PER_WORKER * workers) or nil
-end
-
 -- Before their values are looked at: those may be right or wrong, it is all one.
 local function refuse_fixed(given)
   local fixed, others
@@ -297,7 +290,7 @@ function consumer.configure(given, limits)
     has_letters = limits.has_letters,
   }
   require_letters(flat.exhausted, limits.has_letters, "option 'exhausted'")
-  if flat.workers then follow_workers(flat, flat.workers, limits) end
+  if flat.workers then follow_workers(flat, limits) end
   if flat.retry then flat.retry, flat.retry_code = flat.retry.policy, flat.retry.code or false end
   return flat, limits
 end

@@ -14,7 +14,7 @@ local MOST_BROKERS = 16
 local mock = {}
 
 local mock_topic = fields {
-  "partitions", whole { min = 1, max = common.MOST_PARTITIONS, required = true, doc = "" },
+  "partitions", whole { min = 1, max = common.MOST_PARTITIONS, required = true },
 }
 
 mock.fields = fields {
