@@ -108,6 +108,10 @@ describe("strand.testing.run", function()
     raises("argument 'record': a record of strand.testing.record", testing.run, print, {})
     raises("argument 'record': a record of strand.testing.record", testing.run, print, { key = "k" })
     raises("records of strand.testing.record expected", testing.run, print, { record, io.stdout })
+    for _, list in ipairs { { record, last = record }, { record, nil, record } } do
+      raises("argument 'record': a list of records without holes expected, got a mixed one",
+        testing.run, print, list)
+    end
     raises("argument 'context': a context of strand.testing.context", testing.run, print, record, {})
     testing.run(function(given)
       raises("records of strand.testing.record expected", testing.run, print, given)

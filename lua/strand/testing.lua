@@ -113,6 +113,8 @@ local function check_records(subject)
   if type(subject) ~= "table" or not is_record(subject[1]) then
     schema.expected("argument 'record'", "a record of strand.testing.record, or a list of them",
       subject)
+  elseif not schema.list_length(subject) then
+    schema.fail("argument 'record'", "a list of records without holes expected, got a mixed one")
   end
   return subject, true
 end

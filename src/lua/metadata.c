@@ -101,12 +101,20 @@ static void refuse_run (lua_State *L, int list, size_t i, const char *what) {
                 lua_pushfstring(L, "incomplete[%d]: %s", (int)i, what));
 }
 
+/* The length of the list at 'index', or -1: it has holes or other keys. */
+static int64_t list_length (lua_State *L, int index) {
+  int64_t count = 0;
+  for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) count++;
+  return count == (int64_t)strand_rawlen(L, index) ? count : -1;
+}
+
 static void read_run (lua_State *L, int list, size_t i, strand_run *run) {
   lua_rawgeti(L, list, (int)i);
   if (!lua_istable(L, -1)) refuse_run(L, list, i, "{ first, last } expected");
   lua_rawgeti(L, -1, 1);
   lua_rawgeti(L, -2, 2);
-  if (!strand_to_int64(L, -2, &run->first)
+  if (list_length(L, lua_gettop(L) - 2) != 2
+      || !strand_to_int64(L, -2, &run->first)
       || !strand_to_int64(L, -1, &run->last))
     refuse_run(L, list, i, "{ first, last } expected, two whole numbers");
   if (run->first > run->last) refuse_run(L, list, i, "first is above last");
@@ -116,14 +124,17 @@ static void read_run (lua_State *L, int list, size_t i, strand_run *run) {
 /* Pushes what owns the runs. */
 static strand_run *push_list (lua_State *L, int list, int64_t committed,
                               int64_t highest, size_t *run_count) {
-  size_t length, count = 0;
+  size_t count = 0;
+  int64_t length;
   strand_run *runs;
   luaL_argcheck(L, lua_istable(L, list), list,
                 "incomplete: list of { first, last } expected");
-  length = strand_rawlen(L, list);
+  length = list_length(L, list);
+  luaL_argcheck(L, length >= 0, list,
+                "incomplete: a list without holes expected, got a mixed one");
   luaL_argcheck(L, length < INT32_MAX, list, "incomplete: too long");
-  runs = strand_newuserdata(L, (length + 1) * sizeof(*runs));
-  for (size_t i = 1; i <= length; i++) {
+  runs = strand_newuserdata(L, ((size_t)length + 1) * sizeof(*runs));
+  for (size_t i = 1; i <= (size_t)length; i++) {
     strand_run run;
     read_run(L, list, i, &run);
     if (run.first < committed)

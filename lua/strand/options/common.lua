@@ -90,6 +90,13 @@ local function check_header(out, name, value, label)
   out[#out + 1] = value or false
 end
 
+local function has_more(pair)
+  for key in pairs(pair) do
+    if key ~= 1 and key ~= 2 then return true end
+  end
+  return false
+end
+
 local function header_pairs(out, given, label)
   local count = schema.list_length(given)
   if not count then
@@ -99,7 +106,7 @@ local function header_pairs(out, given, label)
   for i = 1, count do
     local pair, place = given[i], schema.item(label, i)
     if type(pair) ~= "table" then schema.expected(place, "{ name, value }", pair) end
-    if pair[3] ~= nil then schema.fail(place, "{ name, value } expected, got more") end
+    if has_more(pair) then schema.fail(place, "{ name, value } expected, got more") end
     check_header(out, pair[1], pair[2], place)
   end
   return out
