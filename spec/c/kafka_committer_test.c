@@ -50,9 +50,12 @@ static int open_member (void **state) {
                                   .notice = on_notice };
   (void)state;
   consumer.events = strand_events_new();
+  strand_lock_init(&consumer.lock, STRAND_RANK_CONSUMER);
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member = (strand_member){ .consumer = &consumer,
                             .closing = { .phase = STRAND_SERVING } };
+  strand_problem_init(&member.troubles.problem);
+  strand_problem_init(&member.topics.problem);
   member.engine = strand_engine_new(&config);
   return 0;
 }

@@ -95,6 +95,7 @@ static strand_slot *open_stage (stage *s, strand_batch_by by) {
   s->consumer.wake_fd = -1;
   m->handover.batch_most = by == STRAND_BATCH_NONE ? 0 : 1;
   s->consumer.events = strand_events_new();
+  strand_lock_init(&s->consumer.lock, STRAND_RANK_CONSUMER);
   s->consumer.routes = &s->route;
   s->consumer.route_count = 1;
   atomic_init(&s->route.deadline_us, DEADLINE_US);

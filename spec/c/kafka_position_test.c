@@ -93,6 +93,9 @@ static int open_all (void **state) {
   sem_init(&answered, 0, 0);
   sem_init(&ended, 0, 0);
   consumer.events = strand_events_new();
+  strand_lock_init(&consumer.lock, STRAND_RANK_CONSUMER);
+  strand_problem_init(&member.troubles.problem);
+  strand_problem_init(&member.topics.problem);
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member.consumer = &consumer;
   member.handover.max_ready = 64;

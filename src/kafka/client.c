@@ -16,7 +16,7 @@
 #include "kafka/thread.h"
 
 static void client_free (strand_client *client) {
-  pthread_cond_destroy(&client->changed);
+  strand_condition_free(&client->changed);
   strand_lock_free(&client->lock);
   strand_lock_free(&client->cause.lock);
   free(client);

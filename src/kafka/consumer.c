@@ -11,7 +11,6 @@
 #include "kafka/letters.h"
 #include "kafka/lock.h"
 #include "kafka/system.h"
-#include "kafka/thread.h"
 
 #define GIVE_UP_US 800000 /* past close's timeout */
 

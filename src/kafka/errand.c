@@ -88,7 +88,7 @@ void strand_errand_free (strand_errand *errand) {
   if (errand->stalled_list != NULL) {
     rd_kafka_topic_partition_list_destroy(errand->stalled_list);
   }
-  pthread_cond_destroy(&errand->changed);
+  strand_condition_free(&errand->changed);
   strand_lock_free(&errand->lock);
   free(errand);
 }

@@ -56,7 +56,7 @@ enum {
 };
 
 #define STRAND_DEADLINE_TEXT 80
-/* Why it has failed. */
+/* Why it has failed. Thread: any. */
 void strand_deadline_text (char text[STRAND_DEADLINE_TEXT],
                            int64_t deadline_us);
 

@@ -268,7 +268,7 @@ static void free_helper (strand_helper *h) {
   strand_call *call;
   while ((call = pop(&h->todo)) != NULL) strand_call_free(call);
   while ((call = pop(&h->answers)) != NULL) strand_call_free(call);
-  pthread_cond_destroy(&h->filled);
+  strand_condition_free(&h->filled);
   strand_lock_free(&h->lock);
   free(h);
 }

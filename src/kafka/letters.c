@@ -33,8 +33,8 @@ struct strand_letters {
   const strand_letters_config *config;
   strand_placement placement;
   rd_kafka_conf_t *conf; /* to make a client of */
-  strand_lock lock;      /* a leaf: who changes 'client' has it, and the
-                              lua thread while it uses it */
+  strand_lock lock;      /* who changes 'client' has it, and the lua thread
+                              while it uses it */
   rd_kafka_t *client;    /* NULL: left, or none could be made */
   rd_kafka_queue_t *queue;
   char *group;
@@ -132,7 +132,7 @@ void strand_letters_stalled (strand_member *m, const strand_call *call,
   l->asking = false;
   if (l->left || l->away.since_us == 0) return; /* one was heard of */
   if (strand_error_kind_of(call->err) == STRAND_ERROR_PASSING) {
-    strand_trouble_put_off(&l->away, now_us); /* not known: asked again */
+    strand_trouble_take_due(&l->away, now_us); /* not known: asked again */
     return;
   }
   if (call->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -309,7 +309,7 @@ static strand_letters *new_letters (const strand_consumer *c) {
   if (partitioner == NULL) partitioner = "murmur2_random";
   strand_partitioner_find(partitioner, &l->placement.which);
   l->placement.by_key = 1;
-  strand_lock_init(&l->lock, STRAND_RANK_LEAF);
+  strand_lock_init(&l->lock, STRAND_RANK_CLIENT);
   strand_list_init(&l->ready);
   strand_list_init(&l->again);
   strand_list_init(&l->out);

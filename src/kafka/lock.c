@@ -20,6 +20,7 @@ void strand_lock_free (strand_lock *lock) {
 static _Thread_local unsigned held;
 
 void strand_lock_enters (strand_rank rank) {
+  assert(rank != STRAND_RANK_NONE);
   assert(held >> rank == 0 && "locks are taken in the order of their ranks");
   held |= 1u << rank;
 }
@@ -38,6 +39,10 @@ bool strand_condition_init (strand_condition *condition) {
   status = pthread_cond_init(condition, &attributes);
   pthread_condattr_destroy(&attributes);
   return status == 0;
+}
+
+void strand_condition_free (strand_condition *condition) {
+  pthread_cond_destroy(condition);
 }
 
 void strand_lock_wait (strand_lock *lock, strand_condition *condition) {

@@ -15,9 +15,11 @@
 #include <time.h>
 
 typedef enum strand_rank {
+  STRAND_RANK_NONE,     /* a lock that was not made */
   STRAND_RANK_LOADING,  /* one for the process: under it Lua loads modules */
   STRAND_RANK_CONSUMER, /* what the threads of a consumer share */
-  STRAND_RANK_LEAF      /* all others: nothing is called under it */
+  STRAND_RANK_CLIENT,   /* a client is used under it: librdkafka may log */
+  STRAND_RANK_LEAF      /* all others: no lock is taken under it */
 } strand_rank;
 
 typedef struct strand_lock {
@@ -45,9 +47,10 @@ static inline void strand_lock_take (strand_lock *lock) {
   pthread_mutex_lock(&lock->mutex);
 }
 
+/* Who takes it next may free it. */
 static inline void strand_lock_release (strand_lock *lock) {
-  pthread_mutex_unlock(&lock->mutex);
   strand_lock_leaves(lock->rank);
+  pthread_mutex_unlock(&lock->mutex);
 }
 
 /* Signalled without the lock, or with it. */
@@ -55,6 +58,7 @@ typedef pthread_cond_t strand_condition;
 
 /* False: it could not be made. */
 bool strand_condition_init (strand_condition *condition);
+void strand_condition_free (strand_condition *condition);
 /* Once more than it was signalled, as ever. */
 void strand_lock_wait (strand_lock *lock, strand_condition *condition);
 /* 'deadline' as of strand_clock_now. False: it has passed. */

@@ -4,7 +4,6 @@
 
 #include "core/mutant.h"
 #include "kafka/lock.h"
-#include "kafka/thread.h"
 
 void strand_mailbox_init (strand_mailbox *m) {
   *m = (strand_mailbox){ .max_in_flight = 1, .slot_ns = STRAND_WAKE_NS };
@@ -47,7 +46,7 @@ void strand_mailbox_destroy (strand_mailbox *m) {
     strand_taker *taker = m->left;
     m->left = taker->below;
     free(atomic_load(&taker->traceback));
-    pthread_cond_destroy(&taker->woken);
+    strand_condition_free(&taker->woken);
     free(taker);
   }
   strand_lock_free(&m->lock);

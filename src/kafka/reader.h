@@ -13,7 +13,7 @@ typedef struct strand_member strand_member;
 typedef struct strand_reader {
   size_t next;               /* round robin */
   bool ready;                /* librdkafka wrote to the waker */
-  const strand_tag *reading; /* while its queue is read: see open_client */
+  const strand_tag *reading; /* while its queue is read: errors are its */
 } strand_reader;
 
 void strand_reader_read (strand_member *m, int64_t now_us);

@@ -34,7 +34,7 @@ static bool copy_places (strand_place **to, size_t *count,
 ** wanted that. A commit that failed is told before it. */
 static void tell_late_locked (const strand_consumer *c, strand_report *r) {
   bool late = c->late || (c->detached && c->close_mode != STRAND_CLOSE_NOW);
-  if (c->life != STRAND_CLOSED || !late || r->failure.code[0] != '\0') return;
+  if (!late || r->failure.code[0] != '\0') return;
   if (r->unfinished_total > 0) {
     strand_fail(&r->failure, "TIMED_OUT",
                 "%llu record%s unfinished after "
@@ -58,42 +58,39 @@ static bool add_unfinished (strand_report *r, const strand_unfinished *u) {
                      u->count < room ? u->count : room);
 }
 
-static bool add_member (strand_report *r, strand_snapshot *snapshot) {
-  const strand_unfinished *unfinished;
-  const strand_view *v = strand_snapshot_take(snapshot, &unfinished);
-  if (v != NULL) {
-    r->done += v->engine.done;
-    r->failed += v->engine.failed;
-    r->skipped += v->engine.skipped;
-    r->dead_lettered += v->engine.dead_lettered;
-    if (unfinished == NULL) r->parked += v->engine.parked;
-    strand_view_release(v);
-  }
-  if (unfinished == NULL) return true;
-  r->parked += unfinished->parked;
-  return add_unfinished(r, unfinished);
-}
-
 static bool report_locked (strand_consumer *c, strand_report *r) {
   int64_t end = c->closed_us != 0 ? c->closed_us : strand_clock_us();
-  bool ok = copy_places(&r->committed, &r->committed_count, c->committed,
-                        c->committed_count);
   r->lost = c->lost;
   r->detached = c->detached;
   r->failure = c->failure;
   r->seconds = c->started_us == 0 ? 0 : (double)(end - c->started_us) / 1e6;
-  tell_late_locked(c, r);
-  return ok;
+  return copy_places(&r->committed, &r->committed_count, c->committed,
+                     c->committed_count);
 }
 
+static bool add_member (strand_report *r, strand_snapshot *snapshot) {
+  strand_published p;
+  strand_snapshot_take(snapshot, &p);
+  strand_published_release(&p);
+  r->done += p.stats.done;
+  r->failed += p.stats.failed;
+  r->skipped += p.stats.skipped;
+  r->dead_lettered += p.stats.dead_lettered;
+  r->parked += p.unfinished != NULL ? p.unfinished->parked : p.stats.parked;
+  return p.unfinished == NULL || add_unfinished(r, p.unfinished);
+}
+
+/* A member tells what is unfinished before it is over: so what is late is
+** only told of a consumer that was closed before its members were read. */
 bool strand_consumer_report (strand_consumer *c, strand_report *report) {
-  bool ok = true;
+  bool over = strand_shared_life(c) == STRAND_CLOSED, ok = true;
   *report = (strand_report){ 0 };
   for (unsigned i = 0; ok && i < c->member_count; i++) {
     ok = add_member(report, &c->members[i]->snapshot);
   }
   strand_lock_take(&c->lock);
   ok = ok && report_locked(c, report);
+  if (over) tell_late_locked(c, report);
   strand_lock_release(&c->lock);
   if (!ok) strand_report_clear(report);
   return ok;
@@ -134,7 +131,7 @@ static void add_age (strand_partition_view *partitions, size_t count,
   }
 }
 
-/* Then it wakes nobody: the owners' descriptors may be gone. */
+/* The owners' descriptors may be gone when it is closed: none is woken. */
 static bool want_blockers (strand_consumer *c, size_t blockers) {
   bool more = false;
   for (unsigned i = 0; i < c->member_count; i++) {
@@ -143,42 +140,50 @@ static bool want_blockers (strand_consumer *c, size_t blockers) {
   return more && strand_shared_life(c) != STRAND_CLOSED;
 }
 
-static bool add_view (strand_stats *s, const strand_view *v, int64_t now_us) {
-  size_t partitions = s->partition_count + v->partition_count;
-  size_t blockers = s->blocker_count + v->blocker_count;
-  strand_partition_view *p = realloc(s->partitions,
-                                     (partitions + 1) * sizeof(*p));
+/* Room for more, also when there is nothing. */
+static bool make_room (strand_stats *s, const strand_view *v) {
+  size_t partitions = s->partition_count + v->partition_count + 1;
+  size_t blockers = s->blocker_count + v->blocker_count + 1;
+  strand_partition_view *p = realloc(s->partitions, partitions * sizeof(*p));
+  strand_blocker *b = NULL;
+  if (p != NULL) {
+    s->partitions = p;
+    b = realloc(s->blockers, blockers * sizeof(*b));
+  }
+  if (b != NULL) s->blockers = b;
+  return b != NULL;
+}
+
+static bool add_view (strand_stats *s, const strand_view *v, int64_t age_us) {
+  strand_partition_view *p;
   strand_blocker *b;
-  if (p == NULL) return false;
-  s->partitions = p;
-  b = realloc(s->blockers, (blockers + 1) * sizeof(*b));
-  if (b == NULL) return false;
-  s->blockers = b;
-  add_engine(&s->engine, &v->engine);
-  p += s->partition_count;
-  b += s->blocker_count;
+  if (!make_room(s, v)) return false;
+  p = s->partitions + s->partition_count;
+  b = s->blockers + s->blocker_count;
   if (v->partition_count > 0) {
     memcpy(p, v->partitions, v->partition_count * sizeof(*p));
   }
   if (v->blocker_count > 0) {
     memcpy(b, v->blockers, v->blocker_count * sizeof(*b));
   }
-  add_age(p, v->partition_count, b, v->blocker_count,
-          now_us - v->published_us);
-  s->partition_count = partitions;
-  s->blocker_count = blockers;
+  add_age(p, v->partition_count, b, v->blocker_count, age_us);
+  s->partition_count += v->partition_count;
+  s->blocker_count += v->blocker_count;
   return true;
 }
 
 static bool add_views (strand_consumer *c, strand_stats *s) {
-  bool closed = strand_shared_life(c) == STRAND_CLOSED, ok = true;
+  static const strand_view none = { 0 };
+  bool closed = strand_shared_life(c) == STRAND_CLOSED;
+  bool ok = make_room(s, &none);
   for (unsigned i = 0; ok && i < c->member_count; i++) {
-    const strand_unfinished *unfinished;
-    const strand_view *v = strand_snapshot_take(&c->members[i]->snapshot,
-                                                &unfinished);
-    if (v == NULL) continue;
-    ok = add_view(s, v, closed ? v->published_us : strand_clock_us());
-    strand_view_release(v);
+    strand_published p;
+    strand_snapshot_take(&c->members[i]->snapshot, &p);
+    add_engine(&s->engine, &p.stats);
+    if (p.view != NULL) {
+      ok = add_view(s, p.view, closed ? 0 : strand_clock_us() - p.at_us);
+    }
+    strand_published_release(&p);
   }
   return ok;
 }

@@ -68,7 +68,7 @@ static void free_shared (strand_consumer *c) {
   strand_events_free(c->events);
   strand_log_release(c->log);
   close_fds(c);
-  pthread_cond_destroy(&c->changed);
+  strand_condition_free(&c->changed);
   strand_lock_free(&c->lock);
   free(c);
 }

@@ -17,7 +17,9 @@
 #define STRAND_SIGNS_UP 64 /* brokers that come up within a second */
 
 /* Written on librdkafka's threads and read by the owner, each word by itself:
-** what is read a moment too early is read again at the next tick. */
+** what is read a moment too early is read again at the next tick. But
+** 'tokens' is written by the lua thread, 'probing' by the owner, and the owner
+** takes what is in 'up'. */
 typedef struct strand_signs {
   strand_waker *waker;        /* the owner's */
   atomic_uint tokens;         /* that the program has given */

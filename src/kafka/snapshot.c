@@ -20,12 +20,20 @@ void strand_snapshot_init (strand_snapshot *s, strand_engine *engine,
   s->changed = true;
 }
 
+static void release_view (strand_view *view) {
+  if (view == NULL || atomic_fetch_sub(&view->refs, 1) > 1) return;
+  free(view->partitions);
+  free(view->blockers);
+  free(view);
+}
+
 void strand_snapshot_free (strand_snapshot *s) {
-  if (s->view != NULL) strand_view_release(s->view);
+  release_view(s->view);
   for (size_t i = 0; i < s->unfinished.count; i++) {
     free(s->unfinished.places[i].topic);
   }
   free(s->unfinished.places);
+  strand_lock_free(&s->lock);
 }
 
 void strand_snapshot_change (strand_snapshot *s) {
@@ -40,24 +48,18 @@ int64_t strand_snapshot_due (const strand_snapshot *s) {
 ** Others
 */
 
-const strand_view *
-strand_snapshot_take (strand_snapshot *s,
-                      const strand_unfinished **unfinished) {
-  strand_view *view;
+void strand_snapshot_take (strand_snapshot *s, strand_published *to) {
   strand_lock_take(&s->lock);
-  view = s->view;
-  if (view != NULL) atomic_fetch_add(&view->refs, 1);
-  *unfinished = s->stopped ? &s->unfinished : NULL;
+  if (s->view != NULL) atomic_fetch_add(&s->view->refs, 1);
+  to->stats = s->stats;
+  to->at_us = s->published_us;
+  to->view = s->view;
+  to->unfinished = s->stopped ? &s->unfinished : NULL;
   strand_lock_release(&s->lock);
-  return view;
 }
 
-void strand_view_release (const strand_view *v) {
-  strand_view *view = (strand_view *)v; /* its count is not what it shows */
-  if (atomic_fetch_sub(&view->refs, 1) > 1) return;
-  free(view->partitions);
-  free(view->blockers);
-  free(view);
+void strand_published_release (strand_published *p) {
+  release_view((strand_view *)p->view); /* its count is not what it shows */
 }
 
 bool strand_snapshot_want (strand_snapshot *s, size_t blockers) {
@@ -165,9 +167,22 @@ static bool ends_moved (const strand_snapshot *s, rd_kafka_t *client) {
   return false;
 }
 
-/* Without memory the old one stays, and soon another is tried. */
+/* NULL when memory runs out. */
+static strand_view *new_view (const strand_snapshot *s, rd_kafka_t *client,
+                              size_t blockers, int64_t now_us) {
+  strand_view *view = calloc(1, sizeof(*view));
+  if (view == NULL) return NULL;
+  atomic_init(&view->refs, 1);
+  view_partitions(s, client, view, now_us);
+  view_blockers(s, view, blockers, now_us);
+  return view;
+}
+
+/* Without memory the old view stays, and soon another is tried: but what the
+** engine counts is told. */
 static void publish (strand_snapshot *s, rd_kafka_t *client, int64_t now_us) {
-  strand_view *fresh, *old;
+  strand_engine_stats stats;
+  strand_view *fresh, *old = NULL;
   size_t most;
   strand_engine_look(s->engine, now_us); /* also when nothing has changed */
   strand_lock_take(&s->lock);
@@ -176,21 +191,19 @@ static void publish (strand_snapshot *s, rd_kafka_t *client, int64_t now_us) {
   if (!s->changed && most == s->blockers_most && !ends_moved(s, client)) {
     return;
   }
-  s->changed = true;
-  fresh = calloc(1, sizeof(*fresh));
-  if (fresh == NULL) return;
-  atomic_init(&fresh->refs, 1);
   s->blockers_most = most;
-  strand_engine_stats_read(s->engine, &fresh->engine);
-  view_partitions(s, client, fresh, now_us);
-  view_blockers(s, fresh, most, now_us);
-  s->changed = fresh->partitions == NULL;
-  fresh->published_us = now_us;
+  strand_engine_stats_read(s->engine, &stats);
+  fresh = new_view(s, client, most, now_us);
+  s->changed = fresh == NULL || fresh->partitions == NULL;
   strand_lock_take(&s->lock);
-  old = s->view;
-  s->view = fresh;
+  s->stats = stats;
+  s->published_us = now_us;
+  if (fresh != NULL) {
+    old = s->view;
+    s->view = fresh;
+  }
   strand_lock_release(&s->lock);
-  if (old != NULL) strand_view_release(old);
+  release_view(old);
 }
 
 /* Of thousands of partitions a view is dear: librdkafka looks for each, one by

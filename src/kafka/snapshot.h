@@ -24,12 +24,10 @@
 typedef struct strand_view {
   /* Counted by any thread; who is last frees it. */
   atomic_int refs;
-  strand_engine_stats engine;
   strand_partition_view *partitions;
   size_t partition_count;
   strand_blocker *blockers;
   size_t blocker_count;
-  int64_t published_us;
 } strand_view;
 
 /* What the report calls so. */
@@ -46,8 +44,10 @@ typedef struct strand_snapshot {
   strand_engine *engine;
   unsigned index;
 
-  strand_lock lock;       /* a leaf: of what says so, and nothing is called */
-  strand_view *view;      /* lock; NULL: none yet */
+  strand_lock lock;          /* of what says so */
+  strand_engine_stats stats; /* lock */
+  int64_t published_us;      /* lock */
+  strand_view *view;         /* lock; NULL: none yet */
   bool stopped;           /* lock; 'unfinished' is told, and only read now */
   size_t blockers_wanted; /* lock; only grows */
 
@@ -64,7 +64,7 @@ void strand_snapshot_init (strand_snapshot *s, strand_engine *engine,
 /* Thread: whoever is last. */
 void strand_snapshot_free (strand_snapshot *s);
 
-/* The next view is to be another one. */
+/* Something has changed: the next view says so. */
 void strand_snapshot_change (strand_snapshot *s);
 /* 'client' is asked for the ends of partitions; or NULL. */
 void strand_snapshot_publish (strand_snapshot *s, rd_kafka_t *client,
@@ -77,11 +77,17 @@ int64_t strand_snapshot_due (const strand_snapshot *s);
 /* Once, when the member stops: what is not done now. */
 void strand_snapshot_stop (strand_snapshot *s);
 
-/* Thread: any. The last view, for strand_view_release; or NULL. '*unfinished'
-** is NULL before the member has stopped. */
-const strand_view *strand_snapshot_take (strand_snapshot *s,
-                                         const strand_unfinished **unfinished);
-void strand_view_release (const strand_view *view);
+/* What was published last. */
+typedef struct strand_published {
+  strand_engine_stats stats;
+  int64_t at_us;
+  const strand_view *view;             /* or NULL */
+  const strand_unfinished *unfinished; /* NULL: the member has not stopped */
+} strand_published;
+
+/* Thread: any. For strand_published_release. */
+void strand_snapshot_take (strand_snapshot *s, strand_published *to);
+void strand_published_release (strand_published *p);
 /* Thread: any. False: the next view has as many blockers anyway. */
 bool strand_snapshot_want (strand_snapshot *s, size_t blockers);
 

@@ -21,8 +21,8 @@ typedef struct worker {
   unsigned index;            /* from 1 */
   void *state;               /* NULL: it could not be opened */
   strand_taker *taker;
-  /* Written by the worker's thread, and read there by its signal handler: of
-  ** two that are told apart by a moment either is the record that runs. */
+  /* Written by the worker's thread, and read there by its signal handler,
+  ** between two of its steps: the record that runs, or ran a moment ago. */
   strand_slot *volatile slot;  /* the lease that runs, or NULL */
   volatile uint32_t at;        /* records of it that are done */
   const strand_record *behind; /* its next record, read while it may be */
