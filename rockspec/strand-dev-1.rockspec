@@ -49,6 +49,7 @@ build = {
         "src/kafka/admin.c",
         "src/kafka/bundle.c",
         "src/kafka/client.c",
+        "src/kafka/closing.c",
         "src/kafka/committer.c",
         "src/kafka/conf.c",
         "src/kafka/consumer.c",

@@ -54,7 +54,7 @@ static void become_idle (void *arg) {
 }
 
 static void run_slot (worker *w, strand_slot *slot) {
-  owner *o = (owner *)(void *)w->taker->batch->member;
+  owner *o = (owner *)(void *)w->taker->batch->waker;
   ptrdiff_t i = slot - w->taker->batch->slots;
   if (atomic_fetch_add(&running, 1) >= atomic_load(&most)) w->wrong++;
   if (atomic_fetch_add(&o->runs[i], 1) != 0) w->wrong++;
@@ -82,7 +82,7 @@ static void *work (void *arg) {
 static void post (owner *o) {
   strand_batch *batch = aligned_alloc(64, (sizeof(*batch) + 63) & ~(size_t)63);
   assert_non_null(batch);
-  batch->member = (struct strand_member *)(void *)o;
+  batch->waker = (strand_waker *)(void *)o;
   batch->count = 1 + (uint32_t)pick(o, STRAND_BATCH_SLOTS);
   atomic_init(&batch->refs, 1);
   atomic_init(&batch->cursor, 0);

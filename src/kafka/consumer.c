@@ -166,7 +166,8 @@ static bool open_members (strand_consumer *c,
                           const strand_consumer_config *config,
                           strand_failure *failure) {
   c->members = calloc(config->members, sizeof(*c->members));
-  if (c->members == NULL) return false;
+  c->inboxes = calloc(config->members, sizeof(*c->inboxes));
+  if (c->members == NULL || c->inboxes == NULL) return false;
   c->member_count = config->members;
   for (unsigned i = 0; i < config->members; i++) {
     c->members[i] = strand_member_new(c, i, config->kafka, config->kafka_count,
@@ -413,7 +414,7 @@ void strand_consumer_close_begin (strand_consumer *c, strand_close_mode mode,
   }
   c->life = STRAND_CLOSING;
   for (unsigned i = 0; i < c->member_count; i++) {
-    c->members[i]->inbox.close = true;
+    c->inboxes[i].close = true;
   }
   open = c->members_open > 0;
   strand_shared_give_up_locked(c, c->close_deadline_us + GIVE_UP_US);

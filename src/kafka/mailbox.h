@@ -49,6 +49,7 @@
 #include "kafka/interrupt.h"
 #include "kafka/handler.h"
 #include "kafka/lock.h"
+#include "kafka/waker.h"
 
 #define STRAND_BATCH_SLOTS 256
 #define STRAND_WAKE_NS 100000
@@ -56,7 +57,6 @@
 ** no other of the lease may begin. */
 #define STRAND_SLOT_EXPIRED UINT32_C(0x80000000)
 
-struct strand_member;
 typedef struct strand_tag strand_tag;
 typedef struct strand_bundle strand_bundle;
 
@@ -95,7 +95,7 @@ typedef struct strand_slot {
 
 typedef struct strand_batch {
   struct strand_batch *next; /* in the mailbox */
-  struct strand_member *member;
+  strand_waker *waker;       /* the owner's */
   uint32_t count;
   atomic_int refs;
   _Alignas(64) _Atomic uint32_t cursor;

@@ -11,16 +11,9 @@
 #include "kafka/thread.h"
 
 #define POLL_MOST_US 1000000
-#define CLOSE_MARGIN_US 1000000  /* of the timeout, kept for the commit */
-#define LEAVE_MOST_US 500000     /* past the timeout, for leaving */
-#define DESTROY_MOST_US 65000000 /* past it, until the client is destroyed */
-
-void strand_member_wake (strand_member *m) {
-  strand_waker_wake(&m->waker);
-}
 
 static void wake (void *member) {
-  strand_member_wake(member);
+  strand_waker_wake(&((strand_member *)member)->waker);
 }
 
 static void let_go (void *member) {
@@ -130,7 +123,7 @@ static strand_release *copy_release (const strand_held *held) {
 }
 
 void strand_member_release (strand_consumer *c, const strand_held *held) {
-  strand_member *other = NULL;
+  strand_waker *other = NULL;
   int member;
   strand_lock_take(&c->lock);
   member = strand_held_remove(&c->held, held)
@@ -139,13 +132,13 @@ void strand_member_release (strand_consumer *c, const strand_held *held) {
   if (member >= 0) {
     strand_release *r = copy_release(held);
     if (r != NULL) {
-      other = c->members[member];
-      r->next = other->inbox.releases;
-      other->inbox.releases = r;
+      other = c->inboxes[member].waker;
+      r->next = c->inboxes[member].releases;
+      c->inboxes[member].releases = r;
     }
   }
   strand_lock_release(&c->lock);
-  if (other != NULL) strand_member_wake(other);
+  if (other != NULL) strand_waker_wake(other);
   else if (member >= 0) { /* its shard would be held for ever */
     strand_shared_end(c, STRAND_CLOSE_NOW, "NO_MEMORY",
                       "memory ran out after a revoke");
@@ -219,7 +212,7 @@ void strand_member_shares (strand_member *m) {
   c->partitions += stats.partitions - m->shares.partitions;
   m->shares.partitions = stats.partitions;
   for (unsigned i = 0; i < c->member_count; i++) {
-    c->members[i]->inbox.limits = true;
+    c->inboxes[i].limits = true;
   }
   strand_lock_release(&c->lock);
   strand_shared_wake(c);
@@ -257,24 +250,6 @@ static void take_rules (strand_member *m) {
   if (recall) strand_handover_recall(m);
 }
 
-static void begin_ending (strand_member *m, int64_t now_us) {
-  strand_consumer *c = m->consumer;
-  int64_t margin, timeout;
-  strand_lock_take(&c->lock);
-  m->closing.mode = c->close_mode;
-  m->closing.deadline_us = c->close_deadline_us;
-  strand_lock_release(&c->lock);
-  if (m->closing.phase > STRAND_ENDING) return;
-  timeout = m->closing.deadline_us - now_us;
-  margin = timeout / 4 < CLOSE_MARGIN_US ? timeout / 4 : CLOSE_MARGIN_US;
-  m->closing.limit_us = m->closing.deadline_us - margin;
-  if (m->closing.mode == STRAND_CLOSE_NOW) m->closing.limit_us = now_us;
-  m->closing.phase = STRAND_ENDING;
-  atomic_store(&m->closing.begun, true);
-  strand_engine_stop_intake(m->engine);
-  if (m->closing.mode != STRAND_CLOSE_DRAIN) strand_group_stop_handlers(m);
-}
-
 static void take_releases (strand_member *m, strand_release *releases) {
   while (releases != NULL) {
     strand_release *r = releases;
@@ -288,11 +263,11 @@ static void take_inbox (strand_member *m, int64_t now_us) {
   strand_consumer *c = m->consumer;
   strand_inbox inbox;
   strand_lock_take(&c->lock);
-  inbox = m->inbox;
-  m->inbox = (strand_inbox){ 0 };
+  inbox = c->inboxes[m->index];
+  c->inboxes[m->index] = (strand_inbox){ .waker = &m->waker };
   strand_lock_release(&c->lock);
   if (inbox.limits) take_limits(m);
-  if (inbox.close) begin_ending(m, now_us);
+  if (inbox.close) strand_closing_begin(m, now_us);
   if (inbox.rules) take_rules(m);
   if (inbox.yields && m->closing.phase == STRAND_SERVING)
     strand_group_claim(m);
@@ -303,179 +278,6 @@ static void take_inbox (strand_member *m, int64_t now_us) {
     strand_waiter *w = inbox.commits;
     inbox.commits = w->next;
     strand_committer_wait(m, w);
-  }
-}
-
-/*
-** The way to the end
-*/
-
-/* Asked after all that may start was handed over: so a member that drains
-** has nothing left when nothing is in flight, or waits for a rate. */
-static bool still_runs (const strand_member *m, int64_t now_us) {
-  strand_engine_stats stats;
-  strand_engine_stats_read(m->engine, &stats);
-  return stats.in_flight > 0 || stats.letters > 0
-         || strand_engine_gates(m->engine, now_us) < INT64_MAX;
-}
-
-static void begin_leaving (strand_member *m) {
-  rd_kafka_error_t *error;
-  strand_snapshot_stop(&m->snapshot);
-  m->closing.phase = STRAND_LEAVING;
-  strand_helper_hurry(m->helper);
-  error = rd_kafka_consumer_close_queue(m->client, m->queue);
-  if (error != NULL && !m->group.fatal) { /* which was told */
-    strand_trouble_error(m, rd_kafka_error_code(error),
-                         rd_kafka_error_string(error), NULL, -1,
-                         strand_clock_us());
-  }
-  if (error != NULL) {
-    rd_kafka_error_destroy(error);
-    m->closing.cannot_leave = true;
-  }
-}
-
-static void drop_all (strand_member *m) {
-  strand_committer_end(m);
-  for (size_t i = m->assignment.count; i-- > 0;) {
-    if (i < m->assignment.count && m->assignment.tags[i]->partition != NULL) {
-      strand_group_revoke(m, m->assignment.tags[i]);
-    }
-  }
-  strand_member_shares(m);
-  rd_kafka_queue_destroy(m->committer.queue);
-  m->committer.queue = NULL;
-}
-
-static void begin_destroying (strand_member *m) {
-  strand_call *call = strand_call_new(STRAND_CALL_DESTROY, NULL);
-  if (call == NULL || !strand_letters_leave(m)) {
-    strand_call_free(call);
-    return; /* the next turn tries again */
-  }
-  strand_snapshot_publish_now(&m->snapshot, m->client, strand_clock_us());
-  drop_all(m);
-  m->closing.phase = STRAND_DESTROYING;
-  m->closing.destroying = call;
-}
-
-/* A client that has not left its group turns a core round for as long as it is
-** destroyed (librdkafka 2.0.2). A coordinator that hangs makes that a minute:
-** so long the request to leave has to be answered, by default. Without one a
-** client may never leave (a commit waits for it), and is destroyed at once. */
-static bool may_destroy (const strand_member *m, int64_t now_us) {
-  return m->closing.cannot_leave || rd_kafka_consumer_closed(m->client)
-         || !atomic_load(&m->signs.coordinator_up)
-         || now_us >= m->closing.deadline_us + DESTROY_MOST_US;
-}
-
-static void destroy_client (strand_member *m) {
-  rd_kafka_queue_destroy(m->queue);
-  m->queue = NULL;
-  strand_helper_leave(m->helper, m->closing.destroying);
-  m->closing.destroying = NULL;
-}
-
-static void note_closed (strand_member *m) {
-  strand_consumer *c = m->consumer;
-  bool last;
-  m->closing.phase = STRAND_OVER;
-  strand_lock_take(&c->lock);
-  last = --c->members_open == 0;
-  strand_shared_closed_locked(c);
-  strand_lock_release(&c->lock);
-  if (last) strand_mailbox_close(&c->mailbox);
-}
-
-/* Sends what is in no commit yet. True: it waits for an answer, or memory. */
-static bool commit_rest (strand_member *m, int64_t now_us) {
-  if (m->group.fatal) return false;
-  if (m->committer.commit != NULL) return true;
-  if (strand_engine_commit_blocked(m->engine, now_us)) return true;
-  if (strand_committer_waits(m)) return true;
-  return strand_committer_send(m, now_us) || strand_committer_starved(m);
-}
-
-/* An earlier commit that failed is no failure of the close when there is
-** nothing left to commit: it was repeated, or its partitions were lost. */
-static void note_last_commit (strand_member *m) {
-  strand_consumer *c = m->consumer;
-  bool last;
-  if (!strand_committer_untold(m, &m->committer.failure)) {
-    m->committer.failure.code[0] = '\0';
-  }
-  m->closing.last_commit = true;
-  strand_lock_take(&c->lock);
-  last = --c->uncommitted == 0;
-  strand_lock_release(&c->lock);
-  if (last) strand_shared_wake(c);
-}
-
-static bool all_have_committed (strand_consumer *c) {
-  bool all;
-  strand_lock_take(&c->lock);
-  all = c->uncommitted == 0;
-  strand_lock_release(&c->lock);
-  return all;
-}
-
-/* Its time is over, and something was still to be done. */
-static void note_late (strand_member *m) {
-  strand_consumer *c = m->consumer;
-  strand_lock_take(&c->lock);
-  c->late = true;
-  strand_lock_release(&c->lock);
-}
-
-static void end_handlers (strand_member *m, int64_t now_us) {
-  bool runs = still_runs(m, now_us);
-  if (runs && now_us < m->closing.limit_us) return;
-  if (runs && m->closing.mode != STRAND_CLOSE_NOW) note_late(m);
-  strand_group_stop_handlers(m);
-  m->closing.phase = STRAND_COMMITTING;
-}
-
-/* A member that leaves makes the group rebalance, and the others' commits
-** are then refused: so none leaves before all have committed. */
-static void end_commits (strand_member *m, int64_t now_us) {
-  if (!m->closing.last_commit && !commit_rest(m, now_us)) note_last_commit(m);
-  if (!m->closing.last_commit || !all_have_committed(m->consumer)) {
-    if (now_us < m->closing.deadline_us) return;
-    if (!m->closing.last_commit) note_late(m);
-  }
-  begin_leaving(m);
-}
-
-static void advance (strand_member *m, int64_t now_us) {
-  if (m->closing.phase == STRAND_ENDING && m->group.rebalance == NULL) {
-    end_handlers(m, now_us);
-  }
-  if (m->closing.phase == STRAND_COMMITTING && m->group.rebalance == NULL) {
-    end_commits(m, now_us);
-  }
-  if (m->closing.phase == STRAND_LEAVING && m->group.rebalance == NULL
-      && (m->closing.cannot_leave || rd_kafka_consumer_closed(m->client)
-          || now_us >= m->closing.deadline_us + LEAVE_MOST_US)) {
-    begin_destroying(m);
-  }
-  if (m->closing.destroying != NULL && may_destroy(m, now_us))
-    destroy_client(m);
-  if (m->closing.phase == STRAND_DESTROYING && m->client == NULL
-      && strand_letters_are_gone(m))
-    note_closed(m);
-}
-
-static int64_t phase_due (const strand_member *m) {
-  switch (m->closing.phase) {
-    case STRAND_ENDING: return m->closing.limit_us;
-    case STRAND_COMMITTING: return m->closing.deadline_us;
-    case STRAND_LEAVING: return m->closing.deadline_us + LEAVE_MOST_US;
-    case STRAND_DESTROYING:
-      if (m->closing.destroying != NULL)
-        return m->closing.deadline_us + DESTROY_MOST_US;
-      return INT64_MAX;
-    default: return INT64_MAX;
   }
 }
 
@@ -523,7 +325,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   strand_reader_read(m, now_us);
   hand_over(m, now_us);
   due = min64(due, strand_engine_gates(m->engine, now_us));
-  advance(m, now_us);
+  strand_closing_advance(m, now_us);
   due = min64(due, strand_trouble_tick(m, now_us)); /* also when it is busy */
   strand_snapshot_publish(&m->snapshot, m->client, now_us);
   if (m->consumer->warnings != NULL) {
@@ -537,7 +339,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   due = min64(due, strand_letters_due(m, now_us));
   due = min64(due, strand_committer_due(m, now_us));
   due = min64(due, m->handover.look_us);
-  due = min64(due, phase_due(m));
+  due = min64(due, strand_closing_due(m));
   return min64(due, strand_snapshot_due(&m->snapshot));
 }
 
@@ -721,7 +523,6 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   m->handover.look_us = INT64_MAX;
   strand_topics_init(m);
   strand_problem_init(&m->troubles.problem);
-  m->inbox.limits = true;
   strand_waker_init(&m->waker);
   m->shares.routes = calloc(c->route_count, sizeof(*m->shares.routes));
   m->engine = m->shares.routes != NULL ? open_engine(m) : NULL;
@@ -729,6 +530,7 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   if (m->engine != NULL && strand_waker_open(&m->waker, failure)
       && open_client(m, props, count, failure)
       && strand_letters_open(m, failure)) {
+    c->inboxes[index] = (strand_inbox){ .waker = &m->waker, .limits = true };
     failure->code[0] = '\0';
     return m;
   }

@@ -63,23 +63,6 @@ typedef enum strand_phase {
   STRAND_OVER
 } strand_phase;
 
-typedef struct strand_release {
-  struct strand_release *next;
-  strand_held held; /* owns its strings */
-} strand_release;
-
-/* What the lua thread and other members ask; under the consumer's lock. */
-typedef struct strand_inbox {
-  strand_waiter *commits;
-  strand_seek_request *seeks;
-  strand_release *releases;
-  strand_parked_request *parked;
-  bool rules;
-  bool yields; /* another member gave up what this one has */
-  bool limits;
-  bool close;
-} strand_inbox;
-
 /* The way to the end; see above. */
 typedef struct strand_closing {
   strand_phase phase;
@@ -111,7 +94,6 @@ struct strand_member {
   strand_letters *letters; /* NULL: no topic for dead letters */
 
   strand_waker waker;
-  strand_inbox inbox; /* consumer->lock */
   strand_shares shares;
   strand_signs signs;
   strand_join_watch join_watch;
@@ -143,14 +125,19 @@ void strand_member_dismiss (strand_member *m);
 void strand_member_give_back (strand_member *m);
 /* Thread: lua. Starts owner and helper. False and a failure. */
 bool strand_member_start (strand_member *m, strand_failure *failure);
-/* Thread: any. The owner looks at its inbox and at the outcomes. */
-void strand_member_wake (strand_member *m);
 /* Thread: owner. The handler of a held shard returned: whoever has its
 ** partition now goes on with it. */
 void strand_member_release (strand_consumer *c, const strand_held *held);
 /* Its assignment has changed, and with it every member's share of the
 ** consumer's budgets. */
 void strand_member_shares (strand_member *m);
+
+/* closing.c */
+/* The close that was asked for begins, or goes on in another mode. */
+void strand_closing_begin (strand_member *m, int64_t now_us);
+/* Goes on to the next phase where that is due. */
+void strand_closing_advance (strand_member *m, int64_t now_us);
+int64_t strand_closing_due (const strand_member *m);
 
 /* Events of a member. 'tag' may be NULL. */
 strand_event strand_member_event (const strand_member *m, const char *type,

@@ -68,8 +68,8 @@ strand_ticket *strand_consumer_commit (strand_consumer *c,
   for (unsigned i = 0; i < c->member_count; i++) {
     strand_waiter *w = waiters;
     waiters = w->next;
-    w->next = c->members[i]->inbox.commits;
-    c->members[i]->inbox.commits = w;
+    w->next = c->inboxes[i].commits;
+    c->inboxes[i].commits = w;
   }
   strand_lock_release(&c->lock);
   strand_shared_wake(c);
@@ -100,12 +100,12 @@ strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
                ? strand_held_member(&c->held, topic, partition)
                : -1;
     if (member >= 0) {
-      r->next = c->members[member]->inbox.seeks;
-      c->members[member]->inbox.seeks = r;
+      r->next = c->inboxes[member].seeks;
+      c->inboxes[member].seeks = r;
     }
     strand_lock_release(&c->lock);
     if (member >= 0) {
-      strand_member_wake(c->members[member]);
+      strand_waker_wake(c->inboxes[member].waker);
       return ticket;
     }
     strand_fail(failure, "NOT_ASSIGNED",
@@ -186,7 +186,7 @@ bool strand_consumer_pause (strand_consumer *c, const char *topic,
   if (paused) ok = add_rule_locked(c, topic, partition);
   else drop_rules_locked(c, topic, partition);
   for (unsigned i = 0; i < c->member_count; i++) {
-    c->members[i]->inbox.rules = true;
+    c->inboxes[i].rules = true;
   }
   strand_lock_release(&c->lock);
   if (!ok) strand_fail(failure, "NO_MEMORY", "memory ran out");
@@ -233,7 +233,7 @@ static void set_limits_locked (strand_consumer *c,
     follow_locked(&c->routes[i], limits);
   }
   for (unsigned i = 0; i < c->member_count; i++) {
-    c->members[i]->inbox.limits = true;
+    c->inboxes[i].limits = true;
   }
   if (c->life == STRAND_NEW) return; /* strand_consumer_start sets them */
   strand_mailbox_limit(&c->mailbox, (unsigned)limits->max_in_flight,
@@ -271,12 +271,12 @@ static strand_ticket *post_parked (strand_consumer *c, int member,
     member = strand_held_member(&c->held, r->topic, r->partition);
   }
   if (runs && member >= 0) {
-    r->next = c->members[member]->inbox.parked;
-    c->members[member]->inbox.parked = r;
+    r->next = c->inboxes[member].parked;
+    c->inboxes[member].parked = r;
   }
   strand_lock_release(&c->lock);
   if (runs && member >= 0) {
-    strand_member_wake(c->members[member]);
+    strand_waker_wake(c->inboxes[member].waker);
     return ticket;
   }
   if (!runs) strand_fail(failure, "NOT_RUNNING", "the consumer does not run");

@@ -40,6 +40,7 @@ static void free_members (strand_consumer *c) {
     if (c->members[i] != NULL) strand_member_free(c->members[i]);
   }
   free(c->members);
+  free(c->inboxes);
 }
 
 static void close_fds (strand_consumer *c) {
@@ -90,7 +91,7 @@ strand_life strand_shared_life (const strand_consumer *c) {
 
 void strand_shared_wake (strand_consumer *c) {
   for (unsigned i = 0; i < c->member_count; i++) {
-    strand_member_wake(c->members[i]);
+    strand_waker_wake(c->inboxes[i].waker);
   }
 }
 

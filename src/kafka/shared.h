@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 
 #include "core/held.h"
+#include "kafka/inbox.h"
 #include "kafka/lock.h"
 #include "kafka/mailbox.h"
 #include "kafka/settings.h"
@@ -83,6 +84,7 @@ struct strand_consumer {
   strand_events *events;
   strand_warnings *warnings; /* NULL: somebody takes the events */
   struct strand_member **members;
+  strand_inbox *inboxes; /* one for each member */
   unsigned member_count;
   size_t prefetch_kbytes; /* of one partition */
   int64_t max_poll_us;

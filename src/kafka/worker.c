@@ -33,7 +33,7 @@ typedef struct worker {
   /* Written by the signal handler, read by the thread that it is on. */
   strand_slot *volatile traced; /* a traceback is wanted of its record */
   volatile uint32_t traced_at;
-  strand_member *owner; /* of the slot that ended last, to be woken */
+  strand_waker *owner; /* of the slot that ended last, to be woken */
 } worker;
 
 static worker *worker_of (const strand_task *task) {
@@ -123,7 +123,7 @@ static void end_slot (worker *w) {
   w->slots++;
   now_us = strand_clock_coarse_us();
   if (judged || now_us - w->since_us >= SLOW_US) {
-    strand_member_wake(w->taker->batch->member);
+    strand_waker_wake(w->taker->batch->waker);
   }
   if (now_us == w->since_us) return;
   w->since_us = now_us; /* once a tick */
@@ -222,7 +222,7 @@ static bool begin_slot (worker *w) {
   strand_slot *slot = strand_mailbox_claim(&w->consumer->mailbox, w->taker);
   if (slot == NULL) return false;
   if (slot == &batch->slots[batch->count - 1]) {
-    strand_member_wake(batch->member);
+    strand_waker_wake(batch->waker);
   }
   w->slot = slot;
   w->at = 0;
@@ -247,7 +247,7 @@ static bool next_record (void *arg) {
 
 static void become_idle (void *arg) {
   worker *w = arg;
-  if (w->owner != NULL) strand_member_wake(w->owner);
+  if (w->owner != NULL) strand_waker_wake(w->owner);
   w->owner = NULL;
 }
 
@@ -255,8 +255,8 @@ static void serve_batch (worker *w) {
   strand_consumer *c = w->consumer;
   strand_batch *batch = w->taker->batch;
   int64_t begun = strand_clock_us();
-  if (w->owner != batch->member) become_idle(w);
-  w->owner = batch->member;
+  if (w->owner != batch->waker) become_idle(w);
+  w->owner = batch->waker;
   w->slots = 0;
   w->since_us = strand_clock_coarse_us();
   if (atomic_fetch_add(&c->busy, 1) == 0) {
@@ -335,7 +335,7 @@ void strand_task_traced (strand_task *task, const char *text, size_t length) {
   memcpy(copy, text, length);
   copy[length] = '\0';
   free(atomic_exchange(&w->taker->traceback, copy));
-  strand_member_wake(w->taker->batch->member);
+  strand_waker_wake(w->taker->batch->waker);
 }
 
 /* In a signal handler. */
