@@ -224,11 +224,16 @@ static topic *find_locked (strand_errand *errand, const char *name) {
   return t;
 }
 
-static topic *make_locked (strand_errand *errand, const char *name) {
+/* Not yet among the errand's. */
+static topic *new_topic (const char *name) {
   topic *t = calloc(1, sizeof(*t) + strlen(name) + 1);
   if (t == NULL) return NULL;
   strcpy(t->name, name);
   t->answered = -STRAND_ERRAND_FRESH;
+  return t;
+}
+
+static topic *link_locked (strand_errand *errand, topic *t) {
   t->next = errand->topics;
   errand->topics = t;
   return t;
@@ -260,10 +265,15 @@ static int32_t partitions_locked (strand_errand *errand, topic *t,
 int32_t strand_errand_ask_partitions (strand_errand *errand, const char *name,
                                       strand_failure *failure) {
   int32_t partitions = 0;
-  topic *t;
+  topic *t, *fresh = NULL;
   strand_lock_take(&errand->lock);
   t = find_locked(errand, name);
-  if (t == NULL) t = make_locked(errand, name);
+  if (t == NULL) { /* only this thread makes them */
+    strand_lock_release(&errand->lock);
+    fresh = new_topic(name);
+    strand_lock_take(&errand->lock);
+    if (fresh != NULL) t = link_locked(errand, fresh);
+  }
   if (t != NULL) partitions = partitions_locked(errand, t, failure);
   strand_lock_release(&errand->lock);
   if (t == NULL) strand_fail(failure, "NO_MEMORY", "memory ran out");

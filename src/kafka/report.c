@@ -58,14 +58,41 @@ static bool add_unfinished (strand_report *r, const strand_unfinished *u) {
                      u->count < room ? u->count : room);
 }
 
-static bool report_locked (strand_consumer *c, strand_report *r) {
+/* Entries are only added, and keep their topics: so these are copied without
+** the lock. NULL when memory runs out. */
+static strand_place *take_committed (strand_consumer *c, size_t *count) {
+  strand_place *places = NULL;
+  size_t room = 0;
+  for (;;) {
+    strand_lock_take(&c->lock);
+    *count = c->committed_count;
+    if (places != NULL && *count > 0 && *count <= room) {
+      memcpy(places, c->committed, *count * sizeof(*places));
+    }
+    strand_lock_release(&c->lock);
+    if (places != NULL && *count <= room) return places;
+    free(places);
+    room = *count;
+    places = malloc((room + 1) * sizeof(*places));
+    if (places == NULL) return NULL;
+  }
+}
+
+static bool add_committed (strand_report *r, strand_consumer *c) {
+  size_t count;
+  strand_place *places = take_committed(c, &count);
+  bool ok = places != NULL
+            && copy_places(&r->committed, &r->committed_count, places, count);
+  free(places);
+  return ok;
+}
+
+static void add_tally_locked (const strand_consumer *c, strand_report *r) {
   int64_t end = c->closed_us != 0 ? c->closed_us : strand_clock_us();
   r->lost = c->lost;
   r->detached = c->detached;
   r->failure = c->failure;
   r->seconds = c->started_us == 0 ? 0 : (double)(end - c->started_us) / 1e6;
-  return copy_places(&r->committed, &r->committed_count, c->committed,
-                     c->committed_count);
 }
 
 static bool add_member (strand_report *r, strand_snapshot *snapshot) {
@@ -88,8 +115,9 @@ bool strand_consumer_report (strand_consumer *c, strand_report *report) {
   for (unsigned i = 0; ok && i < c->member_count; i++) {
     ok = add_member(report, &c->members[i]->snapshot);
   }
+  ok = ok && add_committed(report, c);
   strand_lock_take(&c->lock);
-  ok = ok && report_locked(c, report);
+  add_tally_locked(c, report);
   if (over) tell_late_locked(c, report);
   strand_lock_release(&c->lock);
   if (!ok) strand_report_clear(report);

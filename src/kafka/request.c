@@ -165,30 +165,50 @@ static void drop_rules_locked (strand_consumer *c, const char *topic,
   c->rule_count = kept;
 }
 
-/* Without memory the rules stay as they were. */
-static bool add_rule_locked (strand_consumer *c, const char *topic,
-                             int32_t partition) {
-  strand_rule rule = { NULL, partition };
-  strand_rule *grown = realloc(c->rules, (c->rule_count + 1) * sizeof(*grown));
-  if (grown == NULL) return false;
-  c->rules = grown;
-  if (topic != NULL && (rule.topic = strdup(topic)) == NULL) return false;
+static void tell_rules_locked (strand_consumer *c) {
+  for (unsigned i = 0; i < c->member_count; i++) {
+    c->inboxes[i].rules = true;
+  }
+}
+
+/* Without memory the rules stay as they were. Only this thread writes them. */
+static bool add_rule (strand_consumer *c, const char *topic,
+                      int32_t partition) {
+  strand_rule rule = { topic != NULL ? strdup(topic) : NULL, partition };
+  strand_rule *old, *grown = malloc((c->rule_count + 1) * sizeof(*grown));
+  if (grown == NULL || (topic != NULL && rule.topic == NULL)) {
+    free(grown);
+    free(rule.topic);
+    return false;
+  }
+  strand_lock_take(&c->lock);
   drop_rules_locked(c, topic, partition);
+  if (c->rule_count > 0) {
+    memcpy(grown, c->rules, c->rule_count * sizeof(*grown));
+  }
   grown[c->rule_count++] = rule;
+  old = c->rules;
+  c->rules = grown;
+  tell_rules_locked(c);
+  strand_lock_release(&c->lock);
+  free(old);
   return true;
+}
+
+static void drop_rules (strand_consumer *c, const char *topic,
+                        int32_t partition) {
+  strand_lock_take(&c->lock);
+  drop_rules_locked(c, topic, partition);
+  tell_rules_locked(c);
+  strand_lock_release(&c->lock);
 }
 
 bool strand_consumer_pause (strand_consumer *c, const char *topic,
                             int32_t partition, bool paused,
                             strand_failure *failure) {
   bool ok = true;
-  strand_lock_take(&c->lock);
-  if (paused) ok = add_rule_locked(c, topic, partition);
-  else drop_rules_locked(c, topic, partition);
-  for (unsigned i = 0; i < c->member_count; i++) {
-    c->inboxes[i].rules = true;
-  }
-  strand_lock_release(&c->lock);
+  if (paused) ok = add_rule(c, topic, partition);
+  else drop_rules(c, topic, partition);
   if (!ok) strand_fail(failure, "NO_MEMORY", "memory ran out");
   if (strand_shared_life(c) != STRAND_CLOSED) strand_shared_wake(c);
   return ok;

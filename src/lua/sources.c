@@ -127,14 +127,30 @@ unsigned strand_sources_retry_version (const strand_sources *s) {
   return atomic_load(&s->retry_version);
 }
 
+/* The function may be set anew while there is no lock: then again. */
 bool strand_sources_retry (strand_sources *s, strand_text **code,
                            unsigned *version) {
-  bool ok = true;
-  strand_lock_take(&s->lock);
-  *version = atomic_load(&s->retry_version);
-  *code = NULL;
-  if (s->retry != NULL)
-    ok = strand_text_copy(code, s->retry->bytes, s->retry->length);
-  strand_lock_release(&s->lock);
-  return ok;
+  strand_text *copy = NULL;
+  size_t room = 0, length = 0;
+  bool none, done = false;
+  while (!done) {
+    strand_lock_take(&s->lock);
+    *version = atomic_load(&s->retry_version);
+    none = s->retry == NULL;
+    if (!none) length = s->retry->length;
+    done = none || (copy != NULL && length <= room);
+    if (done && !none) memcpy(copy, s->retry, sizeof(*copy) + length + 1);
+    strand_lock_release(&s->lock);
+    if (done) break;
+    free(copy);
+    room = length;
+    copy = malloc(sizeof(*copy) + room + 1);
+    if (copy == NULL) return false;
+  }
+  if (none) {
+    free(copy);
+    copy = NULL;
+  }
+  *code = copy;
+  return true;
 }
