@@ -109,6 +109,16 @@ describe("lint", function()
     refuses("locks", "units that take another's lock", "< watchdog")
   end)
 
+  it("refuses an atomic that no comment explains", function()
+    local at = add("src/kafka/fork.c", "static atomic_int count;")
+    add("src/kafka/fork.c", "/* Counted by any. */\nstatic atomic_int other;")
+    add("src/kafka/fork.c", "static volatile int third;")
+    local printed, status = lint "atomics"
+    assert.equal(1, status, printed)
+    assert.matches(at .. "static atomic_int count;", printed, 1, true)
+    assert.is_nil(printed:find("other", 1, true) or printed:find("third", 1, true))
+  end)
+
   it("refuses a header without its Thread line", function()
     create("src/core/deep/one.h", "/*\n** Threads: any.\n*/\n")
     refuses("headers", "src/core/deep/one.h")

@@ -51,7 +51,9 @@ struct strand_tag {
   int64_t backoff_us;
   strand_link letters; /* of its records; letters.c */
   char apart[64];      /* from what the owner writes for each lease */
-  atomic_bool stop;    /* read by workers */
+  /* Written by the owner, read by workers before each further record of a
+  ** lease: one that it reads too early is one more record in flight. */
+  atomic_bool stop;
 };
 
 /* tags[0..count) are live, or gone with leases out; 'places' finds those that

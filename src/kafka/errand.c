@@ -46,11 +46,14 @@ struct strand_errand {
   int flush_ms;      /* of the next call */
   int64_t remind_us; /* 0: never */
   int64_t asleep_us; /* until when the thread is; 0: for ever */
+  /* Set by the thread, taken by the lua thread after the wake. */
   atomic_int reminded;
   question stalled;
   rd_kafka_resp_err_t stalled_err;
   rd_kafka_topic_partition_list_t *stalled_list; /* ANSWERED: or NULL */
-  atomic_bool hurried;                           /* that question ends soon */
+  /* Set by the lua thread, read by the thread between two polls of the
+  ** question, which clears it before the next: that question ends soon. */
+  atomic_bool hurried;
   topic *topics; /* only ever grows: the thread keeps pointers */
 };
 

@@ -6,7 +6,9 @@
 #include <pthread.h>
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static volatile int generation; /* written where only one thread is left */
+/* Written in the child of a fork, where only one thread is left; read by any
+** afterwards. */
+static volatile int generation;
 
 static void count_fork (void) {
   generation++;

@@ -28,6 +28,8 @@ struct strand_helper {
   call_queue todo;
   call_queue answers;
   bool ending;
+  /* Set by the owner and for good, read by the thread between two slices of
+  ** what it waits for. */
   atomic_bool hurried;
 };
 

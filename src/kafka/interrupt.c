@@ -15,6 +15,7 @@
 #else
 #define FROM_THE_START
 #endif
+/* Written by its thread, and read there by the signal handler. */
 static _Thread_local strand_interrupt *volatile here FROM_THE_START;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT; /* survives a fork */

@@ -28,6 +28,8 @@
 /* A thread that may be interrupted. */
 typedef struct strand_interrupt {
   pthread_t thread;
+  /* Bits are set by any before the signal is sent, and taken by the signal
+  ** handler: none is lost, and two signals may be one. */
   atomic_uint wanted;
   void (*act)(void *arg, unsigned what); /* does what a signal handler may */
   void *arg;

@@ -78,7 +78,9 @@ typedef struct strand_slot {
   int64_t deadline_us;     /* of one call of the handler; 0: none */
   uint32_t count;
   unsigned route;
-  /* written by the worker */
+  /* written by the worker, read by the owner: 'done' and the verdict before
+  ** ENDED, which is a release store (invariant 2); with a deadline both
+  ** change 'done', by compare-and-swap */
   _Atomic uint32_t done;
   _Atomic uint8_t state; /* strand_slot_state */
   bool judged;           /* there is a verdict on the record after 'done' */
@@ -97,7 +99,9 @@ typedef struct strand_batch {
   struct strand_batch *next; /* in the mailbox */
   strand_waker *waker;       /* the owner's */
   uint32_t count;
-  atomic_int refs;
+  atomic_int refs; /* by who holds it; who is last frees it */
+  /* Workers claim by fetch-and-add, the owner recalls by an exchange: so each
+  ** slot is one's (invariant 1). */
   _Alignas(64) _Atomic uint32_t cursor;
   /* the owner's */
   _Alignas(64) struct strand_batch *older; /* out, or kept for the next */
@@ -142,8 +146,11 @@ typedef struct strand_mailbox {
   unsigned wanted; /* workers that should serve */
   unsigned serving;
   bool closed;
-  atomic_uint generation; /* rises when a limit changes: come back and look */
-  _Atomic uint32_t slot_ns; /* what a slot took lately */
+  /* Written under the lock, read by workers without: rises when a limit
+  ** changes, come back and look. Seen late it is one more slot. */
+  atomic_uint generation;
+  /* Written and read by any without order: a guess, what a slot took. */
+  _Atomic uint32_t slot_ns;
 } strand_mailbox;
 
 void strand_mailbox_init (strand_mailbox *m);

@@ -25,6 +25,7 @@ typedef int32_t leader_epoch_of (const rd_kafka_message_t *message);
 /* Since librdkafka 2.1. */
 static leader_epoch_of *leader_epoch (void) {
   static _Atomic(leader_epoch_of *) found;
+  /* Each is written by the owners that come first, all the same value. */
   static atomic_bool looked;
   if (!atomic_load(&looked)) {
     void *symbol = dlsym(RTLD_DEFAULT, "rd_kafka_message_leader_epoch");

@@ -50,7 +50,9 @@ typedef struct strand_matcher {
   bool own_retry; /* these are the route's, not the consumer's */
   bool own_exhausted;
   bool own_deadline;
-  _Atomic int64_t deadline_us; /* owners look; configure() sets it */
+  /* Written by the lua thread, read by owners: of a lease that is handed over
+  ** meanwhile either holds. */
+  _Atomic int64_t deadline_us;
 } strand_matcher;
 
 struct strand_ticket {
@@ -62,8 +64,9 @@ struct strand_ticket {
 };
 
 struct strand_consumer {
-  atomic_int refs;
-  atomic_int threads; /* of them, those that run something of it */
+  atomic_int refs;    /* by each thread; who is last frees it */
+  atomic_int threads; /* of them, those that run something of it: counted by
+                          who makes one, and by itself at its end */
   /* set by open, and only read */
   bool has_oauth;
   bool has_log;
@@ -92,7 +95,10 @@ struct strand_consumer {
   int wake_fd;
   int timer_fd; /* armed while closing: when to give up */
   strand_mailbox mailbox;
-  atomic_bool halted;       /* something asked for the end: no new lease */
+  /* Set by any under the lock, read by owners and workers without: something
+  ** asked for the end. Seen late it is one more record. */
+  atomic_bool halted;
+  /* Written by workers, read by any for health() and statistics alone. */
   atomic_uint busy;         /* workers in a handler */
   _Atomic int64_t ended_us; /* coarse: when a record last ended */
   _Atomic int64_t began_us; /* coarse: when the first of 'busy' began */

@@ -28,7 +28,6 @@ static rd_kafka_resp_err_t sent (rd_kafka_t *client, int fd,
   strand_signs *s = signs;
   (void)client, (void)fd, (void)broker, (void)id;
   (void)version, (void)correlation, (void)size;
-  if (key == JOIN_GROUP) atomic_fetch_add(&s->joins, 1);
   if (key == JOIN_GROUP || key == SYNC_GROUP) atomic_store(&s->joining, true);
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }

@@ -29,7 +29,7 @@ typedef struct worker {
   uint32_t slots;              /* of this batch, that have ended */
   int64_t since_us;            /* when this lease began; coarse */
   strand_task task;
-  void *volatile served; /* the state, while it serves */
+  void *volatile served; /* the state, while it serves; as 'slot' */
   /* Written by the signal handler, read by the thread that it is on. */
   strand_slot *volatile traced; /* a traceback is wanted of its record */
   volatile uint32_t traced_at;

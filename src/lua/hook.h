@@ -32,8 +32,12 @@
 #include "kafka/worker.h"
 
 typedef struct strand_hook {
+  /* Written by the worker's thread, and read there by its signal handler. */
   lua_State *volatile running; /* NULL outside of a handler */
-  atomic_uint wanted;          /* since the hook looked last */
+  /* Bits are set by the signal handler, and taken by the hook, on the same
+  ** thread. */
+  atomic_uint wanted;
+  /* Written by both, one inside the other: the hook is set. */
   volatile sig_atomic_t armed;
   strand_task *task;
   unsigned depth; /* coroutines that resume each other now */

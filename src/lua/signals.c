@@ -20,7 +20,10 @@ static int taken;
 static int generation; /* of the process that took them (fork.h) */
 static struct sigaction before_int;
 static struct sigaction before_term;
-static atomic_int wake_fd = -1; /* made once, kept: the handler may run late */
+/* Made once and kept by the first that takes signals, read by the handler, on
+** any thread and also late. */
+static atomic_int wake_fd = -1;
+/* Counted by the handler, read by who has taken the signals. */
 static atomic_int count;
 
 static void on_signal (int number) {

@@ -10,14 +10,16 @@
 #include "kafka/lock.h"
 
 struct strand_sources {
-  atomic_size_t users;
-  atomic_flag asked; /* any worker: strand_sources_first */
+  atomic_size_t users; /* by who keeps it; who is last frees it */
+  atomic_flag asked;   /* any worker: strand_sources_first */
   strand_text *args;
   strand_text *path;
   strand_text *cpath;
   size_t memory;
   strand_lock lock; /* of 'retry' */
   strand_text *retry;
+  /* Written under the lock, read by workers without: seen late, the function
+  ** before is called once more. */
   atomic_uint retry_version;
   size_t count;
   strand_route_source routes[];
