@@ -47,6 +47,7 @@ build = {
         "src/core/utf8.c",
         "src/core/zframe.c",
         "src/kafka/admin.c",
+        "src/kafka/assignment.c",
         "src/kafka/bundle.c",
         "src/kafka/client.c",
         "src/kafka/closing.c",

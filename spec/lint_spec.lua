@@ -119,6 +119,12 @@ describe("lint", function()
     assert.is_nil(printed:find("other", 1, true) or printed:find("third", 1, true))
   end)
 
+  it("refuses an invariant that is not asserted", function()
+    local path = place .. "/src/kafka/waker.c"
+    helper.write(path, (helper.read(path):gsub("/%* %(2%) %*/", "")))
+    refuses("invariants", "src/kafka/waker.c: asserts (1), its header has (1) (2)")
+  end)
+
   it("refuses a header without its Thread line", function()
     create("src/core/deep/one.h", "/*\n** Threads: any.\n*/\n")
     refuses("headers", "src/core/deep/one.h")

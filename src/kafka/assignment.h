@@ -1,6 +1,12 @@
 /*
 ** assignment.h - the partitions that a member is assigned
 **
+** Invariants:
+**   (1) There is room for each, and none is NULL.
+**   (2) One that is live has a queue, and is found by its topic and number.
+**   (3) One that is revoked has no queue, and a lease of it is out: the last
+**       of them drops it.
+**
 ** Thread: owner, but for a tag's stop flag.
 */
 #ifndef STRAND_ASSIGNMENT_H
@@ -64,5 +70,16 @@ typedef struct strand_assignment {
   size_t capacity;
   strand_places places;
 } strand_assignment;
+
+void strand_assignment_free (strand_assignment *a);
+/* One that is not assigned yet. NULL: memory ran out. */
+strand_tag *strand_assignment_add (strand_assignment *a);
+/* Frees one that is revoked and has no lease out, or never came to be. */
+void strand_assignment_drop (strand_assignment *a, strand_tag *tag);
+/* NULL: it is not one of them, or revoked. */
+strand_tag *strand_assignment_find (const strand_assignment *a,
+                                    const char *topic, int32_t partition);
+/* Between two turns, in debug builds. */
+void strand_assignment_check (const strand_assignment *a);
 
 #endif

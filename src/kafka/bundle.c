@@ -94,7 +94,7 @@ static strand_err end_part (strand_member *m, strand_bundle *b,
   if (err != STRAND_OK) return err;
   part->over = true;
   if (--part->tag->leases == 0 && part->tag->partition == NULL) {
-    strand_group_drop(m, part->tag);
+    strand_assignment_drop(&m->assignment, part->tag);
   }
   return STRAND_OK;
 }

@@ -1,10 +1,11 @@
 /*
 ** closing.c - a member's way to its end: the phases of member.h
 */
-#include "kafka/letters.h"
-#include "kafka/member.h"
+#include <assert.h>
 
 #include "kafka/clock.h"
+#include "kafka/letters.h"
+#include "kafka/member.h"
 
 #define CLOSE_MARGIN_US 1000000  /* of the timeout, kept for the commit */
 #define LEAVE_MOST_US 500000     /* past the timeout, for leaving */
@@ -195,4 +196,11 @@ int64_t strand_closing_due (const strand_member *m) {
       return INT64_MAX;
     default: return INT64_MAX;
   }
+}
+
+void strand_closing_check (const strand_closing *c) {
+  (void)c;
+  assert(atomic_load(&c->begun) == (c->phase != STRAND_SERVING)); /* (1) */
+  assert(c->destroying == NULL || c->phase == STRAND_DESTROYING); /* (2) */
+  assert(!c->last_commit || c->phase >= STRAND_COMMITTING);       /* (3) */
 }

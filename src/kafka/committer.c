@@ -8,6 +8,7 @@
 ** the whole request's, librdkafka's errors for single partitions are not
 ** true: the engine then commits each alone.
 */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "core/mutant.h"
@@ -379,4 +380,11 @@ void strand_committer_end (strand_member *m) {
   strand_lock_take(&c->lock);
   c->failure = m->committer.failure;
   strand_lock_release(&c->lock);
+}
+
+void strand_committer_check (const strand_committer *c) {
+  assert(c->commit == NULL || c->queue != NULL); /* (1) */
+  for (const strand_waiter *w = c->waiters; w != NULL; w = w->next) {
+    assert(!w->planned || c->commit != NULL); /* (2) */
+  }
 }

@@ -1,6 +1,10 @@
 /*
 ** committer.h - a commit when one is due, and its answer
 **
+** Invariants:
+**   (1) One commit is out at most, and its answer has a queue to come to.
+**   (2) Who waits for what was planned waits for the commit that is out.
+**
 ** Thread: owner.
 */
 #ifndef STRAND_COMMITTER_H
@@ -24,6 +28,9 @@ typedef struct strand_committer {
   strand_waiter *waiters;
   strand_failure failure; /* of the last commit; code "": none */
 } strand_committer;
+
+/* Between two turns, in debug builds. */
+void strand_committer_check (const strand_committer *c);
 
 void strand_committer_serve (strand_member *m, int64_t now_us);
 /* Plans and sends one now, unless one is out. False: nothing to send. */

@@ -25,34 +25,6 @@
 ** Assign
 */
 
-static strand_tag *new_tag (strand_member *m) {
-  strand_tag *tag;
-  if (m->assignment.count == m->assignment.capacity) {
-    size_t capacity = m->assignment.capacity == 0 ? 16
-                                                  : m->assignment.capacity * 2;
-    strand_tag **grown = realloc(m->assignment.tags,
-                                 capacity * sizeof(strand_tag *));
-    if (grown == NULL) return NULL;
-    m->assignment.tags = grown;
-    m->assignment.capacity = capacity;
-  }
-  tag = calloc(1, sizeof(*tag));
-  if (tag == NULL) return NULL;
-  tag->end = tag->gap_from = tag->below = tag->claimed = -1;
-  strand_list_init(&tag->letters);
-  m->assignment.tags[m->assignment.count++] = tag;
-  return tag;
-}
-
-void strand_group_drop (strand_member *m, strand_tag *tag) {
-  for (size_t i = 0; i < m->assignment.count; i++) {
-    if (m->assignment.tags[i] != tag) continue;
-    m->assignment.tags[i] = m->assignment.tags[--m->assignment.count];
-    free(tag);
-    return;
-  }
-}
-
 /* The partition enters the engine, with the shards that are still held. */
 static bool enter_engine (strand_member *m, strand_tag *tag, const char *topic,
                           int32_t index) {
@@ -94,11 +66,11 @@ static void split_queue (strand_member *m, strand_tag *tag, const char *topic,
 
 static void add_partition (strand_member *m, const char *topic,
                            int32_t index) {
-  strand_tag *tag = new_tag(m);
+  strand_tag *tag = strand_assignment_add(&m->assignment);
   int route = strand_shared_route(m->consumer, topic);
   strand_event event;
   if (tag == NULL || route == -2) {
-    if (tag != NULL) strand_group_drop(m, tag);
+    if (tag != NULL) strand_assignment_drop(&m->assignment, tag);
     strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
                       "memory ran out in an assignment");
     return;
@@ -106,7 +78,7 @@ static void add_partition (strand_member *m, const char *topic,
   tag->route = route < 0 ? 0 : (unsigned)route;
   tag->stuck = tag->no_route = route < 0;
   if (!enter_engine(m, tag, topic, index)) {
-    strand_group_drop(m, tag);
+    strand_assignment_drop(&m->assignment, tag);
     strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
                       "memory ran out in an assignment");
     return;
@@ -234,7 +206,7 @@ void strand_group_revoke (strand_member *m, strand_tag *tag) {
   if (tag->queue != NULL) rd_kafka_queue_destroy(tag->queue);
   tag->queue = NULL;
   strand_snapshot_change(&m->snapshot);
-  if (tag->leases == 0) strand_group_drop(m, tag);
+  if (tag->leases == 0) strand_assignment_drop(&m->assignment, tag);
 }
 
 void strand_group_leave (strand_member *m, strand_tag *tag) {
@@ -255,7 +227,7 @@ static strand_tag *renew (strand_member *m, strand_tag *tag) {
   tag->queue = NULL;
   strand_handover_recall(m);
   strand_group_revoke(m, tag);
-  tag = new_tag(m);
+  tag = strand_assignment_add(&m->assignment);
   if (tag != NULL) {
     tag->route = route;
     tag->stuck = stuck; /* until a seek has worked */
@@ -264,7 +236,7 @@ static strand_tag *renew (strand_member *m, strand_tag *tag) {
       tag->queue = queue;
       return tag;
     }
-    strand_group_drop(m, tag);
+    strand_assignment_drop(&m->assignment, tag);
   }
   rd_kafka_queue_destroy(queue);
   strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
@@ -315,7 +287,8 @@ static strand_tag *revoked_tag (const strand_member *m, int i) {
   rd_kafka_topic_partition_list_t *list;
   list = rd_kafka_event_topic_partition_list(m->group.rebalance);
   if (i >= list->cnt) return NULL;
-  return strand_member_tag(m, list->elems[i].topic, list->elems[i].partition);
+  return strand_assignment_find(&m->assignment, list->elems[i].topic,
+                                list->elems[i].partition);
 }
 
 static int revoked_count (const strand_member *m) {

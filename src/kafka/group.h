@@ -34,8 +34,6 @@ void strand_group_yield (strand_consumer *c, const char *topic, int32_t index,
                          unsigned member);
 /* Goes on with what was given up. */
 void strand_group_claim (strand_member *m);
-/* Frees a tag that is revoked and has no lease out, or never came to be. */
-void strand_group_drop (strand_member *m, strand_tag *tag);
 /* A new epoch of the same partition begins, at 'offset'. NULL: memory ran
 ** out, and the consumer ends. */
 strand_tag *strand_group_restart (strand_member *m, strand_tag *tag,

@@ -171,7 +171,8 @@ static void end_slot (strand_member *m, strand_batch *batch,
     strand_bundle_free(slot->bundle);
     return;
   }
-  if (--tag->leases == 0 && tag->partition == NULL) strand_group_drop(m, tag);
+  if (--tag->leases == 0 && tag->partition == NULL)
+    strand_assignment_drop(&m->assignment, tag);
 }
 
 static void clear_verdict (strand_verdict *v) {

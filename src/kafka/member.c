@@ -12,6 +12,12 @@
 
 #define POLL_MOST_US 1000000
 
+#ifdef NDEBUG
+#define CHECKED false
+#else
+#define CHECKED true /* the invariants of the parts, after each turn */
+#endif
+
 static void wake (void *member) {
   strand_waker_wake(&((strand_member *)member)->waker);
 }
@@ -32,11 +38,6 @@ strand_event strand_member_event (const strand_member *m, const char *type,
 
 void strand_member_emit (strand_member *m, strand_event *event) {
   strand_shared_event(m->consumer, event);
-}
-
-strand_tag *strand_member_tag (const strand_member *m, const char *topic,
-                               int32_t partition) {
-  return strand_places_get(&m->assignment.places, topic, partition);
 }
 
 /*
@@ -358,10 +359,17 @@ static void free_parts (strand_member *m) {
   strand_snapshot_free(&m->snapshot);
   strand_problem_free(&m->troubles.problem);
   strand_problem_free(&m->topics.problem);
-  strand_places_free(&m->assignment.places);
-  free(m->assignment.tags);
+  strand_assignment_free(&m->assignment);
   free(m->shares.routes);
   strand_waker_close(&m->waker);
+}
+
+static void check_parts (const strand_member *m) {
+  strand_waker_check(&m->waker);
+  strand_assignment_check(&m->assignment);
+  strand_snapshot_check(&m->snapshot);
+  strand_committer_check(&m->committer);
+  strand_closing_check(&m->closing);
 }
 
 /* Handlers that do not return keep the owner, which waits for them: their
@@ -374,6 +382,7 @@ static void *run_owner (void *arg) {
     int64_t now_us = strand_clock_us(), due;
     atomic_store_explicit(&m->waker.turned_us, now_us, memory_order_relaxed);
     due = turn(m, now_us);
+    if (CHECKED) check_parts(m);
     if (m->closing.phase == STRAND_OVER && !strand_handover_out(m)) break;
     if (strand_waker_sleep(&m->waker, due > now_us ? due : 0)) {
       m->reader.ready = true;

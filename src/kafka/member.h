@@ -63,7 +63,12 @@ typedef enum strand_phase {
   STRAND_OVER
 } strand_phase;
 
-/* The way to the end; see above. */
+/* The way to the end; see above.
+**
+** Invariants:
+**   (1) It has begun when nothing is served any more.
+**   (2) The call that destroys the client waits in DESTROYING alone.
+**   (3) None has made its last commit before its handlers have ended. */
 typedef struct strand_closing {
   strand_phase phase;
   int64_t limit_us; /* end of the phase */
@@ -138,12 +143,12 @@ void strand_closing_begin (strand_member *m, int64_t now_us);
 /* Goes on to the next phase where that is due. */
 void strand_closing_advance (strand_member *m, int64_t now_us);
 int64_t strand_closing_due (const strand_member *m);
+/* Between two turns, in debug builds. */
+void strand_closing_check (const strand_closing *c);
 
 /* Events of a member. 'tag' may be NULL. */
 strand_event strand_member_event (const strand_member *m, const char *type,
                                   const strand_tag *tag);
 void strand_member_emit (strand_member *m, strand_event *event);
-strand_tag *strand_member_tag (const strand_member *m, const char *topic,
-                               int32_t partition);
 
 #endif

@@ -192,7 +192,8 @@ void strand_outage_leaders (strand_member *m, const strand_call *call,
   }
   for (int i = 0; i < call->list->cnt; i++) {
     const rd_kafka_topic_partition_t *p = &call->list->elems[i];
-    strand_tag *tag = strand_member_tag(m, p->topic, p->partition);
+    strand_tag *tag = strand_assignment_find(&m->assignment, p->topic,
+                                             p->partition);
     if (tag == NULL || tag->leaving) continue;
     take_leader(m, tag, p, now_us);
   }

@@ -125,7 +125,8 @@ static void answer_page (strand_member *m, strand_parked_request *r,
 }
 
 static const char *resolve (strand_member *m, const strand_parked_request *r) {
-  strand_tag *tag = strand_member_tag(m, r->topic, r->partition);
+  strand_tag *tag = strand_assignment_find(&m->assignment, r->topic,
+                                           r->partition);
   strand_err err;
   if (tag == NULL || tag->leaving) return "NOT_ASSIGNED";
   strand_snapshot_change(&m->snapshot);

@@ -163,7 +163,8 @@ static void take_committed (strand_member *m, const strand_call *call,
                             int64_t now_us) {
   for (int i = 0; i < call->list->cnt; i++) {
     const rd_kafka_topic_partition_t *p = &call->list->elems[i];
-    strand_tag *tag = strand_member_tag(m, p->topic, p->partition);
+    strand_tag *tag = strand_assignment_find(&m->assignment, p->topic,
+                                             p->partition);
     rd_kafka_resp_err_t err = call->err != 0 ? call->err : p->err;
     if (tag == NULL || tag->restored || tag->leaving) continue;
     if (tag->epoch != (uint32_t)(uintptr_t)p->opaque
@@ -397,7 +398,7 @@ static void take_call (strand_member *m, strand_call *call, int64_t now_us) {
     default: break;
   }
   p = &call->list->elems[0];
-  tag = strand_member_tag(m, p->topic, p->partition);
+  tag = strand_assignment_find(&m->assignment, p->topic, p->partition);
   if (tag != NULL && tag->leaving) tag = NULL;
   if (call->why >= STRAND_WHY_TARGET) strand_seek_answer(m, tag, call, now_us);
   else if (tag != NULL && tag->epoch == call->epoch) {

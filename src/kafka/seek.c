@@ -50,7 +50,8 @@ static void begin (strand_member *m, const strand_seek_request *r) {
     [STRAND_SEEK_EARLIEST] = STRAND_CALL_START,
     [STRAND_SEEK_LATEST] = STRAND_CALL_END
   };
-  strand_tag *tag = strand_member_tag(m, r->topic, r->partition);
+  strand_tag *tag = strand_assignment_find(&m->assignment, r->topic,
+                                           r->partition);
   if (tag != NULL && tag->no_route) {
     refuse(m, r->ticket, "NO_ROUTE",
            "no route of 'handler' matches this topic");
@@ -91,7 +92,8 @@ static void give_up (strand_member *m, strand_ticket *ticket) {
 /* It is assigned, and was told to be, but what was done of it is not known
 ** yet; or another seek is under way. */
 static bool must_wait (strand_member *m, const strand_seek_request *r) {
-  const strand_tag *tag = strand_member_tag(m, r->topic, r->partition);
+  const strand_tag *tag = strand_assignment_find(&m->assignment, r->topic,
+                                                 r->partition);
   if (tag == NULL || tag->leaving || m->closing.phase != STRAND_SERVING)
     return false;
   return tag->seeking || (!tag->restored && !tag->stuck);

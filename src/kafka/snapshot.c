@@ -3,6 +3,7 @@
 */
 #include "kafka/snapshot.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -258,4 +259,14 @@ void strand_snapshot_stop (strand_snapshot *s) {
   strand_lock_take(&s->lock);
   s->stopped = true;
   strand_lock_release(&s->lock);
+}
+
+/* By the owner, which alone writes what is read here without the lock. */
+void strand_snapshot_check (const strand_snapshot *s) {
+  const strand_view *view = s->view;
+  (void)view;
+  assert(view == NULL || atomic_load(&view->refs) >= 1);           /* (1) */
+  assert(view == NULL || view->blocker_count <= s->blockers_most); /* (2) */
+  assert(s->unfinished.count <= STRAND_REPORT_UNFINISHED_MAX);     /* (3) */
+  assert(s->unfinished.count <= s->unfinished.total);              /* (3) */
 }

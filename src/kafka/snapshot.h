@@ -5,6 +5,11 @@
 ** reads it without a lock. What was unfinished is told once, and stays as
 ** long as the snapshot.
 **
+** Invariants:
+**   (1) What is published is counted by the snapshot itself.
+**   (2) A view shows no more blockers than were wanted, now or before.
+**   (3) Of the unfinished so many are named as may be, and all are counted.
+**
 ** Thread: owner, where nothing else is said.
 */
 #ifndef STRAND_SNAPSHOT_H
@@ -88,6 +93,8 @@ typedef struct strand_published {
 /* Thread: any. For strand_published_release. */
 void strand_snapshot_take (strand_snapshot *s, strand_published *to);
 void strand_published_release (strand_published *p);
+/* Between two turns, in debug builds. */
+void strand_snapshot_check (const strand_snapshot *s);
 /* Thread: any. False: the next view has as many blockers anyway. */
 bool strand_snapshot_want (strand_snapshot *s, size_t blockers);
 

@@ -52,7 +52,8 @@ static rd_kafka_topic_partition_list_t *list_of (const strand_member *m,
 /* The partition's; NULL: it is of an older epoch, or gone. */
 static strand_tag *tag_of (const strand_member *m,
                            const rd_kafka_topic_partition_t *p) {
-  strand_tag *tag = strand_member_tag(m, p->topic, p->partition);
+  strand_tag *tag = strand_assignment_find(&m->assignment, p->topic,
+                                           p->partition);
   if (tag == NULL || tag->leaving
       || tag->epoch != (uint32_t)(uintptr_t)p->opaque)
     return NULL;

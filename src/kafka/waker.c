@@ -4,6 +4,7 @@
 #define _GNU_SOURCE /* ppoll */
 #include "kafka/waker.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -53,4 +54,10 @@ bool strand_waker_sleep (strand_waker *w, int64_t until_us) {
   }
   if (fds[1].revents != 0) eventfd_read(w->queue_fd, &count);
   return fds[1].revents != 0;
+}
+
+void strand_waker_check (const strand_waker *w) {
+  (void)w;
+  assert((w->fd >= 0) == (w->queue_fd >= 0));   /* (1) */
+  assert(w->fd >= 0 || atomic_load(&w->woken)); /* (2) */
 }

@@ -5,6 +5,10 @@
 ** a time comes. What was done before strand_waker_wake is seen after the
 ** sleep.
 **
+** Invariants:
+**   (1) Both descriptors are open, or none is.
+**   (2) Without them none is woken any more.
+**
 ** Thread: any wakes; owner sleeps.
 */
 #ifndef STRAND_WAKER_H
@@ -35,6 +39,8 @@ bool strand_waker_open (strand_waker *w, strand_failure *failure);
 void strand_waker_close (strand_waker *w);
 /* Thread: any. */
 void strand_waker_wake (strand_waker *w);
+/* Between two turns, in debug builds. */
+void strand_waker_check (const strand_waker *w);
 /* Thread: owner. True: librdkafka has written. */
 bool strand_waker_sleep (strand_waker *w, int64_t until_us);
 
