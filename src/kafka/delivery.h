@@ -9,6 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <librdkafka/rdkafka.h>
+
+#include "kafka/warnings.h"
+
 typedef struct strand_delivery {
   struct strand_delivery *next;
   int32_t partition;
@@ -21,5 +25,18 @@ typedef struct strand_delivery {
   size_t key_length;
   char bytes[];
 } strand_delivery;
+
+/* Room for the one of a record. NULL when memory runs out; free gives it
+** back. */
+strand_delivery *strand_delivery_room (const char *topic, size_t key_length);
+/* What librdkafka reports of it. */
+void strand_delivery_fill (strand_delivery *delivery,
+                           const rd_kafka_message_t *message);
+/* Both; NULL when memory runs out. */
+strand_delivery *strand_delivery_new (const rd_kafka_message_t *message);
+/* Nobody takes it: what failed is said in the log. Not what was given up:
+** whoever closes says how many. */
+void strand_delivery_warn (strand_warnings *warnings,
+                           const rd_kafka_message_t *message);
 
 #endif

@@ -18,7 +18,6 @@
 #include "kafka/warnings.h"
 #include "kafka/watch.h"
 
-#define EVENTS_MAX 64
 #define LINGER_MS 100 /* a flush of all waits so long, without a thread */
 #define PURGE_AGAIN_MS 100
 #define END_GRACE 0.25 /* seconds for librdkafka's threads to end */
@@ -37,14 +36,11 @@ struct strand_producer {
   int kept;                  /* the same, by strand_producer_keep */
   int oauth_wanted;          /* a token is due */
   int unreachable; /* all brokers were down, and none has reported since */
-  int linger_ms;
-  char max_message_bytes[16];
+  strand_producer_limits limits;
   strand_delivery *first; /* deliveries, oldest first */
   strand_delivery *last;
   strand_watches watches;
-  strand_producer_event events[EVENTS_MAX];
-  int event_first;
-  int event_count;
+  strand_producer_events events;
   strand_producer_counts counts;
   strand_stall stall;
   int64_t reminder_us; /* what the errands' thread was told; 0: nothing */
@@ -67,7 +63,7 @@ static void clear_fd (const strand_producer *p) {
 
 /* (2) */
 static int has_reports (const strand_producer *p) {
-  return p->first != NULL || p->event_count > 0 || p->watches.ready > 0
+  return p->first != NULL || p->events.count > 0 || p->watches.ready > 0
          || p->held || p->kept;
 }
 
@@ -92,61 +88,6 @@ static void tell_waiting (strand_producer *p) {
 }
 
 /* ---- reports ------------------------------------------------------------ */
-
-/* Room for one, NULL when memory runs out. */
-static strand_delivery *report_room (const char *topic, size_t key_length) {
-  return calloc(1,
-                sizeof(strand_delivery) + strlen(topic) + 1 + key_length + 1);
-}
-
-static void report_fill (strand_delivery *report,
-                         const rd_kafka_message_t *message) {
-  const char *topic = rd_kafka_topic_name(message->rkt);
-  size_t name_size = strlen(topic) + 1;
-  size_t key_length = message->key != NULL ? message->key_len : 0;
-  report->partition = message->partition;
-  report->offset = message->offset;
-  report->timestamp_ms = rd_kafka_message_timestamp(message, NULL);
-  memcpy(report->bytes, topic, name_size);
-  report->topic = report->bytes;
-  if (message->key != NULL) {
-    memcpy(report->bytes + name_size, message->key, key_length);
-    report->key = report->bytes + name_size;
-    report->key_length = key_length;
-  }
-  if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    strand_code_of(message->err, report->code, sizeof(report->code));
-    report->error = rd_kafka_err2str(message->err);
-  }
-}
-
-static strand_delivery *report_new (const rd_kafka_message_t *message) {
-  size_t key_length = message->key != NULL ? message->key_len : 0;
-  strand_delivery *report = report_room(rd_kafka_topic_name(message->rkt),
-                                        key_length);
-  if (report != NULL) report_fill(report, message);
-  return report;
-}
-
-/* Where nobody takes the reports, what failed is said in the log. Not what was
-** given up: whoever closes says how many. */
-static void warn_failed (strand_producer *p,
-                         const rd_kafka_message_t *message) {
-  const char *reason = rd_kafka_err2str(message->err);
-  strand_event event;
-  if (p->warnings == NULL || message->err == RD_KAFKA_RESP_ERR_NO_ERROR
-      || strand_error_kind_of(message->err) == STRAND_ERROR_PURGED)
-    return;
-  event = strand_event_of("not_delivered", -1);
-  strand_event_set_topic(&event, rd_kafka_topic_name(message->rkt),
-                         message->partition);
-  if (message->key != NULL)
-    strand_event_set_key(&event, message->key, message->key_len);
-  strand_event_set_reason(&event, reason, strlen(reason));
-  strand_code_of(message->err, event.code, sizeof(event.code));
-  strand_warnings_take(p->warnings, &event, strand_clock_us());
-  strand_event_clear(&event);
-}
 
 static void count_report (strand_producer *p, rd_kafka_resp_err_t err) {
   strand_producer_counts *counts = &p->counts;
@@ -180,55 +121,16 @@ static void take_report (strand_producer *p,
     strand_errand_doubt(p->client->errand, rd_kafka_topic_name(message->rkt));
   if (ticket != NULL) {
     strand_watch *watch = (strand_watch *)(void *)ticket;
-    report_fill(watch->report, message);
+    strand_delivery_fill(watch->report, message);
     strand_watches_finish(&p->watches, watch);
   }
   else if (p->reports_all) {
-    add_delivery(p, report_new(message));
+    add_delivery(p, strand_delivery_new(message));
   }
-  else warn_failed(p, message);
+  else if (p->warnings != NULL) strand_delivery_warn(p->warnings, message);
 }
 
 /* ---- events ------------------------------------------------------------- */
-
-/* NULL for what librdkafka says in passing and mends by itself. */
-static const char *event_type (rd_kafka_resp_err_t err) {
-  switch (strand_error_kind_of(err)) {
-    case STRAND_ERROR_AWAY:
-      return err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ? "unreachable" : NULL;
-    case STRAND_ERROR_UNAUTHENTICATED:
-    case STRAND_ERROR_UNAUTHORIZED: return "auth_failed";
-    default: return "error";
-  }
-}
-
-static strand_producer_event *event_slot (strand_producer *p) {
-  if (p->event_count == EVENTS_MAX) {
-    p->event_first = (p->event_first + 1) % EVENTS_MAX;
-    p->event_count--;
-    p->counts.events_dropped++;
-  }
-  return &p->events[(p->event_first + p->event_count++) % EVENTS_MAX];
-}
-
-static void take_error (strand_producer *p, rd_kafka_event_t *event) {
-  char text[512];
-  rd_kafka_resp_err_t err = rd_kafka_event_error(event);
-  const char *type = event_type(err);
-  strand_producer_event *slot;
-  if (type == NULL) return;
-  if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) p->unreachable = 1;
-  snprintf(text, sizeof(text), "%s", rd_kafka_event_error_string(event));
-  slot = event_slot(p);
-  slot->fatal = err == RD_KAFKA_RESP_ERR__FATAL;
-  if (slot->fatal)
-    err = rd_kafka_fatal_error(p->client->handle, text, sizeof(text));
-  slot->type = type;
-  slot->topic[0] = '\0';
-  slot->time = strand_clock_wall();
-  strand_code_of(err, slot->code, sizeof(slot->code));
-  strand_log_escape(slot->reason, sizeof(slot->reason), text, strlen(text));
-}
 
 static void take_event (strand_producer *p, rd_kafka_event_t *event) {
   const rd_kafka_message_t *message;
@@ -237,7 +139,10 @@ static void take_event (strand_producer *p, rd_kafka_event_t *event) {
       while ((message = rd_kafka_event_message_next(event)) != NULL)
         take_report(p, message);
       break;
-    case RD_KAFKA_EVENT_ERROR: take_error(p, event); break;
+    case RD_KAFKA_EVENT_ERROR:
+      if (strand_producer_events_take(&p->events, p->client->handle, event))
+        p->unreachable = 1;
+      break;
     case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH: p->oauth_wanted = 1; break;
     default: break;
   }
@@ -247,29 +152,14 @@ static void take_event (strand_producer *p, rd_kafka_event_t *event) {
 /* A flush ends with the last report, whoever collects it. */
 static void look_at_linger (strand_producer *p) {
   int some = p->counts.outstanding > 0;
-  int on = (p->flushing && some && p->linger_ms > LINGER_MS)
-           || (p->hurried > 0 && some && p->linger_ms > 0);
+  int on = (p->flushing && some && p->limits.linger_ms > LINGER_MS)
+           || (p->hurried > 0 && some && p->limits.linger_ms > 0);
   if (!some) p->flushing = 0;
   if (on != p->hastens)
     p->hastens = strand_errand_flush(p->client->errand, on);
 }
 
 /* ---- records that are out for too long ---------------------------------- */
-
-static void tell_obstacle (strand_producer *p,
-                           const strand_obstacle *obstacle) {
-  strand_producer_event *slot = event_slot(p);
-  slot->type = obstacle->type;
-  slot->time = strand_clock_wall();
-  slot->fatal = 0;
-  strand_code_of(obstacle->err, slot->code, sizeof(slot->code));
-  snprintf(slot->topic, sizeof(slot->topic), "%s", obstacle->topic);
-  slot->partition = obstacle->partition;
-  snprintf(slot->reason, sizeof(slot->reason), "%s", obstacle->reason);
-  strand_log_printf(p->log, STRAND_LOG_WARNING, "strand",
-                    "records wait: %s: %s (%s)", obstacle->type,
-                    obstacle->reason, slot->code);
-}
 
 static void take_answer (strand_producer *p) {
   rd_kafka_topic_partition_list_t *list;
@@ -278,7 +168,7 @@ static void take_answer (strand_producer *p) {
   if (!strand_errand_take_stalled(p->client->errand, &err, &list)) return;
   if (strand_stall_answered(&p->stall, err, list, strand_clock_us(),
                             &obstacle))
-    tell_obstacle(p, &obstacle);
+    strand_producer_events_tell(&p->events, p->log, &obstacle);
   if (list != NULL) rd_kafka_topic_partition_list_destroy(list);
 }
 
@@ -322,83 +212,6 @@ static void refresh (strand_producer *p) {
 
 /* ---- opening ------------------------------------------------------------ */
 
-static int set_limit (rd_kafka_conf_t *conf,
-                      const strand_producer_options *options,
-                      const char *option, const char *name, int64_t value,
-                      strand_failure *failure) {
-  char text[32];
-  char errstr[200];
-  size_t i;
-  if (value <= 0) return 1;
-  for (i = 0; i < options->prop_count; i++)
-    if (strcmp(options->props[i].name, name) == 0) return 1;
-  snprintf(text, sizeof(text), "%lld", (long long)value);
-  if (rd_kafka_conf_set(conf, name, text, errstr, sizeof(errstr))
-      == RD_KAFKA_CONF_OK)
-    return 1;
-  strand_fail(failure, "OPTION", "option '%s': %s", option, errstr);
-  return 0;
-}
-
-static double get_number (rd_kafka_conf_t *conf, const char *name) {
-  char text[32] = "";
-  size_t size = sizeof(text);
-  if (rd_kafka_conf_get(conf, name, text, &size) != RD_KAFKA_CONF_OK) return 0;
-  return strtod(text, NULL);
-}
-
-static int has_all_acks (rd_kafka_conf_t *conf) {
-  char text[16] = "";
-  size_t size = sizeof(text);
-  rd_kafka_conf_get(conf, "acks", text, &size);
-  return strand_stall_is_all(text);
-}
-
-static void read_limits (strand_producer *p, rd_kafka_conf_t *conf) {
-  p->linger_ms = (int)get_number(conf, "linger.ms");
-  strand_stall_init(&p->stall, p->linger_ms,
-                    (int)get_number(conf, "message.timeout.ms"),
-                    has_all_acks(conf));
-  p->counts.max_queued_records = (int64_t)get_number(
-    conf, "queue.buffering.max.messages");
-  p->counts.max_queued_bytes = (int64_t)get_number(
-                                 conf, "queue.buffering.max.kbytes")
-                               * 1024;
-  snprintf(p->max_message_bytes, sizeof(p->max_message_bytes), "%.0f",
-           get_number(conf, "message.max.bytes"));
-}
-
-static rd_kafka_conf_t *make_conf (const strand_producer_options *options,
-                                   strand_placement *placement,
-                                   strand_failure *failure) {
-  rd_kafka_conf_t *conf;
-  const char *name = options->partitioner;
-  if (!strand_partitioner_find(name != NULL ? name : "murmur2_random",
-                               &placement->which)) {
-    strand_fail(failure, "OPTION",
-                "option 'partitioner': '%.32s' is not one "
-                "of its names",
-                name);
-    return NULL;
-  }
-  conf = strand_conf_new(RD_KAFKA_PRODUCER, options->props,
-                         options->prop_count, failure);
-  if (conf == NULL) return NULL;
-  strand_placement_install(conf, placement);
-  if (set_limit(conf, options, "max_queued_records",
-                "queue.buffering.max.messages", options->max_queued_records,
-                failure)
-      && set_limit(conf, options, "max_queued_bytes",
-                   "queue.buffering.max.kbytes",
-                   options->max_queued_bytes > 0
-                     ? (options->max_queued_bytes + 1023) / 1024
-                     : 0,
-                   failure))
-    return conf;
-  rd_kafka_conf_destroy(conf);
-  return NULL;
-}
-
 static int open_own (strand_producer *p,
                      const strand_producer_options *options,
                      strand_failure *failure) {
@@ -421,9 +234,13 @@ static int open_client (strand_producer *p,
   if (options->has_oauth) events |= RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH;
   p->client = strand_client_new(p->log, p->fd, failure);
   if (p->client == NULL) return 0;
-  conf = make_conf(options, &p->client->placement, failure);
+  conf = strand_producer_conf_new(options, &p->client->placement, failure);
   if (conf == NULL) return 0;
-  read_limits(p, conf);
+  strand_producer_conf_read(conf, &p->limits);
+  p->counts.max_queued_records = p->limits.max_records;
+  p->counts.max_queued_bytes = p->limits.max_bytes;
+  strand_stall_init(&p->stall, p->limits.linger_ms, p->limits.timeout_ms,
+                    p->limits.all_acks);
   strand_conf_warn(RD_KAFKA_PRODUCER, options->props, options->prop_count,
                    p->log);
   return strand_client_open(p->client, RD_KAFKA_PRODUCER, conf, events,
@@ -503,40 +320,12 @@ static void fail_send (const strand_producer *p, rd_kafka_resp_err_t err,
     strand_fail(failure, "MSG_SIZE_TOO_LARGE",
                 "topic '%.249s': the record is "
                 "larger than 'message.max.bytes' (%s)",
-                record->topic, p->max_message_bytes);
+                record->topic, p->limits.max_message_bytes);
   }
   else {
     snprintf(text, sizeof(text), "topic '%.249s'", record->topic);
     strand_fail_kafka(failure, err, text);
   }
-}
-
-/* NULL for a record without headers. */
-static rd_kafka_headers_t *make_headers (const strand_outgoing *record) {
-  rd_kafka_headers_t *headers;
-  size_t i;
-  if (record->header_count == 0) return NULL;
-  headers = rd_kafka_headers_new(record->header_count);
-  for (i = 0; i < record->header_count; i++) {
-    const strand_outgoing_header *h = &record->headers[i];
-    rd_kafka_header_add(headers, h->name, (ssize_t)h->name_length, h->value,
-                        (ssize_t)h->value_length);
-  }
-  return headers;
-}
-
-static rd_kafka_resp_err_t produce (strand_producer *p,
-                                    const strand_outgoing *record,
-                                    rd_kafka_headers_t *headers,
-                                    void *opaque) {
-  return rd_kafka_producev(
-    p->client->handle, RD_KAFKA_V_TOPIC(record->topic),
-    RD_KAFKA_V_PARTITION(record->partition),
-    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-    RD_KAFKA_V_KEY(record->key, record->key_length),
-    RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value, record->value_length),
-    RD_KAFKA_V_TIMESTAMP(record->timestamp_ms), RD_KAFKA_V_HEADERS(headers),
-    RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
 }
 
 static void count_sent (strand_producer *p, int label) {
@@ -552,11 +341,12 @@ static void count_sent (strand_producer *p, int label) {
 static int produce_patiently (strand_producer *p,
                               const strand_outgoing *record, void *opaque,
                               strand_failure *failure) {
-  rd_kafka_headers_t *headers = make_headers(record);
-  rd_kafka_resp_err_t err = produce(p, record, headers, opaque);
+  rd_kafka_headers_t *headers = strand_outgoing_headers(record);
+  rd_kafka_resp_err_t err = strand_outgoing_produce(p->client->handle, record,
+                                                    headers, opaque);
   if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
     refresh(p);
-    err = produce(p, record, headers, opaque);
+    err = strand_outgoing_produce(p->client->handle, record, headers, opaque);
   }
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
     count_sent(p, strand_placement_label(opaque));
@@ -571,7 +361,8 @@ static int produce_patiently (strand_producer *p,
 static int send_watched (strand_producer *p, const strand_outgoing *record,
                          const strand_pending *ticket, int64_t *id,
                          strand_failure *failure) {
-  strand_delivery *report = report_room(record->topic, record->key_length);
+  strand_delivery *report = strand_delivery_room(record->topic,
+                                                 record->key_length);
   strand_watch *watch = report != NULL
                           ? strand_watches_add(&p->watches, report)
                           : NULL;
@@ -638,12 +429,8 @@ strand_delivery *strand_producer_next_delivery (strand_producer *p) {
 
 int strand_producer_next_event (strand_producer *p,
                                 strand_producer_event *event) {
-  if (p->event_count == 0) refresh(p);
-  if (p->event_count == 0) return 0;
-  *event = p->events[p->event_first];
-  p->event_first = (p->event_first + 1) % EVENTS_MAX;
-  p->event_count--;
-  return 1;
+  if (p->events.count == 0) refresh(p);
+  return strand_producer_events_pop(&p->events, event);
 }
 
 int strand_producer_next_log (strand_producer *p, strand_log_line *line) {
@@ -798,6 +585,7 @@ void strand_producer_refresh_counts (strand_producer *p,
                                      strand_producer_counts *counts) {
   refresh(p);
   *counts = p->counts;
+  counts->events_dropped = p->events.dropped;
   counts->log_dropped = strand_log_dropped(p->log);
 }
 

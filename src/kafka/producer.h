@@ -41,55 +41,11 @@
 #include "kafka/conf.h"
 #include "kafka/delivery.h"
 #include "kafka/log.h"
+#include "kafka/outgoing.h"
+#include "kafka/producer_conf.h"
+#include "kafka/producer_events.h"
 
 typedef struct strand_producer strand_producer;
-
-typedef struct strand_producer_options {
-  const strand_property *props;
-  size_t prop_count;
-  const char *partitioner;   /* librdkafka's name; NULL: murmur2_random */
-  const char *const *topics; /* whose partitions are asked for at once */
-  size_t topic_count;
-  double topics_timeout;      /* seconds to wait for the answers */
-  int64_t max_queued_records; /* 0: librdkafka's; the user's property wins */
-  int64_t max_queued_bytes;
-  int reports_all; /* deliveries are kept, not only counted */
-  int keeps_log;   /* in the ring, not to stderr */
-  int has_oauth;   /* the caller answers requests for a token */
-} strand_producer_options;
-
-typedef struct strand_outgoing_header {
-  const char *name;
-  size_t name_length;
-  const void *value; /* NULL: null */
-  size_t value_length;
-} strand_outgoing_header;
-
-/* Everything is borrowed until strand_producer_send returns. */
-typedef struct strand_outgoing {
-  const char *topic;
-  const void *key; /* NULL: null, not empty */
-  size_t key_length;
-  const void *value;
-  size_t value_length;
-  const strand_outgoing_header *headers;
-  size_t header_count;
-  int64_t timestamp_ms; /* 0: now */
-  int32_t partition;    /* -1: by hash_key or key */
-  const void *hash_key; /* NULL: hash the key */
-  size_t hash_key_length;
-} strand_outgoing;
-
-typedef struct strand_producer_event {
-  const char *type; /* "unreachable", "auth_failed", "leader_missing",
-                       "replicas_missing", "error" */
-  double time;      /* seconds since 1970 */
-  int fatal;
-  int32_t partition; /* with a topic */
-  char code[48];
-  char topic[250]; /* "": of none */
-  char reason[257];
-} strand_producer_event;
 
 typedef struct strand_producer_counts {
   int64_t sent;
