@@ -205,8 +205,11 @@ static bool is_passing (const char *facility, const char *text) {
              || strstr(text, "oordinator not available") != NULL);
 }
 
-static bool tells_cause (const char *facility) {
-  return strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0;
+/* That all are down says less than what each said before. */
+static bool tells_cause (const char *facility, const char *text) {
+  return strcmp(facility, "FAIL") == 0
+         || (strcmp(facility, "ERROR") == 0
+             && strstr(text, "brokers are down") == NULL);
 }
 
 /* "[thrd:NAME]: text" */
@@ -232,7 +235,7 @@ void strand_log_callback (const rd_kafka_t *client, int level,
                           const char *facility, const char *text) {
   strand_opaque *opaque = client != NULL ? rd_kafka_opaque(client) : NULL;
   if (is_passing(facility, text)) level = STRAND_LOG_INFO;
-  if (opaque != NULL && opaque->cause != NULL && tells_cause(facility)) {
+  if (opaque != NULL && opaque->cause != NULL && tells_cause(facility, text)) {
     strand_log_cause_note(opaque->cause, past_thread(text));
   }
   strand_log_push(opaque != NULL ? opaque->log : NULL, level, facility, text);
