@@ -14,7 +14,8 @@ describe("of a failed suite's log", function()
 
   it("cmocka's tests are named with their program, also one that did not end", function()
     assert.same({
-      "build/test/one_test: bad", "build/test/one_test: left out (skipped)",
+      "build/test/one_test: bad", "    [  ERROR   ] --- 0x1 != 0x2",
+      "build/test/one_test: left out (skipped)",
       "build/test-thread/two_test: dies (did not end)",
       "build/test/three_test: GROUP SETUP",
       "build/test/four_test: SUMMARY: AddressSanitizer: 12 byte(s) leaked",
@@ -53,8 +54,11 @@ SUMMARY: AddressSanitizer: 12 byte(s) leaked
   it("busted's are named with file and line, and a sanitizer's reports too", function()
     assert.same({
       "spec/a_spec.lua:5: a thing later (pending)", "spec/a_spec.lua:3: a thing fails",
-      "spec/a_spec.lua:7: a thing breaks in its setup",
+      "    spec/a_spec.lua:3: Expected objects to be equal.",
+      "    Passed in:", "    (number) 1", "    Expected:", "    (number) 2",
+      "spec/a_spec.lua:7: a thing breaks in its setup", "    spec/a_spec.lua:7: boo",
       "sanitizer: build/test-log/sanitizer/report.12:",
+      "    12 spec/a_spec.lua:3", "    ==12==ERROR: AddressSanitizer: heap-use-after-free",
     }, failed("busted", [[
 +-*.
   spec/a_spec.lua: 0.0 s
@@ -67,11 +71,19 @@ a thing later
 Failure -> spec/a_spec.lua @ 3
 a thing fails
 spec/a_spec.lua:3: Expected objects to be equal.
+Passed in:
+(number) 1
+Expected:
+(number) 2
+
+stack traceback:
+	spec/a_spec.lua:3: in function <spec/a_spec.lua:2>
 
 Error → spec/a_spec.lua @ 7
 a thing breaks in its setup
 spec/a_spec.lua:7: boo
 build/test-log/sanitizer/report.12:
+12 spec/a_spec.lua:3
 ==12==ERROR: AddressSanitizer: heap-use-after-free
 ]]))
   end)
