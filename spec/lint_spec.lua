@@ -2,13 +2,6 @@
 -- through before ('refuse' set its status in a pipeline's subshell).
 local helper = require "spec.support.helper"
 
-local function output(command)
-  local pipe = assert(io.popen(command))
-  local text = pipe:read "*a"
-  pipe:close()
-  return text
-end
-
 describe("lint", function()
   local place
 
@@ -20,7 +13,7 @@ describe("lint", function()
 
   -- -> what it printed, exit status
   local function lint(checks)
-    local text = output(("%s/scripts/lint %s 2>&1; echo \":$?\""):format(place, checks))
+    local text = helper.output(("%s/scripts/lint %s 2>&1; echo \":$?\""):format(place, checks))
     local printed, status = text:match "^(.*):(%d+)%s*$"
     return printed, tonumber(status)
   end
@@ -48,7 +41,7 @@ describe("lint", function()
   it("finds nothing in this tree, and has read each C file of src", function()
     local printed, status = lint "layers headers"
     assert.equal(0, status, printed)
-    local there = tonumber(output "find src -name '*.[ch]' | wc -l")
+    local there = tonumber(helper.output "find src -name '*.[ch]' | wc -l")
     assert.matches(("lint: %d C files of src,"):format(there), printed, 1, true)
     assert.matches("lint: nothing found", printed, 1, true)
   end)

@@ -3,17 +3,10 @@
 local cjson = require "cjson"
 local helper = require "spec.support.helper"
 
-local function output(command)
-  local pipe = assert(io.popen(command))
-  local text = pipe:read "*a"
-  pipe:close()
-  return text
-end
-
 -- -> what it wrote, errors, exit status
 local function make(arguments)
   local folder = helper.folder()
-  local status = output(("env -u MAKEFLAGS -u SAN -u DEBUG -u MUTANT make "
+  local status = helper.output(("env -u MAKEFLAGS -u SAN -u DEBUG -u MUTANT make "
     .. "--no-print-directory %s > %s/out 2> %s/err; echo $?"):format(arguments, folder, folder))
   return helper.read(folder .. "/out"), helper.read(folder .. "/err"), tonumber(status)
 end
@@ -61,7 +54,7 @@ describe("make", function()
   it("shows each target that has a text, wherever it stands", function()
     local printed = make "help"
     local count = 0
-    for name, text in output "cat Makefile mk/*.mk":gmatch "\n([%l_-]+):[^\n]-## ([^\n]+)" do
+    for name, text in helper.output "cat Makefile mk/*.mk":gmatch "\n([%l_-]+):[^\n]-## ([^\n]+)" do
       count = count + 1
       assert.matches(("\n  %-16s %s\n"):format(name, text), printed, 1, true)
     end
@@ -77,7 +70,7 @@ describe("make", function()
     for i, entry in ipairs(cjson.decode(helper.read(path))) do
       files[i], commands[entry.file] = entry.file, entry.command
     end
-    assert.equal(output "find src spec/c spec/sim -name '*.c' | LC_ALL=C sort",
+    assert.equal(helper.output "find src spec/c spec/sim -name '*.c' | LC_ALL=C sort",
       table.concat(files, "\n") .. "\n")
 
     -- The same words as make's own commands, but for the object.

@@ -6,10 +6,8 @@ describe("a release", function()
   local place
 
   local function output(command)
-    local pipe = assert(io.popen(("unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE; "
-      .. "cd %s && { %s; } 2>&1; echo \":$?\""):format(place, command)))
-    local text = pipe:read "*a"
-    pipe:close()
+    local text = helper.output(("unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE; "
+      .. "cd %s && { %s; } 2>&1; echo \":$?\""):format(place, command))
     local printed, status = text:match "^(.*):(%d+)%s*$"
     return printed, tonumber(status)
   end

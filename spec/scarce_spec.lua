@@ -251,14 +251,7 @@ end)
 -- Root has no limit of threads: so it is somebody else who tries, each time
 -- another, whose threads are no one else's. Only root can be somebody else. The
 -- checkout may be closed to others: what is needed of it is copied.
-local function output_of(command)
-  local pipe = assert(io.popen(command))
-  local output = pipe:read "*a"
-  pipe:close()
-  return output
-end
-
-local few_threads = output_of "id -u" == "0\n" and describe or function() end
+local few_threads = helper.output "id -u" == "0\n" and describe or function() end
 
 few_threads("with few threads", function()
   local MOST = 12
@@ -293,7 +286,7 @@ few_threads("with few threads", function()
   end
 
   setup(function()
-    place = output_of "mktemp -d":match "%S+"
+    place = helper.output "mktemp -d":match "%S+"
     helper.write(place .. "/main.lua", PROGRAM)
     assert(os.execute(("cp -r lua scripts %s && mkdir %s/strand && cp %s %s/strand/core.so && "
       .. "chmod -R a+rX %s"):format(place, place, module(), place, place)))
@@ -301,7 +294,7 @@ few_threads("with few threads", function()
   teardown(function() os.execute("rm -rf " .. place) end)
 
   local function run_as(uid, n)
-    return output_of(("cd %s && LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='./?.so;;' "
+    return helper.output(("cd %s && LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='./?.so;;' "
       .. "setpriv --reuid=%d --regid=%d --clear-groups timeout 60 %s main.lua %d 2>&1"):format(
       place, uid, uid, os.getenv "STRAND_LUA" or arg[-1], n))
   end

@@ -126,6 +126,14 @@ end
 
 helper.read, helper.write = read, write
 
+--- What a shell command prints.
+function helper.output(command)
+  local pipe = assert(io.popen(command))
+  local text = pipe:read "*a"
+  pipe:close()
+  return text
+end
+
 --- A new, empty folder under build/; 'make clean' removes it.
 function helper.folder()
   local path = "build/tmp/" .. helper.name "spec"

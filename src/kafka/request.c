@@ -10,7 +10,8 @@
 ** Requests
 */
 
-strand_ticket *strand_ticket_new (strand_consumer *c, unsigned waiting,
+/* With 'waiting' members to answer. NULL and a failure: no memory. */
+static strand_ticket *new_ticket (strand_consumer *c, unsigned waiting,
                                   strand_failure *failure) {
   strand_ticket *ticket = calloc(1, sizeof(*ticket));
   if (ticket == NULL) {
@@ -56,7 +57,7 @@ strand_ticket *strand_consumer_commit (strand_consumer *c,
     strand_fail(failure, "NOT_RUNNING", "the consumer does not run");
     return NULL;
   }
-  ticket = strand_ticket_new(c, c->member_count, failure);
+  ticket = new_ticket(c, c->member_count, failure);
   if (ticket == NULL) return NULL;
   waiters = new_waiters(c->member_count, ticket);
   if (waiters == NULL) {
@@ -88,7 +89,7 @@ strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
   }
   strand_fail(failure, "NO_MEMORY", "memory ran out");
   r = calloc(1, sizeof(*r));
-  ticket = strand_ticket_new(c, 1, failure);
+  ticket = new_ticket(c, 1, failure);
   if (r != NULL) r->topic = strdup(topic);
   if (r != NULL && r->topic != NULL && ticket != NULL) {
     r->ticket = ticket;
@@ -320,7 +321,7 @@ static strand_parked_request *new_request (strand_consumer *c,
   snprintf(r->topic, sizeof(r->topic), "%s", topic);
   r->partition = partition;
   r->offset = offset;
-  r->ticket = strand_ticket_new(c, 1, failure);
+  r->ticket = new_ticket(c, 1, failure);
   if (r->ticket != NULL) return r;
   free(r);
   return NULL;

@@ -187,9 +187,6 @@ void strand_shared_end (strand_consumer *c, strand_close_mode mode,
 void strand_shared_answer (strand_consumer *c, strand_ticket *ticket,
                            const strand_failure *failure);
 
-/* With 'waiting' members to answer. NULL and a failure: no memory. */
-strand_ticket *strand_ticket_new (strand_consumer *c, unsigned waiting,
-                                  strand_failure *failure);
 /* Nobody has it. */
 void strand_ticket_free (strand_ticket *ticket);
 

@@ -133,26 +133,20 @@ unsigned strand_sources_retry_version (const strand_sources *s) {
 bool strand_sources_retry (strand_sources *s, strand_text **code,
                            unsigned *version) {
   strand_text *copy = NULL;
-  size_t room = 0, length = 0;
-  bool none, done = false;
-  while (!done) {
+  size_t room = 0, size; /* 0: there is no function */
+  for (;;) {
     strand_lock_take(&s->lock);
     *version = atomic_load(&s->retry_version);
-    none = s->retry == NULL;
-    if (!none) length = s->retry->length;
-    done = none || (copy != NULL && length <= room);
-    if (done && !none) memcpy(copy, s->retry, sizeof(*copy) + length + 1);
+    size = s->retry != NULL ? sizeof(*copy) + s->retry->length + 1 : 0;
+    if (size > 0 && size <= room) memcpy(copy, s->retry, size);
     strand_lock_release(&s->lock);
-    if (done) break;
+    if (size <= room) break;
     free(copy);
-    room = length;
-    copy = malloc(sizeof(*copy) + room + 1);
+    room = size;
+    copy = malloc(room);
     if (copy == NULL) return false;
   }
-  if (none) {
-    free(copy);
-    copy = NULL;
-  }
-  *code = copy;
+  if (size == 0) free(copy);
+  *code = size > 0 ? copy : NULL;
   return true;
 }
