@@ -847,6 +847,14 @@ static void workers_come_and_go_while_records_flow (void **st) {
   check_order(common, 12);
 }
 
+/* For the thread sanitizer: the owner takes what was asked while more is, and
+** is woken for each. */
+static void requests_are_made_while_the_owner_takes_them (void **st) {
+  (void)st;
+  for (int i = 0; i < 5000; i++) configure_workers(16);
+  assert_true(serve_until(common, are_workers));
+}
+
 /*
 ** Health. Nobody waits for a minute here: the clock's marks are moved.
 */
@@ -1268,6 +1276,7 @@ int main (void) {
     cmocka_unit_test(a_handler_that_runs_on_after_a_seek_keeps_its_key),
     cmocka_unit_test(workers_can_be_fewer_and_more),
     cmocka_unit_test(workers_come_and_go_while_records_flow),
+    cmocka_unit_test(requests_are_made_while_the_owner_takes_them),
     cmocka_unit_test(a_minute_in_which_no_handler_ends_is_told),
     cmocka_unit_test(an_owner_that_does_not_turn_is_told),
     cmocka_unit_test(a_report_is_exact_when_the_consumer_is_closed),

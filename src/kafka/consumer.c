@@ -414,7 +414,7 @@ void strand_consumer_close_begin (strand_consumer *c, strand_close_mode mode,
   }
   c->life = STRAND_CLOSING;
   for (unsigned i = 0; i < c->member_count; i++) {
-    c->inboxes[i].close = true;
+    c->inboxes[i].asked.close = true;
   }
   open = c->members_open > 0;
   strand_shared_give_up_locked(c, c->close_deadline_us + GIVE_UP_US);

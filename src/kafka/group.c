@@ -186,7 +186,7 @@ void strand_group_yield (strand_consumer *c, const char *topic, int32_t index,
   strand_lock_take(&c->lock);
   strand_held_unassign(&c->held, topic, index, member);
   heir = strand_held_member(&c->held, topic, index);
-  if (heir >= 0) c->inboxes[heir].yields = true;
+  if (heir >= 0) c->inboxes[heir].asked.yields = true;
   strand_lock_release(&c->lock);
   if (heir >= 0) strand_waker_wake(c->inboxes[heir].waker);
 }

@@ -18,9 +18,8 @@ typedef struct strand_release {
   strand_held held; /* owns its strings */
 } strand_release;
 
-typedef struct strand_inbox {
-  strand_waker *waker; /* the owner's; NULL: it was not made */
-  /* under the consumer's lock */
+/* What was asked since the owner last took it. */
+typedef struct strand_asked {
   struct strand_waiter *commits;
   struct strand_seek_request *seeks;
   strand_release *releases;
@@ -29,6 +28,13 @@ typedef struct strand_inbox {
   bool yields; /* another member gave up what this one has */
   bool limits;
   bool close;
+} strand_asked;
+
+typedef struct strand_inbox {
+  /* The owner's. Set when it is made, before any thread runs, and not changed
+  ** after: it is read without the lock. */
+  strand_waker *waker;
+  strand_asked asked; /* under the consumer's lock */
 } strand_inbox;
 
 #endif

@@ -134,8 +134,8 @@ void strand_member_release (strand_consumer *c, const strand_held *held) {
     strand_release *r = copy_release(held);
     if (r != NULL) {
       other = c->inboxes[member].waker;
-      r->next = c->inboxes[member].releases;
-      c->inboxes[member].releases = r;
+      r->next = c->inboxes[member].asked.releases;
+      c->inboxes[member].asked.releases = r;
     }
   }
   strand_lock_release(&c->lock);
@@ -213,7 +213,7 @@ void strand_member_shares (strand_member *m) {
   c->partitions += stats.partitions - m->shares.partitions;
   m->shares.partitions = stats.partitions;
   for (unsigned i = 0; i < c->member_count; i++) {
-    c->inboxes[i].limits = true;
+    c->inboxes[i].asked.limits = true;
   }
   strand_lock_release(&c->lock);
   strand_shared_wake(c);
@@ -262,22 +262,22 @@ static void take_releases (strand_member *m, strand_release *releases) {
 
 static void take_inbox (strand_member *m, int64_t now_us) {
   strand_consumer *c = m->consumer;
-  strand_inbox inbox;
+  strand_asked asked;
   strand_lock_take(&c->lock);
-  inbox = c->inboxes[m->index];
-  c->inboxes[m->index] = (strand_inbox){ .waker = &m->waker };
+  asked = c->inboxes[m->index].asked;
+  c->inboxes[m->index].asked = (strand_asked){ 0 };
   strand_lock_release(&c->lock);
-  if (inbox.limits) take_limits(m);
-  if (inbox.close) strand_closing_begin(m, now_us);
-  if (inbox.rules) take_rules(m);
-  if (inbox.yields && m->closing.phase == STRAND_SERVING)
+  if (asked.limits) take_limits(m);
+  if (asked.close) strand_closing_begin(m, now_us);
+  if (asked.rules) take_rules(m);
+  if (asked.yields && m->closing.phase == STRAND_SERVING)
     strand_group_claim(m);
-  take_releases(m, inbox.releases);
-  strand_seek_take(m, inbox.seeks);
-  strand_parked_serve(m, inbox.parked, now_us);
-  while (inbox.commits != NULL) {
-    strand_waiter *w = inbox.commits;
-    inbox.commits = w->next;
+  take_releases(m, asked.releases);
+  strand_seek_take(m, asked.seeks);
+  strand_parked_serve(m, asked.parked, now_us);
+  while (asked.commits != NULL) {
+    strand_waiter *w = asked.commits;
+    asked.commits = w->next;
     strand_committer_wait(m, w);
   }
 }
@@ -539,7 +539,8 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   if (m->engine != NULL && strand_waker_open(&m->waker, failure)
       && open_client(m, props, count, failure)
       && strand_letters_open(m, failure)) {
-    c->inboxes[index] = (strand_inbox){ .waker = &m->waker, .limits = true };
+    c->inboxes[index] = (strand_inbox){ .waker = &m->waker,
+                                        .asked.limits = true };
     failure->code[0] = '\0';
     return m;
   }

@@ -69,8 +69,8 @@ strand_ticket *strand_consumer_commit (strand_consumer *c,
   for (unsigned i = 0; i < c->member_count; i++) {
     strand_waiter *w = waiters;
     waiters = w->next;
-    w->next = c->inboxes[i].commits;
-    c->inboxes[i].commits = w;
+    w->next = c->inboxes[i].asked.commits;
+    c->inboxes[i].asked.commits = w;
   }
   strand_lock_release(&c->lock);
   strand_shared_wake(c);
@@ -101,8 +101,8 @@ strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
                ? strand_held_member(&c->held, topic, partition)
                : -1;
     if (member >= 0) {
-      r->next = c->inboxes[member].seeks;
-      c->inboxes[member].seeks = r;
+      r->next = c->inboxes[member].asked.seeks;
+      c->inboxes[member].asked.seeks = r;
     }
     strand_lock_release(&c->lock);
     if (member >= 0) {
@@ -168,7 +168,7 @@ static void drop_rules_locked (strand_consumer *c, const char *topic,
 
 static void tell_rules_locked (strand_consumer *c) {
   for (unsigned i = 0; i < c->member_count; i++) {
-    c->inboxes[i].rules = true;
+    c->inboxes[i].asked.rules = true;
   }
 }
 
@@ -254,7 +254,7 @@ static void set_limits_locked (strand_consumer *c,
     follow_locked(&c->routes[i], limits);
   }
   for (unsigned i = 0; i < c->member_count; i++) {
-    c->inboxes[i].limits = true;
+    c->inboxes[i].asked.limits = true;
   }
   if (c->life == STRAND_NEW) return; /* strand_consumer_start sets them */
   strand_mailbox_limit(&c->mailbox, (unsigned)limits->max_in_flight,
@@ -292,8 +292,8 @@ static strand_ticket *post_parked (strand_consumer *c, int member,
     member = strand_held_member(&c->held, r->topic, r->partition);
   }
   if (runs && member >= 0) {
-    r->next = c->inboxes[member].parked;
-    c->inboxes[member].parked = r;
+    r->next = c->inboxes[member].asked.parked;
+    c->inboxes[member].asked.parked = r;
   }
   strand_lock_release(&c->lock);
   if (runs && member >= 0) {
