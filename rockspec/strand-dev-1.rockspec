@@ -76,6 +76,7 @@ build = {
         "src/kafka/mock.c",
         "src/kafka/outage.c",
         "src/kafka/outgoing.c",
+        "src/kafka/owner.c",
         "src/kafka/parked.c",
         "src/kafka/placement.c",
         "src/kafka/position.c",

@@ -52,21 +52,21 @@ static int open_member (void **state) {
   consumer.events = strand_events_new();
   strand_lock_init(&consumer.lock, STRAND_RANK_CONSUMER);
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  member = (strand_member){ .consumer = &consumer,
+  member = (strand_member){ .owner.consumer = &consumer,
                             .closing = { .phase = STRAND_SERVING } };
   strand_problem_init(&member.troubles.problem);
   strand_problem_init(&member.topics.problem);
-  member.engine = strand_engine_new(&config);
+  member.owner.engine = strand_engine_new(&config);
   return 0;
 }
 
 static int close_member (void **state) {
   (void)state;
   for (int i = 0; i < running_count; i++) {
-    strand_engine_give_back(member.engine, &running[i]);
+    strand_engine_give_back(member.owner.engine, &running[i]);
   }
   running_count = 0;
-  strand_engine_free(member.engine);
+  strand_engine_free(member.owner.engine);
   strand_events_free(consumer.events);
   close(consumer.wake_fd);
   free(consumer.committed);
@@ -76,24 +76,25 @@ static int close_member (void **state) {
 /* Two records, of which the second is done and the first runs on: the commit
 ** needs metadata. */
 static void have_something_to_say (const char *topic, int32_t index) {
-  strand_partition *p = strand_engine_assign(member.engine, topic, index, 1, 0,
-                                             NULL, 0);
+  strand_partition *p = strand_engine_assign(member.owner.engine, topic, index,
+                                             1, 0, NULL, 0);
   strand_lease lease;
-  assert_int_equal(strand_engine_restored(member.engine, p, 0, NULL),
+  assert_int_equal(strand_engine_restored(member.owner.engine, p, 0, NULL),
                    STRAND_OK);
   for (int i = 0; i < 2; i++) {
-    strand_record *r = strand_engine_room(member.engine, p, 1);
+    strand_record *r = strand_engine_room(member.owner.engine, p, 1);
     r->flags |= STRAND_RECORD_KEY;
     r->offset = i;
     r->key_length = 1;
     r->value_length = r->headers_length = 0;
     r->bytes[0] = (char)('a' + i);
-    assert_int_equal(strand_engine_admit(member.engine, p, r, 0),
+    assert_int_equal(strand_engine_admit(member.owner.engine, p, r, 0),
                      STRAND_ADDED);
-    assert_true(strand_engine_lease(member.engine, 1, 0, &lease));
+    assert_true(strand_engine_lease(member.owner.engine, 1, 0, &lease));
     if (i == 0) running[running_count++] = lease;
   }
-  assert_int_equal(strand_engine_done(member.engine, &lease, 1, 0), STRAND_OK);
+  assert_int_equal(strand_engine_done(member.owner.engine, &lease, 1, 0),
+                   STRAND_OK);
 }
 
 static strand_event next_event (void) {
@@ -116,7 +117,7 @@ static void no_memory_for_a_commit_is_called_so (void **state) {
   strand_event event;
   (void)state;
   have_something_to_say("t", 3);
-  member.client = (rd_kafka_t *)(void *)&member; /* is not reached */
+  member.owner.client = (rd_kafka_t *)(void *)&member; /* is not reached */
   fail_alloc(0);
   assert_true(strand_committer_send(&member, 0));
   assert_true(alloc_failed);
@@ -128,7 +129,7 @@ static void no_memory_for_a_commit_is_called_so (void **state) {
   assert_int_equal(event.partition, 3);
   strand_event_clear(&event);
   assert_null(member.committer.commit);
-  assert_true(strand_engine_commit_due(member.engine, 0) < INT64_MAX);
+  assert_true(strand_engine_commit_due(member.owner.engine, 0) < INT64_MAX);
 }
 
 static void up_to_eight_partitions_are_named (void **state) {
@@ -136,9 +137,10 @@ static void up_to_eight_partitions_are_named (void **state) {
   strand_commit *commit;
   (void)state;
   for (int32_t i = 0; i < 11; i++) have_something_to_say("orders", i);
-  commit = strand_engine_commit(member.engine, 0, NULL);
+  commit = strand_engine_commit(member.owner.engine, 0, NULL);
   describe(commit, "CODE", "text", &failure);
-  strand_engine_commit_answer(member.engine, commit, STRAND_COMMITTED, 0);
+  strand_engine_commit_answer(member.owner.engine, commit, STRAND_COMMITTED,
+                              0);
   assert_string_equal(failure.message,
                       "commit of 11 partitions (orders/0, orders/1, orders/2, "
                       "orders/3, orders/4, orders/5, orders/6, orders/7 and 3 "
@@ -154,9 +156,10 @@ static void long_names_leave_room_for_the_error (void **state) {
   memset(topic, 'x', 249);
   topic[249] = '\0';
   for (int32_t i = 0; i < 4; i++) have_something_to_say(topic, i);
-  commit = strand_engine_commit(member.engine, 0, NULL);
+  commit = strand_engine_commit(member.owner.engine, 0, NULL);
   describe(commit, "CODE", "the error's own text", &failure);
-  strand_engine_commit_answer(member.engine, commit, STRAND_COMMITTED, 0);
+  strand_engine_commit_answer(member.owner.engine, commit, STRAND_COMMITTED,
+                              0);
   assert_string_equal(strstr(failure.message, "x/0"),
                       "x/0 and 3 more): the error's own text");
   assert_null(strstr(failure.message, "x/1"));

@@ -55,14 +55,14 @@ static void ignore (void *arg, const strand_held *held) {
 }
 
 static void admit (stage *s, strand_partition *p) {
-  strand_record *r = strand_engine_room(s->member.engine, p, 1);
+  strand_record *r = strand_engine_room(s->member.owner.engine, p, 1);
   r->key_length = 1;
   r->value_length = r->headers_length = 0;
   r->flags |= STRAND_RECORD_KEY;
   r->timestamp_type = STRAND_TIMESTAMP_NONE;
   r->offset = 0;
   r->bytes[0] = 'k';
-  assert_int_equal(strand_engine_admit(s->member.engine, p, r, 1),
+  assert_int_equal(strand_engine_admit(s->member.owner.engine, p, r, 1),
                    STRAND_ADDED);
 }
 
@@ -88,8 +88,8 @@ static strand_slot *open_stage (stage *s, strand_batch_by by) {
   strand_member *m = &s->member;
   strand_slot *slot;
   memset(s, 0, sizeof(*s));
-  m->engine = strand_engine_new(&config);
-  m->consumer = &s->consumer;
+  m->owner.engine = strand_engine_new(&config);
+  m->owner.consumer = &s->consumer;
   m->handover.max_ready = 1;
   strand_waker_init(&m->waker);
   s->consumer.wake_fd = -1;
@@ -101,11 +101,13 @@ static strand_slot *open_stage (stage *s, strand_batch_by by) {
   atomic_init(&s->route.deadline_us, DEADLINE_US);
   strand_mailbox_init(&s->consumer.mailbox);
   strand_mailbox_limit(&s->consumer.mailbox, 1, 1);
-  s->tag.partition = strand_engine_assign(m->engine, "t", 0, 1, 0, NULL, 0);
+  s->tag.partition = strand_engine_assign(m->owner.engine, "t", 0, 1, 0, NULL,
+                                          0);
   strand_list_init(&s->tag.letters);
   strand_partition_set_tag(s->tag.partition, &s->tag);
   assert_int_equal(
-    strand_engine_restored(m->engine, s->tag.partition, 0, NULL), STRAND_OK);
+    strand_engine_restored(m->owner.engine, s->tag.partition, 0, NULL),
+    STRAND_OK);
   admit(s, s->tag.partition);
   strand_handover_post(m, 1);
   s->taker = strand_mailbox_enter(&s->consumer.mailbox);
@@ -127,7 +129,7 @@ static void close_stage (stage *s) {
   strand_interrupt_close();
   strand_mailbox_leave(mailbox, s->taker);
   strand_handover_free(&s->member);
-  strand_engine_free(s->member.engine);
+  strand_engine_free(s->member.owner.engine);
   strand_mailbox_destroy(mailbox);
   strand_events_free(s->consumer.events);
 }
@@ -138,7 +140,7 @@ static void what_is_done_does_not_expire (void **state) {
   strand_engine_stats stats;
   (void)state;
   strand_handover_harvest(&s.member, 1000000);
-  strand_engine_stats_read(s.member.engine, &stats);
+  strand_engine_stats_read(s.member.owner.engine, &stats);
   assert_int_equal(stats.done, 1);
   assert_int_equal(stats.failed, 0);
   assert_int_equal(s.failures, 0);
@@ -152,7 +154,7 @@ static void what_is_done_of_a_revoked_partition_is_let_go (void **state) {
   stage s;
   strand_slot *slot = open_stage(&s, STRAND_BATCH_NONE);
   (void)state;
-  strand_engine_revoke(s.member.engine, s.tag.partition, ignore, NULL);
+  strand_engine_revoke(s.member.owner.engine, s.tag.partition, ignore, NULL);
   strand_handover_harvest(&s.member, 1000000);
   assert_int_equal(s.released, 1);
   assert_int_equal(s.failures, 0);

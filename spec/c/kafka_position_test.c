@@ -97,26 +97,27 @@ static int open_all (void **state) {
   strand_problem_init(&member.troubles.problem);
   strand_problem_init(&member.topics.problem);
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  member.consumer = &consumer;
+  member.owner.consumer = &consumer;
   member.handover.max_ready = 64;
   member.waker.queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  member.client = open_client();
-  member.engine = strand_engine_new(&config);
-  member.helper = strand_helper_new(member.client, wake, gone, &member);
-  assert_int_equal(rd_kafka_commit(member.client, list, 0), 0);
+  member.owner.client = open_client();
+  member.owner.engine = strand_engine_new(&config);
+  member.owner.helper = strand_helper_new(member.owner.client, wake, gone,
+                                          &member);
+  assert_int_equal(rd_kafka_commit(member.owner.client, list, 0), 0);
   rd_kafka_topic_partition_list_destroy(list);
   return 0;
 }
 
 static int close_all (void **state) {
   (void)state;
-  rd_kafka_assign(member.client, NULL);
-  strand_helper_leave(member.helper,
+  rd_kafka_assign(member.owner.client, NULL);
+  strand_helper_leave(member.owner.helper,
                       strand_call_new(STRAND_CALL_DESTROY, NULL));
-  strand_helper_end(member.helper);
+  strand_helper_end(member.owner.helper);
   while (sem_wait(&ended) != 0) {
   }
-  strand_engine_free(member.engine);
+  strand_engine_free(member.owner.engine);
   strand_events_free(consumer.events);
   close(consumer.wake_fd);
   strand_mock_close(cluster);
@@ -141,7 +142,7 @@ static void ask_as (uint32_t epoch) {
   strand_call *call = strand_call_new(STRAND_CALL_COMMITTED,
                                       list_of(0, epoch));
   assert_non_null(call);
-  strand_helper_leave(member.helper, call);
+  strand_helper_leave(member.owner.helper, call);
   take_answer();
 }
 
@@ -151,8 +152,8 @@ static strand_tag *assign (const char *topic, int64_t base) {
   tag->epoch = strand_held_assign(&consumer.held, topic, 0, 0);
   tag->end = tag->gap_from = tag->below = tag->claimed = -1;
   strand_list_init(&tag->letters);
-  tag->partition = strand_engine_assign(member.engine, topic, 0, tag->epoch, 0,
-                                        NULL, 0);
+  tag->partition = strand_engine_assign(member.owner.engine, topic, 0,
+                                        tag->epoch, 0, NULL, 0);
   assert_non_null(tag->partition);
   assert_int_equal(strand_places_room(&member.assignment.places), STRAND_OK);
   strand_places_put(&member.assignment.places,
@@ -160,7 +161,7 @@ static strand_tag *assign (const char *topic, int64_t base) {
   strand_partition_set_tag(tag->partition, tag);
   if (base >= -1) {
     assert_int_equal(
-      strand_engine_restored(member.engine, tag->partition, base, NULL),
+      strand_engine_restored(member.owner.engine, tag->partition, base, NULL),
       STRAND_OK);
     tag->restored = tag->more = true;
   }
@@ -184,11 +185,11 @@ static void fetch (const char *topic, int64_t offset) {
   rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
   strand_tag *tag = member.assignment.tags[0];
   rd_kafka_topic_partition_list_add(list, topic, 0)->offset = offset;
-  tag->queue = rd_kafka_queue_get_partition(member.client, topic, 0);
+  tag->queue = rd_kafka_queue_get_partition(member.owner.client, topic, 0);
   rd_kafka_queue_forward(tag->queue, NULL);
   rd_kafka_queue_io_event_enable(tag->queue, member.waker.queue_fd, &one,
                                  sizeof(one));
-  assert_int_equal(rd_kafka_assign(member.client, list), 0);
+  assert_int_equal(rd_kafka_assign(member.owner.client, list), 0);
   rd_kafka_topic_partition_list_destroy(list);
 }
 
@@ -223,14 +224,14 @@ static int events_of (const char *type, strand_event *last) {
 
 /* What the group would be told now; -1 for nothing. */
 static int64_t committable (void) {
-  strand_commit *commit = strand_engine_commit(member.engine,
+  strand_commit *commit = strand_engine_commit(member.owner.engine,
                                                strand_clock_us(), NULL);
   int64_t offset = -1;
   if (commit == NULL) return -1;
   assert_int_equal(commit->count, 1);
   assert_string_equal(commit->items[0].metadata, "");
   offset = commit->items[0].offset;
-  strand_engine_commit_answer(member.engine, commit, STRAND_COMMITTED,
+  strand_engine_commit_answer(member.owner.engine, commit, STRAND_COMMITTED,
                               strand_clock_us());
   return offset;
 }
@@ -283,7 +284,7 @@ static void check_reset (int64_t from, int64_t to) {
   assert_int_equal(events_of("reset", &event), 1);
   assert_int_equal(event.offset, from);
   assert_int_equal(event.to, to);
-  assert_int_equal(strand_engine_commit_due(member.engine, 0), 0);
+  assert_int_equal(strand_engine_commit_due(member.owner.engine, 0), 0);
   assert_int_equal(strand_partition_position(tag->partition), to);
   assert_int_equal(committable(), to);
   assert_true(tag->checking); /* until it was sought */
@@ -600,7 +601,7 @@ static void hurry (strand_helper *helper, const strand_call_kind *kinds,
 
 static void a_hurry_ends_the_question_for_leaders (void **state) {
   static const strand_call_kind leaders = STRAND_CALL_LEADERS;
-  strand_helper *helper = strand_helper_new(member.client, wake, gone,
+  strand_helper *helper = strand_helper_new(member.owner.client, wake, gone,
                                             &member);
   (void)state;
   assert_non_null(helper);
@@ -614,7 +615,7 @@ static void a_helper_in_a_hurry_ends_what_it_does (void **state) {
   static const strand_call_kind kinds[] = { STRAND_CALL_COMMITTED,
                                             STRAND_CALL_WATERMARKS };
   (void)state;
-  hurry(member.helper, kinds, 2);
+  hurry(member.owner.helper, kinds, 2);
 }
 
 int main (void) {

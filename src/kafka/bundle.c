@@ -40,8 +40,8 @@ void strand_bundle_fill (strand_member *m, strand_bundle *b,
   strand_lease lease;
   add(b, first);
   while (b->many.count < size
-         && strand_engine_lease_more(m->engine, first, size - b->many.count,
-                                     now_us, &lease))
+         && strand_engine_lease_more(m->owner.engine, first,
+                                     size - b->many.count, now_us, &lease))
     add(b, &lease);
 }
 
@@ -78,19 +78,20 @@ static strand_err end_records (strand_member *m, strand_bundle *b,
                              v->reason_length };
     if (ending.reason == NULL) ending.reason = "";
     if (done > 0) {
-      err = strand_engine_done(m->engine, lease, done, now_us);
+      err = strand_engine_done(m->owner.engine, lease, done, now_us);
       continue;
     }
     strand_handover_policy(m, lease, v);
-    err = strand_engine_end(m->engine, lease, &ending, now_us);
+    err = strand_engine_end(m->owner.engine, lease, &ending, now_us);
   }
   return err;
 }
 
 static strand_err end_part (strand_member *m, strand_bundle *b,
                             strand_part *part, bool judged, int64_t now_us) {
-  strand_err err = judged ? end_records(m, b, part, now_us)
-                          : strand_engine_give_back(m->engine, &part->lease);
+  strand_err err = judged
+                     ? end_records(m, b, part, now_us)
+                     : strand_engine_give_back(m->owner.engine, &part->lease);
   if (err != STRAND_OK) return err;
   part->over = true;
   if (--part->tag->leases == 0 && part->tag->partition == NULL) {
@@ -115,7 +116,7 @@ strand_err strand_bundle_harvest (strand_member *m, strand_bundle *b,
 void strand_bundle_expire (strand_member *m, strand_bundle *b,
                            const char *reason) {
   for (uint32_t i = 0; i < b->part_count; i++) {
-    strand_engine_expire(m->engine, &b->parts[i].lease, reason,
+    strand_engine_expire(m->owner.engine, &b->parts[i].lease, reason,
                          strlen(reason));
   }
 }

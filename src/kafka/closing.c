@@ -12,7 +12,7 @@
 #define DESTROY_MOST_US 65000000 /* past it, until the client is destroyed */
 
 void strand_closing_begin (strand_member *m, int64_t now_us) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   int64_t margin, timeout;
   strand_lock_take(&c->lock);
   m->closing.mode = c->close_mode;
@@ -25,7 +25,7 @@ void strand_closing_begin (strand_member *m, int64_t now_us) {
   if (m->closing.mode == STRAND_CLOSE_NOW) m->closing.limit_us = now_us;
   m->closing.phase = STRAND_ENDING;
   atomic_store(&m->closing.begun, true);
-  strand_engine_stop_intake(m->engine);
+  strand_engine_stop_intake(m->owner.engine);
   if (m->closing.mode != STRAND_CLOSE_DRAIN) strand_group_stop_handlers(m);
 }
 
@@ -33,17 +33,17 @@ void strand_closing_begin (strand_member *m, int64_t now_us) {
 ** has nothing left when nothing is in flight, or waits for a rate. */
 static bool still_runs (const strand_member *m, int64_t now_us) {
   strand_engine_stats stats;
-  strand_engine_stats_read(m->engine, &stats);
+  strand_engine_stats_read(m->owner.engine, &stats);
   return stats.in_flight > 0 || stats.letters > 0
-         || strand_engine_gates(m->engine, now_us) < INT64_MAX;
+         || strand_engine_gates(m->owner.engine, now_us) < INT64_MAX;
 }
 
 static void begin_leaving (strand_member *m) {
   rd_kafka_error_t *error;
   strand_snapshot_stop(&m->snapshot);
   m->closing.phase = STRAND_LEAVING;
-  strand_helper_hurry(m->helper);
-  error = rd_kafka_consumer_close_queue(m->client, m->queue);
+  strand_helper_hurry(m->owner.helper);
+  error = rd_kafka_consumer_close_queue(m->owner.client, m->owner.queue);
   if (error != NULL && !m->group.fatal) { /* which was told */
     strand_trouble_error(m, rd_kafka_error_code(error),
                          rd_kafka_error_string(error), NULL, -1,
@@ -73,7 +73,8 @@ static void begin_destroying (strand_member *m) {
     strand_call_free(call);
     return; /* the next turn tries again */
   }
-  strand_snapshot_publish_now(&m->snapshot, m->client, strand_clock_us());
+  strand_snapshot_publish_now(&m->snapshot, m->owner.client,
+                              strand_clock_us());
   drop_all(m);
   m->closing.phase = STRAND_DESTROYING;
   m->closing.destroying = call;
@@ -84,20 +85,20 @@ static void begin_destroying (strand_member *m) {
 ** so long the request to leave has to be answered, by default. Without one a
 ** client may never leave (a commit waits for it), and is destroyed at once. */
 static bool may_destroy (const strand_member *m, int64_t now_us) {
-  return m->closing.cannot_leave || rd_kafka_consumer_closed(m->client)
+  return m->closing.cannot_leave || rd_kafka_consumer_closed(m->owner.client)
          || !atomic_load(&m->signs.coordinator_up)
          || now_us >= m->closing.deadline_us + DESTROY_MOST_US;
 }
 
 static void destroy_client (strand_member *m) {
-  rd_kafka_queue_destroy(m->queue);
-  m->queue = NULL;
-  strand_helper_leave(m->helper, m->closing.destroying);
+  rd_kafka_queue_destroy(m->owner.queue);
+  m->owner.queue = NULL;
+  strand_helper_leave(m->owner.helper, m->closing.destroying);
   m->closing.destroying = NULL;
 }
 
 static void note_closed (strand_member *m) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   bool last;
   m->closing.phase = STRAND_OVER;
   strand_lock_take(&c->lock);
@@ -111,7 +112,7 @@ static void note_closed (strand_member *m) {
 static bool commit_rest (strand_member *m, int64_t now_us) {
   if (m->group.fatal) return false;
   if (m->committer.commit != NULL) return true;
-  if (strand_engine_commit_blocked(m->engine, now_us)) return true;
+  if (strand_engine_commit_blocked(m->owner.engine, now_us)) return true;
   if (strand_committer_waits(m)) return true;
   return strand_committer_send(m, now_us) || strand_committer_starved(m);
 }
@@ -119,7 +120,7 @@ static bool commit_rest (strand_member *m, int64_t now_us) {
 /* An earlier commit that failed is no failure of the close when there is
 ** nothing left to commit: it was repeated, or its partitions were lost. */
 static void note_last_commit (strand_member *m) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   bool last;
   if (!strand_committer_untold(m, &m->committer.failure)) {
     m->committer.failure.code[0] = '\0';
@@ -141,7 +142,7 @@ static bool all_have_committed (strand_consumer *c) {
 
 /* Its time is over, and something was still to be done. */
 static void note_late (strand_member *m) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   strand_lock_take(&c->lock);
   c->late = true;
   strand_lock_release(&c->lock);
@@ -159,7 +160,7 @@ static void end_handlers (strand_member *m, int64_t now_us) {
 ** are then refused: so none leaves before all have committed. */
 static void end_commits (strand_member *m, int64_t now_us) {
   if (!m->closing.last_commit && !commit_rest(m, now_us)) note_last_commit(m);
-  if (!m->closing.last_commit || !all_have_committed(m->consumer)) {
+  if (!m->closing.last_commit || !all_have_committed(m->owner.consumer)) {
     if (now_us < m->closing.deadline_us) return;
     if (!m->closing.last_commit) note_late(m);
   }
@@ -174,13 +175,13 @@ void strand_closing_advance (strand_member *m, int64_t now_us) {
     end_commits(m, now_us);
   }
   if (m->closing.phase == STRAND_LEAVING && m->group.rebalance == NULL
-      && (m->closing.cannot_leave || rd_kafka_consumer_closed(m->client)
+      && (m->closing.cannot_leave || rd_kafka_consumer_closed(m->owner.client)
           || now_us >= m->closing.deadline_us + LEAVE_MOST_US)) {
     begin_destroying(m);
   }
   if (m->closing.destroying != NULL && may_destroy(m, now_us))
     destroy_client(m);
-  if (m->closing.phase == STRAND_DESTROYING && m->client == NULL
+  if (m->closing.phase == STRAND_DESTROYING && m->owner.client == NULL
       && strand_letters_are_gone(m))
     note_closed(m);
 }

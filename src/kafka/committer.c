@@ -28,7 +28,7 @@ static void answer_waiters (strand_member *m, bool planned_only,
       continue;
     }
     *at = w->next;
-    strand_shared_answer(m->consumer, w->ticket, failure);
+    strand_shared_answer(m->owner.consumer, w->ticket, failure);
     free(w);
   }
 }
@@ -132,7 +132,7 @@ static void describe (const strand_commit *commit, const char *code,
 
 static void tell_failed (strand_member *m, const strand_commit *commit,
                          const strand_failure *failure) {
-  strand_event event = strand_member_event(m, "commit_failed", NULL);
+  strand_event event = strand_owner_event(&m->owner, "commit_failed", NULL);
   if (commit->count == 1) {
     strand_partition *p = commit->items[0].partition;
     strand_event_set_topic(&event, strand_partition_topic(p),
@@ -141,14 +141,14 @@ static void tell_failed (strand_member *m, const strand_commit *commit,
   }
   snprintf(event.code, sizeof(event.code), "%s", failure->code);
   strand_event_set_reason(&event, failure->message, strlen(failure->message));
-  strand_member_emit(m, &event);
+  strand_owner_emit(&m->owner, &event);
 }
 
 bool strand_committer_untold (const strand_member *m,
                               strand_failure *failure) {
   const strand_partition *p = NULL;
   names n = { .count = 0 };
-  while ((p = strand_engine_next(m->engine, p)) != NULL) {
+  while ((p = strand_engine_next(m->owner.engine, p)) != NULL) {
     if (strand_partition_unwritable(p)) add_name(&n, p);
   }
   if (n.count == 0) return false;
@@ -167,7 +167,7 @@ bool strand_committer_untold (const strand_member *m,
 ** long comes again half as long: a revoke does not give up meanwhile. */
 static void go_on (strand_member *m, int64_t now_us) {
   m->committer.commit = NULL;
-  if (strand_engine_commit_due(m->engine, now_us) == 0) {
+  if (strand_engine_commit_due(m->owner.engine, now_us) == 0) {
     m->group.tries = 0;
   }
   for (strand_waiter *w = m->committer.waiters; w != NULL; w = w->next) {
@@ -183,7 +183,7 @@ static bool is_learnt (const strand_commit *commit, strand_answer answer) {
 
 static void take_failure (strand_member *m, strand_answer answer,
                           const strand_failure *failure, int64_t now_us) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   bool learnt = is_learnt(m->committer.commit, answer);
   bool final = answer != STRAND_COMMIT_LATER && m->committer.commit->count == 1
                && !learnt;
@@ -192,7 +192,8 @@ static void take_failure (strand_member *m, strand_answer answer,
   strand_lock_take(&c->lock);
   c->commits_failed++;
   strand_lock_release(&c->lock);
-  strand_engine_commit_answer(m->engine, m->committer.commit, answer, now_us);
+  strand_engine_commit_answer(m->owner.engine, m->committer.commit, answer,
+                              now_us);
   if (final) answer_waiters(m, true, failure);
   go_on(m, now_us);
 }
@@ -219,17 +220,17 @@ static void take_error (strand_member *m, rd_kafka_resp_err_t err,
 }
 
 static void take_success (strand_member *m, int64_t now_us) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   m->committer.failure.code[0] = '\0';
   m->committer.must_rejoin = false;
   strand_lock_take(&c->lock);
   c->commits++;
   note_committed(c, m->committer.commit);
   strand_lock_release(&c->lock);
-  strand_engine_commit_answer(m->engine, m->committer.commit, STRAND_COMMITTED,
-                              now_us);
+  strand_engine_commit_answer(m->owner.engine, m->committer.commit,
+                              STRAND_COMMITTED, now_us);
   strand_trouble_committed(m, now_us);
-  if (strand_engine_commit_due(m->engine, now_us) > 0) {
+  if (strand_engine_commit_due(m->owner.engine, now_us) > 0) {
     strand_failure untold;
     answer_waiters(m, true,
                    strand_committer_untold(m, &untold) ? &untold : NULL);
@@ -258,19 +259,21 @@ static void send_planned (strand_member *m, int64_t now_us) {
     take_failure(m, STRAND_COMMIT_LATER, &failure, now_us);
     return;
   }
-  err = rd_kafka_commit_queue(m->client, list, m->committer.queue, NULL, NULL);
+  err = rd_kafka_commit_queue(m->owner.client, list, m->committer.queue, NULL,
+                              NULL);
   rd_kafka_topic_partition_list_destroy(list);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) take_error(m, err, now_us);
 }
 
 static bool may_send (const strand_member *m) {
-  return m->committer.commit == NULL && !m->group.fatal && m->client != NULL
+  return m->committer.commit == NULL && !m->group.fatal
+         && m->owner.client != NULL
          && !strand_join_watch_joins(&m->join_watch);
 }
 
 /* False: nothing was planned. */
 static bool plan_and_send (strand_member *m, int64_t now_us) {
-  m->committer.commit = strand_engine_commit(m->engine, now_us, NULL);
+  m->committer.commit = strand_engine_commit(m->owner.engine, now_us, NULL);
   if (m->committer.commit == NULL) return false;
   for (strand_waiter *w = m->committer.waiters; w != NULL; w = w->next) {
     w->planned = true;
@@ -293,7 +296,7 @@ static bool has_unplanned (const strand_member *m) {
 
 bool strand_committer_starved (const strand_member *m) {
   return m->committer.commit == NULL
-         && strand_engine_commit_due(m->engine, 0) < INT64_MAX;
+         && strand_engine_commit_due(m->owner.engine, 0) < INT64_MAX;
 }
 
 /* Nothing was planned: because all is committed, memory ran out, or what is
@@ -316,7 +319,7 @@ static void serve_waiters (strand_member *m, int64_t now_us) {
     answer_waiters(m, false, &fatal);
     return;
   }
-  if (strand_engine_commit_blocked(m->engine, now_us)) return;
+  if (strand_engine_commit_blocked(m->owner.engine, now_us)) return;
   if (!strand_committer_starved(m)) answer_unplanned(m);
   else if (may_send(m) && !plan_and_send(m, now_us)) answer_unplanned(m);
 }
@@ -335,14 +338,14 @@ void strand_committer_serve (strand_member *m, int64_t now_us) {
   }
   serve_waiters(m, now_us);
   if (m->closing.phase == STRAND_SERVING
-      && strand_engine_commit_due(m->engine, now_us) <= now_us) {
+      && strand_engine_commit_due(m->owner.engine, now_us) <= now_us) {
     strand_committer_send(m, now_us);
   }
 }
 
 bool strand_committer_waits (const strand_member *m) {
   return strand_join_watch_joins(&m->join_watch)
-         && strand_engine_commit_due(m->engine, 0) < INT64_MAX;
+         && strand_engine_commit_due(m->owner.engine, 0) < INT64_MAX;
 }
 
 void strand_committer_wait (strand_member *m, strand_waiter *waiter) {
@@ -359,7 +362,7 @@ int64_t strand_committer_due (const strand_member *m, int64_t now_us) {
   }
   if (m->closing.phase == STRAND_SERVING
       || m->closing.phase == STRAND_COMMITTING || has_unplanned(m)) {
-    due = strand_engine_commit_due(m->engine, now_us);
+    due = strand_engine_commit_due(m->owner.engine, now_us);
   }
   return due;
 }
@@ -367,11 +370,11 @@ int64_t strand_committer_due (const strand_member *m, int64_t now_us) {
 /* No answer will come any more. */
 void strand_committer_end (strand_member *m) {
   static const strand_failure closed = { "CLOSED", "the consumer is closed" };
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   if (m->committer.commit != NULL) {
     strand_fail(&m->committer.failure, "TIMED_OUT",
                 "the last commit was not answered in time");
-    strand_engine_commit_answer(m->engine, m->committer.commit,
+    strand_engine_commit_answer(m->owner.engine, m->committer.commit,
                                 STRAND_COMMIT_LATER, strand_clock_us());
     m->committer.commit = NULL;
   }

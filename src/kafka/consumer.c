@@ -150,7 +150,7 @@ static strand_consumer *new_shared (const strand_consumer_config *config) {
 
 /* What librdkafka holds of its own, and how long it waits for a poll. */
 static void read_settings (strand_consumer *c) {
-  const rd_kafka_conf_t *conf = rd_kafka_conf(c->members[0]->client);
+  const rd_kafka_conf_t *conf = rd_kafka_conf(c->members[0]->owner.client);
   char value[64];
   size_t size = sizeof(value);
   c->max_poll_us = 300000000;
@@ -176,7 +176,7 @@ static bool open_members (strand_consumer *c,
   }
   read_settings(c);
   c->subscription = strand_subscription_new(
-    c->topics, rd_kafka_conf(c->members[0]->client));
+    c->topics, rd_kafka_conf(c->members[0]->owner.client));
   if (c->subscription != NULL) return true;
   strand_fail(failure, "NO_MEMORY", "memory ran out");
   return false;
@@ -339,7 +339,7 @@ static rd_kafka_resp_err_t set_token (strand_member *m, const char *token,
                                       const char *principal, char *error,
                                       size_t size) {
   rd_kafka_resp_err_t err = rd_kafka_oauthbearer_set_token(
-    m->client, token, expires_ms, principal, NULL, 0, error, size);
+    m->owner.client, token, expires_ms, principal, NULL, 0, error, size);
   if (m->letters == NULL || (err != 0 && err != RD_KAFKA_RESP_ERR__STATE)) {
     return err;
   }
@@ -370,7 +370,8 @@ void strand_consumer_oauth_fail (strand_consumer *c, const char *message) {
   answer_oauth(c);
   if (!is_serving(c)) return;
   for (unsigned i = 0; i < c->member_count; i++) {
-    rd_kafka_oauthbearer_set_token_failure(c->members[i]->client, message);
+    rd_kafka_oauthbearer_set_token_failure(c->members[i]->owner.client,
+                                           message);
     strand_letters_token_fail(c->members[i], message);
   }
 }

@@ -28,22 +28,22 @@
 /* The partition enters the engine, with the shards that are still held. */
 static bool enter_engine (strand_member *m, strand_tag *tag, const char *topic,
                           int32_t index) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   size_t held_count;
   strand_held *held;
   bool paused;
   if (strand_places_room(&m->assignment.places) != STRAND_OK) return false;
   strand_lock_take(&c->lock);
   held = strand_held_of(&c->held, topic, index, &held_count);
-  tag->epoch = strand_held_assign(&c->held, topic, index, m->index);
+  tag->epoch = strand_held_assign(&c->held, topic, index, m->owner.index);
   paused = strand_shared_paused_locked(c, topic, index);
   if ((held != NULL || held_count == 0) && tag->epoch != 0) {
-    tag->partition = strand_engine_assign(m->engine, topic, index, tag->epoch,
-                                          tag->route, held, held_count);
+    tag->partition = strand_engine_assign(
+      m->owner.engine, topic, index, tag->epoch, tag->route, held, held_count);
   }
   tag->contested = strand_held_contested(&c->held, topic, index);
   if (tag->partition == NULL && tag->epoch != 0) {
-    strand_held_unassign(&c->held, topic, index, m->index);
+    strand_held_unassign(&c->held, topic, index, m->owner.index);
   }
   strand_lock_release(&c->lock);
   free(held);
@@ -51,14 +51,14 @@ static bool enter_engine (strand_member *m, strand_tag *tag, const char *topic,
   strand_places_put(&m->assignment.places,
                     strand_partition_topic(tag->partition), index, tag);
   strand_partition_set_tag(tag->partition, tag);
-  strand_engine_pause(m->engine, tag->partition, paused);
+  strand_engine_pause(m->owner.engine, tag->partition, paused);
   return true;
 }
 
 static void split_queue (strand_member *m, strand_tag *tag, const char *topic,
                          int32_t index) {
   static const uint64_t one = 1;
-  tag->queue = rd_kafka_queue_get_partition(m->client, topic, index);
+  tag->queue = rd_kafka_queue_get_partition(m->owner.client, topic, index);
   rd_kafka_queue_forward(tag->queue, NULL);
   rd_kafka_queue_io_event_enable(tag->queue, m->waker.queue_fd, &one,
                                  sizeof(one));
@@ -67,11 +67,11 @@ static void split_queue (strand_member *m, strand_tag *tag, const char *topic,
 static void add_partition (strand_member *m, const char *topic,
                            int32_t index) {
   strand_tag *tag = strand_assignment_add(&m->assignment);
-  int route = strand_shared_route(m->consumer, topic);
+  int route = strand_shared_route(m->owner.consumer, topic);
   strand_event event;
   if (tag == NULL || route == -2) {
     if (tag != NULL) strand_assignment_drop(&m->assignment, tag);
-    strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
+    strand_shared_end(m->owner.consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
                       "memory ran out in an assignment");
     return;
   }
@@ -79,19 +79,19 @@ static void add_partition (strand_member *m, const char *topic,
   tag->stuck = tag->no_route = route < 0;
   if (!enter_engine(m, tag, topic, index)) {
     strand_assignment_drop(&m->assignment, tag);
-    strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
+    strand_shared_end(m->owner.consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
                       "memory ran out in an assignment");
     return;
   }
   split_queue(m, tag, topic, index);
   if (m->closing.phase != STRAND_SERVING) strand_group_leave(m, tag);
-  event = strand_member_event(m, "assigned", tag);
-  strand_member_emit(m, &event);
+  event = strand_owner_event(&m->owner, "assigned", tag);
+  strand_owner_emit(&m->owner, &event);
   if (route < 0) strand_topics_no_route(m, topic, strand_clock_us());
 }
 
 static void note_joined (strand_member *m) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   strand_lock_take(&c->lock);
   c->rebalances++;
   if (!m->group.joined) c->joined++;
@@ -101,7 +101,7 @@ static void note_joined (strand_member *m) {
 }
 
 void strand_group_left (strand_member *m) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   if (!m->group.joined) return;
   m->group.joined = false;
   strand_lock_take(&c->lock);
@@ -128,7 +128,7 @@ static rd_kafka_resp_err_t code_and_free (rd_kafka_error_t *error) {
 }
 
 static void unassign_all (strand_member *m) {
-  take_result(m, rd_kafka_assign(m->client, NULL), "unassign");
+  take_result(m, rd_kafka_assign(m->owner.client, NULL), "unassign");
 }
 
 /* One that comes while the member leaves is refused, which is an answer too;
@@ -137,17 +137,18 @@ static void answer_assign (strand_member *m,
                            rd_kafka_topic_partition_list_t *list) {
   if (m->closing.phase >= STRAND_LEAVING) unassign_all(m);
   else if (m->group.cooperative) {
-    take_result(m, code_and_free(rd_kafka_incremental_assign(m->client, list)),
-                "assign");
+    take_result(
+      m, code_and_free(rd_kafka_incremental_assign(m->owner.client, list)),
+      "assign");
   }
-  else take_result(m, rd_kafka_assign(m->client, list), "assign");
+  else take_result(m, rd_kafka_assign(m->owner.client, list), "assign");
 }
 
 static void assign (strand_member *m, rd_kafka_event_t *event) {
   rd_kafka_topic_partition_list_t *list;
   list = rd_kafka_event_topic_partition_list(event);
   if (m->closing.phase < STRAND_LEAVING) {
-    const char *protocol = rd_kafka_rebalance_protocol(m->client);
+    const char *protocol = rd_kafka_rebalance_protocol(m->owner.client);
     m->group.cooperative = protocol != NULL
                            && strcmp(protocol, "COOPERATIVE") == 0;
     for (int i = 0; i < list->cnt; i++) {
@@ -201,8 +202,8 @@ void strand_group_revoke (strand_member *m, strand_tag *tag) {
   strand_places_take(&m->assignment.places, topic, index, tag);
   tag->partition = NULL;
   strand_letters_forget(tag);
-  strand_engine_revoke(m->engine, p, hold, m->consumer);
-  strand_group_yield(m->consumer, topic, index, m->index);
+  strand_engine_revoke(m->owner.engine, p, hold, m->owner.consumer);
+  strand_group_yield(m->owner.consumer, topic, index, m->owner.index);
   if (tag->queue != NULL) rd_kafka_queue_destroy(tag->queue);
   tag->queue = NULL;
   strand_snapshot_change(&m->snapshot);
@@ -211,7 +212,7 @@ void strand_group_revoke (strand_member *m, strand_tag *tag) {
 
 void strand_group_leave (strand_member *m, strand_tag *tag) {
   tag->leaving = true;
-  strand_engine_revoking(m->engine, tag->partition);
+  strand_engine_revoking(m->owner.engine, tag->partition);
   atomic_store_explicit(&tag->stop, true, memory_order_release);
 }
 
@@ -239,7 +240,7 @@ static strand_tag *renew (strand_member *m, strand_tag *tag) {
     strand_assignment_drop(&m->assignment, tag);
   }
   rd_kafka_queue_destroy(queue);
-  strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
+  strand_shared_end(m->owner.consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
                     "memory ran out in a new epoch");
   return NULL;
 }
@@ -250,19 +251,21 @@ strand_tag *strand_group_restart (strand_member *m, strand_tag *tag,
                                   int64_t offset) {
   tag = renew(m, tag);
   if (tag == NULL) return NULL;
-  if (strand_engine_restored(m->engine, tag->partition, -1, NULL) == STRAND_OK
-      && strand_engine_reach(m->engine, tag->partition, offset) == STRAND_OK) {
+  if (strand_engine_restored(m->owner.engine, tag->partition, -1, NULL)
+        == STRAND_OK
+      && strand_engine_reach(m->owner.engine, tag->partition, offset)
+           == STRAND_OK) {
     tag->restored = true;
     return tag;
   }
   strand_group_revoke(m, tag);
-  strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
+  strand_shared_end(m->owner.consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
                     "memory ran out in a seek");
   return NULL;
 }
 
 static bool is_yielded (strand_member *m, const strand_tag *tag) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   bool yielded;
   if (tag->partition == NULL || !tag->contested || tag->leaving) return false;
   strand_lock_take(&c->lock);
@@ -300,8 +303,8 @@ static void tell_revoked (strand_member *m, const char *type) {
     strand_tag *tag = revoked_tag(m, i);
     strand_event event;
     if (tag == NULL) continue;
-    event = strand_member_event(m, type, tag);
-    strand_member_emit(m, &event);
+    event = strand_owner_event(&m->owner, type, tag);
+    strand_owner_emit(&m->owner, &event);
   }
 }
 
@@ -312,19 +315,20 @@ static void answer_revoke (strand_member *m) {
     unassign_all(m);
     return;
   }
-  take_result(m, code_and_free(rd_kafka_incremental_unassign(m->client, list)),
-              "unassign");
+  take_result(
+    m, code_and_free(rd_kafka_incremental_unassign(m->owner.client, list)),
+    "unassign");
 }
 
 /* What runs now is not waited for, nor committed. */
 static void count_lost (strand_member *m) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   uint64_t lost = 0;
   for (int i = 0; i < revoked_count(m); i++) {
     strand_tag *tag = revoked_tag(m, i);
     strand_partition_stats stats;
     if (tag == NULL) continue;
-    strand_partition_stats_read(m->engine, tag->partition, 0, &stats);
+    strand_partition_stats_read(m->owner.engine, tag->partition, 0, &stats);
     lost += stats.in_flight;
   }
   strand_lock_take(&c->lock);
@@ -341,7 +345,7 @@ static void note_answered (strand_member *m, bool lost) {
 }
 
 static void finish_revoke (strand_member *m) {
-  bool lost = rd_kafka_assignment_lost(m->client);
+  bool lost = rd_kafka_assignment_lost(m->owner.client);
   /* a rebalance that the end of the consumer cut short */
   if (m->closing.phase == STRAND_ENDING) strand_snapshot_stop(&m->snapshot);
   for (int i = 0; i < revoked_count(m); i++) {
@@ -366,7 +370,7 @@ void strand_group_stop_handlers (strand_member *m) {
 }
 
 static int64_t grace_of (const strand_member *m) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   int64_t grace;
   strand_lock_take(&c->lock);
   grace = c->limits.revoke_grace_us;
@@ -380,7 +384,7 @@ static void note_lost (strand_member *m) {
 
 static void revoke (strand_member *m, rd_kafka_event_t *event,
                     int64_t now_us) {
-  bool lost = rd_kafka_assignment_lost(m->client);
+  bool lost = rd_kafka_assignment_lost(m->owner.client);
   m->group.rebalance = event;
   m->group.committing = false;
   m->group.tries = 0;
@@ -413,7 +417,7 @@ static bool something_runs (const strand_member *m) {
 static bool is_dirty (const strand_member *m) {
   for (int i = 0; i < revoked_count(m); i++) {
     const strand_tag *tag = revoked_tag(m, i);
-    if (tag != NULL && strand_engine_dirty(m->engine, tag->partition)) {
+    if (tag != NULL && strand_engine_dirty(m->owner.engine, tag->partition)) {
       return true;
     }
   }
@@ -431,9 +435,9 @@ static int64_t until (const strand_member *m) {
 }
 
 void strand_group_advance (strand_member *m, int64_t now_us) {
-  int64_t most = m->consumer->max_poll_us / 4;
+  int64_t most = m->owner.consumer->max_poll_us / 4;
   if (m->group.rebalance == NULL) return;
-  if (rd_kafka_assignment_lost(m->client)) { /* meanwhile */
+  if (rd_kafka_assignment_lost(m->owner.client)) { /* meanwhile */
     note_lost(m);
     count_lost(m);
     finish_revoke(m);
@@ -448,7 +452,7 @@ void strand_group_advance (strand_member *m, int64_t now_us) {
   if (now_us < until(m) && is_dirty(m) && !m->committer.must_rejoin
       && !MUTANT(revoke_does_not_commit)) {
     if (m->committer.commit != NULL) return; /* one that is out, or ours */
-    if (strand_engine_commit_blocked(m->engine, now_us)) return;
+    if (strand_engine_commit_blocked(m->owner.engine, now_us)) return;
     if (m->group.tries++ < REVOKE_COMMITS_MOST
         && strand_committer_send(m, now_us))
       return;
@@ -459,7 +463,8 @@ void strand_group_advance (strand_member *m, int64_t now_us) {
 int64_t strand_group_due (const strand_member *m) {
   if (m->group.rebalance == NULL) return INT64_MAX;
   if (m->group.committing && m->committer.commit == NULL) {
-    int64_t due = strand_engine_commit_due(m->engine, 0); /* its back-off */
+    int64_t due = strand_engine_commit_due(m->owner.engine,
+                                           0); /* its back-off */
     if (due < until(m)) return due;
   }
   return until(m);
@@ -487,16 +492,16 @@ static void rebalance (strand_member *m, rd_kafka_event_t *event,
 /* Somebody else has them: librdkafka revokes nothing after a fatal error.
 ** They stay in the engine until the close has seen what is unfinished. */
 static void lose_all (strand_member *m) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   strand_engine_stats stats;
   strand_group_left(m);
   for (size_t i = 0; i < m->assignment.count; i++) {
     strand_event event;
     if (m->assignment.tags[i]->partition == NULL) continue;
-    event = strand_member_event(m, "lost", m->assignment.tags[i]);
-    strand_member_emit(m, &event);
+    event = strand_owner_event(&m->owner, "lost", m->assignment.tags[i]);
+    strand_owner_emit(&m->owner, &event);
   }
-  strand_engine_stats_read(m->engine, &stats);
+  strand_engine_stats_read(m->owner.engine, &stats);
   strand_lock_take(&c->lock);
   c->lost += stats.in_flight;
   strand_lock_release(&c->lock);
@@ -504,11 +509,11 @@ static void lose_all (strand_member *m) {
 
 static void fail_fatally (strand_member *m) {
   char code[48], text[512];
-  rd_kafka_resp_err_t err = rd_kafka_fatal_error(m->client, text,
+  rd_kafka_resp_err_t err = rd_kafka_fatal_error(m->owner.client, text,
                                                  sizeof(text));
   if (!m->group.fatal) lose_all(m);
   m->group.fatal = true;
-  strand_shared_end(m->consumer, STRAND_CLOSE_NOW,
+  strand_shared_end(m->owner.consumer, STRAND_CLOSE_NOW,
                     strand_code_of(err, code, sizeof(code)), text);
 }
 
@@ -529,7 +534,7 @@ static void take_error (strand_member *m, rd_kafka_event_t *event,
 }
 
 void strand_group_want_token (strand_member *m) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   if (!c->has_oauth) return; /* nobody would take the request */
   strand_lock_take(&c->lock);
   c->oauth_wanted = true;
@@ -544,7 +549,7 @@ void strand_group_serve (strand_member *m, int64_t now_us) {
   int served = 0;
   m->waker.more = true;
   while (served++ < EVENTS_MOST) {
-    event = rd_kafka_queue_poll(m->queue, 0);
+    event = rd_kafka_queue_poll(m->owner.queue, 0);
     m->waker.more = event != NULL;
     if (event == NULL) return;
     strand_snapshot_change(&m->snapshot);

@@ -104,7 +104,7 @@ static uint32_t fill_next (strand_member *m, strand_batch *batch, size_t room,
   size_t most = room > m->handover.batch_most ? room : m->handover.batch_most;
   strand_lease lease;
   if (!reserve_bundle(m)
-      || !strand_engine_lease(m->engine, most, now_us, &lease))
+      || !strand_engine_lease(m->owner.engine, most, now_us, &lease))
     return 0;
   if (strand_partition_limits(lease.partition)->by == STRAND_BATCH_NONE) {
     fill_slot(m, slot, &lease);
@@ -132,7 +132,8 @@ void strand_handover_post (strand_member *m, int64_t now_us) {
   if (m->closing.phase > STRAND_ENDING || out > m->handover.max_ready / 2)
     return;
   room = m->handover.max_ready - out;
-  (void)strand_engine_gates(m->engine, now_us); /* what was just read counts */
+  (void)strand_engine_gates(m->owner.engine,
+                            now_us); /* what was just read counts */
   while (room > 0) {
     batch = new_batch(m);
     if (batch == NULL) return;
@@ -153,7 +154,7 @@ void strand_handover_post (strand_member *m, int64_t now_us) {
     m->handover.look_wait_us = LOOK_FIRST_US;
     m->handover.look_us = now_us + LOOK_FIRST_US;
     strand_snapshot_change(&m->snapshot);
-    strand_mailbox_post(&m->consumer->mailbox, batch);
+    strand_mailbox_post(&m->owner.consumer->mailbox, batch);
   }
 }
 
@@ -185,7 +186,7 @@ void strand_handover_policy (strand_member *m, const strand_lease *lease,
                              strand_verdict *v) {
   const strand_partition *p = lease->partition;
   const strand_record *r = lease->record;
-  strand_event event = strand_event_of("policy_failed", (int)m->index);
+  strand_event event = strand_event_of("policy_failed", (int)m->owner.index);
   if (v->policy_problem == NULL) return;
   strand_event_set_topic(&event, strand_partition_topic(p),
                          strand_partition_index(p));
@@ -197,7 +198,7 @@ void strand_handover_policy (strand_member *m, const strand_lease *lease,
   }
   strand_event_set_reason(&event, v->policy_problem,
                           strlen(v->policy_problem));
-  strand_member_emit(m, &event);
+  strand_owner_emit(&m->owner, &event);
   if (MUTANT(policy_is_told_again_without_memory)) return;
   free(v->policy_problem);
   v->policy_problem = NULL;
@@ -213,14 +214,14 @@ static strand_err judge (strand_member *m, strand_slot *slot,
   strand_err err;
   if (slot->lease.count == 0) return STRAND_OK;
   if (!slot->judged || v->kind == STRAND_VERDICT_DONE) {
-    return strand_engine_give_back(m->engine, &slot->lease);
+    return strand_engine_give_back(m->owner.engine, &slot->lease);
   }
   strand_handover_policy(m, &slot->lease, v);
-  err = strand_engine_end(m->engine, &slot->lease, &ending, now_us);
+  err = strand_engine_end(m->owner.engine, &slot->lease, &ending, now_us);
   if (err != STRAND_OK || slot->lease.count == 0) return err;
   clear_verdict(v); /* what is left of the lease has none */
   slot->judged = false;
-  return strand_engine_give_back(m->engine, &slot->lease);
+  return strand_engine_give_back(m->owner.engine, &slot->lease);
 }
 
 /* False: memory ran out; the slot is looked at again. */
@@ -247,7 +248,7 @@ static bool harvest_lease (strand_member *m, strand_batch *batch,
   strand_verdict *verdict;
   if (done > slot->harvested) {
     uint32_t before = slot->lease.count, count = done - slot->harvested;
-    strand_err err = strand_engine_done(m->engine, &slot->lease, count,
+    strand_err err = strand_engine_done(m->owner.engine, &slot->lease, count,
                                         now_us);
     slot->harvested += before - slot->lease.count;
     slot->since_us = now_us;
@@ -280,7 +281,7 @@ static void spread_batch (strand_member *m, strand_batch *batch,
   if (now_us < batch->spread_us) return;
   batch->spread_us = INT64_MAX;
   if (strand_batch_unclaimed(batch) > 0) {
-    strand_mailbox_spread(&m->consumer->mailbox);
+    strand_mailbox_spread(&m->owner.consumer->mailbox);
   }
 }
 
@@ -333,7 +334,7 @@ void strand_handover_harvest (strand_member *m, int64_t now_us) {
 
 static strand_err give_back (strand_member *m, strand_slot *slot) {
   if (slot->bundle == NULL) {
-    return strand_engine_give_back(m->engine, &slot->lease);
+    return strand_engine_give_back(m->owner.engine, &slot->lease);
   }
   return strand_bundle_harvest(m, slot->bundle, false, 0);
 }

@@ -221,7 +221,7 @@ static rd_kafka_resp_err_t owners (rd_kafka_t *client, strand_call *call) {
   const strand_member *m = call->arg;
   call->owners = strand_owners_new();
   if (call->owners == NULL) return RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
-  return strand_subscription_ask(m->consumer->subscription, client,
+  return strand_subscription_ask(m->owner.consumer->subscription, client,
                                  &m->closing.begun, call->owners);
 }
 

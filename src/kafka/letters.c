@@ -108,7 +108,7 @@ static bool ask_why (strand_member *m) {
   if (call == NULL) return false;
   call->arg = l->client;
   l->asking = true;
-  strand_helper_leave(m->helper, call);
+  strand_helper_leave(m->owner.helper, call);
   return true;
 }
 
@@ -331,11 +331,11 @@ static char *group_of (rd_kafka_t *client) {
 }
 
 bool strand_letters_open (strand_member *m, strand_failure *failure) {
-  if (m->consumer->letters.topic == NULL) return true;
+  if (m->owner.consumer->letters.topic == NULL) return true;
   strand_fail(failure, "NO_MEMORY", "memory ran out");
-  m->letters = new_letters(m->consumer);
+  m->letters = new_letters(m->owner.consumer);
   if (m->letters == NULL) return false;
-  m->letters->group = group_of(m->client);
+  m->letters->group = group_of(m->owner.client);
   if (m->letters->group == NULL) return false;
   m->letters->conf = make_conf(m, failure);
   if (m->letters->conf != NULL && open_client(m, failure)) return true;
@@ -373,7 +373,7 @@ static bool leave_client (strand_member *m) {
   if (call == NULL) return false;
   call->arg = let_go(m->letters);
   m->letters->dropping++;
-  strand_helper_leave(m->helper, call);
+  strand_helper_leave(m->owner.helper, call);
   return true;
 }
 
@@ -647,16 +647,16 @@ static void renew (strand_member *m, int64_t now_us) {
 static strand_err park (strand_member *m, const letter *a, int64_t now_us) {
   char reason[STRAND_REASON_MAX];
   size_t length = strand_letter_excuse(reason, a->record, a->problem);
-  return strand_engine_unlettered(m->engine, a->record, reason, length,
+  return strand_engine_unlettered(m->owner.engine, a->record, reason, length,
                                   now_us);
 }
 
 static void tell_engine (strand_member *m, int64_t now_us) {
   letter *a;
   while ((a = first_of(&m->letters->settled)) != NULL) {
-    strand_err err = a->problem != NULL
-                       ? park(m, a, now_us)
-                       : strand_engine_lettered(m->engine, a->record, now_us);
+    strand_err err = a->problem != NULL ? park(m, a, now_us)
+                                        : strand_engine_lettered(
+                                          m->owner.engine, a->record, now_us);
     if (err != STRAND_OK) return; /* memory ran out: in a later turn */
     drop(a);
     strand_snapshot_change(&m->snapshot);

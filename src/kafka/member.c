@@ -23,21 +23,7 @@ static void wake (void *member) {
 }
 
 static void let_go (void *member) {
-  strand_shared_leave(((strand_member *)member)->consumer);
-}
-
-strand_event strand_member_event (const strand_member *m, const char *type,
-                                  const strand_tag *tag) {
-  strand_event event = strand_event_of(type, (int)m->index);
-  if (tag == NULL || tag->partition == NULL) return event;
-  strand_event_set_topic(&event, strand_partition_topic(tag->partition),
-                         strand_partition_index(tag->partition));
-  event.epoch = tag->epoch;
-  return event;
-}
-
-void strand_member_emit (strand_member *m, strand_event *event) {
-  strand_shared_event(m->consumer, event);
+  strand_shared_leave(((strand_member *)member)->owner.consumer);
 }
 
 /*
@@ -66,8 +52,8 @@ static void take_stop (strand_member *m, const strand_notice *n) {
            (int)strand_partition_index(n->partition),
            (long long)n->record->offset, (int)n->record->attempt,
            (int)n->reason_length, n->reason != NULL ? n->reason : "");
-  strand_shared_end(m->consumer, STRAND_CLOSE_FINISH, "STOPPED_BY_HANDLER",
-                    reason);
+  strand_shared_end(m->owner.consumer, STRAND_CLOSE_FINISH,
+                    "STOPPED_BY_HANDLER", reason);
 }
 
 static void take_notice (void *arg, const strand_notice *n) {
@@ -76,7 +62,8 @@ static void take_notice (void *arg, const strand_notice *n) {
     take_stop(m, n);
     return;
   }
-  strand_event event = strand_event_of(notice_name(n->type), (int)m->index);
+  strand_event event = strand_event_of(notice_name(n->type),
+                                       (int)m->owner.index);
   strand_event_set_topic(&event, strand_partition_topic(n->partition),
                          strand_partition_index(n->partition));
   event.epoch = strand_partition_epoch(n->partition);
@@ -98,7 +85,7 @@ static void take_notice (void *arg, const strand_notice *n) {
     event.delay = (double)n->delay_us / 1e6;
   }
   strand_snapshot_change(&m->snapshot);
-  strand_member_emit(m, &event);
+  strand_owner_emit(&m->owner, &event);
 }
 
 static void free_release (strand_release *r) {
@@ -147,7 +134,7 @@ void strand_member_release (strand_consumer *c, const strand_held *held) {
 }
 
 static void take_release (void *arg, const strand_held *held) {
-  strand_member_release(((strand_member *)arg)->consumer, held);
+  strand_member_release(((strand_member *)arg)->owner.consumer, held);
 }
 
 /*
@@ -157,9 +144,9 @@ static void take_release (void *arg, const strand_held *held) {
 /* This member's part of what the consumer may: by the partitions it has.
 ** Under lock. */
 static double part_locked (const strand_member *m) {
-  size_t mine = m->shares.partitions, all = m->consumer->partitions;
+  size_t mine = m->shares.partitions, all = m->owner.consumer->partitions;
   if (mine > 0) return (double)mine / (double)all;
-  return 1.0 / (double)m->consumer->member_count;
+  return 1.0 / (double)m->owner.consumer->member_count;
 }
 
 static size_t share_locked (const strand_member *m, size_t budget) {
@@ -182,18 +169,18 @@ static size_t calls_share_locked (const strand_member *m, size_t most) {
 }
 
 static void limits_locked (strand_member *m, strand_engine_config *config) {
-  const strand_limits *l = &m->consumer->limits;
+  const strand_limits *l = &m->owner.consumer->limits;
   config->max_buffered_records = share_locked(m, l->max_buffered_records);
   config->max_buffered_bytes = share_locked(m, l->max_buffered_bytes);
   config->max_waiting_records = share_locked(m, l->max_waiting_records);
   config->max_waiting_bytes = share_locked(m, l->max_waiting_bytes);
   config->commit_interval_us = l->commit_interval_us;
-  config->max_metadata = m->consumer->max_metadata;
+  config->max_metadata = m->owner.consumer->max_metadata;
   config->rate = rate_share_locked(m, l->rate);
-  config->route_count = m->consumer->route_count;
+  config->route_count = m->owner.consumer->route_count;
   for (size_t i = 0; i < config->route_count; i++) {
     strand_route_limits *to = &m->shares.routes[i];
-    *to = m->consumer->routes[i].limits;
+    *to = m->owner.consumer->routes[i].limits;
     to->rate = rate_share_locked(m, to->rate);
     to->max_in_flight = calls_share_locked(m, to->max_in_flight);
     if (to->by != STRAND_BATCH_NONE
@@ -205,10 +192,10 @@ static void limits_locked (strand_member *m, strand_engine_config *config) {
 }
 
 void strand_member_shares (strand_member *m) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   strand_engine_stats stats;
   if (c->member_count == 1) return;
-  strand_engine_stats_read(m->engine, &stats);
+  strand_engine_stats_read(m->owner.engine, &stats);
   strand_lock_take(&c->lock);
   c->partitions += stats.partitions - m->shares.partitions;
   m->shares.partitions = stats.partitions;
@@ -220,18 +207,18 @@ void strand_member_shares (strand_member *m) {
 }
 
 static void take_limits (strand_member *m) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   strand_engine_config config = { 0 };
   strand_lock_take(&c->lock);
   limits_locked(m, &config);
   m->handover.max_ready = share_locked(m, c->limits.max_ready);
   m->watchdog.slow_after_us = c->limits.slow_after_us;
   strand_lock_release(&c->lock);
-  strand_engine_configure(m->engine, &config);
+  strand_engine_configure(m->owner.engine, &config);
 }
 
 static void take_rules (strand_member *m) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   bool recall = false;
   for (size_t i = 0; i < m->assignment.count; i++) {
     strand_partition *p = m->assignment.tags[i]->partition;
@@ -241,7 +228,7 @@ static void take_rules (strand_member *m) {
     paused = strand_shared_paused_locked(c, strand_partition_topic(p),
                                          strand_partition_index(p));
     strand_lock_release(&c->lock);
-    strand_engine_pause(m->engine, p, paused);
+    strand_engine_pause(m->owner.engine, p, paused);
     recall = recall || paused;
     atomic_store_explicit(&m->assignment.tags[i]->stop,
                           paused || m->assignment.tags[i]->leaving,
@@ -255,17 +242,17 @@ static void take_releases (strand_member *m, strand_release *releases) {
   while (releases != NULL) {
     strand_release *r = releases;
     releases = r->next;
-    strand_engine_release(m->engine, &r->held);
+    strand_engine_release(m->owner.engine, &r->held);
     free_release(r);
   }
 }
 
 static void take_inbox (strand_member *m, int64_t now_us) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   strand_asked asked;
   strand_lock_take(&c->lock);
-  asked = c->inboxes[m->index].asked;
-  c->inboxes[m->index].asked = (strand_asked){ 0 };
+  asked = c->inboxes[m->owner.index].asked;
+  c->inboxes[m->owner.index].asked = (strand_asked){ 0 };
   strand_lock_release(&c->lock);
   if (asked.limits) take_limits(m);
   if (asked.close) strand_closing_begin(m, now_us);
@@ -291,14 +278,14 @@ static int64_t min64 (int64_t a, int64_t b) {
 }
 
 static int64_t poll_every (const strand_member *m) {
-  return min64(POLL_MOST_US, m->consumer->max_poll_us / 4);
+  return min64(POLL_MOST_US, m->owner.consumer->max_poll_us / 4);
 }
 
 /* Between a handler's stop and the close that comes of it nothing starts: else
 ** the record that stopped, which is not done, would run again. */
 static void hand_over (strand_member *m, int64_t now_us) {
   if (m->closing.phase != STRAND_SERVING
-      || !atomic_load(&m->consumer->halted)) {
+      || !atomic_load(&m->owner.consumer->halted)) {
     strand_handover_post(m, now_us);
     return;
   }
@@ -312,7 +299,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   take_inbox(m, now_us);
   strand_position_answers(m, now_us);
   strand_seek_serve(m);
-  if (m->queue != NULL) strand_group_serve(m, now_us);
+  if (m->owner.queue != NULL) strand_group_serve(m, now_us);
   strand_handover_harvest(m, now_us);
   strand_letters_serve(m, now_us);
   if (m->committer.queue != NULL) {
@@ -321,19 +308,19 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   }
   if (m->closing.phase
       == STRAND_SERVING) { /* a retry of the end waits for ever */
-    due = min64(due, strand_engine_tick(m->engine, now_us));
+    due = min64(due, strand_engine_tick(m->owner.engine, now_us));
   }
   strand_reader_read(m, now_us);
   hand_over(m, now_us);
-  due = min64(due, strand_engine_gates(m->engine, now_us));
+  due = min64(due, strand_engine_gates(m->owner.engine, now_us));
   strand_closing_advance(m, now_us);
   due = min64(due, strand_trouble_tick(m, now_us)); /* also when it is busy */
-  strand_snapshot_publish(&m->snapshot, m->client, now_us);
-  if (m->consumer->warnings != NULL) {
-    strand_warnings_tick(m->consumer->warnings, now_us);
+  strand_snapshot_publish(&m->snapshot, m->owner.client, now_us);
+  if (m->owner.consumer->warnings != NULL) {
+    strand_warnings_tick(m->owner.consumer->warnings, now_us);
   }
   if (strand_reader_busy(m)) return now_us;
-  if (m->waker.more && m->queue != NULL) return now_us;
+  if (m->waker.more && m->owner.queue != NULL) return now_us;
   due = min64(due, strand_position_tick(m, now_us));
   due = min64(due, strand_topics_tick(m, now_us));
   due = min64(due, strand_group_due(m));
@@ -346,7 +333,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
 
 /* A client that could not be destroyed yet still writes to them. */
 void strand_member_give_back (strand_member *m) {
-  if (m->client != NULL || strand_letters_have_client(m)) return;
+  if (m->owner.client != NULL || strand_letters_have_client(m)) return;
   strand_waker_close(&m->waker);
 }
 
@@ -354,7 +341,7 @@ static void free_parts (strand_member *m) {
   strand_letters_free(m);
   strand_known_free(m);
   strand_topics_free(m);
-  strand_engine_free(m->engine);
+  strand_engine_free(m->owner.engine);
   strand_handover_free(m);
   strand_snapshot_free(&m->snapshot);
   strand_problem_free(&m->troubles.problem);
@@ -376,7 +363,7 @@ static void check_parts (const strand_member *m) {
 ** slots and records are its. */
 static void *run_owner (void *arg) {
   strand_member *m = arg;
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   strand_topics_subscribe(m);
   while (m->closing.phase != STRAND_OVER || strand_handover_out(m)) {
     int64_t now_us = strand_clock_us(), due;
@@ -388,7 +375,7 @@ static void *run_owner (void *arg) {
       m->reader.ready = true;
     }
   }
-  strand_helper_end(m->helper);
+  strand_helper_end(m->owner.helper);
   strand_shared_leave(c);
   return NULL;
 }
@@ -397,51 +384,51 @@ static void fail_start (const strand_member *m, strand_failure *failure) {
   int error = errno;
   char what[64];
   snprintf(what, sizeof(what), "a thread of member %u could not start",
-           m->index);
+           m->owner.index);
   strand_fail_thread(failure, what, error);
 }
 
 bool strand_member_start (strand_member *m, strand_failure *failure) {
   pthread_t thread;
-  strand_shared_enter(m->consumer); /* the helper's */
-  m->helper = strand_helper_new(m->client, wake, let_go, m);
-  if (m->helper == NULL) {
+  strand_shared_enter(m->owner.consumer); /* the helper's */
+  m->owner.helper = strand_helper_new(m->owner.client, wake, let_go, m);
+  if (m->owner.helper == NULL) {
     fail_start(m, failure);
-    strand_shared_leave(m->consumer);
+    strand_shared_leave(m->owner.consumer);
     return false;
   }
-  strand_shared_enter(m->consumer); /* the owner's */
+  strand_shared_enter(m->owner.consumer); /* the owner's */
   atomic_store(&m->waker.turned_us, strand_clock_us());
   if (strand_thread_start(&thread, run_owner, m)) {
     pthread_detach(thread);
     return true;
   }
   fail_start(m, failure);
-  strand_helper_end(m->helper);
-  m->helper = NULL;
-  strand_shared_leave(m->consumer);
+  strand_helper_end(m->owner.helper);
+  m->owner.helper = NULL;
+  strand_shared_leave(m->owner.consumer);
   return false;
 }
 
 void strand_member_dismiss (strand_member *m) {
   strand_call *call;
-  if (m->helper != NULL || m->client == NULL) return;
+  if (m->owner.helper != NULL || m->owner.client == NULL) return;
   call = strand_call_new(STRAND_CALL_DESTROY, NULL);
   if (call == NULL) return; /* it goes with the member */
-  strand_shared_enter(m->consumer);
-  m->helper = strand_helper_new(m->client, wake, let_go, m);
-  if (m->helper == NULL) {
-    strand_shared_leave(m->consumer);
+  strand_shared_enter(m->owner.consumer);
+  m->owner.helper = strand_helper_new(m->owner.client, wake, let_go, m);
+  if (m->owner.helper == NULL) {
+    strand_shared_leave(m->owner.consumer);
     strand_call_free(call);
     return;
   }
   rd_kafka_queue_destroy(m->committer.queue);
-  rd_kafka_queue_destroy(m->queue);
-  m->committer.queue = m->queue = NULL;
-  m->client = NULL;
+  rd_kafka_queue_destroy(m->owner.queue);
+  m->committer.queue = m->owner.queue = NULL;
+  m->owner.client = NULL;
   strand_letters_leave(m); /* else it goes with the member */
-  strand_helper_leave(m->helper, call);
-  strand_helper_end(m->helper);
+  strand_helper_leave(m->owner.helper, call);
+  strand_helper_end(m->owner.helper);
 }
 
 /*
@@ -463,7 +450,7 @@ static rd_kafka_conf_t *make_conf (const strand_member *m, unsigned members,
   if (conf == NULL || members == 1) return conf;
   for (size_t i = 0; i < count; i++) {
     if (!add_index(props[i].name)) continue;
-    snprintf(value, sizeof(value), "%s-%u", props[i].value, m->index);
+    snprintf(value, sizeof(value), "%s-%u", props[i].value, m->owner.index);
     rd_kafka_conf_set(conf, props[i].name, value, error, sizeof(error));
   }
   return conf;
@@ -472,7 +459,7 @@ static rd_kafka_conf_t *make_conf (const strand_member *m, unsigned members,
 static bool open_client (strand_member *m, const strand_property *props,
                          size_t count, strand_failure *failure) {
   static const uint64_t one = 1;
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   rd_kafka_conf_t *conf = make_conf(m, c->member_count, props, count, failure);
   if (conf == NULL) return false;
   m->opaque.log = c->log;
@@ -486,16 +473,16 @@ static bool open_client (strand_member *m, const strand_property *props,
   rd_kafka_conf_set_events(
     conf, RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_OFFSET_COMMIT
             | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
-  m->client = strand_conf_open(RD_KAFKA_CONSUMER, conf, failure);
-  if (m->client == NULL) return false;
-  rd_kafka_poll_set_consumer(m->client);
-  m->queue = rd_kafka_queue_get_consumer(m->client);
-  if (m->queue == NULL) { /* it belongs to the group */
+  m->owner.client = strand_conf_open(RD_KAFKA_CONSUMER, conf, failure);
+  if (m->owner.client == NULL) return false;
+  rd_kafka_poll_set_consumer(m->owner.client);
+  m->owner.queue = rd_kafka_queue_get_consumer(m->owner.client);
+  if (m->owner.queue == NULL) { /* it belongs to the group */
     strand_fail(failure, "OPTION", "option 'kafka': 'group.id' is empty");
     return false;
   }
-  m->committer.queue = rd_kafka_queue_new(m->client);
-  rd_kafka_queue_io_event_enable(m->queue, m->waker.queue_fd, &one,
+  m->committer.queue = rd_kafka_queue_new(m->owner.client);
+  rd_kafka_queue_io_event_enable(m->owner.queue, m->waker.queue_fd, &one,
                                  sizeof(one));
   rd_kafka_queue_io_event_enable(m->committer.queue, m->waker.queue_fd, &one,
                                  sizeof(one));
@@ -503,7 +490,7 @@ static bool open_client (strand_member *m, const strand_property *props,
 }
 
 static strand_engine *open_engine (strand_member *m) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   strand_engine_config config = { 0 };
   limits_locked(m, &config); /* nobody else has it yet */
   config.ordering = c->ordering;
@@ -527,16 +514,16 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   strand_member *m = calloc(1, sizeof(*m));
   strand_fail(failure, "NO_MEMORY", "memory ran out");
   if (m == NULL) return NULL;
-  m->consumer = c;
-  m->index = index;
+  m->owner.consumer = c;
+  m->owner.index = index;
   m->handover.look_us = INT64_MAX;
   strand_topics_init(m);
   strand_problem_init(&m->troubles.problem);
   strand_waker_init(&m->waker);
   m->shares.routes = calloc(c->route_count, sizeof(*m->shares.routes));
-  m->engine = m->shares.routes != NULL ? open_engine(m) : NULL;
-  strand_snapshot_init(&m->snapshot, m->engine, &m->assignment, index);
-  if (m->engine != NULL && strand_waker_open(&m->waker, failure)
+  m->owner.engine = m->shares.routes != NULL ? open_engine(m) : NULL;
+  strand_snapshot_init(&m->snapshot, m->owner.engine, &m->assignment, index);
+  if (m->owner.engine != NULL && strand_waker_open(&m->waker, failure)
       && open_client(m, props, count, failure)
       && strand_letters_open(m, failure)) {
     c->inboxes[index] = (strand_inbox){ .waker = &m->waker,
@@ -550,8 +537,8 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
 
 void strand_member_free (strand_member *m) {
   if (m->committer.queue != NULL) rd_kafka_queue_destroy(m->committer.queue);
-  if (m->queue != NULL) rd_kafka_queue_destroy(m->queue);
-  if (m->client != NULL) rd_kafka_destroy(m->client);
+  if (m->owner.queue != NULL) rd_kafka_queue_destroy(m->owner.queue);
+  if (m->owner.client != NULL) rd_kafka_destroy(m->owner.client);
   free_parts(m);
   free(m);
 }

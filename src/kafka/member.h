@@ -39,6 +39,7 @@
 #include "kafka/handover.h"
 #include "kafka/helper.h"
 #include "kafka/join_watch.h"
+#include "kafka/owner.h"
 #include "kafka/parked.h"
 #include "kafka/position.h"
 #include "kafka/reader.h"
@@ -89,13 +90,8 @@ typedef struct strand_shares {
 } strand_shares;
 
 struct strand_member {
-  strand_opaque opaque;      /* first: log.h */
-  strand_consumer *consumer; /* counted while the owner runs */
-  unsigned index;
-  rd_kafka_t *client; /* NULL when destroyed */
-  rd_kafka_queue_t *queue;
-  strand_helper *helper;
-  strand_engine *engine;
+  strand_opaque opaque; /* first: log.h */
+  strand_owner owner;
   strand_letters *letters; /* NULL: no topic for dead letters */
 
   strand_waker waker;
@@ -145,10 +141,5 @@ void strand_closing_advance (strand_member *m, int64_t now_us);
 int64_t strand_closing_due (const strand_member *m);
 /* Between two turns, in debug builds. */
 void strand_closing_check (const strand_closing *c);
-
-/* Events of a member. 'tag' may be NULL. */
-strand_event strand_member_event (const strand_member *m, const char *type,
-                                  const strand_tag *tag);
-void strand_member_emit (strand_member *m, strand_event *event);
 
 #endif

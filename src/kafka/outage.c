@@ -35,7 +35,7 @@ static int64_t tick_reach (strand_member *m, int64_t now_us) {
   if (call == NULL) return now_us + ASK_AGAIN_US;
   m->troubles.asking_reach = true;
   t->sought_us = now_us;
-  strand_helper_leave(m->helper, call);
+  strand_helper_leave(m->owner.helper, call);
   return INT64_MAX;
 }
 
@@ -218,7 +218,7 @@ static bool ask_leaders (strand_member *m, int64_t now_us) {
   if (call == NULL) return false;
   m->troubles.asking_leaders = true;
   m->troubles.asked_us = now_us;
-  strand_helper_leave(m->helper, call);
+  strand_helper_leave(m->owner.helper, call);
   return true;
 }
 

@@ -118,10 +118,10 @@ static void answer_page (strand_member *m, strand_parked_request *r,
   while (has_room(&to) && (first = first_from(m, r)) != NULL) {
     if (add_records(&to, r, first, now_us)) continue;
     strand_fail(&failure, "NO_MEMORY", "memory ran out");
-    strand_shared_answer(m->consumer, r->ticket, &failure);
+    strand_shared_answer(m->owner.consumer, r->ticket, &failure);
     return;
   }
-  strand_shared_answer(m->consumer, r->ticket, NULL);
+  strand_shared_answer(m->owner.consumer, r->ticket, NULL);
 }
 
 static const char *resolve (strand_member *m, const strand_parked_request *r) {
@@ -130,7 +130,7 @@ static const char *resolve (strand_member *m, const strand_parked_request *r) {
   strand_err err;
   if (tag == NULL || tag->leaving) return "NOT_ASSIGNED";
   strand_snapshot_change(&m->snapshot);
-  err = strand_engine_resolve(m->engine, tag->partition, r->offset,
+  err = strand_engine_resolve(m->owner.engine, tag->partition, r->offset,
                               r->resolution);
   if (err == STRAND_ENOTOPEN) return "NOT_PARKED";
   return err == STRAND_OK ? NULL : "NO_MEMORY";
@@ -146,7 +146,8 @@ static void answer_resolve (strand_member *m, strand_parked_request *r) {
                 : strcmp(code, "NOT_ASSIGNED") == 0 ? "not assigned here"
                                                     : "memory ran out");
   }
-  strand_shared_answer(m->consumer, r->ticket, code != NULL ? &failure : NULL);
+  strand_shared_answer(m->owner.consumer, r->ticket,
+                       code != NULL ? &failure : NULL);
 }
 
 static strand_parked_request *in_order (strand_parked_request *newest) {

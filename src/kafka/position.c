@@ -49,7 +49,7 @@ bool strand_position_ask (strand_member *m, const strand_tag *tag,
   call->epoch = tag->epoch;
   call->why = why;
   call->arg = arg;
-  strand_helper_leave(m->helper, call);
+  strand_helper_leave(m->owner.helper, call);
   return true;
 }
 
@@ -87,7 +87,7 @@ void strand_position_restore (strand_member *m) {
   }
   call = strand_call_new(STRAND_CALL_COMMITTED, list);
   if (call != NULL) {
-    strand_helper_leave(m->helper, call);
+    strand_helper_leave(m->owner.helper, call);
     return;
   }
   for (size_t i = 0; i < m->assignment.count; i++) {
@@ -100,10 +100,11 @@ void strand_position_restore (strand_member *m) {
 
 static void tell_unreadable (strand_member *m, const strand_tag *tag,
                              int64_t committed, const char *problem) {
-  strand_event event = strand_member_event(m, "metadata_unreadable", tag);
+  strand_event event = strand_owner_event(&m->owner, "metadata_unreadable",
+                                          tag);
   event.offset = committed;
   strand_event_set_reason(&event, problem, strlen(problem));
-  strand_member_emit(m, &event);
+  strand_owner_emit(&m->owner, &event);
 }
 
 /* STRAND_ENOMEM: nothing is wrong with it. STRAND_EFORMAT: the consumer is to
@@ -118,12 +119,12 @@ static strand_err read_payload (strand_member *m, const strand_tag *tag,
   *some = err == STRAND_OK;
   if (err == STRAND_OK || err == STRAND_ENOMEM) return err;
   tell_unreadable(m, tag, p->offset, problem);
-  if (!m->consumer->unreadable_fail) return STRAND_OK;
+  if (!m->owner.consumer->unreadable_fail) return STRAND_OK;
   snprintf(text, sizeof(text),
            "the commit of %s/%d at offset %lld has "
            "metadata that cannot be read: %s",
            p->topic, (int)p->partition, (long long)p->offset, problem);
-  strand_shared_end(m->consumer, STRAND_CLOSE_NOW, "METADATA_UNREADABLE",
+  strand_shared_end(m->owner.consumer, STRAND_CLOSE_NOW, "METADATA_UNREADABLE",
                     text);
   return STRAND_EFORMAT;
 }
@@ -143,7 +144,7 @@ static void restore_tag (strand_member *m, strand_tag *tag,
     return;
   }
   if (err == STRAND_OK) {
-    err = strand_engine_restored(m->engine, tag->partition, committed,
+    err = strand_engine_restored(m->owner.engine, tag->partition, committed,
                                  some ? &payload : NULL);
   }
   if (some && payload.highest >= committed) tag->claimed = payload.highest;
@@ -154,9 +155,9 @@ static void restore_tag (strand_member *m, strand_tag *tag,
   }
   tag->restored = tag->more = true;
   tag->backoff_us = 0;
-  event = strand_member_event(m, "restored", tag);
+  event = strand_owner_event(&m->owner, "restored", tag);
   event.offset = committed;
-  strand_member_emit(m, &event);
+  strand_owner_emit(&m->owner, &event);
 }
 
 static void take_committed (strand_member *m, const strand_call *call,
@@ -243,7 +244,8 @@ bool strand_position_has_claimed (strand_member *m, strand_tag *tag,
   strand_partition *p = tag->partition;
   int64_t low, high = msg->offset;
   if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR
-      && rd_kafka_get_watermark_offsets(m->client, strand_partition_topic(p),
+      && rd_kafka_get_watermark_offsets(m->owner.client,
+                                        strand_partition_topic(p),
                                         strand_partition_index(p), &low, &high)
            != 0)
     high = -1;
@@ -273,10 +275,10 @@ void strand_position_stuck (strand_member *m, strand_tag *tag,
 
 void strand_position_jumped (strand_member *m, const strand_tag *tag,
                              const char *type, int64_t from, int64_t to) {
-  strand_event event = strand_member_event(m, type, tag);
+  strand_event event = strand_owner_event(&m->owner, type, tag);
   event.offset = from;
   event.to = to;
-  strand_member_emit(m, &event);
+  strand_owner_emit(&m->owner, &event);
 }
 
 /* The log was made anew, or cut: what was done of the old one says nothing of
@@ -289,7 +291,8 @@ static void reset (strand_member *m, strand_tag *tag, int64_t to,
     tag = strand_group_restart(m, tag, to);
   }
   if (tag == NULL) return;
-  strand_engine_hurry(m->engine); /* who comes next would begin above it */
+  strand_engine_hurry(
+    m->owner.engine); /* who comes next would begin above it */
   if (tag->stuck) settle(tag);
   else strand_position_place(m, tag, to, now_us);
 }
@@ -334,7 +337,8 @@ static void truncated (strand_member *m, strand_tag *tag, int64_t to,
                        int64_t now_us) {
   int64_t from = strand_partition_position(tag->partition);
   if (!MUTANT(a_jump_is_told_as_a_gap_too)
-      && strand_engine_reach(m->engine, tag->partition, to) != STRAND_OK) {
+      && strand_engine_reach(m->owner.engine, tag->partition, to)
+           != STRAND_OK) {
     try_again(tag, now_us);
     return;
   }
@@ -394,7 +398,7 @@ static void take_call (strand_member *m, strand_call *call, int64_t now_us) {
     case STRAND_CALL_LEADERS: strand_outage_leaders(m, call, now_us); return;
     case STRAND_CALL_STALLED: strand_letters_stalled(m, call, now_us); return;
     case STRAND_CALL_DROP: strand_letters_gone(m); return;
-    case STRAND_CALL_DESTROY: m->client = NULL; return;
+    case STRAND_CALL_DESTROY: m->owner.client = NULL; return;
     default: break;
   }
   p = &call->list->elems[0];
@@ -408,7 +412,7 @@ static void take_call (strand_member *m, strand_call *call, int64_t now_us) {
 
 void strand_position_answers (strand_member *m, int64_t now_us) {
   strand_call *call;
-  while ((call = strand_helper_answer(m->helper)) != NULL) {
+  while ((call = strand_helper_answer(m->owner.helper)) != NULL) {
     take_call(m, call, now_us);
     strand_call_free(call);
     strand_snapshot_change(&m->snapshot);

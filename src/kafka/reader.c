@@ -98,7 +98,7 @@ static strand_record *copy_out (strand_member *m, strand_tag *tag,
       && rd_kafka_message_headers(msg, &headers) == 0) {
     packed = packed_length(headers);
   }
-  r = strand_engine_room(m->engine, tag->partition,
+  r = strand_engine_room(m->owner.engine, tag->partition,
                          key + value + packed
                            + (epoch < 0 ? 0 : STRAND_EPOCH_LENGTH));
   if (r == NULL) return NULL;
@@ -140,7 +140,7 @@ static bool take_record (strand_member *m, strand_tag *tag,
     return false;
   r = copy_out(m, tag, msg);
   if (r != NULL) {
-    added = strand_engine_admit(m->engine, tag->partition, r, now_us);
+    added = strand_engine_admit(m->owner.engine, tag->partition, r, now_us);
   }
   switch (added) {
     case STRAND_ADDED_EARLIER:
@@ -166,11 +166,12 @@ static bool take_end (strand_member *m, strand_tag *tag, int64_t offset,
     strand_position_below(m, tag, offset);
     return false;
   }
-  if (strand_engine_reach(m->engine, tag->partition, offset) != STRAND_OK) {
+  if (strand_engine_reach(m->owner.engine, tag->partition, offset)
+      != STRAND_OK) {
     return true; /* said again at the next end */
   }
   tag->end = offset;
-  strand_engine_quiet(m->engine, tag->partition, true);
+  strand_engine_quiet(m->owner.engine, tag->partition, true);
   return true;
 }
 
@@ -198,13 +199,15 @@ static bool take (strand_member *m, strand_tag *tag,
 
 /* What may start is twice what is handed over. */
 static bool all_have_enough (const strand_member *m) {
-  return strand_engine_startable(m->engine, NULL) >= 2 * m->handover.max_ready;
+  return strand_engine_startable(m->owner.engine, NULL)
+         >= 2 * m->handover.max_ready;
 }
 
 static size_t read_one (strand_member *m, strand_tag *tag, int64_t now_us) {
   rd_kafka_message_t *msgs[READ_MOST];
-  size_t most = strand_engine_read_limit(
-    m->engine, tag->partition, all_have_enough(m) ? READ_FEW : READ_MOST);
+  size_t most = strand_engine_read_limit(m->owner.engine, tag->partition,
+                                         all_have_enough(m) ? READ_FEW
+                                                            : READ_MOST);
   ssize_t got;
   bool wanted = true;
   m->reader.reading = tag;
@@ -212,10 +215,10 @@ static size_t read_one (strand_member *m, strand_tag *tag, int64_t now_us) {
   m->reader.reading = NULL;
   tag->more = got == (ssize_t)most;
   if (got <= 0) {
-    strand_engine_quiet(m->engine, tag->partition, true);
+    strand_engine_quiet(m->owner.engine, tag->partition, true);
     return 0;
   }
-  strand_engine_quiet(m->engine, tag->partition, false);
+  strand_engine_quiet(m->owner.engine, tag->partition, false);
   for (ssize_t i = 0; i < got; i++) {
     wanted = wanted && take(m, tag, msgs[i], now_us);
     rd_kafka_message_destroy(msgs[i]);
@@ -228,18 +231,18 @@ static size_t read_one (strand_member *m, strand_tag *tag, int64_t now_us) {
 ** is far away by the time it is its turn. */
 static bool has_enough (const strand_member *m, const strand_tag *tag) {
   size_t enough = 2 * m->handover.max_ready / m->assignment.count;
-  size_t startable = strand_engine_startable(m->engine, tag->partition);
+  size_t startable = strand_engine_startable(m->owner.engine, tag->partition);
   if (enough < ENOUGH_LEAST) enough = ENOUGH_LEAST;
   if (startable < enough && (startable == 0 || !all_have_enough(m))) {
     return false;
   }
-  return !strand_engine_short(m->engine, tag->partition);
+  return !strand_engine_short(m->owner.engine, tag->partition);
 }
 
 static bool is_readable (const strand_member *m, const strand_tag *tag) {
   return tag->more && tag->partition != NULL && tag->restored && !tag->checking
          && !tag->stuck && !has_enough(m, tag)
-         && strand_engine_may_read(m->engine, tag->partition);
+         && strand_engine_may_read(m->owner.engine, tag->partition);
 }
 
 /* Partitions take turns at being the first. A queue that may not be read now

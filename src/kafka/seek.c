@@ -21,7 +21,7 @@ static void refuse (strand_member *m, strand_ticket *ticket, const char *code,
                     const char *message) {
   strand_failure failure;
   strand_fail(&failure, code, "%s", message);
-  strand_shared_answer(m->consumer, ticket, &failure);
+  strand_shared_answer(m->owner.consumer, ticket, &failure);
 }
 
 static void refuse_kafka (strand_member *m, strand_ticket *ticket,
@@ -79,9 +79,9 @@ void strand_seek_take (strand_member *m, strand_seek_request *seeks) {
 ** them, each of which moves the partition when it is back. */
 static bool is_given_up (strand_member *m, const strand_ticket *ticket) {
   bool dropped;
-  strand_lock_take(&m->consumer->lock);
+  strand_lock_take(&m->owner.consumer->lock);
   dropped = ticket->dropped;
-  strand_lock_release(&m->consumer->lock);
+  strand_lock_release(&m->owner.consumer->lock);
   return dropped && !MUTANT(a_seek_given_up_happens);
 }
 
@@ -135,7 +135,7 @@ static void refuse_outside (strand_member *m, const strand_call *call,
               "nothing has moved",
               p->topic, (int)p->partition, (long long)call->low,
               (long long)call->high, (long long)to);
-  strand_shared_answer(m->consumer, call->arg, &failure);
+  strand_shared_answer(m->owner.consumer, call->arg, &failure);
 }
 
 /* -1: it is beyond the last record. */
@@ -183,8 +183,9 @@ static bool assign_one_again (strand_member *m, strand_tag *tag,
                                     strand_partition_index(tag->partition))
     ->offset = offset;
   rd_kafka_queue_forward(tag->queue, NULL);
-  error = rd_kafka_incremental_unassign(m->client, list);
-  if (error == NULL) error = rd_kafka_incremental_assign(m->client, list);
+  error = rd_kafka_incremental_unassign(m->owner.client, list);
+  if (error == NULL)
+    error = rd_kafka_incremental_assign(m->owner.client, list);
   rd_kafka_topic_partition_list_destroy(list);
   if (error == NULL) return true;
   rd_kafka_error_destroy(error);
@@ -213,7 +214,7 @@ static bool assign_again (strand_member *m, strand_tag *target,
     rd_kafka_queue_forward(tag->queue, NULL);
     tag->more = true;
   }
-  err = rd_kafka_assign(m->client, list);
+  err = rd_kafka_assign(m->owner.client, list);
   rd_kafka_topic_partition_list_destroy(list);
   return err == RD_KAFKA_RESP_ERR_NO_ERROR;
 }
@@ -231,7 +232,7 @@ static void arrive (strand_member *m, strand_tag *tag, int64_t offset,
   tag->stuck = false;
   tag->sought = tag->more = true;
   if (again) strand_position_place(m, tag, offset, now_us);
-  strand_shared_answer(m->consumer, ticket, NULL);
+  strand_shared_answer(m->owner.consumer, ticket, NULL);
 }
 
 static void take_seek (strand_member *m, strand_tag *tag,

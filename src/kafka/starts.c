@@ -77,7 +77,7 @@ static void ask (strand_member *m, int64_t now_us) {
   }
   m->starts.old_us = now_us + OLD_EVERY_US;
   m->starts.asking = true;
-  strand_helper_leave(m->helper, call);
+  strand_helper_leave(m->owner.helper, call);
 }
 
 int64_t strand_starts_tick (strand_member *m, int64_t now_us) {
@@ -129,7 +129,7 @@ static void take_old (strand_member *m, strand_tag *tag, int64_t low) {
   for (; r != NULL; r = next_gone(tag, r, low)) count++;
   tag->low = low;
   if (first == NULL) return;
-  event = strand_member_event(m, "records_deleted", tag);
+  event = strand_owner_event(&m->owner, "records_deleted", tag);
   event.offset = first->offset;
   event.to = low;
   snprintf(reason, sizeof(reason),
@@ -137,7 +137,7 @@ static void take_old (strand_member *m, strand_tag *tag, int64_t low) {
            "any more: only this process has %s",
            count, count == 1 ? " is" : "s are", count == 1 ? "it" : "them");
   strand_event_set_reason(&event, reason, strlen(reason));
-  strand_member_emit(m, &event);
+  strand_owner_emit(&m->owner, &event);
 }
 
 void strand_starts_answer (strand_member *m, const strand_call *call,

@@ -149,7 +149,7 @@ bool strand_topics_all_missing (const strand_member *m) {
   for (const strand_topic *t = m->topics.list; t != NULL; t = t->next) {
     if (t->plight == STRAND_TOPIC_MISSING) missing++;
   }
-  return missing >= m->consumer->topics->cnt;
+  return missing >= m->owner.consumer->topics->cnt;
 }
 
 /* The longer none was new among the missing, the rarer. */
@@ -165,7 +165,7 @@ static int64_t topics_wait (const strand_member *m, int64_t now_us) {
 static bool is_among (const strand_member *m,
                       const struct rd_kafka_metadata *topics,
                       const char *name) {
-  const strand_subscription *s = m->consumer->subscription;
+  const strand_subscription *s = m->owner.consumer->subscription;
   for (int i = 0; i < topics->topic_cnt; i++) {
     const struct rd_kafka_metadata_topic *t = &topics->topics[i];
     if (t->err != 0 || t->partition_cnt <= 0) continue;
@@ -177,7 +177,7 @@ static bool is_among (const strand_member *m,
 }
 
 static void look_soon (strand_member *m, int64_t now_us) {
-  if (!strand_subscription_is_watched(m->consumer->subscription)) return;
+  if (!strand_subscription_is_watched(m->owner.consumer->subscription)) return;
   if (m->topics.owners_us > now_us + OWNERS_FIRST_US) {
     m->topics.owners_us = now_us + OWNERS_FIRST_US;
   }
@@ -225,7 +225,7 @@ static void ask_topics (strand_member *m, int64_t now_us) {
   call = strand_call_new(STRAND_CALL_TOPICS, list);
   if (call == NULL) return;
   m->topics.asking = true;
-  strand_helper_leave(m->helper, call);
+  strand_helper_leave(m->owner.helper, call);
 }
 
 /*
@@ -268,9 +268,9 @@ static void drop_settled (strand_member *m) {
 void strand_topics_subscribe (strand_member *m) {
   rd_kafka_resp_err_t err;
   char code[48];
-  err = rd_kafka_subscribe(m->client, m->consumer->topics);
+  err = rd_kafka_subscribe(m->owner.client, m->owner.consumer->topics);
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return;
-  strand_shared_end(m->consumer, STRAND_CLOSE_NOW,
+  strand_shared_end(m->owner.consumer, STRAND_CLOSE_NOW,
                     strand_code_of(err, code, sizeof(code)),
                     rd_kafka_err2str(err));
 }
@@ -283,7 +283,7 @@ void strand_topics_assigned (strand_member *m, int64_t now_us) {
   m->topics.assigned_us = now_us;
   m->topics.turn_us = 0;
   m->topics.owners_us = INT64_MAX;
-  if (!strand_subscription_is_watched(m->consumer->subscription)) return;
+  if (!strand_subscription_is_watched(m->owner.consumer->subscription)) return;
   m->topics.owners_us = now_us + OWNERS_FIRST_US;
   if (spread > 0) m->topics.owners_us += now_us % spread;
 }
@@ -302,7 +302,7 @@ static void ask_owners (strand_member *m, int64_t now_us) {
   call->arg = m;
   m->topics.asking_owners = true;
   m->topics.asked_owners_us = now_us;
-  strand_helper_leave(m->helper, call);
+  strand_helper_leave(m->owner.helper, call);
 }
 
 /* Somebody's, or gone: nothing is wrong with it any more. */
@@ -373,7 +373,7 @@ static bool is_unseen (const strand_member *m, const char *name,
 ** early knows less than librdkafka: so is looked again. */
 static void look_later (strand_member *m, const strand_owners *owners,
                         int64_t now_us) {
-  const rd_kafka_topic_partition_list_t *names = m->consumer->topics;
+  const rd_kafka_topic_partition_list_t *names = m->owner.consumer->topics;
   bool unseen = false, patterns = false;
   for (int i = 0; i < names->cnt; i++) {
     const char *name = names->elems[i].topic;
@@ -398,12 +398,12 @@ static void look_later (strand_member *m, const strand_owners *owners,
 /* An assignment comes of it, which is looked at; or it did not work. */
 static void subscribe_again (strand_member *m, const strand_owners *owners,
                              int64_t now_us) {
-  strand_log_printf(m->consumer->log, STRAND_LOG_WARNING, "strand",
-                    "member %u: subscribes again", m->index);
+  strand_log_printf(m->owner.consumer->log, STRAND_LOG_WARNING, "strand",
+                    "member %u: subscribes again", m->owner.index);
   m->topics.turn_us = 0;
   m->topics.owners_us = now_us + OWNERS_MOST_US;
   if (owners->members > 1 || m->group.cooperative)
-    rd_kafka_unsubscribe(m->client);
+    rd_kafka_unsubscribe(m->owner.client);
   strand_topics_subscribe(m);
 }
 

@@ -93,14 +93,14 @@ static void publish (strand_member *m, int64_t now_us) {
 void strand_trouble_tell (strand_member *m, const char *type, const char *code,
                           const char *reason, const char *topic,
                           int32_t index) {
-  strand_event event = strand_member_event(m, type, NULL);
+  strand_event event = strand_owner_event(&m->owner, type, NULL);
   publish(m, strand_clock_us());
   if (topic != NULL) strand_event_set_topic(&event, topic, index);
   strand_event_set_reason(&event, reason, strlen(reason));
   snprintf(event.code, sizeof(event.code), "%s", code);
-  strand_member_emit(m, &event);
-  strand_log_printf(m->consumer->log, STRAND_LOG_WARNING, "strand",
-                    "member %u: %s%s%s: %s (%s)", m->index, type,
+  strand_owner_emit(&m->owner, &event);
+  strand_log_printf(m->owner.consumer->log, STRAND_LOG_WARNING, "strand",
+                    "member %u: %s%s%s: %s (%s)", m->owner.index, type,
                     topic != NULL ? " " : "", topic != NULL ? topic : "",
                     reason, code);
 }
@@ -285,7 +285,7 @@ void strand_trouble_throttled (rd_kafka_t *client, const char *broker,
 /* What failed is not there any more: it was revoked, or done without. */
 static bool is_nothing_to_commit (strand_member *m) {
   return m->committer.commit == NULL
-         && strand_engine_commit_due(m->engine, 0) == INT64_MAX;
+         && strand_engine_commit_due(m->owner.engine, 0) == INT64_MAX;
 }
 
 /* When it wants to be called again. */

@@ -42,7 +42,7 @@ static int64_t min64 (int64_t a, int64_t b) {
 }
 
 int64_t strand_watchdog_deadline (const strand_member *m, unsigned route) {
-  return atomic_load_explicit(&m->consumer->routes[route].deadline_us,
+  return atomic_load_explicit(&m->owner.consumer->routes[route].deadline_us,
                               memory_order_relaxed);
 }
 
@@ -54,7 +54,7 @@ static strand_event event_of (const strand_member *m, const char *type,
                               const strand_slot *slot) {
   const strand_partition *p = slot->lease.partition;
   const strand_record *r = slot->lease.record;
-  strand_event event = strand_event_of(type, (int)m->index);
+  strand_event event = strand_event_of(type, (int)m->owner.index);
   strand_event_set_topic(&event, strand_partition_topic(p),
                          strand_partition_index(p));
   event.epoch = slot->lease.epoch;
@@ -75,7 +75,7 @@ static void tell_slow (strand_member *m, const strand_slot *slot,
   if (traceback == NULL) traceback = none;
   strand_event_set_reason(&event, traceback, strlen(traceback));
   event.seconds = (double)(now_us - o->began_us) / 1e6;
-  strand_member_emit(m, &event);
+  strand_owner_emit(&m->owner, &event);
 }
 
 static void tell_lost (strand_member *m, const strand_slot *slot,
@@ -87,7 +87,7 @@ static void tell_lost (strand_member *m, const strand_slot *slot,
            "deadline of %g s; %.300s",
            slot->taker->index, (double)slot->deadline_us / 1e6, what);
   strand_event_set_reason(&event, text, strlen(text));
-  strand_member_emit(m, &event);
+  strand_owner_emit(&m->owner, &event);
 }
 
 /*
@@ -105,10 +105,11 @@ static bool expire (strand_member *m, strand_batch *batch, strand_slot *slot) {
   strand_deadline_text(reason, slot->deadline_us);
   if (slot->bundle != NULL) strand_bundle_expire(m, slot->bundle, reason);
   else {
-    strand_engine_expire(m->engine, &slot->lease, reason, strlen(reason));
+    strand_engine_expire(m->owner.engine, &slot->lease, reason,
+                         strlen(reason));
   }
   strand_snapshot_change(&m->snapshot);
-  strand_mailbox_interrupt(&m->consumer->mailbox, batch, slot,
+  strand_mailbox_interrupt(&m->owner.consumer->mailbox, batch, slot,
                            STRAND_INTERRUPT_END);
   return true;
 }
@@ -128,7 +129,7 @@ static const char *start_spare (strand_consumer *c, unsigned lost,
 }
 
 static void lose (strand_member *m, strand_batch *batch, strand_slot *slot) {
-  strand_consumer *c = m->consumer;
+  strand_consumer *c = m->owner.consumer;
   unsigned lost = strand_mailbox_lose(&c->mailbox, batch, slot);
   strand_failure failure;
   if (lost > 0) tell_lost(m, slot, start_spare(c, lost, &failure));
@@ -158,7 +159,7 @@ static int64_t ask_traceback (strand_member *m, strand_batch *batch,
                               strand_slot *slot, strand_overdue *o,
                               int64_t now_us) {
   free(atomic_exchange(&slot->taker->traceback, NULL));
-  strand_mailbox_interrupt(&m->consumer->mailbox, batch, slot,
+  strand_mailbox_interrupt(&m->owner.consumer->mailbox, batch, slot,
                            STRAND_INTERRUPT_TRACE);
   o->asked_us = now_us;
   return now_us + TRACE_US;
@@ -246,7 +247,7 @@ int64_t strand_watchdog_due (const strand_member *m, int64_t now_us) {
   int64_t wait_us = m->handover.look_wait_us;
   int64_t brief_us = m->watchdog.slow_after_us > 0 ? m->watchdog.slow_after_us
                                                    : INT64_MAX;
-  for (size_t i = 0; i < m->consumer->route_count; i++) {
+  for (size_t i = 0; i < m->owner.consumer->route_count; i++) {
     int64_t deadline_us = strand_watchdog_deadline(m, (unsigned)i);
     if (deadline_us > 0) brief_us = min64(brief_us, deadline_us);
   }
