@@ -40,7 +40,7 @@ indexing:                      ## five ways to index 80,000 events, 3 minutes; A
 all: module                    ## build the module for LUA
 	@:
 
-install: all                   ## PREFIX=/usr/local, for LUA
+install: all                   ## PREFIX=/usr/local, for LUA; or LIBDIR and LUADIR
 	@scripts/install add $(LUA_VERSION) $(MODULE)
 
 uninstall:                     ## what install put there
@@ -49,6 +49,8 @@ uninstall:                     ## what install put there
 # By the environment, so that a path may have any characters.
 install uninstall: export PREFIX := $(PREFIX)
 install uninstall: export DESTDIR := $(DESTDIR)
+install uninstall: export LIBDIR := $(LIBDIR)
+install uninstall: export LUADIR := $(LUADIR)
 
 kafka:                         ## start a broker that stays (scripts/kafka stop)
 	@scripts/kafka start $(KAFKA)
@@ -56,11 +58,8 @@ kafka:                         ## start a broker that stays (scripts/kafka stop)
 deps:                          ## what make test needs, by apt-get
 	@scripts/deps test
 
-# Also what luarocks make leaves: ./?.so would find it for every Lua.
 clean:                         ## build products, but not Kafka's jars and the chroot
-	@rm -f strand/core.so compile_commands.json
-	@find src -name '*.o' -delete
-	@[ ! -d strand ] || rmdir --ignore-fail-on-non-empty strand
+	@rm -f compile_commands.json
 	@for f in build/*; do case $$f in build/kafka | build/trixie) ;; *) rm -rf "$$f" ;; esac; done
 
 distclean: clean               ## those too

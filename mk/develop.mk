@@ -11,13 +11,10 @@ coverage:                      ## lines of src that the C tests run, by file (gc
 compile_commands:              ## compile_commands.json, for an editor
 	@scripts/compile_commands $(or $(COMMANDS),compile_commands.json)
 
-rockspec:                      ## write the rockspec's file lists anew
-	@scripts/rockspec
-
 release:                       ## VERSION=x: checks, versioned rockspec, commit and tag; DRY=1
 	@scripts/release "$$VERSION"
 
-.PHONY: lint coverage compile_commands rockspec release
+.PHONY: lint coverage compile_commands release
 
 # The commands of the rules, with what the rules' targets have of their own.
 compile_commands: export MODULE_CC = $(COMPILE)

@@ -70,6 +70,22 @@ describe("make install and uninstall", function()
     os.execute("rm -rf " .. quote(place))
   end)
 
+  it("take LIBDIR and LUADIR where they are given, and refuse relative ones", function()
+    local root = helper.folder()
+    local places = " LIBDIR='/a b' LUADIR=/c"
+    assert.is_true((make("install" .. places, "/usr", root)))
+    assert.equal(1, #files(root .. "/a b/strand"))
+    assert.is_true(#files(root .. "/c/strand") > 5)
+    assert.is_true((make("uninstall" .. places, "/usr", root)))
+    assert.same({}, files(root))
+    for _, name in ipairs { "LIBDIR", "LUADIR" } do
+      local ok, printed = make("install " .. name .. "=relative", "/usr", root)
+      assert.is_false(ok)
+      assert.matches(name .. " must be absolute", printed, 1, true)
+      assert.same({}, files(root))
+    end
+  end)
+
   it("refuse a PREFIX that is empty or relative", function()
     for _, prefix in ipairs { "", "usr" } do
       for _, target in ipairs { "install", "uninstall" } do

@@ -58,7 +58,7 @@ describe("make", function()
       count = count + 1
       assert.matches(("\n  %-16s %s\n"):format(name, text), printed, 1, true)
     end
-    assert.is_true(count > 30)
+    assert.is_true(count > 29)
     assert.equal(count, select(2, printed:gsub("\n  %l", "")))
   end)
 

@@ -96,8 +96,8 @@ static const luaL_Reg functions[] = {
 STRAND_EXPORT int luaopen_strand_core (lua_State *L);
 
 /* A Lua state that closes unloads its C modules, while threads of ours and
-** of librdkafka may still run. Where the linker was not told -z nodelete (a
-** rock's builtin build cannot), the module keeps itself loaded. */
+** of librdkafka may still run. Where the linker was not told -z nodelete, the
+** module keeps itself loaded. */
 static void stay_loaded (void) {
   int (*self)(lua_State *) = luaopen_strand_core;
   Dl_info found;
