@@ -1,5 +1,5 @@
 /*
-** closing.c - a member's way to its end: the phases of member.h
+** closing.c - a member's way to its end: the phases of owner.h
 */
 #include <assert.h>
 
@@ -18,13 +18,13 @@ void strand_closing_begin (strand_member *m, int64_t now_us) {
   m->closing.mode = c->close_mode;
   m->closing.deadline_us = c->close_deadline_us;
   strand_lock_release(&c->lock);
-  if (m->closing.phase > STRAND_ENDING) return;
+  if (m->owner.phase > STRAND_ENDING) return;
   timeout = m->closing.deadline_us - now_us;
   margin = timeout / 4 < CLOSE_MARGIN_US ? timeout / 4 : CLOSE_MARGIN_US;
   m->closing.limit_us = m->closing.deadline_us - margin;
   if (m->closing.mode == STRAND_CLOSE_NOW) m->closing.limit_us = now_us;
-  m->closing.phase = STRAND_ENDING;
-  atomic_store(&m->closing.begun, true);
+  m->owner.phase = STRAND_ENDING;
+  atomic_store(&m->owner.ending, true);
   strand_engine_stop_intake(m->owner.engine);
   if (m->closing.mode != STRAND_CLOSE_DRAIN) strand_group_stop_handlers(m);
 }
@@ -41,7 +41,7 @@ static bool still_runs (const strand_member *m, int64_t now_us) {
 static void begin_leaving (strand_member *m) {
   rd_kafka_error_t *error;
   strand_snapshot_stop(&m->snapshot);
-  m->closing.phase = STRAND_LEAVING;
+  m->owner.phase = STRAND_LEAVING;
   strand_helper_hurry(m->owner.helper);
   error = rd_kafka_consumer_close_queue(m->owner.client, m->owner.queue);
   if (error != NULL && !m->group.fatal) { /* which was told */
@@ -76,7 +76,7 @@ static void begin_destroying (strand_member *m) {
   strand_snapshot_publish_now(&m->snapshot, m->owner.client,
                               strand_clock_us());
   drop_all(m);
-  m->closing.phase = STRAND_DESTROYING;
+  m->owner.phase = STRAND_DESTROYING;
   m->closing.destroying = call;
 }
 
@@ -100,7 +100,7 @@ static void destroy_client (strand_member *m) {
 static void note_closed (strand_member *m) {
   strand_consumer *c = m->owner.consumer;
   bool last;
-  m->closing.phase = STRAND_OVER;
+  m->owner.phase = STRAND_OVER;
   strand_lock_take(&c->lock);
   last = --c->members_open == 0;
   strand_shared_closed_locked(c);
@@ -153,7 +153,7 @@ static void end_handlers (strand_member *m, int64_t now_us) {
   if (runs && now_us < m->closing.limit_us) return;
   if (runs && m->closing.mode != STRAND_CLOSE_NOW) note_late(m);
   strand_group_stop_handlers(m);
-  m->closing.phase = STRAND_COMMITTING;
+  m->owner.phase = STRAND_COMMITTING;
 }
 
 /* A member that leaves makes the group rebalance, and the others' commits
@@ -168,26 +168,26 @@ static void end_commits (strand_member *m, int64_t now_us) {
 }
 
 void strand_closing_advance (strand_member *m, int64_t now_us) {
-  if (m->closing.phase == STRAND_ENDING && m->group.rebalance == NULL) {
+  if (m->owner.phase == STRAND_ENDING && m->group.rebalance == NULL) {
     end_handlers(m, now_us);
   }
-  if (m->closing.phase == STRAND_COMMITTING && m->group.rebalance == NULL) {
+  if (m->owner.phase == STRAND_COMMITTING && m->group.rebalance == NULL) {
     end_commits(m, now_us);
   }
-  if (m->closing.phase == STRAND_LEAVING && m->group.rebalance == NULL
+  if (m->owner.phase == STRAND_LEAVING && m->group.rebalance == NULL
       && (m->closing.cannot_leave || rd_kafka_consumer_closed(m->owner.client)
           || now_us >= m->closing.deadline_us + LEAVE_MOST_US)) {
     begin_destroying(m);
   }
   if (m->closing.destroying != NULL && may_destroy(m, now_us))
     destroy_client(m);
-  if (m->closing.phase == STRAND_DESTROYING && m->owner.client == NULL
+  if (m->owner.phase == STRAND_DESTROYING && m->owner.client == NULL
       && strand_letters_are_gone(m))
     note_closed(m);
 }
 
 int64_t strand_closing_due (const strand_member *m) {
-  switch (m->closing.phase) {
+  switch (m->owner.phase) {
     case STRAND_ENDING: return m->closing.limit_us;
     case STRAND_COMMITTING: return m->closing.deadline_us;
     case STRAND_LEAVING: return m->closing.deadline_us + LEAVE_MOST_US;
@@ -199,9 +199,12 @@ int64_t strand_closing_due (const strand_member *m) {
   }
 }
 
-void strand_closing_check (const strand_closing *c) {
+void strand_closing_check (const strand_member *m) {
+  const strand_closing *c = &m->closing;
+  strand_phase phase = m->owner.phase;
   (void)c;
-  assert(atomic_load(&c->begun) == (c->phase != STRAND_SERVING)); /* (1) */
-  assert(c->destroying == NULL || c->phase == STRAND_DESTROYING); /* (2) */
-  assert(!c->last_commit || c->phase >= STRAND_COMMITTING);       /* (3) */
+  (void)phase;
+  assert(atomic_load(&m->owner.ending) == (phase != STRAND_SERVING)); /* (1) */
+  assert(c->destroying == NULL || phase == STRAND_DESTROYING);        /* (2) */
+  assert(!c->last_commit || phase >= STRAND_COMMITTING);              /* (3) */
 }

@@ -337,7 +337,7 @@ void strand_committer_serve (strand_member *m, int64_t now_us) {
     rd_kafka_event_destroy(event);
   }
   serve_waiters(m, now_us);
-  if (m->closing.phase == STRAND_SERVING
+  if (m->owner.phase == STRAND_SERVING
       && strand_engine_commit_due(m->owner.engine, now_us) <= now_us) {
     strand_committer_send(m, now_us);
   }
@@ -360,8 +360,8 @@ int64_t strand_committer_due (const strand_member *m, int64_t now_us) {
       || strand_join_watch_joins(&m->join_watch)) {
     return INT64_MAX;
   }
-  if (m->closing.phase == STRAND_SERVING
-      || m->closing.phase == STRAND_COMMITTING || has_unplanned(m)) {
+  if (m->owner.phase == STRAND_SERVING
+      || m->owner.phase == STRAND_COMMITTING || has_unplanned(m)) {
     due = strand_engine_commit_due(m->owner.engine, now_us);
   }
   return due;

@@ -84,7 +84,7 @@ static void add_partition (strand_member *m, const char *topic,
     return;
   }
   split_queue(m, tag, topic, index);
-  if (m->closing.phase != STRAND_SERVING) strand_group_leave(m, tag);
+  if (m->owner.phase != STRAND_SERVING) strand_group_leave(m, tag);
   event = strand_owner_event(&m->owner, "assigned", tag);
   strand_owner_emit(&m->owner, &event);
   if (route < 0) strand_topics_no_route(m, topic, strand_clock_us());
@@ -135,7 +135,7 @@ static void unassign_all (strand_member *m) {
 ** librdkafka waits for it. */
 static void answer_assign (strand_member *m,
                            rd_kafka_topic_partition_list_t *list) {
-  if (m->closing.phase >= STRAND_LEAVING) unassign_all(m);
+  if (m->owner.phase >= STRAND_LEAVING) unassign_all(m);
   else if (m->group.cooperative) {
     take_result(
       m, code_and_free(rd_kafka_incremental_assign(m->owner.client, list)),
@@ -147,7 +147,7 @@ static void answer_assign (strand_member *m,
 static void assign (strand_member *m, rd_kafka_event_t *event) {
   rd_kafka_topic_partition_list_t *list;
   list = rd_kafka_event_topic_partition_list(event);
-  if (m->closing.phase < STRAND_LEAVING) {
+  if (m->owner.phase < STRAND_LEAVING) {
     const char *protocol = rd_kafka_rebalance_protocol(m->owner.client);
     m->group.cooperative = protocol != NULL
                            && strcmp(protocol, "COOPERATIVE") == 0;
@@ -339,7 +339,7 @@ static void count_lost (strand_member *m) {
 /* An eager member joins again now; a cooperative one goes on with what it
 ** has. */
 static void note_answered (strand_member *m, bool lost) {
-  if (m->closing.phase != STRAND_SERVING || (m->group.cooperative && !lost))
+  if (m->owner.phase != STRAND_SERVING || (m->group.cooperative && !lost))
     return;
   strand_trouble_rejoins(m, strand_clock_us());
 }
@@ -347,7 +347,7 @@ static void note_answered (strand_member *m, bool lost) {
 static void finish_revoke (strand_member *m) {
   bool lost = rd_kafka_assignment_lost(m->owner.client);
   /* a rebalance that the end of the consumer cut short */
-  if (m->closing.phase == STRAND_ENDING) strand_snapshot_stop(&m->snapshot);
+  if (m->owner.phase == STRAND_ENDING) strand_snapshot_stop(&m->snapshot);
   for (int i = 0; i < revoked_count(m); i++) {
     strand_tag *tag = revoked_tag(m, i);
     if (tag != NULL) strand_group_revoke(m, tag);
@@ -379,7 +379,7 @@ static int64_t grace_of (const strand_member *m) {
 }
 
 static void note_lost (strand_member *m) {
-  if (m->closing.phase == STRAND_SERVING) strand_group_left(m);
+  if (m->owner.phase == STRAND_SERVING) strand_group_left(m);
 }
 
 static void revoke (strand_member *m, rd_kafka_event_t *event,
@@ -398,7 +398,7 @@ static void revoke (strand_member *m, rd_kafka_event_t *event,
   }
   strand_handover_recall(m);
   if (lost) count_lost(m);
-  if (lost || m->group.fatal || m->closing.phase >= STRAND_LEAVING
+  if (lost || m->group.fatal || m->owner.phase >= STRAND_LEAVING
       || MUTANT(epoch_ends_before_the_drain))
     finish_revoke(m);
   else m->group.grace_us = now_us + grace_of(m);
@@ -430,8 +430,8 @@ static int64_t until (const strand_member *m) {
                                          : m->group.grace_us;
   int64_t most_us = m->group.committing ? m->closing.deadline_us
                                         : m->closing.limit_us;
-  return m->closing.phase == STRAND_SERVING || until_us < most_us ? until_us
-                                                                  : most_us;
+  return m->owner.phase == STRAND_SERVING || until_us < most_us ? until_us
+                                                                : most_us;
 }
 
 void strand_group_advance (strand_member *m, int64_t now_us) {

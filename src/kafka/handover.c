@@ -129,7 +129,7 @@ static size_t unstarted (const strand_member *m) {
 void strand_handover_post (strand_member *m, int64_t now_us) {
   size_t out = unstarted(m), room;
   strand_batch *batch;
-  if (m->closing.phase > STRAND_ENDING || out > m->handover.max_ready / 2)
+  if (m->owner.phase > STRAND_ENDING || out > m->handover.max_ready / 2)
     return;
   room = m->handover.max_ready - out;
   (void)strand_engine_gates(m->owner.engine,

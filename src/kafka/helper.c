@@ -10,7 +10,6 @@
 #include "kafka/conf.h"
 #include "kafka/leaders.h"
 #include "kafka/lock.h"
-#include "kafka/member.h"
 #include "kafka/thread.h"
 
 typedef struct call_queue {
@@ -218,11 +217,10 @@ static rd_kafka_resp_err_t topics (strand_helper *h, strand_call *call) {
 }
 
 static rd_kafka_resp_err_t owners (rd_kafka_t *client, strand_call *call) {
-  const strand_member *m = call->arg;
   call->owners = strand_owners_new();
   if (call->owners == NULL) return RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
-  return strand_subscription_ask(m->owner.consumer->subscription, client,
-                                 &m->closing.begun, call->owners);
+  return strand_subscription_ask(call->subscription, client, call->given_up,
+                                 call->owners);
 }
 
 static rd_kafka_resp_err_t wait_leader (strand_helper *h, strand_call *call,

@@ -11,12 +11,12 @@
 #ifndef STRAND_HELPER_H
 #define STRAND_HELPER_H
 
+#include <stdatomic.h>
+
 #include <librdkafka/rdkafka.h>
 
 #include "core/err.h"
 #include "kafka/subscription.h"
-
-struct strand_member;
 
 typedef enum strand_call_kind {
   STRAND_CALL_COMMITTED,  /* list: committed offsets and metadata come back */
@@ -30,7 +30,7 @@ typedef enum strand_call_kind {
   STRAND_CALL_TOPICS,     /* list of the missing; when one of them exists all
                              topics come back, and librdkafka has looked again
                              at what the group subscribes to */
-  STRAND_CALL_OWNERS,     /* arg: the member; who has what comes back */
+  STRAND_CALL_OWNERS,     /* of 'subscription'; who has what comes back */
   STRAND_CALL_REACH,      /* is there any broker? */
   STRAND_CALL_LEADERS,    /* list of partitions: what keeps each one's leader
                              from answering comes back; see leaders.h */
@@ -46,6 +46,8 @@ typedef struct strand_call {
   uint32_t epoch; /* the partition's, for those with a list of one */
   int why;        /* the owner's; of TOPICS the helper's */
   void *arg;      /* the owner's */
+  const strand_subscription *subscription; /* borrowed */
+  const atomic_bool *given_up; /* of OWNERS: the answer is not waited for */
   rd_kafka_topic_partition_list_t *list;  /* owned */
   const struct rd_kafka_metadata *topics; /* owned; or NULL */
   strand_owners *owners;                  /* owned; or NULL */

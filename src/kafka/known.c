@@ -125,7 +125,7 @@ static void read_again (strand_member *m, strand_known *k, int64_t now_us) {
   strand_tag *tag;
   if (!k->refused || k->partition < 0 || now_us < k->again_us) return;
   tag = strand_assignment_find(&m->assignment, k->topic, k->partition);
-  if (tag == NULL || m->closing.phase != STRAND_SERVING) return;
+  if (tag == NULL || m->owner.phase != STRAND_SERVING) return;
   k->again_us = now_us + AGAIN_US;
   strand_position_again(m, tag);
 }

@@ -257,8 +257,7 @@ static void take_inbox (strand_member *m, int64_t now_us) {
   if (asked.limits) take_limits(m);
   if (asked.close) strand_closing_begin(m, now_us);
   if (asked.rules) take_rules(m);
-  if (asked.yields && m->closing.phase == STRAND_SERVING)
-    strand_group_claim(m);
+  if (asked.yields && m->owner.phase == STRAND_SERVING) strand_group_claim(m);
   take_releases(m, asked.releases);
   strand_seek_take(m, asked.seeks);
   strand_parked_serve(m, asked.parked, now_us);
@@ -284,7 +283,7 @@ static int64_t poll_every (const strand_member *m) {
 /* Between a handler's stop and the close that comes of it nothing starts: else
 ** the record that stopped, which is not done, would run again. */
 static void hand_over (strand_member *m, int64_t now_us) {
-  if (m->closing.phase != STRAND_SERVING
+  if (m->owner.phase != STRAND_SERVING
       || !atomic_load(&m->owner.consumer->halted)) {
     strand_handover_post(m, now_us);
     return;
@@ -306,7 +305,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
     strand_committer_serve(m, now_us);
     strand_group_advance(m, now_us);
   }
-  if (m->closing.phase
+  if (m->owner.phase
       == STRAND_SERVING) { /* a retry of the end waits for ever */
     due = min64(due, strand_engine_tick(m->owner.engine, now_us));
   }
@@ -356,7 +355,7 @@ static void check_parts (const strand_member *m) {
   strand_assignment_check(&m->assignment);
   strand_snapshot_check(&m->snapshot);
   strand_committer_check(&m->committer);
-  strand_closing_check(&m->closing);
+  strand_closing_check(m);
 }
 
 /* Handlers that do not return keep the owner, which waits for them: their
@@ -365,12 +364,12 @@ static void *run_owner (void *arg) {
   strand_member *m = arg;
   strand_consumer *c = m->owner.consumer;
   strand_topics_subscribe(m);
-  while (m->closing.phase != STRAND_OVER || strand_handover_out(m)) {
+  while (m->owner.phase != STRAND_OVER || strand_handover_out(m)) {
     int64_t now_us = strand_clock_us(), due;
     atomic_store_explicit(&m->waker.turned_us, now_us, memory_order_relaxed);
     due = turn(m, now_us);
     if (CHECKED) check_parts(m);
-    if (m->closing.phase == STRAND_OVER && !strand_handover_out(m)) break;
+    if (m->owner.phase == STRAND_OVER && !strand_handover_out(m)) break;
     if (strand_waker_sleep(&m->waker, due > now_us ? due : 0)) {
       m->reader.ready = true;
     }

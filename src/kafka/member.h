@@ -18,17 +18,6 @@
 ** or a timer has something, at most min(1 s, max.poll.interval / 4): an
 ** owner that does not poll is expelled from its group.
 **
-** A member's life:
-**
-**   SERVING -- close --> ENDING -- nothing in flight, or late --> COMMITTING
-**     -- answered, or late --> LEAVING -- left --> DESTROYING -- gone --> OVER
-**
-**   ENDING      nothing new starts (drain: until nothing is ready)
-**   COMMITTING  the last commit; not after a fatal error
-**   LEAVING     rd_kafka_consumer_close_queue is served until closed
-**   DESTROYING  the helper destroys the client
-**   OVER        only leases of handlers that do not return may be out
-**
 ** Thread: owner, but for the functions that say otherwise.
 */
 #ifndef STRAND_MEMBER_H
@@ -55,32 +44,19 @@
 
 typedef struct strand_letters strand_letters;
 
-typedef enum strand_phase {
-  STRAND_SERVING,
-  STRAND_ENDING,
-  STRAND_COMMITTING,
-  STRAND_LEAVING,
-  STRAND_DESTROYING,
-  STRAND_OVER
-} strand_phase;
-
-/* The way to the end; see above.
+/* The way to the end, by the phases of owner.h.
 **
 ** Invariants:
-**   (1) It has begun when nothing is served any more.
+**   (1) The end has begun when nothing is served any more.
 **   (2) The call that destroys the client waits in DESTROYING alone.
 **   (3) None has made its last commit before its handlers have ended. */
 typedef struct strand_closing {
-  strand_phase phase;
   int64_t limit_us; /* end of the phase */
   int64_t deadline_us;
   strand_close_mode mode;
   bool last_commit;        /* was made: this one may leave */
   bool cannot_leave;       /* librdkafka refuses: a fatal error */
   strand_call *destroying; /* for the helper, when the client has left */
-  /* Written by the owner, read by the helper's thread: it need not wait for
-  ** an answer any more. */
-  atomic_bool begun;
 } strand_closing;
 
 /* Its part of the consumer's budgets. */
@@ -140,6 +116,6 @@ void strand_closing_begin (strand_member *m, int64_t now_us);
 void strand_closing_advance (strand_member *m, int64_t now_us);
 int64_t strand_closing_due (const strand_member *m);
 /* Between two turns, in debug builds. */
-void strand_closing_check (const strand_closing *c);
+void strand_closing_check (const strand_member *m);
 
 #endif

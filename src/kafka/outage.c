@@ -104,7 +104,7 @@ static bool find_why (strand_member *m) {
 
 static int64_t tick_join (strand_member *m, int64_t now_us) {
   strand_troubles *t = &m->troubles;
-  if (m->closing.phase != STRAND_SERVING) return INT64_MAX;
+  if (m->owner.phase != STRAND_SERVING) return INT64_MAX;
   if (!m->group.joined) strand_trouble_rejoins(m, now_us);
   if (t->join.since_us == 0) return INT64_MAX;
   if (now_us < t->join.tell_us) return t->join.tell_us;
@@ -246,7 +246,7 @@ static void tell_leaders (strand_member *m, int64_t now_us) {
 static int64_t tick_leaders (strand_member *m, int64_t now_us) {
   strand_troubles *t = &m->troubles;
   unsigned metadata = atomic_load(&m->signs.metadata);
-  if (m->closing.phase != STRAND_SERVING) return INT64_MAX;
+  if (m->owner.phase != STRAND_SERVING) return INT64_MAX;
   if (metadata != t->metadata_seen) strand_outage_doubt(m, now_us);
   t->metadata_seen = metadata;
   if (t->leaders.since_us != 0 || first_without(m) != NULL) {

@@ -432,7 +432,7 @@ static int64_t earlier (int64_t a, int64_t b) {
 int64_t strand_position_tick (strand_member *m, int64_t now_us) {
   int64_t next = INT64_MAX;
   bool restore = false;
-  if (m->closing.phase >= STRAND_LEAVING) return next;
+  if (m->owner.phase >= STRAND_LEAVING) return next;
   for (size_t i = 0; i < m->assignment.count; i++) {
     strand_tag *tag = m->assignment.tags[i];
     bool waits = tag->restored ? tag->checking && !tag->asked

@@ -251,7 +251,7 @@ void strand_reader_read (strand_member *m, int64_t now_us) {
   size_t total = 0, count = m->assignment.count;
   bool ready = m->reader.ready;
   m->reader.ready = false;
-  if (m->closing.phase != STRAND_SERVING) return;
+  if (m->owner.phase != STRAND_SERVING) return;
   for (size_t i = 0; i < count; i++) {
     strand_tag *tag = m->assignment.tags[(m->reader.next + i) % count];
     if (ready) tag->more = true;
@@ -264,7 +264,7 @@ void strand_reader_read (strand_member *m, int64_t now_us) {
 }
 
 bool strand_reader_busy (const strand_member *m) {
-  if (m->closing.phase != STRAND_SERVING) return false;
+  if (m->owner.phase != STRAND_SERVING) return false;
   for (size_t i = 0; i < m->assignment.count; i++) {
     if (is_readable(m, m->assignment.tags[i])) return true;
   }

@@ -90,7 +90,7 @@ static void give_up (strand_member *m, strand_ticket *ticket) {
 static bool must_wait (strand_member *m, const strand_seek_request *r) {
   const strand_tag *tag = strand_assignment_find(&m->assignment, r->topic,
                                                  r->partition);
-  if (tag == NULL || tag->leaving || m->closing.phase != STRAND_SERVING)
+  if (tag == NULL || tag->leaving || m->owner.phase != STRAND_SERVING)
     return false;
   return tag->seeking || (!tag->restored && !tag->stuck);
 }

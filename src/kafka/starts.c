@@ -82,7 +82,7 @@ static void ask (strand_member *m, int64_t now_us) {
 
 int64_t strand_starts_tick (strand_member *m, int64_t now_us) {
   int64_t due = m->starts.old_us;
-  if (m->starts.asking || m->closing.phase >= STRAND_LEAVING) return INT64_MAX;
+  if (m->starts.asking || m->owner.phase >= STRAND_LEAVING) return INT64_MAX;
   for (size_t i = 0; i < m->assignment.count; i++) {
     const strand_tag *tag = m->assignment.tags[i];
     if (tag->gap_from >= 0 && may_ask(tag) && tag->gap_us < due) {

@@ -299,7 +299,8 @@ static void ask_owners (strand_member *m, int64_t now_us) {
   m->topics.owners_us = now_us + OWNERS_FIRST_US;
   if (call == NULL) return;
   call->epoch = m->topics.assignments;
-  call->arg = m;
+  call->subscription = m->owner.consumer->subscription;
+  call->given_up = &m->owner.ending;
   m->topics.asking_owners = true;
   m->topics.asked_owners_us = now_us;
   strand_helper_leave(m->owner.helper, call);
@@ -449,7 +450,7 @@ void strand_topics_owners (strand_member *m, const strand_call *call,
   m->topics.asking_owners = false;
   note_seen(m, owners);
   if (call->epoch != m->topics.assignments || m->group.rebalance != NULL
-      || m->closing.phase != STRAND_SERVING)
+      || m->owner.phase != STRAND_SERVING)
     return; /* of an older assignment */
   if (call->err != 0) {
     not_answered(m, call->err, now_us);
@@ -479,7 +480,7 @@ void strand_topics_init (strand_member *m) {
 int64_t strand_topics_tick (strand_member *m, int64_t now_us) {
   int64_t next = INT64_MAX;
   bool missing = false;
-  if (m->closing.phase >= STRAND_LEAVING) return next;
+  if (m->owner.phase >= STRAND_LEAVING) return next;
   for (strand_topic *t = m->topics.list; t != NULL; t = t->next) {
     missing = missing || t->plight == STRAND_TOPIC_MISSING;
     tell(m, t, now_us);
@@ -489,7 +490,7 @@ int64_t strand_topics_tick (strand_member *m, int64_t now_us) {
     if (now_us >= m->topics.due_us) ask_topics(m, now_us);
     next = m->topics.due_us;
   }
-  if (m->topics.asking_owners || m->closing.phase != STRAND_SERVING
+  if (m->topics.asking_owners || m->owner.phase != STRAND_SERVING
       || m->group.rebalance != NULL) {
     return next;
   }

@@ -292,7 +292,7 @@ static bool is_nothing_to_commit (strand_member *m) {
 int64_t strand_trouble_tick (strand_member *m, int64_t now_us) {
   strand_troubles *t = &m->troubles;
   int64_t next;
-  if (m->closing.phase >= STRAND_LEAVING) return INT64_MAX;
+  if (m->owner.phase >= STRAND_LEAVING) return INT64_MAX;
   if (t->commits.since_us != 0 && is_nothing_to_commit(m)) {
     t->commits = (strand_trouble){ 0 };
   }
