@@ -54,7 +54,7 @@ static int open_member (void **state) {
   strand_tickets_init(&consumer.tickets);
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member = (strand_member){ .owner.consumer = &consumer,
-                            .closing = { .phase = STRAND_SERVING } };
+                            .owner.phase = STRAND_SERVING };
   strand_problem_init(&member.troubles.problem);
   strand_problem_init(&member.topics.problem);
   member.owner.engine = strand_engine_new(&config);

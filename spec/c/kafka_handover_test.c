@@ -23,6 +23,7 @@ typedef struct stage {
   strand_consumer consumer;
   strand_member member;
   strand_tag tag;
+  strand_waker waker;
   strand_taker *taker;
   int failures; /* that were told */
   int released;
@@ -91,7 +92,8 @@ static strand_slot *open_stage (stage *s, strand_batch_by by) {
   m->owner.engine = strand_engine_new(&config);
   m->owner.consumer = &s->consumer;
   m->handover.max_ready = 1;
-  strand_waker_init(&m->waker);
+  strand_waker_init(&s->waker);
+  m->waker = &s->waker;
   s->consumer.wake_fd = -1;
   m->handover.batch_most = by == STRAND_BATCH_NONE ? 0 : 1;
   s->consumer.events = strand_events_new();

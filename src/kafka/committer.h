@@ -14,13 +14,6 @@
 
 typedef struct strand_member strand_member;
 
-/* What waits for a commit of this member. */
-typedef struct strand_waiter {
-  struct strand_waiter *next;
-  strand_ticket *ticket;
-  bool planned; /* in the commit that is out */
-} strand_waiter;
-
 typedef struct strand_committer {
   rd_kafka_queue_t *queue; /* of answers */
   strand_commit *commit;   /* unanswered */

@@ -281,7 +281,7 @@ static bool open_client (strand_member *m, strand_failure *failure) {
                                         rd_kafka_conf_dup(l->conf), failure);
   if (client == NULL) return false;
   l->queue = rd_kafka_queue_get_main(client);
-  rd_kafka_queue_io_event_enable(l->queue, m->waker.fd, &one, sizeof(one));
+  rd_kafka_queue_io_event_enable(l->queue, m->waker->fd, &one, sizeof(one));
   strand_lock_take(&l->lock);
   l->client = client;
   strand_lock_release(&l->lock);
@@ -617,7 +617,7 @@ static void take_events (strand_member *m, int64_t now_us) {
     take_event(m, event, now_us);
     strand_snapshot_change(&m->snapshot);
     if (++served < EVENTS_MOST) continue;
-    m->waker.more = true; /* the next turn comes at once */
+    m->waker->more = true; /* the next turn comes at once */
     return;
   }
 }

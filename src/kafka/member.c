@@ -19,11 +19,19 @@
 #endif
 
 static void wake (void *member) {
-  strand_waker_wake(&((strand_member *)member)->waker);
+  strand_waker_wake(((strand_member *)member)->waker);
 }
 
+/* A thread of its ends: the last use of it there. */
 static void let_go (void *member) {
-  strand_shared_leave(((strand_member *)member)->owner.consumer);
+  strand_member *m = member;
+  strand_shared_leave(m->owner.consumer);
+  strand_member_unref(m);
+}
+
+static void enter (strand_member *m) {
+  atomic_fetch_add(&m->refs, 1);
+  strand_shared_enter(m->owner.consumer);
 }
 
 /*
@@ -88,101 +96,52 @@ static void take_notice (void *arg, const strand_notice *n) {
   strand_owner_emit(&m->owner, &event);
 }
 
-static void free_release (strand_release *r) {
-  free((char *)(uintptr_t)r->held.topic);
-  free((char *)(uintptr_t)r->held.key);
-  free(r);
-}
-
-static strand_release *copy_release (const strand_held *held) {
-  strand_release *r = calloc(1, sizeof(*r));
-  char *key;
-  if (r == NULL) return NULL;
-  r->held = *held;
-  r->held.topic = strdup(held->topic);
-  key = malloc(held->key_length + 1u);
-  if (key != NULL && held->key_length > 0) {
-    memcpy(key, held->key, held->key_length);
-  }
-  r->held.key = key;
-  if (r->held.topic != NULL && key != NULL) return r;
-  free_release(r);
-  return NULL;
-}
-
-void strand_member_release (strand_consumer *c, const strand_held *held) {
-  strand_waker *other = NULL;
-  int member;
-  strand_lock_take(&c->lock);
-  member = strand_held_remove(&c->held, held)
-             ? strand_held_member(&c->held, held->topic, held->index)
-             : -1;
-  if (member >= 0) {
-    strand_release *r = copy_release(held);
-    if (r != NULL) {
-      other = c->inboxes[member].waker;
-      r->next = c->inboxes[member].asked.releases;
-      c->inboxes[member].asked.releases = r;
-    }
-  }
-  strand_lock_release(&c->lock);
-  if (other != NULL) strand_waker_wake(other);
-  else if (member >= 0) { /* its shard would be held for ever */
-    strand_shared_end(c, STRAND_CLOSE_NOW, "NO_MEMORY",
-                      "memory ran out after a revoke");
-  }
-}
-
+/* The handler of a held shard has returned. */
 static void take_release (void *arg, const strand_held *held) {
-  strand_member_release(((strand_member *)arg)->owner.consumer, held);
+  strand_consumer *c = ((strand_member *)arg)->owner.consumer;
+  if (strand_inboxes_release(&c->inboxes, held) == STRAND_OK) return;
+  strand_shared_end(c, STRAND_CLOSE_NOW, "NO_MEMORY",
+                    "memory ran out after a revoke"); /* else held for ever */
 }
 
 /*
 ** Inbox
 */
 
-/* This member's part of what the consumer may: by the partitions it has.
-** Under lock. */
-static double part_locked (const strand_member *m) {
-  size_t mine = m->shares.partitions, all = m->owner.consumer->partitions;
-  if (mine > 0) return (double)mine / (double)all;
-  return 1.0 / (double)m->owner.consumer->member_count;
+static size_t share (double part, size_t budget) {
+  return (size_t)((double)budget * part + 0.999);
 }
 
-static size_t share_locked (const strand_member *m, size_t budget) {
-  return (size_t)((double)budget * part_locked(m) + 0.999);
-}
-
-static strand_rate rate_share_locked (const strand_member *m,
-                                      strand_rate rate) {
-  rate.per_second *= part_locked(m);
-  rate.burst *= part_locked(m);
+static strand_rate rate_share (double part, strand_rate rate) {
+  rate.per_second *= part;
+  rate.burst *= part;
   if (rate.burst < 1) rate.burst = 1;
   return rate;
 }
 
 /* Rounded down, so that all members together stay within it; but each may
 ** call the handler. */
-static size_t calls_share_locked (const strand_member *m, size_t most) {
-  size_t share = (size_t)((double)most * part_locked(m) + 1e-6);
-  return most > 0 && share == 0 ? 1 : share;
+static size_t calls_share (double part, size_t most) {
+  size_t calls = (size_t)((double)most * part + 1e-6);
+  return most > 0 && calls == 0 ? 1 : calls;
 }
 
-static void limits_locked (strand_member *m, strand_engine_config *config) {
+static void limits_locked (strand_member *m, double part,
+                           strand_engine_config *config) {
   const strand_limits *l = &m->owner.consumer->limits;
-  config->max_buffered_records = share_locked(m, l->max_buffered_records);
-  config->max_buffered_bytes = share_locked(m, l->max_buffered_bytes);
-  config->max_waiting_records = share_locked(m, l->max_waiting_records);
-  config->max_waiting_bytes = share_locked(m, l->max_waiting_bytes);
+  config->max_buffered_records = share(part, l->max_buffered_records);
+  config->max_buffered_bytes = share(part, l->max_buffered_bytes);
+  config->max_waiting_records = share(part, l->max_waiting_records);
+  config->max_waiting_bytes = share(part, l->max_waiting_bytes);
   config->commit_interval_us = l->commit_interval_us;
   config->max_metadata = m->owner.consumer->max_metadata;
-  config->rate = rate_share_locked(m, l->rate);
+  config->rate = rate_share(part, l->rate);
   config->route_count = m->owner.consumer->route_count;
   for (size_t i = 0; i < config->route_count; i++) {
     strand_route_limits *to = &m->shares.routes[i];
     *to = m->owner.consumer->routes[i].limits;
-    to->rate = rate_share_locked(m, to->rate);
-    to->max_in_flight = calls_share_locked(m, to->max_in_flight);
+    to->rate = rate_share(part, to->rate);
+    to->max_in_flight = calls_share(part, to->max_in_flight);
     if (to->by != STRAND_BATCH_NONE
         && to->batch_size > m->handover.batch_most) {
       m->handover.batch_most = to->batch_size;
@@ -192,26 +151,24 @@ static void limits_locked (strand_member *m, strand_engine_config *config) {
 }
 
 void strand_member_shares (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
   strand_engine_stats stats;
-  if (c->member_count == 1) return;
   strand_engine_stats_read(m->owner.engine, &stats);
-  strand_lock_take(&c->lock);
-  c->partitions += stats.partitions - m->shares.partitions;
-  m->shares.partitions = stats.partitions;
-  for (unsigned i = 0; i < c->member_count; i++) {
-    c->inboxes[i].asked.limits = true;
-  }
-  strand_lock_release(&c->lock);
-  strand_shared_wake(c);
+  strand_inboxes_count(&m->owner.consumer->inboxes, m->owner.index,
+                       stats.partitions);
+}
+
+/* This member's part of what the consumer may: by the partitions it has. */
+static double part_of (const strand_member *m) {
+  return strand_inboxes_part(&m->owner.consumer->inboxes, m->owner.index);
 }
 
 static void take_limits (strand_member *m) {
   strand_consumer *c = m->owner.consumer;
   strand_engine_config config = { 0 };
+  double part = part_of(m);
   strand_lock_take(&c->lock);
-  limits_locked(m, &config);
-  m->handover.max_ready = share_locked(m, c->limits.max_ready);
+  limits_locked(m, part, &config);
+  m->handover.max_ready = share(part, c->limits.max_ready);
   m->watchdog.slow_after_us = c->limits.slow_after_us;
   strand_lock_release(&c->lock);
   strand_engine_configure(m->owner.engine, &config);
@@ -243,17 +200,13 @@ static void take_releases (strand_member *m, strand_release *releases) {
     strand_release *r = releases;
     releases = r->next;
     strand_engine_release(m->owner.engine, &r->held);
-    free_release(r);
+    strand_release_free(r);
   }
 }
 
 static void take_inbox (strand_member *m, int64_t now_us) {
   strand_consumer *c = m->owner.consumer;
-  strand_asked asked;
-  strand_lock_take(&c->lock);
-  asked = c->inboxes[m->owner.index].asked;
-  c->inboxes[m->owner.index].asked = (strand_asked){ 0 };
-  strand_lock_release(&c->lock);
+  strand_asked asked = strand_inboxes_take(&c->inboxes, m->owner.index);
   if (asked.limits) take_limits(m);
   if (asked.close) strand_closing_begin(m, now_us);
   if (asked.rules) take_rules(m);
@@ -319,7 +272,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
     strand_warnings_tick(m->owner.consumer->warnings, now_us);
   }
   if (strand_reader_busy(m)) return now_us;
-  if (m->waker.more && m->owner.queue != NULL) return now_us;
+  if (m->waker->more && m->owner.queue != NULL) return now_us;
   due = min64(due, strand_position_tick(m, now_us));
   due = min64(due, strand_topics_tick(m, now_us));
   due = min64(due, strand_group_due(m));
@@ -328,12 +281,6 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   due = min64(due, m->handover.look_us);
   due = min64(due, strand_closing_due(m));
   return min64(due, strand_snapshot_due(&m->snapshot));
-}
-
-/* A client that could not be destroyed yet still writes to them. */
-void strand_member_give_back (strand_member *m) {
-  if (m->owner.client != NULL || strand_letters_have_client(m)) return;
-  strand_waker_close(&m->waker);
 }
 
 static void free_parts (strand_member *m) {
@@ -347,35 +294,40 @@ static void free_parts (strand_member *m) {
   strand_problem_free(&m->topics.problem);
   strand_assignment_free(&m->assignment);
   free(m->shares.routes);
-  strand_waker_close(&m->waker);
 }
 
 static void check_parts (const strand_member *m) {
-  strand_waker_check(&m->waker);
+  strand_inboxes_check(&m->owner.consumer->inboxes);
+  strand_waker_check(m->waker);
   strand_assignment_check(&m->assignment);
   strand_snapshot_check(&m->snapshot);
   strand_committer_check(&m->committer);
   strand_closing_check(m);
 }
 
+/* A client that could not be destroyed yet still writes to the waker. */
+static void note_clients (strand_member *m) {
+  m->waker->lent = m->owner.client != NULL || strand_letters_have_client(m);
+}
+
 /* Handlers that do not return keep the owner, which waits for them: their
 ** slots and records are its. */
 static void *run_owner (void *arg) {
   strand_member *m = arg;
-  strand_consumer *c = m->owner.consumer;
   strand_topics_subscribe(m);
   while (m->owner.phase != STRAND_OVER || strand_handover_out(m)) {
     int64_t now_us = strand_clock_us(), due;
-    atomic_store_explicit(&m->waker.turned_us, now_us, memory_order_relaxed);
+    atomic_store_explicit(&m->waker->turned_us, now_us, memory_order_relaxed);
     due = turn(m, now_us);
     if (CHECKED) check_parts(m);
     if (m->owner.phase == STRAND_OVER && !strand_handover_out(m)) break;
-    if (strand_waker_sleep(&m->waker, due > now_us ? due : 0)) {
+    if (strand_waker_sleep(m->waker, due > now_us ? due : 0)) {
       m->reader.ready = true;
     }
   }
+  note_clients(m);
   strand_helper_end(m->owner.helper);
-  strand_shared_leave(c);
+  let_go(m);
   return NULL;
 }
 
@@ -389,15 +341,15 @@ static void fail_start (const strand_member *m, strand_failure *failure) {
 
 bool strand_member_start (strand_member *m, strand_failure *failure) {
   pthread_t thread;
-  strand_shared_enter(m->owner.consumer); /* the helper's */
+  enter(m); /* the helper */
   m->owner.helper = strand_helper_new(m->owner.client, wake, let_go, m);
   if (m->owner.helper == NULL) {
     fail_start(m, failure);
-    strand_shared_leave(m->owner.consumer);
+    let_go(m);
     return false;
   }
-  strand_shared_enter(m->owner.consumer); /* the owner's */
-  atomic_store(&m->waker.turned_us, strand_clock_us());
+  enter(m); /* the owner */
+  atomic_store(&m->waker->turned_us, strand_clock_us());
   if (strand_thread_start(&thread, run_owner, m)) {
     pthread_detach(thread);
     return true;
@@ -405,7 +357,7 @@ bool strand_member_start (strand_member *m, strand_failure *failure) {
   fail_start(m, failure);
   strand_helper_end(m->owner.helper);
   m->owner.helper = NULL;
-  strand_shared_leave(m->owner.consumer);
+  let_go(m);
   return false;
 }
 
@@ -414,10 +366,10 @@ void strand_member_dismiss (strand_member *m) {
   if (m->owner.helper != NULL || m->owner.client == NULL) return;
   call = strand_call_new(STRAND_CALL_DESTROY, NULL);
   if (call == NULL) return; /* it goes with the member */
-  strand_shared_enter(m->owner.consumer);
+  enter(m);
   m->owner.helper = strand_helper_new(m->owner.client, wake, let_go, m);
   if (m->owner.helper == NULL) {
-    strand_shared_leave(m->owner.consumer);
+    let_go(m);
     strand_call_free(call);
     return;
   }
@@ -426,6 +378,7 @@ void strand_member_dismiss (strand_member *m) {
   m->committer.queue = m->owner.queue = NULL;
   m->owner.client = NULL;
   strand_letters_leave(m); /* else it goes with the member */
+  note_clients(m);
   strand_helper_leave(m->owner.helper, call);
   strand_helper_end(m->owner.helper);
 }
@@ -459,14 +412,15 @@ static bool open_client (strand_member *m, const strand_property *props,
                          size_t count, strand_failure *failure) {
   static const uint64_t one = 1;
   strand_consumer *c = m->owner.consumer;
-  rd_kafka_conf_t *conf = make_conf(m, c->member_count, props, count, failure);
+  rd_kafka_conf_t *conf = make_conf(m, c->inboxes.count, props, count,
+                                    failure);
   if (conf == NULL) return false;
   m->opaque.log = c->log;
   rd_kafka_conf_set_opaque(conf, m);
   if (strand_conf_loses_assignments(props, count)) {
-    strand_join_watch_add(&m->join_watch, &m->waker, conf);
+    strand_join_watch_add(&m->join_watch, m->waker, conf);
   }
-  strand_signs_watch(&m->signs, &m->waker, conf);
+  strand_signs_watch(&m->signs, m->waker, conf);
   rd_kafka_conf_set_error_cb(conf, strand_trouble_heard);
   rd_kafka_conf_set_throttle_cb(conf, strand_trouble_throttled);
   rd_kafka_conf_set_events(
@@ -475,15 +429,16 @@ static bool open_client (strand_member *m, const strand_property *props,
   m->owner.client = strand_conf_open(RD_KAFKA_CONSUMER, conf, failure);
   if (m->owner.client == NULL) return false;
   rd_kafka_poll_set_consumer(m->owner.client);
+  m->waker->lent = true;
   m->owner.queue = rd_kafka_queue_get_consumer(m->owner.client);
   if (m->owner.queue == NULL) { /* it belongs to the group */
     strand_fail(failure, "OPTION", "option 'kafka': 'group.id' is empty");
     return false;
   }
   m->committer.queue = rd_kafka_queue_new(m->owner.client);
-  rd_kafka_queue_io_event_enable(m->owner.queue, m->waker.queue_fd, &one,
+  rd_kafka_queue_io_event_enable(m->owner.queue, m->waker->queue_fd, &one,
                                  sizeof(one));
-  rd_kafka_queue_io_event_enable(m->committer.queue, m->waker.queue_fd, &one,
+  rd_kafka_queue_io_event_enable(m->committer.queue, m->waker->queue_fd, &one,
                                  sizeof(one));
   return true;
 }
@@ -491,7 +446,7 @@ static bool open_client (strand_member *m, const strand_property *props,
 static strand_engine *open_engine (strand_member *m) {
   strand_consumer *c = m->owner.consumer;
   strand_engine_config config = { 0 };
-  limits_locked(m, &config); /* nobody else has it yet */
+  limits_locked(m, part_of(m), &config); /* nobody else has it yet */
   config.ordering = c->ordering;
   config.null_key_unordered = c->null_key_unordered;
   config.ordering_header = c->ordering_header;
@@ -513,31 +468,33 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   strand_member *m = calloc(1, sizeof(*m));
   strand_fail(failure, "NO_MEMORY", "memory ran out");
   if (m == NULL) return NULL;
-  m->owner.consumer = c;
+  atomic_init(&m->refs, 1);
+  m->owner.consumer = strand_shared_ref(c);
   m->owner.index = index;
+  m->waker = &c->inboxes.each[index].waker;
   m->handover.look_us = INT64_MAX;
   strand_topics_init(m);
   strand_problem_init(&m->troubles.problem);
-  strand_waker_init(&m->waker);
   m->shares.routes = calloc(c->route_count, sizeof(*m->shares.routes));
   m->owner.engine = m->shares.routes != NULL ? open_engine(m) : NULL;
   strand_snapshot_init(&m->snapshot, m->owner.engine, &m->assignment, index);
-  if (m->owner.engine != NULL && strand_waker_open(&m->waker, failure)
+  if (m->owner.engine != NULL && strand_waker_open(m->waker, failure)
       && open_client(m, props, count, failure)
       && strand_letters_open(m, failure)) {
-    c->inboxes[index] = (strand_inbox){ .waker = &m->waker,
-                                        .asked.limits = true };
     failure->code[0] = '\0';
     return m;
   }
-  strand_member_free(m);
+  strand_member_unref(m);
   return NULL;
 }
 
-void strand_member_free (strand_member *m) {
+void strand_member_unref (strand_member *m) {
+  strand_consumer *c = m->owner.consumer;
+  if (atomic_fetch_sub(&m->refs, 1) > 1) return;
   if (m->committer.queue != NULL) rd_kafka_queue_destroy(m->committer.queue);
   if (m->owner.queue != NULL) rd_kafka_queue_destroy(m->owner.queue);
   if (m->owner.client != NULL) rd_kafka_destroy(m->owner.client);
   free_parts(m);
   free(m);
+  strand_shared_unref(c);
 }

@@ -12,15 +12,6 @@
 
 typedef struct strand_member strand_member;
 
-typedef struct strand_seek_request {
-  struct strand_seek_request *next;
-  strand_ticket *ticket;
-  char *topic;
-  int32_t partition;
-  strand_seek_kind kind;
-  int64_t value;
-} strand_seek_request;
-
 typedef struct strand_seeks {
   strand_seek_request *requests; /* not begun, in order */
 } strand_seeks;
