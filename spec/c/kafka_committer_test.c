@@ -52,10 +52,8 @@ static int open_member (void **state) {
   consumer.events = strand_events_new();
   strand_lock_init(&consumer.lock, STRAND_RANK_CONSUMER);
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  member = (strand_member){ .owner.consumer = &consumer,
-                            .closing = { .phase = STRAND_SERVING } };
-  strand_problem_init(&member.troubles.problem);
-  strand_problem_init(&member.topics.problem);
+  member = (strand_member){ .owner.phase = STRAND_SERVING };
+  strand_member_init(&member, &consumer, 0);
   member.owner.engine = strand_engine_new(&config);
   return 0;
 }

@@ -88,10 +88,9 @@ static strand_slot *open_stage (stage *s, strand_batch_by by) {
   strand_member *m = &s->member;
   strand_slot *slot;
   memset(s, 0, sizeof(*s));
+  strand_member_init(m, &s->consumer, 0);
   m->owner.engine = strand_engine_new(&config);
-  m->owner.consumer = &s->consumer;
   m->handover.max_ready = 1;
-  strand_waker_init(&m->waker);
   s->consumer.wake_fd = -1;
   m->handover.batch_most = by == STRAND_BATCH_NONE ? 0 : 1;
   s->consumer.events = strand_events_new();
