@@ -98,6 +98,7 @@ build = {
         "src/kafka/subscription.c",
         "src/kafka/system.c",
         "src/kafka/thread.c",
+        "src/kafka/ticket.c",
         "src/kafka/topics.c",
         "src/kafka/trouble.c",
         "src/kafka/troubles.c",

@@ -51,6 +51,7 @@ static int open_member (void **state) {
   (void)state;
   consumer.events = strand_events_new();
   strand_lock_init(&consumer.lock, STRAND_RANK_CONSUMER);
+  strand_tickets_init(&consumer.tickets);
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member = (strand_member){ .owner.phase = STRAND_SERVING };
   strand_member_init(&member, &consumer, 0);
@@ -104,6 +105,7 @@ static strand_event next_event (void) {
 static strand_ticket *ask (void) {
   strand_ticket *ticket = calloc(1, sizeof(*ticket));
   strand_waiter *w = calloc(1, sizeof(*w));
+  ticket->of = &consumer.tickets;
   ticket->waiting = 1;
   w->ticket = ticket;
   strand_committer_wait(&member, w);

@@ -444,7 +444,7 @@ static int wait_ticket (stage *s, strand_ticket *ticket,
     assert_true(strand_clock_now() < deadline);
     wait_any(&s, 1, 1000);
   }
-  strand_ticket_drop(ticket);
+  strand_consumer_drop(ticket);
   return done;
 }
 
@@ -695,7 +695,7 @@ static void a_ticket_that_is_dropped_is_freed (void **st) {
   strand_failure failure = { "", "" };
   strand_ticket *ticket = strand_consumer_commit(common->consumer, &failure);
   (void)st;
-  strand_ticket_drop(ticket); /* before its answer, or after it */
+  strand_consumer_drop(ticket); /* before its answer, or after it */
   ticket = strand_consumer_seek(common->consumer, TOPIC, 99,
                                 STRAND_SEEK_EARLIEST, 0, &failure);
   assert_null(ticket);

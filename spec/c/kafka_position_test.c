@@ -95,6 +95,7 @@ static int open_all (void **state) {
   consumer.events = strand_events_new();
   strand_lock_init(&consumer.lock, STRAND_RANK_CONSUMER);
   strand_member_init(&member, &consumer, 0);
+  strand_tickets_init(&consumer.tickets);
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member.handover.max_ready = 64;
   member.waker.queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -371,7 +372,7 @@ static void seek_to (strand_ticket *ticket, const char *topic,
   request->kind = STRAND_SEEK_OFFSET;
   request->value = offset;
   request->topic = strdup(topic);
-  *ticket = (strand_ticket){ .consumer = &consumer, .waiting = 1 };
+  *ticket = (strand_ticket){ .of = &consumer.tickets, .waiting = 1 };
   strand_seek_take(&member, request);
   strand_seek_serve(&member);
 }
@@ -488,7 +489,7 @@ static void a_seek_waits_for_its_partition (void **state) {
 /* The seek itself fails, or its answer is late: librdkafka may or may not be
 ** there, so it is sent back. */
 static void a_seek_that_failed_goes_back (void **state) {
-  strand_ticket ticket = { .consumer = &consumer, .waiting = 1 };
+  strand_ticket ticket = { .of = &consumer.tickets, .waiting = 1 };
   rd_kafka_topic_partition_list_t *list = list_of(2, 0);
   strand_call *call = strand_call_new(STRAND_CALL_SEEK, list);
   strand_event event;

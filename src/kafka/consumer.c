@@ -134,6 +134,7 @@ static strand_consumer *new_shared (const strand_consumer_config *config) {
   c->fd = c->wake_fd = c->timer_fd = -1;
   strand_lock_init(&c->lock, STRAND_RANK_CONSUMER);
   strand_mailbox_init(&c->mailbox);
+  strand_tickets_init(&c->tickets);
   c->has_oauth = config->has_oauth;
   c->has_log = config->has_log;
   c->ordering = config->ordering;

@@ -13,21 +13,10 @@
 /* With 'waiting' members to answer. NULL and a failure: no memory. */
 static strand_ticket *new_ticket (strand_consumer *c, unsigned waiting,
                                   strand_failure *failure) {
-  strand_ticket *ticket = calloc(1, sizeof(*ticket));
-  if (ticket == NULL) {
-    strand_fail(failure, "NO_MEMORY", "memory ran out");
-    return NULL;
-  }
-  ticket->consumer = strand_shared_ref(c);
-  ticket->waiting = waiting;
+  strand_ticket *ticket = strand_ticket_new(&c->tickets, waiting);
+  if (ticket != NULL) ticket->consumer = strand_shared_ref(c);
+  else strand_fail(failure, "NO_MEMORY", "memory ran out");
   return ticket;
-}
-
-void strand_ticket_free (strand_ticket *ticket) {
-  strand_consumer *c = ticket->consumer;
-  strand_parked_free(ticket->parked);
-  free(ticket);
-  strand_shared_unref(c);
 }
 
 static strand_waiter *new_waiters (unsigned count, strand_ticket *ticket) {
@@ -61,7 +50,7 @@ strand_ticket *strand_consumer_commit (strand_consumer *c,
   if (ticket == NULL) return NULL;
   waiters = new_waiters(c->member_count, ticket);
   if (waiters == NULL) {
-    strand_ticket_free(ticket);
+    strand_shared_free_ticket(ticket);
     strand_fail(failure, "NO_MEMORY", "memory ran out");
     return NULL;
   }
@@ -115,33 +104,14 @@ strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
   }
   if (r != NULL) free(r->topic);
   free(r);
-  if (ticket != NULL) strand_ticket_free(ticket);
+  if (ticket != NULL) strand_shared_free_ticket(ticket);
   return NULL;
 }
 
-int strand_ticket_done (strand_ticket *ticket, strand_failure *failure) {
-  strand_consumer *c = ticket->consumer;
-  int done = 0;
-  strand_lock_take(&c->lock);
-  if (ticket->waiting == 0) {
-    done = ticket->failure.code[0] == '\0' ? 1 : -1;
-    *failure = ticket->failure;
-  }
-  strand_lock_release(&c->lock);
-  return done;
-}
-
-void strand_ticket_drop (strand_ticket *ticket) {
-  strand_consumer *c = ticket->consumer;
-  bool answered;
-  strand_lock_take(&c->lock);
-  ticket->dropped = true;
-  answered = ticket->waiting == 0;
-  if (answered) c->answers--;
-  strand_lock_release(&c->lock);
-  if (!answered) return; /* whoever answers frees it */
-  strand_shared_settle(c);
-  strand_ticket_free(ticket);
+void strand_consumer_drop (strand_ticket *ticket) {
+  if (!strand_ticket_give_up(ticket)) return; /* whoever answers frees it */
+  strand_shared_settle(ticket->consumer);
+  strand_shared_free_ticket(ticket);
 }
 
 /*
@@ -306,7 +276,7 @@ static strand_ticket *post_parked (strand_consumer *c, int member,
                 "partition %d of '%s' is not assigned here", (int)r->partition,
                 r->topic);
   }
-  strand_ticket_free(ticket);
+  strand_shared_free_ticket(ticket);
   free(r);
   return NULL;
 }
@@ -333,10 +303,6 @@ strand_ticket *strand_consumer_parked (strand_consumer *c, unsigned member,
                                        strand_failure *failure) {
   strand_parked_request *r = new_request(c, topic, partition, offset, failure);
   return r == NULL ? NULL : post_parked(c, (int)member, r, failure);
-}
-
-const strand_parked *strand_ticket_parked (const strand_ticket *ticket) {
-  return ticket->parked;
 }
 
 strand_ticket *strand_consumer_resolve (strand_consumer *c, const char *topic,

@@ -77,12 +77,8 @@ void strand_seek_take (strand_member *m, strand_seek_request *seeks) {
 /* Its caller waits no more. What has not begun then never does: a program
 ** that tries again and again while the broker is away would leave a queue of
 ** them, each of which moves the partition when it is back. */
-static bool is_given_up (strand_member *m, const strand_ticket *ticket) {
-  bool dropped;
-  strand_lock_take(&m->owner.consumer->lock);
-  dropped = ticket->dropped;
-  strand_lock_release(&m->owner.consumer->lock);
-  return dropped && !MUTANT(a_seek_given_up_happens);
+static bool is_given_up (strand_ticket *ticket) {
+  return strand_ticket_is_given_up(ticket) && !MUTANT(a_seek_given_up_happens);
 }
 
 static void give_up (strand_member *m, strand_ticket *ticket) {
@@ -102,7 +98,7 @@ static bool must_wait (strand_member *m, const strand_seek_request *r) {
 void strand_seek_serve (strand_member *m) {
   strand_seek_request **at = &m->seeks.requests, *r;
   while ((r = *at) != NULL) {
-    bool given_up = is_given_up(m, r->ticket);
+    bool given_up = is_given_up(r->ticket);
     if (!given_up && must_wait(m, r)) {
       at = &r->next;
       continue;
@@ -264,7 +260,7 @@ void strand_seek_answer (strand_member *m, strand_tag *tag,
            "the partition was revoked meanwhile");
   }
   else if (sought) take_seek(m, tag, call, now_us);
-  else if (is_given_up(m, call->arg)) give_up(m, call->arg);
+  else if (is_given_up(call->arg)) give_up(m, call->arg);
   else if (err != 0) refuse_kafka(m, call->arg, err);
   else take_target(m, tag, call);
 }

@@ -65,6 +65,7 @@ static void free_shared (strand_consumer *c) {
   if (c->topics != NULL) rd_kafka_topic_partition_list_destroy(c->topics);
   strand_held_table_free(&c->held);
   strand_mailbox_destroy(&c->mailbox);
+  strand_tickets_free(&c->tickets);
   strand_warnings_free(c->warnings);
   strand_events_free(c->events);
   strand_log_release(c->log);
@@ -99,8 +100,9 @@ void strand_shared_signal (strand_consumer *c) {
   eventfd_write(c->wake_fd, 1);
 }
 
-static bool something_waits_locked (const strand_consumer *c) {
-  return c->oauth_wanted || (c->ending && !c->ending_told) || c->answers > 0
+static bool something_waits_locked (strand_consumer *c) {
+  return c->oauth_wanted || (c->ending && !c->ending_told)
+         || strand_tickets_waiting(&c->tickets)
          || (c->joined == c->member_count && !c->joined_told)
          || (c->life == STRAND_CLOSED && !c->close_told) || c->held_back
          || c->kept_back || strand_events_waiting(c->events)
@@ -223,21 +225,17 @@ void strand_shared_end (strand_consumer *c, strand_close_mode mode,
 
 void strand_shared_answer (strand_consumer *c, strand_ticket *ticket,
                            const strand_failure *failure) {
-  bool last, dropped;
-  strand_lock_take(&c->lock);
-  if (failure != NULL && ticket->failure.code[0] == '\0') {
-    ticket->failure = *failure;
+  switch (strand_ticket_answer(ticket, failure)) {
+    case STRAND_ANSWER_OF_SOME: return;
+    case STRAND_ANSWER_WAITS: strand_shared_signal(c); return;
+    case STRAND_ANSWER_UNWANTED: strand_shared_free_ticket(ticket);
   }
-  last = --ticket->waiting == 0;
-  dropped = ticket->dropped;
-  if (last && !dropped) c->answers++;
-  strand_lock_release(&c->lock);
-  if (!last) return;
-  if (!dropped) {
-    strand_shared_signal(c);
-    return;
-  }
+}
+
+void strand_shared_free_ticket (strand_ticket *ticket) {
+  strand_consumer *c = ticket->consumer;
   strand_ticket_free(ticket);
+  strand_shared_unref(c);
 }
 
 int strand_shared_route (const strand_consumer *c, const char *topic) {

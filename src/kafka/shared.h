@@ -22,12 +22,12 @@
 #include "kafka/mailbox.h"
 #include "kafka/settings.h"
 #include "kafka/stats.h"
+#include "kafka/ticket.h"
 #include "kafka/warnings.h"
 #include "kafka/subscription.h"
 
 struct strand_member;
 typedef struct strand_consumer strand_consumer;
-typedef struct strand_ticket strand_ticket;
 
 typedef enum strand_life {
   STRAND_NEW,
@@ -54,14 +54,6 @@ typedef struct strand_matcher {
   ** meanwhile either holds. */
   _Atomic int64_t deadline_us;
 } strand_matcher;
-
-struct strand_ticket {
-  strand_consumer *consumer; /* counted */
-  unsigned waiting;          /* members that have not answered; lock */
-  bool dropped;              /* nobody asks; lock */
-  strand_failure failure;    /* the first; lock */
-  strand_parked *parked;     /* written before the answer, which it is */
-};
 
 struct strand_consumer {
   atomic_int refs;    /* by each thread; who is last frees it */
@@ -95,6 +87,7 @@ struct strand_consumer {
   int wake_fd;
   int timer_fd; /* armed while closing: when to give up */
   strand_mailbox mailbox;
+  strand_tickets tickets;
   /* Set by any under the lock, read by owners and workers without: something
   ** asked for the end. Seen late it is one more record. */
   atomic_bool halted;
@@ -134,7 +127,6 @@ struct strand_consumer {
   unsigned uncommitted;  /* that have not made their last commit */
   bool close_told;
   bool detached;
-  unsigned answers; /* tickets answered and not asked for */
   int64_t started_us;
   int64_t closed_us;
   uint64_t commits;
@@ -195,8 +187,8 @@ void strand_shared_end (strand_consumer *c, strand_close_mode mode,
 void strand_shared_answer (strand_consumer *c, strand_ticket *ticket,
                            const strand_failure *failure);
 
-/* Nobody has it. */
-void strand_ticket_free (strand_ticket *ticket);
+/* Nobody has it: of a ticket that holds a reference. */
+void strand_shared_free_ticket (strand_ticket *ticket);
 
 /* The route of a topic, or -1 for none. -2: memory ran out. */
 int strand_shared_route (const strand_consumer *c, const char *topic);
