@@ -74,6 +74,7 @@ build = {
         "src/kafka/log.c",
         "src/kafka/mailbox.c",
         "src/kafka/member.c",
+        "src/kafka/membership.c",
         "src/kafka/mock.c",
         "src/kafka/outage.c",
         "src/kafka/outgoing.c",

@@ -23,7 +23,6 @@ typedef struct stage {
   strand_consumer consumer;
   strand_member member;
   strand_tag tag;
-  strand_waker waker;
   strand_taker *taker;
   int failures; /* that were told */
   int released;
@@ -89,11 +88,10 @@ static strand_slot *open_stage (stage *s, strand_batch_by by) {
   strand_member *m = &s->member;
   strand_slot *slot;
   memset(s, 0, sizeof(*s));
+  assert_true(strand_inboxes_init(&s->consumer.inboxes, 1));
+  strand_member_init(m, &s->consumer, 0);
   m->owner.engine = strand_engine_new(&config);
-  m->owner.consumer = &s->consumer;
   m->handover.max_ready = 1;
-  strand_waker_init(&s->waker);
-  m->waker = &s->waker;
   s->consumer.wake_fd = -1;
   m->handover.batch_most = by == STRAND_BATCH_NONE ? 0 : 1;
   s->consumer.events = strand_events_new();
@@ -134,6 +132,7 @@ static void close_stage (stage *s) {
   strand_engine_free(s->member.owner.engine);
   strand_mailbox_destroy(mailbox);
   strand_events_free(s->consumer.events);
+  strand_inboxes_free(&s->consumer.inboxes);
 }
 
 static void what_is_done_does_not_expire (void **state) {

@@ -94,14 +94,11 @@ static int open_all (void **state) {
   sem_init(&ended, 0, 0);
   consumer.events = strand_events_new();
   strand_lock_init(&consumer.lock, STRAND_RANK_CONSUMER);
-  strand_problem_init(&member.troubles.problem);
-  strand_problem_init(&member.topics.problem);
+  assert_true(strand_inboxes_init(&consumer.inboxes, 1));
+  strand_member_init(&member, &consumer, 0);
   strand_tickets_init(&consumer.tickets);
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  member.owner.consumer = &consumer;
   member.handover.max_ready = 64;
-  assert_true(strand_inboxes_init(&consumer.inboxes, 1));
-  member.waker = &consumer.inboxes.each[0].waker;
   member.waker->queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member.owner.client = open_client();
   member.owner.engine = strand_engine_new(&config);
@@ -531,23 +528,25 @@ static void a_topic_that_is_seen_again_is_not_refused (void **state) {
   strand_call *call = strand_call_new(STRAND_CALL_OWNERS, NULL);
   int64_t now_us = strand_clock_us();
   (void)state;
-  strand_trouble_error(&member, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
-                       hidden, NULL, -1, now_us);
-  strand_trouble_error(&member, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
-                       "no", TOPIC, 0, now_us); /* may not be read */
+  strand_trouble_error(&member.troubles,
+                       RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, hidden,
+                       NULL, -1, now_us);
+  strand_trouble_error(&member.troubles,
+                       RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "no",
+                       TOPIC, 0, now_us); /* may not be read */
   call->owners = strand_owners_new();
   rd_kafka_topic_partition_list_add(call->owners->topics, "hidden", 1);
   rd_kafka_topic_partition_list_add(call->owners->topics, TOPIC, 1);
   call->epoch = member.topics.assignments
                 - 1;                      /* whoever asked for what reason */
   member.topics.asked_owners_us = now_us; /* it was asked before: not known */
-  strand_topics_owners(&member, call, now_us);
-  assert_int_equal(member.troubles.known_count, 2);
+  strand_topics_owners(&member.topics, call, now_us);
+  assert_int_equal(member.known.count, 2);
   member.topics.asked_owners_us = now_us + 1;
-  strand_topics_owners(&member, call, now_us);
-  assert_int_equal(member.troubles.known_count, 1);
-  assert_int_equal(member.troubles.known->partition, 0);
-  strand_known_free(&member);
+  strand_topics_owners(&member.topics, call, now_us);
+  assert_int_equal(member.known.count, 1);
+  assert_int_equal(member.known.list->partition, 0);
+  strand_known_free(&member.known);
   strand_call_free(call);
 }
 
@@ -557,23 +556,23 @@ static void each_broker_that_lets_in_is_noted (void **state) {
   (void)state;
   for (int i = 0; i < 40; i++) {
     snprintf(text, sizeof(text), "sasl_plaintext://b%d:9092/%d: no", i, i);
-    strand_trouble_error(&member, RD_KAFKA_RESP_ERR__AUTHENTICATION, text,
-                         NULL, -1, strand_clock_us());
+    strand_trouble_error(&member.troubles, RD_KAFKA_RESP_ERR__AUTHENTICATION,
+                         text, NULL, -1, strand_clock_us());
   }
   for (int i = 0; i < 39; i++) {
     snprintf(text, sizeof(text), "b%d:9092/", i);
     strand_signs_note(&member.signs, strand_signs_broker(text));
   }
-  assert_int_equal(member.troubles.known_count, 40);
-  strand_known_tick(&member, strand_clock_us());
-  assert_int_equal(member.troubles.known_count, 1);
-  strand_known_tick(&member, strand_clock_us());
-  assert_int_equal(member.troubles.known_count, 1);
+  assert_int_equal(member.known.count, 40);
+  strand_known_tick(&member.known, strand_clock_us());
+  assert_int_equal(member.known.count, 1);
+  strand_known_tick(&member.known, strand_clock_us());
+  assert_int_equal(member.known.count, 1);
   for (int i = 0; i < 2 * STRAND_SIGNS_UP; i++) { /* too many to note */
     strand_signs_note(&member.signs, (uint64_t)i + 1);
   }
-  strand_known_tick(&member, strand_clock_us());
-  assert_int_equal(member.troubles.known_count, 0);
+  strand_known_tick(&member.known, strand_clock_us());
+  assert_int_equal(member.known.count, 0);
 }
 
 /* A broker that takes 3 s is asked something, and the client closes. The

@@ -40,6 +40,7 @@ struct strand_tag {
   bool sought;      /* the doubt was settled by going there */
   bool first_seen;  /* a record or the end came since it was placed */
   bool stuck;       /* no offset to go on from; seek() helps */
+  bool reread;      /* from where it is: librdkafka may not say it again */
   bool no_leader;   /* it does not answer, or there is none */
   bool no_route;    /* no handler takes it: never read */
   int64_t target;   /* 'checking': where it goes on; or STRAND_NOWHERE */

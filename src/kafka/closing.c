@@ -44,8 +44,8 @@ static void begin_leaving (strand_member *m) {
   m->owner.phase = STRAND_LEAVING;
   strand_helper_hurry(m->owner.helper);
   error = rd_kafka_consumer_close_queue(m->owner.client, m->owner.queue);
-  if (error != NULL && !m->group.fatal) { /* which was told */
-    strand_trouble_error(m, rd_kafka_error_code(error),
+  if (error != NULL && !m->membership.fatal) { /* which was told */
+    strand_trouble_error(&m->troubles, rd_kafka_error_code(error),
                          rd_kafka_error_string(error), NULL, -1,
                          strand_clock_us());
   }
@@ -110,7 +110,7 @@ static void note_closed (strand_member *m) {
 
 /* Sends what is in no commit yet. True: it waits for an answer, or memory. */
 static bool commit_rest (strand_member *m, int64_t now_us) {
-  if (m->group.fatal) return false;
+  if (m->membership.fatal) return false;
   if (m->committer.commit != NULL) return true;
   if (strand_engine_commit_blocked(m->owner.engine, now_us)) return true;
   if (strand_committer_waits(m)) return true;

@@ -33,6 +33,40 @@ static void answer_waiters (strand_member *m, bool planned_only,
   }
 }
 
+/* For health(). */
+static void publish (strand_member *m, int64_t now_us) {
+  const strand_trouble *failing = &m->committer.failing;
+  bool fails = strand_trouble_is_due(failing, now_us);
+  strand_failure problem;
+  if (fails) {
+    strand_fail(&problem, "COMMIT_FAILS", "commits fail for %.0f s: %s",
+                (double)(now_us - failing->since_us) / 1e6,
+                m->committer.cause.text);
+  }
+  strand_problem_set(&m->problem, STRAND_PROBLEM_COMMIT_FAILS,
+                     fails ? &problem : NULL);
+}
+
+static void note_trouble (strand_member *m, rd_kafka_resp_err_t err,
+                          int64_t now_us) {
+  strand_trouble *failing = &m->committer.failing;
+  bool later = strand_error_is_later(err);
+  strand_trouble_begin(failing, now_us,
+                       later ? STRAND_TROUBLE_PATIENCE_US : 0);
+  if (!later && failing->tell_us > now_us) failing->tell_us = now_us;
+  strand_heard_note(&m->committer.cause, err, rd_kafka_err2str(err));
+  publish(m, now_us); /* before the event is told */
+}
+
+/* What failed is not there any more: it was revoked, or done without. */
+void strand_committer_look (strand_member *m, int64_t now_us) {
+  if (m->committer.failing.since_us != 0 && m->committer.commit == NULL
+      && strand_engine_commit_due(m->owner.engine, 0) == INT64_MAX) {
+    m->committer.failing = (strand_trouble){ 0 };
+  }
+  publish(m, now_us);
+}
+
 static rd_kafka_topic_partition_list_t *list_of (const strand_commit *c) {
   rd_kafka_topic_partition_list_t *list;
   list = rd_kafka_topic_partition_list_new((int)c->count);
@@ -215,7 +249,7 @@ static void take_error (strand_member *m, rd_kafka_resp_err_t err,
   /* no commit is taken before it has joined again, however often it tries */
   m->committer.must_rejoin = strand_error_kind_of(err)
                              == STRAND_ERROR_LEFT_BEHIND;
-  strand_trouble_commit_failed(m, err, now_us);
+  note_trouble(m, err, now_us);
   take_failure(m, answer_of(err), &failure, now_us);
 }
 
@@ -229,7 +263,9 @@ static void take_success (strand_member *m, int64_t now_us) {
   strand_lock_release(&c->lock);
   strand_engine_commit_answer(m->owner.engine, m->committer.commit,
                               STRAND_COMMITTED, now_us);
-  strand_trouble_committed(m, now_us);
+  m->committer.failing = (strand_trouble){ 0 };
+  publish(m, now_us);
+  strand_trouble_committed(&m->troubles, now_us);
   if (strand_engine_commit_due(m->owner.engine, now_us) > 0) {
     strand_failure untold;
     answer_waiters(m, true,
@@ -266,7 +302,7 @@ static void send_planned (strand_member *m, int64_t now_us) {
 }
 
 static bool may_send (const strand_member *m) {
-  return m->committer.commit == NULL && !m->group.fatal
+  return m->committer.commit == NULL && !m->membership.fatal
          && m->owner.client != NULL
          && !strand_join_watch_joins(&m->join_watch);
 }
@@ -314,7 +350,7 @@ static void answer_unplanned (strand_member *m) {
 ** that failed does wait for its back-off. */
 static void serve_waiters (strand_member *m, int64_t now_us) {
   if (m->committer.commit != NULL || !has_unplanned(m)) return;
-  if (m->group.fatal) {
+  if (m->membership.fatal) {
     static const strand_failure fatal = { "FATAL", "the member has failed" };
     answer_waiters(m, false, &fatal);
     return;
@@ -356,12 +392,12 @@ void strand_committer_wait (strand_member *m, strand_waiter *waiter) {
 
 int64_t strand_committer_due (const strand_member *m, int64_t now_us) {
   int64_t due = INT64_MAX;
-  if (m->committer.commit != NULL || m->group.fatal
+  if (m->committer.commit != NULL || m->membership.fatal
       || strand_join_watch_joins(&m->join_watch)) {
     return INT64_MAX;
   }
-  if (m->owner.phase == STRAND_SERVING
-      || m->owner.phase == STRAND_COMMITTING || has_unplanned(m)) {
+  if (m->owner.phase == STRAND_SERVING || m->owner.phase == STRAND_COMMITTING
+      || has_unplanned(m)) {
     due = strand_engine_commit_due(m->owner.engine, now_us);
   }
   return due;

@@ -11,6 +11,7 @@
 #define STRAND_COMMITTER_H
 
 #include "kafka/shared.h"
+#include "kafka/trouble.h"
 
 typedef struct strand_member strand_member;
 
@@ -20,6 +21,9 @@ typedef struct strand_committer {
   bool must_rejoin;        /* the last was refused until the next join */
   strand_waiter *waiters;
   strand_failure failure; /* of the last commit; code "": none */
+  strand_trouble
+    failing; /* commits do, until one succeeds or nothing is left */
+  strand_heard cause;
 } strand_committer;
 
 /* Between two turns, in debug builds. */
@@ -35,6 +39,8 @@ bool strand_committer_untold (const strand_member *m, strand_failure *failure);
 /* There is something to send, when librdkafka has joined. */
 bool strand_committer_waits (const strand_member *m);
 void strand_committer_wait (strand_member *m, strand_waiter *waiter);
+/* Is there still something to commit? If not, nothing fails any more. */
+void strand_committer_look (strand_member *m, int64_t now_us);
 int64_t strand_committer_due (const strand_member *m, int64_t now_us);
 void strand_committer_end (strand_member *m);
 

@@ -88,26 +88,7 @@ static void add_partition (strand_member *m, const char *topic,
   if (m->owner.phase != STRAND_SERVING) strand_group_leave(m, tag);
   event = strand_owner_event(&m->owner, "assigned", tag);
   strand_owner_emit(&m->owner, &event);
-  if (route < 0) strand_topics_no_route(m, topic, strand_clock_us());
-}
-
-static void note_joined (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
-  strand_lock_take(&c->lock);
-  c->rebalances++;
-  if (!m->group.joined) c->joined++;
-  strand_lock_release(&c->lock);
-  if (!m->group.joined) strand_shared_signal(c);
-  m->group.joined = true;
-}
-
-void strand_group_left (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
-  if (!m->group.joined) return;
-  m->group.joined = false;
-  strand_lock_take(&c->lock);
-  c->joined--;
-  strand_lock_release(&c->lock);
+  if (route < 0) strand_topics_no_route(&m->topics, topic, strand_clock_us());
 }
 
 /* librdkafka's answer to an answer of ours. After a fatal error it refuses
@@ -115,9 +96,9 @@ void strand_group_left (strand_member *m) {
 static void take_result (strand_member *m, rd_kafka_resp_err_t err,
                          const char *what) {
   char text[300];
-  if (err == RD_KAFKA_RESP_ERR_NO_ERROR || m->group.fatal) return;
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR || m->membership.fatal) return;
   snprintf(text, sizeof(text), "%s: %s", what, rd_kafka_err2str(err));
-  strand_trouble_error(m, err, text, NULL, -1, strand_clock_us());
+  strand_trouble_error(&m->troubles, err, text, NULL, -1, strand_clock_us());
 }
 
 static rd_kafka_resp_err_t code_and_free (rd_kafka_error_t *error) {
@@ -137,7 +118,7 @@ static void unassign_all (strand_member *m) {
 static void answer_assign (strand_member *m,
                            rd_kafka_topic_partition_list_t *list) {
   if (m->owner.phase >= STRAND_LEAVING) unassign_all(m);
-  else if (m->group.cooperative) {
+  else if (m->membership.cooperative) {
     take_result(
       m, code_and_free(rd_kafka_incremental_assign(m->owner.client, list)),
       "assign");
@@ -150,18 +131,18 @@ static void assign (strand_member *m, rd_kafka_event_t *event) {
   list = rd_kafka_event_topic_partition_list(event);
   if (m->owner.phase < STRAND_LEAVING) {
     const char *protocol = rd_kafka_rebalance_protocol(m->owner.client);
-    m->group.cooperative = protocol != NULL
-                           && strcmp(protocol, "COOPERATIVE") == 0;
+    m->membership.cooperative = protocol != NULL
+                                && strcmp(protocol, "COOPERATIVE") == 0;
     for (int i = 0; i < list->cnt; i++) {
       add_partition(m, list->elems[i].topic, list->elems[i].partition);
     }
   }
   answer_assign(m, list);
-  if (m->group.cooperative) strand_position_keep(m);
+  if (m->membership.cooperative) strand_position_keep(m);
   strand_member_shares(m);
-  strand_trouble_joined(m, strand_clock_us());
-  note_joined(m);
-  strand_topics_assigned(m, strand_clock_us());
+  strand_trouble_joined(&m->troubles, strand_clock_us());
+  strand_membership_join(&m->membership);
+  strand_topics_assigned(&m->topics, strand_clock_us());
   strand_position_restore(m);
   rd_kafka_event_destroy(event);
 }
@@ -184,7 +165,7 @@ void strand_group_revoke (strand_member *m, strand_tag *tag) {
   char topic[250];
   snprintf(topic, sizeof(topic), "%s", strand_partition_topic(p));
   atomic_store_explicit(&tag->stop, true, memory_order_release);
-  strand_trouble_revoked(m, tag);
+  strand_trouble_revoked(&m->troubles, tag);
   strand_places_take(&m->assignment.places, topic, index, tag);
   tag->partition = NULL;
   strand_letters_forget(tag);
@@ -293,7 +274,7 @@ static void tell_revoked (strand_member *m, const char *type) {
 static void answer_revoke (strand_member *m) {
   rd_kafka_topic_partition_list_t *list;
   list = rd_kafka_event_topic_partition_list(m->group.rebalance);
-  if (!m->group.cooperative) {
+  if (!m->membership.cooperative) {
     unassign_all(m);
     return;
   }
@@ -321,9 +302,9 @@ static void count_lost (strand_member *m) {
 /* An eager member joins again now; a cooperative one goes on with what it
 ** has. */
 static void note_answered (strand_member *m, bool lost) {
-  if (m->owner.phase != STRAND_SERVING || (m->group.cooperative && !lost))
+  if (m->owner.phase != STRAND_SERVING || (m->membership.cooperative && !lost))
     return;
-  strand_trouble_rejoins(m, strand_clock_us());
+  strand_outage_rejoins(&m->outage, strand_clock_us());
 }
 
 static void finish_revoke (strand_member *m) {
@@ -336,9 +317,10 @@ static void finish_revoke (strand_member *m) {
   }
   strand_member_shares(m);
   answer_revoke(m);
-  if (m->group.cooperative) strand_position_keep(m);
+  if (m->membership.cooperative) strand_position_keep(m);
   rd_kafka_event_destroy(m->group.rebalance);
   m->group.rebalance = NULL;
+  m->membership.rebalancing = false;
   strand_snapshot_change(&m->snapshot);
   note_answered(m, lost);
 }
@@ -361,26 +343,28 @@ static int64_t grace_of (const strand_member *m) {
 }
 
 static void note_lost (strand_member *m) {
-  if (m->owner.phase == STRAND_SERVING) strand_group_left(m);
+  if (m->owner.phase == STRAND_SERVING)
+    strand_membership_leave(&m->membership);
 }
 
 static void revoke (strand_member *m, rd_kafka_event_t *event,
                     int64_t now_us) {
   bool lost = rd_kafka_assignment_lost(m->owner.client);
   m->group.rebalance = event;
+  m->membership.rebalancing = true;
   m->group.committing = false;
   m->group.tries = 0;
   m->committer.must_rejoin = false;
-  strand_topics_revoked(m);
+  strand_topics_revoked(&m->topics);
   if (lost) note_lost(m);
-  if (!m->group.fatal) tell_revoked(m, lost ? "lost" : "revoked");
+  if (!m->membership.fatal) tell_revoked(m, lost ? "lost" : "revoked");
   for (int i = 0; i < revoked_count(m); i++) {
     strand_tag *tag = revoked_tag(m, i);
     if (tag != NULL) strand_group_leave(m, tag);
   }
   strand_handover_recall(m);
   if (lost) count_lost(m);
-  if (lost || m->group.fatal || m->owner.phase >= STRAND_LEAVING
+  if (lost || m->membership.fatal || m->owner.phase >= STRAND_LEAVING
       || MUTANT(epoch_ends_before_the_drain))
     finish_revoke(m);
   else m->group.grace_us = now_us + grace_of(m);
@@ -476,7 +460,7 @@ static void rebalance (strand_member *m, rd_kafka_event_t *event,
 static void lose_all (strand_member *m) {
   strand_consumer *c = m->owner.consumer;
   strand_engine_stats stats;
-  strand_group_left(m);
+  strand_membership_leave(&m->membership);
   for (size_t i = 0; i < m->assignment.count; i++) {
     strand_event event;
     if (m->assignment.tags[i]->partition == NULL) continue;
@@ -493,8 +477,8 @@ static void fail_fatally (strand_member *m) {
   char code[48], text[512];
   rd_kafka_resp_err_t err = rd_kafka_fatal_error(m->owner.client, text,
                                                  sizeof(text));
-  if (!m->group.fatal) lose_all(m);
-  m->group.fatal = true;
+  if (!m->membership.fatal) lose_all(m);
+  m->membership.fatal = true;
   strand_shared_end(m->owner.consumer, STRAND_CLOSE_NOW,
                     strand_code_of(err, code, sizeof(code)), text);
 }
@@ -509,19 +493,10 @@ static void take_error (strand_member *m, rd_kafka_event_t *event,
     return;
   }
   p = rd_kafka_event_topic_partition(event);
-  strand_trouble_error(m, err, rd_kafka_event_error_string(event),
+  strand_trouble_error(&m->troubles, err, rd_kafka_event_error_string(event),
                        p != NULL ? p->topic : NULL,
                        p != NULL ? p->partition : -1, now_us);
   if (p != NULL) rd_kafka_topic_partition_destroy(p);
-}
-
-void strand_group_want_token (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
-  if (!c->has_oauth) return; /* nobody would take the request */
-  strand_lock_take(&c->lock);
-  c->oauth_wanted = true;
-  strand_lock_release(&c->lock);
-  strand_shared_signal(c);
 }
 
 /* librdkafka tells of a queue only when it was empty before: what is left of
@@ -541,7 +516,7 @@ void strand_group_serve (strand_member *m, int64_t now_us) {
         continue;
       case RD_KAFKA_EVENT_ERROR: take_error(m, event, now_us); break;
       case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH:
-        strand_group_want_token(m);
+        strand_shared_want_token(m->owner.consumer);
         break;
       default: break;
     }

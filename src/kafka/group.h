@@ -17,9 +17,6 @@ typedef struct strand_group {
   int64_t answer_us;           /* until when for its commit */
   bool committing;             /* ...which is out, or to be sent */
   int tries;
-  bool joined;
-  bool cooperative;
-  bool fatal;
 } strand_group;
 
 void strand_group_serve (strand_member *m, int64_t now_us);
@@ -37,9 +34,5 @@ strand_tag *strand_group_restart (strand_member *m, strand_tag *tag,
 /* Nothing new of the partition starts; what runs ends with its record. */
 void strand_group_leave (strand_member *m, strand_tag *tag);
 void strand_group_stop_handlers (strand_member *m);
-/* It is not a member of the group any more, or cannot become one. */
-void strand_group_left (strand_member *m);
-
-void strand_group_want_token (strand_member *m);
 
 #endif

@@ -72,8 +72,8 @@ static void tell_text (strand_member *m, strand_trouble *t, const char *type,
   strand_trouble_begin(t, now_us, 0);
   if (!strand_trouble_take_due(t, now_us)) return;
   snprintf(reason, sizeof(reason), "dead letters wait: %s", text);
-  strand_trouble_tell(m, type, strand_code_of(err, code, sizeof(code)), reason,
-                      m->letters->config->topic, partition);
+  strand_owner_tell(&m->owner, type, strand_code_of(err, code, sizeof(code)),
+                    reason, m->letters->config->topic, partition);
 }
 
 static void tell (strand_member *m, strand_trouble *t, const char *type,
@@ -166,8 +166,8 @@ static void tell_fewer (strand_member *m, const letter *a) {
   const strand_partition *p = strand_record_partition(a->record);
   if (m->letters->fewer_told) return;
   m->letters->fewer_told = true;
-  strand_trouble_tell(m, "error", "UNKNOWN_PARTITION", reason,
-                      m->letters->config->topic, strand_partition_index(p));
+  strand_owner_tell(&m->owner, "error", "UNKNOWN_PARTITION", reason,
+                    m->letters->config->topic, strand_partition_index(p));
 }
 
 /*
@@ -602,7 +602,7 @@ static void take_event (strand_member *m, rd_kafka_event_t *event,
       break;
     case RD_KAFKA_EVENT_ERROR: take_error(m, event, now_us); break;
     case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH:
-      strand_group_want_token(m);
+      strand_shared_want_token(m->owner.consumer);
       break;
     default: break;
   }

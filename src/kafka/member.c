@@ -245,6 +245,13 @@ static void hand_over (strand_member *m, int64_t now_us) {
   m->handover.halted = true;
 }
 
+static int64_t tick_troubles (strand_member *m, int64_t now_us) {
+  if (m->owner.phase >= STRAND_LEAVING) return INT64_MAX;
+  strand_committer_look(m, now_us);
+  if (strand_known_tick(&m->known, now_us)) strand_position_reread(m);
+  return strand_outage_tick(&m->outage, now_us);
+}
+
 /* One turn; when the next is due at the latest. */
 static int64_t turn (strand_member *m, int64_t now_us) {
   int64_t due = now_us + poll_every(m);
@@ -266,7 +273,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   hand_over(m, now_us);
   due = min64(due, strand_engine_gates(m->owner.engine, now_us));
   strand_closing_advance(m, now_us);
-  due = min64(due, strand_trouble_tick(m, now_us)); /* also when it is busy */
+  due = min64(due, tick_troubles(m, now_us)); /* also when it is busy */
   strand_snapshot_publish(&m->snapshot, m->owner.client, now_us);
   if (m->owner.consumer->warnings != NULL) {
     strand_warnings_tick(m->owner.consumer->warnings, now_us);
@@ -274,7 +281,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   if (strand_reader_busy(m)) return now_us;
   if (m->waker->more && m->owner.queue != NULL) return now_us;
   due = min64(due, strand_position_tick(m, now_us));
-  due = min64(due, strand_topics_tick(m, now_us));
+  due = min64(due, strand_topics_tick(&m->topics, now_us));
   due = min64(due, strand_group_due(m));
   due = min64(due, strand_letters_due(m, now_us));
   due = min64(due, strand_committer_due(m, now_us));
@@ -285,13 +292,12 @@ static int64_t turn (strand_member *m, int64_t now_us) {
 
 static void free_parts (strand_member *m) {
   strand_letters_free(m);
-  strand_known_free(m);
-  strand_topics_free(m);
+  strand_known_free(&m->known);
+  strand_topics_free(&m->topics);
   strand_engine_free(m->owner.engine);
   strand_handover_free(m);
   strand_snapshot_free(&m->snapshot);
-  strand_problem_free(&m->troubles.problem);
-  strand_problem_free(&m->topics.problem);
+  strand_problem_free(&m->problem);
   strand_assignment_free(&m->assignment);
   free(m->shares.routes);
 }
@@ -301,6 +307,9 @@ static void check_parts (const strand_member *m) {
   strand_waker_check(m->waker);
   strand_assignment_check(&m->assignment);
   strand_snapshot_check(&m->snapshot);
+  strand_known_check(&m->known);
+  strand_topics_check(&m->topics);
+  strand_outage_check(&m->outage);
   strand_committer_check(&m->committer);
   strand_closing_check(m);
 }
@@ -314,7 +323,7 @@ static void note_clients (strand_member *m) {
 ** slots and records are its. */
 static void *run_owner (void *arg) {
   strand_member *m = arg;
-  strand_topics_subscribe(m);
+  strand_topics_subscribe(&m->topics);
   while (m->owner.phase != STRAND_OVER || strand_handover_out(m)) {
     int64_t now_us = strand_clock_us(), due;
     atomic_store_explicit(&m->waker->turned_us, now_us, memory_order_relaxed);
@@ -408,6 +417,22 @@ static rd_kafka_conf_t *make_conf (const strand_member *m, unsigned members,
   return conf;
 }
 
+/* librdkafka's error_cb: what it puts on a partition's queue, and a read does
+** not return. */
+static void hear_error (rd_kafka_t *client, int err, const char *text,
+                        void *member) {
+  (void)client;
+  strand_reader_hear(member, (rd_kafka_resp_err_t)err, text);
+}
+
+/* And its throttle_cb, inside the owner's polls. */
+static void hear_throttled (rd_kafka_t *client, const char *broker, int32_t id,
+                            int wait_ms, void *member) {
+  (void)client;
+  strand_trouble_throttled(&((strand_member *)member)->troubles, broker, id,
+                           wait_ms);
+}
+
 static bool open_client (strand_member *m, const strand_property *props,
                          size_t count, strand_failure *failure) {
   static const uint64_t one = 1;
@@ -421,8 +446,8 @@ static bool open_client (strand_member *m, const strand_property *props,
     strand_join_watch_add(&m->join_watch, m->waker, conf);
   }
   strand_signs_watch(&m->signs, m->waker, conf);
-  rd_kafka_conf_set_error_cb(conf, strand_trouble_heard);
-  rd_kafka_conf_set_throttle_cb(conf, strand_trouble_throttled);
+  rd_kafka_conf_set_error_cb(conf, hear_error);
+  rd_kafka_conf_set_throttle_cb(conf, hear_throttled);
   rd_kafka_conf_set_events(
     conf, RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_OFFSET_COMMIT
             | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
@@ -462,19 +487,32 @@ static strand_engine *open_engine (strand_member *m) {
   return strand_engine_new(&config);
 }
 
+void strand_member_init (strand_member *m, strand_consumer *c,
+                         unsigned index) {
+  atomic_init(&m->refs, 1);
+  m->owner.consumer = strand_shared_ref(c);
+  m->owner.index = index;
+  m->waker = &c->inboxes.each[index].waker;
+  m->handover.look_us = INT64_MAX;
+  strand_problem_init(&m->problem);
+  strand_membership_init(&m->membership, c);
+  strand_known_init(&m->known, &m->owner, &m->assignment, &m->signs,
+                    &m->problem);
+  strand_topics_init(&m->topics, &m->owner, &m->assignment, &m->membership,
+                     &m->known, &m->problem);
+  strand_outage_init(&m->outage, &m->owner, &m->assignment, &m->topics,
+                     &m->membership, &m->signs, &m->problem);
+  m->troubles = (strand_troubles){ &m->owner, &m->assignment, &m->known,
+                                   &m->topics, &m->outage };
+}
+
 strand_member *strand_member_new (strand_consumer *c, unsigned index,
                                   const strand_property *props, size_t count,
                                   strand_failure *failure) {
   strand_member *m = calloc(1, sizeof(*m));
   strand_fail(failure, "NO_MEMORY", "memory ran out");
   if (m == NULL) return NULL;
-  atomic_init(&m->refs, 1);
-  m->owner.consumer = strand_shared_ref(c);
-  m->owner.index = index;
-  m->waker = &c->inboxes.each[index].waker;
-  m->handover.look_us = INT64_MAX;
-  strand_topics_init(m);
-  strand_problem_init(&m->troubles.problem);
+  strand_member_init(m, c, index);
   m->shares.routes = calloc(c->route_count, sizeof(*m->shares.routes));
   m->owner.engine = m->shares.routes != NULL ? open_engine(m) : NULL;
   strand_snapshot_init(&m->snapshot, m->owner.engine, &m->assignment, index);

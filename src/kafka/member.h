@@ -28,9 +28,13 @@
 #include "kafka/handover.h"
 #include "kafka/helper.h"
 #include "kafka/join_watch.h"
+#include "kafka/known.h"
+#include "kafka/membership.h"
+#include "kafka/outage.h"
 #include "kafka/owner.h"
 #include "kafka/parked.h"
 #include "kafka/position.h"
+#include "kafka/problem.h"
 #include "kafka/reader.h"
 #include "kafka/seek.h"
 #include "kafka/shared.h"
@@ -75,10 +79,14 @@ struct strand_member {
   strand_shares shares;
   strand_signs signs;
   strand_join_watch join_watch;
-  strand_troubles troubles;
   strand_assignment assignment;
   strand_snapshot snapshot;
+  strand_membership membership;
+  strand_problem problem; /* for health() */
+  strand_known known;
   strand_topics topics;
+  strand_outage outage;
+  strand_troubles troubles;
   strand_positions positions;
   strand_starts starts;
   strand_seeks seeks;
@@ -96,6 +104,9 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
                                   strand_failure *failure);
 /* Thread: lua, or whoever is last: that one frees it. */
 void strand_member_unref (strand_member *m);
+/* Thread: lua. Gives each part what is below it: all of a member but its
+** client, its engine and its letters. */
+void strand_member_init (strand_member *m, strand_consumer *c, unsigned index);
 /* Thread: lua. A member that never ran lets its client go, in a thread by
 ** itself. */
 void strand_member_dismiss (strand_member *m);

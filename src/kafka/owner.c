@@ -1,3 +1,6 @@
+/*
+** owner.c - see owner.h
+*/
 #include "kafka/owner.h"
 
 strand_event strand_owner_event (const strand_owner *o, const char *type,
@@ -12,4 +15,26 @@ strand_event strand_owner_event (const strand_owner *o, const char *type,
 
 void strand_owner_emit (const strand_owner *o, strand_event *event) {
   strand_shared_event(o->consumer, event);
+}
+
+void strand_owner_jumped (const strand_owner *o, const strand_tag *tag,
+                          const char *type, int64_t from, int64_t to) {
+  strand_event event = strand_owner_event(o, type, tag);
+  event.offset = from;
+  event.to = to;
+  strand_owner_emit(o, &event);
+}
+
+void strand_owner_tell (const strand_owner *o, const char *type,
+                        const char *code, const char *reason,
+                        const char *topic, int32_t partition) {
+  strand_event event = strand_owner_event(o, type, NULL);
+  if (topic != NULL) strand_event_set_topic(&event, topic, partition);
+  strand_event_set_reason(&event, reason, strlen(reason));
+  snprintf(event.code, sizeof(event.code), "%s", code);
+  strand_owner_emit(o, &event);
+  strand_log_printf(o->consumer->log, STRAND_LOG_WARNING, "strand",
+                    "member %u: %s%s%s: %s (%s)", o->index, type,
+                    topic != NULL ? " " : "", topic != NULL ? topic : "",
+                    reason, code);
 }

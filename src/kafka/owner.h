@@ -50,6 +50,14 @@ typedef struct strand_owner {
 /* An event of its. 'tag' may be NULL. */
 strand_event strand_owner_event (const strand_owner *o, const char *type,
                                  const strand_tag *tag);
+/* One that tells of a place in the log and another: "sought" and the like. */
+void strand_owner_jumped (const strand_owner *o, const strand_tag *tag,
+                          const char *type, int64_t from, int64_t to);
+/* One that something is wrong, and a line to the log. Who hears of it is to
+** find it in health() too: so that is said first. */
+void strand_owner_tell (const strand_owner *o, const char *type,
+                        const char *code, const char *reason,
+                        const char *topic, int32_t partition);
 /* Takes what 'event' owns. */
 void strand_owner_emit (const strand_owner *o, strand_event *event);
 

@@ -177,8 +177,8 @@ static void take_committed (strand_member *m, const strand_call *call,
       continue;
     }
     if (tag->backoff_us == 0) {
-      strand_trouble_error(m, err, "reading the committed offset", p->topic,
-                           p->partition, now_us);
+      strand_trouble_error(&m->troubles, err, "reading the committed offset",
+                           p->topic, p->partition, now_us);
     }
     try_again(tag, now_us);
   }
@@ -273,20 +273,12 @@ void strand_position_stuck (strand_member *m, strand_tag *tag,
   if (strand_partition_position(tag->partition) >= 0) doubt(m, tag, now_us);
 }
 
-void strand_position_jumped (strand_member *m, const strand_tag *tag,
-                             const char *type, int64_t from, int64_t to) {
-  strand_event event = strand_owner_event(&m->owner, type, tag);
-  event.offset = from;
-  event.to = to;
-  strand_owner_emit(&m->owner, &event);
-}
-
 /* The log was made anew, or cut: what was done of the old one says nothing of
 ** what is at these offsets now. */
 static void reset (strand_member *m, strand_tag *tag, int64_t to,
                    int64_t now_us) {
   int64_t from = strand_partition_position(tag->partition);
-  strand_position_jumped(m, tag, "reset", from, to);
+  strand_owner_jumped(&m->owner, tag, "reset", from, to);
   if (!MUTANT(a_log_made_anew_inherits_what_was_done)) {
     tag = strand_group_restart(m, tag, to);
   }
@@ -342,7 +334,7 @@ static void truncated (strand_member *m, strand_tag *tag, int64_t to,
     try_again(tag, now_us);
     return;
   }
-  strand_position_jumped(m, tag, "truncated", from, to);
+  strand_owner_jumped(&m->owner, tag, "truncated", from, to);
   strand_position_place(m, tag, to, now_us);
 }
 
@@ -391,11 +383,20 @@ static void take_call (strand_member *m, strand_call *call, int64_t now_us) {
   strand_tag *tag;
   switch (call->kind) {
     case STRAND_CALL_COMMITTED: take_committed(m, call, now_us); return;
-    case STRAND_CALL_TOPICS: strand_topics_listed(m, call, now_us); return;
-    case STRAND_CALL_OWNERS: strand_topics_owners(m, call, now_us); return;
+    case STRAND_CALL_TOPICS:
+      if (call->err == 0) strand_outage_reached(&m->outage, now_us);
+      strand_topics_listed(&m->topics, call, now_us);
+      return;
+    case STRAND_CALL_OWNERS:
+      strand_topics_owners(&m->topics, call, now_us);
+      return;
     case STRAND_CALL_STARTS: strand_starts_answer(m, call, now_us); return;
-    case STRAND_CALL_REACH: strand_outage_reach(m, call, now_us); return;
-    case STRAND_CALL_LEADERS: strand_outage_leaders(m, call, now_us); return;
+    case STRAND_CALL_REACH:
+      strand_outage_reach(&m->outage, call, now_us);
+      return;
+    case STRAND_CALL_LEADERS:
+      strand_trouble_leaders(&m->troubles, call, now_us);
+      return;
     case STRAND_CALL_STALLED: strand_letters_stalled(m, call, now_us); return;
     case STRAND_CALL_DROP: strand_letters_gone(m); return;
     case STRAND_CALL_DESTROY: m->owner.client = NULL; return;
@@ -426,6 +427,14 @@ static void resume (strand_member *m, strand_tag *tag, int64_t now_us) {
 
 static int64_t earlier (int64_t a, int64_t b) {
   return a < b ? a : b;
+}
+
+void strand_position_reread (strand_member *m) {
+  for (size_t i = 0; i < m->assignment.count; i++) {
+    if (!m->assignment.tags[i]->reread) continue;
+    m->assignment.tags[i]->reread = false;
+    strand_position_again(m, m->assignment.tags[i]);
+  }
 }
 
 /* Tries again what failed. When it wants to be called again. */

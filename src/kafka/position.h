@@ -54,13 +54,12 @@ void strand_position_back (strand_tag *tag, int64_t now_us);
 bool strand_position_ask (strand_member *m, const strand_tag *tag,
                           strand_call_kind kind, int64_t offset,
                           strand_why why, void *arg);
-/* The event. */
-void strand_position_jumped (strand_member *m, const strand_tag *tag,
-                             const char *type, int64_t from, int64_t to);
 /* After a cooperative rebalance: what stays goes on where it was. */
 void strand_position_keep (strand_member *m);
 /* Reads on from where it is: the next thing read is new, also the end. */
 void strand_position_again (strand_member *m, strand_tag *tag);
+/* The same of those whose tags say so. */
+void strand_position_reread (strand_member *m);
 int64_t strand_position_tick (strand_member *m, int64_t now_us);
 
 #endif

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "core/mutant.h"
+#include "kafka/clock.h"
 #include "kafka/member.h"
 #include "kafka/wire.h"
 
@@ -179,7 +180,7 @@ static bool take (strand_member *m, strand_tag *tag,
                   const rd_kafka_message_t *msg, int64_t now_us) {
   if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR
       || msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-    strand_trouble_read(m, tag);
+    strand_trouble_read(&m->troubles, tag);
     if (tag->claimed >= 0 && !strand_position_has_claimed(m, tag, msg, now_us))
       return false;
   }
@@ -189,12 +190,26 @@ static bool take (strand_member *m, strand_tag *tag,
   if (msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
     return take_end(m, tag, msg->offset, now_us);
   }
-  strand_trouble_error(m, msg->err, rd_kafka_message_errstr(msg),
+  strand_trouble_error(&m->troubles, msg->err, rd_kafka_message_errstr(msg),
                        strand_partition_topic(tag->partition),
                        strand_partition_index(tag->partition), now_us);
   if (msg->err != RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) return true;
   strand_position_stuck(m, tag, now_us);
   return false;
+}
+
+void strand_reader_hear (strand_member *m, rd_kafka_resp_err_t err,
+                         const char *text) {
+  const strand_partition *p = m->reader.reading != NULL
+                                ? m->reader.reading->partition
+                                : NULL;
+  if (p == NULL) return;                             /* it is an event, too */
+  if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) { /* or its topic, gone? */
+    strand_outage_doubt(&m->outage, strand_clock_us());
+    return;
+  }
+  strand_trouble_error(&m->troubles, err, text, strand_partition_topic(p),
+                       strand_partition_index(p), strand_clock_us());
 }
 
 /* What may start is twice what is handed over. */

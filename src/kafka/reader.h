@@ -17,6 +17,9 @@ typedef struct strand_reader {
 } strand_reader;
 
 void strand_reader_read (strand_member *m, int64_t now_us);
+/* Inside of that: an error that librdkafka keeps to itself. */
+void strand_reader_hear (strand_member *m, rd_kafka_resp_err_t err,
+                         const char *text);
 /* Something may be read at once. */
 bool strand_reader_busy (const strand_member *m);
 

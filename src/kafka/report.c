@@ -268,7 +268,7 @@ static void member_problem (strand_member *m, strand_failure *problem) {
     strand_fail(problem, "STUCK_OWNER", "an owner thread is stuck");
     return;
   }
-  strand_problem_get(&m->troubles.problem, problem);
+  strand_problem_get(&m->problem, problem);
 }
 
 static bool is_joined (strand_consumer *c) {
@@ -287,7 +287,7 @@ static bool nothing_finishes (strand_consumer *c) {
 
 static void topics_problem (strand_consumer *c, strand_failure *problem) {
   for (unsigned i = 0; i < c->member_count && problem->code[0] == '\0'; i++) {
-    strand_problem_get(&c->members[i]->topics.problem, problem);
+    strand_problem_topic(&c->members[i]->problem, problem);
   }
 }
 

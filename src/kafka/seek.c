@@ -172,7 +172,7 @@ static bool assign_one_again (strand_member *m, strand_tag *tag,
   rd_kafka_topic_partition_list_t *list;
   rd_kafka_error_t *error;
   /* which this would be taken for the answer of */
-  if (m->group.rebalance != NULL) return false;
+  if (m->membership.rebalancing) return false;
   list = rd_kafka_topic_partition_list_new(1);
   rd_kafka_topic_partition_list_add(list,
                                     strand_partition_topic(tag->partition),
@@ -194,7 +194,7 @@ static bool assign_again (strand_member *m, strand_tag *target,
                           int64_t offset) {
   rd_kafka_topic_partition_list_t *list;
   rd_kafka_resp_err_t err;
-  if (m->group.cooperative) return assign_one_again(m, target, offset);
+  if (m->membership.cooperative) return assign_one_again(m, target, offset);
   list = rd_kafka_topic_partition_list_new((int)m->assignment.count);
   for (size_t i = 0; i < m->assignment.count; i++) {
     strand_tag *tag = m->assignment.tags[i];
@@ -218,8 +218,8 @@ static bool assign_again (strand_member *m, strand_tag *target,
 static void arrive (strand_member *m, strand_tag *tag, int64_t offset,
                     strand_ticket *ticket, int64_t now_us) {
   bool again = tag->again; /* a rebalance came between */
-  strand_position_jumped(m, tag, "sought",
-                         strand_partition_position(tag->partition), offset);
+  strand_owner_jumped(&m->owner, tag, "sought",
+                      strand_partition_position(tag->partition), offset);
   tag = strand_group_restart(m, tag, offset);
   if (tag == NULL) { /* the consumer ends */
     refuse_memory(m, ticket);

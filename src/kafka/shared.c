@@ -157,6 +157,28 @@ void strand_shared_closed_locked (strand_consumer *c) {
   strand_shared_signal(c);
 }
 
+void strand_shared_joined (strand_consumer *c, bool again) {
+  strand_lock_take(&c->lock);
+  c->rebalances++;
+  if (!again) c->joined++;
+  strand_lock_release(&c->lock);
+  if (!again) strand_shared_signal(c);
+}
+
+void strand_shared_left (strand_consumer *c) {
+  strand_lock_take(&c->lock);
+  c->joined--;
+  strand_lock_release(&c->lock);
+}
+
+void strand_shared_want_token (strand_consumer *c) {
+  if (!c->has_oauth) return; /* nobody would take the request */
+  strand_lock_take(&c->lock);
+  c->oauth_wanted = true;
+  strand_lock_release(&c->lock);
+  strand_shared_signal(c);
+}
+
 void strand_shared_event (strand_consumer *c, strand_event *event) {
   if (c->warnings != NULL) {
     strand_warnings_take(c->warnings, event, strand_clock_us());

@@ -161,6 +161,14 @@ void strand_shared_settle (strand_consumer *c);
 void strand_shared_closed_locked (strand_consumer *c);
 void strand_shared_give_up_locked (strand_consumer *c, int64_t at_us);
 
+/* A member has an assignment; 'again': it was a member before. */
+void strand_shared_joined (strand_consumer *c, bool again);
+/* ...and is none any more. */
+void strand_shared_left (strand_consumer *c);
+
+/* A client wants a token. */
+void strand_shared_want_token (strand_consumer *c);
+
 /* Takes what 'event' owns. */
 void strand_shared_event (strand_consumer *c, strand_event *event);
 

@@ -107,7 +107,7 @@ static void take_gap (strand_member *m, strand_tag *tag, int64_t low,
   tag->gap_us = now_us + GAP_EVERY_US;
   if (low < 0) return;
   if (tag->gap_from < low && low <= tag->gap_to) {
-    strand_position_jumped(m, tag, "truncated", tag->gap_from, low);
+    strand_owner_jumped(&m->owner, tag, "truncated", tag->gap_from, low);
   }
   tag->gap_from = -1;
 }
