@@ -142,9 +142,8 @@ static void limits_locked (strand_member *m, double part,
     *to = m->owner.consumer->routes[i].limits;
     to->rate = rate_share(part, to->rate);
     to->max_in_flight = calls_share(part, to->max_in_flight);
-    if (to->by != STRAND_BATCH_NONE
-        && to->batch_size > m->handover.batch_most) {
-      m->handover.batch_most = to->batch_size;
+    if (to->by != STRAND_BATCH_NONE) {
+      strand_handover_widen(&m->handover, to->batch_size);
     }
   }
   config->routes = m->shares.routes;
@@ -168,8 +167,8 @@ static void take_limits (strand_member *m) {
   double part = part_of(m);
   strand_lock_take(&c->lock);
   limits_locked(m, part, &config);
-  m->handover.max_ready = share(part, c->limits.max_ready);
-  m->watchdog.slow_after_us = c->limits.slow_after_us;
+  strand_handover_limit(&m->handover, share(part, c->limits.max_ready));
+  strand_watchdog_limit(&m->watchdog, c->limits.slow_after_us);
   strand_lock_release(&c->lock);
   strand_engine_configure(m->owner.engine, &config);
 }
@@ -192,7 +191,7 @@ static void take_rules (strand_member *m) {
                           memory_order_release);
   }
   strand_snapshot_change(&m->snapshot);
-  if (recall) strand_handover_recall(m);
+  if (recall) strand_handover_recall(&m->handover);
 }
 
 static void take_releases (strand_member *m, strand_release *releases) {
@@ -238,11 +237,9 @@ static int64_t poll_every (const strand_member *m) {
 static void hand_over (strand_member *m, int64_t now_us) {
   if (m->owner.phase != STRAND_SERVING
       || !atomic_load(&m->owner.consumer->halted)) {
-    strand_handover_post(m, now_us);
-    return;
+    strand_handover_post(&m->handover, now_us);
   }
-  if (!m->handover.halted) strand_handover_recall(m);
-  m->handover.halted = true;
+  else strand_handover_halt(&m->handover);
 }
 
 static int64_t tick_troubles (strand_member *m, int64_t now_us) {
@@ -259,7 +256,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   strand_position_answers(m, now_us);
   strand_seek_serve(m);
   if (m->owner.queue != NULL) strand_group_serve(m, now_us);
-  strand_handover_harvest(m, now_us);
+  strand_handover_harvest(&m->handover, now_us);
   strand_letters_serve(m, now_us);
   if (m->committer.queue != NULL) {
     strand_committer_serve(m, now_us);
@@ -285,7 +282,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   due = min64(due, strand_group_due(m));
   due = min64(due, strand_letters_due(m, now_us));
   due = min64(due, strand_committer_due(m, now_us));
-  due = min64(due, m->handover.look_us);
+  due = min64(due, strand_handover_due(&m->handover));
   due = min64(due, strand_closing_due(m));
   return min64(due, strand_snapshot_due(&m->snapshot));
 }
@@ -295,7 +292,7 @@ static void free_parts (strand_member *m) {
   strand_known_free(&m->known);
   strand_topics_free(&m->topics);
   strand_engine_free(m->owner.engine);
-  strand_handover_free(m);
+  strand_handover_free(&m->handover);
   strand_snapshot_free(&m->snapshot);
   strand_problem_free(&m->problem);
   strand_assignment_free(&m->assignment);
@@ -310,6 +307,8 @@ static void check_parts (const strand_member *m) {
   strand_known_check(&m->known);
   strand_topics_check(&m->topics);
   strand_outage_check(&m->outage);
+  strand_watchdog_check(&m->watchdog);
+  strand_handover_check(&m->handover);
   strand_committer_check(&m->committer);
   strand_closing_check(m);
 }
@@ -324,12 +323,13 @@ static void note_clients (strand_member *m) {
 static void *run_owner (void *arg) {
   strand_member *m = arg;
   strand_topics_subscribe(&m->topics);
-  while (m->owner.phase != STRAND_OVER || strand_handover_out(m)) {
+  while (m->owner.phase != STRAND_OVER || strand_handover_out(&m->handover)) {
     int64_t now_us = strand_clock_us(), due;
     atomic_store_explicit(&m->waker->turned_us, now_us, memory_order_relaxed);
     due = turn(m, now_us);
     if (CHECKED) check_parts(m);
-    if (m->owner.phase == STRAND_OVER && !strand_handover_out(m)) break;
+    if (m->owner.phase == STRAND_OVER && !strand_handover_out(&m->handover))
+      break;
     if (strand_waker_sleep(m->waker, due > now_us ? due : 0)) {
       m->reader.ready = true;
     }
@@ -493,7 +493,9 @@ void strand_member_init (strand_member *m, strand_consumer *c,
   m->owner.consumer = strand_shared_ref(c);
   m->owner.index = index;
   m->waker = &c->inboxes.each[index].waker;
-  m->handover.look_us = INT64_MAX;
+  strand_watchdog_init(&m->watchdog, &m->owner, &m->snapshot);
+  strand_handover_init(&m->handover, &m->owner, &m->assignment, &m->snapshot,
+                       &m->watchdog, m->waker);
   strand_problem_init(&m->problem);
   strand_membership_init(&m->membership, c);
   strand_known_init(&m->known, &m->owner, &m->assignment, &m->signs,
