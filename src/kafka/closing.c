@@ -62,7 +62,7 @@ static void drop_all (strand_member *m) {
       strand_group_revoke(m, m->assignment.tags[i]);
     }
   }
-  strand_member_shares(m);
+  strand_shares_change(&m->shares);
   rd_kafka_queue_destroy(m->committer.queue);
   m->committer.queue = NULL;
 }
@@ -73,8 +73,7 @@ static void begin_destroying (strand_member *m) {
     strand_call_free(call);
     return; /* the next turn tries again */
   }
-  strand_snapshot_publish_now(&m->snapshot, m->owner.client,
-                              strand_clock_us());
+  strand_snapshot_publish_now(&m->snapshot, strand_clock_us());
   drop_all(m);
   m->owner.phase = STRAND_DESTROYING;
   m->closing.destroying = call;

@@ -138,7 +138,7 @@ static void assign (strand_member *m, rd_kafka_event_t *event) {
   }
   answer_assign(m, list);
   if (m->membership.cooperative) strand_position_keep(m);
-  strand_member_shares(m);
+  strand_shares_change(&m->shares);
   strand_trouble_joined(&m->troubles, strand_clock_us());
   strand_membership_join(&m->membership);
   strand_topics_assigned(&m->topics, strand_clock_us());
@@ -333,7 +333,7 @@ static void finish_revoke (strand_member *m) {
     strand_tag *tag = revoked_tag(m, i);
     if (tag != NULL) strand_group_revoke(m, tag);
   }
-  strand_member_shares(m);
+  strand_shares_change(&m->shares);
   answer_revoke(m);
   if (m->membership.cooperative) strand_position_keep(m);
   rd_kafka_event_destroy(m->group.rebalance);

@@ -30,62 +30,10 @@ static void let_go (void *member) {
 ** What the engine says
 */
 
-static const char *notice_name (strand_notice_type type) {
-  switch (type) {
-    case STRAND_NOTICE_FAILED: return "record_failed";
-    case STRAND_NOTICE_PARKED: return "parked";
-    case STRAND_NOTICE_LETTERED: return "dead_lettered";
-    case STRAND_NOTICE_BLOCKED: return "partition_blocked";
-    case STRAND_NOTICE_UNBLOCKED: return "partition_unblocked";
-    case STRAND_NOTICE_WRITABLE: return "metadata_writable";
-    default: return "metadata_unwritable";
-  }
-}
-
-/* A record is exhausted, and its policy says so. */
-static void take_stop (strand_member *m, const strand_notice *n) {
-  char reason[sizeof(((strand_failure *)0)->message)];
-  snprintf(reason, sizeof(reason),
-           "%s/%d/%lld was given up after attempt "
-           "%d: %.*s",
-           strand_partition_topic(n->partition),
-           (int)strand_partition_index(n->partition),
-           (long long)n->record->offset, (int)n->record->attempt,
-           (int)n->reason_length, n->reason != NULL ? n->reason : "");
-  strand_shared_end(m->owner.consumer, STRAND_CLOSE_FINISH,
-                    "STOPPED_BY_HANDLER", reason);
-}
-
 static void take_notice (void *arg, const strand_notice *n) {
   strand_member *m = arg;
-  if (n->type == STRAND_NOTICE_STOP) {
-    take_stop(m, n);
-    return;
-  }
-  strand_event event = strand_event_of(notice_name(n->type),
-                                       (int)m->owner.index);
-  strand_event_set_topic(&event, strand_partition_topic(n->partition),
-                         strand_partition_index(n->partition));
-  event.epoch = strand_partition_epoch(n->partition);
-  if (n->reason != NULL) {
-    strand_event_set_reason(&event, n->reason, n->reason_length);
-  }
-  if (n->record != NULL) {
-    event.offset = n->record->offset;
-    if (n->type == STRAND_NOTICE_FAILED) event.attempt = n->record->attempt;
-    if (n->type == STRAND_NOTICE_PARKED || n->type == STRAND_NOTICE_LETTERED) {
-      event.attempt = n->record->attempt - 1; /* the last */
-    }
-    if (n->record->flags & STRAND_RECORD_KEY) {
-      strand_event_set_key(&event, strand_record_key(n->record),
-                           n->record->key_length);
-    }
-  }
-  if (n->delay_us >= 0 && n->type == STRAND_NOTICE_FAILED) {
-    event.delay = (double)n->delay_us / 1e6;
-  }
-  strand_snapshot_change(&m->snapshot);
-  strand_owner_emit(&m->owner, &event);
+  if (n->type != STRAND_NOTICE_STOP) strand_snapshot_change(&m->snapshot);
+  strand_notice_tell(&m->owner, n);
 }
 
 static void free_release (strand_release *r) {
@@ -141,79 +89,19 @@ static void take_release (void *arg, const strand_held *held) {
 ** Inbox
 */
 
-/* This member's part of what the consumer may: by the partitions it has.
-** Under lock. */
-static double part_locked (const strand_member *m) {
-  size_t mine = m->shares.partitions, all = m->owner.consumer->partitions;
-  if (mine > 0) return (double)mine / (double)all;
-  return 1.0 / (double)m->owner.consumer->member_count;
-}
-
-static size_t share_locked (const strand_member *m, size_t budget) {
-  return (size_t)((double)budget * part_locked(m) + 0.999);
-}
-
-static strand_rate rate_share_locked (const strand_member *m,
-                                      strand_rate rate) {
-  rate.per_second *= part_locked(m);
-  rate.burst *= part_locked(m);
-  if (rate.burst < 1) rate.burst = 1;
-  return rate;
-}
-
-/* Rounded down, so that all members together stay within it; but each may
-** call the handler. */
-static size_t calls_share_locked (const strand_member *m, size_t most) {
-  size_t share = (size_t)((double)most * part_locked(m) + 1e-6);
-  return most > 0 && share == 0 ? 1 : share;
-}
-
-static void limits_locked (strand_member *m, strand_engine_config *config) {
-  const strand_limits *l = &m->owner.consumer->limits;
-  config->max_buffered_records = share_locked(m, l->max_buffered_records);
-  config->max_buffered_bytes = share_locked(m, l->max_buffered_bytes);
-  config->max_waiting_records = share_locked(m, l->max_waiting_records);
-  config->max_waiting_bytes = share_locked(m, l->max_waiting_bytes);
-  config->commit_interval_us = l->commit_interval_us;
-  config->max_metadata = m->owner.consumer->max_metadata;
-  config->rate = rate_share_locked(m, l->rate);
-  config->route_count = m->owner.consumer->route_count;
-  for (size_t i = 0; i < config->route_count; i++) {
-    strand_route_limits *to = &m->shares.routes[i];
-    *to = m->owner.consumer->routes[i].limits;
-    to->rate = rate_share_locked(m, to->rate);
-    to->max_in_flight = calls_share_locked(m, to->max_in_flight);
-    if (to->by != STRAND_BATCH_NONE
-        && to->batch_size > m->handover.batch_most) {
-      m->handover.batch_most = to->batch_size;
-    }
+static void set_share (strand_member *m, const strand_share *share) {
+  m->handover.max_ready = share->max_ready;
+  if (share->batch_most > m->handover.batch_most) {
+    m->handover.batch_most = share->batch_most;
   }
-  config->routes = m->shares.routes;
-}
-
-void strand_member_shares (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
-  strand_engine_stats stats;
-  if (c->member_count == 1) return;
-  strand_engine_stats_read(m->owner.engine, &stats);
-  strand_lock_take(&c->lock);
-  c->partitions += stats.partitions - m->shares.partitions;
-  m->shares.partitions = stats.partitions;
-  for (unsigned i = 0; i < c->member_count; i++) {
-    c->inboxes[i].asked.limits = true;
-  }
-  strand_lock_release(&c->lock);
-  strand_shared_wake(c);
+  m->watchdog.slow_after_us = share->slow_after_us;
 }
 
 static void take_limits (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
   strand_engine_config config = { 0 };
-  strand_lock_take(&c->lock);
-  limits_locked(m, &config);
-  m->handover.max_ready = share_locked(m, c->limits.max_ready);
-  m->watchdog.slow_after_us = c->limits.slow_after_us;
-  strand_lock_release(&c->lock);
+  strand_share share;
+  strand_shares_take(&m->shares, &config, &share);
+  set_share(m, &share);
   strand_engine_configure(m->owner.engine, &config);
 }
 
@@ -321,7 +209,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   due = min64(due, strand_engine_gates(m->owner.engine, now_us));
   strand_closing_advance(m, now_us);
   due = min64(due, tick_troubles(m, now_us)); /* also when it is busy */
-  strand_snapshot_publish(&m->snapshot, m->owner.client, now_us);
+  strand_snapshot_publish(&m->snapshot, now_us);
   if (m->owner.consumer->warnings != NULL) {
     strand_warnings_tick(m->owner.consumer->warnings, now_us);
   }
@@ -352,7 +240,7 @@ static void free_parts (strand_member *m) {
   strand_snapshot_free(&m->snapshot);
   strand_problem_free(&m->problem);
   strand_assignment_free(&m->assignment);
-  free(m->shares.routes);
+  strand_shares_free(&m->shares);
   strand_waker_close(&m->waker);
 }
 
@@ -360,6 +248,7 @@ static void check_parts (const strand_member *m) {
   strand_waker_check(&m->waker);
   strand_assignment_check(&m->assignment);
   strand_snapshot_check(&m->snapshot);
+  strand_shares_check(&m->shares);
   strand_known_check(&m->known);
   strand_topics_check(&m->topics);
   strand_outage_check(&m->outage);
@@ -516,7 +405,9 @@ static bool open_client (strand_member *m, const strand_property *props,
 static strand_engine *open_engine (strand_member *m) {
   strand_consumer *c = m->owner.consumer;
   strand_engine_config config = { 0 };
-  limits_locked(m, &config); /* nobody else has it yet */
+  strand_share share;
+  strand_shares_take(&m->shares, &config, &share);
+  set_share(m, &share);
   config.ordering = c->ordering;
   config.null_key_unordered = c->null_key_unordered;
   config.ordering_header = c->ordering_header;
@@ -538,6 +429,8 @@ void strand_member_init (strand_member *m, strand_consumer *c,
   m->owner.index = index;
   m->handover.look_us = INT64_MAX;
   strand_waker_init(&m->waker);
+  strand_shares_init(&m->shares, &m->owner);
+  strand_snapshot_init(&m->snapshot, &m->owner, &m->assignment);
   strand_problem_init(&m->problem);
   strand_membership_init(&m->membership, c);
   strand_known_init(&m->known, &m->owner, &m->assignment, &m->signs,
@@ -557,9 +450,7 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   strand_fail(failure, "NO_MEMORY", "memory ran out");
   if (m == NULL) return NULL;
   strand_member_init(m, c, index);
-  m->shares.routes = calloc(c->route_count, sizeof(*m->shares.routes));
-  m->owner.engine = m->shares.routes != NULL ? open_engine(m) : NULL;
-  strand_snapshot_init(&m->snapshot, m->owner.engine, &m->assignment, index);
+  if (strand_shares_open(&m->shares)) m->owner.engine = open_engine(m);
   if (m->owner.engine != NULL && strand_waker_open(&m->waker, failure)
       && open_client(m, props, count, failure)
       && strand_letters_open(m, failure)) {

@@ -30,6 +30,7 @@
 #include "kafka/join_watch.h"
 #include "kafka/known.h"
 #include "kafka/membership.h"
+#include "kafka/notices.h"
 #include "kafka/outage.h"
 #include "kafka/owner.h"
 #include "kafka/parked.h"
@@ -38,6 +39,7 @@
 #include "kafka/reader.h"
 #include "kafka/seek.h"
 #include "kafka/shared.h"
+#include "kafka/shares.h"
 #include "kafka/signs.h"
 #include "kafka/snapshot.h"
 #include "kafka/starts.h"
@@ -62,12 +64,6 @@ typedef struct strand_closing {
   bool cannot_leave;       /* librdkafka refuses: a fatal error */
   strand_call *destroying; /* for the helper, when the client has left */
 } strand_closing;
-
-/* Its part of the consumer's budgets. */
-typedef struct strand_shares {
-  size_t partitions;           /* consumer->lock: counted in the consumer's */
-  strand_route_limits *routes; /* as the engine has them */
-} strand_shares;
 
 struct strand_member {
   strand_opaque opaque; /* first: log.h */
@@ -116,9 +112,6 @@ bool strand_member_start (strand_member *m, strand_failure *failure);
 /* Thread: owner. The handler of a held shard returned: whoever has its
 ** partition now goes on with it. */
 void strand_member_release (strand_consumer *c, const strand_held *held);
-/* Its assignment has changed, and with it every member's share of the
-** consumer's budgets. */
-void strand_member_shares (strand_member *m);
 
 /* closing.c */
 /* The close that was asked for begins, or goes on in another mode. */
