@@ -137,12 +137,12 @@ static void assign (strand_member *m, rd_kafka_event_t *event) {
     }
   }
   answer_assign(m, list);
-  if (m->membership.cooperative) strand_position_keep(m);
+  if (m->membership.cooperative) strand_position_keep(&m->positions);
   strand_shares_change(&m->shares);
   strand_trouble_joined(&m->troubles, strand_clock_us());
   strand_membership_join(&m->membership);
   strand_topics_assigned(&m->topics, strand_clock_us());
-  strand_position_restore(m);
+  strand_position_restore(&m->positions);
   rd_kafka_event_destroy(event);
 }
 
@@ -245,6 +245,18 @@ strand_tag *strand_group_restart (strand_member *m, strand_tag *tag,
   return NULL;
 }
 
+void strand_group_reset (strand_member *m, int64_t now_us) {
+  strand_tag *tag;
+  int64_t to;
+  while ((tag = strand_position_take_reset(&m->positions, &to)) != NULL) {
+    if (!MUTANT(a_log_made_anew_inherits_what_was_done)) {
+      tag = strand_group_restart(m, tag, to);
+    }
+    if (tag == NULL) continue;
+    strand_position_was_reset(&m->positions, tag, to, now_us);
+  }
+}
+
 static bool is_yielded (strand_member *m, const strand_tag *tag) {
   strand_consumer *c = m->owner.consumer;
   bool yielded;
@@ -264,7 +276,7 @@ void strand_group_claim (strand_member *m) {
     renew(m, m->assignment.tags[i]);
     i = (size_t)-1; /* their order has changed: from the start */
   }
-  strand_position_restore(m);
+  strand_position_restore(&m->positions);
 }
 
 static strand_tag *revoked_tag (const strand_member *m, int i) {
@@ -335,7 +347,7 @@ static void finish_revoke (strand_member *m) {
   }
   strand_shares_change(&m->shares);
   answer_revoke(m);
-  if (m->membership.cooperative) strand_position_keep(m);
+  if (m->membership.cooperative) strand_position_keep(&m->positions);
   rd_kafka_event_destroy(m->group.rebalance);
   m->group.rebalance = NULL;
   m->membership.rebalancing = false;

@@ -35,6 +35,8 @@ void strand_group_claim (strand_member *m);
 ** out, and the consumer ends. */
 strand_tag *strand_group_restart (strand_member *m, strand_tag *tag,
                                   int64_t offset);
+/* The same of all whose log was made anew, or cut. */
+void strand_group_reset (strand_member *m, int64_t now_us);
 /* Nothing new of the partition starts; what runs ends with its record. */
 void strand_group_leave (strand_member *m, strand_tag *tag);
 void strand_group_stop_handlers (strand_member *m);

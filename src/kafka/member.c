@@ -90,7 +90,7 @@ static void take_release (void *arg, const strand_held *held) {
 */
 
 static void set_share (strand_member *m, const strand_share *share) {
-  m->handover.max_ready = share->max_ready;
+  m->handover.max_ready = m->reader.max_ready = share->max_ready;
   if (share->batch_most > m->handover.batch_most) {
     m->handover.batch_most = share->batch_most;
   }
@@ -147,12 +147,81 @@ static void take_inbox (strand_member *m, int64_t now_us) {
   if (asked.rules) take_rules(m);
   if (asked.yields && m->owner.phase == STRAND_SERVING) strand_group_claim(m);
   take_releases(m, asked.releases);
-  strand_seek_take(m, asked.seeks);
-  strand_parked_serve(m, asked.parked, now_us);
+  strand_seek_take(&m->seeks, asked.seeks);
+  strand_parked_serve(&m->parking, asked.parked, now_us);
   while (asked.commits != NULL) {
     strand_waiter *w = asked.commits;
     asked.commits = w->next;
     strand_committer_wait(m, w);
+  }
+}
+
+/*
+** What the helper found
+*/
+
+/* A new epoch begins where the user wanted the partition to go. */
+static void take_seek (strand_member *m, strand_tag *tag,
+                       const strand_call *call, int64_t now_us) {
+  bool again;
+  if (!strand_seek_answer(&m->seeks, tag, call, now_us)) return;
+  again = tag->again;
+  tag = strand_group_restart(m, tag, call->list->elems[0].offset);
+  strand_seek_arrived(&m->seeks, tag, call, again, now_us);
+}
+
+/* Of one partition. */
+static void take_position (strand_member *m, const strand_call *call,
+                           int64_t now_us) {
+  const rd_kafka_topic_partition_t *p = &call->list->elems[0];
+  strand_tag *tag = strand_assignment_find(&m->assignment, p->topic,
+                                           p->partition);
+  if (tag != NULL && tag->leaving) tag = NULL;
+  if (call->why >= STRAND_WHY_TARGET) take_seek(m, tag, call, now_us);
+  else if (tag != NULL) {
+    strand_position_answer(&m->positions, tag, call, now_us);
+    strand_group_reset(m, now_us);
+  }
+}
+
+static void take_topics (strand_member *m, const strand_call *call,
+                         int64_t now_us) {
+  if (call->err == 0) strand_outage_reached(&m->outage, now_us);
+  strand_topics_listed(&m->topics, call, now_us);
+}
+
+static void take_answer (strand_member *m, const strand_call *call,
+                         int64_t now_us) {
+  switch (call->kind) {
+    case STRAND_CALL_COMMITTED:
+      strand_position_committed(&m->positions, call, now_us);
+      return;
+    case STRAND_CALL_STARTS:
+      strand_starts_answer(&m->starts, call, now_us);
+      return;
+    case STRAND_CALL_TOPICS: take_topics(m, call, now_us); return;
+    case STRAND_CALL_OWNERS:
+      strand_topics_owners(&m->topics, call, now_us);
+      return;
+    case STRAND_CALL_REACH:
+      strand_outage_reach(&m->outage, call, now_us);
+      return;
+    case STRAND_CALL_LEADERS:
+      strand_trouble_leaders(&m->troubles, call, now_us);
+      return;
+    case STRAND_CALL_STALLED: strand_letters_stalled(m, call, now_us); return;
+    case STRAND_CALL_DROP: strand_letters_gone(m); return;
+    case STRAND_CALL_DESTROY: m->owner.client = NULL; return;
+    default: take_position(m, call, now_us);
+  }
+}
+
+void strand_member_answers (strand_member *m, int64_t now_us) {
+  strand_call *call;
+  while ((call = strand_helper_answer(m->owner.helper)) != NULL) {
+    take_answer(m, call, now_us);
+    strand_call_free(call);
+    strand_snapshot_change(&m->snapshot);
   }
 }
 
@@ -183,7 +252,8 @@ static void hand_over (strand_member *m, int64_t now_us) {
 static int64_t tick_troubles (strand_member *m, int64_t now_us) {
   if (m->owner.phase >= STRAND_LEAVING) return INT64_MAX;
   strand_committer_look(m, now_us);
-  if (strand_known_tick(&m->known, now_us)) strand_position_reread(m);
+  if (strand_known_tick(&m->known, now_us))
+    strand_position_reread(&m->positions);
   return strand_outage_tick(&m->outage, now_us);
 }
 
@@ -191,8 +261,8 @@ static int64_t tick_troubles (strand_member *m, int64_t now_us) {
 static int64_t turn (strand_member *m, int64_t now_us) {
   int64_t due = now_us + poll_every(m);
   take_inbox(m, now_us);
-  strand_position_answers(m, now_us);
-  strand_seek_serve(m);
+  strand_member_answers(m, now_us);
+  strand_seek_serve(&m->seeks);
   if (m->owner.queue != NULL) strand_group_serve(m, now_us);
   strand_handover_harvest(m, now_us);
   strand_letters_serve(m, now_us);
@@ -204,7 +274,8 @@ static int64_t turn (strand_member *m, int64_t now_us) {
       == STRAND_SERVING) { /* a retry of the end waits for ever */
     due = min64(due, strand_engine_tick(m->owner.engine, now_us));
   }
-  strand_reader_read(m, now_us);
+  strand_reader_read(&m->reader, now_us);
+  strand_group_reset(m, now_us);
   hand_over(m, now_us);
   due = min64(due, strand_engine_gates(m->owner.engine, now_us));
   strand_closing_advance(m, now_us);
@@ -213,9 +284,10 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   if (m->owner.consumer->warnings != NULL) {
     strand_warnings_tick(m->owner.consumer->warnings, now_us);
   }
-  if (strand_reader_busy(m)) return now_us;
+  if (strand_reader_busy(&m->reader)) return now_us;
   if (m->waker.more && m->owner.queue != NULL) return now_us;
-  due = min64(due, strand_position_tick(m, now_us));
+  due = min64(due, strand_position_tick(&m->positions, now_us));
+  due = min64(due, strand_starts_tick(&m->starts, now_us));
   due = min64(due, strand_topics_tick(&m->topics, now_us));
   due = min64(due, strand_group_due(m));
   due = min64(due, strand_letters_due(m, now_us));
@@ -252,6 +324,9 @@ static void check_parts (const strand_member *m) {
   strand_known_check(&m->known);
   strand_topics_check(&m->topics);
   strand_outage_check(&m->outage);
+  strand_positions_check(&m->positions);
+  strand_starts_check(&m->starts);
+  strand_reader_check(&m->reader);
   strand_committer_check(&m->committer);
   strand_closing_check(m);
 }
@@ -358,7 +433,8 @@ static rd_kafka_conf_t *make_conf (const strand_member *m, unsigned members,
 static void hear_error (rd_kafka_t *client, int err, const char *text,
                         void *member) {
   (void)client;
-  strand_reader_hear(member, (rd_kafka_resp_err_t)err, text);
+  strand_reader_hear(&((strand_member *)member)->reader,
+                     (rd_kafka_resp_err_t)err, text);
 }
 
 /* And its throttle_cb, inside the owner's polls. */
@@ -441,6 +517,14 @@ void strand_member_init (strand_member *m, strand_consumer *c,
                      &m->membership, &m->signs, &m->problem);
   m->troubles = (strand_troubles){ &m->owner, &m->assignment, &m->known,
                                    &m->topics, &m->outage };
+  strand_positions_init(&m->positions, &m->owner, &m->assignment,
+                        &m->troubles);
+  strand_starts_init(&m->starts, &m->owner, &m->assignment);
+  strand_seeks_init(&m->seeks, &m->owner, &m->assignment, &m->membership,
+                    &m->positions);
+  m->parking = (strand_parking){ &m->owner, &m->assignment, &m->snapshot };
+  strand_reader_init(&m->reader, &m->owner, &m->assignment, &m->positions,
+                     &m->troubles, &m->outage, &m->snapshot);
 }
 
 strand_member *strand_member_new (strand_consumer *c, unsigned index,

@@ -85,6 +85,7 @@ struct strand_member {
   strand_positions positions;
   strand_starts starts;
   strand_seeks seeks;
+  strand_parking parking;
   strand_reader reader;
   strand_watchdog watchdog;
   strand_handover handover;
@@ -112,6 +113,9 @@ bool strand_member_start (strand_member *m, strand_failure *failure);
 /* Thread: owner. The handler of a held shard returned: whoever has its
 ** partition now goes on with it. */
 void strand_member_release (strand_consumer *c, const strand_held *held);
+
+/* What the helper has found, to the part that asked. */
+void strand_member_answers (strand_member *m, int64_t now_us);
 
 /* closing.c */
 /* The close that was asked for begins, or goes on in another mode. */
