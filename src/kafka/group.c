@@ -15,11 +15,10 @@
 #include "core/mutant.h"
 #include "kafka/clock.h"
 #include "kafka/errors.h"
-#include "kafka/letters.h"
+#include "kafka/member.h"
 
 #define EVENTS_MOST 100 /* of one turn */
 #define COMMIT_MOST_US 5000000
-#define REVOKE_COMMITS_MOST 3 /* commits tried inside one rebalance */
 
 /*
 ** Assign
@@ -383,8 +382,7 @@ static void revoke (strand_member *m, rd_kafka_event_t *event,
   m->group.rebalance = event;
   m->membership.rebalancing = true;
   m->group.committing = false;
-  m->group.tries = 0;
-  m->committer.must_rejoin = false;
+  strand_committer_begin_revoke(&m->committer);
   strand_topics_revoked(&m->topics);
   if (lost) note_lost(m);
   if (!m->membership.fatal) tell_revoked(m, lost ? "lost" : "revoked");
@@ -445,20 +443,15 @@ void strand_group_advance (strand_member *m, int64_t now_us) {
     m->group.answer_us = now_us
                          + (most < COMMIT_MOST_US ? most : COMMIT_MOST_US);
   }
-  if (now_us < until(m) && is_dirty(m) && !m->committer.must_rejoin
-      && !MUTANT(revoke_does_not_commit)) {
-    if (m->committer.commit != NULL) return; /* one that is out, or ours */
-    if (strand_engine_commit_blocked(m->owner.engine, now_us)) return;
-    if (m->group.tries++ < REVOKE_COMMITS_MOST
-        && strand_committer_send(m, now_us))
-      return;
-  }
+  if (now_us < until(m) && is_dirty(m) && !MUTANT(revoke_does_not_commit)
+      && strand_committer_serve_revoke(&m->committer, now_us))
+    return;
   finish_revoke(m);
 }
 
 int64_t strand_group_due (const strand_member *m) {
   if (m->group.rebalance == NULL) return INT64_MAX;
-  if (m->group.committing && m->committer.commit == NULL) {
+  if (m->group.committing && !strand_committer_is_out(&m->committer)) {
     int64_t due = strand_engine_commit_due(m->owner.engine,
                                            0); /* its back-off */
     if (due < until(m)) return due;

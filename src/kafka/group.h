@@ -16,7 +16,6 @@ typedef struct strand_group {
   int64_t grace_us;            /* until when it waits for handlers */
   int64_t answer_us;           /* until when for its commit */
   bool committing;             /* ...which is out, or to be sent */
-  int tries;
 } strand_group;
 
 void strand_group_serve (strand_member *m, int64_t now_us);

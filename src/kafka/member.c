@@ -1,5 +1,7 @@
-#include "kafka/errors.h"
-#include "kafka/letters.h"
+/*
+** member.c - see member.h
+*/
+#include "kafka/member.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -7,6 +9,7 @@
 #include <unistd.h>
 
 #include "kafka/clock.h"
+#include "kafka/errors.h"
 #include "kafka/system.h"
 #include "kafka/thread.h"
 
@@ -85,6 +88,11 @@ static void take_release (void *arg, const strand_held *held) {
   strand_member_release(((strand_member *)arg)->owner.consumer, held);
 }
 
+static bool take_letter (void *arg, strand_partition *p,
+                         strand_record *record) {
+  return strand_letters_take(((strand_member *)arg)->letters, p, record);
+}
+
 /*
 ** Inbox
 */
@@ -152,7 +160,7 @@ static void take_inbox (strand_member *m, int64_t now_us) {
   while (asked.commits != NULL) {
     strand_waiter *w = asked.commits;
     asked.commits = w->next;
-    strand_committer_wait(m, w);
+    strand_committer_wait(&m->committer, w);
   }
 }
 
@@ -209,8 +217,10 @@ static void take_answer (strand_member *m, const strand_call *call,
     case STRAND_CALL_LEADERS:
       strand_trouble_leaders(&m->troubles, call, now_us);
       return;
-    case STRAND_CALL_STALLED: strand_letters_stalled(m, call, now_us); return;
-    case STRAND_CALL_DROP: strand_letters_gone(m); return;
+    case STRAND_CALL_STALLED:
+      strand_letters_stalled(m->letters, call, now_us);
+      return;
+    case STRAND_CALL_DROP: strand_letters_gone(m->letters); return;
     case STRAND_CALL_DESTROY: m->owner.client = NULL; return;
     default: take_position(m, call, now_us);
   }
@@ -251,7 +261,7 @@ static void hand_over (strand_member *m, int64_t now_us) {
 
 static int64_t tick_troubles (strand_member *m, int64_t now_us) {
   if (m->owner.phase >= STRAND_LEAVING) return INT64_MAX;
-  strand_committer_look(m, now_us);
+  strand_committer_look(&m->committer, now_us);
   if (strand_known_tick(&m->known, now_us))
     strand_position_reread(&m->positions);
   return strand_outage_tick(&m->outage, now_us);
@@ -265,9 +275,9 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   strand_seek_serve(&m->seeks);
   if (m->owner.queue != NULL) strand_group_serve(m, now_us);
   strand_handover_harvest(m, now_us);
-  strand_letters_serve(m, now_us);
+  strand_letters_serve(m->letters, now_us);
   if (m->committer.queue != NULL) {
-    strand_committer_serve(m, now_us);
+    strand_committer_serve(&m->committer, now_us);
     strand_group_advance(m, now_us);
   }
   if (m->owner.phase
@@ -290,8 +300,8 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   due = min64(due, strand_starts_tick(&m->starts, now_us));
   due = min64(due, strand_topics_tick(&m->topics, now_us));
   due = min64(due, strand_group_due(m));
-  due = min64(due, strand_letters_due(m, now_us));
-  due = min64(due, strand_committer_due(m, now_us));
+  due = min64(due, strand_letters_due(m->letters, now_us));
+  due = min64(due, strand_committer_due(&m->committer, now_us));
   due = min64(due, m->handover.look_us);
   due = min64(due, strand_closing_due(m));
   return min64(due, strand_snapshot_due(&m->snapshot));
@@ -299,12 +309,13 @@ static int64_t turn (strand_member *m, int64_t now_us) {
 
 /* A client that could not be destroyed yet still writes to them. */
 void strand_member_give_back (strand_member *m) {
-  if (m->owner.client != NULL || strand_letters_have_client(m)) return;
+  if (m->owner.client != NULL || strand_letters_have_client(m->letters))
+    return;
   strand_waker_close(&m->waker);
 }
 
 static void free_parts (strand_member *m) {
-  strand_letters_free(m);
+  strand_letters_free(m->letters);
   strand_known_free(&m->known);
   strand_topics_free(&m->topics);
   strand_engine_free(m->owner.engine);
@@ -394,11 +405,11 @@ void strand_member_dismiss (strand_member *m) {
     strand_call_free(call);
     return;
   }
-  rd_kafka_queue_destroy(m->committer.queue);
+  strand_committer_close(&m->committer);
   rd_kafka_queue_destroy(m->owner.queue);
-  m->committer.queue = m->owner.queue = NULL;
+  m->owner.queue = NULL;
   m->owner.client = NULL;
-  strand_letters_leave(m); /* else it goes with the member */
+  strand_letters_leave(m->letters); /* else it goes with the member */
   strand_helper_leave(m->owner.helper, call);
   strand_helper_end(m->owner.helper);
 }
@@ -470,11 +481,9 @@ static bool open_client (strand_member *m, const strand_property *props,
     strand_fail(failure, "OPTION", "option 'kafka': 'group.id' is empty");
     return false;
   }
-  m->committer.queue = rd_kafka_queue_new(m->owner.client);
   rd_kafka_queue_io_event_enable(m->owner.queue, m->waker.queue_fd, &one,
                                  sizeof(one));
-  rd_kafka_queue_io_event_enable(m->committer.queue, m->waker.queue_fd, &one,
-                                 sizeof(one));
+  strand_committer_open(&m->committer, &m->waker);
   return true;
 }
 
@@ -491,7 +500,7 @@ static strand_engine *open_engine (strand_member *m) {
   config.arg = m;
   config.notice = take_notice;
   config.release = take_release;
-  if (c->letters.topic != NULL) config.letter = strand_letters_take;
+  if (c->letters.topic != NULL) config.letter = take_letter;
   if (getrandom(config.seed, sizeof(config.seed), 0)
       != (ssize_t)sizeof(config.seed)) {
     config.seed[0] = (uint64_t)strand_clock_us();
@@ -522,6 +531,9 @@ void strand_member_init (strand_member *m, strand_consumer *c,
   strand_starts_init(&m->starts, &m->owner, &m->assignment);
   strand_seeks_init(&m->seeks, &m->owner, &m->assignment, &m->membership,
                     &m->positions);
+  strand_committer_init(&m->committer, &m->owner, &m->membership,
+                        &m->join_watch, &m->troubles, &m->problem,
+                        &m->snapshot);
   m->parking = (strand_parking){ &m->owner, &m->assignment, &m->snapshot };
   strand_reader_init(&m->reader, &m->owner, &m->assignment, &m->positions,
                      &m->troubles, &m->outage, &m->snapshot);
@@ -537,7 +549,8 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   if (strand_shares_open(&m->shares)) m->owner.engine = open_engine(m);
   if (m->owner.engine != NULL && strand_waker_open(&m->waker, failure)
       && open_client(m, props, count, failure)
-      && strand_letters_open(m, failure)) {
+      && strand_letters_open(&m->letters, &m->owner, &m->snapshot, &m->waker,
+                             &m->opaque, failure)) {
     c->inboxes[index] = (strand_inbox){ .waker = &m->waker,
                                         .asked.limits = true };
     failure->code[0] = '\0';
@@ -548,7 +561,7 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
 }
 
 void strand_member_free (strand_member *m) {
-  if (m->committer.queue != NULL) rd_kafka_queue_destroy(m->committer.queue);
+  strand_committer_close(&m->committer);
   if (m->owner.queue != NULL) rd_kafka_queue_destroy(m->owner.queue);
   if (m->owner.client != NULL) rd_kafka_destroy(m->owner.client);
   free_parts(m);

@@ -29,6 +29,7 @@
 #include "kafka/helper.h"
 #include "kafka/join_watch.h"
 #include "kafka/known.h"
+#include "kafka/letters.h"
 #include "kafka/membership.h"
 #include "kafka/notices.h"
 #include "kafka/outage.h"
@@ -47,8 +48,6 @@
 #include "kafka/troubles.h"
 #include "kafka/waker.h"
 #include "kafka/watchdog.h"
-
-typedef struct strand_letters strand_letters;
 
 /* The way to the end, by the phases of owner.h.
 **
