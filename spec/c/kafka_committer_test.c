@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "failing_alloc.h"
+#include "kafka/member.h"
 
 static char *failing_strdup (const char *text) {
   size_t size = strlen(text) + 1;
@@ -110,7 +111,7 @@ static strand_ticket *ask (void) {
   ticket->of = &consumer.tickets;
   ticket->waiting = 1;
   w->ticket = ticket;
-  strand_committer_wait(&member, w);
+  strand_committer_wait(&member.committer, w);
   return ticket;
 }
 
@@ -121,7 +122,7 @@ static void no_memory_for_a_commit_is_called_so (void **state) {
   have_something_to_say("t", 3);
   member.owner.client = (rd_kafka_t *)(void *)&member; /* is not reached */
   fail_alloc(0);
-  assert_true(strand_committer_send(&member, 0));
+  assert_true(strand_committer_send(&member.committer, 0));
   assert_true(alloc_failed);
   event = next_event();
   assert_string_equal(event.type, "commit_failed");
@@ -174,9 +175,9 @@ static void who_waits_at_the_end_is_told_that_it_is_the_end (void **state) {
   (void)state;
   have_something_to_say("t", 0);
   ticket = ask();
-  serve_waiters(&member, 0);
+  serve_waiters(&member.committer, 0);
   assert_int_equal(ticket->waiting, 1);
-  strand_committer_end(&member);
+  strand_committer_end(&member.committer);
   assert_int_equal(ticket->waiting, 0);
   assert_string_equal(ticket->failure.code, "CLOSED");
   free(ticket);
@@ -187,7 +188,8 @@ static void no_memory_for_a_plan_is_told_to_who_waits (void **state) {
   (void)state;
   have_something_to_say("t", 0);
   ticket = ask();
-  answer_unplanned(&member); /* as after a plan for which memory ran out */
+  answer_unplanned(
+    &member.committer); /* as after a plan for which memory ran out */
   assert_int_equal(ticket->waiting, 0);
   assert_string_equal(ticket->failure.code, "NO_MEMORY");
   free(ticket);

@@ -98,7 +98,7 @@ static int open_all (void **state) {
   strand_member_init(&member, &consumer, 0);
   strand_tickets_init(&consumer.tickets);
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  member.handover.max_ready = 64;
+  member.reader.max_ready = 64;
   member.waker->queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member.owner.client = open_client();
   member.owner.engine = strand_engine_new(&config);
@@ -132,8 +132,8 @@ static void take_answer (void) {
   member.snapshot.changed = false;
   while (!member.snapshot.changed) {
     while (sem_wait(&answered) != 0) assert_int_equal(errno, EINTR);
-    strand_position_answers(&member, strand_clock_us());
-    strand_seek_serve(&member);
+    strand_member_answers(&member, strand_clock_us());
+    strand_seek_serve(&member.seeks);
   }
 }
 
@@ -203,7 +203,8 @@ static void read_once (void) {
   assert_int_equal(poll(&fd, 1, 20000), 1);
   eventfd_read(member.waker->queue_fd, &count);
   member.reader.ready = true;
-  strand_reader_read(&member, strand_clock_us());
+  strand_reader_read(&member.reader, strand_clock_us());
+  strand_group_reset(&member, strand_clock_us());
 }
 
 /* Until a new epoch has begun. */
@@ -322,9 +323,9 @@ static void a_record_below_the_position_is_a_reset_at_once (void **state) {
   check_reset(5, 1);
   unassign();
   assign("again", 5); /* the first since the assignment */
-  assert_false(strand_position_expected(&member, member.assignment.tags[0], 1,
-                                        strand_clock_us()));
-  strand_position_settle(&member, strand_clock_us());
+  assert_false(strand_position_expected(
+    &member.positions, member.assignment.tags[0], 1, strand_clock_us()));
+  strand_group_reset(&member, strand_clock_us());
   check_reset(5, 1);
   unassign();
 }
@@ -378,8 +379,8 @@ static void seek_to (strand_ticket *ticket, const char *topic,
   request->value = offset;
   request->topic = strdup(topic);
   *ticket = (strand_ticket){ .of = &consumer.tickets, .waiting = 1 };
-  strand_seek_take(&member, request);
-  strand_seek_serve(&member);
+  strand_seek_take(&member.seeks, request);
+  strand_seek_serve(&member.seeks);
 }
 
 static void a_seek_outside_the_log_has_moved_nothing (void **state) {
@@ -479,7 +480,7 @@ static void a_seek_waits_for_its_partition (void **state) {
   seek_to(&ticket, "early", 2);
   assert_int_equal(ticket.waiting, 1);
   tag->restored = true;
-  strand_seek_serve(&member);
+  strand_seek_serve(&member.seeks);
   while (ticket.waiting > 0) take_answer();
   assert_string_equal(ticket.failure.code, "");
   assert_int_equal(events_of("sought", &event), 1);
@@ -487,7 +488,7 @@ static void a_seek_waits_for_its_partition (void **state) {
   seek_to(&ticket, "early", 3);
   assert_int_equal(ticket.waiting, 1);
   unassign();
-  strand_seek_serve(&member);
+  strand_seek_serve(&member.seeks);
   assert_string_equal(ticket.failure.code, "NOT_ASSIGNED");
 }
 
@@ -508,11 +509,12 @@ static void a_seek_that_failed_goes_back (void **state) {
   call->arg = &ticket;
   call->epoch = tag->epoch;
   call->err = RD_KAFKA_RESP_ERR__TIMED_OUT;
-  strand_seek_answer(&member, tag, call, strand_clock_us());
+  assert_false(
+    strand_seek_answer(&member.seeks, tag, call, strand_clock_us()));
   strand_call_free(call);
   assert_string_equal(ticket.failure.code, "TIMED_OUT");
   assert_true(tag->checking && !tag->asked);
-  strand_position_tick(&member, tag->retry_us);
+  strand_position_tick(&member.positions, tag->retry_us);
   assert_true(tag->asked);
   take_answer();
   assert_false(tag->checking);

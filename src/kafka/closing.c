@@ -4,7 +4,6 @@
 #include <assert.h>
 
 #include "kafka/clock.h"
-#include "kafka/letters.h"
 #include "kafka/member.h"
 
 #define CLOSE_MARGIN_US 1000000  /* of the timeout, kept for the commit */
@@ -56,25 +55,23 @@ static void begin_leaving (strand_member *m) {
 }
 
 static void drop_all (strand_member *m) {
-  strand_committer_end(m);
+  strand_committer_end(&m->committer);
   for (size_t i = m->assignment.count; i-- > 0;) {
     if (i < m->assignment.count && m->assignment.tags[i]->partition != NULL) {
       strand_group_revoke(m, m->assignment.tags[i]);
     }
   }
-  strand_member_shares(m);
-  rd_kafka_queue_destroy(m->committer.queue);
-  m->committer.queue = NULL;
+  strand_shares_change(&m->shares);
+  strand_committer_close(&m->committer);
 }
 
 static void begin_destroying (strand_member *m) {
   strand_call *call = strand_call_new(STRAND_CALL_DESTROY, NULL);
-  if (call == NULL || !strand_letters_leave(m)) {
+  if (call == NULL || !strand_letters_leave(m->letters)) {
     strand_call_free(call);
     return; /* the next turn tries again */
   }
-  strand_snapshot_publish_now(&m->snapshot, m->owner.client,
-                              strand_clock_us());
+  strand_snapshot_publish_now(&m->snapshot, strand_clock_us());
   drop_all(m);
   m->owner.phase = STRAND_DESTROYING;
   m->closing.destroying = call;
@@ -111,20 +108,17 @@ static void note_closed (strand_member *m) {
 /* Sends what is in no commit yet. True: it waits for an answer, or memory. */
 static bool commit_rest (strand_member *m, int64_t now_us) {
   if (m->membership.fatal) return false;
-  if (m->committer.commit != NULL) return true;
+  if (strand_committer_is_out(&m->committer)) return true;
   if (strand_engine_commit_blocked(m->owner.engine, now_us)) return true;
-  if (strand_committer_waits(m)) return true;
-  return strand_committer_send(m, now_us) || strand_committer_starved(m);
+  if (strand_committer_waits(&m->committer)) return true;
+  return strand_committer_send(&m->committer, now_us)
+         || strand_committer_starved(&m->committer);
 }
 
-/* An earlier commit that failed is no failure of the close when there is
-** nothing left to commit: it was repeated, or its partitions were lost. */
 static void note_last_commit (strand_member *m) {
   strand_consumer *c = m->owner.consumer;
   bool last;
-  if (!strand_committer_untold(m, &m->committer.failure)) {
-    m->committer.failure.code[0] = '\0';
-  }
+  strand_committer_forgive(&m->committer);
   m->closing.last_commit = true;
   strand_lock_take(&c->lock);
   last = --c->uncommitted == 0;
@@ -182,7 +176,7 @@ void strand_closing_advance (strand_member *m, int64_t now_us) {
   if (m->closing.destroying != NULL && may_destroy(m, now_us))
     destroy_client(m);
   if (m->owner.phase == STRAND_DESTROYING && m->owner.client == NULL
-      && strand_letters_are_gone(m))
+      && strand_letters_are_gone(m->letters))
     note_closed(m);
 }
 

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "kafka/clock.h"
-#include "kafka/letters.h"
+#include "kafka/member.h"
 #include "kafka/lock.h"
 #include "kafka/member.h"
 #include "kafka/system.h"
@@ -356,7 +356,8 @@ static rd_kafka_resp_err_t set_token (strand_member *m, const char *token,
   if (m->letters == NULL || (err != 0 && err != RD_KAFKA_RESP_ERR__STATE)) {
     return err;
   }
-  err = strand_letters_token(m, token, expires_ms, principal, error, size);
+  err = strand_letters_token(m->letters, token, expires_ms, principal, error,
+                             size);
   return err == RD_KAFKA_RESP_ERR__STATE ? RD_KAFKA_RESP_ERR_NO_ERROR : err;
 }
 
@@ -385,7 +386,7 @@ void strand_consumer_oauth_fail (strand_consumer *c, const char *message) {
   for (unsigned i = 0; i < c->member_count; i++) {
     rd_kafka_oauthbearer_set_token_failure(c->members[i]->owner.client,
                                            message);
-    strand_letters_token_fail(c->members[i], message);
+    strand_letters_token_fail(c->members[i]->letters, message);
   }
 }
 

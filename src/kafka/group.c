@@ -15,11 +15,10 @@
 #include "core/mutant.h"
 #include "kafka/clock.h"
 #include "kafka/errors.h"
-#include "kafka/letters.h"
+#include "kafka/member.h"
 
 #define EVENTS_MOST 100 /* of one turn */
 #define COMMIT_MOST_US 5000000
-#define REVOKE_COMMITS_MOST 3 /* commits tried inside one rebalance */
 
 /*
 ** Assign
@@ -138,12 +137,12 @@ static void assign (strand_member *m, rd_kafka_event_t *event) {
     }
   }
   answer_assign(m, list);
-  if (m->membership.cooperative) strand_position_keep(m);
-  strand_member_shares(m);
+  if (m->membership.cooperative) strand_position_keep(&m->positions);
+  strand_shares_change(&m->shares);
   strand_trouble_joined(&m->troubles, strand_clock_us());
   strand_membership_join(&m->membership);
   strand_topics_assigned(&m->topics, strand_clock_us());
-  strand_position_restore(m);
+  strand_position_restore(&m->positions);
   rd_kafka_event_destroy(event);
 }
 
@@ -232,6 +231,18 @@ strand_tag *strand_group_restart (strand_member *m, strand_tag *tag,
   return NULL;
 }
 
+void strand_group_reset (strand_member *m, int64_t now_us) {
+  strand_tag *tag;
+  int64_t to;
+  while ((tag = strand_position_take_reset(&m->positions, &to)) != NULL) {
+    if (!MUTANT(a_log_made_anew_inherits_what_was_done)) {
+      tag = strand_group_restart(m, tag, to);
+    }
+    if (tag == NULL) continue;
+    strand_position_was_reset(&m->positions, tag, to, now_us);
+  }
+}
+
 static bool is_yielded (strand_member *m, const strand_tag *tag) {
   if (tag->partition == NULL || !tag->contested || tag->leaving) return false;
   return !strand_inboxes_contested(&m->owner.consumer->inboxes,
@@ -246,7 +257,7 @@ void strand_group_claim (strand_member *m) {
     renew(m, m->assignment.tags[i]);
     i = (size_t)-1; /* their order has changed: from the start */
   }
-  strand_position_restore(m);
+  strand_position_restore(&m->positions);
 }
 
 static strand_tag *revoked_tag (const strand_member *m, int i) {
@@ -315,9 +326,9 @@ static void finish_revoke (strand_member *m) {
     strand_tag *tag = revoked_tag(m, i);
     if (tag != NULL) strand_group_revoke(m, tag);
   }
-  strand_member_shares(m);
+  strand_shares_change(&m->shares);
   answer_revoke(m);
-  if (m->membership.cooperative) strand_position_keep(m);
+  if (m->membership.cooperative) strand_position_keep(&m->positions);
   rd_kafka_event_destroy(m->group.rebalance);
   m->group.rebalance = NULL;
   m->membership.rebalancing = false;
@@ -353,8 +364,7 @@ static void revoke (strand_member *m, rd_kafka_event_t *event,
   m->group.rebalance = event;
   m->membership.rebalancing = true;
   m->group.committing = false;
-  m->group.tries = 0;
-  m->committer.must_rejoin = false;
+  strand_committer_begin_revoke(&m->committer);
   strand_topics_revoked(&m->topics);
   if (lost) note_lost(m);
   if (!m->membership.fatal) tell_revoked(m, lost ? "lost" : "revoked");
@@ -415,20 +425,15 @@ void strand_group_advance (strand_member *m, int64_t now_us) {
     m->group.answer_us = now_us
                          + (most < COMMIT_MOST_US ? most : COMMIT_MOST_US);
   }
-  if (now_us < until(m) && is_dirty(m) && !m->committer.must_rejoin
-      && !MUTANT(revoke_does_not_commit)) {
-    if (m->committer.commit != NULL) return; /* one that is out, or ours */
-    if (strand_engine_commit_blocked(m->owner.engine, now_us)) return;
-    if (m->group.tries++ < REVOKE_COMMITS_MOST
-        && strand_committer_send(m, now_us))
-      return;
-  }
+  if (now_us < until(m) && is_dirty(m) && !MUTANT(revoke_does_not_commit)
+      && strand_committer_serve_revoke(&m->committer, now_us))
+    return;
   finish_revoke(m);
 }
 
 int64_t strand_group_due (const strand_member *m) {
   if (m->group.rebalance == NULL) return INT64_MAX;
-  if (m->group.committing && m->committer.commit == NULL) {
+  if (m->group.committing && !strand_committer_is_out(&m->committer)) {
     int64_t due = strand_engine_commit_due(m->owner.engine,
                                            0); /* its back-off */
     if (due < until(m)) return due;

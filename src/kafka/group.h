@@ -16,7 +16,6 @@ typedef struct strand_group {
   int64_t grace_us;            /* until when it waits for handlers */
   int64_t answer_us;           /* until when for its commit */
   bool committing;             /* ...which is out, or to be sent */
-  int tries;
 } strand_group;
 
 void strand_group_serve (strand_member *m, int64_t now_us);
@@ -31,6 +30,8 @@ void strand_group_claim (strand_member *m);
 ** out, and the consumer ends. */
 strand_tag *strand_group_restart (strand_member *m, strand_tag *tag,
                                   int64_t offset);
+/* The same of all whose log was made anew, or cut. */
+void strand_group_reset (strand_member *m, int64_t now_us);
 /* Nothing new of the partition starts; what runs ends with its record. */
 void strand_group_leave (strand_member *m, strand_tag *tag);
 void strand_group_stop_handlers (strand_member *m);

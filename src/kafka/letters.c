@@ -30,6 +30,9 @@ typedef struct letter {
 } letter;
 
 struct strand_letters {
+  const strand_owner *owner;
+  strand_snapshot *snapshot;
+  strand_waker *waker;
   const strand_letters_config *config;
   strand_placement placement;
   rd_kafka_conf_t *conf; /* to make a client of */
@@ -65,69 +68,65 @@ struct strand_letters {
 ** Trouble: told at once, and again with back-off while it lasts
 */
 
-static void tell_text (strand_member *m, strand_trouble *t, const char *type,
+static void tell_text (strand_letters *l, strand_trouble *t, const char *type,
                        rd_kafka_resp_err_t err, const char *text,
                        int32_t partition, int64_t now_us) {
   char code[48], reason[300];
   strand_trouble_begin(t, now_us, 0);
   if (!strand_trouble_take_due(t, now_us)) return;
   snprintf(reason, sizeof(reason), "dead letters wait: %s", text);
-  strand_owner_tell(&m->owner, type, strand_code_of(err, code, sizeof(code)),
-                    reason, m->letters->config->topic, partition);
+  strand_owner_tell(l->owner, type, strand_code_of(err, code, sizeof(code)),
+                    reason, l->config->topic, partition);
 }
 
-static void tell (strand_member *m, strand_trouble *t, const char *type,
+static void tell (strand_letters *l, strand_trouble *t, const char *type,
                   rd_kafka_resp_err_t err, int64_t now_us) {
-  tell_text(m, t, type, err, rd_kafka_err2str(err), -1, now_us);
+  tell_text(l, t, type, err, rd_kafka_err2str(err), -1, now_us);
 }
 
-static void tell_error (strand_member *m, rd_kafka_resp_err_t err,
+static void tell_error (strand_letters *l, rd_kafka_resp_err_t err,
                         int64_t now_us) {
-  strand_letters *l = m->letters;
   switch (strand_error_kind_of(err)) {
     case STRAND_ERROR_AWAY:
       l->away_err = err; /* see tell_silence */
       return;
     case STRAND_ERROR_MISSING:
-      tell(m, &l->missing, "topic_missing", err, now_us);
+      tell(l, &l->missing, "topic_missing", err, now_us);
       return;
     case STRAND_ERROR_UNAUTHENTICATED:
     case STRAND_ERROR_UNAUTHORIZED:
-      tell(m, &l->refused, "auth_failed", err, now_us);
+      tell(l, &l->refused, "auth_failed", err, now_us);
       return;
-    default: tell(m, &l->failing, "error", err, now_us);
+    default: tell(l, &l->failing, "error", err, now_us);
   }
 }
 
 /* The helper does one after another: the client outlives the question. */
-static bool ask_why (strand_member *m) {
-  strand_letters *l = m->letters;
+static bool ask_why (strand_letters *l) {
   strand_call *call;
   if (l->client == NULL) return false;
   call = strand_call_new(STRAND_CALL_STALLED, NULL);
   if (call == NULL) return false;
   call->arg = l->client;
   l->asking = true;
-  strand_helper_leave(m->owner.helper, call);
+  strand_helper_leave(l->owner->helper, call);
   return true;
 }
 
 /* librdkafka's own word for it comes and goes with each connection, and it
 ** has none for leaders that are away and for too few copies. */
-static void tell_silence (strand_member *m, int64_t now_us) {
-  strand_letters *l = m->letters;
+static void tell_silence (strand_letters *l, int64_t now_us) {
   if (l->out_count > 0) {
     strand_trouble_begin(&l->away, l->heard_us, PATIENCE_US);
   }
   if (!strand_trouble_is_due(&l->away, now_us)) return;
-  if (l->asking || ask_why(m)) return;
-  tell(m, &l->away, "unreachable", l->away_err, now_us);
+  if (l->asking || ask_why(l)) return;
+  tell(l, &l->away, "unreachable", l->away_err, now_us);
 }
 
-void strand_letters_stalled (strand_member *m, const strand_call *call,
+void strand_letters_stalled (strand_letters *l, const strand_call *call,
                              int64_t now_us) {
   static const char text[] = "the leaders answer, and acknowledge nothing";
-  strand_letters *l = m->letters;
   strand_obstacle obstacle;
   l->asking = false;
   if (l->left || l->away.since_us == 0) return; /* one was heard of */
@@ -136,15 +135,15 @@ void strand_letters_stalled (strand_member *m, const strand_call *call,
     return;
   }
   if (call->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    tell(m, &l->away, "unreachable", l->away_err, now_us);
+    tell(l, &l->away, "unreachable", l->away_err, now_us);
     return;
   }
   strand_obstacle_of(call->list, l->all_acks, &obstacle);
   if (obstacle.type == NULL) {
-    tell_text(m, &l->away, "error", l->away_err, text, -1, now_us);
+    tell_text(l, &l->away, "error", l->away_err, text, -1, now_us);
   }
   else {
-    tell_text(m, &l->away, obstacle.type, obstacle.err, obstacle.reason,
+    tell_text(l, &l->away, obstacle.type, obstacle.err, obstacle.reason,
               obstacle.partition, now_us);
   }
 }
@@ -160,14 +159,14 @@ static void note_report (strand_letters *l, rd_kafka_resp_err_t err,
 }
 
 /* Once: the dead letter topic has fewer partitions than a source. */
-static void tell_fewer (strand_member *m, const letter *a) {
+static void tell_fewer (strand_letters *l, const letter *a) {
   static const char reason[] =
     "the dead letter topic has no partition of this number: placed by key";
   const strand_partition *p = strand_record_partition(a->record);
-  if (m->letters->fewer_told) return;
-  m->letters->fewer_told = true;
-  strand_owner_tell(&m->owner, "error", "UNKNOWN_PARTITION", reason,
-                    m->letters->config->topic, strand_partition_index(p));
+  if (l->fewer_told) return;
+  l->fewer_told = true;
+  strand_owner_tell(l->owner, "error", "UNKNOWN_PARTITION", reason,
+                    l->config->topic, strand_partition_index(p));
 }
 
 /*
@@ -190,9 +189,8 @@ static void drop (letter *a) {
   free(a);
 }
 
-bool strand_letters_take (void *member, strand_partition *p,
+bool strand_letters_take (strand_letters *l, strand_partition *p,
                           strand_record *record) {
-  strand_letters *l = ((strand_member *)member)->letters;
   strand_tag *tag = strand_partition_tag(p);
   letter *a = calloc(1, sizeof(*a));
   if (a == NULL) return false;
@@ -256,8 +254,9 @@ static void name_option (strand_failure *failure) {
   strand_fail(failure, "OPTION", "option 'producer.kafka'%s", text);
 }
 
-static rd_kafka_conf_t *make_conf (strand_member *m, strand_failure *failure) {
-  const strand_letters_config *c = m->letters->config;
+static rd_kafka_conf_t *make_conf (strand_letters *l, strand_opaque *opaque,
+                                   strand_failure *failure) {
+  const strand_letters_config *c = l->config;
   rd_kafka_conf_t *conf = strand_conf_new(RD_KAFKA_PRODUCER, c->kafka,
                                           c->kafka_count, failure);
   if (conf == NULL) return NULL;
@@ -265,23 +264,22 @@ static rd_kafka_conf_t *make_conf (strand_member *m, strand_failure *failure) {
     if (has(c, defaults[i].name)) continue;
     rd_kafka_conf_set(conf, defaults[i].name, defaults[i].value, NULL, 0);
   }
-  rd_kafka_conf_set_opaque(conf, m);
+  rd_kafka_conf_set_opaque(conf, opaque);
   rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR
                                    | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
-  strand_placement_install(conf, &m->letters->placement);
-  if (check_acks(m->letters, conf, failure)) return conf;
+  strand_placement_install(conf, &l->placement);
+  if (check_acks(l, conf, failure)) return conf;
   rd_kafka_conf_destroy(conf);
   return NULL;
 }
 
-static bool open_client (strand_member *m, strand_failure *failure) {
+static bool open_client (strand_letters *l, strand_failure *failure) {
   static const uint64_t one = 1;
-  strand_letters *l = m->letters;
   rd_kafka_t *client = strand_conf_open(RD_KAFKA_PRODUCER,
                                         rd_kafka_conf_dup(l->conf), failure);
   if (client == NULL) return false;
   l->queue = rd_kafka_queue_get_main(client);
-  rd_kafka_queue_io_event_enable(l->queue, m->waker->fd, &one, sizeof(one));
+  rd_kafka_queue_io_event_enable(l->queue, l->waker->fd, &one, sizeof(one));
   strand_lock_take(&l->lock);
   l->client = client;
   strand_lock_release(&l->lock);
@@ -301,10 +299,16 @@ static rd_kafka_t *let_go (strand_letters *l) {
   return client;
 }
 
-static strand_letters *new_letters (const strand_consumer *c) {
+static strand_letters *new_letters (const strand_owner *owner,
+                                    strand_snapshot *snapshot,
+                                    strand_waker *waker) {
+  const strand_consumer *c = owner->consumer;
   strand_letters *l = calloc(1, sizeof(*l));
   const char *partitioner = c->letters.partitioner;
   if (l == NULL) return NULL;
+  l->owner = owner;
+  l->snapshot = snapshot;
+  l->waker = waker;
   l->config = &c->letters;
   if (partitioner == NULL) partitioner = "murmur2_random";
   strand_partitioner_find(partitioner, &l->placement.which);
@@ -330,15 +334,18 @@ static char *group_of (rd_kafka_t *client) {
   return group;
 }
 
-bool strand_letters_open (strand_member *m, strand_failure *failure) {
-  if (m->owner.consumer->letters.topic == NULL) return true;
+bool strand_letters_open (strand_letters **letters, const strand_owner *owner,
+                          strand_snapshot *snapshot, strand_waker *waker,
+                          strand_opaque *opaque, strand_failure *failure) {
+  strand_letters *l;
+  if (owner->consumer->letters.topic == NULL) return true;
   strand_fail(failure, "NO_MEMORY", "memory ran out");
-  m->letters = new_letters(m->owner.consumer);
-  if (m->letters == NULL) return false;
-  m->letters->group = group_of(m->owner.client);
-  if (m->letters->group == NULL) return false;
-  m->letters->conf = make_conf(m, failure);
-  if (m->letters->conf != NULL && open_client(m, failure)) return true;
+  *letters = l = new_letters(owner, snapshot, waker);
+  if (l == NULL) return false;
+  l->group = group_of(owner->client);
+  if (l->group == NULL) return false;
+  l->conf = make_conf(l, opaque, failure);
+  if (l->conf != NULL && open_client(l, failure)) return true;
   name_option(failure);
   return false;
 }
@@ -348,8 +355,7 @@ static void drop_all (strand_link *queue) {
   while ((a = first_of(queue)) != NULL) drop(a);
 }
 
-void strand_letters_free (strand_member *m) {
-  strand_letters *l = m->letters;
+void strand_letters_free (strand_letters *l) {
   rd_kafka_t *client;
   if (l == NULL) return;
   client = let_go(l);
@@ -362,48 +368,46 @@ void strand_letters_free (strand_member *m) {
   free(l->group);
   strand_lock_free(&l->lock);
   free(l);
-  m->letters = NULL;
 }
 
 /* To the helper. False: memory ran out. */
-static bool leave_client (strand_member *m) {
+static bool leave_client (strand_letters *l) {
   strand_call *call;
-  if (m->letters->client == NULL) return true;
+  if (l->client == NULL) return true;
   call = strand_call_new(STRAND_CALL_DROP, NULL);
   if (call == NULL) return false;
-  call->arg = let_go(m->letters);
-  m->letters->dropping++;
-  strand_helper_leave(m->owner.helper, call);
+  call->arg = let_go(l);
+  l->dropping++;
+  strand_helper_leave(l->owner->helper, call);
   return true;
 }
 
-bool strand_letters_leave (strand_member *m) {
-  if (m->letters == NULL) return true;
-  m->letters->left = leave_client(m);
-  return m->letters->left;
+bool strand_letters_leave (strand_letters *l) {
+  if (l == NULL) return true;
+  l->left = leave_client(l);
+  return l->left;
 }
 
-void strand_letters_gone (strand_member *m) {
-  m->letters->dropping--;
+void strand_letters_gone (strand_letters *l) {
+  l->dropping--;
 }
 
-bool strand_letters_have_client (const strand_member *m) {
-  return m->letters != NULL && m->letters->client != NULL;
+bool strand_letters_have_client (const strand_letters *l) {
+  return l != NULL && l->client != NULL;
 }
 
-bool strand_letters_are_gone (const strand_member *m) {
-  return m->letters == NULL || m->letters->dropping == 0;
+bool strand_letters_are_gone (const strand_letters *l) {
+  return l == NULL || l->dropping == 0;
 }
 
 /*
 ** Tokens
 */
 
-rd_kafka_resp_err_t strand_letters_token (strand_member *m, const char *token,
+rd_kafka_resp_err_t strand_letters_token (strand_letters *l, const char *token,
                                           int64_t expires_ms,
                                           const char *principal, char *error,
                                           size_t size) {
-  strand_letters *l = m->letters;
   rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
   strand_lock_take(&l->lock);
   if (l->client != NULL) {
@@ -414,8 +418,7 @@ rd_kafka_resp_err_t strand_letters_token (strand_member *m, const char *token,
   return err;
 }
 
-void strand_letters_token_fail (strand_member *m, const char *message) {
-  strand_letters *l = m->letters;
+void strand_letters_token_fail (strand_letters *l, const char *message) {
   if (l == NULL) return;
   strand_lock_take(&l->lock);
   if (l->client != NULL) {
@@ -467,9 +470,8 @@ static void refuse (strand_letters *l, letter *a, bool by_itself,
 }
 
 /* 'by_itself': not in a batch, of which another may be to blame. */
-static void judge (strand_member *m, letter *a, rd_kafka_resp_err_t err,
+static void judge (strand_letters *l, letter *a, rd_kafka_resp_err_t err,
                    bool by_itself, int64_t now_us) {
-  strand_letters *l = m->letters;
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) settle(l, a, NULL);
   else if (strand_error_is_final(err)) refuse(l, a, by_itself, err);
   else if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
@@ -479,7 +481,7 @@ static void judge (strand_member *m, letter *a, rd_kafka_resp_err_t err,
   }
   else {
     if (err == RD_KAFKA_RESP_ERR__FATAL) l->broken = true;
-    else tell_error(m, err, now_us);
+    else tell_error(l, err, now_us);
     a->by_key = false; /* the topic may appear, or grow */
     wait_again(l, a, now_us);
   }
@@ -514,21 +516,20 @@ static rd_kafka_resp_err_t produce (strand_letters *l, letter *a,
   return err;
 }
 
-static void send_one (strand_member *m, letter *a, int64_t now_us) {
+static void send_one (strand_letters *l, letter *a, int64_t now_us) {
   static const char returned[] =
     "it comes from the dead letter topic, where this group had sent it";
-  strand_letters *l = m->letters;
   rd_kafka_resp_err_t err;
   if (strand_letter_returns(l->config, l->group, a->record)) {
     settle(l, a, returned);
     return;
   }
-  if (a->by_key) tell_fewer(m, a);
+  if (a->by_key) tell_fewer(l, a);
   err = produce(l, a, now_us);
   l->full = err == RD_KAFKA_RESP_ERR__QUEUE_FULL && l->out_count > 0;
   if (l->full) return;
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    judge(m, a, err, true, now_us);
+    judge(l, a, err, true, now_us);
     return;
   }
   if (l->out_count++ == 0 && l->away.since_us == 0) l->heard_us = now_us;
@@ -544,11 +545,10 @@ static bool is_held_up (const strand_letters *l) {
   return a != NULL && a->alone && l->out_count > 0;
 }
 
-static void send_ready (strand_member *m, int64_t now_us) {
-  strand_letters *l = m->letters;
+static void send_ready (strand_letters *l, int64_t now_us) {
   letter *a;
   while (!is_held_up(l) && (a = first_of(&l->ready)) != NULL) {
-    send_one(m, a, now_us);
+    send_one(l, a, now_us);
   }
 }
 
@@ -568,56 +568,55 @@ static void come_in (strand_letters *l, letter *a) {
   l->one_alone = l->full = a->out = false;
 }
 
-static void take_report (strand_member *m, const rd_kafka_message_t *report,
+static void take_report (strand_letters *l, const rd_kafka_message_t *report,
                          int64_t now_us) {
   letter *a = report->_private;
-  come_in(m->letters, a);
-  note_report(m->letters, report->err, now_us);
+  come_in(l, a);
+  note_report(l, report->err, now_us);
   if (a->record == NULL) drop(a);
-  else judge(m, a, report->err, a->alone, now_us);
+  else judge(l, a, report->err, a->alone, now_us);
 }
 
-static void take_error (strand_member *m, rd_kafka_event_t *event,
+static void take_error (strand_letters *l, rd_kafka_event_t *event,
                         int64_t now_us) {
-  strand_letters *l = m->letters;
   rd_kafka_resp_err_t err = rd_kafka_event_error(event);
   char text[512];
   if (err != RD_KAFKA_RESP_ERR__FATAL) {
-    tell_error(m, err, now_us);
+    tell_error(l, err, now_us);
     return;
   }
   err = rd_kafka_fatal_error(l->client, text, sizeof(text));
   l->broken = true;
-  tell(m, &l->failing, "error", err, now_us);
+  tell(l, &l->failing, "error", err, now_us);
 }
 
-static void take_event (strand_member *m, rd_kafka_event_t *event,
+static void take_event (strand_letters *l, rd_kafka_event_t *event,
                         int64_t now_us) {
   const rd_kafka_message_t *report;
   switch (rd_kafka_event_type(event)) {
     case RD_KAFKA_EVENT_DR:
       while ((report = rd_kafka_event_message_next(event)) != NULL) {
-        take_report(m, report, now_us);
+        take_report(l, report, now_us);
       }
       break;
-    case RD_KAFKA_EVENT_ERROR: take_error(m, event, now_us); break;
+    case RD_KAFKA_EVENT_ERROR: take_error(l, event, now_us); break;
     case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH:
-      strand_shared_want_token(m->owner.consumer);
+      strand_shared_want_token(l->owner->consumer);
       break;
     default: break;
   }
   rd_kafka_event_destroy(event);
 }
 
-static void take_events (strand_member *m, int64_t now_us) {
+static void take_events (strand_letters *l, int64_t now_us) {
   rd_kafka_event_t *event;
   int served = 0;
-  while (m->letters->queue != NULL
-         && (event = rd_kafka_queue_poll(m->letters->queue, 0)) != NULL) {
-    take_event(m, event, now_us);
-    strand_snapshot_change(&m->snapshot);
+  while (l->queue != NULL
+         && (event = rd_kafka_queue_poll(l->queue, 0)) != NULL) {
+    take_event(l, event, now_us);
+    strand_snapshot_change(l->snapshot);
     if (++served < EVENTS_MOST) continue;
-    m->waker->more = true; /* the next turn comes at once */
+    l->waker->more = true; /* the next turn comes at once */
     return;
   }
 }
@@ -632,50 +631,47 @@ static void recall (strand_letters *l, int64_t now_us) {
   }
 }
 
-static void renew (strand_member *m, int64_t now_us) {
-  strand_letters *l = m->letters;
+static void renew (strand_letters *l, int64_t now_us) {
   strand_failure failure;
-  if (!leave_client(m)) return; /* the next turn tries again */
+  if (!leave_client(l)) return; /* the next turn tries again */
   recall(l, now_us);
-  l->broken = !open_client(m, &failure);
+  l->broken = !open_client(l, &failure);
 }
 
 /*
 ** The engine is told
 */
 
-static strand_err park (strand_member *m, const letter *a, int64_t now_us) {
+static strand_err park (strand_letters *l, const letter *a, int64_t now_us) {
   char reason[STRAND_REASON_MAX];
   size_t length = strand_letter_excuse(reason, a->record, a->problem);
-  return strand_engine_unlettered(m->owner.engine, a->record, reason, length,
+  return strand_engine_unlettered(l->owner->engine, a->record, reason, length,
                                   now_us);
 }
 
-static void tell_engine (strand_member *m, int64_t now_us) {
+static void tell_engine (strand_letters *l, int64_t now_us) {
   letter *a;
-  while ((a = first_of(&m->letters->settled)) != NULL) {
-    strand_err err = a->problem != NULL ? park(m, a, now_us)
+  while ((a = first_of(&l->settled)) != NULL) {
+    strand_err err = a->problem != NULL ? park(l, a, now_us)
                                         : strand_engine_lettered(
-                                          m->owner.engine, a->record, now_us);
+                                          l->owner->engine, a->record, now_us);
     if (err != STRAND_OK) return; /* memory ran out: in a later turn */
     drop(a);
-    strand_snapshot_change(&m->snapshot);
+    strand_snapshot_change(l->snapshot);
   }
 }
 
-void strand_letters_serve (strand_member *m, int64_t now_us) {
-  strand_letters *l = m->letters;
+void strand_letters_serve (strand_letters *l, int64_t now_us) {
   if (l == NULL || l->left) return;
-  take_events(m, now_us);
-  if (l->broken) renew(m, now_us);
+  take_events(l, now_us);
+  if (l->broken) renew(l, now_us);
   send_again(l, now_us);
-  send_ready(m, now_us);
-  tell_engine(m, now_us);
-  tell_silence(m, now_us);
+  send_ready(l, now_us);
+  tell_engine(l, now_us);
+  tell_silence(l, now_us);
 }
 
-int64_t strand_letters_due (const strand_member *m, int64_t now_us) {
-  const strand_letters *l = m->letters;
+int64_t strand_letters_due (const strand_letters *l, int64_t now_us) {
   int64_t due;
   if (l == NULL || l->left) return INT64_MAX;
   if (!strand_list_empty(&l->ready) && !is_held_up(l)) return now_us;

@@ -29,41 +29,53 @@
 #ifndef STRAND_LETTERS_H
 #define STRAND_LETTERS_H
 
-#include "kafka/member.h"
+#include "kafka/assignment.h"
+#include "kafka/helper.h"
+#include "kafka/log.h"
+#include "kafka/owner.h"
+#include "kafka/snapshot.h"
+#include "kafka/waker.h"
 
-/* Thread: lua. Makes m->letters, when there is a topic for them; connects to
-** nothing. False and a failure ("OPTION": a property). 'm' has its client. */
-bool strand_letters_open (strand_member *m, strand_failure *failure);
-/* Thread: any. Nobody else uses 'm'. Waits for the client, if it is there. */
-void strand_letters_free (strand_member *m);
+typedef struct strand_letters strand_letters;
+
+/* Thread: lua. Makes them, when there is a topic for them; connects to nothing.
+** False and a failure ("OPTION": a property). The owner has its client. */
+bool strand_letters_open (strand_letters **letters, const strand_owner *owner,
+                          strand_snapshot *snapshot, strand_waker *waker,
+                          strand_opaque *opaque, strand_failure *failure);
+
+/* NULL, where there is no topic for them, is one that has nothing to do. */
+
+/* Thread: any. Nobody else uses them. Waits for the client, if it is there. */
+void strand_letters_free (strand_letters *l);
 
 /* The engine's config.letter. */
-bool strand_letters_take (void *member, strand_partition *p,
+bool strand_letters_take (strand_letters *l, strand_partition *p,
                           strand_record *record);
 /* Reports in, letters out, the engine told. */
-void strand_letters_serve (strand_member *m, int64_t now_us);
-int64_t strand_letters_due (const strand_member *m, int64_t now_us);
+void strand_letters_serve (strand_letters *l, int64_t now_us);
+int64_t strand_letters_due (const strand_letters *l, int64_t now_us);
 /* The answer to what keeps letters from being taken. */
-void strand_letters_stalled (strand_member *m, const strand_call *call,
+void strand_letters_stalled (strand_letters *l, const strand_call *call,
                              int64_t now_us);
 /* The partition ends, before the engine hears of it. */
 void strand_letters_forget (strand_tag *tag);
 
 /* Nothing is sent or heard any more: the helper destroys the client. False:
 ** memory ran out; call again. */
-bool strand_letters_leave (strand_member *m);
+bool strand_letters_leave (strand_letters *l);
 /* One that nobody let go. */
-bool strand_letters_have_client (const strand_member *m);
+bool strand_letters_have_client (const strand_letters *l);
 /* One that was left to the helper is destroyed. */
-void strand_letters_gone (strand_member *m);
-bool strand_letters_are_gone (const strand_member *m);
+void strand_letters_gone (strand_letters *l);
+bool strand_letters_are_gone (const strand_letters *l);
 
-/* Thread: lua. As for the consumer's own clients; 'm' has letters. */
-rd_kafka_resp_err_t strand_letters_token (strand_member *m, const char *token,
+/* Thread: lua. As for the consumer's own clients; not NULL. */
+rd_kafka_resp_err_t strand_letters_token (strand_letters *l, const char *token,
                                           int64_t expires_ms,
                                           const char *principal, char *error,
                                           size_t size);
 /* Thread: lua. */
-void strand_letters_token_fail (strand_member *m, const char *message);
+void strand_letters_token_fail (strand_letters *l, const char *message);
 
 #endif

@@ -1,5 +1,7 @@
-#include "kafka/errors.h"
-#include "kafka/letters.h"
+/*
+** member.c - see member.h
+*/
+#include "kafka/member.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -7,6 +9,7 @@
 #include <unistd.h>
 
 #include "kafka/clock.h"
+#include "kafka/errors.h"
 #include "kafka/system.h"
 #include "kafka/thread.h"
 
@@ -38,62 +41,10 @@ static void enter (strand_member *m) {
 ** What the engine says
 */
 
-static const char *notice_name (strand_notice_type type) {
-  switch (type) {
-    case STRAND_NOTICE_FAILED: return "record_failed";
-    case STRAND_NOTICE_PARKED: return "parked";
-    case STRAND_NOTICE_LETTERED: return "dead_lettered";
-    case STRAND_NOTICE_BLOCKED: return "partition_blocked";
-    case STRAND_NOTICE_UNBLOCKED: return "partition_unblocked";
-    case STRAND_NOTICE_WRITABLE: return "metadata_writable";
-    default: return "metadata_unwritable";
-  }
-}
-
-/* A record is exhausted, and its policy says so. */
-static void take_stop (strand_member *m, const strand_notice *n) {
-  char reason[sizeof(((strand_failure *)0)->message)];
-  snprintf(reason, sizeof(reason),
-           "%s/%d/%lld was given up after attempt "
-           "%d: %.*s",
-           strand_partition_topic(n->partition),
-           (int)strand_partition_index(n->partition),
-           (long long)n->record->offset, (int)n->record->attempt,
-           (int)n->reason_length, n->reason != NULL ? n->reason : "");
-  strand_shared_end(m->owner.consumer, STRAND_CLOSE_FINISH,
-                    "STOPPED_BY_HANDLER", reason);
-}
-
 static void take_notice (void *arg, const strand_notice *n) {
   strand_member *m = arg;
-  if (n->type == STRAND_NOTICE_STOP) {
-    take_stop(m, n);
-    return;
-  }
-  strand_event event = strand_event_of(notice_name(n->type),
-                                       (int)m->owner.index);
-  strand_event_set_topic(&event, strand_partition_topic(n->partition),
-                         strand_partition_index(n->partition));
-  event.epoch = strand_partition_epoch(n->partition);
-  if (n->reason != NULL) {
-    strand_event_set_reason(&event, n->reason, n->reason_length);
-  }
-  if (n->record != NULL) {
-    event.offset = n->record->offset;
-    if (n->type == STRAND_NOTICE_FAILED) event.attempt = n->record->attempt;
-    if (n->type == STRAND_NOTICE_PARKED || n->type == STRAND_NOTICE_LETTERED) {
-      event.attempt = n->record->attempt - 1; /* the last */
-    }
-    if (n->record->flags & STRAND_RECORD_KEY) {
-      strand_event_set_key(&event, strand_record_key(n->record),
-                           n->record->key_length);
-    }
-  }
-  if (n->delay_us >= 0 && n->type == STRAND_NOTICE_FAILED) {
-    event.delay = (double)n->delay_us / 1e6;
-  }
-  strand_snapshot_change(&m->snapshot);
-  strand_owner_emit(&m->owner, &event);
+  if (n->type != STRAND_NOTICE_STOP) strand_snapshot_change(&m->snapshot);
+  strand_notice_tell(&m->owner, n);
 }
 
 /* The handler of a held shard has returned. */
@@ -104,72 +55,27 @@ static void take_release (void *arg, const strand_held *held) {
                     "memory ran out after a revoke"); /* else held for ever */
 }
 
+static bool take_letter (void *arg, strand_partition *p,
+                         strand_record *record) {
+  return strand_letters_take(((strand_member *)arg)->letters, p, record);
+}
+
 /*
 ** Inbox
 */
 
-static size_t share (double part, size_t budget) {
-  return (size_t)((double)budget * part + 0.999);
-}
-
-static strand_rate rate_share (double part, strand_rate rate) {
-  rate.per_second *= part;
-  rate.burst *= part;
-  if (rate.burst < 1) rate.burst = 1;
-  return rate;
-}
-
-/* Rounded down, so that all members together stay within it; but each may
-** call the handler. */
-static size_t calls_share (double part, size_t most) {
-  size_t calls = (size_t)((double)most * part + 1e-6);
-  return most > 0 && calls == 0 ? 1 : calls;
-}
-
-static void limits_locked (strand_member *m, double part,
-                           strand_engine_config *config) {
-  const strand_limits *l = &m->owner.consumer->limits;
-  config->max_buffered_records = share(part, l->max_buffered_records);
-  config->max_buffered_bytes = share(part, l->max_buffered_bytes);
-  config->max_waiting_records = share(part, l->max_waiting_records);
-  config->max_waiting_bytes = share(part, l->max_waiting_bytes);
-  config->commit_interval_us = l->commit_interval_us;
-  config->max_metadata = m->owner.consumer->max_metadata;
-  config->rate = rate_share(part, l->rate);
-  config->route_count = m->owner.consumer->route_count;
-  for (size_t i = 0; i < config->route_count; i++) {
-    strand_route_limits *to = &m->shares.routes[i];
-    *to = m->owner.consumer->routes[i].limits;
-    to->rate = rate_share(part, to->rate);
-    to->max_in_flight = calls_share(part, to->max_in_flight);
-    if (to->by != STRAND_BATCH_NONE) {
-      strand_handover_widen(&m->handover, to->batch_size);
-    }
-  }
-  config->routes = m->shares.routes;
-}
-
-void strand_member_shares (strand_member *m) {
-  strand_engine_stats stats;
-  strand_engine_stats_read(m->owner.engine, &stats);
-  strand_inboxes_count(&m->owner.consumer->inboxes, m->owner.index,
-                       stats.partitions);
-}
-
-/* This member's part of what the consumer may: by the partitions it has. */
-static double part_of (const strand_member *m) {
-  return strand_inboxes_part(&m->owner.consumer->inboxes, m->owner.index);
+static void set_share (strand_member *m, const strand_share *share) {
+  m->reader.max_ready = share->max_ready;
+  strand_handover_limit(&m->handover, share->max_ready);
+  strand_handover_widen(&m->handover, share->batch_most);
+  strand_watchdog_limit(&m->watchdog, share->slow_after_us);
 }
 
 static void take_limits (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
   strand_engine_config config = { 0 };
-  double part = part_of(m);
-  strand_lock_take(&c->lock);
-  limits_locked(m, part, &config);
-  strand_handover_limit(&m->handover, share(part, c->limits.max_ready));
-  strand_watchdog_limit(&m->watchdog, c->limits.slow_after_us);
-  strand_lock_release(&c->lock);
+  strand_share share;
+  strand_shares_take(&m->shares, &config, &share);
+  set_share(m, &share);
   strand_engine_configure(m->owner.engine, &config);
 }
 
@@ -211,12 +117,83 @@ static void take_inbox (strand_member *m, int64_t now_us) {
   if (asked.rules) take_rules(m);
   if (asked.yields && m->owner.phase == STRAND_SERVING) strand_group_claim(m);
   take_releases(m, asked.releases);
-  strand_seek_take(m, asked.seeks);
-  strand_parked_serve(m, asked.parked, now_us);
+  strand_seek_take(&m->seeks, asked.seeks);
+  strand_parked_serve(&m->parking, asked.parked, now_us);
   while (asked.commits != NULL) {
     strand_waiter *w = asked.commits;
     asked.commits = w->next;
-    strand_committer_wait(m, w);
+    strand_committer_wait(&m->committer, w);
+  }
+}
+
+/*
+** What the helper found
+*/
+
+/* A new epoch begins where the user wanted the partition to go. */
+static void take_seek (strand_member *m, strand_tag *tag,
+                       const strand_call *call, int64_t now_us) {
+  bool again;
+  if (!strand_seek_answer(&m->seeks, tag, call, now_us)) return;
+  again = tag->again;
+  tag = strand_group_restart(m, tag, call->list->elems[0].offset);
+  strand_seek_arrived(&m->seeks, tag, call, again, now_us);
+}
+
+/* Of one partition. */
+static void take_position (strand_member *m, const strand_call *call,
+                           int64_t now_us) {
+  const rd_kafka_topic_partition_t *p = &call->list->elems[0];
+  strand_tag *tag = strand_assignment_find(&m->assignment, p->topic,
+                                           p->partition);
+  if (tag != NULL && tag->leaving) tag = NULL;
+  if (call->why >= STRAND_WHY_TARGET) take_seek(m, tag, call, now_us);
+  else if (tag != NULL) {
+    strand_position_answer(&m->positions, tag, call, now_us);
+    strand_group_reset(m, now_us);
+  }
+}
+
+static void take_topics (strand_member *m, const strand_call *call,
+                         int64_t now_us) {
+  if (call->err == 0) strand_outage_reached(&m->outage, now_us);
+  strand_topics_listed(&m->topics, call, now_us);
+}
+
+static void take_answer (strand_member *m, const strand_call *call,
+                         int64_t now_us) {
+  switch (call->kind) {
+    case STRAND_CALL_COMMITTED:
+      strand_position_committed(&m->positions, call, now_us);
+      return;
+    case STRAND_CALL_STARTS:
+      strand_starts_answer(&m->starts, call, now_us);
+      return;
+    case STRAND_CALL_TOPICS: take_topics(m, call, now_us); return;
+    case STRAND_CALL_OWNERS:
+      strand_topics_owners(&m->topics, call, now_us);
+      return;
+    case STRAND_CALL_REACH:
+      strand_outage_reach(&m->outage, call, now_us);
+      return;
+    case STRAND_CALL_LEADERS:
+      strand_trouble_leaders(&m->troubles, call, now_us);
+      return;
+    case STRAND_CALL_STALLED:
+      strand_letters_stalled(m->letters, call, now_us);
+      return;
+    case STRAND_CALL_DROP: strand_letters_gone(m->letters); return;
+    case STRAND_CALL_DESTROY: m->owner.client = NULL; return;
+    default: take_position(m, call, now_us);
+  }
+}
+
+void strand_member_answers (strand_member *m, int64_t now_us) {
+  strand_call *call;
+  while ((call = strand_helper_answer(m->owner.helper)) != NULL) {
+    take_answer(m, call, now_us);
+    strand_call_free(call);
+    strand_snapshot_change(&m->snapshot);
   }
 }
 
@@ -244,8 +221,9 @@ static void hand_over (strand_member *m, int64_t now_us) {
 
 static int64_t tick_troubles (strand_member *m, int64_t now_us) {
   if (m->owner.phase >= STRAND_LEAVING) return INT64_MAX;
-  strand_committer_look(m, now_us);
-  if (strand_known_tick(&m->known, now_us)) strand_position_reread(m);
+  strand_committer_look(&m->committer, now_us);
+  if (strand_known_tick(&m->known, now_us))
+    strand_position_reread(&m->positions);
   return strand_outage_tick(&m->outage, now_us);
 }
 
@@ -253,42 +231,44 @@ static int64_t tick_troubles (strand_member *m, int64_t now_us) {
 static int64_t turn (strand_member *m, int64_t now_us) {
   int64_t due = now_us + poll_every(m);
   take_inbox(m, now_us);
-  strand_position_answers(m, now_us);
-  strand_seek_serve(m);
+  strand_member_answers(m, now_us);
+  strand_seek_serve(&m->seeks);
   if (m->owner.queue != NULL) strand_group_serve(m, now_us);
   strand_handover_harvest(&m->handover, now_us);
-  strand_letters_serve(m, now_us);
+  strand_letters_serve(m->letters, now_us);
   if (m->committer.queue != NULL) {
-    strand_committer_serve(m, now_us);
+    strand_committer_serve(&m->committer, now_us);
     strand_group_advance(m, now_us);
   }
   if (m->owner.phase
       == STRAND_SERVING) { /* a retry of the end waits for ever */
     due = min64(due, strand_engine_tick(m->owner.engine, now_us));
   }
-  strand_reader_read(m, now_us);
+  strand_reader_read(&m->reader, now_us);
+  strand_group_reset(m, now_us);
   hand_over(m, now_us);
   due = min64(due, strand_engine_gates(m->owner.engine, now_us));
   strand_closing_advance(m, now_us);
   due = min64(due, tick_troubles(m, now_us)); /* also when it is busy */
-  strand_snapshot_publish(&m->snapshot, m->owner.client, now_us);
+  strand_snapshot_publish(&m->snapshot, now_us);
   if (m->owner.consumer->warnings != NULL) {
     strand_warnings_tick(m->owner.consumer->warnings, now_us);
   }
-  if (strand_reader_busy(m)) return now_us;
+  if (strand_reader_busy(&m->reader)) return now_us;
   if (m->waker->more && m->owner.queue != NULL) return now_us;
-  due = min64(due, strand_position_tick(m, now_us));
+  due = min64(due, strand_position_tick(&m->positions, now_us));
+  due = min64(due, strand_starts_tick(&m->starts, now_us));
   due = min64(due, strand_topics_tick(&m->topics, now_us));
   due = min64(due, strand_group_due(m));
-  due = min64(due, strand_letters_due(m, now_us));
-  due = min64(due, strand_committer_due(m, now_us));
+  due = min64(due, strand_letters_due(m->letters, now_us));
+  due = min64(due, strand_committer_due(&m->committer, now_us));
   due = min64(due, strand_handover_due(&m->handover));
   due = min64(due, strand_closing_due(m));
   return min64(due, strand_snapshot_due(&m->snapshot));
 }
 
 static void free_parts (strand_member *m) {
-  strand_letters_free(m);
+  strand_letters_free(m->letters);
   strand_known_free(&m->known);
   strand_topics_free(&m->topics);
   strand_engine_free(m->owner.engine);
@@ -296,7 +276,7 @@ static void free_parts (strand_member *m) {
   strand_snapshot_free(&m->snapshot);
   strand_problem_free(&m->problem);
   strand_assignment_free(&m->assignment);
-  free(m->shares.routes);
+  strand_shares_free(&m->shares);
 }
 
 static void check_parts (const strand_member *m) {
@@ -304,18 +284,23 @@ static void check_parts (const strand_member *m) {
   strand_waker_check(m->waker);
   strand_assignment_check(&m->assignment);
   strand_snapshot_check(&m->snapshot);
+  strand_shares_check(&m->shares);
   strand_known_check(&m->known);
   strand_topics_check(&m->topics);
   strand_outage_check(&m->outage);
   strand_watchdog_check(&m->watchdog);
   strand_handover_check(&m->handover);
+  strand_positions_check(&m->positions);
+  strand_starts_check(&m->starts);
+  strand_reader_check(&m->reader);
   strand_committer_check(&m->committer);
   strand_closing_check(m);
 }
 
 /* A client that could not be destroyed yet still writes to the waker. */
 static void note_clients (strand_member *m) {
-  m->waker->lent = m->owner.client != NULL || strand_letters_have_client(m);
+  m->waker->lent = m->owner.client != NULL
+                   || strand_letters_have_client(m->letters);
 }
 
 /* Handlers that do not return keep the owner, which waits for them: their
@@ -382,11 +367,11 @@ void strand_member_dismiss (strand_member *m) {
     strand_call_free(call);
     return;
   }
-  rd_kafka_queue_destroy(m->committer.queue);
+  strand_committer_close(&m->committer);
   rd_kafka_queue_destroy(m->owner.queue);
-  m->committer.queue = m->owner.queue = NULL;
+  m->owner.queue = NULL;
   m->owner.client = NULL;
-  strand_letters_leave(m); /* else it goes with the member */
+  strand_letters_leave(m->letters); /* else it goes with the member */
   note_clients(m);
   strand_helper_leave(m->owner.helper, call);
   strand_helper_end(m->owner.helper);
@@ -422,7 +407,8 @@ static rd_kafka_conf_t *make_conf (const strand_member *m, unsigned members,
 static void hear_error (rd_kafka_t *client, int err, const char *text,
                         void *member) {
   (void)client;
-  strand_reader_hear(member, (rd_kafka_resp_err_t)err, text);
+  strand_reader_hear(&((strand_member *)member)->reader,
+                     (rd_kafka_resp_err_t)err, text);
 }
 
 /* And its throttle_cb, inside the owner's polls. */
@@ -460,18 +446,18 @@ static bool open_client (strand_member *m, const strand_property *props,
     strand_fail(failure, "OPTION", "option 'kafka': 'group.id' is empty");
     return false;
   }
-  m->committer.queue = rd_kafka_queue_new(m->owner.client);
   rd_kafka_queue_io_event_enable(m->owner.queue, m->waker->queue_fd, &one,
                                  sizeof(one));
-  rd_kafka_queue_io_event_enable(m->committer.queue, m->waker->queue_fd, &one,
-                                 sizeof(one));
+  strand_committer_open(&m->committer, m->waker);
   return true;
 }
 
 static strand_engine *open_engine (strand_member *m) {
   strand_consumer *c = m->owner.consumer;
   strand_engine_config config = { 0 };
-  limits_locked(m, part_of(m), &config); /* nobody else has it yet */
+  strand_share share;
+  strand_shares_take(&m->shares, &config, &share);
+  set_share(m, &share);
   config.ordering = c->ordering;
   config.null_key_unordered = c->null_key_unordered;
   config.ordering_header = c->ordering_header;
@@ -479,7 +465,7 @@ static strand_engine *open_engine (strand_member *m) {
   config.arg = m;
   config.notice = take_notice;
   config.release = take_release;
-  if (c->letters.topic != NULL) config.letter = strand_letters_take;
+  if (c->letters.topic != NULL) config.letter = take_letter;
   if (getrandom(config.seed, sizeof(config.seed), 0)
       != (ssize_t)sizeof(config.seed)) {
     config.seed[0] = (uint64_t)strand_clock_us();
@@ -496,6 +482,8 @@ void strand_member_init (strand_member *m, strand_consumer *c,
   strand_watchdog_init(&m->watchdog, &m->owner, &m->snapshot);
   strand_handover_init(&m->handover, &m->owner, &m->assignment, &m->snapshot,
                        &m->watchdog, m->waker);
+  strand_shares_init(&m->shares, &m->owner);
+  strand_snapshot_init(&m->snapshot, &m->owner, &m->assignment);
   strand_problem_init(&m->problem);
   strand_membership_init(&m->membership, c);
   strand_known_init(&m->known, &m->owner, &m->assignment, &m->signs,
@@ -506,6 +494,17 @@ void strand_member_init (strand_member *m, strand_consumer *c,
                      &m->membership, &m->signs, &m->problem);
   m->troubles = (strand_troubles){ &m->owner, &m->assignment, &m->known,
                                    &m->topics, &m->outage };
+  strand_positions_init(&m->positions, &m->owner, &m->assignment,
+                        &m->troubles);
+  strand_starts_init(&m->starts, &m->owner, &m->assignment);
+  strand_seeks_init(&m->seeks, &m->owner, &m->assignment, &m->membership,
+                    &m->positions);
+  strand_committer_init(&m->committer, &m->owner, &m->membership,
+                        &m->join_watch, &m->troubles, &m->problem,
+                        &m->snapshot);
+  m->parking = (strand_parking){ &m->owner, &m->assignment, &m->snapshot };
+  strand_reader_init(&m->reader, &m->owner, &m->assignment, &m->positions,
+                     &m->troubles, &m->outage, &m->snapshot);
 }
 
 strand_member *strand_member_new (strand_consumer *c, unsigned index,
@@ -515,12 +514,11 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   strand_fail(failure, "NO_MEMORY", "memory ran out");
   if (m == NULL) return NULL;
   strand_member_init(m, c, index);
-  m->shares.routes = calloc(c->route_count, sizeof(*m->shares.routes));
-  m->owner.engine = m->shares.routes != NULL ? open_engine(m) : NULL;
-  strand_snapshot_init(&m->snapshot, m->owner.engine, &m->assignment, index);
+  if (strand_shares_open(&m->shares)) m->owner.engine = open_engine(m);
   if (m->owner.engine != NULL && strand_waker_open(m->waker, failure)
       && open_client(m, props, count, failure)
-      && strand_letters_open(m, failure)) {
+      && strand_letters_open(&m->letters, &m->owner, &m->snapshot, m->waker,
+                             &m->opaque, failure)) {
     failure->code[0] = '\0';
     return m;
   }
@@ -531,7 +529,7 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
 void strand_member_unref (strand_member *m) {
   strand_consumer *c = m->owner.consumer;
   if (atomic_fetch_sub(&m->refs, 1) > 1) return;
-  if (m->committer.queue != NULL) rd_kafka_queue_destroy(m->committer.queue);
+  strand_committer_close(&m->committer);
   if (m->owner.queue != NULL) rd_kafka_queue_destroy(m->owner.queue);
   if (m->owner.client != NULL) rd_kafka_destroy(m->owner.client);
   free_parts(m);

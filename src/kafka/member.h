@@ -29,7 +29,9 @@
 #include "kafka/helper.h"
 #include "kafka/join_watch.h"
 #include "kafka/known.h"
+#include "kafka/letters.h"
 #include "kafka/membership.h"
+#include "kafka/notices.h"
 #include "kafka/outage.h"
 #include "kafka/owner.h"
 #include "kafka/parked.h"
@@ -38,6 +40,7 @@
 #include "kafka/reader.h"
 #include "kafka/seek.h"
 #include "kafka/shared.h"
+#include "kafka/shares.h"
 #include "kafka/signs.h"
 #include "kafka/snapshot.h"
 #include "kafka/starts.h"
@@ -45,8 +48,6 @@
 #include "kafka/troubles.h"
 #include "kafka/waker.h"
 #include "kafka/watchdog.h"
-
-typedef struct strand_letters strand_letters;
 
 /* The way to the end, by the phases of owner.h.
 **
@@ -62,11 +63,6 @@ typedef struct strand_closing {
   bool cannot_leave;       /* librdkafka refuses: a fatal error */
   strand_call *destroying; /* for the helper, when the client has left */
 } strand_closing;
-
-/* Its part of the consumer's budgets. */
-typedef struct strand_shares {
-  strand_route_limits *routes; /* as the engine has them */
-} strand_shares;
 
 struct strand_member {
   strand_opaque opaque; /* first: log.h */
@@ -90,6 +86,7 @@ struct strand_member {
   strand_positions positions;
   strand_starts starts;
   strand_seeks seeks;
+  strand_parking parking;
   strand_reader reader;
   strand_watchdog watchdog;
   strand_handover handover;
@@ -112,9 +109,8 @@ void strand_member_init (strand_member *m, strand_consumer *c, unsigned index);
 void strand_member_dismiss (strand_member *m);
 /* Thread: lua. Starts owner and helper. False and a failure. */
 bool strand_member_start (strand_member *m, strand_failure *failure);
-/* Its assignment has changed, and with it every member's share of the
-** consumer's budgets. */
-void strand_member_shares (strand_member *m);
+/* What the helper has found, to the part that asked. */
+void strand_member_answers (strand_member *m, int64_t now_us);
 
 /* closing.c */
 /* The close that was asked for begins, or goes on in another mode. */

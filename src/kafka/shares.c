@@ -1,0 +1,91 @@
+/*
+** shares.c - a member's part of what the consumer may
+*/
+#include "kafka/shares.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+void strand_shares_init (strand_shares *s, const strand_owner *owner) {
+  *s = (strand_shares){ .owner = owner };
+}
+
+bool strand_shares_open (strand_shares *s) {
+  s->routes = calloc(s->owner->consumer->route_count, sizeof(*s->routes));
+  return s->routes != NULL;
+}
+
+void strand_shares_free (strand_shares *s) {
+  free(s->routes);
+}
+
+static size_t share_of (double part, size_t budget) {
+  return (size_t)((double)budget * part + 0.999);
+}
+
+static strand_rate rate_share (double part, strand_rate rate) {
+  rate.per_second *= part;
+  rate.burst *= part;
+  if (rate.burst < 1) rate.burst = 1;
+  return rate;
+}
+
+/* Rounded down, so that all members together stay within it; but each may
+** call the handler. */
+static size_t calls_share (double part, size_t most) {
+  size_t share = (size_t)((double)most * part + 1e-6);
+  return most > 0 && share == 0 ? 1 : share;
+}
+
+static void set_budgets_locked (const strand_shares *s, double part,
+                                strand_engine_config *config) {
+  const strand_limits *l = &s->owner->consumer->limits;
+  config->max_buffered_records = share_of(part, l->max_buffered_records);
+  config->max_buffered_bytes = share_of(part, l->max_buffered_bytes);
+  config->max_waiting_records = share_of(part, l->max_waiting_records);
+  config->max_waiting_bytes = share_of(part, l->max_waiting_bytes);
+  config->commit_interval_us = l->commit_interval_us;
+  config->max_metadata = s->owner->consumer->max_metadata;
+  config->rate = rate_share(part, l->rate);
+}
+
+static void set_routes_locked (strand_shares *s, double part,
+                               strand_engine_config *config,
+                               strand_share *share) {
+  config->routes = s->routes;
+  config->route_count = s->owner->consumer->route_count;
+  for (size_t i = 0; i < config->route_count; i++) {
+    strand_route_limits *to = &s->routes[i];
+    *to = s->owner->consumer->routes[i].limits;
+    to->rate = rate_share(part, to->rate);
+    to->max_in_flight = calls_share(part, to->max_in_flight);
+    if (to->by != STRAND_BATCH_NONE && to->batch_size > share->batch_most) {
+      share->batch_most = to->batch_size;
+    }
+  }
+}
+
+void strand_shares_take (strand_shares *s, strand_engine_config *config,
+                         strand_share *share) {
+  strand_consumer *c = s->owner->consumer;
+  double part = strand_inboxes_part(&c->inboxes, s->owner->index);
+  *share = (strand_share){ 0 };
+  strand_lock_take(&c->lock);
+  set_budgets_locked(s, part, config);
+  set_routes_locked(s, part, config, share);
+  share->max_ready = share_of(part, c->limits.max_ready);
+  share->slow_after_us = c->limits.slow_after_us;
+  strand_lock_release(&c->lock);
+}
+
+void strand_shares_change (strand_shares *s) {
+  strand_engine_stats stats;
+  strand_engine_stats_read(s->owner->engine, &stats);
+  strand_inboxes_count(&s->owner->consumer->inboxes, s->owner->index,
+                       stats.partitions);
+}
+
+void strand_shares_check (const strand_shares *s) {
+  (void)s;
+  assert(s->owner->consumer->route_count == 0 || s->routes != NULL); /* (1) */
+}
