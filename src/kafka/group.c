@@ -296,7 +296,6 @@ static void answer_revoke (strand_member *m) {
 
 /* What runs now is not waited for, nor committed. */
 static void count_lost (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
   uint64_t lost = 0;
   for (int i = 0; i < revoked_count(m); i++) {
     strand_tag *tag = revoked_tag(m, i);
@@ -305,9 +304,7 @@ static void count_lost (strand_member *m) {
     strand_partition_stats_read(m->owner.engine, tag->partition, 0, &stats);
     lost += stats.in_flight;
   }
-  strand_lock_take(&c->lock);
-  c->lost += lost;
-  strand_lock_release(&c->lock);
+  strand_tally_lose(&m->owner.consumer->tally, lost);
 }
 
 /* An eager member joins again now; a cooperative one goes on with what it
@@ -463,7 +460,6 @@ static void rebalance (strand_member *m, rd_kafka_event_t *event,
 /* Somebody else has them: librdkafka revokes nothing after a fatal error.
 ** They stay in the engine until the close has seen what is unfinished. */
 static void lose_all (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
   strand_engine_stats stats;
   strand_membership_leave(&m->membership);
   for (size_t i = 0; i < m->assignment.count; i++) {
@@ -473,9 +469,7 @@ static void lose_all (strand_member *m) {
     strand_owner_emit(&m->owner, &event);
   }
   strand_engine_stats_read(m->owner.engine, &stats);
-  strand_lock_take(&c->lock);
-  c->lost += stats.in_flight;
-  strand_lock_release(&c->lock);
+  strand_tally_lose(&m->owner.consumer->tally, stats.in_flight);
 }
 
 static void fail_fatally (strand_member *m) {
