@@ -35,9 +35,7 @@ static bool enter_engine (strand_member *m, strand_tag *tag, const char *topic,
                             &assigned)
       != STRAND_OK)
     return false;
-  strand_lock_take(&c->lock);
-  paused = strand_shared_paused_locked(c, topic, index);
-  strand_lock_release(&c->lock);
+  paused = strand_settings_paused(&c->settings, topic, index);
   tag->epoch = assigned.epoch;
   tag->contested = assigned.contested;
   tag->partition = strand_engine_assign(m->owner.engine, topic, index,
@@ -67,7 +65,7 @@ static void split_queue (strand_member *m, strand_tag *tag, const char *topic,
 static void add_partition (strand_member *m, const char *topic,
                            int32_t index) {
   strand_tag *tag = strand_assignment_add(&m->assignment);
-  int route = strand_shared_route(m->owner.consumer, topic);
+  int route = strand_routes_find(&m->owner.consumer->routes, topic);
   strand_event event;
   if (tag == NULL || route == -2) {
     if (tag != NULL) strand_assignment_drop(&m->assignment, tag);
@@ -343,11 +341,9 @@ void strand_group_stop_handlers (strand_member *m) {
 
 static int64_t grace_of (const strand_member *m) {
   strand_consumer *c = m->owner.consumer;
-  int64_t grace;
-  strand_lock_take(&c->lock);
-  grace = c->limits.revoke_grace_us;
-  strand_lock_release(&c->lock);
-  return grace < c->max_poll_us / 4 ? grace : c->max_poll_us / 4;
+  int64_t grace = strand_settings_limits(&c->settings).revoke_grace_us;
+  return grace < c->settings.max_poll_us / 4 ? grace
+                                             : c->settings.max_poll_us / 4;
 }
 
 static void note_lost (strand_member *m) {
@@ -408,7 +404,7 @@ static int64_t until (const strand_member *m) {
 }
 
 void strand_group_advance (strand_member *m, int64_t now_us) {
-  int64_t most = m->owner.consumer->max_poll_us / 4;
+  int64_t most = m->owner.consumer->settings.max_poll_us / 4;
   if (m->group.rebalance == NULL) return;
   if (rd_kafka_assignment_lost(m->owner.client)) { /* meanwhile */
     note_lost(m);

@@ -304,12 +304,12 @@ static strand_letters *new_letters (const strand_owner *owner,
                                     strand_waker *waker) {
   const strand_consumer *c = owner->consumer;
   strand_letters *l = calloc(1, sizeof(*l));
-  const char *partitioner = c->letters.partitioner;
+  const char *partitioner = c->settings.letters.partitioner;
   if (l == NULL) return NULL;
   l->owner = owner;
   l->snapshot = snapshot;
   l->waker = waker;
-  l->config = &c->letters;
+  l->config = &c->settings.letters;
   if (partitioner == NULL) partitioner = "murmur2_random";
   strand_partitioner_find(partitioner, &l->placement.which);
   l->placement.by_key = 1;
@@ -338,7 +338,7 @@ bool strand_letters_open (strand_letters **letters, const strand_owner *owner,
                           strand_snapshot *snapshot, strand_waker *waker,
                           strand_opaque *opaque, strand_failure *failure) {
   strand_letters *l;
-  if (owner->consumer->letters.topic == NULL) return true;
+  if (owner->consumer->settings.letters.topic == NULL) return true;
   strand_fail(failure, "NO_MEMORY", "memory ran out");
   *letters = l = new_letters(owner, snapshot, waker);
   if (l == NULL) return false;

@@ -86,10 +86,8 @@ static void take_rules (strand_member *m) {
     strand_partition *p = m->assignment.tags[i]->partition;
     bool paused;
     if (p == NULL) continue;
-    strand_lock_take(&c->lock);
-    paused = strand_shared_paused_locked(c, strand_partition_topic(p),
-                                         strand_partition_index(p));
-    strand_lock_release(&c->lock);
+    paused = strand_settings_paused(&c->settings, strand_partition_topic(p),
+                                    strand_partition_index(p));
     strand_engine_pause(m->owner.engine, p, paused);
     recall = recall || paused;
     atomic_store_explicit(&m->assignment.tags[i]->stop,
@@ -206,7 +204,7 @@ static int64_t min64 (int64_t a, int64_t b) {
 }
 
 static int64_t poll_every (const strand_member *m) {
-  return min64(POLL_MOST_US, m->owner.consumer->max_poll_us / 4);
+  return min64(POLL_MOST_US, m->owner.consumer->settings.max_poll_us / 4);
 }
 
 /* Between a handler's stop and the close that comes of it nothing starts: else
@@ -280,6 +278,8 @@ static void free_parts (strand_member *m) {
 }
 
 static void check_parts (const strand_member *m) {
+  strand_settings_check(&m->owner.consumer->settings);
+  strand_routes_check(&m->owner.consumer->routes);
   strand_inboxes_check(&m->owner.consumer->inboxes);
   strand_tally_check(&m->owner.consumer->tally);
   strand_waker_check(m->waker);
@@ -459,14 +459,14 @@ static strand_engine *open_engine (strand_member *m) {
   strand_share share;
   strand_shares_take(&m->shares, &config, &share);
   set_share(m, &share);
-  config.ordering = c->ordering;
-  config.null_key_unordered = c->null_key_unordered;
-  config.ordering_header = c->ordering_header;
-  config.park_alone = c->park_alone;
+  config.ordering = c->settings.ordering;
+  config.null_key_unordered = c->settings.null_key_unordered;
+  config.ordering_header = c->settings.ordering_header;
+  config.park_alone = c->settings.park_alone;
   config.arg = m;
   config.notice = take_notice;
   config.release = take_release;
-  if (c->letters.topic != NULL) config.letter = take_letter;
+  if (c->settings.letters.topic != NULL) config.letter = take_letter;
   if (getrandom(config.seed, sizeof(config.seed), 0)
       != (ssize_t)sizeof(config.seed)) {
     config.seed[0] = (uint64_t)strand_clock_us();
