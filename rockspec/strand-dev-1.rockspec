@@ -63,6 +63,7 @@ build = {
         "src/kafka/handler.c",
         "src/kafka/handover.c",
         "src/kafka/helper.c",
+        "src/kafka/inbox.c",
         "src/kafka/interrupt.c",
         "src/kafka/join_watch.c",
         "src/kafka/known.c",

@@ -55,6 +55,7 @@ static int open_member (void **state) {
   strand_tickets_init(&consumer.tickets);
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member = (strand_member){ .owner.phase = STRAND_SERVING };
+  assert_true(strand_inboxes_init(&consumer.inboxes, 1));
   strand_member_init(&member, &consumer, 0);
   member.owner.engine = strand_engine_new(&config);
   return 0;
@@ -69,6 +70,7 @@ static int close_member (void **state) {
   strand_engine_free(member.owner.engine);
   strand_events_free(consumer.events);
   close(consumer.wake_fd);
+  strand_inboxes_free(&consumer.inboxes);
   free(consumer.committed);
   return 0;
 }

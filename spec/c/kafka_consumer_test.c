@@ -503,10 +503,11 @@ static stage *narrow;
 /* As if another member of the consumer had partition 0 and did not know yet
 ** that it has lost it; which no broker can be made to do in time. */
 static void lose_unawares (stage *s) {
-  strand_consumer *c = s->consumer;
-  strand_lock_take(&c->lock);
-  assert_int_equal(strand_held_assign(&c->held, "heir", 0, 7), 1);
-  strand_lock_release(&c->lock);
+  strand_assigned assigned;
+  assert_int_equal(
+    strand_inboxes_assign(&s->consumer->inboxes, 7, "heir", 0, &assigned),
+    STRAND_OK);
+  assert_int_equal(assigned.epoch, 1);
 }
 
 static int open_all (void **state) {
@@ -899,7 +900,7 @@ static void a_minute_in_which_no_handler_ends_is_told (void **st) {
 
 /* It may turn in between: then it is asked again. */
 static bool is_stuck (stage *s) {
-  atomic_store(&s->consumer->members[0]->waker.turned_us,
+  atomic_store(&s->consumer->members[0]->waker->turned_us,
                strand_clock_us() - LAZY_US - 1000000);
   return says(s, "STUCK_OWNER");
 }
@@ -1244,20 +1245,18 @@ static void a_partition_waits_for_the_member_that_had_it (void **st) {
                        .index = 0,
                        .key = "\0",
                        .key_length = 1 };
-  strand_consumer *c = heir->consumer;
+  strand_inboxes *in = &heir->consumer->inboxes;
   (void)st;
   assert_true(serve_until(heir, is_joined));
   send_records("heir", 0, 40, 4);
   send_records("heir", 1, 40, 4);
   wait_for(heir, is_handled, 1, 40);
   assert_int_equal(atomic_load(&heir->plays[0].calls), 0);
-  strand_lock_take(&c->lock);
-  assert_int_equal(strand_held_add(&c->held, &held), STRAND_OK);
-  strand_lock_release(&c->lock);
-  strand_group_yield(c, "heir", 0, 7);
+  assert_int_equal(strand_inboxes_hold(in, &held), STRAND_OK);
+  strand_inboxes_yield(in, 7, "heir", 0);
   wait_for(heir, is_handled, 0, 30);
   assert_int_equal(atomic_load(&heir->plays[0].last[0]), -1);
-  strand_member_release(c, &held);
+  assert_int_equal(strand_inboxes_release(in, &held), STRAND_OK);
   wait_for(heir, is_handled, 0, 40);
   check_order(heir, 0);
   end_stage(heir);

@@ -88,6 +88,7 @@ static strand_slot *open_stage (stage *s, strand_batch_by by) {
   strand_member *m = &s->member;
   strand_slot *slot;
   memset(s, 0, sizeof(*s));
+  assert_true(strand_inboxes_init(&s->consumer.inboxes, 1));
   strand_member_init(m, &s->consumer, 0);
   m->owner.engine = strand_engine_new(&config);
   m->handover.max_ready = 1;
@@ -131,6 +132,7 @@ static void close_stage (stage *s) {
   strand_engine_free(s->member.owner.engine);
   strand_mailbox_destroy(mailbox);
   strand_events_free(s->consumer.events);
+  strand_inboxes_free(&s->consumer.inboxes);
 }
 
 static void what_is_done_does_not_expire (void **state) {

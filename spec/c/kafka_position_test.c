@@ -94,11 +94,12 @@ static int open_all (void **state) {
   sem_init(&ended, 0, 0);
   consumer.events = strand_events_new();
   strand_lock_init(&consumer.lock, STRAND_RANK_CONSUMER);
+  assert_true(strand_inboxes_init(&consumer.inboxes, 1));
   strand_member_init(&member, &consumer, 0);
   strand_tickets_init(&consumer.tickets);
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member.reader.max_ready = 64;
-  member.waker.queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  member.waker->queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member.owner.client = open_client();
   member.owner.engine = strand_engine_new(&config);
   member.owner.helper = strand_helper_new(member.owner.client, wake, gone,
@@ -122,7 +123,7 @@ static int close_all (void **state) {
   strand_mock_close(cluster);
   free(member.assignment.tags);
   strand_places_free(&member.assignment.places);
-  close(member.waker.queue_fd);
+  strand_inboxes_free(&consumer.inboxes);
   return 0;
 }
 
@@ -148,7 +149,11 @@ static void ask_as (uint32_t epoch) {
 /* The only partition: assigned, and restored at 'base' unless that is -2. */
 static strand_tag *assign (const char *topic, int64_t base) {
   strand_tag *tag = calloc(1, sizeof(*tag));
-  tag->epoch = strand_held_assign(&consumer.held, topic, 0, 0);
+  strand_assigned assigned;
+  assert_int_equal(
+    strand_inboxes_assign(&consumer.inboxes, 0, topic, 0, &assigned),
+    STRAND_OK);
+  tag->epoch = assigned.epoch;
   tag->end = tag->gap_from = tag->below = tag->claimed = -1;
   strand_list_init(&tag->letters);
   tag->partition = strand_engine_assign(member.owner.engine, topic, 0,
@@ -186,17 +191,17 @@ static void fetch (const char *topic, int64_t offset) {
   rd_kafka_topic_partition_list_add(list, topic, 0)->offset = offset;
   tag->queue = rd_kafka_queue_get_partition(member.owner.client, topic, 0);
   rd_kafka_queue_forward(tag->queue, NULL);
-  rd_kafka_queue_io_event_enable(tag->queue, member.waker.queue_fd, &one,
+  rd_kafka_queue_io_event_enable(tag->queue, member.waker->queue_fd, &one,
                                  sizeof(one));
   assert_int_equal(rd_kafka_assign(member.owner.client, list), 0);
   rd_kafka_topic_partition_list_destroy(list);
 }
 
 static void read_once (void) {
-  struct pollfd fd = { member.waker.queue_fd, POLLIN, 0 };
+  struct pollfd fd = { member.waker->queue_fd, POLLIN, 0 };
   eventfd_t count;
   assert_int_equal(poll(&fd, 1, 20000), 1);
-  eventfd_read(member.waker.queue_fd, &count);
+  eventfd_read(member.waker->queue_fd, &count);
   member.reader.ready = true;
   strand_reader_read(&member.reader, strand_clock_us());
   strand_group_reset(&member, strand_clock_us());

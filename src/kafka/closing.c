@@ -123,7 +123,7 @@ static void note_last_commit (strand_member *m) {
   strand_lock_take(&c->lock);
   last = --c->uncommitted == 0;
   strand_lock_release(&c->lock);
-  if (last) strand_shared_wake(c);
+  if (last) strand_inboxes_wake(&c->inboxes);
 }
 
 static bool all_have_committed (strand_consumer *c) {

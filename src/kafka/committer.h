@@ -19,13 +19,6 @@
 #include "kafka/troubles.h"
 #include "kafka/waker.h"
 
-/* What waits for a commit of this member. */
-typedef struct strand_waiter {
-  struct strand_waiter *next;
-  strand_ticket *ticket;
-  bool planned; /* in the commit that is out */
-} strand_waiter;
-
 typedef struct strand_committer {
   /* set by init, and only read */
   const strand_owner *owner;

@@ -10,6 +10,7 @@
 #include "kafka/clock.h"
 #include "kafka/member.h"
 #include "kafka/lock.h"
+#include "kafka/member.h"
 #include "kafka/system.h"
 
 #define GIVE_UP_US 800000 /* past close's timeout */
@@ -167,8 +168,8 @@ static bool open_members (strand_consumer *c,
                           const strand_consumer_config *config,
                           strand_failure *failure) {
   c->members = calloc(config->members, sizeof(*c->members));
-  c->inboxes = calloc(config->members, sizeof(*c->inboxes));
-  if (c->members == NULL || c->inboxes == NULL) return false;
+  if (c->members == NULL || !strand_inboxes_init(&c->inboxes, config->members))
+    return false;
   c->member_count = config->members;
   for (unsigned i = 0; i < config->members; i++) {
     c->members[i] = strand_member_new(c, i, config->kafka, config->kafka_count,
@@ -181,6 +182,16 @@ static bool open_members (strand_consumer *c,
   if (c->subscription != NULL) return true;
   strand_fail(failure, "NO_MEMORY", "memory ran out");
   return false;
+}
+
+/* The lua thread has it no more, nor its members. */
+static void leave (strand_consumer *c) {
+  for (unsigned i = 0; c->members != NULL && i < c->member_count; i++) {
+    if (c->members[i] != NULL) strand_member_unref(c->members[i]);
+  }
+  free(c->members);
+  c->members = NULL;
+  strand_shared_unref(c);
 }
 
 strand_consumer *strand_consumer_open (const strand_consumer_config *config,
@@ -203,7 +214,7 @@ strand_consumer *strand_consumer_open (const strand_consumer_config *config,
       return c;
     }
   }
-  strand_shared_unref(c);
+  leave(c);
   return NULL;
 }
 
@@ -416,15 +427,13 @@ void strand_consumer_close_begin (strand_consumer *c, strand_close_mode mode,
     c->close_mode = mode; /* who hurries goes on hurrying */
   }
   c->life = STRAND_CLOSING;
-  for (unsigned i = 0; i < c->member_count; i++) {
-    c->inboxes[i].asked.close = true;
-  }
+  strand_inboxes_tell(&c->inboxes, (strand_asked){ .close = true });
   open = c->members_open > 0;
   strand_shared_give_up_locked(c, c->close_deadline_us + GIVE_UP_US);
   strand_shared_closed_locked(c);
   strand_lock_release(&c->lock);
   if (!open) strand_mailbox_close(&c->mailbox);
-  strand_shared_wake(c);
+  strand_inboxes_wake(&c->inboxes);
 }
 
 /* Told last: after it the descriptors may go. */
@@ -475,5 +484,5 @@ void strand_consumer_discard (strand_consumer *c, double timeout) {
     strand_mailbox_close(&c->mailbox);
   }
   if (c->has_log) strand_log_set_notify(c->log, NULL, NULL);
-  strand_shared_unref(c);
+  leave(c);
 }

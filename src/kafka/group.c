@@ -28,25 +28,26 @@
 static bool enter_engine (strand_member *m, strand_tag *tag, const char *topic,
                           int32_t index) {
   strand_consumer *c = m->owner.consumer;
-  size_t held_count;
-  strand_held *held;
+  strand_assigned assigned;
   bool paused;
   if (strand_places_room(&m->assignment.places) != STRAND_OK) return false;
+  if (strand_inboxes_assign(&c->inboxes, m->owner.index, topic, index,
+                            &assigned)
+      != STRAND_OK)
+    return false;
   strand_lock_take(&c->lock);
-  held = strand_held_of(&c->held, topic, index, &held_count);
-  tag->epoch = strand_held_assign(&c->held, topic, index, m->owner.index);
   paused = strand_shared_paused_locked(c, topic, index);
-  if ((held != NULL || held_count == 0) && tag->epoch != 0) {
-    tag->partition = strand_engine_assign(
-      m->owner.engine, topic, index, tag->epoch, tag->route, held, held_count);
-  }
-  tag->contested = strand_held_contested(&c->held, topic, index);
-  if (tag->partition == NULL && tag->epoch != 0) {
-    strand_held_unassign(&c->held, topic, index, m->owner.index);
-  }
   strand_lock_release(&c->lock);
-  free(held);
-  if (tag->partition == NULL) return false;
+  tag->epoch = assigned.epoch;
+  tag->contested = assigned.contested;
+  tag->partition = strand_engine_assign(m->owner.engine, topic, index,
+                                        tag->epoch, tag->route, assigned.held,
+                                        assigned.held_count);
+  strand_assigned_clear(&assigned);
+  if (tag->partition == NULL) {
+    strand_inboxes_yield(&c->inboxes, m->owner.index, topic, index);
+    return false;
+  }
   strand_places_put(&m->assignment.places,
                     strand_partition_topic(tag->partition), index, tag);
   strand_partition_set_tag(tag->partition, tag);
@@ -59,7 +60,7 @@ static void split_queue (strand_member *m, strand_tag *tag, const char *topic,
   static const uint64_t one = 1;
   tag->queue = rd_kafka_queue_get_partition(m->owner.client, topic, index);
   rd_kafka_queue_forward(tag->queue, NULL);
-  rd_kafka_queue_io_event_enable(tag->queue, m->waker.queue_fd, &one,
+  rd_kafka_queue_io_event_enable(tag->queue, m->waker->queue_fd, &one,
                                  sizeof(one));
 }
 
@@ -151,25 +152,10 @@ static void assign (strand_member *m, rd_kafka_event_t *event) {
 
 static void hold (void *arg, const strand_held *held) {
   strand_consumer *c = arg;
-  strand_err err;
-  strand_lock_take(&c->lock);
-  err = strand_held_add(&c->held, held);
-  strand_lock_release(&c->lock);
-  if (err == STRAND_OK) return;
+  if (strand_inboxes_hold(&c->inboxes, held) == STRAND_OK) return;
   /* without memory to remember it, its order cannot be promised */
   strand_shared_end(c, STRAND_CLOSE_NOW, "NO_MEMORY",
                     "memory ran out in a revoke");
-}
-
-void strand_group_yield (strand_consumer *c, const char *topic, int32_t index,
-                         unsigned member) {
-  int heir;
-  strand_lock_take(&c->lock);
-  strand_held_unassign(&c->held, topic, index, member);
-  heir = strand_held_member(&c->held, topic, index);
-  if (heir >= 0) c->inboxes[heir].asked.yields = true;
-  strand_lock_release(&c->lock);
-  if (heir >= 0) strand_waker_wake(c->inboxes[heir].waker);
 }
 
 void strand_group_revoke (strand_member *m, strand_tag *tag) {
@@ -183,7 +169,8 @@ void strand_group_revoke (strand_member *m, strand_tag *tag) {
   tag->partition = NULL;
   strand_letters_forget(tag);
   strand_engine_revoke(m->owner.engine, p, hold, m->owner.consumer);
-  strand_group_yield(m->owner.consumer, topic, index, m->owner.index);
+  strand_inboxes_yield(&m->owner.consumer->inboxes, m->owner.index, topic,
+                       index);
   if (tag->queue != NULL) rd_kafka_queue_destroy(tag->queue);
   tag->queue = NULL;
   strand_snapshot_change(&m->snapshot);
@@ -257,15 +244,10 @@ void strand_group_reset (strand_member *m, int64_t now_us) {
 }
 
 static bool is_yielded (strand_member *m, const strand_tag *tag) {
-  strand_consumer *c = m->owner.consumer;
-  bool yielded;
   if (tag->partition == NULL || !tag->contested || tag->leaving) return false;
-  strand_lock_take(&c->lock);
-  yielded = !strand_held_contested(&c->held,
+  return !strand_inboxes_contested(&m->owner.consumer->inboxes,
                                    strand_partition_topic(tag->partition),
                                    strand_partition_index(tag->partition));
-  strand_lock_release(&c->lock);
-  return yielded;
 }
 
 /* Enters the engine again: now it is known which shards are held. */
@@ -527,10 +509,10 @@ static void take_error (strand_member *m, rd_kafka_event_t *event,
 void strand_group_serve (strand_member *m, int64_t now_us) {
   rd_kafka_event_t *event;
   int served = 0;
-  m->waker.more = true;
+  m->waker->more = true;
   while (served++ < EVENTS_MOST) {
     event = rd_kafka_queue_poll(m->owner.queue, 0);
-    m->waker.more = event != NULL;
+    m->waker->more = event != NULL;
     if (event == NULL) return;
     strand_snapshot_change(&m->snapshot);
     switch (rd_kafka_event_type(event)) {

@@ -24,10 +24,6 @@ void strand_group_advance (strand_member *m, int64_t now_us);
 int64_t strand_group_due (const strand_member *m);
 /* The partition's epoch ends: leases that are out are held. */
 void strand_group_revoke (strand_member *m, strand_tag *tag);
-/* 'member' has given it up: who was given it meanwhile hears of it. Its
-** handlers' shards are held already. */
-void strand_group_yield (strand_consumer *c, const char *topic, int32_t index,
-                         unsigned member);
 /* Goes on with what was given up. */
 void strand_group_claim (strand_member *m);
 /* A new epoch of the same partition begins, at 'offset'. NULL: memory ran

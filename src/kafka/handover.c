@@ -36,7 +36,7 @@ static strand_batch *new_batch (strand_member *m) {
     batch = aligned_alloc(64, (sizeof(*batch) + 63) & ~(size_t)63);
   }
   if (batch == NULL) return NULL;
-  batch->waker = &m->waker;
+  batch->waker = m->waker;
   batch->count = batch->records = batch->open = batch->first_open = 0;
   atomic_store_explicit(&batch->refs, 1, memory_order_relaxed);
   atomic_store_explicit(&batch->cursor, 0, memory_order_relaxed);

@@ -22,11 +22,19 @@
 #endif
 
 static void wake (void *member) {
-  strand_waker_wake(&((strand_member *)member)->waker);
+  strand_waker_wake(((strand_member *)member)->waker);
 }
 
+/* A thread of its ends: the last use of it there. */
 static void let_go (void *member) {
-  strand_shared_leave(((strand_member *)member)->owner.consumer);
+  strand_member *m = member;
+  strand_shared_leave(m->owner.consumer);
+  strand_member_unref(m);
+}
+
+static void enter (strand_member *m) {
+  atomic_fetch_add(&m->refs, 1);
+  strand_shared_enter(m->owner.consumer);
 }
 
 /*
@@ -39,53 +47,12 @@ static void take_notice (void *arg, const strand_notice *n) {
   strand_notice_tell(&m->owner, n);
 }
 
-static void free_release (strand_release *r) {
-  free((char *)(uintptr_t)r->held.topic);
-  free((char *)(uintptr_t)r->held.key);
-  free(r);
-}
-
-static strand_release *copy_release (const strand_held *held) {
-  strand_release *r = calloc(1, sizeof(*r));
-  char *key;
-  if (r == NULL) return NULL;
-  r->held = *held;
-  r->held.topic = strdup(held->topic);
-  key = malloc(held->key_length + 1u);
-  if (key != NULL && held->key_length > 0) {
-    memcpy(key, held->key, held->key_length);
-  }
-  r->held.key = key;
-  if (r->held.topic != NULL && key != NULL) return r;
-  free_release(r);
-  return NULL;
-}
-
-void strand_member_release (strand_consumer *c, const strand_held *held) {
-  strand_waker *other = NULL;
-  int member;
-  strand_lock_take(&c->lock);
-  member = strand_held_remove(&c->held, held)
-             ? strand_held_member(&c->held, held->topic, held->index)
-             : -1;
-  if (member >= 0) {
-    strand_release *r = copy_release(held);
-    if (r != NULL) {
-      other = c->inboxes[member].waker;
-      r->next = c->inboxes[member].asked.releases;
-      c->inboxes[member].asked.releases = r;
-    }
-  }
-  strand_lock_release(&c->lock);
-  if (other != NULL) strand_waker_wake(other);
-  else if (member >= 0) { /* its shard would be held for ever */
-    strand_shared_end(c, STRAND_CLOSE_NOW, "NO_MEMORY",
-                      "memory ran out after a revoke");
-  }
-}
-
+/* The handler of a held shard has returned. */
 static void take_release (void *arg, const strand_held *held) {
-  strand_member_release(((strand_member *)arg)->owner.consumer, held);
+  strand_consumer *c = ((strand_member *)arg)->owner.consumer;
+  if (strand_inboxes_release(&c->inboxes, held) == STRAND_OK) return;
+  strand_shared_end(c, STRAND_CLOSE_NOW, "NO_MEMORY",
+                    "memory ran out after a revoke"); /* else held for ever */
 }
 
 static bool take_letter (void *arg, strand_partition *p,
@@ -139,17 +106,13 @@ static void take_releases (strand_member *m, strand_release *releases) {
     strand_release *r = releases;
     releases = r->next;
     strand_engine_release(m->owner.engine, &r->held);
-    free_release(r);
+    strand_release_free(r);
   }
 }
 
 static void take_inbox (strand_member *m, int64_t now_us) {
   strand_consumer *c = m->owner.consumer;
-  strand_asked asked;
-  strand_lock_take(&c->lock);
-  asked = c->inboxes[m->owner.index].asked;
-  c->inboxes[m->owner.index].asked = (strand_asked){ 0 };
-  strand_lock_release(&c->lock);
+  strand_asked asked = strand_inboxes_take(&c->inboxes, m->owner.index);
   if (asked.limits) take_limits(m);
   if (asked.close) strand_closing_begin(m, now_us);
   if (asked.rules) take_rules(m);
@@ -295,7 +258,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
     strand_warnings_tick(m->owner.consumer->warnings, now_us);
   }
   if (strand_reader_busy(&m->reader)) return now_us;
-  if (m->waker.more && m->owner.queue != NULL) return now_us;
+  if (m->waker->more && m->owner.queue != NULL) return now_us;
   due = min64(due, strand_position_tick(&m->positions, now_us));
   due = min64(due, strand_starts_tick(&m->starts, now_us));
   due = min64(due, strand_topics_tick(&m->topics, now_us));
@@ -305,13 +268,6 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   due = min64(due, m->handover.look_us);
   due = min64(due, strand_closing_due(m));
   return min64(due, strand_snapshot_due(&m->snapshot));
-}
-
-/* A client that could not be destroyed yet still writes to them. */
-void strand_member_give_back (strand_member *m) {
-  if (m->owner.client != NULL || strand_letters_have_client(m->letters))
-    return;
-  strand_waker_close(&m->waker);
 }
 
 static void free_parts (strand_member *m) {
@@ -324,11 +280,11 @@ static void free_parts (strand_member *m) {
   strand_problem_free(&m->problem);
   strand_assignment_free(&m->assignment);
   strand_shares_free(&m->shares);
-  strand_waker_close(&m->waker);
 }
 
 static void check_parts (const strand_member *m) {
-  strand_waker_check(&m->waker);
+  strand_inboxes_check(&m->owner.consumer->inboxes);
+  strand_waker_check(m->waker);
   strand_assignment_check(&m->assignment);
   strand_snapshot_check(&m->snapshot);
   strand_shares_check(&m->shares);
@@ -342,24 +298,30 @@ static void check_parts (const strand_member *m) {
   strand_closing_check(m);
 }
 
+/* A client that could not be destroyed yet still writes to the waker. */
+static void note_clients (strand_member *m) {
+  m->waker->lent = m->owner.client != NULL
+                   || strand_letters_have_client(m->letters);
+}
+
 /* Handlers that do not return keep the owner, which waits for them: their
 ** slots and records are its. */
 static void *run_owner (void *arg) {
   strand_member *m = arg;
-  strand_consumer *c = m->owner.consumer;
   strand_topics_subscribe(&m->topics);
   while (m->owner.phase != STRAND_OVER || strand_handover_out(m)) {
     int64_t now_us = strand_clock_us(), due;
-    atomic_store_explicit(&m->waker.turned_us, now_us, memory_order_relaxed);
+    atomic_store_explicit(&m->waker->turned_us, now_us, memory_order_relaxed);
     due = turn(m, now_us);
     if (CHECKED) check_parts(m);
     if (m->owner.phase == STRAND_OVER && !strand_handover_out(m)) break;
-    if (strand_waker_sleep(&m->waker, due > now_us ? due : 0)) {
+    if (strand_waker_sleep(m->waker, due > now_us ? due : 0)) {
       m->reader.ready = true;
     }
   }
+  note_clients(m);
   strand_helper_end(m->owner.helper);
-  strand_shared_leave(c);
+  let_go(m);
   return NULL;
 }
 
@@ -373,15 +335,15 @@ static void fail_start (const strand_member *m, strand_failure *failure) {
 
 bool strand_member_start (strand_member *m, strand_failure *failure) {
   pthread_t thread;
-  strand_shared_enter(m->owner.consumer); /* the helper's */
+  enter(m); /* the helper */
   m->owner.helper = strand_helper_new(m->owner.client, wake, let_go, m);
   if (m->owner.helper == NULL) {
     fail_start(m, failure);
-    strand_shared_leave(m->owner.consumer);
+    let_go(m);
     return false;
   }
-  strand_shared_enter(m->owner.consumer); /* the owner's */
-  atomic_store(&m->waker.turned_us, strand_clock_us());
+  enter(m); /* the owner */
+  atomic_store(&m->waker->turned_us, strand_clock_us());
   if (strand_thread_start(&thread, run_owner, m)) {
     pthread_detach(thread);
     return true;
@@ -389,7 +351,7 @@ bool strand_member_start (strand_member *m, strand_failure *failure) {
   fail_start(m, failure);
   strand_helper_end(m->owner.helper);
   m->owner.helper = NULL;
-  strand_shared_leave(m->owner.consumer);
+  let_go(m);
   return false;
 }
 
@@ -398,10 +360,10 @@ void strand_member_dismiss (strand_member *m) {
   if (m->owner.helper != NULL || m->owner.client == NULL) return;
   call = strand_call_new(STRAND_CALL_DESTROY, NULL);
   if (call == NULL) return; /* it goes with the member */
-  strand_shared_enter(m->owner.consumer);
+  enter(m);
   m->owner.helper = strand_helper_new(m->owner.client, wake, let_go, m);
   if (m->owner.helper == NULL) {
-    strand_shared_leave(m->owner.consumer);
+    let_go(m);
     strand_call_free(call);
     return;
   }
@@ -410,6 +372,7 @@ void strand_member_dismiss (strand_member *m) {
   m->owner.queue = NULL;
   m->owner.client = NULL;
   strand_letters_leave(m->letters); /* else it goes with the member */
+  note_clients(m);
   strand_helper_leave(m->owner.helper, call);
   strand_helper_end(m->owner.helper);
 }
@@ -460,14 +423,15 @@ static bool open_client (strand_member *m, const strand_property *props,
                          size_t count, strand_failure *failure) {
   static const uint64_t one = 1;
   strand_consumer *c = m->owner.consumer;
-  rd_kafka_conf_t *conf = make_conf(m, c->member_count, props, count, failure);
+  rd_kafka_conf_t *conf = make_conf(m, c->inboxes.count, props, count,
+                                    failure);
   if (conf == NULL) return false;
   m->opaque.log = c->log;
   rd_kafka_conf_set_opaque(conf, m);
   if (strand_conf_loses_assignments(props, count)) {
-    strand_join_watch_add(&m->join_watch, &m->waker, conf);
+    strand_join_watch_add(&m->join_watch, m->waker, conf);
   }
-  strand_signs_watch(&m->signs, &m->waker, conf);
+  strand_signs_watch(&m->signs, m->waker, conf);
   rd_kafka_conf_set_error_cb(conf, hear_error);
   rd_kafka_conf_set_throttle_cb(conf, hear_throttled);
   rd_kafka_conf_set_events(
@@ -476,14 +440,15 @@ static bool open_client (strand_member *m, const strand_property *props,
   m->owner.client = strand_conf_open(RD_KAFKA_CONSUMER, conf, failure);
   if (m->owner.client == NULL) return false;
   rd_kafka_poll_set_consumer(m->owner.client);
+  m->waker->lent = true;
   m->owner.queue = rd_kafka_queue_get_consumer(m->owner.client);
   if (m->owner.queue == NULL) { /* it belongs to the group */
     strand_fail(failure, "OPTION", "option 'kafka': 'group.id' is empty");
     return false;
   }
-  rd_kafka_queue_io_event_enable(m->owner.queue, m->waker.queue_fd, &one,
+  rd_kafka_queue_io_event_enable(m->owner.queue, m->waker->queue_fd, &one,
                                  sizeof(one));
-  strand_committer_open(&m->committer, &m->waker);
+  strand_committer_open(&m->committer, m->waker);
   return true;
 }
 
@@ -510,10 +475,11 @@ static strand_engine *open_engine (strand_member *m) {
 
 void strand_member_init (strand_member *m, strand_consumer *c,
                          unsigned index) {
-  m->owner.consumer = c;
+  atomic_init(&m->refs, 1);
+  m->owner.consumer = strand_shared_ref(c);
   m->owner.index = index;
+  m->waker = &c->inboxes.each[index].waker;
   m->handover.look_us = INT64_MAX;
-  strand_waker_init(&m->waker);
   strand_shares_init(&m->shares, &m->owner);
   strand_snapshot_init(&m->snapshot, &m->owner, &m->assignment);
   strand_problem_init(&m->problem);
@@ -547,23 +513,24 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   if (m == NULL) return NULL;
   strand_member_init(m, c, index);
   if (strand_shares_open(&m->shares)) m->owner.engine = open_engine(m);
-  if (m->owner.engine != NULL && strand_waker_open(&m->waker, failure)
+  if (m->owner.engine != NULL && strand_waker_open(m->waker, failure)
       && open_client(m, props, count, failure)
-      && strand_letters_open(&m->letters, &m->owner, &m->snapshot, &m->waker,
+      && strand_letters_open(&m->letters, &m->owner, &m->snapshot, m->waker,
                              &m->opaque, failure)) {
-    c->inboxes[index] = (strand_inbox){ .waker = &m->waker,
-                                        .asked.limits = true };
     failure->code[0] = '\0';
     return m;
   }
-  strand_member_free(m);
+  strand_member_unref(m);
   return NULL;
 }
 
-void strand_member_free (strand_member *m) {
+void strand_member_unref (strand_member *m) {
+  strand_consumer *c = m->owner.consumer;
+  if (atomic_fetch_sub(&m->refs, 1) > 1) return;
   strand_committer_close(&m->committer);
   if (m->owner.queue != NULL) rd_kafka_queue_destroy(m->owner.queue);
   if (m->owner.client != NULL) rd_kafka_destroy(m->owner.client);
   free_parts(m);
   free(m);
+  strand_shared_unref(c);
 }

@@ -66,10 +66,12 @@ typedef struct strand_closing {
 
 struct strand_member {
   strand_opaque opaque; /* first: log.h */
+  atomic_int refs; /* by the lua thread and each thread of its; who is last
+                      frees it */
   strand_owner owner;
   strand_letters *letters; /* NULL: no topic for dead letters */
 
-  strand_waker waker;
+  strand_waker *waker; /* its inbox's */
   strand_shares shares;
   strand_signs signs;
   strand_join_watch join_watch;
@@ -97,22 +99,16 @@ struct strand_member {
 strand_member *strand_member_new (strand_consumer *c, unsigned index,
                                   const strand_property *props, size_t count,
                                   strand_failure *failure);
+/* Thread: lua, or whoever is last: that one frees it. */
+void strand_member_unref (strand_member *m);
 /* Thread: lua. Gives each part what is below it: all of a member but its
 ** client, its engine and its letters. */
 void strand_member_init (strand_member *m, strand_consumer *c, unsigned index);
-/* Thread: lua. Of a member that never ran. */
-void strand_member_free (strand_member *m);
 /* Thread: lua. A member that never ran lets its client go, in a thread by
 ** itself. */
 void strand_member_dismiss (strand_member *m);
-/* Thread: whoever is last. Closes its descriptors. */
-void strand_member_give_back (strand_member *m);
 /* Thread: lua. Starts owner and helper. False and a failure. */
 bool strand_member_start (strand_member *m, strand_failure *failure);
-/* Thread: owner. The handler of a held shard returned: whoever has its
-** partition now goes on with it. */
-void strand_member_release (strand_consumer *c, const strand_held *held);
-
 /* What the helper has found, to the part that asked. */
 void strand_member_answers (strand_member *m, int64_t now_us);
 

@@ -10,16 +10,6 @@
 #include "kafka/owner.h"
 #include "kafka/snapshot.h"
 
-typedef struct strand_parked_request {
-  struct strand_parked_request *next;
-  strand_ticket *ticket;
-  bool resolves; /* else it asks for a page */
-  strand_resolution resolution;
-  char topic[250];
-  int32_t partition;
-  int64_t offset;
-} strand_parked_request;
-
 /* What they need; set when the member is made. */
 typedef struct strand_parking {
   const strand_owner *owner;

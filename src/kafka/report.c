@@ -235,7 +235,7 @@ bool strand_consumer_stats (strand_consumer *c, size_t blockers,
                             strand_stats *stats) {
   bool more = want_blockers(c, blockers);
   *stats = (strand_stats){ 0 };
-  if (more) strand_shared_wake(c);
+  if (more) strand_inboxes_wake(&c->inboxes);
   if (!add_views(c, stats)) {
     strand_stats_clear(stats);
     return false;
@@ -263,7 +263,7 @@ bool strand_consumer_stats (strand_consumer *c, size_t blockers,
 */
 
 static void member_problem (strand_member *m, strand_failure *problem) {
-  int64_t turned = atomic_load(&m->waker.turned_us);
+  int64_t turned = atomic_load(&m->waker->turned_us);
   if (strand_clock_us() - turned > STUCK_OWNER_US) {
     strand_fail(problem, "STUCK_OWNER", "an owner thread is stuck");
     return;

@@ -54,15 +54,8 @@ strand_ticket *strand_consumer_commit (strand_consumer *c,
     strand_fail(failure, "NO_MEMORY", "memory ran out");
     return NULL;
   }
-  strand_lock_take(&c->lock);
-  for (unsigned i = 0; i < c->member_count; i++) {
-    strand_waiter *w = waiters;
-    waiters = w->next;
-    w->next = c->inboxes[i].asked.commits;
-    c->inboxes[i].asked.commits = w;
-  }
-  strand_lock_release(&c->lock);
-  strand_shared_wake(c);
+  strand_inboxes_ask_commit(&c->inboxes, waiters);
+  strand_inboxes_wake(&c->inboxes);
   return ticket;
 }
 
@@ -71,7 +64,6 @@ strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
                                      int64_t value, strand_failure *failure) {
   strand_seek_request *r;
   strand_ticket *ticket;
-  int member = -1;
   if (kind == STRAND_SEEK_OFFSET && value < 0) { /* librdkafka's own words */
     strand_fail(failure, "INVALID_ARG", "no offset is below 0");
     return NULL;
@@ -85,19 +77,9 @@ strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
     r->partition = partition;
     r->kind = kind;
     r->value = value;
-    strand_lock_take(&c->lock);
-    member = c->life == STRAND_RUNS
-               ? strand_held_member(&c->held, topic, partition)
-               : -1;
-    if (member >= 0) {
-      r->next = c->inboxes[member].asked.seeks;
-      c->inboxes[member].asked.seeks = r;
-    }
-    strand_lock_release(&c->lock);
-    if (member >= 0) {
-      strand_waker_wake(c->inboxes[member].waker);
+    if (strand_shared_life(c) == STRAND_RUNS
+        && strand_inboxes_ask_seek(&c->inboxes, r))
       return ticket;
-    }
     strand_fail(failure, "NOT_ASSIGNED",
                 "partition %d of '%s' is not assigned here", (int)partition,
                 topic);
@@ -136,12 +118,6 @@ static void drop_rules_locked (strand_consumer *c, const char *topic,
   c->rule_count = kept;
 }
 
-static void tell_rules_locked (strand_consumer *c) {
-  for (unsigned i = 0; i < c->member_count; i++) {
-    c->inboxes[i].asked.rules = true;
-  }
-}
-
 /* Without memory the rules stay as they were. Only this thread writes them. */
 static bool add_rule (strand_consumer *c, const char *topic,
                       int32_t partition) {
@@ -160,7 +136,6 @@ static bool add_rule (strand_consumer *c, const char *topic,
   grown[c->rule_count++] = rule;
   old = c->rules;
   c->rules = grown;
-  tell_rules_locked(c);
   strand_lock_release(&c->lock);
   free(old);
   return true;
@@ -170,7 +145,6 @@ static void drop_rules (strand_consumer *c, const char *topic,
                         int32_t partition) {
   strand_lock_take(&c->lock);
   drop_rules_locked(c, topic, partition);
-  tell_rules_locked(c);
   strand_lock_release(&c->lock);
 }
 
@@ -180,8 +154,9 @@ bool strand_consumer_pause (strand_consumer *c, const char *topic,
   bool ok = true;
   if (paused) ok = add_rule(c, topic, partition);
   else drop_rules(c, topic, partition);
+  strand_inboxes_tell(&c->inboxes, (strand_asked){ .rules = true });
   if (!ok) strand_fail(failure, "NO_MEMORY", "memory ran out");
-  if (strand_shared_life(c) != STRAND_CLOSED) strand_shared_wake(c);
+  if (strand_shared_life(c) != STRAND_CLOSED) strand_inboxes_wake(&c->inboxes);
   return ok;
 }
 
@@ -223,9 +198,7 @@ static void set_limits_locked (strand_consumer *c,
   for (size_t i = 0; i < c->route_count; i++) {
     follow_locked(&c->routes[i], limits);
   }
-  for (unsigned i = 0; i < c->member_count; i++) {
-    c->inboxes[i].asked.limits = true;
-  }
+  strand_inboxes_tell(&c->inboxes, (strand_asked){ .limits = true });
   if (c->life == STRAND_NEW) return; /* strand_consumer_start sets them */
   strand_mailbox_limit(&c->mailbox, (unsigned)limits->max_in_flight,
                        c->limits.workers);
@@ -240,7 +213,7 @@ bool strand_consumer_configure (strand_consumer *c,
   if (possible) set_limits_locked(c, limits);
   strand_lock_release(&c->lock);
   if (possible && strand_shared_life(c) != STRAND_CLOSED) {
-    strand_shared_wake(c);
+    strand_inboxes_wake(&c->inboxes);
   }
   return possible;
 }
@@ -255,21 +228,8 @@ static strand_ticket *post_parked (strand_consumer *c, int member,
                                    strand_parked_request *r,
                                    strand_failure *failure) {
   strand_ticket *ticket = r->ticket;
-  bool runs;
-  strand_lock_take(&c->lock);
-  runs = c->life == STRAND_RUNS;
-  if (runs && member < 0) {
-    member = strand_held_member(&c->held, r->topic, r->partition);
-  }
-  if (runs && member >= 0) {
-    r->next = c->inboxes[member].asked.parked;
-    c->inboxes[member].asked.parked = r;
-  }
-  strand_lock_release(&c->lock);
-  if (runs && member >= 0) {
-    strand_waker_wake(c->inboxes[member].waker);
-    return ticket;
-  }
+  bool runs = strand_shared_life(c) == STRAND_RUNS;
+  if (runs && strand_inboxes_ask_parked(&c->inboxes, member, r)) return ticket;
   if (!runs) strand_fail(failure, "NOT_RUNNING", "the consumer does not run");
   else {
     strand_fail(failure, "NOT_ASSIGNED",

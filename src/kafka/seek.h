@@ -12,15 +12,6 @@
 #include "kafka/owner.h"
 #include "kafka/position.h"
 
-typedef struct strand_seek_request {
-  struct strand_seek_request *next;
-  strand_ticket *ticket;
-  char *topic;
-  int32_t partition;
-  strand_seek_kind kind;
-  int64_t value;
-} strand_seek_request;
-
 typedef struct strand_seeks {
   /* set by init, and only read */
   const strand_owner *owner;

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "kafka/clock.h"
-#include "kafka/member.h"
 
 #define WORKERS_MOST_US 500000  /* close NOW, when the members are gone */
 #define WORKERS_LEAST_US 100000 /* they hear of it only then */
@@ -34,15 +33,6 @@ static void free_letters (strand_consumer *c) {
   free((char *)(uintptr_t)c->letters.partitioner);
 }
 
-/* Workers and helpers use their member to the last: so it goes with all. */
-static void free_members (strand_consumer *c) {
-  for (unsigned i = 0; c->members != NULL && i < c->member_count; i++) {
-    if (c->members[i] != NULL) strand_member_free(c->members[i]);
-  }
-  free(c->members);
-  free(c->inboxes);
-}
-
 static void close_fds (strand_consumer *c) {
   if (c->timer_fd >= 0) close(c->timer_fd);
   if (c->wake_fd >= 0) close(c->wake_fd);
@@ -51,7 +41,6 @@ static void close_fds (strand_consumer *c) {
 }
 
 static void free_shared (strand_consumer *c) {
-  free_members(c);
   c->handler.release(c->handler.config);
   free_routes(c);
   for (size_t i = 0; i < c->rule_count; i++) free(c->rules[i].topic);
@@ -63,7 +52,7 @@ static void free_shared (strand_consumer *c) {
   free_letters(c);
   strand_subscription_free(c->subscription);
   if (c->topics != NULL) rd_kafka_topic_partition_list_destroy(c->topics);
-  strand_held_table_free(&c->held);
+  strand_inboxes_free(&c->inboxes);
   strand_mailbox_destroy(&c->mailbox);
   strand_tickets_free(&c->tickets);
   strand_warnings_free(c->warnings);
@@ -90,12 +79,6 @@ strand_life strand_shared_life (const strand_consumer *c) {
   return life;
 }
 
-void strand_shared_wake (strand_consumer *c) {
-  for (unsigned i = 0; i < c->member_count; i++) {
-    strand_waker_wake(c->inboxes[i].waker);
-  }
-}
-
 void strand_shared_signal (strand_consumer *c) {
   eventfd_write(c->wake_fd, 1);
 }
@@ -111,9 +94,7 @@ static bool something_waits_locked (strand_consumer *c) {
 
 void strand_shared_give_back_locked (strand_consumer *c) {
   if (!c->close_told || atomic_load(&c->threads) > 0) return;
-  for (unsigned i = 0; i < c->member_count; i++) {
-    strand_member_give_back(c->members[i]);
-  }
+  strand_inboxes_close(&c->inboxes);
   if (c->has_log) strand_log_set_notify(c->log, NULL, NULL);
   close_fds(c);
 }
@@ -220,7 +201,7 @@ void strand_shared_end (strand_consumer *c, strand_close_mode mode,
   if (!first) return;
   atomic_store(&c->halted, true);
   strand_shared_signal(c);
-  strand_shared_wake(c);
+  strand_inboxes_wake(&c->inboxes);
 }
 
 void strand_shared_answer (strand_consumer *c, strand_ticket *ticket,

@@ -16,7 +16,6 @@
 #include <regex.h>
 #include <stdatomic.h>
 
-#include "core/held.h"
 #include "kafka/inbox.h"
 #include "kafka/lock.h"
 #include "kafka/mailbox.h"
@@ -77,10 +76,10 @@ struct strand_consumer {
   strand_handler handler;
   strand_log *log;
   strand_events *events;
-  strand_warnings *warnings; /* NULL: somebody takes the events */
-  struct strand_member **members;
-  strand_inbox *inboxes; /* one for each member */
+  strand_warnings *warnings;      /* NULL: somebody takes the events */
+  struct strand_member **members; /* the lua thread's */
   unsigned member_count;
+  strand_inboxes inboxes; /* of each member */
   size_t prefetch_kbytes; /* of one partition */
   int64_t max_poll_us;
   int fd; /* epoll: of the two below */
@@ -103,15 +102,13 @@ struct strand_consumer {
   bool held_back; /* taken by the lua thread, and not given on */
   bool kept_back; /* the same, by strand_consumer_keep */
   strand_limits limits;
-  strand_held_table held;
   strand_rule *rules;
   size_t rule_count;
   unsigned loading; /* workers that open their first state */
   strand_failure load_failure;
   unsigned workers_alive;
   unsigned workers_made;
-  size_t partitions; /* of all members; kept when there are several */
-  unsigned joined;   /* members */
+  unsigned joined; /* members */
   bool joined_told;
   bool oauth_wanted;
   bool ending;
@@ -152,9 +149,6 @@ void strand_shared_leave (strand_consumer *c);
 void strand_shared_give_back_locked (strand_consumer *c);
 
 strand_life strand_shared_life (const strand_consumer *c);
-
-/* Every owner looks at its inbox. Not when the close was told. */
-void strand_shared_wake (strand_consumer *c);
 
 /* fd becomes readable: something waits to be taken. */
 void strand_shared_signal (strand_consumer *c);

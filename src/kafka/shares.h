@@ -2,11 +2,10 @@
 ** shares.h - a member's part of what the consumer may
 **
 ** Budgets are the consumer's, and each member has as much of them as it has of
-** the partitions.
+** the partitions: inbox.h counts those.
 **
 ** Invariants:
-**   (1) Of the only member nothing is counted: it has all.
-**   (2) There is room for the limits of each route.
+**   (1) There is room for the limits of each route.
 **
 ** Thread: owner, where nothing else is said.
 */
@@ -17,7 +16,6 @@
 
 typedef struct strand_shares {
   const strand_owner *owner;   /* set by init, and only read */
-  size_t partitions;           /* consumer->lock: counted in the consumer's */
   strand_route_limits *routes; /* as the engine has them */
 } strand_shares;
 
