@@ -12,6 +12,7 @@
 #include "kafka/lock.h"
 #include "kafka/member.h"
 #include "kafka/system.h"
+#include "kafka/worker.h"
 
 #define GIVE_UP_US 800000 /* past close's timeout */
 

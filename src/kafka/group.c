@@ -193,7 +193,7 @@ static strand_tag *renew (strand_member *m, strand_tag *tag) {
   char topic[250];
   snprintf(topic, sizeof(topic), "%s", strand_partition_topic(tag->partition));
   tag->queue = NULL;
-  strand_handover_recall(m);
+  strand_handover_recall(&m->handover);
   strand_group_revoke(m, tag);
   tag = strand_assignment_add(&m->assignment);
   if (tag != NULL) {
@@ -341,7 +341,7 @@ void strand_group_stop_handlers (strand_member *m) {
     if (m->assignment.tags[i]->partition != NULL)
       strand_group_leave(m, m->assignment.tags[i]);
   }
-  strand_handover_recall(m);
+  strand_handover_recall(&m->handover);
 }
 
 static int64_t grace_of (const strand_member *m) {
@@ -372,7 +372,7 @@ static void revoke (strand_member *m, rd_kafka_event_t *event,
     strand_tag *tag = revoked_tag(m, i);
     if (tag != NULL) strand_group_leave(m, tag);
   }
-  strand_handover_recall(m);
+  strand_handover_recall(&m->handover);
   if (lost) count_lost(m);
   if (lost || m->membership.fatal || m->owner.phase >= STRAND_LEAVING
       || MUTANT(epoch_ends_before_the_drain))

@@ -65,11 +65,10 @@ static bool take_letter (void *arg, strand_partition *p,
 */
 
 static void set_share (strand_member *m, const strand_share *share) {
-  m->handover.max_ready = m->reader.max_ready = share->max_ready;
-  if (share->batch_most > m->handover.batch_most) {
-    m->handover.batch_most = share->batch_most;
-  }
-  m->watchdog.slow_after_us = share->slow_after_us;
+  m->reader.max_ready = share->max_ready;
+  strand_handover_limit(&m->handover, share->max_ready);
+  strand_handover_widen(&m->handover, share->batch_most);
+  strand_watchdog_limit(&m->watchdog, share->slow_after_us);
 }
 
 static void take_limits (strand_member *m) {
@@ -98,7 +97,7 @@ static void take_rules (strand_member *m) {
                           memory_order_release);
   }
   strand_snapshot_change(&m->snapshot);
-  if (recall) strand_handover_recall(m);
+  if (recall) strand_handover_recall(&m->handover);
 }
 
 static void take_releases (strand_member *m, strand_release *releases) {
@@ -215,11 +214,9 @@ static int64_t poll_every (const strand_member *m) {
 static void hand_over (strand_member *m, int64_t now_us) {
   if (m->owner.phase != STRAND_SERVING
       || !atomic_load(&m->owner.consumer->halted)) {
-    strand_handover_post(m, now_us);
-    return;
+    strand_handover_post(&m->handover, now_us);
   }
-  if (!m->handover.halted) strand_handover_recall(m);
-  m->handover.halted = true;
+  else strand_handover_halt(&m->handover);
 }
 
 static int64_t tick_troubles (strand_member *m, int64_t now_us) {
@@ -237,7 +234,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   strand_member_answers(m, now_us);
   strand_seek_serve(&m->seeks);
   if (m->owner.queue != NULL) strand_group_serve(m, now_us);
-  strand_handover_harvest(m, now_us);
+  strand_handover_harvest(&m->handover, now_us);
   strand_letters_serve(m->letters, now_us);
   if (m->committer.queue != NULL) {
     strand_committer_serve(&m->committer, now_us);
@@ -265,7 +262,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   due = min64(due, strand_group_due(m));
   due = min64(due, strand_letters_due(m->letters, now_us));
   due = min64(due, strand_committer_due(&m->committer, now_us));
-  due = min64(due, m->handover.look_us);
+  due = min64(due, strand_handover_due(&m->handover));
   due = min64(due, strand_closing_due(m));
   return min64(due, strand_snapshot_due(&m->snapshot));
 }
@@ -275,7 +272,7 @@ static void free_parts (strand_member *m) {
   strand_known_free(&m->known);
   strand_topics_free(&m->topics);
   strand_engine_free(m->owner.engine);
-  strand_handover_free(m);
+  strand_handover_free(&m->handover);
   strand_snapshot_free(&m->snapshot);
   strand_problem_free(&m->problem);
   strand_assignment_free(&m->assignment);
@@ -294,6 +291,8 @@ static void check_parts (const strand_member *m) {
   strand_positions_check(&m->positions);
   strand_starts_check(&m->starts);
   strand_reader_check(&m->reader);
+  strand_watchdog_check(&m->watchdog);
+  strand_handover_check(&m->handover);
   strand_committer_check(&m->committer);
   strand_closing_check(m);
 }
@@ -309,12 +308,13 @@ static void note_clients (strand_member *m) {
 static void *run_owner (void *arg) {
   strand_member *m = arg;
   strand_topics_subscribe(&m->topics);
-  while (m->owner.phase != STRAND_OVER || strand_handover_out(m)) {
+  while (m->owner.phase != STRAND_OVER || strand_handover_out(&m->handover)) {
     int64_t now_us = strand_clock_us(), due;
     atomic_store_explicit(&m->waker->turned_us, now_us, memory_order_relaxed);
     due = turn(m, now_us);
     if (CHECKED) check_parts(m);
-    if (m->owner.phase == STRAND_OVER && !strand_handover_out(m)) break;
+    if (m->owner.phase == STRAND_OVER && !strand_handover_out(&m->handover))
+      break;
     if (strand_waker_sleep(m->waker, due > now_us ? due : 0)) {
       m->reader.ready = true;
     }
@@ -479,9 +479,11 @@ void strand_member_init (strand_member *m, strand_consumer *c,
   m->owner.consumer = strand_shared_ref(c);
   m->owner.index = index;
   m->waker = &c->inboxes.each[index].waker;
-  m->handover.look_us = INT64_MAX;
   strand_shares_init(&m->shares, &m->owner);
   strand_snapshot_init(&m->snapshot, &m->owner, &m->assignment);
+  strand_watchdog_init(&m->watchdog, &m->owner, &m->snapshot);
+  strand_handover_init(&m->handover, &m->owner, &m->assignment, &m->snapshot,
+                       &m->watchdog, m->waker);
   strand_problem_init(&m->problem);
   strand_membership_init(&m->membership, c);
   strand_known_init(&m->known, &m->owner, &m->assignment, &m->signs,

@@ -13,6 +13,22 @@ strand_event strand_owner_event (const strand_owner *o, const char *type,
   return event;
 }
 
+strand_event strand_owner_lease_event (const strand_owner *o, const char *type,
+                                       const strand_lease *lease) {
+  const strand_partition *p = lease->partition;
+  const strand_record *r = lease->record;
+  strand_event event = strand_event_of(type, (int)o->index);
+  strand_event_set_topic(&event, strand_partition_topic(p),
+                         strand_partition_index(p));
+  event.epoch = lease->epoch;
+  event.offset = r->offset;
+  event.attempt = r->attempt;
+  if (r->flags & STRAND_RECORD_KEY) {
+    strand_event_set_key(&event, strand_record_key(r), r->key_length);
+  }
+  return event;
+}
+
 void strand_owner_emit (const strand_owner *o, strand_event *event) {
   strand_shared_event(o->consumer, event);
 }

@@ -58,6 +58,10 @@ void strand_owner_jumped (const strand_owner *o, const strand_tag *tag,
 void strand_owner_tell (const strand_owner *o, const char *type,
                         const char *code, const char *reason,
                         const char *topic, int32_t partition);
+/* Of the lease's first record; its partition may be gone: the lease knows its
+** name. */
+strand_event strand_owner_lease_event (const strand_owner *o, const char *type,
+                                       const strand_lease *lease);
 /* Takes what 'event' owns. */
 void strand_owner_emit (const strand_owner *o, strand_event *event);
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "kafka/consumer.h"
-#include "kafka/member.h"
+#include "kafka/worker.h"
 
 /*
 ** Requests

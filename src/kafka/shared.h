@@ -191,9 +191,4 @@ int strand_shared_route (const strand_consumer *c, const char *topic);
 bool strand_shared_paused_locked (const strand_consumer *c, const char *topic,
                                   int32_t partition);
 
-/* worker.c: makes 'count' more workers, or none: false and a failure. Under
-** lock. */
-bool strand_workers_start_locked (strand_consumer *c, unsigned count,
-                                  strand_failure *failure);
-
 #endif

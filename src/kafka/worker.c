@@ -6,9 +6,7 @@
 #include <stdlib.h>
 
 #include "core/mutant.h"
-#include "kafka/bundle.h"
 #include "kafka/clock.h"
-#include "kafka/member.h"
 #include "kafka/system.h"
 #include "kafka/thread.h"
 
@@ -113,7 +111,7 @@ static void tell_ended (const worker *w) {
                         memory_order_relaxed);
 }
 
-/* Invariant (2) of mailbox.h: ENDED is the last word on a slot. */
+/* Invariant (2) of batch.h: ENDED is the last word on a slot. */
 static void end_slot (worker *w) {
   strand_slot *slot = w->slot;
   bool judged = slot->judged;
@@ -175,20 +173,20 @@ static bool begin_record (worker *w, const strand_record *r) {
 }
 
 /* False: it may not start. */
-static bool begin_bundle (worker *w) {
+static bool begin_call (worker *w) {
   strand_slot *slot = w->slot;
-  if (strand_bundle_stopped(slot->bundle)) {
+  if (strand_slot_call_stopped(slot->call)) {
     end_slot(w);
     return false;
   }
-  w->task.many = &slot->bundle->many;
+  w->task.many = &slot->call->records;
   w->task.record = w->task.many->records[0];
   w->task.route = slot->route;
   w->task.verdict = (strand_verdict){ .kind = STRAND_VERDICT_DONE };
   return true;
 }
 
-static bool end_bundle (worker *w) {
+static bool end_call (worker *w) {
   const strand_records *many = w->task.many;
   obey_verdict(w->consumer, &w->task.verdict, many->records[0]);
   for (uint32_t i = 0; i < many->count; i++) {
@@ -202,7 +200,7 @@ static bool end_bundle (worker *w) {
 /* A record that is done may be freed at once. */
 static bool end_record (worker *w) {
   strand_verdict *v = &w->task.verdict;
-  if (w->task.many != NULL) return end_bundle(w);
+  if (w->task.many != NULL) return end_call(w);
   if (v->kind == STRAND_VERDICT_DONE && !finish_record(w)) fail_late(w);
   if (v->kind != STRAND_VERDICT_DONE || v->stop_consumer) {
     obey_verdict(w->consumer, v, w->task.record);
@@ -238,8 +236,8 @@ static bool next_record (void *arg) {
   worker *w = arg;
   if (w->slot != NULL && end_record(w)) return true;
   while (begin_slot(w)) {
-    if (w->slot->bundle != NULL ? begin_bundle(w)
-                                : begin_record(w, w->slot->first))
+    if (w->slot->call != NULL ? begin_call(w)
+                              : begin_record(w, w->slot->first))
       return true;
   }
   return false;
@@ -465,4 +463,17 @@ bool strand_workers_start_locked (strand_consumer *c, unsigned count,
     made = w;
   }
   return true;
+}
+
+const char *strand_workers_spare (strand_consumer *c, unsigned lost,
+                                  strand_failure *failure) {
+  const char *what = "a spare takes over";
+  strand_lock_take(&c->lock);
+  if (lost > c->limits.workers) what = "no spare is left";
+  else if (c->members_open == 0) what = "the consumer closes";
+  else if (!strand_workers_start_locked(c, 1, failure)) {
+    what = failure->message;
+  }
+  strand_lock_release(&c->lock);
+  return what;
 }
