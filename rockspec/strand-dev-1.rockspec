@@ -56,6 +56,7 @@ build = {
         "src/kafka/conf.c",
         "src/kafka/consumer.c",
         "src/kafka/delivery.c",
+        "src/kafka/epochs.c",
         "src/kafka/errand.c",
         "src/kafka/errors.c",
         "src/kafka/event.c",

@@ -86,10 +86,8 @@ static void take_rules (strand_member *m) {
     strand_partition *p = m->assignment.tags[i]->partition;
     bool paused;
     if (p == NULL) continue;
-    strand_lock_take(&c->lock);
-    paused = strand_shared_paused_locked(c, strand_partition_topic(p),
-                                         strand_partition_index(p));
-    strand_lock_release(&c->lock);
+    paused = strand_shared_paused(c, strand_partition_topic(p),
+                                  strand_partition_index(p));
     strand_engine_pause(m->owner.engine, p, paused);
     recall = recall || paused;
     atomic_store_explicit(&m->assignment.tags[i]->stop,
@@ -115,7 +113,8 @@ static void take_inbox (strand_member *m, int64_t now_us) {
   if (asked.limits) take_limits(m);
   if (asked.close) strand_closing_begin(m, now_us);
   if (asked.rules) take_rules(m);
-  if (asked.yields && m->owner.phase == STRAND_SERVING) strand_group_claim(m);
+  if (asked.yields && m->owner.phase == STRAND_SERVING)
+    strand_epoch_claim(&m->epochs);
   take_releases(m, asked.releases);
   strand_seek_take(&m->seeks, asked.seeks);
   strand_parked_serve(&m->parking, asked.parked, now_us);
@@ -136,7 +135,7 @@ static void take_seek (strand_member *m, strand_tag *tag,
   bool again;
   if (!strand_seek_answer(&m->seeks, tag, call, now_us)) return;
   again = tag->again;
-  tag = strand_group_restart(m, tag, call->list->elems[0].offset);
+  tag = strand_epoch_restart(&m->epochs, tag, call->list->elems[0].offset);
   strand_seek_arrived(&m->seeks, tag, call, again, now_us);
 }
 
@@ -150,7 +149,7 @@ static void take_position (strand_member *m, const strand_call *call,
   if (call->why >= STRAND_WHY_TARGET) take_seek(m, tag, call, now_us);
   else if (tag != NULL) {
     strand_position_answer(&m->positions, tag, call, now_us);
-    strand_group_reset(m, now_us);
+    strand_epoch_reset(&m->epochs, now_us);
   }
 }
 
@@ -233,19 +232,19 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   take_inbox(m, now_us);
   strand_member_answers(m, now_us);
   strand_seek_serve(&m->seeks);
-  if (m->owner.queue != NULL) strand_group_serve(m, now_us);
+  if (m->owner.queue != NULL) strand_group_serve(&m->group, now_us);
   strand_handover_harvest(&m->handover, now_us);
   strand_letters_serve(m->letters, now_us);
   if (m->committer.queue != NULL) {
     strand_committer_serve(&m->committer, now_us);
-    strand_group_advance(m, now_us);
+    strand_group_advance(&m->group, now_us);
   }
   if (m->owner.phase
       == STRAND_SERVING) { /* a retry of the end waits for ever */
     due = min64(due, strand_engine_tick(m->owner.engine, now_us));
   }
   strand_reader_read(&m->reader, now_us);
-  strand_group_reset(m, now_us);
+  strand_epoch_reset(&m->epochs, now_us);
   hand_over(m, now_us);
   due = min64(due, strand_engine_gates(m->owner.engine, now_us));
   strand_closing_advance(m, now_us);
@@ -259,7 +258,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   due = min64(due, strand_position_tick(&m->positions, now_us));
   due = min64(due, strand_starts_tick(&m->starts, now_us));
   due = min64(due, strand_topics_tick(&m->topics, now_us));
-  due = min64(due, strand_group_due(m));
+  due = min64(due, strand_group_due(&m->group));
   due = min64(due, strand_letters_due(m->letters, now_us));
   due = min64(due, strand_committer_due(&m->committer, now_us));
   due = min64(due, strand_handover_due(&m->handover));
@@ -294,6 +293,7 @@ static void check_parts (const strand_member *m) {
   strand_watchdog_check(&m->watchdog);
   strand_handover_check(&m->handover);
   strand_committer_check(&m->committer);
+  strand_group_check(&m->group);
   strand_closing_check(m);
 }
 
@@ -502,6 +502,27 @@ void strand_member_init (strand_member *m, strand_consumer *c,
   strand_committer_init(&m->committer, &m->owner, &m->membership,
                         &m->join_watch, &m->troubles, &m->problem,
                         &m->snapshot);
+  m->epochs = (strand_epochs){ .owner = &m->owner,
+                               .assignment = &m->assignment,
+                               .topics = &m->topics,
+                               .troubles = &m->troubles,
+                               .positions = &m->positions,
+                               .handover = &m->handover,
+                               .snapshot = &m->snapshot,
+                               .waker = m->waker };
+  m->group = (strand_group){ .owner = &m->owner,
+                             .assignment = &m->assignment,
+                             .membership = &m->membership,
+                             .troubles = &m->troubles,
+                             .topics = &m->topics,
+                             .outage = &m->outage,
+                             .positions = &m->positions,
+                             .handover = &m->handover,
+                             .committer = &m->committer,
+                             .shares = &m->shares,
+                             .snapshot = &m->snapshot,
+                             .epochs = &m->epochs,
+                             .waker = m->waker };
   m->parking = (strand_parking){ &m->owner, &m->assignment, &m->snapshot };
   strand_reader_init(&m->reader, &m->owner, &m->assignment, &m->positions,
                      &m->troubles, &m->outage, &m->snapshot);

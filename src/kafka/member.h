@@ -24,6 +24,7 @@
 #define STRAND_MEMBER_H
 
 #include "kafka/committer.h"
+#include "kafka/epochs.h"
 #include "kafka/group.h"
 #include "kafka/handover.h"
 #include "kafka/helper.h"
@@ -64,7 +65,7 @@ typedef struct strand_closing {
   strand_call *destroying; /* for the helper, when the client has left */
 } strand_closing;
 
-struct strand_member {
+typedef struct strand_member {
   strand_opaque opaque; /* first: log.h */
   atomic_int refs; /* by the lua thread and each thread of its; who is last
                       frees it */
@@ -90,10 +91,11 @@ struct strand_member {
   strand_reader reader;
   strand_watchdog watchdog;
   strand_handover handover;
+  strand_epochs epochs;
   strand_committer committer;
   strand_group group;
   strand_closing closing;
-};
+} strand_member;
 
 /* Thread: lua. Makes the client; connects to nothing. */
 strand_member *strand_member_new (strand_consumer *c, unsigned index,

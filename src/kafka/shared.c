@@ -231,8 +231,8 @@ int strand_shared_route (const strand_consumer *c, const char *topic) {
   return -1;
 }
 
-bool strand_shared_paused_locked (const strand_consumer *c, const char *topic,
-                                  int32_t partition) {
+static bool is_paused_locked (const strand_consumer *c, const char *topic,
+                              int32_t partition) {
   for (size_t i = 0; i < c->rule_count; i++) {
     const strand_rule *r = &c->rules[i];
     if (r->topic == NULL) return true;
@@ -241,4 +241,13 @@ bool strand_shared_paused_locked (const strand_consumer *c, const char *topic,
       return true;
   }
   return false;
+}
+
+bool strand_shared_paused (strand_consumer *c, const char *topic,
+                           int32_t partition) {
+  bool paused;
+  strand_lock_take(&c->lock);
+  paused = is_paused_locked(c, topic, partition);
+  strand_lock_release(&c->lock);
+  return paused;
 }

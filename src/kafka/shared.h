@@ -187,8 +187,8 @@ void strand_shared_free_ticket (strand_ticket *ticket);
 /* The route of a topic, or -1 for none. -2: memory ran out. */
 int strand_shared_route (const strand_consumer *c, const char *topic);
 
-/* Is the partition paused by a rule? Under lock. */
-bool strand_shared_paused_locked (const strand_consumer *c, const char *topic,
-                                  int32_t partition);
+/* Is the partition paused by a rule? */
+bool strand_shared_paused (strand_consumer *c, const char *topic,
+                           int32_t partition);
 
 #endif
