@@ -79,6 +79,7 @@ build = {
         "src/kafka/membership.c",
         "src/kafka/mock.c",
         "src/kafka/notices.c",
+        "src/kafka/opening.c",
         "src/kafka/outage.c",
         "src/kafka/outcome.c",
         "src/kafka/outgoing.c",
