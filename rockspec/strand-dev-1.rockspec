@@ -86,6 +86,7 @@ build = {
         "src/kafka/owner.c",
         "src/kafka/parked.c",
         "src/kafka/placement.c",
+        "src/kafka/plights.c",
         "src/kafka/position.c",
         "src/kafka/problem.c",
         "src/kafka/producer.c",
