@@ -105,6 +105,7 @@ build = {
         "src/kafka/stats.c",
         "src/kafka/subscription.c",
         "src/kafka/system.c",
+        "src/kafka/tally.c",
         "src/kafka/thread.c",
         "src/kafka/ticket.c",
         "src/kafka/topics.c",

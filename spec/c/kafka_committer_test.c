@@ -53,6 +53,7 @@ static int open_member (void **state) {
   consumer.events = strand_events_new();
   strand_lock_init(&consumer.lock, STRAND_RANK_CONSUMER);
   strand_tickets_init(&consumer.tickets);
+  strand_tally_init(&consumer.tally);
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member = (strand_member){ .owner.phase = STRAND_SERVING };
   assert_true(strand_inboxes_init(&consumer.inboxes, 1));
@@ -71,7 +72,7 @@ static int close_member (void **state) {
   strand_events_free(consumer.events);
   close(consumer.wake_fd);
   strand_inboxes_free(&consumer.inboxes);
-  free(consumer.committed);
+  strand_tally_free(&consumer.tally);
   return 0;
 }
 

@@ -97,6 +97,7 @@ static int open_all (void **state) {
   assert_true(strand_inboxes_init(&consumer.inboxes, 1));
   strand_member_init(&member, &consumer, 0);
   strand_tickets_init(&consumer.tickets);
+  strand_tally_init(&consumer.tally);
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member.reader.max_ready = 64;
   member.waker->queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

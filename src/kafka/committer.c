@@ -112,35 +112,6 @@ static rd_kafka_topic_partition_list_t *list_of (const strand_commit *c) {
   return list;
 }
 
-/* NULL: memory ran out. */
-static strand_place *committed_place (strand_consumer *c, const char *topic,
-                                      int32_t index) {
-  void *number = strand_places_get(&c->committed_places, topic, index);
-  strand_place *grown, *place;
-  if (number != NULL) return &c->committed[(uintptr_t)number - 1];
-  if (strand_places_room(&c->committed_places) != STRAND_OK) return NULL;
-  grown = realloc(c->committed, (c->committed_count + 1) * sizeof(*grown));
-  if (grown == NULL) return NULL;
-  c->committed = grown;
-  place = &grown[c->committed_count];
-  *place = (strand_place){ strdup(topic), index, -1, NULL };
-  if (place->topic == NULL) return NULL;
-  c->committed_count++;
-  strand_places_put(&c->committed_places, place->topic, index,
-                    (void *)(uintptr_t)c->committed_count);
-  return place;
-}
-
-static void note_committed (strand_consumer *c, const strand_commit *commit) {
-  for (size_t i = 0; i < commit->count; i++) {
-    const strand_commit_item *item = &commit->items[i];
-    strand_place *place = committed_place(
-      c, strand_partition_topic(item->partition),
-      strand_partition_index(item->partition));
-    if (place != NULL) place->offset = item->offset;
-  }
-}
-
 /*
 ** What failed, and for which partitions
 */
@@ -243,15 +214,12 @@ static bool is_learnt (const strand_commit *commit, strand_answer answer) {
 
 static void take_failure (strand_committer *t, strand_answer answer,
                           const strand_failure *failure, int64_t now_us) {
-  strand_consumer *c = t->owner->consumer;
   bool learnt = is_learnt(t->commit, answer);
   bool final = answer != STRAND_COMMIT_LATER && t->commit->count == 1
                && !learnt;
   if (!learnt) tell_failed(t, t->commit, failure);
   t->failure = *failure;
-  strand_lock_take(&c->lock);
-  c->commits_failed++;
-  strand_lock_release(&c->lock);
+  strand_tally_commit_failed(&t->owner->consumer->tally);
   strand_engine_commit_answer(t->owner->engine, t->commit, answer, now_us);
   if (final) answer_waiters(t, true, failure);
   go_on(t, now_us);
@@ -278,13 +246,9 @@ static void take_error (strand_committer *t, rd_kafka_resp_err_t err,
 }
 
 static void take_success (strand_committer *t, int64_t now_us) {
-  strand_consumer *c = t->owner->consumer;
   t->failure.code[0] = '\0';
   t->must_rejoin = false;
-  strand_lock_take(&c->lock);
-  c->commits++;
-  note_committed(c, t->commit);
-  strand_lock_release(&c->lock);
+  strand_tally_commit(&t->owner->consumer->tally, t->commit);
   strand_engine_commit_answer(t->owner->engine, t->commit, STRAND_COMMITTED,
                               now_us);
   t->failing = (strand_trouble){ 0 };
@@ -451,7 +415,6 @@ int64_t strand_committer_due (const strand_committer *t, int64_t now_us) {
 
 void strand_committer_end (strand_committer *t) {
   static const strand_failure closed = { "CLOSED", "the consumer is closed" };
-  strand_consumer *c = t->owner->consumer;
   if (t->commit != NULL) {
     strand_fail(&t->failure, "TIMED_OUT",
                 "the last commit was not answered in time");
@@ -461,9 +424,7 @@ void strand_committer_end (strand_committer *t) {
   }
   answer_waiters(t, false, &closed);
   if (t->failure.code[0] == '\0') return;
-  strand_lock_take(&c->lock);
-  c->failure = t->failure;
-  strand_lock_release(&c->lock);
+  strand_tally_fail(&t->owner->consumer->tally, &t->failure);
 }
 
 void strand_committer_check (const strand_committer *t) {

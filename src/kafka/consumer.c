@@ -137,6 +137,7 @@ static strand_consumer *new_shared (const strand_consumer_config *config) {
   strand_lock_init(&c->lock, STRAND_RANK_CONSUMER);
   strand_mailbox_init(&c->mailbox);
   strand_tickets_init(&c->tickets);
+  strand_tally_init(&c->tally);
   c->has_oauth = config->has_oauth;
   c->has_log = config->has_log;
   c->ordering = config->ordering;
@@ -278,7 +279,7 @@ const char *strand_consumer_state (const strand_consumer *c) {
 int strand_consumer_take_joined (strand_consumer *c, strand_failure *failure) {
   int joined = 0;
   strand_lock_take(&c->lock);
-  if (c->joined >= c->member_count) joined = 1;
+  if (strand_shared_all_joined(c)) joined = 1;
   else if (c->ending) {
     *failure = c->ending_reason;
     joined = -1;

@@ -122,7 +122,6 @@ static void answer_revoke (strand_group *g) {
 
 /* What runs now is not waited for, nor committed. */
 static void count_lost (strand_group *g) {
-  strand_consumer *c = g->owner->consumer;
   uint64_t lost = 0;
   for (int i = 0; i < revoked_count(g); i++) {
     strand_tag *tag = revoked_tag(g, i);
@@ -131,9 +130,7 @@ static void count_lost (strand_group *g) {
     strand_partition_stats_read(g->owner->engine, tag->partition, 0, &stats);
     lost += stats.in_flight;
   }
-  strand_lock_take(&c->lock);
-  c->lost += lost;
-  strand_lock_release(&c->lock);
+  strand_tally_lose(&g->owner->consumer->tally, lost);
 }
 
 /* An eager member joins again now; a cooperative one goes on with what it
@@ -284,7 +281,6 @@ static void rebalance (strand_group *g, rd_kafka_event_t *event,
 /* Somebody else has them: librdkafka revokes nothing after a fatal error.
 ** They stay in the engine until the close has seen what is unfinished. */
 static void lose_all (strand_group *g) {
-  strand_consumer *c = g->owner->consumer;
   strand_engine_stats stats;
   strand_membership_leave(g->membership);
   for (size_t i = 0; i < g->assignment->count; i++) {
@@ -294,9 +290,7 @@ static void lose_all (strand_group *g) {
     strand_owner_emit(g->owner, &event);
   }
   strand_engine_stats_read(g->owner->engine, &stats);
-  strand_lock_take(&c->lock);
-  c->lost += stats.in_flight;
-  strand_lock_release(&c->lock);
+  strand_tally_lose(&g->owner->consumer->tally, stats.in_flight);
 }
 
 static void fail_fatally (strand_group *g) {

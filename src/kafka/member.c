@@ -241,6 +241,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
 
 static void check_parts (const strand_member *m) {
   strand_inboxes_check(&m->owner.consumer->inboxes);
+  strand_tally_check(&m->owner.consumer->tally);
   strand_waker_check(m->waker);
   strand_assignment_check(&m->assignment);
   strand_snapshot_check(&m->snapshot);

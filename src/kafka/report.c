@@ -58,40 +58,25 @@ static bool add_unfinished (strand_report *r, const strand_unfinished *u) {
                      u->count < room ? u->count : room);
 }
 
-/* Entries are only added, and keep their topics: so these are copied without
-** the lock. NULL when memory runs out. */
-static strand_place *take_committed (strand_consumer *c, size_t *count) {
-  strand_place *places = NULL;
-  size_t room = 0;
-  for (;;) {
-    strand_lock_take(&c->lock);
-    *count = c->committed_count;
-    if (places != NULL && *count > 0 && *count <= room) {
-      memcpy(places, c->committed, *count * sizeof(*places));
-    }
-    strand_lock_release(&c->lock);
-    if (places != NULL && *count <= room) return places;
-    free(places);
-    room = *count;
-    places = malloc((room + 1) * sizeof(*places));
-    if (places == NULL) return NULL;
-  }
-}
-
 static bool add_committed (strand_report *r, strand_consumer *c) {
   size_t count;
-  strand_place *places = take_committed(c, &count);
+  strand_place *places = strand_tally_committed(&c->tally, &count);
   bool ok = places != NULL
             && copy_places(&r->committed, &r->committed_count, places, count);
   free(places);
   return ok;
 }
 
-static void add_tally_locked (const strand_consumer *c, strand_report *r) {
+static void add_counts (strand_report *r, strand_tally *tally) {
+  strand_counts counts;
+  strand_tally_read(tally, &counts);
+  r->lost = counts.lost;
+  r->failure = counts.failure;
+}
+
+static void add_times_locked (const strand_consumer *c, strand_report *r) {
   int64_t end = c->closed_us != 0 ? c->closed_us : strand_clock_us();
-  r->lost = c->lost;
   r->detached = c->detached;
-  r->failure = c->failure;
   r->seconds = c->started_us == 0 ? 0 : (double)(end - c->started_us) / 1e6;
 }
 
@@ -116,8 +101,9 @@ bool strand_consumer_report (strand_consumer *c, strand_report *report) {
     ok = add_member(report, &c->members[i]->snapshot);
   }
   ok = ok && add_committed(report, c);
+  add_counts(report, &c->tally);
   strand_lock_take(&c->lock);
-  add_tally_locked(c, report);
+  add_times_locked(c, report);
   if (over) tell_late_locked(c, report);
   strand_lock_release(&c->lock);
   if (!ok) strand_report_clear(report);
@@ -217,10 +203,12 @@ static bool add_views (strand_consumer *c, strand_stats *s) {
 }
 
 static void add_tally (strand_consumer *c, strand_stats *s) {
+  strand_counts counts;
+  strand_tally_read(&c->tally, &counts);
+  s->commits = counts.commits;
+  s->commits_failed = counts.commits_failed;
+  s->rebalances = counts.rebalances;
   strand_lock_take(&c->lock);
-  s->commits = c->commits;
-  s->commits_failed = c->commits_failed;
-  s->rebalances = c->rebalances;
   s->workers = c->workers_alive;
   strand_lock_release(&c->lock);
 }
@@ -271,14 +259,6 @@ static void member_problem (strand_member *m, strand_failure *problem) {
   strand_problem_get(&m->problem, problem);
 }
 
-static bool is_joined (strand_consumer *c) {
-  bool joined;
-  strand_lock_take(&c->lock);
-  joined = c->joined >= c->member_count;
-  strand_lock_release(&c->lock);
-  return joined;
-}
-
 static bool nothing_finishes (strand_consumer *c) {
   int64_t ended = atomic_load(&c->ended_us), began = atomic_load(&c->began_us);
   int64_t idle = strand_clock_coarse_us() - (began > ended ? began : ended);
@@ -308,7 +288,7 @@ void strand_consumer_health (strand_consumer *c, strand_failure *problem) {
     strand_fail(problem, "NOTHING_FINISHES",
                 "handlers run, and none has ended for a minute");
   }
-  else if (is_joined(c)) {
+  else if (strand_shared_all_joined(c)) {
     if (life == STRAND_RUNS) topics_problem(c, problem);
   }
   else {

@@ -44,10 +44,7 @@ static void free_shared (strand_consumer *c) {
   c->handler.release(c->handler.config);
   free_routes(c);
   for (size_t i = 0; i < c->rule_count; i++) free(c->rules[i].topic);
-  for (size_t i = 0; i < c->committed_count; i++) free(c->committed[i].topic);
   free(c->rules);
-  free(c->committed);
-  strand_places_free(&c->committed_places);
   free(c->ordering_header);
   free_letters(c);
   strand_subscription_free(c->subscription);
@@ -55,6 +52,7 @@ static void free_shared (strand_consumer *c) {
   strand_inboxes_free(&c->inboxes);
   strand_mailbox_destroy(&c->mailbox);
   strand_tickets_free(&c->tickets);
+  strand_tally_free(&c->tally);
   strand_warnings_free(c->warnings);
   strand_events_free(c->events);
   strand_log_release(c->log);
@@ -86,7 +84,7 @@ void strand_shared_signal (strand_consumer *c) {
 static bool something_waits_locked (strand_consumer *c) {
   return c->oauth_wanted || (c->ending && !c->ending_told)
          || strand_tickets_waiting(&c->tickets)
-         || (c->joined == c->member_count && !c->joined_told)
+         || (strand_shared_all_joined(c) && !c->joined_told)
          || (c->life == STRAND_CLOSED && !c->close_told) || c->held_back
          || c->kept_back || strand_events_waiting(c->events)
          || (c->has_log && !strand_log_is_empty(c->log));
@@ -158,17 +156,18 @@ void strand_shared_closed_locked (strand_consumer *c) {
 }
 
 void strand_shared_joined (strand_consumer *c, bool again) {
-  strand_lock_take(&c->lock);
-  c->rebalances++;
-  if (!again) c->joined++;
-  strand_lock_release(&c->lock);
+  strand_tally_join(&c->tally, !again);
   if (!again) strand_shared_signal(c);
 }
 
 void strand_shared_left (strand_consumer *c) {
-  strand_lock_take(&c->lock);
-  c->joined--;
-  strand_lock_release(&c->lock);
+  strand_tally_leave(&c->tally);
+}
+
+bool strand_shared_all_joined (strand_consumer *c) {
+  strand_counts counts;
+  strand_tally_read(&c->tally, &counts);
+  return counts.joined >= c->inboxes.count;
 }
 
 void strand_shared_want_token (strand_consumer *c) {

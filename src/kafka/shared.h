@@ -22,6 +22,7 @@
 #include "kafka/settings.h"
 #include "kafka/stats.h"
 #include "kafka/ticket.h"
+#include "kafka/tally.h"
 #include "kafka/warnings.h"
 #include "kafka/subscription.h"
 
@@ -87,6 +88,7 @@ struct strand_consumer {
   int timer_fd; /* armed while closing: when to give up */
   strand_mailbox mailbox;
   strand_tickets tickets;
+  strand_tally tally;
   /* Set by any under the lock, read by owners and workers without: something
   ** asked for the end. Seen late it is one more record. */
   atomic_bool halted;
@@ -108,7 +110,6 @@ struct strand_consumer {
   strand_failure load_failure;
   unsigned workers_alive;
   unsigned workers_made;
-  unsigned joined; /* members */
   bool joined_told;
   bool oauth_wanted;
   bool ending;
@@ -126,14 +127,6 @@ struct strand_consumer {
   bool detached;
   int64_t started_us;
   int64_t closed_us;
-  uint64_t commits;
-  uint64_t commits_failed;
-  uint64_t rebalances;
-  uint64_t lost;
-  strand_place *committed;
-  size_t committed_count;
-  strand_places committed_places; /* to the number of one, from 1 */
-  strand_failure failure;
 };
 
 strand_consumer *strand_shared_ref (strand_consumer *c);
@@ -163,6 +156,8 @@ void strand_shared_give_up_locked (strand_consumer *c, int64_t at_us);
 
 /* A member has an assignment; 'again': it was a member before. */
 void strand_shared_joined (strand_consumer *c, bool again);
+/* All members have, and none has left since. */
+bool strand_shared_all_joined (strand_consumer *c);
 /* ...and is none any more. */
 void strand_shared_left (strand_consumer *c);
 
