@@ -183,7 +183,7 @@ static strand_tag *assign (const char *topic, int64_t base) {
 }
 
 static void unassign (void) {
-  strand_group_revoke(&member, member.assignment.tags[0]);
+  strand_epoch_end(&member.epochs, member.assignment.tags[0]);
   assert_int_equal(member.assignment.count, 0);
 }
 
@@ -208,7 +208,7 @@ static void read_once (void) {
   eventfd_read(member.waker->queue_fd, &count);
   member.reader.ready = true;
   strand_reader_read(&member.reader, strand_clock_us());
-  strand_group_reset(&member, strand_clock_us());
+  strand_epoch_reset(&member.epochs, strand_clock_us());
 }
 
 /* Until a new epoch has begun. */
@@ -329,7 +329,7 @@ static void a_record_below_the_position_is_a_reset_at_once (void **state) {
   assign("again", 5); /* the first since the assignment */
   assert_false(strand_position_expected(
     &member.positions, member.assignment.tags[0], 1, strand_clock_us()));
-  strand_group_reset(&member, strand_clock_us());
+  strand_epoch_reset(&member.epochs, strand_clock_us());
   check_reset(5, 1);
   unassign();
 }

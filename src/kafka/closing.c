@@ -10,22 +10,28 @@
 #define LEAVE_MOST_US 500000     /* past the timeout, for leaving */
 #define DESTROY_MOST_US 65000000 /* past it, until the client is destroyed */
 
-void strand_closing_begin (strand_member *m, int64_t now_us) {
-  strand_consumer *c = m->owner.consumer;
-  int64_t margin, timeout;
-  strand_lock_take(&c->lock);
-  m->closing.mode = c->close_mode;
-  m->closing.deadline_us = c->close_deadline_us;
-  strand_lock_release(&c->lock);
-  if (m->owner.phase > STRAND_ENDING) return;
-  timeout = m->closing.deadline_us - now_us;
-  margin = timeout / 4 < CLOSE_MARGIN_US ? timeout / 4 : CLOSE_MARGIN_US;
+static void begin_ending (strand_member *m, int64_t now_us) {
+  int64_t timeout = m->closing.deadline_us - now_us;
+  int64_t margin = timeout / 4 < CLOSE_MARGIN_US ? timeout / 4
+                                                 : CLOSE_MARGIN_US;
   m->closing.limit_us = m->closing.deadline_us - margin;
   if (m->closing.mode == STRAND_CLOSE_NOW) m->closing.limit_us = now_us;
   m->owner.phase = STRAND_ENDING;
   atomic_store(&m->owner.ending, true);
   strand_engine_stop_intake(m->owner.engine);
-  if (m->closing.mode != STRAND_CLOSE_DRAIN) strand_group_stop_handlers(m);
+  if (m->closing.mode != STRAND_CLOSE_DRAIN) {
+    strand_epoch_leave_all(&m->epochs);
+  }
+}
+
+void strand_closing_begin (strand_member *m, int64_t now_us) {
+  strand_consumer *c = m->owner.consumer;
+  strand_lock_take(&c->lock);
+  m->closing.mode = c->close_mode;
+  m->closing.deadline_us = c->close_deadline_us;
+  strand_lock_release(&c->lock);
+  if (m->owner.phase <= STRAND_ENDING) begin_ending(m, now_us);
+  strand_group_limit(&m->group, m->closing.limit_us, m->closing.deadline_us);
 }
 
 /* Asked after all that may start was handed over: so a member that drains
@@ -58,7 +64,7 @@ static void drop_all (strand_member *m) {
   strand_committer_end(&m->committer);
   for (size_t i = m->assignment.count; i-- > 0;) {
     if (i < m->assignment.count && m->assignment.tags[i]->partition != NULL) {
-      strand_group_revoke(m, m->assignment.tags[i]);
+      strand_epoch_end(&m->epochs, m->assignment.tags[i]);
     }
   }
   strand_shares_change(&m->shares);
@@ -146,7 +152,7 @@ static void end_handlers (strand_member *m, int64_t now_us) {
   bool runs = still_runs(m, now_us);
   if (runs && now_us < m->closing.limit_us) return;
   if (runs && m->closing.mode != STRAND_CLOSE_NOW) note_late(m);
-  strand_group_stop_handlers(m);
+  strand_epoch_leave_all(&m->epochs);
   m->owner.phase = STRAND_COMMITTING;
 }
 
@@ -162,13 +168,13 @@ static void end_commits (strand_member *m, int64_t now_us) {
 }
 
 void strand_closing_advance (strand_member *m, int64_t now_us) {
-  if (m->owner.phase == STRAND_ENDING && m->group.rebalance == NULL) {
+  if (m->owner.phase == STRAND_ENDING && !m->membership.rebalancing) {
     end_handlers(m, now_us);
   }
-  if (m->owner.phase == STRAND_COMMITTING && m->group.rebalance == NULL) {
+  if (m->owner.phase == STRAND_COMMITTING && !m->membership.rebalancing) {
     end_commits(m, now_us);
   }
-  if (m->owner.phase == STRAND_LEAVING && m->group.rebalance == NULL
+  if (m->owner.phase == STRAND_LEAVING && !m->membership.rebalancing
       && (m->closing.cannot_leave || rd_kafka_consumer_closed(m->owner.client)
           || now_us >= m->closing.deadline_us + LEAVE_MOST_US)) {
     begin_destroying(m);

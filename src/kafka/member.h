@@ -1,18 +1,27 @@
 /*
 ** member.h - one group member: its owner thread and what that owns
 **
-** The owner's loop, each part in its file:
+** A composition of parts, each with its own state, and a loop over them. A
+** part knows those above it in the struct, and no other; only this unit
+** (member.c, opening.c, closing.c) knows all.
 **
-**   inbox (member.c)     what the lua thread asked for
-**   answers (position.c, seek.c, starts.c) what the helper found: payloads,
-**                        watermarks, seeks, starts of logs
-**   group (group.c)      rebalances, errors, tokens
-**   harvest (handover.c) outcomes back into the engine
-**   read (reader.c)      records of partitions that are within their share
-**   hand over (handover.c)  batches to the workers
-**   letters (letters.c)  dead letters out, and their acknowledgements in
-**   commit (committer.c) when one is due
-**   snapshot (snapshot.c) what others may look at
+** A turn of the loop, in this order:
+**
+**   inbox     (inbox.c)      what the lua thread and other members asked for
+**   answers   (helper.c)     what the helper found, to the part that asked
+**   seeks     (seek.c)       those whose turn it is
+**   group     (group.c)      rebalances, errors, tokens
+**   harvest   (handover.c)   outcomes back into the engine
+**   letters   (letters.c)    dead letters out, their acknowledgements in
+**   commit    (committer.c)  when one is due; then a rebalance that waits
+**   timers    (the engine's) what is due for a retry, or has waited enough
+**   read      (reader.c)     records of partitions within their share
+**   reset     (epochs.c)     what was read of logs that were made anew
+**   hand over (handover.c)   batches to the workers
+**   close     (closing.c)    the next phase
+**   troubles  (known.c, outage.c) what is wrong with the world
+**   snapshot  (snapshot.c)   what others may look at; warnings
+**   and when nothing more can be read now: positions, starts, topics
 **
 ** and then it sleeps until librdkafka, a worker, the helper, the lua thread
 ** or a timer has something, at most min(1 s, max.poll.interval / 4): an
@@ -24,6 +33,7 @@
 #define STRAND_MEMBER_H
 
 #include "kafka/committer.h"
+#include "kafka/epochs.h"
 #include "kafka/group.h"
 #include "kafka/handover.h"
 #include "kafka/helper.h"
@@ -64,21 +74,20 @@ typedef struct strand_closing {
   strand_call *destroying; /* for the helper, when the client has left */
 } strand_closing;
 
-struct strand_member {
+typedef struct strand_member {
   strand_opaque opaque; /* first: log.h */
   atomic_int refs; /* by the lua thread and each thread of its; who is last
                       frees it */
   strand_owner owner;
-  strand_letters *letters; /* NULL: no topic for dead letters */
-
   strand_waker *waker; /* its inbox's */
+
   strand_shares shares;
   strand_signs signs;
   strand_join_watch join_watch;
+  strand_problem problem; /* for health() */
+  strand_membership membership;
   strand_assignment assignment;
   strand_snapshot snapshot;
-  strand_membership membership;
-  strand_problem problem; /* for health() */
   strand_known known;
   strand_topics topics;
   strand_outage outage;
@@ -90,25 +99,30 @@ struct strand_member {
   strand_reader reader;
   strand_watchdog watchdog;
   strand_handover handover;
+  strand_letters *letters; /* NULL: no topic for dead letters */
+  strand_epochs epochs;
   strand_committer committer;
   strand_group group;
   strand_closing closing;
-};
+} strand_member;
 
+/* opening.c */
+/* Thread: lua. Gives each part what is below it: all of a member but its
+** client, its engine and its letters. */
+void strand_member_init (strand_member *m, strand_consumer *c, unsigned index);
 /* Thread: lua. Makes the client; connects to nothing. */
 strand_member *strand_member_new (strand_consumer *c, unsigned index,
                                   const strand_property *props, size_t count,
                                   strand_failure *failure);
 /* Thread: lua, or whoever is last: that one frees it. */
 void strand_member_unref (strand_member *m);
-/* Thread: lua. Gives each part what is below it: all of a member but its
-** client, its engine and its letters. */
-void strand_member_init (strand_member *m, strand_consumer *c, unsigned index);
+
+/* member.c */
+/* Thread: lua. Starts owner and helper. False and a failure. */
+bool strand_member_start (strand_member *m, strand_failure *failure);
 /* Thread: lua. A member that never ran lets its client go, in a thread by
 ** itself. */
 void strand_member_dismiss (strand_member *m);
-/* Thread: lua. Starts owner and helper. False and a failure. */
-bool strand_member_start (strand_member *m, strand_failure *failure);
 /* What the helper has found, to the part that asked. */
 void strand_member_answers (strand_member *m, int64_t now_us);
 

@@ -35,6 +35,14 @@ void strand_reader_init (strand_reader *reader, const strand_owner *owner,
                              .snapshot = snapshot };
 }
 
+void strand_reader_limit (strand_reader *reader, size_t max_ready) {
+  reader->max_ready = max_ready;
+}
+
+void strand_reader_wake (strand_reader *reader) {
+  reader->ready = true;
+}
+
 typedef int32_t leader_epoch_of (const rd_kafka_message_t *message);
 
 /* Since librdkafka 2.1. */

@@ -36,6 +36,10 @@ void strand_reader_init (strand_reader *reader, const strand_owner *owner,
                          strand_positions *positions,
                          const strand_troubles *troubles,
                          strand_outage *outage, strand_snapshot *snapshot);
+/* So many records are handed over at most: twice as many are enough. */
+void strand_reader_limit (strand_reader *reader, size_t max_ready);
+/* librdkafka has written: each queue may hold something. */
+void strand_reader_wake (strand_reader *reader);
 /* What comes below its position is left for strand_position_take_reset. */
 void strand_reader_read (strand_reader *reader, int64_t now_us);
 /* Inside of that: an error that librdkafka keeps to itself. */

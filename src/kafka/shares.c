@@ -23,7 +23,7 @@ static size_t share_of (double part, size_t budget) {
   return (size_t)((double)budget * part + 0.999);
 }
 
-static strand_rate rate_share (double part, strand_rate rate) {
+static strand_rate rate_of (double part, strand_rate rate) {
   rate.per_second *= part;
   rate.burst *= part;
   if (rate.burst < 1) rate.burst = 1;
@@ -32,9 +32,9 @@ static strand_rate rate_share (double part, strand_rate rate) {
 
 /* Rounded down, so that all members together stay within it; but each may
 ** call the handler. */
-static size_t calls_share (double part, size_t most) {
-  size_t share = (size_t)((double)most * part + 1e-6);
-  return most > 0 && share == 0 ? 1 : share;
+static size_t calls_of (double part, size_t most) {
+  size_t calls = (size_t)((double)most * part + 1e-6);
+  return most > 0 && calls == 0 ? 1 : calls;
 }
 
 static void set_budgets (const strand_limits *l, double part,
@@ -44,7 +44,7 @@ static void set_budgets (const strand_limits *l, double part,
   config->max_waiting_records = share_of(part, l->max_waiting_records);
   config->max_waiting_bytes = share_of(part, l->max_waiting_bytes);
   config->commit_interval_us = l->commit_interval_us;
-  config->rate = rate_share(part, l->rate);
+  config->rate = rate_of(part, l->rate);
 }
 
 static void set_routes (strand_shares *s, double part,
@@ -55,8 +55,8 @@ static void set_routes (strand_shares *s, double part,
   for (size_t i = 0; i < config->route_count; i++) {
     strand_route_limits *to = &s->routes[i];
     *to = strand_routes_limits(routes, i);
-    to->rate = rate_share(part, to->rate);
-    to->max_in_flight = calls_share(part, to->max_in_flight);
+    to->rate = rate_of(part, to->rate);
+    to->max_in_flight = calls_of(part, to->max_in_flight);
     if (to->by != STRAND_BATCH_NONE && to->batch_size > share->batch_most) {
       share->batch_most = to->batch_size;
     }

@@ -2,7 +2,7 @@
 ** shares.h - a member's part of what the consumer may
 **
 ** Budgets are the consumer's, and each member has as much of them as it has of
-** the partitions.
+** the partitions: inbox.h counts those.
 **
 ** Invariants:
 **   (1) There is room for the limits of each route.

@@ -1,22 +1,16 @@
 /*
 ** topics.c - what a member subscribes to, and what is wrong with it
 **
-**   missing     no broker that was asked knows it
-**   found       one does; it is somebody's soon, and is looked at until then
-**   unassigned  it exists, and nobody in the group has it
-**   no route    this member has it, and no handler takes it
-**
-** Each is told at once, and again with back-off while it lasts. After each
-** assignment the group is asked who has what (subscription.h). What nobody
-** has is subscribed to again, after 1, 2, 4 s and so on: by one member, who
-** leaves and joins anew. A member that stays would change nothing unless it
-** led the group: then it is enough that it joins again. The others wait their
-** turn, should the first not do it.
+** What is wrong with one is on the list of plights.h. After each assignment
+** the group is asked who has what (subscription.h). What nobody has is
+** subscribed to again, after 1, 2, 4 s and so on: by one member, who leaves
+** and joins anew. A member that stays would change nothing unless it led the
+** group: then it is enough that it joins again. The others wait their turn,
+** should the first not do it.
 */
 #include "kafka/topics.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
 #include "kafka/clock.h"
 #include "kafka/errors.h"
@@ -39,111 +33,9 @@ void strand_topics_init (strand_topics *t, const strand_owner *owner,
                         .assignment = assignment,
                         .membership = membership,
                         .known = known,
-                        .problem = problem,
                         .owners_us = INT64_MAX,
                         .owners_wait_us = OWNERS_FIRST_US };
-}
-
-/*
-** The list
-*/
-
-static strand_topic *topic_of (const strand_topics *t, const char *name,
-                               bool no_route) {
-  strand_topic *e = t->list;
-  while (e != NULL
-         && ((e->plight == STRAND_TOPIC_NO_ROUTE) != no_route
-             || strcmp(e->name, name) != 0))
-    e = e->next;
-  return e;
-}
-
-/* NULL without memory: it is found again. */
-static strand_topic *note (strand_topics *t, const char *name,
-                           strand_plight plight, int64_t now_us) {
-  strand_topic *e = topic_of(t, name, plight == STRAND_TOPIC_NO_ROUTE);
-  if (e == NULL) {
-    e = calloc(1, sizeof(*e) + strlen(name) + 1);
-    if (e == NULL) return NULL;
-    strcpy(e->name, name);
-    e->next = t->list;
-    t->list = e;
-  }
-  else if (e->plight != plight
-           && (e->plight == STRAND_TOPIC_UNASSIGNED
-               || plight == STRAND_TOPIC_UNASSIGNED)) {
-    e->trouble.since_us = 0; /* another one */
-  }
-  e->plight = plight;
-  strand_trouble_begin(&e->trouble, now_us, 0);
-  return e;
-}
-
-static void drop (strand_topic **at) {
-  strand_topic *e = *at;
-  *at = e->next;
-  free(e);
-}
-
-static const char *plight_text (const strand_topic *e, char text[128]) {
-  switch (e->plight) {
-    case STRAND_TOPIC_NO_ROUTE:
-      return "no route of 'handler' matches this topic";
-    case STRAND_TOPIC_UNASSIGNED:
-      if (e->owned == 0) return "it exists, and no member of the group has it";
-      snprintf(text, 128, "of its %d partitions only %d are a member's",
-               (int)e->partitions, (int)e->owned);
-      return text;
-    default:
-      return e->name[0] == '^' ? "no topic matches it (yet)"
-                               : "the topic does not exist (yet)";
-  }
-}
-
-/* The first of the list with that plight, or 'otherwise'. */
-static const strand_topic *first_of (const strand_topics *t,
-                                     strand_plight plight,
-                                     const strand_topic *otherwise) {
-  const strand_topic *e = t->list;
-  while (e != NULL && e->plight != plight) e = e->next;
-  return e != NULL ? e : otherwise;
-}
-
-/* For health: what is nobody's comes before what is missing, and that before
-** what has no route. */
-static void publish (const strand_topics *t) {
-  static const char *const codes[] = {
-    [STRAND_TOPIC_MISSING] = "TOPIC_MISSING",
-    [STRAND_TOPIC_UNASSIGNED] = "TOPIC_UNASSIGNED",
-    [STRAND_TOPIC_NO_ROUTE] = "NO_ROUTE"
-  };
-  strand_failure problem;
-  const strand_topic *worst = first_of(t, STRAND_TOPIC_NO_ROUTE, NULL);
-  char text[128];
-  worst = first_of(t, STRAND_TOPIC_MISSING, worst);
-  worst = first_of(t, STRAND_TOPIC_UNASSIGNED, worst);
-  if (worst != NULL) {
-    strand_fail(&problem, codes[worst->plight], "topic '%s': %s", worst->name,
-                plight_text(worst, text));
-  }
-  strand_problem_set(t->problem, STRAND_PROBLEM_TOPIC,
-                     worst != NULL ? &problem : NULL);
-}
-
-/* Who hears of it finds it in health() too. */
-static void tell (const strand_topics *t, strand_topic *e, int64_t now_us) {
-  static const char *const types[] = { "topic_missing", NULL,
-                                       "topic_unassigned", "error" };
-  static const char *const codes[] = { "UNKNOWN_TOPIC_OR_PART", NULL,
-                                       "TOPIC_UNASSIGNED", "NO_ROUTE" };
-  char text[128];
-  if (types[e->plight] == NULL
-      || !strand_trouble_take_due(&e->trouble, now_us)) {
-    return;
-  }
-  publish(t);
-  strand_owner_tell(t->owner, types[e->plight], codes[e->plight],
-                    plight_text(e, text), e->name, -1);
+  strand_plights_init(&t->plights, owner, problem);
 }
 
 /*
@@ -152,26 +44,21 @@ static void tell (const strand_topics *t, strand_topic *e, int64_t now_us) {
 
 void strand_topics_missing (strand_topics *t, const char *topic,
                             int64_t now_us) {
-  bool known = topic_of(t, topic, false) != NULL;
-  strand_topic *e = note(t, topic, STRAND_TOPIC_MISSING, now_us);
-  if (e == NULL) return;
+  bool known = strand_plights_find(&t->plights, topic) != NULL;
+  strand_plights_missing(&t->plights, topic, now_us);
   if (!known) t->due_us = now_us + TOPICS_FIRST_US;
-  tell(t, e, now_us);
-  publish(t);
 }
 
 bool strand_topics_all_missing (const strand_topics *t) {
-  int missing = 0;
-  for (const strand_topic *e = t->list; e != NULL; e = e->next) {
-    if (e->plight == STRAND_TOPIC_MISSING) missing++;
-  }
-  return missing >= t->owner->consumer->settings.topics->cnt;
+  return strand_plights_count(&t->plights, STRAND_TOPIC_MISSING)
+         >= (size_t)t->owner->consumer->settings.topics->cnt;
 }
 
 /* The longer none was new among the missing, the rarer. */
 static int64_t topics_wait (const strand_topics *t, int64_t now_us) {
   int64_t wait = TOPICS_MOST_US;
-  for (const strand_topic *e = t->list; e != NULL; e = e->next) {
+  for (const strand_topic *e = strand_plights_first(&t->plights); e != NULL;
+       e = e->next) {
     int64_t own = (now_us - e->trouble.since_us) / 8;
     if (e->plight == STRAND_TOPIC_MISSING && own < wait) wait = own;
   }
@@ -201,20 +88,16 @@ static void look_soon (strand_topics *t, int64_t now_us) {
   }
 }
 
-/* One that is found is on the list until it is known to be somebody's. What a
-** pattern found has a name of its own. */
+/* One that is found is on the list until it is known to be somebody's. */
 static void note_found (strand_topics *t,
                         const struct rd_kafka_metadata *topics,
                         int64_t now_us) {
-  strand_topic **at = &t->list;
-  while (*at != NULL) {
-    strand_topic *e = *at;
+  const strand_topic *e = strand_plights_first(&t->plights);
+  while (e != NULL) {
     bool found = e->plight == STRAND_TOPIC_MISSING
                  && is_among(t, topics, e->name);
-    if (found) e->plight = STRAND_TOPIC_FOUND;
     if (found && t->assigned_us != 0) look_soon(t, now_us);
-    if (found && e->name[0] == '^') drop(at);
-    else at = &e->next;
+    e = found ? strand_plights_found(&t->plights, e) : e->next;
   }
 }
 
@@ -230,7 +113,8 @@ void strand_topics_listed (strand_topics *t, const strand_call *call,
 static void ask_topics (strand_topics *t, int64_t now_us) {
   rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
   strand_call *call;
-  for (const strand_topic *e = t->list; e != NULL; e = e->next) {
+  for (const strand_topic *e = strand_plights_first(&t->plights); e != NULL;
+       e = e->next) {
     if (e->plight != STRAND_TOPIC_MISSING) continue;
     rd_kafka_topic_partition_list_add(list, e->name, RD_KAFKA_PARTITION_UA);
   }
@@ -251,8 +135,7 @@ static void ask_topics (strand_topics *t, int64_t now_us) {
 
 void strand_topics_no_route (strand_topics *t, const char *topic,
                              int64_t now_us) {
-  strand_topic *e = note(t, topic, STRAND_TOPIC_NO_ROUTE, now_us);
-  if (e != NULL) tell(t, e, now_us);
+  strand_plights_no_route(&t->plights, topic, now_us);
 }
 
 static bool is_held (const strand_topics *t, const char *topic) {
@@ -268,13 +151,13 @@ static bool is_held (const strand_topics *t, const char *topic) {
 /* What this member has is missing no more; of what it has not, the lack of a
 ** route is over. */
 static void drop_settled (strand_topics *t) {
-  strand_topic **at = &t->list;
-  while (*at != NULL) {
-    bool unrouted = (*at)->plight == STRAND_TOPIC_NO_ROUTE;
-    bool partly = (*at)->plight == STRAND_TOPIC_UNASSIGNED
-                  && (*at)->owned > 0; /* of which the group knows */
-    if (!partly && is_held(t, (*at)->name) != unrouted) drop(at);
-    else at = &(*at)->next;
+  const strand_topic *e = strand_plights_first(&t->plights);
+  while (e != NULL) {
+    bool unrouted = e->plight == STRAND_TOPIC_NO_ROUTE;
+    bool partly = e->plight == STRAND_TOPIC_UNASSIGNED
+                  && e->owned > 0; /* of which the group knows */
+    bool settled = !partly && is_held(t, e->name) != unrouted;
+    e = settled ? strand_plights_drop(&t->plights, e) : e->next;
   }
 }
 
@@ -296,7 +179,7 @@ void strand_topics_subscribe (strand_topics *t) {
 void strand_topics_assigned (strand_topics *t, int64_t now_us) {
   int64_t spread = (int64_t)t->group_size * 1000000 / ASKED_A_SECOND;
   drop_settled(t);
-  publish(t);
+  strand_plights_publish(&t->plights);
   t->assignments++;
   t->assigned_us = now_us;
   t->turn_us = 0;
@@ -331,15 +214,10 @@ static void drop_owned (strand_topics *t,
                         const rd_kafka_topic_partition_list_t *topics) {
   for (int i = 0; i < topics->cnt; i++) {
     const rd_kafka_topic_partition_t *found = &topics->elems[i];
-    strand_topic **at = &t->list;
-    if (found->offset < found->partition) continue;
-    while (*at != NULL) {
-      if ((*at)->plight != STRAND_TOPIC_NO_ROUTE
-          && (*at)->plight != STRAND_TOPIC_MISSING /* it was, till now */
-          && strcmp((*at)->name, found->topic) == 0)
-        drop(at);
-      else at = &(*at)->next;
-    }
+    const strand_topic *e = strand_plights_find(&t->plights, found->topic);
+    if (e == NULL || found->offset < found->partition) continue;
+    if (e->plight == STRAND_TOPIC_MISSING) continue; /* it was, till now */
+    strand_plights_drop(&t->plights, e);
   }
 }
 
@@ -358,15 +236,11 @@ static int note_unassigned (strand_topics *t,
   int count = 0;
   for (int i = 0; i < topics->cnt; i++) {
     const rd_kafka_topic_partition_t *found = &topics->elems[i];
-    strand_topic *e;
     if (found->offset >= found->partition) continue;
     if (is_handed_on(t, found, now_us)) continue;
     count++;
-    e = note(t, found->topic, STRAND_TOPIC_UNASSIGNED, now_us);
-    if (e == NULL) continue;
-    e->partitions = found->partition;
-    e->owned = (int32_t)found->offset;
-    tell(t, e, now_us);
+    strand_plights_unassigned(&t->plights, found->topic, found->partition,
+                              (int32_t)found->offset, now_us);
   }
   return count;
 }
@@ -380,7 +254,7 @@ static void back_off (strand_topics *t, int64_t most_us) {
 ** asked. */
 static bool is_unseen (const strand_topics *t, const char *name,
                        const rd_kafka_topic_partition_list_t *topics) {
-  const strand_topic *e = topic_of(t, name, false);
+  const strand_topic *e = strand_plights_find(&t->plights, name);
   if (name[0] == '^' || (e != NULL && e->plight == STRAND_TOPIC_MISSING)) {
     return false;
   }
@@ -483,7 +357,7 @@ void strand_topics_owners (strand_topics *t, const strand_call *call,
     take_turn(t, owners, now_us);
   }
   else look_later(t, owners, now_us);
-  publish(t);
+  strand_plights_publish(&t->plights);
 }
 
 /*
@@ -492,14 +366,10 @@ void strand_topics_owners (strand_topics *t, const strand_call *call,
 
 int64_t strand_topics_tick (strand_topics *t, int64_t now_us) {
   int64_t next = INT64_MAX;
-  bool missing = false;
   if (t->owner->phase >= STRAND_LEAVING) return next;
-  for (strand_topic *e = t->list; e != NULL; e = e->next) {
-    missing = missing || e->plight == STRAND_TOPIC_MISSING;
-    tell(t, e, now_us);
-  }
-  publish(t); /* also what is well again */
-  if (missing && !t->asking) {
+  strand_plights_tick(&t->plights, now_us);
+  if (!t->asking
+      && strand_plights_count(&t->plights, STRAND_TOPIC_MISSING) > 0) {
     if (now_us >= t->due_us) ask_topics(t, now_us);
     next = t->due_us;
   }
@@ -512,15 +382,11 @@ int64_t strand_topics_tick (strand_topics *t, int64_t now_us) {
 }
 
 void strand_topics_free (strand_topics *t) {
-  while (t->list != NULL) drop(&t->list);
+  strand_plights_free(&t->plights);
 }
 
 void strand_topics_check (const strand_topics *t) {
-  for (const strand_topic *e = t->list; e != NULL; e = e->next) {
-    assert(topic_of(t, e->name, e->plight == STRAND_TOPIC_NO_ROUTE)
-           == e); /* (1) */
-    assert(e->plight != STRAND_TOPIC_UNASSIGNED
-           || e->owned < e->partitions); /* (2) */
-  }
-  assert(t->turn_us == 0 || t->assigned_us != 0); /* (3) */
+  strand_plights_check(&t->plights);
+  assert(t->turn_us == 0 || t->assigned_us != 0);           /* (1) */
+  assert(t->owners_us == INT64_MAX || t->assigned_us != 0); /* (2) */
 }

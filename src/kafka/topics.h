@@ -2,9 +2,8 @@
 ** topics.h - is each topic that is subscribed to somebody's?
 **
 ** Invariants:
-**   (1) A topic is on the list once, or twice if one of these lacks a route.
-**   (2) Of one that is nobody's not all partitions have an owner.
-**   (3) A turn to subscribe again is known only after an assignment.
+**   (1) A turn to subscribe again is known only after an assignment.
+**   (2) Those who have what are asked for when there was an assignment.
 **
 ** Thread: owner.
 */
@@ -16,25 +15,9 @@
 #include "kafka/known.h"
 #include "kafka/membership.h"
 #include "kafka/owner.h"
+#include "kafka/plights.h"
 #include "kafka/problem.h"
 #include "kafka/trouble.h"
-
-/* What is wrong with a topic (topics.c). */
-typedef enum strand_plight {
-  STRAND_TOPIC_MISSING,
-  STRAND_TOPIC_FOUND,
-  STRAND_TOPIC_UNASSIGNED,
-  STRAND_TOPIC_NO_ROUTE
-} strand_plight;
-
-typedef struct strand_topic {
-  struct strand_topic *next;
-  strand_trouble trouble;
-  strand_plight plight;
-  int32_t partitions; /* unassigned: how many there are */
-  int32_t owned;      /* and are somebody's */
-  char name[];
-} strand_topic;
 
 typedef struct strand_topics {
   /* set by init, and only read */
@@ -42,10 +25,9 @@ typedef struct strand_topics {
   const strand_assignment *assignment;
   const strand_membership *membership;
   strand_known *known;
-  strand_problem *problem;
 
-  strand_topic *list; /* with which something is wrong */
-  int64_t due_us;     /* when to ask for the missing again */
+  strand_plights plights;
+  int64_t due_us; /* when to ask for the missing again */
   bool asking;
   strand_trouble blind; /* the group may not be asked */
   uint32_t assignments; /* so far, and revocations */
