@@ -56,7 +56,7 @@ struct strand_tag {
   bool gap_asked;   /* the helper has the question about it */
   int64_t retry_us; /* when to ask for the committed offset again */
   int64_t backoff_us;
-  strand_link letters; /* of its records; letters.c */
+  strand_link letters; /* of its records; dead_letters.c */
   char apart[64];      /* from what the owner writes for each lease */
   /* Written by the owner, read by workers before each further record of a
   ** lease: one that it reads too early is one more record in flight. */

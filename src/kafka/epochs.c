@@ -5,7 +5,7 @@
 
 #include "core/mutant.h"
 #include "kafka/clock.h"
-#include "kafka/letters.h"
+#include "kafka/dead_letters.h"
 
 /*
 ** The begin
@@ -95,7 +95,7 @@ void strand_epoch_end (const strand_epochs *e, strand_tag *tag) {
   strand_trouble_revoked(e->troubles, tag);
   strand_places_take(&e->assignment->places, topic, index, tag);
   tag->partition = NULL;
-  strand_letters_forget(tag);
+  strand_dead_letters_forget(tag);
   strand_engine_revoke(e->owner->engine, p, hold, e->owner->consumer);
   strand_inboxes_yield(&e->owner->consumer->inboxes, e->owner->index, topic,
                        index);

@@ -153,9 +153,9 @@ static void take_answer (strand_member *m, const strand_call *call,
       strand_trouble_leaders(&m->troubles, call, now_us);
       return;
     case STRAND_CALL_STALLED:
-      strand_letters_stalled(m->letters, call, now_us);
+      strand_outbox_stalled(&m->outbox, call, now_us);
       return;
-    case STRAND_CALL_DROP: strand_letters_gone(m->letters); return;
+    case STRAND_CALL_DROP: strand_outbox_gone(&m->outbox); return;
     case STRAND_CALL_DESTROY: m->owner.client = NULL; return;
     default: take_position(m, call, now_us);
   }
@@ -208,7 +208,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   strand_seek_serve(&m->seeks);
   if (m->owner.queue != NULL) strand_group_serve(&m->group, now_us);
   strand_handover_harvest(&m->handover, now_us);
-  strand_letters_serve(m->letters, now_us);
+  strand_dead_letters_serve(&m->dead_letters, now_us);
   if (m->committer.queue != NULL) {
     strand_committer_serve(&m->committer, now_us);
     strand_group_advance(&m->group, now_us);
@@ -232,7 +232,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   due = min64(due, strand_starts_tick(&m->starts, now_us));
   due = min64(due, strand_topics_tick(&m->topics, now_us));
   due = min64(due, strand_group_due(&m->group));
-  due = min64(due, strand_letters_due(m->letters, now_us));
+  due = min64(due, strand_dead_letters_due(&m->dead_letters, now_us));
   due = min64(due, strand_committer_due(&m->committer, now_us));
   due = min64(due, strand_handover_due(&m->handover));
   due = min64(due, strand_closing_due(m));
@@ -254,6 +254,8 @@ static void check_parts (const strand_member *m) {
   strand_reader_check(&m->reader);
   strand_watchdog_check(&m->watchdog);
   strand_handover_check(&m->handover);
+  strand_outbox_check(&m->outbox);
+  strand_dead_letters_check(&m->dead_letters);
   strand_committer_check(&m->committer);
   strand_group_check(&m->group);
   strand_closing_check(m);
@@ -262,7 +264,7 @@ static void check_parts (const strand_member *m) {
 /* A client that could not be destroyed yet still writes to the waker. */
 static void note_clients (strand_member *m) {
   m->waker->lent = m->owner.client != NULL
-                   || strand_letters_have_client(m->letters);
+                   || strand_outbox_have_client(&m->outbox);
 }
 
 /* Handlers that do not return keep the owner, which waits for them: their
@@ -333,7 +335,7 @@ void strand_member_dismiss (strand_member *m) {
   rd_kafka_queue_destroy(m->owner.queue);
   m->owner.queue = NULL;
   m->owner.client = NULL;
-  strand_letters_leave(m->letters); /* else it goes with the member */
+  strand_outbox_leave(&m->outbox); /* else it goes with the member */
   note_clients(m);
   strand_helper_leave(m->owner.helper, call);
   strand_helper_end(m->owner.helper);
