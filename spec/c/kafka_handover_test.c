@@ -20,7 +20,6 @@
 #define DEADLINE_US 1000
 
 typedef struct stage {
-  strand_matcher route;
   strand_consumer consumer;
   strand_owner owner;
   strand_waker waker;
@@ -91,6 +90,10 @@ static strand_slot *open_stage (stage *s, strand_batch_by by) {
                                   .notice = count_failures,
                                   .release = count_released,
                                   .letter = send_letter };
+  const strand_route route = { .deadline_us = DEADLINE_US };
+  const strand_consumer_config options = { .routes = &route,
+                                           .route_count = 1 };
+  strand_failure failure;
   strand_engine *engine;
   strand_slot *slot;
   memset(s, 0, sizeof(*s));
@@ -105,9 +108,7 @@ static strand_slot *open_stage (stage *s, strand_batch_by by) {
   if (by != STRAND_BATCH_NONE) strand_handover_widen(&s->handover, 1);
   s->consumer.events = strand_events_new();
   strand_lock_init(&s->consumer.lock, STRAND_RANK_CONSUMER);
-  s->consumer.routes = &s->route;
-  s->consumer.route_count = 1;
-  atomic_init(&s->route.deadline_us, DEADLINE_US);
+  assert_true(strand_routes_init(&s->consumer.routes, &options, &failure));
   strand_mailbox_init(&s->consumer.mailbox);
   strand_mailbox_limit(&s->consumer.mailbox, 1, 1);
   s->tag.partition = strand_engine_assign(engine, "t", 0, 1, 0, NULL, 0);
@@ -139,6 +140,7 @@ static void close_stage (stage *s) {
   strand_engine_free(s->owner.engine);
   strand_mailbox_destroy(mailbox);
   strand_events_free(s->consumer.events);
+  strand_routes_free(&s->consumer.routes);
 }
 
 static void what_is_done_does_not_expire (void **state) {

@@ -96,6 +96,8 @@ static int open_all (void **state) {
   strand_lock_init(&consumer.lock, STRAND_RANK_CONSUMER);
   assert_true(strand_inboxes_init(&consumer.inboxes, 1));
   strand_member_init(&member, &consumer, 0);
+  assert_true(
+    strand_settings_init(&consumer.settings, &(strand_consumer_config){ 0 }));
   strand_tickets_init(&consumer.tickets);
   strand_tally_init(&consumer.tally);
   consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -125,6 +127,7 @@ static int close_all (void **state) {
   free(member.assignment.tags);
   strand_places_free(&member.assignment.places);
   strand_inboxes_free(&consumer.inboxes);
+  strand_settings_free(&consumer.settings);
   return 0;
 }
 

@@ -20,87 +20,6 @@
 ** Opening
 */
 
-/* How POSIX reads the pattern; without memory for it the failure stays. */
-static bool compile (strand_matcher *to, strand_failure *failure) {
-  char problem[128];
-  int status = regcomp(&to->pattern, to->topic, REG_EXTENDED | REG_NOSUB);
-  to->is_pattern = status == 0;
-  if (status == 0 || status == REG_ESPACE) return to->is_pattern;
-  regerror(status, &to->pattern, problem, sizeof(problem));
-  strand_fail(failure, "OPTION",
-              "option 'handler': '%.200s' is no POSIX pattern: %s", to->topic,
-              problem);
-  return false;
-}
-
-static bool copy_routes (strand_consumer *c,
-                         const strand_consumer_config *config,
-                         strand_failure *failure) {
-  c->routes = calloc(config->route_count, sizeof(*c->routes));
-  if (c->routes == NULL) return false;
-  for (size_t i = 0; i < config->route_count; i++) {
-    const strand_route *from = &config->routes[i];
-    strand_matcher *to = &c->routes[i];
-    to->limits = from->limits;
-    to->own_retry = from->own_retry;
-    to->own_exhausted = from->own_exhausted;
-    to->deadline_us = from->deadline_us;
-    to->own_deadline = from->own_deadline;
-    c->route_count = i + 1;
-    if (from->topic == NULL) continue;
-    to->topic = strdup(from->topic);
-    if (to->topic == NULL) return false;
-    if (to->topic[0] == '^' && !compile(to, failure)) return false;
-  }
-  return true;
-}
-
-/* Without it the order would be another. */
-static bool copy_header (strand_consumer *c,
-                         const strand_consumer_config *config) {
-  if (config->ordering_header == NULL) return true;
-  c->ordering_header = strdup(config->ordering_header);
-  return c->ordering_header != NULL;
-}
-
-static bool copy_property (strand_consumer *c, const strand_property *from) {
-  strand_property copy = { strdup(from->name), strdup(from->value) };
-  c->letter_properties[c->letters.kafka_count++] = copy;
-  return copy.name != NULL && copy.value != NULL;
-}
-
-/* Each member makes its own producer of them. */
-static bool copy_letters (strand_consumer *c,
-                          const strand_consumer_config *config) {
-  const strand_letters_config *from = &config->letters;
-  bool ok = true;
-  if (from->topic == NULL) return true;
-  c->letter_properties = calloc(from->kafka_count + 1,
-                                sizeof(*c->letter_properties));
-  if (c->letter_properties == NULL) return false;
-  c->letters = *from;
-  c->letters.kafka = c->letter_properties;
-  c->letters.kafka_count = 0;
-  c->letters.topic = strdup(from->topic);
-  c->letters.partitioner = from->partitioner != NULL
-                             ? strdup(from->partitioner)
-                             : NULL;
-  for (size_t i = 0; ok && i < from->kafka_count; i++) {
-    ok = copy_property(c, &from->kafka[i]);
-  }
-  return ok && c->letters.topic != NULL
-         && (from->partitioner == NULL || c->letters.partitioner != NULL);
-}
-
-static void copy_topics (strand_consumer *c,
-                         const strand_consumer_config *config) {
-  c->topics = rd_kafka_topic_partition_list_new((int)config->topic_count);
-  for (size_t i = 0; i < config->topic_count; i++) {
-    rd_kafka_topic_partition_list_add(c->topics, config->topics[i],
-                                      RD_KAFKA_PARTITION_UA);
-  }
-}
-
 static bool make_fds (strand_consumer *c, strand_failure *failure) {
   struct epoll_event event = { .events = EPOLLIN };
   const char *what = "a consumer's eventfd";
@@ -138,32 +57,10 @@ static strand_consumer *new_shared (const strand_consumer_config *config) {
   strand_mailbox_init(&c->mailbox);
   strand_tickets_init(&c->tickets);
   strand_tally_init(&c->tally);
-  c->has_oauth = config->has_oauth;
-  c->has_log = config->has_log;
-  c->ordering = config->ordering;
-  c->null_key_unordered = config->null_key_unordered;
-  c->max_metadata = config->max_metadata;
-  c->unreadable_fail = config->unreadable_fail;
-  c->park_alone = config->park_alone;
-  c->limits = config->limits;
   c->log = strand_log_new(!config->has_log);
   c->events = strand_events_new();
   if (!config->has_events) c->warnings = strand_warnings_new(c->log);
   return c;
-}
-
-/* What librdkafka holds of its own, and how long it waits for a poll. */
-static void read_settings (strand_consumer *c) {
-  const rd_kafka_conf_t *conf = rd_kafka_conf(c->members[0]->owner.client);
-  char value[64];
-  size_t size = sizeof(value);
-  c->max_poll_us = 300000000;
-  if (rd_kafka_conf_get(conf, "max.poll.interval.ms", value, &size) == 0) {
-    c->max_poll_us = strtoll(value, NULL, 10) * 1000;
-  }
-  size = sizeof(value);
-  if (rd_kafka_conf_get(conf, "queued.max.messages.kbytes", value, &size) == 0)
-    c->prefetch_kbytes = (size_t)strtoull(value, NULL, 10);
 }
 
 static bool open_members (strand_consumer *c,
@@ -178,10 +75,9 @@ static bool open_members (strand_consumer *c,
                                       failure);
     if (c->members[i] == NULL) return false;
   }
-  read_settings(c);
-  c->subscription = strand_subscription_new(
-    c->topics, rd_kafka_conf(c->members[0]->owner.client));
-  if (c->subscription != NULL) return true;
+  if (strand_settings_read(&c->settings,
+                           rd_kafka_conf(c->members[0]->owner.client)))
+    return true;
   strand_fail(failure, "NO_MEMORY", "memory ran out");
   return false;
 }
@@ -204,11 +100,10 @@ strand_consumer *strand_consumer_open (const strand_consumer_config *config,
     config->handler.release(config->handler.config);
     return NULL;
   }
-  if (c->log != NULL && c->events != NULL && copy_header(c, config)
-      && copy_letters(c, config) && copy_routes(c, config, failure)
-      && make_fds(c, failure)) {
-    copy_topics(c, config);
-    if (c->has_log) strand_log_set_notify(c->log, notify, c);
+  if (strand_settings_init(&c->settings, config)
+      && strand_routes_init(&c->routes, config, failure) && c->log != NULL
+      && c->events != NULL && make_fds(c, failure)) {
+    if (c->settings.has_log) strand_log_set_notify(c->log, notify, c);
     strand_conf_warn(RD_KAFKA_CONSUMER, config->kafka, config->kafka_count,
                      c->log);
     if (open_members(c, config, failure)) {
@@ -227,11 +122,12 @@ strand_consumer *strand_consumer_open (const strand_consumer_config *config,
 /* Handlers are loaded when there is a thread for each worker, and else not at
 ** all. */
 static bool load_handlers (strand_consumer *c, strand_failure *failure) {
+  strand_limits limits = strand_settings_limits(&c->settings);
   bool loaded;
-  strand_mailbox_limit(&c->mailbox, (unsigned)c->limits.max_in_flight,
-                       c->limits.workers);
+  strand_mailbox_limit(&c->mailbox, (unsigned)limits.max_in_flight,
+                       limits.workers);
   strand_lock_take(&c->lock);
-  loaded = strand_workers_start_locked(c, c->limits.workers, failure);
+  loaded = strand_workers_start_locked(c, limits.workers, failure);
   while (c->loading > 0) strand_lock_wait(&c->lock, &c->changed);
   if (loaded && c->load_failure.code[0] != '\0') {
     *failure = c->load_failure;
@@ -486,6 +382,6 @@ void strand_consumer_discard (strand_consumer *c, double timeout) {
     wait_closed(c, until_us);
     strand_mailbox_close(&c->mailbox);
   }
-  if (c->has_log) strand_log_set_notify(c->log, NULL, NULL);
+  if (c->settings.has_log) strand_log_set_notify(c->log, NULL, NULL);
   leave(c);
 }

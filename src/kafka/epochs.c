@@ -35,7 +35,7 @@ static bool enter_engine (const strand_epochs *e, strand_tag *tag,
                     strand_partition_topic(tag->partition), index, tag);
   strand_partition_set_tag(tag->partition, tag);
   strand_engine_pause(e->owner->engine, tag->partition,
-                      strand_shared_paused(c, topic, index));
+                      strand_settings_paused(&c->settings, topic, index));
   return true;
 }
 
@@ -51,7 +51,7 @@ static void split_queue (const strand_epochs *e, strand_tag *tag,
 void strand_epoch_begin (const strand_epochs *e, const char *topic,
                          int32_t index) {
   strand_tag *tag = strand_assignment_add(e->assignment);
-  int route = strand_shared_route(e->owner->consumer, topic);
+  int route = strand_routes_find(&e->owner->consumer->routes, topic);
   strand_event event;
   if (tag == NULL || route == -2) {
     if (tag != NULL) strand_assignment_drop(e->assignment, tag);

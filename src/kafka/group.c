@@ -162,11 +162,9 @@ static void finish_revoke (strand_group *g) {
 
 static int64_t grace_of (const strand_group *g) {
   strand_consumer *c = g->owner->consumer;
-  int64_t grace;
-  strand_lock_take(&c->lock);
-  grace = c->limits.revoke_grace_us;
-  strand_lock_release(&c->lock);
-  return grace < c->max_poll_us / 4 ? grace : c->max_poll_us / 4;
+  int64_t grace = strand_settings_limits(&c->settings).revoke_grace_us;
+  int64_t most = c->settings.max_poll_us / 4;
+  return grace < most ? grace : most;
 }
 
 static void note_lost (strand_group *g) {
@@ -230,7 +228,7 @@ static int64_t until (const strand_group *g) {
 }
 
 void strand_group_advance (strand_group *g, int64_t now_us) {
-  int64_t most = g->owner->consumer->max_poll_us / 4;
+  int64_t most = g->owner->consumer->settings.max_poll_us / 4;
   if (g->rebalance == NULL) return;
   if (rd_kafka_assignment_lost(g->owner->client)) { /* meanwhile */
     note_lost(g);

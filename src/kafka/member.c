@@ -60,8 +60,8 @@ static void take_rules (strand_member *m) {
     strand_partition *p = m->assignment.tags[i]->partition;
     bool paused;
     if (p == NULL) continue;
-    paused = strand_shared_paused(c, strand_partition_topic(p),
-                                  strand_partition_index(p));
+    paused = strand_settings_paused(&c->settings, strand_partition_topic(p),
+                                    strand_partition_index(p));
     strand_engine_pause(m->owner.engine, p, paused);
     recall = recall || paused;
     atomic_store_explicit(&m->assignment.tags[i]->stop,
@@ -179,7 +179,7 @@ static int64_t min64 (int64_t a, int64_t b) {
 }
 
 static int64_t poll_every (const strand_member *m) {
-  return min64(POLL_MOST_US, m->owner.consumer->max_poll_us / 4);
+  return min64(POLL_MOST_US, m->owner.consumer->settings.max_poll_us / 4);
 }
 
 /* Between a handler's stop and the close that comes of it nothing starts: else
@@ -240,6 +240,8 @@ static int64_t turn (strand_member *m, int64_t now_us) {
 }
 
 static void check_parts (const strand_member *m) {
+  strand_settings_check(&m->owner.consumer->settings);
+  strand_routes_check(&m->owner.consumer->routes);
   strand_inboxes_check(&m->owner.consumer->inboxes);
   strand_tally_check(&m->owner.consumer->tally);
   strand_waker_check(m->waker);

@@ -197,14 +197,14 @@ static strand_engine *open_engine (strand_member *m) {
   strand_engine_config config = { 0 };
   strand_share share;
   strand_shares_take(&m->shares, &config, &share); /* the rest: turn() */
-  config.ordering = c->ordering;
-  config.null_key_unordered = c->null_key_unordered;
-  config.ordering_header = c->ordering_header;
-  config.park_alone = c->park_alone;
+  config.ordering = c->settings.ordering;
+  config.null_key_unordered = c->settings.null_key_unordered;
+  config.ordering_header = c->settings.ordering_header;
+  config.park_alone = c->settings.park_alone;
   config.arg = m;
   config.notice = take_notice;
   config.release = take_release;
-  if (c->letters.topic != NULL) config.letter = take_letter;
+  if (c->settings.letters.topic != NULL) config.letter = take_letter;
   if (getrandom(config.seed, sizeof(config.seed), 0)
       != (ssize_t)sizeof(config.seed)) {
     config.seed[0] = (uint64_t)strand_clock_us();

@@ -202,7 +202,7 @@ static char *group_of (rd_kafka_t *client) {
 
 void strand_outbox_init (strand_outbox *o, const strand_owner *owner,
                          strand_waker *waker) {
-  const strand_letters_config *config = &owner->consumer->letters;
+  const strand_letters_config *config = &owner->consumer->settings.letters;
   const char *partitioner = config->partitioner;
   *o = (strand_outbox){ .owner = owner,
                         .waker = waker,

@@ -129,7 +129,7 @@ static strand_err read_payload (const strand_positions *s,
   *some = err == STRAND_OK;
   if (err == STRAND_OK || err == STRAND_ENOMEM) return err;
   tell_unreadable(s, tag, p->offset, problem);
-  if (!s->owner->consumer->unreadable_fail) return STRAND_OK;
+  if (!s->owner->consumer->settings.unreadable_fail) return STRAND_OK;
   snprintf(text, sizeof(text),
            "the commit of %s/%d at offset %lld has "
            "metadata that cannot be read: %s",

@@ -238,7 +238,8 @@ bool strand_consumer_stats (strand_consumer *c, size_t blockers,
   stats->members = c->member_count;
   stats->busy = atomic_load(&c->busy);
   stats->lost = strand_mailbox_lost(&c->mailbox);
-  stats->prefetch_bytes = c->prefetch_kbytes * 1024 * stats->engine.partitions;
+  stats->prefetch_bytes = c->settings.prefetch_kbytes * 1024
+                          * stats->engine.partitions;
   stats->events_dropped = strand_events_dropped(c->events);
   stats->logs_dropped = (uint64_t)strand_log_dropped(c->log);
   stats->idle = (double)(strand_clock_coarse_us() - atomic_load(&c->ended_us))

@@ -100,73 +100,16 @@ void strand_consumer_drop (strand_ticket *ticket) {
 ** Pausing, limits
 */
 
-static bool covers (const char *topic, int32_t partition,
-                    const strand_rule *rule) {
-  if (topic == NULL) return true;
-  if (rule->topic == NULL || strcmp(rule->topic, topic) != 0) return false;
-  return partition < 0 || rule->partition == partition;
-}
-
-static void drop_rules_locked (strand_consumer *c, const char *topic,
-                               int32_t partition) {
-  size_t kept = 0;
-  for (size_t i = 0; i < c->rule_count; i++) {
-    if (!covers(topic, partition, &c->rules[i]))
-      c->rules[kept++] = c->rules[i];
-    else free(c->rules[i].topic);
-  }
-  c->rule_count = kept;
-}
-
-/* Without memory the rules stay as they were. Only this thread writes them. */
-static bool add_rule (strand_consumer *c, const char *topic,
-                      int32_t partition) {
-  strand_rule rule = { topic != NULL ? strdup(topic) : NULL, partition };
-  strand_rule *old, *grown = malloc((c->rule_count + 1) * sizeof(*grown));
-  if (grown == NULL || (topic != NULL && rule.topic == NULL)) {
-    free(grown);
-    free(rule.topic);
-    return false;
-  }
-  strand_lock_take(&c->lock);
-  drop_rules_locked(c, topic, partition);
-  if (c->rule_count > 0) {
-    memcpy(grown, c->rules, c->rule_count * sizeof(*grown));
-  }
-  grown[c->rule_count++] = rule;
-  old = c->rules;
-  c->rules = grown;
-  strand_lock_release(&c->lock);
-  free(old);
-  return true;
-}
-
-static void drop_rules (strand_consumer *c, const char *topic,
-                        int32_t partition) {
-  strand_lock_take(&c->lock);
-  drop_rules_locked(c, topic, partition);
-  strand_lock_release(&c->lock);
-}
-
 bool strand_consumer_pause (strand_consumer *c, const char *topic,
                             int32_t partition, bool paused,
                             strand_failure *failure) {
   bool ok = true;
-  if (paused) ok = add_rule(c, topic, partition);
-  else drop_rules(c, topic, partition);
+  if (paused) ok = strand_settings_pause(&c->settings, topic, partition);
+  else strand_settings_resume(&c->settings, topic, partition);
   strand_inboxes_tell(&c->inboxes, (strand_asked){ .rules = true });
   if (!ok) strand_fail(failure, "NO_MEMORY", "memory ran out");
   if (strand_shared_life(c) != STRAND_CLOSED) strand_inboxes_wake(&c->inboxes);
   return ok;
-}
-
-/* What a route leaves to the consumer. */
-static void follow_locked (strand_matcher *route, const strand_limits *l) {
-  strand_policy policy = route->limits.policy;
-  if (!route->own_retry) route->limits.policy = l->policy;
-  route->limits.policy.exhausted = route->own_exhausted ? policy.exhausted
-                                                        : l->policy.exhausted;
-  if (!route->own_deadline) route->deadline_us = l->deadline_us;
 }
 
 /* They may take what they have room for now. */
@@ -175,47 +118,51 @@ static bool may_grow_locked (const strand_consumer *c) {
          || (c->life == STRAND_CLOSING && c->members_open > 0);
 }
 
+static bool start_workers (strand_consumer *c, unsigned count,
+                           strand_failure *failure) {
+  bool started;
+  strand_lock_take(&c->lock);
+  started = !may_grow_locked(c)
+            || strand_workers_start_locked(c, count, failure);
+  strand_lock_release(&c->lock);
+  return started;
+}
+
 /* As many as 'limits' want, or as many as before. None leaves meanwhile: so
 ** they are wanted before they are there. */
-static bool grow_locked (strand_consumer *c, const strand_limits *limits,
-                         strand_failure *failure) {
-  unsigned in_flight = (unsigned)c->limits.max_in_flight, serving;
-  if (limits->workers == 0 || !may_grow_locked(c)) return true;
+static bool grow (strand_consumer *c, const strand_limits *limits,
+                  strand_failure *failure) {
+  strand_limits was = strand_settings_limits(&c->settings);
+  unsigned in_flight = (unsigned)was.max_in_flight, serving;
+  if (limits->workers == 0 || strand_shared_life(c) == STRAND_NEW) return true;
   serving = strand_mailbox_limit(&c->mailbox, in_flight, limits->workers);
   if (serving >= limits->workers
-      || strand_workers_start_locked(c, limits->workers - serving, failure)) {
+      || start_workers(c, limits->workers - serving, failure)) {
     return true;
   }
-  strand_mailbox_limit(&c->mailbox, in_flight, c->limits.workers);
+  strand_mailbox_limit(&c->mailbox, in_flight, was.workers);
   return false;
 }
 
-static void set_limits_locked (strand_consumer *c,
-                               const strand_limits *limits) {
-  unsigned workers = c->limits.workers;
-  c->limits = *limits;
-  if (limits->workers == 0) c->limits.workers = workers;
-  for (size_t i = 0; i < c->route_count; i++) {
-    follow_locked(&c->routes[i], limits);
+static void set_limits (strand_consumer *c, strand_limits limits) {
+  if (limits.workers == 0) {
+    limits.workers = strand_settings_limits(&c->settings).workers;
   }
+  strand_settings_limit(&c->settings, &limits);
+  strand_routes_follow(&c->routes, &limits);
   strand_inboxes_tell(&c->inboxes, (strand_asked){ .limits = true });
-  if (c->life == STRAND_NEW) return; /* strand_consumer_start sets them */
-  strand_mailbox_limit(&c->mailbox, (unsigned)limits->max_in_flight,
-                       c->limits.workers);
+  if (strand_shared_life(c) == STRAND_NEW) return; /* start sets them */
+  strand_mailbox_limit(&c->mailbox, (unsigned)limits.max_in_flight,
+                       limits.workers);
 }
 
 bool strand_consumer_configure (strand_consumer *c,
                                 const strand_limits *limits,
                                 strand_failure *failure) {
-  bool possible;
-  strand_lock_take(&c->lock);
-  possible = grow_locked(c, limits, failure);
-  if (possible) set_limits_locked(c, limits);
-  strand_lock_release(&c->lock);
-  if (possible && strand_shared_life(c) != STRAND_CLOSED) {
-    strand_inboxes_wake(&c->inboxes);
-  }
-  return possible;
+  if (!grow(c, limits, failure)) return false;
+  set_limits(c, *limits);
+  if (strand_shared_life(c) != STRAND_CLOSED) strand_inboxes_wake(&c->inboxes);
+  return true;
 }
 
 /*
@@ -270,7 +217,8 @@ strand_ticket *strand_consumer_resolve (strand_consumer *c, const char *topic,
                                         strand_resolution resolution,
                                         strand_failure *failure) {
   strand_parked_request *r;
-  if (resolution == STRAND_RESOLVE_DEAD_LETTER && c->letters.topic == NULL) {
+  if (resolution == STRAND_RESOLVE_DEAD_LETTER
+      && c->settings.letters.topic == NULL) {
     strand_fail(failure, "NO_DEAD_LETTER_TOPIC",
                 "the option 'dead_letter.topic' is not set");
     return NULL;

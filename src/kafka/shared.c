@@ -15,24 +15,6 @@ strand_consumer *strand_shared_ref (strand_consumer *c) {
   return c;
 }
 
-static void free_routes (strand_consumer *c) {
-  for (size_t i = 0; i < c->route_count; i++) {
-    free(c->routes[i].topic);
-    if (c->routes[i].is_pattern) regfree(&c->routes[i].pattern);
-  }
-  free(c->routes);
-}
-
-static void free_letters (strand_consumer *c) {
-  for (size_t i = 0; i < c->letters.kafka_count; i++) {
-    free((char *)(uintptr_t)c->letter_properties[i].name);
-    free((char *)(uintptr_t)c->letter_properties[i].value);
-  }
-  free(c->letter_properties);
-  free((char *)(uintptr_t)c->letters.topic);
-  free((char *)(uintptr_t)c->letters.partitioner);
-}
-
 static void close_fds (strand_consumer *c) {
   if (c->timer_fd >= 0) close(c->timer_fd);
   if (c->wake_fd >= 0) close(c->wake_fd);
@@ -42,13 +24,8 @@ static void close_fds (strand_consumer *c) {
 
 static void free_shared (strand_consumer *c) {
   c->handler.release(c->handler.config);
-  free_routes(c);
-  for (size_t i = 0; i < c->rule_count; i++) free(c->rules[i].topic);
-  free(c->rules);
-  free(c->ordering_header);
-  free_letters(c);
-  strand_subscription_free(c->subscription);
-  if (c->topics != NULL) rd_kafka_topic_partition_list_destroy(c->topics);
+  strand_routes_free(&c->routes);
+  strand_settings_free(&c->settings);
   strand_inboxes_free(&c->inboxes);
   strand_mailbox_destroy(&c->mailbox);
   strand_tickets_free(&c->tickets);
@@ -87,13 +64,13 @@ static bool something_waits_locked (strand_consumer *c) {
          || (strand_shared_all_joined(c) && !c->joined_told)
          || (c->life == STRAND_CLOSED && !c->close_told) || c->held_back
          || c->kept_back || strand_events_waiting(c->events)
-         || (c->has_log && !strand_log_is_empty(c->log));
+         || (c->settings.has_log && !strand_log_is_empty(c->log));
 }
 
 void strand_shared_give_back_locked (strand_consumer *c) {
   if (!c->close_told || atomic_load(&c->threads) > 0) return;
   strand_inboxes_close(&c->inboxes);
-  if (c->has_log) strand_log_set_notify(c->log, NULL, NULL);
+  if (c->settings.has_log) strand_log_set_notify(c->log, NULL, NULL);
   close_fds(c);
 }
 
@@ -171,7 +148,7 @@ bool strand_shared_all_joined (strand_consumer *c) {
 }
 
 void strand_shared_want_token (strand_consumer *c) {
-  if (!c->has_oauth) return; /* nobody would take the request */
+  if (!c->settings.has_oauth) return; /* nobody would take the request */
   strand_lock_take(&c->lock);
   c->oauth_wanted = true;
   strand_lock_release(&c->lock);
@@ -216,37 +193,4 @@ void strand_shared_free_ticket (strand_ticket *ticket) {
   strand_consumer *c = ticket->consumer;
   strand_ticket_free(ticket);
   strand_shared_unref(c);
-}
-
-int strand_shared_route (const strand_consumer *c, const char *topic) {
-  for (size_t i = 0; i < c->route_count; i++) {
-    const strand_matcher *r = &c->routes[i];
-    int differs = 0;
-    if (r->is_pattern) differs = regexec(&r->pattern, topic, 0, NULL, 0);
-    else if (r->topic != NULL) differs = strcmp(r->topic, topic);
-    if (differs == 0) return (int)i;
-    if (r->is_pattern && differs == REG_ESPACE) return -2;
-  }
-  return -1;
-}
-
-static bool is_paused_locked (const strand_consumer *c, const char *topic,
-                              int32_t partition) {
-  for (size_t i = 0; i < c->rule_count; i++) {
-    const strand_rule *r = &c->rules[i];
-    if (r->topic == NULL) return true;
-    if (strcmp(r->topic, topic) == 0
-        && (r->partition < 0 || r->partition == partition))
-      return true;
-  }
-  return false;
-}
-
-bool strand_shared_paused (strand_consumer *c, const char *topic,
-                           int32_t partition) {
-  bool paused;
-  strand_lock_take(&c->lock);
-  paused = is_paused_locked(c, topic, partition);
-  strand_lock_release(&c->lock);
-  return paused;
 }

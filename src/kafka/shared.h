@@ -13,18 +13,17 @@
 #ifndef STRAND_SHARED_H
 #define STRAND_SHARED_H
 
-#include <regex.h>
 #include <stdatomic.h>
 
 #include "kafka/inbox.h"
 #include "kafka/lock.h"
 #include "kafka/mailbox.h"
+#include "kafka/routes.h"
 #include "kafka/settings.h"
 #include "kafka/stats.h"
 #include "kafka/ticket.h"
 #include "kafka/tally.h"
 #include "kafka/warnings.h"
-#include "kafka/subscription.h"
 
 struct strand_member;
 typedef struct strand_consumer strand_consumer;
@@ -36,44 +35,12 @@ typedef enum strand_life {
   STRAND_CLOSED
 } strand_life;
 
-/* A rule of pause: topic NULL is every topic, partition -1 every one. */
-typedef struct strand_rule {
-  char *topic;
-  int32_t partition;
-} strand_rule;
-
-typedef struct strand_matcher {
-  char *topic; /* NULL: every topic */
-  bool is_pattern;
-  regex_t pattern;
-  strand_route_limits limits;
-  bool own_retry; /* these are the route's, not the consumer's */
-  bool own_exhausted;
-  bool own_deadline;
-  /* Written by the lua thread, read by owners: of a lease that is handed over
-  ** meanwhile either holds. */
-  _Atomic int64_t deadline_us;
-} strand_matcher;
-
 struct strand_consumer {
   atomic_int refs;    /* by each thread; who is last frees it */
   atomic_int threads; /* of them, those that run something of it: counted by
                           who makes one, and by itself at its end */
-  /* set by open, and only read */
-  bool has_oauth;
-  bool has_log;
-  strand_ordering ordering;
-  bool null_key_unordered;
-  char *ordering_header;
-  size_t max_metadata;
-  bool unreadable_fail;
-  bool park_alone;
-  strand_letters_config letters;      /* owned; topic NULL: none */
-  strand_property *letter_properties; /* what letters.kafka is */
-  rd_kafka_topic_partition_list_t *topics;
-  strand_subscription *subscription;
-  strand_matcher *routes;
-  size_t route_count;
+  strand_settings settings;
+  strand_routes routes;
   strand_handler handler;
   strand_log *log;
   strand_events *events;
@@ -81,9 +48,7 @@ struct strand_consumer {
   struct strand_member **members; /* the lua thread's */
   unsigned member_count;
   strand_inboxes inboxes; /* of each member */
-  size_t prefetch_kbytes; /* of one partition */
-  int64_t max_poll_us;
-  int fd; /* epoll: of the two below */
+  int fd;                 /* epoll: of the two below */
   int wake_fd;
   int timer_fd; /* armed while closing: when to give up */
   strand_mailbox mailbox;
@@ -101,11 +66,8 @@ struct strand_consumer {
   strand_condition changed;
   /* under lock */
   strand_life life;
-  bool held_back; /* taken by the lua thread, and not given on */
-  bool kept_back; /* the same, by strand_consumer_keep */
-  strand_limits limits;
-  strand_rule *rules;
-  size_t rule_count;
+  bool held_back;   /* taken by the lua thread, and not given on */
+  bool kept_back;   /* the same, by strand_consumer_keep */
   unsigned loading; /* workers that open their first state */
   strand_failure load_failure;
   unsigned workers_alive;
@@ -178,12 +140,5 @@ void strand_shared_answer (strand_consumer *c, strand_ticket *ticket,
 
 /* Nobody has it: of a ticket that holds a reference. */
 void strand_shared_free_ticket (strand_ticket *ticket);
-
-/* The route of a topic, or -1 for none. -2: memory ran out. */
-int strand_shared_route (const strand_consumer *c, const char *topic);
-
-/* Is the partition paused by a rule? */
-bool strand_shared_paused (strand_consumer *c, const char *topic,
-                           int32_t partition);
 
 #endif

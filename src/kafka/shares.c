@@ -11,7 +11,7 @@ void strand_shares_init (strand_shares *s, const strand_owner *owner) {
 }
 
 bool strand_shares_open (strand_shares *s) {
-  s->routes = calloc(s->owner->consumer->route_count, sizeof(*s->routes));
+  s->routes = calloc(s->owner->consumer->routes.count, sizeof(*s->routes));
   return s->routes != NULL;
 }
 
@@ -37,26 +37,24 @@ static size_t calls_of (double part, size_t most) {
   return most > 0 && calls == 0 ? 1 : calls;
 }
 
-static void set_budgets_locked (const strand_shares *s, double part,
-                                strand_engine_config *config) {
-  const strand_limits *l = &s->owner->consumer->limits;
+static void set_budgets (const strand_limits *l, double part,
+                         strand_engine_config *config) {
   config->max_buffered_records = share_of(part, l->max_buffered_records);
   config->max_buffered_bytes = share_of(part, l->max_buffered_bytes);
   config->max_waiting_records = share_of(part, l->max_waiting_records);
   config->max_waiting_bytes = share_of(part, l->max_waiting_bytes);
   config->commit_interval_us = l->commit_interval_us;
-  config->max_metadata = s->owner->consumer->max_metadata;
   config->rate = rate_of(part, l->rate);
 }
 
-static void set_routes_locked (strand_shares *s, double part,
-                               strand_engine_config *config,
-                               strand_share *share) {
+static void set_routes (strand_shares *s, double part,
+                        strand_engine_config *config, strand_share *share) {
+  strand_routes *routes = &s->owner->consumer->routes;
   config->routes = s->routes;
-  config->route_count = s->owner->consumer->route_count;
+  config->route_count = routes->count;
   for (size_t i = 0; i < config->route_count; i++) {
     strand_route_limits *to = &s->routes[i];
-    *to = s->owner->consumer->routes[i].limits;
+    *to = strand_routes_limits(routes, i);
     to->rate = rate_of(part, to->rate);
     to->max_in_flight = calls_of(part, to->max_in_flight);
     if (to->by != STRAND_BATCH_NONE && to->batch_size > share->batch_most) {
@@ -69,13 +67,12 @@ void strand_shares_take (strand_shares *s, strand_engine_config *config,
                          strand_share *share) {
   strand_consumer *c = s->owner->consumer;
   double part = strand_inboxes_part(&c->inboxes, s->owner->index);
-  *share = (strand_share){ 0 };
-  strand_lock_take(&c->lock);
-  set_budgets_locked(s, part, config);
-  set_routes_locked(s, part, config, share);
-  share->max_ready = share_of(part, c->limits.max_ready);
-  share->slow_after_us = c->limits.slow_after_us;
-  strand_lock_release(&c->lock);
+  strand_limits limits = strand_settings_limits(&c->settings);
+  *share = (strand_share){ .max_ready = share_of(part, limits.max_ready),
+                           .slow_after_us = limits.slow_after_us };
+  config->max_metadata = c->settings.max_metadata;
+  set_budgets(&limits, part, config);
+  set_routes(s, part, config, share);
 }
 
 void strand_shares_change (strand_shares *s) {
@@ -87,5 +84,5 @@ void strand_shares_change (strand_shares *s) {
 
 void strand_shares_check (const strand_shares *s) {
   (void)s;
-  assert(s->owner->consumer->route_count == 0 || s->routes != NULL); /* (1) */
+  assert(s->owner->consumer->routes.count == 0 || s->routes != NULL); /* (1) */
 }

@@ -51,7 +51,7 @@ void strand_topics_missing (strand_topics *t, const char *topic,
 
 bool strand_topics_all_missing (const strand_topics *t) {
   return strand_plights_count(&t->plights, STRAND_TOPIC_MISSING)
-         >= (size_t)t->owner->consumer->topics->cnt;
+         >= (size_t)t->owner->consumer->settings.topics->cnt;
 }
 
 /* The longer none was new among the missing, the rarer. */
@@ -68,7 +68,7 @@ static int64_t topics_wait (const strand_topics *t, int64_t now_us) {
 static bool is_among (const strand_topics *t,
                       const struct rd_kafka_metadata *topics,
                       const char *name) {
-  const strand_subscription *s = t->owner->consumer->subscription;
+  const strand_subscription *s = t->owner->consumer->settings.subscription;
   for (int i = 0; i < topics->topic_cnt; i++) {
     const struct rd_kafka_metadata_topic *found = &topics->topics[i];
     if (found->err != 0 || found->partition_cnt <= 0) continue;
@@ -80,7 +80,8 @@ static bool is_among (const strand_topics *t,
 }
 
 static void look_soon (strand_topics *t, int64_t now_us) {
-  if (!strand_subscription_is_watched(t->owner->consumer->subscription))
+  if (!strand_subscription_is_watched(
+        t->owner->consumer->settings.subscription))
     return;
   if (t->owners_us > now_us + OWNERS_FIRST_US) {
     t->owners_us = now_us + OWNERS_FIRST_US;
@@ -167,7 +168,8 @@ static void drop_settled (strand_topics *t) {
 void strand_topics_subscribe (strand_topics *t) {
   rd_kafka_resp_err_t err;
   char code[48];
-  err = rd_kafka_subscribe(t->owner->client, t->owner->consumer->topics);
+  err = rd_kafka_subscribe(t->owner->client,
+                           t->owner->consumer->settings.topics);
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return;
   strand_shared_end(t->owner->consumer, STRAND_CLOSE_NOW,
                     strand_code_of(err, code, sizeof(code)),
@@ -182,7 +184,8 @@ void strand_topics_assigned (strand_topics *t, int64_t now_us) {
   t->assigned_us = now_us;
   t->turn_us = 0;
   t->owners_us = INT64_MAX;
-  if (!strand_subscription_is_watched(t->owner->consumer->subscription))
+  if (!strand_subscription_is_watched(
+        t->owner->consumer->settings.subscription))
     return;
   t->owners_us = now_us + OWNERS_FIRST_US;
   if (spread > 0) t->owners_us += now_us % spread;
@@ -199,7 +202,7 @@ static void ask_owners (strand_topics *t, int64_t now_us) {
   t->owners_us = now_us + OWNERS_FIRST_US;
   if (call == NULL) return;
   call->epoch = t->assignments;
-  call->subscription = t->owner->consumer->subscription;
+  call->subscription = t->owner->consumer->settings.subscription;
   call->given_up = &t->owner->ending;
   t->asking_owners = true;
   t->asked_owners_us = now_us;
@@ -265,7 +268,8 @@ static bool is_unseen (const strand_topics *t, const char *name,
 ** early knows less than librdkafka: so is looked again. */
 static void look_later (strand_topics *t, const strand_owners *owners,
                         int64_t now_us) {
-  const rd_kafka_topic_partition_list_t *names = t->owner->consumer->topics;
+  const rd_kafka_topic_partition_list_t *names =
+    t->owner->consumer->settings.topics;
   bool unseen = false, patterns = false;
   for (int i = 0; i < names->cnt; i++) {
     const char *name = names->elems[i].topic;

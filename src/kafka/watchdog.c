@@ -53,8 +53,7 @@ void strand_watchdog_limit (strand_watchdog *w, int64_t slow_after_us) {
 }
 
 int64_t strand_watchdog_deadline (const strand_watchdog *w, unsigned route) {
-  return atomic_load_explicit(&w->owner->consumer->routes[route].deadline_us,
-                              memory_order_relaxed);
+  return strand_routes_deadline(&w->owner->consumer->routes, route);
 }
 
 /*
@@ -234,7 +233,7 @@ void strand_watchdog_begin (strand_watchdog *w) {
 int64_t strand_watchdog_due (const strand_watchdog *w, int64_t wait_us,
                              int64_t now_us) {
   int64_t brief_us = w->slow_after_us > 0 ? w->slow_after_us : INT64_MAX;
-  for (size_t i = 0; i < w->owner->consumer->route_count; i++) {
+  for (size_t i = 0; i < w->owner->consumer->routes.count; i++) {
     int64_t deadline_us = strand_watchdog_deadline(w, (unsigned)i);
     if (deadline_us > 0) brief_us = min64(brief_us, deadline_us);
   }

@@ -468,8 +468,9 @@ bool strand_workers_start_locked (strand_consumer *c, unsigned count,
 const char *strand_workers_spare (strand_consumer *c, unsigned lost,
                                   strand_failure *failure) {
   const char *what = "a spare takes over";
+  unsigned workers = strand_settings_limits(&c->settings).workers;
   strand_lock_take(&c->lock);
-  if (lost > c->limits.workers) what = "no spare is left";
+  if (lost > workers) what = "no spare is left";
   else if (c->members_open == 0) what = "the consumer closes";
   else if (!strand_workers_start_locked(c, 1, failure)) {
     what = failure->message;
