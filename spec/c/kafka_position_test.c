@@ -158,7 +158,8 @@ static strand_tag *assign (const char *topic, int64_t base) {
     strand_inboxes_assign(&consumer.inboxes, 0, topic, 0, &assigned),
     STRAND_OK);
   tag->epoch = assigned.epoch;
-  tag->end = tag->gap_from = tag->below = tag->claimed = -1;
+  tag->end = tag->gap.from = -1;
+  tag->position.below = tag->position.claimed = -1;
   strand_list_init(&tag->letters);
   tag->partition = strand_engine_assign(member.owner.engine, topic, 0,
                                         tag->epoch, 0, NULL, 0);
@@ -171,7 +172,7 @@ static strand_tag *assign (const char *topic, int64_t base) {
     assert_int_equal(
       strand_engine_restored(member.owner.engine, tag->partition, base, NULL),
       STRAND_OK);
-    tag->restored = tag->more = true;
+    tag->position.restored = tag->more = true;
   }
   if (member.assignment.tags == NULL) {
     member.assignment.tags = calloc(16, sizeof(strand_tag *));
@@ -277,12 +278,12 @@ static void create (const char *topic) {
 static void an_answer_for_an_earlier_epoch_is_dropped (void **state) {
   strand_tag *tag = assign(TOPIC, -2);
   (void)state;
-  tag->checking = true;
+  tag->position.checking = true;
   ask_as(tag->epoch - 1);
-  assert_false(tag->restored);
-  assert_true(tag->checking); /* its own question is still out */
+  assert_false(tag->position.restored);
+  assert_true(tag->position.checking); /* its own question is still out */
   ask_as(tag->epoch);
-  assert_true(tag->restored);
+  assert_true(tag->position.restored);
   assert_int_equal(strand_partition_position(tag->partition), COMMITTED);
   unassign();
 }
@@ -296,9 +297,9 @@ static void check_reset (int64_t from, int64_t to) {
   assert_int_equal(strand_engine_commit_due(member.owner.engine, 0), 0);
   assert_int_equal(strand_partition_position(tag->partition), to);
   assert_int_equal(committable(), to);
-  assert_true(tag->checking); /* until it was sought */
+  assert_true(tag->position.checking); /* until it was sought */
   take_answer();
-  assert_false(tag->checking);
+  assert_false(tag->position.checking);
 }
 
 /* Its topic was made anew: by the time that anybody asks, the log may have
@@ -307,7 +308,7 @@ static void an_end_below_the_position_is_a_reset_at_once (void **state) {
   strand_event event;
   (void)state;
   create("anew");
-  assign("anew", 5)->first_seen = true;
+  assign("anew", 5)->position.first_seen = true;
   fetch("anew", 0);
   events_of("", &event);
   read_until_restart();
@@ -320,7 +321,7 @@ static void a_record_below_the_position_is_a_reset_at_once (void **state) {
   (void)state;
   create("again");
   produce("again", 8, 1);
-  assign("again", 5)->first_seen = true; /* read before */
+  assign("again", 5)->position.first_seen = true; /* read before */
   fetch("again", 1);
   events_of("", &event);
   read_until_restart();
@@ -343,15 +344,15 @@ static void a_jump_is_told_once (void **state) {
   assign("cut", 0);
   fetch("cut", 0);
   events_of("", &event);
-  while (!member.assignment.tags[0]->checking) read_once();
+  while (!member.assignment.tags[0]->position.checking) read_once();
   take_answer(); /* watermarks */
   assert_int_equal(events_of("truncated", &event), 1);
   assert_int_equal(event.offset, 0);
   assert_true(event.to > 0);
   /* Sought: which may have been answered together with the other. */
-  while (member.assignment.tags[0]->checking) take_answer();
-  while (!member.assignment.tags[0]->first_seen) read_once();
-  assert_int_equal(member.assignment.tags[0]->gap_from, -1);
+  while (member.assignment.tags[0]->position.checking) take_answer();
+  while (!member.assignment.tags[0]->position.first_seen) read_once();
+  assert_int_equal(member.assignment.tags[0]->gap.from, -1);
   unassign();
 }
 
@@ -361,10 +362,10 @@ static void a_log_shorter_than_its_metadata_is_a_reset (void **state) {
   (void)state;
   create("claims");
   produce("claims", 8, 1);
-  assign("claims", 5)->claimed = 9;
+  assign("claims", 5)->position.claimed = 9;
   fetch("claims", 5);
   events_of("", &event);
-  while (!member.assignment.tags[0]->checking) read_once();
+  while (!member.assignment.tags[0]->position.checking) read_once();
   assert_int_equal(
     strand_partition_position(member.assignment.tags[0]->partition), 5);
   take_answer(); /* watermarks */
@@ -404,7 +405,7 @@ static void a_seek_outside_the_log_has_moved_nothing (void **state) {
     assert_int_equal(ticket.waiting, 0);
     assert_string_equal(ticket.failure.code, "OFFSET_OUT_OF_RANGE");
     assert_ptr_equal(member.assignment.tags[0], tag);
-    assert_false(tag->checking);
+    assert_false(tag->position.checking);
   }
   assert_int_equal(committable(), -1); /* 5 is known */
   assert_int_equal(events_of("sought", &event), 0);
@@ -480,15 +481,15 @@ static void a_seek_waits_for_its_partition (void **state) {
   tag = assign("early", 5);
   fetch("early", 5);
   events_of("", &event);
-  tag->restored = false;
+  tag->position.restored = false;
   seek_to(&ticket, "early", 2);
   assert_int_equal(ticket.waiting, 1);
-  tag->restored = true;
+  tag->position.restored = true;
   strand_seek_serve(&member.seeks);
   while (ticket.waiting > 0) take_answer();
   assert_string_equal(ticket.failure.code, "");
   assert_int_equal(events_of("sought", &event), 1);
-  member.assignment.tags[0]->restored = false;
+  member.assignment.tags[0]->position.restored = false;
   seek_to(&ticket, "early", 3);
   assert_int_equal(ticket.waiting, 1);
   unassign();
@@ -507,8 +508,8 @@ static void a_seek_that_failed_goes_back (void **state) {
   (void)state;
   fetch(TOPIC, 5);
   events_of("", &event);
-  tag->checking = tag->asked = true;
-  tag->target = strand_position_home(tag);
+  tag->position.checking = tag->position.asked = true;
+  tag->position.target = strand_position_home(tag);
   call->why = STRAND_WHY_SEEK;
   call->arg = &ticket;
   call->epoch = tag->epoch;
@@ -517,11 +518,11 @@ static void a_seek_that_failed_goes_back (void **state) {
     strand_seek_answer(&member.seeks, tag, call, strand_clock_us()));
   strand_call_free(call);
   assert_string_equal(ticket.failure.code, "TIMED_OUT");
-  assert_true(tag->checking && !tag->asked);
-  strand_position_tick(&member.positions, tag->retry_us);
-  assert_true(tag->asked);
+  assert_true(tag->position.checking && !tag->position.asked);
+  strand_position_tick(&member.positions, tag->position.retry_us);
+  assert_true(tag->position.asked);
   take_answer();
-  assert_false(tag->checking);
+  assert_false(tag->position.checking);
   assert_int_equal(strand_partition_position(tag->partition), 5);
   assert_int_equal(events_of("sought", &event), 0);
   unassign();

@@ -108,7 +108,7 @@ static void take_seek (strand_member *m, strand_tag *tag,
                        const strand_call *call, int64_t now_us) {
   bool again;
   if (!strand_seek_answer(&m->seeks, tag, call, now_us)) return;
-  again = tag->again;
+  again = strand_position_is_again(tag);
   tag = strand_epoch_restart(&m->epochs, tag, call->list->elems[0].offset);
   strand_seek_arrived(&m->seeks, tag, call, again, now_us);
 }
