@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -30,15 +29,15 @@
 #define COMMITTED 7
 
 static strand_mock *cluster;
-static sem_t answered, ended;
+static strand_waker heard; /* the helper has answered */
+static sem_t ended;
 static strand_consumer consumer; /* only what events need */
 static strand_member member;
 static const strand_route_limits route = { .policy = { 1000, 1000, 1, 0, 0,
                                                        STRAND_VERDICT_PARK } };
 
-static void wake (void *arg) {
-  (void)arg;
-  sem_post(&answered);
+static void wait_for_answer (void) {
+  strand_waker_sleep(&heard, strand_clock_us() + 1000000);
 }
 
 static void gone (void *arg) {
@@ -90,7 +89,8 @@ static int open_all (void **state) {
   cluster = strand_mock_open(1, NULL, &failure);
   assert_non_null(cluster);
   assert_true(strand_mock_create_topic(cluster, TOPIC, 1, &failure));
-  sem_init(&answered, 0, 0);
+  strand_waker_init(&heard);
+  assert_true(strand_waker_open(&heard, &failure));
   sem_init(&ended, 0, 0);
   consumer.events = strand_events_new();
   strand_lock_init(&consumer.lock, STRAND_RANK_CONSUMER);
@@ -105,7 +105,7 @@ static int open_all (void **state) {
   member.waker->queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member.owner.client = open_client();
   member.owner.engine = strand_engine_new(&config);
-  member.owner.helper = strand_helper_new(member.owner.client, wake, gone,
+  member.owner.helper = strand_helper_new(member.owner.client, &heard, gone,
                                           &member);
   assert_int_equal(rd_kafka_commit(member.owner.client, list, 0), 0);
   rd_kafka_topic_partition_list_destroy(list);
@@ -124,6 +124,7 @@ static int close_all (void **state) {
   strand_events_free(consumer.events);
   close(consumer.wake_fd);
   strand_mock_close(cluster);
+  strand_waker_close(&heard);
   free(member.assignment.tags);
   strand_places_free(&member.assignment.places);
   strand_inboxes_free(&consumer.inboxes);
@@ -135,7 +136,7 @@ static int close_all (void **state) {
 static void take_answer (void) {
   member.snapshot.changed = false;
   while (!member.snapshot.changed) {
-    while (sem_wait(&answered) != 0) assert_int_equal(errno, EINTR);
+    wait_for_answer();
     strand_member_answers(&member, strand_clock_us());
     strand_seek_serve(&member.seeks);
   }
@@ -587,25 +588,22 @@ static void each_broker_that_lets_in_is_noted (void **state) {
 static void hurry (strand_helper *helper, const strand_call_kind *kinds,
                    int count) {
   strand_failure failure;
-  struct timespec until;
-  int64_t began_us;
+  int64_t began_us, until_us;
   assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 3, &failure));
   for (int i = 0; i < count; i++) {
     strand_helper_leave(helper, strand_call_new(kinds[i], list_of(0, 0)));
   }
-  clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_nsec += 300000000;
-  until.tv_sec += until.tv_nsec / 1000000000;
-  until.tv_nsec %= 1000000000;
-  while (sem_timedwait(&answered, &until) == 0) continue; /* old wakes */
-  assert_null(strand_helper_answer(helper));              /* it is at it */
+  until_us = strand_clock_us() + 300000;
+  while (strand_clock_us() < until_us) { /* also after old wakes */
+    strand_waker_sleep(&heard, until_us);
+  }
+  assert_null(strand_helper_answer(helper)); /* it is at it */
   began_us = strand_clock_us();
   strand_helper_hurry(helper);
   for (int taken = 0; taken < count;) {
     strand_call *call = strand_helper_answer(helper);
     if (call != NULL) taken++;
-    else
-      while (sem_wait(&answered) != 0) assert_int_equal(errno, EINTR);
+    else wait_for_answer();
     strand_call_free(call);
   }
   assert_true(strand_clock_us() - began_us < 1500000);
@@ -614,7 +612,7 @@ static void hurry (strand_helper *helper, const strand_call_kind *kinds,
 
 static void a_hurry_ends_the_question_for_leaders (void **state) {
   static const strand_call_kind leaders = STRAND_CALL_LEADERS;
-  strand_helper *helper = strand_helper_new(member.owner.client, wake, gone,
+  strand_helper *helper = strand_helper_new(member.owner.client, &heard, gone,
                                             &member);
   (void)state;
   assert_non_null(helper);

@@ -18,10 +18,6 @@
 #define CHECKED true /* the invariants of the parts, after each turn */
 #endif
 
-static void wake (void *member) {
-  strand_waker_wake(((strand_member *)member)->waker);
-}
-
 /* A thread of its ends: the last use of it there. */
 static void let_go (void *member) {
   strand_member *m = member;
@@ -302,7 +298,7 @@ static void fail_start (const strand_member *m, strand_failure *failure) {
 bool strand_member_start (strand_member *m, strand_failure *failure) {
   pthread_t thread;
   enter(m); /* the helper */
-  m->owner.helper = strand_helper_new(m->owner.client, wake, let_go, m);
+  m->owner.helper = strand_helper_new(m->owner.client, m->waker, let_go, m);
   if (m->owner.helper == NULL) {
     fail_start(m, failure);
     let_go(m);
@@ -327,7 +323,7 @@ void strand_member_dismiss (strand_member *m) {
   call = strand_call_new(STRAND_CALL_DESTROY, NULL);
   if (call == NULL) return; /* it goes with the member */
   enter(m);
-  m->owner.helper = strand_helper_new(m->owner.client, wake, let_go, m);
+  m->owner.helper = strand_helper_new(m->owner.client, m->waker, let_go, m);
   if (m->owner.helper == NULL) {
     let_go(m);
     strand_call_free(call);
