@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -30,15 +29,15 @@
 #define COMMITTED 7
 
 static strand_mock *cluster;
-static sem_t answered, ended;
+static strand_waker heard; /* the helper has answered */
+static sem_t ended;
 static strand_consumer consumer; /* only what events need */
 static strand_member member;
 static const strand_route_limits route = { .policy = { 1000, 1000, 1, 0, 0,
                                                        STRAND_VERDICT_PARK } };
 
-static void wake (void *arg) {
-  (void)arg;
-  sem_post(&answered);
+static void wait_for_answer (void) {
+  strand_waker_sleep(&heard, strand_clock_us() + 1000000);
 }
 
 static void gone (void *arg) {
@@ -90,7 +89,8 @@ static int open_all (void **state) {
   cluster = strand_mock_open(1, NULL, &failure);
   assert_non_null(cluster);
   assert_true(strand_mock_create_topic(cluster, TOPIC, 1, &failure));
-  sem_init(&answered, 0, 0);
+  strand_waker_init(&heard);
+  assert_true(strand_waker_open(&heard, &failure));
   sem_init(&ended, 0, 0);
   assert_true(strand_notifier_init(&consumer.notifier, true, false));
   assert_true(strand_notifier_open(&consumer.notifier, &failure));
@@ -104,7 +104,7 @@ static int open_all (void **state) {
   member.waker->queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member.owner.client = open_client();
   member.owner.engine = strand_engine_new(&config);
-  member.owner.helper = strand_helper_new(member.owner.client, wake, gone,
+  member.owner.helper = strand_helper_new(member.owner.client, &heard, gone,
                                           &member);
   assert_int_equal(rd_kafka_commit(member.owner.client, list, 0), 0);
   rd_kafka_topic_partition_list_destroy(list);
@@ -122,6 +122,7 @@ static int close_all (void **state) {
   strand_engine_free(member.owner.engine);
   strand_notifier_free(&consumer.notifier);
   strand_mock_close(cluster);
+  strand_waker_close(&heard);
   free(member.assignment.tags);
   strand_places_free(&member.assignment.places);
   strand_inboxes_free(&consumer.inboxes);
@@ -133,7 +134,7 @@ static int close_all (void **state) {
 static void take_answer (void) {
   member.snapshot.changed = false;
   while (!member.snapshot.changed) {
-    while (sem_wait(&answered) != 0) assert_int_equal(errno, EINTR);
+    wait_for_answer();
     strand_member_answers(&member, strand_clock_us());
     strand_seek_serve(&member.seeks);
   }
@@ -156,7 +157,8 @@ static strand_tag *assign (const char *topic, int64_t base) {
     strand_inboxes_assign(&consumer.inboxes, 0, topic, 0, &assigned),
     STRAND_OK);
   tag->epoch = assigned.epoch;
-  tag->end = tag->gap_from = tag->below = tag->claimed = -1;
+  tag->end = tag->gap.from = -1;
+  tag->position.below = tag->position.claimed = -1;
   strand_list_init(&tag->letters);
   tag->partition = strand_engine_assign(member.owner.engine, topic, 0,
                                         tag->epoch, 0, NULL, 0);
@@ -169,7 +171,7 @@ static strand_tag *assign (const char *topic, int64_t base) {
     assert_int_equal(
       strand_engine_restored(member.owner.engine, tag->partition, base, NULL),
       STRAND_OK);
-    tag->restored = tag->more = true;
+    tag->position.restored = tag->more = true;
   }
   if (member.assignment.tags == NULL) {
     member.assignment.tags = calloc(16, sizeof(strand_tag *));
@@ -275,12 +277,12 @@ static void create (const char *topic) {
 static void an_answer_for_an_earlier_epoch_is_dropped (void **state) {
   strand_tag *tag = assign(TOPIC, -2);
   (void)state;
-  tag->checking = true;
+  tag->position.checking = true;
   ask_as(tag->epoch - 1);
-  assert_false(tag->restored);
-  assert_true(tag->checking); /* its own question is still out */
+  assert_false(tag->position.restored);
+  assert_true(tag->position.checking); /* its own question is still out */
   ask_as(tag->epoch);
-  assert_true(tag->restored);
+  assert_true(tag->position.restored);
   assert_int_equal(strand_partition_position(tag->partition), COMMITTED);
   unassign();
 }
@@ -294,9 +296,9 @@ static void check_reset (int64_t from, int64_t to) {
   assert_int_equal(strand_engine_commit_due(member.owner.engine, 0), 0);
   assert_int_equal(strand_partition_position(tag->partition), to);
   assert_int_equal(committable(), to);
-  assert_true(tag->checking); /* until it was sought */
+  assert_true(tag->position.checking); /* until it was sought */
   take_answer();
-  assert_false(tag->checking);
+  assert_false(tag->position.checking);
 }
 
 /* Its topic was made anew: by the time that anybody asks, the log may have
@@ -305,7 +307,7 @@ static void an_end_below_the_position_is_a_reset_at_once (void **state) {
   strand_event event;
   (void)state;
   create("anew");
-  assign("anew", 5)->first_seen = true;
+  assign("anew", 5)->position.first_seen = true;
   fetch("anew", 0);
   events_of("", &event);
   read_until_restart();
@@ -318,7 +320,7 @@ static void a_record_below_the_position_is_a_reset_at_once (void **state) {
   (void)state;
   create("again");
   produce("again", 8, 1);
-  assign("again", 5)->first_seen = true; /* read before */
+  assign("again", 5)->position.first_seen = true; /* read before */
   fetch("again", 1);
   events_of("", &event);
   read_until_restart();
@@ -341,15 +343,15 @@ static void a_jump_is_told_once (void **state) {
   assign("cut", 0);
   fetch("cut", 0);
   events_of("", &event);
-  while (!member.assignment.tags[0]->checking) read_once();
+  while (!member.assignment.tags[0]->position.checking) read_once();
   take_answer(); /* watermarks */
   assert_int_equal(events_of("truncated", &event), 1);
   assert_int_equal(event.offset, 0);
   assert_true(event.to > 0);
   /* Sought: which may have been answered together with the other. */
-  while (member.assignment.tags[0]->checking) take_answer();
-  while (!member.assignment.tags[0]->first_seen) read_once();
-  assert_int_equal(member.assignment.tags[0]->gap_from, -1);
+  while (member.assignment.tags[0]->position.checking) take_answer();
+  while (!member.assignment.tags[0]->position.first_seen) read_once();
+  assert_int_equal(member.assignment.tags[0]->gap.from, -1);
   unassign();
 }
 
@@ -359,10 +361,10 @@ static void a_log_shorter_than_its_metadata_is_a_reset (void **state) {
   (void)state;
   create("claims");
   produce("claims", 8, 1);
-  assign("claims", 5)->claimed = 9;
+  assign("claims", 5)->position.claimed = 9;
   fetch("claims", 5);
   events_of("", &event);
-  while (!member.assignment.tags[0]->checking) read_once();
+  while (!member.assignment.tags[0]->position.checking) read_once();
   assert_int_equal(
     strand_partition_position(member.assignment.tags[0]->partition), 5);
   take_answer(); /* watermarks */
@@ -402,7 +404,7 @@ static void a_seek_outside_the_log_has_moved_nothing (void **state) {
     assert_int_equal(ticket.waiting, 0);
     assert_string_equal(ticket.failure.code, "OFFSET_OUT_OF_RANGE");
     assert_ptr_equal(member.assignment.tags[0], tag);
-    assert_false(tag->checking);
+    assert_false(tag->position.checking);
   }
   assert_int_equal(committable(), -1); /* 5 is known */
   assert_int_equal(events_of("sought", &event), 0);
@@ -478,15 +480,15 @@ static void a_seek_waits_for_its_partition (void **state) {
   tag = assign("early", 5);
   fetch("early", 5);
   events_of("", &event);
-  tag->restored = false;
+  tag->position.restored = false;
   seek_to(&ticket, "early", 2);
   assert_int_equal(ticket.waiting, 1);
-  tag->restored = true;
+  tag->position.restored = true;
   strand_seek_serve(&member.seeks);
   while (ticket.waiting > 0) take_answer();
   assert_string_equal(ticket.failure.code, "");
   assert_int_equal(events_of("sought", &event), 1);
-  member.assignment.tags[0]->restored = false;
+  member.assignment.tags[0]->position.restored = false;
   seek_to(&ticket, "early", 3);
   assert_int_equal(ticket.waiting, 1);
   unassign();
@@ -505,8 +507,8 @@ static void a_seek_that_failed_goes_back (void **state) {
   (void)state;
   fetch(TOPIC, 5);
   events_of("", &event);
-  tag->checking = tag->asked = true;
-  tag->target = strand_position_home(tag);
+  tag->position.checking = tag->position.asked = true;
+  tag->position.target = strand_position_home(tag);
   call->why = STRAND_WHY_SEEK;
   call->arg = &ticket;
   call->epoch = tag->epoch;
@@ -515,11 +517,11 @@ static void a_seek_that_failed_goes_back (void **state) {
     strand_seek_answer(&member.seeks, tag, call, strand_clock_us()));
   strand_call_free(call);
   assert_string_equal(ticket.failure.code, "TIMED_OUT");
-  assert_true(tag->checking && !tag->asked);
-  strand_position_tick(&member.positions, tag->retry_us);
-  assert_true(tag->asked);
+  assert_true(tag->position.checking && !tag->position.asked);
+  strand_position_tick(&member.positions, tag->position.retry_us);
+  assert_true(tag->position.asked);
   take_answer();
-  assert_false(tag->checking);
+  assert_false(tag->position.checking);
   assert_int_equal(strand_partition_position(tag->partition), 5);
   assert_int_equal(events_of("sought", &event), 0);
   unassign();
@@ -584,25 +586,22 @@ static void each_broker_that_lets_in_is_noted (void **state) {
 static void hurry (strand_helper *helper, const strand_call_kind *kinds,
                    int count) {
   strand_failure failure;
-  struct timespec until;
-  int64_t began_us;
+  int64_t began_us, until_us;
   assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 3, &failure));
   for (int i = 0; i < count; i++) {
     strand_helper_leave(helper, strand_call_new(kinds[i], list_of(0, 0)));
   }
-  clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_nsec += 300000000;
-  until.tv_sec += until.tv_nsec / 1000000000;
-  until.tv_nsec %= 1000000000;
-  while (sem_timedwait(&answered, &until) == 0) continue; /* old wakes */
-  assert_null(strand_helper_answer(helper));              /* it is at it */
+  until_us = strand_clock_us() + 300000;
+  while (strand_clock_us() < until_us) { /* also after old wakes */
+    strand_waker_sleep(&heard, until_us);
+  }
+  assert_null(strand_helper_answer(helper)); /* it is at it */
   began_us = strand_clock_us();
   strand_helper_hurry(helper);
   for (int taken = 0; taken < count;) {
     strand_call *call = strand_helper_answer(helper);
     if (call != NULL) taken++;
-    else
-      while (sem_wait(&answered) != 0) assert_int_equal(errno, EINTR);
+    else wait_for_answer();
     strand_call_free(call);
   }
   assert_true(strand_clock_us() - began_us < 1500000);
@@ -611,7 +610,7 @@ static void hurry (strand_helper *helper, const strand_call_kind *kinds,
 
 static void a_hurry_ends_the_question_for_leaders (void **state) {
   static const strand_call_kind leaders = STRAND_CALL_LEADERS;
-  strand_helper *helper = strand_helper_new(member.owner.client, wake, gone,
+  strand_helper *helper = strand_helper_new(member.owner.client, &heard, gone,
                                             &member);
   (void)state;
   assert_non_null(helper);

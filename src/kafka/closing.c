@@ -72,7 +72,7 @@ static void drop_all (strand_member *m) {
 
 static void begin_destroying (strand_member *m) {
   strand_call *call = strand_call_new(STRAND_CALL_DESTROY, NULL);
-  if (call == NULL || !strand_letters_leave(m->letters)) {
+  if (call == NULL || !strand_outbox_leave(&m->outbox)) {
     strand_call_free(call);
     return; /* the next turn tries again */
   }
@@ -161,7 +161,7 @@ void strand_closing_advance (strand_member *m, int64_t now_us) {
   if (m->closing.destroying != NULL && may_destroy(m, now_us))
     destroy_client(m);
   if (m->owner.phase == STRAND_DESTROYING && m->owner.client == NULL
-      && strand_letters_are_gone(m->letters))
+      && strand_outbox_are_gone(&m->outbox))
     note_closed(m);
 }
 

@@ -173,11 +173,12 @@ static rd_kafka_resp_err_t set_token (strand_member *m, const char *token,
                                       size_t size) {
   rd_kafka_resp_err_t err = rd_kafka_oauthbearer_set_token(
     m->owner.client, token, expires_ms, principal, NULL, 0, error, size);
-  if (m->letters == NULL || (err != 0 && err != RD_KAFKA_RESP_ERR__STATE)) {
+  if (!strand_outbox_is_wanted(&m->outbox)
+      || (err != 0 && err != RD_KAFKA_RESP_ERR__STATE)) {
     return err;
   }
-  err = strand_letters_token(m->letters, token, expires_ms, principal, error,
-                             size);
+  err = strand_outbox_token(&m->outbox, token, expires_ms, principal, error,
+                            size);
   return err == RD_KAFKA_RESP_ERR__STATE ? RD_KAFKA_RESP_ERR_NO_ERROR : err;
 }
 
@@ -206,7 +207,7 @@ void strand_consumer_oauth_fail (strand_consumer *c, const char *message) {
   for (unsigned i = 0; i < c->inboxes.count; i++) {
     rd_kafka_oauthbearer_set_token_failure(c->members[i]->owner.client,
                                            message);
-    strand_letters_token_fail(c->members[i]->letters, message);
+    strand_outbox_token_fail(&c->members[i]->outbox, message);
   }
 }
 

@@ -5,7 +5,7 @@
 
 #include "core/mutant.h"
 #include "kafka/clock.h"
-#include "kafka/letters.h"
+#include "kafka/dead_letters.h"
 
 /*
 ** The begin
@@ -60,7 +60,8 @@ void strand_epoch_begin (const strand_epochs *e, const char *topic,
     return;
   }
   tag->route = route < 0 ? 0 : (unsigned)route;
-  tag->stuck = tag->no_route = route < 0;
+  tag->no_route = route < 0;
+  if (tag->no_route) strand_position_lose(tag);
   if (!enter_engine(e, tag, topic, index)) {
     strand_assignment_drop(e->assignment, tag);
     strand_shared_end(e->owner->consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
@@ -95,7 +96,7 @@ void strand_epoch_end (const strand_epochs *e, strand_tag *tag) {
   strand_trouble_revoked(e->troubles, tag);
   strand_places_take(&e->assignment->places, topic, index, tag);
   tag->partition = NULL;
-  strand_letters_forget(tag);
+  strand_dead_letters_forget(tag);
   strand_engine_revoke(e->owner->engine, p, hold, e->owner->consumer);
   strand_inboxes_yield(&e->owner->consumer->inboxes, e->owner->index, topic,
                        index);
@@ -116,7 +117,7 @@ void strand_epoch_leave (const strand_epochs *e, strand_tag *tag) {
 static strand_tag *renew (const strand_epochs *e, strand_tag *tag) {
   rd_kafka_queue_t *queue = tag->queue;
   unsigned route = tag->route;
-  bool stuck = tag->stuck, no_route = tag->no_route;
+  bool stuck = strand_position_is_stuck(tag), no_route = tag->no_route;
   int32_t index = strand_partition_index(tag->partition);
   char topic[250];
   snprintf(topic, sizeof(topic), "%s", strand_partition_topic(tag->partition));
@@ -126,7 +127,7 @@ static strand_tag *renew (const strand_epochs *e, strand_tag *tag) {
   tag = strand_assignment_add(e->assignment);
   if (tag != NULL) {
     tag->route = route;
-    tag->stuck = stuck; /* until a seek has worked */
+    if (stuck) strand_position_lose(tag); /* until a seek has worked */
     tag->no_route = no_route;
     if (enter_engine(e, tag, topic, index)) {
       tag->queue = queue;
@@ -150,7 +151,7 @@ strand_tag *strand_epoch_restart (const strand_epochs *e, strand_tag *tag,
         == STRAND_OK
       && strand_engine_reach(e->owner->engine, tag->partition, offset)
            == STRAND_OK) {
-    tag->restored = true;
+    strand_position_begin(tag);
     return tag;
   }
   strand_epoch_end(e, tag);

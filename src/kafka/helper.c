@@ -19,7 +19,7 @@ typedef struct call_queue {
 
 struct strand_helper {
   rd_kafka_t *client;
-  void (*wake)(void *);
+  strand_waker *waker;
   void (*gone)(void *);
   void *arg;
   strand_lock lock;
@@ -288,7 +288,7 @@ static void *run (void *arg) {
     strand_lock_take(&h->lock);
     push(&h->answers, call);
     strand_lock_release(&h->lock);
-    h->wake(h->arg);
+    strand_waker_wake(h->waker);
     strand_lock_take(&h->lock);
   }
   strand_lock_release(&h->lock);
@@ -297,7 +297,7 @@ static void *run (void *arg) {
   return NULL;
 }
 
-strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake)(void *),
+strand_helper *strand_helper_new (rd_kafka_t *client, strand_waker *waker,
                                   void (*gone)(void *), void *arg) {
   strand_helper *h = calloc(1, sizeof(*h));
   pthread_t thread;
@@ -307,7 +307,7 @@ strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake)(void *),
     return NULL;
   }
   h->client = client;
-  h->wake = wake;
+  h->waker = waker;
   h->gone = gone;
   h->arg = arg;
   h->todo.end = &h->todo.first;

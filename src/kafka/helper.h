@@ -17,6 +17,7 @@
 
 #include "core/err.h"
 #include "kafka/subscription.h"
+#include "kafka/waker.h"
 
 typedef enum strand_call_kind {
   STRAND_CALL_COMMITTED,  /* list: committed offsets and metadata come back */
@@ -60,10 +61,10 @@ typedef struct strand_call {
 
 typedef struct strand_helper strand_helper;
 
-/* Starts the thread. 'wake' is called on it after each answer, and 'gone' at
-** its end, the last use of 'arg'. NULL and errno when that did not work.
-** 'client' is borrowed until DESTROY was done. */
-strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake)(void *),
+/* Starts the thread. 'waker' is woken after each answer, and 'gone' is called
+** on it at its end, the last use of both. NULL and errno when that did not
+** work. 'client' is borrowed until DESTROY was done. */
+strand_helper *strand_helper_new (rd_kafka_t *client, strand_waker *waker,
                                   void (*gone)(void *), void *arg);
 /* The client closes: what is asked for now is given up at the next occasion,
 ** within a fraction of a second where a broker is there, and what was left and

@@ -18,10 +18,6 @@
 #define CHECKED true /* the invariants of the parts, after each turn */
 #endif
 
-static void wake (void *member) {
-  strand_waker_wake(((strand_member *)member)->waker);
-}
-
 /* A thread of its ends: the last use of it there. */
 static void let_go (void *member) {
   strand_member *m = member;
@@ -108,7 +104,7 @@ static void take_seek (strand_member *m, strand_tag *tag,
                        const strand_call *call, int64_t now_us) {
   bool again;
   if (!strand_seek_answer(&m->seeks, tag, call, now_us)) return;
-  again = tag->again;
+  again = strand_position_is_again(tag);
   tag = strand_epoch_restart(&m->epochs, tag, call->list->elems[0].offset);
   strand_seek_arrived(&m->seeks, tag, call, again, now_us);
 }
@@ -153,9 +149,9 @@ static void take_answer (strand_member *m, const strand_call *call,
       strand_trouble_leaders(&m->troubles, call, now_us);
       return;
     case STRAND_CALL_STALLED:
-      strand_letters_stalled(m->letters, call, now_us);
+      strand_outbox_stalled(&m->outbox, call, now_us);
       return;
-    case STRAND_CALL_DROP: strand_letters_gone(m->letters); return;
+    case STRAND_CALL_DROP: strand_outbox_gone(&m->outbox); return;
     case STRAND_CALL_DESTROY: m->owner.client = NULL; return;
     default: take_position(m, call, now_us);
   }
@@ -208,7 +204,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   strand_seek_serve(&m->seeks);
   if (m->owner.queue != NULL) strand_group_serve(&m->group, now_us);
   strand_handover_harvest(&m->handover, now_us);
-  strand_letters_serve(m->letters, now_us);
+  strand_dead_letters_serve(&m->dead_letters, now_us);
   if (m->committer.queue != NULL) {
     strand_committer_serve(&m->committer, now_us);
     strand_group_advance(&m->group, now_us);
@@ -230,7 +226,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   due = min64(due, strand_starts_tick(&m->starts, now_us));
   due = min64(due, strand_topics_tick(&m->topics, now_us));
   due = min64(due, strand_group_due(&m->group));
-  due = min64(due, strand_letters_due(m->letters, now_us));
+  due = min64(due, strand_dead_letters_due(&m->dead_letters, now_us));
   due = min64(due, strand_committer_due(&m->committer, now_us));
   due = min64(due, strand_handover_due(&m->handover));
   due = min64(due, strand_closing_due(m));
@@ -251,6 +247,8 @@ static void check_parts (const strand_member *m) {
   strand_reader_check(&m->reader);
   strand_watchdog_check(&m->watchdog);
   strand_handover_check(&m->handover);
+  strand_outbox_check(&m->outbox);
+  strand_dead_letters_check(&m->dead_letters);
   strand_committer_check(&m->committer);
   strand_group_check(&m->group);
   strand_closing_check(m);
@@ -259,7 +257,7 @@ static void check_parts (const strand_member *m) {
 /* A client that could not be destroyed yet still writes to the waker. */
 static void note_clients (strand_member *m) {
   m->waker->lent = m->owner.client != NULL
-                   || strand_letters_have_client(m->letters);
+                   || strand_outbox_have_client(&m->outbox);
 }
 
 /* Handlers that do not return keep the owner, which waits for them: their
@@ -295,7 +293,7 @@ static void fail_start (const strand_member *m, strand_failure *failure) {
 bool strand_member_start (strand_member *m, strand_failure *failure) {
   pthread_t thread;
   enter(m); /* the helper */
-  m->owner.helper = strand_helper_new(m->owner.client, wake, let_go, m);
+  m->owner.helper = strand_helper_new(m->owner.client, m->waker, let_go, m);
   if (m->owner.helper == NULL) {
     fail_start(m, failure);
     let_go(m);
@@ -320,7 +318,7 @@ void strand_member_dismiss (strand_member *m) {
   call = strand_call_new(STRAND_CALL_DESTROY, NULL);
   if (call == NULL) return; /* it goes with the member */
   enter(m);
-  m->owner.helper = strand_helper_new(m->owner.client, wake, let_go, m);
+  m->owner.helper = strand_helper_new(m->owner.client, m->waker, let_go, m);
   if (m->owner.helper == NULL) {
     let_go(m);
     strand_call_free(call);
@@ -330,7 +328,7 @@ void strand_member_dismiss (strand_member *m) {
   rd_kafka_queue_destroy(m->owner.queue);
   m->owner.queue = NULL;
   m->owner.client = NULL;
-  strand_letters_leave(m->letters); /* else it goes with the member */
+  strand_outbox_leave(&m->outbox); /* else it goes with the member */
   note_clients(m);
   strand_helper_leave(m->owner.helper, call);
   strand_helper_end(m->owner.helper);

@@ -12,7 +12,7 @@
 **   seeks     (seek.c)       those whose turn it is
 **   group     (group.c)      rebalances, errors, tokens
 **   harvest   (handover.c)   outcomes back into the engine
-**   letters   (letters.c)    dead letters out, their acknowledgements in
+**   letters   (dead_letters.c) dead letters out, acknowledgements in
 **   commit    (committer.c)  when one is due; then a rebalance that waits
 **   timers    (the engine's) what is due for a retry, or has waited enough
 **   read      (reader.c)     records of partitions within their share
@@ -33,16 +33,17 @@
 #define STRAND_MEMBER_H
 
 #include "kafka/committer.h"
+#include "kafka/dead_letters.h"
 #include "kafka/epochs.h"
 #include "kafka/group.h"
 #include "kafka/handover.h"
 #include "kafka/helper.h"
 #include "kafka/join_watch.h"
 #include "kafka/known.h"
-#include "kafka/letters.h"
 #include "kafka/membership.h"
 #include "kafka/notices.h"
 #include "kafka/outage.h"
+#include "kafka/outbox.h"
 #include "kafka/owner.h"
 #include "kafka/parked.h"
 #include "kafka/position.h"
@@ -99,7 +100,8 @@ typedef struct strand_member {
   strand_reader reader;
   strand_watchdog watchdog;
   strand_handover handover;
-  strand_letters *letters; /* NULL: no topic for dead letters */
+  strand_outbox outbox;
+  strand_dead_letters dead_letters;
   strand_epochs epochs;
   strand_committer committer;
   strand_group group;
@@ -108,7 +110,7 @@ typedef struct strand_member {
 
 /* opening.c */
 /* Thread: lua. Gives each part what is below it: all of a member but its
-** client, its engine and its letters. */
+** client, its engine and its outbox's. */
 void strand_member_init (strand_member *m, strand_consumer *c, unsigned index);
 /* Thread: lua. Makes the client; connects to nothing. */
 strand_member *strand_member_new (strand_consumer *c, unsigned index,

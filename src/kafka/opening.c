@@ -40,6 +40,9 @@ void strand_member_init (strand_member *m, strand_consumer *c,
   strand_committer_init(&m->committer, &m->owner, &m->membership,
                         &m->join_watch, &m->troubles, &m->problem,
                         &m->snapshot);
+  strand_outbox_init(&m->outbox, &m->owner, m->waker);
+  strand_dead_letters_init(&m->dead_letters, &m->owner, &m->outbox,
+                           &m->snapshot, m->waker);
   m->epochs = (strand_epochs){ .owner = &m->owner,
                                .assignment = &m->assignment,
                                .topics = &m->topics,
@@ -67,7 +70,8 @@ void strand_member_init (strand_member *m, strand_consumer *c,
 }
 
 static void free_parts (strand_member *m) {
-  strand_letters_free(m->letters);
+  strand_outbox_free(&m->outbox);
+  strand_dead_letters_free(&m->dead_letters);
   strand_known_free(&m->known);
   strand_topics_free(&m->topics);
   strand_engine_free(m->owner.engine);
@@ -184,7 +188,8 @@ static void take_release (void *arg, const strand_held *held) {
 
 static bool take_letter (void *arg, strand_partition *p,
                          strand_record *record) {
-  return strand_letters_take(((strand_member *)arg)->letters, p, record);
+  return strand_dead_letters_take(&((strand_member *)arg)->dead_letters, p,
+                                  record);
 }
 
 static strand_engine *open_engine (strand_member *m) {
@@ -221,8 +226,7 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   if (strand_shares_open(&m->shares)) m->owner.engine = open_engine(m);
   if (m->owner.engine != NULL && strand_waker_open(m->waker, failure)
       && open_client(m, props, count, failure)
-      && strand_letters_open(&m->letters, &m->owner, &m->snapshot, m->waker,
-                             &m->opaque, failure)) {
+      && strand_outbox_open(&m->outbox, &m->opaque, failure)) {
     failure->code[0] = '\0';
     return m;
   }

@@ -154,6 +154,7 @@ void strand_outage_rejoins (strand_outage *o, int64_t now_us) {
 void strand_outage_hear_join (strand_outage *o, rd_kafka_resp_err_t err,
                               const char *text) {
   strand_heard_note(&o->join_cause, err, text);
+  publish_assigned(o); /* before it is told */
 }
 
 void strand_outage_hear_away (strand_outage *o, rd_kafka_resp_err_t err,
@@ -168,6 +169,7 @@ void strand_outage_hear_away (strand_outage *o, rd_kafka_resp_err_t err,
   if (strand_signs_is_coordinator(text)) {
     strand_heard_note(&o->dial_cause, err, text);
   }
+  publish_assigned(o);
   strand_outage_doubt(o, now_us);
 }
 

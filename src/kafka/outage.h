@@ -76,6 +76,10 @@ void strand_outage_hear_away (strand_outage *o, rd_kafka_resp_err_t err,
                               const char *text, bool of_topic, int64_t now_us);
 /* It was told as what keeps the member from joining. */
 bool strand_outage_tells (const strand_outage *o, rd_kafka_resp_err_t err);
+/* The partition's leader does, or need not any more. */
+static inline void strand_outage_answered (strand_tag *tag) {
+  tag->no_leader = false;
+}
 /* Something is wrong with a leader: they are to be asked. */
 void strand_outage_doubt (strand_outage *o, int64_t now_us);
 /* Answers of the helper. */

@@ -63,10 +63,12 @@ bool strand_position_ask (const strand_positions *s, const strand_tag *tag,
 }
 
 static void try_again (strand_tag *tag, int64_t now_us) {
-  tag->backoff_us = tag->backoff_us == 0 ? BACKOFF_FIRST_US
-                                         : tag->backoff_us * 2;
-  if (tag->backoff_us > BACKOFF_MOST_US) tag->backoff_us = BACKOFF_MOST_US;
-  tag->retry_us = now_us + tag->backoff_us;
+  tag->position.backoff_us = tag->position.backoff_us == 0
+                               ? BACKOFF_FIRST_US
+                               : tag->position.backoff_us * 2;
+  if (tag->position.backoff_us > BACKOFF_MOST_US)
+    tag->position.backoff_us = BACKOFF_MOST_US;
+  tag->position.retry_us = now_us + tag->position.backoff_us;
 }
 
 /*
@@ -80,15 +82,16 @@ void strand_position_restore (strand_positions *s) {
   for (size_t i = 0; i < s->assignment->count; i++) {
     strand_tag *tag = s->assignment->tags[i];
     rd_kafka_topic_partition_t *p;
-    if (tag->partition == NULL || tag->restored || tag->stuck || tag->leaving
+    if (tag->partition == NULL || tag->position.restored || tag->position.stuck
+        || tag->leaving
         || (tag->contested && !MUTANT(last_owner_is_not_waited_for))
-        || tag->checking || tag->retry_us > now_us)
+        || tag->position.checking || tag->position.retry_us > now_us)
       continue;
     p = rd_kafka_topic_partition_list_add(
       list, strand_partition_topic(tag->partition),
       strand_partition_index(tag->partition));
     p->opaque = (void *)(uintptr_t)tag->epoch;
-    tag->checking = true;
+    tag->position.checking = true;
   }
   if (list->cnt == 0) {
     rd_kafka_topic_partition_list_destroy(list);
@@ -100,9 +103,10 @@ void strand_position_restore (strand_positions *s) {
     return;
   }
   for (size_t i = 0; i < s->assignment->count; i++) {
-    if (s->assignment->tags[i]->restored || !s->assignment->tags[i]->checking)
+    if (s->assignment->tags[i]->position.restored
+        || !s->assignment->tags[i]->position.checking)
       continue;
-    s->assignment->tags[i]->checking = false;
+    s->assignment->tags[i]->position.checking = false;
     try_again(s->assignment->tags[i], now_us);
   }
 }
@@ -150,21 +154,22 @@ static void restore_tag (strand_positions *s, strand_tag *tag,
     err = read_payload(s, tag, p, &payload, &some);
   }
   if (err == STRAND_EFORMAT) {
-    tag->stuck = true;
+    tag->position.stuck = true;
     return;
   }
   if (err == STRAND_OK) {
     err = strand_engine_restored(s->owner->engine, tag->partition, committed,
                                  some ? &payload : NULL);
   }
-  if (some && payload.highest >= committed) tag->claimed = payload.highest;
+  if (some && payload.highest >= committed)
+    tag->position.claimed = payload.highest;
   if (some) strand_payload_free(&payload);
   if (err != STRAND_OK) {
     try_again(tag, now_us);
     return;
   }
-  tag->restored = tag->more = true;
-  tag->backoff_us = 0;
+  tag->position.restored = tag->more = true;
+  tag->position.backoff_us = 0;
   event = strand_owner_event(s->owner, "restored", tag);
   event.offset = committed;
   strand_owner_emit(s->owner, &event);
@@ -177,16 +182,16 @@ void strand_position_committed (strand_positions *s, const strand_call *call,
     strand_tag *tag = strand_assignment_find(s->assignment, p->topic,
                                              p->partition);
     rd_kafka_resp_err_t err = call->err != 0 ? call->err : p->err;
-    if (tag == NULL || tag->restored || tag->leaving) continue;
+    if (tag == NULL || tag->position.restored || tag->leaving) continue;
     if (tag->epoch != (uint32_t)(uintptr_t)p->opaque
         && !MUTANT(metadata_of_another_epoch_is_believed))
       continue;
-    tag->checking = false;
+    tag->position.checking = false;
     if (err == 0) {
       restore_tag(s, tag, p, now_us);
       continue;
     }
-    if (tag->backoff_us == 0) {
+    if (tag->position.backoff_us == 0) {
       strand_trouble_error(s->troubles, err, "reading the committed offset",
                            p->topic, p->partition, now_us);
     }
@@ -199,29 +204,29 @@ void strand_position_committed (strand_positions *s, const strand_call *call,
 */
 
 static void settle (strand_tag *tag) {
-  tag->checking = tag->asked = tag->again = false;
+  tag->position.checking = tag->position.asked = tag->position.again = false;
   tag->more = true;
-  tag->backoff_us = 0;
+  tag->position.backoff_us = 0;
 }
 
 /* Until this is settled nothing is read: also without memory to ask, for
 ** what comes next would pass over what was dropped. */
 static void doubt (strand_positions *s, strand_tag *tag, int64_t now_us) {
-  tag->checking = true;
-  tag->target = STRAND_NOWHERE;
-  tag->asked = strand_position_ask(s, tag, STRAND_CALL_WATERMARKS, 0,
-                                   STRAND_WHY_DOUBT, NULL);
-  if (!tag->asked) try_again(tag, now_us);
+  tag->position.checking = true;
+  tag->position.target = STRAND_NOWHERE;
+  tag->position.asked = strand_position_ask(s, tag, STRAND_CALL_WATERMARKS, 0,
+                                            STRAND_WHY_DOUBT, NULL);
+  if (!tag->position.asked) try_again(tag, now_us);
 }
 
 void strand_position_place (strand_positions *s, strand_tag *tag,
                             int64_t offset, int64_t now_us) {
-  tag->sought = tag->checking = true;
-  tag->first_seen = tag->again = false;
-  tag->target = offset;
-  tag->asked = strand_position_ask(s, tag, STRAND_CALL_SEEK, offset,
-                                   STRAND_WHY_PLACE, NULL);
-  if (!tag->asked) try_again(tag, now_us);
+  tag->position.sought = tag->position.checking = true;
+  tag->position.first_seen = tag->position.again = false;
+  tag->position.target = offset;
+  tag->position.asked = strand_position_ask(s, tag, STRAND_CALL_SEEK, offset,
+                                            STRAND_WHY_PLACE, NULL);
+  if (!tag->position.asked) try_again(tag, now_us);
 }
 
 int64_t strand_position_home (const strand_tag *tag) {
@@ -229,20 +234,32 @@ int64_t strand_position_home (const strand_tag *tag) {
   return position >= 0 ? position : RD_KAFKA_OFFSET_STORED;
 }
 
+void strand_position_hold (strand_tag *tag) {
+  if (!tag->position.checking) {
+    tag->position.target = strand_position_home(tag);
+  }
+  tag->position.checking = tag->position.asked = true;
+}
+
+void strand_position_was_sought (strand_tag *tag) {
+  tag->position.stuck = false;
+  tag->position.sought = tag->more = true;
+}
+
 void strand_position_back (strand_tag *tag, int64_t now_us) {
-  tag->asked = false;
-  if (tag->stuck) settle(tag); /* it was nowhere */
+  tag->position.asked = false;
+  if (tag->position.stuck) settle(tag); /* it was nowhere */
   else try_again(tag, now_us);
 }
 
 bool strand_position_expected (strand_positions *s, strand_tag *tag,
                                int64_t offset, int64_t now_us) {
   int64_t base = strand_partition_position(tag->partition);
-  if (base < 0 || offset == base || (tag->sought && offset > base)) {
-    tag->first_seen = true;
+  if (base < 0 || offset == base || (tag->position.sought && offset > base)) {
+    tag->position.first_seen = true;
     return true;
   }
-  tag->seen = offset;
+  tag->position.seen = offset;
   if (offset < base) strand_position_below(s, tag, offset);
   else doubt(s, tag, now_us);
   return false;
@@ -260,26 +277,28 @@ bool strand_position_has_claimed (strand_positions *s, strand_tag *tag,
            != 0)
     high = -1;
   if (high < 0) return true; /* not known: at the end it is */
-  if (high > tag->claimed || MUTANT(metadata_of_another_log_is_believed)) {
-    tag->claimed = -1;
+  if (high > tag->position.claimed
+      || MUTANT(metadata_of_another_log_is_believed)) {
+    tag->position.claimed = -1;
     return true;
   }
-  tag->seen = msg->offset; /* a follower may be behind: the leader knows */
+  /* a follower may be behind: the leader knows */
+  tag->position.seen = msg->offset;
   doubt(s, tag, now_us);
   return false;
 }
 
 void strand_position_below (strand_positions *s, strand_tag *tag,
                             int64_t offset) {
-  tag->checking = true;
-  tag->below = offset;
+  tag->position.checking = true;
+  tag->position.below = offset;
   s->displaced = true;
 }
 
 void strand_position_stuck (strand_positions *s, strand_tag *tag,
                             int64_t now_us) {
-  tag->stuck = true;
-  tag->seen = -1;
+  tag->position.stuck = true;
+  tag->position.seen = -1;
   if (strand_partition_position(tag->partition) >= 0) doubt(s, tag, now_us);
 }
 
@@ -289,9 +308,9 @@ strand_tag *strand_position_take_reset (strand_positions *s, int64_t *to) {
   if (!s->displaced) return NULL;
   for (size_t i = 0; i < s->assignment->count; i++) {
     strand_tag *tag = s->assignment->tags[i];
-    if (tag->partition == NULL || tag->below < 0) continue;
-    *to = tag->below;
-    tag->below = -1;
+    if (tag->partition == NULL || tag->position.below < 0) continue;
+    *to = tag->position.below;
+    tag->position.below = -1;
     strand_owner_jumped(s->owner, tag, "reset",
                         strand_partition_position(tag->partition), *to);
     return tag;
@@ -304,16 +323,18 @@ void strand_position_was_reset (strand_positions *s, strand_tag *tag,
                                 int64_t to, int64_t now_us) {
   /* who comes next would begin above it */
   strand_engine_hurry(s->owner->engine);
-  if (tag->stuck) settle(tag);
+  if (tag->position.stuck) settle(tag);
   else strand_position_place(s, tag, to, now_us);
 }
 
 void strand_position_again (strand_positions *s, strand_tag *tag) {
   int64_t position;
-  if (tag->partition == NULL || !tag->restored || tag->stuck || tag->leaving)
+  if (tag->partition == NULL || !tag->position.restored || tag->position.stuck
+      || tag->leaving)
     return;
-  if (tag->checking) {
-    tag->again = tag->asked; /* its seek may have been before */
+  if (tag->position.checking) {
+    /* its seek may have been before */
+    tag->position.again = tag->position.asked;
     return;
   }
   position = strand_partition_position(tag->partition);
@@ -347,28 +368,31 @@ static void truncated (strand_positions *s, strand_tag *tag, int64_t to,
 static void take_doubt (strand_positions *s, strand_tag *tag,
                         const strand_call *call, int64_t now_us) {
   int64_t base = strand_partition_position(tag->partition);
-  tag->asked = false;
+  tag->position.asked = false;
   if (call->err != 0) {
     try_again(tag, now_us);
     return;
   }
-  if (call->high < base || call->high <= tag->claimed) {
+  if (call->high < base || call->high <= tag->position.claimed) {
     strand_position_below(s, tag, call->low);
     return;
   }
-  tag->claimed = -1;
-  if (tag->stuck) settle(tag);
+  tag->position.claimed = -1;
+  if (tag->position.stuck) settle(tag);
   else if (call->low > base) {
-    truncated(s, tag, tag->seen > call->low ? tag->seen : call->low, now_us);
+    truncated(s, tag,
+              tag->position.seen > call->low ? tag->position.seen : call->low,
+              now_us);
   }
   else strand_position_place(s, tag, base, now_us);
 }
 
 static void take_place (strand_positions *s, strand_tag *tag,
                         const strand_call *call, int64_t now_us) {
-  tag->asked = false;
+  tag->position.asked = false;
   if (call->err != 0) try_again(tag, now_us);
-  else if (tag->again) strand_position_place(s, tag, tag->target, now_us);
+  else if (tag->position.again)
+    strand_position_place(s, tag, tag->position.target, now_us);
   else settle(tag);
 }
 
@@ -384,8 +408,8 @@ void strand_position_answer (strand_positions *s, strand_tag *tag,
 */
 
 static void resume (strand_positions *s, strand_tag *tag, int64_t now_us) {
-  if (tag->target == STRAND_NOWHERE) doubt(s, tag, now_us);
-  else strand_position_place(s, tag, tag->target, now_us);
+  if (tag->position.target == STRAND_NOWHERE) doubt(s, tag, now_us);
+  else strand_position_place(s, tag, tag->position.target, now_us);
 }
 
 static int64_t earlier (int64_t a, int64_t b) {
@@ -407,11 +431,13 @@ int64_t strand_position_tick (strand_positions *s, int64_t now_us) {
   if (s->owner->phase >= STRAND_LEAVING) return next;
   for (size_t i = 0; i < s->assignment->count; i++) {
     strand_tag *tag = s->assignment->tags[i];
-    bool waits = tag->restored ? tag->checking && !tag->asked
-                               : tag->backoff_us > 0 && !tag->checking;
+    bool waits = tag->position.restored
+                   ? tag->position.checking && !tag->position.asked
+                   : tag->position.backoff_us > 0 && !tag->position.checking;
     if (tag->partition == NULL || tag->leaving) continue;
-    if (waits && tag->retry_us > now_us) next = earlier(next, tag->retry_us);
-    else if (waits && tag->restored) resume(s, tag, now_us);
+    if (waits && tag->position.retry_us > now_us)
+      next = earlier(next, tag->position.retry_us);
+    else if (waits && tag->position.restored) resume(s, tag, now_us);
     else if (waits) restore = true;
   }
   if (restore) strand_position_restore(s);
@@ -423,7 +449,7 @@ void strand_positions_check (const strand_positions *s) {
   for (size_t i = 0; i < s->assignment->count && i < CHECKED_MOST; i++) {
     const strand_tag *tag = s->assignment->tags[i];
     (void)tag;
-    assert(tag->partition == NULL || tag->below < 0); /* (1) */
-    assert(!tag->asked || tag->checking);             /* (2) */
+    assert(tag->partition == NULL || tag->position.below < 0); /* (1) */
+    assert(!tag->position.asked || tag->position.checking);    /* (2) */
   }
 }

@@ -72,6 +72,47 @@ void strand_position_place (strand_positions *s, strand_tag *tag,
                             int64_t offset, int64_t now_us);
 /* Where it is read from now, also when nothing was read yet. */
 int64_t strand_position_home (const strand_tag *tag);
+
+/* What was done of it is known. */
+static inline bool strand_position_is_restored (const strand_tag *tag) {
+  return tag->position.restored;
+}
+/* There is no offset to go on from. */
+static inline bool strand_position_is_stuck (const strand_tag *tag) {
+  return tag->position.stuck;
+}
+static inline bool strand_position_is_readable (const strand_tag *tag) {
+  const strand_position *p = &tag->position;
+  return p->restored && !p->checking && !p->stuck;
+}
+/* Nothing came since it was placed: ask strand_position_expected. */
+static inline bool strand_position_is_unseen (const strand_tag *tag) {
+  return !tag->position.first_seen;
+}
+/* Ask strand_position_has_claimed. */
+static inline bool strand_position_claims (const strand_tag *tag) {
+  return tag->position.claimed >= 0;
+}
+/* The helper has a question about it. */
+static inline bool strand_position_is_asked (const strand_tag *tag) {
+  return tag->position.checking && tag->position.asked;
+}
+/* A rebalance came after the question. */
+static inline bool strand_position_is_again (const strand_tag *tag) {
+  return tag->position.again;
+}
+/* A new epoch: nothing is done, and it is known where it begins. */
+static inline void strand_position_begin (strand_tag *tag) {
+  tag->position.restored = true;
+}
+/* There is no offset for it, until a seek has worked. */
+static inline void strand_position_lose (strand_tag *tag) {
+  tag->position.stuck = true;
+}
+/* The helper seeks for the user: until it has, nothing is read. */
+void strand_position_hold (strand_tag *tag);
+/* It is where the user wanted it. */
+void strand_position_was_sought (strand_tag *tag);
 /* A seek did not work: to 'target', after a back-off. */
 void strand_position_back (strand_tag *tag, int64_t now_us);
 /* False: memory ran out. */

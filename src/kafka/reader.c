@@ -139,12 +139,6 @@ static strand_record *copy_out (strand_reader *reader, strand_tag *tag,
   return r;
 }
 
-static void note_gap (strand_tag *tag, int64_t from, int64_t to) {
-  if (tag->gap_from >= 0) return;
-  tag->gap_from = from;
-  tag->gap_to = to;
-}
-
 /* There was no memory for the record: it is read again. */
 static void read_again (strand_reader *reader, strand_tag *tag, int64_t offset,
                         int64_t now_us) {
@@ -159,7 +153,7 @@ static bool take_record (strand_reader *reader, strand_tag *tag,
   int64_t position = strand_partition_position(tag->partition);
   strand_added added = STRAND_ADDED_ENOMEM;
   strand_record *r;
-  if (!tag->first_seen
+  if (strand_position_is_unseen(tag)
       && !strand_position_expected(reader->positions, tag, msg->offset,
                                    now_us))
     return false;
@@ -178,14 +172,14 @@ static bool take_record (strand_reader *reader, strand_tag *tag,
     default: break;
   }
   if (position >= 0 && msg->offset > position) {
-    note_gap(tag, position, msg->offset);
+    strand_starts_gap(tag, position, msg->offset);
   }
   return true;
 }
 
 static bool take_end (strand_reader *reader, strand_tag *tag, int64_t offset,
                       int64_t now_us) {
-  if (!tag->first_seen
+  if (strand_position_is_unseen(tag)
       && !strand_position_expected(reader->positions, tag, offset, now_us))
     return false;
   if (offset < strand_partition_position(tag->partition)
@@ -207,7 +201,7 @@ static bool take (strand_reader *reader, strand_tag *tag,
   if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR
       || msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
     strand_trouble_read(reader->troubles, tag);
-    if (tag->claimed >= 0
+    if (strand_position_claims(tag)
         && !strand_position_has_claimed(reader->positions, tag, msg, now_us))
       return false;
   }
@@ -285,8 +279,8 @@ static bool has_enough (const strand_reader *reader, const strand_tag *tag) {
 }
 
 static bool is_readable (const strand_reader *reader, const strand_tag *tag) {
-  return tag->more && tag->partition != NULL && tag->restored && !tag->checking
-         && !tag->stuck && !has_enough(reader, tag)
+  return tag->more && tag->partition != NULL
+         && strand_position_is_readable(tag) && !has_enough(reader, tag)
          && strand_engine_may_read(reader->owner->engine, tag->partition);
 }
 

@@ -14,6 +14,7 @@
 #include "kafka/owner.h"
 #include "kafka/position.h"
 #include "kafka/snapshot.h"
+#include "kafka/starts.h"
 #include "kafka/troubles.h"
 
 typedef struct strand_reader {

@@ -68,7 +68,7 @@ static void begin (strand_seeks *s, const strand_seek_request *r) {
     refuse(s, r->ticket, "NO_ROUTE",
            "no route of 'handler' matches this topic");
   }
-  else if (tag == NULL || !tag->restored || tag->leaving) {
+  else if (tag == NULL || !strand_position_is_restored(tag) || tag->leaving) {
     refuse(s, r->ticket, "NOT_ASSIGNED",
            "the partition is not assigned here now");
   }
@@ -104,7 +104,9 @@ static bool must_wait (strand_seeks *s, const strand_seek_request *r) {
                                                  r->partition);
   if (tag == NULL || tag->leaving || s->owner->phase != STRAND_SERVING)
     return false;
-  return tag->seeking || (!tag->restored && !tag->stuck);
+  return tag->seeking
+         || (!strand_position_is_restored(tag)
+             && !strand_position_is_stuck(tag));
 }
 
 void strand_seek_serve (strand_seeks *s) {
@@ -130,8 +132,7 @@ void strand_seek_serve (strand_seeks *s) {
 static void go (strand_seeks *s, strand_tag *tag, int64_t to,
                 strand_ticket *ticket) {
   if (!ask(s, tag, STRAND_CALL_SEEK, to, STRAND_WHY_SEEK, ticket)) return;
-  if (!tag->checking) tag->target = strand_position_home(tag);
-  tag->checking = tag->asked = true;
+  strand_position_hold(tag);
 }
 
 static void refuse_outside (strand_seeks *s, const strand_call *call,
@@ -168,7 +169,7 @@ static void take_target (strand_seeks *s, strand_tag *tag,
     refuse_outside(s, call, to);
     return;
   }
-  else if (!tag->checking || !tag->asked) {
+  else if (!strand_position_is_asked(tag)) {
     go(s, tag, to, call->arg);
     return;
   }
@@ -232,7 +233,7 @@ static bool take_seek (strand_seeks *s, strand_tag *tag,
                        const strand_call *call, int64_t now_us) {
   int64_t offset = call->list->elems[0].offset;
   rd_kafka_resp_err_t err = call->err;
-  if (err == RD_KAFKA_RESP_ERR__STATE && tag->stuck
+  if (err == RD_KAFKA_RESP_ERR__STATE && strand_position_is_stuck(tag)
       && assign_again(s, tag, offset))
     err = RD_KAFKA_RESP_ERR_NO_ERROR;
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -252,8 +253,7 @@ void strand_seek_arrived (strand_seeks *s, strand_tag *tag,
     refuse_memory(s, call->arg);
     return;
   }
-  tag->stuck = false;
-  tag->sought = tag->more = true;
+  strand_position_was_sought(tag);
   if (again) {
     strand_position_place(s->positions, tag, call->list->elems[0].offset,
                           now_us);
@@ -270,7 +270,8 @@ bool strand_seek_answer (strand_seeks *s, strand_tag *tag,
   if (err == 0 && call->kind == STRAND_CALL_TIMES) {
     err = call->list->elems[0].err;
   }
-  if (tag == NULL || !tag->restored || (sought && tag->epoch != call->epoch)) {
+  if (tag == NULL || !strand_position_is_restored(tag)
+      || (sought && tag->epoch != call->epoch)) {
     refuse(s, call->arg, "NOT_ASSIGNED",
            "the partition was revoked meanwhile");
   }

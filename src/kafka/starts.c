@@ -23,8 +23,14 @@ void strand_starts_init (strand_starts *s, const strand_owner *owner,
   *s = (strand_starts){ .owner = owner, .assignment = assignment };
 }
 
+void strand_starts_gap (strand_tag *tag, int64_t from, int64_t to) {
+  if (tag->gap.from >= 0) return;
+  tag->gap.from = from;
+  tag->gap.to = to;
+}
+
 static bool has_gap (const strand_tag *tag, int64_t now_us) {
-  return tag->gap_from >= 0 && tag->gap_us <= now_us;
+  return tag->gap.from >= 0 && tag->gap.due_us <= now_us;
 }
 
 static bool has_old (const strand_tag *tag, int64_t now_us) {
@@ -35,8 +41,8 @@ static bool has_old (const strand_tag *tag, int64_t now_us) {
 
 /* One without a leader would keep the others from their answer. */
 static bool may_ask (const strand_tag *tag) {
-  return tag->partition != NULL && tag->restored && !tag->leaving
-         && !tag->no_leader;
+  return tag->partition != NULL && strand_position_is_restored(tag)
+         && !tag->leaving && !tag->no_leader;
 }
 
 static rd_kafka_topic_partition_list_t *list_of (const strand_starts *s,
@@ -79,7 +85,7 @@ static void ask (strand_starts *s, int64_t now_us) {
   if (call == NULL) return;
   for (int i = 0; i < list->cnt; i++) {
     strand_tag *tag = tag_of(s, &list->elems[i]);
-    tag->gap_asked = tag->gap_from >= 0; /* not one that comes meanwhile */
+    tag->gap.asked = tag->gap.from >= 0; /* not one that comes meanwhile */
   }
   s->old_us = now_us + OLD_EVERY_US;
   s->asking = true;
@@ -91,8 +97,8 @@ int64_t strand_starts_tick (strand_starts *s, int64_t now_us) {
   if (s->asking || s->owner->phase >= STRAND_LEAVING) return INT64_MAX;
   for (size_t i = 0; i < s->assignment->count; i++) {
     const strand_tag *tag = s->assignment->tags[i];
-    if (tag->gap_from >= 0 && may_ask(tag) && tag->gap_us < due) {
-      due = tag->gap_us;
+    if (tag->gap.from >= 0 && may_ask(tag) && tag->gap.due_us < due) {
+      due = tag->gap.due_us;
     }
   }
   if (due < s->due_us) due = s->due_us;
@@ -108,20 +114,20 @@ int64_t strand_starts_tick (strand_starts *s, int64_t now_us) {
 /* -1: not known; it is asked for again. */
 static void take_gap (strand_starts *s, strand_tag *tag, int64_t low,
                       int64_t now_us) {
-  if (!tag->gap_asked) return;
-  tag->gap_asked = false;
-  tag->gap_us = now_us + GAP_EVERY_US;
+  if (!tag->gap.asked) return;
+  tag->gap.asked = false;
+  tag->gap.due_us = now_us + GAP_EVERY_US;
   if (low < 0) return;
-  if (tag->gap_from < low && low <= tag->gap_to) {
-    strand_owner_jumped(s->owner, tag, "truncated", tag->gap_from, low);
+  if (tag->gap.from < low && low <= tag->gap.to) {
+    strand_owner_jumped(s->owner, tag, "truncated", tag->gap.from, low);
   }
-  tag->gap_from = -1;
+  tag->gap.from = -1;
 }
 
 static const strand_record *next_gone (const strand_tag *tag,
                                        const strand_record *r, int64_t low) {
   do r = strand_partition_next(tag->partition, r);
-  while (r != NULL && r->offset < tag->low);
+  while (r != NULL && r->offset < tag->gap.low);
   return r != NULL && r->offset < low ? r : NULL;
 }
 
@@ -130,10 +136,10 @@ static void take_old (strand_starts *s, strand_tag *tag, int64_t low) {
   strand_event event;
   char reason[128];
   size_t count = 0;
-  if (low <= tag->low) return;
+  if (low <= tag->gap.low) return;
   first = r = next_gone(tag, NULL, low);
   for (; r != NULL; r = next_gone(tag, r, low)) count++;
-  tag->low = low;
+  tag->gap.low = low;
   if (first == NULL) return;
   event = strand_owner_event(s->owner, "records_deleted", tag);
   event.offset = first->offset;
@@ -170,7 +176,7 @@ void strand_starts_check (const strand_starts *s) {
   for (size_t i = 0; i < s->assignment->count && i < CHECKED_MOST; i++) {
     const strand_tag *tag = s->assignment->tags[i];
     if (tag->partition == NULL || tag->leaving) continue;
-    assert(!tag->gap_asked || s->asking);                     /* (1) */
-    assert(tag->gap_from < 0 || tag->gap_from < tag->gap_to); /* (2) */
+    assert(!tag->gap.asked || s->asking);                     /* (1) */
+    assert(tag->gap.from < 0 || tag->gap.from < tag->gap.to); /* (2) */
   }
 }

@@ -13,6 +13,7 @@
 #include "kafka/assignment.h"
 #include "kafka/helper.h"
 #include "kafka/owner.h"
+#include "kafka/position.h"
 
 typedef struct strand_starts {
   /* set by init, and only read */
@@ -26,6 +27,8 @@ typedef struct strand_starts {
 
 void strand_starts_init (strand_starts *s, const strand_owner *owner,
                          const strand_assignment *assignment);
+/* A record came at 'to', and 'from' was expected. */
+void strand_starts_gap (strand_tag *tag, int64_t from, int64_t to);
 /* When it wants to be called again. */
 int64_t strand_starts_tick (strand_starts *s, int64_t now_us);
 void strand_starts_answer (strand_starts *s, const strand_call *call,

@@ -21,14 +21,14 @@ void strand_trouble_joined (const strand_troubles *t, int64_t now_us) {
 }
 
 void strand_trouble_read (const strand_troubles *t, strand_tag *tag) {
-  tag->no_leader = false;
+  strand_outage_answered(tag);
   if (strand_known_is_empty(t->known)) return;
   strand_known_works(t->known, strand_partition_topic(tag->partition),
                      strand_partition_index(tag->partition));
 }
 
 void strand_trouble_revoked (const strand_troubles *t, strand_tag *tag) {
-  tag->no_leader = false;
+  strand_outage_answered(tag);
   strand_known_gone(t->known, strand_partition_topic(tag->partition),
                     strand_partition_index(tag->partition));
 }
