@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "failing_alloc.h"
+#include "kafka/member.h"
 
 static char *failing_strdup (const char *text) {
   size_t size = strlen(text) + 1;
@@ -49,13 +50,12 @@ static int open_member (void **state) {
                                   .max_waiting_bytes = 100000,
                                   .notice = on_notice };
   (void)state;
-  consumer.events = strand_events_new();
-  strand_lock_init(&consumer.lock, STRAND_RANK_CONSUMER);
-  consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  member = (strand_member){ .owner.consumer = &consumer,
-                            .closing = { .phase = STRAND_SERVING } };
-  strand_problem_init(&member.troubles.problem);
-  strand_problem_init(&member.topics.problem);
+  assert_true(strand_notifier_init(&consumer.notifier, true, false));
+  strand_tickets_init(&consumer.tickets);
+  strand_tally_init(&consumer.tally);
+  member = (strand_member){ .owner.phase = STRAND_SERVING };
+  assert_true(strand_inboxes_init(&consumer.inboxes, 1));
+  strand_member_init(&member, &consumer, 0);
   member.owner.engine = strand_engine_new(&config);
   return 0;
 }
@@ -67,9 +67,9 @@ static int close_member (void **state) {
   }
   running_count = 0;
   strand_engine_free(member.owner.engine);
-  strand_events_free(consumer.events);
-  close(consumer.wake_fd);
-  free(consumer.committed);
+  strand_notifier_free(&consumer.notifier);
+  strand_inboxes_free(&consumer.inboxes);
+  strand_tally_free(&consumer.tally);
   return 0;
 }
 
@@ -99,16 +99,17 @@ static void have_something_to_say (const char *topic, int32_t index) {
 
 static strand_event next_event (void) {
   strand_event event;
-  assert_true(strand_events_pop(consumer.events, &event));
+  assert_true(strand_events_pop(consumer.notifier.events, &event));
   return event;
 }
 
 static strand_ticket *ask (void) {
   strand_ticket *ticket = calloc(1, sizeof(*ticket));
   strand_waiter *w = calloc(1, sizeof(*w));
+  ticket->of = &consumer.tickets;
   ticket->waiting = 1;
   w->ticket = ticket;
-  strand_committer_wait(&member, w);
+  strand_committer_wait(&member.committer, w);
   return ticket;
 }
 
@@ -119,7 +120,7 @@ static void no_memory_for_a_commit_is_called_so (void **state) {
   have_something_to_say("t", 3);
   member.owner.client = (rd_kafka_t *)(void *)&member; /* is not reached */
   fail_alloc(0);
-  assert_true(strand_committer_send(&member, 0));
+  assert_true(strand_committer_send(&member.committer, 0));
   assert_true(alloc_failed);
   event = next_event();
   assert_string_equal(event.type, "commit_failed");
@@ -172,9 +173,9 @@ static void who_waits_at_the_end_is_told_that_it_is_the_end (void **state) {
   (void)state;
   have_something_to_say("t", 0);
   ticket = ask();
-  serve_waiters(&member, 0);
+  serve_waiters(&member.committer, 0);
   assert_int_equal(ticket->waiting, 1);
-  strand_committer_end(&member);
+  strand_committer_end(&member.committer);
   assert_int_equal(ticket->waiting, 0);
   assert_string_equal(ticket->failure.code, "CLOSED");
   free(ticket);
@@ -185,7 +186,8 @@ static void no_memory_for_a_plan_is_told_to_who_waits (void **state) {
   (void)state;
   have_something_to_say("t", 0);
   ticket = ask();
-  answer_unplanned(&member); /* as after a plan for which memory ran out */
+  answer_unplanned(
+    &member.committer); /* as after a plan for which memory ran out */
   assert_int_equal(ticket->waiting, 0);
   assert_string_equal(ticket->failure.code, "NO_MEMORY");
   free(ticket);

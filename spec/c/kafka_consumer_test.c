@@ -444,7 +444,7 @@ static int wait_ticket (stage *s, strand_ticket *ticket,
     assert_true(strand_clock_now() < deadline);
     wait_any(&s, 1, 1000);
   }
-  strand_ticket_drop(ticket);
+  strand_consumer_drop(ticket);
   return done;
 }
 
@@ -503,10 +503,11 @@ static stage *narrow;
 /* As if another member of the consumer had partition 0 and did not know yet
 ** that it has lost it; which no broker can be made to do in time. */
 static void lose_unawares (stage *s) {
-  strand_consumer *c = s->consumer;
-  strand_lock_take(&c->lock);
-  assert_int_equal(strand_held_assign(&c->held, "heir", 0, 7), 1);
-  strand_lock_release(&c->lock);
+  strand_assigned assigned;
+  assert_int_equal(
+    strand_inboxes_assign(&s->consumer->inboxes, 7, "heir", 0, &assigned),
+    STRAND_OK);
+  assert_int_equal(assigned.epoch, 1);
 }
 
 static int open_all (void **state) {
@@ -695,7 +696,7 @@ static void a_ticket_that_is_dropped_is_freed (void **st) {
   strand_failure failure = { "", "" };
   strand_ticket *ticket = strand_consumer_commit(common->consumer, &failure);
   (void)st;
-  strand_ticket_drop(ticket); /* before its answer, or after it */
+  strand_consumer_drop(ticket); /* before its answer, or after it */
   ticket = strand_consumer_seek(common->consumer, TOPIC, 99,
                                 STRAND_SEEK_EARLIEST, 0, &failure);
   assert_null(ticket);
@@ -875,8 +876,8 @@ static bool is_well (stage *s) {
 /* Handlers began and ended so long ago. */
 static bool says_after (int64_t began_us, int64_t ended_us, const char *code) {
   int64_t now_us = strand_clock_coarse_us();
-  atomic_store(&common->consumer->began_us, now_us - began_us);
-  atomic_store(&common->consumer->ended_us, now_us - ended_us);
+  atomic_store(&common->consumer->pool.began_us, now_us - began_us);
+  atomic_store(&common->consumer->pool.ended_us, now_us - ended_us);
   return says(common, code);
 }
 
@@ -899,7 +900,7 @@ static void a_minute_in_which_no_handler_ends_is_told (void **st) {
 
 /* It may turn in between: then it is asked again. */
 static bool is_stuck (stage *s) {
-  atomic_store(&s->consumer->members[0]->waker.turned_us,
+  atomic_store(&s->consumer->members[0]->waker->turned_us,
                strand_clock_us() - LAZY_US - 1000000);
   return says(s, "STUCK_OWNER");
 }
@@ -1244,20 +1245,18 @@ static void a_partition_waits_for_the_member_that_had_it (void **st) {
                        .index = 0,
                        .key = "\0",
                        .key_length = 1 };
-  strand_consumer *c = heir->consumer;
+  strand_inboxes *in = &heir->consumer->inboxes;
   (void)st;
   assert_true(serve_until(heir, is_joined));
   send_records("heir", 0, 40, 4);
   send_records("heir", 1, 40, 4);
   wait_for(heir, is_handled, 1, 40);
   assert_int_equal(atomic_load(&heir->plays[0].calls), 0);
-  strand_lock_take(&c->lock);
-  assert_int_equal(strand_held_add(&c->held, &held), STRAND_OK);
-  strand_lock_release(&c->lock);
-  strand_group_yield(c, "heir", 0, 7);
+  assert_int_equal(strand_inboxes_hold(in, &held), STRAND_OK);
+  strand_inboxes_yield(in, 7, "heir", 0);
   wait_for(heir, is_handled, 0, 30);
   assert_int_equal(atomic_load(&heir->plays[0].last[0]), -1);
-  strand_member_release(c, &held);
+  assert_int_equal(strand_inboxes_release(in, &held), STRAND_OK);
   wait_for(heir, is_handled, 0, 40);
   check_order(heir, 0);
   end_stage(heir);

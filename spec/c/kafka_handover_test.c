@@ -14,14 +14,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kafka/bundle.h"
+#include "kafka/handover.h"
+#include "kafka/mailbox.h"
 
 #define DEADLINE_US 1000
 
 typedef struct stage {
-  strand_matcher route;
   strand_consumer consumer;
-  strand_member member;
+  strand_owner owner;
+  strand_waker waker;
+  strand_assignment assignment;
+  strand_snapshot snapshot;
+  strand_watchdog watchdog;
+  strand_handover handover;
   strand_tag tag;
   strand_taker *taker;
   int failures; /* that were told */
@@ -55,14 +60,14 @@ static void ignore (void *arg, const strand_held *held) {
 }
 
 static void admit (stage *s, strand_partition *p) {
-  strand_record *r = strand_engine_room(s->member.owner.engine, p, 1);
+  strand_record *r = strand_engine_room(s->owner.engine, p, 1);
   r->key_length = 1;
   r->value_length = r->headers_length = 0;
   r->flags |= STRAND_RECORD_KEY;
   r->timestamp_type = STRAND_TIMESTAMP_NONE;
   r->offset = 0;
   r->bytes[0] = 'k';
-  assert_int_equal(strand_engine_admit(s->member.owner.engine, p, r, 1),
+  assert_int_equal(strand_engine_admit(s->owner.engine, p, r, 1),
                    STRAND_ADDED);
 }
 
@@ -85,31 +90,32 @@ static strand_slot *open_stage (stage *s, strand_batch_by by) {
                                   .notice = count_failures,
                                   .release = count_released,
                                   .letter = send_letter };
-  strand_member *m = &s->member;
+  const strand_route route = { .deadline_us = DEADLINE_US };
+  const strand_consumer_config options = { .routes = &route,
+                                           .route_count = 1 };
+  strand_failure failure;
+  strand_engine *engine;
   strand_slot *slot;
   memset(s, 0, sizeof(*s));
-  m->owner.engine = strand_engine_new(&config);
-  m->owner.consumer = &s->consumer;
-  m->handover.max_ready = 1;
-  strand_waker_init(&m->waker);
-  s->consumer.wake_fd = -1;
-  m->handover.batch_most = by == STRAND_BATCH_NONE ? 0 : 1;
-  s->consumer.events = strand_events_new();
-  strand_lock_init(&s->consumer.lock, STRAND_RANK_CONSUMER);
-  s->consumer.routes = &s->route;
-  s->consumer.route_count = 1;
-  atomic_init(&s->route.deadline_us, DEADLINE_US);
+  engine = s->owner.engine = strand_engine_new(&config);
+  s->owner.consumer = &s->consumer;
+  strand_waker_init(&s->waker);
+  strand_watchdog_init(&s->watchdog, &s->owner, &s->snapshot);
+  strand_handover_init(&s->handover, &s->owner, &s->assignment, &s->snapshot,
+                       &s->watchdog, &s->waker);
+  strand_handover_limit(&s->handover, 1);
+  if (by != STRAND_BATCH_NONE) strand_handover_widen(&s->handover, 1);
+  assert_true(strand_notifier_init(&s->consumer.notifier, true, false));
+  assert_true(strand_routes_init(&s->consumer.routes, &options, &failure));
   strand_mailbox_init(&s->consumer.mailbox);
   strand_mailbox_limit(&s->consumer.mailbox, 1, 1);
-  s->tag.partition = strand_engine_assign(m->owner.engine, "t", 0, 1, 0, NULL,
-                                          0);
+  s->tag.partition = strand_engine_assign(engine, "t", 0, 1, 0, NULL, 0);
   strand_list_init(&s->tag.letters);
   strand_partition_set_tag(s->tag.partition, &s->tag);
-  assert_int_equal(
-    strand_engine_restored(m->owner.engine, s->tag.partition, 0, NULL),
-    STRAND_OK);
+  assert_int_equal(strand_engine_restored(engine, s->tag.partition, 0, NULL),
+                   STRAND_OK);
   admit(s, s->tag.partition);
-  strand_handover_post(m, 1);
+  strand_handover_post(&s->handover, 1);
   s->taker = strand_mailbox_enter(&s->consumer.mailbox);
   strand_interrupt_open(&s->taker->interrupt, hear_nothing, s);
   assert_true(strand_mailbox_take(&s->consumer.mailbox, s->taker, NULL, NULL));
@@ -122,16 +128,17 @@ static strand_slot *open_stage (stage *s, strand_batch_by by) {
 
 static void close_stage (stage *s) {
   strand_mailbox *mailbox = &s->consumer.mailbox;
-  assert_false(strand_handover_out(&s->member));
-  assert_null(s->member.watchdog.overdue);
+  assert_false(strand_handover_out(&s->handover));
+  assert_null(s->watchdog.overdue);
   strand_mailbox_close(mailbox);
   assert_false(strand_mailbox_take(mailbox, s->taker, NULL, NULL));
   strand_interrupt_close();
   strand_mailbox_leave(mailbox, s->taker);
-  strand_handover_free(&s->member);
-  strand_engine_free(s->member.owner.engine);
+  strand_handover_free(&s->handover);
+  strand_engine_free(s->owner.engine);
   strand_mailbox_destroy(mailbox);
-  strand_events_free(s->consumer.events);
+  strand_notifier_free(&s->consumer.notifier);
+  strand_routes_free(&s->consumer.routes);
 }
 
 static void what_is_done_does_not_expire (void **state) {
@@ -139,13 +146,13 @@ static void what_is_done_does_not_expire (void **state) {
   strand_slot *slot = open_stage(&s, STRAND_BATCH_NONE);
   strand_engine_stats stats;
   (void)state;
-  strand_handover_harvest(&s.member, 1000000);
-  strand_engine_stats_read(s.member.owner.engine, &stats);
+  strand_handover_harvest(&s.handover, 1000000);
+  strand_engine_stats_read(s.owner.engine, &stats);
   assert_int_equal(stats.done, 1);
   assert_int_equal(stats.failed, 0);
   assert_int_equal(s.failures, 0);
   atomic_store(&slot->state, STRAND_SLOT_ENDED);
-  strand_handover_harvest(&s.member, 1000001);
+  strand_handover_harvest(&s.handover, 1000001);
   close_stage(&s);
 }
 
@@ -154,18 +161,18 @@ static void what_is_done_of_a_revoked_partition_is_let_go (void **state) {
   stage s;
   strand_slot *slot = open_stage(&s, STRAND_BATCH_NONE);
   (void)state;
-  strand_engine_revoke(s.member.owner.engine, s.tag.partition, ignore, NULL);
-  strand_handover_harvest(&s.member, 1000000);
+  strand_engine_revoke(s.owner.engine, s.tag.partition, ignore, NULL);
+  strand_handover_harvest(&s.handover, 1000000);
   assert_int_equal(s.released, 1);
   assert_int_equal(s.failures, 0);
   atomic_store(&slot->state, STRAND_SLOT_ENDED);
-  strand_handover_harvest(&s.member, 1000001);
+  strand_handover_harvest(&s.handover, 1000001);
   close_stage(&s);
 }
 
 static strand_verdict *verdict_of (stage *s, strand_slot *slot) {
-  if (slot->bundle != NULL) return &slot->bundle->many.verdicts[0];
-  return strand_slot_verdict(s->member.handover.batches, slot);
+  if (slot->call != NULL) return &slot->call->records.verdicts[0];
+  return strand_slot_verdict(s->handover.batches, slot);
 }
 
 /* Memory runs out in the end of a record whose retry function failed. */
@@ -184,17 +191,17 @@ static void a_failed_policy_is_told_once_an_attempt (void **state) {
     slot->judged = true;
     atomic_store(&slot->state, STRAND_SLOT_ENDED);
     for (int i = 0; i < 4; i++) {
-      assert_true(strand_handover_out(&s.member));
-      strand_handover_harvest(&s.member, 10 + i);
+      assert_true(strand_handover_out(&s.handover));
+      strand_handover_harvest(&s.handover, 10 + i);
     }
-    assert_true(strand_events_pop(s.consumer.events, &event));
+    assert_true(strand_events_pop(s.consumer.notifier.events, &event));
     assert_string_equal(event.type, "policy_failed");
     assert_string_equal(event.topic, "t");
     assert_string_equal(event.reason, "it raised");
     assert_int_equal(event.attempt, 1);
     assert_int_equal(event.key_length, 1);
     strand_event_clear(&event);
-    assert_false(strand_events_waiting(s.consumer.events));
+    assert_false(strand_events_waiting(s.consumer.notifier.events));
     assert_int_equal(s.failures, 1);
     close_stage(&s);
   }

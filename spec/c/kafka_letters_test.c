@@ -17,7 +17,7 @@
 #include "kafka/clock.h"
 #include "kafka/consumer.h"
 #include "kafka/letter.h"
-#include "kafka/letters.h"
+#include "kafka/member.h"
 #include "kafka/mock.h"
 #include "../support/c11_threads.h"
 

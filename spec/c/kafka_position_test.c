@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -30,15 +29,15 @@
 #define COMMITTED 7
 
 static strand_mock *cluster;
-static sem_t answered, ended;
+static strand_waker heard; /* the helper has answered */
+static sem_t ended;
 static strand_consumer consumer; /* only what events need */
 static strand_member member;
 static const strand_route_limits route = { .policy = { 1000, 1000, 1, 0, 0,
                                                        STRAND_VERDICT_PARK } };
 
-static void wake (void *arg) {
-  (void)arg;
-  sem_post(&answered);
+static void wait_for_answer (void) {
+  strand_waker_sleep(&heard, strand_clock_us() + 1000000);
 }
 
 static void gone (void *arg) {
@@ -90,19 +89,22 @@ static int open_all (void **state) {
   cluster = strand_mock_open(1, NULL, &failure);
   assert_non_null(cluster);
   assert_true(strand_mock_create_topic(cluster, TOPIC, 1, &failure));
-  sem_init(&answered, 0, 0);
+  strand_waker_init(&heard);
+  assert_true(strand_waker_open(&heard, &failure));
   sem_init(&ended, 0, 0);
-  consumer.events = strand_events_new();
-  strand_lock_init(&consumer.lock, STRAND_RANK_CONSUMER);
-  strand_problem_init(&member.troubles.problem);
-  strand_problem_init(&member.topics.problem);
-  consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  member.owner.consumer = &consumer;
-  member.handover.max_ready = 64;
-  member.waker.queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  assert_true(strand_notifier_init(&consumer.notifier, true, false));
+  assert_true(strand_notifier_open(&consumer.notifier, &failure));
+  assert_true(strand_inboxes_init(&consumer.inboxes, 1));
+  strand_member_init(&member, &consumer, 0);
+  assert_true(
+    strand_settings_init(&consumer.settings, &(strand_consumer_config){ 0 }));
+  strand_tickets_init(&consumer.tickets);
+  strand_tally_init(&consumer.tally);
+  member.reader.max_ready = 64;
+  member.waker->queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member.owner.client = open_client();
   member.owner.engine = strand_engine_new(&config);
-  member.owner.helper = strand_helper_new(member.owner.client, wake, gone,
+  member.owner.helper = strand_helper_new(member.owner.client, &heard, gone,
                                           &member);
   assert_int_equal(rd_kafka_commit(member.owner.client, list, 0), 0);
   rd_kafka_topic_partition_list_destroy(list);
@@ -118,12 +120,13 @@ static int close_all (void **state) {
   while (sem_wait(&ended) != 0) {
   }
   strand_engine_free(member.owner.engine);
-  strand_events_free(consumer.events);
-  close(consumer.wake_fd);
+  strand_notifier_free(&consumer.notifier);
   strand_mock_close(cluster);
+  strand_waker_close(&heard);
   free(member.assignment.tags);
   strand_places_free(&member.assignment.places);
-  close(member.waker.queue_fd);
+  strand_inboxes_free(&consumer.inboxes);
+  strand_settings_free(&consumer.settings);
   return 0;
 }
 
@@ -131,9 +134,9 @@ static int close_all (void **state) {
 static void take_answer (void) {
   member.snapshot.changed = false;
   while (!member.snapshot.changed) {
-    while (sem_wait(&answered) != 0) assert_int_equal(errno, EINTR);
-    strand_position_answers(&member, strand_clock_us());
-    strand_seek_serve(&member);
+    wait_for_answer();
+    strand_member_answers(&member, strand_clock_us());
+    strand_seek_serve(&member.seeks);
   }
 }
 
@@ -149,8 +152,13 @@ static void ask_as (uint32_t epoch) {
 /* The only partition: assigned, and restored at 'base' unless that is -2. */
 static strand_tag *assign (const char *topic, int64_t base) {
   strand_tag *tag = calloc(1, sizeof(*tag));
-  tag->epoch = strand_held_assign(&consumer.held, topic, 0, 0);
-  tag->end = tag->gap_from = tag->below = tag->claimed = -1;
+  strand_assigned assigned;
+  assert_int_equal(
+    strand_inboxes_assign(&consumer.inboxes, 0, topic, 0, &assigned),
+    STRAND_OK);
+  tag->epoch = assigned.epoch;
+  tag->end = tag->gap.from = -1;
+  tag->position.below = tag->position.claimed = -1;
   strand_list_init(&tag->letters);
   tag->partition = strand_engine_assign(member.owner.engine, topic, 0,
                                         tag->epoch, 0, NULL, 0);
@@ -163,7 +171,7 @@ static strand_tag *assign (const char *topic, int64_t base) {
     assert_int_equal(
       strand_engine_restored(member.owner.engine, tag->partition, base, NULL),
       STRAND_OK);
-    tag->restored = tag->more = true;
+    tag->position.restored = tag->more = true;
   }
   if (member.assignment.tags == NULL) {
     member.assignment.tags = calloc(16, sizeof(strand_tag *));
@@ -175,7 +183,7 @@ static strand_tag *assign (const char *topic, int64_t base) {
 }
 
 static void unassign (void) {
-  strand_group_revoke(&member, member.assignment.tags[0]);
+  strand_epoch_end(&member.epochs, member.assignment.tags[0]);
   assert_int_equal(member.assignment.count, 0);
 }
 
@@ -187,19 +195,20 @@ static void fetch (const char *topic, int64_t offset) {
   rd_kafka_topic_partition_list_add(list, topic, 0)->offset = offset;
   tag->queue = rd_kafka_queue_get_partition(member.owner.client, topic, 0);
   rd_kafka_queue_forward(tag->queue, NULL);
-  rd_kafka_queue_io_event_enable(tag->queue, member.waker.queue_fd, &one,
+  rd_kafka_queue_io_event_enable(tag->queue, member.waker->queue_fd, &one,
                                  sizeof(one));
   assert_int_equal(rd_kafka_assign(member.owner.client, list), 0);
   rd_kafka_topic_partition_list_destroy(list);
 }
 
 static void read_once (void) {
-  struct pollfd fd = { member.waker.queue_fd, POLLIN, 0 };
+  struct pollfd fd = { member.waker->queue_fd, POLLIN, 0 };
   eventfd_t count;
   assert_int_equal(poll(&fd, 1, 20000), 1);
-  eventfd_read(member.waker.queue_fd, &count);
+  eventfd_read(member.waker->queue_fd, &count);
   member.reader.ready = true;
-  strand_reader_read(&member, strand_clock_us());
+  strand_reader_read(&member.reader, strand_clock_us());
+  strand_epoch_reset(&member.epochs, strand_clock_us());
 }
 
 /* Until a new epoch has begun. */
@@ -212,7 +221,7 @@ static void read_until_restart (void) {
 static int events_of (const char *type, strand_event *last) {
   strand_event event;
   int count = 0;
-  while (strand_events_pop(consumer.events, &event)) {
+  while (strand_events_pop(consumer.notifier.events, &event)) {
     if (strcmp(event.type, type) == 0) {
       count++;
       *last = event;
@@ -268,12 +277,12 @@ static void create (const char *topic) {
 static void an_answer_for_an_earlier_epoch_is_dropped (void **state) {
   strand_tag *tag = assign(TOPIC, -2);
   (void)state;
-  tag->checking = true;
+  tag->position.checking = true;
   ask_as(tag->epoch - 1);
-  assert_false(tag->restored);
-  assert_true(tag->checking); /* its own question is still out */
+  assert_false(tag->position.restored);
+  assert_true(tag->position.checking); /* its own question is still out */
   ask_as(tag->epoch);
-  assert_true(tag->restored);
+  assert_true(tag->position.restored);
   assert_int_equal(strand_partition_position(tag->partition), COMMITTED);
   unassign();
 }
@@ -287,9 +296,9 @@ static void check_reset (int64_t from, int64_t to) {
   assert_int_equal(strand_engine_commit_due(member.owner.engine, 0), 0);
   assert_int_equal(strand_partition_position(tag->partition), to);
   assert_int_equal(committable(), to);
-  assert_true(tag->checking); /* until it was sought */
+  assert_true(tag->position.checking); /* until it was sought */
   take_answer();
-  assert_false(tag->checking);
+  assert_false(tag->position.checking);
 }
 
 /* Its topic was made anew: by the time that anybody asks, the log may have
@@ -298,7 +307,7 @@ static void an_end_below_the_position_is_a_reset_at_once (void **state) {
   strand_event event;
   (void)state;
   create("anew");
-  assign("anew", 5)->first_seen = true;
+  assign("anew", 5)->position.first_seen = true;
   fetch("anew", 0);
   events_of("", &event);
   read_until_restart();
@@ -311,16 +320,16 @@ static void a_record_below_the_position_is_a_reset_at_once (void **state) {
   (void)state;
   create("again");
   produce("again", 8, 1);
-  assign("again", 5)->first_seen = true; /* read before */
+  assign("again", 5)->position.first_seen = true; /* read before */
   fetch("again", 1);
   events_of("", &event);
   read_until_restart();
   check_reset(5, 1);
   unassign();
   assign("again", 5); /* the first since the assignment */
-  assert_false(strand_position_expected(&member, member.assignment.tags[0], 1,
-                                        strand_clock_us()));
-  strand_position_settle(&member, strand_clock_us());
+  assert_false(strand_position_expected(
+    &member.positions, member.assignment.tags[0], 1, strand_clock_us()));
+  strand_epoch_reset(&member.epochs, strand_clock_us());
   check_reset(5, 1);
   unassign();
 }
@@ -334,15 +343,15 @@ static void a_jump_is_told_once (void **state) {
   assign("cut", 0);
   fetch("cut", 0);
   events_of("", &event);
-  while (!member.assignment.tags[0]->checking) read_once();
+  while (!member.assignment.tags[0]->position.checking) read_once();
   take_answer(); /* watermarks */
   assert_int_equal(events_of("truncated", &event), 1);
   assert_int_equal(event.offset, 0);
   assert_true(event.to > 0);
   /* Sought: which may have been answered together with the other. */
-  while (member.assignment.tags[0]->checking) take_answer();
-  while (!member.assignment.tags[0]->first_seen) read_once();
-  assert_int_equal(member.assignment.tags[0]->gap_from, -1);
+  while (member.assignment.tags[0]->position.checking) take_answer();
+  while (!member.assignment.tags[0]->position.first_seen) read_once();
+  assert_int_equal(member.assignment.tags[0]->gap.from, -1);
   unassign();
 }
 
@@ -352,10 +361,10 @@ static void a_log_shorter_than_its_metadata_is_a_reset (void **state) {
   (void)state;
   create("claims");
   produce("claims", 8, 1);
-  assign("claims", 5)->claimed = 9;
+  assign("claims", 5)->position.claimed = 9;
   fetch("claims", 5);
   events_of("", &event);
-  while (!member.assignment.tags[0]->checking) read_once();
+  while (!member.assignment.tags[0]->position.checking) read_once();
   assert_int_equal(
     strand_partition_position(member.assignment.tags[0]->partition), 5);
   take_answer(); /* watermarks */
@@ -373,9 +382,9 @@ static void seek_to (strand_ticket *ticket, const char *topic,
   request->kind = STRAND_SEEK_OFFSET;
   request->value = offset;
   request->topic = strdup(topic);
-  *ticket = (strand_ticket){ .consumer = &consumer, .waiting = 1 };
-  strand_seek_take(&member, request);
-  strand_seek_serve(&member);
+  *ticket = (strand_ticket){ .of = &consumer.tickets, .waiting = 1 };
+  strand_seek_take(&member.seeks, request);
+  strand_seek_serve(&member.seeks);
 }
 
 static void a_seek_outside_the_log_has_moved_nothing (void **state) {
@@ -395,7 +404,7 @@ static void a_seek_outside_the_log_has_moved_nothing (void **state) {
     assert_int_equal(ticket.waiting, 0);
     assert_string_equal(ticket.failure.code, "OFFSET_OUT_OF_RANGE");
     assert_ptr_equal(member.assignment.tags[0], tag);
-    assert_false(tag->checking);
+    assert_false(tag->position.checking);
   }
   assert_int_equal(committable(), -1); /* 5 is known */
   assert_int_equal(events_of("sought", &event), 0);
@@ -471,26 +480,26 @@ static void a_seek_waits_for_its_partition (void **state) {
   tag = assign("early", 5);
   fetch("early", 5);
   events_of("", &event);
-  tag->restored = false;
+  tag->position.restored = false;
   seek_to(&ticket, "early", 2);
   assert_int_equal(ticket.waiting, 1);
-  tag->restored = true;
-  strand_seek_serve(&member);
+  tag->position.restored = true;
+  strand_seek_serve(&member.seeks);
   while (ticket.waiting > 0) take_answer();
   assert_string_equal(ticket.failure.code, "");
   assert_int_equal(events_of("sought", &event), 1);
-  member.assignment.tags[0]->restored = false;
+  member.assignment.tags[0]->position.restored = false;
   seek_to(&ticket, "early", 3);
   assert_int_equal(ticket.waiting, 1);
   unassign();
-  strand_seek_serve(&member);
+  strand_seek_serve(&member.seeks);
   assert_string_equal(ticket.failure.code, "NOT_ASSIGNED");
 }
 
 /* The seek itself fails, or its answer is late: librdkafka may or may not be
 ** there, so it is sent back. */
 static void a_seek_that_failed_goes_back (void **state) {
-  strand_ticket ticket = { .consumer = &consumer, .waiting = 1 };
+  strand_ticket ticket = { .of = &consumer.tickets, .waiting = 1 };
   rd_kafka_topic_partition_list_t *list = list_of(2, 0);
   strand_call *call = strand_call_new(STRAND_CALL_SEEK, list);
   strand_event event;
@@ -498,20 +507,21 @@ static void a_seek_that_failed_goes_back (void **state) {
   (void)state;
   fetch(TOPIC, 5);
   events_of("", &event);
-  tag->checking = tag->asked = true;
-  tag->target = strand_position_home(tag);
+  tag->position.checking = tag->position.asked = true;
+  tag->position.target = strand_position_home(tag);
   call->why = STRAND_WHY_SEEK;
   call->arg = &ticket;
   call->epoch = tag->epoch;
   call->err = RD_KAFKA_RESP_ERR__TIMED_OUT;
-  strand_seek_answer(&member, tag, call, strand_clock_us());
+  assert_false(
+    strand_seek_answer(&member.seeks, tag, call, strand_clock_us()));
   strand_call_free(call);
   assert_string_equal(ticket.failure.code, "TIMED_OUT");
-  assert_true(tag->checking && !tag->asked);
-  strand_position_tick(&member, tag->retry_us);
-  assert_true(tag->asked);
+  assert_true(tag->position.checking && !tag->position.asked);
+  strand_position_tick(&member.positions, tag->position.retry_us);
+  assert_true(tag->position.asked);
   take_answer();
-  assert_false(tag->checking);
+  assert_false(tag->position.checking);
   assert_int_equal(strand_partition_position(tag->partition), 5);
   assert_int_equal(events_of("sought", &event), 0);
   unassign();
@@ -524,23 +534,25 @@ static void a_topic_that_is_seen_again_is_not_refused (void **state) {
   strand_call *call = strand_call_new(STRAND_CALL_OWNERS, NULL);
   int64_t now_us = strand_clock_us();
   (void)state;
-  strand_trouble_error(&member, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
-                       hidden, NULL, -1, now_us);
-  strand_trouble_error(&member, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
-                       "no", TOPIC, 0, now_us); /* may not be read */
+  strand_trouble_error(&member.troubles,
+                       RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, hidden,
+                       NULL, -1, now_us);
+  strand_trouble_error(&member.troubles,
+                       RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "no",
+                       TOPIC, 0, now_us); /* may not be read */
   call->owners = strand_owners_new();
   rd_kafka_topic_partition_list_add(call->owners->topics, "hidden", 1);
   rd_kafka_topic_partition_list_add(call->owners->topics, TOPIC, 1);
   call->epoch = member.topics.assignments
                 - 1;                      /* whoever asked for what reason */
   member.topics.asked_owners_us = now_us; /* it was asked before: not known */
-  strand_topics_owners(&member, call, now_us);
-  assert_int_equal(member.troubles.known_count, 2);
+  strand_topics_owners(&member.topics, call, now_us);
+  assert_int_equal(member.known.count, 2);
   member.topics.asked_owners_us = now_us + 1;
-  strand_topics_owners(&member, call, now_us);
-  assert_int_equal(member.troubles.known_count, 1);
-  assert_int_equal(member.troubles.known->partition, 0);
-  strand_known_free(&member);
+  strand_topics_owners(&member.topics, call, now_us);
+  assert_int_equal(member.known.count, 1);
+  assert_int_equal(member.known.list->partition, 0);
+  strand_known_free(&member.known);
   strand_call_free(call);
 }
 
@@ -550,23 +562,23 @@ static void each_broker_that_lets_in_is_noted (void **state) {
   (void)state;
   for (int i = 0; i < 40; i++) {
     snprintf(text, sizeof(text), "sasl_plaintext://b%d:9092/%d: no", i, i);
-    strand_trouble_error(&member, RD_KAFKA_RESP_ERR__AUTHENTICATION, text,
-                         NULL, -1, strand_clock_us());
+    strand_trouble_error(&member.troubles, RD_KAFKA_RESP_ERR__AUTHENTICATION,
+                         text, NULL, -1, strand_clock_us());
   }
   for (int i = 0; i < 39; i++) {
     snprintf(text, sizeof(text), "b%d:9092/", i);
     strand_signs_note(&member.signs, strand_signs_broker(text));
   }
-  assert_int_equal(member.troubles.known_count, 40);
-  strand_known_tick(&member, strand_clock_us());
-  assert_int_equal(member.troubles.known_count, 1);
-  strand_known_tick(&member, strand_clock_us());
-  assert_int_equal(member.troubles.known_count, 1);
+  assert_int_equal(member.known.count, 40);
+  strand_known_tick(&member.known, strand_clock_us());
+  assert_int_equal(member.known.count, 1);
+  strand_known_tick(&member.known, strand_clock_us());
+  assert_int_equal(member.known.count, 1);
   for (int i = 0; i < 2 * STRAND_SIGNS_UP; i++) { /* too many to note */
     strand_signs_note(&member.signs, (uint64_t)i + 1);
   }
-  strand_known_tick(&member, strand_clock_us());
-  assert_int_equal(member.troubles.known_count, 0);
+  strand_known_tick(&member.known, strand_clock_us());
+  assert_int_equal(member.known.count, 0);
 }
 
 /* A broker that takes 3 s is asked something, and the client closes. The
@@ -574,25 +586,22 @@ static void each_broker_that_lets_in_is_noted (void **state) {
 static void hurry (strand_helper *helper, const strand_call_kind *kinds,
                    int count) {
   strand_failure failure;
-  struct timespec until;
-  int64_t began_us;
+  int64_t began_us, until_us;
   assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 3, &failure));
   for (int i = 0; i < count; i++) {
     strand_helper_leave(helper, strand_call_new(kinds[i], list_of(0, 0)));
   }
-  clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_nsec += 300000000;
-  until.tv_sec += until.tv_nsec / 1000000000;
-  until.tv_nsec %= 1000000000;
-  while (sem_timedwait(&answered, &until) == 0) continue; /* old wakes */
-  assert_null(strand_helper_answer(helper));              /* it is at it */
+  until_us = strand_clock_us() + 300000;
+  while (strand_clock_us() < until_us) { /* also after old wakes */
+    strand_waker_sleep(&heard, until_us);
+  }
+  assert_null(strand_helper_answer(helper)); /* it is at it */
   began_us = strand_clock_us();
   strand_helper_hurry(helper);
   for (int taken = 0; taken < count;) {
     strand_call *call = strand_helper_answer(helper);
     if (call != NULL) taken++;
-    else
-      while (sem_wait(&answered) != 0) assert_int_equal(errno, EINTR);
+    else wait_for_answer();
     strand_call_free(call);
   }
   assert_true(strand_clock_us() - began_us < 1500000);
@@ -601,7 +610,7 @@ static void hurry (strand_helper *helper, const strand_call_kind *kinds,
 
 static void a_hurry_ends_the_question_for_leaders (void **state) {
   static const strand_call_kind leaders = STRAND_CALL_LEADERS;
-  strand_helper *helper = strand_helper_new(member.owner.client, wake, gone,
+  strand_helper *helper = strand_helper_new(member.owner.client, &heard, gone,
                                             &member);
   (void)state;
   assert_non_null(helper);

@@ -274,7 +274,7 @@ static bool answer (strand_consumer *k, strand_ticket *ticket) {
     sweep_must(strand_clock_now() < deadline);
     serve(k);
   }
-  strand_ticket_drop(ticket);
+  strand_consumer_drop(ticket);
   if (done < 0 && !is_late(&failure) && !is_early(&failure)) {
     must_be_known(&failure);
   }

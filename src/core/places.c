@@ -41,19 +41,30 @@ void strand_places_free (strand_places *t) {
   *t = (strand_places){ 0 };
 }
 
-strand_err strand_places_room (strand_places *t) {
+size_t strand_places_lacks (const strand_places *t) {
+  if ((t->count + 1) * 2 <= t->size) return 0;
+  return t->size == 0 ? SIZE_MIN : t->size * 2;
+}
+
+strand_place_entry *strand_places_move (strand_places *t,
+                                        strand_place_entry *entries,
+                                        size_t size) {
   strand_places was = *t;
-  size_t size = t->size == 0 ? SIZE_MIN : t->size * 2;
-  strand_place_entry *entries;
-  if ((t->count + 1) * 2 <= t->size) return STRAND_OK;
-  entries = calloc(size, sizeof(*entries));
-  if (entries == NULL) return STRAND_ENOMEM;
   t->entries = entries;
   t->size = size;
   for (size_t i = 0; i < was.size; i++) {
     if (was.entries[i].topic != NULL) put_in(t, &was.entries[i]);
   }
-  free(was.entries);
+  return was.entries;
+}
+
+strand_err strand_places_room (strand_places *t) {
+  size_t size = strand_places_lacks(t);
+  strand_place_entry *entries;
+  if (size == 0) return STRAND_OK;
+  entries = calloc(size, sizeof(*entries));
+  if (entries == NULL) return STRAND_ENOMEM;
+  free(strand_places_move(t, entries, size));
   return STRAND_OK;
 }
 

@@ -8,8 +8,8 @@
 ** Open addressing with linear probing, half full at most. It borrows the
 ** topics.
 **
-** Thread: owner, and under the consumer's lock where it is shared (not taken
-** here).
+** Thread: owner, and under a lock where it is shared (not taken here): nothing
+** is allocated under that one, but before it.
 */
 #ifndef STRAND_PLACES_H
 #define STRAND_PLACES_H
@@ -35,6 +35,13 @@ typedef struct strand_places { /* all 0: empty */
 void strand_places_free (strand_places *t);
 /* Room for one more, so that it can be put. STRAND_ENOMEM: as it was. */
 strand_err strand_places_room (strand_places *t);
+/* The same in two steps, where a lock is held: how many entries, all 0, it
+** must get to have room for one more; 0: none. */
+size_t strand_places_lacks (const strand_places *t);
+/* It gets them. Returns those it had, for free(). */
+strand_place_entry *strand_places_move (strand_places *t,
+                                        strand_place_entry *entries,
+                                        size_t size);
 /* Needs room. 'topic' stays until it is taken out. */
 void strand_places_put (strand_places *t, const char *topic, int32_t index,
                         void *value);

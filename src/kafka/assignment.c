@@ -24,7 +24,8 @@ strand_tag *strand_assignment_add (strand_assignment *a) {
   }
   tag = calloc(1, sizeof(*tag));
   if (tag == NULL) return NULL;
-  tag->end = tag->gap_from = tag->below = tag->claimed = -1;
+  tag->end = tag->gap.from = -1;
+  tag->position.below = tag->position.claimed = -1;
   strand_list_init(&tag->letters);
   a->tags[a->count++] = tag;
   return tag;

@@ -12,12 +12,14 @@
 **   behind that goes back unstarted
 **
 ** Thread: owner, but for what the worker reads and writes between the slot's
-** claim and its end: 'many'.
+** claim and its end: 'call'.
 */
 #ifndef STRAND_BUNDLE_H
 #define STRAND_BUNDLE_H
 
-#include "kafka/member.h"
+#include "kafka/assignment.h"
+#include "kafka/batch.h"
+#include "kafka/owner.h"
 
 /* A lease of it: the next 'count' of its records. */
 typedef struct strand_part {
@@ -28,25 +30,29 @@ typedef struct strand_part {
   bool over;
 } strand_part;
 
-struct strand_bundle {
-  strand_records many; /* what the worker gets */
+typedef struct strand_bundle {
+  strand_slot_call call; /* first: what the worker gets */
   uint32_t part_count;
   strand_part parts[];
-};
+} strand_bundle;
+
+/* NULL: it has none. */
+static inline strand_bundle *strand_bundle_of (const strand_slot *slot) {
+  return (strand_bundle *)slot->call;
+}
 
 /* Room for 'most' records. NULL when memory runs out. */
 strand_bundle *strand_bundle_new (size_t most);
 /* 'first', and the leases that go to the same call. */
-void strand_bundle_fill (strand_member *m, strand_bundle *bundle,
+void strand_bundle_fill (strand_engine *engine, strand_bundle *bundle,
                          const strand_lease *first, int64_t now_us);
-/* Any of its assignments ends: nothing of it may start. Thread: worker. */
-bool strand_bundle_stopped (const strand_bundle *bundle);
 /* The slot has ended; 'judged': the handler was called. STRAND_ENOMEM: call
 ** again. */
-strand_err strand_bundle_harvest (strand_member *m, strand_bundle *bundle,
-                                  bool judged, int64_t now_us);
+strand_err strand_bundle_harvest (const strand_owner *o, strand_assignment *a,
+                                  strand_bundle *bundle, bool judged,
+                                  int64_t now_us);
 /* The call has passed its deadline: each lease has. */
-void strand_bundle_expire (strand_member *m, strand_bundle *bundle,
+void strand_bundle_expire (strand_engine *engine, strand_bundle *bundle,
                            const char *reason);
 void strand_bundle_free (strand_bundle *bundle);
 

@@ -1,32 +1,36 @@
 /*
-** closing.c - a member's way to its end: the phases of member.h
+** closing.c - a member's way to its end: the phases of owner.h
 */
 #include <assert.h>
 
 #include "kafka/clock.h"
-#include "kafka/letters.h"
 #include "kafka/member.h"
 
 #define CLOSE_MARGIN_US 1000000  /* of the timeout, kept for the commit */
 #define LEAVE_MOST_US 500000     /* past the timeout, for leaving */
 #define DESTROY_MOST_US 65000000 /* past it, until the client is destroyed */
 
-void strand_closing_begin (strand_member *m, int64_t now_us) {
-  strand_consumer *c = m->owner.consumer;
-  int64_t margin, timeout;
-  strand_lock_take(&c->lock);
-  m->closing.mode = c->close_mode;
-  m->closing.deadline_us = c->close_deadline_us;
-  strand_lock_release(&c->lock);
-  if (m->closing.phase > STRAND_ENDING) return;
-  timeout = m->closing.deadline_us - now_us;
-  margin = timeout / 4 < CLOSE_MARGIN_US ? timeout / 4 : CLOSE_MARGIN_US;
+static void begin_ending (strand_member *m, int64_t now_us) {
+  int64_t timeout = m->closing.deadline_us - now_us;
+  int64_t margin = timeout / 4 < CLOSE_MARGIN_US ? timeout / 4
+                                                 : CLOSE_MARGIN_US;
   m->closing.limit_us = m->closing.deadline_us - margin;
   if (m->closing.mode == STRAND_CLOSE_NOW) m->closing.limit_us = now_us;
-  m->closing.phase = STRAND_ENDING;
-  atomic_store(&m->closing.begun, true);
+  m->owner.phase = STRAND_ENDING;
+  atomic_store(&m->owner.ending, true);
   strand_engine_stop_intake(m->owner.engine);
-  if (m->closing.mode != STRAND_CLOSE_DRAIN) strand_group_stop_handlers(m);
+  if (m->closing.mode != STRAND_CLOSE_DRAIN) {
+    strand_epoch_leave_all(&m->epochs);
+  }
+}
+
+void strand_closing_begin (strand_member *m, int64_t now_us) {
+  strand_facts facts;
+  strand_life_read(&m->owner.consumer->life, &facts);
+  m->closing.mode = facts.mode;
+  m->closing.deadline_us = facts.deadline_us;
+  if (m->owner.phase <= STRAND_ENDING) begin_ending(m, now_us);
+  strand_group_limit(&m->group, m->closing.limit_us, m->closing.deadline_us);
 }
 
 /* Asked after all that may start was handed over: so a member that drains
@@ -41,11 +45,11 @@ static bool still_runs (const strand_member *m, int64_t now_us) {
 static void begin_leaving (strand_member *m) {
   rd_kafka_error_t *error;
   strand_snapshot_stop(&m->snapshot);
-  m->closing.phase = STRAND_LEAVING;
+  m->owner.phase = STRAND_LEAVING;
   strand_helper_hurry(m->owner.helper);
   error = rd_kafka_consumer_close_queue(m->owner.client, m->owner.queue);
-  if (error != NULL && !m->group.fatal) { /* which was told */
-    strand_trouble_error(m, rd_kafka_error_code(error),
+  if (error != NULL && !m->membership.fatal) { /* which was told */
+    strand_trouble_error(&m->troubles, rd_kafka_error_code(error),
                          rd_kafka_error_string(error), NULL, -1,
                          strand_clock_us());
   }
@@ -56,27 +60,25 @@ static void begin_leaving (strand_member *m) {
 }
 
 static void drop_all (strand_member *m) {
-  strand_committer_end(m);
+  strand_committer_end(&m->committer);
   for (size_t i = m->assignment.count; i-- > 0;) {
     if (i < m->assignment.count && m->assignment.tags[i]->partition != NULL) {
-      strand_group_revoke(m, m->assignment.tags[i]);
+      strand_epoch_end(&m->epochs, m->assignment.tags[i]);
     }
   }
-  strand_member_shares(m);
-  rd_kafka_queue_destroy(m->committer.queue);
-  m->committer.queue = NULL;
+  strand_shares_change(&m->shares);
+  strand_committer_close(&m->committer);
 }
 
 static void begin_destroying (strand_member *m) {
   strand_call *call = strand_call_new(STRAND_CALL_DESTROY, NULL);
-  if (call == NULL || !strand_letters_leave(m)) {
+  if (call == NULL || !strand_outbox_leave(&m->outbox)) {
     strand_call_free(call);
     return; /* the next turn tries again */
   }
-  strand_snapshot_publish_now(&m->snapshot, m->owner.client,
-                              strand_clock_us());
+  strand_snapshot_publish_now(&m->snapshot, strand_clock_us());
   drop_all(m);
-  m->closing.phase = STRAND_DESTROYING;
+  m->owner.phase = STRAND_DESTROYING;
   m->closing.destroying = call;
 }
 
@@ -98,69 +100,46 @@ static void destroy_client (strand_member *m) {
 }
 
 static void note_closed (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
-  bool last;
-  m->closing.phase = STRAND_OVER;
-  strand_lock_take(&c->lock);
-  last = --c->members_open == 0;
-  strand_shared_closed_locked(c);
-  strand_lock_release(&c->lock);
-  if (last) strand_mailbox_close(&c->mailbox);
+  m->owner.phase = STRAND_OVER;
+  strand_shared_end_member(m->owner.consumer);
 }
 
 /* Sends what is in no commit yet. True: it waits for an answer, or memory. */
 static bool commit_rest (strand_member *m, int64_t now_us) {
-  if (m->group.fatal) return false;
-  if (m->committer.commit != NULL) return true;
+  if (m->membership.fatal) return false;
+  if (strand_committer_is_out(&m->committer)) return true;
   if (strand_engine_commit_blocked(m->owner.engine, now_us)) return true;
-  if (strand_committer_waits(m)) return true;
-  return strand_committer_send(m, now_us) || strand_committer_starved(m);
+  if (strand_committer_waits(&m->committer)) return true;
+  return strand_committer_send(&m->committer, now_us)
+         || strand_committer_starved(&m->committer);
 }
 
-/* An earlier commit that failed is no failure of the close when there is
-** nothing left to commit: it was repeated, or its partitions were lost. */
 static void note_last_commit (strand_member *m) {
   strand_consumer *c = m->owner.consumer;
-  bool last;
-  if (!strand_committer_untold(m, &m->committer.failure)) {
-    m->committer.failure.code[0] = '\0';
-  }
+  strand_committer_forgive(&m->committer);
   m->closing.last_commit = true;
-  strand_lock_take(&c->lock);
-  last = --c->uncommitted == 0;
-  strand_lock_release(&c->lock);
-  if (last) strand_shared_wake(c);
-}
-
-static bool all_have_committed (strand_consumer *c) {
-  bool all;
-  strand_lock_take(&c->lock);
-  all = c->uncommitted == 0;
-  strand_lock_release(&c->lock);
-  return all;
+  if (strand_life_commit(&c->life)) strand_inboxes_wake(&c->inboxes);
 }
 
 /* Its time is over, and something was still to be done. */
 static void note_late (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
-  strand_lock_take(&c->lock);
-  c->late = true;
-  strand_lock_release(&c->lock);
+  strand_life_be_late(&m->owner.consumer->life);
 }
 
 static void end_handlers (strand_member *m, int64_t now_us) {
   bool runs = still_runs(m, now_us);
   if (runs && now_us < m->closing.limit_us) return;
   if (runs && m->closing.mode != STRAND_CLOSE_NOW) note_late(m);
-  strand_group_stop_handlers(m);
-  m->closing.phase = STRAND_COMMITTING;
+  strand_epoch_leave_all(&m->epochs);
+  m->owner.phase = STRAND_COMMITTING;
 }
 
 /* A member that leaves makes the group rebalance, and the others' commits
 ** are then refused: so none leaves before all have committed. */
 static void end_commits (strand_member *m, int64_t now_us) {
   if (!m->closing.last_commit && !commit_rest(m, now_us)) note_last_commit(m);
-  if (!m->closing.last_commit || !all_have_committed(m->owner.consumer)) {
+  if (!m->closing.last_commit
+      || !strand_life_all_committed(&m->owner.consumer->life)) {
     if (now_us < m->closing.deadline_us) return;
     if (!m->closing.last_commit) note_late(m);
   }
@@ -168,26 +147,26 @@ static void end_commits (strand_member *m, int64_t now_us) {
 }
 
 void strand_closing_advance (strand_member *m, int64_t now_us) {
-  if (m->closing.phase == STRAND_ENDING && m->group.rebalance == NULL) {
+  if (m->owner.phase == STRAND_ENDING && !m->membership.rebalancing) {
     end_handlers(m, now_us);
   }
-  if (m->closing.phase == STRAND_COMMITTING && m->group.rebalance == NULL) {
+  if (m->owner.phase == STRAND_COMMITTING && !m->membership.rebalancing) {
     end_commits(m, now_us);
   }
-  if (m->closing.phase == STRAND_LEAVING && m->group.rebalance == NULL
+  if (m->owner.phase == STRAND_LEAVING && !m->membership.rebalancing
       && (m->closing.cannot_leave || rd_kafka_consumer_closed(m->owner.client)
           || now_us >= m->closing.deadline_us + LEAVE_MOST_US)) {
     begin_destroying(m);
   }
   if (m->closing.destroying != NULL && may_destroy(m, now_us))
     destroy_client(m);
-  if (m->closing.phase == STRAND_DESTROYING && m->owner.client == NULL
-      && strand_letters_are_gone(m))
+  if (m->owner.phase == STRAND_DESTROYING && m->owner.client == NULL
+      && strand_outbox_are_gone(&m->outbox))
     note_closed(m);
 }
 
 int64_t strand_closing_due (const strand_member *m) {
-  switch (m->closing.phase) {
+  switch (m->owner.phase) {
     case STRAND_ENDING: return m->closing.limit_us;
     case STRAND_COMMITTING: return m->closing.deadline_us;
     case STRAND_LEAVING: return m->closing.deadline_us + LEAVE_MOST_US;
@@ -199,9 +178,12 @@ int64_t strand_closing_due (const strand_member *m) {
   }
 }
 
-void strand_closing_check (const strand_closing *c) {
+void strand_closing_check (const strand_member *m) {
+  const strand_closing *c = &m->closing;
+  strand_phase phase = m->owner.phase;
   (void)c;
-  assert(atomic_load(&c->begun) == (c->phase != STRAND_SERVING)); /* (1) */
-  assert(c->destroying == NULL || c->phase == STRAND_DESTROYING); /* (2) */
-  assert(!c->last_commit || c->phase >= STRAND_COMMITTING);       /* (3) */
+  (void)phase;
+  assert(atomic_load(&m->owner.ending) == (phase != STRAND_SERVING)); /* (1) */
+  assert(c->destroying == NULL || phase == STRAND_DESTROYING);        /* (2) */
+  assert(!c->last_commit || phase >= STRAND_COMMITTING);              /* (3) */
 }

@@ -8,29 +8,89 @@
 ** the whole request's, librdkafka's errors for single partitions are not
 ** true: the engine then commits each alone.
 */
+#include "kafka/committer.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
 #include "core/mutant.h"
 #include "kafka/clock.h"
 #include "kafka/errors.h"
-#include "kafka/member.h"
 
-#define NAMES_MOST 8 /* partitions that a failed commit names */
-#define MORE_SIZE 32 /* " and 1000000 more" */
+#define REVOKE_COMMITS_MOST 3 /* tried inside one rebalance */
+#define NAMES_MOST 8          /* partitions that a failed commit names */
+#define MORE_SIZE 32          /* " and 1000000 more" */
 
-static void answer_waiters (strand_member *m, bool planned_only,
+void strand_committer_init (strand_committer *t, const strand_owner *owner,
+                            const strand_membership *membership,
+                            const strand_join_watch *join_watch,
+                            const strand_troubles *troubles,
+                            strand_problem *problem,
+                            strand_snapshot *snapshot) {
+  *t = (strand_committer){ .owner = owner,
+                           .membership = membership,
+                           .join_watch = join_watch,
+                           .troubles = troubles,
+                           .problem = problem,
+                           .snapshot = snapshot };
+}
+
+void strand_committer_open (strand_committer *t, strand_waker *waker) {
+  static const uint64_t one = 1;
+  t->queue = rd_kafka_queue_new(t->owner->client);
+  rd_kafka_queue_io_event_enable(t->queue, waker->queue_fd, &one, sizeof(one));
+}
+
+void strand_committer_close (strand_committer *t) {
+  if (t->queue != NULL) rd_kafka_queue_destroy(t->queue);
+  t->queue = NULL;
+}
+
+static void answer_waiters (strand_committer *t, bool planned_only,
                             const strand_failure *failure) {
-  strand_waiter **at = &m->committer.waiters, *w;
+  strand_waiter **at = &t->waiters, *w;
   while ((w = *at) != NULL) {
     if (planned_only && !w->planned) {
       at = &w->next;
       continue;
     }
     *at = w->next;
-    strand_shared_answer(m->owner.consumer, w->ticket, failure);
+    strand_shared_answer(t->owner->consumer, w->ticket, failure);
     free(w);
   }
+}
+
+/* For health(). */
+static void publish (strand_committer *t, int64_t now_us) {
+  const strand_trouble *failing = &t->failing;
+  bool fails = strand_trouble_is_due(failing, now_us);
+  strand_failure problem;
+  if (fails) {
+    strand_fail(&problem, "COMMIT_FAILS", "commits fail for %.0f s: %s",
+                (double)(now_us - failing->since_us) / 1e6, t->cause.text);
+  }
+  strand_problem_set(t->problem, STRAND_PROBLEM_COMMIT_FAILS,
+                     fails ? &problem : NULL);
+}
+
+static void note_trouble (strand_committer *t, rd_kafka_resp_err_t err,
+                          int64_t now_us) {
+  strand_trouble *failing = &t->failing;
+  bool later = strand_error_is_later(err);
+  strand_trouble_begin(failing, now_us,
+                       later ? STRAND_TROUBLE_PATIENCE_US : 0);
+  if (!later && failing->tell_us > now_us) failing->tell_us = now_us;
+  strand_heard_note(&t->cause, err, rd_kafka_err2str(err));
+  publish(t, now_us); /* before the event is told */
+}
+
+/* What failed is not there any more: it was revoked, or done without. */
+void strand_committer_look (strand_committer *t, int64_t now_us) {
+  if (t->failing.since_us != 0 && t->commit == NULL
+      && strand_engine_commit_due(t->owner->engine, 0) == INT64_MAX) {
+    t->failing = (strand_trouble){ 0 };
+  }
+  publish(t, now_us);
 }
 
 static rd_kafka_topic_partition_list_t *list_of (const strand_commit *c) {
@@ -50,35 +110,6 @@ static rd_kafka_topic_partition_list_t *list_of (const strand_commit *c) {
     }
   }
   return list;
-}
-
-/* NULL: memory ran out. */
-static strand_place *committed_place (strand_consumer *c, const char *topic,
-                                      int32_t index) {
-  void *number = strand_places_get(&c->committed_places, topic, index);
-  strand_place *grown, *place;
-  if (number != NULL) return &c->committed[(uintptr_t)number - 1];
-  if (strand_places_room(&c->committed_places) != STRAND_OK) return NULL;
-  grown = realloc(c->committed, (c->committed_count + 1) * sizeof(*grown));
-  if (grown == NULL) return NULL;
-  c->committed = grown;
-  place = &grown[c->committed_count];
-  *place = (strand_place){ strdup(topic), index, -1, NULL };
-  if (place->topic == NULL) return NULL;
-  c->committed_count++;
-  strand_places_put(&c->committed_places, place->topic, index,
-                    (void *)(uintptr_t)c->committed_count);
-  return place;
-}
-
-static void note_committed (strand_consumer *c, const strand_commit *commit) {
-  for (size_t i = 0; i < commit->count; i++) {
-    const strand_commit_item *item = &commit->items[i];
-    strand_place *place = committed_place(
-      c, strand_partition_topic(item->partition),
-      strand_partition_index(item->partition));
-    if (place != NULL) place->offset = item->offset;
-  }
 }
 
 /*
@@ -130,9 +161,9 @@ static void describe (const strand_commit *commit, const char *code,
               commit->count, end_names(&n), text);
 }
 
-static void tell_failed (strand_member *m, const strand_commit *commit,
+static void tell_failed (strand_committer *t, const strand_commit *commit,
                          const strand_failure *failure) {
-  strand_event event = strand_owner_event(&m->owner, "commit_failed", NULL);
+  strand_event event = strand_owner_event(t->owner, "commit_failed", NULL);
   if (commit->count == 1) {
     strand_partition *p = commit->items[0].partition;
     strand_event_set_topic(&event, strand_partition_topic(p),
@@ -141,14 +172,14 @@ static void tell_failed (strand_member *m, const strand_commit *commit,
   }
   snprintf(event.code, sizeof(event.code), "%s", failure->code);
   strand_event_set_reason(&event, failure->message, strlen(failure->message));
-  strand_owner_emit(&m->owner, &event);
+  strand_owner_emit(t->owner, &event);
 }
 
-bool strand_committer_untold (const strand_member *m,
+bool strand_committer_untold (const strand_committer *t,
                               strand_failure *failure) {
   const strand_partition *p = NULL;
   names n = { .count = 0 };
-  while ((p = strand_engine_next(m->owner.engine, p)) != NULL) {
+  while ((p = strand_engine_next(t->owner->engine, p)) != NULL) {
     if (strand_partition_unwritable(p)) add_name(&n, p);
   }
   if (n.count == 0) return false;
@@ -165,12 +196,12 @@ bool strand_committer_untold (const strand_member *m,
 
 /* Those of a commit that failed go one by one now, and a text that was too
 ** long comes again half as long: a revoke does not give up meanwhile. */
-static void go_on (strand_member *m, int64_t now_us) {
-  m->committer.commit = NULL;
-  if (strand_engine_commit_due(m->owner.engine, now_us) == 0) {
-    m->group.tries = 0;
+static void go_on (strand_committer *t, int64_t now_us) {
+  t->commit = NULL;
+  if (strand_engine_commit_due(t->owner->engine, now_us) == 0) {
+    t->tries = 0;
   }
-  for (strand_waiter *w = m->committer.waiters; w != NULL; w = w->next) {
+  for (strand_waiter *w = t->waiters; w != NULL; w = w->next) {
     w->planned = false; /* the next one may do it */
   }
 }
@@ -181,21 +212,17 @@ static bool is_learnt (const strand_commit *commit, strand_answer answer) {
          && commit->items[0].metadata[0] != '\0';
 }
 
-static void take_failure (strand_member *m, strand_answer answer,
+static void take_failure (strand_committer *t, strand_answer answer,
                           const strand_failure *failure, int64_t now_us) {
-  strand_consumer *c = m->owner.consumer;
-  bool learnt = is_learnt(m->committer.commit, answer);
-  bool final = answer != STRAND_COMMIT_LATER && m->committer.commit->count == 1
+  bool learnt = is_learnt(t->commit, answer);
+  bool final = answer != STRAND_COMMIT_LATER && t->commit->count == 1
                && !learnt;
-  if (!learnt) tell_failed(m, m->committer.commit, failure);
-  m->committer.failure = *failure;
-  strand_lock_take(&c->lock);
-  c->commits_failed++;
-  strand_lock_release(&c->lock);
-  strand_engine_commit_answer(m->owner.engine, m->committer.commit, answer,
-                              now_us);
-  if (final) answer_waiters(m, true, failure);
-  go_on(m, now_us);
+  if (!learnt) tell_failed(t, t->commit, failure);
+  t->failure = *failure;
+  strand_tally_commit_failed(&t->owner->consumer->tally);
+  strand_engine_commit_answer(t->owner->engine, t->commit, answer, now_us);
+  if (final) answer_waiters(t, true, failure);
+  go_on(t, now_us);
 }
 
 static strand_answer answer_of (rd_kafka_resp_err_t err) {
@@ -206,36 +233,33 @@ static strand_answer answer_of (rd_kafka_resp_err_t err) {
            : STRAND_COMMIT_UNKNOWN;
 }
 
-static void take_error (strand_member *m, rd_kafka_resp_err_t err,
+static void take_error (strand_committer *t, rd_kafka_resp_err_t err,
                         int64_t now_us) {
   strand_failure failure;
   char code[sizeof(failure.code)];
-  describe(m->committer.commit, strand_code_of(err, code, sizeof(code)),
+  describe(t->commit, strand_code_of(err, code, sizeof(code)),
            rd_kafka_err2str(err), &failure);
   /* no commit is taken before it has joined again, however often it tries */
-  m->committer.must_rejoin = strand_error_kind_of(err)
-                             == STRAND_ERROR_LEFT_BEHIND;
-  strand_trouble_commit_failed(m, err, now_us);
-  take_failure(m, answer_of(err), &failure, now_us);
+  t->must_rejoin = strand_error_kind_of(err) == STRAND_ERROR_LEFT_BEHIND;
+  note_trouble(t, err, now_us);
+  take_failure(t, answer_of(err), &failure, now_us);
 }
 
-static void take_success (strand_member *m, int64_t now_us) {
-  strand_consumer *c = m->owner.consumer;
-  m->committer.failure.code[0] = '\0';
-  m->committer.must_rejoin = false;
-  strand_lock_take(&c->lock);
-  c->commits++;
-  note_committed(c, m->committer.commit);
-  strand_lock_release(&c->lock);
-  strand_engine_commit_answer(m->owner.engine, m->committer.commit,
-                              STRAND_COMMITTED, now_us);
-  strand_trouble_committed(m, now_us);
-  if (strand_engine_commit_due(m->owner.engine, now_us) > 0) {
+static void take_success (strand_committer *t, int64_t now_us) {
+  t->failure.code[0] = '\0';
+  t->must_rejoin = false;
+  strand_tally_commit(&t->owner->consumer->tally, t->commit);
+  strand_engine_commit_answer(t->owner->engine, t->commit, STRAND_COMMITTED,
+                              now_us);
+  t->failing = (strand_trouble){ 0 };
+  publish(t, now_us);
+  strand_trouble_committed(t->troubles, now_us);
+  if (strand_engine_commit_due(t->owner->engine, now_us) > 0) {
     strand_failure untold;
-    answer_waiters(m, true,
-                   strand_committer_untold(m, &untold) ? &untold : NULL);
+    answer_waiters(t, true,
+                   strand_committer_untold(t, &untold) ? &untold : NULL);
   }
-  go_on(m, now_us);
+  go_on(t, now_us);
 }
 
 static rd_kafka_resp_err_t error_of (rd_kafka_event_t *event) {
@@ -249,145 +273,163 @@ static rd_kafka_resp_err_t error_of (rd_kafka_event_t *event) {
   return err;
 }
 
-/* m->committer.commit, to the broker. */
-static void send_planned (strand_member *m, int64_t now_us) {
-  rd_kafka_topic_partition_list_t *list = list_of(m->committer.commit);
+/* t->commit, to the broker. */
+static void send_planned (strand_committer *t, int64_t now_us) {
+  rd_kafka_topic_partition_list_t *list = list_of(t->commit);
   rd_kafka_resp_err_t err;
   if (list == NULL) {
     strand_failure failure;
-    describe(m->committer.commit, "NO_MEMORY", "memory ran out", &failure);
-    take_failure(m, STRAND_COMMIT_LATER, &failure, now_us);
+    describe(t->commit, "NO_MEMORY", "memory ran out", &failure);
+    take_failure(t, STRAND_COMMIT_LATER, &failure, now_us);
     return;
   }
-  err = rd_kafka_commit_queue(m->owner.client, list, m->committer.queue, NULL,
-                              NULL);
+  err = rd_kafka_commit_queue(t->owner->client, list, t->queue, NULL, NULL);
   rd_kafka_topic_partition_list_destroy(list);
-  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) take_error(m, err, now_us);
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) take_error(t, err, now_us);
 }
 
-static bool may_send (const strand_member *m) {
-  return m->committer.commit == NULL && !m->group.fatal
-         && m->owner.client != NULL
-         && !strand_join_watch_joins(&m->join_watch);
+static bool may_send (const strand_committer *t) {
+  return t->commit == NULL && !t->membership->fatal && t->owner->client != NULL
+         && !strand_join_watch_joins(t->join_watch);
 }
 
 /* False: nothing was planned. */
-static bool plan_and_send (strand_member *m, int64_t now_us) {
-  m->committer.commit = strand_engine_commit(m->owner.engine, now_us, NULL);
-  if (m->committer.commit == NULL) return false;
-  for (strand_waiter *w = m->committer.waiters; w != NULL; w = w->next) {
+static bool plan_and_send (strand_committer *t, int64_t now_us) {
+  t->commit = strand_engine_commit(t->owner->engine, now_us, NULL);
+  if (t->commit == NULL) return false;
+  for (strand_waiter *w = t->waiters; w != NULL; w = w->next) {
     w->planned = true;
   }
-  send_planned(m, now_us);
-  strand_snapshot_change(&m->snapshot);
+  send_planned(t, now_us);
+  strand_snapshot_change(t->snapshot);
   return true;
 }
 
-bool strand_committer_send (strand_member *m, int64_t now_us) {
-  return may_send(m) && plan_and_send(m, now_us);
+bool strand_committer_send (strand_committer *t, int64_t now_us) {
+  return may_send(t) && plan_and_send(t, now_us);
 }
 
-static bool has_unplanned (const strand_member *m) {
-  for (const strand_waiter *w = m->committer.waiters; w != NULL; w = w->next) {
+static bool has_unplanned (const strand_committer *t) {
+  for (const strand_waiter *w = t->waiters; w != NULL; w = w->next) {
     if (!w->planned) return true;
   }
   return false;
 }
 
-bool strand_committer_starved (const strand_member *m) {
-  return m->committer.commit == NULL
-         && strand_engine_commit_due(m->owner.engine, 0) < INT64_MAX;
+bool strand_committer_starved (const strand_committer *t) {
+  return t->commit == NULL
+         && strand_engine_commit_due(t->owner->engine, 0) < INT64_MAX;
 }
 
 /* Nothing was planned: because all is committed, memory ran out, or what is
 ** done does not fit. */
-static void answer_unplanned (strand_member *m) {
+static void answer_unplanned (strand_committer *t) {
   static const strand_failure no_memory = { "NO_MEMORY", "memory ran out" };
   strand_failure untold;
   const strand_failure *failure = NULL;
-  if (strand_committer_starved(m)) failure = &no_memory;
-  else if (strand_committer_untold(m, &untold)) failure = &untold;
-  answer_waiters(m, false, failure);
+  if (strand_committer_starved(t)) failure = &no_memory;
+  else if (strand_committer_untold(t, &untold)) failure = &untold;
+  answer_waiters(t, false, failure);
 }
 
 /* A commit that somebody waits for does not wait for its interval; but one
 ** that failed does wait for its back-off. */
-static void serve_waiters (strand_member *m, int64_t now_us) {
-  if (m->committer.commit != NULL || !has_unplanned(m)) return;
-  if (m->group.fatal) {
+static void serve_waiters (strand_committer *t, int64_t now_us) {
+  if (t->commit != NULL || !has_unplanned(t)) return;
+  if (t->membership->fatal) {
     static const strand_failure fatal = { "FATAL", "the member has failed" };
-    answer_waiters(m, false, &fatal);
+    answer_waiters(t, false, &fatal);
     return;
   }
-  if (strand_engine_commit_blocked(m->owner.engine, now_us)) return;
-  if (!strand_committer_starved(m)) answer_unplanned(m);
-  else if (may_send(m) && !plan_and_send(m, now_us)) answer_unplanned(m);
+  if (strand_engine_commit_blocked(t->owner->engine, now_us)) return;
+  if (!strand_committer_starved(t)) answer_unplanned(t);
+  else if (may_send(t) && !plan_and_send(t, now_us)) answer_unplanned(t);
 }
 
-void strand_committer_serve (strand_member *m, int64_t now_us) {
+void strand_committer_serve (strand_committer *t, int64_t now_us) {
   rd_kafka_event_t *event;
-  while ((event = rd_kafka_queue_poll(m->committer.queue, 0)) != NULL) {
+  while ((event = rd_kafka_queue_poll(t->queue, 0)) != NULL) {
     if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_OFFSET_COMMIT
-        && m->committer.commit != NULL) {
+        && t->commit != NULL) {
       rd_kafka_resp_err_t err = error_of(event);
-      if (err == RD_KAFKA_RESP_ERR_NO_ERROR) take_success(m, now_us);
-      else take_error(m, err, now_us);
-      strand_snapshot_change(&m->snapshot);
+      if (err == RD_KAFKA_RESP_ERR_NO_ERROR) take_success(t, now_us);
+      else take_error(t, err, now_us);
+      strand_snapshot_change(t->snapshot);
     }
     rd_kafka_event_destroy(event);
   }
-  serve_waiters(m, now_us);
-  if (m->closing.phase == STRAND_SERVING
-      && strand_engine_commit_due(m->owner.engine, now_us) <= now_us) {
-    strand_committer_send(m, now_us);
+  serve_waiters(t, now_us);
+  if (t->owner->phase == STRAND_SERVING
+      && strand_engine_commit_due(t->owner->engine, now_us) <= now_us) {
+    strand_committer_send(t, now_us);
   }
 }
 
-bool strand_committer_waits (const strand_member *m) {
-  return strand_join_watch_joins(&m->join_watch)
-         && strand_engine_commit_due(m->owner.engine, 0) < INT64_MAX;
+/*
+** In a rebalance
+*/
+
+void strand_committer_begin_revoke (strand_committer *t) {
+  t->must_rejoin = false;
+  t->tries = 0;
 }
 
-void strand_committer_wait (strand_member *m, strand_waiter *waiter) {
+bool strand_committer_serve_revoke (strand_committer *t, int64_t now_us) {
+  if (t->must_rejoin) return false;
+  if (strand_committer_is_out(t)) return true; /* another's, or ours */
+  if (strand_engine_commit_blocked(t->owner->engine, now_us)) return true;
+  return t->tries++ < REVOKE_COMMITS_MOST && strand_committer_send(t, now_us);
+}
+
+/*
+** At the end
+*/
+
+bool strand_committer_waits (const strand_committer *t) {
+  return strand_join_watch_joins(t->join_watch)
+         && strand_engine_commit_due(t->owner->engine, 0) < INT64_MAX;
+}
+
+void strand_committer_forgive (strand_committer *t) {
+  if (!strand_committer_untold(t, &t->failure)) t->failure.code[0] = '\0';
+}
+
+void strand_committer_wait (strand_committer *t, strand_waiter *waiter) {
   waiter->planned = false;
-  waiter->next = m->committer.waiters;
-  m->committer.waiters = waiter;
+  waiter->next = t->waiters;
+  t->waiters = waiter;
 }
 
-int64_t strand_committer_due (const strand_member *m, int64_t now_us) {
+int64_t strand_committer_due (const strand_committer *t, int64_t now_us) {
   int64_t due = INT64_MAX;
-  if (m->committer.commit != NULL || m->group.fatal
-      || strand_join_watch_joins(&m->join_watch)) {
+  if (t->commit != NULL || t->membership->fatal
+      || strand_join_watch_joins(t->join_watch)) {
     return INT64_MAX;
   }
-  if (m->closing.phase == STRAND_SERVING
-      || m->closing.phase == STRAND_COMMITTING || has_unplanned(m)) {
-    due = strand_engine_commit_due(m->owner.engine, now_us);
+  if (t->owner->phase == STRAND_SERVING || t->owner->phase == STRAND_COMMITTING
+      || has_unplanned(t)) {
+    due = strand_engine_commit_due(t->owner->engine, now_us);
   }
   return due;
 }
 
-/* No answer will come any more. */
-void strand_committer_end (strand_member *m) {
+void strand_committer_end (strand_committer *t) {
   static const strand_failure closed = { "CLOSED", "the consumer is closed" };
-  strand_consumer *c = m->owner.consumer;
-  if (m->committer.commit != NULL) {
-    strand_fail(&m->committer.failure, "TIMED_OUT",
+  if (t->commit != NULL) {
+    strand_fail(&t->failure, "TIMED_OUT",
                 "the last commit was not answered in time");
-    strand_engine_commit_answer(m->owner.engine, m->committer.commit,
+    strand_engine_commit_answer(t->owner->engine, t->commit,
                                 STRAND_COMMIT_LATER, strand_clock_us());
-    m->committer.commit = NULL;
+    t->commit = NULL;
   }
-  answer_waiters(m, false, &closed);
-  if (m->committer.failure.code[0] == '\0') return;
-  strand_lock_take(&c->lock);
-  c->failure = m->committer.failure;
-  strand_lock_release(&c->lock);
+  answer_waiters(t, false, &closed);
+  if (t->failure.code[0] == '\0') return;
+  strand_tally_fail(&t->owner->consumer->tally, &t->failure);
 }
 
-void strand_committer_check (const strand_committer *c) {
-  assert(c->commit == NULL || c->queue != NULL); /* (1) */
-  for (const strand_waiter *w = c->waiters; w != NULL; w = w->next) {
-    assert(!w->planned || c->commit != NULL); /* (2) */
+void strand_committer_check (const strand_committer *t) {
+  assert(t->commit == NULL || t->queue != NULL); /* (1) */
+  for (const strand_waiter *w = t->waiters; w != NULL; w = w->next) {
+    assert(!w->planned || t->commit != NULL); /* (2) */
   }
 }

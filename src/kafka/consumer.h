@@ -23,6 +23,7 @@
 
 #include "kafka/settings.h"
 #include "kafka/stats.h"
+#include "kafka/ticket.h"
 
 typedef struct strand_consumer strand_consumer;
 
@@ -84,9 +85,8 @@ bool strand_consumer_close_step (strand_consumer *c);
 ** memory runs out. */
 bool strand_consumer_report (strand_consumer *c, strand_report *report);
 
-/* A request that the owners answer. */
-typedef struct strand_ticket strand_ticket;
-
+/* Requests that the owners answer: for strand_ticket_done (ticket.h). NULL and
+** a failure. */
 strand_ticket *strand_consumer_commit (strand_consumer *c,
                                        strand_failure *failure);
 
@@ -100,8 +100,6 @@ strand_ticket *strand_consumer_parked (strand_consumer *c, unsigned member,
                                        const char *topic, int32_t partition,
                                        int64_t offset,
                                        strand_failure *failure);
-/* Of such a ticket that is done; owned by it. NULL: there are no more. */
-const strand_parked *strand_ticket_parked (const strand_ticket *ticket);
 
 /* "NOT_ASSIGNED", "NOT_PARKED", "NO_DEAD_LETTER_TOPIC". Answered when the
 ** owner knows; it is carried out when it is the record's turn. */
@@ -110,10 +108,8 @@ strand_ticket *strand_consumer_resolve (strand_consumer *c, const char *topic,
                                         strand_resolution resolution,
                                         strand_failure *failure);
 
-/* 1: done; 0: goes on; -1 and a failure. */
-int strand_ticket_done (strand_ticket *ticket, strand_failure *failure);
 /* Nobody asks for it any more. */
-void strand_ticket_drop (strand_ticket *ticket);
+void strand_consumer_drop (strand_ticket *ticket);
 
 /* 'topic' NULL: every topic; 'partition' -1: every one of the topic. A rule,
 ** which also applies to later assignments; resume takes away the rules that

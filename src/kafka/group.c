@@ -10,113 +10,29 @@
 ** The other way round throws finished work away. A lost partition is not
 ** committed: it may be another member's by now.
 */
-#include <stdlib.h>
+#include "kafka/group.h"
+
+#include <assert.h>
 
 #include "core/mutant.h"
 #include "kafka/clock.h"
 #include "kafka/errors.h"
-#include "kafka/letters.h"
 
 #define EVENTS_MOST 100 /* of one turn */
 #define COMMIT_MOST_US 5000000
-#define REVOKE_COMMITS_MOST 3 /* commits tried inside one rebalance */
 
 /*
 ** Assign
 */
 
-/* The partition enters the engine, with the shards that are still held. */
-static bool enter_engine (strand_member *m, strand_tag *tag, const char *topic,
-                          int32_t index) {
-  strand_consumer *c = m->owner.consumer;
-  size_t held_count;
-  strand_held *held;
-  bool paused;
-  if (strand_places_room(&m->assignment.places) != STRAND_OK) return false;
-  strand_lock_take(&c->lock);
-  held = strand_held_of(&c->held, topic, index, &held_count);
-  tag->epoch = strand_held_assign(&c->held, topic, index, m->owner.index);
-  paused = strand_shared_paused_locked(c, topic, index);
-  if ((held != NULL || held_count == 0) && tag->epoch != 0) {
-    tag->partition = strand_engine_assign(
-      m->owner.engine, topic, index, tag->epoch, tag->route, held, held_count);
-  }
-  tag->contested = strand_held_contested(&c->held, topic, index);
-  if (tag->partition == NULL && tag->epoch != 0) {
-    strand_held_unassign(&c->held, topic, index, m->owner.index);
-  }
-  strand_lock_release(&c->lock);
-  free(held);
-  if (tag->partition == NULL) return false;
-  strand_places_put(&m->assignment.places,
-                    strand_partition_topic(tag->partition), index, tag);
-  strand_partition_set_tag(tag->partition, tag);
-  strand_engine_pause(m->owner.engine, tag->partition, paused);
-  return true;
-}
-
-static void split_queue (strand_member *m, strand_tag *tag, const char *topic,
-                         int32_t index) {
-  static const uint64_t one = 1;
-  tag->queue = rd_kafka_queue_get_partition(m->owner.client, topic, index);
-  rd_kafka_queue_forward(tag->queue, NULL);
-  rd_kafka_queue_io_event_enable(tag->queue, m->waker.queue_fd, &one,
-                                 sizeof(one));
-}
-
-static void add_partition (strand_member *m, const char *topic,
-                           int32_t index) {
-  strand_tag *tag = strand_assignment_add(&m->assignment);
-  int route = strand_shared_route(m->owner.consumer, topic);
-  strand_event event;
-  if (tag == NULL || route == -2) {
-    if (tag != NULL) strand_assignment_drop(&m->assignment, tag);
-    strand_shared_end(m->owner.consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
-                      "memory ran out in an assignment");
-    return;
-  }
-  tag->route = route < 0 ? 0 : (unsigned)route;
-  tag->stuck = tag->no_route = route < 0;
-  if (!enter_engine(m, tag, topic, index)) {
-    strand_assignment_drop(&m->assignment, tag);
-    strand_shared_end(m->owner.consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
-                      "memory ran out in an assignment");
-    return;
-  }
-  split_queue(m, tag, topic, index);
-  if (m->closing.phase != STRAND_SERVING) strand_group_leave(m, tag);
-  event = strand_owner_event(&m->owner, "assigned", tag);
-  strand_owner_emit(&m->owner, &event);
-  if (route < 0) strand_topics_no_route(m, topic, strand_clock_us());
-}
-
-static void note_joined (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
-  strand_lock_take(&c->lock);
-  c->rebalances++;
-  if (!m->group.joined) c->joined++;
-  strand_lock_release(&c->lock);
-  if (!m->group.joined) strand_shared_signal(c);
-  m->group.joined = true;
-}
-
-void strand_group_left (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
-  if (!m->group.joined) return;
-  m->group.joined = false;
-  strand_lock_take(&c->lock);
-  c->joined--;
-  strand_lock_release(&c->lock);
-}
-
 /* librdkafka's answer to an answer of ours. After a fatal error it refuses
 ** all, which was told. */
-static void take_result (strand_member *m, rd_kafka_resp_err_t err,
+static void take_result (strand_group *g, rd_kafka_resp_err_t err,
                          const char *what) {
   char text[300];
-  if (err == RD_KAFKA_RESP_ERR_NO_ERROR || m->group.fatal) return;
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR || g->membership->fatal) return;
   snprintf(text, sizeof(text), "%s: %s", what, rd_kafka_err2str(err));
-  strand_trouble_error(m, err, text, NULL, -1, strand_clock_us());
+  strand_trouble_error(g->troubles, err, text, NULL, -1, strand_clock_us());
 }
 
 static rd_kafka_resp_err_t code_and_free (rd_kafka_error_t *error) {
@@ -127,41 +43,42 @@ static rd_kafka_resp_err_t code_and_free (rd_kafka_error_t *error) {
   return err;
 }
 
-static void unassign_all (strand_member *m) {
-  take_result(m, rd_kafka_assign(m->owner.client, NULL), "unassign");
+static void unassign_all (strand_group *g) {
+  take_result(g, rd_kafka_assign(g->owner->client, NULL), "unassign");
 }
 
 /* One that comes while the member leaves is refused, which is an answer too;
 ** librdkafka waits for it. */
-static void answer_assign (strand_member *m,
+static void answer_assign (strand_group *g,
                            rd_kafka_topic_partition_list_t *list) {
-  if (m->closing.phase >= STRAND_LEAVING) unassign_all(m);
-  else if (m->group.cooperative) {
+  if (g->owner->phase >= STRAND_LEAVING) unassign_all(g);
+  else if (g->membership->cooperative) {
     take_result(
-      m, code_and_free(rd_kafka_incremental_assign(m->owner.client, list)),
+      g, code_and_free(rd_kafka_incremental_assign(g->owner->client, list)),
       "assign");
   }
-  else take_result(m, rd_kafka_assign(m->owner.client, list), "assign");
+  else take_result(g, rd_kafka_assign(g->owner->client, list), "assign");
 }
 
-static void assign (strand_member *m, rd_kafka_event_t *event) {
+static void assign (strand_group *g, rd_kafka_event_t *event) {
   rd_kafka_topic_partition_list_t *list;
   list = rd_kafka_event_topic_partition_list(event);
-  if (m->closing.phase < STRAND_LEAVING) {
-    const char *protocol = rd_kafka_rebalance_protocol(m->owner.client);
-    m->group.cooperative = protocol != NULL
-                           && strcmp(protocol, "COOPERATIVE") == 0;
+  if (g->owner->phase < STRAND_LEAVING) {
+    const char *protocol = rd_kafka_rebalance_protocol(g->owner->client);
+    g->membership->cooperative = protocol != NULL
+                                 && strcmp(protocol, "COOPERATIVE") == 0;
     for (int i = 0; i < list->cnt; i++) {
-      add_partition(m, list->elems[i].topic, list->elems[i].partition);
+      strand_epoch_begin(g->epochs, list->elems[i].topic,
+                         list->elems[i].partition);
     }
   }
-  answer_assign(m, list);
-  if (m->group.cooperative) strand_position_keep(m);
-  strand_member_shares(m);
-  strand_trouble_joined(m, strand_clock_us());
-  note_joined(m);
-  strand_topics_assigned(m, strand_clock_us());
-  strand_position_restore(m);
+  answer_assign(g, list);
+  if (g->membership->cooperative) strand_position_keep(g->positions);
+  strand_shares_change(g->shares);
+  strand_trouble_joined(g->troubles, strand_clock_us());
+  strand_membership_join(g->membership);
+  strand_topics_assigned(g->topics, strand_clock_us());
+  strand_position_restore(g->positions);
   rd_kafka_event_destroy(event);
 }
 
@@ -169,400 +86,264 @@ static void assign (strand_member *m, rd_kafka_event_t *event) {
 ** Revoke
 */
 
-static void hold (void *arg, const strand_held *held) {
-  strand_consumer *c = arg;
-  strand_err err;
-  strand_lock_take(&c->lock);
-  err = strand_held_add(&c->held, held);
-  strand_lock_release(&c->lock);
-  if (err == STRAND_OK) return;
-  /* without memory to remember it, its order cannot be promised */
-  strand_shared_end(c, STRAND_CLOSE_NOW, "NO_MEMORY",
-                    "memory ran out in a revoke");
-}
-
-void strand_group_yield (strand_consumer *c, const char *topic, int32_t index,
-                         unsigned member) {
-  int heir;
-  strand_lock_take(&c->lock);
-  strand_held_unassign(&c->held, topic, index, member);
-  heir = strand_held_member(&c->held, topic, index);
-  if (heir >= 0) c->inboxes[heir].asked.yields = true;
-  strand_lock_release(&c->lock);
-  if (heir >= 0) strand_waker_wake(c->inboxes[heir].waker);
-}
-
-void strand_group_revoke (strand_member *m, strand_tag *tag) {
-  strand_partition *p = tag->partition;
-  int32_t index = strand_partition_index(p);
-  char topic[250];
-  snprintf(topic, sizeof(topic), "%s", strand_partition_topic(p));
-  atomic_store_explicit(&tag->stop, true, memory_order_release);
-  strand_trouble_revoked(m, tag);
-  strand_places_take(&m->assignment.places, topic, index, tag);
-  tag->partition = NULL;
-  strand_letters_forget(tag);
-  strand_engine_revoke(m->owner.engine, p, hold, m->owner.consumer);
-  strand_group_yield(m->owner.consumer, topic, index, m->owner.index);
-  if (tag->queue != NULL) rd_kafka_queue_destroy(tag->queue);
-  tag->queue = NULL;
-  strand_snapshot_change(&m->snapshot);
-  if (tag->leases == 0) strand_assignment_drop(&m->assignment, tag);
-}
-
-void strand_group_leave (strand_member *m, strand_tag *tag) {
-  tag->leaving = true;
-  strand_engine_revoking(m->owner.engine, tag->partition);
-  atomic_store_explicit(&tag->stop, true, memory_order_release);
-}
-
-/* A new epoch of the same partition, not restored yet, that the queue goes
-** over to. NULL: memory ran out, and the consumer ends. */
-static strand_tag *renew (strand_member *m, strand_tag *tag) {
-  rd_kafka_queue_t *queue = tag->queue;
-  unsigned route = tag->route;
-  bool stuck = tag->stuck, no_route = tag->no_route;
-  int32_t index = strand_partition_index(tag->partition);
-  char topic[250];
-  snprintf(topic, sizeof(topic), "%s", strand_partition_topic(tag->partition));
-  tag->queue = NULL;
-  strand_handover_recall(m);
-  strand_group_revoke(m, tag);
-  tag = strand_assignment_add(&m->assignment);
-  if (tag != NULL) {
-    tag->route = route;
-    tag->stuck = stuck; /* until a seek has worked */
-    tag->no_route = no_route;
-    if (enter_engine(m, tag, topic, index)) {
-      tag->queue = queue;
-      return tag;
-    }
-    strand_assignment_drop(&m->assignment, tag);
-  }
-  rd_kafka_queue_destroy(queue);
-  strand_shared_end(m->owner.consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
-                    "memory ran out in a new epoch");
-  return NULL;
-}
-
-/* Nothing of the old epoch is committed any more; the new base is, at the
-** next commit. */
-strand_tag *strand_group_restart (strand_member *m, strand_tag *tag,
-                                  int64_t offset) {
-  tag = renew(m, tag);
-  if (tag == NULL) return NULL;
-  if (strand_engine_restored(m->owner.engine, tag->partition, -1, NULL)
-        == STRAND_OK
-      && strand_engine_reach(m->owner.engine, tag->partition, offset)
-           == STRAND_OK) {
-    tag->restored = true;
-    return tag;
-  }
-  strand_group_revoke(m, tag);
-  strand_shared_end(m->owner.consumer, STRAND_CLOSE_NOW, "NO_MEMORY",
-                    "memory ran out in a seek");
-  return NULL;
-}
-
-static bool is_yielded (strand_member *m, const strand_tag *tag) {
-  strand_consumer *c = m->owner.consumer;
-  bool yielded;
-  if (tag->partition == NULL || !tag->contested || tag->leaving) return false;
-  strand_lock_take(&c->lock);
-  yielded = !strand_held_contested(&c->held,
-                                   strand_partition_topic(tag->partition),
-                                   strand_partition_index(tag->partition));
-  strand_lock_release(&c->lock);
-  return yielded;
-}
-
-/* Enters the engine again: now it is known which shards are held. */
-void strand_group_claim (strand_member *m) {
-  for (size_t i = 0; i < m->assignment.count; i++) {
-    if (!is_yielded(m, m->assignment.tags[i])) continue;
-    renew(m, m->assignment.tags[i]);
-    i = (size_t)-1; /* their order has changed: from the start */
-  }
-  strand_position_restore(m);
-}
-
-static strand_tag *revoked_tag (const strand_member *m, int i) {
+static strand_tag *revoked_tag (const strand_group *g, int i) {
   rd_kafka_topic_partition_list_t *list;
-  list = rd_kafka_event_topic_partition_list(m->group.rebalance);
+  list = rd_kafka_event_topic_partition_list(g->rebalance);
   if (i >= list->cnt) return NULL;
-  return strand_assignment_find(&m->assignment, list->elems[i].topic,
+  return strand_assignment_find(g->assignment, list->elems[i].topic,
                                 list->elems[i].partition);
 }
 
-static int revoked_count (const strand_member *m) {
-  return rd_kafka_event_topic_partition_list(m->group.rebalance)->cnt;
+static int revoked_count (const strand_group *g) {
+  return rd_kafka_event_topic_partition_list(g->rebalance)->cnt;
 }
 
-static void tell_revoked (strand_member *m, const char *type) {
-  for (int i = 0; i < revoked_count(m); i++) {
-    strand_tag *tag = revoked_tag(m, i);
+static void tell_revoked (strand_group *g, const char *type) {
+  for (int i = 0; i < revoked_count(g); i++) {
+    strand_tag *tag = revoked_tag(g, i);
     strand_event event;
     if (tag == NULL) continue;
-    event = strand_owner_event(&m->owner, type, tag);
-    strand_owner_emit(&m->owner, &event);
+    event = strand_owner_event(g->owner, type, tag);
+    strand_owner_emit(g->owner, &event);
   }
 }
 
-static void answer_revoke (strand_member *m) {
+static void answer_revoke (strand_group *g) {
   rd_kafka_topic_partition_list_t *list;
-  list = rd_kafka_event_topic_partition_list(m->group.rebalance);
-  if (!m->group.cooperative) {
-    unassign_all(m);
+  list = rd_kafka_event_topic_partition_list(g->rebalance);
+  if (!g->membership->cooperative) {
+    unassign_all(g);
     return;
   }
   take_result(
-    m, code_and_free(rd_kafka_incremental_unassign(m->owner.client, list)),
+    g, code_and_free(rd_kafka_incremental_unassign(g->owner->client, list)),
     "unassign");
 }
 
 /* What runs now is not waited for, nor committed. */
-static void count_lost (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
+static void count_lost (strand_group *g) {
   uint64_t lost = 0;
-  for (int i = 0; i < revoked_count(m); i++) {
-    strand_tag *tag = revoked_tag(m, i);
+  for (int i = 0; i < revoked_count(g); i++) {
+    strand_tag *tag = revoked_tag(g, i);
     strand_partition_stats stats;
     if (tag == NULL) continue;
-    strand_partition_stats_read(m->owner.engine, tag->partition, 0, &stats);
+    strand_partition_stats_read(g->owner->engine, tag->partition, 0, &stats);
     lost += stats.in_flight;
   }
-  strand_lock_take(&c->lock);
-  c->lost += lost;
-  strand_lock_release(&c->lock);
+  strand_tally_lose(&g->owner->consumer->tally, lost);
 }
 
 /* An eager member joins again now; a cooperative one goes on with what it
 ** has. */
-static void note_answered (strand_member *m, bool lost) {
-  if (m->closing.phase != STRAND_SERVING || (m->group.cooperative && !lost))
+static void note_answered (strand_group *g, bool lost) {
+  if (g->owner->phase != STRAND_SERVING
+      || (g->membership->cooperative && !lost))
     return;
-  strand_trouble_rejoins(m, strand_clock_us());
+  strand_outage_rejoins(g->outage, strand_clock_us());
 }
 
-static void finish_revoke (strand_member *m) {
-  bool lost = rd_kafka_assignment_lost(m->owner.client);
+static void finish_revoke (strand_group *g) {
+  bool lost = rd_kafka_assignment_lost(g->owner->client);
   /* a rebalance that the end of the consumer cut short */
-  if (m->closing.phase == STRAND_ENDING) strand_snapshot_stop(&m->snapshot);
-  for (int i = 0; i < revoked_count(m); i++) {
-    strand_tag *tag = revoked_tag(m, i);
-    if (tag != NULL) strand_group_revoke(m, tag);
+  if (g->owner->phase == STRAND_ENDING) strand_snapshot_stop(g->snapshot);
+  for (int i = 0; i < revoked_count(g); i++) {
+    strand_tag *tag = revoked_tag(g, i);
+    if (tag != NULL) strand_epoch_end(g->epochs, tag);
   }
-  strand_member_shares(m);
-  answer_revoke(m);
-  if (m->group.cooperative) strand_position_keep(m);
-  rd_kafka_event_destroy(m->group.rebalance);
-  m->group.rebalance = NULL;
-  strand_snapshot_change(&m->snapshot);
-  note_answered(m, lost);
+  strand_shares_change(g->shares);
+  answer_revoke(g);
+  if (g->membership->cooperative) strand_position_keep(g->positions);
+  rd_kafka_event_destroy(g->rebalance);
+  g->rebalance = NULL;
+  g->membership->rebalancing = false;
+  strand_snapshot_change(g->snapshot);
+  note_answered(g, lost);
 }
 
-void strand_group_stop_handlers (strand_member *m) {
-  for (size_t i = 0; i < m->assignment.count; i++) {
-    if (m->assignment.tags[i]->partition != NULL)
-      strand_group_leave(m, m->assignment.tags[i]);
+static int64_t grace_of (const strand_group *g) {
+  strand_consumer *c = g->owner->consumer;
+  int64_t grace = strand_settings_limits(&c->settings).revoke_grace_us;
+  int64_t most = c->settings.max_poll_us / 4;
+  return grace < most ? grace : most;
+}
+
+static void note_lost (strand_group *g) {
+  if (g->owner->phase == STRAND_SERVING)
+    strand_membership_leave(g->membership);
+}
+
+static void revoke (strand_group *g, rd_kafka_event_t *event, int64_t now_us) {
+  bool lost = rd_kafka_assignment_lost(g->owner->client);
+  g->rebalance = event;
+  g->membership->rebalancing = true;
+  g->committing = false;
+  strand_committer_begin_revoke(g->committer);
+  strand_topics_revoked(g->topics);
+  if (lost) note_lost(g);
+  if (!g->membership->fatal) tell_revoked(g, lost ? "lost" : "revoked");
+  for (int i = 0; i < revoked_count(g); i++) {
+    strand_tag *tag = revoked_tag(g, i);
+    if (tag != NULL) strand_epoch_leave(g->epochs, tag);
   }
-  strand_handover_recall(m);
-}
-
-static int64_t grace_of (const strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
-  int64_t grace;
-  strand_lock_take(&c->lock);
-  grace = c->limits.revoke_grace_us;
-  strand_lock_release(&c->lock);
-  return grace < c->max_poll_us / 4 ? grace : c->max_poll_us / 4;
-}
-
-static void note_lost (strand_member *m) {
-  if (m->closing.phase == STRAND_SERVING) strand_group_left(m);
-}
-
-static void revoke (strand_member *m, rd_kafka_event_t *event,
-                    int64_t now_us) {
-  bool lost = rd_kafka_assignment_lost(m->owner.client);
-  m->group.rebalance = event;
-  m->group.committing = false;
-  m->group.tries = 0;
-  m->committer.must_rejoin = false;
-  strand_topics_revoked(m);
-  if (lost) note_lost(m);
-  if (!m->group.fatal) tell_revoked(m, lost ? "lost" : "revoked");
-  for (int i = 0; i < revoked_count(m); i++) {
-    strand_tag *tag = revoked_tag(m, i);
-    if (tag != NULL) strand_group_leave(m, tag);
-  }
-  strand_handover_recall(m);
-  if (lost) count_lost(m);
-  if (lost || m->group.fatal || m->closing.phase >= STRAND_LEAVING
+  strand_handover_recall(g->handover);
+  if (lost) count_lost(g);
+  if (lost || g->membership->fatal || g->owner->phase >= STRAND_LEAVING
       || MUTANT(epoch_ends_before_the_drain))
-    finish_revoke(m);
-  else m->group.grace_us = now_us + grace_of(m);
+    finish_revoke(g);
+  else g->grace_us = now_us + grace_of(g);
 }
 
 /* Handlers, or dead letters under way. */
-static bool something_runs (const strand_member *m) {
-  for (int i = 0; i < revoked_count(m); i++) {
-    const strand_tag *tag = revoked_tag(m, i);
+static bool something_runs (const strand_group *g) {
+  for (int i = 0; i < revoked_count(g); i++) {
+    const strand_tag *tag = revoked_tag(g, i);
     if (tag == NULL) continue;
     if (tag->leases > 0 || !strand_list_empty(&tag->letters)) return true;
   }
   return false;
 }
 
-static bool is_dirty (const strand_member *m) {
-  for (int i = 0; i < revoked_count(m); i++) {
-    const strand_tag *tag = revoked_tag(m, i);
-    if (tag != NULL && strand_engine_dirty(m->owner.engine, tag->partition)) {
+static bool is_dirty (const strand_group *g) {
+  for (int i = 0; i < revoked_count(g); i++) {
+    const strand_tag *tag = revoked_tag(g, i);
+    if (tag != NULL && strand_engine_dirty(g->owner->engine, tag->partition)) {
       return true;
     }
   }
   return false;
 }
 
-/* A member that closes waits no longer than it has time. */
-static int64_t until (const strand_member *m) {
-  int64_t until_us = m->group.committing ? m->group.answer_us
-                                         : m->group.grace_us;
-  int64_t most_us = m->group.committing ? m->closing.deadline_us
-                                        : m->closing.limit_us;
-  return m->closing.phase == STRAND_SERVING || until_us < most_us ? until_us
-                                                                  : most_us;
+void strand_group_limit (strand_group *g, int64_t limit_us,
+                         int64_t deadline_us) {
+  g->limit_us = limit_us;
+  g->deadline_us = deadline_us;
 }
 
-void strand_group_advance (strand_member *m, int64_t now_us) {
-  int64_t most = m->owner.consumer->max_poll_us / 4;
-  if (m->group.rebalance == NULL) return;
-  if (rd_kafka_assignment_lost(m->owner.client)) { /* meanwhile */
-    note_lost(m);
-    count_lost(m);
-    finish_revoke(m);
+/* A member that closes waits no longer than it has time. */
+static int64_t until (const strand_group *g) {
+  int64_t until_us = g->committing ? g->answer_us : g->grace_us;
+  int64_t most_us = g->committing ? g->deadline_us : g->limit_us;
+  return g->owner->phase == STRAND_SERVING || until_us < most_us ? until_us
+                                                                 : most_us;
+}
+
+void strand_group_advance (strand_group *g, int64_t now_us) {
+  int64_t most = g->owner->consumer->settings.max_poll_us / 4;
+  if (g->rebalance == NULL) return;
+  if (rd_kafka_assignment_lost(g->owner->client)) { /* meanwhile */
+    note_lost(g);
+    count_lost(g);
+    finish_revoke(g);
     return;
   }
-  if (!m->group.committing) {
-    if (something_runs(m) && now_us < until(m)) return;
-    m->group.committing = true;
-    m->group.answer_us = now_us
-                         + (most < COMMIT_MOST_US ? most : COMMIT_MOST_US);
+  if (!g->committing) {
+    if (something_runs(g) && now_us < until(g)) return;
+    g->committing = true;
+    g->answer_us = now_us + (most < COMMIT_MOST_US ? most : COMMIT_MOST_US);
   }
-  if (now_us < until(m) && is_dirty(m) && !m->committer.must_rejoin
-      && !MUTANT(revoke_does_not_commit)) {
-    if (m->committer.commit != NULL) return; /* one that is out, or ours */
-    if (strand_engine_commit_blocked(m->owner.engine, now_us)) return;
-    if (m->group.tries++ < REVOKE_COMMITS_MOST
-        && strand_committer_send(m, now_us))
-      return;
-  }
-  finish_revoke(m);
+  if (now_us < until(g) && is_dirty(g) && !MUTANT(revoke_does_not_commit)
+      && strand_committer_serve_revoke(g->committer, now_us))
+    return;
+  finish_revoke(g);
 }
 
-int64_t strand_group_due (const strand_member *m) {
-  if (m->group.rebalance == NULL) return INT64_MAX;
-  if (m->group.committing && m->committer.commit == NULL) {
-    int64_t due = strand_engine_commit_due(m->owner.engine,
+int64_t strand_group_due (const strand_group *g) {
+  if (g->rebalance == NULL) return INT64_MAX;
+  if (g->committing && !strand_committer_is_out(g->committer)) {
+    int64_t due = strand_engine_commit_due(g->owner->engine,
                                            0); /* its back-off */
-    if (due < until(m)) return due;
+    if (due < until(g)) return due;
   }
-  return until(m);
+  return until(g);
 }
 
 /*
 ** Events of librdkafka
 */
 
-static void rebalance (strand_member *m, rd_kafka_event_t *event,
+static void rebalance (strand_group *g, rd_kafka_event_t *event,
                        int64_t now_us) {
-  if (m->group.rebalance != NULL) finish_revoke(m); /* overtaken */
+  if (g->rebalance != NULL) finish_revoke(g); /* overtaken */
   switch (rd_kafka_event_error(event)) {
-    case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS: assign(m, event); return;
+    case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS: assign(g, event); return;
     case RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS:
-      revoke(m, event, now_us);
+      revoke(g, event, now_us);
       return;
     default: /* whatever it is, librdkafka waits for an answer */
-      take_result(m, rd_kafka_event_error(event), "rebalance");
-      unassign_all(m);
+      take_result(g, rd_kafka_event_error(event), "rebalance");
+      unassign_all(g);
       rd_kafka_event_destroy(event);
   }
 }
 
 /* Somebody else has them: librdkafka revokes nothing after a fatal error.
 ** They stay in the engine until the close has seen what is unfinished. */
-static void lose_all (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
+static void lose_all (strand_group *g) {
   strand_engine_stats stats;
-  strand_group_left(m);
-  for (size_t i = 0; i < m->assignment.count; i++) {
+  strand_membership_leave(g->membership);
+  for (size_t i = 0; i < g->assignment->count; i++) {
     strand_event event;
-    if (m->assignment.tags[i]->partition == NULL) continue;
-    event = strand_owner_event(&m->owner, "lost", m->assignment.tags[i]);
-    strand_owner_emit(&m->owner, &event);
+    if (g->assignment->tags[i]->partition == NULL) continue;
+    event = strand_owner_event(g->owner, "lost", g->assignment->tags[i]);
+    strand_owner_emit(g->owner, &event);
   }
-  strand_engine_stats_read(m->owner.engine, &stats);
-  strand_lock_take(&c->lock);
-  c->lost += stats.in_flight;
-  strand_lock_release(&c->lock);
+  strand_engine_stats_read(g->owner->engine, &stats);
+  strand_tally_lose(&g->owner->consumer->tally, stats.in_flight);
 }
 
-static void fail_fatally (strand_member *m) {
+static void fail_fatally (strand_group *g) {
   char code[48], text[512];
-  rd_kafka_resp_err_t err = rd_kafka_fatal_error(m->owner.client, text,
+  rd_kafka_resp_err_t err = rd_kafka_fatal_error(g->owner->client, text,
                                                  sizeof(text));
-  if (!m->group.fatal) lose_all(m);
-  m->group.fatal = true;
-  strand_shared_end(m->owner.consumer, STRAND_CLOSE_NOW,
+  if (!g->membership->fatal) lose_all(g);
+  g->membership->fatal = true;
+  strand_shared_end(g->owner->consumer, STRAND_CLOSE_NOW,
                     strand_code_of(err, code, sizeof(code)), text);
 }
 
-static void take_error (strand_member *m, rd_kafka_event_t *event,
+static void take_error (strand_group *g, rd_kafka_event_t *event,
                         int64_t now_us) {
   rd_kafka_resp_err_t err = rd_kafka_event_error(event);
   rd_kafka_topic_partition_t *p;
   if (err == RD_KAFKA_RESP_ERR__FATAL
       || rd_kafka_event_error_is_fatal(event)) {
-    fail_fatally(m);
+    fail_fatally(g);
     return;
   }
   p = rd_kafka_event_topic_partition(event);
-  strand_trouble_error(m, err, rd_kafka_event_error_string(event),
+  strand_trouble_error(g->troubles, err, rd_kafka_event_error_string(event),
                        p != NULL ? p->topic : NULL,
                        p != NULL ? p->partition : -1, now_us);
   if (p != NULL) rd_kafka_topic_partition_destroy(p);
 }
 
-void strand_group_want_token (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
-  if (!c->has_oauth) return; /* nobody would take the request */
-  strand_lock_take(&c->lock);
-  c->oauth_wanted = true;
-  strand_lock_release(&c->lock);
-  strand_shared_signal(c);
-}
-
 /* librdkafka tells of a queue only when it was empty before: what is left of
 ** it is taken in the next turn, which comes at once. */
-void strand_group_serve (strand_member *m, int64_t now_us) {
+void strand_group_serve (strand_group *g, int64_t now_us) {
   rd_kafka_event_t *event;
   int served = 0;
-  m->waker.more = true;
+  g->waker->more = true;
   while (served++ < EVENTS_MOST) {
-    event = rd_kafka_queue_poll(m->owner.queue, 0);
-    m->waker.more = event != NULL;
+    event = rd_kafka_queue_poll(g->owner->queue, 0);
+    g->waker->more = event != NULL;
     if (event == NULL) return;
-    strand_snapshot_change(&m->snapshot);
+    strand_snapshot_change(g->snapshot);
     switch (rd_kafka_event_type(event)) {
       case RD_KAFKA_EVENT_REBALANCE:
-        rebalance(m, event, now_us); /* takes it */
+        rebalance(g, event, now_us); /* takes it */
         continue;
-      case RD_KAFKA_EVENT_ERROR: take_error(m, event, now_us); break;
+      case RD_KAFKA_EVENT_ERROR: take_error(g, event, now_us); break;
       case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH:
-        strand_group_want_token(m);
+        strand_shared_want_token(g->owner->consumer);
         break;
       default: break;
     }
     rd_kafka_event_destroy(event);
   }
+}
+
+void strand_group_check (const strand_group *g) {
+  (void)g;
+  assert(g->membership->rebalancing == (g->rebalance != NULL)); /* (1) */
+  assert(g->rebalance == NULL || g->grace_us > 0);              /* (2) */
 }

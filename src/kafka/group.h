@@ -1,49 +1,61 @@
 /*
 ** group.h - rebalances, and what the group says
 **
+** Invariants:
+**   (1) A member is rebalancing while it owes librdkafka an answer.
+**   (2) A rebalance that is not answered waits for something, until a time.
+**
 ** Thread: owner.
 */
 #ifndef STRAND_GROUP_H
 #define STRAND_GROUP_H
 
 #include "kafka/assignment.h"
-#include "kafka/shared.h"
-
-typedef struct strand_member strand_member;
+#include "kafka/committer.h"
+#include "kafka/epochs.h"
+#include "kafka/handover.h"
+#include "kafka/membership.h"
+#include "kafka/outage.h"
+#include "kafka/owner.h"
+#include "kafka/position.h"
+#include "kafka/shares.h"
+#include "kafka/snapshot.h"
+#include "kafka/topics.h"
+#include "kafka/troubles.h"
+#include "kafka/waker.h"
 
 typedef struct strand_group {
+  /* set when the member is made, and only read */
+  const strand_owner *owner;
+  const strand_assignment *assignment;
+  strand_membership *membership;
+  const strand_troubles *troubles;
+  strand_topics *topics;
+  strand_outage *outage;
+  strand_positions *positions;
+  strand_handover *handover;
+  strand_committer *committer;
+  strand_shares *shares;
+  strand_snapshot *snapshot;
+  const strand_epochs *epochs;
+  strand_waker *waker;
+
   rd_kafka_event_t *rebalance; /* unanswered */
   int64_t grace_us;            /* until when it waits for handlers */
   int64_t answer_us;           /* until when for its commit */
   bool committing;             /* ...which is out, or to be sent */
-  int tries;
-  bool joined;
-  bool cooperative;
-  bool fatal;
+  int64_t limit_us;            /* of a close, for handlers and */
+  int64_t deadline_us;         /* ...for commits */
 } strand_group;
 
-void strand_group_serve (strand_member *m, int64_t now_us);
+void strand_group_serve (strand_group *g, int64_t now_us);
 /* Goes on with a rebalance that waits for handlers or for its commit. */
-void strand_group_advance (strand_member *m, int64_t now_us);
-int64_t strand_group_due (const strand_member *m);
-/* The partition's epoch ends: leases that are out are held. */
-void strand_group_revoke (strand_member *m, strand_tag *tag);
-/* 'member' has given it up: who was given it meanwhile hears of it. Its
-** handlers' shards are held already. */
-void strand_group_yield (strand_consumer *c, const char *topic, int32_t index,
-                         unsigned member);
-/* Goes on with what was given up. */
-void strand_group_claim (strand_member *m);
-/* A new epoch of the same partition begins, at 'offset'. NULL: memory ran
-** out, and the consumer ends. */
-strand_tag *strand_group_restart (strand_member *m, strand_tag *tag,
-                                  int64_t offset);
-/* Nothing new of the partition starts; what runs ends with its record. */
-void strand_group_leave (strand_member *m, strand_tag *tag);
-void strand_group_stop_handlers (strand_member *m);
-/* It is not a member of the group any more, or cannot become one. */
-void strand_group_left (strand_member *m);
-
-void strand_group_want_token (strand_member *m);
+void strand_group_advance (strand_group *g, int64_t now_us);
+int64_t strand_group_due (const strand_group *g);
+/* The member closes: a rebalance waits no longer than there is time. */
+void strand_group_limit (strand_group *g, int64_t limit_us,
+                         int64_t deadline_us);
+/* Between two turns, in debug builds. */
+void strand_group_check (const strand_group *g);
 
 #endif

@@ -10,7 +10,6 @@
 #include "kafka/conf.h"
 #include "kafka/leaders.h"
 #include "kafka/lock.h"
-#include "kafka/member.h"
 #include "kafka/thread.h"
 
 typedef struct call_queue {
@@ -20,7 +19,7 @@ typedef struct call_queue {
 
 struct strand_helper {
   rd_kafka_t *client;
-  void (*wake)(void *);
+  strand_waker *waker;
   void (*gone)(void *);
   void *arg;
   strand_lock lock;
@@ -218,11 +217,10 @@ static rd_kafka_resp_err_t topics (strand_helper *h, strand_call *call) {
 }
 
 static rd_kafka_resp_err_t owners (rd_kafka_t *client, strand_call *call) {
-  const strand_member *m = call->arg;
   call->owners = strand_owners_new();
   if (call->owners == NULL) return RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
-  return strand_subscription_ask(m->owner.consumer->subscription, client,
-                                 &m->closing.begun, call->owners);
+  return strand_subscription_ask(call->subscription, client, call->given_up,
+                                 call->owners);
 }
 
 static rd_kafka_resp_err_t wait_leader (strand_helper *h, strand_call *call,
@@ -290,7 +288,7 @@ static void *run (void *arg) {
     strand_lock_take(&h->lock);
     push(&h->answers, call);
     strand_lock_release(&h->lock);
-    h->wake(h->arg);
+    strand_waker_wake(h->waker);
     strand_lock_take(&h->lock);
   }
   strand_lock_release(&h->lock);
@@ -299,7 +297,7 @@ static void *run (void *arg) {
   return NULL;
 }
 
-strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake)(void *),
+strand_helper *strand_helper_new (rd_kafka_t *client, strand_waker *waker,
                                   void (*gone)(void *), void *arg) {
   strand_helper *h = calloc(1, sizeof(*h));
   pthread_t thread;
@@ -309,7 +307,7 @@ strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake)(void *),
     return NULL;
   }
   h->client = client;
-  h->wake = wake;
+  h->waker = waker;
   h->gone = gone;
   h->arg = arg;
   h->todo.end = &h->todo.first;

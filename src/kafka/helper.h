@@ -11,12 +11,13 @@
 #ifndef STRAND_HELPER_H
 #define STRAND_HELPER_H
 
+#include <stdatomic.h>
+
 #include <librdkafka/rdkafka.h>
 
 #include "core/err.h"
 #include "kafka/subscription.h"
-
-struct strand_member;
+#include "kafka/waker.h"
 
 typedef enum strand_call_kind {
   STRAND_CALL_COMMITTED,  /* list: committed offsets and metadata come back */
@@ -30,7 +31,7 @@ typedef enum strand_call_kind {
   STRAND_CALL_TOPICS,     /* list of the missing; when one of them exists all
                              topics come back, and librdkafka has looked again
                              at what the group subscribes to */
-  STRAND_CALL_OWNERS,     /* arg: the member; who has what comes back */
+  STRAND_CALL_OWNERS,     /* of 'subscription'; who has what comes back */
   STRAND_CALL_REACH,      /* is there any broker? */
   STRAND_CALL_LEADERS,    /* list of partitions: what keeps each one's leader
                              from answering comes back; see leaders.h */
@@ -46,6 +47,8 @@ typedef struct strand_call {
   uint32_t epoch; /* the partition's, for those with a list of one */
   int why;        /* the owner's; of TOPICS the helper's */
   void *arg;      /* the owner's */
+  const strand_subscription *subscription; /* borrowed */
+  const atomic_bool *given_up; /* of OWNERS: the answer is not waited for */
   rd_kafka_topic_partition_list_t *list;  /* owned */
   const struct rd_kafka_metadata *topics; /* owned; or NULL */
   strand_owners *owners;                  /* owned; or NULL */
@@ -58,10 +61,10 @@ typedef struct strand_call {
 
 typedef struct strand_helper strand_helper;
 
-/* Starts the thread. 'wake' is called on it after each answer, and 'gone' at
-** its end, the last use of 'arg'. NULL and errno when that did not work.
-** 'client' is borrowed until DESTROY was done. */
-strand_helper *strand_helper_new (rd_kafka_t *client, void (*wake)(void *),
+/* Starts the thread. 'waker' is woken after each answer, and 'gone' is called
+** on it at its end, the last use of both. NULL and errno when that did not
+** work. 'client' is borrowed until DESTROY was done. */
+strand_helper *strand_helper_new (rd_kafka_t *client, strand_waker *waker,
                                   void (*gone)(void *), void *arg);
 /* The client closes: what is asked for now is given up at the next occasion,
 ** within a fraction of a second where a broker is there, and what was left and

@@ -6,79 +6,129 @@
 ** back-off. A refusal lasts until what was refused works; any other error
 ** until it was not heard for longer than its back-off.
 */
+#include "kafka/known.h"
+
+#include <assert.h>
 #include <stdlib.h>
 
 #include "kafka/errors.h"
-#include "kafka/member.h"
 
 #define QUIET_US 60000000
 #define AGAIN_US 10000000
 /* librdkafka repeats itself every 30 s, and dials again every 10 s or so. */
 #define REFUSED_QUIET_US 120000000
 
-static bool is_same (const strand_known *k, rd_kafka_resp_err_t err,
-                     const char *topic, int32_t partition, uint64_t broker) {
-  return k->cause.err == err && k->partition == partition
-         && k->broker == broker && strcmp(k->topic, topic) == 0;
+void strand_known_init (strand_known *k, const strand_owner *owner,
+                        const strand_assignment *assignment,
+                        strand_signs *signs, strand_problem *problem) {
+  *k = (strand_known){ .owner = owner,
+                       .assignment = assignment,
+                       .signs = signs,
+                       .problem = problem };
 }
 
-static void forget (strand_member *m, strand_known **at) {
-  strand_known *k = *at;
-  *at = k->next;
-  m->troubles.known_count--;
-  free(k);
+/*
+** Health
+*/
+
+/* What refuses is not always a broker: librdkafka has one sort of error for
+** all that comes before a connection is there. */
+static void describe (const strand_told *refusal, strand_failure *problem) {
+  const char *text = refusal->cause.text;
+  if (strand_error_kind_of(refusal->cause.err) == STRAND_ERROR_UNAUTHORIZED) {
+    strand_fail(problem, "AUTH", "not authorized: %s%s%s", refusal->topic,
+                *refusal->topic != '\0' ? ": " : "", text);
+  }
+  else if (refusal->of_token) {
+    strand_fail(problem, "TOKEN", "there is no token: %s", text);
+  }
+  else if (refusal->cause.err == RD_KAFKA_RESP_ERR__SSL) {
+    strand_fail(problem, "TLS", "no TLS connection to the brokers: %s%s", text,
+                strstr(text, "certificate") == NULL ? STRAND_TLS_HINT : "");
+  }
+  else {
+    strand_fail(problem, "AUTH", "the brokers refuse the credentials: %s",
+                text);
+  }
+}
+
+static void publish (const strand_known *k) {
+  const strand_told *t = k->list;
+  strand_failure problem;
+  while (t != NULL && !t->refused) t = t->next;
+  if (t != NULL) describe(t, &problem);
+  strand_problem_set(k->problem, STRAND_PROBLEM_REFUSED,
+                     t != NULL ? &problem : NULL);
+}
+
+/*
+** The list
+*/
+
+static bool is_same (const strand_told *t, rd_kafka_resp_err_t err,
+                     const char *topic, int32_t partition, uint64_t broker) {
+  return t->cause.err == err && t->partition == partition
+         && t->broker == broker && strcmp(t->topic, topic) == 0;
+}
+
+static void forget (strand_known *k, strand_told **at) {
+  strand_told *t = *at;
+  *at = t->next;
+  k->count--;
+  free(t);
 }
 
 /* There is room for one more. */
-static void make_room (strand_member *m) {
-  strand_known **oldest = &m->troubles.known, **at;
-  if (m->troubles.known_count < STRAND_ERRORS_KNOWN_MAX) return;
+static void make_room (strand_known *k) {
+  strand_told **oldest = &k->list, **at;
+  if (k->count < STRAND_ERRORS_KNOWN_MAX) return;
   for (at = oldest; *at != NULL; at = &(*at)->next) {
     if ((*at)->heard_us < (*oldest)->heard_us) oldest = at;
   }
-  forget(m, oldest);
+  forget(k, oldest);
 }
 
-static strand_known *add (strand_member *m, const char *topic) {
-  strand_known *k = calloc(1, sizeof(*k) + strlen(topic) + 1);
-  if (k == NULL) return NULL;
-  make_room(m);
-  strcpy(k->topic, topic);
-  k->next = m->troubles.known;
-  m->troubles.known = k;
-  m->troubles.known_count++;
-  return k;
+static strand_told *add (strand_known *k, const char *topic) {
+  strand_told *t = calloc(1, sizeof(*t) + strlen(topic) + 1);
+  if (t == NULL) return NULL;
+  make_room(k);
+  strcpy(t->topic, topic);
+  t->next = k->list;
+  k->list = t;
+  k->count++;
+  return t;
 }
 
 static bool is_credentials (rd_kafka_resp_err_t err) {
   return strand_error_kind_of(err) == STRAND_ERROR_UNAUTHENTICATED;
 }
 
-bool strand_known_hear (strand_member *m, rd_kafka_resp_err_t err,
+bool strand_known_hear (strand_known *k, rd_kafka_resp_err_t err,
                         const char *text, const char *topic, int32_t partition,
                         bool refused, int64_t now_us) {
   bool of_token = is_credentials(err) && strand_signs_is_token(text);
   uint64_t broker = is_credentials(err) && !of_token
                       ? strand_signs_broker(text)
                       : 0;
-  strand_known *k = m->troubles.known;
+  strand_told *t = k->list;
   if (topic == NULL) topic = "";
-  while (k != NULL && !is_same(k, err, topic, partition, broker)) k = k->next;
-  if (k == NULL) {
-    k = add(m, topic);
-    if (k == NULL) return true;
-    k->cause.err = err;
-    k->partition = partition;
-    k->broker = broker;
-    k->refused = refused;
-    k->of_token = of_token;
-    k->again_us = now_us + AGAIN_US;
+  while (t != NULL && !is_same(t, err, topic, partition, broker)) t = t->next;
+  if (t == NULL) {
+    t = add(k, topic);
+    if (t == NULL) return true;
+    t->cause.err = err;
+    t->partition = partition;
+    t->broker = broker;
+    t->refused = refused;
+    t->of_token = of_token;
+    t->again_us = now_us + AGAIN_US;
   }
-  snprintf(k->cause.text, sizeof(k->cause.text), "%s", text);
-  k->heard_us = now_us;
-  k->tokens = atomic_load(&m->signs.tokens);
-  strand_trouble_begin(&k->trouble, now_us, 0);
-  return strand_trouble_take_due(&k->trouble, now_us);
+  snprintf(t->cause.text, sizeof(t->cause.text), "%s", text);
+  t->heard_us = now_us;
+  t->tokens = atomic_load(&k->signs->tokens);
+  strand_trouble_begin(&t->trouble, now_us, 0);
+  publish(k); /* before it is told */
+  return strand_trouble_take_due(&t->trouble, now_us);
 }
 
 /* Who has taken the credentials since the last look. */
@@ -89,14 +139,14 @@ typedef struct arrivals {
   unsigned tokens; /* that the program has given so far */
 } arrivals;
 
-static void take_arrivals (strand_member *m, arrivals *to) {
-  strand_signs *s = &m->signs;
+static void take_arrivals (strand_known *k, arrivals *to) {
+  strand_signs *s = k->signs;
   unsigned ups = atomic_load(&s->ups);
   to->count = 0;
   to->more = false;
   to->tokens = atomic_load(&s->tokens);
-  if (ups == m->troubles.ups_seen) return;
-  m->troubles.ups_seen = ups;
+  if (ups == k->ups_seen) return;
+  k->ups_seen = ups;
   to->more = atomic_exchange(&s->up_more, false);
   for (size_t i = 0; i < STRAND_SIGNS_UP; i++) {
     uint64_t broker = atomic_exchange(&s->up[i], 0);
@@ -104,92 +154,117 @@ static void take_arrivals (strand_member *m, arrivals *to) {
   }
 }
 
-static bool is_let_in (const arrivals *up, const strand_known *k) {
+static bool is_let_in (const arrivals *up, const strand_told *t) {
   for (size_t i = 0; i < up->count; i++) {
-    if (up->list[i] == k->broker) return true;
+    if (up->list[i] == t->broker) return true;
   }
   return up->more;
 }
 
-static bool is_over (const arrivals *up, const strand_known *k,
+static bool is_over (const arrivals *up, const strand_told *t,
                      int64_t now_us) {
-  int64_t quiet_us = now_us - k->heard_us;
-  if (k->of_token && up->tokens != k->tokens) return true;
-  if (k->broker != 0) return is_let_in(up, k) || quiet_us > REFUSED_QUIET_US;
-  return !k->refused && quiet_us > QUIET_US && quiet_us > k->trouble.wait_us;
+  int64_t quiet_us = now_us - t->heard_us;
+  if (t->of_token && up->tokens != t->tokens) return true;
+  if (t->broker != 0) return is_let_in(up, t) || quiet_us > REFUSED_QUIET_US;
+  return !t->refused && quiet_us > QUIET_US && quiet_us > t->trouble.wait_us;
 }
 
 /* librdkafka tells once that it may not read a partition, and of the end of
 ** one only when it is new: so a seek to where it is asks again. */
-static void read_again (strand_member *m, strand_known *k, int64_t now_us) {
+static bool read_again (const strand_known *k, strand_told *t,
+                        int64_t now_us) {
   strand_tag *tag;
-  if (!k->refused || k->partition < 0 || now_us < k->again_us) return;
-  tag = strand_assignment_find(&m->assignment, k->topic, k->partition);
-  if (tag == NULL || m->closing.phase != STRAND_SERVING) return;
-  k->again_us = now_us + AGAIN_US;
-  strand_position_again(m, tag);
+  if (!t->refused || t->partition < 0 || now_us < t->again_us) return false;
+  tag = strand_assignment_find(k->assignment, t->topic, t->partition);
+  if (tag == NULL || k->owner->phase != STRAND_SERVING) return false;
+  t->again_us = now_us + AGAIN_US;
+  tag->reread = true;
+  return true;
 }
 
-void strand_known_tick (strand_member *m, int64_t now_us) {
-  strand_known **at = &m->troubles.known, *k;
+static void tell_again (const strand_known *k, const strand_told *t) {
+  char code[48];
+  publish(k);
+  strand_owner_tell(
+    k->owner, "auth_failed", strand_code_of(t->cause.err, code, sizeof(code)),
+    t->cause.text, *t->topic != '\0' ? t->topic : NULL, t->partition);
+}
+
+bool strand_known_tick (strand_known *k, int64_t now_us) {
+  strand_told **at = &k->list, *t;
+  bool reread = false;
   arrivals up;
-  take_arrivals(m, &up);
-  while ((k = *at) != NULL) {
-    if (is_over(&up, k, now_us)) {
-      forget(m, at);
+  take_arrivals(k, &up);
+  while ((t = *at) != NULL) {
+    if (is_over(&up, t, now_us)) {
+      forget(k, at);
       continue;
     }
-    read_again(m, k, now_us);
-    if (k->refused && strand_trouble_take_due(&k->trouble, now_us)) {
-      char code[48];
-      strand_trouble_tell(
-        m, "auth_failed", strand_code_of(k->cause.err, code, sizeof(code)),
-        k->cause.text, *k->topic != '\0' ? k->topic : NULL, k->partition);
+    reread = read_again(k, t, now_us) || reread;
+    if (t->refused && strand_trouble_take_due(&t->trouble, now_us)) {
+      tell_again(k, t);
     }
-    at = &k->next;
+    at = &t->next;
   }
+  publish(k);
+  return reread;
 }
 
-void strand_known_works (strand_member *m, const char *topic,
+void strand_known_works (strand_known *k, const char *topic,
                          int32_t partition) {
-  strand_known **at = &m->troubles.known, *k;
+  strand_told **at = &k->list, *t;
   if (topic == NULL) topic = "";
-  while ((k = *at) != NULL) {
-    if (k->refused && k->broker == 0 && strcmp(k->topic, topic) == 0
-        && (k->partition < 0 || k->partition == partition))
-      forget(m, at);
-    else at = &k->next;
+  while ((t = *at) != NULL) {
+    if (t->refused && t->broker == 0 && strcmp(t->topic, topic) == 0
+        && (t->partition < 0 || t->partition == partition))
+      forget(k, at);
+    else at = &t->next;
+  }
+  publish(k);
+}
+
+void strand_known_seen (strand_known *k, const char *topic, int64_t asked_us) {
+  strand_told **at = &k->list, *t;
+  while ((t = *at) != NULL) {
+    if (t->refused && t->partition < 0 && t->heard_us < asked_us
+        && strcmp(t->topic, topic) == 0)
+      forget(k, at);
+    else at = &t->next;
   }
 }
 
-void strand_known_seen (strand_member *m, const char *topic,
-                        int64_t asked_us) {
-  strand_known **at = &m->troubles.known, *k;
-  while ((k = *at) != NULL) {
-    if (k->refused && k->partition < 0 && k->heard_us < asked_us
-        && strcmp(k->topic, topic) == 0)
-      forget(m, at);
-    else at = &k->next;
-  }
-}
-
-void strand_known_gone (strand_member *m, const char *topic,
+void strand_known_gone (strand_known *k, const char *topic,
                         int32_t partition) {
-  strand_known **at = &m->troubles.known, *k;
-  while ((k = *at) != NULL) {
-    if (k->refused && k->partition >= 0 && k->partition == partition
-        && strcmp(k->topic, topic) == 0)
-      forget(m, at);
-    else at = &k->next;
+  strand_told **at = &k->list, *t;
+  while ((t = *at) != NULL) {
+    if (t->refused && t->partition >= 0 && t->partition == partition
+        && strcmp(t->topic, topic) == 0)
+      forget(k, at);
+    else at = &t->next;
   }
 }
 
-const strand_known *strand_known_refusal (const strand_member *m) {
-  const strand_known *k = m->troubles.known;
-  while (k != NULL && !k->refused) k = k->next;
-  return k;
+void strand_known_free (strand_known *k) {
+  while (k->list != NULL) forget(k, &k->list);
 }
 
-void strand_known_free (strand_member *m) {
-  while (m->troubles.known != NULL) forget(m, &m->troubles.known);
+static bool is_alone (const strand_told *t) {
+  const strand_told *other = t->next;
+  while (other != NULL
+         && !is_same(other, t->cause.err, t->topic, t->partition, t->broker))
+    other = other->next;
+  return other == NULL;
+}
+
+void strand_known_check (const strand_known *k) {
+  unsigned count = 0;
+  for (const strand_told *t = k->list; t != NULL; t = t->next) {
+    bool alone = is_alone(t);
+    (void)alone;
+    count++;
+    assert(t->refused || (t->broker == 0 && !t->of_token)); /* (2) */
+    assert(alone);                                          /* (3) */
+  }
+  assert(count == k->count);                /* (1) */
+  assert(count <= STRAND_ERRORS_KNOWN_MAX); /* (1) */
 }

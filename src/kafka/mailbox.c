@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "core/mutant.h"
 #include "kafka/lock.h"
 
 void strand_mailbox_init (strand_mailbox *m) {
@@ -28,12 +27,6 @@ void strand_mailbox_leave (strand_mailbox *m, strand_taker *taker) {
   taker->below = m->left;
   m->left = taker;
   strand_lock_release(&m->lock);
-}
-
-void strand_batch_unref (strand_batch *batch) {
-  if (atomic_fetch_sub_explicit(&batch->refs, 1, memory_order_acq_rel) == 1) {
-    free(batch);
-  }
 }
 
 void strand_mailbox_destroy (strand_mailbox *m) {
@@ -121,19 +114,6 @@ void strand_mailbox_took (strand_mailbox *m, uint32_t slots, int64_t us) {
   if (ns > UINT32_MAX / 4) ns = UINT32_MAX / 4;
   atomic_store_explicit(&m->slot_ns, was - was / 4 + (uint32_t)ns / 4,
                         memory_order_relaxed);
-}
-
-uint32_t strand_batch_unclaimed (const strand_batch *batch) {
-  uint32_t at = atomic_load_explicit(&batch->cursor, memory_order_relaxed);
-  return at < batch->count ? batch->count - at : 0;
-}
-
-uint32_t strand_batch_recall (strand_batch *batch) {
-  uint32_t at = MUTANT(recalled_slot_runs_as_well)
-                  ? atomic_load(&batch->cursor)
-                  : atomic_exchange_explicit(&batch->cursor, batch->count,
-                                             memory_order_acq_rel);
-  return at < batch->count ? at : batch->count;
 }
 
 /* The first batch that may have something to claim. */
@@ -254,6 +234,18 @@ unsigned strand_mailbox_lost (strand_mailbox *m) {
   lost = m->lost;
   strand_lock_release(&m->lock);
   return lost;
+}
+
+void strand_mailbox_serve (strand_mailbox *m, unsigned workers) {
+  strand_lock_take(&m->lock);
+  m->serving += workers;
+  strand_lock_release(&m->lock);
+}
+
+void strand_mailbox_unserve (strand_mailbox *m) {
+  strand_lock_take(&m->lock);
+  m->serving--;
+  strand_lock_release(&m->lock);
 }
 
 void strand_mailbox_close (strand_mailbox *m) {

@@ -1,12 +1,12 @@
-#include "kafka/errors.h"
-#include "kafka/letters.h"
+/*
+** member.c - the owner's loop: what was asked, what the helper found, a turn
+*/
+#include "kafka/member.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <sys/random.h>
-#include <unistd.h>
 
 #include "kafka/clock.h"
+#include "kafka/errors.h"
 #include "kafka/system.h"
 #include "kafka/thread.h"
 
@@ -18,202 +18,34 @@
 #define CHECKED true /* the invariants of the parts, after each turn */
 #endif
 
-static void wake (void *member) {
-  strand_waker_wake(&((strand_member *)member)->waker);
-}
-
+/* A thread of its ends: the last use of it there. */
 static void let_go (void *member) {
-  strand_shared_leave(((strand_member *)member)->owner.consumer);
+  strand_member *m = member;
+  strand_shared_leave(m->owner.consumer);
+  strand_member_unref(m);
 }
 
-/*
-** What the engine says
-*/
-
-static const char *notice_name (strand_notice_type type) {
-  switch (type) {
-    case STRAND_NOTICE_FAILED: return "record_failed";
-    case STRAND_NOTICE_PARKED: return "parked";
-    case STRAND_NOTICE_LETTERED: return "dead_lettered";
-    case STRAND_NOTICE_BLOCKED: return "partition_blocked";
-    case STRAND_NOTICE_UNBLOCKED: return "partition_unblocked";
-    case STRAND_NOTICE_WRITABLE: return "metadata_writable";
-    default: return "metadata_unwritable";
-  }
-}
-
-/* A record is exhausted, and its policy says so. */
-static void take_stop (strand_member *m, const strand_notice *n) {
-  char reason[sizeof(((strand_failure *)0)->message)];
-  snprintf(reason, sizeof(reason),
-           "%s/%d/%lld was given up after attempt "
-           "%d: %.*s",
-           strand_partition_topic(n->partition),
-           (int)strand_partition_index(n->partition),
-           (long long)n->record->offset, (int)n->record->attempt,
-           (int)n->reason_length, n->reason != NULL ? n->reason : "");
-  strand_shared_end(m->owner.consumer, STRAND_CLOSE_FINISH,
-                    "STOPPED_BY_HANDLER", reason);
-}
-
-static void take_notice (void *arg, const strand_notice *n) {
-  strand_member *m = arg;
-  if (n->type == STRAND_NOTICE_STOP) {
-    take_stop(m, n);
-    return;
-  }
-  strand_event event = strand_event_of(notice_name(n->type),
-                                       (int)m->owner.index);
-  strand_event_set_topic(&event, strand_partition_topic(n->partition),
-                         strand_partition_index(n->partition));
-  event.epoch = strand_partition_epoch(n->partition);
-  if (n->reason != NULL) {
-    strand_event_set_reason(&event, n->reason, n->reason_length);
-  }
-  if (n->record != NULL) {
-    event.offset = n->record->offset;
-    if (n->type == STRAND_NOTICE_FAILED) event.attempt = n->record->attempt;
-    if (n->type == STRAND_NOTICE_PARKED || n->type == STRAND_NOTICE_LETTERED) {
-      event.attempt = n->record->attempt - 1; /* the last */
-    }
-    if (n->record->flags & STRAND_RECORD_KEY) {
-      strand_event_set_key(&event, strand_record_key(n->record),
-                           n->record->key_length);
-    }
-  }
-  if (n->delay_us >= 0 && n->type == STRAND_NOTICE_FAILED) {
-    event.delay = (double)n->delay_us / 1e6;
-  }
-  strand_snapshot_change(&m->snapshot);
-  strand_owner_emit(&m->owner, &event);
-}
-
-static void free_release (strand_release *r) {
-  free((char *)(uintptr_t)r->held.topic);
-  free((char *)(uintptr_t)r->held.key);
-  free(r);
-}
-
-static strand_release *copy_release (const strand_held *held) {
-  strand_release *r = calloc(1, sizeof(*r));
-  char *key;
-  if (r == NULL) return NULL;
-  r->held = *held;
-  r->held.topic = strdup(held->topic);
-  key = malloc(held->key_length + 1u);
-  if (key != NULL && held->key_length > 0) {
-    memcpy(key, held->key, held->key_length);
-  }
-  r->held.key = key;
-  if (r->held.topic != NULL && key != NULL) return r;
-  free_release(r);
-  return NULL;
-}
-
-void strand_member_release (strand_consumer *c, const strand_held *held) {
-  strand_waker *other = NULL;
-  int member;
-  strand_lock_take(&c->lock);
-  member = strand_held_remove(&c->held, held)
-             ? strand_held_member(&c->held, held->topic, held->index)
-             : -1;
-  if (member >= 0) {
-    strand_release *r = copy_release(held);
-    if (r != NULL) {
-      other = c->inboxes[member].waker;
-      r->next = c->inboxes[member].asked.releases;
-      c->inboxes[member].asked.releases = r;
-    }
-  }
-  strand_lock_release(&c->lock);
-  if (other != NULL) strand_waker_wake(other);
-  else if (member >= 0) { /* its shard would be held for ever */
-    strand_shared_end(c, STRAND_CLOSE_NOW, "NO_MEMORY",
-                      "memory ran out after a revoke");
-  }
-}
-
-static void take_release (void *arg, const strand_held *held) {
-  strand_member_release(((strand_member *)arg)->owner.consumer, held);
+static void enter (strand_member *m) {
+  atomic_fetch_add(&m->refs, 1);
+  strand_shared_enter(m->owner.consumer);
 }
 
 /*
 ** Inbox
 */
 
-/* This member's part of what the consumer may: by the partitions it has.
-** Under lock. */
-static double part_locked (const strand_member *m) {
-  size_t mine = m->shares.partitions, all = m->owner.consumer->partitions;
-  if (mine > 0) return (double)mine / (double)all;
-  return 1.0 / (double)m->owner.consumer->member_count;
-}
-
-static size_t share_locked (const strand_member *m, size_t budget) {
-  return (size_t)((double)budget * part_locked(m) + 0.999);
-}
-
-static strand_rate rate_share_locked (const strand_member *m,
-                                      strand_rate rate) {
-  rate.per_second *= part_locked(m);
-  rate.burst *= part_locked(m);
-  if (rate.burst < 1) rate.burst = 1;
-  return rate;
-}
-
-/* Rounded down, so that all members together stay within it; but each may
-** call the handler. */
-static size_t calls_share_locked (const strand_member *m, size_t most) {
-  size_t share = (size_t)((double)most * part_locked(m) + 1e-6);
-  return most > 0 && share == 0 ? 1 : share;
-}
-
-static void limits_locked (strand_member *m, strand_engine_config *config) {
-  const strand_limits *l = &m->owner.consumer->limits;
-  config->max_buffered_records = share_locked(m, l->max_buffered_records);
-  config->max_buffered_bytes = share_locked(m, l->max_buffered_bytes);
-  config->max_waiting_records = share_locked(m, l->max_waiting_records);
-  config->max_waiting_bytes = share_locked(m, l->max_waiting_bytes);
-  config->commit_interval_us = l->commit_interval_us;
-  config->max_metadata = m->owner.consumer->max_metadata;
-  config->rate = rate_share_locked(m, l->rate);
-  config->route_count = m->owner.consumer->route_count;
-  for (size_t i = 0; i < config->route_count; i++) {
-    strand_route_limits *to = &m->shares.routes[i];
-    *to = m->owner.consumer->routes[i].limits;
-    to->rate = rate_share_locked(m, to->rate);
-    to->max_in_flight = calls_share_locked(m, to->max_in_flight);
-    if (to->by != STRAND_BATCH_NONE
-        && to->batch_size > m->handover.batch_most) {
-      m->handover.batch_most = to->batch_size;
-    }
-  }
-  config->routes = m->shares.routes;
-}
-
-void strand_member_shares (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
-  strand_engine_stats stats;
-  if (c->member_count == 1) return;
-  strand_engine_stats_read(m->owner.engine, &stats);
-  strand_lock_take(&c->lock);
-  c->partitions += stats.partitions - m->shares.partitions;
-  m->shares.partitions = stats.partitions;
-  for (unsigned i = 0; i < c->member_count; i++) {
-    c->inboxes[i].asked.limits = true;
-  }
-  strand_lock_release(&c->lock);
-  strand_shared_wake(c);
+static void set_share (strand_member *m, const strand_share *share) {
+  strand_reader_limit(&m->reader, share->max_ready);
+  strand_handover_limit(&m->handover, share->max_ready);
+  strand_handover_widen(&m->handover, share->batch_most);
+  strand_watchdog_limit(&m->watchdog, share->slow_after_us);
 }
 
 static void take_limits (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
   strand_engine_config config = { 0 };
-  strand_lock_take(&c->lock);
-  limits_locked(m, &config);
-  m->handover.max_ready = share_locked(m, c->limits.max_ready);
-  m->watchdog.slow_after_us = c->limits.slow_after_us;
-  strand_lock_release(&c->lock);
+  strand_share share;
+  strand_shares_take(&m->shares, &config, &share);
+  set_share(m, &share);
   strand_engine_configure(m->owner.engine, &config);
 }
 
@@ -224,10 +56,8 @@ static void take_rules (strand_member *m) {
     strand_partition *p = m->assignment.tags[i]->partition;
     bool paused;
     if (p == NULL) continue;
-    strand_lock_take(&c->lock);
-    paused = strand_shared_paused_locked(c, strand_partition_topic(p),
-                                         strand_partition_index(p));
-    strand_lock_release(&c->lock);
+    paused = strand_settings_paused(&c->settings, strand_partition_topic(p),
+                                    strand_partition_index(p));
     strand_engine_pause(m->owner.engine, p, paused);
     recall = recall || paused;
     atomic_store_explicit(&m->assignment.tags[i]->stop,
@@ -235,7 +65,7 @@ static void take_rules (strand_member *m) {
                           memory_order_release);
   }
   strand_snapshot_change(&m->snapshot);
-  if (recall) strand_handover_recall(m);
+  if (recall) strand_handover_recall(&m->handover);
 }
 
 static void take_releases (strand_member *m, strand_release *releases) {
@@ -243,29 +73,96 @@ static void take_releases (strand_member *m, strand_release *releases) {
     strand_release *r = releases;
     releases = r->next;
     strand_engine_release(m->owner.engine, &r->held);
-    free_release(r);
+    strand_release_free(r);
   }
 }
 
 static void take_inbox (strand_member *m, int64_t now_us) {
   strand_consumer *c = m->owner.consumer;
-  strand_asked asked;
-  strand_lock_take(&c->lock);
-  asked = c->inboxes[m->owner.index].asked;
-  c->inboxes[m->owner.index].asked = (strand_asked){ 0 };
-  strand_lock_release(&c->lock);
+  strand_asked asked = strand_inboxes_take(&c->inboxes, m->owner.index);
   if (asked.limits) take_limits(m);
   if (asked.close) strand_closing_begin(m, now_us);
   if (asked.rules) take_rules(m);
-  if (asked.yields && m->closing.phase == STRAND_SERVING)
-    strand_group_claim(m);
+  if (asked.yields && m->owner.phase == STRAND_SERVING)
+    strand_epoch_claim(&m->epochs);
   take_releases(m, asked.releases);
-  strand_seek_take(m, asked.seeks);
-  strand_parked_serve(m, asked.parked, now_us);
+  strand_seek_take(&m->seeks, asked.seeks);
+  strand_parked_serve(&m->parking, asked.parked, now_us);
   while (asked.commits != NULL) {
     strand_waiter *w = asked.commits;
     asked.commits = w->next;
-    strand_committer_wait(m, w);
+    strand_committer_wait(&m->committer, w);
+  }
+}
+
+/*
+** What the helper found
+*/
+
+/* A new epoch begins where the user wanted the partition to go. */
+static void take_seek (strand_member *m, strand_tag *tag,
+                       const strand_call *call, int64_t now_us) {
+  bool again;
+  if (!strand_seek_answer(&m->seeks, tag, call, now_us)) return;
+  again = strand_position_is_again(tag);
+  tag = strand_epoch_restart(&m->epochs, tag, call->list->elems[0].offset);
+  strand_seek_arrived(&m->seeks, tag, call, again, now_us);
+}
+
+/* Of one partition. */
+static void take_position (strand_member *m, const strand_call *call,
+                           int64_t now_us) {
+  const rd_kafka_topic_partition_t *p = &call->list->elems[0];
+  strand_tag *tag = strand_assignment_find(&m->assignment, p->topic,
+                                           p->partition);
+  if (tag != NULL && tag->leaving) tag = NULL;
+  if (call->why >= STRAND_WHY_TARGET) take_seek(m, tag, call, now_us);
+  else if (tag != NULL) {
+    strand_position_answer(&m->positions, tag, call, now_us);
+    strand_epoch_reset(&m->epochs, now_us);
+  }
+}
+
+static void take_topics (strand_member *m, const strand_call *call,
+                         int64_t now_us) {
+  if (call->err == 0) strand_outage_reached(&m->outage, now_us);
+  strand_topics_listed(&m->topics, call, now_us);
+}
+
+static void take_answer (strand_member *m, const strand_call *call,
+                         int64_t now_us) {
+  switch (call->kind) {
+    case STRAND_CALL_COMMITTED:
+      strand_position_committed(&m->positions, call, now_us);
+      return;
+    case STRAND_CALL_STARTS:
+      strand_starts_answer(&m->starts, call, now_us);
+      return;
+    case STRAND_CALL_TOPICS: take_topics(m, call, now_us); return;
+    case STRAND_CALL_OWNERS:
+      strand_topics_owners(&m->topics, call, now_us);
+      return;
+    case STRAND_CALL_REACH:
+      strand_outage_reach(&m->outage, call, now_us);
+      return;
+    case STRAND_CALL_LEADERS:
+      strand_trouble_leaders(&m->troubles, call, now_us);
+      return;
+    case STRAND_CALL_STALLED:
+      strand_outbox_stalled(&m->outbox, call, now_us);
+      return;
+    case STRAND_CALL_DROP: strand_outbox_gone(&m->outbox); return;
+    case STRAND_CALL_DESTROY: m->owner.client = NULL; return;
+    default: take_position(m, call, now_us);
+  }
+}
+
+void strand_member_answers (strand_member *m, int64_t now_us) {
+  strand_call *call;
+  while ((call = strand_helper_answer(m->owner.helper)) != NULL) {
+    take_answer(m, call, now_us);
+    strand_call_free(call);
+    strand_snapshot_change(&m->snapshot);
   }
 }
 
@@ -278,105 +175,110 @@ static int64_t min64 (int64_t a, int64_t b) {
 }
 
 static int64_t poll_every (const strand_member *m) {
-  return min64(POLL_MOST_US, m->owner.consumer->max_poll_us / 4);
+  return min64(POLL_MOST_US, m->owner.consumer->settings.max_poll_us / 4);
 }
 
 /* Between a handler's stop and the close that comes of it nothing starts: else
 ** the record that stopped, which is not done, would run again. */
 static void hand_over (strand_member *m, int64_t now_us) {
-  if (m->closing.phase != STRAND_SERVING
-      || !atomic_load(&m->owner.consumer->halted)) {
-    strand_handover_post(m, now_us);
-    return;
+  if (m->owner.phase != STRAND_SERVING
+      || !strand_stop_halts(&m->owner.consumer->stop)) {
+    strand_handover_post(&m->handover, now_us);
   }
-  if (!m->handover.halted) strand_handover_recall(m);
-  m->handover.halted = true;
+  else strand_handover_halt(&m->handover);
+}
+
+static int64_t tick_troubles (strand_member *m, int64_t now_us) {
+  if (m->owner.phase >= STRAND_LEAVING) return INT64_MAX;
+  strand_committer_look(&m->committer, now_us);
+  if (strand_known_tick(&m->known, now_us))
+    strand_position_reread(&m->positions);
+  return strand_outage_tick(&m->outage, now_us);
 }
 
 /* One turn; when the next is due at the latest. */
 static int64_t turn (strand_member *m, int64_t now_us) {
   int64_t due = now_us + poll_every(m);
   take_inbox(m, now_us);
-  strand_position_answers(m, now_us);
-  strand_seek_serve(m);
-  if (m->owner.queue != NULL) strand_group_serve(m, now_us);
-  strand_handover_harvest(m, now_us);
-  strand_letters_serve(m, now_us);
+  strand_member_answers(m, now_us);
+  strand_seek_serve(&m->seeks);
+  if (m->owner.queue != NULL) strand_group_serve(&m->group, now_us);
+  strand_handover_harvest(&m->handover, now_us);
+  strand_dead_letters_serve(&m->dead_letters, now_us);
   if (m->committer.queue != NULL) {
-    strand_committer_serve(m, now_us);
-    strand_group_advance(m, now_us);
+    strand_committer_serve(&m->committer, now_us);
+    strand_group_advance(&m->group, now_us);
   }
-  if (m->closing.phase
-      == STRAND_SERVING) { /* a retry of the end waits for ever */
+  if (m->owner.phase == STRAND_SERVING) { /* else a retry waits for ever */
     due = min64(due, strand_engine_tick(m->owner.engine, now_us));
   }
-  strand_reader_read(m, now_us);
+  strand_reader_read(&m->reader, now_us);
+  strand_epoch_reset(&m->epochs, now_us);
   hand_over(m, now_us);
   due = min64(due, strand_engine_gates(m->owner.engine, now_us));
   strand_closing_advance(m, now_us);
-  due = min64(due, strand_trouble_tick(m, now_us)); /* also when it is busy */
-  strand_snapshot_publish(&m->snapshot, m->owner.client, now_us);
-  if (m->owner.consumer->warnings != NULL) {
-    strand_warnings_tick(m->owner.consumer->warnings, now_us);
-  }
-  if (strand_reader_busy(m)) return now_us;
-  if (m->waker.more && m->owner.queue != NULL) return now_us;
-  due = min64(due, strand_position_tick(m, now_us));
-  due = min64(due, strand_topics_tick(m, now_us));
-  due = min64(due, strand_group_due(m));
-  due = min64(due, strand_letters_due(m, now_us));
-  due = min64(due, strand_committer_due(m, now_us));
-  due = min64(due, m->handover.look_us);
+  due = min64(due, tick_troubles(m, now_us)); /* also when it is busy */
+  strand_snapshot_publish(&m->snapshot, now_us);
+  strand_notifier_tick(&m->owner.consumer->notifier, now_us);
+  if (strand_reader_busy(&m->reader)) return now_us;
+  if (m->waker->more && m->owner.queue != NULL) return now_us;
+  due = min64(due, strand_position_tick(&m->positions, now_us));
+  due = min64(due, strand_starts_tick(&m->starts, now_us));
+  due = min64(due, strand_topics_tick(&m->topics, now_us));
+  due = min64(due, strand_group_due(&m->group));
+  due = min64(due, strand_dead_letters_due(&m->dead_letters, now_us));
+  due = min64(due, strand_committer_due(&m->committer, now_us));
+  due = min64(due, strand_handover_due(&m->handover));
   due = min64(due, strand_closing_due(m));
   return min64(due, strand_snapshot_due(&m->snapshot));
 }
 
-/* A client that could not be destroyed yet still writes to them. */
-void strand_member_give_back (strand_member *m) {
-  if (m->owner.client != NULL || strand_letters_have_client(m)) return;
-  strand_waker_close(&m->waker);
-}
-
-static void free_parts (strand_member *m) {
-  strand_letters_free(m);
-  strand_known_free(m);
-  strand_topics_free(m);
-  strand_engine_free(m->owner.engine);
-  strand_handover_free(m);
-  strand_snapshot_free(&m->snapshot);
-  strand_problem_free(&m->troubles.problem);
-  strand_problem_free(&m->topics.problem);
-  strand_assignment_free(&m->assignment);
-  free(m->shares.routes);
-  strand_waker_close(&m->waker);
-}
-
 static void check_parts (const strand_member *m) {
-  strand_waker_check(&m->waker);
+  strand_shared_check_parts(m->owner.consumer);
+  strand_waker_check(m->waker);
   strand_assignment_check(&m->assignment);
   strand_snapshot_check(&m->snapshot);
+  strand_shares_check(&m->shares);
+  strand_known_check(&m->known);
+  strand_topics_check(&m->topics);
+  strand_outage_check(&m->outage);
+  strand_positions_check(&m->positions);
+  strand_starts_check(&m->starts);
+  strand_reader_check(&m->reader);
+  strand_watchdog_check(&m->watchdog);
+  strand_handover_check(&m->handover);
+  strand_outbox_check(&m->outbox);
+  strand_dead_letters_check(&m->dead_letters);
   strand_committer_check(&m->committer);
-  strand_closing_check(&m->closing);
+  strand_group_check(&m->group);
+  strand_closing_check(m);
+}
+
+/* A client that could not be destroyed yet still writes to the waker. */
+static void note_clients (strand_member *m) {
+  m->waker->lent = m->owner.client != NULL
+                   || strand_outbox_have_client(&m->outbox);
 }
 
 /* Handlers that do not return keep the owner, which waits for them: their
 ** slots and records are its. */
 static void *run_owner (void *arg) {
   strand_member *m = arg;
-  strand_consumer *c = m->owner.consumer;
-  strand_topics_subscribe(m);
-  while (m->closing.phase != STRAND_OVER || strand_handover_out(m)) {
+  strand_topics_subscribe(&m->topics);
+  while (m->owner.phase != STRAND_OVER || strand_handover_out(&m->handover)) {
     int64_t now_us = strand_clock_us(), due;
-    atomic_store_explicit(&m->waker.turned_us, now_us, memory_order_relaxed);
+    atomic_store_explicit(&m->waker->turned_us, now_us, memory_order_relaxed);
     due = turn(m, now_us);
     if (CHECKED) check_parts(m);
-    if (m->closing.phase == STRAND_OVER && !strand_handover_out(m)) break;
-    if (strand_waker_sleep(&m->waker, due > now_us ? due : 0)) {
-      m->reader.ready = true;
+    if (m->owner.phase == STRAND_OVER && !strand_handover_out(&m->handover))
+      break;
+    if (strand_waker_sleep(m->waker, due > now_us ? due : 0)) {
+      strand_reader_wake(&m->reader);
     }
   }
+  note_clients(m);
   strand_helper_end(m->owner.helper);
-  strand_shared_leave(c);
+  let_go(m);
   return NULL;
 }
 
@@ -390,15 +292,15 @@ static void fail_start (const strand_member *m, strand_failure *failure) {
 
 bool strand_member_start (strand_member *m, strand_failure *failure) {
   pthread_t thread;
-  strand_shared_enter(m->owner.consumer); /* the helper's */
-  m->owner.helper = strand_helper_new(m->owner.client, wake, let_go, m);
+  enter(m); /* the helper */
+  m->owner.helper = strand_helper_new(m->owner.client, m->waker, let_go, m);
   if (m->owner.helper == NULL) {
     fail_start(m, failure);
-    strand_shared_leave(m->owner.consumer);
+    let_go(m);
     return false;
   }
-  strand_shared_enter(m->owner.consumer); /* the owner's */
-  atomic_store(&m->waker.turned_us, strand_clock_us());
+  enter(m); /* the owner */
+  atomic_store(&m->waker->turned_us, strand_clock_us());
   if (strand_thread_start(&thread, run_owner, m)) {
     pthread_detach(thread);
     return true;
@@ -406,7 +308,7 @@ bool strand_member_start (strand_member *m, strand_failure *failure) {
   fail_start(m, failure);
   strand_helper_end(m->owner.helper);
   m->owner.helper = NULL;
-  strand_shared_leave(m->owner.consumer);
+  let_go(m);
   return false;
 }
 
@@ -415,130 +317,19 @@ void strand_member_dismiss (strand_member *m) {
   if (m->owner.helper != NULL || m->owner.client == NULL) return;
   call = strand_call_new(STRAND_CALL_DESTROY, NULL);
   if (call == NULL) return; /* it goes with the member */
-  strand_shared_enter(m->owner.consumer);
-  m->owner.helper = strand_helper_new(m->owner.client, wake, let_go, m);
+  enter(m);
+  m->owner.helper = strand_helper_new(m->owner.client, m->waker, let_go, m);
   if (m->owner.helper == NULL) {
-    strand_shared_leave(m->owner.consumer);
+    let_go(m);
     strand_call_free(call);
     return;
   }
-  rd_kafka_queue_destroy(m->committer.queue);
+  strand_committer_close(&m->committer);
   rd_kafka_queue_destroy(m->owner.queue);
-  m->committer.queue = m->owner.queue = NULL;
+  m->owner.queue = NULL;
   m->owner.client = NULL;
-  strand_letters_leave(m); /* else it goes with the member */
+  strand_outbox_leave(&m->outbox); /* else it goes with the member */
+  note_clients(m);
   strand_helper_leave(m->owner.helper, call);
   strand_helper_end(m->owner.helper);
-}
-
-/*
-** Opening
-*/
-
-static bool add_index (const char *name) {
-  return strcmp(name, "client.id") == 0
-         || strcmp(name, "group.instance.id") == 0;
-}
-
-/* With several members, each gets an id of its own: NAME-<index>. */
-static rd_kafka_conf_t *make_conf (const strand_member *m, unsigned members,
-                                   const strand_property *props, size_t count,
-                                   strand_failure *failure) {
-  rd_kafka_conf_t *conf = strand_conf_new(RD_KAFKA_CONSUMER, props, count,
-                                          failure);
-  char value[512], error[512];
-  if (conf == NULL || members == 1) return conf;
-  for (size_t i = 0; i < count; i++) {
-    if (!add_index(props[i].name)) continue;
-    snprintf(value, sizeof(value), "%s-%u", props[i].value, m->owner.index);
-    rd_kafka_conf_set(conf, props[i].name, value, error, sizeof(error));
-  }
-  return conf;
-}
-
-static bool open_client (strand_member *m, const strand_property *props,
-                         size_t count, strand_failure *failure) {
-  static const uint64_t one = 1;
-  strand_consumer *c = m->owner.consumer;
-  rd_kafka_conf_t *conf = make_conf(m, c->member_count, props, count, failure);
-  if (conf == NULL) return false;
-  m->opaque.log = c->log;
-  rd_kafka_conf_set_opaque(conf, m);
-  if (strand_conf_loses_assignments(props, count)) {
-    strand_join_watch_add(&m->join_watch, &m->waker, conf);
-  }
-  strand_signs_watch(&m->signs, &m->waker, conf);
-  rd_kafka_conf_set_error_cb(conf, strand_trouble_heard);
-  rd_kafka_conf_set_throttle_cb(conf, strand_trouble_throttled);
-  rd_kafka_conf_set_events(
-    conf, RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_OFFSET_COMMIT
-            | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
-  m->owner.client = strand_conf_open(RD_KAFKA_CONSUMER, conf, failure);
-  if (m->owner.client == NULL) return false;
-  rd_kafka_poll_set_consumer(m->owner.client);
-  m->owner.queue = rd_kafka_queue_get_consumer(m->owner.client);
-  if (m->owner.queue == NULL) { /* it belongs to the group */
-    strand_fail(failure, "OPTION", "option 'kafka': 'group.id' is empty");
-    return false;
-  }
-  m->committer.queue = rd_kafka_queue_new(m->owner.client);
-  rd_kafka_queue_io_event_enable(m->owner.queue, m->waker.queue_fd, &one,
-                                 sizeof(one));
-  rd_kafka_queue_io_event_enable(m->committer.queue, m->waker.queue_fd, &one,
-                                 sizeof(one));
-  return true;
-}
-
-static strand_engine *open_engine (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
-  strand_engine_config config = { 0 };
-  limits_locked(m, &config); /* nobody else has it yet */
-  config.ordering = c->ordering;
-  config.null_key_unordered = c->null_key_unordered;
-  config.ordering_header = c->ordering_header;
-  config.park_alone = c->park_alone;
-  config.arg = m;
-  config.notice = take_notice;
-  config.release = take_release;
-  if (c->letters.topic != NULL) config.letter = strand_letters_take;
-  if (getrandom(config.seed, sizeof(config.seed), 0)
-      != (ssize_t)sizeof(config.seed)) {
-    config.seed[0] = (uint64_t)strand_clock_us();
-  }
-  return strand_engine_new(&config);
-}
-
-strand_member *strand_member_new (strand_consumer *c, unsigned index,
-                                  const strand_property *props, size_t count,
-                                  strand_failure *failure) {
-  strand_member *m = calloc(1, sizeof(*m));
-  strand_fail(failure, "NO_MEMORY", "memory ran out");
-  if (m == NULL) return NULL;
-  m->owner.consumer = c;
-  m->owner.index = index;
-  m->handover.look_us = INT64_MAX;
-  strand_topics_init(m);
-  strand_problem_init(&m->troubles.problem);
-  strand_waker_init(&m->waker);
-  m->shares.routes = calloc(c->route_count, sizeof(*m->shares.routes));
-  m->owner.engine = m->shares.routes != NULL ? open_engine(m) : NULL;
-  strand_snapshot_init(&m->snapshot, m->owner.engine, &m->assignment, index);
-  if (m->owner.engine != NULL && strand_waker_open(&m->waker, failure)
-      && open_client(m, props, count, failure)
-      && strand_letters_open(m, failure)) {
-    c->inboxes[index] = (strand_inbox){ .waker = &m->waker,
-                                        .asked.limits = true };
-    failure->code[0] = '\0';
-    return m;
-  }
-  strand_member_free(m);
-  return NULL;
-}
-
-void strand_member_free (strand_member *m) {
-  if (m->committer.queue != NULL) rd_kafka_queue_destroy(m->committer.queue);
-  if (m->owner.queue != NULL) rd_kafka_queue_destroy(m->owner.queue);
-  if (m->owner.client != NULL) rd_kafka_destroy(m->owner.client);
-  free_parts(m);
-  free(m);
 }

@@ -1,33 +1,31 @@
 /*
 ** member.h - one group member: its owner thread and what that owns
 **
-** The owner's loop, each part in its file:
+** A composition of parts, each with its own state, and a loop over them. A
+** part knows those above it in the struct, and no other; only this unit
+** (member.c, opening.c, closing.c) knows all.
 **
-**   inbox (member.c)     what the lua thread asked for
-**   answers (position.c, seek.c, starts.c) what the helper found: payloads,
-**                        watermarks, seeks, starts of logs
-**   group (group.c)      rebalances, errors, tokens
-**   harvest (handover.c) outcomes back into the engine
-**   read (reader.c)      records of partitions that are within their share
-**   hand over (handover.c)  batches to the workers
-**   letters (letters.c)  dead letters out, and their acknowledgements in
-**   commit (committer.c) when one is due
-**   snapshot (snapshot.c) what others may look at
+** A turn of the loop, in this order:
+**
+**   inbox     (inbox.c)      what the lua thread and other members asked for
+**   answers   (helper.c)     what the helper found, to the part that asked
+**   seeks     (seek.c)       those whose turn it is
+**   group     (group.c)      rebalances, errors, tokens
+**   harvest   (handover.c)   outcomes back into the engine
+**   letters   (dead_letters.c) dead letters out, acknowledgements in
+**   commit    (committer.c)  when one is due; then a rebalance that waits
+**   timers    (the engine's) what is due for a retry, or has waited enough
+**   read      (reader.c)     records of partitions within their share
+**   reset     (epochs.c)     what was read of logs that were made anew
+**   hand over (handover.c)   batches to the workers
+**   close     (closing.c)    the next phase
+**   troubles  (known.c, outage.c) what is wrong with the world
+**   snapshot  (snapshot.c)   what others may look at; warnings
+**   and when nothing more can be read now: positions, starts, topics
 **
 ** and then it sleeps until librdkafka, a worker, the helper, the lua thread
 ** or a timer has something, at most min(1 s, max.poll.interval / 4): an
 ** owner that does not poll is expelled from its group.
-**
-** A member's life:
-**
-**   SERVING -- close --> ENDING -- nothing in flight, or late --> COMMITTING
-**     -- answered, or late --> LEAVING -- left --> DESTROYING -- gone --> OVER
-**
-**   ENDING      nothing new starts (drain: until nothing is ready)
-**   COMMITTING  the last commit; not after a fatal error
-**   LEAVING     rd_kafka_consumer_close_queue is served until closed
-**   DESTROYING  the helper destroys the client
-**   OVER        only leases of handlers that do not return may be out
 **
 ** Thread: owner, but for the functions that say otherwise.
 */
@@ -35,16 +33,25 @@
 #define STRAND_MEMBER_H
 
 #include "kafka/committer.h"
+#include "kafka/dead_letters.h"
+#include "kafka/epochs.h"
 #include "kafka/group.h"
 #include "kafka/handover.h"
 #include "kafka/helper.h"
 #include "kafka/join_watch.h"
+#include "kafka/known.h"
+#include "kafka/membership.h"
+#include "kafka/notices.h"
+#include "kafka/outage.h"
+#include "kafka/outbox.h"
 #include "kafka/owner.h"
 #include "kafka/parked.h"
 #include "kafka/position.h"
+#include "kafka/problem.h"
 #include "kafka/reader.h"
 #include "kafka/seek.h"
 #include "kafka/shared.h"
+#include "kafka/shares.h"
 #include "kafka/signs.h"
 #include "kafka/snapshot.h"
 #include "kafka/starts.h"
@@ -53,85 +60,73 @@
 #include "kafka/waker.h"
 #include "kafka/watchdog.h"
 
-typedef struct strand_letters strand_letters;
-
-typedef enum strand_phase {
-  STRAND_SERVING,
-  STRAND_ENDING,
-  STRAND_COMMITTING,
-  STRAND_LEAVING,
-  STRAND_DESTROYING,
-  STRAND_OVER
-} strand_phase;
-
-/* The way to the end; see above.
+/* The way to the end, by the phases of owner.h.
 **
 ** Invariants:
-**   (1) It has begun when nothing is served any more.
+**   (1) The end has begun when nothing is served any more.
 **   (2) The call that destroys the client waits in DESTROYING alone.
 **   (3) None has made its last commit before its handlers have ended. */
 typedef struct strand_closing {
-  strand_phase phase;
   int64_t limit_us; /* end of the phase */
   int64_t deadline_us;
   strand_close_mode mode;
   bool last_commit;        /* was made: this one may leave */
   bool cannot_leave;       /* librdkafka refuses: a fatal error */
   strand_call *destroying; /* for the helper, when the client has left */
-  /* Written by the owner, read by the helper's thread: it need not wait for
-  ** an answer any more. */
-  atomic_bool begun;
 } strand_closing;
 
-/* Its part of the consumer's budgets. */
-typedef struct strand_shares {
-  size_t partitions;           /* consumer->lock: counted in the consumer's */
-  strand_route_limits *routes; /* as the engine has them */
-} strand_shares;
-
-struct strand_member {
+typedef struct strand_member {
   strand_opaque opaque; /* first: log.h */
+  atomic_int refs; /* by the lua thread and each thread of its; who is last
+                      frees it */
   strand_owner owner;
-  strand_letters *letters; /* NULL: no topic for dead letters */
+  strand_waker *waker; /* its inbox's */
 
-  strand_waker waker;
   strand_shares shares;
   strand_signs signs;
   strand_join_watch join_watch;
-  strand_troubles troubles;
+  strand_problem problem; /* for health() */
+  strand_membership membership;
   strand_assignment assignment;
   strand_snapshot snapshot;
+  strand_known known;
   strand_topics topics;
+  strand_outage outage;
+  strand_troubles troubles;
   strand_positions positions;
   strand_starts starts;
   strand_seeks seeks;
+  strand_parking parking;
   strand_reader reader;
   strand_watchdog watchdog;
   strand_handover handover;
+  strand_outbox outbox;
+  strand_dead_letters dead_letters;
+  strand_epochs epochs;
   strand_committer committer;
   strand_group group;
   strand_closing closing;
-};
+} strand_member;
 
+/* opening.c */
+/* Thread: lua. Gives each part what is below it: all of a member but its
+** client, its engine and its outbox's. */
+void strand_member_init (strand_member *m, strand_consumer *c, unsigned index);
 /* Thread: lua. Makes the client; connects to nothing. */
 strand_member *strand_member_new (strand_consumer *c, unsigned index,
                                   const strand_property *props, size_t count,
                                   strand_failure *failure);
-/* Thread: lua. Of a member that never ran. */
-void strand_member_free (strand_member *m);
+/* Thread: lua, or whoever is last: that one frees it. */
+void strand_member_unref (strand_member *m);
+
+/* member.c */
+/* Thread: lua. Starts owner and helper. False and a failure. */
+bool strand_member_start (strand_member *m, strand_failure *failure);
 /* Thread: lua. A member that never ran lets its client go, in a thread by
 ** itself. */
 void strand_member_dismiss (strand_member *m);
-/* Thread: whoever is last. Closes its descriptors. */
-void strand_member_give_back (strand_member *m);
-/* Thread: lua. Starts owner and helper. False and a failure. */
-bool strand_member_start (strand_member *m, strand_failure *failure);
-/* Thread: owner. The handler of a held shard returned: whoever has its
-** partition now goes on with it. */
-void strand_member_release (strand_consumer *c, const strand_held *held);
-/* Its assignment has changed, and with it every member's share of the
-** consumer's budgets. */
-void strand_member_shares (strand_member *m);
+/* What the helper has found, to the part that asked. */
+void strand_member_answers (strand_member *m, int64_t now_us);
 
 /* closing.c */
 /* The close that was asked for begins, or goes on in another mode. */
@@ -140,6 +135,6 @@ void strand_closing_begin (strand_member *m, int64_t now_us);
 void strand_closing_advance (strand_member *m, int64_t now_us);
 int64_t strand_closing_due (const strand_member *m);
 /* Between two turns, in debug builds. */
-void strand_closing_check (const strand_closing *c);
+void strand_closing_check (const strand_member *m);
 
 #endif

@@ -7,10 +7,11 @@
 ** (topic, partition, offset), not by number: what comes and goes meanwhile
 ** moves no other record.
 */
+#include "kafka/parked.h"
+
 #include <stdlib.h>
 
 #include "kafka/clock.h"
-#include "kafka/member.h"
 
 static strand_record *copy_record (const strand_record *r) {
   size_t size = strand_record_size(strand_record_length(r));
@@ -53,11 +54,11 @@ static int compare (const strand_partition *p, const char *topic,
 }
 
 /* The first record of the first partition from the request's place on. */
-static const strand_record *first_from (const strand_member *m,
+static const strand_record *first_from (const strand_parking *k,
                                         const strand_parked_request *r) {
   const strand_record *found = NULL;
-  for (size_t i = 0; i < m->assignment.count; i++) {
-    const strand_partition *p = m->assignment.tags[i]->partition, *best;
+  for (size_t i = 0; i < k->assignment->count; i++) {
+    const strand_partition *p = k->assignment->tags[i]->partition, *best;
     const strand_record *first;
     int order;
     if (p == NULL) continue;
@@ -110,34 +111,36 @@ static bool add_records (page *to, strand_parked_request *request,
   return true;
 }
 
-static void answer_page (strand_member *m, strand_parked_request *r,
+static void answer_page (const strand_parking *k, strand_parked_request *r,
                          int64_t now_us) {
   page to = { .tail = &r->ticket->parked };
   const strand_record *first;
   strand_failure failure;
-  while (has_room(&to) && (first = first_from(m, r)) != NULL) {
+  while (has_room(&to) && (first = first_from(k, r)) != NULL) {
     if (add_records(&to, r, first, now_us)) continue;
     strand_fail(&failure, "NO_MEMORY", "memory ran out");
-    strand_shared_answer(m->owner.consumer, r->ticket, &failure);
+    strand_shared_answer(k->owner->consumer, r->ticket, &failure);
     return;
   }
-  strand_shared_answer(m->owner.consumer, r->ticket, NULL);
+  strand_shared_answer(k->owner->consumer, r->ticket, NULL);
 }
 
-static const char *resolve (strand_member *m, const strand_parked_request *r) {
-  strand_tag *tag = strand_assignment_find(&m->assignment, r->topic,
+static const char *resolve (const strand_parking *k,
+                            const strand_parked_request *r) {
+  strand_tag *tag = strand_assignment_find(k->assignment, r->topic,
                                            r->partition);
   strand_err err;
   if (tag == NULL || tag->leaving) return "NOT_ASSIGNED";
-  strand_snapshot_change(&m->snapshot);
-  err = strand_engine_resolve(m->owner.engine, tag->partition, r->offset,
+  strand_snapshot_change(k->snapshot);
+  err = strand_engine_resolve(k->owner->engine, tag->partition, r->offset,
                               r->resolution);
   if (err == STRAND_ENOTOPEN) return "NOT_PARKED";
   return err == STRAND_OK ? NULL : "NO_MEMORY";
 }
 
-static void answer_resolve (strand_member *m, strand_parked_request *r) {
-  const char *code = resolve(m, r);
+static void answer_resolve (const strand_parking *k,
+                            strand_parked_request *r) {
+  const char *code = resolve(k, r);
   strand_failure failure;
   if (code != NULL) {
     strand_fail(&failure, code, "record %s/%d/%lld: %s", r->topic,
@@ -146,7 +149,7 @@ static void answer_resolve (strand_member *m, strand_parked_request *r) {
                 : strcmp(code, "NOT_ASSIGNED") == 0 ? "not assigned here"
                                                     : "memory ran out");
   }
-  strand_shared_answer(m->owner.consumer, r->ticket,
+  strand_shared_answer(k->owner->consumer, r->ticket,
                        code != NULL ? &failure : NULL);
 }
 
@@ -161,13 +164,13 @@ static strand_parked_request *in_order (strand_parked_request *newest) {
   return first;
 }
 
-void strand_parked_serve (strand_member *m, strand_parked_request *requests,
-                          int64_t now_us) {
+void strand_parked_serve (const strand_parking *k,
+                          strand_parked_request *requests, int64_t now_us) {
   strand_parked_request *r = in_order(requests);
   while (r != NULL) {
     strand_parked_request *next = r->next;
-    if (r->resolves) answer_resolve(m, r);
-    else answer_page(m, r, now_us);
+    if (r->resolves) answer_resolve(k, r);
+    else answer_page(k, r, now_us);
     free(r);
     r = next;
   }

@@ -6,21 +6,19 @@
 #ifndef STRAND_PARKED_H
 #define STRAND_PARKED_H
 
-#include "kafka/shared.h"
+#include "kafka/assignment.h"
+#include "kafka/owner.h"
+#include "kafka/snapshot.h"
 
-typedef struct strand_member strand_member;
+/* What they need; set when the member is made. */
+typedef struct strand_parking {
+  const strand_owner *owner;
+  const strand_assignment *assignment;
+  strand_snapshot *snapshot;
+} strand_parking;
 
-typedef struct strand_parked_request {
-  struct strand_parked_request *next;
-  strand_ticket *ticket;
-  bool resolves; /* else it asks for a page */
-  strand_resolution resolution;
-  char topic[250];
-  int32_t partition;
-  int64_t offset;
-} strand_parked_request;
-
-void strand_parked_serve (strand_member *m, strand_parked_request *requests,
-                          int64_t now_us);
+/* Takes the list, which has the last that was asked for first. */
+void strand_parked_serve (const strand_parking *k,
+                          strand_parked_request *requests, int64_t now_us);
 
 #endif

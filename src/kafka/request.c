@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "kafka/consumer.h"
-#include "kafka/member.h"
+#include "kafka/worker.h"
 
 /*
 ** Requests
@@ -13,21 +13,10 @@
 /* With 'waiting' members to answer. NULL and a failure: no memory. */
 static strand_ticket *new_ticket (strand_consumer *c, unsigned waiting,
                                   strand_failure *failure) {
-  strand_ticket *ticket = calloc(1, sizeof(*ticket));
-  if (ticket == NULL) {
-    strand_fail(failure, "NO_MEMORY", "memory ran out");
-    return NULL;
-  }
-  ticket->consumer = strand_shared_ref(c);
-  ticket->waiting = waiting;
+  strand_ticket *ticket = strand_ticket_new(&c->tickets, waiting);
+  if (ticket != NULL) ticket->consumer = strand_shared_ref(c);
+  else strand_fail(failure, "NO_MEMORY", "memory ran out");
   return ticket;
-}
-
-void strand_ticket_free (strand_ticket *ticket) {
-  strand_consumer *c = ticket->consumer;
-  strand_parked_free(ticket->parked);
-  free(ticket);
-  strand_shared_unref(c);
 }
 
 static strand_waiter *new_waiters (unsigned count, strand_ticket *ticket) {
@@ -53,27 +42,20 @@ strand_ticket *strand_consumer_commit (strand_consumer *c,
                                        strand_failure *failure) {
   strand_ticket *ticket;
   strand_waiter *waiters;
-  if (strand_shared_life(c) != STRAND_RUNS) {
+  if (strand_shared_state(c) != STRAND_RUNS) {
     strand_fail(failure, "NOT_RUNNING", "the consumer does not run");
     return NULL;
   }
-  ticket = new_ticket(c, c->member_count, failure);
+  ticket = new_ticket(c, c->inboxes.count, failure);
   if (ticket == NULL) return NULL;
-  waiters = new_waiters(c->member_count, ticket);
+  waiters = new_waiters(c->inboxes.count, ticket);
   if (waiters == NULL) {
-    strand_ticket_free(ticket);
+    strand_shared_free_ticket(ticket);
     strand_fail(failure, "NO_MEMORY", "memory ran out");
     return NULL;
   }
-  strand_lock_take(&c->lock);
-  for (unsigned i = 0; i < c->member_count; i++) {
-    strand_waiter *w = waiters;
-    waiters = w->next;
-    w->next = c->inboxes[i].asked.commits;
-    c->inboxes[i].asked.commits = w;
-  }
-  strand_lock_release(&c->lock);
-  strand_shared_wake(c);
+  strand_inboxes_ask_commit(&c->inboxes, waiters);
+  strand_inboxes_wake(&c->inboxes);
   return ticket;
 }
 
@@ -82,7 +64,6 @@ strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
                                      int64_t value, strand_failure *failure) {
   strand_seek_request *r;
   strand_ticket *ticket;
-  int member = -1;
   if (kind == STRAND_SEEK_OFFSET && value < 0) { /* librdkafka's own words */
     strand_fail(failure, "INVALID_ARG", "no offset is below 0");
     return NULL;
@@ -96,183 +77,85 @@ strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
     r->partition = partition;
     r->kind = kind;
     r->value = value;
-    strand_lock_take(&c->lock);
-    member = c->life == STRAND_RUNS
-               ? strand_held_member(&c->held, topic, partition)
-               : -1;
-    if (member >= 0) {
-      r->next = c->inboxes[member].asked.seeks;
-      c->inboxes[member].asked.seeks = r;
-    }
-    strand_lock_release(&c->lock);
-    if (member >= 0) {
-      strand_waker_wake(c->inboxes[member].waker);
+    if (strand_shared_state(c) == STRAND_RUNS
+        && strand_inboxes_ask_seek(&c->inboxes, r))
       return ticket;
-    }
     strand_fail(failure, "NOT_ASSIGNED",
                 "partition %d of '%s' is not assigned here", (int)partition,
                 topic);
   }
   if (r != NULL) free(r->topic);
   free(r);
-  if (ticket != NULL) strand_ticket_free(ticket);
+  if (ticket != NULL) strand_shared_free_ticket(ticket);
   return NULL;
 }
 
-int strand_ticket_done (strand_ticket *ticket, strand_failure *failure) {
-  strand_consumer *c = ticket->consumer;
-  int done = 0;
-  strand_lock_take(&c->lock);
-  if (ticket->waiting == 0) {
-    done = ticket->failure.code[0] == '\0' ? 1 : -1;
-    *failure = ticket->failure;
-  }
-  strand_lock_release(&c->lock);
-  return done;
-}
-
-void strand_ticket_drop (strand_ticket *ticket) {
-  strand_consumer *c = ticket->consumer;
-  bool answered;
-  strand_lock_take(&c->lock);
-  ticket->dropped = true;
-  answered = ticket->waiting == 0;
-  if (answered) c->answers--;
-  strand_lock_release(&c->lock);
-  if (!answered) return; /* whoever answers frees it */
-  strand_shared_settle(c);
-  strand_ticket_free(ticket);
+void strand_consumer_drop (strand_ticket *ticket) {
+  if (!strand_ticket_give_up(ticket)) return; /* whoever answers frees it */
+  strand_shared_settle(ticket->consumer);
+  strand_shared_free_ticket(ticket);
 }
 
 /*
 ** Pausing, limits
 */
 
-static bool covers (const char *topic, int32_t partition,
-                    const strand_rule *rule) {
-  if (topic == NULL) return true;
-  if (rule->topic == NULL || strcmp(rule->topic, topic) != 0) return false;
-  return partition < 0 || rule->partition == partition;
-}
-
-static void drop_rules_locked (strand_consumer *c, const char *topic,
-                               int32_t partition) {
-  size_t kept = 0;
-  for (size_t i = 0; i < c->rule_count; i++) {
-    if (!covers(topic, partition, &c->rules[i]))
-      c->rules[kept++] = c->rules[i];
-    else free(c->rules[i].topic);
-  }
-  c->rule_count = kept;
-}
-
-static void tell_rules_locked (strand_consumer *c) {
-  for (unsigned i = 0; i < c->member_count; i++) {
-    c->inboxes[i].asked.rules = true;
-  }
-}
-
-/* Without memory the rules stay as they were. Only this thread writes them. */
-static bool add_rule (strand_consumer *c, const char *topic,
-                      int32_t partition) {
-  strand_rule rule = { topic != NULL ? strdup(topic) : NULL, partition };
-  strand_rule *old, *grown = malloc((c->rule_count + 1) * sizeof(*grown));
-  if (grown == NULL || (topic != NULL && rule.topic == NULL)) {
-    free(grown);
-    free(rule.topic);
-    return false;
-  }
-  strand_lock_take(&c->lock);
-  drop_rules_locked(c, topic, partition);
-  if (c->rule_count > 0) {
-    memcpy(grown, c->rules, c->rule_count * sizeof(*grown));
-  }
-  grown[c->rule_count++] = rule;
-  old = c->rules;
-  c->rules = grown;
-  tell_rules_locked(c);
-  strand_lock_release(&c->lock);
-  free(old);
-  return true;
-}
-
-static void drop_rules (strand_consumer *c, const char *topic,
-                        int32_t partition) {
-  strand_lock_take(&c->lock);
-  drop_rules_locked(c, topic, partition);
-  tell_rules_locked(c);
-  strand_lock_release(&c->lock);
-}
-
 bool strand_consumer_pause (strand_consumer *c, const char *topic,
                             int32_t partition, bool paused,
                             strand_failure *failure) {
   bool ok = true;
-  if (paused) ok = add_rule(c, topic, partition);
-  else drop_rules(c, topic, partition);
+  if (paused) ok = strand_settings_pause(&c->settings, topic, partition);
+  else strand_settings_resume(&c->settings, topic, partition);
+  strand_inboxes_tell(&c->inboxes, (strand_asked){ .rules = true });
   if (!ok) strand_fail(failure, "NO_MEMORY", "memory ran out");
-  if (strand_shared_life(c) != STRAND_CLOSED) strand_shared_wake(c);
+  if (strand_shared_state(c) != STRAND_CLOSED)
+    strand_inboxes_wake(&c->inboxes);
   return ok;
 }
 
-/* What a route leaves to the consumer. */
-static void follow_locked (strand_matcher *route, const strand_limits *l) {
-  strand_policy policy = route->limits.policy;
-  if (!route->own_retry) route->limits.policy = l->policy;
-  route->limits.policy.exhausted = route->own_exhausted ? policy.exhausted
-                                                        : l->policy.exhausted;
-  if (!route->own_deadline) route->deadline_us = l->deadline_us;
-}
-
-/* They may take what they have room for now. */
-static bool may_grow_locked (const strand_consumer *c) {
-  return c->life == STRAND_RUNS
-         || (c->life == STRAND_CLOSING && c->members_open > 0);
+static bool start_workers (strand_consumer *c, unsigned count,
+                           strand_failure *failure) {
+  return !strand_life_hire(&c->life, count)
+         || strand_workers_start(c, count, failure);
 }
 
 /* As many as 'limits' want, or as many as before. None leaves meanwhile: so
 ** they are wanted before they are there. */
-static bool grow_locked (strand_consumer *c, const strand_limits *limits,
-                         strand_failure *failure) {
-  unsigned in_flight = (unsigned)c->limits.max_in_flight, serving;
-  if (limits->workers == 0 || !may_grow_locked(c)) return true;
+static bool grow (strand_consumer *c, const strand_limits *limits,
+                  strand_failure *failure) {
+  strand_limits was = strand_settings_limits(&c->settings);
+  unsigned in_flight = (unsigned)was.max_in_flight, serving;
+  if (limits->workers == 0 || strand_shared_state(c) == STRAND_NEW)
+    return true;
   serving = strand_mailbox_limit(&c->mailbox, in_flight, limits->workers);
   if (serving >= limits->workers
-      || strand_workers_start_locked(c, limits->workers - serving, failure)) {
+      || start_workers(c, limits->workers - serving, failure)) {
     return true;
   }
-  strand_mailbox_limit(&c->mailbox, in_flight, c->limits.workers);
+  strand_mailbox_limit(&c->mailbox, in_flight, was.workers);
   return false;
 }
 
-static void set_limits_locked (strand_consumer *c,
-                               const strand_limits *limits) {
-  unsigned workers = c->limits.workers;
-  c->limits = *limits;
-  if (limits->workers == 0) c->limits.workers = workers;
-  for (size_t i = 0; i < c->route_count; i++) {
-    follow_locked(&c->routes[i], limits);
+static void set_limits (strand_consumer *c, strand_limits limits) {
+  if (limits.workers == 0) {
+    limits.workers = strand_settings_limits(&c->settings).workers;
   }
-  for (unsigned i = 0; i < c->member_count; i++) {
-    c->inboxes[i].asked.limits = true;
-  }
-  if (c->life == STRAND_NEW) return; /* strand_consumer_start sets them */
-  strand_mailbox_limit(&c->mailbox, (unsigned)limits->max_in_flight,
-                       c->limits.workers);
+  strand_settings_limit(&c->settings, &limits);
+  strand_routes_follow(&c->routes, &limits);
+  strand_inboxes_tell(&c->inboxes, (strand_asked){ .limits = true });
+  if (strand_shared_state(c) == STRAND_NEW) return; /* start sets them */
+  strand_mailbox_limit(&c->mailbox, (unsigned)limits.max_in_flight,
+                       limits.workers);
 }
 
 bool strand_consumer_configure (strand_consumer *c,
                                 const strand_limits *limits,
                                 strand_failure *failure) {
-  bool possible;
-  strand_lock_take(&c->lock);
-  possible = grow_locked(c, limits, failure);
-  if (possible) set_limits_locked(c, limits);
-  strand_lock_release(&c->lock);
-  if (possible && strand_shared_life(c) != STRAND_CLOSED) {
-    strand_shared_wake(c);
-  }
-  return possible;
+  if (!grow(c, limits, failure)) return false;
+  set_limits(c, *limits);
+  if (strand_shared_state(c) != STRAND_CLOSED)
+    strand_inboxes_wake(&c->inboxes);
+  return true;
 }
 
 /*
@@ -285,28 +168,15 @@ static strand_ticket *post_parked (strand_consumer *c, int member,
                                    strand_parked_request *r,
                                    strand_failure *failure) {
   strand_ticket *ticket = r->ticket;
-  bool runs;
-  strand_lock_take(&c->lock);
-  runs = c->life == STRAND_RUNS;
-  if (runs && member < 0) {
-    member = strand_held_member(&c->held, r->topic, r->partition);
-  }
-  if (runs && member >= 0) {
-    r->next = c->inboxes[member].asked.parked;
-    c->inboxes[member].asked.parked = r;
-  }
-  strand_lock_release(&c->lock);
-  if (runs && member >= 0) {
-    strand_waker_wake(c->inboxes[member].waker);
-    return ticket;
-  }
+  bool runs = strand_shared_state(c) == STRAND_RUNS;
+  if (runs && strand_inboxes_ask_parked(&c->inboxes, member, r)) return ticket;
   if (!runs) strand_fail(failure, "NOT_RUNNING", "the consumer does not run");
   else {
     strand_fail(failure, "NOT_ASSIGNED",
                 "partition %d of '%s' is not assigned here", (int)r->partition,
                 r->topic);
   }
-  strand_ticket_free(ticket);
+  strand_shared_free_ticket(ticket);
   free(r);
   return NULL;
 }
@@ -335,16 +205,13 @@ strand_ticket *strand_consumer_parked (strand_consumer *c, unsigned member,
   return r == NULL ? NULL : post_parked(c, (int)member, r, failure);
 }
 
-const strand_parked *strand_ticket_parked (const strand_ticket *ticket) {
-  return ticket->parked;
-}
-
 strand_ticket *strand_consumer_resolve (strand_consumer *c, const char *topic,
                                         int32_t partition, int64_t offset,
                                         strand_resolution resolution,
                                         strand_failure *failure) {
   strand_parked_request *r;
-  if (resolution == STRAND_RESOLVE_DEAD_LETTER && c->letters.topic == NULL) {
+  if (resolution == STRAND_RESOLVE_DEAD_LETTER
+      && c->settings.letters.topic == NULL) {
     strand_fail(failure, "NO_DEAD_LETTER_TOPIC",
                 "the option 'dead_letter.topic' is not set");
     return NULL;

@@ -1,7 +1,12 @@
 /*
 ** settings.h - what a consumer is opened with, and what may be asked of it
 **
-** Thread: any; values.
+** Invariants:
+**   (1) The last rule of pause covers no other.
+**   (2) There are properties for dead letters only with a topic for them.
+**
+** Thread: any reads; lua configures. A leaf lock of its own, under which
+** nothing is allocated.
 */
 #ifndef STRAND_KAFKA_SETTINGS_H
 #define STRAND_KAFKA_SETTINGS_H
@@ -10,6 +15,8 @@
 #include "kafka/conf.h"
 #include "kafka/event.h"
 #include "kafka/handler.h"
+#include "kafka/lock.h"
+#include "kafka/subscription.h"
 
 typedef struct strand_route {
   const char *topic;          /* a name, "^pattern", or NULL for every topic */
@@ -92,5 +99,62 @@ typedef enum strand_seek_kind {
   STRAND_SEEK_EARLIEST,
   STRAND_SEEK_LATEST
 } strand_seek_kind;
+
+/* A rule of pause: topic NULL is every topic, partition -1 every one. */
+typedef struct strand_rule {
+  char *topic;
+  int32_t partition;
+} strand_rule;
+
+/* What a consumer was opened with, and what was asked of it since. */
+typedef struct strand_settings {
+  /* set by init and read, and only read after */
+  bool has_oauth;
+  bool has_log;
+  bool null_key_unordered;
+  bool unreadable_fail;
+  bool park_alone;
+  strand_ordering ordering;
+  char *ordering_header;
+  size_t max_metadata;
+  strand_letters_config letters;      /* owned; topic NULL: none */
+  strand_property *letter_properties; /* what letters.kafka is */
+  rd_kafka_topic_partition_list_t *topics;
+  strand_subscription *subscription;
+  size_t prefetch_kbytes; /* of one partition */
+  int64_t max_poll_us;
+
+  strand_lock lock;
+  strand_limits limits; /* lock */
+  strand_rule *rules;   /* lock; only the lua thread writes them */
+  size_t rule_count;    /* lock; the same */
+} strand_settings;
+
+/* Thread: lua. A copy. False: memory ran out; it is to be freed all the
+** same. */
+bool strand_settings_init (strand_settings *s,
+                           const strand_consumer_config *config);
+/* Thread: lua. What librdkafka makes of them, once there is a client. False:
+** memory ran out. */
+bool strand_settings_read (strand_settings *s, const rd_kafka_conf_t *conf);
+/* Thread: whoever is last. */
+void strand_settings_free (strand_settings *s);
+
+/* Thread: any. */
+strand_limits strand_settings_limits (strand_settings *s);
+/* Thread: lua. */
+void strand_settings_limit (strand_settings *s, const strand_limits *limits);
+/* Thread: lua. Takes away the rules that it covers. False: memory ran out, and
+** all is as it was. */
+bool strand_settings_pause (strand_settings *s, const char *topic,
+                            int32_t partition);
+/* Thread: lua. Takes away the rules that it covers. */
+void strand_settings_resume (strand_settings *s, const char *topic,
+                             int32_t partition);
+/* Thread: any. Is the partition paused by a rule? */
+bool strand_settings_paused (strand_settings *s, const char *topic,
+                             int32_t partition);
+/* Thread: any. Between two turns, in debug builds. */
+void strand_settings_check (strand_settings *s);
 
 #endif

@@ -10,12 +10,10 @@
 #include "kafka/clock.h"
 #include "kafka/lock.h"
 
-void strand_snapshot_init (strand_snapshot *s, strand_engine *engine,
-                           const strand_assignment *assignment,
-                           unsigned index) {
+void strand_snapshot_init (strand_snapshot *s, const strand_owner *owner,
+                           const strand_assignment *assignment) {
+  s->owner = owner;
   s->assignment = assignment;
-  s->engine = engine;
-  s->index = index;
   strand_lock_init(&s->lock, STRAND_RANK_LEAF);
   s->blockers_wanted = STRAND_VIEW_BLOCKERS;
   s->changed = true;
@@ -77,11 +75,11 @@ bool strand_snapshot_want (strand_snapshot *s, size_t blockers) {
 */
 
 /* librdkafka learns the end from each fetch, long before it is reached. */
-static int64_t end_of (rd_kafka_t *client, const strand_tag *tag) {
+static int64_t end_of (const strand_snapshot *s, const strand_tag *tag) {
   int64_t low = -1, high = -1;
-  if (client == NULL
+  if (s->owner->client == NULL
       || rd_kafka_get_watermark_offsets(
-           client, strand_partition_topic(tag->partition),
+           s->owner->client, strand_partition_topic(tag->partition),
            strand_partition_index(tag->partition), &low, &high)
            != 0) {
     return tag->end;
@@ -89,15 +87,15 @@ static int64_t end_of (rd_kafka_t *client, const strand_tag *tag) {
   return high > tag->end ? high : tag->end;
 }
 
-static void view_partition (const strand_snapshot *s, rd_kafka_t *client,
-                            const strand_tag *tag, strand_partition_view *v,
-                            int64_t now_us) {
-  strand_partition_stats_read(s->engine, tag->partition, now_us, &v->stats);
+static void view_partition (const strand_snapshot *s, const strand_tag *tag,
+                            strand_partition_view *v, int64_t now_us) {
+  strand_partition_stats_read(s->owner->engine, tag->partition, now_us,
+                              &v->stats);
   snprintf(v->topic, sizeof(v->topic), "%s", v->stats.topic);
   if (tag->no_route) v->stats.state = "no_route";
   v->stats.topic = NULL; /* a copy's own, set when it is read */
-  v->end = end_of(client, tag);
-  v->member = s->index;
+  v->end = end_of(s, tag);
+  v->member = s->owner->index;
 }
 
 static void view_blocker (const strand_record *r, strand_blocker *b,
@@ -142,59 +140,59 @@ static void view_blockers (const strand_snapshot *s, strand_view *v,
   free(next);
 }
 
-static void view_partitions (const strand_snapshot *s, rd_kafka_t *client,
-                             strand_view *v, int64_t now_us) {
+static void view_partitions (const strand_snapshot *s, strand_view *v,
+                             int64_t now_us) {
   v->partitions = malloc((s->assignment->count + 1) * sizeof(*v->partitions));
   if (v->partitions == NULL) return;
   for (size_t i = 0; i < s->assignment->count; i++) {
     if (s->assignment->tags[i]->partition == NULL) continue;
-    view_partition(s, client, s->assignment->tags[i],
+    view_partition(s, s->assignment->tags[i],
                    &v->partitions[v->partition_count++], now_us);
   }
 }
 
 /* Ends move by themselves, and of a partition that is left unread nothing else
 ** does: its lag would be told as it once was. */
-static bool ends_moved (const strand_snapshot *s, rd_kafka_t *client) {
+static bool ends_moved (const strand_snapshot *s) {
   size_t n = 0;
   if (s->view == NULL) return true;
   for (size_t i = 0; i < s->assignment->count; i++) {
     if (s->assignment->tags[i]->partition == NULL) continue;
     if (n == s->view->partition_count
-        || s->view->partitions[n++].end
-             != end_of(client, s->assignment->tags[i]))
+        || s->view->partitions[n++].end != end_of(s, s->assignment->tags[i]))
       return true;
   }
   return false;
 }
 
 /* NULL when memory runs out. */
-static strand_view *new_view (const strand_snapshot *s, rd_kafka_t *client,
-                              size_t blockers, int64_t now_us) {
+static strand_view *new_view (const strand_snapshot *s, size_t blockers,
+                              int64_t now_us) {
   strand_view *view = calloc(1, sizeof(*view));
   if (view == NULL) return NULL;
   atomic_init(&view->refs, 1);
-  view_partitions(s, client, view, now_us);
+  view_partitions(s, view, now_us);
   view_blockers(s, view, blockers, now_us);
   return view;
 }
 
 /* Without memory the old view stays, and soon another is tried: but what the
 ** engine counts is told. */
-static void publish (strand_snapshot *s, rd_kafka_t *client, int64_t now_us) {
+static void publish (strand_snapshot *s, int64_t now_us) {
   strand_engine_stats stats;
   strand_view *fresh, *old = NULL;
   size_t most;
-  strand_engine_look(s->engine, now_us); /* also when nothing has changed */
+  /* also when nothing has changed */
+  strand_engine_look(s->owner->engine, now_us);
   strand_lock_take(&s->lock);
   most = s->blockers_wanted;
   strand_lock_release(&s->lock);
-  if (!s->changed && most == s->blockers_most && !ends_moved(s, client)) {
+  if (!s->changed && most == s->blockers_most && !ends_moved(s)) {
     return;
   }
   s->blockers_most = most;
-  strand_engine_stats_read(s->engine, &stats);
-  fresh = new_view(s, client, most, now_us);
+  strand_engine_stats_read(s->owner->engine, &stats);
+  fresh = new_view(s, most, now_us);
   s->changed = fresh == NULL || fresh->partitions == NULL;
   strand_lock_take(&s->lock);
   s->stats = stats;
@@ -209,23 +207,21 @@ static void publish (strand_snapshot *s, rd_kafka_t *client, int64_t now_us) {
 
 /* Of thousands of partitions a view is dear: librdkafka looks for each, one by
 ** one. So it is made less often then, and the owner goes on with its work. */
-void strand_snapshot_publish (strand_snapshot *s, rd_kafka_t *client,
-                              int64_t now_us) {
+void strand_snapshot_publish (strand_snapshot *s, int64_t now_us) {
   int64_t began_us, cost_us;
   if (now_us < s->due_us) return;
   began_us = strand_clock_cpu_us();
-  publish(s, client, now_us);
+  publish(s, now_us);
   cost_us = (strand_clock_cpu_us() - began_us) * STRAND_VIEW_PART;
   if (cost_us < STRAND_VIEW_EVERY_US) cost_us = STRAND_VIEW_EVERY_US;
   if (cost_us > STRAND_VIEW_LEAST_US) cost_us = STRAND_VIEW_LEAST_US;
   s->due_us = now_us + cost_us;
 }
 
-void strand_snapshot_publish_now (strand_snapshot *s, rd_kafka_t *client,
-                                  int64_t now_us) {
+void strand_snapshot_publish_now (strand_snapshot *s, int64_t now_us) {
   s->changed = true;
   s->due_us = 0;
-  strand_snapshot_publish(s, client, now_us);
+  strand_snapshot_publish(s, now_us);
 }
 
 static void note_unfinished (strand_unfinished *u, const strand_partition *p,
@@ -254,7 +250,7 @@ void strand_snapshot_stop (strand_snapshot *s) {
     if (p == NULL) continue;
     while ((r = strand_partition_next(p, r)) != NULL) note_unfinished(u, p, r);
   }
-  strand_engine_stats_read(s->engine, &stats);
+  strand_engine_stats_read(s->owner->engine, &stats);
   u->parked = stats.parked;
   strand_lock_take(&s->lock);
   s->stopped = true;

@@ -19,6 +19,7 @@
 
 #include "kafka/assignment.h"
 #include "kafka/lock.h"
+#include "kafka/owner.h"
 #include "kafka/stats.h"
 
 #define STRAND_VIEW_BLOCKERS 32
@@ -45,9 +46,8 @@ typedef struct strand_unfinished {
 
 typedef struct strand_snapshot {
   /* set by init, and only read */
+  const strand_owner *owner;
   const strand_assignment *assignment;
-  strand_engine *engine;
-  unsigned index;
 
   strand_lock lock;          /* of what says so */
   strand_engine_stats stats; /* lock */
@@ -63,20 +63,17 @@ typedef struct strand_snapshot {
 } strand_snapshot;
 
 /* Thread: lua. Borrows both. */
-void strand_snapshot_init (strand_snapshot *s, strand_engine *engine,
-                           const strand_assignment *assignment,
-                           unsigned index);
+void strand_snapshot_init (strand_snapshot *s, const strand_owner *owner,
+                           const strand_assignment *assignment);
 /* Thread: whoever is last. */
 void strand_snapshot_free (strand_snapshot *s);
 
 /* Something has changed: the next view says so. */
 void strand_snapshot_change (strand_snapshot *s);
-/* 'client' is asked for the ends of partitions; or NULL. */
-void strand_snapshot_publish (strand_snapshot *s, rd_kafka_t *client,
-                              int64_t now_us);
+/* The client is asked for the ends of partitions. */
+void strand_snapshot_publish (strand_snapshot *s, int64_t now_us);
 /* At once, whatever the last one has cost. */
-void strand_snapshot_publish_now (strand_snapshot *s, rd_kafka_t *client,
-                                  int64_t now_us);
+void strand_snapshot_publish_now (strand_snapshot *s, int64_t now_us);
 /* INT64_MAX: nothing has changed. */
 int64_t strand_snapshot_due (const strand_snapshot *s);
 /* Once, when the member stops: what is not done now. */

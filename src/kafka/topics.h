@@ -1,38 +1,33 @@
 /*
 ** topics.h - is each topic that is subscribed to somebody's?
 **
+** Invariants:
+**   (1) A turn to subscribe again is known only after an assignment.
+**   (2) Those who have what are asked for when there was an assignment.
+**
 ** Thread: owner.
 */
 #ifndef STRAND_TOPICS_H
 #define STRAND_TOPICS_H
 
+#include "kafka/assignment.h"
 #include "kafka/helper.h"
+#include "kafka/known.h"
+#include "kafka/membership.h"
+#include "kafka/owner.h"
+#include "kafka/plights.h"
 #include "kafka/problem.h"
 #include "kafka/trouble.h"
 
-typedef struct strand_member strand_member;
-
-/* What is wrong with a topic (topics.c). */
-typedef enum strand_plight {
-  STRAND_TOPIC_MISSING,
-  STRAND_TOPIC_FOUND,
-  STRAND_TOPIC_UNASSIGNED,
-  STRAND_TOPIC_NO_ROUTE
-} strand_plight;
-
-typedef struct strand_topic {
-  struct strand_topic *next;
-  strand_trouble trouble;
-  strand_plight plight;
-  int32_t partitions; /* unassigned: how many there are */
-  int32_t owned;      /* and are somebody's */
-  char name[];
-} strand_topic;
-
 typedef struct strand_topics {
-  strand_topic *list;     /* with which something is wrong */
-  strand_problem problem; /* for health */
-  int64_t due_us;         /* when to ask for the missing again */
+  /* set by init, and only read */
+  const strand_owner *owner;
+  const strand_assignment *assignment;
+  const strand_membership *membership;
+  strand_known *known;
+
+  strand_plights plights;
+  int64_t due_us; /* when to ask for the missing again */
   bool asking;
   strand_trouble blind; /* the group may not be asked */
   uint32_t assignments; /* so far, and revocations */
@@ -45,25 +40,30 @@ typedef struct strand_topics {
   int64_t asked_owners_us;
 } strand_topics;
 
-void strand_topics_init (strand_member *m);
-void strand_topics_subscribe (strand_member *m);
+void strand_topics_init (strand_topics *t, const strand_owner *owner,
+                         const strand_assignment *assignment,
+                         const strand_membership *membership,
+                         strand_known *known, strand_problem *problem);
+void strand_topics_subscribe (strand_topics *t);
 /* Nothing that is subscribed to exists: then librdkafka joins no group. */
-bool strand_topics_all_missing (const strand_member *m);
+bool strand_topics_all_missing (const strand_topics *t);
 /* librdkafka says that the topic does not exist. */
-void strand_topics_missing (strand_member *m, const char *topic,
+void strand_topics_missing (strand_topics *t, const char *topic,
                             int64_t now_us);
 /* It was assigned, and no route takes it. */
-void strand_topics_no_route (strand_member *m, const char *topic,
+void strand_topics_no_route (strand_topics *t, const char *topic,
                              int64_t now_us);
-void strand_topics_assigned (strand_member *m, int64_t now_us);
-void strand_topics_revoked (strand_member *m);
+void strand_topics_assigned (strand_topics *t, int64_t now_us);
+void strand_topics_revoked (strand_topics *t);
 /* Answers of the helper. */
-void strand_topics_listed (strand_member *m, const strand_call *call,
+void strand_topics_listed (strand_topics *t, const strand_call *call,
                            int64_t now_us);
-void strand_topics_owners (strand_member *m, const strand_call *call,
+void strand_topics_owners (strand_topics *t, const strand_call *call,
                            int64_t now_us);
 /* When it wants to be called again. */
-int64_t strand_topics_tick (strand_member *m, int64_t now_us);
-void strand_topics_free (strand_member *m);
+int64_t strand_topics_tick (strand_topics *t, int64_t now_us);
+void strand_topics_free (strand_topics *t);
+/* Between two turns, in debug builds. */
+void strand_topics_check (const strand_topics *t);
 
 #endif

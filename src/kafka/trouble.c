@@ -3,6 +3,9 @@
 */
 #include "kafka/trouble.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #define TELL_FIRST_US 10000000
 #define TELL_MOST_US 300000000
 
@@ -27,4 +30,15 @@ bool strand_trouble_take_due (strand_trouble *t, int64_t now_us) {
   if (!strand_trouble_is_due(t, now_us)) return false;
   strand_trouble_put_off(t, now_us);
   return true;
+}
+
+void strand_heard_note (strand_heard *heard, rd_kafka_resp_err_t err,
+                        const char *text) {
+  bool in_handshake = strstr(text, "in state SSL_HANDSHAKE") != NULL;
+  heard->err = err;
+  snprintf(heard->text, sizeof(heard->text), "%s%s", text,
+           in_handshake ? STRAND_TLS_HINT : "");
+  for (char *c = heard->text; *c != '\0'; c++) {
+    if ((unsigned char)*c < ' ') *c = ' '; /* OpenSSL's have line breaks */
+  }
 }

@@ -7,7 +7,10 @@
 #define STRAND_TROUBLE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#include <librdkafka/rdkafka.h>
 
 /* Partitions that one message names. */
 #define STRAND_PARTITIONS_NAMED_MAX 8
@@ -20,6 +23,19 @@ typedef struct strand_trouble {
   int64_t tell_us;  /* when it is told next */
   int64_t wait_us;
 } strand_trouble;
+
+/* The last error of a trouble, as it was heard. */
+typedef struct strand_heard {
+  rd_kafka_resp_err_t err; /* 0: none was heard */
+  char text[256];
+} strand_heard;
+
+/* A port without TLS may reset the connection, which is an error of TLS, or
+** end it, which is not: a broker that stops does so too. */
+#define STRAND_TLS_HINT " (is it a port for TLS?)"
+
+void strand_heard_note (strand_heard *heard, rd_kafka_resp_err_t err,
+                        const char *text);
 
 /* It is there, since 'now_us', and told after 'patience_us'. */
 void strand_trouble_begin (strand_trouble *t, int64_t now_us,

@@ -27,6 +27,9 @@ typedef struct strand_waker {
   ** others need no call of the system; cleared by the owner. */
   atomic_bool woken;
   bool more; /* the owner's: its last turn left something */
+  /* Clients of the member write to the descriptors. Written by who makes and
+  ** destroys them, before the last of its threads ends; read after that. */
+  bool lent;
   /* When its loop last turned: written by the owner, read by any, for
   ** health() alone. */
   _Atomic int64_t turned_us;

@@ -319,7 +319,7 @@ static void drop (ticket *t) {
   strand_ticket *kafka = t->kafka;
   t->kafka = NULL;
   if (kafka != NULL && t->generation == strand_fork_generation())
-    strand_ticket_drop(kafka);
+    strand_consumer_drop(kafka);
 }
 
 static int consumer_commit_begin (lua_State *L) {

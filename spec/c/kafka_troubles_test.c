@@ -1,0 +1,191 @@
+/*
+** kafka_troubles_test.c - what is wrong with the world is in health() when it
+** is told, the worst first, and each trouble ends by its own sign of life
+**
+** Without a consumer or a broker: a member's parts are called as its owner
+** does, with errors and answers that a test makes up.
+*/
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "kafka/member.h"
+
+#define SECOND 1000000
+
+static strand_consumer consumer; /* only what events need */
+static strand_member member;
+static strand_event told; /* the last */
+
+static int open_member (void **state) {
+  static const char *const topics[] = { "one", "two" };
+  const strand_consumer_config config = { .topics = topics, .topic_count = 2 };
+  (void)state;
+  memset(&consumer, 0, sizeof(consumer));
+  assert_true(strand_notifier_init(&consumer.notifier, true, false));
+  strand_tally_init(&consumer.tally);
+  assert_true(strand_settings_init(&consumer.settings, &config));
+  member = (strand_member){ .owner.phase = STRAND_SERVING };
+  assert_true(strand_inboxes_init(&consumer.inboxes, 1));
+  strand_member_init(&member, &consumer, 0);
+  return 0;
+}
+
+static int close_member (void **state) {
+  (void)state;
+  strand_known_check(&member.known);
+  strand_topics_check(&member.topics);
+  strand_outage_check(&member.outage);
+  strand_event_clear(&told);
+  strand_known_free(&member.known);
+  strand_topics_free(&member.topics);
+  strand_problem_free(&member.problem);
+  strand_notifier_free(&consumer.notifier);
+  strand_inboxes_free(&consumer.inboxes);
+  strand_settings_free(&consumer.settings);
+  strand_tally_free(&consumer.tally);
+  return 0;
+}
+
+/* How many events there were; 'told' is the last. */
+static int tell (void) {
+  strand_event event;
+  int count = 0;
+  while (strand_events_pop(consumer.notifier.events, &event)) {
+    strand_event_clear(&told);
+    told = event;
+    count++;
+  }
+  return count;
+}
+
+static void check_health (const char *code, const char *message) {
+  strand_failure problem;
+  strand_problem_get(&member.problem, &problem);
+  assert_string_equal(problem.code, code);
+  assert_non_null(strstr(problem.message, message));
+}
+
+static void hear (rd_kafka_resp_err_t err, const char *text, const char *topic,
+                  int64_t now_us) {
+  strand_trouble_error(&member.troubles, err, text, topic, -1, now_us);
+}
+
+/* No turn comes between the event and who looks. */
+static void why_no_group_is_joined_is_known_when_it_is_told (void **state) {
+  (void)state;
+  hear(RD_KAFKA_RESP_ERR_GROUP_MAX_SIZE_REACHED,
+       "JoinGroup failed: the group is full", NULL, SECOND);
+  assert_int_equal(tell(), 1);
+  assert_string_equal(told.code, "GROUP_MAX_SIZE_REACHED");
+  check_health("NOT_ASSIGNED", "the group is full");
+  hear(RD_KAFKA_RESP_ERR_GROUP_MAX_SIZE_REACHED,
+       "JoinGroup failed: the group is full", NULL, 2 * SECOND);
+  assert_int_equal(tell(), 0); /* it was told */
+  strand_trouble_joined(&member.troubles, 3 * SECOND);
+  strand_membership_join(&member.membership);
+  strand_outage_publish(&member.outage);
+  check_health("", "");
+}
+
+static void a_refusal_is_the_worst_and_ends_when_it_is_read (void **state) {
+  strand_failure away = { "UNREACHABLE", "no broker answers" };
+  (void)state;
+  strand_problem_set(&member.problem, STRAND_PROBLEM_UNREACHABLE, &away);
+  check_health("UNREACHABLE", "no broker");
+  hear(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "no", "one", SECOND);
+  assert_int_equal(tell(), 1);
+  assert_string_equal(told.type, "auth_failed");
+  check_health("AUTH", "not authorized: one: no");
+  strand_known_works(&member.known, "two", 0); /* another */
+  check_health("AUTH", "not authorized: one: no");
+  strand_known_works(&member.known, "one", 0);
+  check_health("UNREACHABLE", "no broker");
+  strand_problem_set(&member.problem, STRAND_PROBLEM_UNREACHABLE, NULL);
+  check_health("", "");
+}
+
+/* It is told after ten seconds, and only when asking fails, too. */
+static void a_broker_that_answers_ends_that_none_does (void **state) {
+  strand_call asked = { .kind = STRAND_CALL_REACH,
+                        .err = RD_KAFKA_RESP_ERR__TRANSPORT };
+  (void)state;
+  hear(RD_KAFKA_RESP_ERR__TRANSPORT, "refused", NULL, SECOND);
+  strand_outage_reach(&member.outage, &asked, 2 * SECOND);
+  assert_int_equal(tell(), 0);
+  strand_outage_reach(&member.outage, &asked, 12 * SECOND);
+  assert_int_equal(tell(), 1);
+  assert_string_equal(told.type, "unreachable");
+  check_health("UNREACHABLE", "no broker answers: refused");
+  strand_outage_check(&member.outage);
+  strand_trouble_committed(&member.troubles, 13 * SECOND);
+  check_health("", ""); /* before who waits for the commit is told */
+}
+
+static void a_topic_is_missing_until_a_broker_knows_it (void **state) {
+  struct rd_kafka_metadata_topic found = { .topic = (char[]){ "two" },
+                                           .partition_cnt = 1 };
+  const struct rd_kafka_metadata listed = { .topic_cnt = 1, .topics = &found };
+  strand_call answer = { .kind = STRAND_CALL_TOPICS, .topics = &listed };
+  strand_failure problem;
+  (void)state;
+  for (int i = 0; i < 2; i++) {
+    hear(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, "where is it?",
+         i == 0 ? "one" : "two", SECOND);
+    assert_int_equal(tell(), 1);
+    assert_string_equal(told.type, "topic_missing");
+  }
+  assert_true(strand_topics_all_missing(&member.topics));
+  strand_topics_check(&member.topics);
+  strand_topics_listed(&member.topics, &answer, 2 * SECOND);
+  assert_false(strand_topics_all_missing(&member.topics));
+  strand_plights_publish(&member.topics.plights);
+  strand_problem_topic(&member.problem, &problem);
+  assert_string_equal(problem.code, "TOPIC_MISSING");
+  assert_non_null(strstr(problem.message, "'one'"));
+  check_health("", ""); /* which is not about topics */
+}
+
+/* A topic without a route may be on the list beside what else is wrong. */
+static void
+a_topic_that_nobody_has_comes_before_one_without_a_route (void **state) {
+  strand_plights *p = &member.topics.plights;
+  strand_failure problem;
+  (void)state;
+  strand_plights_no_route(p, "one", SECOND);
+  strand_plights_unassigned(p, "one", 3, 1, SECOND);
+  assert_int_equal(tell(), 2);
+  strand_plights_check(p);
+  strand_problem_topic(&member.problem, &problem);
+  assert_string_equal(problem.code, "TOPIC_UNASSIGNED");
+  assert_non_null(strstr(problem.message, "of its 3 partitions only 1"));
+  strand_plights_drop(p, strand_plights_find(p, "one"));
+  strand_plights_publish(p);
+  strand_problem_topic(&member.problem, &problem);
+  assert_string_equal(problem.code, "NO_ROUTE");
+}
+
+int main (void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test_setup_teardown(
+      why_no_group_is_joined_is_known_when_it_is_told, open_member,
+      close_member),
+    cmocka_unit_test_setup_teardown(
+      a_refusal_is_the_worst_and_ends_when_it_is_read, open_member,
+      close_member),
+    cmocka_unit_test_setup_teardown(a_broker_that_answers_ends_that_none_does,
+                                    open_member, close_member),
+    cmocka_unit_test_setup_teardown(a_topic_is_missing_until_a_broker_knows_it,
+                                    open_member, close_member),
+    cmocka_unit_test_setup_teardown(
+      a_topic_that_nobody_has_comes_before_one_without_a_route, open_member,
+      close_member)
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
