@@ -74,11 +74,11 @@ void strand_outbox_free (strand_outbox *o);
 /* Nothing is sent or heard any more: the helper destroys the client. False:
 ** memory ran out; call again. */
 bool strand_outbox_leave (strand_outbox *o);
-/* One that nobody let go. */
-bool strand_outbox_have_client (const strand_outbox *o);
-/* One that was left to the helper is destroyed. */
+/* A client that nobody let go. */
+bool strand_outbox_has_client (const strand_outbox *o);
+/* One that was left to the helper is destroyed: are all? */
 void strand_outbox_gone (strand_outbox *o);
-bool strand_outbox_are_gone (const strand_outbox *o);
+bool strand_outbox_is_gone (const strand_outbox *o);
 /* A broken one is replaced, and nothing is out. False: memory ran out. */
 bool strand_outbox_renew (strand_outbox *o);
 
