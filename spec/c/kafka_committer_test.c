@@ -50,11 +50,9 @@ static int open_member (void **state) {
                                   .max_waiting_bytes = 100000,
                                   .notice = on_notice };
   (void)state;
-  consumer.events = strand_events_new();
-  strand_lock_init(&consumer.lock, STRAND_RANK_CONSUMER);
+  assert_true(strand_notifier_init(&consumer.notifier, true, false));
   strand_tickets_init(&consumer.tickets);
   strand_tally_init(&consumer.tally);
-  consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member = (strand_member){ .owner.phase = STRAND_SERVING };
   assert_true(strand_inboxes_init(&consumer.inboxes, 1));
   strand_member_init(&member, &consumer, 0);
@@ -69,8 +67,7 @@ static int close_member (void **state) {
   }
   running_count = 0;
   strand_engine_free(member.owner.engine);
-  strand_events_free(consumer.events);
-  close(consumer.wake_fd);
+  strand_notifier_free(&consumer.notifier);
   strand_inboxes_free(&consumer.inboxes);
   strand_tally_free(&consumer.tally);
   return 0;
@@ -102,7 +99,7 @@ static void have_something_to_say (const char *topic, int32_t index) {
 
 static strand_event next_event (void) {
   strand_event event;
-  assert_true(strand_events_pop(consumer.events, &event));
+  assert_true(strand_events_pop(consumer.notifier.events, &event));
   return event;
 }
 

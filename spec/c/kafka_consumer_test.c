@@ -876,8 +876,8 @@ static bool is_well (stage *s) {
 /* Handlers began and ended so long ago. */
 static bool says_after (int64_t began_us, int64_t ended_us, const char *code) {
   int64_t now_us = strand_clock_coarse_us();
-  atomic_store(&common->consumer->began_us, now_us - began_us);
-  atomic_store(&common->consumer->ended_us, now_us - ended_us);
+  atomic_store(&common->consumer->pool.began_us, now_us - began_us);
+  atomic_store(&common->consumer->pool.ended_us, now_us - ended_us);
   return says(common, code);
 }
 

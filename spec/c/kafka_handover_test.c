@@ -104,10 +104,8 @@ static strand_slot *open_stage (stage *s, strand_batch_by by) {
   strand_handover_init(&s->handover, &s->owner, &s->assignment, &s->snapshot,
                        &s->watchdog, &s->waker);
   strand_handover_limit(&s->handover, 1);
-  s->consumer.wake_fd = -1;
   if (by != STRAND_BATCH_NONE) strand_handover_widen(&s->handover, 1);
-  s->consumer.events = strand_events_new();
-  strand_lock_init(&s->consumer.lock, STRAND_RANK_CONSUMER);
+  assert_true(strand_notifier_init(&s->consumer.notifier, true, false));
   assert_true(strand_routes_init(&s->consumer.routes, &options, &failure));
   strand_mailbox_init(&s->consumer.mailbox);
   strand_mailbox_limit(&s->consumer.mailbox, 1, 1);
@@ -139,7 +137,7 @@ static void close_stage (stage *s) {
   strand_handover_free(&s->handover);
   strand_engine_free(s->owner.engine);
   strand_mailbox_destroy(mailbox);
-  strand_events_free(s->consumer.events);
+  strand_notifier_free(&s->consumer.notifier);
   strand_routes_free(&s->consumer.routes);
 }
 
@@ -196,14 +194,14 @@ static void a_failed_policy_is_told_once_an_attempt (void **state) {
       assert_true(strand_handover_out(&s.handover));
       strand_handover_harvest(&s.handover, 10 + i);
     }
-    assert_true(strand_events_pop(s.consumer.events, &event));
+    assert_true(strand_events_pop(s.consumer.notifier.events, &event));
     assert_string_equal(event.type, "policy_failed");
     assert_string_equal(event.topic, "t");
     assert_string_equal(event.reason, "it raised");
     assert_int_equal(event.attempt, 1);
     assert_int_equal(event.key_length, 1);
     strand_event_clear(&event);
-    assert_false(strand_events_waiting(s.consumer.events));
+    assert_false(strand_events_waiting(s.consumer.notifier.events));
     assert_int_equal(s.failures, 1);
     close_stage(&s);
   }

@@ -92,15 +92,14 @@ static int open_all (void **state) {
   strand_waker_init(&heard);
   assert_true(strand_waker_open(&heard, &failure));
   sem_init(&ended, 0, 0);
-  consumer.events = strand_events_new();
-  strand_lock_init(&consumer.lock, STRAND_RANK_CONSUMER);
+  assert_true(strand_notifier_init(&consumer.notifier, true, false));
+  assert_true(strand_notifier_open(&consumer.notifier, &failure));
   assert_true(strand_inboxes_init(&consumer.inboxes, 1));
   strand_member_init(&member, &consumer, 0);
   assert_true(
     strand_settings_init(&consumer.settings, &(strand_consumer_config){ 0 }));
   strand_tickets_init(&consumer.tickets);
   strand_tally_init(&consumer.tally);
-  consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member.reader.max_ready = 64;
   member.waker->queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member.owner.client = open_client();
@@ -121,8 +120,7 @@ static int close_all (void **state) {
   while (sem_wait(&ended) != 0) {
   }
   strand_engine_free(member.owner.engine);
-  strand_events_free(consumer.events);
-  close(consumer.wake_fd);
+  strand_notifier_free(&consumer.notifier);
   strand_mock_close(cluster);
   strand_waker_close(&heard);
   free(member.assignment.tags);
@@ -223,7 +221,7 @@ static void read_until_restart (void) {
 static int events_of (const char *type, strand_event *last) {
   strand_event event;
   int count = 0;
-  while (strand_events_pop(consumer.events, &event)) {
+  while (strand_events_pop(consumer.notifier.events, &event)) {
     if (strcmp(event.type, type) == 0) {
       count++;
       *last = event;

@@ -10,8 +10,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -28,11 +26,9 @@ static int open_member (void **state) {
   const strand_consumer_config config = { .topics = topics, .topic_count = 2 };
   (void)state;
   memset(&consumer, 0, sizeof(consumer));
-  consumer.events = strand_events_new();
-  strand_lock_init(&consumer.lock, STRAND_RANK_CONSUMER);
+  assert_true(strand_notifier_init(&consumer.notifier, true, false));
   strand_tally_init(&consumer.tally);
   assert_true(strand_settings_init(&consumer.settings, &config));
-  consumer.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   member = (strand_member){ .owner.phase = STRAND_SERVING };
   assert_true(strand_inboxes_init(&consumer.inboxes, 1));
   strand_member_init(&member, &consumer, 0);
@@ -48,8 +44,7 @@ static int close_member (void **state) {
   strand_known_free(&member.known);
   strand_topics_free(&member.topics);
   strand_problem_free(&member.problem);
-  strand_events_free(consumer.events);
-  close(consumer.wake_fd);
+  strand_notifier_free(&consumer.notifier);
   strand_inboxes_free(&consumer.inboxes);
   strand_settings_free(&consumer.settings);
   strand_tally_free(&consumer.tally);
@@ -60,7 +55,7 @@ static int close_member (void **state) {
 static int tell (void) {
   strand_event event;
   int count = 0;
-  while (strand_events_pop(consumer.events, &event)) {
+  while (strand_events_pop(consumer.notifier.events, &event)) {
     strand_event_clear(&told);
     told = event;
     count++;

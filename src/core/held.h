@@ -6,8 +6,7 @@
 ** revoked with a lease of that shard out, and removed when its handler has
 ** returned. Also says which member has which partition.
 **
-** Thread: owner, under the consumer's lock (not taken here: the simulator
-** has none).
+** Thread: owner, under a lock (not taken here: the simulator has none).
 */
 #ifndef STRAND_HELD_H
 #define STRAND_HELD_H

@@ -25,11 +25,10 @@ static void begin_ending (strand_member *m, int64_t now_us) {
 }
 
 void strand_closing_begin (strand_member *m, int64_t now_us) {
-  strand_consumer *c = m->owner.consumer;
-  strand_lock_take(&c->lock);
-  m->closing.mode = c->close_mode;
-  m->closing.deadline_us = c->close_deadline_us;
-  strand_lock_release(&c->lock);
+  strand_facts facts;
+  strand_life_read(&m->owner.consumer->life, &facts);
+  m->closing.mode = facts.mode;
+  m->closing.deadline_us = facts.deadline_us;
   if (m->owner.phase <= STRAND_ENDING) begin_ending(m, now_us);
   strand_group_limit(&m->group, m->closing.limit_us, m->closing.deadline_us);
 }
@@ -101,14 +100,8 @@ static void destroy_client (strand_member *m) {
 }
 
 static void note_closed (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
-  bool last;
   m->owner.phase = STRAND_OVER;
-  strand_lock_take(&c->lock);
-  last = --c->members_open == 0;
-  strand_shared_closed_locked(c);
-  strand_lock_release(&c->lock);
-  if (last) strand_mailbox_close(&c->mailbox);
+  strand_shared_end_member(m->owner.consumer);
 }
 
 /* Sends what is in no commit yet. True: it waits for an answer, or memory. */
@@ -123,29 +116,14 @@ static bool commit_rest (strand_member *m, int64_t now_us) {
 
 static void note_last_commit (strand_member *m) {
   strand_consumer *c = m->owner.consumer;
-  bool last;
   strand_committer_forgive(&m->committer);
   m->closing.last_commit = true;
-  strand_lock_take(&c->lock);
-  last = --c->uncommitted == 0;
-  strand_lock_release(&c->lock);
-  if (last) strand_inboxes_wake(&c->inboxes);
-}
-
-static bool all_have_committed (strand_consumer *c) {
-  bool all;
-  strand_lock_take(&c->lock);
-  all = c->uncommitted == 0;
-  strand_lock_release(&c->lock);
-  return all;
+  if (strand_life_commit(&c->life)) strand_inboxes_wake(&c->inboxes);
 }
 
 /* Its time is over, and something was still to be done. */
 static void note_late (strand_member *m) {
-  strand_consumer *c = m->owner.consumer;
-  strand_lock_take(&c->lock);
-  c->late = true;
-  strand_lock_release(&c->lock);
+  strand_life_be_late(&m->owner.consumer->life);
 }
 
 static void end_handlers (strand_member *m, int64_t now_us) {
@@ -160,7 +138,8 @@ static void end_handlers (strand_member *m, int64_t now_us) {
 ** are then refused: so none leaves before all have committed. */
 static void end_commits (strand_member *m, int64_t now_us) {
   if (!m->closing.last_commit && !commit_rest(m, now_us)) note_last_commit(m);
-  if (!m->closing.last_commit || !all_have_committed(m->owner.consumer)) {
+  if (!m->closing.last_commit
+      || !strand_life_all_committed(&m->owner.consumer->life)) {
     if (now_us < m->closing.deadline_us) return;
     if (!m->closing.last_commit) note_late(m);
   }

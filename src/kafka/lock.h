@@ -15,11 +15,10 @@
 #include <time.h>
 
 typedef enum strand_rank {
-  STRAND_RANK_NONE,     /* a lock that was not made */
-  STRAND_RANK_LOADING,  /* one for the process: under it Lua loads modules */
-  STRAND_RANK_CONSUMER, /* what the threads of a consumer share */
-  STRAND_RANK_CLIENT,   /* a client is used under it: librdkafka may log */
-  STRAND_RANK_LEAF      /* all others: no lock is taken under it */
+  STRAND_RANK_NONE,    /* a lock that was not made */
+  STRAND_RANK_LOADING, /* one for the process: under it Lua loads modules */
+  STRAND_RANK_CLIENT,  /* a client is used under it: librdkafka may log */
+  STRAND_RANK_LEAF     /* all others: no lock is taken under it */
 } strand_rank;
 
 typedef struct strand_lock {

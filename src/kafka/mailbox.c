@@ -236,6 +236,18 @@ unsigned strand_mailbox_lost (strand_mailbox *m) {
   return lost;
 }
 
+void strand_mailbox_serve (strand_mailbox *m, unsigned workers) {
+  strand_lock_take(&m->lock);
+  m->serving += workers;
+  strand_lock_release(&m->lock);
+}
+
+void strand_mailbox_unserve (strand_mailbox *m) {
+  strand_lock_take(&m->lock);
+  m->serving--;
+  strand_lock_release(&m->lock);
+}
+
 void strand_mailbox_close (strand_mailbox *m) {
   strand_lock_take(&m->lock);
   m->closed = true;

@@ -111,6 +111,9 @@ unsigned strand_mailbox_lose (strand_mailbox *m, strand_batch *batch,
                               strand_slot *slot);
 /* Thread: any. */
 unsigned strand_mailbox_lost (strand_mailbox *m);
+/* Thread: any. So many more workers serve; one less does. */
+void strand_mailbox_serve (strand_mailbox *m, unsigned workers);
+void strand_mailbox_unserve (strand_mailbox *m);
 /* Thread: any. Workers end when they come for more. */
 void strand_mailbox_close (strand_mailbox *m);
 

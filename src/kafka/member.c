@@ -182,7 +182,7 @@ static int64_t poll_every (const strand_member *m) {
 ** the record that stopped, which is not done, would run again. */
 static void hand_over (strand_member *m, int64_t now_us) {
   if (m->owner.phase != STRAND_SERVING
-      || !atomic_load(&m->owner.consumer->halted)) {
+      || !strand_stop_halts(&m->owner.consumer->stop)) {
     strand_handover_post(&m->handover, now_us);
   }
   else strand_handover_halt(&m->handover);
@@ -219,9 +219,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   strand_closing_advance(m, now_us);
   due = min64(due, tick_troubles(m, now_us)); /* also when it is busy */
   strand_snapshot_publish(&m->snapshot, now_us);
-  if (m->owner.consumer->warnings != NULL) {
-    strand_warnings_tick(m->owner.consumer->warnings, now_us);
-  }
+  strand_notifier_tick(&m->owner.consumer->notifier, now_us);
   if (strand_reader_busy(&m->reader)) return now_us;
   if (m->waker->more && m->owner.queue != NULL) return now_us;
   due = min64(due, strand_position_tick(&m->positions, now_us));
@@ -236,10 +234,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
 }
 
 static void check_parts (const strand_member *m) {
-  strand_settings_check(&m->owner.consumer->settings);
-  strand_routes_check(&m->owner.consumer->routes);
-  strand_inboxes_check(&m->owner.consumer->inboxes);
-  strand_tally_check(&m->owner.consumer->tally);
+  strand_shared_check_parts(m->owner.consumer);
   strand_waker_check(m->waker);
   strand_assignment_check(&m->assignment);
   strand_snapshot_check(&m->snapshot);

@@ -142,7 +142,7 @@ static bool open_client (strand_member *m, const strand_property *props,
   rd_kafka_conf_t *conf = make_conf(m, c->inboxes.count, props, count,
                                     failure);
   if (conf == NULL) return false;
-  m->opaque.log = c->log;
+  m->opaque.log = c->notifier.log;
   rd_kafka_conf_set_opaque(conf, m);
   if (strand_conf_loses_assignments(props, count)) {
     strand_join_watch_add(&m->join_watch, m->waker, conf);

@@ -49,7 +49,7 @@ void strand_owner_tell (const strand_owner *o, const char *type,
   strand_event_set_reason(&event, reason, strlen(reason));
   snprintf(event.code, sizeof(event.code), "%s", code);
   strand_owner_emit(o, &event);
-  strand_log_printf(o->consumer->log, STRAND_LOG_WARNING, "strand",
+  strand_log_printf(o->consumer->notifier.log, STRAND_LOG_WARNING, "strand",
                     "member %u: %s%s%s: %s (%s)", o->index, type,
                     topic != NULL ? " " : "", topic != NULL ? topic : "",
                     reason, code);

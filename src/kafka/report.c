@@ -32,22 +32,22 @@ static bool copy_places (strand_place **to, size_t *count,
 
 /* A close whose time was over left something behind: whoever asked for NOW
 ** wanted that. A commit that failed is told before it. */
-static void tell_late_locked (const strand_consumer *c, strand_report *r) {
-  bool late = c->late || (c->detached && c->close_mode != STRAND_CLOSE_NOW);
+static void tell_late (const strand_facts *f, strand_report *r) {
+  bool late = f->late || (f->detached && f->mode != STRAND_CLOSE_NOW);
   if (!late || r->failure.code[0] != '\0') return;
   if (r->unfinished_total > 0) {
     strand_fail(&r->failure, "TIMED_OUT",
                 "%llu record%s unfinished after "
                 "%.14g s",
                 (unsigned long long)r->unfinished_total,
-                r->unfinished_total == 1 ? "" : "s", c->close_timeout);
+                r->unfinished_total == 1 ? "" : "s", f->timeout);
   }
   else {
     strand_fail(&r->failure, "TIMED_OUT", "%s after %.14g s",
-                c->members_open > 0    ? "the group is not left"
-                : c->workers_alive > 0 ? "a worker has not ended"
-                                       : "not all was ended",
-                c->close_timeout);
+                f->members > 0   ? "the group is not left"
+                : f->workers > 0 ? "a worker has not ended"
+                                 : "not all was ended",
+                f->timeout);
   }
 }
 
@@ -74,10 +74,10 @@ static void add_counts (strand_report *r, strand_tally *tally) {
   r->failure = counts.failure;
 }
 
-static void add_times_locked (const strand_consumer *c, strand_report *r) {
-  int64_t end = c->closed_us != 0 ? c->closed_us : strand_clock_us();
-  r->detached = c->detached;
-  r->seconds = c->started_us == 0 ? 0 : (double)(end - c->started_us) / 1e6;
+static void add_times (strand_report *r, const strand_facts *f) {
+  int64_t end = f->closed_us != 0 ? f->closed_us : strand_clock_us();
+  r->detached = f->detached;
+  r->seconds = f->started_us == 0 ? 0 : (double)(end - f->started_us) / 1e6;
 }
 
 static bool add_member (strand_report *r, strand_snapshot *snapshot) {
@@ -95,17 +95,17 @@ static bool add_member (strand_report *r, strand_snapshot *snapshot) {
 /* A member tells what is unfinished before it is over: so what is late is
 ** only told of a consumer that was closed before its members were read. */
 bool strand_consumer_report (strand_consumer *c, strand_report *report) {
-  bool over = strand_shared_life(c) == STRAND_CLOSED, ok = true;
+  bool over = strand_shared_state(c) == STRAND_CLOSED, ok = true;
+  strand_facts facts;
   *report = (strand_report){ 0 };
-  for (unsigned i = 0; ok && i < c->member_count; i++) {
+  for (unsigned i = 0; ok && i < c->inboxes.count; i++) {
     ok = add_member(report, &c->members[i]->snapshot);
   }
   ok = ok && add_committed(report, c);
   add_counts(report, &c->tally);
-  strand_lock_take(&c->lock);
-  add_times_locked(c, report);
-  if (over) tell_late_locked(c, report);
-  strand_lock_release(&c->lock);
+  strand_life_read(&c->life, &facts);
+  add_times(report, &facts);
+  if (over) tell_late(&facts, report);
   if (!ok) strand_report_clear(report);
   return ok;
 }
@@ -148,10 +148,10 @@ static void add_age (strand_partition_view *partitions, size_t count,
 /* The owners' descriptors may be gone when it is closed: none is woken. */
 static bool want_blockers (strand_consumer *c, size_t blockers) {
   bool more = false;
-  for (unsigned i = 0; i < c->member_count; i++) {
+  for (unsigned i = 0; i < c->inboxes.count; i++) {
     if (strand_snapshot_want(&c->members[i]->snapshot, blockers)) more = true;
   }
-  return more && strand_shared_life(c) != STRAND_CLOSED;
+  return more && strand_shared_state(c) != STRAND_CLOSED;
 }
 
 /* Room for more, also when there is nothing. */
@@ -188,9 +188,9 @@ static bool add_view (strand_stats *s, const strand_view *v, int64_t age_us) {
 
 static bool add_views (strand_consumer *c, strand_stats *s) {
   static const strand_view none = { 0 };
-  bool closed = strand_shared_life(c) == STRAND_CLOSED;
+  bool closed = strand_shared_state(c) == STRAND_CLOSED;
   bool ok = make_room(s, &none);
-  for (unsigned i = 0; ok && i < c->member_count; i++) {
+  for (unsigned i = 0; ok && i < c->inboxes.count; i++) {
     strand_published p;
     strand_snapshot_take(&c->members[i]->snapshot, &p);
     add_engine(&s->engine, &p.stats);
@@ -204,13 +204,13 @@ static bool add_views (strand_consumer *c, strand_stats *s) {
 
 static void add_tally (strand_consumer *c, strand_stats *s) {
   strand_counts counts;
+  strand_facts facts;
   strand_tally_read(&c->tally, &counts);
+  strand_life_read(&c->life, &facts);
   s->commits = counts.commits;
   s->commits_failed = counts.commits_failed;
   s->rebalances = counts.rebalances;
-  strand_lock_take(&c->lock);
-  s->workers = c->workers_alive;
-  strand_lock_release(&c->lock);
+  s->workers = facts.workers;
 }
 
 static int older_first (const void *a, const void *b) {
@@ -235,15 +235,14 @@ bool strand_consumer_stats (strand_consumer *c, size_t blockers,
   qsort(stats->blockers, stats->blocker_count, sizeof(*stats->blockers),
         older_first);
   if (stats->blocker_count > blockers) stats->blocker_count = blockers;
-  stats->members = c->member_count;
-  stats->busy = atomic_load(&c->busy);
+  stats->members = c->inboxes.count;
+  stats->busy = strand_pool_busy(&c->pool);
   stats->lost = strand_mailbox_lost(&c->mailbox);
   stats->prefetch_bytes = c->settings.prefetch_kbytes * 1024
                           * stats->engine.partitions;
-  stats->events_dropped = strand_events_dropped(c->events);
-  stats->logs_dropped = (uint64_t)strand_log_dropped(c->log);
-  stats->idle = (double)(strand_clock_coarse_us() - atomic_load(&c->ended_us))
-                / 1e6;
+  stats->events_dropped = strand_events_dropped(c->notifier.events);
+  stats->logs_dropped = (uint64_t)strand_log_dropped(c->notifier.log);
+  stats->idle = (double)strand_pool_idle_us(&c->pool) / 1e6;
   return true;
 }
 
@@ -260,37 +259,32 @@ static void member_problem (strand_member *m, strand_failure *problem) {
   strand_problem_get(&m->problem, problem);
 }
 
-static bool nothing_finishes (strand_consumer *c) {
-  int64_t ended = atomic_load(&c->ended_us), began = atomic_load(&c->began_us);
-  int64_t idle = strand_clock_coarse_us() - (began > ended ? began : ended);
-  return atomic_load(&c->busy) > 0 && idle > NOTHING_FINISHES_US;
-}
-
 static void topics_problem (strand_consumer *c, strand_failure *problem) {
-  for (unsigned i = 0; i < c->member_count && problem->code[0] == '\0'; i++) {
+  for (unsigned i = 0; i < c->inboxes.count && problem->code[0] == '\0'; i++) {
     strand_problem_topic(&c->members[i]->problem, problem);
   }
 }
 
 void strand_consumer_health (strand_consumer *c, strand_failure *problem) {
-  strand_life life = strand_shared_life(c);
+  strand_state state = strand_shared_state(c);
   problem->code[0] = problem->message[0] = '\0';
-  if (life == STRAND_CLOSED) {
+  if (state == STRAND_CLOSED) {
     strand_fail(problem, "CLOSED", "the consumer is closed");
     return;
   }
-  for (unsigned i = 0;
-       life == STRAND_RUNS && problem->code[0] == '\0' && i < c->member_count;
+  for (unsigned i = 0; state == STRAND_RUNS && problem->code[0] == '\0'
+                       && i < c->inboxes.count;
        i++) {
     member_problem(c->members[i], problem);
   }
   if (problem->code[0] != '\0') return;
-  if (life == STRAND_RUNS && nothing_finishes(c)) {
+  if (state == STRAND_RUNS
+      && strand_pool_stuck_us(&c->pool) > NOTHING_FINISHES_US) {
     strand_fail(problem, "NOTHING_FINISHES",
                 "handlers run, and none has ended for a minute");
   }
   else if (strand_shared_all_joined(c)) {
-    if (life == STRAND_RUNS) topics_problem(c, problem);
+    if (state == STRAND_RUNS) topics_problem(c, problem);
   }
   else {
     topics_problem(c, problem); /* no group is joined for what is missing */

@@ -42,13 +42,13 @@ strand_ticket *strand_consumer_commit (strand_consumer *c,
                                        strand_failure *failure) {
   strand_ticket *ticket;
   strand_waiter *waiters;
-  if (strand_shared_life(c) != STRAND_RUNS) {
+  if (strand_shared_state(c) != STRAND_RUNS) {
     strand_fail(failure, "NOT_RUNNING", "the consumer does not run");
     return NULL;
   }
-  ticket = new_ticket(c, c->member_count, failure);
+  ticket = new_ticket(c, c->inboxes.count, failure);
   if (ticket == NULL) return NULL;
-  waiters = new_waiters(c->member_count, ticket);
+  waiters = new_waiters(c->inboxes.count, ticket);
   if (waiters == NULL) {
     strand_shared_free_ticket(ticket);
     strand_fail(failure, "NO_MEMORY", "memory ran out");
@@ -77,7 +77,7 @@ strand_ticket *strand_consumer_seek (strand_consumer *c, const char *topic,
     r->partition = partition;
     r->kind = kind;
     r->value = value;
-    if (strand_shared_life(c) == STRAND_RUNS
+    if (strand_shared_state(c) == STRAND_RUNS
         && strand_inboxes_ask_seek(&c->inboxes, r))
       return ticket;
     strand_fail(failure, "NOT_ASSIGNED",
@@ -108,24 +108,15 @@ bool strand_consumer_pause (strand_consumer *c, const char *topic,
   else strand_settings_resume(&c->settings, topic, partition);
   strand_inboxes_tell(&c->inboxes, (strand_asked){ .rules = true });
   if (!ok) strand_fail(failure, "NO_MEMORY", "memory ran out");
-  if (strand_shared_life(c) != STRAND_CLOSED) strand_inboxes_wake(&c->inboxes);
+  if (strand_shared_state(c) != STRAND_CLOSED)
+    strand_inboxes_wake(&c->inboxes);
   return ok;
-}
-
-/* They may take what they have room for now. */
-static bool may_grow_locked (const strand_consumer *c) {
-  return c->life == STRAND_RUNS
-         || (c->life == STRAND_CLOSING && c->members_open > 0);
 }
 
 static bool start_workers (strand_consumer *c, unsigned count,
                            strand_failure *failure) {
-  bool started;
-  strand_lock_take(&c->lock);
-  started = !may_grow_locked(c)
-            || strand_workers_start_locked(c, count, failure);
-  strand_lock_release(&c->lock);
-  return started;
+  return !strand_life_hire(&c->life, count)
+         || strand_workers_start(c, count, failure);
 }
 
 /* As many as 'limits' want, or as many as before. None leaves meanwhile: so
@@ -134,7 +125,8 @@ static bool grow (strand_consumer *c, const strand_limits *limits,
                   strand_failure *failure) {
   strand_limits was = strand_settings_limits(&c->settings);
   unsigned in_flight = (unsigned)was.max_in_flight, serving;
-  if (limits->workers == 0 || strand_shared_life(c) == STRAND_NEW) return true;
+  if (limits->workers == 0 || strand_shared_state(c) == STRAND_NEW)
+    return true;
   serving = strand_mailbox_limit(&c->mailbox, in_flight, limits->workers);
   if (serving >= limits->workers
       || start_workers(c, limits->workers - serving, failure)) {
@@ -151,7 +143,7 @@ static void set_limits (strand_consumer *c, strand_limits limits) {
   strand_settings_limit(&c->settings, &limits);
   strand_routes_follow(&c->routes, &limits);
   strand_inboxes_tell(&c->inboxes, (strand_asked){ .limits = true });
-  if (strand_shared_life(c) == STRAND_NEW) return; /* start sets them */
+  if (strand_shared_state(c) == STRAND_NEW) return; /* start sets them */
   strand_mailbox_limit(&c->mailbox, (unsigned)limits.max_in_flight,
                        limits.workers);
 }
@@ -161,7 +153,8 @@ bool strand_consumer_configure (strand_consumer *c,
                                 strand_failure *failure) {
   if (!grow(c, limits, failure)) return false;
   set_limits(c, *limits);
-  if (strand_shared_life(c) != STRAND_CLOSED) strand_inboxes_wake(&c->inboxes);
+  if (strand_shared_state(c) != STRAND_CLOSED)
+    strand_inboxes_wake(&c->inboxes);
   return true;
 }
 
@@ -175,7 +168,7 @@ static strand_ticket *post_parked (strand_consumer *c, int member,
                                    strand_parked_request *r,
                                    strand_failure *failure) {
   strand_ticket *ticket = r->ticket;
-  bool runs = strand_shared_life(c) == STRAND_RUNS;
+  bool runs = strand_shared_state(c) == STRAND_RUNS;
   if (runs && strand_inboxes_ask_parked(&c->inboxes, member, r)) return ticket;
   if (!runs) strand_fail(failure, "NOT_RUNNING", "the consumer does not run");
   else {

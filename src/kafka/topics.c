@@ -294,8 +294,8 @@ static void look_later (strand_topics *t, const strand_owners *owners,
 /* An assignment comes of it, which is looked at; or it did not work. */
 static void subscribe_again (strand_topics *t, const strand_owners *owners,
                              int64_t now_us) {
-  strand_log_printf(t->owner->consumer->log, STRAND_LOG_WARNING, "strand",
-                    "member %u: subscribes again", t->owner->index);
+  strand_log_printf(t->owner->consumer->notifier.log, STRAND_LOG_WARNING,
+                    "strand", "member %u: subscribes again", t->owner->index);
   t->turn_us = 0;
   t->owners_us = now_us + OWNERS_MOST_US;
   if (owners->members > 1 || t->membership->cooperative)

@@ -14,10 +14,9 @@
 
 typedef struct worker {
   strand_consumer *consumer; /* counted */
-  struct worker *sibling;    /* started with it; consumer->lock */
-  bool dismissed;            /* not all of them could; consumer->lock */
-  unsigned index;            /* from 1 */
-  void *state;               /* NULL: it could not be opened */
+  strand_gate gate;
+  unsigned index; /* from 1 */
+  void *state;    /* NULL: it could not be opened */
   strand_taker *taker;
   /* Written by the worker's thread, and read there by its signal handler,
   ** between two of its steps: the record that runs, or ran a moment ago. */
@@ -56,8 +55,8 @@ static void tell_worker (strand_consumer *c, const char *type, const worker *w,
 static void replace_state (worker *w) {
   strand_consumer *c = w->consumer;
   strand_failure failure = { "", "" };
-  if (w->state != NULL) c->handler.close(w->state);
-  w->state = c->handler.open(c->handler.config, w->index, &failure);
+  if (w->state != NULL) c->pool.handler.close(w->state);
+  w->state = c->pool.handler.open(c->pool.handler.config, w->index, &failure);
   if (w->state != NULL) {
     tell_worker(c, "worker_replaced", w, "its Lua state was broken");
   }
@@ -107,8 +106,7 @@ static void obey_verdict (strand_consumer *c, const strand_verdict *v,
 
 /* Some slot has ended at 'since_us'. */
 static void tell_ended (const worker *w) {
-  atomic_store_explicit(&w->consumer->ended_us, w->since_us,
-                        memory_order_relaxed);
+  strand_pool_ended(&w->consumer->pool, w->since_us);
 }
 
 /* Invariant (2) of batch.h: ENDED is the last word on a slot. */
@@ -257,9 +255,7 @@ static void serve_batch (worker *w) {
   w->owner = batch->waker;
   w->slots = 0;
   w->since_us = strand_clock_coarse_us();
-  if (atomic_fetch_add(&c->busy, 1) == 0) {
-    atomic_store_explicit(&c->began_us, w->since_us, memory_order_relaxed);
-  }
+  strand_pool_begin(&c->pool, w->since_us);
   while (next_record(w)) {
     if (w->state == NULL) {
       replace_state(w);
@@ -269,33 +265,23 @@ static void serve_batch (worker *w) {
     if (w->state == NULL) refuse_task(&w->task);
     else {
       w->served = w->state;
-      c->handler.serve(w->state, &w->task, next_record, w);
+      c->pool.handler.serve(w->state, &w->task, next_record, w);
       w->served = NULL;
     }
     if (w->task.verdict.broken) replace_state(w);
   }
   if (w->slots > 0) tell_ended(w);
   strand_mailbox_took(&c->mailbox, w->slots, strand_clock_us() - begun);
-  atomic_fetch_sub(&c->busy, 1);
+  strand_pool_end(&c->pool);
 }
 
-/* What fails in one worker fails in all of them: it is told once. */
 static bool load (worker *w) {
   strand_consumer *c = w->consumer;
   strand_failure failure = { "", "" };
-  bool told;
-  w->state = c->handler.open(c->handler.config, w->index, &failure);
-  strand_lock_take(&c->lock);
-  c->loading--;
-  told = strcmp(failure.message, c->load_failure.message) == 0;
-  if (w->state == NULL && c->load_failure.code[0] == '\0') {
-    c->load_failure = failure;
-  }
-  pthread_cond_broadcast(&c->changed);
-  strand_lock_release(&c->lock);
-  if (w->state == NULL && !told) {
-    tell_worker(c, "worker_lost", w, failure.message);
-  }
+  bool untold;
+  w->state = c->pool.handler.open(c->pool.handler.config, w->index, &failure);
+  untold = strand_pool_loaded(&c->pool, w->state == NULL ? &failure : NULL);
+  if (untold) tell_worker(c, "worker_lost", w, failure.message);
   return w->state != NULL;
 }
 
@@ -317,8 +303,8 @@ int64_t strand_task_left_us (const strand_task *task) {
 }
 
 void strand_task_warn (const strand_task *task, const char *text) {
-  strand_log_push(worker_of(task)->consumer->log, STRAND_LOG_WARNING, "strand",
-                  text);
+  strand_log_push(worker_of(task)->consumer->notifier.log, STRAND_LOG_WARNING,
+                  "strand", text);
 }
 
 bool strand_task_traceable (const strand_task *task) {
@@ -339,44 +325,22 @@ void strand_task_traced (strand_task *task, const char *text, size_t length) {
 /* In a signal handler. */
 static void interrupt (void *arg, unsigned what) {
   worker *w = arg;
-  if (w->served == NULL || w->consumer->handler.interrupt == NULL) return;
+  if (w->served == NULL || w->consumer->pool.handler.interrupt == NULL) return;
   if (what & STRAND_INTERRUPT_TRACE) {
     w->traced = w->slot;
     w->traced_at = w->at;
   }
-  w->consumer->handler.interrupt(w->served, what);
+  w->consumer->pool.handler.interrupt(w->served, what);
 }
 
 /*
 ** The thread
 */
 
-static void enter_mailbox (strand_mailbox *m) {
-  strand_lock_take(&m->lock);
-  m->serving++;
-  strand_lock_release(&m->lock);
-}
-
-static void leave_mailbox (strand_mailbox *m) {
-  strand_lock_take(&m->lock);
-  m->serving--;
-  strand_lock_release(&m->lock);
-}
-
-/* Who starts it and its siblings has the lock until all of them are there. */
-static bool is_dismissed (worker *w) {
-  strand_consumer *c = w->consumer;
-  bool dismissed;
-  strand_lock_take(&c->lock);
-  dismissed = w->dismissed;
-  strand_lock_release(&c->lock);
-  return dismissed;
-}
-
 static void work (worker *w) {
   strand_consumer *c = w->consumer;
   strand_interrupt_open(&w->taker->interrupt, interrupt, w);
-  if (!load(w)) leave_mailbox(&c->mailbox);
+  if (!load(w)) strand_mailbox_unserve(&c->mailbox);
   else {
     while (strand_mailbox_take(&c->mailbox, w->taker, become_idle, w)) {
       serve_batch(w);
@@ -384,24 +348,25 @@ static void work (worker *w) {
     become_idle(w);
   }
   strand_interrupt_close();
-  if (w->state != NULL) c->handler.close(w->state);
+  if (w->state != NULL) c->pool.handler.close(w->state);
 }
 
 static void *run_worker (void *arg) {
   worker *w = arg;
   strand_consumer *c = w->consumer;
-  if (!is_dismissed(w)) work(w);
-  strand_lock_take(&c->lock);
-  c->workers_alive--;
-  strand_shared_closed_locked(c);
-  strand_lock_release(&c->lock);
+  if (strand_pool_pass(&c->pool, &w->gate)) work(w);
+  strand_shared_end_workers(c, 1);
   free_worker(w);
   strand_shared_leave(c);
   return NULL;
 }
 
+/*
+** Starting
+*/
+
 /* NULL and errno. */
-static worker *new_worker (strand_consumer *c) {
+static worker *new_worker (strand_consumer *c, unsigned index) {
   worker *w = calloc(1, sizeof(*w));
   if (w == NULL || (w->taker = strand_mailbox_enter(&c->mailbox)) == NULL) {
     free(w);
@@ -409,72 +374,66 @@ static worker *new_worker (strand_consumer *c) {
     return NULL;
   }
   w->consumer = c;
-  w->index = w->taker->index = c->workers_made + 1;
+  w->index = w->taker->index = index;
   return w;
 }
 
-/* NULL and errno. */
-static worker *start_one_locked (strand_consumer *c) {
-  worker *w = new_worker(c);
+/* Its thread, which waits at the gate. NULL and errno. */
+static worker *start_one (strand_consumer *c, unsigned index) {
+  worker *w = new_worker(c, index);
   pthread_t thread;
   if (w == NULL) return NULL;
   strand_shared_enter(c);
   if (!strand_thread_start_deep(&thread, run_worker, w,
-                                c->handler.stack_bytes)) {
+                                c->pool.handler.stack_bytes)) {
     int error = errno;
     free_worker(w);
-    atomic_fetch_sub(&c->threads, 1); /* the caller holds one more of each */
-    atomic_fetch_sub(&c->refs, 1);
+    strand_shared_leave(c);
     errno = error;
     return NULL;
   }
   pthread_detach(thread);
-  enter_mailbox(&c->mailbox);
-  c->workers_made++;
-  c->workers_alive++;
-  c->loading++;
   return w;
 }
 
-static void dismiss_locked (strand_consumer *c, worker *w) {
-  for (; w != NULL; w = w->sibling) {
-    w->dismissed = true;
-    c->workers_made--;
-    c->loading--;
-    leave_mailbox(&c->mailbox);
-  }
+static void fail_start (unsigned started, unsigned count,
+                        strand_failure *failure) {
+  int error = errno;
+  char what[64];
+  snprintf(what, sizeof(what), "worker %u of %u could not start", started + 1,
+           count);
+  strand_fail_thread(failure, what, error);
 }
 
-bool strand_workers_start_locked (strand_consumer *c, unsigned count,
-                                  strand_failure *failure) {
-  worker *made = NULL;
-  if (c->loading == 0) c->load_failure = (strand_failure){ "", "" };
-  for (unsigned i = 0; i < count; i++) {
-    worker *w = start_one_locked(c);
-    if (w == NULL) {
-      char what[64];
-      snprintf(what, sizeof(what), "worker %u of %u could not start", i + 1,
-               count);
-      strand_fail_thread(failure, what, errno);
-      dismiss_locked(c, made);
-      return false;
-    }
-    w->sibling = made;
-    made = w;
+bool strand_workers_start (strand_consumer *c, unsigned count,
+                           strand_failure *failure) {
+  unsigned first = strand_pool_reserve(&c->pool, count), started = 0;
+  strand_gate *gates = NULL;
+  while (started < count) {
+    worker *w = start_one(c, first + started);
+    if (w == NULL) break;
+    w->gate.next = gates;
+    gates = &w->gate;
+    started++;
   }
-  return true;
+  if (started == count) {
+    strand_mailbox_serve(&c->mailbox, count);
+    strand_pool_tell(&c->pool, gates, true);
+    return true;
+  }
+  fail_start(started, count, failure);
+  strand_pool_cancel(&c->pool, first, count);
+  strand_pool_tell(&c->pool, gates, false);
+  strand_shared_end_workers(c, count - started);
+  return false;
 }
 
 const char *strand_workers_spare (strand_consumer *c, unsigned lost,
                                   strand_failure *failure) {
-  const char *what = "a spare takes over";
-  unsigned workers = strand_settings_limits(&c->settings).workers;
-  strand_lock_take(&c->lock);
-  if (lost > workers) what = "no spare is left";
-  else if (c->members_open == 0) what = "the consumer closes";
-  else if (!strand_workers_start_locked(c, 1, failure)) {
-    what = failure->message;
+  if (lost > strand_settings_limits(&c->settings).workers) {
+    return "no spare is left";
   }
-  strand_lock_release(&c->lock);
-  return what;
+  if (!strand_life_hire(&c->life, 1)) return "the consumer closes";
+  return strand_workers_start(c, 1, failure) ? "a spare takes over"
+                                             : failure->message;
 }

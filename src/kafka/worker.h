@@ -31,10 +31,10 @@ void strand_task_warn (const strand_task *task, const char *text);
 bool strand_task_traceable (const strand_task *task);
 void strand_task_traced (strand_task *task, const char *text, size_t length);
 
-/* Makes 'count' more workers, or none: false and a failure. Thread: any, under
-** the consumer's lock. */
-bool strand_workers_start_locked (strand_consumer *c, unsigned count,
-                                  strand_failure *failure);
+/* Makes 'count' more workers, of whom the consumer's life knows
+** (strand_life_hire), or none: false and a failure. Thread: any. */
+bool strand_workers_start (strand_consumer *c, unsigned count,
+                           strand_failure *failure);
 /* So many are lost: a spare is started for one of them, while one is left.
 ** What became of that; 'failure' is room for it. Thread: owner. */
 const char *strand_workers_spare (strand_consumer *c, unsigned lost,
