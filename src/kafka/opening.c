@@ -1,5 +1,5 @@
 /*
-** opening.c - how a member is made of its parts, and freed
+** opening.c - how a member is made of its parts and freed, and its tokens
 */
 #include <stdlib.h>
 #include <sys/random.h>
@@ -232,4 +232,39 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   }
   strand_member_unref(m);
   return NULL;
+}
+
+/*
+** Tokens
+*/
+
+/* Of the two clients maybe only one has tokens: the other says __STATE. */
+static rd_kafka_resp_err_t set_tokens (strand_member *m, const char *token,
+                                       int64_t expires_ms,
+                                       const char *principal, char *error,
+                                       size_t size) {
+  rd_kafka_resp_err_t err = rd_kafka_oauthbearer_set_token(
+    m->owner.client, token, expires_ms, principal, NULL, 0, error, size);
+  if (!strand_outbox_is_wanted(&m->outbox)
+      || (err != 0 && err != RD_KAFKA_RESP_ERR__STATE)) {
+    return err;
+  }
+  err = strand_outbox_token(&m->outbox, token, expires_ms, principal, error,
+                            size);
+  return err == RD_KAFKA_RESP_ERR__STATE ? RD_KAFKA_RESP_ERR_NO_ERROR : err;
+}
+
+bool strand_member_token (strand_member *m, const char *token,
+                          int64_t expires_ms, const char *principal,
+                          char *error, size_t size) {
+  if (set_tokens(m, token, expires_ms, principal, error, size) != 0) {
+    return false;
+  }
+  atomic_fetch_add(&m->signs.tokens, 1);
+  return true;
+}
+
+void strand_member_token_fail (strand_member *m, const char *message) {
+  rd_kafka_oauthbearer_set_token_failure(m->owner.client, message);
+  strand_outbox_token_fail(&m->outbox, message);
 }
