@@ -64,6 +64,9 @@ void strand_committer_wait (strand_committer *t, strand_waiter *waiter);
 /* Is there still something to commit? If not, nothing fails any more. */
 void strand_committer_tick (strand_committer *t, int64_t now_us);
 int64_t strand_committer_due (const strand_committer *t, int64_t now_us);
+static inline bool strand_committer_is_open (const strand_committer *t) {
+  return t->queue != NULL;
+}
 /* A commit is not answered yet. */
 static inline bool strand_committer_is_out (const strand_committer *t) {
   return t->commit != NULL;

@@ -205,7 +205,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   if (m->owner.queue != NULL) strand_group_serve(&m->group, now_us);
   strand_handover_harvest(&m->handover, now_us);
   strand_dead_letters_serve(&m->dead_letters, now_us);
-  if (m->committer.queue != NULL) {
+  if (strand_committer_is_open(&m->committer)) {
     strand_committer_serve(&m->committer, now_us);
     strand_group_advance(&m->group, now_us);
   }
