@@ -54,7 +54,7 @@ static bool keys_collide;
 #include "core/outcome.c"
 #include "core/gate.c"
 #include "core/aside.c"
-#include "core/plan.c"
+#include "core/commit.c"
 #include "core/retry.c"
 
 #define SECOND INT64_C(1000000)

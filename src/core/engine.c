@@ -32,7 +32,7 @@ void strand_engine_configure (strand_engine *e,
   e->config.commit_interval_us = config->commit_interval_us;
   strand_gates_configure(e, config);
   e->shares_are_old = true;
-  strand_plan_limit(e, other ? config->max_metadata : e->metadata_limit);
+  strand_commit_limit(e, other ? config->max_metadata : e->metadata_limit);
 }
 
 static void no_visit (void *arg, const strand_held *held) {

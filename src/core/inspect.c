@@ -122,6 +122,6 @@ static void look_at (strand_partition *p, int64_t now_us) {
 
 void strand_engine_look (strand_engine *e, int64_t now_us) {
   strand_partition *p = NULL;
-  strand_plan_look(e, now_us);
+  strand_commit_look(e, now_us);
   while ((p = strand_engine_next(e, p)) != NULL) look_at(p, now_us);
 }

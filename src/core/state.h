@@ -5,7 +5,7 @@
 **
 ** engine.c      partitions come, records enter
 ** inspect.c     statistics
-** plan.c        commits
+** commit.c      commits
 ** dispatch.c    leases go out
 ** aside.c       what is not done and does not run: back-off, parked, letters
 ** outcome.c     leases come back
@@ -184,7 +184,7 @@ struct strand_engine {
   uint64_t dead_lettered;
   uint64_t stale_dropped;
   int64_t active_us;    /* last record in or out */
-  int64_t committed_us; /* last commit planned */
+  int64_t committed_us; /* last commit made */
   int64_t commit_not_before_us;
   int64_t backoff_us;
   size_t metadata_limit;     /* characters: max_metadata, or less, as learnt */
@@ -268,11 +268,11 @@ void strand_lease_leave (strand_lease *lease, uint32_t unstarted);
 /* An open record, or one in flight, is done: it leaves its shard. */
 strand_err strand_lease_finish_first (strand_lease *lease, int64_t now_us);
 
-/* plan.c */
+/* commit.c */
 /* Metadata may be so long from now on. */
-void strand_plan_limit (strand_engine *e, size_t limit);
+void strand_commit_limit (strand_engine *e, size_t limit);
 /* Once in a while: may it be longer? */
-void strand_plan_look (strand_engine *e, int64_t now_us);
+void strand_commit_look (strand_engine *e, int64_t now_us);
 
 /* gate.c */
 bool strand_gates_new (strand_engine *e);

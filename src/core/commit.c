@@ -1,7 +1,7 @@
 /*
-** plan.c - what the group is told, and when
+** commit.c - what the group is told, and when
 **
-** A plan is made by value in one step; while its answer is out no other is
+** A commit is made by value in one step; while its answer is out no other is
 ** made. librdkafka cannot say which partitions of a failed commit were taken,
 ** so after one each of them is suspect, and committed alone.
 **
@@ -78,7 +78,7 @@ static void tell_unwritable (strand_partition *p, size_t refused) {
   strand_partition_tell(p, STRAND_NOTICE_UNWRITABLE, reason);
 }
 
-void strand_plan_limit (strand_engine *e, size_t limit) {
+void strand_commit_limit (strand_engine *e, size_t limit) {
   bool longer = limit > e->metadata_limit;
   e->metadata_limit = limit;
   for (strand_link *l = e->partitions.next; l != &e->partitions; l = l->next) {
@@ -97,21 +97,21 @@ static void learn (strand_engine *e, size_t refused, int64_t now_us) {
   if (e->metadata_taken > limit) limit = e->metadata_taken;
   if (MUTANT(refusal_is_not_learnt)) limit = e->metadata_limit;
   e->metadata_again_us = now_us + STRAND_METADATA_AGAIN_US;
-  if (limit < e->metadata_limit) strand_plan_limit(e, limit);
+  if (limit < e->metadata_limit) strand_commit_limit(e, limit);
 }
 
-void strand_plan_look (strand_engine *e, int64_t now_us) {
+void strand_commit_look (strand_engine *e, int64_t now_us) {
   size_t most = e->config.max_metadata, limit = e->metadata_limit * 2;
   if (e->metadata_limit >= most || now_us < e->metadata_again_us
       || MUTANT(longer_metadata_is_never_tried_again))
     return;
   if (limit < LONGER_LEAST) limit = LONGER_LEAST;
   e->metadata_again_us = now_us + STRAND_METADATA_AGAIN_US;
-  strand_plan_limit(e, limit < most ? limit : most);
+  strand_commit_limit(e, limit < most ? limit : most);
 }
 
 /*
-** A plan
+** A commit
 */
 
 /* What is done does not fit: as much of it as does, unless the last commit
@@ -140,7 +140,7 @@ static strand_err write_text (strand_partition *p, char *text,
   return STRAND_OK;
 }
 
-static strand_err plan_one (strand_partition *p, strand_commit *commit) {
+static strand_err add_item (strand_partition *p, strand_commit *commit) {
   strand_commit_item *item = &commit->items[commit->count];
   char *text = malloc(p->engine->metadata_limit + 1), *fitting;
   size_t length;
@@ -179,15 +179,15 @@ static bool any_suspect (const strand_engine *e) {
 }
 
 /* Adds what is dirty; of the suspect ones only the first. */
-static void plan_all (strand_engine *e, strand_commit *commit,
-                      const strand_partition *only, bool suspect) {
+static void add_items (strand_engine *e, strand_commit *commit,
+                       const strand_partition *only, bool suspect) {
   bool starved = false;
   for (strand_link *l = e->partitions.next; l != &e->partitions; l = l->next) {
     strand_partition *p = strand_list_entry(l, strand_partition, link);
     strand_err err;
     if (only == NULL ? p->suspect != suspect : p != only) continue;
     if (!strand_engine_dirty(e, p)) continue;
-    err = plan_one(p, commit);
+    err = add_item(p, commit);
     if (err == STRAND_ENOMEM) starved = true;
     if (err == STRAND_OK && suspect) return;
   }
@@ -205,10 +205,10 @@ strand_commit *strand_engine_commit (strand_engine *e, int64_t now_us,
   commit->count = 0;
   if (only == NULL) {
     e->hurried = false;
-    e->maybe_dirty = false; /* unless there is a plan, or no memory for one */
-    plan_all(e, commit, NULL, true);
+    e->maybe_dirty = false; /* unless there is one, or no memory for one */
+    add_items(e, commit, NULL, true);
   }
-  if (commit->count == 0) plan_all(e, commit, only, false);
+  if (commit->count == 0) add_items(e, commit, only, false);
   if (commit->count == 0) {
     free(commit);
     return NULL;
