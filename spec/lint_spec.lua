@@ -50,18 +50,18 @@ describe("lint", function()
     { "src/core/retry.c", '#include "kafka/clock.h"', 'core may not include "kafka/clock.h"' },
     { "src/core/retry.h", '#include "lua/compat.h"', 'core may not include "lua/compat.h"' },
     { "src/kafka/fork.c", '  #  include "lua/compat.h"', 'kafka may not include "lua/compat.h"' },
-    { "src/core/gate.c", "#include <lua.h>", "core may not include <lua.h> (lua)" },
-    { "src/core/gate.c", "#include <pthread.h>", "core may not include <pthread.h> (threads)" },
-    { "src/core/gate.c", "#include <time.h>", "core may not include <time.h> (system)" },
-    { "src/core/gate.c", "#include <unistd.h>", "core may not include <unistd.h> (system)" },
-    { "src/core/gate.c", "#include <zstd.h>", "core may not include <zstd.h> (zstd)" },
-    { "src/core/gate.c", "#include <librdkafka/rdkafka.h>",
+    { "src/core/throttle.c", "#include <lua.h>", "core may not include <lua.h> (lua)" },
+    { "src/core/throttle.c", "#include <pthread.h>", "core may not include <pthread.h> (threads)" },
+    { "src/core/throttle.c", "#include <time.h>", "core may not include <time.h> (system)" },
+    { "src/core/throttle.c", "#include <unistd.h>", "core may not include <unistd.h> (system)" },
+    { "src/core/throttle.c", "#include <zstd.h>", "core may not include <zstd.h> (zstd)" },
+    { "src/core/throttle.c", "#include <librdkafka/rdkafka.h>",
       "core may not include <librdkafka/rdkafka.h> (librdkafka)" },
     { "src/kafka/fork.c", "#include <lua.h>", "kafka may not include <lua.h> (lua)" },
     { "src/lua/tables.c", "#include <librdkafka/rdkafka.h>",
       "lua may not include <librdkafka/rdkafka.h> (librdkafka)" },
     { "src/lua/tables.c", "#include <setjmp.h>", "no layer may include <setjmp.h>" },
-    { "src/core/gate.c", '#include "../kafka/clock.h"', "a header is named from src on" },
+    { "src/core/throttle.c", '#include "../kafka/clock.h"', "a header is named from src on" },
     { "src/kafka/fork.c", '#include "clock.h"', "a header is named from src on" },
     { "src/kafka/fork.c", "#include HEADER", "a header is named from src on" },
   }
@@ -124,7 +124,7 @@ describe("lint", function()
   end)
 
   it("has a status that a later check does not take back", function()
-    add("src/core/gate.c", "#include <lua.h>")
+    add("src/core/throttle.c", "#include <lua.h>")
     refuses("layers headers", "core may not include <lua.h>")
   end)
 

@@ -52,7 +52,7 @@ static bool keys_collide;
 #include "core/partition.c"
 #include "core/revoke.c"
 #include "core/outcome.c"
-#include "core/gate.c"
+#include "core/throttle.c"
 #include "core/aside.c"
 #include "core/commit.c"
 #include "core/retry.c"

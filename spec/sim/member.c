@@ -87,7 +87,7 @@ void member_open (world *w, int m) {
   if (!w->faults[FAULT_NO_LETTERS]) config.letter = aside_wanted;
   w->members[m] = (member){ .engine = strand_engine_new(&config) };
   w->members[m].joined = true;
-  gate_open(w, m);
+  throttle_open(w, m);
 }
 
 /*
@@ -376,7 +376,7 @@ static void check_retries (world *w, int m) {
   strand_engine_stats_read(w->members[m].engine, &stats);
   CHECK(stats.retries == waiting, "%zu wait for a retry, not %zu", waiting,
         stats.retries);
-  CHECK(gate_any(w) ? next <= first : next == first,
+  CHECK(throttle_any(w) ? next <= first : next == first,
         "the next retry is due at %lld, not %lld", (long long)first,
         (long long)next);
 }

@@ -43,7 +43,7 @@ void outcome_back (world *w, mlease *l) {
   sim_note(w, l->stale ? "back (stale)" : "back", l->member, l->part,
            l->lease.record->offset, l->lease.count);
   mark_back(w, l);
-  gate_left(w, l, l->lease.count);
+  throttle_left(w, l, l->lease.count);
   CHECK(strand_engine_give_back(w->members[l->member].engine, &l->lease)
           == STRAND_OK,
         "memory");
@@ -186,7 +186,7 @@ static void end_live (world *w, mlease *l, const strand_ending *e) {
   uint32_t left = l->lease.count - 1;
   if (!skips) {
     mark_back(w, l);
-    gate_left(w, l, left + (kind == STRAND_VERDICT_STOP));
+    throttle_left(w, l, left + (kind == STRAND_VERDICT_STOP));
     left = 0;
   }
   if (kind == STRAND_VERDICT_DEAD_LETTER) w->wanted = s;

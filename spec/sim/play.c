@@ -65,7 +65,7 @@ static void pick_shape (world *w) {
   w->config.park_alone = w->faults[FAULT_ALONE];
   if (w->config.park_alone) w->fault_counts[FAULT_ALONE]++;
   if (w->faults[FAULT_NO_LETTERS]) w->fault_counts[FAULT_NO_LETTERS]++;
-  gate_make(w);
+  throttle_make(w);
 }
 
 static void make_sparse (world *w) {
@@ -177,7 +177,7 @@ static void rare_step (world *w) {
 static void tick (world *w, int m) {
   int64_t next = strand_engine_tick(w->members[m].engine, w->now_us);
   CHECK(next > w->now_us, "what is due was left");
-  if (w->ending || next == INT64_MAX || gate_any(w) || sim_chance(w, 90)) {
+  if (w->ending || next == INT64_MAX || throttle_any(w) || sim_chance(w, 90)) {
     return;
   }
   w->now_us = next - 1;

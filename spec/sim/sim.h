@@ -25,9 +25,9 @@
 **   I11 a dead-lettered record is done by its acknowledgement, and
 **       failed as often before as its policy says   outcome.c, aside.c
 **   I12 a parked record is not done until it is resolved     aside.c
-**   I13 calls of a route, its rate, and the consumer's       gate.c
+**   I13 calls of a route, its rate, and the consumer's       throttle.c
 **   I14 a batch: of each shard one record, or of one shard, or of one
-**       partition; what failed comes alone                   gate.c
+**       partition; what failed comes alone                   throttle.c
 **   I15 after its deadline a record holds its shard, and has failed,
 **       whatever its handler says in the end        outcome.c, worker.c
 **   I16 metadata as long as what was refused is not sent again, less than
@@ -398,21 +398,21 @@ void aside_revoked (world *w, int index); /* -1: the process died */
 int64_t aside_next (const world *w); /* when the next letter is answered */
 void aside_check (world *w, int m);
 
-/* gate.c */
-void gate_make (world *w);
-bool gate_any (const world *w);
-void gate_open (world *w, int m); /* a new engine: full buckets */
-void gate_leased (world *w, const mlease *l);
-void gate_left (world *w, const mlease *l, uint32_t unstarted);
-void gate_ended (world *w, const mlease *l);
-void gate_fill (world *w, int m); /* its buckets, up to now */
+/* throttle.c */
+void throttle_make (world *w);
+bool throttle_any (const world *w);
+void throttle_open (world *w, int m); /* a new engine: full buckets */
+void throttle_leased (world *w, const mlease *l);
+void throttle_left (world *w, const mlease *l, uint32_t unstarted);
+void throttle_ended (world *w, const mlease *l);
+void throttle_fill (world *w, int m); /* its buckets, up to now */
 /* 'count' records of a call that began with lease 'first', and is complete. */
-void gate_batch (world *w, int first, size_t count);
+void throttle_batch (world *w, int first, size_t count);
 
 /* linger.c */
 /* The engine was asked for a lease, after its tick, and had none. */
 void linger_refused (world *w, int m);
-/* As gate_batch. */
+/* As throttle_batch. */
 void linger_batch (world *w, int first, size_t count);
 
 /* play.c */

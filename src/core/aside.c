@@ -64,7 +64,7 @@ static strand_verdict_kind decide (strand_partition *p,
                                    const strand_lease *lease,
                                    const strand_ending *ending,
                                    int64_t *delay_us) {
-  const strand_policy *policy = &p->gate->limits.policy;
+  const strand_policy *policy = &p->throttle->limits.policy;
   strand_verdict_kind kind = ending->kind;
   uint32_t failures = failures_of(lease->record) + 1;
   *delay_us = ending->delay_us;
@@ -375,15 +375,15 @@ static void become_ready (strand_record *r) {
 }
 
 int64_t strand_engine_tick (strand_engine *e, int64_t now_us) {
-  int64_t retry, gates;
+  int64_t retry, throttled;
   strand_record *r;
   while ((r = strand_retry_pop(&e->retry, now_us)) != NULL) {
     leave_aside(r);
     become_ready(r);
   }
   retry = strand_retry_next(&e->retry);
-  gates = strand_engine_gates(e, now_us);
-  return retry < gates ? retry : gates;
+  throttled = strand_engine_gates(e, now_us);
+  return retry < throttled ? retry : throttled;
 }
 
 /* The record is done, without a lease. */

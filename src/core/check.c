@@ -114,17 +114,17 @@ static void check_reserved (const strand_engine *e) {
   assert(records == e->reserved_records && bytes == e->reserved_bytes);
 }
 
-/* What is closed could lease, but for its gate. */
-static void check_gates (const strand_engine *e) {
+/* What is closed could lease, but for its throttle. */
+static void check_throttles (const strand_engine *e) {
   size_t closed = 0, leases = 0, calls = 0;
   for (size_t i = 0; i < e->config.route_count; i++) {
-    const strand_gate *g = &e->gates[i];
-    const strand_link *l = g->closed.next;
-    calls += g->calls;
-    for (; l != &g->closed; l = l->next, closed++) {
+    const strand_throttle *t = &e->throttles[i];
+    const strand_link *l = t->closed.next;
+    calls += t->calls;
+    for (; l != &t->closed; l = l->next, closed++) {
       const strand_partition *p = strand_list_entry(l, strand_partition,
                                                     runnable);
-      assert(p->closed && p->gate == g);
+      assert(p->closed && p->throttle == t);
     }
   }
   for (int gone = 0; gone <= 1; gone++) {
@@ -160,7 +160,7 @@ void strand_engine_check (const strand_engine *e) {
   assert(all.aside[STRAND_ASIDE_BACKOFF] == e->retry.count);
   assert(all.aside[STRAND_ASIDE_PARKED] == e->parked
          && all.aside[STRAND_ASIDE_LETTER] == e->letters);
-  check_gates(e);
+  check_throttles(e);
   check_reserved(e);
 }
 

@@ -52,7 +52,7 @@ static bool goes_along (const strand_record *first,
 
 /* How many records a lease of 'p' may have. */
 static size_t lease_most (const strand_partition *p, size_t most) {
-  const strand_route_limits *limits = &p->gate->limits;
+  const strand_route_limits *limits = &p->throttle->limits;
   bool one = limits->by == STRAND_BATCH_MIXED
              && !MUTANT(mixed_batch_has_two_of_a_key);
   size_t lease = limits->by == STRAND_BATCH_NONE ? STRAND_LEASE_RECORDS
@@ -140,16 +140,16 @@ static strand_shard *choose (strand_partition *p, int64_t now_us) {
 
 bool strand_engine_lease (strand_engine *e, size_t most, int64_t now_us,
                           strand_lease *out) {
-  most = strand_gate_tokens(e, most, now_us);
+  most = strand_throttle_tokens(e, most, now_us);
   while (most > 0 && !strand_list_empty(&e->runnable)) {
     strand_partition *p = strand_list_entry(e->runnable.next, strand_partition,
                                             runnable);
-    size_t room = strand_gate_room(p, most, now_us);
+    size_t room = strand_throttle_room(p, most, now_us);
     strand_shard *s = room > 0 ? choose(p, now_us) : NULL;
     if (room == 0 && !p->closed) return false; /* its tokens come first */
     if (s == NULL) continue;
     take(s, room, out);
-    strand_gate_leased(p, out);
+    strand_throttle_leased(p, out);
     fetch_ahead(p);
     rotate(p);
     return true;
@@ -157,12 +157,12 @@ bool strand_engine_lease (strand_engine *e, size_t most, int64_t now_us,
   return false;
 }
 
-/* The next partition for a mixed batch of that gate. */
-static strand_partition *same_gate (const strand_engine *e,
-                                    const strand_gate *gate) {
+/* The next partition for a mixed batch of that route. */
+static strand_partition *same_route (const strand_engine *e,
+                                     const strand_throttle *throttle) {
   for (strand_link *l = e->runnable.next; l != &e->runnable; l = l->next) {
     strand_partition *p = strand_list_entry(l, strand_partition, runnable);
-    if (p->gate == gate || MUTANT(batch_crosses_routes)) return p;
+    if (p->throttle == throttle || MUTANT(batch_crosses_routes)) return p;
   }
   return NULL;
 }
@@ -176,23 +176,23 @@ bool strand_engine_lease_more (strand_engine *e, const strand_lease *first,
                                size_t most, int64_t now_us,
                                strand_lease *out) {
   strand_partition *p = first->partition;
-  strand_gate *gate = p->gate;
+  strand_throttle *throttle = p->throttle;
   strand_shard *s;
-  if (gate->limits.by == STRAND_BATCH_MIXED) {
-    strand_gate_join(gate);
-    p = same_gate(e, gate);
+  if (throttle->limits.by == STRAND_BATCH_MIXED) {
+    strand_throttle_join(throttle);
+    p = same_route(e, throttle);
   }
-  else if (gate->limits.by != STRAND_BATCH_PARTITION) return false;
+  else if (throttle->limits.by != STRAND_BATCH_PARTITION) return false;
   if (p == NULL || p->closed || strand_list_empty(&p->runnable)) return false;
-  most = strand_gate_tokens(e, most, now_us);
-  most = strand_gate_more(gate, most, now_us);
+  most = strand_throttle_tokens(e, most, now_us);
+  most = strand_throttle_more(throttle, most, now_us);
   s = strand_list_entry(p->ready.next, strand_shard, ready);
   if (most == 0 || !may_join(first->record) || !may_join(s->head)
       || !start(p, s->head))
     return false;
   take(s, most, out);
   out->further = true;
-  strand_gate_leased(p, out);
+  strand_throttle_leased(p, out);
   rotate(p);
   return true;
 }

@@ -16,7 +16,7 @@ strand_engine *strand_engine_new (const strand_engine_config *config) {
   strand_list_init(&e->partitions);
   strand_list_init(&e->gone);
   strand_list_init(&e->runnable);
-  if (strand_gates_new(e)) return e;
+  if (strand_throttles_new(e)) return e;
   free(e);
   return NULL;
 }
@@ -30,7 +30,7 @@ void strand_engine_configure (strand_engine *e,
   e->config.max_waiting_records = config->max_waiting_records;
   e->config.max_waiting_bytes = config->max_waiting_bytes;
   e->config.commit_interval_us = config->commit_interval_us;
-  strand_gates_configure(e, config);
+  strand_throttles_configure(e, config);
   e->shares_are_old = true;
   strand_commit_limit(e, other ? config->max_metadata : e->metadata_limit);
 }
@@ -62,7 +62,7 @@ void strand_engine_free (strand_engine *e) {
     free(c);
   }
   strand_retry_free(&e->retry);
-  free(e->gates);
+  free(e->throttles);
   free(e);
 }
 
@@ -117,7 +117,7 @@ strand_partition *strand_engine_assign (strand_engine *e, const char *topic,
   strand_partition *p = new_partition(e, topic, index, epoch);
   assert(route < e->config.route_count);
   if (p == NULL) return NULL;
-  p->gate = &e->gates[route];
+  p->throttle = &e->throttles[route];
   if (hold_all(p, held, held_count) != STRAND_OK) {
     strand_partition_free(p);
     return NULL;
@@ -231,7 +231,7 @@ static void enter (strand_partition *p, strand_shard *s, strand_record *r) {
   strand_shard_append(s, r);
   if (s->failing) strand_shard_wait(s, before, r);
   else if (s->state == SHARD_EMPTY) strand_shard_ready(s, false);
-  if (p->closed || s->state == SHARD_LINGERING) strand_gate_look(s);
+  if (p->closed || s->state == SHARD_LINGERING) strand_throttle_look(s);
 }
 
 static bool is_unused (const strand_shard *s) {

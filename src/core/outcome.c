@@ -39,7 +39,7 @@ static void end_stale (strand_lease *lease, const strand_held *held) {
     strand_shard_free(lease->shard);
   }
   p->leases--;
-  if (!MUTANT(stale_call_never_ends)) strand_gate_left(p, lease, 0);
+  if (!MUTANT(stale_call_never_ends)) strand_throttle_left(p, lease, 0);
   strand_partition_drop(p);
 }
 
@@ -64,7 +64,7 @@ void strand_lease_leave (strand_lease *lease, uint32_t unstarted) {
   strand_partition *p = lease->partition;
   account(lease, lease->count, false);
   p->leases--;
-  strand_gate_left(p, lease, unstarted);
+  strand_throttle_left(p, lease, unstarted);
   strand_partition_unstall(p);
 }
 

@@ -36,7 +36,7 @@ const char *strand_partition_topic (const strand_partition *p) {
 
 const strand_route_limits *
 strand_partition_limits (const strand_partition *p) {
-  return &p->gate->limits;
+  return &p->throttle->limits;
 }
 
 int32_t strand_partition_index (const strand_partition *p) {

@@ -9,7 +9,7 @@
 ** dispatch.c    leases go out
 ** aside.c       what is not done and does not run: back-off, parked, letters
 ** outcome.c     leases come back
-** gate.c        rates, handlers at once: who may lease now
+** throttle.c    rates, handlers at once: who may lease now
 ** revoke.c      partitions go
 ** shards.c      ordering key -> shard; which record of it runs next
 ** linger.c      batches that fill: what they wait for
@@ -81,26 +81,26 @@ typedef struct strand_bucket {
 } strand_bucket;
 
 /* Of a route: its partitions may lease while it is open. */
-typedef struct strand_gate {
+typedef struct strand_throttle {
   strand_route_limits limits;
   strand_bucket bucket;
   size_t calls;       /* leases out, further ones of a call not counted */
   strand_link closed; /* partitions that would be runnable */
-} strand_gate;
+} strand_throttle;
 
 struct strand_partition {
   strand_link link;     /* engine->partitions, or engine->gone */
-  strand_link runnable; /* engine->runnable, or its gate's 'closed': has a
+  strand_link runnable; /* engine->runnable, or its throttle's 'closed': has a
                            shard that may start */
   strand_engine *engine;
   char *topic;
   void *tag;
-  strand_gate *gate;
+  strand_throttle *throttle;
   int32_t index;
   uint32_t epoch;
   partition_state state;
   bool paused;
-  bool closed;  /* 'runnable' is in its gate's list */
+  bool closed;  /* 'runnable' is in its throttle's list */
   bool stalled; /* payload full, and nothing low may start either; or
                    memory ran out */
   bool full;    /* the payload: what never started must wait, until one may */
@@ -156,8 +156,8 @@ struct strand_engine {
   strand_chunk *free_chunks;
   size_t free_chunk_count;
   strand_retry retry;
-  strand_gate *gates;   /* by route */
-  strand_bucket bucket; /* the consumer's rate */
+  strand_throttle *throttles; /* by route */
+  strand_bucket bucket;       /* the consumer's rate */
   size_t parked;
   size_t letters;
   size_t buffered_records;
@@ -274,25 +274,26 @@ void strand_commit_limit (strand_engine *e, size_t limit);
 /* Once in a while: may it be longer? */
 void strand_commit_look (strand_engine *e, int64_t now_us);
 
-/* gate.c */
-bool strand_gates_new (strand_engine *e);
-void strand_gates_configure (strand_engine *e,
-                             const strand_engine_config *config);
+/* throttle.c */
+bool strand_throttles_new (strand_engine *e);
+void strand_throttles_configure (strand_engine *e,
+                                 const strand_engine_config *config);
 /* Tokens of the consumer's rate; 'most' at most. */
-size_t strand_gate_tokens (strand_engine *e, size_t most, int64_t now_us);
+size_t strand_throttle_tokens (strand_engine *e, size_t most, int64_t now_us);
 /* How many of 'most' records 'p', which is runnable, may lease now. 0: it has
-** left the runnable ones until its gate opens; or it has not, and is the next
+** left the runnable ones until that opens; or it has not, and is the next
 ** to get tokens of the consumer's rate. */
-size_t strand_gate_room (strand_partition *p, size_t most, int64_t now_us);
-size_t strand_gate_more (strand_gate *gate, size_t most, int64_t now_us);
-void strand_gate_leased (strand_partition *p, const strand_lease *lease);
+size_t strand_throttle_room (strand_partition *p, size_t most, int64_t now_us);
+size_t strand_throttle_more (strand_throttle *throttle, size_t most,
+                             int64_t now_us);
+void strand_throttle_leased (strand_partition *p, const strand_lease *lease);
 /* 'unstarted' records give their tokens back; the lease has ended if so. */
-void strand_gate_left (strand_partition *p, const strand_lease *lease,
-                       uint32_t unstarted);
+void strand_throttle_left (strand_partition *p, const strand_lease *lease,
+                           uint32_t unstarted);
 /* Another record is there, in 's': a batch may be full. */
-void strand_gate_look (strand_shard *s);
+void strand_throttle_look (strand_shard *s);
 /* A batch of any partition has begun: those that linger may join it. */
-void strand_gate_join (strand_gate *gate);
+void strand_throttle_join (strand_throttle *throttle);
 
 /* linger.c */
 typedef struct strand_start {

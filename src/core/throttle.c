@@ -1,10 +1,10 @@
 /*
-** gate.c - who may lease now: rates, handlers at once, batches that fill
+** throttle.c - who may lease now: rates, handlers at once, batches that fill
 **
-** A partition whose gate is closed leaves the runnable ones and waits in its
-** gate's list; nobody sleeps for it. It comes back when a call of its route
-** ends, tokens are there, or its batch may start (strand_engine_gates says
-** when). Tokens of the consumer's rate are for the first of the runnable
+** A partition whose throttle is closed leaves the runnable ones and waits in
+** the throttle's list; nobody sleeps for it. It comes back when a call of its
+** route ends, tokens are there, or its batch may start (strand_engine_gates
+** says when). Tokens of the consumer's rate are for the first of the runnable
 ** ones: it keeps its place until they suffice, or else a batch would never
 ** have its tokens beside a route of single records.
 */
@@ -66,7 +66,7 @@ static int64_t token_due (const strand_bucket *b, const strand_rate *rate,
   return b->filled_us + (int64_t)missing + 1;
 }
 
-size_t strand_gate_tokens (strand_engine *e, size_t most, int64_t now_us) {
+size_t strand_throttle_tokens (strand_engine *e, size_t most, int64_t now_us) {
   return tokens(&e->bucket, &e->config.rate, most, now_us);
 }
 
@@ -74,13 +74,13 @@ size_t strand_gate_tokens (strand_engine *e, size_t most, int64_t now_us) {
 ** Gates
 */
 
-bool strand_gates_new (strand_engine *e) {
+bool strand_throttles_new (strand_engine *e) {
   size_t count = e->config.route_count;
   assert(count > 0);
-  e->gates = calloc(count, sizeof(*e->gates));
-  if (e->gates == NULL) return false;
-  for (size_t i = 0; i < count; i++) strand_list_init(&e->gates[i].closed);
-  strand_gates_configure(e, &e->config);
+  e->throttles = calloc(count, sizeof(*e->throttles));
+  if (e->throttles == NULL) return false;
+  for (size_t i = 0; i < count; i++) strand_list_init(&e->throttles[i].closed);
+  strand_throttles_configure(e, &e->config);
   e->bucket.tokens = e->config.rate.burst;
   return true;
 }
@@ -91,9 +91,9 @@ static void open_one (strand_partition *p) {
   strand_list_push(&p->engine->runnable, &p->runnable);
 }
 
-static void open_some (strand_gate *g, size_t most) {
-  for (; most > 0 && !strand_list_empty(&g->closed); most--) {
-    open_one(strand_list_entry(g->closed.next, strand_partition, runnable));
+static void open_some (strand_throttle *t, size_t most) {
+  for (; most > 0 && !strand_list_empty(&t->closed); most--) {
+    open_one(strand_list_entry(t->closed.next, strand_partition, runnable));
   }
 }
 
@@ -108,14 +108,14 @@ static void linger_again (strand_engine *e) {
   }
 }
 
-void strand_gates_configure (strand_engine *e,
-                             const strand_engine_config *config) {
+void strand_throttles_configure (strand_engine *e,
+                                 const strand_engine_config *config) {
   set_rate(&e->bucket, &e->config.rate, config->rate);
   for (size_t i = 0; i < e->config.route_count; i++) {
-    strand_gate *g = &e->gates[i];
-    set_rate(&g->bucket, &g->limits.rate, config->routes[i].rate);
-    g->limits = config->routes[i];
-    open_some(g, SIZE_MAX);
+    strand_throttle *t = &e->throttles[i];
+    set_rate(&t->bucket, &t->limits.rate, config->routes[i].rate);
+    t->limits = config->routes[i];
+    open_some(t, SIZE_MAX);
   }
   linger_again(e);
 }
@@ -123,111 +123,112 @@ void strand_gates_configure (strand_engine *e,
 void strand_engine_stop_intake (strand_engine *e) {
   e->intake_stopped = true;
   for (size_t i = 0; i < e->config.route_count; i++) {
-    open_some(&e->gates[i], SIZE_MAX); /* what lingered */
+    open_some(&e->throttles[i], SIZE_MAX); /* what lingered */
   }
 }
 
-static size_t calls_left (const strand_gate *g) {
-  size_t most = g->limits.max_in_flight;
+static size_t calls_left (const strand_throttle *t) {
+  size_t most = t->limits.max_in_flight;
   if (most == 0 || MUTANT(route_has_no_limit)) return SIZE_MAX;
-  return g->calls < most ? most - g->calls : 0;
+  return t->calls < most ? most - t->calls : 0;
 }
 
-size_t strand_gate_more (strand_gate *g, size_t most, int64_t now_us) {
-  return tokens(&g->bucket, &g->limits.rate, most, now_us);
+size_t strand_throttle_more (strand_throttle *t, size_t most, int64_t now_us) {
+  return tokens(&t->bucket, &t->limits.rate, most, now_us);
 }
 
 /*
-** A partition at its gate
+** A partition at its throttle
 */
 
 static void close_one (strand_partition *p) {
   strand_list_remove(&p->runnable);
-  strand_list_push(&p->gate->closed, &p->runnable);
+  strand_list_push(&p->throttle->closed, &p->runnable);
   p->closed = true;
 }
 
 /* When 'p' may begin a call, for all that its route says. */
 static int64_t call_due (strand_partition *p, int64_t now_us,
                          strand_start *start) {
-  strand_gate *g = p->gate;
+  strand_throttle *t = p->throttle;
   strand_linger_due(p, now_us);
   *start = strand_linger_start(p, now_us);
   if (start->due_us > 0) return start->due_us;
-  if (tokens(&g->bucket, &g->limits.rate, start->tokens, now_us)
+  if (tokens(&t->bucket, &t->limits.rate, start->tokens, now_us)
       >= start->tokens)
     return 0;
-  return token_due(&g->bucket, &g->limits.rate, start->tokens);
+  return token_due(&t->bucket, &t->limits.rate, start->tokens);
 }
 
 /* A mixed batch is that of all: what it waits for, they all do. */
-static void close_route (strand_engine *e, const strand_gate *g) {
+static void close_route (strand_engine *e, const strand_throttle *t) {
   strand_link *l = e->runnable.next, *after;
   for (; l != &e->runnable; l = after) {
     strand_partition *p = strand_list_entry(l, strand_partition, runnable);
     after = l->next;
-    if (p->gate == g) close_one(p);
+    if (p->throttle == t) close_one(p);
   }
 }
 
-size_t strand_gate_room (strand_partition *p, size_t most, int64_t now_us) {
-  strand_gate *g = p->gate;
+size_t strand_throttle_room (strand_partition *p, size_t most,
+                             int64_t now_us) {
+  strand_throttle *t = p->throttle;
   strand_start start;
-  if (calls_left(g) == 0 || call_due(p, now_us, &start) > 0) {
-    if (g->limits.by == STRAND_BATCH_MIXED) close_route(p->engine, g);
+  if (calls_left(t) == 0 || call_due(p, now_us, &start) > 0) {
+    if (t->limits.by == STRAND_BATCH_MIXED) close_route(p->engine, t);
     else close_one(p);
     return 0;
   }
-  if (strand_gate_tokens(p->engine, start.tokens, now_us) < start.tokens) {
+  if (strand_throttle_tokens(p->engine, start.tokens, now_us) < start.tokens) {
     return 0;
   }
-  return tokens(&g->bucket, &g->limits.rate, most, now_us);
+  return tokens(&t->bucket, &t->limits.rate, most, now_us);
 }
 
-void strand_gate_leased (strand_partition *p, const strand_lease *lease) {
-  strand_gate *g = p->gate;
-  if (!lease->further) g->calls++;
-  spend(&g->bucket, &g->limits.rate, lease->count);
+void strand_throttle_leased (strand_partition *p, const strand_lease *lease) {
+  strand_throttle *t = p->throttle;
+  if (!lease->further) t->calls++;
+  spend(&t->bucket, &t->limits.rate, lease->count);
   spend(&p->engine->bucket, &p->engine->config.rate, lease->count);
 }
 
-void strand_gate_left (strand_partition *p, const strand_lease *lease,
-                       uint32_t unstarted) {
-  strand_gate *g = p->gate;
-  if (!lease->further) g->calls--;
+void strand_throttle_left (strand_partition *p, const strand_lease *lease,
+                           uint32_t unstarted) {
+  strand_throttle *t = p->throttle;
+  if (!lease->further) t->calls--;
   if (unstarted > 0) {
-    refund(&g->bucket, &g->limits.rate, unstarted);
+    refund(&t->bucket, &t->limits.rate, unstarted);
     refund(&p->engine->bucket, &p->engine->config.rate, unstarted);
   }
-  if (g->limits.max_in_flight == 0 || strand_list_empty(&g->closed)
+  if (t->limits.max_in_flight == 0 || strand_list_empty(&t->closed)
       || MUTANT(closed_gate_stays_closed))
     return;
   /* The first may linger, while another need not. */
-  open_some(g, g->limits.linger_us > 0 ? SIZE_MAX : calls_left(g));
+  open_some(t, t->limits.linger_us > 0 ? SIZE_MAX : calls_left(t));
 }
 
-void strand_gate_look (strand_shard *s) {
+void strand_throttle_look (strand_shard *s) {
   strand_partition *p = s->partition;
   strand_linger_look(s);
-  if (p->closed && p->gate->limits.linger_us > 0 && calls_left(p->gate) > 0
-      && strand_linger_full(p))
+  if (p->closed && p->throttle->limits.linger_us > 0
+      && calls_left(p->throttle) > 0 && strand_linger_full(p))
     open_one(p);
 }
 
-void strand_gate_join (strand_gate *g) {
+void strand_throttle_join (strand_throttle *t) {
   if (MUTANT(batch_leaves_behind_what_lingers)) return;
-  open_some(g, SIZE_MAX);
+  open_some(t, SIZE_MAX);
 }
 
-static int64_t tick_gate (strand_gate *g, int64_t now_us) {
-  bool mixed = g->limits.by == STRAND_BATCH_MIXED;
+static int64_t tick_route (strand_throttle *t, int64_t now_us) {
+  bool mixed = t->limits.by == STRAND_BATCH_MIXED;
   int64_t next = INT64_MAX;
-  strand_link *l = g->closed.next, *after;
-  if (calls_left(g) == 0) return next; /* until one ends */
-  if (tokens(&g->bucket, &g->limits.rate, 1, now_us) == 0) {
-    return token_due(&g->bucket, &g->limits.rate, 1);
+  strand_link *l = t->closed.next, *after;
+  if (calls_left(t) == 0) return next; /* until one ends */
+  if (tokens(&t->bucket, &t->limits.rate, 1, now_us) == 0) {
+    return token_due(&t->bucket, &t->limits.rate, 1);
   }
-  for (; l != &g->closed; l = after) {
+  for (; l != &t->closed; l = after) {
     strand_partition *p = strand_list_entry(l, strand_partition, runnable);
     strand_start start;
     int64_t due = call_due(p, now_us, &start);
@@ -246,15 +247,15 @@ static int64_t tick_first (strand_engine *e, int64_t now_us) {
   if (strand_list_empty(&e->runnable)) return INT64_MAX;
   p = strand_list_entry(e->runnable.next, strand_partition, runnable);
   wanted = strand_linger_start(p, now_us).tokens;
-  if (strand_gate_tokens(e, wanted, now_us) >= wanted) return INT64_MAX;
+  if (strand_throttle_tokens(e, wanted, now_us) >= wanted) return INT64_MAX;
   return token_due(&e->bucket, &e->config.rate, wanted);
 }
 
 int64_t strand_engine_gates (strand_engine *e, int64_t now_us) {
   int64_t next = INT64_MAX, due;
   for (size_t i = 0; i < e->config.route_count; i++) {
-    strand_gate *g = &e->gates[i];
-    due = strand_list_empty(&g->closed) ? INT64_MAX : tick_gate(g, now_us);
+    strand_throttle *t = &e->throttles[i];
+    due = strand_list_empty(&t->closed) ? INT64_MAX : tick_route(t, now_us);
     if (due < next) next = due;
   }
   due = tick_first(e, now_us);
