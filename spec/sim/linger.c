@@ -23,7 +23,7 @@ static bool leases (const world *w, const part *p, int m) {
   return p->owner == m && p->restored && !p->paused && !p->revoking;
 }
 
-/* One that was parked alone may be behind another that is aside. */
+/* One that was parked alone may be behind another that waits. */
 static bool is_head (world *w, const part *p, int i) {
   slot *s = &p->slots[i];
   return s->state == SLOT_IN && s->due_us <= w->now_us && !s->alone

@@ -84,7 +84,7 @@ void member_open (world *w, int m) {
   config.arg = w;
   config.notice = on_notice;
   config.release = on_release;
-  if (!w->faults[FAULT_NO_LETTERS]) config.letter = aside_wanted;
+  if (!w->faults[FAULT_NO_LETTERS]) config.letter = waiting_wanted;
   w->members[m] = (member){ .engine = strand_engine_new(&config) };
   w->members[m].joined = true;
   throttle_open(w, m);
@@ -206,7 +206,7 @@ static void revoke (world *w, int index) {
   if (p->live == NULL) return;
   sim_note(w, "revoke", p->owner, index, p->epoch, 0);
   stale = worker_revoked(w, index);
-  aside_revoked(w, index);
+  waiting_revoked(w, index);
   strand_engine_revoke(w->members[p->owner].engine, p->live, on_visit, &v);
   CHECK(v.count == stale, "%d shards are held, not %d", stale, v.count);
   strand_held_unassign(&w->held, TOPIC, index, (unsigned)p->owner);
@@ -274,7 +274,7 @@ static void say_goodbye (world *w, const bool *gone) {
   }
   for (; grace > 0; grace--) {
     worker_step(w);
-    aside_letter(w);
+    waiting_letter(w);
     worker_lease(w, sim_pick(w, w->member_count));
   }
   for (int m = 0; m < w->member_count; m++) {
@@ -314,7 +314,7 @@ void member_crash (world *w) {
   sim_note(w, "crash", -1, -1, w->lease_count, 0);
   w->crashing = true;
   worker_drop(w);
-  aside_revoked(w, -1);
+  waiting_revoked(w, -1);
   for (int m = 0; m < w->member_count; m++) {
     commit_drop(w, &w->members[m]);
     strand_engine_free(w->members[m].engine);
@@ -386,7 +386,7 @@ void member_check (world *w) {
     strand_engine_check(w->members[m].engine);
     strand_engine_look(w->members[m].engine, w->now_us);
     check_retries(w, m);
-    aside_check(w, m);
+    waiting_check(w, m);
   }
   for (int i = 0; i < w->partition_count; i++) {
     part *p = &w->parts[i];

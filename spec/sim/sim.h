@@ -23,8 +23,8 @@
 **   I9  one commit in flight                                 commit.c
 **   I10 read when, and only when, it may be read             log.c
 **   I11 a dead-lettered record is done by its acknowledgement, and
-**       failed as often before as its policy says   outcome.c, aside.c
-**   I12 a parked record is not done until it is resolved     aside.c
+**       failed as often before as its policy says   outcome.c, waiting.c
+**   I12 a parked record is not done until it is resolved     waiting.c
 **   I13 calls of a route, its rate, and the consumer's       throttle.c
 **   I14 a batch: of each shard one record, or of one shard, or of one
 **       partition; what failed comes alone                   throttle.c
@@ -386,17 +386,17 @@ void outcome_done (world *w, mlease *l, uint32_t count);
 void outcome_back (world *w, mlease *l);
 void outcome_expire (world *w, mlease *l);
 
-/* aside.c */
-bool aside_wanted (void *arg, strand_partition *partition,
-                   strand_record *record);
+/* waiting.c */
+bool waiting_wanted (void *arg, strand_partition *partition,
+                     strand_record *record);
 /* What the engine has done with what was resolved. */
-void aside_sync (world *w, int m);
-bool aside_letter (world *w);             /* one that is due is answered */
-bool aside_resolve (world *w, int index); /* one, at random */
-bool aside_resolve_all (world *w);
-void aside_revoked (world *w, int index); /* -1: the process died */
-int64_t aside_next (const world *w); /* when the next letter is answered */
-void aside_check (world *w, int m);
+void waiting_sync (world *w, int m);
+bool waiting_letter (world *w);             /* one that is due is answered */
+bool waiting_resolve (world *w, int index); /* one, at random */
+bool waiting_resolve_all (world *w);
+void waiting_revoked (world *w, int index); /* -1: the process died */
+int64_t waiting_next (const world *w); /* when the next letter is answered */
+void waiting_check (world *w, int m);
 
 /* throttle.c */
 void throttle_make (world *w);

@@ -153,7 +153,7 @@ bool worker_lease (world *w, int m) {
   if (w->handed >= w->max_handed) return false;
   if (asked) strand_engine_tick(w->members[m].engine, w->now_us);
   leased = strand_engine_lease(w->members[m].engine, most, w->now_us, &lease);
-  aside_sync(w, m);
+  waiting_sync(w, m);
   if (!leased) {
     if (asked) linger_refused(w, m);
     return false;

@@ -12,7 +12,7 @@ typedef struct tally {
   size_t buffered_records;
   size_t buffered_bytes;
   const strand_chunk *chunk; /* of the record before */
-  size_t aside[3];           /* by strand_aside */
+  size_t waiting[3];         /* by strand_waiting */
   size_t waiting_records;
   size_t waiting_bytes;
   size_t in_flight;
@@ -23,12 +23,12 @@ typedef struct tally {
 static void check_record (const strand_partition *p, const strand_record *r,
                           tally *t) {
   bool own = (r->flags & STRAND_RECORD_OWN) != 0;
-  bool waiting = (r->flags & STRAND_RECORD_WAITING) != 0;
+  bool waiting = (r->flags & STRAND_RECORD_CHARGED) != 0;
   assert(r->shard != NULL && r->shard->partition == p);
   assert(own || !waiting);
-  if (r->flags & STRAND_RECORD_ASIDE) {
+  if (r->flags & STRAND_RECORD_WAITING) {
     assert(own && r->in.past != NULL); /* (7) */
-    t->aside[r->in.past->aside]++;
+    t->waiting[r->in.past->waiting]++;
   }
   else if (r->flags & STRAND_RECORD_LEASED) t->in_flight++;
   if (waiting) {
@@ -91,12 +91,12 @@ static void check_partition (const strand_partition *p, tally *all) {
   assert(strand_list_empty(&p->ready) == (t.ready == 0));
   assert(strand_list_empty(&p->lingering) == (t.lingering == 0));
   assert(t.ready == p->ready_count);
-  assert(t.aside[STRAND_ASIDE_PARKED] == p->parked);
-  assert(t.aside[STRAND_ASIDE_LETTER] == p->letters);
+  assert(t.waiting[STRAND_WAITING_PARKED] == p->parked);
+  assert(t.waiting[STRAND_WAITING_LETTER] == p->letters);
   assert(strand_list_empty(&p->runnable)
          == !(runs && t.ready + t.lingering > 0));
   all->ready += t.ready;
-  for (int i = 0; i < 3; i++) all->aside[i] += t.aside[i];
+  for (int i = 0; i < 3; i++) all->waiting[i] += t.waiting[i];
   if (p->offsets == NULL) return;
   strand_offsets_check(p->offsets);
   assert(strand_list_empty(&p->records)
@@ -157,9 +157,9 @@ void strand_engine_check (const strand_engine *e) {
   assert(waiting == e->waiting_records);   /* (6) */
   assert(in_flight == e->in_flight && stale == e->stale);
   assert(all.ready == e->ready);
-  assert(all.aside[STRAND_ASIDE_BACKOFF] == e->retry.count);
-  assert(all.aside[STRAND_ASIDE_PARKED] == e->parked
-         && all.aside[STRAND_ASIDE_LETTER] == e->letters);
+  assert(all.waiting[STRAND_WAITING_BACKOFF] == e->retry.count);
+  assert(all.waiting[STRAND_WAITING_PARKED] == e->parked
+         && all.waiting[STRAND_WAITING_LETTER] == e->letters);
   check_throttles(e);
   check_reserved(e);
 }

@@ -107,7 +107,7 @@ strand_record *strand_engine_room (strand_engine *e, strand_partition *p,
 }
 
 void strand_record_free (strand_partition *p, strand_record *r) {
-  bool waiting = (r->flags & STRAND_RECORD_WAITING) != 0;
+  bool waiting = (r->flags & STRAND_RECORD_CHARGED) != 0;
   long size;
   strand_list_remove(&r->link);
   if (!(r->flags & STRAND_RECORD_OWN)) {

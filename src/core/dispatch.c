@@ -14,7 +14,7 @@ static bool start (strand_partition *p, const strand_record *r) {
   size_t limit = MUTANT(start_forgets_what_was_refused)
                    ? e->config.max_metadata
                    : e->metadata_limit;
-  if (strand_record_resolved(r) && strand_aside_started(r)) return true;
+  if (strand_record_resolved(r) && strand_waiting_started(r)) return true;
   return strand_offsets_start(p->offsets, r->offset, limit) == STRAND_OK;
 }
 
@@ -132,7 +132,7 @@ static strand_shard *choose (strand_partition *p, int64_t now_us) {
       && (!strand_record_resolved(s->head)
           || MUTANT(discarded_record_is_handled)))
     return s;
-  if (s != NULL && strand_aside_carry_out(s, now_us)) return NULL;
+  if (s != NULL && strand_waiting_carry_out(s, now_us)) return NULL;
   p->stalled = true; /* until strand_partition_unstall */
   strand_partition_runnable(p);
   return NULL;

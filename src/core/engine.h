@@ -8,7 +8,7 @@
 **        |
 **   done, end, give_back     what became of them, in their order
 **        |        |
-**        |      aside: in back-off, parked, or its dead letter under way;
+**        |    waiting: in back-off, parked, or its dead letter under way;
 **        |             then ready again, or done
 **        |
 **   commit, commit_answer    what the group is told, and whether it heard

@@ -80,9 +80,9 @@ void strand_partition_stats_read (const strand_engine *e,
 
 const char *strand_record_state (const strand_record *record) {
   const strand_shard *s = record->shard;
-  if (record->flags & STRAND_RECORD_ASIDE) {
-    return record->in.past->aside == STRAND_ASIDE_PARKED ? "parked"
-                                                         : "waiting";
+  if (record->flags & STRAND_RECORD_WAITING) {
+    return record->in.past->waiting == STRAND_WAITING_PARKED ? "parked"
+                                                             : "waiting";
   }
   if (strand_shard_keyed(s) && s->head != record) return "behind";
   if (record->flags & STRAND_RECORD_LEASED) return "running";

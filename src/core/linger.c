@@ -148,7 +148,8 @@ static bool is_shut (const strand_partition *p) {
   if (p->full) return true;
   if (strand_list_empty(&p->records)) return false;
   last = strand_list_entry(p->records.prev, strand_record, link);
-  if (last->flags & (STRAND_RECORD_LEASED | STRAND_RECORD_ASIDE)) return false;
+  if (last->flags & (STRAND_RECORD_LEASED | STRAND_RECORD_WAITING))
+    return false;
   return !strand_offsets_may_start(p->offsets, last->offset,
                                    p->engine->metadata_limit);
 }

@@ -316,7 +316,7 @@ void strand_shard_reenter (strand_shard *s, strand_record *r) {
   strand_record **at = &s->head;
   uint32_t before = MUTANT(resolved_record_overtakes_its_key)
                       ? 0
-                      : s->leased + (s->state == SHARD_ASIDE);
+                      : s->leased + (s->state == SHARD_WAITING);
   for (; before > 0; before--) at = &(*at)->behind;
   while (*at != NULL && (*at)->offset < r->offset) at = &(*at)->behind;
   r->shard = s;
@@ -350,7 +350,7 @@ void strand_shard_wait (strand_shard *s, strand_record *before,
                         strand_record *r) {
   strand_partition *p = s->partition;
   long size;
-  if (r->flags & STRAND_RECORD_WAITING) return;
+  if (r->flags & STRAND_RECORD_CHARGED) return;
   if (strand_budget_waiting_full(p)) return;
   if (!(r->flags & STRAND_RECORD_OWN)) {
     r = strand_record_move(p, r, before);
@@ -359,5 +359,5 @@ void strand_shard_wait (strand_shard *s, strand_record *before,
   size = (long)strand_record_size(strand_record_length(r));
   strand_budget_charge(p, false, -1, -size);
   strand_budget_charge(p, true, 1, size);
-  r->flags |= STRAND_RECORD_WAITING;
+  r->flags |= STRAND_RECORD_CHARGED;
 }

@@ -7,7 +7,7 @@
 ** inspect.c     statistics
 ** commit.c      commits
 ** dispatch.c    leases go out
-** aside.c       what is not done and does not run: back-off, parked, letters
+** waiting.c     what is not done and does not run: back-off, parked, letters
 ** outcome.c     leases come back
 ** throttle.c    rates, handlers at once: who may lease now
 ** revoke.c      partitions go
@@ -32,9 +32,9 @@ typedef enum shard_state {
   SHARD_LINGERING, /* it might, but waits for others: in 'lingering' */
   SHARD_EMPTY,     /* no record to run; only unordered shards stay so */
   SHARD_LEASED,
-  SHARD_ASIDE, /* its head is in back-off, parked, or a letter */
-  SHARD_HELD,  /* a handler of an earlier epoch still runs */
-  SHARD_STALE  /* its partition is gone, its handler runs */
+  SHARD_WAITING, /* its head is in back-off, parked, or a letter */
+  SHARD_HELD,    /* a handler of an earlier epoch still runs */
+  SHARD_STALE    /* its partition is gone, its handler runs */
 } shard_state;
 
 #define SHARD_INLINE_KEY 24
@@ -235,7 +235,7 @@ strand_shard *strand_shard_held (strand_partition *p, const strand_held *h);
 void strand_shard_append (strand_shard *s, strand_record *r);
 /* Unordered: in offset order among what is ready. */
 void strand_shard_insert (strand_shard *s, strand_record *r);
-/* Keyed: 'r' comes back, behind what runs or is aside, by offset. */
+/* Keyed: 'r' comes back, behind what runs or waits, by offset. */
 void strand_shard_reenter (strand_shard *s, strand_record *r);
 /* Its head is gone, or may go on. Frees a keyed one that is empty. */
 void strand_shard_go_on (strand_shard *s);
@@ -316,17 +316,17 @@ void strand_linger_due (strand_partition *p, int64_t now_us);
 /* Limits have changed. */
 void strand_linger_again (strand_partition *p);
 
-/* aside.c */
+/* waiting.c */
 /* It was parked, and is to be discarded or sent, not handled. */
 static inline bool strand_record_resolved (const strand_record *r) {
   return (r->flags & STRAND_RECORD_OWN) && r->in.past != NULL
          && r->in.past->resolved != 0;
 }
 /* Its offset is in flight already. */
-bool strand_aside_started (const strand_record *r);
+bool strand_waiting_started (const strand_record *r);
 /* Does with the head of 's', which is resolved and started, what was asked
 ** for. False: memory ran out. */
-bool strand_aside_carry_out (strand_shard *s, int64_t now_us);
+bool strand_waiting_carry_out (strand_shard *s, int64_t now_us);
 
 static inline bool strand_shard_keyed (const strand_shard *s) {
   return s->kind != STRAND_HELD_RECORD;

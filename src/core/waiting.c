@@ -1,5 +1,5 @@
 /*
-** aside.c - what is not done and does not run
+** waiting.c - what is not done and does not run
 **
 **               end (FAILED, RETRY)          tick
 **   leased ---------------------> BACK-OFF --------> ready
@@ -182,35 +182,35 @@ static void set_loose (strand_record *r) {
   strand_shard_go_on(s);
 }
 
-static void count_aside (strand_partition *p, strand_aside aside, int by) {
+static void count_waiting (strand_partition *p, strand_waiting kind, int by) {
   strand_engine *e = p->engine;
   size_t n = (size_t)by;
-  if (aside == STRAND_ASIDE_PARKED) {
+  if (kind == STRAND_WAITING_PARKED) {
     p->parked += n;
     e->parked += n;
   }
-  else if (aside == STRAND_ASIDE_LETTER) {
+  else if (kind == STRAND_WAITING_LETTER) {
     p->letters += n;
     e->letters += n;
   }
 }
 
-static void enter_aside (strand_record *r, strand_aside aside) {
+static void enter_waiting (strand_record *r, strand_waiting kind) {
   strand_shard *s = r->shard;
   r->flags &= (uint8_t)~STRAND_RECORD_LEASED;
-  r->flags |= STRAND_RECORD_ASIDE;
-  r->in.past->aside = aside;
+  r->flags |= STRAND_RECORD_WAITING;
+  r->in.past->waiting = kind;
   r->in.past->resolved = 0;
-  count_aside(s->partition, aside, 1);
+  count_waiting(s->partition, kind, 1);
   if (!strand_shard_keyed(s)) return;
   s->leased = 0;
-  s->state = SHARD_ASIDE;
+  s->state = SHARD_WAITING;
 }
 
-static strand_aside aside_of (strand_verdict_kind kind) {
-  return kind == STRAND_VERDICT_RETRY  ? STRAND_ASIDE_BACKOFF
-         : kind == STRAND_VERDICT_PARK ? STRAND_ASIDE_PARKED
-                                       : STRAND_ASIDE_LETTER;
+static strand_waiting waiting_of (strand_verdict_kind kind) {
+  return kind == STRAND_VERDICT_RETRY  ? STRAND_WAITING_BACKOFF
+         : kind == STRAND_VERDICT_PARK ? STRAND_WAITING_PARKED
+                                       : STRAND_WAITING_LETTER;
 }
 
 static strand_cause cause_of (const strand_lease *lease,
@@ -225,13 +225,13 @@ static strand_cause cause_of (const strand_lease *lease,
 
 /* All that may fail for want of memory; may be called again. What is flagged
 ** as leased until then is the lease's, should its partition be revoked. */
-static strand_err prepare (strand_lease *lease, strand_aside aside,
+static strand_err prepare (strand_lease *lease, strand_waiting kind,
                            const strand_ending *ending, int64_t now_us) {
   strand_partition *p = lease->partition;
   strand_engine *e = p->engine;
-  bool letter = aside == STRAND_ASIDE_LETTER;
+  bool letter = kind == STRAND_WAITING_LETTER;
   strand_record *r;
-  if (aside == STRAND_ASIDE_BACKOFF
+  if (kind == STRAND_WAITING_BACKOFF
       && strand_retry_reserve(&e->retry) != STRAND_OK)
     return STRAND_ENOMEM;
   if (parks_alone(e) && strand_shard_loose(p) == NULL) return STRAND_ENOMEM;
@@ -246,13 +246,13 @@ static strand_err prepare (strand_lease *lease, strand_aside aside,
   return STRAND_OK;
 }
 
-static strand_err set_aside (strand_lease *lease, strand_aside aside,
-                             const strand_ending *ending, int64_t delay_us,
-                             int64_t now_us) {
+static strand_err set_waiting (strand_lease *lease, strand_waiting kind,
+                               const strand_ending *ending, int64_t delay_us,
+                               int64_t now_us) {
   strand_partition *p = lease->partition;
   strand_engine *e = p->engine;
-  bool alone = aside == STRAND_ASIDE_PARKED && parks_alone(e);
-  strand_err err = prepare(lease, aside, ending, now_us);
+  bool alone = kind == STRAND_WAITING_PARKED && parks_alone(e);
+  strand_err err = prepare(lease, kind, ending, now_us);
   strand_record *r = lease->record;
   if (err != STRAND_OK) return err;
   tell_failed(lease, ending, delay_us);
@@ -266,11 +266,11 @@ static strand_err set_aside (strand_lease *lease, strand_aside aside,
   else if (!MUTANT(parked_record_escapes_its_budget)) {
     strand_shard_wait(r->shard, NULL, r);
   }
-  enter_aside(r, aside);
-  if (aside == STRAND_ASIDE_BACKOFF) {
+  enter_waiting(r, kind);
+  if (kind == STRAND_WAITING_BACKOFF) {
     strand_retry_push(&e->retry, now_us + delay_us, r);
   }
-  if (aside == STRAND_ASIDE_PARKED) {
+  if (kind == STRAND_WAITING_PARKED) {
     if (MUTANT(parked_record_is_committed)) {
       (void)strand_offsets_start(p->offsets, r->offset, SIZE_MAX);
       (void)strand_offsets_finish(p->offsets, r->offset);
@@ -279,7 +279,8 @@ static strand_err set_aside (strand_lease *lease, strand_aside aside,
          -1);
   }
   if (alone) set_loose(r);
-  if (aside == STRAND_ASIDE_LETTER && MUTANT(letter_is_done_when_it_is_sent)) {
+  if (kind == STRAND_WAITING_LETTER
+      && MUTANT(letter_is_done_when_it_is_sent)) {
     return strand_engine_lettered(e, r, now_us);
   }
   return STRAND_OK;
@@ -324,7 +325,7 @@ static strand_err park_unsent (strand_lease *lease,
     memcpy(text + start, ending->reason, length);
     told.reason_length = start + length;
   }
-  return set_aside(lease, STRAND_ASIDE_PARKED, &told, -1, now_us);
+  return set_waiting(lease, STRAND_WAITING_PARKED, &told, -1, now_us);
 }
 
 strand_err strand_engine_end (strand_engine *e, strand_lease *lease,
@@ -344,7 +345,8 @@ strand_err strand_engine_end (strand_engine *e, strand_lease *lease,
         return park_unsent(lease, ending, now_us);
       }
       /* fall through */
-    default: return set_aside(lease, aside_of(kind), ending, delay_us, now_us);
+    default:
+      return set_waiting(lease, waiting_of(kind), ending, delay_us, now_us);
   }
 }
 
@@ -352,16 +354,16 @@ strand_err strand_engine_end (strand_engine *e, strand_lease *lease,
 ** Out of it
 */
 
-static void leave_aside (strand_record *r) {
-  r->flags &= (uint8_t)~STRAND_RECORD_ASIDE;
-  count_aside(r->shard->partition, r->in.past->aside, -1);
+static void leave_waiting (strand_record *r) {
+  r->flags &= (uint8_t)~STRAND_RECORD_WAITING;
+  count_waiting(r->shard->partition, r->in.past->waiting, -1);
 }
 
 /* The shard's head may run again. */
 static void become_ready (strand_record *r) {
   strand_shard *s = r->shard;
   if (strand_shard_keyed(s)) {
-    assert(s->state == SHARD_ASIDE && s->head == r);
+    assert(s->state == SHARD_WAITING && s->head == r);
     if (MUTANT(retried_record_loses_its_place)) {
       strand_shard_append(s, strand_shard_pop(s));
     }
@@ -378,7 +380,7 @@ int64_t strand_engine_tick (strand_engine *e, int64_t now_us) {
   int64_t retry, throttled;
   strand_record *r;
   while ((r = strand_retry_pop(&e->retry, now_us)) != NULL) {
-    leave_aside(r);
+    leave_waiting(r);
     become_ready(r);
   }
   retry = strand_retry_next(&e->retry);
@@ -403,15 +405,15 @@ static strand_err finish (strand_record *r, int64_t now_us) {
   return STRAND_OK;
 }
 
-static bool is_aside (const strand_record *r, strand_aside aside) {
-  return (r->flags & STRAND_RECORD_ASIDE) && r->in.past->aside == aside;
+static bool is_waiting (const strand_record *r, strand_waiting kind) {
+  return (r->flags & STRAND_RECORD_WAITING) && r->in.past->waiting == kind;
 }
 
 strand_err strand_engine_lettered (strand_engine *e, strand_record *record,
                                    int64_t now_us) {
   strand_partition *p = record->shard->partition;
   strand_err err;
-  assert(is_aside(record, STRAND_ASIDE_LETTER));
+  assert(is_waiting(record, STRAND_WAITING_LETTER));
   if (record->in.past->resolved == 0) { /* told once */
     record->in.past->resolved = STARTED;
     tell(STRAND_NOTICE_LETTERED, p, record, record->in.past->text,
@@ -419,7 +421,7 @@ strand_err strand_engine_lettered (strand_engine *e, strand_record *record,
   }
   err = finish(record, now_us);
   if (err != STRAND_OK) return err;
-  count_aside(p, STRAND_ASIDE_LETTER, -1);
+  count_waiting(p, STRAND_WAITING_LETTER, -1);
   p->dead_lettered++;
   e->dead_lettered++;
   return STRAND_OK;
@@ -430,7 +432,7 @@ strand_err strand_engine_unlettered (strand_engine *e, strand_record *record,
                                      int64_t now_us) {
   strand_partition *p = record->shard->partition;
   strand_err err;
-  assert(is_aside(record, STRAND_ASIDE_LETTER));
+  assert(is_waiting(record, STRAND_WAITING_LETTER));
   if (MUTANT(refused_letter_counts_as_sent)) {
     return strand_engine_lettered(e, record, now_us);
   }
@@ -439,9 +441,9 @@ strand_err strand_engine_unlettered (strand_engine *e, strand_record *record,
   if (err == STRAND_OK)
     err = strand_offsets_unstart(p->offsets, record->offset);
   if (err != STRAND_OK) return err;
-  count_aside(p, STRAND_ASIDE_LETTER, -1);
-  count_aside(p, STRAND_ASIDE_PARKED, 1);
-  record->in.past->aside = STRAND_ASIDE_PARKED;
+  count_waiting(p, STRAND_WAITING_LETTER, -1);
+  count_waiting(p, STRAND_WAITING_PARKED, 1);
+  record->in.past->waiting = STRAND_WAITING_PARKED;
   tell(STRAND_NOTICE_PARKED, p, record, reason, reason_length, -1);
   if (parks_alone(e)) set_loose(record);
   strand_partition_unstall(p);
@@ -457,7 +459,7 @@ const strand_record *strand_partition_parked (const strand_partition *p,
   const strand_record *r = NULL;
   if (p->parked == 0) return NULL;
   while ((r = strand_partition_next(p, r)) != NULL) {
-    if (r->offset >= offset && is_aside(r, STRAND_ASIDE_PARKED)) return r;
+    if (r->offset >= offset && is_waiting(r, STRAND_WAITING_PARKED)) return r;
   }
   return NULL;
 }
@@ -466,7 +468,7 @@ const strand_record *strand_partition_parked (const strand_partition *p,
 static strand_err reenter (strand_partition *p, strand_record *r) {
   strand_shard *s = strand_shard_get(p, r);
   if (s == NULL) return STRAND_ENOMEM;
-  leave_aside(r);
+  leave_waiting(r);
   strand_shard_reenter(s, r);
   strand_partition_unstall(p);
   return STRAND_OK;
@@ -485,18 +487,18 @@ strand_err strand_engine_resolve (strand_engine *e, strand_partition *p,
     if (r->shard == p->loose) return reenter(p, r);
   }
   else r->in.past->resolved = (uint8_t)resolution;
-  leave_aside(r);
+  leave_waiting(r);
   become_ready(r);
   return STRAND_OK;
 }
 
-bool strand_aside_started (const strand_record *r) {
+bool strand_waiting_started (const strand_record *r) {
   return (r->in.past->resolved & STARTED) != 0;
 }
 
 static void leave_ready (strand_shard *s, strand_record *r) {
   if (strand_shard_keyed(s)) {
-    strand_shard_unready(s, SHARD_ASIDE);
+    strand_shard_unready(s, SHARD_WAITING);
     return;
   }
   if (r->behind == NULL) strand_shard_unready(s, SHARD_EMPTY);
@@ -504,7 +506,7 @@ static void leave_ready (strand_shard *s, strand_record *r) {
   r->behind = NULL;
 }
 
-bool strand_aside_carry_out (strand_shard *s, int64_t now_us) {
+bool strand_waiting_carry_out (strand_shard *s, int64_t now_us) {
   strand_partition *p = s->partition;
   strand_engine *e = p->engine;
   strand_record *r = s->head;
@@ -513,7 +515,7 @@ bool strand_aside_carry_out (strand_shard *s, int64_t now_us) {
   if (!discard) {
     if (!e->config.letter(e->config.arg, p, r)) return false;
     leave_ready(s, r);
-    enter_aside(r, STRAND_ASIDE_LETTER);
+    enter_waiting(r, STRAND_WAITING_LETTER);
     return true;
   }
   leave_ready(s, r);

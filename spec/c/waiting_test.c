@@ -1,5 +1,5 @@
 /*
-** aside_test.c - what is not done and does not run
+** waiting_test.c - what is not done and does not run
 */
 #include "engine_fixture.h"
 
@@ -127,27 +127,27 @@ static const struct {
   strand_verdict_kind kind;
   const char *state;
   bool fails;
-} asides[] = { { STRAND_VERDICT_FAILED, "waiting", true },
-               { STRAND_VERDICT_RETRY, "waiting", true },
-               { STRAND_VERDICT_EXHAUSTED, "parked", true },
-               { STRAND_VERDICT_PARK, "parked", false },
-               { STRAND_VERDICT_DEAD_LETTER, "waiting", false } };
+} kinds[] = { { STRAND_VERDICT_FAILED, "waiting", true },
+              { STRAND_VERDICT_RETRY, "waiting", true },
+              { STRAND_VERDICT_EXHAUSTED, "parked", true },
+              { STRAND_VERDICT_PARK, "parked", false },
+              { STRAND_VERDICT_DEAD_LETTER, "waiting", false } };
 
-#define ASIDES (sizeof(asides) / sizeof(*asides))
+#define KINDS (sizeof(kinds) / sizeof(*kinds))
 
-static void what_is_set_aside_holds_its_shard (void **state) {
+static void what_waits_holds_its_shard (void **state) {
   (void)state;
-  for (size_t i = 0; i < ASIDES * 2; i++) {
+  for (size_t i = 0; i < KINDS * 2; i++) {
     strand_engine *e = open_with(limited(STRAND_BY_KEY));
     strand_partition *p = assign(e, 0);
     strand_lease l;
     poll_all(e, p, "aab");
-    l = lease_of(e, 1 + i / ASIDES); /* alone, and with the next */
-    end_at(e, &l, asides[i % ASIDES].kind, 0);
-    state_is(p, 0, asides[i % ASIDES].state);
+    l = lease_of(e, 1 + i / KINDS); /* alone, and with the next */
+    end_at(e, &l, kinds[i % KINDS].kind, 0);
+    state_is(p, 0, kinds[i % KINDS].state);
     state_is(p, 1, "behind");
     assert_int_equal(heard.notices[STRAND_NOTICE_FAILED],
-                     asides[i % ASIDES].fails);
+                     kinds[i % KINDS].fails);
     runs(e, "2");
     assert_int_equal(poll(e, p, 3, "a"), STRAND_ADDED);
     nothing_starts(e);
@@ -157,16 +157,16 @@ static void what_is_set_aside_holds_its_shard (void **state) {
   }
 }
 
-static void without_an_order_only_it_is_set_aside (void **state) {
+static void without_an_order_only_it_waits (void **state) {
   (void)state;
-  for (size_t i = 0; i < ASIDES; i++) {
+  for (size_t i = 0; i < KINDS; i++) {
     strand_engine *e = open_with(limited(STRAND_UNORDERED));
     strand_partition *p = assign(e, 0);
     strand_lease l;
     poll_all(e, p, "aab");
     l = take_at(e, 0);
-    end_at(e, &l, asides[i].kind, 0);
-    state_is(p, 0, asides[i].state);
+    end_at(e, &l, kinds[i].kind, 0);
+    state_is(p, 0, kinds[i].state);
     assert_int_equal(stats(e).waiting_records, 1);
     runs(e, "12");
     assert_int_equal(committable(e, p), 0);
@@ -698,8 +698,8 @@ int main (void) {
     cmocka_unit_test(the_policy_grows_to_its_limit),
     cmocka_unit_test(jitter_takes_a_part_at_most),
     cmocka_unit_test(the_reason_of_a_failure_is_kept),
-    cmocka_unit_test(what_is_set_aside_holds_its_shard),
-    cmocka_unit_test(without_an_order_only_it_is_set_aside),
+    cmocka_unit_test(what_waits_holds_its_shard),
+    cmocka_unit_test(without_an_order_only_it_waits),
     cmocka_unit_test(what_came_along_was_not_tried),
     cmocka_unit_test(a_skipped_record_is_done_and_its_lease_goes_on),
     cmocka_unit_test(a_record_that_stopped_is_as_before),
@@ -724,5 +724,5 @@ int main (void) {
     cmocka_unit_test(a_deadline_is_of_one_record),
     cmocka_unit_test(a_deadline_of_a_revoked_record_is_nobodys),
   };
-  return cmocka_run_group_tests_name("aside", tests, NULL, NULL);
+  return cmocka_run_group_tests_name("waiting", tests, NULL, NULL);
 }
