@@ -107,7 +107,7 @@ void member_assign (world *w, int index, int m) {
   CHECK(p->live != NULL, "memory");
   strand_partition_set_tag(p->live, (void *)(intptr_t)index);
   p->owner = m;
-  p->restored = p->paused = p->revoking = p->suspect = p->failed = false;
+  p->restored = p->paused = p->revoking = p->uncertain = p->failed = false;
   p->overflows = p->unwritable = p->quiet = false;
   p->skipped = 0;
   p->resolved = 0;

@@ -164,7 +164,7 @@ typedef struct part {
   bool quiet;      /* there was nothing more to read */
   bool failed;     /* some record, in this epoch */
   bool backwards;  /* a commit that was overtaken came last */
-  bool suspect;    /* one with others may or may not have been taken */
+  bool uncertain;  /* one with others may or may not have been taken */
   bool overflows;  /* what is done need not fit: less is taken than once */
   bool unwritable; /* it was said that it does not */
   bool *busy;      /* by key; [keys] without a key; [keys + 1] all */

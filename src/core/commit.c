@@ -3,7 +3,7 @@
 **
 ** A commit is made by value in one step; while its answer is out no other is
 ** made. librdkafka cannot say which partitions of a failed commit were taken,
-** so after one each of them is suspect, and committed alone.
+** so after one each of them is uncertain, and committed alone.
 **
 ** The broker may take less metadata than max_metadata says. What it refuses
 ** is half as long the next time, and what starts is bounded by that from then
@@ -170,26 +170,26 @@ static strand_err add_item (strand_partition *p, strand_commit *commit) {
 }
 
 /* One whose old commit stays must not keep the others from theirs. */
-static bool any_suspect (const strand_engine *e) {
+static bool any_uncertain (const strand_engine *e) {
   for (strand_link *l = e->partitions.next; l != &e->partitions; l = l->next) {
     strand_partition *p = strand_list_entry(l, strand_partition, link);
-    if (p->suspect && !p->kept && strand_engine_dirty(e, p)) return true;
+    if (p->uncertain && !p->kept && strand_engine_dirty(e, p)) return true;
   }
   return false;
 }
 
-/* Adds what is dirty; of the suspect ones only the first. */
+/* Adds what is dirty; of the uncertain ones only the first. */
 static void add_items (strand_engine *e, strand_commit *commit,
-                       const strand_partition *only, bool suspect) {
+                       const strand_partition *only, bool uncertain) {
   bool starved = false;
   for (strand_link *l = e->partitions.next; l != &e->partitions; l = l->next) {
     strand_partition *p = strand_list_entry(l, strand_partition, link);
     strand_err err;
-    if (only == NULL ? p->suspect != suspect : p != only) continue;
+    if (only == NULL ? p->uncertain != uncertain : p != only) continue;
     if (!strand_engine_dirty(e, p)) continue;
     err = add_item(p, commit);
     if (err == STRAND_ENOMEM) starved = true;
-    if (err == STRAND_OK && suspect) return;
+    if (err == STRAND_OK && uncertain) return;
   }
   if (starved) e->maybe_dirty = true;
 }
@@ -232,7 +232,7 @@ static void take_committed (strand_partition *p,
                            ? strand_offsets_version(p->offsets)
                            : item->version;
   p->told = item->told;
-  p->suspect = false;
+  p->uncertain = false;
   if (!item->whole || !p->unwritable) return;
   p->unwritable = MUTANT(unwritable_metadata_is_never_over);
   if (!p->unwritable) strand_partition_tell(p, STRAND_NOTICE_WRITABLE, NULL);
@@ -251,10 +251,10 @@ static void take_answer (strand_commit_item *item, strand_answer answer,
     answer = STRAND_COMMITTED;
   if (live && answer == STRAND_COMMITTED) take_committed(p, item);
   else if (live && answer == STRAND_COMMIT_UNKNOWN) {
-    p->suspect = !alone && !MUTANT(suspects_are_committed_together);
+    p->uncertain = !alone && !MUTANT(suspects_are_committed_together);
   }
   else if (live && answer == STRAND_COMMIT_REFUSED) { /* a shorter one */
-    p->suspect = true;
+    p->uncertain = true;
     tell_unwritable(p, strlen(item->metadata));
   }
   free(item->metadata);
@@ -296,7 +296,7 @@ int64_t strand_engine_commit_due (const strand_engine *e, int64_t now_us) {
   (void)now_us;
   if (e->unanswered || !e->maybe_dirty) return INT64_MAX;
   if (e->backoff_us > 0) return e->commit_not_before_us;
-  if (e->hurried || any_suspect(e)) return 0;
+  if (e->hurried || any_uncertain(e)) return 0;
   due = e->committed_us + e->config.commit_interval_us;
   if (e->buffered_records > 0) return due;
   idle = e->active_us + IDLE_US;

@@ -84,7 +84,7 @@ void strand_shard_forget (strand_shard *s) {
   strand_table *t = &p->keys;
   if (p->whole == s) p->whole = NULL;
   else if (p->nulls == s) p->nulls = NULL;
-  else if (p->loose == s) p->loose = NULL;
+  else if (p->detached == s) p->detached = NULL;
   else if (p->state != PARTITION_GONE) {
     take_out(t, s);
     if (t->size > TABLE_KEPT && t->count < t->size / 16) {
@@ -98,7 +98,7 @@ void strand_shards_each (strand_partition *p,
                          void *arg) {
   if (p->whole != NULL) visit(p->whole, arg);
   if (p->nulls != NULL) visit(p->nulls, arg);
-  if (p->loose != NULL) visit(p->loose, arg);
+  if (p->detached != NULL) visit(p->detached, arg);
   for (size_t i = 0; i < p->keys.size; i++) {
     if (p->keys.entries[i].shard != NULL) visit(p->keys.entries[i].shard, arg);
   }
@@ -150,9 +150,9 @@ void strand_shard_free (strand_shard *s) {
   release_shard(s->partition->engine, s);
 }
 
-strand_shard *strand_shard_loose (strand_partition *p) {
-  if (p->loose == NULL) p->loose = new_shard(p, STRAND_HELD_RECORD);
-  return p->loose;
+strand_shard *strand_shard_detached (strand_partition *p) {
+  if (p->detached == NULL) p->detached = new_shard(p, STRAND_HELD_RECORD);
+  return p->detached;
 }
 
 static strand_shard *new_keyed (strand_partition *p, uint64_t hash,

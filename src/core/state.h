@@ -4,17 +4,17 @@
 ** Each calls what stands below it, and nothing above:
 **
 ** engine.c      partitions come, records enter
-** inspect.c     statistics
+** stats.c       statistics
 ** commit.c      commits
 ** dispatch.c    leases go out
 ** waiting.c     what is not done and does not run: back-off, parked, letters
-** outcome.c     leases come back
+** lease.c       leases come back
 ** throttle.c    rates, handlers at once: who may lease now
 ** revoke.c      partitions go
 ** shards.c      ordering key -> shard; which record of it runs next
 ** linger.c      batches that fill: what they wait for
 ** partition.c   a partition, and its ready shards
-** chunks.c      the memory of records
+** record.c      the memory of records
 ** budget.c      what is held, and who may take more
 **
 ** check.c has the invariants.
@@ -105,7 +105,7 @@ struct strand_partition {
                    memory ran out */
   bool full;    /* the payload: what never started must wait, until one may */
   bool quiet;   /* nothing to read: lends its share */
-  bool suspect; /* its last commit may or may not have been taken */
+  bool uncertain;  /* its last commit may or may not have been taken */
   bool unwritable; /* told so, and no commit has told all since */
   bool kept;       /* of what could be told now less fits than the last commit
                    told, which stays */
@@ -118,9 +118,9 @@ struct strand_partition {
   strand_table keys;
   strand_shard *whole; /* by partition, or unordered */
   strand_shard *nulls;
-  strand_shard *loose; /* with park_alone: of parked records; never ready
+  strand_shard *detached; /* with park_alone: of parked records; never ready
                           but for what is resolved */
-  strand_chunk *chunk; /* the one that is being filled */
+  strand_chunk *chunk;    /* the one that is being filled */
   int64_t *held_offsets;
   size_t held_count;
   size_t buffered_records;
@@ -202,7 +202,7 @@ strand_engine *strand_budget_settle (strand_engine *e);
 bool strand_budget_waiting_full (const strand_partition *p);
 size_t strand_budget_chunk (strand_engine *e);
 
-/* chunks.c */
+/* record.c */
 void strand_chunk_close (strand_partition *p); /* no record enters it now */
 void strand_record_free (strand_partition *p, strand_record *r);
 /* The record that was made last gives its room back. */
@@ -240,7 +240,7 @@ void strand_shard_reenter (strand_shard *s, strand_record *r);
 /* Its head is gone, or may go on. Frees a keyed one that is empty. */
 void strand_shard_go_on (strand_shard *s);
 /* The shard of what is parked alone; NULL when memory runs out. */
-strand_shard *strand_shard_loose (strand_partition *p);
+strand_shard *strand_shard_detached (strand_partition *p);
 strand_record *strand_shard_pop (strand_shard *s);
 void strand_shard_wait (strand_shard *s, strand_record *before,
                         strand_record *r);
@@ -258,7 +258,7 @@ void strand_shards_clear (strand_partition *p,
 void strand_shard_describe (const strand_shard *s, const strand_record *r,
                             strand_held *held);
 
-/* outcome.c */
+/* lease.c */
 /* A stale lease is dropped: true. */
 bool strand_lease_drop (strand_lease *lease);
 /* FLIGHT -> OPEN, from the second record on with 'but_first'. */

@@ -13,8 +13,8 @@
 **
 ** Each of them is in an allocation of its own, in the waiting budget, and the
 ** head of its shard, which waits with it (a parked one with park_alone is in
-** the partition's loose shard instead). A letter's offset stays in flight, so
-** that the acknowledgement can always be entered.
+** the partition's detached shard instead). A letter's offset stays in flight,
+** so that the acknowledgement can always be entered.
 */
 #include <assert.h>
 #include <stdlib.h>
@@ -173,12 +173,12 @@ static void wait_behind (strand_shard *s, strand_record *r) {
 }
 
 /* A parked head leaves its shard to the others. */
-static void set_loose (strand_record *r) {
+static void detach (strand_record *r) {
   strand_shard *s = r->shard;
   if (!strand_shard_keyed(s)) return;
   strand_shard_pop(s);
   r->behind = NULL;
-  r->shard = s->partition->loose;
+  r->shard = s->partition->detached;
   strand_shard_go_on(s);
 }
 
@@ -234,7 +234,7 @@ static strand_err prepare (strand_lease *lease, strand_waiting kind,
   if (kind == STRAND_WAITING_BACKOFF
       && strand_retry_reserve(&e->retry) != STRAND_OK)
     return STRAND_ENOMEM;
-  if (parks_alone(e) && strand_shard_loose(p) == NULL) return STRAND_ENOMEM;
+  if (parks_alone(e) && strand_shard_detached(p) == NULL) return STRAND_ENOMEM;
   if ((r = leave_chunk(lease)) == NULL
       || keep_past(r, ending->reason, ending->reason_length, now_us)
            != STRAND_OK
@@ -278,7 +278,7 @@ static strand_err set_waiting (strand_lease *lease, strand_waiting kind,
     tell(STRAND_NOTICE_PARKED, p, r, ending->reason, ending->reason_length,
          -1);
   }
-  if (alone) set_loose(r);
+  if (alone) detach(r);
   if (kind == STRAND_WAITING_LETTER
       && MUTANT(letter_is_done_when_it_is_sent)) {
     return strand_engine_lettered(e, r, now_us);
@@ -436,7 +436,7 @@ strand_err strand_engine_unlettered (strand_engine *e, strand_record *record,
   if (MUTANT(refused_letter_counts_as_sent)) {
     return strand_engine_lettered(e, record, now_us);
   }
-  if (parks_alone(e) && strand_shard_loose(p) == NULL) return STRAND_ENOMEM;
+  if (parks_alone(e) && strand_shard_detached(p) == NULL) return STRAND_ENOMEM;
   err = keep_past(record, reason, reason_length, now_us);
   if (err == STRAND_OK)
     err = strand_offsets_unstart(p->offsets, record->offset);
@@ -445,7 +445,7 @@ strand_err strand_engine_unlettered (strand_engine *e, strand_record *record,
   count_waiting(p, STRAND_WAITING_PARKED, 1);
   record->in.past->waiting = STRAND_WAITING_PARKED;
   tell(STRAND_NOTICE_PARKED, p, record, reason, reason_length, -1);
-  if (parks_alone(e)) set_loose(record);
+  if (parks_alone(e)) detach(record);
   strand_partition_unstall(p);
   return STRAND_OK;
 }
@@ -484,7 +484,7 @@ strand_err strand_engine_resolve (strand_engine *e, strand_partition *p,
   (void)e;
   if (resolution == STRAND_RESOLVE_RETRY) {
     if (!MUTANT(resolved_record_keeps_its_failures)) r->in.past->failures = 0;
-    if (r->shard == p->loose) return reenter(p, r);
+    if (r->shard == p->detached) return reenter(p, r);
   }
   else r->in.past->resolved = (uint8_t)resolution;
   leave_waiting(r);

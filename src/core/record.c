@@ -1,5 +1,5 @@
 /*
-** chunks.c - the memory of records
+** record.c - the memory of records
 **
 ** Records are read one after another and end nearly so: they share chunks,
 ** and a chunk goes when its last one does. What stays behind moves out.

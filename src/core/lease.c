@@ -1,5 +1,5 @@
 /*
-** outcome.c - leases come back
+** lease.c - leases come back
 **
 ** The only file that finishes or unstarts an offset. A lease whose
 ** epoch is not its partition's live one is stale: its records are freed, its

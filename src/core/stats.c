@@ -1,5 +1,5 @@
 /*
-** inspect.c - what an engine looks like: statistics, and the records that
+** stats.c - what an engine looks like: statistics, and the records that
 ** hold a commit back
 */
 #include "core/engine.h"
