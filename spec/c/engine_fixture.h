@@ -53,6 +53,7 @@ static bool keys_collide;
 #include "core/revoke.c"
 #include "core/lease.c"
 #include "core/throttle.c"
+#include "core/outcome.c"
 #include "core/waiting.c"
 #include "core/commit.c"
 #include "core/retry.c"

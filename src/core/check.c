@@ -91,8 +91,8 @@ static void check_partition (const strand_partition *p, tally *all) {
   assert(strand_list_empty(&p->ready) == (t.ready == 0));
   assert(strand_list_empty(&p->lingering) == (t.lingering == 0));
   assert(t.ready == p->ready_count);
-  assert(t.waiting[STRAND_WAITING_PARKED] == p->parked);
-  assert(t.waiting[STRAND_WAITING_LETTER] == p->letters);
+  assert(t.waiting[STRAND_WAITING_PARKED] == p->waiting.parked);
+  assert(t.waiting[STRAND_WAITING_LETTER] == p->waiting.letters);
   assert(strand_list_empty(&p->runnable)
          == !(runs && t.ready + t.lingering > 0));
   all->ready += t.ready;
@@ -158,8 +158,8 @@ void strand_engine_check (const strand_engine *e) {
   assert(in_flight == e->in_flight && stale == e->stale);
   assert(all.ready == e->ready);
   assert(all.waiting[STRAND_WAITING_BACKOFF] == e->retry.count);
-  assert(all.waiting[STRAND_WAITING_PARKED] == e->parked
-         && all.waiting[STRAND_WAITING_LETTER] == e->letters);
+  assert(all.waiting[STRAND_WAITING_PARKED] == e->waiting.parked
+         && all.waiting[STRAND_WAITING_LETTER] == e->waiting.letters);
   check_throttles(e);
   check_reserved(e);
 }

@@ -269,3 +269,11 @@ strand_err strand_engine_reach (strand_engine *e, strand_partition *p,
   e->maybe_dirty = true;
   return strand_offsets_reach(p->offsets, offset);
 }
+
+void strand_engine_look (strand_engine *e, int64_t now_us) {
+  strand_partition *p = NULL;
+  strand_commit_look(e, now_us);
+  while ((p = strand_engine_next(e, p)) != NULL) {
+    strand_partition_look(p, now_us);
+  }
+}

@@ -102,9 +102,7 @@ void strand_engine_revoke (strand_engine *e, strand_partition *p,
   strand_chunk_close(p);
   e->in_flight -= p->in_flight;
   e->stale += p->in_flight;
-  e->parked -= p->parked;
-  e->letters -= MUTANT(revoked_letters_stay_counted) ? 0 : p->letters;
-  p->parked = p->letters = 0;
+  strand_waiting_revoked(p);
   strand_list_remove(&p->link);
   strand_list_push(&e->gone, &p->link);
   e->partition_count--;

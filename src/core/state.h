@@ -7,6 +7,7 @@
 ** stats.c       statistics
 ** commit.c      commits
 ** dispatch.c    leases go out
+** outcome.c     what the end of a record means
 ** waiting.c     what is not done and does not run: back-off, parked, letters
 ** lease.c       leases come back
 ** throttle.c    rates, handlers at once: who may lease now
@@ -88,6 +89,12 @@ typedef struct strand_throttle {
   strand_link closed; /* partitions that would be runnable */
 } strand_throttle;
 
+/* What of the records waits, but for those in back-off: waiting.c's. */
+typedef struct strand_waiting_counts {
+  size_t parked;
+  size_t letters; /* dead letters under way */
+} strand_waiting_counts;
+
 struct strand_partition {
   strand_link link;     /* engine->partitions, or engine->gone */
   strand_link runnable; /* engine->runnable, or its throttle's 'closed': has a
@@ -130,8 +137,7 @@ struct strand_partition {
   size_t in_flight; /* records in leases */
   size_t leases;
   size_t ready_count; /* shards in 'ready' */
-  size_t parked;
-  size_t letters;
+  strand_waiting_counts waiting;
   size_t pins;    /* commits that name it */
   size_t average; /* bytes of a record, moving */
   uint64_t done;
@@ -158,8 +164,7 @@ struct strand_engine {
   strand_retry retry;
   strand_throttle *throttles; /* by route */
   strand_bucket bucket;       /* the consumer's rate */
-  size_t parked;
-  size_t letters;
+  strand_waiting_counts waiting;
   size_t buffered_records;
   size_t buffered_bytes;
   size_t waiting_records;
@@ -215,6 +220,13 @@ strand_record *strand_record_move (strand_partition *p, strand_record *r,
 /* With the record that holds the commit back, if there is one. */
 void strand_partition_tell (strand_partition *p, strand_notice_type type,
                             const char *reason);
+void strand_record_tell (strand_partition *p, const strand_record *r,
+                         strand_notice_type type, const char *reason,
+                         size_t length, int64_t delay_us);
+/* What blocks it: NULL, "metadata" or "waiting". */
+const char *strand_partition_blocked (const strand_partition *p);
+/* Tells of one that is blocked for a while, or not any more. */
+void strand_partition_look (strand_partition *p, int64_t now_us);
 void strand_partition_runnable (strand_partition *p);
 /* Something has changed that may let a record of it start. */
 void strand_partition_unstall (strand_partition *p);
@@ -317,6 +329,27 @@ void strand_linger_due (strand_partition *p, int64_t now_us);
 void strand_linger_again (strand_partition *p);
 
 /* waiting.c */
+/* How the first record of a lease is to wait. */
+typedef struct strand_wait {
+  strand_waiting kind;
+  strand_cause cause;
+  bool counts;      /* as one of the policy's attempts */
+  int64_t delay_us; /* BACKOFF */
+  const char *reason;
+  size_t reason_length;
+} strand_wait;
+/* All that may fail for want of memory; may be called again. */
+strand_err strand_waiting_prepare (strand_lease *lease,
+                                   const strand_wait *wait, int64_t now_us);
+/* What was prepared: the lease ends, its first record waits. */
+void strand_waiting_enter (strand_lease *lease, const strand_wait *wait,
+                           int64_t now_us);
+/* 'p' is gone, and what of it waited. */
+void strand_waiting_revoked (strand_partition *p);
+static inline uint32_t strand_record_failures (const strand_record *r) {
+  if (!(r->flags & STRAND_RECORD_OWN) || r->in.past == NULL) return 0;
+  return r->in.past->failures;
+}
 /* It was parked, and is to be discarded or sent, not handled. */
 static inline bool strand_record_resolved (const strand_record *r) {
   return (r->flags & STRAND_RECORD_OWN) && r->in.past != NULL

@@ -1,6 +1,5 @@
 /*
-** stats.c - what an engine looks like: statistics, and the records that
-** hold a commit back
+** stats.c - what an engine looks like, in numbers and names
 */
 #include "core/engine.h"
 #include "core/state.h"
@@ -17,8 +16,8 @@ void strand_engine_stats_read (const strand_engine *e,
     .stale = e->stale,
     .ready = e->ready,
     .retries = e->retry.count,
-    .parked = e->parked,
-    .letters = e->letters,
+    .parked = e->waiting.parked,
+    .letters = e->waiting.letters,
     .shards = e->shard_count,
     .done = e->done,
     .failed = e->failed,
@@ -34,11 +33,6 @@ static const char *state_name (partition_state state) {
   return names[state];
 }
 
-static const char *blocked_by (const strand_partition *p) {
-  if (p->stalled || (p->full && p->ready_count > 0)) return "metadata";
-  return strand_budget_waiting_full(p) ? "waiting" : NULL;
-}
-
 void strand_partition_stats_read (const strand_engine *e,
                                   const strand_partition *p, int64_t now_us,
                                   strand_partition_stats *out) {
@@ -49,7 +43,7 @@ void strand_partition_stats_read (const strand_engine *e,
     .epoch = p->epoch,
     .state = state_name(p->state),
     .paused = p->paused,
-    .blocked = blocked_by(p),
+    .blocked = strand_partition_blocked(p),
     .position = -1,
     .committed = p->committed,
     .committable = -1,
@@ -59,8 +53,8 @@ void strand_partition_stats_read (const strand_engine *e,
     .waiting_records = p->waiting_records,
     .waiting_bytes = p->waiting_bytes,
     .in_flight = p->in_flight,
-    .parked = p->parked,
-    .letters = p->letters,
+    .parked = p->waiting.parked,
+    .letters = p->waiting.letters,
     .done = p->done,
     .failed = p->failed,
     .skipped = p->skipped,
@@ -87,41 +81,4 @@ const char *strand_record_state (const strand_record *record) {
   if (strand_shard_keyed(s) && s->head != record) return "behind";
   if (record->flags & STRAND_RECORD_LEASED) return "running";
   return s->state == SHARD_HELD ? "behind" : "buffered";
-}
-
-const char *strand_record_reason (const strand_record *record,
-                                  size_t *length) {
-  *length = 0;
-  if (!(record->flags & STRAND_RECORD_OWN)) return NULL;
-  if (record->in.past == NULL) return NULL;
-  *length = record->in.past->length;
-  return record->in.past->text;
-}
-
-/*
-** Blocked partitions
-*/
-
-static void look_at (strand_partition *p, int64_t now_us) {
-  const char *reason = blocked_by(p);
-  if (reason == NULL) {
-    if (p->blocked_told) {
-      strand_partition_tell(p, STRAND_NOTICE_UNBLOCKED, NULL);
-    }
-    p->blocked_us = 0;
-    p->blocked_told = false;
-  }
-  else if (p->blocked_us == 0) p->blocked_us = now_us > 0 ? now_us : 1;
-  else if (!p->blocked_told
-           && now_us - p->blocked_us >= STRAND_BLOCKED_EVENT_US) {
-    p->blocked_told = true;
-    strand_partition_tell(p, STRAND_NOTICE_BLOCKED, reason);
-  }
-  strand_partition_unstall(p); /* in case it was memory that ran out */
-}
-
-void strand_engine_look (strand_engine *e, int64_t now_us) {
-  strand_partition *p = NULL;
-  strand_commit_look(e, now_us);
-  while ((p = strand_engine_next(e, p)) != NULL) look_at(p, now_us);
 }
