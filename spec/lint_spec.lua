@@ -118,6 +118,20 @@ describe("lint", function()
     refuses("invariants", "src/kafka/waker.c: asserts (1), its header has (1) (2)")
   end)
 
+  it("refuses one of the engine that is not asserted", function()
+    local path = place .. "/src/core/check.c"
+    helper.write(path, (helper.read(path):gsub("/%* %(8%) %*/", "")))
+    refuses("invariants", "src/core/check.c: asserts (1) (2) (3) (4) (5) (6) (7), "
+      .. "its header has (1) (2) (3) (4) (5) (6) (7) (8)")
+  end)
+
+  it("takes no comment for an assert", function()
+    local path = place .. "/src/core/retry.h"
+    helper.write(path, (helper.read(path):gsub("%*%* Thread", "** Invariants:\n**   (1) A heap.\n**\n** Thread")))
+    add("src/core/retry.c", "/* (1) */ static int count; /* (1) */")
+    refuses("invariants", "src/core/retry.c: asserts , its header has (1)")
+  end)
+
   it("refuses a header without its Thread line", function()
     create("src/core/deep/one.h", "/*\n** Threads: any.\n*/\n")
     refuses("headers", "src/core/deep/one.h")

@@ -2,6 +2,7 @@
 ** check.c - the engine's invariants, walked: for tests and the simulator
 */
 #include "core/engine.h"
+#include "core/runs.h"
 #include "core/state.h"
 
 #ifndef NDEBUG
@@ -20,14 +21,41 @@ typedef struct tally {
   size_t lingering;
 } tally;
 
+/* A letter is in flight until it is acknowledged; so is what was parked and is
+** to be discarded or sent, once it has begun. */
+static bool is_in_flight (const strand_record *r) {
+  if (r->flags & STRAND_RECORD_WAITING) {
+    return r->in.past->waiting == STRAND_WAITING_LETTER;
+  }
+  return (r->flags & STRAND_RECORD_LEASED) != 0
+         || (strand_record_resolved(r) && strand_waiting_started(r));
+}
+
+static void check_offset (const strand_partition *p, const strand_record *r) {
+  int kind = strand_offsets_kind(p->offsets, r->offset);
+  assert(kind != KIND_DONE);                       /* (3) */
+  assert(kind == KIND_FLIGHT || !is_in_flight(r)); /* (7) */
+  assert(kind == KIND_OPEN || is_in_flight(r));
+}
+
+/* What the group was told, as far as it heard. */
+static void check_committed (const strand_partition *p) {
+  bool clean = strand_offsets_version(p->offsets) == p->committed_version;
+  assert(p->committed <= strand_offsets_committable(p->offsets)); /* (3) */
+  assert(!clean || p->unwritable
+         || p->told == strand_offsets_told(p->offsets)); /* (5) */
+  assert(p->pins <= 1);                                  /* (4) */
+}
+
 static void check_record (const strand_partition *p, const strand_record *r,
                           tally *t) {
   bool own = (r->flags & STRAND_RECORD_OWN) != 0;
   bool waiting = (r->flags & STRAND_RECORD_CHARGED) != 0;
   assert(r->shard != NULL && r->shard->partition == p);
   assert(own || !waiting);
+  check_offset(p, r);
   if (r->flags & STRAND_RECORD_WAITING) {
-    assert(own && r->in.past != NULL); /* (7) */
+    assert(own && r->in.past != NULL);
     t->waiting[r->in.past->waiting]++;
   }
   else if (r->flags & STRAND_RECORD_LEASED) t->in_flight++;
@@ -99,6 +127,7 @@ static void check_partition (const strand_partition *p, tally *all) {
   for (int i = 0; i < 3; i++) all->waiting[i] += t.waiting[i];
   if (p->offsets == NULL) return;
   strand_offsets_check(p->offsets);
+  check_committed(p);
   assert(strand_list_empty(&p->records)
          || strand_list_entry(p->records.next, strand_record, link)->offset
               >= strand_offsets_committable(p->offsets)); /* (3) */
@@ -114,6 +143,11 @@ static void check_reserved (const strand_engine *e) {
   assert(records == e->reserved_records && bytes == e->reserved_bytes);
 }
 
+/* What was leased had its tokens, as far as sums of fractions go. */
+static bool is_within (const strand_bucket *b, const strand_rate *rate) {
+  return rate->per_second <= 0 || b->tokens > -1e-3;
+}
+
 /* What is closed could lease, but for its throttle. */
 static void check_throttles (const strand_engine *e) {
   size_t closed = 0, leases = 0, calls = 0;
@@ -126,6 +160,8 @@ static void check_throttles (const strand_engine *e) {
                                                     runnable);
       assert(p->closed && p->throttle == t);
     }
+    assert(t->calls <= t->most_calls);              /* (8) */
+    assert(is_within(&t->bucket, &t->limits.rate)); /* (8) */
   }
   for (int gone = 0; gone <= 1; gone++) {
     const strand_link *head = gone ? &e->gone : &e->partitions;
@@ -136,10 +172,12 @@ static void check_throttles (const strand_engine *e) {
     }
   }
   assert(closed == 0 && calls <= leases);
+  assert(is_within(&e->bucket, &e->config.rate)); /* (8) */
 }
 
 void strand_engine_check (const strand_engine *e) {
   tally all = { 0 };
+  size_t pins = 0;
   size_t buffered = 0, bytes = 0, waiting = 0, in_flight = 0, stale = 0;
   for (int gone = 0; gone <= 1; gone++) {
     const strand_link *head = gone ? &e->gone : &e->partitions;
@@ -149,12 +187,14 @@ void strand_engine_check (const strand_engine *e) {
       buffered += p->buffered_records;
       bytes += p->buffered_bytes;
       waiting += p->waiting_records;
+      pins += p->pins;
       *(gone ? &stale : &in_flight) += p->in_flight;
     }
   }
   assert(buffered == e->buffered_records); /* (6) */
   assert(bytes == e->buffered_bytes);      /* (6) */
   assert(waiting == e->waiting_records);   /* (6) */
+  assert((pins > 0) == e->unanswered);     /* (4) */
   assert(in_flight == e->in_flight && stale == e->stale);
   assert(all.ready == e->ready);
   assert(all.waiting[STRAND_WAITING_BACKOFF] == e->retry.count);

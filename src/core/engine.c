@@ -276,4 +276,7 @@ void strand_engine_look (strand_engine *e, int64_t now_us) {
   while ((p = strand_engine_next(e, p)) != NULL) {
     strand_partition_look(p, now_us);
   }
+#ifndef NDEBUG
+  strand_engine_check(e);
+#endif
 }

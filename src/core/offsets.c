@@ -272,6 +272,11 @@ uint64_t strand_offsets_open (const strand_offsets *t) {
   return t->runs.open;
 }
 
+int strand_offsets_kind (const strand_offsets *t, int64_t offset) {
+  strand_run_place p = strand_runs_locate(&t->runs, offset);
+  return strand_runs_kind(&t->runs, p, offset);
+}
+
 size_t strand_offsets_bytes (const strand_offsets *t) {
   return sizeof(*t) + strand_runs_bytes(&t->runs);
 }

@@ -97,6 +97,8 @@ uint64_t strand_offsets_version (const strand_offsets *t);
 size_t strand_offsets_bound (const strand_offsets *t);
 /* Offsets in runs: polled and not done, and restored as open. */
 uint64_t strand_offsets_open (const strand_offsets *t);
+/* KIND_DONE, KIND_OPEN or KIND_FLIGHT (runs.h): for checks. */
+int strand_offsets_kind (const strand_offsets *t, int64_t offset);
 /* Bytes of memory that the tracker holds. */
 size_t strand_offsets_bytes (const strand_offsets *t);
 

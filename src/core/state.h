@@ -86,6 +86,8 @@ typedef struct strand_throttle {
   strand_route_limits limits;
   strand_bucket bucket;
   size_t calls;       /* leases out, further ones of a call not counted */
+  size_t most_calls;  /* max_in_flight, or as many as were out when it became
+                         less */
   strand_link closed; /* partitions that would be runnable */
 } strand_throttle;
 

@@ -71,7 +71,7 @@ size_t strand_throttle_tokens (strand_engine *e, size_t most, int64_t now_us) {
 }
 
 /*
-** Gates
+** Throttles
 */
 
 bool strand_throttles_new (strand_engine *e) {
@@ -108,6 +108,13 @@ static void linger_again (strand_engine *e) {
   }
 }
 
+/* Calls that are out when the limit gets less may end. */
+static void settle_calls (strand_throttle *t) {
+  size_t most = t->limits.max_in_flight;
+  if (most == 0) t->most_calls = SIZE_MAX;
+  else t->most_calls = t->calls > most ? t->calls : most;
+}
+
 void strand_throttles_configure (strand_engine *e,
                                  const strand_engine_config *config) {
   set_rate(&e->bucket, &e->config.rate, config->rate);
@@ -115,6 +122,7 @@ void strand_throttles_configure (strand_engine *e,
     strand_throttle *t = &e->throttles[i];
     set_rate(&t->bucket, &t->limits.rate, config->routes[i].rate);
     t->limits = config->routes[i];
+    settle_calls(t);
     open_some(t, SIZE_MAX);
   }
   linger_again(e);
@@ -195,7 +203,10 @@ void strand_throttle_leased (strand_partition *p, const strand_lease *lease) {
 void strand_throttle_left (strand_partition *p, const strand_lease *lease,
                            uint32_t unstarted) {
   strand_throttle *t = p->throttle;
-  if (!lease->further) t->calls--;
+  if (!lease->further) {
+    t->calls--;
+    settle_calls(t);
+  }
   if (unstarted > 0) {
     refund(&t->bucket, &t->limits.rate, unstarted);
     refund(&p->engine->bucket, &p->engine->config.rate, unstarted);
