@@ -143,11 +143,6 @@ static void check_reserved (const strand_engine *e) {
   assert(records == e->reserved_records && bytes == e->reserved_bytes);
 }
 
-/* What was leased had its tokens, as far as sums of fractions go. */
-static bool is_within (const strand_bucket *b, const strand_rate *rate) {
-  return rate->per_second <= 0 || b->tokens > -1e-3;
-}
-
 /* What is closed could lease, but for its throttle. */
 static void check_throttles (const strand_engine *e) {
   size_t closed = 0, leases = 0, calls = 0;
@@ -160,8 +155,8 @@ static void check_throttles (const strand_engine *e) {
                                                     runnable);
       assert(p->closed && p->throttle == t);
     }
-    assert(t->calls <= t->most_calls);              /* (8) */
-    assert(is_within(&t->bucket, &t->limits.rate)); /* (8) */
+    assert(t->calls <= t->most_calls); /* (8) */
+    strand_bucket_check(&t->bucket, &t->limits.rate);
   }
   for (int gone = 0; gone <= 1; gone++) {
     const strand_link *head = gone ? &e->gone : &e->partitions;
@@ -172,7 +167,7 @@ static void check_throttles (const strand_engine *e) {
     }
   }
   assert(closed == 0 && calls <= leases);
-  assert(is_within(&e->bucket, &e->config.rate)); /* (8) */
+  strand_bucket_check(&e->bucket, &e->config.rate);
 }
 
 void strand_engine_check (const strand_engine *e) {

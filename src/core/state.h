@@ -18,13 +18,15 @@
 ** record.c      the memory of records
 ** budget.c      what is held, and who may take more
 **
-** check.c has the invariants.
+** check.c has the invariants. What knows no engine has a header of its own:
+** offsets.h, bucket.h, retry.h.
 **
 ** Thread: owner.
 */
 #ifndef STRAND_STATE_H
 #define STRAND_STATE_H
 
+#include "core/bucket.h"
 #include "core/retry.h"
 #include "core/types.h"
 
@@ -75,11 +77,6 @@ typedef enum partition_state {
   PARTITION_REVOKING,
   PARTITION_GONE
 } partition_state;
-
-typedef struct strand_bucket {
-  double tokens;
-  int64_t filled_us;
-} strand_bucket;
 
 /* Of a route: its partitions may lease while it is open. */
 typedef struct strand_throttle {

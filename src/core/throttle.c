@@ -15,59 +15,8 @@
 #include "core/mutant.h"
 #include "core/state.h"
 
-#define TOKEN 0.999999999 /* sums of fractions may stay just below one */
-
-/*
-** Token buckets
-*/
-
-static void refill (strand_bucket *b, const strand_rate *rate,
-                    int64_t now_us) {
-  if (now_us > b->filled_us) {
-    b->tokens += (double)(now_us - b->filled_us) * rate->per_second / 1e6;
-    b->filled_us = now_us;
-  }
-  if (b->tokens > rate->burst && !MUTANT(bucket_runs_over)) {
-    b->tokens = rate->burst;
-  }
-}
-
-static size_t tokens (strand_bucket *b, const strand_rate *rate, size_t most,
-                      int64_t now_us) {
-  double whole;
-  if (rate->per_second <= 0) return most;
-  refill(b, rate, now_us);
-  whole = b->tokens + (1 - TOKEN);
-  return whole < (double)most ? (whole < 1 ? 0 : (size_t)whole) : most;
-}
-
-static void spend (strand_bucket *b, const strand_rate *rate, uint32_t count) {
-  if (rate->per_second > 0) b->tokens -= count;
-}
-
-static void refund (strand_bucket *b, const strand_rate *rate,
-                    uint32_t count) {
-  if (rate->per_second <= 0 || MUTANT(tokens_do_not_come_back)) return;
-  b->tokens += count;
-  if (b->tokens > rate->burst) b->tokens = rate->burst;
-}
-
-/* When it is worth to come again: 'least' tokens are there then, and of a
-** high rate those of a millisecond, or half a burst. */
-static int64_t token_due (const strand_bucket *b, const strand_rate *rate,
-                          size_t least) {
-  double wanted = rate->per_second / 1000, missing;
-  if (wanted > rate->burst / 2) wanted = rate->burst / 2;
-  if (wanted < (double)least) wanted = (double)least;
-  missing = wanted - (1 - TOKEN) - b->tokens;
-  if (missing <= 0) return b->filled_us;
-  missing = missing * 1e6 / rate->per_second;
-  if (missing > 1e15) missing = 1e15;
-  return b->filled_us + (int64_t)missing + 1;
-}
-
 size_t strand_throttle_tokens (strand_engine *e, size_t most, int64_t now_us) {
-  return tokens(&e->bucket, &e->config.rate, most, now_us);
+  return strand_bucket_tokens(&e->bucket, &e->config.rate, most, now_us);
 }
 
 /*
@@ -81,7 +30,7 @@ bool strand_throttles_new (strand_engine *e) {
   if (e->throttles == NULL) return false;
   for (size_t i = 0; i < count; i++) strand_list_init(&e->throttles[i].closed);
   strand_throttles_configure(e, &e->config);
-  e->bucket.tokens = e->config.rate.burst;
+  strand_bucket_open(&e->bucket, &e->config.rate);
   return true;
 }
 
@@ -95,11 +44,6 @@ static void open_some (strand_throttle *t, size_t most) {
   for (; most > 0 && !strand_list_empty(&t->closed); most--) {
     open_one(strand_list_entry(t->closed.next, strand_partition, runnable));
   }
-}
-
-static void set_rate (strand_bucket *b, strand_rate *rate, strand_rate to) {
-  if (rate->per_second <= 0) b->tokens = to.burst; /* full at first */
-  *rate = to;
 }
 
 static void linger_again (strand_engine *e) {
@@ -117,10 +61,10 @@ static void settle_calls (strand_throttle *t) {
 
 void strand_throttles_configure (strand_engine *e,
                                  const strand_engine_config *config) {
-  set_rate(&e->bucket, &e->config.rate, config->rate);
+  strand_bucket_set(&e->bucket, &e->config.rate, config->rate);
   for (size_t i = 0; i < e->config.route_count; i++) {
     strand_throttle *t = &e->throttles[i];
-    set_rate(&t->bucket, &t->limits.rate, config->routes[i].rate);
+    strand_bucket_set(&t->bucket, &t->limits.rate, config->routes[i].rate);
     t->limits = config->routes[i];
     settle_calls(t);
     open_some(t, SIZE_MAX);
@@ -142,7 +86,7 @@ static size_t calls_left (const strand_throttle *t) {
 }
 
 size_t strand_throttle_more (strand_throttle *t, size_t most, int64_t now_us) {
-  return tokens(&t->bucket, &t->limits.rate, most, now_us);
+  return strand_bucket_tokens(&t->bucket, &t->limits.rate, most, now_us);
 }
 
 /*
@@ -162,10 +106,10 @@ static int64_t call_due (strand_partition *p, int64_t now_us,
   strand_linger_due(p, now_us);
   *start = strand_linger_start(p, now_us);
   if (start->due_us > 0) return start->due_us;
-  if (tokens(&t->bucket, &t->limits.rate, start->tokens, now_us)
+  if (strand_bucket_tokens(&t->bucket, &t->limits.rate, start->tokens, now_us)
       >= start->tokens)
     return 0;
-  return token_due(&t->bucket, &t->limits.rate, start->tokens);
+  return strand_bucket_due(&t->bucket, &t->limits.rate, start->tokens);
 }
 
 /* A mixed batch is that of all: what it waits for, they all do. */
@@ -190,14 +134,15 @@ size_t strand_throttle_room (strand_partition *p, size_t most,
   if (strand_throttle_tokens(p->engine, start.tokens, now_us) < start.tokens) {
     return 0;
   }
-  return tokens(&t->bucket, &t->limits.rate, most, now_us);
+  return strand_bucket_tokens(&t->bucket, &t->limits.rate, most, now_us);
 }
 
 void strand_throttle_leased (strand_partition *p, const strand_lease *lease) {
   strand_throttle *t = p->throttle;
   if (!lease->further) t->calls++;
-  spend(&t->bucket, &t->limits.rate, lease->count);
-  spend(&p->engine->bucket, &p->engine->config.rate, lease->count);
+  strand_bucket_spend(&t->bucket, &t->limits.rate, lease->count);
+  strand_bucket_spend(&p->engine->bucket, &p->engine->config.rate,
+                      lease->count);
 }
 
 void strand_throttle_left (strand_partition *p, const strand_lease *lease,
@@ -208,8 +153,9 @@ void strand_throttle_left (strand_partition *p, const strand_lease *lease,
     settle_calls(t);
   }
   if (unstarted > 0) {
-    refund(&t->bucket, &t->limits.rate, unstarted);
-    refund(&p->engine->bucket, &p->engine->config.rate, unstarted);
+    strand_bucket_refund(&t->bucket, &t->limits.rate, unstarted);
+    strand_bucket_refund(&p->engine->bucket, &p->engine->config.rate,
+                         unstarted);
   }
   if (t->limits.max_in_flight == 0 || strand_list_empty(&t->closed)
       || MUTANT(closed_gate_stays_closed))
@@ -236,8 +182,8 @@ static int64_t tick_route (strand_throttle *t, int64_t now_us) {
   int64_t next = INT64_MAX;
   strand_link *l = t->closed.next, *after;
   if (calls_left(t) == 0) return next; /* until one ends */
-  if (tokens(&t->bucket, &t->limits.rate, 1, now_us) == 0) {
-    return token_due(&t->bucket, &t->limits.rate, 1);
+  if (strand_bucket_tokens(&t->bucket, &t->limits.rate, 1, now_us) == 0) {
+    return strand_bucket_due(&t->bucket, &t->limits.rate, 1);
   }
   for (; l != &t->closed; l = after) {
     strand_partition *p = strand_list_entry(l, strand_partition, runnable);
@@ -259,7 +205,7 @@ static int64_t tick_first (strand_engine *e, int64_t now_us) {
   p = strand_list_entry(e->runnable.next, strand_partition, runnable);
   wanted = strand_linger_start(p, now_us).tokens;
   if (strand_throttle_tokens(e, wanted, now_us) >= wanted) return INT64_MAX;
-  return token_due(&e->bucket, &e->config.rate, wanted);
+  return strand_bucket_due(&e->bucket, &e->config.rate, wanted);
 }
 
 int64_t strand_engine_gates (strand_engine *e, int64_t now_us) {
