@@ -382,6 +382,7 @@ static void check_retries (world *w, int m) {
 }
 
 void member_check (world *w) {
+  strand_held_check(&w->held);
   for (int m = 0; m < w->member_count; m++) {
     strand_engine_check(w->members[m].engine);
     strand_engine_look(w->members[m].engine, w->now_us);

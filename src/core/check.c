@@ -195,6 +195,7 @@ void strand_engine_check (const strand_engine *e) {
   assert(all.waiting[STRAND_WAITING_BACKOFF] == e->retry.count);
   assert(all.waiting[STRAND_WAITING_PARKED] == e->waiting.parked
          && all.waiting[STRAND_WAITING_LETTER] == e->waiting.letters);
+  strand_retry_check(&e->retry);
   check_throttles(e);
   check_reserved(e);
 }

@@ -77,3 +77,14 @@ void strand_retry_free (strand_retry *r) {
   free(r->heap);
   *r = (strand_retry){ 0 };
 }
+
+#ifndef NDEBUG
+
+void strand_retry_check (const strand_retry *r) {
+  assert(r->count <= r->capacity); /* (2) */
+  for (size_t i = 1; i < r->count; i++) {
+    assert(r->heap[(i - 1) / 2].at_us <= r->heap[i].at_us); /* (1) */
+  }
+}
+
+#endif
