@@ -111,10 +111,10 @@ static void check_partition (const strand_partition *p, tally *all) {
   if (p->chunk != NULL && p->chunk != t.chunk) {
     t.buffered_bytes += sizeof(*p->chunk) + p->chunk->size;
   }
-  assert(t.buffered_records == p->buffered_records); /* (6) */
-  assert(t.buffered_bytes == p->buffered_bytes);     /* (6) */
-  assert(t.waiting_records == p->waiting_records);   /* (6) */
-  assert(t.waiting_bytes == p->waiting_bytes);       /* (6) */
+  assert(t.buffered_records == p->used.buffered_records); /* (6) */
+  assert(t.buffered_bytes == p->used.buffered_bytes);     /* (6) */
+  assert(t.waiting_records == p->used.waiting_records);   /* (6) */
+  assert(t.waiting_bytes == p->used.waiting_bytes);       /* (6) */
   assert(t.in_flight == p->in_flight);
   assert(strand_list_empty(&p->ready) == (t.ready == 0));
   assert(strand_list_empty(&p->lingering) == (t.lingering == 0));
@@ -135,12 +135,14 @@ static void check_partition (const strand_partition *p, tally *all) {
 
 /* Counting anew changes nothing. */
 static void check_reserved (const strand_engine *e) {
-  size_t records = e->reserved_records, bytes = e->reserved_bytes;
+  size_t records = e->budget.reserved_records,
+         bytes = e->budget.reserved_bytes;
   strand_engine *anew = (strand_engine *)(uintptr_t)e;
-  if (e->shares_are_old) return;
-  anew->shares_are_old = true;
+  if (e->budget.is_old) return;
+  anew->budget.is_old = true;
   strand_budget_settle(anew);
-  assert(records == e->reserved_records && bytes == e->reserved_bytes);
+  assert(records == e->budget.reserved_records
+         && bytes == e->budget.reserved_bytes);
 }
 
 /* What is closed could lease, but for its throttle. */
@@ -179,17 +181,17 @@ void strand_engine_check (const strand_engine *e) {
     for (const strand_link *l = head->next; l != head; l = l->next) {
       const strand_partition *p = strand_list_entry(l, strand_partition, link);
       if (!gone) check_partition(p, &all);
-      buffered += p->buffered_records;
-      bytes += p->buffered_bytes;
-      waiting += p->waiting_records;
+      buffered += p->used.buffered_records;
+      bytes += p->used.buffered_bytes;
+      waiting += p->used.waiting_records;
       pins += p->pins;
       *(gone ? &stale : &in_flight) += p->in_flight;
     }
   }
-  assert(buffered == e->buffered_records); /* (6) */
-  assert(bytes == e->buffered_bytes);      /* (6) */
-  assert(waiting == e->waiting_records);   /* (6) */
-  assert((pins > 0) == e->unanswered);     /* (4) */
+  assert(buffered == e->budget.used.buffered_records); /* (6) */
+  assert(bytes == e->budget.used.buffered_bytes);      /* (6) */
+  assert(waiting == e->budget.used.waiting_records);   /* (6) */
+  assert((pins > 0) == e->commits.unanswered);         /* (4) */
   assert(in_flight == e->in_flight && stale == e->stale);
   assert(all.ready == e->ready);
   assert(all.waiting[STRAND_WAITING_BACKOFF] == e->retry.count);

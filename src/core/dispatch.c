@@ -13,7 +13,7 @@ static bool start (strand_partition *p, const strand_record *r) {
   const strand_engine *e = p->engine;
   size_t limit = MUTANT(start_forgets_what_was_refused)
                    ? e->config.max_metadata
-                   : e->metadata_limit;
+                   : e->metadata.limit;
   if (strand_record_resolved(r) && strand_waiting_started(r)) return true;
   return strand_offsets_start(p->offsets, r->offset, limit) == STRAND_OK;
 }

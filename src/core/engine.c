@@ -10,7 +10,7 @@ strand_engine *strand_engine_new (const strand_engine_config *config) {
   strand_engine *e = calloc(1, sizeof(*e));
   if (e == NULL) return NULL;
   e->config = *config;
-  e->metadata_limit = config->max_metadata;
+  e->metadata.limit = config->max_metadata;
   e->random = config->seed[0] ^ config->seed[1] ^ UINT64_C(0x9e3779b97f4a7c15);
   if (e->random == 0) e->random = 1;
   strand_list_init(&e->partitions);
@@ -31,8 +31,8 @@ void strand_engine_configure (strand_engine *e,
   e->config.max_waiting_bytes = config->max_waiting_bytes;
   e->config.commit_interval_us = config->commit_interval_us;
   strand_throttles_configure(e, config);
-  e->shares_are_old = true;
-  strand_commit_limit(e, other ? config->max_metadata : e->metadata_limit);
+  strand_budget_outdate(e);
+  strand_commit_limit(e, other ? config->max_metadata : e->metadata.limit);
 }
 
 static void no_visit (void *arg, const strand_held *held) {
@@ -42,15 +42,17 @@ static void no_visit (void *arg, const strand_held *held) {
 
 void strand_engine_free (strand_engine *e) {
   if (e == NULL) return;
-  assert(!e->unanswered && e->in_flight == 0 && e->stale == 0);
+  assert(!e->commits.unanswered && e->in_flight == 0 && e->stale == 0);
   while (!strand_list_empty(&e->partitions)) {
     strand_partition *p = strand_list_entry(e->partitions.next,
                                             strand_partition, link);
     strand_engine_revoke(e, p, no_visit, NULL);
   }
   assert(strand_list_empty(&e->gone));
-  assert(e->buffered_records == 0 && e->buffered_bytes == 0);
-  assert(e->waiting_records == 0 && e->waiting_bytes == 0);
+  assert(e->budget.used.buffered_records == 0
+         && e->budget.used.buffered_bytes == 0);
+  assert(e->budget.used.waiting_records == 0
+         && e->budget.used.waiting_bytes == 0);
   while (e->free_shards != NULL) {
     strand_shard *s = e->free_shards;
     e->free_shards = s->next_free;
@@ -124,7 +126,7 @@ strand_partition *strand_engine_assign (strand_engine *e, const char *topic,
   }
   strand_list_push(&e->partitions, &p->link);
   e->partition_count++;
-  e->shares_are_old = true;
+  strand_budget_outdate(e);
   return p;
 }
 
@@ -245,7 +247,7 @@ strand_added strand_engine_admit (strand_engine *e, strand_partition *p,
   strand_shard *s = strand_shard_get(p, record);
   assert(p->state == PARTITION_RUNNING);
   if (s != NULL) added = strand_offsets_add(p->offsets, record->offset);
-  e->maybe_dirty = true; /* done or not: what is missing before it is done */
+  strand_commit_may_differ(e); /* done or not: what is missing is done */
   if (added != STRAND_ADDED) {
     strand_record_unroom(p, record);
     if (s != NULL && is_unused(s)) strand_shard_free(s);
@@ -257,8 +259,7 @@ strand_added strand_engine_admit (strand_engine *e, strand_partition *p,
   p->average = p->average == 0
                  ? strand_record_size(length)
                  : (p->average * 7 + strand_record_size(length)) / 8;
-  e->active_us = now_us;
-  if (e->committed_us == 0) e->committed_us = now_us; /* nothing to tell yet */
+  strand_commit_entered(e, now_us);
   enter(p, s, record);
   return STRAND_ADDED;
 }
@@ -266,7 +267,7 @@ strand_added strand_engine_admit (strand_engine *e, strand_partition *p,
 strand_err strand_engine_reach (strand_engine *e, strand_partition *p,
                                 int64_t offset) {
   if (p->state != PARTITION_RUNNING) return STRAND_OK;
-  e->maybe_dirty = true;
+  strand_commit_may_differ(e);
   return strand_offsets_reach(p->offsets, offset);
 }
 

@@ -90,8 +90,7 @@ strand_err strand_lease_finish_first (strand_lease *lease, int64_t now_us) {
   strand_record_free(p, r);
   account(lease, 1, false);
   lease->expired = lease->told = false;
-  p->engine->active_us = now_us;
-  p->engine->maybe_dirty = true;
+  strand_commit_left(p->engine, now_us);
   strand_partition_unstall(p);
   if (lease->count == 0) end_lease(lease);
   return STRAND_OK;

@@ -151,7 +151,7 @@ static bool is_shut (const strand_partition *p) {
   if (last->flags & (STRAND_RECORD_LEASED | STRAND_RECORD_WAITING))
     return false;
   return !strand_offsets_may_start(p->offsets, last->offset,
-                                   p->engine->metadata_limit);
+                                   p->engine->metadata.limit);
 }
 
 static bool gives_more (const strand_partition *p) {

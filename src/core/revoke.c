@@ -106,6 +106,6 @@ void strand_engine_revoke (strand_engine *e, strand_partition *p,
   strand_list_remove(&p->link);
   strand_list_push(&e->gone, &p->link);
   e->partition_count--;
-  if (!MUTANT(shares_stay_when_a_partition_goes)) e->shares_are_old = true;
+  if (!MUTANT(shares_stay_when_a_partition_goes)) strand_budget_outdate(e);
   strand_partition_drop(p);
 }

@@ -94,6 +94,23 @@ typedef struct strand_waiting_counts {
   size_t letters; /* dead letters under way */
 } strand_waiting_counts;
 
+/* Of the budgets: budget.c's. */
+typedef struct strand_usage {
+  size_t buffered_records;
+  size_t buffered_bytes;
+  size_t waiting_records;
+  size_t waiting_bytes;
+} strand_usage;
+
+typedef struct strand_budget {
+  strand_usage used;
+  size_t share_records; /* of the budget of buffered records */
+  size_t share_bytes;
+  size_t reserved_records; /* what partitions that read may still claim */
+  size_t reserved_bytes;
+  bool is_old; /* shares and reserves: partitions came or went since */
+} strand_budget;
+
 struct strand_partition {
   strand_link link;     /* engine->partitions, or engine->gone */
   strand_link runnable; /* engine->runnable, or its throttle's 'closed': has a
@@ -129,10 +146,7 @@ struct strand_partition {
   strand_chunk *chunk;    /* the one that is being filled */
   int64_t *held_offsets;
   size_t held_count;
-  size_t buffered_records;
-  size_t buffered_bytes;
-  size_t waiting_records;
-  size_t waiting_bytes;
+  strand_usage used;
   size_t in_flight; /* records in leases */
   size_t leases;
   size_t ready_count; /* shards in 'ready' */
@@ -149,6 +163,24 @@ struct strand_partition {
   int64_t blocked_us; /* since when; 0: not */
 };
 
+/* How long a commit's text may be: commit.c's. */
+typedef struct strand_metadata {
+  size_t limit;     /* characters: max_metadata, or less, as learnt */
+  size_t taken;     /* the longest that the broker took */
+  int64_t again_us; /* then a longer one is tried */
+} strand_metadata;
+
+/* When the next is due: commit.c's. */
+typedef struct strand_commits {
+  bool unanswered;
+  bool maybe_dirty;
+  bool hurried;      /* one is due at once */
+  int64_t active_us; /* last record in or out */
+  int64_t made_us;   /* the last one */
+  int64_t not_before_us;
+  int64_t backoff_us;
+} strand_commits;
+
 struct strand_engine {
   strand_engine_config config;
   strand_link partitions;
@@ -164,36 +196,20 @@ struct strand_engine {
   strand_throttle *throttles; /* by route */
   strand_bucket bucket;       /* the consumer's rate */
   strand_waiting_counts waiting;
-  size_t buffered_records;
-  size_t buffered_bytes;
-  size_t waiting_records;
-  size_t waiting_bytes;
-  size_t share_records; /* of the budget of buffered records */
-  size_t share_bytes;
-  size_t reserved_records; /* what partitions that read may still claim */
-  size_t reserved_bytes;
-  bool shares_are_old; /* the four: partitions came or went since */
+  strand_budget budget;
+  strand_commits commits;
+  strand_metadata metadata;
   size_t in_flight;
   size_t stale;
   size_t ready;
   unsigned turn; /* leases of the first runnable one in its turn */
   bool intake_stopped;
-  bool maybe_dirty;
-  bool hurried; /* a commit is due at once */
-  bool unanswered;
   uint64_t random;
   uint64_t done;
   uint64_t failed;
   uint64_t skipped;
   uint64_t dead_lettered;
   uint64_t stale_dropped;
-  int64_t active_us;    /* last record in or out */
-  int64_t committed_us; /* last commit made */
-  int64_t commit_not_before_us;
-  int64_t backoff_us;
-  size_t metadata_limit;     /* characters: max_metadata, or less, as learnt */
-  size_t metadata_taken;     /* the longest that the broker took */
-  int64_t metadata_again_us; /* then a longer one is tried */
 };
 
 /* budget.c */
@@ -201,7 +217,9 @@ void strand_budget_charge (strand_partition *p, bool waiting, long records,
                            long bytes);
 /* Before (-1) and after (1) something that says whether 'p' reads. */
 void strand_budget_reserve (strand_partition *p, int sign);
-/* Counts anew when a partition came or went, or limits changed; returns 'e'. */
+/* A partition came or went, or limits have changed. */
+void strand_budget_outdate (strand_engine *e);
+/* Counts anew, if it has to; returns 'e'. */
 strand_engine *strand_budget_settle (strand_engine *e);
 bool strand_budget_waiting_full (const strand_partition *p);
 size_t strand_budget_chunk (strand_engine *e);
@@ -280,6 +298,20 @@ void strand_lease_leave (strand_lease *lease, uint32_t unstarted);
 strand_err strand_lease_finish_first (strand_lease *lease, int64_t now_us);
 
 /* commit.c */
+/* What a commit says may have changed. */
+static inline void strand_commit_may_differ (strand_engine *e) {
+  e->commits.maybe_dirty = true;
+}
+/* A record is in: before the first there was nothing to tell. */
+static inline void strand_commit_entered (strand_engine *e, int64_t now_us) {
+  e->commits.active_us = now_us;
+  if (e->commits.made_us == 0) e->commits.made_us = now_us;
+}
+/* One is done. */
+static inline void strand_commit_left (strand_engine *e, int64_t now_us) {
+  e->commits.active_us = now_us;
+  e->commits.maybe_dirty = true;
+}
 /* Metadata may be so long from now on. */
 void strand_commit_limit (strand_engine *e, size_t limit);
 /* Once in a while: may it be longer? */

@@ -205,8 +205,7 @@ static strand_err finish (strand_record *r, int64_t now_us) {
   strand_partition *p = s->partition;
   strand_err err = strand_offsets_finish(p->offsets, r->offset);
   if (err != STRAND_OK) return err;
-  p->engine->active_us = now_us;
-  p->engine->maybe_dirty = true;
+  strand_commit_left(p->engine, now_us);
   if (strand_shard_keyed(s)) {
     strand_shard_pop(s);
     strand_shard_go_on(s);
