@@ -132,6 +132,29 @@ describe("lint", function()
     refuses("invariants", "src/core/retry.c: asserts , its header has (1)")
   end)
 
+  describe("of mutants", function()
+    before_each(function()
+      assert(os.execute(("mkdir %s/spec && cp -a spec/mutants %s/spec"):format(place, place)))
+    end)
+
+    it("takes those of this tree", function()
+      local printed, status = lint "mutants"
+      assert.equal(0, status, printed)
+    end)
+
+    it("refuses one whose place has changed", function()
+      local path = place .. "/src/core/waiting.c"
+      helper.write(path, (helper.read(path):gsub("park_alone;", "park_alone != 0;")))
+      refuses("mutants", "a mutant that does not apply any more",
+        "parked_record_lets_its_shard_go.patch: ", "src/core/waiting.c")
+    end)
+
+    it("refuses one that is not of src", function()
+      create("spec/mutants/other.patch", "")
+      refuses("mutants", "spec/mutants/other.patch")
+    end)
+  end)
+
   it("refuses a header without its Thread line", function()
     create("src/core/deep/one.h", "/*\n** Threads: any.\n*/\n")
     refuses("headers", "src/core/deep/one.h")

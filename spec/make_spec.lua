@@ -6,7 +6,7 @@ local helper = require "spec.support.helper"
 -- -> what it wrote, errors, exit status
 local function make(arguments)
   local folder = helper.folder()
-  local status = helper.output(("env -u MAKEFLAGS -u SAN -u DEBUG -u MUTANT make "
+  local status = helper.output(("env -u MAKEFLAGS -u SAN -u DEBUG make "
     .. "--no-print-directory %s > %s/out 2> %s/err; echo $?"):format(arguments, folder, folder))
   return helper.read(folder .. "/out"), helper.read(folder .. "/err"), tonumber(status)
 end

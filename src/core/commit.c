@@ -235,8 +235,9 @@ static void take_committed (strand_partition *p,
   p->told = item->told;
   p->uncertain = false;
   if (!item->whole || !p->unwritable) return;
-  p->unwritable = MUTANT(unwritable_metadata_is_never_over);
-  if (!p->unwritable) strand_partition_tell(p, STRAND_NOTICE_WRITABLE, NULL);
+  if (MUTANT(unwritable_metadata_is_never_over)) return;
+  p->unwritable = false;
+  strand_partition_tell(p, STRAND_NOTICE_WRITABLE, NULL);
 }
 
 static void take_answer (strand_commit_item *item, strand_answer answer,

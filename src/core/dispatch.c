@@ -43,9 +43,8 @@ static strand_shard *next_shard (strand_partition *p) {
 static bool goes_along (const strand_record *first,
                         const strand_record *next) {
   if (next == NULL) return false;
-  if (next->attempt > 1 || first->attempt > 1) {
+  if (next->attempt > 1 || first->attempt > 1)
     return MUTANT(retried_record_takes_others_along);
-  }
   return next->offset - first->offset
          < STRAND_LEASE_SPAN + MUTANT(lease_span_off_by_one);
 }

@@ -55,9 +55,8 @@ static void drop_stale (strand_lease *lease, uint32_t count) {
     lease->partition->engine->stale_dropped++;
   }
   if (lease->count == 0
-      || MUTANT(shard_is_released_before_its_handler_returned)) {
+      || MUTANT(shard_is_released_before_its_handler_returned))
     end_stale(lease, &held);
-  }
 }
 
 void strand_lease_leave (strand_lease *lease, uint32_t unstarted) {

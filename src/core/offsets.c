@@ -226,9 +226,8 @@ strand_err strand_offsets_finish (strand_offsets *t, int64_t offset) {
   if (strand_runs_reserve(&t->runs) != STRAND_OK) return STRAND_ENOMEM;
   change(t, p, offset, KIND_DONE);
   t->version++;
-  if (offset > t->highest || MUTANT(highest_is_the_last_that_ended)) {
+  if (offset > t->highest || MUTANT(highest_is_the_last_that_ended))
     t->highest = offset;
-  }
   return STRAND_OK;
 }
 

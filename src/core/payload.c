@@ -312,16 +312,20 @@ strand_err strand_payload_encode (int64_t committed, int64_t highest,
   return err;
 }
 
+/* What a part describes that ends before 'run'. */
+static int64_t top_below (const strand_run *run) {
+  return run->first - 1 + MUTANT(part_describes_an_open_record);
+}
+
 void strand_payload_encode_part (int64_t committed, const strand_run *runs,
                                  size_t run_count, size_t limit, char *text,
                                  size_t *length, size_t *told) {
   size_t fits = 0, too_many = run_count, tried = run_count;
-  int64_t below = 1 - MUTANT(part_describes_an_open_record);
   const char *codec;
   *length = 0;
   while (too_many - fits > 1) { /* longer as more is described, or nearly */
     tried = fits + (too_many - fits) / 2;
-    if (encode(committed, runs[tried].first - below, runs, tried, limit, text,
+    if (encode(committed, top_below(&runs[tried]), runs, tried, limit, text,
                length, &codec)
         == STRAND_OK) {
       fits = tried;
@@ -330,11 +334,11 @@ void strand_payload_encode_part (int64_t committed, const strand_run *runs,
   }
   if (fits == 0) *length = 0;
   else if (tried != fits) {
-    encode(committed, runs[fits].first - below, runs, fits, limit, text,
-           length, &codec);
+    encode(committed, top_below(&runs[fits]), runs, fits, limit, text, length,
+           &codec);
   }
   if (fits > 0) {
-    check_text(committed, runs[fits].first - below, runs, fits, limit, text,
+    check_text(committed, top_below(&runs[fits]), runs, fits, limit, text,
                *length);
   }
   *told = fits;

@@ -139,9 +139,8 @@ void strand_waiting_enter (strand_lease *lease, const strand_wait *wait,
   if (r->attempt < UINT16_MAX) r->attempt++;
   strand_lease_leave(lease, lease->count - 1);
   if (!alone) wait_behind(r->shard, r);
-  else if (!MUTANT(parked_record_escapes_its_budget)) {
+  else if (!MUTANT(parked_record_escapes_its_budget))
     strand_shard_wait(r->shard, NULL, r);
-  }
   enter_waiting(r, wait->kind);
   if (wait->kind == STRAND_WAITING_BACKOFF) {
     strand_retry_push(&e->retry, now_us + wait->delay_us, r);
