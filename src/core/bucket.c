@@ -2,13 +2,10 @@
 
 #include <assert.h>
 
-#include "core/mutant.h"
-
 #define TOKEN 0.999999999 /* sums of fractions may stay just below one */
 
 static void keep_burst (strand_bucket *b, const strand_rate *rate) {
-  if (b->tokens > rate->burst && !MUTANT(bucket_runs_over))
-    b->tokens = rate->burst;
+  if (b->tokens > rate->burst) b->tokens = rate->burst;
 }
 
 void strand_bucket_open (strand_bucket *b, const strand_rate *rate) {
@@ -35,7 +32,7 @@ size_t strand_bucket_filled (strand_bucket *b, const strand_rate *rate,
 
 void strand_bucket_refund (strand_bucket *b, const strand_rate *rate,
                            uint32_t count) {
-  if (rate->per_second <= 0 || MUTANT(tokens_do_not_come_back)) return;
+  if (rate->per_second <= 0) return;
   b->tokens += count;
   keep_burst(b, rate);
 }

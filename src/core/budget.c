@@ -1,7 +1,6 @@
 #include <assert.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
 
 #define CHUNKS_NEAR (512u * 1024u) /* bytes of open chunks, of all */
@@ -88,7 +87,6 @@ strand_engine *strand_budget_settle (strand_engine *e) {
 
 bool strand_budget_waiting_full (const strand_partition *p) {
   const strand_engine *e = p->engine;
-  if (MUTANT(waiting_budget_is_not_looked_at)) return false;
   return p->used.waiting_records >= share_of(e->config.max_waiting_records, e)
          || p->used.waiting_bytes >= share_of(e->config.max_waiting_bytes, e);
 }
@@ -135,8 +133,7 @@ bool strand_engine_may_read (const strand_engine *e,
     return false;
   }
   if (strand_budget_waiting_full(p)) return false;
-  if (p->used.buffered_records == 0 || MUTANT(budget_is_not_looked_at))
-    return true;
+  if (p->used.buffered_records == 0) return true;
   return left_records(p) > 0 && left_bytes(p) > 0;
 }
 

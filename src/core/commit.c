@@ -15,7 +15,6 @@
 #include <stdlib.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
 
 #define IDLE_US 500000        /* nothing buffered or running for this long */
@@ -37,7 +36,6 @@ bool strand_engine_commit_blocked (const strand_engine *e, int64_t now_us) {
 }
 
 void strand_engine_hurry (strand_engine *e) {
-  if (MUTANT(a_reset_waits_for_the_interval)) return;
   e->commits.hurried = e->commits.maybe_dirty = true;
 }
 
@@ -95,16 +93,13 @@ static void learn (strand_engine *e, size_t refused, int64_t now_us) {
   size_t limit = refused / 2;
   if (e->metadata.taken >= refused) e->metadata.taken = 0;
   if (e->metadata.taken > limit) limit = e->metadata.taken;
-  if (MUTANT(refusal_is_not_learnt)) limit = e->metadata.limit;
   e->metadata.again_us = now_us + STRAND_METADATA_AGAIN_US;
   if (limit < e->metadata.limit) strand_commit_limit(e, limit);
 }
 
 void strand_commit_look (strand_engine *e, int64_t now_us) {
   size_t most = e->config.max_metadata, limit = e->metadata.limit * 2;
-  if (e->metadata.limit >= most || now_us < e->metadata.again_us
-      || MUTANT(longer_metadata_is_never_tried_again))
-    return;
+  if (e->metadata.limit >= most || now_us < e->metadata.again_us) return;
   if (limit < LONGER_LEAST) limit = LONGER_LEAST;
   e->metadata.again_us = now_us + STRAND_METADATA_AGAIN_US;
   strand_commit_limit(e, limit < most ? limit : most);
@@ -123,8 +118,7 @@ static strand_err write_part (strand_partition *p, char *text,
   if (err != STRAND_OK) return err;
   tell_unwritable(p, 0);
   item->whole = false;
-  p->kept = item->told < p->told
-            && !MUTANT(commit_that_tells_less_replaces_one);
+  p->kept = item->told < p->told;
   return p->kept ? STRAND_EFULL : STRAND_OK;
 }
 
@@ -157,13 +151,7 @@ static strand_err add_item (strand_partition *p, strand_commit *commit) {
   item->partition = p;
   item->epoch = p->epoch;
   item->version = strand_offsets_version(p->offsets);
-  item->offset = MUTANT(commit_passes_an_open_record)
-                   ? strand_offsets_highest(p->offsets) + 1
-                   : strand_offsets_committable(p->offsets);
-  item->offset -= MUTANT(offset_and_payload_are_shifted) && item->offset > 0;
-  if (MUTANT(clean_before_the_brokers_answer)) {
-    p->committed_version = item->version;
-  }
+  item->offset = strand_offsets_committable(p->offsets);
   p->pins++;
   commit->count++;
   return STRAND_OK;
@@ -197,7 +185,7 @@ static void add_items (strand_engine *e, strand_commit *commit,
 strand_commit *strand_engine_commit (strand_engine *e, int64_t now_us,
                                      const strand_partition *only) {
   strand_commit *commit;
-  if (e->commits.unanswered && !MUTANT(two_commits_in_flight)) return NULL;
+  if (e->commits.unanswered) return NULL;
   e->commits.made_us = now_us;
   commit = malloc(sizeof(*commit)
                   + e->partition_count * sizeof(commit->items[0]));
@@ -229,13 +217,10 @@ static void take_committed (strand_partition *p,
   size_t length = strlen(item->metadata);
   if (length > p->engine->metadata.taken) p->engine->metadata.taken = length;
   p->committed = item->offset;
-  p->committed_version = MUTANT(answer_covers_later_work)
-                           ? strand_offsets_version(p->offsets)
-                           : item->version;
+  p->committed_version = item->version;
   p->told = item->told;
   p->uncertain = false;
   if (!item->whole || !p->unwritable) return;
-  if (MUTANT(unwritable_metadata_is_never_over)) return;
   p->unwritable = false;
   strand_partition_tell(p, STRAND_NOTICE_WRITABLE, NULL);
 }
@@ -245,15 +230,9 @@ static void take_answer (strand_commit_item *item, strand_answer answer,
   strand_partition *p = item->partition;
   bool live = p->state != PARTITION_GONE && p->epoch == item->epoch;
   p->pins--;
-  if (MUTANT(failed_commit_counts_as_committed)
-      && answer == STRAND_COMMIT_LATER)
-    answer = STRAND_COMMITTED;
-  if (MUTANT(neighbours_are_clean_after_a_partial_error)
-      && answer == STRAND_COMMIT_UNKNOWN && !alone)
-    answer = STRAND_COMMITTED;
   if (live && answer == STRAND_COMMITTED) take_committed(p, item);
   else if (live && answer == STRAND_COMMIT_UNKNOWN) {
-    p->uncertain = !alone && !MUTANT(suspects_are_committed_together);
+    p->uncertain = !alone;
   }
   else if (live && answer == STRAND_COMMIT_REFUSED) { /* a shorter one */
     p->uncertain = true;

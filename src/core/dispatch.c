@@ -6,14 +6,11 @@
 #include <assert.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
 
 static bool start (strand_partition *p, const strand_record *r) {
   const strand_engine *e = p->engine;
-  size_t limit = MUTANT(start_forgets_what_was_refused)
-                   ? e->config.max_metadata
-                   : e->metadata.limit;
+  size_t limit = e->metadata.limit;
   if (strand_record_resolved(r) && strand_waiting_started(r)) return true;
   return strand_offsets_start(p->offsets, r->offset, limit) == STRAND_OK;
 }
@@ -43,17 +40,14 @@ static strand_shard *next_shard (strand_partition *p) {
 static bool goes_along (const strand_record *first,
                         const strand_record *next) {
   if (next == NULL) return false;
-  if (next->attempt > 1 || first->attempt > 1)
-    return MUTANT(retried_record_takes_others_along);
-  return next->offset - first->offset
-         < STRAND_LEASE_SPAN + MUTANT(lease_span_off_by_one);
+  if (next->attempt > 1 || first->attempt > 1) return false;
+  return next->offset - first->offset < STRAND_LEASE_SPAN;
 }
 
 /* How many records a lease of 'p' may have. */
 static size_t lease_most (const strand_partition *p, size_t most) {
   const strand_route_limits *limits = &p->throttle->limits;
-  bool one = limits->by == STRAND_BATCH_MIXED
-             && !MUTANT(mixed_batch_has_two_of_a_key);
+  bool one = limits->by == STRAND_BATCH_MIXED;
   size_t lease = limits->by == STRAND_BATCH_NONE ? STRAND_LEASE_RECORDS
                  : one                           ? 1
                                                  : limits->batch_size;
@@ -105,7 +99,7 @@ static void rotate (strand_partition *p) {
   strand_engine *e = p->engine;
   bool over = ++e->turn >= STRAND_TURN_LEASES;
   if (strand_list_empty(&p->runnable)) e->turn = 0;
-  else if (over && !MUTANT(partition_keeps_its_turn)) {
+  else if (over) {
     e->turn = 0;
     strand_list_remove(&p->runnable);
     strand_list_push(&e->runnable, &p->runnable);
@@ -127,10 +121,7 @@ static void fetch_ahead (const strand_partition *p) {
 ** with. */
 static strand_shard *choose (strand_partition *p, int64_t now_us) {
   strand_shard *s = next_shard(p);
-  if (s != NULL
-      && (!strand_record_resolved(s->head)
-          || MUTANT(discarded_record_is_handled)))
-    return s;
+  if (s != NULL && !strand_record_resolved(s->head)) return s;
   if (s != NULL && strand_waiting_carry_out(s, now_us)) return NULL;
   p->stalled = true; /* until strand_partition_unstall */
   strand_partition_runnable(p);
@@ -161,14 +152,14 @@ static strand_partition *same_route (const strand_engine *e,
                                      const strand_throttle *throttle) {
   for (strand_link *l = e->runnable.next; l != &e->runnable; l = l->next) {
     strand_partition *p = strand_list_entry(l, strand_partition, runnable);
-    if (p->throttle == throttle || MUTANT(batch_crosses_routes)) return p;
+    if (p->throttle == throttle) return p;
   }
   return NULL;
 }
 
 /* What failed before comes alone, in the next call. */
 static bool may_join (const strand_record *r) {
-  return r->attempt == 1 || MUTANT(failed_record_joins_a_batch);
+  return r->attempt == 1;
 }
 
 bool strand_engine_lease_more (strand_engine *e, const strand_lease *first,

@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "core/mutant.h"
 #include "core/state.h"
 
 strand_engine *strand_engine_new (const strand_engine_config *config) {
@@ -135,10 +134,9 @@ strand_err strand_engine_restored (strand_engine *e, strand_partition *p,
                                    const strand_payload *payload) {
   (void)e;
   assert(p->state == PARTITION_RESTORING && p->offsets == NULL);
-  p->offsets = strand_offsets_new(committed
-                                  + MUTANT(restore_begins_one_too_late));
+  p->offsets = strand_offsets_new(committed);
   if (p->offsets == NULL) return STRAND_ENOMEM;
-  if (payload != NULL && !MUTANT(restored_payload_is_ignored)
+  if (payload != NULL
       && strand_offsets_restore(p->offsets, payload) != STRAND_OK) {
     strand_offsets_free(p->offsets);
     p->offsets = NULL;
@@ -205,9 +203,7 @@ void strand_engine_release (strand_engine *e, const strand_held *held) {
     return;
   }
   s = strand_shard_held(p, held);
-  if (s == NULL || s->state != SHARD_HELD
-      || MUTANT(held_shard_is_never_released))
-    return;
+  if (s == NULL || s->state != SHARD_HELD) return;
   s->state = SHARD_EMPTY;
   if (s->head != NULL) strand_shard_ready(s, false);
   else strand_shard_free(s);

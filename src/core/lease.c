@@ -9,11 +9,9 @@
 #include <stdlib.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
 
 static bool is_stale (const strand_lease *lease) {
-  if (MUTANT(epoch_is_not_compared)) return false;
   return lease->partition->state == PARTITION_GONE
          || lease->epoch != lease->partition->epoch;
 }
@@ -24,7 +22,7 @@ static void account (strand_lease *lease, uint32_t count, bool stale) {
   strand_engine *e = p->engine;
   lease->count -= count;
   p->in_flight -= count;
-  if (stale && !MUTANT(stale_work_drifts_the_counters)) e->stale -= count;
+  if (stale) e->stale -= count;
   else e->in_flight -= count;
 }
 
@@ -39,7 +37,7 @@ static void end_stale (strand_lease *lease, const strand_held *held) {
     strand_shard_free(lease->shard);
   }
   p->leases--;
-  if (!MUTANT(stale_call_never_ends)) strand_throttle_left(p, lease, 0);
+  strand_throttle_left(p, lease, 0);
   strand_partition_drop(p);
 }
 
@@ -54,9 +52,7 @@ static void drop_stale (strand_lease *lease, uint32_t count) {
     account(lease, 1, true);
     lease->partition->engine->stale_dropped++;
   }
-  if (lease->count == 0
-      || MUTANT(shard_is_released_before_its_handler_returned))
-    end_stale(lease, &held);
+  if (lease->count == 0) end_stale(lease, &held);
 }
 
 void strand_lease_leave (strand_lease *lease, uint32_t unstarted) {

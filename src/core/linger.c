@@ -17,7 +17,6 @@
 #include <assert.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
 
 #define TOKENS_SECONDS 1.0
@@ -57,9 +56,8 @@ static size_t soon_of (size_t most, const strand_rate *rate, double seconds) {
 static size_t worth (const strand_throttle *t, const strand_engine *e,
                      size_t count, size_t size) {
   double seconds = (double)t->limits.linger_us / 1e6;
-  if (count == 0 || MUTANT(rate_turns_batches_into_records)) return 1;
+  if (count == 0) return 1;
   if (seconds < TOKENS_SECONDS || count < size) seconds = TOKENS_SECONDS;
-  if (MUTANT(batch_waits_for_all_its_tokens)) seconds = 1e9;
   if (count > size) count = size;
   count = soon_of(count, &t->limits.rate, seconds);
   return soon_of(count, &e->config.rate, seconds);
@@ -78,7 +76,7 @@ static void add_age (pile *to, const strand_record *r) {
 /* One lease does not take it with the head. Those without an order are leases
 ** of their own. */
 static bool is_far (const strand_shard *s, const strand_record *r) {
-  return (strand_shard_keyed(s) || MUTANT(unordered_batch_ends_at_the_span))
+  return strand_shard_keyed(s)
          && r->offset - s->head->offset >= STRAND_LEASE_SPAN;
 }
 
@@ -89,9 +87,7 @@ static void add_shard (pile *to, const strand_shard *s, size_t most) {
   add_age(to, r);
   for (; r != NULL && to->count < most; r = r->behind, to->count++) {
     bool far = is_far(s, r);
-    if (r->attempt > 1
-        || (far && s->kind == STRAND_HELD_PARTITION
-            && !MUTANT(wide_batch_waits_for_others))) {
+    if (r->attempt > 1 || (far && s->kind == STRAND_HELD_PARTITION)) {
       to->ends = true;
     }
     if (far || to->ends) return;
@@ -174,7 +170,6 @@ static bool route_gives_more (const strand_engine *e,
 }
 
 static bool may_grow (const strand_partition *p) {
-  if (MUTANT(batch_waits_for_what_cannot_come)) return true;
   if (p->throttle->limits.by == STRAND_BATCH_MIXED) {
     return route_gives_more(p->engine, p->throttle);
   }
@@ -182,8 +177,7 @@ static bool may_grow (const strand_partition *p) {
 }
 
 static bool lingers (const strand_throttle *t) {
-  return t->limits.linger_us > 0 && t->limits.by != STRAND_BATCH_NONE
-         && !MUTANT(batch_does_not_linger);
+  return t->limits.linger_us > 0 && t->limits.by != STRAND_BATCH_NONE;
 }
 
 /*
@@ -280,9 +274,7 @@ void strand_linger_leave (strand_shard *s) {
 }
 
 void strand_linger_look (strand_shard *s) {
-  if (s->state == SHARD_LINGERING && is_full(s)
-      && !MUTANT(full_batch_waits_behind_another_key))
-    strand_linger_leave(s);
+  if (s->state == SHARD_LINGERING && is_full(s)) strand_linger_leave(s);
 }
 
 void strand_linger_due (strand_partition *p, int64_t now_us) {

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "core/boundaries.h"
-#include "core/mutant.h"
 #include "core/runs.h"
 
 #define NO_LIMIT SIZE_MAX
@@ -84,26 +83,22 @@ strand_err strand_offsets_reach (strand_offsets *t, int64_t offset) {
   }
   if (offset <= t->position) return STRAND_OK;
   if (t->described >= t->position
-      && drop_missing(t, t->position,
-                      offset + MUTANT(gap_takes_the_record_behind_it))
-           != STRAND_OK) {
+      && drop_missing(t, t->position, offset) != STRAND_OK) {
     return STRAND_ENOMEM;
   }
   t->position = offset;
-  t->version += !MUTANT(gap_alone_is_never_committed);
+  t->version++;
   return STRAND_OK;
 }
 
 strand_added strand_offsets_add (strand_offsets *t, int64_t offset) {
-  if (t->position >= 0 && offset < t->position
-      && !MUTANT(offset_is_accepted_twice))
-    return STRAND_ADDED_EARLIER;
+  if (t->position >= 0 && offset < t->position) return STRAND_ADDED_EARLIER;
   if (strand_runs_reserve(&t->runs) != STRAND_OK) return STRAND_ADDED_ENOMEM;
   if (t->position != offset && strand_offsets_reach(t, offset) != STRAND_OK) {
     return STRAND_ADDED_ENOMEM;
   }
   t->position = offset + 1;
-  if (offset <= t->described - MUTANT(top_of_a_payload_is_run_again)) {
+  if (offset <= t->described) {
     strand_run_place p = strand_runs_locate(&t->runs, offset);
     return strand_runs_kind(&t->runs, p, offset) == KIND_OPEN
              ? STRAND_ADDED
@@ -155,9 +150,7 @@ static bool fits (const strand_offsets *t, const strand_boundaries *was,
 ** only gains by any start below the frontier. */
 static bool gains (const strand_offsets *t, const strand_boundaries *was,
                    int64_t offset, size_t limit) {
-  if (offset == strand_offsets_committable(t)
-      && !MUTANT(lowest_record_may_not_start))
-    return true;
+  if (offset == strand_offsets_committable(t)) return true;
   return offset < was->frontier && bound_of(t, was) > limit;
 }
 
@@ -226,8 +219,7 @@ strand_err strand_offsets_finish (strand_offsets *t, int64_t offset) {
   if (strand_runs_reserve(&t->runs) != STRAND_OK) return STRAND_ENOMEM;
   change(t, p, offset, KIND_DONE);
   t->version++;
-  if (offset > t->highest || MUTANT(highest_is_the_last_that_ended))
-    t->highest = offset;
+  if (offset > t->highest) t->highest = offset;
   return STRAND_OK;
 }
 
@@ -312,7 +304,7 @@ static strand_run *open_runs (const strand_offsets *t, size_t *count) {
 strand_err strand_offsets_payload (const strand_offsets *t, size_t limit,
                                    char *text, size_t *length) {
   int64_t committed = strand_offsets_committable(t);
-  int64_t highest = t->highest + MUTANT(payload_highest_off_by_one);
+  int64_t highest = t->highest;
   const char *codec;
   strand_run *runs;
   size_t count;

@@ -15,7 +15,6 @@
 #include <string.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
 #include "core/utf8.h"
 
@@ -41,7 +40,7 @@ static int64_t policy_delay (strand_engine *e, const strand_policy *policy,
     if (policy->factor <= 1) break;
     delay *= policy->factor;
   }
-  if (delay > most && !MUTANT(delay_passes_its_limit)) delay = most;
+  if (delay > most) delay = most;
   return (int64_t)(delay * (1 - policy->jitter * random_unit(e)));
 }
 
@@ -56,12 +55,12 @@ static strand_verdict_kind decide (strand_partition *p,
   uint32_t failures = strand_record_failures(lease->record) + 1;
   *delay_us = ending->delay_us;
   if (lease->expired && kind != STRAND_VERDICT_FAILED
-      && kind != STRAND_VERDICT_EXHAUSTED && !MUTANT(late_result_counts)) {
+      && kind != STRAND_VERDICT_EXHAUSTED) {
     kind = STRAND_VERDICT_FAILED;
     *delay_us = -1;
   }
   if (kind == STRAND_VERDICT_FAILED && policy->attempts > 0
-      && failures >= policy->attempts && !MUTANT(attempts_are_not_counted))
+      && failures >= policy->attempts)
     kind = STRAND_VERDICT_EXHAUSTED;
   if (kind == STRAND_VERDICT_EXHAUSTED) kind = policy->exhausted;
   if (kind == STRAND_VERDICT_DEAD_LETTER && p->engine->config.letter == NULL) {
@@ -100,7 +99,7 @@ static strand_cause cause_of (const strand_lease *lease,
 static void tell_failed (strand_lease *lease, const strand_ending *ending,
                          int64_t delay_us) {
   strand_partition *p = lease->partition;
-  if (lease->told && !MUTANT(deadline_is_told_twice)) return;
+  if (lease->told) return;
   if (!is_failure(ending->kind)) return;
   lease->told = true;
   p->failed++;
@@ -131,8 +130,7 @@ static strand_err make_wait (strand_lease *lease, strand_waiting kind,
   strand_wait wait = {
     .kind = kind,
     .cause = cause_of(lease, ending),
-    .counts = ending->kind != STRAND_VERDICT_RETRY || lease->expired
-              || MUTANT(asked_retry_exhausts),
+    .counts = ending->kind != STRAND_VERDICT_RETRY || lease->expired,
     .delay_us = delay_us,
     .reason = ending->reason,
     .reason_length = ending->reason_length,
@@ -149,8 +147,7 @@ static strand_err skip_first (strand_lease *lease, const strand_ending *ending,
   strand_partition *p = lease->partition;
   strand_err err;
   tell_failed(lease, ending, -1);
-  do err = strand_lease_finish_first(lease, now_us);
-  while (MUTANT(skipped_record_takes_others_along) && lease->count > 0);
+  err = strand_lease_finish_first(lease, now_us);
   if (err != STRAND_OK) return err;
   p->skipped++;
   p->engine->skipped++;

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
 
 const strand_record *strand_partition_next (const strand_partition *p,
@@ -86,11 +85,8 @@ void strand_partition_tell (strand_partition *p, strand_notice_type type,
 */
 
 void strand_partition_runnable (strand_partition *p) {
-  bool runs = p->state == PARTITION_RUNNING
-              || (MUTANT(revoking_partition_hands_out)
-                  && p->state == PARTITION_REVOKING);
-  bool should = runs && (!p->paused || MUTANT(paused_partition_hands_out))
-                && !p->stalled
+  bool runs = p->state == PARTITION_RUNNING;
+  bool should = runs && !p->paused && !p->stalled
                 && (!strand_list_empty(&p->ready)
                     || !strand_list_empty(&p->lingering));
   if (should == !strand_list_empty(&p->runnable)) return;

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "core/base64.h"
-#include "core/mutant.h"
 #include "core/zframe.h"
 
 #define MAGIC_SIZE 1
@@ -126,7 +125,6 @@ static void bits_write (stretches s, byte_sink *put, void *to) {
   int64_t length;
   bool done;
   length = s.stop - s.at;
-  if (MUTANT(bit_set_length_overflows)) length %= 0x8000;
   put_int32(prefix, length);
   for (size_t i = 0; i < sizeof(prefix); i++) put(to, prefix[i], 1);
   while (stretch_next(&s, &length, &done))
@@ -248,7 +246,6 @@ size_t strand_payload_bound (int64_t range, uint64_t cost_bits,
   if (other < best) best = other;
   other = frame_bound((size_t)range, cost_bits);
   if (other < best) best = other;
-  if (MUTANT(size_bound_too_low)) best -= best / 8;
   return strand_base64_length(MAGIC_SIZE + best);
 }
 
@@ -314,7 +311,7 @@ strand_err strand_payload_encode (int64_t committed, int64_t highest,
 
 /* What a part describes that ends before 'run'. */
 static int64_t top_below (const strand_run *run) {
-  return run->first - 1 + MUTANT(part_describes_an_open_record);
+  return run->first - 1;
 }
 
 void strand_payload_encode_part (int64_t committed, const strand_run *runs,

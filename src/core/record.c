@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
 
 /* Chunks that are kept for the next, so that their pages are not returned to
@@ -116,7 +115,7 @@ void strand_record_free (strand_partition *p, strand_record *r) {
     return;
   }
   size = (long)strand_record_size(strand_record_length(r));
-  strand_budget_charge(p, waiting, -1, MUTANT(budget_leaks) ? 0 : -size);
+  strand_budget_charge(p, waiting, -1, -size);
   free(r->in.past);
   free(r);
 }

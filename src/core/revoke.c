@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
 
 static void free_shard (strand_shard *s, void *unused) {
@@ -53,9 +52,7 @@ static void revoke_shard (strand_shard *s, void *arg) {
     return;
   }
   strand_shard_describe(s, NULL, &held);
-  if (!MUTANT(held_shard_is_forgotten_by_a_revoke)) {
-    to->visit(to->arg, &held);
-  }
+  to->visit(to->arg, &held);
   strand_shard_forget(s);
   s->state = SHARD_STALE;
 }
@@ -106,6 +103,6 @@ void strand_engine_revoke (strand_engine *e, strand_partition *p,
   strand_list_remove(&p->link);
   strand_list_push(&e->gone, &p->link);
   e->partition_count--;
-  if (!MUTANT(shares_stay_when_a_partition_goes)) strand_budget_outdate(e);
+  strand_budget_outdate(e);
   strand_partition_drop(p);
 }

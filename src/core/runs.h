@@ -28,7 +28,6 @@
 #include <stdint.h>
 
 #include "core/err.h"
-#include "core/mutant.h"
 
 #define STRAND_RUNS_BLOCK 24
 
@@ -119,8 +118,7 @@ static inline int strand_runs_kind (const strand_runs *t, strand_run_place p,
                                     int64_t offset) {
   const strand_open_run *r = strand_runs_at(t, p);
   if (r == NULL || r->first > offset) return KIND_DONE;
-  return offset <= r->last - MUTANT(tracker_border_off_by_one) ? (int)r->kind
-                                                               : KIND_DONE;
+  return offset <= r->last ? (int)r->kind : KIND_DONE;
 }
 
 #endif

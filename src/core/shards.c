@@ -2,7 +2,6 @@
 #include <stdlib.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/siphash.h"
 #include "core/state.h"
 
@@ -314,9 +313,7 @@ void strand_shard_insert (strand_shard *s, strand_record *r) {
 
 void strand_shard_reenter (strand_shard *s, strand_record *r) {
   strand_record **at = &s->head;
-  uint32_t before = MUTANT(resolved_record_overtakes_its_key)
-                      ? 0
-                      : s->leased + (s->state == SHARD_WAITING);
+  uint32_t before = s->leased + (s->state == SHARD_WAITING);
   for (; before > 0; before--) at = &(*at)->behind;
   while (*at != NULL && (*at)->offset < r->offset) at = &(*at)->behind;
   r->shard = s;

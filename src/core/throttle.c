@@ -12,7 +12,6 @@
 #include <stdlib.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
 
 size_t strand_throttle_tokens (strand_engine *e, size_t most, int64_t now_us) {
@@ -81,7 +80,7 @@ void strand_engine_stop_intake (strand_engine *e) {
 
 static size_t calls_left (const strand_throttle *t) {
   size_t most = t->limits.max_in_flight;
-  if (most == 0 || MUTANT(route_has_no_limit)) return SIZE_MAX;
+  if (most == 0) return SIZE_MAX;
   return t->calls < most ? most - t->calls : 0;
 }
 
@@ -157,9 +156,7 @@ void strand_throttle_left (strand_partition *p, const strand_lease *lease,
     strand_bucket_refund(&p->engine->bucket, &p->engine->config.rate,
                          unstarted);
   }
-  if (t->limits.max_in_flight == 0 || strand_list_empty(&t->closed)
-      || MUTANT(closed_gate_stays_closed))
-    return;
+  if (t->limits.max_in_flight == 0 || strand_list_empty(&t->closed)) return;
   /* The first may linger, while another need not. */
   open_some(t, t->limits.linger_us > 0 ? SIZE_MAX : calls_left(t));
 }
@@ -173,7 +170,6 @@ void strand_throttle_look (strand_shard *s) {
 }
 
 void strand_throttle_join (strand_throttle *t) {
-  if (MUTANT(batch_leaves_behind_what_lingers)) return;
   open_some(t, SIZE_MAX);
 }
 

@@ -21,14 +21,13 @@
 #include <string.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
 
 #define STARTED 0x80 /* in past->resolved: its offset is in flight */
 
 /* What is parked does not hold its shard. */
 static bool parks_alone (const strand_engine *e) {
-  return e->config.park_alone || MUTANT(parked_record_lets_its_shard_go);
+  return e->config.park_alone;
 }
 
 /*
@@ -139,25 +138,16 @@ void strand_waiting_enter (strand_lease *lease, const strand_wait *wait,
   if (r->attempt < UINT16_MAX) r->attempt++;
   strand_lease_leave(lease, lease->count - 1);
   if (!alone) wait_behind(r->shard, r);
-  else if (!MUTANT(parked_record_escapes_its_budget))
-    strand_shard_wait(r->shard, NULL, r);
+  else strand_shard_wait(r->shard, NULL, r);
   enter_waiting(r, wait->kind);
   if (wait->kind == STRAND_WAITING_BACKOFF) {
     strand_retry_push(&e->retry, now_us + wait->delay_us, r);
   }
   if (wait->kind == STRAND_WAITING_PARKED) {
-    if (MUTANT(parked_record_is_committed)) {
-      (void)strand_offsets_start(p->offsets, r->offset, SIZE_MAX);
-      (void)strand_offsets_finish(p->offsets, r->offset);
-    }
     strand_record_tell(p, r, STRAND_NOTICE_PARKED, wait->reason,
                        wait->reason_length, -1);
   }
   if (alone) detach(r);
-  if (wait->kind == STRAND_WAITING_LETTER
-      && MUTANT(letter_is_done_when_it_is_sent)) {
-    (void)strand_engine_lettered(e, r, now_us);
-  }
 }
 
 /*
@@ -174,9 +164,6 @@ static void become_ready (strand_record *r) {
   strand_shard *s = r->shard;
   if (strand_shard_keyed(s)) {
     assert(s->state == SHARD_WAITING && s->head == r);
-    if (MUTANT(retried_record_loses_its_place)) {
-      strand_shard_append(s, strand_shard_pop(s));
-    }
     strand_shard_ready(s, false);
   }
   else {
@@ -242,9 +229,6 @@ strand_err strand_engine_unlettered (strand_engine *e, strand_record *record,
   strand_partition *p = record->shard->partition;
   strand_err err;
   assert(is_waiting(record, STRAND_WAITING_LETTER));
-  if (MUTANT(refused_letter_counts_as_sent)) {
-    return strand_engine_lettered(e, record, now_us);
-  }
   if (parks_alone(e) && strand_shard_detached(p) == NULL) return STRAND_ENOMEM;
   err = keep_past(record, reason, reason_length, now_us);
   if (err == STRAND_OK)
@@ -263,9 +247,7 @@ strand_err strand_engine_unlettered (strand_engine *e, strand_record *record,
 void strand_waiting_revoked (strand_partition *p) {
   strand_engine *e = p->engine;
   e->waiting.parked -= p->waiting.parked;
-  e->waiting.letters -= MUTANT(revoked_letters_stay_counted)
-                          ? 0
-                          : p->waiting.letters;
+  e->waiting.letters -= p->waiting.letters;
   p->waiting = (strand_waiting_counts){ 0, 0 };
 }
 
@@ -302,7 +284,7 @@ strand_err strand_engine_resolve (strand_engine *e, strand_partition *p,
   assert(resolution != STRAND_RESOLVE_DEAD_LETTER || e->config.letter != NULL);
   (void)e;
   if (resolution == STRAND_RESOLVE_RETRY) {
-    if (!MUTANT(resolved_record_keeps_its_failures)) r->in.past->failures = 0;
+    r->in.past->failures = 0;
     if (r->shard == p->detached) return reenter(p, r);
   }
   else r->in.past->resolved = (uint8_t)resolution;
