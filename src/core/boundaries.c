@@ -74,7 +74,7 @@ void strand_boundaries_change (strand_boundaries *b, const strand_runs *runs,
   const strand_open_run *r = strand_runs_at(runs, p);
   int was = (int)r->kind, kinds[3];
   int64_t low, high;
-  if (!b->counted) return;
+  assert(b->counted);
   kinds[0] = r->first < offset
                ? was
                : strand_runs_kind(runs, strand_runs_before(runs, p),
@@ -97,7 +97,8 @@ void strand_boundaries_append (strand_boundaries *b, const strand_runs *runs,
   const strand_open_run *last = strand_runs_at(runs, strand_runs_last(runs));
   int64_t low = -1;
   int kinds[3] = { KIND_DONE, KIND_DONE, KIND_DONE };
-  if (!b->counted || offset != b->frontier) return;
+  assert(b->counted);
+  if (offset != b->frontier) return;
   if (last != NULL) {
     if (last->last == offset - 1) kinds[0] = (int)last->kind;
     low = kinds[0] == KIND_FLIGHT ? offset - 1
@@ -150,15 +151,10 @@ void strand_boundaries_recount (strand_boundaries *b,
   if (runs->block_count > 0) count_range(b, runs, -1, -1, b->frontier);
 }
 
-void strand_boundaries_raise (strand_boundaries *b, const strand_runs *runs,
-                              int64_t frontier) {
-  int64_t from = b->frontier;
-  if (frontier <= from) return;
-  if (b->counted) {
-    int64_t top = top_boundary(b, runs);
-    count_range(b, runs, top, from, frontier);
-  }
-  b->frontier = frontier;
+void strand_boundaries_extend (strand_boundaries *b, const strand_runs *runs,
+                               int64_t frontier) {
+  assert(b->counted);
+  count_range(b, runs, top_boundary(b, runs), b->frontier, frontier);
 }
 
 #ifndef NDEBUG

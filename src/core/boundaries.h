@@ -33,15 +33,25 @@ typedef struct strand_boundaries {
 
 /* All of them, anew. */
 void strand_boundaries_recount (strand_boundaries *b, const strand_runs *runs);
-/* The frontier is 'frontier' now, if that is higher. */
-void strand_boundaries_raise (strand_boundaries *b, const strand_runs *runs,
-                              int64_t frontier);
+/* The next three are called while they are counted. */
+/* Those up to 'frontier', to which it will be raised. */
+void strand_boundaries_extend (strand_boundaries *b, const strand_runs *runs,
+                               int64_t frontier);
 /* Before 'offset', which is above all runs, is OPEN. */
 void strand_boundaries_append (strand_boundaries *b, const strand_runs *runs,
                                int64_t offset);
 /* Before 'offset', in the run at 'p', gets that kind. */
 void strand_boundaries_change (strand_boundaries *b, const strand_runs *runs,
                                strand_run_place p, int64_t offset, int kind);
+
+/* The frontier is 'frontier' now, if that is higher. */
+static inline void strand_boundaries_raise (strand_boundaries *b,
+                                            const strand_runs *runs,
+                                            int64_t frontier) {
+  if (frontier <= b->frontier) return;
+  if (b->counted) strand_boundaries_extend(b, runs, frontier);
+  b->frontier = frontier;
+}
 
 void strand_boundaries_check (const strand_boundaries *b,
                               const strand_runs *runs);

@@ -39,7 +39,9 @@ void strand_offsets_free (strand_offsets *t) {
 ** nothing more. */
 static void change (strand_offsets *t, strand_run_place p, int64_t offset,
                     int kind) {
-  strand_boundaries_change(&t->boundaries, &t->runs, p, offset, kind);
+  if (t->boundaries.counted) {
+    strand_boundaries_change(&t->boundaries, &t->runs, p, offset, kind);
+  }
   strand_runs_change(&t->runs, p, offset, kind);
 }
 
@@ -105,7 +107,9 @@ strand_added strand_offsets_add (strand_offsets *t, int64_t offset) {
              : STRAND_ADDED_DONE;
   }
   assert(offset >= t->boundaries.frontier);
-  strand_boundaries_append(&t->boundaries, &t->runs, offset);
+  if (t->boundaries.counted) {
+    strand_boundaries_append(&t->boundaries, &t->runs, offset);
+  }
   strand_runs_append(&t->runs, offset, offset);
   return STRAND_ADDED;
 }
