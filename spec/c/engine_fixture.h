@@ -321,4 +321,36 @@ static inline strand_partition *assign_route (strand_engine *e, int32_t index,
   return p;
 }
 
+static inline void state_is (const strand_partition *p, int64_t offset,
+                             const char *state) {
+  const strand_record *r = NULL;
+  do r = strand_partition_next(p, r);
+  while (r != NULL && r->offset < offset);
+  if (state == NULL) assert_true(r == NULL || r->offset != offset);
+  else {
+    assert_non_null(r);
+    assert_int_equal(r->offset, offset);
+    assert_string_equal(strand_record_state(r), state);
+  }
+}
+
+/* Everything that is left runs, one after the other. */
+static inline void runs (strand_engine *e, const char *offsets) {
+  for (; *offsets != '\0'; offsets++) {
+    strand_lease l = take_at(e, *offsets - '0');
+    done(e, &l);
+  }
+  nothing_starts(e);
+}
+
+/* Fails until the policy has had enough: the last time at 'now'. */
+static inline void exhaust (strand_engine *e, int times) {
+  for (int i = 1; i <= times; i++) {
+    strand_lease l = take_at(e, 0);
+    assert_int_equal(l.record->attempt, i);
+    fail_at(e, &l, 0, 0);
+    strand_engine_tick(e, 0);
+  }
+}
+
 #endif
