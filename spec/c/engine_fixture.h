@@ -47,7 +47,7 @@ static bool keys_collide;
 #include "core/engine.c"
 #include "core/shards.c"
 #include "core/budget.c"
-#include "core/record.c"
+#include "core/chunks.c"
 #include "core/dispatch.c"
 #include "core/partition.c"
 #include "core/revoke.c"

@@ -119,6 +119,31 @@ void strand_shard_yield (strand_shard *s) {
 }
 
 /*
+** What waits
+*/
+
+void strand_partition_count_waiting (strand_partition *p, strand_waiting kind,
+                                     int by) {
+  strand_engine *e = p->engine;
+  size_t n = (size_t)by;
+  if (kind == STRAND_WAITING_PARKED) {
+    p->waiting.parked += n;
+    e->waiting.parked += n;
+  }
+  else if (kind == STRAND_WAITING_LETTER) {
+    p->waiting.letters += n;
+    e->waiting.letters += n;
+  }
+}
+
+void strand_partition_forget_waiting (strand_partition *p) {
+  strand_engine *e = p->engine;
+  e->waiting.parked -= p->waiting.parked;
+  e->waiting.letters -= p->waiting.letters;
+  p->waiting = (strand_waiting_counts){ 0, 0 };
+}
+
+/*
 ** Blocked
 */
 

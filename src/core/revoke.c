@@ -99,7 +99,7 @@ void strand_engine_revoke (strand_engine *e, strand_partition *p,
   strand_chunk_close(p);
   e->in_flight -= p->in_flight;
   e->stale += p->in_flight;
-  strand_waiting_revoked(p);
+  strand_partition_forget_waiting(p);
   strand_list_remove(&p->link);
   strand_list_push(&e->gone, &p->link);
   e->partition_count--;

@@ -15,7 +15,7 @@
 ** shards.c      ordering key -> shard; which record of it runs next
 ** linger.c      batches that fill: what they wait for
 ** partition.c   a partition, and its ready shards
-** record.c      the memory of records
+** chunks.c      the memory of records
 ** budget.c      what is held, and who may take more
 **
 ** check.c has the invariants. What knows no engine has a header of its own:
@@ -88,7 +88,7 @@ typedef struct strand_throttle {
   strand_link closed; /* partitions that would be runnable */
 } strand_throttle;
 
-/* What of the records waits, but for those in back-off: waiting.c's. */
+/* What of the records waits, but for those in back-off: partition.c's. */
 typedef struct strand_waiting_counts {
   size_t parked;
   size_t letters; /* dead letters under way */
@@ -224,7 +224,7 @@ strand_engine *strand_budget_settle (strand_engine *e);
 bool strand_budget_waiting_full (const strand_partition *p);
 size_t strand_budget_chunk (strand_engine *e);
 
-/* record.c */
+/* chunks.c */
 void strand_chunk_close (strand_partition *p); /* no record enters it now */
 void strand_record_free (strand_partition *p, strand_record *r);
 /* The record that was made last gives its room back. */
@@ -240,6 +240,11 @@ void strand_partition_tell (strand_partition *p, strand_notice_type type,
 void strand_record_tell (strand_partition *p, const strand_record *r,
                          strand_notice_type type, const char *reason,
                          size_t length, int64_t delay_us);
+/* 'by' more of its records (-1: one less) wait like that. */
+void strand_partition_count_waiting (strand_partition *p, strand_waiting kind,
+                                     int by);
+/* It is gone, and what of it waited. */
+void strand_partition_forget_waiting (strand_partition *p);
 /* What blocks it: NULL, "metadata" or "waiting". */
 const char *strand_partition_blocked (const strand_partition *p);
 /* Tells of one that is blocked for a while, or not any more. */
@@ -375,8 +380,6 @@ strand_err strand_waiting_prepare (strand_lease *lease,
 /* What was prepared: the lease ends, its first record waits. */
 void strand_waiting_enter (strand_lease *lease, const strand_wait *wait,
                            int64_t now_us);
-/* 'p' is gone, and what of it waited. */
-void strand_waiting_revoked (strand_partition *p);
 static inline uint32_t strand_record_failures (const strand_record *r) {
   if (!(r->flags & STRAND_RECORD_OWN) || r->in.past == NULL) return 0;
   return r->in.past->failures;

@@ -81,26 +81,13 @@ static void detach (strand_record *r) {
   strand_shard_go_on(s);
 }
 
-static void count_waiting (strand_partition *p, strand_waiting kind, int by) {
-  strand_engine *e = p->engine;
-  size_t n = (size_t)by;
-  if (kind == STRAND_WAITING_PARKED) {
-    p->waiting.parked += n;
-    e->waiting.parked += n;
-  }
-  else if (kind == STRAND_WAITING_LETTER) {
-    p->waiting.letters += n;
-    e->waiting.letters += n;
-  }
-}
-
 static void enter_waiting (strand_record *r, strand_waiting kind) {
   strand_shard *s = r->shard;
   r->flags &= (uint8_t)~STRAND_RECORD_LEASED;
   r->flags |= STRAND_RECORD_WAITING;
   r->in.past->waiting = kind;
   r->in.past->resolved = 0;
-  count_waiting(s->partition, kind, 1);
+  strand_partition_count_waiting(s->partition, kind, 1);
   if (!strand_shard_keyed(s)) return;
   s->leased = 0;
   s->state = SHARD_WAITING;
@@ -156,7 +143,7 @@ void strand_waiting_enter (strand_lease *lease, const strand_wait *wait,
 
 static void leave_waiting (strand_record *r) {
   r->flags &= (uint8_t)~STRAND_RECORD_WAITING;
-  count_waiting(r->shard->partition, r->in.past->waiting, -1);
+  strand_partition_count_waiting(r->shard->partition, r->in.past->waiting, -1);
 }
 
 /* The shard's head may run again. */
@@ -217,7 +204,7 @@ strand_err strand_engine_lettered (strand_engine *e, strand_record *record,
   }
   err = finish(record, now_us);
   if (err != STRAND_OK) return err;
-  count_waiting(p, STRAND_WAITING_LETTER, -1);
+  strand_partition_count_waiting(p, STRAND_WAITING_LETTER, -1);
   p->dead_lettered++;
   e->dead_lettered++;
   return STRAND_OK;
@@ -234,21 +221,14 @@ strand_err strand_engine_unlettered (strand_engine *e, strand_record *record,
   if (err == STRAND_OK)
     err = strand_offsets_unstart(p->offsets, record->offset);
   if (err != STRAND_OK) return err;
-  count_waiting(p, STRAND_WAITING_LETTER, -1);
-  count_waiting(p, STRAND_WAITING_PARKED, 1);
+  strand_partition_count_waiting(p, STRAND_WAITING_LETTER, -1);
+  strand_partition_count_waiting(p, STRAND_WAITING_PARKED, 1);
   record->in.past->waiting = STRAND_WAITING_PARKED;
   strand_record_tell(p, record, STRAND_NOTICE_PARKED, reason, reason_length,
                      -1);
   if (parks_alone(e)) detach(record);
   strand_partition_unstall(p);
   return STRAND_OK;
-}
-
-void strand_waiting_revoked (strand_partition *p) {
-  strand_engine *e = p->engine;
-  e->waiting.parked -= p->waiting.parked;
-  e->waiting.letters -= p->waiting.letters;
-  p->waiting = (strand_waiting_counts){ 0, 0 };
 }
 
 /*

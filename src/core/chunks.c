@@ -1,5 +1,5 @@
 /*
-** record.c - the memory of records
+** chunks.c - the memory of records
 **
 ** Records are read one after another and end nearly so: they share chunks,
 ** and a chunk goes when its last one does. What stays behind moves out.
