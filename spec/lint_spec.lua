@@ -126,10 +126,14 @@ describe("lint", function()
   end)
 
   it("takes no comment for an assert", function()
-    local path = place .. "/src/core/retry.h"
-    helper.write(path, (helper.read(path):gsub("%*%* Thread", "** Invariants:\n**   (1) A heap.\n**\n** Thread")))
-    add("src/core/retry.c", "/* (1) */ static int count; /* (1) */")
-    refuses("invariants", "src/core/retry.c: asserts , its header has (1)")
+    local path, header = place .. "/src/core/utf8.h"
+    header = helper.read(path):gsub("%*%* Thread", "** Invariants:\n**   (1) Some.\n**\n** Thread")
+    helper.write(path, header)
+    add("src/core/utf8.c", "/* (1) */ static int count; /* (1) */")
+    refuses("invariants", "src/core/utf8.c: asserts , its header has (1)")
+    add("src/core/utf8.c", "static void f (void) { assert(count); /* (1) */ }")
+    local printed, status = lint "invariants"
+    assert.equal(0, status, printed)
   end)
 
   describe("of mutants", function()
@@ -146,7 +150,7 @@ describe("lint", function()
       local path = place .. "/src/core/waiting.c"
       helper.write(path, (helper.read(path):gsub("park_alone;", "park_alone != 0;")))
       refuses("mutants", "a mutant that does not apply any more",
-        "parked_record_lets_its_shard_go.patch: ", "src/core/waiting.c")
+        "parked_record_lets_its_shard_go.patch: it does not apply", "src/core/waiting.c")
     end)
 
     it("refuses one that is not of src", function()
