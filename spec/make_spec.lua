@@ -77,7 +77,7 @@ describe("make", function()
     local targets = {
       ["src/core/retry.c"] = "build/lua5.4/core/retry.o",
       ["src/lua/hook.c"] = "build/lua5.4/lua/hook.o",
-      ["spec/sim/gate.c"] = "build/sim/spec/gate.o",
+      ["spec/sim/throttle.c"] = "build/sim/spec/throttle.o",
     }
     for file, target in pairs(targets) do
       local printed = make("--dry-run --always-make LUA=lua5.4 " .. target)
