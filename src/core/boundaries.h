@@ -33,7 +33,11 @@ typedef struct strand_boundaries {
 
 /* All of them, anew. */
 void strand_boundaries_recount (strand_boundaries *b, const strand_runs *runs);
-/* The next three are called while they are counted. */
+
+/*
+** While they are counted
+*/
+
 /* Those up to 'frontier', to which it will be raised. */
 void strand_boundaries_extend (strand_boundaries *b, const strand_runs *runs,
                                int64_t frontier);
@@ -43,6 +47,10 @@ void strand_boundaries_append (strand_boundaries *b, const strand_runs *runs,
 /* Before 'offset', in the run at 'p', gets that kind. */
 void strand_boundaries_change (strand_boundaries *b, const strand_runs *runs,
                                strand_run_place p, int64_t offset, int kind);
+
+/*
+** Always
+*/
 
 /* The frontier is 'frontier' now, if that is higher. */
 static inline void strand_boundaries_raise (strand_boundaries *b,
