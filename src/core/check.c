@@ -40,11 +40,12 @@ static void check_offset (const strand_partition *p, const strand_record *r) {
 
 /* What the group was told, as far as it heard. */
 static void check_committed (const strand_partition *p) {
-  bool clean = strand_offsets_version(p->offsets) == p->committed_version;
-  assert(p->committed <= strand_offsets_committable(p->offsets)); /* (3) */
-  assert(!clean || p->unwritable
-         || p->told == strand_offsets_told(p->offsets)); /* (5) */
-  assert(p->pins <= 1);                                  /* (4) */
+  bool clean = strand_offsets_version(p->offsets) == p->committed.version;
+  assert(p->committed.offset
+         <= strand_offsets_committable(p->offsets)); /* (3) */
+  assert(!clean || p->committed.unwritable
+         || p->committed.told == strand_offsets_told(p->offsets)); /* (5) */
+  assert(p->committed.pins <= 1);                                  /* (4) */
 }
 
 static void check_record (const strand_partition *p, const strand_record *r,
@@ -184,7 +185,7 @@ void strand_engine_check (const strand_engine *e) {
       buffered += p->used.buffered_records;
       bytes += p->used.buffered_bytes;
       waiting += p->used.waiting_records;
-      pins += p->pins;
+      pins += p->committed.pins;
       *(gone ? &stale : &in_flight) += p->in_flight;
     }
   }

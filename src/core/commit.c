@@ -28,7 +28,7 @@ bool strand_engine_dirty (const strand_engine *e, const strand_partition *p) {
   (void)e;
   return (p->state == PARTITION_RUNNING || p->state == PARTITION_REVOKING)
          && strand_offsets_committable(p->offsets) >= 0
-         && strand_offsets_version(p->offsets) != p->committed_version;
+         && strand_offsets_version(p->offsets) != p->committed.version;
 }
 
 bool strand_engine_commit_blocked (const strand_engine *e, int64_t now_us) {
@@ -43,6 +43,12 @@ bool strand_engine_committing (const strand_engine *e) {
   return e->commits.unanswered;
 }
 
+void strand_commit_restored (strand_partition *p, int64_t committed) {
+  p->committed.offset = committed;
+  p->committed.version = strand_offsets_version(p->offsets);
+  p->committed.told = strand_offsets_told(p->offsets);
+}
+
 /*
 ** How long a text may be
 */
@@ -51,8 +57,8 @@ bool strand_engine_committing (const strand_engine *e) {
 static void tell_unwritable (strand_partition *p, size_t refused) {
   const strand_engine *e = p->engine;
   char reason[256];
-  if (p->unwritable) return;
-  p->unwritable = true;
+  if (p->committed.unwritable) return;
+  p->committed.unwritable = true;
   if (refused > 0) {
     snprintf(reason, sizeof(reason),
              "the broker refuses %zu characters of "
@@ -81,7 +87,7 @@ void strand_commit_limit (strand_engine *e, size_t limit) {
   e->metadata.limit = limit;
   for (strand_link *l = e->partitions.next; l != &e->partitions; l = l->next) {
     strand_partition *p = strand_list_entry(l, strand_partition, link);
-    if (longer && p->unwritable) p->committed_version = NEVER;
+    if (longer && p->committed.unwritable) p->committed.version = NEVER;
     strand_partition_unstall(p);
   }
   if (longer) e->commits.maybe_dirty = true;
@@ -118,8 +124,8 @@ static strand_err write_part (strand_partition *p, char *text,
   if (err != STRAND_OK) return err;
   tell_unwritable(p, 0);
   item->whole = false;
-  p->kept = item->told < p->told;
-  return p->kept ? STRAND_EFULL : STRAND_OK;
+  p->committed.kept = item->told < p->committed.told;
+  return p->committed.kept ? STRAND_EFULL : STRAND_OK;
 }
 
 static strand_err write_text (strand_partition *p, char *text,
@@ -130,7 +136,7 @@ static strand_err write_text (strand_partition *p, char *text,
   if (err != STRAND_OK) return write_part(p, text, item, length);
   item->told = strand_offsets_told(p->offsets);
   item->whole = true;
-  p->kept = false;
+  p->committed.kept = false;
   return STRAND_OK;
 }
 
@@ -152,7 +158,7 @@ static strand_err add_item (strand_partition *p, strand_commit *commit) {
   item->epoch = p->epoch;
   item->version = strand_offsets_version(p->offsets);
   item->offset = strand_offsets_committable(p->offsets);
-  p->pins++;
+  p->committed.pins++;
   commit->count++;
   return STRAND_OK;
 }
@@ -161,7 +167,9 @@ static strand_err add_item (strand_partition *p, strand_commit *commit) {
 static bool any_uncertain (const strand_engine *e) {
   for (strand_link *l = e->partitions.next; l != &e->partitions; l = l->next) {
     strand_partition *p = strand_list_entry(l, strand_partition, link);
-    if (p->uncertain && !p->kept && strand_engine_dirty(e, p)) return true;
+    if (p->committed.uncertain && !p->committed.kept
+        && strand_engine_dirty(e, p))
+      return true;
   }
   return false;
 }
@@ -173,7 +181,8 @@ static void add_items (strand_engine *e, strand_commit *commit,
   for (strand_link *l = e->partitions.next; l != &e->partitions; l = l->next) {
     strand_partition *p = strand_list_entry(l, strand_partition, link);
     strand_err err;
-    if (only == NULL ? p->uncertain != uncertain : p != only) continue;
+    if (only == NULL ? p->committed.uncertain != uncertain : p != only)
+      continue;
     if (!strand_engine_dirty(e, p)) continue;
     err = add_item(p, commit);
     if (err == STRAND_ENOMEM) starved = true;
@@ -216,12 +225,12 @@ static void take_committed (strand_partition *p,
                             const strand_commit_item *item) {
   size_t length = strlen(item->metadata);
   if (length > p->engine->metadata.taken) p->engine->metadata.taken = length;
-  p->committed = item->offset;
-  p->committed_version = item->version;
-  p->told = item->told;
-  p->uncertain = false;
-  if (!item->whole || !p->unwritable) return;
-  p->unwritable = false;
+  p->committed.offset = item->offset;
+  p->committed.version = item->version;
+  p->committed.told = item->told;
+  p->committed.uncertain = false;
+  if (!item->whole || !p->committed.unwritable) return;
+  p->committed.unwritable = false;
   strand_partition_tell(p, STRAND_NOTICE_WRITABLE, NULL);
 }
 
@@ -229,13 +238,13 @@ static void take_answer (strand_commit_item *item, strand_answer answer,
                          bool alone) {
   strand_partition *p = item->partition;
   bool live = p->state != PARTITION_GONE && p->epoch == item->epoch;
-  p->pins--;
+  p->committed.pins--;
   if (live && answer == STRAND_COMMITTED) take_committed(p, item);
   else if (live && answer == STRAND_COMMIT_UNKNOWN) {
-    p->uncertain = !alone;
+    p->committed.uncertain = !alone;
   }
   else if (live && answer == STRAND_COMMIT_REFUSED) { /* a shorter one */
-    p->uncertain = true;
+    p->committed.uncertain = true;
     tell_unwritable(p, strlen(item->metadata));
   }
   free(item->metadata);

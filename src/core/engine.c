@@ -85,7 +85,7 @@ static strand_partition *new_partition (strand_engine *e, const char *topic,
   p->engine = e;
   p->index = index;
   p->epoch = epoch;
-  p->committed = p->told = -1;
+  p->committed.offset = p->committed.told = -1;
   strand_list_init(&p->link);
   strand_list_init(&p->runnable);
   strand_list_init(&p->records);
@@ -142,9 +142,7 @@ strand_err strand_engine_restored (strand_engine *e, strand_partition *p,
     p->offsets = NULL;
     return STRAND_ENOMEM;
   }
-  p->committed = committed;
-  p->committed_version = strand_offsets_version(p->offsets);
-  p->told = strand_offsets_told(p->offsets);
+  strand_commit_restored(p, committed);
   p->state = PARTITION_RUNNING;
   strand_budget_reserve(p, 1);
   return STRAND_OK;

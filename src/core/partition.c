@@ -59,7 +59,7 @@ void strand_partition_set_tag (strand_partition *p, void *tag) {
 }
 
 bool strand_partition_unwritable (const strand_partition *p) {
-  return p->unwritable;
+  return p->committed.unwritable;
 }
 
 strand_partition *strand_record_partition (const strand_record *r) {

@@ -83,7 +83,8 @@ static void revoke_records (strand_partition *p, revocation to) {
 
 /* Frees a partition that is gone once no lease and no commit names it. */
 void strand_partition_drop (strand_partition *p) {
-  if (p->state != PARTITION_GONE || p->leases > 0 || p->pins > 0) return;
+  if (p->state != PARTITION_GONE || p->leases > 0 || p->committed.pins > 0)
+    return;
   strand_list_remove(&p->link);
   strand_partition_free(p);
 }

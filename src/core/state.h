@@ -111,6 +111,18 @@ typedef struct strand_budget {
   bool is_old; /* shares and reserves: partitions came or went since */
 } strand_budget;
 
+/* What the group knows of a partition: commit.c's. */
+typedef struct strand_committed {
+  int64_t offset;
+  int64_t told;     /* offsets that the last commit said are done; -1 */
+  uint64_t version; /* of the tracker then */
+  size_t pins;      /* commits that name the partition */
+  bool uncertain;   /* the last may or may not have been taken */
+  bool unwritable;  /* told so, and no commit has told all since */
+  bool kept;        /* of what could be told now less fits than the last commit
+                       told, which stays */
+} strand_committed;
+
 struct strand_partition {
   strand_link link;     /* engine->partitions, or engine->gone */
   strand_link runnable; /* engine->runnable, or its throttle's 'closed': has a
@@ -128,10 +140,6 @@ struct strand_partition {
                    memory ran out */
   bool full;    /* the payload: what never started must wait, until one may */
   bool quiet;   /* nothing to read: lends its share */
-  bool uncertain;  /* its last commit may or may not have been taken */
-  bool unwritable; /* told so, and no commit has told all since */
-  bool kept;       /* of what could be told now less fits than the last commit
-                   told, which stays */
   bool blocked_told;
   strand_offsets *offsets;
   strand_link records; /* not done, by offset */
@@ -151,15 +159,12 @@ struct strand_partition {
   size_t leases;
   size_t ready_count; /* shards in 'ready' */
   strand_waiting_counts waiting;
-  size_t pins;    /* commits that name it */
   size_t average; /* bytes of a record, moving */
   uint64_t done;
   uint64_t failed;
   uint64_t skipped;
   uint64_t dead_lettered;
-  int64_t committed;
-  uint64_t committed_version;
-  int64_t told;       /* offsets that the last commit said are done; -1 */
+  strand_committed committed;
   int64_t blocked_us; /* since when; 0: not */
 };
 
@@ -303,6 +308,8 @@ void strand_lease_leave (strand_lease *lease, uint32_t unstarted);
 strand_err strand_lease_finish_first (strand_lease *lease, int64_t now_us);
 
 /* commit.c */
+/* The tracker of 'p' says what the group knows. */
+void strand_commit_restored (strand_partition *p, int64_t committed);
 /* What a commit says may have changed. */
 static inline void strand_commit_may_differ (strand_engine *e) {
   e->commits.maybe_dirty = true;
