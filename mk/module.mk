@@ -7,7 +7,7 @@ WARN    := -Wall -Wextra -Wshadow -Wundef -Wmissing-prototypes -Wformat=2 \
            -Werror=format-security
 CFLAGS  := -O2 -g
 HARDEN   = $(or $(SANFLAG),-fstack-protector-strong -D_FORTIFY_SOURCE=2)
-BASE     = -std=gnu11 -D_DEFAULT_SOURCE -pthread -Isrc $(WARN) $(MUTANT:%=-DMUTANT_%) -MMD -MP
+BASE     = -std=gnu11 -D_DEFAULT_SOURCE -pthread -Isrc $(WARN) -MMD -MP
 
 # pkg-config is asked when a recipe first wants its answer, and once: a target
 # that compiles nothing works without it. $(call ask,VARIABLE,ARGUMENTS) is the
@@ -30,14 +30,11 @@ CORE    := $(filter src/core/%,$(SOURCES))
 LUA_C   := $(filter src/lua/%,$(SOURCES))
 KAFKA_C := $(filter-out $(CORE) $(LUA_C),$(SOURCES))
 
-# MUTANT=name builds one of the deliberate bugs (core/mutant.h), apart.
-BUILD   := build$(MUTANT:%=/mutants/%)
-
 # DEBUG=1 keeps the asserts; the specs run on that one. So does SAN=address,undefined.
 comma   := ,
 SAN_DIR := $(if $(SAN),-$(subst $(comma),-,$(SAN)))
 SANFLAG := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
-B       := $(BUILD)/$(LUA)$(or $(SAN_DIR),$(if $(DEBUG),-debug))
+B       := build/$(LUA)$(or $(SAN_DIR),$(if $(DEBUG),-debug))
 OBJS    := $(patsubst src/%.c,$B/%.o,$(CORE) $(KAFKA_C) $(LUA_C))
 MODULE  := $B/strand/core.so
 NDEBUG   = $(if $(DEBUG)$(SAN),,-DNDEBUG)

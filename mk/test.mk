@@ -12,14 +12,14 @@ SAN_RUN := $(if $(findstring thread,$(SAN)),TSAN_OPTIONS=suppressions=spec/suppo
 COVER   := $(if $(COVERAGE),-O0 --coverage -fprofile-update=atomic)
 COV_DIR := $(if $(COVERAGE),-coverage)
 
-T       := $(BUILD)/test$(SAN_DIR)$(COV_DIR)
+T       := build/test$(SAN_DIR)$(COV_DIR)
 T_CORE  := $(patsubst src/%.c,$T/%.o,$(CORE))
 T_KAFKA := $(patsubst src/%.c,$T/%.o,$(KAFKA_C))
 T_LUA_C := $(patsubst src/%.c,$T/%.o,$(LUA_C))
 SPEC_C  := $(call found,spec/c/,%.c)
 TESTS   := $(patsubst spec/c/%.c,$T/%,$(filter %_test.c,$(SPEC_C)))
 SWEEPS  := $(patsubst spec/c/%.c,$T/%,$(filter %_sweep.c,$(SPEC_C)))
-SIM     := $(BUILD)/sim$(SAN_DIR)$(COV_DIR)
+SIM     := build/sim$(SAN_DIR)$(COV_DIR)
 SIM_O   := $(patsubst src/%.c,$(SIM)/%.o,$(CORE)) \
            $(patsubst spec/sim/%.c,$(SIM)/spec/%.o,$(call found,spec/sim/,%.c))
 T_CC     = $(CC) $(BASE) -O1 -g $(SANFLAG) $(COVER)

@@ -50,18 +50,18 @@ describe("lint", function()
     { "src/core/retry.c", '#include "kafka/clock.h"', 'core may not include "kafka/clock.h"' },
     { "src/core/retry.h", '#include "lua/compat.h"', 'core may not include "lua/compat.h"' },
     { "src/kafka/fork.c", '  #  include "lua/compat.h"', 'kafka may not include "lua/compat.h"' },
-    { "src/core/gate.c", "#include <lua.h>", "core may not include <lua.h> (lua)" },
-    { "src/core/gate.c", "#include <pthread.h>", "core may not include <pthread.h> (threads)" },
-    { "src/core/gate.c", "#include <time.h>", "core may not include <time.h> (system)" },
-    { "src/core/gate.c", "#include <unistd.h>", "core may not include <unistd.h> (system)" },
-    { "src/core/gate.c", "#include <zstd.h>", "core may not include <zstd.h> (zstd)" },
-    { "src/core/gate.c", "#include <librdkafka/rdkafka.h>",
+    { "src/core/throttle.c", "#include <lua.h>", "core may not include <lua.h> (lua)" },
+    { "src/core/throttle.c", "#include <pthread.h>", "core may not include <pthread.h> (threads)" },
+    { "src/core/throttle.c", "#include <time.h>", "core may not include <time.h> (system)" },
+    { "src/core/throttle.c", "#include <unistd.h>", "core may not include <unistd.h> (system)" },
+    { "src/core/throttle.c", "#include <zstd.h>", "core may not include <zstd.h> (zstd)" },
+    { "src/core/throttle.c", "#include <librdkafka/rdkafka.h>",
       "core may not include <librdkafka/rdkafka.h> (librdkafka)" },
     { "src/kafka/fork.c", "#include <lua.h>", "kafka may not include <lua.h> (lua)" },
     { "src/lua/tables.c", "#include <librdkafka/rdkafka.h>",
       "lua may not include <librdkafka/rdkafka.h> (librdkafka)" },
     { "src/lua/tables.c", "#include <setjmp.h>", "no layer may include <setjmp.h>" },
-    { "src/core/gate.c", '#include "../kafka/clock.h"', "a header is named from src on" },
+    { "src/core/throttle.c", '#include "../kafka/clock.h"', "a header is named from src on" },
     { "src/kafka/fork.c", '#include "clock.h"', "a header is named from src on" },
     { "src/kafka/fork.c", "#include HEADER", "a header is named from src on" },
   }
@@ -113,13 +113,54 @@ describe("lint", function()
     refuses("invariants", "src/kafka/waker.c: asserts (1), its header has (1) (2)")
   end)
 
+  it("refuses one of the engine that is not asserted", function()
+    local path = place .. "/src/core/check.c"
+    helper.write(path, (helper.read(path):gsub("/%* %(8%) %*/", "")))
+    refuses("invariants", "src/core/check.c: asserts (1) (2) (3) (4) (5) (6) (7), "
+      .. "its header has (1) (2) (3) (4) (5) (6) (7) (8)")
+  end)
+
+  it("takes no comment for an assert", function()
+    local path, header = place .. "/src/core/utf8.h"
+    header = helper.read(path):gsub("%*%* Thread", "** Invariants:\n**   (1) Some.\n**\n** Thread")
+    helper.write(path, header)
+    add("src/core/utf8.c", "/* (1) */ static int count; /* (1) */")
+    refuses("invariants", "src/core/utf8.c: asserts , its header has (1)")
+    add("src/core/utf8.c", "static void f (void) { assert(count); /* (1) */ }")
+    local printed, status = lint "invariants"
+    assert.equal(0, status, printed)
+  end)
+
+  describe("of mutants", function()
+    before_each(function()
+      assert(os.execute(("mkdir %s/spec && cp -a spec/mutants %s/spec"):format(place, place)))
+    end)
+
+    it("takes those of this tree", function()
+      local printed, status = lint "mutants"
+      assert.equal(0, status, printed)
+    end)
+
+    it("refuses one whose place has changed", function()
+      local path = place .. "/src/core/waiting.c"
+      helper.write(path, (helper.read(path):gsub("park_alone;", "park_alone != 0;")))
+      refuses("mutants", "a mutant that does not apply any more",
+        "parked_record_lets_its_shard_go.patch: it does not apply", "src/core/waiting.c")
+    end)
+
+    it("refuses one that is not of src", function()
+      create("spec/mutants/other.patch", "")
+      refuses("mutants", "spec/mutants/other.patch")
+    end)
+  end)
+
   it("refuses a header without its Thread line", function()
     create("src/core/deep/one.h", "/*\n** Threads: any.\n*/\n")
     refuses("headers", "src/core/deep/one.h")
   end)
 
   it("has a status that a later check does not take back", function()
-    add("src/core/gate.c", "#include <lua.h>")
+    add("src/core/throttle.c", "#include <lua.h>")
     refuses("layers headers", "core may not include <lua.h>")
   end)
 

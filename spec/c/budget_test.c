@@ -170,7 +170,7 @@ static void a_full_waiting_share_closes_its_partition_only (void **state) {
   strand_engine_free(e);
 }
 
-static void what_is_set_aside_pins_no_chunk (void **state) {
+static void what_waits_pins_no_chunk (void **state) {
   strand_engine *e = open_by(STRAND_BY_KEY);
   strand_partition *p = assign(e, 0);
   strand_lease l;
@@ -214,7 +214,7 @@ int main (void) {
     cmocka_unit_test(a_quiet_partition_lends_its_share),
     cmocka_unit_test(an_empty_partition_may_take_a_large_record),
     cmocka_unit_test(a_full_waiting_share_closes_its_partition_only),
-    cmocka_unit_test(what_is_set_aside_pins_no_chunk),
+    cmocka_unit_test(what_waits_pins_no_chunk),
     cmocka_unit_test(without_intake_nothing_is_read),
   };
   return cmocka_run_group_tests_name("budget", tests, NULL, NULL);

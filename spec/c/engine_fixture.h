@@ -51,10 +51,11 @@ static bool keys_collide;
 #include "core/dispatch.c"
 #include "core/partition.c"
 #include "core/revoke.c"
+#include "core/lease.c"
+#include "core/throttle.c"
 #include "core/outcome.c"
-#include "core/gate.c"
-#include "core/aside.c"
-#include "core/plan.c"
+#include "core/waiting.c"
+#include "core/commit.c"
 #include "core/retry.c"
 
 #define SECOND INT64_C(1000000)
@@ -318,6 +319,38 @@ static inline strand_partition *assign_route (strand_engine *e, int32_t index,
   assert_non_null(p);
   assert_int_equal(strand_engine_restored(e, p, 0, NULL), STRAND_OK);
   return p;
+}
+
+static inline void state_is (const strand_partition *p, int64_t offset,
+                             const char *state) {
+  const strand_record *r = NULL;
+  do r = strand_partition_next(p, r);
+  while (r != NULL && r->offset < offset);
+  if (state == NULL) assert_true(r == NULL || r->offset != offset);
+  else {
+    assert_non_null(r);
+    assert_int_equal(r->offset, offset);
+    assert_string_equal(strand_record_state(r), state);
+  }
+}
+
+/* Everything that is left runs, one after the other. */
+static inline void runs (strand_engine *e, const char *offsets) {
+  for (; *offsets != '\0'; offsets++) {
+    strand_lease l = take_at(e, *offsets - '0');
+    done(e, &l);
+  }
+  nothing_starts(e);
+}
+
+/* Fails until the policy has had enough: the last time at 'now'. */
+static inline void exhaust (strand_engine *e, int times) {
+  for (int i = 1; i <= times; i++) {
+    strand_lease l = take_at(e, 0);
+    assert_int_equal(l.record->attempt, i);
+    fail_at(e, &l, 0, 0);
+    strand_engine_tick(e, 0);
+  }
 }
 
 #endif

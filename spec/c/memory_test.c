@@ -33,7 +33,7 @@ static void resolve_somehow (strand_engine *e, strand_partition *p) {
   strand_record *letter = NULL;
   for (const strand_record *l = NULL;
        letter == NULL && (l = strand_partition_next(p, l)) != NULL;) {
-    if (is_aside(l, STRAND_ASIDE_LETTER)) letter = (strand_record *)l;
+    if (is_waiting(l, STRAND_WAITING_LETTER)) letter = (strand_record *)l;
   }
   if (letter != NULL && letter->offset % 2 == 0) {
     (void)strand_engine_unlettered(e, letter, "no", 2, 0);

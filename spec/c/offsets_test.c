@@ -16,6 +16,8 @@
 #include <string.h>
 
 #include "failing_alloc.h"
+#include "core/runs.c"
+#include "core/boundaries.c"
 #include "core/offsets.c"
 
 #define WINDOW 1500
@@ -52,12 +54,12 @@ static char text[LIMIT_MAX * 4];
 
 static int kind_of (const slow *s, int64_t offset) {
   int64_t i = offset - s->base;
-  return i < 0 || i >= WINDOW ? DONE : s->kind[i];
+  return i < 0 || i >= WINDOW ? KIND_DONE : s->kind[i];
 }
 
 static int64_t slow_committable (const slow *s) {
   for (int i = 0; i < WINDOW; i++) {
-    if (s->kind[i] != DONE) return s->base + i;
+    if (s->kind[i] != KIND_DONE) return s->base + i;
   }
   if (s->position < 0) return -1;
   return s->position > s->described ? s->position : s->described + 1;
@@ -65,7 +67,7 @@ static int64_t slow_committable (const slow *s) {
 
 static uint64_t slow_open (const slow *s) {
   uint64_t open = 0;
-  for (int i = 0; i < WINDOW; i++) open += s->kind[i] != DONE;
+  for (int i = 0; i < WINDOW; i++) open += s->kind[i] != KIND_DONE;
   return open;
 }
 
@@ -78,8 +80,10 @@ static size_t slow_length (const slow *s, const bool *ends) {
   const char *codec;
   for (int i = 0; i < WINDOW; i++) {
     int64_t offset = s->base + i;
-    bool done = s->kind[i] == DONE || (s->kind[i] == FLIGHT && ends[i]);
-    if (s->kind[i] == FLIGHT && done && offset > highest) highest = offset;
+    bool done = s->kind[i] == KIND_DONE
+                || (s->kind[i] == KIND_FLIGHT && ends[i]);
+    if (s->kind[i] == KIND_FLIGHT && done && offset > highest)
+      highest = offset;
     if (done) continue;
     if (committed < 0) committed = offset;
     if (count > 0 && runs[count - 1].last == offset - 1) {
@@ -119,7 +123,7 @@ static void compare_payload (const strand_offsets *t, const slow *s) {
   assert_int_equal(payload.highest, above);
   for (int64_t i = committed; i <= above; i++) {
     bool open = r < payload.run_count && payload.runs[r].first <= i;
-    assert_int_equal(open, kind_of(s, i) != DONE);
+    assert_int_equal(open, kind_of(s, i) != KIND_DONE);
     if (open && payload.runs[r].last == i) r++;
   }
   strand_payload_free(&payload);
@@ -129,7 +133,7 @@ static void compare_payload (const strand_offsets *t, const slow *s) {
 static int64_t slow_told (const slow *s, int64_t highest) {
   int64_t committed = slow_committable(s), told = committed;
   for (int64_t i = committed; i <= highest; i++) {
-    told += kind_of(s, i) == DONE;
+    told += kind_of(s, i) == KIND_DONE;
   }
   return told;
 }
@@ -152,7 +156,7 @@ static void compare_part (const strand_offsets *t, const slow *s) {
   assert_true(length == 0 || payload.highest <= s->highest);
   for (int64_t i = committed; i <= payload.highest; i++) {
     bool open = r < payload.run_count && payload.runs[r].first <= i;
-    assert_int_equal(open, kind_of(s, i) != DONE);
+    assert_int_equal(open, kind_of(s, i) != KIND_DONE);
     if (open && payload.runs[r].last == i) r++;
   }
   assert_int_equal(told, slow_told(s, payload.highest));
@@ -182,7 +186,7 @@ static void try_ends (const slow *s) {
 static void slow_reach (slow *s, int64_t offset) {
   if (s->position < 0) s->position = s->frontier = offset;
   for (; s->position < offset; s->position++) {
-    s->kind[s->position - s->base] = DONE; /* a restored one never came */
+    s->kind[s->position - s->base] = KIND_DONE; /* a restored one never came */
   }
 }
 
@@ -197,10 +201,10 @@ static void step_add (strand_offsets *t, slow *s) {
   }
   if (offset >= s->base + WINDOW) return;
   slow_reach(s, offset);
-  if (offset <= s->described && kind_of(s, offset) == DONE) {
+  if (offset <= s->described && kind_of(s, offset) == KIND_DONE) {
     expected = STRAND_ADDED_DONE;
   }
-  else s->kind[offset - s->base] = OPEN;
+  else s->kind[offset - s->base] = KIND_OPEN;
   s->position = offset + 1;
   assert_int_equal(strand_offsets_add(t, offset), expected);
 }
@@ -226,7 +230,7 @@ static int64_t find_kind (const slow *s, int kind) {
 }
 
 static void step_start (strand_offsets *t, slow *s) {
-  int64_t offset = find_kind(s, OPEN), wrong = find_kind(s, FLIGHT);
+  int64_t offset = find_kind(s, KIND_OPEN), wrong = find_kind(s, KIND_FLIGHT);
   strand_err err;
   if (wrong >= 0) {
     assert_int_equal(strand_offsets_start(t, wrong, s->limit),
@@ -239,13 +243,13 @@ static void step_start (strand_offsets *t, slow *s) {
     return;
   }
   assert_int_equal(err, STRAND_OK);
-  s->kind[offset - s->base] = FLIGHT;
+  s->kind[offset - s->base] = KIND_FLIGHT;
   if (offset >= s->frontier) s->frontier = offset + 1;
   try_ends(s);
 }
 
 static void step_finish (strand_offsets *t, slow *s) {
-  int64_t offset = find_kind(s, FLIGHT), wrong = find_kind(s, OPEN);
+  int64_t offset = find_kind(s, KIND_FLIGHT), wrong = find_kind(s, KIND_OPEN);
   if (wrong >= 0) {
     assert_int_equal(strand_offsets_finish(t, wrong), STRAND_ENOTOPEN);
     assert_int_equal(strand_offsets_unstart(t, wrong), STRAND_ENOTOPEN);
@@ -253,18 +257,18 @@ static void step_finish (strand_offsets *t, slow *s) {
   if (offset < 0) return;
   if (chance(20)) {
     assert_int_equal(strand_offsets_unstart(t, offset), STRAND_OK);
-    s->kind[offset - s->base] = OPEN;
+    s->kind[offset - s->base] = KIND_OPEN;
     return;
   }
   assert_int_equal(strand_offsets_finish(t, offset), STRAND_OK);
   assert_int_equal(strand_offsets_finish(t, offset), STRAND_ENOTOPEN);
-  s->kind[offset - s->base] = DONE;
+  s->kind[offset - s->base] = KIND_DONE;
   if (offset > s->highest) s->highest = offset;
 }
 
 /* Everything in flight ends in a random order, and some of it fails. */
 static void finish_all (strand_offsets *t, slow *s) {
-  for (int64_t offset; (offset = find_kind(s, FLIGHT)) >= 0;) {
+  for (int64_t offset; (offset = find_kind(s, KIND_FLIGHT)) >= 0;) {
     step_finish(t, s);
     if (chance(10)) compare_payload(t, s);
   }
@@ -329,7 +333,7 @@ static void describe (slow *s, strand_payload *payload) {
   for (int64_t at = s->base; at < s->base + WINDOW / 3;) {
     int64_t length = 1 + (int64_t)pick((uint64_t)wide);
     payload->runs[payload->run_count++] = (strand_run){ at, at + length - 1 };
-    memset(s->kind + (at - s->base), OPEN, (size_t)length);
+    memset(s->kind + (at - s->base), KIND_OPEN, (size_t)length);
     last = at + length + (int64_t)pick((uint64_t)wide);
     at = last + 1;
     if (chance(5)) break;
@@ -365,7 +369,7 @@ static void any_limit_lets_everything_end (void **state) {
     int rounds = 0;
     for (int i = 0; i < WINDOW - 20; i++) {
       assert_int_equal(strand_offsets_add(t, 7 + i), STRAND_ADDED);
-      s->kind[i] = OPEN;
+      s->kind[i] = KIND_OPEN;
       s->position++;
     }
     while (slow_open(s) > 0) {
@@ -498,23 +502,23 @@ static void without_memory_step (strand_offsets *t, slow *s) {
   int64_t offset = s->position + (chance(80) ? 0 : (int64_t)pick(5));
   int what = (int)pick(5);
   if (what == 0 || what == 4) {
-    bool open = offset > s->described || kind_of(s, offset) == OPEN;
+    bool open = offset > s->described || kind_of(s, offset) == KIND_OPEN;
     if (offset >= s->base + WINDOW) return;
     without_memory(t, s, what, offset);
     slow_reach(s, offset);
     if (what == 4) return;
-    if (open) s->kind[offset - s->base] = OPEN;
+    if (open) s->kind[offset - s->base] = KIND_OPEN;
     s->position = offset + 1;
     return;
   }
-  offset = find_kind(s, what == 1 ? OPEN : FLIGHT);
+  offset = find_kind(s, what == 1 ? KIND_OPEN : KIND_FLIGHT);
   if (offset < 0) return;
   without_memory(t, s, what, offset);
   if (what == 1 && offset >= s->frontier) s->frontier = offset + 1;
   if (what == 2 && offset > s->highest) s->highest = offset;
-  s->kind[offset - s->base] = (uint8_t)(what == 1   ? FLIGHT
-                                        : what == 2 ? DONE
-                                                    : OPEN);
+  s->kind[offset - s->base] = (uint8_t)(what == 1   ? KIND_FLIGHT
+                                        : what == 2 ? KIND_DONE
+                                                    : KIND_OPEN);
 }
 
 static void no_step_changes_anything_when_memory_runs_out (void **state) {

@@ -38,6 +38,7 @@ static void name_topics (void) {
 
 static void check_all (const strand_places *places) {
   size_t count = 0;
+  strand_places_check(places);
   for (int t = 0; t < TOPICS; t++) {
     for (int p = 0; p < PARTITIONS; p++) {
       void *found = strand_places_get(places, topics[t], p);

@@ -68,6 +68,7 @@ static void the_earliest_comes_first_in_every_order (void **state) {
       for (int k = 1; k < RECORDS; k += 2) records[k].timestamp_ms = 0;
     }
     assert_true(strand_retry_next(&r) == earliest());
+    strand_retry_check(&r);
   }
   strand_retry_free(&r);
 }

@@ -51,8 +51,9 @@ static void holders_are_found_among_thousands (void **state) {
     strand_held_unassign(&table, topic, i % PARTITIONS, 3);
     assert_int_equal(strand_held_member(&table, topic, i % PARTITIONS), -1);
   }
-  strand_held_table_free(&table);
   check_cost(since, "holders_of_10000_partitions");
+  strand_held_check(&table);
+  strand_held_table_free(&table);
 }
 
 static void ignore_notice (void *arg, const strand_notice *notice) {

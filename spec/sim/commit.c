@@ -215,7 +215,7 @@ static void request_new (world *w, int m, strand_commit *commit) {
     const strand_commit_item *item = &commit->items[i];
     check_item(w, m, item);
     r->items[i].part = (int)(intptr_t)strand_partition_tag(item->partition);
-    CHECK(!w->parts[r->items[i].part].suspect || commit->count == 1,
+    CHECK(!w->parts[r->items[i].part].uncertain || commit->count == 1,
           "partition %d is not committed alone", r->items[i].part);
     r->items[i].offset = item->offset;
     r->items[i].metadata = strdup(item->metadata);
@@ -239,10 +239,10 @@ static void mark_suspects (world *w, int m, const request *r) {
     for (int k = 0; k < w->partition_count; k++) {
       part *p = &w->parts[k];
       if (p->owner != m || p->live != item->partition) continue;
-      if (r->answer == STRAND_COMMIT_UNKNOWN) p->suspect = r->several;
-      else if (r->answer == STRAND_COMMIT_REFUSED) p->suspect = true;
+      if (r->answer == STRAND_COMMIT_UNKNOWN) p->uncertain = r->several;
+      else if (r->answer == STRAND_COMMIT_REFUSED) p->uncertain = true;
       else if (r->answer == STRAND_COMMITTED) {
-        p->suspect = false;
+        p->uncertain = false;
         p->told = item->told;
       }
     }

@@ -23,7 +23,7 @@ static bool leases (const world *w, const part *p, int m) {
   return p->owner == m && p->restored && !p->paused && !p->revoking;
 }
 
-/* One that was parked alone may be behind another that is aside. */
+/* One that was parked alone may be behind another that waits. */
 static bool is_head (world *w, const part *p, int i) {
   slot *s = &p->slots[i];
   return s->state == SLOT_IN && s->due_us <= w->now_us && !s->alone
@@ -245,7 +245,7 @@ static bool is_simple (const world *w) {
 void linger_refused (world *w, int m) {
   member *me = &w->members[m];
   if (!is_simple(w)) return;
-  gate_fill(w, m);
+  throttle_fill(w, m);
   if (!has_tokens(&me->bucket, &w->config.rate, most_worth(w))) return;
   for (int i = 0; i < w->route_count; i++) check_route(w, m, i);
 }
@@ -315,7 +315,7 @@ void linger_batch (world *w, int first, size_t count) {
       || w->parts[l->part].slots[l->slot].attempt > 0
       || any_retry(w, route, m))
     return;
-  gate_fill(w, m);
+  throttle_fill(w, m);
   check_cut(w, route, m, count);
   if (r->linger_us == 0 || me->stopped || count >= size_of(w, route)
       || age > r->linger_us - 1000 || !all_may_be_read(w, route, m)

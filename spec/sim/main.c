@@ -28,7 +28,7 @@
 
 /* A bug that a seed found stays found only while the simulator draws the same
 ** numbers: who changes what it draws looks, with the bug put back, for a seed
-** that finds it again (or makes it a mutant: core/mutant.h). */
+** that finds it again (or makes it one of spec/mutants). */
 static const struct {
   uint64_t seed;
   int size;

@@ -84,10 +84,10 @@ void member_open (world *w, int m) {
   config.arg = w;
   config.notice = on_notice;
   config.release = on_release;
-  if (!w->faults[FAULT_NO_LETTERS]) config.letter = aside_wanted;
+  if (!w->faults[FAULT_NO_LETTERS]) config.letter = waiting_wanted;
   w->members[m] = (member){ .engine = strand_engine_new(&config) };
   w->members[m].joined = true;
-  gate_open(w, m);
+  throttle_open(w, m);
 }
 
 /*
@@ -107,7 +107,7 @@ void member_assign (world *w, int index, int m) {
   CHECK(p->live != NULL, "memory");
   strand_partition_set_tag(p->live, (void *)(intptr_t)index);
   p->owner = m;
-  p->restored = p->paused = p->revoking = p->suspect = p->failed = false;
+  p->restored = p->paused = p->revoking = p->uncertain = p->failed = false;
   p->overflows = p->unwritable = p->quiet = false;
   p->skipped = 0;
   p->resolved = 0;
@@ -206,7 +206,7 @@ static void revoke (world *w, int index) {
   if (p->live == NULL) return;
   sim_note(w, "revoke", p->owner, index, p->epoch, 0);
   stale = worker_revoked(w, index);
-  aside_revoked(w, index);
+  waiting_revoked(w, index);
   strand_engine_revoke(w->members[p->owner].engine, p->live, on_visit, &v);
   CHECK(v.count == stale, "%d shards are held, not %d", stale, v.count);
   strand_held_unassign(&w->held, TOPIC, index, (unsigned)p->owner);
@@ -274,7 +274,7 @@ static void say_goodbye (world *w, const bool *gone) {
   }
   for (; grace > 0; grace--) {
     worker_step(w);
-    aside_letter(w);
+    waiting_letter(w);
     worker_lease(w, sim_pick(w, w->member_count));
   }
   for (int m = 0; m < w->member_count; m++) {
@@ -314,7 +314,7 @@ void member_crash (world *w) {
   sim_note(w, "crash", -1, -1, w->lease_count, 0);
   w->crashing = true;
   worker_drop(w);
-  aside_revoked(w, -1);
+  waiting_revoked(w, -1);
   for (int m = 0; m < w->member_count; m++) {
     commit_drop(w, &w->members[m]);
     strand_engine_free(w->members[m].engine);
@@ -376,17 +376,18 @@ static void check_retries (world *w, int m) {
   strand_engine_stats_read(w->members[m].engine, &stats);
   CHECK(stats.retries == waiting, "%zu wait for a retry, not %zu", waiting,
         stats.retries);
-  CHECK(gate_any(w) ? next <= first : next == first,
+  CHECK(throttle_any(w) ? next <= first : next == first,
         "the next retry is due at %lld, not %lld", (long long)first,
         (long long)next);
 }
 
 void member_check (world *w) {
+  strand_held_check(&w->held);
   for (int m = 0; m < w->member_count; m++) {
     strand_engine_check(w->members[m].engine);
     strand_engine_look(w->members[m].engine, w->now_us);
     check_retries(w, m);
-    aside_check(w, m);
+    waiting_check(w, m);
   }
   for (int i = 0; i < w->partition_count; i++) {
     part *p = &w->parts[i];

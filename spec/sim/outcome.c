@@ -43,7 +43,7 @@ void outcome_back (world *w, mlease *l) {
   sim_note(w, l->stale ? "back (stale)" : "back", l->member, l->part,
            l->lease.record->offset, l->lease.count);
   mark_back(w, l);
-  gate_left(w, l, l->lease.count);
+  throttle_left(w, l, l->lease.count);
   CHECK(strand_engine_give_back(w->members[l->member].engine, &l->lease)
           == STRAND_OK,
         "memory");
@@ -150,8 +150,9 @@ static void check_notices (const world *w, strand_verdict_kind said,
   CHECK(w->wanted == NULL, "I11: no letter was wanted");
 }
 
-static void set_aside (world *w, mlease *l, slot *s, strand_verdict_kind kind,
-                       const strand_ending *e, bool told) {
+static void set_waiting (world *w, mlease *l, slot *s,
+                         strand_verdict_kind kind, const strand_ending *e,
+                         bool told) {
   w->parts[l->part].failed = true;
   s->due_us = 0;
   if (kind == STRAND_VERDICT_PARK) s->state = SLOT_PARKED;
@@ -186,7 +187,7 @@ static void end_live (world *w, mlease *l, const strand_ending *e) {
   uint32_t left = l->lease.count - 1;
   if (!skips) {
     mark_back(w, l);
-    gate_left(w, l, left + (kind == STRAND_VERDICT_STOP));
+    throttle_left(w, l, left + (kind == STRAND_VERDICT_STOP));
     left = 0;
   }
   if (kind == STRAND_VERDICT_DEAD_LETTER) w->wanted = s;
@@ -201,7 +202,7 @@ static void end_live (world *w, mlease *l, const strand_ending *e) {
     log_done(&w->parts[l->part], s);
     w->parts[l->part].skipped += kind == STRAND_VERDICT_SKIP;
   }
-  else if (kind != STRAND_VERDICT_STOP) set_aside(w, l, s, kind, e, told);
+  else if (kind != STRAND_VERDICT_STOP) set_waiting(w, l, s, kind, e, told);
   l->expired = false;
 }
 

@@ -65,7 +65,7 @@ static void pick_shape (world *w) {
   w->config.park_alone = w->faults[FAULT_ALONE];
   if (w->config.park_alone) w->fault_counts[FAULT_ALONE]++;
   if (w->faults[FAULT_NO_LETTERS]) w->fault_counts[FAULT_NO_LETTERS]++;
-  gate_make(w);
+  throttle_make(w);
 }
 
 static void make_sparse (world *w) {
@@ -171,13 +171,13 @@ static void rare_step (world *w) {
   if (sim_fault(w, FAULT_CONFIGURE, 5)) member_configure(w);
   if (sim_fault(w, FAULT_REFUSE, 5)) commit_limit(w);
   if (sim_chance(w, 10)) commit_overtaken(w);
-  if (sim_chance(w, 60)) aside_resolve(w, index);
+  if (sim_chance(w, 60)) waiting_resolve(w, index);
 }
 
 static void tick (world *w, int m) {
   int64_t next = strand_engine_tick(w->members[m].engine, w->now_us);
   CHECK(next > w->now_us, "what is due was left");
-  if (w->ending || next == INT64_MAX || gate_any(w) || sim_chance(w, 90)) {
+  if (w->ending || next == INT64_MAX || throttle_any(w) || sim_chance(w, 90)) {
     return;
   }
   w->now_us = next - 1;
@@ -196,7 +196,7 @@ static void step (world *w) {
   if (what < 12) log_read(w, index);
   else if (what < 45) worker_lease(w, m);
   else if (what < 83) worker_step(w);
-  else if (what < 85) aside_letter(w);
+  else if (what < 85) waiting_letter(w);
   else if (what < 89) commit_step(w, m);
   else if (what < 92) tick(w, m);
   else if (what < 94) member_restore(w, index);
@@ -238,7 +238,7 @@ static bool work (world *w) {
     commit_step(w, m);
   }
   for (int n = w->lease_count * 2; n > 0; n--) any |= worker_step(w);
-  while (aside_letter(w)) any = true;
+  while (waiting_letter(w)) any = true;
   member_release(w, -1);
   return any;
 }
@@ -247,7 +247,7 @@ static bool work (world *w) {
 ** is to become of parked records. */
 static void wait (world *w) {
   int64_t next = worker_next(w);
-  if (aside_next(w) < next) next = aside_next(w);
+  if (waiting_next(w) < next) next = waiting_next(w);
   for (int m = 0; m < w->member_count; m++) {
     strand_engine *e = w->members[m].engine;
     int64_t due = strand_engine_commit_due(e, w->now_us);
@@ -257,7 +257,7 @@ static void wait (world *w) {
     if (retry < next) next = retry;
   }
   CHECK(next != INT64_MAX || w->lease_count > 0 || is_over(w)
-          || aside_resolve_all(w),
+          || waiting_resolve_all(w),
         "I8: nothing will ever happen");
   if (next > w->now_us && next != INT64_MAX) w->now_us = next;
 }

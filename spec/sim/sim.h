@@ -23,11 +23,11 @@
 **   I9  one commit in flight                                 commit.c
 **   I10 read when, and only when, it may be read             log.c
 **   I11 a dead-lettered record is done by its acknowledgement, and
-**       failed as often before as its policy says   outcome.c, aside.c
-**   I12 a parked record is not done until it is resolved     aside.c
-**   I13 calls of a route, its rate, and the consumer's       gate.c
+**       failed as often before as its policy says   outcome.c, waiting.c
+**   I12 a parked record is not done until it is resolved     waiting.c
+**   I13 calls of a route, its rate, and the consumer's       throttle.c
 **   I14 a batch: of each shard one record, or of one shard, or of one
-**       partition; what failed comes alone                   gate.c
+**       partition; what failed comes alone                   throttle.c
 **   I15 after its deadline a record holds its shard, and has failed,
 **       whatever its handler says in the end        outcome.c, worker.c
 **   I16 metadata as long as what was refused is not sent again, less than
@@ -164,7 +164,7 @@ typedef struct part {
   bool quiet;      /* there was nothing more to read */
   bool failed;     /* some record, in this epoch */
   bool backwards;  /* a commit that was overtaken came last */
-  bool suspect;    /* one with others may or may not have been taken */
+  bool uncertain;  /* one with others may or may not have been taken */
   bool overflows;  /* what is done need not fit: less is taken than once */
   bool unwritable; /* it was said that it does not */
   bool *busy;      /* by key; [keys] without a key; [keys + 1] all */
@@ -386,33 +386,33 @@ void outcome_done (world *w, mlease *l, uint32_t count);
 void outcome_back (world *w, mlease *l);
 void outcome_expire (world *w, mlease *l);
 
-/* aside.c */
-bool aside_wanted (void *arg, strand_partition *partition,
-                   strand_record *record);
+/* waiting.c */
+bool waiting_wanted (void *arg, strand_partition *partition,
+                     strand_record *record);
 /* What the engine has done with what was resolved. */
-void aside_sync (world *w, int m);
-bool aside_letter (world *w);             /* one that is due is answered */
-bool aside_resolve (world *w, int index); /* one, at random */
-bool aside_resolve_all (world *w);
-void aside_revoked (world *w, int index); /* -1: the process died */
-int64_t aside_next (const world *w); /* when the next letter is answered */
-void aside_check (world *w, int m);
+void waiting_sync (world *w, int m);
+bool waiting_letter (world *w);             /* one that is due is answered */
+bool waiting_resolve (world *w, int index); /* one, at random */
+bool waiting_resolve_all (world *w);
+void waiting_revoked (world *w, int index); /* -1: the process died */
+int64_t waiting_next (const world *w); /* when the next letter is answered */
+void waiting_check (world *w, int m);
 
-/* gate.c */
-void gate_make (world *w);
-bool gate_any (const world *w);
-void gate_open (world *w, int m); /* a new engine: full buckets */
-void gate_leased (world *w, const mlease *l);
-void gate_left (world *w, const mlease *l, uint32_t unstarted);
-void gate_ended (world *w, const mlease *l);
-void gate_fill (world *w, int m); /* its buckets, up to now */
+/* throttle.c */
+void throttle_make (world *w);
+bool throttle_any (const world *w);
+void throttle_open (world *w, int m); /* a new engine: full buckets */
+void throttle_leased (world *w, const mlease *l);
+void throttle_left (world *w, const mlease *l, uint32_t unstarted);
+void throttle_ended (world *w, const mlease *l);
+void throttle_fill (world *w, int m); /* its buckets, up to now */
 /* 'count' records of a call that began with lease 'first', and is complete. */
-void gate_batch (world *w, int first, size_t count);
+void throttle_batch (world *w, int first, size_t count);
 
 /* linger.c */
 /* The engine was asked for a lease, after its tick, and had none. */
 void linger_refused (world *w, int m);
-/* As gate_batch. */
+/* As throttle_batch. */
 void linger_batch (world *w, int first, size_t count);
 
 /* play.c */

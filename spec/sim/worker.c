@@ -77,11 +77,12 @@ static mlease *add_lease (world *w) {
   return &w->leases[w->lease_count++];
 }
 
-/* By key, where no payload can be full and no gate closes: what can start
+/* By key, where no payload can be full and no throttle closes: what can start
 ** gets its turn. */
 static void check_turns (world *w, int m, int leased) {
   if (w->config.ordering != STRAND_BY_KEY || w->faults[FAULT_TINY]
-      || w->faults[FAULT_CONFIGURE] || w->faults[FAULT_REFUSE] || gate_any(w))
+      || w->faults[FAULT_CONFIGURE] || w->faults[FAULT_REFUSE]
+      || throttle_any(w))
     return;
   for (int i = 0; i < w->partition_count; i++) {
     part *p = &w->parts[i];
@@ -122,7 +123,7 @@ static void take (world *w, int m, const strand_lease *lease, int nth,
         (long long)lease->record->offset);
   *busy = true;
   take_records(w, l);
-  gate_leased(w, l);
+  throttle_leased(w, l);
   check_turns(w, m, l->part);
   w->handed++;
   sim_note(w, "lease", m, l->part, lease->record->offset, lease->count);
@@ -141,7 +142,7 @@ static void take_more (world *w, int m, int first, size_t most) {
   for (int i = first; i < w->lease_count; i++) {
     w->leases[i].leases = w->lease_count - first;
   }
-  gate_batch(w, first, count);
+  throttle_batch(w, first, count);
 }
 
 bool worker_lease (world *w, int m) {
@@ -152,7 +153,7 @@ bool worker_lease (world *w, int m) {
   if (w->handed >= w->max_handed) return false;
   if (asked) strand_engine_tick(w->members[m].engine, w->now_us);
   leased = strand_engine_lease(w->members[m].engine, most, w->now_us, &lease);
-  aside_sync(w, m);
+  waiting_sync(w, m);
   if (!leased) {
     if (asked) linger_refused(w, m);
     return false;
@@ -176,7 +177,7 @@ static void forget (world *w, int index) {
   *log_busy(w, &w->parts[l->part], slot_of(w, l)) = false;
   if (!l->running) w->handed--;
   else if (l->nth == 0) w->running--;
-  gate_ended(w, l);
+  throttle_ended(w, l);
   *l = w->leases[--w->lease_count];
 }
 

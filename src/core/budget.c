@@ -1,7 +1,6 @@
 #include <assert.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
 
 #define CHUNKS_NEAR (512u * 1024u) /* bytes of open chunks, of all */
@@ -33,62 +32,68 @@ static bool reads (const strand_partition *p) {
 void strand_budget_reserve (strand_partition *p, int sign) {
   strand_engine *e = p->engine;
   size_t records, bytes;
-  if (e->shares_are_old || !reads(p)) return;
-  records = claim(e->share_records, p->buffered_records);
-  bytes = claim(e->share_bytes, p->buffered_bytes);
-  e->reserved_records += sign > 0 ? records : (size_t)0 - records;
-  e->reserved_bytes += sign > 0 ? bytes : (size_t)0 - bytes;
+  if (e->budget.is_old || !reads(p)) return;
+  records = claim(e->budget.share_records, p->used.buffered_records);
+  bytes = claim(e->budget.share_bytes, p->used.buffered_bytes);
+  e->budget.reserved_records += sign > 0 ? records : (size_t)0 - records;
+  e->budget.reserved_bytes += sign > 0 ? bytes : (size_t)0 - bytes;
 }
 
 void strand_budget_charge (strand_partition *p, bool waiting, long records,
                            long bytes) {
   strand_engine *e = p->engine;
   if (waiting) {
-    p->waiting_records += (size_t)records;
-    p->waiting_bytes += (size_t)bytes;
-    e->waiting_records += (size_t)records;
-    e->waiting_bytes += (size_t)bytes;
+    p->used.waiting_records += (size_t)records;
+    p->used.waiting_bytes += (size_t)bytes;
+    e->budget.used.waiting_records += (size_t)records;
+    e->budget.used.waiting_bytes += (size_t)bytes;
     return;
   }
-  if (reads(p) && !e->shares_are_old) { /* as reserve does */
-    e->reserved_records += claim(e->share_records,
-                                 p->buffered_records + (size_t)records)
-                           - claim(e->share_records, p->buffered_records);
-    e->reserved_bytes += claim(e->share_bytes,
-                               p->buffered_bytes + (size_t)bytes)
-                         - claim(e->share_bytes, p->buffered_bytes);
+  if (reads(p) && !e->budget.is_old) { /* as reserve does */
+    e->budget.reserved_records += claim(e->budget.share_records,
+                                        p->used.buffered_records
+                                          + (size_t)records)
+                                  - claim(e->budget.share_records,
+                                          p->used.buffered_records);
+    e->budget.reserved_bytes += claim(e->budget.share_bytes,
+                                      p->used.buffered_bytes + (size_t)bytes)
+                                - claim(e->budget.share_bytes,
+                                        p->used.buffered_bytes);
   }
-  p->buffered_records += (size_t)records;
-  p->buffered_bytes += (size_t)bytes;
-  e->buffered_records += (size_t)records;
-  e->buffered_bytes += (size_t)bytes;
+  p->used.buffered_records += (size_t)records;
+  p->used.buffered_bytes += (size_t)bytes;
+  e->budget.used.buffered_records += (size_t)records;
+  e->budget.used.buffered_bytes += (size_t)bytes;
 }
 
 static void recount (strand_engine *e) {
-  e->shares_are_old = false;
-  e->share_records = share_of(e->config.max_buffered_records, e);
-  e->share_bytes = share_of(e->config.max_buffered_bytes, e);
-  e->reserved_records = e->reserved_bytes = 0;
+  e->budget.is_old = false;
+  e->budget.share_records = share_of(e->config.max_buffered_records, e);
+  e->budget.share_bytes = share_of(e->config.max_buffered_bytes, e);
+  e->budget.reserved_records = e->budget.reserved_bytes = 0;
   for (strand_link *l = e->partitions.next; l != &e->partitions; l = l->next) {
     strand_budget_reserve(strand_list_entry(l, strand_partition, link), 1);
   }
 }
 
+void strand_budget_outdate (strand_engine *e) {
+  e->budget.is_old = true;
+}
+
 strand_engine *strand_budget_settle (strand_engine *e) {
-  if (e->shares_are_old) recount(e);
+  if (e->budget.is_old) recount(e);
   return e;
 }
 
 bool strand_budget_waiting_full (const strand_partition *p) {
   const strand_engine *e = p->engine;
-  if (MUTANT(waiting_budget_is_not_looked_at)) return false;
-  return p->waiting_records >= share_of(e->config.max_waiting_records, e)
-         || p->waiting_bytes >= share_of(e->config.max_waiting_bytes, e);
+  return p->used.waiting_records >= share_of(e->config.max_waiting_records, e)
+         || p->used.waiting_bytes >= share_of(e->config.max_waiting_bytes, e);
 }
 
 /* Each partition fills one: together they should stay in the caches. */
 size_t strand_budget_chunk (strand_engine *e) {
-  size_t fair = strand_budget_settle(e)->share_bytes / 8;
+  size_t fair = strand_budget_settle(e)->budget.share_bytes / 8;
   size_t near = CHUNKS_NEAR / (e->partition_count + 1);
   if (near < fair) fair = near;
   size_t size = STRAND_CHUNK_MAX;
@@ -110,14 +115,16 @@ static size_t left (const strand_partition *p, size_t budget, size_t share,
 
 static size_t left_records (const strand_partition *p) {
   const strand_engine *e = strand_budget_settle(p->engine);
-  return left(p, e->config.max_buffered_records, e->share_records,
-              e->buffered_records, e->reserved_records, p->buffered_records);
+  return left(p, e->config.max_buffered_records, e->budget.share_records,
+              e->budget.used.buffered_records, e->budget.reserved_records,
+              p->used.buffered_records);
 }
 
 static size_t left_bytes (const strand_partition *p) {
   const strand_engine *e = strand_budget_settle(p->engine);
-  return left(p, e->config.max_buffered_bytes, e->share_bytes,
-              e->buffered_bytes, e->reserved_bytes, p->buffered_bytes);
+  return left(p, e->config.max_buffered_bytes, e->budget.share_bytes,
+              e->budget.used.buffered_bytes, e->budget.reserved_bytes,
+              p->used.buffered_bytes);
 }
 
 bool strand_engine_may_read (const strand_engine *e,
@@ -126,7 +133,7 @@ bool strand_engine_may_read (const strand_engine *e,
     return false;
   }
   if (strand_budget_waiting_full(p)) return false;
-  if (p->buffered_records == 0 || MUTANT(budget_is_not_looked_at)) return true;
+  if (p->used.buffered_records == 0) return true;
   return left_records(p) > 0 && left_bytes(p) > 0;
 }
 
@@ -134,9 +141,11 @@ size_t strand_engine_startable (const strand_engine *e,
                                 const strand_partition *p) {
   bool by_key = e->config.ordering == STRAND_BY_KEY;
   if (p == NULL) {
-    return by_key ? e->ready : claim(e->buffered_records, e->in_flight);
+    return by_key ? e->ready
+                  : claim(e->budget.used.buffered_records, e->in_flight);
   }
-  return by_key ? p->ready_count : claim(p->buffered_records, p->in_flight);
+  return by_key ? p->ready_count
+                : claim(p->used.buffered_records, p->in_flight);
 }
 
 size_t strand_engine_read_limit (const strand_engine *e,

@@ -2,6 +2,7 @@
 ** check.c - the engine's invariants, walked: for tests and the simulator
 */
 #include "core/engine.h"
+#include "core/runs.h"
 #include "core/state.h"
 
 #ifndef NDEBUG
@@ -12,7 +13,7 @@ typedef struct tally {
   size_t buffered_records;
   size_t buffered_bytes;
   const strand_chunk *chunk; /* of the record before */
-  size_t aside[3];           /* by strand_aside */
+  size_t waiting[3];         /* by strand_waiting */
   size_t waiting_records;
   size_t waiting_bytes;
   size_t in_flight;
@@ -20,15 +21,43 @@ typedef struct tally {
   size_t lingering;
 } tally;
 
+/* A letter is in flight until it is acknowledged; so is what was parked and is
+** to be discarded or sent, once it has begun. */
+static bool is_in_flight (const strand_record *r) {
+  if (r->flags & STRAND_RECORD_WAITING) {
+    return r->in.past->waiting == STRAND_WAITING_LETTER;
+  }
+  return (r->flags & STRAND_RECORD_LEASED) != 0
+         || (strand_record_resolved(r) && strand_waiting_started(r));
+}
+
+static void check_offset (const strand_partition *p, const strand_record *r) {
+  int kind = strand_offsets_kind(p->offsets, r->offset);
+  assert(kind != KIND_DONE);                       /* (3) */
+  assert(kind == KIND_FLIGHT || !is_in_flight(r)); /* (7) */
+  assert(kind == KIND_OPEN || is_in_flight(r));
+}
+
+/* What the group was told, as far as it heard. */
+static void check_committed (const strand_partition *p) {
+  bool clean = strand_offsets_version(p->offsets) == p->committed.version;
+  assert(p->committed.offset
+         <= strand_offsets_committable(p->offsets)); /* (3) */
+  assert(!clean || p->committed.unwritable
+         || p->committed.told == strand_offsets_told(p->offsets)); /* (5) */
+  assert(p->committed.pins <= 1);                                  /* (4) */
+}
+
 static void check_record (const strand_partition *p, const strand_record *r,
                           tally *t) {
   bool own = (r->flags & STRAND_RECORD_OWN) != 0;
-  bool waiting = (r->flags & STRAND_RECORD_WAITING) != 0;
+  bool waiting = (r->flags & STRAND_RECORD_CHARGED) != 0;
   assert(r->shard != NULL && r->shard->partition == p);
   assert(own || !waiting);
-  if (r->flags & STRAND_RECORD_ASIDE) {
-    assert(own && r->in.past != NULL); /* (7) */
-    t->aside[r->in.past->aside]++;
+  check_offset(p, r);
+  if (r->flags & STRAND_RECORD_WAITING) {
+    assert(own && r->in.past != NULL);
+    t->waiting[r->in.past->waiting]++;
   }
   else if (r->flags & STRAND_RECORD_LEASED) t->in_flight++;
   if (waiting) {
@@ -83,22 +112,23 @@ static void check_partition (const strand_partition *p, tally *all) {
   if (p->chunk != NULL && p->chunk != t.chunk) {
     t.buffered_bytes += sizeof(*p->chunk) + p->chunk->size;
   }
-  assert(t.buffered_records == p->buffered_records); /* (6) */
-  assert(t.buffered_bytes == p->buffered_bytes);     /* (6) */
-  assert(t.waiting_records == p->waiting_records);   /* (6) */
-  assert(t.waiting_bytes == p->waiting_bytes);       /* (6) */
+  assert(t.buffered_records == p->used.buffered_records); /* (6) */
+  assert(t.buffered_bytes == p->used.buffered_bytes);     /* (6) */
+  assert(t.waiting_records == p->used.waiting_records);   /* (6) */
+  assert(t.waiting_bytes == p->used.waiting_bytes);       /* (6) */
   assert(t.in_flight == p->in_flight);
   assert(strand_list_empty(&p->ready) == (t.ready == 0));
   assert(strand_list_empty(&p->lingering) == (t.lingering == 0));
   assert(t.ready == p->ready_count);
-  assert(t.aside[STRAND_ASIDE_PARKED] == p->parked);
-  assert(t.aside[STRAND_ASIDE_LETTER] == p->letters);
+  assert(t.waiting[STRAND_WAITING_PARKED] == p->waiting.parked);
+  assert(t.waiting[STRAND_WAITING_LETTER] == p->waiting.letters);
   assert(strand_list_empty(&p->runnable)
          == !(runs && t.ready + t.lingering > 0));
   all->ready += t.ready;
-  for (int i = 0; i < 3; i++) all->aside[i] += t.aside[i];
+  for (int i = 0; i < 3; i++) all->waiting[i] += t.waiting[i];
   if (p->offsets == NULL) return;
   strand_offsets_check(p->offsets);
+  check_committed(p);
   assert(strand_list_empty(&p->records)
          || strand_list_entry(p->records.next, strand_record, link)->offset
               >= strand_offsets_committable(p->offsets)); /* (3) */
@@ -106,26 +136,30 @@ static void check_partition (const strand_partition *p, tally *all) {
 
 /* Counting anew changes nothing. */
 static void check_reserved (const strand_engine *e) {
-  size_t records = e->reserved_records, bytes = e->reserved_bytes;
+  size_t records = e->budget.reserved_records,
+         bytes = e->budget.reserved_bytes;
   strand_engine *anew = (strand_engine *)(uintptr_t)e;
-  if (e->shares_are_old) return;
-  anew->shares_are_old = true;
+  if (e->budget.is_old) return;
+  anew->budget.is_old = true;
   strand_budget_settle(anew);
-  assert(records == e->reserved_records && bytes == e->reserved_bytes);
+  assert(records == e->budget.reserved_records
+         && bytes == e->budget.reserved_bytes);
 }
 
-/* What is closed could lease, but for its gate. */
-static void check_gates (const strand_engine *e) {
+/* What is closed could lease, but for its throttle. */
+static void check_throttles (const strand_engine *e) {
   size_t closed = 0, leases = 0, calls = 0;
   for (size_t i = 0; i < e->config.route_count; i++) {
-    const strand_gate *g = &e->gates[i];
-    const strand_link *l = g->closed.next;
-    calls += g->calls;
-    for (; l != &g->closed; l = l->next, closed++) {
+    const strand_throttle *t = &e->throttles[i];
+    const strand_link *l = t->closed.next;
+    calls += t->calls;
+    for (; l != &t->closed; l = l->next, closed++) {
       const strand_partition *p = strand_list_entry(l, strand_partition,
                                                     runnable);
-      assert(p->closed && p->gate == g);
+      assert(p->closed && p->throttle == t);
     }
+    assert(t->calls <= t->most_calls); /* (8) */
+    strand_bucket_check(&t->bucket, &t->limits.rate);
   }
   for (int gone = 0; gone <= 1; gone++) {
     const strand_link *head = gone ? &e->gone : &e->partitions;
@@ -136,31 +170,36 @@ static void check_gates (const strand_engine *e) {
     }
   }
   assert(closed == 0 && calls <= leases);
+  strand_bucket_check(&e->bucket, &e->config.rate);
 }
 
 void strand_engine_check (const strand_engine *e) {
   tally all = { 0 };
+  size_t pins = 0;
   size_t buffered = 0, bytes = 0, waiting = 0, in_flight = 0, stale = 0;
   for (int gone = 0; gone <= 1; gone++) {
     const strand_link *head = gone ? &e->gone : &e->partitions;
     for (const strand_link *l = head->next; l != head; l = l->next) {
       const strand_partition *p = strand_list_entry(l, strand_partition, link);
       if (!gone) check_partition(p, &all);
-      buffered += p->buffered_records;
-      bytes += p->buffered_bytes;
-      waiting += p->waiting_records;
+      buffered += p->used.buffered_records;
+      bytes += p->used.buffered_bytes;
+      waiting += p->used.waiting_records;
+      pins += p->committed.pins;
       *(gone ? &stale : &in_flight) += p->in_flight;
     }
   }
-  assert(buffered == e->buffered_records); /* (6) */
-  assert(bytes == e->buffered_bytes);      /* (6) */
-  assert(waiting == e->waiting_records);   /* (6) */
+  assert(buffered == e->budget.used.buffered_records); /* (6) */
+  assert(bytes == e->budget.used.buffered_bytes);      /* (6) */
+  assert(waiting == e->budget.used.waiting_records);   /* (6) */
+  assert((pins > 0) == e->commits.unanswered);         /* (4) */
   assert(in_flight == e->in_flight && stale == e->stale);
   assert(all.ready == e->ready);
-  assert(all.aside[STRAND_ASIDE_BACKOFF] == e->retry.count);
-  assert(all.aside[STRAND_ASIDE_PARKED] == e->parked
-         && all.aside[STRAND_ASIDE_LETTER] == e->letters);
-  check_gates(e);
+  assert(all.waiting[STRAND_WAITING_BACKOFF] == e->retry.count);
+  assert(all.waiting[STRAND_WAITING_PARKED] == e->waiting.parked
+         && all.waiting[STRAND_WAITING_LETTER] == e->waiting.letters);
+  strand_retry_check(&e->retry);
+  check_throttles(e);
   check_reserved(e);
 }
 

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
 
 /* Chunks that are kept for the next, so that their pages are not returned to
@@ -107,7 +106,7 @@ strand_record *strand_engine_room (strand_engine *e, strand_partition *p,
 }
 
 void strand_record_free (strand_partition *p, strand_record *r) {
-  bool waiting = (r->flags & STRAND_RECORD_WAITING) != 0;
+  bool waiting = (r->flags & STRAND_RECORD_CHARGED) != 0;
   long size;
   strand_list_remove(&r->link);
   if (!(r->flags & STRAND_RECORD_OWN)) {
@@ -116,7 +115,7 @@ void strand_record_free (strand_partition *p, strand_record *r) {
     return;
   }
   size = (long)strand_record_size(strand_record_length(r));
-  strand_budget_charge(p, waiting, -1, MUTANT(budget_leaks) ? 0 : -size);
+  strand_budget_charge(p, waiting, -1, -size);
   free(r->in.past);
   free(r);
 }

@@ -6,15 +6,12 @@
 #include <assert.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
 
 static bool start (strand_partition *p, const strand_record *r) {
   const strand_engine *e = p->engine;
-  size_t limit = MUTANT(start_forgets_what_was_refused)
-                   ? e->config.max_metadata
-                   : e->metadata_limit;
-  if (strand_record_resolved(r) && strand_aside_started(r)) return true;
+  size_t limit = e->metadata.limit;
+  if (strand_record_resolved(r) && strand_waiting_started(r)) return true;
   return strand_offsets_start(p->offsets, r->offset, limit) == STRAND_OK;
 }
 
@@ -43,18 +40,14 @@ static strand_shard *next_shard (strand_partition *p) {
 static bool goes_along (const strand_record *first,
                         const strand_record *next) {
   if (next == NULL) return false;
-  if (next->attempt > 1 || first->attempt > 1) {
-    return MUTANT(retried_record_takes_others_along);
-  }
-  return next->offset - first->offset
-         < STRAND_LEASE_SPAN + MUTANT(lease_span_off_by_one);
+  if (next->attempt > 1 || first->attempt > 1) return false;
+  return next->offset - first->offset < STRAND_LEASE_SPAN;
 }
 
 /* How many records a lease of 'p' may have. */
 static size_t lease_most (const strand_partition *p, size_t most) {
-  const strand_route_limits *limits = &p->gate->limits;
-  bool one = limits->by == STRAND_BATCH_MIXED
-             && !MUTANT(mixed_batch_has_two_of_a_key);
+  const strand_route_limits *limits = &p->throttle->limits;
+  bool one = limits->by == STRAND_BATCH_MIXED;
   size_t lease = limits->by == STRAND_BATCH_NONE ? STRAND_LEASE_RECORDS
                  : one                           ? 1
                                                  : limits->batch_size;
@@ -106,7 +99,7 @@ static void rotate (strand_partition *p) {
   strand_engine *e = p->engine;
   bool over = ++e->turn >= STRAND_TURN_LEASES;
   if (strand_list_empty(&p->runnable)) e->turn = 0;
-  else if (over && !MUTANT(partition_keeps_its_turn)) {
+  else if (over) {
     e->turn = 0;
     strand_list_remove(&p->runnable);
     strand_list_push(&e->runnable, &p->runnable);
@@ -128,11 +121,8 @@ static void fetch_ahead (const strand_partition *p) {
 ** with. */
 static strand_shard *choose (strand_partition *p, int64_t now_us) {
   strand_shard *s = next_shard(p);
-  if (s != NULL
-      && (!strand_record_resolved(s->head)
-          || MUTANT(discarded_record_is_handled)))
-    return s;
-  if (s != NULL && strand_aside_carry_out(s, now_us)) return NULL;
+  if (s != NULL && !strand_record_resolved(s->head)) return s;
+  if (s != NULL && strand_waiting_carry_out(s, now_us)) return NULL;
   p->stalled = true; /* until strand_partition_unstall */
   strand_partition_runnable(p);
   return NULL;
@@ -140,16 +130,16 @@ static strand_shard *choose (strand_partition *p, int64_t now_us) {
 
 bool strand_engine_lease (strand_engine *e, size_t most, int64_t now_us,
                           strand_lease *out) {
-  most = strand_gate_tokens(e, most, now_us);
+  most = strand_throttle_tokens(e, most, now_us);
   while (most > 0 && !strand_list_empty(&e->runnable)) {
     strand_partition *p = strand_list_entry(e->runnable.next, strand_partition,
                                             runnable);
-    size_t room = strand_gate_room(p, most, now_us);
+    size_t room = strand_throttle_room(p, most, now_us);
     strand_shard *s = room > 0 ? choose(p, now_us) : NULL;
     if (room == 0 && !p->closed) return false; /* its tokens come first */
     if (s == NULL) continue;
     take(s, room, out);
-    strand_gate_leased(p, out);
+    strand_throttle_leased(p, out);
     fetch_ahead(p);
     rotate(p);
     return true;
@@ -157,42 +147,42 @@ bool strand_engine_lease (strand_engine *e, size_t most, int64_t now_us,
   return false;
 }
 
-/* The next partition for a mixed batch of that gate. */
-static strand_partition *same_gate (const strand_engine *e,
-                                    const strand_gate *gate) {
+/* The next partition for a mixed batch of that route. */
+static strand_partition *same_route (const strand_engine *e,
+                                     const strand_throttle *throttle) {
   for (strand_link *l = e->runnable.next; l != &e->runnable; l = l->next) {
     strand_partition *p = strand_list_entry(l, strand_partition, runnable);
-    if (p->gate == gate || MUTANT(batch_crosses_routes)) return p;
+    if (p->throttle == throttle) return p;
   }
   return NULL;
 }
 
 /* What failed before comes alone, in the next call. */
 static bool may_join (const strand_record *r) {
-  return r->attempt == 1 || MUTANT(failed_record_joins_a_batch);
+  return r->attempt == 1;
 }
 
 bool strand_engine_lease_more (strand_engine *e, const strand_lease *first,
                                size_t most, int64_t now_us,
                                strand_lease *out) {
   strand_partition *p = first->partition;
-  strand_gate *gate = p->gate;
+  strand_throttle *throttle = p->throttle;
   strand_shard *s;
-  if (gate->limits.by == STRAND_BATCH_MIXED) {
-    strand_gate_join(gate);
-    p = same_gate(e, gate);
+  if (throttle->limits.by == STRAND_BATCH_MIXED) {
+    strand_throttle_join(throttle);
+    p = same_route(e, throttle);
   }
-  else if (gate->limits.by != STRAND_BATCH_PARTITION) return false;
+  else if (throttle->limits.by != STRAND_BATCH_PARTITION) return false;
   if (p == NULL || p->closed || strand_list_empty(&p->runnable)) return false;
-  most = strand_gate_tokens(e, most, now_us);
-  most = strand_gate_more(gate, most, now_us);
+  most = strand_throttle_tokens(e, most, now_us);
+  most = strand_throttle_more(throttle, most, now_us);
   s = strand_list_entry(p->ready.next, strand_shard, ready);
   if (most == 0 || !may_join(first->record) || !may_join(s->head)
       || !start(p, s->head))
     return false;
   take(s, most, out);
   out->further = true;
-  strand_gate_leased(p, out);
+  strand_throttle_leased(p, out);
   rotate(p);
   return true;
 }

@@ -3,20 +3,19 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "core/mutant.h"
 #include "core/state.h"
 
 strand_engine *strand_engine_new (const strand_engine_config *config) {
   strand_engine *e = calloc(1, sizeof(*e));
   if (e == NULL) return NULL;
   e->config = *config;
-  e->metadata_limit = config->max_metadata;
+  e->metadata.limit = config->max_metadata;
   e->random = config->seed[0] ^ config->seed[1] ^ UINT64_C(0x9e3779b97f4a7c15);
   if (e->random == 0) e->random = 1;
   strand_list_init(&e->partitions);
   strand_list_init(&e->gone);
   strand_list_init(&e->runnable);
-  if (strand_gates_new(e)) return e;
+  if (strand_throttles_new(e)) return e;
   free(e);
   return NULL;
 }
@@ -30,9 +29,9 @@ void strand_engine_configure (strand_engine *e,
   e->config.max_waiting_records = config->max_waiting_records;
   e->config.max_waiting_bytes = config->max_waiting_bytes;
   e->config.commit_interval_us = config->commit_interval_us;
-  strand_gates_configure(e, config);
-  e->shares_are_old = true;
-  strand_plan_limit(e, other ? config->max_metadata : e->metadata_limit);
+  strand_throttles_configure(e, config);
+  strand_budget_outdate(e);
+  strand_commit_limit(e, other ? config->max_metadata : e->metadata.limit);
 }
 
 static void no_visit (void *arg, const strand_held *held) {
@@ -42,15 +41,17 @@ static void no_visit (void *arg, const strand_held *held) {
 
 void strand_engine_free (strand_engine *e) {
   if (e == NULL) return;
-  assert(!e->unanswered && e->in_flight == 0 && e->stale == 0);
+  assert(!e->commits.unanswered && e->in_flight == 0 && e->stale == 0);
   while (!strand_list_empty(&e->partitions)) {
     strand_partition *p = strand_list_entry(e->partitions.next,
                                             strand_partition, link);
     strand_engine_revoke(e, p, no_visit, NULL);
   }
   assert(strand_list_empty(&e->gone));
-  assert(e->buffered_records == 0 && e->buffered_bytes == 0);
-  assert(e->waiting_records == 0 && e->waiting_bytes == 0);
+  assert(e->budget.used.buffered_records == 0
+         && e->budget.used.buffered_bytes == 0);
+  assert(e->budget.used.waiting_records == 0
+         && e->budget.used.waiting_bytes == 0);
   while (e->free_shards != NULL) {
     strand_shard *s = e->free_shards;
     e->free_shards = s->next_free;
@@ -62,7 +63,7 @@ void strand_engine_free (strand_engine *e) {
     free(c);
   }
   strand_retry_free(&e->retry);
-  free(e->gates);
+  free(e->throttles);
   free(e);
 }
 
@@ -84,7 +85,7 @@ static strand_partition *new_partition (strand_engine *e, const char *topic,
   p->engine = e;
   p->index = index;
   p->epoch = epoch;
-  p->committed = p->told = -1;
+  p->committed.offset = p->committed.told = -1;
   strand_list_init(&p->link);
   strand_list_init(&p->runnable);
   strand_list_init(&p->records);
@@ -117,14 +118,14 @@ strand_partition *strand_engine_assign (strand_engine *e, const char *topic,
   strand_partition *p = new_partition(e, topic, index, epoch);
   assert(route < e->config.route_count);
   if (p == NULL) return NULL;
-  p->gate = &e->gates[route];
+  p->throttle = &e->throttles[route];
   if (hold_all(p, held, held_count) != STRAND_OK) {
     strand_partition_free(p);
     return NULL;
   }
   strand_list_push(&e->partitions, &p->link);
   e->partition_count++;
-  e->shares_are_old = true;
+  strand_budget_outdate(e);
   return p;
 }
 
@@ -133,18 +134,15 @@ strand_err strand_engine_restored (strand_engine *e, strand_partition *p,
                                    const strand_payload *payload) {
   (void)e;
   assert(p->state == PARTITION_RESTORING && p->offsets == NULL);
-  p->offsets = strand_offsets_new(committed
-                                  + MUTANT(restore_begins_one_too_late));
+  p->offsets = strand_offsets_new(committed);
   if (p->offsets == NULL) return STRAND_ENOMEM;
-  if (payload != NULL && !MUTANT(restored_payload_is_ignored)
+  if (payload != NULL
       && strand_offsets_restore(p->offsets, payload) != STRAND_OK) {
     strand_offsets_free(p->offsets);
     p->offsets = NULL;
     return STRAND_ENOMEM;
   }
-  p->committed = committed;
-  p->committed_version = strand_offsets_version(p->offsets);
-  p->told = strand_offsets_told(p->offsets);
+  strand_commit_restored(p, committed);
   p->state = PARTITION_RUNNING;
   strand_budget_reserve(p, 1);
   return STRAND_OK;
@@ -203,9 +201,7 @@ void strand_engine_release (strand_engine *e, const strand_held *held) {
     return;
   }
   s = strand_shard_held(p, held);
-  if (s == NULL || s->state != SHARD_HELD
-      || MUTANT(held_shard_is_never_released))
-    return;
+  if (s == NULL || s->state != SHARD_HELD) return;
   s->state = SHARD_EMPTY;
   if (s->head != NULL) strand_shard_ready(s, false);
   else strand_shard_free(s);
@@ -231,7 +227,7 @@ static void enter (strand_partition *p, strand_shard *s, strand_record *r) {
   strand_shard_append(s, r);
   if (s->failing) strand_shard_wait(s, before, r);
   else if (s->state == SHARD_EMPTY) strand_shard_ready(s, false);
-  if (p->closed || s->state == SHARD_LINGERING) strand_gate_look(s);
+  if (p->closed || s->state == SHARD_LINGERING) strand_throttle_look(s);
 }
 
 static bool is_unused (const strand_shard *s) {
@@ -245,7 +241,7 @@ strand_added strand_engine_admit (strand_engine *e, strand_partition *p,
   strand_shard *s = strand_shard_get(p, record);
   assert(p->state == PARTITION_RUNNING);
   if (s != NULL) added = strand_offsets_add(p->offsets, record->offset);
-  e->maybe_dirty = true; /* done or not: what is missing before it is done */
+  strand_commit_may_differ(e); /* done or not: what is missing is done */
   if (added != STRAND_ADDED) {
     strand_record_unroom(p, record);
     if (s != NULL && is_unused(s)) strand_shard_free(s);
@@ -257,8 +253,7 @@ strand_added strand_engine_admit (strand_engine *e, strand_partition *p,
   p->average = p->average == 0
                  ? strand_record_size(length)
                  : (p->average * 7 + strand_record_size(length)) / 8;
-  e->active_us = now_us;
-  if (e->committed_us == 0) e->committed_us = now_us; /* nothing to tell yet */
+  strand_commit_entered(e, now_us);
   enter(p, s, record);
   return STRAND_ADDED;
 }
@@ -266,6 +261,17 @@ strand_added strand_engine_admit (strand_engine *e, strand_partition *p,
 strand_err strand_engine_reach (strand_engine *e, strand_partition *p,
                                 int64_t offset) {
   if (p->state != PARTITION_RUNNING) return STRAND_OK;
-  e->maybe_dirty = true;
+  strand_commit_may_differ(e);
   return strand_offsets_reach(p->offsets, offset);
+}
+
+void strand_engine_look (strand_engine *e, int64_t now_us) {
+  strand_partition *p = NULL;
+  strand_commit_look(e, now_us);
+  while ((p = strand_engine_next(e, p)) != NULL) {
+    strand_partition_look(p, now_us);
+  }
+#ifndef NDEBUG
+  strand_engine_check(e);
+#endif
 }

@@ -8,7 +8,7 @@
 **        |
 **   done, end, give_back     what became of them, in their order
 **        |        |
-**        |      aside: in back-off, parked, or its dead letter under way;
+**        |    waiting: in back-off, parked, or its dead letter under way;
 **        |             then ready again, or done
 **        |
 **   commit, commit_answer    what the group is told, and whether it heard
@@ -258,8 +258,9 @@ void *strand_partition_tag (const strand_partition *p); /* lease */
 void strand_partition_set_tag (strand_partition *p, void *tag);
 strand_partition *strand_record_partition (const strand_record *r); /* lease */
 
-/* Walks everything and asserts the invariants: tests and the simulator. Not
-** there where NDEBUG is defined, nor is strand_offsets_check. */
+/* Walks everything and asserts the invariants: strand_engine_look, tests and
+** the simulator. Not there where NDEBUG is defined, nor are the checks of its
+** parts. */
 void strand_engine_check (const strand_engine *e);
 
 #endif

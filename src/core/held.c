@@ -1,5 +1,6 @@
 #include "core/held.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 static char *copy_of (const char *from, size_t length) {
@@ -139,3 +140,21 @@ int strand_held_member (const strand_held_table *t, const char *topic,
   const strand_holder *h = find(t, topic, index);
   return h != NULL && h->assigned ? (int)h->member : -1;
 }
+
+#ifndef NDEBUG
+
+void strand_held_check (const strand_held_table *t) {
+  for (size_t i = 0; i < t->count; i++) {
+    for (size_t k = 0; k < i; k++) {
+      assert(!is_same(&t->entries[i], &t->entries[k])); /* (1) */
+    }
+  }
+  for (size_t i = 0; i < t->holder_count; i++) {
+    const strand_holder *h = &t->holders[i];
+    assert(find(t, h->topic, h->index) == h && h->epochs > 0); /* (2) */
+    assert(!h->assigned || h->users > 0);                      /* (3) */
+  }
+  strand_places_check(&t->places);
+}
+
+#endif

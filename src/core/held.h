@@ -6,6 +6,11 @@
 ** revoked with a lease of that shard out, and removed when its handler has
 ** returned. Also says which member has which partition.
 **
+** Invariants (strand_held_check):
+**   (1) No shard is in it twice.
+**   (2) Each holder is found by its partition, and has been given an epoch.
+**   (3) A member that has a partition has not given it up.
+**
 ** Thread: owner, under a lock (not taken here: the simulator has none).
 */
 #ifndef STRAND_HELD_H
@@ -58,5 +63,7 @@ bool strand_held_contested (const strand_held_table *t, const char *topic,
 /* The member that has the partition, or -1. */
 int strand_held_member (const strand_held_table *t, const char *topic,
                         int32_t index);
+
+void strand_held_check (const strand_held_table *t);
 
 #endif

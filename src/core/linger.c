@@ -17,7 +17,6 @@
 #include <assert.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
 
 #define TOKENS_SECONDS 1.0
@@ -43,8 +42,8 @@ static size_t burst_of (size_t most, const strand_rate *rate) {
 }
 
 /* Records of a batch that is full. */
-static size_t full_size (const strand_gate *g, const strand_engine *e) {
-  size_t size = burst_of(g->limits.batch_size, &g->limits.rate);
+static size_t full_size (const strand_throttle *t, const strand_engine *e) {
+  size_t size = burst_of(t->limits.batch_size, &t->limits.rate);
   return burst_of(size, &e->config.rate);
 }
 
@@ -54,14 +53,13 @@ static size_t soon_of (size_t most, const strand_rate *rate, double seconds) {
 }
 
 /* Tokens that a batch of 'count' records, of at most 'size', waits for. */
-static size_t worth (const strand_gate *g, const strand_engine *e,
+static size_t worth (const strand_throttle *t, const strand_engine *e,
                      size_t count, size_t size) {
-  double seconds = (double)g->limits.linger_us / 1e6;
-  if (count == 0 || MUTANT(rate_turns_batches_into_records)) return 1;
+  double seconds = (double)t->limits.linger_us / 1e6;
+  if (count == 0) return 1;
   if (seconds < TOKENS_SECONDS || count < size) seconds = TOKENS_SECONDS;
-  if (MUTANT(batch_waits_for_all_its_tokens)) seconds = 1e9;
   if (count > size) count = size;
-  count = soon_of(count, &g->limits.rate, seconds);
+  count = soon_of(count, &t->limits.rate, seconds);
   return soon_of(count, &e->config.rate, seconds);
 }
 
@@ -78,7 +76,7 @@ static void add_age (pile *to, const strand_record *r) {
 /* One lease does not take it with the head. Those without an order are leases
 ** of their own. */
 static bool is_far (const strand_shard *s, const strand_record *r) {
-  return (strand_shard_keyed(s) || MUTANT(unordered_batch_ends_at_the_span))
+  return strand_shard_keyed(s)
          && r->offset - s->head->offset >= STRAND_LEASE_SPAN;
 }
 
@@ -89,9 +87,7 @@ static void add_shard (pile *to, const strand_shard *s, size_t most) {
   add_age(to, r);
   for (; r != NULL && to->count < most; r = r->behind, to->count++) {
     bool far = is_far(s, r);
-    if (r->attempt > 1
-        || (far && s->kind == STRAND_HELD_PARTITION
-            && !MUTANT(wide_batch_waits_for_others))) {
+    if (r->attempt > 1 || (far && s->kind == STRAND_HELD_PARTITION)) {
       to->ends = true;
     }
     if (far || to->ends) return;
@@ -99,7 +95,7 @@ static void add_shard (pile *to, const strand_shard *s, size_t most) {
 }
 
 static void add_partition (pile *to, const strand_partition *p, size_t most) {
-  bool mixed = p->gate->limits.by == STRAND_BATCH_MIXED;
+  bool mixed = p->throttle->limits.by == STRAND_BATCH_MIXED;
   const strand_link *l = p->ready.next;
   for (; l != &p->ready && to->count < most && !to->ends; l = l->next) {
     const strand_shard *s = strand_list_entry(l, strand_shard, ready);
@@ -108,13 +104,13 @@ static void add_partition (pile *to, const strand_partition *p, size_t most) {
   }
 }
 
-/* Of all partitions with that gate that may lease. */
-static void add_gate (pile *to, const strand_engine *e, const strand_gate *g,
-                      size_t most) {
+/* Of all partitions of that route that may lease. */
+static void add_route (pile *to, const strand_engine *e,
+                       const strand_throttle *t, size_t most) {
   const strand_link *l = e->partitions.next;
   for (; l != &e->partitions && to->count < most && !to->ends; l = l->next) {
     const strand_partition *p = strand_list_entry(l, strand_partition, link);
-    if (p->gate == g && !strand_list_empty(&p->runnable)) {
+    if (p->throttle == t && !strand_list_empty(&p->runnable)) {
       add_partition(to, p, most);
     }
   }
@@ -124,8 +120,10 @@ static pile pile_of (const strand_partition *p, size_t most) {
   pile to = { 0 };
   const strand_link *first = strand_list_empty(&p->ready) ? p->lingering.next
                                                           : p->ready.next;
-  switch (p->gate->limits.by) {
-    case STRAND_BATCH_MIXED: add_gate(&to, p->engine, p->gate, most); break;
+  switch (p->throttle->limits.by) {
+    case STRAND_BATCH_MIXED:
+      add_route(&to, p->engine, p->throttle, most);
+      break;
     case STRAND_BATCH_PARTITION: add_partition(&to, p, most); break;
     default: {
       const strand_shard *s = strand_list_entry(first, strand_shard, ready);
@@ -146,9 +144,10 @@ static bool is_shut (const strand_partition *p) {
   if (p->full) return true;
   if (strand_list_empty(&p->records)) return false;
   last = strand_list_entry(p->records.prev, strand_record, link);
-  if (last->flags & (STRAND_RECORD_LEASED | STRAND_RECORD_ASIDE)) return false;
+  if (last->flags & (STRAND_RECORD_LEASED | STRAND_RECORD_WAITING))
+    return false;
   return !strand_offsets_may_start(p->offsets, last->offset,
-                                   p->engine->metadata_limit);
+                                   p->engine->metadata.limit);
 }
 
 static bool gives_more (const strand_partition *p) {
@@ -157,12 +156,13 @@ static bool gives_more (const strand_partition *p) {
 
 /* Of a mixed batch's partitions one that has nothing to read for now does not
 ** make those wait whose budgets are full. */
-static bool gate_gives_more (const strand_engine *e, const strand_gate *g) {
+static bool route_gives_more (const strand_engine *e,
+                              const strand_throttle *t) {
   bool stops = false;
   const strand_link *l = e->partitions.next;
   for (; l != &e->partitions; l = l->next) {
     const strand_partition *p = strand_list_entry(l, strand_partition, link);
-    if (p->gate != g) continue;
+    if (p->throttle != t) continue;
     if (!gives_more(p)) stops = stops || !strand_list_empty(&p->runnable);
     else if (!p->quiet) return true;
   }
@@ -170,16 +170,14 @@ static bool gate_gives_more (const strand_engine *e, const strand_gate *g) {
 }
 
 static bool may_grow (const strand_partition *p) {
-  if (MUTANT(batch_waits_for_what_cannot_come)) return true;
-  if (p->gate->limits.by == STRAND_BATCH_MIXED) {
-    return gate_gives_more(p->engine, p->gate);
+  if (p->throttle->limits.by == STRAND_BATCH_MIXED) {
+    return route_gives_more(p->engine, p->throttle);
   }
   return gives_more(p);
 }
 
-static bool lingers (const strand_gate *g) {
-  return g->limits.linger_us > 0 && g->limits.by != STRAND_BATCH_NONE
-         && !MUTANT(batch_does_not_linger);
+static bool lingers (const strand_throttle *t) {
+  return t->limits.linger_us > 0 && t->limits.by != STRAND_BATCH_NONE;
 }
 
 /*
@@ -187,42 +185,42 @@ static bool lingers (const strand_gate *g) {
 */
 
 /* When what was read at 'polled_ms' has lingered; 0: it has. */
-static int64_t age_due (const strand_gate *g, uint32_t polled_ms,
+static int64_t age_due (const strand_throttle *t, uint32_t polled_ms,
                         int64_t now_us) {
-  int64_t linger_ms = (g->limits.linger_us + 999) / 1000, age_ms;
+  int64_t linger_ms = (t->limits.linger_us + 999) / 1000, age_ms;
   age_ms = (uint32_t)(now_us / 1000) - polled_ms;
   return age_ms >= linger_ms ? 0 : (now_us / 1000 + linger_ms - age_ms) * 1000;
 }
 
-static bool has_rate (const strand_gate *g, const strand_engine *e) {
-  return g->limits.rate.per_second > 0 || e->config.rate.per_second > 0;
+static bool has_rate (const strand_throttle *t, const strand_engine *e) {
+  return t->limits.rate.per_second > 0 || e->config.rate.per_second > 0;
 }
 
 strand_start strand_linger_start (const strand_partition *p, int64_t now_us) {
-  const strand_gate *g = p->gate;
+  const strand_throttle *t = p->throttle;
   const strand_engine *e = p->engine;
-  bool waits = lingers(g);
+  bool waits = lingers(t);
   size_t size;
   pile now;
-  if (g->limits.by == STRAND_BATCH_NONE || (!waits && !has_rate(g, e))) {
+  if (t->limits.by == STRAND_BATCH_NONE || (!waits && !has_rate(t, e))) {
     return (strand_start){ 0, 1 };
   }
-  size = full_size(g, e);
+  size = full_size(t, e);
   now = pile_of(p, size);
   if (now.ends || now.count >= size || !may_grow(p)) {
     waits = false;
   }
-  if (g->limits.by == STRAND_BATCH_KEY && !strand_list_empty(&p->ready)) {
+  if (t->limits.by == STRAND_BATCH_KEY && !strand_list_empty(&p->ready)) {
     waits = false; /* it has waited */
   }
-  return (strand_start){ waits ? age_due(g, now.oldest_ms, now_us) : 0,
-                         worth(g, e, now.count, size) };
+  return (strand_start){ waits ? age_due(t, now.oldest_ms, now_us) : 0,
+                         worth(t, e, now.count, size) };
 }
 
 bool strand_linger_full (const strand_partition *p) {
-  size_t size = full_size(p->gate, p->engine);
+  size_t size = full_size(p->throttle, p->engine);
   pile now;
-  if (p->gate->limits.by == STRAND_BATCH_KEY) {
+  if (p->throttle->limits.by == STRAND_BATCH_KEY) {
     return !strand_list_empty(&p->ready);
   }
   now = pile_of(p, size);
@@ -231,7 +229,7 @@ bool strand_linger_full (const strand_partition *p) {
 
 bool strand_engine_short (const strand_engine *e, const strand_partition *p) {
   (void)e;
-  return p->closed && p->gate->limits.by != STRAND_BATCH_NONE
+  return p->closed && p->throttle->limits.by != STRAND_BATCH_NONE
          && !strand_linger_full(p);
 }
 
@@ -241,14 +239,14 @@ bool strand_engine_short (const strand_engine *e, const strand_partition *p) {
 
 static bool is_full (const strand_shard *s) {
   const strand_partition *p = s->partition;
-  return s->head->attempt > 1 || s->count >= full_size(p->gate, p->engine)
+  return s->head->attempt > 1 || s->count >= full_size(p->throttle, p->engine)
          || s->tail->offset - s->head->offset >= STRAND_LEASE_SPAN;
 }
 
 bool strand_linger_wants (const strand_shard *s) {
   const strand_partition *p = s->partition;
-  return p->gate->limits.by == STRAND_BATCH_KEY && strand_shard_keyed(s)
-         && lingers(p->gate) && !is_full(s);
+  return p->throttle->limits.by == STRAND_BATCH_KEY && strand_shard_keyed(s)
+         && lingers(p->throttle) && !is_full(s);
 }
 
 static strand_shard *first_lingering (const strand_partition *p) {
@@ -276,15 +274,13 @@ void strand_linger_leave (strand_shard *s) {
 }
 
 void strand_linger_look (strand_shard *s) {
-  if (s->state == SHARD_LINGERING && is_full(s)
-      && !MUTANT(full_batch_waits_behind_another_key))
-    strand_linger_leave(s);
+  if (s->state == SHARD_LINGERING && is_full(s)) strand_linger_leave(s);
 }
 
 void strand_linger_due (strand_partition *p, int64_t now_us) {
   strand_shard *s;
   while ((s = first_lingering(p)) != NULL
-         && age_due(p->gate, s->head->polled_ms, now_us) == 0) {
+         && age_due(p->throttle, s->head->polled_ms, now_us) == 0) {
     strand_linger_leave(s);
   }
   if (s != NULL && strand_list_empty(&p->ready) && !may_grow(p)) {

@@ -11,26 +11,18 @@
 **           ^                            ^
 **           committable                  frontier
 **
-** OPEN: polled and not running, or described as open by a restored payload.
-** FLIGHT: leased, its end unknown. Both are kept as runs, never one by one,
-** in blocks of a few, so that cost follows boundaries and not records.
-** Everything below 'position' that is in no run is done or never existed.
+** Records that are not done are OPEN or in FLIGHT (runs.h); what is below
+** 'position' and in no run is done or never existed. Whether the payload fits
+** is known by the boundaries between them (boundaries.h).
 **
 ** Invariants (strand_offsets_check):
-**   (1) Runs are strictly increasing; runs of one kind never touch.
-**   (2) 'committable' is the first offset of the first run; without a run,
+**   (1) 'committable' is the first offset of the first run; without a run,
 **       'position', or one above the restored payload. A restored run may
-**       lie above 'position'.
-**   (3) No FLIGHT run reaches 'frontier', the offset above the highest that
-**       was ever started or described.
-**   (4) While 'counted' (a range so narrow that raw bits fit, whatever is
-**       open in it, needs no count), 'cost' is the sum of
-**       min(distance, STRAND_PAYLOAD_BREAK_BITS) over neighbouring
-**       boundaries at or below 'frontier'. An offset x is a boundary when
-**       x-1 and x differ in kind or one of them is FLIGHT: so a FLIGHT
-**       record may end either way without adding a boundary.
-**   (5) What strand_offsets_start allowed keeps the payload within its limit
+**       lie above 'position', all others are below.
+**   (2) What strand_offsets_start allowed keeps the payload within its limit
 **       however the FLIGHT records end, as long as no other start follows.
+**       (But see STRAND_OFFSETS_RESERVE; and a payload that was restored may
+**       get longer by what never came.)
 **
 ** Thread: owner. Workers never see a tracker: they leave outcomes in what they
 ** were given, and the owner applies them.
@@ -105,6 +97,8 @@ uint64_t strand_offsets_version (const strand_offsets *t);
 size_t strand_offsets_bound (const strand_offsets *t);
 /* Offsets in runs: polled and not done, and restored as open. */
 uint64_t strand_offsets_open (const strand_offsets *t);
+/* KIND_DONE, KIND_OPEN or KIND_FLIGHT (runs.h): for checks. */
+int strand_offsets_kind (const strand_offsets *t, int64_t offset);
 /* Bytes of memory that the tracker holds. */
 size_t strand_offsets_bytes (const strand_offsets *t);
 

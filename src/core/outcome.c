@@ -1,154 +1,207 @@
 /*
-** outcome.c - leases come back
+** outcome.c - what the end of a record means, by its route's policy
 **
-** The only file that finishes or unstarts an offset. A lease whose
-** epoch is not its partition's live one is stale: its records are freed, its
-** shard is released, and nothing of it is counted or committed.
+**   DONE               done
+**   FAILED, EXHAUSTED  what the policy says: RETRY, or one of those below
+**   RETRY              waits: in back-off
+**   DEAD_LETTER        waits: for its letter; parked, where none can be sent
+**   PARK               waits: parked
+**   SKIP               done, and counted as skipped
+**   STOP               given back, and told
+**
+** A record that passed its deadline has failed, whatever its handler says in
+** the end.
 */
-#include <assert.h>
-#include <stdlib.h>
+#include <string.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
+#include "core/utf8.h"
 
-static bool is_stale (const strand_lease *lease) {
-  if (MUTANT(epoch_is_not_compared)) return false;
-  return lease->partition->state == PARTITION_GONE
-         || lease->epoch != lease->partition->epoch;
+/*
+** What it means
+*/
+
+static double random_unit (strand_engine *e) { /* xorshift64*, [0, 1) */
+  uint64_t x = e->random;
+  x ^= x >> 12;
+  x ^= x << 25;
+  x ^= x >> 27;
+  e->random = x;
+  return (double)((x * UINT64_C(0x2545f4914f6cdd1d)) >> 11)
+         / 9007199254740992.0;
 }
 
-/* 'count' records have left the lease. */
-static void account (strand_lease *lease, uint32_t count, bool stale) {
+static int64_t policy_delay (strand_engine *e, const strand_policy *policy,
+                             uint32_t failures) {
+  double delay = (double)policy->delay_us;
+  double most = (double)policy->max_delay_us;
+  for (uint32_t i = 1; i < failures && delay < most; i++) {
+    if (policy->factor <= 1) break;
+    delay *= policy->factor;
+  }
+  if (delay > most) delay = most;
+  return (int64_t)(delay * (1 - policy->jitter * random_unit(e)));
+}
+
+/* RETRY, DEAD_LETTER, PARK, SKIP or STOP, in the end; '*delay_us' with the
+** first. */
+static strand_verdict_kind decide (strand_partition *p,
+                                   const strand_lease *lease,
+                                   const strand_ending *ending,
+                                   int64_t *delay_us) {
+  const strand_policy *policy = &p->throttle->limits.policy;
+  strand_verdict_kind kind = ending->kind;
+  uint32_t failures = strand_record_failures(lease->record) + 1;
+  *delay_us = ending->delay_us;
+  if (lease->expired && kind != STRAND_VERDICT_FAILED
+      && kind != STRAND_VERDICT_EXHAUSTED) {
+    kind = STRAND_VERDICT_FAILED;
+    *delay_us = -1;
+  }
+  if (kind == STRAND_VERDICT_FAILED && policy->attempts > 0
+      && failures >= policy->attempts)
+    kind = STRAND_VERDICT_EXHAUSTED;
+  if (kind == STRAND_VERDICT_EXHAUSTED) kind = policy->exhausted;
+  if (kind == STRAND_VERDICT_DEAD_LETTER && p->engine->config.letter == NULL) {
+    kind = STRAND_VERDICT_PARK;
+  }
+  if (kind == STRAND_VERDICT_FAILED || kind == STRAND_VERDICT_RETRY) {
+    kind = STRAND_VERDICT_RETRY;
+    if (*delay_us < 0) *delay_us = policy_delay(p->engine, policy, failures);
+  }
+  else *delay_us = -1;
+  return kind;
+}
+
+static bool is_failure (strand_verdict_kind kind) {
+  return kind == STRAND_VERDICT_FAILED || kind == STRAND_VERDICT_EXHAUSTED
+         || kind == STRAND_VERDICT_RETRY;
+}
+
+static strand_waiting waiting_of (strand_verdict_kind kind) {
+  return kind == STRAND_VERDICT_RETRY  ? STRAND_WAITING_BACKOFF
+         : kind == STRAND_VERDICT_PARK ? STRAND_WAITING_PARKED
+                                       : STRAND_WAITING_LETTER;
+}
+
+static strand_cause cause_of (const strand_lease *lease,
+                              const strand_ending *ending) {
+  if (lease->expired) return STRAND_CAUSE_DEADLINE;
+  switch (ending->kind) {
+    case STRAND_VERDICT_FAILED: return STRAND_CAUSE_FAILED;
+    case STRAND_VERDICT_EXHAUSTED: return STRAND_CAUSE_EXHAUSTED;
+    default: return STRAND_CAUSE_ASKED;
+  }
+}
+
+/* Once for each attempt that failed. */
+static void tell_failed (strand_lease *lease, const strand_ending *ending,
+                         int64_t delay_us) {
   strand_partition *p = lease->partition;
-  strand_engine *e = p->engine;
-  lease->count -= count;
-  p->in_flight -= count;
-  if (stale && !MUTANT(stale_work_drifts_the_counters)) e->stale -= count;
-  else e->in_flight -= count;
+  if (lease->told) return;
+  if (!is_failure(ending->kind)) return;
+  lease->told = true;
+  p->failed++;
+  p->engine->failed++;
+  strand_record_tell(p, lease->record, STRAND_NOTICE_FAILED, ending->reason,
+                     ending->reason_length, delay_us);
 }
 
-/* The handler of a stale lease returned: who waits for its shard hears of
-** it. */
-static void end_stale (strand_lease *lease, const strand_held *held) {
+/*
+** What is made of it
+*/
+
+void strand_engine_expire (strand_engine *e, strand_lease *lease,
+                           const char *reason, size_t reason_length) {
   strand_partition *p = lease->partition;
-  strand_engine *e = p->engine;
-  e->config.release(e->config.arg, held); /* borrows the shard's key */
-  if (strand_shard_keyed(lease->shard)) {
-    lease->shard->head = NULL;
-    strand_shard_free(lease->shard);
-  }
-  p->leases--;
-  if (!MUTANT(stale_call_never_ends)) strand_gate_left(p, lease, 0);
-  strand_partition_drop(p);
-}
-
-/* Records of a stale lease are thrown away, whatever became of them. */
-static void drop_stale (strand_lease *lease, uint32_t count) {
-  strand_held held;
-  strand_shard_describe(lease->shard, lease->record, &held);
-  for (uint32_t i = 0; i < count; i++) {
-    strand_record *r = lease->record;
-    lease->record = lease->count > 1 ? r->behind : NULL;
-    strand_record_free(lease->partition, r);
-    account(lease, 1, true);
-    lease->partition->engine->stale_dropped++;
-  }
-  if (lease->count == 0
-      || MUTANT(shard_is_released_before_its_handler_returned)) {
-    end_stale(lease, &held);
-  }
-}
-
-void strand_lease_leave (strand_lease *lease, uint32_t unstarted) {
-  strand_partition *p = lease->partition;
-  account(lease, lease->count, false);
-  p->leases--;
-  strand_gate_left(p, lease, unstarted);
-  strand_partition_unstall(p);
-}
-
-static void end_lease (strand_lease *lease) {
-  strand_shard *s = lease->shard;
-  strand_lease_leave(lease, 0);
-  if (!strand_shard_keyed(s)) return;
-  s->leased = 0;
-  strand_shard_go_on(s);
-}
-
-strand_err strand_lease_finish_first (strand_lease *lease, int64_t now_us) {
-  strand_partition *p = lease->partition;
-  strand_record *r = lease->record;
-  strand_err err = strand_offsets_finish(p->offsets, r->offset);
-  if (err != STRAND_OK) return err;
-  if (strand_shard_keyed(lease->shard)) {
-    assert(lease->shard->head == r);
-    strand_shard_pop(lease->shard);
-    lease->shard->leased--;
-  }
-  lease->record = lease->count > 1 ? r->behind : NULL;
-  strand_record_free(p, r);
-  account(lease, 1, false);
-  lease->expired = lease->told = false;
-  p->engine->active_us = now_us;
-  p->engine->maybe_dirty = true;
-  strand_partition_unstall(p);
-  if (lease->count == 0) end_lease(lease);
-  return STRAND_OK;
-}
-
-strand_err strand_engine_done (strand_engine *e, strand_lease *lease,
-                               uint32_t count, int64_t now_us) {
-  assert(count <= lease->count && lease->count > 0);
-  if (is_stale(lease)) {
-    drop_stale(lease, count);
-    return STRAND_OK;
-  }
-  assert(!lease->expired || count == 0);
-  for (; count > 0; count--) {
-    strand_partition *p = lease->partition;
-    strand_err err = strand_lease_finish_first(lease, now_us);
-    if (err != STRAND_OK) return err;
-    p->done++;
-    e->done++;
-  }
-  return STRAND_OK;
-}
-
-bool strand_lease_drop (strand_lease *lease) {
-  if (!is_stale(lease)) return false;
-  drop_stale(lease, lease->count);
-  return true;
-}
-
-strand_err strand_lease_unstart (strand_lease *lease, bool but_first) {
-  strand_record *r = lease->record;
-  for (uint32_t i = 0; i < lease->count; i++, r = r->behind) {
-    strand_err err;
-    if (i == 0 && but_first) continue;
-    if (!(r->flags & STRAND_RECORD_LEASED)) continue; /* by an earlier call */
-    err = strand_offsets_unstart(lease->partition->offsets, r->offset);
-    if (err != STRAND_OK) return err;
-    r->flags &= (uint8_t)~STRAND_RECORD_LEASED;
-  }
-  return STRAND_OK;
-}
-
-strand_err strand_engine_give_back (strand_engine *e, strand_lease *lease) {
-  strand_shard *s = lease->shard;
-  strand_err err;
   (void)e;
-  if (strand_lease_drop(lease)) return STRAND_OK;
-  err = strand_lease_unstart(lease, false);
+  if (lease->expired || p->state == PARTITION_GONE || lease->epoch != p->epoch)
+    return;
+  tell_failed(
+    lease,
+    &(strand_ending){ STRAND_VERDICT_FAILED, -1, reason, reason_length }, -1);
+  lease->expired = true;
+}
+
+static strand_err make_wait (strand_lease *lease, strand_waiting kind,
+                             const strand_ending *ending, int64_t delay_us,
+                             int64_t now_us) {
+  strand_wait wait = {
+    .kind = kind,
+    .cause = cause_of(lease, ending),
+    .counts = ending->kind != STRAND_VERDICT_RETRY || lease->expired,
+    .delay_us = delay_us,
+    .reason = ending->reason,
+    .reason_length = ending->reason_length,
+  };
+  strand_err err = strand_waiting_prepare(lease, &wait, now_us);
   if (err != STRAND_OK) return err;
-  strand_lease_leave(lease, lease->count);
-  if (strand_shard_keyed(s)) {
-    s->leased = 0;
-    strand_shard_ready(s, true);
-  }
-  else {
-    strand_shard_insert(s, lease->record);
-    if (s->state == SHARD_EMPTY) strand_shard_ready(s, true);
-  }
+  tell_failed(lease, ending, delay_us);
+  strand_waiting_enter(lease, &wait, now_us);
   return STRAND_OK;
+}
+
+static strand_err skip_first (strand_lease *lease, const strand_ending *ending,
+                              int64_t now_us) {
+  strand_partition *p = lease->partition;
+  strand_err err;
+  tell_failed(lease, ending, -1);
+  err = strand_lease_finish_first(lease, now_us);
+  if (err != STRAND_OK) return err;
+  p->skipped++;
+  p->engine->skipped++;
+  return STRAND_OK;
+}
+
+static strand_err stop_at (strand_lease *lease, const strand_ending *ending) {
+  strand_partition *p = lease->partition;
+  strand_record *r = lease->record;
+  strand_err err = strand_lease_unstart(lease, false);
+  if (err != STRAND_OK) return err;
+  tell_failed(lease, ending, -1);
+  if (ending->kind != STRAND_VERDICT_STOP) {
+    strand_record_tell(p, r, STRAND_NOTICE_STOP, ending->reason,
+                       ending->reason_length, -1);
+  }
+  return strand_engine_give_back(p->engine, lease);
+}
+
+/* Where no dead letter can be sent, the reason says why it is parked. */
+static strand_err park_unsent (strand_lease *lease,
+                               const strand_ending *ending, int64_t now_us) {
+  static const char note[] = "no dead letter topic";
+  char text[STRAND_REASON_MAX] = "no dead letter topic: ";
+  size_t start = sizeof(note) + 1, length = ending->reason_length;
+  strand_ending told = *ending;
+  told.reason = text;
+  told.reason_length = sizeof(note) - 1;
+  if (length > 0) {
+    length = strand_utf8_cut(ending->reason, length, sizeof(text) - start);
+    memcpy(text + start, ending->reason, length);
+    told.reason_length = start + length;
+  }
+  return make_wait(lease, STRAND_WAITING_PARKED, &told, -1, now_us);
+}
+
+strand_err strand_engine_end (strand_engine *e, strand_lease *lease,
+                              const strand_ending *ending, int64_t now_us) {
+  strand_verdict_kind kind;
+  int64_t delay_us;
+  if (strand_lease_drop(lease)) return STRAND_OK;
+  if (ending->kind == STRAND_VERDICT_DONE && !lease->expired) {
+    return strand_engine_done(e, lease, 1, now_us);
+  }
+  kind = decide(lease->partition, lease, ending, &delay_us);
+  switch (kind) {
+    case STRAND_VERDICT_SKIP: return skip_first(lease, ending, now_us);
+    case STRAND_VERDICT_STOP: return stop_at(lease, ending);
+    case STRAND_VERDICT_PARK:
+      if (ending->kind == STRAND_VERDICT_DEAD_LETTER) {
+        return park_unsent(lease, ending, now_us);
+      }
+      /* fall through */
+    default:
+      return make_wait(lease, waiting_of(kind), ending, delay_us, now_us);
+  }
 }

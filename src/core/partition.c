@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
 
 const strand_record *strand_partition_next (const strand_partition *p,
@@ -36,7 +35,7 @@ const char *strand_partition_topic (const strand_partition *p) {
 
 const strand_route_limits *
 strand_partition_limits (const strand_partition *p) {
-  return &p->gate->limits;
+  return &p->throttle->limits;
 }
 
 int32_t strand_partition_index (const strand_partition *p) {
@@ -60,23 +59,25 @@ void strand_partition_set_tag (strand_partition *p, void *tag) {
 }
 
 bool strand_partition_unwritable (const strand_partition *p) {
-  return p->unwritable;
+  return p->committed.unwritable;
 }
 
 strand_partition *strand_record_partition (const strand_record *r) {
   return r->shard->partition;
 }
 
+void strand_record_tell (strand_partition *p, const strand_record *r,
+                         strand_notice_type type, const char *reason,
+                         size_t length, int64_t delay_us) {
+  const strand_engine_config *c = &p->engine->config;
+  strand_notice notice = { type, p, r, reason, length, delay_us };
+  c->notice(c->arg, &notice);
+}
+
 void strand_partition_tell (strand_partition *p, strand_notice_type type,
                             const char *reason) {
-  const strand_engine_config *c = &p->engine->config;
-  strand_notice notice = { 0 };
-  notice.type = type;
-  notice.partition = p;
-  notice.record = strand_partition_next(p, NULL);
-  notice.reason = reason;
-  notice.reason_length = reason == NULL ? 0 : strlen(reason);
-  c->notice(c->arg, &notice);
+  strand_record_tell(p, strand_partition_next(p, NULL), type, reason,
+                     reason == NULL ? 0 : strlen(reason), 0);
 }
 
 /*
@@ -84,11 +85,8 @@ void strand_partition_tell (strand_partition *p, strand_notice_type type,
 */
 
 void strand_partition_runnable (strand_partition *p) {
-  bool runs = p->state == PARTITION_RUNNING
-              || (MUTANT(revoking_partition_hands_out)
-                  && p->state == PARTITION_REVOKING);
-  bool should = runs && (!p->paused || MUTANT(paused_partition_hands_out))
-                && !p->stalled
+  bool runs = p->state == PARTITION_RUNNING;
+  bool should = runs && !p->paused && !p->stalled
                 && (!strand_list_empty(&p->ready)
                     || !strand_list_empty(&p->lingering));
   if (should == !strand_list_empty(&p->runnable)) return;
@@ -118,4 +116,56 @@ void strand_shard_yield (strand_shard *s) {
   strand_list_remove(&s->ready);
   if (strand_list_empty(&p->ready)) strand_list_push(&p->ready, &s->ready);
   else strand_list_push_front(p->ready.next, &s->ready);
+}
+
+/*
+** What waits
+*/
+
+void strand_partition_count_waiting (strand_partition *p, strand_waiting kind,
+                                     int by) {
+  strand_engine *e = p->engine;
+  size_t n = (size_t)by;
+  if (kind == STRAND_WAITING_PARKED) {
+    p->waiting.parked += n;
+    e->waiting.parked += n;
+  }
+  else if (kind == STRAND_WAITING_LETTER) {
+    p->waiting.letters += n;
+    e->waiting.letters += n;
+  }
+}
+
+void strand_partition_forget_waiting (strand_partition *p) {
+  strand_engine *e = p->engine;
+  e->waiting.parked -= p->waiting.parked;
+  e->waiting.letters -= p->waiting.letters;
+  p->waiting = (strand_waiting_counts){ 0, 0 };
+}
+
+/*
+** Blocked
+*/
+
+const char *strand_partition_blocked (const strand_partition *p) {
+  if (p->stalled || (p->full && p->ready_count > 0)) return "metadata";
+  return strand_budget_waiting_full(p) ? "waiting" : NULL;
+}
+
+void strand_partition_look (strand_partition *p, int64_t now_us) {
+  const char *reason = strand_partition_blocked(p);
+  if (reason == NULL) {
+    if (p->blocked_told) {
+      strand_partition_tell(p, STRAND_NOTICE_UNBLOCKED, NULL);
+    }
+    p->blocked_us = 0;
+    p->blocked_told = false;
+  }
+  else if (p->blocked_us == 0) p->blocked_us = now_us > 0 ? now_us : 1;
+  else if (!p->blocked_told
+           && now_us - p->blocked_us >= STRAND_BLOCKED_EVENT_US) {
+    p->blocked_told = true;
+    strand_partition_tell(p, STRAND_NOTICE_BLOCKED, reason);
+  }
+  strand_partition_unstall(p); /* in case it was memory that ran out */
 }

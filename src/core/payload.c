@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "core/base64.h"
-#include "core/mutant.h"
 #include "core/zframe.h"
 
 #define MAGIC_SIZE 1
@@ -126,7 +125,6 @@ static void bits_write (stretches s, byte_sink *put, void *to) {
   int64_t length;
   bool done;
   length = s.stop - s.at;
-  if (MUTANT(bit_set_length_overflows)) length %= 0x8000;
   put_int32(prefix, length);
   for (size_t i = 0; i < sizeof(prefix); i++) put(to, prefix[i], 1);
   while (stretch_next(&s, &length, &done))
@@ -185,10 +183,10 @@ static size_t choose (stretches s, size_t *size) {
   return best;
 }
 
-strand_err strand_payload_encode (int64_t committed, int64_t highest,
-                                  const strand_run *runs, size_t run_count,
-                                  size_t limit, char *text, size_t *length,
-                                  const char **codec) {
+static strand_err encode (int64_t committed, int64_t highest,
+                          const strand_run *runs, size_t run_count,
+                          size_t limit, char *text, size_t *length,
+                          const char **codec) {
   stretches s;
   size_t best, size, written;
   uint8_t *bytes;
@@ -212,30 +210,6 @@ strand_err strand_payload_encode (int64_t committed, int64_t highest,
   *length = strand_base64_length(MAGIC_SIZE + size);
   *codec = codecs[best].name;
   return STRAND_OK;
-}
-
-void strand_payload_encode_part (int64_t committed, const strand_run *runs,
-                                 size_t run_count, size_t limit, char *text,
-                                 size_t *length, size_t *told) {
-  size_t fits = 0, too_many = run_count, tried = run_count;
-  int64_t below = 1 - MUTANT(part_describes_an_open_record);
-  const char *codec;
-  *length = 0;
-  while (too_many - fits > 1) { /* longer as more is described, or nearly */
-    tried = fits + (too_many - fits) / 2;
-    if (strand_payload_encode(committed, runs[tried].first - below, runs,
-                              tried, limit, text, length, &codec)
-        == STRAND_OK) {
-      fits = tried;
-    }
-    else too_many = tried;
-  }
-  if (fits == 0) *length = 0;
-  else if (tried != fits) {
-    strand_payload_encode(committed, runs[fits].first - below, runs, fits,
-                          limit, text, length, &codec);
-  }
-  *told = fits;
 }
 
 /*
@@ -272,8 +246,99 @@ size_t strand_payload_bound (int64_t range, uint64_t cost_bits,
   if (other < best) best = other;
   other = frame_bound((size_t)range, cost_bits);
   if (other < best) best = other;
-  if (MUTANT(size_bound_too_low)) best -= best / 8;
   return strand_base64_length(MAGIC_SIZE + best);
+}
+
+/* }{== what was written, read again ======================================= */
+
+#ifndef NDEBUG
+
+static size_t bound_for (int64_t committed, int64_t highest,
+                         const strand_run *runs, size_t run_count) {
+  uint64_t cost = 0, count = 0;
+  int64_t last = -1;
+  for (size_t i = 0; i < 2 * run_count; i++) {
+    int64_t x = i % 2 == 0 ? runs[i / 2].first : runs[i / 2].last + 1;
+    int64_t step = x - last;
+    if (x > highest) break;
+    if (last >= 0) {
+      cost += (uint64_t)(step < STRAND_PAYLOAD_BREAK_BITS
+                           ? step
+                           : STRAND_PAYLOAD_BREAK_BITS);
+    }
+    last = x;
+    count++;
+  }
+  return strand_payload_bound(highest + 1 - committed, cost, count);
+}
+
+static void check_text (int64_t committed, int64_t highest,
+                        const strand_run *runs, size_t run_count, size_t limit,
+                        const char *text, size_t length) {
+  strand_payload back;
+  const char *problem;
+  strand_err err = strand_payload_decode(committed, text, length, &back,
+                                         &problem);
+  assert(length <= limit);                                          /* (2) */
+  assert(length <= bound_for(committed, highest, runs, run_count)); /* (2) */
+  if (err == STRAND_ENOMEM) return;
+  assert(err == STRAND_OK && back.highest == highest); /* (1) */
+  assert(back.run_count == run_count);                 /* (1) */
+  for (size_t i = 0; i < run_count; i++) {
+    assert(back.runs[i].first == runs[i].first); /* (1) */
+    assert(back.runs[i].last == runs[i].last);   /* (1) */
+  }
+  strand_payload_free(&back);
+}
+
+#else
+#define check_text(...) ((void)0)
+#endif
+
+/* }{== interface ========================================================== */
+
+strand_err strand_payload_encode (int64_t committed, int64_t highest,
+                                  const strand_run *runs, size_t run_count,
+                                  size_t limit, char *text, size_t *length,
+                                  const char **codec) {
+  strand_err err = encode(committed, highest, runs, run_count, limit, text,
+                          length, codec);
+  if (err == STRAND_OK && *length > 0) {
+    check_text(committed, highest, runs, run_count, limit, text, *length);
+  }
+  return err;
+}
+
+/* What a part describes that ends before 'run'. */
+static int64_t top_below (const strand_run *run) {
+  return run->first - 1;
+}
+
+void strand_payload_encode_part (int64_t committed, const strand_run *runs,
+                                 size_t run_count, size_t limit, char *text,
+                                 size_t *length, size_t *told) {
+  size_t fits = 0, too_many = run_count, tried = run_count;
+  const char *codec;
+  *length = 0;
+  while (too_many - fits > 1) { /* longer as more is described, or nearly */
+    tried = fits + (too_many - fits) / 2;
+    if (encode(committed, top_below(&runs[tried]), runs, tried, limit, text,
+               length, &codec)
+        == STRAND_OK) {
+      fits = tried;
+    }
+    else too_many = tried;
+  }
+  if (fits == 0) *length = 0;
+  else if (tried != fits) {
+    encode(committed, top_below(&runs[fits]), runs, fits, limit, text, length,
+           &codec);
+  }
+  if (fits > 0) {
+    check_text(committed, top_below(&runs[fits]), runs, fits, limit, text,
+               *length);
+  }
+  *told = fits;
 }
 
 void strand_payload_free (strand_payload *payload) {

@@ -50,7 +50,7 @@ typedef struct strand_payload {
 #define STRAND_PAYLOAD_RANGE_MAX INT64_C(2147483647)
 
 /*
-** The size bound, in bits, kept incrementally by offsets.c:
+** The size bound, in bits, kept incrementally by boundaries.c:
 ** cost = sum over neighbouring boundaries of min(distance, BREAK), where a
 ** boundary is an offset at which done changes to open or back. A distance
 ** below BREAK is written out as raw bits; above it the zstd frame is broken

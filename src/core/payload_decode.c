@@ -91,6 +91,7 @@ static strand_err grow (body *b) {
   strand_run *runs;
   if (b->run_count == STRAND_PAYLOAD_RUNS_MAX)
     return refuse(b, STRAND_ELIMIT, "more than 65536 runs of open offsets");
+  assert(capacity <= STRAND_PAYLOAD_RUNS_MAX); /* (3) */
   runs = realloc(b->runs, capacity * sizeof(*runs));
   if (runs == NULL) return refuse(b, STRAND_ENOMEM, "not enough memory");
   b->runs = runs;

@@ -106,3 +106,22 @@ void strand_places_take (strand_places *t, const char *topic, int32_t index,
   close_up(t, i);
   t->count--;
 }
+
+#ifndef NDEBUG
+
+void strand_places_check (const strand_places *t) {
+  size_t count = 0, mask = t->size - 1;
+  for (size_t i = 0; i < t->size; i++) {
+    const strand_place_entry *e = &t->entries[i];
+    if (e->topic == NULL) continue;
+    count++;
+    assert(e->hash == hash_of(e->topic, e->index) && e->value != NULL);
+    for (size_t at = e->hash & mask; at != i; at = (at + 1) & mask) {
+      assert(t->entries[at].topic != NULL); /* (2) */
+    }
+  }
+  assert(count == t->count);
+  assert(t->count * 2 <= t->size); /* (1) */
+}
+
+#endif

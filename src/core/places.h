@@ -5,8 +5,12 @@
 ** at once, and each is looked for: one by one that is millions of comparisons
 ** under a lock, or while a close waits.
 **
-** Open addressing with linear probing, half full at most. It borrows the
-** topics.
+** Open addressing with linear probing. It borrows the topics.
+**
+** Invariants (strand_places_check):
+**   (1) It is half full at most.
+**   (2) Nothing is free between the place where an entry is looked for first
+**       and where it is.
 **
 ** Thread: owner, and under a lock where it is shared (not taken here): nothing
 ** is allocated under that one, but before it.
@@ -51,5 +55,7 @@ void *strand_places_get (const strand_places *t, const char *topic,
 /* The one with this value; nothing, when it is not in it. */
 void strand_places_take (strand_places *t, const char *topic, int32_t index,
                          const void *value);
+
+void strand_places_check (const strand_places *t);
 
 #endif

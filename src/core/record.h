@@ -44,11 +44,11 @@ typedef struct strand_chunk {
 } strand_chunk;
 
 /* Why a record is not done and does not run. */
-typedef enum strand_aside {
-  STRAND_ASIDE_BACKOFF,
-  STRAND_ASIDE_PARKED,
-  STRAND_ASIDE_LETTER /* its dead letter is under way */
-} strand_aside;
+typedef enum strand_waiting {
+  STRAND_WAITING_BACKOFF,
+  STRAND_WAITING_PARKED,
+  STRAND_WAITING_LETTER /* its dead letter is under way */
+} strand_waiting;
 
 /* Why it ended so. */
 typedef enum strand_cause {
@@ -64,7 +64,7 @@ typedef struct strand_past {
   int64_t first_us; /* engine time of the first such end */
   int64_t last_us;
   uint32_t failures; /* that count in the policy */
-  uint8_t aside;     /* strand_aside, with STRAND_RECORD_ASIDE */
+  uint8_t waiting;   /* strand_waiting, with STRAND_RECORD_WAITING */
   uint8_t cause;     /* strand_cause */
   uint8_t resolved;  /* was parked: STRAND_RESOLVE_ and what, from 1 */
   uint32_t length;
@@ -75,10 +75,10 @@ enum {
   STRAND_RECORD_KEY = 1,     /* has a key (which may be empty) */
   STRAND_RECORD_VALUE = 2,   /* has a value */
   STRAND_RECORD_OWN = 4,     /* its own allocation, not in a chunk */
-  STRAND_RECORD_WAITING = 8, /* counted in the waiting budget */
+  STRAND_RECORD_CHARGED = 8, /* counted in the waiting budget */
   STRAND_RECORD_LEASED = 16,
-  STRAND_RECORD_ASIDE = 32, /* see past->aside */
-  STRAND_RECORD_EPOCH = 64  /* its leader epoch is known */
+  STRAND_RECORD_WAITING = 32, /* see past->waiting */
+  STRAND_RECORD_EPOCH = 64    /* its leader epoch is known */
 };
 
 typedef enum strand_timestamp_type {

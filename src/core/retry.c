@@ -3,8 +3,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "core/mutant.h"
-
 strand_err strand_retry_reserve (strand_retry *r) {
   size_t capacity = r->capacity == 0 ? 16 : r->capacity * 2;
   strand_due *grown;
@@ -18,8 +16,7 @@ strand_err strand_retry_reserve (strand_retry *r) {
 
 static void sift_up (strand_retry *r, size_t i) {
   strand_due moving = r->heap[i];
-  while (i > 0 && !MUTANT(late_retry_starves_the_others)
-         && r->heap[(i - 1) / 2].at_us > moving.at_us) {
+  while (i > 0 && r->heap[(i - 1) / 2].at_us > moving.at_us) {
     r->heap[i] = r->heap[(i - 1) / 2];
     i = (i - 1) / 2;
   }
@@ -50,7 +47,6 @@ void strand_retry_push (strand_retry *r, int64_t at_us,
 
 struct strand_record *strand_retry_pop (strand_retry *r, int64_t now_us) {
   struct strand_record *record;
-  if (MUTANT(retry_fires_early)) now_us++;
   if (r->count == 0 || r->heap[0].at_us > now_us) return NULL;
   record = r->heap[0].record;
   r->heap[0] = r->heap[--r->count];
@@ -77,3 +73,14 @@ void strand_retry_free (strand_retry *r) {
   free(r->heap);
   *r = (strand_retry){ 0 };
 }
+
+#ifndef NDEBUG
+
+void strand_retry_check (const strand_retry *r) {
+  assert(r->count <= r->capacity); /* (2) */
+  for (size_t i = 1; i < r->count; i++) {
+    assert(r->heap[(i - 1) / 2].at_us <= r->heap[i].at_us); /* (1) */
+  }
+}
+
+#endif

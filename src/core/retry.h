@@ -5,6 +5,10 @@
 ** (unordered). The engine asks for the next due time to know how long it may
 ** wait, so a delay of 10 ms is 10 ms, idle or not.
 **
+** Invariants (strand_retry_check):
+**   (1) None is due before the one above it in the heap.
+**   (2) There is room for those there are.
+**
 ** Thread: owner.
 */
 #ifndef STRAND_RETRY_H
@@ -42,5 +46,7 @@ void strand_retry_filter (strand_retry *r,
                           bool (*drop)(const struct strand_record *, void *),
                           void *arg);
 void strand_retry_free (strand_retry *r);
+
+void strand_retry_check (const strand_retry *r);
 
 #endif

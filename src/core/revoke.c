@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
 
 static void free_shard (strand_shard *s, void *unused) {
@@ -53,9 +52,7 @@ static void revoke_shard (strand_shard *s, void *arg) {
     return;
   }
   strand_shard_describe(s, NULL, &held);
-  if (!MUTANT(held_shard_is_forgotten_by_a_revoke)) {
-    to->visit(to->arg, &held);
-  }
+  to->visit(to->arg, &held);
   strand_shard_forget(s);
   s->state = SHARD_STALE;
 }
@@ -86,7 +83,8 @@ static void revoke_records (strand_partition *p, revocation to) {
 
 /* Frees a partition that is gone once no lease and no commit names it. */
 void strand_partition_drop (strand_partition *p) {
-  if (p->state != PARTITION_GONE || p->leases > 0 || p->pins > 0) return;
+  if (p->state != PARTITION_GONE || p->leases > 0 || p->committed.pins > 0)
+    return;
   strand_list_remove(&p->link);
   strand_partition_free(p);
 }
@@ -102,12 +100,10 @@ void strand_engine_revoke (strand_engine *e, strand_partition *p,
   strand_chunk_close(p);
   e->in_flight -= p->in_flight;
   e->stale += p->in_flight;
-  e->parked -= p->parked;
-  e->letters -= MUTANT(revoked_letters_stay_counted) ? 0 : p->letters;
-  p->parked = p->letters = 0;
+  strand_partition_forget_waiting(p);
   strand_list_remove(&p->link);
   strand_list_push(&e->gone, &p->link);
   e->partition_count--;
-  if (!MUTANT(shares_stay_when_a_partition_goes)) e->shares_are_old = true;
+  strand_budget_outdate(e);
   strand_partition_drop(p);
 }

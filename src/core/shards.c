@@ -2,7 +2,6 @@
 #include <stdlib.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/siphash.h"
 #include "core/state.h"
 
@@ -84,7 +83,7 @@ void strand_shard_forget (strand_shard *s) {
   strand_table *t = &p->keys;
   if (p->whole == s) p->whole = NULL;
   else if (p->nulls == s) p->nulls = NULL;
-  else if (p->loose == s) p->loose = NULL;
+  else if (p->detached == s) p->detached = NULL;
   else if (p->state != PARTITION_GONE) {
     take_out(t, s);
     if (t->size > TABLE_KEPT && t->count < t->size / 16) {
@@ -98,7 +97,7 @@ void strand_shards_each (strand_partition *p,
                          void *arg) {
   if (p->whole != NULL) visit(p->whole, arg);
   if (p->nulls != NULL) visit(p->nulls, arg);
-  if (p->loose != NULL) visit(p->loose, arg);
+  if (p->detached != NULL) visit(p->detached, arg);
   for (size_t i = 0; i < p->keys.size; i++) {
     if (p->keys.entries[i].shard != NULL) visit(p->keys.entries[i].shard, arg);
   }
@@ -150,9 +149,9 @@ void strand_shard_free (strand_shard *s) {
   release_shard(s->partition->engine, s);
 }
 
-strand_shard *strand_shard_loose (strand_partition *p) {
-  if (p->loose == NULL) p->loose = new_shard(p, STRAND_HELD_RECORD);
-  return p->loose;
+strand_shard *strand_shard_detached (strand_partition *p) {
+  if (p->detached == NULL) p->detached = new_shard(p, STRAND_HELD_RECORD);
+  return p->detached;
 }
 
 static strand_shard *new_keyed (strand_partition *p, uint64_t hash,
@@ -314,9 +313,7 @@ void strand_shard_insert (strand_shard *s, strand_record *r) {
 
 void strand_shard_reenter (strand_shard *s, strand_record *r) {
   strand_record **at = &s->head;
-  uint32_t before = MUTANT(resolved_record_overtakes_its_key)
-                      ? 0
-                      : s->leased + (s->state == SHARD_ASIDE);
+  uint32_t before = s->leased + (s->state == SHARD_WAITING);
   for (; before > 0; before--) at = &(*at)->behind;
   while (*at != NULL && (*at)->offset < r->offset) at = &(*at)->behind;
   r->shard = s;
@@ -350,7 +347,7 @@ void strand_shard_wait (strand_shard *s, strand_record *before,
                         strand_record *r) {
   strand_partition *p = s->partition;
   long size;
-  if (r->flags & STRAND_RECORD_WAITING) return;
+  if (r->flags & STRAND_RECORD_CHARGED) return;
   if (strand_budget_waiting_full(p)) return;
   if (!(r->flags & STRAND_RECORD_OWN)) {
     r = strand_record_move(p, r, before);
@@ -359,5 +356,5 @@ void strand_shard_wait (strand_shard *s, strand_record *before,
   size = (long)strand_record_size(strand_record_length(r));
   strand_budget_charge(p, false, -1, -size);
   strand_budget_charge(p, true, 1, size);
-  r->flags |= STRAND_RECORD_WAITING;
+  r->flags |= STRAND_RECORD_CHARGED;
 }

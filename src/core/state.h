@@ -4,12 +4,13 @@
 ** Each calls what stands below it, and nothing above:
 **
 ** engine.c      partitions come, records enter
-** inspect.c     statistics
-** plan.c        commits
+** stats.c       statistics
+** commit.c      commits
 ** dispatch.c    leases go out
-** aside.c       what is not done and does not run: back-off, parked, letters
-** outcome.c     leases come back
-** gate.c        rates, handlers at once: who may lease now
+** outcome.c     what the end of a record means
+** waiting.c     what is not done and does not run: back-off, parked, letters
+** lease.c       leases come back
+** throttle.c    rates, handlers at once: who may lease now
 ** revoke.c      partitions go
 ** shards.c      ordering key -> shard; which record of it runs next
 ** linger.c      batches that fill: what they wait for
@@ -17,13 +18,15 @@
 ** chunks.c      the memory of records
 ** budget.c      what is held, and who may take more
 **
-** check.c has the invariants.
+** check.c has the invariants. What knows no engine has a header of its own:
+** offsets.h, bucket.h, retry.h.
 **
 ** Thread: owner.
 */
 #ifndef STRAND_STATE_H
 #define STRAND_STATE_H
 
+#include "core/bucket.h"
 #include "core/retry.h"
 #include "core/types.h"
 
@@ -32,9 +35,9 @@ typedef enum shard_state {
   SHARD_LINGERING, /* it might, but waits for others: in 'lingering' */
   SHARD_EMPTY,     /* no record to run; only unordered shards stay so */
   SHARD_LEASED,
-  SHARD_ASIDE, /* its head is in back-off, parked, or a letter */
-  SHARD_HELD,  /* a handler of an earlier epoch still runs */
-  SHARD_STALE  /* its partition is gone, its handler runs */
+  SHARD_WAITING, /* its head is in back-off, parked, or a letter */
+  SHARD_HELD,    /* a handler of an earlier epoch still runs */
+  SHARD_STALE    /* its partition is gone, its handler runs */
 } shard_state;
 
 #define SHARD_INLINE_KEY 24
@@ -75,40 +78,68 @@ typedef enum partition_state {
   PARTITION_GONE
 } partition_state;
 
-typedef struct strand_bucket {
-  double tokens;
-  int64_t filled_us;
-} strand_bucket;
-
 /* Of a route: its partitions may lease while it is open. */
-typedef struct strand_gate {
+typedef struct strand_throttle {
   strand_route_limits limits;
   strand_bucket bucket;
   size_t calls;       /* leases out, further ones of a call not counted */
+  size_t most_calls;  /* max_in_flight, or as many as were out when it became
+                         less */
   strand_link closed; /* partitions that would be runnable */
-} strand_gate;
+} strand_throttle;
+
+/* What of the records waits, but for those in back-off: partition.c's. */
+typedef struct strand_waiting_counts {
+  size_t parked;
+  size_t letters; /* dead letters under way */
+} strand_waiting_counts;
+
+/* Of the budgets: budget.c's. */
+typedef struct strand_usage {
+  size_t buffered_records;
+  size_t buffered_bytes;
+  size_t waiting_records;
+  size_t waiting_bytes;
+} strand_usage;
+
+typedef struct strand_budget {
+  strand_usage used;
+  size_t share_records; /* of the budget of buffered records */
+  size_t share_bytes;
+  size_t reserved_records; /* what partitions that read may still claim */
+  size_t reserved_bytes;
+  bool is_old; /* shares and reserves: partitions came or went since */
+} strand_budget;
+
+/* What the group knows of a partition: commit.c's. */
+typedef struct strand_committed {
+  int64_t offset;
+  int64_t told;     /* offsets that the last commit said are done; -1 */
+  uint64_t version; /* of the tracker then */
+  size_t pins;      /* commits that name the partition */
+  bool uncertain;   /* the last may or may not have been taken */
+  bool unwritable;  /* told so, and no commit has told all since */
+  bool kept;        /* of what could be told now less fits than the last commit
+                       told, which stays */
+} strand_committed;
 
 struct strand_partition {
   strand_link link;     /* engine->partitions, or engine->gone */
-  strand_link runnable; /* engine->runnable, or its gate's 'closed': has a
+  strand_link runnable; /* engine->runnable, or its throttle's 'closed': has a
                            shard that may start */
   strand_engine *engine;
   char *topic;
   void *tag;
-  strand_gate *gate;
+  strand_throttle *throttle;
   int32_t index;
   uint32_t epoch;
   partition_state state;
   bool paused;
-  bool closed;  /* 'runnable' is in its gate's list */
+  bool closed;  /* 'runnable' is in its throttle's list */
   bool stalled; /* payload full, and nothing low may start either; or
                    memory ran out */
   bool full;    /* the payload: what never started must wait, until one may */
   bool quiet;   /* nothing to read: lends its share */
-  bool suspect; /* its last commit may or may not have been taken */
-  bool unwritable; /* told so, and no commit has told all since */
-  bool kept;       /* of what could be told now less fits than the last commit
-                   told, which stays */
   bool blocked_told;
   strand_offsets *offsets;
   strand_link records; /* not done, by offset */
@@ -118,31 +149,42 @@ struct strand_partition {
   strand_table keys;
   strand_shard *whole; /* by partition, or unordered */
   strand_shard *nulls;
-  strand_shard *loose; /* with park_alone: of parked records; never ready
+  strand_shard *detached; /* with park_alone: of parked records; never ready
                           but for what is resolved */
-  strand_chunk *chunk; /* the one that is being filled */
+  strand_chunk *chunk;    /* the one that is being filled */
   int64_t *held_offsets;
   size_t held_count;
-  size_t buffered_records;
-  size_t buffered_bytes;
-  size_t waiting_records;
-  size_t waiting_bytes;
+  strand_usage used;
   size_t in_flight; /* records in leases */
   size_t leases;
   size_t ready_count; /* shards in 'ready' */
-  size_t parked;
-  size_t letters;
-  size_t pins;    /* commits that name it */
+  strand_waiting_counts waiting;
   size_t average; /* bytes of a record, moving */
   uint64_t done;
   uint64_t failed;
   uint64_t skipped;
   uint64_t dead_lettered;
-  int64_t committed;
-  uint64_t committed_version;
-  int64_t told;       /* offsets that the last commit said are done; -1 */
+  strand_committed committed;
   int64_t blocked_us; /* since when; 0: not */
 };
+
+/* How long a commit's text may be: commit.c's. */
+typedef struct strand_metadata {
+  size_t limit;     /* characters: max_metadata, or less, as learnt */
+  size_t taken;     /* the longest that the broker took */
+  int64_t again_us; /* then a longer one is tried */
+} strand_metadata;
+
+/* When the next is due: commit.c's. */
+typedef struct strand_commits {
+  bool unanswered;
+  bool maybe_dirty;
+  bool hurried;      /* one is due at once */
+  int64_t active_us; /* last record in or out */
+  int64_t made_us;   /* the last one */
+  int64_t not_before_us;
+  int64_t backoff_us;
+} strand_commits;
 
 struct strand_engine {
   strand_engine_config config;
@@ -156,40 +198,23 @@ struct strand_engine {
   strand_chunk *free_chunks;
   size_t free_chunk_count;
   strand_retry retry;
-  strand_gate *gates;   /* by route */
-  strand_bucket bucket; /* the consumer's rate */
-  size_t parked;
-  size_t letters;
-  size_t buffered_records;
-  size_t buffered_bytes;
-  size_t waiting_records;
-  size_t waiting_bytes;
-  size_t share_records; /* of the budget of buffered records */
-  size_t share_bytes;
-  size_t reserved_records; /* what partitions that read may still claim */
-  size_t reserved_bytes;
-  bool shares_are_old; /* the four: partitions came or went since */
+  strand_throttle *throttles; /* by route */
+  strand_bucket bucket;       /* the consumer's rate */
+  strand_waiting_counts waiting;
+  strand_budget budget;
+  strand_commits commits;
+  strand_metadata metadata;
   size_t in_flight;
   size_t stale;
   size_t ready;
   unsigned turn; /* leases of the first runnable one in its turn */
   bool intake_stopped;
-  bool maybe_dirty;
-  bool hurried; /* a commit is due at once */
-  bool unanswered;
   uint64_t random;
   uint64_t done;
   uint64_t failed;
   uint64_t skipped;
   uint64_t dead_lettered;
   uint64_t stale_dropped;
-  int64_t active_us;    /* last record in or out */
-  int64_t committed_us; /* last commit planned */
-  int64_t commit_not_before_us;
-  int64_t backoff_us;
-  size_t metadata_limit;     /* characters: max_metadata, or less, as learnt */
-  size_t metadata_taken;     /* the longest that the broker took */
-  int64_t metadata_again_us; /* then a longer one is tried */
 };
 
 /* budget.c */
@@ -197,7 +222,9 @@ void strand_budget_charge (strand_partition *p, bool waiting, long records,
                            long bytes);
 /* Before (-1) and after (1) something that says whether 'p' reads. */
 void strand_budget_reserve (strand_partition *p, int sign);
-/* Counts anew when a partition came or went, or limits changed; returns 'e'. */
+/* A partition came or went, or limits have changed. */
+void strand_budget_outdate (strand_engine *e);
+/* Counts anew, if it has to; returns 'e'. */
 strand_engine *strand_budget_settle (strand_engine *e);
 bool strand_budget_waiting_full (const strand_partition *p);
 size_t strand_budget_chunk (strand_engine *e);
@@ -215,6 +242,18 @@ strand_record *strand_record_move (strand_partition *p, strand_record *r,
 /* With the record that holds the commit back, if there is one. */
 void strand_partition_tell (strand_partition *p, strand_notice_type type,
                             const char *reason);
+void strand_record_tell (strand_partition *p, const strand_record *r,
+                         strand_notice_type type, const char *reason,
+                         size_t length, int64_t delay_us);
+/* 'by' more of its records (-1: one less) wait like that. */
+void strand_partition_count_waiting (strand_partition *p, strand_waiting kind,
+                                     int by);
+/* It is gone, and what of it waited. */
+void strand_partition_forget_waiting (strand_partition *p);
+/* What blocks it: NULL, "metadata" or "waiting". */
+const char *strand_partition_blocked (const strand_partition *p);
+/* Tells of one that is blocked for a while, or not any more. */
+void strand_partition_look (strand_partition *p, int64_t now_us);
 void strand_partition_runnable (strand_partition *p);
 /* Something has changed that may let a record of it start. */
 void strand_partition_unstall (strand_partition *p);
@@ -235,12 +274,12 @@ strand_shard *strand_shard_held (strand_partition *p, const strand_held *h);
 void strand_shard_append (strand_shard *s, strand_record *r);
 /* Unordered: in offset order among what is ready. */
 void strand_shard_insert (strand_shard *s, strand_record *r);
-/* Keyed: 'r' comes back, behind what runs or is aside, by offset. */
+/* Keyed: 'r' comes back, behind what runs or waits, by offset. */
 void strand_shard_reenter (strand_shard *s, strand_record *r);
 /* Its head is gone, or may go on. Frees a keyed one that is empty. */
 void strand_shard_go_on (strand_shard *s);
 /* The shard of what is parked alone; NULL when memory runs out. */
-strand_shard *strand_shard_loose (strand_partition *p);
+strand_shard *strand_shard_detached (strand_partition *p);
 strand_record *strand_shard_pop (strand_shard *s);
 void strand_shard_wait (strand_shard *s, strand_record *before,
                         strand_record *r);
@@ -258,7 +297,7 @@ void strand_shards_clear (strand_partition *p,
 void strand_shard_describe (const strand_shard *s, const strand_record *r,
                             strand_held *held);
 
-/* outcome.c */
+/* lease.c */
 /* A stale lease is dropped: true. */
 bool strand_lease_drop (strand_lease *lease);
 /* FLIGHT -> OPEN, from the second record on with 'but_first'. */
@@ -268,31 +307,48 @@ void strand_lease_leave (strand_lease *lease, uint32_t unstarted);
 /* An open record, or one in flight, is done: it leaves its shard. */
 strand_err strand_lease_finish_first (strand_lease *lease, int64_t now_us);
 
-/* plan.c */
+/* commit.c */
+/* The tracker of 'p' says what the group knows. */
+void strand_commit_restored (strand_partition *p, int64_t committed);
+/* What a commit says may have changed. */
+static inline void strand_commit_may_differ (strand_engine *e) {
+  e->commits.maybe_dirty = true;
+}
+/* A record is in: before the first there was nothing to tell. */
+static inline void strand_commit_entered (strand_engine *e, int64_t now_us) {
+  e->commits.active_us = now_us;
+  if (e->commits.made_us == 0) e->commits.made_us = now_us;
+}
+/* One is done. */
+static inline void strand_commit_left (strand_engine *e, int64_t now_us) {
+  e->commits.active_us = now_us;
+  e->commits.maybe_dirty = true;
+}
 /* Metadata may be so long from now on. */
-void strand_plan_limit (strand_engine *e, size_t limit);
+void strand_commit_limit (strand_engine *e, size_t limit);
 /* Once in a while: may it be longer? */
-void strand_plan_look (strand_engine *e, int64_t now_us);
+void strand_commit_look (strand_engine *e, int64_t now_us);
 
-/* gate.c */
-bool strand_gates_new (strand_engine *e);
-void strand_gates_configure (strand_engine *e,
-                             const strand_engine_config *config);
+/* throttle.c */
+bool strand_throttles_new (strand_engine *e);
+void strand_throttles_configure (strand_engine *e,
+                                 const strand_engine_config *config);
 /* Tokens of the consumer's rate; 'most' at most. */
-size_t strand_gate_tokens (strand_engine *e, size_t most, int64_t now_us);
+size_t strand_throttle_tokens (strand_engine *e, size_t most, int64_t now_us);
 /* How many of 'most' records 'p', which is runnable, may lease now. 0: it has
-** left the runnable ones until its gate opens; or it has not, and is the next
+** left the runnable ones until that opens; or it has not, and is the next
 ** to get tokens of the consumer's rate. */
-size_t strand_gate_room (strand_partition *p, size_t most, int64_t now_us);
-size_t strand_gate_more (strand_gate *gate, size_t most, int64_t now_us);
-void strand_gate_leased (strand_partition *p, const strand_lease *lease);
+size_t strand_throttle_room (strand_partition *p, size_t most, int64_t now_us);
+size_t strand_throttle_more (strand_throttle *throttle, size_t most,
+                             int64_t now_us);
+void strand_throttle_leased (strand_partition *p, const strand_lease *lease);
 /* 'unstarted' records give their tokens back; the lease has ended if so. */
-void strand_gate_left (strand_partition *p, const strand_lease *lease,
-                       uint32_t unstarted);
+void strand_throttle_left (strand_partition *p, const strand_lease *lease,
+                           uint32_t unstarted);
 /* Another record is there, in 's': a batch may be full. */
-void strand_gate_look (strand_shard *s);
+void strand_throttle_look (strand_shard *s);
 /* A batch of any partition has begun: those that linger may join it. */
-void strand_gate_join (strand_gate *gate);
+void strand_throttle_join (strand_throttle *throttle);
 
 /* linger.c */
 typedef struct strand_start {
@@ -315,17 +371,36 @@ void strand_linger_due (strand_partition *p, int64_t now_us);
 /* Limits have changed. */
 void strand_linger_again (strand_partition *p);
 
-/* aside.c */
+/* waiting.c */
+/* How the first record of a lease is to wait. */
+typedef struct strand_wait {
+  strand_waiting kind;
+  strand_cause cause;
+  bool counts;      /* as one of the policy's attempts */
+  int64_t delay_us; /* BACKOFF */
+  const char *reason;
+  size_t reason_length;
+} strand_wait;
+/* All that may fail for want of memory; may be called again. */
+strand_err strand_waiting_prepare (strand_lease *lease,
+                                   const strand_wait *wait, int64_t now_us);
+/* What was prepared: the lease ends, its first record waits. */
+void strand_waiting_enter (strand_lease *lease, const strand_wait *wait,
+                           int64_t now_us);
+static inline uint32_t strand_record_failures (const strand_record *r) {
+  if (!(r->flags & STRAND_RECORD_OWN) || r->in.past == NULL) return 0;
+  return r->in.past->failures;
+}
 /* It was parked, and is to be discarded or sent, not handled. */
 static inline bool strand_record_resolved (const strand_record *r) {
   return (r->flags & STRAND_RECORD_OWN) && r->in.past != NULL
          && r->in.past->resolved != 0;
 }
 /* Its offset is in flight already. */
-bool strand_aside_started (const strand_record *r);
+bool strand_waiting_started (const strand_record *r);
 /* Does with the head of 's', which is resolved and started, what was asked
 ** for. False: memory ran out. */
-bool strand_aside_carry_out (strand_shard *s, int64_t now_us);
+bool strand_waiting_carry_out (strand_shard *s, int64_t now_us);
 
 static inline bool strand_shard_keyed (const strand_shard *s) {
   return s->kind != STRAND_HELD_RECORD;

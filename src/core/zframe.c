@@ -4,6 +4,7 @@
 #include "core/zframe.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <string.h>
 
 enum block_type { BLOCK_RAW = 0, BLOCK_RLE = 1 };
@@ -58,15 +59,28 @@ static void put_rle (strand_zframe *f, uint8_t value, uint64_t count,
   }
 }
 
-/* Invariant (1). */
+/* The stretch is laid, in 'grew' bytes. */
+static void check_stretch (const strand_zframe *f, size_t grew) {
+#ifndef NDEBUG
+  uint64_t blocks = f->count / STRAND_ZFRAME_BLOCK_MAX + 1;
+  bool rle = f->count >= STRAND_ZFRAME_STRETCH;
+  assert(rle == (f->raw == 0));                                 /* (1) */
+  assert(rle || grew <= f->count + STRAND_ZFRAME_BLOCK_HEADER); /* (1) */
+  assert(!rle || grew <= STRAND_ZFRAME_RLE * blocks);           /* (2) */
+#else
+  (void)f;
+  (void)grew;
+#endif
+}
+
 static void lay_stretch (strand_zframe *f, int last) {
+  size_t before = f->size;
   if (f->count >= STRAND_ZFRAME_STRETCH) {
     put_rle(f, f->value, f->count, last);
   }
-  else {
-    put_raw(f, f->value, (size_t)f->count);
-    if (last) close_raw(f, 1);
-  }
+  else put_raw(f, f->value, (size_t)f->count);
+  check_stretch(f, f->size - before);
+  if (last) close_raw(f, 1);
   f->count = 0;
 }
 

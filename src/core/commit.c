@@ -1,9 +1,9 @@
 /*
-** plan.c - what the group is told, and when
+** commit.c - what the group is told, and when
 **
-** A plan is made by value in one step; while its answer is out no other is
+** A commit is made by value in one step; while its answer is out no other is
 ** made. librdkafka cannot say which partitions of a failed commit were taken,
-** so after one each of them is suspect, and committed alone.
+** so after one each of them is uncertain, and committed alone.
 **
 ** The broker may take less metadata than max_metadata says. What it refuses
 ** is half as long the next time, and what starts is bounded by that from then
@@ -15,7 +15,6 @@
 #include <stdlib.h>
 
 #include "core/engine.h"
-#include "core/mutant.h"
 #include "core/state.h"
 
 #define IDLE_US 500000        /* nothing buffered or running for this long */
@@ -29,20 +28,25 @@ bool strand_engine_dirty (const strand_engine *e, const strand_partition *p) {
   (void)e;
   return (p->state == PARTITION_RUNNING || p->state == PARTITION_REVOKING)
          && strand_offsets_committable(p->offsets) >= 0
-         && strand_offsets_version(p->offsets) != p->committed_version;
+         && strand_offsets_version(p->offsets) != p->committed.version;
 }
 
 bool strand_engine_commit_blocked (const strand_engine *e, int64_t now_us) {
-  return e->backoff_us > 0 && now_us < e->commit_not_before_us;
+  return e->commits.backoff_us > 0 && now_us < e->commits.not_before_us;
 }
 
 void strand_engine_hurry (strand_engine *e) {
-  if (MUTANT(a_reset_waits_for_the_interval)) return;
-  e->hurried = e->maybe_dirty = true;
+  e->commits.hurried = e->commits.maybe_dirty = true;
 }
 
 bool strand_engine_committing (const strand_engine *e) {
-  return e->unanswered;
+  return e->commits.unanswered;
+}
+
+void strand_commit_restored (strand_partition *p, int64_t committed) {
+  p->committed.offset = committed;
+  p->committed.version = strand_offsets_version(p->offsets);
+  p->committed.told = strand_offsets_told(p->offsets);
 }
 
 /*
@@ -53,8 +57,8 @@ bool strand_engine_committing (const strand_engine *e) {
 static void tell_unwritable (strand_partition *p, size_t refused) {
   const strand_engine *e = p->engine;
   char reason[256];
-  if (p->unwritable) return;
-  p->unwritable = true;
+  if (p->committed.unwritable) return;
+  p->committed.unwritable = true;
   if (refused > 0) {
     snprintf(reason, sizeof(reason),
              "the broker refuses %zu characters of "
@@ -62,12 +66,12 @@ static void tell_unwritable (strand_partition *p, size_t refused) {
              "offset.metadata.max.bytes",
              refused, e->config.max_metadata);
   }
-  else if (e->metadata_limit < e->config.max_metadata) {
+  else if (e->metadata.limit < e->config.max_metadata) {
     snprintf(reason, sizeof(reason),
              "what is done does not fit the %zu "
              "characters that the broker takes: set max_metadata (now %zu) "
              "to its offset.metadata.max.bytes",
-             e->metadata_limit, e->config.max_metadata);
+             e->metadata.limit, e->config.max_metadata);
   }
   else {
     snprintf(reason, sizeof(reason),
@@ -78,40 +82,37 @@ static void tell_unwritable (strand_partition *p, size_t refused) {
   strand_partition_tell(p, STRAND_NOTICE_UNWRITABLE, reason);
 }
 
-void strand_plan_limit (strand_engine *e, size_t limit) {
-  bool longer = limit > e->metadata_limit;
-  e->metadata_limit = limit;
+void strand_commit_limit (strand_engine *e, size_t limit) {
+  bool longer = limit > e->metadata.limit;
+  e->metadata.limit = limit;
   for (strand_link *l = e->partitions.next; l != &e->partitions; l = l->next) {
     strand_partition *p = strand_list_entry(l, strand_partition, link);
-    if (longer && p->unwritable) p->committed_version = NEVER;
+    if (longer && p->committed.unwritable) p->committed.version = NEVER;
     strand_partition_unstall(p);
   }
-  if (longer) e->maybe_dirty = true;
+  if (longer) e->commits.maybe_dirty = true;
 }
 
 /* Nothing of it was taken. What was taken before may be known to be longer
 ** than the half, unless the broker takes less than it did. */
 static void learn (strand_engine *e, size_t refused, int64_t now_us) {
   size_t limit = refused / 2;
-  if (e->metadata_taken >= refused) e->metadata_taken = 0;
-  if (e->metadata_taken > limit) limit = e->metadata_taken;
-  if (MUTANT(refusal_is_not_learnt)) limit = e->metadata_limit;
-  e->metadata_again_us = now_us + STRAND_METADATA_AGAIN_US;
-  if (limit < e->metadata_limit) strand_plan_limit(e, limit);
+  if (e->metadata.taken >= refused) e->metadata.taken = 0;
+  if (e->metadata.taken > limit) limit = e->metadata.taken;
+  e->metadata.again_us = now_us + STRAND_METADATA_AGAIN_US;
+  if (limit < e->metadata.limit) strand_commit_limit(e, limit);
 }
 
-void strand_plan_look (strand_engine *e, int64_t now_us) {
-  size_t most = e->config.max_metadata, limit = e->metadata_limit * 2;
-  if (e->metadata_limit >= most || now_us < e->metadata_again_us
-      || MUTANT(longer_metadata_is_never_tried_again))
-    return;
+void strand_commit_look (strand_engine *e, int64_t now_us) {
+  size_t most = e->config.max_metadata, limit = e->metadata.limit * 2;
+  if (e->metadata.limit >= most || now_us < e->metadata.again_us) return;
   if (limit < LONGER_LEAST) limit = LONGER_LEAST;
-  e->metadata_again_us = now_us + STRAND_METADATA_AGAIN_US;
-  strand_plan_limit(e, limit < most ? limit : most);
+  e->metadata.again_us = now_us + STRAND_METADATA_AGAIN_US;
+  strand_commit_limit(e, limit < most ? limit : most);
 }
 
 /*
-** A plan
+** A commit
 */
 
 /* What is done does not fit: as much of it as does, unless the last commit
@@ -119,30 +120,29 @@ void strand_plan_look (strand_engine *e, int64_t now_us) {
 static strand_err write_part (strand_partition *p, char *text,
                               strand_commit_item *item, size_t *length) {
   strand_err err = strand_offsets_payload_part(
-    p->offsets, p->engine->metadata_limit, text, length, &item->told);
+    p->offsets, p->engine->metadata.limit, text, length, &item->told);
   if (err != STRAND_OK) return err;
   tell_unwritable(p, 0);
   item->whole = false;
-  p->kept = item->told < p->told
-            && !MUTANT(commit_that_tells_less_replaces_one);
-  return p->kept ? STRAND_EFULL : STRAND_OK;
+  p->committed.kept = item->told < p->committed.told;
+  return p->committed.kept ? STRAND_EFULL : STRAND_OK;
 }
 
 static strand_err write_text (strand_partition *p, char *text,
                               strand_commit_item *item, size_t *length) {
   strand_err err = strand_offsets_payload(
-    p->offsets, p->engine->metadata_limit, text, length);
+    p->offsets, p->engine->metadata.limit, text, length);
   if (err == STRAND_ENOMEM) return err;
   if (err != STRAND_OK) return write_part(p, text, item, length);
   item->told = strand_offsets_told(p->offsets);
   item->whole = true;
-  p->kept = false;
+  p->committed.kept = false;
   return STRAND_OK;
 }
 
-static strand_err plan_one (strand_partition *p, strand_commit *commit) {
+static strand_err add_item (strand_partition *p, strand_commit *commit) {
   strand_commit_item *item = &commit->items[commit->count];
-  char *text = malloc(p->engine->metadata_limit + 1), *fitting;
+  char *text = malloc(p->engine->metadata.limit + 1), *fitting;
   size_t length;
   strand_err err;
   if (text == NULL) return STRAND_ENOMEM;
@@ -157,63 +157,61 @@ static strand_err plan_one (strand_partition *p, strand_commit *commit) {
   item->partition = p;
   item->epoch = p->epoch;
   item->version = strand_offsets_version(p->offsets);
-  item->offset = MUTANT(commit_passes_an_open_record)
-                   ? strand_offsets_highest(p->offsets) + 1
-                   : strand_offsets_committable(p->offsets);
-  item->offset -= MUTANT(offset_and_payload_are_shifted) && item->offset > 0;
-  if (MUTANT(clean_before_the_brokers_answer)) {
-    p->committed_version = item->version;
-  }
-  p->pins++;
+  item->offset = strand_offsets_committable(p->offsets);
+  p->committed.pins++;
   commit->count++;
   return STRAND_OK;
 }
 
 /* One whose old commit stays must not keep the others from theirs. */
-static bool any_suspect (const strand_engine *e) {
+static bool any_uncertain (const strand_engine *e) {
   for (strand_link *l = e->partitions.next; l != &e->partitions; l = l->next) {
     strand_partition *p = strand_list_entry(l, strand_partition, link);
-    if (p->suspect && !p->kept && strand_engine_dirty(e, p)) return true;
+    if (p->committed.uncertain && !p->committed.kept
+        && strand_engine_dirty(e, p))
+      return true;
   }
   return false;
 }
 
-/* Adds what is dirty; of the suspect ones only the first. */
-static void plan_all (strand_engine *e, strand_commit *commit,
-                      const strand_partition *only, bool suspect) {
+/* Adds what is dirty; of the uncertain ones only the first. */
+static void add_items (strand_engine *e, strand_commit *commit,
+                       const strand_partition *only, bool uncertain) {
   bool starved = false;
   for (strand_link *l = e->partitions.next; l != &e->partitions; l = l->next) {
     strand_partition *p = strand_list_entry(l, strand_partition, link);
     strand_err err;
-    if (only == NULL ? p->suspect != suspect : p != only) continue;
+    if (only == NULL ? p->committed.uncertain != uncertain : p != only)
+      continue;
     if (!strand_engine_dirty(e, p)) continue;
-    err = plan_one(p, commit);
+    err = add_item(p, commit);
     if (err == STRAND_ENOMEM) starved = true;
-    if (err == STRAND_OK && suspect) return;
+    if (err == STRAND_OK && uncertain) return;
   }
-  if (starved) e->maybe_dirty = true;
+  if (starved) e->commits.maybe_dirty = true;
 }
 
 strand_commit *strand_engine_commit (strand_engine *e, int64_t now_us,
                                      const strand_partition *only) {
   strand_commit *commit;
-  if (e->unanswered && !MUTANT(two_commits_in_flight)) return NULL;
-  e->committed_us = now_us;
+  if (e->commits.unanswered) return NULL;
+  e->commits.made_us = now_us;
   commit = malloc(sizeof(*commit)
                   + e->partition_count * sizeof(commit->items[0]));
   if (commit == NULL) return NULL;
   commit->count = 0;
   if (only == NULL) {
-    e->hurried = false;
-    e->maybe_dirty = false; /* unless there is a plan, or no memory for one */
-    plan_all(e, commit, NULL, true);
+    e->commits.hurried = false;
+    e->commits.maybe_dirty =
+      false; /* unless there is one, or no memory for one */
+    add_items(e, commit, NULL, true);
   }
-  if (commit->count == 0) plan_all(e, commit, only, false);
+  if (commit->count == 0) add_items(e, commit, only, false);
   if (commit->count == 0) {
     free(commit);
     return NULL;
   }
-  e->unanswered = true;
+  e->commits.unanswered = true;
   return commit;
 }
 
@@ -226,35 +224,27 @@ static bool is_refused (const strand_commit *commit, strand_answer answer) {
 static void take_committed (strand_partition *p,
                             const strand_commit_item *item) {
   size_t length = strlen(item->metadata);
-  if (length > p->engine->metadata_taken) p->engine->metadata_taken = length;
-  p->committed = item->offset;
-  p->committed_version = MUTANT(answer_covers_later_work)
-                           ? strand_offsets_version(p->offsets)
-                           : item->version;
-  p->told = item->told;
-  p->suspect = false;
-  if (!item->whole || !p->unwritable) return;
-  p->unwritable = MUTANT(unwritable_metadata_is_never_over);
-  if (!p->unwritable) strand_partition_tell(p, STRAND_NOTICE_WRITABLE, NULL);
+  if (length > p->engine->metadata.taken) p->engine->metadata.taken = length;
+  p->committed.offset = item->offset;
+  p->committed.version = item->version;
+  p->committed.told = item->told;
+  p->committed.uncertain = false;
+  if (!item->whole || !p->committed.unwritable) return;
+  p->committed.unwritable = false;
+  strand_partition_tell(p, STRAND_NOTICE_WRITABLE, NULL);
 }
 
 static void take_answer (strand_commit_item *item, strand_answer answer,
                          bool alone) {
   strand_partition *p = item->partition;
   bool live = p->state != PARTITION_GONE && p->epoch == item->epoch;
-  p->pins--;
-  if (MUTANT(failed_commit_counts_as_committed)
-      && answer == STRAND_COMMIT_LATER)
-    answer = STRAND_COMMITTED;
-  if (MUTANT(neighbours_are_clean_after_a_partial_error)
-      && answer == STRAND_COMMIT_UNKNOWN && !alone)
-    answer = STRAND_COMMITTED;
+  p->committed.pins--;
   if (live && answer == STRAND_COMMITTED) take_committed(p, item);
   else if (live && answer == STRAND_COMMIT_UNKNOWN) {
-    p->suspect = !alone && !MUTANT(suspects_are_committed_together);
+    p->committed.uncertain = !alone;
   }
   else if (live && answer == STRAND_COMMIT_REFUSED) { /* a shorter one */
-    p->suspect = true;
+    p->committed.uncertain = true;
     tell_unwritable(p, strlen(item->metadata));
   }
   free(item->metadata);
@@ -265,21 +255,24 @@ static void take_answer (strand_commit_item *item, strand_answer answer,
 static void back_off (strand_engine *e, strand_answer answer, bool alone,
                       int64_t now_us) {
   if (answer == STRAND_COMMITTED || answer == STRAND_COMMIT_REFUSED) {
-    e->backoff_us = e->commit_not_before_us = 0;
+    e->commits.backoff_us = e->commits.not_before_us = 0;
   }
   else if (answer == STRAND_COMMIT_LATER || alone) {
-    e->backoff_us = e->backoff_us == 0 ? BACKOFF_FIRST_US : e->backoff_us * 2;
-    if (e->backoff_us > BACKOFF_MOST_US) e->backoff_us = BACKOFF_MOST_US;
-    e->commit_not_before_us = now_us + e->backoff_us;
+    e->commits.backoff_us = e->commits.backoff_us == 0
+                              ? BACKOFF_FIRST_US
+                              : e->commits.backoff_us * 2;
+    if (e->commits.backoff_us > BACKOFF_MOST_US)
+      e->commits.backoff_us = BACKOFF_MOST_US;
+    e->commits.not_before_us = now_us + e->commits.backoff_us;
   }
 }
 
 void strand_engine_commit_answer (strand_engine *e, strand_commit *commit,
                                   strand_answer answer, int64_t now_us) {
   bool alone = commit->count == 1;
-  assert(e->unanswered);
-  e->unanswered = false;
-  e->maybe_dirty = true;
+  assert(e->commits.unanswered);
+  e->commits.unanswered = false;
+  e->commits.maybe_dirty = true;
   if (is_refused(commit, answer)) {
     learn(e, strlen(commit->items[0].metadata), now_us);
   }
@@ -294,14 +287,14 @@ void strand_engine_commit_answer (strand_engine *e, strand_commit *commit,
 int64_t strand_engine_commit_due (const strand_engine *e, int64_t now_us) {
   int64_t due, idle;
   (void)now_us;
-  if (e->unanswered || !e->maybe_dirty) return INT64_MAX;
-  if (e->backoff_us > 0) return e->commit_not_before_us;
-  if (e->hurried || any_suspect(e)) return 0;
-  due = e->committed_us + e->config.commit_interval_us;
-  if (e->buffered_records > 0) return due;
-  idle = e->active_us + IDLE_US;
-  if (idle < e->committed_us + IDLE_EVERY_US) {
-    idle = e->committed_us + IDLE_EVERY_US;
+  if (e->commits.unanswered || !e->commits.maybe_dirty) return INT64_MAX;
+  if (e->commits.backoff_us > 0) return e->commits.not_before_us;
+  if (e->commits.hurried || any_uncertain(e)) return 0;
+  due = e->commits.made_us + e->config.commit_interval_us;
+  if (e->budget.used.buffered_records > 0) return due;
+  idle = e->commits.active_us + IDLE_US;
+  if (idle < e->commits.made_us + IDLE_EVERY_US) {
+    idle = e->commits.made_us + IDLE_EVERY_US;
   }
   return idle < due ? idle : due;
 }

@@ -1,5 +1,5 @@
 /*
-** aside.c - dead letters on their way, and what is said of parked records
+** waiting.c - dead letters on their way, and what is said of parked records
 */
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +11,8 @@
 */
 
 /* Inside an outcome, or a lease (what was resolved so). */
-bool aside_wanted (void *arg, strand_partition *partition,
-                   strand_record *record) {
+bool waiting_wanted (void *arg, strand_partition *partition,
+                     strand_record *record) {
   world *w = arg;
   int index = (int)(intptr_t)strand_partition_tag(partition);
   part *p = &w->parts[index];
@@ -51,7 +51,7 @@ static void refuse (world *w, const letter *l, slot *s) {
   s->alone = w->config.park_alone && log_keyed(w, s);
 }
 
-bool aside_letter (world *w) {
+bool waiting_letter (world *w) {
   int i = w->letter_count == 0 ? 0 : sim_pick(w, w->letter_count);
   bool refused;
   letter l;
@@ -81,7 +81,7 @@ bool aside_letter (world *w) {
   return true;
 }
 
-int64_t aside_next (const world *w) {
+int64_t waiting_next (const world *w) {
   int64_t next = INT64_MAX;
   for (int i = 0; i < w->letter_count; i++) {
     int64_t due = w->letters[i].due_us;
@@ -91,7 +91,7 @@ int64_t aside_next (const world *w) {
 }
 
 /* Whether they were taken or not: nobody is there who would hear of it. */
-void aside_revoked (world *w, int index) {
+void waiting_revoked (world *w, int index) {
   int kept = 0;
   for (int i = 0; i < w->letter_count; i++) {
     if (index < 0 || w->letters[i].part == index) continue;
@@ -127,7 +127,7 @@ static void resolve (world *w, int index, int64_t offset) {
   p->resolved++;
 }
 
-bool aside_resolve (world *w, int index) {
+bool waiting_resolve (world *w, int index) {
   part *p = &w->parts[index];
   const strand_record *r;
   if (p->live == NULL || !p->restored) return false;
@@ -138,10 +138,10 @@ bool aside_resolve (world *w, int index) {
   return true;
 }
 
-bool aside_resolve_all (world *w) {
+bool waiting_resolve_all (world *w) {
   bool any = false;
   for (int i = 0; i < w->partition_count; i++) {
-    while (aside_resolve(w, i)) any = true;
+    while (waiting_resolve(w, i)) any = true;
   }
   return any;
 }
@@ -171,7 +171,7 @@ static void sync_part (world *w, part *p) {
         (unsigned long long)p->skipped, (unsigned long long)now.skipped);
 }
 
-void aside_sync (world *w, int m) {
+void waiting_sync (world *w, int m) {
   for (int i = 0; i < w->partition_count; i++) {
     part *p = &w->parts[i];
     if (p->owner == m && p->resolved > 0) sync_part(w, p);
@@ -179,7 +179,7 @@ void aside_sync (world *w, int m) {
 }
 
 /* The engine and the model count the same. */
-void aside_check (world *w, int m) {
+void waiting_check (world *w, int m) {
   size_t parked = 0, letters = 0;
   strand_engine_stats stats;
   strand_engine_stats_read(w->members[m].engine, &stats);

@@ -1,5 +1,5 @@
 /*
-** gate_test.c - rates, and calls at once
+** throttle_test.c - rates, and calls at once
 */
 #include "engine_fixture.h"
 
@@ -223,5 +223,5 @@ int main (void) {
     cmocka_unit_test(new_limits_open_the_gates),
     cmocka_unit_test(partitions_of_a_closed_route_take_turns),
   };
-  return cmocka_run_group_tests_name("gate", tests, NULL, NULL);
+  return cmocka_run_group_tests_name("throttle", tests, NULL, NULL);
 }

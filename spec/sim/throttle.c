@@ -1,5 +1,5 @@
 /*
-** gate.c - routes: what a seed picks for them, and what they may lease
+** throttle.c - routes: what a seed picks for them, and what they may lease
 **
 ** The buckets are counted here as the engine counts them, from the leases that
 ** were seen: one that goes below nothing was overdrawn.
@@ -40,7 +40,7 @@ static void pick_batch (world *w, strand_route_limits *r) {
   if (sim_fault(w, FAULT_LINGER, 60)) r->linger_us = sim_pick(w, 300000);
 }
 
-void gate_make (world *w) {
+void throttle_make (world *w) {
   w->route_count = 1 + sim_pick(w, ROUTES_MAX);
   for (int i = 0; i < w->route_count; i++) {
     strand_route_limits *r = &w->routes[i];
@@ -56,7 +56,7 @@ void gate_make (world *w) {
   w->config.route_count = (size_t)w->route_count;
 }
 
-bool gate_any (const world *w) {
+bool throttle_any (const world *w) {
   return w->faults[FAULT_BATCH] || w->faults[FAULT_RATE]
          || w->faults[FAULT_CALLS];
 }
@@ -71,7 +71,7 @@ static void fill (bucket *b, const strand_rate *rate, int64_t now_us) {
   if (b->tokens > rate->burst) b->tokens = rate->burst;
 }
 
-void gate_open (world *w, int m) {
+void throttle_open (world *w, int m) {
   member *me = &w->members[m];
   me->bucket = (bucket){ w->config.rate.burst, w->now_us };
   for (int i = 0; i < w->route_count; i++) {
@@ -96,7 +96,7 @@ static void refund (world *w, bucket *b, const strand_rate *rate,
   if (b->tokens > rate->burst) b->tokens = rate->burst;
 }
 
-void gate_fill (world *w, int m) {
+void throttle_fill (world *w, int m) {
   member *me = &w->members[m];
   fill(&me->bucket, &w->config.rate, w->now_us);
   for (int i = 0; i < w->route_count; i++) {
@@ -104,7 +104,7 @@ void gate_fill (world *w, int m) {
   }
 }
 
-void gate_leased (world *w, const mlease *l) {
+void throttle_leased (world *w, const mlease *l) {
   member *me = &w->members[l->member];
   int route = w->parts[l->part].route;
   const strand_route_limits *r = &w->routes[route];
@@ -116,7 +116,7 @@ void gate_leased (world *w, const mlease *l) {
   me->calls[route]++;
 }
 
-void gate_left (world *w, const mlease *l, uint32_t unstarted) {
+void throttle_left (world *w, const mlease *l, uint32_t unstarted) {
   member *me = &w->members[l->member];
   int route = w->parts[l->part].route;
   if (l->stale || unstarted == 0) return;
@@ -124,7 +124,7 @@ void gate_left (world *w, const mlease *l, uint32_t unstarted) {
   refund(w, &me->buckets[route], &w->routes[route].rate, unstarted);
 }
 
-void gate_ended (world *w, const mlease *l) {
+void throttle_ended (world *w, const mlease *l) {
   if (l->nth == 0) w->members[l->member].calls[w->parts[l->part].route]--;
 }
 
@@ -137,7 +137,7 @@ static const slot *first_of (const world *w, const mlease *l) {
   return &p->slots[log_slot(p, l->lease.record->offset)];
 }
 
-void gate_batch (world *w, int first, size_t count) {
+void throttle_batch (world *w, int first, size_t count) {
   const mlease *l = &w->leases[first];
   int route = w->parts[l->part].route, leases = w->lease_count - first;
   const strand_route_limits *r = &w->routes[route];

@@ -1,5 +1,5 @@
 /*
-** plan_test.c - what a commit says, and when
+** commit_test.c - what a commit says, and when
 */
 #include "engine_fixture.h"
 
@@ -118,7 +118,7 @@ static void a_release_lets_a_full_partition_go_on (void **state) {
 
 /* {=== commits =========================================================== */
 
-static void a_plan_is_made_by_value (void **state) {
+static void a_commit_is_made_by_value (void **state) {
   strand_engine *e = open_by(STRAND_BY_KEY);
   strand_partition *p = assign(e, 0);
   strand_lease l[3];
@@ -416,7 +416,7 @@ static void a_part_without_memory_is_tried_again (void **state) {
     assert_true(strand_engine_commit_due(e, 0) < INT64_MAX);
   }
   fail_alloc(-1);
-  assert_int_equal(failed, 2); /* the plan, and its text */
+  assert_int_equal(failed, 2); /* the commit, and its text */
   assert_true(told_by(&c->items[0]) == c->items[0].told);
   answer(e, c, STRAND_COMMITTED, 0);
   assert_int_equal(heard.notices[STRAND_NOTICE_UNWRITABLE], 1);
@@ -649,7 +649,7 @@ int main (void) {
     cmocka_unit_test(what_fails_again_unblocks_no_full_partition),
     cmocka_unit_test(a_higher_limit_lets_a_full_partition_go_on),
     cmocka_unit_test(a_release_lets_a_full_partition_go_on),
-    cmocka_unit_test(a_plan_is_made_by_value),
+    cmocka_unit_test(a_commit_is_made_by_value),
     cmocka_unit_test(one_commit_is_in_flight),
     cmocka_unit_test(after_an_unknown_end_commits_go_one_by_one),
     cmocka_unit_test(a_commit_that_failed_waits_longer_each_time),
@@ -668,5 +668,5 @@ int main (void) {
     cmocka_unit_test(what_was_done_is_not_run_again),
     cmocka_unit_test(what_was_compacted_away_is_committed),
   };
-  return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
+  return cmocka_run_group_tests_name("commit", tests, NULL, NULL);
 }
