@@ -211,7 +211,7 @@ static int admin_next_log (lua_State *L) {
 
 static int admin_oauth_needed (lua_State *L) {
   if (is_forked(check_self(L))) return strand_push_forked(L);
-  lua_pushboolean(L, strand_admin_oauth_needed(check_open(L)));
+  lua_pushboolean(L, strand_admin_look_oauth(check_open(L)));
   return 1;
 }
 
