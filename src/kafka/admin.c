@@ -150,11 +150,11 @@ int strand_admin_delete_topics (strand_admin *admin, const char *const *topics,
 static bool add_partitions (const strand_admin *admin, const char *topic,
                             rd_kafka_topic_partition_list_t *partitions,
                             double deadline, strand_failure *failure) {
-  strand_errand *errand = admin->own.client->errand;
-  int32_t count = strand_errand_ask_partitions(errand, topic, failure);
+  strand_calls *calls = admin->own.client->calls;
+  int32_t count = strand_calls_ask_partitions(calls, topic, failure);
   if (count == 0) { /* asked for now */
-    strand_errand_wait(errand, deadline);
-    count = strand_errand_ask_partitions(errand, topic, failure);
+    strand_calls_wait(calls, deadline);
+    count = strand_calls_ask_partitions(calls, topic, failure);
   }
   if (count == 0) return false;
   rd_kafka_topic_partition_list_add_range(partitions, topic, 0, count - 1);

@@ -61,8 +61,8 @@ int strand_client_open (strand_client *client, rd_kafka_type_t kind,
   if (client->wake_fd >= 0)
     rd_kafka_queue_io_event_enable(client->queue, client->wake_fd, &one,
                                    sizeof(one));
-  client->errand = strand_errand_new(client->handle, client->wake_fd);
-  if (client->errand != NULL) return 1;
+  client->calls = strand_calls_new(client->handle, client->wake_fd);
+  if (client->calls != NULL) return 1;
   no_memory(failure);
   return 0;
 }
@@ -79,9 +79,9 @@ int strand_client_token (strand_client *client, const char *token,
   return 0;
 }
 
-/* Every step may wait: for a call of an errand, for librdkafka's threads. */
+/* Every step may wait: for one of its calls, for librdkafka's threads. */
 static void destroy (strand_client *client) {
-  strand_errand_free(client->errand);
+  strand_calls_free(client->calls);
   if (client->queue != NULL) {
     rd_kafka_queue_io_event_enable(client->queue, -1, NULL, 0);
     rd_kafka_queue_destroy(client->queue);
@@ -118,7 +118,7 @@ static int wait_end (strand_client *client, double deadline) {
 
 int strand_client_end (strand_client *client, double deadline) {
   pthread_t thread;
-  if (client->errand != NULL) strand_errand_stop(client->errand);
+  if (client->calls != NULL) strand_calls_stop(client->calls);
   if (!strand_thread_start(&thread, run, client)) {
     destroy(client); /* no thread to be had: then here, as long as it takes */
     client_free(client);

@@ -13,7 +13,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "core/err.h"
-#include "kafka/errand.h"
+#include "kafka/calls.h"
 #include "kafka/lock.h"
 #include "kafka/log.h"
 #include "kafka/placement.h"
@@ -24,7 +24,7 @@ typedef struct strand_client {
   strand_log_cause cause; /* why no broker answers */
   rd_kafka_t *handle;
   rd_kafka_queue_t *queue; /* reports and errors */
-  strand_errand *errand;
+  strand_calls *calls;
   int wake_fd;      /* a copy: the producer closes its own */
   strand_lock lock; /* of the two below */
   strand_condition changed;

@@ -43,7 +43,7 @@ struct strand_producer {
   strand_producer_events events;
   strand_producer_counts counts;
   strand_stall stall;
-  int64_t reminder_us; /* what the errands' thread was told; 0: nothing */
+  int64_t reminder_us; /* what the calls' thread was told; 0: nothing */
 };
 
 /* ---- the fd ------------------------------------------------------------- */
@@ -118,7 +118,7 @@ static void take_report (strand_producer *p,
                         message->err, rd_kafka_topic_name(message->rkt),
                         message->partition);
   if (message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
-    strand_errand_doubt(p->client->errand, rd_kafka_topic_name(message->rkt));
+    strand_calls_doubt(p->client->calls, rd_kafka_topic_name(message->rkt));
   if (ticket != NULL) {
     strand_watch *watch = (strand_watch *)(void *)ticket;
     strand_delivery_fill(watch->report, message);
@@ -155,8 +155,7 @@ static void look_at_linger (strand_producer *p) {
   int on = (p->flushing && some && p->limits.linger_ms > LINGER_MS)
            || (p->hurried > 0 && some && p->limits.linger_ms > 0);
   if (!some) p->flushing = 0;
-  if (on != p->hastens)
-    p->hastens = strand_errand_flush(p->client->errand, on);
+  if (on != p->hastens) p->hastens = strand_calls_flush(p->client->calls, on);
 }
 
 /* ---- records that are out for too long ---------------------------------- */
@@ -165,7 +164,7 @@ static void take_answer (strand_producer *p) {
   rd_kafka_topic_partition_list_t *list;
   rd_kafka_resp_err_t err;
   strand_obstacle obstacle;
-  if (!strand_errand_take_stalled(p->client->errand, &err, &list)) return;
+  if (!strand_calls_take_stalled(p->client->calls, &err, &list)) return;
   if (strand_stall_answered(&p->stall, err, list, strand_clock_us(),
                             &obstacle))
     strand_producer_events_tell(&p->events, p->log, &obstacle);
@@ -175,15 +174,15 @@ static void take_answer (strand_producer *p) {
 static void set_reminder (strand_producer *p) {
   if (p->reminder_us == p->stall.due_us) return;
   p->reminder_us = p->stall.due_us;
-  strand_errand_remind(p->client->errand, p->reminder_us);
+  strand_calls_remind(p->client->calls, p->reminder_us);
 }
 
 static void look_at_stall (strand_producer *p) {
-  if (p->client->errand == NULL) return; /* it could not be opened */
+  if (p->client->calls == NULL) return; /* it could not be opened */
   if (p->stall.asking) take_answer(p);
-  if (strand_errand_take_reminder(p->client->errand)
+  if (strand_calls_take_reminder(p->client->calls)
       && strand_stall_tick(&p->stall, strand_clock_us()))
-    p->stall.asking = strand_errand_ask_stalled(p->client->errand);
+    p->stall.asking = strand_calls_ask_stalled(p->client->calls);
   set_reminder(p);
 }
 
@@ -252,11 +251,11 @@ static void ask_partitions (strand_producer *p,
   strand_failure ignored; /* not known yet: that is why it is asked */
   size_t i;
   for (i = 0; i < options->topic_count; i++)
-    strand_errand_ask_partitions(p->client->errand, options->topics[i],
-                                 &ignored);
+    strand_calls_ask_partitions(p->client->calls, options->topics[i],
+                                &ignored);
   if (options->topic_count > 0 && options->topics_timeout > 0)
-    strand_errand_wait(p->client->errand,
-                       strand_clock_now() + options->topics_timeout);
+    strand_calls_wait(p->client->calls,
+                      strand_clock_now() + options->topics_timeout);
 }
 
 static int open_warnings (strand_producer *p, strand_failure *failure) {
@@ -449,12 +448,12 @@ void strand_producer_keep (strand_producer *p, int kept) {
 
 int32_t strand_producer_partitions (strand_producer *p, const char *topic,
                                     strand_failure *failure) {
-  return strand_errand_ask_partitions(p->client->errand, topic, failure);
+  return strand_calls_ask_partitions(p->client->calls, topic, failure);
 }
 
 void strand_producer_await_topics (strand_producer *p, double seconds) {
   if (p->client == NULL) return;
-  strand_errand_wait(p->client->errand, strand_clock_now() + seconds);
+  strand_calls_wait(p->client->calls, strand_clock_now() + seconds);
 }
 
 /* ---- tokens ------------------------------------------------------------- */

@@ -24,11 +24,11 @@
 **   (3) At most max_queued_records deliveries wait to be taken; then send
 **       says QUEUE_FULL, and nothing is dropped.
 **   (4) A record that is out for long, while brokers answer, is looked into
-**       (stall.h): the errands' thread wakes the fd for that, and asks.
+**       (stall.h): the calls' thread wakes the fd for that, and asks.
 **   (5) close ends within its timeout plus a fraction of a second: what
 **       librdkafka does not finish by then goes on in a thread by itself.
 **
-** Thread: lua (strand_errand and the closing thread see the client only).
+** Thread: lua (strand_calls and the closing thread see the client only).
 */
 #ifndef STRAND_PRODUCER_H
 #define STRAND_PRODUCER_H
