@@ -11,6 +11,9 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include "core/err.h"
+#include "kafka/producer_conf.h"
+
 typedef struct strand_outgoing_header {
   const char *name;
   size_t name_length;
@@ -40,5 +43,11 @@ rd_kafka_resp_err_t strand_outgoing_produce (rd_kafka_t *client,
                                              const strand_outgoing *record,
                                              rd_kafka_headers_t *headers,
                                              void *opaque);
+
+/* Why that did not work. */
+void strand_outgoing_fail (rd_kafka_t *client, rd_kafka_resp_err_t err,
+                           const strand_outgoing *record,
+                           const strand_producer_limits *limits,
+                           strand_failure *failure);
 
 #endif

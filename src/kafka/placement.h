@@ -14,11 +14,11 @@
 #include "core/partitioner.h"
 
 /* What a record's opaque points to, or is. Does not change. */
-typedef struct strand_pending {
+typedef struct strand_delivery_ticket {
   int has_hash;
   uint32_t hash; /* of the partition key */
   int label;     /* 0 or 1; see stall.h */
-} strand_pending;
+} strand_delivery_ticket;
 
 typedef struct strand_placement {
   strand_partitioner which;
@@ -27,10 +27,10 @@ typedef struct strand_placement {
 } strand_placement;
 
 /* All of it as an opaque, for records that need no ticket. */
-void *strand_placement_opaque (const strand_pending *record);
+void *strand_placement_opaque (const strand_delivery_ticket *record);
 
 /* NULL for an opaque that is no ticket. */
-strand_pending *strand_placement_ticket (void *opaque);
+strand_delivery_ticket *strand_placement_ticket (void *opaque);
 
 int strand_placement_label (void *opaque);
 

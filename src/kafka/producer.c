@@ -12,13 +12,12 @@
 
 #include "kafka/client.h"
 #include "kafka/clock.h"
-#include "kafka/system.h"
+#include "kafka/deliveries.h"
 #include "kafka/errors.h"
-#include "kafka/stall.h"
-#include "kafka/warnings.h"
-#include "kafka/watch.h"
+#include "kafka/flushing.h"
+#include "kafka/system.h"
+#include "kafka/unacked.h"
 
-#define LINGER_MS 100 /* a flush of all waits so long, without a thread */
 #define PURGE_AGAIN_MS 100
 #define END_GRACE 0.25 /* seconds for librdkafka's threads to end */
 #define ANSWER_MS 1000 /* for a broker to prove that it is there after all */
@@ -26,48 +25,42 @@
 struct strand_producer {
   strand_client *client; /* NULL: closed */
   strand_log *log;
-  int fd;
-  int reports_all;
-  strand_warnings *warnings; /* NULL: the reports are taken */
-  int flushing;              /* until nothing is outstanding */
-  int hurried;               /* how many wait, by strand_producer_hurry */
-  int hastens;               /* for either of them nothing lingers now */
-  int held;                  /* taken, and not given on */
-  int kept;                  /* the same, by strand_producer_keep */
-  int oauth_wanted;          /* a token is due */
-  int unreachable; /* all brokers were down, and none has reported since */
   strand_producer_limits limits;
-  strand_delivery *first; /* deliveries, oldest first */
-  strand_delivery *last;
-  strand_watches watches;
+  strand_deliveries deliveries;
   strand_producer_events events;
-  strand_producer_counts counts;
-  strand_stall stall;
-  int64_t reminder_us; /* what the calls' thread was told; 0: nothing */
+  strand_flushing flushing;
+  strand_unacked unacked;
+  int fd;
+  bool held;         /* taken, and not given on */
+  bool kept;         /* the same, by strand_producer_keep */
+  bool oauth_wanted; /* a token is due */
+  bool unreachable;  /* all brokers were down, none has reported since */
+  bool detached;     /* closed, and librdkafka had not ended in time */
 };
+
+static int64_t outstanding (const strand_producer *p) {
+  return p->deliveries.counts.outstanding;
+}
 
 /* ---- the fd ------------------------------------------------------------- */
 
 static void raise_fd (void *argument) {
-  static const uint64_t one = 1;
   const strand_producer *p = argument;
-  ssize_t written = write(p->fd, &one, sizeof(one));
-  (void)written; /* full: it is readable already */
+  eventfd_write(p->fd, 1); /* full: it is readable already */
 }
 
 static void clear_fd (const strand_producer *p) {
-  uint64_t n;
-  ssize_t got = read(p->fd, &n, sizeof(n));
-  (void)got;
+  eventfd_t n;
+  eventfd_read(p->fd, &n);
 }
 
-/* (2) */
-static int has_reports (const strand_producer *p) {
-  return p->first != NULL || p->events.count > 0 || p->watches.ready > 0
+/* (1) */
+static bool has_reports (const strand_producer *p) {
+  return strand_deliveries_wait(&p->deliveries) || p->events.count > 0
          || p->held || p->kept;
 }
 
-static int has_waiting (const strand_producer *p) {
+static bool has_waiting (const strand_producer *p) {
   return has_reports(p) || p->oauth_wanted || !strand_log_is_empty(p->log);
 }
 
@@ -87,50 +80,19 @@ static void tell_waiting (strand_producer *p) {
   give_back_fd(p);
 }
 
-/* ---- reports ------------------------------------------------------------ */
-
-static void count_report (strand_producer *p, rd_kafka_resp_err_t err) {
-  strand_producer_counts *counts = &p->counts;
-  counts->outstanding--;
-  if (err == RD_KAFKA_RESP_ERR_NO_ERROR) counts->delivered++;
-  else if (strand_error_kind_of(err) == STRAND_ERROR_PURGED) counts->purged++;
-  else counts->failed++;
-  assert(counts->outstanding >= 0);
-  assert(counts->sent
-         == counts->delivered + counts->failed + counts->purged
-              + counts->outstanding); /* (1) */
-}
-
-static void add_delivery (strand_producer *p, strand_delivery *report) {
-  if (report == NULL) return; /* out of memory: counted all the same */
-  if (p->last != NULL) p->last->next = report;
-  else p->first = report;
-  p->last = report;
-  p->counts.untaken++;
-}
+/* ---- collecting --------------------------------------------------------- */
 
 static void take_report (strand_producer *p,
                          const rd_kafka_message_t *message) {
-  strand_pending *ticket = strand_placement_ticket(message->_private);
-  count_report(p, message->err);
-  if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) p->unreachable = 0;
-  strand_stall_reported(&p->stall, strand_placement_label(message->_private),
-                        message->err, rd_kafka_topic_name(message->rkt),
+  const char *topic = rd_kafka_topic_name(message->rkt);
+  int label = strand_placement_label(message->_private);
+  if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) p->unreachable = false;
+  strand_stall_reported(&p->unacked.stall, label, message->err, topic,
                         message->partition);
   if (message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
-    strand_calls_doubt(p->client->calls, rd_kafka_topic_name(message->rkt));
-  if (ticket != NULL) {
-    strand_watch *watch = (strand_watch *)(void *)ticket;
-    strand_delivery_fill(watch->report, message);
-    strand_watches_finish(&p->watches, watch);
-  }
-  else if (p->reports_all) {
-    add_delivery(p, strand_delivery_new(message));
-  }
-  else if (p->warnings != NULL) strand_delivery_warn(p->warnings, message);
+    strand_calls_doubt(p->client->calls, topic);
+  strand_deliveries_report(&p->deliveries, message);
 }
-
-/* ---- events ------------------------------------------------------------- */
 
 static void take_event (strand_producer *p, rd_kafka_event_t *event) {
   const rd_kafka_message_t *message;
@@ -141,52 +103,26 @@ static void take_event (strand_producer *p, rd_kafka_event_t *event) {
       break;
     case RD_KAFKA_EVENT_ERROR:
       if (strand_producer_events_take(&p->events, p->client->handle, event))
-        p->unreachable = 1;
+        p->unreachable = true;
       break;
-    case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH: p->oauth_wanted = 1; break;
+    case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH:
+      p->oauth_wanted = true;
+      break;
     default: break;
   }
   rd_kafka_event_destroy(event);
 }
 
 /* A flush ends with the last report, whoever collects it. */
-static void look_at_linger (strand_producer *p) {
-  int some = p->counts.outstanding > 0;
-  int on = (p->flushing && some && p->limits.linger_ms > LINGER_MS)
-           || (p->hurried > 0 && some && p->limits.linger_ms > 0);
-  if (!some) p->flushing = 0;
-  if (on != p->hastens) p->hastens = strand_calls_flush(p->client->calls, on);
+static void update_flushing (strand_producer *p) {
+  strand_flushing_update(&p->flushing, p->client->calls, outstanding(p));
 }
 
-/* ---- records that are out for too long ---------------------------------- */
-
-static void take_answer (strand_producer *p) {
-  rd_kafka_topic_partition_list_t *list;
-  rd_kafka_resp_err_t err;
-  strand_obstacle obstacle;
-  if (!strand_calls_take_stalled(p->client->calls, &err, &list)) return;
-  if (strand_stall_answered(&p->stall, err, list, strand_clock_us(),
-                            &obstacle))
-    strand_producer_events_tell(&p->events, p->log, &obstacle);
-  if (list != NULL) rd_kafka_topic_partition_list_destroy(list);
+static void check_parts (const strand_producer *p) {
+  strand_deliveries_check(&p->deliveries);
+  strand_flushing_check(&p->flushing, outstanding(p));
+  strand_unacked_check(&p->unacked);
 }
-
-static void set_reminder (strand_producer *p) {
-  if (p->reminder_us == p->stall.due_us) return;
-  p->reminder_us = p->stall.due_us;
-  strand_calls_remind(p->client->calls, p->reminder_us);
-}
-
-static void look_at_stall (strand_producer *p) {
-  if (p->client->calls == NULL) return; /* it could not be opened */
-  if (p->stall.asking) take_answer(p);
-  if (strand_calls_take_reminder(p->client->calls)
-      && strand_stall_tick(&p->stall, strand_clock_us()))
-    p->stall.asking = strand_calls_ask_stalled(p->client->calls);
-  set_reminder(p);
-}
-
-/* ---- collecting --------------------------------------------------------- */
 
 /* Waits up to 'ms' for the first event, and takes all that are there. */
 static void collect (strand_producer *p, int ms) {
@@ -195,10 +131,11 @@ static void collect (strand_producer *p, int ms) {
     take_event(p, event);
     ms = 0;
   }
-  look_at_stall(p);
-  look_at_linger(p);
-  if (p->warnings != NULL && p->counts.failed > 0)
-    strand_warnings_tick(p->warnings, strand_clock_us());
+  strand_deliveries_say(&p->deliveries, strand_clock_us());
+  if (p->client->calls == NULL) return; /* it could not be opened */
+  strand_unacked_turn(&p->unacked, p->client->calls, &p->events, p->log);
+  update_flushing(p);
+  check_parts(p);
 }
 
 /* The fd is cleared first: what comes after that makes it readable again. */
@@ -211,18 +148,20 @@ static void refresh (strand_producer *p) {
 
 /* ---- opening ------------------------------------------------------------ */
 
-static int open_own (strand_producer *p,
-                     const strand_producer_options *options,
-                     strand_failure *failure) {
+static bool open_own (strand_producer *p,
+                      const strand_producer_options *options,
+                      strand_failure *failure) {
   p->log = strand_log_new(!options->keeps_log);
-  if (p->log == NULL) {
+  if (p->log == NULL
+      || !strand_deliveries_open(&p->deliveries, options->reports_all,
+                                 p->log)) {
     strand_fail(failure, "NO_MEMORY", "out of memory");
-    return 0;
+    return false;
   }
   p->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (p->fd >= 0) return 1;
+  if (p->fd >= 0) return true;
   strand_fail_descriptor(failure, "a producer's eventfd", errno);
-  return 0;
+  return false;
 }
 
 static int open_client (strand_producer *p,
@@ -236,10 +175,9 @@ static int open_client (strand_producer *p,
   conf = strand_producer_conf_new(options, &p->client->placement, failure);
   if (conf == NULL) return 0;
   strand_producer_conf_read(conf, &p->limits);
-  p->counts.max_queued_records = p->limits.max_records;
-  p->counts.max_queued_bytes = p->limits.max_bytes;
-  strand_stall_init(&p->stall, p->limits.linger_ms, p->limits.timeout_ms,
-                    p->limits.all_acks);
+  p->flushing.linger_ms = p->limits.linger_ms;
+  strand_stall_init(&p->unacked.stall, p->limits.linger_ms,
+                    p->limits.timeout_ms, p->limits.all_acks);
   strand_conf_warn(RD_KAFKA_PRODUCER, options->props, options->prop_count,
                    p->log);
   return strand_client_open(p->client, RD_KAFKA_PRODUCER, conf, events,
@@ -258,14 +196,6 @@ static void ask_partitions (strand_producer *p,
                       strand_clock_now() + options->topics_timeout);
 }
 
-static int open_warnings (strand_producer *p, strand_failure *failure) {
-  if (p->reports_all) return 1;
-  p->warnings = strand_warnings_new(p->log);
-  if (p->warnings != NULL) return 1;
-  strand_fail(failure, "NO_MEMORY", "out of memory");
-  return 0;
-}
-
 strand_producer *strand_producer_open (const strand_producer_options *options,
                                        strand_failure *failure) {
   strand_producer *p = calloc(1, sizeof(*p));
@@ -273,10 +203,8 @@ strand_producer *strand_producer_open (const strand_producer_options *options,
     strand_fail(failure, "NO_MEMORY", "out of memory");
     return NULL;
   }
-  p->reports_all = options->reports_all;
   p->fd = -1;
-  if (!open_own(p, options, failure) || !open_client(p, options, failure)
-      || !open_warnings(p, failure)) {
+  if (!open_own(p, options, failure) || !open_client(p, options, failure)) {
     strand_producer_free(p);
     return NULL;
   }
@@ -296,46 +224,6 @@ int strand_producer_is_closed (const strand_producer *p) {
 
 /* ---- sending ------------------------------------------------------------ */
 
-static void fail_full (const strand_producer *p, strand_failure *failure) {
-  strand_fail(failure, "QUEUE_FULL",
-              "the producer's queue is full "
-              "(max_queued_records %lld, max_queued_bytes %lld)",
-              (long long)p->counts.max_queued_records,
-              (long long)p->counts.max_queued_bytes);
-}
-
-static void fail_send (const strand_producer *p, rd_kafka_resp_err_t err,
-                       const strand_outgoing *record,
-                       strand_failure *failure) {
-  char text[300];
-  if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
-    fail_full(p, failure);
-  }
-  else if (err == RD_KAFKA_RESP_ERR__FATAL) {
-    err = rd_kafka_fatal_error(p->client->handle, text, sizeof(text));
-    strand_fail_kafka(failure, err, "the producer cannot go on");
-  }
-  else if (err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
-    strand_fail(failure, "MSG_SIZE_TOO_LARGE",
-                "topic '%.249s': the record is "
-                "larger than 'message.max.bytes' (%s)",
-                record->topic, p->limits.max_message_bytes);
-  }
-  else {
-    snprintf(text, sizeof(text), "topic '%.249s'", record->topic);
-    strand_fail_kafka(failure, err, text);
-  }
-}
-
-static void count_sent (strand_producer *p, int label) {
-  p->counts.sent++;
-  p->counts.outstanding++;
-  if (p->counts.outstanding == 1)
-    strand_stall_begin(&p->stall, label, strand_clock_us());
-  strand_stall_sent(&p->stall, label);
-  set_reminder(p);
-}
-
 /* Reports nobody collected still count as queued: collects them, once. */
 static int produce_patiently (strand_producer *p,
                               const strand_outgoing *record, void *opaque,
@@ -348,82 +236,81 @@ static int produce_patiently (strand_producer *p,
     err = strand_outgoing_produce(p->client->handle, record, headers, opaque);
   }
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    count_sent(p, strand_placement_label(opaque));
-    if (p->hurried > 0) look_at_linger(p);
+    strand_deliveries_sent(&p->deliveries);
+    strand_unacked_sent(&p->unacked, p->client->calls,
+                        strand_placement_label(opaque), outstanding(p) == 1);
+    if (p->flushing.hurried > 0) update_flushing(p);
     return 1;
   }
   if (headers != NULL) rd_kafka_headers_destroy(headers);
-  fail_send(p, err, record, failure);
+  strand_outgoing_fail(p->client->handle, err, record, &p->limits, failure);
   return 0;
 }
 
-static int send_watched (strand_producer *p, const strand_outgoing *record,
-                         const strand_pending *ticket, int64_t *id,
+static int send_pending (strand_producer *p, const strand_outgoing *record,
+                         const strand_delivery_ticket *ticket, int64_t *id,
                          strand_failure *failure) {
+  strand_pending_reports *all = &p->deliveries.pending;
   strand_delivery *report = strand_delivery_room(record->topic,
                                                  record->key_length);
-  strand_watch *watch = report != NULL
-                          ? strand_watches_add(&p->watches, report)
-                          : NULL;
-  if (watch == NULL) {
+  strand_pending_report *pending = report != NULL
+                                     ? strand_pending_reports_add(all, report)
+                                     : NULL;
+  if (pending == NULL) {
     free(report);
     strand_fail(failure, "NO_MEMORY", "out of memory");
     return 0;
   }
-  watch->ticket = *ticket;
-  *id = watch->id;
-  if (produce_patiently(p, record, watch, failure)) return 1;
-  strand_watches_remove(&p->watches, watch);
-  free(report);
+  pending->ticket = *ticket;
+  *id = pending->id;
+  if (produce_patiently(p, record, pending, failure)) return 1;
+  free(strand_pending_reports_remove(all, pending));
   return 0;
 }
 
 int strand_producer_send (strand_producer *p, const strand_outgoing *record,
-                          int64_t *watch, strand_failure *failure) {
-  strand_pending ticket = { 0, 0, p->stall.label };
+                          int64_t *pending, strand_failure *failure) {
+  strand_delivery_ticket ticket = { 0, 0, p->unacked.stall.label };
   assert(p->client != NULL);
-  if (p->counts.untaken >= p->counts.max_queued_records) { /* (3) */
-    fail_full(p, failure);
+  if (p->deliveries.counts.untaken >= p->limits.max_records) { /* (2) */
+    strand_outgoing_fail(p->client->handle, RD_KAFKA_RESP_ERR__QUEUE_FULL,
+                         record, &p->limits, failure);
     return 0;
   }
   if (record->partition < 0 && record->hash_key != NULL)
     ticket.has_hash = strand_partitioner_hash(
       p->client->placement.which, record->hash_key, record->hash_key_length,
       &ticket.hash);
-  if (watch != NULL) return send_watched(p, record, &ticket, watch, failure);
+  if (pending != NULL)
+    return send_pending(p, record, &ticket, pending, failure);
   return produce_patiently(p, record, strand_placement_opaque(&ticket),
                            failure);
 }
 
 /* ---- taking ------------------------------------------------------------- */
 
-int strand_producer_watched (strand_producer *p, int64_t id,
-                             const strand_delivery **report) {
-  strand_watch *watch = strand_watches_find(&p->watches, id);
-  if (watch != NULL && !watch->done) refresh(p);
-  watch = strand_watches_find(&p->watches, id);
-  if (watch == NULL) return -1;
-  if (!watch->done) return p->client != NULL ? 0 : -2;
-  *report = watch->report;
+int strand_producer_look_pending (strand_producer *p, int64_t id,
+                                  const strand_delivery **report) {
+  const strand_pending_reports *all = &p->deliveries.pending;
+  const strand_pending_report *pending = strand_pending_reports_find(all, id);
+  if (pending != NULL && !pending->done) refresh(p);
+  pending = strand_pending_reports_find(all, id);
+  if (pending == NULL) return -1;
+  if (!pending->done) return p->client != NULL ? 0 : -2;
+  *report = pending->report;
   return 1;
 }
 
-void strand_producer_drop_watched (strand_producer *p, int64_t id) {
-  strand_watch *watch = strand_watches_find(&p->watches, id);
-  if (watch != NULL) strand_watches_drop(&p->watches, watch);
+void strand_producer_drop_pending (strand_producer *p, int64_t id) {
+  strand_pending_reports *all = &p->deliveries.pending;
+  strand_pending_report *pending = strand_pending_reports_find(all, id);
+  if (pending != NULL) strand_pending_reports_drop(all, pending);
   give_back_fd(p);
 }
 
 strand_delivery *strand_producer_next_delivery (strand_producer *p) {
-  strand_delivery *report;
-  if (p->first == NULL) refresh(p);
-  report = p->first;
-  if (report == NULL) return NULL;
-  p->first = report->next;
-  if (p->first == NULL) p->last = NULL;
-  report->next = NULL;
-  p->counts.untaken--;
-  return report;
+  if (p->deliveries.first == NULL) refresh(p);
+  return strand_deliveries_next(&p->deliveries);
 }
 
 int strand_producer_next_event (strand_producer *p,
@@ -436,18 +323,18 @@ int strand_producer_next_log (strand_producer *p, strand_log_line *line) {
   return strand_log_pop(p->log, line);
 }
 
-void strand_producer_hold (strand_producer *p, int held) {
+void strand_producer_hold (strand_producer *p, bool held) {
   p->held = held;
   give_back_fd(p);
 }
 
-void strand_producer_keep (strand_producer *p, int kept) {
+void strand_producer_keep (strand_producer *p, bool kept) {
   p->kept = kept;
   tell_waiting(p);
 }
 
-int32_t strand_producer_partitions (strand_producer *p, const char *topic,
-                                    strand_failure *failure) {
+int32_t strand_producer_ask_partitions (strand_producer *p, const char *topic,
+                                        strand_failure *failure) {
   return strand_calls_ask_partitions(p->client->calls, topic, failure);
 }
 
@@ -458,7 +345,7 @@ void strand_producer_await_topics (strand_producer *p, double seconds) {
 
 /* ---- tokens ------------------------------------------------------------- */
 
-int strand_producer_oauth_needed (strand_producer *p) {
+bool strand_producer_look_oauth (strand_producer *p) {
   if (!p->oauth_wanted) refresh(p);
   return p->oauth_wanted && p->client != NULL;
 }
@@ -467,13 +354,13 @@ int strand_producer_oauth_needed (strand_producer *p) {
 int strand_producer_oauth_set (strand_producer *p, const char *token,
                                int64_t expires_ms, const char *principal,
                                strand_failure *failure) {
-  p->oauth_wanted = 0;
+  p->oauth_wanted = false;
   if (p->client == NULL) return 1;
   return strand_client_token(p->client, token, expires_ms, principal, failure);
 }
 
 void strand_producer_oauth_fail (strand_producer *p, const char *message) {
-  p->oauth_wanted = 0;
+  p->oauth_wanted = false;
   if (p->client == NULL) return;
   rd_kafka_oauthbearer_set_token_failure(p->client->handle, message);
 }
@@ -481,19 +368,17 @@ void strand_producer_oauth_fail (strand_producer *p, const char *message) {
 /* ---- flushing and closing ----------------------------------------------- */
 
 int64_t strand_producer_outstanding (const strand_producer *p) {
-  return p->counts.outstanding;
+  return outstanding(p);
 }
 
 void strand_producer_flush_begin (strand_producer *p) {
-  if (p->counts.outstanding == 0) return;
-  p->flushing = 1;
-  look_at_linger(p);
+  p->flushing.all = true;
+  update_flushing(p);
 }
 
-void strand_producer_hurry (strand_producer *p, int on) {
-  if (on) p->hurried++;
-  else if (p->hurried > 0) p->hurried--; /* said once too often */
-  if (p->client != NULL) look_at_linger(p);
+void strand_producer_hurry (strand_producer *p, bool on) {
+  strand_flushing_hurry(&p->flushing, on);
+  if (p->client != NULL) update_flushing(p);
 }
 
 /* That all brokers were down is told once, and not that one came back: asks
@@ -504,7 +389,7 @@ static bool reach (strand_producer *p, int ms) {
       != RD_KAFKA_RESP_ERR_NO_ERROR)
     return false;
   rd_kafka_metadata_destroy(metadata);
-  p->unreachable = 0;
+  p->unreachable = false;
   return true;
 }
 
@@ -514,7 +399,7 @@ static bool flush (strand_producer *p, double timeout, int answer_ms) {
   bool reached = true;
   strand_producer_flush_begin(p);
   refresh(p);
-  while (p->counts.outstanding > 0) {
+  while (outstanding(p) > 0) {
     int ms = strand_clock_left_ms(deadline);
     if (ms == 0) break;
     if (p->unreachable) reached = reach(p, ms < answer_ms ? ms : answer_ms);
@@ -527,7 +412,7 @@ static bool flush (strand_producer *p, double timeout, int answer_ms) {
 
 int64_t strand_producer_flush (strand_producer *p, double timeout) {
   flush(p, timeout, ANSWER_MS);
-  return p->counts.outstanding;
+  return outstanding(p);
 }
 
 /* Purging makes reports of everything that is outstanding. Asked again: what
@@ -535,7 +420,7 @@ int64_t strand_producer_flush (strand_producer *p, double timeout) {
 static void purge (strand_producer *p, double deadline) {
   int ms = 1;
   collect(p, 0);
-  while (p->counts.outstanding > 0 && ms > 0) {
+  while (outstanding(p) > 0 && ms > 0) {
     rd_kafka_purge(p->client->handle, RD_KAFKA_PURGE_F_QUEUE
                                         | RD_KAFKA_PURGE_F_INFLIGHT
                                         | RD_KAFKA_PURGE_F_NON_BLOCKING);
@@ -547,13 +432,13 @@ static void purge (strand_producer *p, double deadline) {
 static void end_client (strand_producer *p, double deadline, double grace) {
   strand_client *client = p->client;
   if (client->queue != NULL) purge(p, deadline);
-  if (p->warnings != NULL) strand_warnings_tick(p->warnings, INT64_MAX);
+  strand_deliveries_say(&p->deliveries, INT64_MAX);
   p->client = NULL;
-  p->flushing = 0;
-  p->oauth_wanted = 0;
+  p->flushing.all = false;
+  p->oauth_wanted = false;
   if (deadline < strand_clock_now() + grace)
     deadline = strand_clock_now() + grace;
-  p->counts.detached = !strand_client_end(client, deadline);
+  p->detached = !strand_client_end(client, deadline);
   tell_waiting(p);
 }
 
@@ -561,8 +446,8 @@ void strand_producer_close (strand_producer *p, double timeout) {
   int64_t lost;
   if (p->client == NULL) return;
   end_client(p, strand_clock_now() + timeout, END_GRACE);
-  lost = p->counts.purged + p->counts.outstanding;
-  if (lost == 0 || p->warnings == NULL) return;
+  lost = p->deliveries.counts.purged + outstanding(p);
+  if (lost == 0 || p->deliveries.warnings == NULL) return;
   strand_log_printf(p->log, STRAND_LOG_WARNING, "PRODUCER",
                     "closed before all was acknowledged: %lld records were "
                     "not delivered",
@@ -583,22 +468,19 @@ bool strand_producer_discard (strand_producer *p, double timeout,
 void strand_producer_refresh_counts (strand_producer *p,
                                      strand_producer_counts *counts) {
   refresh(p);
-  *counts = p->counts;
+  counts->records = p->deliveries.counts;
   counts->events_dropped = p->events.dropped;
   counts->log_dropped = strand_log_dropped(p->log);
+  counts->max_queued_records = p->limits.max_records;
+  counts->max_queued_bytes = p->limits.max_bytes;
+  counts->detached = p->detached;
 }
 
 void strand_producer_free (strand_producer *p) {
   if (p == NULL) return;
   if (p->client != NULL) strand_producer_close(p, 0);
-  while (p->first != NULL) {
-    strand_delivery *report = p->first;
-    p->first = report->next;
-    free(report);
-  }
   /* A client that is still ending might look at a ticket. */
-  strand_watches_destroy(&p->watches, !p->counts.detached);
-  strand_warnings_free(p->warnings);
+  strand_deliveries_free(&p->deliveries, !p->detached);
   if (p->log != NULL) strand_log_set_notify(p->log, NULL, NULL);
   strand_log_release(p->log);
   if (p->fd >= 0) close(p->fd);

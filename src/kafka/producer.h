@@ -2,9 +2,8 @@
 ** producer.h - records out, each with exactly one report
 **
 **   send -> librdkafka's queue -> broker -> delivery report -> collect
-**                                              |
-**        counted, always                       +-> deliveries   (every one)
-**                                              +-> watched      (by id)
+**                                                                |
+**                                          deliveries.h  <-------+
 **
 ** librdkafka's queue of reports is read by the thread that calls in here,
 ** never by one of ours or of librdkafka's. A report is copied out and its
@@ -17,15 +16,14 @@
 ** records without a key, so it is switched off, and done here.)
 **
 ** Invariants:
-**   (1) sent == delivered + failed + purged + outstanding.
-**   (2) The fd is readable while something waits to be taken: a delivery, an
-**       event, a log line, a watched report; and when reports have come that
+**   (1) The fd is readable while something waits to be taken: a delivery, an
+**       event, a log line, a pending report; and when reports have come that
 **       nobody collected. It is not while there is nothing to do.
-**   (3) At most max_queued_records deliveries wait to be taken; then send
+**   (2) At most max_queued_records deliveries wait to be taken; then send
 **       says QUEUE_FULL, and nothing is dropped.
-**   (4) A record that is out for long, while brokers answer, is looked into
-**       (stall.h): the calls' thread wakes the fd for that, and asks.
-**   (5) close ends within its timeout plus a fraction of a second: what
+**   (3) A record that is out for long, while brokers answer, is looked into
+**       (unacked.h): the calls' thread wakes the fd for that, and asks.
+**   (4) close ends within its timeout plus a fraction of a second: what
 **       librdkafka does not finish by then goes on in a thread by itself.
 **
 ** Thread: lua (strand_calls and the closing thread see the client only).
@@ -39,7 +37,7 @@
 
 #include "core/err.h"
 #include "kafka/conf.h"
-#include "kafka/delivery.h"
+#include "kafka/deliveries.h"
 #include "kafka/log.h"
 #include "kafka/outgoing.h"
 #include "kafka/producer_conf.h"
@@ -48,17 +46,12 @@
 typedef struct strand_producer strand_producer;
 
 typedef struct strand_producer_counts {
-  int64_t sent;
-  int64_t delivered;
-  int64_t failed;
-  int64_t purged; /* given up by close */
-  int64_t outstanding;
-  int64_t untaken; /* deliveries that wait to be taken */
+  strand_delivery_counts records;
   int64_t events_dropped;
   int64_t log_dropped;
   int64_t max_queued_records;
   int64_t max_queued_bytes;
-  int detached; /* closed, and librdkafka had not ended in time */
+  bool detached; /* closed, and librdkafka had not ended in time */
 } strand_producer_counts;
 
 /* NULL and a failure ("OPTION": a property). */
@@ -70,19 +63,19 @@ int strand_producer_fd (const strand_producer *p);
 
 int strand_producer_is_closed (const strand_producer *p);
 
-/* 0 and a failure, or 1. 'watch' (or NULL) becomes an id for
-** strand_producer_watched; that record's report goes nowhere else. */
+/* 0 and a failure, or 1. 'pending' (or NULL) becomes an id for
+** strand_producer_look_pending; that record's report goes nowhere else. */
 int strand_producer_send (strand_producer *p, const strand_outgoing *record,
-                          int64_t *watch, strand_failure *failure);
+                          int64_t *pending, strand_failure *failure);
 
-/* 1: '*report' has come, and stays until it is dropped. 0: not yet.
-** -1: no such id. -2: the producer was closed, and there was no time for it:
-** whether the record was delivered is not known. */
-int strand_producer_watched (strand_producer *p, int64_t id,
-                             const strand_delivery **report);
+/* Looks what librdkafka has reported. 1: '*report' has come, and stays until
+** it is dropped. 0: not yet. -1: no such id. -2: the producer was closed, and
+** there was no time for it: whether the record was delivered is not known. */
+int strand_producer_look_pending (strand_producer *p, int64_t id,
+                                  const strand_delivery **report);
 
 /* Nobody waits for it, or has its report in hand. No such id is fine. */
-void strand_producer_drop_watched (strand_producer *p, int64_t id);
+void strand_producer_drop_pending (strand_producer *p, int64_t id);
 
 /* NULL when none waits; the caller owns it (free). */
 strand_delivery *strand_producer_next_delivery (strand_producer *p);
@@ -94,13 +87,14 @@ int strand_producer_next_log (strand_producer *p, strand_log_line *line);
 
 /* Something that was taken is in the caller's hands, and not given on: the fd
 ** is readable as if it still waited. */
-void strand_producer_hold (strand_producer *p, int held);
+void strand_producer_hold (strand_producer *p, bool held);
 
 /* The same for what the caller may keep for long: the fd becomes readable. */
-void strand_producer_keep (strand_producer *p, int kept);
+void strand_producer_keep (strand_producer *p, bool kept);
 
-/* A token is due; until it is answered, by one of the two below. */
-int strand_producer_oauth_needed (strand_producer *p);
+/* Looks whether a token is due; until it is answered, by one of the two
+** below. */
+bool strand_producer_look_oauth (strand_producer *p);
 
 /* 0 and a failure ("OAUTH"). On a closed producer both do nothing. */
 int strand_producer_oauth_set (strand_producer *p, const char *token,
@@ -115,8 +109,8 @@ void strand_producer_oauth_fail (strand_producer *p, const char *message);
 void strand_producer_await_topics (strand_producer *p, double seconds);
 
 /* 0 and a failure ("NO_METADATA"), or their number. */
-int32_t strand_producer_partitions (strand_producer *p, const char *topic,
-                                    strand_failure *failure);
+int32_t strand_producer_ask_partitions (strand_producer *p, const char *topic,
+                                        strand_failure *failure);
 
 /* Records whose report has not been collected yet. Does not collect: so when
 ** this is 0, the reports of all can be taken. */
@@ -128,7 +122,7 @@ void strand_producer_flush_begin (strand_producer *p);
 
 /* Somebody waits for a record, or for room in the queue: until as many have
 ** ended as began, nothing lingers. */
-void strand_producer_hurry (strand_producer *p, int on);
+void strand_producer_hurry (strand_producer *p, bool on);
 
 /* Waits, for callers without an event loop. What is still outstanding. Ends
 ** before its time when no broker can be reached. */

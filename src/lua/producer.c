@@ -181,7 +181,7 @@ static int producer_partitions (lua_State *L) {
   const char *topic = strand_check_text(L, 2);
   int32_t count;
   if (is_forked(check_self(L))) return strand_push_forked(L);
-  count = strand_producer_partitions(check_open(L), topic, &failure);
+  count = strand_producer_ask_partitions(check_open(L), topic, &failure);
   if (count == 0) return strand_push_failure(L, &failure);
   lua_pushinteger(L, count);
   return 1;
@@ -220,20 +220,20 @@ static int producer_take_watched (lua_State *L) {
   const strand_delivery *report = NULL;
   int found, results;
   if (is_forked(check_self(L))) return strand_push_forked(L);
-  found = strand_producer_watched(check_kafka(L), id, &report);
+  found = strand_producer_look_pending(check_kafka(L), id, &report);
   if (found == 0) {
     lua_pushboolean(L, 0);
     return 1;
   }
   results = found < 0 ? push_lost(L, found) : push_watched(L, report);
-  strand_producer_drop_watched(check_kafka(L), id);
+  strand_producer_drop_pending(check_kafka(L), id);
   return results;
 }
 
 static int producer_drop_watched (lua_State *L) {
   int64_t id = strand_check_int64(L, 2);
   if (is_forked(check_self(L))) return strand_push_forked(L);
-  strand_producer_drop_watched(check_kafka(L), id);
+  strand_producer_drop_pending(check_kafka(L), id);
   return 0;
 }
 
@@ -307,7 +307,7 @@ static int producer_keep (lua_State *L) {
 
 static int producer_oauth_needed (lua_State *L) {
   if (is_forked(check_self(L))) return strand_push_forked(L);
-  lua_pushboolean(L, strand_producer_oauth_needed(check_kafka(L)));
+  lua_pushboolean(L, strand_producer_look_oauth(check_kafka(L)));
   return 1;
 }
 
@@ -376,12 +376,12 @@ static int producer_stats (lua_State *L) {
   if (is_forked(check_self(L))) return strand_push_forked(L);
   strand_producer_refresh_counts(check_kafka(L), &counts);
   lua_createtable(L, 0, 10);
-  set_int64(L, "sent", counts.sent);
-  set_int64(L, "delivered", counts.delivered);
-  set_int64(L, "failed", counts.failed);
-  set_int64(L, "purged", counts.purged);
-  set_int64(L, "outstanding", counts.outstanding);
-  set_int64(L, "undelivered_reports", counts.untaken);
+  set_int64(L, "sent", counts.records.sent);
+  set_int64(L, "delivered", counts.records.delivered);
+  set_int64(L, "failed", counts.records.failed);
+  set_int64(L, "purged", counts.records.purged);
+  set_int64(L, "outstanding", counts.records.outstanding);
+  set_int64(L, "undelivered_reports", counts.records.untaken);
   set_int64(L, "events_dropped", counts.events_dropped);
   set_int64(L, "log_dropped", counts.log_dropped);
   set_int64(L, "max_queued_records", counts.max_queued_records);
@@ -394,11 +394,11 @@ static void push_close_report (lua_State *L, strand_producer *kafka,
   strand_producer_counts counts;
   strand_producer_refresh_counts(kafka, &counts);
   lua_createtable(L, 0, 6);
-  set_int64(L, "sent", counts.sent);
-  set_int64(L, "delivered", counts.delivered);
-  set_int64(L, "failed", counts.failed);
+  set_int64(L, "sent", counts.records.sent);
+  set_int64(L, "delivered", counts.records.delivered);
+  set_int64(L, "failed", counts.records.failed);
   /* What even purging gave no report for was not delivered either. */
-  set_int64(L, "purged", counts.purged + counts.outstanding);
+  set_int64(L, "purged", counts.records.purged + counts.records.outstanding);
   lua_pushnumber(L, (lua_Number)seconds);
   lua_setfield(L, -2, "seconds");
   lua_pushboolean(L, counts.detached);
@@ -418,7 +418,7 @@ static int producer_close (lua_State *L) {
 static int64_t undelivered (strand_producer *kafka) {
   strand_producer_counts counts;
   strand_producer_refresh_counts(kafka, &counts);
-  return counts.purged + counts.outstanding;
+  return counts.records.purged + counts.records.outstanding;
 }
 
 static int producer_gc (lua_State *L) {
