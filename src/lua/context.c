@@ -4,6 +4,7 @@
 #include "lua/context.h"
 
 #include "lua/compat.h"
+#include "lua/object.h"
 #include "lua/outcome.h"
 
 #define CONTEXT "strand.Context"

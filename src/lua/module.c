@@ -28,6 +28,7 @@
 #include "lua/metadata.h"
 #include "lua/mock.h"
 #include "lua/outcome.h"
+#include "lua/pattern.h"
 #include "lua/producer.h"
 #include "lua/signals.h"
 #include "lua/testing.h"
@@ -130,6 +131,7 @@ int luaopen_strand_core (lua_State *L) {
   strand_open_producer(L);
   strand_open_admin(L);
   strand_open_consumer(L);
+  strand_open_pattern(L);
   strand_open_outcomes(L);
   strand_open_metadata(L);
   strand_open_testing(L);

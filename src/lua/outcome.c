@@ -7,6 +7,7 @@
 
 #include "core/utf8.h"
 #include "lua/compat.h"
+#include "lua/object.h"
 
 #define OUTCOME "strand.Outcome"
 

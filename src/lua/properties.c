@@ -39,3 +39,23 @@ const strand_property *strand_push_properties (lua_State *L, int table,
   lua_remove(L, at);
   return list;
 }
+
+const char *const *strand_push_texts (lua_State *L, int list, const char *what,
+                                      size_t *count) {
+  const char **texts;
+  size_t i;
+  *count = 0;
+  if (lua_isnoneornil(L, list)) return NULL;
+  if (!lua_istable(L, list))
+    luaL_error(L, "%s: list of strings expected", what);
+  *count = strand_rawlen(L, list);
+  texts = strand_newuserdata(L, (*count + 1) * sizeof(*texts));
+  for (i = 0; i < *count; i++) {
+    lua_rawgeti(L, list, (int)i + 1);
+    if (lua_type(L, -1) != LUA_TSTRING)
+      luaL_error(L, "%s: list of strings expected", what);
+    texts[i] = strand_check_text(L, lua_gettop(L));
+    lua_pop(L, 1); /* the list still holds it */
+  }
+  return texts;
+}

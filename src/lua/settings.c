@@ -4,6 +4,7 @@
 #include "lua/settings.h"
 
 #include "lua/compat.h"
+#include "lua/fields.h"
 #include "lua/properties.h"
 
 #define MANY ((int64_t)1 << 48) /* of anything */
@@ -121,18 +122,9 @@ static void *push_array (lua_State *L, int flat, const char *name, size_t size,
 
 static void read_topics (lua_State *L, int flat,
                          strand_consumer_config *config) {
-  const char **topics = push_array(L, flat, "topics", sizeof(*topics),
-                                   &config->topic_count);
-  int list = lua_gettop(L) - 1;
-  size_t i;
-  for (i = 0; i < config->topic_count; i++) {
-    lua_rawgeti(L, list, (int)i + 1);
-    if (lua_type(L, -1) != LUA_TSTRING)
-      luaL_error(L, "option 'topics': strings expected");
-    topics[i] = lua_tostring(L, -1);
-    lua_pop(L, 1); /* the list still holds it */
-  }
-  config->topics = topics;
+  lua_getfield(L, flat, "topics");
+  config->topics = strand_push_texts(L, lua_gettop(L), "option 'topics'",
+                                     &config->topic_count);
 }
 
 static void copy_field (lua_State *L, int table, const char *name,

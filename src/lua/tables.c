@@ -4,59 +4,26 @@
 #include "lua/tables.h"
 
 #include "lua/compat.h"
+#include "lua/fields.h"
 #include "lua/record.h"
-
-/* Each sets a field of the table on top. */
-
-static void set_integer (lua_State *L, const char *name, int64_t n) {
-  strand_push_int64(L, n);
-  lua_setfield(L, -2, name);
-}
-
-/* Negative: absent. */
-static void set_optional (lua_State *L, const char *name, int64_t n) {
-  if (n >= 0) set_integer(L, name, n);
-}
-
-static void set_number (lua_State *L, const char *name, double n) {
-  lua_pushnumber(L, (lua_Number)n);
-  lua_setfield(L, -2, name);
-}
-
-static void set_boolean (lua_State *L, const char *name, bool is) {
-  lua_pushboolean(L, is);
-  lua_setfield(L, -2, name);
-}
-
-/* NULL or empty: absent. */
-static void set_text (lua_State *L, const char *name, const char *text) {
-  if (text == NULL || text[0] == '\0') return;
-  lua_pushstring(L, text);
-  lua_setfield(L, -2, name);
-}
-
-static void set_bytes (lua_State *L, const char *name, const char *bytes,
-                       size_t length) {
-  lua_pushlstring(L, bytes, length);
-  lua_setfield(L, -2, name);
-}
 
 void strand_push_event (lua_State *L, const strand_event *event) {
   lua_createtable(L, 0, 8);
-  set_text(L, "type", event->type);
-  set_number(L, "time", event->time);
-  set_optional(L, "member", event->member);
-  set_text(L, "topic", event->topic);
-  set_optional(L, "partition", event->partition);
-  set_optional(L, "offset", event->offset);
-  set_optional(L, "to", event->to);
-  set_optional(L, "epoch", event->epoch);
-  set_optional(L, "attempt", event->attempt);
-  if (event->delay >= 0) set_number(L, "delay", event->delay);
-  if (event->seconds >= 0) set_number(L, "seconds", event->seconds);
-  if (event->key != NULL) set_bytes(L, "key", event->key, event->key_length);
-  set_text(L, "reason", event->reason);
-  set_text(L, "code", event->code);
+  strand_set_text(L, "type", event->type);
+  strand_set_number(L, "time", event->time);
+  strand_set_optional(L, "member", event->member);
+  strand_set_text(L, "topic", event->topic);
+  strand_set_optional(L, "partition", event->partition);
+  strand_set_optional(L, "offset", event->offset);
+  strand_set_optional(L, "to", event->to);
+  strand_set_optional(L, "epoch", event->epoch);
+  strand_set_optional(L, "attempt", event->attempt);
+  if (event->delay >= 0) strand_set_number(L, "delay", event->delay);
+  if (event->seconds >= 0) strand_set_number(L, "seconds", event->seconds);
+  if (event->key != NULL)
+    strand_set_bytes(L, "key", event->key, event->key_length);
+  strand_set_text(L, "reason", event->reason);
+  strand_set_text(L, "code", event->code);
 }
 
 /* ---- partitions ---------------------------------------------------------- */
@@ -76,42 +43,42 @@ static int64_t true_lag (const strand_partition_view *view) {
 static void push_assigned (lua_State *L, const strand_partition_view *view) {
   const strand_partition_stats *p = &view->stats;
   lua_createtable(L, 0, 32);
-  set_text(L, "topic", view->topic);
-  set_integer(L, "partition", p->index);
-  set_integer(L, "epoch", p->epoch);
-  set_integer(L, "member", view->member);
-  set_text(L, "state", p->state);
-  set_boolean(L, "paused", p->paused);
-  set_text(L, "blocked", p->blocked);
-  set_optional(L, "position", p->position);
-  set_optional(L, "committed", p->committed);
-  set_optional(L, "end_offset", view->end);
-  set_optional(L, "lag", difference(view->end, p->committed));
-  set_optional(L, "true_lag", true_lag(view));
-  set_optional(L, "highest_done", p->highest_done);
-  set_integer(L, "open", (int64_t)p->open);
-  set_integer(L, "parked", (int64_t)p->parked);
-  if (p->open > 0) set_number(L, "oldest_age", p->oldest_ms / 1000.0);
+  strand_set_text(L, "topic", view->topic);
+  strand_set_integer(L, "partition", p->index);
+  strand_set_integer(L, "epoch", p->epoch);
+  strand_set_integer(L, "member", view->member);
+  strand_set_text(L, "state", p->state);
+  strand_set_boolean(L, "paused", p->paused);
+  strand_set_text(L, "blocked", p->blocked);
+  strand_set_optional(L, "position", p->position);
+  strand_set_optional(L, "committed", p->committed);
+  strand_set_optional(L, "end_offset", view->end);
+  strand_set_optional(L, "lag", difference(view->end, p->committed));
+  strand_set_optional(L, "true_lag", true_lag(view));
+  strand_set_optional(L, "highest_done", p->highest_done);
+  strand_set_integer(L, "open", (int64_t)p->open);
+  strand_set_integer(L, "parked", (int64_t)p->parked);
+  if (p->open > 0) strand_set_number(L, "oldest_age", p->oldest_ms / 1000.0);
 }
 
 static void push_partition (lua_State *L, const strand_partition_view *view) {
   const strand_partition_stats *p = &view->stats;
   push_assigned(L, view);
-  set_integer(L, "done", (int64_t)p->done);
-  set_integer(L, "failed", (int64_t)p->failed);
-  set_integer(L, "skipped", (int64_t)p->skipped);
-  set_integer(L, "dead_lettered", (int64_t)p->dead_lettered);
-  set_integer(L, "letters", (int64_t)p->letters);
-  set_integer(L, "leased", (int64_t)p->in_flight);
-  set_integer(L, "buffered_records", (int64_t)p->buffered_records);
-  set_integer(L, "buffered_bytes", (int64_t)p->buffered_bytes);
-  set_integer(L, "waiting_records", (int64_t)p->waiting_records);
-  set_integer(L, "waiting_bytes", (int64_t)p->waiting_bytes);
-  set_integer(L, "metadata_bound", (int64_t)p->payload_bound);
-  set_integer(L, "metadata_limit", (int64_t)p->metadata_limit);
+  strand_set_integer(L, "done", (int64_t)p->done);
+  strand_set_integer(L, "failed", (int64_t)p->failed);
+  strand_set_integer(L, "skipped", (int64_t)p->skipped);
+  strand_set_integer(L, "dead_lettered", (int64_t)p->dead_lettered);
+  strand_set_integer(L, "letters", (int64_t)p->letters);
+  strand_set_integer(L, "leased", (int64_t)p->in_flight);
+  strand_set_integer(L, "buffered_records", (int64_t)p->buffered_records);
+  strand_set_integer(L, "buffered_bytes", (int64_t)p->buffered_bytes);
+  strand_set_integer(L, "waiting_records", (int64_t)p->waiting_records);
+  strand_set_integer(L, "waiting_bytes", (int64_t)p->waiting_bytes);
+  strand_set_integer(L, "metadata_bound", (int64_t)p->payload_bound);
+  strand_set_integer(L, "metadata_limit", (int64_t)p->metadata_limit);
   if (p->metadata_limit > 0)
-    set_number(L, "metadata_share",
-               (double)p->payload_bound / (double)p->metadata_limit);
+    strand_set_number(L, "metadata_share",
+                      (double)p->payload_bound / (double)p->metadata_limit);
 }
 
 void strand_push_assignment (lua_State *L, const strand_stats *stats) {
@@ -129,26 +96,26 @@ void strand_push_assignment (lua_State *L, const strand_stats *stats) {
 ** has not started: the two that max_in_flight and max_ready bound. */
 static void set_running (lua_State *L, const strand_stats *stats) {
   size_t leased = stats->engine.in_flight;
-  set_integer(L, "in_flight", stats->busy);
-  set_integer(L, "ready",
-              leased > stats->busy ? (int64_t)(leased - stats->busy) : 0);
+  strand_set_integer(L, "in_flight", stats->busy);
+  strand_set_integer(
+    L, "ready", leased > stats->busy ? (int64_t)(leased - stats->busy) : 0);
 }
 
 static void set_engine (lua_State *L, const strand_engine_stats *e) {
-  set_integer(L, "done", (int64_t)e->done);
-  set_integer(L, "failed", (int64_t)e->failed);
-  set_integer(L, "skipped", (int64_t)e->skipped);
-  set_integer(L, "dead_lettered", (int64_t)e->dead_lettered);
-  set_integer(L, "retries", (int64_t)e->retries);
-  set_integer(L, "parked", (int64_t)e->parked);
-  set_integer(L, "letters", (int64_t)e->letters);
-  set_integer(L, "shards", (int64_t)e->shards);
-  set_integer(L, "stale", (int64_t)e->stale);
-  set_integer(L, "stale_dropped", (int64_t)e->stale_dropped);
-  set_integer(L, "buffered_records", (int64_t)e->buffered_records);
-  set_integer(L, "buffered_bytes", (int64_t)e->buffered_bytes);
-  set_integer(L, "waiting_records", (int64_t)e->waiting_records);
-  set_integer(L, "waiting_bytes", (int64_t)e->waiting_bytes);
+  strand_set_integer(L, "done", (int64_t)e->done);
+  strand_set_integer(L, "failed", (int64_t)e->failed);
+  strand_set_integer(L, "skipped", (int64_t)e->skipped);
+  strand_set_integer(L, "dead_lettered", (int64_t)e->dead_lettered);
+  strand_set_integer(L, "retries", (int64_t)e->retries);
+  strand_set_integer(L, "parked", (int64_t)e->parked);
+  strand_set_integer(L, "letters", (int64_t)e->letters);
+  strand_set_integer(L, "shards", (int64_t)e->shards);
+  strand_set_integer(L, "stale", (int64_t)e->stale);
+  strand_set_integer(L, "stale_dropped", (int64_t)e->stale_dropped);
+  strand_set_integer(L, "buffered_records", (int64_t)e->buffered_records);
+  strand_set_integer(L, "buffered_bytes", (int64_t)e->buffered_bytes);
+  strand_set_integer(L, "waiting_records", (int64_t)e->waiting_records);
+  strand_set_integer(L, "waiting_bytes", (int64_t)e->waiting_bytes);
 }
 
 void strand_push_stats (lua_State *L, const strand_stats *stats) {
@@ -156,16 +123,16 @@ void strand_push_stats (lua_State *L, const strand_stats *stats) {
   lua_createtable(L, 0, 32);
   set_engine(L, &stats->engine);
   set_running(L, stats);
-  set_integer(L, "members", stats->members);
-  set_integer(L, "workers", stats->workers);
-  set_integer(L, "workers_lost", stats->lost);
-  set_number(L, "idle", stats->idle);
-  set_integer(L, "commits", (int64_t)stats->commits);
-  set_integer(L, "commits_failed", (int64_t)stats->commits_failed);
-  set_integer(L, "rebalances", (int64_t)stats->rebalances);
-  set_integer(L, "events_dropped", (int64_t)stats->events_dropped);
-  set_integer(L, "logs_dropped", (int64_t)stats->logs_dropped);
-  set_integer(L, "prefetch_bytes", (int64_t)stats->prefetch_bytes);
+  strand_set_integer(L, "members", stats->members);
+  strand_set_integer(L, "workers", stats->workers);
+  strand_set_integer(L, "workers_lost", stats->lost);
+  strand_set_number(L, "idle", stats->idle);
+  strand_set_integer(L, "commits", (int64_t)stats->commits);
+  strand_set_integer(L, "commits_failed", (int64_t)stats->commits_failed);
+  strand_set_integer(L, "rebalances", (int64_t)stats->rebalances);
+  strand_set_integer(L, "events_dropped", (int64_t)stats->events_dropped);
+  strand_set_integer(L, "logs_dropped", (int64_t)stats->logs_dropped);
+  strand_set_integer(L, "prefetch_bytes", (int64_t)stats->prefetch_bytes);
   lua_createtable(L, (int)stats->partition_count, 0);
   for (i = 0; i < stats->partition_count; i++) {
     push_partition(L, &stats->partitions[i]);
@@ -178,15 +145,15 @@ void strand_push_stats (lua_State *L, const strand_stats *stats) {
 
 static void push_blocker (lua_State *L, const strand_blocker *b) {
   lua_createtable(L, 0, 8);
-  set_text(L, "topic", b->topic);
-  set_integer(L, "partition", b->partition);
-  set_integer(L, "offset", b->offset);
-  if (b->has_key) set_bytes(L, "key", b->key, b->key_length);
-  set_number(L, "age", b->age);
-  set_integer(L, "attempts", b->attempts);
+  strand_set_text(L, "topic", b->topic);
+  strand_set_integer(L, "partition", b->partition);
+  strand_set_integer(L, "offset", b->offset);
+  if (b->has_key) strand_set_bytes(L, "key", b->key, b->key_length);
+  strand_set_number(L, "age", b->age);
+  strand_set_integer(L, "attempts", b->attempts);
   if (b->reason_length > 0)
-    set_bytes(L, "reason", b->reason, b->reason_length);
-  set_text(L, "state", b->state);
+    strand_set_bytes(L, "reason", b->reason, b->reason_length);
+  strand_set_text(L, "state", b->state);
 }
 
 void strand_push_blockers (lua_State *L, const strand_stats *stats) {
@@ -202,12 +169,12 @@ void strand_push_blockers (lua_State *L, const strand_stats *stats) {
 
 static void push_parked (lua_State *L, const strand_parked *p) {
   strand_push_record(L, p->record, p->topic, p->partition);
-  set_integer(L, "attempts", p->record->attempt);
-  set_number(L, "first_failure", p->first_failure);
-  set_number(L, "last_failure", p->last_failure);
-  set_number(L, "since", p->since);
+  strand_set_integer(L, "attempts", p->record->attempt);
+  strand_set_number(L, "first_failure", p->first_failure);
+  strand_set_number(L, "last_failure", p->last_failure);
+  strand_set_number(L, "since", p->since);
   if (p->reason_length > 0)
-    set_bytes(L, "reason", p->reason, p->reason_length);
+    strand_set_bytes(L, "reason", p->reason, p->reason_length);
 }
 
 void strand_push_parked (lua_State *L, const strand_parked *first) {
@@ -227,10 +194,10 @@ static void set_places (lua_State *L, const char *name,
   lua_createtable(L, (int)count, 0);
   for (i = 0; i < count; i++) {
     lua_createtable(L, 0, 4);
-    set_text(L, "topic", places[i].topic);
-    set_integer(L, "partition", places[i].partition);
-    set_integer(L, "offset", places[i].offset);
-    set_text(L, "state", places[i].state);
+    strand_set_text(L, "topic", places[i].topic);
+    strand_set_integer(L, "partition", places[i].partition);
+    strand_set_integer(L, "offset", places[i].offset);
+    strand_set_text(L, "state", places[i].state);
     lua_rawseti(L, -2, (int)i + 1);
   }
   lua_setfield(L, -2, name);
@@ -238,15 +205,15 @@ static void set_places (lua_State *L, const char *name,
 
 void strand_push_report (lua_State *L, const strand_report *report) {
   lua_createtable(L, 0, 11);
-  set_integer(L, "done", (int64_t)report->done);
-  set_integer(L, "failed", (int64_t)report->failed);
-  set_integer(L, "skipped", (int64_t)report->skipped);
-  set_integer(L, "dead_lettered", (int64_t)report->dead_lettered);
-  set_integer(L, "parked", (int64_t)report->parked);
-  set_integer(L, "lost", (int64_t)report->lost);
-  set_number(L, "seconds", report->seconds);
-  set_boolean(L, "detached", report->detached);
+  strand_set_integer(L, "done", (int64_t)report->done);
+  strand_set_integer(L, "failed", (int64_t)report->failed);
+  strand_set_integer(L, "skipped", (int64_t)report->skipped);
+  strand_set_integer(L, "dead_lettered", (int64_t)report->dead_lettered);
+  strand_set_integer(L, "parked", (int64_t)report->parked);
+  strand_set_integer(L, "lost", (int64_t)report->lost);
+  strand_set_number(L, "seconds", report->seconds);
+  strand_set_boolean(L, "detached", report->detached);
   set_places(L, "unfinished", report->unfinished, report->unfinished_count);
-  set_integer(L, "unfinished_total", (int64_t)report->unfinished_total);
+  strand_set_integer(L, "unfinished_total", (int64_t)report->unfinished_total);
   set_places(L, "committed", report->committed, report->committed_count);
 }

@@ -8,6 +8,8 @@
 #include "core/engine.h"
 #include "lua/batch.h"
 #include "lua/compat.h"
+#include "lua/fields.h"
+#include "lua/object.h"
 #include "lua/outcome.h"
 #include "lua/reason.h"
 #include "lua/record.h"
