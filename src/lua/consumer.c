@@ -3,8 +3,6 @@
 */
 #include "lua/consumer.h"
 
-#include <stdlib.h>
-
 #include "kafka/clock.h"
 #include "lua/compat.h"
 #include "lua/consumer_object.h"
@@ -341,7 +339,7 @@ static int consumer_configure (lua_State *L) {
   has_retry = get_retry(L, &code, &length);
   if (!strand_text_copy(&retry, code, length)) return push_no_memory(L);
   if (!strand_consumer_configure(self->kafka, &changes, &failure)) {
-    free(retry);
+    strand_text_release(retry);
     return strand_push_failure(L, &failure);
   }
   self->limits = limits;

@@ -18,12 +18,13 @@
 #include "lua/outcome.h"
 #include "lua/reason.h"
 #include "lua/record.h"
+#include "lua/retry_function.h"
 #include "lua/verdict.h"
 
 /* Of the state's stack, and of the table under slots_key. */
 enum {
   SLOT_SERVE = 1, /* calls the handlers */
-  SLOT_POLICY,    /* calls the retry function */
+  SLOT_RETRY,     /* calls the retry function */
   SLOT_PROBE,     /* tells whether memory can be had */
   SLOT_TRACEBACK,
   SLOT_CACHE, /* the view's */
@@ -44,16 +45,11 @@ typedef struct worker {
   strand_task *task; /* what is handled now */
   bool (*next)(void *arg);
   void *next_arg;
-  bool over;              /* next had nothing more */
-  strand_verdict *asked;  /* what the retry function is asked about */
-  uint32_t asked_index;   /* its record, in the view */
-  unsigned retry_version; /* of the consumer's retry function */
-  const char *made;       /* name of the outcome made last, or NULL */
-  unsigned opened;        /* producers and the like, in calls */
+  bool over; /* next had nothing more */
+  strand_retry_function retry;
+  const char *made; /* name of the outcome made last, or NULL */
+  unsigned opened;  /* producers and the like, in calls */
 } worker;
-
-/* Of the default policy (lua/strand/options/handling.lua). */
-#define DEFAULT_ATTEMPTS 10
 
 /* A handler may open some, each when it is wanted first; not in each call. */
 #define OPENED_MANY 8
@@ -112,104 +108,11 @@ static void look_at_memory (worker *w, int status) {
                             || strand_memory_is_short(&w->memory);
 }
 
-/* ---- the retry function's call ------------------------------------------ */
-
-/* The consumer's retry function may have been changed. */
-static void refresh_policy (lua_State *L, worker *w, int policies) {
-  strand_text *code;
-  int at = (int)strand_sources_count(w->sources) + 1;
-  unsigned version;
-  bool loaded;
-  if (strand_sources_retry_version(w->sources) == w->retry_version) return;
-  luaL_checkstack(L, 4, "no room for the retry function");
-  if (!strand_sources_retry(w->sources, &code, &version))
-    luaL_error(L, "not enough memory");
-  if (code == NULL) {
-    lua_pushnil(L);
-    loaded = true;
-  }
-  else loaded = strand_load_code(L, code, "retry");
-  free(code);
-  if (!loaded) lua_error(L);
-  lua_rawseti(L, policies, at);
-  w->retry_version = version;
-}
-
-/* Pushes the retry function that applies to the route. */
-static int push_policy (lua_State *L, worker *w, int policies) {
-  lua_rawgeti(L, policies, (int)w->task->route + 1);
-  if (lua_isnil(L, -1)) {
-    lua_pop(L, 1);
-    lua_rawgeti(L, policies, (int)strand_sources_count(w->sources) + 1);
-  }
-  return lua_isfunction(L, -1);
-}
-
-/* The default policy applies, with its limit too: it has none of its own
-** beside a function. */
-static void set_problem (worker *w, const char *text) {
-  strand_verdict *v = w->asked;
-  free(v->policy_problem);
-  v->policy_problem = strdup(text);
-  v->delay_us = -1;
-  if (v->kind == STRAND_VERDICT_FAILED
-      && w->view.records[w->asked_index]->attempt >= DEFAULT_ATTEMPTS)
-    v->kind = STRAND_VERDICT_EXHAUSTED;
-}
-
-static void read_delay (lua_State *L, worker *w) {
-  strand_verdict *v = w->asked;
-  if (lua_isnil(L, -1)) {
-    v->kind = STRAND_VERDICT_EXHAUSTED;
-    return;
-  }
-  if (lua_type(L, -1) == LUA_TNUMBER
-      && strand_delay_of((double)lua_tonumber(L, -1), &v->delay_us))
-    return;
-  if (lua_type(L, -1) == LUA_TSTRING) lua_pushliteral(L, "a string");
-  else strand_push_reason(L, -1, 64);
-  lua_pushfstring(
-    L, "the retry function returned %s: " STRAND_DELAY_SHAPE ", or nil",
-    lua_tostring(L, -1));
-  set_problem(w, lua_tostring(L, -1));
-}
-
-/* Upvalues: worker, retry functions by route and then the consumer's,
-** records' metatable. */
-static int call_policy (lua_State *L) {
-  worker *w = lua_touserdata(L, lua_upvalueindex(1));
-  strand_verdict *v = w->asked;
-  refresh_policy(L, w, lua_upvalueindex(2));
-  if (!push_policy(L, w, lua_upvalueindex(2))) return 0;
-  lua_pushinteger(L, w->view.records[w->asked_index]->attempt);
-  lua_pushlstring(L, v->reason != NULL ? v->reason : "", v->reason_length);
-  strand_view_push(L, &w->view, w->asked_index, lua_upvalueindex(3));
-  lua_call(L, 3, 1);
-  read_delay(L, w);
-  return 0;
-}
-
-/* Whether the record's next attempt is the retry function's matter. */
-static bool asks_policy (const worker *w, const strand_verdict *v) {
-  return (v->kind == STRAND_VERDICT_FAILED || v->kind == STRAND_VERDICT_RETRY)
-         && v->delay_us < 0 && !w->task->verdict.broken;
-}
-
-static void ask_policy (worker *w, strand_verdict *v, uint32_t index) {
-  char text[STRAND_REASON_MAX + 1];
-  const char *problem = NULL;
-  int status;
-  if (!asks_policy(w, v)) return;
-  w->asked = v;
-  w->asked_index = index;
-  lua_pushvalue(w->L, SLOT_POLICY);
-  status = lua_pcall(w->L, 0, 0, SLOT_TRACEBACK);
-  if (status == 0) return;
-  if (lua_type(w->L, -1) == LUA_TSTRING) problem = lua_tostring(w->L, -1);
-  snprintf(text, sizeof(text), "the retry function failed: %s",
-           problem != NULL ? problem : "it raised an outcome");
-  set_problem(w, text);
-  look_at_memory(w, status);
+static void ask_retry (worker *w, strand_verdict *v, uint32_t index) {
+  if (w->task->verdict.broken) return;
+  look_at_memory(w,
+                 strand_retry_function_ask(w->L, &w->retry, w->task->route, v,
+                                           index, SLOT_RETRY, SLOT_TRACEBACK));
 }
 
 /* ---- serve -------------------------------------------------------------- */
@@ -220,7 +123,7 @@ static void conclude_batch (worker *w) {
   uint32_t i;
   if (!strand_batch_end(&w->batch, many, &w->task->verdict)) return;
   for (i = 0; i < many->count; i++) {
-    ask_policy(w, &many->verdicts[i], i);
+    ask_retry(w, &many->verdicts[i], i);
     lua_settop(w->L, SLOT_LAST);
   }
 }
@@ -255,7 +158,7 @@ static void conclude (worker *w, int status) {
   if (strand_task_expired(w->task)) fail_late(w);
   look_at_memory(w, status);
   if (w->task->many != NULL) conclude_batch(w);
-  else ask_policy(w, v, 0);
+  else ask_retry(w, v, 0);
   lua_settop(w->L, SLOT_LAST);
   strand_view_end(w->L, &w->view, SLOT_CACHE);
 }
@@ -315,12 +218,10 @@ static int set_up (lua_State *L) {
     METATABLE,
     CACHE,
     BATCHES,
-    HANDLERS,
-    POLICIES
+    HANDLERS
   };
   static const int serving[] = { HANDLERS, METATABLE, CONTEXT, CACHE,
                                  BATCHES };
-  static const int asking[] = { POLICIES, METATABLE, CONTEXT, CACHE, BATCHES };
   worker *w = lua_touserdata(L, WORKER);
   lua_pushlightuserdata(L, &worker_key);
   lua_pushlightuserdata(L, w);
@@ -344,12 +245,10 @@ static int set_up (lua_State *L) {
   strand_push_traceback(L);
   lua_rawseti(L, SLOTS, SLOT_TRACEBACK);
   strand_load_handlers(L, w->sources, ARGS, TEARDOWNS);
-  strand_load_policies(L, w->sources);
-  refresh_policy(L, w, POLICIES);
+  strand_retry_function_open(L, &w->retry, w->sources, &w->view, METATABLE);
+  lua_rawseti(L, SLOTS, SLOT_RETRY);
   push_closure(L, call_handlers, w, serving);
   lua_rawseti(L, SLOTS, SLOT_SERVE);
-  push_closure(L, call_policy, w, asking);
-  lua_rawseti(L, SLOTS, SLOT_POLICY);
   lua_pushcfunction(L, probe);
   lua_rawseti(L, SLOTS, SLOT_PROBE);
   return 0;

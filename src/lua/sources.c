@@ -30,10 +30,16 @@ bool strand_text_copy (strand_text **to, const char *bytes, size_t length) {
   if (bytes == NULL) return true;
   *to = malloc(sizeof(**to) + length + 1);
   if (*to == NULL) return false;
+  atomic_init(&(*to)->users, 1);
   (*to)->length = length;
   memcpy((*to)->bytes, bytes, length);
   (*to)->bytes[length] = '\0';
   return true;
+}
+
+void strand_text_release (strand_text *text) {
+  if (text == NULL || atomic_fetch_sub(&text->users, 1) > 1) return;
+  free(text);
 }
 
 strand_sources *strand_sources_new (size_t routes) {
@@ -72,7 +78,7 @@ void strand_sources_set_retry (strand_sources *s, strand_text *code) {
   s->retry = code;
   atomic_fetch_add(&s->retry_version, 1);
   strand_lock_release(&s->lock);
-  free(last);
+  strand_text_release(last);
 }
 
 strand_sources *strand_sources_keep (strand_sources *s) {
@@ -84,15 +90,15 @@ void strand_sources_release (strand_sources *s) {
   size_t i;
   if (s == NULL || atomic_fetch_sub(&s->users, 1) > 1) return;
   for (i = 0; i < s->count; i++) {
-    free(s->routes[i].name);
-    free(s->routes[i].module);
-    free(s->routes[i].code);
-    free(s->routes[i].retry_code);
+    strand_text_release(s->routes[i].name);
+    strand_text_release(s->routes[i].module);
+    strand_text_release(s->routes[i].code);
+    strand_text_release(s->routes[i].retry_code);
   }
-  free(s->args);
-  free(s->path);
-  free(s->cpath);
-  free(s->retry);
+  strand_text_release(s->args);
+  strand_text_release(s->path);
+  strand_text_release(s->cpath);
+  strand_text_release(s->retry);
   strand_lock_free(&s->lock);
   free(s);
 }
@@ -129,24 +135,12 @@ unsigned strand_sources_retry_version (const strand_sources *s) {
   return atomic_load(&s->retry_version);
 }
 
-/* The function may be set anew while there is no lock: then again. */
-bool strand_sources_retry (strand_sources *s, strand_text **code,
-                           unsigned *version) {
-  strand_text *copy = NULL;
-  size_t room = 0, size; /* 0: there is no function */
-  for (;;) {
-    strand_lock_take(&s->lock);
-    *version = atomic_load(&s->retry_version);
-    size = s->retry != NULL ? sizeof(*copy) + s->retry->length + 1 : 0;
-    if (size > 0 && size <= room) memcpy(copy, s->retry, size);
-    strand_lock_release(&s->lock);
-    if (size <= room) break;
-    free(copy);
-    room = size;
-    copy = malloc(room);
-    if (copy == NULL) return false;
-  }
-  if (size == 0) free(copy);
-  *code = size > 0 ? copy : NULL;
-  return true;
+strand_text *strand_sources_retry (strand_sources *s, unsigned *version) {
+  strand_text *text;
+  strand_lock_take(&s->lock);
+  *version = atomic_load(&s->retry_version);
+  text = s->retry;
+  if (text != NULL) atomic_fetch_add(&text->users, 1);
+  strand_lock_release(&s->lock);
+  return text;
 }

@@ -3,7 +3,7 @@
 **
 ** The caller's Lua state may be gone while a worker still runs, so nothing
 ** of it is borrowed. Counted: the consumer's userdata keeps one, and each
-** strand_handler (worker.h) that is made from it.
+** strand_handler (kafka/handler.h) that is made from it.
 **
 ** Only the consumer's retry function changes later (configure). Each worker
 ** compares the version when a record has failed, and loads the new one.
@@ -14,11 +14,13 @@
 #ifndef STRAND_SOURCES_H
 #define STRAND_SOURCES_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 /* Bytes that several threads hold; never changed. */
 typedef struct strand_text {
+  atomic_uint users; /* by who keeps it; who is last frees it */
   size_t length;
   char bytes[]; /* terminated, and may hold zero bytes */
 } strand_text;
@@ -47,6 +49,9 @@ void strand_sources_set_memory (strand_sources *s, size_t bytes);
 /* The consumer's, taken; NULL: no function any more. */
 void strand_sources_set_retry (strand_sources *s, strand_text *code);
 
+/* Accepts NULL. */
+void strand_text_release (strand_text *text);
+
 strand_sources *strand_sources_keep (strand_sources *s);
 /* Accepts NULL. */
 void strand_sources_release (strand_sources *s);
@@ -64,9 +69,7 @@ bool strand_sources_first (strand_sources *s);
 
 /* Rises with each strand_sources_set_retry. */
 unsigned strand_sources_retry_version (const strand_sources *s);
-/* A copy of the retry function for the caller to free; NULL for none. False
-** when memory runs out. */
-bool strand_sources_retry (strand_sources *s, strand_text **code,
-                           unsigned *version);
+/* The retry function, kept for the caller, who releases it; NULL for none. */
+strand_text *strand_sources_retry (strand_sources *s, unsigned *version);
 
 #endif
