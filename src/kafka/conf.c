@@ -4,6 +4,7 @@
 #include "kafka/conf.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
@@ -63,32 +64,41 @@ typedef struct owned {
 } owned;
 
 static const char commits[] =
-  "strand commits by itself, and only what is done";
+  "strand commits what is done (option 'commit_interval')";
+static const char itself[] = "strand uses it itself";
 static const char callback[] =
-  "it is a callback, and strand serves librdkafka's events itself";
+  "a callback of librdkafka's threads cannot reach Lua";
 
+/* A name that ends with _cb is refused also where it is not listed. */
 static const owned refused[] = {
   { CONSUMER, "enable.auto.commit", commits },
   { CONSUMER, "auto.commit.enable", commits },
-  { CONSUMER, "enable.auto.offset.store", commits },
-  { CONSUMER, "enable.partition.eof",
-    "strand needs the ends of partitions to know its lag" },
-  { BOTH, "consume.callback.max.messages",
-    "strand reads the partitions' queues itself" },
+  { CONSUMER, "enable.auto.offset.store", "strand commits what is done" },
+  { CONSUMER, "enable.partition.eof", itself },
+  { BOTH, "consume.callback.max.messages", "strand reads without callbacks" },
   { PRODUCER, "delivery.report.only.error",
     "every record gets one delivery report" },
   { PRODUCER, "partitioner", "use the option 'partitioner' of the producer" },
   { PRODUCER, "transactional.id",
     "this version of strand has no transactions" },
-  { BOTH, "log.queue", "use the option 'log'" },
+  { BOTH, "log.queue", "the option 'log' is for that" },
   { BOTH, "enabled_events", "strand serves librdkafka's events itself" },
-  { BOTH, "opaque", "strand keeps its own state there" },
-  { BOTH, "interceptors", callback },
-  { BOTH, "default_topic_conf",
-    "set the topic's properties beside the others" },
+  { BOTH, "opaque", itself },
+  { BOTH, "interceptors",
+    "interceptors could not be kept apart from strand's threads" },
+  { BOTH, "default_topic_conf", "topic properties stand beside the others" },
   { BOTH, "msg_order_cmp", callback },
   { BOTH, "plugin.library.paths",
-    "it loads code into the process, beside what the program requires" }
+    "plugins could not be kept apart from strand's threads" },
+  { BOTH, "rebalance_cb",
+    "the events assigned, revoked and lost are for that" },
+  { BOTH, "log_cb", "the option 'log' is for that" },
+  { BOTH, "dr_cb", "the option 'on_delivery' is for that" },
+  { BOTH, "dr_msg_cb", "the option 'on_delivery' is for that" },
+  { BOTH, "oauthbearer_token_refresh_cb",
+    "the option 'oauth_token' is for that" },
+  { BOTH, "stats_cb", "stats() is for that" },
+  { BOTH, "error_cb", "the option 'on_event' is for that" }
 };
 
 #define REFUSED (sizeof(refused) / sizeof(refused[0]))
@@ -150,14 +160,16 @@ static int is_callback (const char *name) {
 }
 
 /* Versions of librdkafka in which a setting does harm. */
-static const char *version_reason (kinds kind, const strand_property *p) {
-  if (kind == CONSUMER && strcmp(p->name, "partition.assignment.strategy") == 0
+static const char *version_reason (rd_kafka_type_t kind,
+                                   const strand_property *p) {
+  if (kind == RD_KAFKA_CONSUMER
+      && strcmp(p->name, "partition.assignment.strategy") == 0
       && contains_nocase(p->value, "cooperative-sticky")
       && !strand_conf_version_at_least(2, 3, 0))
     return "cooperative-sticky needs librdkafka 2.3.0 or newer: older ones "
            "abort the process when a consumer is closed during its first "
            "rebalance";
-  if (kind == CONSUMER && strcmp(p->name, "group.protocol") == 0
+  if (kind == RD_KAFKA_CONSUMER && strcmp(p->name, "group.protocol") == 0
       && strcasecmp(p->value, "classic") != 0
       && !strand_conf_version_at_least(2, 12, 0))
     return "group protocols other than classic need librdkafka 2.12.0 or "
@@ -165,13 +177,13 @@ static const char *version_reason (kinds kind, const strand_property *p) {
   return NULL;
 }
 
-static const char *refusal (kinds kind, const strand_property *p) {
+const char *strand_conf_refusal (rd_kafka_type_t kind, const char *name) {
   size_t i;
   for (i = 0; i < REFUSED; i++)
-    if ((refused[i].kind & kind) && strcmp(refused[i].name, p->name) == 0)
+    if ((refused[i].kind & kind_of(kind))
+        && strcmp(refused[i].name, name) == 0)
       return refused[i].reason;
-  if (is_callback(p->name)) return callback;
-  return version_reason(kind, p);
+  return is_callback(name) ? callback : NULL;
 }
 
 /* librdkafka quotes values in some of its complaints, whole or in part (one
@@ -225,9 +237,10 @@ static int set_property (rd_kafka_conf_t *conf, const strand_property *p,
   return 0;
 }
 
-static int check_property (kinds kind, const strand_property *p,
+static int check_property (rd_kafka_type_t kind, const strand_property *p,
                            strand_failure *failure) {
-  const char *reason = refusal(kind, p);
+  const char *reason = strand_conf_refusal(kind, p->name);
+  if (reason == NULL) reason = version_reason(kind, p);
   if (reason == NULL) return 1;
   strand_fail(failure, "OPTION",
               "option 'kafka': property '%s' cannot be set: %s", p->name,
@@ -262,7 +275,7 @@ static int set_all (rd_kafka_conf_t *conf, rd_kafka_type_t kind,
   size_t n = strand_conf_dump(kind, props, count, defaults);
   size_t i;
   for (i = 0; i < count; i++)
-    if (!check_property(kind_of(kind), &props[i], failure)) return 0;
+    if (!check_property(kind, &props[i], failure)) return 0;
   for (i = 0; i < n; i++)
     if (!set_property(conf, &defaults[i], failure)) return 0;
   for (i = 0; i < count; i++)
@@ -297,6 +310,13 @@ rd_kafka_conf_t *strand_conf_new (rd_kafka_type_t kind,
   }
   rd_kafka_conf_set_log_cb(conf, strand_log_callback);
   return conf;
+}
+
+int strand_conf_acks (const rd_kafka_conf_t *conf) {
+  char text[16] = "";
+  size_t size = sizeof(text);
+  rd_kafka_conf_get(conf, "acks", text, &size);
+  return strcmp(text, "all") == 0 ? STRAND_ACKS_ALL : atoi(text);
 }
 
 int strand_conf_loses_assignments (const strand_property *props,

@@ -88,6 +88,13 @@ rd_kafka_t *strand_conf_open (rd_kafka_type_t kind, rd_kafka_conf_t *conf,
 /* Is the librdkafka that is loaded at least this one? */
 int strand_conf_version_at_least (int major, int minor, int patch);
 
+/* How many copies acknowledge a record; all that are in sync. */
+#define STRAND_ACKS_ALL (-1)
+int strand_conf_acks (const rd_kafka_conf_t *conf);
+
+/* Why nobody but strand sets a property of that name; NULL: it may be set. */
+const char *strand_conf_refusal (rd_kafka_type_t kind, const char *name);
+
 /* Is this the name of a property whose value is nobody's business? */
 int strand_conf_is_secret (const char *name);
 

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kafka/stall.h"
-
 static int set_limit (rd_kafka_conf_t *conf,
                       const strand_producer_options *options,
                       const char *option, const char *name, int64_t value,
@@ -32,13 +30,6 @@ static double get_number (rd_kafka_conf_t *conf, const char *name) {
   size_t size = sizeof(text);
   if (rd_kafka_conf_get(conf, name, text, &size) != RD_KAFKA_CONF_OK) return 0;
   return strtod(text, NULL);
-}
-
-static int has_all_acks (rd_kafka_conf_t *conf) {
-  char text[16] = "";
-  size_t size = sizeof(text);
-  rd_kafka_conf_get(conf, "acks", text, &size);
-  return strand_stall_is_all(text);
 }
 
 rd_kafka_conf_t *
@@ -77,7 +68,7 @@ void strand_producer_conf_read (rd_kafka_conf_t *conf,
                                 strand_producer_limits *l) {
   l->linger_ms = (int)get_number(conf, "linger.ms");
   l->timeout_ms = (int)get_number(conf, "message.timeout.ms");
-  l->all_acks = has_all_acks(conf);
+  l->all_acks = strand_conf_acks(conf) == STRAND_ACKS_ALL;
   l->max_records = (int64_t)get_number(conf, "queue.buffering.max.messages");
   l->max_bytes = (int64_t)get_number(conf, "queue.buffering.max.kbytes")
                  * 1024;

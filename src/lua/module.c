@@ -30,6 +30,7 @@
 #include "lua/outcome.h"
 #include "lua/pattern.h"
 #include "lua/producer.h"
+#include "lua/properties.h"
 #include "lua/signals.h"
 #include "lua/testing.h"
 
@@ -127,6 +128,7 @@ int luaopen_strand_core (lua_State *L) {
   lua_pushstring(L, rd_kafka_version_str());
   lua_setfield(L, -2, "librdkafka_version");
   strand_open_signals(L);
+  strand_open_properties(L);
   strand_open_mock(L);
   strand_open_producer(L);
   strand_open_admin(L);

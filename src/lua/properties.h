@@ -25,4 +25,12 @@ const strand_property *strand_push_properties (lua_State *L, int table,
 const char *const *strand_push_texts (lua_State *L, int list, const char *what,
                                       size_t *count);
 
+/* Adds to the table on top of the stack, for lua/strand/properties.lua:
+**
+**   property_refusal(role, name)  -> why it is not to be set, or nil
+**   property_is_secret(name)      -> whether its value must not be shown
+**
+** 'role' is "consumer", or anything else for a producer. */
+void strand_open_properties (lua_State *L);
+
 #endif
