@@ -17,11 +17,6 @@ struct strand_admin {
   int64_t expires_ms;
 };
 
-static int no_memory (strand_failure *failure) {
-  strand_fail(failure, "NO_MEMORY", "out of memory");
-  return 0;
-}
-
 /* ---- opening and closing ------------------------------------------------- */
 
 /* RD_KAFKA_EVENT_... that are read. */
@@ -71,7 +66,7 @@ strand_admin *strand_admin_open (const strand_property *props, size_t count,
                                  strand_failure *failure) {
   strand_admin *admin = calloc(1, sizeof(*admin));
   if (admin == NULL) {
-    no_memory(failure);
+    strand_admin_no_memory(failure);
     return NULL;
   }
   admin->has_oauth = has_oauth;
@@ -113,7 +108,7 @@ int strand_admin_oauth_set (strand_admin *admin, const char *token,
   admin->expires_ms = expires_ms;
   if (admin->token == NULL || admin->principal == NULL) {
     forget_token(admin);
-    return no_memory(failure);
+    return strand_admin_no_memory(failure);
   }
   admin->oauth_wanted = false;
   return 1;

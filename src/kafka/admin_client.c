@@ -103,6 +103,11 @@ bool strand_admin_client_is_real (const strand_admin_client *c,
   return false;
 }
 
+bool strand_admin_no_memory (strand_failure *failure) {
+  strand_fail(failure, "NO_MEMORY", "out of memory");
+  return false;
+}
+
 void strand_admin_client_check (const strand_admin_client *c) {
   bool open = c->client != NULL && c->client->handle != NULL;
   assert(open || c->answers == NULL);        /* (1) */

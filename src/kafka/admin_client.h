@@ -60,6 +60,9 @@ bool strand_admin_client_is_real (const strand_admin_client *c,
                                   const char *instead,
                                   strand_failure *failure);
 
+/* False, and the failure. */
+bool strand_admin_no_memory (strand_failure *failure);
+
 /* Between two requests, in debug builds. */
 void strand_admin_client_check (const strand_admin_client *c);
 

@@ -12,11 +12,6 @@
 
 #define LATE_MS 500 /* librdkafka says that a request has timed out */
 
-static bool no_memory (strand_failure *failure) {
-  strand_fail(failure, "NO_MEMORY", "out of memory");
-  return false;
-}
-
 /* ---- what the brokers said ----------------------------------------------- */
 
 static void read_result (strand_topic_answer *to,
@@ -63,7 +58,7 @@ static bool take_results (const rd_kafka_topic_result_t **results,
                           strand_failure *failure) {
   size_t i;
   answers->list = calloc(count + 1, sizeof(*answers->list));
-  if (answers->list == NULL) return no_memory(failure);
+  if (answers->list == NULL) return strand_admin_no_memory(failure);
   answers->count = count;
   for (i = 0; i < count; i++) read_result(&answers->list[i], results[i]);
   if (!sum_up(answers, failure)) return false;
@@ -158,7 +153,7 @@ bool strand_admin_topics_create (strand_admin_client *c,
                                    "use mock:create_topic()", failure))
     return false;
   list = calloc(count, sizeof(*list));
-  if (list == NULL) return no_memory(failure);
+  if (list == NULL) return strand_admin_no_memory(failure);
   while (made < count
          && (list[made] = new_topic(&topics[made], failure)) != NULL)
     made++;
@@ -196,7 +191,7 @@ bool strand_admin_topics_delete (strand_admin_client *c,
                                    failure))
     return false;
   list = calloc(count, sizeof(*list));
-  if (list == NULL) return no_memory(failure);
+  if (list == NULL) return strand_admin_no_memory(failure);
   for (i = 0; i < count; i++) list[i] = rd_kafka_DeleteTopic_new(topics[i]);
   ok = ask_delete(c, list, count, deadline, answers, failure);
   rd_kafka_DeleteTopic_destroy_array(list, count);

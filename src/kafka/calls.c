@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <sys/eventfd.h>
 
 #include "kafka/clock.h"
 #include "kafka/leaders.h"
@@ -94,11 +94,8 @@ void strand_calls_free (strand_calls *calls) {
 /* ---- the thread ---------------------------------------------------------- */
 
 static void wake (const strand_calls *calls) {
-  static const uint64_t one = 1;
-  ssize_t written;
   if (calls->wake_fd < 0) return;
-  written = write(calls->wake_fd, &one, sizeof(one));
-  (void)written; /* full: it is readable already */
+  eventfd_write(calls->wake_fd, 1); /* full: it is readable already */
 }
 
 static rd_kafka_resp_err_t

@@ -17,11 +17,6 @@
 
 static const char what[] = "group_offsets";
 
-static bool no_memory (strand_failure *failure) {
-  strand_fail(failure, "NO_MEMORY", "out of memory");
-  return false;
-}
-
 void strand_group_offsets_free (strand_group_offsets *offsets) {
   size_t i;
   for (i = 0; i < offsets->count; i++) {
@@ -54,7 +49,7 @@ static bool copy_offsets (strand_group_offsets *offsets,
   char place[300];
   int i;
   offsets->list = calloc((size_t)from->cnt + 1, sizeof(*offsets->list));
-  if (offsets->list == NULL) return no_memory(failure);
+  if (offsets->list == NULL) return strand_admin_no_memory(failure);
   for (i = 0; i < from->cnt; i++) {
     const rd_kafka_topic_partition_t *partition = &from->elems[i];
     if (partition->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -66,7 +61,7 @@ static bool copy_offsets (strand_group_offsets *offsets,
     if (partition->offset < 0) continue; /* nothing committed */
     offsets->count++;
     if (!copy_offset(&offsets->list[offsets->count - 1], partition))
-      return no_memory(failure);
+      return strand_admin_no_memory(failure);
   }
   return true;
 }

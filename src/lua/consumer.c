@@ -8,6 +8,7 @@
 #include "lua/consumer_object.h"
 #include "lua/consumer_requests.h"
 #include "lua/handler.h"
+#include "lua/lines.h"
 #include "lua/settings.h"
 #include "lua/tables.h"
 
@@ -205,9 +206,7 @@ static int consumer_next_log (lua_State *L) {
     lua_pushnil(L);
     return 1;
   }
-  lua_pushinteger(L, self->line.level);
-  lua_pushstring(L, self->line.facility);
-  lua_pushstring(L, self->line.text);
+  strand_push_line(L, &self->line);
   self->has_line = false;
   tell_held(self);
   return 3;

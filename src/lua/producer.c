@@ -12,6 +12,7 @@
 #include "lua/fields.h"
 #include "lua/finalizers.h"
 #include "lua/handler.h"
+#include "lua/lines.h"
 #include "lua/object.h"
 #include "lua/outgoing.h"
 #include "lua/producer_results.h"
@@ -153,9 +154,7 @@ static int producer_next_log (lua_State *L) {
     self->has_line = strand_producer_next_log(check_kafka(L), &self->line);
   if (!self->has_line) return 0;
   tell_held(self);
-  lua_pushinteger(L, self->line.level);
-  lua_pushstring(L, self->line.facility);
-  lua_pushstring(L, self->line.text);
+  strand_push_line(L, &self->line);
   self->has_line = false;
   tell_held(self);
   return 3;
