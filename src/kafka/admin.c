@@ -17,7 +17,9 @@ struct strand_admin {
   int64_t expires_ms;
 };
 
-/* ---- opening and closing ------------------------------------------------- */
+/*
+** Opening and closing
+*/
 
 /* RD_KAFKA_EVENT_... that are read. */
 static int events_of (const strand_admin *admin) {
@@ -83,7 +85,9 @@ void strand_admin_close (strand_admin *admin, double timeout) {
   free(admin);
 }
 
-/* ---- tokens -------------------------------------------------------------- */
+/*
+** Tokens
+*/
 
 bool strand_admin_look_oauth (strand_admin *admin) {
   rd_kafka_queue_t *queue = admin->own.client->queue;
@@ -119,7 +123,9 @@ void strand_admin_oauth_fail (strand_admin *admin, const char *message) {
   rd_kafka_oauthbearer_set_token_failure(admin->own.client->handle, message);
 }
 
-/* ---- topics -------------------------------------------------------------- */
+/*
+** Topics
+*/
 
 int strand_admin_create_topics (strand_admin *admin,
                                 const strand_new_topic *topics, size_t count,
@@ -139,7 +145,9 @@ int strand_admin_delete_topics (strand_admin *admin, const char *const *topics,
                                     failure);
 }
 
-/* ---- offsets of a group -------------------------------------------------- */
+/*
+** Offsets of a group
+*/
 
 /* All of a topic's partitions, added to 'partitions'. */
 static bool add_partitions (const strand_admin *admin, const char *topic,

@@ -12,7 +12,9 @@
 
 #define LATE_MS 500 /* librdkafka says that a request has timed out */
 
-/* ---- what the brokers said ----------------------------------------------- */
+/*
+** What the brokers said
+*/
 
 static void read_result (strand_topic_answer *to,
                          const rd_kafka_topic_result_t *result) {
@@ -81,7 +83,9 @@ static const rd_kafka_topic_result_t **results_of (rd_kafka_event_t *event,
                            rd_kafka_event_DeleteTopics_result(event), count);
 }
 
-/* ---- asking -------------------------------------------------------------- */
+/*
+** Asking
+*/
 
 static rd_kafka_AdminOptions_t *request (strand_admin_client *c,
                                          rd_kafka_admin_op_t operation,
@@ -108,7 +112,9 @@ static bool take_answer (strand_admin_client *c, const char *what,
   return ok;
 }
 
-/* ---- create -------------------------------------------------------------- */
+/*
+** Create
+*/
 
 static rd_kafka_NewTopic_t *new_topic (const strand_new_topic *topic,
                                        strand_failure *failure) {
@@ -163,7 +169,9 @@ bool strand_admin_topics_create (strand_admin_client *c,
   return ok;
 }
 
-/* ---- delete -------------------------------------------------------------- */
+/*
+** Delete
+*/
 
 static bool ask_delete (strand_admin_client *c,
                         rd_kafka_DeleteTopic_t **topics, size_t count,

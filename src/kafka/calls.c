@@ -91,7 +91,9 @@ void strand_calls_free (strand_calls *calls) {
   free(calls);
 }
 
-/* ---- the thread ---------------------------------------------------------- */
+/*
+** The thread
+*/
 
 static void wake (const strand_calls *calls) {
   if (calls->wake_fd < 0) return;
@@ -190,7 +192,9 @@ static void *run (void *argument) {
   return NULL;
 }
 
-/* ---- what is wanted of it ------------------------------------------------ */
+/*
+** What is wanted of it
+*/
 
 /* Without the lock: only the lua thread comes here. False and errno when there
 ** is no thread for it. */

@@ -28,7 +28,9 @@ void strand_group_offsets_free (strand_group_offsets *offsets) {
   offsets->count = 0;
 }
 
-/* ---- the answer ---------------------------------------------------------- */
+/*
+** The answer
+*/
 
 static bool copy_offset (strand_group_offset *to,
                          const rd_kafka_topic_partition_t *from) {
@@ -89,7 +91,9 @@ static bool read_answer (rd_kafka_event_t *event,
   return copy_offsets(offsets, partitions, failure);
 }
 
-/* ---- the question -------------------------------------------------------- */
+/*
+** The question
+*/
 
 /* The deadline ends the wait, not the request, which ends with its client:
 ** of one that has timed out librdkafka (2.0 to 2.15) drops a reference twice

@@ -219,7 +219,9 @@ static void pass_thread (const strand_mock *mock) {
   close(gone.fd);
 }
 
-/* ---- opening and closing ------------------------------------------------ */
+/*
+** Opening and closing
+*/
 
 strand_mock *strand_mock_open (int brokers, strand_log *log,
                                strand_failure *failure) {
@@ -258,7 +260,9 @@ void strand_mock_close (strand_mock *mock) {
   free(mock);
 }
 
-/* ---- calls -------------------------------------------------------------- */
+/*
+** Calls
+*/
 
 static int answered (rd_kafka_resp_err_t err, const char *what,
                      strand_failure *failure) {

@@ -42,7 +42,9 @@ static int64_t outstanding (const strand_producer *p) {
   return p->deliveries.counts.outstanding;
 }
 
-/* ---- the fd ------------------------------------------------------------- */
+/*
+** The fd
+*/
 
 static void raise_fd (void *argument) {
   const strand_producer *p = argument;
@@ -80,7 +82,9 @@ static void tell_waiting (strand_producer *p) {
   give_back_fd(p);
 }
 
-/* ---- collecting --------------------------------------------------------- */
+/*
+** Collecting
+*/
 
 static void take_report (strand_producer *p,
                          const rd_kafka_message_t *message) {
@@ -146,7 +150,9 @@ static void refresh (strand_producer *p) {
   tell_waiting(p);
 }
 
-/* ---- opening ------------------------------------------------------------ */
+/*
+** Opening
+*/
 
 static bool open_own (strand_producer *p,
                       const strand_producer_options *options,
@@ -222,7 +228,9 @@ int strand_producer_is_closed (const strand_producer *p) {
   return p->client == NULL;
 }
 
-/* ---- sending ------------------------------------------------------------ */
+/*
+** Sending
+*/
 
 /* Reports nobody collected still count as queued: collects them, once. */
 static int produce_patiently (strand_producer *p,
@@ -287,7 +295,9 @@ int strand_producer_send (strand_producer *p, const strand_outgoing *record,
                            failure);
 }
 
-/* ---- taking ------------------------------------------------------------- */
+/*
+** Taking
+*/
 
 int strand_producer_look_pending (strand_producer *p, int64_t id,
                                   const strand_delivery **report) {
@@ -343,7 +353,9 @@ void strand_producer_await_topics (strand_producer *p, double seconds) {
   strand_calls_wait(p->client->calls, strand_clock_now() + seconds);
 }
 
-/* ---- tokens ------------------------------------------------------------- */
+/*
+** Tokens
+*/
 
 bool strand_producer_look_oauth (strand_producer *p) {
   if (!p->oauth_wanted) refresh(p);
@@ -365,7 +377,9 @@ void strand_producer_oauth_fail (strand_producer *p, const char *message) {
   rd_kafka_oauthbearer_set_token_failure(p->client->handle, message);
 }
 
-/* ---- flushing and closing ----------------------------------------------- */
+/*
+** Flushing and closing
+*/
 
 int64_t strand_producer_outstanding (const strand_producer *p) {
   return outstanding(p);

@@ -12,7 +12,9 @@
 
 #define CURRENT 1 /* in the metatable: the batch of the call that runs */
 
-/* ---- marks --------------------------------------------------------------- */
+/*
+** Marks
+*/
 
 /* Upvalues: state, metatable, the method's name. The verdict of the record
 ** that the first two arguments name. */
@@ -105,7 +107,9 @@ static const luaL_Reg methods[] = {
   { NULL, NULL },
 };
 
-/* ---- the batch ----------------------------------------------------------- */
+/*
+** The batch
+*/
 
 void strand_batch_open (lua_State *L, strand_batch_state *state) {
   const luaL_Reg *method;

@@ -18,7 +18,9 @@ static int push_no_memory (lua_State *L) {
   return strand_push_failure(L, &failure);
 }
 
-/* ---- life ---------------------------------------------------------------- */
+/*
+** Life
+*/
 
 static int consumer_open (lua_State *L) {
   strand_consumer_config config;
@@ -173,7 +175,9 @@ static int consumer_tostring (lua_State *L) {
   return 1;
 }
 
-/* ---- what is taken ------------------------------------------------------- */
+/*
+** What is taken
+*/
 
 static void tell_held (const strand_consumer_object *self) {
   strand_consumer_hold(self->kafka, self->has_event || self->has_line);
@@ -246,7 +250,9 @@ static int consumer_oauth_fail (lua_State *L) {
   return 0;
 }
 
-/* ---- questions ----------------------------------------------------------- */
+/*
+** Questions
+*/
 
 static int read_stats (strand_consumer_object *self, size_t blockers) {
   strand_stats_clear(&self->stats);
@@ -287,7 +293,9 @@ static int consumer_health (lua_State *L) {
   return strand_push_done(L, problem.code[0] == '\0', &problem);
 }
 
-/* ---- commands ------------------------------------------------------------ */
+/*
+** Commands
+*/
 
 static int set_paused (lua_State *L, bool paused) {
   strand_failure failure;

@@ -57,7 +57,9 @@ typedef struct worker {
 static char slots_key; /* their addresses are keys in the registry */
 static char worker_key;
 
-/* ---- the handler's call ------------------------------------------------- */
+/*
+** The handler's call
+*/
 
 /* Upvalues: as those of call_handlers. */
 static void push_subject (lua_State *L, worker *w) {
@@ -115,7 +117,9 @@ static void ask_retry (worker *w, strand_verdict *v, uint32_t index) {
                                            index, SLOT_RETRY, SLOT_TRACEBACK));
 }
 
-/* ---- serve -------------------------------------------------------------- */
+/*
+** Serve
+*/
 
 /* The call of the batch has ended: so has each of its records. */
 static void conclude_batch (worker *w) {
@@ -188,7 +192,9 @@ static void serve (void *state, strand_task *task, bool (*next)(void *arg),
   w->context.task = NULL;
 }
 
-/* ---- open and close ----------------------------------------------------- */
+/*
+** Open and close
+*/
 
 /* Upvalues: the worker, and what is at the indexes. */
 static void push_closure (lua_State *L, lua_CFunction f, worker *w,

@@ -15,7 +15,9 @@
 static char hook_key;      /* in the registry: the hook, as light userdata */
 static char traceback_key; /* debug.traceback, as it was */
 
-/* ---- the hook ----------------------------------------------------------- */
+/*
+** The hook
+*/
 
 static void on_count (lua_State *L, lua_Debug *at);
 
@@ -103,7 +105,9 @@ void strand_hook_end (strand_hook *h, lua_State *L) {
   if (h->armed) disarm(h, L);
 }
 
-/* ---- coroutines --------------------------------------------------------- */
+/*
+** Coroutines
+*/
 
 /* As Lua's own auxresume; it raises nothing, so 'running' is always right. */
 static int go_on (lua_State *L, lua_State *co, int arguments, int *results) {

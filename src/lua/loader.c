@@ -10,7 +10,9 @@
 #include "lua/compat.h"
 #include "lua/reason.h"
 
-/* ---- require ------------------------------------------------------------ */
+/*
+** Require
+*/
 
 /* Upvalues: the original, package.loaded. What is loaded needs no lock; a
 ** light userdata is 5.1's mark of a module that is being loaded. */
@@ -38,7 +40,9 @@ static void replace_require (lua_State *L) {
   lua_setglobal(L, "require");
 }
 
-/* ---- libraries ---------------------------------------------------------- */
+/*
+** Libraries
+*/
 
 static int refuse_exit (lua_State *L) {
   return luaL_error(L, "os.exit() in a worker: it would end the whole "
@@ -64,7 +68,9 @@ void strand_load_libraries (lua_State *L, const strand_sources *s) {
   replace_require(L);
 }
 
-/* ---- code --------------------------------------------------------------- */
+/*
+** Code
+*/
 
 /* Since 5.2 globals are reached through the upvalue of this name. */
 static void set_environment (lua_State *L) {
@@ -110,7 +116,9 @@ void strand_load_args (lua_State *L, const strand_sources *s) {
   lua_call(L, 0, 1);
 }
 
-/* ---- modules ------------------------------------------------------------ */
+/*
+** Modules
+*/
 
 /* The field 'name' of the module on top, a function or nil; pushes it. */
 static void push_optional (lua_State *L, const char *module,

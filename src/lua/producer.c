@@ -59,7 +59,9 @@ static void tell_held (const producer *self) {
                                       || self->has_line);
 }
 
-/* ---- sending ------------------------------------------------------------- */
+/*
+** Sending
+*/
 
 /* send(topic, key, value, headers, timestamp, partition, hash_key, watch) */
 static int producer_send (lua_State *L) {
@@ -92,7 +94,9 @@ static int producer_partitions (lua_State *L) {
   return 1;
 }
 
-/* ---- taking -------------------------------------------------------------- */
+/*
+** Taking
+*/
 
 /* Pushing the report may raise: so it is dropped after that. */
 static int producer_take_watched (lua_State *L) {
@@ -167,7 +171,9 @@ static int producer_keep (lua_State *L) {
   return 0;
 }
 
-/* ---- tokens -------------------------------------------------------------- */
+/*
+** Tokens
+*/
 
 static int producer_oauth_needed (lua_State *L) {
   if (strand_is_forked(check_self(L)->generation))
@@ -203,7 +209,9 @@ static int producer_await_topics (lua_State *L) {
   return 0;
 }
 
-/* ---- state, flushing, closing -------------------------------------------- */
+/*
+** State, flushing, closing
+*/
 
 static int producer_state (lua_State *L) {
   producer *self = check_self(L);
@@ -290,7 +298,9 @@ static int producer_gc (lua_State *L) {
   return 0;
 }
 
-/* ---- opening ------------------------------------------------------------- */
+/*
+** Opening
+*/
 
 static void read_options (lua_State *L, strand_producer_options *options) {
   memset(options, 0, sizeof(*options));

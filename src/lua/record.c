@@ -51,7 +51,9 @@ static const strand_record *check_self (lua_State *L, const char *method) {
   return check_valid(L, check_record(L, method));
 }
 
-/* ---- values ------------------------------------------------------------- */
+/*
+** Values
+*/
 
 static int push_bytes (lua_State *L, const strand_record *r, int flag,
                        const char *bytes, uint32_t length) {
@@ -163,7 +165,9 @@ void strand_push_record (lua_State *L, const strand_record *r,
   lua_setfield(L, -2, names[STRAND_FIELD_ID]);
 }
 
-/* ---- methods ------------------------------------------------------------ */
+/*
+** Methods
+*/
 
 static int record_header (lua_State *L) {
   const strand_record *r = check_self(L, "header");
@@ -189,7 +193,9 @@ static int record_copy (lua_State *L) {
   return 1;
 }
 
-/* ---- metamethods -------------------------------------------------------- */
+/*
+** Metamethods
+*/
 
 static strand_field field_of (lua_State *L, const strand_view *view) {
   const char *name = lua_tostring(L, 2); /* that of a number is no field */
@@ -261,7 +267,9 @@ static int record_tostring (lua_State *L) {
   return 1;
 }
 
-/* ---- the view ----------------------------------------------------------- */
+/*
+** The view
+*/
 
 /* Pushes a table that keeps the names alive. */
 static void push_names (lua_State *L, strand_view *view) {

@@ -51,7 +51,9 @@ static bool is_field (lua_State *L, int table, const char *name,
   return text != NULL && strcmp(text, value) == 0;
 }
 
-/* ---- limits -------------------------------------------------------------- */
+/*
+** Limits
+*/
 
 static void read_rate (lua_State *L, int table, strand_rate *rate) {
   int at;
@@ -105,7 +107,9 @@ void strand_read_limits (lua_State *L, int flat, strand_limits *limits) {
   read_exhausted(L, flat, &limits->policy);
 }
 
-/* ---- lists --------------------------------------------------------------- */
+/*
+** Lists
+*/
 
 /* Pushes the list that the field is, and then what owns an array of so many
 ** elements of 'size'. */
@@ -214,7 +218,9 @@ static void read_sources (lua_State *L, int flat, strand_sources *s) {
     s, (size_t)strand_field_count(L, flat, "worker_memory", 0, MANY));
 }
 
-/* ---- dead letters -------------------------------------------------------- */
+/*
+** Dead letters
+*/
 
 /* Borrowed from the table, which the flat one holds. */
 static void read_letters (lua_State *L, int flat,
@@ -235,7 +241,9 @@ static void read_letters (lua_State *L, int flat,
   lua_remove(L, at); /* the properties stay, what owns them */
 }
 
-/* ---- all of it ----------------------------------------------------------- */
+/*
+** All of it
+*/
 
 static strand_ordering ordering_of (lua_State *L, int flat) {
   if (is_field(L, flat, "ordering", "partition")) return STRAND_BY_PARTITION;

@@ -26,7 +26,9 @@ void strand_push_event (lua_State *L, const strand_event *event) {
   strand_set_text(L, "code", event->code);
 }
 
-/* ---- partitions ---------------------------------------------------------- */
+/*
+** Partitions
+*/
 
 static int64_t difference (int64_t upper, int64_t lower) {
   if (upper < 0 || lower < 0) return -1;
@@ -90,7 +92,9 @@ void strand_push_assignment (lua_State *L, const strand_stats *stats) {
   }
 }
 
-/* ---- stats --------------------------------------------------------------- */
+/*
+** Stats
+*/
 
 /* In flight are the handlers that run now; ready is what was handed over and
 ** has not started: the two that max_in_flight and max_ready bound. */
@@ -141,7 +145,9 @@ void strand_push_stats (lua_State *L, const strand_stats *stats) {
   lua_setfield(L, -2, "partitions");
 }
 
-/* ---- blockers ------------------------------------------------------------ */
+/*
+** Blockers
+*/
 
 static void push_blocker (lua_State *L, const strand_blocker *b) {
   lua_createtable(L, 0, 8);
@@ -165,7 +171,9 @@ void strand_push_blockers (lua_State *L, const strand_stats *stats) {
   }
 }
 
-/* ---- parked records ------------------------------------------------------ */
+/*
+** Parked records
+*/
 
 static void push_parked (lua_State *L, const strand_parked *p) {
   strand_push_record(L, p->record, p->topic, p->partition);
@@ -186,7 +194,9 @@ void strand_push_parked (lua_State *L, const strand_parked *first) {
   }
 }
 
-/* ---- the report ---------------------------------------------------------- */
+/*
+** The report
+*/
 
 static void set_places (lua_State *L, const char *name,
                         const strand_place *places, size_t count) {

@@ -21,7 +21,9 @@
 
 #define BUDGET ((size_t)1 << 40)
 
-/* ---- a record without a broker ------------------------------------------ */
+/*
+** A record without a broker
+*/
 
 /* An engine with one partition, which holds one record. */
 typedef struct stage {
@@ -189,7 +191,9 @@ static int testing_record (lua_State *L) {
   return 1;
 }
 
-/* ---- the call ----------------------------------------------------------- */
+/*
+** The call
+*/
 
 typedef struct call {
   strand_view view;
@@ -358,7 +362,9 @@ static int testing_call (lua_State *L) {
   return 1;
 }
 
-/* ---- opening ------------------------------------------------------------ */
+/*
+** Opening
+*/
 
 static const luaL_Reg no_methods[] = {
   { NULL, NULL },
