@@ -284,6 +284,15 @@ void strand_calls_wait (strand_calls *calls, double deadline) {
   strand_lock_release(&calls->lock);
 }
 
+void strand_calls_ask_all (strand_calls *calls, const char *const *topics,
+                           size_t count, double seconds) {
+  strand_failure ignored; /* not known yet: that is why it is asked */
+  for (size_t i = 0; i < count; i++)
+    strand_calls_ask_partitions(calls, topics[i], &ignored);
+  if (count > 0 && seconds > 0)
+    strand_calls_wait(calls, strand_clock_now() + seconds);
+}
+
 bool strand_calls_flush (strand_calls *calls, bool on) {
   bool can = !on || start(calls), flushing;
   strand_lock_take(&calls->lock);

@@ -24,6 +24,7 @@
 #define STRAND_CALLS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <librdkafka/rdkafka.h>
@@ -47,6 +48,10 @@ void strand_calls_free (strand_calls *calls);
 ** known; then it has been asked for. */
 int32_t strand_calls_ask_partitions (strand_calls *calls, const char *topic,
                                      strand_failure *failure);
+
+/* The same of each; waits for the answers, at most so many seconds. */
+void strand_calls_ask_all (strand_calls *calls, const char *const *topics,
+                           size_t count, double seconds);
 
 /* The number is doubtful: a partition turned out not to exist. */
 void strand_calls_doubt (strand_calls *calls, const char *topic);

@@ -179,7 +179,8 @@ const char *strand_mock_bootstrap (const strand_mock *mock) {
   return mock->call.cluster_bootstraps(mock->cluster);
 }
 
-/* ---- the cluster's thread -------------------------------------------------
+/*
+** The cluster's thread
 **
 ** What the calls below ask for is an op in a queue of the cluster's thread,
 ** and a byte in a pipe that wakes it. The thread, once awake, first does what
@@ -189,7 +190,8 @@ const char *strand_mock_bootstrap (const strand_mock *mock) {
 **
 ** So each call waits until the thread is past the pipe: a connection that
 ** ends as soon as it is made is closed by the thread in a later round, and
-** the pipe stands before it in every round. */
+** the pipe stands before it in every round.
+*/
 
 #define PASS_MS 200 /* of a thread that is not scheduled; then go on */
 

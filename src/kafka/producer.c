@@ -190,18 +190,6 @@ static int open_client (strand_producer *p,
                             failure);
 }
 
-static void ask_partitions (strand_producer *p,
-                            const strand_producer_options *options) {
-  strand_failure ignored; /* not known yet: that is why it is asked */
-  size_t i;
-  for (i = 0; i < options->topic_count; i++)
-    strand_calls_ask_partitions(p->client->calls, options->topics[i],
-                                &ignored);
-  if (options->topic_count > 0 && options->topics_timeout > 0)
-    strand_calls_wait(p->client->calls,
-                      strand_clock_now() + options->topics_timeout);
-}
-
 strand_producer *strand_producer_open (const strand_producer_options *options,
                                        strand_failure *failure) {
   strand_producer *p = calloc(1, sizeof(*p));
@@ -216,7 +204,8 @@ strand_producer *strand_producer_open (const strand_producer_options *options,
   }
   if (options->keeps_log) strand_log_set_notify(p->log, raise_fd, p);
   if (has_waiting(p)) raise_fd(p); /* lines from before the hook */
-  ask_partitions(p, options);
+  strand_calls_ask_all(p->client->calls, options->topics, options->topic_count,
+                       options->topics_timeout);
   return p;
 }
 
