@@ -2,7 +2,7 @@
 --
 -- The C side (strand.core) runs the members and the workers; this is the part
 -- in the caller's state: waiting and signals (wait.lua), starting and closing
--- (lifecycle.lua), the run loop (run.lua), callbacks (pump.lua), and here the
+-- (lifecycle.lua), the run loop (run.lua), callbacks (dispatcher.lua), and here the
 -- methods. Used of strand.core, and nothing else:
 --
 -- core.consumer(flat)  -> userdata | nil, message, code
@@ -68,7 +68,7 @@ local check = require "strand.options.consumer_methods"
 local options = require "strand.options.consumer"
 local parked = require "strand.parked"
 local properties = require "strand.properties"
-local pump = require "strand.pump"
+local dispatcher = require "strand.dispatcher"
 local run = require "strand.run"
 local schema = require "strand.schema"
 local text = require "strand.text"
@@ -152,7 +152,7 @@ function lasting:step(timeout)
     return nil, "the consumer has not been started", "NOT_STARTED"
   end
   wait.any({ self }, timeout)
-  local count = self.pump:serve()
+  local count = self.dispatcher:serve()
   lifecycle.advance(self)
   return count
 end
@@ -192,7 +192,7 @@ function consumer.open(given)
     limits = own.limits, start_timeout = own.start_timeout, members = flat.members,
   }, userdata, message, code)
   if not self then return nil, problem, code end
-  self.pump = pump.new(userdata, own)
+  self.dispatcher = dispatcher.new(userdata, own)
   return self
 end
 

@@ -32,7 +32,7 @@ local function close_ended(self)
   if self.result then return true end
   local report, message, code = self.core:close_wait()
   if report == nil then return false end
-  self.pump:finish() -- what came last
+  self.dispatcher:finish() -- what came last
   if not self.result then ended(self, text.report(report), message, code) end
   return true
 end
@@ -101,7 +101,7 @@ function lifecycle.start(self)
   if self.core:state() ~= "new" then return true end
   local ok, message, code = self.core:start()
   if not ok then return give_up(self, message, code) end
-  self.pump:serve()
+  self.dispatcher:serve()
   if self.start_timeout then return wait_for_join(self, self.start_timeout) end
   return true
 end

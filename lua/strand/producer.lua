@@ -40,14 +40,14 @@ local core = require "strand.core"
 local object = require "strand.object"
 local check = require "strand.options.producer"
 local properties = require "strand.properties"
-local pump = require "strand.pump"
+local dispatcher = require "strand.dispatcher"
 local schema = require "strand.schema"
 local text = require "strand.text"
 
 local producer = {}
 
 local function wait(self, deadline)
-  if self.pump:pending() then return end
+  if self.dispatcher:pending() then return end
   core.wait({ self.core:fd() }, deadline and math.max(0, deadline - core.now()))
 end
 
@@ -111,7 +111,7 @@ local function send_watched(self, deadline, record, partition, hash_key)
       return nil, ("%s, and was for %.14g s"):format(message, record.timeout), code
     end
     wait(self, deadline)
-    self.pump:serve()
+    self.dispatcher:serve()
     id, message, code = send(self, record, partition, hash_key, true)
   end
   return id, message, code
@@ -134,7 +134,7 @@ local function send_and_wait(self, waited, record, partition, hash_key)
         "TIMED_OUT"
     end
     wait(self, deadline)
-    self.pump:serve()
+    self.dispatcher:serve()
   end
 end
 
@@ -153,7 +153,7 @@ end
 local function flush(self, timeout)
   local deadline = core.now() + timeout
   self.core:flush_begin()
-  self.pump:serve()
+  self.dispatcher:serve()
   local remaining = self.core:outstanding()
   while remaining > 0 do
     if core.now() >= deadline then
@@ -161,7 +161,7 @@ local function flush(self, timeout)
         "TIMED_OUT", remaining
     end
     wait(self, deadline)
-    self.pump:serve()
+    self.dispatcher:serve()
     remaining = self.core:outstanding()
   end
   return true
@@ -175,7 +175,7 @@ end
 function methods:poll(timeout)
   timeout = check.poll(timeout)
   wait(self, core.now() + (timeout or 0))
-  return self.pump:serve()
+  return self.dispatcher:serve()
 end
 
 function methods:fd()
@@ -194,7 +194,7 @@ function lasting:close(given)
     flush(self, timeout)
     self.report = text.report(self.core:close(PURGE_TIMEOUT))
   end
-  self.pump:finish() -- again: where it raised, something is left
+  self.dispatcher:finish() -- again: where it raised, something is left
   return self.report
 end
 
@@ -210,9 +210,9 @@ function producer.open(given)
     partition_key = own.partition_key, partitioner = own.partitioner,
   }, userdata, message, code)
   if not self then return nil, problem, code end
-  self.pump = pump.new(userdata, own)
+  self.dispatcher = dispatcher.new(userdata, own)
   if own.oauth_token then
-    self.pump:serve() -- the first is due now: without it nothing is sent
+    self.dispatcher:serve() -- the first is due now: without it nothing is sent
     if own.partitioner then self.core:await_topics() end
   end
   return self

@@ -34,7 +34,7 @@ end
 function wait.any(list, timeout)
   local fds = { active and active.signal_fd }
   for _, self in ipairs(list) do
-    if self.pump:pending() then return end
+    if self.dispatcher:pending() then return end
     self.core:joined() -- taken: else the first join would keep fd readable
     fds[#fds + 1] = self.core:fd()
   end
@@ -90,7 +90,7 @@ function wait.poll(self, timeout, poll)
     end
     wait.any({ self }, left)
     if active then wait.obey_signals() end
-    self.pump:serve()
+    self.dispatcher:serve()
   end
 end
 

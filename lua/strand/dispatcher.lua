@@ -1,4 +1,4 @@
--- pump.lua: from a core object to the user's callbacks
+-- dispatcher.lua: from a core object to the user's callbacks
 --
 -- The C side calls no Lua by itself. Whoever waits on a core object takes
 -- what it has ready, events, log lines, requests for a token, delivery
@@ -20,8 +20,8 @@ local text = require "strand.text"
 
 local call = require("strand.core").call
 
-local pump = {}
-pump.__index = pump
+local dispatcher = {}
+dispatcher.__index = dispatcher
 
 local ERROR, WARNING = 3, 4
 
@@ -48,11 +48,11 @@ local function take(self)
 end
 
 -- 'callbacks': on_event, log, oauth_token, on_delivery, each or nil.
-function pump.new(core, callbacks)
+function dispatcher.new(core, callbacks)
   local self = setmetatable({
     core = core, callbacks = callbacks, first = 1, last = 0, dispatching = false,
     answering = false, kept = false, finishing = false,
-  }, pump)
+  }, dispatcher)
   -- Made once, and not for each call: there might be no memory for it then.
   self.enter = function()
     local item = take(self)
@@ -68,8 +68,8 @@ end
 local function no_fd() end
 
 -- Of an object that has a log and nothing else, and is waited for by nobody.
-function pump.of_log(core, log)
-  return pump.new({ next_log = function() return core:next_log() end, keep = no_fd },
+function dispatcher.of_log(core, log)
+  return dispatcher.new({ next_log = function() return core:next_log() end, keep = no_fd },
     { log = log })
 end
 
@@ -78,7 +78,7 @@ local function log_failed(problem, level, facility, message)
   write_log(level, facility, message)
 end
 
-function pump:log(level, facility, message)
+function dispatcher:log(level, facility, message)
   local log = self.callbacks.log
   if not log then return write_log(level, facility, message) end
   local ok, problem = call(nil, log, level, facility, message)
@@ -129,7 +129,7 @@ local function token_problem(token, expires, principal)
 end
 
 -- The user's function, called for 'core'. -> problem | nil
-function pump.give_token(core, oauth_token)
+function dispatcher.give_token(core, oauth_token)
   local ok, token, expires, principal = call(nil, oauth_token)
   local problem
   if not ok then
@@ -143,8 +143,8 @@ function pump.give_token(core, oauth_token)
 end
 
 -- librdkafka asks again by itself after a failure.
-function pump:answer_token_request()
-  local problem = pump.give_token(self.core, self.callbacks.oauth_token)
+function dispatcher:answer_token_request()
+  local problem = dispatcher.give_token(self.core, self.callbacks.oauth_token)
   if problem then self.core:oauth_fail(problem) end
 end
 
@@ -212,12 +212,12 @@ local function answer_token(self)
 end
 
 -- Whether something was kept that serve() can deliver.
-function pump:pending()
+function dispatcher:pending()
   return not self.dispatching and self.first <= self.last
 end
 
 -- Everything that is ready now, never waiting. -> number of calls made
-function pump:serve()
+function dispatcher:serve()
   local count = 0
   if self.callbacks.oauth_token and not self.answering and self.core:oauth_needed() then
     answer_token(self)
@@ -231,9 +231,9 @@ function pump:serve()
 end
 
 -- The object is closed, and nobody serves it after this.
-function pump:finish()
+function dispatcher:finish()
   self.finishing = true
   return self:serve()
 end
 
-return pump
+return dispatcher
