@@ -135,13 +135,13 @@ void strand_batch_open (lua_State *L, strand_batch_state *state) {
 }
 
 void strand_batch_push (lua_State *L, strand_batch_state *state,
-                        strand_records *many, strand_view *view, int metatable,
-                        int records) {
+                        strand_records *many, strand_current *current,
+                        int metatable, int records) {
   uint32_t i;
-  strand_view_begin(view, many->records, many->count);
+  strand_current_begin(current, many->records, many->count);
   lua_createtable(L, (int)many->count, 0);
   for (i = 0; i < many->count; i++) {
-    strand_view_push(L, view, i, records);
+    strand_current_push(L, current, i, records);
     lua_rawseti(L, -2, (int)i + 1);
   }
   lua_pushvalue(L, metatable);

@@ -28,11 +28,11 @@ typedef struct strand_batch_state {
 ** the Lua state does. */
 void strand_batch_open (lua_State *L, strand_batch_state *state);
 
-/* Pushes the batch, whose records the view shows from now on. The metatables
-** may be upvalues. */
+/* Pushes the batch, whose records are the current ones from now on. The
+** metatables may be upvalues. */
 void strand_batch_push (lua_State *L, strand_batch_state *state,
-                        strand_records *many, strand_view *view, int metatable,
-                        int records);
+                        strand_records *many, strand_current *current,
+                        int metatable, int records);
 
 /* The call, which perhaps never began, has ended like that: so do the records
 ** without a mark. Takes what 'whole' owns, and leaves it DONE. Never raises.

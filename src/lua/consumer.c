@@ -9,8 +9,8 @@
 #include "lua/consumer_requests.h"
 #include "lua/handler.h"
 #include "lua/lines.h"
-#include "lua/settings.h"
-#include "lua/tables.h"
+#include "lua/options.h"
+#include "lua/results.h"
 
 static int push_no_memory (lua_State *L) {
   strand_failure failure;
@@ -33,7 +33,7 @@ static int consumer_open (lua_State *L) {
   self->generation = strand_fork_generation();
   strand_settype(L, STRAND_CONSUMER_TYPE);
   self->finalizers = strand_finalizers_join(L);
-  strand_read_settings(L, 1, &config, &self->sources);
+  strand_read_options(L, 1, &config, &self->sources);
   self->limits = config.limits;
   self->members = config.members;
   config.handler = strand_handler_of(L, self->sources);

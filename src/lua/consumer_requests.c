@@ -9,7 +9,7 @@
 #include "lua/compat.h"
 #include "lua/consumer_object.h"
 #include "lua/object.h"
-#include "lua/tables.h"
+#include "lua/results.h"
 
 #define TICKET "strand.core.Ticket"
 

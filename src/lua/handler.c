@@ -27,7 +27,7 @@ enum {
   SLOT_RETRY,     /* calls the retry function */
   SLOT_PROBE,     /* tells whether memory can be had */
   SLOT_TRACEBACK,
-  SLOT_CACHE, /* the view's */
+  SLOT_CACHE, /* of the current records */
   SLOT_LAST = SLOT_CACHE,
   SLOT_TEARDOWNS /* only in the table */
 };
@@ -37,7 +37,7 @@ typedef struct worker {
   strand_memory memory;    /* L's */
   strand_sources *sources; /* borrows: the thread's strand_handler has it */
   strand_context context;
-  strand_view view;
+  strand_current current;
   strand_batch_state batch;
   strand_hook hook;
   lua_Hook foreign; /* what setup left: a coverage tool, a profiler */
@@ -64,11 +64,11 @@ static char worker_key;
 /* Upvalues: as those of call_handlers. */
 static void push_subject (lua_State *L, worker *w) {
   if (w->task->many == NULL) {
-    strand_view_single(&w->view, w->task->record);
-    strand_view_push(L, &w->view, 0, lua_upvalueindex(3));
+    strand_current_single(&w->current, w->task->record);
+    strand_current_push(L, &w->current, 0, lua_upvalueindex(3));
   }
   else
-    strand_batch_push(L, &w->batch, w->task->many, &w->view,
+    strand_batch_push(L, &w->batch, w->task->many, &w->current,
                       lua_upvalueindex(6), lua_upvalueindex(3));
 }
 
@@ -88,7 +88,7 @@ static int call_handlers (lua_State *L) {
         || strand_task_expired(w->task))
       return 0;
     lua_settop(L, 0);
-    strand_view_end(L, &w->view, lua_upvalueindex(5));
+    strand_current_end(L, &w->current, lua_upvalueindex(5));
   } while (w->next(w->next_arg));
   w->over = true;
   return 0;
@@ -164,7 +164,7 @@ static void conclude (worker *w, int status) {
   if (w->task->many != NULL) conclude_batch(w);
   else ask_retry(w, v, 0);
   lua_settop(w->L, SLOT_LAST);
-  strand_view_end(w->L, &w->view, SLOT_CACHE);
+  strand_current_end(w->L, &w->current, SLOT_CACHE);
 }
 
 static void serve (void *state, strand_task *task, bool (*next)(void *arg),
@@ -244,14 +244,14 @@ static int set_up (lua_State *L) {
   strand_outcome_watch(L, &w->made);
   strand_load_args(L, w->sources);
   strand_context_push(L, &w->context, ARGS);
-  strand_view_open(L, &w->view);
+  strand_current_open(L, &w->current);
   lua_pushvalue(L, CACHE);
   lua_rawseti(L, SLOTS, SLOT_CACHE);
   strand_batch_open(L, &w->batch);
   strand_push_traceback(L);
   lua_rawseti(L, SLOTS, SLOT_TRACEBACK);
   strand_load_handlers(L, w->sources, ARGS, TEARDOWNS);
-  strand_retry_function_open(L, &w->retry, w->sources, &w->view, METATABLE);
+  strand_retry_function_open(L, &w->retry, w->sources, &w->current, METATABLE);
   lua_rawseti(L, SLOTS, SLOT_RETRY);
   push_closure(L, call_handlers, w, serving);
   lua_rawseti(L, SLOTS, SLOT_SERVE);

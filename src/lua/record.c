@@ -23,9 +23,9 @@ static const char *const names[STRAND_FIELD_COUNT] = {
 
 /* NULL when its handler has returned. */
 static const strand_record *record_of (const strand_record_userdata *self) {
-  const strand_view *view = self->view;
-  uint64_t index = self->serial - view->serial;
-  return index < view->count ? view->records[index] : NULL;
+  const strand_current *current = self->current;
+  uint64_t index = self->serial - current->serial;
+  return index < current->count ? current->records[index] : NULL;
 }
 
 static const strand_record *check_valid (lua_State *L,
@@ -197,11 +197,11 @@ static int record_copy (lua_State *L) {
 ** Metamethods
 */
 
-static strand_field field_of (lua_State *L, const strand_view *view) {
+static strand_field field_of (lua_State *L, const strand_current *current) {
   const char *name = lua_tostring(L, 2); /* that of a number is no field */
   int field;
   for (field = 0; field < STRAND_FIELD_COUNT; field++) {
-    if (view->names[field] == name) break;
+    if (current->names[field] == name) break;
   }
   return (strand_field)field;
 }
@@ -212,37 +212,38 @@ static int is_cached (strand_field field) {
          || field == STRAND_FIELD_HEADERS || field == STRAND_FIELD_ID;
 }
 
-static int push_cached (lua_State *L, strand_view *view, strand_field field) {
+static int push_cached (lua_State *L, strand_current *current,
+                        strand_field field) {
   int cache = lua_upvalueindex(1);
-  if (view->cached & 1u << field) {
+  if (current->cached & 1u << field) {
     lua_rawgeti(L, cache, SLOT(field));
     return 1;
   }
-  push_field(L, view->records[0], field);
+  push_field(L, current->records[0], field);
   lua_pushvalue(L, -1);
   lua_rawseti(L, cache, SLOT(field));
-  view->cached |= 1u << field;
+  current->cached |= 1u << field;
   return 1;
 }
 
-/* Upvalue 5: the view. Nothing else of this size can begin with its address:
-** that is quicker to see than the metatable. debug.getmetatable hands __index
-** out. */
+/* Upvalue 5: the current records. Nothing else of this size can begin with
+** their address: that is quicker to see than the metatable.
+** debug.getmetatable hands __index out. */
 static const strand_record_userdata *check_shape (lua_State *L) {
   const strand_record_userdata *self = lua_touserdata(L, 1);
   if (self == NULL || strand_rawlen(L, 1) != sizeof(*self)
-      || self->view != lua_touserdata(L, lua_upvalueindex(5)))
+      || self->current != lua_touserdata(L, lua_upvalueindex(5)))
     luaL_error(L, "a record expected");
   return self;
 }
 
-/* Upvalues: cache, header, copy, names, view. */
+/* Upvalues: cache, header, copy, names, current. */
 static int record_index (lua_State *L) {
   const strand_record_userdata *self = check_shape(L);
   const strand_record *r = check_valid(L, self);
-  strand_field field = field_of(L, self->view);
-  if (self->view->count == 1 && is_cached(field))
-    return push_cached(L, self->view, field);
+  strand_field field = field_of(L, self->current);
+  if (self->current->count == 1 && is_cached(field))
+    return push_cached(L, self->current, field);
   if (field == STRAND_FIELD_HEADER || field == STRAND_FIELD_COPY) {
     lua_pushvalue(L, lua_upvalueindex(2 + (field - STRAND_FIELD_HEADER)));
     return 1;
@@ -268,16 +269,16 @@ static int record_tostring (lua_State *L) {
 }
 
 /*
-** The view
+** The current records
 */
 
 /* Pushes a table that keeps the names alive. */
-static void push_names (lua_State *L, strand_view *view) {
+static void push_names (lua_State *L, strand_current *current) {
   int field;
   lua_createtable(L, STRAND_FIELD_COUNT, 0);
   for (field = 0; field < STRAND_FIELD_COUNT; field++) {
     lua_pushstring(L, names[field]);
-    view->names[field] = lua_tostring(L, -1);
+    current->names[field] = lua_tostring(L, -1);
     lua_rawseti(L, -2, field + 1);
   }
 }
@@ -287,21 +288,21 @@ static void push_method (lua_State *L, int metatable, lua_CFunction method) {
   lua_pushcclosure(L, method, 1);
 }
 
-void strand_view_open (lua_State *L, strand_view *view) {
+void strand_current_open (lua_State *L, strand_current *current) {
   int metatable;
-  view->records = NULL;
-  view->single = NULL;
-  view->serial = 0;
-  view->count = 0;
-  view->cached = 0;
+  current->records = NULL;
+  current->single = NULL;
+  current->serial = 0;
+  current->count = 0;
+  current->cached = 0;
   lua_newtable(L);
   metatable = lua_gettop(L);
   lua_createtable(L, SLOTS, 0);
   lua_pushvalue(L, -1);
   push_method(L, metatable, record_header);
   push_method(L, metatable, record_copy);
-  push_names(L, view);
-  lua_pushlightuserdata(L, view);
+  push_names(L, current);
+  lua_pushlightuserdata(L, current);
   lua_pushcclosure(L, record_index, 5);
   lua_setfield(L, metatable, "__index");
   lua_pushcfunction(L, record_newindex);
@@ -315,15 +316,15 @@ void strand_view_open (lua_State *L, strand_view *view) {
 }
 
 /* Writing nil to the cache's slots allocates nothing: they are there. */
-void strand_view_end (lua_State *L, strand_view *view, int cache) {
+void strand_current_end (lua_State *L, strand_current *current, int cache) {
   int field;
-  view->serial += view->count;
-  view->count = 0;
-  if (view->cached == 0) return;
+  current->serial += current->count;
+  current->count = 0;
+  if (current->cached == 0) return;
   for (field = 0; field < SLOTS; field++) {
-    if (!(view->cached & 1u << field)) continue;
+    if (!(current->cached & 1u << field)) continue;
     lua_pushnil(L);
     lua_rawseti(L, cache, SLOT(field));
   }
-  view->cached = 0;
+  current->cached = 0;
 }

@@ -55,7 +55,7 @@ static void set_problem (strand_retry_function *r, const char *text) {
   v->policy_problem = strdup(text);
   v->delay_us = -1;
   if (v->kind == STRAND_VERDICT_FAILED
-      && r->view->records[r->index]->attempt >= DEFAULT_ATTEMPTS)
+      && r->current->records[r->index]->attempt >= DEFAULT_ATTEMPTS)
     v->kind = STRAND_VERDICT_EXHAUSTED;
 }
 
@@ -83,9 +83,9 @@ static int call (lua_State *L) {
   strand_verdict *v = r->asked;
   refresh(L, r, lua_upvalueindex(2));
   if (!push_function(L, r, lua_upvalueindex(2))) return 0;
-  lua_pushinteger(L, r->view->records[r->index]->attempt);
+  lua_pushinteger(L, r->current->records[r->index]->attempt);
   lua_pushlstring(L, v->reason != NULL ? v->reason : "", v->reason_length);
-  strand_view_push(L, r->view, r->index, lua_upvalueindex(3));
+  strand_current_push(L, r->current, r->index, lua_upvalueindex(3));
   lua_call(L, 3, 1);
   read_delay(L, r);
   return 0;
@@ -114,11 +114,11 @@ int strand_retry_function_ask (lua_State *L, strand_retry_function *r,
 }
 
 void strand_retry_function_open (lua_State *L, strand_retry_function *r,
-                                 strand_sources *sources, strand_view *view,
-                                 int metatable) {
+                                 strand_sources *sources,
+                                 strand_current *current, int metatable) {
   int functions;
   r->sources = sources;
-  r->view = view;
+  r->current = current;
   lua_pushlightuserdata(L, r);
   strand_load_policies(L, sources);
   functions = lua_gettop(L);

@@ -21,19 +21,19 @@
 #include "lua/sources.h"
 
 typedef struct strand_retry_function {
-  strand_sources *sources; /* borrows, as the view */
-  strand_view *view;       /* shows the records that it may be asked about */
+  strand_sources *sources; /* borrows, as 'current' */
+  strand_current *current; /* it may be asked about these */
   unsigned version;        /* of the consumer's function that is loaded */
   strand_verdict *asked;   /* what it is asked about now */
-  uint32_t index;          /* its record, in the view, */
+  uint32_t index;          /* of its record, */
   unsigned route;          /* and that one's route */
 } strand_retry_function;
 
 /* Loads all of them, and pushes what calls one. 'r' must live as long as the
 ** state does; the metatable of records is at 'metatable'. Raises. */
 void strand_retry_function_open (lua_State *L, strand_retry_function *r,
-                                 strand_sources *sources, strand_view *view,
-                                 int metatable);
+                                 strand_sources *sources,
+                                 strand_current *current, int metatable);
 
 /* Asks it, unless the verdict says when. What strand_retry_function_open has
 ** pushed is at 'function', a message handler at 'traceback'. Never raises;

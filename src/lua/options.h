@@ -1,5 +1,5 @@
 /*
-** settings.h - a consumer's flat table of options
+** options.h - a consumer's flat table of options
 ** (lua/strand/options/consumer.lua), for C
 **
 ** What is borrowed is borrowed from the flat table, and from what is pushed
@@ -8,8 +8,8 @@
 **
 ** Thread: lua.
 */
-#ifndef STRAND_SETTINGS_H
-#define STRAND_SETTINGS_H
+#ifndef STRAND_LUA_OPTIONS_H
+#define STRAND_LUA_OPTIONS_H
 
 #include <lua.h>
 
@@ -18,9 +18,9 @@
 
 /* Pushes what owns the arrays of 'config'. The flat table is at 'flat', the
 ** new sources come to '*sources'. All but 'handler' is set. */
-void strand_read_settings (lua_State *L, int flat,
-                           strand_consumer_config *config,
-                           strand_sources **sources);
+void strand_read_options (lua_State *L, int flat,
+                          strand_consumer_config *config,
+                          strand_sources **sources);
 
 /* Those of 'limits' that the flat table has. */
 void strand_read_limits (lua_State *L, int flat, strand_limits *limits);

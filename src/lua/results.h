@@ -1,13 +1,13 @@
 /*
-** tables.h - what a consumer tells, as Lua tables
+** results.h - what a consumer tells, as Lua tables
 **
 ** lua/strand/types.lua describes the tables. Each function pushes one, and
 ** may raise when memory runs out: what is read is owned by the userdata.
 **
 ** Thread: lua.
 */
-#ifndef STRAND_TABLES_H
-#define STRAND_TABLES_H
+#ifndef STRAND_LUA_RESULTS_H
+#define STRAND_LUA_RESULTS_H
 
 #include <lua.h>
 

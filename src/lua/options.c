@@ -1,7 +1,7 @@
 /*
-** settings.c - see settings.h
+** options.c - see options.h
 */
-#include "lua/settings.h"
+#include "lua/options.h"
 
 #include "lua/compat.h"
 #include "lua/fields.h"
@@ -251,9 +251,9 @@ static strand_ordering ordering_of (lua_State *L, int flat) {
   return STRAND_BY_KEY;
 }
 
-void strand_read_settings (lua_State *L, int flat,
-                           strand_consumer_config *config,
-                           strand_sources **sources) {
+void strand_read_options (lua_State *L, int flat,
+                          strand_consumer_config *config,
+                          strand_sources **sources) {
   memset(config, 0, sizeof(*config));
   config->kafka = strand_push_properties(L, flat, "kafka",
                                          &config->kafka_count);

@@ -1,7 +1,7 @@
 /*
-** tables.c - see tables.h
+** results.c - see results.h
 */
-#include "lua/tables.h"
+#include "lua/results.h"
 
 #include "lua/compat.h"
 #include "lua/fields.h"
