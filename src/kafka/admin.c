@@ -10,7 +10,7 @@
 
 struct strand_admin {
   strand_admin_client own;
-  int has_oauth;
+  bool has_oauth;
   bool oauth_wanted;
   char *token; /* NULL: none; the rest only with it */
   char *principal;
@@ -64,7 +64,7 @@ static void forget_token (strand_admin *admin) {
 }
 
 strand_admin *strand_admin_open (const strand_property *props, size_t count,
-                                 strand_log *log, int has_oauth,
+                                 strand_log *log, bool has_oauth,
                                  strand_failure *failure) {
   strand_admin *admin = calloc(1, sizeof(*admin));
   if (admin == NULL) {
@@ -100,12 +100,12 @@ bool strand_admin_look_oauth (strand_admin *admin) {
   return admin->oauth_wanted;
 }
 
-int strand_admin_oauth_set (strand_admin *admin, const char *token,
-                            int64_t expires_ms, const char *principal,
-                            strand_failure *failure) {
+bool strand_admin_oauth_set (strand_admin *admin, const char *token,
+                             int64_t expires_ms, const char *principal,
+                             strand_failure *failure) {
   if (!strand_client_token(admin->own.client, token, expires_ms, principal,
                            failure))
-    return 0;
+    return false;
   forget_token(admin);
   admin->token = strdup(token);
   admin->principal = strdup(principal);
@@ -115,7 +115,7 @@ int strand_admin_oauth_set (strand_admin *admin, const char *token,
     return strand_admin_no_memory(failure);
   }
   admin->oauth_wanted = false;
-  return 1;
+  return true;
 }
 
 void strand_admin_oauth_fail (strand_admin *admin, const char *message) {
@@ -127,19 +127,19 @@ void strand_admin_oauth_fail (strand_admin *admin, const char *message) {
 ** Topics
 */
 
-int strand_admin_create_topics (strand_admin *admin,
-                                const strand_new_topic *topics, size_t count,
-                                double timeout, strand_topic_answers *answers,
-                                strand_failure *failure) {
+bool strand_admin_create_topics (strand_admin *admin,
+                                 const strand_new_topic *topics, size_t count,
+                                 double timeout, strand_topic_answers *answers,
+                                 strand_failure *failure) {
   return strand_admin_topics_create(&admin->own, topics, count,
                                     strand_clock_now() + timeout, answers,
                                     failure);
 }
 
-int strand_admin_delete_topics (strand_admin *admin, const char *const *topics,
-                                size_t count, double timeout,
-                                strand_topic_answers *answers,
-                                strand_failure *failure) {
+bool strand_admin_delete_topics (strand_admin *admin,
+                                 const char *const *topics, size_t count,
+                                 double timeout, strand_topic_answers *answers,
+                                 strand_failure *failure) {
   return strand_admin_topics_delete(&admin->own, topics, count,
                                     strand_clock_now() + timeout, answers,
                                     failure);
@@ -192,10 +192,10 @@ static bool read_offsets (const strand_admin *admin, const char *group,
   return ok;
 }
 
-int strand_admin_group_offsets (strand_admin *admin, const char *group,
-                                const char *const *topics, size_t count,
-                                double timeout, strand_group_offsets *offsets,
-                                strand_failure *failure) {
+bool strand_admin_group_offsets (strand_admin *admin, const char *group,
+                                 const char *const *topics, size_t count,
+                                 double timeout, strand_group_offsets *offsets,
+                                 strand_failure *failure) {
   double deadline = strand_clock_now() + timeout;
   rd_kafka_topic_partition_list_t *partitions;
   bool ok;
@@ -204,9 +204,9 @@ int strand_admin_group_offsets (strand_admin *admin, const char *group,
     return strand_admin_client_is_real(&admin->own, deadline, "group_offsets",
                                        "name the topics", failure)
            && read_offsets(admin, group, NULL, deadline, offsets, failure);
-  if (count == 0) return 1;
+  if (count == 0) return true;
   partitions = partitions_of(admin, topics, count, deadline, failure);
-  if (partitions == NULL) return 0;
+  if (partitions == NULL) return false;
   ok = read_offsets(admin, group, partitions, deadline, offsets, failure);
   rd_kafka_topic_partition_list_destroy(partitions);
   return ok;

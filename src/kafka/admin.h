@@ -23,17 +23,17 @@ typedef struct strand_admin strand_admin;
 
 /* 'log' is kept. 'has_oauth': the caller gives tokens, see below. */
 strand_admin *strand_admin_open (const strand_property *props, size_t count,
-                                 strand_log *log, int has_oauth,
+                                 strand_log *log, bool has_oauth,
                                  strand_failure *failure);
 
 /* Looks whether librdkafka has asked for a token. It stays due until it is
 ** set. */
 bool strand_admin_look_oauth (strand_admin *admin);
 
-/* Keeps it, for the clients of groups. 0 and a failure ("OAUTH"). */
-int strand_admin_oauth_set (strand_admin *admin, const char *token,
-                            int64_t expires_ms, const char *principal,
-                            strand_failure *failure);
+/* Keeps it, for the clients of groups. False and a failure ("OAUTH"). */
+bool strand_admin_oauth_set (strand_admin *admin, const char *token,
+                             int64_t expires_ms, const char *principal,
+                             strand_failure *failure);
 
 /* There is none; it stays due. */
 void strand_admin_oauth_fail (strand_admin *admin, const char *message);
@@ -46,20 +46,20 @@ void strand_admin_oauth_fail (strand_admin *admin, const char *message);
 void strand_admin_close (strand_admin *admin, double timeout);
 
 /* As of admin_topics.h. */
-int strand_admin_create_topics (strand_admin *admin,
-                                const strand_new_topic *topics, size_t count,
-                                double timeout, strand_topic_answers *answers,
-                                strand_failure *failure);
-int strand_admin_delete_topics (strand_admin *admin, const char *const *topics,
-                                size_t count, double timeout,
-                                strand_topic_answers *answers,
-                                strand_failure *failure);
+bool strand_admin_create_topics (strand_admin *admin,
+                                 const strand_new_topic *topics, size_t count,
+                                 double timeout, strand_topic_answers *answers,
+                                 strand_failure *failure);
+bool strand_admin_delete_topics (strand_admin *admin,
+                                 const char *const *topics, size_t count,
+                                 double timeout, strand_topic_answers *answers,
+                                 strand_failure *failure);
 
 /* 'topics' NULL: every topic the group has offsets of (not on the mock).
-** 0 and a failure, or 1 and 'offsets', sorted, to be freed. */
-int strand_admin_group_offsets (strand_admin *admin, const char *group,
-                                const char *const *topics, size_t count,
-                                double timeout, strand_group_offsets *offsets,
-                                strand_failure *failure);
+** False and a failure, or true and 'offsets', sorted, to be freed. */
+bool strand_admin_group_offsets (strand_admin *admin, const char *group,
+                                 const char *const *topics, size_t count,
+                                 double timeout, strand_group_offsets *offsets,
+                                 strand_failure *failure);
 
 #endif

@@ -103,18 +103,18 @@ static const owned refused[] = {
 
 #define REFUSED (sizeof(refused) / sizeof(refused[0]))
 
-int strand_conf_version_at_least (int major, int minor, int patch) {
+bool strand_conf_version_at_least (int major, int minor, int patch) {
   return rd_kafka_version() >= VERSION(major, minor, patch);
 }
 
-static int contains_nocase (const char *text, const char *part) {
+static bool contains_nocase (const char *text, const char *part) {
   size_t length = strlen(part);
   for (; *text != '\0'; text++)
-    if (strncasecmp(text, part, length) == 0) return 1;
-  return 0;
+    if (strncasecmp(text, part, length) == 0) return true;
+  return false;
 }
 
-int strand_conf_is_secret (const char *name) {
+bool strand_conf_is_secret (const char *name) {
   static const char *const parts[] = { "password", "secret",
                                        "pem",      "jaas",
                                        "token",    "ssl.key",
@@ -122,8 +122,8 @@ int strand_conf_is_secret (const char *name) {
                                        "username" };
   size_t i;
   for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-    if (contains_nocase(name, parts[i])) return 1;
-  return 0;
+    if (contains_nocase(name, parts[i])) return true;
+  return false;
 }
 
 static const char *property (const strand_property *props, size_t count,
@@ -134,18 +134,18 @@ static const char *property (const strand_property *props, size_t count,
   return NULL;
 }
 
-static int has_property (const strand_property *props, size_t count,
-                         const char *name) {
+static bool has_property (const strand_property *props, size_t count,
+                          const char *name) {
   size_t i;
-  if (property(props, count, name) != NULL) return 1;
+  if (property(props, count, name) != NULL) return true;
   for (i = 0; i < ALIASES; i++)
     if (strcmp(aliases[i][1], name) == 0
         && property(props, count, aliases[i][0]) != NULL)
-      return 1;
-  return 0;
+      return true;
+  return false;
 }
 
-static int is_new_protocol (const strand_property *props, size_t count) {
+static bool is_new_protocol (const strand_property *props, size_t count) {
   const char *protocol = property(props, count, "group.protocol");
   return protocol != NULL && strcasecmp(protocol, "consumer") == 0;
 }
@@ -154,7 +154,7 @@ static kinds kind_of (rd_kafka_type_t kind) {
   return kind == RD_KAFKA_PRODUCER ? PRODUCER : CONSUMER;
 }
 
-static int is_callback (const char *name) {
+static bool is_callback (const char *name) {
   size_t length = strlen(name);
   return length > 3 && strcmp(name + length - 3, "_cb") == 0;
 }
@@ -226,26 +226,26 @@ static void fail_property (strand_failure *failure, const strand_property *p,
               text);
 }
 
-static int set_property (rd_kafka_conf_t *conf, const strand_property *p,
-                         strand_failure *failure) {
+static bool set_property (rd_kafka_conf_t *conf, const strand_property *p,
+                          strand_failure *failure) {
   char errstr[512];
   errstr[0] = '\0';
   if (rd_kafka_conf_set(conf, p->name, p->value, errstr, sizeof(errstr))
       == RD_KAFKA_CONF_OK)
-    return 1;
+    return true;
   fail_property(failure, p, errstr);
-  return 0;
+  return false;
 }
 
-static int check_property (rd_kafka_type_t kind, const strand_property *p,
-                           strand_failure *failure) {
+static bool check_property (rd_kafka_type_t kind, const strand_property *p,
+                            strand_failure *failure) {
   const char *reason = strand_conf_refusal(kind, p->name);
   if (reason == NULL) reason = version_reason(kind, p);
-  if (reason == NULL) return 1;
+  if (reason == NULL) return true;
   strand_fail(failure, "OPTION",
               "option 'kafka': property '%s' cannot be set: %s", p->name,
               reason);
-  return 0;
+  return false;
 }
 
 size_t strand_conf_dump (rd_kafka_type_t kind, const strand_property *props,
@@ -268,35 +268,35 @@ size_t strand_conf_dump (rd_kafka_type_t kind, const strand_property *props,
   return n;
 }
 
-static int set_all (rd_kafka_conf_t *conf, rd_kafka_type_t kind,
-                    const strand_property *props, size_t count,
-                    strand_failure *failure) {
+static bool set_all (rd_kafka_conf_t *conf, rd_kafka_type_t kind,
+                     const strand_property *props, size_t count,
+                     strand_failure *failure) {
   strand_property defaults[STRAND_CONF_DEFAULTS_MAX];
   size_t n = strand_conf_dump(kind, props, count, defaults);
   size_t i;
   for (i = 0; i < count; i++)
-    if (!check_property(kind, &props[i], failure)) return 0;
+    if (!check_property(kind, &props[i], failure)) return false;
   for (i = 0; i < n; i++)
-    if (!set_property(conf, &defaults[i], failure)) return 0;
+    if (!set_property(conf, &defaults[i], failure)) return false;
   for (i = 0; i < count; i++)
-    if (!set_property(conf, &props[i], failure)) return 0;
-  return 1;
+    if (!set_property(conf, &props[i], failure)) return false;
+  return true;
 }
 
 /* librdkafka's own default is GSSAPI, and so a complaint about kinit. */
-static int check_mechanism (const strand_property *props, size_t count,
-                            strand_failure *failure) {
+static bool check_mechanism (const strand_property *props, size_t count,
+                             strand_failure *failure) {
   const char *protocol = property(props, count, "security.protocol");
-  if (protocol == NULL || strncasecmp(protocol, "sasl_", 5) != 0) return 1;
+  if (protocol == NULL || strncasecmp(protocol, "sasl_", 5) != 0) return true;
   if (property(props, count, "sasl.mechanism") != NULL
       || property(props, count, "sasl.mechanisms") != NULL)
-    return 1;
+    return true;
   strand_fail(failure, "OPTION",
               "option 'kafka': 'sasl.mechanism' is "
               "required with 'security.protocol' %s: PLAIN, SCRAM-SHA-256, "
               "SCRAM-SHA-512, OAUTHBEARER or GSSAPI",
               protocol);
-  return 0;
+  return false;
 }
 
 rd_kafka_conf_t *strand_conf_new (rd_kafka_type_t kind,
@@ -319,8 +319,8 @@ int strand_conf_acks (const rd_kafka_conf_t *conf) {
   return strcmp(text, "all") == 0 ? STRAND_ACKS_ALL : atoi(text);
 }
 
-int strand_conf_loses_assignments (const strand_property *props,
-                                   size_t count) {
+bool strand_conf_loses_assignments (const strand_property *props,
+                                    size_t count) {
   const char *strategy = property(props, count,
                                   "partition.assignment.strategy");
   return strategy != NULL && contains_nocase(strategy, "cooperative-sticky")
@@ -362,8 +362,8 @@ static unsigned count_servers (const rd_kafka_conf_t *conf) {
 /* From the start a client has its own thread, and a thread and a pipe for each
 ** server, for the group's coordinator and for what is internal. One descriptor
 ** more, to connect or to read a certificate. */
-static int has_room (rd_kafka_type_t kind, const rd_kafka_conf_t *conf,
-                     strand_failure *failure) {
+static bool has_room (rd_kafka_type_t kind, const rd_kafka_conf_t *conf,
+                      strand_failure *failure) {
   unsigned brokers = 1 + count_servers(conf) + (kind == RD_KAFKA_CONSUMER);
   char what[96];
   snprintf(what, sizeof(what),
@@ -374,7 +374,7 @@ static int has_room (rd_kafka_type_t kind, const rd_kafka_conf_t *conf,
 }
 
 /* Of what librdkafka said, a system's error that it passed on. */
-static int names_error (const char *text, int error) {
+static bool names_error (const char *text, int error) {
   char reason[128];
   return strerror_r(error, reason, sizeof(reason)) == 0
          && strstr(text, reason) != NULL;
@@ -403,7 +403,8 @@ static void fail_open (strand_failure *failure, const char *text, int error) {
 
 /* A file that is missing is a text of OpenSSL to librdkafka, without the
 ** file's name. */
-static int check_files (const rd_kafka_conf_t *conf, strand_failure *failure) {
+static bool check_files (const rd_kafka_conf_t *conf,
+                         strand_failure *failure) {
   static const char *const names[] = { "ssl.ca.location",
                                        "ssl.certificate.location",
                                        "ssl.crl.location", "ssl.key.location",
@@ -422,9 +423,9 @@ static int check_files (const rd_kafka_conf_t *conf, strand_failure *failure) {
       snprintf(shown, sizeof(shown), "(not shown: no name of a file)");
     strand_fail(failure, "OPTION", "option 'kafka': property '%s': '%s': %s",
                 names[i], shown, reason);
-    return 0;
+    return false;
   }
-  return 1;
+  return true;
 }
 
 static rd_kafka_t *open_client (rd_kafka_type_t kind, rd_kafka_conf_t *conf,
@@ -440,7 +441,7 @@ static rd_kafka_t *open_client (rd_kafka_type_t kind, rd_kafka_conf_t *conf,
   return NULL;
 }
 
-static int is_secure (const rd_kafka_conf_t *conf) {
+static bool is_secure (const rd_kafka_conf_t *conf) {
   char protocol[32] = "";
   size_t size = sizeof(protocol);
   return rd_kafka_conf_get(conf, "security.protocol", protocol, &size)
@@ -452,21 +453,21 @@ static int is_secure (const rd_kafka_conf_t *conf) {
 ** interceptors, and leaves them in the conf: destroying that ends the process
 ** (2.0.2). So that is tried before, by a client without interceptors (a copy
 ** of a conf has none) and without a broker to go to. */
-static int rehearse (rd_kafka_type_t kind, const rd_kafka_conf_t *conf,
-                     strand_failure *failure) {
+static bool rehearse (rd_kafka_type_t kind, const rd_kafka_conf_t *conf,
+                      strand_failure *failure) {
   rd_kafka_conf_t *copy;
   rd_kafka_t *client;
-  if (kind != RD_KAFKA_CONSUMER || !is_secure(conf)) return 1;
+  if (kind != RD_KAFKA_CONSUMER || !is_secure(conf)) return true;
   copy = rd_kafka_conf_dup(conf);
   rd_kafka_conf_set(copy, "bootstrap.servers", NULL, NULL, 0);
   rd_kafka_conf_set(copy, "log_level", "0", NULL, 0);
   client = open_client(kind, copy, failure);
   if (client == NULL) {
     rd_kafka_conf_destroy(copy);
-    return 0;
+    return false;
   }
   rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-  return 1;
+  return true;
 }
 
 rd_kafka_t *strand_conf_open (rd_kafka_type_t kind, rd_kafka_conf_t *conf,

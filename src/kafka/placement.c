@@ -38,7 +38,7 @@ int strand_placement_label (void *opaque) {
   return record_of(opaque).label;
 }
 
-static int hash_of (void *opaque, uint32_t *hash) {
+static bool hash_of (void *opaque, uint32_t *hash) {
   strand_delivery_ticket record = record_of(opaque);
   *hash = record.hash;
   return record.has_hash;

@@ -7,6 +7,7 @@
 #ifndef STRAND_PLACEMENT_H
 #define STRAND_PLACEMENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <librdkafka/rdkafka.h>
@@ -15,7 +16,7 @@
 
 /* What a record's opaque points to, or is. Does not change. */
 typedef struct strand_delivery_ticket {
-  int has_hash;
+  bool has_hash;
   uint32_t hash; /* of the partition key */
   int label;     /* 0 or 1; see stall.h */
 } strand_delivery_ticket;
@@ -23,7 +24,7 @@ typedef struct strand_delivery_ticket {
 typedef struct strand_placement {
   strand_partitioner which;
   int sticky_ms; /* how long records without a key go to one partition */
-  int by_key;    /* opaques are whatever the caller likes */
+  bool by_key;   /* opaques are whatever the caller likes */
 } strand_placement;
 
 /* All of it as an opaque, for records that need no ticket. */

@@ -170,16 +170,16 @@ static bool open_own (strand_producer *p,
   return false;
 }
 
-static int open_client (strand_producer *p,
-                        const strand_producer_options *options,
-                        strand_failure *failure) {
+static bool open_client (strand_producer *p,
+                         const strand_producer_options *options,
+                         strand_failure *failure) {
   rd_kafka_conf_t *conf;
   int events = RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR;
   if (options->has_oauth) events |= RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH;
   p->client = strand_client_new(p->log, p->fd, failure);
-  if (p->client == NULL) return 0;
+  if (p->client == NULL) return false;
   conf = strand_producer_conf_new(options, &p->client->placement, failure);
-  if (conf == NULL) return 0;
+  if (conf == NULL) return false;
   strand_producer_conf_read(conf, &p->limits);
   p->flushing.linger_ms = p->limits.linger_ms;
   strand_stall_init(&p->unacked.stall, p->limits.linger_ms,
@@ -213,7 +213,7 @@ int strand_producer_fd (const strand_producer *p) {
   return p->fd;
 }
 
-int strand_producer_is_closed (const strand_producer *p) {
+bool strand_producer_is_closed (const strand_producer *p) {
   return p->client == NULL;
 }
 
@@ -222,9 +222,9 @@ int strand_producer_is_closed (const strand_producer *p) {
 */
 
 /* Reports nobody collected still count as queued: collects them, once. */
-static int produce_patiently (strand_producer *p,
-                              const strand_outgoing *record, void *opaque,
-                              strand_failure *failure) {
+static bool produce_patiently (strand_producer *p,
+                               const strand_outgoing *record, void *opaque,
+                               strand_failure *failure) {
   rd_kafka_headers_t *headers = strand_outgoing_headers(record);
   rd_kafka_resp_err_t err = strand_outgoing_produce(p->client->handle, record,
                                                     headers, opaque);
@@ -237,16 +237,16 @@ static int produce_patiently (strand_producer *p,
     strand_unacked_sent(&p->unacked, p->client->calls,
                         strand_placement_label(opaque), outstanding(p) == 1);
     if (p->flushing.hurried > 0) update_flushing(p);
-    return 1;
+    return true;
   }
   if (headers != NULL) rd_kafka_headers_destroy(headers);
   strand_outgoing_fail(p->client->handle, err, record, &p->limits, failure);
-  return 0;
+  return false;
 }
 
-static int send_pending (strand_producer *p, const strand_outgoing *record,
-                         const strand_delivery_ticket *ticket, int64_t *id,
-                         strand_failure *failure) {
+static bool send_pending (strand_producer *p, const strand_outgoing *record,
+                          const strand_delivery_ticket *ticket, int64_t *id,
+                          strand_failure *failure) {
   strand_pending_reports *all = &p->deliveries.pending;
   strand_delivery *report = strand_delivery_room(record->topic,
                                                  record->key_length);
@@ -256,23 +256,23 @@ static int send_pending (strand_producer *p, const strand_outgoing *record,
   if (pending == NULL) {
     free(report);
     strand_fail(failure, "NO_MEMORY", "out of memory");
-    return 0;
+    return false;
   }
   pending->ticket = *ticket;
   *id = pending->id;
-  if (produce_patiently(p, record, pending, failure)) return 1;
+  if (produce_patiently(p, record, pending, failure)) return true;
   free(strand_pending_reports_remove(all, pending));
-  return 0;
+  return false;
 }
 
-int strand_producer_send (strand_producer *p, const strand_outgoing *record,
-                          int64_t *pending, strand_failure *failure) {
+bool strand_producer_send (strand_producer *p, const strand_outgoing *record,
+                           int64_t *pending, strand_failure *failure) {
   strand_delivery_ticket ticket = { 0, 0, p->unacked.stall.label };
   assert(p->client != NULL);
   if (p->deliveries.counts.untaken >= p->limits.max_records) { /* (2) */
     strand_outgoing_fail(p->client->handle, RD_KAFKA_RESP_ERR__QUEUE_FULL,
                          record, &p->limits, failure);
-    return 0;
+    return false;
   }
   if (record->partition < 0 && record->hash_key != NULL)
     ticket.has_hash = strand_partitioner_hash(
@@ -312,13 +312,13 @@ strand_delivery *strand_producer_next_delivery (strand_producer *p) {
   return strand_deliveries_next(&p->deliveries);
 }
 
-int strand_producer_next_event (strand_producer *p,
-                                strand_producer_event *event) {
+bool strand_producer_next_event (strand_producer *p,
+                                 strand_producer_event *event) {
   if (p->events.count == 0) refresh(p);
   return strand_producer_events_pop(&p->events, event);
 }
 
-int strand_producer_next_log (strand_producer *p, strand_log_line *line) {
+bool strand_producer_next_log (strand_producer *p, strand_log_line *line) {
   return strand_log_pop(p->log, line);
 }
 
@@ -352,11 +352,11 @@ bool strand_producer_look_oauth (strand_producer *p) {
 }
 
 /* Before the client is told: what it asks after that is another request. */
-int strand_producer_oauth_set (strand_producer *p, const char *token,
-                               int64_t expires_ms, const char *principal,
-                               strand_failure *failure) {
+bool strand_producer_oauth_set (strand_producer *p, const char *token,
+                                int64_t expires_ms, const char *principal,
+                                strand_failure *failure) {
   p->oauth_wanted = false;
-  if (p->client == NULL) return 1;
+  if (p->client == NULL) return true;
   return strand_client_token(p->client, token, expires_ms, principal, failure);
 }
 

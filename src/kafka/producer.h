@@ -61,12 +61,12 @@ strand_producer *strand_producer_open (const strand_producer_options *options,
 /* The same until it is closed and all was taken; then -1. */
 int strand_producer_fd (const strand_producer *p);
 
-int strand_producer_is_closed (const strand_producer *p);
+bool strand_producer_is_closed (const strand_producer *p);
 
-/* 0 and a failure, or 1. 'pending' (or NULL) becomes an id for
+/* False and a failure. 'pending' (or NULL) becomes an id for
 ** strand_producer_look_pending; that record's report goes nowhere else. */
-int strand_producer_send (strand_producer *p, const strand_outgoing *record,
-                          int64_t *pending, strand_failure *failure);
+bool strand_producer_send (strand_producer *p, const strand_outgoing *record,
+                           int64_t *pending, strand_failure *failure);
 
 /* Looks what librdkafka has reported. 1: '*report' has come, and stays until
 ** it is dropped. 0: not yet. -1: no such id. -2: the producer was closed, and
@@ -80,10 +80,10 @@ void strand_producer_drop_pending (strand_producer *p, int64_t id);
 /* NULL when none waits; the caller owns it (free). */
 strand_delivery *strand_producer_next_delivery (strand_producer *p);
 
-int strand_producer_next_event (strand_producer *p,
-                                strand_producer_event *event);
+bool strand_producer_next_event (strand_producer *p,
+                                 strand_producer_event *event);
 
-int strand_producer_next_log (strand_producer *p, strand_log_line *line);
+bool strand_producer_next_log (strand_producer *p, strand_log_line *line);
 
 /* Something that was taken is in the caller's hands, and not given on: the fd
 ** is readable as if it still waited. */
@@ -96,10 +96,10 @@ void strand_producer_keep (strand_producer *p, bool kept);
 ** below. */
 bool strand_producer_look_oauth (strand_producer *p);
 
-/* 0 and a failure ("OAUTH"). On a closed producer both do nothing. */
-int strand_producer_oauth_set (strand_producer *p, const char *token,
-                               int64_t expires_ms, const char *principal,
-                               strand_failure *failure);
+/* False and a failure ("OAUTH"). On a closed producer both do nothing. */
+bool strand_producer_oauth_set (strand_producer *p, const char *token,
+                                int64_t expires_ms, const char *principal,
+                                strand_failure *failure);
 
 /* librdkafka asks again by itself, 10 s later. */
 void strand_producer_oauth_fail (strand_producer *p, const char *message);

@@ -7,22 +7,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int set_limit (rd_kafka_conf_t *conf,
-                      const strand_producer_options *options,
-                      const char *option, const char *name, int64_t value,
-                      strand_failure *failure) {
+static bool set_limit (rd_kafka_conf_t *conf,
+                       const strand_producer_options *options,
+                       const char *option, const char *name, int64_t value,
+                       strand_failure *failure) {
   char text[32];
   char errstr[200];
   size_t i;
-  if (value <= 0) return 1;
+  if (value <= 0) return true;
   for (i = 0; i < options->prop_count; i++)
-    if (strcmp(options->props[i].name, name) == 0) return 1;
+    if (strcmp(options->props[i].name, name) == 0) return true;
   snprintf(text, sizeof(text), "%lld", (long long)value);
   if (rd_kafka_conf_set(conf, name, text, errstr, sizeof(errstr))
       == RD_KAFKA_CONF_OK)
-    return 1;
+    return true;
   strand_fail(failure, "OPTION", "option '%s': %s", option, errstr);
-  return 0;
+  return false;
 }
 
 static double get_number (rd_kafka_conf_t *conf, const char *name) {

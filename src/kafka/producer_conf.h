@@ -6,6 +6,7 @@
 #ifndef STRAND_PRODUCER_CONF_H
 #define STRAND_PRODUCER_CONF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,16 +22,16 @@ typedef struct strand_producer_options {
   double topics_timeout;      /* seconds to wait for the answers */
   int64_t max_queued_records; /* 0: librdkafka's; the user's property wins */
   int64_t max_queued_bytes;
-  int reports_all; /* deliveries are kept, not only counted */
-  int keeps_log;   /* in the ring, not to stderr */
-  int has_oauth;   /* the caller answers requests for a token */
+  bool reports_all; /* deliveries are kept, not only counted */
+  bool keeps_log;   /* in the ring, not to stderr */
+  bool has_oauth;   /* the caller answers requests for a token */
 } strand_producer_options;
 
 /* What the producer itself must know of its configuration. */
 typedef struct strand_producer_limits {
   int linger_ms;
   int timeout_ms; /* of a record */
-  int all_acks;   /* each is acknowledged by all replicas in sync */
+  bool all_acks;  /* each is acknowledged by all replicas in sync */
   int64_t max_records;
   int64_t max_bytes;
   char max_message_bytes[16];

@@ -55,7 +55,7 @@ void strand_producer_events_tell (strand_producer_events *e, strand_log *log,
   strand_producer_event *slot = slot_of(e);
   slot->type = obstacle->type;
   slot->time = strand_clock_wall();
-  slot->fatal = 0;
+  slot->fatal = false;
   strand_code_of(obstacle->err, slot->code, sizeof(slot->code));
   snprintf(slot->topic, sizeof(slot->topic), "%s", obstacle->topic);
   slot->partition = obstacle->partition;

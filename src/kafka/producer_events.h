@@ -20,7 +20,7 @@ typedef struct strand_producer_event {
   const char *type; /* "unreachable", "auth_failed", "leader_missing",
                        "replicas_missing", "error" */
   double time;      /* seconds since 1970 */
-  int fatal;
+  bool fatal;
   int32_t partition; /* with a topic */
   char code[48];
   char topic[250]; /* "": of none */

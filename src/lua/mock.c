@@ -145,8 +145,8 @@ static int mock_tostring (lua_State *L) {
 
 /* { { topic =, partitions = }, ... } at the index. May raise: the cluster
 ** belongs to its userdata already. */
-static int create_topics (lua_State *L, int list, strand_mock *cluster,
-                          strand_failure *failure) {
+static bool create_topics (lua_State *L, int list, strand_mock *cluster,
+                           strand_failure *failure) {
   size_t count = lua_istable(L, list) ? strand_rawlen(L, list) : 0;
   size_t i;
   for (i = 1; i <= count; i++) {
@@ -158,10 +158,10 @@ static int create_topics (lua_State *L, int list, strand_mock *cluster,
     partitions = strand_field_int64(L, lua_gettop(L), "partitions", 0);
     if (topic == NULL) return luaL_error(L, "option 'topics': no name");
     if (!strand_mock_create_topic(cluster, topic, partitions, failure))
-      return 0;
+      return false;
     lua_pop(L, 1);
   }
-  return 1;
+  return true;
 }
 
 static int mock_open (lua_State *L) {

@@ -207,7 +207,7 @@ static strand_field field_of (lua_State *L, const strand_current *current) {
 }
 
 /* Bytes, and what costs more than a look into the cache. */
-static int is_cached (strand_field field) {
+static bool is_cached (strand_field field) {
   return field == STRAND_FIELD_KEY || field == STRAND_FIELD_VALUE
          || field == STRAND_FIELD_HEADERS || field == STRAND_FIELD_ID;
 }

@@ -88,7 +88,7 @@ void strand_verdict_results (lua_State *L, const char *made,
 }
 
 /* Lua's wordings differ, but all have this in them. */
-static int is_yield (const char *text) {
+static bool is_yield (const char *text) {
   return strstr(text, "attempt to yield") != NULL;
 }
 
