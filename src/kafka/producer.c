@@ -126,6 +126,8 @@ static void check_parts (const strand_producer *p) {
   strand_deliveries_check(&p->deliveries);
   strand_flushing_check(&p->flushing, outstanding(p));
   strand_unacked_check(&p->unacked);
+  strand_producer_events_check(&p->events);
+  assert(p->unacked.stall.out[0] + p->unacked.stall.out[1] == outstanding(p));
 }
 
 /* Waits up to 'ms' for the first event, and takes all that are there. */

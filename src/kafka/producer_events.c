@@ -3,6 +3,7 @@
 */
 #include "kafka/producer_events.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -72,4 +73,9 @@ bool strand_producer_events_pop (strand_producer_events *e,
   e->first = (e->first + 1) % STRAND_PRODUCER_EVENTS_MAX;
   e->count--;
   return true;
+}
+
+void strand_producer_events_check (const strand_producer_events *e) {
+  assert(e->count >= 0 && e->count <= STRAND_PRODUCER_EVENTS_MAX); /* (1) */
+  assert(e->first >= 0 && e->first < STRAND_PRODUCER_EVENTS_MAX);  /* (1) */
 }

@@ -1,6 +1,9 @@
 /*
 ** producer_events.h - what a producer tells, until it is taken
 **
+** Invariants:
+**   (1) At most STRAND_PRODUCER_EVENTS_MAX wait, from 'first' on, around.
+**
 ** Thread: lua.
 */
 #ifndef STRAND_PRODUCER_EVENTS_H
@@ -45,5 +48,8 @@ void strand_producer_events_tell (strand_producer_events *events,
 /* The oldest. False: there is none. */
 bool strand_producer_events_pop (strand_producer_events *events,
                                  strand_producer_event *event);
+
+/* After a change, in debug builds. */
+void strand_producer_events_check (const strand_producer_events *events);
 
 #endif

@@ -43,4 +43,5 @@ void strand_unacked_turn (strand_unacked *u, strand_calls *calls,
 
 void strand_unacked_check (const strand_unacked *u) {
   assert(u->reminder_us == u->stall.due_us); /* (1) */
+  strand_stall_check(&u->stall);
 }

@@ -3,6 +3,7 @@
 */
 #include "lua/retry_function.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +82,7 @@ static void read_delay (lua_State *L, strand_retry_function *r) {
 static int call (lua_State *L) {
   strand_retry_function *r = lua_touserdata(L, lua_upvalueindex(1));
   strand_verdict *v = r->asked;
+  assert(r->index < r->current->count);
   refresh(L, r, lua_upvalueindex(2));
   if (!push_function(L, r, lua_upvalueindex(2))) return 0;
   lua_pushinteger(L, r->current->records[r->index]->attempt);
