@@ -31,20 +31,19 @@ strand_client *strand_client_new (strand_log *log, int fd,
                                   strand_failure *failure) {
   strand_client *client = calloc(1, sizeof(*client));
   if (client == NULL) return no_memory(failure);
-  client->wake_fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
-  if (client->wake_fd < 0 && fd >= 0) {
-    strand_fail_descriptor(failure, "a client's eventfd", errno);
-    free(client);
-    return NULL;
-  }
-  strand_lock_init(&client->lock, STRAND_RANK_LEAF);
   if (!strand_condition_init(&client->changed)) {
-    if (fd >= 0) close(client->wake_fd);
     free(client);
     return no_memory(failure);
   }
-  client->opaque.log = strand_log_keep(log);
+  strand_lock_init(&client->lock, STRAND_RANK_LEAF);
   strand_lock_init(&client->cause.lock, STRAND_RANK_LEAF);
+  client->wake_fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+  if (client->wake_fd < 0 && fd >= 0) {
+    strand_fail_descriptor(failure, "a client's eventfd", errno);
+    client_free(client);
+    return NULL;
+  }
+  client->opaque.log = strand_log_keep(log);
   client->opaque.cause = &client->cause;
   return client;
 }

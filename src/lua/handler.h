@@ -1,5 +1,5 @@
 /*
-** handler.h - handlers in Lua: what a worker calls (kafka/worker.h)
+** handler.h - handlers in Lua: what a worker calls (kafka/handler.h)
 **
 **   open    a Lua state: libraries, modules, setup(args)
 **   handle  handler(record, context), under lua_pcall; its results, or what
