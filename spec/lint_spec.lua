@@ -60,6 +60,8 @@ describe("lint", function()
     { "src/kafka/fork.c", "#include <lua.h>", "kafka may not include <lua.h> (lua)" },
     { "src/lua/results.c", "#include <librdkafka/rdkafka.h>",
       "lua may not include <librdkafka/rdkafka.h> (librdkafka)" },
+    { "src/lua/worker/batch.c", '#include "lua/consumer.h"',
+      'lua/worker may not include "lua/consumer.h"' },
     { "src/lua/results.c", "#include <setjmp.h>", "no layer may include <setjmp.h>" },
     { "src/core/gate.c", '#include "../kafka/clock.h"', "a header is named from src on" },
     { "src/kafka/fork.c", '#include "clock.h"', "a header is named from src on" },

@@ -7,7 +7,7 @@
 #include "lua/compat.h"
 #include "lua/consumer_object.h"
 #include "lua/consumer_requests.h"
-#include "lua/handler.h"
+#include "lua/worker/handler.h"
 #include "lua/lines.h"
 #include "lua/options.h"
 #include "lua/results.h"

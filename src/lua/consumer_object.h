@@ -14,7 +14,7 @@
 #include "kafka/consumer.h"
 #include "lua/finalizers.h"
 #include "lua/object.h"
-#include "lua/sources.h"
+#include "lua/worker/sources.h"
 
 #define STRAND_CONSUMER_TYPE "strand.core.Consumer"
 

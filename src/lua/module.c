@@ -27,7 +27,7 @@
 #include "lua/consumer.h"
 #include "lua/metadata.h"
 #include "lua/mock.h"
-#include "lua/outcome.h"
+#include "lua/worker/outcome.h"
 #include "lua/pattern.h"
 #include "lua/producer.h"
 #include "lua/properties.h"

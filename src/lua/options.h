@@ -14,7 +14,7 @@
 #include <lua.h>
 
 #include "kafka/consumer.h"
-#include "lua/sources.h"
+#include "lua/worker/sources.h"
 
 /* Pushes what owns the arrays of 'config'. The flat table is at 'flat', the
 ** new sources come to '*sources'. All but 'handler' is set. */

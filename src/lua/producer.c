@@ -11,7 +11,7 @@
 #include "lua/compat.h"
 #include "lua/fields.h"
 #include "lua/finalizers.h"
-#include "lua/handler.h"
+#include "lua/worker/handler.h"
 #include "lua/lines.h"
 #include "lua/object.h"
 #include "lua/outgoing.h"

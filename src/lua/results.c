@@ -5,7 +5,7 @@
 
 #include "lua/compat.h"
 #include "lua/fields.h"
-#include "lua/record.h"
+#include "lua/worker/record.h"
 
 void strand_push_event (lua_State *L, const strand_event *event) {
   lua_createtable(L, 0, 8);

@@ -6,14 +6,14 @@
 #include <stdlib.h>
 
 #include "core/engine.h"
-#include "lua/batch.h"
+#include "lua/worker/batch.h"
 #include "lua/compat.h"
 #include "lua/fields.h"
 #include "lua/object.h"
-#include "lua/outcome.h"
-#include "lua/reason.h"
-#include "lua/record.h"
-#include "lua/verdict.h"
+#include "lua/worker/outcome.h"
+#include "lua/worker/reason.h"
+#include "lua/worker/record.h"
+#include "lua/worker/verdict.h"
 
 #define STAGE "strand.testing.Stage"
 #define CALL "strand.testing.Call"

@@ -1,7 +1,7 @@
 /*
 ** outcome.c - see outcome.h
 */
-#include "lua/outcome.h"
+#include "lua/worker/outcome.h"
 
 #include <stdio.h>
 

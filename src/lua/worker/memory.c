@@ -1,7 +1,7 @@
 /*
 ** memory.c - see memory.h
 */
-#include "lua/memory.h"
+#include "lua/worker/memory.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /*
 ** retry_function.c - see retry_function.h
 */
-#include "lua/retry_function.h"
+#include "lua/worker/retry_function.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -10,9 +10,9 @@
 
 #include "core/engine.h"
 #include "lua/compat.h"
-#include "lua/loader.h"
-#include "lua/outcome.h"
-#include "lua/reason.h"
+#include "lua/worker/loader.h"
+#include "lua/worker/outcome.h"
+#include "lua/worker/reason.h"
 
 /* Of the default policy (lua/strand/options/handling.lua). */
 #define DEFAULT_ATTEMPTS 10

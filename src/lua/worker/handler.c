@@ -1,7 +1,7 @@
 /*
 ** handler.c - see handler.h
 */
-#include "lua/handler.h"
+#include "lua/worker/handler.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,17 +9,17 @@
 #include "core/engine.h"
 #include "kafka/log.h"
 #include "kafka/system.h"
-#include "lua/batch.h"
+#include "lua/worker/batch.h"
 #include "lua/compat.h"
-#include "lua/context.h"
-#include "lua/hook.h"
-#include "lua/loader.h"
-#include "lua/memory.h"
-#include "lua/outcome.h"
-#include "lua/reason.h"
-#include "lua/record.h"
-#include "lua/retry_function.h"
-#include "lua/verdict.h"
+#include "lua/worker/context.h"
+#include "lua/worker/hook.h"
+#include "lua/worker/loader.h"
+#include "lua/worker/memory.h"
+#include "lua/worker/outcome.h"
+#include "lua/worker/reason.h"
+#include "lua/worker/record.h"
+#include "lua/worker/retry_function.h"
+#include "lua/worker/verdict.h"
 
 /* Of the state's stack, and of the table under slots_key. */
 enum {

@@ -1,7 +1,7 @@
 /*
 ** record.c - see record.h
 */
-#include "lua/record.h"
+#include "lua/worker/record.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,14 +1,14 @@
 /*
 ** batch.c - see batch.h
 */
-#include "lua/batch.h"
+#include "lua/worker/batch.h"
 
 #include <stdlib.h>
 
 #include "core/engine.h"
-#include "lua/outcome.h"
-#include "lua/reason.h"
-#include "lua/verdict.h"
+#include "lua/worker/outcome.h"
+#include "lua/worker/reason.h"
+#include "lua/worker/verdict.h"
 
 #define CURRENT 1 /* in the metatable: the batch of the call that runs */
 

@@ -18,7 +18,7 @@
 
 #include <lua.h>
 
-#include "lua/sources.h"
+#include "lua/worker/sources.h"
 
 /* Lua's own libraries, with what is different in a worker: the paths, require,
 ** os.exit. */

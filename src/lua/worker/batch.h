@@ -18,7 +18,7 @@
 #define STRAND_LUA_BATCH_H
 
 #include "kafka/worker.h"
-#include "lua/record.h"
+#include "lua/worker/record.h"
 
 typedef struct strand_batch_state {
   strand_records *many; /* of the call that runs, or NULL */

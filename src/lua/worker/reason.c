@@ -1,12 +1,12 @@
 /*
 ** reason.c - see reason.h
 */
-#include "lua/reason.h"
+#include "lua/worker/reason.h"
 
 #include "core/engine.h"
 #include "core/utf8.h"
 #include "lua/compat.h"
-#include "lua/outcome.h"
+#include "lua/worker/outcome.h"
 
 /* So that of a long message the traceback's first lines are seen too. */
 #define MESSAGE_MAX (STRAND_REASON_MAX * 3 / 4)

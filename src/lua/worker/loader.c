@@ -1,14 +1,14 @@
 /*
 ** loader.c - see loader.h
 */
-#include "lua/loader.h"
+#include "lua/worker/loader.h"
 
 #include <lualib.h>
 
 #include "core/engine.h"
 #include "kafka/lock.h"
 #include "lua/compat.h"
-#include "lua/reason.h"
+#include "lua/worker/reason.h"
 
 /*
 ** Require

@@ -17,8 +17,8 @@
 #include <lua.h>
 
 #include "kafka/handler.h"
-#include "lua/record.h"
-#include "lua/sources.h"
+#include "lua/worker/record.h"
+#include "lua/worker/sources.h"
 
 typedef struct strand_retry_function {
   strand_sources *sources; /* borrows, as 'current' */

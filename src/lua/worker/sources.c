@@ -1,7 +1,7 @@
 /*
 ** sources.c - see sources.h
 */
-#include "lua/sources.h"
+#include "lua/worker/sources.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>

@@ -1,12 +1,12 @@
 /*
 ** hook.c - see hook.h
 */
-#include "lua/hook.h"
+#include "lua/worker/hook.h"
 
 #include "core/engine.h"
 #include "core/utf8.h"
 #include "lua/compat.h"
-#include "lua/reason.h"
+#include "lua/worker/reason.h"
 
 /* 5.1 does not add a coroutine's C calls to those of who resumed it, and would
 ** run through the thread's stack. Later versions count to 200 themselves. */

@@ -21,7 +21,7 @@
 #include <lua.h>
 
 #include "kafka/worker.h"
-#include "lua/sources.h"
+#include "lua/worker/sources.h"
 
 /* Keeps 'sources' until it is released. Thread: lua. */
 strand_handler strand_handler_of (lua_State *L, strand_sources *sources);

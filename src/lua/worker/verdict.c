@@ -1,7 +1,7 @@
 /*
 ** verdict.c - see verdict.h
 */
-#include "lua/verdict.h"
+#include "lua/worker/verdict.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +10,8 @@
 #include "core/engine.h"
 #include "core/utf8.h"
 #include "lua/compat.h"
-#include "lua/outcome.h"
-#include "lua/reason.h"
+#include "lua/worker/outcome.h"
+#include "lua/worker/reason.h"
 
 static void set_reason (strand_verdict *v, const char *text, size_t length) {
   length = strand_utf8_cut(text, length, STRAND_REASON_MAX);

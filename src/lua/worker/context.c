@@ -1,11 +1,11 @@
 /*
 ** context.c - see context.h
 */
-#include "lua/context.h"
+#include "lua/worker/context.h"
 
 #include "lua/compat.h"
 #include "lua/object.h"
-#include "lua/outcome.h"
+#include "lua/worker/outcome.h"
 
 #define CONTEXT "strand.Context"
 
