@@ -20,7 +20,7 @@
 #include "kafka/admin.h"
 #include "kafka/clock.h"
 #include "kafka/mock.h"
-#include "kafka/producer.h"
+#include "producer/producer.h"
 #include "../support/c11_threads.h"
 
 #define UNREACHABLE "127.0.0.1:1"

@@ -13,7 +13,7 @@
 
 #include <lua.h>
 
-#include "kafka/outgoing.h"
+#include "producer/outgoing.h"
 
 /* Everything is borrowed from the arguments, and from what is pushed beside
 ** them. Raises on anything that is no record. */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "kafka/clock.h"
-#include "kafka/producer.h"
+#include "producer/producer.h"
 #include "lua/compat.h"
 #include "lua/fields.h"
 #include "lua/finalizers.h"

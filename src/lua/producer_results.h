@@ -11,7 +11,7 @@
 
 #include <lua.h>
 
-#include "kafka/producer.h"
+#include "producer/producer.h"
 
 /* Each of these pushes one table. */
 void strand_push_delivery (lua_State *L, const strand_delivery *delivery);

@@ -1,7 +1,7 @@
 /*
 ** producer.c - see producer.h
 */
-#include "kafka/producer.h"
+#include "producer/producer.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,11 +12,11 @@
 
 #include "kafka/client.h"
 #include "kafka/clock.h"
-#include "kafka/deliveries.h"
+#include "producer/deliveries.h"
 #include "kafka/errors.h"
-#include "kafka/flushing.h"
+#include "producer/flushing.h"
 #include "kafka/system.h"
-#include "kafka/unacked.h"
+#include "producer/unacked.h"
 
 #define PURGE_AGAIN_MS 100
 #define END_GRACE 0.25 /* seconds for librdkafka's threads to end */

@@ -1,7 +1,7 @@
 /*
 ** deliveries.c - see deliveries.h
 */
-#include "kafka/deliveries.h"
+#include "producer/deliveries.h"
 
 #include <assert.h>
 #include <stdlib.h>

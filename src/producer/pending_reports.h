@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "kafka/delivery.h"
+#include "producer/delivery.h"
 #include "kafka/placement.h"
 
 typedef struct strand_pending_report {

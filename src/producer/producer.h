@@ -37,11 +37,11 @@
 
 #include "core/err.h"
 #include "kafka/conf.h"
-#include "kafka/deliveries.h"
+#include "producer/deliveries.h"
 #include "kafka/log.h"
-#include "kafka/outgoing.h"
-#include "kafka/producer_conf.h"
-#include "kafka/producer_events.h"
+#include "producer/outgoing.h"
+#include "producer/producer_conf.h"
+#include "producer/producer_events.h"
 
 typedef struct strand_producer strand_producer;
 

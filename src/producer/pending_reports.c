@@ -1,7 +1,7 @@
 /*
 ** pending_reports.c - see pending_reports.h
 */
-#include "kafka/pending_reports.h"
+#include "producer/pending_reports.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
 ** outgoing.c - a record that is sent
 */
-#include "kafka/outgoing.h"
+#include "producer/outgoing.h"
 
 #include <stdio.h>
 

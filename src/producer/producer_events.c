@@ -1,7 +1,7 @@
 /*
 ** producer_events.c - what a producer tells, until it is taken
 */
-#include "kafka/producer_events.h"
+#include "producer/producer_events.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /*
 ** delivery.c - what became of a record that was sent
 */
-#include "kafka/delivery.h"
+#include "producer/delivery.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /*
 ** unacked.c - see unacked.h
 */
-#include "kafka/unacked.h"
+#include "producer/unacked.h"
 
 #include <assert.h>
 

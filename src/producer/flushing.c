@@ -1,7 +1,7 @@
 /*
 ** flushing.c - see flushing.h
 */
-#include "kafka/flushing.h"
+#include "producer/flushing.h"
 
 #include <assert.h>
 

@@ -12,7 +12,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "core/err.h"
-#include "kafka/producer_conf.h"
+#include "producer/producer_conf.h"
 
 typedef struct strand_outgoing_header {
   const char *name;

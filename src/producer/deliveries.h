@@ -20,9 +20,9 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "kafka/delivery.h"
+#include "producer/delivery.h"
 #include "kafka/log.h"
-#include "kafka/pending_reports.h"
+#include "producer/pending_reports.h"
 #include "kafka/warnings.h"
 
 /* Of records. */

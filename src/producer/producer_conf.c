@@ -1,7 +1,7 @@
 /*
 ** producer_conf.c - what a producer is opened with
 */
-#include "kafka/producer_conf.h"
+#include "producer/producer_conf.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -17,7 +17,7 @@
 
 #include "kafka/calls.h"
 #include "kafka/log.h"
-#include "kafka/producer_events.h"
+#include "producer/producer_events.h"
 #include "kafka/stall.h"
 
 /* strand_stall_init, and 0. */
