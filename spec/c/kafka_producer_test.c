@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -427,6 +428,34 @@ static void a_long_linger_does_not_hold_up_a_flush (void **state) {
   strand_producer_free(p);
 }
 
+static double cpu_seconds (void) {
+  struct timespec used;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+}
+
+/* The reports have come, and nobody collects them: the flush goes on. */
+static void a_flush_that_is_not_collected_costs_nothing (void **state) {
+  strand_failure failure;
+  strand_property props[] = { { "bootstrap.servers", bootstrap },
+                              { "linger.ms", "500" } };
+  strand_producer_options options = { .props = props, .prop_count = 2 };
+  strand_outgoing record = { .topic = make_topic(), .partition = 0 };
+  strand_producer *p = strand_producer_open(&options, &failure);
+  double before;
+  (void)state;
+  assert_non_null(p);
+  for (int i = 0; i < 10; i++) send_ok(p, &record, NULL);
+  strand_producer_flush_begin(p);
+  poll(NULL, 0, 500);
+  before = cpu_seconds();
+  poll(NULL, 0, 1000);
+  assert_true(cpu_seconds() - before < 0.3);
+  assert_int_equal(strand_producer_outstanding(p), 10);
+  assert_int_equal(strand_producer_flush(p, 20), 0);
+  strand_producer_free(p);
+}
+
 /* The event, waited for by fd alone, while another partition takes records. */
 static void wait_event (strand_producer *p, const strand_outgoing *other,
                         strand_producer_event *event) {
@@ -544,6 +573,7 @@ int main (void) {
     cmocka_unit_test(untaken_deliveries_fill_the_queue_too),
     cmocka_unit_test(stale_and_dropped_ids_find_nothing),
     cmocka_unit_test(a_long_linger_does_not_hold_up_a_flush),
+    cmocka_unit_test(a_flush_that_is_not_collected_costs_nothing),
     cmocka_unit_test(a_partition_without_a_leader_is_told),
     cmocka_unit_test(partitions_are_known_soon),
     cmocka_unit_test(offsets_of_a_group_come_with_their_metadata)
