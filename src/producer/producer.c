@@ -377,6 +377,7 @@ int64_t strand_producer_outstanding (const strand_producer *p) {
 }
 
 void strand_producer_flush_begin (strand_producer *p) {
+  if (outstanding(p) == 0) return;
   p->flushing.all = true;
   update_flushing(p);
 }
