@@ -8,10 +8,10 @@
 #include "lua/compat.h"
 #include "lua/fields.h"
 #include "lua/finalizers.h"
-#include "lua/worker/handler.h"
 #include "lua/lines.h"
 #include "lua/object.h"
 #include "lua/properties.h"
+#include "lua/worker/handler.h"
 
 #define ADMIN "strand.core.Admin"
 

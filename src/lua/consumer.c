@@ -7,10 +7,10 @@
 #include "lua/compat.h"
 #include "lua/consumer_object.h"
 #include "lua/consumer_requests.h"
-#include "lua/worker/handler.h"
 #include "lua/lines.h"
 #include "lua/options.h"
 #include "lua/results.h"
+#include "lua/worker/handler.h"
 
 static int push_no_memory (lua_State *L) {
   strand_failure failure;

@@ -27,12 +27,12 @@
 #include "lua/consumer.h"
 #include "lua/metadata.h"
 #include "lua/mock.h"
-#include "lua/worker/outcome.h"
 #include "lua/pattern.h"
 #include "lua/producer.h"
 #include "lua/properties.h"
 #include "lua/signals.h"
 #include "lua/testing.h"
+#include "lua/worker/outcome.h"
 
 static int core_now (lua_State *L) {
   lua_pushnumber(L, (lua_Number)strand_clock_now());

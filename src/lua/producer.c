@@ -7,16 +7,16 @@
 #include <stdlib.h>
 
 #include "kafka/clock.h"
-#include "producer/producer.h"
 #include "lua/compat.h"
 #include "lua/fields.h"
 #include "lua/finalizers.h"
-#include "lua/worker/handler.h"
 #include "lua/lines.h"
 #include "lua/object.h"
 #include "lua/outgoing.h"
 #include "lua/producer_results.h"
 #include "lua/properties.h"
+#include "lua/worker/handler.h"
+#include "producer/producer.h"
 
 #define PRODUCER "strand.core.Producer"
 

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 
 #include "core/engine.h"
-#include "lua/worker/batch.h"
 #include "lua/compat.h"
 #include "lua/fields.h"
 #include "lua/object.h"
+#include "lua/worker/batch.h"
 #include "lua/worker/outcome.h"
 #include "lua/worker/reason.h"
 #include "lua/worker/record.h"

@@ -20,10 +20,10 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "producer/delivery.h"
 #include "kafka/log.h"
-#include "producer/pending_reports.h"
 #include "kafka/warnings.h"
+#include "producer/delivery.h"
+#include "producer/pending_reports.h"
 
 /* Of records. */
 typedef struct strand_delivery_counts {

@@ -20,8 +20,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "producer/delivery.h"
 #include "kafka/placement.h"
+#include "producer/delivery.h"
 
 typedef struct strand_pending_report {
   strand_delivery_ticket ticket; /* first: the record's opaque points here */

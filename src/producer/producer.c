@@ -12,10 +12,10 @@
 
 #include "kafka/client.h"
 #include "kafka/clock.h"
-#include "producer/deliveries.h"
 #include "kafka/errors.h"
-#include "producer/flushing.h"
 #include "kafka/system.h"
+#include "producer/deliveries.h"
+#include "producer/flushing.h"
 #include "producer/unacked.h"
 
 #define PURGE_AGAIN_MS 100

@@ -37,8 +37,8 @@
 
 #include "core/err.h"
 #include "kafka/conf.h"
-#include "producer/deliveries.h"
 #include "kafka/log.h"
+#include "producer/deliveries.h"
 #include "producer/outgoing.h"
 #include "producer/producer_conf.h"
 #include "producer/producer_events.h"

@@ -17,8 +17,8 @@
 
 #include "kafka/calls.h"
 #include "kafka/log.h"
-#include "producer/producer_events.h"
 #include "kafka/stall.h"
+#include "producer/producer_events.h"
 
 /* strand_stall_init, and 0. */
 typedef struct strand_unacked {
