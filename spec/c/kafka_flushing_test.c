@@ -46,7 +46,7 @@ static void nobody_waits_and_records_linger (void **state) {
 static void a_flush_of_all_ends_with_the_last_record (void **state) {
   strand_flushing f = { .linger_ms = 5000 };
   (void)state;
-  f.all = true;
+  strand_flushing_begin(&f);
   assert_true(hastens(&f, 2));
   assert_true(hastens(&f, 1));
   assert_false(hastens(&f, 0));
@@ -57,7 +57,7 @@ static void a_flush_of_all_ends_with_the_last_record (void **state) {
 static void a_flush_of_nothing_is_over_at_once (void **state) {
   strand_flushing f = { .linger_ms = 5000 };
   (void)state;
-  f.all = true;
+  strand_flushing_begin(&f);
   assert_false(hastens(&f, 0));
   assert_false(f.all);
 }
@@ -66,7 +66,7 @@ static void
 a_short_linger_is_waited_for_but_not_by_who_hurries (void **state) {
   strand_flushing f = { .linger_ms = 100 };
   (void)state;
-  f.all = true;
+  strand_flushing_begin(&f);
   assert_false(hastens(&f, 1));
   strand_flushing_hurry(&f, true);
   assert_true(hastens(&f, 1));

@@ -62,6 +62,10 @@ void strand_deliveries_say (strand_deliveries *d, int64_t now_us) {
     strand_warnings_tick(d->warnings, now_us);
 }
 
+bool strand_deliveries_are_taken (const strand_deliveries *d) {
+  return d->warnings == NULL;
+}
+
 bool strand_deliveries_wait (const strand_deliveries *d) {
   return d->first != NULL || d->pending.ready > 0;
 }

@@ -40,8 +40,8 @@ typedef struct strand_deliveries {
   strand_warnings *warnings; /* NULL: the deliveries are taken */
   strand_delivery *first;    /* oldest first */
   strand_delivery *last;
-  strand_pending_reports pending;
-  strand_delivery_counts counts;
+  strand_pending_reports pending; /* a part: used as pending_reports.h says */
+  strand_delivery_counts counts;  /* read by who has this */
 } strand_deliveries;
 
 /* 'taken': by strand_deliveries_next; else what failed is said in the log,
@@ -60,6 +60,8 @@ void strand_deliveries_report (strand_deliveries *d,
 /* What failed like what was said lately: at the end with INT64_MAX. */
 void strand_deliveries_say (strand_deliveries *d, int64_t now_us);
 
+/* Somebody takes them; else what failed is said. */
+bool strand_deliveries_are_taken (const strand_deliveries *d);
 /* Something waits to be taken. */
 bool strand_deliveries_wait (const strand_deliveries *d);
 /* The oldest, the caller's; NULL: none waits. */

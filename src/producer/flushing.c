@@ -7,9 +7,25 @@
 
 #define LINGER_MS 100 /* a flush of all waits so long, without a thread */
 
+void strand_flushing_init (strand_flushing *f, int linger_ms) {
+  *f = (strand_flushing){ .linger_ms = linger_ms };
+}
+
+void strand_flushing_begin (strand_flushing *f) {
+  f->all = true;
+}
+
+void strand_flushing_end (strand_flushing *f) {
+  f->all = false;
+}
+
 void strand_flushing_hurry (strand_flushing *f, bool on) {
   if (on) f->hurried++;
   else if (f->hurried > 0) f->hurried--;
+}
+
+bool strand_flushing_is_hurried (const strand_flushing *f) {
+  return f->hurried > 0;
 }
 
 void strand_flushing_update (strand_flushing *f, strand_calls *calls,

@@ -20,7 +20,6 @@
 
 #include "kafka/calls.h"
 
-/* All 0, but for linger_ms. */
 typedef struct strand_flushing {
   int linger_ms;
   bool all;     /* until nothing is outstanding */
@@ -28,8 +27,17 @@ typedef struct strand_flushing {
   bool hastens; /* for either of them nothing lingers now */
 } strand_flushing;
 
+void strand_flushing_init (strand_flushing *f, int linger_ms);
+
+/* Somebody waits for all that is outstanding, */
+void strand_flushing_begin (strand_flushing *f);
+/* and not any more. */
+void strand_flushing_end (strand_flushing *f);
+
 /* Somebody waits for one; false: not any more. Said once too often is fine. */
 void strand_flushing_hurry (strand_flushing *f, bool on);
+bool strand_flushing_is_hurried (const strand_flushing *f);
+
 /* So many are outstanding: the thread is told, if that changes something. */
 void strand_flushing_update (strand_flushing *f, strand_calls *calls,
                              int64_t outstanding);

@@ -89,10 +89,8 @@ static void tell_waiting (strand_producer *p) {
 static void take_report (strand_producer *p,
                          const rd_kafka_message_t *message) {
   const char *topic = rd_kafka_topic_name(message->rkt);
-  int label = strand_placement_label(message->_private);
   if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) p->unreachable = false;
-  strand_stall_reported(&p->unacked.stall, label, message->err, topic,
-                        message->partition);
+  strand_unacked_reported(&p->unacked, message);
   if (message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
     strand_calls_doubt(p->client->calls, topic);
   strand_deliveries_report(&p->deliveries, message);
@@ -125,9 +123,8 @@ static void update_flushing (strand_producer *p) {
 static void check_parts (const strand_producer *p) {
   strand_deliveries_check(&p->deliveries);
   strand_flushing_check(&p->flushing, outstanding(p));
-  strand_unacked_check(&p->unacked);
+  strand_unacked_check(&p->unacked, outstanding(p));
   strand_producer_events_check(&p->events);
-  assert(p->unacked.stall.out[0] + p->unacked.stall.out[1] == outstanding(p));
 }
 
 /* Waits up to 'ms' for the first event, and takes all that are there. */
@@ -183,9 +180,9 @@ static bool open_client (strand_producer *p,
   conf = strand_producer_conf_new(options, &p->client->placement, failure);
   if (conf == NULL) return false;
   strand_producer_conf_read(conf, &p->limits);
-  p->flushing.linger_ms = p->limits.linger_ms;
-  strand_stall_init(&p->unacked.stall, p->limits.linger_ms,
-                    p->limits.timeout_ms, p->limits.all_acks);
+  strand_flushing_init(&p->flushing, p->limits.linger_ms);
+  strand_unacked_init(&p->unacked, p->limits.linger_ms, p->limits.timeout_ms,
+                      p->limits.all_acks);
   strand_conf_warn(RD_KAFKA_PRODUCER, options->props, options->prop_count,
                    p->log);
   return strand_client_open(p->client, RD_KAFKA_PRODUCER, conf, events,
@@ -238,7 +235,7 @@ static bool produce_patiently (strand_producer *p,
     strand_deliveries_sent(&p->deliveries);
     strand_unacked_sent(&p->unacked, p->client->calls,
                         strand_placement_label(opaque), outstanding(p) == 1);
-    if (p->flushing.hurried > 0) update_flushing(p);
+    if (strand_flushing_is_hurried(&p->flushing)) update_flushing(p);
     return true;
   }
   if (headers != NULL) rd_kafka_headers_destroy(headers);
@@ -269,7 +266,8 @@ static bool send_pending (strand_producer *p, const strand_outgoing *record,
 
 bool strand_producer_send (strand_producer *p, const strand_outgoing *record,
                            int64_t *pending, strand_failure *failure) {
-  strand_delivery_ticket ticket = { 0, 0, p->unacked.stall.label };
+  strand_delivery_ticket ticket = { .label = strand_unacked_label(
+                                      &p->unacked) };
   assert(p->client != NULL);
   if (p->deliveries.counts.untaken >= p->limits.max_records) { /* (2) */
     strand_outgoing_fail(p->client->handle, RD_KAFKA_RESP_ERR__QUEUE_FULL,
@@ -310,7 +308,7 @@ void strand_producer_drop_pending (strand_producer *p, int64_t id) {
 }
 
 strand_delivery *strand_producer_next_delivery (strand_producer *p) {
-  if (p->deliveries.first == NULL) refresh(p);
+  if (p->deliveries.counts.untaken == 0) refresh(p);
   return strand_deliveries_next(&p->deliveries);
 }
 
@@ -378,7 +376,7 @@ int64_t strand_producer_outstanding (const strand_producer *p) {
 
 void strand_producer_flush_begin (strand_producer *p) {
   if (outstanding(p) == 0) return;
-  p->flushing.all = true;
+  strand_flushing_begin(&p->flushing);
   update_flushing(p);
 }
 
@@ -440,7 +438,7 @@ static void end_client (strand_producer *p, double deadline, double grace) {
   if (client->queue != NULL) purge(p, deadline);
   strand_deliveries_say(&p->deliveries, INT64_MAX);
   p->client = NULL;
-  p->flushing.all = false;
+  strand_flushing_end(&p->flushing);
   p->oauth_wanted = false;
   if (deadline < strand_clock_now() + grace)
     deadline = strand_clock_now() + grace;
@@ -453,7 +451,7 @@ void strand_producer_close (strand_producer *p, double timeout) {
   if (p->client == NULL) return;
   end_client(p, strand_clock_now() + timeout, END_GRACE);
   lost = p->deliveries.counts.purged + outstanding(p);
-  if (lost == 0 || p->deliveries.warnings == NULL) return;
+  if (lost == 0 || strand_deliveries_are_taken(&p->deliveries)) return;
   strand_log_printf(p->log, STRAND_LOG_WARNING, "PRODUCER",
                     "closed before all was acknowledged: %lld records were "
                     "not delivered",

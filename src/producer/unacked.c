@@ -6,11 +6,29 @@
 #include <assert.h>
 
 #include "kafka/clock.h"
+#include "kafka/placement.h"
 
 static void set_reminder (strand_unacked *u, strand_calls *calls) {
   if (u->reminder_us == u->stall.due_us) return;
   u->reminder_us = u->stall.due_us;
   strand_calls_remind(calls, u->reminder_us);
+}
+
+void strand_unacked_init (strand_unacked *u, int linger_ms, int timeout_ms,
+                          bool all_acks) {
+  u->reminder_us = 0;
+  strand_stall_init(&u->stall, linger_ms, timeout_ms, all_acks);
+}
+
+int strand_unacked_label (const strand_unacked *u) {
+  return u->stall.label;
+}
+
+void strand_unacked_reported (strand_unacked *u,
+                              const rd_kafka_message_t *message) {
+  strand_stall_reported(&u->stall, strand_placement_label(message->_private),
+                        message->err, rd_kafka_topic_name(message->rkt),
+                        message->partition);
 }
 
 void strand_unacked_sent (strand_unacked *u, strand_calls *calls, int label,
@@ -41,7 +59,9 @@ void strand_unacked_turn (strand_unacked *u, strand_calls *calls,
   set_reminder(u, calls);
 }
 
-void strand_unacked_check (const strand_unacked *u) {
-  assert(u->reminder_us == u->stall.due_us); /* (1) */
+void strand_unacked_check (const strand_unacked *u, int64_t outstanding) {
+  assert(u->reminder_us == u->stall.due_us);                /* (1) */
+  assert(u->stall.out[0] + u->stall.out[1] == outstanding); /* (2) */
+  (void)outstanding;
   strand_stall_check(&u->stall);
 }

@@ -6,6 +6,7 @@
 **
 ** Invariants:
 **   (1) Between two turns the thread knows when the next tick is due.
+**   (2) Each record that is outstanding has one of the two labels.
 **
 ** Thread: lua.
 */
@@ -15,24 +16,33 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <librdkafka/rdkafka.h>
+
 #include "kafka/calls.h"
 #include "kafka/log.h"
 #include "kafka/stall.h"
 #include "producer/producer_events.h"
 
-/* strand_stall_init, and 0. */
 typedef struct strand_unacked {
   strand_stall stall;
   int64_t reminder_us; /* what the thread was told; 0: nothing */
 } strand_unacked;
 
-/* A record is out, with a label that stall.label was; 'alone': no other. */
+/* As strand_stall_init. */
+void strand_unacked_init (strand_unacked *u, int linger_ms, int timeout_ms,
+                          bool all_acks);
+/* Of the record that is sent next. */
+int strand_unacked_label (const strand_unacked *u);
+/* A record is out, with such a label; 'alone': no other. */
 void strand_unacked_sent (strand_unacked *u, strand_calls *calls, int label,
                           bool alone);
+/* It is not any more. */
+void strand_unacked_reported (strand_unacked *u,
+                              const rd_kafka_message_t *message);
 /* Reports have come, or the thread has woken who calls this. */
 void strand_unacked_turn (strand_unacked *u, strand_calls *calls,
                           strand_producer_events *events, strand_log *log);
 /* Between two turns, in debug builds. */
-void strand_unacked_check (const strand_unacked *u);
+void strand_unacked_check (const strand_unacked *u, int64_t outstanding);
 
 #endif
