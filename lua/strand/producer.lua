@@ -9,17 +9,17 @@
 --
 -- The userdata. No method waits but 'close'. Its fd is readable, level-triggered, while there is
 -- a delivery report, an event, a log line, a request for a token or a report of
--- 'watch' that nobody took.
+-- 'pending' that nobody took.
 --
 -- state()              -> "running" | "closed" | "forked"
 -- fd()                 -> number | nothing: closed, and all reports taken
 -- send(topic, key | nil, value | nil, headers | nil, timestamp | nil, partition | nil,
---      hash_key | nil, watch) -> true | nil, message, code ("QUEUE_FULL", ...)
+--      hash_key | nil, pending) -> true | nil, message, code ("QUEUE_FULL", ...)
 --                         headers { name, value or false, name, ... }; timestamp in seconds;
---                         hash_key: what to hash in place of the key; watch: gives an id, and
---                         the report goes to take_watched(id), not to next_delivery()
--- take_watched(id)     -> false while it is in flight | report | nil, message, code
--- drop_watched(id)     nobody waits for it any more
+--                         hash_key: what to hash in place of the key; pending: gives an id, and
+--                         the report goes to take_pending(id), not to next_delivery()
+-- take_pending(id)     -> false while it is in flight | report | nil, message, code
+-- drop_pending(id)     nobody waits for it any more
 -- partitions(topic)    -> count | nil, message, "NO_METADATA" (and asks for it)
 -- next_delivery()      -> report | nil          only with flat.has_on_delivery; else C counts.
 --                         { topic, partition, offset, timestamp, key, error = message, code }
@@ -87,9 +87,9 @@ local function placed(self, record, given)
   return true, partition, hash_key
 end
 
-local function send(self, record, partition, hash_key, watch)
+local function send(self, record, partition, hash_key, pending)
   return self.core:send(record.topic, record.key, record.value, record.headers,
-    record.timestamp, partition, hash_key, watch)
+    record.timestamp, partition, hash_key, pending)
 end
 
 -- Methods -------------------------------------------------------------------
@@ -104,7 +104,7 @@ function methods:send(given)
 end
 
 -- As soon as the queue has room for it. -> id | nil, message, code
-local function send_watched(self, deadline, record, partition, hash_key)
+local function send_pending(self, deadline, record, partition, hash_key)
   local id, message, code = send(self, record, partition, hash_key, true)
   while code == "QUEUE_FULL" do
     if core.now() >= deadline then
@@ -122,12 +122,12 @@ local function send_and_wait(self, waited, record, partition, hash_key)
   local deadline = core.now() + record.timeout
   self.core:hurry(true)
   waited.hurries = true
-  local id, message, code = send_watched(self, deadline, record, partition, hash_key)
+  local id, message, code = send_pending(self, deadline, record, partition, hash_key)
   if not id then return nil, message, code end
   waited.id = id
   while true do
     local report
-    report, message, code = self.core:take_watched(id)
+    report, message, code = self.core:take_pending(id)
     if report ~= false then return text.delivery(report), message, code end
     if core.now() >= deadline then
       return nil, ("not acknowledged within %.14g s; it may still be"):format(record.timeout),
@@ -144,7 +144,7 @@ function methods:send_wait(given)
   if not placed_well then return nil, partition, hash_key end
   local waited = { id = false, hurries = false }
   local ok, report, message, code = pcall(send_and_wait, self, waited, record, partition, hash_key)
-  if waited.id then self.core:drop_watched(waited.id) end -- nobody will ask for it
+  if waited.id then self.core:drop_pending(waited.id) end -- nobody will ask for it
   if waited.hurries then self.core:hurry(false) end
   if not ok then error(report, 0) end
   return report, message, code

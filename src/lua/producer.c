@@ -63,21 +63,22 @@ static void tell_held (const producer *self) {
 ** Sending
 */
 
-/* send(topic, key, value, headers, timestamp, partition, hash_key, watch) */
+/* send(topic, key, value, headers, timestamp, partition, hash_key,
+** pending) */
 static int producer_send (lua_State *L) {
   strand_outgoing record;
   strand_failure failure;
   int64_t id = 0;
-  int watch;
+  int pending;
   if (strand_is_forked(check_self(L)->generation))
     return strand_push_forked(L);
   lua_settop(L, 9);
-  watch = lua_toboolean(L, 9);
+  pending = lua_toboolean(L, 9);
   strand_read_outgoing(L, &record);
-  if (!strand_producer_send(check_open(L), &record, watch ? &id : NULL,
+  if (!strand_producer_send(check_open(L), &record, pending ? &id : NULL,
                             &failure))
     return strand_push_failure(L, &failure);
-  if (watch) strand_push_int64(L, id);
+  if (pending) strand_push_int64(L, id);
   else lua_pushboolean(L, 1);
   return 1;
 }
@@ -99,7 +100,7 @@ static int producer_partitions (lua_State *L) {
 */
 
 /* Pushing the report may raise: so it is dropped after that. */
-static int producer_take_watched (lua_State *L) {
+static int producer_take_pending (lua_State *L) {
   int64_t id = strand_check_int64(L, 2);
   const strand_delivery *report = NULL;
   int found, results;
@@ -116,7 +117,7 @@ static int producer_take_watched (lua_State *L) {
   return results;
 }
 
-static int producer_drop_watched (lua_State *L) {
+static int producer_drop_pending (lua_State *L) {
   int64_t id = strand_check_int64(L, 2);
   if (strand_is_forked(check_self(L)->generation))
     return strand_push_forked(L);
@@ -350,8 +351,8 @@ static const luaL_Reg methods[] = {
   { "state", producer_state },
   { "fd", producer_fd },
   { "send", producer_send },
-  { "take_watched", producer_take_watched },
-  { "drop_watched", producer_drop_watched },
+  { "take_pending", producer_take_pending },
+  { "drop_pending", producer_drop_pending },
   { "partitions", producer_partitions },
   { "next_delivery", producer_next_delivery },
   { "next_event", producer_next_event },
