@@ -228,6 +228,7 @@ bool strand_stall_answered (strand_stall *s, rd_kafka_resp_err_t err,
 }
 
 void strand_stall_check (const strand_stall *s) {
+  (void)s;
   assert(s->out[0] >= 0 && s->out[1] >= 0);
   assert(s->out[0] + s->out[1] > 0 || s->due_us == 0);    /* (1) */
   assert(!s->asking || s->asked_us != 0);                 /* (2) */

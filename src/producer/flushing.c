@@ -41,5 +41,5 @@ void strand_flushing_check (const strand_flushing *f, int64_t outstanding) {
   bool wanted = f->all || f->hurried > 0;
   assert(!f->hastens || (wanted && outstanding > 0)); /* (1) */
   assert(!f->all || outstanding > 0);                 /* (2) */
-  (void)wanted;
+  (void)wanted, (void)outstanding;
 }

@@ -76,6 +76,7 @@ bool strand_producer_events_pop (strand_producer_events *e,
 }
 
 void strand_producer_events_check (const strand_producer_events *e) {
+  (void)e;
   assert(e->count >= 0 && e->count <= STRAND_PRODUCER_EVENTS_MAX); /* (1) */
   assert(e->first >= 0 && e->first < STRAND_PRODUCER_EVENTS_MAX);  /* (1) */
 }
