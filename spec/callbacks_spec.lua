@@ -545,11 +545,11 @@ describe("without the C side", function()
 
     it("waits for the report of a record", function()
       local self, core = producer()
-      fake.at(2, function() core.watched, core.answered = { offset = 5 }, true end)
+      fake.at(2, function() core.pending_report, core.answered = { offset = 5 }, true end)
       assert.same({ offset = 5 }, self:send_wait { topic = "t" })
-      core.watched, core.answered = nil, nil
+      core.pending_report, core.answered = nil, nil
       assert.same({ "TIMED_OUT" }, { select(3, self:send_wait { topic = "t", timeout = 1 }) })
-      assert.equal("drop_watched", core.calls[#core.calls][1])
+      assert.equal("drop_pending", core.calls[#core.calls][1])
       assert.equal(0, core.hurried)
     end)
 

@@ -76,7 +76,7 @@ describe("make", function()
     -- The same words as make's own commands, but for the object.
     local targets = {
       ["src/core/retry.c"] = "build/lua5.4/core/retry.o",
-      ["src/lua/hook.c"] = "build/lua5.4/lua/hook.o",
+      ["src/lua/worker/hook.c"] = "build/lua5.4/lua/worker/hook.o",
       ["spec/sim/throttle.c"] = "build/sim/spec/throttle.o",
     }
     for file, target in pairs(targets) do

@@ -360,7 +360,7 @@ end
 describe("a flush that timed out", function()
   teardown(helper.close_cluster)
 
-  -- A long linger is cut short by a thread (kafka/errand.h), a short one not.
+  -- A long linger is cut short by a thread (kafka/calls.h), a short one not.
   for _, linger in ipairs { 50, 1000 } do
     it(("ends when all is delivered, and costs nothing then: linger %d ms"):format(linger), function()
       local producer = open { kafka = { ["linger.ms"] = linger } }

@@ -20,20 +20,20 @@ local core = require "strand.core"
 local object = require "strand.object"
 local check = require "strand.options.admin"
 local properties = require "strand.properties"
-local pump = require "strand.pump"
+local dispatcher = require "strand.dispatcher"
 
 local admin = {}
 local methods, lasting = {}, {}
 
 local function served(self, ...)
-  self.pump:serve() -- what librdkafka has logged meanwhile
+  self.dispatcher:serve() -- what librdkafka has logged meanwhile
   return ...
 end
 
 -- Without a token no broker would answer: then that is the answer. -> problem | nil
 local function give_token(self)
   if not self.oauth_token or not self.core:oauth_needed() then return nil end
-  local problem = pump.give_token(self.core, self.oauth_token)
+  local problem = dispatcher.give_token(self.core, self.oauth_token)
   if problem then self.core:oauth_fail(problem) end
   return problem
 end
@@ -74,7 +74,7 @@ function admin.open(given)
   self, problem, code = object.open(class, { oauth_token = own.oauth_token }, userdata, message,
     code)
   if not self then return nil, problem, code end
-  self.pump = pump.of_log(userdata, own.log)
+  self.dispatcher = dispatcher.of_log(userdata, own.log)
   return self
 end
 

@@ -15,13 +15,13 @@
 local core = require "strand.core"
 local object = require "strand.object"
 local check = require "strand.options.mock"
-local pump = require "strand.pump"
+local dispatcher = require "strand.dispatcher"
 
 local mock = {}
 local methods, lasting = {}, {}
 
 local function served(self, ...)
-  self.pump:serve() -- what librdkafka has logged meanwhile
+  self.dispatcher:serve() -- what librdkafka has logged meanwhile
   return ...
 end
 
@@ -70,7 +70,7 @@ local said = false
 
 -- Once for each process; to a log of its own, each time.
 local function say_limits(self, log)
-  if log then return self.pump:log(NOTICE, "mock", LIMITS) end
+  if log then return self.dispatcher:log(NOTICE, "mock", LIMITS) end
   if said then return end
   said = true
   io.stderr:write("strand mock: ", LIMITS, "\n")
@@ -82,7 +82,7 @@ function mock.open(given)
   local self, message, code = object.open(class, {}, core.mock(flat))
   if not self then return nil, message, code end
   self.bootstrap_servers = self.core:bootstrap_servers()
-  self.pump = pump.of_log(self.core, own.log)
+  self.dispatcher = dispatcher.of_log(self.core, own.log)
   say_limits(self, own.log)
   return served(self, self)
 end

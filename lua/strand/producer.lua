@@ -9,17 +9,17 @@
 --
 -- The userdata. No method waits but 'close'. Its fd is readable, level-triggered, while there is
 -- a delivery report, an event, a log line, a request for a token or a report of
--- 'watch' that nobody took.
+-- 'pending' that nobody took.
 --
 -- state()              -> "running" | "closed" | "forked"
 -- fd()                 -> number | nothing: closed, and all reports taken
 -- send(topic, key | nil, value | nil, headers | nil, timestamp | nil, partition | nil,
---      hash_key | nil, watch) -> true | nil, message, code ("QUEUE_FULL", ...)
+--      hash_key | nil, pending) -> true | nil, message, code ("QUEUE_FULL", ...)
 --                         headers { name, value or false, name, ... }; timestamp in seconds;
---                         hash_key: what to hash in place of the key; watch: gives an id, and
---                         the report goes to take_watched(id), not to next_delivery()
--- take_watched(id)     -> false while it is in flight | report | nil, message, code
--- drop_watched(id)     nobody waits for it any more
+--                         hash_key: what to hash in place of the key; pending: gives an id, and
+--                         the report goes to take_pending(id), not to next_delivery()
+-- take_pending(id)     -> false while it is in flight | report | nil, message, code
+-- drop_pending(id)     nobody waits for it any more
 -- partitions(topic)    -> count | nil, message, "NO_METADATA" (and asks for it)
 -- next_delivery()      -> report | nil          only with flat.has_on_delivery; else C counts.
 --                         { topic, partition, offset, timestamp, key, error = message, code }
@@ -40,14 +40,14 @@ local core = require "strand.core"
 local object = require "strand.object"
 local check = require "strand.options.producer"
 local properties = require "strand.properties"
-local pump = require "strand.pump"
+local dispatcher = require "strand.dispatcher"
 local schema = require "strand.schema"
 local text = require "strand.text"
 
 local producer = {}
 
 local function wait(self, deadline)
-  if self.pump:pending() then return end
+  if self.dispatcher:pending() then return end
   core.wait({ self.core:fd() }, deadline and math.max(0, deadline - core.now()))
 end
 
@@ -87,9 +87,9 @@ local function placed(self, record, given)
   return true, partition, hash_key
 end
 
-local function send(self, record, partition, hash_key, watch)
+local function send(self, record, partition, hash_key, pending)
   return self.core:send(record.topic, record.key, record.value, record.headers,
-    record.timestamp, partition, hash_key, watch)
+    record.timestamp, partition, hash_key, pending)
 end
 
 -- Methods -------------------------------------------------------------------
@@ -104,14 +104,14 @@ function methods:send(given)
 end
 
 -- As soon as the queue has room for it. -> id | nil, message, code
-local function send_watched(self, deadline, record, partition, hash_key)
+local function send_pending(self, deadline, record, partition, hash_key)
   local id, message, code = send(self, record, partition, hash_key, true)
   while code == "QUEUE_FULL" do
     if core.now() >= deadline then
       return nil, ("%s, and was for %.14g s"):format(message, record.timeout), code
     end
     wait(self, deadline)
-    self.pump:serve()
+    self.dispatcher:serve()
     id, message, code = send(self, record, partition, hash_key, true)
   end
   return id, message, code
@@ -122,19 +122,19 @@ local function send_and_wait(self, waited, record, partition, hash_key)
   local deadline = core.now() + record.timeout
   self.core:hurry(true)
   waited.hurries = true
-  local id, message, code = send_watched(self, deadline, record, partition, hash_key)
+  local id, message, code = send_pending(self, deadline, record, partition, hash_key)
   if not id then return nil, message, code end
   waited.id = id
   while true do
     local report
-    report, message, code = self.core:take_watched(id)
+    report, message, code = self.core:take_pending(id)
     if report ~= false then return text.delivery(report), message, code end
     if core.now() >= deadline then
       return nil, ("not acknowledged within %.14g s; it may still be"):format(record.timeout),
         "TIMED_OUT"
     end
     wait(self, deadline)
-    self.pump:serve()
+    self.dispatcher:serve()
   end
 end
 
@@ -144,7 +144,7 @@ function methods:send_wait(given)
   if not placed_well then return nil, partition, hash_key end
   local waited = { id = false, hurries = false }
   local ok, report, message, code = pcall(send_and_wait, self, waited, record, partition, hash_key)
-  if waited.id then self.core:drop_watched(waited.id) end -- nobody will ask for it
+  if waited.id then self.core:drop_pending(waited.id) end -- nobody will ask for it
   if waited.hurries then self.core:hurry(false) end
   if not ok then error(report, 0) end
   return report, message, code
@@ -153,7 +153,7 @@ end
 local function flush(self, timeout)
   local deadline = core.now() + timeout
   self.core:flush_begin()
-  self.pump:serve()
+  self.dispatcher:serve()
   local remaining = self.core:outstanding()
   while remaining > 0 do
     if core.now() >= deadline then
@@ -161,7 +161,7 @@ local function flush(self, timeout)
         "TIMED_OUT", remaining
     end
     wait(self, deadline)
-    self.pump:serve()
+    self.dispatcher:serve()
     remaining = self.core:outstanding()
   end
   return true
@@ -175,7 +175,7 @@ end
 function methods:poll(timeout)
   timeout = check.poll(timeout)
   wait(self, core.now() + (timeout or 0))
-  return self.pump:serve()
+  return self.dispatcher:serve()
 end
 
 function methods:fd()
@@ -194,7 +194,7 @@ function lasting:close(given)
     flush(self, timeout)
     self.report = text.report(self.core:close(PURGE_TIMEOUT))
   end
-  self.pump:finish() -- again: where it raised, something is left
+  self.dispatcher:finish() -- again: where it raised, something is left
   return self.report
 end
 
@@ -210,9 +210,9 @@ function producer.open(given)
     partition_key = own.partition_key, partitioner = own.partitioner,
   }, userdata, message, code)
   if not self then return nil, problem, code end
-  self.pump = pump.new(userdata, own)
+  self.dispatcher = dispatcher.new(userdata, own)
   if own.oauth_token then
-    self.pump:serve() -- the first is due now: without it nothing is sent
+    self.dispatcher:serve() -- the first is due now: without it nothing is sent
     if own.partitioner then self.core:await_topics() end
   end
   return self

@@ -1,55 +1,18 @@
 -- properties.lua: the 'kafka' option, librdkafka's own properties
 --
 -- librdkafka knows which properties exist and what they may be, so the C side
--- has it check them. Here stands what strand itself says about them: which
--- ones it owns, which must be there, and which are secrets. No message ever
--- holds a property's value.
+-- has it check them; it also says which ones strand owns, and which are
+-- secrets. Here stands which must be there, and what a property's value may
+-- be. No message ever holds a property's value.
+-- Used of strand.core:
+--
+-- core.property_refusal(role, name)  -> why it is not to be set | nil
+-- core.property_is_secret(name)      -> whether its value is not to be shown
 
+local core = require "strand.core"
 local schema = require "strand.schema"
 
 local properties = {}
-
-local EVERYWHERE = {
-  ["opaque"] = "strand uses it itself",
-  ["default_topic_conf"] = "topic properties stand beside the others",
-  ["plugin.library.paths"] = "plugins could not be kept apart from strand's threads",
-  ["interceptors"] = "interceptors could not be kept apart from strand's threads",
-  ["log.queue"] = "the option 'log' is for that",
-}
-
-local CONSUMER = {
-  ["enable.auto.commit"] = "strand commits what is done (option 'commit_interval')",
-  ["auto.commit.enable"] = "strand commits what is done (option 'commit_interval')",
-  ["enable.auto.offset.store"] = "strand commits what is done",
-  ["enable.partition.eof"] = "strand uses it itself",
-  ["consume.callback.max.messages"] = "strand reads without callbacks",
-}
-
-local INSTEAD = {
-  rebalance_cb = "the events assigned, revoked and lost are for that",
-  log_cb = "the option 'log' is for that",
-  dr_cb = "the option 'on_delivery' is for that",
-  dr_msg_cb = "the option 'on_delivery' is for that",
-  oauthbearer_token_refresh_cb = "the option 'oauth_token' is for that",
-  stats_cb = "stats() is for that",
-  error_cb = "the option 'on_event' is for that",
-}
-
-local function refusal(name, role)
-  if name:find("_cb$") then
-    return INSTEAD[name] or "a callback of librdkafka's threads cannot reach Lua"
-  end
-  return EVERYWHERE[name] or (role == "consumer" and CONSUMER[name]) or nil
-end
-
--- Everything that must not be seen in a message, a log line or a dump.
-function properties.is_secret(name)
-  name = name:lower()
-  for _, part in ipairs { "password", "secret", "pem", "jaas", "token", "username" } do
-    if name:find(part, 1, true) then return true end
-  end
-  return name:find("^ssl%.key") ~= nil or name == "sasl.oauthbearer.config"
-end
 
 local function number_text(value)
   if value % 1 == 0 then return ("%.0f"):format(value) end
@@ -77,7 +40,7 @@ local function read(given, label, role)
       schema.fail(label, "names of librdkafka's properties expected, got " .. schema.describe(name))
     end
     local place = schema.item(label, name)
-    local reason = refusal(name, role)
+    local reason = core.property_refusal(role, name)
     if reason then schema.fail(place, "not to be set: " .. reason) end
     list[#list + 1] = { name, value_text(value, place) }
   end
@@ -140,7 +103,7 @@ end
 function properties.hide_secrets(message, list)
   local secrets = {}
   for _, pair in ipairs(list) do
-    if pair[2] ~= "" and properties.is_secret(pair[1]) then secrets[#secrets + 1] = pair[2] end
+    if pair[2] ~= "" and core.property_is_secret(pair[1]) then secrets[#secrets + 1] = pair[2] end
   end
   -- The longest first: one may begin with another.
   table.sort(secrets, function(a, b) return #a > #b end)

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -20,7 +21,7 @@
 #include "kafka/admin.h"
 #include "kafka/clock.h"
 #include "kafka/mock.h"
-#include "kafka/producer.h"
+#include "producer/producer.h"
 #include "../support/c11_threads.h"
 
 #define UNREACHABLE "127.0.0.1:1"
@@ -93,17 +94,17 @@ static strand_producer *open_producer (const char *servers,
 }
 
 static void send_ok (strand_producer *p, const strand_outgoing *record,
-                     int64_t *watch) {
+                     int64_t *id) {
   strand_failure failure = { "", "" };
-  if (!strand_producer_send(p, record, watch, &failure))
+  if (!strand_producer_send(p, record, id, &failure))
     fail_msg("%s: %s", failure.code, failure.message);
 }
 
-static const strand_delivery *wait_watched (strand_producer *p, int64_t id) {
+static const strand_delivery *wait_report (strand_producer *p, int64_t id) {
   double deadline = strand_clock_now() + 20;
   const strand_delivery *report = NULL;
   int taken;
-  while ((taken = strand_producer_watched(p, id, &report)) == 0
+  while ((taken = strand_producer_look_pending(p, id, &report)) == 0
          && strand_clock_now() < deadline)
     strand_producer_flush(p, 0.05);
   assert_int_equal(taken, 1);
@@ -173,7 +174,7 @@ static void there_and_back (strand_producer *p,
   const strand_delivery *report;
   int64_t id;
   send_ok(p, record, &id);
-  report = wait_watched(p, id);
+  report = wait_report(p, id);
   assert_string_equal(report->code, "");
   assert_string_equal(report->topic, record->topic);
   check_bytes(report->key, report->key_length, record->key,
@@ -188,7 +189,7 @@ static void there_and_back (strand_producer *p,
     assert_int_equal(rd_kafka_message_timestamp(message, NULL),
                      record->timestamp_ms);
   end_reader(reader, message);
-  strand_producer_drop_watched(p, id);
+  strand_producer_drop_pending(p, id);
 }
 
 static void absent_and_empty_stay_different (void **state) {
@@ -236,10 +237,10 @@ static int32_t placed (strand_producer *p, const char *topic, const char *key,
   record.hash_key = hash_key;
   record.hash_key_length = hash_key != NULL ? strlen(hash_key) : 0;
   send_ok(p, &record, &id);
-  report = wait_watched(p, id);
+  report = wait_report(p, id);
   assert_string_equal(report->code, "");
   partition = report->partition;
-  strand_producer_drop_watched(p, id);
+  strand_producer_drop_pending(p, id);
   return partition;
 }
 
@@ -357,8 +358,8 @@ static void close_reports_every_record_once (void **state) {
   }
   strand_producer_refresh_counts(p, &counts);
   assert_int_equal(reports, 1000);
-  assert_int_equal(counts.purged, 1000);
-  assert_int_equal(counts.outstanding, 0);
+  assert_int_equal(counts.records.purged, 1000);
+  assert_int_equal(counts.records.outstanding, 0);
   assert_null(strand_producer_next_delivery(p));
   strand_producer_close(p, 1);
   strand_producer_free(p);
@@ -392,7 +393,7 @@ static void untaken_deliveries_fill_the_queue_too (void **state) {
   strand_producer_free(p);
 }
 
-static void stale_and_dropped_watches_find_nothing (void **state) {
+static void stale_and_dropped_ids_find_nothing (void **state) {
   strand_producer *p = open_producer(bootstrap, NULL, 0, 0);
   strand_outgoing record = { .topic = make_topic(), .partition = 0 };
   const strand_delivery *report = NULL;
@@ -400,16 +401,16 @@ static void stale_and_dropped_watches_find_nothing (void **state) {
   int64_t second;
   (void)state;
   send_ok(p, &record, &first);
-  assert_ptr_equal(wait_watched(p, first), wait_watched(p, first));
-  strand_producer_drop_watched(p, first);
-  assert_int_equal(strand_producer_watched(p, first, &report), -1);
+  assert_ptr_equal(wait_report(p, first), wait_report(p, first));
+  strand_producer_drop_pending(p, first);
+  assert_int_equal(strand_producer_look_pending(p, first, &report), -1);
   send_ok(p, &record, &second);
   assert_int_not_equal(first, second);
-  strand_producer_drop_watched(p, second);
-  strand_producer_drop_watched(p, second);
-  assert_int_equal(strand_producer_watched(p, second, &report), -1);
+  strand_producer_drop_pending(p, second);
+  strand_producer_drop_pending(p, second);
+  assert_int_equal(strand_producer_look_pending(p, second, &report), -1);
   assert_int_equal(strand_producer_flush(p, 20), 0);
-  assert_int_equal(strand_producer_watched(p, -1, &report), -1);
+  assert_int_equal(strand_producer_look_pending(p, -1, &report), -1);
   strand_producer_free(p);
 }
 
@@ -423,6 +424,34 @@ static void a_long_linger_does_not_hold_up_a_flush (void **state) {
   (void)state;
   assert_non_null(p);
   send_ok(p, &record, NULL);
+  assert_int_equal(strand_producer_flush(p, 20), 0);
+  strand_producer_free(p);
+}
+
+static double cpu_seconds (void) {
+  struct timespec used;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+}
+
+/* The reports have come, and nobody collects them: the flush goes on. */
+static void a_flush_that_is_not_collected_costs_nothing (void **state) {
+  strand_failure failure;
+  strand_property props[] = { { "bootstrap.servers", bootstrap },
+                              { "linger.ms", "500" } };
+  strand_producer_options options = { .props = props, .prop_count = 2 };
+  strand_outgoing record = { .topic = make_topic(), .partition = 0 };
+  strand_producer *p = strand_producer_open(&options, &failure);
+  double before;
+  (void)state;
+  assert_non_null(p);
+  for (int i = 0; i < 10; i++) send_ok(p, &record, NULL);
+  strand_producer_flush_begin(p);
+  poll(NULL, 0, 500);
+  before = cpu_seconds();
+  poll(NULL, 0, 1000);
+  assert_true(cpu_seconds() - before < 0.3);
+  assert_int_equal(strand_producer_outstanding(p), 10);
   assert_int_equal(strand_producer_flush(p, 20), 0);
   strand_producer_free(p);
 }
@@ -450,14 +479,14 @@ static void a_partition_without_a_leader_is_told (void **state) {
   strand_outgoing other = { .topic = stuck.topic, .partition = 4 };
   strand_producer_event event;
   strand_producer *p;
-  int64_t watch;
+  int64_t id;
   (void)state;
   if (cluster == NULL) skip();
   p = strand_producer_open(&options, &failure);
   assert_non_null(p);
   assert_true(strand_mock_set_leader(cluster, stuck.topic, 3, -1, &failure));
   send_ok(p, &stuck, NULL);
-  send_ok(p, &stuck, &watch);
+  send_ok(p, &stuck, &id);
   wait_event(p, &other, &event);
   assert_string_equal(event.type, "leader_missing");
   assert_string_equal(event.code, "LEADER_NOT_AVAILABLE");
@@ -465,7 +494,7 @@ static void a_partition_without_a_leader_is_told (void **state) {
   assert_int_equal(event.partition, 3);
   assert_true(strand_producer_outstanding(p) >= 2);
   strand_mock_set_leader(cluster, stuck.topic, 3, 1, &failure);
-  assert_string_equal(wait_watched(p, watch)->code, "");
+  assert_string_equal(wait_report(p, id)->code, "");
   strand_mock_set_leader(cluster, stuck.topic, 3, -1, &failure);
   send_ok(p, &stuck, NULL);
   strand_producer_close(p, 1); /* whatever the thread is at */
@@ -479,7 +508,7 @@ static void partitions_are_known_soon (void **state) {
   strand_failure failure = { "", "" };
   int32_t count;
   (void)state;
-  while ((count = strand_producer_partitions(p, topic, &failure)) == 0
+  while ((count = strand_producer_ask_partitions(p, topic, &failure)) == 0
          && strand_clock_now() < deadline)
     assert_string_equal(failure.code, "NO_METADATA");
   assert_int_equal(count, PARTITIONS);
@@ -542,8 +571,9 @@ int main (void) {
     cmocka_unit_test(close_reports_every_record_once),
     cmocka_unit_test(a_full_queue_says_so_with_its_limit),
     cmocka_unit_test(untaken_deliveries_fill_the_queue_too),
-    cmocka_unit_test(stale_and_dropped_watches_find_nothing),
+    cmocka_unit_test(stale_and_dropped_ids_find_nothing),
     cmocka_unit_test(a_long_linger_does_not_hold_up_a_flush),
+    cmocka_unit_test(a_flush_that_is_not_collected_costs_nothing),
     cmocka_unit_test(a_partition_without_a_leader_is_told),
     cmocka_unit_test(partitions_are_known_soon),
     cmocka_unit_test(offsets_of_a_group_come_with_their_metadata)

@@ -361,13 +361,13 @@ static void of_many_some_are_named (void **state) {
 */
 
 static void an_opaque_keeps_what_it_is_made_of (void **state) {
-  static const strand_pending records[] = {
+  static const strand_delivery_ticket records[] = {
     { 0, 0, 0 },          { 0, 0, 1 },          { 1, 0, 0 },
     { 1, UINT32_MAX, 0 }, { 1, UINT32_MAX, 1 }, { 1, 0x80000001, 1 }
   };
   (void)state;
   for (size_t i = 0; i < sizeof(records) / sizeof(records[0]); i++) {
-    strand_pending ticket = records[i];
+    strand_delivery_ticket ticket = records[i];
     void *opaque = strand_placement_opaque(&records[i]);
     assert_null(strand_placement_ticket(opaque));
     assert_int_equal(strand_placement_label(opaque), records[i].label);

@@ -24,7 +24,9 @@ end
 
 function fake.signals_are_taken() return signals ~= nil end
 
-fake.call = require("strand.core").call -- before it is taken for the other
+local real = require "strand.core" -- before it is taken for the other
+fake.call = real.call
+fake.property_refusal, fake.property_is_secret = real.property_refusal, real.property_is_secret
 fake.now = function() return time end
 fake.matches = function(pattern, topic) return topic:find(pattern) ~= nil end
 fake.signals_take = function() signals = 0 return "signals" end
@@ -183,8 +185,8 @@ function object:send(...)
 end
 function object:partitions() return self.count, "not known yet", "NO_METADATA" end
 function object:hurry(on) self.hurried = (self.hurried or 0) + (on and 1 or -1) end
-function object:take_watched() return self.watched or false end
-function object:drop_watched() self:note("drop_watched") end
+function object:take_pending() return self.pending_report or false end
+function object:drop_pending() self:note("drop_pending") end
 function object:outstanding() return self.in_flight end
 function object:flush_begin() self:note("flush_begin") end
 function object:close()

@@ -31,57 +31,56 @@ strand_client *strand_client_new (strand_log *log, int fd,
                                   strand_failure *failure) {
   strand_client *client = calloc(1, sizeof(*client));
   if (client == NULL) return no_memory(failure);
-  client->wake_fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
-  if (client->wake_fd < 0 && fd >= 0) {
-    strand_fail_descriptor(failure, "a client's eventfd", errno);
-    free(client);
-    return NULL;
-  }
-  strand_lock_init(&client->lock, STRAND_RANK_LEAF);
   if (!strand_condition_init(&client->changed)) {
-    if (fd >= 0) close(client->wake_fd);
     free(client);
     return no_memory(failure);
   }
-  client->opaque.log = strand_log_keep(log);
+  strand_lock_init(&client->lock, STRAND_RANK_LEAF);
   strand_lock_init(&client->cause.lock, STRAND_RANK_LEAF);
+  client->wake_fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+  if (client->wake_fd < 0 && fd >= 0) {
+    strand_fail_descriptor(failure, "a client's eventfd", errno);
+    client_free(client);
+    return NULL;
+  }
+  client->opaque.log = strand_log_keep(log);
   client->opaque.cause = &client->cause;
   return client;
 }
 
-int strand_client_open (strand_client *client, rd_kafka_type_t kind,
-                        rd_kafka_conf_t *conf, int events,
-                        strand_failure *failure) {
+bool strand_client_open (strand_client *client, rd_kafka_type_t kind,
+                         rd_kafka_conf_t *conf, int events,
+                         strand_failure *failure) {
   static const uint64_t one = 1;
   rd_kafka_conf_set_opaque(conf, &client->opaque);
   rd_kafka_conf_set_events(conf, events);
   client->handle = strand_conf_open(kind, conf, failure);
-  if (client->handle == NULL) return 0;
+  if (client->handle == NULL) return false;
   client->queue = rd_kafka_queue_get_main(client->handle);
   if (client->wake_fd >= 0)
     rd_kafka_queue_io_event_enable(client->queue, client->wake_fd, &one,
                                    sizeof(one));
-  client->errand = strand_errand_new(client->handle, client->wake_fd);
-  if (client->errand != NULL) return 1;
+  client->calls = strand_calls_new(client->handle, client->wake_fd);
+  if (client->calls != NULL) return true;
   no_memory(failure);
-  return 0;
+  return false;
 }
 
-int strand_client_token (strand_client *client, const char *token,
-                         int64_t expires_ms, const char *principal,
-                         strand_failure *failure) {
+bool strand_client_token (strand_client *client, const char *token,
+                          int64_t expires_ms, const char *principal,
+                          strand_failure *failure) {
   char error[256] = "";
   if (rd_kafka_oauthbearer_set_token(client->handle, token, expires_ms,
                                      principal, NULL, 0, error, sizeof(error))
       == RD_KAFKA_RESP_ERR_NO_ERROR)
-    return 1;
+    return true;
   strand_fail(failure, "OAUTH", "the token was refused: %s", error);
-  return 0;
+  return false;
 }
 
-/* Every step may wait: for a call of an errand, for librdkafka's threads. */
+/* Every step may wait: for one of its calls, for librdkafka's threads. */
 static void destroy (strand_client *client) {
-  strand_errand_free(client->errand);
+  strand_calls_free(client->calls);
   if (client->queue != NULL) {
     rd_kafka_queue_io_event_enable(client->queue, -1, NULL, 0);
     rd_kafka_queue_destroy(client->queue);
@@ -93,10 +92,10 @@ static void destroy (strand_client *client) {
 
 static void *run (void *argument) {
   strand_client *client = argument;
-  int abandoned;
+  bool abandoned;
   destroy(client);
   strand_lock_take(&client->lock);
-  client->ended = 1;
+  client->ended = true;
   abandoned = client->abandoned;
   pthread_cond_broadcast(&client->changed);
   strand_lock_release(&client->lock);
@@ -104,8 +103,8 @@ static void *run (void *argument) {
   return NULL;
 }
 
-static int wait_end (strand_client *client, double deadline) {
-  int ended;
+static bool wait_end (strand_client *client, double deadline) {
+  bool ended;
   strand_lock_take(&client->lock);
   while (!client->ended
          && strand_lock_wait_until(&client->lock, &client->changed, deadline))
@@ -116,19 +115,19 @@ static int wait_end (strand_client *client, double deadline) {
   return ended;
 }
 
-int strand_client_end (strand_client *client, double deadline) {
+bool strand_client_end (strand_client *client, double deadline) {
   pthread_t thread;
-  if (client->errand != NULL) strand_errand_stop(client->errand);
+  if (client->calls != NULL) strand_calls_stop(client->calls);
   if (!strand_thread_start(&thread, run, client)) {
     destroy(client); /* no thread to be had: then here, as long as it takes */
     client_free(client);
-    return 1;
+    return true;
   }
   if (!wait_end(client, deadline)) {
     pthread_detach(thread);
-    return 0;
+    return false;
   }
   pthread_join(thread, NULL);
   client_free(client);
-  return 1;
+  return true;
 }

@@ -10,10 +10,12 @@
 #ifndef STRAND_CLIENT_H
 #define STRAND_CLIENT_H
 
+#include <stdbool.h>
+
 #include <librdkafka/rdkafka.h>
 
 #include "core/err.h"
-#include "kafka/errand.h"
+#include "kafka/calls.h"
 #include "kafka/lock.h"
 #include "kafka/log.h"
 #include "kafka/placement.h"
@@ -24,12 +26,12 @@ typedef struct strand_client {
   strand_log_cause cause; /* why no broker answers */
   rd_kafka_t *handle;
   rd_kafka_queue_t *queue; /* reports and errors */
-  strand_errand *errand;
+  strand_calls *calls;
   int wake_fd;      /* a copy: the producer closes its own */
   strand_lock lock; /* of the two below */
   strand_condition changed;
-  int ended;
-  int abandoned;
+  bool ended;
+  bool abandoned;
 } strand_client;
 
 /* Without a handle. 'log' is kept; 'fd' is an eventfd that gets readable when
@@ -37,20 +39,20 @@ typedef struct strand_client {
 strand_client *strand_client_new (strand_log *log, int fd,
                                   strand_failure *failure);
 
-/* Takes 'conf', also on failure: 0 and the failure. 'events': those of
+/* Takes 'conf', also on failure: false and the failure. 'events': those of
 ** RD_KAFKA_EVENT_... that somebody reads from 'queue'. */
-int strand_client_open (strand_client *client, rd_kafka_type_t kind,
-                        rd_kafka_conf_t *conf, int events,
-                        strand_failure *failure);
-
-/* For SASL OAUTHBEARER. 0 and a failure ("OAUTH") when librdkafka refuses
-** it. */
-int strand_client_token (strand_client *client, const char *token,
-                         int64_t expires_ms, const char *principal,
+bool strand_client_open (strand_client *client, rd_kafka_type_t kind,
+                         rd_kafka_conf_t *conf, int events,
                          strand_failure *failure);
 
+/* For SASL OAUTHBEARER. False and a failure ("OAUTH") when librdkafka refuses
+** it. */
+bool strand_client_token (strand_client *client, const char *token,
+                          int64_t expires_ms, const char *principal,
+                          strand_failure *failure);
+
 /* Takes the client, open or not. Waits for its end, at most until 'deadline'
-** (clock.h); 0 when it goes on in the background. */
-int strand_client_end (strand_client *client, double deadline);
+** (clock.h); false when it goes on in the background. */
+bool strand_client_end (strand_client *client, double deadline);
 
 #endif

@@ -4,6 +4,7 @@
 #include "kafka/conf.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
@@ -63,48 +64,57 @@ typedef struct owned {
 } owned;
 
 static const char commits[] =
-  "strand commits by itself, and only what is done";
+  "strand commits what is done (option 'commit_interval')";
+static const char itself[] = "strand uses it itself";
 static const char callback[] =
-  "it is a callback, and strand serves librdkafka's events itself";
+  "a callback of librdkafka's threads cannot reach Lua";
 
+/* A name that ends with _cb is refused also where it is not listed. */
 static const owned refused[] = {
   { CONSUMER, "enable.auto.commit", commits },
   { CONSUMER, "auto.commit.enable", commits },
-  { CONSUMER, "enable.auto.offset.store", commits },
-  { CONSUMER, "enable.partition.eof",
-    "strand needs the ends of partitions to know its lag" },
-  { BOTH, "consume.callback.max.messages",
-    "strand reads the partitions' queues itself" },
+  { CONSUMER, "enable.auto.offset.store", "strand commits what is done" },
+  { CONSUMER, "enable.partition.eof", itself },
+  { BOTH, "consume.callback.max.messages", "strand reads without callbacks" },
   { PRODUCER, "delivery.report.only.error",
     "every record gets one delivery report" },
   { PRODUCER, "partitioner", "use the option 'partitioner' of the producer" },
   { PRODUCER, "transactional.id",
     "this version of strand has no transactions" },
-  { BOTH, "log.queue", "use the option 'log'" },
+  { BOTH, "log.queue", "the option 'log' is for that" },
   { BOTH, "enabled_events", "strand serves librdkafka's events itself" },
-  { BOTH, "opaque", "strand keeps its own state there" },
-  { BOTH, "interceptors", callback },
-  { BOTH, "default_topic_conf",
-    "set the topic's properties beside the others" },
+  { BOTH, "opaque", itself },
+  { BOTH, "interceptors",
+    "interceptors could not be kept apart from strand's threads" },
+  { BOTH, "default_topic_conf", "topic properties stand beside the others" },
   { BOTH, "msg_order_cmp", callback },
   { BOTH, "plugin.library.paths",
-    "it loads code into the process, beside what the program requires" }
+    "plugins could not be kept apart from strand's threads" },
+  { BOTH, "rebalance_cb",
+    "the events assigned, revoked and lost are for that" },
+  { BOTH, "log_cb", "the option 'log' is for that" },
+  { BOTH, "dr_cb", "the option 'on_delivery' is for that" },
+  { BOTH, "dr_msg_cb", "the option 'on_delivery' is for that" },
+  { BOTH, "oauthbearer_token_refresh_cb",
+    "the option 'oauth_token' is for that" },
+  { BOTH, "stats_cb", "stats() is for that" },
+  { BOTH, "error_cb", "the option 'on_event' is for that" }
 };
 
 #define REFUSED (sizeof(refused) / sizeof(refused[0]))
 
-int strand_conf_version_at_least (int major, int minor, int patch) {
+bool strand_conf_version_at_least (int major, int minor, int patch) {
   return rd_kafka_version() >= VERSION(major, minor, patch);
 }
 
-static int contains_nocase (const char *text, const char *part) {
+static bool contains_nocase (const char *text, const char *part) {
   size_t length = strlen(part);
   for (; *text != '\0'; text++)
-    if (strncasecmp(text, part, length) == 0) return 1;
-  return 0;
+    if (strncasecmp(text, part, length) == 0) return true;
+  return false;
 }
 
-int strand_conf_is_secret (const char *name) {
+bool strand_conf_is_secret (const char *name) {
   static const char *const parts[] = { "password", "secret",
                                        "pem",      "jaas",
                                        "token",    "ssl.key",
@@ -112,8 +122,8 @@ int strand_conf_is_secret (const char *name) {
                                        "username" };
   size_t i;
   for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-    if (contains_nocase(name, parts[i])) return 1;
-  return 0;
+    if (contains_nocase(name, parts[i])) return true;
+  return false;
 }
 
 static const char *property (const strand_property *props, size_t count,
@@ -124,18 +134,18 @@ static const char *property (const strand_property *props, size_t count,
   return NULL;
 }
 
-static int has_property (const strand_property *props, size_t count,
-                         const char *name) {
+static bool has_property (const strand_property *props, size_t count,
+                          const char *name) {
   size_t i;
-  if (property(props, count, name) != NULL) return 1;
+  if (property(props, count, name) != NULL) return true;
   for (i = 0; i < ALIASES; i++)
     if (strcmp(aliases[i][1], name) == 0
         && property(props, count, aliases[i][0]) != NULL)
-      return 1;
-  return 0;
+      return true;
+  return false;
 }
 
-static int is_new_protocol (const strand_property *props, size_t count) {
+static bool is_new_protocol (const strand_property *props, size_t count) {
   const char *protocol = property(props, count, "group.protocol");
   return protocol != NULL && strcasecmp(protocol, "consumer") == 0;
 }
@@ -144,20 +154,22 @@ static kinds kind_of (rd_kafka_type_t kind) {
   return kind == RD_KAFKA_PRODUCER ? PRODUCER : CONSUMER;
 }
 
-static int is_callback (const char *name) {
+static bool is_callback (const char *name) {
   size_t length = strlen(name);
   return length > 3 && strcmp(name + length - 3, "_cb") == 0;
 }
 
 /* Versions of librdkafka in which a setting does harm. */
-static const char *version_reason (kinds kind, const strand_property *p) {
-  if (kind == CONSUMER && strcmp(p->name, "partition.assignment.strategy") == 0
+static const char *version_reason (rd_kafka_type_t kind,
+                                   const strand_property *p) {
+  if (kind == RD_KAFKA_CONSUMER
+      && strcmp(p->name, "partition.assignment.strategy") == 0
       && contains_nocase(p->value, "cooperative-sticky")
       && !strand_conf_version_at_least(2, 3, 0))
     return "cooperative-sticky needs librdkafka 2.3.0 or newer: older ones "
            "abort the process when a consumer is closed during its first "
            "rebalance";
-  if (kind == CONSUMER && strcmp(p->name, "group.protocol") == 0
+  if (kind == RD_KAFKA_CONSUMER && strcmp(p->name, "group.protocol") == 0
       && strcasecmp(p->value, "classic") != 0
       && !strand_conf_version_at_least(2, 12, 0))
     return "group protocols other than classic need librdkafka 2.12.0 or "
@@ -165,13 +177,13 @@ static const char *version_reason (kinds kind, const strand_property *p) {
   return NULL;
 }
 
-static const char *refusal (kinds kind, const strand_property *p) {
+const char *strand_conf_refusal (rd_kafka_type_t kind, const char *name) {
   size_t i;
   for (i = 0; i < REFUSED; i++)
-    if ((refused[i].kind & kind) && strcmp(refused[i].name, p->name) == 0)
+    if ((refused[i].kind & kind_of(kind))
+        && strcmp(refused[i].name, name) == 0)
       return refused[i].reason;
-  if (is_callback(p->name)) return callback;
-  return version_reason(kind, p);
+  return is_callback(name) ? callback : NULL;
 }
 
 /* librdkafka quotes values in some of its complaints, whole or in part (one
@@ -214,25 +226,26 @@ static void fail_property (strand_failure *failure, const strand_property *p,
               text);
 }
 
-static int set_property (rd_kafka_conf_t *conf, const strand_property *p,
-                         strand_failure *failure) {
+static bool set_property (rd_kafka_conf_t *conf, const strand_property *p,
+                          strand_failure *failure) {
   char errstr[512];
   errstr[0] = '\0';
   if (rd_kafka_conf_set(conf, p->name, p->value, errstr, sizeof(errstr))
       == RD_KAFKA_CONF_OK)
-    return 1;
+    return true;
   fail_property(failure, p, errstr);
-  return 0;
+  return false;
 }
 
-static int check_property (kinds kind, const strand_property *p,
-                           strand_failure *failure) {
-  const char *reason = refusal(kind, p);
-  if (reason == NULL) return 1;
+static bool check_property (rd_kafka_type_t kind, const strand_property *p,
+                            strand_failure *failure) {
+  const char *reason = strand_conf_refusal(kind, p->name);
+  if (reason == NULL) reason = version_reason(kind, p);
+  if (reason == NULL) return true;
   strand_fail(failure, "OPTION",
               "option 'kafka': property '%s' cannot be set: %s", p->name,
               reason);
-  return 0;
+  return false;
 }
 
 size_t strand_conf_dump (rd_kafka_type_t kind, const strand_property *props,
@@ -255,35 +268,35 @@ size_t strand_conf_dump (rd_kafka_type_t kind, const strand_property *props,
   return n;
 }
 
-static int set_all (rd_kafka_conf_t *conf, rd_kafka_type_t kind,
-                    const strand_property *props, size_t count,
-                    strand_failure *failure) {
+static bool set_all (rd_kafka_conf_t *conf, rd_kafka_type_t kind,
+                     const strand_property *props, size_t count,
+                     strand_failure *failure) {
   strand_property defaults[STRAND_CONF_DEFAULTS_MAX];
   size_t n = strand_conf_dump(kind, props, count, defaults);
   size_t i;
   for (i = 0; i < count; i++)
-    if (!check_property(kind_of(kind), &props[i], failure)) return 0;
+    if (!check_property(kind, &props[i], failure)) return false;
   for (i = 0; i < n; i++)
-    if (!set_property(conf, &defaults[i], failure)) return 0;
+    if (!set_property(conf, &defaults[i], failure)) return false;
   for (i = 0; i < count; i++)
-    if (!set_property(conf, &props[i], failure)) return 0;
-  return 1;
+    if (!set_property(conf, &props[i], failure)) return false;
+  return true;
 }
 
 /* librdkafka's own default is GSSAPI, and so a complaint about kinit. */
-static int check_mechanism (const strand_property *props, size_t count,
-                            strand_failure *failure) {
+static bool check_mechanism (const strand_property *props, size_t count,
+                             strand_failure *failure) {
   const char *protocol = property(props, count, "security.protocol");
-  if (protocol == NULL || strncasecmp(protocol, "sasl_", 5) != 0) return 1;
+  if (protocol == NULL || strncasecmp(protocol, "sasl_", 5) != 0) return true;
   if (property(props, count, "sasl.mechanism") != NULL
       || property(props, count, "sasl.mechanisms") != NULL)
-    return 1;
+    return true;
   strand_fail(failure, "OPTION",
               "option 'kafka': 'sasl.mechanism' is "
               "required with 'security.protocol' %s: PLAIN, SCRAM-SHA-256, "
               "SCRAM-SHA-512, OAUTHBEARER or GSSAPI",
               protocol);
-  return 0;
+  return false;
 }
 
 rd_kafka_conf_t *strand_conf_new (rd_kafka_type_t kind,
@@ -299,8 +312,15 @@ rd_kafka_conf_t *strand_conf_new (rd_kafka_type_t kind,
   return conf;
 }
 
-int strand_conf_loses_assignments (const strand_property *props,
-                                   size_t count) {
+int strand_conf_acks (const rd_kafka_conf_t *conf) {
+  char text[16] = "";
+  size_t size = sizeof(text);
+  rd_kafka_conf_get(conf, "acks", text, &size);
+  return strcmp(text, "all") == 0 ? STRAND_ACKS_ALL : atoi(text);
+}
+
+bool strand_conf_loses_assignments (const strand_property *props,
+                                    size_t count) {
   const char *strategy = property(props, count,
                                   "partition.assignment.strategy");
   return strategy != NULL && contains_nocase(strategy, "cooperative-sticky")
@@ -342,8 +362,8 @@ static unsigned count_servers (const rd_kafka_conf_t *conf) {
 /* From the start a client has its own thread, and a thread and a pipe for each
 ** server, for the group's coordinator and for what is internal. One descriptor
 ** more, to connect or to read a certificate. */
-static int has_room (rd_kafka_type_t kind, const rd_kafka_conf_t *conf,
-                     strand_failure *failure) {
+static bool has_room (rd_kafka_type_t kind, const rd_kafka_conf_t *conf,
+                      strand_failure *failure) {
   unsigned brokers = 1 + count_servers(conf) + (kind == RD_KAFKA_CONSUMER);
   char what[96];
   snprintf(what, sizeof(what),
@@ -354,7 +374,7 @@ static int has_room (rd_kafka_type_t kind, const rd_kafka_conf_t *conf,
 }
 
 /* Of what librdkafka said, a system's error that it passed on. */
-static int names_error (const char *text, int error) {
+static bool names_error (const char *text, int error) {
   char reason[128];
   return strerror_r(error, reason, sizeof(reason)) == 0
          && strstr(text, reason) != NULL;
@@ -383,7 +403,8 @@ static void fail_open (strand_failure *failure, const char *text, int error) {
 
 /* A file that is missing is a text of OpenSSL to librdkafka, without the
 ** file's name. */
-static int check_files (const rd_kafka_conf_t *conf, strand_failure *failure) {
+static bool check_files (const rd_kafka_conf_t *conf,
+                         strand_failure *failure) {
   static const char *const names[] = { "ssl.ca.location",
                                        "ssl.certificate.location",
                                        "ssl.crl.location", "ssl.key.location",
@@ -402,9 +423,9 @@ static int check_files (const rd_kafka_conf_t *conf, strand_failure *failure) {
       snprintf(shown, sizeof(shown), "(not shown: no name of a file)");
     strand_fail(failure, "OPTION", "option 'kafka': property '%s': '%s': %s",
                 names[i], shown, reason);
-    return 0;
+    return false;
   }
-  return 1;
+  return true;
 }
 
 static rd_kafka_t *open_client (rd_kafka_type_t kind, rd_kafka_conf_t *conf,
@@ -420,7 +441,7 @@ static rd_kafka_t *open_client (rd_kafka_type_t kind, rd_kafka_conf_t *conf,
   return NULL;
 }
 
-static int is_secure (const rd_kafka_conf_t *conf) {
+static bool is_secure (const rd_kafka_conf_t *conf) {
   char protocol[32] = "";
   size_t size = sizeof(protocol);
   return rd_kafka_conf_get(conf, "security.protocol", protocol, &size)
@@ -432,21 +453,21 @@ static int is_secure (const rd_kafka_conf_t *conf) {
 ** interceptors, and leaves them in the conf: destroying that ends the process
 ** (2.0.2). So that is tried before, by a client without interceptors (a copy
 ** of a conf has none) and without a broker to go to. */
-static int rehearse (rd_kafka_type_t kind, const rd_kafka_conf_t *conf,
-                     strand_failure *failure) {
+static bool rehearse (rd_kafka_type_t kind, const rd_kafka_conf_t *conf,
+                      strand_failure *failure) {
   rd_kafka_conf_t *copy;
   rd_kafka_t *client;
-  if (kind != RD_KAFKA_CONSUMER || !is_secure(conf)) return 1;
+  if (kind != RD_KAFKA_CONSUMER || !is_secure(conf)) return true;
   copy = rd_kafka_conf_dup(conf);
   rd_kafka_conf_set(copy, "bootstrap.servers", NULL, NULL, 0);
   rd_kafka_conf_set(copy, "log_level", "0", NULL, 0);
   client = open_client(kind, copy, failure);
   if (client == NULL) {
     rd_kafka_conf_destroy(copy);
-    return 0;
+    return false;
   }
   rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-  return 1;
+  return true;
 }
 
 rd_kafka_t *strand_conf_open (rd_kafka_type_t kind, rd_kafka_conf_t *conf,

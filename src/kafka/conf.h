@@ -40,6 +40,7 @@
 #ifndef STRAND_CONF_H
 #define STRAND_CONF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <librdkafka/rdkafka.h>
@@ -72,7 +73,8 @@ size_t strand_conf_dump (rd_kafka_type_t kind, const strand_property *props,
 
 /* This librdkafka drops a cooperative member's assignment when a commit comes
 ** while it joins. */
-int strand_conf_loses_assignments (const strand_property *props, size_t count);
+bool strand_conf_loses_assignments (const strand_property *props,
+                                    size_t count);
 
 /* Warnings about settings that work and should not be used. */
 void strand_conf_warn (rd_kafka_type_t kind, const strand_property *props,
@@ -86,9 +88,16 @@ rd_kafka_t *strand_conf_open (rd_kafka_type_t kind, rd_kafka_conf_t *conf,
                               strand_failure *failure);
 
 /* Is the librdkafka that is loaded at least this one? */
-int strand_conf_version_at_least (int major, int minor, int patch);
+bool strand_conf_version_at_least (int major, int minor, int patch);
+
+/* How many copies acknowledge a record; all that are in sync. */
+#define STRAND_ACKS_ALL (-1)
+int strand_conf_acks (const rd_kafka_conf_t *conf);
+
+/* Why nobody but strand sets a property of that name; NULL: it may be set. */
+const char *strand_conf_refusal (rd_kafka_type_t kind, const char *name);
 
 /* Is this the name of a property whose value is nobody's business? */
-int strand_conf_is_secret (const char *name);
+bool strand_conf_is_secret (const char *name);
 
 #endif

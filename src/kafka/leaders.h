@@ -1,7 +1,7 @@
 /*
 ** leaders.h - what keeps partitions from being read or written
 **
-** Thread: helper, or that of the errands. These wait, so neither the owner
+** Thread: helper, or that of calls.h. These wait, so neither the owner
 ** nor lua comes here; but for the last two: any.
 */
 #ifndef STRAND_LEADERS_H

@@ -101,21 +101,22 @@ static void *find_symbol (const char *name) {
   return library != NULL ? dlsym(library, name) : NULL;
 }
 
-static int find_call (void *place, const char *name, strand_failure *failure) {
+static bool find_call (void *place, const char *name,
+                       strand_failure *failure) {
   void *symbol = find_symbol(name);
   if (symbol == NULL) {
     strand_fail(failure, "UNSUPPORTED_FEATURE",
                 "librdkafka %s has no %s: no mock cluster here",
                 rd_kafka_version_str(), name);
-    return 0;
+    return false;
   }
   memcpy(place, &symbol, sizeof(symbol)); /* no cast from void * in ISO C */
-  return 1;
+  return true;
 }
 
 #define FIND(name) find_call(&call->name, "rd_kafka_mock_" #name, failure)
 
-static int find_calls (mock_calls *call, strand_failure *failure) {
+static bool find_calls (mock_calls *call, strand_failure *failure) {
   return FIND(cluster_new) && FIND(cluster_destroy) && FIND(cluster_bootstraps)
          && FIND(topic_create) && FIND(broker_set_down) && FIND(broker_set_up)
          && FIND(broker_set_rtt) && FIND(push_request_errors_array)
@@ -140,7 +141,7 @@ static int listen_somewhere (void) {
 
 /* Without any of these librdkafka ends the process in an assert, or takes
 ** descriptor 0 for its own. */
-static int has_room (int brokers, strand_failure *failure) {
+static bool has_room (int brokers, strand_failure *failure) {
   int fds[STRAND_MOCK_BROKERS_MAX];
   char what[96];
   int made = 0;
@@ -157,29 +158,30 @@ static int has_room (int brokers, strand_failure *failure) {
   return ok;
 }
 
-static int open_cluster (strand_mock *mock, strand_failure *failure) {
+static bool open_cluster (strand_mock *mock, strand_failure *failure) {
   rd_kafka_conf_t *conf;
-  if (!find_calls(&mock->call, failure)) return 0;
-  if (!has_room(mock->brokers, failure)) return 0;
+  if (!find_calls(&mock->call, failure)) return false;
+  if (!has_room(mock->brokers, failure)) return false;
   conf = strand_conf_new(RD_KAFKA_PRODUCER, NULL, 0, failure);
-  if (conf == NULL) return 0;
+  if (conf == NULL) return false;
   rd_kafka_conf_set(conf, "enable.idempotence", "false", NULL, 0);
   rd_kafka_conf_set_opaque(conf, &mock->opaque);
   mock->holder = strand_conf_open(RD_KAFKA_PRODUCER, conf, failure);
-  if (mock->holder == NULL) return 0;
+  if (mock->holder == NULL) return false;
   mock->cluster = mock->call.cluster_new(mock->holder, mock->brokers);
-  if (mock->cluster != NULL) return 1;
+  if (mock->cluster != NULL) return true;
   strand_fail(failure, "FAIL",
               "the mock cluster could not be made (see the "
               "log)");
-  return 0;
+  return false;
 }
 
 const char *strand_mock_bootstrap (const strand_mock *mock) {
   return mock->call.cluster_bootstraps(mock->cluster);
 }
 
-/* ---- the cluster's thread -------------------------------------------------
+/*
+** The cluster's thread
 **
 ** What the calls below ask for is an op in a queue of the cluster's thread,
 ** and a byte in a pipe that wakes it. The thread, once awake, first does what
@@ -189,7 +191,8 @@ const char *strand_mock_bootstrap (const strand_mock *mock) {
 **
 ** So each call waits until the thread is past the pipe: a connection that
 ** ends as soon as it is made is closed by the thread in a later round, and
-** the pipe stands before it in every round. */
+** the pipe stands before it in every round.
+*/
 
 #define PASS_MS 200 /* of a thread that is not scheduled; then go on */
 
@@ -219,7 +222,9 @@ static void pass_thread (const strand_mock *mock) {
   close(gone.fd);
 }
 
-/* ---- opening and closing ------------------------------------------------ */
+/*
+** Opening and closing
+*/
 
 strand_mock *strand_mock_open (int brokers, strand_log *log,
                                strand_failure *failure) {
@@ -258,23 +263,25 @@ void strand_mock_close (strand_mock *mock) {
   free(mock);
 }
 
-/* ---- calls -------------------------------------------------------------- */
+/*
+** Calls
+*/
 
-static int answered (rd_kafka_resp_err_t err, const char *what,
-                     strand_failure *failure) {
-  if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return 1;
+static bool answered (rd_kafka_resp_err_t err, const char *what,
+                      strand_failure *failure) {
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return true;
   strand_fail_kafka(failure, err, what);
-  return 0;
+  return false;
 }
 
 /* 'lowest': 1, or STRAND_MOCK_ALL where the call takes it. */
-static int check_broker (const strand_mock *mock, int64_t broker,
-                         int64_t lowest, strand_failure *failure) {
-  if (broker >= lowest && broker <= mock->brokers) return 1;
+static bool check_broker (const strand_mock *mock, int64_t broker,
+                          int64_t lowest, strand_failure *failure) {
+  if (broker >= lowest && broker <= mock->brokers) return true;
   strand_fail(failure, "UNKNOWN_BROKER",
               "there is no broker %lld: the mock cluster has 1 to %d",
               (long long)broker, mock->brokers);
-  return 0;
+  return false;
 }
 
 /* librdkafka says -1 for all. */
@@ -282,7 +289,7 @@ static int32_t broker_or_all (int64_t broker) {
   return broker == STRAND_MOCK_ALL ? -1 : (int32_t)broker;
 }
 
-static int is_topic_name (const char *name) {
+static bool is_topic_name (const char *name) {
   size_t length = strlen(name);
   static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
                                 "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -296,33 +303,33 @@ static mock_topic *find_topic (const strand_mock *mock, const char *name) {
   return topic;
 }
 
-static int check_topic (const char *name, int64_t partitions,
-                        strand_failure *failure) {
+static bool check_topic (const char *name, int64_t partitions,
+                         strand_failure *failure) {
   if (!is_topic_name(name)) {
     strand_fail(failure, "TOPIC_EXCEPTION",
                 "not the name of a topic: 1 to "
                 "249 letters, digits, '.', '_' and '-'");
-    return 0;
+    return false;
   }
   if (partitions < 1 || partitions > STRAND_MOCK_PARTITIONS_MAX) {
     strand_fail(failure, "INVALID_PARTITIONS",
                 "topic '%s': 1 to %d partitions expected, got %lld", name,
                 STRAND_MOCK_PARTITIONS_MAX, (long long)partitions);
-    return 0;
+    return false;
   }
-  return 1;
+  return true;
 }
 
-int strand_mock_create_topic (strand_mock *mock, const char *name,
-                              int64_t partitions, strand_failure *failure) {
+bool strand_mock_create_topic (strand_mock *mock, const char *name,
+                               int64_t partitions, strand_failure *failure) {
   char what[300];
   int replicas = mock->brokers < 3 ? mock->brokers : 3;
   mock_topic *topic;
-  if (!check_topic(name, partitions, failure)) return 0;
+  if (!check_topic(name, partitions, failure)) return false;
   topic = malloc(sizeof(*topic) + strlen(name) + 1);
   if (topic == NULL) {
     strand_fail(failure, "NO_MEMORY", "out of memory");
-    return 0;
+    return false;
   }
   snprintf(what, sizeof(what), "topic '%s'", name);
   pass_thread(mock);
@@ -330,33 +337,33 @@ int strand_mock_create_topic (strand_mock *mock, const char *name,
                                         replicas),
                 what, failure)) {
     free(topic);
-    return 0;
+    return false;
   }
   strcpy(topic->name, name);
   topic->partitions = (int32_t)partitions;
   topic->next = mock->topics;
   mock->topics = topic;
-  return 1;
+  return true;
 }
 
-int strand_mock_set_up (strand_mock *mock, int64_t broker, int up,
-                        strand_failure *failure) {
+bool strand_mock_set_up (strand_mock *mock, int64_t broker, bool up,
+                         strand_failure *failure) {
   answer (*call)(void *, int32_t) = up ? mock->call.broker_set_up
                                        : mock->call.broker_set_down;
-  if (!check_broker(mock, broker, STRAND_MOCK_ALL, failure)) return 0;
+  if (!check_broker(mock, broker, STRAND_MOCK_ALL, failure)) return false;
   pass_thread(mock);
   return answered(call(mock->cluster, broker_or_all(broker)), "broker",
                   failure);
 }
 
-int strand_mock_set_rtt (strand_mock *mock, int64_t broker, double seconds,
-                         strand_failure *failure) {
-  if (!check_broker(mock, broker, STRAND_MOCK_ALL, failure)) return 0;
+bool strand_mock_set_rtt (strand_mock *mock, int64_t broker, double seconds,
+                          strand_failure *failure) {
+  if (!check_broker(mock, broker, STRAND_MOCK_ALL, failure)) return false;
   if (!(seconds >= 0 && seconds <= STRAND_MOCK_RTT_MAX)) {
     strand_fail(failure, "INVALID_ARG",
                 "a round trip of 0 to %.0f seconds expected",
                 STRAND_MOCK_RTT_MAX);
-    return 0;
+    return false;
   }
   pass_thread(mock);
   return answered(mock->call.broker_set_rtt(mock->cluster,
@@ -365,23 +372,23 @@ int strand_mock_set_rtt (strand_mock *mock, int64_t broker, double seconds,
                   "broker", failure);
 }
 
-static int find_request (const char *name, int16_t *key,
-                         strand_failure *failure) {
+static bool find_request (const char *name, int16_t *key,
+                          strand_failure *failure) {
   size_t i;
   for (i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)
     if (strcmp(requests[i].name, name) == 0) {
       *key = requests[i].key;
-      return 1;
+      return true;
     }
   strand_fail(failure, "INVALID_ARG",
               "'%.64s' is no request that the mock cluster speaks (Produce, "
               "Fetch, OffsetCommit, JoinGroup, ...)",
               name);
-  return 0;
+  return false;
 }
 
-static int find_error (const char *name, rd_kafka_resp_err_t *err,
-                       strand_failure *failure) {
+static bool find_error (const char *name, rd_kafka_resp_err_t *err,
+                        strand_failure *failure) {
   const struct rd_kafka_err_desc *errors;
   const char *plain = *name == '_' ? name + 1 : name;
   size_t count;
@@ -389,7 +396,7 @@ static int find_error (const char *name, rd_kafka_resp_err_t *err,
   for (i = 0; i < sizeof(kafka_names) / sizeof(kafka_names[0]); i++)
     if (strcmp(kafka_names[i].name, name) == 0) {
       *err = kafka_names[i].code;
-      return 1;
+      return true;
     }
   rd_kafka_get_err_descs(&errors, &count);
   for (i = 0; i < count; i++) {
@@ -397,56 +404,57 @@ static int find_error (const char *name, rd_kafka_resp_err_t *err,
     if (known == NULL || known[0] == '\0') continue;
     if (strcmp(known[0] == '_' ? known + 1 : known, plain) == 0) {
       *err = errors[i].code;
-      return 1;
+      return true;
     }
   }
   strand_fail(failure, "INVALID_ARG",
               "'%.64s' is no name of an error of "
               "Kafka or librdkafka",
               name);
-  return 0;
+  return false;
 }
 
-int strand_mock_fail (strand_mock *mock, const char *request, const char *code,
-                      int64_t count, strand_failure *failure) {
+bool strand_mock_fail (strand_mock *mock, const char *request,
+                       const char *code, int64_t count,
+                       strand_failure *failure) {
   rd_kafka_resp_err_t errors[STRAND_MOCK_ERRORS_MAX];
   rd_kafka_resp_err_t err;
   int16_t key;
   int64_t i;
-  if (!find_request(request, &key, failure)) return 0;
-  if (!find_error(code, &err, failure)) return 0;
+  if (!find_request(request, &key, failure)) return false;
+  if (!find_error(code, &err, failure)) return false;
   if (count < 1 || count > STRAND_MOCK_ERRORS_MAX) {
     strand_fail(failure, "INVALID_ARG", "1 to %d failures expected, got %lld",
                 STRAND_MOCK_ERRORS_MAX, (long long)count);
-    return 0;
+    return false;
   }
   for (i = 0; i < count; i++) errors[i] = err;
   mock->call.push_request_errors_array(mock->cluster, key, (size_t)count,
                                        errors);
-  return 1;
+  return true;
 }
 
-int strand_mock_set_leader (strand_mock *mock, const char *name,
-                            int64_t partition, int64_t broker,
-                            strand_failure *failure) {
+bool strand_mock_set_leader (strand_mock *mock, const char *name,
+                             int64_t partition, int64_t broker,
+                             strand_failure *failure) {
   const mock_topic *topic = find_topic(mock, name);
   if (topic == NULL || partition < 0 || partition >= topic->partitions) {
     strand_fail(failure, "UNKNOWN_TOPIC_OR_PART",
                 "the mock cluster has no partition %lld of topic '%.64s' "
                 "that was made with create_topic",
                 (long long)partition, name);
-    return 0;
+    return false;
   }
-  if (broker != -1 && !check_broker(mock, broker, 1, failure)) return 0;
+  if (broker != -1 && !check_broker(mock, broker, 1, failure)) return false;
   pass_thread(mock);
   return answered(mock->call.partition_set_leader(
                     mock->cluster, name, (int32_t)partition, (int32_t)broker),
                   "partition", failure);
 }
 
-int strand_mock_set_coordinator (strand_mock *mock, const char *group,
-                                 int64_t broker, strand_failure *failure) {
-  if (!check_broker(mock, broker, 1, failure)) return 0;
+bool strand_mock_set_coordinator (strand_mock *mock, const char *group,
+                                  int64_t broker, strand_failure *failure) {
+  if (!check_broker(mock, broker, 1, failure)) return false;
   pass_thread(mock);
   return answered(
     mock->call.coordinator_set(mock->cluster, "group", group, (int32_t)broker),

@@ -16,6 +16,7 @@
 #ifndef STRAND_MOCK_H
 #define STRAND_MOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/err.h"
@@ -41,31 +42,32 @@ void strand_mock_close (strand_mock *mock);
 /* Borrowed until the mock is closed. */
 const char *strand_mock_bootstrap (const strand_mock *mock);
 
-/* All of these: 0 and a failure, or 1. */
+/* All of these: false and a failure, or true. */
 
-int strand_mock_create_topic (strand_mock *mock, const char *topic,
-                              int64_t partitions, strand_failure *failure);
+bool strand_mock_create_topic (strand_mock *mock, const char *topic,
+                               int64_t partitions, strand_failure *failure);
 
 /* The same state twice is no failure. Leaders and coordinators stay. */
-int strand_mock_set_up (strand_mock *mock, int64_t broker, int up,
-                        strand_failure *failure);
-
-int strand_mock_set_rtt (strand_mock *mock, int64_t broker, double seconds,
+bool strand_mock_set_up (strand_mock *mock, int64_t broker, bool up,
                          strand_failure *failure);
+
+bool strand_mock_set_rtt (strand_mock *mock, int64_t broker, double seconds,
+                          strand_failure *failure);
 
 /* The next 'count' requests of this kind fail with 'code', on any broker:
 ** names of Kafka's requests ("OffsetCommit") and of Kafka's and librdkafka's
 ** errors, with or without its underscore. "TRANSPORT" closes the connection
 ** without handling the request; "NO_ERROR" lets one pass. */
-int strand_mock_fail (strand_mock *mock, const char *request, const char *code,
-                      int64_t count, strand_failure *failure);
+bool strand_mock_fail (strand_mock *mock, const char *request,
+                       const char *code, int64_t count,
+                       strand_failure *failure);
 
 /* 'broker' -1: no leader. Only for topics that were created here. */
-int strand_mock_set_leader (strand_mock *mock, const char *topic,
-                            int64_t partition, int64_t broker,
-                            strand_failure *failure);
+bool strand_mock_set_leader (strand_mock *mock, const char *topic,
+                             int64_t partition, int64_t broker,
+                             strand_failure *failure);
 
-int strand_mock_set_coordinator (strand_mock *mock, const char *group,
-                                 int64_t broker, strand_failure *failure);
+bool strand_mock_set_coordinator (strand_mock *mock, const char *group,
+                                  int64_t broker, strand_failure *failure);
 
 #endif

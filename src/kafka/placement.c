@@ -14,32 +14,32 @@
 #define HAS_HASH_BIT ((uintptr_t)4)
 #define HASH_SHIFT 3 /* pointers have 64 bits */
 
-void *strand_placement_opaque (const strand_pending *record) {
+void *strand_placement_opaque (const strand_delivery_ticket *record) {
   uintptr_t value = (uintptr_t)record->hash << HASH_SHIFT | VALUE_BIT;
   if (record->has_hash) value |= HAS_HASH_BIT;
   if (record->label) value |= LABEL_BIT;
   return (void *)value;
 }
 
-strand_pending *strand_placement_ticket (void *opaque) {
+strand_delivery_ticket *strand_placement_ticket (void *opaque) {
   return (uintptr_t)opaque & VALUE_BIT ? NULL : opaque;
 }
 
-static strand_pending record_of (void *opaque) {
-  const strand_pending *ticket = strand_placement_ticket(opaque);
+static strand_delivery_ticket record_of (void *opaque) {
+  const strand_delivery_ticket *ticket = strand_placement_ticket(opaque);
   uintptr_t value = (uintptr_t)opaque;
   if (ticket != NULL) return *ticket;
-  return (strand_pending){ .has_hash = (value & HAS_HASH_BIT) != 0,
-                           .hash = (uint32_t)(value >> HASH_SHIFT),
-                           .label = (value & LABEL_BIT) != 0 };
+  return (strand_delivery_ticket){ .has_hash = (value & HAS_HASH_BIT) != 0,
+                                   .hash = (uint32_t)(value >> HASH_SHIFT),
+                                   .label = (value & LABEL_BIT) != 0 };
 }
 
 int strand_placement_label (void *opaque) {
   return record_of(opaque).label;
 }
 
-static int hash_of (void *opaque, uint32_t *hash) {
-  strand_pending record = record_of(opaque);
+static bool hash_of (void *opaque, uint32_t *hash) {
+  strand_delivery_ticket record = record_of(opaque);
   *hash = record.hash;
   return record.has_hash;
 }

@@ -7,6 +7,7 @@
 #ifndef STRAND_PLACEMENT_H
 #define STRAND_PLACEMENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <librdkafka/rdkafka.h>
@@ -14,23 +15,23 @@
 #include "core/partitioner.h"
 
 /* What a record's opaque points to, or is. Does not change. */
-typedef struct strand_pending {
-  int has_hash;
+typedef struct strand_delivery_ticket {
+  bool has_hash;
   uint32_t hash; /* of the partition key */
   int label;     /* 0 or 1; see stall.h */
-} strand_pending;
+} strand_delivery_ticket;
 
 typedef struct strand_placement {
   strand_partitioner which;
   int sticky_ms; /* how long records without a key go to one partition */
-  int by_key;    /* opaques are whatever the caller likes */
+  bool by_key;   /* opaques are whatever the caller likes */
 } strand_placement;
 
 /* All of it as an opaque, for records that need no ticket. */
-void *strand_placement_opaque (const strand_pending *record);
+void *strand_placement_opaque (const strand_delivery_ticket *record);
 
 /* NULL for an opaque that is no ticket. */
-strand_pending *strand_placement_ticket (void *opaque);
+strand_delivery_ticket *strand_placement_ticket (void *opaque);
 
 int strand_placement_label (void *opaque);
 

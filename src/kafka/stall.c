@@ -76,7 +76,7 @@ static bool is_taking (strand_stall *s, const rd_kafka_topic_partition_t *p) {
 static void swap (strand_stall *s, int64_t now_us) {
   int old = 1 - s->label;
   assert(s->out[old] == 0);
-  if (s->took[old] && !s->failed[old]) { /* (3) */
+  if (s->took[old] && !s->failed[old]) {
     s->leaders = s->replicas = (strand_trouble){ 0 };
   }
   s->took[old] = s->failed[old] = s->doubt = false;
@@ -119,7 +119,7 @@ bool strand_stall_tick (strand_stall *s, int64_t now_us) {
   s->doubt = true;
   if (now_us - s->since_us < s->patience_us || s->asking) return false;
   if (s->asked_us != 0 && now_us - s->asked_us < STRAND_STALL_AGAIN_US)
-    return false; /* (2) */
+    return false;
   s->asked_us = now_us;
   s->asking = true;
   return true;
@@ -219,10 +219,19 @@ bool strand_stall_answered (strand_stall *s, rd_kafka_resp_err_t err,
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return false;
   take_out_taking(s, list);
   strand_obstacle_of(list, s->all_acks, obstacle);
-  if (count_of(list, true) == 0) s->leaders = (strand_trouble){ 0 }; /* (3) */
+  if (count_of(list, true) == 0) s->leaders = (strand_trouble){ 0 };
   if (count_of(list, false) == 0) s->replicas = (strand_trouble){ 0 };
   if (obstacle->type == NULL) return false;
   t = count_of(list, true) > 0 ? &s->leaders : &s->replicas;
   strand_trouble_begin(t, now_us, 0);
   return strand_trouble_take_due(t, now_us);
+}
+
+void strand_stall_check (const strand_stall *s) {
+  (void)s;
+  assert(s->out[0] >= 0 && s->out[1] >= 0);
+  assert(s->out[0] + s->out[1] > 0 || s->due_us == 0);    /* (1) */
+  assert(!s->asking || s->asked_us != 0);                 /* (2) */
+  assert(s->taking_count == 0 || s->doubt || s->asking);  /* (3) */
+  assert(s->taking_count <= STRAND_STALL_TAKING / 2 + 1); /* (3) */
 }

@@ -12,14 +12,15 @@
 ** A swap turns the two labels over, when nothing wears the old one. So what
 ** wears the old one is older than the last swap, and two counts are enough.
 ** What the answer names is no trouble where a record was acknowledged since
-** a record was in doubt.
+** a record was in doubt. A trouble ends when an answer does not name it, or
+** when all records of a label were acknowledged. A question comes no sooner
+** than STRAND_STALL_AGAIN_US after the one before.
 **
 ** Invariants:
 **   (1) Nothing out: no tick is due.
-**   (2) One question at a time, and not sooner than STRAND_STALL_AGAIN_US
-**       after the one before.
-**   (3) A trouble ends when an answer does not name it, or when all records
-**       of a label were acknowledged.
+**   (2) One question at a time, and it has the time when it was asked.
+**   (3) Acknowledgements are noted only in doubt, or for an answer to come,
+**       and leave places free.
 **
 ** Thread: lua. The functions that take a list alone: any.
 */
@@ -90,6 +91,9 @@ bool strand_stall_tick (strand_stall *s, int64_t now_us);
 bool strand_stall_answered (strand_stall *s, rd_kafka_resp_err_t err,
                             rd_kafka_topic_partition_list_t *list,
                             int64_t now_us, strand_obstacle *obstacle);
+
+/* After a change, in debug builds. */
+void strand_stall_check (const strand_stall *s);
 
 /* Of what strand_leaders_stalled found. While a leader is away nothing is
 ** said of copies: it may be for that that one is missing. */

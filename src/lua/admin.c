@@ -5,12 +5,13 @@
 
 #include "kafka/admin.h"
 #include "kafka/clock.h"
-#include "kafka/fork.h"
 #include "lua/compat.h"
+#include "lua/fields.h"
 #include "lua/finalizers.h"
-#include "lua/handler.h"
 #include "lua/lines.h"
+#include "lua/object.h"
 #include "lua/properties.h"
+#include "lua/worker/handler.h"
 
 #define ADMIN "strand.core.Admin"
 
@@ -29,10 +30,6 @@ static admin *check_self (lua_State *L) {
   return luaL_checkudata(L, 1, ADMIN);
 }
 
-static int is_forked (const admin *self) {
-  return self->generation != strand_fork_generation();
-}
-
 static strand_admin *check_open (lua_State *L) {
   admin *self = check_self(L);
   if (self->kafka == NULL) luaL_error(L, "attempt to use a closed admin");
@@ -48,10 +45,8 @@ static void push_answers (lua_State *L, strand_topic_answers *answers) {
     if (answer->failure.code[0] == '\0') lua_pushboolean(L, 1);
     else {
       lua_createtable(L, 0, 2);
-      lua_pushstring(L, answer->failure.message);
-      lua_setfield(L, -2, "message");
-      lua_pushstring(L, answer->failure.code);
-      lua_setfield(L, -2, "code");
+      strand_set_text(L, "message", answer->failure.message);
+      strand_set_text(L, "code", answer->failure.code);
     }
     lua_setfield(L, -2, answer->topic);
   }
@@ -69,25 +64,6 @@ static int push_result (lua_State *L, admin *self, int ok,
   if (self->answers.count == 0) return 3;
   push_answers(L, &self->answers);
   return 4;
-}
-
-/* A list of strings at the index. Pushes what owns the array; NULL for nil. */
-static const char *const *push_names (lua_State *L, int list, size_t *count) {
-  const char **names;
-  size_t i;
-  *count = 0;
-  if (lua_isnoneornil(L, list)) return NULL;
-  luaL_checktype(L, list, LUA_TTABLE);
-  *count = strand_rawlen(L, list);
-  names = strand_newuserdata(L, (*count + 1) * sizeof(*names));
-  for (i = 0; i < *count; i++) {
-    lua_rawgeti(L, list, (int)i + 1);
-    if (lua_type(L, -1) != LUA_TSTRING)
-      luaL_argerror(L, list, "list of strings expected");
-    names[i] = strand_check_text(L, lua_gettop(L));
-    lua_pop(L, 1); /* the list still holds it */
-  }
-  return names;
 }
 
 /* { topic, partitions, replication, config } on top of the stack. Pushes what
@@ -137,7 +113,7 @@ static int admin_create_topics (lua_State *L) {
   const strand_new_topic *topics;
   size_t count;
   double timeout = strand_opt_seconds(L, 3, TIMEOUT);
-  if (is_forked(self)) return strand_push_forked(L);
+  if (strand_is_forked(self->generation)) return strand_push_forked(L);
   topics = push_topics(L, 2, &count);
   strand_topic_answers_free(&self->answers); /* if pushing them raised */
   return push_result(L, self,
@@ -153,8 +129,8 @@ static int admin_delete_topics (lua_State *L) {
   const char *const *names;
   size_t count;
   double timeout = strand_opt_seconds(L, 3, TIMEOUT);
-  if (is_forked(self)) return strand_push_forked(L);
-  names = push_names(L, 2, &count);
+  if (strand_is_forked(self->generation)) return strand_push_forked(L);
+  names = strand_push_texts(L, 2, "argument 'topics'", &count);
   strand_topic_answers_free(&self->answers); /* if pushing them raised */
   return push_result(L, self,
                      strand_admin_delete_topics(check_open(L), names, count,
@@ -165,14 +141,10 @@ static int admin_delete_topics (lua_State *L) {
 
 static void push_offset (lua_State *L, const strand_group_offset *offset) {
   lua_createtable(L, 0, 4);
-  lua_pushstring(L, offset->topic);
-  lua_setfield(L, -2, "topic");
-  lua_pushinteger(L, offset->partition);
-  lua_setfield(L, -2, "partition");
-  strand_push_int64(L, offset->offset);
-  lua_setfield(L, -2, "offset");
-  lua_pushlstring(L, offset->metadata, offset->metadata_size);
-  lua_setfield(L, -2, "metadata");
+  strand_set_text(L, "topic", offset->topic);
+  strand_set_integer(L, "partition", offset->partition);
+  strand_set_integer(L, "offset", offset->offset);
+  strand_set_bytes(L, "metadata", offset->metadata, offset->metadata_size);
 }
 
 static int admin_group_offsets (lua_State *L) {
@@ -183,8 +155,8 @@ static int admin_group_offsets (lua_State *L) {
   size_t count;
   size_t i;
   double timeout = strand_opt_seconds(L, 4, TIMEOUT);
-  if (is_forked(self)) return strand_push_forked(L);
-  topics = push_names(L, 3, &count);
+  if (strand_is_forked(self->generation)) return strand_push_forked(L);
+  topics = strand_push_texts(L, 3, "argument 'topics'", &count);
   strand_group_offsets_free(&self->offsets); /* if pushing them raised */
   if (!strand_admin_group_offsets(check_open(L), group, topics, count, timeout,
                                   &self->offsets, &failure))
@@ -200,35 +172,39 @@ static int admin_group_offsets (lua_State *L) {
 
 static int admin_state (lua_State *L) {
   admin *self = check_self(L);
-  return strand_push_state(L, is_forked(self), self->kafka == NULL);
+  return strand_push_state(L, strand_is_forked(self->generation),
+                           self->kafka == NULL);
 }
 
 static int admin_next_log (lua_State *L) {
   admin *self = check_self(L);
-  if (is_forked(self)) return strand_push_forked(L);
+  if (strand_is_forked(self->generation)) return strand_push_forked(L);
   return strand_lines_next(L, &self->lines);
 }
 
 static int admin_oauth_needed (lua_State *L) {
-  if (is_forked(check_self(L))) return strand_push_forked(L);
-  lua_pushboolean(L, strand_admin_oauth_needed(check_open(L)));
+  if (strand_is_forked(check_self(L)->generation))
+    return strand_push_forked(L);
+  lua_pushboolean(L, strand_admin_look_oauth(check_open(L)));
   return 1;
 }
 
 static int admin_oauth_set (lua_State *L) {
   strand_failure failure;
   const strand_token token = strand_check_token(L);
-  if (is_forked(check_self(L))) return strand_push_forked(L);
-  if (!strand_admin_oauth_set(check_open(L), token.value, token.expires_ms,
-                              token.principal, &failure))
-    return strand_push_failure(L, &failure);
-  lua_pushboolean(L, 1);
-  return 1;
+  if (strand_is_forked(check_self(L)->generation))
+    return strand_push_forked(L);
+  return strand_push_done(L,
+                          strand_admin_oauth_set(check_open(L), token.value,
+                                                 token.expires_ms,
+                                                 token.principal, &failure),
+                          &failure);
 }
 
 static int admin_oauth_fail (lua_State *L) {
   const char *message = luaL_checkstring(L, 2);
-  if (is_forked(check_self(L))) return strand_push_forked(L);
+  if (strand_is_forked(check_self(L)->generation))
+    return strand_push_forked(L);
   strand_admin_oauth_fail(check_open(L), message);
   return 0;
 }
@@ -245,7 +221,7 @@ static void end (admin *self, double timeout) {
 /* close() and __close. */
 static int admin_close (lua_State *L) {
   admin *self = check_self(L);
-  if (is_forked(self)) return strand_push_forked(L);
+  if (strand_is_forked(self->generation)) return strand_push_forked(L);
   end(self, STRAND_ADMIN_END);
   lua_pushboolean(L, 1);
   return 1;
@@ -254,7 +230,7 @@ static int admin_close (lua_State *L) {
 static int admin_gc (lua_State *L) {
   admin *self = check_self(L);
   strand_finalizers *finalizers = self->finalizers;
-  if (is_forked(self)) return 0;
+  if (strand_is_forked(self->generation)) return 0;
   if (finalizers != NULL) {
     double share = strand_finalizers_begin(finalizers, strand_clock_now());
     end(self, share < STRAND_ADMIN_END ? share : STRAND_ADMIN_END);

@@ -2,8 +2,7 @@
 ** consumer.h - core.consumer(flat) -> userdata, or nil, message, code
 **
 ** lua/strand/consumer.lua lists the userdata's methods, which are its only
-** user. No method waits but start. Also core.matches(pattern, topic): POSIX
-** extended regular expressions, as librdkafka has them.
+** user. No method waits but start.
 **
 ** A consumer of another process (after fork) is never touched: methods give
 ** nil, message, "FORKED", and collecting it frees nothing.
@@ -15,7 +14,7 @@
 
 #include <lua.h>
 
-/* Adds 'consumer' and 'matches' to the table on top of the stack. */
+/* Adds 'consumer' to the table on top of the stack. */
 void strand_open_consumer (lua_State *L);
 
 #endif

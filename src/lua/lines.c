@@ -19,14 +19,19 @@ void strand_lines_close (strand_lines *lines) {
   lines->has_line = false;
 }
 
+int strand_push_line (lua_State *L, const strand_log_line *line) {
+  lua_pushinteger(L, line->level);
+  lua_pushstring(L, line->facility);
+  lua_pushstring(L, line->text);
+  return 3;
+}
+
 int strand_lines_next (lua_State *L, strand_lines *lines) {
   if (lines->log == NULL) return 0;
   if (!lines->has_line)
     lines->has_line = strand_log_pop(lines->log, &lines->line);
   if (!lines->has_line) return 0;
-  lua_pushinteger(L, lines->line.level);
-  lua_pushstring(L, lines->line.facility);
-  lua_pushstring(L, lines->line.text);
+  strand_push_line(L, &lines->line);
   lines->has_line = false;
   return 3;
 }

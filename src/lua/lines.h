@@ -29,7 +29,10 @@ bool strand_lines_open (strand_lines *lines, bool taken,
 /* Twice is fine. */
 void strand_lines_close (strand_lines *lines);
 
-/* Pushes level, facility and message, or nothing. Returns how many. */
+/* Pushes level, facility and message, or nothing; how many that is. */
 int strand_lines_next (lua_State *L, strand_lines *lines);
+
+/* Pushes these three of a line. */
+int strand_push_line (lua_State *L, const strand_log_line *line);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "core/payload.h"
 #include "lua/compat.h"
+#include "lua/object.h"
 
 #define DECODED "strand.metadata.decoded"
 #define LIMIT 4096        /* characters; the brokers' default */

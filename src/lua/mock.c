@@ -3,10 +3,11 @@
 */
 #include "lua/mock.h"
 
-#include "kafka/fork.h"
 #include "kafka/mock.h"
 #include "lua/compat.h"
+#include "lua/fields.h"
 #include "lua/lines.h"
+#include "lua/object.h"
 
 #define MOCK "strand.Mock"
 
@@ -28,19 +29,13 @@ static strand_mock *check_open (lua_State *L) {
 }
 
 static int is_foreign (lua_State *L) {
-  return check_self(L)->generation != strand_fork_generation();
+  return strand_is_forked(check_self(L)->generation);
 }
 
 static int mock_state (lua_State *L) {
   mock *self = check_self(L);
-  return strand_push_state(L, self->generation != strand_fork_generation(),
+  return strand_push_state(L, strand_is_forked(self->generation),
                            self->cluster == NULL);
-}
-
-static int push_result (lua_State *L, int ok, const strand_failure *failure) {
-  if (!ok) return strand_push_failure(L, failure);
-  lua_pushboolean(L, 1);
-  return 1;
 }
 
 /* nil is every broker; a 0 from Lua is a broker that there is not. */
@@ -62,7 +57,7 @@ static int mock_create_topic (lua_State *L) {
   const char *topic = strand_check_text(L, 2);
   int64_t partitions = strand_check_int64(L, 3);
   if (is_foreign(L)) return strand_push_forked(L);
-  return push_result(
+  return strand_push_done(
     L, strand_mock_create_topic(check_open(L), topic, partitions, &failure),
     &failure);
 }
@@ -71,7 +66,7 @@ static int set_up (lua_State *L, int up) {
   strand_failure failure;
   int64_t broker = opt_broker(L, 2);
   if (is_foreign(L)) return strand_push_forked(L);
-  return push_result(
+  return strand_push_done(
     L, strand_mock_set_up(check_open(L), broker, up, &failure), &failure);
 }
 
@@ -88,7 +83,7 @@ static int mock_rtt (lua_State *L) {
   int64_t broker = opt_broker(L, 2);
   double seconds = luaL_checknumber(L, 3);
   if (is_foreign(L)) return strand_push_forked(L);
-  return push_result(
+  return strand_push_done(
     L, strand_mock_set_rtt(check_open(L), broker, seconds, &failure),
     &failure);
 }
@@ -99,7 +94,7 @@ static int mock_fail (lua_State *L) {
   const char *code = strand_check_text(L, 3);
   int64_t count = lua_isnoneornil(L, 4) ? 1 : strand_check_int64(L, 4);
   if (is_foreign(L)) return strand_push_forked(L);
-  return push_result(
+  return strand_push_done(
     L, strand_mock_fail(check_open(L), request, code, count, &failure),
     &failure);
 }
@@ -110,7 +105,7 @@ static int mock_leader (lua_State *L) {
   int64_t partition = strand_check_int64(L, 3);
   int64_t broker = strand_check_int64(L, 4);
   if (is_foreign(L)) return strand_push_forked(L);
-  return push_result(
+  return strand_push_done(
     L,
     strand_mock_set_leader(check_open(L), topic, partition, broker, &failure),
     &failure);
@@ -121,7 +116,7 @@ static int mock_coordinator (lua_State *L) {
   const char *group = strand_check_text(L, 2);
   int64_t broker = strand_check_int64(L, 3);
   if (is_foreign(L)) return strand_push_forked(L);
-  return push_result(
+  return strand_push_done(
     L, strand_mock_set_coordinator(check_open(L), group, broker, &failure),
     &failure);
 }
@@ -150,8 +145,8 @@ static int mock_tostring (lua_State *L) {
 
 /* { { topic =, partitions = }, ... } at the index. May raise: the cluster
 ** belongs to its userdata already. */
-static int create_topics (lua_State *L, int list, strand_mock *cluster,
-                          strand_failure *failure) {
+static bool create_topics (lua_State *L, int list, strand_mock *cluster,
+                           strand_failure *failure) {
   size_t count = lua_istable(L, list) ? strand_rawlen(L, list) : 0;
   size_t i;
   for (i = 1; i <= count; i++) {
@@ -163,10 +158,10 @@ static int create_topics (lua_State *L, int list, strand_mock *cluster,
     partitions = strand_field_int64(L, lua_gettop(L), "partitions", 0);
     if (topic == NULL) return luaL_error(L, "option 'topics': no name");
     if (!strand_mock_create_topic(cluster, topic, partitions, failure))
-      return 0;
+      return false;
     lua_pop(L, 1);
   }
-  return 1;
+  return true;
 }
 
 static int mock_open (lua_State *L) {

@@ -27,10 +27,12 @@
 #include "lua/consumer.h"
 #include "lua/metadata.h"
 #include "lua/mock.h"
-#include "lua/outcome.h"
+#include "lua/pattern.h"
 #include "lua/producer.h"
+#include "lua/properties.h"
 #include "lua/signals.h"
 #include "lua/testing.h"
+#include "lua/worker/outcome.h"
 
 static int core_now (lua_State *L) {
   lua_pushnumber(L, (lua_Number)strand_clock_now());
@@ -126,10 +128,12 @@ int luaopen_strand_core (lua_State *L) {
   lua_pushstring(L, rd_kafka_version_str());
   lua_setfield(L, -2, "librdkafka_version");
   strand_open_signals(L);
+  strand_open_properties(L);
   strand_open_mock(L);
   strand_open_producer(L);
   strand_open_admin(L);
   strand_open_consumer(L);
+  strand_open_pattern(L);
   strand_open_outcomes(L);
   strand_open_metadata(L);
   strand_open_testing(L);

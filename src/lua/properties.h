@@ -1,5 +1,5 @@
 /*
-** properties.h - lists of string pairs, from Lua to C
+** properties.h - lists of strings, and of pairs of them, from Lua to C
 **
 ** Thread: any.
 */
@@ -18,5 +18,19 @@
 const strand_property *strand_push_properties (lua_State *L, int table,
                                                const char *name,
                                                size_t *count);
+
+/* A list of strings at the index, or nil. Pushes what owns the array; its
+** strings are borrowed from the list. NULL for nil. 'what' is for messages:
+** raises on anything else. */
+const char *const *strand_push_texts (lua_State *L, int list, const char *what,
+                                      size_t *count);
+
+/* Adds to the table on top of the stack, for lua/strand/properties.lua:
+**
+**   property_refusal(role, name)  -> why it is not to be set, or nil
+**   property_is_secret(name)      -> whether its value must not be shown
+**
+** 'role' is "consumer", or anything else for a producer. */
+void strand_open_properties (lua_State *L);
 
 #endif

@@ -14,6 +14,7 @@
 #include "kafka/lock.h"
 #include "kafka/system.h"
 #include "lua/compat.h"
+#include "lua/object.h"
 
 static strand_lock lock = STRAND_LOCK(STRAND_RANK_LEAF);
 static int taken;

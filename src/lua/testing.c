@@ -6,12 +6,14 @@
 #include <stdlib.h>
 
 #include "core/engine.h"
-#include "lua/batch.h"
 #include "lua/compat.h"
-#include "lua/outcome.h"
-#include "lua/reason.h"
-#include "lua/record.h"
-#include "lua/verdict.h"
+#include "lua/fields.h"
+#include "lua/object.h"
+#include "lua/worker/batch.h"
+#include "lua/worker/outcome.h"
+#include "lua/worker/reason.h"
+#include "lua/worker/record.h"
+#include "lua/worker/verdict.h"
 
 #define STAGE "strand.testing.Stage"
 #define CALL "strand.testing.Call"
@@ -19,14 +21,16 @@
 
 #define BUDGET ((size_t)1 << 40)
 
-/* ---- a record without a broker ------------------------------------------ */
+/*
+** A record without a broker
+*/
 
 /* An engine with one partition, which holds one record. */
 typedef struct stage {
   strand_engine *engine;
   strand_partition *partition;
   const strand_record *record;
-  strand_view view;
+  strand_current current;
 } stage;
 
 static void no_notice (void *arg, const strand_notice *notice) {
@@ -178,19 +182,21 @@ static int testing_record (lua_State *L) {
   self = strand_newuserdata(L, sizeof(*self));
   memset(self, 0, sizeof(*self));
   strand_settype(L, STAGE);
-  strand_view_open(L, &self->view);
+  strand_current_open(L, &self->current);
   lua_pushvalue(L, OWNER);
   lua_rawseti(L, METATABLE, ANCHOR);
   if (!fill(L, self, &d, HEADERS)) return luaL_error(L, "not enough memory");
-  strand_view_single(&self->view, self->record);
-  strand_view_push(L, &self->view, 0, METATABLE);
+  strand_current_single(&self->current, self->record);
+  strand_current_push(L, &self->current, 0, METATABLE);
   return 1;
 }
 
-/* ---- the call ----------------------------------------------------------- */
+/*
+** The call
+*/
 
 typedef struct call {
-  strand_view view;
+  strand_current current;
   strand_batch_state batch;
   strand_records many;
   strand_task task;
@@ -258,10 +264,10 @@ static int enter (lua_State *L) {
   call *self = lua_touserdata(L, 1);
   lua_pushvalue(L, 2);
   if (self->task.many == NULL) {
-    strand_view_single(&self->view, self->task.record);
-    strand_view_push(L, &self->view, 0, 4);
+    strand_current_single(&self->current, self->task.record);
+    strand_current_push(L, &self->current, 0, 4);
   }
-  else strand_batch_push(L, &self->batch, &self->many, &self->view, 5, 4);
+  else strand_batch_push(L, &self->batch, &self->many, &self->current, 5, 4);
   lua_pushvalue(L, 3);
   lua_call(L, 2, 2);
   strand_verdict_results(L, self->made, &self->task.verdict);
@@ -331,7 +337,7 @@ static int testing_call (lua_State *L) {
   luaL_checktype(L, RECORDS, LUA_TTABLE);
   lua_settop(L, BATCH);
   self = new_call(L, RECORDS, lua_toboolean(L, BATCH));
-  strand_view_open(L, &self->view);
+  strand_current_open(L, &self->current);
   lua_pushvalue(L, OWNER);
   lua_rawseti(L, METATABLE, ANCHOR + 1); /* it is no stage */
   strand_batch_open(L, &self->batch);
@@ -350,13 +356,15 @@ static int testing_call (lua_State *L) {
   if (status != 0) strand_verdict_error(L, status, &self->task.verdict);
   if (self->task.many != NULL)
     strand_batch_end(&self->batch, &self->many, &self->task.verdict);
-  strand_view_end(L, &self->view, CACHE);
+  strand_current_end(L, &self->current, CACHE);
   lua_settop(L, TRACEBACK);
   push_verdicts(L, self);
   return 1;
 }
 
-/* ---- opening ------------------------------------------------------------ */
+/*
+** Opening
+*/
 
 static const luaL_Reg no_methods[] = {
   { NULL, NULL },

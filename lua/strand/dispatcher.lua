@@ -1,0 +1,239 @@
+-- dispatcher.lua: from a core object to the user's callbacks
+--
+-- The C side calls no Lua by itself. Whoever waits on a core object takes
+-- what it has ready, events, log lines, requests for a token, delivery
+-- reports, and hands it to the callbacks here, in the caller's state. A
+-- callback may call methods that wait, and so come here again: then what
+-- arrives is kept, and delivered when the callback has returned.
+--
+--   core -> collect -> queue -> dispatch -> on_event, log, on_delivery
+--
+-- A callback that raises loses nothing but its own call: the error goes to
+-- the log. Where memory runs out in here, that is raised, and nothing is lost:
+-- what is made for an item is made before it is taken from the core, and an
+-- item stays in the queue until its callback is entered.
+--
+-- A callback cannot yield: it is called through C, where every Lua makes an
+-- error of that. Else a coroutine that nobody resumes would keep the queue.
+
+local text = require "strand.text"
+
+local call = require("strand.core").call
+
+local dispatcher = {}
+dispatcher.__index = dispatcher
+
+local ERROR, WARNING = 3, 4
+
+local LEVELS = { [0] = "emergency", "alert", "critical", "error", "warning", "notice",
+  "info", "debug" }
+
+local function write_log(level, facility, message)
+  if level > WARNING then return end
+  io.stderr:write(("strand: %s: %s: %s\n"):format(LEVELS[level] or level, facility, message))
+end
+
+-- A callback may raise anything, also what raises when it is made text.
+local function text_of(problem)
+  local ok, shown = call(nil, tostring, problem)
+  return ok and type(shown) == "string" and shown or "a " .. type(problem)
+end
+
+-- The first item, out of the queue; allocates nothing.
+local function take(self)
+  local item = self[self.first]
+  self[self.first] = nil
+  self.first = self.first + 1
+  return item
+end
+
+-- 'callbacks': on_event, log, oauth_token, on_delivery, each or nil.
+function dispatcher.new(core, callbacks)
+  local self = setmetatable({
+    core = core, callbacks = callbacks, first = 1, last = 0, dispatching = false,
+    answering = false, kept = false, finishing = false,
+  }, dispatcher)
+  -- Made once, and not for each call: there might be no memory for it then.
+  self.enter = function()
+    local item = take(self)
+    callbacks[item[1]](item[2])
+  end
+  self.enter_log = function()
+    local item = take(self)
+    callbacks.log(item[2], item[3], item[4])
+  end
+  return self
+end
+
+local function no_fd() end
+
+-- Of an object that has a log and nothing else, and is waited for by nobody.
+function dispatcher.of_log(core, log)
+  return dispatcher.new({ next_log = function() return core:next_log() end, keep = no_fd },
+    { log = log })
+end
+
+local function log_failed(problem, level, facility, message)
+  write_log(ERROR, "log", "error in log: " .. text_of(problem))
+  write_log(level, facility, message)
+end
+
+function dispatcher:log(level, facility, message)
+  local log = self.callbacks.log
+  if not log then return write_log(level, facility, message) end
+  local ok, problem = call(nil, log, level, facility, message)
+  if not ok then log_failed(problem, level, facility, message) end
+end
+
+local function traceback(problem)
+  if type(problem) ~= "string" then return problem end
+  return debug.traceback(problem, 2)
+end
+
+local function call_log(self, item)
+  if not self.callbacks.log then
+    take(self)
+    return write_log(item[2], item[3], item[4])
+  end
+  local ok, problem = call(nil, self.enter_log)
+  if not ok then log_failed(problem, item[2], item[3], item[4]) end
+end
+
+-- The callback of the first item in the queue.
+local function call_first(self)
+  local item = self[self.first]
+  local name = item[1]
+  if name == "log" then return call_log(self, item) end
+  if not self.callbacks[name] then return take(self) end
+  local ok, problem = call(traceback, self.enter)
+  if not ok then
+    self:log(ERROR, name, ("error in %s: %s"):format(name, text_of(problem)))
+  end
+end
+
+-- Tokens --------------------------------------------------------------------
+
+local LAST_TIME = 2 ^ 53 / 1000 -- in milliseconds still a whole number
+
+local function token_problem(token, expires, principal)
+  if token == nil and type(expires) == "string" then return expires end
+  if type(token) ~= "string" or token == "" then
+    return "oauth_token returned no token"
+  elseif type(expires) ~= "number" or not (expires >= 0 and expires <= LAST_TIME) then
+    return "oauth_token returned no time of expiry beside the token"
+  elseif principal ~= nil and type(principal) ~= "string" then
+    return "oauth_token returned a principal that is no string"
+  elseif (token .. (principal or "")):find("\0", 1, true) then
+    return "oauth_token returned a token or principal with a zero byte"
+  end
+end
+
+-- The user's function, called for 'core'. -> problem | nil
+function dispatcher.give_token(core, oauth_token)
+  local ok, token, expires, principal = call(nil, oauth_token)
+  local problem
+  if not ok then
+    problem = "error in oauth_token: " .. text_of(token)
+  else
+    problem = token_problem(token, expires, principal)
+  end
+  if problem then return problem end
+  ok, problem = core:oauth_set(token, expires, principal or "")
+  if not ok then return problem end
+end
+
+-- librdkafka asks again by itself after a failure.
+function dispatcher:answer_token_request()
+  local problem = dispatcher.give_token(self.core, self.callbacks.oauth_token)
+  if problem then self.core:oauth_fail(problem) end
+end
+
+-- Serving -------------------------------------------------------------------
+
+-- The place behind the last item, { name, up to three values }.
+local function place(self)
+  local at = self.last + 1
+  if not self[at] then self[at] = { false, false, false, false } end
+  return self[at]
+end
+
+-- All that next(core) gives, for the callback of this name. 'shown' sets a
+-- metatable, and allocates nothing.
+local function collect(self, name, next, shown)
+  while next do
+    local item = place(self)
+    local value, facility, message = next(self.core)
+    if value == nil then return end
+    if shown then value = shown(value) end
+    item[1], item[2], item[3], item[4] = name, value, facility, message
+    self.last = self.last + 1
+  end
+end
+
+-- Only what is there now: a callback whose calls make events could keep it
+-- going for ever. But a callback that closes the object gets the last of it.
+local function call_all(self)
+  local last = self.last
+  self.dispatching = true
+  while self.first <= (self.finishing and self.last or last) do call_first(self) end
+end
+
+-- What came while a callback waited, or stands behind one that raised, waits
+-- for the next serve(): fd is readable for it.
+local function tell_kept(self)
+  local kept = self.first <= self.last
+  if kept == self.kept then return end
+  self.kept = kept
+  self.core:keep(kept)
+end
+
+-- -> number of calls made
+local function dispatch(self)
+  local first = self.first
+  local ok, problem = pcall(call_all, self)
+  self.dispatching = false
+  tell_kept(self)
+  if not ok then error(problem, 0) end
+  return self.first - first
+end
+
+local function answer(self)
+  self.answering = true -- a callback that waits comes here again
+  self:answer_token_request()
+end
+
+-- A request stands until it is answered, so it is.
+local function answer_token(self)
+  local ok, problem = pcall(answer, self)
+  self.answering = false
+  if ok then return end
+  self.core:oauth_fail "the request for a token could not be answered"
+  error(problem, 0)
+end
+
+-- Whether something was kept that serve() can deliver.
+function dispatcher:pending()
+  return not self.dispatching and self.first <= self.last
+end
+
+-- Everything that is ready now, never waiting. -> number of calls made
+function dispatcher:serve()
+  local count = 0
+  if self.callbacks.oauth_token and not self.answering and self.core:oauth_needed() then
+    answer_token(self)
+    count = 1
+  end
+  collect(self, "log", self.core.next_log)
+  collect(self, "on_event", self.core.next_event, text.event)
+  collect(self, "on_delivery", self.core.next_delivery, text.delivery)
+  if not self:pending() then return count end
+  return count + dispatch(self)
+end
+
+-- The object is closed, and nobody serves it after this.
+function dispatcher:finish()
+  self.finishing = true
+  return self:serve()
+end
+
+return dispatcher

@@ -1,0 +1,349 @@
+/*
+** calls.c - see calls.h
+*/
+#include "kafka/calls.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+
+#include "kafka/clock.h"
+#include "kafka/leaders.h"
+#include "kafka/lock.h"
+#include "kafka/system.h"
+#include "kafka/thread.h"
+#include "kafka/topic_cache.h"
+
+#define METADATA_MS 5000
+#define FLUSH_MS 200 /* of one call, at most: how late its end is seen */
+/* The next is twice as long: an end is seen no later than as long again as all
+** lasted. */
+#define FLUSH_FIRST_MS 5
+
+typedef enum question { NOT_ASKED, ASKED, ANSWERED } question;
+
+struct strand_calls {
+  rd_kafka_t *client;
+  int wake_fd;
+  bool running; /* of the lua thread, as 'thread' */
+  pthread_t thread;
+  strand_lock lock; /* of what follows */
+  strand_condition changed;
+  bool stopping;
+  bool flushing;
+  int flush_ms;      /* of the next call */
+  int64_t remind_us; /* 0: never */
+  int64_t asleep_us; /* until when the thread is; 0: for ever */
+  /* Set by the thread, taken by the lua thread after the wake. */
+  atomic_bool reminded;
+  question stalled;
+  rd_kafka_resp_err_t stalled_err;
+  rd_kafka_topic_partition_list_t *stalled_list; /* ANSWERED: or NULL */
+  /* Set by the lua thread, read by the thread between two polls of the
+  ** question, which clears it before the next: that question ends soon. */
+  atomic_bool hurried;
+  strand_topic_cache topics; /* the lua thread alone adds to it */
+};
+
+static void check_locked (const strand_calls *calls) {
+  bool wanted = calls->flushing || calls->stalled == ASKED
+                || strand_topic_cache_asked(&calls->topics) != NULL;
+  assert(calls->stalled == ANSWERED || calls->stalled_list == NULL); /* (1) */
+  assert(!wanted || calls->running || calls->stopping);              /* (2) */
+  strand_topic_cache_check(&calls->topics);
+  (void)wanted;
+}
+
+strand_calls *strand_calls_new (rd_kafka_t *client, int wake_fd) {
+  strand_calls *calls = calloc(1, sizeof(*calls));
+  if (calls == NULL) return NULL;
+  calls->client = client;
+  calls->wake_fd = wake_fd;
+  strand_lock_init(&calls->lock, STRAND_RANK_LEAF);
+  if (!strand_condition_init(&calls->changed)) {
+    strand_lock_free(&calls->lock);
+    free(calls);
+    return NULL;
+  }
+  return calls;
+}
+
+void strand_calls_stop (strand_calls *calls) {
+  strand_lock_take(&calls->lock);
+  calls->stopping = true;
+  atomic_store(&calls->hurried, true);
+  pthread_cond_broadcast(&calls->changed);
+  strand_lock_release(&calls->lock);
+}
+
+void strand_calls_free (strand_calls *calls) {
+  if (calls == NULL) return;
+  strand_calls_stop(calls);
+  if (calls->running) pthread_join(calls->thread, NULL);
+  strand_topic_cache_free(&calls->topics);
+  if (calls->stalled_list != NULL) {
+    rd_kafka_topic_partition_list_destroy(calls->stalled_list);
+  }
+  strand_condition_free(&calls->changed);
+  strand_lock_free(&calls->lock);
+  free(calls);
+}
+
+/*
+** The thread
+*/
+
+static void wake (const strand_calls *calls) {
+  if (calls->wake_fd < 0) return;
+  eventfd_write(calls->wake_fd, 1); /* full: it is readable already */
+}
+
+static rd_kafka_resp_err_t
+count_partitions (rd_kafka_t *client, const char *name, int32_t *partitions) {
+  const struct rd_kafka_metadata *metadata;
+  rd_kafka_resp_err_t err;
+  rd_kafka_topic_t *handle = rd_kafka_topic_new(client, name, NULL);
+  if (handle == NULL) return rd_kafka_last_error();
+  err = rd_kafka_metadata(client, 0, handle, &metadata, METADATA_MS);
+  rd_kafka_topic_destroy(handle);
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return err;
+  if (metadata->topic_cnt == 1) {
+    err = metadata->topics[0].err;
+    *partitions = metadata->topics[0].partition_cnt;
+  }
+  rd_kafka_metadata_destroy(metadata);
+  return err;
+}
+
+/* Called with the lock, and gives it up while it waits for a broker. */
+static void answer_locked (strand_calls *calls, strand_cached_topic *t) {
+  int32_t partitions = 0;
+  rd_kafka_resp_err_t err;
+  strand_lock_release(&calls->lock);
+  err = count_partitions(calls->client, t->name, &partitions);
+  strand_lock_take(&calls->lock);
+  strand_cached_topic_answer(t, err, partitions, strand_clock_now());
+  pthread_cond_broadcast(&calls->changed);
+  wake(calls);
+}
+
+/* As answer_locked. */
+static void flush_locked (strand_calls *calls) {
+  int ms = calls->flush_ms;
+  calls->flush_ms = 2 * ms < FLUSH_MS ? 2 * ms : FLUSH_MS;
+  strand_lock_release(&calls->lock);
+  rd_kafka_flush(calls->client, ms);
+  strand_lock_take(&calls->lock);
+}
+
+/* As answer_locked. Before a flush, which may well wait for these records. */
+static void ask_stalled_locked (strand_calls *calls) {
+  rd_kafka_topic_partition_list_t *list;
+  rd_kafka_resp_err_t err;
+  atomic_store(&calls->hurried, false);
+  strand_lock_release(&calls->lock);
+  err = strand_leaders_stalled(calls->client, &calls->hurried, &list);
+  strand_lock_take(&calls->lock);
+  calls->stalled = ANSWERED;
+  calls->stalled_err = err;
+  calls->stalled_list = list;
+  wake(calls);
+}
+
+static void remind_locked (strand_calls *calls) {
+  if (calls->remind_us == 0 || strand_clock_us() < calls->remind_us) return;
+  calls->remind_us = 0;
+  atomic_store(&calls->reminded, true);
+  wake(calls);
+}
+
+static void sleep_locked (strand_calls *calls) {
+  calls->asleep_us = calls->remind_us;
+  if (calls->asleep_us == 0) {
+    strand_lock_wait(&calls->lock, &calls->changed);
+    return;
+  }
+  strand_lock_wait_until(&calls->lock, &calls->changed,
+                         (double)calls->asleep_us / 1e6);
+}
+
+static void *run (void *argument) {
+  strand_calls *calls = argument;
+  strand_lock_take(&calls->lock);
+  while (!calls->stopping) {
+    strand_cached_topic *t = strand_topic_cache_asked(&calls->topics);
+    remind_locked(calls);
+    if (t != NULL) {
+      answer_locked(calls, t);
+    }
+    else if (calls->stalled == ASKED) {
+      ask_stalled_locked(calls);
+    }
+    else if (calls->flushing) {
+      flush_locked(calls);
+    }
+    else {
+      sleep_locked(calls);
+    }
+  }
+  strand_lock_release(&calls->lock);
+  return NULL;
+}
+
+/*
+** What is wanted of it
+*/
+
+/* Without the lock: only the lua thread comes here. False and errno when there
+** is no thread for it. */
+static bool start (strand_calls *calls) {
+  if (!calls->running && !calls->stopping)
+    calls->running = strand_thread_start(&calls->thread, run, calls);
+  return calls->running || calls->stopping;
+}
+
+/* Something is wanted. */
+static void tell_locked (strand_calls *calls) {
+  check_locked(calls);
+  pthread_cond_broadcast(&calls->changed);
+}
+
+/* NULL: memory ran out. */
+static strand_cached_topic *topic_of (strand_calls *calls, const char *name) {
+  strand_cached_topic *t;
+  strand_lock_take(&calls->lock);
+  t = strand_topic_cache_find(&calls->topics, name);
+  strand_lock_release(&calls->lock);
+  if (t != NULL) return t;
+  t = strand_topic_cache_new(name);
+  if (t == NULL) return NULL;
+  strand_lock_take(&calls->lock);
+  strand_topic_cache_add(&calls->topics, t);
+  strand_lock_release(&calls->lock);
+  return t;
+}
+
+/* False and errno; then the next asks anew. */
+static bool ask (strand_calls *calls, strand_cached_topic *t) {
+  if (!start(calls)) return false;
+  strand_lock_take(&calls->lock);
+  t->asked = true;
+  atomic_store(&calls->hurried, true);
+  tell_locked(calls);
+  strand_lock_release(&calls->lock);
+  return true;
+}
+
+static int32_t partitions_of (strand_calls *calls,
+                              const strand_cached_topic *t,
+                              strand_failure *failure) {
+  int32_t partitions;
+  strand_lock_take(&calls->lock);
+  partitions = t->partitions;
+  if (partitions == 0) strand_cached_topic_fail(t, failure);
+  strand_lock_release(&calls->lock);
+  return partitions;
+}
+
+int32_t strand_calls_ask_partitions (strand_calls *calls, const char *name,
+                                     strand_failure *failure) {
+  strand_cached_topic *t = topic_of(calls, name);
+  int32_t partitions;
+  bool stale;
+  if (t == NULL) {
+    strand_fail(failure, "NO_MEMORY", "memory ran out");
+    return 0;
+  }
+  strand_lock_take(&calls->lock);
+  stale = strand_cached_topic_is_stale(t, strand_clock_now());
+  partitions = t->partitions;
+  strand_lock_release(&calls->lock);
+  if (!stale || ask(calls, t)) return partitions_of(calls, t, failure);
+  strand_fail_thread(failure, "the thread that asks for partitions", errno);
+  return partitions;
+}
+
+void strand_calls_doubt (strand_calls *calls, const char *name) {
+  strand_cached_topic *t;
+  bool doubtful;
+  strand_lock_take(&calls->lock);
+  t = strand_topic_cache_find(&calls->topics, name);
+  doubtful = t != NULL
+             && strand_cached_topic_is_doubtful(t, strand_clock_now());
+  strand_lock_release(&calls->lock);
+  if (doubtful) ask(calls, t);
+}
+
+void strand_calls_wait (strand_calls *calls, double deadline) {
+  strand_lock_take(&calls->lock);
+  while (calls->running && strand_topic_cache_asked(&calls->topics) != NULL
+         && strand_lock_wait_until(&calls->lock, &calls->changed, deadline))
+    continue;
+  strand_lock_release(&calls->lock);
+}
+
+void strand_calls_ask_all (strand_calls *calls, const char *const *topics,
+                           size_t count, double seconds) {
+  strand_failure ignored; /* not known yet: that is why it is asked */
+  for (size_t i = 0; i < count; i++)
+    strand_calls_ask_partitions(calls, topics[i], &ignored);
+  if (count > 0 && seconds > 0)
+    strand_calls_wait(calls, strand_clock_now() + seconds);
+}
+
+bool strand_calls_flush (strand_calls *calls, bool on) {
+  bool can = !on || start(calls), flushing;
+  strand_lock_take(&calls->lock);
+  if (calls->flushing != on) {
+    calls->flush_ms = FLUSH_FIRST_MS;
+    calls->flushing = on && can;
+    if (calls->flushing) tell_locked(calls);
+  }
+  flushing = calls->flushing;
+  strand_lock_release(&calls->lock);
+  return flushing;
+}
+
+/* One that moves to later, or ends, needs no thread now: it looks at it when
+** the old one is due. */
+void strand_calls_remind (strand_calls *calls, int64_t at_us) {
+  if (at_us != 0) start(calls);
+  strand_lock_take(&calls->lock);
+  calls->remind_us = at_us;
+  if (at_us != 0 && (calls->asleep_us == 0 || at_us < calls->asleep_us))
+    tell_locked(calls);
+  strand_lock_release(&calls->lock);
+}
+
+bool strand_calls_take_reminder (strand_calls *calls) {
+  if (!atomic_load_explicit(&calls->reminded, memory_order_relaxed)) {
+    return false;
+  }
+  return atomic_exchange(&calls->reminded, false);
+}
+
+bool strand_calls_ask_stalled (strand_calls *calls) {
+  if (!start(calls)) return false;
+  strand_lock_take(&calls->lock);
+  calls->stalled = ASKED;
+  tell_locked(calls);
+  strand_lock_release(&calls->lock);
+  return true;
+}
+
+bool strand_calls_take_stalled (strand_calls *calls, rd_kafka_resp_err_t *err,
+                                rd_kafka_topic_partition_list_t **list) {
+  bool answered;
+  strand_lock_take(&calls->lock);
+  answered = calls->stalled == ANSWERED;
+  if (answered) {
+    calls->stalled = NOT_ASKED;
+    *err = calls->stalled_err;
+    *list = calls->stalled_list;
+    calls->stalled_list = NULL;
+  }
+  strand_lock_release(&calls->lock);
+  return answered;
+}

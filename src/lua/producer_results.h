@@ -1,0 +1,33 @@
+/*
+** producer_results.h - what a producer tells, as Lua tables
+**
+** lua/strand/types.lua describes the tables. Each function may raise when
+** memory runs out: what is read is owned by the userdata.
+**
+** Thread: lua.
+*/
+#ifndef STRAND_LUA_PRODUCER_RESULTS_H
+#define STRAND_LUA_PRODUCER_RESULTS_H
+
+#include <lua.h>
+
+#include "producer/producer.h"
+
+/* Each of these pushes one table. */
+void strand_push_delivery (lua_State *L, const strand_delivery *delivery);
+void strand_push_producer_event (lua_State *L,
+                                 const strand_producer_event *event);
+void strand_push_producer_stats (lua_State *L,
+                                 const strand_producer_counts *counts);
+/* Of one that was open for so long. */
+void strand_push_producer_report (lua_State *L,
+                                  const strand_producer_counts *counts,
+                                  double seconds);
+
+/* The results of send_wait; return how many. The table of the delivery, or
+** nil, message, code of one that failed; */
+int strand_push_acknowledged (lua_State *L, const strand_delivery *delivery);
+/* or of a record that is not known, or, 'closed', whose report is not. */
+int strand_push_lost (lua_State *L, bool closed);
+
+#endif

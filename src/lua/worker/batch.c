@@ -1,0 +1,171 @@
+/*
+** batch.c - see batch.h
+*/
+#include "lua/worker/batch.h"
+
+#include <stdlib.h>
+
+#include "core/engine.h"
+#include "lua/worker/outcome.h"
+#include "lua/worker/reason.h"
+#include "lua/worker/verdict.h"
+
+#define CURRENT 1 /* in the metatable: the batch of the call that runs */
+
+/*
+** Marks
+*/
+
+/* Upvalues: state, metatable, the method's name. The verdict of the record
+** that the first two arguments name. */
+static strand_verdict *check_mark (lua_State *L) {
+  const strand_batch_state *state = lua_touserdata(L, lua_upvalueindex(1));
+  const char *name = lua_tostring(L, lua_upvalueindex(3));
+  lua_Number i;
+  if (!lua_istable(L, 1))
+    luaL_error(L, "batch:%s() is a method: call it with a colon", name);
+  lua_rawgeti(L, lua_upvalueindex(2), CURRENT);
+  if (state->many == NULL || !lua_rawequal(L, 1, -1))
+    luaL_error(L, "batch used after its handler returned");
+  lua_pop(L, 1);
+  i = lua_type(L, 2) == LUA_TNUMBER ? lua_tonumber(L, 2) : 0;
+  if (!(i >= 1 && i <= state->many->count) || i != (lua_Number)(uint32_t)i)
+    luaL_error(L, "batch:%s(i): the number of a record expected, 1 to %d",
+               name, (int)state->many->count);
+  return &state->many->verdicts[(uint32_t)i - 1];
+}
+
+/* Raises nothing. */
+static void set_mark (strand_verdict *v, strand_verdict_kind kind,
+                      int64_t delay_us, const char *reason, size_t length) {
+  free(v->reason);
+  v->reason = NULL;
+  v->reason_length = 0;
+  strand_verdict_set(v, kind, delay_us, reason, length);
+  v->marked = true;
+}
+
+/* The reason is at 'index': any value, or none. When memory runs out for it
+** this raises, and the record has failed: also for a handler that catches
+** that, and then returns as if all were done. */
+static int mark (lua_State *L, strand_verdict_kind kind, int64_t delay_us,
+                 int index) {
+  strand_verdict *v = check_mark(L);
+  size_t length = 0;
+  const char *reason = NULL;
+  if (!lua_isnoneornil(L, index)) {
+    set_mark(v, STRAND_VERDICT_FAILED, -1, NULL, 0);
+    strand_push_reason(L, index, STRAND_REASON_MAX);
+    reason = lua_tolstring(L, -1, &length);
+  }
+  set_mark(v, kind, delay_us, reason, length);
+  return 0;
+}
+
+static int batch_done (lua_State *L) {
+  set_mark(check_mark(L), STRAND_VERDICT_DONE, -1, NULL, 0);
+  return 0;
+}
+
+static int batch_fail (lua_State *L) {
+  static const char none[] = "batch:fail() without a reason";
+  if (!lua_isnoneornil(L, 3)) return mark(L, STRAND_VERDICT_FAILED, -1, 3);
+  set_mark(check_mark(L), STRAND_VERDICT_FAILED, -1, none, sizeof(none) - 1);
+  return 0;
+}
+
+static int batch_retry (lua_State *L) {
+  int64_t delay_us = -1;
+  if (!lua_isnoneornil(L, 3)) {
+    luaL_argcheck(L,
+                  lua_type(L, 3) == LUA_TNUMBER
+                    && strand_delay_of((double)lua_tonumber(L, 3), &delay_us),
+                  3, STRAND_DELAY_SHAPE);
+  }
+  return mark(L, STRAND_VERDICT_RETRY, delay_us, 4);
+}
+
+static int batch_skip (lua_State *L) {
+  return mark(L, STRAND_VERDICT_SKIP, -1, 3);
+}
+
+static int batch_dead_letter (lua_State *L) {
+  return mark(L, STRAND_VERDICT_DEAD_LETTER, -1, 3);
+}
+
+static int batch_park (lua_State *L) {
+  return mark(L, STRAND_VERDICT_PARK, -1, 3);
+}
+
+static const luaL_Reg methods[] = {
+  { "done", batch_done },
+  { "fail", batch_fail },
+  { "retry", batch_retry },
+  { "skip", batch_skip },
+  { "dead_letter", batch_dead_letter },
+  { "park", batch_park },
+  { NULL, NULL },
+};
+
+/*
+** The batch
+*/
+
+void strand_batch_open (lua_State *L, strand_batch_state *state) {
+  const luaL_Reg *method;
+  int metatable;
+  state->many = NULL;
+  lua_createtable(L, CURRENT, 3);
+  metatable = lua_gettop(L);
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, metatable, CURRENT);
+  lua_newtable(L);
+  for (method = methods; method->name != NULL; method++) {
+    lua_pushlightuserdata(L, state);
+    lua_pushvalue(L, metatable);
+    lua_pushstring(L, method->name);
+    lua_pushcclosure(L, method->func, 3);
+    lua_setfield(L, -2, method->name);
+  }
+  lua_setfield(L, metatable, "__index");
+  lua_pushliteral(L, "strand.Batch");
+  lua_setfield(L, metatable, "__name");
+  lua_pushboolean(L, 0);
+  lua_setfield(L, metatable, "__metatable");
+}
+
+void strand_batch_push (lua_State *L, strand_batch_state *state,
+                        strand_records *many, strand_current *current,
+                        int metatable, int records) {
+  uint32_t i;
+  strand_current_begin(current, many->records, many->count);
+  lua_createtable(L, (int)many->count, 0);
+  for (i = 0; i < many->count; i++) {
+    strand_current_push(L, current, i, records);
+    lua_rawseti(L, -2, (int)i + 1);
+  }
+  lua_pushvalue(L, metatable);
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, metatable, CURRENT);
+  state->many = many;
+}
+
+bool strand_batch_end (strand_batch_state *state, strand_records *many,
+                       strand_verdict *whole) {
+  bool undone = false;
+  uint32_t i;
+  state->many = NULL;
+  for (i = 0; i < many->count; i++) {
+    strand_verdict *v = &many->verdicts[i];
+    if (!v->marked)
+      strand_verdict_set(v, whole->kind, whole->delay_us, whole->reason,
+                         whole->reason_length);
+    if (v->kind != STRAND_VERDICT_DONE) undone = true;
+  }
+  free(whole->reason);
+  whole->reason = NULL;
+  whole->reason_length = 0;
+  whole->kind = STRAND_VERDICT_DONE;
+  return undone;
+}

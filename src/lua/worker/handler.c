@@ -1,0 +1,434 @@
+/*
+** handler.c - see handler.h
+*/
+#include "lua/worker/handler.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/engine.h"
+#include "kafka/log.h"
+#include "kafka/system.h"
+#include "lua/compat.h"
+#include "lua/worker/batch.h"
+#include "lua/worker/context.h"
+#include "lua/worker/hook.h"
+#include "lua/worker/loader.h"
+#include "lua/worker/memory.h"
+#include "lua/worker/outcome.h"
+#include "lua/worker/reason.h"
+#include "lua/worker/record.h"
+#include "lua/worker/retry_function.h"
+#include "lua/worker/verdict.h"
+
+/* Of the state's stack, and of the table under slots_key. */
+enum {
+  SLOT_SERVE = 1, /* calls the handlers */
+  SLOT_RETRY,     /* calls the retry function */
+  SLOT_PROBE,     /* tells whether memory can be had */
+  SLOT_TRACEBACK,
+  SLOT_CACHE, /* of the current records */
+  SLOT_LAST = SLOT_CACHE,
+  SLOT_TEARDOWNS /* only in the table */
+};
+
+typedef struct worker {
+  lua_State *L;
+  strand_memory memory;    /* L's */
+  strand_sources *sources; /* borrows: the thread's strand_handler has it */
+  strand_context context;
+  strand_current current;
+  strand_batch_state batch;
+  strand_hook hook;
+  lua_Hook foreign; /* what setup left: a coverage tool, a profiler */
+  int foreign_mask, foreign_count;
+  strand_task *task; /* what is handled now */
+  bool (*next)(void *arg);
+  void *next_arg;
+  bool over; /* next had nothing more */
+  strand_retry_function retry;
+  const char *made; /* name of the outcome made last, or NULL */
+  unsigned opened;  /* producers and the like, in calls */
+} worker;
+
+/* A handler may open some, each when it is wanted first; not in each call. */
+#define OPENED_MANY 8
+
+static char slots_key; /* their addresses are keys in the registry */
+static char worker_key;
+
+/*
+** The handler's call
+*/
+
+/* Upvalues: as those of call_handlers. */
+static void push_subject (lua_State *L, worker *w) {
+  if (w->task->many == NULL) {
+    strand_current_single(&w->current, w->task->record);
+    strand_current_push(L, &w->current, 0, lua_upvalueindex(3));
+  }
+  else
+    strand_batch_push(L, &w->batch, w->task->many, &w->current,
+                      lua_upvalueindex(6), lua_upvalueindex(3));
+}
+
+/* Upvalues: worker, handlers by route, records' metatable, context, cache,
+** batches' metatable. Comes back early with a record that failed, and with
+** each batch. */
+static int call_handlers (lua_State *L) {
+  worker *w = lua_touserdata(L, lua_upvalueindex(1));
+  do {
+    w->made = NULL;
+    lua_rawgeti(L, lua_upvalueindex(2), (int)w->task->route + 1);
+    push_subject(L, w);
+    lua_pushvalue(L, lua_upvalueindex(4));
+    lua_call(L, 2, 2);
+    strand_verdict_results(L, w->made, &w->task->verdict);
+    if (w->task->many != NULL || w->task->verdict.kind != STRAND_VERDICT_DONE
+        || strand_task_expired(w->task))
+      return 0;
+    lua_settop(L, 0);
+    strand_current_end(L, &w->current, lua_upvalueindex(5));
+  } while (w->next(w->next_arg));
+  w->over = true;
+  return 0;
+}
+
+/* Finalizers run, and memory can be had. */
+static int probe (lua_State *L) {
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  strand_newuserdata(L, 65536);
+  return 0;
+}
+
+/* An error while an error was handled may be for want of memory too. */
+static void look_at_memory (worker *w, int status) {
+  if (status != LUA_ERRMEM && status != LUA_ERRERR) return;
+  lua_settop(w->L, SLOT_LAST);
+  lua_pushvalue(w->L, SLOT_PROBE);
+  w->task->verdict.broken = lua_pcall(w->L, 0, 0, 0) != 0
+                            || strand_memory_is_short(&w->memory);
+}
+
+static void ask_retry (worker *w, strand_verdict *v, uint32_t index) {
+  if (w->task->verdict.broken) return;
+  look_at_memory(w,
+                 strand_retry_function_ask(w->L, &w->retry, w->task->route, v,
+                                           index, SLOT_RETRY, SLOT_TRACEBACK));
+}
+
+/*
+** Serve
+*/
+
+/* The call of the batch has ended: so has each of its records. */
+static void conclude_batch (worker *w) {
+  strand_records *many = w->task->many;
+  uint32_t i;
+  if (!strand_batch_end(&w->batch, many, &w->task->verdict)) return;
+  for (i = 0; i < many->count; i++) {
+    ask_retry(w, &many->verdicts[i], i);
+    lua_settop(w->L, SLOT_LAST);
+  }
+}
+
+/* The deadline has passed: whatever the handler said, all have failed. What
+** our own hook raised stays as the reason. */
+static void fail_late (worker *w) {
+  strand_verdict *v = &w->task->verdict;
+  strand_records *many = w->task->many;
+  char text[STRAND_DEADLINE_TEXT];
+  uint32_t i;
+  strand_deadline_text(text, w->task->deadline_us);
+  if (v->kind != STRAND_VERDICT_FAILED || v->reason == NULL
+      || strstr(v->reason, text) == NULL)
+    strand_verdict_set(v, STRAND_VERDICT_FAILED, -1, text, strlen(text));
+  v->delay_us = -1;
+  for (i = 0; many != NULL && i < many->count; i++)
+    many->verdicts[i].marked = false;
+}
+
+/* A hook that a handler set and left might fail all that come after it. */
+static void restore_hook (worker *w) {
+  if (lua_gethook(w->L) != w->foreign)
+    lua_sethook(w->L, w->foreign, w->foreign_mask, w->foreign_count);
+}
+
+/* The record failed, or its handler raised; or a batch has ended. */
+static void conclude (worker *w, int status) {
+  strand_verdict *v = &w->task->verdict;
+  restore_hook(w);
+  if (status != 0) strand_verdict_error(w->L, status, v);
+  if (strand_task_expired(w->task)) fail_late(w);
+  look_at_memory(w, status);
+  if (w->task->many != NULL) conclude_batch(w);
+  else ask_retry(w, v, 0);
+  lua_settop(w->L, SLOT_LAST);
+  strand_current_end(w->L, &w->current, SLOT_CACHE);
+}
+
+static void serve (void *state, strand_task *task, bool (*next)(void *arg),
+                   void *arg) {
+  worker *w = state;
+  w->task = task;
+  w->next = next;
+  w->next_arg = arg;
+  w->over = false;
+  w->context.stop_consumer = &task->verdict.stop_consumer;
+  w->context.task = task;
+  while (!w->over) {
+    int status;
+    lua_pushvalue(w->L, SLOT_SERVE);
+    strand_hook_begin(&w->hook, w->L, task);
+    status = lua_pcall(w->L, 0, 0, SLOT_TRACEBACK);
+    strand_hook_end(&w->hook, w->L);
+    if (w->over) break;
+    conclude(w, status);
+    if (task->verdict.broken) break;
+    w->over = !next(arg);
+  }
+  lua_settop(w->L, SLOT_LAST); /* a hook may raise after the last record */
+  w->context.stop_consumer = NULL;
+  w->context.task = NULL;
+}
+
+/*
+** Open and close
+*/
+
+/* Upvalues: the worker, and what is at the indexes. */
+static void push_closure (lua_State *L, lua_CFunction f, worker *w,
+                          const int indexes[5]) {
+  int i;
+  lua_pushlightuserdata(L, w);
+  for (i = 0; i < 5; i++) lua_pushvalue(L, indexes[i]);
+  lua_pushcclosure(L, f, 6);
+}
+
+/* Pushes a new table, which is then the registry's. */
+static void push_slots (lua_State *L) {
+  lua_createtable(L, SLOT_TEARDOWNS, 0);
+  lua_pushlightuserdata(L, &slots_key);
+  lua_pushvalue(L, -2);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+/* The argument is the worker. Leaves what is needed later in the slots. */
+static int set_up (lua_State *L) {
+  enum {
+    WORKER = 1,
+    SLOTS,
+    TEARDOWNS,
+    ARGS,
+    CONTEXT,
+    METATABLE,
+    CACHE,
+    BATCHES,
+    HANDLERS
+  };
+  static const int serving[] = { HANDLERS, METATABLE, CONTEXT, CACHE,
+                                 BATCHES };
+  worker *w = lua_touserdata(L, WORKER);
+  lua_pushlightuserdata(L, &worker_key);
+  lua_pushlightuserdata(L, w);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  strand_load_libraries(L, w->sources);
+  strand_hook_open(L, &w->hook);
+  push_slots(L);
+  lua_newtable(L);
+  lua_pushvalue(L, TEARDOWNS);
+  lua_rawseti(L, SLOTS, SLOT_TEARDOWNS);
+  lua_newtable(L);
+  strand_open_outcomes(L);
+  lua_pop(L, 1);
+  strand_outcome_watch(L, &w->made);
+  strand_load_args(L, w->sources);
+  strand_context_push(L, &w->context, ARGS);
+  strand_current_open(L, &w->current);
+  lua_pushvalue(L, CACHE);
+  lua_rawseti(L, SLOTS, SLOT_CACHE);
+  strand_batch_open(L, &w->batch);
+  strand_push_traceback(L);
+  lua_rawseti(L, SLOTS, SLOT_TRACEBACK);
+  strand_load_handlers(L, w->sources, ARGS, TEARDOWNS);
+  strand_retry_function_open(L, &w->retry, w->sources, &w->current, METATABLE);
+  lua_rawseti(L, SLOTS, SLOT_RETRY);
+  push_closure(L, call_handlers, w, serving);
+  lua_rawseti(L, SLOTS, SLOT_SERVE);
+  lua_pushcfunction(L, probe);
+  lua_rawseti(L, SLOTS, SLOT_PROBE);
+  return 0;
+}
+
+/* Last first, as they were set up. A failure ends none of the others. */
+static int tear_down (lua_State *L) {
+  int i;
+  lua_pushlightuserdata(L, &slots_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  if (!lua_istable(L, 2)) return 0;
+  lua_rawgeti(L, 2, SLOT_TEARDOWNS);
+  lua_rawgeti(L, 2, SLOT_TRACEBACK);
+  if (!lua_istable(L, 3)) return 0;
+  for (i = (int)strand_rawlen(L, 3); i > 0; i--) {
+    lua_settop(L, 4);
+    lua_rawgeti(L, 3, i);
+    if (!lua_isfunction(L, -1)) continue;
+    if (lua_pcall(L, 0, 0, 4) == 0) continue;
+    strand_push_reason(L, -1, STRAND_LOG_TEXT_MAX);
+    strand_log_printf(NULL, STRAND_LOG_WARNING, "handler",
+                      "error in teardown: %s", lua_tostring(L, -1));
+  }
+  return 0;
+}
+
+static void close_state (void *state) {
+  worker *w = state;
+  if (w->L != NULL) {
+    lua_settop(w->L, 0);
+    (void)strand_protect(w->L, tear_down, w);
+    lua_close(w->L);
+  }
+  free(w);
+}
+
+static int panic (lua_State *L) {
+  const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
+                                                    : "no text";
+  strand_log_printf(NULL, 0, "handler",
+                    "a worker's Lua state failed outside "
+                    "of any call: %s",
+                    text);
+  return 0; /* and Lua aborts */
+}
+
+static void keep_hook (worker *w) {
+  w->foreign = lua_gethook(w->L);
+  w->foreign_mask = lua_gethookmask(w->L);
+  w->foreign_count = lua_gethookcount(w->L);
+}
+
+static void keep_slots (lua_State *L) {
+  int slot;
+  lua_settop(L, 0);
+  lua_pushlightuserdata(L, &slots_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  for (slot = 1; slot <= SLOT_LAST; slot++) lua_rawgeti(L, 1, slot);
+  lua_remove(L, 1);
+}
+
+/* Lines of Lua's messages become one. */
+static void one_line (char *to, size_t size, const char *text) {
+  size_t i = 0;
+  while (*text != '\0' && i < size - 2) {
+    size_t blank = strspn(text, "\r\n\t");
+    text += blank;
+    if (blank > 0 && i > 0 && *text != '\0') {
+      if (to[i - 1] != ':') to[i++] = ';';
+      to[i++] = ' ';
+    }
+    else to[i++] = *text++;
+  }
+  to[i] = '\0';
+}
+
+static void fail_memory (strand_failure *failure, size_t limit) {
+  static const char text[] = "not enough memory for a worker's Lua state";
+  if (limit == 0) strand_fail(failure, "NO_MEMORY", "%s", text);
+  else {
+    strand_fail(failure, "NO_MEMORY", "%s (option 'worker_memory': %llu)",
+                text, (unsigned long long)limit);
+  }
+}
+
+/* A module that cannot be opened is not found, says Lua. */
+static void fail_load (strand_failure *failure, const char *text) {
+  char line[sizeof(failure->message)];
+  bool open = strand_system_has(1, 0, "a handler's module", failure);
+  one_line(line, sizeof(line), text);
+  if (open) strand_fail(failure, "HANDLER", "%s", line);
+  else {
+    char why[sizeof(failure->message)];
+    snprintf(why, sizeof(why), "%s", failure->message);
+    snprintf(failure->message, sizeof(failure->message), "%.150s; %.350s", why,
+             line);
+  }
+}
+
+static void *open_state (void *config, unsigned index,
+                         strand_failure *failure) {
+  size_t limit = strand_sources_memory(config);
+  worker *w = calloc(1, sizeof(*w));
+  int status;
+  if (w != NULL) w->L = strand_memory_open(&w->memory, limit);
+  if (w == NULL || w->L == NULL) {
+    fail_memory(failure, w != NULL ? limit : 0);
+    free(w);
+    return NULL;
+  }
+  w->sources = config;
+  w->context.worker = index;
+  lua_atpanic(w->L, panic);
+  status = strand_protect(w->L, set_up, w);
+  if (status == 0) {
+    keep_slots(w->L);
+    keep_hook(w);
+    return w;
+  }
+  if (status == LUA_ERRMEM) fail_memory(failure, limit);
+  else {
+    fail_load(failure, lua_type(w->L, -1) == LUA_TSTRING
+                         ? lua_tostring(w->L, -1)
+                         : "no text");
+  }
+  close_state(w);
+  return NULL;
+}
+
+void strand_handler_opened (lua_State *L, const char *what) {
+  char text[STRAND_LOG_TEXT_MAX];
+  worker *w;
+  lua_pushlightuserdata(L, &worker_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  w = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (w == NULL || w->context.task == NULL || ++w->opened < OPENED_MANY
+      || !strand_sources_first(w->sources))
+    return;
+  snprintf(text, sizeof(text),
+           "a handler opens one %s after another (%u in"
+           " this worker): each has threads and connections of its own. Open"
+           " it once, in 'setup'",
+           what, w->opened);
+  strand_task_warn(w->context.task, text);
+}
+
+static void interrupt (void *state, unsigned what) {
+  strand_hook_arm(&((worker *)state)->hook, what);
+}
+
+static void release (void *config) {
+  strand_sources_release(config);
+}
+
+/* LuaJIT lets C call Lua and back without counting, and needs 128 MiB (of
+** addresses, not of memory) to say "stack overflow" instead of crashing;
+** PUC Lua counts, and is safe with the system's default. */
+static size_t stack_bytes (lua_State *L) {
+  bool jit;
+  strand_push_library(L, "jit");
+  jit = lua_istable(L, -1);
+  lua_pop(L, 1);
+  return jit ? (size_t)128 << 20 : 0;
+}
+
+strand_handler strand_handler_of (lua_State *L, strand_sources *sources) {
+  size_t stack = stack_bytes(L); /* may raise */
+  strand_handler handler = { strand_sources_keep(sources),
+                             open_state,
+                             serve,
+                             close_state,
+                             release,
+                             stack,
+                             interrupt };
+  return handler;
+}

@@ -1,0 +1,34 @@
+/*
+** handler.h - handlers in Lua: what a worker calls (kafka/handler.h)
+**
+**   open    a Lua state: libraries, modules, setup(args)
+**   handle  handler(record, context), under lua_pcall; its results, or what
+**           it raised, become the verdict; then the retry function, if any
+**   close   teardown(), lua_close
+**
+** Invariants:
+**   (1) Lua is entered under lua_pcall only, and nothing that may raise is
+**       done outside of it. A state that panics ends the process.
+**   (2) The stack of a state that is open holds its fixed slots, and nothing
+**       else, between two calls.
+**   (3) A record's userdata is worth nothing once its handler has returned.
+**
+** Thread: worker.
+*/
+#ifndef STRAND_LUA_HANDLER_H
+#define STRAND_LUA_HANDLER_H
+
+#include <lua.h>
+
+#include "kafka/worker.h"
+#include "lua/worker/sources.h"
+
+/* Keeps 'sources' until it is released. Thread: lua. */
+strand_handler strand_handler_of (lua_State *L, strand_sources *sources);
+
+/* 'what' ("strand.producer") was opened in this state. Is it a worker's, and
+** done in call after call, its consumer is warned, once. Never raises; in any
+** state, thread: its own. */
+void strand_handler_opened (lua_State *L, const char *what);
+
+#endif

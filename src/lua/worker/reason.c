@@ -1,0 +1,79 @@
+/*
+** reason.c - see reason.h
+*/
+#include "lua/worker/reason.h"
+
+#include "core/engine.h"
+#include "core/utf8.h"
+#include "lua/compat.h"
+#include "lua/worker/outcome.h"
+
+/* So that of a long message the traceback's first lines are seen too. */
+#define MESSAGE_MAX (STRAND_REASON_MAX * 3 / 4)
+
+/* A table, userdata and so on: what its __tostring says, if that works. */
+static void push_object (lua_State *L, int index) {
+  const char *problem = "without";
+  if (strand_is_alien_outcome(L, index)) {
+    lua_pushliteral(L, STRAND_ALIEN_OUTCOME);
+    return;
+  }
+  if (luaL_getmetafield(L, index, "__tostring")) {
+    lua_pushvalue(L, index);
+    if (lua_pcall(L, 1, 1, 0) == 0 && lua_type(L, -1) == LUA_TSTRING) return;
+    lua_pop(L, 1);
+    problem = "with a broken";
+  }
+  lua_pushfstring(L, "(%s value %s __tostring)", luaL_typename(L, index),
+                  problem);
+}
+
+void strand_push_reason (lua_State *L, int index, size_t max) {
+  const char *text;
+  size_t length;
+  index = strand_absindex(L, index);
+  luaL_checkstack(L, 4, "no room for an error's text");
+  switch (lua_type(L, index)) {
+    case LUA_TSTRING:
+    case LUA_TNUMBER: lua_pushvalue(L, index); break;
+    case LUA_TBOOLEAN:
+      lua_pushstring(L, lua_toboolean(L, index) ? "true" : "false");
+      break;
+    case LUA_TNONE:
+    case LUA_TNIL: lua_pushliteral(L, "nil"); break;
+    default: push_object(L, index);
+  }
+  text = lua_tolstring(L, -1, &length);
+  if (length <= max) return;
+  lua_pushlstring(L, text, strand_utf8_cut(text, length, max));
+  lua_remove(L, -2);
+}
+
+/* Upvalue: debug.traceback. The last line is about our own call. */
+static int traceback (lua_State *L) {
+  const char *text;
+  size_t length;
+  size_t message;
+  if (strand_to_outcome(L, 1) != NULL) {
+    lua_settop(L, 1);
+    return 1;
+  }
+  strand_push_reason(L, 1, MESSAGE_MAX);
+  message = strand_rawlen(L, -1);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, -2);
+  lua_pushinteger(L, 2);
+  lua_call(L, 2, 1);
+  text = lua_tolstring(L, -1, &length);
+  if (text == NULL) return 1;
+  while (length > message && text[length - 1] != '\n') length--;
+  if (length > message) lua_pushlstring(L, text, length - 1);
+  return 1;
+}
+
+void strand_push_traceback (lua_State *L) {
+  strand_push_library(L, "debug");
+  lua_getfield(L, -1, "traceback");
+  lua_remove(L, -2);
+  lua_pushcclosure(L, traceback, 1);
+}

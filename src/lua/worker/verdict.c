@@ -1,0 +1,117 @@
+/*
+** verdict.c - see verdict.h
+*/
+#include "lua/worker/verdict.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/engine.h"
+#include "core/utf8.h"
+#include "lua/compat.h"
+#include "lua/worker/outcome.h"
+#include "lua/worker/reason.h"
+
+static void set_reason (strand_verdict *v, const char *text, size_t length) {
+  length = strand_utf8_cut(text, length, STRAND_REASON_MAX);
+  free(v->reason);
+  v->reason = malloc(length + 1);
+  v->reason_length = v->reason != NULL ? length : 0;
+  if (v->reason == NULL) return;
+  memcpy(v->reason, text, length);
+  v->reason[length] = '\0';
+}
+
+void strand_verdict_set (strand_verdict *v, strand_verdict_kind kind,
+                         int64_t delay_us, const char *reason, size_t length) {
+  v->kind = kind;
+  v->delay_us = delay_us;
+  if (reason != NULL) set_reason(v, reason, length);
+}
+
+static void fail (strand_verdict *v, const char *text, size_t length) {
+  strand_verdict_set(v, STRAND_VERDICT_FAILED, -1, text, length);
+}
+
+static void apply (strand_verdict *v, const strand_outcome *o) {
+  strand_verdict_set(v, o->kind, o->delay_us, o->has_reason ? o->reason : NULL,
+                     o->length);
+}
+
+static void fail_alien (strand_verdict *v) {
+  fail(v, STRAND_ALIEN_OUTCOME, sizeof(STRAND_ALIEN_OUTCOME) - 1);
+}
+
+static void fail_dropped (strand_verdict *v, const char *name) {
+  char text[64];
+  snprintf(text, sizeof(text), "%s() was called but not returned", name);
+  fail(v, text, strlen(text));
+}
+
+/* "return strand.skip" */
+static void fail_uncalled (strand_verdict *v, const char *name) {
+  char text[64];
+  snprintf(text, sizeof(text), "%s was returned but not called", name);
+  fail(v, text, strlen(text));
+}
+
+/* false, or nil and a reason; the reason is on top. */
+static void read_failure (lua_State *L, strand_verdict *v) {
+  const strand_outcome *outcome = strand_to_outcome(L, -1);
+  const char *text;
+  size_t length;
+  if (outcome != NULL) {
+    apply(v, outcome);
+    return;
+  }
+  if (lua_isnil(L, -1)) lua_pushliteral(L, "the handler returned false");
+  else strand_push_reason(L, -1, STRAND_REASON_MAX);
+  text = lua_tolstring(L, -1, &length);
+  fail(v, text, length);
+}
+
+void strand_verdict_results (lua_State *L, const char *made,
+                             strand_verdict *v) {
+  const strand_outcome *outcome;
+  int failed = lua_isnil(L, -2) ? !lua_isnil(L, -1) : !lua_toboolean(L, -2);
+  if (failed) {
+    read_failure(L, v);
+    return;
+  }
+  outcome = strand_to_outcome(L, -2);
+  if (outcome != NULL) apply(v, outcome);
+  else if (strand_is_alien_outcome(L, -2)) fail_alien(v);
+  else if (strand_outcome_maker(L, -2) != NULL)
+    fail_uncalled(v, strand_outcome_maker(L, -2));
+  else if (made != NULL) fail_dropped(v, made);
+}
+
+/* Lua's wordings differ, but all have this in them. */
+static bool is_yield (const char *text) {
+  return strstr(text, "attempt to yield") != NULL;
+}
+
+/* Trying again would yield again. */
+static void exhaust_yield (strand_verdict *v, const char *text) {
+  char longer[STRAND_REASON_MAX + 1];
+  snprintf(longer, sizeof(longer),
+           "a handler in a worker thread cannot yield (use workers = 0, "
+           "which comes with a later release): %s",
+           text);
+  strand_verdict_set(v, STRAND_VERDICT_EXHAUSTED, -1, longer, strlen(longer));
+}
+
+void strand_verdict_error (lua_State *L, int status, strand_verdict *v) {
+  static const char none[] = "error in error handling";
+  const strand_outcome *outcome = strand_to_outcome(L, -1);
+  const char *text = none;
+  size_t length = sizeof(none) - 1;
+  if (outcome != NULL) {
+    apply(v, outcome);
+    return;
+  }
+  if (lua_type(L, -1) == LUA_TSTRING) text = lua_tolstring(L, -1, &length);
+  if (status == LUA_ERRRUN && is_yield(text)) exhaust_yield(v, text);
+  else fail(v, text, length);
+}

@@ -1,0 +1,73 @@
+/*
+** deliveries.h - what became of the records that a producer has sent
+**
+**   delivery report -> counted, always
+**                          +-> pending report   (who waits for it by id)
+**                          +-> list             (who takes them all)
+**                          +-> a warning        (nobody does, and it failed)
+**
+** Invariants:
+**   (1) sent == delivered + failed + purged + outstanding.
+**   (2) 'untaken' deliveries are in the list; where nobody takes any, none.
+**
+** Thread: lua.
+*/
+#ifndef STRAND_DELIVERIES_H
+#define STRAND_DELIVERIES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <librdkafka/rdkafka.h>
+
+#include "kafka/log.h"
+#include "kafka/warnings.h"
+#include "producer/delivery.h"
+#include "producer/pending_reports.h"
+
+/* Of records. */
+typedef struct strand_delivery_counts {
+  int64_t sent;
+  int64_t delivered;
+  int64_t failed;
+  int64_t purged; /* given up by close */
+  int64_t outstanding;
+  int64_t untaken; /* deliveries that wait to be taken */
+} strand_delivery_counts;
+
+/* All 0: none, and it is to be opened. */
+typedef struct strand_deliveries {
+  strand_warnings *warnings; /* NULL: the deliveries are taken */
+  strand_delivery *first;    /* oldest first */
+  strand_delivery *last;
+  strand_pending_reports pending; /* a part: used as pending_reports.h says */
+  strand_delivery_counts counts;  /* read by who has this */
+} strand_deliveries;
+
+/* 'taken': by strand_deliveries_next; else what failed is said in the log,
+** which is borrowed. False: memory ran out. */
+bool strand_deliveries_open (strand_deliveries *d, bool taken,
+                             strand_log *log);
+/* Also one that was not opened. 'also_flying': no client has a pointer to a
+** pending report any more. */
+void strand_deliveries_free (strand_deliveries *d, bool also_flying);
+
+/* A record is out. */
+void strand_deliveries_sent (strand_deliveries *d);
+/* It is not any more. */
+void strand_deliveries_report (strand_deliveries *d,
+                               const rd_kafka_message_t *message);
+/* What failed like what was said lately: at the end with INT64_MAX. */
+void strand_deliveries_say (strand_deliveries *d, int64_t now_us);
+
+/* Somebody takes them; else what failed is said. */
+bool strand_deliveries_are_taken (const strand_deliveries *d);
+/* Something waits to be taken. */
+bool strand_deliveries_wait (const strand_deliveries *d);
+/* The oldest, the caller's; NULL: none waits. */
+strand_delivery *strand_deliveries_next (strand_deliveries *d);
+
+/* After a change, in debug builds. */
+void strand_deliveries_check (const strand_deliveries *d);
+
+#endif

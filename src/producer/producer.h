@@ -1,0 +1,148 @@
+/*
+** producer.h - records out, each with exactly one report
+**
+**   send -> librdkafka's queue -> broker -> delivery report -> collect
+**                                                                |
+**                                          deliveries.h  <-------+
+**
+** librdkafka's queue of reports is read by the thread that calls in here,
+** never by one of ours or of librdkafka's. A report is copied out and its
+** message destroyed at once: until then the record counts as queued.
+**
+** Where a record goes is decided inside librdkafka, in a callback of ours,
+** because only there the number of partitions is known without asking. The
+** callback is C and looks at nothing but the record: a hash that came with
+** it, or its key. (librdkafka's own sticky partitioner would not ask us for
+** records without a key, so it is switched off, and done here.)
+**
+** Invariants:
+**   (1) The fd is readable while something waits to be taken: a delivery, an
+**       event, a log line, a pending report; and when reports have come that
+**       nobody collected. It is not while there is nothing to do.
+**   (2) At most max_queued_records deliveries wait to be taken; then send
+**       says QUEUE_FULL, and nothing is dropped.
+**   (3) A record that is out for long, while brokers answer, is looked into
+**       (unacked.h): the calls' thread wakes the fd for that, and asks.
+**   (4) close ends within its timeout plus a fraction of a second: what
+**       librdkafka does not finish by then goes on in a thread by itself.
+**
+** Thread: lua (strand_calls and the closing thread see the client only).
+*/
+#ifndef STRAND_PRODUCER_H
+#define STRAND_PRODUCER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/err.h"
+#include "kafka/conf.h"
+#include "kafka/log.h"
+#include "producer/deliveries.h"
+#include "producer/outgoing.h"
+#include "producer/producer_conf.h"
+#include "producer/producer_events.h"
+
+typedef struct strand_producer strand_producer;
+
+typedef struct strand_producer_counts {
+  strand_delivery_counts records;
+  int64_t events_dropped;
+  int64_t log_dropped;
+  int64_t max_queued_records;
+  int64_t max_queued_bytes;
+  bool detached; /* closed, and librdkafka had not ended in time */
+} strand_producer_counts;
+
+/* NULL and a failure ("OPTION": a property). */
+strand_producer *strand_producer_open (const strand_producer_options *options,
+                                       strand_failure *failure);
+
+/* The same until it is closed and all was taken; then -1. */
+int strand_producer_fd (const strand_producer *p);
+
+bool strand_producer_is_closed (const strand_producer *p);
+
+/* False and a failure. 'pending' (or NULL) becomes an id for
+** strand_producer_look_pending; that record's report goes nowhere else. */
+bool strand_producer_send (strand_producer *p, const strand_outgoing *record,
+                           int64_t *pending, strand_failure *failure);
+
+/* Looks what librdkafka has reported. 1: '*report' has come, and stays until
+** it is dropped. 0: not yet. -1: no such id. -2: the producer was closed, and
+** there was no time for it: whether the record was delivered is not known. */
+int strand_producer_look_pending (strand_producer *p, int64_t id,
+                                  const strand_delivery **report);
+
+/* Nobody waits for it, or has its report in hand. No such id is fine. */
+void strand_producer_drop_pending (strand_producer *p, int64_t id);
+
+/* NULL when none waits; the caller owns it (free). */
+strand_delivery *strand_producer_next_delivery (strand_producer *p);
+
+bool strand_producer_next_event (strand_producer *p,
+                                 strand_producer_event *event);
+
+bool strand_producer_next_log (strand_producer *p, strand_log_line *line);
+
+/* Something that was taken is in the caller's hands, and not given on: the fd
+** is readable as if it still waited. */
+void strand_producer_hold (strand_producer *p, bool held);
+
+/* The same for what the caller may keep for long: the fd becomes readable. */
+void strand_producer_keep (strand_producer *p, bool kept);
+
+/* Looks whether a token is due; until it is answered, by one of the two
+** below. */
+bool strand_producer_look_oauth (strand_producer *p);
+
+/* False and a failure ("OAUTH"). On a closed producer both do nothing. */
+bool strand_producer_oauth_set (strand_producer *p, const char *token,
+                                int64_t expires_ms, const char *principal,
+                                strand_failure *failure);
+
+/* librdkafka asks again by itself, 10 s later. */
+void strand_producer_oauth_fail (strand_producer *p, const char *message);
+
+/* Waits until it is known of each of the option's topics how many partitions
+** it has, or that nobody says; at most so many seconds. */
+void strand_producer_await_topics (strand_producer *p, double seconds);
+
+/* 0 and a failure ("NO_METADATA"), or their number. */
+int32_t strand_producer_ask_partitions (strand_producer *p, const char *topic,
+                                        strand_failure *failure);
+
+/* Records whose report has not been collected yet. Does not collect: so when
+** this is 0, the reports of all can be taken. */
+int64_t strand_producer_outstanding (const strand_producer *p);
+
+/* From now on nothing lingers, until nothing is outstanding: with the report
+** that makes it so the flush ends, also one that nobody waits for any more. */
+void strand_producer_flush_begin (strand_producer *p);
+
+/* Somebody waits for a record, or for room in the queue: until as many have
+** ended as began, nothing lingers. */
+void strand_producer_hurry (strand_producer *p, bool on);
+
+/* Waits, for callers without an event loop. What is still outstanding. Ends
+** before its time when no broker can be reached. */
+int64_t strand_producer_flush (strand_producer *p, double timeout);
+
+/* Purges what is outstanding, collects the last reports and lets the client
+** go. What is there to be taken stays. Twice is fine. */
+void strand_producer_close (strand_producer *p, double timeout);
+
+/* For a producer that nobody closed: flushes, and closes, in 'timeout' seconds
+** and no more. Where records are out and all brokers were down, one has
+** 'patience' seconds to prove that it is there after all; false: none did. */
+bool strand_producer_discard (strand_producer *p, double timeout,
+                              double patience);
+
+/* Looks first what librdkafka has reported. */
+void strand_producer_refresh_counts (strand_producer *p,
+                                     strand_producer_counts *counts);
+
+/* Closes first, without waiting, if nobody did. Accepts NULL. */
+void strand_producer_free (strand_producer *p);
+
+#endif

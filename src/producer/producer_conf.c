@@ -1,0 +1,77 @@
+/*
+** producer_conf.c - what a producer is opened with
+*/
+#include "producer/producer_conf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool set_limit (rd_kafka_conf_t *conf,
+                       const strand_producer_options *options,
+                       const char *option, const char *name, int64_t value,
+                       strand_failure *failure) {
+  char text[32];
+  char errstr[200];
+  size_t i;
+  if (value <= 0) return true;
+  for (i = 0; i < options->prop_count; i++)
+    if (strcmp(options->props[i].name, name) == 0) return true;
+  snprintf(text, sizeof(text), "%lld", (long long)value);
+  if (rd_kafka_conf_set(conf, name, text, errstr, sizeof(errstr))
+      == RD_KAFKA_CONF_OK)
+    return true;
+  strand_fail(failure, "OPTION", "option '%s': %s", option, errstr);
+  return false;
+}
+
+static double get_number (rd_kafka_conf_t *conf, const char *name) {
+  char text[32] = "";
+  size_t size = sizeof(text);
+  if (rd_kafka_conf_get(conf, name, text, &size) != RD_KAFKA_CONF_OK) return 0;
+  return strtod(text, NULL);
+}
+
+rd_kafka_conf_t *
+strand_producer_conf_new (const strand_producer_options *options,
+                          strand_placement *placement,
+                          strand_failure *failure) {
+  rd_kafka_conf_t *conf;
+  const char *name = options->partitioner;
+  if (!strand_partitioner_find(name != NULL ? name : "murmur2_random",
+                               &placement->which)) {
+    strand_fail(failure, "OPTION",
+                "option 'partitioner': '%.32s' is not one "
+                "of its names",
+                name);
+    return NULL;
+  }
+  conf = strand_conf_new(RD_KAFKA_PRODUCER, options->props,
+                         options->prop_count, failure);
+  if (conf == NULL) return NULL;
+  strand_placement_install(conf, placement);
+  if (set_limit(conf, options, "max_queued_records",
+                "queue.buffering.max.messages", options->max_queued_records,
+                failure)
+      && set_limit(conf, options, "max_queued_bytes",
+                   "queue.buffering.max.kbytes",
+                   options->max_queued_bytes > 0
+                     ? (options->max_queued_bytes + 1023) / 1024
+                     : 0,
+                   failure))
+    return conf;
+  rd_kafka_conf_destroy(conf);
+  return NULL;
+}
+
+void strand_producer_conf_read (rd_kafka_conf_t *conf,
+                                strand_producer_limits *l) {
+  l->linger_ms = (int)get_number(conf, "linger.ms");
+  l->timeout_ms = (int)get_number(conf, "message.timeout.ms");
+  l->all_acks = strand_conf_acks(conf) == STRAND_ACKS_ALL;
+  l->max_records = (int64_t)get_number(conf, "queue.buffering.max.messages");
+  l->max_bytes = (int64_t)get_number(conf, "queue.buffering.max.kbytes")
+                 * 1024;
+  snprintf(l->max_message_bytes, sizeof(l->max_message_bytes), "%.0f",
+           get_number(conf, "message.max.bytes"));
+}

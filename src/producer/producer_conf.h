@@ -1,0 +1,49 @@
+/*
+** producer_conf.h - what a producer is opened with
+**
+** Thread: any; values.
+*/
+#ifndef STRAND_PRODUCER_CONF_H
+#define STRAND_PRODUCER_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kafka/conf.h"
+#include "kafka/placement.h"
+
+typedef struct strand_producer_options {
+  const strand_property *props;
+  size_t prop_count;
+  const char *partitioner;   /* librdkafka's name; NULL: murmur2_random */
+  const char *const *topics; /* whose partitions are asked for at once */
+  size_t topic_count;
+  double topics_timeout;      /* seconds to wait for the answers */
+  int64_t max_queued_records; /* 0: librdkafka's; the user's property wins */
+  int64_t max_queued_bytes;
+  bool reports_all; /* deliveries are kept, not only counted */
+  bool keeps_log;   /* in the ring, not to stderr */
+  bool has_oauth;   /* the caller answers requests for a token */
+} strand_producer_options;
+
+/* What the producer itself must know of its configuration. */
+typedef struct strand_producer_limits {
+  int linger_ms;
+  int timeout_ms; /* of a record */
+  bool all_acks;  /* each is acknowledged by all replicas in sync */
+  int64_t max_records;
+  int64_t max_bytes;
+  char max_message_bytes[16];
+} strand_producer_limits;
+
+/* Its partitioner goes to 'placement', which the client borrows. NULL and a
+** failure. */
+rd_kafka_conf_t *
+strand_producer_conf_new (const strand_producer_options *options,
+                          strand_placement *placement,
+                          strand_failure *failure);
+void strand_producer_conf_read (rd_kafka_conf_t *conf,
+                                strand_producer_limits *limits);
+
+#endif

@@ -1,0 +1,82 @@
+/*
+** producer_events.c - what a producer tells, until it is taken
+*/
+#include "producer/producer_events.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kafka/clock.h"
+#include "kafka/errors.h"
+
+/* NULL for what librdkafka says in passing and mends by itself. */
+static const char *event_type (rd_kafka_resp_err_t err) {
+  switch (strand_error_kind_of(err)) {
+    case STRAND_ERROR_AWAY:
+      return err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ? "unreachable" : NULL;
+    case STRAND_ERROR_UNAUTHENTICATED:
+    case STRAND_ERROR_UNAUTHORIZED: return "auth_failed";
+    default: return "error";
+  }
+}
+
+static strand_producer_event *slot_of (strand_producer_events *e) {
+  if (e->count == STRAND_PRODUCER_EVENTS_MAX) {
+    e->first = (e->first + 1) % STRAND_PRODUCER_EVENTS_MAX;
+    e->count--;
+    e->dropped++;
+  }
+  return &e->ring[(e->first + e->count++) % STRAND_PRODUCER_EVENTS_MAX];
+}
+
+bool strand_producer_events_take (strand_producer_events *e,
+                                  rd_kafka_t *client,
+                                  rd_kafka_event_t *event) {
+  char text[512];
+  rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+  const char *type = event_type(err);
+  bool down = err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
+  strand_producer_event *slot;
+  if (type == NULL) return false;
+  snprintf(text, sizeof(text), "%s", rd_kafka_event_error_string(event));
+  slot = slot_of(e);
+  slot->fatal = err == RD_KAFKA_RESP_ERR__FATAL;
+  if (slot->fatal) err = rd_kafka_fatal_error(client, text, sizeof(text));
+  slot->type = type;
+  slot->topic[0] = '\0';
+  slot->time = strand_clock_wall();
+  strand_code_of(err, slot->code, sizeof(slot->code));
+  strand_log_escape(slot->reason, sizeof(slot->reason), text, strlen(text));
+  return down;
+}
+
+void strand_producer_events_tell (strand_producer_events *e, strand_log *log,
+                                  const strand_obstacle *obstacle) {
+  strand_producer_event *slot = slot_of(e);
+  slot->type = obstacle->type;
+  slot->time = strand_clock_wall();
+  slot->fatal = false;
+  strand_code_of(obstacle->err, slot->code, sizeof(slot->code));
+  snprintf(slot->topic, sizeof(slot->topic), "%s", obstacle->topic);
+  slot->partition = obstacle->partition;
+  snprintf(slot->reason, sizeof(slot->reason), "%s", obstacle->reason);
+  strand_log_printf(log, STRAND_LOG_WARNING, "strand",
+                    "records wait: %s: %s (%s)", obstacle->type,
+                    obstacle->reason, slot->code);
+}
+
+bool strand_producer_events_pop (strand_producer_events *e,
+                                 strand_producer_event *event) {
+  if (e->count == 0) return false;
+  *event = e->ring[e->first];
+  e->first = (e->first + 1) % STRAND_PRODUCER_EVENTS_MAX;
+  e->count--;
+  return true;
+}
+
+void strand_producer_events_check (const strand_producer_events *e) {
+  (void)e;
+  assert(e->count >= 0 && e->count <= STRAND_PRODUCER_EVENTS_MAX); /* (1) */
+  assert(e->first >= 0 && e->first < STRAND_PRODUCER_EVENTS_MAX);  /* (1) */
+}

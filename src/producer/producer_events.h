@@ -1,0 +1,55 @@
+/*
+** producer_events.h - what a producer tells, until it is taken
+**
+** Invariants:
+**   (1) At most STRAND_PRODUCER_EVENTS_MAX wait, from 'first' on, around.
+**
+** Thread: lua.
+*/
+#ifndef STRAND_PRODUCER_EVENTS_H
+#define STRAND_PRODUCER_EVENTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <librdkafka/rdkafka.h>
+
+#include "kafka/log.h"
+#include "kafka/stall.h"
+
+#define STRAND_PRODUCER_EVENTS_MAX 64
+
+typedef struct strand_producer_event {
+  const char *type; /* "unreachable", "auth_failed", "leader_missing",
+                       "replicas_missing", "error" */
+  double time;      /* seconds since 1970 */
+  bool fatal;
+  int32_t partition; /* with a topic */
+  char code[48];
+  char topic[250]; /* "": of none */
+  char reason[257];
+} strand_producer_event;
+
+/* All 0: none. The oldest makes room for the newest, and is counted. */
+typedef struct strand_producer_events {
+  strand_producer_event ring[STRAND_PRODUCER_EVENTS_MAX];
+  int first;
+  int count;
+  int64_t dropped;
+} strand_producer_events;
+
+/* An error of librdkafka's. True: no broker is there. */
+bool strand_producer_events_take (strand_producer_events *events,
+                                  rd_kafka_t *client, rd_kafka_event_t *event);
+/* Records wait for this; also a line in the log. */
+void strand_producer_events_tell (strand_producer_events *events,
+                                  strand_log *log,
+                                  const strand_obstacle *obstacle);
+/* The oldest. False: there is none. */
+bool strand_producer_events_pop (strand_producer_events *events,
+                                 strand_producer_event *event);
+
+/* After a change, in debug builds. */
+void strand_producer_events_check (const strand_producer_events *events);
+
+#endif

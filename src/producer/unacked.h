@@ -1,0 +1,48 @@
+/*
+** unacked.h - why records are not acknowledged for long, asked and told
+**
+** stall.h says when that is to be asked; a thread reminds of it and asks
+** (calls.h); what it finds is an event, and a line in the log.
+**
+** Invariants:
+**   (1) Between two turns the thread knows when the next tick is due.
+**   (2) Each record that is outstanding has one of the two labels.
+**
+** Thread: lua.
+*/
+#ifndef STRAND_UNACKED_H
+#define STRAND_UNACKED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <librdkafka/rdkafka.h>
+
+#include "kafka/calls.h"
+#include "kafka/log.h"
+#include "kafka/stall.h"
+#include "producer/producer_events.h"
+
+typedef struct strand_unacked {
+  strand_stall stall;
+  int64_t reminder_us; /* what the thread was told; 0: nothing */
+} strand_unacked;
+
+/* As strand_stall_init. */
+void strand_unacked_init (strand_unacked *u, int linger_ms, int timeout_ms,
+                          bool all_acks);
+/* Of the record that is sent next. */
+int strand_unacked_label (const strand_unacked *u);
+/* A record is out, with such a label; 'alone': no other. */
+void strand_unacked_sent (strand_unacked *u, strand_calls *calls, int label,
+                          bool alone);
+/* It is not any more. */
+void strand_unacked_reported (strand_unacked *u,
+                              const rd_kafka_message_t *message);
+/* Reports have come, or the thread has woken who calls this. */
+void strand_unacked_turn (strand_unacked *u, strand_calls *calls,
+                          strand_producer_events *events, strand_log *log);
+/* Between two turns, in debug builds. */
+void strand_unacked_check (const strand_unacked *u, int64_t outstanding);
+
+#endif
