@@ -231,17 +231,20 @@ describe("a deadline", function()
   local function never_early(name)
     local this, lines = done(name, 300)
     local due, failed = {}, {}
+    local function attempt_of(place) return place.offset .. ":" .. place.attempt end
     for _, line in ipairs(lines) do
-      if line.what == "due" and line.attempt == 1 then due[line.offset] = line.time end
+      if line.what == "due" then due[attempt_of(line)] = line.time end
     end
+    -- On a busy machine an attempt that has nothing to do may be late as well.
     for _, event in ipairs(events(this, "record_failed")) do
-      local early = (due[event.offset] or -math.huge) - event.time
-      assert.is_true(early < TICK, ("%d failed %.4f s early"):format(event.offset, early))
-      assert.is_nil(failed[event.offset])
-      failed[event.offset] = true
+      local attempt = attempt_of(event)
+      local early = (due[attempt] or -math.huge) - event.time
+      assert.is_true(early < TICK, ("%s failed %.4f s early"):format(attempt, early))
+      assert.is_nil(failed[attempt])
+      failed[attempt] = true
     end
     local late = 0
-    for offset = 0, 298, 2 do late = late + (failed[offset] and 1 or 0) end
+    for offset = 0, 298, 2 do late = late + (failed[offset .. ":1"] and 1 or 0) end
     assert.is_true(late > 40 and late <= 150, ("%d of 150 were late"):format(late))
     -- An attempt that was cut off, and one that was late, come again; no other.
     local attempts = 0
