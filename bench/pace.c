@@ -11,7 +11,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "latency.h"
 
 #define BYTES 100

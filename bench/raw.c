@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <unistd.h>
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "kafka/conf.h"
 #include "latency.h"
 

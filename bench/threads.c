@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 
 #define THREADS_MAX 1000
 

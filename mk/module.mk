@@ -26,7 +26,7 @@ LIBS          = $(call ask,LIBS,--libs rdkafka libzstd)
 # $(call found,FOLDER/,PATTERN): the files in FOLDER and below.
 found    = $(sort $(foreach f,$(wildcard $1*),$(call found,$f/,$2) $(filter $2,$f)))
 SOURCES := $(call found,src/,%.c)
-CORE    := $(filter src/core/%,$(SOURCES))
+CORE    := $(filter src/core/% src/codec/%,$(SOURCES))
 LUA_C   := $(filter src/lua/%,$(SOURCES))
 KAFKA_C := $(filter-out $(CORE) $(LUA_C),$(SOURCES))
 

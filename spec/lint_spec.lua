@@ -47,10 +47,10 @@ describe("lint", function()
   end)
 
   local cases = {
-    { "src/core/retry.c", '#include "kafka/clock.h"', 'core may not include "kafka/clock.h"' },
+    { "src/core/retry.c", '#include "base/clock.h"', 'core may not include "base/clock.h"' },
     { "src/core/retry.h", '#include "lua/compat.h"', 'core may not include "lua/compat.h"' },
-    { "src/kafka/fork.c", '  #  include "lua/compat.h"', 'kafka may not include "lua/compat.h"' },
-    { "src/kafka/fork.c", '#include "producer/delivery.h"',
+    { "src/base/fork.c", '  #  include "lua/compat.h"', 'kafka may not include "lua/compat.h"' },
+    { "src/base/fork.c", '#include "producer/delivery.h"',
       'kafka may not include "producer/delivery.h"' },
     { "src/core/throttle.c", "#include <lua.h>", "core may not include <lua.h> (lua)" },
     { "src/core/throttle.c", "#include <pthread.h>", "core may not include <pthread.h> (threads)" },
@@ -59,15 +59,15 @@ describe("lint", function()
     { "src/core/throttle.c", "#include <zstd.h>", "core may not include <zstd.h> (zstd)" },
     { "src/core/throttle.c", "#include <librdkafka/rdkafka.h>",
       "core may not include <librdkafka/rdkafka.h> (librdkafka)" },
-    { "src/kafka/fork.c", "#include <lua.h>", "kafka may not include <lua.h> (lua)" },
+    { "src/base/fork.c", "#include <lua.h>", "kafka may not include <lua.h> (lua)" },
     { "src/lua/results.c", "#include <librdkafka/rdkafka.h>",
       "lua may not include <librdkafka/rdkafka.h> (librdkafka)" },
     { "src/lua/worker/batch.c", '#include "lua/consumer.h"',
       'lua/worker may not include "lua/consumer.h"' },
     { "src/lua/results.c", "#include <setjmp.h>", "no layer may include <setjmp.h>" },
     { "src/core/throttle.c", '#include "../kafka/clock.h"', "a header is named from src on" },
-    { "src/kafka/fork.c", '#include "clock.h"', "a header is named from src on" },
-    { "src/kafka/fork.c", "#include HEADER", "a header is named from src on" },
+    { "src/base/fork.c", '#include "clock.h"', "a header is named from src on" },
+    { "src/base/fork.c", "#include HEADER", "a header is named from src on" },
   }
   for _, case in ipairs(cases) do
     it(("refuses %s in %s"):format(case[2], case[1]), function()
@@ -77,8 +77,8 @@ describe("lint", function()
   end
 
   it("refuses an upward include in a deeper folder", function()
-    create("src/core/deep/er/one.c", '#include "kafka/clock.h"\n')
-    refuses("layers", 'src/core/deep/er/one.c:1: core may not include "kafka/clock.h"')
+    create("src/core/deep/er/one.c", '#include "base/clock.h"\n')
+    refuses("layers", 'src/core/deep/er/one.c:1: core may not include "base/clock.h"')
   end)
 
   it("refuses a file of a folder that is no layer", function()
@@ -92,19 +92,19 @@ describe("lint", function()
   end)
 
   it("refuses a mutex without a rank", function()
-    local at = add("src/kafka/fork.c", "static pthread_mutex_t lock;")
+    local at = add("src/base/fork.c", "static pthread_mutex_t lock;")
     refuses("locks", "a mutex of pthread", (at:gsub(" $", "")))
   end)
 
   it("refuses a unit that takes another's lock", function()
-    add("src/kafka/fork.c", "void f (strand_log *l) { strand_lock_take(&l->lock); }")
+    add("src/base/fork.c", "void f (strand_log *l) { strand_lock_take(&l->lock); }")
     refuses("locks", "units that take another's lock", "fork")
   end)
 
   it("refuses an atomic that no comment explains", function()
-    local at = add("src/kafka/fork.c", "static atomic_int count;")
-    add("src/kafka/fork.c", "/* Counted by any. */\nstatic atomic_int other;")
-    add("src/kafka/fork.c", "static volatile int third;")
+    local at = add("src/base/fork.c", "static atomic_int count;")
+    add("src/base/fork.c", "/* Counted by any. */\nstatic atomic_int other;")
+    add("src/base/fork.c", "static volatile int third;")
     local printed, status = lint "atomics"
     assert.equal(1, status, printed)
     assert.matches(at .. "static atomic_int count;", printed, 1, true)
@@ -114,7 +114,7 @@ describe("lint", function()
   it("refuses an invariant that is not asserted", function()
     local path = place .. "/src/kafka/waker.c"
     helper.write(path, (helper.read(path):gsub("/%* %(2%) %*/", "")))
-    refuses("invariants", "src/kafka/waker.c: asserts (1), its header has (1) (2)")
+    refuses("invariants", "src/base/waker.c: asserts (1), its header has (1) (2)")
   end)
 
   it("refuses one of the engine that is not asserted", function()
@@ -128,9 +128,9 @@ describe("lint", function()
     local path, header = place .. "/src/core/utf8.h"
     header = helper.read(path):gsub("%*%* Thread", "** Invariants:\n**   (1) Some.\n**\n** Thread")
     helper.write(path, header)
-    add("src/core/utf8.c", "/* (1) */ static int count; /* (1) */")
-    refuses("invariants", "src/core/utf8.c: asserts , its header has (1)")
-    add("src/core/utf8.c", "static void f (void) { assert(count); /* (1) */ }")
+    add("src/codec/utf8.c", "/* (1) */ static int count; /* (1) */")
+    refuses("invariants", "src/codec/utf8.c: asserts , its header has (1)")
+    add("src/codec/utf8.c", "static void f (void) { assert(count); /* (1) */ }")
     local printed, status = lint "invariants"
     assert.equal(0, status, printed)
   end)

@@ -25,7 +25,7 @@
 #include "failing_alloc.h"
 
 #include "core/offsets.h"
-#include "core/siphash.h"
+#include "base/siphash.h"
 #include "core/state.h"
 
 /* What the tracker needs memory for fails like an allocation. */

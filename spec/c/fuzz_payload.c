@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base64.h"
-#include "core/payload.h"
+#include "codec/base64.h"
+#include "codec/payload.h"
 
 #define TEXT_MAX (1 << 20)
 

@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 #include "failing_alloc.h"
-#include "kafka/member.h"
+#include "member/member.h"
 
 static char *failing_strdup (const char *text) {
   size_t size = strlen(text) + 1;
@@ -25,7 +25,7 @@ static char *failing_strdup (const char *text) {
 }
 
 #define strdup(text) failing_strdup(text)
-#include "../../src/kafka/committer.c"
+#include "../../src/member/committer.c"
 #undef strdup
 
 static strand_consumer consumer; /* only what events and answers need */

@@ -23,10 +23,10 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "kafka/clock.h"
-#include "kafka/consumer.h"
+#include "base/clock.h"
+#include "consumer/consumer.h"
 #include "kafka/mock.h"
-#include "kafka/worker.h"
+#include "worker/worker.h"
 #include "../support/c11_threads.h"
 
 #define RECORDS 1200

@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kafka/handover.h"
-#include "kafka/mailbox.h"
+#include "member/handover.h"
+#include "shared/mailbox.h"
 
 #define DEADLINE_US 1000
 

@@ -13,8 +13,8 @@
 #include <semaphore.h>
 #include <signal.h>
 
-#include "kafka/interrupt.h"
-#include "kafka/thread.h"
+#include "base/interrupt.h"
+#include "base/thread.h"
 
 #define LIMIT 60000000 /* turns of a loop that waits */
 

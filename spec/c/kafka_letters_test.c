@@ -14,10 +14,10 @@
 
 #include <cmocka.h>
 
-#include "kafka/clock.h"
-#include "kafka/consumer.h"
-#include "kafka/letter.h"
-#include "kafka/member.h"
+#include "base/clock.h"
+#include "consumer/consumer.h"
+#include "member/letter.h"
+#include "member/member.h"
 #include "kafka/mock.h"
 #include "../support/c11_threads.h"
 

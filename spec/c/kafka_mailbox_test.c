@@ -16,8 +16,8 @@
 #include <sched.h>
 #include <stdlib.h>
 
-#include "kafka/clock.h"
-#include "kafka/mailbox.h"
+#include "base/clock.h"
+#include "shared/mailbox.h"
 
 #define OWNERS 2
 #define WORKERS 20 /* more than are woken in one round */

@@ -25,7 +25,7 @@ static strand_pending_report *add (strand_pending_reports *all) {
 }
 
 static void ids_differ_and_find_their_own (void **state) {
-  strand_pending_reports all = { NULL };
+  strand_pending_reports all = { 0 };
   int64_t ids[MANY];
   (void)state;
   for (int i = 0; i < MANY; i++) ids[i] = add(&all)->id;
@@ -39,7 +39,7 @@ static void ids_differ_and_find_their_own (void **state) {
 }
 
 static void a_slot_is_used_again_under_another_id (void **state) {
-  strand_pending_reports all = { NULL };
+  strand_pending_reports all = { 0 };
   int64_t before = 0;
   (void)state;
   for (int i = 0; i < MANY; i++) {
@@ -56,7 +56,7 @@ static void a_slot_is_used_again_under_another_id (void **state) {
 }
 
 static void what_is_done_waits_to_be_taken (void **state) {
-  strand_pending_reports all = { NULL };
+  strand_pending_reports all = { 0 };
   strand_pending_report *first = add(&all), *second = add(&all);
   (void)state;
   strand_pending_reports_finish(&all, first);
@@ -72,7 +72,7 @@ static void what_is_done_waits_to_be_taken (void **state) {
 
 /* The record still points to it: so it stays until the report comes. */
 static void what_is_dropped_in_flight_is_found_no_more (void **state) {
-  strand_pending_reports all = { NULL };
+  strand_pending_reports all = { 0 };
   strand_pending_report *pending = add(&all);
   int64_t id = pending->id;
   (void)state;

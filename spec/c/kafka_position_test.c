@@ -20,8 +20,8 @@
 
 #include <cmocka.h>
 
-#include "kafka/clock.h"
-#include "kafka/member.h"
+#include "base/clock.h"
+#include "member/member.h"
 #include "kafka/mock.h"
 #include "../support/c11_threads.h"
 

@@ -17,9 +17,9 @@
 
 #include <cmocka.h>
 
-#include "core/partitioner.h"
+#include "codec/partitioner.h"
 #include "kafka/admin.h"
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "kafka/mock.h"
 #include "producer/producer.h"
 #include "../support/c11_threads.h"

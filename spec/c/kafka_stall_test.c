@@ -13,7 +13,7 @@
 
 #include "../support/c11_threads.h"
 #include "kafka/placement.h"
-#include "kafka/stall.h"
+#include "producer/stall.h"
 
 #define S 1000000
 

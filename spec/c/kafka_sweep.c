@@ -17,8 +17,8 @@ static _Thread_local bool spared; /* a question of the test's own */
 #define SWEEP_OUR_MALLOC (!spared && sweep_fails())
 #include "../support/sweep.h"
 
-#include "kafka/clock.h"
-#include "kafka/consumer.h"
+#include "base/clock.h"
+#include "consumer/consumer.h"
 #include "kafka/mock.h"
 
 #include <librdkafka/rdkafka.h>

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "kafka/member.h"
+#include "member/member.h"
 
 #define SECOND 1000000
 

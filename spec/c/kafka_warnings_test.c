@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "../support/c11_threads.h"
-#include "kafka/warnings.h"
+#include "shared/warnings.h"
 
 #define SECOND INT64_C(1000000)
 

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "core/partitioner.h"
+#include "codec/partitioner.h"
 
 #define VECTORS "spec/support/murmur2-vectors.tsv"
 #define COUNTS 10

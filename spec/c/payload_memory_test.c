@@ -11,7 +11,7 @@
 #pragma GCC diagnostic ignored "-Wunused-function" /* only realloc is used */
 #include "failing_alloc.h"
 
-#include "core/payload_decode.c"
+#include "codec/payload_decode.c"
 
 #define LENGTHS 20000
 

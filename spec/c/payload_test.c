@@ -18,9 +18,9 @@
 #include <time.h>
 #include <zstd.h>
 
-#include "core/base64.h"
-#include "core/payload.h"
-#include "core/zframe.h"
+#include "codec/base64.h"
+#include "codec/payload.h"
+#include "codec/zframe.h"
 
 #define VECTORS "spec/support/payload-vectors.tsv"
 #define VECTOR_COUNT 188

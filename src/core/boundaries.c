@@ -2,7 +2,7 @@
 
 #include <assert.h>
 
-#include "core/payload.h"
+#include "codec/payload.h"
 
 static bool is_boundary (int below, int above) {
   return below != above || below == KIND_FLIGHT || above == KIND_FLIGHT;

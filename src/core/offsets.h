@@ -32,7 +32,7 @@
 
 #include <stdbool.h>
 
-#include "core/payload.h"
+#include "codec/payload.h"
 
 typedef struct strand_offsets strand_offsets;
 

@@ -16,7 +16,7 @@
 
 #include "core/engine.h"
 #include "core/state.h"
-#include "core/utf8.h"
+#include "codec/utf8.h"
 
 /*
 ** What it means

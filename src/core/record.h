@@ -27,7 +27,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "core/list.h"
+#include "base/list.h"
 
 #define STRAND_CHUNK_MAX (16u * 1024u)
 #define STRAND_CHUNK_MIN 1024u

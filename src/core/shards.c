@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "core/engine.h"
-#include "core/siphash.h"
+#include "base/siphash.h"
 #include "core/state.h"
 
 #define TABLE_MIN 64

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 
 struct strand_admin {
   strand_admin_client own;

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/err.h"
+#include "base/err.h"
 #include "kafka/admin_topics.h"
 #include "kafka/conf.h"
 #include "kafka/group_offsets.h"

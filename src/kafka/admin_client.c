@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "kafka/errors.h"
 
 /* librdkafka's: its mock names its clusters so. */

@@ -18,7 +18,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "core/err.h"
+#include "base/err.h"
 #include "kafka/client.h"
 #include "kafka/log.h"
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "kafka/errors.h"
 
 #define LATE_MS 500 /* librdkafka says that a request has timed out */

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "core/err.h"
+#include "base/err.h"
 #include "kafka/admin_client.h"
 #include "kafka/conf.h"
 

@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "kafka/leaders.h"
-#include "kafka/lock.h"
-#include "kafka/system.h"
-#include "kafka/thread.h"
+#include "base/lock.h"
+#include "base/system.h"
+#include "base/thread.h"
 #include "kafka/topic_cache.h"
 
 #define METADATA_MS 5000

@@ -29,7 +29,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "core/err.h"
+#include "base/err.h"
 
 typedef struct strand_calls strand_calls;
 

@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "kafka/conf.h"
-#include "kafka/lock.h"
-#include "kafka/system.h"
-#include "kafka/thread.h"
+#include "base/lock.h"
+#include "base/system.h"
+#include "base/thread.h"
 
 static void client_free (strand_client *client) {
   strand_condition_free(&client->changed);

@@ -14,9 +14,9 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "core/err.h"
+#include "base/err.h"
 #include "kafka/calls.h"
-#include "kafka/lock.h"
+#include "base/lock.h"
 #include "kafka/log.h"
 #include "kafka/placement.h"
 

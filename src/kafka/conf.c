@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "kafka/errors.h"
-#include "kafka/system.h"
+#include "base/system.h"
 
 #define VERSION(major, minor, patch)                                          \
   (((major) << 24) | ((minor) << 16) | ((patch) << 8))

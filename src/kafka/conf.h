@@ -45,7 +45,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "core/err.h"
+#include "base/err.h"
 #include "kafka/log.h"
 
 /* Both end with NUL and hold none. */

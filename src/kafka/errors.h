@@ -13,7 +13,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "core/err.h"
+#include "base/err.h"
 
 typedef enum strand_error_kind {
   STRAND_ERROR_NONE,

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "kafka/errors.h"
 
 #define AGAIN_MS 100

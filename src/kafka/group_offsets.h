@@ -12,7 +12,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "core/err.h"
+#include "base/err.h"
 #include "kafka/admin_client.h"
 
 /* One entry for each partition that has an offset. */

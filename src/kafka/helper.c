@@ -6,11 +6,11 @@
 #include <stdlib.h>
 
 #include "core/mutant.h"
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "kafka/conf.h"
 #include "kafka/leaders.h"
-#include "kafka/lock.h"
-#include "kafka/thread.h"
+#include "base/lock.h"
+#include "base/thread.h"
 
 typedef struct call_queue {
   strand_call *first;

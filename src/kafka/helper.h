@@ -15,9 +15,9 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "core/err.h"
+#include "base/err.h"
 #include "kafka/subscription.h"
-#include "kafka/waker.h"
+#include "base/waker.h"
 
 typedef enum strand_call_kind {
   STRAND_CALL_COMMITTED,  /* list: committed offsets and metadata come back */

@@ -11,7 +11,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "kafka/waker.h"
+#include "base/waker.h"
 
 typedef struct strand_join_watch {
   strand_waker *waker; /* the owner's: woken when it has joined */

@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "kafka/errors.h"
 
 #define ASK_MS 2000

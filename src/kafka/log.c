@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "kafka/lock.h"
+#include "base/lock.h"
 
 struct strand_log {
   strand_lock lock;

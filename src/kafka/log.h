@@ -23,7 +23,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "kafka/lock.h"
+#include "base/lock.h"
 
 #define STRAND_LOG_LINES_MAX 1024
 #define STRAND_LOG_TEXT_MAX 512

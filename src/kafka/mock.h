@@ -19,7 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/err.h"
+#include "base/err.h"
 #include "kafka/log.h"
 
 #define STRAND_MOCK_BROKERS_MAX 16

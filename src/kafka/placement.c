@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 
 /* Tickets come from malloc, so their lowest bit is 0. */
 #define VALUE_BIT ((uintptr_t)1)

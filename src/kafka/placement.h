@@ -12,7 +12,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "core/partitioner.h"
+#include "codec/partitioner.h"
 
 /* What a record's opaque points to, or is. Does not change. */
 typedef struct strand_delivery_ticket {

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 
 enum { METADATA = 3, FIND_COORDINATOR = 10, JOIN_GROUP = 11, SYNC_GROUP = 14 };
 

@@ -12,7 +12,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "kafka/waker.h"
+#include "base/waker.h"
 
 #define STRAND_SIGNS_UP 64 /* brokers that come up within a second */
 

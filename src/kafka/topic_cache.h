@@ -19,7 +19,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "core/err.h"
+#include "base/err.h"
 
 #define STRAND_TOPIC_FRESH 60.0 /* seconds */
 

@@ -4,7 +4,7 @@
 #include "lua/admin.h"
 
 #include "kafka/admin.h"
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "lua/compat.h"
 #include "lua/fields.h"
 #include "lua/finalizers.h"

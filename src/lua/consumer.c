@@ -3,7 +3,7 @@
 */
 #include "lua/consumer.h"
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "lua/compat.h"
 #include "lua/consumer_object.h"
 #include "lua/consumer_requests.h"

@@ -11,7 +11,7 @@
 
 #include <lua.h>
 
-#include "kafka/consumer.h"
+#include "consumer/consumer.h"
 #include "lua/finalizers.h"
 #include "lua/object.h"
 #include "lua/worker/sources.h"

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "kafka/consumer.h"
+#include "consumer/consumer.h"
 #include "lua/compat.h"
 #include "lua/consumer_object.h"
 #include "lua/object.h"

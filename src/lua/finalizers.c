@@ -3,7 +3,7 @@
 */
 #include "lua/finalizers.h"
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "kafka/log.h"
 #include "lua/compat.h"
 

@@ -10,7 +10,7 @@
 
 #include <lua.h>
 
-#include "core/err.h"
+#include "base/err.h"
 #include "kafka/log.h"
 
 /* All zero: no log. Turning a line into Lua values may raise: so it stands

@@ -6,7 +6,7 @@
 */
 #include "lua/metadata.h"
 
-#include "core/payload.h"
+#include "codec/payload.h"
 #include "lua/compat.h"
 #include "lua/object.h"
 

@@ -21,7 +21,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "lua/admin.h"
 #include "lua/compat.h"
 #include "lua/consumer.h"

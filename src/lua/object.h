@@ -12,8 +12,8 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#include "core/err.h"
-#include "kafka/fork.h"
+#include "base/err.h"
+#include "base/fork.h"
 #include "lua/compat.h"
 
 /* A metatable in the registry: methods behind __index, metamethods beside

@@ -13,7 +13,7 @@
 
 #include <lua.h>
 
-#include "kafka/consumer.h"
+#include "consumer/consumer.h"
 #include "lua/worker/sources.h"
 
 /* Pushes what owns the arrays of 'config'. The flat table is at 'flat', the

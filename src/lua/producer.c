@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "lua/compat.h"
 #include "lua/fields.h"
 #include "lua/finalizers.h"

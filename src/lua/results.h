@@ -11,7 +11,7 @@
 
 #include <lua.h>
 
-#include "kafka/consumer.h"
+#include "consumer/consumer.h"
 
 void strand_push_event (lua_State *L, const strand_event *event);
 void strand_push_stats (lua_State *L, const strand_stats *stats);

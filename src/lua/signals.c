@@ -10,9 +10,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "kafka/fork.h"
-#include "kafka/lock.h"
-#include "kafka/system.h"
+#include "base/fork.h"
+#include "base/lock.h"
+#include "base/system.h"
 #include "lua/compat.h"
 #include "lua/object.h"
 

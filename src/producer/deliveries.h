@@ -21,7 +21,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "kafka/log.h"
-#include "kafka/warnings.h"
+#include "shared/warnings.h"
 #include "producer/delivery.h"
 #include "producer/pending_reports.h"
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "kafka/errors.h"
 
 strand_delivery *strand_delivery_room (const char *topic, size_t key_length) {

@@ -11,7 +11,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "kafka/warnings.h"
+#include "shared/warnings.h"
 
 typedef struct strand_delivery {
   struct strand_delivery *next;

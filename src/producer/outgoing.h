@@ -11,7 +11,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "core/err.h"
+#include "base/err.h"
 #include "producer/producer_conf.h"
 
 typedef struct strand_outgoing_header {

@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 #include "kafka/client.h"
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "kafka/errors.h"
-#include "kafka/system.h"
+#include "base/system.h"
 #include "producer/deliveries.h"
 #include "producer/flushing.h"
 #include "producer/unacked.h"

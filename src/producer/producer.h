@@ -35,7 +35,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/err.h"
+#include "base/err.h"
 #include "kafka/conf.h"
 #include "kafka/log.h"
 #include "producer/deliveries.h"

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "kafka/errors.h"
 
 /* NULL for what librdkafka says in passing and mends by itself. */

@@ -15,7 +15,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "kafka/log.h"
-#include "kafka/stall.h"
+#include "producer/stall.h"
 
 #define STRAND_PRODUCER_EVENTS_MAX 64
 

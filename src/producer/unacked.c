@@ -5,7 +5,7 @@
 
 #include <assert.h>
 
-#include "kafka/clock.h"
+#include "base/clock.h"
 #include "kafka/placement.h"
 
 static void set_reminder (strand_unacked *u, strand_calls *calls) {

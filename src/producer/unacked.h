@@ -20,7 +20,7 @@
 
 #include "kafka/calls.h"
 #include "kafka/log.h"
-#include "kafka/stall.h"
+#include "producer/stall.h"
 #include "producer/producer_events.h"
 
 typedef struct strand_unacked {

@@ -17,7 +17,7 @@
 #ifndef STRAND_LUA_BATCH_H
 #define STRAND_LUA_BATCH_H
 
-#include "kafka/worker.h"
+#include "worker/worker.h"
 #include "lua/worker/record.h"
 
 typedef struct strand_batch_state {

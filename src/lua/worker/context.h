@@ -17,7 +17,7 @@
 
 #include <lua.h>
 
-#include "kafka/worker.h"
+#include "worker/worker.h"
 
 typedef struct strand_context {
   unsigned worker;     /* from 1 */

@@ -8,7 +8,7 @@
 
 #include "core/engine.h"
 #include "kafka/log.h"
-#include "kafka/system.h"
+#include "base/system.h"
 #include "lua/compat.h"
 #include "lua/worker/batch.h"
 #include "lua/worker/context.h"

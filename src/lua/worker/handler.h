@@ -1,5 +1,5 @@
 /*
-** handler.h - handlers in Lua: what a worker calls (kafka/handler.h)
+** handler.h - handlers in Lua: what a worker calls (shared/handler.h)
 **
 **   open    a Lua state: libraries, modules, setup(args)
 **   handle  handler(record, context), under lua_pcall; its results, or what
@@ -20,7 +20,7 @@
 
 #include <lua.h>
 
-#include "kafka/worker.h"
+#include "worker/worker.h"
 #include "lua/worker/sources.h"
 
 /* Keeps 'sources' until it is released. Thread: lua. */

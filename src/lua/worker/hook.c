@@ -4,7 +4,7 @@
 #include "lua/worker/hook.h"
 
 #include "core/engine.h"
-#include "core/utf8.h"
+#include "codec/utf8.h"
 #include "lua/compat.h"
 #include "lua/worker/reason.h"
 

@@ -2,7 +2,7 @@
 ** hook.h - how a handler that runs too long is interrupted, or asked where it
 ** is
 **
-** Nothing is hooked until a signal says so (kafka/interrupt.h): a count hook
+** Nothing is hooked until a signal says so (base/interrupt.h): a count hook
 ** of 1 is then set on the coroutine that runs, which lua_sethook allows in a
 ** signal handler of the same thread. The hook
 **
@@ -29,7 +29,7 @@
 
 #include <lua.h>
 
-#include "kafka/worker.h"
+#include "worker/worker.h"
 
 typedef struct strand_hook {
   /* Written by the worker's thread, and read there by its signal handler. */

@@ -6,7 +6,7 @@
 #include <lualib.h>
 
 #include "core/engine.h"
-#include "kafka/lock.h"
+#include "base/lock.h"
 #include "lua/compat.h"
 #include "lua/worker/reason.h"
 

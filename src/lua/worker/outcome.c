@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "core/utf8.h"
+#include "codec/utf8.h"
 #include "lua/compat.h"
 #include "lua/object.h"
 

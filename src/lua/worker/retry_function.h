@@ -16,7 +16,7 @@
 
 #include <lua.h>
 
-#include "kafka/handler.h"
+#include "shared/handler.h"
 #include "lua/worker/record.h"
 #include "lua/worker/sources.h"
 

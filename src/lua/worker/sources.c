@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kafka/lock.h"
+#include "base/lock.h"
 
 struct strand_sources {
   atomic_size_t users; /* by who keeps it; who is last frees it */

@@ -3,7 +3,7 @@
 **
 ** The caller's Lua state may be gone while a worker still runs, so nothing
 ** of it is borrowed. Counted: the consumer's userdata keeps one, and each
-** strand_handler (kafka/handler.h) that is made from it.
+** strand_handler (shared/handler.h) that is made from it.
 **
 ** Only the consumer's retry function changes later (configure). Each worker
 ** compares the version when a record has failed, and loads the new one.

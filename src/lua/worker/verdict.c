@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "core/engine.h"
-#include "core/utf8.h"
+#include "codec/utf8.h"
 #include "lua/compat.h"
 #include "lua/worker/outcome.h"
 #include "lua/worker/reason.h"

@@ -21,7 +21,7 @@
 
 #include <lua.h>
 
-#include "kafka/worker.h"
+#include "worker/worker.h"
 
 /* Replaces what was said before. 'reason' may be NULL. Never raises. */
 void strand_verdict_set (strand_verdict *v, strand_verdict_kind kind,

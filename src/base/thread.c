@@ -1,0 +1,33 @@
+/*
+** thread.c - see thread.h
+*/
+#include "base/thread.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+
+int strand_thread_start_deep (pthread_t *thread, void *(*run)(void *),
+                              void *argument, size_t stack) {
+  pthread_attr_t attributes;
+  sigset_t all;
+  sigset_t before;
+  int status = pthread_attr_init(&attributes);
+  if (status != 0) {
+    errno = status;
+    return 0;
+  }
+  if (stack > 0) pthread_attr_setstacksize(&attributes, stack);
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  status = pthread_create(thread, &attributes, run, argument);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_attr_destroy(&attributes);
+  errno = status;
+  return status == 0;
+}
+
+int strand_thread_start (pthread_t *thread, void *(*run)(void *),
+                         void *argument) {
+  return strand_thread_start_deep(thread, run, argument, 0);
+}

@@ -1,0 +1,237 @@
+#include "consumer/consumer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "member/member.h"
+#include "base/lock.h"
+#include "member/member.h"
+#include "base/system.h"
+#include "worker/worker.h"
+
+/*
+** Opening
+*/
+
+static bool open_fds (strand_consumer *c, strand_failure *failure) {
+  if (!strand_notifier_open(&c->notifier, failure)) return false;
+  if (strand_life_open(&c->life) < 0) {
+    strand_fail_descriptor(failure, "a consumer's timerfd", errno);
+    return false;
+  }
+  return strand_notifier_watch(&c->notifier, c->life.timer_fd, failure);
+}
+
+static bool open_members (strand_consumer *c,
+                          const strand_consumer_config *config,
+                          strand_failure *failure) {
+  c->members = calloc(config->members, sizeof(*c->members));
+  if (c->members == NULL || !strand_inboxes_init(&c->inboxes, config->members))
+    return false;
+  for (unsigned i = 0; i < config->members; i++) {
+    c->members[i] = strand_member_new(c, i, config->kafka, config->kafka_count,
+                                      failure);
+    if (c->members[i] == NULL) return false;
+  }
+  if (strand_settings_read(&c->settings,
+                           rd_kafka_conf(c->members[0]->owner.client)))
+    return true;
+  strand_fail(failure, "NO_MEMORY", "memory ran out");
+  return false;
+}
+
+/* The lua thread has it no more, nor its members. */
+static void leave (strand_consumer *c) {
+  for (unsigned i = 0; c->members != NULL && i < c->inboxes.count; i++) {
+    if (c->members[i] != NULL) strand_member_unref(c->members[i]);
+  }
+  free(c->members);
+  c->members = NULL;
+  strand_shared_unref(c);
+}
+
+strand_consumer *strand_consumer_open (const strand_consumer_config *config,
+                                       strand_failure *failure) {
+  strand_consumer *c = strand_shared_new(config);
+  strand_fail(failure, "NO_MEMORY", "memory ran out");
+  if (c == NULL) return NULL;
+  if (strand_routes_init(&c->routes, config, failure)
+      && open_fds(c, failure)) {
+    strand_conf_warn(RD_KAFKA_CONSUMER, config->kafka, config->kafka_count,
+                     c->notifier.log);
+    if (open_members(c, config, failure)) {
+      failure->code[0] = '\0';
+      return c;
+    }
+  }
+  leave(c);
+  return NULL;
+}
+
+/*
+** Starting
+*/
+
+/* Handlers are loaded when there is a thread for each worker, and else not at
+** all. */
+static bool load_handlers (strand_consumer *c, strand_failure *failure) {
+  strand_limits limits = strand_settings_limits(&c->settings);
+  strand_failure why;
+  bool made;
+  strand_mailbox_limit(&c->mailbox, (unsigned)limits.max_in_flight,
+                       limits.workers);
+  made = strand_life_hire(&c->life, limits.workers)
+         && strand_workers_start(c, limits.workers, failure);
+  if (strand_pool_wait(&c->pool, &why)) return made;
+  if (made) *failure = why;
+  return false;
+}
+
+static bool start_members (strand_consumer *c, strand_failure *failure) {
+  for (unsigned i = 0; i < c->inboxes.count; i++) {
+    strand_life_add_member(&c->life);
+    if (strand_member_start(c->members[i], failure)) continue;
+    strand_life_drop_member(&c->life);
+    return false;
+  }
+  return true;
+}
+
+bool strand_consumer_start (strand_consumer *c, strand_failure *failure) {
+  if (!strand_life_start(&c->life)) {
+    strand_fail(failure, "NOT_NEW", "a consumer starts once");
+    return false;
+  }
+  strand_pool_start(&c->pool);
+  if (!load_handlers(c, failure)) return false;
+  strand_life_run(&c->life);
+  return start_members(c, failure);
+}
+
+const char *strand_consumer_state (const strand_consumer *c) {
+  static const char *const names[] = { "new", "running", "closing", "closed" };
+  return names[strand_shared_state(c)];
+}
+
+int strand_consumer_take_joined (strand_consumer *c, strand_failure *failure) {
+  int joined = 0;
+  if (strand_shared_all_joined(c)) joined = 1;
+  else if (strand_stop_is_asked(&c->stop, failure)) joined = -1;
+  if (joined != 0) c->joined_told = true;
+  strand_shared_settle(c);
+  return joined;
+}
+
+int strand_consumer_fd (strand_consumer *c) {
+  return strand_notifier_fd(&c->notifier);
+}
+
+/*
+** What waits to be taken
+*/
+
+bool strand_consumer_next_event (strand_consumer *c, strand_event *event) {
+  if (strand_events_pop(c->notifier.events, event)) return true;
+  strand_shared_settle(c);
+  return strand_events_pop(c->notifier.events, event);
+}
+
+bool strand_consumer_next_log (strand_consumer *c, strand_log_line *line) {
+  if (strand_log_pop(c->notifier.log, line)) return true;
+  strand_shared_settle(c);
+  return strand_log_pop(c->notifier.log, line) != 0;
+}
+
+void strand_consumer_hold (strand_consumer *c, bool held) {
+  strand_notifier_hold(&c->notifier, held);
+}
+
+void strand_consumer_keep (strand_consumer *c, bool kept) {
+  strand_notifier_keep(&c->notifier, kept);
+  strand_shared_settle(c);
+}
+
+bool strand_consumer_oauth_needed (strand_consumer *c) {
+  return strand_notifier_wants_token(&c->notifier);
+}
+
+/* Before the clients are told: what they ask after that is another request. */
+static void answer_oauth (strand_consumer *c) {
+  strand_notifier_want_token(&c->notifier, false);
+}
+
+/* A client that is being destroyed needs no token. */
+static bool is_serving (const strand_consumer *c) {
+  return strand_shared_state(c) < STRAND_CLOSING;
+}
+
+bool strand_consumer_oauth_set (strand_consumer *c, const char *token,
+                                int64_t expires_ms, const char *principal,
+                                strand_failure *failure) {
+  char error[256];
+  answer_oauth(c);
+  if (!is_serving(c)) return true;
+  for (unsigned i = 0; i < c->inboxes.count; i++) {
+    if (strand_member_token(c->members[i], token, expires_ms, principal, error,
+                            sizeof(error)))
+      continue;
+    strand_fail(failure, "OAUTH", "the token was refused: %s", error);
+    return false;
+  }
+  return true;
+}
+
+void strand_consumer_oauth_fail (strand_consumer *c, const char *message) {
+  answer_oauth(c);
+  if (!is_serving(c)) return;
+  for (unsigned i = 0; i < c->inboxes.count; i++) {
+    strand_member_token_fail(c->members[i], message);
+  }
+}
+
+bool strand_consumer_ending (strand_consumer *c, strand_close_mode *mode,
+                             strand_failure *reason) {
+  return strand_stop_waits(&c->stop, mode, reason);
+}
+
+void strand_consumer_ending_told (strand_consumer *c) {
+  strand_stop_tell(&c->stop);
+}
+
+/*
+** Closing
+*/
+
+void strand_consumer_close_begin (strand_consumer *c, strand_close_mode mode,
+                                  double timeout) {
+  strand_shared_close(c, mode, timeout);
+}
+
+/* Told last: after it the descriptors may go. */
+static void tell_closed (strand_consumer *c) {
+  if (!strand_life_untold(&c->life)) return;
+  strand_mailbox_close(&c->mailbox);
+  for (unsigned i = 0; i < c->inboxes.count; i++) {
+    strand_member_dismiss(c->members[i]);
+  }
+  strand_life_tell(&c->life);
+  strand_shared_settle(c);
+}
+
+bool strand_consumer_close_step (strand_consumer *c) {
+  bool over = strand_life_step(&c->life);
+  if (over) tell_closed(c);
+  return over;
+}
+
+void strand_consumer_discard (strand_consumer *c, double timeout) {
+  if (strand_shared_state(c) != STRAND_CLOSED) {
+    int64_t until_us = strand_clock_us() + (int64_t)(timeout * 1e6);
+    strand_shared_close(c, STRAND_CLOSE_NOW, timeout > 2 ? timeout - 1 : 1);
+    strand_life_wait(&c->life, until_us);
+    strand_mailbox_close(&c->mailbox);
+  }
+  strand_notifier_mute(&c->notifier);
+  leave(c);
+}

@@ -1,0 +1,96 @@
+/*
+** assignment.h - the partitions that a member is assigned
+**
+** Invariants:
+**   (1) There is room for each, and none is NULL.
+**   (2) One that is live has a queue, and is found by its topic and number.
+**   (3) One that is revoked has no queue, and a lease of it is out: the last
+**       of them drops it.
+**
+** Thread: owner, but for a tag's stop flag.
+*/
+#ifndef STRAND_ASSIGNMENT_H
+#define STRAND_ASSIGNMENT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <librdkafka/rdkafka.h>
+#include "core/engine.h"
+#include "base/list.h"
+#include "core/places.h"
+
+typedef struct strand_tag strand_tag;
+
+/* Where a partition is read from: position.c's, which others ask. */
+typedef struct strand_position {
+  bool restored;
+  bool checking;    /* it is in doubt: not read */
+  bool asked;       /* ...and the helper has that question, or seeks */
+  bool again;       /* a rebalance came meanwhile: seek once more */
+  bool sought;      /* the doubt was settled by going there */
+  bool first_seen;  /* a record or the end came since it was placed */
+  bool stuck;       /* no offset to go on from; seek() helps */
+  int64_t target;   /* 'checking': where it goes on; or STRAND_NOWHERE */
+  int64_t seen;     /* and what came in place of what was expected */
+  int64_t below;    /* what came below the position: a reset; or -1 */
+  int64_t claimed;  /* what metadata says is done, up to here, while the log is
+                      not known to be so long; or -1 */
+  int64_t retry_us; /* when to ask for the committed offset again */
+  int64_t backoff_us;
+} strand_position;
+
+/* What of its log is missing: starts.c's. */
+typedef struct strand_gap {
+  int64_t low;  /* the log's start, when it was last looked at */
+  int64_t from; /* what was expected at the gap to look at; -1: none */
+  int64_t to;
+  int64_t due_us; /* when gaps may be looked at again */
+  bool asked;     /* the helper has the question about it */
+} strand_gap;
+
+/* An assignment's partition as this side sees it: the engine's tag. Freed
+** when it is revoked and no lease of it is out. */
+struct strand_tag {
+  strand_partition *partition; /* NULL when revoked */
+  rd_kafka_queue_t *queue;     /* NULL when revoked */
+  unsigned route;
+  uint32_t leases;
+  uint32_t epoch;
+  bool leaving;   /* nothing starts any more: revoked, or closing */
+  bool contested; /* another member did not give it up: not restored */
+  bool no_route;  /* no handler takes it: never read */
+  bool more;      /* its queue may hold something now */
+  bool seeking;   /* the user's seek is under way */
+  bool reread;    /* from where it is: librdkafka may not say it again */
+  bool no_leader; /* it does not answer, or there is none */
+  int64_t end;    /* the partition's end, when it was last reached */
+  strand_position position;
+  strand_gap gap;
+  strand_link letters; /* of its records; dead_letters.c */
+  char apart[64];      /* from what the owner writes for each lease */
+  /* Written by the owner, read by workers before each further record of a
+  ** lease: one that it reads too early is one more record in flight. */
+  atomic_bool stop;
+};
+
+/* tags[0..count) are live, or gone with leases out; 'places' finds those that
+** are live. */
+typedef struct strand_assignment {
+  strand_tag **tags;
+  size_t count;
+  size_t capacity;
+  strand_places places;
+} strand_assignment;
+
+void strand_assignment_free (strand_assignment *a);
+/* One that is not assigned yet. NULL: memory ran out. */
+strand_tag *strand_assignment_add (strand_assignment *a);
+/* Frees one that is revoked and has no lease out, or never came to be. */
+void strand_assignment_drop (strand_assignment *a, strand_tag *tag);
+/* NULL: it is not one of them, or revoked. */
+strand_tag *strand_assignment_find (const strand_assignment *a,
+                                    const char *topic, int32_t partition);
+/* Between two turns, in debug builds. */
+void strand_assignment_check (const strand_assignment *a);
+
+#endif

@@ -1,0 +1,435 @@
+/*
+** committer.c - commits to the group, one at a time, and what a failed one
+** means
+**
+** Never two unanswered: librdkafka retries by itself, and an older commit
+** that it repeats can overtake a newer one, both reported as successes.
+** Nothing is clean before the broker's answer. After an error that is not
+** the whole request's, librdkafka's errors for single partitions are not
+** true: the engine then commits each alone.
+*/
+#include "member/committer.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "core/mutant.h"
+#include "base/clock.h"
+#include "kafka/errors.h"
+
+#define REVOKE_COMMITS_MOST 3 /* tried inside one rebalance */
+#define NAMES_MOST 8          /* partitions that a failed commit names */
+#define MORE_SIZE 32          /* " and 1000000 more" */
+
+void strand_committer_init (strand_committer *t, const strand_owner *owner,
+                            const strand_membership *membership,
+                            const strand_join_watch *join_watch,
+                            const strand_troubles *troubles,
+                            strand_problem *problem,
+                            strand_snapshot *snapshot) {
+  *t = (strand_committer){ .owner = owner,
+                           .membership = membership,
+                           .join_watch = join_watch,
+                           .troubles = troubles,
+                           .problem = problem,
+                           .snapshot = snapshot };
+}
+
+void strand_committer_open (strand_committer *t, strand_waker *waker) {
+  static const uint64_t one = 1;
+  t->queue = rd_kafka_queue_new(t->owner->client);
+  rd_kafka_queue_io_event_enable(t->queue, waker->queue_fd, &one, sizeof(one));
+}
+
+void strand_committer_close (strand_committer *t) {
+  if (t->queue != NULL) rd_kafka_queue_destroy(t->queue);
+  t->queue = NULL;
+}
+
+static void answer_waiters (strand_committer *t, bool planned_only,
+                            const strand_failure *failure) {
+  strand_waiter **at = &t->waiters, *w;
+  while ((w = *at) != NULL) {
+    if (planned_only && !w->planned) {
+      at = &w->next;
+      continue;
+    }
+    *at = w->next;
+    strand_shared_answer(t->owner->consumer, w->ticket, failure);
+    free(w);
+  }
+}
+
+/* For health(). */
+static void publish (strand_committer *t, int64_t now_us) {
+  const strand_trouble *failing = &t->failing;
+  bool fails = strand_trouble_is_due(failing, now_us);
+  strand_failure problem;
+  if (fails) {
+    strand_fail(&problem, "COMMIT_FAILS", "commits fail for %.0f s: %s",
+                (double)(now_us - failing->since_us) / 1e6, t->cause.text);
+  }
+  strand_problem_set(t->problem, STRAND_PROBLEM_COMMIT_FAILS,
+                     fails ? &problem : NULL);
+}
+
+static void note_trouble (strand_committer *t, rd_kafka_resp_err_t err,
+                          int64_t now_us) {
+  strand_trouble *failing = &t->failing;
+  bool later = strand_error_is_later(err);
+  strand_trouble_begin(failing, now_us,
+                       later ? STRAND_TROUBLE_PATIENCE_US : 0);
+  if (!later && failing->tell_us > now_us) failing->tell_us = now_us;
+  strand_heard_note(&t->cause, err, rd_kafka_err2str(err));
+  publish(t, now_us); /* before the event is told */
+}
+
+/* What failed is not there any more: it was revoked, or done without. */
+void strand_committer_tick (strand_committer *t, int64_t now_us) {
+  if (t->failing.since_us != 0 && t->commit == NULL
+      && strand_engine_commit_due(t->owner->engine, 0) == INT64_MAX) {
+    t->failing = (strand_trouble){ 0 };
+  }
+  publish(t, now_us);
+}
+
+static rd_kafka_topic_partition_list_t *list_of (const strand_commit *c) {
+  rd_kafka_topic_partition_list_t *list;
+  list = rd_kafka_topic_partition_list_new((int)c->count);
+  for (size_t i = 0; i < c->count; i++) {
+    const strand_commit_item *item = &c->items[i];
+    rd_kafka_topic_partition_t *p = rd_kafka_topic_partition_list_add(
+      list, strand_partition_topic(item->partition),
+      strand_partition_index(item->partition));
+    p->offset = item->offset;
+    p->metadata_size = strlen(item->metadata);
+    p->metadata = p->metadata_size > 0 ? strdup(item->metadata) : NULL;
+    if (p->metadata == NULL && p->metadata_size > 0) {
+      rd_kafka_topic_partition_list_destroy(list);
+      return NULL; /* never an offset without its payload */
+    }
+  }
+  return list;
+}
+
+/*
+** What failed, and for which partitions
+*/
+
+/* The first of them, and how many more. */
+typedef struct names {
+  char text[384];
+  size_t length;
+  size_t named;
+  size_t count;
+} names;
+
+static void add_name (names *n, const strand_partition *p) {
+  const char *comma = n->count == 0 ? "" : ", ";
+  size_t room = sizeof(n->text) - MORE_SIZE - n->length;
+  char name[320];
+  int length = snprintf(name, sizeof(name), "%s%s/%d", comma,
+                        strand_partition_topic(p),
+                        (int)strand_partition_index(p));
+  if (n->named == n->count++ && n->named < NAMES_MOST
+      && (size_t)length < room) {
+    memcpy(n->text + n->length, name, (size_t)length + 1);
+    n->length += (size_t)length;
+    n->named++;
+  }
+}
+
+static const char *end_names (names *n) {
+  if (n->count > n->named) {
+    snprintf(n->text + n->length, MORE_SIZE, " and %zu more",
+             n->count - n->named);
+  }
+  return n->text;
+}
+
+static void describe (const strand_commit *commit, const char *code,
+                      const char *text, strand_failure *failure) {
+  names n = { .count = 0 };
+  for (size_t i = 0; i < commit->count; i++) {
+    add_name(&n, commit->items[i].partition);
+  }
+  if (commit->count == 1) {
+    strand_fail(failure, code, "commit of %s: %s", end_names(&n), text);
+    return;
+  }
+  strand_fail(failure, code, "commit of %zu partitions (%s): %s",
+              commit->count, end_names(&n), text);
+}
+
+static void tell_failed (strand_committer *t, const strand_commit *commit,
+                         const strand_failure *failure) {
+  strand_event event = strand_owner_event(t->owner, "commit_failed", NULL);
+  if (commit->count == 1) {
+    strand_partition *p = commit->items[0].partition;
+    strand_event_set_topic(&event, strand_partition_topic(p),
+                           strand_partition_index(p));
+    event.offset = commit->items[0].offset;
+  }
+  snprintf(event.code, sizeof(event.code), "%s", failure->code);
+  strand_event_set_reason(&event, failure->message, strlen(failure->message));
+  strand_owner_emit(t->owner, &event);
+}
+
+bool strand_committer_untold (const strand_committer *t,
+                              strand_failure *failure) {
+  const strand_partition *p = NULL;
+  names n = { .count = 0 };
+  while ((p = strand_engine_next(t->owner->engine, p)) != NULL) {
+    if (strand_partition_unwritable(p)) add_name(&n, p);
+  }
+  if (n.count == 0) return false;
+  strand_fail(failure, "METADATA_UNWRITABLE",
+              "what is done in %s does not "
+              "fit in the metadata of a commit: see the event",
+              end_names(&n));
+  return true;
+}
+
+/*
+** Answers
+*/
+
+/* Those of a commit that failed go one by one now, and a text that was too
+** long comes again half as long: a revoke does not give up meanwhile. */
+static void go_on (strand_committer *t, int64_t now_us) {
+  t->commit = NULL;
+  if (strand_engine_commit_due(t->owner->engine, now_us) == 0) {
+    t->tries = 0;
+  }
+  for (strand_waiter *w = t->waiters; w != NULL; w = w->next) {
+    w->planned = false; /* the next one may do it */
+  }
+}
+
+/* Refused for its length alone: the engine learns from it, and says so. */
+static bool is_learnt (const strand_commit *commit, strand_answer answer) {
+  return answer == STRAND_COMMIT_REFUSED && commit->count == 1
+         && commit->items[0].metadata[0] != '\0';
+}
+
+static void take_failure (strand_committer *t, strand_answer answer,
+                          const strand_failure *failure, int64_t now_us) {
+  bool learnt = is_learnt(t->commit, answer);
+  bool final = answer != STRAND_COMMIT_LATER && t->commit->count == 1
+               && !learnt;
+  if (!learnt) tell_failed(t, t->commit, failure);
+  t->failure = *failure;
+  strand_tally_commit_failed(&t->owner->consumer->tally);
+  strand_engine_commit_answer(t->owner->engine, t->commit, answer, now_us);
+  if (final) answer_waiters(t, true, failure);
+  go_on(t, now_us);
+}
+
+static strand_answer answer_of (rd_kafka_resp_err_t err) {
+  if (strand_error_is_later(err)) return STRAND_COMMIT_LATER;
+  return strand_error_kind_of(err) == STRAND_ERROR_METADATA_TOO_LARGE
+             && !MUTANT(metadata_too_large_is_any_error)
+           ? STRAND_COMMIT_REFUSED
+           : STRAND_COMMIT_UNKNOWN;
+}
+
+static void take_error (strand_committer *t, rd_kafka_resp_err_t err,
+                        int64_t now_us) {
+  strand_failure failure;
+  char code[sizeof(failure.code)];
+  describe(t->commit, strand_code_of(err, code, sizeof(code)),
+           rd_kafka_err2str(err), &failure);
+  /* no commit is taken before it has joined again, however often it tries */
+  t->must_rejoin = strand_error_kind_of(err) == STRAND_ERROR_LEFT_BEHIND;
+  note_trouble(t, err, now_us);
+  take_failure(t, answer_of(err), &failure, now_us);
+}
+
+static void take_success (strand_committer *t, int64_t now_us) {
+  t->failure.code[0] = '\0';
+  t->must_rejoin = false;
+  strand_tally_commit(&t->owner->consumer->tally, t->commit);
+  strand_engine_commit_answer(t->owner->engine, t->commit, STRAND_COMMITTED,
+                              now_us);
+  t->failing = (strand_trouble){ 0 };
+  publish(t, now_us);
+  strand_trouble_committed(t->troubles, now_us);
+  if (strand_engine_commit_due(t->owner->engine, now_us) > 0) {
+    strand_failure untold;
+    answer_waiters(t, true,
+                   strand_committer_untold(t, &untold) ? &untold : NULL);
+  }
+  go_on(t, now_us);
+}
+
+static rd_kafka_resp_err_t error_of (rd_kafka_event_t *event) {
+  rd_kafka_topic_partition_list_t *list;
+  rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+  if (MUTANT(commit_error_is_not_read)) return RD_KAFKA_RESP_ERR_NO_ERROR;
+  list = rd_kafka_event_topic_partition_list(event);
+  for (int i = 0; err == 0 && list != NULL && i < list->cnt; i++) {
+    err = list->elems[i].err;
+  }
+  return err;
+}
+
+/* t->commit, to the broker. */
+static void send_planned (strand_committer *t, int64_t now_us) {
+  rd_kafka_topic_partition_list_t *list = list_of(t->commit);
+  rd_kafka_resp_err_t err;
+  if (list == NULL) {
+    strand_failure failure;
+    describe(t->commit, "NO_MEMORY", "memory ran out", &failure);
+    take_failure(t, STRAND_COMMIT_LATER, &failure, now_us);
+    return;
+  }
+  err = rd_kafka_commit_queue(t->owner->client, list, t->queue, NULL, NULL);
+  rd_kafka_topic_partition_list_destroy(list);
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) take_error(t, err, now_us);
+}
+
+static bool may_send (const strand_committer *t) {
+  return t->commit == NULL && !t->membership->fatal && t->owner->client != NULL
+         && !strand_join_watch_joins(t->join_watch);
+}
+
+/* False: nothing was planned. */
+static bool plan_and_send (strand_committer *t, int64_t now_us) {
+  t->commit = strand_engine_commit(t->owner->engine, now_us, NULL);
+  if (t->commit == NULL) return false;
+  for (strand_waiter *w = t->waiters; w != NULL; w = w->next) {
+    w->planned = true;
+  }
+  send_planned(t, now_us);
+  strand_snapshot_change(t->snapshot);
+  return true;
+}
+
+bool strand_committer_send (strand_committer *t, int64_t now_us) {
+  return may_send(t) && plan_and_send(t, now_us);
+}
+
+static bool has_unplanned (const strand_committer *t) {
+  for (const strand_waiter *w = t->waiters; w != NULL; w = w->next) {
+    if (!w->planned) return true;
+  }
+  return false;
+}
+
+bool strand_committer_starved (const strand_committer *t) {
+  return t->commit == NULL
+         && strand_engine_commit_due(t->owner->engine, 0) < INT64_MAX;
+}
+
+/* Nothing was planned: because all is committed, memory ran out, or what is
+** done does not fit. */
+static void answer_unplanned (strand_committer *t) {
+  static const strand_failure no_memory = { "NO_MEMORY", "memory ran out" };
+  strand_failure untold;
+  const strand_failure *failure = NULL;
+  if (strand_committer_starved(t)) failure = &no_memory;
+  else if (strand_committer_untold(t, &untold)) failure = &untold;
+  answer_waiters(t, false, failure);
+}
+
+/* A commit that somebody waits for does not wait for its interval; but one
+** that failed does wait for its back-off. */
+static void serve_waiters (strand_committer *t, int64_t now_us) {
+  if (t->commit != NULL || !has_unplanned(t)) return;
+  if (t->membership->fatal) {
+    static const strand_failure fatal = { "FATAL", "the member has failed" };
+    answer_waiters(t, false, &fatal);
+    return;
+  }
+  if (strand_engine_commit_blocked(t->owner->engine, now_us)) return;
+  if (!strand_committer_starved(t)) answer_unplanned(t);
+  else if (may_send(t) && !plan_and_send(t, now_us)) answer_unplanned(t);
+}
+
+void strand_committer_serve (strand_committer *t, int64_t now_us) {
+  rd_kafka_event_t *event;
+  while ((event = rd_kafka_queue_poll(t->queue, 0)) != NULL) {
+    if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_OFFSET_COMMIT
+        && t->commit != NULL) {
+      rd_kafka_resp_err_t err = error_of(event);
+      if (err == RD_KAFKA_RESP_ERR_NO_ERROR) take_success(t, now_us);
+      else take_error(t, err, now_us);
+      strand_snapshot_change(t->snapshot);
+    }
+    rd_kafka_event_destroy(event);
+  }
+  serve_waiters(t, now_us);
+  if (t->owner->phase == STRAND_SERVING
+      && strand_engine_commit_due(t->owner->engine, now_us) <= now_us) {
+    strand_committer_send(t, now_us);
+  }
+}
+
+/*
+** In a rebalance
+*/
+
+void strand_committer_begin_revoke (strand_committer *t) {
+  t->must_rejoin = false;
+  t->tries = 0;
+}
+
+bool strand_committer_serve_revoke (strand_committer *t, int64_t now_us) {
+  if (t->must_rejoin) return false;
+  if (strand_committer_is_out(t)) return true; /* another's, or ours */
+  if (strand_engine_commit_blocked(t->owner->engine, now_us)) return true;
+  return t->tries++ < REVOKE_COMMITS_MOST && strand_committer_send(t, now_us);
+}
+
+/*
+** At the end
+*/
+
+bool strand_committer_waits (const strand_committer *t) {
+  return strand_join_watch_joins(t->join_watch)
+         && strand_engine_commit_due(t->owner->engine, 0) < INT64_MAX;
+}
+
+void strand_committer_forgive (strand_committer *t) {
+  if (!strand_committer_untold(t, &t->failure)) t->failure.code[0] = '\0';
+}
+
+void strand_committer_wait (strand_committer *t, strand_waiter *waiter) {
+  waiter->planned = false;
+  waiter->next = t->waiters;
+  t->waiters = waiter;
+}
+
+int64_t strand_committer_due (const strand_committer *t, int64_t now_us) {
+  int64_t due = INT64_MAX;
+  if (t->commit != NULL || t->membership->fatal
+      || strand_join_watch_joins(t->join_watch)) {
+    return INT64_MAX;
+  }
+  if (t->owner->phase == STRAND_SERVING || t->owner->phase == STRAND_COMMITTING
+      || has_unplanned(t)) {
+    due = strand_engine_commit_due(t->owner->engine, now_us);
+  }
+  return due;
+}
+
+void strand_committer_end (strand_committer *t) {
+  static const strand_failure closed = { "CLOSED", "the consumer is closed" };
+  if (t->commit != NULL) {
+    strand_fail(&t->failure, "TIMED_OUT",
+                "the last commit was not answered in time");
+    strand_engine_commit_answer(t->owner->engine, t->commit,
+                                STRAND_COMMIT_LATER, strand_clock_us());
+    t->commit = NULL;
+  }
+  answer_waiters(t, false, &closed);
+  if (t->failure.code[0] == '\0') return;
+  strand_tally_fail(&t->owner->consumer->tally, &t->failure);
+}
+
+void strand_committer_check (const strand_committer *t) {
+  assert(t->commit == NULL || t->queue != NULL); /* (1) */
+  for (const strand_waiter *w = t->waiters; w != NULL; w = w->next) {
+    assert(!w->planned || t->commit != NULL); /* (2) */
+  }
+}

@@ -1,0 +1,390 @@
+/*
+** handover.c - leases out to the workers in batches, outcomes back
+*/
+#include "member/handover.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "core/mutant.h"
+#include "shared/mailbox.h"
+#include "member/outcome.h"
+
+#define LOOK_FIRST_US 1000
+#define SPREAD_US 1000
+#define SPARE_MAX 8 /* batches that are kept for the next */
+#define LOOK_MOST_US 1000000
+
+void strand_handover_init (strand_handover *h, const strand_owner *owner,
+                           strand_assignment *assignment,
+                           strand_snapshot *snapshot,
+                           strand_watchdog *watchdog, strand_waker *waker) {
+  *h = (strand_handover){ .owner = owner,
+                          .assignment = assignment,
+                          .snapshot = snapshot,
+                          .watchdog = watchdog,
+                          .waker = waker,
+                          .look_us = INT64_MAX };
+}
+
+void strand_handover_limit (strand_handover *h, size_t max_ready) {
+  h->max_ready = max_ready;
+}
+
+void strand_handover_widen (strand_handover *h, size_t batch_size) {
+  if (batch_size > h->batch_most) h->batch_most = batch_size;
+}
+
+/*
+** Out
+*/
+
+/* One that is over, once neither mailbox nor worker holds it any more. */
+static strand_batch *take_spare (strand_handover *h) {
+  for (strand_batch **at = &h->spare; *at != NULL; at = &(*at)->older) {
+    strand_batch *batch = *at;
+    if (atomic_load_explicit(&batch->refs, memory_order_acquire) > 1) continue;
+    *at = batch->older;
+    h->spare_count--;
+    return batch;
+  }
+  return NULL;
+}
+
+static strand_batch *new_batch (strand_handover *h) {
+  strand_batch *batch = take_spare(h);
+  if (batch == NULL) {
+    batch = aligned_alloc(64, (sizeof(*batch) + 63) & ~(size_t)63);
+  }
+  if (batch == NULL) return NULL;
+  batch->waker = h->waker;
+  batch->count = batch->records = batch->open = batch->first_open = 0;
+  atomic_store_explicit(&batch->refs, 1, memory_order_relaxed);
+  atomic_store_explicit(&batch->cursor, 0, memory_order_relaxed);
+  return batch;
+}
+
+static void retire_batch (strand_handover *h, strand_batch *batch) {
+  if (h->spare_count == SPARE_MAX) {
+    strand_batch_unref(batch);
+    return;
+  }
+  batch->older = h->spare;
+  h->spare = batch;
+  h->spare_count++;
+}
+
+/* Workers wrote to it last. */
+static void prepare_slot (strand_batch *batch, uint32_t i) {
+  if (i >= STRAND_BATCH_SLOTS) return;
+  __builtin_prefetch(&batch->slots[i], 1);
+  __builtin_prefetch(&batch->slots[i].harvested, 1);
+}
+
+static void fill_slot (strand_handover *h, strand_slot *slot,
+                       const strand_lease *lease) {
+  strand_tag *tag = strand_partition_tag(lease->partition);
+  slot->lease = *lease;
+  slot->tag = tag;
+  slot->first = lease->record;
+  slot->call = NULL;
+  slot->count = lease->count;
+  slot->stop = &tag->stop;
+  slot->route = tag->route;
+  slot->deadline_us = strand_watchdog_deadline(h->watchdog, tag->route);
+  slot->judged = slot->over = false;
+  slot->harvested = 0;
+  slot->since_us = 0;
+  atomic_store_explicit(&slot->began_us, 0, memory_order_relaxed);
+  atomic_store_explicit(&slot->done, 0, memory_order_relaxed);
+  atomic_store_explicit(&slot->state, STRAND_SLOT_READY, memory_order_relaxed);
+  tag->leases++;
+}
+
+/* The bundle is there before the lease: nothing fails in between. */
+static void fill_bundle (strand_handover *h, strand_slot *slot,
+                         const strand_lease *first, int64_t now_us) {
+  strand_bundle *bundle = h->bundle;
+  fill_slot(h, slot, first);
+  slot->tag->leases--; /* each part counts */
+  h->bundle = NULL;
+  strand_bundle_fill(h->owner->engine, bundle, first, now_us);
+  slot->call = &bundle->call;
+  slot->count = bundle->call.records.count;
+}
+
+static bool reserve_bundle (strand_handover *h) {
+  if (h->batch_most == 0 || h->bundle != NULL) return true;
+  h->bundle = strand_bundle_new(h->batch_most);
+  return h->bundle != NULL;
+}
+
+/* The next slot of the batch. 0: nothing may start, or no memory for it. */
+static uint32_t fill_next (strand_handover *h, strand_batch *batch,
+                           size_t room, int64_t now_us) {
+  strand_slot *slot = &batch->slots[batch->count];
+  size_t most = room > h->batch_most ? room : h->batch_most;
+  strand_lease lease;
+  if (!reserve_bundle(h)
+      || !strand_engine_lease(h->owner->engine, most, now_us, &lease))
+    return 0;
+  if (strand_partition_limits(lease.partition)->by == STRAND_BATCH_NONE) {
+    fill_slot(h, slot, &lease);
+  }
+  else fill_bundle(h, slot, &lease, now_us);
+  batch->count++;
+  batch->records += slot->count;
+  return slot->count;
+}
+
+static size_t unstarted (const strand_handover *h) {
+  size_t records = 0;
+  for (const strand_batch *b = h->batches; b != NULL; b = b->older) {
+    uint32_t at = b->count - strand_batch_unclaimed(b);
+    if (at == 0) records += b->records;
+    else
+      for (; at < b->count; at++) records += b->slots[at].count;
+  }
+  return records;
+}
+
+void strand_handover_post (strand_handover *h, int64_t now_us) {
+  size_t out = unstarted(h), room;
+  strand_batch *batch;
+  if (h->owner->phase > STRAND_ENDING || out > h->max_ready / 2) return;
+  room = h->max_ready - out;
+  (void)strand_engine_gates(h->owner->engine,
+                            now_us); /* what was just read counts */
+  while (room > 0) {
+    batch = new_batch(h);
+    if (batch == NULL) return;
+    while (room > 0 && batch->count < STRAND_BATCH_SLOTS) {
+      uint32_t records = fill_next(h, batch, room, now_us);
+      if (records == 0) break;
+      prepare_slot(batch, batch->count + 2);
+      room -= records < room ? records : room;
+    }
+    if (batch->count == 0) {
+      retire_batch(h, batch);
+      return;
+    }
+    batch->open = batch->count;
+    batch->older = h->batches;
+    h->batches = batch;
+    batch->spread_us = now_us + SPREAD_US;
+    h->look_wait_us = LOOK_FIRST_US;
+    h->look_us = now_us + LOOK_FIRST_US;
+    strand_snapshot_change(h->snapshot);
+    strand_mailbox_post(&h->owner->consumer->mailbox, batch);
+  }
+}
+
+/*
+** Back
+*/
+
+static void end_slot (strand_handover *h, strand_batch *batch,
+                      strand_slot *slot) {
+  strand_tag *tag = slot->tag;
+  strand_watchdog_forget(h->watchdog, slot);
+  slot->over = true;
+  batch->open--;
+  if (slot->call != NULL) {
+    strand_bundle_free(strand_bundle_of(slot));
+    return;
+  }
+  if (--tag->leases == 0 && tag->partition == NULL)
+    strand_assignment_drop(h->assignment, tag);
+}
+
+static void clear_verdict (strand_verdict *v) {
+  free(v->reason);
+  free(v->policy_problem);
+}
+
+/* The lease ends with what its verdict says; without one, what is left goes
+** back unstarted (recalled, stopped). */
+static strand_err judge (strand_handover *h, strand_slot *slot,
+                         strand_verdict *v, int64_t now_us) {
+  strand_err err;
+  if (slot->lease.count == 0) return STRAND_OK;
+  if (!slot->judged || v->kind == STRAND_VERDICT_DONE) {
+    return strand_engine_give_back(h->owner->engine, &slot->lease);
+  }
+  err = strand_outcome_end(h->owner, &slot->lease, v, now_us);
+  if (err != STRAND_OK || slot->lease.count == 0) return err;
+  clear_verdict(v); /* what is left of the lease has none */
+  slot->judged = false;
+  return strand_engine_give_back(h->owner->engine, &slot->lease);
+}
+
+/* False: memory ran out; the slot is looked at again. */
+static bool harvest_bundle (strand_handover *h, strand_batch *batch,
+                            strand_slot *slot, int64_t now_us, bool *found) {
+  if (atomic_load_explicit(&slot->state, memory_order_acquire)
+      != STRAND_SLOT_ENDED) {
+    strand_watchdog_look(h->watchdog, batch, slot, now_us);
+    return true;
+  }
+  *found = true;
+  if (strand_bundle_harvest(h->owner, h->assignment, strand_bundle_of(slot),
+                            slot->judged, now_us)
+      != STRAND_OK)
+    return false;
+  end_slot(h, batch, slot);
+  return true;
+}
+
+static bool harvest_lease (strand_handover *h, strand_batch *batch,
+                           strand_slot *slot, int64_t now_us, bool *found) {
+  uint32_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
+  uint32_t done = atomic_load_explicit(&slot->done, memory_order_acquire)
+                  & ~STRAND_SLOT_EXPIRED;
+  strand_verdict *verdict;
+  if (done > slot->harvested) {
+    uint32_t before = slot->lease.count, count = done - slot->harvested;
+    strand_err err = strand_engine_done(h->owner->engine, &slot->lease, count,
+                                        now_us);
+    slot->harvested += before - slot->lease.count;
+    slot->since_us = now_us;
+    strand_watchdog_forget(h->watchdog, slot);
+    *found = true;
+    if (err != STRAND_OK) return false;
+  }
+  if (state != STRAND_SLOT_ENDED) { /* with none left it is about to */
+    if (slot->lease.count > 0)
+      strand_watchdog_look(h->watchdog, batch, slot, now_us);
+    return true;
+  }
+  *found = true;
+  verdict = strand_slot_verdict(batch, slot);
+  if (judge(h, slot, verdict, now_us) != STRAND_OK) return false;
+  if (slot->judged) clear_verdict(verdict);
+  end_slot(h, batch, slot);
+  return true;
+}
+
+static bool harvest_slot (strand_handover *h, strand_batch *batch,
+                          strand_slot *slot, int64_t now_us, bool *found) {
+  return slot->call != NULL ? harvest_bundle(h, batch, slot, now_us, found)
+                            : harvest_lease(h, batch, slot, now_us, found);
+}
+
+/* What was posted a while ago and is not claimed: those who were woken for
+** it are in slow handlers. */
+static void spread_batch (strand_handover *h, strand_batch *batch,
+                          int64_t now_us) {
+  if (now_us < batch->spread_us) return;
+  batch->spread_us = INT64_MAX;
+  if (strand_batch_unclaimed(batch) > 0) {
+    strand_mailbox_spread(&h->owner->consumer->mailbox);
+  }
+}
+
+/* What ending the slot will touch. */
+static void fetch_ahead (const strand_batch *batch, uint32_t i) {
+  const strand_slot *slot;
+  if (i >= batch->count) return;
+  slot = &batch->slots[i];
+  __builtin_prefetch(slot->lease.record, 1);
+  __builtin_prefetch(slot->lease.shard, 1);
+}
+
+static void harvest_batch (strand_handover *h, strand_batch *batch,
+                           int64_t now_us, bool *found) {
+  uint32_t claimed = batch->count - strand_batch_unclaimed(batch);
+  while (batch->first_open < claimed && batch->slots[batch->first_open].over)
+    batch->first_open++;
+  for (uint32_t i = batch->first_open; i < claimed; i++) {
+    strand_slot *slot = &batch->slots[i];
+    fetch_ahead(batch, i + 2);
+    if (!slot->over && !harvest_slot(h, batch, slot, now_us, found)) return;
+  }
+}
+
+void strand_handover_harvest (strand_handover *h, int64_t now_us) {
+  strand_batch **at = &h->batches, *batch;
+  bool found = false;
+  strand_watchdog_begin(h->watchdog);
+  while ((batch = *at) != NULL) {
+    harvest_batch(h, batch, now_us, &found);
+    if (batch->open > 0) {
+      spread_batch(h, batch, now_us);
+      at = &batch->older;
+      continue;
+    }
+    *at = batch->older;
+    retire_batch(h, batch);
+  }
+  if (found) {
+    h->look_wait_us = LOOK_FIRST_US;
+    strand_snapshot_change(h->snapshot);
+  }
+  else if (now_us >= h->look_us) h->look_wait_us *= 2;
+  if (h->look_wait_us > LOOK_MOST_US) h->look_wait_us = LOOK_MOST_US;
+  h->look_us = h->batches == NULL
+                 ? INT64_MAX
+                 : strand_watchdog_due(h->watchdog, h->look_wait_us, now_us);
+}
+
+static strand_err give_back (strand_handover *h, strand_slot *slot) {
+  if (slot->call == NULL) {
+    return strand_engine_give_back(h->owner->engine, &slot->lease);
+  }
+  return strand_bundle_harvest(h->owner, h->assignment, strand_bundle_of(slot),
+                               false, 0);
+}
+
+void strand_handover_recall (strand_handover *h) {
+  for (strand_batch *b = h->batches; b != NULL; b = b->older) {
+    uint32_t first = strand_batch_recall(b) + MUTANT(recall_forgets_a_slot);
+    for (uint32_t i = b->count; i-- > first;) {
+      strand_slot *slot = &b->slots[i];
+      if (give_back(h, slot) != STRAND_OK) {
+        /* no memory: it ends as if a worker had found it stopped */
+        atomic_store(&slot->state, STRAND_SLOT_ENDED);
+        continue;
+      }
+      end_slot(h, b, slot);
+    }
+  }
+}
+
+void strand_handover_free (strand_handover *h) {
+  if (h->bundle != NULL) strand_bundle_free(h->bundle);
+  while (h->spare != NULL) {
+    strand_batch *batch = h->spare;
+    h->spare = batch->older;
+    strand_batch_unref(batch);
+  }
+}
+
+void strand_handover_halt (strand_handover *h) {
+  if (!h->halted) strand_handover_recall(h);
+  h->halted = true;
+}
+
+int64_t strand_handover_due (const strand_handover *h) {
+  return h->look_us;
+}
+
+bool strand_handover_out (const strand_handover *h) {
+  return h->batches != NULL;
+}
+
+static uint32_t count_open (const strand_batch *batch) {
+  uint32_t open = 0;
+  for (uint32_t i = 0; i < batch->count; i++) {
+    if (!batch->slots[i].over) open++;
+  }
+  return open;
+}
+
+/* Of the batches the newest alone: there may be many. */
+void strand_handover_check (const strand_handover *h) {
+  unsigned spares = 0;
+  for (const strand_batch *b = h->spare; b != NULL; b = b->older) spares++;
+  assert(spares == h->spare_count && spares <= SPARE_MAX); /* (1) */
+  assert(h->batches == NULL
+         || h->batches->open == count_open(h->batches)); /* (2) */
+}

@@ -1,0 +1,58 @@
+/*
+** handover.h - batches to the workers, and outcomes back
+**
+** Invariants:
+**   (1) Batches that are kept for the next are counted, and few.
+**   (2) A batch that is out has as many open slots as are not over.
+**
+** Thread: owner.
+*/
+#ifndef STRAND_HANDOVER_H
+#define STRAND_HANDOVER_H
+
+#include "member/bundle.h"
+#include "member/watchdog.h"
+
+typedef struct strand_handover {
+  /* set by init, and only read */
+  const strand_owner *owner;
+  strand_assignment *assignment;
+  strand_snapshot *snapshot;
+  strand_watchdog *watchdog;
+  strand_waker *waker;
+
+  strand_batch *batches; /* out, newest first */
+  strand_batch *spare;
+  unsigned spare_count;
+  size_t max_ready;
+  size_t batch_most;     /* records of the largest batch of a route */
+  strand_bundle *bundle; /* for the next one; or NULL */
+  bool halted;           /* what was not claimed came back */
+  int64_t look_us;       /* next look at the outcomes */
+  int64_t look_wait_us;
+} strand_handover;
+
+/* Borrows all; 'waker' is the owner's. */
+void strand_handover_init (strand_handover *h, const strand_owner *owner,
+                           strand_assignment *assignment,
+                           strand_snapshot *snapshot,
+                           strand_watchdog *watchdog, strand_waker *waker);
+/* Batches that were kept. */
+void strand_handover_free (strand_handover *h);
+/* At most so many records are out and not started. */
+void strand_handover_limit (strand_handover *h, size_t max_ready);
+/* A route has batches of so many records. */
+void strand_handover_widen (strand_handover *h, size_t batch_size);
+
+void strand_handover_harvest (strand_handover *h, int64_t now_us);
+void strand_handover_post (strand_handover *h, int64_t now_us);
+/* All that no worker has claimed comes back into the engine. */
+void strand_handover_recall (strand_handover *h);
+/* The same once, for good: nothing is posted any more. */
+void strand_handover_halt (strand_handover *h);
+bool strand_handover_out (const strand_handover *h);
+int64_t strand_handover_due (const strand_handover *h);
+/* Between two turns, in debug builds. */
+void strand_handover_check (const strand_handover *h);
+
+#endif

@@ -1,0 +1,375 @@
+/*
+** outbox.c - the producer of a member's dead letters
+*/
+#include "member/outbox.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "kafka/conf.h"
+#include "kafka/errors.h"
+#include "producer/stall.h"
+
+#define PATIENCE_US 10000000 /* without a report, before that is told */
+
+/*
+** Trouble: told at once, and again with back-off while it lasts
+*/
+
+static void tell_text (strand_outbox *o, strand_trouble *t, const char *type,
+                       rd_kafka_resp_err_t err, const char *text,
+                       int32_t partition, int64_t now_us) {
+  char code[48], reason[300];
+  strand_trouble_begin(t, now_us, 0);
+  if (!strand_trouble_take_due(t, now_us)) return;
+  snprintf(reason, sizeof(reason), "dead letters wait: %s", text);
+  strand_owner_tell(o->owner, type, strand_code_of(err, code, sizeof(code)),
+                    reason, o->config->topic, partition);
+}
+
+static void tell (strand_outbox *o, strand_trouble *t, const char *type,
+                  rd_kafka_resp_err_t err, int64_t now_us) {
+  tell_text(o, t, type, err, rd_kafka_err2str(err), -1, now_us);
+}
+
+void strand_outbox_hear (strand_outbox *o, rd_kafka_resp_err_t err,
+                         int64_t now_us) {
+  if (err == RD_KAFKA_RESP_ERR__FATAL) {
+    o->broken = true;
+    return;
+  }
+  switch (strand_error_kind_of(err)) {
+    case STRAND_ERROR_AWAY:
+      o->away_err = err; /* see tell_silence */
+      return;
+    case STRAND_ERROR_MISSING:
+      tell(o, &o->missing, "topic_missing", err, now_us);
+      return;
+    case STRAND_ERROR_UNAUTHENTICATED:
+    case STRAND_ERROR_UNAUTHORIZED:
+      tell(o, &o->refused, "auth_failed", err, now_us);
+      return;
+    default: tell(o, &o->failing, "error", err, now_us);
+  }
+}
+
+/* The helper does one after another: the client outlives the question. */
+static bool ask_why (strand_outbox *o) {
+  strand_call *call;
+  if (o->client == NULL) return false;
+  call = strand_call_new(STRAND_CALL_STALLED, NULL);
+  if (call == NULL) return false;
+  call->arg = o->client;
+  o->asking = true;
+  strand_helper_leave(o->owner->helper, call);
+  return true;
+}
+
+/* librdkafka's own word for it comes and goes with each connection, and it
+** has none for leaders that are away and for too few copies. */
+void strand_outbox_tick (strand_outbox *o, int64_t now_us) {
+  if (o->out > 0) {
+    strand_trouble_begin(&o->away, o->heard_us, PATIENCE_US);
+  }
+  if (!strand_trouble_is_due(&o->away, now_us)) return;
+  if (o->asking || ask_why(o)) return;
+  tell(o, &o->away, "unreachable", o->away_err, now_us);
+}
+
+void strand_outbox_stalled (strand_outbox *o, const strand_call *call,
+                            int64_t now_us) {
+  static const char text[] = "the leaders answer, and acknowledge nothing";
+  strand_obstacle obstacle;
+  o->asking = false;
+  if (o->left || o->away.since_us == 0) return; /* one was heard of */
+  if (strand_error_kind_of(call->err) == STRAND_ERROR_PASSING) {
+    strand_trouble_take_due(&o->away, now_us); /* not known: asked again */
+    return;
+  }
+  if (call->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    tell(o, &o->away, "unreachable", o->away_err, now_us);
+    return;
+  }
+  strand_obstacle_of(call->list, o->all_acks, &obstacle);
+  if (obstacle.type == NULL) {
+    tell_text(o, &o->away, "error", o->away_err, text, -1, now_us);
+  }
+  else {
+    tell_text(o, &o->away, obstacle.type, obstacle.err, obstacle.reason,
+              obstacle.partition, now_us);
+  }
+}
+
+/*
+** The client
+*/
+
+static bool has (const strand_letters_config *c, const char *name) {
+  for (size_t i = 0; i < c->kafka_count; i++) {
+    if (strcmp(c->kafka[i].name, name) == 0) return true;
+  }
+  return false;
+}
+
+/* How large a record may be is the topic's business. librdkafka's queue holds
+** the largest, but no gigabyte. It waits half a minute for a topic to appear
+** before it says that there is none; and when it was refused one, it asks
+** again only with the next refresh, in five. */
+static const strand_property defaults[] = {
+  { "message.max.bytes", "100000000" },
+  { "queue.buffering.max.kbytes", "131072" },
+  { "topic.metadata.propagation.max.ms", "1000" },
+  { "topic.metadata.refresh.interval.ms", "10000" }
+};
+
+/* Without an acknowledgement nothing is known to be there. */
+static bool check_acks (strand_outbox *o, rd_kafka_conf_t *conf,
+                        strand_failure *failure) {
+  char value[16] = "";
+  size_t size = sizeof(value);
+  rd_kafka_conf_get(conf, "acks", value, &size);
+  o->all_acks = strand_stall_is_all(value);
+  if (strcmp(value, "0") != 0) return true;
+  strand_fail(failure, "OPTION",
+              "option 'producer.kafka': property 'acks': "
+              "a dead letter counts when it is acknowledged");
+  return false;
+}
+
+/* What conf.c says of properties, said of these. */
+static void name_option (strand_failure *failure) {
+  static const char was[] = "option 'kafka'";
+  char text[sizeof(failure->message)];
+  if (strncmp(failure->message, was, sizeof(was) - 1) != 0) return;
+  snprintf(text, sizeof(text), "%.480s", failure->message + sizeof(was) - 1);
+  strand_fail(failure, "OPTION", "option 'producer.kafka'%s", text);
+}
+
+static rd_kafka_conf_t *make_conf (strand_outbox *o, strand_opaque *opaque,
+                                   strand_failure *failure) {
+  const strand_letters_config *c = o->config;
+  rd_kafka_conf_t *conf = strand_conf_new(RD_KAFKA_PRODUCER, c->kafka,
+                                          c->kafka_count, failure);
+  if (conf == NULL) return NULL;
+  for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++) {
+    if (has(c, defaults[i].name)) continue;
+    rd_kafka_conf_set(conf, defaults[i].name, defaults[i].value, NULL, 0);
+  }
+  rd_kafka_conf_set_opaque(conf, opaque);
+  rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR
+                                   | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
+  strand_placement_install(conf, &o->placement);
+  if (check_acks(o, conf, failure)) return conf;
+  rd_kafka_conf_destroy(conf);
+  return NULL;
+}
+
+static bool open_client (strand_outbox *o, strand_failure *failure) {
+  static const uint64_t one = 1;
+  rd_kafka_t *client = strand_conf_open(RD_KAFKA_PRODUCER,
+                                        rd_kafka_conf_dup(o->conf), failure);
+  if (client == NULL) return false;
+  o->queue = rd_kafka_queue_get_main(client);
+  rd_kafka_queue_io_event_enable(o->queue, o->waker->fd, &one, sizeof(one));
+  strand_lock_take(&o->lock);
+  o->client = client;
+  strand_lock_release(&o->lock);
+  return true;
+}
+
+/* Whoever gets it destroys it. */
+static rd_kafka_t *let_go (strand_outbox *o) {
+  rd_kafka_t *client = o->client;
+  if (client == NULL) return NULL;
+  rd_kafka_queue_io_event_enable(o->queue, -1, NULL, 0);
+  rd_kafka_queue_destroy(o->queue);
+  o->queue = NULL;
+  strand_lock_take(&o->lock);
+  o->client = NULL;
+  strand_lock_release(&o->lock);
+  return client;
+}
+
+static char *group_of (rd_kafka_t *client) {
+  const rd_kafka_conf_t *conf = rd_kafka_conf(client);
+  size_t size = 0;
+  char *group;
+  rd_kafka_conf_get(conf, "group.id", NULL, &size);
+  group = calloc(1, size + 1);
+  if (group != NULL) rd_kafka_conf_get(conf, "group.id", group, &size);
+  return group;
+}
+
+void strand_outbox_init (strand_outbox *o, const strand_owner *owner,
+                         strand_waker *waker) {
+  const strand_letters_config *config = &owner->consumer->settings.letters;
+  const char *partitioner = config->partitioner;
+  *o = (strand_outbox){ .owner = owner,
+                        .waker = waker,
+                        .config = config,
+                        .placement.by_key = 1,
+                        .away_err = RD_KAFKA_RESP_ERR__TIMED_OUT };
+  if (partitioner == NULL) partitioner = "murmur2_random";
+  strand_partitioner_find(partitioner, &o->placement.which);
+  strand_lock_init(&o->lock, STRAND_RANK_CLIENT);
+}
+
+bool strand_outbox_open (strand_outbox *o, strand_opaque *opaque,
+                         strand_failure *failure) {
+  if (!strand_outbox_is_wanted(o)) return true;
+  strand_fail(failure, "NO_MEMORY", "memory ran out");
+  o->group = group_of(o->owner->client);
+  if (o->group == NULL) return false;
+  o->conf = make_conf(o, opaque, failure);
+  if (o->conf != NULL && open_client(o, failure)) return true;
+  name_option(failure);
+  return false;
+}
+
+void strand_outbox_free (strand_outbox *o) {
+  rd_kafka_t *client = let_go(o);
+  if (client != NULL) rd_kafka_destroy(client);
+  if (o->conf != NULL) rd_kafka_conf_destroy(o->conf);
+  free(o->group);
+  strand_lock_free(&o->lock);
+}
+
+/* To the helper. False: memory ran out. */
+static bool leave_client (strand_outbox *o) {
+  strand_call *call;
+  if (o->client == NULL) return true;
+  call = strand_call_new(STRAND_CALL_DROP, NULL);
+  if (call == NULL) return false;
+  call->arg = let_go(o);
+  o->dropping++;
+  strand_helper_leave(o->owner->helper, call);
+  return true;
+}
+
+bool strand_outbox_leave (strand_outbox *o) {
+  o->left = leave_client(o);
+  return o->left;
+}
+
+void strand_outbox_gone (strand_outbox *o) {
+  o->dropping--;
+}
+
+bool strand_outbox_has_client (const strand_outbox *o) {
+  return o->client != NULL;
+}
+
+bool strand_outbox_is_gone (const strand_outbox *o) {
+  return o->dropping == 0;
+}
+
+bool strand_outbox_renew (strand_outbox *o) {
+  strand_failure failure;
+  if (!leave_client(o)) return false;
+  o->out = 0;
+  o->one_alone = o->full = false;
+  o->broken = !open_client(o, &failure);
+  return true;
+}
+
+/*
+** Tokens
+*/
+
+rd_kafka_resp_err_t strand_outbox_token (strand_outbox *o, const char *token,
+                                         int64_t expires_ms,
+                                         const char *principal, char *error,
+                                         size_t size) {
+  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
+  strand_lock_take(&o->lock);
+  if (o->client != NULL) {
+    err = rd_kafka_oauthbearer_set_token(o->client, token, expires_ms,
+                                         principal, NULL, 0, error, size);
+  }
+  strand_lock_release(&o->lock);
+  return err;
+}
+
+void strand_outbox_token_fail (strand_outbox *o, const char *message) {
+  strand_lock_take(&o->lock);
+  if (o->client != NULL) {
+    rd_kafka_oauthbearer_set_token_failure(o->client, message);
+  }
+  strand_lock_release(&o->lock);
+}
+
+/*
+** Out, and in
+*/
+
+bool strand_outbox_has_room (const strand_outbox *o, bool alone) {
+  if (o->client == NULL || o->full || o->one_alone) return false;
+  return !alone || o->out == 0;
+}
+
+rd_kafka_resp_err_t strand_outbox_send (strand_outbox *o,
+                                        const strand_outgoing *record,
+                                        rd_kafka_headers_t *headers,
+                                        bool alone, void *opaque,
+                                        int64_t now_us) {
+  rd_kafka_resp_err_t err = strand_outgoing_produce(o->client, record, headers,
+                                                    opaque);
+  o->full = err == RD_KAFKA_RESP_ERR__QUEUE_FULL && o->out > 0;
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    rd_kafka_headers_destroy(headers);
+    return err;
+  }
+  if (o->out++ == 0 && o->away.since_us == 0) o->heard_us = now_us;
+  o->one_alone = alone;
+  return err;
+}
+
+static void take_error (strand_outbox *o, rd_kafka_event_t *event,
+                        int64_t now_us) {
+  rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+  char text[512];
+  if (err != RD_KAFKA_RESP_ERR__FATAL) {
+    strand_outbox_hear(o, err, now_us);
+    return;
+  }
+  err = rd_kafka_fatal_error(o->client, text, sizeof(text));
+  o->broken = true;
+  tell(o, &o->failing, "error", err, now_us);
+}
+
+rd_kafka_event_t *strand_outbox_poll (strand_outbox *o, int64_t now_us) {
+  rd_kafka_event_t *event = o->queue == NULL
+                              ? NULL
+                              : rd_kafka_queue_poll(o->queue, 0);
+  switch (rd_kafka_event_type(event)) {
+    case RD_KAFKA_EVENT_ERROR: take_error(o, event, now_us); break;
+    case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH:
+      strand_shared_want_token(o->owner->consumer);
+      break;
+    default: break;
+  }
+  return event;
+}
+
+void strand_outbox_report (strand_outbox *o, rd_kafka_resp_err_t err,
+                           int64_t now_us) {
+  o->out--;
+  o->one_alone = o->full = false;
+  if (strand_error_kind_of(err) == STRAND_ERROR_AWAY) return;
+  o->heard_us = now_us;
+  o->away.since_us = 0;
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return;
+  o->missing.since_us = o->refused.since_us = o->failing.since_us = 0;
+}
+
+int64_t strand_outbox_due (const strand_outbox *o) {
+  if (o->away.since_us == 0 || o->asking) return INT64_MAX;
+  return o->away.tell_us;
+}
+
+void strand_outbox_check (const strand_outbox *o) {
+  (void)o;
+  assert((o->client == NULL) == (o->queue == NULL)); /* (1) */
+  assert(!o->full || o->out > 0);                    /* (2) */
+  assert(!o->one_alone || o->out == 1);              /* (3) */
+}

@@ -1,0 +1,18 @@
+/*
+** outcome.h - what a handler's verdict makes of a lease
+**
+** Thread: owner.
+*/
+#ifndef STRAND_OUTCOME_H
+#define STRAND_OUTCOME_H
+
+#include "shared/handler.h"
+#include "member/owner.h"
+
+/* The lease's first record, or more of them, end as 'v' says. If the retry
+** function failed for it, that is told: once, however often this is tried for
+** want of memory. STRAND_ENOMEM: call again. */
+strand_err strand_outcome_end (const strand_owner *o, strand_lease *lease,
+                               strand_verdict *v, int64_t now_us);
+
+#endif

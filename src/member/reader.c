@@ -1,0 +1,315 @@
+/*
+** reader.c - records out of librdkafka, a partition's queue at a time
+**
+** A queue is read with a timeout of 0 (above 0 the call waits its full
+** timeout unless the array is filled), and only while its partition is
+** within its share and has not enough to start already: what is left unread
+** stays in librdkafka, which stops fetching at its own limit, and our own
+** memory stays in the processor's caches. Messages are destroyed as soon as
+** their bytes are copied.
+*/
+#include "member/reader.h"
+
+#include <assert.h>
+#include <dlfcn.h>
+
+#include "core/mutant.h"
+#include "base/clock.h"
+#include "kafka/wire.h"
+
+#define READ_MOST 256   /* messages of one call */
+#define READ_FEW 32     /* where only this partition has nothing to start */
+#define TURN_MOST 1024  /* of one turn of the owner */
+#define ENOUGH_LEAST 64 /* of one partition */
+
+void strand_reader_init (strand_reader *reader, const strand_owner *owner,
+                         const strand_assignment *assignment,
+                         strand_positions *positions,
+                         const strand_troubles *troubles,
+                         strand_outage *outage, strand_snapshot *snapshot) {
+  *reader = (strand_reader){ .owner = owner,
+                             .assignment = assignment,
+                             .positions = positions,
+                             .troubles = troubles,
+                             .outage = outage,
+                             .snapshot = snapshot };
+}
+
+void strand_reader_limit (strand_reader *reader, size_t max_ready) {
+  reader->max_ready = max_ready;
+}
+
+void strand_reader_wake (strand_reader *reader) {
+  reader->ready = true;
+}
+
+typedef int32_t leader_epoch_of (const rd_kafka_message_t *message);
+
+/* Since librdkafka 2.1. */
+static leader_epoch_of *leader_epoch (void) {
+  static _Atomic(leader_epoch_of *) found;
+  /* Each is written by the owners that come first, all the same value. */
+  static atomic_bool looked;
+  if (!atomic_load(&looked)) {
+    void *symbol = dlsym(RTLD_DEFAULT, "rd_kafka_message_leader_epoch");
+    leader_epoch_of *function;
+    memcpy(&function, &symbol, sizeof(function));
+    atomic_store(&found, function);
+    atomic_store(&looked, true);
+  }
+  return atomic_load(&found);
+}
+
+static size_t packed_length (const rd_kafka_headers_t *headers) {
+  const char *name;
+  const void *value;
+  size_t length = 0, size;
+  for (size_t i = 0;
+       rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0; i++) {
+    length += 8 + strlen(name) + (value != NULL ? size : 0);
+  }
+  return length;
+}
+
+static void pack (const rd_kafka_headers_t *headers, char *to) {
+  const char *name;
+  const void *value;
+  size_t size;
+  for (size_t i = 0;
+       rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0; i++) {
+    uint32_t name_length = (uint32_t)strlen(name);
+    uint32_t value_length = value != NULL ? (uint32_t)size
+                                          : STRAND_HEADER_ABSENT;
+    memcpy(to, &name_length, 4);
+    memcpy(to + 4, &value_length, 4);
+    memcpy(to + 8, name, name_length);
+    to += 8 + name_length;
+    if (value == NULL) continue;
+    memcpy(to, value, size);
+    to += size;
+  }
+}
+
+static void set_timestamp (strand_record *r, const rd_kafka_message_t *msg) {
+  rd_kafka_timestamp_type_t type;
+  r->timestamp_ms = rd_kafka_message_timestamp(msg, &type);
+  r->timestamp_type = STRAND_TIMESTAMP_NONE;
+  if (type == RD_KAFKA_TIMESTAMP_CREATE_TIME) {
+    r->timestamp_type = STRAND_TIMESTAMP_CREATE;
+  }
+  else if (type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME) {
+    r->timestamp_type = STRAND_TIMESTAMP_APPEND;
+  }
+}
+
+/* Behind all else. */
+static void set_epoch (strand_record *r, int32_t epoch) {
+  char *end = r->bytes + strand_record_length(r);
+  r->flags |= STRAND_RECORD_EPOCH;
+  memcpy(end, &epoch, STRAND_EPOCH_LENGTH);
+}
+
+static strand_record *copy_out (strand_reader *reader, strand_tag *tag,
+                                const rd_kafka_message_t *msg) {
+  rd_kafka_headers_t *headers = NULL;
+  size_t key = msg->key != NULL ? msg->key_len : 0;
+  size_t value = msg->payload != NULL ? msg->len : 0, packed = 0;
+  leader_epoch_of *epoch_of = leader_epoch();
+  int32_t epoch = epoch_of != NULL ? epoch_of(msg) : -1;
+  strand_record *r;
+  if (!strand_wire_no_headers(msg->key, key, msg->payload, value)
+      && rd_kafka_message_headers(msg, &headers) == 0) {
+    packed = packed_length(headers);
+  }
+  r = strand_engine_room(reader->owner->engine, tag->partition,
+                         key + value + packed
+                           + (epoch < 0 ? 0 : STRAND_EPOCH_LENGTH));
+  if (r == NULL) return NULL;
+  r->offset = msg->offset;
+  r->key_length = (uint32_t)key;
+  r->value_length = (uint32_t)value;
+  r->headers_length = (uint32_t)packed;
+  if (msg->key != NULL) r->flags |= STRAND_RECORD_KEY;
+  if (msg->payload != NULL) r->flags |= STRAND_RECORD_VALUE;
+  if (key > 0) memcpy(r->bytes, msg->key, key);
+  if (value > 0) memcpy(r->bytes + key, msg->payload, value);
+  if (packed > 0) pack(headers, r->bytes + key + value);
+  if (epoch >= 0) set_epoch(r, epoch);
+  set_timestamp(r, msg);
+  return r;
+}
+
+/* There was no memory for the record: it is read again. */
+static void read_again (strand_reader *reader, strand_tag *tag, int64_t offset,
+                        int64_t now_us) {
+  int64_t position = strand_partition_position(tag->partition);
+  strand_position_place(reader->positions, tag,
+                        position >= 0 ? position : offset, now_us);
+}
+
+/* False: the rest of what was read is not wanted. */
+static bool take_record (strand_reader *reader, strand_tag *tag,
+                         const rd_kafka_message_t *msg, int64_t now_us) {
+  int64_t position = strand_partition_position(tag->partition);
+  strand_added added = STRAND_ADDED_ENOMEM;
+  strand_record *r;
+  if (strand_position_is_unseen(tag)
+      && !strand_position_expected(reader->positions, tag, msg->offset,
+                                   now_us))
+    return false;
+  r = copy_out(reader, tag, msg);
+  if (r != NULL) {
+    added = strand_engine_admit(reader->owner->engine, tag->partition, r,
+                                now_us);
+  }
+  switch (added) {
+    case STRAND_ADDED_EARLIER:
+      strand_position_below(reader->positions, tag, msg->offset);
+      return false;
+    case STRAND_ADDED_ENOMEM:
+      read_again(reader, tag, msg->offset, now_us);
+      return false;
+    default: break;
+  }
+  if (position >= 0 && msg->offset > position) {
+    strand_starts_gap(tag, position, msg->offset);
+  }
+  return true;
+}
+
+static bool take_end (strand_reader *reader, strand_tag *tag, int64_t offset,
+                      int64_t now_us) {
+  if (strand_position_is_unseen(tag)
+      && !strand_position_expected(reader->positions, tag, offset, now_us))
+    return false;
+  if (offset < strand_partition_position(tag->partition)
+      && !MUTANT(an_end_below_the_position_is_ignored)) {
+    strand_position_below(reader->positions, tag, offset);
+    return false;
+  }
+  if (strand_engine_reach(reader->owner->engine, tag->partition, offset)
+      != STRAND_OK) {
+    return true; /* said again at the next end */
+  }
+  tag->end = offset;
+  strand_engine_quiet(reader->owner->engine, tag->partition, true);
+  return true;
+}
+
+static bool take (strand_reader *reader, strand_tag *tag,
+                  const rd_kafka_message_t *msg, int64_t now_us) {
+  if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR
+      || msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+    strand_trouble_read(reader->troubles, tag);
+    if (strand_position_claims(tag)
+        && !strand_position_has_claimed(reader->positions, tag, msg, now_us))
+      return false;
+  }
+  if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    return take_record(reader, tag, msg, now_us);
+  }
+  if (msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+    return take_end(reader, tag, msg->offset, now_us);
+  }
+  strand_trouble_error(reader->troubles, msg->err,
+                       rd_kafka_message_errstr(msg),
+                       strand_partition_topic(tag->partition),
+                       strand_partition_index(tag->partition), now_us);
+  if (msg->err != RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) return true;
+  strand_position_stuck(reader->positions, tag, now_us);
+  return false;
+}
+
+void strand_reader_hear (strand_reader *reader, rd_kafka_resp_err_t err,
+                         const char *text) {
+  const strand_partition *p = reader->reading != NULL
+                                ? reader->reading->partition
+                                : NULL;
+  if (p == NULL) return;                             /* it is an event, too */
+  if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) { /* or its topic, gone? */
+    strand_outage_doubt(reader->outage, strand_clock_us());
+    return;
+  }
+  strand_trouble_error(reader->troubles, err, text, strand_partition_topic(p),
+                       strand_partition_index(p), strand_clock_us());
+}
+
+/* What may start is twice what is handed over. */
+static bool all_have_enough (const strand_reader *reader) {
+  return strand_engine_startable(reader->owner->engine, NULL)
+         >= 2 * reader->max_ready;
+}
+
+static size_t read_one (strand_reader *reader, strand_tag *tag,
+                        int64_t now_us) {
+  rd_kafka_message_t *msgs[READ_MOST];
+  size_t most = strand_engine_read_limit(reader->owner->engine, tag->partition,
+                                         all_have_enough(reader) ? READ_FEW
+                                                                 : READ_MOST);
+  ssize_t got;
+  bool wanted = true;
+  reader->reading = tag;
+  got = rd_kafka_consume_batch_queue(tag->queue, 0, msgs, most);
+  reader->reading = NULL;
+  tag->more = got == (ssize_t)most;
+  if (got <= 0) {
+    strand_engine_quiet(reader->owner->engine, tag->partition, true);
+    return 0;
+  }
+  strand_engine_quiet(reader->owner->engine, tag->partition, false);
+  for (ssize_t i = 0; i < got; i++) {
+    wanted = wanted && take(reader, tag, msgs[i], now_us);
+    rd_kafka_message_destroy(msgs[i]);
+  }
+  strand_snapshot_change(reader->snapshot);
+  return (size_t)got;
+}
+
+/* Of many partitions each has little: more would only wait, in memory that
+** is far away by the time it is its turn. */
+static bool has_enough (const strand_reader *reader, const strand_tag *tag) {
+  size_t enough = 2 * reader->max_ready / reader->assignment->count;
+  size_t startable = strand_engine_startable(reader->owner->engine,
+                                             tag->partition);
+  if (enough < ENOUGH_LEAST) enough = ENOUGH_LEAST;
+  if (startable < enough && (startable == 0 || !all_have_enough(reader))) {
+    return false;
+  }
+  return !strand_engine_short(reader->owner->engine, tag->partition);
+}
+
+static bool is_readable (const strand_reader *reader, const strand_tag *tag) {
+  return tag->more && tag->partition != NULL
+         && strand_position_is_readable(tag) && !has_enough(reader, tag)
+         && strand_engine_may_read(reader->owner->engine, tag->partition);
+}
+
+/* Partitions take turns at being the first. A queue that may not be read now
+** is remembered: librdkafka tells of it only when it was empty before. */
+void strand_reader_read (strand_reader *reader, int64_t now_us) {
+  size_t total = 0, count = reader->assignment->count;
+  bool ready = reader->ready;
+  reader->ready = false;
+  if (reader->owner->phase != STRAND_SERVING) return;
+  for (size_t i = 0; i < count; i++) {
+    strand_tag *tag = reader->assignment->tags[(reader->next + i) % count];
+    if (ready) tag->more = true;
+    if (total < TURN_MOST && is_readable(reader, tag)) {
+      total += read_one(reader, tag, now_us);
+    }
+  }
+  reader->next++;
+}
+
+bool strand_reader_busy (const strand_reader *reader) {
+  if (reader->owner->phase != STRAND_SERVING) return false;
+  for (size_t i = 0; i < reader->assignment->count; i++) {
+    if (is_readable(reader, reader->assignment->tags[i])) return true;
+  }
+  return false;
+}
+
+void strand_reader_check (const strand_reader *reader) {
+  (void)reader;
+  assert(reader->reading == NULL); /* (1) */
+}

@@ -1,0 +1,283 @@
+/*
+** seek.c - a partition goes where the user wants it
+**
+**   asked for -> restored -> where is that, and is it in the log?
+**             -> sought -> done
+**
+** Until the last of them nothing has moved: what was done stays done, what
+** runs is committed as ever, and after a failure strand goes back to where it
+** was, also when librdkafka does what it was asked for after all. So a seek
+** that failed, or whose answer came too late, has moved nothing. Between
+** the last two the partition is not read.
+*/
+#include "member/seek.h"
+
+#include <stdlib.h>
+
+#include "core/mutant.h"
+#include "base/clock.h"
+#include "kafka/errors.h"
+
+void strand_seeks_init (strand_seeks *s, const strand_owner *owner,
+                        const strand_assignment *assignment,
+                        const strand_membership *membership,
+                        strand_positions *positions) {
+  *s = (strand_seeks){ .owner = owner,
+                       .assignment = assignment,
+                       .membership = membership,
+                       .positions = positions };
+}
+
+static void refuse (strand_seeks *s, strand_ticket *ticket, const char *code,
+                    const char *message) {
+  strand_failure failure;
+  strand_fail(&failure, code, "%s", message);
+  strand_shared_answer(s->owner->consumer, ticket, &failure);
+}
+
+static void refuse_kafka (strand_seeks *s, strand_ticket *ticket,
+                          rd_kafka_resp_err_t err) {
+  char code[48];
+  refuse(s, ticket, strand_code_of(err, code, sizeof(code)),
+         rd_kafka_err2str(err));
+}
+
+static void refuse_memory (strand_seeks *s, strand_ticket *ticket) {
+  refuse(s, ticket, "NO_MEMORY", "memory ran out: nothing has moved");
+}
+
+/* One of a partition is under way at a time. */
+static bool ask (strand_seeks *s, strand_tag *tag, strand_call_kind kind,
+                 int64_t value, strand_why why, strand_ticket *ticket) {
+  tag->seeking = strand_position_ask(s->positions, tag, kind, value, why,
+                                     ticket);
+  if (!tag->seeking) refuse_memory(s, ticket);
+  return tag->seeking;
+}
+
+static void begin (strand_seeks *s, const strand_seek_request *r) {
+  static const strand_call_kind kinds[] = {
+    [STRAND_SEEK_OFFSET] = STRAND_CALL_WATERMARKS,
+    [STRAND_SEEK_TIME] = STRAND_CALL_TIMES,
+    [STRAND_SEEK_EARLIEST] = STRAND_CALL_START,
+    [STRAND_SEEK_LATEST] = STRAND_CALL_END
+  };
+  strand_tag *tag = strand_assignment_find(s->assignment, r->topic,
+                                           r->partition);
+  if (tag != NULL && tag->no_route) {
+    refuse(s, r->ticket, "NO_ROUTE",
+           "no route of 'handler' matches this topic");
+  }
+  else if (tag == NULL || !strand_position_is_restored(tag) || tag->leaving) {
+    refuse(s, r->ticket, "NOT_ASSIGNED",
+           "the partition is not assigned here now");
+  }
+  else ask(s, tag, kinds[r->kind], r->value, STRAND_WHY_TARGET, r->ticket);
+}
+
+void strand_seek_take (strand_seeks *s, strand_seek_request *seeks) {
+  strand_seek_request **end = &s->requests, *first = NULL, *r;
+  while ((r = seeks) != NULL) {
+    seeks = r->next;
+    r->next = first;
+    first = r;
+  }
+  while (*end != NULL) end = &(*end)->next;
+  *end = first;
+}
+
+/* Its caller waits no more. What has not begun then never does: a program
+** that tries again and again while the broker is away would leave a queue of
+** them, each of which moves the partition when it is back. */
+static bool is_given_up (strand_ticket *ticket) {
+  return strand_ticket_is_given_up(ticket) && !MUTANT(a_seek_given_up_happens);
+}
+
+static void give_up (strand_seeks *s, strand_ticket *ticket) {
+  refuse(s, ticket, "TIMED_OUT", "nobody waits for it any more");
+}
+
+/* It is assigned, and was told to be, but what was done of it is not known
+** yet; or another seek is under way. */
+static bool must_wait (strand_seeks *s, const strand_seek_request *r) {
+  const strand_tag *tag = strand_assignment_find(s->assignment, r->topic,
+                                                 r->partition);
+  if (tag == NULL || tag->leaving || s->owner->phase != STRAND_SERVING)
+    return false;
+  return tag->seeking
+         || (!strand_position_is_restored(tag)
+             && !strand_position_is_stuck(tag));
+}
+
+void strand_seek_serve (strand_seeks *s) {
+  strand_seek_request **at = &s->requests, *r;
+  while ((r = *at) != NULL) {
+    bool given_up = is_given_up(r->ticket);
+    if (!given_up && must_wait(s, r)) {
+      at = &r->next;
+      continue;
+    }
+    *at = r->next;
+    if (given_up) give_up(s, r->ticket);
+    else begin(s, r);
+    free(r->topic);
+    free(r);
+  }
+}
+
+/*
+** Where is that?
+*/
+
+static void go (strand_seeks *s, strand_tag *tag, int64_t to,
+                strand_ticket *ticket) {
+  if (!ask(s, tag, STRAND_CALL_SEEK, to, STRAND_WHY_SEEK, ticket)) return;
+  strand_position_hold(tag);
+}
+
+static void refuse_outside (strand_seeks *s, const strand_call *call,
+                            int64_t to) {
+  const rd_kafka_topic_partition_t *p = &call->list->elems[0];
+  strand_failure failure;
+  strand_fail(&failure, "OFFSET_OUT_OF_RANGE",
+              "%s/%d has offsets from %lld to its end at %lld, and not %lld: "
+              "nothing has moved",
+              p->topic, (int)p->partition, (long long)call->low,
+              (long long)call->high, (long long)to);
+  strand_shared_answer(s->owner->consumer, call->arg, &failure);
+}
+
+/* -1: it is beyond the last record. */
+static int64_t target_of (const strand_call *call) {
+  switch (call->kind) {
+    case STRAND_CALL_START: return call->low;
+    case STRAND_CALL_END: return call->high;
+    default: return call->list->elems[0].offset;
+  }
+}
+
+/* One question about the position is out at a time: this one comes back when
+** that is answered. */
+static void take_target (strand_seeks *s, strand_tag *tag,
+                         const strand_call *call) {
+  int64_t to = target_of(call);
+  strand_call_kind next = STRAND_CALL_TURN;
+  if (call->kind == STRAND_CALL_TIMES && to < 0) next = STRAND_CALL_END;
+  else if (call->kind == STRAND_CALL_WATERMARKS
+           && (to < call->low || to > call->high)
+           && !MUTANT(a_seek_beyond_the_end_is_believed)) {
+    refuse_outside(s, call, to);
+    return;
+  }
+  else if (!strand_position_is_asked(tag)) {
+    go(s, tag, to, call->arg);
+    return;
+  }
+  ask(s, tag, next, to, STRAND_WHY_TARGET, call->arg);
+}
+
+/*
+** Sought
+*/
+
+static bool assign_one_again (strand_seeks *s, strand_tag *tag,
+                              int64_t offset) {
+  rd_kafka_topic_partition_list_t *list;
+  rd_kafka_error_t *error;
+  /* which this would be taken for the answer of */
+  if (s->membership->rebalancing) return false;
+  list = rd_kafka_topic_partition_list_new(1);
+  rd_kafka_topic_partition_list_add(list,
+                                    strand_partition_topic(tag->partition),
+                                    strand_partition_index(tag->partition))
+    ->offset = offset;
+  rd_kafka_queue_forward(tag->queue, NULL);
+  error = rd_kafka_incremental_unassign(s->owner->client, list);
+  if (error == NULL)
+    error = rd_kafka_incremental_assign(s->owner->client, list);
+  rd_kafka_topic_partition_list_destroy(list);
+  if (error == NULL) return true;
+  rd_kafka_error_destroy(error);
+  return false;
+}
+
+/* Without an offset to go on from (auto.offset.reset = error) librdkafka
+** takes no seek; only a new assign with offsets recovers. */
+static bool assign_again (strand_seeks *s, strand_tag *target,
+                          int64_t offset) {
+  rd_kafka_topic_partition_list_t *list;
+  rd_kafka_resp_err_t err;
+  if (s->membership->cooperative) return assign_one_again(s, target, offset);
+  list = rd_kafka_topic_partition_list_new((int)s->assignment->count);
+  for (size_t i = 0; i < s->assignment->count; i++) {
+    strand_tag *tag = s->assignment->tags[i];
+    int64_t position;
+    if (tag->partition == NULL) continue;
+    position = strand_partition_position(tag->partition);
+    rd_kafka_topic_partition_list_add(list,
+                                      strand_partition_topic(tag->partition),
+                                      strand_partition_index(tag->partition))
+      ->offset = tag == target   ? offset
+                 : position >= 0 ? position
+                                 : RD_KAFKA_OFFSET_INVALID;
+    rd_kafka_queue_forward(tag->queue, NULL);
+    tag->more = true;
+  }
+  err = rd_kafka_assign(s->owner->client, list);
+  rd_kafka_topic_partition_list_destroy(list);
+  return err == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/* True: it has gone there. */
+static bool take_seek (strand_seeks *s, strand_tag *tag,
+                       const strand_call *call, int64_t now_us) {
+  int64_t offset = call->list->elems[0].offset;
+  rd_kafka_resp_err_t err = call->err;
+  if (err == RD_KAFKA_RESP_ERR__STATE && strand_position_is_stuck(tag)
+      && assign_again(s, tag, offset))
+    err = RD_KAFKA_RESP_ERR_NO_ERROR;
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    strand_owner_jumped(s->owner, tag, "sought",
+                        strand_partition_position(tag->partition), offset);
+    return true;
+  }
+  refuse_kafka(s, call->arg, err);
+  strand_position_back(tag, now_us);
+  return false;
+}
+
+void strand_seek_arrived (strand_seeks *s, strand_tag *tag,
+                          const strand_call *call, bool again,
+                          int64_t now_us) {
+  if (tag == NULL) { /* the consumer ends */
+    refuse_memory(s, call->arg);
+    return;
+  }
+  strand_position_was_sought(tag);
+  if (again) {
+    strand_position_place(s->positions, tag, call->list->elems[0].offset,
+                          now_us);
+  }
+  strand_shared_answer(s->owner->consumer, call->arg, NULL);
+}
+
+/* Where something is in a log does not depend on who asked; a seek does. */
+bool strand_seek_answer (strand_seeks *s, strand_tag *tag,
+                         const strand_call *call, int64_t now_us) {
+  bool sought = call->why == STRAND_WHY_SEEK;
+  rd_kafka_resp_err_t err = call->err;
+  if (tag != NULL) tag->seeking = false;
+  if (err == 0 && call->kind == STRAND_CALL_TIMES) {
+    err = call->list->elems[0].err;
+  }
+  if (tag == NULL || !strand_position_is_restored(tag)
+      || (sought && tag->epoch != call->epoch)) {
+    refuse(s, call->arg, "NOT_ASSIGNED",
+           "the partition was revoked meanwhile");
+  }
+  else if (sought) return take_seek(s, tag, call, now_us);
+  else if (is_given_up(call->arg)) give_up(s, call->arg);
+  else if (err != 0) refuse_kafka(s, call->arg, err);
+  else take_target(s, tag, call);
+  return false;
+}

@@ -1,0 +1,42 @@
+/*
+** seek.h - the user's seeks
+**
+** Thread: owner.
+*/
+#ifndef STRAND_SEEK_H
+#define STRAND_SEEK_H
+
+#include "member/assignment.h"
+#include "kafka/helper.h"
+#include "member/membership.h"
+#include "member/owner.h"
+#include "member/position.h"
+
+typedef struct strand_seeks {
+  /* set by init, and only read */
+  const strand_owner *owner;
+  const strand_assignment *assignment;
+  const strand_membership *membership;
+  strand_positions *positions;
+
+  strand_seek_request *requests; /* not begun, in order */
+} strand_seeks;
+
+void strand_seeks_init (strand_seeks *s, const strand_owner *owner,
+                        const strand_assignment *assignment,
+                        const strand_membership *membership,
+                        strand_positions *positions);
+/* Takes the list, which has the last that was asked for first. */
+void strand_seek_take (strand_seeks *s, strand_seek_request *seeks);
+/* Begins those whose turn it is, and drops those nobody waits for. */
+void strand_seek_serve (strand_seeks *s);
+/* 'tag' is NULL when the partition is gone. True: it has gone where it should,
+** and whoever calls begins a new epoch there, */
+bool strand_seek_answer (strand_seeks *s, strand_tag *tag,
+                         const strand_call *call, int64_t now_us);
+/* ...which is 'tag'; NULL: there was no memory for it. 'again': a rebalance
+** came between. */
+void strand_seek_arrived (strand_seeks *s, strand_tag *tag,
+                          const strand_call *call, bool again, int64_t now_us);
+
+#endif

@@ -1,0 +1,251 @@
+/*
+** watchdog.c - records that stay in their handler for too long
+**
+**   began --- slow_after ---> a traceback is asked for -> "slow_record"
+**     |                       again after twice that time, and so on
+**     +------ deadline -----> EXPIRED: it has failed; an interrupt
+**                                |
+**                                +-- 100 ms --> its worker is lost, and a
+**                                               spare starts
+**
+** The owner is the watchdog, by what it can see of its slots: who begins a
+** record says when. It looks at them when it harvests; between two looks is at
+** most the shortest deadline, so that it knows of each record in time (with
+** one below 10 ms up to 10 ms late). What is found to run too long is
+** remembered until it ends. The expired one's shard waits for its handler's
+** return, as ever.
+*/
+#include "member/watchdog.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "member/bundle.h"
+#include "worker/worker.h"
+
+#define TICK_US 4000    /* 'began_us' may be that much too early */
+#define LOST_US 100000  /* after the deadline */
+#define TRACE_US 100000 /* how long a traceback is waited for */
+#define LOOK_US 10000   /* no more often than that for a short deadline */
+
+struct strand_overdue {
+  strand_overdue *next;
+  const strand_slot *slot;
+  int64_t began_us;
+  int64_t expired_us; /* 0: not yet */
+  bool lost;
+  int64_t slow_us; /* when it is slow, or slow again */
+  int64_t wait_us;
+  int64_t asked_us; /* for a traceback; 0: not */
+};
+
+static int64_t min64 (int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+void strand_watchdog_init (strand_watchdog *w, const strand_owner *owner,
+                           strand_snapshot *snapshot) {
+  *w = (strand_watchdog){ .owner = owner, .snapshot = snapshot };
+}
+
+void strand_watchdog_limit (strand_watchdog *w, int64_t slow_after_us) {
+  w->slow_after_us = slow_after_us;
+}
+
+int64_t strand_watchdog_deadline (const strand_watchdog *w, unsigned route) {
+  return strand_routes_deadline(&w->owner->consumer->routes, route);
+}
+
+/*
+** What is told
+*/
+
+static void tell_slow (strand_watchdog *w, const strand_slot *slot,
+                       const strand_overdue *o, const char *traceback,
+                       int64_t now_us) {
+  static const char none[] = "no traceback: the handler is in C, or in code "
+                             "that LuaJIT has compiled";
+  strand_event event = strand_owner_lease_event(w->owner, "slow_record",
+                                                &slot->lease);
+  if (traceback == NULL) traceback = none;
+  strand_event_set_reason(&event, traceback, strlen(traceback));
+  event.seconds = (double)(now_us - o->began_us) / 1e6;
+  strand_owner_emit(w->owner, &event);
+}
+
+static void tell_lost (strand_watchdog *w, const strand_slot *slot,
+                       const char *what) {
+  strand_event event = strand_owner_lease_event(w->owner, "worker_lost",
+                                                &slot->lease);
+  char text[400];
+  snprintf(text, sizeof(text),
+           "worker %u: its handler goes on after the "
+           "deadline of %g s; %.300s",
+           slot->taker->index, (double)slot->deadline_us / 1e6, what);
+  strand_event_set_reason(&event, text, strlen(text));
+  strand_owner_emit(w->owner, &event);
+}
+
+/*
+** The deadline
+*/
+
+/* False: it has just ended. */
+static bool expire (strand_watchdog *w, strand_batch *batch,
+                    strand_slot *slot) {
+  uint32_t at = slot->harvested;
+  char reason[STRAND_DEADLINE_TEXT];
+  if (!atomic_compare_exchange_strong_explicit(
+        &slot->done, &at, at | STRAND_SLOT_EXPIRED, memory_order_acq_rel,
+        memory_order_acquire))
+    return false;
+  strand_deadline_text(reason, slot->deadline_us);
+  if (slot->call != NULL)
+    strand_bundle_expire(w->owner->engine, strand_bundle_of(slot), reason);
+  else {
+    strand_engine_expire(w->owner->engine, &slot->lease, reason,
+                         strlen(reason));
+  }
+  strand_snapshot_change(w->snapshot);
+  strand_mailbox_interrupt(&w->owner->consumer->mailbox, batch, slot,
+                           STRAND_INTERRUPT_END);
+  return true;
+}
+
+static void lose (strand_watchdog *w, strand_batch *batch, strand_slot *slot) {
+  strand_consumer *c = w->owner->consumer;
+  unsigned lost = strand_mailbox_lose(&c->mailbox, batch, slot);
+  strand_failure failure;
+  if (lost > 0) tell_lost(w, slot, strand_workers_spare(c, lost, &failure));
+}
+
+static int64_t watch_deadline (strand_watchdog *w, strand_batch *batch,
+                               strand_slot *slot, strand_overdue *o,
+                               int64_t now_us) {
+  int64_t due = o->began_us + slot->deadline_us + TICK_US;
+  if (slot->deadline_us == 0 || o->lost) return INT64_MAX;
+  if (o->expired_us == 0) {
+    if (now_us < due) return due;
+    if (!expire(w, batch, slot)) return now_us;
+    o->expired_us = now_us;
+  }
+  if (now_us < o->expired_us + LOST_US) return o->expired_us + LOST_US;
+  o->lost = true;
+  lose(w, batch, slot);
+  return INT64_MAX;
+}
+
+/*
+** Slow records
+*/
+
+static int64_t ask_traceback (strand_watchdog *w, strand_batch *batch,
+                              strand_slot *slot, strand_overdue *o,
+                              int64_t now_us) {
+  free(atomic_exchange(&slot->taker->traceback, NULL));
+  strand_mailbox_interrupt(&w->owner->consumer->mailbox, batch, slot,
+                           STRAND_INTERRUPT_TRACE);
+  o->asked_us = now_us;
+  return now_us + TRACE_US;
+}
+
+static int64_t watch_slow (strand_watchdog *w, strand_batch *batch,
+                           strand_slot *slot, strand_overdue *o,
+                           int64_t now_us) {
+  char *traceback;
+  if (w->slow_after_us == 0) return INT64_MAX;
+  if (o->wait_us == 0) {
+    o->wait_us = w->slow_after_us;
+    o->slow_us = o->began_us + o->wait_us + TICK_US;
+  }
+  if (now_us < o->slow_us) return o->slow_us;
+  if (o->asked_us == 0) return ask_traceback(w, batch, slot, o, now_us);
+  traceback = atomic_exchange(&slot->taker->traceback, NULL);
+  if (traceback == NULL && now_us < o->asked_us + TRACE_US) {
+    return o->asked_us + TRACE_US;
+  }
+  tell_slow(w, slot, o, traceback, now_us);
+  free(traceback);
+  o->asked_us = 0;
+  while (o->slow_us <= now_us) o->slow_us = o->began_us + (o->wait_us *= 2);
+  return o->slow_us;
+}
+
+/*
+** Looking
+*/
+
+/* NULL without memory. */
+static strand_overdue *remember (strand_watchdog *w, const strand_slot *slot,
+                                 int64_t began_us) {
+  strand_overdue *o = w->overdue;
+  while (o != NULL && o->slot != slot) o = o->next;
+  if (o != NULL || (o = calloc(1, sizeof(*o))) == NULL) return o;
+  o->slot = slot;
+  o->began_us = began_us;
+  o->next = w->overdue;
+  w->overdue = o;
+  return o;
+}
+
+void strand_watchdog_drop (strand_watchdog *w, const strand_slot *slot) {
+  strand_overdue **at = &w->overdue, *o;
+  while (*at != NULL && (*at)->slot != slot) at = &(*at)->next;
+  if ((o = *at) == NULL) return;
+  *at = o->next;
+  free(o);
+}
+
+/* 0: not yet. Without a deadline only the slot's begin is exact: a later
+** record's was before the owner saw that the one before it is done. */
+static int64_t began (const strand_slot *slot) {
+  int64_t us = atomic_load_explicit(&slot->began_us, memory_order_acquire);
+  if (us == 0 || slot->deadline_us > 0) return us;
+  return us > slot->since_us ? us : slot->since_us;
+}
+
+static int64_t patience (const strand_watchdog *w, const strand_slot *slot) {
+  int64_t us = w->slow_after_us > 0 ? w->slow_after_us : INT64_MAX / 2;
+  return slot->deadline_us > 0 ? min64(us, slot->deadline_us) : us;
+}
+
+void strand_watchdog_look (strand_watchdog *w, strand_batch *batch,
+                           strand_slot *slot, int64_t now_us) {
+  int64_t began_us = began(slot), due;
+  strand_overdue *o;
+  if (began_us == 0) return;
+  due = began_us + patience(w, slot) + TICK_US;
+  if (due <= now_us) {
+    o = remember(w, slot, began_us);
+    due = now_us + LOST_US; /* without memory: again */
+    if (o != NULL) {
+      due = min64(watch_deadline(w, batch, slot, o, now_us),
+                  watch_slow(w, batch, slot, o, now_us));
+    }
+  }
+  w->due_us = min64(w->due_us, due);
+}
+
+void strand_watchdog_begin (strand_watchdog *w) {
+  w->due_us = INT64_MAX;
+}
+
+int64_t strand_watchdog_due (const strand_watchdog *w, int64_t wait_us,
+                             int64_t now_us) {
+  int64_t brief_us = w->slow_after_us > 0 ? w->slow_after_us : INT64_MAX;
+  for (size_t i = 0; i < w->owner->consumer->routes.count; i++) {
+    int64_t deadline_us = strand_watchdog_deadline(w, (unsigned)i);
+    if (deadline_us > 0) brief_us = min64(brief_us, deadline_us);
+  }
+  if (brief_us < LOOK_US) brief_us = LOOK_US;
+  return min64(now_us + min64(wait_us, brief_us), w->due_us);
+}
+
+void strand_watchdog_check (const strand_watchdog *w) {
+  for (const strand_overdue *o = w->overdue; o != NULL; o = o->next) {
+    const strand_overdue *other = o->next;
+    while (other != NULL && other->slot != o->slot) other = other->next;
+    assert(other == NULL);                  /* (1) */
+    assert(!o->lost || o->expired_us != 0); /* (2) */
+  }
+}

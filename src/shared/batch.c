@@ -1,0 +1,31 @@
+/*
+** batch.c - slots of leases, which cross from an owner to the workers and back
+*/
+#include "shared/batch.h"
+
+#include <stdlib.h>
+
+#include "core/mutant.h"
+
+bool strand_slot_call_stopped (const strand_slot_call *call) {
+  for (uint32_t i = 0; i < call->stop_count; i++) {
+    if (atomic_load_explicit(call->stops[i], memory_order_acquire)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+uint32_t strand_batch_recall (strand_batch *batch) {
+  uint32_t at = MUTANT(recalled_slot_runs_as_well)
+                  ? atomic_load(&batch->cursor)
+                  : atomic_exchange_explicit(&batch->cursor, batch->count,
+                                             memory_order_acq_rel);
+  return at < batch->count ? at : batch->count;
+}
+
+void strand_batch_unref (strand_batch *batch) {
+  if (atomic_fetch_sub_explicit(&batch->refs, 1, memory_order_acq_rel) == 1) {
+    free(batch);
+  }
+}

@@ -1,0 +1,116 @@
+/*
+** batch.h - slots of leases, which cross from an owner to the workers and back
+**
+** Recall: the owner exchanges the cursor for the end. What was not claimed
+** before is the owner's again; what was, runs.
+**
+** A batch is counted: the owner until it has harvested every slot, the
+** mailbox while it may be taken, each worker while it holds it. Nothing else
+** is shared between owners and workers but the stop flag of an assignment,
+** which a worker reads before each further record of a lease.
+**
+** Invariants:
+**   (1) A slot is claimed by one worker, or recalled, never both.
+**   (2) A worker writes 'done' and the verdict before ENDED (release), and
+**       nothing of the slot after it.
+**
+** Thread: owner and worker, by turns: each field says who.
+*/
+#ifndef STRAND_BATCH_H
+#define STRAND_BATCH_H
+
+#include <stdatomic.h>
+
+#include "core/engine.h"
+#include "shared/handler.h"
+#include "base/waker.h"
+
+#define STRAND_BATCH_SLOTS 256
+/* In a slot's 'done': the record of that number has passed its deadline, and
+** no other of the lease may begin. */
+#define STRAND_SLOT_EXPIRED UINT32_C(0x80000000)
+
+typedef struct strand_tag strand_tag;
+
+typedef enum strand_slot_state {
+  STRAND_SLOT_READY,
+  STRAND_SLOT_ENDED
+} strand_slot_state;
+
+struct strand_taker;
+
+/* What one call of the handler gets, of a slot with several leases. */
+typedef struct strand_slot_call {
+  strand_records records;
+  const atomic_bool **stops; /* of its assignments: nothing of it may start */
+  uint32_t stop_count;
+} strand_slot_call;
+
+/* Thread: worker. */
+bool strand_slot_call_stopped (const strand_slot_call *call);
+
+/* In lines of the cache by who writes when: the first goes to a worker and
+** back, the last never leaves the owner. With a deadline 'done' is changed by
+** compare-and-swap: the worker's next step, or the owner's EXPIRED. */
+typedef struct strand_slot {
+  /* written by the owner before the post, read by the worker */
+  _Alignas(64) const strand_record *first;
+  const atomic_bool *stop; /* the assignment's: no further record */
+  strand_slot_call *call;  /* or NULL: 'lease' */
+  int64_t deadline_us;     /* of one call of the handler; 0: none */
+  uint32_t count;
+  unsigned route;
+  /* written by the worker, read by the owner: 'done' and the verdict before
+  ** ENDED, which is a release store (invariant 2); with a deadline both
+  ** change 'done', by compare-and-swap */
+  _Atomic uint32_t done;
+  _Atomic uint8_t state; /* strand_slot_state */
+  bool judged;           /* there is a verdict on the record after 'done' */
+  struct strand_taker *taker; /* whose it is, before 'began_us' */
+  _Atomic int64_t began_us;   /* 0: nobody's; coarse: the slot, and with a
+                               deadline each record, before 'done' says so */
+  /* the owner's */
+  _Alignas(64) uint32_t harvested;
+  bool over;
+  int64_t since_us; /* when 'harvested' last grew */
+  strand_tag *tag;  /* the lease's partition may be gone before */
+  strand_lease lease;
+} strand_slot;
+
+typedef struct strand_batch {
+  struct strand_batch *next; /* in the mailbox */
+  strand_waker *waker;       /* the owner's */
+  uint32_t count;
+  atomic_int refs; /* by who holds it; who is last frees it */
+  /* Workers claim by fetch-and-add, the owner recalls by an exchange: so each
+  ** slot is one's (invariant 1). */
+  _Alignas(64) _Atomic uint32_t cursor;
+  /* the owner's */
+  _Alignas(64) struct strand_batch *older; /* out, or kept for the next */
+  uint32_t records;                        /* of all slots */
+  uint32_t open;       /* slots the owner has not harvested */
+  uint32_t first_open; /* all before it are over */
+  int64_t spread_us;   /* when all workers are woken for it */
+  _Alignas(64) strand_slot slots[STRAND_BATCH_SLOTS];
+  strand_verdict verdicts[STRAND_BATCH_SLOTS]; /* of slots that are judged:
+                              seldom, so not where their lines go to and fro */
+} strand_batch;
+
+static inline strand_verdict *strand_slot_verdict (strand_batch *batch,
+                                                   const strand_slot *slot) {
+  return &batch->verdicts[slot - batch->slots];
+}
+
+/* Thread: owner. Takes all slots that are not claimed out of the workers'
+** reach: returns the first of them, batch->count for none. */
+uint32_t strand_batch_recall (strand_batch *batch);
+/* Thread: any. Slots that nobody has claimed. */
+static inline uint32_t strand_batch_unclaimed (const strand_batch *batch) {
+  uint32_t at = atomic_load_explicit(&batch->cursor, memory_order_relaxed);
+  return at < batch->count ? batch->count - at : 0;
+}
+
+/* Thread: any. */
+void strand_batch_unref (strand_batch *batch);
+
+#endif

@@ -1,0 +1,252 @@
+/*
+** inbox.c - who has which partition, and what is asked of it
+*/
+#include "shared/inbox.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+bool strand_inboxes_init (strand_inboxes *in, unsigned count) {
+  strand_lock_init(&in->lock, STRAND_RANK_LEAF);
+  in->each = calloc(count, sizeof(*in->each));
+  if (in->each == NULL) return false;
+  in->count = count;
+  for (unsigned i = 0; i < count; i++) {
+    strand_waker_init(&in->each[i].waker);
+    in->each[i].asked.limits = true; /* those it was opened with */
+  }
+  return true;
+}
+
+void strand_inboxes_free (strand_inboxes *in) {
+  for (unsigned i = 0; i < in->count; i++) {
+    strand_waker_close(&in->each[i].waker);
+  }
+  free(in->each);
+  strand_held_table_free(&in->held);
+  strand_lock_free(&in->lock);
+}
+
+void strand_inboxes_close (strand_inboxes *in) {
+  for (unsigned i = 0; i < in->count; i++) {
+    if (!in->each[i].waker.lent) strand_waker_close(&in->each[i].waker);
+  }
+}
+
+void strand_inboxes_wake (strand_inboxes *in) {
+  for (unsigned i = 0; i < in->count; i++) {
+    strand_waker_wake(&in->each[i].waker);
+  }
+}
+
+strand_asked strand_inboxes_take (strand_inboxes *in, unsigned index) {
+  strand_asked asked;
+  strand_lock_take(&in->lock);
+  asked = in->each[index].asked;
+  in->each[index].asked = (strand_asked){ 0 };
+  strand_lock_release(&in->lock);
+  return asked;
+}
+
+/*
+** Asking
+*/
+
+void strand_inboxes_tell (strand_inboxes *in, strand_asked what) {
+  strand_lock_take(&in->lock);
+  for (unsigned i = 0; i < in->count; i++) {
+    strand_asked *asked = &in->each[i].asked;
+    asked->rules = asked->rules || what.rules;
+    asked->yields = asked->yields || what.yields;
+    asked->limits = asked->limits || what.limits;
+    asked->close = asked->close || what.close;
+  }
+  strand_lock_release(&in->lock);
+}
+
+void strand_inboxes_ask_commit (strand_inboxes *in, strand_waiter *waiters) {
+  strand_lock_take(&in->lock);
+  for (unsigned i = 0; i < in->count; i++) {
+    strand_waiter *w = waiters;
+    waiters = w->next;
+    w->next = in->each[i].asked.commits;
+    in->each[i].asked.commits = w;
+  }
+  strand_lock_release(&in->lock);
+}
+
+bool strand_inboxes_ask_seek (strand_inboxes *in, strand_seek_request *r) {
+  int member;
+  strand_lock_take(&in->lock);
+  member = strand_held_member(&in->held, r->topic, r->partition);
+  if (member >= 0) {
+    r->next = in->each[member].asked.seeks;
+    in->each[member].asked.seeks = r;
+  }
+  strand_lock_release(&in->lock);
+  if (member >= 0) strand_waker_wake(&in->each[member].waker);
+  return member >= 0;
+}
+
+bool strand_inboxes_ask_parked (strand_inboxes *in, int member,
+                                strand_parked_request *r) {
+  strand_lock_take(&in->lock);
+  if (member < 0) {
+    member = strand_held_member(&in->held, r->topic, r->partition);
+  }
+  if (member >= 0) {
+    r->next = in->each[member].asked.parked;
+    in->each[member].asked.parked = r;
+  }
+  strand_lock_release(&in->lock);
+  if (member >= 0) strand_waker_wake(&in->each[member].waker);
+  return member >= 0;
+}
+
+/*
+** Partitions
+*/
+
+strand_err strand_inboxes_assign (strand_inboxes *in, unsigned index,
+                                  const char *topic, int32_t partition,
+                                  strand_assigned *to) {
+  *to = (strand_assigned){ 0 };
+  strand_lock_take(&in->lock);
+  to->held = strand_held_of(&in->held, topic, partition, &to->held_count);
+  if (to->held != NULL || to->held_count == 0) {
+    to->epoch = strand_held_assign(&in->held, topic, partition, index);
+  }
+  to->contested = strand_held_contested(&in->held, topic, partition);
+  strand_lock_release(&in->lock);
+  if (to->epoch != 0) return STRAND_OK;
+  strand_assigned_clear(to);
+  return STRAND_ENOMEM;
+}
+
+void strand_assigned_clear (strand_assigned *a) {
+  free(a->held);
+  *a = (strand_assigned){ 0 };
+}
+
+void strand_inboxes_yield (strand_inboxes *in, unsigned index,
+                           const char *topic, int32_t partition) {
+  int heir;
+  strand_lock_take(&in->lock);
+  strand_held_unassign(&in->held, topic, partition, index);
+  heir = strand_held_member(&in->held, topic, partition);
+  if (heir >= 0) in->each[heir].asked.yields = true;
+  strand_lock_release(&in->lock);
+  if (heir >= 0) strand_waker_wake(&in->each[heir].waker);
+}
+
+bool strand_inboxes_contested (strand_inboxes *in, const char *topic,
+                               int32_t partition) {
+  bool contested;
+  strand_lock_take(&in->lock);
+  contested = strand_held_contested(&in->held, topic, partition);
+  strand_lock_release(&in->lock);
+  return contested;
+}
+
+/*
+** Held shards
+*/
+
+strand_err strand_inboxes_hold (strand_inboxes *in, const strand_held *held) {
+  strand_err err;
+  strand_lock_take(&in->lock);
+  err = strand_held_add(&in->held, held);
+  strand_lock_release(&in->lock);
+  return err;
+}
+
+void strand_release_free (strand_release *r) {
+  free((char *)(uintptr_t)r->held.topic);
+  free((char *)(uintptr_t)r->held.key);
+  free(r);
+}
+
+static strand_release *copy_release (const strand_held *held) {
+  strand_release *r = calloc(1, sizeof(*r));
+  char *key;
+  if (r == NULL) return NULL;
+  r->held = *held;
+  r->held.topic = strdup(held->topic);
+  key = malloc(held->key_length + 1u);
+  if (key != NULL && held->key_length > 0) {
+    memcpy(key, held->key, held->key_length);
+  }
+  r->held.key = key;
+  if (r->held.topic != NULL && key != NULL) return r;
+  strand_release_free(r);
+  return NULL;
+}
+
+/* The member that has the shard's partition, and gets 'r' if there is one;
+** or -1. */
+static int release_locked (strand_inboxes *in, const strand_held *held,
+                           strand_release *r) {
+  int member;
+  if (!strand_held_remove(&in->held, held)) return -1;
+  member = strand_held_member(&in->held, held->topic, held->index);
+  if (member < 0 || r == NULL) return member;
+  r->next = in->each[member].asked.releases;
+  in->each[member].asked.releases = r;
+  return member;
+}
+
+strand_err strand_inboxes_release (strand_inboxes *in,
+                                   const strand_held *held) {
+  strand_release *r = copy_release(held);
+  int member;
+  strand_lock_take(&in->lock);
+  member = release_locked(in, held, r);
+  strand_lock_release(&in->lock);
+  if (member < 0) {
+    if (r != NULL) strand_release_free(r);
+    return STRAND_OK;
+  }
+  if (r == NULL) return STRAND_ENOMEM;
+  strand_waker_wake(&in->each[member].waker);
+  return STRAND_OK;
+}
+
+/*
+** Shares
+*/
+
+void strand_inboxes_count (strand_inboxes *in, unsigned index,
+                           size_t partitions) {
+  if (in->count == 1) return;
+  strand_lock_take(&in->lock);
+  in->partitions += partitions - in->each[index].partitions;
+  in->each[index].partitions = partitions;
+  strand_lock_release(&in->lock);
+  strand_inboxes_tell(in, (strand_asked){ .limits = true });
+  strand_inboxes_wake(in);
+}
+
+double strand_inboxes_part (strand_inboxes *in, unsigned index) {
+  double part = 1.0 / (double)in->count;
+  strand_lock_take(&in->lock);
+  if (in->each[index].partitions > 0) {
+    part = (double)in->each[index].partitions / (double)in->partitions;
+  }
+  strand_lock_release(&in->lock);
+  return part;
+}
+
+void strand_inboxes_check (strand_inboxes *in) {
+  size_t partitions = 0;
+  strand_lock_take(&in->lock);
+  for (unsigned i = 0; i < in->count; i++) {
+    const strand_asked *asked = &in->each[i].asked;
+    partitions += in->each[i].partitions;
+    for (const strand_release *r = asked->releases; r != NULL; r = r->next) {
+      assert(r->held.topic != NULL && r->held.key != NULL); /* (2) */
+    }
+  }
+  assert(partitions == in->partitions); /* (1) */
+  strand_lock_release(&in->lock);
+  (void)partitions;
+}

@@ -1,0 +1,255 @@
+#include "shared/mailbox.h"
+
+#include <stdlib.h>
+
+#include "base/lock.h"
+
+void strand_mailbox_init (strand_mailbox *m) {
+  *m = (strand_mailbox){ .max_in_flight = 1, .slot_ns = STRAND_WAKE_NS };
+  strand_lock_init(&m->lock, STRAND_RANK_LEAF);
+}
+
+strand_taker *strand_mailbox_enter (strand_mailbox *m) {
+  strand_taker *taker;
+  strand_lock_take(&m->lock);
+  taker = m->left;
+  if (taker != NULL) m->left = taker->below;
+  strand_lock_release(&m->lock);
+  if (taker != NULL) return taker;
+  taker = calloc(1, sizeof(*taker));
+  if (taker == NULL || strand_condition_init(&taker->woken)) return taker;
+  free(taker);
+  return NULL;
+}
+
+void strand_mailbox_leave (strand_mailbox *m, strand_taker *taker) {
+  strand_lock_take(&m->lock);
+  taker->below = m->left;
+  m->left = taker;
+  strand_lock_release(&m->lock);
+}
+
+void strand_mailbox_destroy (strand_mailbox *m) {
+  while (m->first != NULL) {
+    strand_batch *batch = m->first;
+    m->first = batch->next;
+    strand_batch_unref(batch);
+  }
+  while (m->left != NULL) {
+    strand_taker *taker = m->left;
+    m->left = taker->below;
+    free(atomic_load(&taker->traceback));
+    strand_condition_free(&taker->woken);
+    free(taker);
+  }
+  strand_lock_free(&m->lock);
+}
+
+#define WAKE_ROUND 16
+
+/* Called with the lock, returns without it: who is woken wants it. */
+static void wake_and_unlock (strand_mailbox *m, unsigned count) {
+  strand_taker *woken[WAKE_ROUND];
+  unsigned n;
+  for (;;) {
+    for (n = 0; n < WAKE_ROUND && n < count && m->waiting != NULL; n++) {
+      woken[n] = m->waiting;
+      m->waiting = woken[n]->below;
+      woken[n]->waits = false;
+      m->idle--;
+    }
+    strand_lock_release(&m->lock);
+    for (unsigned i = 0; i < n; i++) pthread_cond_signal(&woken[i]->woken);
+    if (n < WAKE_ROUND || n == count) return;
+    count -= n;
+    strand_lock_take(&m->lock);
+  }
+}
+
+unsigned strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
+                               unsigned workers) {
+  unsigned serving;
+  strand_lock_take(&m->lock);
+  m->max_in_flight = max_in_flight;
+  m->wanted = workers;
+  serving = m->serving;
+  atomic_fetch_add(&m->generation, 1);
+  wake_and_unlock(m, m->idle);
+  return serving;
+}
+
+/* Idle workers that may run one more slot. */
+static unsigned wakeable_locked (const strand_mailbox *m) {
+  unsigned room = m->active < m->max_in_flight ? m->max_in_flight - m->active
+                                               : 0;
+  return m->idle < room ? m->idle : room;
+}
+
+void strand_mailbox_post (strand_mailbox *m, strand_batch *batch) {
+  uint64_t work_ns = (uint64_t)batch->count
+                     * atomic_load_explicit(&m->slot_ns, memory_order_relaxed);
+  uint64_t useful = work_ns / STRAND_WAKE_NS + 1;
+  unsigned wake;
+  if (useful > batch->count) useful = batch->count;
+  atomic_fetch_add_explicit(&batch->refs, 1, memory_order_relaxed);
+  batch->next = NULL;
+  strand_lock_take(&m->lock);
+  if (m->first == NULL) m->first = batch;
+  else m->last->next = batch;
+  m->last = batch;
+  wake = wakeable_locked(m);
+  wake_and_unlock(m, useful < wake ? (unsigned)useful : wake);
+}
+
+void strand_mailbox_spread (strand_mailbox *m) {
+  strand_lock_take(&m->lock);
+  wake_and_unlock(m, wakeable_locked(m));
+}
+
+/* A moving average; workers may overwrite each other's share of it. */
+void strand_mailbox_took (strand_mailbox *m, uint32_t slots, int64_t us) {
+  int64_t ns = slots > 0 ? us * 1000 / slots : 0;
+  uint32_t was = atomic_load_explicit(&m->slot_ns, memory_order_relaxed);
+  if (slots == 0) return;
+  if (ns > UINT32_MAX / 4) ns = UINT32_MAX / 4;
+  atomic_store_explicit(&m->slot_ns, was - was / 4 + (uint32_t)ns / 4,
+                        memory_order_relaxed);
+}
+
+/* The first batch that may have something to claim. */
+static strand_batch *front_locked (strand_mailbox *m) {
+  while (m->first != NULL && strand_batch_unclaimed(m->first) == 0) {
+    strand_batch *batch = m->first;
+    m->first = batch->next;
+    strand_batch_unref(batch);
+  }
+  return m->first;
+}
+
+static bool should_end_locked (const strand_mailbox *m) {
+  return m->closed || m->serving > m->wanted;
+}
+
+static void give_back_locked (strand_mailbox *m, strand_taker *taker) {
+  if (taker->batch == NULL) return;
+  strand_batch_unref(taker->batch);
+  taker->batch = NULL;
+  if (taker->lost) {
+    taker->lost = false;
+    m->lost--;
+    m->serving++;
+  }
+  else m->active--;
+}
+
+static bool take_locked (strand_mailbox *m, strand_taker *taker) {
+  strand_batch *batch = front_locked(m);
+  if (batch == NULL || m->active >= m->max_in_flight) return false;
+  atomic_fetch_add_explicit(&batch->refs, 1, memory_order_relaxed);
+  taker->batch = batch;
+  taker->generation = atomic_load(&m->generation);
+  m->active++;
+  return true;
+}
+
+static void wait_locked (strand_mailbox *m, strand_taker *taker) {
+  taker->waits = true;
+  taker->below = m->waiting;
+  m->waiting = taker;
+  m->idle++;
+  while (taker->waits) strand_lock_wait(&m->lock, &taker->woken);
+}
+
+bool strand_mailbox_take (strand_mailbox *m, strand_taker *taker,
+                          void (*idle)(void *), void *arg) {
+  bool told = false;
+  strand_lock_take(&m->lock);
+  give_back_locked(m, taker);
+  while (!should_end_locked(m) && !take_locked(m, taker)) {
+    if (!told) {
+      told = true;
+      strand_lock_release(&m->lock);
+      idle(arg);
+      strand_lock_take(&m->lock);
+      continue;
+    }
+    wait_locked(m, taker);
+  }
+  if (taker->batch != NULL) {
+    strand_lock_release(&m->lock);
+    return true;
+  }
+  m->serving--;
+  wake_and_unlock(m, front_locked(m) != NULL ? 1 : 0);
+  return false;
+}
+
+strand_slot *strand_mailbox_claim (strand_mailbox *m, strand_taker *taker) {
+  strand_batch *batch = taker->batch;
+  uint32_t at;
+  if (atomic_load_explicit(&m->generation, memory_order_relaxed)
+      != taker->generation)
+    return NULL;
+  if (strand_batch_unclaimed(batch) == 0) return NULL;
+  at = atomic_fetch_add_explicit(&batch->cursor, 1, memory_order_acq_rel);
+  return at < batch->count ? &batch->slots[at] : NULL;
+}
+
+/* Its worker is in the handler: so its thread lives. */
+static bool runs_locked (const strand_batch *batch, const strand_slot *slot) {
+  return slot->taker->batch == batch
+         && atomic_load_explicit(&slot->state, memory_order_acquire)
+              != STRAND_SLOT_ENDED;
+}
+
+void strand_mailbox_interrupt (strand_mailbox *m, strand_batch *batch,
+                               strand_slot *slot, unsigned what) {
+  strand_lock_take(&m->lock);
+  if (runs_locked(batch, slot)) {
+    strand_interrupt_send(&slot->taker->interrupt, what);
+  }
+  strand_lock_release(&m->lock);
+}
+
+unsigned strand_mailbox_lose (strand_mailbox *m, strand_batch *batch,
+                              strand_slot *slot) {
+  unsigned lost;
+  strand_lock_take(&m->lock);
+  if (!runs_locked(batch, slot) || slot->taker->lost) {
+    strand_lock_release(&m->lock);
+    return 0;
+  }
+  slot->taker->lost = true;
+  lost = ++m->lost;
+  m->active--;
+  m->serving--;
+  atomic_fetch_add(&m->generation, 1); /* it comes back with its next claim */
+  wake_and_unlock(m, front_locked(m) != NULL ? wakeable_locked(m) : 0);
+  return lost;
+}
+
+unsigned strand_mailbox_lost (strand_mailbox *m) {
+  unsigned lost;
+  strand_lock_take(&m->lock);
+  lost = m->lost;
+  strand_lock_release(&m->lock);
+  return lost;
+}
+
+void strand_mailbox_serve (strand_mailbox *m, unsigned workers) {
+  strand_lock_take(&m->lock);
+  m->serving += workers;
+  strand_lock_release(&m->lock);
+}
+
+void strand_mailbox_unserve (strand_mailbox *m) {
+  strand_lock_take(&m->lock);
+  m->serving--;
+  strand_lock_release(&m->lock);
+}
+
+void strand_mailbox_close (strand_mailbox *m) {
+  strand_lock_take(&m->lock);
+  m->closed = true;
+  wake_and_unlock(m, m->idle);
+}

@@ -1,0 +1,120 @@
+/*
+** mailbox.h - where leases cross from the owners to the workers
+**
+**   owner                                    worker
+**   1 fills the slots of a batch
+**   2 strand_mailbox_post  ----------------> 3 strand_mailbox_take
+**                                            4 claims a slot: fetch-and-add
+**                                              on the cursor, until it is at
+**                                              the end
+**                                            5 reads the lease's records in
+**                                              order; 'done' after each
+**   7 harvests done and verdict  <---------- 6 state = ENDED, last of all
+**
+** What passes is a batch of slots (batch.h), which its owner may recall.
+**
+** Invariants:
+**   (1) An owner that sleeps is woken when a batch has no slot left to claim,
+**       when a worker that ended a slot finds nothing more to do, and when a
+**       record failed or took longer than a tick of the coarse clock.
+**   (2) At most 'max_in_flight' workers hold a batch, and each runs one slot
+**       at a time. A limit that falls takes effect with the next claim.
+**
+** A worker that stays in a handler past its deadline is *lost*: it neither
+** serves nor is active until it comes back, so that another may take its
+** place. It comes back at its next claim.
+**
+** Waking a thread costs more than a short handler. So a post wakes as many
+** workers as have work for STRAND_WAKE_NS each, by how long slots took lately;
+** where that was wrong, and slots lie unclaimed after a millisecond, the owner
+** wakes the others (strand_mailbox_spread).
+**
+** Thread: owner posts and recalls; worker takes. One mutex for the list.
+*/
+#ifndef STRAND_MAILBOX_H
+#define STRAND_MAILBOX_H
+
+#include <stdatomic.h>
+
+#include "shared/batch.h"
+#include "base/interrupt.h"
+#include "base/lock.h"
+
+#define STRAND_WAKE_NS 100000
+
+/* A worker's place in the mailbox. */
+typedef struct strand_taker {
+  strand_batch *batch; /* held, or NULL; written under lock */
+  unsigned generation;
+  unsigned index;             /* the worker's, from 1 */
+  bool waits;                 /* until it is taken off the list */
+  bool lost;                  /* lock */
+  strand_interrupt interrupt; /* open while it holds a batch */
+  _Atomic(char *) traceback;  /* of the handler, when it was asked for */
+  struct strand_taker *below; /* in 'waiting', or in 'left' */
+  strand_condition woken;
+} strand_taker;
+
+typedef struct strand_mailbox {
+  strand_lock lock;
+  strand_batch *first;
+  strand_batch *last;
+  strand_taker *waiting; /* who came last first */
+  strand_taker *left;    /* kept until the mailbox goes: one that was woken
+                             may have left before the signal comes */
+  unsigned idle;         /* that wait */
+  unsigned active;       /* workers that hold a batch, but for the lost */
+  unsigned lost;         /* workers; neither active nor serving */
+  unsigned max_in_flight;
+  unsigned wanted; /* workers that should serve */
+  unsigned serving;
+  bool closed;
+  /* Written under the lock, read by workers without: rises when a limit
+  ** changes, come back and look. Seen late it is one more slot. */
+  atomic_uint generation;
+  /* Written and read by any without order: a guess, what a slot took. */
+  _Atomic uint32_t slot_ns;
+} strand_mailbox;
+
+void strand_mailbox_init (strand_mailbox *m);
+void strand_mailbox_destroy (strand_mailbox *m);
+/* How many serve. */
+unsigned strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
+                               unsigned workers);
+
+/* Thread: owner. Keeps a reference of its own. */
+void strand_mailbox_post (strand_mailbox *m, strand_batch *batch);
+/* Thread: owner. Slots lie unclaimed: wakes every worker that may run. */
+void strand_mailbox_spread (strand_mailbox *m);
+
+/* Thread: any. A place for one more worker; NULL without memory. */
+strand_taker *strand_mailbox_enter (strand_mailbox *m);
+/* Thread: any. The worker has ended, or never began. */
+void strand_mailbox_leave (strand_mailbox *m, strand_taker *taker);
+/* Thread: worker. Gives back the batch it holds and takes one with slots to
+** claim; waits for one. 'idle' is called without the lock before the worker
+** waits. False when this worker should end: too many serve, or the mailbox
+** is closed. */
+bool strand_mailbox_take (strand_mailbox *m, strand_taker *taker,
+                          void (*idle)(void *), void *arg);
+/* Thread: worker. The next slot of its batch, or NULL: take again. */
+strand_slot *strand_mailbox_claim (strand_mailbox *m, strand_taker *taker);
+/* Thread: worker. It ran so many slots in that time. */
+void strand_mailbox_took (strand_mailbox *m, uint32_t slots, int64_t us);
+/* Thread: owner. A word to the worker that runs the slot, if one still
+** does. */
+void strand_mailbox_interrupt (strand_mailbox *m, strand_batch *batch,
+                               strand_slot *slot, unsigned what);
+/* Thread: owner. The slot's worker counts as lost until it comes back. How
+** many are lost now; 0: the slot has ended. */
+unsigned strand_mailbox_lose (strand_mailbox *m, strand_batch *batch,
+                              strand_slot *slot);
+/* Thread: any. */
+unsigned strand_mailbox_lost (strand_mailbox *m);
+/* Thread: any. So many more workers serve; one less does. */
+void strand_mailbox_serve (strand_mailbox *m, unsigned workers);
+void strand_mailbox_unserve (strand_mailbox *m);
+/* Thread: any. Workers end when they come for more. */
+void strand_mailbox_close (strand_mailbox *m);
+
+#endif

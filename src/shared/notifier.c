@@ -1,0 +1,158 @@
+/*
+** notifier.c - what waits for the lua thread to take, and what tells of it
+*/
+#include "shared/notifier.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/system.h"
+
+bool strand_notifier_init (strand_notifier *p, bool has_events, bool has_log) {
+  *p = (strand_notifier){ .has_log = has_log, .fd = -1, .wake_fd = -1 };
+  strand_lock_init(&p->lock, STRAND_RANK_LEAF);
+  p->log = strand_log_new(!has_log);
+  p->events = strand_events_new();
+  if (!has_events) p->warnings = strand_warnings_new(p->log);
+  return p->log != NULL && p->events != NULL;
+}
+
+static void close_fds (strand_notifier *p) {
+  if (p->wake_fd >= 0) close(p->wake_fd);
+  if (p->fd >= 0) close(p->fd);
+  p->wake_fd = p->fd = -1;
+}
+
+void strand_notifier_free (strand_notifier *p) {
+  close_fds(p);
+  if (p->log != NULL) strand_log_set_notify(p->log, NULL, NULL);
+  strand_warnings_free(p->warnings);
+  strand_events_free(p->events);
+  if (p->log != NULL) strand_log_release(p->log);
+  strand_lock_free(&p->lock);
+}
+
+static void notify (void *notifier) {
+  strand_notifier_signal(notifier);
+}
+
+bool strand_notifier_open (strand_notifier *p, strand_failure *failure) {
+  p->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (p->wake_fd >= 0) return true;
+  strand_fail_descriptor(failure, "a consumer's eventfd", errno);
+  return false;
+}
+
+bool strand_notifier_watch (strand_notifier *p, int timer_fd,
+                            strand_failure *failure) {
+  struct epoll_event event = { .events = EPOLLIN };
+  p->fd = epoll_create1(EPOLL_CLOEXEC);
+  if (p->fd < 0 || epoll_ctl(p->fd, EPOLL_CTL_ADD, p->wake_fd, &event) != 0
+      || epoll_ctl(p->fd, EPOLL_CTL_ADD, timer_fd, &event) != 0) {
+    strand_fail_descriptor(failure, "a consumer's epoll", errno);
+    return false;
+  }
+  if (p->has_log) strand_log_set_notify(p->log, notify, p);
+  return true;
+}
+
+void strand_notifier_mute (strand_notifier *p) {
+  if (p->has_log) strand_log_set_notify(p->log, NULL, NULL);
+}
+
+void strand_notifier_close (strand_notifier *p) {
+  strand_notifier_mute(p);
+  strand_lock_take(&p->lock);
+  close_fds(p);
+  strand_lock_release(&p->lock);
+}
+
+/*
+** The descriptor
+*/
+
+int strand_notifier_fd (strand_notifier *p) {
+  int fd;
+  strand_lock_take(&p->lock);
+  fd = p->fd;
+  strand_lock_release(&p->lock);
+  return fd;
+}
+
+void strand_notifier_signal (strand_notifier *p) {
+  eventfd_write(p->wake_fd, 1);
+}
+
+void strand_notifier_drain (strand_notifier *p) {
+  eventfd_t count;
+  strand_lock_take(&p->lock);
+  if (p->wake_fd >= 0) eventfd_read(p->wake_fd, &count);
+  strand_lock_release(&p->lock);
+}
+
+void strand_notifier_renew (strand_notifier *p) {
+  strand_lock_take(&p->lock);
+  if (p->wake_fd >= 0) strand_notifier_signal(p);
+  strand_lock_release(&p->lock);
+}
+
+/*
+** What waits
+*/
+
+void strand_notifier_event (strand_notifier *p, strand_event *event) {
+  if (p->warnings != NULL) {
+    strand_warnings_take(p->warnings, event, strand_clock_us());
+  }
+  strand_events_push(p->events, event);
+  strand_notifier_signal(p);
+}
+
+void strand_notifier_tick (strand_notifier *p, int64_t now_us) {
+  if (p->warnings != NULL) strand_warnings_tick(p->warnings, now_us);
+}
+
+void strand_notifier_want_token (strand_notifier *p, bool wanted) {
+  strand_lock_take(&p->lock);
+  p->token_wanted = wanted;
+  strand_lock_release(&p->lock);
+}
+
+bool strand_notifier_wants_token (strand_notifier *p) {
+  bool wanted;
+  strand_lock_take(&p->lock);
+  wanted = p->token_wanted;
+  strand_lock_release(&p->lock);
+  return wanted;
+}
+
+void strand_notifier_hold (strand_notifier *p, bool held) {
+  strand_lock_take(&p->lock);
+  p->held_back = held;
+  strand_lock_release(&p->lock);
+}
+
+void strand_notifier_keep (strand_notifier *p, bool kept) {
+  strand_lock_take(&p->lock);
+  p->kept_back = kept;
+  strand_lock_release(&p->lock);
+}
+
+bool strand_notifier_waits (strand_notifier *p) {
+  bool waits;
+  strand_lock_take(&p->lock);
+  waits = p->held_back || p->kept_back || p->token_wanted;
+  strand_lock_release(&p->lock);
+  return waits || strand_events_waiting(p->events)
+         || (p->has_log && !strand_log_is_empty(p->log));
+}
+
+void strand_notifier_check (strand_notifier *p) {
+  strand_lock_take(&p->lock);
+  assert((p->fd >= 0) == (p->wake_fd >= 0)); /* (1) */
+  strand_lock_release(&p->lock);
+}

@@ -1,0 +1,79 @@
+/*
+** notifier.h - what waits for the lua thread to take, and what tells of it
+**
+** Events, lines of the log, requests for a token; and the descriptor that is
+** readable while one of these waits, or something else of which who owns it
+** says so (strand_shared_settle).
+**
+** Invariants:
+**   (1) The descriptors are both there, or both given back.
+**
+** Thread: any puts in; lua takes. A leaf lock of its own, but to signal none is
+** taken: librdkafka's log does that.
+*/
+#ifndef STRAND_NOTIFIER_H
+#define STRAND_NOTIFIER_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "shared/event.h"
+#include "base/lock.h"
+#include "kafka/log.h"
+#include "shared/warnings.h"
+
+typedef struct strand_notifier {
+  /* set by init, and only read */
+  strand_events *events;
+  strand_log *log;
+  strand_warnings *warnings; /* NULL: somebody takes the events */
+  bool has_log;              /* somebody takes its lines */
+
+  strand_lock lock;
+  int fd; /* lock; an epoll of the next one, and of a timer; -1: given back */
+  /* Written to by any thread without the lock. It is given back under it, and
+  ** when no thread is left that could. */
+  int wake_fd;
+  bool held_back;    /* lock; taken by the lua thread, and not given on */
+  bool kept_back;    /* lock; the same, maybe for long */
+  bool token_wanted; /* lock; by a client */
+} strand_notifier;
+
+/* False: memory ran out; it is to be freed all the same. */
+bool strand_notifier_init (strand_notifier *p, bool has_events, bool has_log);
+/* Thread: whoever is last. */
+void strand_notifier_free (strand_notifier *p);
+/* The descriptors: that to signal with, and then that to wait for, which is
+** readable for a timer as well. False and a failure. */
+bool strand_notifier_open (strand_notifier *p, strand_failure *failure);
+bool strand_notifier_watch (strand_notifier *p, int timer_fd,
+                            strand_failure *failure);
+/* Thread: lua. Nobody takes the lines of the log any more. */
+void strand_notifier_mute (strand_notifier *p);
+/* No thread is left that could signal. */
+void strand_notifier_close (strand_notifier *p);
+
+/* Thread: lua. -1: it was given back. */
+int strand_notifier_fd (strand_notifier *p);
+/* It becomes readable. From a thread of the consumer. */
+void strand_notifier_signal (strand_notifier *p);
+/* Thread: lua. It is not readable any more; or is again. */
+void strand_notifier_drain (strand_notifier *p);
+void strand_notifier_renew (strand_notifier *p);
+
+/* Takes what 'event' owns, and signals. */
+void strand_notifier_event (strand_notifier *p, strand_event *event);
+/* Says what is left to say of events that nobody takes. */
+void strand_notifier_tick (strand_notifier *p, int64_t now_us);
+
+void strand_notifier_want_token (strand_notifier *p, bool wanted);
+bool strand_notifier_wants_token (strand_notifier *p);
+/* Thread: lua. */
+void strand_notifier_hold (strand_notifier *p, bool held);
+void strand_notifier_keep (strand_notifier *p, bool kept);
+/* Does something of this wait? */
+bool strand_notifier_waits (strand_notifier *p);
+/* Between two turns, in debug builds. */
+void strand_notifier_check (strand_notifier *p);
+
+#endif
