@@ -161,7 +161,7 @@ void strand_closing_advance (strand_member *m, int64_t now_us) {
   if (m->closing.destroying != NULL && may_destroy(m, now_us))
     destroy_client(m);
   if (m->owner.phase == STRAND_DESTROYING && m->owner.client == NULL
-      && strand_outbox_are_gone(&m->outbox))
+      && strand_outbox_is_gone(&m->outbox))
     note_closed(m);
 }
 

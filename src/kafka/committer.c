@@ -85,7 +85,7 @@ static void note_trouble (strand_committer *t, rd_kafka_resp_err_t err,
 }
 
 /* What failed is not there any more: it was revoked, or done without. */
-void strand_committer_look (strand_committer *t, int64_t now_us) {
+void strand_committer_tick (strand_committer *t, int64_t now_us) {
   if (t->failing.since_us != 0 && t->commit == NULL
       && strand_engine_commit_due(t->owner->engine, 0) == INT64_MAX) {
     t->failing = (strand_trouble){ 0 };

@@ -34,8 +34,7 @@ typedef struct strand_committer {
   int tries;               /* inside a rebalance */
   strand_waiter *waiters;
   strand_failure failure; /* of the last commit; code "": none */
-  strand_trouble
-    failing; /* commits do, until one succeeds or nothing is left */
+  strand_trouble failing; /* until one succeeds, or nothing is left of it */
   strand_heard cause;
 } strand_committer;
 
@@ -63,8 +62,11 @@ bool strand_committer_untold (const strand_committer *t,
 bool strand_committer_waits (const strand_committer *t);
 void strand_committer_wait (strand_committer *t, strand_waiter *waiter);
 /* Is there still something to commit? If not, nothing fails any more. */
-void strand_committer_look (strand_committer *t, int64_t now_us);
+void strand_committer_tick (strand_committer *t, int64_t now_us);
 int64_t strand_committer_due (const strand_committer *t, int64_t now_us);
+static inline bool strand_committer_is_open (const strand_committer *t) {
+  return t->queue != NULL;
+}
 /* A commit is not answered yet. */
 static inline bool strand_committer_is_out (const strand_committer *t) {
   return t->commit != NULL;

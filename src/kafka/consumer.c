@@ -166,22 +166,6 @@ static bool is_serving (const strand_consumer *c) {
   return strand_shared_state(c) < STRAND_CLOSING;
 }
 
-/* Of its two clients maybe only one has tokens: the other says __STATE. */
-static rd_kafka_resp_err_t set_token (strand_member *m, const char *token,
-                                      int64_t expires_ms,
-                                      const char *principal, char *error,
-                                      size_t size) {
-  rd_kafka_resp_err_t err = rd_kafka_oauthbearer_set_token(
-    m->owner.client, token, expires_ms, principal, NULL, 0, error, size);
-  if (!strand_outbox_is_wanted(&m->outbox)
-      || (err != 0 && err != RD_KAFKA_RESP_ERR__STATE)) {
-    return err;
-  }
-  err = strand_outbox_token(&m->outbox, token, expires_ms, principal, error,
-                            size);
-  return err == RD_KAFKA_RESP_ERR__STATE ? RD_KAFKA_RESP_ERR_NO_ERROR : err;
-}
-
 bool strand_consumer_oauth_set (strand_consumer *c, const char *token,
                                 int64_t expires_ms, const char *principal,
                                 strand_failure *failure) {
@@ -189,12 +173,9 @@ bool strand_consumer_oauth_set (strand_consumer *c, const char *token,
   answer_oauth(c);
   if (!is_serving(c)) return true;
   for (unsigned i = 0; i < c->inboxes.count; i++) {
-    rd_kafka_resp_err_t err = set_token(c->members[i], token, expires_ms,
-                                        principal, error, sizeof(error));
-    if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      atomic_fetch_add(&c->members[i]->signs.tokens, 1);
+    if (strand_member_token(c->members[i], token, expires_ms, principal, error,
+                            sizeof(error)))
       continue;
-    }
     strand_fail(failure, "OAUTH", "the token was refused: %s", error);
     return false;
   }
@@ -205,9 +186,7 @@ void strand_consumer_oauth_fail (strand_consumer *c, const char *message) {
   answer_oauth(c);
   if (!is_serving(c)) return;
   for (unsigned i = 0; i < c->inboxes.count; i++) {
-    rd_kafka_oauthbearer_set_token_failure(c->members[i]->owner.client,
-                                           message);
-    strand_outbox_token_fail(&c->members[i]->outbox, message);
+    strand_member_token_fail(c->members[i], message);
   }
 }
 

@@ -203,7 +203,7 @@ static void send_one (strand_dead_letters *l, letter *a, int64_t now_us) {
   }
   if (a->by_key) tell_fewer(l, a);
   err = produce(l, a, now_us);
-  if (l->outbox->full) return;
+  if (strand_outbox_is_full(l->outbox)) return;
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
     judge(l, a, err, true, now_us);
     return;
@@ -303,7 +303,7 @@ static void tell_engine (strand_dead_letters *l, int64_t now_us) {
 void strand_dead_letters_serve (strand_dead_letters *l, int64_t now_us) {
   if (!strand_outbox_is_open(l->outbox)) return;
   take_events(l, now_us);
-  if (l->outbox->broken) renew(l, now_us);
+  if (strand_outbox_is_broken(l->outbox)) renew(l, now_us);
   send_again(l, now_us);
   send_ready(l, now_us);
   tell_engine(l, now_us);
@@ -317,7 +317,7 @@ int64_t strand_dead_letters_due (const strand_dead_letters *l,
   if (!strand_list_empty(&l->ready) && !is_held_up(l)) return now_us;
   due = strand_outbox_due(l->outbox);
   if (l->again_us < due) due = l->again_us;
-  if ((!strand_list_empty(&l->settled) || l->outbox->broken)
+  if ((!strand_list_empty(&l->settled) || strand_outbox_is_broken(l->outbox))
       && now_us + SETTLE_AGAIN_US < due)
     due = now_us + SETTLE_AGAIN_US;
   return due;
@@ -358,6 +358,7 @@ void strand_dead_letters_check (const strand_dead_letters *l) {
   }
   (void)out;
   (void)good;
-  assert(out == CHECKED_MOST || out == l->outbox->out);            /* (3) */
+  assert(out == CHECKED_MOST
+         || out == strand_outbox_count(l->outbox));                /* (3) */
   assert(strand_list_empty(&l->again) || l->again_us < INT64_MAX); /* (4) */
 }

@@ -65,8 +65,8 @@ static void assign (strand_group *g, rd_kafka_event_t *event) {
   list = rd_kafka_event_topic_partition_list(event);
   if (g->owner->phase < STRAND_LEAVING) {
     const char *protocol = rd_kafka_rebalance_protocol(g->owner->client);
-    g->membership->cooperative = protocol != NULL
-                                 && strcmp(protocol, "COOPERATIVE") == 0;
+    strand_membership_follow(
+      g->membership, protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0);
     for (int i = 0; i < list->cnt; i++) {
       strand_epoch_begin(g->epochs, list->elems[i].topic,
                          list->elems[i].partition);
@@ -155,7 +155,7 @@ static void finish_revoke (strand_group *g) {
   if (g->membership->cooperative) strand_position_keep(g->positions);
   rd_kafka_event_destroy(g->rebalance);
   g->rebalance = NULL;
-  g->membership->rebalancing = false;
+  strand_membership_rebalance(g->membership, false);
   strand_snapshot_change(g->snapshot);
   note_answered(g, lost);
 }
@@ -175,7 +175,7 @@ static void note_lost (strand_group *g) {
 static void revoke (strand_group *g, rd_kafka_event_t *event, int64_t now_us) {
   bool lost = rd_kafka_assignment_lost(g->owner->client);
   g->rebalance = event;
-  g->membership->rebalancing = true;
+  strand_membership_rebalance(g->membership, true);
   g->committing = false;
   strand_committer_begin_revoke(g->committer);
   strand_topics_revoked(g->topics);
@@ -296,7 +296,7 @@ static void fail_fatally (strand_group *g) {
   rd_kafka_resp_err_t err = rd_kafka_fatal_error(g->owner->client, text,
                                                  sizeof(text));
   if (!g->membership->fatal) lose_all(g);
-  g->membership->fatal = true;
+  strand_membership_fail(g->membership);
   strand_shared_end(g->owner->consumer, STRAND_CLOSE_NOW,
                     strand_code_of(err, code, sizeof(code)), text);
 }

@@ -191,7 +191,7 @@ static void hand_over (strand_member *m, int64_t now_us) {
 
 static int64_t tick_troubles (strand_member *m, int64_t now_us) {
   if (m->owner.phase >= STRAND_LEAVING) return INT64_MAX;
-  strand_committer_look(&m->committer, now_us);
+  strand_committer_tick(&m->committer, now_us);
   if (strand_known_tick(&m->known, now_us))
     strand_position_reread(&m->positions);
   return strand_outage_tick(&m->outage, now_us);
@@ -206,7 +206,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   if (m->owner.queue != NULL) strand_group_serve(&m->group, now_us);
   strand_handover_harvest(&m->handover, now_us);
   strand_dead_letters_serve(&m->dead_letters, now_us);
-  if (m->committer.queue != NULL) {
+  if (strand_committer_is_open(&m->committer)) {
     strand_committer_serve(&m->committer, now_us);
     strand_group_advance(&m->group, now_us);
   }
@@ -258,7 +258,7 @@ static void check_parts (const strand_member *m) {
 /* A client that could not be destroyed yet still writes to the waker. */
 static void note_clients (strand_member *m) {
   m->waker->lent = m->owner.client != NULL
-                   || strand_outbox_have_client(&m->outbox);
+                   || strand_outbox_has_client(&m->outbox);
 }
 
 /* Handlers that do not return keep the owner, which waits for them: their

@@ -118,6 +118,13 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
                                   strand_failure *failure);
 /* Thread: lua, or whoever is last: that one frees it. */
 void strand_member_unref (strand_member *m);
+/* Thread: lua. For both of its clients. False: refused, and why is in
+** 'error'. */
+bool strand_member_token (strand_member *m, const char *token,
+                          int64_t expires_ms, const char *principal,
+                          char *error, size_t size);
+/* Thread: lua. The program could get none. */
+void strand_member_token_fail (strand_member *m, const char *message);
 
 /* member.c */
 /* Thread: lua. Starts owner and helper. False and a failure. */

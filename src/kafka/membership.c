@@ -17,3 +17,15 @@ void strand_membership_leave (strand_membership *s) {
   s->joined = false;
   strand_shared_left(s->consumer);
 }
+
+void strand_membership_follow (strand_membership *s, bool cooperative) {
+  s->cooperative = cooperative;
+}
+
+void strand_membership_rebalance (strand_membership *s, bool rebalancing) {
+  s->rebalancing = rebalancing;
+}
+
+void strand_membership_fail (strand_membership *s) {
+  s->fatal = true;
+}

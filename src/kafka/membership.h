@@ -27,4 +27,10 @@ void strand_membership_join (strand_membership *s);
 /* It is not a member of the group any more, or cannot become one. */
 void strand_membership_leave (strand_membership *s);
 
+/* What is assigned now is assigned by this protocol. */
+void strand_membership_follow (strand_membership *s, bool cooperative);
+/* A revocation is to be answered; or it was. */
+void strand_membership_rebalance (strand_membership *s, bool rebalancing);
+void strand_membership_fail (strand_membership *s);
+
 #endif

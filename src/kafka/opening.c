@@ -1,5 +1,5 @@
 /*
-** opening.c - how a member is made of its parts, and freed
+** opening.c - how a member is made of its parts and freed, and its tokens
 */
 #include <stdlib.h>
 #include <sys/random.h>
@@ -8,7 +8,7 @@
 #include "kafka/member.h"
 
 /*
-** Parts
+** Parts, in their order: each is given those above that it needs
 */
 
 void strand_member_init (strand_member *m, strand_consumer *c,
@@ -18,12 +18,9 @@ void strand_member_init (strand_member *m, strand_consumer *c,
   m->owner.index = index;
   m->waker = &c->inboxes.each[index].waker;
   strand_shares_init(&m->shares, &m->owner);
-  strand_snapshot_init(&m->snapshot, &m->owner, &m->assignment);
-  strand_watchdog_init(&m->watchdog, &m->owner, &m->snapshot);
-  strand_handover_init(&m->handover, &m->owner, &m->assignment, &m->snapshot,
-                       &m->watchdog, m->waker);
   strand_problem_init(&m->problem);
   strand_membership_init(&m->membership, c);
+  strand_snapshot_init(&m->snapshot, &m->owner, &m->assignment);
   strand_known_init(&m->known, &m->owner, &m->assignment, &m->signs,
                     &m->problem);
   strand_topics_init(&m->topics, &m->owner, &m->assignment, &m->membership,
@@ -37,9 +34,12 @@ void strand_member_init (strand_member *m, strand_consumer *c,
   strand_starts_init(&m->starts, &m->owner, &m->assignment);
   strand_seeks_init(&m->seeks, &m->owner, &m->assignment, &m->membership,
                     &m->positions);
-  strand_committer_init(&m->committer, &m->owner, &m->membership,
-                        &m->join_watch, &m->troubles, &m->problem,
-                        &m->snapshot);
+  m->parking = (strand_parking){ &m->owner, &m->assignment, &m->snapshot };
+  strand_reader_init(&m->reader, &m->owner, &m->assignment, &m->positions,
+                     &m->troubles, &m->outage, &m->snapshot);
+  strand_watchdog_init(&m->watchdog, &m->owner, &m->snapshot);
+  strand_handover_init(&m->handover, &m->owner, &m->assignment, &m->snapshot,
+                       &m->watchdog, m->waker);
   strand_outbox_init(&m->outbox, &m->owner, m->waker);
   strand_dead_letters_init(&m->dead_letters, &m->owner, &m->outbox,
                            &m->snapshot, m->waker);
@@ -51,6 +51,9 @@ void strand_member_init (strand_member *m, strand_consumer *c,
                                .handover = &m->handover,
                                .snapshot = &m->snapshot,
                                .waker = m->waker };
+  strand_committer_init(&m->committer, &m->owner, &m->membership,
+                        &m->join_watch, &m->troubles, &m->problem,
+                        &m->snapshot);
   m->group = (strand_group){ .owner = &m->owner,
                              .assignment = &m->assignment,
                              .membership = &m->membership,
@@ -64,9 +67,6 @@ void strand_member_init (strand_member *m, strand_consumer *c,
                              .snapshot = &m->snapshot,
                              .epochs = &m->epochs,
                              .waker = m->waker };
-  m->parking = (strand_parking){ &m->owner, &m->assignment, &m->snapshot };
-  strand_reader_init(&m->reader, &m->owner, &m->assignment, &m->positions,
-                     &m->troubles, &m->outage, &m->snapshot);
 }
 
 static void free_parts (strand_member *m) {
@@ -230,4 +230,39 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   }
   strand_member_unref(m);
   return NULL;
+}
+
+/*
+** Tokens
+*/
+
+/* Of the two clients maybe only one has tokens: the other says __STATE. */
+static rd_kafka_resp_err_t set_tokens (strand_member *m, const char *token,
+                                       int64_t expires_ms,
+                                       const char *principal, char *error,
+                                       size_t size) {
+  rd_kafka_resp_err_t err = rd_kafka_oauthbearer_set_token(
+    m->owner.client, token, expires_ms, principal, NULL, 0, error, size);
+  if (!strand_outbox_is_wanted(&m->outbox)
+      || (err != 0 && err != RD_KAFKA_RESP_ERR__STATE)) {
+    return err;
+  }
+  err = strand_outbox_token(&m->outbox, token, expires_ms, principal, error,
+                            size);
+  return err == RD_KAFKA_RESP_ERR__STATE ? RD_KAFKA_RESP_ERR_NO_ERROR : err;
+}
+
+bool strand_member_token (strand_member *m, const char *token,
+                          int64_t expires_ms, const char *principal,
+                          char *error, size_t size) {
+  if (set_tokens(m, token, expires_ms, principal, error, size) != 0) {
+    return false;
+  }
+  atomic_fetch_add(&m->signs.tokens, 1);
+  return true;
+}
+
+void strand_member_token_fail (strand_member *m, const char *message) {
+  rd_kafka_oauthbearer_set_token_failure(m->owner.client, message);
+  strand_outbox_token_fail(&m->outbox, message);
 }

@@ -255,11 +255,11 @@ void strand_outbox_gone (strand_outbox *o) {
   o->dropping--;
 }
 
-bool strand_outbox_have_client (const strand_outbox *o) {
+bool strand_outbox_has_client (const strand_outbox *o) {
   return o->client != NULL;
 }
 
-bool strand_outbox_are_gone (const strand_outbox *o) {
+bool strand_outbox_is_gone (const strand_outbox *o) {
   return o->dropping == 0;
 }
 

@@ -74,11 +74,11 @@ void strand_outbox_free (strand_outbox *o);
 /* Nothing is sent or heard any more: the helper destroys the client. False:
 ** memory ran out; call again. */
 bool strand_outbox_leave (strand_outbox *o);
-/* One that nobody let go. */
-bool strand_outbox_have_client (const strand_outbox *o);
-/* One that was left to the helper is destroyed. */
+/* A client that nobody let go. */
+bool strand_outbox_has_client (const strand_outbox *o);
+/* One that was left to the helper is destroyed: are all? */
 void strand_outbox_gone (strand_outbox *o);
-bool strand_outbox_are_gone (const strand_outbox *o);
+bool strand_outbox_is_gone (const strand_outbox *o);
 /* A broken one is replaced, and nothing is out. False: memory ran out. */
 bool strand_outbox_renew (strand_outbox *o);
 
@@ -90,6 +90,18 @@ rd_kafka_resp_err_t strand_outbox_token (strand_outbox *o, const char *token,
 /* Thread: lua. */
 void strand_outbox_token_fail (strand_outbox *o, const char *message);
 
+/* librdkafka's queue is full until the next report. */
+static inline bool strand_outbox_is_full (const strand_outbox *o) {
+  return o->full;
+}
+/* Its client is to be replaced: call strand_outbox_renew. */
+static inline bool strand_outbox_is_broken (const strand_outbox *o) {
+  return o->broken;
+}
+/* Records without a report. */
+static inline size_t strand_outbox_count (const strand_outbox *o) {
+  return o->out;
+}
 /* May a record be sent now? 'alone': nothing else is out while it is. */
 bool strand_outbox_has_room (const strand_outbox *o, bool alone);
 /* Takes 'headers'. Its report comes with 'opaque'. */

@@ -20,7 +20,7 @@ typedef enum strand_problem_kind {
   STRAND_PROBLEM_NO_LEADER,    /* outage.c */
   STRAND_PROBLEM_COMMIT_FAILS, /* committer.c */
   STRAND_PROBLEM_NOT_ASSIGNED, /* outage.c */
-  STRAND_PROBLEM_TOPIC,        /* topics.c */
+  STRAND_PROBLEM_TOPIC,        /* plights.c */
   STRAND_PROBLEMS
 } strand_problem_kind;
 
