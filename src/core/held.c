@@ -3,44 +3,71 @@
 #include <assert.h>
 #include <stdlib.h>
 
-static char *copy_of (const char *from, size_t length) {
-  char *to = malloc(length + 1);
-  if (to == NULL) return NULL;
-  if (length > 0) memcpy(to, from, length);
-  to[length] = '\0';
-  return to;
-}
-
-static void clear (strand_held *h) {
-  free((char *)(uintptr_t)h->topic);
-  free((char *)(uintptr_t)h->key);
-}
+struct strand_holder {
+  strand_holder *next;
+  int32_t index;
+  unsigned member;
+  uint32_t epochs; /* given out so far */
+  unsigned users;  /* members that were given it and have not given it up */
+  bool assigned;
+  char topic[];
+};
 
 void strand_held_table_free (strand_held_table *t) {
-  for (size_t i = 0; i < t->count; i++) clear(&t->entries[i]);
-  for (size_t i = 0; i < t->holder_count; i++) free(t->holders[i].topic);
-  free(t->entries);
-  free(t->holders);
+  while (t->first != NULL) {
+    strand_held_entry *e = t->first;
+    t->first = e->next;
+    free(e);
+  }
+  while (t->holders != NULL) {
+    strand_holder *h = t->holders;
+    t->holders = h->next;
+    free(h);
+  }
   strand_places_free(&t->places);
   *t = (strand_held_table){ 0 };
 }
 
+/*
+** Shards
+*/
+
+/* How many bytes copy_strings writes. */
+static size_t strings_size (const strand_held *held) {
+  return strlen(held->topic) + 1 + held->key_length + 1u;
+}
+
+/* Both end with a zero. */
+static void copy_strings (strand_held *to, const strand_held *from, char *at) {
+  size_t length = strlen(from->topic);
+  memcpy(at, from->topic, length + 1);
+  to->topic = at;
+  at += length + 1;
+  if (from->key_length > 0) memcpy(at, from->key, from->key_length);
+  at[from->key_length] = '\0';
+  to->key = at;
+}
+
+strand_held_entry *strand_held_make (const strand_held *held) {
+  strand_held_entry *e = malloc(sizeof(*e) + strings_size(held));
+  if (e == NULL) return NULL;
+  e->next = NULL;
+  e->held = *held;
+  copy_strings(&e->held, held, (char *)(e + 1));
+  return e;
+}
+
+void strand_held_put (strand_held_table *t, strand_held_entry *entry) {
+  entry->next = NULL;
+  if (t->first == NULL) t->first = entry;
+  else t->last->next = entry;
+  t->last = entry;
+}
+
 strand_err strand_held_add (strand_held_table *t, const strand_held *held) {
-  strand_held copy = *held;
-  if (t->count == t->capacity) {
-    size_t capacity = t->capacity == 0 ? 16 : t->capacity * 2;
-    strand_held *grown = realloc(t->entries, capacity * sizeof(*grown));
-    if (grown == NULL) return STRAND_ENOMEM;
-    t->entries = grown;
-    t->capacity = capacity;
-  }
-  copy.topic = copy_of(held->topic, strlen(held->topic));
-  copy.key = copy_of(held->key, held->key_length);
-  if (copy.topic == NULL || copy.key == NULL) {
-    clear(&copy);
-    return STRAND_ENOMEM;
-  }
-  t->entries[t->count++] = copy;
+  strand_held_entry *e = strand_held_make(held);
+  if (e == NULL) return STRAND_ENOMEM;
+  strand_held_put(t, e);
   return STRAND_OK;
 }
 
@@ -56,69 +83,121 @@ static bool is_same (const strand_held *a, const strand_held *b) {
              && memcmp(a->key, b->key, a->key_length) == 0);
 }
 
-bool strand_held_remove (strand_held_table *t, const strand_held *held) {
-  for (size_t i = 0; i < t->count; i++) {
-    if (!is_same(&t->entries[i], held)) continue;
-    clear(&t->entries[i]);
-    t->entries[i] = t->entries[--t->count];
-    return true;
+strand_held_entry *strand_held_take (strand_held_table *t,
+                                     const strand_held *held) {
+  strand_held_entry **at = &t->first, *before = NULL, *e;
+  while ((e = *at) != NULL && !is_same(&e->held, held)) {
+    before = e;
+    at = &e->next;
   }
-  return false;
+  if (e == NULL) return NULL;
+  *at = e->next;
+  if (t->last == e) t->last = before;
+  return e;
+}
+
+bool strand_held_remove (strand_held_table *t, const strand_held *held) {
+  strand_held_entry *e = strand_held_take(t, held);
+  free(e);
+  return e != NULL;
+}
+
+static size_t size_of_all (const strand_held_table *t, const char *topic,
+                           int32_t index, size_t *count) {
+  size_t size = 0;
+  *count = 0;
+  for (const strand_held_entry *e = t->first; e != NULL; e = e->next) {
+    if (!is_of(&e->held, topic, index)) continue;
+    size += sizeof(e->held) + strings_size(&e->held);
+    (*count)++;
+  }
+  return size;
+}
+
+size_t strand_held_copy (const strand_held_table *t, const char *topic,
+                         int32_t index, void *to, size_t room, size_t *count) {
+  size_t size = size_of_all(t, topic, index, count);
+  strand_held *copy = to;
+  char *strings;
+  if (size == 0 || size > room) return size;
+  strings = (char *)(copy + *count);
+  for (const strand_held_entry *e = t->first; e != NULL; e = e->next) {
+    if (!is_of(&e->held, topic, index)) continue;
+    *copy = e->held;
+    copy_strings(copy++, &e->held, strings);
+    strings += strings_size(&e->held);
+  }
+  return size;
 }
 
 strand_held *strand_held_of (const strand_held_table *t, const char *topic,
                              int32_t index, size_t *count) {
-  strand_held *found;
-  *count = 0;
-  for (size_t i = 0; i < t->count; i++) {
-    if (is_of(&t->entries[i], topic, index)) (*count)++;
-  }
-  if (*count == 0) return NULL;
-  found = malloc(*count * sizeof(*found));
-  if (found == NULL) return NULL;
-  *count = 0;
-  for (size_t i = 0; i < t->count; i++) {
-    if (is_of(&t->entries[i], topic, index)) found[(*count)++] = t->entries[i];
-  }
+  size_t size = strand_held_copy(t, topic, index, NULL, 0, count);
+  strand_held *found = size > 0 ? malloc(size) : NULL;
+  if (found != NULL) strand_held_copy(t, topic, index, found, size, count);
   return found;
 }
 
+/*
+** Holders
+*/
+
 static strand_holder *find (const strand_held_table *t, const char *topic,
                             int32_t index) {
-  void *number = strand_places_get(&t->places, topic, index);
-  return number != NULL ? &t->holders[(uintptr_t)number - 1] : NULL;
+  return strand_places_get(&t->places, topic, index);
 }
 
-static strand_holder *add_holder (strand_held_table *t, const char *topic,
-                                  int32_t index) {
-  strand_holder *h;
-  char *copy;
-  if (t->holder_count == t->holder_capacity) {
-    size_t capacity = t->holder_capacity == 0 ? 16 : t->holder_capacity * 2;
-    h = realloc(t->holders, capacity * sizeof(*h));
-    if (h == NULL) return NULL;
-    t->holders = h;
-    t->holder_capacity = capacity;
-  }
-  if (strand_places_room(&t->places) != STRAND_OK) return NULL;
-  copy = copy_of(topic, strlen(topic));
-  if (copy == NULL) return NULL;
-  h = &t->holders[t->holder_count++];
-  strand_places_put(&t->places, copy, index,
-                    (void *)(uintptr_t)t->holder_count);
-  *h = (strand_holder){ copy, index, 0, 0, 0, false };
+bool strand_held_spare_make (strand_held_spare *spare, const char *topic,
+                             int32_t index, size_t lacks) {
+  size_t size = strlen(topic) + 1;
+  if (!strand_places_spare_make(&spare->room, lacks)) return false;
+  if (spare->holder != NULL) return true;
+  spare->holder = calloc(1, sizeof(*spare->holder) + size);
+  if (spare->holder == NULL) return false;
+  spare->holder->index = index;
+  memcpy(spare->holder->topic, topic, size);
+  return true;
+}
+
+void strand_held_spare_free (strand_held_spare *spare) {
+  free(spare->holder);
+  strand_places_spare_free(&spare->room);
+}
+
+/* The one that is spare. NULL: there is none, or no room for it. */
+static strand_holder *add_holder (strand_held_table *t,
+                                  strand_held_spare *spare) {
+  strand_holder *h = spare->holder;
+  if (h == NULL || !strand_places_fit(&t->places, &spare->room)) return NULL;
+  spare->holder = NULL;
+  h->next = t->holders;
+  t->holders = h;
+  strand_places_put(&t->places, h->topic, h->index, h);
   return h;
 }
 
-uint32_t strand_held_assign (strand_held_table *t, const char *topic,
-                             int32_t index, unsigned member) {
+uint32_t strand_held_assign_with (strand_held_table *t, const char *topic,
+                                  int32_t index, unsigned member,
+                                  strand_held_spare *spare, size_t *lacks) {
   strand_holder *h = find(t, topic, index);
-  if (h == NULL) h = add_holder(t, topic, index);
+  if (h == NULL) h = add_holder(t, spare);
+  *lacks = strand_places_lacks(&t->places);
   if (h == NULL) return 0;
   h->member = member;
   h->assigned = true;
   h->users++;
   return ++h->epochs;
+}
+
+uint32_t strand_held_assign (strand_held_table *t, const char *topic,
+                             int32_t index, unsigned member) {
+  strand_held_spare spare = { 0 };
+  uint32_t epoch;
+  size_t lacks;
+  do epoch = strand_held_assign_with(t, topic, index, member, &spare, &lacks);
+  while (epoch == 0 && strand_held_spare_make(&spare, topic, index, lacks));
+  strand_held_spare_free(&spare);
+  return epoch;
 }
 
 void strand_held_unassign (strand_held_table *t, const char *topic,
@@ -141,20 +220,22 @@ int strand_held_member (const strand_held_table *t, const char *topic,
   return h != NULL && h->assigned ? (int)h->member : -1;
 }
 
-#ifndef NDEBUG
+bool strand_held_has (const strand_held_table *t,
+                      const strand_held_entry *entry) {
+  const strand_held_entry *e = t->first;
+  while (e != NULL && e != entry) e = e->next;
+  return e != NULL;
+}
 
 void strand_held_check (const strand_held_table *t) {
-  for (size_t i = 0; i < t->count; i++) {
-    for (size_t k = 0; k < i; k++) {
-      assert(!is_same(&t->entries[i], &t->entries[k])); /* (1) */
+  for (const strand_held_entry *e = t->first; e != NULL; e = e->next) {
+    for (const strand_held_entry *k = t->first; k != e; k = k->next) {
+      assert(!is_same(&e->held, &k->held)); /* (1) */
     }
   }
-  for (size_t i = 0; i < t->holder_count; i++) {
-    const strand_holder *h = &t->holders[i];
+  for (const strand_holder *h = t->holders; h != NULL; h = h->next) {
     assert(find(t, h->topic, h->index) == h && h->epochs > 0); /* (2) */
     assert(!h->assigned || h->users > 0);                      /* (3) */
   }
   strand_places_check(&t->places);
 }
-
-#endif

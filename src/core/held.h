@@ -11,7 +11,9 @@
 **   (2) Each holder is found by its partition, and has been given an epoch.
 **   (3) A member that has a partition has not given it up.
 **
-** Thread: owner, under a lock (not taken here: the simulator has none).
+** Thread: owner, under a lock (not taken here: the simulator has none). What
+** allocates has a second form, for under a lock: there nothing is allocated or
+** freed.
 */
 #ifndef STRAND_HELD_H
 #define STRAND_HELD_H
@@ -19,41 +21,62 @@
 #include "core/engine.h"
 #include "core/places.h"
 
-typedef struct strand_holder {
-  char *topic;
-  int32_t index;
-  unsigned member;
-  uint32_t epochs; /* given out so far */
-  unsigned users;  /* members that were given it and have not given it up */
-  bool assigned;
-} strand_holder;
+typedef struct strand_holder strand_holder;
+
+/* One of the table, or taken from it. Its strings go with it. */
+typedef struct strand_held_entry {
+  struct strand_held_entry *next; /* of who has it */
+  strand_held held;
+} strand_held_entry;
 
 typedef struct strand_held_table {
-  strand_held *entries; /* own their strings */
-  size_t count;
-  size_t capacity;
+  strand_held_entry *first; /* the oldest */
+  strand_held_entry *last;
   strand_holder *holders; /* every partition ever assigned */
-  size_t holder_count;
-  size_t holder_capacity;
-  strand_places places; /* to the number of a holder, from 1 */
+  strand_places places;   /* to its holder */
 } strand_held_table;
 
 void strand_held_table_free (strand_held_table *t);
 
 /* Copies 'held'. STRAND_ENOMEM: nothing was added. */
 strand_err strand_held_add (strand_held_table *t, const strand_held *held);
+/* The same in two steps. NULL: memory ran out. */
+strand_held_entry *strand_held_make (const strand_held *held);
+void strand_held_put (strand_held_table *t, strand_held_entry *entry);
 /* True when it was there. */
 bool strand_held_remove (strand_held_table *t, const strand_held *held);
-/* The entries of a partition, to be freed with free(); they borrow from the
-** table. NULL for none ('*count' 0), or when memory runs out ('*count' > 0,
-** how many there are). */
+/* The entry, for free(); or NULL. */
+strand_held_entry *strand_held_take (strand_held_table *t,
+                                     const strand_held *held);
+/* Copies of a partition's entries, to be freed with free(), in one. NULL for
+** none ('*count' 0), or when memory runs out ('*count' > 0, how many there
+** are). */
 strand_held *strand_held_of (const strand_held_table *t, const char *topic,
                              int32_t index, size_t *count);
+/* The same into 'room' bytes at 'to', if they suffice. How many are needed; 0:
+** there are none. */
+size_t strand_held_copy (const strand_held_table *t, const char *topic,
+                         int32_t index, void *to, size_t room, size_t *count);
 
 /* 'member' has the partition from now on, with an epoch never used before
 ** (from 1). 0 when memory runs out. */
 uint32_t strand_held_assign (strand_held_table *t, const char *topic,
                              int32_t index, unsigned member);
+/* What one that was never assigned needs. All 0: nothing yet. */
+typedef struct strand_held_spare {
+  strand_holder *holder;
+  strand_places_spare room;
+} strand_held_spare;
+/* The same with what is spare. 0: that was not enough; 'lacks' is for
+** strand_held_spare_make. */
+uint32_t strand_held_assign_with (strand_held_table *t, const char *topic,
+                                  int32_t index, unsigned member,
+                                  strand_held_spare *spare, size_t *lacks);
+/* False: memory ran out. */
+bool strand_held_spare_make (strand_held_spare *spare, const char *topic,
+                             int32_t index, size_t lacks);
+void strand_held_spare_free (strand_held_spare *spare);
+
 void strand_held_unassign (strand_held_table *t, const char *topic,
                            int32_t index, unsigned member);
 /* An earlier member has not given it up: it does not know yet that it lost
@@ -64,6 +87,9 @@ bool strand_held_contested (const strand_held_table *t, const char *topic,
 int strand_held_member (const strand_held_table *t, const char *topic,
                         int32_t index);
 
+/* Is it one of the table's? */
+bool strand_held_has (const strand_held_table *t,
+                      const strand_held_entry *entry);
 void strand_held_check (const strand_held_table *t);
 
 #endif

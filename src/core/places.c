@@ -1,7 +1,6 @@
 #include "core/places.h"
 
 #include <assert.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,26 +45,39 @@ size_t strand_places_lacks (const strand_places *t) {
   return t->size == 0 ? SIZE_MIN : t->size * 2;
 }
 
-strand_place_entry *strand_places_move (strand_places *t,
-                                        strand_place_entry *entries,
-                                        size_t size) {
+bool strand_places_spare_make (strand_places_spare *spare, size_t lacks) {
+  if (lacks == 0) return true;
+  free(spare->entries);
+  spare->entries = calloc(lacks, sizeof(*spare->entries));
+  spare->size = lacks;
+  return spare->entries != NULL;
+}
+
+void strand_places_spare_free (strand_places_spare *spare) {
+  free(spare->entries);
+}
+
+/* What it had is no room for more. */
+bool strand_places_fit (strand_places *t, strand_places_spare *spare) {
+  size_t lacks = strand_places_lacks(t);
   strand_places was = *t;
-  t->entries = entries;
-  t->size = size;
+  if (lacks == 0) return true;
+  if (lacks != spare->size || spare->entries == NULL) return false;
+  t->entries = spare->entries;
+  t->size = spare->size;
   for (size_t i = 0; i < was.size; i++) {
     if (was.entries[i].topic != NULL) put_in(t, &was.entries[i]);
   }
-  return was.entries;
+  *spare = (strand_places_spare){ .entries = was.entries };
+  return true;
 }
 
 strand_err strand_places_room (strand_places *t) {
-  size_t size = strand_places_lacks(t);
-  strand_place_entry *entries;
-  if (size == 0) return STRAND_OK;
-  entries = calloc(size, sizeof(*entries));
-  if (entries == NULL) return STRAND_ENOMEM;
-  free(strand_places_move(t, entries, size));
-  return STRAND_OK;
+  strand_places_spare spare = { 0 };
+  bool room = strand_places_spare_make(&spare, strand_places_lacks(t))
+              && strand_places_fit(t, &spare);
+  strand_places_spare_free(&spare);
+  return room ? STRAND_OK : STRAND_ENOMEM;
 }
 
 void strand_places_put (strand_places *t, const char *topic, int32_t index,

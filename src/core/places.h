@@ -18,6 +18,7 @@
 #ifndef STRAND_PLACES_H
 #define STRAND_PLACES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,13 +40,20 @@ typedef struct strand_places { /* all 0: empty */
 void strand_places_free (strand_places *t);
 /* Room for one more, so that it can be put. STRAND_ENOMEM: as it was. */
 strand_err strand_places_room (strand_places *t);
-/* The same in two steps, where a lock is held: how many entries, all 0, it
-** must get to have room for one more; 0: none. */
+/* The same in steps, where a lock is held: how many entries it must get to have
+** room for one more; 0: none. */
 size_t strand_places_lacks (const strand_places *t);
-/* It gets them. Returns those it had, for free(). */
-strand_place_entry *strand_places_move (strand_places *t,
-                                        strand_place_entry *entries,
-                                        size_t size);
+/* Entries that are made before the lock, and freed after it. All 0: none. */
+typedef struct strand_places_spare {
+  strand_place_entry *entries;
+  size_t size;
+} strand_places_spare;
+/* So many; 0: as they are. False: memory ran out. */
+bool strand_places_spare_make (strand_places_spare *spare, size_t lacks);
+void strand_places_spare_free (strand_places_spare *spare);
+/* There is room, maybe by what is spare, for which it gives what it had.
+** False: it lacks others. */
+bool strand_places_fit (strand_places *t, strand_places_spare *spare);
 /* Needs room. 'topic' stays until it is taken out. */
 void strand_places_put (strand_places *t, const char *topic, int32_t index,
                         void *value);

@@ -4,6 +4,7 @@
 #include "member/member.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "kafka/errors.h"
@@ -68,12 +69,12 @@ static void take_rules (strand_member *m) {
   if (recall) strand_handover_recall(&m->handover);
 }
 
-static void take_releases (strand_member *m, strand_release *releases) {
+static void take_releases (strand_member *m, strand_held_entry *releases) {
   while (releases != NULL) {
-    strand_release *r = releases;
+    strand_held_entry *r = releases;
     releases = r->next;
     strand_engine_release(m->owner.engine, &r->held);
-    strand_release_free(r);
+    free(r);
   }
 }
 

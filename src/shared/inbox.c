@@ -6,6 +6,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#define CHECKED_MOST 64 /* partitions of thousands, at each turn */
+
 bool strand_inboxes_init (strand_inboxes *in, unsigned count) {
   strand_lock_init(&in->lock, STRAND_RANK_LEAF);
   in->each = calloc(count, sizeof(*in->each));
@@ -107,18 +109,54 @@ bool strand_inboxes_ask_parked (strand_inboxes *in, int member,
 ** Partitions
 */
 
+/* What is made before the lock. */
+typedef struct spare {
+  strand_held_spare holder;
+  size_t lacks; /* of it: entries */
+  size_t size;  /* of the copies: bytes */
+  size_t room;
+} spare;
+
+/* False: memory ran out. */
+static bool make_spare (spare *s, strand_assigned *to, const char *topic,
+                        int32_t partition) {
+  if (!strand_held_spare_make(&s->holder, topic, partition, s->lacks)) {
+    return false;
+  }
+  if (s->size <= s->room) return true;
+  free(to->held);
+  to->held = malloc(s->size);
+  s->room = s->size;
+  return to->held != NULL;
+}
+
+/* False: there is not enough to spare. */
+static bool assign_locked (strand_inboxes *in, unsigned index,
+                           const char *topic, int32_t partition, spare *s,
+                           strand_assigned *to) {
+  s->size = strand_held_copy(&in->held, topic, partition, to->held, s->room,
+                             &to->held_count);
+  s->lacks = strand_places_lacks(&in->held.places);
+  if (s->size > s->room) return false;
+  to->epoch = strand_held_assign_with(&in->held, topic, partition, index,
+                                      &s->holder, &s->lacks);
+  to->contested = strand_held_contested(&in->held, topic, partition);
+  return to->epoch != 0;
+}
+
 strand_err strand_inboxes_assign (strand_inboxes *in, unsigned index,
                                   const char *topic, int32_t partition,
                                   strand_assigned *to) {
+  spare s = { .room = 0 };
+  bool assigned;
   *to = (strand_assigned){ 0 };
-  strand_lock_take(&in->lock);
-  to->held = strand_held_of(&in->held, topic, partition, &to->held_count);
-  if (to->held != NULL || to->held_count == 0) {
-    to->epoch = strand_held_assign(&in->held, topic, partition, index);
-  }
-  to->contested = strand_held_contested(&in->held, topic, partition);
-  strand_lock_release(&in->lock);
-  if (to->epoch != 0) return STRAND_OK;
+  do {
+    strand_lock_take(&in->lock);
+    assigned = assign_locked(in, index, topic, partition, &s, to);
+    strand_lock_release(&in->lock);
+  } while (!assigned && make_spare(&s, to, topic, partition));
+  strand_held_spare_free(&s.holder);
+  if (assigned) return STRAND_OK;
   strand_assigned_clear(to);
   return STRAND_ENOMEM;
 }
@@ -153,62 +191,33 @@ bool strand_inboxes_contested (strand_inboxes *in, const char *topic,
 */
 
 strand_err strand_inboxes_hold (strand_inboxes *in, const strand_held *held) {
-  strand_err err;
+  strand_held_entry *entry = strand_held_make(held);
+  if (entry == NULL) return STRAND_ENOMEM;
   strand_lock_take(&in->lock);
-  err = strand_held_add(&in->held, held);
+  strand_held_put(&in->held, entry);
   strand_lock_release(&in->lock);
-  return err;
+  return STRAND_OK;
 }
 
-void strand_release_free (strand_release *r) {
-  free((char *)(uintptr_t)r->held.topic);
-  free((char *)(uintptr_t)r->held.key);
-  free(r);
-}
-
-static strand_release *copy_release (const strand_held *held) {
-  strand_release *r = calloc(1, sizeof(*r));
-  char *key;
-  if (r == NULL) return NULL;
-  r->held = *held;
-  r->held.topic = strdup(held->topic);
-  key = malloc(held->key_length + 1u);
-  if (key != NULL && held->key_length > 0) {
-    memcpy(key, held->key, held->key_length);
-  }
-  r->held.key = key;
-  if (r->held.topic != NULL && key != NULL) return r;
-  strand_release_free(r);
-  return NULL;
-}
-
-/* The member that has the shard's partition, and gets 'r' if there is one;
-** or -1. */
-static int release_locked (strand_inboxes *in, const strand_held *held,
-                           strand_release *r) {
-  int member;
-  if (!strand_held_remove(&in->held, held)) return -1;
-  member = strand_held_member(&in->held, held->topic, held->index);
-  if (member < 0 || r == NULL) return member;
-  r->next = in->each[member].asked.releases;
-  in->each[member].asked.releases = r;
+/* The member that gets 'entry', since it has its partition; or -1. */
+static int release_locked (strand_inboxes *in, strand_held_entry *entry) {
+  int member = strand_held_member(&in->held, entry->held.topic,
+                                  entry->held.index);
+  if (member < 0) return member;
+  entry->next = in->each[member].asked.releases;
+  in->each[member].asked.releases = entry;
   return member;
 }
 
-strand_err strand_inboxes_release (strand_inboxes *in,
-                                   const strand_held *held) {
-  strand_release *r = copy_release(held);
-  int member;
+void strand_inboxes_release (strand_inboxes *in, const strand_held *held) {
+  strand_held_entry *entry;
+  int member = -1;
   strand_lock_take(&in->lock);
-  member = release_locked(in, held, r);
+  entry = strand_held_take(&in->held, held);
+  if (entry != NULL) member = release_locked(in, entry);
   strand_lock_release(&in->lock);
-  if (member < 0) {
-    if (r != NULL) strand_release_free(r);
-    return STRAND_OK;
-  }
-  if (r == NULL) return STRAND_ENOMEM;
-  strand_waker_wake(&in->each[member].waker);
-  return STRAND_OK;
+  if (member >= 0) strand_waker_wake(&in->each[member].waker);
+  else free(entry);
 }
 
 /*
@@ -240,13 +249,14 @@ void strand_inboxes_check (strand_inboxes *in) {
   size_t partitions = 0;
   strand_lock_take(&in->lock);
   for (unsigned i = 0; i < in->count; i++) {
-    const strand_asked *asked = &in->each[i].asked;
     partitions += in->each[i].partitions;
-    for (const strand_release *r = asked->releases; r != NULL; r = r->next) {
-      assert(r->held.topic != NULL && r->held.key != NULL); /* (2) */
+    for (const strand_held_entry *r = in->each[i].asked.releases; r != NULL;
+         r = r->next) {
+      assert(!strand_held_has(&in->held, r)); /* (2) */
     }
   }
   assert(partitions == in->partitions); /* (1) */
+  if (in->held.places.count < CHECKED_MOST) strand_held_check(&in->held);
   strand_lock_release(&in->lock);
   (void)partitions;
 }

@@ -14,7 +14,7 @@
 **
 ** Invariants:
 **   (1) The partitions of all members are those of each.
-**   (2) A release owns the name of its partition, and its key.
+**   (2) A shard that was released is in an inbox, and not held.
 **
 ** Thread: any. One leaf lock, which is nobody else's; who was asked is woken
 ** without it.
@@ -54,17 +54,11 @@ typedef struct strand_parked_request {
   int64_t offset;
 } strand_parked_request;
 
-/* The handler of a held shard has returned. */
-typedef struct strand_release {
-  struct strand_release *next;
-  strand_held held; /* owns its strings */
-} strand_release;
-
 /* What was asked since the owner last took it; the newest first. */
 typedef struct strand_asked {
   strand_waiter *commits;
   strand_seek_request *seeks;
-  strand_release *releases;
+  strand_held_entry *releases; /* of shards whose handlers have returned */
   strand_parked_request *parked;
   bool rules;
   bool yields; /* another member gave up what this one has */
@@ -99,7 +93,6 @@ void strand_inboxes_wake (strand_inboxes *in);
 
 /* Thread: owner. What was asked of member 'index'. */
 strand_asked strand_inboxes_take (strand_inboxes *in, unsigned index);
-void strand_release_free (strand_release *release);
 
 /* All members get the flags of 'what'. Nobody is woken. */
 void strand_inboxes_tell (strand_inboxes *in, strand_asked what);
@@ -114,8 +107,8 @@ bool strand_inboxes_ask_parked (strand_inboxes *in, int member,
 /* What a member is told when it gets a partition. */
 typedef struct strand_assigned {
   uint32_t epoch;
-  bool contested; /* an earlier member has not given it up */
-  strand_held *held;
+  bool contested;    /* an earlier member has not given it up */
+  strand_held *held; /* copies; one that is released meanwhile, too */
   size_t held_count;
 } strand_assigned;
 
@@ -134,9 +127,8 @@ bool strand_inboxes_contested (strand_inboxes *in, const char *topic,
 ** STRAND_ENOMEM: it is not remembered. */
 strand_err strand_inboxes_hold (strand_inboxes *in, const strand_held *held);
 /* Thread: owner. It has returned: whoever has its partition now goes on with
-** it. STRAND_ENOMEM: that one would not hear of it. */
-strand_err strand_inboxes_release (strand_inboxes *in,
-                                   const strand_held *held);
+** it. */
+void strand_inboxes_release (strand_inboxes *in, const strand_held *held);
 
 /* Thread: owner. The member has so many partitions: that changes each one's
 ** part of the consumer's budgets, and is told. */

@@ -67,27 +67,22 @@ void strand_tally_lose (strand_tally *t, uint64_t records) {
 /* What a new partition needs, made without the lock. */
 typedef struct spare {
   strand_committed *committed;
-  strand_place_entry *entries; /* NULL: there was room */
-  size_t size;
+  strand_places_spare room;
 } spare;
 
 /* False: memory ran out. */
 static bool make_spare (spare *s, size_t lacks, const char *topic,
                         int32_t index) {
   size_t size = strlen(topic) + 1;
-  if (s->committed == NULL) {
-    s->committed = malloc(sizeof(*s->committed) + size);
-    if (s->committed == NULL) return false;
-    memcpy(s->committed->topic, topic, size);
-    s->committed->next = NULL;
-    s->committed->place = (strand_place){ s->committed->topic, index, -1,
-                                          NULL };
-  }
-  if (lacks == 0) return true;
-  free(s->entries);
-  s->size = lacks;
-  s->entries = calloc(lacks, sizeof(*s->entries));
-  return s->entries != NULL;
+  strand_committed *c = s->committed;
+  if (!strand_places_spare_make(&s->room, lacks)) return false;
+  if (c != NULL) return true;
+  s->committed = c = malloc(sizeof(*c) + size);
+  if (c == NULL) return false;
+  memcpy(c->topic, topic, size);
+  c->next = NULL;
+  c->place = (strand_place){ c->topic, index, -1, NULL };
+  return true;
 }
 
 static void add_locked (strand_tally *t, strand_committed *c) {
@@ -102,11 +97,7 @@ static strand_committed *find_locked (strand_tally *t, const char *topic,
                                       int32_t index, spare *s) {
   strand_committed *c = strand_places_get(&t->committed, topic, index);
   if (c != NULL || s->committed == NULL) return c;
-  if (strand_places_lacks(&t->committed) > 0) {
-    if (s->size != strand_places_lacks(&t->committed)) return NULL;
-    s->entries = strand_places_move(&t->committed, s->entries, s->size);
-    s->size = 0;
-  }
+  if (!strand_places_fit(&t->committed, &s->room)) return NULL;
   c = s->committed;
   s->committed = NULL;
   add_locked(t, c);
@@ -126,7 +117,7 @@ static void note (strand_tally *t, const char *topic, int32_t index,
     strand_lock_release(&t->lock);
   } while (c == NULL && make_spare(&s, lacks, topic, index));
   free(s.committed);
-  free(s.entries);
+  strand_places_spare_free(&s.room);
 }
 
 void strand_tally_commit (strand_tally *t, const strand_commit *commit) {
