@@ -119,8 +119,6 @@ void strand_places_take (strand_places *t, const char *topic, int32_t index,
   t->count--;
 }
 
-#ifndef NDEBUG
-
 void strand_places_check (const strand_places *t) {
   size_t count = 0, mask = t->size - 1;
   for (size_t i = 0; i < t->size; i++) {
@@ -135,5 +133,3 @@ void strand_places_check (const strand_places *t) {
   assert(count == t->count);
   assert(t->count * 2 <= t->size); /* (1) */
 }
-
-#endif
