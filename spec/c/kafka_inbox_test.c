@@ -18,7 +18,7 @@
 
 #include "failing_alloc.h"
 #include "../../src/core/held.c"
-#include "../../src/kafka/inbox.c"
+#include "../../src/shared/inbox.c"
 #include "kafka/epochs.h"
 
 static void (*meanwhile)(void);
