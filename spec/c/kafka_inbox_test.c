@@ -19,7 +19,7 @@
 #include "failing_alloc.h"
 #include "../../src/core/held.c"
 #include "../../src/shared/inbox.c"
-#include "kafka/epochs.h"
+#include "member/epochs.h"
 
 static void (*meanwhile)(void);
 
@@ -32,7 +32,7 @@ static strand_partition *assign_later (strand_engine *e, const char *topic,
 }
 
 #define strand_engine_assign assign_later
-#include "../../src/kafka/epochs.c"
+#include "../../src/member/epochs.c"
 #undef strand_engine_assign
 
 #define ROUNDS 3000
