@@ -372,19 +372,17 @@ bool strand_handover_out (const strand_handover *h) {
   return h->batches != NULL;
 }
 
-static uint32_t count_open (const strand_batch *batch) {
-  uint32_t open = 0;
-  for (uint32_t i = 0; i < batch->count; i++) {
-    if (!batch->slots[i].over) open++;
-  }
-  return open;
-}
-
 /* Of the batches the newest alone: there may be many. */
 void strand_handover_check (const strand_handover *h) {
+  const strand_batch *newest = h->batches;
+  uint32_t open = 0;
   unsigned spares = 0;
   for (const strand_batch *b = h->spare; b != NULL; b = b->older) spares++;
   assert(spares == h->spare_count && spares <= SPARE_MAX); /* (1) */
-  assert(h->batches == NULL
-         || h->batches->open == count_open(h->batches)); /* (2) */
+  for (uint32_t i = 0; newest != NULL && i < newest->count; i++) {
+    if (!newest->slots[i].over) open++;
+  }
+  assert(newest == NULL || newest->open == open); /* (2) */
+  (void)spares;
+  (void)open;
 }
