@@ -4,10 +4,8 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "member/member.h"
-#include "base/lock.h"
-#include "member/member.h"
 #include "base/system.h"
+#include "member/member.h"
 #include "worker/worker.h"
 
 /*
@@ -15,12 +13,14 @@
 */
 
 static bool open_fds (strand_consumer *c, strand_failure *failure) {
+  int timer_fd;
   if (!strand_notifier_open(&c->notifier, failure)) return false;
-  if (strand_life_open(&c->life) < 0) {
-    strand_fail_descriptor(failure, "a consumer's timerfd", errno);
-    return false;
+  timer_fd = strand_life_open(&c->life);
+  if (timer_fd >= 0) {
+    return strand_notifier_watch(&c->notifier, timer_fd, failure);
   }
-  return strand_notifier_watch(&c->notifier, c->life.timer_fd, failure);
+  strand_fail_descriptor(failure, "a consumer's timerfd", errno);
+  return false;
 }
 
 static bool open_members (strand_consumer *c,

@@ -1,5 +1,6 @@
 #include "shared/mailbox.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/lock.h"
@@ -252,4 +253,16 @@ void strand_mailbox_close (strand_mailbox *m) {
   strand_lock_take(&m->lock);
   m->closed = true;
   wake_and_unlock(m, m->idle);
+}
+
+void strand_mailbox_check (strand_mailbox *m) {
+  unsigned idle = 0;
+  strand_lock_take(&m->lock);
+  for (const strand_taker *t = m->waiting; t != NULL; t = t->below) {
+    assert(t->waits && t->batch == NULL); /* (2) */
+    idle++;
+  }
+  assert(idle == m->idle); /* (1) */
+  strand_lock_release(&m->lock);
+  (void)idle;
 }

@@ -13,12 +13,16 @@
 **
 ** What passes is a batch of slots (batch.h), which its owner may recall.
 **
+** An owner that sleeps is woken when a batch has no slot left to claim, when a
+** worker that ended a slot finds nothing more to do, and when a record failed
+** or took longer than a tick of the coarse clock.
+**
+** At most 'max_in_flight' workers hold a batch, and each runs one slot at a
+** time. A limit that falls takes effect with the next claim.
+**
 ** Invariants:
-**   (1) An owner that sleeps is woken when a batch has no slot left to claim,
-**       when a worker that ended a slot finds nothing more to do, and when a
-**       record failed or took longer than a tick of the coarse clock.
-**   (2) At most 'max_in_flight' workers hold a batch, and each runs one slot
-**       at a time. A limit that falls takes effect with the next claim.
+**   (1) Workers that wait are in the list, and counted.
+**   (2) One that waits holds no batch.
 **
 ** A worker that stays in a handler past its deadline is *lost*: it neither
 ** serves nor is active until it comes back, so that another may take its
@@ -116,5 +120,7 @@ void strand_mailbox_serve (strand_mailbox *m, unsigned workers);
 void strand_mailbox_unserve (strand_mailbox *m);
 /* Thread: any. Workers end when they come for more. */
 void strand_mailbox_close (strand_mailbox *m);
+/* Thread: any. Between two turns of an owner, in debug builds. */
+void strand_mailbox_check (strand_mailbox *m);
 
 #endif

@@ -180,6 +180,7 @@ void strand_shared_check_parts (strand_consumer *c) {
   strand_settings_check(&c->settings);
   strand_routes_check(&c->routes);
   strand_inboxes_check(&c->inboxes);
+  strand_mailbox_check(&c->mailbox);
   strand_pool_check(&c->pool);
   strand_tally_check(&c->tally);
   strand_stop_check(&c->stop);
