@@ -127,6 +127,7 @@ static void a_revoke_finds_a_lease_that_could_not_end (void **state) {
       fail_alloc(n);
       failed = ended(e, &l, kind, 0, 0) != STRAND_OK;
       fail_alloc(-1);
+      strand_engine_check(e);
       revoke(e, p);
       assert_int_equal(heard.visited, l.count > 0);
       if (l.count > 0) end_at(e, &l, kind, 0);

@@ -17,6 +17,7 @@ typedef struct tally {
   size_t waiting_records;
   size_t waiting_bytes;
   size_t in_flight;
+  size_t unstarted; /* by their shards */
   size_t ready;
   size_t lingering;
 } tally;
@@ -94,7 +95,8 @@ static void check_shard (strand_shard *s, void *arg) {
     assert(r->behind != NULL || s->tail == r);
   }
   assert(count == s->count);
-  assert(leased == s->leased);                           /* (1) */
+  assert(leased <= s->leased); /* (1) */
+  t->unstarted += s->leased - leased;
   assert((s->leased > 0) == (s->state == SHARD_LEASED)); /* (1) */
 }
 
@@ -116,7 +118,8 @@ static void check_partition (const strand_partition *p, tally *all) {
   assert(t.buffered_bytes == p->used.buffered_bytes);     /* (6) */
   assert(t.waiting_records == p->used.waiting_records);   /* (6) */
   assert(t.waiting_bytes == p->used.waiting_bytes);       /* (6) */
-  assert(t.in_flight == p->in_flight);
+  assert(t.in_flight + p->unstarted == p->in_flight);     /* (1) */
+  assert(t.unstarted <= p->unstarted);                    /* (1) */
   assert(strand_list_empty(&p->ready) == (t.ready == 0));
   assert(strand_list_empty(&p->lingering) == (t.lingering == 0));
   assert(t.ready == p->ready_count);

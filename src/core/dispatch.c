@@ -85,6 +85,7 @@ static void take (strand_shard *s, size_t most, strand_lease *out) {
   out->shard = s;
   out->record = s->head;
   out->epoch = p->epoch;
+  out->unstarted = 0;
   out->further = out->expired = out->told = false;
   out->count = strand_shard_keyed(s) ? take_keyed(s, lease_most(p, most))
                                      : take_unordered(s);

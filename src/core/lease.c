@@ -58,6 +58,8 @@ static void drop_stale (strand_lease *lease, uint32_t count) {
 void strand_lease_leave (strand_lease *lease, uint32_t unstarted) {
   strand_partition *p = lease->partition;
   account(lease, lease->count, false);
+  p->unstarted -= lease->unstarted;
+  lease->unstarted = 0;
   p->leases--;
   strand_throttle_left(p, lease, unstarted);
   strand_partition_unstall(p);
@@ -124,6 +126,8 @@ strand_err strand_lease_unstart (strand_lease *lease, bool but_first) {
     err = strand_offsets_unstart(lease->partition->offsets, r->offset);
     if (err != STRAND_OK) return err;
     r->flags &= (uint8_t)~STRAND_RECORD_LEASED;
+    lease->unstarted++;
+    lease->partition->unstarted++;
   }
   return STRAND_OK;
 }

@@ -156,6 +156,7 @@ struct strand_partition {
   size_t held_count;
   strand_usage used;
   size_t in_flight; /* records in leases */
+  size_t unstarted; /* of them, whose leases have not quite ended */
   size_t leases;
   size_t ready_count; /* shards in 'ready' */
   strand_waiting_counts waiting;

@@ -168,9 +168,10 @@ typedef struct strand_lease {
   strand_record *record; /* the first that has not ended */
   uint32_t count;        /* records that have not ended */
   uint32_t epoch;
-  bool further; /* of the same call as the one before it */
-  bool expired; /* 'record' has passed its deadline */
-  bool told;    /* that it failed */
+  uint32_t unstarted; /* of them, already: memory ran out while it ended */
+  bool further;       /* of the same call as the one before it */
+  bool expired;       /* 'record' has passed its deadline */
+  bool told;          /* that it failed */
 } strand_lease;
 
 typedef enum strand_resolution {
