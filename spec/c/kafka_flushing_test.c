@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "producer/flushing.h"
+#include "../support/c11_threads.h"
 
 /* A client without a broker, whose thread flushes nothing. */
 static rd_kafka_t *client;
