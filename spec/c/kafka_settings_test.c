@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "failing_alloc.h"
-#include "../../src/kafka/settings.c"
+#include "../../src/shared/settings.c"
 
 static strand_settings settings;
 

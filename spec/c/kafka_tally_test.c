@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "failing_alloc.h"
-#include "../../src/kafka/tally.c"
+#include "../../src/shared/tally.c"
 
 #define PARTITIONS 200 /* enough to make the table grow, some times */
 

@@ -14,9 +14,9 @@
 */
 #include <string.h>
 
+#include "codec/utf8.h"
 #include "core/engine.h"
 #include "core/state.h"
-#include "codec/utf8.h"
 
 /*
 ** What it means

@@ -1,8 +1,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "core/engine.h"
 #include "base/siphash.h"
+#include "core/engine.h"
 #include "core/state.h"
 
 #define TABLE_MIN 64

@@ -10,10 +10,10 @@
 #include <sys/eventfd.h>
 
 #include "base/clock.h"
-#include "kafka/leaders.h"
 #include "base/lock.h"
 #include "base/system.h"
 #include "base/thread.h"
+#include "kafka/leaders.h"
 #include "kafka/topic_cache.h"
 
 #define METADATA_MS 5000

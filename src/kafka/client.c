@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "kafka/conf.h"
 #include "base/lock.h"
 #include "base/system.h"
 #include "base/thread.h"
+#include "kafka/conf.h"
 
 static void client_free (strand_client *client) {
   strand_condition_free(&client->changed);

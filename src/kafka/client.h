@@ -15,8 +15,8 @@
 #include <librdkafka/rdkafka.h>
 
 #include "base/err.h"
-#include "kafka/calls.h"
 #include "base/lock.h"
+#include "kafka/calls.h"
 #include "kafka/log.h"
 #include "kafka/placement.h"
 

@@ -9,8 +9,8 @@
 #include <strings.h>
 #include <unistd.h>
 
-#include "kafka/errors.h"
 #include "base/system.h"
+#include "kafka/errors.h"
 
 #define VERSION(major, minor, patch)                                          \
   (((major) << 24) | ((minor) << 16) | ((patch) << 8))

@@ -5,12 +5,12 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "core/mutant.h"
 #include "base/clock.h"
-#include "kafka/conf.h"
-#include "kafka/leaders.h"
 #include "base/lock.h"
 #include "base/thread.h"
+#include "core/mutant.h"
+#include "kafka/conf.h"
+#include "kafka/leaders.h"
 
 typedef struct call_queue {
   strand_call *first;

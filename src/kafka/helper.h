@@ -16,8 +16,8 @@
 #include <librdkafka/rdkafka.h>
 
 #include "base/err.h"
-#include "kafka/subscription.h"
 #include "base/waker.h"
+#include "kafka/subscription.h"
 
 typedef enum strand_call_kind {
   STRAND_CALL_COMMITTED,  /* list: committed offsets and metadata come back */

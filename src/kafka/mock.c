@@ -16,8 +16,8 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "kafka/conf.h"
 #include "base/system.h"
+#include "kafka/conf.h"
 
 /* Beside a listening socket for each broker: pipes of the cluster, of the
 ** holder's internal broker and of the mock's, and one to accept with; their

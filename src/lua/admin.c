@@ -3,8 +3,8 @@
 */
 #include "lua/admin.h"
 
-#include "kafka/admin.h"
 #include "base/clock.h"
+#include "kafka/admin.h"
 #include "lua/compat.h"
 #include "lua/fields.h"
 #include "lua/finalizers.h"

@@ -15,8 +15,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <librdkafka/rdkafka.h>
-#include "core/engine.h"
 #include "base/list.h"
+#include "core/engine.h"
 #include "core/places.h"
 
 typedef struct strand_tag strand_tag;

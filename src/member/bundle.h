@@ -18,8 +18,8 @@
 #define STRAND_BUNDLE_H
 
 #include "member/assignment.h"
-#include "shared/batch.h"
 #include "member/owner.h"
+#include "shared/batch.h"
 
 /* A lease of it: the next 'count' of its records. */
 typedef struct strand_part {

@@ -13,8 +13,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "core/mutant.h"
 #include "base/clock.h"
+#include "core/mutant.h"
 #include "kafka/errors.h"
 
 #define REVOKE_COMMITS_MOST 3 /* tried inside one rebalance */

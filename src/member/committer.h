@@ -10,14 +10,14 @@
 #ifndef STRAND_COMMITTER_H
 #define STRAND_COMMITTER_H
 
+#include "base/waker.h"
 #include "kafka/join_watch.h"
+#include "kafka/trouble.h"
 #include "member/membership.h"
 #include "member/owner.h"
-#include "shared/problem.h"
 #include "member/snapshot.h"
-#include "kafka/trouble.h"
 #include "member/troubles.h"
-#include "base/waker.h"
+#include "shared/problem.h"
 
 typedef struct strand_committer {
   /* set by init, and only read */

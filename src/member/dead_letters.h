@@ -31,11 +31,11 @@
 #ifndef STRAND_DEAD_LETTERS_H
 #define STRAND_DEAD_LETTERS_H
 
+#include "base/waker.h"
 #include "member/assignment.h"
 #include "member/outbox.h"
 #include "member/owner.h"
 #include "member/snapshot.h"
-#include "base/waker.h"
 
 typedef struct strand_dead_letters {
   /* set by init, and only read */

@@ -3,8 +3,8 @@
 */
 #include "member/epochs.h"
 
-#include "core/mutant.h"
 #include "base/clock.h"
+#include "core/mutant.h"
 #include "member/dead_letters.h"
 
 /*

@@ -11,6 +11,7 @@
 #ifndef STRAND_EPOCHS_H
 #define STRAND_EPOCHS_H
 
+#include "base/waker.h"
 #include "member/assignment.h"
 #include "member/handover.h"
 #include "member/owner.h"
@@ -18,7 +19,6 @@
 #include "member/snapshot.h"
 #include "member/topics.h"
 #include "member/troubles.h"
-#include "base/waker.h"
 
 /* What it needs; set when the member is made. */
 typedef struct strand_epochs {

@@ -14,8 +14,8 @@
 
 #include <assert.h>
 
-#include "core/mutant.h"
 #include "base/clock.h"
+#include "core/mutant.h"
 #include "kafka/errors.h"
 
 #define EVENTS_MOST 100 /* of one turn */

@@ -10,6 +10,7 @@
 #ifndef STRAND_GROUP_H
 #define STRAND_GROUP_H
 
+#include "base/waker.h"
 #include "member/assignment.h"
 #include "member/committer.h"
 #include "member/epochs.h"
@@ -22,7 +23,6 @@
 #include "member/snapshot.h"
 #include "member/topics.h"
 #include "member/troubles.h"
-#include "base/waker.h"
 
 typedef struct strand_group {
   /* set when the member is made, and only read */

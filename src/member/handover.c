@@ -7,8 +7,8 @@
 #include <stdlib.h>
 
 #include "core/mutant.h"
-#include "shared/mailbox.h"
 #include "member/outcome.h"
+#include "shared/mailbox.h"
 
 #define LOOK_FIRST_US 1000
 #define SPREAD_US 1000

@@ -13,11 +13,11 @@
 #ifndef STRAND_KNOWN_H
 #define STRAND_KNOWN_H
 
+#include "kafka/signs.h"
+#include "kafka/trouble.h"
 #include "member/assignment.h"
 #include "member/owner.h"
 #include "shared/problem.h"
-#include "kafka/signs.h"
-#include "kafka/trouble.h"
 
 /* Different errors that one member remembers; beyond, the one that was not
 ** heard for the longest time is forgotten. */

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "kafka/errors.h"
 #include "base/system.h"
 #include "base/thread.h"
+#include "kafka/errors.h"
 
 #define POLL_MOST_US 1000000
 

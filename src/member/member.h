@@ -32,13 +32,15 @@
 #ifndef STRAND_MEMBER_H
 #define STRAND_MEMBER_H
 
+#include "base/waker.h"
+#include "kafka/helper.h"
+#include "kafka/join_watch.h"
+#include "kafka/signs.h"
 #include "member/committer.h"
 #include "member/dead_letters.h"
 #include "member/epochs.h"
 #include "member/group.h"
 #include "member/handover.h"
-#include "kafka/helper.h"
-#include "kafka/join_watch.h"
 #include "member/known.h"
 #include "member/membership.h"
 #include "member/notices.h"
@@ -47,18 +49,16 @@
 #include "member/owner.h"
 #include "member/parked.h"
 #include "member/position.h"
-#include "shared/problem.h"
 #include "member/reader.h"
 #include "member/seek.h"
-#include "shared/shared.h"
 #include "member/shares.h"
-#include "kafka/signs.h"
 #include "member/snapshot.h"
 #include "member/starts.h"
 #include "member/topics.h"
 #include "member/troubles.h"
-#include "base/waker.h"
 #include "member/watchdog.h"
+#include "shared/problem.h"
+#include "shared/shared.h"
 
 /* The way to the end, by the phases of owner.h.
 **

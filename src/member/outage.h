@@ -18,14 +18,14 @@
 #ifndef STRAND_OUTAGE_H
 #define STRAND_OUTAGE_H
 
-#include "member/assignment.h"
 #include "kafka/helper.h"
+#include "kafka/signs.h"
+#include "kafka/trouble.h"
+#include "member/assignment.h"
 #include "member/membership.h"
 #include "member/owner.h"
-#include "shared/problem.h"
-#include "kafka/signs.h"
 #include "member/topics.h"
-#include "kafka/trouble.h"
+#include "shared/problem.h"
 
 typedef struct strand_outage {
   /* set by init, and only read */

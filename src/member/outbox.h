@@ -15,14 +15,14 @@
 #ifndef STRAND_OUTBOX_H
 #define STRAND_OUTBOX_H
 
-#include "kafka/helper.h"
 #include "base/lock.h"
+#include "base/waker.h"
+#include "kafka/helper.h"
 #include "kafka/log.h"
-#include "producer/outgoing.h"
-#include "member/owner.h"
 #include "kafka/placement.h"
 #include "kafka/trouble.h"
-#include "base/waker.h"
+#include "member/owner.h"
+#include "producer/outgoing.h"
 
 typedef struct strand_outbox {
   /* set by init and open, and only read */

@@ -6,8 +6,8 @@
 #ifndef STRAND_OUTCOME_H
 #define STRAND_OUTCOME_H
 
-#include "shared/handler.h"
 #include "member/owner.h"
+#include "shared/handler.h"
 
 /* The lease's first record, or more of them, end as 'v' says. If the retry
 ** function failed for it, that is told: once, however often this is tried for

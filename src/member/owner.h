@@ -21,8 +21,8 @@
 #define STRAND_OWNER_H
 
 #include "core/engine.h"
-#include "member/assignment.h"
 #include "kafka/helper.h"
+#include "member/assignment.h"
 #include "shared/shared.h"
 
 typedef enum strand_phase {

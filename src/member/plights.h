@@ -17,9 +17,9 @@
 #ifndef STRAND_PLIGHTS_H
 #define STRAND_PLIGHTS_H
 
+#include "kafka/trouble.h"
 #include "member/owner.h"
 #include "shared/problem.h"
-#include "kafka/trouble.h"
 
 typedef enum strand_plight {
   STRAND_TOPIC_MISSING,

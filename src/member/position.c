@@ -30,8 +30,8 @@
 
 #include <assert.h>
 
-#include "core/mutant.h"
 #include "base/clock.h"
+#include "core/mutant.h"
 
 #define BACKOFF_FIRST_US 100000
 #define BACKOFF_MOST_US 5000000

@@ -10,8 +10,8 @@
 #ifndef STRAND_POSITION_H
 #define STRAND_POSITION_H
 
-#include "member/assignment.h"
 #include "kafka/helper.h"
+#include "member/assignment.h"
 #include "member/owner.h"
 #include "member/troubles.h"
 

@@ -13,8 +13,8 @@
 #include <assert.h>
 #include <dlfcn.h>
 
-#include "core/mutant.h"
 #include "base/clock.h"
+#include "core/mutant.h"
 #include "kafka/wire.h"
 
 #define READ_MOST 256   /* messages of one call */

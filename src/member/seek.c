@@ -14,8 +14,8 @@
 
 #include <stdlib.h>
 
-#include "core/mutant.h"
 #include "base/clock.h"
+#include "core/mutant.h"
 #include "kafka/errors.h"
 
 void strand_seeks_init (strand_seeks *s, const strand_owner *owner,

@@ -6,8 +6,8 @@
 #ifndef STRAND_SEEK_H
 #define STRAND_SEEK_H
 
-#include "member/assignment.h"
 #include "kafka/helper.h"
+#include "member/assignment.h"
 #include "member/membership.h"
 #include "member/owner.h"
 #include "member/position.h"

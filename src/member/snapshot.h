@@ -17,8 +17,8 @@
 
 #include <stdatomic.h>
 
-#include "member/assignment.h"
 #include "base/lock.h"
+#include "member/assignment.h"
 #include "member/owner.h"
 #include "shared/stats.h"
 

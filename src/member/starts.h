@@ -10,8 +10,8 @@
 #ifndef STRAND_STARTS_H
 #define STRAND_STARTS_H
 
-#include "member/assignment.h"
 #include "kafka/helper.h"
+#include "member/assignment.h"
 #include "member/owner.h"
 #include "member/position.h"
 

@@ -10,14 +10,14 @@
 #ifndef STRAND_TOPICS_H
 #define STRAND_TOPICS_H
 
-#include "member/assignment.h"
 #include "kafka/helper.h"
+#include "kafka/trouble.h"
+#include "member/assignment.h"
 #include "member/known.h"
 #include "member/membership.h"
 #include "member/owner.h"
 #include "member/plights.h"
 #include "shared/problem.h"
-#include "kafka/trouble.h"
 
 typedef struct strand_topics {
   /* set by init, and only read */

@@ -25,8 +25,8 @@
 #ifndef STRAND_TROUBLES_H
 #define STRAND_TROUBLES_H
 
-#include "member/assignment.h"
 #include "kafka/helper.h"
+#include "member/assignment.h"
 #include "member/known.h"
 #include "member/outage.h"
 #include "member/owner.h"

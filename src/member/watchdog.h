@@ -10,9 +10,9 @@
 #ifndef STRAND_WATCHDOG_H
 #define STRAND_WATCHDOG_H
 
-#include "shared/batch.h"
 #include "member/owner.h"
 #include "member/snapshot.h"
+#include "shared/batch.h"
 
 /* A record that runs longer than it should (watchdog.c). */
 typedef struct strand_overdue strand_overdue;

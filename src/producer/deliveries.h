@@ -21,9 +21,9 @@
 #include <librdkafka/rdkafka.h>
 
 #include "kafka/log.h"
-#include "shared/warnings.h"
 #include "producer/delivery.h"
 #include "producer/pending_reports.h"
+#include "shared/warnings.h"
 
 /* Of records. */
 typedef struct strand_delivery_counts {

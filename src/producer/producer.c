@@ -10,10 +10,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "kafka/client.h"
 #include "base/clock.h"
-#include "kafka/errors.h"
 #include "base/system.h"
+#include "kafka/client.h"
+#include "kafka/errors.h"
 #include "producer/deliveries.h"
 #include "producer/flushing.h"
 #include "producer/unacked.h"

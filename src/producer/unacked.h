@@ -20,8 +20,8 @@
 
 #include "kafka/calls.h"
 #include "kafka/log.h"
-#include "producer/stall.h"
 #include "producer/producer_events.h"
+#include "producer/stall.h"
 
 typedef struct strand_unacked {
   strand_stall stall;

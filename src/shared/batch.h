@@ -21,9 +21,9 @@
 
 #include <stdatomic.h>
 
+#include "base/waker.h"
 #include "core/engine.h"
 #include "shared/handler.h"
-#include "base/waker.h"
 
 #define STRAND_BATCH_SLOTS 256
 /* In a slot's 'done': the record of that number has passed its deadline, and

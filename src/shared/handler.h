@@ -17,8 +17,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/engine.h"
 #include "base/err.h"
+#include "core/engine.h"
 
 /* What became of one record. Zeroed before each. */
 typedef struct strand_verdict {

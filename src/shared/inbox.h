@@ -22,11 +22,11 @@
 #ifndef STRAND_INBOX_H
 #define STRAND_INBOX_H
 
-#include "core/held.h"
 #include "base/lock.h"
+#include "base/waker.h"
+#include "core/held.h"
 #include "shared/settings.h"
 #include "shared/ticket.h"
-#include "base/waker.h"
 
 /* What waits for a commit of a member. */
 typedef struct strand_waiter {

@@ -40,9 +40,9 @@
 
 #include <stdatomic.h>
 
-#include "shared/batch.h"
 #include "base/interrupt.h"
 #include "base/lock.h"
+#include "shared/batch.h"
 
 #define STRAND_WAKE_NS 100000
 

@@ -17,9 +17,9 @@
 #include <stdbool.h>
 
 #include "base/err.h"
-#include "shared/event.h"
 #include "base/lock.h"
 #include "kafka/log.h"
+#include "shared/event.h"
 #include "shared/warnings.h"
 
 typedef struct strand_notifier {

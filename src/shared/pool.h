@@ -12,8 +12,8 @@
 
 #include <stdatomic.h>
 
-#include "shared/handler.h"
 #include "base/lock.h"
+#include "shared/handler.h"
 
 /* All that are started together pass their gates, or none does. */
 typedef struct strand_gate {

@@ -11,12 +11,12 @@
 #ifndef STRAND_KAFKA_SETTINGS_H
 #define STRAND_KAFKA_SETTINGS_H
 
+#include "base/lock.h"
 #include "core/engine.h"
 #include "kafka/conf.h"
+#include "kafka/subscription.h"
 #include "shared/event.h"
 #include "shared/handler.h"
-#include "base/lock.h"
-#include "kafka/subscription.h"
 
 typedef struct strand_route {
   const char *topic;          /* a name, "^pattern", or NULL for every topic */

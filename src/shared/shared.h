@@ -23,8 +23,8 @@
 #include "shared/routes.h"
 #include "shared/settings.h"
 #include "shared/stop.h"
-#include "shared/ticket.h"
 #include "shared/tally.h"
+#include "shared/ticket.h"
 
 struct strand_member;
 typedef struct strand_consumer strand_consumer;

@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/engine.h"
 #include "base/err.h"
+#include "core/engine.h"
 #include "shared/event.h"
 
 typedef struct strand_place {

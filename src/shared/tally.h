@@ -12,9 +12,9 @@
 #ifndef STRAND_TALLY_H
 #define STRAND_TALLY_H
 
+#include "base/lock.h"
 #include "core/engine.h"
 #include "core/places.h"
-#include "base/lock.h"
 #include "shared/stats.h"
 
 typedef struct strand_counts {

@@ -18,8 +18,8 @@
 #ifndef STRAND_WARNINGS_H
 #define STRAND_WARNINGS_H
 
-#include "shared/event.h"
 #include "kafka/log.h"
+#include "shared/event.h"
 
 #define STRAND_WARNINGS_MAX 32
 

@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/mutant.h"
 #include "base/clock.h"
 #include "base/system.h"
 #include "base/thread.h"
+#include "core/mutant.h"
 
 #define SLOW_US 4000 /* a tick of the coarse clock */
 

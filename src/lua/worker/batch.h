@@ -17,8 +17,8 @@
 #ifndef STRAND_LUA_BATCH_H
 #define STRAND_LUA_BATCH_H
 
-#include "worker/worker.h"
 #include "lua/worker/record.h"
+#include "worker/worker.h"
 
 typedef struct strand_batch_state {
   strand_records *many; /* of the call that runs, or NULL */

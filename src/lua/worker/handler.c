@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/system.h"
 #include "core/engine.h"
 #include "kafka/log.h"
-#include "base/system.h"
 #include "lua/compat.h"
 #include "lua/worker/batch.h"
 #include "lua/worker/context.h"

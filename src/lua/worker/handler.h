@@ -20,8 +20,8 @@
 
 #include <lua.h>
 
-#include "worker/worker.h"
 #include "lua/worker/sources.h"
+#include "worker/worker.h"
 
 /* Keeps 'sources' until it is released. Thread: lua. */
 strand_handler strand_handler_of (lua_State *L, strand_sources *sources);

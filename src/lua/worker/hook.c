@@ -3,8 +3,8 @@
 */
 #include "lua/worker/hook.h"
 
-#include "core/engine.h"
 #include "codec/utf8.h"
+#include "core/engine.h"
 #include "lua/compat.h"
 #include "lua/worker/reason.h"
 

@@ -5,8 +5,8 @@
 
 #include <lualib.h>
 
-#include "core/engine.h"
 #include "base/lock.h"
+#include "core/engine.h"
 #include "lua/compat.h"
 #include "lua/worker/reason.h"
 

@@ -16,9 +16,9 @@
 
 #include <lua.h>
 
-#include "shared/handler.h"
 #include "lua/worker/record.h"
 #include "lua/worker/sources.h"
+#include "shared/handler.h"
 
 typedef struct strand_retry_function {
   strand_sources *sources; /* borrows, as 'current' */

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/engine.h"
 #include "codec/utf8.h"
+#include "core/engine.h"
 #include "lua/compat.h"
 #include "lua/worker/outcome.h"
 #include "lua/worker/reason.h"
