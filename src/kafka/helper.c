@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/thread.h"
-#include "core/mutant.h"
 #include "kafka/conf.h"
 #include "kafka/leaders.h"
 
@@ -102,7 +101,6 @@ typedef rd_kafka_resp_err_t blocking (rd_kafka_t *client, strand_call *call,
 static rd_kafka_resp_err_t wait_for (strand_helper *h, strand_call *call,
                                      blocking *ask, int slice,
                                      int timeout_ms) {
-  if (MUTANT(a_close_waits_for_the_helper)) slice = timeout_ms;
   for (;;) {
     int64_t began_us = strand_clock_us(), took_ms;
     rd_kafka_resp_err_t err = ask(h->client, call, slice);

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "core/mutant.h"
 #include "kafka/errors.h"
 
 #define REVOKE_COMMITS_MOST 3 /* tried inside one rebalance */
@@ -228,7 +227,6 @@ static void take_failure (strand_committer *t, strand_answer answer,
 static strand_answer answer_of (rd_kafka_resp_err_t err) {
   if (strand_error_is_later(err)) return STRAND_COMMIT_LATER;
   return strand_error_kind_of(err) == STRAND_ERROR_METADATA_TOO_LARGE
-             && !MUTANT(metadata_too_large_is_any_error)
            ? STRAND_COMMIT_REFUSED
            : STRAND_COMMIT_UNKNOWN;
 }
@@ -265,7 +263,6 @@ static void take_success (strand_committer *t, int64_t now_us) {
 static rd_kafka_resp_err_t error_of (rd_kafka_event_t *event) {
   rd_kafka_topic_partition_list_t *list;
   rd_kafka_resp_err_t err = rd_kafka_event_error(event);
-  if (MUTANT(commit_error_is_not_read)) return RD_KAFKA_RESP_ERR_NO_ERROR;
   list = rd_kafka_event_topic_partition_list(event);
   for (int i = 0; err == 0 && list != NULL && i < list->cnt; i++) {
     err = list->elems[i].err;

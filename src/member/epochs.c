@@ -4,7 +4,6 @@
 #include "member/epochs.h"
 
 #include "base/clock.h"
-#include "core/mutant.h"
 #include "member/dead_letters.h"
 
 /*
@@ -164,9 +163,7 @@ void strand_epoch_reset (const strand_epochs *e, int64_t now_us) {
   strand_tag *tag;
   int64_t to;
   while ((tag = strand_position_take_reset(e->positions, &to)) != NULL) {
-    if (!MUTANT(a_log_made_anew_inherits_what_was_done)) {
-      tag = strand_epoch_restart(e, tag, to);
-    }
+    tag = strand_epoch_restart(e, tag, to);
     if (tag == NULL) continue;
     strand_position_was_reset(e->positions, tag, to, now_us);
   }

@@ -15,7 +15,6 @@
 #include <assert.h>
 
 #include "base/clock.h"
-#include "core/mutant.h"
 #include "kafka/errors.h"
 
 #define EVENTS_MOST 100 /* of one turn */
@@ -187,8 +186,7 @@ static void revoke (strand_group *g, rd_kafka_event_t *event, int64_t now_us) {
   }
   strand_handover_recall(g->handover);
   if (lost) count_lost(g);
-  if (lost || g->membership->fatal || g->owner->phase >= STRAND_LEAVING
-      || MUTANT(epoch_ends_before_the_drain))
+  if (lost || g->membership->fatal || g->owner->phase >= STRAND_LEAVING)
     finish_revoke(g);
   else g->grace_us = now_us + grace_of(g);
 }
@@ -241,7 +239,7 @@ void strand_group_advance (strand_group *g, int64_t now_us) {
     g->committing = true;
     g->answer_us = now_us + (most < COMMIT_MOST_US ? most : COMMIT_MOST_US);
   }
-  if (now_us < until(g) && is_dirty(g) && !MUTANT(revoke_does_not_commit)
+  if (now_us < until(g) && is_dirty(g)
       && strand_committer_serve_revoke(g->committer, now_us))
     return;
   finish_revoke(g);

@@ -6,7 +6,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "core/mutant.h"
 #include "member/outcome.h"
 #include "shared/mailbox.h"
 
@@ -337,7 +336,7 @@ static strand_err give_back (strand_handover *h, strand_slot *slot) {
 
 void strand_handover_recall (strand_handover *h) {
   for (strand_batch *b = h->batches; b != NULL; b = b->older) {
-    uint32_t first = strand_batch_recall(b) + MUTANT(recall_forgets_a_slot);
+    uint32_t first = strand_batch_recall(b);
     for (uint32_t i = b->count; i-- > first;) {
       strand_slot *slot = &b->slots[i];
       if (give_back(h, slot) != STRAND_OK) {

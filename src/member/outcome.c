@@ -5,8 +5,6 @@
 
 #include <stdlib.h>
 
-#include "core/mutant.h"
-
 static void tell_policy (const strand_owner *o, const strand_lease *lease,
                          strand_verdict *v) {
   strand_event event;
@@ -15,7 +13,6 @@ static void tell_policy (const strand_owner *o, const strand_lease *lease,
   strand_event_set_reason(&event, v->policy_problem,
                           strlen(v->policy_problem));
   strand_owner_emit(o, &event);
-  if (MUTANT(policy_is_told_again_without_memory)) return;
   free(v->policy_problem);
   v->policy_problem = NULL;
 }

@@ -31,7 +31,6 @@
 #include <assert.h>
 
 #include "base/clock.h"
-#include "core/mutant.h"
 
 #define BACKOFF_FIRST_US 100000
 #define BACKOFF_MOST_US 5000000
@@ -83,9 +82,8 @@ void strand_position_restore (strand_positions *s) {
     strand_tag *tag = s->assignment->tags[i];
     rd_kafka_topic_partition_t *p;
     if (tag->partition == NULL || tag->position.restored || tag->position.stuck
-        || tag->leaving
-        || (tag->contested && !MUTANT(last_owner_is_not_waited_for))
-        || tag->position.checking || tag->position.retry_us > now_us)
+        || tag->leaving || tag->contested || tag->position.checking
+        || tag->position.retry_us > now_us)
       continue;
     p = rd_kafka_topic_partition_list_add(
       list, strand_partition_topic(tag->partition),
@@ -183,9 +181,7 @@ void strand_position_committed (strand_positions *s, const strand_call *call,
                                              p->partition);
     rd_kafka_resp_err_t err = call->err != 0 ? call->err : p->err;
     if (tag == NULL || tag->position.restored || tag->leaving) continue;
-    if (tag->epoch != (uint32_t)(uintptr_t)p->opaque
-        && !MUTANT(metadata_of_another_epoch_is_believed))
-      continue;
+    if (tag->epoch != (uint32_t)(uintptr_t)p->opaque) continue;
     tag->position.checking = false;
     if (err == 0) {
       restore_tag(s, tag, p, now_us);
@@ -277,8 +273,7 @@ bool strand_position_has_claimed (strand_positions *s, strand_tag *tag,
            != 0)
     high = -1;
   if (high < 0) return true; /* not known: at the end it is */
-  if (high > tag->position.claimed
-      || MUTANT(metadata_of_another_log_is_believed)) {
+  if (high > tag->position.claimed) {
     tag->position.claimed = -1;
     return true;
   }
@@ -355,9 +350,7 @@ void strand_position_keep (strand_positions *s) {
 static void truncated (strand_positions *s, strand_tag *tag, int64_t to,
                        int64_t now_us) {
   int64_t from = strand_partition_position(tag->partition);
-  if (!MUTANT(a_jump_is_told_as_a_gap_too)
-      && strand_engine_reach(s->owner->engine, tag->partition, to)
-           != STRAND_OK) {
+  if (strand_engine_reach(s->owner->engine, tag->partition, to) != STRAND_OK) {
     try_again(tag, now_us);
     return;
   }

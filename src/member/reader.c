@@ -14,7 +14,6 @@
 #include <dlfcn.h>
 
 #include "base/clock.h"
-#include "core/mutant.h"
 #include "kafka/wire.h"
 
 #define READ_MOST 256   /* messages of one call */
@@ -182,8 +181,7 @@ static bool take_end (strand_reader *reader, strand_tag *tag, int64_t offset,
   if (strand_position_is_unseen(tag)
       && !strand_position_expected(reader->positions, tag, offset, now_us))
     return false;
-  if (offset < strand_partition_position(tag->partition)
-      && !MUTANT(an_end_below_the_position_is_ignored)) {
+  if (offset < strand_partition_position(tag->partition)) {
     strand_position_below(reader->positions, tag, offset);
     return false;
   }

@@ -15,7 +15,6 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "core/mutant.h"
 #include "kafka/errors.h"
 
 void strand_seeks_init (strand_seeks *s, const strand_owner *owner,
@@ -90,7 +89,7 @@ void strand_seek_take (strand_seeks *s, strand_seek_request *seeks) {
 ** that tries again and again while the broker is away would leave a queue of
 ** them, each of which moves the partition when it is back. */
 static bool is_given_up (strand_ticket *ticket) {
-  return strand_ticket_is_given_up(ticket) && !MUTANT(a_seek_given_up_happens);
+  return strand_ticket_is_given_up(ticket);
 }
 
 static void give_up (strand_seeks *s, strand_ticket *ticket) {
@@ -164,8 +163,7 @@ static void take_target (strand_seeks *s, strand_tag *tag,
   strand_call_kind next = STRAND_CALL_TURN;
   if (call->kind == STRAND_CALL_TIMES && to < 0) next = STRAND_CALL_END;
   else if (call->kind == STRAND_CALL_WATERMARKS
-           && (to < call->low || to > call->high)
-           && !MUTANT(a_seek_beyond_the_end_is_believed)) {
+           && (to < call->low || to > call->high)) {
     refuse_outside(s, call, to);
     return;
   }

@@ -5,8 +5,6 @@
 
 #include <stdlib.h>
 
-#include "core/mutant.h"
-
 bool strand_slot_call_stopped (const strand_slot_call *call) {
   for (uint32_t i = 0; i < call->stop_count; i++) {
     if (atomic_load_explicit(call->stops[i], memory_order_acquire)) {
@@ -17,10 +15,8 @@ bool strand_slot_call_stopped (const strand_slot_call *call) {
 }
 
 uint32_t strand_batch_recall (strand_batch *batch) {
-  uint32_t at = MUTANT(recalled_slot_runs_as_well)
-                  ? atomic_load(&batch->cursor)
-                  : atomic_exchange_explicit(&batch->cursor, batch->count,
-                                             memory_order_acq_rel);
+  uint32_t at = atomic_exchange_explicit(&batch->cursor, batch->count,
+                                         memory_order_acq_rel);
   return at < batch->count ? at : batch->count;
 }
 

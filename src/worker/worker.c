@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/system.h"
 #include "base/thread.h"
-#include "core/mutant.h"
 
 #define SLOW_US 4000 /* a tick of the coarse clock */
 
@@ -153,9 +152,7 @@ static void fail_late (worker *w) {
 /* False when the lease has ended. */
 static bool begin_record (worker *w, const strand_record *r) {
   strand_slot *slot = w->slot;
-  if (r == NULL
-      || (atomic_load_explicit(slot->stop, memory_order_acquire)
-          && !MUTANT(revoked_lease_goes_on))) {
+  if (r == NULL || atomic_load_explicit(slot->stop, memory_order_acquire)) {
     end_slot(w);
     return false;
   }
@@ -164,9 +161,6 @@ static bool begin_record (worker *w, const strand_record *r) {
   w->task.many = NULL;
   w->task.route = slot->route;
   w->task.verdict = (strand_verdict){ .kind = STRAND_VERDICT_DONE };
-  if (MUTANT(done_is_told_before_the_handler_returns)) {
-    atomic_store(&slot->done, w->at + 1);
-  }
   return true;
 }
 
