@@ -294,6 +294,22 @@ static void a_question_that_fails_tells_nothing (void **state) {
   assert_true(asked_within(60) > 0);
 }
 
+/* Of the next doubt they would be taken out, though they may not take. */
+static void what_was_taken_is_forgotten_with_its_doubt (void **state) {
+  strand_obstacle obstacle;
+  int label = sent();
+  (void)state;
+  asked_within(60);
+  taken(sent(), 1);
+  taken(label, 0);
+  sent(); /* a swap before the answer: the doubt is over */
+  assert_true(stall.taking_count > 0);
+  assert_false(strand_stall_answered(&stall, RD_KAFKA_RESP_ERR__TIMED_OUT,
+                                     NULL, now, &obstacle));
+  strand_stall_check(&stall);
+  assert_int_equal(stall.taking_count, 0);
+}
+
 static void more_partitions_than_are_noted_do_no_harm (void **state) {
   strand_obstacle obstacle;
   rd_kafka_topic_partition_list_t *list = list_of();
@@ -393,6 +409,7 @@ int main (void) {
     cmocka_unit_test_setup(what_was_taken_while_it_was_asked_for_is_not_told,
                            begin),
     cmocka_unit_test_setup(a_question_that_fails_tells_nothing, begin),
+    cmocka_unit_test_setup(what_was_taken_is_forgotten_with_its_doubt, begin),
     cmocka_unit_test_setup(more_partitions_than_are_noted_do_no_harm, begin),
     cmocka_unit_test(copies_are_no_matter_while_a_leader_is_away),
     cmocka_unit_test(of_many_some_are_named),

@@ -114,10 +114,13 @@ const char *strand_consumer_state (const strand_consumer *c) {
   return names[strand_shared_state(c)];
 }
 
+/* A stop stays asked for: it is looked at first, so that one that came after
+** the last has joined does not hide that. */
 int strand_consumer_take_joined (strand_consumer *c, strand_failure *failure) {
+  bool asked = strand_stop_is_asked(&c->stop, failure);
   int joined = 0;
   if (strand_shared_all_joined(c)) joined = 1;
-  else if (strand_stop_is_asked(&c->stop, failure)) joined = -1;
+  else if (asked) joined = -1;
   if (joined != 0) c->joined_told = true;
   strand_shared_settle(c);
   return joined;

@@ -92,20 +92,21 @@ static bool add_member (strand_report *r, strand_snapshot *snapshot) {
   return p.unfinished == NULL || add_unfinished(r, p.unfinished);
 }
 
-/* A member tells what is unfinished before it is over: so what is late is
-** only told of a consumer that was closed before its members were read. */
+/* A member tells what is unfinished, and why its last commit failed, before it
+** is over: so all else is read after the facts, and what is late is only told
+** of a consumer that was closed then. */
 bool strand_consumer_report (strand_consumer *c, strand_report *report) {
-  bool over = strand_shared_state(c) == STRAND_CLOSED, ok = true;
+  bool ok = true;
   strand_facts facts;
   *report = (strand_report){ 0 };
+  strand_life_read(&c->life, &facts);
   for (unsigned i = 0; ok && i < c->inboxes.count; i++) {
     ok = add_member(report, &c->members[i]->snapshot);
   }
   ok = ok && add_committed(report, c);
   add_counts(report, &c->tally);
-  strand_life_read(&c->life, &facts);
   add_times(report, &facts);
-  if (over) tell_late(&facts, report);
+  if (facts.state == STRAND_CLOSED) tell_late(&facts, report);
   if (!ok) strand_report_clear(report);
   return ok;
 }

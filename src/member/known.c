@@ -213,14 +213,17 @@ bool strand_known_tick (strand_known *k, int64_t now_us) {
 void strand_known_works (strand_known *k, const char *topic,
                          int32_t partition) {
   strand_told **at = &k->list, *t;
+  bool some = false; /* it is called for each record that is read */
   if (topic == NULL) topic = "";
   while ((t = *at) != NULL) {
     if (t->refused && t->broker == 0 && strcmp(t->topic, topic) == 0
-        && (t->partition < 0 || t->partition == partition))
+        && (t->partition < 0 || t->partition == partition)) {
       forget(k, at);
+      some = true;
+    }
     else at = &t->next;
   }
-  publish(k);
+  if (some) publish(k);
 }
 
 void strand_known_seen (strand_known *k, const char *topic, int64_t asked_us) {

@@ -59,35 +59,37 @@ static const char *partitions_of (const strand_outage *o, char *text,
   return text;
 }
 
-static void publish_away (const strand_outage *o) {
+static void put (const strand_outage *o, strand_problem_kind kind,
+                 const strand_failure *failure, bool clears) {
+  if (failure != NULL || clears) strand_problem_set(o->problem, kind, failure);
+}
+
+static void publish_away (const strand_outage *o, bool clears) {
   strand_failure problem;
   if (o->unreachable) {
     strand_fail(&problem, "UNREACHABLE", "no broker answers%s%s",
                 o->away_cause.err != 0 ? ": " : "",
                 o->away_cause.err != 0 ? o->away_cause.text : "");
   }
-  strand_problem_set(o->problem, STRAND_PROBLEM_UNREACHABLE,
-                     o->unreachable ? &problem : NULL);
+  put(o, STRAND_PROBLEM_UNREACHABLE, o->unreachable ? &problem : NULL, clears);
 }
 
-static void publish_join (const strand_outage *o) {
+static void publish_join (const strand_outage *o, bool clears) {
   strand_failure problem;
   if (o->cannot_join) {
     strand_fail(&problem, "CANNOT_JOIN", "%s", o->join_told.message);
   }
-  strand_problem_set(o->problem, STRAND_PROBLEM_CANNOT_JOIN,
-                     o->cannot_join ? &problem : NULL);
+  put(o, STRAND_PROBLEM_CANNOT_JOIN, o->cannot_join ? &problem : NULL, clears);
 }
 
-static void publish_leaders (const strand_outage *o) {
+static void publish_leaders (const strand_outage *o, bool clears) {
   char text[STRAND_PARTITIONS_NAMED_MAX * 300];
   strand_failure problem;
   if (o->no_leader) {
     strand_fail(&problem, "NO_LEADER", "no leader answers for %s",
                 partitions_of(o, text, sizeof(text)));
   }
-  strand_problem_set(o->problem, STRAND_PROBLEM_NO_LEADER,
-                     o->no_leader ? &problem : NULL);
+  put(o, STRAND_PROBLEM_NO_LEADER, o->no_leader ? &problem : NULL, clears);
 }
 
 /* NULL: nothing is known of why it is not a member, or it is one. */
@@ -98,22 +100,28 @@ static const char *why_not_assigned (const strand_outage *o) {
   return o->away_cause.err != 0 ? o->away_cause.text : NULL;
 }
 
-static void publish_assigned (const strand_outage *o) {
+static void publish_assigned (const strand_outage *o, bool clears) {
   const char *why = why_not_assigned(o);
   strand_failure problem;
   if (why != NULL) {
     strand_fail(&problem, "NOT_ASSIGNED", "not a member of the group yet: %s",
                 why);
   }
-  strand_problem_set(o->problem, STRAND_PROBLEM_NOT_ASSIGNED,
-                     why != NULL ? &problem : NULL);
+  put(o, STRAND_PROBLEM_NOT_ASSIGNED, why != NULL ? &problem : NULL, clears);
 }
 
+static void publish (const strand_outage *o, bool clears) {
+  publish_away(o, clears);
+  publish_join(o, clears);
+  publish_leaders(o, clears);
+  publish_assigned(o, clears);
+}
+
+/* What is there comes before what is over goes: health() never sees nothing
+** between two of them. */
 void strand_outage_publish (const strand_outage *o) {
-  publish_away(o);
-  publish_join(o);
-  publish_leaders(o);
-  publish_assigned(o);
+  publish(o, false);
+  publish(o, true);
 }
 
 static void tell (const strand_outage *o, const char *type, const char *code,
@@ -154,7 +162,7 @@ void strand_outage_rejoins (strand_outage *o, int64_t now_us) {
 void strand_outage_hear_join (strand_outage *o, rd_kafka_resp_err_t err,
                               const char *text) {
   strand_heard_note(&o->join_cause, err, text);
-  publish_assigned(o); /* before it is told */
+  publish_assigned(o, true); /* before it is told */
 }
 
 void strand_outage_hear_away (strand_outage *o, rd_kafka_resp_err_t err,
@@ -169,7 +177,7 @@ void strand_outage_hear_away (strand_outage *o, rd_kafka_resp_err_t err,
   if (strand_signs_is_coordinator(text)) {
     strand_heard_note(&o->dial_cause, err, text);
   }
-  publish_assigned(o);
+  publish_assigned(o, true);
   strand_outage_doubt(o, now_us);
 }
 

@@ -1,7 +1,7 @@
 /*
 ** outgoing.h - a record that is sent
 **
-** Thread: lua.
+** Thread: any.
 */
 #ifndef STRAND_OUTGOING_H
 #define STRAND_OUTGOING_H

@@ -216,7 +216,10 @@ bool strand_stall_answered (strand_stall *s, rd_kafka_resp_err_t err,
   strand_trouble *t;
   s->asking = false;
   obstacle->type = NULL;
-  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return false;
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (!s->doubt) forget_taking(s); /* of a doubt that is over */
+    return false;
+  }
   take_out_taking(s, list);
   strand_obstacle_of(list, s->all_acks, obstacle);
   if (count_of(list, true) == 0) s->leaders = (strand_trouble){ 0 };

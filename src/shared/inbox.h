@@ -70,6 +70,7 @@ typedef struct strand_inbox {
   strand_waker waker; /* any thread wakes it, its owner sleeps */
   strand_asked asked; /* lock */
   size_t partitions;  /* lock: that the member has */
+  char apart[64]; /* from the next one's waker, which its owner writes to */
 } strand_inbox;
 
 typedef struct strand_inboxes {

@@ -28,8 +28,8 @@ static void close_fds (strand_notifier *p) {
 }
 
 void strand_notifier_free (strand_notifier *p) {
-  close_fds(p);
   if (p->log != NULL) strand_log_set_notify(p->log, NULL, NULL);
+  close_fds(p);
   strand_warnings_free(p->warnings);
   strand_events_free(p->events);
   if (p->log != NULL) strand_log_release(p->log);
