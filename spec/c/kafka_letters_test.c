@@ -114,11 +114,12 @@ static strand_consumer *open_consumer (void) {
   static const char *const topic = "source";
   strand_property props[] = { { "bootstrap.servers",
                                 strand_mock_bootstrap(cluster) },
-                              { "group.id", "letters" } };
+                              { "group.id", "letters" },
+                              { "session.timeout.ms", "6000" } };
   strand_route route = { .limits.policy = { 1000, 60000000, 2, 0.5, 3,
                                             STRAND_VERDICT_DEAD_LETTER } };
   strand_consumer_config c = { .kafka = props,
-                               .kafka_count = 2,
+                               .kafka_count = 3,
                                .topics = &topic,
                                .topic_count = 1,
                                .members = 2,
