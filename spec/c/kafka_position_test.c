@@ -558,6 +558,33 @@ static void a_topic_that_is_seen_again_is_not_refused (void **state) {
   strand_call_free(call);
 }
 
+/* Each assignment puts the question of who has what off; but a group that is
+** assigned anew each second is asked as well. */
+static void who_has_what_is_asked_amid_assignments (void **state) {
+  rd_kafka_topic_partition_list_t *topics = list_of(0, 0);
+  rd_kafka_conf_t *conf = rd_kafka_conf_new();
+  strand_topics *t = &member.topics;
+  int64_t now_us = strand_clock_us(), end_us = now_us + 10000000;
+  (void)state;
+  rd_kafka_conf_set(conf, "group.id", "g", NULL, 0);
+  consumer.settings.subscription = strand_subscription_new(topics, conf);
+  rd_kafka_conf_destroy(conf);
+  while (!t->asking_owners) {
+    assert_true(now_us < end_us);
+    strand_topics_revoked(t);
+    strand_topics_assigned(t, now_us);
+    strand_topics_tick(t, now_us);
+    now_us += 900000;
+    if (!t->asking_owners) strand_topics_tick(t, now_us);
+  }
+  assert_true(now_us > end_us - 6000000); /* it is put off at first */
+  take_answer();
+  assert_false(t->asking_owners);
+  strand_subscription_free(consumer.settings.subscription);
+  consumer.settings.subscription = NULL;
+  rd_kafka_topic_partition_list_destroy(topics);
+}
+
 /* They let us in again, all of them within one turn. */
 static void each_broker_that_lets_in_is_noted (void **state) {
   char text[64];
@@ -642,6 +669,7 @@ int main (void) {
     cmocka_unit_test(a_seek_waits_for_its_partition),
     cmocka_unit_test(a_seek_that_failed_goes_back),
     cmocka_unit_test(a_topic_that_is_seen_again_is_not_refused),
+    cmocka_unit_test(who_has_what_is_asked_amid_assignments),
     cmocka_unit_test(each_broker_that_lets_in_is_noted),
     cmocka_unit_test(a_hurry_ends_the_question_for_leaders),
     cmocka_unit_test(a_helper_in_a_hurry_ends_what_it_does)

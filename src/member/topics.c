@@ -18,6 +18,7 @@
 #define TOPICS_FIRST_US 1000000
 #define TOPICS_MOST_US 10000000
 #define OWNERS_FIRST_US 1000000
+#define OWNERS_LATE_US 5000000  /* of assignments that follow one another */
 #define OWNERS_MOST_US 60000000 /* from one question to the next */
 #define TRY_MOST_US 300000000   /* each try is a rebalance of the group */
 #define TURN_US 3000000         /* from one member's turn to the next's */
@@ -187,8 +188,12 @@ void strand_topics_assigned (strand_topics *t, int64_t now_us) {
   if (!strand_subscription_is_watched(
         t->owner->consumer->settings.subscription))
     return;
-  t->owners_us = now_us + OWNERS_FIRST_US;
-  if (spread > 0) t->owners_us += now_us % spread;
+  if (t->unseen_us == 0) t->unseen_us = now_us;
+  t->owners_us = now_us; /* at once, or one after another would put it off */
+  if (now_us - t->unseen_us < OWNERS_LATE_US + spread) {
+    t->owners_us += OWNERS_FIRST_US;
+    if (spread > 0) t->owners_us += now_us % spread;
+  }
 }
 
 /* Until the next assignment nobody has anything. */
@@ -351,6 +356,7 @@ void strand_topics_owners (strand_topics *t, const strand_call *call,
   }
   t->blind.since_us = 0;
   if (!owners->settled) return; /* asked again soon */
+  t->unseen_us = 0;
   t->group_size = owners->members;
   drop_owned(t, owners->topics);
   if (note_unassigned(t, owners->topics, now_us) > 0) {

@@ -33,7 +33,8 @@ typedef struct strand_topics {
   uint32_t assignments; /* so far, and revocations */
   size_t group_size;    /* as last heard of */
   int64_t assigned_us;
-  int64_t owners_us;      /* when to ask who has what */
+  int64_t unseen_us; /* the first assignment that no answer told of; 0: none */
+  int64_t owners_us; /* when to ask who has what */
   int64_t owners_wait_us; /* from an assignment to the next try */
   int64_t turn_us;        /* when to subscribe again; 0: not known */
   bool asking_owners;
