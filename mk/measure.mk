@@ -33,4 +33,4 @@ build/bench/$(LUA)/%.so: bench/%.c mk/module.mk mk/measure.mk
 	@$(CC) $(BASE) $(CFLAGS) -fPIC -shared $(LUA_CFLAGS) -o $@ $<
 
 # With the settings that strand makes.
-build/bench/raw: $B/kafka/conf.o $B/kafka/log.o
+build/bench/raw: $B/kafka/conf.o $B/kafka/log.o $B/kafka/errors.o $(patsubst src/%.c,$B/%.o,$(filter src/base/%,$(SOURCES)))
