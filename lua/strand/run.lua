@@ -63,7 +63,7 @@ end
 local function run(list, run_options)
   -- All is made before the signals are taken: what raises then leaves them.
   local loop = { list = list, every = run_options.every, tick = run_options.tick,
-    close = run_options.close, signal_fd = false, signals = 0, next_tick = 0 }
+    close = run_options.close, next_tick = 0 }
   local thread = coroutine.create(turn)
   local taken, message, code = wait.take_signals(loop)
   if not taken then return nil, message, code end

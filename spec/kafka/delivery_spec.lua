@@ -54,7 +54,7 @@ describe("a consumer that is stopped and started again", function()
     end
     for _, count in ipairs { 500, 1000, 1500 } do
       local consumer = member.start(options)
-      helper.eventually(60, function()
+      helper.eventually(30, function()
         look()
         if count == 1500 then send_until_looked_at() end
         return log.ends >= (count == 1500 and #sent or count)

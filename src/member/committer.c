@@ -174,8 +174,8 @@ static void tell_failed (strand_committer *t, const strand_commit *commit,
   strand_owner_emit(t->owner, &event);
 }
 
-bool strand_committer_untold (const strand_committer *t,
-                              strand_failure *failure) {
+/* Some of what is done is in no commit, and does not fit in one. */
+static bool is_untold (const strand_committer *t, strand_failure *failure) {
   const strand_partition *p = NULL;
   names n = { .count = 0 };
   while ((p = strand_engine_next(t->owner->engine, p)) != NULL) {
@@ -254,8 +254,7 @@ static void take_success (strand_committer *t, int64_t now_us) {
   strand_trouble_committed(t->troubles, now_us);
   if (strand_engine_commit_due(t->owner->engine, now_us) > 0) {
     strand_failure untold;
-    answer_waiters(t, true,
-                   strand_committer_untold(t, &untold) ? &untold : NULL);
+    answer_waiters(t, true, is_untold(t, &untold) ? &untold : NULL);
   }
   go_on(t, now_us);
 }
@@ -325,7 +324,7 @@ static void answer_unplanned (strand_committer *t) {
   strand_failure untold;
   const strand_failure *failure = NULL;
   if (strand_committer_starved(t)) failure = &no_memory;
-  else if (strand_committer_untold(t, &untold)) failure = &untold;
+  else if (is_untold(t, &untold)) failure = &untold;
   answer_waiters(t, false, failure);
 }
 
@@ -388,7 +387,7 @@ bool strand_committer_waits (const strand_committer *t) {
 }
 
 void strand_committer_forgive (strand_committer *t) {
-  if (!strand_committer_untold(t, &t->failure)) t->failure.code[0] = '\0';
+  if (!is_untold(t, &t->failure)) t->failure.code[0] = '\0';
 }
 
 void strand_committer_wait (strand_committer *t, strand_waiter *waiter) {

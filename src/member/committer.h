@@ -55,9 +55,6 @@ void strand_committer_serve (strand_committer *t, int64_t now_us);
 bool strand_committer_send (strand_committer *t, int64_t now_us);
 /* After one that sent nothing: there is something, but no memory for it. */
 bool strand_committer_starved (const strand_committer *t);
-/* Some of what is done is in no commit, and does not fit in one. */
-bool strand_committer_untold (const strand_committer *t,
-                              strand_failure *failure);
 /* There is something to send, when librdkafka has joined. */
 bool strand_committer_waits (const strand_committer *t);
 void strand_committer_wait (strand_committer *t, strand_waiter *waiter);

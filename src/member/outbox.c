@@ -125,11 +125,9 @@ static const strand_property defaults[] = {
 /* Without an acknowledgement nothing is known to be there. */
 static bool check_acks (strand_outbox *o, rd_kafka_conf_t *conf,
                         strand_failure *failure) {
-  char value[16] = "";
-  size_t size = sizeof(value);
-  rd_kafka_conf_get(conf, "acks", value, &size);
-  o->all_acks = strand_stall_is_all(value);
-  if (strcmp(value, "0") != 0) return true;
+  int acks = strand_conf_acks(conf);
+  o->all_acks = acks == STRAND_ACKS_ALL;
+  if (acks != 0) return true;
   strand_fail(failure, "OPTION",
               "option 'producer.kafka': property 'acks': "
               "a dead letter counts when it is acknowledged");

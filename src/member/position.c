@@ -322,7 +322,8 @@ void strand_position_was_reset (strand_positions *s, strand_tag *tag,
   else strand_position_place(s, tag, to, now_us);
 }
 
-void strand_position_again (strand_positions *s, strand_tag *tag) {
+/* Reads on from where it is: the next thing read is new, also the end. */
+static void read_again (strand_positions *s, strand_tag *tag) {
   int64_t position;
   if (tag->partition == NULL || !tag->position.restored || tag->position.stuck
       || tag->leaving)
@@ -341,7 +342,7 @@ void strand_position_again (strand_positions *s, strand_tag *tag) {
 ** record too far where it had read the end of a partition (before 2.13.2). */
 void strand_position_keep (strand_positions *s) {
   for (size_t i = 0; i < s->assignment->count; i++) {
-    strand_position_again(s, s->assignment->tags[i]);
+    read_again(s, s->assignment->tags[i]);
   }
 }
 
@@ -413,7 +414,7 @@ void strand_position_reread (strand_positions *s) {
   for (size_t i = 0; i < s->assignment->count; i++) {
     if (!s->assignment->tags[i]->reread) continue;
     s->assignment->tags[i]->reread = false;
-    strand_position_again(s, s->assignment->tags[i]);
+    read_again(s, s->assignment->tags[i]);
   }
 }
 

@@ -121,9 +121,8 @@ bool strand_position_ask (const strand_positions *s, const strand_tag *tag,
                           strand_why why, void *arg);
 /* After a cooperative rebalance: what stays goes on where it was. */
 void strand_position_keep (strand_positions *s);
-/* Reads on from where it is: the next thing read is new, also the end. */
-void strand_position_again (strand_positions *s, strand_tag *tag);
-/* The same of those whose tags say so. */
+/* Those whose tags say so are read on from where they are: the next thing read
+** is new, also the end. */
 void strand_position_reread (strand_positions *s);
 int64_t strand_position_tick (strand_positions *s, int64_t now_us);
 /* Between two turns, in debug builds. */

@@ -26,10 +26,6 @@ void strand_stall_init (strand_stall *s, int linger_ms, int timeout_ms,
   s->all_acks = all_acks;
 }
 
-bool strand_stall_is_all (const char *acks) {
-  return strcmp(acks, "-1") == 0 || strcmp(acks, "all") == 0;
-}
-
 /*
 ** Partitions that take records
 */

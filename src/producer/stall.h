@@ -72,9 +72,6 @@ typedef struct strand_obstacle {
 void strand_stall_init (strand_stall *s, int linger_ms, int timeout_ms,
                         bool all_acks);
 
-/* Of the property 'acks'. */
-bool strand_stall_is_all (const char *acks);
-
 /* Nothing is out; a record with this label will be. */
 void strand_stall_begin (strand_stall *s, int label, int64_t now_us);
 /* A record is out, with a label that s->label was when it was sent. */
