@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #include "failing_alloc.h"
-#include "../../src/core/held.c"
+#include "../../src/core/ownership.c"
 #include "../../src/shared/inbox.c"
 #include "member/epochs.h"
 

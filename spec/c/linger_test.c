@@ -167,7 +167,7 @@ static void a_batch_lingers_until_it_is_full (void **state) {
     int leases;
     poll_all(e, p, ways[i].keys);
     nothing_starts(e);
-    assert_true(strand_engine_gates(e, 0) == SECOND);
+    assert_true(strand_engine_throttle(e, 0) == SECOND);
     poll(e, p, (int64_t)strlen(ways[i].keys), ways[i].last);
     assert_int_equal(take_batch(e, 0, &leases), 3);
     done_batch(e, leases);

@@ -36,9 +36,9 @@ static void resolve_somehow (strand_engine *e, strand_partition *p) {
     if (is_waiting(l, STRAND_WAITING_LETTER)) letter = (strand_record *)l;
   }
   if (letter != NULL && letter->offset % 2 == 0) {
-    (void)strand_engine_unlettered(e, letter, "no", 2, 0);
+    (void)strand_engine_dead_letter_refused(e, letter, "no", 2, 0);
   }
-  else if (letter != NULL) (void)strand_engine_lettered(e, letter, 0);
+  else if (letter != NULL) (void)strand_engine_dead_letter_acked(e, letter, 0);
   if (r != NULL) {
     (void)strand_engine_resolve(e, p, r->offset,
                                 (strand_resolution)(r->offset % 3));

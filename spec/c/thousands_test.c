@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "core/held.h"
+#include "core/ownership.h"
 
 #define TOPICS 2500
 #define PARTITIONS 4 /* of each */
@@ -38,22 +38,25 @@ static const char *name_of (int topic) {
 }
 
 static void holders_are_found_among_thousands (void **state) {
-  strand_held_table table = { 0 };
+  strand_ownership table = { 0 };
   double since = cpu_seconds();
   (void)state;
   for (int i = 0; i < TOPICS * PARTITIONS; i++) {
     const char *topic = name_of(i / PARTITIONS);
-    assert_int_equal(strand_held_assign(&table, topic, i % PARTITIONS, 3), 1);
+    assert_int_equal(strand_ownership_assign(&table, topic, i % PARTITIONS, 3),
+                     1);
   }
   for (int i = 0; i < TOPICS * PARTITIONS; i++) {
     const char *topic = name_of(i / PARTITIONS);
-    assert_int_equal(strand_held_member(&table, topic, i % PARTITIONS), 3);
-    strand_held_unassign(&table, topic, i % PARTITIONS, 3);
-    assert_int_equal(strand_held_member(&table, topic, i % PARTITIONS), -1);
+    assert_int_equal(strand_ownership_member(&table, topic, i % PARTITIONS),
+                     3);
+    strand_ownership_unassign(&table, topic, i % PARTITIONS, 3);
+    assert_int_equal(strand_ownership_member(&table, topic, i % PARTITIONS),
+                     -1);
   }
   check_cost(since, "holders_of_10000_partitions");
-  strand_held_check(&table);
-  strand_held_table_free(&table);
+  strand_ownership_check(&table);
+  strand_ownership_free(&table);
 }
 
 static void ignore_notice (void *arg, const strand_notice *notice) {

@@ -18,7 +18,7 @@ static size_t started (strand_engine *e, strand_partition *p, int64_t *next,
       assert_int_equal(strand_engine_done(e, &l, l.count, now), STRAND_OK);
       while (stats(e).buffered_records < 200) poll(e, p, (*next)++, NULL);
     }
-    now = strand_engine_gates(e, now);
+    now = strand_engine_throttle(e, now);
     strand_engine_tick(e, now);
   }
   return count;
@@ -63,7 +63,7 @@ static void a_high_rate_wakes_a_thousand_times_a_second (void **state) {
   poll_all(e, assign(e, 0), "aaaaaaaa");
   e->bucket.tokens = 0;
   assert_false(strand_engine_lease(e, 64, 0, &l));
-  assert_in_range(strand_engine_gates(e, 0), 999, 1001);
+  assert_in_range(strand_engine_throttle(e, 0), 999, 1001);
   strand_engine_free(e);
 }
 

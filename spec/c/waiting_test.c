@@ -128,9 +128,10 @@ static void a_letter_is_done_when_it_is_acknowledged (void **state) {
     strand_partition *p;
     strand_engine *e = send_letter((strand_ordering)ordering, false, &p);
     assert_int_equal(committable(e, p), 0);
-    assert_int_equal(strand_engine_lettered(e, heard.letter, 0), STRAND_OK);
+    assert_int_equal(strand_engine_dead_letter_acked(e, heard.letter, 0),
+                     STRAND_OK);
     strand_engine_check(e);
-    assert_int_equal(heard.notices[STRAND_NOTICE_LETTERED], 1);
+    assert_int_equal(heard.notices[STRAND_NOTICE_DEAD_LETTERED], 1);
     assert_int_equal(stats(e).dead_lettered, 1);
     assert_int_equal(committable(e, p), 1);
     runs(e, "1");
@@ -148,7 +149,8 @@ static void a_letter_that_cannot_be_sent_parks (void **state) {
       strand_engine *e = send_letter((strand_ordering)ordering, alone, &p);
       if (ordering != STRAND_UNORDERED) nothing_starts(e);
       assert_int_equal(
-        strand_engine_unlettered(e, heard.letter, "too big", 7, 0), STRAND_OK);
+        strand_engine_dead_letter_refused(e, heard.letter, "too big", 7, 0),
+        STRAND_OK);
       assert_string_equal(heard.reason, "too big");
       assert_int_equal(heard.notices[STRAND_NOTICE_PARKED], 1);
       state_is(p, 0, "parked");
@@ -252,7 +254,8 @@ static void a_parked_record_may_be_sent_by_hand (void **state) {
     nothing_starts(e);
     assert_int_equal(heard.letters, 1);
     assert_int_equal(committable(e, p), 0);
-    assert_int_equal(strand_engine_lettered(e, heard.letter, 0), STRAND_OK);
+    assert_int_equal(strand_engine_dead_letter_acked(e, heard.letter, 0),
+                     STRAND_OK);
     assert_int_equal(committable(e, p), 1);
     assert_int_equal(poll(e, p, 1, "a"), STRAND_ADDED);
     runs(e, "1");
@@ -270,7 +273,8 @@ static void what_waits_behind_it_follows_in_order (void **state) {
     resolve(e, p, (strand_resolution)how);
     if (how == STRAND_RESOLVE_DEAD_LETTER) {
       nothing_starts(e);
-      assert_int_equal(strand_engine_lettered(e, heard.letter, 0), STRAND_OK);
+      assert_int_equal(strand_engine_dead_letter_acked(e, heard.letter, 0),
+                       STRAND_OK);
     }
     runs(e, after[how]);
     assert_int_equal(committable(e, p), 3);

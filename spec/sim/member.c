@@ -40,8 +40,8 @@ static void on_release (void *arg, const strand_held *held) {
   pending_release *r;
   int m;
   if (w->crashing) return;
-  CHECK(strand_held_remove(&w->held, held), "released, but was not held");
-  m = strand_held_member(&w->held, held->topic, held->index);
+  CHECK(strand_ownership_remove(&w->held, held), "released, but was not held");
+  m = strand_ownership_member(&w->held, held->topic, held->index);
   if (m < 0) return;
   if (w->release_count == w->release_capacity) {
     w->release_capacity = w->release_capacity == 0 ? 16
@@ -99,8 +99,8 @@ void member_assign (world *w, int index, int m) {
   strand_held *held;
   size_t count;
   hand_out(w, m, -1); /* an owner reads its mail before it takes on more */
-  held = strand_held_of(&w->held, TOPIC, index, &count);
-  p->epoch = strand_held_assign(&w->held, TOPIC, index, (unsigned)m);
+  held = strand_ownership_of(&w->held, TOPIC, index, &count);
+  p->epoch = strand_ownership_assign(&w->held, TOPIC, index, (unsigned)m);
   p->live = strand_engine_assign(w->members[m].engine, TOPIC, index, p->epoch,
                                  (size_t)p->route, held, count);
   free(held);
@@ -196,7 +196,7 @@ typedef struct visitor {
 static void on_visit (void *arg, const strand_held *held) {
   visitor *v = arg;
   v->count++;
-  CHECK(strand_held_add(&v->w->held, held) == STRAND_OK, "memory");
+  CHECK(strand_ownership_add(&v->w->held, held) == STRAND_OK, "memory");
 }
 
 static void revoke (world *w, int index) {
@@ -209,7 +209,7 @@ static void revoke (world *w, int index) {
   waiting_revoked(w, index);
   strand_engine_revoke(w->members[p->owner].engine, p->live, on_visit, &v);
   CHECK(v.count == stale, "%d shards are held, not %d", stale, v.count);
-  strand_held_unassign(&w->held, TOPIC, index, (unsigned)p->owner);
+  strand_ownership_unassign(&w->held, TOPIC, index, (unsigned)p->owner);
   p->live = NULL;
   p->owner = -1;
   p->restored = false;
@@ -324,7 +324,7 @@ void member_crash (world *w) {
   commit_forget(w, 50);
   w->generation++;
   w->release_count = 0;
-  strand_held_table_free(&w->held);
+  strand_ownership_free(&w->held);
   for (int i = 0; i < w->partition_count; i++) {
     w->parts[i].live = NULL;
     w->parts[i].owner = -1;
@@ -382,7 +382,7 @@ static void check_retries (world *w, int m) {
 }
 
 void member_check (world *w) {
-  strand_held_check(&w->held);
+  strand_ownership_check(&w->held);
   for (int m = 0; m < w->member_count; m++) {
     strand_engine_check(w->members[m].engine);
     strand_engine_look(w->members[m].engine, w->now_us);

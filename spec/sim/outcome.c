@@ -146,7 +146,7 @@ static void check_notices (const world *w, strand_verdict_kind said,
         "told %d times as parked", n[STRAND_NOTICE_PARKED]);
   CHECK(n[STRAND_NOTICE_STOP] == stops, "told %d times to stop",
         n[STRAND_NOTICE_STOP]);
-  CHECK(n[STRAND_NOTICE_LETTERED] == 0, "a letter was not sent yet");
+  CHECK(n[STRAND_NOTICE_DEAD_LETTERED] == 0, "a letter was not sent yet");
   CHECK(w->wanted == NULL, "I11: no letter was wanted");
 }
 

@@ -48,7 +48,7 @@
 #include <stdint.h>
 
 #include "core/engine.h"
-#include "core/held.h"
+#include "core/ownership.h"
 
 #define PARTITIONS_MAX 12
 #define MEMBERS_MAX 3
@@ -276,7 +276,7 @@ typedef struct world {
   int route_count;
   strand_route_limits routes[ROUTES_MAX];
   strand_engine_config config;
-  strand_held_table held;
+  strand_ownership held;
   part parts[PARTITIONS_MAX];
   member members[MEMBERS_MAX];
   mlease *leases;

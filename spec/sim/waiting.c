@@ -44,9 +44,10 @@ bool waiting_wanted (void *arg, strand_partition *partition,
 
 static void refuse (world *w, const letter *l, slot *s) {
   strand_engine *e = w->members[w->parts[l->part].owner].engine;
-  CHECK(strand_engine_unlettered(e, l->record, "too large", 9, w->now_us)
-          == STRAND_OK,
-        "memory");
+  CHECK(
+    strand_engine_dead_letter_refused(e, l->record, "too large", 9, w->now_us)
+      == STRAND_OK,
+    "memory");
   s->state = SLOT_PARKED;
   s->alone = w->config.park_alone && log_keyed(w, s);
 }
@@ -70,12 +71,12 @@ bool waiting_letter (world *w) {
   if (refused) refuse(w, &l, s);
   else {
     log_done(p, s);
-    CHECK(
-      strand_engine_lettered(w->members[p->owner].engine, l.record, w->now_us)
-        == STRAND_OK,
-      "memory");
+    CHECK(strand_engine_dead_letter_acked(w->members[p->owner].engine,
+                                          l.record, w->now_us)
+            == STRAND_OK,
+          "memory");
   }
-  CHECK(w->notices[STRAND_NOTICE_LETTERED] == !refused
+  CHECK(w->notices[STRAND_NOTICE_DEAD_LETTERED] == !refused
           && w->notices[STRAND_NOTICE_PARKED] == refused,
         "I11: not told");
   return true;

@@ -42,7 +42,7 @@
 **   (6) buffered and waiting are what the records and chunks add up to, and
 **       stay within their budgets (see strand_engine_may_read).
 **   (7) A record whose dead letter is under way is done only by
-**       strand_engine_lettered.
+**       strand_engine_dead_letter_acked.
 **   (8) A route's leases stay within its max_in_flight, and what was leased
 **       within its rate and the consumer's.
 **
@@ -164,25 +164,28 @@ void strand_engine_expire (strand_engine *e, strand_lease *lease,
 /* All records go back unstarted, at the front; the lease ends. */
 strand_err strand_engine_give_back (strand_engine *e, strand_lease *lease);
 
-/* Retries that are due become ready; and strand_engine_gates. Returns when
+/* Retries that are due become ready; and strand_engine_throttle. Returns when
 ** the next is, or INT64_MAX. */
 int64_t strand_engine_tick (strand_engine *e, int64_t now_us);
 /* What waits for a rate, or for a batch to fill, may be leased when it is
 ** time. Returns when the next is, or INT64_MAX when nothing waits so. What
 ** has to wait shows in a lease: to be asked again after it. */
-int64_t strand_engine_gates (strand_engine *e, int64_t now_us);
+int64_t strand_engine_throttle (strand_engine *e, int64_t now_us);
 
 /*
 ** Dead letters and parked records
 */
 
 /* The dead letter of 'record' is acknowledged: it is done. */
-strand_err strand_engine_lettered (strand_engine *e, strand_record *record,
-                                   int64_t now_us);
+strand_err strand_engine_dead_letter_acked (strand_engine *e,
+                                            strand_record *record,
+                                            int64_t now_us);
 /* It can never be sent: the record is parked. */
-strand_err strand_engine_unlettered (strand_engine *e, strand_record *record,
-                                     const char *reason, size_t reason_length,
-                                     int64_t now_us);
+strand_err strand_engine_dead_letter_refused (strand_engine *e,
+                                              strand_record *record,
+                                              const char *reason,
+                                              size_t reason_length,
+                                              int64_t now_us);
 
 /* What is to become of a parked record. STRAND_ENOTOPEN: none is parked at
 ** that offset. */

@@ -3,7 +3,7 @@
 **
 ** A partition whose throttle is closed leaves the runnable ones and waits in
 ** the throttle's list; nobody sleeps for it. It comes back when a call of its
-** route ends, tokens are there, or its batch may start (strand_engine_gates
+** route ends, tokens are there, or its batch may start (strand_engine_throttle
 ** says when). Tokens of the consumer's rate are for the first of the runnable
 ** ones: it keeps its place until they suffice, or else a batch would never
 ** have its tokens beside a route of single records.
@@ -204,7 +204,7 @@ static int64_t tick_first (strand_engine *e, int64_t now_us) {
   return strand_bucket_due(&e->bucket, &e->config.rate, wanted);
 }
 
-int64_t strand_engine_gates (strand_engine *e, int64_t now_us) {
+int64_t strand_engine_throttle (strand_engine *e, int64_t now_us) {
   int64_t next = INT64_MAX, due;
   for (size_t i = 0; i < e->config.route_count; i++) {
     strand_throttle *t = &e->throttles[i];

@@ -95,12 +95,12 @@ typedef struct strand_route_limits {
 #define STRAND_BLOCKED_EVENT_US 1000000
 
 typedef enum strand_notice_type {
-  STRAND_NOTICE_FAILED,   /* a record failed: record, reason, delay_us
+  STRAND_NOTICE_FAILED,        /* a record failed: record, reason, delay_us
                                  (-1: not tried again by itself) */
-  STRAND_NOTICE_PARKED,   /* record, reason */
-  STRAND_NOTICE_LETTERED, /* its dead letter is acknowledged */
-  STRAND_NOTICE_STOP,     /* exhausted, and the policy says stop */
-  STRAND_NOTICE_BLOCKED,  /* 'reason' is "metadata" or "waiting"; record:
+  STRAND_NOTICE_PARKED,        /* record, reason */
+  STRAND_NOTICE_DEAD_LETTERED, /* its dead letter is acknowledged */
+  STRAND_NOTICE_STOP,          /* exhausted, and the policy says stop */
+  STRAND_NOTICE_BLOCKED,       /* 'reason' is "metadata" or "waiting"; record:
                                  the one that holds the commit back, or NULL */
   STRAND_NOTICE_UNBLOCKED,
   STRAND_NOTICE_UNWRITABLE, /* what is done does not fit in the metadata that
@@ -156,8 +156,8 @@ typedef struct strand_engine_config {
   void (*notice)(void *arg, const strand_notice *notice);
   /* The handler of a held shard has returned. 'held' is borrowed. */
   void (*release)(void *arg, const strand_held *held);
-  /* A dead letter is wanted: strand_engine_lettered or _unlettered says what
-  ** became of it, unless 'p' is revoked before. 'record' stays where it is.
+  /* A dead letter is wanted: strand_engine_dead_letter_acked or _refused says
+  ** what became of it, unless 'p' is revoked before. 'record' stays where it is.
   ** False when memory runs out. NULL: there is no dead letter topic. */
   bool (*letter)(void *arg, strand_partition *p, strand_record *record);
 } strand_engine_config;

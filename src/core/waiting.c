@@ -168,7 +168,7 @@ int64_t strand_engine_tick (strand_engine *e, int64_t now_us) {
     become_ready(r);
   }
   retry = strand_retry_next(&e->retry);
-  throttled = strand_engine_gates(e, now_us);
+  throttled = strand_engine_throttle(e, now_us);
   return retry < throttled ? retry : throttled;
 }
 
@@ -192,14 +192,15 @@ static bool is_waiting (const strand_record *r, strand_waiting kind) {
   return (r->flags & STRAND_RECORD_WAITING) && r->in.past->waiting == kind;
 }
 
-strand_err strand_engine_lettered (strand_engine *e, strand_record *record,
-                                   int64_t now_us) {
+strand_err strand_engine_dead_letter_acked (strand_engine *e,
+                                            strand_record *record,
+                                            int64_t now_us) {
   strand_partition *p = record->shard->partition;
   strand_err err;
   assert(is_waiting(record, STRAND_WAITING_LETTER));
   if (record->in.past->resolved == 0) { /* told once */
     record->in.past->resolved = STARTED;
-    strand_record_tell(p, record, STRAND_NOTICE_LETTERED,
+    strand_record_tell(p, record, STRAND_NOTICE_DEAD_LETTERED,
                        record->in.past->text, record->in.past->length, -1);
   }
   err = finish(record, now_us);
@@ -210,9 +211,11 @@ strand_err strand_engine_lettered (strand_engine *e, strand_record *record,
   return STRAND_OK;
 }
 
-strand_err strand_engine_unlettered (strand_engine *e, strand_record *record,
-                                     const char *reason, size_t reason_length,
-                                     int64_t now_us) {
+strand_err strand_engine_dead_letter_refused (strand_engine *e,
+                                              strand_record *record,
+                                              const char *reason,
+                                              size_t reason_length,
+                                              int64_t now_us) {
   strand_partition *p = record->shard->partition;
   strand_err err;
   assert(is_waiting(record, STRAND_WAITING_LETTER));

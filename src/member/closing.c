@@ -39,7 +39,7 @@ static bool still_runs (const strand_member *m, int64_t now_us) {
   strand_engine_stats stats;
   strand_engine_stats_read(m->owner.engine, &stats);
   return stats.in_flight > 0 || stats.letters > 0
-         || strand_engine_gates(m->owner.engine, now_us) < INT64_MAX;
+         || strand_engine_throttle(m->owner.engine, now_us) < INT64_MAX;
 }
 
 static void begin_leaving (strand_member *m) {

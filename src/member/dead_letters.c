@@ -284,15 +284,15 @@ static strand_err park (strand_dead_letters *l, const letter *a,
                         int64_t now_us) {
   char reason[STRAND_REASON_MAX];
   size_t length = strand_letter_excuse(reason, a->record, a->problem);
-  return strand_engine_unlettered(l->owner->engine, a->record, reason, length,
-                                  now_us);
+  return strand_engine_dead_letter_refused(l->owner->engine, a->record, reason,
+                                           length, now_us);
 }
 
 static void tell_engine (strand_dead_letters *l, int64_t now_us) {
   letter *a;
   while ((a = first_of(&l->settled)) != NULL) {
     strand_err err = a->problem != NULL ? park(l, a, now_us)
-                                        : strand_engine_lettered(
+                                        : strand_engine_dead_letter_acked(
                                           l->owner->engine, a->record, now_us);
     if (err != STRAND_OK) return; /* memory ran out: in a later turn */
     drop(a);

@@ -152,8 +152,8 @@ void strand_handover_post (strand_handover *h, int64_t now_us) {
   strand_batch *batch;
   if (h->owner->phase > STRAND_ENDING || out > h->max_ready / 2) return;
   room = h->max_ready - out;
-  (void)strand_engine_gates(h->owner->engine,
-                            now_us); /* what was just read counts */
+  (void)strand_engine_throttle(h->owner->engine,
+                               now_us); /* what was just read counts */
   while (room > 0) {
     batch = new_batch(h);
     if (batch == NULL) return;

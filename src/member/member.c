@@ -216,7 +216,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   strand_reader_read(&m->reader, now_us);
   strand_epoch_reset(&m->epochs, now_us);
   hand_over(m, now_us);
-  due = min64(due, strand_engine_gates(m->owner.engine, now_us));
+  due = min64(due, strand_engine_throttle(m->owner.engine, now_us));
   strand_closing_advance(m, now_us);
   due = min64(due, tick_troubles(m, now_us)); /* also when it is busy */
   strand_snapshot_publish(&m->snapshot, now_us);

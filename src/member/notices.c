@@ -7,7 +7,7 @@ static const char *notice_name (strand_notice_type type) {
   switch (type) {
     case STRAND_NOTICE_FAILED: return "record_failed";
     case STRAND_NOTICE_PARKED: return "parked";
-    case STRAND_NOTICE_LETTERED: return "dead_lettered";
+    case STRAND_NOTICE_DEAD_LETTERED: return "dead_lettered";
     case STRAND_NOTICE_BLOCKED: return "partition_blocked";
     case STRAND_NOTICE_UNBLOCKED: return "partition_unblocked";
     case STRAND_NOTICE_WRITABLE: return "metadata_writable";
@@ -44,7 +44,8 @@ void strand_notice_tell (const strand_owner *o, const strand_notice *n) {
   if (n->record != NULL) {
     event.offset = n->record->offset;
     if (n->type == STRAND_NOTICE_FAILED) event.attempt = n->record->attempt;
-    if (n->type == STRAND_NOTICE_PARKED || n->type == STRAND_NOTICE_LETTERED) {
+    if (n->type == STRAND_NOTICE_PARKED
+        || n->type == STRAND_NOTICE_DEAD_LETTERED) {
       event.attempt = n->record->attempt - 1; /* the last */
     }
     if (n->record->flags & STRAND_RECORD_KEY) {

@@ -25,7 +25,7 @@ void strand_inboxes_free (strand_inboxes *in) {
     strand_waker_close(&in->each[i].waker);
   }
   free(in->each);
-  strand_held_table_free(&in->held);
+  strand_ownership_free(&in->held);
   strand_lock_free(&in->lock);
 }
 
@@ -80,7 +80,7 @@ void strand_inboxes_ask_commit (strand_inboxes *in, strand_waiter *waiters) {
 bool strand_inboxes_ask_seek (strand_inboxes *in, strand_seek_request *r) {
   int member;
   strand_lock_take(&in->lock);
-  member = strand_held_member(&in->held, r->topic, r->partition);
+  member = strand_ownership_member(&in->held, r->topic, r->partition);
   if (member >= 0) {
     r->next = in->each[member].asked.seeks;
     in->each[member].asked.seeks = r;
@@ -94,7 +94,7 @@ bool strand_inboxes_ask_parked (strand_inboxes *in, int member,
                                 strand_parked_request *r) {
   strand_lock_take(&in->lock);
   if (member < 0) {
-    member = strand_held_member(&in->held, r->topic, r->partition);
+    member = strand_ownership_member(&in->held, r->topic, r->partition);
   }
   if (member >= 0) {
     r->next = in->each[member].asked.parked;
@@ -140,7 +140,7 @@ static bool assign_locked (strand_inboxes *in, unsigned index,
   if (s->size > s->room) return false;
   to->epoch = strand_held_assign_with(&in->held, topic, partition, index,
                                       &s->holder, &s->lacks);
-  to->contested = strand_held_contested(&in->held, topic, partition);
+  to->contested = strand_ownership_contested(&in->held, topic, partition);
   return to->epoch != 0;
 }
 
@@ -170,8 +170,8 @@ void strand_inboxes_yield (strand_inboxes *in, unsigned index,
                            const char *topic, int32_t partition) {
   int heir;
   strand_lock_take(&in->lock);
-  strand_held_unassign(&in->held, topic, partition, index);
-  heir = strand_held_member(&in->held, topic, partition);
+  strand_ownership_unassign(&in->held, topic, partition, index);
+  heir = strand_ownership_member(&in->held, topic, partition);
   if (heir >= 0) in->each[heir].asked.yields = true;
   strand_lock_release(&in->lock);
   if (heir >= 0) strand_waker_wake(&in->each[heir].waker);
@@ -181,7 +181,7 @@ bool strand_inboxes_contested (strand_inboxes *in, const char *topic,
                                int32_t partition) {
   bool contested;
   strand_lock_take(&in->lock);
-  contested = strand_held_contested(&in->held, topic, partition);
+  contested = strand_ownership_contested(&in->held, topic, partition);
   strand_lock_release(&in->lock);
   return contested;
 }
@@ -201,8 +201,8 @@ strand_err strand_inboxes_hold (strand_inboxes *in, const strand_held *held) {
 
 /* The member that gets 'entry', since it has its partition; or -1. */
 static int release_locked (strand_inboxes *in, strand_held_entry *entry) {
-  int member = strand_held_member(&in->held, entry->held.topic,
-                                  entry->held.index);
+  int member = strand_ownership_member(&in->held, entry->held.topic,
+                                       entry->held.index);
   if (member < 0) return -1;
   entry->next = in->each[member].asked.releases;
   in->each[member].asked.releases = entry;
@@ -256,7 +256,7 @@ void strand_inboxes_check (strand_inboxes *in) {
     }
   }
   assert(partitions == in->partitions); /* (1) */
-  if (in->held.places.count < CHECKED_MOST) strand_held_check(&in->held);
+  if (in->held.places.count < CHECKED_MOST) strand_ownership_check(&in->held);
   strand_lock_release(&in->lock);
   (void)partitions;
 }

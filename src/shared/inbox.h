@@ -24,7 +24,7 @@
 
 #include "base/lock.h"
 #include "base/waker.h"
-#include "core/held.h"
+#include "core/ownership.h"
 #include "shared/settings.h"
 #include "shared/ticket.h"
 
@@ -79,7 +79,7 @@ typedef struct strand_inboxes {
   unsigned count;
 
   strand_lock lock;
-  strand_held_table held; /* lock */
+  strand_ownership held; /* lock */
   size_t partitions; /* lock: of all members; kept when there are several */
 } strand_inboxes;
 

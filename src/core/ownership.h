@@ -1,12 +1,12 @@
 /*
-** held.h - the shards of one consumer whose handlers run on after a revoke
+** ownership.h - the shards of one consumer whose handlers run on after a revoke
 **
 ** One table for all members: whoever gets the partition next must know which
 ** of its shards may not start yet. An entry is added when a partition is
 ** revoked with a lease of that shard out, and removed when its handler has
 ** returned. Also says which member has which partition.
 **
-** Invariants (strand_held_check):
+** Invariants (strand_ownership_check):
 **   (1) No shard is in it twice.
 **   (2) Each holder is found by its partition, and has been given an epoch.
 **   (3) A member that has a partition has not given it up.
@@ -15,13 +15,13 @@
 ** allocates has a second form, for under a lock: there nothing is allocated or
 ** freed.
 */
-#ifndef STRAND_HELD_H
-#define STRAND_HELD_H
+#ifndef STRAND_OWNERSHIP_H
+#define STRAND_OWNERSHIP_H
 
 #include "core/engine.h"
 #include "core/places.h"
 
-typedef struct strand_holder strand_holder;
+typedef struct strand_owned strand_owned;
 
 /* One of the table, or taken from it. Its strings go with it. */
 typedef struct strand_held_entry {
@@ -29,47 +29,47 @@ typedef struct strand_held_entry {
   strand_held held;
 } strand_held_entry;
 
-typedef struct strand_held_table {
+typedef struct strand_ownership {
   strand_held_entry *first; /* the oldest */
   strand_held_entry *last;
-  strand_holder *holders; /* every partition ever assigned */
-  strand_places places;   /* to its holder */
-} strand_held_table;
+  strand_owned *holders; /* every partition ever assigned */
+  strand_places places;  /* to its holder */
+} strand_ownership;
 
-void strand_held_table_free (strand_held_table *t);
+void strand_ownership_free (strand_ownership *t);
 
 /* Copies 'held'. STRAND_ENOMEM: nothing was added. */
-strand_err strand_held_add (strand_held_table *t, const strand_held *held);
+strand_err strand_ownership_add (strand_ownership *t, const strand_held *held);
 /* The same in two steps. NULL: memory ran out. */
 strand_held_entry *strand_held_make (const strand_held *held);
-void strand_held_put (strand_held_table *t, strand_held_entry *entry);
+void strand_held_put (strand_ownership *t, strand_held_entry *entry);
 /* True when it was there. */
-bool strand_held_remove (strand_held_table *t, const strand_held *held);
+bool strand_ownership_remove (strand_ownership *t, const strand_held *held);
 /* The entry, for free(); or NULL. */
-strand_held_entry *strand_held_take (strand_held_table *t,
+strand_held_entry *strand_held_take (strand_ownership *t,
                                      const strand_held *held);
 /* Copies of a partition's entries, to be freed with free(), in one. NULL for
 ** none ('*count' 0), or when memory runs out ('*count' > 0, how many there
 ** are). */
-strand_held *strand_held_of (const strand_held_table *t, const char *topic,
-                             int32_t index, size_t *count);
+strand_held *strand_ownership_of (const strand_ownership *t, const char *topic,
+                                  int32_t index, size_t *count);
 /* The same into 'room' bytes at 'to', if they suffice. How many are needed; 0:
 ** there are none. */
-size_t strand_held_copy (const strand_held_table *t, const char *topic,
+size_t strand_held_copy (const strand_ownership *t, const char *topic,
                          int32_t index, void *to, size_t room, size_t *count);
 
 /* 'member' has the partition from now on, with an epoch never used before
 ** (from 1). 0 when memory runs out. */
-uint32_t strand_held_assign (strand_held_table *t, const char *topic,
-                             int32_t index, unsigned member);
+uint32_t strand_ownership_assign (strand_ownership *t, const char *topic,
+                                  int32_t index, unsigned member);
 /* What one that was never assigned needs. All 0: nothing yet. */
 typedef struct strand_held_spare {
-  strand_holder *holder;
+  strand_owned *holder;
   strand_places_spare room;
 } strand_held_spare;
 /* The same with what is spare. 0: that was not enough; 'lacks' is for
 ** strand_held_spare_make. */
-uint32_t strand_held_assign_with (strand_held_table *t, const char *topic,
+uint32_t strand_held_assign_with (strand_ownership *t, const char *topic,
                                   int32_t index, unsigned member,
                                   strand_held_spare *spare, size_t *lacks);
 /* False: memory ran out. */
@@ -77,19 +77,19 @@ bool strand_held_spare_make (strand_held_spare *spare, const char *topic,
                              int32_t index, size_t lacks);
 void strand_held_spare_free (strand_held_spare *spare);
 
-void strand_held_unassign (strand_held_table *t, const char *topic,
-                           int32_t index, unsigned member);
+void strand_ownership_unassign (strand_ownership *t, const char *topic,
+                                int32_t index, unsigned member);
 /* An earlier member has not given it up: it does not know yet that it lost
 ** the partition, and its handlers run on, not held. */
-bool strand_held_contested (const strand_held_table *t, const char *topic,
-                            int32_t index);
+bool strand_ownership_contested (const strand_ownership *t, const char *topic,
+                                 int32_t index);
 /* The member that has the partition, or -1. */
-int strand_held_member (const strand_held_table *t, const char *topic,
-                        int32_t index);
+int strand_ownership_member (const strand_ownership *t, const char *topic,
+                             int32_t index);
 
 /* Is it one of the table's? */
-bool strand_held_has (const strand_held_table *t,
+bool strand_held_has (const strand_ownership *t,
                       const strand_held_entry *entry);
-void strand_held_check (const strand_held_table *t);
+void strand_ownership_check (const strand_ownership *t);
 
 #endif

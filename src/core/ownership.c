@@ -1,12 +1,12 @@
-#include "core/held.h"
+#include "core/ownership.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 #define CHECKED_MOST 64 /* entries, which are compared in pairs */
 
-struct strand_holder {
-  strand_holder *next;
+struct strand_owned {
+  strand_owned *next;
   int32_t index;
   unsigned member;
   uint32_t epochs; /* given out so far */
@@ -15,19 +15,19 @@ struct strand_holder {
   char topic[];
 };
 
-void strand_held_table_free (strand_held_table *t) {
+void strand_ownership_free (strand_ownership *t) {
   while (t->first != NULL) {
     strand_held_entry *e = t->first;
     t->first = e->next;
     free(e);
   }
   while (t->holders != NULL) {
-    strand_holder *h = t->holders;
+    strand_owned *h = t->holders;
     t->holders = h->next;
     free(h);
   }
   strand_places_free(&t->places);
-  *t = (strand_held_table){ 0 };
+  *t = (strand_ownership){ 0 };
 }
 
 /*
@@ -59,14 +59,15 @@ strand_held_entry *strand_held_make (const strand_held *held) {
   return e;
 }
 
-void strand_held_put (strand_held_table *t, strand_held_entry *entry) {
+void strand_held_put (strand_ownership *t, strand_held_entry *entry) {
   entry->next = NULL;
   if (t->first == NULL) t->first = entry;
   else t->last->next = entry;
   t->last = entry;
 }
 
-strand_err strand_held_add (strand_held_table *t, const strand_held *held) {
+strand_err strand_ownership_add (strand_ownership *t,
+                                 const strand_held *held) {
   strand_held_entry *e = strand_held_make(held);
   if (e == NULL) return STRAND_ENOMEM;
   strand_held_put(t, e);
@@ -85,7 +86,7 @@ static bool is_same (const strand_held *a, const strand_held *b) {
              && memcmp(a->key, b->key, a->key_length) == 0);
 }
 
-strand_held_entry *strand_held_take (strand_held_table *t,
+strand_held_entry *strand_held_take (strand_ownership *t,
                                      const strand_held *held) {
   strand_held_entry **at = &t->first, *before = NULL, *e;
   while ((e = *at) != NULL && !is_same(&e->held, held)) {
@@ -98,13 +99,13 @@ strand_held_entry *strand_held_take (strand_held_table *t,
   return e;
 }
 
-bool strand_held_remove (strand_held_table *t, const strand_held *held) {
+bool strand_ownership_remove (strand_ownership *t, const strand_held *held) {
   strand_held_entry *e = strand_held_take(t, held);
   free(e);
   return e != NULL;
 }
 
-static size_t size_of_all (const strand_held_table *t, const char *topic,
+static size_t size_of_all (const strand_ownership *t, const char *topic,
                            int32_t index, size_t *count) {
   size_t size = 0;
   *count = 0;
@@ -116,7 +117,7 @@ static size_t size_of_all (const strand_held_table *t, const char *topic,
   return size;
 }
 
-size_t strand_held_copy (const strand_held_table *t, const char *topic,
+size_t strand_held_copy (const strand_ownership *t, const char *topic,
                          int32_t index, void *to, size_t room, size_t *count) {
   size_t size = size_of_all(t, topic, index, count);
   strand_held *copy = to;
@@ -132,8 +133,8 @@ size_t strand_held_copy (const strand_held_table *t, const char *topic,
   return size;
 }
 
-strand_held *strand_held_of (const strand_held_table *t, const char *topic,
-                             int32_t index, size_t *count) {
+strand_held *strand_ownership_of (const strand_ownership *t, const char *topic,
+                                  int32_t index, size_t *count) {
   size_t size = strand_held_copy(t, topic, index, NULL, 0, count);
   strand_held *found = size > 0 ? malloc(size) : NULL;
   if (found != NULL) strand_held_copy(t, topic, index, found, size, count);
@@ -144,8 +145,8 @@ strand_held *strand_held_of (const strand_held_table *t, const char *topic,
 ** Holders
 */
 
-static strand_holder *find (const strand_held_table *t, const char *topic,
-                            int32_t index) {
+static strand_owned *find (const strand_ownership *t, const char *topic,
+                           int32_t index) {
   return strand_places_get(&t->places, topic, index);
 }
 
@@ -167,9 +168,9 @@ void strand_held_spare_free (strand_held_spare *spare) {
 }
 
 /* The one that is spare. NULL: there is none, or no room for it. */
-static strand_holder *add_holder (strand_held_table *t,
-                                  strand_held_spare *spare) {
-  strand_holder *h = spare->holder;
+static strand_owned *add_holder (strand_ownership *t,
+                                 strand_held_spare *spare) {
+  strand_owned *h = spare->holder;
   if (h == NULL || !strand_places_fit(&t->places, &spare->room)) return NULL;
   spare->holder = NULL;
   h->next = t->holders;
@@ -178,10 +179,10 @@ static strand_holder *add_holder (strand_held_table *t,
   return h;
 }
 
-uint32_t strand_held_assign_with (strand_held_table *t, const char *topic,
+uint32_t strand_held_assign_with (strand_ownership *t, const char *topic,
                                   int32_t index, unsigned member,
                                   strand_held_spare *spare, size_t *lacks) {
-  strand_holder *h = find(t, topic, index);
+  strand_owned *h = find(t, topic, index);
   if (h == NULL) h = add_holder(t, spare);
   *lacks = strand_places_lacks(&t->places);
   if (h == NULL) return 0;
@@ -191,8 +192,8 @@ uint32_t strand_held_assign_with (strand_held_table *t, const char *topic,
   return ++h->epochs;
 }
 
-uint32_t strand_held_assign (strand_held_table *t, const char *topic,
-                             int32_t index, unsigned member) {
+uint32_t strand_ownership_assign (strand_ownership *t, const char *topic,
+                                  int32_t index, unsigned member) {
   strand_held_spare spare = { 0 };
   uint32_t epoch;
   size_t lacks;
@@ -202,34 +203,34 @@ uint32_t strand_held_assign (strand_held_table *t, const char *topic,
   return epoch;
 }
 
-void strand_held_unassign (strand_held_table *t, const char *topic,
-                           int32_t index, unsigned member) {
-  strand_holder *h = find(t, topic, index);
+void strand_ownership_unassign (strand_ownership *t, const char *topic,
+                                int32_t index, unsigned member) {
+  strand_owned *h = find(t, topic, index);
   if (h == NULL) return;
   if (h->users > 0) h->users--;
   if (h->member == member) h->assigned = false;
 }
 
-bool strand_held_contested (const strand_held_table *t, const char *topic,
-                            int32_t index) {
-  const strand_holder *h = find(t, topic, index);
+bool strand_ownership_contested (const strand_ownership *t, const char *topic,
+                                 int32_t index) {
+  const strand_owned *h = find(t, topic, index);
   return h != NULL && h->users > 1;
 }
 
-int strand_held_member (const strand_held_table *t, const char *topic,
-                        int32_t index) {
-  const strand_holder *h = find(t, topic, index);
+int strand_ownership_member (const strand_ownership *t, const char *topic,
+                             int32_t index) {
+  const strand_owned *h = find(t, topic, index);
   return h != NULL && h->assigned ? (int)h->member : -1;
 }
 
-bool strand_held_has (const strand_held_table *t,
+bool strand_held_has (const strand_ownership *t,
                       const strand_held_entry *entry) {
   const strand_held_entry *e = t->first;
   while (e != NULL && e != entry) e = e->next;
   return e != NULL;
 }
 
-void strand_held_check (const strand_held_table *t) {
+void strand_ownership_check (const strand_ownership *t) {
   int left = CHECKED_MOST;
   for (const strand_held_entry *e = t->first; e != NULL && left-- > 0;
        e = e->next) {
@@ -237,7 +238,7 @@ void strand_held_check (const strand_held_table *t) {
       assert(!is_same(&e->held, &k->held)); /* (1) */
     }
   }
-  for (const strand_holder *h = t->holders; h != NULL; h = h->next) {
+  for (const strand_owned *h = t->holders; h != NULL; h = h->next) {
     assert(find(t, h->topic, h->index) == h && h->epochs > 0); /* (2) */
     assert(!h->assigned || h->users > 0);                      /* (3) */
   }
