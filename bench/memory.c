@@ -31,7 +31,7 @@
 #define YEAR_US (INT64_C(365) * 86400 * 1000000)
 
 static const strand_route_limits route = {
-  .policy = { YEAR_US, YEAR_US, 1, 0, 0, STRAND_VERDICT_PARK }
+  .policy = { YEAR_US, YEAR_US, 1, 0, 0, STRAND_OUTCOME_PARK }
 };
 
 static void die (const char *what) {
@@ -44,9 +44,9 @@ static void on_notice (void *arg, const strand_notice *notice) {
   if (notice->type != STRAND_NOTICE_FAILED) die("a partition was blocked");
 }
 
-static void on_release (void *arg, const strand_held *held) {
+static void on_release (void *arg, const strand_orphan *orphan) {
   (void)arg;
-  (void)held;
+  (void)orphan;
 }
 
 static strand_partition *open_engine (strand_engine **e) {
@@ -106,7 +106,7 @@ static size_t allocated (void) {
   return info.uordblks + info.hblkhd;
 }
 
-static const strand_ending failed = { STRAND_VERDICT_FAILED, -1, "no", 2 };
+static const strand_ending failed = { STRAND_OUTCOME_FAILED, -1, "no", 2 };
 
 enum behind { BEHIND_RUNNING, BEHIND_FAILED, OTHER_KEYS };
 

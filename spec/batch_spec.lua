@@ -1,11 +1,11 @@
 -- Handlers that take batches: what is in one, what becomes of its records one
 -- by one, and who comes again with whom.
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 
 describe("a batch", function()
   local scenes = {}
-  teardown(stage.close)
+  teardown(fixture.close)
 
   local function plain(count, keys)
     local records = {}
@@ -21,7 +21,7 @@ describe("a batch", function()
   end
 
   local function scene(name, options, records)
-    local this = { topic = helper.topic(options.partitions or 1), folder = stage.folder(),
+    local this = { topic = helper.topic(options.partitions or 1), folder = fixture.folder(),
       events = {}, records = records }
     options.partitions = nil
     options.topics, options.handler_args = { this.topic }, this.folder
@@ -29,17 +29,17 @@ describe("a batch", function()
     options.workers = 1
     options.retry = options.retry or { delay = 0.05, factor = 1, jitter = 0 }
     options.on_event = function(event) this.events[#this.events + 1] = event end
-    this.consumer = stage.consumer(options)
+    this.consumer = fixture.consumer(options)
     scenes[name] = this
   end
 
   -- The one worker is held by a first record until all others are there: so
   -- what a batch could hold, it holds.
   local function play(this)
-    stage.produce(this.topic, { { key = "first", value = "hold", partition = 0 } })
+    fixture.produce(this.topic, { { key = "first", value = "hold", partition = 0 } })
     helper.eventually(20, function() return helper.read(this.folder .. "/journal") end,
       this.consumer)
-    stage.produce(this.topic, this.records)
+    fixture.produce(this.topic, this.records)
     helper.eventually(20, function()
       return this.consumer:stats().buffered_records > #this.records
     end, this.consumer)
@@ -86,7 +86,7 @@ describe("a batch", function()
   end
 
   setup(function()
-    stage.open()
+    fixture.open()
     local spread, halves = {}, plain(60, 5)
     for i = 0, 59 do
       spread[i + 1] = { key = "k" .. i % 15, value = "x", partition = i % 15 % 3 }
@@ -113,7 +113,7 @@ describe("a batch", function()
       wishing(2, 2, { "misuse", "misuse" }))
     local consumers = {}
     for _, this in pairs(scenes) do consumers[#consumers + 1] = this.consumer end
-    stage.start((table.unpack or unpack)(consumers))
+    fixture.start((table.unpack or unpack)(consumers))
     for _, this in pairs(scenes) do play(this) end
   end)
 
@@ -238,7 +238,7 @@ describe("a batch", function()
     local this = finished("lingers", 26)
     local list = calls(this)
     assert.same({ 10, 10, 5 }, { #list[1], #list[2], #list[3] })
-    stage.produce(this.topic, { { key = "late", value = "x" } })
+    fixture.produce(this.topic, { { key = "late", value = "x" } })
     local seconds = helper.seconds(finished, "lingers", 27)
     assert.is_true(seconds >= 0.2, "the last one did not wait")
     assert.equal(1, #calls(this)[4])
@@ -258,10 +258,10 @@ describe("a batch", function()
 
   it("of a route has its own size; other routes have none", function()
     local topics = { helper.topic(1), helper.topic(1) }
-    local folder = stage.folder()
-    stage.produce(topics[1], plain(20, 20))
-    stage.produce(topics[2], plain(5, 5))
-    local consumer = stage.start(stage.consumer {
+    local folder = fixture.folder()
+    fixture.produce(topics[1], plain(20, 20))
+    fixture.produce(topics[2], plain(5, 5))
+    local consumer = fixture.start(fixture.consumer {
       topics = topics, workers = 1, handler_args = folder,
       handler = {
         [topics[1]] = { handler = "spec.handlers.batches", batch = { size = 7, linger = 5 } },
@@ -278,9 +278,9 @@ describe("a batch", function()
   end)
 
   it("does not linger while the consumer drains", function()
-    local topic, folder = helper.topic(2), stage.folder()
-    stage.produce(topic, wishing(6, 6, { [2] = "fail 1" }))
-    local consumer = stage.start(stage.consumer { topics = { topic }, handler_args = folder,
+    local topic, folder = helper.topic(2), fixture.folder()
+    fixture.produce(topic, wishing(6, 6, { [2] = "fail 1" }))
+    local consumer = fixture.start(fixture.consumer { topics = { topic }, handler_args = folder,
       handler = "spec.handlers.batches", batch = { size = 100, linger = 3600 },
       retry = { delay = 3600, max_delay = 3600 } })
     helper.eventually(20, function() return consumer:stats().buffered_records == 6 end, consumer)
@@ -295,7 +295,7 @@ describe("a batch", function()
     local function start(handler, batch)
       local folder = helper.folder()
       helper.write(folder .. "/module.lua", "return { " .. handler .. " = print }")
-      local consumer = stage.consumer { topics = { helper.name "absent" }, batch = batch,
+      local consumer = fixture.consumer { topics = { helper.name "absent" }, batch = batch,
         handler = folder:gsub("/", ".") .. ".module" }
       local ok, message, code = consumer:start()
       assert.is_nil(ok)
@@ -309,24 +309,24 @@ describe("a batch", function()
   end)
 
   it("is given back when its partition leaves, and lost by nobody", function()
-    local topic, folder = helper.topic(4), stage.folder()
+    local topic, folder = helper.topic(4), fixture.folder()
     local group = helper.name "group"
     local records = {}
     for i = 1, 400 do records[i] = { key = "k" .. i % 50, value = "x", partition = i % 50 % 4 } end
     local function member()
-      return stage.consumer { topics = { topic }, kafka = { ["group.id"] = group }, workers = 2,
+      return fixture.consumer { topics = { topic }, kafka = { ["group.id"] = group }, workers = 2,
         handler = "spec.handlers.batches", handler_args = folder, batch = { size = 20 },
         commit_interval = 0.1 }
     end
     helper.write(folder .. "/open", "")
-    local one = stage.start(member())
-    stage.produce(topic, records)
+    local one = fixture.start(member())
+    fixture.produce(topic, records)
     helper.eventually(20, function() return one:report().done > 0 end, one)
-    local two = stage.start(member())
-    stage.produce(topic, records)
+    local two = fixture.start(member())
+    fixture.produce(topic, records)
     helper.eventually(30, function()
       local sum = 0
-      for _, entry in pairs(stage.committed(group, topic)) do sum = sum + entry.offset end
+      for _, entry in pairs(fixture.committed(group, topic)) do sum = sum + entry.offset end
       return sum == 800
     end, one, two)
     local seen = {}
@@ -351,7 +351,7 @@ local function shelf()
   end
 
   function this.add(name, options, records)
-    local folder, topic = stage.folder(), helper.topic(options.partitions or 1)
+    local folder, topic = fixture.folder(), helper.topic(options.partitions or 1)
     options.topics = { topic, options.beside }
     options.handler = "spec.handlers.batches"
     if options.beside then
@@ -363,15 +363,15 @@ local function shelf()
     options.workers = 1
     options.retry = { delay = 3600, max_delay = 3600 }
     helper.write(folder .. "/open", "")
-    stage.produce(topic, records or {})
-    made[name] = { consumer = stage.consumer(options), folder = folder, topic = topic }
+    fixture.produce(topic, records or {})
+    made[name] = { consumer = fixture.consumer(options), folder = folder, topic = topic }
     return made[name]
   end
 
   function this.start()
     local list = {}
     for _, one in pairs(made) do list[#list + 1] = one.consumer end
-    stage.start((table.unpack or unpack)(list))
+    fixture.start((table.unpack or unpack)(list))
     started = true
   end
 
@@ -400,7 +400,7 @@ describe("a batch that cannot grow", function()
   end
 
   setup(function()
-    stage.open()
+    fixture.open()
     local records = all.records
     for _, by in ipairs(ways) do
       local keys = by == "key" and 1 or 200
@@ -433,7 +433,7 @@ describe("a batch that cannot grow", function()
     end
     all.start()
   end)
-  teardown(stage.close)
+  teardown(fixture.close)
 
   for _, by in ipairs(ways) do
     it("goes when the buffer is full of records: by " .. by, function()
@@ -476,15 +476,15 @@ describe("a batch that cannot grow", function()
       local one = all.made["oldest " .. by]
       helper.eventually(10, function() return helper.read(one.folder .. "/journal") end,
         one.consumer)
-      helper.eventually(5, stage.pause(2.5), one.consumer)
-      stage.produce(one.topic, { { key = "c", value = "young" } })
+      helper.eventually(5, fixture.pause(2.5), one.consumer)
+      fixture.produce(one.topic, { { key = "c", value = "young" } })
       helper.eventually(10, function()
         return one.consumer:stats().partitions[1].position == 4
       end, one.consumer)
-      local from = stage.now()
+      local from = fixture.now()
       helper.write(one.folder .. "/open", "")
       all.sizes("oldest " .. by, 3)
-      assert.is_true(stage.now() - from < 1.5, ("%.1f s"):format(stage.now() - from))
+      assert.is_true(fixture.now() - from < 1.5, ("%.1f s"):format(fixture.now() - from))
     end)
   end
 end)
@@ -494,7 +494,7 @@ describe("a rate beside batches", function()
   local ways = { mixed = 3000, key = 10, partition = 3000 }
 
   setup(function()
-    stage.open()
+    fixture.open()
     for by, keys in pairs(ways) do
       all.add(by, { batch = { size = 100, by = by }, rate = { records_per_second = 500 } },
         all.records(3000, keys))
@@ -508,12 +508,12 @@ describe("a rate beside batches", function()
     all.add("slow", { batch = { size = 10, linger = 0.5 },
       rate = { records_per_second = 1, burst = 10 } }, all.records(13, 13))
     local single = helper.topic(1)
-    stage.produce(single, all.records(400, 400))
+    fixture.produce(single, all.records(400, 400))
     all.add("beside", { batch = { size = 50 }, beside = single,
       rate = { records_per_second = 200, burst = 100 } }, all.records(400, 400))
     all.start()
   end)
-  teardown(stage.close)
+  teardown(fixture.close)
 
   for by in pairs(ways) do
     it("leaves them their size: by " .. by, function()
@@ -540,9 +540,9 @@ describe("a rate beside batches", function()
   it("does not hold up what is left for more than a second", function()
     local consumer = all.made.slow.consumer
     all.sizes("slow", 10)
-    local from = stage.now()
+    local from = fixture.now()
     local list = all.sizes("slow", 11)
-    assert.is_true(stage.now() - from < 2.5, ("%.1f s"):format(stage.now() - from))
+    assert.is_true(fixture.now() - from < 2.5, ("%.1f s"):format(fixture.now() - from))
     assert.equal(10, list[1])
     assert.equal(13, helper.eventually(20, function()
       local done = consumer:stats().done

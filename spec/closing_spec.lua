@@ -1,7 +1,7 @@
 -- The end of a consumer: what each mode waits for, that it always comes
 -- within the timeout and a second, and that nothing is left behind.
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 local strand = require "strand"
 
 local MARGIN = 1 -- second past the timeout, as promised
@@ -33,13 +33,13 @@ describe("close", function()
   local scenes = {}
 
   local function scene(name, options, records)
-    local topic, folder = helper.topic(1), stage.folder()
-    if records then stage.produce(topic, records) end
+    local topic, folder = helper.topic(1), fixture.folder()
+    if records then fixture.produce(topic, records) end
     options.topics, options.handler_args = options.topics or { topic }, folder
     local this = { topic = topic, folder = folder, events = {} }
     options.on_event = function(event) this.events[event.type] = event end
     options.log = function() end -- of brokers that are down on purpose
-    this.consumer = stage.consumer(options)
+    this.consumer = fixture.consumer(options)
     scenes[name] = this
     return this.consumer
   end
@@ -54,12 +54,12 @@ describe("close", function()
   local kafka = { ["group.id"] = helper.name "group" }
 
   setup(function()
-    stage.open()
+    fixture.open()
     down = assert(strand.mock { brokers = 1, topics = { orders = 1 } })
     local stuck = scene("stuck", { workers = 2 }, { { key = "a", value = "fifo fifo" },
       { key = "a" }, { key = "b" } })
     release_fifo = fifo(scenes.stuck.folder)
-    stage.start(
+    fixture.start(
       scene("finish", { workers = 2 }, many(20, "gate g;take 0.3")),
       scene("drain", { workers = 2, retry = { delay = 0.05, jitter = 0 } },
         many(20, "gate g;take 0.02;fail 1")),
@@ -76,14 +76,14 @@ describe("close", function()
     )
   end)
   teardown(function()
-    stage.clear()
+    fixture.clear()
     down:close()
-    stage.close()
+    fixture.close()
   end)
 
   local function entered(name, count)
     local this = scenes[name]
-    helper.eventually(20, function() return stage.count(this.folder, "enter") >= count end,
+    helper.eventually(20, function() return fixture.count(this.folder, "enter") >= count end,
       this.consumer)
     return this.consumer, this.folder
   end
@@ -91,11 +91,11 @@ describe("close", function()
   it("in mode 'finish' waits for what is in flight, starts no more, and commits", function()
     local consumer, folder = entered("finish", 2)
     helper.eventually(20, function() return consumer:stats().buffered_records == 20 end, consumer)
-    stage.release(folder, "g")
+    fixture.release(folder, "g")
     local report, message = close(consumer, { timeout = 10 }, 3)
     assert.is_nil(message)
-    assert.equal(stage.count(folder, "enter"), stage.count(folder, "leave"))
-    assert.equal(stage.count(folder, "enter"), report.done)
+    assert.equal(fixture.count(folder, "enter"), fixture.count(folder, "leave"))
+    assert.equal(fixture.count(folder, "enter"), report.done)
     assert.is_true(report.done >= 2 and report.done <= 4)
     assert.equal(20 - report.done, #report.unfinished)
     assert.same({ buffered = 20 - report.done }, states(report))
@@ -105,12 +105,12 @@ describe("close", function()
   it("in mode 'drain' waits for all that was fetched, and each due retry once", function()
     local consumer, folder = entered("drain", 2)
     helper.eventually(20, function() return consumer:stats().buffered_records == 20 end, consumer)
-    stage.release(folder, "g")
+    fixture.release(folder, "g")
     local report, message = close(consumer, { mode = "drain", timeout = 10 })
     assert.is_nil(message)
     -- What was tried again in time is done; every record was tried.
     local tried = {}
-    for _, line in ipairs(stage.journal(folder)) do tried[line.offset] = true end
+    for _, line in ipairs(fixture.journal(folder)) do tried[line.offset] = true end
     assert.equal(19, #tried) -- and 0
     assert.equal(20, report.done + #report.unfinished)
     assert.is_nil(states(report).buffered)
@@ -133,14 +133,14 @@ describe("close", function()
 
   it("in mode 'drain' says what its time did not suffice for", function()
     local this = scenes.slow
-    helper.eventually(20, function() return stage.count(this.folder, "enter") > 0 end,
+    helper.eventually(20, function() return fixture.count(this.folder, "enter") > 0 end,
       this.consumer)
     local ok, message, code, report = this.consumer:close { mode = "drain", timeout = 1.5 }
     assert.is_nil(ok)
     assert.equal("TIMED_OUT", code)
     assert.equal(("%d records unfinished after 1.5 s"):format(report.unfinished_total), message)
     assert.is_true(report.unfinished_total > 10)
-    stage.release(this.folder, "g")
+    fixture.release(this.folder, "g")
   end)
 
   it("in mode 'now' waits for nothing that runs", function()
@@ -150,7 +150,7 @@ describe("close", function()
     assert.equal(0, report.done)
     assert.same({ running = 2, buffered = 18 }, states(report))
     assert.is_true(report.detached) -- its handlers run on
-    stage.release(folder, "g")
+    fixture.release(folder, "g")
   end)
 
   it("does not wait for back-off, and lists it with what is behind it", function()
@@ -167,7 +167,7 @@ describe("close", function()
   it("ends in time with a handler that is stuck for ever in C", function()
     finally(release_fifo)
     local consumer, folder = entered("stuck", 2)
-    helper.eventually(20, function() return stage.count(folder, "leave") == 1 end, consumer)
+    helper.eventually(20, function() return fixture.count(folder, "leave") == 1 end, consumer)
     local _, message, code, report = consumer:close { timeout = 1.5 }
     assert.equal("TIMED_OUT", code)
     assert.equal("2 records unfinished after 1.5 s", message)
@@ -179,7 +179,7 @@ describe("close", function()
 
   it("ends in time in a rebalance, of those that were members and those that become it", function()
     local this = scenes.rebalance
-    local second = stage.consumer { topics = { this.topic }, kafka = kafka }
+    local second = fixture.consumer { topics = { this.topic }, kafka = kafka }
     assert(second:start())
     helper.eventually(20, function() return this.events.revoked end, this.consumer, second)
     -- The group waits for 5 s on the mock: both are in the middle of it. The
@@ -197,8 +197,8 @@ describe("close", function()
     producer:close()
     local consumer, folder = entered("down", 3)
     down:down()
-    stage.release(folder, "g")
-    helper.eventually(20, function() return stage.count(folder, "leave") == 3 end, consumer)
+    fixture.release(folder, "g")
+    helper.eventually(20, function() return fixture.count(folder, "leave") == 3 end, consumer)
     local report, message, code = close(consumer, { timeout = 2 })
     assert.equal(3, report.done)
     assert.is_string(message)
@@ -212,7 +212,7 @@ describe("close", function()
     finally(function()
       helper.close_cluster() -- the last one here that needs it
     end)
-    stage.release(folder, "g")
+    fixture.release(folder, "g")
     local seconds, ok, message, code, report = helper.seconds(consumer.close, consumer,
       { timeout = 2 })
     assert.is_true(seconds < 3 + helper.late, ("close took %.2f s"):format(seconds))
@@ -227,11 +227,11 @@ describe("close", function()
 end)
 
 describe("close of a consumer that has no group", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   it("ends at once when it was never started, and gives one report", function()
-    local consumer = stage.consumer { topics = { helper.topic(1) } }
+    local consumer = fixture.consumer { topics = { helper.topic(1) } }
     local report = close(consumer, { timeout = 5 }, 1)
     assert.same({ 0, 0, {}, {} }, { report.done, report.seconds, report.unfinished,
       report.committed })
@@ -241,24 +241,24 @@ describe("close of a consumer that has no group", function()
 
   it("ends in time when it never reached a broker", function()
     for _, mode in ipairs { "finish", "now" } do
-      local consumer = stage.consumer { topics = { "orders" }, log = function() end,
+      local consumer = fixture.consumer { topics = { "orders" }, log = function() end,
         kafka = { ["bootstrap.servers"] = "127.0.0.1:1" } }
       assert(consumer:start())
-      helper.eventually(1, stage.pause(0.2), consumer)
+      helper.eventually(1, fixture.pause(0.2), consumer)
       local report = close(consumer, { mode = mode, timeout = 2 })
       assert.equal(0, report.done)
     end
   end)
 
   it("ends in time with a timeout of nothing", function()
-    local consumer = stage.consumer { topics = { helper.topic(1) } }
+    local consumer = fixture.consumer { topics = { helper.topic(1) } }
     assert(consumer:start())
     close(consumer, { timeout = 0 })
   end)
 
   if _VERSION == "Lua 5.4" then
     it("comes with a variable's scope in Lua 5.4", function()
-      local consumer = stage.consumer { topics = { helper.topic(1) } }
+      local consumer = fixture.consumer { topics = { helper.topic(1) } }
       local scope = assert(load [[
         local consumer = ...
         do
@@ -273,17 +273,17 @@ describe("close of a consumer that has no group", function()
 end)
 
 describe("a consumer that is collected", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   local function threads_end(before, limit)
     helper.eventually(limit, function() return helper.threads() <= before end)
   end
 
-  -- A consumer that runs, and that nobody has any more. Not stage.consumer,
+  -- A consumer that runs, and that nobody has any more. Not fixture.consumer,
   -- which would keep it.
   local function abandon(topic, folder, condition)
-    local consumer = stage.start(assert(strand.consumer {
+    local consumer = fixture.start(assert(strand.consumer {
       kafka = { ["bootstrap.servers"] = helper.bootstrap(), ["group.id"] = helper.name "group",
         ["session.timeout.ms"] = 6000, ["fetch.wait.max.ms"] = 10 },
       topics = { topic }, workers = 2, members = 2, handler = "spec.handlers.actor",
@@ -302,21 +302,21 @@ describe("a consumer that is collected", function()
 
   -- That it leaves its group: spec/kafka/closing_spec.lua.
   it("has ended within five seconds, with its threads", function()
-    local topic, folder = helper.topic(2), stage.folder()
+    local topic, folder = helper.topic(2), fixture.folder()
     local before = helper.threads()
-    stage.produce(topic, { { key = "a" } })
-    abandon(topic, folder, function() return stage.count(folder, "leave") >= 1 end)
+    fixture.produce(topic, { { key = "a" } })
+    abandon(topic, folder, function() return fixture.count(folder, "leave") >= 1 end)
     assert.is_true(helper.threads() > before)
     assert.is_true((helper.seconds(collect)) < 5 + MARGIN)
     threads_end(before, 5)
   end)
 
   it("lets the process go on when its handler is stuck in C", function()
-    local topic, folder = helper.topic(1), stage.folder()
+    local topic, folder = helper.topic(1), fixture.folder()
     local release = fifo(folder)
     local before = helper.threads()
-    stage.produce(topic, { { key = "a", value = "fifo fifo" } })
-    abandon(topic, folder, function() return stage.count(folder, "enter") == 1 end)
+    fixture.produce(topic, { { key = "a", value = "fifo fifo" } })
+    abandon(topic, folder, function() return fixture.count(folder, "enter") == 1 end)
     local seconds = helper.seconds(collect)
     assert.is_true(seconds < 5 + MARGIN + helper.late, ("collecting took %.1f s"):format(seconds))
     release()
@@ -324,8 +324,8 @@ describe("a consumer that is collected", function()
   end)
 
   it("lets the process end with a consumer that runs", function()
-    local topic, folder = helper.topic(1), stage.folder()
-    stage.produce(topic, { { key = "a" }, { key = "b", value = "gate never" } })
+    local topic, folder = helper.topic(1), fixture.folder()
+    fixture.produce(topic, { { key = "a" }, { key = "b", value = "gate never" } })
     local child = helper.spawn([[
       local strand = require "strand"
       local consumer = assert(strand.consumer {
@@ -339,8 +339,8 @@ describe("a consumer that is collected", function()
         consumer:step(0.01)
       end
     ]], helper.bootstrap(), helper.name "group", topic, folder)
-    helper.eventually(20, function() return stage.count(folder, "enter", 1) == 1 end)
-    stage.release(folder, "end")
+    helper.eventually(20, function() return fixture.count(folder, "enter", 1) == 1 end)
+    fixture.release(folder, "end")
     local seconds, status = helper.seconds(child.wait, child, 20)
     assert.equal(7, status, child:errors())
     assert.is_true(seconds < 5 + MARGIN + helper.late)
@@ -419,8 +419,8 @@ end)
 
 -- librdkafka turned a core round for as long as the leave was not answered.
 describe("a close that goes on in the background", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
   after_each(helper.end_children)
 
   it("costs nothing while its broker hangs", function()
@@ -456,15 +456,15 @@ describe("a close that goes on in the background", function()
 end)
 
 describe("another process, after fork", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   it("is told so by every method, frees nothing, and the parent goes on", function()
-    local topic, folder = helper.topic(1), stage.folder()
+    local topic, folder = helper.topic(1), fixture.folder()
     local ok = os.execute("cc -shared -fPIC -Wl,-z,nodelete -o " .. folder
       .. "/fork.so spec/support/fork.c")
     assert(ok == true or ok == 0)
-    stage.produce(topic, { { key = "a" }, { key = "b", value = "gate g" } })
+    fixture.produce(topic, { { key = "a" }, { key = "b", value = "gate g" } })
     local child = helper.spawn([[
       local strand = require "strand"
       local fork = assert(package.loadlib(arg[4] .. "/fork.so", "spec_fork"))
@@ -510,10 +510,10 @@ describe("another process, after fork", function()
       print(("parent: done %d"):format(report.done))
       producer:close()
     ]], helper.bootstrap(), helper.name "group", topic, folder)
-    helper.eventually(20, function() return stage.count(folder, "enter", 1) == 1 end)
-    stage.release(folder, "now")
+    helper.eventually(20, function() return fixture.count(folder, "enter", 1) == 1 end)
+    fixture.release(folder, "now")
     child:says("forked: all refused", 10)
-    stage.release(folder, "g")
+    fixture.release(folder, "g")
     child:says("parent: done 3", 10)
     assert.equal(0, child:wait(10), child:errors())
   end)

@@ -3,7 +3,7 @@
 -- on a core that is played: spec/callbacks_spec.lua.
 local core = require "strand.core"
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 local strand = require "strand"
 
 local function raises(expected, action, ...)
@@ -30,14 +30,14 @@ describe("a consumer with a record held and a record failing", function()
   local events = {}
 
   setup(function()
-    stage.open()
-    topic, group, folder = helper.topic(1), helper.name "group", stage.folder()
-    stage.produce(topic, {
+    fixture.open()
+    topic, group, folder = helper.topic(1), helper.name "group", fixture.folder()
+    fixture.produce(topic, {
       { key = "a" }, { key = "g", value = "gate first" }, { key = "f", value = "fail 100" },
       { key = "f" }, { key = "b" }, { key = "c" }, { key = "d" }, { key = "e" }, { key = "h" },
       { key = "i" },
     })
-    consumer = stage.start(stage.consumer {
+    consumer = fixture.start(fixture.consumer {
       kafka = { ["group.id"] = group }, topics = { topic }, handler_args = folder,
       commit_interval = 3600, retry = { delay = 3600, max_delay = 3600, jitter = 0 },
       on_event = function(event) events[#events + 1] = event end,
@@ -47,7 +47,7 @@ describe("a consumer with a record held and a record failing", function()
       return stats.done == 7 and stats.failed == 1 and stats.in_flight == 1
     end, consumer)
   end)
-  teardown(stage.close)
+  teardown(fixture.close)
 
   local function seen(type)
     for _, event in ipairs(events) do
@@ -124,9 +124,9 @@ describe("a consumer with a record held and a record failing", function()
   end)
 
   it("waits in commit for the answer, which others then read", function()
-    assert.same({}, stage.committed(group, topic))
+    assert.same({}, fixture.committed(group, topic))
     assert.is_true(consumer:commit())
-    local committed = stage.committed(group, topic)[0]
+    local committed = fixture.committed(group, topic)[0]
     assert.equal(1, committed.offset)
     assert.equal(9, committed.decoded.highest)
     assert.same({ { 1, 3 } }, committed.decoded.incomplete)
@@ -149,7 +149,7 @@ describe("a consumer with a record held and a record failing", function()
     while consumer:step(0) > 0 do end
     assert.is_false(readable(fd, 0.2))
     assert.is_true(consumer:configure { retry = { delay = 0.01, jitter = 0 } })
-    stage.produce(topic, { { key = "j", value = "fail 1" } })
+    fixture.produce(topic, { { key = "j", value = "fail 1" } })
     assert.is_true(readable(fd, 10))
     assert.is_true(readable(fd, 10)) -- level-triggered: nobody took it
     assert.is_true(consumer:step(0) > 0)
@@ -169,11 +169,11 @@ describe("a consumer with a record held and a record failing", function()
   end)
 
   it("wakes from step when there is something, and says how much it served", function()
-    stage.produce(topic, { { key = "k", value = "gate event;fail 1" } })
-    helper.eventually(10, function() return stage.count(folder, "enter", 11) == 1 end)
+    fixture.produce(topic, { { key = "k", value = "gate event;fail 1" } })
+    helper.eventually(10, function() return fixture.count(folder, "enter", 11) == 1 end)
     while consumer:step(0) > 0 do end
     local before = #events
-    stage.release(folder, "event")
+    fixture.release(folder, "event")
     local seconds, served = helper.seconds(consumer.step, consumer, 30)
     assert.is_true(seconds < 5 + helper.late)
     assert.is_true(served >= 1)
@@ -181,7 +181,7 @@ describe("a consumer with a record held and a record failing", function()
   end)
 
   it("does not lose its place, and finishes what is held, in close", function()
-    stage.release(folder, "first")
+    fixture.release(folder, "first")
     helper.eventually(5, function() -- the one of above was tried again, too
       return consumer:stats().in_flight == 0 and consumer:stats().done == 10
     end, consumer)
@@ -194,7 +194,7 @@ describe("a consumer with a record held and a record failing", function()
     assert.same({ { topic = topic, partition = 0, offset = 2 } }, report.committed)
     assert.is_false(report.detached)
     assert.is_not_nil(seen "revoked")
-    local committed = stage.committed(group, topic)[0]
+    local committed = fixture.committed(group, topic)[0]
     assert.equal(2, committed.offset)
     assert.same({ { 2, 3 } }, committed.decoded.incomplete)
   end)
@@ -213,16 +213,16 @@ describe("a consumer with a record held and a record failing", function()
 end)
 
 describe("run", function()
-  setup(stage.open)
-  teardown(stage.close)
-  after_each(stage.clear)
+  setup(fixture.open)
+  teardown(fixture.close)
+  after_each(fixture.clear)
 
   it("calls tick every so often, and returns a report after stop() in it", function()
-    local ticks, started = {}, stage.now()
-    local consumer = stage.consumer { topics = { helper.topic(1) } }
+    local ticks, started = {}, fixture.now()
+    local consumer = fixture.consumer { topics = { helper.topic(1) } }
     local report = assert(consumer:run { every = 0.1, tick = function(self)
       assert.equal(consumer, self)
-      ticks[#ticks + 1] = stage.now() - started
+      ticks[#ticks + 1] = fixture.now() - started
       if #ticks == 5 then self:stop() end
     end })
     assert.equal(5, #ticks)
@@ -236,21 +236,21 @@ describe("run", function()
     local empty, topic = helper.topic(1), helper.topic(2)
     local records = {}
     for i = 1, 20 do records[i] = { key = "k" .. i % 5 } end
-    stage.produce(topic, records)
+    fixture.produce(topic, records)
     local first, second, workers
-    first = stage.consumer { topics = { empty }, workers = 1, on_event = function(event)
+    first = fixture.consumer { topics = { empty }, workers = 1, on_event = function(event)
       if event.type == "assigned" then
         workers = first:stats().workers
         first:stop()
       elseif event.type == "revoked" then -- the other goes on alone, and this record ends it
         if pcall(helper.eventually, 30, function() return second:stats().done == 20 end) then
-          stage.produce(topic, { { key = "end", value = "leave" } })
+          fixture.produce(topic, { { key = "end", value = "leave" } })
         else
           second:stop()
         end
       end
     end }
-    second = stage.consumer { topics = { topic }, workers = 2 }
+    second = fixture.consumer { topics = { topic }, workers = 2 }
     local reports = assert(strand.run(first, second))
     assert.equal(2, #reports)
     assert.equal(1, workers)
@@ -286,13 +286,13 @@ show(assert(consumer:run { every = 0.02, tick = function() io.write "." end }))
 describe("a signal", function()
   local topic, group, folder
 
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
   before_each(function()
-    topic, group, folder = helper.topic(1), helper.name "group", stage.folder()
+    topic, group, folder = helper.topic(1), helper.name "group", fixture.folder()
   end)
   after_each(function()
-    stage.clear()
+    fixture.clear()
     helper.end_children()
   end)
 
@@ -302,10 +302,10 @@ describe("a signal", function()
 
   -- The handler holds a record at gate "one".
   local function spawn_held(program)
-    stage.produce(topic, { { key = "a" }, { key = "b", value = "gate one" } })
+    fixture.produce(topic, { { key = "a" }, { key = "b", value = "gate one" } })
     local child = spawn(program)
     helper.eventually(30, function()
-      return stage.count(folder, "enter", 1) == 1 and stage.count(folder, "leave", 0) == 1
+      return fixture.count(folder, "enter", 1) == 1 and fixture.count(folder, "leave", 0) == 1
     end)
     return child
   end
@@ -314,7 +314,7 @@ describe("a signal", function()
   local function has_heard(child)
     helper.eventually(10, function()
       local before = #child:output()
-      helper.eventually(1, stage.pause(0.2))
+      helper.eventually(1, fixture.pause(0.2))
       return #child:output() == before
     end)
   end
@@ -325,10 +325,10 @@ describe("a signal", function()
       child:signal(name)
       has_heard(child)
       assert.is_nil(child:status()) -- it waits for its handler
-      stage.release(folder, "one")
+      fixture.release(folder, "one")
       assert.equal(0, child:wait(10), child:errors())
       child:says "done 2 unfinished 0 detached false"
-      assert.equal(2, stage.committed(group, topic)[0].offset)
+      assert.equal(2, fixture.committed(group, topic)[0].offset)
     end)
   end
 
@@ -353,7 +353,7 @@ describe("a signal", function()
     assert.equal(0, status, child:errors())
     child:says "done 1 unfinished 1 detached true"
     assert.is_true(seconds < 5 + helper.late, ("it took %.1f s"):format(seconds))
-    assert.equal(1, stage.committed(group, topic)[0].offset)
+    assert.equal(1, fixture.committed(group, topic)[0].offset)
   end)
 
   it("is the program's own again after run()", function()
@@ -369,13 +369,13 @@ describe("a signal", function()
   end)
 
   it("ends all consumers of strand.run", function()
-    stage.produce(topic, { { key = "a" } })
+    fixture.produce(topic, { { key = "a" } })
     local child = spawn(PROGRAM .. [[
       local reports = assert(strand.run(open "1", open "2"))
       show(reports[1])
       show(reports[2])
     ]])
-    helper.eventually(30, function() return stage.count(folder, "leave", 0) == 2 end)
+    helper.eventually(30, function() return fixture.count(folder, "leave", 0) == 2 end)
     child:signal "TERM"
     assert.equal(0, child:wait(10), child:errors())
     local line = "done 1 unfinished 0 detached false\n"
@@ -388,21 +388,21 @@ describe("while a consumer runs,", function()
   local events = {}
 
   setup(function()
-    stage.open()
-    topic, folder = helper.topic(1), stage.folder()
-    consumer = stage.start(stage.consumer { topics = { topic }, handler_args = folder, workers = 1,
+    fixture.open()
+    topic, folder = helper.topic(1), fixture.folder()
+    consumer = fixture.start(fixture.consumer { topics = { topic }, handler_args = folder, workers = 1,
       commit_interval = 3600, on_event = function(event) events[#events + 1] = event end })
   end)
-  teardown(stage.close)
+  teardown(fixture.close)
 
   local function held()
-    return stage.count(folder, "enter") - stage.count(folder, "leave")
+    return fixture.count(folder, "enter") - fixture.count(folder, "leave")
   end
 
   it("configure starts workers, and as many handlers run at once", function()
     local records = {}
     for i = 1, 8 do records[i] = { key = "k" .. i, value = "gate many" } end
-    stage.produce(topic, records)
+    fixture.produce(topic, records)
     helper.eventually(10, function() return held() == 1 end, consumer)
     assert.is_true(consumer:configure { workers = 4 })
     helper.eventually(10, function() return held() == 4 end, consumer)
@@ -417,7 +417,7 @@ describe("while a consumer runs,", function()
   end)
 
   it("configure lets workers go when their handlers have returned", function()
-    stage.release(folder, "many")
+    fixture.release(folder, "many")
     helper.eventually(10, function() return consumer:stats().done == 8 end, consumer)
     assert.is_true(consumer:configure { workers = 2 })
     helper.eventually(10, function() return consumer:stats().workers == 2 end, consumer)
@@ -427,7 +427,7 @@ describe("while a consumer runs,", function()
   local function produce_behind(value)
     local records = { { key = value, value = value } }
     for i = 2, 30 do records[i] = { key = value } end
-    stage.produce(topic, records)
+    fixture.produce(topic, records)
   end
 
   it("configure bounds what is read while a handler takes its time", function()
@@ -441,12 +441,12 @@ describe("while a consumer runs,", function()
       return stats.buffered_records
     end
     helper.eventually(10, function() return buffered() == 5 end, consumer)
-    helper.eventually(1, stage.pause(0.5), consumer)
+    helper.eventually(1, fixture.pause(0.5), consumer)
     assert.equal(5, buffered())
     assert.is_true(consumer:configure { max_buffered_records = 1000 })
     helper.eventually(10, function() return buffered() == 30 end, consumer)
     assert.equal(30, most)
-    stage.release(folder, "bound")
+    fixture.release(folder, "bound")
     helper.eventually(10, function() return consumer:stats().done == done + 30 end, consumer)
   end)
 
@@ -466,8 +466,8 @@ describe("while a consumer runs,", function()
     assert.same({ 0, "waiting" }, { event.partition, event.reason })
     assert.is_nil(event.attempt) -- nothing was attempted
     assert.equal("waiting", consumer:assignment()[1].blocked)
-    stage.produce(topic, { { key = "another" } }) -- not read: the partition is closed
-    helper.eventually(1, stage.pause(0.5), consumer)
+    fixture.produce(topic, { { key = "another" } }) -- not read: the partition is closed
+    helper.eventually(1, fixture.pause(0.5), consumer)
     assert.equal(done, consumer:stats().done)
     assert.is_nil(told "partition_unblocked"())
     assert.is_true(consumer:stats().waiting_records <= 5)
@@ -479,29 +479,29 @@ describe("while a consumer runs,", function()
 
   it("configure commits as often as it is told from then on", function()
     -- A handler in flight: no commit on idle.
-    stage.produce(topic, { { key = "x" }, { key = "y", value = "gate busy" } })
+    fixture.produce(topic, { { key = "x" }, { key = "y", value = "gate busy" } })
     helper.eventually(10, function() return held() == 1 end, consumer)
     local commits = consumer:stats().commits
     assert.is_true(consumer:configure { commit_interval = 0.1 })
     helper.eventually(3, function() return consumer:stats().commits > commits end, consumer)
-    stage.release(folder, "busy")
+    fixture.release(folder, "busy")
   end)
 
   it("pause lets what runs end, and starts no more until resume", function()
     for _, what in ipairs { { topic = topic }, { topic = topic, partition = 0 }, false } do
-      local entered, gate = stage.count(folder, "enter"), helper.name "gate"
-      stage.produce(topic, { { key = "p", value = "gate " .. gate } })
-      helper.eventually(10, function() return stage.count(folder, "enter") == entered + 1 end,
+      local entered, gate = fixture.count(folder, "enter"), helper.name "gate"
+      fixture.produce(topic, { { key = "p", value = "gate " .. gate } })
+      helper.eventually(10, function() return fixture.count(folder, "enter") == entered + 1 end,
         consumer)
       assert.is_true(consumer:pause(what or nil))
-      stage.produce(topic, { { key = "p" }, { key = "q" } })
-      stage.release(folder, gate)
+      fixture.produce(topic, { { key = "p" }, { key = "q" } })
+      fixture.release(folder, gate)
       helper.eventually(10, function() return held() == 0 end, consumer)
-      helper.eventually(1, stage.pause(0.3), consumer)
-      assert.equal(entered + 1, stage.count(folder, "enter"))
+      helper.eventually(1, fixture.pause(0.3), consumer)
+      assert.equal(entered + 1, fixture.count(folder, "enter"))
       assert.is_true(consumer:assignment()[1].paused)
       assert.is_true(consumer:resume(what or nil))
-      helper.eventually(10, function() return stage.count(folder, "leave") == entered + 3 end,
+      helper.eventually(10, function() return fixture.count(folder, "leave") == entered + 3 end,
         consumer)
       helper.eventually(5, function() return not consumer:assignment()[1].paused end, consumer)
     end
@@ -514,9 +514,9 @@ describe("while a consumer runs,", function()
     for _ = 1, 3 do
       local place = helper.eventually(5, function()
         local it = consumer:assignment()[1]
-        return it.paused and it.end_offset == stage.end_of(topic) and it
+        return it.paused and it.end_offset == fixture.end_of(topic) and it
       end, consumer)
-      stage.produce(topic, { { key = "p" } })
+      fixture.produce(topic, { { key = "p" } })
       helper.eventually(10, function()
         local it = consumer:assignment()[1]
         return it.end_offset == place.end_offset + 1 and it.true_lag == place.true_lag + 1
@@ -530,7 +530,7 @@ describe("while a consumer runs,", function()
     for _ = 1, 3 do
       local done = consumer:stats().done
       helper.eventually(5, function() return consumer:stats().idle > 1 end, consumer)
-      stage.produce(topic, { { key = "p" } })
+      fixture.produce(topic, { { key = "p" } })
       helper.eventually(10, function() return consumer:stats().done == done + 1 end, consumer)
       assert.is_true(consumer:stats().idle < 1)
     end
@@ -544,14 +544,14 @@ describe("while a consumer runs,", function()
 end)
 
 describe("events and log lines", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   it("are kept when nobody steps, the last 1,024, and the others counted", function()
-    local topic, folder = helper.topic(1), stage.folder()
-    stage.produce(topic, { { key = "k", value = "fail 1500" } })
+    local topic, folder = helper.topic(1), fixture.folder()
+    fixture.produce(topic, { { key = "k", value = "fail 1500" } })
     local events = {}
-    local consumer = stage.consumer { topics = { topic }, handler_args = folder,
+    local consumer = fixture.consumer { topics = { topic }, handler_args = folder,
       retry = { attempts = 2000, delay = 0, max_delay = 0 },
       on_event = function(event) events[#events + 1] = event end }
     assert(consumer:start())
@@ -572,14 +572,14 @@ describe("events and log lines", function()
 
   it("come from librdkafka too, and never show a password", function()
     local lines = {}
-    local consumer = stage.consumer { topics = { helper.topic(1) },
+    local consumer = fixture.consumer { topics = { helper.topic(1) },
       kafka = { debug = "all", ["sasl.username"] = "reader", ["sasl.password"] = "hunter2",
         ["ssl.key.password"] = "hunter3" },
       log = function(level, facility, message)
         assert.is_true(level >= 0 and level <= 7)
         lines[#lines + 1] = facility .. " " .. message
       end }
-    stage.start(consumer)
+    fixture.start(consumer)
     assert(consumer:close())
     assert.is_true(#lines > 100)
     local text = table.concat(lines, "\n")

@@ -3,7 +3,7 @@
 -- broker sets: spec/kafka/dead_letter_spec.lua.
 local helper = require "spec.support.helper"
 local letters = require "spec.support.letters"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 local strand = require "strand"
 
 local RETRY = { attempts = 3, delay = 0.01, jitter = 0 }
@@ -41,7 +41,7 @@ end
 -- group; 'dead_letter' and the rest come from 'options'.
 local function scene(options, records, partitions)
   local this = { topic = helper.topic(partitions or 1), group = helper.name "group", events = {},
-    folder = stage.folder() }
+    folder = fixture.folder() }
   this.letters = options.dead_letter.topic
   send(helper.bootstrap(), this.topic, records)
   options.topics = options.topics or {}
@@ -52,12 +52,12 @@ local function scene(options, records, partitions)
   options.commit_interval = 0.05
   options.on_event = function(event) table.insert(this.events, event) end
   options.log = function() end
-  this.consumer = stage.consumer(options)
+  this.consumer = fixture.consumer(options)
   return this
 end
 
 local function committed(this)
-  local place = stage.committed(this.group, this.topic)[0]
+  local place = fixture.committed(this.group, this.topic)[0]
   return place and place.offset or 0, place
 end
 
@@ -87,7 +87,7 @@ describe("a dead letter", function()
   end
 
   setup(function()
-    stage.open()
+    fixture.open()
     local exact, kinds, short, odd, none = topic "exact", topic "kinds", topic "short", topic "odd",
       topic "none"
     local loop, few, tight, cut = topic "loop", topic("few", 2), topic "tight", topic "cut"
@@ -125,12 +125,12 @@ describe("a dead letter", function()
       { poison("ask", "why", { key = "k", value = ("v"):rep(2000) }) })
     local options
     options, book = letters.reader { exact, kinds, short, odd, none, loop, few, tight, cut }
-    reader = stage.consumer(options)
+    reader = fixture.consumer(options)
     local all = { reader }
     for _, this in pairs(scenes) do all[#all + 1] = this.consumer end
-    stage.start((table.unpack or unpack)(all))
+    fixture.start((table.unpack or unpack)(all))
   end)
-  teardown(stage.close)
+  teardown(fixture.close)
 
   local function read(this, n)
     local all = { reader }
@@ -207,7 +207,7 @@ describe("a dead letter", function()
     assert.matches("again and again", event.reason)
     assert.equal(1, #book:list(this.letters))
     wait_committed(10, this, 1)
-    assert.equal(0, stage.committed(this.group, this.letters)[0].offset)
+    assert.equal(0, fixture.committed(this.group, this.letters)[0].offset)
   end)
 
   it("goes to the partition of the same number, or by key where there is none", function()
@@ -265,7 +265,7 @@ describe("dead letters whose broker", function()
     reader, scenes[name].book = letters.reader { "dlq" }
     reader.log = function() end
     reader.kafka = { ["bootstrap.servers"] = other.bootstrap_servers }
-    scenes[name].reader = stage.consumer(reader)
+    scenes[name].reader = fixture.consumer(reader)
     return other
   end
 
@@ -277,7 +277,7 @@ describe("dead letters whose broker", function()
   end
 
   setup(function()
-    stage.open()
+    fixture.open()
     local records = poisons(20)
     table.insert(records, 1, { key = "first" })
     table.insert(records, { key = "last" })
@@ -304,9 +304,9 @@ describe("dead letters whose broker", function()
     for _, consumer in ipairs(all) do assert(consumer:start()) end
   end)
   teardown(function()
-    stage.clear()
+    fixture.clear()
     for _, this in pairs(scenes) do this.other:close() end
-    stage.close()
+    fixture.close()
   end)
 
   it("is down are waited for, with an event: nothing is committed before, all after", function()
@@ -421,7 +421,7 @@ describe("dead letters whose broker", function()
     function()
       local this, events = scenes.shared, {}
       wait_blockers(this, 8)
-      local heir = stage.consumer { topics = { this.topic }, handler = "spec.handlers.poison",
+      local heir = fixture.consumer { topics = { this.topic }, handler = "spec.handlers.poison",
         handler_args = this.folder, kafka = { ["group.id"] = this.group }, retry = RETRY,
         commit_interval = 0.05, dead_letter = this.options.dead_letter,
         producer = this.options.producer, log = function() end,
@@ -429,13 +429,13 @@ describe("dead letters whose broker", function()
       assert(heir:start())
       helper.eventually(30, function() return #heir:assignment() == 1 end, this.consumer, heir)
       helper.eventually(20, function() return #heir:blockers(8) > 0 end, this.consumer, heir)
-      for _, place in pairs(stage.committed(this.group, this.topic)) do
+      for _, place in pairs(fixture.committed(this.group, this.topic)) do
         assert.equal(0, place.offset)
       end
       this.other:up()
       helper.eventually(20, function()
         local total = 0
-        for _, place in pairs(stage.committed(this.group, this.topic)) do
+        for _, place in pairs(fixture.committed(this.group, this.topic)) do
           total = total + place.offset
         end
         return total == 8
@@ -447,8 +447,8 @@ describe("dead letters whose broker", function()
 end)
 
 describe("the producer of dead letters", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   it("is refused with its option's name, when its properties are wrong", function()
     for name, value in pairs { ["compression.type"] = "none of them", acks = "0",

@@ -2,7 +2,7 @@
 -- cannot be, what becomes of the others meanwhile, and warnings of slow
 -- records. spec/handlers/late.lua has the handlers.
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 
 local compiles = rawget(_G, "jit") ~= nil
 local TICK = 0.005 -- of the clock that a record's begin is read from
@@ -11,14 +11,14 @@ describe("a deadline", function()
   local scenes = {}
 
   local function scene(name, options, records)
-    local this = { topic = helper.topic(1), folder = stage.folder(), events = {} }
+    local this = { topic = helper.topic(1), folder = fixture.folder(), events = {} }
     for i, record in ipairs(records) do
       if type(record) == "string" then record = { key = "k" .. i, value = record } end
       local fifo = (record.value or ""):match "^fifo:(.*)"
       if fifo then assert(os.execute("mkfifo " .. this.folder .. "/" .. fifo)) end
       records[i] = record
     end
-    stage.produce(this.topic, records)
+    fixture.produce(this.topic, records)
     scenes[name] = this
     options.topics = { this.topic }
     options.handler = options.handler or "spec.handlers.late"
@@ -29,7 +29,7 @@ describe("a deadline", function()
       this.events[event.type] = this.events[event.type] or {}
       table.insert(this.events[event.type], event)
     end
-    this.consumer = stage.consumer(options)
+    this.consumer = fixture.consumer(options)
     return this.consumer
   end
 
@@ -46,11 +46,11 @@ describe("a deadline", function()
   end
 
   setup(function()
-    stage.open()
+    fixture.open()
     local stuck = {}
     for i = 1, 4 do stuck[i] = "fifo:f" .. i end
     stuck[5] = "nothing"
-    stage.start(
+    fixture.start(
       scene("reached", { workers = 1, deadline = 0.25 }, { (table.unpack or unpack)(reached) }),
       scene("asked", { workers = 1, deadline = 0.1, retry = function(attempt, reason)
         return reason:match "longer than its deadline of 0.1 s" and attempt * 0.4 or nil
@@ -99,7 +99,7 @@ describe("a deadline", function()
 
   teardown(function()
     for _, fifo in ipairs { "f1", "f2", "f3" } do release(scenes.closed, fifo) end
-    stage.close()
+    fixture.close()
   end)
 
   local function events(this, kind)
@@ -114,7 +114,7 @@ describe("a deadline", function()
     local this = scenes[name]
     wait(this, function() return this.consumer:stats().done == count end)
     while this.consumer:step(0) > 0 do end
-    return this, stage.journal(this.folder)
+    return this, fixture.journal(this.folder)
   end
 
   local function reasons(list)
@@ -138,7 +138,7 @@ describe("a deadline", function()
     for i, event in ipairs(events(this, "record_failed")) do
       assert.equal("the handler took longer than its deadline of 0.25 s", event.reason, reached[i])
     end
-    assert.equal(2 * #reached, stage.count(this.folder, "enter"))
+    assert.equal(2 * #reached, fixture.count(this.folder, "enter"))
   end)
 
   it("asks the retry function as for any failure, and its time counts from the end", function()
@@ -154,9 +154,9 @@ describe("a deadline", function()
 
   it("in C loses the worker: a spare goes on, but not with the same key", function()
     local this = scenes.lost
-    wait(this, function() return stage.count(this.folder, "leave") == 2 end)
+    wait(this, function() return fixture.count(this.folder, "leave") == 2 end)
     wait(this, function() return events(this, "worker_lost")[1] end)
-    assert.equal("0/1 2/1 3/1", order(stage.journal(this.folder), "enter"))
+    assert.equal("0/1 2/1 3/1", order(fixture.journal(this.folder), "enter"))
     local lost = events(this, "worker_lost")[1]
     assert.same({ this.topic, 0, 0, "a" }, { lost.topic, lost.partition, lost.offset, lost.key })
     assert.equal("worker 1: its handler goes on after the deadline of 0.1 s; a spare takes over",
@@ -177,7 +177,7 @@ describe("a deadline", function()
     release(this, "f1")
     wait(this, function() return events(this, "parked")[1] end)
     assert.matches("deadline of 0.1 s", events(this, "parked")[1].reason)
-    assert.equal(1, stage.count(this.folder, "enter"))
+    assert.equal(1, fixture.count(this.folder, "enter"))
     assert.equal(0, this.consumer:stats().done)
   end)
 
@@ -192,14 +192,14 @@ describe("a deadline", function()
   it("has as many spares as there are workers, and says when none is left", function()
     local this = scenes.several
     wait(this, function() return #events(this, "worker_lost") == 4 end)
-    assert.equal(4, stage.count(this.folder, "enter"))
+    assert.equal(4, fixture.count(this.folder, "enter"))
     local _, spares = reasons(events(this, "worker_lost")):gsub("a spare takes over", "")
     local _, without = reasons(events(this, "worker_lost")):gsub("no spare is left", "")
     assert.same({ 2, 2 }, { spares, without })
     -- One comes back, and serves the fifth; two, and one of them ends.
     for i = 1, 4 do release(this, "f" .. i) end
     local _, lines = done("several", 5)
-    assert.equal(9, stage.count(this.folder, "enter"))
+    assert.equal(9, fixture.count(this.folder, "enter"))
     local last = {}
     for _, line in ipairs(lines) do last[line.worker] = true end
     assert.is_nil(last[5]) -- no further spare was made
@@ -209,7 +209,7 @@ describe("a deadline", function()
   it("does not keep a consumer from closing in time", function()
     local this = scenes.closed
     wait(this, function() return #events(this, "worker_lost") == 3 end)
-    wait(this, function() return stage.count(this.folder, "leave") == 1 end)
+    wait(this, function() return fixture.count(this.folder, "leave") == 1 end)
     local seconds, result = helper.seconds(function()
       return { this.consumer:close { timeout = 1 } }
     end)
@@ -273,13 +273,13 @@ describe("a deadline", function()
   it("is none unless it is asked for", function()
     local this = done("none", 1)
     assert.is_nil(this.events.record_failed)
-    assert.equal(1, stage.count(this.folder, "enter"))
+    assert.equal(1, fixture.count(this.folder, "enter"))
   end)
 
   it("may be changed while the consumer runs", function()
     local this = done("changed", 1)
     assert(this.consumer:configure { deadline = 0.1 })
-    stage.produce(this.topic, { { key = "k", value = "spin" } })
+    fixture.produce(this.topic, { { key = "k", value = "spin" } })
     done("changed", 2)
     assert.matches("deadline of 0.1 s", events(this, "record_failed")[1].reason)
   end)
@@ -317,7 +317,7 @@ describe("a deadline", function()
         { event.topic, event.partition, event.key, event.attempt })
       seconds = seconds * 2
     end
-    stage.release(this.folder, "go")
+    fixture.release(this.folder, "go")
     release(this, "f1")
     done("slow", 3)
     assert.is_nil(this.events.record_failed) -- the handler's own hook came back

@@ -1,7 +1,7 @@
 -- What the group is told is done, and that this is what was done: never
 -- more, and in the end all of it.
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 
 -- Records of different keys; some have a value, by their offset from here.
 local function records(count, values, prefix)
@@ -15,7 +15,7 @@ end
 -- Offsets that handlers entered, in order.
 local function entered(folder)
   local offsets = {}
-  for _, line in ipairs(stage.journal(folder)) do
+  for _, line in ipairs(fixture.journal(folder)) do
     if line.what == "enter" then offsets[#offsets + 1] = line.offset end
   end
   table.sort(offsets)
@@ -37,22 +37,22 @@ describe("delivery", function()
   local scenes = {}
 
   local function scene(name, options, list)
-    local this = { topic = helper.topic(1), folder = stage.folder(), group = helper.name "group",
+    local this = { topic = helper.topic(1), folder = fixture.folder(), group = helper.name "group",
       events = {}, options = options }
-    stage.produce(this.topic, list)
+    fixture.produce(this.topic, list)
     scenes[name] = this
     options.topics, options.handler_args = { this.topic }, this.folder
     options.kafka = { ["group.id"] = this.group }
     options.on_event = function(event)
       this.events[event.type] = event
     end
-    this.consumer = stage.consumer(options)
+    this.consumer = fixture.consumer(options)
     return this.consumer
   end
 
   setup(function()
-    stage.open()
-    stage.start(
+    fixture.open()
+    fixture.start(
       scene("open", { workers = 4, commit_interval = 0.1 }, records(10, { [3] = "gate g" })),
       scene("idle", { commit_interval = 3600 }, records(5)),
       scene("interval", { commit_interval = 0.3 }, records(5, { [4] = "gate g" })),
@@ -62,15 +62,15 @@ describe("delivery", function()
         records(6, { [0] = "gate g", "gate g", "gate g", "gate g", "gate g", "gate g" }))
     )
   end)
-  teardown(stage.close)
+  teardown(fixture.close)
 
   local function committed(name)
-    return stage.committed(scenes[name].group, scenes[name].topic)[0]
+    return fixture.committed(scenes[name].group, scenes[name].topic)[0]
   end
 
   local function left(name, count)
     local this = scenes[name]
-    helper.eventually(10, function() return stage.count(this.folder, "leave") == count end,
+    helper.eventually(10, function() return fixture.count(this.folder, "leave") == count end,
       this.consumer)
     return this
   end
@@ -86,7 +86,7 @@ describe("delivery", function()
       end, this.consumer)
       assert.equal(3, entry.offset)
       assert.same({ { 3, 3 } }, entry.decoded.incomplete)
-      if round < 3 then stage.produce(this.topic, records(5, nil, "more")) end
+      if round < 3 then fixture.produce(this.topic, records(5, nil, "more")) end
     end
   end)
 
@@ -94,18 +94,18 @@ describe("delivery", function()
     local this = scenes.open
     local report = assert(this.consumer:close { mode = "now", timeout = 5 })
     assert.equal(19, report.done)
-    local folder = stage.folder()
-    local second = stage.start(stage.consumer { topics = { this.topic }, handler_args = folder,
+    local folder = fixture.folder()
+    local second = fixture.start(fixture.consumer { topics = { this.topic }, handler_args = folder,
       kafka = { ["group.id"] = this.group } })
-    stage.release(folder, "g")
-    stage.produce(this.topic, records(2))
-    helper.eventually(10, function() return stage.count(folder, "leave") == 3 end, second)
+    fixture.release(folder, "g")
+    fixture.produce(this.topic, records(2))
+    helper.eventually(10, function() return fixture.count(folder, "leave") == 3 end, second)
     assert.same({ 3, 20, 21 }, entered(folder))
     assert(second:close())
     local entry = committed "open"
     assert.equal(22, entry.offset)
     assert.equal("", entry.metadata)
-    stage.release(this.folder, "g")
+    fixture.release(this.folder, "g")
   end)
 
   it("commits when nothing is left to do, without waiting for the interval", function()
@@ -124,19 +124,19 @@ describe("delivery", function()
       return entry and entry.offset == 4
     end, this.consumer)
     assert.equal(1, this.consumer:stats().in_flight)
-    stage.release(this.folder, "g")
+    fixture.release(this.folder, "g")
   end)
 
   it("commits in close what was done, and only that", function()
     local this = left("close", 3)
-    stage.release(this.folder, "g")
+    fixture.release(this.folder, "g")
     left("close", 4)
     local _, _, code, report = this.consumer:close { timeout = 1 }
     assert.equal("TIMED_OUT", code)
     assert.is_true(report.detached) -- the last handler goes on
     assert.same({ { topic = this.topic, partition = 0, offset = 4 } }, report.committed)
     assert.equal(4, committed "close".offset)
-    stage.release(this.folder, "h")
+    fixture.release(this.folder, "h")
   end)
 
   it("repeats a commit that failed, with an event", function()
@@ -146,7 +146,7 @@ describe("delivery", function()
       return entry and entry.offset == 4
     end, this.consumer)
     assert(helper.mock():fail("OffsetCommit", "UNKNOWN_SERVER_ERROR", 2))
-    stage.release(this.folder, "g")
+    fixture.release(this.folder, "g")
     local event = helper.eventually(5, function() return this.events.commit_failed end,
       this.consumer)
     assert.equal("UNKNOWN", event.code)
@@ -157,11 +157,11 @@ describe("delivery", function()
 
   it("starts no record whose end could not be written into the metadata", function()
     local this = scenes["no room"]
-    helper.eventually(10, function() return stage.count(this.folder, "enter") == 1 end,
+    helper.eventually(10, function() return fixture.count(this.folder, "enter") == 1 end,
       this.consumer)
-    helper.eventually(2, stage.pause(0.3), this.consumer)
+    helper.eventually(2, fixture.pause(0.3), this.consumer)
     assert.same({ 0 }, entered(this.folder))
-    stage.release(this.folder, "g")
+    fixture.release(this.folder, "g")
     left("no room", 6)
     assert.same({ 0, 1, 2, 3, 4, 5 }, entered(this.folder))
     helper.eventually(5, function() return committed "no room".offset == 6 end, this.consumer)
@@ -170,23 +170,23 @@ describe("delivery", function()
 end)
 
 describe("a commit's metadata that cannot be read", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   it("is replayed from the committed offset, with an event, unless it is to fail", function()
     local topic = helper.topic(1)
-    stage.produce(topic, records(5))
+    fixture.produce(topic, records(5))
     local events, folders, list = {}, {}, {}
     for i, mode in ipairs { "replay", "fail" } do
       local group = helper.name "group"
       commit_foreign(group, topic, 2, "the notes of another client")
-      folders[i] = stage.folder()
-      list[i] = stage.consumer { topics = { topic }, kafka = { ["group.id"] = group },
+      folders[i] = fixture.folder()
+      list[i] = fixture.consumer { topics = { topic }, kafka = { ["group.id"] = group },
         handler_args = folders[i], unreadable_metadata = mode,
         on_event = function(event) events[mode .. " " .. event.type] = event end }
       assert(list[i]:start())
     end
-    helper.eventually(20, function() return stage.count(folders[1], "leave") == 3 end,
+    helper.eventually(20, function() return fixture.count(folders[1], "leave") == 3 end,
       list[1])
     assert.same({ 2, 3, 4 }, entered(folders[1]))
     local event = events["replay metadata_unreadable"]

@@ -1,7 +1,7 @@
 -- Limits: what starts within a rate, how many calls a route has at once, and
 -- each limit that configure changes while records wait for it.
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 
 local function records(count, value, partition)
   local list = {}
@@ -11,7 +11,7 @@ end
 
 local function enters(folder, topic)
   local times = {}
-  for _, line in ipairs(stage.journal(folder)) do
+  for _, line in ipairs(fixture.journal(folder)) do
     if line.what == "enter" and (not topic or line.topic == topic) then
       times[#times + 1] = line.time
     end
@@ -35,7 +35,7 @@ end
 -- The most calls that ran at once.
 local function most_at_once(folder, topic)
   local running, most = 0, 0
-  for _, line in ipairs(stage.journal(folder)) do
+  for _, line in ipairs(fixture.journal(folder)) do
     if line.topic == topic then
       running = running + (line.what == "enter" and 1 or -1)
       most = math.max(most, running)
@@ -56,14 +56,14 @@ describe("a rate", function()
   local topics = {}
 
   local function open(name, options, count, partitions)
-    topics[name], folder[name] = topics[name] or helper.topic(partitions or 1), stage.folder()
+    topics[name], folder[name] = topics[name] or helper.topic(partitions or 1), fixture.folder()
     options.topics, options.handler_args = options.topics or { topics[name] }, folder[name]
-    for _, topic in ipairs(options.topics) do stage.produce(topic, records(count)) end
-    return stage.consumer(options)
+    for _, topic in ipairs(options.topics) do fixture.produce(topic, records(count)) end
+    return fixture.consumer(options)
   end
 
   setup(function()
-    stage.open()
+    fixture.open()
     whole = open("whole", { rate = { records_per_second = 40, burst = 5 } }, 80)
     members = open("members", { members = 2, rate = { records_per_second = 40, burst = 8 } }, 80, 4)
     topics.slow, topics.fast = helper.topic(1), helper.topic(1)
@@ -73,9 +73,9 @@ describe("a rate", function()
     } }, 30)
     changed = open("changed", { rate = { records_per_second = 10, burst = 1 } }, 150)
     waiting = open("waiting", { rate = { records_per_second = 0.01, burst = 1 } }, 100)
-    stage.start(whole, members, routed, changed, waiting)
+    fixture.start(whole, members, routed, changed, waiting)
   end)
-  teardown(stage.close)
+  teardown(fixture.close)
 
   it("of a consumer bounds what starts, and all of it starts in time", function()
     wait_done(whole, 80)
@@ -99,12 +99,12 @@ describe("a rate", function()
     assert.is_true(changed:configure { rate = { records_per_second = 10000 } })
     wait_done(changed, 150, 5) -- 14 s at the old one
     assert.is_true(changed:configure { rate = { records_per_second = 1, burst = 1 } })
-    stage.produce(topics.changed, records(100))
-    local from = stage.now()
+    fixture.produce(topics.changed, records(100))
+    local from = fixture.now()
     helper.eventually(20, function() return #enters(folder.changed) > 151 end, changed)
-    helper.eventually(1, stage.pause(0.5), changed)
+    helper.eventually(1, fixture.pause(0.5), changed)
     local started = #enters(folder.changed) - 150
-    assert.is_true(started <= 1 + 1 + (stage.now() - from), started .. " have started")
+    assert.is_true(started <= 1 + 1 + (fixture.now() - from), started .. " have started")
     assert.is_true(changed:configure { rate = false })
     wait_done(changed, 250)
   end)
@@ -113,7 +113,7 @@ describe("a rate", function()
     helper.eventually(20, function() return waiting:stats().done == 1 end, waiting)
     for _, consumer in ipairs { whole, members, routed, changed } do consumer:close() end
     local before = os.clock()
-    helper.eventually(3, stage.pause(2), waiting)
+    helper.eventually(3, fixture.pause(2), waiting)
     local used = (os.clock() - before) / 2
     print(("\nfigure cpu_while_a_rate_waits %.3f"):format(used))
     assert.is_true(used < 0.3, ("%.2f of a core"):format(used))
@@ -122,21 +122,21 @@ describe("a rate", function()
 end)
 
 describe("max_in_flight of a route", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   it("is never passed, and the other routes go on", function()
-    local few, many, folder = helper.topic(3), helper.topic(1), stage.folder()
-    stage.produce(few, records(40, "gate few;take 0.002"))
-    stage.produce(many, records(40, "take 0.002"))
-    local consumer = stage.start(stage.consumer { workers = 6, topics = { few, many },
+    local few, many, folder = helper.topic(3), helper.topic(1), fixture.folder()
+    fixture.produce(few, records(40, "gate few;take 0.002"))
+    fixture.produce(many, records(40, "take 0.002"))
+    local consumer = fixture.start(fixture.consumer { workers = 6, topics = { few, many },
       handler_args = folder, handler = {
         [few] = { "spec.handlers.actor", max_in_flight = 2 }, [many] = "spec.handlers.actor" } })
     helper.eventually(20, function() return #enters(folder, many) == 40 end, consumer)
     helper.eventually(20, function() return #enters(folder, few) == 2 end, consumer)
-    helper.eventually(1, stage.pause(0.3), consumer)
+    helper.eventually(1, fixture.pause(0.3), consumer)
     assert.equal(2, #enters(folder, few))
-    stage.release(folder, "few")
+    fixture.release(folder, "few")
     wait_done(consumer, 80)
     assert.equal(2, most_at_once(folder, few))
   end)
@@ -148,11 +148,11 @@ describe("configure while a consumer runs", function()
 
   local function produce(list)
     sent = sent + #list
-    stage.produce(topic, list)
+    fixture.produce(topic, list)
   end
 
   local function held()
-    return stage.count(folder, "enter") - stage.count(folder, "leave")
+    return fixture.count(folder, "enter") - fixture.count(folder, "leave")
   end
 
   local function told(type)
@@ -164,13 +164,13 @@ describe("configure while a consumer runs", function()
   end
 
   setup(function()
-    stage.open()
-    topic, folder = helper.topic(1), stage.folder()
-    consumer = stage.start(stage.consumer { topics = { topic }, handler_args = folder, workers = 1,
+    fixture.open()
+    topic, folder = helper.topic(1), fixture.folder()
+    consumer = fixture.start(fixture.consumer { topics = { topic }, handler_args = folder, workers = 1,
       max_ready = 2, max_in_flight = 1, retry = { attempts = 2, delay = 0, max_delay = 0 },
       on_event = function(event) events[#events + 1] = event end })
   end)
-  teardown(stage.close)
+  teardown(fixture.close)
   after_each(function()
     for i = #events, 1, -1 do events[i] = nil end
   end)
@@ -185,7 +185,7 @@ describe("configure while a consumer runs", function()
 
   -- Until all is done that was sent.
   local function let_go(gate)
-    if gate then stage.release(folder, gate) end
+    if gate then fixture.release(folder, gate) end
     helper.eventually(20, function()
       local place = consumer:assignment()[1]
       return place.position == sent and place.open == 0
@@ -197,7 +197,7 @@ describe("configure while a consumer runs", function()
     for _, most in ipairs { 2, 8, 30 } do
       assert.is_true(consumer:configure { max_ready = most })
       helper.eventually(10, function() return consumer:stats().ready == most end, consumer)
-      helper.eventually(1, stage.pause(0.3), consumer)
+      helper.eventually(1, fixture.pause(0.3), consumer)
       assert.equal(most, consumer:stats().ready)
     end
     let_go "ready"
@@ -216,7 +216,7 @@ describe("configure while a consumer runs", function()
       return stats.buffered_records
     end
     helper.eventually(10, function() return buffered() > 5 end, consumer)
-    helper.eventually(1, stage.pause(0.5), consumer)
+    helper.eventually(1, fixture.pause(0.5), consumer)
     local few = buffered()
     assert.is_true(few < 20, few .. " are buffered")
     assert.is_true(most < 200000, most .. " bytes are buffered")
@@ -288,7 +288,7 @@ describe("configure while a consumer runs", function()
     assert.is_true(consumer:configure { slow_after = false })
     for i = #events, 1, -1 do events[i] = nil end
     hold("untold", 0)
-    helper.eventually(2, stage.pause(1), consumer)
+    helper.eventually(2, fixture.pause(1), consumer)
     assert.is_nil(told "slow_record"())
     let_go "untold"
   end)
@@ -299,29 +299,29 @@ describe("configure while a consumer runs", function()
     local event = helper.eventually(10, told "record_failed", consumer)
     assert.matches("longer than its deadline of 0.2 s", event.reason, 1, true)
     local record = helper.eventually(10, function() return consumer:parked()() end, consumer)
-    local entered, left = stage.count(folder, "enter"), stage.count(folder, "leave")
+    local entered, left = fixture.count(folder, "enter"), fixture.count(folder, "leave")
     assert.is_true(consumer:configure { deadline = false })
     assert.is_true(consumer:resolve(record, "retry"))
-    helper.eventually(10, function() return stage.count(folder, "enter") > entered end, consumer)
-    helper.eventually(2, stage.pause(1), consumer)
-    assert.equal(left, stage.count(folder, "leave"))
+    helper.eventually(10, function() return fixture.count(folder, "enter") > entered end, consumer)
+    helper.eventually(2, fixture.pause(1), consumer)
+    assert.equal(left, fixture.count(folder, "leave"))
     let_go "never"
   end)
 
   it("revoke_grace: how long a handler holds up a rebalance", function()
-    local other_topic, group, other_folder = helper.topic(2), helper.name "group", stage.folder()
+    local other_topic, group, other_folder = helper.topic(2), helper.name "group", fixture.folder()
     local function member(grace)
-      return stage.consumer { topics = { other_topic }, kafka = { ["group.id"] = group },
+      return fixture.consumer { topics = { other_topic }, kafka = { ["group.id"] = group },
         handler_args = other_folder, revoke_grace = grace }
     end
-    local first = stage.start(member(60))
-    stage.produce(other_topic, { { key = "a", value = "gate held", partition = 0 },
+    local first = fixture.start(member(60))
+    fixture.produce(other_topic, { { key = "a", value = "gate held", partition = 0 },
       { key = "b", value = "gate held", partition = 1 } })
-    helper.eventually(10, function() return stage.count(other_folder, "enter") == 2 end, first)
+    helper.eventually(10, function() return fixture.count(other_folder, "enter") == 2 end, first)
     assert.is_true(first:configure { revoke_grace = 0.2 })
     local second = member(60)
     assert(second:start())
     helper.eventually(30, function() return #second:assignment() == 1 end, first, second)
-    assert.equal(0, stage.count(other_folder, "leave"))
+    assert.equal(0, fixture.count(other_folder, "leave"))
   end)
 end)

@@ -1,7 +1,7 @@
 -- What stays in order, what runs side by side, and what blocks what. Handlers
 -- note each entry and each leave; the journal is audited afterwards.
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 
 -- Whether two handlers of different offsets were ever in at once.
 local function overlaps(lines)
@@ -55,12 +55,12 @@ describe("ordering", function()
 
   -- A scene is a topic, a folder, and a consumer with these options.
   local function scene(name, partitions, options, records)
-    local topic, folder = helper.topic(partitions), stage.folder()
-    stage.produce(topic, records)
+    local topic, folder = helper.topic(partitions), fixture.folder()
+    fixture.produce(topic, records)
     options.topics, options.handler_args = { topic }, folder
     options.workers = options.workers or 8
     scenes[name] = { topic = topic, folder = folder, count = #records,
-      consumer = stage.consumer(options) }
+      consumer = fixture.consumer(options) }
     return scenes[name].consumer
   end
 
@@ -88,8 +88,8 @@ describe("ordering", function()
   end
 
   setup(function()
-    stage.open()
-    stage.start(
+    fixture.open()
+    fixture.start(
       scene("key", 2, {}, mixed(300, 2)),
       scene("partition", 4, { ordering = "partition" }, mixed(200, 4)),
       scene("partition held", 2, { ordering = "partition" },
@@ -117,32 +117,32 @@ describe("ordering", function()
       })
     )
   end)
-  teardown(stage.close)
+  teardown(fixture.close)
 
   local function inside(name)
     local folder = scenes[name].folder
-    return stage.count(folder, "enter") - stage.count(folder, "leave")
+    return fixture.count(folder, "enter") - fixture.count(folder, "leave")
   end
 
   -- Waits until all is done, and returns the journal.
   local function finished(name)
     local this = scenes[name]
-    helper.eventually(20, function() return stage.count(this.folder, "leave") >= this.count end,
+    helper.eventually(20, function() return fixture.count(this.folder, "leave") >= this.count end,
       this.consumer)
     helper.eventually(5, function() return this.consumer:stats().done == this.count end,
       this.consumer)
-    return stage.journal(this.folder)
+    return fixture.journal(this.folder)
   end
 
   -- So many handlers are at the gate, and no more come.
   local function assert_held(name, count)
     local consumer = scenes[name].consumer
     helper.eventually(10, function() return inside(name) == count end, consumer)
-    helper.eventually(2, stage.pause(0.2), consumer)
+    helper.eventually(2, fixture.pause(0.2), consumer)
     assert.equal(count, inside(name))
   end
 
-  local function release(name) stage.release(scenes[name].folder, "g") end
+  local function release(name) fixture.release(scenes[name].folder, "g") end
 
   it("'key' has at most one handler for each key of a partition, in offset order", function()
     audit(finished "key", key_of)
@@ -193,7 +193,7 @@ describe("ordering", function()
   it("by a header takes its last value; without it the key is null", function()
     assert_held("header", 4)
     local entered = {}
-    for _, line in ipairs(stage.journal(scenes.header.folder)) do entered[line.offset] = true end
+    for _, line in ipairs(fixture.journal(scenes.header.folder)) do entered[line.offset] = true end
     assert.same({ [0] = true, true, [3] = true, [5] = true }, entered)
     release "header"
     audit(finished "header", function(line)
@@ -227,20 +227,20 @@ describe("ordering", function()
       end
       return members[0] == 2 and members[1] == 2
     end, this.consumer)
-    stage.produce(this.topic, mixed(300, 4))
+    fixture.produce(this.topic, mixed(300, 4))
     this.count = 300
     audit(finished "two members", key_of)
   end)
 end)
 
 describe("fairness", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   -- Eleven partitions; one of them has a hundred times as much, and came
   -- first. The buffer holds two records of each.
   it("lets every partition go on, with any buffer size", function()
-    local topic, folder = helper.topic(11), stage.folder()
+    local topic, folder = helper.topic(11), fixture.folder()
     local records = {}
     for i = 1, 2000 do records[i] = { key = "k" .. i % 7, partition = 0, value = "take 0.0005" } end
     for partition = 1, 10 do
@@ -248,12 +248,12 @@ describe("fairness", function()
         records[#records + 1] = { key = "k" .. i % 7, partition = partition, value = "take 0.0005" }
       end
     end
-    stage.produce(topic, records)
-    local consumer = stage.consumer { topics = { topic }, handler_args = folder, workers = 2,
+    fixture.produce(topic, records)
+    local consumer = fixture.consumer { topics = { topic }, handler_args = folder, workers = 2,
       max_buffered_records = 22 }
     assert(consumer:start())
     helper.eventually(40, function() return consumer:stats().done == #records end, consumer)
-    local lines = stage.journal(folder)
+    local lines = fixture.journal(folder)
     audit(lines, key_of)
     -- All small partitions were through before half of the large one was.
     local large, small = 0, 0
@@ -267,12 +267,12 @@ describe("fairness", function()
   end)
 
   it("lets a partition that holds nothing take one record, however large", function()
-    local topic, folder = helper.topic(3), stage.folder()
+    local topic, folder = helper.topic(3), fixture.folder()
     local large = ("x"):rep(100000)
     local records = {}
     for i = 1, 9 do records[i] = { key = "k" .. i, partition = i % 3, value = large } end
-    stage.produce(topic, records)
-    local consumer = stage.consumer { topics = { topic }, handler_args = folder,
+    fixture.produce(topic, records)
+    local consumer = fixture.consumer { topics = { topic }, handler_args = folder,
       max_buffered_bytes = 4096 }
     assert(consumer:start())
     helper.eventually(20, function() return consumer:stats().done == 9 end, consumer)
@@ -280,19 +280,19 @@ describe("fairness", function()
 end)
 
 describe("a rebalance while a handler runs", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   -- Another member of the group wants another topic: so all partitions are
   -- taken away, and come back to the same consumer.
   it("starts its key again only when that handler has returned", function()
     local topic, other = helper.topic(2), helper.topic(1)
-    local folder, kafka = stage.folder(), {
+    local folder, kafka = fixture.folder(), {
       ["group.id"] = helper.name "group", ["session.timeout.ms"] = 3000,
       ["heartbeat.interval.ms"] = 500,
     }
     local assigned = 0
-    local consumer = stage.start(stage.consumer { topics = { topic }, kafka = kafka,
+    local consumer = fixture.start(fixture.consumer { topics = { topic }, kafka = kafka,
       handler_args = folder, members = 2, revoke_grace = 0.1, on_event = function(event)
         if event.type == "assigned" then assigned = assigned + 1 end
       end })
@@ -306,31 +306,31 @@ describe("a rebalance while a handler runs", function()
       records[#records + 1] = { key = "held", partition = partition }
       records[#records + 1] = { key = "free", partition = partition }
     end
-    stage.produce(topic, records)
+    fixture.produce(topic, records)
     helper.eventually(10, function()
-      return stage.count(folder, "enter", 0) == 2 and stage.count(folder, "leave", 2) == 2
+      return fixture.count(folder, "enter", 0) == 2 and fixture.count(folder, "leave", 2) == 2
     end, consumer)
     assert.is_true(consumer:commit()) -- the mock takes none inside a rebalance
     local before = assigned
-    local second = stage.consumer { topics = { other }, kafka = kafka }
+    local second = fixture.consumer { topics = { other }, kafka = kafka }
     assert(second:start())
     helper.eventually(30, function()
       local list = consumer:assignment()
       return assigned >= before + 2 and #list == 2 and list[1].state == "running"
         and list[2].state == "running"
     end, consumer, second)
-    helper.eventually(2, stage.pause(0.5), consumer, second)
-    assert.equal(2, stage.count(folder, "enter", 0)) -- still the first time
-    assert.equal(0, stage.count(folder, "enter", 1))
-    stage.release(folder, "g")
+    helper.eventually(2, fixture.pause(0.5), consumer, second)
+    assert.equal(2, fixture.count(folder, "enter", 0)) -- still the first time
+    assert.equal(0, fixture.count(folder, "enter", 1))
+    fixture.release(folder, "g")
     -- More than two where another rebalance comes: the mock commits none in it.
-    helper.eventually(10, function() return stage.count(folder, "leave", 1) >= 2 end,
+    helper.eventually(10, function() return fixture.count(folder, "leave", 1) >= 2 end,
       consumer, second)
-    local lines = stage.journal(folder)
+    local lines = fixture.journal(folder)
     for _, shard in pairs(by_shard(lines, key_of)) do assert.is_false(overlaps(shard)) end
     -- The handler's answer came after its partition had gone: again, then.
-    assert.is_true(stage.count(folder, "enter", 0) >= 4)
+    assert.is_true(fixture.count(folder, "enter", 0) >= 4)
     -- What was done and committed is not repeated.
-    assert.equal(2, stage.count(folder, "enter", 2))
+    assert.equal(2, fixture.count(folder, "enter", 2))
   end)
 end)

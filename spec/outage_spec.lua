@@ -3,14 +3,14 @@
 -- show is in spec/kafka/outage_spec.lua.
 local core = require "strand.core"
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 local strand = require "strand"
 
 describe("what is away while brokers answer", function()
   local mock, kafka
 
   before_each(function()
-    stage.open()
+    fixture.open()
     mock = assert(strand.mock { brokers = 3, topics = { orders = 2 } })
     kafka = { ["bootstrap.servers"] = mock.bootstrap_servers, ["group.id"] = helper.name "group",
       ["session.timeout.ms"] = 3000, ["heartbeat.interval.ms"] = 500,
@@ -19,16 +19,16 @@ describe("what is away while brokers answer", function()
     mock:coordinator(kafka["group.id"], 2)
   end)
   after_each(function()
-    stage.clear()
+    fixture.clear()
     mock:close()
-    stage.close()
+    fixture.close()
   end)
 
   local function open(options)
     local events = {}
     options.topics, options.kafka, options.log = { "orders" }, kafka, function() end
     options.on_event = function(event) events[#events + 1] = event end
-    return stage.consumer(options), events
+    return fixture.consumer(options), events
   end
 
   local function of(events, type)
@@ -56,14 +56,14 @@ describe("what is away while brokers answer", function()
 
   it("a coordinator that dies: health ends with what is lost, and says why", function()
     local consumer, events = open {}
-    stage.start(consumer)
+    fixture.start(consumer)
     assert.equal("OK", health(consumer))
     mock:down(2)
     helper.eventually(15, function() return #of(events, "lost") == 2 end, consumer)
     assert.equal("NOT_ASSIGNED", health(consumer))
-    local lost = stage.now()
+    local lost = fixture.now()
     helper.eventually(40, function() return #of(events, "join_failed") == 1 end, consumer)
-    local seconds = stage.now() - lost
+    local seconds = fixture.now() - lost
     assert.is_true(seconds > 8 and seconds < 35, ("after %.1f s"):format(seconds))
     local event = of(events, "join_failed")[1]
     assert.equal("COORDINATOR_UNREACHABLE", event.code)
@@ -88,7 +88,7 @@ describe("what is away while brokers answer", function()
     assert.matches("JoinGroup failed", reason, 1, true)
     helper.eventually(40, function() return #of(events, "join_failed") == 1 end, consumer)
     assert.equal("GROUP_MAX_SIZE_REACHED", of(events, "join_failed")[1].code)
-    helper.eventually(10, stage.pause(8), consumer)
+    helper.eventually(10, fixture.pause(8), consumer)
     code, reason = health(consumer)
     assert.equal("CANNOT_JOIN", code)
     assert.matches("JoinGroup failed", reason, 1, true)
@@ -99,7 +99,7 @@ describe("what is away while brokers answer", function()
   it("a join that waits for the group's other members is no failure", function()
     kafka["session.timeout.ms"] = 20000
     local one, events = open {}
-    stage.start(one)
+    fixture.start(one)
     local two, told = open {}
     assert(two:start())
     helper.eventually(25, function()
@@ -114,35 +114,35 @@ describe("what is away while brokers answer", function()
 
   it("a rebalance that waits for its own handlers is no failure to join", function()
     kafka["session.timeout.ms"] = 20000
-    local folder = stage.folder()
+    local folder = fixture.folder()
     local one, events = open { handler_args = folder, revoke_grace = 60 }
-    stage.start(one)
-    stage.produce("orders", { { partition = 0, value = "gate slow" } },
+    fixture.start(one)
+    fixture.produce("orders", { { partition = 0, value = "gate slow" } },
       { ["bootstrap.servers"] = mock.bootstrap_servers })
-    helper.eventually(20, function() return stage.count(folder, "enter") == 1 end, one)
+    helper.eventually(20, function() return fixture.count(folder, "enter") == 1 end, one)
     local two = open {}
     assert(two:start())
     helper.eventually(20, function() return #of(events, "revoked") > 0 end, one, two)
-    local over = stage.pause(13)
+    local over = fixture.pause(13)
     helper.eventually(30, function()
       assert.not_equal("CANNOT_JOIN", health(one))
       return over()
     end, one, two)
-    stage.release(folder, "slow")
+    fixture.release(folder, "slow")
     helper.eventually(40, function() return one:health() and two:health() end, one, two)
     assert.equal(0, #of(events, "join_failed"))
   end)
 
   it("a partition without a leader is an event that names it, and ends when it is read", function()
-    local folder = stage.folder()
+    local folder = fixture.folder()
     local consumer, events = open { handler_args = folder }
-    stage.start(consumer)
+    fixture.start(consumer)
     send(1)
-    helper.eventually(20, function() return stage.count(folder, "leave") == 1 end, consumer)
-    local begun = stage.now()
+    helper.eventually(20, function() return fixture.count(folder, "leave") == 1 end, consumer)
+    local begun = fixture.now()
     mock:leader("orders", 0) -- none
     helper.eventually(40, function() return #of(events, "leader_missing") > 0 end, consumer)
-    local seconds = stage.now() - begun
+    local seconds = fixture.now() - begun
     assert.is_true(seconds > 8 and seconds < 35, ("after %.1f s"):format(seconds))
     local event = of(events, "leader_missing")[1]
     assert.same({ "orders", 0, "LEADER_NOT_AVAILABLE" }, { event.topic, event.partition, event.code })
@@ -155,14 +155,14 @@ describe("what is away while brokers answer", function()
     mock:leader("orders", 0, 1)
     helper.eventually(20, function() return consumer:health() end, consumer)
     send(1)
-    helper.eventually(20, function() return stage.count(folder, "leave") == 2 end, consumer)
+    helper.eventually(20, function() return fixture.count(folder, "leave") == 2 end, consumer)
   end)
 
   it("a leader's broker that is down while others answer is the same", function()
     local consumer, events = open {}
-    stage.start(consumer)
+    fixture.start(consumer)
     for partition = 0, 1 do mock:leader("orders", partition, 3) end
-    helper.eventually(5, stage.pause(1), consumer)
+    helper.eventually(5, fixture.pause(1), consumer)
     mock:down(3)
     helper.eventually(40, function() return #of(events, "leader_missing") > 0 end, consumer)
     assert.matches("orders/0, orders/1", of(events, "leader_missing")[1].reason, 1, true)
@@ -176,7 +176,7 @@ describe("what is away while brokers answer", function()
   it("no broker at all is over with the first commit that one takes", function()
     kafka["session.timeout.ms"], kafka["socket.timeout.ms"] = 60000, 1000
     local consumer, events = open { commit_interval = 3600 }
-    stage.start(consumer)
+    fixture.start(consumer)
     for broker = 1, 3 do mock:down(broker) end
     helper.eventually(40, function() return #of(events, "unreachable") == 1 end, consumer)
     assert.equal("UNREACHABLE", health(consumer))
@@ -190,21 +190,21 @@ describe("what is away while brokers answer", function()
   it("no broker at all is over soon also for one that has nothing to do", function()
     kafka["session.timeout.ms"], kafka["socket.timeout.ms"] = 60000, 1000
     local consumer, events = open {}
-    stage.start(consumer)
+    fixture.start(consumer)
     for broker = 1, 3 do mock:down(broker) end
     -- Told again after 10 s, and then after 20.
     helper.eventually(60, function() return #of(events, "unreachable") == 2 end, consumer)
     for broker = 1, 3 do mock:up(broker) end
-    local up = stage.now()
+    local up = fixture.now()
     helper.eventually(40, function() return consumer:health() end, consumer)
-    local seconds = stage.now() - up
+    local seconds = fixture.now() - up
     assert.is_true(seconds < 15, ("well after %.1f s"):format(seconds))
   end)
 
   it("commits that keep failing are not well, until one succeeds", function()
-    local folder = stage.folder()
+    local folder = fixture.folder()
     local consumer, events = open { commit_interval = 0.1, handler_args = folder }
-    stage.start(consumer)
+    fixture.start(consumer)
     mock:fail("OffsetCommit", "GROUP_AUTHORIZATION_FAILED", 8)
     send(1)
     helper.eventually(20, function() return #of(events, "commit_failed") > 0 end, consumer)
@@ -216,13 +216,13 @@ describe("what is away while brokers answer", function()
   end)
 
   it("dead letters whose topic has no leader say that, not that no broker answers", function()
-    local folder = stage.folder()
+    local folder = fixture.folder()
     assert(mock:create_topic("dead", 1))
     mock:leader("dead", 0) -- none
     local consumer, events = open { handler = "spec.handlers.poison", handler_args = folder,
       dead_letter = { topic = "dead" } }
-    stage.start(consumer)
-    stage.produce("orders", { { partition = 0, headers = { { "do", "ask" }, { "why", "so" } } } },
+    fixture.start(consumer)
+    fixture.produce("orders", { { partition = 0, headers = { { "do", "ask" }, { "why", "so" } } } },
       { ["bootstrap.servers"] = mock.bootstrap_servers })
     helper.eventually(60, function() return #of(events, "leader_missing") > 0 end, consumer)
     local event = of(events, "leader_missing")[1]
@@ -234,14 +234,14 @@ describe("what is away while brokers answer", function()
   end)
 
   it("a right that was taken away is not forgotten after one read", function()
-    local folder = stage.folder()
+    local folder = fixture.folder()
     local consumer, events = open { handler_args = folder }
-    stage.start(consumer)
+    fixture.start(consumer)
     send(1)
-    helper.eventually(20, function() return stage.count(folder, "leave") == 1 end, consumer)
+    helper.eventually(20, function() return fixture.count(folder, "leave") == 1 end, consumer)
     mock:fail("Fetch", "TOPIC_AUTHORIZATION_FAILED", 10000)
     helper.eventually(10, function() return #of(events, "auth_failed") > 0 end, consumer)
-    local over = stage.pause(4)
+    local over = fixture.pause(4)
     helper.eventually(10, function()
       local code = health(consumer)
       if code ~= "AUTH" then error("health is " .. code) end
@@ -363,9 +363,9 @@ end)
 
 describe("a handler whose setup fails", function()
   it("is told once, not by each worker", function()
-    stage.open()
+    fixture.open()
     local events = {}
-    local consumer = stage.consumer { topics = { "orders" }, workers = 16,
+    local consumer = fixture.consumer { topics = { "orders" }, workers = 16,
       handler = "spec.handlers.unready", log = function() end,
       on_event = function(event) events[#events + 1] = event end }
     local ok, message, code = consumer:start()
@@ -374,6 +374,6 @@ describe("a handler whose setup fails", function()
     consumer:close()
     assert.equal(1, #events)
     assert.equal("worker_lost", events[1].type)
-    stage.close()
+    fixture.close()
   end)
 end)

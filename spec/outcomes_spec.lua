@@ -4,7 +4,7 @@
 -- spec/handler_spec.lua.
 local helper = require "spec.support.helper"
 local rows = require "spec.support.outcomes"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 
 local function key_of(row) return row[1]:sub(1, 60) end -- events cut longer ones
 
@@ -31,7 +31,7 @@ describe("an outcome", function()
       records[i] = { key = key_of(row), value = row[1],
         partition = place.partitions and i - 1 or nil }
     end
-    stage.produce(place.topic, records)
+    fixture.produce(place.topic, records)
     places[name] = place
     options.topics, options.handler = { place.topic }, options.handler or "spec.handlers.outcomes"
     options.retry = options.retry or { attempts = 2, delay = 0.01 }
@@ -42,7 +42,7 @@ describe("an outcome", function()
         table.insert(place.events[event.key], event)
       end
     end
-    place.consumer = stage.consumer(options)
+    place.consumer = fixture.consumer(options)
     return place.consumer
   end
 
@@ -70,9 +70,9 @@ describe("an outcome", function()
   end
 
   setup(function()
-    stage.open()
+    fixture.open()
     letters = helper.topic(1)
-    stage.start(
+    fixture.start(
       open("key", { letters = true, exhausted = "dead_lettered" }, { ordering = "key" }),
       open("partition", { letters = true, exhausted = "dead_lettered", partitions = #rows },
         { ordering = "partition" }),
@@ -87,7 +87,7 @@ describe("an outcome", function()
         { exhausted = "stop", retry = { attempts = 3, delay = 0.01 } }),
     } do assert(consumer:start()) end
   end)
-  teardown(stage.close)
+  teardown(fixture.close)
 
   local function kinds(events)
     local list = {}
@@ -154,7 +154,7 @@ describe("a route", function()
   local topics, events, problems, sent = {}, {}, {}, 0
 
   setup(function()
-    stage.open()
+    fixture.open()
     local letters = helper.topic(1)
     for _, name in ipairs { "plain", "skip", "letter", "ask", "broken" } do
       topics[name] = helper.topic(1)
@@ -165,11 +165,11 @@ describe("a route", function()
           records[#records + 1] = { key = name .. " " .. key_of(row), value = row[1] }
         end
       end
-      stage.produce(topics[name], records)
+      fixture.produce(topics[name], records)
       sent = sent + #records
     end
     local module = "spec.handlers.outcomes"
-    consumer = stage.start(stage.consumer {
+    consumer = fixture.start(fixture.consumer {
       topics = { topics.plain, topics.skip, topics.letter, topics.ask, topics.broken },
       retry = { attempts = 2, delay = 0.01 }, exhausted = "park", dead_letter = { topic = letters },
       on_event = function(event)
@@ -197,7 +197,7 @@ describe("a route", function()
     end, consumer)
     report = assert(consumer:close())
   end)
-  teardown(stage.close)
+  teardown(fixture.close)
 
   local function failures(key)
     local count, last = 0, nil

@@ -1,7 +1,7 @@
 -- Records that were given up stay where they are: listed, never committed,
 -- and up to whoever looks after them. On real brokers: spec/kafka/park_spec.lua.
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 
 local FOREVER = { attempts = 2, delay = 0, max_delay = 0 }
 
@@ -23,20 +23,20 @@ local function scenes()
 
   function self.add(name, options, records, partitions)
     local this = { topic = helper.topic(partitions or 1), group = helper.name "group",
-      folder = stage.folder(), events = {} }
-    stage.produce(this.topic, records)
+      folder = fixture.folder(), events = {} }
+    fixture.produce(this.topic, records)
     options.topics, options.handler_args = { this.topic }, this.folder
     options.kafka = { ["group.id"] = this.group }
     options.commit_interval, options.retry = 3600, options.retry or FOREVER
     options.on_event = function(event) table.insert(this.events, event) end
-    this.options, this.consumer = options, stage.consumer(options)
+    this.options, this.consumer = options, fixture.consumer(options)
     self[name], self.names[#self.names + 1] = this, name
   end
 
   function self.start()
     local consumers = {}
     for i, name in ipairs(self.names) do consumers[i] = self[name].consumer end
-    stage.start((table.unpack or unpack)(consumers))
+    fixture.start((table.unpack or unpack)(consumers))
   end
 
   return self
@@ -70,7 +70,7 @@ describe("a parked record", function()
   local all = scenes()
 
   setup(function()
-    stage.open()
+    fixture.open()
     all.add("shown", {}, {
       { key = BINARY, value = "park asked", headers = { { "h", "1" }, { "none" }, { "h", BINARY } } },
       { key = BINARY }, { key = "free" }, { value = "fail 99" },
@@ -89,7 +89,7 @@ describe("a parked record", function()
       { { key = "a", value = "park first 1" }, { key = "a" } })
     all.start()
   end)
-  teardown(stage.close)
+  teardown(fixture.close)
 
   it("is listed with all that it is, and why it is there", function()
     local consumer, this = parked(all.shown, 2)
@@ -132,7 +132,7 @@ describe("a parked record", function()
       stats.partitions[1].highest_done == 2 and 1 })
     assert.same({ 1, 2, 0, 0 }, { consumer:report().done, consumer:report().parked,
       consumer:report().skipped, consumer:report().dead_lettered })
-    assert.equal(0, stage.count(this.folder, "enter", 1))
+    assert.equal(0, fixture.count(this.folder, "enter", 1))
   end)
 
   it("that is retried runs again, and then those behind it", function()
@@ -141,14 +141,14 @@ describe("a parked record", function()
     assert.is_true(consumer:resolve(list(consumer)[1], "retry"))
     wait_done(this, 3)
     local order = {}
-    for _, line in ipairs(stage.journal(this.folder)) do
+    for _, line in ipairs(fixture.journal(this.folder)) do
       if line.what == "enter" and line.key == "a" then
         order[#order + 1] = line.offset .. "/" .. line.attempt
       end
     end
     assert.same({ "0/1", "0/2", "1/1" }, order)
     assert.is_true(consumer:commit())
-    assert.equal(3, stage.committed(this.group, this.topic)[0].offset)
+    assert.equal(3, fixture.committed(this.group, this.topic)[0].offset)
   end)
 
   it("that is retried has all its attempts again", function()
@@ -165,15 +165,15 @@ describe("a parked record", function()
     local consumer, this = parked(all.away, 1)
     wait_done(this, 1)
     assert.is_true(consumer:commit())
-    local committed = stage.committed(this.group, this.topic)[0]
+    local committed = fixture.committed(this.group, this.topic)[0]
     assert.equal(0, committed.offset)
     assert.same({ { 0, 1 } }, committed.decoded.incomplete)
     assert.is_true(consumer:resolve({ topic = this.topic, partition = 0, offset = 0 }, "discard"))
     wait_done(this, 2)
     assert.same({ 0, 1 }, { consumer:stats().parked, consumer:stats().skipped })
-    assert.equal(1, stage.count(this.folder, "enter", 0))
+    assert.equal(1, fixture.count(this.folder, "enter", 0))
     assert.is_true(consumer:commit())
-    assert.equal(3, stage.committed(this.group, this.topic)[0].offset)
+    assert.equal(3, fixture.committed(this.group, this.topic)[0].offset)
     assert.equal(1, consumer:report().skipped)
   end)
 
@@ -194,12 +194,12 @@ describe("a parked record", function()
       wait_done(this, behind)
       assert.same({ 0 }, offsets(consumer))
       assert.is_true(consumer:commit())
-      assert.equal(0, stage.committed(this.group, this.topic)[0].offset)
+      assert.equal(0, fixture.committed(this.group, this.topic)[0].offset)
       assert.is_true(consumer:resolve(list(consumer)[1], "retry"))
       wait_done(this, behind + 1)
       assert.same({}, offsets(consumer))
       assert.is_true(consumer:commit())
-      assert.equal(behind + 1, stage.committed(this.group, this.topic)[0].offset)
+      assert.equal(behind + 1, fixture.committed(this.group, this.topic)[0].offset)
     end)
   end
 
@@ -219,12 +219,12 @@ describe("a parked record", function()
     table.sort(states)
     assert.same({ "0 parked", "1 behind", "3 parked" }, states)
     this.options.on_event = nil
-    this.consumer = stage.start(stage.consumer(this.options))
+    this.consumer = fixture.start(fixture.consumer(this.options))
     parked(this, 2)
     assert.same({ 0, 3 }, offsets(this.consumer))
-    assert.equal(2, stage.count(this.folder, "enter", 0))
-    assert.equal(1, stage.count(this.folder, "enter", 2))
-    assert.equal(0, stage.committed(this.group, this.topic)[0].offset)
+    assert.equal(2, fixture.count(this.folder, "enter", 0))
+    assert.equal(1, fixture.count(this.folder, "enter", 2))
+    assert.equal(0, fixture.committed(this.group, this.topic)[0].offset)
   end)
 end)
 
@@ -240,7 +240,7 @@ describe("many parked records", function()
   end
 
   setup(function()
-    stage.open()
+    fixture.open()
     all.add("many", {}, times(600, "park each", function(i) return i % 3 end), 3)
     all.add("members", { members = 2 }, times(40, "park each", function(i) return i % 4 end), 4)
     all.add("large", {}, times(6, "park each;" .. big))
@@ -249,7 +249,7 @@ describe("many parked records", function()
     all.add("full", { max_waiting_records = 20, max_buffered_records = 20 }, records, 2)
     all.start()
   end)
-  teardown(stage.close)
+  teardown(fixture.close)
 
   local function page(consumer, ...)
     local ticket = assert(consumer.core:parked_begin(...))
@@ -288,7 +288,7 @@ describe("many parked records", function()
       assert.is_nil(found[record.id])
       found[record.id] = true
       assert.is_true(consumer:resolve(record, "discard"))
-      if count == 100 then stage.produce(this.topic, times(10, "park late")) end
+      if count == 100 then fixture.produce(this.topic, times(10, "park late")) end
     end
     assert.is_true(count >= 600 and count <= 610)
     helper.eventually(20, function()
@@ -306,7 +306,7 @@ describe("many parked records", function()
       assert.same({ this.topic, 0, 0, "k1", "waiting" },
         { event.topic, event.partition, event.offset, event.key, event.reason })
       wait_done(this, 200) -- the other goes on
-      helper.eventually(1, stage.pause(0.5), consumer)
+      helper.eventually(1, fixture.pause(0.5), consumer)
       local stats = consumer:stats()
       assert.equal(10, stats.waiting_records) -- its share
       -- And what was read before that was full: counted as buffered.
@@ -314,7 +314,7 @@ describe("many parked records", function()
       assert.equal(stats.parked, stats.waiting_records + stats.buffered_records)
       assert.equal("waiting", stats.partitions[1].blocked or stats.partitions[2].blocked)
       assert.is_nil(seen(this, "partition_unblocked"))
-      stage.produce(this.topic, { { key = "more", partition = 1 } })
+      fixture.produce(this.topic, { { key = "more", partition = 1 } })
       wait_done(this, 201)
       helper.eventually(30, function()
         for record in consumer:parked() do assert.is_true(consumer:resolve(record, "discard")) end
@@ -322,33 +322,33 @@ describe("many parked records", function()
       end, consumer)
       helper.eventually(10, function() return seen(this, "partition_unblocked") end, consumer)
       assert.is_true(consumer:commit())
-      assert.equal(200, stage.committed(this.group, this.topic)[0].offset)
+      assert.equal(200, fixture.committed(this.group, this.topic)[0].offset)
     end)
 end)
 
 describe("looking after old records", function()
   local PARTITIONS = 60
 
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   it("keeps neither a seek nor an assignment waiting, however many partitions have some", function()
     local topic, records = helper.topic(PARTITIONS), {}
     for partition = 0, PARTITIONS - 1 do
       records[#records + 1] = { value = "fail 9", partition = partition }
     end
-    stage.produce(topic, records)
-    local consumer = stage.consumer { topics = { topic }, retry = { attempts = 1 },
+    fixture.produce(topic, records)
+    local consumer = fixture.consumer { topics = { topic }, retry = { attempts = 1 },
       kafka = { ["fetch.wait.max.ms"] = 500 } } -- a question waits behind a fetch
-    stage.start(consumer)
+    fixture.start(consumer)
     helper.eventually(20, function() return consumer:stats().parked == PARTITIONS end, consumer)
-    local over = stage.pause(13) -- they are old after 10 s
+    local over = fixture.pause(13) -- they are old after 10 s
     while not over() do
       local seconds, ok = helper.seconds(consumer.seek, consumer,
         { topic = topic, partition = 0, offset = 1, timeout = 60 })
       assert.is_true(ok)
       assert.is_true(seconds < 5 + helper.late, ("%.1f s"):format(seconds))
-      helper.eventually(2, stage.pause(0.5), consumer)
+      helper.eventually(2, fixture.pause(0.5), consumer)
     end
   end)
 end)

@@ -3,7 +3,7 @@
 -- has no room for: spec/kafka/records_spec.lua. Keys that collide under a
 -- hash without a seed: keys_collide in spec/c/engine_fixture.h.
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 
 local bytes = {}
 for i = 0, 255 do bytes[i + 1] = string.char(i) end
@@ -29,14 +29,14 @@ local RECORDS = {
 }
 
 describe("a hostile record", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   for _, ordering in ipairs { "key", "partition", "unordered" } do
     it("is handled, parked and listed byte by byte, in order by " .. ordering, function()
       local topic = helper.topic(1)
-      stage.produce(topic, RECORDS, { ["message.max.bytes"] = 4000000 })
-      local consumer = stage.start(stage.consumer { topics = { topic }, ordering = ordering,
+      fixture.produce(topic, RECORDS, { ["message.max.bytes"] = 4000000 })
+      local consumer = fixture.start(fixture.consumer { topics = { topic }, ordering = ordering,
         parked_holds = "record", handler = function(record, context)
           local sum = 0
           for _, text in ipairs { record.key or "nil", record.value or "nil" } do

@@ -2,7 +2,7 @@
 -- millisecond, and by whose policy. What counts as a failure, and policies
 -- that fail themselves: spec/handler_spec.lua.
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 
 local LATE = 5 -- seconds; a busy machine is late, but never early
 
@@ -10,16 +10,16 @@ describe("a retry", function()
   local scenes = {}
 
   local function scene(name, options, records)
-    local this = { topic = helper.topic(1), folder = stage.folder(), group = helper.name "group",
+    local this = { topic = helper.topic(1), folder = fixture.folder(), group = helper.name "group",
       failures = {} }
-    stage.produce(this.topic, records)
+    fixture.produce(this.topic, records)
     scenes[name] = this
     options.topics, options.handler_args = options.topics or { this.topic }, this.folder
     options.kafka = { ["group.id"] = this.group }
     options.on_event = function(event)
       if event.type == "record_failed" then table.insert(this.failures, event) end
     end
-    this.consumer = stage.consumer(options)
+    this.consumer = fixture.consumer(options)
     return this.consumer
   end
 
@@ -30,8 +30,8 @@ describe("a retry", function()
   end
 
   setup(function()
-    stage.open()
-    stage.start(
+    fixture.open()
+    fixture.start(
       scene("exponential", { retry = { delay = 0.05, factor = 2, max_delay = 0.3, jitter = 0 } },
         times(1, "fail 5")),
       scene("jitter", { retry = { delay = 0.2, factor = 1, jitter = 0.5 } }, times(40, "fail 1")),
@@ -44,14 +44,14 @@ describe("a retry", function()
       scene("restart", { retry = { delay = 0.01, factor = 1, jitter = 0 } }, times(1, "fail 1000000"))
     )
   end)
-  teardown(stage.close)
+  teardown(fixture.close)
 
   local function left(name, count)
     local this = scenes[name]
-    helper.eventually(20, function() return stage.count(this.folder, "leave") >= count end,
+    helper.eventually(20, function() return fixture.count(this.folder, "leave") >= count end,
       this.consumer)
     while this.consumer:step(0) > 0 do end
-    return this, stage.journal(this.folder)
+    return this, fixture.journal(this.folder)
   end
 
   -- Seconds from the end of each attempt to the start of the next.
@@ -132,11 +132,11 @@ describe("a retry", function()
     local this = scenes.restart
     helper.eventually(10, function() return #this.failures > 5 end, this.consumer)
     assert(this.consumer:close { timeout = 5 })
-    local folder = stage.folder()
-    local second = stage.start(stage.consumer { topics = { this.topic }, handler_args = folder,
+    local folder = fixture.folder()
+    local second = fixture.start(fixture.consumer { topics = { this.topic }, handler_args = folder,
       kafka = { ["group.id"] = this.group } })
-    helper.eventually(10, function() return stage.count(folder, "enter") > 0 end, second)
-    assert.equal(1, stage.journal(folder)[1].attempt)
+    helper.eventually(10, function() return fixture.count(folder, "enter") > 0 end, second)
+    assert.equal(1, fixture.journal(folder)[1].attempt)
   end)
 end)
 
@@ -156,8 +156,8 @@ describe("the time of a retry", function()
 end)
 
 describe("routes", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   it("are taken exact before pattern, the longest pattern first, each with its retry; "
     .. "a topic without one is an event", function()
@@ -166,14 +166,14 @@ describe("routes", function()
     local folders, events, handlers, group = {}, {}, {}, helper.name "group"
     for _, name in ipairs(names) do
       assert(helper.mock():create_topic(prefix .. name, 1))
-      stage.produce(prefix .. name, { { key = name, value = "fail 1" } })
+      fixture.produce(prefix .. name, { { key = name, value = "fail 1" } })
     end
-    folders.all = stage.folder()
+    folders.all = fixture.folder()
     handlers[prefix .. "exact"] = { "spec.handlers.actor", retry = { delay = 0.01, jitter = 0 } }
     handlers["^" .. prefix .. "e"] = function() error "the pattern was taken" end
     handlers["^" .. prefix .. "l"] = { "spec.handlers.actor", retry = { delay = 0.02, jitter = 0 } }
     handlers["^" .. prefix .. "long"] = { "spec.handlers.actor", retry = function() return 0.03 end }
-    local consumer = stage.consumer { topics = { "^" .. prefix }, handler = handlers,
+    local consumer = fixture.consumer { topics = { "^" .. prefix }, handler = handlers,
       handler_args = folders.all, kafka = { ["group.id"] = group },
       on_event = function(event) events[#events + 1] = event end }
     assert(consumer:start())
@@ -190,9 +190,9 @@ describe("routes", function()
     assert.same({ exact = 0.01, l = 0.02, ["long-one"] = 0.03 }, delays)
     assert.equal(1, #missing)
     assert.same({ prefix .. "x", "NO_ROUTE" }, { missing[1].topic, missing[1].code })
-    assert.equal(3, stage.count(folders.all, "enter") / 2)
+    assert.equal(3, fixture.count(folders.all, "enter") / 2)
     -- What nobody handles is not committed away.
     assert(consumer:close())
-    assert.is_nil(stage.committed(group, prefix .. "x")[0])
+    assert.is_nil(fixture.committed(group, prefix .. "x")[0])
   end)
 end)

@@ -1,7 +1,7 @@
 -- What the system does not give: a name for what is missing, the limit that
 -- was met, and nothing half done.
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 
 -- In the processes below: their own limits, and what they hold.
 local LIMITS = [[
@@ -57,48 +57,48 @@ describe("configure without threads", function()
   ]]
 
   setup(function()
-    stage.open()
-    topic, folder = helper.topic(1), stage.folder()
+    fixture.open()
+    topic, folder = helper.topic(1), fixture.folder()
     local records = {}
     for i = 1, 8 do records[i] = { key = "k" .. i, value = "gate many" } end
     records[9] = { key = "f", value = "fail 2" }
-    stage.produce(topic, records)
+    fixture.produce(topic, records)
     child = helper.spawn(PROGRAM, helper.bootstrap(), topic, folder, helper.name "group")
   end)
-  teardown(stage.close)
+  teardown(fixture.close)
 
   local function held()
-    return stage.count(folder, "enter") - stage.count(folder, "leave")
+    return fixture.count(folder, "enter") - fixture.count(folder, "leave")
   end
 
   it("has not happened, and names the limit", function()
     helper.eventually(30, function() return held() == 2 end)
-    stage.release(folder, "step1")
+    fixture.release(folder, "step1")
     child:says("more\tnil\tNO_THREAD\tworker")
     assert.matches("of 198 could not start: Resource temporarily unavailable "
       .. "%(RLIMIT_NPROC %w+, RLIMIT_AS %d+", child:output())
-    helper.eventually(1, stage.pause(0.3))
+    helper.eventually(1, fixture.pause(0.3))
     assert.equal(2, held())
   end)
 
   it("is not brought back by the next", function()
-    stage.release(folder, "step2")
+    fixture.release(folder, "step2")
     child:says("interval\ttrue\tnil\tnil\t2")
-    helper.eventually(1, stage.pause(0.3))
+    helper.eventually(1, fixture.pause(0.3))
     assert.equal(2, held())
   end)
 
   it("works when there are threads", function()
-    stage.release(folder, "step3")
+    fixture.release(folder, "step3")
     child:says("four\ttrue")
     helper.eventually(10, function() return held() == 4 end)
   end)
 
   it("left the retry function as it was", function()
-    stage.release(folder, "many")
-    helper.eventually(10, function() return stage.count(folder, "leave") == 9 end)
-    helper.eventually(1, stage.pause(0.3))
-    assert.equal(1, stage.count(folder, "enter", 8)) -- in an hour
+    fixture.release(folder, "many")
+    helper.eventually(10, function() return fixture.count(folder, "leave") == 9 end)
+    helper.eventually(1, fixture.pause(0.3))
+    assert.equal(1, fixture.count(folder, "enter", 8)) -- in an hour
   end)
 end)
 

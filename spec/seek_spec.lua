@@ -1,6 +1,6 @@
 -- Seeks that come early, and those that nobody waits for any more.
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 
 local function records(count)
   local list = {}
@@ -9,16 +9,16 @@ local function records(count)
 end
 
 describe("a seek when a partition is assigned", function()
-  setup(stage.open)
+  setup(fixture.open)
   after_each(function() helper.mock():rtt(nil, 0) end)
-  teardown(stage.close)
+  teardown(fixture.close)
 
   -- A consumer that seeks in the event, while the brokers are slow to say what
   -- was committed; its folder, and what is told and answered.
   local function seeking(topic, to)
-    local folder, told, answers = stage.folder(), {}, {}
+    local folder, told, answers = fixture.folder(), {}, {}
     local consumer
-    consumer = stage.consumer { topics = { topic }, handler_args = folder,
+    consumer = fixture.consumer { topics = { topic }, handler_args = folder,
       on_event = function(event)
         told[#told + 1] = event.type
         if event.type ~= "assigned" then return end
@@ -32,7 +32,7 @@ describe("a seek when a partition is assigned", function()
 
   it("waits until it is known what was done of it, and goes there", function()
     local topic = helper.topic(1)
-    stage.produce(topic, records(10))
+    fixture.produce(topic, records(10))
     local consumer, folder, told, answers = seeking(topic, { 2, 7 })
     helper.mock():rtt(nil, 0.2)
     assert(consumer:start())
@@ -45,7 +45,7 @@ describe("a seek when a partition is assigned", function()
       return consumer:assignment()[1].true_lag == 0 and consumer:report().done >= 3
     end, consumer)
     local seen = {}
-    for _, line in ipairs(stage.journal(folder)) do seen[line.offset] = true end
+    for _, line in ipairs(fixture.journal(folder)) do seen[line.offset] = true end
     for offset = 7, 9 do assert.is_true(seen[offset]) end
   end)
 
@@ -68,14 +68,14 @@ describe("a seek when a partition is assigned", function()
 end)
 
 describe("seeks that were given up", function()
-  setup(stage.open)
+  setup(fixture.open)
   after_each(function() helper.mock():rtt(nil, 0) end)
-  teardown(stage.close)
+  teardown(fixture.close)
 
   it("do not happen one after another when the broker is back", function()
     local topic, sought = helper.topic(1), {}
-    stage.produce(topic, records(10))
-    local consumer = stage.consumer { topics = { topic }, on_event = function(event)
+    fixture.produce(topic, records(10))
+    local consumer = fixture.consumer { topics = { topic }, on_event = function(event)
       if event.type == "sought" then sought[#sought + 1] = event.to end
     end }
     assert(consumer:start())

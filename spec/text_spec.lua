@@ -1,7 +1,7 @@
 -- What a person sees who prints what strand gave, and what a test compares.
 local helper = require "spec.support.helper"
 local strand = require "strand"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 
 describe("an outcome", function()
   it("shows what it asks for, and why", function()
@@ -26,10 +26,10 @@ describe("an outcome", function()
 end)
 
 describe("what is printed", function()
-  teardown(stage.close)
+  teardown(fixture.close)
 
   it("is the event, the report and the delivery, not their addresses", function()
-    stage.open()
+    fixture.open()
     local topic, events = helper.topic(1), {}
     local producer = assert(strand.producer {
       kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
@@ -37,7 +37,7 @@ describe("what is printed", function()
     assert.equal(("strand.Delivery (%s/0/0)"):format(topic), tostring(delivery))
     assert.matches("^strand.Report %(sent 1, delivered 1, [%d.e+-]+ s%)$",
       tostring(producer:close()))
-    local consumer = stage.consumer {
+    local consumer = fixture.consumer {
       topics = { topic }, retry = { delay = 0.01, jitter = 0 },
       handler = function(record, context)
         if record.attempt == 1 then return false, "not yet" end

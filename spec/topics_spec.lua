@@ -1,20 +1,20 @@
 -- What a pattern brings: topics that no route takes, and none of Kafka's own.
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 
 local function code_of(consumer) return (select(3, consumer:health())) end
 
 describe("a topic without a route", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   it("is never read, and that is told as long as it lasts", function()
     local prefix, told = helper.name "routed", {}
     local taken, left = prefix .. ".taken", prefix .. ".left"
-    stage.produce(taken, { { key = "a" } })
-    stage.produce(left, { { key = "a" } })
-    local consumer = stage.consumer { topics = { "^" .. prefix }, handler = {
-      [taken] = "spec.handlers.actor" }, handler_args = stage.folder(), log = function() end,
+    fixture.produce(taken, { { key = "a" } })
+    fixture.produce(left, { { key = "a" } })
+    local consumer = fixture.consumer { topics = { "^" .. prefix }, handler = {
+      [taken] = "spec.handlers.actor" }, handler_args = fixture.folder(), log = function() end,
       on_event = function(event)
         if event.code == "NO_ROUTE" then told[#told + 1] = event end
       end }
@@ -41,18 +41,18 @@ describe("a topic without a route", function()
 end)
 
 describe("a pattern", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   local function topics_of(topics, count)
     local strand = require "strand"
     local mock = assert(strand.mock { brokers = 1, topics = {
       orders = 1, ["__consumer_offsets"] = 1, ["__transaction_state"] = 1 } })
     finally(function()
-      stage.clear()
+      fixture.clear()
       mock:close()
     end)
-    local consumer = stage.start(stage.consumer { topics = topics, log = function() end,
+    local consumer = fixture.start(fixture.consumer { topics = topics, log = function() end,
       kafka = { ["bootstrap.servers"] = mock.bootstrap_servers } })
     local names
     helper.eventually(20, function()

@@ -2,18 +2,18 @@
 -- (librdkafka 2.0.2), and knows no credentials: missing topics and refused
 -- credentials are in spec/kafka/trouble_spec.lua.
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 local strand = require "strand"
 
 local NOWHERE = { ["bootstrap.servers"] = "127.0.0.1:1" } -- where nobody listens
 
 describe("brokers that do not answer", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   it("end a start that has a timeout, and the object", function()
     local lines = {}
-    local consumer = stage.consumer { topics = { "orders" }, kafka = NOWHERE, start_timeout = 0.5,
+    local consumer = fixture.consumer { topics = { "orders" }, kafka = NOWHERE, start_timeout = 0.5,
       log = function(_, facility, message) lines[#lines + 1] = facility .. message end }
     local seconds, ok, message, code = helper.seconds(consumer.start, consumer)
     assert.is_nil(ok)
@@ -30,7 +30,7 @@ describe("brokers that do not answer", function()
   end)
 
   it("end run() in the same way", function()
-    local consumer = stage.consumer { topics = { "orders" }, kafka = NOWHERE, start_timeout = 0.2,
+    local consumer = fixture.consumer { topics = { "orders" }, kafka = NOWHERE, start_timeout = 0.2,
       log = function() end }
     local ok, message, code, report = consumer:run()
     assert.same({ nil, "TIMED_OUT" }, { ok, code })
@@ -47,7 +47,7 @@ describe("brokers that do not answer", function()
       ["reconnect.backoff.max.ms"] = 500 }
     local seen = { {}, {} }
     local function open(i, properties, folder)
-      return stage.consumer { topics = { "orders" }, kafka = properties, handler_args = folder,
+      return fixture.consumer { topics = { "orders" }, kafka = properties, handler_args = folder,
         on_event = function(event)
           if event.type == "unreachable" then seen[i][#seen[i] + 1] = event end
           assert.is_not.equal("join_failed", event.type) -- there is no broker to ask
@@ -58,18 +58,18 @@ describe("brokers that do not answer", function()
           end
         end }
     end
-    local folder = stage.folder()
+    local folder = fixture.folder()
     local never, lost = open(1, NOWHERE), open(2, kafka, folder)
     assert(never:start())
-    local started = stage.now()
-    stage.start(lost)
+    local started = fixture.now()
+    fixture.start(lost)
     mock:down()
-    local down = stage.now()
+    local down = fixture.now()
     assert.same({ nil, "NOT_ASSIGNED" }, { (function(ok, _, code) return ok, code end)(never:health()) })
     helper.eventually(20, function() return #seen[1] > 0 end, never, lost)
-    assert.is_true(stage.now() - started > 9 and stage.now() - started < 16)
+    assert.is_true(fixture.now() - started > 9 and fixture.now() - started < 16)
     helper.eventually(20, function() return #seen[2] > 0 end, never, lost)
-    assert.is_true(stage.now() - down > 9 and stage.now() - down < 18)
+    assert.is_true(fixture.now() - down > 9 and fixture.now() - down < 18)
     for i, consumer in ipairs { never, lost } do
       helper.eventually(5, function() return seen[i].lines end, consumer)
       assert.same({ 1, 1 }, { #seen[i], seen[i].lines })
@@ -85,23 +85,23 @@ describe("brokers that do not answer", function()
     local producer = assert(strand.producer { kafka = kafka })
     assert(producer:send_wait { topic = "orders", key = "a" })
     producer:close()
-    helper.eventually(20, function() return stage.count(folder, "leave") == 1 end, lost)
-    stage.clear() -- before its cluster goes
+    helper.eventually(20, function() return fixture.count(folder, "leave") == 1 end, lost)
+    fixture.clear() -- before its cluster goes
   end)
 end)
 
 describe("a coordinator that moves, and leaders that do", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   it("cost no record, and no order", function()
     local mock = assert(strand.mock { brokers = 3, topics = { orders = 2 } })
     finally(function() mock:close() end)
     local kafka = { ["bootstrap.servers"] = mock.bootstrap_servers,
       ["group.id"] = helper.name "group", ["topic.metadata.refresh.interval.ms"] = 500 }
-    local folder = stage.folder()
+    local folder = fixture.folder()
     assert(mock:coordinator(kafka["group.id"], 1))
-    local consumer = stage.start(stage.consumer { topics = { "orders" }, kafka = kafka,
+    local consumer = fixture.start(fixture.consumer { topics = { "orders" }, kafka = kafka,
       handler_args = folder, commit_interval = 0.1, log = function() end })
     local producer = assert(strand.producer { kafka = { ["bootstrap.servers"] = mock.bootstrap_servers },
       log = function() end })
@@ -112,7 +112,7 @@ describe("a coordinator that moves, and leaders that do", function()
       end
       sent = sent + count
       assert(producer:flush(20))
-      helper.eventually(20, function() return stage.count(folder, "leave") >= sent end, consumer)
+      helper.eventually(20, function() return fixture.count(folder, "leave") >= sent end, consumer)
     end
     send(50)
     mock:coordinator(kafka["group.id"], 2)
@@ -126,7 +126,7 @@ describe("a coordinator that moves, and leaders that do", function()
       return total == sent
     end, consumer)
     local last, count = {}, 0
-    for _, line in ipairs(stage.journal(folder)) do
+    for _, line in ipairs(fixture.journal(folder)) do
       local shard = line.partition .. line.key
       if line.what == "enter" then
         assert.is_true(line.offset > (last[shard] or -1))
@@ -134,17 +134,17 @@ describe("a coordinator that moves, and leaders that do", function()
       end
     end
     assert.equal(sent, count)
-    stage.clear()
+    fixture.clear()
   end)
 end)
 
 -- What start_timeout and health() say is what stands in the log.
 describe("a connection that cannot be made has its cause told", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   local function start(kafka)
-    local consumer = stage.consumer { topics = { "orders" }, kafka = kafka, start_timeout = 2,
+    local consumer = fixture.consumer { topics = { "orders" }, kafka = kafka, start_timeout = 2,
       log = false }
     local ok, message, code = consumer:start()
     assert.same({ nil, "TIMED_OUT" }, { ok, code })
@@ -161,7 +161,7 @@ describe("a connection that cannot be made has its cause told", function()
   end)
 
   it("by health()", function()
-    local consumer = stage.consumer { topics = { "orders" }, log = false, kafka = NOWHERE }
+    local consumer = fixture.consumer { topics = { "orders" }, log = false, kafka = NOWHERE }
     assert(consumer:start())
     helper.eventually(10, function()
       local _, reason, code = consumer:health()
@@ -175,7 +175,7 @@ describe("a connection that cannot be made has its cause told", function()
     local rubbish = helper.folder() .. "/rubbish.pem"
     helper.write(rubbish, "no certificate")
     local function raises(expected, name, value, protocol)
-      local ok, problem = pcall(stage.consumer, { topics = { "orders" }, log = false,
+      local ok, problem = pcall(fixture.consumer, { topics = { "orders" }, log = false,
         kafka = { ["security.protocol"] = protocol or "ssl", [name] = value } })
       assert.is_false(ok)
       assert.matches(expected, problem, 1, true)

@@ -1,16 +1,16 @@
 -- Without on_event nothing fails in silence: a typo in a handler once failed
 -- 7,584 times without a line, health true.
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 local strand = require "strand"
 
 describe("a consumer without on_event", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   local function open(options, records)
     local topic, lines = helper.topic(1), {}
-    stage.produce(topic, records)
+    fixture.produce(topic, records)
     options.topics = { topic }
     if options.log == nil then
       options.log = function(level, _, message)
@@ -19,7 +19,7 @@ describe("a consumer without on_event", function()
     end
     options.retry = options.retry or { attempts = 2, delay = 0.01, jitter = 0 }
     options.workers = 2
-    local consumer = stage.consumer(options) -- without an on_event of its own
+    local consumer = fixture.consumer(options) -- without an on_event of its own
     assert(consumer:start())
     return consumer, lines, topic
   end
@@ -105,7 +105,7 @@ describe("a consumer without on_event", function()
 
   it("writes them to stderr where nobody takes the log, also unstepped", function()
     local topic = helper.topic(1)
-    stage.produce(topic, many(1))
+    fixture.produce(topic, many(1))
     local child = helper.spawn([[
       local strand = require "strand"
       local consumer = assert(strand.consumer {
@@ -125,8 +125,8 @@ end)
 
 -- Twenty records once failed without a line: flush and close had their answer.
 describe("a producer without on_delivery", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   local function open(bootstrap, options)
     local lines = {}

@@ -99,12 +99,12 @@ static void a_quiet_partition_lends_its_share (void **state) {
   calm = assign(e, 1);
   while (strand_engine_may_read(e, busy)) poll(e, busy, next++, "a");
   assert_int_equal(next, 50);
-  strand_engine_quiet(e, calm, true);
+  strand_engine_drained(e, calm, true);
   while (strand_engine_may_read(e, busy)) poll(e, busy, next++, "a");
   assert_int_equal(next, 100);
   assert_true(strand_engine_may_read(e, calm)); /* it holds nothing */
   assert_int_equal(strand_engine_read_limit(e, calm, 10), 1);
-  strand_engine_quiet(e, calm, false);
+  strand_engine_drained(e, calm, false);
   while (next > 40) {
     strand_lease l;
     assert_true(strand_engine_lease(e, 10, 0, &l));
@@ -154,17 +154,17 @@ static void a_full_waiting_share_closes_its_partition_only (void **state) {
   while (next < 99 && strand_engine_may_read(e, p)) poll(e, p, next++, "a");
   assert_int_equal(next, 10);
   assert_true(strand_engine_may_read(e, q));
-  strand_engine_look(e, SECOND);
+  strand_engine_maintain(e, SECOND);
   assert_int_equal(heard.notices[STRAND_NOTICE_BLOCKED], 0);
-  strand_engine_look(e, 2 * SECOND);
-  strand_engine_look(e, 3 * SECOND);
+  strand_engine_maintain(e, 2 * SECOND);
+  strand_engine_maintain(e, 3 * SECOND);
   assert_int_equal(heard.notices[STRAND_NOTICE_BLOCKED], 1);
   assert_string_equal(heard.reason, "waiting");
   assert_int_equal(heard.record, 0);
   strand_engine_tick(e, 5 * SECOND);
   while (strand_engine_lease(e, 64, 0, &l)) done(e, &l);
   assert_true(strand_engine_may_read(e, p));
-  strand_engine_look(e, 6 * SECOND);
+  strand_engine_maintain(e, 6 * SECOND);
   assert_int_equal(heard.notices[STRAND_NOTICE_UNBLOCKED], 1);
   assert_int_equal(stats(e).waiting_records + stats(e).waiting_bytes, 0);
   strand_engine_free(e);

@@ -24,9 +24,9 @@ static void a_full_payload_stops_its_partition_only (void **state) {
   l = take_at(e, 0);
   assert_ptr_equal(l.partition, q);
   done(e, &l);
-  strand_engine_look(e, SECOND);
+  strand_engine_maintain(e, SECOND);
   nothing_starts(e);
-  strand_engine_look(e, 3 * SECOND);
+  strand_engine_maintain(e, 3 * SECOND);
   assert_string_equal(heard.reason, "metadata");
   done(e, &kept[0]); /* the lowest: now the payload is shorter */
   l = lease_of(e, 1);
@@ -55,14 +55,14 @@ static void what_fails_again_unblocks_no_full_partition (void **state) {
     strand_engine_tick(e, now);
     assert_true(strand_engine_lease(e, 1, now, &l));
     fail_at(e, &l, SECOND / 4, now);
-    strand_engine_look(e, now);
+    strand_engine_maintain(e, now);
   }
   assert_string_equal(heard.reason, "metadata");
   assert_int_equal(heard.record, 0);
   c.max_metadata = 4096;
   strand_engine_configure(e, &c);
   while (strand_engine_lease(e, 1, 4 * SECOND, &l)) done(e, &l);
-  strand_engine_look(e, 4 * SECOND);
+  strand_engine_maintain(e, 4 * SECOND);
   assert_int_equal(heard.notices[STRAND_NOTICE_UNBLOCKED], 1);
   while (strand_engine_tick(e, 5 * SECOND) <= 5 * SECOND) {
   }
@@ -89,13 +89,13 @@ static void a_higher_limit_lets_a_full_partition_go_on (void **state) {
   strand_engine_free(e);
 }
 
-/* Found by reading: only the end of a held shard could let it go on. */
+/* Found by reading: only the end of an orphaned shard could let it go on. */
 static void a_release_lets_a_full_partition_go_on (void **state) {
   strand_engine_config c = plain(STRAND_BY_KEY);
   strand_engine *e;
   strand_partition *p;
   strand_lease old, l;
-  strand_held held;
+  strand_orphan orphan;
   (void)state;
   c.max_metadata = 0;
   e = open_with(c);
@@ -103,12 +103,12 @@ static void a_release_lets_a_full_partition_go_on (void **state) {
   poll_all(e, p, "a");
   old = take_at(e, 0);
   revoke(e, p);
-  held = heard.held[0];
-  p = assign_held(e, 0, 2, &held, 1);
+  orphan = heard.orphans[0];
+  p = assign_orphans(e, 0, 2, &orphan, 1);
   poll_all(e, p, "ab");
   nothing_starts(e); /* b is not the lowest */
   done(e, &old);
-  strand_engine_release(e, &held);
+  strand_engine_release(e, &orphan);
   for (int64_t i = 0; i < 2; i++) {
     l = take_at(e, i);
     done(e, &l);
@@ -387,8 +387,8 @@ static void what_does_not_fit_is_told_in_part (void **state) {
   assert_false(c->items[0].whole);
   assert_true(strlen(c->items[0].metadata) > 80);
   assert_true(strlen(c->items[0].metadata) <= 100);
-  assert_true(told_by(&c->items[0]) == c->items[0].told);
-  assert_true(c->items[0].told > 100);
+  assert_true(told_by(&c->items[0]) == c->items[0].covered);
+  assert_true(c->items[0].covered > 100);
   answer(e, c, STRAND_COMMITTED, 0);
   assert_int_equal(heard.notices[STRAND_NOTICE_UNWRITABLE], 1);
   assert_false(strand_engine_dirty(e, p)); /* there is no more to tell */
@@ -417,7 +417,7 @@ static void a_part_without_memory_is_tried_again (void **state) {
   }
   fail_alloc(-1);
   assert_int_equal(failed, 2); /* the commit, and its text */
-  assert_true(told_by(&c->items[0]) == c->items[0].told);
+  assert_true(told_by(&c->items[0]) == c->items[0].covered);
   answer(e, c, STRAND_COMMITTED, 0);
   assert_int_equal(heard.notices[STRAND_NOTICE_UNWRITABLE], 1);
   for (int i = 0; i < count; i++) done(e, &kept[i]);
@@ -501,19 +501,19 @@ static void longer_metadata_is_tried_again (void **state) {
   (void)state;
   commit_all(e, 300, now);
   limit = limit_of(e, p);
-  strand_engine_look(e, now + STRAND_METADATA_AGAIN_US - 1);
+  strand_engine_maintain(e, now + STRAND_METADATA_AGAIN_US - 1);
   assert_int_equal(limit_of(e, p), limit);
   assert_null(strand_engine_commit(e, now, NULL));
   now += STRAND_METADATA_AGAIN_US;
-  strand_engine_look(e, now);
+  strand_engine_maintain(e, now);
   assert_int_equal(limit_of(e, p), 2 * limit);
   assert_in_range(commit_all(e, 300, now), 1, 2); /* it still does not */
   assert_in_range(limit_of(e, p), limit, 300);
-  strand_engine_look(e, now + STRAND_METADATA_AGAIN_US - 1);
+  strand_engine_maintain(e, now + STRAND_METADATA_AGAIN_US - 1);
   assert_in_range(limit_of(e, p), limit, 300);
   while (limit_of(e, p) < 4096) { /* somebody has set it right */
     now += STRAND_METADATA_AGAIN_US;
-    strand_engine_look(e, now);
+    strand_engine_maintain(e, now);
     assert_int_equal(commit_all(e, 4096, now), 0);
   }
   assert_false(strand_partition_unwritable(p));
@@ -557,7 +557,7 @@ static void an_answer_after_the_revoke_says_nothing (void **state) {
   strand_commit *c = strand_engine_commit(e, 0, NULL);
   (void)state;
   revoke(e, p[1]);
-  p[1] = assign_held(e, 1, 2, NULL, 0);
+  p[1] = assign_orphans(e, 1, 2, NULL, 0);
   answer(e, c, STRAND_COMMITTED, 0);
   assert_int_equal(committed(e, p[0]), 1);
   assert_int_equal(committed(e, p[1]), 0);

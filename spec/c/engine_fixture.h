@@ -60,10 +60,10 @@ static bool keys_collide;
 
 #define SECOND INT64_C(1000000)
 #define MIB ((size_t)1 << 20)
-#define HELD_MAX 16
+#define ORPHANS_MAX 16
 
 static const strand_route_limits route = {
-  .policy = { 100000, 1000000, 2, 0, 0, STRAND_VERDICT_PARK }
+  .policy = { 100000, 1000000, 2, 0, 0, STRAND_OUTCOME_PARK }
 };
 
 static struct {
@@ -71,12 +71,12 @@ static struct {
   strand_notice last;
   char reason[256];
   int64_t record;
-  strand_held held[HELD_MAX];
-  char keys[HELD_MAX][64];
-  int held_count;
+  strand_orphan orphans[ORPHANS_MAX];
+  char keys[ORPHANS_MAX][64];
+  int orphan_count;
   int visited;
-  int letters;
-  strand_record *letter; /* the last */
+  int dead_letters;
+  strand_record *dead_letter; /* the last */
 } heard;
 
 static inline void on_notice (void *arg, const strand_notice *n) {
@@ -89,35 +89,35 @@ static inline void on_notice (void *arg, const strand_notice *n) {
   heard.reason[length] = '\0';
 }
 
-static inline void keep_held (const strand_held *held) {
-  strand_held *to = &heard.held[heard.held_count];
-  assert_true(heard.held_count < HELD_MAX);
-  *to = *held;
+static inline void keep_orphan (const strand_orphan *orphan) {
+  strand_orphan *to = &heard.orphans[heard.orphan_count];
+  assert_true(heard.orphan_count < ORPHANS_MAX);
+  *to = *orphan;
   to->topic = "t";
-  if (held->key_length > 0) {
-    memcpy(heard.keys[heard.held_count], held->key, held->key_length);
+  if (orphan->key_length > 0) {
+    memcpy(heard.keys[heard.orphan_count], orphan->key, orphan->key_length);
   }
-  to->key = heard.keys[heard.held_count++];
+  to->key = heard.keys[heard.orphan_count++];
 }
 
-static inline void on_release (void *arg, const strand_held *held) {
+static inline void on_release (void *arg, const strand_orphan *orphan) {
   (void)arg;
-  keep_held(held);
+  keep_orphan(orphan);
 }
 
-static inline void on_visit (void *arg, const strand_held *held) {
+static inline void on_visit (void *arg, const strand_orphan *orphan) {
   (void)arg;
   heard.visited++;
-  keep_held(held);
+  keep_orphan(orphan);
 }
 
-static inline bool on_letter (void *arg, strand_partition *p,
-                              strand_record *r) {
+static inline bool on_dead_letter (void *arg, strand_partition *p,
+                                   strand_record *r) {
   (void)arg;
   assert_ptr_equal(strand_record_partition(r), p);
   if (alloc_fails()) return false;
-  heard.letters++;
-  heard.letter = r;
+  heard.dead_letters++;
+  heard.dead_letter = r;
   return true;
 }
 
@@ -146,11 +146,11 @@ static inline strand_engine *open_by (strand_ordering ordering) {
   return open_with(plain(ordering));
 }
 
-static inline strand_partition *assign_held (strand_engine *e, int32_t index,
-                                             uint32_t epoch,
-                                             const strand_held *held,
-                                             size_t count) {
-  strand_partition *p = strand_engine_assign(e, "t", index, epoch, 0, held,
+static inline strand_partition *assign_orphans (strand_engine *e,
+                                                int32_t index, uint32_t epoch,
+                                                const strand_orphan *orphans,
+                                                size_t count) {
+  strand_partition *p = strand_engine_assign(e, "t", index, epoch, 0, orphans,
                                              count);
   assert_non_null(p);
   assert_int_equal(strand_engine_restored(e, p, 0, NULL), STRAND_OK);
@@ -158,11 +158,11 @@ static inline strand_partition *assign_held (strand_engine *e, int32_t index,
 }
 
 static inline strand_partition *assign (strand_engine *e, int32_t index) {
-  return assign_held(e, index, 1, NULL, 0);
+  return assign_orphans(e, index, 1, NULL, 0);
 }
 
 static inline void revoke (strand_engine *e, strand_partition *p) {
-  heard.held_count = heard.visited = 0;
+  heard.orphan_count = heard.visited = 0;
   strand_engine_revoke(e, p, on_visit, NULL);
 }
 
@@ -229,7 +229,7 @@ static inline void done (strand_engine *e, strand_lease *l) {
 }
 
 static inline strand_err ended (strand_engine *e, strand_lease *l,
-                                strand_verdict_kind kind, int64_t delay,
+                                strand_outcome_kind kind, int64_t delay,
                                 int64_t now) {
   strand_ending ending = { kind, delay, "no", 2 };
   return strand_engine_end(e, l, &ending, now);
@@ -237,7 +237,7 @@ static inline strand_err ended (strand_engine *e, strand_lease *l,
 
 static inline void fail_at (strand_engine *e, strand_lease *l, int64_t delay,
                             int64_t now) {
-  assert_int_equal(ended(e, l, STRAND_VERDICT_FAILED, delay, now), STRAND_OK);
+  assert_int_equal(ended(e, l, STRAND_OUTCOME_FAILED, delay, now), STRAND_OK);
   strand_engine_check(e);
 }
 
@@ -295,12 +295,12 @@ static inline strand_engine_config limited (strand_ordering ordering) {
   routes[0] = routes[1] = route;
   c.routes = routes;
   c.route_count = 2;
-  c.letter = on_letter;
+  c.dead_letter = on_dead_letter;
   return c;
 }
 
 static inline void end_at (strand_engine *e, strand_lease *l,
-                           strand_verdict_kind kind, int64_t now) {
+                           strand_outcome_kind kind, int64_t now) {
   assert_int_equal(ended(e, l, kind, -1, now), STRAND_OK);
   strand_engine_check(e);
 }

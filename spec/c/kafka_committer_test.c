@@ -33,7 +33,7 @@ static strand_member member;
 static strand_lease running[16];
 static int running_count;
 static const strand_route_limits route = { .policy = { 1000, 1000, 1, 0, 0,
-                                                       STRAND_VERDICT_PARK } };
+                                                       STRAND_OUTCOME_PARK } };
 
 static void on_notice (void *arg, const strand_notice *notice) {
   (void)arg;

@@ -58,7 +58,7 @@ typedef struct play {
   _Atomic int64_t last[KEYS]; /* highest offset done */
 } play;
 
-typedef struct stage {
+typedef struct fixture {
   play plays[PARTITIONS];
   sem_t released;    /* posted when the last user is gone */
   atomic_int states; /* open */
@@ -66,7 +66,7 @@ typedef struct stage {
   const char *topic;
   char group[48];
   atomic_bool any_order; /* after a seek or a rebalance: do not judge */
-} stage;
+} fixture;
 
 static strand_mock *cluster;
 static strand_mock *lonely; /* a cluster that one test takes down */
@@ -81,9 +81,9 @@ static int key_of (const strand_record *r) {
   return r->key_length > 0 ? strand_record_key(r)[0] % KEYS : 0;
 }
 
-static void fail_record (strand_verdict *v, int delay_ms) {
+static void fail_record (strand_outcome *v, int delay_ms) {
   static const char reason[] = "as the test wants it";
-  v->kind = STRAND_VERDICT_FAILED;
+  v->kind = STRAND_OUTCOME_FAILED;
   v->delay_us = (int64_t)delay_ms * 1000;
   v->reason = malloc(sizeof(reason));
   if (v->reason == NULL) return;
@@ -99,7 +99,7 @@ static void spin (unsigned most) {
   }
 }
 
-static void act (play *p, const strand_record *r, strand_verdict *v) {
+static void act (play *p, const strand_record *r, strand_outcome *v) {
   int key = key_of(r);
   if (atomic_load(&p->spins) > 0) spin((unsigned)atomic_load(&p->spins));
   if (atomic_load(&p->gated)) {
@@ -109,7 +109,7 @@ static void act (play *p, const strand_record *r, strand_verdict *v) {
     }
     atomic_fetch_sub(&p->at_gate, 1);
   }
-  if (atomic_load(&p->stops)) v->kind = STRAND_VERDICT_STOP;
+  if (atomic_load(&p->stops)) v->kind = STRAND_OUTCOME_STOP;
   else if ((atomic_load(&p->fails_key_0) && key == 0)
            || (atomic_load(&p->fails_first) && r->attempt == 1
                && r->offset % 7 == 0)) {
@@ -118,8 +118,8 @@ static void act (play *p, const strand_record *r, strand_verdict *v) {
 }
 
 static void handle (void *state, const strand_record *r, unsigned route,
-                    strand_verdict *v) {
-  stage *s = state;
+                    strand_outcome *v) {
+  fixture *s = state;
   play *p = &s->plays[strand_partition_index(strand_record_partition(r))];
   int key = key_of(r);
   (void)route;
@@ -129,7 +129,7 @@ static void handle (void *state, const strand_record *r, unsigned route,
     atomic_fetch_add(&p->disorders, 1);
   }
   act(p, r, v);
-  if (v->kind == STRAND_VERDICT_DONE) {
+  if (v->kind == STRAND_OUTCOME_DONE) {
     atomic_store(&p->last[key], r->offset);
     atomic_fetch_add(&p->handled, 1);
   }
@@ -139,13 +139,13 @@ static void handle (void *state, const strand_record *r, unsigned route,
 
 static void serve (void *state, strand_task *task, bool (*next)(void *arg),
                    void *arg) {
-  do handle(state, task->record, task->route, &task->verdict);
-  while (!task->verdict.broken && next(arg));
+  do handle(state, task->record, task->route, &task->outcome);
+  while (!task->outcome.broken && next(arg));
 }
 
 static void *open_state (void *config, unsigned index,
                          strand_failure *failure) {
-  stage *s = config;
+  fixture *s = config;
   (void)index;
   (void)failure;
   atomic_fetch_add(&s->states, 1);
@@ -153,11 +153,11 @@ static void *open_state (void *config, unsigned index,
 }
 
 static void close_state (void *state) {
-  atomic_fetch_sub(&((stage *)state)->states, 1);
+  atomic_fetch_sub(&((fixture *)state)->states, 1);
 }
 
 static void release (void *config) {
-  sem_post(&((stage *)config)->released);
+  sem_post(&((fixture *)config)->released);
 }
 
 /*
@@ -174,14 +174,14 @@ typedef struct wish {
   double grace;
 } wish;
 
-static strand_consumer *open_consumer (stage *s, const wish *w) {
+static strand_consumer *open_consumer (fixture *s, const wish *w) {
   strand_property props[] = { { "bootstrap.servers", w->servers },
                               { "group.id", s->group },
                               { "session.timeout.ms", "6000" },
                               { "heartbeat.interval.ms", "500" },
                               { "fetch.wait.max.ms", "10" } };
   strand_route route = { .limits.policy = { 1000, 60000000, 2, 0.5, 0,
-                                            STRAND_VERDICT_PARK } };
+                                            STRAND_OUTCOME_PARK } };
   strand_consumer_config c = {
     .kafka = props,
     .kafka_count = sizeof(props) / sizeof(props[0]),
@@ -213,9 +213,9 @@ static strand_consumer *open_consumer (stage *s, const wish *w) {
   return k;
 }
 
-static stage *new_stage (const wish *w) {
+static fixture *new_stage (const wish *w) {
   static int number;
-  stage *s = calloc(1, sizeof(*s));
+  fixture *s = calloc(1, sizeof(*s));
   assert_non_null(s);
   sem_init(&s->released, 0, 0);
   for (int i = 0; i < PARTITIONS; i++) {
@@ -229,15 +229,15 @@ static stage *new_stage (const wish *w) {
   return s;
 }
 
-static void start_stage (stage *s) {
+static void start_stage (fixture *s) {
   strand_failure failure = { "", "" };
   if (!strand_consumer_start(s->consumer, &failure)) {
     fail_msg("%s: %s", failure.code, failure.message);
   }
 }
 
-static stage *open_stage (const wish *w) {
-  stage *s = new_stage(w);
+static fixture *open_fixture (const wish *w) {
+  fixture *s = new_stage(w);
   start_stage(s);
   return s;
 }
@@ -246,7 +246,7 @@ static stage *open_stage (const wish *w) {
 static char seen_type[48], seen_code[48];
 static int64_t seen_offset, seen_to;
 
-static void take_events (stage *s) {
+static void take_events (fixture *s) {
   strand_event event;
   while (strand_consumer_next_event(s->consumer, &event)) {
     if (getenv("STRAND_TRACE") != NULL) {
@@ -269,12 +269,12 @@ static void look_for (const char *type) {
   seen_code[0] = '\0';
 }
 
-static bool was_seen (stage *s) {
+static bool was_seen (fixture *s) {
   (void)s;
   return seen_code[0] != '\0';
 }
 
-static void wait_any (stage *const *stages, int count, int ms) {
+static void wait_any (fixture *const *stages, int count, int ms) {
   struct pollfd fds[8] = { { news, POLLIN, 0 } };
   eventfd_t ignored;
   for (int i = 0; i < count; i++) {
@@ -286,9 +286,9 @@ static void wait_any (stage *const *stages, int count, int ms) {
   for (int i = 0; i < count; i++) take_events(stages[i]);
 }
 
-typedef bool predicate (stage *s);
+typedef bool predicate (fixture *s);
 
-static bool serve_until (stage *s, predicate *done) {
+static bool serve_until (fixture *s, predicate *done) {
   double deadline = strand_clock_now() + PATIENCE;
   while (!done(s)) {
     if (strand_clock_now() > deadline) return false;
@@ -300,19 +300,19 @@ static bool serve_until (stage *s, predicate *done) {
 /* A play as a predicate sees it. */
 static int wanted_partition, wanted_count;
 
-static bool is_handled (stage *s) {
+static bool is_handled (fixture *s) {
   return atomic_load(&s->plays[wanted_partition].handled) >= wanted_count;
 }
 
-static bool is_called (stage *s) {
+static bool is_called (fixture *s) {
   return atomic_load(&s->plays[wanted_partition].calls) >= wanted_count;
 }
 
-static bool is_at_gate (stage *s) {
+static bool is_at_gate (fixture *s) {
   return atomic_load(&s->plays[wanted_partition].at_gate) >= wanted_count;
 }
 
-static void wait_for (stage *s, predicate *done, int partition, int count) {
+static void wait_for (fixture *s, predicate *done, int partition, int count) {
   wanted_partition = partition;
   wanted_count = count;
   if (!serve_until(s, done)) {
@@ -329,19 +329,19 @@ static void open_gate (play *p) {
   for (int i = atomic_load(&p->at_gate) + 64; i > 0; i--) sem_post(&p->gate);
 }
 
-static void check_order (const stage *s, int partition) {
+static void check_order (const fixture *s, int partition) {
   assert_int_equal(atomic_load(&s->plays[partition].overlaps), 0);
   assert_int_equal(atomic_load(&s->plays[partition].disorders), 0);
 }
 
-static bool is_joined (stage *s) {
+static bool is_joined (fixture *s) {
   strand_failure failure;
   return strand_consumer_take_joined(s->consumer, &failure) != 0;
 }
 
 /* 'closed' is how long it took. */
-static strand_report close_stage (stage *s, strand_close_mode mode,
-                                  double timeout, double *closed) {
+static strand_report close_fixture (fixture *s, strand_close_mode mode,
+                                    double timeout, double *closed) {
   double began = strand_clock_now();
   strand_report report;
   strand_consumer_close_begin(s->consumer, mode, timeout);
@@ -354,7 +354,7 @@ static strand_report close_stage (stage *s, strand_close_mode mode,
   return report;
 }
 
-static void free_stage (stage *s) {
+static void free_stage (fixture *s) {
   struct timespec until;
   strand_consumer_discard(s->consumer, 5);
   clock_gettime(CLOCK_REALTIME, &until);
@@ -368,8 +368,8 @@ static void free_stage (stage *s) {
   free(s);
 }
 
-static void end_stage (stage *s) {
-  strand_report report = close_stage(s, STRAND_CLOSE_FINISH, 30, NULL);
+static void end_stage (fixture *s) {
+  strand_report report = close_fixture(s, STRAND_CLOSE_FINISH, 30, NULL);
   assert_false(report.detached);
   strand_report_clear(&report);
   free_stage(s);
@@ -428,7 +428,7 @@ static int64_t committed_by (rd_kafka_t *reader, const char *topic,
   return offset < 0 ? -1 : offset;
 }
 
-static int64_t committed_of (const stage *s, int partition) {
+static int64_t committed_of (const fixture *s, int partition) {
   rd_kafka_t *reader = open_client(RD_KAFKA_CONSUMER,
                                    strand_mock_bootstrap(cluster), s->group);
   int64_t offset = committed_by(reader, s->topic, partition);
@@ -436,7 +436,7 @@ static int64_t committed_of (const stage *s, int partition) {
   return offset;
 }
 
-static int wait_ticket (stage *s, strand_ticket *ticket,
+static int wait_ticket (fixture *s, strand_ticket *ticket,
                         strand_failure *failure) {
   double deadline = strand_clock_now() + PATIENCE;
   int done;
@@ -449,7 +449,7 @@ static int wait_ticket (stage *s, strand_ticket *ticket,
 }
 
 /* One that fails is made again: a busy machine rebalances when it likes. */
-static void commit_now (stage *s) {
+static void commit_now (fixture *s) {
   double deadline = strand_clock_now() + PATIENCE;
   strand_failure failure = { "", "" };
   for (;;) {
@@ -464,7 +464,7 @@ static void commit_now (stage *s) {
 }
 
 /* Handlers count before they return, and only then a record is done. */
-static void commit_up_to (stage *s, int partition, int64_t offset) {
+static void commit_up_to (fixture *s, int partition, int64_t offset) {
   double deadline = strand_clock_now() + PATIENCE;
   int64_t committed;
   do {
@@ -476,7 +476,7 @@ static void commit_up_to (stage *s, int partition, int64_t offset) {
 
 static uint64_t records_wanted;
 
-static bool is_buffered (stage *s) {
+static bool is_buffered (fixture *s) {
   strand_stats stats;
   bool ok;
   assert_true(strand_consumer_stats(s->consumer, 0, &stats));
@@ -489,25 +489,25 @@ static bool is_buffered (stage *s) {
 ** The stages
 */
 
-static stage *common; /* 16 workers, all that needs no consumer of its own */
-static stage *stuck;
-static stage *drained;
-static stage *shared_1, *shared_2; /* members of one group */
-static stage *cut_off;
-static stage *stopped;
-static stage *idle;
-static stage *dropped;
-static stage *heir;
-static stage *narrow;
+static fixture *common; /* 16 workers, all that needs no consumer of its own */
+static fixture *stuck;
+static fixture *drained;
+static fixture *shared_1, *shared_2; /* members of one group */
+static fixture *cut_off;
+static fixture *stopped;
+static fixture *idle;
+static fixture *dropped;
+static fixture *next_owner;
+static fixture *narrow;
 
 /* As if another member of the consumer had partition 0 and did not know yet
 ** that it has lost it; which no broker can be made to do in time. */
-static void lose_unawares (stage *s) {
-  strand_assigned assigned;
+static void lose_unawares (fixture *s) {
+  strand_assign_answer answer;
   assert_int_equal(
-    strand_inboxes_assign(&s->consumer->inboxes, 7, "heir", 0, &assigned),
+    strand_inboxes_assign(&s->consumer->inboxes, 7, "heir", 0, &answer),
     STRAND_OK);
-  assert_int_equal(assigned.epoch, 1);
+  assert_int_equal(answer.epoch, 1);
 }
 
 static int open_all (void **state) {
@@ -532,31 +532,31 @@ static int open_all (void **state) {
   producer = open_client(RD_KAFKA_PRODUCER, strand_mock_bootstrap(cluster),
                          NULL);
   w.servers = strand_mock_bootstrap(lonely);
-  cut_off = open_stage(&w);
+  cut_off = open_fixture(&w);
   w.servers = strand_mock_bootstrap(cluster);
   w.topic = "stuck";
-  stuck = open_stage(&w);
+  stuck = open_fixture(&w);
   w.topic = "drained";
-  drained = open_stage(&w);
+  drained = open_fixture(&w);
   w.topic = "stopped";
-  stopped = open_stage(&w);
+  stopped = open_fixture(&w);
   w.topic = "idle";
-  idle = open_stage(&w);
+  idle = open_fixture(&w);
   w.topic = "dropped";
-  dropped = open_stage(&w);
+  dropped = open_fixture(&w);
   w.topic = "narrow";
-  narrow = open_stage(&w);
+  narrow = open_fixture(&w);
   w.topic = "heir";
-  heir = new_stage(&w);
-  lose_unawares(heir);
-  start_stage(heir);
+  next_owner = new_stage(&w);
+  lose_unawares(next_owner);
+  start_stage(next_owner);
   w.topic = TOPIC;
   w.workers = 16;
-  common = open_stage(&w);
+  common = open_fixture(&w);
   w.topic = "pair";
   w.workers = 4;
   w.members = 2;
-  shared_1 = open_stage(&w);
+  shared_1 = open_fixture(&w);
   return 0;
 }
 
@@ -799,7 +799,7 @@ static void configure_workers (unsigned workers) {
 
 static unsigned workers_wanted;
 
-static bool are_workers (stage *s) {
+static bool are_workers (fixture *s) {
   strand_stats stats;
   unsigned workers;
   assert_true(strand_consumer_stats(s->consumer, 0, &stats));
@@ -863,13 +863,13 @@ static void requests_are_made_while_the_owner_takes_them (void **st) {
 #define MINUTE_US 60000000
 #define LAZY_US 10000000 /* an owner turns once a second */
 
-static bool says (stage *s, const char *code) {
+static bool says (fixture *s, const char *code) {
   strand_failure problem;
   strand_consumer_health(s->consumer, &problem);
   return strcmp(problem.code, code) == 0;
 }
 
-static bool is_well (stage *s) {
+static bool is_well (fixture *s) {
   return says(s, "");
 }
 
@@ -899,7 +899,7 @@ static void a_minute_in_which_no_handler_ends_is_told (void **st) {
 }
 
 /* It may turn in between: then it is asked again. */
-static bool is_stuck (stage *s) {
+static bool is_stuck (fixture *s) {
   atomic_store(&s->consumer->members[0]->waker->turned_us,
                strand_clock_us() - LAZY_US - 1000000);
   return says(s, "STUCK_OWNER");
@@ -917,7 +917,7 @@ static void a_report_is_exact_when_the_consumer_is_closed (void **st) {
   uint64_t done = 0, stale = 0;
   (void)st;
   assert_true(is_well(common));
-  report = close_stage(common, STRAND_CLOSE_FINISH, 30, NULL);
+  report = close_fixture(common, STRAND_CLOSE_FINISH, 30, NULL);
   for (int p = 0; p < PARTITIONS; p++) {
     uint64_t handled = (uint64_t)atomic_load(&common->plays[p].handled);
     if (p == 9 || p == 10) stale += handled; /* seeks cut some off */
@@ -949,11 +949,11 @@ static void a_handler_that_never_returns_does_not_hold_close_up (void **st) {
   records_wanted = 50;
   assert_true(serve_until(stuck, is_buffered));
   wait_for(stuck, is_at_gate, 0, 1);
-  report = close_stage(stuck, STRAND_CLOSE_FINISH, 0.5, &took);
+  report = close_fixture(stuck, STRAND_CLOSE_FINISH, 0.5, &took);
   assert_true(report.detached);
   assert_int_equal(report.unfinished_total, 50);
   strand_report_clear(&report);
-  report = close_stage(stuck, STRAND_CLOSE_NOW, 30, &took); /* twice */
+  report = close_fixture(stuck, STRAND_CLOSE_NOW, 30, &took); /* twice */
   assert_true(took < LATE && report.detached);
   strand_report_clear(&report);
   strand_consumer_discard(stuck->consumer, 5);
@@ -979,7 +979,7 @@ static void drain_handles_what_was_fetched_and_waits_for_no_retry (void **st) {
   assert_true(serve_until(drained, is_buffered));
   strand_consumer_close_begin(drained->consumer, STRAND_CLOSE_DRAIN, 30);
   open_gate(p);
-  report = close_stage(drained, STRAND_CLOSE_DRAIN, 30, NULL);
+  report = close_fixture(drained, STRAND_CLOSE_DRAIN, 30, NULL);
   assert_int_equal(atomic_load(&p->handled), 190);
   assert_int_equal(report.done, 190);
   assert_int_equal(report.unfinished_total, 10);
@@ -989,7 +989,7 @@ static void drain_handles_what_was_fetched_and_waits_for_no_retry (void **st) {
   free_stage(drained);
 }
 
-static bool is_ending (stage *s) {
+static bool is_ending (fixture *s) {
   strand_close_mode mode;
   strand_failure reason;
   return strand_consumer_ending(s->consumer, &mode, &reason);
@@ -1005,7 +1005,7 @@ static void a_handler_that_stops_the_consumer_is_not_called_again (void **st) {
   assert_true(serve_until(stopped, is_ending));
   records_wanted = 50; /* time enough to call it again */
   assert_true(serve_until(stopped, is_buffered));
-  report = close_stage(stopped, STRAND_CLOSE_FINISH, 5, NULL);
+  report = close_fixture(stopped, STRAND_CLOSE_FINISH, 5, NULL);
   assert_int_equal(atomic_load(&p->calls), 1);
   assert_int_equal(report.unfinished_total, 50);
   strand_report_clear(&report);
@@ -1020,7 +1020,7 @@ static void without_a_broker_close_ends_in_time (void **st) {
              .workers = 1,
              .interval = 1,
              .grace = 1 };
-  stage *never = open_stage(&w), *unstarted;
+  fixture *never = open_fixture(&w), *unstarted;
   rd_kafka_t *p = open_client(RD_KAFKA_PRODUCER, strand_mock_bootstrap(lonely),
                               NULL);
   strand_report report;
@@ -1033,7 +1033,7 @@ static void without_a_broker_close_ends_in_time (void **st) {
   wait_for(cut_off, is_at_gate, 0, 1);
   assert_true(strand_mock_set_up(lonely, 1, 0, &failure));
   open_gate(&cut_off->plays[0]);
-  report = close_stage(cut_off, STRAND_CLOSE_FINISH, 1, &took);
+  report = close_fixture(cut_off, STRAND_CLOSE_FINISH, 1, &took);
   print_message("figure close_broker_down_s %.2f detached %d\n", took,
                 report.detached);
   assert_int_equal(report.done, 1); /* but nobody was told */
@@ -1042,13 +1042,13 @@ static void without_a_broker_close_ends_in_time (void **st) {
   took = strand_clock_now();
   free_stage(cut_off);
   print_message("figure free_broker_down_s %.2f\n", strand_clock_now() - took);
-  report = close_stage(never, STRAND_CLOSE_FINISH, 1, &took);
+  report = close_fixture(never, STRAND_CLOSE_FINISH, 1, &took);
   print_message("figure close_never_connected_s %.2f detached %d\n", took,
                 report.detached);
   strand_report_clear(&report);
   free_stage(never);
   unstarted = new_stage(&w);
-  report = close_stage(unstarted, STRAND_CLOSE_FINISH, 30, &took);
+  report = close_fixture(unstarted, STRAND_CLOSE_FINISH, 30, &took);
   assert_true(took < LATE);
   strand_report_clear(&report);
   free_stage(unstarted);
@@ -1076,7 +1076,7 @@ static double cpu_seconds (void) {
 
 /* What the whole process uses in a second of nothing to do, in percent of a
 ** core; the mock cluster is in it. */
-static double measure (stage *s, const char *what) {
+static double measure (fixture *s, const char *what) {
   double before = cpu_seconds(), until = strand_clock_now() + 1, percent;
   while (strand_clock_now() < until) wait_any(&s, 1, 1000);
   percent = (cpu_seconds() - before) * 100;
@@ -1121,7 +1121,7 @@ static void what_waits_costs_nothing (void **st) {
 ** Rebalances
 */
 
-static bool is_taken_over (stage *s) {
+static bool is_taken_over (fixture *s) {
   (void)s;
   return atomic_load(&shared_2->plays[0].calls)
            + atomic_load(&shared_2->plays[1].calls)
@@ -1130,7 +1130,7 @@ static bool is_taken_over (stage *s) {
          > 0;
 }
 
-static int sum (const stage *s, size_t field) {
+static int sum (const fixture *s, size_t field) {
   int total = 0;
   for (int p = 0; p < 4; p++) {
     total += atomic_load(
@@ -1141,13 +1141,13 @@ static int sum (const stage *s, size_t field) {
 
 #define SUM(s, field) sum(s, offsetof(play, field))
 
-static bool are_at_gate (stage *s) {
+static bool are_at_gate (fixture *s) {
   return SUM(s, at_gate) == 4;
 }
 
 /* Assignments that the members of both were given so far. */
 static uint64_t assignments (void) {
-  stage *both[2] = { shared_1, shared_2 };
+  fixture *both[2] = { shared_1, shared_2 };
   uint64_t count = 0;
   for (int i = 0; i < 2; i++) {
     strand_stats stats;
@@ -1159,7 +1159,7 @@ static uint64_t assignments (void) {
   return count;
 }
 
-static void wait_handled (stage *const *both, int count) {
+static void wait_handled (fixture *const *both, int count) {
   double deadline = strand_clock_now() + PATIENCE;
   while (SUM(shared_1, handled) + SUM(shared_2, handled) < count) {
     assert_true(strand_clock_now() < deadline);
@@ -1174,7 +1174,7 @@ static void wait_handled (stage *const *both, int count) {
 ** The mock expels a member that is a second late in a rebalance, and makes
 ** another: then what was done and not committed is done twice, rightly. */
 static void handlers_that_outlive_a_revoke_keep_their_keys (void **st) {
-  stage *both[2];
+  fixture *both[2];
   double deadline;
   uint64_t before;
   wish w = { .topic = "pair",
@@ -1194,7 +1194,7 @@ static void handlers_that_outlive_a_revoke_keep_their_keys (void **st) {
   before = assignments();
   w.group = shared_1->group;
   both[0] = shared_1;
-  both[1] = shared_2 = open_stage(&w);
+  both[1] = shared_2 = open_fixture(&w);
   atomic_store(&shared_2->any_order, true);
   deadline = strand_clock_now() + PATIENCE;
   while (!is_taken_over(shared_2)) {
@@ -1229,7 +1229,7 @@ static void close_ends_in_time_in_the_middle_of_a_rebalance (void **st) {
   end_stage(shared_1); /* its leaving is the rebalance */
   look_for("revoked");
   assert_true(serve_until(shared_2, was_seen));
-  report = close_stage(shared_2, STRAND_CLOSE_FINISH, 1, &took);
+  report = close_fixture(shared_2, STRAND_CLOSE_FINISH, 1, &took);
   print_message("figure close_in_rebalance_s %.2f detached %d\n", took,
                 report.detached);
   strand_report_clear(&report);
@@ -1238,28 +1238,28 @@ static void close_ends_in_time_in_the_middle_of_a_rebalance (void **st) {
 }
 
 /* What the other member's handlers have is not known before it gives the
-** partition up, and then it is held. */
+** partition up, and then it is orphaned. */
 static void a_partition_waits_for_the_member_that_had_it (void **st) {
-  strand_held held = { .kind = STRAND_HELD_KEY,
-                       .topic = "heir",
-                       .index = 0,
-                       .key = "\0",
-                       .key_length = 1 };
-  strand_inboxes *in = &heir->consumer->inboxes;
+  strand_orphan orphan = { .kind = STRAND_SHARD_KEY,
+                           .topic = "heir",
+                           .index = 0,
+                           .key = "\0",
+                           .key_length = 1 };
+  strand_inboxes *in = &next_owner->consumer->inboxes;
   (void)st;
-  assert_true(serve_until(heir, is_joined));
+  assert_true(serve_until(next_owner, is_joined));
   send_records("heir", 0, 40, 4);
   send_records("heir", 1, 40, 4);
-  wait_for(heir, is_handled, 1, 40);
-  assert_int_equal(atomic_load(&heir->plays[0].calls), 0);
-  assert_int_equal(strand_inboxes_hold(in, &held), STRAND_OK);
-  strand_inboxes_yield(in, 7, "heir", 0);
-  wait_for(heir, is_handled, 0, 30);
-  assert_int_equal(atomic_load(&heir->plays[0].last[0]), -1);
-  strand_inboxes_release(in, &held);
-  wait_for(heir, is_handled, 0, 40);
-  check_order(heir, 0);
-  end_stage(heir);
+  wait_for(next_owner, is_handled, 1, 40);
+  assert_int_equal(atomic_load(&next_owner->plays[0].calls), 0);
+  assert_int_equal(strand_inboxes_add_orphan(in, &orphan), STRAND_OK);
+  strand_inboxes_hand_off(in, 7, "heir", 0);
+  wait_for(next_owner, is_handled, 0, 30);
+  assert_int_equal(atomic_load(&next_owner->plays[0].last[0]), -1);
+  strand_inboxes_release(in, &orphan);
+  wait_for(next_owner, is_handled, 0, 40);
+  check_order(next_owner, 0);
+  end_stage(next_owner);
 }
 
 int main (void) {

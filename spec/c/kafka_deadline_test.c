@@ -102,7 +102,7 @@ static void handle (helper *s, strand_task *task) {
   if (r->attempt == 1 && r->offset % 3 == 0) take_time(s, task);
   if (strand_task_expired(task)) {
     atomic_fetch_add(&all.late, 1);
-    if (r->offset % 2 == 0) task->verdict.kind = STRAND_VERDICT_PARK;
+    if (r->offset % 2 == 0) task->outcome.kind = STRAND_OUTCOME_PARK;
   }
   else atomic_store(&all.last[key], r->offset);
   atomic_store(&all.busy[key], false);
@@ -140,7 +140,7 @@ static strand_consumer *open_consumer (const char *servers) {
   strand_route route = { .limits.policy = { .delay_us = 1000,
                                             .max_delay_us = 1000,
                                             .factor = 1,
-                                            .exhausted = STRAND_VERDICT_PARK },
+                                            .exhausted = STRAND_OUTCOME_PARK },
                          .deadline_us = DEADLINE_US };
   strand_consumer_config c = { .kafka = props,
                                .kafka_count = sizeof(props) / sizeof(props[0]),

@@ -19,7 +19,7 @@
 
 #define DEADLINE_US 1000
 
-typedef struct stage {
+typedef struct fixture {
   strand_consumer consumer;
   strand_owner owner;
   strand_waker waker;
@@ -27,26 +27,27 @@ typedef struct stage {
   strand_snapshot snapshot;
   strand_watchdog watchdog;
   strand_handover handover;
-  strand_tag tag;
-  strand_taker *taker;
+  strand_assigned assigned;
+  strand_worker_slot *worker_slot;
   int failures; /* that were told */
   int released;
   int unsent; /* letters for which there is no memory */
-} stage;
+} fixture;
 
 static void count_failures (void *arg, const strand_notice *notice) {
-  if (notice->type == STRAND_NOTICE_FAILED) ((stage *)arg)->failures++;
+  if (notice->type == STRAND_NOTICE_FAILED) ((fixture *)arg)->failures++;
 }
 
-static void count_released (void *arg, const strand_held *held) {
-  (void)held;
-  ((stage *)arg)->released++;
+static void count_released (void *arg, const strand_orphan *orphan) {
+  (void)orphan;
+  ((fixture *)arg)->released++;
 }
 
-static bool send_letter (void *arg, strand_partition *p, strand_record *r) {
+static bool send_dead_letter (void *arg, strand_partition *p,
+                              strand_record *r) {
   (void)p;
   (void)r;
-  return --((stage *)arg)->unsent < 0;
+  return --((fixture *)arg)->unsent < 0;
 }
 
 static void hear_nothing (void *arg, unsigned what) {
@@ -54,12 +55,12 @@ static void hear_nothing (void *arg, unsigned what) {
   (void)what;
 }
 
-static void ignore (void *arg, const strand_held *held) {
+static void ignore (void *arg, const strand_orphan *orphan) {
   (void)arg;
-  (void)held;
+  (void)orphan;
 }
 
-static void admit (stage *s, strand_partition *p) {
+static void admit (fixture *s, strand_partition *p) {
   strand_record *r = strand_engine_room(s->owner.engine, p, 1);
   r->key_length = 1;
   r->value_length = r->headers_length = 0;
@@ -73,9 +74,9 @@ static void admit (stage *s, strand_partition *p) {
 
 /* A consumer whose deadline passed long ago, and one record that a worker has
 ** just finished. */
-static strand_slot *open_stage (stage *s, strand_batch_by by) {
+static strand_slot *open_fixture (fixture *s, strand_batch_by by) {
   const strand_route_limits limits = {
-    .policy = { .attempts = 1, .exhausted = STRAND_VERDICT_DEAD_LETTER },
+    .policy = { .attempts = 1, .exhausted = STRAND_OUTCOME_DEAD_LETTER },
     .by = by,
     .batch_size = 1
   };
@@ -89,7 +90,7 @@ static strand_slot *open_stage (stage *s, strand_batch_by by) {
                                   .arg = s,
                                   .notice = count_failures,
                                   .release = count_released,
-                                  .letter = send_letter };
+                                  .dead_letter = send_dead_letter };
   const strand_route route = { .deadline_us = DEADLINE_US };
   const strand_consumer_config options = { .routes = &route,
                                            .route_count = 1 };
@@ -109,31 +110,32 @@ static strand_slot *open_stage (stage *s, strand_batch_by by) {
   assert_true(strand_routes_init(&s->consumer.routes, &options, &failure));
   strand_mailbox_init(&s->consumer.mailbox);
   strand_mailbox_limit(&s->consumer.mailbox, 1, 1);
-  s->tag.partition = strand_engine_assign(engine, "t", 0, 1, 0, NULL, 0);
-  strand_list_init(&s->tag.letters);
-  strand_partition_set_tag(s->tag.partition, &s->tag);
-  assert_int_equal(strand_engine_restored(engine, s->tag.partition, 0, NULL),
-                   STRAND_OK);
-  admit(s, s->tag.partition);
+  s->assigned.partition = strand_engine_assign(engine, "t", 0, 1, 0, NULL, 0);
+  strand_list_init(&s->assigned.dead_letters);
+  strand_partition_set_opaque(s->assigned.partition, &s->assigned);
+  assert_int_equal(
+    strand_engine_restored(engine, s->assigned.partition, 0, NULL), STRAND_OK);
+  admit(s, s->assigned.partition);
   strand_handover_post(&s->handover, 1);
-  s->taker = strand_mailbox_enter(&s->consumer.mailbox);
-  strand_interrupt_open(&s->taker->interrupt, hear_nothing, s);
-  assert_true(strand_mailbox_take(&s->consumer.mailbox, s->taker, NULL, NULL));
-  slot = strand_mailbox_claim(&s->consumer.mailbox, s->taker);
-  slot->taker = s->taker;
+  s->worker_slot = strand_mailbox_enter(&s->consumer.mailbox);
+  strand_interrupt_open(&s->worker_slot->interrupt, hear_nothing, s);
+  assert_true(
+    strand_mailbox_take(&s->consumer.mailbox, s->worker_slot, NULL, NULL));
+  slot = strand_mailbox_claim(&s->consumer.mailbox, s->worker_slot);
+  slot->worker_slot = s->worker_slot;
   atomic_store(&slot->began_us, 1);
   atomic_store(&slot->done, 1);
   return slot;
 }
 
-static void close_stage (stage *s) {
+static void close_fixture (fixture *s) {
   strand_mailbox *mailbox = &s->consumer.mailbox;
   assert_false(strand_handover_out(&s->handover));
   assert_null(s->watchdog.overdue);
   strand_mailbox_close(mailbox);
-  assert_false(strand_mailbox_take(mailbox, s->taker, NULL, NULL));
+  assert_false(strand_mailbox_take(mailbox, s->worker_slot, NULL, NULL));
   strand_interrupt_close();
-  strand_mailbox_leave(mailbox, s->taker);
+  strand_mailbox_leave(mailbox, s->worker_slot);
   strand_handover_free(&s->handover);
   strand_engine_free(s->owner.engine);
   strand_mailbox_destroy(mailbox);
@@ -142,8 +144,8 @@ static void close_stage (stage *s) {
 }
 
 static void what_is_done_does_not_expire (void **state) {
-  stage s;
-  strand_slot *slot = open_stage(&s, STRAND_BATCH_NONE);
+  fixture s;
+  strand_slot *slot = open_fixture(&s, STRAND_BATCH_NONE);
   strand_engine_stats stats;
   (void)state;
   strand_handover_harvest(&s.handover, 1000000);
@@ -153,42 +155,42 @@ static void what_is_done_does_not_expire (void **state) {
   assert_int_equal(s.failures, 0);
   atomic_store(&slot->state, STRAND_SLOT_ENDED);
   strand_handover_harvest(&s.handover, 1000001);
-  close_stage(&s);
+  close_fixture(&s);
 }
 
 /* Its partition goes with the last record. */
 static void what_is_done_of_a_revoked_partition_is_let_go (void **state) {
-  stage s;
-  strand_slot *slot = open_stage(&s, STRAND_BATCH_NONE);
+  fixture s;
+  strand_slot *slot = open_fixture(&s, STRAND_BATCH_NONE);
   (void)state;
-  strand_engine_revoke(s.owner.engine, s.tag.partition, ignore, NULL);
+  strand_engine_revoke(s.owner.engine, s.assigned.partition, ignore, NULL);
   strand_handover_harvest(&s.handover, 1000000);
   assert_int_equal(s.released, 1);
   assert_int_equal(s.failures, 0);
   atomic_store(&slot->state, STRAND_SLOT_ENDED);
   strand_handover_harvest(&s.handover, 1000001);
-  close_stage(&s);
+  close_fixture(&s);
 }
 
-static strand_verdict *verdict_of (stage *s, strand_slot *slot) {
-  if (slot->call != NULL) return &slot->call->records.verdicts[0];
-  return strand_slot_verdict(s->handover.batches, slot);
+static strand_outcome *outcome_of (fixture *s, strand_slot *slot) {
+  if (slot->call != NULL) return &slot->call->records.outcomes[0];
+  return strand_slot_outcome(s->handover.batches, slot);
 }
 
 /* Memory runs out in the end of a record whose retry function failed. */
 static void a_failed_policy_is_told_once_an_attempt (void **state) {
   (void)state;
   for (int by = STRAND_BATCH_NONE; by <= STRAND_BATCH_PARTITION; by++) {
-    stage s;
-    strand_slot *slot = open_stage(&s, (strand_batch_by)by);
-    strand_verdict *v = verdict_of(&s, slot);
+    fixture s;
+    strand_slot *slot = open_fixture(&s, (strand_batch_by)by);
+    strand_outcome *v = outcome_of(&s, slot);
     strand_event event;
     s.unsent = 3;
     atomic_store(&slot->done, 0);
-    v->kind = STRAND_VERDICT_FAILED;
+    v->kind = STRAND_OUTCOME_FAILED;
     v->delay_us = -1;
     v->policy_problem = strdup("it raised");
-    slot->judged = true;
+    slot->has_outcome = true;
     atomic_store(&slot->state, STRAND_SLOT_ENDED);
     for (int i = 0; i < 4; i++) {
       assert_true(strand_handover_out(&s.handover));
@@ -203,7 +205,7 @@ static void a_failed_policy_is_told_once_an_attempt (void **state) {
     strand_event_clear(&event);
     assert_false(strand_events_waiting(s.consumer.notifier.events));
     assert_int_equal(s.failures, 1);
-    close_stage(&s);
+    close_fixture(&s);
   }
 }
 

@@ -1,8 +1,8 @@
 /*
-** kafka_inbox_test.c - who has a partition, what is held of it, and what is put
-** into an inbox meanwhile
+** kafka_inbox_test.c - who has a partition, its orphans, and what is put into
+** an inbox meanwhile
 **
-** Between an owner that is told what is held and its engine that learns of it
+** Between an owner that is told of orphans and its engine that learns of them
 ** there is no lock: the release that comes in that moment is made there, by the
 ** name that epochs.c has for the engine's function.
 */
@@ -25,10 +25,12 @@ static void (*meanwhile)(void);
 
 static strand_partition *assign_later (strand_engine *e, const char *topic,
                                        int32_t index, uint32_t epoch,
-                                       size_t route, const strand_held *held,
-                                       size_t held_count) {
+                                       size_t route,
+                                       const strand_orphan *orphans,
+                                       size_t orphan_count) {
   if (meanwhile != NULL) meanwhile();
-  return strand_engine_assign(e, topic, index, epoch, route, held, held_count);
+  return strand_engine_assign(e, topic, index, epoch, route, orphans,
+                              orphan_count);
 }
 
 #define strand_engine_assign assign_later
@@ -43,11 +45,11 @@ static strand_owner owner;
 static strand_assignment assignment;
 static strand_epochs epochs;
 
-static const strand_held of_a = { .kind = STRAND_HELD_KEY,
-                                  .topic = "t",
-                                  .index = 0,
-                                  .key = "a",
-                                  .key_length = 1 };
+static const strand_orphan of_a = { .kind = STRAND_SHARD_KEY,
+                                    .topic = "t",
+                                    .index = 0,
+                                    .key = "a",
+                                    .key_length = 1 };
 
 static void ignore_notice (void *arg, const strand_notice *notice) {
   (void)arg;
@@ -82,7 +84,7 @@ static int close_all (void **state) {
   (void)state;
   strand_inboxes_check(&consumer.inboxes);
   strand_engine_free(owner.engine);
-  for (size_t i = 0; i < assignment.count; i++) free(assignment.tags[i]);
+  for (size_t i = 0; i < assignment.count; i++) free(assignment.partitions[i]);
   strand_assignment_free(&assignment);
   strand_inboxes_free(&consumer.inboxes);
   strand_settings_free(&consumer.settings);
@@ -91,33 +93,36 @@ static int close_all (void **state) {
 
 /* Member 0 had the partition, and a handler of key "a" runs on. */
 static void hold_a (void) {
-  strand_assigned assigned;
+  strand_assign_answer answer;
   assert_int_equal(
-    strand_inboxes_assign(&consumer.inboxes, 0, "t", 0, &assigned), STRAND_OK);
-  assert_int_equal(assigned.epoch, 1);
-  assert_int_equal(assigned.held_count, 0);
-  strand_assigned_clear(&assigned);
-  assert_int_equal(strand_inboxes_hold(&consumer.inboxes, &of_a), STRAND_OK);
-  strand_inboxes_yield(&consumer.inboxes, 0, "t", 0);
+    strand_inboxes_assign(&consumer.inboxes, 0, "t", 0, &answer), STRAND_OK);
+  assert_int_equal(answer.epoch, 1);
+  assert_int_equal(answer.orphan_count, 0);
+  strand_assign_answer_clear(&answer);
+  assert_int_equal(strand_inboxes_add_orphan(&consumer.inboxes, &of_a),
+                   STRAND_OK);
+  strand_inboxes_hand_off(&consumer.inboxes, 0, "t", 0);
 }
 
 /* Member 1 gets it, with a record of that key. */
-static strand_tag *enter (void) {
-  strand_tag *tag = strand_assignment_add(&assignment);
+static strand_assigned *enter (void) {
+  strand_assigned *assigned = strand_assignment_add(&assignment);
   strand_record *r;
-  assert_non_null(tag);
-  assert_true(enter_engine(&epochs, tag, "t", 0));
+  assert_non_null(assigned);
+  assert_true(enter_engine(&epochs, assigned, "t", 0));
   assert_int_equal(
-    strand_engine_restored(owner.engine, tag->partition, 0, NULL), STRAND_OK);
-  r = strand_engine_room(owner.engine, tag->partition, 1);
+    strand_engine_restored(owner.engine, assigned->partition, 0, NULL),
+    STRAND_OK);
+  r = strand_engine_room(owner.engine, assigned->partition, 1);
   r->flags |= STRAND_RECORD_KEY;
   r->offset = 0;
   r->key_length = 1;
   r->value_length = r->headers_length = 0;
   r->bytes[0] = 'a';
-  assert_int_equal(strand_engine_admit(owner.engine, tag->partition, r, 0),
-                   STRAND_ADDED);
-  return tag;
+  assert_int_equal(
+    strand_engine_admit(owner.engine, assigned->partition, r, 0),
+    STRAND_ADDED);
+  return assigned;
 }
 
 static bool starts (void) {
@@ -132,9 +137,9 @@ static size_t take_releases (void) {
   strand_asked asked = strand_inboxes_take(&consumer.inboxes, owner.index);
   size_t count = 0;
   while (asked.releases != NULL) {
-    strand_held_entry *r = asked.releases;
+    strand_orphan_entry *r = asked.releases;
     asked.releases = r->next;
-    strand_engine_release(owner.engine, &r->held);
+    strand_engine_release(owner.engine, &r->orphan);
     free(r);
     count++;
   }
@@ -179,35 +184,37 @@ static void a_release_before_it_is_told_is_nobodys (void **state) {
 
 /* Without memory nothing has happened: it can be tried again. */
 static void what_finds_no_memory_has_not_begun (void **state) {
-  strand_held held = of_a;
-  strand_assigned assigned;
+  strand_orphan orphan = of_a;
+  strand_assign_answer answer;
   int failed = 0;
   (void)state;
-  held.index = 1; /* which nobody ever had */
+  orphan.index = 1; /* which nobody ever had */
   fail_alloc(0);
-  assert_int_equal(strand_inboxes_hold(&consumer.inboxes, &held),
+  assert_int_equal(strand_inboxes_add_orphan(&consumer.inboxes, &orphan),
                    STRAND_ENOMEM);
-  assert_int_equal(strand_inboxes_hold(&consumer.inboxes, &held), STRAND_OK);
+  assert_int_equal(strand_inboxes_add_orphan(&consumer.inboxes, &orphan),
+                   STRAND_OK);
   for (;; failed++) {
     fail_alloc(failed);
-    if (strand_inboxes_assign(&consumer.inboxes, 1, "t", 1, &assigned)
+    if (strand_inboxes_assign(&consumer.inboxes, 1, "t", 1, &answer)
         == STRAND_OK)
       break;
     assert_true(alloc_failed);
-    assert_null(assigned.held);
-    strand_inboxes_release(&consumer.inboxes, &held); /* nobody has it */
+    assert_null(answer.orphans);
+    strand_inboxes_release(&consumer.inboxes, &orphan); /* nobody has it */
     assert_int_equal(take_releases(), 0);
     fail_alloc(-1);
-    assert_int_equal(strand_inboxes_hold(&consumer.inboxes, &held), STRAND_OK);
+    assert_int_equal(strand_inboxes_add_orphan(&consumer.inboxes, &orphan),
+                     STRAND_OK);
   }
   fail_alloc(-1);
   assert_int_equal(failed, 2); /* who has it, and what is held */
-  assert_int_equal(assigned.epoch, 1);
-  assert_int_equal(assigned.held_count, 1);
-  strand_inboxes_release(&consumer.inboxes, &held); /* copies: they stay */
-  assert_string_equal(assigned.held[0].topic, "t");
-  assert_memory_equal(assigned.held[0].key, "a", 1);
-  strand_assigned_clear(&assigned);
+  assert_int_equal(answer.epoch, 1);
+  assert_int_equal(answer.orphan_count, 1);
+  strand_inboxes_release(&consumer.inboxes, &orphan); /* copies: they stay */
+  assert_string_equal(answer.orphans[0].topic, "t");
+  assert_memory_equal(answer.orphans[0].key, "a", 1);
+  strand_assign_answer_clear(&answer);
   assert_int_equal(take_releases(), 1);
 }
 
@@ -215,32 +222,32 @@ static void what_finds_no_memory_has_not_begun (void **state) {
 ** table grow. */
 static void *take_turns (void *arg) {
   unsigned index = (unsigned)(uintptr_t)arg;
-  strand_held held = of_a;
+  strand_orphan orphan = of_a;
   for (int i = 0; i < ROUNDS; i++) {
-    strand_assigned assigned;
+    strand_assign_answer answer;
     strand_asked asked;
-    held.index = i % 100;
-    if (strand_inboxes_assign(&consumer.inboxes, index, "t", held.index,
-                              &assigned)
+    orphan.index = i % 100;
+    if (strand_inboxes_assign(&consumer.inboxes, index, "t", orphan.index,
+                              &answer)
         != STRAND_OK) {
       return "memory ran out";
     }
-    if (assigned.epoch == 0) return "there was no epoch";
-    for (size_t k = 0; k < assigned.held_count; k++) {
-      if (strcmp(assigned.held[k].topic, "t") != 0) return "another topic";
-      if (assigned.held[k].key_length != 1) return "another key";
+    if (answer.epoch == 0) return "there was no epoch";
+    for (size_t k = 0; k < answer.orphan_count; k++) {
+      if (strcmp(answer.orphans[k].topic, "t") != 0) return "another topic";
+      if (answer.orphans[k].key_length != 1) return "another key";
     }
-    strand_assigned_clear(&assigned);
-    held.offset = (int64_t)index * ROUNDS + i;
-    held.kind = STRAND_HELD_RECORD;
-    if (strand_inboxes_hold(&consumer.inboxes, &held) != STRAND_OK) {
+    strand_assign_answer_clear(&answer);
+    orphan.offset = (int64_t)index * ROUNDS + i;
+    orphan.kind = STRAND_SHARD_RECORD;
+    if (strand_inboxes_add_orphan(&consumer.inboxes, &orphan) != STRAND_OK) {
       return "memory ran out";
     }
-    strand_inboxes_yield(&consumer.inboxes, index, "t", held.index);
-    strand_inboxes_release(&consumer.inboxes, &held);
+    strand_inboxes_hand_off(&consumer.inboxes, index, "t", orphan.index);
+    strand_inboxes_release(&consumer.inboxes, &orphan);
     asked = strand_inboxes_take(&consumer.inboxes, index);
     while (asked.releases != NULL) {
-      strand_held_entry *r = asked.releases;
+      strand_orphan_entry *r = asked.releases;
       asked.releases = r->next;
       free(r);
     }
@@ -264,7 +271,7 @@ static void members_take_over_from_each_other (void **state) {
     owner.index = i;
     take_releases();
   }
-  assert_null(consumer.inboxes.held.first); /* all came back */
+  assert_null(consumer.inboxes.ownership.first); /* all came back */
   for (int p = 0; p < 100; p++) {
     assert_false(strand_inboxes_contested(&consumer.inboxes, "t", p));
   }

@@ -28,7 +28,7 @@ static void on_foreign (int number) {
 typedef struct target {
   strand_interrupt interrupt;
   atomic_uint heard;
-  atomic_int stage; /* what the thread has done */
+  atomic_int fixture; /* what the thread has done */
   atomic_int leave;
   sem_t sem;
   int got;
@@ -64,13 +64,13 @@ static void wait_heard (target *t, unsigned bits) {
 static void *listen (void *arg) {
   target *t = arg;
   strand_interrupt_open(&t->interrupt, hear, t);
-  atomic_store(&t->stage, 1);
+  atomic_store(&t->fixture, 1);
   while (!atomic_load(&t->leave)) {
   }
-  atomic_store(&t->stage, 2);
+  atomic_store(&t->fixture, 2);
   t->got = sem_wait(&t->sem);
   strand_interrupt_close();
-  atomic_store(&t->stage, 3);
+  atomic_store(&t->fixture, 3);
   while (atomic_load(&t->leave) < 2) sched_yield();
   return NULL;
 }
@@ -80,15 +80,15 @@ static pthread_t start (target *t) {
   *t = (target){ .got = -1 };
   sem_init(&t->sem, 0, 0);
   assert_true(strand_thread_start(&thread, listen, t));
-  wait_for(&t->stage, 1);
+  wait_for(&t->fixture, 1);
   return thread;
 }
 
 static void finish (target *t, pthread_t thread) {
   atomic_store(&t->leave, 1);
-  wait_for(&t->stage, 2);
+  wait_for(&t->fixture, 2);
   sem_post(&t->sem);
-  wait_for(&t->stage, 3);
+  wait_for(&t->fixture, 3);
   atomic_store(&t->leave, 2);
   pthread_join(thread, NULL);
 }
@@ -112,7 +112,7 @@ static void a_system_call_goes_on (void **state) {
   pthread_t thread = start(&t);
   (void)state;
   atomic_store(&t.leave, 1);
-  wait_for(&t.stage, 2);
+  wait_for(&t.fixture, 2);
   for (unsigned i = 0; i < 8; i++) {
     strand_interrupt_send(&t.interrupt, 1u << i);
     wait_heard(&t, (2u << i) - 1);
@@ -127,7 +127,7 @@ static void nothing_is_heard_after_the_close (void **state) {
   (void)state;
   atomic_store(&t.leave, 1);
   sem_post(&t.sem);
-  wait_for(&t.stage, 3);
+  wait_for(&t.fixture, 3);
   strand_interrupt_send(&t.interrupt, 1);
   atomic_store(&t.leave, 2);
   pthread_join(thread, NULL);

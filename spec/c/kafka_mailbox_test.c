@@ -35,7 +35,7 @@ typedef struct owner {
 
 typedef struct worker {
   strand_mailbox *mailbox;
-  strand_taker *taker;
+  strand_worker_slot *worker_slot;
   int wrong;
 } worker;
 
@@ -50,32 +50,33 @@ static uint64_t pick (owner *o, uint64_t below) {
 
 static void become_idle (void *arg) {
   worker *w = arg;
-  if (w->taker->batch != NULL) w->wrong++;
+  if (w->worker_slot->batch != NULL) w->wrong++;
 }
 
 static void run_slot (worker *w, strand_slot *slot) {
-  owner *o = (owner *)(void *)w->taker->batch->waker;
-  ptrdiff_t i = slot - w->taker->batch->slots;
+  owner *o = (owner *)(void *)w->worker_slot->batch->waker;
+  ptrdiff_t i = slot - w->worker_slot->batch->slots;
   if (atomic_fetch_add(&running, 1) >= atomic_load(&most)) w->wrong++;
   if (atomic_fetch_add(&o->runs[i], 1) != 0) w->wrong++;
   if (i % 64 == 0) sched_yield();
   atomic_fetch_sub(&running, 1);
-  slot->judged = i % 3 == 0;
+  slot->has_outcome = i % 3 == 0;
   atomic_store_explicit(&slot->state, STRAND_SLOT_ENDED, memory_order_release);
 }
 
 static void *work (void *arg) {
   worker *w = arg;
-  while (strand_mailbox_take(w->mailbox, w->taker, become_idle, w)) {
+  while (strand_mailbox_take(w->mailbox, w->worker_slot, become_idle, w)) {
     int64_t begun = strand_clock_us();
     uint32_t slots = 0;
     strand_slot *slot;
-    for (; (slot = strand_mailbox_claim(w->mailbox, w->taker)); slots++) {
+    for (; (slot = strand_mailbox_claim(w->mailbox, w->worker_slot));
+         slots++) {
       run_slot(w, slot);
     }
     strand_mailbox_took(w->mailbox, slots, strand_clock_us() - begun);
   }
-  strand_mailbox_leave(w->mailbox, w->taker);
+  strand_mailbox_leave(w->mailbox, w->worker_slot);
   return NULL;
 }
 
@@ -101,7 +102,7 @@ static bool ended (owner *o, uint32_t first) {
     if (atomic_load_explicit(&slot->state, memory_order_acquire)
         != STRAND_SLOT_ENDED)
       return false;
-    if (slot->judged != (i % 3 == 0)) o->wrong++;
+    if (slot->has_outcome != (i % 3 == 0)) o->wrong++;
   }
   return true;
 }
@@ -151,8 +152,8 @@ static void every_slot_runs_once_or_is_recalled (void **state) {
   m.wanted = m.serving = WORKERS;
   for (int i = 0; i < WORKERS; i++) {
     workers[i].mailbox = &m;
-    workers[i].taker = strand_mailbox_enter(&m);
-    assert_non_null(workers[i].taker);
+    workers[i].worker_slot = strand_mailbox_enter(&m);
+    assert_non_null(workers[i].worker_slot);
     assert_int_equal(pthread_create(&works[i], NULL, work, &workers[i]), 0);
   }
   for (int i = 0; i < OWNERS; i++) {
@@ -184,19 +185,20 @@ static strand_batch *post_two (strand_mailbox *m) {
   return batch;
 }
 
-static strand_slot *claim (strand_mailbox *m, strand_taker *taker) {
+static strand_slot *claim (strand_mailbox *m,
+                           strand_worker_slot *worker_slot) {
   strand_slot *slot;
-  assert_true(strand_mailbox_take(m, taker, stay, NULL));
-  slot = strand_mailbox_claim(m, taker);
+  assert_true(strand_mailbox_take(m, worker_slot, stay, NULL));
+  slot = strand_mailbox_claim(m, worker_slot);
   assert_non_null(slot);
-  slot->taker = taker;
+  slot->worker_slot = worker_slot;
   return slot;
 }
 
 /* One worker, one in flight: with the lost one there are two. */
 static void a_lost_worker_leaves_its_place_until_it_comes_back (void **state) {
   strand_mailbox m;
-  strand_taker *lost, *spare;
+  strand_worker_slot *lost, *spare;
   strand_batch *batch;
   strand_slot *slot;
   (void)state;
@@ -231,27 +233,27 @@ static void a_lost_worker_leaves_its_place_until_it_comes_back (void **state) {
 /* Said of a slot that has ended, or whose worker holds another batch. */
 static void who_has_come_back_is_not_lost (void **state) {
   strand_mailbox m;
-  strand_taker *taker;
+  strand_worker_slot *worker_slot;
   strand_batch *first, *second;
   strand_slot *slot;
   (void)state;
   strand_mailbox_init(&m);
   m.wanted = m.serving = 1;
-  taker = strand_mailbox_enter(&m);
+  worker_slot = strand_mailbox_enter(&m);
   first = post_two(&m);
-  slot = claim(&m, taker);
+  slot = claim(&m, worker_slot);
   atomic_store(&slot->state, STRAND_SLOT_ENDED);
   assert_int_equal(strand_mailbox_lose(&m, first, slot), 0);
-  slot = strand_mailbox_claim(&m, taker);
-  slot->taker = taker;
+  slot = strand_mailbox_claim(&m, worker_slot);
+  slot->worker_slot = worker_slot;
   second = post_two(&m);
-  assert_ptr_not_equal(claim(&m, taker), slot);
+  assert_ptr_not_equal(claim(&m, worker_slot), slot);
   assert_int_equal(strand_mailbox_lose(&m, first, slot), 0);
   strand_mailbox_interrupt(&m, first, slot, 1); /* to nobody */
   assert_int_equal(m.active, 1);
   m.closed = true;
-  assert_false(strand_mailbox_take(&m, taker, stay, NULL));
-  strand_mailbox_leave(&m, taker);
+  assert_false(strand_mailbox_take(&m, worker_slot, stay, NULL));
+  strand_mailbox_leave(&m, worker_slot);
   strand_batch_unref(first);
   strand_batch_unref(second);
   strand_mailbox_destroy(&m);

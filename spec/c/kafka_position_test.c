@@ -34,7 +34,7 @@ static sem_t ended;
 static strand_consumer consumer; /* only what events need */
 static strand_member member;
 static const strand_route_limits route = { .policy = { 1000, 1000, 1, 0, 0,
-                                                       STRAND_VERDICT_PARK } };
+                                                       STRAND_OUTCOME_PARK } };
 
 static void wait_for_answer (void) {
   strand_waker_sleep(&heard, strand_clock_us() + 1000000);
@@ -123,7 +123,7 @@ static int close_all (void **state) {
   strand_notifier_free(&consumer.notifier);
   strand_mock_close(cluster);
   strand_waker_close(&heard);
-  free(member.assignment.tags);
+  free(member.assignment.partitions);
   strand_places_free(&member.assignment.places);
   strand_inboxes_free(&consumer.inboxes);
   strand_settings_free(&consumer.settings);
@@ -150,40 +150,39 @@ static void ask_as (uint32_t epoch) {
 }
 
 /* The only partition: assigned, and restored at 'base' unless that is -2. */
-static strand_tag *assign (const char *topic, int64_t base) {
-  strand_tag *tag = calloc(1, sizeof(*tag));
-  strand_assigned assigned;
+static strand_assigned *assign (const char *topic, int64_t base) {
+  strand_assigned *assigned = calloc(1, sizeof(*assigned));
+  strand_assign_answer answer;
   assert_int_equal(
-    strand_inboxes_assign(&consumer.inboxes, 0, topic, 0, &assigned),
-    STRAND_OK);
-  tag->epoch = assigned.epoch;
-  tag->end = tag->gap.from = -1;
-  tag->position.below = tag->position.claimed = -1;
-  strand_list_init(&tag->letters);
-  tag->partition = strand_engine_assign(member.owner.engine, topic, 0,
-                                        tag->epoch, 0, NULL, 0);
-  assert_non_null(tag->partition);
+    strand_inboxes_assign(&consumer.inboxes, 0, topic, 0, &answer), STRAND_OK);
+  assigned->epoch = answer.epoch;
+  assigned->end = assigned->gap.from = -1;
+  assigned->position.below = assigned->position.claimed = -1;
+  strand_list_init(&assigned->dead_letters);
+  assigned->partition = strand_engine_assign(member.owner.engine, topic, 0,
+                                             assigned->epoch, 0, NULL, 0);
+  assert_non_null(assigned->partition);
   assert_int_equal(strand_places_room(&member.assignment.places), STRAND_OK);
   strand_places_put(&member.assignment.places,
-                    strand_partition_topic(tag->partition), 0, tag);
-  strand_partition_set_tag(tag->partition, tag);
+                    strand_partition_topic(assigned->partition), 0, assigned);
+  strand_partition_set_opaque(assigned->partition, assigned);
   if (base >= -1) {
-    assert_int_equal(
-      strand_engine_restored(member.owner.engine, tag->partition, base, NULL),
-      STRAND_OK);
-    tag->position.restored = tag->more = true;
+    assert_int_equal(strand_engine_restored(member.owner.engine,
+                                            assigned->partition, base, NULL),
+                     STRAND_OK);
+    assigned->position.restored = assigned->more = true;
   }
-  if (member.assignment.tags == NULL) {
-    member.assignment.tags = calloc(16, sizeof(strand_tag *));
+  if (member.assignment.partitions == NULL) {
+    member.assignment.partitions = calloc(16, sizeof(strand_assigned *));
     member.assignment.capacity = 16;
   }
-  member.assignment.tags[0] = tag;
+  member.assignment.partitions[0] = assigned;
   member.assignment.count = 1;
-  return tag;
+  return assigned;
 }
 
 static void unassign (void) {
-  strand_epoch_end(&member.epochs, member.assignment.tags[0]);
+  strand_epoch_end(&member.epochs, member.assignment.partitions[0]);
   assert_int_equal(member.assignment.count, 0);
 }
 
@@ -191,11 +190,12 @@ static void unassign (void) {
 static void fetch (const char *topic, int64_t offset) {
   static const uint64_t one = 1;
   rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-  strand_tag *tag = member.assignment.tags[0];
+  strand_assigned *assigned = member.assignment.partitions[0];
   rd_kafka_topic_partition_list_add(list, topic, 0)->offset = offset;
-  tag->queue = rd_kafka_queue_get_partition(member.owner.client, topic, 0);
-  rd_kafka_queue_forward(tag->queue, NULL);
-  rd_kafka_queue_io_event_enable(tag->queue, member.waker->queue_fd, &one,
+  assigned->queue = rd_kafka_queue_get_partition(member.owner.client, topic,
+                                                 0);
+  rd_kafka_queue_forward(assigned->queue, NULL);
+  rd_kafka_queue_io_event_enable(assigned->queue, member.waker->queue_fd, &one,
                                  sizeof(one));
   assert_int_equal(rd_kafka_assign(member.owner.client, list), 0);
   rd_kafka_topic_partition_list_destroy(list);
@@ -213,8 +213,8 @@ static void read_once (void) {
 
 /* Until a new epoch has begun. */
 static void read_until_restart (void) {
-  uint32_t epoch = member.assignment.tags[0]->epoch;
-  while (member.assignment.tags[0]->epoch == epoch) read_once();
+  uint32_t epoch = member.assignment.partitions[0]->epoch;
+  while (member.assignment.partitions[0]->epoch == epoch) read_once();
 }
 
 /* How many events of 'type' there were; the last of them. */
@@ -275,30 +275,30 @@ static void create (const char *topic) {
 /* The helper was slow, and the partition was revoked and assigned again
 ** meanwhile: another member may have committed in between. */
 static void an_answer_for_an_earlier_epoch_is_dropped (void **state) {
-  strand_tag *tag = assign(TOPIC, -2);
+  strand_assigned *assigned = assign(TOPIC, -2);
   (void)state;
-  tag->position.checking = true;
-  ask_as(tag->epoch - 1);
-  assert_false(tag->position.restored);
-  assert_true(tag->position.checking); /* its own question is still out */
-  ask_as(tag->epoch);
-  assert_true(tag->position.restored);
-  assert_int_equal(strand_partition_position(tag->partition), COMMITTED);
+  assigned->position.checking = true;
+  ask_as(assigned->epoch - 1);
+  assert_false(assigned->position.restored);
+  assert_true(assigned->position.checking); /* its own question is still out */
+  ask_as(assigned->epoch);
+  assert_true(assigned->position.restored);
+  assert_int_equal(strand_partition_position(assigned->partition), COMMITTED);
   unassign();
 }
 
 static void check_reset (int64_t from, int64_t to) {
-  strand_tag *tag = member.assignment.tags[0];
+  strand_assigned *assigned = member.assignment.partitions[0];
   strand_event event;
   assert_int_equal(events_of("reset", &event), 1);
   assert_int_equal(event.offset, from);
   assert_int_equal(event.to, to);
   assert_int_equal(strand_engine_commit_due(member.owner.engine, 0), 0);
-  assert_int_equal(strand_partition_position(tag->partition), to);
+  assert_int_equal(strand_partition_position(assigned->partition), to);
   assert_int_equal(committable(), to);
-  assert_true(tag->position.checking); /* until it was sought */
+  assert_true(assigned->position.checking); /* until it was sought */
   take_answer();
-  assert_false(tag->position.checking);
+  assert_false(assigned->position.checking);
 }
 
 /* Its topic was made anew: by the time that anybody asks, the log may have
@@ -328,7 +328,7 @@ static void a_record_below_the_position_is_a_reset_at_once (void **state) {
   unassign();
   assign("again", 5); /* the first since the assignment */
   assert_false(strand_position_expected(
-    &member.positions, member.assignment.tags[0], 1, strand_clock_us()));
+    &member.positions, member.assignment.partitions[0], 1, strand_clock_us()));
   strand_epoch_reset(&member.epochs, strand_clock_us());
   check_reset(5, 1);
   unassign();
@@ -343,15 +343,15 @@ static void a_jump_is_told_once (void **state) {
   assign("cut", 0);
   fetch("cut", 0);
   events_of("", &event);
-  while (!member.assignment.tags[0]->position.checking) read_once();
+  while (!member.assignment.partitions[0]->position.checking) read_once();
   take_answer(); /* watermarks */
   assert_int_equal(events_of("truncated", &event), 1);
   assert_int_equal(event.offset, 0);
   assert_true(event.to > 0);
   /* Sought: which may have been answered together with the other. */
-  while (member.assignment.tags[0]->position.checking) take_answer();
-  while (!member.assignment.tags[0]->position.first_seen) read_once();
-  assert_int_equal(member.assignment.tags[0]->gap.from, -1);
+  while (member.assignment.partitions[0]->position.checking) take_answer();
+  while (!member.assignment.partitions[0]->position.first_seen) read_once();
+  assert_int_equal(member.assignment.partitions[0]->gap.from, -1);
   unassign();
 }
 
@@ -364,9 +364,9 @@ static void a_log_shorter_than_its_metadata_is_a_reset (void **state) {
   assign("claims", 5)->position.claimed = 9;
   fetch("claims", 5);
   events_of("", &event);
-  while (!member.assignment.tags[0]->position.checking) read_once();
+  while (!member.assignment.partitions[0]->position.checking) read_once();
   assert_int_equal(
-    strand_partition_position(member.assignment.tags[0]->partition), 5);
+    strand_partition_position(member.assignment.partitions[0]->partition), 5);
   take_answer(); /* watermarks */
   assert_int_equal(events_of("reset", &event), 1);
   assert_int_equal(event.offset, 5);
@@ -391,11 +391,11 @@ static void a_seek_outside_the_log_has_moved_nothing (void **state) {
   static const int64_t outside[] = { 9, 1000 };
   strand_ticket ticket;
   strand_event event;
-  strand_tag *tag;
+  strand_assigned *assigned;
   (void)state;
   create("short");
   produce("short", 8, 1);
-  tag = assign("short", 5);
+  assigned = assign("short", 5);
   fetch("short", 5);
   events_of("", &event);
   for (size_t i = 0; i < 2; i++) {
@@ -403,8 +403,8 @@ static void a_seek_outside_the_log_has_moved_nothing (void **state) {
     take_answer();
     assert_int_equal(ticket.waiting, 0);
     assert_string_equal(ticket.failure.code, "OFFSET_OUT_OF_RANGE");
-    assert_ptr_equal(member.assignment.tags[0], tag);
-    assert_false(tag->position.checking);
+    assert_ptr_equal(member.assignment.partitions[0], assigned);
+    assert_false(assigned->position.checking);
   }
   assert_int_equal(committable(), -1); /* 5 is known */
   assert_int_equal(events_of("sought", &event), 0);
@@ -416,18 +416,18 @@ static void a_seek_outside_the_log_has_moved_nothing (void **state) {
 static void a_seek_moves_when_it_is_done (void **state) {
   strand_ticket one, two;
   strand_event event;
-  strand_tag *tag;
+  strand_assigned *assigned;
   (void)state;
   create("moves");
   produce("moves", 8, 1);
-  tag = assign("moves", 5);
+  assigned = assign("moves", 5);
   fetch("moves", 5);
   events_of("", &event);
   seek_to(&one, "moves", 2);
   seek_to(&two, "moves", 3);
   while (one.waiting > 0) {
-    assert_ptr_equal(member.assignment.tags[0], tag);
-    assert_int_equal(strand_partition_position(tag->partition), 5);
+    assert_ptr_equal(member.assignment.partitions[0], assigned);
+    assert_int_equal(strand_partition_position(assigned->partition), 5);
     assert_int_equal(events_of("sought", &event), 0);
     take_answer();
   }
@@ -435,7 +435,7 @@ static void a_seek_moves_when_it_is_done (void **state) {
   assert_string_equal(one.failure.code, "");
   assert_string_equal(two.failure.code, "");
   assert_int_equal(
-    strand_partition_position(member.assignment.tags[0]->partition), 3);
+    strand_partition_position(member.assignment.partitions[0]->partition), 3);
   assert_int_equal(events_of("sought", &event), 2);
   assert_int_equal(event.offset, 2);
   assert_int_equal(event.to, 3);
@@ -465,7 +465,7 @@ static void a_seek_that_was_given_up_does_not_happen (void **state) {
   assert_int_equal(events_of("sought", &event), 1);
   assert_int_equal(event.to, 4);
   assert_int_equal(
-    strand_partition_position(member.assignment.tags[0]->partition), 4);
+    strand_partition_position(member.assignment.partitions[0]->partition), 4);
   unassign();
 }
 
@@ -473,22 +473,22 @@ static void a_seek_that_was_given_up_does_not_happen (void **state) {
 static void a_seek_waits_for_its_partition (void **state) {
   strand_ticket ticket;
   strand_event event;
-  strand_tag *tag;
+  strand_assigned *assigned;
   (void)state;
   create("early");
   produce("early", 8, 1);
-  tag = assign("early", 5);
+  assigned = assign("early", 5);
   fetch("early", 5);
   events_of("", &event);
-  tag->position.restored = false;
+  assigned->position.restored = false;
   seek_to(&ticket, "early", 2);
   assert_int_equal(ticket.waiting, 1);
-  tag->position.restored = true;
+  assigned->position.restored = true;
   strand_seek_serve(&member.seeks);
   while (ticket.waiting > 0) take_answer();
   assert_string_equal(ticket.failure.code, "");
   assert_int_equal(events_of("sought", &event), 1);
-  member.assignment.tags[0]->position.restored = false;
+  member.assignment.partitions[0]->position.restored = false;
   seek_to(&ticket, "early", 3);
   assert_int_equal(ticket.waiting, 1);
   unassign();
@@ -503,28 +503,29 @@ static void a_seek_that_failed_goes_back (void **state) {
   rd_kafka_topic_partition_list_t *list = list_of(2, 0);
   strand_call *call = strand_call_new(STRAND_CALL_SEEK, list);
   strand_event event;
-  strand_tag *tag = assign(TOPIC, 5);
+  strand_assigned *assigned = assign(TOPIC, 5);
   (void)state;
   fetch(TOPIC, 5);
   events_of("", &event);
-  tag->position.checking = tag->position.asked = true;
-  tag->position.target = strand_position_home(tag);
+  assigned->position.checking = assigned->position.asked = true;
+  assigned->position.target = strand_position_home(assigned);
   call->why = STRAND_WHY_SEEK;
   call->arg = &ticket;
-  call->epoch = tag->epoch;
+  call->epoch = assigned->epoch;
   call->err = RD_KAFKA_RESP_ERR__TIMED_OUT;
   assert_false(
-    strand_seek_answer(&member.seeks, tag, call, strand_clock_us()));
+    strand_seek_answer(&member.seeks, assigned, call, strand_clock_us()));
   strand_call_free(call);
   assert_string_equal(ticket.failure.code, "TIMED_OUT");
-  assert_true(tag->position.checking && !tag->position.asked);
-  strand_position_tick(&member.positions, tag->position.retry_us);
-  assert_true(tag->position.asked);
-  while (tag->position.checking) { /* a seek that takes too long is repeated */
-    strand_position_tick(&member.positions, tag->position.retry_us);
+  assert_true(assigned->position.checking && !assigned->position.asked);
+  strand_position_tick(&member.positions, assigned->position.retry_us);
+  assert_true(assigned->position.asked);
+  while (
+    assigned->position.checking) { /* a seek that takes too long is repeated */
+    strand_position_tick(&member.positions, assigned->position.retry_us);
     take_answer();
   }
-  assert_int_equal(strand_partition_position(tag->partition), 5);
+  assert_int_equal(strand_partition_position(assigned->partition), 5);
   assert_int_equal(events_of("sought", &event), 0);
   unassign();
 }
@@ -536,12 +537,12 @@ static void a_topic_that_is_seen_again_is_not_refused (void **state) {
   strand_call *call = strand_call_new(STRAND_CALL_OWNERS, NULL);
   int64_t now_us = strand_clock_us();
   (void)state;
-  strand_trouble_error(&member.troubles,
-                       RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, hidden,
-                       NULL, -1, now_us);
-  strand_trouble_error(&member.troubles,
-                       RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "no",
-                       TOPIC, 0, now_us); /* may not be read */
+  strand_health_error(&member.health,
+                      RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, hidden,
+                      NULL, -1, now_us);
+  strand_health_error(&member.health,
+                      RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "no",
+                      TOPIC, 0, now_us); /* may not be read */
   call->owners = strand_owners_new();
   rd_kafka_topic_partition_list_add(call->owners->topics, "hidden", 1);
   rd_kafka_topic_partition_list_add(call->owners->topics, TOPIC, 1);
@@ -549,12 +550,12 @@ static void a_topic_that_is_seen_again_is_not_refused (void **state) {
                 - 1;                      /* whoever asked for what reason */
   member.topics.asked_owners_us = now_us; /* it was asked before: not known */
   strand_topics_owners(&member.topics, call, now_us);
-  assert_int_equal(member.known.count, 2);
+  assert_int_equal(member.known_errors.count, 2);
   member.topics.asked_owners_us = now_us + 1;
   strand_topics_owners(&member.topics, call, now_us);
-  assert_int_equal(member.known.count, 1);
-  assert_int_equal(member.known.list->partition, 0);
-  strand_known_free(&member.known);
+  assert_int_equal(member.known_errors.count, 1);
+  assert_int_equal(member.known_errors.list->partition, 0);
+  strand_known_errors_free(&member.known_errors);
   strand_call_free(call);
 }
 
@@ -591,23 +592,23 @@ static void each_broker_that_lets_in_is_noted (void **state) {
   (void)state;
   for (int i = 0; i < 40; i++) {
     snprintf(text, sizeof(text), "sasl_plaintext://b%d:9092/%d: no", i, i);
-    strand_trouble_error(&member.troubles, RD_KAFKA_RESP_ERR__AUTHENTICATION,
-                         text, NULL, -1, strand_clock_us());
+    strand_health_error(&member.health, RD_KAFKA_RESP_ERR__AUTHENTICATION,
+                        text, NULL, -1, strand_clock_us());
   }
   for (int i = 0; i < 39; i++) {
     snprintf(text, sizeof(text), "b%d:9092/", i);
     strand_signs_note(&member.signs, strand_signs_broker(text));
   }
-  assert_int_equal(member.known.count, 40);
-  strand_known_tick(&member.known, strand_clock_us());
-  assert_int_equal(member.known.count, 1);
-  strand_known_tick(&member.known, strand_clock_us());
-  assert_int_equal(member.known.count, 1);
+  assert_int_equal(member.known_errors.count, 40);
+  strand_known_errors_tick(&member.known_errors, strand_clock_us());
+  assert_int_equal(member.known_errors.count, 1);
+  strand_known_errors_tick(&member.known_errors, strand_clock_us());
+  assert_int_equal(member.known_errors.count, 1);
   for (int i = 0; i < 2 * STRAND_SIGNS_UP; i++) { /* too many to note */
     strand_signs_note(&member.signs, (uint64_t)i + 1);
   }
-  strand_known_tick(&member.known, strand_clock_us());
-  assert_int_equal(member.known.count, 0);
+  strand_known_errors_tick(&member.known_errors, strand_clock_us());
+  assert_int_equal(member.known_errors.count, 0);
 }
 
 /* A broker that takes 3 s is asked something, and the client closes. The

@@ -104,7 +104,7 @@ static const strand_delivery *wait_report (strand_producer *p, int64_t id) {
   double deadline = strand_clock_now() + 20;
   const strand_delivery *report = NULL;
   int taken;
-  while ((taken = strand_producer_look_pending(p, id, &report)) == 0
+  while ((taken = strand_producer_poll_pending(p, id, &report)) == 0
          && strand_clock_now() < deadline)
     strand_producer_flush(p, 0.05);
   assert_int_equal(taken, 1);
@@ -403,14 +403,14 @@ static void stale_and_dropped_ids_find_nothing (void **state) {
   send_ok(p, &record, &first);
   assert_ptr_equal(wait_report(p, first), wait_report(p, first));
   strand_producer_drop_pending(p, first);
-  assert_int_equal(strand_producer_look_pending(p, first, &report), -1);
+  assert_int_equal(strand_producer_poll_pending(p, first, &report), -1);
   send_ok(p, &record, &second);
   assert_int_not_equal(first, second);
   strand_producer_drop_pending(p, second);
   strand_producer_drop_pending(p, second);
-  assert_int_equal(strand_producer_look_pending(p, second, &report), -1);
+  assert_int_equal(strand_producer_poll_pending(p, second, &report), -1);
   assert_int_equal(strand_producer_flush(p, 20), 0);
-  assert_int_equal(strand_producer_look_pending(p, -1, &report), -1);
+  assert_int_equal(strand_producer_poll_pending(p, -1, &report), -1);
   strand_producer_free(p);
 }
 

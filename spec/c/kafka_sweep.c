@@ -29,7 +29,7 @@ static _Thread_local bool spared; /* a question of the test's own */
 #define PARKED 3 /* the offset that is, once, of each partition */
 #define HELD 3   /* records that it holds back, of its key, with itself */
 #define POLICY                                                                \
-  { 1000, 60000000, 2, 0.5, 0, STRAND_VERDICT_PARK }
+  { 1000, 60000000, 2, 0.5, 0, STRAND_OUTCOME_PARK }
 
 static struct {
   char group[16]; /* of the attempt: the mock is slow to forget a member */
@@ -41,23 +41,23 @@ static struct {
 
 /* ---- handlers ------------------------------------------------------------ */
 
-static void handle (const strand_record *r, strand_verdict *v) {
+static void handle (const strand_record *r, strand_outcome *v) {
   if (r->attempt == 1 && r->offset % 5 == 0) {
-    v->kind = STRAND_VERDICT_FAILED;
+    v->kind = STRAND_OUTCOME_FAILED;
     v->delay_us = 1000;
     return;
   }
-  if (r->offset % 7 == 0) v->kind = STRAND_VERDICT_DEAD_LETTER;
+  if (r->offset % 7 == 0) v->kind = STRAND_OUTCOME_DEAD_LETTER;
   else if (r->offset == PARKED && r->attempt == 1) {
-    v->kind = STRAND_VERDICT_PARK;
+    v->kind = STRAND_OUTCOME_PARK;
   }
 }
 
 static void handle_task (strand_task *task) {
   strand_records *many = task->many;
-  if (many == NULL) handle(task->record, &task->verdict);
+  if (many == NULL) handle(task->record, &task->outcome);
   for (uint32_t i = 0; many != NULL && i < many->count; i++) {
-    handle(many->records[i], &many->verdicts[i]);
+    handle(many->records[i], &many->outcomes[i]);
   }
 }
 
@@ -65,7 +65,7 @@ static void serve_records (void *state, strand_task *task,
                            bool (*next)(void *arg), void *arg) {
   (void)state;
   do handle_task(task);
-  while (!task->verdict.broken && next(arg));
+  while (!task->outcome.broken && next(arg));
 }
 
 static void *open_state (void *config, unsigned index, strand_failure *f) {
@@ -197,7 +197,7 @@ static strand_consumer *try_open (void) {
     { "fetch.wait.max.ms", "10" },
     { "session.timeout.ms", "6000" } /* until the mock forgets a member */
   };
-  strand_property letters[] = { { "bootstrap.servers", world.servers } };
+  strand_property dead_letters[] = { { "bootstrap.servers", world.servers } };
   strand_route routes[] = { { .topic = "^t",
                               .limits = { .policy = POLICY,
                                           .batch_size = 5,
@@ -214,11 +214,11 @@ static strand_consumer *try_open (void) {
                                .ordering = STRAND_BY_KEY,
                                .ordering_header = "order",
                                .max_metadata = 4096,
-                               .letters = { .topic = "dead",
-                                            .kafka = letters,
-                                            .kafka_count = 1,
-                                            .same_partition = true,
-                                            .max_reason = 100 },
+                               .dead_letters = { .topic = "dead",
+                                                 .kafka = dead_letters,
+                                                 .kafka_count = 1,
+                                                 .same_partition = true,
+                                                 .max_reason = 100 },
                                .limits = limits,
                                .routes = routes,
                                .route_count = 2,
@@ -391,7 +391,7 @@ static bool is_settled (strand_consumer *k, uint64_t count, size_t *parked) {
 }
 
 /* False: an owner without memory for what it must not forget (an assignment,
-** a held shard) asked for the end. */
+** an orphaned shard) asked for the end. */
 static bool all_is_handled (strand_consumer *k, uint64_t count) {
   double deadline = strand_clock_now() + PATIENCE;
   strand_close_mode mode;

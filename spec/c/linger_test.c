@@ -28,7 +28,7 @@ static size_t take_batch (strand_engine *e, int64_t now, int *leases) {
                                   &batch[n])) {
       break;
     }
-    assert_true(batch[n].further);
+    assert_true(batch[n].continuation);
   }
   *leases = n;
   strand_engine_check(e);
@@ -295,7 +295,7 @@ static void a_record_by_hand_opens_no_batch (void **state) {
   (void)state;
   poll_all(e, p, "ab");
   take_batch(e, 0, &leases);
-  end_at(e, &batch[0], STRAND_VERDICT_PARK, 0);
+  end_at(e, &batch[0], STRAND_OUTCOME_PARK, 0);
   done(e, &batch[1]);
   resolve(e, p, STRAND_RESOLVE_DISCARD);
   poll(e, p, 2, "c");
@@ -418,7 +418,7 @@ static void a_batch_goes_when_no_more_may_be_read (void **state) {
     e = open_with(c);
     p = assign(e, 0);
     q = assign(e, 1);
-    strand_engine_quiet(e, q, true);
+    strand_engine_drained(e, q, true);
     poll_all(e, p, by == STRAND_BATCH_KEY ? "aaa" : "abc");
     assert_int_equal(batch_at(e, 0), 0);
     assert_false(strand_engine_short(e, q));

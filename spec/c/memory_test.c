@@ -10,7 +10,7 @@
 static strand_err end_first (strand_engine *e, strand_lease *l,
                              int64_t offset) {
   if (offset % 3 == 0 && l->record->attempt == 1) {
-    return ended(e, l, (strand_verdict_kind)(1 + offset / 3 % 6), 0, 0);
+    return ended(e, l, (strand_outcome_kind)(1 + offset / 3 % 6), 0, 0);
   }
   return strand_engine_done(e, l, offset % 7 == 0 ? 1 : l->count, 0);
 }
@@ -30,15 +30,17 @@ static void end_somehow (strand_engine *e, strand_lease *l, int64_t offset) {
 ** as memory allows. */
 static void resolve_somehow (strand_engine *e, strand_partition *p) {
   const strand_record *r = strand_partition_parked(p, 0);
-  strand_record *letter = NULL;
+  strand_record *dead_letter = NULL;
   for (const strand_record *l = NULL;
-       letter == NULL && (l = strand_partition_next(p, l)) != NULL;) {
-    if (is_waiting(l, STRAND_WAITING_LETTER)) letter = (strand_record *)l;
+       dead_letter == NULL && (l = strand_partition_next(p, l)) != NULL;) {
+    if (is_waiting(l, STRAND_WAITING_DEAD_LETTER))
+      dead_letter = (strand_record *)l;
   }
-  if (letter != NULL && letter->offset % 2 == 0) {
-    (void)strand_engine_dead_letter_refused(e, letter, "no", 2, 0);
+  if (dead_letter != NULL && dead_letter->offset % 2 == 0) {
+    (void)strand_engine_dead_letter_refused(e, dead_letter, "no", 2, 0);
   }
-  else if (letter != NULL) (void)strand_engine_dead_letter_acked(e, letter, 0);
+  else if (dead_letter != NULL)
+    (void)strand_engine_dead_letter_acked(e, dead_letter, 0);
   if (r != NULL) {
     (void)strand_engine_resolve(e, p, r->offset,
                                 (strand_resolution)(r->offset % 3));
@@ -54,8 +56,8 @@ static bool all_ends_although (strand_ordering ordering, bool alone, long n) {
   strand_partition *p;
   strand_run run = { 0, 2 };
   strand_payload payload = { 5, &run, 1, "none" };
-  strand_held held = {
-    STRAND_HELD_KEY, "t", 0, "a-key-that-is-not-short!!", 25, 0
+  strand_orphan orphan = {
+    STRAND_SHARD_KEY, "t", 0, "a-key-that-is-not-short!!", 25, 0
   };
   strand_lease l;
   int64_t next = 0;
@@ -64,7 +66,7 @@ static bool all_ends_although (strand_ordering ordering, bool alone, long n) {
   fail_alloc(n);
   while ((e = strand_engine_new(&c)) == NULL)
     ;
-  while ((p = strand_engine_assign(e, "t", 0, 1, 0, &held,
+  while ((p = strand_engine_assign(e, "t", 0, 1, 0, &orphan,
                                    ordering == STRAND_BY_KEY))
          == NULL)
     ;
@@ -82,7 +84,7 @@ static bool all_ends_although (strand_ordering ordering, bool alone, long n) {
     if (strand_engine_lease(e, 3, 0, &l)) end_somehow(e, &l, l.record->offset);
     resolve_somehow(e, p);
     strand_engine_tick(e, 0);
-    strand_engine_look(e, round * SECOND);
+    strand_engine_maintain(e, round * SECOND);
     commit = strand_engine_commit(e, 0, NULL);
     if (commit != NULL) {
       strand_engine_commit_answer(e, commit, STRAND_COMMITTED, 0);
@@ -115,8 +117,8 @@ static void one_missing_allocation_loses_nothing (void **state) {
 /* Between an end that found no memory and the next try. */
 static void a_revoke_finds_a_lease_that_could_not_end (void **state) {
   (void)state;
-  for (int way = 0; way < 3 * STRAND_VERDICT_STOP; way++) {
-    strand_verdict_kind kind = (strand_verdict_kind)(1 + way / 3);
+  for (int way = 0; way < 3 * STRAND_OUTCOME_STOP; way++) {
+    strand_outcome_kind kind = (strand_outcome_kind)(1 + way / 3);
     bool failed = true;
     for (long n = 0; failed; n++) {
       strand_engine *e = open_with(limited((strand_ordering)(way % 3)));
@@ -131,7 +133,7 @@ static void a_revoke_finds_a_lease_that_could_not_end (void **state) {
       revoke(e, p);
       assert_int_equal(heard.visited, l.count > 0);
       if (l.count > 0) end_at(e, &l, kind, 0);
-      assert_int_equal(stats(e).stale + stats(e).letters, 0);
+      assert_int_equal(stats(e).stale + stats(e).dead_letters, 0);
       strand_engine_free(e);
     }
   }
@@ -164,7 +166,7 @@ static void a_start_without_memory_is_tried_again (void **state) {
   alloc_none = true;
   assert_false(strand_engine_lease(e, 1, 0, &l));
   alloc_none = false;
-  strand_engine_look(e, SECOND);
+  strand_engine_maintain(e, SECOND);
   l = take_at(e, 0);
   done(e, &l);
   strand_engine_free(e);

@@ -27,7 +27,7 @@ static void the_policy_grows_to_its_limit (void **state) {
 
 static void jitter_takes_a_part_at_most (void **state) {
   static const strand_route_limits jitter = {
-    .policy = { 100000, 100000, 1, 0.5, 0, STRAND_VERDICT_PARK }
+    .policy = { 100000, 100000, 1, 0.5, 0, STRAND_OUTCOME_PARK }
   };
   strand_engine_config config = plain(STRAND_BY_KEY);
   strand_engine *e;
@@ -61,7 +61,7 @@ static void what_came_along_was_not_tried (void **state) {
   poll_all(e, p, "aaa");
   l = lease_of(e, 3);
   assert_int_equal(strand_engine_done(e, &l, 1, 0), STRAND_OK);
-  assert_int_equal(ended(e, &l, STRAND_VERDICT_RETRY, 0, 0), STRAND_OK);
+  assert_int_equal(ended(e, &l, STRAND_OUTCOME_RETRY, 0, 0), STRAND_OK);
   strand_engine_tick(e, 0);
   l = take_at(e, 1);
   assert_int_equal(l.record->attempt, 2);
@@ -80,7 +80,7 @@ static void a_skipped_record_is_done_and_its_lease_goes_on (void **state) {
     strand_lease l;
     poll_all(e, p, "aa");
     l = lease_of(e, 2);
-    end_at(e, &l, STRAND_VERDICT_SKIP, 0);
+    end_at(e, &l, STRAND_OUTCOME_SKIP, 0);
     assert_int_equal(committable(e, p), 1);
     assert_int_equal(stats(e).skipped, 1);
     if (ordering == STRAND_UNORDERED) l = take_at(e, 1);
@@ -100,7 +100,7 @@ static void a_record_that_stopped_is_as_before (void **state) {
     strand_lease l;
     poll_all(e, p, "aa");
     l = lease_of(e, 2);
-    end_at(e, &l, STRAND_VERDICT_STOP, 0);
+    end_at(e, &l, STRAND_OUTCOME_STOP, 0);
     assert_int_equal(heard.notices[STRAND_NOTICE_STOP], 0); /* it knows */
     assert_int_equal(heard.notices[STRAND_NOTICE_FAILED], 0);
     l = take_at(e, 0);
@@ -111,7 +111,7 @@ static void a_record_that_stopped_is_as_before (void **state) {
   }
 }
 
-static strand_partition *exhausted_into (strand_verdict_kind kind,
+static strand_partition *exhausted_into (strand_outcome_kind kind,
                                          strand_engine **e) {
   strand_engine_config c = limited(STRAND_BY_KEY);
   strand_partition *p;
@@ -127,20 +127,20 @@ static strand_partition *exhausted_into (strand_verdict_kind kind,
 
 static void exhausted_attempts_end_by_the_policy (void **state) {
   strand_engine *e;
-  strand_partition *p = exhausted_into(STRAND_VERDICT_DEAD_LETTER, &e);
+  strand_partition *p = exhausted_into(STRAND_OUTCOME_DEAD_LETTER, &e);
   (void)state;
-  assert_int_equal(heard.letters, 1);
-  assert_int_equal(stats(e).letters, 1);
+  assert_int_equal(heard.dead_letters, 1);
+  assert_int_equal(stats(e).dead_letters, 1);
   strand_engine_free(e);
-  p = exhausted_into(STRAND_VERDICT_PARK, &e);
+  p = exhausted_into(STRAND_OUTCOME_PARK, &e);
   assert_int_equal(heard.notices[STRAND_NOTICE_PARKED], 1);
   state_is(p, 0, "parked");
   strand_engine_free(e);
-  p = exhausted_into(STRAND_VERDICT_SKIP, &e);
+  p = exhausted_into(STRAND_OUTCOME_SKIP, &e);
   state_is(p, 0, NULL);
   assert_int_equal(stats(e).skipped, 1);
   strand_engine_free(e);
-  p = exhausted_into(STRAND_VERDICT_STOP, &e);
+  p = exhausted_into(STRAND_OUTCOME_STOP, &e);
   assert_int_equal(heard.notices[STRAND_NOTICE_STOP], 1);
   state_is(p, 0, "buffered");
   strand_engine_free(e);
@@ -157,7 +157,7 @@ static void who_asks_for_a_retry_is_never_exhausted (void **state) {
   for (int i = 1; i < 10; i++) {
     l = take_at(e, 0);
     assert_int_equal(l.record->attempt, i);
-    assert_int_equal(ended(e, &l, STRAND_VERDICT_RETRY, 0, 0), STRAND_OK);
+    assert_int_equal(ended(e, &l, STRAND_OUTCOME_RETRY, 0, 0), STRAND_OK);
     strand_engine_tick(e, 0);
   }
   l = take_at(e, 0);
@@ -176,12 +176,12 @@ static void a_dead_letter_without_a_topic_parks (void **state) {
   strand_partition *p;
   strand_lease l;
   (void)state;
-  c.letter = NULL;
+  c.dead_letter = NULL;
   e = open_with(c);
   p = assign(e, 0);
   poll_all(e, p, "a");
   l = take_at(e, 0);
-  end_at(e, &l, STRAND_VERDICT_DEAD_LETTER, 0);
+  end_at(e, &l, STRAND_OUTCOME_DEAD_LETTER, 0);
   state_is(p, 0, "parked");
   strand_engine_free(e);
 }
@@ -202,7 +202,7 @@ static void a_deadline_is_told_once_and_holds_the_shard (void **state) {
   assert_int_equal(stats(e).failed, 1);
   nothing_starts(e);
   state_is(p, 0, "running");
-  assert_int_equal(ended(e, &l, STRAND_VERDICT_DONE, 0, 0), STRAND_OK);
+  assert_int_equal(ended(e, &l, STRAND_OUTCOME_DONE, 0, 0), STRAND_OK);
   assert_int_equal(heard.notices[STRAND_NOTICE_FAILED], 1);
   assert_int_equal(stats(e).failed, 1);
   nothing_starts(e); /* a DONE with its zeros waits by the policy as well */
@@ -216,19 +216,19 @@ static void a_deadline_is_told_once_and_holds_the_shard (void **state) {
 
 static void a_late_result_has_failed_whatever_it_is (void **state) {
   (void)state;
-  for (int kind = 0; kind <= STRAND_VERDICT_STOP; kind++) {
+  for (int kind = 0; kind <= STRAND_OUTCOME_STOP; kind++) {
     strand_engine *e = open_with(limited(STRAND_BY_KEY));
     strand_partition *p = assign(e, 0);
     strand_lease l;
     poll_all(e, p, "aa");
     l = lease_of(e, 2);
     strand_engine_expire(e, &l, "late", 4);
-    assert_int_equal(ended(e, &l, (strand_verdict_kind)kind, 0, 0), STRAND_OK);
-    state_is(p, 0, kind == STRAND_VERDICT_EXHAUSTED ? "parked" : "waiting");
-    assert_int_equal(stats(e).letters + stats(e).skipped, 0);
-    if (kind != STRAND_VERDICT_EXHAUSTED) {
+    assert_int_equal(ended(e, &l, (strand_outcome_kind)kind, 0, 0), STRAND_OK);
+    state_is(p, 0, kind == STRAND_OUTCOME_EXHAUSTED ? "parked" : "waiting");
+    assert_int_equal(stats(e).dead_letters + stats(e).skipped, 0);
+    if (kind != STRAND_OUTCOME_EXHAUSTED) {
       assert_true(strand_engine_tick(e, 0)
-                  == (kind == STRAND_VERDICT_FAILED ? INT64_MAX : 100000));
+                  == (kind == STRAND_OUTCOME_FAILED ? INT64_MAX : 100000));
     }
     strand_engine_free(e);
   }
@@ -244,7 +244,7 @@ static void each_late_result_is_an_attempt (void **state) {
   for (int i = 0; i < 3; i++) {
     strand_lease l = take_at(e, 0);
     strand_engine_expire(e, &l, "late", 4);
-    end_at(e, &l, STRAND_VERDICT_RETRY, i * SECOND);
+    end_at(e, &l, STRAND_OUTCOME_RETRY, i * SECOND);
     strand_engine_tick(e, (i + 1) * SECOND);
   }
   assert_int_equal(stats(e).parked, 1);
@@ -261,18 +261,18 @@ static void a_deadline_is_of_one_record (void **state) {
   strand_lease l;
   (void)state;
   routes[0].policy.attempts = 1;
-  routes[0].policy.exhausted = STRAND_VERDICT_SKIP;
+  routes[0].policy.exhausted = STRAND_OUTCOME_SKIP;
   e = open_with(c);
   p = assign(e, 0);
   poll_all(e, p, "aaaa");
   l = lease_of(e, 4);
   assert_int_equal(strand_engine_done(e, &l, 1, 0), STRAND_OK);
   strand_engine_expire(e, &l, "late", 4);
-  end_at(e, &l, STRAND_VERDICT_DONE, 0);
+  end_at(e, &l, STRAND_OUTCOME_DONE, 0);
   assert_int_equal(l.count, 2);
   assert_int_equal(stats(e).skipped, 1);
   assert_int_equal(strand_engine_done(e, &l, 1, 0), STRAND_OK);
-  end_at(e, &l, STRAND_VERDICT_PARK, 0);
+  end_at(e, &l, STRAND_OUTCOME_PARK, 0);
   state_is(p, 3, "parked");
   assert_int_equal(stats(e).done, 2);
   assert_int_equal(stats(e).failed, 1);
@@ -289,7 +289,7 @@ static void a_deadline_of_a_revoked_record_is_nobodys (void **state) {
   revoke(e, p);
   strand_engine_expire(e, &l, "late", 4);
   assert_int_equal(heard.notices[STRAND_NOTICE_FAILED], 0);
-  end_at(e, &l, STRAND_VERDICT_FAILED, 0);
+  end_at(e, &l, STRAND_OUTCOME_FAILED, 0);
   assert_int_equal(stats(e).stale + stats(e).failed, 0);
   strand_engine_free(e);
 }

@@ -7,12 +7,12 @@
 
 /* The same shard, while its handler of the epoch before still runs. */
 static void stays_held (strand_ordering ordering, bool null_unordered,
-                        const char *keys, strand_held_kind kind) {
+                        const char *keys, strand_shard_kind kind) {
   strand_engine_config c = plain(ordering);
   strand_engine *e;
   strand_partition *p;
   strand_lease old, l;
-  strand_held held;
+  strand_orphan orphan;
   c.null_key_unordered = null_unordered;
   e = open_with(c);
   p = assign(e, 0);
@@ -20,21 +20,21 @@ static void stays_held (strand_ordering ordering, bool null_unordered,
   old = take_at(e, 0);
   revoke(e, p);
   assert_int_equal(heard.visited, 1);
-  assert_int_equal(heard.held[0].kind, kind);
-  held = heard.held[0];
+  assert_int_equal(heard.orphans[0].kind, kind);
+  orphan = heard.orphans[0];
   for (uint32_t epoch = 2; epoch <= 3; epoch++) { /* it comes back, twice */
-    p = assign_held(e, 0, epoch, &held, 1);
+    p = assign_orphans(e, 0, epoch, &orphan, 1);
     poll_all(e, p, keys);
     nothing_starts(e);
     if (epoch == 2) strand_engine_revoke(e, p, on_visit, NULL);
   }
   assert_int_equal(heard.visited, 1);
-  heard.held_count = 0;
+  heard.orphan_count = 0;
   done(e, &old);
-  assert_int_equal(heard.held_count, 1);
-  assert_int_equal(heard.held[0].kind, kind);
+  assert_int_equal(heard.orphan_count, 1);
+  assert_int_equal(heard.orphans[0].kind, kind);
   assert_int_equal(committable(e, p), 0); /* the old epoch says nothing */
-  strand_engine_release(e, &heard.held[0]);
+  strand_engine_release(e, &heard.orphans[0]);
   l = take_at(e, 0);
   done(e, &l);
   assert_int_equal(committable(e, p), 1);
@@ -43,46 +43,46 @@ static void stays_held (strand_ordering ordering, bool null_unordered,
 
 static void a_key_stays_held_across_epochs (void **state) {
   (void)state;
-  stays_held(STRAND_BY_KEY, false, "a", STRAND_HELD_KEY);
+  stays_held(STRAND_BY_KEY, false, "a", STRAND_SHARD_KEY);
 }
 
 static void null_keys_stay_held_across_epochs (void **state) {
   (void)state;
-  stays_held(STRAND_BY_KEY, false, "-", STRAND_HELD_NULL);
+  stays_held(STRAND_BY_KEY, false, "-", STRAND_SHARD_NULL);
 }
 
 static void a_partition_stays_held_across_epochs (void **state) {
   (void)state;
-  stays_held(STRAND_BY_PARTITION, false, "a", STRAND_HELD_PARTITION);
+  stays_held(STRAND_BY_PARTITION, false, "a", STRAND_SHARD_PARTITION);
 }
 
 static void a_record_stays_held_across_epochs (void **state) {
   (void)state;
-  stays_held(STRAND_UNORDERED, false, "a", STRAND_HELD_RECORD);
-  stays_held(STRAND_BY_KEY, true, "-", STRAND_HELD_RECORD);
+  stays_held(STRAND_UNORDERED, false, "a", STRAND_SHARD_RECORD);
+  stays_held(STRAND_BY_KEY, true, "-", STRAND_SHARD_RECORD);
 }
 
 static void only_the_held_key_waits (void **state) {
   strand_engine *e = open_by(STRAND_BY_KEY);
   strand_partition *p = assign(e, 0);
   strand_lease old, l;
-  strand_held held;
+  strand_orphan orphan;
   (void)state;
   poll_all(e, p, "aab");
   old = take_at(e, 0);
   revoke(e, p);
-  held = heard.held[0];
-  p = assign_held(e, 0, 2, &held, 1);
+  orphan = heard.orphans[0];
+  p = assign_orphans(e, 0, 2, &orphan, 1);
   poll_all(e, p, "aab");
   l = take_at(e, 2);
   done(e, &l);
   nothing_starts(e);
-  heard.held[0].key = "b"; /* another key's release changes nothing */
-  strand_engine_release(e, &heard.held[0]);
+  heard.orphans[0].key = "b"; /* another key's release changes nothing */
+  strand_engine_release(e, &heard.orphans[0]);
   nothing_starts(e);
   done(e, &old);
-  strand_engine_release(e, &held);
-  strand_engine_release(e, &held);
+  strand_engine_release(e, &orphan);
+  strand_engine_release(e, &orphan);
   l = take_at(e, 0);
   done(e, &l);
   strand_engine_free(e);
@@ -98,14 +98,14 @@ static void a_stale_outcome_counts_for_nothing (void **state) {
     old = lease_of(e, 3);
     revoke(e, p);
     assert_int_equal(stats(e).stale, 3);
-    p = assign_held(e, 0, 2, NULL, 0); /* as if it were another shard */
+    p = assign_orphans(e, 0, 2, NULL, 0); /* as if it were another shard */
     poll_all(e, p, "aaa");
     l = lease_of(e, 3);
-    heard.held_count = 0;
+    heard.orphan_count = 0;
     if (how == 0) done(e, &old);
     else if (how == 1) back(e, &old);
     else fail_at(e, &old, 0, 0);
-    assert_int_equal(heard.held_count, 1);
+    assert_int_equal(heard.orphan_count, 1);
     assert_int_equal(committable(e, p), 0);
     assert_int_equal(stats(e).done + stats(e).failed, 0);
     assert_int_equal(stats(e).stale_dropped, 3);
@@ -124,11 +124,11 @@ static void a_stale_lease_is_released_by_its_last_record (void **state) {
   poll_all(e, p, "aaa");
   old = lease_of(e, 3);
   revoke(e, p);
-  heard.held_count = 0;
+  heard.orphan_count = 0;
   assert_int_equal(strand_engine_done(e, &old, 2, 0), STRAND_OK);
-  assert_int_equal(heard.held_count, 0);
+  assert_int_equal(heard.orphan_count, 0);
   assert_int_equal(strand_engine_done(e, &old, 1, 0), STRAND_OK);
-  assert_int_equal(heard.held_count, 1);
+  assert_int_equal(heard.orphan_count, 1);
   strand_engine_free(e);
 }
 

@@ -64,9 +64,9 @@ static void ignore_notice (void *arg, const strand_notice *notice) {
   (void)notice;
 }
 
-static void ignore_held (void *arg, const strand_held *held) {
+static void ignore_orphan (void *arg, const strand_orphan *orphan) {
   (void)arg;
-  (void)held;
+  (void)orphan;
 }
 
 static void thousands_are_assigned_and_revoked_at_once (void **state) {
@@ -77,7 +77,7 @@ static void thousands_are_assigned_and_revoked_at_once (void **state) {
                                   .routes = &route,
                                   .route_count = 1,
                                   .notice = ignore_notice,
-                                  .release = ignore_held };
+                                  .release = ignore_orphan };
   strand_engine *e = strand_engine_new(&config);
   double since = cpu_seconds();
   (void)state;
@@ -96,7 +96,7 @@ static void thousands_are_assigned_and_revoked_at_once (void **state) {
     strand_engine_revoking(e, all[i]);
   }
   for (int i = 0; i < TOPICS * PARTITIONS; i++) {
-    strand_engine_revoke(e, all[i], ignore_held, NULL);
+    strand_engine_revoke(e, all[i], ignore_orphan, NULL);
   }
   strand_engine_free(e);
   check_cost(since, "engine_of_10000_partitions");

@@ -82,7 +82,7 @@ static void what_goes_back_costs_no_token (void **state) {
     back(e, &l);
     l = lease_of(e, 64);
     assert_int_equal(l.count, 3);
-    assert_int_equal(ended(e, &l, STRAND_VERDICT_FAILED, 0, 0), STRAND_OK);
+    assert_int_equal(ended(e, &l, STRAND_OUTCOME_FAILED, 0, 0), STRAND_OK);
     strand_engine_tick(e, 0);
     l = take_at(e, 0); /* it has cost one, the other two came back */
     done(e, &l);

@@ -36,7 +36,7 @@ static void the_reason_of_a_failure_is_kept (void **state) {
   l = take_at(e, 0);
   assert_int_equal(
     strand_engine_end(
-      e, &l, &(strand_ending){ STRAND_VERDICT_FAILED, 10, text, sizeof(text) },
+      e, &l, &(strand_ending){ STRAND_OUTCOME_FAILED, 10, text, sizeof(text) },
       0),
     STRAND_OK);
   assert_int_equal(heard.notices[STRAND_NOTICE_FAILED], 1);
@@ -54,14 +54,14 @@ static void the_reason_of_a_failure_is_kept (void **state) {
 }
 
 static const struct {
-  strand_verdict_kind kind;
+  strand_outcome_kind kind;
   const char *state;
   bool fails;
-} kinds[] = { { STRAND_VERDICT_FAILED, "waiting", true },
-              { STRAND_VERDICT_RETRY, "waiting", true },
-              { STRAND_VERDICT_EXHAUSTED, "parked", true },
-              { STRAND_VERDICT_PARK, "parked", false },
-              { STRAND_VERDICT_DEAD_LETTER, "waiting", false } };
+} kinds[] = { { STRAND_OUTCOME_FAILED, "waiting", true },
+              { STRAND_OUTCOME_RETRY, "waiting", true },
+              { STRAND_OUTCOME_EXHAUSTED, "parked", true },
+              { STRAND_OUTCOME_PARK, "parked", false },
+              { STRAND_OUTCOME_DEAD_LETTER, "waiting", false } };
 
 #define KINDS (sizeof(kinds) / sizeof(*kinds))
 
@@ -106,8 +106,8 @@ static void without_an_order_only_it_waits (void **state) {
 
 /* }{=== dead letters ======================================================= */
 
-static strand_engine *send_letter (strand_ordering ordering, bool alone,
-                                   strand_partition **p) {
+static strand_engine *send_dead_letter (strand_ordering ordering, bool alone,
+                                        strand_partition **p) {
   strand_engine_config c = limited(ordering);
   strand_engine *e;
   strand_lease l;
@@ -116,9 +116,9 @@ static strand_engine *send_letter (strand_ordering ordering, bool alone,
   *p = assign(e, 0);
   poll_all(e, *p, "aa");
   l = take_at(e, 0);
-  end_at(e, &l, STRAND_VERDICT_DEAD_LETTER, 0);
-  assert_int_equal(heard.letters, 1);
-  assert_int_equal(heard.letter->offset, 0);
+  end_at(e, &l, STRAND_OUTCOME_DEAD_LETTER, 0);
+  assert_int_equal(heard.dead_letters, 1);
+  assert_int_equal(heard.dead_letter->offset, 0);
   return e;
 }
 
@@ -126,16 +126,16 @@ static void a_letter_is_done_when_it_is_acknowledged (void **state) {
   (void)state;
   for (int ordering = 0; ordering < 3; ordering++) {
     strand_partition *p;
-    strand_engine *e = send_letter((strand_ordering)ordering, false, &p);
+    strand_engine *e = send_dead_letter((strand_ordering)ordering, false, &p);
     assert_int_equal(committable(e, p), 0);
-    assert_int_equal(strand_engine_dead_letter_acked(e, heard.letter, 0),
+    assert_int_equal(strand_engine_dead_letter_acked(e, heard.dead_letter, 0),
                      STRAND_OK);
     strand_engine_check(e);
     assert_int_equal(heard.notices[STRAND_NOTICE_DEAD_LETTERED], 1);
     assert_int_equal(stats(e).dead_lettered, 1);
     assert_int_equal(committable(e, p), 1);
     runs(e, "1");
-    assert_int_equal(stats(e).waiting_records + stats(e).letters, 0);
+    assert_int_equal(stats(e).waiting_records + stats(e).dead_letters, 0);
     strand_engine_free(e);
   }
 }
@@ -146,11 +146,12 @@ static void a_letter_that_cannot_be_sent_parks (void **state) {
     for (int ordering = 0; ordering < 3; ordering++) {
       bool holds = !alone && ordering != STRAND_UNORDERED;
       strand_partition *p;
-      strand_engine *e = send_letter((strand_ordering)ordering, alone, &p);
+      strand_engine *e = send_dead_letter((strand_ordering)ordering, alone,
+                                          &p);
       if (ordering != STRAND_UNORDERED) nothing_starts(e);
-      assert_int_equal(
-        strand_engine_dead_letter_refused(e, heard.letter, "too big", 7, 0),
-        STRAND_OK);
+      assert_int_equal(strand_engine_dead_letter_refused(e, heard.dead_letter,
+                                                         "too big", 7, 0),
+                       STRAND_OK);
       assert_string_equal(heard.reason, "too big");
       assert_int_equal(heard.notices[STRAND_NOTICE_PARKED], 1);
       state_is(p, 0, "parked");
@@ -165,18 +166,18 @@ static void a_revoke_leaves_no_letter_and_nothing_parked (void **state) {
   (void)state;
   for (int way = 0; way < 4; way++) {
     strand_partition *p;
-    strand_engine *e = send_letter(way / 2 ? STRAND_BY_KEY : STRAND_UNORDERED,
-                                   way % 2, &p);
+    strand_engine *e = send_dead_letter(
+      way / 2 ? STRAND_BY_KEY : STRAND_UNORDERED, way % 2, &p);
     strand_lease l;
     poll(e, p, 2, "b");
     l = lease_of(e, 1);
-    end_at(e, &l, STRAND_VERDICT_PARK, 0);
+    end_at(e, &l, STRAND_OUTCOME_PARK, 0);
     revoke(e, p);
     strand_engine_check(e);
     assert_int_equal(heard.visited, 0);
-    assert_int_equal(stats(e).letters + stats(e).parked, 0);
+    assert_int_equal(stats(e).dead_letters + stats(e).parked, 0);
     assert_int_equal(stats(e).waiting_records + stats(e).buffered_bytes, 0);
-    p = assign_held(e, 0, 2, NULL, 0);
+    p = assign_orphans(e, 0, 2, NULL, 0);
     poll_all(e, p, "abc");
     runs(e, "012"); /* none was done */
     strand_engine_free(e);
@@ -202,7 +203,7 @@ static strand_engine *park_first (strand_ordering ordering, bool alone,
   for (int i = 1; keys[i] != '\0'; i++) {
     poll(e, *p, i, keys[i] == 'a' ? "a" : "b");
   }
-  end_at(e, &l, STRAND_VERDICT_PARK, 0);
+  end_at(e, &l, STRAND_OUTCOME_PARK, 0);
   return e;
 }
 
@@ -252,9 +253,9 @@ static void a_parked_record_may_be_sent_by_hand (void **state) {
                                   &p);
     resolve(e, p, STRAND_RESOLVE_DEAD_LETTER);
     nothing_starts(e);
-    assert_int_equal(heard.letters, 1);
+    assert_int_equal(heard.dead_letters, 1);
     assert_int_equal(committable(e, p), 0);
-    assert_int_equal(strand_engine_dead_letter_acked(e, heard.letter, 0),
+    assert_int_equal(strand_engine_dead_letter_acked(e, heard.dead_letter, 0),
                      STRAND_OK);
     assert_int_equal(committable(e, p), 1);
     assert_int_equal(poll(e, p, 1, "a"), STRAND_ADDED);
@@ -273,8 +274,8 @@ static void what_waits_behind_it_follows_in_order (void **state) {
     resolve(e, p, (strand_resolution)how);
     if (how == STRAND_RESOLVE_DEAD_LETTER) {
       nothing_starts(e);
-      assert_int_equal(strand_engine_dead_letter_acked(e, heard.letter, 0),
-                       STRAND_OK);
+      assert_int_equal(
+        strand_engine_dead_letter_acked(e, heard.dead_letter, 0), STRAND_OK);
     }
     runs(e, after[how]);
     assert_int_equal(committable(e, p), 3);
@@ -333,7 +334,7 @@ static void what_is_parked_fills_the_waiting_share (void **state) {
     for (int64_t i = 0; i < 2; i++) {
       assert_true(strand_engine_may_read(e, p));
       l = take_at(e, i);
-      end_at(e, &l, STRAND_VERDICT_PARK, 0);
+      end_at(e, &l, STRAND_OUTCOME_PARK, 0);
     }
     assert_int_equal(stats(e).waiting_records, 2);
     assert_int_equal(stats(e).buffered_records, 0);
@@ -359,7 +360,7 @@ static void a_discard_waits_until_it_may_start (void **state) {
   p = assign(e, 0);
   fill_payload(e, p, kept, &count);
   l = kept[count - 1];
-  end_at(e, &l, STRAND_VERDICT_PARK, 0);
+  end_at(e, &l, STRAND_OUTCOME_PARK, 0);
   c.max_metadata = 0;
   strand_engine_configure(e, &c);
   assert_int_equal(

@@ -1,5 +1,5 @@
 -- A handler that does what its record's value says, and keeps a journal that
--- spec/support/stage.lua reads. Commands stand between semicolons:
+-- spec/support/fixture.lua reads. Commands stand between semicolons:
 --
 --   gate NAME    waits until the folder has a file of that name, or "all"
 --   take S       takes so many seconds

@@ -1,6 +1,6 @@
 -- Handlers that take their time: the value of a record says which of these it
 -- meets at its first attempt; the second is done at once. They keep a journal
--- that spec/support/stage.lua reads.
+-- that spec/support/fixture.lua reads.
 --
 -- Loops of LuaJIT are interpreted, but where the arguments say otherwise.
 local gate = require "spec.support.gate"

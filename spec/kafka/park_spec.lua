@@ -1,7 +1,7 @@
 -- A parked record is not done, and the group knows that: whoever gets its
 -- partition next finds it again.
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 
 local RETRY = { attempts = 2, delay = 0.01 }
 
@@ -9,7 +9,7 @@ local function open(group, topic, folder, handler_options)
   local options = { topics = { topic }, kafka = { ["group.id"] = group }, handler_args = folder,
     commit_interval = 0.1, retry = RETRY }
   for name, value in pairs(handler_options or {}) do options[name] = value end
-  return stage.consumer(options)
+  return fixture.consumer(options)
 end
 
 local function parked(count, ...)
@@ -26,7 +26,7 @@ local function parked(count, ...)
 end
 
 local function committed(group, topic, partition)
-  return helper.eventually(20, function() return stage.committed(group, topic)[partition or 0] end)
+  return helper.eventually(20, function() return fixture.committed(group, topic)[partition or 0] end)
 end
 
 -- arg is bootstrap servers, group, topic, folder.
@@ -51,15 +51,15 @@ end })
 describe("a parked record", function()
   local topic, group, folder
 
-  setup(stage.open)
-  teardown(stage.close)
-  after_each(stage.clear)
+  setup(fixture.open)
+  teardown(fixture.close)
+  after_each(fixture.clear)
   before_each(function()
-    topic, group, folder = helper.topic(1), helper.name "group", stage.folder()
+    topic, group, folder = helper.topic(1), helper.name "group", fixture.folder()
   end)
 
   local function produce()
-    stage.produce(topic, {
+    fixture.produce(topic, {
       { key = "ok" }, { key = "a", value = "park asked" }, { key = "a" }, { key = "b" },
       { value = "fail 99" }, { key = "c" },
     })
@@ -70,9 +70,9 @@ describe("a parked record", function()
     local records = parked(2, consumer)
     assert.same({ 1, "a", "asked", 4, "fail 99", "attempt 2 fails" }, { records[1].offset,
       records[1].key, records[1].reason, records[2].offset, records[2].value, records[2].reason })
-    assert.same(entered, { stage.count(folder, "enter", 0), stage.count(folder, "enter", 1),
-      stage.count(folder, "enter", 2), stage.count(folder, "enter", 3),
-      stage.count(folder, "enter", 4), stage.count(folder, "enter", 5) })
+    assert.same(entered, { fixture.count(folder, "enter", 0), fixture.count(folder, "enter", 1),
+      fixture.count(folder, "enter", 2), fixture.count(folder, "enter", 3),
+      fixture.count(folder, "enter", 4), fixture.count(folder, "enter", 5) })
     local group_knows = committed(group, topic)
     assert.equal(1, group_knows.offset)
     assert.same({ { 1, 2 }, { 4, 4 } }, group_knows.decoded.incomplete)
@@ -82,21 +82,21 @@ describe("a parked record", function()
     it("is never committed, and found again after a restart; it holds its " .. holds, function()
       produce()
       local done = holds == "shard" and 3 or 4
-      local first = stage.start(open(group, topic, folder, { parked_holds = holds }))
+      local first = fixture.start(open(group, topic, folder, { parked_holds = holds }))
       parked(2, first)
       helper.eventually(20, function() return first:stats().done == done end, first)
       local report = assert(first:close { timeout = 20 })
       assert.equal(2, report.parked)
       assert.equal(1, committed(group, topic).offset)
-      local second = stage.start(open(group, topic, folder, { parked_holds = holds }))
+      local second = fixture.start(open(group, topic, folder, { parked_holds = holds }))
       parked(2, second)
-      assert.equal(1, stage.count(folder, "enter", 0))
-      assert.equal(2, stage.count(folder, "enter", 1))
-      assert.equal(holds == "shard" and 0 or 1, stage.count(folder, "enter", 2))
-      assert.equal(4, stage.count(folder, "enter", 4))
+      assert.equal(1, fixture.count(folder, "enter", 0))
+      assert.equal(2, fixture.count(folder, "enter", 1))
+      assert.equal(holds == "shard" and 0 or 1, fixture.count(folder, "enter", 2))
+      assert.equal(4, fixture.count(folder, "enter", 4))
       for record in second:parked() do assert(second:resolve(record, "discard")) end
       helper.eventually(20, function()
-        local offsets = stage.committed(group, topic)[0]
+        local offsets = fixture.committed(group, topic)[0]
         return offsets.offset == 6 and offsets.metadata == ""
       end, second)
       assert.same({}, assert(second:close { timeout = 20 }).unfinished)
@@ -109,7 +109,7 @@ describe("a parked record", function()
     child:says("parked", 60)
     child:signal "KILL"
     child:wait(10)
-    assert_found_again(stage.start(open(group, topic, folder)), { 1, 2, 0, 1, 4, 1 })
+    assert_found_again(fixture.start(open(group, topic, folder)), { 1, 2, 0, 1, 4, 1 })
   end)
 
   it("is parked again by another member that gets its partition", function()
@@ -119,10 +119,10 @@ describe("a parked record", function()
       records[i] = { partition = i - 1, key = "k" .. i, value = "park once" }
       records[8 + i] = { partition = i - 1, key = "k" .. i }
     end
-    stage.produce(topic, records)
-    local first = stage.start(open(group, topic, folder))
+    fixture.produce(topic, records)
+    local first = fixture.start(open(group, topic, folder))
     parked(8, first)
-    local second = stage.start(open(group, topic, folder))
+    local second = fixture.start(open(group, topic, folder))
     helper.eventually(30, function()
       return #second:assignment() == 4 and #first:assignment() == 4
     end, first, second)
@@ -135,7 +135,7 @@ describe("a parked record", function()
       if not first:resolve(record, "discard") then assert(second:resolve(record, "discard")) end
     end
     helper.eventually(20, function()
-      local group_knows = stage.committed(group, topic)
+      local group_knows = fixture.committed(group, topic)
       for partition = 0, 7 do
         if not group_knows[partition] or group_knows[partition].offset ~= 2 then return false end
       end
@@ -143,7 +143,7 @@ describe("a parked record", function()
     end, first, second)
     for partition = 0, 7 do
       local entered = 0
-      for _, line in ipairs(stage.journal(folder)) do
+      for _, line in ipairs(fixture.journal(folder)) do
         if line.partition == partition and line.offset == 1 and line.what == "enter" then
           entered = entered + 1
         end

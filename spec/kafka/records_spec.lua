@@ -1,13 +1,13 @@
 -- Records of 10 MB, which are larger than all that is reckoned with: chunks,
 -- fetches, and here the budgets too. Others: spec/records_spec.lua.
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 
 local SIZE = 10 * 1024 * 1024
 
 describe("a record of 10 MB", function()
-  setup(stage.open)
-  teardown(stage.close)
+  setup(fixture.open)
+  teardown(fixture.close)
 
   it("is handled, fails, is parked and listed, one at a time where the budget is less", function()
     local topic = helper.topic(1, { ["max.message.bytes"] = tostring(SIZE + 100000) })
@@ -17,8 +17,8 @@ describe("a record of 10 MB", function()
       records[2 * i - 1] = { key = "large" .. i, value = ("%010d"):format(i):rep(SIZE / 10) }
       records[2 * i] = { key = "small" .. i, value = "v" }
     end
-    stage.produce(topic, records, { ["message.max.bytes"] = SIZE + 200000 })
-    local consumer = stage.start(stage.consumer { topics = { topic }, workers = 2,
+    fixture.produce(topic, records, { ["message.max.bytes"] = SIZE + 200000 })
+    local consumer = fixture.start(fixture.consumer { topics = { topic }, workers = 2,
       kafka = { ["group.id"] = group }, max_buffered_bytes = 1024 * 1024,
       retry = { attempts = 2, delay = 0.01 }, handler = function(record)
         if #record.value > 1 then error(("%d %s"):format(#record.value, record.value:sub(-10)), 0) end
@@ -39,6 +39,6 @@ describe("a record of 10 MB", function()
     assert.equal(4, seen)
     helper.eventually(20, function() return consumer:stats().skipped == 4 end, consumer)
     assert(consumer:commit())
-    assert.equal(8, stage.committed(group, topic)[0].offset)
+    assert.equal(8, fixture.committed(group, topic)[0].offset)
   end)
 end)

@@ -65,8 +65,8 @@ static int64_t check_metadata (const part *p, int64_t offset, const char *text,
 /* I16 */
 static void check_part (const world *w, const part *p, const member *me,
                         const strand_commit_item *item, int64_t told) {
-  CHECK(item->told == told, "I16: %lld are told, not %lld", (long long)told,
-        (long long)item->told);
+  CHECK(item->covered == told, "I16: %lld are told, not %lld", (long long)told,
+        (long long)item->covered);
   CHECK(item->whole || p->unwritable, "I16: a part is told without a word");
   CHECK(item->whole || told >= p->told, "I16: %lld are told, after %lld",
         (long long)told, (long long)p->told);
@@ -77,7 +77,7 @@ static void check_part (const world *w, const part *p, const member *me,
 }
 
 static void check_item (world *w, int m, const strand_commit_item *item) {
-  int index = (int)(intptr_t)strand_partition_tag(item->partition);
+  int index = (int)(intptr_t)strand_partition_opaque(item->partition);
   part *p = &w->parts[index];
   strand_partition_stats s;
   CHECK(p->live == item->partition && p->owner == m && p->epoch == item->epoch,
@@ -214,7 +214,7 @@ static void request_new (world *w, int m, strand_commit *commit) {
   for (size_t i = 0; i < commit->count; i++) {
     const strand_commit_item *item = &commit->items[i];
     check_item(w, m, item);
-    r->items[i].part = (int)(intptr_t)strand_partition_tag(item->partition);
+    r->items[i].part = (int)(intptr_t)strand_partition_opaque(item->partition);
     CHECK(!w->parts[r->items[i].part].uncertain || commit->count == 1,
           "partition %d is not committed alone", r->items[i].part);
     r->items[i].offset = item->offset;
@@ -243,7 +243,7 @@ static void mark_suspects (world *w, int m, const request *r) {
       else if (r->answer == STRAND_COMMIT_REFUSED) p->uncertain = true;
       else if (r->answer == STRAND_COMMITTED) {
         p->uncertain = false;
-        p->told = item->told;
+        p->told = item->covered;
       }
     }
   }

@@ -235,8 +235,8 @@ static void check_route (world *w, int m, int route) {
   }
 }
 
-/* Payloads are not modelled, nor shards that are held until their release was
-** heard of. */
+/* Payloads are not modelled, nor shards that are orphans until their release
+** was heard of. */
 static bool is_simple (const world *w) {
   return !w->faults[FAULT_TINY] && !w->faults[FAULT_CONFIGURE]
          && !w->faults[FAULT_REFUSE] && w->release_count == 0;

@@ -297,7 +297,7 @@ bool log_read (world *w, int index) {
     p->quiet = true;
   }
   else p->quiet = false;
-  strand_engine_quiet(e, p->live, p->quiet);
+  strand_engine_drained(e, p->live, p->quiet);
   check_budget(w, e, &before, bytes);
   if (sim_fault(w, FAULT_EARLIER, 5)) read_earlier(w, index);
   return count > 0;

@@ -11,7 +11,7 @@
 */
 
 static part *part_of (world *w, const strand_partition *partition) {
-  return &w->parts[(intptr_t)strand_partition_tag(partition)];
+  return &w->parts[(intptr_t)strand_partition_opaque(partition)];
 }
 
 static void on_notice (void *arg, const strand_notice *notice) {
@@ -35,13 +35,14 @@ static void on_notice (void *arg, const strand_notice *notice) {
 
 /* A handler of an epoch that has ended returned. The table forgets it at
 ** once; the member that has the partition now hears of it later. */
-static void on_release (void *arg, const strand_held *held) {
+static void on_release (void *arg, const strand_orphan *orphan) {
   world *w = arg;
   pending_release *r;
   int m;
   if (w->crashing) return;
-  CHECK(strand_ownership_remove(&w->held, held), "released, but was not held");
-  m = strand_ownership_member(&w->held, held->topic, held->index);
+  CHECK(strand_ownership_remove(&w->ownership, orphan),
+        "released, but was not held");
+  m = strand_ownership_member(&w->ownership, orphan->topic, orphan->index);
   if (m < 0) return;
   if (w->release_count == w->release_capacity) {
     w->release_capacity = w->release_capacity == 0 ? 16
@@ -50,9 +51,9 @@ static void on_release (void *arg, const strand_held *held) {
                           (size_t)w->release_capacity * sizeof(*w->releases));
   }
   r = &w->releases[w->release_count++];
-  *r = (pending_release){ .held = *held, .member = m };
-  r->held.topic = TOPIC;
-  if (held->key_length > 0) memcpy(r->key, held->key, held->key_length);
+  *r = (pending_release){ .orphan = *orphan, .member = m };
+  r->orphan.topic = TOPIC;
+  if (orphan->key_length > 0) memcpy(r->key, orphan->key, orphan->key_length);
 }
 
 /* In the order in which they came: of one member, or (-1) of all. */
@@ -65,10 +66,10 @@ static void hand_out (world *w, int m, int most) {
       continue;
     }
     most--;
-    r->held.key = r->key;
-    sim_note(w, "release", r->member, r->held.index, r->held.offset,
-             r->held.kind);
-    strand_engine_release(w->members[r->member].engine, &r->held);
+    r->orphan.key = r->key;
+    sim_note(w, "release", r->member, r->orphan.index, r->orphan.offset,
+             r->orphan.kind);
+    strand_engine_release(w->members[r->member].engine, &r->orphan);
   }
   w->release_count = kept;
 }
@@ -84,7 +85,7 @@ void member_open (world *w, int m) {
   config.arg = w;
   config.notice = on_notice;
   config.release = on_release;
-  if (!w->faults[FAULT_NO_LETTERS]) config.letter = waiting_wanted;
+  if (!w->faults[FAULT_NO_LETTERS]) config.dead_letter = waiting_wanted;
   w->members[m] = (member){ .engine = strand_engine_new(&config) };
   w->members[m].joined = true;
   throttle_open(w, m);
@@ -96,16 +97,16 @@ void member_open (world *w, int m) {
 
 void member_assign (world *w, int index, int m) {
   part *p = &w->parts[index];
-  strand_held *held;
+  strand_orphan *orphans;
   size_t count;
   hand_out(w, m, -1); /* an owner reads its mail before it takes on more */
-  held = strand_ownership_of(&w->held, TOPIC, index, &count);
-  p->epoch = strand_ownership_assign(&w->held, TOPIC, index, (unsigned)m);
+  orphans = strand_ownership_of(&w->ownership, TOPIC, index, &count);
+  p->epoch = strand_ownership_assign(&w->ownership, TOPIC, index, (unsigned)m);
   p->live = strand_engine_assign(w->members[m].engine, TOPIC, index, p->epoch,
-                                 (size_t)p->route, held, count);
-  free(held);
+                                 (size_t)p->route, orphans, count);
+  free(orphans);
   CHECK(p->live != NULL, "memory");
-  strand_partition_set_tag(p->live, (void *)(intptr_t)index);
+  strand_partition_set_opaque(p->live, (void *)(intptr_t)index);
   p->owner = m;
   p->restored = p->paused = p->revoking = p->uncertain = p->failed = false;
   p->overflows = p->unwritable = p->quiet = false;
@@ -193,10 +194,10 @@ typedef struct visitor {
   int count;
 } visitor;
 
-static void on_visit (void *arg, const strand_held *held) {
+static void on_visit (void *arg, const strand_orphan *orphan) {
   visitor *v = arg;
   v->count++;
-  CHECK(strand_ownership_add(&v->w->held, held) == STRAND_OK, "memory");
+  CHECK(strand_ownership_add(&v->w->ownership, orphan) == STRAND_OK, "memory");
 }
 
 static void revoke (world *w, int index) {
@@ -209,7 +210,7 @@ static void revoke (world *w, int index) {
   waiting_revoked(w, index);
   strand_engine_revoke(w->members[p->owner].engine, p->live, on_visit, &v);
   CHECK(v.count == stale, "%d shards are held, not %d", stale, v.count);
-  strand_ownership_unassign(&w->held, TOPIC, index, (unsigned)p->owner);
+  strand_ownership_unassign(&w->ownership, TOPIC, index, (unsigned)p->owner);
   p->live = NULL;
   p->owner = -1;
   p->restored = false;
@@ -324,7 +325,7 @@ void member_crash (world *w) {
   commit_forget(w, 50);
   w->generation++;
   w->release_count = 0;
-  strand_ownership_free(&w->held);
+  strand_ownership_free(&w->ownership);
   for (int i = 0; i < w->partition_count; i++) {
     w->parts[i].live = NULL;
     w->parts[i].owner = -1;
@@ -382,10 +383,10 @@ static void check_retries (world *w, int m) {
 }
 
 void member_check (world *w) {
-  strand_ownership_check(&w->held);
+  strand_ownership_check(&w->ownership);
   for (int m = 0; m < w->member_count; m++) {
     strand_engine_check(w->members[m].engine);
-    strand_engine_look(w->members[m].engine, w->now_us);
+    strand_engine_maintain(w->members[m].engine, w->now_us);
     check_retries(w, m);
     waiting_check(w, m);
   }

@@ -60,26 +60,26 @@ static bool happens (world *w, fault f, const slot *s) {
   return true;
 }
 
-static strand_verdict_kind pick_kind (world *w, const slot *s) {
+static strand_outcome_kind pick_kind (world *w, const slot *s) {
   static const struct {
     fault f;
-    strand_verdict_kind kind;
-  } others[] = { { FAULT_SKIP, STRAND_VERDICT_SKIP },
-                 { FAULT_ASK, STRAND_VERDICT_RETRY },
-                 { FAULT_EXHAUST, STRAND_VERDICT_EXHAUSTED },
-                 { FAULT_DEAD_LETTER, STRAND_VERDICT_DEAD_LETTER },
-                 { FAULT_PARK, STRAND_VERDICT_PARK },
-                 { FAULT_HALT, STRAND_VERDICT_STOP } };
+    strand_outcome_kind kind;
+  } others[] = { { FAULT_SKIP, STRAND_OUTCOME_SKIP },
+                 { FAULT_ASK, STRAND_OUTCOME_RETRY },
+                 { FAULT_EXHAUST, STRAND_OUTCOME_EXHAUSTED },
+                 { FAULT_DEAD_LETTER, STRAND_OUTCOME_DEAD_LETTER },
+                 { FAULT_PARK, STRAND_OUTCOME_PARK },
+                 { FAULT_HALT, STRAND_OUTCOME_STOP } };
   int n = sim_pick(w, 120); /* each of them in a record of 120 */
-  if (s->attempt > 12) return STRAND_VERDICT_DONE;
+  if (s->attempt > 12) return STRAND_OUTCOME_DONE;
   if (n < 6 && happens(w, others[n].f, s)) return others[n].kind;
   return sim_chance(w, (int)w->fail_percent) && happens(w, FAULT_FAIL, s)
-           ? STRAND_VERDICT_FAILED
-           : STRAND_VERDICT_DONE;
+           ? STRAND_OUTCOME_FAILED
+           : STRAND_OUTCOME_DONE;
 }
 
-static int64_t pick_delay (world *w, strand_verdict_kind kind) {
-  if (kind != STRAND_VERDICT_FAILED && kind != STRAND_VERDICT_RETRY) return 0;
+static int64_t pick_delay (world *w, strand_outcome_kind kind) {
+  if (kind != STRAND_OUTCOME_FAILED && kind != STRAND_OUTCOME_RETRY) return 0;
   if (!sim_fault(w, FAULT_DELAY, 50)) return -1;
   return sim_chance(w, 20) ? 0 : sim_pick(w, 200000);
 }
@@ -93,19 +93,19 @@ static const strand_policy *policy_of (const world *w, const mlease *l) {
 }
 
 /* RETRY, DEAD_LETTER, PARK, SKIP, STOP or DONE. */
-static strand_verdict_kind expected (const world *w, const mlease *l,
-                                     const slot *s, strand_verdict_kind kind) {
+static strand_outcome_kind expected (const world *w, const mlease *l,
+                                     const slot *s, strand_outcome_kind kind) {
   const strand_policy *policy = policy_of(w, l);
-  if (l->expired && kind != STRAND_VERDICT_EXHAUSTED) {
-    kind = STRAND_VERDICT_FAILED;
+  if (l->expired && kind != STRAND_OUTCOME_EXHAUSTED) {
+    kind = STRAND_OUTCOME_FAILED;
   }
-  if (kind == STRAND_VERDICT_FAILED) {
+  if (kind == STRAND_OUTCOME_FAILED) {
     bool over = policy->attempts > 0 && s->failures + 1u >= policy->attempts;
-    kind = over ? STRAND_VERDICT_EXHAUSTED : STRAND_VERDICT_RETRY;
+    kind = over ? STRAND_OUTCOME_EXHAUSTED : STRAND_OUTCOME_RETRY;
   }
-  if (kind == STRAND_VERDICT_EXHAUSTED) kind = policy->exhausted;
-  if (kind == STRAND_VERDICT_DEAD_LETTER && w->faults[FAULT_NO_LETTERS]) {
-    kind = STRAND_VERDICT_PARK;
+  if (kind == STRAND_OUTCOME_EXHAUSTED) kind = policy->exhausted;
+  if (kind == STRAND_OUTCOME_DEAD_LETTER && w->faults[FAULT_NO_LETTERS]) {
+    kind = STRAND_OUTCOME_PARK;
   }
   return kind;
 }
@@ -126,7 +126,7 @@ static int64_t check_delay (const world *w, const mlease *l, const slot *s,
   const strand_policy *policy = policy_of(w, l);
   double most = policy_delay(policy, s->failures + 1);
   bool own = e->delay_us >= 0
-             && (e->kind == STRAND_VERDICT_FAILED || !l->expired);
+             && (e->kind == STRAND_OUTCOME_FAILED || !l->expired);
   int64_t delay = told ? w->last_delay_us : own ? e->delay_us : (int64_t)most;
   if (own) CHECK(delay == e->delay_us, "delay %lld", (long long)delay);
   else
@@ -136,13 +136,13 @@ static int64_t check_delay (const world *w, const mlease *l, const slot *s,
   return delay;
 }
 
-static void check_notices (const world *w, strand_verdict_kind said,
-                           strand_verdict_kind kind, bool told) {
+static void check_notices (const world *w, strand_outcome_kind said,
+                           strand_outcome_kind kind, bool told) {
   const int *n = w->notices;
-  bool stops = kind == STRAND_VERDICT_STOP && said != STRAND_VERDICT_STOP;
+  bool stops = kind == STRAND_OUTCOME_STOP && said != STRAND_OUTCOME_STOP;
   CHECK(n[STRAND_NOTICE_FAILED] == told, "told %d times as failed",
         n[STRAND_NOTICE_FAILED]);
-  CHECK(n[STRAND_NOTICE_PARKED] == (kind == STRAND_VERDICT_PARK),
+  CHECK(n[STRAND_NOTICE_PARKED] == (kind == STRAND_OUTCOME_PARK),
         "told %d times as parked", n[STRAND_NOTICE_PARKED]);
   CHECK(n[STRAND_NOTICE_STOP] == stops, "told %d times to stop",
         n[STRAND_NOTICE_STOP]);
@@ -151,46 +151,46 @@ static void check_notices (const world *w, strand_verdict_kind said,
 }
 
 static void set_waiting (world *w, mlease *l, slot *s,
-                         strand_verdict_kind kind, const strand_ending *e,
+                         strand_outcome_kind kind, const strand_ending *e,
                          bool told) {
   w->parts[l->part].failed = true;
   s->due_us = 0;
-  if (kind == STRAND_VERDICT_PARK) s->state = SLOT_PARKED;
-  else if (kind == STRAND_VERDICT_DEAD_LETTER) s->state = SLOT_LETTER;
+  if (kind == STRAND_OUTCOME_PARK) s->state = SLOT_PARKED;
+  else if (kind == STRAND_OUTCOME_DEAD_LETTER) s->state = SLOT_LETTER;
   else s->due_us = w->now_us + check_delay(w, l, s, e, told);
-  if (kind == STRAND_VERDICT_PARK && w->config.park_alone) {
+  if (kind == STRAND_OUTCOME_PARK && w->config.park_alone) {
     s->alone = log_keyed(w, s);
   }
   s->attempt++;
-  if (e->kind != STRAND_VERDICT_RETRY || l->expired) s->failures++;
+  if (e->kind != STRAND_OUTCOME_RETRY || l->expired) s->failures++;
 }
 
 /* What the handler said of a record whose lease is stale is not heard. */
 static void end_stale (world *w, mlease *l, const strand_ending *e) {
-  if (e->kind == STRAND_VERDICT_DONE) first_of(w, l)->finished = true;
+  if (e->kind == STRAND_OUTCOME_DONE) first_of(w, l)->finished = true;
   CHECK(
     strand_engine_end(w->members[l->member].engine, &l->lease, e, w->now_us)
       == STRAND_OK,
     "memory");
   CHECK(l->lease.count == 0, "a stale lease goes on");
-  check_notices(w, e->kind, STRAND_VERDICT_DONE, false);
+  check_notices(w, e->kind, STRAND_OUTCOME_DONE, false);
 }
 
 static void end_live (world *w, mlease *l, const strand_ending *e) {
   slot *s = first_of(w, l);
-  strand_verdict_kind kind = expected(w, l, s, e->kind);
-  bool skips = kind == STRAND_VERDICT_SKIP || kind == STRAND_VERDICT_DONE;
+  strand_outcome_kind kind = expected(w, l, s, e->kind);
+  bool skips = kind == STRAND_OUTCOME_SKIP || kind == STRAND_OUTCOME_DONE;
   bool told = !l->expired
-              && (e->kind == STRAND_VERDICT_FAILED
-                  || e->kind == STRAND_VERDICT_EXHAUSTED
-                  || e->kind == STRAND_VERDICT_RETRY);
+              && (e->kind == STRAND_OUTCOME_FAILED
+                  || e->kind == STRAND_OUTCOME_EXHAUSTED
+                  || e->kind == STRAND_OUTCOME_RETRY);
   uint32_t left = l->lease.count - 1;
   if (!skips) {
     mark_back(w, l);
-    throttle_left(w, l, left + (kind == STRAND_VERDICT_STOP));
+    throttle_left(w, l, left + (kind == STRAND_OUTCOME_STOP));
     left = 0;
   }
-  if (kind == STRAND_VERDICT_DEAD_LETTER) w->wanted = s;
+  if (kind == STRAND_OUTCOME_DEAD_LETTER) w->wanted = s;
   CHECK(
     strand_engine_end(w->members[l->member].engine, &l->lease, e, w->now_us)
       == STRAND_OK,
@@ -200,16 +200,16 @@ static void end_live (world *w, mlease *l, const strand_ending *e) {
   check_notices(w, e->kind, kind, told);
   if (skips) {
     log_done(&w->parts[l->part], s);
-    w->parts[l->part].skipped += kind == STRAND_VERDICT_SKIP;
+    w->parts[l->part].skipped += kind == STRAND_OUTCOME_SKIP;
   }
-  else if (kind != STRAND_VERDICT_STOP) set_waiting(w, l, s, kind, e, told);
+  else if (kind != STRAND_OUTCOME_STOP) set_waiting(w, l, s, kind, e, told);
   l->expired = false;
 }
 
 void outcome_end (world *w, mlease *l) {
-  strand_ending e = { STRAND_VERDICT_DONE, 0, "because", 7 };
+  strand_ending e = { STRAND_OUTCOME_DONE, 0, "because", 7 };
   e.kind = pick_kind(w, first_of(w, l));
-  if (e.kind == STRAND_VERDICT_DONE && !l->expired) {
+  if (e.kind == STRAND_OUTCOME_DONE && !l->expired) {
     outcome_done(w, l, 1);
     return;
   }

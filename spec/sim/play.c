@@ -313,7 +313,7 @@ static void free_world (world *w) {
   member_crash(w);
   for (int i = 0; i < w->partition_count; i++) log_free(&w->parts[i]);
   free(w->leases);
-  free(w->letters);
+  free(w->dead_letters);
   free(w->releases);
 }
 

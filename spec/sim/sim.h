@@ -186,11 +186,11 @@ typedef struct mlease {
 } mlease;
 
 /* A dead letter on its way. */
-typedef struct letter {
+typedef struct dead_letter {
   strand_record *record;
   int part;
   int64_t due_us;
-} letter;
+} dead_letter;
 
 typedef struct bucket {
   double tokens;
@@ -215,7 +215,7 @@ typedef struct request {
 } request;
 
 typedef struct pending_release {
-  strand_held held;
+  strand_orphan orphan;
   int member;
   char key[64];
 } pending_release;
@@ -276,13 +276,13 @@ typedef struct world {
   int route_count;
   strand_route_limits routes[ROUTES_MAX];
   strand_engine_config config;
-  strand_ownership held;
+  strand_ownership ownership;
   part parts[PARTITIONS_MAX];
   member members[MEMBERS_MAX];
   mlease *leases;
   int lease_count;
   int lease_capacity;
-  letter *letters;
+  dead_letter *dead_letters;
   int letter_count;
   int letter_capacity;
   pending_release *releases;

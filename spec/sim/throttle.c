@@ -16,9 +16,9 @@ static strand_rate pick_rate (world *w, int percent) {
 }
 
 static strand_policy pick_policy (world *w) {
-  static const strand_verdict_kind kinds[] = {
-    STRAND_VERDICT_DEAD_LETTER, STRAND_VERDICT_DEAD_LETTER,
-    STRAND_VERDICT_PARK, STRAND_VERDICT_SKIP, STRAND_VERDICT_STOP
+  static const strand_outcome_kind kinds[] = {
+    STRAND_OUTCOME_DEAD_LETTER, STRAND_OUTCOME_DEAD_LETTER,
+    STRAND_OUTCOME_PARK, STRAND_OUTCOME_SKIP, STRAND_OUTCOME_STOP
   };
   strand_policy policy = { 1 + sim_pick(w, 50000),
                            100000 + sim_pick(w, 1000000),

@@ -14,10 +14,10 @@
 bool waiting_wanted (void *arg, strand_partition *partition,
                      strand_record *record) {
   world *w = arg;
-  int index = (int)(intptr_t)strand_partition_tag(partition);
+  int index = (int)(intptr_t)strand_partition_opaque(partition);
   part *p = &w->parts[index];
   slot *s = &p->slots[log_slot(p, record->offset)];
-  letter *l;
+  dead_letter *l;
   CHECK(s == w->wanted
           || (s->state == SLOT_RESOLVED
               && s->resolution == STRAND_RESOLVE_DEAD_LETTER),
@@ -30,11 +30,11 @@ bool waiting_wanted (void *arg, strand_partition *partition,
   }
   if (w->letter_count == w->letter_capacity) {
     w->letter_capacity = w->letter_capacity == 0 ? 16 : w->letter_capacity * 2;
-    w->letters = realloc(w->letters,
-                         (size_t)w->letter_capacity * sizeof(*w->letters));
+    w->dead_letters = realloc(w->dead_letters, (size_t)w->letter_capacity
+                                                 * sizeof(*w->dead_letters));
   }
-  l = &w->letters[w->letter_count++];
-  *l = (letter){ record, index, w->now_us };
+  l = &w->dead_letters[w->letter_count++];
+  *l = (dead_letter){ record, index, w->now_us };
   if (sim_fault(w, FAULT_LETTER_LATE, 50)) {
     l->due_us += sim_pick(w, 1000000);
   }
@@ -42,7 +42,7 @@ bool waiting_wanted (void *arg, strand_partition *partition,
   return true;
 }
 
-static void refuse (world *w, const letter *l, slot *s) {
+static void refuse (world *w, const dead_letter *l, slot *s) {
   strand_engine *e = w->members[w->parts[l->part].owner].engine;
   CHECK(
     strand_engine_dead_letter_refused(e, l->record, "too large", 9, w->now_us)
@@ -55,12 +55,13 @@ static void refuse (world *w, const letter *l, slot *s) {
 bool waiting_letter (world *w) {
   int i = w->letter_count == 0 ? 0 : sim_pick(w, w->letter_count);
   bool refused;
-  letter l;
+  dead_letter l;
   part *p;
   slot *s;
-  if (w->letter_count == 0 || w->letters[i].due_us > w->now_us) return false;
-  l = w->letters[i];
-  w->letters[i] = w->letters[--w->letter_count];
+  if (w->letter_count == 0 || w->dead_letters[i].due_us > w->now_us)
+    return false;
+  l = w->dead_letters[i];
+  w->dead_letters[i] = w->dead_letters[--w->letter_count];
   p = &w->parts[l.part];
   s = &p->slots[log_slot(p, l.record->offset)];
   refused = sim_fault(w, FAULT_LETTER_REFUSED, 30);
@@ -85,7 +86,7 @@ bool waiting_letter (world *w) {
 int64_t waiting_next (const world *w) {
   int64_t next = INT64_MAX;
   for (int i = 0; i < w->letter_count; i++) {
-    int64_t due = w->letters[i].due_us;
+    int64_t due = w->dead_letters[i].due_us;
     if (due > w->now_us && due < next) next = due;
   }
   return next;
@@ -95,8 +96,8 @@ int64_t waiting_next (const world *w) {
 void waiting_revoked (world *w, int index) {
   int kept = 0;
   for (int i = 0; i < w->letter_count; i++) {
-    if (index < 0 || w->letters[i].part == index) continue;
-    w->letters[kept++] = w->letters[i];
+    if (index < 0 || w->dead_letters[i].part == index) continue;
+    w->dead_letters[kept++] = w->dead_letters[i];
   }
   w->letter_count = kept;
 }
@@ -181,7 +182,7 @@ void waiting_sync (world *w, int m) {
 
 /* The engine and the model count the same. */
 void waiting_check (world *w, int m) {
-  size_t parked = 0, letters = 0;
+  size_t parked = 0, dead_letters = 0;
   strand_engine_stats stats;
   strand_engine_stats_read(w->members[m].engine, &stats);
   for (int i = 0; i < w->partition_count; i++) {
@@ -190,7 +191,7 @@ void waiting_check (world *w, int m) {
     if (p->owner != m || !p->restored) continue;
     for (int k = 0; k < p->next; k++) {
       const strand_record *r;
-      letters += p->slots[k].state == SLOT_LETTER;
+      dead_letters += p->slots[k].state == SLOT_LETTER;
       if (p->slots[k].state != SLOT_PARKED) continue;
       parked++;
       r = strand_partition_parked(p->live, from);
@@ -201,6 +202,6 @@ void waiting_check (world *w, int m) {
   }
   CHECK(stats.parked == parked, "I12: %zu are parked, not %zu", parked,
         stats.parked);
-  CHECK(stats.letters == letters, "I11: %zu letters, not %zu", letters,
-        stats.letters);
+  CHECK(stats.dead_letters == dead_letters, "I11: %zu letters, not %zu",
+        dead_letters, stats.dead_letters);
 }

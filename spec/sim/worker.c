@@ -109,7 +109,7 @@ static void take (world *w, int m, const strand_lease *lease, int nth,
                  .call = w->calls,
                  .nth = nth,
                  .leases = 1 };
-  l->part = (int)(intptr_t)strand_partition_tag(lease->partition);
+  l->part = (int)(intptr_t)strand_partition_opaque(lease->partition);
   p = &w->parts[l->part];
   CHECK(p->live == lease->partition && p->owner == m
           && p->epoch == lease->epoch,

@@ -294,7 +294,7 @@ local function keys_of(set)
 end
 
 -- The dead letters, by the 'source' header that they were sent with.
-local function read_letters(topic, count)
+local function read_dead_letters(topic, count)
   local path = helper.folder() .. "/letters"
   helper.write(path, "")
   local consumer = member.start { group = helper.name "letters", topics = { topic }, workers = 1,
@@ -399,7 +399,7 @@ describe("the order sync story", function()
   end)
 
   it("has the malformed records, and no others, in the dead letter topic, whole", function()
-    local found = read_letters(letters, #keys_of(bad))
+    local found = read_dead_letters(letters, #keys_of(bad))
     assert.same(keys_of(bad), keys_of(found))
     for id, letter in pairs(found) do
       local headers, record = letter.headers, bad[id]

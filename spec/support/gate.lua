@@ -1,4 +1,4 @@
--- Gates that hold handlers: files in a folder. spec/support/stage.lua opens
+-- Gates that hold handlers: files in a folder. spec/support/fixture.lua opens
 -- them all at a spec's end.
 local system = require "system"
 

@@ -241,7 +241,7 @@ local function was_given_up(partition, offset, time)
     and (time < partition.began[offset] or is_present(partition, offset, time))
 end
 
-local function take_letter(self, line)
+local function take_dead_letter(self, line)
   local partition, offset = self:partition(line.place), line.offset
   local count, lives = (partition.letters[offset] or 0) + 1, partition.given_up[offset] or 0
   self.letters = self.letters + 1
@@ -263,7 +263,7 @@ local function add_letter(self, text)
   at = tonumber(at)
   if at < (self.letter_ends[where] or 0) then return end
   self.letter_ends[where] = at + 1
-  take_letter(self, { place = tonumber(place), offset = tonumber(offset), name = name,
+  take_dead_letter(self, { place = tonumber(place), offset = tonumber(offset), name = name,
     number = tonumber(number), attempts = tonumber(attempts), time = tonumber(time) })
 end
 

@@ -121,7 +121,7 @@ int strand_consumer_take_joined (strand_consumer *c, strand_failure *failure) {
   int joined = 0;
   if (strand_shared_all_joined(c)) joined = 1;
   else if (asked) joined = -1;
-  if (joined != 0) c->joined_told = true;
+  if (joined != 0) c->joined_reported = true;
   strand_shared_settle(c);
   return joined;
 }
@@ -198,7 +198,7 @@ bool strand_consumer_ending (strand_consumer *c, strand_close_mode *mode,
   return strand_stop_waits(&c->stop, mode, reason);
 }
 
-void strand_consumer_ending_told (strand_consumer *c) {
+void strand_consumer_ending_reported (strand_consumer *c) {
   strand_stop_tell(&c->stop);
 }
 

@@ -71,7 +71,7 @@ void strand_consumer_oauth_fail (strand_consumer *c, const char *message);
 bool strand_consumer_ending (strand_consumer *c, strand_close_mode *mode,
                              strand_failure *reason);
 /* Its end has been begun. */
-void strand_consumer_ending_told (strand_consumer *c);
+void strand_consumer_ending_reported (strand_consumer *c);
 
 /* Again with NOW while it is closing: hurries. On a consumer that was never
 ** started it closes at once. */

@@ -123,7 +123,7 @@ static void add_engine (strand_engine_stats *to,
   to->ready += from->ready;
   to->retries += from->retries;
   to->parked += from->parked;
-  to->letters += from->letters;
+  to->dead_letters += from->dead_letters;
   to->shards += from->shards;
   to->done += from->done;
   to->failed += from->failed;

@@ -211,7 +211,7 @@ strand_ticket *strand_consumer_resolve (strand_consumer *c, const char *topic,
                                         strand_failure *failure) {
   strand_parked_request *r;
   if (resolution == STRAND_RESOLVE_DEAD_LETTER
-      && c->settings.letters.topic == NULL) {
+      && c->settings.dead_letters.topic == NULL) {
     strand_fail(failure, "NO_DEAD_LETTER_TOPIC",
                 "the option 'dead_letter.topic' is not set");
     return NULL;

@@ -26,7 +26,7 @@ static size_t claim (size_t share, size_t used) {
 }
 
 static bool reads (const strand_partition *p) {
-  return p->state == PARTITION_RUNNING && !p->paused && !p->quiet;
+  return p->state == PARTITION_RUNNING && !p->paused && !p->drained;
 }
 
 void strand_budget_reserve (strand_partition *p, int sign) {
@@ -158,11 +158,12 @@ size_t strand_engine_read_limit (const strand_engine *e,
   return records > 0 ? records : 1;
 }
 
-void strand_engine_quiet (strand_engine *e, strand_partition *p, bool quiet) {
+void strand_engine_drained (strand_engine *e, strand_partition *p,
+                            bool drained) {
   (void)e;
   assert(p->engine == e && p->state != PARTITION_GONE);
-  if (p->quiet == quiet) return;
+  if (p->drained == drained) return;
   strand_budget_reserve(p, -1);
-  p->quiet = quiet;
+  p->drained = drained;
   strand_budget_reserve(p, 1);
 }

@@ -22,11 +22,11 @@ typedef struct tally {
   size_t lingering;
 } tally;
 
-/* A letter is in flight until it is acknowledged; so is what was parked and is
-** to be discarded or sent, once it has begun. */
+/* A dead letter is in flight until it is acknowledged; so is what was parked
+** and is to be discarded or sent, once it has begun. */
 static bool is_in_flight (const strand_record *r) {
   if (r->flags & STRAND_RECORD_WAITING) {
-    return r->in.past->waiting == STRAND_WAITING_LETTER;
+    return r->in.past->waiting == STRAND_WAITING_DEAD_LETTER;
   }
   return (r->flags & STRAND_RECORD_LEASED) != 0
          || (strand_record_resolved(r) && strand_waiting_started(r));
@@ -45,8 +45,9 @@ static void check_committed (const strand_partition *p) {
   assert(p->committed.offset
          <= strand_offsets_committable(p->offsets)); /* (3) */
   assert(!clean || p->committed.unwritable
-         || p->committed.told == strand_offsets_told(p->offsets)); /* (5) */
-  assert(p->committed.pins <= 1);                                  /* (4) */
+         || p->committed.covered
+              == strand_offsets_covered(p->offsets)); /* (5) */
+  assert(p->committed.pins <= 1);                     /* (4) */
 }
 
 static void check_record (const strand_partition *p, const strand_record *r,
@@ -124,7 +125,7 @@ static void check_partition (const strand_partition *p, tally *all) {
   assert(strand_list_empty(&p->lingering) == (t.lingering == 0));
   assert(t.ready == p->ready_count);
   assert(t.waiting[STRAND_WAITING_PARKED] == p->waiting.parked);
-  assert(t.waiting[STRAND_WAITING_LETTER] == p->waiting.letters);
+  assert(t.waiting[STRAND_WAITING_DEAD_LETTER] == p->waiting.dead_letters);
   assert(strand_list_empty(&p->runnable)
          == !(runs && t.ready + t.lingering > 0));
   all->ready += t.ready;
@@ -200,7 +201,8 @@ void strand_engine_check (const strand_engine *e) {
   assert(all.ready == e->ready);
   assert(all.waiting[STRAND_WAITING_BACKOFF] == e->retry.count);
   assert(all.waiting[STRAND_WAITING_PARKED] == e->waiting.parked
-         && all.waiting[STRAND_WAITING_LETTER] == e->waiting.letters);
+         && all.waiting[STRAND_WAITING_DEAD_LETTER]
+              == e->waiting.dead_letters);
   strand_retry_check(&e->retry);
   check_throttles(e);
   check_reserved(e);

@@ -46,7 +46,7 @@ bool strand_engine_committing (const strand_engine *e) {
 void strand_commit_restored (strand_partition *p, int64_t committed) {
   p->committed.offset = committed;
   p->committed.version = strand_offsets_version(p->offsets);
-  p->committed.told = strand_offsets_told(p->offsets);
+  p->committed.covered = strand_offsets_covered(p->offsets);
 }
 
 /*
@@ -103,7 +103,7 @@ static void learn (strand_engine *e, size_t refused, int64_t now_us) {
   if (limit < e->metadata.limit) strand_commit_limit(e, limit);
 }
 
-void strand_commit_look (strand_engine *e, int64_t now_us) {
+void strand_commit_try_longer (strand_engine *e, int64_t now_us) {
   size_t most = e->config.max_metadata, limit = e->metadata.limit * 2;
   if (e->metadata.limit >= most || now_us < e->metadata.again_us) return;
   if (limit < LONGER_LEAST) limit = LONGER_LEAST;
@@ -120,11 +120,11 @@ void strand_commit_look (strand_engine *e, int64_t now_us) {
 static strand_err write_part (strand_partition *p, char *text,
                               strand_commit_item *item, size_t *length) {
   strand_err err = strand_offsets_payload_part(
-    p->offsets, p->engine->metadata.limit, text, length, &item->told);
+    p->offsets, p->engine->metadata.limit, text, length, &item->covered);
   if (err != STRAND_OK) return err;
   tell_unwritable(p, 0);
   item->whole = false;
-  p->committed.kept = item->told < p->committed.told;
+  p->committed.kept = item->covered < p->committed.covered;
   return p->committed.kept ? STRAND_EFULL : STRAND_OK;
 }
 
@@ -134,7 +134,7 @@ static strand_err write_text (strand_partition *p, char *text,
     p->offsets, p->engine->metadata.limit, text, length);
   if (err == STRAND_ENOMEM) return err;
   if (err != STRAND_OK) return write_part(p, text, item, length);
-  item->told = strand_offsets_told(p->offsets);
+  item->covered = strand_offsets_covered(p->offsets);
   item->whole = true;
   p->committed.kept = false;
   return STRAND_OK;
@@ -227,7 +227,7 @@ static void take_committed (strand_partition *p,
   if (length > p->engine->metadata.taken) p->engine->metadata.taken = length;
   p->committed.offset = item->offset;
   p->committed.version = item->version;
-  p->committed.told = item->told;
+  p->committed.covered = item->covered;
   p->committed.uncertain = false;
   if (!item->whole || !p->committed.unwritable) return;
   p->committed.unwritable = false;

@@ -17,10 +17,10 @@ static bool start (strand_partition *p, const strand_record *r) {
 
 /* The payload is full: only records below the frontier may start, and of
 ** those the lowest always. */
-static strand_shard *look_low (strand_partition *p) {
+static strand_shard *scan_low (strand_partition *p) {
   int looked = 0;
   for (strand_link *l = p->records.next;
-       l != &p->records && looked < STRAND_FULL_LOOK; l = l->next, looked++) {
+       l != &p->records && looked < STRAND_FULL_SCAN; l = l->next, looked++) {
     strand_record *r = strand_list_entry(l, strand_record, link);
     strand_shard *s = r->shard;
     if ((s->state == SHARD_READY || s->state == SHARD_LINGERING)
@@ -34,7 +34,7 @@ static strand_shard *next_shard (strand_partition *p) {
   strand_shard *s = strand_list_entry(p->ready.next, strand_shard, ready);
   bool starts = start(p, s->head);
   if (s->head->attempt == 1) p->full = !starts;
-  return starts ? s : look_low(p);
+  return starts ? s : scan_low(p);
 }
 
 static bool goes_along (const strand_record *first,
@@ -86,7 +86,7 @@ static void take (strand_shard *s, size_t most, strand_lease *out) {
   out->record = s->head;
   out->epoch = p->epoch;
   out->unstarted = 0;
-  out->further = out->expired = out->told = false;
+  out->continuation = out->expired = out->reported = false;
   out->count = strand_shard_keyed(s) ? take_keyed(s, lease_most(p, most))
                                      : take_unordered(s);
   p->leases++;
@@ -182,7 +182,7 @@ bool strand_engine_lease_more (strand_engine *e, const strand_lease *first,
       || !start(p, s->head))
     return false;
   take(s, most, out);
-  out->further = true;
+  out->continuation = true;
   strand_throttle_leased(p, out);
   rotate(p);
   return true;

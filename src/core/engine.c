@@ -34,9 +34,9 @@ void strand_engine_configure (strand_engine *e,
   strand_commit_limit(e, other ? config->max_metadata : e->metadata.limit);
 }
 
-static void no_visit (void *arg, const strand_held *held) {
+static void no_visit (void *arg, const strand_orphan *orphan) {
   (void)arg;
-  (void)held;
+  (void)orphan;
 }
 
 void strand_engine_free (strand_engine *e) {
@@ -85,7 +85,7 @@ static strand_partition *new_partition (strand_engine *e, const char *topic,
   p->engine = e;
   p->index = index;
   p->epoch = epoch;
-  p->committed.offset = p->committed.told = -1;
+  p->committed.offset = p->committed.covered = -1;
   strand_list_init(&p->link);
   strand_list_init(&p->runnable);
   strand_list_init(&p->records);
@@ -94,18 +94,18 @@ static strand_partition *new_partition (strand_engine *e, const char *topic,
   return p;
 }
 
-static strand_err hold_all (strand_partition *p, const strand_held *held,
-                            size_t count) {
+static strand_err add_orphans (strand_partition *p,
+                               const strand_orphan *orphans, size_t count) {
   for (size_t i = 0; i < count; i++) {
-    if (held[i].kind == STRAND_HELD_RECORD) {
-      if (p->held_offsets == NULL) {
-        p->held_offsets = malloc(count * sizeof(*p->held_offsets));
-        if (p->held_offsets == NULL) return STRAND_ENOMEM;
+    if (orphans[i].kind == STRAND_SHARD_RECORD) {
+      if (p->orphan_offsets == NULL) {
+        p->orphan_offsets = malloc(count * sizeof(*p->orphan_offsets));
+        if (p->orphan_offsets == NULL) return STRAND_ENOMEM;
       }
-      p->held_offsets[p->held_count++] = held[i].offset;
+      p->orphan_offsets[p->orphan_count++] = orphans[i].offset;
     }
-    else if (strand_shard_held(p, &held[i]) == NULL
-             && strand_shard_hold(p, &held[i]) == NULL)
+    else if (strand_shard_find_orphan(p, &orphans[i]) == NULL
+             && strand_shard_add_orphan(p, &orphans[i]) == NULL)
       return STRAND_ENOMEM;
   }
   return STRAND_OK;
@@ -113,13 +113,14 @@ static strand_err hold_all (strand_partition *p, const strand_held *held,
 
 strand_partition *strand_engine_assign (strand_engine *e, const char *topic,
                                         int32_t index, uint32_t epoch,
-                                        size_t route, const strand_held *held,
-                                        size_t held_count) {
+                                        size_t route,
+                                        const strand_orphan *orphans,
+                                        size_t orphan_count) {
   strand_partition *p = new_partition(e, topic, index, epoch);
   assert(route < e->config.route_count);
   if (p == NULL) return NULL;
   p->throttle = &e->throttles[route];
-  if (hold_all(p, held, held_count) != STRAND_OK) {
+  if (add_orphans(p, orphans, orphan_count) != STRAND_OK) {
     strand_partition_free(p);
     return NULL;
   }
@@ -180,9 +181,9 @@ static void make_ready (strand_shard *s) {
 
 static void release_record (strand_partition *p, int64_t offset) {
   strand_record *r;
-  for (size_t i = 0; i < p->held_count; i++) {
-    if (p->held_offsets[i] != offset) continue;
-    p->held_offsets[i] = p->held_offsets[--p->held_count];
+  for (size_t i = 0; i < p->orphan_count; i++) {
+    if (p->orphan_offsets[i] != offset) continue;
+    p->orphan_offsets[i] = p->orphan_offsets[--p->orphan_count];
     r = find_record(p, offset);
     if (r == NULL) return;
     strand_shard_insert(r->shard, r);
@@ -191,17 +192,17 @@ static void release_record (strand_partition *p, int64_t offset) {
   }
 }
 
-void strand_engine_release (strand_engine *e, const strand_held *held) {
-  strand_partition *p = strand_engine_find(e, held->topic, held->index);
+void strand_engine_release (strand_engine *e, const strand_orphan *orphan) {
+  strand_partition *p = strand_engine_find(e, orphan->topic, orphan->index);
   strand_shard *s;
   if (p == NULL) return;
   strand_partition_unstall(p);
-  if (held->kind == STRAND_HELD_RECORD) {
-    release_record(p, held->offset);
+  if (orphan->kind == STRAND_SHARD_RECORD) {
+    release_record(p, orphan->offset);
     return;
   }
-  s = strand_shard_held(p, held);
-  if (s == NULL || s->state != SHARD_HELD) return;
+  s = strand_shard_find_orphan(p, orphan);
+  if (s == NULL || s->state != SHARD_ORPHANED) return;
   s->state = SHARD_EMPTY;
   if (s->head != NULL) strand_shard_ready(s, false);
   else strand_shard_free(s);
@@ -211,23 +212,25 @@ void strand_engine_release (strand_engine *e, const strand_held *held) {
 ** Records and their memory
 */
 
-static bool is_held (const strand_partition *p, int64_t offset) {
-  for (size_t i = 0; i < p->held_count; i++) {
-    if (p->held_offsets[i] == offset) return true;
+static bool is_orphan (const strand_partition *p, int64_t offset) {
+  for (size_t i = 0; i < p->orphan_count; i++) {
+    if (p->orphan_offsets[i] == offset) return true;
   }
   return false;
 }
 
 static void enter (strand_partition *p, strand_shard *s, strand_record *r) {
   strand_record *before = s->tail;
-  if (!strand_shard_keyed(s) && p->held_count > 0 && is_held(p, r->offset)) {
+  if (!strand_shard_keyed(s) && p->orphan_count > 0
+      && is_orphan(p, r->offset)) {
     r->shard = s; /* until its earlier handler returned: release_record */
     return;
   }
   strand_shard_append(s, r);
   if (s->failing) strand_shard_wait(s, before, r);
   else if (s->state == SHARD_EMPTY) strand_shard_ready(s, false);
-  if (p->closed || s->state == SHARD_LINGERING) strand_throttle_look(s);
+  if (p->closed || s->state == SHARD_LINGERING)
+    strand_throttle_record_entered(s);
 }
 
 static bool is_unused (const strand_shard *s) {
@@ -265,11 +268,11 @@ strand_err strand_engine_reach (strand_engine *e, strand_partition *p,
   return strand_offsets_reach(p->offsets, offset);
 }
 
-void strand_engine_look (strand_engine *e, int64_t now_us) {
+void strand_engine_maintain (strand_engine *e, int64_t now_us) {
   strand_partition *p = NULL;
-  strand_commit_look(e, now_us);
+  strand_commit_try_longer(e, now_us);
   while ((p = strand_engine_next(e, p)) != NULL) {
-    strand_partition_look(p, now_us);
+    strand_partition_tell_blocked(p, now_us);
   }
 #ifndef NDEBUG
   strand_engine_check(e);

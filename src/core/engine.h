@@ -31,8 +31,8 @@
 ** Invariants:
 **   (1) At most one lease of a keyed shard is out, from the lease until its
 **       last record is done, failed or given back, across epochs: a shard
-**       whose handler runs on after a revoke is held (strand_held) in every
-**       later assignment of the partition until the handler returned.
+**       whose handler runs on after a revoke is an orphan (strand_orphan) in
+**       every later assignment of the partition until the handler returned.
 **   (2) Records of a keyed shard are leased in offset order; a failed one
 **       keeps its place at the head. (But see 'park_alone'.)
 **   (3) A commit item's offset and metadata come from one moment, and say
@@ -66,12 +66,13 @@ void strand_engine_configure (strand_engine *e,
 ** Assignment
 */
 
-/* 'epoch' was never used for this topic and partition before. 'held' is
+/* 'epoch' was never used for this topic and partition before. 'orphan' is
 ** copied. NULL when memory runs out. */
 strand_partition *strand_engine_assign (strand_engine *e, const char *topic,
                                         int32_t index, uint32_t epoch,
-                                        size_t route, const strand_held *held,
-                                        size_t held_count);
+                                        size_t route,
+                                        const strand_orphan *orphans,
+                                        size_t orphan_count);
 
 /* The base is known. 'committed' is -1 for a group without an offset; then
 ** 'payload' is NULL. 'payload' may be NULL: nothing above is done. */
@@ -82,17 +83,17 @@ strand_err strand_engine_restored (strand_engine *e, strand_partition *p,
 void strand_engine_pause (strand_engine *e, strand_partition *p, bool paused);
 void strand_engine_revoking (strand_engine *e, strand_partition *p);
 
-/* The epoch ends. 'visit' is called for each shard that is now held. 'p' must
-** not be used any more, except through leases that are out. */
+/* The epoch ends. 'visit' is called for each shard that is now orphaned. 'p'
+** must not be used any more, except through leases that are out. */
 void strand_engine_revoke (strand_engine *e, strand_partition *p,
-                           void (*visit)(void *arg, const strand_held *),
+                           void (*visit)(void *arg, const strand_orphan *),
                            void *arg);
 
-/* A held shard's handler returned, here or at another member. Said too late,
-** after the partition was assigned again, it may free a shard that is held by
-** now for another handler: an owner hands on what it was told before it
-** assigns (the simulator shows the difference, seed 977). */
-void strand_engine_release (strand_engine *e, const strand_held *held);
+/* An orphaned shard's handler returned, here or at another member. Said too
+** late, after the partition was assigned again, it may free a shard that is
+** orphaned by now for another handler: an owner hands on what it was told
+** before it assigns (the simulator shows the difference, seed 977). */
+void strand_engine_release (strand_engine *e, const strand_orphan *orphan);
 
 /*
 ** Records
@@ -117,7 +118,8 @@ size_t strand_engine_read_limit (const strand_engine *e,
                                  const strand_partition *p, size_t most);
 /* The partition's queue was read and found empty, or not: what an empty one
 ** does not need of its share is lent to the others. */
-void strand_engine_quiet (strand_engine *e, strand_partition *p, bool quiet);
+void strand_engine_drained (strand_engine *e, strand_partition *p,
+                            bool drained);
 /* No partition is read any more: the member drains, and no batch lingers. */
 void strand_engine_stop_intake (strand_engine *e);
 
@@ -198,7 +200,7 @@ const strand_record *strand_partition_parked (const strand_partition *p,
 
 /* Looks for partitions that have been blocked for a while, and whether it is
 ** time for longer metadata; once a second or so. */
-void strand_engine_look (strand_engine *e, int64_t now_us);
+void strand_engine_maintain (strand_engine *e, int64_t now_us);
 
 /*
 ** Commits
@@ -256,14 +258,14 @@ const char *strand_partition_topic (const strand_partition *p); /* lease */
 int32_t strand_partition_index (const strand_partition *p);     /* lease */
 uint32_t strand_partition_epoch (const strand_partition *p);
 int64_t strand_partition_position (const strand_partition *p);
-void *strand_partition_tag (const strand_partition *p); /* lease */
+void *strand_partition_opaque (const strand_partition *p); /* lease */
 /* Whatever the caller wants to find again. */
-void strand_partition_set_tag (strand_partition *p, void *tag);
+void strand_partition_set_opaque (strand_partition *p, void *opaque);
 strand_partition *strand_record_partition (const strand_record *r); /* lease */
 
-/* Walks everything and asserts the invariants: strand_engine_look, tests and
-** the simulator. Not there where NDEBUG is defined, nor are the checks of its
-** parts. */
+/* Walks everything and asserts the invariants: strand_engine_maintain, tests
+** and the simulator. Not there where NDEBUG is defined, nor are the checks of
+** its parts. */
 void strand_engine_check (const strand_engine *e);
 
 #endif

@@ -28,10 +28,10 @@ static void account (strand_lease *lease, uint32_t count, bool stale) {
 
 /* The handler of a stale lease returned: who waits for its shard hears of
 ** it. */
-static void end_stale (strand_lease *lease, const strand_held *held) {
+static void end_stale (strand_lease *lease, const strand_orphan *orphan) {
   strand_partition *p = lease->partition;
   strand_engine *e = p->engine;
-  e->config.release(e->config.arg, held); /* borrows the shard's key */
+  e->config.release(e->config.arg, orphan); /* borrows the shard's key */
   if (strand_shard_keyed(lease->shard)) {
     lease->shard->head = NULL;
     strand_shard_free(lease->shard);
@@ -43,8 +43,8 @@ static void end_stale (strand_lease *lease, const strand_held *held) {
 
 /* Records of a stale lease are thrown away, whatever became of them. */
 static void drop_stale (strand_lease *lease, uint32_t count) {
-  strand_held held;
-  strand_shard_describe(lease->shard, lease->record, &held);
+  strand_orphan orphan;
+  strand_shard_describe(lease->shard, lease->record, &orphan);
   for (uint32_t i = 0; i < count; i++) {
     strand_record *r = lease->record;
     lease->record = lease->count > 1 ? r->behind : NULL;
@@ -52,7 +52,7 @@ static void drop_stale (strand_lease *lease, uint32_t count) {
     account(lease, 1, true);
     lease->partition->engine->stale_dropped++;
   }
-  if (lease->count == 0) end_stale(lease, &held);
+  if (lease->count == 0) end_stale(lease, &orphan);
 }
 
 void strand_lease_leave (strand_lease *lease, uint32_t unstarted) {
@@ -86,7 +86,7 @@ strand_err strand_lease_finish_first (strand_lease *lease, int64_t now_us) {
   lease->record = lease->count > 1 ? r->behind : NULL;
   strand_record_free(p, r);
   account(lease, 1, false);
-  lease->expired = lease->told = false;
+  lease->expired = lease->reported = false;
   strand_commit_left(p->engine, now_us);
   strand_partition_unstall(p);
   if (lease->count == 0) end_lease(lease);

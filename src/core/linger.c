@@ -87,7 +87,7 @@ static void add_shard (pile *to, const strand_shard *s, size_t most) {
   add_age(to, r);
   for (; r != NULL && to->count < most; r = r->behind, to->count++) {
     bool far = is_far(s, r);
-    if (r->attempt > 1 || (far && s->kind == STRAND_HELD_PARTITION)) {
+    if (r->attempt > 1 || (far && s->kind == STRAND_SHARD_PARTITION)) {
       to->ends = true;
     }
     if (far || to->ends) return;
@@ -164,7 +164,7 @@ static bool route_gives_more (const strand_engine *e,
     const strand_partition *p = strand_list_entry(l, strand_partition, link);
     if (p->throttle != t) continue;
     if (!gives_more(p)) stops = stops || !strand_list_empty(&p->runnable);
-    else if (!p->quiet) return true;
+    else if (!p->drained) return true;
   }
   return !stops;
 }
@@ -273,7 +273,7 @@ void strand_linger_leave (strand_shard *s) {
   strand_shard_enlist(s, false);
 }
 
-void strand_linger_look (strand_shard *s) {
+void strand_linger_record_entered (strand_shard *s) {
   if (s->state == SHARD_LINGERING && is_full(s)) strand_linger_leave(s);
 }
 

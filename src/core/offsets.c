@@ -323,7 +323,7 @@ strand_err strand_offsets_payload (const strand_offsets *t, size_t limit,
   return err;
 }
 
-int64_t strand_offsets_told (const strand_offsets *t) {
+int64_t strand_offsets_covered (const strand_offsets *t) {
   int64_t committed = strand_offsets_committable(t), told = t->highest + 1;
   const strand_open_run *r;
   if (committed < 0 || t->highest < committed) return committed;

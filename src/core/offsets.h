@@ -110,7 +110,7 @@ strand_err strand_offsets_payload (const strand_offsets *t, size_t limit,
 
 /* How many offsets a commit of all that is done says are done: those below
 ** the committable offset, and those above it. -1 for none. */
-int64_t strand_offsets_told (const strand_offsets *t);
+int64_t strand_offsets_covered (const strand_offsets *t);
 /* As much of the payload as fits, from the bottom; '*told' is what such a
 ** commit says, as above. Of two commits the one that tells more leaves fewer
 ** records to be done again. */

@@ -4,7 +4,7 @@
 **   DONE               done
 **   FAILED, EXHAUSTED  what the policy says: RETRY, or one of those below
 **   RETRY              waits: in back-off
-**   DEAD_LETTER        waits: for its letter; parked, where none can be sent
+**   DEAD_LETTER        waits: for that; parked, where none can be sent
 **   PARK               waits: parked
 **   SKIP               done, and counted as skipped
 **   STOP               given back, and told
@@ -46,51 +46,52 @@ static int64_t policy_delay (strand_engine *e, const strand_policy *policy,
 
 /* RETRY, DEAD_LETTER, PARK, SKIP or STOP, in the end; '*delay_us' with the
 ** first. */
-static strand_verdict_kind decide (strand_partition *p,
+static strand_outcome_kind decide (strand_partition *p,
                                    const strand_lease *lease,
                                    const strand_ending *ending,
                                    int64_t *delay_us) {
   const strand_policy *policy = &p->throttle->limits.policy;
-  strand_verdict_kind kind = ending->kind;
+  strand_outcome_kind kind = ending->kind;
   uint32_t failures = strand_record_failures(lease->record) + 1;
   *delay_us = ending->delay_us;
-  if (lease->expired && kind != STRAND_VERDICT_FAILED
-      && kind != STRAND_VERDICT_EXHAUSTED) {
-    kind = STRAND_VERDICT_FAILED;
+  if (lease->expired && kind != STRAND_OUTCOME_FAILED
+      && kind != STRAND_OUTCOME_EXHAUSTED) {
+    kind = STRAND_OUTCOME_FAILED;
     *delay_us = -1;
   }
-  if (kind == STRAND_VERDICT_FAILED && policy->attempts > 0
+  if (kind == STRAND_OUTCOME_FAILED && policy->attempts > 0
       && failures >= policy->attempts)
-    kind = STRAND_VERDICT_EXHAUSTED;
-  if (kind == STRAND_VERDICT_EXHAUSTED) kind = policy->exhausted;
-  if (kind == STRAND_VERDICT_DEAD_LETTER && p->engine->config.letter == NULL) {
-    kind = STRAND_VERDICT_PARK;
+    kind = STRAND_OUTCOME_EXHAUSTED;
+  if (kind == STRAND_OUTCOME_EXHAUSTED) kind = policy->exhausted;
+  if (kind == STRAND_OUTCOME_DEAD_LETTER
+      && p->engine->config.dead_letter == NULL) {
+    kind = STRAND_OUTCOME_PARK;
   }
-  if (kind == STRAND_VERDICT_FAILED || kind == STRAND_VERDICT_RETRY) {
-    kind = STRAND_VERDICT_RETRY;
+  if (kind == STRAND_OUTCOME_FAILED || kind == STRAND_OUTCOME_RETRY) {
+    kind = STRAND_OUTCOME_RETRY;
     if (*delay_us < 0) *delay_us = policy_delay(p->engine, policy, failures);
   }
   else *delay_us = -1;
   return kind;
 }
 
-static bool is_failure (strand_verdict_kind kind) {
-  return kind == STRAND_VERDICT_FAILED || kind == STRAND_VERDICT_EXHAUSTED
-         || kind == STRAND_VERDICT_RETRY;
+static bool is_failure (strand_outcome_kind kind) {
+  return kind == STRAND_OUTCOME_FAILED || kind == STRAND_OUTCOME_EXHAUSTED
+         || kind == STRAND_OUTCOME_RETRY;
 }
 
-static strand_waiting waiting_of (strand_verdict_kind kind) {
-  return kind == STRAND_VERDICT_RETRY  ? STRAND_WAITING_BACKOFF
-         : kind == STRAND_VERDICT_PARK ? STRAND_WAITING_PARKED
-                                       : STRAND_WAITING_LETTER;
+static strand_waiting waiting_of (strand_outcome_kind kind) {
+  return kind == STRAND_OUTCOME_RETRY  ? STRAND_WAITING_BACKOFF
+         : kind == STRAND_OUTCOME_PARK ? STRAND_WAITING_PARKED
+                                       : STRAND_WAITING_DEAD_LETTER;
 }
 
 static strand_cause cause_of (const strand_lease *lease,
                               const strand_ending *ending) {
   if (lease->expired) return STRAND_CAUSE_DEADLINE;
   switch (ending->kind) {
-    case STRAND_VERDICT_FAILED: return STRAND_CAUSE_FAILED;
-    case STRAND_VERDICT_EXHAUSTED: return STRAND_CAUSE_EXHAUSTED;
+    case STRAND_OUTCOME_FAILED: return STRAND_CAUSE_FAILED;
+    case STRAND_OUTCOME_EXHAUSTED: return STRAND_CAUSE_EXHAUSTED;
     default: return STRAND_CAUSE_ASKED;
   }
 }
@@ -99,9 +100,9 @@ static strand_cause cause_of (const strand_lease *lease,
 static void tell_failed (strand_lease *lease, const strand_ending *ending,
                          int64_t delay_us) {
   strand_partition *p = lease->partition;
-  if (lease->told) return;
+  if (lease->reported) return;
   if (!is_failure(ending->kind)) return;
-  lease->told = true;
+  lease->reported = true;
   p->failed++;
   p->engine->failed++;
   strand_record_tell(p, lease->record, STRAND_NOTICE_FAILED, ending->reason,
@@ -120,7 +121,7 @@ void strand_engine_expire (strand_engine *e, strand_lease *lease,
     return;
   tell_failed(
     lease,
-    &(strand_ending){ STRAND_VERDICT_FAILED, -1, reason, reason_length }, -1);
+    &(strand_ending){ STRAND_OUTCOME_FAILED, -1, reason, reason_length }, -1);
   lease->expired = true;
 }
 
@@ -130,7 +131,7 @@ static strand_err make_wait (strand_lease *lease, strand_waiting kind,
   strand_wait wait = {
     .kind = kind,
     .cause = cause_of(lease, ending),
-    .counts = ending->kind != STRAND_VERDICT_RETRY || lease->expired,
+    .counts = ending->kind != STRAND_OUTCOME_RETRY || lease->expired,
     .delay_us = delay_us,
     .reason = ending->reason,
     .reason_length = ending->reason_length,
@@ -160,7 +161,7 @@ static strand_err stop_at (strand_lease *lease, const strand_ending *ending) {
   strand_err err = strand_lease_unstart(lease, false);
   if (err != STRAND_OK) return err;
   tell_failed(lease, ending, -1);
-  if (ending->kind != STRAND_VERDICT_STOP) {
+  if (ending->kind != STRAND_OUTCOME_STOP) {
     strand_record_tell(p, r, STRAND_NOTICE_STOP, ending->reason,
                        ending->reason_length, -1);
   }
@@ -186,18 +187,18 @@ static strand_err park_unsent (strand_lease *lease,
 
 strand_err strand_engine_end (strand_engine *e, strand_lease *lease,
                               const strand_ending *ending, int64_t now_us) {
-  strand_verdict_kind kind;
+  strand_outcome_kind kind;
   int64_t delay_us;
   if (strand_lease_drop(lease)) return STRAND_OK;
-  if (ending->kind == STRAND_VERDICT_DONE && !lease->expired) {
+  if (ending->kind == STRAND_OUTCOME_DONE && !lease->expired) {
     return strand_engine_done(e, lease, 1, now_us);
   }
   kind = decide(lease->partition, lease, ending, &delay_us);
   switch (kind) {
-    case STRAND_VERDICT_SKIP: return skip_first(lease, ending, now_us);
-    case STRAND_VERDICT_STOP: return stop_at(lease, ending);
-    case STRAND_VERDICT_PARK:
-      if (ending->kind == STRAND_VERDICT_DEAD_LETTER) {
+    case STRAND_OUTCOME_SKIP: return skip_first(lease, ending, now_us);
+    case STRAND_OUTCOME_STOP: return stop_at(lease, ending);
+    case STRAND_OUTCOME_PARK:
+      if (ending->kind == STRAND_OUTCOME_DEAD_LETTER) {
         return park_unsent(lease, ending, now_us);
       }
       /* fall through */

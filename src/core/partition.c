@@ -50,12 +50,12 @@ int64_t strand_partition_position (const strand_partition *p) {
   return p->offsets == NULL ? -1 : strand_offsets_position(p->offsets);
 }
 
-void *strand_partition_tag (const strand_partition *p) {
-  return p->tag;
+void *strand_partition_opaque (const strand_partition *p) {
+  return p->opaque;
 }
 
-void strand_partition_set_tag (strand_partition *p, void *tag) {
-  p->tag = tag;
+void strand_partition_set_opaque (strand_partition *p, void *opaque) {
+  p->opaque = opaque;
 }
 
 bool strand_partition_unwritable (const strand_partition *p) {
@@ -130,16 +130,16 @@ void strand_partition_count_waiting (strand_partition *p, strand_waiting kind,
     p->waiting.parked += n;
     e->waiting.parked += n;
   }
-  else if (kind == STRAND_WAITING_LETTER) {
-    p->waiting.letters += n;
-    e->waiting.letters += n;
+  else if (kind == STRAND_WAITING_DEAD_LETTER) {
+    p->waiting.dead_letters += n;
+    e->waiting.dead_letters += n;
   }
 }
 
 void strand_partition_forget_waiting (strand_partition *p) {
   strand_engine *e = p->engine;
   e->waiting.parked -= p->waiting.parked;
-  e->waiting.letters -= p->waiting.letters;
+  e->waiting.dead_letters -= p->waiting.dead_letters;
   p->waiting = (strand_waiting_counts){ 0, 0 };
 }
 
@@ -152,19 +152,19 @@ const char *strand_partition_blocked (const strand_partition *p) {
   return strand_budget_waiting_full(p) ? "waiting" : NULL;
 }
 
-void strand_partition_look (strand_partition *p, int64_t now_us) {
+void strand_partition_tell_blocked (strand_partition *p, int64_t now_us) {
   const char *reason = strand_partition_blocked(p);
   if (reason == NULL) {
-    if (p->blocked_told) {
+    if (p->blocked_reported) {
       strand_partition_tell(p, STRAND_NOTICE_UNBLOCKED, NULL);
     }
     p->blocked_us = 0;
-    p->blocked_told = false;
+    p->blocked_reported = false;
   }
   else if (p->blocked_us == 0) p->blocked_us = now_us > 0 ? now_us : 1;
-  else if (!p->blocked_told
+  else if (!p->blocked_reported
            && now_us - p->blocked_us >= STRAND_BLOCKED_EVENT_US) {
-    p->blocked_told = true;
+    p->blocked_reported = true;
     strand_partition_tell(p, STRAND_NOTICE_BLOCKED, reason);
   }
   strand_partition_unstall(p); /* in case it was memory that ran out */

@@ -47,7 +47,7 @@ typedef struct strand_chunk {
 typedef enum strand_waiting {
   STRAND_WAITING_BACKOFF,
   STRAND_WAITING_PARKED,
-  STRAND_WAITING_LETTER /* its dead letter is under way */
+  STRAND_WAITING_DEAD_LETTER /* its dead letter is under way */
 } strand_waiting;
 
 /* Why it ended so. */

@@ -17,13 +17,13 @@ void strand_partition_free (strand_partition *p) {
   p->state = PARTITION_GONE;
   strand_shards_clear(p, free_shard, NULL); /* the unordered ones are left */
   strand_offsets_free(p->offsets);
-  free(p->held_offsets);
+  free(p->orphan_offsets);
   free(p->topic);
   free(p);
 }
 
 typedef struct revocation {
-  void (*visit)(void *arg, const strand_held *);
+  void (*visit)(void *arg, const strand_orphan *);
   void *arg;
 } revocation;
 
@@ -31,7 +31,7 @@ typedef struct revocation {
 static void revoke_shard (strand_shard *s, void *arg) {
   const revocation *to = arg;
   strand_partition *p = s->partition;
-  strand_held held;
+  strand_orphan orphan;
   uint32_t leased = strand_shard_keyed(s) ? s->leased : 0;
   strand_record *r, *last = NULL;
   if (!strand_list_empty(&s->ready)) strand_shard_unready(s, SHARD_EMPTY);
@@ -51,22 +51,22 @@ static void revoke_shard (strand_shard *s, void *arg) {
     strand_shard_free(s);
     return;
   }
-  strand_shard_describe(s, NULL, &held);
-  to->visit(to->arg, &held);
+  strand_shard_describe(s, NULL, &orphan);
+  to->visit(to->arg, &orphan);
   strand_shard_forget(s);
   s->state = SHARD_STALE;
 }
 
 static void revoke_record (strand_partition *p, strand_record *r,
                            const revocation *to) {
-  strand_held held;
+  strand_orphan orphan;
   strand_list_remove(&r->link);
   if (!(r->flags & STRAND_RECORD_LEASED)) {
     strand_record_free(p, r);
     return;
   }
-  strand_shard_describe(r->shard, r, &held);
-  to->visit(to->arg, &held);
+  strand_shard_describe(r->shard, r, &orphan);
+  to->visit(to->arg, &orphan);
 }
 
 static bool is_of (const strand_record *r, void *partition) {
@@ -90,7 +90,7 @@ void strand_partition_drop (strand_partition *p) {
 }
 
 void strand_engine_revoke (strand_engine *e, strand_partition *p,
-                           void (*visit)(void *arg, const strand_held *),
+                           void (*visit)(void *arg, const strand_orphan *),
                            void *arg) {
   assert(p->engine == e && p->state != PARTITION_GONE);
   p->state = PARTITION_GONE;

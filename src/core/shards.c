@@ -112,7 +112,7 @@ void strand_shards_clear (strand_partition *p,
   p->keys = (strand_table){ NULL, 0, 0 };
 }
 
-static strand_shard *new_shard (strand_partition *p, strand_held_kind kind) {
+static strand_shard *new_shard (strand_partition *p, strand_shard_kind kind) {
   strand_engine *e = p->engine;
   strand_shard *s = e->free_shards;
   if (s != NULL) {
@@ -150,7 +150,7 @@ void strand_shard_free (strand_shard *s) {
 }
 
 strand_shard *strand_shard_detached (strand_partition *p) {
-  if (p->detached == NULL) p->detached = new_shard(p, STRAND_HELD_RECORD);
+  if (p->detached == NULL) p->detached = new_shard(p, STRAND_SHARD_RECORD);
   return p->detached;
 }
 
@@ -162,7 +162,7 @@ static strand_shard *new_keyed (strand_partition *p, uint64_t hash,
   if (length > SHARD_INLINE_KEY && (copy = malloc(length)) == NULL) {
     return NULL;
   }
-  s = new_shard(p, STRAND_HELD_KEY);
+  s = new_shard(p, STRAND_SHARD_KEY);
   if (s == NULL) {
     free(copy);
     return NULL;
@@ -202,23 +202,23 @@ static const char *ordering_key (const strand_engine *e,
   return key;
 }
 
-static strand_shard **special (strand_partition *p, strand_held_kind *kind,
+static strand_shard **special (strand_partition *p, strand_shard_kind *kind,
                                bool null_key) {
   const strand_engine_config *c = &p->engine->config;
   if (c->ordering == STRAND_BY_KEY && !null_key) return NULL;
   if (c->ordering == STRAND_BY_KEY) {
-    *kind = c->null_key_unordered ? STRAND_HELD_RECORD : STRAND_HELD_NULL;
+    *kind = c->null_key_unordered ? STRAND_SHARD_RECORD : STRAND_SHARD_NULL;
     return &p->nulls;
   }
-  *kind = c->ordering == STRAND_UNORDERED ? STRAND_HELD_RECORD
-                                          : STRAND_HELD_PARTITION;
+  *kind = c->ordering == STRAND_UNORDERED ? STRAND_SHARD_RECORD
+                                          : STRAND_SHARD_PARTITION;
   return &p->whole;
 }
 
 strand_shard *strand_shard_get (strand_partition *p, const strand_record *r) {
   uint32_t length = 0;
   const char *key = NULL;
-  strand_held_kind kind = STRAND_HELD_KEY;
+  strand_shard_kind kind = STRAND_SHARD_KEY;
   strand_shard **slot, *s;
   uint64_t hash;
   if (p->engine->config.ordering == STRAND_BY_KEY) {
@@ -234,38 +234,40 @@ strand_shard *strand_shard_get (strand_partition *p, const strand_record *r) {
   return s != NULL ? s : new_keyed(p, hash, key, length);
 }
 
-strand_shard *strand_shard_held (strand_partition *p, const strand_held *h) {
-  if (h->kind == STRAND_HELD_KEY) {
+strand_shard *strand_shard_find_orphan (strand_partition *p,
+                                        const strand_orphan *h) {
+  if (h->kind == STRAND_SHARD_KEY) {
     return look_up(p, hash_key(p, h->key, h->key_length), h->key,
                    h->key_length);
   }
-  return h->kind == STRAND_HELD_NULL ? p->nulls : p->whole;
+  return h->kind == STRAND_SHARD_NULL ? p->nulls : p->whole;
 }
 
-strand_shard *strand_shard_hold (strand_partition *p, const strand_held *h) {
+strand_shard *strand_shard_add_orphan (strand_partition *p,
+                                       const strand_orphan *h) {
   strand_shard *s;
-  if (h->kind == STRAND_HELD_KEY) {
+  if (h->kind == STRAND_SHARD_KEY) {
     s = new_keyed(p, hash_key(p, h->key, h->key_length), h->key,
                   h->key_length);
   }
   else {
     s = new_shard(p, h->kind);
-    if (h->kind == STRAND_HELD_NULL) p->nulls = s;
+    if (h->kind == STRAND_SHARD_NULL) p->nulls = s;
     else p->whole = s;
   }
-  if (s != NULL) s->state = SHARD_HELD;
+  if (s != NULL) s->state = SHARD_ORPHANED;
   return s;
 }
 
 void strand_shard_describe (const strand_shard *s, const strand_record *r,
-                            strand_held *held) {
-  *held = (strand_held){ 0 };
-  held->kind = (strand_held_kind)s->kind;
-  held->topic = s->partition->topic;
-  held->index = s->partition->index;
-  held->key = s->key;
-  held->key_length = s->key_length;
-  held->offset = r != NULL ? r->offset : -1;
+                            strand_orphan *orphan) {
+  *orphan = (strand_orphan){ 0 };
+  orphan->kind = (strand_shard_kind)s->kind;
+  orphan->topic = s->partition->topic;
+  orphan->index = s->partition->index;
+  orphan->key = s->key;
+  orphan->key_length = s->key_length;
+  orphan->offset = r != NULL ? r->offset : -1;
 }
 
 /*

@@ -35,9 +35,9 @@ typedef enum shard_state {
   SHARD_LINGERING, /* it might, but waits for others: in 'lingering' */
   SHARD_EMPTY,     /* no record to run; only unordered shards stay so */
   SHARD_LEASED,
-  SHARD_WAITING, /* its head is in back-off, parked, or a letter */
-  SHARD_HELD,    /* a handler of an earlier epoch still runs */
-  SHARD_STALE    /* its partition is gone, its handler runs */
+  SHARD_WAITING,  /* its head is in back-off, parked, or a dead letter */
+  SHARD_ORPHANED, /* a handler of an earlier epoch still runs */
+  SHARD_STALE     /* its partition is gone, its handler runs */
 } shard_state;
 
 #define SHARD_INLINE_KEY 24
@@ -54,7 +54,7 @@ struct strand_shard {
   uint32_t key_length;
   uint32_t leased; /* keyed: records out, from the head on */
   uint32_t count;  /* records from the head on */
-  uint8_t kind;    /* strand_held_kind */
+  uint8_t kind;    /* strand_shard_kind */
   uint8_t state;
   bool failing; /* its head failed: what comes, waits */
   char small[SHARD_INLINE_KEY];
@@ -91,7 +91,7 @@ typedef struct strand_throttle {
 /* What of the records waits, but for those in back-off: partition.c's. */
 typedef struct strand_waiting_counts {
   size_t parked;
-  size_t letters; /* dead letters under way */
+  size_t dead_letters; /* dead letters under way */
 } strand_waiting_counts;
 
 /* Of the budgets: budget.c's. */
@@ -114,7 +114,7 @@ typedef struct strand_budget {
 /* What the group knows of a partition: commit.c's. */
 typedef struct strand_committed {
   int64_t offset;
-  int64_t told;     /* offsets that the last commit said are done; -1 */
+  int64_t covered;  /* offsets that the last commit said are done; -1 */
   uint64_t version; /* of the tracker then */
   size_t pins;      /* commits that name the partition */
   bool uncertain;   /* the last may or may not have been taken */
@@ -129,7 +129,7 @@ struct strand_partition {
                            shard that may start */
   strand_engine *engine;
   char *topic;
-  void *tag;
+  void *opaque;
   strand_throttle *throttle;
   int32_t index;
   uint32_t epoch;
@@ -139,8 +139,8 @@ struct strand_partition {
   bool stalled; /* payload full, and nothing low may start either; or
                    memory ran out */
   bool full;    /* the payload: what never started must wait, until one may */
-  bool quiet;   /* nothing to read: lends its share */
-  bool blocked_told;
+  bool drained; /* nothing to read: lends its share */
+  bool blocked_reported;
   strand_offsets *offsets;
   strand_link records; /* not done, by offset */
   strand_link ready;
@@ -152,8 +152,8 @@ struct strand_partition {
   strand_shard *detached; /* with park_alone: of parked records; never ready
                           but for what is resolved */
   strand_chunk *chunk;    /* the one that is being filled */
-  int64_t *held_offsets;
-  size_t held_count;
+  int64_t *orphan_offsets;
+  size_t orphan_count;
   strand_usage used;
   size_t in_flight; /* records in leases */
   size_t unstarted; /* of them, whose leases have not quite ended */
@@ -254,7 +254,7 @@ void strand_partition_forget_waiting (strand_partition *p);
 /* What blocks it: NULL, "metadata" or "waiting". */
 const char *strand_partition_blocked (const strand_partition *p);
 /* Tells of one that is blocked for a while, or not any more. */
-void strand_partition_look (strand_partition *p, int64_t now_us);
+void strand_partition_tell_blocked (strand_partition *p, int64_t now_us);
 void strand_partition_runnable (strand_partition *p);
 /* Something has changed that may let a record of it start. */
 void strand_partition_unstall (strand_partition *p);
@@ -270,8 +270,10 @@ void strand_partition_drop (strand_partition *p); /* frees it when it can */
 
 /* shards.c */
 strand_shard *strand_shard_get (strand_partition *p, const strand_record *r);
-strand_shard *strand_shard_hold (strand_partition *p, const strand_held *h);
-strand_shard *strand_shard_held (strand_partition *p, const strand_held *h);
+strand_shard *strand_shard_add_orphan (strand_partition *p,
+                                       const strand_orphan *h);
+strand_shard *strand_shard_find_orphan (strand_partition *p,
+                                        const strand_orphan *h);
 void strand_shard_append (strand_shard *s, strand_record *r);
 /* Unordered: in offset order among what is ready. */
 void strand_shard_insert (strand_shard *s, strand_record *r);
@@ -296,7 +298,7 @@ void strand_shards_clear (strand_partition *p,
                           void (*visit)(strand_shard *s, void *arg),
                           void *arg);
 void strand_shard_describe (const strand_shard *s, const strand_record *r,
-                            strand_held *held);
+                            strand_orphan *orphan);
 
 /* lease.c */
 /* A stale lease is dropped: true. */
@@ -328,7 +330,7 @@ static inline void strand_commit_left (strand_engine *e, int64_t now_us) {
 /* Metadata may be so long from now on. */
 void strand_commit_limit (strand_engine *e, size_t limit);
 /* Once in a while: may it be longer? */
-void strand_commit_look (strand_engine *e, int64_t now_us);
+void strand_commit_try_longer (strand_engine *e, int64_t now_us);
 
 /* throttle.c */
 bool strand_throttles_new (strand_engine *e);
@@ -347,7 +349,7 @@ void strand_throttle_leased (strand_partition *p, const strand_lease *lease);
 void strand_throttle_left (strand_partition *p, const strand_lease *lease,
                            uint32_t unstarted);
 /* Another record is there, in 's': a batch may be full. */
-void strand_throttle_look (strand_shard *s);
+void strand_throttle_record_entered (strand_shard *s);
 /* A batch of any partition has begun: those that linger may join it. */
 void strand_throttle_join (strand_throttle *throttle);
 
@@ -365,7 +367,7 @@ bool strand_linger_wants (const strand_shard *s);
 void strand_linger_enter (strand_shard *s);
 void strand_linger_leave (strand_shard *s); /* it is ready, if it lingered */
 /* Another record is there. */
-void strand_linger_look (strand_shard *s);
+void strand_linger_record_entered (strand_shard *s);
 /* What has lingered is ready; and the oldest, where nothing else is and no
 ** more comes. */
 void strand_linger_due (strand_partition *p, int64_t now_us);
@@ -404,7 +406,7 @@ bool strand_waiting_started (const strand_record *r);
 bool strand_waiting_carry_out (strand_shard *s, int64_t now_us);
 
 static inline bool strand_shard_keyed (const strand_shard *s) {
-  return s->kind != STRAND_HELD_RECORD;
+  return s->kind != STRAND_SHARD_RECORD;
 }
 
 #endif

@@ -17,7 +17,7 @@ void strand_engine_stats_read (const strand_engine *e,
     .ready = e->ready,
     .retries = e->retry.count,
     .parked = e->waiting.parked,
-    .letters = e->waiting.letters,
+    .dead_letters = e->waiting.dead_letters,
     .shards = e->shard_count,
     .done = e->done,
     .failed = e->failed,
@@ -54,7 +54,7 @@ void strand_partition_stats_read (const strand_engine *e,
     .waiting_bytes = p->used.waiting_bytes,
     .in_flight = p->in_flight,
     .parked = p->waiting.parked,
-    .letters = p->waiting.letters,
+    .dead_letters = p->waiting.dead_letters,
     .done = p->done,
     .failed = p->failed,
     .skipped = p->skipped,
@@ -80,5 +80,5 @@ const char *strand_record_state (const strand_record *record) {
   }
   if (strand_shard_keyed(s) && s->head != record) return "behind";
   if (record->flags & STRAND_RECORD_LEASED) return "running";
-  return s->state == SHARD_HELD ? "behind" : "buffered";
+  return s->state == SHARD_ORPHANED ? "behind" : "buffered";
 }

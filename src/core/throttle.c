@@ -138,7 +138,7 @@ size_t strand_throttle_room (strand_partition *p, size_t most,
 
 void strand_throttle_leased (strand_partition *p, const strand_lease *lease) {
   strand_throttle *t = p->throttle;
-  if (!lease->further) t->calls++;
+  if (!lease->continuation) t->calls++;
   strand_bucket_spend(&t->bucket, &t->limits.rate, lease->count);
   strand_bucket_spend(&p->engine->bucket, &p->engine->config.rate,
                       lease->count);
@@ -147,7 +147,7 @@ void strand_throttle_leased (strand_partition *p, const strand_lease *lease) {
 void strand_throttle_left (strand_partition *p, const strand_lease *lease,
                            uint32_t unstarted) {
   strand_throttle *t = p->throttle;
-  if (!lease->further) {
+  if (!lease->continuation) {
     t->calls--;
     settle_calls(t);
   }
@@ -161,9 +161,9 @@ void strand_throttle_left (strand_partition *p, const strand_lease *lease,
   open_some(t, t->limits.linger_us > 0 ? SIZE_MAX : calls_left(t));
 }
 
-void strand_throttle_look (strand_shard *s) {
+void strand_throttle_record_entered (strand_shard *s) {
   strand_partition *p = s->partition;
-  strand_linger_look(s);
+  strand_linger_record_entered(s);
   if (p->closed && p->throttle->limits.linger_us > 0
       && calls_left(p->throttle) > 0 && strand_linger_full(p))
     open_one(p);

@@ -23,20 +23,20 @@ typedef enum strand_ordering {
 } strand_ordering;
 
 /* What became of a record. */
-typedef enum strand_verdict_kind {
-  STRAND_VERDICT_DONE = 0,
-  STRAND_VERDICT_FAILED,    /* tried again by the policy, until that is
+typedef enum strand_outcome_kind {
+  STRAND_OUTCOME_DONE = 0,
+  STRAND_OUTCOME_FAILED,    /* tried again by the policy, until that is
                                  exhausted */
-  STRAND_VERDICT_EXHAUSTED, /* failed, and not to be tried again */
-  STRAND_VERDICT_RETRY,     /* asked for: never exhausts */
-  STRAND_VERDICT_SKIP,      /* done, and counted as skipped */
-  STRAND_VERDICT_DEAD_LETTER,
-  STRAND_VERDICT_PARK,
-  STRAND_VERDICT_STOP /* not done; the consumer finishes */
-} strand_verdict_kind;
+  STRAND_OUTCOME_EXHAUSTED, /* failed, and not to be tried again */
+  STRAND_OUTCOME_RETRY,     /* asked for: never exhausts */
+  STRAND_OUTCOME_SKIP,      /* done, and counted as skipped */
+  STRAND_OUTCOME_DEAD_LETTER,
+  STRAND_OUTCOME_PARK,
+  STRAND_OUTCOME_STOP /* not done; the consumer finishes */
+} strand_outcome_kind;
 
 typedef struct strand_ending {
-  strand_verdict_kind kind;
+  strand_outcome_kind kind;
   int64_t delay_us; /* FAILED, RETRY: -1: by the policy */
   const char *reason;
   size_t reason_length;
@@ -50,7 +50,7 @@ typedef struct strand_policy {
   double factor;
   double jitter;                 /* 0 to 1 */
   uint32_t attempts;             /* failures until it is exhausted; 0: never */
-  strand_verdict_kind exhausted; /* DEAD_LETTER, PARK, SKIP or STOP */
+  strand_outcome_kind exhausted; /* DEAD_LETTER, PARK, SKIP or STOP */
 } strand_policy;
 
 /* A token bucket: a record that is leased takes a token. */
@@ -85,7 +85,7 @@ typedef struct strand_route_limits {
 #define STRAND_TURN_LEASES 8
 /* A partition whose payload is full looks among this many of its lowest
 ** records for one that may start. */
-#define STRAND_FULL_LOOK 64
+#define STRAND_FULL_SCAN 64
 /* Characters of a failure's reason that are kept. */
 #define STRAND_REASON_MAX 1024
 /* Metadata longer than what the broker took is tried again so long after it
@@ -120,21 +120,21 @@ typedef struct strand_notice {
 
 /* A shard (or, without ordering, a record) whose handler still runs although
 ** its partition was revoked. */
-typedef enum strand_held_kind {
-  STRAND_HELD_KEY,       /* 'key' */
-  STRAND_HELD_NULL,      /* the shard of the records without a key */
-  STRAND_HELD_PARTITION, /* the partition's only shard */
-  STRAND_HELD_RECORD     /* 'offset' */
-} strand_held_kind;
+typedef enum strand_shard_kind {
+  STRAND_SHARD_KEY,       /* 'key' */
+  STRAND_SHARD_NULL,      /* the shard of the records without a key */
+  STRAND_SHARD_PARTITION, /* the partition's only shard */
+  STRAND_SHARD_RECORD     /* 'offset' */
+} strand_shard_kind;
 
-typedef struct strand_held {
-  strand_held_kind kind;
+typedef struct strand_orphan {
+  strand_shard_kind kind;
   const char *topic;
   int32_t index;
   const char *key;
   uint32_t key_length;
   int64_t offset;
-} strand_held;
+} strand_orphan;
 
 typedef struct strand_engine_config {
   strand_ordering ordering;
@@ -154,12 +154,12 @@ typedef struct strand_engine_config {
   void *arg;
   /* Called inside engine functions; must not call back. */
   void (*notice)(void *arg, const strand_notice *notice);
-  /* The handler of a held shard has returned. 'held' is borrowed. */
-  void (*release)(void *arg, const strand_held *held);
+  /* The handler of an orphaned shard has returned. 'orphan' is borrowed. */
+  void (*release)(void *arg, const strand_orphan *orphan);
   /* A dead letter is wanted: strand_engine_dead_letter_acked or _refused says
-  ** what became of it, unless 'p' is revoked before. 'record' stays where it is.
-  ** False when memory runs out. NULL: there is no dead letter topic. */
-  bool (*letter)(void *arg, strand_partition *p, strand_record *record);
+  ** what became of it, unless 'p' is revoked before. 'record' stays where it
+  ** is. False when memory runs out. NULL: there is no dead letter topic. */
+  bool (*dead_letter)(void *arg, strand_partition *p, strand_record *record);
 } strand_engine_config;
 
 typedef struct strand_lease {
@@ -169,9 +169,9 @@ typedef struct strand_lease {
   uint32_t count;        /* records that have not ended */
   uint32_t epoch;
   uint32_t unstarted; /* of them, already: memory ran out while it ended */
-  bool further;       /* of the same call as the one before it */
+  bool continuation;  /* of the same call as the one before it */
   bool expired;       /* 'record' has passed its deadline */
-  bool told;          /* that it failed */
+  bool reported;      /* that it failed */
 } strand_lease;
 
 typedef enum strand_resolution {
@@ -185,9 +185,9 @@ typedef struct strand_commit_item {
   uint32_t epoch;
   uint64_t version;
   int64_t offset;
-  int64_t told;   /* offsets that it says are done */
-  bool whole;     /* it tells all that is done */
-  char *metadata; /* terminated; "" for none */
+  int64_t covered; /* offsets that it says are done */
+  bool whole;      /* it tells all that is done */
+  char *metadata;  /* terminated; "" for none */
 } strand_commit_item;
 
 typedef struct strand_commit {
@@ -215,7 +215,7 @@ typedef struct strand_engine_stats {
   size_t ready;     /* shards that could start now */
   size_t retries;   /* in back-off */
   size_t parked;
-  size_t letters; /* dead letters under way */
+  size_t dead_letters; /* dead letters under way */
   size_t shards;
   uint64_t done;    /* by their handlers */
   uint64_t failed;  /* attempts */
@@ -241,7 +241,7 @@ typedef struct strand_partition_stats {
   size_t waiting_bytes;
   size_t in_flight;
   size_t parked;
-  size_t letters;
+  size_t dead_letters;
   uint64_t open; /* records polled and not done */
   uint64_t done;
   uint64_t failed;

@@ -6,15 +6,15 @@
 **     |  |    end (PARK)                    resolve
 **     |  +----------------------> PARKED ----------> ready, or done
 **     |       end (DEAD_LETTER)      ^
-**     +-------------------------> LETTER
-**                                    |  unlettered: to PARKED
+**     +-------------------------> DEAD LETTER
+**                                    |  refused: to PARKED
 **                                    +---------------------------> done
-**                                       lettered
+**                                       acknowledged
 **
 ** Each of them is in an allocation of its own, in the waiting budget, and the
 ** head of its shard, which waits with it (a parked one with park_alone is in
-** the partition's detached shard instead). A letter's offset stays in flight,
-** so that the acknowledgement can always be entered.
+** the partition's detached shard instead). A dead letter's offset stays in
+** flight, so that the acknowledgement can always be entered.
 */
 #include <assert.h>
 #include <stdlib.h>
@@ -99,7 +99,7 @@ strand_err strand_waiting_prepare (strand_lease *lease,
                                    const strand_wait *wait, int64_t now_us) {
   strand_partition *p = lease->partition;
   strand_engine *e = p->engine;
-  bool letter = wait->kind == STRAND_WAITING_LETTER;
+  bool dead_letter = wait->kind == STRAND_WAITING_DEAD_LETTER;
   strand_record *r;
   if (wait->kind == STRAND_WAITING_BACKOFF
       && strand_retry_reserve(&e->retry) != STRAND_OK)
@@ -107,11 +107,12 @@ strand_err strand_waiting_prepare (strand_lease *lease,
   if (parks_alone(e) && strand_shard_detached(p) == NULL) return STRAND_ENOMEM;
   if ((r = leave_chunk(lease)) == NULL
       || keep_past(r, wait->reason, wait->reason_length, now_us) != STRAND_OK
-      || strand_lease_unstart(lease, letter) != STRAND_OK) {
+      || strand_lease_unstart(lease, dead_letter) != STRAND_OK) {
     return STRAND_ENOMEM;
   }
   r->in.past->cause = (uint8_t)wait->cause;
-  if (letter && !e->config.letter(e->config.arg, p, r)) return STRAND_ENOMEM;
+  if (dead_letter && !e->config.dead_letter(e->config.arg, p, r))
+    return STRAND_ENOMEM;
   return STRAND_OK;
 }
 
@@ -197,7 +198,7 @@ strand_err strand_engine_dead_letter_acked (strand_engine *e,
                                             int64_t now_us) {
   strand_partition *p = record->shard->partition;
   strand_err err;
-  assert(is_waiting(record, STRAND_WAITING_LETTER));
+  assert(is_waiting(record, STRAND_WAITING_DEAD_LETTER));
   if (record->in.past->resolved == 0) { /* told once */
     record->in.past->resolved = STARTED;
     strand_record_tell(p, record, STRAND_NOTICE_DEAD_LETTERED,
@@ -205,7 +206,7 @@ strand_err strand_engine_dead_letter_acked (strand_engine *e,
   }
   err = finish(record, now_us);
   if (err != STRAND_OK) return err;
-  strand_partition_count_waiting(p, STRAND_WAITING_LETTER, -1);
+  strand_partition_count_waiting(p, STRAND_WAITING_DEAD_LETTER, -1);
   p->dead_lettered++;
   e->dead_lettered++;
   return STRAND_OK;
@@ -218,13 +219,13 @@ strand_err strand_engine_dead_letter_refused (strand_engine *e,
                                               int64_t now_us) {
   strand_partition *p = record->shard->partition;
   strand_err err;
-  assert(is_waiting(record, STRAND_WAITING_LETTER));
+  assert(is_waiting(record, STRAND_WAITING_DEAD_LETTER));
   if (parks_alone(e) && strand_shard_detached(p) == NULL) return STRAND_ENOMEM;
   err = keep_past(record, reason, reason_length, now_us);
   if (err == STRAND_OK)
     err = strand_offsets_unstart(p->offsets, record->offset);
   if (err != STRAND_OK) return err;
-  strand_partition_count_waiting(p, STRAND_WAITING_LETTER, -1);
+  strand_partition_count_waiting(p, STRAND_WAITING_DEAD_LETTER, -1);
   strand_partition_count_waiting(p, STRAND_WAITING_PARKED, 1);
   record->in.past->waiting = STRAND_WAITING_PARKED;
   strand_record_tell(p, record, STRAND_NOTICE_PARKED, reason, reason_length,
@@ -264,7 +265,8 @@ strand_err strand_engine_resolve (strand_engine *e, strand_partition *p,
   const strand_record *found = strand_partition_parked(p, offset);
   strand_record *r = (strand_record *)(uintptr_t)found;
   if (found == NULL || r->offset != offset) return STRAND_ENOTOPEN;
-  assert(resolution != STRAND_RESOLVE_DEAD_LETTER || e->config.letter != NULL);
+  assert(resolution != STRAND_RESOLVE_DEAD_LETTER
+         || e->config.dead_letter != NULL);
   (void)e;
   if (resolution == STRAND_RESOLVE_RETRY) {
     r->in.past->failures = 0;
@@ -297,9 +299,9 @@ bool strand_waiting_carry_out (strand_shard *s, int64_t now_us) {
   bool discard = (r->in.past->resolved & ~STARTED) == STRAND_RESOLVE_DISCARD;
   r->in.past->resolved |= STARTED;
   if (!discard) {
-    if (!e->config.letter(e->config.arg, p, r)) return false;
+    if (!e->config.dead_letter(e->config.arg, p, r)) return false;
     leave_ready(s, r);
-    enter_waiting(r, STRAND_WAITING_LETTER);
+    enter_waiting(r, STRAND_WAITING_DEAD_LETTER);
     return true;
   }
   leave_ready(s, r);

@@ -89,7 +89,7 @@ void strand_admin_close (strand_admin *admin, double timeout) {
 ** Tokens
 */
 
-bool strand_admin_look_oauth (strand_admin *admin) {
+bool strand_admin_poll_oauth (strand_admin *admin) {
   rd_kafka_queue_t *queue = admin->own.client->queue;
   rd_kafka_event_t *event;
   while ((event = rd_kafka_queue_poll(queue, 0)) != NULL) {

@@ -28,7 +28,7 @@ strand_admin *strand_admin_open (const strand_property *props, size_t count,
 
 /* Looks whether librdkafka has asked for a token. It stays due until it is
 ** set. */
-bool strand_admin_look_oauth (strand_admin *admin);
+bool strand_admin_poll_oauth (strand_admin *admin);
 
 /* Keeps it, for the clients of groups. False and a failure ("OAUTH"). */
 bool strand_admin_oauth_set (strand_admin *admin, const char *token,

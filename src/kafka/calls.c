@@ -265,7 +265,7 @@ int32_t strand_calls_ask_partitions (strand_calls *calls, const char *name,
   return partitions;
 }
 
-void strand_calls_doubt (strand_calls *calls, const char *name) {
+void strand_calls_verify (strand_calls *calls, const char *name) {
   strand_cached_topic *t;
   bool doubtful;
   strand_lock_take(&calls->lock);

@@ -54,7 +54,7 @@ void strand_calls_ask_all (strand_calls *calls, const char *const *topics,
                            size_t count, double seconds);
 
 /* The number is doubtful: a partition turned out not to exist. */
-void strand_calls_doubt (strand_calls *calls, const char *topic);
+void strand_calls_verify (strand_calls *calls, const char *topic);
 
 /* Waits until each topic that was asked for has been answered, well or not,
 ** or until the deadline (clock.h). */

@@ -17,7 +17,7 @@ strand_error_kind strand_error_kind_of (rd_kafka_resp_err_t err) {
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
     case RD_KAFKA_RESP_ERR__TIMED_OUT:
     case RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE:
-    case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT: return STRAND_ERROR_AWAY;
+    case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT: return STRAND_ERROR_UNREACHABLE;
     case RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS:
     case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
     case RD_KAFKA_RESP_ERR_NOT_COORDINATOR:
@@ -74,7 +74,7 @@ strand_error_kind strand_error_kind_of (rd_kafka_resp_err_t err) {
 
 bool strand_error_is_later (rd_kafka_resp_err_t err) {
   switch (strand_error_kind_of(err)) {
-    case STRAND_ERROR_AWAY:
+    case STRAND_ERROR_UNREACHABLE:
     case STRAND_ERROR_COORDINATOR:
     case STRAND_ERROR_LEFT_BEHIND:
     case STRAND_ERROR_PASSING: return true;

@@ -18,7 +18,7 @@
 typedef enum strand_error_kind {
   STRAND_ERROR_NONE,
   STRAND_ERROR_MISSING,         /* the topic or the partition does not exist */
-  STRAND_ERROR_AWAY,            /* a broker does not answer; it may be back */
+  STRAND_ERROR_UNREACHABLE,     /* a broker does not answer; it may be back */
   STRAND_ERROR_COORDINATOR,     /* the group's or the transaction's coordinator
                                is not there yet, or moves */
   STRAND_ERROR_LEADER,          /* a partition has no leader, or it moves */

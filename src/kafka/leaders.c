@@ -75,7 +75,8 @@ static rd_kafka_resp_err_t ask_leader (const inquiry *q,
     rd_kafka_resp_err_t err = ask_once(q, p,
                                        slice < left_ms ? slice : left_ms);
     strand_error_kind kind = strand_error_kind_of(err);
-    if (kind != STRAND_ERROR_AWAY && kind != STRAND_ERROR_LEADER) return 0;
+    if (kind != STRAND_ERROR_UNREACHABLE && kind != STRAND_ERROR_LEADER)
+      return 0;
     left_ms -= slice;
     if (left_ms <= 0) return err;
     if (atomic_load(q->hurried)) break;
@@ -167,7 +168,8 @@ static bool is_stalled (const struct rd_kafka_metadata *all,
                         rd_kafka_topic_partition_t *p) {
   const rd_kafka_metadata_partition_t *known = described(all, p);
   strand_error_kind kind = strand_error_kind_of(p->err);
-  if (kind == STRAND_ERROR_AWAY || kind == STRAND_ERROR_LEADER) return true;
+  if (kind == STRAND_ERROR_UNREACHABLE || kind == STRAND_ERROR_LEADER)
+    return true;
   if (p->err != RD_KAFKA_RESP_ERR_NO_ERROR || known == NULL
       || known->isr_cnt >= known->replica_cnt)
     return false;

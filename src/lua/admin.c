@@ -185,7 +185,7 @@ static int admin_next_log (lua_State *L) {
 static int admin_oauth_needed (lua_State *L) {
   if (strand_is_forked(check_self(L)->generation))
     return strand_push_forked(L);
-  lua_pushboolean(L, strand_admin_look_oauth(check_open(L)));
+  lua_pushboolean(L, strand_admin_poll_oauth(check_open(L)));
   return 1;
 }
 

@@ -105,7 +105,7 @@ static int consumer_ending (lua_State *L) {
 static int consumer_ending_told (lua_State *L) {
   strand_consumer_object *self = strand_check_consumer(L);
   if (self == NULL) return strand_push_forked(L);
-  strand_consumer_ending_told(self->kafka);
+  strand_consumer_ending_reported(self->kafka);
   return 0;
 }
 

@@ -82,10 +82,10 @@ static bool read_exhausted (lua_State *L, int table, strand_policy *policy) {
   const char *what = strand_field_text(L, table, "exhausted");
   if (what == NULL) return false;
   policy->exhausted = strcmp(what, "dead_letter") == 0
-                        ? STRAND_VERDICT_DEAD_LETTER
-                      : strcmp(what, "skip") == 0 ? STRAND_VERDICT_SKIP
-                      : strcmp(what, "stop") == 0 ? STRAND_VERDICT_STOP
-                                                  : STRAND_VERDICT_PARK;
+                        ? STRAND_OUTCOME_DEAD_LETTER
+                      : strcmp(what, "skip") == 0 ? STRAND_OUTCOME_SKIP
+                      : strcmp(what, "stop") == 0 ? STRAND_OUTCOME_STOP
+                                                  : STRAND_OUTCOME_PARK;
   return true;
 }
 
@@ -223,21 +223,24 @@ static void read_sources (lua_State *L, int flat, strand_sources *s) {
 */
 
 /* Borrowed from the table, which the flat one holds. */
-static void read_letters (lua_State *L, int flat,
-                          strand_letters_config *letters) {
+static void read_dead_letters (lua_State *L, int flat,
+                               strand_dead_letters_config *dead_letters) {
   int at;
   if (!push_table(L, flat, "letters")) return;
   at = lua_gettop(L);
-  letters->topic = strand_field_text(L, at, "topic");
-  letters->same_partition = is_field(L, at, "partition", "same");
-  letters->reason = is_field(L, at, "reason", "class")  ? STRAND_REASON_CLASS
-                    : is_field(L, at, "reason", "none") ? STRAND_REASON_NONE
-                                                        : STRAND_REASON_TEXT;
-  read_size(L, at, "max_reason", &letters->max_reason);
-  letters->allow_value_drop = strand_field_boolean(L, at, "allow_value_drop");
-  letters->partitioner = strand_field_text(L, at, "partitioner");
-  letters->kafka = strand_push_properties(L, at, "kafka",
-                                          &letters->kafka_count);
+  dead_letters->topic = strand_field_text(L, at, "topic");
+  dead_letters->same_partition = is_field(L, at, "partition", "same");
+  dead_letters->reason = is_field(L, at, "reason", "class")
+                           ? STRAND_REASON_CLASS
+                         : is_field(L, at, "reason", "none")
+                           ? STRAND_REASON_NONE
+                           : STRAND_REASON_TEXT;
+  read_size(L, at, "max_reason", &dead_letters->max_reason);
+  dead_letters->allow_value_drop = strand_field_boolean(L, at,
+                                                        "allow_value_drop");
+  dead_letters->partitioner = strand_field_text(L, at, "partitioner");
+  dead_letters->kafka = strand_push_properties(L, at, "kafka",
+                                               &dead_letters->kafka_count);
   lua_remove(L, at); /* the properties stay, what owns them */
 }
 
@@ -261,7 +264,7 @@ void strand_read_options (lua_State *L, int flat,
   strand_read_limits(L, flat, &config->limits);
   read_routes(L, flat, config, sources);
   read_sources(L, flat, *sources);
-  read_letters(L, flat, &config->letters);
+  read_dead_letters(L, flat, &config->dead_letters);
   config->members = read_threads(L, flat, "members", 1);
   config->has_oauth = strand_field_boolean(L, flat, "has_oauth");
   config->has_log = strand_field_boolean(L, flat, "has_log");

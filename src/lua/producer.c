@@ -106,7 +106,7 @@ static int producer_take_pending (lua_State *L) {
   int found, results;
   if (strand_is_forked(check_self(L)->generation))
     return strand_push_forked(L);
-  found = strand_producer_look_pending(check_kafka(L), id, &report);
+  found = strand_producer_poll_pending(check_kafka(L), id, &report);
   if (found == 0) {
     lua_pushboolean(L, 0);
     return 1;
@@ -179,7 +179,7 @@ static int producer_keep (lua_State *L) {
 static int producer_oauth_needed (lua_State *L) {
   if (strand_is_forked(check_self(L)->generation))
     return strand_push_forked(L);
-  lua_pushboolean(L, strand_producer_look_oauth(check_kafka(L)));
+  lua_pushboolean(L, strand_producer_poll_oauth(check_kafka(L)));
   return 1;
 }
 

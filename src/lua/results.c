@@ -70,7 +70,7 @@ static void push_partition (lua_State *L, const strand_partition_view *view) {
   strand_set_integer(L, "failed", (int64_t)p->failed);
   strand_set_integer(L, "skipped", (int64_t)p->skipped);
   strand_set_integer(L, "dead_lettered", (int64_t)p->dead_lettered);
-  strand_set_integer(L, "letters", (int64_t)p->letters);
+  strand_set_integer(L, "letters", (int64_t)p->dead_letters);
   strand_set_integer(L, "leased", (int64_t)p->in_flight);
   strand_set_integer(L, "buffered_records", (int64_t)p->buffered_records);
   strand_set_integer(L, "buffered_bytes", (int64_t)p->buffered_bytes);
@@ -112,7 +112,7 @@ static void set_engine (lua_State *L, const strand_engine_stats *e) {
   strand_set_integer(L, "dead_lettered", (int64_t)e->dead_lettered);
   strand_set_integer(L, "retries", (int64_t)e->retries);
   strand_set_integer(L, "parked", (int64_t)e->parked);
-  strand_set_integer(L, "letters", (int64_t)e->letters);
+  strand_set_integer(L, "letters", (int64_t)e->dead_letters);
   strand_set_integer(L, "shards", (int64_t)e->shards);
   strand_set_integer(L, "stale", (int64_t)e->stale);
   strand_set_integer(L, "stale_dropped", (int64_t)e->stale_dropped);

@@ -13,9 +13,9 @@
 #include "lua/worker/outcome.h"
 #include "lua/worker/reason.h"
 #include "lua/worker/record.h"
-#include "lua/worker/verdict.h"
+#include "lua/worker/handler_result.h"
 
-#define STAGE "strand.testing.Stage"
+#define FIXTURE "strand.testing.Stage"
 #define CALL "strand.testing.Call"
 #define ANCHOR 1 /* in a metatable of records: what they live in */
 
@@ -26,23 +26,23 @@
 */
 
 /* An engine with one partition, which holds one record. */
-typedef struct stage {
+typedef struct fixture {
   strand_engine *engine;
   strand_partition *partition;
   const strand_record *record;
   strand_current current;
-} stage;
+} fixture;
 
 static void no_notice (void *arg, const strand_notice *notice) {
   (void)arg, (void)notice;
 }
 
-static void no_release (void *arg, const strand_held *held) {
-  (void)arg, (void)held;
+static void no_release (void *arg, const strand_orphan *orphan) {
+  (void)arg, (void)orphan;
 }
 
-static int stage_gc (lua_State *L) {
-  stage *self = lua_touserdata(L, 1);
+static int fixture_gc (lua_State *L) {
+  fixture *self = lua_touserdata(L, 1);
   if (self->partition != NULL)
     strand_engine_revoke(self->engine, self->partition, no_release, NULL);
   self->partition = NULL;
@@ -54,7 +54,7 @@ static int stage_gc (lua_State *L) {
 static strand_engine *open_engine (void) {
   strand_route_limits route = { 0 };
   strand_engine_config config = { 0 };
-  route.policy.exhausted = STRAND_VERDICT_PARK;
+  route.policy.exhausted = STRAND_OUTCOME_PARK;
   config.ordering = STRAND_UNORDERED;
   config.max_buffered_records = config.max_buffered_bytes = BUDGET;
   config.max_waiting_records = config.max_waiting_bytes = BUDGET;
@@ -148,8 +148,8 @@ static void write_record (lua_State *L, strand_record *r, const description *d,
   memcpy(at + d->headers_length, &epoch, STRAND_EPOCH_LENGTH);
 }
 
-/* False: memory ran out. What was made is the stage's. */
-static bool fill (lua_State *L, stage *self, const description *d,
+/* False: memory ran out. What was made is the fixture's. */
+static bool fill (lua_State *L, fixture *self, const description *d,
                   int headers) {
   strand_partition *p;
   strand_record *r;
@@ -175,13 +175,13 @@ static bool fill (lua_State *L, stage *self, const description *d,
 static int testing_record (lua_State *L) {
   enum { FLAT = 1, HEADERS, OWNER, METATABLE };
   description d = { 0 };
-  stage *self;
+  fixture *self;
   luaL_checktype(L, FLAT, LUA_TTABLE);
   lua_settop(L, FLAT);
   describe(L, &d);
   self = strand_newuserdata(L, sizeof(*self));
   memset(self, 0, sizeof(*self));
-  strand_settype(L, STAGE);
+  strand_settype(L, FIXTURE);
   strand_current_open(L, &self->current);
   lua_pushvalue(L, OWNER);
   lua_rawseti(L, METATABLE, ANCHOR);
@@ -201,11 +201,11 @@ typedef struct call {
   strand_records many;
   strand_task task;
   const char *made;
-  strand_verdict *verdicts; /* of a batch; else the task's is used */
+  strand_outcome *outcomes; /* of a batch; else the task's is used */
   const strand_record *records[];
 } call;
 
-static void free_reason (strand_verdict *v) {
+static void free_reason (strand_outcome *v) {
   free(v->reason);
   v->reason = NULL;
 }
@@ -213,21 +213,21 @@ static void free_reason (strand_verdict *v) {
 static int call_gc (lua_State *L) {
   call *self = lua_touserdata(L, 1);
   uint32_t i;
-  free_reason(&self->task.verdict);
-  for (i = 0; self->verdicts != NULL && i < self->many.count; i++)
-    free_reason(&self->verdicts[i]);
-  free(self->verdicts);
-  self->verdicts = NULL;
+  free_reason(&self->task.outcome);
+  for (i = 0; self->outcomes != NULL && i < self->many.count; i++)
+    free_reason(&self->outcomes[i]);
+  free(self->outcomes);
+  self->outcomes = NULL;
   return 0;
 }
 
-/* Only records of ours have a stage in their metatable. */
+/* Only records of ours have a fixture in their metatable. */
 static const strand_record *check_record (lua_State *L, int list, int i) {
-  const stage *owner = NULL;
+  const fixture *owner = NULL;
   lua_rawgeti(L, list, i);
   if (lua_isuserdata(L, -1) && lua_getmetatable(L, -1)) {
     lua_rawgeti(L, -1, ANCHOR);
-    owner = strand_test(L, -1, STAGE);
+    owner = strand_test(L, -1, FIXTURE);
     lua_pop(L, 2);
   }
   lua_pop(L, 1);
@@ -250,11 +250,11 @@ static call *new_call (lua_State *L, int list, bool batch) {
     self->records[i] = check_record(L, list, (int)i + 1);
   self->task.record = self->records[0];
   if (!batch) return self;
-  self->verdicts = calloc(count, sizeof(*self->verdicts));
-  if (self->verdicts == NULL) luaL_error(L, "not enough memory");
+  self->outcomes = calloc(count, sizeof(*self->outcomes));
+  if (self->outcomes == NULL) luaL_error(L, "not enough memory");
   self->many.count = (uint32_t)count;
   self->many.records = self->records;
-  self->many.verdicts = self->verdicts;
+  self->many.outcomes = self->outcomes;
   self->task.many = &self->many;
   return self;
 }
@@ -270,11 +270,11 @@ static int enter (lua_State *L) {
   else strand_batch_push(L, &self->batch, &self->many, &self->current, 5, 4);
   lua_pushvalue(L, 3);
   lua_call(L, 2, 2);
-  strand_verdict_results(L, self->made, &self->task.verdict);
+  strand_outcome_from_results(L, self->made, &self->task.outcome);
   return 0;
 }
 
-static void push_verdict (lua_State *L, const strand_verdict *v) {
+static void push_outcome (lua_State *L, const strand_outcome *v) {
   static const char *const kinds[] = { "done",  "failed", "exhausted",
                                        "retry", "skip",   "dead_letter",
                                        "park",  "stop" };
@@ -285,21 +285,21 @@ static void push_verdict (lua_State *L, const strand_verdict *v) {
     lua_pushlstring(L, v->reason, v->reason_length);
     lua_setfield(L, -2, "reason");
   }
-  if (v->delay_us < 0 || v->kind != STRAND_VERDICT_RETRY) return;
+  if (v->delay_us < 0 || v->kind != STRAND_OUTCOME_RETRY) return;
   lua_pushnumber(L, (lua_Number)v->delay_us / 1e6);
   lua_setfield(L, -2, "delay");
 }
 
-static void push_verdicts (lua_State *L, const call *self) {
+static void push_outcomes (lua_State *L, const call *self) {
   uint32_t i;
   lua_newtable(L);
   if (self->task.many == NULL) {
-    push_verdict(L, &self->task.verdict);
+    push_outcome(L, &self->task.outcome);
     lua_rawseti(L, -2, 1);
     return;
   }
   for (i = 0; i < self->many.count; i++) {
-    push_verdict(L, &self->verdicts[i]);
+    push_outcome(L, &self->outcomes[i]);
     lua_rawseti(L, -2, (int)i + 1);
   }
 }
@@ -339,7 +339,7 @@ static int testing_call (lua_State *L) {
   self = new_call(L, RECORDS, lua_toboolean(L, BATCH));
   strand_current_open(L, &self->current);
   lua_pushvalue(L, OWNER);
-  lua_rawseti(L, METATABLE, ANCHOR + 1); /* it is no stage */
+  lua_rawseti(L, METATABLE, ANCHOR + 1); /* it is no fixture */
   strand_batch_open(L, &self->batch);
   lua_pushvalue(L, OWNER); /* its methods have the state */
   lua_rawseti(L, BATCHES, ANCHOR + 1);
@@ -353,12 +353,12 @@ static int testing_call (lua_State *L) {
   before = strand_outcome_watch(L, &self->made);
   status = lua_pcall(L, 5, 0, traceback);
   strand_outcome_watch(L, before); /* the key is there: allocates nothing */
-  if (status != 0) strand_verdict_error(L, status, &self->task.verdict);
+  if (status != 0) strand_outcome_from_error(L, status, &self->task.outcome);
   if (self->task.many != NULL)
-    strand_batch_end(&self->batch, &self->many, &self->task.verdict);
+    strand_batch_end(&self->batch, &self->many, &self->task.outcome);
   strand_current_end(L, &self->current, CACHE);
   lua_settop(L, TRACEBACK);
-  push_verdicts(L, self);
+  push_outcomes(L, self);
   return 1;
 }
 
@@ -370,8 +370,8 @@ static const luaL_Reg no_methods[] = {
   { NULL, NULL },
 };
 
-static const luaL_Reg stage_metamethods[] = {
-  { "__gc", stage_gc },
+static const luaL_Reg fixture_metamethods[] = {
+  { "__gc", fixture_gc },
   { NULL, NULL },
 };
 
@@ -387,7 +387,7 @@ static const luaL_Reg functions[] = {
 };
 
 void strand_open_testing (lua_State *L) {
-  strand_newtype(L, STAGE, no_methods, stage_metamethods);
+  strand_newtype(L, FIXTURE, no_methods, fixture_metamethods);
   strand_newtype(L, CALL, no_methods, call_metamethods);
   strand_setfuncs(L, functions);
 }

@@ -7,7 +7,7 @@
 **   (3) One that is revoked has no queue, and a lease of it is out: the last
 **       of them drops it.
 **
-** Thread: owner, but for a tag's stop flag.
+** Thread: owner, but for a partition's stop flag.
 */
 #ifndef STRAND_ASSIGNMENT_H
 #define STRAND_ASSIGNMENT_H
@@ -19,7 +19,7 @@
 #include "core/engine.h"
 #include "core/places.h"
 
-typedef struct strand_tag strand_tag;
+typedef struct strand_assigned strand_assigned;
 
 /* Where a partition is read from: position.c's, which others ask. */
 typedef struct strand_position {
@@ -48,9 +48,9 @@ typedef struct strand_gap {
   bool asked;     /* the helper has the question about it */
 } strand_gap;
 
-/* An assignment's partition as this side sees it: the engine's tag. Freed
-** when it is revoked and no lease of it is out. */
-struct strand_tag {
+/* An assigned partition as the owner sees it: what the engine's one has as its
+** opaque. Freed when it is revoked and no lease of it is out. */
+struct strand_assigned {
   strand_partition *partition; /* NULL when revoked */
   rd_kafka_queue_t *queue;     /* NULL when revoked */
   unsigned route;
@@ -66,17 +66,17 @@ struct strand_tag {
   int64_t end;    /* the partition's end, when it was last reached */
   strand_position position;
   strand_gap gap;
-  strand_link letters; /* of its records; dead_letters.c */
-  char apart[64];      /* from what the owner writes for each lease */
+  strand_link dead_letters; /* of its records; dead_letters.c */
+  char apart[64];           /* from what the owner writes for each lease */
   /* Written by the owner, read by workers before each further record of a
   ** lease: one that it reads too early is one more record in flight. */
   atomic_bool stop;
 };
 
-/* tags[0..count) are live, or gone with leases out; 'places' finds those that
-** are live. */
+/* partitions[0..count) are live, or gone with leases out; 'places' finds those
+** that are live. */
 typedef struct strand_assignment {
-  strand_tag **tags;
+  strand_assigned **partitions;
   size_t count;
   size_t capacity;
   strand_places places;
@@ -84,12 +84,12 @@ typedef struct strand_assignment {
 
 void strand_assignment_free (strand_assignment *a);
 /* One that is not assigned yet. NULL: memory ran out. */
-strand_tag *strand_assignment_add (strand_assignment *a);
+strand_assigned *strand_assignment_add (strand_assignment *a);
 /* Frees one that is revoked and has no lease out, or never came to be. */
-void strand_assignment_drop (strand_assignment *a, strand_tag *tag);
+void strand_assignment_drop (strand_assignment *a, strand_assigned *assigned);
 /* NULL: it is not one of them, or revoked. */
-strand_tag *strand_assignment_find (const strand_assignment *a,
-                                    const char *topic, int32_t partition);
+strand_assigned *strand_assignment_find (const strand_assignment *a,
+                                         const char *topic, int32_t partition);
 /* Between two turns, in debug builds. */
 void strand_assignment_check (const strand_assignment *a);
 

@@ -38,7 +38,7 @@ void strand_closing_begin (strand_member *m, int64_t now_us) {
 static bool still_runs (const strand_member *m, int64_t now_us) {
   strand_engine_stats stats;
   strand_engine_stats_read(m->owner.engine, &stats);
-  return stats.in_flight > 0 || stats.letters > 0
+  return stats.in_flight > 0 || stats.dead_letters > 0
          || strand_engine_throttle(m->owner.engine, now_us) < INT64_MAX;
 }
 
@@ -49,9 +49,9 @@ static void begin_leaving (strand_member *m) {
   strand_helper_hurry(m->owner.helper);
   error = rd_kafka_consumer_close_queue(m->owner.client, m->owner.queue);
   if (error != NULL && !m->membership.fatal) { /* which was told */
-    strand_trouble_error(&m->troubles, rd_kafka_error_code(error),
-                         rd_kafka_error_string(error), NULL, -1,
-                         strand_clock_us());
+    strand_health_error(&m->health, rd_kafka_error_code(error),
+                        rd_kafka_error_string(error), NULL, -1,
+                        strand_clock_us());
   }
   if (error != NULL) {
     rd_kafka_error_destroy(error);
@@ -62,8 +62,9 @@ static void begin_leaving (strand_member *m) {
 static void drop_all (strand_member *m) {
   strand_committer_end(&m->committer);
   for (size_t i = m->assignment.count; i-- > 0;) {
-    if (i < m->assignment.count && m->assignment.tags[i]->partition != NULL) {
-      strand_epoch_end(&m->epochs, m->assignment.tags[i]);
+    if (i < m->assignment.count
+        && m->assignment.partitions[i]->partition != NULL) {
+      strand_epoch_end(&m->epochs, m->assignment.partitions[i]);
     }
   }
   strand_shares_change(&m->shares);
@@ -100,7 +101,7 @@ static void destroy_client (strand_member *m) {
 }
 
 static void note_closed (strand_member *m) {
-  m->owner.phase = STRAND_OVER;
+  m->owner.phase = STRAND_ENDED;
   strand_shared_end_member(m->owner.consumer);
 }
 

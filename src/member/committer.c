@@ -23,13 +23,13 @@
 void strand_committer_init (strand_committer *t, const strand_owner *owner,
                             const strand_membership *membership,
                             const strand_join_watch *join_watch,
-                            const strand_troubles *troubles,
+                            const strand_health *health,
                             strand_problem *problem,
                             strand_snapshot *snapshot) {
   *t = (strand_committer){ .owner = owner,
                            .membership = membership,
                            .join_watch = join_watch,
-                           .troubles = troubles,
+                           .health = health,
                            .problem = problem,
                            .snapshot = snapshot };
 }
@@ -61,8 +61,8 @@ static void answer_waiters (strand_committer *t, bool planned_only,
 
 /* For health(). */
 static void publish (strand_committer *t, int64_t now_us) {
-  const strand_trouble *failing = &t->failing;
-  bool fails = strand_trouble_is_due(failing, now_us);
+  const strand_alert *failing = &t->failing;
+  bool fails = strand_alert_is_due(failing, now_us);
   strand_failure problem;
   if (fails) {
     strand_fail(&problem, "COMMIT_FAILS", "commits fail for %.0f s: %s",
@@ -72,12 +72,11 @@ static void publish (strand_committer *t, int64_t now_us) {
                      fails ? &problem : NULL);
 }
 
-static void note_trouble (strand_committer *t, rd_kafka_resp_err_t err,
-                          int64_t now_us) {
-  strand_trouble *failing = &t->failing;
+static void note_alert (strand_committer *t, rd_kafka_resp_err_t err,
+                        int64_t now_us) {
+  strand_alert *failing = &t->failing;
   bool later = strand_error_is_later(err);
-  strand_trouble_begin(failing, now_us,
-                       later ? STRAND_TROUBLE_PATIENCE_US : 0);
+  strand_alert_begin(failing, now_us, later ? STRAND_ALERT_PATIENCE_US : 0);
   if (!later && failing->tell_us > now_us) failing->tell_us = now_us;
   strand_heard_note(&t->cause, err, rd_kafka_err2str(err));
   publish(t, now_us); /* before the event is told */
@@ -87,7 +86,7 @@ static void note_trouble (strand_committer *t, rd_kafka_resp_err_t err,
 void strand_committer_tick (strand_committer *t, int64_t now_us) {
   if (t->failing.since_us != 0 && t->commit == NULL
       && strand_engine_commit_due(t->owner->engine, 0) == INT64_MAX) {
-    t->failing = (strand_trouble){ 0 };
+    t->failing = (strand_alert){ 0 };
   }
   publish(t, now_us);
 }
@@ -239,7 +238,7 @@ static void take_error (strand_committer *t, rd_kafka_resp_err_t err,
            rd_kafka_err2str(err), &failure);
   /* no commit is taken before it has joined again, however often it tries */
   t->must_rejoin = strand_error_kind_of(err) == STRAND_ERROR_LEFT_BEHIND;
-  note_trouble(t, err, now_us);
+  note_alert(t, err, now_us);
   take_failure(t, answer_of(err), &failure, now_us);
 }
 
@@ -249,9 +248,9 @@ static void take_success (strand_committer *t, int64_t now_us) {
   strand_tally_commit(&t->owner->consumer->tally, t->commit);
   strand_engine_commit_answer(t->owner->engine, t->commit, STRAND_COMMITTED,
                               now_us);
-  t->failing = (strand_trouble){ 0 };
+  t->failing = (strand_alert){ 0 };
   publish(t, now_us);
-  strand_trouble_committed(t->troubles, now_us);
+  strand_health_committed(t->health, now_us);
   if (strand_engine_commit_due(t->owner->engine, now_us) > 0) {
     strand_failure untold;
     answer_waiters(t, true, is_untold(t, &untold) ? &untold : NULL);

@@ -12,11 +12,11 @@
 
 #include "base/waker.h"
 #include "kafka/join_watch.h"
-#include "kafka/trouble.h"
+#include "kafka/alert.h"
 #include "member/membership.h"
 #include "member/owner.h"
 #include "member/snapshot.h"
-#include "member/troubles.h"
+#include "member/health.h"
 #include "shared/problem.h"
 
 typedef struct strand_committer {
@@ -24,7 +24,7 @@ typedef struct strand_committer {
   const strand_owner *owner;
   const strand_membership *membership;
   const strand_join_watch *join_watch;
-  const strand_troubles *troubles;
+  const strand_health *health;
   strand_problem *problem;
   strand_snapshot *snapshot;
 
@@ -34,14 +34,14 @@ typedef struct strand_committer {
   int tries;               /* inside a rebalance */
   strand_waiter *waiters;
   strand_failure failure; /* of the last commit; code "": none */
-  strand_trouble failing; /* until one succeeds, or nothing is left of it */
+  strand_alert failing;   /* until one succeeds, or nothing is left of it */
   strand_heard cause;
 } strand_committer;
 
 void strand_committer_init (strand_committer *t, const strand_owner *owner,
                             const strand_membership *membership,
                             const strand_join_watch *join_watch,
-                            const strand_troubles *troubles,
+                            const strand_health *health,
                             strand_problem *problem,
                             strand_snapshot *snapshot);
 /* The queue of answers. Thread: lua. */

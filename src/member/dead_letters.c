@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "kafka/errors.h"
-#include "member/letter.h"
+#include "member/dead_letter_format.h"
 
 #define EVENTS_MOST 100 /* of one turn */
 #define AGAIN_FIRST_US 100000
@@ -15,24 +15,24 @@
 #define SETTLE_AGAIN_US 100000 /* after memory ran out */
 #define CHECKED_MOST 64        /* of thousands, at each turn */
 
-typedef struct letter {
+typedef struct dead_letter {
   strand_link link;      /* of its queue */
-  strand_link mine;      /* of its tag's */
+  strand_link mine;      /* of its partition's */
   strand_record *record; /* NULL: its partition was revoked */
   const char *problem;   /* why it is settled; NULL: acknowledged */
-  strand_letter_cut cut;
+  strand_dead_letter_cut cut;
   bool out;
   bool alone;  /* nothing else is out while it is */
   bool by_key; /* the partition of the same number is not there */
-} letter;
+} dead_letter;
 
 /* Once: the dead letter topic has fewer partitions than a source. */
-static void tell_fewer (strand_dead_letters *l, const letter *a) {
+static void tell_fewer (strand_dead_letters *l, const dead_letter *a) {
   static const char reason[] =
     "the dead letter topic has no partition of this number: placed by key";
   const strand_partition *p = strand_record_partition(a->record);
-  if (l->fewer_told) return;
-  l->fewer_told = true;
+  if (l->fewer_reported) return;
+  l->fewer_reported = true;
   strand_owner_tell(l->owner, "error", "UNKNOWN_PARTITION", reason,
                     l->outbox->config->topic, strand_partition_index(p));
 }
@@ -41,17 +41,17 @@ static void tell_fewer (strand_dead_letters *l, const letter *a) {
 ** Queues
 */
 
-static letter *first_of (const strand_link *queue) {
+static dead_letter *first_of (const strand_link *queue) {
   if (strand_list_empty(queue)) return NULL;
-  return strand_list_entry(queue->next, letter, link);
+  return strand_list_entry(queue->next, dead_letter, link);
 }
 
-static void move (letter *a, strand_link *queue) {
+static void move (dead_letter *a, strand_link *queue) {
   strand_list_remove(&a->link);
   strand_list_push(queue, &a->link);
 }
 
-static void drop (letter *a) {
+static void drop (dead_letter *a) {
   strand_list_remove(&a->link);
   strand_list_remove(&a->mine);
   free(a);
@@ -59,18 +59,19 @@ static void drop (letter *a) {
 
 bool strand_dead_letters_take (strand_dead_letters *l, strand_partition *p,
                                strand_record *record) {
-  strand_tag *tag = strand_partition_tag(p);
-  letter *a = calloc(1, sizeof(*a));
+  strand_assigned *assigned = strand_partition_opaque(p);
+  dead_letter *a = calloc(1, sizeof(*a));
   if (a == NULL) return false;
   a->record = record;
   strand_list_push(&l->ready, &a->link);
-  strand_list_push(&tag->letters, &a->mine);
+  strand_list_push(&assigned->dead_letters, &a->mine);
   return true;
 }
 
-void strand_dead_letters_forget (strand_tag *tag) {
-  while (!strand_list_empty(&tag->letters)) {
-    letter *a = strand_list_entry(tag->letters.next, letter, mine);
+void strand_dead_letters_forget (strand_assigned *assigned) {
+  while (!strand_list_empty(&assigned->dead_letters)) {
+    dead_letter *a = strand_list_entry(assigned->dead_letters.next,
+                                       dead_letter, mine);
     a->record = NULL;
     strand_list_remove(&a->mine);
     if (!a->out) drop(a);
@@ -78,7 +79,7 @@ void strand_dead_letters_forget (strand_tag *tag) {
 }
 
 static void drop_all (strand_link *queue) {
-  letter *a;
+  dead_letter *a;
   while ((a = first_of(queue)) != NULL) drop(a);
 }
 
@@ -110,12 +111,14 @@ void strand_dead_letters_free (strand_dead_letters *l) {
 ** What became of one
 */
 
-static void settle (strand_dead_letters *l, letter *a, const char *problem) {
+static void settle (strand_dead_letters *l, dead_letter *a,
+                    const char *problem) {
   a->problem = problem;
   move(a, &l->settled);
 }
 
-static void wait_again (strand_dead_letters *l, letter *a, int64_t now_us) {
+static void wait_again (strand_dead_letters *l, dead_letter *a,
+                        int64_t now_us) {
   move(a, &l->again);
   if (l->again_us != INT64_MAX) return;
   l->again_us = now_us + l->wait_us;
@@ -123,8 +126,9 @@ static void wait_again (strand_dead_letters *l, letter *a, int64_t now_us) {
   if (l->wait_us > AGAIN_MOST_US) l->wait_us = AGAIN_MOST_US;
 }
 
-static void cut (strand_dead_letters *l, letter *a, rd_kafka_resp_err_t err) {
-  const strand_letters_config *c = l->outbox->config;
+static void cut (strand_dead_letters *l, dead_letter *a,
+                 rd_kafka_resp_err_t err) {
+  const strand_dead_letters_config *c = l->outbox->config;
   if (a->cut == STRAND_CUT_NOTHING) a->cut = STRAND_CUT_REASON;
   else if (a->cut == STRAND_CUT_REASON && c->allow_value_drop
            && a->record->value_length > 0)
@@ -136,7 +140,7 @@ static void cut (strand_dead_letters *l, letter *a, rd_kafka_resp_err_t err) {
   move(a, &l->ready);
 }
 
-static void refuse (strand_dead_letters *l, letter *a, bool by_itself,
+static void refuse (strand_dead_letters *l, dead_letter *a, bool by_itself,
                     rd_kafka_resp_err_t err) {
   if (!by_itself) {
     a->alone = true;
@@ -149,8 +153,8 @@ static void refuse (strand_dead_letters *l, letter *a, bool by_itself,
 }
 
 /* 'by_itself': not in a batch, of which another may be to blame. */
-static void judge (strand_dead_letters *l, letter *a, rd_kafka_resp_err_t err,
-                   bool by_itself, int64_t now_us) {
+static void judge (strand_dead_letters *l, dead_letter *a,
+                   rd_kafka_resp_err_t err, bool by_itself, int64_t now_us) {
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) settle(l, a, NULL);
   else if (strand_error_is_final(err)) refuse(l, a, by_itself, err);
   else if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
@@ -169,10 +173,10 @@ static void judge (strand_dead_letters *l, letter *a, rd_kafka_resp_err_t err,
 ** Out
 */
 
-static rd_kafka_resp_err_t produce (strand_dead_letters *l, letter *a,
+static rd_kafka_resp_err_t produce (strand_dead_letters *l, dead_letter *a,
                                     int64_t now_us) {
   const strand_record *r = a->record;
-  const strand_letters_config *c = l->outbox->config;
+  const strand_dead_letters_config *c = l->outbox->config;
   bool value = r->flags & STRAND_RECORD_VALUE && a->cut != STRAND_CUT_VALUE;
   strand_outgoing record = {
     .topic = c->topic,
@@ -189,15 +193,16 @@ static rd_kafka_resp_err_t produce (strand_dead_letters *l, letter *a,
   };
   return strand_outbox_send(
     l->outbox, &record,
-    strand_letter_headers(c, l->outbox->group, r, a->cut, now_us), a->alone, a,
-    now_us);
+    strand_dead_letter_headers(c, l->outbox->group, r, a->cut, now_us),
+    a->alone, a, now_us);
 }
 
-static void send_one (strand_dead_letters *l, letter *a, int64_t now_us) {
+static void send_one (strand_dead_letters *l, dead_letter *a, int64_t now_us) {
   static const char returned[] =
     "it comes from the dead letter topic, where this group had sent it";
   rd_kafka_resp_err_t err;
-  if (strand_letter_returns(l->outbox->config, l->outbox->group, a->record)) {
+  if (strand_dead_letter_returns(l->outbox->config, l->outbox->group,
+                                 a->record)) {
     settle(l, a, returned);
     return;
   }
@@ -214,19 +219,19 @@ static void send_one (strand_dead_letters *l, letter *a, int64_t now_us) {
 
 /* What is ready has to wait for a report. */
 static bool is_held_up (const strand_dead_letters *l) {
-  const letter *a = first_of(&l->ready);
+  const dead_letter *a = first_of(&l->ready);
   return !strand_outbox_has_room(l->outbox, a != NULL && a->alone);
 }
 
 static void send_ready (strand_dead_letters *l, int64_t now_us) {
-  letter *a;
+  dead_letter *a;
   while (!is_held_up(l) && (a = first_of(&l->ready)) != NULL) {
     send_one(l, a, now_us);
   }
 }
 
 static void send_again (strand_dead_letters *l, int64_t now_us) {
-  letter *a;
+  dead_letter *a;
   if (now_us < l->again_us) return;
   l->again_us = INT64_MAX;
   while ((a = first_of(&l->again)) != NULL) move(a, &l->ready);
@@ -238,7 +243,7 @@ static void send_again (strand_dead_letters *l, int64_t now_us) {
 
 static void take_report (strand_dead_letters *l,
                          const rd_kafka_message_t *report, int64_t now_us) {
-  letter *a = report->_private;
+  dead_letter *a = report->_private;
   a->out = false;
   strand_outbox_report(l->outbox, report->err, now_us);
   if (report->err == RD_KAFKA_RESP_ERR_NO_ERROR
@@ -267,7 +272,7 @@ static void take_events (strand_dead_letters *l, int64_t now_us) {
 
 /* What is out of a client that goes will not be heard of. */
 static void renew (strand_dead_letters *l, int64_t now_us) {
-  letter *a;
+  dead_letter *a;
   if (!strand_outbox_renew(l->outbox)) return; /* the next turn tries again */
   while ((a = first_of(&l->out)) != NULL) {
     a->out = false;
@@ -280,16 +285,16 @@ static void renew (strand_dead_letters *l, int64_t now_us) {
 ** The engine is told
 */
 
-static strand_err park (strand_dead_letters *l, const letter *a,
+static strand_err park (strand_dead_letters *l, const dead_letter *a,
                         int64_t now_us) {
   char reason[STRAND_REASON_MAX];
-  size_t length = strand_letter_excuse(reason, a->record, a->problem);
+  size_t length = strand_dead_letter_excuse(reason, a->record, a->problem);
   return strand_engine_dead_letter_refused(l->owner->engine, a->record, reason,
                                            length, now_us);
 }
 
 static void tell_engine (strand_dead_letters *l, int64_t now_us) {
-  letter *a;
+  dead_letter *a;
   while ((a = first_of(&l->settled)) != NULL) {
     strand_err err = a->problem != NULL ? park(l, a, now_us)
                                         : strand_engine_dead_letter_acked(
@@ -334,14 +339,14 @@ static size_t count_of (const strand_link *queue) {
 static bool are_out (const strand_link *queue, bool out) {
   size_t count = count_of(queue);
   for (const strand_link *at = queue->next; count > 0; at = at->next, count--)
-    if (strand_list_entry(at, letter, link)->out != out) return false;
+    if (strand_list_entry(at, dead_letter, link)->out != out) return false;
   return true;
 }
 
 static bool have_records (const strand_link *queue) {
   size_t count = count_of(queue);
   for (const strand_link *at = queue->next; count > 0; at = at->next, count--)
-    if (strand_list_entry(at, letter, link)->record == NULL) return false;
+    if (strand_list_entry(at, dead_letter, link)->record == NULL) return false;
   return true;
 }
 

@@ -50,7 +50,7 @@ typedef struct strand_dead_letters {
   strand_link settled;
   int64_t again_us; /* INT64_MAX: 'again' is empty */
   int64_t wait_us;
-  bool fewer_told;
+  bool fewer_reported;
 } strand_dead_letters;
 
 void strand_dead_letters_init (strand_dead_letters *l,
@@ -66,7 +66,7 @@ bool strand_dead_letters_take (strand_dead_letters *l, strand_partition *p,
 void strand_dead_letters_serve (strand_dead_letters *l, int64_t now_us);
 int64_t strand_dead_letters_due (const strand_dead_letters *l, int64_t now_us);
 /* The partition ends, before the engine hears of it. */
-void strand_dead_letters_forget (strand_tag *tag);
+void strand_dead_letters_forget (strand_assigned *assigned);
 /* Between two turns, in debug builds. */
 void strand_dead_letters_check (const strand_dead_letters *l);
 

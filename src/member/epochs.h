@@ -18,14 +18,14 @@
 #include "member/position.h"
 #include "member/snapshot.h"
 #include "member/topics.h"
-#include "member/troubles.h"
+#include "member/health.h"
 
 /* What it needs; set when the member is made. */
 typedef struct strand_epochs {
   const strand_owner *owner;
   strand_assignment *assignment;
   strand_topics *topics;
-  const strand_troubles *troubles;
+  const strand_health *health;
   strand_positions *positions;
   strand_handover *handover;
   strand_snapshot *snapshot;
@@ -36,18 +36,19 @@ typedef struct strand_epochs {
 void strand_epoch_begin (const strand_epochs *e, const char *topic,
                          int32_t index);
 /* Nothing new of the partition starts; what runs ends with its record. */
-void strand_epoch_leave (const strand_epochs *e, strand_tag *tag);
+void strand_epoch_leave (const strand_epochs *e, strand_assigned *assigned);
 /* The same of all, at once. */
 void strand_epoch_leave_all (const strand_epochs *e);
-/* Leases that are out are held. */
-void strand_epoch_end (const strand_epochs *e, strand_tag *tag);
+/* Shards of leases that are out become orphans. */
+void strand_epoch_end (const strand_epochs *e, strand_assigned *assigned);
 /* A new epoch of the same partition begins, at 'offset'. NULL: memory ran
 ** out, and the consumer ends. */
-strand_tag *strand_epoch_restart (const strand_epochs *e, strand_tag *tag,
-                                  int64_t offset);
+strand_assigned *strand_epoch_restart (const strand_epochs *e,
+                                       strand_assigned *assigned,
+                                       int64_t offset);
 /* The same of all whose log was made anew, or cut. */
 void strand_epoch_reset (const strand_epochs *e, int64_t now_us);
 /* Goes on with what other members have given up. */
-void strand_epoch_claim (const strand_epochs *e);
+void strand_epoch_take_over (const strand_epochs *e);
 
 #endif

@@ -31,7 +31,7 @@ static void take_result (strand_group *g, rd_kafka_resp_err_t err,
   char text[300];
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR || g->membership->fatal) return;
   snprintf(text, sizeof(text), "%s: %s", what, rd_kafka_err2str(err));
-  strand_trouble_error(g->troubles, err, text, NULL, -1, strand_clock_us());
+  strand_health_error(g->health, err, text, NULL, -1, strand_clock_us());
 }
 
 static rd_kafka_resp_err_t code_and_free (rd_kafka_error_t *error) {
@@ -74,7 +74,7 @@ static void assign (strand_group *g, rd_kafka_event_t *event) {
   answer_assign(g, list);
   if (g->membership->cooperative) strand_position_keep(g->positions);
   strand_shares_change(g->shares);
-  strand_trouble_joined(g->troubles, strand_clock_us());
+  strand_health_joined(g->health, strand_clock_us());
   strand_membership_join(g->membership);
   strand_topics_assigned(g->topics, strand_clock_us());
   strand_position_restore(g->positions);
@@ -85,7 +85,7 @@ static void assign (strand_group *g, rd_kafka_event_t *event) {
 ** Revoke
 */
 
-static strand_tag *revoked_tag (const strand_group *g, int i) {
+static strand_assigned *revoked_partition (const strand_group *g, int i) {
   rd_kafka_topic_partition_list_t *list;
   list = rd_kafka_event_topic_partition_list(g->rebalance);
   if (i >= list->cnt) return NULL;
@@ -99,10 +99,10 @@ static int revoked_count (const strand_group *g) {
 
 static void tell_revoked (strand_group *g, const char *type) {
   for (int i = 0; i < revoked_count(g); i++) {
-    strand_tag *tag = revoked_tag(g, i);
+    strand_assigned *assigned = revoked_partition(g, i);
     strand_event event;
-    if (tag == NULL) continue;
-    event = strand_owner_event(g->owner, type, tag);
+    if (assigned == NULL) continue;
+    event = strand_owner_event(g->owner, type, assigned);
     strand_owner_emit(g->owner, &event);
   }
 }
@@ -123,10 +123,11 @@ static void answer_revoke (strand_group *g) {
 static void count_lost (strand_group *g) {
   uint64_t lost = 0;
   for (int i = 0; i < revoked_count(g); i++) {
-    strand_tag *tag = revoked_tag(g, i);
+    strand_assigned *assigned = revoked_partition(g, i);
     strand_partition_stats stats;
-    if (tag == NULL) continue;
-    strand_partition_stats_read(g->owner->engine, tag->partition, 0, &stats);
+    if (assigned == NULL) continue;
+    strand_partition_stats_read(g->owner->engine, assigned->partition, 0,
+                                &stats);
     lost += stats.in_flight;
   }
   strand_tally_lose(&g->owner->consumer->tally, lost);
@@ -146,8 +147,8 @@ static void finish_revoke (strand_group *g) {
   /* a rebalance that the end of the consumer cut short */
   if (g->owner->phase == STRAND_ENDING) strand_snapshot_stop(g->snapshot);
   for (int i = 0; i < revoked_count(g); i++) {
-    strand_tag *tag = revoked_tag(g, i);
-    if (tag != NULL) strand_epoch_end(g->epochs, tag);
+    strand_assigned *assigned = revoked_partition(g, i);
+    if (assigned != NULL) strand_epoch_end(g->epochs, assigned);
   }
   strand_shares_change(g->shares);
   answer_revoke(g);
@@ -181,8 +182,8 @@ static void revoke (strand_group *g, rd_kafka_event_t *event, int64_t now_us) {
   if (lost) note_lost(g);
   if (!g->membership->fatal) tell_revoked(g, lost ? "lost" : "revoked");
   for (int i = 0; i < revoked_count(g); i++) {
-    strand_tag *tag = revoked_tag(g, i);
-    if (tag != NULL) strand_epoch_leave(g->epochs, tag);
+    strand_assigned *assigned = revoked_partition(g, i);
+    if (assigned != NULL) strand_epoch_leave(g->epochs, assigned);
   }
   strand_handover_recall(g->handover);
   if (lost) count_lost(g);
@@ -194,17 +195,19 @@ static void revoke (strand_group *g, rd_kafka_event_t *event, int64_t now_us) {
 /* Handlers, or dead letters under way. */
 static bool something_runs (const strand_group *g) {
   for (int i = 0; i < revoked_count(g); i++) {
-    const strand_tag *tag = revoked_tag(g, i);
-    if (tag == NULL) continue;
-    if (tag->leases > 0 || !strand_list_empty(&tag->letters)) return true;
+    const strand_assigned *assigned = revoked_partition(g, i);
+    if (assigned == NULL) continue;
+    if (assigned->leases > 0 || !strand_list_empty(&assigned->dead_letters))
+      return true;
   }
   return false;
 }
 
 static bool is_dirty (const strand_group *g) {
   for (int i = 0; i < revoked_count(g); i++) {
-    const strand_tag *tag = revoked_tag(g, i);
-    if (tag != NULL && strand_engine_dirty(g->owner->engine, tag->partition)) {
+    const strand_assigned *assigned = revoked_partition(g, i);
+    if (assigned != NULL
+        && strand_engine_dirty(g->owner->engine, assigned->partition)) {
       return true;
     }
   }
@@ -281,8 +284,8 @@ static void lose_all (strand_group *g) {
   strand_membership_leave(g->membership);
   for (size_t i = 0; i < g->assignment->count; i++) {
     strand_event event;
-    if (g->assignment->tags[i]->partition == NULL) continue;
-    event = strand_owner_event(g->owner, "lost", g->assignment->tags[i]);
+    if (g->assignment->partitions[i]->partition == NULL) continue;
+    event = strand_owner_event(g->owner, "lost", g->assignment->partitions[i]);
     strand_owner_emit(g->owner, &event);
   }
   strand_engine_stats_read(g->owner->engine, &stats);
@@ -309,9 +312,9 @@ static void take_error (strand_group *g, rd_kafka_event_t *event,
     return;
   }
   p = rd_kafka_event_topic_partition(event);
-  strand_trouble_error(g->troubles, err, rd_kafka_event_error_string(event),
-                       p != NULL ? p->topic : NULL,
-                       p != NULL ? p->partition : -1, now_us);
+  strand_health_error(g->health, err, rd_kafka_event_error_string(event),
+                      p != NULL ? p->topic : NULL,
+                      p != NULL ? p->partition : -1, now_us);
   if (p != NULL) rd_kafka_topic_partition_destroy(p);
 }
 

@@ -22,14 +22,14 @@
 #include "member/shares.h"
 #include "member/snapshot.h"
 #include "member/topics.h"
-#include "member/troubles.h"
+#include "member/health.h"
 
 typedef struct strand_group {
   /* set when the member is made, and only read */
   const strand_owner *owner;
   const strand_assignment *assignment;
   strand_membership *membership;
-  const strand_troubles *troubles;
+  const strand_health *health;
   strand_topics *topics;
   strand_outage *outage;
   strand_positions *positions;

@@ -9,10 +9,10 @@
 #include "member/outcome.h"
 #include "shared/mailbox.h"
 
-#define LOOK_FIRST_US 1000
+#define HARVEST_FIRST_US 1000
 #define SPREAD_US 1000
 #define SPARE_MAX 8 /* batches that are kept for the next */
-#define LOOK_MOST_US 1000000
+#define HARVEST_MOST_US 1000000
 
 void strand_handover_init (strand_handover *h, const strand_owner *owner,
                            strand_assignment *assignment,
@@ -23,7 +23,7 @@ void strand_handover_init (strand_handover *h, const strand_owner *owner,
                           .snapshot = snapshot,
                           .watchdog = watchdog,
                           .waker = waker,
-                          .look_us = INT64_MAX };
+                          .harvest_us = INT64_MAX };
 }
 
 void strand_handover_limit (strand_handover *h, size_t max_ready) {
@@ -82,40 +82,40 @@ static void prepare_slot (strand_batch *batch, uint32_t i) {
 
 static void fill_slot (strand_handover *h, strand_slot *slot,
                        const strand_lease *lease) {
-  strand_tag *tag = strand_partition_tag(lease->partition);
+  strand_assigned *assigned = strand_partition_opaque(lease->partition);
   slot->lease = *lease;
-  slot->tag = tag;
+  slot->assigned = assigned;
   slot->first = lease->record;
   slot->call = NULL;
   slot->count = lease->count;
-  slot->stop = &tag->stop;
-  slot->route = tag->route;
-  slot->deadline_us = strand_watchdog_deadline(h->watchdog, tag->route);
-  slot->judged = slot->over = false;
+  slot->stop = &assigned->stop;
+  slot->route = assigned->route;
+  slot->deadline_us = strand_watchdog_deadline(h->watchdog, assigned->route);
+  slot->has_outcome = slot->settled = false;
   slot->harvested = 0;
   slot->since_us = 0;
   atomic_store_explicit(&slot->began_us, 0, memory_order_relaxed);
   atomic_store_explicit(&slot->done, 0, memory_order_relaxed);
   atomic_store_explicit(&slot->state, STRAND_SLOT_READY, memory_order_relaxed);
-  tag->leases++;
+  assigned->leases++;
 }
 
-/* The bundle is there before the lease: nothing fails in between. */
-static void fill_bundle (strand_handover *h, strand_slot *slot,
-                         const strand_lease *first, int64_t now_us) {
-  strand_bundle *bundle = h->bundle;
+/* The batch call is there before the lease: nothing fails in between. */
+static void fill_batch_call (strand_handover *h, strand_slot *slot,
+                             const strand_lease *first, int64_t now_us) {
+  strand_batch_call *batch_call = h->batch_call;
   fill_slot(h, slot, first);
-  slot->tag->leases--; /* each part counts */
-  h->bundle = NULL;
-  strand_bundle_fill(h->owner->engine, bundle, first, now_us);
-  slot->call = &bundle->call;
-  slot->count = bundle->call.records.count;
+  slot->assigned->leases--; /* each part counts */
+  h->batch_call = NULL;
+  strand_batch_call_fill(h->owner->engine, batch_call, first, now_us);
+  slot->call = &batch_call->call;
+  slot->count = batch_call->call.records.count;
 }
 
-static bool reserve_bundle (strand_handover *h) {
-  if (h->batch_most == 0 || h->bundle != NULL) return true;
-  h->bundle = strand_bundle_new(h->batch_most);
-  return h->bundle != NULL;
+static bool reserve_batch_call (strand_handover *h) {
+  if (h->batch_most == 0 || h->batch_call != NULL) return true;
+  h->batch_call = strand_batch_call_new(h->batch_most);
+  return h->batch_call != NULL;
 }
 
 /* The next slot of the batch. 0: nothing may start, or no memory for it. */
@@ -124,13 +124,13 @@ static uint32_t fill_next (strand_handover *h, strand_batch *batch,
   strand_slot *slot = &batch->slots[batch->count];
   size_t most = room > h->batch_most ? room : h->batch_most;
   strand_lease lease;
-  if (!reserve_bundle(h)
+  if (!reserve_batch_call(h)
       || !strand_engine_lease(h->owner->engine, most, now_us, &lease))
     return 0;
   if (strand_partition_limits(lease.partition)->by == STRAND_BATCH_NONE) {
     fill_slot(h, slot, &lease);
   }
-  else fill_bundle(h, slot, &lease, now_us);
+  else fill_batch_call(h, slot, &lease, now_us);
   batch->count++;
   batch->records += slot->count;
   return slot->count;
@@ -171,8 +171,8 @@ void strand_handover_post (strand_handover *h, int64_t now_us) {
     batch->older = h->batches;
     h->batches = batch;
     batch->spread_us = now_us + SPREAD_US;
-    h->look_wait_us = LOOK_FIRST_US;
-    h->look_us = now_us + LOOK_FIRST_US;
+    h->harvest_wait_us = HARVEST_FIRST_US;
+    h->harvest_us = now_us + HARVEST_FIRST_US;
     strand_snapshot_change(h->snapshot);
     strand_mailbox_post(&h->owner->consumer->mailbox, batch);
   }
@@ -184,50 +184,52 @@ void strand_handover_post (strand_handover *h, int64_t now_us) {
 
 static void end_slot (strand_handover *h, strand_batch *batch,
                       strand_slot *slot) {
-  strand_tag *tag = slot->tag;
+  strand_assigned *assigned = slot->assigned;
   strand_watchdog_forget(h->watchdog, slot);
-  slot->over = true;
+  slot->settled = true;
   batch->open--;
   if (slot->call != NULL) {
-    strand_bundle_free(strand_bundle_of(slot));
+    strand_batch_call_free(strand_batch_call_of(slot));
     return;
   }
-  if (--tag->leases == 0 && tag->partition == NULL)
-    strand_assignment_drop(h->assignment, tag);
+  if (--assigned->leases == 0 && assigned->partition == NULL)
+    strand_assignment_drop(h->assignment, assigned);
 }
 
-static void clear_verdict (strand_verdict *v) {
+static void clear_outcome (strand_outcome *v) {
   free(v->reason);
   free(v->policy_problem);
 }
 
-/* The lease ends with what its verdict says; without one, what is left goes
+/* The lease ends with what its outcome says; without one, what is left goes
 ** back unstarted (recalled, stopped). */
 static strand_err judge (strand_handover *h, strand_slot *slot,
-                         strand_verdict *v, int64_t now_us) {
+                         strand_outcome *v, int64_t now_us) {
   strand_err err;
   if (slot->lease.count == 0) return STRAND_OK;
-  if (!slot->judged || v->kind == STRAND_VERDICT_DONE) {
+  if (!slot->has_outcome || v->kind == STRAND_OUTCOME_DONE) {
     return strand_engine_give_back(h->owner->engine, &slot->lease);
   }
   err = strand_outcome_end(h->owner, &slot->lease, v, now_us);
   if (err != STRAND_OK || slot->lease.count == 0) return err;
-  clear_verdict(v); /* what is left of the lease has none */
-  slot->judged = false;
+  clear_outcome(v); /* what is left of the lease has none */
+  slot->has_outcome = false;
   return strand_engine_give_back(h->owner->engine, &slot->lease);
 }
 
 /* False: memory ran out; the slot is looked at again. */
-static bool harvest_bundle (strand_handover *h, strand_batch *batch,
-                            strand_slot *slot, int64_t now_us, bool *found) {
+static bool harvest_batch_call (strand_handover *h, strand_batch *batch,
+                                strand_slot *slot, int64_t now_us,
+                                bool *found) {
   if (atomic_load_explicit(&slot->state, memory_order_acquire)
       != STRAND_SLOT_ENDED) {
-    strand_watchdog_look(h->watchdog, batch, slot, now_us);
+    strand_watchdog_inspect(h->watchdog, batch, slot, now_us);
     return true;
   }
   *found = true;
-  if (strand_bundle_harvest(h->owner, h->assignment, strand_bundle_of(slot),
-                            slot->judged, now_us)
+  if (strand_batch_call_harvest(h->owner, h->assignment,
+                                strand_batch_call_of(slot), slot->has_outcome,
+                                now_us)
       != STRAND_OK)
     return false;
   end_slot(h, batch, slot);
@@ -239,7 +241,7 @@ static bool harvest_lease (strand_handover *h, strand_batch *batch,
   uint32_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
   uint32_t done = atomic_load_explicit(&slot->done, memory_order_acquire)
                   & ~STRAND_SLOT_EXPIRED;
-  strand_verdict *verdict;
+  strand_outcome *outcome;
   if (done > slot->harvested) {
     uint32_t before = slot->lease.count, count = done - slot->harvested;
     strand_err err = strand_engine_done(h->owner->engine, &slot->lease, count,
@@ -252,20 +254,20 @@ static bool harvest_lease (strand_handover *h, strand_batch *batch,
   }
   if (state != STRAND_SLOT_ENDED) { /* with none left it is about to */
     if (slot->lease.count > 0)
-      strand_watchdog_look(h->watchdog, batch, slot, now_us);
+      strand_watchdog_inspect(h->watchdog, batch, slot, now_us);
     return true;
   }
   *found = true;
-  verdict = strand_slot_verdict(batch, slot);
-  if (judge(h, slot, verdict, now_us) != STRAND_OK) return false;
-  if (slot->judged) clear_verdict(verdict);
+  outcome = strand_slot_outcome(batch, slot);
+  if (judge(h, slot, outcome, now_us) != STRAND_OK) return false;
+  if (slot->has_outcome) clear_outcome(outcome);
   end_slot(h, batch, slot);
   return true;
 }
 
 static bool harvest_slot (strand_handover *h, strand_batch *batch,
                           strand_slot *slot, int64_t now_us, bool *found) {
-  return slot->call != NULL ? harvest_bundle(h, batch, slot, now_us, found)
+  return slot->call != NULL ? harvest_batch_call(h, batch, slot, now_us, found)
                             : harvest_lease(h, batch, slot, now_us, found);
 }
 
@@ -292,12 +294,13 @@ static void fetch_ahead (const strand_batch *batch, uint32_t i) {
 static void harvest_batch (strand_handover *h, strand_batch *batch,
                            int64_t now_us, bool *found) {
   uint32_t claimed = batch->count - strand_batch_unclaimed(batch);
-  while (batch->first_open < claimed && batch->slots[batch->first_open].over)
+  while (batch->first_open < claimed
+         && batch->slots[batch->first_open].settled)
     batch->first_open++;
   for (uint32_t i = batch->first_open; i < claimed; i++) {
     strand_slot *slot = &batch->slots[i];
     fetch_ahead(batch, i + 2);
-    if (!slot->over && !harvest_slot(h, batch, slot, now_us, found)) return;
+    if (!slot->settled && !harvest_slot(h, batch, slot, now_us, found)) return;
   }
 }
 
@@ -316,22 +319,24 @@ void strand_handover_harvest (strand_handover *h, int64_t now_us) {
     retire_batch(h, batch);
   }
   if (found) {
-    h->look_wait_us = LOOK_FIRST_US;
+    h->harvest_wait_us = HARVEST_FIRST_US;
     strand_snapshot_change(h->snapshot);
   }
-  else if (now_us >= h->look_us) h->look_wait_us *= 2;
-  if (h->look_wait_us > LOOK_MOST_US) h->look_wait_us = LOOK_MOST_US;
-  h->look_us = h->batches == NULL
-                 ? INT64_MAX
-                 : strand_watchdog_due(h->watchdog, h->look_wait_us, now_us);
+  else if (now_us >= h->harvest_us) h->harvest_wait_us *= 2;
+  if (h->harvest_wait_us > HARVEST_MOST_US)
+    h->harvest_wait_us = HARVEST_MOST_US;
+  h->harvest_us = h->batches == NULL
+                    ? INT64_MAX
+                    : strand_watchdog_due(h->watchdog, h->harvest_wait_us,
+                                          now_us);
 }
 
 static strand_err give_back (strand_handover *h, strand_slot *slot) {
   if (slot->call == NULL) {
     return strand_engine_give_back(h->owner->engine, &slot->lease);
   }
-  return strand_bundle_harvest(h->owner, h->assignment, strand_bundle_of(slot),
-                               false, 0);
+  return strand_batch_call_harvest(h->owner, h->assignment,
+                                   strand_batch_call_of(slot), false, 0);
 }
 
 void strand_handover_recall (strand_handover *h) {
@@ -350,7 +355,7 @@ void strand_handover_recall (strand_handover *h) {
 }
 
 void strand_handover_free (strand_handover *h) {
-  if (h->bundle != NULL) strand_bundle_free(h->bundle);
+  if (h->batch_call != NULL) strand_batch_call_free(h->batch_call);
   while (h->spare != NULL) {
     strand_batch *batch = h->spare;
     h->spare = batch->older;
@@ -364,7 +369,7 @@ void strand_handover_halt (strand_handover *h) {
 }
 
 int64_t strand_handover_due (const strand_handover *h) {
-  return h->look_us;
+  return h->harvest_us;
 }
 
 bool strand_handover_out (const strand_handover *h) {
@@ -379,7 +384,7 @@ void strand_handover_check (const strand_handover *h) {
   for (const strand_batch *b = h->spare; b != NULL; b = b->older) spares++;
   assert(spares == h->spare_count && spares <= SPARE_MAX); /* (1) */
   for (uint32_t i = 0; newest != NULL && i < newest->count; i++) {
-    if (!newest->slots[i].over) open++;
+    if (!newest->slots[i].settled) open++;
   }
   assert(newest == NULL || newest->open == open); /* (2) */
   (void)spares;

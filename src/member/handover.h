@@ -10,7 +10,7 @@
 #ifndef STRAND_HANDOVER_H
 #define STRAND_HANDOVER_H
 
-#include "member/bundle.h"
+#include "member/batch_call.h"
 #include "member/watchdog.h"
 
 typedef struct strand_handover {
@@ -25,11 +25,11 @@ typedef struct strand_handover {
   strand_batch *spare;
   unsigned spare_count;
   size_t max_ready;
-  size_t batch_most;     /* records of the largest batch of a route */
-  strand_bundle *bundle; /* for the next one; or NULL */
-  bool halted;           /* what was not claimed came back */
-  int64_t look_us;       /* next look at the outcomes */
-  int64_t look_wait_us;
+  size_t batch_most;             /* records of the largest batch of a route */
+  strand_batch_call *batch_call; /* for the next one; or NULL */
+  bool halted;                   /* what was not claimed came back */
+  int64_t harvest_us;            /* next look at the outcomes */
+  int64_t harvest_wait_us;
 } strand_handover;
 
 /* Borrows all; 'waker' is the owner's. */

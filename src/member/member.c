@@ -54,26 +54,26 @@ static void take_rules (strand_member *m) {
   strand_consumer *c = m->owner.consumer;
   bool recall = false;
   for (size_t i = 0; i < m->assignment.count; i++) {
-    strand_partition *p = m->assignment.tags[i]->partition;
+    strand_partition *p = m->assignment.partitions[i]->partition;
     bool paused;
     if (p == NULL) continue;
     paused = strand_settings_paused(&c->settings, strand_partition_topic(p),
                                     strand_partition_index(p));
     strand_engine_pause(m->owner.engine, p, paused);
     recall = recall || paused;
-    atomic_store_explicit(&m->assignment.tags[i]->stop,
-                          paused || m->assignment.tags[i]->leaving,
+    atomic_store_explicit(&m->assignment.partitions[i]->stop,
+                          paused || m->assignment.partitions[i]->leaving,
                           memory_order_release);
   }
   strand_snapshot_change(&m->snapshot);
   if (recall) strand_handover_recall(&m->handover);
 }
 
-static void take_releases (strand_member *m, strand_held_entry *releases) {
+static void take_releases (strand_member *m, strand_orphan_entry *releases) {
   while (releases != NULL) {
-    strand_held_entry *r = releases;
+    strand_orphan_entry *r = releases;
     releases = r->next;
-    strand_engine_release(m->owner.engine, &r->held);
+    strand_engine_release(m->owner.engine, &r->orphan);
     free(r);
   }
 }
@@ -84,8 +84,8 @@ static void take_inbox (strand_member *m, int64_t now_us) {
   if (asked.limits) take_limits(m);
   if (asked.close) strand_closing_begin(m, now_us);
   if (asked.rules) take_rules(m);
-  if (asked.yields && m->owner.phase == STRAND_SERVING)
-    strand_epoch_claim(&m->epochs);
+  if (asked.handed_off && m->owner.phase == STRAND_SERVING)
+    strand_epoch_take_over(&m->epochs);
   take_releases(m, asked.releases);
   strand_seek_take(&m->seeks, asked.seeks);
   strand_parked_serve(&m->parking, asked.parked, now_us);
@@ -101,25 +101,26 @@ static void take_inbox (strand_member *m, int64_t now_us) {
 */
 
 /* A new epoch begins where the user wanted the partition to go. */
-static void take_seek (strand_member *m, strand_tag *tag,
+static void take_seek (strand_member *m, strand_assigned *assigned,
                        const strand_call *call, int64_t now_us) {
   bool again;
-  if (!strand_seek_answer(&m->seeks, tag, call, now_us)) return;
-  again = strand_position_is_again(tag);
-  tag = strand_epoch_restart(&m->epochs, tag, call->list->elems[0].offset);
-  strand_seek_arrived(&m->seeks, tag, call, again, now_us);
+  if (!strand_seek_answer(&m->seeks, assigned, call, now_us)) return;
+  again = strand_position_is_again(assigned);
+  assigned = strand_epoch_restart(&m->epochs, assigned,
+                                  call->list->elems[0].offset);
+  strand_seek_arrived(&m->seeks, assigned, call, again, now_us);
 }
 
 /* Of one partition. */
 static void take_position (strand_member *m, const strand_call *call,
                            int64_t now_us) {
   const rd_kafka_topic_partition_t *p = &call->list->elems[0];
-  strand_tag *tag = strand_assignment_find(&m->assignment, p->topic,
-                                           p->partition);
-  if (tag != NULL && tag->leaving) tag = NULL;
-  if (call->why >= STRAND_WHY_TARGET) take_seek(m, tag, call, now_us);
-  else if (tag != NULL) {
-    strand_position_answer(&m->positions, tag, call, now_us);
+  strand_assigned *assigned = strand_assignment_find(&m->assignment, p->topic,
+                                                     p->partition);
+  if (assigned != NULL && assigned->leaving) assigned = NULL;
+  if (call->why >= STRAND_WHY_TARGET) take_seek(m, assigned, call, now_us);
+  else if (assigned != NULL) {
+    strand_position_answer(&m->positions, assigned, call, now_us);
     strand_epoch_reset(&m->epochs, now_us);
   }
 }
@@ -147,7 +148,7 @@ static void take_answer (strand_member *m, const strand_call *call,
       strand_outage_reach(&m->outage, call, now_us);
       return;
     case STRAND_CALL_LEADERS:
-      strand_trouble_leaders(&m->troubles, call, now_us);
+      strand_health_leaders(&m->health, call, now_us);
       return;
     case STRAND_CALL_STALLED:
       strand_outbox_stalled(&m->outbox, call, now_us);
@@ -189,10 +190,10 @@ static void hand_over (strand_member *m, int64_t now_us) {
   else strand_handover_halt(&m->handover);
 }
 
-static int64_t tick_troubles (strand_member *m, int64_t now_us) {
+static int64_t tick_problems (strand_member *m, int64_t now_us) {
   if (m->owner.phase >= STRAND_LEAVING) return INT64_MAX;
   strand_committer_tick(&m->committer, now_us);
-  if (strand_known_tick(&m->known, now_us))
+  if (strand_known_errors_tick(&m->known_errors, now_us))
     strand_position_reread(&m->positions);
   return strand_outage_tick(&m->outage, now_us);
 }
@@ -218,7 +219,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   hand_over(m, now_us);
   due = min64(due, strand_engine_throttle(m->owner.engine, now_us));
   strand_closing_advance(m, now_us);
-  due = min64(due, tick_troubles(m, now_us)); /* also when it is busy */
+  due = min64(due, tick_problems(m, now_us)); /* also when it is busy */
   strand_snapshot_publish(&m->snapshot, now_us);
   strand_notifier_tick(&m->owner.consumer->notifier, now_us);
   if (strand_reader_busy(&m->reader)) return now_us;
@@ -240,7 +241,7 @@ static void check_parts (const strand_member *m) {
   strand_assignment_check(&m->assignment);
   strand_snapshot_check(&m->snapshot);
   strand_shares_check(&m->shares);
-  strand_known_check(&m->known);
+  strand_known_errors_check(&m->known_errors);
   strand_topics_check(&m->topics);
   strand_outage_check(&m->outage);
   strand_positions_check(&m->positions);
@@ -266,12 +267,12 @@ static void note_clients (strand_member *m) {
 static void *run_owner (void *arg) {
   strand_member *m = arg;
   strand_topics_subscribe(&m->topics);
-  while (m->owner.phase != STRAND_OVER || strand_handover_out(&m->handover)) {
+  while (m->owner.phase != STRAND_ENDED || strand_handover_out(&m->handover)) {
     int64_t now_us = strand_clock_us(), due;
     atomic_store_explicit(&m->waker->turned_us, now_us, memory_order_relaxed);
     due = turn(m, now_us);
     if (CHECKED) check_parts(m);
-    if (m->owner.phase == STRAND_OVER && !strand_handover_out(&m->handover))
+    if (m->owner.phase == STRAND_ENDED && !strand_handover_out(&m->handover))
       break;
     if (strand_waker_sleep(m->waker, due > now_us ? due : 0)) {
       strand_reader_wake(&m->reader);

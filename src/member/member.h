@@ -12,14 +12,14 @@
 **   seeks     (seek.c)       those whose turn it is
 **   group     (group.c)      rebalances, errors, tokens
 **   harvest   (handover.c)   outcomes back into the engine
-**   letters   (dead_letters.c) dead letters out, acknowledgements in
+**   letters   (dead_letters.c) dead letters out, their acknowledgements in
 **   commit    (committer.c)  when one is due; then a rebalance that waits
 **   timers    (the engine's) what is due for a retry, or has waited enough
 **   read      (reader.c)     records of partitions within their share
 **   reset     (epochs.c)     what was read of logs that were made anew
 **   hand over (handover.c)   batches to the workers
 **   close     (closing.c)    the next phase
-**   troubles  (known.c, outage.c) what is wrong with the world
+**   health    (known_errors.c, outage.c) what is wrong with the world
 **   snapshot  (snapshot.c)   what others may look at; warnings
 **   and when nothing more can be read now: positions, starts, topics
 **
@@ -41,7 +41,7 @@
 #include "member/epochs.h"
 #include "member/group.h"
 #include "member/handover.h"
-#include "member/known.h"
+#include "member/known_errors.h"
 #include "member/membership.h"
 #include "member/notices.h"
 #include "member/outage.h"
@@ -55,7 +55,7 @@
 #include "member/snapshot.h"
 #include "member/starts.h"
 #include "member/topics.h"
-#include "member/troubles.h"
+#include "member/health.h"
 #include "member/watchdog.h"
 #include "shared/problem.h"
 #include "shared/shared.h"
@@ -89,10 +89,10 @@ typedef struct strand_member {
   strand_membership membership;
   strand_assignment assignment;
   strand_snapshot snapshot;
-  strand_known known;
+  strand_known_errors known_errors;
   strand_topics topics;
   strand_outage outage;
-  strand_troubles troubles;
+  strand_health health;
   strand_positions positions;
   strand_starts starts;
   strand_seeks seeks;

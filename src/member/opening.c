@@ -21,22 +21,21 @@ void strand_member_init (strand_member *m, strand_consumer *c,
   strand_problem_init(&m->problem);
   strand_membership_init(&m->membership, c);
   strand_snapshot_init(&m->snapshot, &m->owner, &m->assignment);
-  strand_known_init(&m->known, &m->owner, &m->assignment, &m->signs,
-                    &m->problem);
+  strand_known_errors_init(&m->known_errors, &m->owner, &m->assignment,
+                           &m->signs, &m->problem);
   strand_topics_init(&m->topics, &m->owner, &m->assignment, &m->membership,
-                     &m->known, &m->problem);
+                     &m->known_errors, &m->problem);
   strand_outage_init(&m->outage, &m->owner, &m->assignment, &m->topics,
                      &m->membership, &m->signs, &m->problem);
-  m->troubles = (strand_troubles){ &m->owner, &m->assignment, &m->known,
-                                   &m->topics, &m->outage };
-  strand_positions_init(&m->positions, &m->owner, &m->assignment,
-                        &m->troubles);
+  m->health = (strand_health){ &m->owner, &m->assignment, &m->known_errors,
+                               &m->topics, &m->outage };
+  strand_positions_init(&m->positions, &m->owner, &m->assignment, &m->health);
   strand_starts_init(&m->starts, &m->owner, &m->assignment);
   strand_seeks_init(&m->seeks, &m->owner, &m->assignment, &m->membership,
                     &m->positions);
   m->parking = (strand_parking){ &m->owner, &m->assignment, &m->snapshot };
   strand_reader_init(&m->reader, &m->owner, &m->assignment, &m->positions,
-                     &m->troubles, &m->outage, &m->snapshot);
+                     &m->health, &m->outage, &m->snapshot);
   strand_watchdog_init(&m->watchdog, &m->owner, &m->snapshot);
   strand_handover_init(&m->handover, &m->owner, &m->assignment, &m->snapshot,
                        &m->watchdog, m->waker);
@@ -46,18 +45,17 @@ void strand_member_init (strand_member *m, strand_consumer *c,
   m->epochs = (strand_epochs){ .owner = &m->owner,
                                .assignment = &m->assignment,
                                .topics = &m->topics,
-                               .troubles = &m->troubles,
+                               .health = &m->health,
                                .positions = &m->positions,
                                .handover = &m->handover,
                                .snapshot = &m->snapshot,
                                .waker = m->waker };
   strand_committer_init(&m->committer, &m->owner, &m->membership,
-                        &m->join_watch, &m->troubles, &m->problem,
-                        &m->snapshot);
+                        &m->join_watch, &m->health, &m->problem, &m->snapshot);
   m->group = (strand_group){ .owner = &m->owner,
                              .assignment = &m->assignment,
                              .membership = &m->membership,
-                             .troubles = &m->troubles,
+                             .health = &m->health,
                              .topics = &m->topics,
                              .outage = &m->outage,
                              .positions = &m->positions,
@@ -72,7 +70,7 @@ void strand_member_init (strand_member *m, strand_consumer *c,
 static void free_parts (strand_member *m) {
   strand_outbox_free(&m->outbox);
   strand_dead_letters_free(&m->dead_letters);
-  strand_known_free(&m->known);
+  strand_known_errors_free(&m->known_errors);
   strand_topics_free(&m->topics);
   strand_engine_free(m->owner.engine);
   strand_handover_free(&m->handover);
@@ -131,8 +129,8 @@ static void hear_error (rd_kafka_t *client, int err, const char *text,
 static void hear_throttled (rd_kafka_t *client, const char *broker, int32_t id,
                             int wait_ms, void *member) {
   (void)client;
-  strand_trouble_throttled(&((strand_member *)member)->troubles, broker, id,
-                           wait_ms);
+  strand_health_throttled(&((strand_member *)member)->health, broker, id,
+                          wait_ms);
 }
 
 static bool open_client (strand_member *m, const strand_property *props,
@@ -178,14 +176,14 @@ static void take_notice (void *arg, const strand_notice *n) {
   strand_notice_tell(&m->owner, n);
 }
 
-/* The handler of a held shard has returned. */
-static void take_release (void *arg, const strand_held *held) {
+/* The handler of an orphaned shard has returned. */
+static void take_release (void *arg, const strand_orphan *orphan) {
   const strand_member *m = arg;
-  strand_inboxes_release(&m->owner.consumer->inboxes, held);
+  strand_inboxes_release(&m->owner.consumer->inboxes, orphan);
 }
 
-static bool take_letter (void *arg, strand_partition *p,
-                         strand_record *record) {
+static bool take_dead_letter (void *arg, strand_partition *p,
+                              strand_record *record) {
   return strand_dead_letters_take(&((strand_member *)arg)->dead_letters, p,
                                   record);
 }
@@ -202,7 +200,8 @@ static strand_engine *open_engine (strand_member *m) {
   config.arg = m;
   config.notice = take_notice;
   config.release = take_release;
-  if (c->settings.letters.topic != NULL) config.letter = take_letter;
+  if (c->settings.dead_letters.topic != NULL)
+    config.dead_letter = take_dead_letter;
   if (getrandom(config.seed, sizeof(config.seed), 0)
       != (ssize_t)sizeof(config.seed)) {
     config.seed[0] = (uint64_t)strand_clock_us();

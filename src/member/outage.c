@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "kafka/errors.h"
 
-#define DOUBT_US 1000000        /* librdkafka may find it meanwhile */
+#define VERIFY_US 1000000       /* librdkafka may find it meanwhile */
 #define ASK_LEADERS_US 5000000  /* not more often */
 #define ASK_AGAIN_US 1000000    /* without memory */
 #define SEEK_BROKER_US 10000000 /* while none answers, told or not */
@@ -44,13 +44,13 @@ static const char *partitions_of (const strand_outage *o, char *text,
   unsigned count = 0;
   text[0] = '\0';
   for (size_t i = 0; i < o->assignment->count; i++) {
-    const strand_tag *tag = o->assignment->tags[i];
-    if (tag->partition == NULL || !tag->no_leader) continue;
+    const strand_assigned *assigned = o->assignment->partitions[i];
+    if (assigned->partition == NULL || !assigned->no_leader) continue;
     if (count++ >= STRAND_PARTITIONS_NAMED_MAX || at >= size) continue;
     at += (size_t)snprintf(text + at, size - at, "%s%s/%d",
                            count > 1 ? ", " : "",
-                           strand_partition_topic(tag->partition),
-                           (int)strand_partition_index(tag->partition));
+                           strand_partition_topic(assigned->partition),
+                           (int)strand_partition_index(assigned->partition));
   }
   if (count > STRAND_PARTITIONS_NAMED_MAX && at < size) {
     snprintf(text + at, size - at, " and %u more",
@@ -64,20 +64,22 @@ static void put (const strand_outage *o, strand_problem_kind kind,
   if (failure != NULL || clears) strand_problem_set(o->problem, kind, failure);
 }
 
-static void publish_away (const strand_outage *o, bool clears) {
+static void publish_unreachable (const strand_outage *o, bool clears) {
   strand_failure problem;
-  if (o->unreachable) {
+  if (o->unreachable_reported) {
     strand_fail(&problem, "UNREACHABLE", "no broker answers%s%s",
-                o->away_cause.err != 0 ? ": " : "",
-                o->away_cause.err != 0 ? o->away_cause.text : "");
+                o->unreachable_cause.err != 0 ? ": " : "",
+                o->unreachable_cause.err != 0 ? o->unreachable_cause.text
+                                              : "");
   }
-  put(o, STRAND_PROBLEM_UNREACHABLE, o->unreachable ? &problem : NULL, clears);
+  put(o, STRAND_PROBLEM_UNREACHABLE, o->unreachable_reported ? &problem : NULL,
+      clears);
 }
 
 static void publish_join (const strand_outage *o, bool clears) {
   strand_failure problem;
   if (o->cannot_join) {
-    strand_fail(&problem, "CANNOT_JOIN", "%s", o->join_told.message);
+    strand_fail(&problem, "CANNOT_JOIN", "%s", o->join_reported.message);
   }
   put(o, STRAND_PROBLEM_CANNOT_JOIN, o->cannot_join ? &problem : NULL, clears);
 }
@@ -97,7 +99,7 @@ static const char *why_not_assigned (const strand_outage *o) {
   if (o->membership->joined) return NULL;
   if (o->waits) return "it waits for the group's other members to join";
   if (o->join_cause.err != 0) return o->join_cause.text;
-  return o->away_cause.err != 0 ? o->away_cause.text : NULL;
+  return o->unreachable_cause.err != 0 ? o->unreachable_cause.text : NULL;
 }
 
 static void publish_assigned (const strand_outage *o, bool clears) {
@@ -111,7 +113,7 @@ static void publish_assigned (const strand_outage *o, bool clears) {
 }
 
 static void publish (const strand_outage *o, bool clears) {
-  publish_away(o, clears);
+  publish_unreachable(o, clears);
   publish_join(o, clears);
   publish_leaders(o, clears);
   publish_assigned(o, clears);
@@ -138,25 +140,26 @@ static void tell (const strand_outage *o, const char *type, const char *code,
 
 void strand_outage_reached (strand_outage *o, int64_t now_us) {
   o->reached_us = now_us;
-  o->away = (strand_trouble){ 0 };
-  o->away_cause.err = RD_KAFKA_RESP_ERR_NO_ERROR;
-  if (o->unreachable && o->join.since_us != 0) { /* it could not join before */
-    o->join = (strand_trouble){ 0 };
+  o->unreachable = (strand_alert){ 0 };
+  o->unreachable_cause.err = RD_KAFKA_RESP_ERR_NO_ERROR;
+  if (o->unreachable_reported
+      && o->join.since_us != 0) { /* it could not join before */
+    o->join = (strand_alert){ 0 };
     strand_outage_rejoins(o, now_us);
   }
-  o->unreachable = false;
+  o->unreachable_reported = false;
 }
 
 void strand_outage_joined (strand_outage *o, int64_t now_us) {
-  o->join = (strand_trouble){ 0 };
+  o->join = (strand_alert){ 0 };
   o->join_cause.err = o->dial_cause.err = RD_KAFKA_RESP_ERR_NO_ERROR;
   o->cannot_join = o->waits = false;
   strand_outage_reached(o, now_us);
-  strand_outage_doubt(o, now_us + STRAND_TROUBLE_PATIENCE_US);
+  strand_outage_verify(o, now_us + STRAND_ALERT_PATIENCE_US);
 }
 
 void strand_outage_rejoins (strand_outage *o, int64_t now_us) {
-  strand_trouble_begin(&o->join, now_us, STRAND_TROUBLE_PATIENCE_US);
+  strand_alert_begin(&o->join, now_us, STRAND_ALERT_PATIENCE_US);
 }
 
 void strand_outage_hear_join (strand_outage *o, rd_kafka_resp_err_t err,
@@ -165,20 +168,20 @@ void strand_outage_hear_join (strand_outage *o, rd_kafka_resp_err_t err,
   publish_assigned(o, true); /* before it is told */
 }
 
-void strand_outage_hear_away (strand_outage *o, rd_kafka_resp_err_t err,
-                              const char *text, bool of_topic,
-                              int64_t now_us) {
-  strand_trouble_begin(&o->away, now_us, STRAND_TROUBLE_PATIENCE_US);
+void strand_outage_hear_unreachable (strand_outage *o, rd_kafka_resp_err_t err,
+                                     const char *text, bool of_topic,
+                                     int64_t now_us) {
+  strand_alert_begin(&o->unreachable, now_us, STRAND_ALERT_PATIENCE_US);
   if (!of_topic /* that all are down says less */
       && (err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN
-          || o->away_cause.err == 0)) {
-    strand_heard_note(&o->away_cause, err, text);
+          || o->unreachable_cause.err == 0)) {
+    strand_heard_note(&o->unreachable_cause, err, text);
   }
   if (strand_signs_is_coordinator(text)) {
     strand_heard_note(&o->dial_cause, err, text);
   }
   publish_assigned(o, true);
-  strand_outage_doubt(o, now_us);
+  strand_outage_verify(o, now_us);
 }
 
 bool strand_outage_tells (const strand_outage *o, rd_kafka_resp_err_t err) {
@@ -193,11 +196,12 @@ static int64_t tick_reach (strand_outage *o, int64_t now_us) {
   strand_call *call;
   int64_t due_us;
   if (!o->membership->joined || o->join.since_us != 0) {
-    strand_trouble_begin(&o->away, now_us, STRAND_TROUBLE_PATIENCE_US);
+    strand_alert_begin(&o->unreachable, now_us, STRAND_ALERT_PATIENCE_US);
   }
-  if (o->away.since_us == 0 || o->asking_reach) return INT64_MAX;
+  if (o->unreachable.since_us == 0 || o->asking_reach) return INT64_MAX;
   /* Asked more often than told: its end is seen in time. */
-  due_us = o->unreachable ? o->sought_us + SEEK_BROKER_US : o->away.tell_us;
+  due_us = o->unreachable_reported ? o->sought_us + SEEK_BROKER_US
+                                   : o->unreachable.tell_us;
   if (now_us < due_us) return due_us;
   call = strand_call_new(STRAND_CALL_REACH, NULL);
   if (call == NULL) return now_us + ASK_AGAIN_US;
@@ -209,17 +213,17 @@ static int64_t tick_reach (strand_outage *o, int64_t now_us) {
 
 void strand_outage_reach (strand_outage *o, const strand_call *call,
                           int64_t now_us) {
-  char code[48], text[sizeof(o->away_cause.text) + 32];
+  char code[48], text[sizeof(o->unreachable_cause.text) + 32];
   o->asking_reach = false;
   if (call->err == 0) {
     strand_outage_reached(o, now_us);
     return;
   }
-  if (!strand_trouble_take_due(&o->away, now_us)) return;
-  o->unreachable = true;
+  if (!strand_alert_take_due(&o->unreachable, now_us)) return;
+  o->unreachable_reported = true;
   snprintf(text, sizeof(text), "no broker answers%s%s",
-           o->away_cause.err != 0 ? ": " : "",
-           o->away_cause.err != 0 ? o->away_cause.text : "");
+           o->unreachable_cause.err != 0 ? ": " : "",
+           o->unreachable_cause.err != 0 ? o->unreachable_cause.text : "");
   tell(o, "unreachable", strand_code_of(call->err, code, sizeof(code)), text,
        NULL);
 }
@@ -228,9 +232,9 @@ void strand_outage_reach (strand_outage *o, const strand_call *call,
 ** The group
 */
 
-static void set_told (strand_failure *told, const char *code, const char *what,
-                      const strand_heard *cause) {
-  strand_fail(told, code, "%s%s%s", what, cause->err != 0 ? ": " : "",
+static void set_reported (strand_failure *reported, const char *code,
+                          const char *what, const strand_heard *cause) {
+  strand_fail(reported, code, "%s%s%s", what, cause->err != 0 ? ": " : "",
               cause->err != 0 ? cause->text : "");
 }
 
@@ -238,31 +242,33 @@ static void set_told (strand_failure *told, const char *code, const char *what,
 ** the group's other members have joined. */
 static bool find_why (strand_outage *o) {
   const strand_signs *s = o->signs;
-  strand_failure *told = &o->join_told;
+  strand_failure *reported = &o->join_reported;
   static const strand_heard none = { 0 };
   char code[48];
   if (o->join_cause.err != 0) {
-    set_told(told, strand_code_of(o->join_cause.err, code, sizeof(code)),
-             "the group cannot be joined", &o->join_cause);
+    set_reported(reported,
+                 strand_code_of(o->join_cause.err, code, sizeof(code)),
+                 "the group cannot be joined", &o->join_cause);
   }
   else if (atomic_load(&s->joining)) return false;
   else if (atomic_load(&s->coordinator_up)) {
-    set_told(told, "JOIN_REFUSED",
-             "the group's coordinator answers, and does"
-             " not let this member join",
-             &none);
+    set_reported(reported, "JOIN_REFUSED",
+                 "the group's coordinator answers, and does"
+                 " not let this member join",
+                 &none);
   }
   else if (atomic_load(&s->connect_us) >= o->join.since_us) {
-    set_told(told, "COORDINATOR_UNREACHABLE",
-             "the group's coordinator does not answer", &o->dial_cause);
+    set_reported(reported, "COORDINATOR_UNREACHABLE",
+                 "the group's coordinator does not answer", &o->dial_cause);
   }
   else if (atomic_load(&s->found_us) >= o->join.since_us) {
-    set_told(told, "COORDINATOR_NOT_AVAILABLE",
-             "brokers answer, and none knows the group's coordinator", &none);
+    set_reported(reported, "COORDINATOR_NOT_AVAILABLE",
+                 "brokers answer, and none knows the group's coordinator",
+                 &none);
   }
   else {
-    set_told(told, "COORDINATOR_NOT_AVAILABLE",
-             "no broker says who the group's coordinator is", &none);
+    set_reported(reported, "COORDINATOR_NOT_AVAILABLE",
+                 "no broker says who the group's coordinator is", &none);
   }
   return true;
 }
@@ -272,15 +278,17 @@ static int64_t tick_join (strand_outage *o, int64_t now_us) {
   if (!o->membership->joined) strand_outage_rejoins(o, now_us);
   if (o->join.since_us == 0) return INT64_MAX;
   if (now_us < o->join.tell_us) return o->join.tell_us;
-  if (o->unreachable || o->reached_us <= o->join.since_us) return INT64_MAX;
+  if (o->unreachable_reported || o->reached_us <= o->join.since_us)
+    return INT64_MAX;
   if (strand_topics_all_missing(o->topics)) return INT64_MAX; /* was told */
   /* it may have been one until the last revoke */
   strand_membership_leave(o->membership);
   o->waits = !find_why(o);
   if (o->waits) return INT64_MAX; /* looked at again in a second */
-  strand_trouble_put_off(&o->join, now_us);
+  strand_alert_put_off(&o->join, now_us);
   o->cannot_join = true;
-  tell(o, "join_failed", o->join_told.code, o->join_told.message, NULL);
+  tell(o, "join_failed", o->join_reported.code, o->join_reported.message,
+       NULL);
   return o->join.tell_us;
 }
 
@@ -288,32 +296,32 @@ static int64_t tick_join (strand_outage *o, int64_t now_us) {
 ** Leaders
 */
 
-void strand_outage_doubt (strand_outage *o, int64_t now_us) {
-  int64_t at_us = now_us + DOUBT_US;
+void strand_outage_verify (strand_outage *o, int64_t now_us) {
+  int64_t at_us = now_us + VERIFY_US;
   if (o->asked_us != 0 && at_us < o->asked_us + ASK_LEADERS_US) {
     at_us = o->asked_us + ASK_LEADERS_US;
   }
-  if (o->doubt_us == 0 || at_us < o->doubt_us) o->doubt_us = at_us;
+  if (o->verify_us == 0 || at_us < o->verify_us) o->verify_us = at_us;
 }
 
-static const strand_tag *first_without (const strand_outage *o) {
+static const strand_assigned *first_without (const strand_outage *o) {
   for (size_t i = 0; i < o->assignment->count; i++) {
-    const strand_tag *tag = o->assignment->tags[i];
-    if (tag->partition != NULL && tag->no_leader) return tag;
+    const strand_assigned *assigned = o->assignment->partitions[i];
+    if (assigned->partition != NULL && assigned->no_leader) return assigned;
   }
   return NULL;
 }
 
-static void take_leader (strand_outage *o, strand_tag *tag,
+static void take_leader (strand_outage *o, strand_assigned *assigned,
                          rd_kafka_resp_err_t err) {
   switch (strand_error_kind_of(err)) {
     case STRAND_ERROR_PASSING: /* not known */ return;
-    case STRAND_ERROR_AWAY:
+    case STRAND_ERROR_UNREACHABLE:
     case STRAND_ERROR_LEADER:
-      if (!tag->no_leader) o->leader_err = err;
-      tag->no_leader = true;
+      if (!assigned->no_leader) o->leader_err = err;
+      assigned->no_leader = true;
       return;
-    default: tag->no_leader = false;
+    default: assigned->no_leader = false;
   }
 }
 
@@ -321,18 +329,18 @@ void strand_outage_leaders (strand_outage *o, const strand_call *call,
                             int64_t now_us) {
   o->asking_leaders = false;
   if (call->err != 0) {
-    strand_trouble_begin(&o->away, now_us, STRAND_TROUBLE_PATIENCE_US);
-    strand_outage_doubt(o, now_us);
+    strand_alert_begin(&o->unreachable, now_us, STRAND_ALERT_PATIENCE_US);
+    strand_outage_verify(o, now_us);
     return;
   }
   for (int i = 0; i < call->list->cnt; i++) {
     const rd_kafka_topic_partition_t *p = &call->list->elems[i];
-    strand_tag *tag = strand_assignment_find(o->assignment, p->topic,
-                                             p->partition);
-    if (tag == NULL || tag->leaving) continue;
-    take_leader(o, tag, p->err);
+    strand_assigned *assigned = strand_assignment_find(o->assignment, p->topic,
+                                                       p->partition);
+    if (assigned == NULL || assigned->leaving) continue;
+    take_leader(o, assigned, p->err);
   }
-  if (first_without(o) != NULL) strand_outage_doubt(o, now_us);
+  if (first_without(o) != NULL) strand_outage_verify(o, now_us);
 }
 
 static bool ask_leaders (strand_outage *o, int64_t now_us) {
@@ -340,8 +348,8 @@ static bool ask_leaders (strand_outage *o, int64_t now_us) {
   strand_call *call;
   list = rd_kafka_topic_partition_list_new((int)o->assignment->count);
   for (size_t i = 0; i < o->assignment->count; i++) {
-    const strand_partition *p = o->assignment->tags[i]->partition;
-    if (p == NULL || o->assignment->tags[i]->leaving) continue;
+    const strand_partition *p = o->assignment->partitions[i]->partition;
+    if (p == NULL || o->assignment->partitions[i]->leaving) continue;
     rd_kafka_topic_partition_list_add(list, strand_partition_topic(p),
                                       strand_partition_index(p));
   }
@@ -358,16 +366,17 @@ static bool ask_leaders (strand_outage *o, int64_t now_us) {
 }
 
 static void tell_leaders (strand_outage *o, int64_t now_us) {
-  const strand_tag *first = first_without(o);
+  const strand_assigned *first = first_without(o);
   char partitions[STRAND_PARTITIONS_NAMED_MAX * 300], code[48];
   char reason[sizeof(partitions) + 32];
   if (first == NULL) {
-    o->leaders = (strand_trouble){ 0 };
+    o->leaders = (strand_alert){ 0 };
     o->no_leader = false;
     return;
   }
-  strand_trouble_begin(&o->leaders, o->asked_us, STRAND_TROUBLE_PATIENCE_US);
-  if (o->unreachable || !strand_trouble_take_due(&o->leaders, now_us)) return;
+  strand_alert_begin(&o->leaders, o->asked_us, STRAND_ALERT_PATIENCE_US);
+  if (o->unreachable_reported || !strand_alert_take_due(&o->leaders, now_us))
+    return;
   o->no_leader = true;
   snprintf(reason, sizeof(reason), "no leader answers for %s",
            partitions_of(o, partitions, sizeof(partitions)));
@@ -378,14 +387,14 @@ static void tell_leaders (strand_outage *o, int64_t now_us) {
 static int64_t tick_leaders (strand_outage *o, int64_t now_us) {
   unsigned metadata = atomic_load(&o->signs->metadata);
   if (o->owner->phase != STRAND_SERVING) return INT64_MAX;
-  if (metadata != o->metadata_seen) strand_outage_doubt(o, now_us);
+  if (metadata != o->metadata_seen) strand_outage_verify(o, now_us);
   o->metadata_seen = metadata;
   if (o->leaders.since_us != 0 || first_without(o) != NULL) {
     tell_leaders(o, now_us);
   }
-  if (o->asking_leaders || o->doubt_us == 0) return INT64_MAX;
-  if (now_us < o->doubt_us) return o->doubt_us;
-  o->doubt_us = ask_leaders(o, now_us) ? 0 : now_us + ASK_AGAIN_US;
+  if (o->asking_leaders || o->verify_us == 0) return INT64_MAX;
+  if (now_us < o->verify_us) return o->verify_us;
+  o->verify_us = ask_leaders(o, now_us) ? 0 : now_us + ASK_AGAIN_US;
   return INT64_MAX;
 }
 
@@ -400,8 +409,8 @@ int64_t strand_outage_tick (strand_outage *o, int64_t now_us) {
 }
 
 void strand_outage_check (const strand_outage *o) {
-  assert(!o->unreachable || o->away.since_us != 0);  /* (1) */
-  assert(!o->cannot_join || o->join.since_us != 0);  /* (2) */
-  assert(!o->no_leader || o->leaders.since_us != 0); /* (3) */
+  assert(!o->unreachable_reported || o->unreachable.since_us != 0); /* (1) */
+  assert(!o->cannot_join || o->join.since_us != 0);                 /* (2) */
+  assert(!o->no_leader || o->leaders.since_us != 0);                /* (3) */
   (void)o;
 }

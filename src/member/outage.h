@@ -20,7 +20,7 @@
 
 #include "kafka/helper.h"
 #include "kafka/signs.h"
-#include "kafka/trouble.h"
+#include "kafka/alert.h"
 #include "member/assignment.h"
 #include "member/membership.h"
 #include "member/owner.h"
@@ -36,22 +36,22 @@ typedef struct strand_outage {
   strand_signs *signs;
   strand_problem *problem;
 
-  strand_trouble away;
-  strand_trouble join;
-  strand_trouble leaders; /* tags say which */
-  strand_heard away_cause;
+  strand_alert unreachable;
+  strand_alert join;
+  strand_alert leaders; /* partitions say which */
+  strand_heard unreachable_cause;
   strand_heard join_cause;
   strand_heard dial_cause; /* of a connection to the coordinator */
   rd_kafka_resp_err_t leader_err;
-  bool unreachable;         /* 'away' was told */
-  bool waits;               /* joins for long; others do not, it seems */
-  bool cannot_join;         /* 'join' was told, */
-  strand_failure join_told; /* in these words */
-  bool no_leader;           /* 'leaders' was told */
-  int64_t reached_us;       /* a broker answered a question */
-  int64_t sought_us;        /* when any was asked last, for 'away' */
-  int64_t doubt_us;         /* when to ask the leaders; 0: never */
-  int64_t asked_us;         /* when they were asked last */
+  bool unreachable_reported;    /* 'unreachable' was told */
+  bool waits;                   /* joins for long; others do not, it seems */
+  bool cannot_join;             /* 'join' was told, */
+  strand_failure join_reported; /* in these words */
+  bool no_leader;               /* 'leaders' was told */
+  int64_t reached_us;           /* a broker answered a question */
+  int64_t sought_us; /* when any was asked last, for 'unreachable' */
+  int64_t verify_us; /* when to ask the leaders; 0: never */
+  int64_t asked_us;  /* when they were asked last */
   bool asking_leaders;
   bool asking_reach;
   unsigned metadata_seen; /* of the signs */
@@ -72,16 +72,17 @@ void strand_outage_rejoins (strand_outage *o, int64_t now_us);
 void strand_outage_hear_join (strand_outage *o, rd_kafka_resp_err_t err,
                               const char *text);
 /* ...of a broker that is away, the one of a topic's partition or any. */
-void strand_outage_hear_away (strand_outage *o, rd_kafka_resp_err_t err,
-                              const char *text, bool of_topic, int64_t now_us);
+void strand_outage_hear_unreachable (strand_outage *o, rd_kafka_resp_err_t err,
+                                     const char *text, bool of_topic,
+                                     int64_t now_us);
 /* It was told as what keeps the member from joining. */
 bool strand_outage_tells (const strand_outage *o, rd_kafka_resp_err_t err);
 /* The partition's leader does, or need not any more. */
-static inline void strand_outage_answered (strand_tag *tag) {
-  tag->no_leader = false;
+static inline void strand_outage_answered (strand_assigned *assigned) {
+  assigned->no_leader = false;
 }
 /* Something is wrong with a leader: they are to be asked. */
-void strand_outage_doubt (strand_outage *o, int64_t now_us);
+void strand_outage_verify (strand_outage *o, int64_t now_us);
 /* Answers of the helper. */
 void strand_outage_reach (strand_outage *o, const strand_call *call,
                           int64_t now_us);

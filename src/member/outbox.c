@@ -16,18 +16,18 @@
 ** Trouble: told at once, and again with back-off while it lasts
 */
 
-static void tell_text (strand_outbox *o, strand_trouble *t, const char *type,
+static void tell_text (strand_outbox *o, strand_alert *t, const char *type,
                        rd_kafka_resp_err_t err, const char *text,
                        int32_t partition, int64_t now_us) {
   char code[48], reason[300];
-  strand_trouble_begin(t, now_us, 0);
-  if (!strand_trouble_take_due(t, now_us)) return;
+  strand_alert_begin(t, now_us, 0);
+  if (!strand_alert_take_due(t, now_us)) return;
   snprintf(reason, sizeof(reason), "dead letters wait: %s", text);
   strand_owner_tell(o->owner, type, strand_code_of(err, code, sizeof(code)),
                     reason, o->config->topic, partition);
 }
 
-static void tell (strand_outbox *o, strand_trouble *t, const char *type,
+static void tell (strand_outbox *o, strand_alert *t, const char *type,
                   rd_kafka_resp_err_t err, int64_t now_us) {
   tell_text(o, t, type, err, rd_kafka_err2str(err), -1, now_us);
 }
@@ -39,8 +39,8 @@ void strand_outbox_hear (strand_outbox *o, rd_kafka_resp_err_t err,
     return;
   }
   switch (strand_error_kind_of(err)) {
-    case STRAND_ERROR_AWAY:
-      o->away_err = err; /* see tell_silence */
+    case STRAND_ERROR_UNREACHABLE:
+      o->unreachable_err = err; /* see tell_silence */
       return;
     case STRAND_ERROR_MISSING:
       tell(o, &o->missing, "topic_missing", err, now_us);
@@ -69,11 +69,11 @@ static bool ask_why (strand_outbox *o) {
 ** has none for leaders that are away and for too few copies. */
 void strand_outbox_tick (strand_outbox *o, int64_t now_us) {
   if (o->out > 0) {
-    strand_trouble_begin(&o->away, o->heard_us, PATIENCE_US);
+    strand_alert_begin(&o->unreachable, o->heard_us, PATIENCE_US);
   }
-  if (!strand_trouble_is_due(&o->away, now_us)) return;
+  if (!strand_alert_is_due(&o->unreachable, now_us)) return;
   if (o->asking || ask_why(o)) return;
-  tell(o, &o->away, "unreachable", o->away_err, now_us);
+  tell(o, &o->unreachable, "unreachable", o->unreachable_err, now_us);
 }
 
 void strand_outbox_stalled (strand_outbox *o, const strand_call *call,
@@ -81,21 +81,23 @@ void strand_outbox_stalled (strand_outbox *o, const strand_call *call,
   static const char text[] = "the leaders answer, and acknowledge nothing";
   strand_obstacle obstacle;
   o->asking = false;
-  if (o->left || o->away.since_us == 0) return; /* one was heard of */
+  if (o->left || o->unreachable.since_us == 0) return; /* one was heard of */
   if (strand_error_kind_of(call->err) == STRAND_ERROR_PASSING) {
-    strand_trouble_take_due(&o->away, now_us); /* not known: asked again */
+    strand_alert_take_due(&o->unreachable,
+                          now_us); /* not known: asked again */
     return;
   }
   if (call->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    tell(o, &o->away, "unreachable", o->away_err, now_us);
+    tell(o, &o->unreachable, "unreachable", o->unreachable_err, now_us);
     return;
   }
   strand_obstacle_of(call->list, o->all_acks, &obstacle);
   if (obstacle.type == NULL) {
-    tell_text(o, &o->away, "error", o->away_err, text, -1, now_us);
+    tell_text(o, &o->unreachable, "error", o->unreachable_err, text, -1,
+              now_us);
   }
   else {
-    tell_text(o, &o->away, obstacle.type, obstacle.err, obstacle.reason,
+    tell_text(o, &o->unreachable, obstacle.type, obstacle.err, obstacle.reason,
               obstacle.partition, now_us);
   }
 }
@@ -104,7 +106,7 @@ void strand_outbox_stalled (strand_outbox *o, const strand_call *call,
 ** The client
 */
 
-static bool has (const strand_letters_config *c, const char *name) {
+static bool has (const strand_dead_letters_config *c, const char *name) {
   for (size_t i = 0; i < c->kafka_count; i++) {
     if (strcmp(c->kafka[i].name, name) == 0) return true;
   }
@@ -145,7 +147,7 @@ static void name_option (strand_failure *failure) {
 
 static rd_kafka_conf_t *make_conf (strand_outbox *o, strand_opaque *opaque,
                                    strand_failure *failure) {
-  const strand_letters_config *c = o->config;
+  const strand_dead_letters_config *c = o->config;
   rd_kafka_conf_t *conf = strand_conf_new(RD_KAFKA_PRODUCER, c->kafka,
                                           c->kafka_count, failure);
   if (conf == NULL) return NULL;
@@ -200,13 +202,14 @@ static char *group_of (rd_kafka_t *client) {
 
 void strand_outbox_init (strand_outbox *o, const strand_owner *owner,
                          strand_waker *waker) {
-  const strand_letters_config *config = &owner->consumer->settings.letters;
+  const strand_dead_letters_config *config =
+    &owner->consumer->settings.dead_letters;
   const char *partitioner = config->partitioner;
   *o = (strand_outbox){ .owner = owner,
                         .waker = waker,
                         .config = config,
                         .placement.by_key = 1,
-                        .away_err = RD_KAFKA_RESP_ERR__TIMED_OUT };
+                        .unreachable_err = RD_KAFKA_RESP_ERR__TIMED_OUT };
   if (partitioner == NULL) partitioner = "murmur2_random";
   strand_partitioner_find(partitioner, &o->placement.which);
   strand_lock_init(&o->lock, STRAND_RANK_CLIENT);
@@ -317,7 +320,7 @@ rd_kafka_resp_err_t strand_outbox_send (strand_outbox *o,
     rd_kafka_headers_destroy(headers);
     return err;
   }
-  if (o->out++ == 0 && o->away.since_us == 0) o->heard_us = now_us;
+  if (o->out++ == 0 && o->unreachable.since_us == 0) o->heard_us = now_us;
   o->one_alone = alone;
   return err;
 }
@@ -353,16 +356,16 @@ void strand_outbox_report (strand_outbox *o, rd_kafka_resp_err_t err,
                            int64_t now_us) {
   o->out--;
   o->one_alone = o->full = false;
-  if (strand_error_kind_of(err) == STRAND_ERROR_AWAY) return;
+  if (strand_error_kind_of(err) == STRAND_ERROR_UNREACHABLE) return;
   o->heard_us = now_us;
-  o->away.since_us = 0;
+  o->unreachable.since_us = 0;
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return;
   o->missing.since_us = o->refused.since_us = o->failing.since_us = 0;
 }
 
 int64_t strand_outbox_due (const strand_outbox *o) {
-  if (o->away.since_us == 0 || o->asking) return INT64_MAX;
-  return o->away.tell_us;
+  if (o->unreachable.since_us == 0 || o->asking) return INT64_MAX;
+  return o->unreachable.tell_us;
 }
 
 void strand_outbox_check (const strand_outbox *o) {

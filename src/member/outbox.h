@@ -20,7 +20,7 @@
 #include "kafka/helper.h"
 #include "kafka/log.h"
 #include "kafka/placement.h"
-#include "kafka/trouble.h"
+#include "kafka/alert.h"
 #include "member/owner.h"
 #include "producer/outgoing.h"
 
@@ -28,7 +28,7 @@ typedef struct strand_outbox {
   /* set by init and open, and only read */
   const strand_owner *owner;
   strand_waker *waker;
-  const strand_letters_config *config;
+  const strand_dead_letters_config *config;
   strand_placement placement;
   rd_kafka_conf_t *conf; /* to make a client of */
   char *group;
@@ -46,11 +46,11 @@ typedef struct strand_outbox {
   bool asking;       /* the helper asks what is in the way */
   unsigned dropping; /* clients that the helper is to destroy */
   int64_t heard_us;  /* the last report, or when there was none to come */
-  rd_kafka_resp_err_t away_err;
-  strand_trouble away;    /* no broker */
-  strand_trouble missing; /* no topic */
-  strand_trouble refused; /* credentials */
-  strand_trouble failing; /* anything else */
+  rd_kafka_resp_err_t unreachable_err;
+  strand_alert unreachable; /* no broker */
+  strand_alert missing;     /* no topic */
+  strand_alert refused;     /* credentials */
+  strand_alert failing;     /* anything else */
 } strand_outbox;
 
 /* Thread: lua. */

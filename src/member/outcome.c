@@ -1,12 +1,12 @@
 /*
-** outcome.c - what a handler's verdict makes of a lease
+** outcome.c - what a handler's outcome makes of a lease
 */
 #include "member/outcome.h"
 
 #include <stdlib.h>
 
 static void tell_policy (const strand_owner *o, const strand_lease *lease,
-                         strand_verdict *v) {
+                         strand_outcome *v) {
   strand_event event;
   if (v->policy_problem == NULL) return;
   event = strand_owner_lease_event(o, "policy_failed", lease);
@@ -18,7 +18,7 @@ static void tell_policy (const strand_owner *o, const strand_lease *lease,
 }
 
 strand_err strand_outcome_end (const strand_owner *o, strand_lease *lease,
-                               strand_verdict *v, int64_t now_us) {
+                               strand_outcome *v, int64_t now_us) {
   strand_ending ending = { v->kind, v->delay_us,
                            v->reason != NULL ? v->reason : "",
                            v->reason != NULL ? v->reason_length : 0 };

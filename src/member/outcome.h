@@ -1,5 +1,5 @@
 /*
-** outcome.h - what a handler's verdict makes of a lease
+** outcome.h - what a handler's outcome makes of a lease
 **
 ** Thread: owner.
 */
@@ -13,6 +13,6 @@
 ** function failed for it, that is told: once, however often this is tried for
 ** want of memory. STRAND_ENOMEM: call again. */
 strand_err strand_outcome_end (const strand_owner *o, strand_lease *lease,
-                               strand_verdict *v, int64_t now_us);
+                               strand_outcome *v, int64_t now_us);
 
 #endif

@@ -4,12 +4,12 @@
 #include "member/owner.h"
 
 strand_event strand_owner_event (const strand_owner *o, const char *type,
-                                 const strand_tag *tag) {
+                                 const strand_assigned *assigned) {
   strand_event event = strand_event_of(type, (int)o->index);
-  if (tag == NULL || tag->partition == NULL) return event;
-  strand_event_set_topic(&event, strand_partition_topic(tag->partition),
-                         strand_partition_index(tag->partition));
-  event.epoch = tag->epoch;
+  if (assigned == NULL || assigned->partition == NULL) return event;
+  strand_event_set_topic(&event, strand_partition_topic(assigned->partition),
+                         strand_partition_index(assigned->partition));
+  event.epoch = assigned->epoch;
   return event;
 }
 
@@ -33,9 +33,10 @@ void strand_owner_emit (const strand_owner *o, strand_event *event) {
   strand_shared_event(o->consumer, event);
 }
 
-void strand_owner_jumped (const strand_owner *o, const strand_tag *tag,
-                          const char *type, int64_t from, int64_t to) {
-  strand_event event = strand_owner_event(o, type, tag);
+void strand_owner_jumped (const strand_owner *o,
+                          const strand_assigned *assigned, const char *type,
+                          int64_t from, int64_t to) {
+  strand_event event = strand_owner_event(o, type, assigned);
   event.offset = from;
   event.to = to;
   strand_owner_emit(o, &event);

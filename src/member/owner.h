@@ -7,13 +7,13 @@
 ** A member's life:
 **
 **   SERVING -- close --> ENDING -- nothing in flight, or late --> COMMITTING
-**     -- answered, or late --> LEAVING -- left --> DESTROYING -- gone --> OVER
+**     -- answered, or late --> LEAVING -- left --> DESTROYING -- gone --> ENDED
 **
 **   ENDING      nothing new starts (drain: until nothing is ready)
 **   COMMITTING  the last commit; not after a fatal error
 **   LEAVING     rd_kafka_consumer_close_queue is served until closed
 **   DESTROYING  the helper destroys the client
-**   OVER        only leases of handlers that do not return may be out
+**   ENDED       only leases of handlers that do not return may be out
 **
 ** Thread: owner.
 */
@@ -31,7 +31,7 @@ typedef enum strand_phase {
   STRAND_COMMITTING,
   STRAND_LEAVING,
   STRAND_DESTROYING,
-  STRAND_OVER
+  STRAND_ENDED
 } strand_phase;
 
 typedef struct strand_owner {
@@ -47,12 +47,13 @@ typedef struct strand_owner {
   rd_kafka_queue_t *queue; /* the group's; NULL when destroyed */
 } strand_owner;
 
-/* An event of its. 'tag' may be NULL. */
+/* An event of its. 'partition' may be NULL. */
 strand_event strand_owner_event (const strand_owner *o, const char *type,
-                                 const strand_tag *tag);
+                                 const strand_assigned *assigned);
 /* One that tells of a place in the log and another: "sought" and the like. */
-void strand_owner_jumped (const strand_owner *o, const strand_tag *tag,
-                          const char *type, int64_t from, int64_t to);
+void strand_owner_jumped (const strand_owner *o,
+                          const strand_assigned *assigned, const char *type,
+                          int64_t from, int64_t to);
 /* One that something is wrong, and a line to the log. Who hears of it is to
 ** find it in health() too: so that is said first. */
 void strand_owner_tell (const strand_owner *o, const char *type,

@@ -58,7 +58,7 @@ static const strand_record *first_from (const strand_parking *k,
                                         const strand_parked_request *r) {
   const strand_record *found = NULL;
   for (size_t i = 0; i < k->assignment->count; i++) {
-    const strand_partition *p = k->assignment->tags[i]->partition, *best;
+    const strand_partition *p = k->assignment->partitions[i]->partition, *best;
     const strand_record *first;
     int order;
     if (p == NULL) continue;
@@ -127,12 +127,12 @@ static void answer_page (const strand_parking *k, strand_parked_request *r,
 
 static const char *resolve (const strand_parking *k,
                             const strand_parked_request *r) {
-  strand_tag *tag = strand_assignment_find(k->assignment, r->topic,
-                                           r->partition);
+  strand_assigned *assigned = strand_assignment_find(k->assignment, r->topic,
+                                                     r->partition);
   strand_err err;
-  if (tag == NULL || tag->leaving) return "NOT_ASSIGNED";
+  if (assigned == NULL || assigned->leaving) return "NOT_ASSIGNED";
   strand_snapshot_change(k->snapshot);
-  err = strand_engine_resolve(k->owner->engine, tag->partition, r->offset,
+  err = strand_engine_resolve(k->owner->engine, assigned->partition, r->offset,
                               r->resolution);
   if (err == STRAND_ENOTOPEN) return "NOT_PARKED";
   return err == STRAND_OK ? NULL : "NO_MEMORY";

@@ -38,36 +38,38 @@
 
 void strand_positions_init (strand_positions *s, const strand_owner *owner,
                             const strand_assignment *assignment,
-                            const strand_troubles *troubles) {
+                            const strand_health *health) {
   *s = (strand_positions){ .owner = owner,
                            .assignment = assignment,
-                           .troubles = troubles };
+                           .health = health };
 }
 
-bool strand_position_ask (const strand_positions *s, const strand_tag *tag,
+bool strand_position_ask (const strand_positions *s,
+                          const strand_assigned *assigned,
                           strand_call_kind kind, int64_t offset,
                           strand_why why, void *arg) {
   rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(1);
   strand_call *call;
-  rd_kafka_topic_partition_list_add(l, strand_partition_topic(tag->partition),
-                                    strand_partition_index(tag->partition))
+  rd_kafka_topic_partition_list_add(
+    l, strand_partition_topic(assigned->partition),
+    strand_partition_index(assigned->partition))
     ->offset = offset;
   call = strand_call_new(kind, l);
   if (call == NULL) return false;
-  call->epoch = tag->epoch;
+  call->epoch = assigned->epoch;
   call->why = why;
   call->arg = arg;
   strand_helper_leave(s->owner->helper, call);
   return true;
 }
 
-static void try_again (strand_tag *tag, int64_t now_us) {
-  tag->position.backoff_us = tag->position.backoff_us == 0
-                               ? BACKOFF_FIRST_US
-                               : tag->position.backoff_us * 2;
-  if (tag->position.backoff_us > BACKOFF_MOST_US)
-    tag->position.backoff_us = BACKOFF_MOST_US;
-  tag->position.retry_us = now_us + tag->position.backoff_us;
+static void try_again (strand_assigned *assigned, int64_t now_us) {
+  assigned->position.backoff_us = assigned->position.backoff_us == 0
+                                    ? BACKOFF_FIRST_US
+                                    : assigned->position.backoff_us * 2;
+  if (assigned->position.backoff_us > BACKOFF_MOST_US)
+    assigned->position.backoff_us = BACKOFF_MOST_US;
+  assigned->position.retry_us = now_us + assigned->position.backoff_us;
 }
 
 /*
@@ -79,17 +81,17 @@ void strand_position_restore (strand_positions *s) {
   int64_t now_us = strand_clock_us();
   strand_call *call;
   for (size_t i = 0; i < s->assignment->count; i++) {
-    strand_tag *tag = s->assignment->tags[i];
+    strand_assigned *assigned = s->assignment->partitions[i];
     rd_kafka_topic_partition_t *p;
-    if (tag->partition == NULL || tag->position.restored || tag->position.stuck
-        || tag->leaving || tag->contested || tag->position.checking
-        || tag->position.retry_us > now_us)
+    if (assigned->partition == NULL || assigned->position.restored
+        || assigned->position.stuck || assigned->leaving || assigned->contested
+        || assigned->position.checking || assigned->position.retry_us > now_us)
       continue;
     p = rd_kafka_topic_partition_list_add(
-      list, strand_partition_topic(tag->partition),
-      strand_partition_index(tag->partition));
-    p->opaque = (void *)(uintptr_t)tag->epoch;
-    tag->position.checking = true;
+      list, strand_partition_topic(assigned->partition),
+      strand_partition_index(assigned->partition));
+    p->opaque = (void *)(uintptr_t)assigned->epoch;
+    assigned->position.checking = true;
   }
   if (list->cnt == 0) {
     rd_kafka_topic_partition_list_destroy(list);
@@ -101,18 +103,19 @@ void strand_position_restore (strand_positions *s) {
     return;
   }
   for (size_t i = 0; i < s->assignment->count; i++) {
-    if (s->assignment->tags[i]->position.restored
-        || !s->assignment->tags[i]->position.checking)
+    if (s->assignment->partitions[i]->position.restored
+        || !s->assignment->partitions[i]->position.checking)
       continue;
-    s->assignment->tags[i]->position.checking = false;
-    try_again(s->assignment->tags[i], now_us);
+    s->assignment->partitions[i]->position.checking = false;
+    try_again(s->assignment->partitions[i], now_us);
   }
 }
 
-static void tell_unreadable (const strand_positions *s, const strand_tag *tag,
+static void tell_unreadable (const strand_positions *s,
+                             const strand_assigned *assigned,
                              int64_t committed, const char *problem) {
   strand_event event = strand_owner_event(s->owner, "metadata_unreadable",
-                                          tag);
+                                          assigned);
   event.offset = committed;
   strand_event_set_reason(&event, problem, strlen(problem));
   strand_owner_emit(s->owner, &event);
@@ -121,7 +124,7 @@ static void tell_unreadable (const strand_positions *s, const strand_tag *tag,
 /* STRAND_ENOMEM: nothing is wrong with it. STRAND_EFORMAT: the consumer is to
 ** end. */
 static strand_err read_payload (const strand_positions *s,
-                                const strand_tag *tag,
+                                const strand_assigned *assigned,
                                 const rd_kafka_topic_partition_t *p,
                                 strand_payload *payload, bool *some) {
   const char *problem = NULL;
@@ -130,7 +133,7 @@ static strand_err read_payload (const strand_positions *s,
                                          p->metadata_size, payload, &problem);
   *some = err == STRAND_OK;
   if (err == STRAND_OK || err == STRAND_ENOMEM) return err;
-  tell_unreadable(s, tag, p->offset, problem);
+  tell_unreadable(s, assigned, p->offset, problem);
   if (!s->owner->consumer->settings.unreadable_fail) return STRAND_OK;
   snprintf(text, sizeof(text),
            "the commit of %s/%d at offset %lld has "
@@ -141,34 +144,35 @@ static strand_err read_payload (const strand_positions *s,
   return STRAND_EFORMAT;
 }
 
-static void restore_tag (strand_positions *s, strand_tag *tag,
-                         const rd_kafka_topic_partition_t *p, int64_t now_us) {
+static void restore_assigned (strand_positions *s, strand_assigned *assigned,
+                              const rd_kafka_topic_partition_t *p,
+                              int64_t now_us) {
   int64_t committed = p->offset >= 0 ? p->offset : -1;
   strand_payload payload = { 0 };
   bool some = false;
   strand_event event;
   strand_err err = STRAND_OK;
   if (committed >= 0 && p->metadata_size > 0) {
-    err = read_payload(s, tag, p, &payload, &some);
+    err = read_payload(s, assigned, p, &payload, &some);
   }
   if (err == STRAND_EFORMAT) {
-    tag->position.stuck = true;
+    assigned->position.stuck = true;
     return;
   }
   if (err == STRAND_OK) {
-    err = strand_engine_restored(s->owner->engine, tag->partition, committed,
-                                 some ? &payload : NULL);
+    err = strand_engine_restored(s->owner->engine, assigned->partition,
+                                 committed, some ? &payload : NULL);
   }
   if (some && payload.highest >= committed)
-    tag->position.claimed = payload.highest;
+    assigned->position.claimed = payload.highest;
   if (some) strand_payload_free(&payload);
   if (err != STRAND_OK) {
-    try_again(tag, now_us);
+    try_again(assigned, now_us);
     return;
   }
-  tag->position.restored = tag->more = true;
-  tag->position.backoff_us = 0;
-  event = strand_owner_event(s->owner, "restored", tag);
+  assigned->position.restored = assigned->more = true;
+  assigned->position.backoff_us = 0;
+  event = strand_owner_event(s->owner, "restored", assigned);
   event.offset = committed;
   strand_owner_emit(s->owner, &event);
 }
@@ -177,21 +181,22 @@ void strand_position_committed (strand_positions *s, const strand_call *call,
                                 int64_t now_us) {
   for (int i = 0; i < call->list->cnt; i++) {
     const rd_kafka_topic_partition_t *p = &call->list->elems[i];
-    strand_tag *tag = strand_assignment_find(s->assignment, p->topic,
-                                             p->partition);
+    strand_assigned *assigned = strand_assignment_find(s->assignment, p->topic,
+                                                       p->partition);
     rd_kafka_resp_err_t err = call->err != 0 ? call->err : p->err;
-    if (tag == NULL || tag->position.restored || tag->leaving) continue;
-    if (tag->epoch != (uint32_t)(uintptr_t)p->opaque) continue;
-    tag->position.checking = false;
+    if (assigned == NULL || assigned->position.restored || assigned->leaving)
+      continue;
+    if (assigned->epoch != (uint32_t)(uintptr_t)p->opaque) continue;
+    assigned->position.checking = false;
     if (err == 0) {
-      restore_tag(s, tag, p, now_us);
+      restore_assigned(s, assigned, p, now_us);
       continue;
     }
-    if (tag->position.backoff_us == 0) {
-      strand_trouble_error(s->troubles, err, "reading the committed offset",
-                           p->topic, p->partition, now_us);
+    if (assigned->position.backoff_us == 0) {
+      strand_health_error(s->health, err, "reading the committed offset",
+                          p->topic, p->partition, now_us);
     }
-    try_again(tag, now_us);
+    try_again(assigned, now_us);
   }
 }
 
@@ -199,72 +204,76 @@ void strand_position_committed (strand_positions *s, const strand_call *call,
 ** The first record, and records out of place
 */
 
-static void settle (strand_tag *tag) {
-  tag->position.checking = tag->position.asked = tag->position.again = false;
-  tag->more = true;
-  tag->position.backoff_us = 0;
+static void settle (strand_assigned *assigned) {
+  assigned->position.checking = assigned->position.asked =
+    assigned->position.again = false;
+  assigned->more = true;
+  assigned->position.backoff_us = 0;
 }
 
 /* Until this is settled nothing is read: also without memory to ask, for
 ** what comes next would pass over what was dropped. */
-static void doubt (strand_positions *s, strand_tag *tag, int64_t now_us) {
-  tag->position.checking = true;
-  tag->position.target = STRAND_NOWHERE;
-  tag->position.asked = strand_position_ask(s, tag, STRAND_CALL_WATERMARKS, 0,
-                                            STRAND_WHY_DOUBT, NULL);
-  if (!tag->position.asked) try_again(tag, now_us);
+static void verify_position (strand_positions *s, strand_assigned *assigned,
+                             int64_t now_us) {
+  assigned->position.checking = true;
+  assigned->position.target = STRAND_NOWHERE;
+  assigned->position.asked = strand_position_ask(
+    s, assigned, STRAND_CALL_WATERMARKS, 0, STRAND_WHY_VERIFY, NULL);
+  if (!assigned->position.asked) try_again(assigned, now_us);
 }
 
-void strand_position_place (strand_positions *s, strand_tag *tag,
+void strand_position_place (strand_positions *s, strand_assigned *assigned,
                             int64_t offset, int64_t now_us) {
-  tag->position.sought = tag->position.checking = true;
-  tag->position.first_seen = tag->position.again = false;
-  tag->position.target = offset;
-  tag->position.asked = strand_position_ask(s, tag, STRAND_CALL_SEEK, offset,
-                                            STRAND_WHY_PLACE, NULL);
-  if (!tag->position.asked) try_again(tag, now_us);
+  assigned->position.sought = assigned->position.checking = true;
+  assigned->position.first_seen = assigned->position.again = false;
+  assigned->position.target = offset;
+  assigned->position.asked = strand_position_ask(
+    s, assigned, STRAND_CALL_SEEK, offset, STRAND_WHY_PLACE, NULL);
+  if (!assigned->position.asked) try_again(assigned, now_us);
 }
 
-int64_t strand_position_home (const strand_tag *tag) {
-  int64_t position = strand_partition_position(tag->partition);
+int64_t strand_position_home (const strand_assigned *assigned) {
+  int64_t position = strand_partition_position(assigned->partition);
   return position >= 0 ? position : RD_KAFKA_OFFSET_STORED;
 }
 
-void strand_position_hold (strand_tag *tag) {
-  if (!tag->position.checking) {
-    tag->position.target = strand_position_home(tag);
+void strand_position_hold (strand_assigned *assigned) {
+  if (!assigned->position.checking) {
+    assigned->position.target = strand_position_home(assigned);
   }
-  tag->position.checking = tag->position.asked = true;
+  assigned->position.checking = assigned->position.asked = true;
 }
 
-void strand_position_was_sought (strand_tag *tag) {
-  tag->position.stuck = false;
-  tag->position.sought = tag->more = true;
+void strand_position_was_sought (strand_assigned *assigned) {
+  assigned->position.stuck = false;
+  assigned->position.sought = assigned->more = true;
 }
 
-void strand_position_back (strand_tag *tag, int64_t now_us) {
-  tag->position.asked = false;
-  if (tag->position.stuck) settle(tag); /* it was nowhere */
-  else try_again(tag, now_us);
+void strand_position_back (strand_assigned *assigned, int64_t now_us) {
+  assigned->position.asked = false;
+  if (assigned->position.stuck) settle(assigned); /* it was nowhere */
+  else try_again(assigned, now_us);
 }
 
-bool strand_position_expected (strand_positions *s, strand_tag *tag,
+bool strand_position_expected (strand_positions *s, strand_assigned *assigned,
                                int64_t offset, int64_t now_us) {
-  int64_t base = strand_partition_position(tag->partition);
-  if (base < 0 || offset == base || (tag->position.sought && offset > base)) {
-    tag->position.first_seen = true;
+  int64_t base = strand_partition_position(assigned->partition);
+  if (base < 0 || offset == base
+      || (assigned->position.sought && offset > base)) {
+    assigned->position.first_seen = true;
     return true;
   }
-  tag->position.seen = offset;
-  if (offset < base) strand_position_below(s, tag, offset);
-  else doubt(s, tag, now_us);
+  assigned->position.seen = offset;
+  if (offset < base) strand_position_below(s, assigned, offset);
+  else verify_position(s, assigned, now_us);
   return false;
 }
 
-bool strand_position_has_claimed (strand_positions *s, strand_tag *tag,
+bool strand_position_has_claimed (strand_positions *s,
+                                  strand_assigned *assigned,
                                   const rd_kafka_message_t *msg,
                                   int64_t now_us) {
-  strand_partition *p = tag->partition;
+  strand_partition *p = assigned->partition;
   int64_t low, high = msg->offset;
   if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR
       && rd_kafka_get_watermark_offsets(s->owner->client,
@@ -273,137 +282,143 @@ bool strand_position_has_claimed (strand_positions *s, strand_tag *tag,
            != 0)
     high = -1;
   if (high < 0) return true; /* not known: at the end it is */
-  if (high > tag->position.claimed) {
-    tag->position.claimed = -1;
+  if (high > assigned->position.claimed) {
+    assigned->position.claimed = -1;
     return true;
   }
   /* a follower may be behind: the leader knows */
-  tag->position.seen = msg->offset;
-  doubt(s, tag, now_us);
+  assigned->position.seen = msg->offset;
+  verify_position(s, assigned, now_us);
   return false;
 }
 
-void strand_position_below (strand_positions *s, strand_tag *tag,
+void strand_position_below (strand_positions *s, strand_assigned *assigned,
                             int64_t offset) {
-  tag->position.checking = true;
-  tag->position.below = offset;
+  assigned->position.checking = true;
+  assigned->position.below = offset;
   s->displaced = true;
 }
 
-void strand_position_stuck (strand_positions *s, strand_tag *tag,
+void strand_position_stuck (strand_positions *s, strand_assigned *assigned,
                             int64_t now_us) {
-  tag->position.stuck = true;
-  tag->position.seen = -1;
-  if (strand_partition_position(tag->partition) >= 0) doubt(s, tag, now_us);
+  assigned->position.stuck = true;
+  assigned->position.seen = -1;
+  if (strand_partition_position(assigned->partition) >= 0)
+    verify_position(s, assigned, now_us);
 }
 
 /* What was done of the old log says nothing of what is at these offsets now:
 ** so the epoch ends. Whoever is told of it is told before. */
-strand_tag *strand_position_take_reset (strand_positions *s, int64_t *to) {
+strand_assigned *strand_position_take_reset (strand_positions *s,
+                                             int64_t *to) {
   if (!s->displaced) return NULL;
   for (size_t i = 0; i < s->assignment->count; i++) {
-    strand_tag *tag = s->assignment->tags[i];
-    if (tag->partition == NULL || tag->position.below < 0) continue;
-    *to = tag->position.below;
-    tag->position.below = -1;
-    strand_owner_jumped(s->owner, tag, "reset",
-                        strand_partition_position(tag->partition), *to);
-    return tag;
+    strand_assigned *assigned = s->assignment->partitions[i];
+    if (assigned->partition == NULL || assigned->position.below < 0) continue;
+    *to = assigned->position.below;
+    assigned->position.below = -1;
+    strand_owner_jumped(s->owner, assigned, "reset",
+                        strand_partition_position(assigned->partition), *to);
+    return assigned;
   }
   s->displaced = false;
   return NULL;
 }
 
-void strand_position_was_reset (strand_positions *s, strand_tag *tag,
+void strand_position_was_reset (strand_positions *s, strand_assigned *assigned,
                                 int64_t to, int64_t now_us) {
   /* who comes next would begin above it */
   strand_engine_hurry(s->owner->engine);
-  if (tag->position.stuck) settle(tag);
-  else strand_position_place(s, tag, to, now_us);
+  if (assigned->position.stuck) settle(assigned);
+  else strand_position_place(s, assigned, to, now_us);
 }
 
 /* Reads on from where it is: the next thing read is new, also the end. */
-static void read_again (strand_positions *s, strand_tag *tag) {
+static void read_again (strand_positions *s, strand_assigned *assigned) {
   int64_t position;
-  if (tag->partition == NULL || !tag->position.restored || tag->position.stuck
-      || tag->leaving)
+  if (assigned->partition == NULL || !assigned->position.restored
+      || assigned->position.stuck || assigned->leaving)
     return;
-  if (tag->position.checking) {
+  if (assigned->position.checking) {
     /* its seek may have been before */
-    tag->position.again = tag->position.asked;
+    assigned->position.again = assigned->position.asked;
     return;
   }
-  position = strand_partition_position(tag->partition);
+  position = strand_partition_position(assigned->partition);
   if (position < 0) return; /* nothing was read */
-  strand_position_place(s, tag, position, strand_clock_us());
+  strand_position_place(s, assigned, position, strand_clock_us());
 }
 
 /* In a cooperative rebalance librdkafka pauses what stays, and goes on one
 ** record too far where it had read the end of a partition (before 2.13.2). */
 void strand_position_keep (strand_positions *s) {
   for (size_t i = 0; i < s->assignment->count; i++) {
-    read_again(s, s->assignment->tags[i]);
+    read_again(s, s->assignment->partitions[i]);
   }
 }
 
 /* It goes on at 'to', the start of the log or above: told once, not as a gap
 ** as well. */
-static void truncated (strand_positions *s, strand_tag *tag, int64_t to,
-                       int64_t now_us) {
-  int64_t from = strand_partition_position(tag->partition);
-  if (strand_engine_reach(s->owner->engine, tag->partition, to) != STRAND_OK) {
-    try_again(tag, now_us);
+static void truncated (strand_positions *s, strand_assigned *assigned,
+                       int64_t to, int64_t now_us) {
+  int64_t from = strand_partition_position(assigned->partition);
+  if (strand_engine_reach(s->owner->engine, assigned->partition, to)
+      != STRAND_OK) {
+    try_again(assigned, now_us);
     return;
   }
-  strand_owner_jumped(s->owner, tag, "truncated", from, to);
-  strand_position_place(s, tag, to, now_us);
+  strand_owner_jumped(s->owner, assigned, "truncated", from, to);
+  strand_position_place(s, assigned, to, now_us);
 }
 
-static void take_doubt (strand_positions *s, strand_tag *tag,
-                        const strand_call *call, int64_t now_us) {
-  int64_t base = strand_partition_position(tag->partition);
-  tag->position.asked = false;
+static void take_verified (strand_positions *s, strand_assigned *assigned,
+                           const strand_call *call, int64_t now_us) {
+  int64_t base = strand_partition_position(assigned->partition);
+  assigned->position.asked = false;
   if (call->err != 0) {
-    try_again(tag, now_us);
+    try_again(assigned, now_us);
     return;
   }
-  if (call->high < base || call->high <= tag->position.claimed) {
-    strand_position_below(s, tag, call->low);
+  if (call->high < base || call->high <= assigned->position.claimed) {
+    strand_position_below(s, assigned, call->low);
     return;
   }
-  tag->position.claimed = -1;
-  if (tag->position.stuck) settle(tag);
+  assigned->position.claimed = -1;
+  if (assigned->position.stuck) settle(assigned);
   else if (call->low > base) {
-    truncated(s, tag,
-              tag->position.seen > call->low ? tag->position.seen : call->low,
+    truncated(s, assigned,
+              assigned->position.seen > call->low ? assigned->position.seen
+                                                  : call->low,
               now_us);
   }
-  else strand_position_place(s, tag, base, now_us);
+  else strand_position_place(s, assigned, base, now_us);
 }
 
-static void take_place (strand_positions *s, strand_tag *tag,
+static void take_place (strand_positions *s, strand_assigned *assigned,
                         const strand_call *call, int64_t now_us) {
-  tag->position.asked = false;
-  if (call->err != 0) try_again(tag, now_us);
-  else if (tag->position.again)
-    strand_position_place(s, tag, tag->position.target, now_us);
-  else settle(tag);
+  assigned->position.asked = false;
+  if (call->err != 0) try_again(assigned, now_us);
+  else if (assigned->position.again)
+    strand_position_place(s, assigned, assigned->position.target, now_us);
+  else settle(assigned);
 }
 
-void strand_position_answer (strand_positions *s, strand_tag *tag,
+void strand_position_answer (strand_positions *s, strand_assigned *assigned,
                              const strand_call *call, int64_t now_us) {
-  if (tag->epoch != call->epoch) return;
-  if (call->why == STRAND_WHY_DOUBT) take_doubt(s, tag, call, now_us);
-  else take_place(s, tag, call, now_us);
+  if (assigned->epoch != call->epoch) return;
+  if (call->why == STRAND_WHY_VERIFY) take_verified(s, assigned, call, now_us);
+  else take_place(s, assigned, call, now_us);
 }
 
 /*
 ** Turns
 */
 
-static void resume (strand_positions *s, strand_tag *tag, int64_t now_us) {
-  if (tag->position.target == STRAND_NOWHERE) doubt(s, tag, now_us);
-  else strand_position_place(s, tag, tag->position.target, now_us);
+static void resume (strand_positions *s, strand_assigned *assigned,
+                    int64_t now_us) {
+  if (assigned->position.target == STRAND_NOWHERE)
+    verify_position(s, assigned, now_us);
+  else strand_position_place(s, assigned, assigned->position.target, now_us);
 }
 
 static int64_t earlier (int64_t a, int64_t b) {
@@ -412,9 +427,9 @@ static int64_t earlier (int64_t a, int64_t b) {
 
 void strand_position_reread (strand_positions *s) {
   for (size_t i = 0; i < s->assignment->count; i++) {
-    if (!s->assignment->tags[i]->reread) continue;
-    s->assignment->tags[i]->reread = false;
-    read_again(s, s->assignment->tags[i]);
+    if (!s->assignment->partitions[i]->reread) continue;
+    s->assignment->partitions[i]->reread = false;
+    read_again(s, s->assignment->partitions[i]);
   }
 }
 
@@ -424,14 +439,15 @@ int64_t strand_position_tick (strand_positions *s, int64_t now_us) {
   bool restore = false;
   if (s->owner->phase >= STRAND_LEAVING) return next;
   for (size_t i = 0; i < s->assignment->count; i++) {
-    strand_tag *tag = s->assignment->tags[i];
-    bool waits = tag->position.restored
-                   ? tag->position.checking && !tag->position.asked
-                   : tag->position.backoff_us > 0 && !tag->position.checking;
-    if (tag->partition == NULL || tag->leaving) continue;
-    if (waits && tag->position.retry_us > now_us)
-      next = earlier(next, tag->position.retry_us);
-    else if (waits && tag->position.restored) resume(s, tag, now_us);
+    strand_assigned *assigned = s->assignment->partitions[i];
+    bool waits = assigned->position.restored
+                   ? assigned->position.checking && !assigned->position.asked
+                   : assigned->position.backoff_us > 0
+                       && !assigned->position.checking;
+    if (assigned->partition == NULL || assigned->leaving) continue;
+    if (waits && assigned->position.retry_us > now_us)
+      next = earlier(next, assigned->position.retry_us);
+    else if (waits && assigned->position.restored) resume(s, assigned, now_us);
     else if (waits) restore = true;
   }
   if (restore) strand_position_restore(s);
@@ -441,9 +457,10 @@ int64_t strand_position_tick (strand_positions *s, int64_t now_us) {
 void strand_positions_check (const strand_positions *s) {
   assert(!s->displaced); /* (1) */
   for (size_t i = 0; i < s->assignment->count && i < CHECKED_MOST; i++) {
-    const strand_tag *tag = s->assignment->tags[i];
-    (void)tag;
-    assert(tag->partition == NULL || tag->position.below < 0); /* (1) */
-    assert(!tag->position.asked || tag->position.checking);    /* (2) */
+    const strand_assigned *assigned = s->assignment->partitions[i];
+    (void)assigned;
+    assert(assigned->partition == NULL
+           || assigned->position.below < 0);                          /* (1) */
+    assert(!assigned->position.asked || assigned->position.checking); /* (2) */
   }
 }

@@ -13,116 +13,121 @@
 #include "kafka/helper.h"
 #include "member/assignment.h"
 #include "member/owner.h"
-#include "member/troubles.h"
+#include "member/health.h"
 
 #define STRAND_NOWHERE RD_KAFKA_OFFSET_INVALID
 
 /* What a position's question to the helper is for. */
 typedef enum strand_why {
-  STRAND_WHY_DOUBT = 1, /* what came was not expected */
-  STRAND_WHY_PLACE,     /* it goes there */
-  STRAND_WHY_TARGET,    /* the user's: where is it to go? */
-  STRAND_WHY_SEEK       /* the user's: it goes there */
+  STRAND_WHY_VERIFY = 1, /* what came was not expected */
+  STRAND_WHY_PLACE,      /* it goes there */
+  STRAND_WHY_TARGET,     /* the user's: where is it to go? */
+  STRAND_WHY_SEEK        /* the user's: it goes there */
 } strand_why;
 
 typedef struct strand_positions {
   /* set by init, and only read */
   const strand_owner *owner;
   const strand_assignment *assignment;
-  const strand_troubles *troubles;
+  const strand_health *health;
 
-  bool displaced; /* 'below' of a tag is set */
+  bool displaced; /* 'below' of a partition is set */
 } strand_positions;
 
 void strand_positions_init (strand_positions *s, const strand_owner *owner,
                             const strand_assignment *assignment,
-                            const strand_troubles *troubles);
+                            const strand_health *health);
 void strand_position_restore (strand_positions *s);
 /* Answers of the helper: committed offsets; of a partition, for DOUBT and
 ** PLACE. */
 void strand_position_committed (strand_positions *s, const strand_call *call,
                                 int64_t now_us);
-void strand_position_answer (strand_positions *s, strand_tag *tag,
+void strand_position_answer (strand_positions *s, strand_assigned *assigned,
                              const strand_call *call, int64_t now_us);
 /* The first of what was read is at 'offset', or the end is there. False: it
 ** is in doubt; drop what was read. */
-bool strand_position_expected (strand_positions *s, strand_tag *tag,
+bool strand_position_expected (strand_positions *s, strand_assigned *assigned,
                                int64_t offset, int64_t now_us);
 /* Is the log as long as the commit's metadata says? If not, it is not the
 ** log of that commit, and what it says is done is not: false, the message is
 ** to be dropped, and the leader is asked. */
-bool strand_position_has_claimed (strand_positions *s, strand_tag *tag,
+bool strand_position_has_claimed (strand_positions *s,
+                                  strand_assigned *assigned,
                                   const rd_kafka_message_t *msg,
                                   int64_t now_us);
 /* A record, or the end, is at 'offset', below the position: the log was made
 ** anew, or cut. Until it is reset it is not read. */
-void strand_position_below (strand_positions *s, strand_tag *tag,
+void strand_position_below (strand_positions *s, strand_assigned *assigned,
                             int64_t offset);
 /* The next one of these, NULL: there is none. Whoever asks begins a new epoch
 ** of it at 'to', */
-strand_tag *strand_position_take_reset (strand_positions *s, int64_t *to);
-/* ...which is 'tag': it is read from there. */
-void strand_position_was_reset (strand_positions *s, strand_tag *tag,
+strand_assigned *strand_position_take_reset (strand_positions *s, int64_t *to);
+/* ...which is 'partition': it is read from there. */
+void strand_position_was_reset (strand_positions *s, strand_assigned *assigned,
                                 int64_t to, int64_t now_us);
 /* librdkafka has no offset to go on from. */
-void strand_position_stuck (strand_positions *s, strand_tag *tag,
+void strand_position_stuck (strand_positions *s, strand_assigned *assigned,
                             int64_t now_us);
 /* Goes on at 'offset'; until the helper was there, nothing is read. */
-void strand_position_place (strand_positions *s, strand_tag *tag,
+void strand_position_place (strand_positions *s, strand_assigned *assigned,
                             int64_t offset, int64_t now_us);
 /* Where it is read from now, also when nothing was read yet. */
-int64_t strand_position_home (const strand_tag *tag);
+int64_t strand_position_home (const strand_assigned *assigned);
 
 /* What was done of it is known. */
-static inline bool strand_position_is_restored (const strand_tag *tag) {
-  return tag->position.restored;
+static inline bool
+strand_position_is_restored (const strand_assigned *assigned) {
+  return assigned->position.restored;
 }
 /* There is no offset to go on from. */
-static inline bool strand_position_is_stuck (const strand_tag *tag) {
-  return tag->position.stuck;
+static inline bool strand_position_is_stuck (const strand_assigned *assigned) {
+  return assigned->position.stuck;
 }
-static inline bool strand_position_is_readable (const strand_tag *tag) {
-  const strand_position *p = &tag->position;
+static inline bool
+strand_position_is_readable (const strand_assigned *assigned) {
+  const strand_position *p = &assigned->position;
   return p->restored && !p->checking && !p->stuck;
 }
 /* Nothing came since it was placed: ask strand_position_expected. */
-static inline bool strand_position_is_unseen (const strand_tag *tag) {
-  return !tag->position.first_seen;
+static inline bool
+strand_position_is_unseen (const strand_assigned *assigned) {
+  return !assigned->position.first_seen;
 }
 /* Ask strand_position_has_claimed. */
-static inline bool strand_position_claims (const strand_tag *tag) {
-  return tag->position.claimed >= 0;
+static inline bool strand_position_claims (const strand_assigned *assigned) {
+  return assigned->position.claimed >= 0;
 }
 /* The helper has a question about it. */
-static inline bool strand_position_is_asked (const strand_tag *tag) {
-  return tag->position.checking && tag->position.asked;
+static inline bool strand_position_is_asked (const strand_assigned *assigned) {
+  return assigned->position.checking && assigned->position.asked;
 }
 /* A rebalance came after the question. */
-static inline bool strand_position_is_again (const strand_tag *tag) {
-  return tag->position.again;
+static inline bool strand_position_is_again (const strand_assigned *assigned) {
+  return assigned->position.again;
 }
 /* A new epoch: nothing is done, and it is known where it begins. */
-static inline void strand_position_begin (strand_tag *tag) {
-  tag->position.restored = true;
+static inline void strand_position_begin (strand_assigned *assigned) {
+  assigned->position.restored = true;
 }
 /* There is no offset for it, until a seek has worked. */
-static inline void strand_position_lose (strand_tag *tag) {
-  tag->position.stuck = true;
+static inline void strand_position_lose (strand_assigned *assigned) {
+  assigned->position.stuck = true;
 }
 /* The helper seeks for the user: until it has, nothing is read. */
-void strand_position_hold (strand_tag *tag);
+void strand_position_hold (strand_assigned *assigned);
 /* It is where the user wanted it. */
-void strand_position_was_sought (strand_tag *tag);
+void strand_position_was_sought (strand_assigned *assigned);
 /* A seek did not work: to 'target', after a back-off. */
-void strand_position_back (strand_tag *tag, int64_t now_us);
+void strand_position_back (strand_assigned *assigned, int64_t now_us);
 /* False: memory ran out. */
-bool strand_position_ask (const strand_positions *s, const strand_tag *tag,
+bool strand_position_ask (const strand_positions *s,
+                          const strand_assigned *assigned,
                           strand_call_kind kind, int64_t offset,
                           strand_why why, void *arg);
 /* After a cooperative rebalance: what stays goes on where it was. */
 void strand_position_keep (strand_positions *s);
-/* Those whose tags say so are read on from where they are: the next thing read
-** is new, also the end. */
+/* Those that say so ('reread') are read on from where they are: the next thing
+** read is new, also the end. */
 void strand_position_reread (strand_positions *s);
 int64_t strand_position_tick (strand_positions *s, int64_t now_us);
 /* Between two turns, in debug builds. */

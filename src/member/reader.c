@@ -24,12 +24,12 @@
 void strand_reader_init (strand_reader *reader, const strand_owner *owner,
                          const strand_assignment *assignment,
                          strand_positions *positions,
-                         const strand_troubles *troubles,
-                         strand_outage *outage, strand_snapshot *snapshot) {
+                         const strand_health *health, strand_outage *outage,
+                         strand_snapshot *snapshot) {
   *reader = (strand_reader){ .owner = owner,
                              .assignment = assignment,
                              .positions = positions,
-                             .troubles = troubles,
+                             .health = health,
                              .outage = outage,
                              .snapshot = snapshot };
 }
@@ -108,7 +108,8 @@ static void set_epoch (strand_record *r, int32_t epoch) {
   memcpy(end, &epoch, STRAND_EPOCH_LENGTH);
 }
 
-static strand_record *copy_out (strand_reader *reader, strand_tag *tag,
+static strand_record *copy_out (strand_reader *reader,
+                                strand_assigned *assigned,
                                 const rd_kafka_message_t *msg) {
   rd_kafka_headers_t *headers = NULL;
   size_t key = msg->key != NULL ? msg->key_len : 0;
@@ -120,7 +121,7 @@ static strand_record *copy_out (strand_reader *reader, strand_tag *tag,
       && rd_kafka_message_headers(msg, &headers) == 0) {
     packed = packed_length(headers);
   }
-  r = strand_engine_room(reader->owner->engine, tag->partition,
+  r = strand_engine_room(reader->owner->engine, assigned->partition,
                          key + value + packed
                            + (epoch < 0 ? 0 : STRAND_EPOCH_LENGTH));
   if (r == NULL) return NULL;
@@ -139,82 +140,83 @@ static strand_record *copy_out (strand_reader *reader, strand_tag *tag,
 }
 
 /* There was no memory for the record: it is read again. */
-static void read_again (strand_reader *reader, strand_tag *tag, int64_t offset,
-                        int64_t now_us) {
-  int64_t position = strand_partition_position(tag->partition);
-  strand_position_place(reader->positions, tag,
+static void read_again (strand_reader *reader, strand_assigned *assigned,
+                        int64_t offset, int64_t now_us) {
+  int64_t position = strand_partition_position(assigned->partition);
+  strand_position_place(reader->positions, assigned,
                         position >= 0 ? position : offset, now_us);
 }
 
 /* False: the rest of what was read is not wanted. */
-static bool take_record (strand_reader *reader, strand_tag *tag,
+static bool take_record (strand_reader *reader, strand_assigned *assigned,
                          const rd_kafka_message_t *msg, int64_t now_us) {
-  int64_t position = strand_partition_position(tag->partition);
+  int64_t position = strand_partition_position(assigned->partition);
   strand_added added = STRAND_ADDED_ENOMEM;
   strand_record *r;
-  if (strand_position_is_unseen(tag)
-      && !strand_position_expected(reader->positions, tag, msg->offset,
+  if (strand_position_is_unseen(assigned)
+      && !strand_position_expected(reader->positions, assigned, msg->offset,
                                    now_us))
     return false;
-  r = copy_out(reader, tag, msg);
+  r = copy_out(reader, assigned, msg);
   if (r != NULL) {
-    added = strand_engine_admit(reader->owner->engine, tag->partition, r,
+    added = strand_engine_admit(reader->owner->engine, assigned->partition, r,
                                 now_us);
   }
   switch (added) {
     case STRAND_ADDED_EARLIER:
-      strand_position_below(reader->positions, tag, msg->offset);
+      strand_position_below(reader->positions, assigned, msg->offset);
       return false;
     case STRAND_ADDED_ENOMEM:
-      read_again(reader, tag, msg->offset, now_us);
+      read_again(reader, assigned, msg->offset, now_us);
       return false;
     default: break;
   }
   if (position >= 0 && msg->offset > position) {
-    strand_starts_gap(tag, position, msg->offset);
+    strand_starts_gap(assigned, position, msg->offset);
   }
   return true;
 }
 
-static bool take_end (strand_reader *reader, strand_tag *tag, int64_t offset,
-                      int64_t now_us) {
-  if (strand_position_is_unseen(tag)
-      && !strand_position_expected(reader->positions, tag, offset, now_us))
+static bool take_end (strand_reader *reader, strand_assigned *assigned,
+                      int64_t offset, int64_t now_us) {
+  if (strand_position_is_unseen(assigned)
+      && !strand_position_expected(reader->positions, assigned, offset,
+                                   now_us))
     return false;
-  if (offset < strand_partition_position(tag->partition)) {
-    strand_position_below(reader->positions, tag, offset);
+  if (offset < strand_partition_position(assigned->partition)) {
+    strand_position_below(reader->positions, assigned, offset);
     return false;
   }
-  if (strand_engine_reach(reader->owner->engine, tag->partition, offset)
+  if (strand_engine_reach(reader->owner->engine, assigned->partition, offset)
       != STRAND_OK) {
     return true; /* said again at the next end */
   }
-  tag->end = offset;
-  strand_engine_quiet(reader->owner->engine, tag->partition, true);
+  assigned->end = offset;
+  strand_engine_drained(reader->owner->engine, assigned->partition, true);
   return true;
 }
 
-static bool take (strand_reader *reader, strand_tag *tag,
+static bool take (strand_reader *reader, strand_assigned *assigned,
                   const rd_kafka_message_t *msg, int64_t now_us) {
   if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR
       || msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-    strand_trouble_read(reader->troubles, tag);
-    if (strand_position_claims(tag)
-        && !strand_position_has_claimed(reader->positions, tag, msg, now_us))
+    strand_health_read(reader->health, assigned);
+    if (strand_position_claims(assigned)
+        && !strand_position_has_claimed(reader->positions, assigned, msg,
+                                        now_us))
       return false;
   }
   if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    return take_record(reader, tag, msg, now_us);
+    return take_record(reader, assigned, msg, now_us);
   }
   if (msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-    return take_end(reader, tag, msg->offset, now_us);
+    return take_end(reader, assigned, msg->offset, now_us);
   }
-  strand_trouble_error(reader->troubles, msg->err,
-                       rd_kafka_message_errstr(msg),
-                       strand_partition_topic(tag->partition),
-                       strand_partition_index(tag->partition), now_us);
+  strand_health_error(reader->health, msg->err, rd_kafka_message_errstr(msg),
+                      strand_partition_topic(assigned->partition),
+                      strand_partition_index(assigned->partition), now_us);
   if (msg->err != RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) return true;
-  strand_position_stuck(reader->positions, tag, now_us);
+  strand_position_stuck(reader->positions, assigned, now_us);
   return false;
 }
 
@@ -225,11 +227,11 @@ void strand_reader_hear (strand_reader *reader, rd_kafka_resp_err_t err,
                                 : NULL;
   if (p == NULL) return;                             /* it is an event, too */
   if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) { /* or its topic, gone? */
-    strand_outage_doubt(reader->outage, strand_clock_us());
+    strand_outage_verify(reader->outage, strand_clock_us());
     return;
   }
-  strand_trouble_error(reader->troubles, err, text, strand_partition_topic(p),
-                       strand_partition_index(p), strand_clock_us());
+  strand_health_error(reader->health, err, text, strand_partition_topic(p),
+                      strand_partition_index(p), strand_clock_us());
 }
 
 /* What may start is twice what is handed over. */
@@ -238,25 +240,25 @@ static bool all_have_enough (const strand_reader *reader) {
          >= 2 * reader->max_ready;
 }
 
-static size_t read_one (strand_reader *reader, strand_tag *tag,
+static size_t read_one (strand_reader *reader, strand_assigned *assigned,
                         int64_t now_us) {
   rd_kafka_message_t *msgs[READ_MOST];
-  size_t most = strand_engine_read_limit(reader->owner->engine, tag->partition,
-                                         all_have_enough(reader) ? READ_FEW
-                                                                 : READ_MOST);
+  size_t most = strand_engine_read_limit(
+    reader->owner->engine, assigned->partition,
+    all_have_enough(reader) ? READ_FEW : READ_MOST);
   ssize_t got;
   bool wanted = true;
-  reader->reading = tag;
-  got = rd_kafka_consume_batch_queue(tag->queue, 0, msgs, most);
+  reader->reading = assigned;
+  got = rd_kafka_consume_batch_queue(assigned->queue, 0, msgs, most);
   reader->reading = NULL;
-  tag->more = got == (ssize_t)most;
+  assigned->more = got == (ssize_t)most;
   if (got <= 0) {
-    strand_engine_quiet(reader->owner->engine, tag->partition, true);
+    strand_engine_drained(reader->owner->engine, assigned->partition, true);
     return 0;
   }
-  strand_engine_quiet(reader->owner->engine, tag->partition, false);
+  strand_engine_drained(reader->owner->engine, assigned->partition, false);
   for (ssize_t i = 0; i < got; i++) {
-    wanted = wanted && take(reader, tag, msgs[i], now_us);
+    wanted = wanted && take(reader, assigned, msgs[i], now_us);
     rd_kafka_message_destroy(msgs[i]);
   }
   strand_snapshot_change(reader->snapshot);
@@ -265,21 +267,24 @@ static size_t read_one (strand_reader *reader, strand_tag *tag,
 
 /* Of many partitions each has little: more would only wait, in memory that
 ** is far away by the time it is its turn. */
-static bool has_enough (const strand_reader *reader, const strand_tag *tag) {
+static bool has_enough (const strand_reader *reader,
+                        const strand_assigned *assigned) {
   size_t enough = 2 * reader->max_ready / reader->assignment->count;
   size_t startable = strand_engine_startable(reader->owner->engine,
-                                             tag->partition);
+                                             assigned->partition);
   if (enough < ENOUGH_LEAST) enough = ENOUGH_LEAST;
   if (startable < enough && (startable == 0 || !all_have_enough(reader))) {
     return false;
   }
-  return !strand_engine_short(reader->owner->engine, tag->partition);
+  return !strand_engine_short(reader->owner->engine, assigned->partition);
 }
 
-static bool is_readable (const strand_reader *reader, const strand_tag *tag) {
-  return tag->more && tag->partition != NULL
-         && strand_position_is_readable(tag) && !has_enough(reader, tag)
-         && strand_engine_may_read(reader->owner->engine, tag->partition);
+static bool is_readable (const strand_reader *reader,
+                         const strand_assigned *assigned) {
+  return assigned->more && assigned->partition != NULL
+         && strand_position_is_readable(assigned)
+         && !has_enough(reader, assigned)
+         && strand_engine_may_read(reader->owner->engine, assigned->partition);
 }
 
 /* Partitions take turns at being the first. A queue that may not be read now
@@ -290,10 +295,11 @@ void strand_reader_read (strand_reader *reader, int64_t now_us) {
   reader->ready = false;
   if (reader->owner->phase != STRAND_SERVING) return;
   for (size_t i = 0; i < count; i++) {
-    strand_tag *tag = reader->assignment->tags[(reader->next + i) % count];
-    if (ready) tag->more = true;
-    if (total < TURN_MOST && is_readable(reader, tag)) {
-      total += read_one(reader, tag, now_us);
+    strand_assigned *assigned =
+      reader->assignment->partitions[(reader->next + i) % count];
+    if (ready) assigned->more = true;
+    if (total < TURN_MOST && is_readable(reader, assigned)) {
+      total += read_one(reader, assigned, now_us);
     }
   }
   reader->next++;
@@ -302,7 +308,7 @@ void strand_reader_read (strand_reader *reader, int64_t now_us) {
 bool strand_reader_busy (const strand_reader *reader) {
   if (reader->owner->phase != STRAND_SERVING) return false;
   for (size_t i = 0; i < reader->assignment->count; i++) {
-    if (is_readable(reader, reader->assignment->tags[i])) return true;
+    if (is_readable(reader, reader->assignment->partitions[i])) return true;
   }
   return false;
 }

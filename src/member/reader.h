@@ -15,28 +15,28 @@
 #include "member/position.h"
 #include "member/snapshot.h"
 #include "member/starts.h"
-#include "member/troubles.h"
+#include "member/health.h"
 
 typedef struct strand_reader {
   /* set by init, and only read */
   const strand_owner *owner;
   const strand_assignment *assignment;
   strand_positions *positions;
-  const strand_troubles *troubles;
+  const strand_health *health;
   strand_outage *outage;
   strand_snapshot *snapshot;
 
-  size_t max_ready;          /* records that are handed over at most */
-  size_t next;               /* round robin */
-  bool ready;                /* librdkafka wrote to the waker */
-  const strand_tag *reading; /* while its queue is read: errors are its */
+  size_t max_ready;               /* records that are handed over at most */
+  size_t next;                    /* round robin */
+  bool ready;                     /* librdkafka wrote to the waker */
+  const strand_assigned *reading; /* while its queue is read: errors are its */
 } strand_reader;
 
 void strand_reader_init (strand_reader *reader, const strand_owner *owner,
                          const strand_assignment *assignment,
                          strand_positions *positions,
-                         const strand_troubles *troubles,
-                         strand_outage *outage, strand_snapshot *snapshot);
+                         const strand_health *health, strand_outage *outage,
+                         strand_snapshot *snapshot);
 /* So many records are handed over at most: twice as many are enough. */
 void strand_reader_limit (strand_reader *reader, size_t max_ready);
 /* librdkafka has written: each queue may hold something. */

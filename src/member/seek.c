@@ -46,12 +46,13 @@ static void refuse_memory (strand_seeks *s, strand_ticket *ticket) {
 }
 
 /* One of a partition is under way at a time. */
-static bool ask (strand_seeks *s, strand_tag *tag, strand_call_kind kind,
-                 int64_t value, strand_why why, strand_ticket *ticket) {
-  tag->seeking = strand_position_ask(s->positions, tag, kind, value, why,
-                                     ticket);
-  if (!tag->seeking) refuse_memory(s, ticket);
-  return tag->seeking;
+static bool ask (strand_seeks *s, strand_assigned *assigned,
+                 strand_call_kind kind, int64_t value, strand_why why,
+                 strand_ticket *ticket) {
+  assigned->seeking = strand_position_ask(s->positions, assigned, kind, value,
+                                          why, ticket);
+  if (!assigned->seeking) refuse_memory(s, ticket);
+  return assigned->seeking;
 }
 
 static void begin (strand_seeks *s, const strand_seek_request *r) {
@@ -61,17 +62,19 @@ static void begin (strand_seeks *s, const strand_seek_request *r) {
     [STRAND_SEEK_EARLIEST] = STRAND_CALL_START,
     [STRAND_SEEK_LATEST] = STRAND_CALL_END
   };
-  strand_tag *tag = strand_assignment_find(s->assignment, r->topic,
-                                           r->partition);
-  if (tag != NULL && tag->no_route) {
+  strand_assigned *assigned = strand_assignment_find(s->assignment, r->topic,
+                                                     r->partition);
+  if (assigned != NULL && assigned->no_route) {
     refuse(s, r->ticket, "NO_ROUTE",
            "no route of 'handler' matches this topic");
   }
-  else if (tag == NULL || !strand_position_is_restored(tag) || tag->leaving) {
+  else if (assigned == NULL || !strand_position_is_restored(assigned)
+           || assigned->leaving) {
     refuse(s, r->ticket, "NOT_ASSIGNED",
            "the partition is not assigned here now");
   }
-  else ask(s, tag, kinds[r->kind], r->value, STRAND_WHY_TARGET, r->ticket);
+  else
+    ask(s, assigned, kinds[r->kind], r->value, STRAND_WHY_TARGET, r->ticket);
 }
 
 void strand_seek_take (strand_seeks *s, strand_seek_request *seeks) {
@@ -99,13 +102,14 @@ static void give_up (strand_seeks *s, strand_ticket *ticket) {
 /* It is assigned, and was told to be, but what was done of it is not known
 ** yet; or another seek is under way. */
 static bool must_wait (strand_seeks *s, const strand_seek_request *r) {
-  const strand_tag *tag = strand_assignment_find(s->assignment, r->topic,
-                                                 r->partition);
-  if (tag == NULL || tag->leaving || s->owner->phase != STRAND_SERVING)
+  const strand_assigned *assigned = strand_assignment_find(
+    s->assignment, r->topic, r->partition);
+  if (assigned == NULL || assigned->leaving
+      || s->owner->phase != STRAND_SERVING)
     return false;
-  return tag->seeking
-         || (!strand_position_is_restored(tag)
-             && !strand_position_is_stuck(tag));
+  return assigned->seeking
+         || (!strand_position_is_restored(assigned)
+             && !strand_position_is_stuck(assigned));
 }
 
 void strand_seek_serve (strand_seeks *s) {
@@ -128,10 +132,10 @@ void strand_seek_serve (strand_seeks *s) {
 ** Where is that?
 */
 
-static void go (strand_seeks *s, strand_tag *tag, int64_t to,
+static void go (strand_seeks *s, strand_assigned *assigned, int64_t to,
                 strand_ticket *ticket) {
-  if (!ask(s, tag, STRAND_CALL_SEEK, to, STRAND_WHY_SEEK, ticket)) return;
-  strand_position_hold(tag);
+  if (!ask(s, assigned, STRAND_CALL_SEEK, to, STRAND_WHY_SEEK, ticket)) return;
+  strand_position_hold(assigned);
 }
 
 static void refuse_outside (strand_seeks *s, const strand_call *call,
@@ -157,7 +161,7 @@ static int64_t target_of (const strand_call *call) {
 
 /* One question about the position is out at a time: this one comes back when
 ** that is answered. */
-static void take_target (strand_seeks *s, strand_tag *tag,
+static void take_target (strand_seeks *s, strand_assigned *assigned,
                          const strand_call *call) {
   int64_t to = target_of(call);
   strand_call_kind next = STRAND_CALL_TURN;
@@ -167,29 +171,29 @@ static void take_target (strand_seeks *s, strand_tag *tag,
     refuse_outside(s, call, to);
     return;
   }
-  else if (!strand_position_is_asked(tag)) {
-    go(s, tag, to, call->arg);
+  else if (!strand_position_is_asked(assigned)) {
+    go(s, assigned, to, call->arg);
     return;
   }
-  ask(s, tag, next, to, STRAND_WHY_TARGET, call->arg);
+  ask(s, assigned, next, to, STRAND_WHY_TARGET, call->arg);
 }
 
 /*
 ** Sought
 */
 
-static bool assign_one_again (strand_seeks *s, strand_tag *tag,
+static bool assign_one_again (strand_seeks *s, strand_assigned *assigned,
                               int64_t offset) {
   rd_kafka_topic_partition_list_t *list;
   rd_kafka_error_t *error;
   /* which this would be taken for the answer of */
   if (s->membership->rebalancing) return false;
   list = rd_kafka_topic_partition_list_new(1);
-  rd_kafka_topic_partition_list_add(list,
-                                    strand_partition_topic(tag->partition),
-                                    strand_partition_index(tag->partition))
+  rd_kafka_topic_partition_list_add(
+    list, strand_partition_topic(assigned->partition),
+    strand_partition_index(assigned->partition))
     ->offset = offset;
-  rd_kafka_queue_forward(tag->queue, NULL);
+  rd_kafka_queue_forward(assigned->queue, NULL);
   error = rd_kafka_incremental_unassign(s->owner->client, list);
   if (error == NULL)
     error = rd_kafka_incremental_assign(s->owner->client, list);
@@ -201,25 +205,25 @@ static bool assign_one_again (strand_seeks *s, strand_tag *tag,
 
 /* Without an offset to go on from (auto.offset.reset = error) librdkafka
 ** takes no seek; only a new assign with offsets recovers. */
-static bool assign_again (strand_seeks *s, strand_tag *target,
+static bool assign_again (strand_seeks *s, strand_assigned *target,
                           int64_t offset) {
   rd_kafka_topic_partition_list_t *list;
   rd_kafka_resp_err_t err;
   if (s->membership->cooperative) return assign_one_again(s, target, offset);
   list = rd_kafka_topic_partition_list_new((int)s->assignment->count);
   for (size_t i = 0; i < s->assignment->count; i++) {
-    strand_tag *tag = s->assignment->tags[i];
+    strand_assigned *assigned = s->assignment->partitions[i];
     int64_t position;
-    if (tag->partition == NULL) continue;
-    position = strand_partition_position(tag->partition);
-    rd_kafka_topic_partition_list_add(list,
-                                      strand_partition_topic(tag->partition),
-                                      strand_partition_index(tag->partition))
-      ->offset = tag == target   ? offset
-                 : position >= 0 ? position
-                                 : RD_KAFKA_OFFSET_INVALID;
-    rd_kafka_queue_forward(tag->queue, NULL);
-    tag->more = true;
+    if (assigned->partition == NULL) continue;
+    position = strand_partition_position(assigned->partition);
+    rd_kafka_topic_partition_list_add(
+      list, strand_partition_topic(assigned->partition),
+      strand_partition_index(assigned->partition))
+      ->offset = assigned == target ? offset
+                 : position >= 0    ? position
+                                    : RD_KAFKA_OFFSET_INVALID;
+    rd_kafka_queue_forward(assigned->queue, NULL);
+    assigned->more = true;
   }
   err = rd_kafka_assign(s->owner->client, list);
   rd_kafka_topic_partition_list_destroy(list);
@@ -227,55 +231,56 @@ static bool assign_again (strand_seeks *s, strand_tag *target,
 }
 
 /* True: it has gone there. */
-static bool take_seek (strand_seeks *s, strand_tag *tag,
+static bool take_seek (strand_seeks *s, strand_assigned *assigned,
                        const strand_call *call, int64_t now_us) {
   int64_t offset = call->list->elems[0].offset;
   rd_kafka_resp_err_t err = call->err;
-  if (err == RD_KAFKA_RESP_ERR__STATE && strand_position_is_stuck(tag)
-      && assign_again(s, tag, offset))
+  if (err == RD_KAFKA_RESP_ERR__STATE && strand_position_is_stuck(assigned)
+      && assign_again(s, assigned, offset))
     err = RD_KAFKA_RESP_ERR_NO_ERROR;
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    strand_owner_jumped(s->owner, tag, "sought",
-                        strand_partition_position(tag->partition), offset);
+    strand_owner_jumped(s->owner, assigned, "sought",
+                        strand_partition_position(assigned->partition),
+                        offset);
     return true;
   }
   refuse_kafka(s, call->arg, err);
-  strand_position_back(tag, now_us);
+  strand_position_back(assigned, now_us);
   return false;
 }
 
-void strand_seek_arrived (strand_seeks *s, strand_tag *tag,
+void strand_seek_arrived (strand_seeks *s, strand_assigned *assigned,
                           const strand_call *call, bool again,
                           int64_t now_us) {
-  if (tag == NULL) { /* the consumer ends */
+  if (assigned == NULL) { /* the consumer ends */
     refuse_memory(s, call->arg);
     return;
   }
-  strand_position_was_sought(tag);
+  strand_position_was_sought(assigned);
   if (again) {
-    strand_position_place(s->positions, tag, call->list->elems[0].offset,
+    strand_position_place(s->positions, assigned, call->list->elems[0].offset,
                           now_us);
   }
   strand_shared_answer(s->owner->consumer, call->arg, NULL);
 }
 
 /* Where something is in a log does not depend on who asked; a seek does. */
-bool strand_seek_answer (strand_seeks *s, strand_tag *tag,
+bool strand_seek_answer (strand_seeks *s, strand_assigned *assigned,
                          const strand_call *call, int64_t now_us) {
   bool sought = call->why == STRAND_WHY_SEEK;
   rd_kafka_resp_err_t err = call->err;
-  if (tag != NULL) tag->seeking = false;
+  if (assigned != NULL) assigned->seeking = false;
   if (err == 0 && call->kind == STRAND_CALL_TIMES) {
     err = call->list->elems[0].err;
   }
-  if (tag == NULL || !strand_position_is_restored(tag)
-      || (sought && tag->epoch != call->epoch)) {
+  if (assigned == NULL || !strand_position_is_restored(assigned)
+      || (sought && assigned->epoch != call->epoch)) {
     refuse(s, call->arg, "NOT_ASSIGNED",
            "the partition was revoked meanwhile");
   }
-  else if (sought) return take_seek(s, tag, call, now_us);
+  else if (sought) return take_seek(s, assigned, call, now_us);
   else if (is_given_up(call->arg)) give_up(s, call->arg);
   else if (err != 0) refuse_kafka(s, call->arg, err);
-  else take_target(s, tag, call);
+  else take_target(s, assigned, call);
   return false;
 }

@@ -30,13 +30,13 @@ void strand_seeks_init (strand_seeks *s, const strand_owner *owner,
 void strand_seek_take (strand_seeks *s, strand_seek_request *seeks);
 /* Begins those whose turn it is, and drops those nobody waits for. */
 void strand_seek_serve (strand_seeks *s);
-/* 'tag' is NULL when the partition is gone. True: it has gone where it should,
-** and whoever calls begins a new epoch there, */
-bool strand_seek_answer (strand_seeks *s, strand_tag *tag,
+/* 'assigned' is NULL when the partition is gone. True: it has gone where it
+** should, and whoever calls begins a new epoch there, */
+bool strand_seek_answer (strand_seeks *s, strand_assigned *assigned,
                          const strand_call *call, int64_t now_us);
-/* ...which is 'tag'; NULL: there was no memory for it. 'again': a rebalance
-** came between. */
-void strand_seek_arrived (strand_seeks *s, strand_tag *tag,
+/* ...which is 'assigned'; NULL: there was no memory for it. 'again': a
+** rebalance came between. */
+void strand_seek_arrived (strand_seeks *s, strand_assigned *assigned,
                           const strand_call *call, bool again, int64_t now_us);
 
 #endif

@@ -75,26 +75,28 @@ bool strand_snapshot_want (strand_snapshot *s, size_t blockers) {
 */
 
 /* librdkafka learns the end from each fetch, long before it is reached. */
-static int64_t end_of (const strand_snapshot *s, const strand_tag *tag) {
+static int64_t end_of (const strand_snapshot *s,
+                       const strand_assigned *assigned) {
   int64_t low = -1, high = -1;
   if (s->owner->client == NULL
       || rd_kafka_get_watermark_offsets(
-           s->owner->client, strand_partition_topic(tag->partition),
-           strand_partition_index(tag->partition), &low, &high)
+           s->owner->client, strand_partition_topic(assigned->partition),
+           strand_partition_index(assigned->partition), &low, &high)
            != 0) {
-    return tag->end;
+    return assigned->end;
   }
-  return high > tag->end ? high : tag->end;
+  return high > assigned->end ? high : assigned->end;
 }
 
-static void view_partition (const strand_snapshot *s, const strand_tag *tag,
+static void view_partition (const strand_snapshot *s,
+                            const strand_assigned *assigned,
                             strand_partition_view *v, int64_t now_us) {
-  strand_partition_stats_read(s->owner->engine, tag->partition, now_us,
+  strand_partition_stats_read(s->owner->engine, assigned->partition, now_us,
                               &v->stats);
   snprintf(v->topic, sizeof(v->topic), "%s", v->stats.topic);
-  if (tag->no_route) v->stats.state = "no_route";
+  if (assigned->no_route) v->stats.state = "no_route";
   v->stats.topic = NULL; /* a copy's own, set when it is read */
-  v->end = end_of(s, tag);
+  v->end = end_of(s, assigned);
   v->member = s->owner->index;
 }
 
@@ -123,8 +125,9 @@ static void view_blockers (const strand_snapshot *s, strand_view *v,
   v->blockers = malloc(most * sizeof(*v->blockers));
   if (next == NULL || v->blockers == NULL) some = false;
   for (size_t i = 0; some && i < s->assignment->count; i++) {
-    if (s->assignment->tags[i]->partition == NULL) continue;
-    next[i] = strand_partition_next(s->assignment->tags[i]->partition, NULL);
+    if (s->assignment->partitions[i]->partition == NULL) continue;
+    next[i] = strand_partition_next(s->assignment->partitions[i]->partition,
+                                    NULL);
   }
   while (some && v->blocker_count < most) {
     some = false;
@@ -132,7 +135,7 @@ static void view_blockers (const strand_snapshot *s, strand_view *v,
          i++) {
       if (next[i] == NULL) continue;
       view_blocker(next[i], &v->blockers[v->blocker_count++], now_us);
-      next[i] = strand_partition_next(s->assignment->tags[i]->partition,
+      next[i] = strand_partition_next(s->assignment->partitions[i]->partition,
                                       next[i]);
       some = true;
     }
@@ -145,8 +148,8 @@ static void view_partitions (const strand_snapshot *s, strand_view *v,
   v->partitions = malloc((s->assignment->count + 1) * sizeof(*v->partitions));
   if (v->partitions == NULL) return;
   for (size_t i = 0; i < s->assignment->count; i++) {
-    if (s->assignment->tags[i]->partition == NULL) continue;
-    view_partition(s, s->assignment->tags[i],
+    if (s->assignment->partitions[i]->partition == NULL) continue;
+    view_partition(s, s->assignment->partitions[i],
                    &v->partitions[v->partition_count++], now_us);
   }
 }
@@ -157,9 +160,10 @@ static bool ends_moved (const strand_snapshot *s) {
   size_t n = 0;
   if (s->view == NULL) return true;
   for (size_t i = 0; i < s->assignment->count; i++) {
-    if (s->assignment->tags[i]->partition == NULL) continue;
+    if (s->assignment->partitions[i]->partition == NULL) continue;
     if (n == s->view->partition_count
-        || s->view->partitions[n++].end != end_of(s, s->assignment->tags[i]))
+        || s->view->partitions[n++].end
+             != end_of(s, s->assignment->partitions[i]))
       return true;
   }
   return false;
@@ -183,7 +187,7 @@ static void publish (strand_snapshot *s, int64_t now_us) {
   strand_view *fresh, *old = NULL;
   size_t most;
   /* also when nothing has changed */
-  strand_engine_look(s->owner->engine, now_us);
+  strand_engine_maintain(s->owner->engine, now_us);
   strand_lock_take(&s->lock);
   most = s->blockers_wanted;
   strand_lock_release(&s->lock);
@@ -245,7 +249,7 @@ void strand_snapshot_stop (strand_snapshot *s) {
   if (s->stopped) return;
   u->places = malloc(STRAND_REPORT_UNFINISHED_MAX * sizeof(*u->places));
   for (size_t i = 0; i < s->assignment->count; i++) {
-    const strand_partition *p = s->assignment->tags[i]->partition;
+    const strand_partition *p = s->assignment->partitions[i]->partition;
     const strand_record *r = NULL;
     if (p == NULL) continue;
     while ((r = strand_partition_next(p, r)) != NULL) note_unfinished(u, p, r);

@@ -23,53 +23,54 @@ void strand_starts_init (strand_starts *s, const strand_owner *owner,
   *s = (strand_starts){ .owner = owner, .assignment = assignment };
 }
 
-void strand_starts_gap (strand_tag *tag, int64_t from, int64_t to) {
-  if (tag->gap.from >= 0) return;
-  tag->gap.from = from;
-  tag->gap.to = to;
+void strand_starts_gap (strand_assigned *assigned, int64_t from, int64_t to) {
+  if (assigned->gap.from >= 0) return;
+  assigned->gap.from = from;
+  assigned->gap.to = to;
 }
 
-static bool has_gap (const strand_tag *tag, int64_t now_us) {
-  return tag->gap.from >= 0 && tag->gap.due_us <= now_us;
+static bool has_gap (const strand_assigned *assigned, int64_t now_us) {
+  return assigned->gap.from >= 0 && assigned->gap.due_us <= now_us;
 }
 
-static bool has_old (const strand_tag *tag, int64_t now_us) {
-  const strand_record *r = strand_partition_next(tag->partition, NULL);
+static bool has_old (const strand_assigned *assigned, int64_t now_us) {
+  const strand_record *r = strand_partition_next(assigned->partition, NULL);
   uint32_t now_ms = (uint32_t)(now_us / 1000);
   return r != NULL && now_ms - r->polled_ms >= OLD_EVERY_US / 1000;
 }
 
 /* One without a leader would keep the others from their answer. */
-static bool may_ask (const strand_tag *tag) {
-  return tag->partition != NULL && strand_position_is_restored(tag)
-         && !tag->leaving && !tag->no_leader;
+static bool may_ask (const strand_assigned *assigned) {
+  return assigned->partition != NULL && strand_position_is_restored(assigned)
+         && !assigned->leaving && !assigned->no_leader;
 }
 
 static rd_kafka_topic_partition_list_t *list_of (const strand_starts *s,
                                                  int64_t now_us) {
   rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
   for (size_t i = 0; i < s->assignment->count; i++) {
-    const strand_tag *tag = s->assignment->tags[i];
-    if (!may_ask(tag) || (!has_gap(tag, now_us) && !has_old(tag, now_us))) {
+    const strand_assigned *assigned = s->assignment->partitions[i];
+    if (!may_ask(assigned)
+        || (!has_gap(assigned, now_us) && !has_old(assigned, now_us))) {
       continue;
     }
-    rd_kafka_topic_partition_list_add(list,
-                                      strand_partition_topic(tag->partition),
-                                      strand_partition_index(tag->partition))
-      ->opaque = (void *)(uintptr_t)tag->epoch;
+    rd_kafka_topic_partition_list_add(
+      list, strand_partition_topic(assigned->partition),
+      strand_partition_index(assigned->partition))
+      ->opaque = (void *)(uintptr_t)assigned->epoch;
   }
   return list;
 }
 
 /* The partition's; NULL: it is of an older epoch, or gone. */
-static strand_tag *tag_of (const strand_starts *s,
-                           const rd_kafka_topic_partition_t *p) {
-  strand_tag *tag = strand_assignment_find(s->assignment, p->topic,
-                                           p->partition);
-  if (tag == NULL || tag->leaving
-      || tag->epoch != (uint32_t)(uintptr_t)p->opaque)
+static strand_assigned *assigned_of (const strand_starts *s,
+                                     const rd_kafka_topic_partition_t *p) {
+  strand_assigned *assigned = strand_assignment_find(s->assignment, p->topic,
+                                                     p->partition);
+  if (assigned == NULL || assigned->leaving
+      || assigned->epoch != (uint32_t)(uintptr_t)p->opaque)
     return NULL;
-  return tag;
+  return assigned;
 }
 
 static void ask (strand_starts *s, int64_t now_us) {
@@ -84,8 +85,9 @@ static void ask (strand_starts *s, int64_t now_us) {
   call = strand_call_new(STRAND_CALL_STARTS, list);
   if (call == NULL) return;
   for (int i = 0; i < list->cnt; i++) {
-    strand_tag *tag = tag_of(s, &list->elems[i]);
-    tag->gap.asked = tag->gap.from >= 0; /* not one that comes meanwhile */
+    strand_assigned *assigned = assigned_of(s, &list->elems[i]);
+    assigned->gap.asked = assigned->gap.from
+                          >= 0; /* not one that comes meanwhile */
   }
   s->old_us = now_us + OLD_EVERY_US;
   s->asking = true;
@@ -96,9 +98,10 @@ int64_t strand_starts_tick (strand_starts *s, int64_t now_us) {
   int64_t due = s->old_us;
   if (s->asking || s->owner->phase >= STRAND_LEAVING) return INT64_MAX;
   for (size_t i = 0; i < s->assignment->count; i++) {
-    const strand_tag *tag = s->assignment->tags[i];
-    if (tag->gap.from >= 0 && may_ask(tag) && tag->gap.due_us < due) {
-      due = tag->gap.due_us;
+    const strand_assigned *assigned = s->assignment->partitions[i];
+    if (assigned->gap.from >= 0 && may_ask(assigned)
+        && assigned->gap.due_us < due) {
+      due = assigned->gap.due_us;
     }
   }
   if (due < s->due_us) due = s->due_us;
@@ -112,36 +115,38 @@ int64_t strand_starts_tick (strand_starts *s, int64_t now_us) {
 */
 
 /* -1: not known; it is asked for again. */
-static void take_gap (strand_starts *s, strand_tag *tag, int64_t low,
+static void take_gap (strand_starts *s, strand_assigned *assigned, int64_t low,
                       int64_t now_us) {
-  if (!tag->gap.asked) return;
-  tag->gap.asked = false;
-  tag->gap.due_us = now_us + GAP_EVERY_US;
+  if (!assigned->gap.asked) return;
+  assigned->gap.asked = false;
+  assigned->gap.due_us = now_us + GAP_EVERY_US;
   if (low < 0) return;
-  if (tag->gap.from < low && low <= tag->gap.to) {
-    strand_owner_jumped(s->owner, tag, "truncated", tag->gap.from, low);
+  if (assigned->gap.from < low && low <= assigned->gap.to) {
+    strand_owner_jumped(s->owner, assigned, "truncated", assigned->gap.from,
+                        low);
   }
-  tag->gap.from = -1;
+  assigned->gap.from = -1;
 }
 
-static const strand_record *next_gone (const strand_tag *tag,
+static const strand_record *next_gone (const strand_assigned *assigned,
                                        const strand_record *r, int64_t low) {
-  do r = strand_partition_next(tag->partition, r);
-  while (r != NULL && r->offset < tag->gap.low);
+  do r = strand_partition_next(assigned->partition, r);
+  while (r != NULL && r->offset < assigned->gap.low);
   return r != NULL && r->offset < low ? r : NULL;
 }
 
-static void take_old (strand_starts *s, strand_tag *tag, int64_t low) {
+static void take_old (strand_starts *s, strand_assigned *assigned,
+                      int64_t low) {
   const strand_record *first, *r;
   strand_event event;
   char reason[128];
   size_t count = 0;
-  if (low <= tag->gap.low) return;
-  first = r = next_gone(tag, NULL, low);
-  for (; r != NULL; r = next_gone(tag, r, low)) count++;
-  tag->gap.low = low;
+  if (low <= assigned->gap.low) return;
+  first = r = next_gone(assigned, NULL, low);
+  for (; r != NULL; r = next_gone(assigned, r, low)) count++;
+  assigned->gap.low = low;
   if (first == NULL) return;
-  event = strand_owner_event(s->owner, "records_deleted", tag);
+  event = strand_owner_event(s->owner, "records_deleted", assigned);
   event.offset = first->offset;
   event.to = low;
   snprintf(reason, sizeof(reason),
@@ -159,10 +164,10 @@ void strand_starts_answer (strand_starts *s, const strand_call *call,
   for (int i = 0; i < call->list->cnt; i++) {
     const rd_kafka_topic_partition_t *p = &call->list->elems[i];
     bool known = call->err == 0 && p->err == 0;
-    strand_tag *tag = tag_of(s, p);
-    if (tag == NULL) continue;
-    take_gap(s, tag, known ? p->offset : -1, now_us);
-    take_old(s, tag, known ? p->offset : -1);
+    strand_assigned *assigned = assigned_of(s, p);
+    if (assigned == NULL) continue;
+    take_gap(s, assigned, known ? p->offset : -1, now_us);
+    take_old(s, assigned, known ? p->offset : -1);
   }
 }
 
@@ -174,9 +179,10 @@ void strand_starts_answer (strand_starts *s, const strand_call *call,
 
 void strand_starts_check (const strand_starts *s) {
   for (size_t i = 0; i < s->assignment->count && i < CHECKED_MOST; i++) {
-    const strand_tag *tag = s->assignment->tags[i];
-    if (tag->partition == NULL || tag->leaving) continue;
-    assert(!tag->gap.asked || s->asking);                     /* (1) */
-    assert(tag->gap.from < 0 || tag->gap.from < tag->gap.to); /* (2) */
+    const strand_assigned *assigned = s->assignment->partitions[i];
+    if (assigned->partition == NULL || assigned->leaving) continue;
+    assert(!assigned->gap.asked || s->asking); /* (1) */
+    assert(assigned->gap.from < 0
+           || assigned->gap.from < assigned->gap.to); /* (2) */
   }
 }

@@ -28,7 +28,7 @@ typedef struct strand_starts {
 void strand_starts_init (strand_starts *s, const strand_owner *owner,
                          const strand_assignment *assignment);
 /* A record came at 'to', and 'from' was expected. */
-void strand_starts_gap (strand_tag *tag, int64_t from, int64_t to);
+void strand_starts_gap (strand_assigned *assigned, int64_t from, int64_t to);
 /* When it wants to be called again. */
 int64_t strand_starts_tick (strand_starts *s, int64_t now_us);
 void strand_starts_answer (strand_starts *s, const strand_call *call,

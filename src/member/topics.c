@@ -1,9 +1,9 @@
 /*
 ** topics.c - what a member subscribes to, and what is wrong with it
 **
-** What is wrong with one is on the list of plights.h. After each assignment
-** the group is asked who has what (subscription.h). What nobody has is
-** subscribed to again, after 1, 2, 4 s and so on: by one member, who leaves
+** What is wrong with one is on the list of topic_problems.h. After each
+** assignment the group is asked who has what (subscription.h). What nobody has
+** is subscribed to again, after 1, 2, 4 s and so on: by one member, who leaves
 ** and joins anew. A member that stays would change nothing unless it led the
 ** group: then it is enough that it joins again. The others wait their turn,
 ** should the first not do it.
@@ -29,14 +29,15 @@
 void strand_topics_init (strand_topics *t, const strand_owner *owner,
                          const strand_assignment *assignment,
                          const strand_membership *membership,
-                         strand_known *known, strand_problem *problem) {
+                         strand_known_errors *known_errors,
+                         strand_problem *problem) {
   *t = (strand_topics){ .owner = owner,
                         .assignment = assignment,
                         .membership = membership,
-                        .known = known,
+                        .known_errors = known_errors,
                         .owners_us = INT64_MAX,
                         .owners_wait_us = OWNERS_FIRST_US };
-  strand_plights_init(&t->plights, owner, problem);
+  strand_topic_problems_init(&t->topic_problems, owner, problem);
 }
 
 /*
@@ -45,23 +46,24 @@ void strand_topics_init (strand_topics *t, const strand_owner *owner,
 
 void strand_topics_missing (strand_topics *t, const char *topic,
                             int64_t now_us) {
-  bool known = strand_plights_find(&t->plights, topic) != NULL;
-  strand_plights_missing(&t->plights, topic, now_us);
+  bool known = strand_topic_problems_find(&t->topic_problems, topic) != NULL;
+  strand_topic_problems_missing(&t->topic_problems, topic, now_us);
   if (!known) t->due_us = now_us + TOPICS_FIRST_US;
 }
 
 bool strand_topics_all_missing (const strand_topics *t) {
-  return strand_plights_count(&t->plights, STRAND_TOPIC_MISSING)
+  return strand_topic_problems_count(&t->topic_problems, STRAND_TOPIC_MISSING)
          >= (size_t)t->owner->consumer->settings.topics->cnt;
 }
 
 /* The longer none was new among the missing, the rarer. */
 static int64_t topics_wait (const strand_topics *t, int64_t now_us) {
   int64_t wait = TOPICS_MOST_US;
-  for (const strand_topic *e = strand_plights_first(&t->plights); e != NULL;
-       e = e->next) {
-    int64_t own = (now_us - e->trouble.since_us) / 8;
-    if (e->plight == STRAND_TOPIC_MISSING && own < wait) wait = own;
+  for (const strand_topic_problem *e =
+         strand_topic_problems_first(&t->topic_problems);
+       e != NULL; e = e->next) {
+    int64_t own = (now_us - e->alert.since_us) / 8;
+    if (e->kind == STRAND_TOPIC_MISSING && own < wait) wait = own;
   }
   return wait < TOPICS_FIRST_US ? TOPICS_FIRST_US : wait;
 }
@@ -93,12 +95,13 @@ static void look_soon (strand_topics *t, int64_t now_us) {
 static void note_found (strand_topics *t,
                         const struct rd_kafka_metadata *topics,
                         int64_t now_us) {
-  const strand_topic *e = strand_plights_first(&t->plights);
+  const strand_topic_problem *e = strand_topic_problems_first(
+    &t->topic_problems);
   while (e != NULL) {
-    bool found = e->plight == STRAND_TOPIC_MISSING
+    bool found = e->kind == STRAND_TOPIC_MISSING
                  && is_among(t, topics, e->name);
     if (found && t->assigned_us != 0) look_soon(t, now_us);
-    e = found ? strand_plights_found(&t->plights, e) : e->next;
+    e = found ? strand_topic_problems_found(&t->topic_problems, e) : e->next;
   }
 }
 
@@ -114,9 +117,10 @@ void strand_topics_listed (strand_topics *t, const strand_call *call,
 static void ask_topics (strand_topics *t, int64_t now_us) {
   rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
   strand_call *call;
-  for (const strand_topic *e = strand_plights_first(&t->plights); e != NULL;
-       e = e->next) {
-    if (e->plight != STRAND_TOPIC_MISSING) continue;
+  for (const strand_topic_problem *e =
+         strand_topic_problems_first(&t->topic_problems);
+       e != NULL; e = e->next) {
+    if (e->kind != STRAND_TOPIC_MISSING) continue;
     rd_kafka_topic_partition_list_add(list, e->name, RD_KAFKA_PARTITION_UA);
   }
   t->due_us = now_us + TOPICS_FIRST_US;
@@ -136,12 +140,12 @@ static void ask_topics (strand_topics *t, int64_t now_us) {
 
 void strand_topics_no_route (strand_topics *t, const char *topic,
                              int64_t now_us) {
-  strand_plights_no_route(&t->plights, topic, now_us);
+  strand_topic_problems_no_route(&t->topic_problems, topic, now_us);
 }
 
 static bool is_held (const strand_topics *t, const char *topic) {
   for (size_t i = 0; i < t->assignment->count; i++) {
-    const strand_partition *p = t->assignment->tags[i]->partition;
+    const strand_partition *p = t->assignment->partitions[i]->partition;
     if (p != NULL && strcmp(strand_partition_topic(p), topic) == 0) {
       return true;
     }
@@ -152,13 +156,14 @@ static bool is_held (const strand_topics *t, const char *topic) {
 /* What this member has is missing no more; of what it has not, the lack of a
 ** route is over. */
 static void drop_settled (strand_topics *t) {
-  const strand_topic *e = strand_plights_first(&t->plights);
+  const strand_topic_problem *e = strand_topic_problems_first(
+    &t->topic_problems);
   while (e != NULL) {
-    bool unrouted = e->plight == STRAND_TOPIC_NO_ROUTE;
-    bool partly = e->plight == STRAND_TOPIC_UNASSIGNED
+    bool unrouted = e->kind == STRAND_TOPIC_NO_ROUTE;
+    bool partly = e->kind == STRAND_TOPIC_UNASSIGNED
                   && e->owned > 0; /* of which the group knows */
     bool settled = !partly && is_held(t, e->name) != unrouted;
-    e = settled ? strand_plights_drop(&t->plights, e) : e->next;
+    e = settled ? strand_topic_problems_drop(&t->topic_problems, e) : e->next;
   }
 }
 
@@ -180,7 +185,7 @@ void strand_topics_subscribe (strand_topics *t) {
 void strand_topics_assigned (strand_topics *t, int64_t now_us) {
   int64_t spread = (int64_t)t->group_size * 1000000 / ASKED_A_SECOND;
   drop_settled(t);
-  strand_plights_publish(&t->plights);
+  strand_topic_problems_publish(&t->topic_problems);
   t->assignments++;
   t->assigned_us = now_us;
   t->turn_us = 0;
@@ -219,10 +224,11 @@ static void drop_owned (strand_topics *t,
                         const rd_kafka_topic_partition_list_t *topics) {
   for (int i = 0; i < topics->cnt; i++) {
     const rd_kafka_topic_partition_t *found = &topics->elems[i];
-    const strand_topic *e = strand_plights_find(&t->plights, found->topic);
+    const strand_topic_problem *e = strand_topic_problems_find(
+      &t->topic_problems, found->topic);
     if (e == NULL || found->offset < found->partition) continue;
-    if (e->plight == STRAND_TOPIC_MISSING) continue; /* it was, till now */
-    strand_plights_drop(&t->plights, e);
+    if (e->kind == STRAND_TOPIC_MISSING) continue; /* it was, till now */
+    strand_topic_problems_drop(&t->topic_problems, e);
   }
 }
 
@@ -244,8 +250,9 @@ static int note_unassigned (strand_topics *t,
     if (found->offset >= found->partition) continue;
     if (is_handed_on(t, found, now_us)) continue;
     count++;
-    strand_plights_unassigned(&t->plights, found->topic, found->partition,
-                              (int32_t)found->offset, now_us);
+    strand_topic_problems_unassigned(&t->topic_problems, found->topic,
+                                     found->partition, (int32_t)found->offset,
+                                     now_us);
   }
   return count;
 }
@@ -259,8 +266,9 @@ static void back_off (strand_topics *t, int64_t most_us) {
 ** asked. */
 static bool is_unseen (const strand_topics *t, const char *name,
                        const rd_kafka_topic_partition_list_t *topics) {
-  const strand_topic *e = strand_plights_find(&t->plights, name);
-  if (name[0] == '^' || (e != NULL && e->plight == STRAND_TOPIC_MISSING)) {
+  const strand_topic_problem *e = strand_topic_problems_find(
+    &t->topic_problems, name);
+  if (name[0] == '^' || (e != NULL && e->kind == STRAND_TOPIC_MISSING)) {
     return false;
   }
   for (int i = 0; i < topics->cnt; i++) {
@@ -328,8 +336,8 @@ static void not_answered (strand_topics *t, rd_kafka_resp_err_t err,
   back_off(t, OWNERS_MOST_US);
   if (err == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE) t->owners_us = INT64_MAX;
   if (strand_error_kind_of(err) != STRAND_ERROR_UNAUTHORIZED) return;
-  strand_trouble_begin(&t->blind, now_us, 0);
-  if (!strand_trouble_take_due(&t->blind, now_us)) return;
+  strand_alert_begin(&t->blind, now_us, 0);
+  if (!strand_alert_take_due(&t->blind, now_us)) return;
   strand_owner_tell(t->owner, "error", strand_code_of(err, code, sizeof(code)),
                     "who in the group has which topic is not known", NULL, -1);
 }
@@ -337,8 +345,8 @@ static void not_answered (strand_topics *t, rd_kafka_resp_err_t err,
 /* What it has not itself, a member hears of in no other way. */
 static void note_seen (strand_topics *t, const strand_owners *owners) {
   for (int i = 0; owners != NULL && i < owners->topics->cnt; i++) {
-    strand_known_seen(t->known, owners->topics->elems[i].topic,
-                      t->asked_owners_us);
+    strand_known_errors_seen(t->known_errors, owners->topics->elems[i].topic,
+                             t->asked_owners_us);
   }
 }
 
@@ -363,7 +371,7 @@ void strand_topics_owners (strand_topics *t, const strand_call *call,
     take_turn(t, owners, now_us);
   }
   else look_later(t, owners, now_us);
-  strand_plights_publish(&t->plights);
+  strand_topic_problems_publish(&t->topic_problems);
 }
 
 /*
@@ -373,9 +381,10 @@ void strand_topics_owners (strand_topics *t, const strand_call *call,
 int64_t strand_topics_tick (strand_topics *t, int64_t now_us) {
   int64_t next = INT64_MAX;
   if (t->owner->phase >= STRAND_LEAVING) return next;
-  strand_plights_tick(&t->plights, now_us);
+  strand_topic_problems_tick(&t->topic_problems, now_us);
   if (!t->asking
-      && strand_plights_count(&t->plights, STRAND_TOPIC_MISSING) > 0) {
+      && strand_topic_problems_count(&t->topic_problems, STRAND_TOPIC_MISSING)
+           > 0) {
     if (now_us >= t->due_us) ask_topics(t, now_us);
     next = t->due_us;
   }
@@ -388,11 +397,11 @@ int64_t strand_topics_tick (strand_topics *t, int64_t now_us) {
 }
 
 void strand_topics_free (strand_topics *t) {
-  strand_plights_free(&t->plights);
+  strand_topic_problems_free(&t->topic_problems);
 }
 
 void strand_topics_check (const strand_topics *t) {
-  strand_plights_check(&t->plights);
+  strand_topic_problems_check(&t->topic_problems);
   assert(t->turn_us == 0 || t->assigned_us != 0);           /* (1) */
   assert(t->owners_us == INT64_MAX || t->assigned_us != 0); /* (2) */
 }

@@ -11,12 +11,12 @@
 #define STRAND_TOPICS_H
 
 #include "kafka/helper.h"
-#include "kafka/trouble.h"
+#include "kafka/alert.h"
 #include "member/assignment.h"
-#include "member/known.h"
+#include "member/known_errors.h"
 #include "member/membership.h"
 #include "member/owner.h"
-#include "member/plights.h"
+#include "member/topic_problems.h"
 #include "shared/problem.h"
 
 typedef struct strand_topics {
@@ -24,12 +24,12 @@ typedef struct strand_topics {
   const strand_owner *owner;
   const strand_assignment *assignment;
   const strand_membership *membership;
-  strand_known *known;
+  strand_known_errors *known_errors;
 
-  strand_plights plights;
+  strand_topic_problems topic_problems;
   int64_t due_us; /* when to ask for the missing again */
   bool asking;
-  strand_trouble blind; /* the group may not be asked */
+  strand_alert blind;   /* the group may not be asked */
   uint32_t assignments; /* so far, and revocations */
   size_t group_size;    /* as last heard of */
   int64_t assigned_us;
@@ -44,7 +44,8 @@ typedef struct strand_topics {
 void strand_topics_init (strand_topics *t, const strand_owner *owner,
                          const strand_assignment *assignment,
                          const strand_membership *membership,
-                         strand_known *known, strand_problem *problem);
+                         strand_known_errors *known_errors,
+                         strand_problem *problem);
 void strand_topics_subscribe (strand_topics *t);
 /* Nothing that is subscribed to exists: then librdkafka joins no group. */
 bool strand_topics_all_missing (const strand_topics *t);

@@ -20,7 +20,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "member/bundle.h"
+#include "member/batch_call.h"
 #include "worker/worker.h"
 
 #define TICK_US 4000    /* 'began_us' may be that much too early */
@@ -81,7 +81,7 @@ static void tell_lost (strand_watchdog *w, const strand_slot *slot,
   snprintf(text, sizeof(text),
            "worker %u: its handler goes on after the "
            "deadline of %g s; %.300s",
-           slot->taker->index, (double)slot->deadline_us / 1e6, what);
+           slot->worker_slot->index, (double)slot->deadline_us / 1e6, what);
   strand_event_set_reason(&event, text, strlen(text));
   strand_owner_emit(w->owner, &event);
 }
@@ -101,7 +101,8 @@ static bool expire (strand_watchdog *w, strand_batch *batch,
     return false;
   strand_deadline_text(reason, slot->deadline_us);
   if (slot->call != NULL)
-    strand_bundle_expire(w->owner->engine, strand_bundle_of(slot), reason);
+    strand_batch_call_expire(w->owner->engine, strand_batch_call_of(slot),
+                             reason);
   else {
     strand_engine_expire(w->owner->engine, &slot->lease, reason,
                          strlen(reason));
@@ -142,7 +143,7 @@ static int64_t watch_deadline (strand_watchdog *w, strand_batch *batch,
 static int64_t ask_traceback (strand_watchdog *w, strand_batch *batch,
                               strand_slot *slot, strand_overdue *o,
                               int64_t now_us) {
-  free(atomic_exchange(&slot->taker->traceback, NULL));
+  free(atomic_exchange(&slot->worker_slot->traceback, NULL));
   strand_mailbox_interrupt(&w->owner->consumer->mailbox, batch, slot,
                            STRAND_INTERRUPT_TRACE);
   o->asked_us = now_us;
@@ -160,7 +161,7 @@ static int64_t watch_slow (strand_watchdog *w, strand_batch *batch,
   }
   if (now_us < o->slow_us) return o->slow_us;
   if (o->asked_us == 0) return ask_traceback(w, batch, slot, o, now_us);
-  traceback = atomic_exchange(&slot->taker->traceback, NULL);
+  traceback = atomic_exchange(&slot->worker_slot->traceback, NULL);
   if (traceback == NULL && now_us < o->asked_us + TRACE_US) {
     return o->asked_us + TRACE_US;
   }
@@ -209,8 +210,8 @@ static int64_t patience (const strand_watchdog *w, const strand_slot *slot) {
   return slot->deadline_us > 0 ? min64(us, slot->deadline_us) : us;
 }
 
-void strand_watchdog_look (strand_watchdog *w, strand_batch *batch,
-                           strand_slot *slot, int64_t now_us) {
+void strand_watchdog_inspect (strand_watchdog *w, strand_batch *batch,
+                              strand_slot *slot, int64_t now_us) {
   int64_t began_us = began(slot), due;
   strand_overdue *o;
   if (began_us == 0) return;

@@ -37,8 +37,8 @@ int64_t strand_watchdog_deadline (const strand_watchdog *w, unsigned route);
 /* All that is out is looked at now. */
 void strand_watchdog_begin (strand_watchdog *w);
 /* The slot's record runs: is it late? */
-void strand_watchdog_look (strand_watchdog *w, strand_batch *batch,
-                           strand_slot *slot, int64_t now_us);
+void strand_watchdog_inspect (strand_watchdog *w, strand_batch *batch,
+                              strand_slot *slot, int64_t now_us);
 /* Some record of the slot has ended. */
 void strand_watchdog_drop (strand_watchdog *w, const strand_slot *slot);
 static inline void strand_watchdog_forget (strand_watchdog *w,

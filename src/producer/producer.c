@@ -92,7 +92,7 @@ static void take_report (strand_producer *p,
   if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) p->unreachable = false;
   strand_unacked_reported(&p->unacked, message);
   if (message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
-    strand_calls_doubt(p->client->calls, topic);
+    strand_calls_verify(p->client->calls, topic);
   strand_deliveries_report(&p->deliveries, message);
 }
 
@@ -288,7 +288,7 @@ bool strand_producer_send (strand_producer *p, const strand_outgoing *record,
 ** Taking
 */
 
-int strand_producer_look_pending (strand_producer *p, int64_t id,
+int strand_producer_poll_pending (strand_producer *p, int64_t id,
                                   const strand_delivery **report) {
   const strand_pending_reports *all = &p->deliveries.pending;
   const strand_pending_report *pending = strand_pending_reports_find(all, id);
@@ -346,7 +346,7 @@ void strand_producer_await_topics (strand_producer *p, double seconds) {
 ** Tokens
 */
 
-bool strand_producer_look_oauth (strand_producer *p) {
+bool strand_producer_poll_oauth (strand_producer *p) {
   if (!p->oauth_wanted) refresh(p);
   return p->oauth_wanted && p->client != NULL;
 }

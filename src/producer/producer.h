@@ -64,14 +64,14 @@ int strand_producer_fd (const strand_producer *p);
 bool strand_producer_is_closed (const strand_producer *p);
 
 /* False and a failure. 'pending' (or NULL) becomes an id for
-** strand_producer_look_pending; that record's report goes nowhere else. */
+** strand_producer_poll_pending; that record's report goes nowhere else. */
 bool strand_producer_send (strand_producer *p, const strand_outgoing *record,
                            int64_t *pending, strand_failure *failure);
 
 /* Looks what librdkafka has reported. 1: '*report' has come, and stays until
 ** it is dropped. 0: not yet. -1: no such id. -2: the producer was closed, and
 ** there was no time for it: whether the record was delivered is not known. */
-int strand_producer_look_pending (strand_producer *p, int64_t id,
+int strand_producer_poll_pending (strand_producer *p, int64_t id,
                                   const strand_delivery **report);
 
 /* Nobody waits for it, or has its report in hand. No such id is fine. */
@@ -94,7 +94,7 @@ void strand_producer_keep (strand_producer *p, bool kept);
 
 /* Looks whether a token is due; until it is answered, by one of the two
 ** below. */
-bool strand_producer_look_oauth (strand_producer *p);
+bool strand_producer_poll_oauth (strand_producer *p);
 
 /* False and a failure ("OAUTH"). On a closed producer both do nothing. */
 bool strand_producer_oauth_set (strand_producer *p, const char *token,

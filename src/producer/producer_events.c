@@ -13,7 +13,7 @@
 /* NULL for what librdkafka says in passing and mends by itself. */
 static const char *event_type (rd_kafka_resp_err_t err) {
   switch (strand_error_kind_of(err)) {
-    case STRAND_ERROR_AWAY:
+    case STRAND_ERROR_UNREACHABLE:
       return err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ? "unreachable" : NULL;
     case STRAND_ERROR_UNAUTHENTICATED:
     case STRAND_ERROR_UNAUTHORIZED: return "auth_failed";

@@ -73,9 +73,9 @@ static void swap (strand_stall *s, int64_t now_us) {
   int old = 1 - s->label;
   assert(s->out[old] == 0);
   if (s->took[old] && !s->failed[old]) {
-    s->leaders = s->replicas = (strand_trouble){ 0 };
+    s->leaders = s->replicas = (strand_alert){ 0 };
   }
-  s->took[old] = s->failed[old] = s->doubt = false;
+  s->took[old] = s->failed[old] = s->noting = false;
   if (!s->asking) forget_taking(s); /* else the answer needs it */
   s->label = old;
   s->since_us = now_us;
@@ -100,7 +100,7 @@ void strand_stall_reported (strand_stall *s, int label,
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) s->failed[label] = true;
   else {
     s->took[label] = true;
-    if (s->doubt) note_taking(s, topic, partition);
+    if (s->noting) note_taking(s, topic, partition);
   }
   if (s->out[0] + s->out[1] == 0) s->due_us = 0; /* (1) */
 }
@@ -112,7 +112,7 @@ bool strand_stall_tick (strand_stall *s, int64_t now_us) {
     swap(s, now_us);
     return false;
   }
-  s->doubt = true;
+  s->noting = true;
   if (now_us - s->since_us < s->patience_us || s->asking) return false;
   if (s->asked_us != 0 && now_us - s->asked_us < STRAND_STALL_AGAIN_US)
     return false;
@@ -125,21 +125,22 @@ bool strand_stall_tick (strand_stall *s, int64_t now_us) {
 ** Answers
 */
 
-static bool is_away (const rd_kafka_topic_partition_t *p) {
+static bool is_leaderless (const rd_kafka_topic_partition_t *p) {
   return strand_error_kind_of(p->err) != STRAND_ERROR_REPLICAS;
 }
 
-static int count_of (const rd_kafka_topic_partition_list_t *list, bool away) {
+static int count_of (const rd_kafka_topic_partition_list_t *list,
+                     bool leaderless) {
   int count = 0;
   for (int i = 0; i < list->cnt; i++)
-    count += is_away(&list->elems[i]) == away;
+    count += is_leaderless(&list->elems[i]) == leaderless;
   return count;
 }
 
 /* "t/0", or "t/0 (1 of 3)". */
 static void write_one (const rd_kafka_topic_partition_t *p, char *text,
                        size_t size) {
-  if (is_away(p)) {
+  if (is_leaderless(p)) {
     snprintf(text, size, "%s/%d", p->topic, (int)p->partition);
     return;
   }
@@ -149,14 +150,14 @@ static void write_one (const rd_kafka_topic_partition_t *p, char *text,
 
 /* Those that there is room for, and how many more. */
 static void write_names (const rd_kafka_topic_partition_list_t *list,
-                         bool away, char *text, size_t size) {
+                         bool leaderless, char *text, size_t size) {
   static const char room[] = " and 2147483647 more";
-  int count = count_of(list, away), named = 0;
+  int count = count_of(list, leaderless), named = 0;
   size_t at = 0;
   for (int i = 0; i < list->cnt; i++) {
     char one[300];
     const rd_kafka_topic_partition_t *p = &list->elems[i];
-    if (is_away(p) != away) continue;
+    if (is_leaderless(p) != leaderless) continue;
     write_one(p, one, sizeof(one));
     if (named >= STRAND_PARTITIONS_NAMED_MAX) break;
     if (named > 0 && at + strlen(one) + sizeof(room) + 2 > size) break;
@@ -171,28 +172,28 @@ static void write_names (const rd_kafka_topic_partition_list_t *list,
 }
 
 static const rd_kafka_topic_partition_t *
-first_of (const rd_kafka_topic_partition_list_t *list, bool away) {
+first_of (const rd_kafka_topic_partition_list_t *list, bool leaderless) {
   int i = 0;
-  while (is_away(&list->elems[i]) != away) i++;
+  while (is_leaderless(&list->elems[i]) != leaderless) i++;
   return &list->elems[i];
 }
 
 void strand_obstacle_of (const rd_kafka_topic_partition_list_t *list,
                          bool all_acks, strand_obstacle *obstacle) {
-  bool away = count_of(list, true) > 0;
+  bool leaderless = count_of(list, true) > 0;
   const rd_kafka_topic_partition_t *first;
   size_t at;
   obstacle->type = NULL;
-  if (!away && (!all_acks || count_of(list, false) == 0)) return;
-  first = first_of(list, away);
-  obstacle->type = away ? "leader_missing" : "replicas_missing";
+  if (!leaderless && (!all_acks || count_of(list, false) == 0)) return;
+  first = first_of(list, leaderless);
+  obstacle->type = leaderless ? "leader_missing" : "replicas_missing";
   obstacle->err = first->err;
   obstacle->topic = first->topic;
   obstacle->partition = first->partition;
   at = (size_t)snprintf(obstacle->reason, sizeof(obstacle->reason), "%s",
-                        away ? "no leader answers for "
-                             : "too few in-sync replicas, it seems: ");
-  write_names(list, away, obstacle->reason + at,
+                        leaderless ? "no leader answers for "
+                                   : "too few in-sync replicas, it seems: ");
+  write_names(list, leaderless, obstacle->reason + at,
               sizeof(obstacle->reason) - at);
 }
 
@@ -209,21 +210,21 @@ static void take_out_taking (strand_stall *s,
 bool strand_stall_answered (strand_stall *s, rd_kafka_resp_err_t err,
                             rd_kafka_topic_partition_list_t *list,
                             int64_t now_us, strand_obstacle *obstacle) {
-  strand_trouble *t;
+  strand_alert *t;
   s->asking = false;
   obstacle->type = NULL;
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    if (!s->doubt) forget_taking(s); /* of a doubt that is over */
+    if (!s->noting) forget_taking(s); /* of a doubt that is over */
     return false;
   }
   take_out_taking(s, list);
   strand_obstacle_of(list, s->all_acks, obstacle);
-  if (count_of(list, true) == 0) s->leaders = (strand_trouble){ 0 };
-  if (count_of(list, false) == 0) s->replicas = (strand_trouble){ 0 };
+  if (count_of(list, true) == 0) s->leaders = (strand_alert){ 0 };
+  if (count_of(list, false) == 0) s->replicas = (strand_alert){ 0 };
   if (obstacle->type == NULL) return false;
   t = count_of(list, true) > 0 ? &s->leaders : &s->replicas;
-  strand_trouble_begin(t, now_us, 0);
-  return strand_trouble_take_due(t, now_us);
+  strand_alert_begin(t, now_us, 0);
+  return strand_alert_take_due(t, now_us);
 }
 
 void strand_stall_check (const strand_stall *s) {
@@ -231,6 +232,6 @@ void strand_stall_check (const strand_stall *s) {
   assert(s->out[0] >= 0 && s->out[1] >= 0);
   assert(s->out[0] + s->out[1] > 0 || s->due_us == 0);    /* (1) */
   assert(!s->asking || s->asked_us != 0);                 /* (2) */
-  assert(s->taking_count == 0 || s->doubt || s->asking);  /* (3) */
+  assert(s->taking_count == 0 || s->noting || s->asking); /* (3) */
   assert(s->taking_count <= STRAND_STALL_TAKING / 2 + 1); /* (3) */
 }

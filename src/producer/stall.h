@@ -32,7 +32,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "kafka/trouble.h"
+#include "kafka/alert.h"
 
 #define STRAND_STALL_PATIENCE_US 10000000
 #define STRAND_STALL_AGAIN_US 10000000
@@ -51,9 +51,9 @@ typedef struct strand_stall {
   int64_t due_us;   /* the next tick; 0: none */
   int64_t asked_us; /* 0: never */
   bool asking;
-  bool doubt; /* acknowledgements are noted */
-  strand_trouble leaders;
-  strand_trouble replicas;
+  bool noting; /* acknowledgements are noted */
+  strand_alert leaders;
+  strand_alert replicas;
   unsigned taking_count;
   uint64_t taking[STRAND_STALL_TAKING]; /* hashes of partitions; 0: free */
 } strand_stall;

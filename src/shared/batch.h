@@ -11,7 +11,7 @@
 **
 ** Invariants:
 **   (1) A slot is claimed by one worker, or recalled, never both.
-**   (2) A worker writes 'done' and the verdict before ENDED (release), and
+**   (2) A worker writes 'done' and the outcome before ENDED (release), and
 **       nothing of the slot after it.
 **
 ** Thread: owner and worker, by turns: each field says who.
@@ -30,14 +30,14 @@
 ** no other of the lease may begin. */
 #define STRAND_SLOT_EXPIRED UINT32_C(0x80000000)
 
-typedef struct strand_tag strand_tag;
+typedef struct strand_assigned strand_assigned;
 
 typedef enum strand_slot_state {
   STRAND_SLOT_READY,
   STRAND_SLOT_ENDED
 } strand_slot_state;
 
-struct strand_taker;
+struct strand_worker_slot;
 
 /* What one call of the handler gets, of a slot with several leases. */
 typedef struct strand_slot_call {
@@ -60,20 +60,20 @@ typedef struct strand_slot {
   int64_t deadline_us;     /* of one call of the handler; 0: none */
   uint32_t count;
   unsigned route;
-  /* written by the worker, read by the owner: 'done' and the verdict before
+  /* written by the worker, read by the owner: 'done' and the outcome before
   ** ENDED, which is a release store (invariant 2); with a deadline both
   ** change 'done', by compare-and-swap */
   _Atomic uint32_t done;
   _Atomic uint8_t state; /* strand_slot_state */
-  bool judged;           /* there is a verdict on the record after 'done' */
-  struct strand_taker *taker; /* whose it is, before 'began_us' */
-  _Atomic int64_t began_us;   /* 0: nobody's; coarse: the slot, and with a
+  bool has_outcome;      /* there is an outcome on the record after 'done' */
+  struct strand_worker_slot *worker_slot; /* whose it is, before 'began_us' */
+  _Atomic int64_t began_us; /* 0: nobody's; coarse: the slot, and with a
                                deadline each record, before 'done' says so */
   /* the owner's */
   _Alignas(64) uint32_t harvested;
-  bool over;
-  int64_t since_us; /* when 'harvested' last grew */
-  strand_tag *tag;  /* the lease's partition may be gone before */
+  bool settled;
+  int64_t since_us;          /* when 'harvested' last grew */
+  strand_assigned *assigned; /* the lease's partition may be gone before */
   strand_lease lease;
 } strand_slot;
 
@@ -92,13 +92,13 @@ typedef struct strand_batch {
   uint32_t first_open; /* all before it are over */
   int64_t spread_us;   /* when all workers are woken for it */
   _Alignas(64) strand_slot slots[STRAND_BATCH_SLOTS];
-  strand_verdict verdicts[STRAND_BATCH_SLOTS]; /* of slots that are judged:
+  strand_outcome outcomes[STRAND_BATCH_SLOTS]; /* of slots that have one:
                               seldom, so not where their lines go to and fro */
 } strand_batch;
 
-static inline strand_verdict *strand_slot_verdict (strand_batch *batch,
+static inline strand_outcome *strand_slot_outcome (strand_batch *batch,
                                                    const strand_slot *slot) {
-  return &batch->verdicts[slot - batch->slots];
+  return &batch->outcomes[slot - batch->slots];
 }
 
 /* Thread: owner. Takes all slots that are not claimed out of the workers'

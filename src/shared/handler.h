@@ -6,7 +6,7 @@
 **
 **   open -> serve (next, next, ...), serve, ... -> close
 **
-** A state that breaks (it says so in its verdict) is closed, and opened anew
+** A state that breaks (it says so in its outcome) is closed, and opened anew
 ** before the next record.
 **
 ** Thread: worker, except where a function says so.
@@ -21,8 +21,8 @@
 #include "core/engine.h"
 
 /* What became of one record. Zeroed before each. */
-typedef struct strand_verdict {
-  strand_verdict_kind kind;
+typedef struct strand_outcome {
+  strand_outcome_kind kind;
   bool stop_consumer;   /* also when done: the consumer finishes */
   bool broken;          /* the state must be replaced */
   bool marked;          /* of a batch: the handler said it of this one */
@@ -31,13 +31,13 @@ typedef struct strand_verdict {
   size_t reason_length; /* at most STRAND_REASON_MAX */
   char *policy_problem; /* malloc, taken, terminated: the retry function
                               failed, or gave what is no time */
-} strand_verdict;
+} strand_outcome;
 
 /* The records of one call of a handler that takes batches. */
 typedef struct strand_records {
   uint32_t count;
   const strand_record **records; /* of one shard in the order of offsets */
-  strand_verdict *verdicts;      /* one for each; zeroed */
+  strand_outcome *outcomes;      /* one for each; zeroed */
 } strand_records;
 
 /* What a worker has to do now. */
@@ -46,7 +46,7 @@ typedef struct strand_task {
   strand_records *many;        /* NULL: no batch */
   unsigned route;         /* from 0 in the order of the consumer's routes */
   int64_t deadline_us;    /* of the call; 0: none */
-  strand_verdict verdict; /* of a batch: stop_consumer and broken */
+  strand_outcome outcome; /* of a batch: stop_consumer and broken */
 } strand_task;
 
 /* What the thread of a task is interrupted for: bits. */
@@ -65,7 +65,7 @@ typedef struct strand_handler {
   /* Opens a state for worker 'index' (from 1) and loads the handlers. NULL
   ** and a failure when that does not work. */
   void *(*open)(void *config, unsigned index, strand_failure *failure);
-  /* Handles the task's record, or batch, and leaves the verdicts there; while
+  /* Handles the task's record, or batch, and leaves the outcomes there; while
   ** next(arg) then puts another there, handles that. One call for many records,
   ** so that what protects the calls is set up once. Returns at once when the
   ** state is broken. 'next' never raises; with it the record is over. */

@@ -25,7 +25,7 @@ void strand_inboxes_free (strand_inboxes *in) {
     strand_waker_close(&in->each[i].waker);
   }
   free(in->each);
-  strand_ownership_free(&in->held);
+  strand_ownership_free(&in->ownership);
   strand_lock_free(&in->lock);
 }
 
@@ -59,7 +59,7 @@ void strand_inboxes_tell (strand_inboxes *in, strand_asked what) {
   for (unsigned i = 0; i < in->count; i++) {
     strand_asked *asked = &in->each[i].asked;
     asked->rules = asked->rules || what.rules;
-    asked->yields = asked->yields || what.yields;
+    asked->handed_off = asked->handed_off || what.handed_off;
     asked->limits = asked->limits || what.limits;
     asked->close = asked->close || what.close;
   }
@@ -80,7 +80,7 @@ void strand_inboxes_ask_commit (strand_inboxes *in, strand_waiter *waiters) {
 bool strand_inboxes_ask_seek (strand_inboxes *in, strand_seek_request *r) {
   int member;
   strand_lock_take(&in->lock);
-  member = strand_ownership_member(&in->held, r->topic, r->partition);
+  member = strand_ownership_member(&in->ownership, r->topic, r->partition);
   if (member >= 0) {
     r->next = in->each[member].asked.seeks;
     in->each[member].asked.seeks = r;
@@ -94,7 +94,7 @@ bool strand_inboxes_ask_parked (strand_inboxes *in, int member,
                                 strand_parked_request *r) {
   strand_lock_take(&in->lock);
   if (member < 0) {
-    member = strand_ownership_member(&in->held, r->topic, r->partition);
+    member = strand_ownership_member(&in->ownership, r->topic, r->partition);
   }
   if (member >= 0) {
     r->next = in->each[member].asked.parked;
@@ -111,77 +111,77 @@ bool strand_inboxes_ask_parked (strand_inboxes *in, int member,
 
 /* What is made before the lock. */
 typedef struct spare {
-  strand_held_spare holder;
+  strand_ownership_spare owned;
   size_t lacks; /* of it: entries */
   size_t size;  /* of the copies: bytes */
   size_t room;
 } spare;
 
 /* False: memory ran out. */
-static bool make_spare (spare *s, strand_assigned *to, const char *topic,
+static bool make_spare (spare *s, strand_assign_answer *to, const char *topic,
                         int32_t partition) {
-  if (!strand_held_spare_make(&s->holder, topic, partition, s->lacks)) {
+  if (!strand_ownership_spare_make(&s->owned, topic, partition, s->lacks)) {
     return false;
   }
   if (s->size <= s->room) return true;
-  free(to->held);
-  to->held = malloc(s->size);
+  free(to->orphans);
+  to->orphans = malloc(s->size);
   s->room = s->size;
-  return to->held != NULL;
+  return to->orphans != NULL;
 }
 
 /* False: there is not enough to spare. */
 static bool assign_locked (strand_inboxes *in, unsigned index,
                            const char *topic, int32_t partition, spare *s,
-                           strand_assigned *to) {
-  s->size = strand_held_copy(&in->held, topic, partition, to->held, s->room,
-                             &to->held_count);
-  s->lacks = strand_places_lacks(&in->held.places);
+                           strand_assign_answer *to) {
+  s->size = strand_ownership_copy(&in->ownership, topic, partition,
+                                  to->orphans, s->room, &to->orphan_count);
+  s->lacks = strand_places_lacks(&in->ownership.places);
   if (s->size > s->room) return false;
-  to->epoch = strand_held_assign_with(&in->held, topic, partition, index,
-                                      &s->holder, &s->lacks);
-  to->contested = strand_ownership_contested(&in->held, topic, partition);
+  to->epoch = strand_ownership_assign_with(&in->ownership, topic, partition,
+                                           index, &s->owned, &s->lacks);
+  to->contested = strand_ownership_contested(&in->ownership, topic, partition);
   return to->epoch != 0;
 }
 
 strand_err strand_inboxes_assign (strand_inboxes *in, unsigned index,
                                   const char *topic, int32_t partition,
-                                  strand_assigned *to) {
+                                  strand_assign_answer *to) {
   spare s = { .room = 0 };
   bool assigned;
-  *to = (strand_assigned){ 0 };
+  *to = (strand_assign_answer){ 0 };
   do {
     strand_lock_take(&in->lock);
     assigned = assign_locked(in, index, topic, partition, &s, to);
     strand_lock_release(&in->lock);
   } while (!assigned && make_spare(&s, to, topic, partition));
-  strand_held_spare_free(&s.holder);
+  strand_ownership_spare_free(&s.owned);
   if (assigned) return STRAND_OK;
-  strand_assigned_clear(to);
+  strand_assign_answer_clear(to);
   return STRAND_ENOMEM;
 }
 
-void strand_assigned_clear (strand_assigned *a) {
-  free(a->held);
-  *a = (strand_assigned){ 0 };
+void strand_assign_answer_clear (strand_assign_answer *a) {
+  free(a->orphans);
+  *a = (strand_assign_answer){ 0 };
 }
 
-void strand_inboxes_yield (strand_inboxes *in, unsigned index,
-                           const char *topic, int32_t partition) {
-  int heir;
+void strand_inboxes_hand_off (strand_inboxes *in, unsigned index,
+                              const char *topic, int32_t partition) {
+  int next_owner;
   strand_lock_take(&in->lock);
-  strand_ownership_unassign(&in->held, topic, partition, index);
-  heir = strand_ownership_member(&in->held, topic, partition);
-  if (heir >= 0) in->each[heir].asked.yields = true;
+  strand_ownership_unassign(&in->ownership, topic, partition, index);
+  next_owner = strand_ownership_member(&in->ownership, topic, partition);
+  if (next_owner >= 0) in->each[next_owner].asked.handed_off = true;
   strand_lock_release(&in->lock);
-  if (heir >= 0) strand_waker_wake(&in->each[heir].waker);
+  if (next_owner >= 0) strand_waker_wake(&in->each[next_owner].waker);
 }
 
 bool strand_inboxes_contested (strand_inboxes *in, const char *topic,
                                int32_t partition) {
   bool contested;
   strand_lock_take(&in->lock);
-  contested = strand_ownership_contested(&in->held, topic, partition);
+  contested = strand_ownership_contested(&in->ownership, topic, partition);
   strand_lock_release(&in->lock);
   return contested;
 }
@@ -190,30 +190,31 @@ bool strand_inboxes_contested (strand_inboxes *in, const char *topic,
 ** Held shards
 */
 
-strand_err strand_inboxes_hold (strand_inboxes *in, const strand_held *held) {
-  strand_held_entry *entry = strand_held_make(held);
+strand_err strand_inboxes_add_orphan (strand_inboxes *in,
+                                      const strand_orphan *orphan) {
+  strand_orphan_entry *entry = strand_orphan_new(orphan);
   if (entry == NULL) return STRAND_ENOMEM;
   strand_lock_take(&in->lock);
-  strand_held_put(&in->held, entry);
+  strand_ownership_put(&in->ownership, entry);
   strand_lock_release(&in->lock);
   return STRAND_OK;
 }
 
 /* The member that gets 'entry', since it has its partition; or -1. */
-static int release_locked (strand_inboxes *in, strand_held_entry *entry) {
-  int member = strand_ownership_member(&in->held, entry->held.topic,
-                                       entry->held.index);
+static int release_locked (strand_inboxes *in, strand_orphan_entry *entry) {
+  int member = strand_ownership_member(&in->ownership, entry->orphan.topic,
+                                       entry->orphan.index);
   if (member < 0) return -1;
   entry->next = in->each[member].asked.releases;
   in->each[member].asked.releases = entry;
   return member;
 }
 
-void strand_inboxes_release (strand_inboxes *in, const strand_held *held) {
-  strand_held_entry *entry;
+void strand_inboxes_release (strand_inboxes *in, const strand_orphan *orphan) {
+  strand_orphan_entry *entry;
   int member = -1;
   strand_lock_take(&in->lock);
-  entry = strand_held_take(&in->held, held);
+  entry = strand_ownership_take(&in->ownership, orphan);
   if (entry != NULL) member = release_locked(in, entry);
   strand_lock_release(&in->lock);
   if (member >= 0) strand_waker_wake(&in->each[member].waker);
@@ -250,13 +251,14 @@ void strand_inboxes_check (strand_inboxes *in) {
   strand_lock_take(&in->lock);
   for (unsigned i = 0; i < in->count; i++) {
     partitions += in->each[i].partitions;
-    for (const strand_held_entry *r = in->each[i].asked.releases; r != NULL;
+    for (const strand_orphan_entry *r = in->each[i].asked.releases; r != NULL;
          r = r->next) {
-      assert(!strand_held_has(&in->held, r)); /* (2) */
+      assert(!strand_ownership_has(&in->ownership, r)); /* (2) */
     }
   }
   assert(partitions == in->partitions); /* (1) */
-  if (in->held.places.count < CHECKED_MOST) strand_ownership_check(&in->held);
+  if (in->ownership.places.count < CHECKED_MOST)
+    strand_ownership_check(&in->ownership);
   strand_lock_release(&in->lock);
   (void)partitions;
 }

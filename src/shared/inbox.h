@@ -2,19 +2,19 @@
 ** inbox.h - who has which partition, and what is asked of it
 **
 ** An inbox for each member: what the lua thread and other members ask of it,
-** and the waker of its owner. Beside them the table of held shards, which says
-** who has a partition: so what is for a partition is put where it is.
+** and the waker of its owner. Beside them the ownership of partitions and
+** their orphaned shards: so what is for a partition is put where it is.
 **
 **   lua, other owners                    owner
-**   ask, tell, release, yield       -->  takes all that was asked since
-**                                        assign: its own, and what is held
+**   ask, tell, release, hand off    -->  takes all that was asked since
+**                                        assign: its own, and the orphans
 **
 ** A release that comes while a member enters a partition, after it was told
-** what is held, is in its inbox: it takes that one afterwards.
+** of its orphans, is in its inbox: it takes that one afterwards.
 **
 ** Invariants:
 **   (1) The partitions of all members are those of each.
-**   (2) A shard that was released is in an inbox, and not held.
+**   (2) A shard that was released is in an inbox, and no orphan.
 **
 ** Thread: any. One leaf lock, which is nobody else's; who was asked is woken
 ** without it.
@@ -58,10 +58,10 @@ typedef struct strand_parked_request {
 typedef struct strand_asked {
   strand_waiter *commits;
   strand_seek_request *seeks;
-  strand_held_entry *releases; /* of shards whose handlers have returned */
+  strand_orphan_entry *releases; /* of shards whose handlers have returned */
   strand_parked_request *parked;
   bool rules;
-  bool yields; /* another member gave up what this one has */
+  bool handed_off; /* another member gave up what this one has */
   bool limits;
   bool close;
 } strand_asked;
@@ -79,7 +79,7 @@ typedef struct strand_inboxes {
   unsigned count;
 
   strand_lock lock;
-  strand_ownership held; /* lock */
+  strand_ownership ownership; /* lock */
   size_t partitions; /* lock: of all members; kept when there are several */
 } strand_inboxes;
 
@@ -106,30 +106,31 @@ bool strand_inboxes_ask_parked (strand_inboxes *in, int member,
                                 strand_parked_request *r);
 
 /* What a member is told when it gets a partition. */
-typedef struct strand_assigned {
+typedef struct strand_assign_answer {
   uint32_t epoch;
-  bool contested;    /* an earlier member has not given it up */
-  strand_held *held; /* copies; one that is released meanwhile, too */
-  size_t held_count;
-} strand_assigned;
+  bool contested;         /* an earlier member has not given it up */
+  strand_orphan *orphans; /* copies; one that is released meanwhile, too */
+  size_t orphan_count;
+} strand_assign_answer;
 
 /* Thread: owner. Member 'index' has the partition from now on.
-** strand_assigned_clear frees what comes. STRAND_ENOMEM: it has it not. */
+** strand_assign_answer_clear frees what comes. STRAND_ENOMEM: it has it not. */
 strand_err strand_inboxes_assign (strand_inboxes *in, unsigned index,
                                   const char *topic, int32_t partition,
-                                  strand_assigned *to);
-void strand_assigned_clear (strand_assigned *a);
+                                  strand_assign_answer *to);
+void strand_assign_answer_clear (strand_assign_answer *a);
 /* Thread: owner. It has it no more; who has it now is told. */
-void strand_inboxes_yield (strand_inboxes *in, unsigned index,
-                           const char *topic, int32_t partition);
+void strand_inboxes_hand_off (strand_inboxes *in, unsigned index,
+                              const char *topic, int32_t partition);
 bool strand_inboxes_contested (strand_inboxes *in, const char *topic,
                                int32_t partition);
 /* Thread: owner. A handler of the shard runs on after its partition went.
 ** STRAND_ENOMEM: it is not remembered. */
-strand_err strand_inboxes_hold (strand_inboxes *in, const strand_held *held);
+strand_err strand_inboxes_add_orphan (strand_inboxes *in,
+                                      const strand_orphan *orphan);
 /* Thread: owner. It has returned: whoever has its partition now goes on with
 ** it. */
-void strand_inboxes_release (strand_inboxes *in, const strand_held *held);
+void strand_inboxes_release (strand_inboxes *in, const strand_orphan *orphan);
 
 /* Thread: owner. The member has so many partitions: that changes each one's
 ** part of the consumer's budgets, and is told. */

@@ -222,14 +222,14 @@ void strand_life_wait (strand_life *l, int64_t until_us) {
 void strand_life_tell (strand_life *l) {
   strand_lock_take(&l->lock);
   give_up_locked(l, 0);
-  l->told = true;
+  l->reported = true;
   strand_lock_release(&l->lock);
 }
 
 bool strand_life_untold (strand_life *l) {
   bool untold;
   strand_lock_take(&l->lock);
-  untold = l->facts.state == STRAND_CLOSED && !l->told;
+  untold = l->facts.state == STRAND_CLOSED && !l->reported;
   strand_lock_release(&l->lock);
   return untold;
 }
@@ -253,7 +253,7 @@ void strand_life_leave (strand_life *l) {
 bool strand_life_give_back (strand_life *l) {
   bool now;
   strand_lock_take(&l->lock);
-  now = l->told && l->threads == 0 && !l->given_back;
+  now = l->reported && l->threads == 0 && !l->given_back;
   if (now) {
     l->given_back = true;
     if (l->timer_fd >= 0) close(l->timer_fd);
@@ -267,9 +267,9 @@ void strand_life_check (strand_life *l) {
   const strand_facts *f = &l->facts;
   strand_lock_take(&l->lock);
   assert(f->state != STRAND_CLOSED || f->detached
-         || f->members + f->workers == 0);       /* (1) */
-  assert(!l->told || f->state == STRAND_CLOSED); /* (2) */
-  assert(!l->given_back || l->told);             /* (2) */
+         || f->members + f->workers == 0);           /* (1) */
+  assert(!l->reported || f->state == STRAND_CLOSED); /* (2) */
+  assert(!l->given_back || l->reported);             /* (2) */
   strand_lock_release(&l->lock);
   (void)f;
 }

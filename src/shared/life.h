@@ -54,7 +54,7 @@ typedef struct strand_life {
   int64_t give_up_us; /* the close ends then, whatever is left */
   int timer_fd;       /* armed for that; -1: given back */
   unsigned threads;   /* that run something of the consumer */
-  bool told;
+  bool reported;
   bool given_back;
 } strand_life;
 

@@ -10,23 +10,25 @@ void strand_mailbox_init (strand_mailbox *m) {
   strand_lock_init(&m->lock, STRAND_RANK_LEAF);
 }
 
-strand_taker *strand_mailbox_enter (strand_mailbox *m) {
-  strand_taker *taker;
+strand_worker_slot *strand_mailbox_enter (strand_mailbox *m) {
+  strand_worker_slot *worker_slot;
   strand_lock_take(&m->lock);
-  taker = m->left;
-  if (taker != NULL) m->left = taker->below;
+  worker_slot = m->left;
+  if (worker_slot != NULL) m->left = worker_slot->below;
   strand_lock_release(&m->lock);
-  if (taker != NULL) return taker;
-  taker = calloc(1, sizeof(*taker));
-  if (taker == NULL || strand_condition_init(&taker->woken)) return taker;
-  free(taker);
+  if (worker_slot != NULL) return worker_slot;
+  worker_slot = calloc(1, sizeof(*worker_slot));
+  if (worker_slot == NULL || strand_condition_init(&worker_slot->woken))
+    return worker_slot;
+  free(worker_slot);
   return NULL;
 }
 
-void strand_mailbox_leave (strand_mailbox *m, strand_taker *taker) {
+void strand_mailbox_leave (strand_mailbox *m,
+                           strand_worker_slot *worker_slot) {
   strand_lock_take(&m->lock);
-  taker->below = m->left;
-  m->left = taker;
+  worker_slot->below = m->left;
+  m->left = worker_slot;
   strand_lock_release(&m->lock);
 }
 
@@ -37,11 +39,11 @@ void strand_mailbox_destroy (strand_mailbox *m) {
     strand_batch_unref(batch);
   }
   while (m->left != NULL) {
-    strand_taker *taker = m->left;
-    m->left = taker->below;
-    free(atomic_load(&taker->traceback));
-    strand_condition_free(&taker->woken);
-    free(taker);
+    strand_worker_slot *worker_slot = m->left;
+    m->left = worker_slot->below;
+    free(atomic_load(&worker_slot->traceback));
+    strand_condition_free(&worker_slot->woken);
+    free(worker_slot);
   }
   strand_lock_free(&m->lock);
 }
@@ -50,7 +52,7 @@ void strand_mailbox_destroy (strand_mailbox *m) {
 
 /* Called with the lock, returns without it: who is woken wants it. */
 static void wake_and_unlock (strand_mailbox *m, unsigned count) {
-  strand_taker *woken[WAKE_ROUND];
+  strand_worker_slot *woken[WAKE_ROUND];
   unsigned n;
   for (;;) {
     for (n = 0; n < WAKE_ROUND && n < count && m->waiting != NULL; n++) {
@@ -131,42 +133,43 @@ static bool should_end_locked (const strand_mailbox *m) {
   return m->closed || m->serving > m->wanted;
 }
 
-static void give_back_locked (strand_mailbox *m, strand_taker *taker) {
-  if (taker->batch == NULL) return;
-  strand_batch_unref(taker->batch);
-  taker->batch = NULL;
-  if (taker->lost) {
-    taker->lost = false;
+static void give_back_locked (strand_mailbox *m,
+                              strand_worker_slot *worker_slot) {
+  if (worker_slot->batch == NULL) return;
+  strand_batch_unref(worker_slot->batch);
+  worker_slot->batch = NULL;
+  if (worker_slot->lost) {
+    worker_slot->lost = false;
     m->lost--;
     m->serving++;
   }
   else m->active--;
 }
 
-static bool take_locked (strand_mailbox *m, strand_taker *taker) {
+static bool take_locked (strand_mailbox *m, strand_worker_slot *worker_slot) {
   strand_batch *batch = front_locked(m);
   if (batch == NULL || m->active >= m->max_in_flight) return false;
   atomic_fetch_add_explicit(&batch->refs, 1, memory_order_relaxed);
-  taker->batch = batch;
-  taker->generation = atomic_load(&m->generation);
+  worker_slot->batch = batch;
+  worker_slot->generation = atomic_load(&m->generation);
   m->active++;
   return true;
 }
 
-static void wait_locked (strand_mailbox *m, strand_taker *taker) {
-  taker->waits = true;
-  taker->below = m->waiting;
-  m->waiting = taker;
+static void wait_locked (strand_mailbox *m, strand_worker_slot *worker_slot) {
+  worker_slot->waits = true;
+  worker_slot->below = m->waiting;
+  m->waiting = worker_slot;
   m->idle++;
-  while (taker->waits) strand_lock_wait(&m->lock, &taker->woken);
+  while (worker_slot->waits) strand_lock_wait(&m->lock, &worker_slot->woken);
 }
 
-bool strand_mailbox_take (strand_mailbox *m, strand_taker *taker,
+bool strand_mailbox_take (strand_mailbox *m, strand_worker_slot *worker_slot,
                           void (*idle)(void *), void *arg) {
   bool told = false;
   strand_lock_take(&m->lock);
-  give_back_locked(m, taker);
-  while (!should_end_locked(m) && !take_locked(m, taker)) {
+  give_back_locked(m, worker_slot);
+  while (!should_end_locked(m) && !take_locked(m, worker_slot)) {
     if (!told) {
       told = true;
       strand_lock_release(&m->lock);
@@ -174,9 +177,9 @@ bool strand_mailbox_take (strand_mailbox *m, strand_taker *taker,
       strand_lock_take(&m->lock);
       continue;
     }
-    wait_locked(m, taker);
+    wait_locked(m, worker_slot);
   }
-  if (taker->batch != NULL) {
+  if (worker_slot->batch != NULL) {
     strand_lock_release(&m->lock);
     return true;
   }
@@ -185,11 +188,12 @@ bool strand_mailbox_take (strand_mailbox *m, strand_taker *taker,
   return false;
 }
 
-strand_slot *strand_mailbox_claim (strand_mailbox *m, strand_taker *taker) {
-  strand_batch *batch = taker->batch;
+strand_slot *strand_mailbox_claim (strand_mailbox *m,
+                                   strand_worker_slot *worker_slot) {
+  strand_batch *batch = worker_slot->batch;
   uint32_t at;
   if (atomic_load_explicit(&m->generation, memory_order_relaxed)
-      != taker->generation)
+      != worker_slot->generation)
     return NULL;
   if (strand_batch_unclaimed(batch) == 0) return NULL;
   at = atomic_fetch_add_explicit(&batch->cursor, 1, memory_order_acq_rel);
@@ -198,7 +202,7 @@ strand_slot *strand_mailbox_claim (strand_mailbox *m, strand_taker *taker) {
 
 /* Its worker is in the handler: so its thread lives. */
 static bool runs_locked (const strand_batch *batch, const strand_slot *slot) {
-  return slot->taker->batch == batch
+  return slot->worker_slot->batch == batch
          && atomic_load_explicit(&slot->state, memory_order_acquire)
               != STRAND_SLOT_ENDED;
 }
@@ -207,7 +211,7 @@ void strand_mailbox_interrupt (strand_mailbox *m, strand_batch *batch,
                                strand_slot *slot, unsigned what) {
   strand_lock_take(&m->lock);
   if (runs_locked(batch, slot)) {
-    strand_interrupt_send(&slot->taker->interrupt, what);
+    strand_interrupt_send(&slot->worker_slot->interrupt, what);
   }
   strand_lock_release(&m->lock);
 }
@@ -216,11 +220,11 @@ unsigned strand_mailbox_lose (strand_mailbox *m, strand_batch *batch,
                               strand_slot *slot) {
   unsigned lost;
   strand_lock_take(&m->lock);
-  if (!runs_locked(batch, slot) || slot->taker->lost) {
+  if (!runs_locked(batch, slot) || slot->worker_slot->lost) {
     strand_lock_release(&m->lock);
     return 0;
   }
-  slot->taker->lost = true;
+  slot->worker_slot->lost = true;
   lost = ++m->lost;
   m->active--;
   m->serving--;
@@ -258,7 +262,7 @@ void strand_mailbox_close (strand_mailbox *m) {
 void strand_mailbox_check (strand_mailbox *m) {
   unsigned idle = 0;
   strand_lock_take(&m->lock);
-  for (const strand_taker *t = m->waiting; t != NULL; t = t->below) {
+  for (const strand_worker_slot *t = m->waiting; t != NULL; t = t->below) {
     assert(t->waits && t->batch == NULL); /* (2) */
     idle++;
   }

@@ -9,7 +9,7 @@
 **                                              the end
 **                                            5 reads the lease's records in
 **                                              order; 'done' after each
-**   7 harvests done and verdict  <---------- 6 state = ENDED, last of all
+**   7 harvests done and outcome  <---------- 6 state = ENDED, last of all
 **
 ** What passes is a batch of slots (batch.h), which its owner may recall.
 **
@@ -47,28 +47,28 @@
 #define STRAND_WAKE_NS 100000
 
 /* A worker's place in the mailbox. */
-typedef struct strand_taker {
+typedef struct strand_worker_slot {
   strand_batch *batch; /* held, or NULL; written under lock */
   unsigned generation;
-  unsigned index;             /* the worker's, from 1 */
-  bool waits;                 /* until it is taken off the list */
-  bool lost;                  /* lock */
-  strand_interrupt interrupt; /* open while it holds a batch */
-  _Atomic(char *) traceback;  /* of the handler, when it was asked for */
-  struct strand_taker *below; /* in 'waiting', or in 'left' */
+  unsigned index;                   /* the worker's, from 1 */
+  bool waits;                       /* until it is taken off the list */
+  bool lost;                        /* lock */
+  strand_interrupt interrupt;       /* open while it holds a batch */
+  _Atomic(char *) traceback;        /* of the handler, when it was asked for */
+  struct strand_worker_slot *below; /* in 'waiting', or in 'left' */
   strand_condition woken;
-} strand_taker;
+} strand_worker_slot;
 
 typedef struct strand_mailbox {
   strand_lock lock;
   strand_batch *first;
   strand_batch *last;
-  strand_taker *waiting; /* who came last first */
-  strand_taker *left;    /* kept until the mailbox goes: one that was woken
+  strand_worker_slot *waiting; /* who came last first */
+  strand_worker_slot *left; /* kept until the mailbox goes: one that was woken
                              may have left before the signal comes */
-  unsigned idle;         /* that wait */
-  unsigned active;       /* workers that hold a batch, but for the lost */
-  unsigned lost;         /* workers; neither active nor serving */
+  unsigned idle;            /* that wait */
+  unsigned active;          /* workers that hold a batch, but for the lost */
+  unsigned lost;            /* workers; neither active nor serving */
   unsigned max_in_flight;
   unsigned wanted; /* workers that should serve */
   unsigned serving;
@@ -92,17 +92,18 @@ void strand_mailbox_post (strand_mailbox *m, strand_batch *batch);
 void strand_mailbox_spread (strand_mailbox *m);
 
 /* Thread: any. A place for one more worker; NULL without memory. */
-strand_taker *strand_mailbox_enter (strand_mailbox *m);
+strand_worker_slot *strand_mailbox_enter (strand_mailbox *m);
 /* Thread: any. The worker has ended, or never began. */
-void strand_mailbox_leave (strand_mailbox *m, strand_taker *taker);
+void strand_mailbox_leave (strand_mailbox *m, strand_worker_slot *worker_slot);
 /* Thread: worker. Gives back the batch it holds and takes one with slots to
 ** claim; waits for one. 'idle' is called without the lock before the worker
 ** waits. False when this worker should end: too many serve, or the mailbox
 ** is closed. */
-bool strand_mailbox_take (strand_mailbox *m, strand_taker *taker,
+bool strand_mailbox_take (strand_mailbox *m, strand_worker_slot *worker_slot,
                           void (*idle)(void *), void *arg);
 /* Thread: worker. The next slot of its batch, or NULL: take again. */
-strand_slot *strand_mailbox_claim (strand_mailbox *m, strand_taker *taker);
+strand_slot *strand_mailbox_claim (strand_mailbox *m,
+                                   strand_worker_slot *worker_slot);
 /* Thread: worker. It ran so many slots in that time. */
 void strand_mailbox_took (strand_mailbox *m, uint32_t slots, int64_t us);
 /* Thread: owner. A word to the worker that runs the slot, if one still

@@ -22,30 +22,30 @@ static bool copy_header (strand_settings *s,
 
 static bool copy_property (strand_settings *s, const strand_property *from) {
   strand_property copy = { strdup(from->name), strdup(from->value) };
-  s->letter_properties[s->letters.kafka_count++] = copy;
+  s->dead_letter_properties[s->dead_letters.kafka_count++] = copy;
   return copy.name != NULL && copy.value != NULL;
 }
 
 /* Each member makes its own producer of them. */
-static bool copy_letters (strand_settings *s,
-                          const strand_letters_config *from) {
+static bool copy_dead_letters (strand_settings *s,
+                               const strand_dead_letters_config *from) {
   bool ok = true;
   if (from->topic == NULL) return true;
-  s->letter_properties = calloc(from->kafka_count + 1,
-                                sizeof(*s->letter_properties));
-  if (s->letter_properties == NULL) return false;
-  s->letters = *from;
-  s->letters.kafka = s->letter_properties;
-  s->letters.kafka_count = 0;
-  s->letters.topic = strdup(from->topic);
-  s->letters.partitioner = from->partitioner != NULL
-                             ? strdup(from->partitioner)
-                             : NULL;
+  s->dead_letter_properties = calloc(from->kafka_count + 1,
+                                     sizeof(*s->dead_letter_properties));
+  if (s->dead_letter_properties == NULL) return false;
+  s->dead_letters = *from;
+  s->dead_letters.kafka = s->dead_letter_properties;
+  s->dead_letters.kafka_count = 0;
+  s->dead_letters.topic = strdup(from->topic);
+  s->dead_letters.partitioner = from->partitioner != NULL
+                                  ? strdup(from->partitioner)
+                                  : NULL;
   for (size_t i = 0; ok && i < from->kafka_count; i++) {
     ok = copy_property(s, &from->kafka[i]);
   }
-  return ok && s->letters.topic != NULL
-         && (from->partitioner == NULL || s->letters.partitioner != NULL);
+  return ok && s->dead_letters.topic != NULL
+         && (from->partitioner == NULL || s->dead_letters.partitioner != NULL);
 }
 
 static void copy_topics (strand_settings *s,
@@ -69,7 +69,7 @@ bool strand_settings_init (strand_settings *s,
                           .limits = config->limits };
   strand_lock_init(&s->lock, STRAND_RANK_LEAF);
   copy_topics(s, config);
-  return copy_header(s, config) && copy_letters(s, &config->letters);
+  return copy_header(s, config) && copy_dead_letters(s, &config->dead_letters);
 }
 
 /* What librdkafka holds of its own, and how long it waits for a poll. */
@@ -89,21 +89,21 @@ bool strand_settings_read (strand_settings *s, const rd_kafka_conf_t *conf) {
   return s->subscription != NULL;
 }
 
-static void free_letters (strand_settings *s) {
-  for (size_t i = 0; i < s->letters.kafka_count; i++) {
-    free((char *)(uintptr_t)s->letter_properties[i].name);
-    free((char *)(uintptr_t)s->letter_properties[i].value);
+static void free_dead_letters (strand_settings *s) {
+  for (size_t i = 0; i < s->dead_letters.kafka_count; i++) {
+    free((char *)(uintptr_t)s->dead_letter_properties[i].name);
+    free((char *)(uintptr_t)s->dead_letter_properties[i].value);
   }
-  free(s->letter_properties);
-  free((char *)(uintptr_t)s->letters.topic);
-  free((char *)(uintptr_t)s->letters.partitioner);
+  free(s->dead_letter_properties);
+  free((char *)(uintptr_t)s->dead_letters.topic);
+  free((char *)(uintptr_t)s->dead_letters.partitioner);
 }
 
 void strand_settings_free (strand_settings *s) {
   for (size_t i = 0; i < s->rule_count; i++) free(s->rules[i].topic);
   free(s->rules);
   free(s->ordering_header);
-  free_letters(s);
+  free_dead_letters(s);
   strand_subscription_free(s->subscription);
   if (s->topics != NULL) rd_kafka_topic_partition_list_destroy(s->topics);
   strand_lock_free(&s->lock);
@@ -212,5 +212,6 @@ void strand_settings_check (strand_settings *s) {
     (void)last;
   }
   strand_lock_release(&s->lock);
-  assert(s->letter_properties == NULL || s->letters.topic != NULL); /* (2) */
+  assert(s->dead_letter_properties == NULL
+         || s->dead_letters.topic != NULL); /* (2) */
 }

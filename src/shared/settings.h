@@ -45,23 +45,23 @@ typedef struct strand_limits {
   strand_policy policy;
 } strand_limits;
 
-typedef enum strand_letter_reason {
+typedef enum strand_dead_letter_reason {
   STRAND_REASON_TEXT,
   STRAND_REASON_CLASS, /* what kind of end it was, nothing of its text */
   STRAND_REASON_NONE
-} strand_letter_reason;
+} strand_dead_letter_reason;
 
 /* Where dead letters go, and how. */
-typedef struct strand_letters_config {
+typedef struct strand_dead_letters_config {
   const char *topic;   /* NULL: there are none */
   bool same_partition; /* the number of the source's; else by the key */
-  strand_letter_reason reason;
+  strand_dead_letter_reason reason;
   size_t max_reason;            /* bytes of the header */
   bool allow_value_drop;        /* of one that is too large with it */
   const strand_property *kafka; /* of the producer: all of them */
   size_t kafka_count;
   const char *partitioner; /* librdkafka's name; NULL: murmur2_random */
-} strand_letters_config;
+} strand_dead_letters_config;
 
 /* Borrowed during strand_consumer_open, and copied; but 'handler' is taken
 ** (released also on failure). */
@@ -80,7 +80,7 @@ typedef struct strand_consumer_config {
   size_t max_metadata;
   bool unreadable_fail;
   bool park_alone; /* parked_holds = "record" */
-  strand_letters_config letters;
+  strand_dead_letters_config dead_letters;
   strand_limits limits;
   const strand_route *routes; /* the first that matches a topic is taken */
   size_t route_count;
@@ -117,8 +117,8 @@ typedef struct strand_settings {
   strand_ordering ordering;
   char *ordering_header;
   size_t max_metadata;
-  strand_letters_config letters;      /* owned; topic NULL: none */
-  strand_property *letter_properties; /* what letters.kafka is */
+  strand_dead_letters_config dead_letters; /* owned; topic NULL: none */
+  strand_property *dead_letter_properties; /* what dead_letters.kafka is */
   rd_kafka_topic_partition_list_t *topics;
   strand_subscription *subscription;
   size_t prefetch_kbytes; /* of one partition */

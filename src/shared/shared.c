@@ -85,7 +85,7 @@ static bool something_waits (strand_consumer *c) {
   strand_failure reason;
   return strand_stop_waits(&c->stop, &mode, &reason)
          || strand_tickets_waiting(&c->tickets)
-         || (!c->joined_told && strand_shared_all_joined(c))
+         || (!c->joined_reported && strand_shared_all_joined(c))
          || strand_life_untold(&c->life)
          || strand_notifier_waits(&c->notifier);
 }

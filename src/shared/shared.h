@@ -32,7 +32,7 @@ typedef struct strand_consumer strand_consumer;
 struct strand_consumer {
   atomic_int refs;                /* by who uses it; who is last frees it */
   struct strand_member **members; /* the lua thread's, as long as it has it */
-  bool joined_told;               /* the lua thread's */
+  bool joined_reported;           /* the lua thread's */
 
   strand_settings settings;
   strand_routes routes;

@@ -42,7 +42,7 @@ bool strand_stop_waits (strand_stop *s, strand_close_mode *mode,
                         strand_failure *reason) {
   bool waits;
   strand_lock_take(&s->lock);
-  waits = s->asked && !s->told;
+  waits = s->asked && !s->reported;
   *mode = s->mode;
   *reason = s->reason;
   strand_lock_release(&s->lock);
@@ -51,13 +51,13 @@ bool strand_stop_waits (strand_stop *s, strand_close_mode *mode,
 
 void strand_stop_tell (strand_stop *s) {
   strand_lock_take(&s->lock);
-  s->told = s->asked;
+  s->reported = s->asked;
   strand_lock_release(&s->lock);
 }
 
 void strand_stop_check (strand_stop *s) {
   strand_lock_take(&s->lock);
   assert(strand_stop_halts(s) == s->asked); /* (1) */
-  assert(!s->told || s->asked);             /* (2) */
+  assert(!s->reported || s->asked);         /* (2) */
   strand_lock_release(&s->lock);
 }

@@ -23,7 +23,7 @@ typedef struct strand_stop {
   atomic_bool halted;
   strand_lock lock;
   bool asked;             /* lock */
-  bool told;              /* lock */
+  bool reported;          /* lock */
   strand_close_mode mode; /* lock; of who asked first, as the reason */
   strand_failure reason;  /* lock */
 } strand_stop;

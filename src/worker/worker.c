@@ -16,7 +16,7 @@ typedef struct worker {
   strand_gate gate;
   unsigned index; /* from 1 */
   void *state;    /* NULL: it could not be opened */
-  strand_taker *taker;
+  strand_worker_slot *worker_slot;
   /* Written by the worker's thread, and read there by its signal handler,
   ** between two of its steps: the record that runs, or ran a moment ago. */
   strand_slot *volatile slot;  /* the lease that runs, or NULL */
@@ -38,7 +38,7 @@ static worker *worker_of (const strand_task *task) {
 }
 
 static void free_worker (worker *w) {
-  strand_mailbox_leave(&w->consumer->mailbox, w->taker);
+  strand_mailbox_leave(&w->consumer->mailbox, w->worker_slot);
   free(w);
 }
 
@@ -62,24 +62,24 @@ static void replace_state (worker *w) {
   else tell_worker(c, "worker_lost", w, failure.message);
 }
 
-static void fail (strand_verdict *verdict, const char *reason) {
-  verdict->kind = STRAND_VERDICT_FAILED;
-  verdict->delay_us = -1;
-  free(verdict->reason);
-  verdict->reason = strdup(reason);
-  verdict->reason_length = verdict->reason != NULL ? strlen(reason) : 0;
+static void fail (strand_outcome *outcome, const char *reason) {
+  outcome->kind = STRAND_OUTCOME_FAILED;
+  outcome->delay_us = -1;
+  free(outcome->reason);
+  outcome->reason = strdup(reason);
+  outcome->reason_length = outcome->reason != NULL ? strlen(reason) : 0;
 }
 
 static void refuse_task (strand_task *task) {
   static const char no_state[] = "the worker's Lua state cannot be opened";
-  if (task->many == NULL) fail(&task->verdict, no_state);
+  if (task->many == NULL) fail(&task->outcome, no_state);
   for (uint32_t i = 0; task->many != NULL && i < task->many->count; i++) {
-    fail(&task->many->verdicts[i], no_state);
+    fail(&task->many->outcomes[i], no_state);
   }
 }
 
 /* The handler's own words; where it has none, which record it had. */
-static void stop_for (strand_consumer *c, const strand_verdict *v,
+static void stop_for (strand_consumer *c, const strand_outcome *v,
                       const strand_record *r) {
   char reason[sizeof(((strand_failure *)0)->message)];
   if (v->reason != NULL && v->reason_length > 0) {
@@ -94,9 +94,9 @@ static void stop_for (strand_consumer *c, const strand_verdict *v,
   strand_shared_end(c, STRAND_CLOSE_FINISH, "STOPPED_BY_HANDLER", reason);
 }
 
-static void obey_verdict (strand_consumer *c, const strand_verdict *v,
+static void obey_outcome (strand_consumer *c, const strand_outcome *v,
                           const strand_record *r) {
-  if (v->kind == STRAND_VERDICT_STOP) stop_for(c, v, r);
+  if (v->kind == STRAND_OUTCOME_STOP) stop_for(c, v, r);
   else if (v->stop_consumer) {
     strand_shared_end(c, STRAND_CLOSE_FINISH, "STOPPED",
                       "context:stop_consumer() was called");
@@ -111,14 +111,14 @@ static void tell_ended (const worker *w) {
 /* Invariant (2) of batch.h: ENDED is the last word on a slot. */
 static void end_slot (worker *w) {
   strand_slot *slot = w->slot;
-  bool judged = slot->judged;
+  bool has_outcome = slot->has_outcome;
   int64_t now_us;
   atomic_store_explicit(&slot->state, STRAND_SLOT_ENDED, memory_order_release);
   w->slot = NULL;
   w->slots++;
   now_us = strand_clock_coarse_us();
-  if (judged || now_us - w->since_us >= SLOW_US) {
-    strand_waker_wake(w->taker->batch->waker);
+  if (has_outcome || now_us - w->since_us >= SLOW_US) {
+    strand_waker_wake(w->worker_slot->batch->waker);
   }
   if (now_us == w->since_us) return;
   w->since_us = now_us; /* once a tick */
@@ -146,7 +146,7 @@ static bool finish_record (worker *w) {
 static void fail_late (worker *w) {
   char text[STRAND_DEADLINE_TEXT];
   strand_deadline_text(text, w->task.deadline_us);
-  fail(&w->task.verdict, text);
+  fail(&w->task.outcome, text);
 }
 
 /* False when the lease has ended. */
@@ -160,7 +160,7 @@ static bool begin_record (worker *w, const strand_record *r) {
   w->task.record = r;
   w->task.many = NULL;
   w->task.route = slot->route;
-  w->task.verdict = (strand_verdict){ .kind = STRAND_VERDICT_DONE };
+  w->task.outcome = (strand_outcome){ .kind = STRAND_OUTCOME_DONE };
   return true;
 }
 
@@ -174,32 +174,32 @@ static bool begin_call (worker *w) {
   w->task.many = &slot->call->records;
   w->task.record = w->task.many->records[0];
   w->task.route = slot->route;
-  w->task.verdict = (strand_verdict){ .kind = STRAND_VERDICT_DONE };
+  w->task.outcome = (strand_outcome){ .kind = STRAND_OUTCOME_DONE };
   return true;
 }
 
 static bool end_call (worker *w) {
   const strand_records *many = w->task.many;
-  obey_verdict(w->consumer, &w->task.verdict, many->records[0]);
+  obey_outcome(w->consumer, &w->task.outcome, many->records[0]);
   for (uint32_t i = 0; i < many->count; i++) {
-    obey_verdict(w->consumer, &many->verdicts[i], many->records[i]);
+    obey_outcome(w->consumer, &many->outcomes[i], many->records[i]);
   }
-  w->slot->judged = true;
+  w->slot->has_outcome = true;
   end_slot(w);
   return false;
 }
 
 /* A record that is done may be freed at once. */
 static bool end_record (worker *w) {
-  strand_verdict *v = &w->task.verdict;
+  strand_outcome *v = &w->task.outcome;
   if (w->task.many != NULL) return end_call(w);
-  if (v->kind == STRAND_VERDICT_DONE && !finish_record(w)) fail_late(w);
-  if (v->kind != STRAND_VERDICT_DONE || v->stop_consumer) {
-    obey_verdict(w->consumer, v, w->task.record);
+  if (v->kind == STRAND_OUTCOME_DONE && !finish_record(w)) fail_late(w);
+  if (v->kind != STRAND_OUTCOME_DONE || v->stop_consumer) {
+    obey_outcome(w->consumer, v, w->task.record);
   }
-  if (v->kind != STRAND_VERDICT_DONE) {
-    *strand_slot_verdict(w->taker->batch, w->slot) = *v;
-    w->slot->judged = true;
+  if (v->kind != STRAND_OUTCOME_DONE) {
+    *strand_slot_outcome(w->worker_slot->batch, w->slot) = *v;
+    w->slot->has_outcome = true;
     end_slot(w);
     return false;
   }
@@ -208,8 +208,9 @@ static bool end_record (worker *w) {
 }
 
 static bool begin_slot (worker *w) {
-  strand_batch *batch = w->taker->batch;
-  strand_slot *slot = strand_mailbox_claim(&w->consumer->mailbox, w->taker);
+  strand_batch *batch = w->worker_slot->batch;
+  strand_slot *slot = strand_mailbox_claim(&w->consumer->mailbox,
+                                           w->worker_slot);
   if (slot == NULL) return false;
   if (slot == &batch->slots[batch->count - 1]) {
     strand_waker_wake(batch->waker);
@@ -217,7 +218,7 @@ static bool begin_slot (worker *w) {
   w->slot = slot;
   w->at = 0;
   w->task.deadline_us = slot->deadline_us;
-  slot->taker = w->taker;
+  slot->worker_slot = w->worker_slot;
   atomic_store_explicit(&slot->began_us, w->since_us, memory_order_release);
   return true;
 }
@@ -243,7 +244,7 @@ static void become_idle (void *arg) {
 
 static void serve_batch (worker *w) {
   strand_consumer *c = w->consumer;
-  strand_batch *batch = w->taker->batch;
+  strand_batch *batch = w->worker_slot->batch;
   int64_t begun = strand_clock_us();
   if (w->owner != batch->waker) become_idle(w);
   w->owner = batch->waker;
@@ -262,7 +263,7 @@ static void serve_batch (worker *w) {
       c->pool.handler.serve(w->state, &w->task, next_record, w);
       w->served = NULL;
     }
-    if (w->task.verdict.broken) replace_state(w);
+    if (w->task.outcome.broken) replace_state(w);
   }
   if (w->slots > 0) tell_ended(w);
   strand_mailbox_took(&c->mailbox, w->slots, strand_clock_us() - begun);
@@ -312,8 +313,8 @@ void strand_task_traced (strand_task *task, const char *text, size_t length) {
   if (copy == NULL) return;
   memcpy(copy, text, length);
   copy[length] = '\0';
-  free(atomic_exchange(&w->taker->traceback, copy));
-  strand_waker_wake(w->taker->batch->waker);
+  free(atomic_exchange(&w->worker_slot->traceback, copy));
+  strand_waker_wake(w->worker_slot->batch->waker);
 }
 
 /* In a signal handler. */
@@ -333,10 +334,10 @@ static void interrupt (void *arg, unsigned what) {
 
 static void work (worker *w) {
   strand_consumer *c = w->consumer;
-  strand_interrupt_open(&w->taker->interrupt, interrupt, w);
+  strand_interrupt_open(&w->worker_slot->interrupt, interrupt, w);
   if (!load(w)) strand_mailbox_unserve(&c->mailbox);
   else {
-    while (strand_mailbox_take(&c->mailbox, w->taker, become_idle, w)) {
+    while (strand_mailbox_take(&c->mailbox, w->worker_slot, become_idle, w)) {
       serve_batch(w);
     }
     become_idle(w);
@@ -362,13 +363,14 @@ static void *run_worker (void *arg) {
 /* NULL and errno. */
 static worker *new_worker (strand_consumer *c, unsigned index) {
   worker *w = calloc(1, sizeof(*w));
-  if (w == NULL || (w->taker = strand_mailbox_enter(&c->mailbox)) == NULL) {
+  if (w == NULL
+      || (w->worker_slot = strand_mailbox_enter(&c->mailbox)) == NULL) {
     free(w);
     errno = ENOMEM;
     return NULL;
   }
   w->consumer = c;
-  w->index = w->taker->index = index;
+  w->index = w->worker_slot->index = index;
   return w;
 }
 

@@ -8,7 +8,7 @@
 #include "core/engine.h"
 #include "lua/worker/outcome.h"
 #include "lua/worker/reason.h"
-#include "lua/worker/verdict.h"
+#include "lua/worker/handler_result.h"
 
 #define CURRENT 1 /* in the metatable: the batch of the call that runs */
 
@@ -16,9 +16,9 @@
 ** Marks
 */
 
-/* Upvalues: state, metatable, the method's name. The verdict of the record
+/* Upvalues: state, metatable, the method's name. The outcome of the record
 ** that the first two arguments name. */
-static strand_verdict *check_mark (lua_State *L) {
+static strand_outcome *check_mark (lua_State *L) {
   const strand_batch_state *state = lua_touserdata(L, lua_upvalueindex(1));
   const char *name = lua_tostring(L, lua_upvalueindex(3));
   lua_Number i;
@@ -32,29 +32,29 @@ static strand_verdict *check_mark (lua_State *L) {
   if (!(i >= 1 && i <= state->many->count) || i != (lua_Number)(uint32_t)i)
     luaL_error(L, "batch:%s(i): the number of a record expected, 1 to %d",
                name, (int)state->many->count);
-  return &state->many->verdicts[(uint32_t)i - 1];
+  return &state->many->outcomes[(uint32_t)i - 1];
 }
 
 /* Raises nothing. */
-static void set_mark (strand_verdict *v, strand_verdict_kind kind,
+static void set_mark (strand_outcome *v, strand_outcome_kind kind,
                       int64_t delay_us, const char *reason, size_t length) {
   free(v->reason);
   v->reason = NULL;
   v->reason_length = 0;
-  strand_verdict_set(v, kind, delay_us, reason, length);
+  strand_outcome_set(v, kind, delay_us, reason, length);
   v->marked = true;
 }
 
 /* The reason is at 'index': any value, or none. When memory runs out for it
 ** this raises, and the record has failed: also for a handler that catches
 ** that, and then returns as if all were done. */
-static int mark (lua_State *L, strand_verdict_kind kind, int64_t delay_us,
+static int mark (lua_State *L, strand_outcome_kind kind, int64_t delay_us,
                  int index) {
-  strand_verdict *v = check_mark(L);
+  strand_outcome *v = check_mark(L);
   size_t length = 0;
   const char *reason = NULL;
   if (!lua_isnoneornil(L, index)) {
-    set_mark(v, STRAND_VERDICT_FAILED, -1, NULL, 0);
+    set_mark(v, STRAND_OUTCOME_FAILED, -1, NULL, 0);
     strand_push_reason(L, index, STRAND_REASON_MAX);
     reason = lua_tolstring(L, -1, &length);
   }
@@ -63,14 +63,14 @@ static int mark (lua_State *L, strand_verdict_kind kind, int64_t delay_us,
 }
 
 static int batch_done (lua_State *L) {
-  set_mark(check_mark(L), STRAND_VERDICT_DONE, -1, NULL, 0);
+  set_mark(check_mark(L), STRAND_OUTCOME_DONE, -1, NULL, 0);
   return 0;
 }
 
 static int batch_fail (lua_State *L) {
   static const char none[] = "batch:fail() without a reason";
-  if (!lua_isnoneornil(L, 3)) return mark(L, STRAND_VERDICT_FAILED, -1, 3);
-  set_mark(check_mark(L), STRAND_VERDICT_FAILED, -1, none, sizeof(none) - 1);
+  if (!lua_isnoneornil(L, 3)) return mark(L, STRAND_OUTCOME_FAILED, -1, 3);
+  set_mark(check_mark(L), STRAND_OUTCOME_FAILED, -1, none, sizeof(none) - 1);
   return 0;
 }
 
@@ -82,19 +82,19 @@ static int batch_retry (lua_State *L) {
                     && strand_delay_of((double)lua_tonumber(L, 3), &delay_us),
                   3, STRAND_DELAY_SHAPE);
   }
-  return mark(L, STRAND_VERDICT_RETRY, delay_us, 4);
+  return mark(L, STRAND_OUTCOME_RETRY, delay_us, 4);
 }
 
 static int batch_skip (lua_State *L) {
-  return mark(L, STRAND_VERDICT_SKIP, -1, 3);
+  return mark(L, STRAND_OUTCOME_SKIP, -1, 3);
 }
 
 static int batch_dead_letter (lua_State *L) {
-  return mark(L, STRAND_VERDICT_DEAD_LETTER, -1, 3);
+  return mark(L, STRAND_OUTCOME_DEAD_LETTER, -1, 3);
 }
 
 static int batch_park (lua_State *L) {
-  return mark(L, STRAND_VERDICT_PARK, -1, 3);
+  return mark(L, STRAND_OUTCOME_PARK, -1, 3);
 }
 
 static const luaL_Reg methods[] = {
@@ -152,20 +152,20 @@ void strand_batch_push (lua_State *L, strand_batch_state *state,
 }
 
 bool strand_batch_end (strand_batch_state *state, strand_records *many,
-                       strand_verdict *whole) {
+                       strand_outcome *whole) {
   bool undone = false;
   uint32_t i;
   state->many = NULL;
   for (i = 0; i < many->count; i++) {
-    strand_verdict *v = &many->verdicts[i];
+    strand_outcome *v = &many->outcomes[i];
     if (!v->marked)
-      strand_verdict_set(v, whole->kind, whole->delay_us, whole->reason,
+      strand_outcome_set(v, whole->kind, whole->delay_us, whole->reason,
                          whole->reason_length);
-    if (v->kind != STRAND_VERDICT_DONE) undone = true;
+    if (v->kind != STRAND_OUTCOME_DONE) undone = true;
   }
   free(whole->reason);
   whole->reason = NULL;
   whole->reason_length = 0;
-  whole->kind = STRAND_VERDICT_DONE;
+  whole->kind = STRAND_OUTCOME_DONE;
   return undone;
 }

@@ -5,7 +5,7 @@
 **   batch:skip(i, reason)   batch:dead_letter(i, reason)
 **   batch:park(i, reason)
 **
-** A mark is the record's verdict; the last one counts. Records without a mark
+** A mark is the record's outcome; the last one counts. Records without a mark
 ** get what the call as a whole ends with: done, a failure, an outcome.
 **
 ** The array is a plain table, fresh for each call: #batch, ipairs and
@@ -38,6 +38,6 @@ void strand_batch_push (lua_State *L, strand_batch_state *state,
 ** without a mark. Takes what 'whole' owns, and leaves it DONE. Never raises.
 ** True when some record is not done. */
 bool strand_batch_end (strand_batch_state *state, strand_records *many,
-                       strand_verdict *whole);
+                       strand_outcome *whole);
 
 #endif

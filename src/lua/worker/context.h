@@ -21,7 +21,7 @@
 
 typedef struct strand_context {
   unsigned worker;     /* from 1 */
-  bool *stop_consumer; /* of the record's verdict; NULL while there is none */
+  bool *stop_consumer; /* of the record's outcome; NULL while there is none */
   const strand_task *task; /* the same */
 } strand_context;
 

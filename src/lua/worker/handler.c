@@ -19,7 +19,7 @@
 #include "lua/worker/reason.h"
 #include "lua/worker/record.h"
 #include "lua/worker/retry_function.h"
-#include "lua/worker/verdict.h"
+#include "lua/worker/handler_result.h"
 
 /* Of the state's stack, and of the table under slots_key. */
 enum {
@@ -83,8 +83,8 @@ static int call_handlers (lua_State *L) {
     push_subject(L, w);
     lua_pushvalue(L, lua_upvalueindex(4));
     lua_call(L, 2, 2);
-    strand_verdict_results(L, w->made, &w->task->verdict);
-    if (w->task->many != NULL || w->task->verdict.kind != STRAND_VERDICT_DONE
+    strand_outcome_from_results(L, w->made, &w->task->outcome);
+    if (w->task->many != NULL || w->task->outcome.kind != STRAND_OUTCOME_DONE
         || strand_task_expired(w->task))
       return 0;
     lua_settop(L, 0);
@@ -106,12 +106,12 @@ static void look_at_memory (worker *w, int status) {
   if (status != LUA_ERRMEM && status != LUA_ERRERR) return;
   lua_settop(w->L, SLOT_LAST);
   lua_pushvalue(w->L, SLOT_PROBE);
-  w->task->verdict.broken = lua_pcall(w->L, 0, 0, 0) != 0
+  w->task->outcome.broken = lua_pcall(w->L, 0, 0, 0) != 0
                             || strand_memory_is_short(&w->memory);
 }
 
-static void ask_retry (worker *w, strand_verdict *v, uint32_t index) {
-  if (w->task->verdict.broken) return;
+static void ask_retry (worker *w, strand_outcome *v, uint32_t index) {
+  if (w->task->outcome.broken) return;
   look_at_memory(w,
                  strand_retry_function_ask(w->L, &w->retry, w->task->route, v,
                                            index, SLOT_RETRY, SLOT_TRACEBACK));
@@ -125,9 +125,9 @@ static void ask_retry (worker *w, strand_verdict *v, uint32_t index) {
 static void conclude_batch (worker *w) {
   strand_records *many = w->task->many;
   uint32_t i;
-  if (!strand_batch_end(&w->batch, many, &w->task->verdict)) return;
+  if (!strand_batch_end(&w->batch, many, &w->task->outcome)) return;
   for (i = 0; i < many->count; i++) {
-    ask_retry(w, &many->verdicts[i], i);
+    ask_retry(w, &many->outcomes[i], i);
     lua_settop(w->L, SLOT_LAST);
   }
 }
@@ -135,17 +135,17 @@ static void conclude_batch (worker *w) {
 /* The deadline has passed: whatever the handler said, all have failed. What
 ** our own hook raised stays as the reason. */
 static void fail_late (worker *w) {
-  strand_verdict *v = &w->task->verdict;
+  strand_outcome *v = &w->task->outcome;
   strand_records *many = w->task->many;
   char text[STRAND_DEADLINE_TEXT];
   uint32_t i;
   strand_deadline_text(text, w->task->deadline_us);
-  if (v->kind != STRAND_VERDICT_FAILED || v->reason == NULL
+  if (v->kind != STRAND_OUTCOME_FAILED || v->reason == NULL
       || strstr(v->reason, text) == NULL)
-    strand_verdict_set(v, STRAND_VERDICT_FAILED, -1, text, strlen(text));
+    strand_outcome_set(v, STRAND_OUTCOME_FAILED, -1, text, strlen(text));
   v->delay_us = -1;
   for (i = 0; many != NULL && i < many->count; i++)
-    many->verdicts[i].marked = false;
+    many->outcomes[i].marked = false;
 }
 
 /* A hook that a handler set and left might fail all that come after it. */
@@ -156,9 +156,9 @@ static void restore_hook (worker *w) {
 
 /* The record failed, or its handler raised; or a batch has ended. */
 static void conclude (worker *w, int status) {
-  strand_verdict *v = &w->task->verdict;
+  strand_outcome *v = &w->task->outcome;
   restore_hook(w);
-  if (status != 0) strand_verdict_error(w->L, status, v);
+  if (status != 0) strand_outcome_from_error(w->L, status, v);
   if (strand_task_expired(w->task)) fail_late(w);
   look_at_memory(w, status);
   if (w->task->many != NULL) conclude_batch(w);
@@ -174,7 +174,7 @@ static void serve (void *state, strand_task *task, bool (*next)(void *arg),
   w->next = next;
   w->next_arg = arg;
   w->over = false;
-  w->context.stop_consumer = &task->verdict.stop_consumer;
+  w->context.stop_consumer = &task->outcome.stop_consumer;
   w->context.task = task;
   while (!w->over) {
     int status;
@@ -184,7 +184,7 @@ static void serve (void *state, strand_task *task, bool (*next)(void *arg),
     strand_hook_end(&w->hook, w->L);
     if (w->over) break;
     conclude(w, status);
-    if (task->verdict.broken) break;
+    if (task->outcome.broken) break;
     w->over = !next(arg);
   }
   lua_settop(w->L, SLOT_LAST); /* a hook may raise after the last record */

@@ -3,7 +3,7 @@
 **
 **   open    a Lua state: libraries, modules, setup(args)
 **   handle  handler(record, context), under lua_pcall; its results, or what
-**           it raised, become the verdict; then the retry function, if any
+**           it raised, become the outcome; then the retry function, if any
 **   close   teardown(), lua_close
 **
 ** Invariants:

@@ -12,11 +12,11 @@
 #define OUTCOME "strand.Outcome"
 
 static const char *const names[] = {
-  [STRAND_VERDICT_RETRY] = "retry",
-  [STRAND_VERDICT_SKIP] = "skip",
-  [STRAND_VERDICT_DEAD_LETTER] = "dead_letter",
-  [STRAND_VERDICT_PARK] = "park",
-  [STRAND_VERDICT_STOP] = "stop"
+  [STRAND_OUTCOME_RETRY] = "retry",
+  [STRAND_OUTCOME_SKIP] = "skip",
+  [STRAND_OUTCOME_DEAD_LETTER] = "dead_letter",
+  [STRAND_OUTCOME_PARK] = "park",
+  [STRAND_OUTCOME_STOP] = "stop"
 };
 
 static char watch_key; /* its address is the key in the registry */
@@ -37,16 +37,16 @@ static const char **watcher (lua_State *L) {
   return made;
 }
 
-static void tell_watcher (lua_State *L, strand_verdict_kind kind) {
+static void tell_watcher (lua_State *L, strand_outcome_kind kind) {
   const char **made = watcher(L);
   if (made != NULL) *made = names[kind];
 }
 
-static int push_outcome (lua_State *L, strand_verdict_kind kind,
+static int push_outcome (lua_State *L, strand_outcome_kind kind,
                          int64_t delay_us, int index) {
   size_t length = 0;
   const char *reason = luaL_optlstring(L, index, NULL, &length);
-  strand_outcome *outcome;
+  strand_outcome_object *outcome;
   if (reason != NULL)
     length = strand_utf8_cut(reason, length, STRAND_REASON_MAX);
   tell_watcher(L, kind); /* first: without memory for it nothing is done */
@@ -62,9 +62,9 @@ static int push_outcome (lua_State *L, strand_verdict_kind kind,
 }
 
 /* 'index' is that of the first argument. */
-static int make (lua_State *L, strand_verdict_kind kind, int index) {
+static int make (lua_State *L, strand_outcome_kind kind, int index) {
   int64_t delay_us = -1;
-  if (kind != STRAND_VERDICT_RETRY)
+  if (kind != STRAND_OUTCOME_RETRY)
     return push_outcome(L, kind, delay_us, index);
   if (!lua_isnoneornil(L, index)) {
     luaL_argcheck(
@@ -78,13 +78,13 @@ static int make (lua_State *L, strand_verdict_kind kind, int index) {
 
 /* Upvalue: the kind. */
 static int make_plain (lua_State *L) {
-  return make(L, (strand_verdict_kind)lua_tointeger(L, lua_upvalueindex(1)),
+  return make(L, (strand_outcome_kind)lua_tointeger(L, lua_upvalueindex(1)),
               1);
 }
 
 /* Upvalues: the kind, and the type of 'self'. */
 static int make_method (lua_State *L) {
-  strand_verdict_kind kind = (strand_verdict_kind)lua_tointeger(
+  strand_outcome_kind kind = (strand_outcome_kind)lua_tointeger(
     L, lua_upvalueindex(1));
   if (strand_test(L, 1, lua_tostring(L, lua_upvalueindex(2))) == NULL)
     luaL_error(L, "%s is a method: call it with a colon", names[kind]);
@@ -92,7 +92,7 @@ static int make_method (lua_State *L) {
 }
 
 static int outcome_tostring (lua_State *L) {
-  const strand_outcome *self = strand_to_outcome(L, 1);
+  const strand_outcome_object *self = strand_to_outcome(L, 1);
   char delay[48] = "";
   if (self == NULL) return luaL_argerror(L, 1, "an outcome expected");
   if (self->delay_us >= 0)
@@ -108,8 +108,8 @@ static int outcome_tostring (lua_State *L) {
 
 /* The same answer for the same reason. */
 static int outcome_eq (lua_State *L) {
-  const strand_outcome *a = strand_to_outcome(L, 1);
-  const strand_outcome *b = strand_to_outcome(L, 2);
+  const strand_outcome_object *a = strand_to_outcome(L, 1);
+  const strand_outcome_object *b = strand_to_outcome(L, 2);
   lua_pushboolean(L, a != NULL && b != NULL && a->kind == b->kind
                        && a->delay_us == b->delay_us
                        && a->has_reason == b->has_reason
@@ -131,7 +131,7 @@ static const luaL_Reg metamethods[] = {
 void strand_open_outcomes (lua_State *L) {
   int kind;
   strand_newtype(L, OUTCOME, no_methods, metamethods);
-  for (kind = STRAND_VERDICT_RETRY; kind <= STRAND_VERDICT_STOP; kind++) {
+  for (kind = STRAND_OUTCOME_RETRY; kind <= STRAND_OUTCOME_STOP; kind++) {
     lua_pushinteger(L, kind);
     lua_pushcclosure(L, make_plain, 1);
     lua_setfield(L, -2, names[kind]);
@@ -140,7 +140,7 @@ void strand_open_outcomes (lua_State *L) {
 
 void strand_open_outcome_methods (lua_State *L, const char *type) {
   int kind;
-  for (kind = STRAND_VERDICT_RETRY; kind <= STRAND_VERDICT_STOP; kind++) {
+  for (kind = STRAND_OUTCOME_RETRY; kind <= STRAND_OUTCOME_STOP; kind++) {
     lua_pushinteger(L, kind);
     lua_pushstring(L, type);
     lua_pushcclosure(L, make_method, 2);
@@ -149,8 +149,8 @@ void strand_open_outcome_methods (lua_State *L, const char *type) {
 }
 
 /* Nothing else of this size can begin with the tag's address. */
-const strand_outcome *strand_to_outcome (lua_State *L, int index) {
-  const strand_outcome *outcome;
+const strand_outcome_object *strand_to_outcome (lua_State *L, int index) {
+  const strand_outcome_object *outcome;
   if (lua_type(L, index) != LUA_TUSERDATA) return NULL;
   outcome = lua_touserdata(L, index);
   if (strand_rawlen(L, index) < sizeof(*outcome) || outcome->tag != &tag)

@@ -26,14 +26,14 @@
 #define STRAND_DELAY_MAX 316224000 /* seconds */
 #define STRAND_DELAY_SHAPE "seconds expected, from 0 to 316224000 (ten years)"
 
-typedef struct strand_outcome {
+typedef struct strand_outcome_object {
   const void *tag; /* outcome.c's own: what the type is known by */
-  strand_verdict_kind kind;
+  strand_outcome_kind kind;
   bool has_reason;
   int64_t delay_us; /* of RETRY; -1: by the policy */
   size_t length;
   char reason[]; /* not terminated, at most STRAND_REASON_MAX */
-} strand_outcome;
+} strand_outcome_object;
 
 /* False for what is no such time: negative, NaN, longer. 'delay_us' stays as
 ** it was then. */
@@ -46,7 +46,7 @@ void strand_open_outcome_methods (lua_State *L, const char *type);
 
 /* NULL for anything else. Never raises, allocates nothing, and looks into no
 ** table that Lua code might have changed. */
-const strand_outcome *strand_to_outcome (lua_State *L, int index);
+const strand_outcome_object *strand_to_outcome (lua_State *L, int index);
 
 /* An outcome of another copy of this module (a second strand/core.so that was
 ** loaded under another path): what it holds must not be looked at. Never

@@ -51,19 +51,19 @@ static int push_function (lua_State *L, strand_retry_function *r,
 /* The default policy applies, with its limit too: it has none of its own
 ** beside a function. */
 static void set_problem (strand_retry_function *r, const char *text) {
-  strand_verdict *v = r->asked;
+  strand_outcome *v = r->asked;
   free(v->policy_problem);
   v->policy_problem = strdup(text);
   v->delay_us = -1;
-  if (v->kind == STRAND_VERDICT_FAILED
+  if (v->kind == STRAND_OUTCOME_FAILED
       && r->current->records[r->index]->attempt >= DEFAULT_ATTEMPTS)
-    v->kind = STRAND_VERDICT_EXHAUSTED;
+    v->kind = STRAND_OUTCOME_EXHAUSTED;
 }
 
 static void read_delay (lua_State *L, strand_retry_function *r) {
-  strand_verdict *v = r->asked;
+  strand_outcome *v = r->asked;
   if (lua_isnil(L, -1)) {
-    v->kind = STRAND_VERDICT_EXHAUSTED;
+    v->kind = STRAND_OUTCOME_EXHAUSTED;
     return;
   }
   if (lua_type(L, -1) == LUA_TNUMBER
@@ -81,7 +81,7 @@ static void read_delay (lua_State *L, strand_retry_function *r) {
 ** records' metatable. */
 static int call (lua_State *L) {
   strand_retry_function *r = lua_touserdata(L, lua_upvalueindex(1));
-  strand_verdict *v = r->asked;
+  strand_outcome *v = r->asked;
   assert(r->index < r->current->count);
   refresh(L, r, lua_upvalueindex(2));
   if (!push_function(L, r, lua_upvalueindex(2))) return 0;
@@ -94,12 +94,12 @@ static int call (lua_State *L) {
 }
 
 int strand_retry_function_ask (lua_State *L, strand_retry_function *r,
-                               unsigned route, strand_verdict *v,
+                               unsigned route, strand_outcome *v,
                                uint32_t index, int function, int traceback) {
   char text[STRAND_REASON_MAX + 1];
   const char *problem = NULL;
   int status;
-  if ((v->kind != STRAND_VERDICT_FAILED && v->kind != STRAND_VERDICT_RETRY)
+  if ((v->kind != STRAND_OUTCOME_FAILED && v->kind != STRAND_OUTCOME_RETRY)
       || v->delay_us >= 0)
     return 0;
   r->asked = v;

@@ -24,7 +24,7 @@ typedef struct strand_retry_function {
   strand_sources *sources; /* borrows, as 'current' */
   strand_current *current; /* it may be asked about these */
   unsigned version;        /* of the consumer's function that is loaded */
-  strand_verdict *asked;   /* what it is asked about now */
+  strand_outcome *asked;   /* what it is asked about now */
   uint32_t index;          /* of its record, */
   unsigned route;          /* and that one's route */
 } strand_retry_function;
@@ -35,11 +35,11 @@ void strand_retry_function_open (lua_State *L, strand_retry_function *r,
                                  strand_sources *sources,
                                  strand_current *current, int metatable);
 
-/* Asks it, unless the verdict says when. What strand_retry_function_open has
+/* Asks it, unless the outcome says when. What strand_retry_function_open has
 ** pushed is at 'function', a message handler at 'traceback'. Never raises;
 ** what lua_pcall gave, whose error is on the stack. */
 int strand_retry_function_ask (lua_State *L, strand_retry_function *r,
-                               unsigned route, strand_verdict *v,
+                               unsigned route, strand_outcome *v,
                                uint32_t index, int function, int traceback);
 
 #endif

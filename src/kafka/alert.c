@@ -1,7 +1,7 @@
 /*
-** trouble.c - see trouble.h
+** alert.c - see alert.h
 */
-#include "kafka/trouble.h"
+#include "kafka/alert.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -9,26 +9,26 @@
 #define TELL_FIRST_US 10000000
 #define TELL_MOST_US 300000000
 
-void strand_trouble_begin (strand_trouble *t, int64_t now_us,
-                           int64_t patience_us) {
+void strand_alert_begin (strand_alert *t, int64_t now_us,
+                         int64_t patience_us) {
   if (t->since_us != 0) return;
   t->since_us = now_us > 0 ? now_us : 1;
   t->tell_us = now_us + patience_us;
   t->wait_us = TELL_FIRST_US;
 }
 
-bool strand_trouble_is_due (const strand_trouble *t, int64_t now_us) {
+bool strand_alert_is_due (const strand_alert *t, int64_t now_us) {
   return t->since_us != 0 && now_us >= t->tell_us;
 }
 
-void strand_trouble_put_off (strand_trouble *t, int64_t now_us) {
+void strand_alert_put_off (strand_alert *t, int64_t now_us) {
   t->tell_us = now_us + t->wait_us;
   t->wait_us = t->wait_us * 2 < TELL_MOST_US ? t->wait_us * 2 : TELL_MOST_US;
 }
 
-bool strand_trouble_take_due (strand_trouble *t, int64_t now_us) {
-  if (!strand_trouble_is_due(t, now_us)) return false;
-  strand_trouble_put_off(t, now_us);
+bool strand_alert_take_due (strand_alert *t, int64_t now_us) {
+  if (!strand_alert_is_due(t, now_us)) return false;
+  strand_alert_put_off(t, now_us);
   return true;
 }
 

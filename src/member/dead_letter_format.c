@@ -1,7 +1,7 @@
 /*
-** letter.c - see letter.h
+** dead_letter_format.c - see dead_letter_format.h
 */
-#include "member/letter.h"
+#include "member/dead_letter_format.h"
 
 #include "base/clock.h"
 
@@ -49,8 +49,8 @@ static size_t measure (const unsigned char *at, size_t left, bool *whole) {
   return i < length && i == left ? 0 : i;
 }
 
-size_t strand_letter_text (char *to, size_t most, const char *from,
-                           size_t length) {
+size_t strand_dead_letter_text (char *to, size_t most, const char *from,
+                                size_t length) {
   static const char replacement[] = "\xef\xbf\xbd";
   const unsigned char *at = (const unsigned char *)from;
   size_t written = 0, read = 0;
@@ -77,7 +77,7 @@ static bool is_name (const strand_header *h, const char *name) {
          && memcmp(h->name, name, h->name_length) == 0;
 }
 
-static bool is_ours (const strand_header *h, strand_letter_cut cut) {
+static bool is_ours (const strand_header *h, strand_dead_letter_cut cut) {
   for (size_t i = 0; i < OURS; i++) {
     if (is_name(h, ours[i])) return true;
   }
@@ -85,7 +85,7 @@ static bool is_ours (const strand_header *h, strand_letter_cut cut) {
 }
 
 static void copy_headers (rd_kafka_headers_t *to, const strand_record *r,
-                          strand_letter_cut cut) {
+                          strand_dead_letter_cut cut) {
   const char *packed = strand_record_headers(r);
   uint32_t at = 0;
   strand_header h;
@@ -140,8 +140,8 @@ static const char *reason_of (const strand_past *past, size_t *length) {
   return end + 2;
 }
 
-size_t strand_letter_excuse (char *to, const strand_record *r,
-                             const char *problem) {
+size_t strand_dead_letter_excuse (char *to, const strand_record *r,
+                                  const char *problem) {
   size_t length;
   const char *reason = reason_of(r->in.past, &length);
   size_t at = (size_t)snprintf(to, STRAND_REASON_MAX, "%s%s; ", excuse,
@@ -151,8 +151,9 @@ size_t strand_letter_excuse (char *to, const strand_record *r,
   return at + length;
 }
 
-static void add_reason (rd_kafka_headers_t *to, const strand_letters_config *c,
-                        const strand_past *past, strand_letter_cut cut) {
+static void add_reason (rd_kafka_headers_t *to,
+                        const strand_dead_letters_config *c,
+                        const strand_past *past, strand_dead_letter_cut cut) {
   char text[3 * STRAND_REASON_MAX];
   size_t most = c->max_reason < sizeof(text) ? c->max_reason : sizeof(text);
   size_t length, read;
@@ -163,15 +164,14 @@ static void add_reason (rd_kafka_headers_t *to, const strand_letters_config *c,
     return;
   }
   if (cut != STRAND_CUT_NOTHING) read = 0;
-  length = strand_letter_text(text, most, reason, read);
+  length = strand_dead_letter_text(text, most, reason, read);
   add(to, "strand.reason", text, length);
 }
 
-rd_kafka_headers_t *strand_letter_headers (const strand_letters_config *c,
-                                           const char *group,
-                                           const strand_record *r,
-                                           strand_letter_cut cut,
-                                           int64_t now_us) {
+rd_kafka_headers_t *
+strand_dead_letter_headers (const strand_dead_letters_config *c,
+                            const char *group, const strand_record *r,
+                            strand_dead_letter_cut cut, int64_t now_us) {
   const strand_partition *p = strand_record_partition(r);
   const strand_past *past = r->in.past;
   const char *topic = strand_partition_topic(p);
@@ -192,8 +192,8 @@ rd_kafka_headers_t *strand_letter_headers (const strand_letters_config *c,
   return to;
 }
 
-bool strand_letter_returns (const strand_letters_config *c, const char *group,
-                            const strand_record *r) {
+bool strand_dead_letter_returns (const strand_dead_letters_config *c,
+                                 const char *group, const strand_record *r) {
   const char *packed = strand_record_headers(r);
   bool same = false;
   uint32_t at = 0;

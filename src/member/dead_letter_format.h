@@ -1,5 +1,5 @@
 /*
-** letter.h - what a dead letter looks like
+** dead_letter_format.h - what a dead letter looks like
 **
 ** The record's own headers come first, in their order, without those of the
 ** names below, which an earlier dead letter may have left; then these. All
@@ -17,41 +17,40 @@
 **
 ** Thread: any (no state).
 */
-#ifndef STRAND_LETTER_H
-#define STRAND_LETTER_H
+#ifndef STRAND_DEAD_LETTER_FORMAT_H
+#define STRAND_DEAD_LETTER_FORMAT_H
 
 #include <librdkafka/rdkafka.h>
 
 #include "shared/settings.h"
 
 /* How far a record that is too large for the topic has been cut. */
-typedef enum strand_letter_cut {
+typedef enum strand_dead_letter_cut {
   STRAND_CUT_NOTHING,
   STRAND_CUT_REASON,
   STRAND_CUT_VALUE /* and the reason */
-} strand_letter_cut;
+} strand_dead_letter_cut;
 
 /* Of a record whose dead letter is wanted. 'now_us' is the engine's time.
 ** The caller frees them. */
-rd_kafka_headers_t *strand_letter_headers (const strand_letters_config *c,
-                                           const char *group,
-                                           const strand_record *r,
-                                           strand_letter_cut cut,
-                                           int64_t now_us);
+rd_kafka_headers_t *
+strand_dead_letter_headers (const strand_dead_letters_config *c,
+                            const char *group, const strand_record *r,
+                            strand_dead_letter_cut cut, int64_t now_us);
 
 /* Why the record is to be parked, and what had been the reason before that:
 ** 'to' has room for STRAND_REASON_MAX. Returns the length. */
-size_t strand_letter_excuse (char *to, const strand_record *r,
-                             const char *problem);
+size_t strand_dead_letter_excuse (char *to, const strand_record *r,
+                                  const char *problem);
 
 /* It was read from the dead letter topic, where this group had sent it. */
-bool strand_letter_returns (const strand_letters_config *c, const char *group,
-                            const strand_record *r);
+bool strand_dead_letter_returns (const strand_dead_letters_config *c,
+                                 const char *group, const strand_record *r);
 
 /* 'from' as UTF-8, at most 'most' bytes of it, no character cut in half: for
 ** each byte that is none of a character stands U+FFFD. An unfinished last
 ** character is left out. Returns how many bytes were written. */
-size_t strand_letter_text (char *to, size_t most, const char *from,
-                           size_t length);
+size_t strand_dead_letter_text (char *to, size_t most, const char *from,
+                                size_t length);
 
 #endif

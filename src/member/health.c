@@ -1,12 +1,12 @@
 /*
-** troubles.c - each error, and each sign of life, to the part it is about
+** health.c - each error, and each sign of life, to the part it is about
 **
 ** The consumer goes on trying. Each trouble is told at once (no broker, no
 ** group, no leader: after 10 s, and only when asking fails too), and again
 ** with back-off while it lasts; each ends by its own sign of life: see
-** troubles.h.
+** health.h.
 */
-#include "member/troubles.h"
+#include "member/health.h"
 
 #include "base/clock.h"
 #include "kafka/errors.h"
@@ -15,27 +15,30 @@
 ** Signs of life
 */
 
-void strand_trouble_joined (const strand_troubles *t, int64_t now_us) {
+void strand_health_joined (const strand_health *t, int64_t now_us) {
   strand_outage_joined(t->outage, now_us);
-  strand_known_works(t->known, NULL, -1);
+  strand_known_errors_works(t->known_errors, NULL, -1);
 }
 
-void strand_trouble_read (const strand_troubles *t, strand_tag *tag) {
-  strand_outage_answered(tag);
-  if (strand_known_is_empty(t->known)) return;
-  strand_known_works(t->known, strand_partition_topic(tag->partition),
-                     strand_partition_index(tag->partition));
+void strand_health_read (const strand_health *t, strand_assigned *assigned) {
+  strand_outage_answered(assigned);
+  if (strand_known_errors_is_empty(t->known_errors)) return;
+  strand_known_errors_works(t->known_errors,
+                            strand_partition_topic(assigned->partition),
+                            strand_partition_index(assigned->partition));
 }
 
-void strand_trouble_revoked (const strand_troubles *t, strand_tag *tag) {
-  strand_outage_answered(tag);
-  strand_known_gone(t->known, strand_partition_topic(tag->partition),
-                    strand_partition_index(tag->partition));
+void strand_health_revoked (const strand_health *t,
+                            strand_assigned *assigned) {
+  strand_outage_answered(assigned);
+  strand_known_errors_gone(t->known_errors,
+                           strand_partition_topic(assigned->partition),
+                           strand_partition_index(assigned->partition));
 }
 
-void strand_trouble_committed (const strand_troubles *t, int64_t now_us) {
+void strand_health_committed (const strand_health *t, int64_t now_us) {
   strand_outage_reached(t->outage, now_us);
-  strand_known_works(t->known, NULL, -1);
+  strand_known_errors_works(t->known_errors, NULL, -1);
   strand_outage_publish(t->outage); /* before who waits for it is told */
 }
 
@@ -63,13 +66,13 @@ static bool is_of_the_group (rd_kafka_resp_err_t err, const char *text,
          && strand_error_kind_of(err) == STRAND_ERROR_COORDINATOR;
 }
 
-static void tell_known (const strand_troubles *t, const char *type,
+static void tell_known (const strand_health *t, const char *type,
                         rd_kafka_resp_err_t err, const char *text,
                         const char *topic, int32_t partition, int64_t now_us) {
   bool refused = strcmp(type, "auth_failed") == 0;
   char code[48];
-  if (!strand_known_hear(t->known, err, text, topic, partition, refused,
-                         now_us)) {
+  if (!strand_known_errors_hear(t->known_errors, err, text, topic, partition,
+                                refused, now_us)) {
     return;
   }
   /* the group's own event says it again, as long as it lasts */
@@ -78,20 +81,21 @@ static void tell_known (const strand_troubles *t, const char *type,
                     text, topic, partition);
 }
 
-void strand_trouble_error (const strand_troubles *t, rd_kafka_resp_err_t err,
-                           const char *text, const char *topic,
-                           int32_t partition, int64_t now_us) {
+void strand_health_error (const strand_health *t, rd_kafka_resp_err_t err,
+                          const char *text, const char *topic,
+                          int32_t partition, int64_t now_us) {
   char name[250];
   if (topic == NULL) topic = topic_of(text, name);
   if (is_of_the_group(err, text, topic)) {
     strand_outage_hear_join(t->outage, err, text);
   }
   switch (strand_error_kind_of(err)) {
-    case STRAND_ERROR_AWAY:
+    case STRAND_ERROR_UNREACHABLE:
     case STRAND_ERROR_COORDINATOR:
-      strand_outage_hear_away(t->outage, err, text, topic != NULL, now_us);
+      strand_outage_hear_unreachable(t->outage, err, text, topic != NULL,
+                                     now_us);
       return;
-    case STRAND_ERROR_LEADER: strand_outage_doubt(t->outage, now_us); return;
+    case STRAND_ERROR_LEADER: strand_outage_verify(t->outage, now_us); return;
     case STRAND_ERROR_UNAUTHENTICATED:
     case STRAND_ERROR_UNAUTHORIZED:
       tell_known(t, "auth_failed", err, text, topic, partition, now_us);
@@ -105,8 +109,8 @@ void strand_trouble_error (const strand_troubles *t, rd_kafka_resp_err_t err,
   tell_known(t, "error", err, text, topic, partition, now_us);
 }
 
-void strand_trouble_throttled (const strand_troubles *t, const char *broker,
-                               int32_t id, int wait_ms) {
+void strand_health_throttled (const strand_health *t, const char *broker,
+                              int32_t id, int wait_ms) {
   char text[300];
   if (wait_ms <= 0) return; /* no more */
   snprintf(text, sizeof(text), "broker %d (%s) answers %d ms later: a quota",
@@ -116,22 +120,22 @@ void strand_trouble_throttled (const strand_troubles *t, const char *broker,
 }
 
 /* What does not exist is told here. */
-static void tell_missing (const strand_troubles *t, const strand_call *call,
+static void tell_missing (const strand_health *t, const strand_call *call,
                           int64_t now_us) {
   for (int i = 0; i < call->list->cnt; i++) {
     const rd_kafka_topic_partition_t *p = &call->list->elems[i];
-    const strand_tag *tag = strand_assignment_find(t->assignment, p->topic,
-                                                   p->partition);
-    if (tag == NULL || tag->leaving
+    const strand_assigned *assigned = strand_assignment_find(
+      t->assignment, p->topic, p->partition);
+    if (assigned == NULL || assigned->leaving
         || strand_error_kind_of(p->err) != STRAND_ERROR_MISSING)
       continue;
-    strand_trouble_error(t, p->err, rd_kafka_err2str(p->err), p->topic,
-                         p->partition, now_us);
+    strand_health_error(t, p->err, rd_kafka_err2str(p->err), p->topic,
+                        p->partition, now_us);
   }
 }
 
-void strand_trouble_leaders (const strand_troubles *t, const strand_call *call,
-                             int64_t now_us) {
+void strand_health_leaders (const strand_health *t, const strand_call *call,
+                            int64_t now_us) {
   if (call->err == 0) tell_missing(t, call, now_us);
   strand_outage_leaders(t->outage, call, now_us);
 }

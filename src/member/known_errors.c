@@ -1,12 +1,13 @@
 /*
-** known.c - errors that were told, so that none is told every two seconds
+** known_errors.c - errors that were told, so that none is told every two
+** seconds
 **
 ** An error is the same when its code, its topic and its partition are; of
 ** credentials, when its broker is. One that is heard again is told again with
 ** back-off. A refusal lasts until what was refused works; any other error
 ** until it was not heard for longer than its back-off.
 */
-#include "member/known.h"
+#include "member/known_errors.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -18,13 +19,14 @@
 /* librdkafka repeats itself every 30 s, and dials again every 10 s or so. */
 #define REFUSED_QUIET_US 120000000
 
-void strand_known_init (strand_known *k, const strand_owner *owner,
-                        const strand_assignment *assignment,
-                        strand_signs *signs, strand_problem *problem) {
-  *k = (strand_known){ .owner = owner,
-                       .assignment = assignment,
-                       .signs = signs,
-                       .problem = problem };
+void strand_known_errors_init (strand_known_errors *k,
+                               const strand_owner *owner,
+                               const strand_assignment *assignment,
+                               strand_signs *signs, strand_problem *problem) {
+  *k = (strand_known_errors){ .owner = owner,
+                              .assignment = assignment,
+                              .signs = signs,
+                              .problem = problem };
 }
 
 /*
@@ -33,7 +35,8 @@ void strand_known_init (strand_known *k, const strand_owner *owner,
 
 /* What refuses is not always a broker: librdkafka has one sort of error for
 ** all that comes before a connection is there. */
-static void describe (const strand_told *refusal, strand_failure *problem) {
+static void describe (const strand_known_error *refusal,
+                      strand_failure *problem) {
   const char *text = refusal->cause.text;
   if (strand_error_kind_of(refusal->cause.err) == STRAND_ERROR_UNAUTHORIZED) {
     strand_fail(problem, "AUTH", "not authorized: %s%s%s", refusal->topic,
@@ -52,8 +55,8 @@ static void describe (const strand_told *refusal, strand_failure *problem) {
   }
 }
 
-static void publish (const strand_known *k) {
-  const strand_told *t = k->list;
+static void publish (const strand_known_errors *k) {
+  const strand_known_error *t = k->list;
   strand_failure problem;
   while (t != NULL && !t->refused) t = t->next;
   if (t != NULL) describe(t, &problem);
@@ -65,22 +68,22 @@ static void publish (const strand_known *k) {
 ** The list
 */
 
-static bool is_same (const strand_told *t, rd_kafka_resp_err_t err,
+static bool is_same (const strand_known_error *t, rd_kafka_resp_err_t err,
                      const char *topic, int32_t partition, uint64_t broker) {
   return t->cause.err == err && t->partition == partition
          && t->broker == broker && strcmp(t->topic, topic) == 0;
 }
 
-static void forget (strand_known *k, strand_told **at) {
-  strand_told *t = *at;
+static void forget (strand_known_errors *k, strand_known_error **at) {
+  strand_known_error *t = *at;
   *at = t->next;
   k->count--;
   free(t);
 }
 
 /* There is room for one more. */
-static void make_room (strand_known *k) {
-  strand_told **oldest = &k->list, **at;
+static void make_room (strand_known_errors *k) {
+  strand_known_error **oldest = &k->list, **at;
   if (k->count < STRAND_ERRORS_KNOWN_MAX) return;
   for (at = oldest; *at != NULL; at = &(*at)->next) {
     if ((*at)->heard_us < (*oldest)->heard_us) oldest = at;
@@ -88,8 +91,8 @@ static void make_room (strand_known *k) {
   forget(k, oldest);
 }
 
-static strand_told *add (strand_known *k, const char *topic) {
-  strand_told *t = calloc(1, sizeof(*t) + strlen(topic) + 1);
+static strand_known_error *add (strand_known_errors *k, const char *topic) {
+  strand_known_error *t = calloc(1, sizeof(*t) + strlen(topic) + 1);
   if (t == NULL) return NULL;
   make_room(k);
   strcpy(t->topic, topic);
@@ -103,14 +106,15 @@ static bool is_credentials (rd_kafka_resp_err_t err) {
   return strand_error_kind_of(err) == STRAND_ERROR_UNAUTHENTICATED;
 }
 
-bool strand_known_hear (strand_known *k, rd_kafka_resp_err_t err,
-                        const char *text, const char *topic, int32_t partition,
-                        bool refused, int64_t now_us) {
+bool strand_known_errors_hear (strand_known_errors *k, rd_kafka_resp_err_t err,
+                               const char *text, const char *topic,
+                               int32_t partition, bool refused,
+                               int64_t now_us) {
   bool of_token = is_credentials(err) && strand_signs_is_token(text);
   uint64_t broker = is_credentials(err) && !of_token
                       ? strand_signs_broker(text)
                       : 0;
-  strand_told *t = k->list;
+  strand_known_error *t = k->list;
   if (topic == NULL) topic = "";
   while (t != NULL && !is_same(t, err, topic, partition, broker)) t = t->next;
   if (t == NULL) {
@@ -126,9 +130,9 @@ bool strand_known_hear (strand_known *k, rd_kafka_resp_err_t err,
   snprintf(t->cause.text, sizeof(t->cause.text), "%s", text);
   t->heard_us = now_us;
   t->tokens = atomic_load(&k->signs->tokens);
-  strand_trouble_begin(&t->trouble, now_us, 0);
+  strand_alert_begin(&t->alert, now_us, 0);
   publish(k); /* before it is told */
-  return strand_trouble_take_due(&t->trouble, now_us);
+  return strand_alert_take_due(&t->alert, now_us);
 }
 
 /* Who has taken the credentials since the last look. */
@@ -139,7 +143,7 @@ typedef struct arrivals {
   unsigned tokens; /* that the program has given so far */
 } arrivals;
 
-static void take_arrivals (strand_known *k, arrivals *to) {
+static void take_arrivals (strand_known_errors *k, arrivals *to) {
   strand_signs *s = k->signs;
   unsigned ups = atomic_load(&s->ups);
   to->count = 0;
@@ -154,35 +158,36 @@ static void take_arrivals (strand_known *k, arrivals *to) {
   }
 }
 
-static bool is_let_in (const arrivals *up, const strand_told *t) {
+static bool is_let_in (const arrivals *up, const strand_known_error *t) {
   for (size_t i = 0; i < up->count; i++) {
     if (up->list[i] == t->broker) return true;
   }
   return up->more;
 }
 
-static bool is_over (const arrivals *up, const strand_told *t,
+static bool is_over (const arrivals *up, const strand_known_error *t,
                      int64_t now_us) {
   int64_t quiet_us = now_us - t->heard_us;
   if (t->of_token && up->tokens != t->tokens) return true;
   if (t->broker != 0) return is_let_in(up, t) || quiet_us > REFUSED_QUIET_US;
-  return !t->refused && quiet_us > QUIET_US && quiet_us > t->trouble.wait_us;
+  return !t->refused && quiet_us > QUIET_US && quiet_us > t->alert.wait_us;
 }
 
 /* librdkafka tells once that it may not read a partition, and of the end of
 ** one only when it is new: so a seek to where it is asks again. */
-static bool read_again (const strand_known *k, strand_told *t,
+static bool read_again (const strand_known_errors *k, strand_known_error *t,
                         int64_t now_us) {
-  strand_tag *tag;
+  strand_assigned *assigned;
   if (!t->refused || t->partition < 0 || now_us < t->again_us) return false;
-  tag = strand_assignment_find(k->assignment, t->topic, t->partition);
-  if (tag == NULL || k->owner->phase != STRAND_SERVING) return false;
+  assigned = strand_assignment_find(k->assignment, t->topic, t->partition);
+  if (assigned == NULL || k->owner->phase != STRAND_SERVING) return false;
   t->again_us = now_us + AGAIN_US;
-  tag->reread = true;
+  assigned->reread = true;
   return true;
 }
 
-static void tell_again (const strand_known *k, const strand_told *t) {
+static void tell_again (const strand_known_errors *k,
+                        const strand_known_error *t) {
   char code[48];
   publish(k);
   strand_owner_tell(
@@ -190,8 +195,8 @@ static void tell_again (const strand_known *k, const strand_told *t) {
     t->cause.text, *t->topic != '\0' ? t->topic : NULL, t->partition);
 }
 
-bool strand_known_tick (strand_known *k, int64_t now_us) {
-  strand_told **at = &k->list, *t;
+bool strand_known_errors_tick (strand_known_errors *k, int64_t now_us) {
+  strand_known_error **at = &k->list, *t;
   bool reread = false;
   arrivals up;
   take_arrivals(k, &up);
@@ -201,7 +206,7 @@ bool strand_known_tick (strand_known *k, int64_t now_us) {
       continue;
     }
     reread = read_again(k, t, now_us) || reread;
-    if (t->refused && strand_trouble_take_due(&t->trouble, now_us)) {
+    if (t->refused && strand_alert_take_due(&t->alert, now_us)) {
       tell_again(k, t);
     }
     at = &t->next;
@@ -210,9 +215,9 @@ bool strand_known_tick (strand_known *k, int64_t now_us) {
   return reread;
 }
 
-void strand_known_works (strand_known *k, const char *topic,
-                         int32_t partition) {
-  strand_told **at = &k->list, *t;
+void strand_known_errors_works (strand_known_errors *k, const char *topic,
+                                int32_t partition) {
+  strand_known_error **at = &k->list, *t;
   bool some = false; /* it is called for each record that is read */
   if (topic == NULL) topic = "";
   while ((t = *at) != NULL) {
@@ -226,8 +231,9 @@ void strand_known_works (strand_known *k, const char *topic,
   if (some) publish(k);
 }
 
-void strand_known_seen (strand_known *k, const char *topic, int64_t asked_us) {
-  strand_told **at = &k->list, *t;
+void strand_known_errors_seen (strand_known_errors *k, const char *topic,
+                               int64_t asked_us) {
+  strand_known_error **at = &k->list, *t;
   while ((t = *at) != NULL) {
     if (t->refused && t->partition < 0 && t->heard_us < asked_us
         && strcmp(t->topic, topic) == 0)
@@ -236,9 +242,9 @@ void strand_known_seen (strand_known *k, const char *topic, int64_t asked_us) {
   }
 }
 
-void strand_known_gone (strand_known *k, const char *topic,
-                        int32_t partition) {
-  strand_told **at = &k->list, *t;
+void strand_known_errors_gone (strand_known_errors *k, const char *topic,
+                               int32_t partition) {
+  strand_known_error **at = &k->list, *t;
   while ((t = *at) != NULL) {
     if (t->refused && t->partition >= 0 && t->partition == partition
         && strcmp(t->topic, topic) == 0)
@@ -247,21 +253,21 @@ void strand_known_gone (strand_known *k, const char *topic,
   }
 }
 
-void strand_known_free (strand_known *k) {
+void strand_known_errors_free (strand_known_errors *k) {
   while (k->list != NULL) forget(k, &k->list);
 }
 
-static bool is_alone (const strand_told *t) {
-  const strand_told *other = t->next;
+static bool is_alone (const strand_known_error *t) {
+  const strand_known_error *other = t->next;
   while (other != NULL
          && !is_same(other, t->cause.err, t->topic, t->partition, t->broker))
     other = other->next;
   return other == NULL;
 }
 
-void strand_known_check (const strand_known *k) {
+void strand_known_errors_check (const strand_known_errors *k) {
   unsigned count = 0;
-  for (const strand_told *t = k->list; t != NULL; t = t->next) {
+  for (const strand_known_error *t = k->list; t != NULL; t = t->next) {
     bool alone = is_alone(t);
     (void)alone;
     count++;

@@ -1,6 +1,6 @@
 /*
-** kafka_letters_test.c - what a dead letter's text is, and that owners, their
-** producers and the lua thread get along (run it with SAN=thread)
+** kafka_dead_letters_test.c - what a dead letter's text is, and that owners,
+** their producers and the lua thread get along (run it with SAN=thread)
 */
 #include <poll.h>
 #include <semaphore.h>
@@ -16,7 +16,7 @@
 
 #include "base/clock.h"
 #include "consumer/consumer.h"
-#include "member/letter.h"
+#include "member/dead_letter_format.h"
 #include "member/member.h"
 #include "kafka/mock.h"
 #include "../support/c11_threads.h"
@@ -30,7 +30,7 @@
 static void check_text (const char *from, size_t length, size_t most,
                         const char *expected) {
   char to[64];
-  size_t written = strand_letter_text(to, most, from, length);
+  size_t written = strand_dead_letter_text(to, most, from, length);
   assert_int_equal(written, strlen(expected));
   assert_memory_equal(to, expected, written);
 }
@@ -89,7 +89,7 @@ static void serve (void *state, strand_task *task, bool (*next)(void *arg),
   (void)state;
   do {
     if (task->record->offset % 2 == 0) {
-      task->verdict.kind = STRAND_VERDICT_DEAD_LETTER;
+      task->outcome.kind = STRAND_OUTCOME_DEAD_LETTER;
     }
   } while (next(arg));
 }
@@ -117,7 +117,7 @@ static strand_consumer *open_consumer (void) {
                               { "group.id", "letters" },
                               { "session.timeout.ms", "6000" } };
   strand_route route = { .limits.policy = { 1000, 60000000, 2, 0.5, 3,
-                                            STRAND_VERDICT_DEAD_LETTER } };
+                                            STRAND_OUTCOME_DEAD_LETTER } };
   strand_consumer_config c = { .kafka = props,
                                .kafka_count = 3,
                                .topics = &topic,
@@ -125,10 +125,10 @@ static strand_consumer *open_consumer (void) {
                                .members = 2,
                                .ordering = STRAND_BY_KEY,
                                .max_metadata = 4096,
-                               .letters = { .topic = "dead",
-                                            .kafka = props,
-                                            .kafka_count = 1,
-                                            .max_reason = 100 },
+                               .dead_letters = { .topic = "dead",
+                                                 .kafka = props,
+                                                 .kafka_count = 1,
+                                                 .max_reason = 100 },
                                .limits = { .workers = 4,
                                            .max_in_flight = 4,
                                            .max_ready = 256,
@@ -239,7 +239,7 @@ static void a_consumer_that_never_ran_lets_its_producers_go (void **state) {
     .topics = &topic,
     .topic_count = 1,
     .members = 2,
-    .letters = { .topic = "dead", .kafka = props, .kafka_count = 1 },
+    .dead_letters = { .topic = "dead", .kafka = props, .kafka_count = 1 },
     .has_log = true,
     .routes = &route,
     .route_count = 1,

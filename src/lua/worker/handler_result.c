@@ -1,7 +1,7 @@
 /*
-** verdict.c - see verdict.h
+** handler_result.c - see handler_result.h
 */
-#include "lua/worker/verdict.h"
+#include "lua/worker/handler_result.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 #include "lua/worker/outcome.h"
 #include "lua/worker/reason.h"
 
-static void set_reason (strand_verdict *v, const char *text, size_t length) {
+static void set_reason (strand_outcome *v, const char *text, size_t length) {
   length = strand_utf8_cut(text, length, STRAND_REASON_MAX);
   free(v->reason);
   v->reason = malloc(length + 1);
@@ -23,42 +23,42 @@ static void set_reason (strand_verdict *v, const char *text, size_t length) {
   v->reason[length] = '\0';
 }
 
-void strand_verdict_set (strand_verdict *v, strand_verdict_kind kind,
+void strand_outcome_set (strand_outcome *v, strand_outcome_kind kind,
                          int64_t delay_us, const char *reason, size_t length) {
   v->kind = kind;
   v->delay_us = delay_us;
   if (reason != NULL) set_reason(v, reason, length);
 }
 
-static void fail (strand_verdict *v, const char *text, size_t length) {
-  strand_verdict_set(v, STRAND_VERDICT_FAILED, -1, text, length);
+static void fail (strand_outcome *v, const char *text, size_t length) {
+  strand_outcome_set(v, STRAND_OUTCOME_FAILED, -1, text, length);
 }
 
-static void apply (strand_verdict *v, const strand_outcome *o) {
-  strand_verdict_set(v, o->kind, o->delay_us, o->has_reason ? o->reason : NULL,
+static void apply (strand_outcome *v, const strand_outcome_object *o) {
+  strand_outcome_set(v, o->kind, o->delay_us, o->has_reason ? o->reason : NULL,
                      o->length);
 }
 
-static void fail_alien (strand_verdict *v) {
+static void fail_alien (strand_outcome *v) {
   fail(v, STRAND_ALIEN_OUTCOME, sizeof(STRAND_ALIEN_OUTCOME) - 1);
 }
 
-static void fail_dropped (strand_verdict *v, const char *name) {
+static void fail_dropped (strand_outcome *v, const char *name) {
   char text[64];
   snprintf(text, sizeof(text), "%s() was called but not returned", name);
   fail(v, text, strlen(text));
 }
 
 /* "return strand.skip" */
-static void fail_uncalled (strand_verdict *v, const char *name) {
+static void fail_uncalled (strand_outcome *v, const char *name) {
   char text[64];
   snprintf(text, sizeof(text), "%s was returned but not called", name);
   fail(v, text, strlen(text));
 }
 
 /* false, or nil and a reason; the reason is on top. */
-static void read_failure (lua_State *L, strand_verdict *v) {
-  const strand_outcome *outcome = strand_to_outcome(L, -1);
+static void read_failure (lua_State *L, strand_outcome *v) {
+  const strand_outcome_object *outcome = strand_to_outcome(L, -1);
   const char *text;
   size_t length;
   if (outcome != NULL) {
@@ -71,9 +71,9 @@ static void read_failure (lua_State *L, strand_verdict *v) {
   fail(v, text, length);
 }
 
-void strand_verdict_results (lua_State *L, const char *made,
-                             strand_verdict *v) {
-  const strand_outcome *outcome;
+void strand_outcome_from_results (lua_State *L, const char *made,
+                                  strand_outcome *v) {
+  const strand_outcome_object *outcome;
   int failed = lua_isnil(L, -2) ? !lua_isnil(L, -1) : !lua_toboolean(L, -2);
   if (failed) {
     read_failure(L, v);
@@ -93,18 +93,18 @@ static bool is_yield (const char *text) {
 }
 
 /* Trying again would yield again. */
-static void exhaust_yield (strand_verdict *v, const char *text) {
+static void exhaust_yield (strand_outcome *v, const char *text) {
   char longer[STRAND_REASON_MAX + 1];
   snprintf(longer, sizeof(longer),
            "a handler in a worker thread cannot yield (use workers = 0, "
            "which comes with a later release): %s",
            text);
-  strand_verdict_set(v, STRAND_VERDICT_EXHAUSTED, -1, longer, strlen(longer));
+  strand_outcome_set(v, STRAND_OUTCOME_EXHAUSTED, -1, longer, strlen(longer));
 }
 
-void strand_verdict_error (lua_State *L, int status, strand_verdict *v) {
+void strand_outcome_from_error (lua_State *L, int status, strand_outcome *v) {
   static const char none[] = "error in error handling";
-  const strand_outcome *outcome = strand_to_outcome(L, -1);
+  const strand_outcome_object *outcome = strand_to_outcome(L, -1);
   const char *text = none;
   size_t length = sizeof(none) - 1;
   if (outcome != NULL) {

@@ -1,19 +1,19 @@
--- A stage for specs of the consumer: consumers with short timeouts that are
+-- A fixture for specs of the consumer: consumers with short timeouts that are
 -- closed at the end whatever happens, handlers that obey their records
 -- (spec/handlers/actor.lua), gates that hold them, and the journal they keep.
 --
---   setup(stage.open)
---   teardown(stage.close)      nothing is left: no thread, no descriptor
+--   setup(fixture.open)
+--   teardown(fixture.close)      nothing is left: no thread, no descriptor
 local core = require "strand.core"
 local helper = require "spec.support.helper"
 local strand = require "strand"
 local system = require "system"
 
-local stage = {}
+local fixture = {}
 
 local consumers, folders, before
 
-function stage.open()
+function fixture.open()
   consumers, folders = {}, {}
   core.signals_take() -- its descriptor stays for the process's life
   core.signals_restore()
@@ -28,7 +28,7 @@ local function free(consumer)
 end
 
 --- Opens all gates, and closes all consumers.
-function stage.clear()
+function fixture.clear()
   for _, folder in ipairs(folders) do helper.write(folder .. "/all", "") end
   for _, consumer in ipairs(consumers) do
     consumer:close { mode = "now", timeout = 5 }
@@ -37,8 +37,8 @@ function stage.clear()
   for i = #consumers, 1, -1 do consumers[i] = nil end
 end
 
-function stage.close()
-  stage.clear()
+function fixture.close()
+  fixture.clear()
   helper.end_children()
   helper.close_cluster()
   local ok = pcall(helper.eventually, 20, function()
@@ -52,7 +52,7 @@ function stage.close()
 end
 
 --- A folder for a consumer's handlers: their journal and their gates.
-function stage.folder()
+function fixture.folder()
   folders[#folders + 1] = helper.folder()
   return folders[#folders]
 end
@@ -60,7 +60,7 @@ end
 --- A consumer that is closed at the end. Fields of 'options' that are absent:
 --- 'kafka' (given properties are added to the defaults), 'handler' (the
 --- actor), 'handler_args' (a new folder), workers (4).
-function stage.consumer(options)
+function fixture.consumer(options)
   local kafka = {
     ["bootstrap.servers"] = helper.bootstrap(), ["group.id"] = helper.name "group",
     ["session.timeout.ms"] = 6000, ["fetch.wait.max.ms"] = 10,
@@ -70,7 +70,7 @@ function stage.consumer(options)
   options.workers = options.workers or 4
   if not options.handler then
     options.handler = "spec.handlers.actor"
-    options.handler_args = options.handler_args or stage.folder()
+    options.handler_args = options.handler_args or fixture.folder()
   end
   local consumer = assert(strand.consumer(options))
   consumers[#consumers + 1] = consumer
@@ -79,7 +79,7 @@ end
 
 --- Starts them all, and waits until each has joined its group: a join takes
 --- 3 s on the mock, so they better do it together.
-function stage.start(...)
+function fixture.start(...)
   local list = { ... }
   for _, consumer in ipairs(list) do assert(consumer:start()) end
   helper.eventually(30, function()
@@ -94,12 +94,12 @@ end
 -- What was produced here, by topic: its end where it has one partition.
 local ends = {}
 
---- The end of a topic of one partition that only stage.produce has filled.
-function stage.end_of(topic) return ends[topic] or 0 end
+--- The end of a topic of one partition that only fixture.produce has filled.
+function fixture.end_of(topic) return ends[topic] or 0 end
 
 --- Sends records, in order: { topic, key, value, headers, partition }. Given
 --- properties are added to the producer's.
-function stage.produce(topic, records, properties)
+function fixture.produce(topic, records, properties)
   local kafka = { ["bootstrap.servers"] = helper.bootstrap() }
   for name, value in pairs(properties or {}) do kafka[name] = value end
   local producer = assert(strand.producer { kafka = kafka })
@@ -109,11 +109,11 @@ function stage.produce(topic, records, properties)
   end
   assert(producer:flush(20))
   producer:close()
-  ends[topic] = stage.end_of(topic) + #records
+  ends[topic] = fixture.end_of(topic) + #records
 end
 
 --- { offset, metadata, decoded } by partition, as somebody else reads them.
-function stage.committed(group, topic)
+function fixture.committed(group, topic)
   local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
   local list = assert(admin:group_offsets(group, { topic }))
   admin:close()
@@ -130,13 +130,13 @@ end
 
 -- ---- gates and the journal -------------------------------------------------
 
-function stage.release(folder, gate)
+function fixture.release(folder, gate)
   helper.write(folder .. "/" .. gate, "")
 end
 
 --- What the handlers noted, in order: what ("enter" | "leave"), topic,
 --- partition, offset, attempt, worker, time, key.
-function stage.journal(folder)
+function fixture.journal(folder)
   local lines = {}
   for line in (helper.read(folder .. "/journal") or ""):gmatch "([^\n]*)\n" do
     local what, topic, partition, offset, attempt, worker, time, key =
@@ -149,20 +149,20 @@ function stage.journal(folder)
 end
 
 --- How many lines are 'what' (of the offset, when one is given).
-function stage.count(folder, what, offset)
+function fixture.count(folder, what, offset)
   local count = 0
-  for _, line in ipairs(stage.journal(folder)) do
+  for _, line in ipairs(fixture.journal(folder)) do
     if line.what == what and (not offset or line.offset == offset) then count = count + 1 end
   end
   return count
 end
 
-stage.now = system.monotime
+fixture.now = system.monotime
 
 --- True after so many seconds, to see that nothing happens meanwhile.
-function stage.pause(seconds)
-  local over = stage.now() + seconds
-  return function() return stage.now() > over end
+function fixture.pause(seconds)
+  local over = fixture.now() + seconds
+  return function() return fixture.now() > over end
 end
 
-return stage
+return fixture

@@ -1,5 +1,6 @@
 /*
-** verdict.h - what a handler gave back, or raised, as a verdict on its record
+** handler_result.h - what a handler gave back, or raised, as an outcome of its
+** record
 **
 **   nothing, true, anything     DONE
 **   false, nil and a reason     FAILED
@@ -8,13 +9,13 @@
 **   one of another copy of the module       FAILED, saying so
 **   made an outcome, and kept it            FAILED, naming it
 **
-** The verdict must be zeroed (DONE) before. Reasons are cut to
+** The outcome must be zeroed (DONE) before. Reasons are cut to
 ** STRAND_REASON_MAX; one for which there is no memory is left out.
 **
 ** Thread: worker.
 */
-#ifndef STRAND_LUA_VERDICT_H
-#define STRAND_LUA_VERDICT_H
+#ifndef STRAND_LUA_HANDLER_RESULT_H
+#define STRAND_LUA_HANDLER_RESULT_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -24,16 +25,16 @@
 #include "worker/worker.h"
 
 /* Replaces what was said before. 'reason' may be NULL. Never raises. */
-void strand_verdict_set (strand_verdict *v, strand_verdict_kind kind,
+void strand_outcome_set (strand_outcome *v, strand_outcome_kind kind,
                          int64_t delay_us, const char *reason, size_t length);
 
 /* The handler's two results are on top. 'made' is the name of the outcome that
 ** it made last, or NULL. Raises only when memory runs out. */
-void strand_verdict_results (lua_State *L, const char *made,
-                             strand_verdict *v);
+void strand_outcome_from_results (lua_State *L, const char *made,
+                                  strand_outcome *v);
 
 /* What lua_pcall left on top, with its status. Never raises, and allocates
 ** nothing in the state. */
-void strand_verdict_error (lua_State *L, int status, strand_verdict *v);
+void strand_outcome_from_error (lua_State *L, int status, strand_outcome *v);
 
 #endif

@@ -1,5 +1,5 @@
 /*
-** kafka_troubles_test.c - what is wrong with the world is in health() when it
+** kafka_health_test.c - what is wrong with the world is in health() when it
 ** is told, the worst first, and each trouble ends by its own sign of life
 **
 ** Without a consumer or a broker: a member's parts are called as its owner
@@ -37,11 +37,11 @@ static int open_member (void **state) {
 
 static int close_member (void **state) {
   (void)state;
-  strand_known_check(&member.known);
+  strand_known_errors_check(&member.known_errors);
   strand_topics_check(&member.topics);
   strand_outage_check(&member.outage);
   strand_event_clear(&told);
-  strand_known_free(&member.known);
+  strand_known_errors_free(&member.known_errors);
   strand_topics_free(&member.topics);
   strand_problem_free(&member.problem);
   strand_notifier_free(&consumer.notifier);
@@ -72,7 +72,7 @@ static void check_health (const char *code, const char *message) {
 
 static void hear (rd_kafka_resp_err_t err, const char *text, const char *topic,
                   int64_t now_us) {
-  strand_trouble_error(&member.troubles, err, text, topic, -1, now_us);
+  strand_health_error(&member.health, err, text, topic, -1, now_us);
 }
 
 /* No turn comes between the event and who looks. */
@@ -86,7 +86,7 @@ static void why_no_group_is_joined_is_known_when_it_is_told (void **state) {
   hear(RD_KAFKA_RESP_ERR_GROUP_MAX_SIZE_REACHED,
        "JoinGroup failed: the group is full", NULL, 2 * SECOND);
   assert_int_equal(tell(), 0); /* it was told */
-  strand_trouble_joined(&member.troubles, 3 * SECOND);
+  strand_health_joined(&member.health, 3 * SECOND);
   strand_membership_join(&member.membership);
   strand_outage_publish(&member.outage);
   check_health("", "");
@@ -101,9 +101,9 @@ static void a_refusal_is_the_worst_and_ends_when_it_is_read (void **state) {
   assert_int_equal(tell(), 1);
   assert_string_equal(told.type, "auth_failed");
   check_health("AUTH", "not authorized: one: no");
-  strand_known_works(&member.known, "two", 0); /* another */
+  strand_known_errors_works(&member.known_errors, "two", 0); /* another */
   check_health("AUTH", "not authorized: one: no");
-  strand_known_works(&member.known, "one", 0);
+  strand_known_errors_works(&member.known_errors, "one", 0);
   check_health("UNREACHABLE", "no broker");
   strand_problem_set(&member.problem, STRAND_PROBLEM_UNREACHABLE, NULL);
   check_health("", "");
@@ -122,7 +122,7 @@ static void a_broker_that_answers_ends_that_none_does (void **state) {
   assert_string_equal(told.type, "unreachable");
   check_health("UNREACHABLE", "no broker answers: refused");
   strand_outage_check(&member.outage);
-  strand_trouble_committed(&member.troubles, 13 * SECOND);
+  strand_health_committed(&member.health, 13 * SECOND);
   check_health("", ""); /* before who waits for the commit is told */
 }
 
@@ -143,7 +143,7 @@ static void a_topic_is_missing_until_a_broker_knows_it (void **state) {
   strand_topics_check(&member.topics);
   strand_topics_listed(&member.topics, &answer, 2 * SECOND);
   assert_false(strand_topics_all_missing(&member.topics));
-  strand_plights_publish(&member.topics.plights);
+  strand_topic_problems_publish(&member.topics.topic_problems);
   strand_problem_topic(&member.problem, &problem);
   assert_string_equal(problem.code, "TOPIC_MISSING");
   assert_non_null(strstr(problem.message, "'one'"));
@@ -153,18 +153,18 @@ static void a_topic_is_missing_until_a_broker_knows_it (void **state) {
 /* A topic without a route may be on the list beside what else is wrong. */
 static void
 a_topic_that_nobody_has_comes_before_one_without_a_route (void **state) {
-  strand_plights *p = &member.topics.plights;
+  strand_topic_problems *p = &member.topics.topic_problems;
   strand_failure problem;
   (void)state;
-  strand_plights_no_route(p, "one", SECOND);
-  strand_plights_unassigned(p, "one", 3, 1, SECOND);
+  strand_topic_problems_no_route(p, "one", SECOND);
+  strand_topic_problems_unassigned(p, "one", 3, 1, SECOND);
   assert_int_equal(tell(), 2);
-  strand_plights_check(p);
+  strand_topic_problems_check(p);
   strand_problem_topic(&member.problem, &problem);
   assert_string_equal(problem.code, "TOPIC_UNASSIGNED");
   assert_non_null(strstr(problem.message, "of its 3 partitions only 1"));
-  strand_plights_drop(p, strand_plights_find(p, "one"));
-  strand_plights_publish(p);
+  strand_topic_problems_drop(p, strand_topic_problems_find(p, "one"));
+  strand_topic_problems_publish(p);
   strand_problem_topic(&member.problem, &problem);
   assert_string_equal(problem.code, "NO_ROUTE");
 }

@@ -1,7 +1,7 @@
 -- What a consumer shows of itself: numbers that add up, records that hold it
 -- back, and events as they are documented.
 local helper = require "spec.support.helper"
-local stage = require "spec.support.stage"
+local fixture = require "spec.support.fixture"
 
 describe("stats, assignment and blockers", function()
   local consumer, topic, folder, group
@@ -9,9 +9,9 @@ describe("stats, assignment and blockers", function()
 
   -- Partition 0: one of each; 1: read up to 5 of 35; 2: a metadata payload.
   setup(function()
-    stage.open()
-    topic, group, folder = helper.topic(3), helper.name "group", stage.folder()
-    consumer = stage.consumer {
+    fixture.open()
+    topic, group, folder = helper.topic(3), helper.name "group", fixture.folder()
+    consumer = fixture.consumer {
       kafka = { ["group.id"] = group }, topics = { topic }, handler_args = folder, workers = 4,
       commit_interval = 3600, retry = { attempts = 9, delay = 3600, max_delay = 3600 },
       rate = { records_per_second = 100000 }, exhausted = "park",
@@ -28,8 +28,8 @@ describe("stats, assignment and blockers", function()
         value = i == 2 and "gate held" or nil }
     end
     -- Before the start: one that has nothing to do would commit where it is.
-    stage.produce(topic, records)
-    stage.start(consumer)
+    fixture.produce(topic, records)
+    fixture.start(consumer)
     helper.eventually(20, function()
       local s = consumer:stats()
       return s.done + s.skipped >= 107 and s.in_flight == 2 and s.letters == 1 and s.parked == 1
@@ -37,14 +37,14 @@ describe("stats, assignment and blockers", function()
     assert.is_true(consumer:pause { topic = topic, partition = 1 })
     records = {}
     for i = 1, 30 do records[i] = { key = "r" .. i, partition = 1 } end
-    stage.produce(topic, records)
+    fixture.produce(topic, records)
     helper.eventually(20, function()
       parts = {}
       for _, part in ipairs(consumer:stats().partitions) do parts[part.partition] = part end
       return parts[1].end_offset == 35 and parts[0].end_offset == 7
     end, consumer)
   end)
-  teardown(stage.close)
+  teardown(fixture.close)
 
   it("say what became of each record, and what is under way", function()
     local s = consumer:stats()
@@ -99,7 +99,7 @@ describe("stats, assignment and blockers", function()
       assert.equal(part.metadata_bound / 4096, part.metadata_share)
     end
     assert.is_true(parts[2].metadata_bound > parts[1].metadata_bound)
-    local text = stage.committed(group, topic)[2].metadata
+    local text = fixture.committed(group, topic)[2].metadata
     assert.is_true(#text > 0 and #text <= parts[2].metadata_bound)
   end)
 
