@@ -451,6 +451,7 @@ describe("a close that goes on in the background", function()
     broker:signal "STOP"
     helper.write(folder .. "/go", "")
     child:says("of CPU", 30)
+    assert.equal(0, child:wait(60), child:errors())
     assert.is_true(tonumber(child:output():match "([%d.]+) s of CPU") < 0.1, child:output())
   end)
 end)
