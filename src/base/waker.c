@@ -15,15 +15,18 @@
 
 void strand_waker_init (strand_waker *w) {
   w->fd = w->queue_fd = -1;
-  atomic_init(&w->woken, false);
+  atomic_init(&w->woken, true); /* there is nothing to wake it with */
 }
 
 bool strand_waker_open (strand_waker *w, strand_failure *failure) {
   w->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (w->fd >= 0) w->queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (w->queue_fd >= 0) return true;
-  strand_fail_descriptor(failure, "a member's eventfd", errno);
-  return false;
+  if (w->queue_fd < 0) {
+    strand_fail_descriptor(failure, "a member's eventfd", errno);
+    return false;
+  }
+  atomic_store(&w->woken, false);
+  return true;
 }
 
 void strand_waker_close (strand_waker *w) {
