@@ -181,6 +181,25 @@ static void who_waits_at_the_end_is_told_that_it_is_the_end (void **state) {
   free(ticket);
 }
 
+/* The next commit may do it: nobody is answered, nor left with the one that
+** has failed. */
+static void
+who_waits_for_a_commit_that_failed_waits_for_the_next (void **state) {
+  strand_ticket *ticket;
+  (void)state;
+  have_something_to_say("t", 0);
+  ticket = ask();
+  member.owner.client = (rd_kafka_t *)(void *)&member; /* is not reached */
+  fail_alloc(0);
+  assert_true(strand_committer_send(&member.committer, 0));
+  assert_true(alloc_failed);
+  strand_committer_check(&member.committer);
+  assert_int_equal(ticket->waiting, 1);
+  assert_true(has_unplanned(&member.committer));
+  strand_committer_end(&member.committer);
+  free(ticket);
+}
+
 static void no_memory_for_a_plan_is_told_to_who_waits (void **state) {
   strand_ticket *ticket = NULL;
   (void)state;
@@ -203,6 +222,9 @@ int main (void) {
                                     open_member, close_member),
     cmocka_unit_test_setup_teardown(
       who_waits_at_the_end_is_told_that_it_is_the_end, open_member,
+      close_member),
+    cmocka_unit_test_setup_teardown(
+      who_waits_for_a_commit_that_failed_waits_for_the_next, open_member,
       close_member),
     cmocka_unit_test_setup_teardown(no_memory_for_a_plan_is_told_to_who_waits,
                                     open_member, close_member)

@@ -78,6 +78,42 @@ static void an_unfinished_last_character_is_left_out (void **state) {
 }
 
 /*
+** Letters of a partition that goes
+*/
+
+static void ignore (void *arg, const strand_orphan *orphan) {
+  (void)arg;
+  (void)orphan;
+}
+
+/* They are the next owner's: what is not out is not sent. */
+static void letters_go_with_their_partition (void **state) {
+  static const strand_route_limits route = { .policy.attempts = 1 };
+  const strand_engine_config config = { .routes = &route, .route_count = 1 };
+  strand_engine *engine = strand_engine_new(&config);
+  strand_partition *p = strand_engine_assign(engine, "t", 0, 1, 0, NULL, 0);
+  strand_record records[3];
+  strand_outbox outbox = { .out = 0 };
+  strand_dead_letters dead_letters;
+  strand_assigned assigned;
+  (void)state;
+  strand_list_init(&assigned.dead_letters);
+  strand_partition_set_opaque(p, &assigned);
+  strand_dead_letters_init(&dead_letters, NULL, &outbox, NULL, NULL);
+  for (int i = 0; i < 3; i++) {
+    assert_true(strand_dead_letters_take(&dead_letters, p, &records[i]));
+  }
+  strand_dead_letters_check(&dead_letters);
+  strand_dead_letters_forget(&assigned);
+  strand_dead_letters_check(&dead_letters);
+  assert_true(strand_list_empty(&assigned.dead_letters));
+  assert_true(strand_list_empty(&dead_letters.ready));
+  strand_dead_letters_free(&dead_letters);
+  strand_engine_revoke(engine, p, ignore, NULL);
+  strand_engine_free(engine);
+}
+
+/*
 ** Threads
 */
 
@@ -283,6 +319,7 @@ int main (void) {
     cmocka_unit_test(a_text_is_cut_between_characters),
     cmocka_unit_test(a_broken_byte_is_replaced),
     cmocka_unit_test(an_unfinished_last_character_is_left_out),
+    cmocka_unit_test(letters_go_with_their_partition),
     cmocka_unit_test(letters_of_two_members_are_all_sent),
     cmocka_unit_test(a_consumer_that_never_ran_lets_its_producers_go)
   };

@@ -35,11 +35,16 @@ static int open_member (void **state) {
   return 0;
 }
 
-static int close_member (void **state) {
-  (void)state;
+/* As the owner does between two turns. */
+static void check_parts (void) {
   strand_known_errors_check(&member.known_errors);
   strand_topics_check(&member.topics);
   strand_outage_check(&member.outage);
+}
+
+static int close_member (void **state) {
+  (void)state;
+  check_parts();
   strand_event_clear(&told);
   strand_known_errors_free(&member.known_errors);
   strand_topics_free(&member.topics);
@@ -73,6 +78,7 @@ static void check_health (const char *code, const char *message) {
 static void hear (rd_kafka_resp_err_t err, const char *text, const char *topic,
                   int64_t now_us) {
   strand_health_error(&member.health, err, text, topic, -1, now_us);
+  check_parts();
 }
 
 /* No turn comes between the event and who looks. */
@@ -123,6 +129,7 @@ static void a_broker_that_answers_ends_that_none_does (void **state) {
   check_health("UNREACHABLE", "no broker answers: refused");
   strand_outage_check(&member.outage);
   strand_health_committed(&member.health, 13 * SECOND);
+  check_parts();
   check_health("", ""); /* before who waits for the commit is told */
 }
 
@@ -139,8 +146,10 @@ static void a_topic_is_missing_until_a_broker_knows_it (void **state) {
     assert_int_equal(tell(), 1);
     assert_string_equal(told.type, "topic_missing");
   }
+  hear(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, "where is it?", "two",
+       SECOND + 1);
+  assert_int_equal(tell(), 0); /* it was told */
   assert_true(strand_topics_all_missing(&member.topics));
-  strand_topics_check(&member.topics);
   strand_topics_listed(&member.topics, &answer, 2 * SECOND);
   assert_false(strand_topics_all_missing(&member.topics));
   strand_topic_problems_publish(&member.topics.topic_problems);

@@ -44,6 +44,7 @@ static void it_starts_once (void **state) {
   (void)state;
   assert_false(strand_life_start(&life));
   assert_int_equal(strand_life_state(&life), STRAND_RUNS);
+  assert_false(strand_life_untold(&life)); /* it has no end yet */
 }
 
 static void it_is_closed_when_members_and_workers_are_gone (void **state) {

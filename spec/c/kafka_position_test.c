@@ -130,6 +130,14 @@ static int close_all (void **state) {
   return 0;
 }
 
+/* As the owner does between two turns. */
+static void check_parts (void) {
+  strand_known_errors_check(&member.known_errors);
+  strand_positions_check(&member.positions);
+  strand_starts_check(&member.starts);
+  strand_reader_check(&member.reader);
+}
+
 /* At least one. */
 static void take_answer (void) {
   member.snapshot.changed = false;
@@ -138,6 +146,7 @@ static void take_answer (void) {
     strand_member_answers(&member, strand_clock_us());
     strand_seek_serve(&member.seeks);
   }
+  check_parts();
 }
 
 /* Epoch 'epoch' asks; what comes back is taken. */
@@ -209,6 +218,7 @@ static void read_once (void) {
   member.reader.ready = true;
   strand_reader_read(&member.reader, strand_clock_us());
   strand_epoch_reset(&member.epochs, strand_clock_us());
+  check_parts();
 }
 
 /* Until a new epoch has begun. */
@@ -586,6 +596,68 @@ static void who_has_what_is_asked_amid_assignments (void **state) {
   rd_kafka_topic_partition_list_destroy(topics);
 }
 
+static void add_owned (strand_owners *owners, const char *topic,
+                       int32_t partitions, int64_t owned) {
+  rd_kafka_topic_partition_list_add(owners->topics, topic, partitions)
+    ->offset = owned;
+}
+
+/* Of what nobody has, a member joins anew for when it is its turn; the next
+** assignment may be what it waited for. */
+static void a_turn_lasts_as_long_as_its_assignment (void **state) {
+  strand_call *call = strand_call_new(STRAND_CALL_OWNERS, NULL);
+  rd_kafka_topic_partition_list_t *topics = list_of(0, 0);
+  rd_kafka_conf_t *conf = rd_kafka_conf_new();
+  strand_topics *t = &member.topics;
+  int64_t now_us = strand_clock_us();
+  (void)state;
+  rd_kafka_conf_set(conf, "group.id", "g", NULL, 0);
+  consumer.settings.subscription = strand_subscription_new(topics, conf);
+  rd_kafka_conf_destroy(conf);
+  strand_topics_assigned(t, now_us);
+  call->owners = strand_owners_new();
+  call->owners->settled = true;
+  call->owners->members = call->owners->turn = 2;
+  add_owned(call->owners, TOPIC, 3, 1);
+  add_owned(call->owners, "full", 2, 2);
+  call->epoch = t->assignments;
+  strand_topics_owners(t, call, now_us);
+  strand_topics_check(t);
+  assert_true(t->turn_us > now_us && t->owners_us == t->turn_us);
+  assert_non_null(strand_topic_problems_find(&t->topic_problems, TOPIC));
+  assert_null(strand_topic_problems_find(&t->topic_problems, "full"));
+  strand_topics_revoked(t);
+  strand_topics_check(t);
+  assert_true(t->owners_us == INT64_MAX);
+  strand_topics_assigned(t, now_us + 1);
+  strand_topics_check(t);
+  assert_true(t->turn_us == 0);
+  strand_topics_free(t);
+  strand_call_free(call);
+  strand_subscription_free(consumer.settings.subscription);
+  consumer.settings.subscription = NULL;
+  rd_kafka_topic_partition_list_destroy(topics);
+}
+
+/* Where the log starts says what a gap was: here nothing was deleted. */
+static void a_gap_is_asked_about_once (void **state) {
+  strand_assigned *assigned = assign(TOPIC, 5);
+  strand_event event;
+  (void)state;
+  events_of("", &event);
+  strand_starts_gap(assigned, 5, 9);
+  strand_starts_gap(assigned, 10, 12); /* one at a time */
+  check_parts();
+  assert_true(strand_starts_tick(&member.starts, strand_clock_us())
+              == INT64_MAX);
+  assert_true(assigned->gap.asked);
+  check_parts();
+  take_answer();
+  assert_true(!assigned->gap.asked && assigned->gap.from < 0);
+  assert_int_equal(events_of("truncated", &event), 0);
+  unassign();
+}
+
 /* They let us in again, all of them within one turn. */
 static void each_broker_that_lets_in_is_noted (void **state) {
   char text[64];
@@ -600,6 +672,7 @@ static void each_broker_that_lets_in_is_noted (void **state) {
     strand_signs_note(&member.signs, strand_signs_broker(text));
   }
   assert_int_equal(member.known_errors.count, 40);
+  check_parts();
   strand_known_errors_tick(&member.known_errors, strand_clock_us());
   assert_int_equal(member.known_errors.count, 1);
   strand_known_errors_tick(&member.known_errors, strand_clock_us());
@@ -671,6 +744,8 @@ int main (void) {
     cmocka_unit_test(a_seek_that_failed_goes_back),
     cmocka_unit_test(a_topic_that_is_seen_again_is_not_refused),
     cmocka_unit_test(who_has_what_is_asked_amid_assignments),
+    cmocka_unit_test(a_turn_lasts_as_long_as_its_assignment),
+    cmocka_unit_test(a_gap_is_asked_about_once),
     cmocka_unit_test(each_broker_that_lets_in_is_noted),
     cmocka_unit_test(a_hurry_ends_the_question_for_leaders),
     cmocka_unit_test(a_helper_in_a_hurry_ends_what_it_does)

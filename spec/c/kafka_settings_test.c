@@ -102,6 +102,22 @@ static void limits_are_a_copy (void **state) {
   assert_int_equal(strand_settings_limits(&settings).workers, 5);
 }
 
+/* Who opens a consumer may free its own meanwhile. */
+static void properties_of_dead_letters_are_copies (void **state) {
+  const strand_property property = { "acks", "all" };
+  const strand_consumer_config config = {
+    .dead_letters = { .topic = "dead", .kafka = &property, .kafka_count = 1 }
+  };
+  strand_settings other;
+  (void)state;
+  assert_true(strand_settings_init(&other, &config));
+  strand_settings_check(&other);
+  assert_ptr_not_equal(other.dead_letters.kafka, &property);
+  assert_int_equal(other.dead_letters.kafka_count, 1);
+  assert_string_equal(other.dead_letters.kafka[0].value, "all");
+  strand_settings_free(&other);
+}
+
 #define spec(f)                                                               \
   cmocka_unit_test_setup_teardown(f, open_settings, close_settings)
 
@@ -112,6 +128,7 @@ int main (void) {
     spec(resuming_takes_away_what_it_covers),
     spec(without_memory_the_rules_are_as_they_were),
     spec(limits_are_a_copy),
+    spec(properties_of_dead_letters_are_copies),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

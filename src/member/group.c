@@ -155,6 +155,7 @@ static void finish_revoke (strand_group *g) {
   if (g->membership->cooperative) strand_position_keep(g->positions);
   rd_kafka_event_destroy(g->rebalance);
   g->rebalance = NULL;
+  g->grace_us = 0;
   strand_membership_rebalance(g->membership, false);
   strand_snapshot_change(g->snapshot);
   note_answered(g, lost);

@@ -83,6 +83,11 @@ void strand_shares_change (strand_shares *s) {
 }
 
 void strand_shares_check (const strand_shares *s) {
-  (void)s;
-  assert(s->owner->consumer->routes.count == 0 || s->routes != NULL); /* (1) */
+  strand_consumer *c = s->owner->consumer;
+  strand_engine_stats stats;
+  (void)c;
+  strand_engine_stats_read(s->owner->engine, &stats);
+  assert(c->inboxes.count == 1 || strand_stop_halts(&c->stop)
+         || strand_inboxes_counted(&c->inboxes, s->owner->index)
+              == stats.partitions); /* (1) */
 }

@@ -5,7 +5,8 @@
 ** the partitions: inbox.h counts those.
 **
 ** Invariants:
-**   (1) There is room for the limits of each route.
+**   (1) Its part is of the partitions that it has. After memory ran out in one
+**       it may have fewer: then the consumer ends.
 **
 ** Thread: owner, where nothing else is said.
 */

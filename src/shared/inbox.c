@@ -236,6 +236,14 @@ void strand_inboxes_count (strand_inboxes *in, unsigned index,
   strand_inboxes_wake(in);
 }
 
+size_t strand_inboxes_counted (strand_inboxes *in, unsigned index) {
+  size_t partitions;
+  strand_lock_take(&in->lock);
+  partitions = in->each[index].partitions;
+  strand_lock_release(&in->lock);
+  return partitions;
+}
+
 double strand_inboxes_part (strand_inboxes *in, unsigned index) {
   double part = 1.0 / (double)in->count;
   strand_lock_take(&in->lock);

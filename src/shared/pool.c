@@ -123,7 +123,8 @@ int64_t strand_pool_stuck_us (const strand_pool *p) {
 
 void strand_pool_check (strand_pool *p) {
   strand_lock_take(&p->lock);
-  assert(p->loading <= p->made);                     /* (1) */
-  assert(p->failure.code[0] == '\0' || p->made > 0); /* (2) */
+  assert(p->loading <= p->made); /* (1) */
+  assert(p->failure.code[0] != '\0'
+         || p->failure.message[0] == '\0'); /* (2) */
   strand_lock_release(&p->lock);
 }

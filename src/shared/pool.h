@@ -3,7 +3,7 @@
 **
 ** Invariants:
 **   (1) No more load their handlers than were made.
-**   (2) Only one that was made has failed to.
+**   (2) A failure that is forgotten is so whole: if it comes again it is told.
 **
 ** Thread: any. A leaf lock of its own.
 */

@@ -212,6 +212,5 @@ void strand_settings_check (strand_settings *s) {
     (void)last;
   }
   strand_lock_release(&s->lock);
-  assert(s->dead_letter_properties == NULL
-         || s->dead_letters.topic != NULL); /* (2) */
+  assert(s->dead_letters.kafka == s->dead_letter_properties); /* (2) */
 }

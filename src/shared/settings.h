@@ -3,7 +3,7 @@
 **
 ** Invariants:
 **   (1) The last rule of pause covers no other.
-**   (2) There are properties for dead letters only with a topic for them.
+**   (2) The properties for dead letters are copies of its own.
 **
 ** Thread: any reads; lua configures. A leaf lock of its own, under which
 ** nothing is allocated.
