@@ -117,6 +117,12 @@ local function base_ratio(cell, name)
   return function(get) return get(cell, "strand", name) / get("base", "strand", name) end
 end
 
+local function of_a_record(name)
+  return function(get)
+    return get("instructions", "without", name) / get("instructions", "without", "records")
+  end
+end
+
 local function partitions_ratio(cell)
   return function(get) return cpu_ratio(cell)(get) / cpu_ratio("base")(get) end
 end
@@ -152,6 +158,10 @@ local FIGURES = {
       return (get("instructions", "with", "instructions")
         / get("instructions", "without", "instructions") - 1) * 100
     end },
+  { "owner_instructions", "base cell, instructions of the owner's thread a record", "",
+    of_a_record "owner" },
+  { "owner_instructions_strand", "of these, strand's own: without librdkafka and libc", "",
+    of_a_record "owner_strand" },
   { "poison_healthy_ratio", "a tenth of the keys fails for ever, at once: records/s of the "
     .. "others, over a run without that tenth", "at least 0.95", healthy_ratio "at_once" },
   { "poison_slow_ratio", "the same, to fail takes 2 ms of a worker too", "",
