@@ -31,11 +31,13 @@ static int sent (void) {
   int label = stall.label;
   if (stall.due_us == 0) strand_stall_begin(&stall, label, now);
   strand_stall_sent(&stall, label);
+  strand_stall_check(&stall);
   return label;
 }
 
 static void taken (int label, int32_t partition) {
   strand_stall_reported(&stall, label, 0, "t", partition);
+  strand_stall_check(&stall);
 }
 
 static void lost (int label) {
@@ -45,8 +47,11 @@ static void lost (int label) {
 
 /* Lets a quarter of a second pass. */
 static bool passes (void) {
+  bool due;
   now += S / 4;
-  return strand_stall_tick(&stall, now);
+  due = strand_stall_tick(&stall, now);
+  strand_stall_check(&stall);
+  return due;
 }
 
 /* Seconds until it is to be asked, at most 'limit'; -1. */
