@@ -113,6 +113,25 @@ static void letters_go_with_their_partition (void **state) {
   strand_engine_free(engine);
 }
 
+/* Whatever it says. */
+static void a_report_makes_room (void **state) {
+  const rd_kafka_resp_err_t errors[] = {
+    RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR__TRANSPORT,
+    RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+    strand_outbox full = { .out = 1, .full = true };
+    strand_outbox alone = { .out = 1, .one_alone = true };
+    strand_outbox_report(&full, errors[i], 1);
+    strand_outbox_check(&full);
+    assert_false(strand_outbox_is_full(&full));
+    strand_outbox_report(&alone, errors[i], 1);
+    strand_outbox_check(&alone);
+    assert_int_equal(strand_outbox_count(&alone), 0);
+  }
+}
+
 /*
 ** Threads
 */
@@ -320,6 +339,7 @@ int main (void) {
     cmocka_unit_test(a_broken_byte_is_replaced),
     cmocka_unit_test(an_unfinished_last_character_is_left_out),
     cmocka_unit_test(letters_go_with_their_partition),
+    cmocka_unit_test(a_report_makes_room),
     cmocka_unit_test(letters_of_two_members_are_all_sent),
     cmocka_unit_test(a_consumer_that_never_ran_lets_its_producers_go)
   };

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,6 +116,23 @@ static void a_refusal_is_the_worst_and_ends_when_it_is_read (void **state) {
   check_health("", "");
 }
 
+/* A cluster may refuse as many topics as it has. */
+static void so_many_errors_are_remembered_and_no_more (void **state) {
+  char topic[16];
+  (void)state;
+  for (int i = 0; i < STRAND_ERRORS_KNOWN_MAX + 10; i++) {
+    snprintf(topic, sizeof(topic), "t%d", i);
+    hear(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "no", topic,
+         SECOND + i);
+    assert_int_equal(tell(), 1);
+  }
+  check_health("AUTH", "not authorized: t");
+  hear(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "no", topic, 2 * SECOND);
+  assert_int_equal(tell(), 0); /* it was told */
+  hear(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "no", "t0", 2 * SECOND);
+  assert_int_equal(tell(), 1); /* the oldest: forgotten, and told again */
+}
+
 /* It is told after ten seconds, and only when asking fails, too. */
 static void a_broker_that_answers_ends_that_none_does (void **state) {
   strand_call asked = { .kind = STRAND_CALL_REACH,
@@ -187,6 +205,8 @@ int main (void) {
       a_refusal_is_the_worst_and_ends_when_it_is_read, open_member,
       close_member),
     cmocka_unit_test_setup_teardown(a_broker_that_answers_ends_that_none_does,
+                                    open_member, close_member),
+    cmocka_unit_test_setup_teardown(so_many_errors_are_remembered_and_no_more,
                                     open_member, close_member),
     cmocka_unit_test_setup_teardown(a_topic_is_missing_until_a_broker_knows_it,
                                     open_member, close_member),

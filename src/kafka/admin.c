@@ -81,6 +81,7 @@ void strand_admin_close (strand_admin *admin, double timeout) {
   if (admin == NULL) return;
   strand_admin_client_check(&admin->own);
   strand_admin_client_close(&admin->own, timeout);
+  strand_admin_client_check(&admin->own);
   forget_token(admin);
   free(admin);
 }
@@ -189,6 +190,7 @@ static bool read_offsets (const strand_admin *admin, const char *group,
                                          offsets, failure);
   strand_admin_client_check(&reader);
   strand_admin_client_close(&reader, STRAND_ADMIN_END);
+  strand_admin_client_check(&reader);
   return ok;
 }
 
