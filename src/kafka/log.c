@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,8 +21,7 @@ struct strand_log {
   int first; /* index of the oldest line */
   int count;
   int64_t dropped;
-  void (*notify)(void *);
-  void *argument;
+  int fd; /* -1: none */
   strand_log_line *lines[STRAND_LOG_LINES_MAX];
 };
 
@@ -31,6 +31,7 @@ strand_log *strand_log_new (int direct) {
   strand_lock_init(&log->lock, STRAND_RANK_LEAF);
   log->references = 1;
   log->direct = direct;
+  log->fd = -1;
   return log;
 }
 
@@ -57,11 +58,9 @@ void strand_log_release (strand_log *log) {
   free(log);
 }
 
-void strand_log_set_notify (strand_log *log, void (*notify)(void *),
-                            void *argument) {
+void strand_log_set_fd (strand_log *log, int fd) {
   strand_lock_take(&log->lock);
-  log->notify = notify;
-  log->argument = argument;
+  log->fd = fd;
   strand_lock_release(&log->lock);
 }
 
@@ -133,7 +132,7 @@ static strand_log_line *put_locked (strand_log *log, strand_log_line *line) {
   }
   log->lines[(log->first + log->count) % STRAND_LOG_LINES_MAX] = line;
   log->count++;
-  if (log->notify != NULL) log->notify(log->argument);
+  if (log->fd >= 0) eventfd_write(log->fd, 1);
   return oldest;
 }
 

@@ -13,8 +13,7 @@
 **       error texts come from outside, and may hold escape sequences.
 **   (3) A log outlives every client that writes to it (keep and release).
 **
-** Thread: any (one mutex, a leaf: nothing is called under it but 'notify',
-** which must not block and must not take a lock).
+** Thread: any (one mutex, a leaf).
 */
 #ifndef STRAND_LOG_H
 #define STRAND_LOG_H
@@ -62,10 +61,10 @@ strand_log *strand_log_keep (strand_log *log);
 /* Accepts NULL. */
 void strand_log_release (strand_log *log);
 
-/* Called after each line that was put into the ring; NULL for none. After
-** this returns the former one is called no more. */
-void strand_log_set_notify (strand_log *log, void (*notify)(void *),
-                            void *argument);
+/* An eventfd that does not block, written to after each line that was put into
+** the ring; -1 for none. After this returns the former one is written to no
+** more. */
+void strand_log_set_fd (strand_log *log, int fd);
 
 /* A NULL log writes warnings to stderr. */
 void strand_log_push (strand_log *log, int level, const char *facility,

@@ -46,8 +46,7 @@ static int64_t outstanding (const strand_producer *p) {
 ** The fd
 */
 
-static void raise_fd (void *argument) {
-  const strand_producer *p = argument;
+static void raise_fd (const strand_producer *p) {
   eventfd_write(p->fd, 1); /* full: it is readable already */
 }
 
@@ -70,7 +69,7 @@ static bool has_waiting (const strand_producer *p) {
 ** was taken; a client that still ends has its own. */
 static void give_back_fd (strand_producer *p) {
   if (p->client != NULL || p->fd < 0 || has_reports(p)) return;
-  strand_log_set_notify(p->log, NULL, NULL);
+  strand_log_set_fd(p->log, -1);
   close(p->fd);
   p->fd = -1;
 }
@@ -201,8 +200,8 @@ strand_producer *strand_producer_open (const strand_producer_options *options,
     strand_producer_free(p);
     return NULL;
   }
-  if (options->keeps_log) strand_log_set_notify(p->log, raise_fd, p);
-  if (has_waiting(p)) raise_fd(p); /* lines from before the hook */
+  if (options->keeps_log) strand_log_set_fd(p->log, p->fd);
+  if (has_waiting(p)) raise_fd(p); /* lines from before that */
   strand_calls_ask_all(p->client->calls, options->topics, options->topic_count,
                        options->topics_timeout);
   return p;
@@ -485,7 +484,7 @@ void strand_producer_free (strand_producer *p) {
   if (p->client != NULL) strand_producer_close(p, 0);
   /* A client that is still ending might look at a ticket. */
   strand_deliveries_free(&p->deliveries, !p->detached);
-  if (p->log != NULL) strand_log_set_notify(p->log, NULL, NULL);
+  if (p->log != NULL) strand_log_set_fd(p->log, -1);
   strand_log_release(p->log);
   if (p->fd >= 0) close(p->fd);
   free(p);

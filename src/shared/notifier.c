@@ -28,16 +28,12 @@ static void close_fds (strand_notifier *p) {
 }
 
 void strand_notifier_free (strand_notifier *p) {
-  if (p->log != NULL) strand_log_set_notify(p->log, NULL, NULL);
+  if (p->log != NULL) strand_log_set_fd(p->log, -1);
   close_fds(p);
   strand_warnings_free(p->warnings);
   strand_events_free(p->events);
   if (p->log != NULL) strand_log_release(p->log);
   strand_lock_free(&p->lock);
-}
-
-static void notify (void *notifier) {
-  strand_notifier_signal(notifier);
 }
 
 bool strand_notifier_open (strand_notifier *p, strand_failure *failure) {
@@ -56,12 +52,12 @@ bool strand_notifier_watch (strand_notifier *p, int timer_fd,
     strand_fail_descriptor(failure, "a consumer's epoll", errno);
     return false;
   }
-  if (p->has_log) strand_log_set_notify(p->log, notify, p);
+  if (p->has_log) strand_log_set_fd(p->log, p->wake_fd);
   return true;
 }
 
 void strand_notifier_mute (strand_notifier *p) {
-  if (p->has_log) strand_log_set_notify(p->log, NULL, NULL);
+  if (p->has_log) strand_log_set_fd(p->log, -1);
 }
 
 void strand_notifier_close (strand_notifier *p) {

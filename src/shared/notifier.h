@@ -9,7 +9,7 @@
 **   (1) The descriptors are both there, or both given back.
 **
 ** Thread: any puts in; lua takes. A leaf lock of its own, but to signal none is
-** taken: librdkafka's log does that.
+** taken: the log does so under its own.
 */
 #ifndef STRAND_NOTIFIER_H
 #define STRAND_NOTIFIER_H
