@@ -24,6 +24,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "base/clock.h"
+#include "base/interrupt.h"
 #include "consumer/consumer.h"
 #include "kafka/mock.h"
 #include "worker/worker.h"
@@ -110,8 +111,10 @@ static void handle (helper *s, strand_task *task) {
 
 static void serve (void *arg, strand_task *task, bool (*next)(void *arg),
                    void *next_arg) {
+  strand_interrupt_serve(interrupt, arg);
   do handle(arg, task);
   while (next(next_arg));
+  strand_interrupt_serve(NULL, NULL);
 }
 
 static void produce (const char *servers) {
@@ -164,8 +167,7 @@ static strand_consumer *open_consumer (const char *servers) {
                                .handler = { .open = open_state,
                                             .serve = serve,
                                             .close = close_state,
-                                            .release = release,
-                                            .interrupt = interrupt } };
+                                            .release = release } };
   strand_failure failure = { "", "" };
   strand_consumer *consumer = strand_consumer_open(&c, &failure);
   if (consumer == NULL || !strand_consumer_start(consumer, &failure)) {

@@ -50,11 +50,6 @@ static bool send_dead_letter (void *arg, strand_partition *p,
   return --((fixture *)arg)->unsent < 0;
 }
 
-static void hear_nothing (void *arg, unsigned what) {
-  (void)arg;
-  (void)what;
-}
-
 static void ignore (void *arg, const strand_orphan *orphan) {
   (void)arg;
   (void)orphan;
@@ -118,7 +113,7 @@ static strand_slot *open_fixture (fixture *s, strand_batch_by by) {
   admit(s, s->assigned.partition);
   strand_handover_post(&s->handover, 1);
   s->worker_slot = strand_mailbox_enter(&s->consumer.mailbox);
-  strand_interrupt_open(&s->worker_slot->interrupt, hear_nothing, s);
+  strand_interrupt_open(&s->worker_slot->interrupt);
   assert_true(
     strand_mailbox_take(&s->consumer.mailbox, s->worker_slot, NULL, NULL));
   slot = strand_mailbox_claim(&s->consumer.mailbox, s->worker_slot);

@@ -28,7 +28,7 @@ static void on_foreign (int number) {
 typedef struct target {
   strand_interrupt interrupt;
   atomic_uint heard;
-  atomic_int fixture; /* what the thread has done */
+  atomic_int step; /* what the thread has done */
   atomic_int leave;
   sem_t sem;
   int got;
@@ -63,14 +63,15 @@ static void wait_heard (target *t, unsigned bits) {
 
 static void *listen (void *arg) {
   target *t = arg;
-  strand_interrupt_open(&t->interrupt, hear, t);
-  atomic_store(&t->fixture, 1);
+  strand_interrupt_open(&t->interrupt);
+  strand_interrupt_serve(hear, t);
+  atomic_store(&t->step, 1);
   while (!atomic_load(&t->leave)) {
   }
-  atomic_store(&t->fixture, 2);
+  atomic_store(&t->step, 2);
   t->got = sem_wait(&t->sem);
   strand_interrupt_close();
-  atomic_store(&t->fixture, 3);
+  atomic_store(&t->step, 3);
   while (atomic_load(&t->leave) < 2) sched_yield();
   return NULL;
 }
@@ -80,15 +81,15 @@ static pthread_t start (target *t) {
   *t = (target){ .got = -1 };
   sem_init(&t->sem, 0, 0);
   assert_true(strand_thread_start(&thread, listen, t));
-  wait_for(&t->fixture, 1);
+  wait_for(&t->step, 1);
   return thread;
 }
 
 static void finish (target *t, pthread_t thread) {
   atomic_store(&t->leave, 1);
-  wait_for(&t->fixture, 2);
+  wait_for(&t->step, 2);
   sem_post(&t->sem);
-  wait_for(&t->fixture, 3);
+  wait_for(&t->step, 3);
   atomic_store(&t->leave, 2);
   pthread_join(thread, NULL);
 }
@@ -112,7 +113,7 @@ static void a_system_call_goes_on (void **state) {
   pthread_t thread = start(&t);
   (void)state;
   atomic_store(&t.leave, 1);
-  wait_for(&t.fixture, 2);
+  wait_for(&t.step, 2);
   for (unsigned i = 0; i < 8; i++) {
     strand_interrupt_send(&t.interrupt, 1u << i);
     wait_heard(&t, (2u << i) - 1);
@@ -127,7 +128,7 @@ static void nothing_is_heard_after_the_close (void **state) {
   (void)state;
   atomic_store(&t.leave, 1);
   sem_post(&t.sem);
-  wait_for(&t.fixture, 3);
+  wait_for(&t.step, 3);
   strand_interrupt_send(&t.interrupt, 1);
   atomic_store(&t.leave, 2);
   pthread_join(thread, NULL);
@@ -148,12 +149,33 @@ static void other_signals_go_to_who_had_them_before (void **state) {
   finish(&t, thread);
 }
 
+/* Between two calls of the handler: the next one must not end for it. */
+static void a_word_is_forgotten_while_nobody_serves (void **state) {
+  target t = { .got = -1 };
+  int before = atomic_load(&foreign);
+  (void)state;
+  strand_interrupt_open(&t.interrupt);
+  strand_interrupt_serve(hear, &t);
+  strand_interrupt_serve(NULL, NULL);
+  strand_interrupt_send(&t.interrupt, 1);
+  for (long i = 0; atomic_load(&t.interrupt.wanted) != 0; i++) {
+    assert_true(i < LIMIT);
+    sched_yield();
+  }
+  strand_interrupt_serve(hear, &t);
+  strand_interrupt_send(&t.interrupt, 2);
+  wait_heard(&t, 2);
+  strand_interrupt_close();
+  assert_int_equal(atomic_load(&foreign), before);
+}
+
 int main (void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_word_reaches_a_thread_that_never_looks),
     cmocka_unit_test(a_system_call_goes_on),
     cmocka_unit_test(nothing_is_heard_after_the_close),
     cmocka_unit_test(other_signals_go_to_who_had_them_before),
+    cmocka_unit_test(a_word_is_forgotten_while_nobody_serves),
   };
   struct sigaction action = { .sa_handler = on_foreign };
   sigaction(SIGURG, &action, NULL);

@@ -36,8 +36,9 @@ static void on_signal (int number, siginfo_t *info, void *context) {
   strand_interrupt *i = here;
   int saved = errno;
   unsigned what = i != NULL ? atomic_exchange(&i->wanted, 0) : 0;
-  if (what != 0) i->act(i->arg, what);
-  else pass_on(number, info, context);
+  void (*act)(void *, unsigned) = what != 0 ? i->act : NULL;
+  if (act != NULL) act(i->arg, what);
+  else if (what == 0) pass_on(number, info, context);
   errno = saved;
 }
 
@@ -57,11 +58,9 @@ static void mask (int how) {
   pthread_sigmask(how, &urgent, NULL);
 }
 
-void strand_interrupt_open (strand_interrupt *i,
-                            void (*act)(void *arg, unsigned what), void *arg) {
+void strand_interrupt_open (strand_interrupt *i) {
   i->thread = pthread_self();
-  i->act = act;
-  i->arg = arg;
+  i->act = NULL;
   atomic_store(&i->wanted, 0);
   here = i;
   mask(SIG_UNBLOCK);
@@ -70,6 +69,16 @@ void strand_interrupt_open (strand_interrupt *i,
 void strand_interrupt_close (void) {
   mask(SIG_BLOCK);
   here = NULL;
+}
+
+/* 'arg' is changed while no signal handler reads it. */
+void strand_interrupt_serve (void (*act)(void *arg, unsigned what),
+                             void *arg) {
+  strand_interrupt *i = here;
+  if (i == NULL) return;
+  i->act = NULL;
+  i->arg = arg;
+  i->act = act;
 }
 
 void strand_interrupt_send (strand_interrupt *i, unsigned what) {

@@ -6,7 +6,7 @@
 ** the only place from where the Lua state that runs may be touched.
 **
 **   owner                                worker
-**                                        1 strand_interrupt_open
+**                                        1 strand_interrupt_open, _serve
 **   2 strand_interrupt_send -- SIGURG -> 3 act(arg, what), between any two of
 **                                          its instructions
 **                                        4 strand_interrupt_close
@@ -31,15 +31,21 @@ typedef struct strand_interrupt {
   /* Bits are set by any before the signal is sent, and taken by the signal
   ** handler: none is lost, and two signals may be one. */
   atomic_uint wanted;
-  void (*act)(void *arg, unsigned what); /* does what a signal handler may */
-  void *arg;
+  /* Written by its thread, and read there by the signal handler: 'arg' while
+  ** there is no 'act'. */
+  void (*volatile act)(void *arg, unsigned what); /* NULL: nothing is done */
+  void *volatile arg;
 } strand_interrupt;
 
 /* Of the calling thread, from now on; it has one at a time. */
-void strand_interrupt_open (strand_interrupt *i,
-                            void (*act)(void *arg, unsigned what), void *arg);
-/* 'act' is not called any more. */
+void strand_interrupt_open (strand_interrupt *i);
+/* Nothing is done any more. */
 void strand_interrupt_close (void);
+
+/* What a word to the calling thread does from now on: 'act', which may do what
+** a signal handler may. NULL: nothing, and what comes is forgotten. Without
+** strand_interrupt_open this does nothing. */
+void strand_interrupt_serve (void (*act)(void *arg, unsigned what), void *arg);
 
 /* 'what': bits, which are collected until the thread looks. Thread: owner;
 ** the caller makes sure that the thread has not closed it meanwhile. */

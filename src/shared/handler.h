@@ -49,7 +49,8 @@ typedef struct strand_task {
   strand_outcome outcome; /* of a batch: stop_consumer and broken */
 } strand_task;
 
-/* What the thread of a task is interrupted for: bits. */
+/* What the thread of a task is interrupted for: bits. A handler that can be
+** says how while it serves (strand_interrupt_serve). */
 enum {
   STRAND_INTERRUPT_END = 1,  /* it has expired: it should end */
   STRAND_INTERRUPT_TRACE = 2 /* a traceback is wanted */
@@ -75,9 +76,6 @@ typedef struct strand_handler {
   /* Thread: any. The last user of 'config' is gone. */
   void (*release)(void *config);
   size_t stack_bytes; /* of a worker's thread; 0: the system's default */
-  /* The task that 'state' serves should be interrupted, or traced. Called in a
-  ** signal handler, at any point of serve. NULL: that cannot be done. */
-  void (*interrupt)(void *state, unsigned what);
 } strand_handler;
 
 #endif

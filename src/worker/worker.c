@@ -25,7 +25,6 @@ typedef struct worker {
   uint32_t slots;              /* of this batch, that have ended */
   int64_t since_us;            /* when this lease began; coarse */
   strand_task task;
-  void *volatile served; /* the state, while it serves; as 'slot' */
   /* Written by the signal handler, read by the thread that it is on. */
   strand_slot *volatile traced; /* a traceback is wanted of its record */
   volatile uint32_t traced_at;
@@ -258,11 +257,7 @@ static void serve_batch (worker *w) {
                             memory_order_release);
     }
     if (w->state == NULL) refuse_task(&w->task);
-    else {
-      w->served = w->state;
-      c->pool.handler.serve(w->state, &w->task, next_record, w);
-      w->served = NULL;
-    }
+    else c->pool.handler.serve(w->state, &w->task, next_record, w);
     if (w->task.outcome.broken) replace_state(w);
   }
   if (w->slots > 0) tell_ended(w);
@@ -302,6 +297,12 @@ void strand_task_warn (const strand_task *task, const char *text) {
                   "strand", text);
 }
 
+void strand_task_trace (const strand_task *task) {
+  worker *w = worker_of(task);
+  w->traced = w->slot;
+  w->traced_at = w->at;
+}
+
 bool strand_task_traceable (const strand_task *task) {
   const worker *w = worker_of(task);
   return w->slot != NULL && w->traced == w->slot && w->traced_at == w->at;
@@ -317,24 +318,13 @@ void strand_task_traced (strand_task *task, const char *text, size_t length) {
   strand_waker_wake(w->worker_slot->batch->waker);
 }
 
-/* In a signal handler. */
-static void interrupt (void *arg, unsigned what) {
-  worker *w = arg;
-  if (w->served == NULL || w->consumer->pool.handler.interrupt == NULL) return;
-  if (what & STRAND_INTERRUPT_TRACE) {
-    w->traced = w->slot;
-    w->traced_at = w->at;
-  }
-  w->consumer->pool.handler.interrupt(w->served, what);
-}
-
 /*
 ** The thread
 */
 
 static void work (worker *w) {
   strand_consumer *c = w->consumer;
-  strand_interrupt_open(&w->worker_slot->interrupt, interrupt, w);
+  strand_interrupt_open(&w->worker_slot->interrupt);
   if (!load(w)) strand_mailbox_unserve(&c->mailbox);
   else {
     while (strand_mailbox_take(&c->mailbox, w->worker_slot, become_idle, w)) {

@@ -27,7 +27,10 @@ int64_t strand_task_left_us (const strand_task *task);
 /* A warning in the consumer's log. */
 void strand_task_warn (const strand_task *task, const char *text);
 
-/* The traceback is wanted of the call that runs now. */
+/* A traceback is wanted of the record that runs now: said in a signal handler
+** of its thread (STRAND_INTERRUPT_TRACE). */
+void strand_task_trace (const strand_task *task);
+/* It is wanted of the call that runs now. */
 bool strand_task_traceable (const strand_task *task);
 void strand_task_traced (strand_task *task, const char *text, size_t length);
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/interrupt.h"
 #include "base/system.h"
 #include "core/engine.h"
 #include "kafka/log.h"
@@ -167,6 +168,13 @@ static void conclude (worker *w, int status) {
   strand_current_end(w->L, &w->current, SLOT_CACHE);
 }
 
+/* In a signal handler, at any point of serve. */
+static void interrupt (void *state, unsigned what) {
+  worker *w = state;
+  if (what & STRAND_INTERRUPT_TRACE) strand_task_trace(w->task);
+  strand_hook_arm(&w->hook, what);
+}
+
 static void serve (void *state, strand_task *task, bool (*next)(void *arg),
                    void *arg) {
   worker *w = state;
@@ -176,6 +184,7 @@ static void serve (void *state, strand_task *task, bool (*next)(void *arg),
   w->over = false;
   w->context.stop_consumer = &task->outcome.stop_consumer;
   w->context.task = task;
+  strand_interrupt_serve(interrupt, w);
   while (!w->over) {
     int status;
     lua_pushvalue(w->L, SLOT_SERVE);
@@ -187,6 +196,7 @@ static void serve (void *state, strand_task *task, bool (*next)(void *arg),
     if (task->outcome.broken) break;
     w->over = !next(arg);
   }
+  strand_interrupt_serve(NULL, NULL);
   lua_settop(w->L, SLOT_LAST); /* a hook may raise after the last record */
   w->context.stop_consumer = NULL;
   w->context.task = NULL;
@@ -402,10 +412,6 @@ void strand_handler_opened (lua_State *L, const char *what) {
   strand_task_warn(w->context.task, text);
 }
 
-static void interrupt (void *state, unsigned what) {
-  strand_hook_arm(&((worker *)state)->hook, what);
-}
-
 static void release (void *config) {
   strand_sources_release(config);
 }
@@ -428,7 +434,6 @@ strand_handler strand_handler_of (lua_State *L, strand_sources *sources) {
                              serve,
                              close_state,
                              release,
-                             stack,
-                             interrupt };
+                             stack };
   return handler;
 }
