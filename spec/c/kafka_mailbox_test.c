@@ -27,8 +27,8 @@
 typedef struct owner {
   strand_mailbox *mailbox;
   uint64_t seed;
-  strand_batch *batch;
-  atomic_int runs[STRAND_BATCH_SLOTS];
+  strand_lease_batch *batch;
+  atomic_int runs[STRAND_LEASE_BATCH_SLOTS];
   int wrong;
   int stuck;
 } owner;
@@ -81,10 +81,11 @@ static void *work (void *arg) {
 }
 
 static void post (owner *o) {
-  strand_batch *batch = aligned_alloc(64, (sizeof(*batch) + 63) & ~(size_t)63);
+  strand_lease_batch *batch = aligned_alloc(64, (sizeof(*batch) + 63)
+                                                  & ~(size_t)63);
   assert_non_null(batch);
   batch->waker = (strand_waker *)(void *)o;
-  batch->count = 1 + (uint32_t)pick(o, STRAND_BATCH_SLOTS);
+  batch->count = 1 + (uint32_t)pick(o, STRAND_LEASE_BATCH_SLOTS);
   atomic_init(&batch->refs, 1);
   atomic_init(&batch->cursor, 0);
   for (uint32_t i = 0; i < batch->count; i++) {
@@ -121,13 +122,13 @@ static void *own (void *arg) {
     post(o);
     first = o->batch->count;
     if (pick(o, 4) > 0) strand_mailbox_spread(o->mailbox);
-    if (pick(o, 4) == 0) first = strand_batch_recall(o->batch);
+    if (pick(o, 4) == 0) first = strand_lease_batch_recall(o->batch);
     while (!ended(o, first) && !o->stuck) {
       sched_yield();
       o->stuck = strand_clock_now() > deadline;
     }
     if (!o->stuck) check_runs(o, first);
-    strand_batch_unref(o->batch);
+    strand_lease_batch_unref(o->batch);
   }
   return NULL;
 }
@@ -176,10 +177,11 @@ static void stay (void *arg) {
   (void)arg;
 }
 
-static strand_batch *post_two (strand_mailbox *m) {
-  strand_batch *batch = aligned_alloc(64, (sizeof(*batch) + 63) & ~(size_t)63);
+static strand_lease_batch *post_two (strand_mailbox *m) {
+  strand_lease_batch *batch = aligned_alloc(64, (sizeof(*batch) + 63)
+                                                  & ~(size_t)63);
   assert_non_null(batch);
-  *batch = (strand_batch){ .count = 2 };
+  *batch = (strand_lease_batch){ .count = 2 };
   atomic_init(&batch->refs, 1);
   strand_mailbox_post(m, batch);
   return batch;
@@ -199,7 +201,7 @@ static strand_slot *claim (strand_mailbox *m,
 static void a_lost_worker_leaves_its_place_until_it_comes_back (void **state) {
   strand_mailbox m;
   strand_worker_slot *lost, *spare;
-  strand_batch *batch;
+  strand_lease_batch *batch;
   strand_slot *slot;
   (void)state;
   strand_mailbox_init(&m);
@@ -226,7 +228,7 @@ static void a_lost_worker_leaves_its_place_until_it_comes_back (void **state) {
   assert_int_equal(m.active + m.serving, 0);
   strand_mailbox_leave(&m, lost);
   strand_mailbox_leave(&m, spare);
-  strand_batch_unref(batch);
+  strand_lease_batch_unref(batch);
   strand_mailbox_destroy(&m);
 }
 
@@ -234,7 +236,7 @@ static void a_lost_worker_leaves_its_place_until_it_comes_back (void **state) {
 static void who_has_come_back_is_not_lost (void **state) {
   strand_mailbox m;
   strand_worker_slot *worker_slot;
-  strand_batch *first, *second;
+  strand_lease_batch *first, *second;
   strand_slot *slot;
   (void)state;
   strand_mailbox_init(&m);
@@ -254,8 +256,8 @@ static void who_has_come_back_is_not_lost (void **state) {
   m.closed = true;
   assert_false(strand_mailbox_take(&m, worker_slot, stay, NULL));
   strand_mailbox_leave(&m, worker_slot);
-  strand_batch_unref(first);
-  strand_batch_unref(second);
+  strand_lease_batch_unref(first);
+  strand_lease_batch_unref(second);
   strand_mailbox_destroy(&m);
 }
 

@@ -19,7 +19,7 @@
 
 #include "member/assignment.h"
 #include "member/owner.h"
-#include "shared/batch.h"
+#include "shared/lease_batch.h"
 
 /* A lease of it: the next 'count' of its records. */
 typedef struct strand_part {

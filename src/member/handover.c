@@ -39,9 +39,9 @@ void strand_handover_widen (strand_handover *h, size_t batch_size) {
 */
 
 /* One that is over, once neither mailbox nor worker holds it any more. */
-static strand_batch *take_spare (strand_handover *h) {
-  for (strand_batch **at = &h->spare; *at != NULL; at = &(*at)->older) {
-    strand_batch *batch = *at;
+static strand_lease_batch *take_spare (strand_handover *h) {
+  for (strand_lease_batch **at = &h->spare; *at != NULL; at = &(*at)->older) {
+    strand_lease_batch *batch = *at;
     if (atomic_load_explicit(&batch->refs, memory_order_acquire) > 1) continue;
     *at = batch->older;
     h->spare_count--;
@@ -50,8 +50,8 @@ static strand_batch *take_spare (strand_handover *h) {
   return NULL;
 }
 
-static strand_batch *new_batch (strand_handover *h) {
-  strand_batch *batch = take_spare(h);
+static strand_lease_batch *new_batch (strand_handover *h) {
+  strand_lease_batch *batch = take_spare(h);
   if (batch == NULL) {
     batch = aligned_alloc(64, (sizeof(*batch) + 63) & ~(size_t)63);
   }
@@ -63,9 +63,9 @@ static strand_batch *new_batch (strand_handover *h) {
   return batch;
 }
 
-static void retire_batch (strand_handover *h, strand_batch *batch) {
+static void retire_batch (strand_handover *h, strand_lease_batch *batch) {
   if (h->spare_count == SPARE_MAX) {
-    strand_batch_unref(batch);
+    strand_lease_batch_unref(batch);
     return;
   }
   batch->older = h->spare;
@@ -74,8 +74,8 @@ static void retire_batch (strand_handover *h, strand_batch *batch) {
 }
 
 /* Workers wrote to it last. */
-static void prepare_slot (strand_batch *batch, uint32_t i) {
-  if (i >= STRAND_BATCH_SLOTS) return;
+static void prepare_slot (strand_lease_batch *batch, uint32_t i) {
+  if (i >= STRAND_LEASE_BATCH_SLOTS) return;
   __builtin_prefetch(&batch->slots[i], 1);
   __builtin_prefetch(&batch->slots[i].harvested, 1);
 }
@@ -119,7 +119,7 @@ static bool reserve_batch_call (strand_handover *h) {
 }
 
 /* The next slot of the batch. 0: nothing may start, or no memory for it. */
-static uint32_t fill_next (strand_handover *h, strand_batch *batch,
+static uint32_t fill_next (strand_handover *h, strand_lease_batch *batch,
                            size_t room, int64_t now_us) {
   strand_slot *slot = &batch->slots[batch->count];
   size_t most = room > h->batch_most ? room : h->batch_most;
@@ -138,8 +138,8 @@ static uint32_t fill_next (strand_handover *h, strand_batch *batch,
 
 static size_t unstarted (const strand_handover *h) {
   size_t records = 0;
-  for (const strand_batch *b = h->batches; b != NULL; b = b->older) {
-    uint32_t at = b->count - strand_batch_unclaimed(b);
+  for (const strand_lease_batch *b = h->batches; b != NULL; b = b->older) {
+    uint32_t at = b->count - strand_lease_batch_unclaimed(b);
     if (at == 0) records += b->records;
     else
       for (; at < b->count; at++) records += b->slots[at].count;
@@ -149,7 +149,7 @@ static size_t unstarted (const strand_handover *h) {
 
 void strand_handover_post (strand_handover *h, int64_t now_us) {
   size_t out = unstarted(h), room;
-  strand_batch *batch;
+  strand_lease_batch *batch;
   if (h->owner->phase > STRAND_ENDING || out > h->max_ready / 2) return;
   room = h->max_ready - out;
   (void)strand_engine_throttle(h->owner->engine,
@@ -157,7 +157,7 @@ void strand_handover_post (strand_handover *h, int64_t now_us) {
   while (room > 0) {
     batch = new_batch(h);
     if (batch == NULL) return;
-    while (room > 0 && batch->count < STRAND_BATCH_SLOTS) {
+    while (room > 0 && batch->count < STRAND_LEASE_BATCH_SLOTS) {
       uint32_t records = fill_next(h, batch, room, now_us);
       if (records == 0) break;
       prepare_slot(batch, batch->count + 2);
@@ -182,7 +182,7 @@ void strand_handover_post (strand_handover *h, int64_t now_us) {
 ** Back
 */
 
-static void end_slot (strand_handover *h, strand_batch *batch,
+static void end_slot (strand_handover *h, strand_lease_batch *batch,
                       strand_slot *slot) {
   strand_assigned *assigned = slot->assigned;
   strand_watchdog_forget(h->watchdog, slot);
@@ -218,7 +218,7 @@ static strand_err judge (strand_handover *h, strand_slot *slot,
 }
 
 /* False: memory ran out; the slot is looked at again. */
-static bool harvest_batch_call (strand_handover *h, strand_batch *batch,
+static bool harvest_batch_call (strand_handover *h, strand_lease_batch *batch,
                                 strand_slot *slot, int64_t now_us,
                                 bool *found) {
   if (atomic_load_explicit(&slot->state, memory_order_acquire)
@@ -236,7 +236,7 @@ static bool harvest_batch_call (strand_handover *h, strand_batch *batch,
   return true;
 }
 
-static bool harvest_lease (strand_handover *h, strand_batch *batch,
+static bool harvest_lease (strand_handover *h, strand_lease_batch *batch,
                            strand_slot *slot, int64_t now_us, bool *found) {
   uint32_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
   uint32_t done = atomic_load_explicit(&slot->done, memory_order_acquire)
@@ -265,7 +265,7 @@ static bool harvest_lease (strand_handover *h, strand_batch *batch,
   return true;
 }
 
-static bool harvest_slot (strand_handover *h, strand_batch *batch,
+static bool harvest_slot (strand_handover *h, strand_lease_batch *batch,
                           strand_slot *slot, int64_t now_us, bool *found) {
   return slot->call != NULL ? harvest_batch_call(h, batch, slot, now_us, found)
                             : harvest_lease(h, batch, slot, now_us, found);
@@ -273,17 +273,17 @@ static bool harvest_slot (strand_handover *h, strand_batch *batch,
 
 /* What was posted a while ago and is not claimed: those who were woken for
 ** it are in slow handlers. */
-static void spread_batch (strand_handover *h, strand_batch *batch,
+static void spread_batch (strand_handover *h, strand_lease_batch *batch,
                           int64_t now_us) {
   if (now_us < batch->spread_us) return;
   batch->spread_us = INT64_MAX;
-  if (strand_batch_unclaimed(batch) > 0) {
+  if (strand_lease_batch_unclaimed(batch) > 0) {
     strand_mailbox_spread(&h->owner->consumer->mailbox);
   }
 }
 
 /* What ending the slot will touch. */
-static void fetch_ahead (const strand_batch *batch, uint32_t i) {
+static void fetch_ahead (const strand_lease_batch *batch, uint32_t i) {
   const strand_slot *slot;
   if (i >= batch->count) return;
   slot = &batch->slots[i];
@@ -291,9 +291,9 @@ static void fetch_ahead (const strand_batch *batch, uint32_t i) {
   __builtin_prefetch(slot->lease.shard, 1);
 }
 
-static void harvest_batch (strand_handover *h, strand_batch *batch,
+static void harvest_batch (strand_handover *h, strand_lease_batch *batch,
                            int64_t now_us, bool *found) {
-  uint32_t claimed = batch->count - strand_batch_unclaimed(batch);
+  uint32_t claimed = batch->count - strand_lease_batch_unclaimed(batch);
   while (batch->first_open < claimed
          && batch->slots[batch->first_open].settled)
     batch->first_open++;
@@ -305,7 +305,7 @@ static void harvest_batch (strand_handover *h, strand_batch *batch,
 }
 
 void strand_handover_harvest (strand_handover *h, int64_t now_us) {
-  strand_batch **at = &h->batches, *batch;
+  strand_lease_batch **at = &h->batches, *batch;
   bool found = false;
   strand_watchdog_begin(h->watchdog);
   while ((batch = *at) != NULL) {
@@ -340,8 +340,8 @@ static strand_err give_back (strand_handover *h, strand_slot *slot) {
 }
 
 void strand_handover_recall (strand_handover *h) {
-  for (strand_batch *b = h->batches; b != NULL; b = b->older) {
-    uint32_t first = strand_batch_recall(b);
+  for (strand_lease_batch *b = h->batches; b != NULL; b = b->older) {
+    uint32_t first = strand_lease_batch_recall(b);
     for (uint32_t i = b->count; i-- > first;) {
       strand_slot *slot = &b->slots[i];
       if (give_back(h, slot) != STRAND_OK) {
@@ -357,9 +357,9 @@ void strand_handover_recall (strand_handover *h) {
 void strand_handover_free (strand_handover *h) {
   if (h->batch_call != NULL) strand_batch_call_free(h->batch_call);
   while (h->spare != NULL) {
-    strand_batch *batch = h->spare;
+    strand_lease_batch *batch = h->spare;
     h->spare = batch->older;
-    strand_batch_unref(batch);
+    strand_lease_batch_unref(batch);
   }
 }
 
@@ -378,10 +378,11 @@ bool strand_handover_out (const strand_handover *h) {
 
 /* Of the batches the newest alone: there may be many. */
 void strand_handover_check (const strand_handover *h) {
-  const strand_batch *newest = h->batches;
+  const strand_lease_batch *newest = h->batches;
   uint32_t open = 0;
   unsigned spares = 0;
-  for (const strand_batch *b = h->spare; b != NULL; b = b->older) spares++;
+  for (const strand_lease_batch *b = h->spare; b != NULL; b = b->older)
+    spares++;
   assert(spares == h->spare_count && spares <= SPARE_MAX); /* (1) */
   for (uint32_t i = 0; newest != NULL && i < newest->count; i++) {
     if (!newest->slots[i].settled) open++;

@@ -21,8 +21,8 @@ typedef struct strand_handover {
   strand_watchdog *watchdog;
   strand_waker *waker;
 
-  strand_batch *batches; /* out, newest first */
-  strand_batch *spare;
+  strand_lease_batch *batches; /* out, newest first */
+  strand_lease_batch *spare;
   unsigned spare_count;
   size_t max_ready;
   size_t batch_most;             /* records of the largest batch of a route */

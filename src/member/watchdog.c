@@ -91,7 +91,7 @@ static void tell_lost (strand_watchdog *w, const strand_slot *slot,
 */
 
 /* False: it has just ended. */
-static bool expire (strand_watchdog *w, strand_batch *batch,
+static bool expire (strand_watchdog *w, strand_lease_batch *batch,
                     strand_slot *slot) {
   uint32_t at = slot->harvested;
   char reason[STRAND_DEADLINE_TEXT];
@@ -113,14 +113,15 @@ static bool expire (strand_watchdog *w, strand_batch *batch,
   return true;
 }
 
-static void lose (strand_watchdog *w, strand_batch *batch, strand_slot *slot) {
+static void lose (strand_watchdog *w, strand_lease_batch *batch,
+                  strand_slot *slot) {
   strand_consumer *c = w->owner->consumer;
   unsigned lost = strand_mailbox_lose(&c->mailbox, batch, slot);
   strand_failure failure;
   if (lost > 0) tell_lost(w, slot, strand_workers_spare(c, lost, &failure));
 }
 
-static int64_t watch_deadline (strand_watchdog *w, strand_batch *batch,
+static int64_t watch_deadline (strand_watchdog *w, strand_lease_batch *batch,
                                strand_slot *slot, strand_overdue *o,
                                int64_t now_us) {
   int64_t due = o->began_us + slot->deadline_us + TICK_US;
@@ -140,7 +141,7 @@ static int64_t watch_deadline (strand_watchdog *w, strand_batch *batch,
 ** Slow records
 */
 
-static int64_t ask_traceback (strand_watchdog *w, strand_batch *batch,
+static int64_t ask_traceback (strand_watchdog *w, strand_lease_batch *batch,
                               strand_slot *slot, strand_overdue *o,
                               int64_t now_us) {
   free(atomic_exchange(&slot->worker_slot->traceback, NULL));
@@ -150,7 +151,7 @@ static int64_t ask_traceback (strand_watchdog *w, strand_batch *batch,
   return now_us + TRACE_US;
 }
 
-static int64_t watch_slow (strand_watchdog *w, strand_batch *batch,
+static int64_t watch_slow (strand_watchdog *w, strand_lease_batch *batch,
                            strand_slot *slot, strand_overdue *o,
                            int64_t now_us) {
   char *traceback;
@@ -210,7 +211,7 @@ static int64_t patience (const strand_watchdog *w, const strand_slot *slot) {
   return slot->deadline_us > 0 ? min64(us, slot->deadline_us) : us;
 }
 
-void strand_watchdog_inspect (strand_watchdog *w, strand_batch *batch,
+void strand_watchdog_inspect (strand_watchdog *w, strand_lease_batch *batch,
                               strand_slot *slot, int64_t now_us) {
   int64_t began_us = began(slot), due;
   strand_overdue *o;

@@ -12,7 +12,7 @@
 
 #include "member/owner.h"
 #include "member/snapshot.h"
-#include "shared/batch.h"
+#include "shared/lease_batch.h"
 
 /* A record that runs longer than it should (watchdog.c). */
 typedef struct strand_overdue strand_overdue;
@@ -37,7 +37,7 @@ int64_t strand_watchdog_deadline (const strand_watchdog *w, unsigned route);
 /* All that is out is looked at now. */
 void strand_watchdog_begin (strand_watchdog *w);
 /* The slot's record runs: is it late? */
-void strand_watchdog_inspect (strand_watchdog *w, strand_batch *batch,
+void strand_watchdog_inspect (strand_watchdog *w, strand_lease_batch *batch,
                               strand_slot *slot, int64_t now_us);
 /* Some record of the slot has ended. */
 void strand_watchdog_drop (strand_watchdog *w, const strand_slot *slot);

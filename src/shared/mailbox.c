@@ -34,9 +34,9 @@ void strand_mailbox_leave (strand_mailbox *m,
 
 void strand_mailbox_destroy (strand_mailbox *m) {
   while (m->first != NULL) {
-    strand_batch *batch = m->first;
+    strand_lease_batch *batch = m->first;
     m->first = batch->next;
-    strand_batch_unref(batch);
+    strand_lease_batch_unref(batch);
   }
   while (m->left != NULL) {
     strand_worker_slot *worker_slot = m->left;
@@ -88,7 +88,7 @@ static unsigned wakeable_locked (const strand_mailbox *m) {
   return m->idle < room ? m->idle : room;
 }
 
-void strand_mailbox_post (strand_mailbox *m, strand_batch *batch) {
+void strand_mailbox_post (strand_mailbox *m, strand_lease_batch *batch) {
   uint64_t work_ns = (uint64_t)batch->count
                      * atomic_load_explicit(&m->slot_ns, memory_order_relaxed);
   uint64_t useful = work_ns / STRAND_WAKE_NS + 1;
@@ -120,11 +120,11 @@ void strand_mailbox_took (strand_mailbox *m, uint32_t slots, int64_t us) {
 }
 
 /* The first batch that may have something to claim. */
-static strand_batch *front_locked (strand_mailbox *m) {
-  while (m->first != NULL && strand_batch_unclaimed(m->first) == 0) {
-    strand_batch *batch = m->first;
+static strand_lease_batch *front_locked (strand_mailbox *m) {
+  while (m->first != NULL && strand_lease_batch_unclaimed(m->first) == 0) {
+    strand_lease_batch *batch = m->first;
     m->first = batch->next;
-    strand_batch_unref(batch);
+    strand_lease_batch_unref(batch);
   }
   return m->first;
 }
@@ -136,7 +136,7 @@ static bool should_end_locked (const strand_mailbox *m) {
 static void give_back_locked (strand_mailbox *m,
                               strand_worker_slot *worker_slot) {
   if (worker_slot->batch == NULL) return;
-  strand_batch_unref(worker_slot->batch);
+  strand_lease_batch_unref(worker_slot->batch);
   worker_slot->batch = NULL;
   if (worker_slot->lost) {
     worker_slot->lost = false;
@@ -147,7 +147,7 @@ static void give_back_locked (strand_mailbox *m,
 }
 
 static bool take_locked (strand_mailbox *m, strand_worker_slot *worker_slot) {
-  strand_batch *batch = front_locked(m);
+  strand_lease_batch *batch = front_locked(m);
   if (batch == NULL || m->active >= m->max_in_flight) return false;
   atomic_fetch_add_explicit(&batch->refs, 1, memory_order_relaxed);
   worker_slot->batch = batch;
@@ -190,24 +190,25 @@ bool strand_mailbox_take (strand_mailbox *m, strand_worker_slot *worker_slot,
 
 strand_slot *strand_mailbox_claim (strand_mailbox *m,
                                    strand_worker_slot *worker_slot) {
-  strand_batch *batch = worker_slot->batch;
+  strand_lease_batch *batch = worker_slot->batch;
   uint32_t at;
   if (atomic_load_explicit(&m->generation, memory_order_relaxed)
       != worker_slot->generation)
     return NULL;
-  if (strand_batch_unclaimed(batch) == 0) return NULL;
+  if (strand_lease_batch_unclaimed(batch) == 0) return NULL;
   at = atomic_fetch_add_explicit(&batch->cursor, 1, memory_order_acq_rel);
   return at < batch->count ? &batch->slots[at] : NULL;
 }
 
 /* Its worker is in the handler: so its thread lives. */
-static bool runs_locked (const strand_batch *batch, const strand_slot *slot) {
+static bool runs_locked (const strand_lease_batch *batch,
+                         const strand_slot *slot) {
   return slot->worker_slot->batch == batch
          && atomic_load_explicit(&slot->state, memory_order_acquire)
               != STRAND_SLOT_ENDED;
 }
 
-void strand_mailbox_interrupt (strand_mailbox *m, strand_batch *batch,
+void strand_mailbox_interrupt (strand_mailbox *m, strand_lease_batch *batch,
                                strand_slot *slot, unsigned what) {
   strand_lock_take(&m->lock);
   if (runs_locked(batch, slot)) {
@@ -216,7 +217,7 @@ void strand_mailbox_interrupt (strand_mailbox *m, strand_batch *batch,
   strand_lock_release(&m->lock);
 }
 
-unsigned strand_mailbox_lose (strand_mailbox *m, strand_batch *batch,
+unsigned strand_mailbox_lose (strand_mailbox *m, strand_lease_batch *batch,
                               strand_slot *slot) {
   unsigned lost;
   strand_lock_take(&m->lock);

@@ -11,7 +11,7 @@
 **                                              order; 'done' after each
 **   7 harvests done and outcome  <---------- 6 state = ENDED, last of all
 **
-** What passes is a batch of slots (batch.h), which its owner may recall.
+** What passes is a batch of slots (lease_batch.h), which its owner may recall.
 **
 ** An owner that sleeps is woken when a batch has no slot left to claim, when a
 ** worker that ended a slot finds nothing more to do, and when a record failed
@@ -42,13 +42,13 @@
 
 #include "base/interrupt.h"
 #include "base/lock.h"
-#include "shared/batch.h"
+#include "shared/lease_batch.h"
 
 #define STRAND_WAKE_NS 100000
 
 /* A worker's place in the mailbox. */
 typedef struct strand_worker_slot {
-  strand_batch *batch; /* held, or NULL; written under lock */
+  strand_lease_batch *batch; /* held, or NULL; written under lock */
   unsigned generation;
   unsigned index;                   /* the worker's, from 1 */
   bool waits;                       /* until it is taken off the list */
@@ -61,8 +61,8 @@ typedef struct strand_worker_slot {
 
 typedef struct strand_mailbox {
   strand_lock lock;
-  strand_batch *first;
-  strand_batch *last;
+  strand_lease_batch *first;
+  strand_lease_batch *last;
   strand_worker_slot *waiting; /* who came last first */
   strand_worker_slot *left; /* kept until the mailbox goes: one that was woken
                              may have left before the signal comes */
@@ -87,7 +87,7 @@ unsigned strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
                                unsigned workers);
 
 /* Thread: owner. Keeps a reference of its own. */
-void strand_mailbox_post (strand_mailbox *m, strand_batch *batch);
+void strand_mailbox_post (strand_mailbox *m, strand_lease_batch *batch);
 /* Thread: owner. Slots lie unclaimed: wakes every worker that may run. */
 void strand_mailbox_spread (strand_mailbox *m);
 
@@ -108,11 +108,11 @@ strand_slot *strand_mailbox_claim (strand_mailbox *m,
 void strand_mailbox_took (strand_mailbox *m, uint32_t slots, int64_t us);
 /* Thread: owner. A word to the worker that runs the slot, if one still
 ** does. */
-void strand_mailbox_interrupt (strand_mailbox *m, strand_batch *batch,
+void strand_mailbox_interrupt (strand_mailbox *m, strand_lease_batch *batch,
                                strand_slot *slot, unsigned what);
 /* Thread: owner. The slot's worker counts as lost until it comes back. How
 ** many are lost now; 0: the slot has ended. */
-unsigned strand_mailbox_lose (strand_mailbox *m, strand_batch *batch,
+unsigned strand_mailbox_lose (strand_mailbox *m, strand_lease_batch *batch,
                               strand_slot *slot);
 /* Thread: any. */
 unsigned strand_mailbox_lost (strand_mailbox *m);

@@ -107,7 +107,7 @@ static void tell_ended (const worker *w) {
   strand_pool_ended(&w->consumer->pool, w->since_us);
 }
 
-/* Invariant (2) of batch.h: ENDED is the last word on a slot. */
+/* Invariant (2) of lease_batch.h: ENDED is the last word on a slot. */
 static void end_slot (worker *w) {
   strand_slot *slot = w->slot;
   bool has_outcome = slot->has_outcome;
@@ -207,7 +207,7 @@ static bool end_record (worker *w) {
 }
 
 static bool begin_slot (worker *w) {
-  strand_batch *batch = w->worker_slot->batch;
+  strand_lease_batch *batch = w->worker_slot->batch;
   strand_slot *slot = strand_mailbox_claim(&w->consumer->mailbox,
                                            w->worker_slot);
   if (slot == NULL) return false;
@@ -243,7 +243,7 @@ static void become_idle (void *arg) {
 
 static void serve_batch (worker *w) {
   strand_consumer *c = w->consumer;
-  strand_batch *batch = w->worker_slot->batch;
+  strand_lease_batch *batch = w->worker_slot->batch;
   int64_t begun = strand_clock_us();
   if (w->owner != batch->waker) become_idle(w);
   w->owner = batch->waker;

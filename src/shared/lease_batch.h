@@ -1,5 +1,6 @@
 /*
-** batch.h - slots of leases, which cross from an owner to the workers and back
+** lease_batch.h - slots of leases, which cross from an owner to the workers
+** and back
 **
 ** Recall: the owner exchanges the cursor for the end. What was not claimed
 ** before is the owner's again; what was, runs.
@@ -16,8 +17,8 @@
 **
 ** Thread: owner and worker, by turns: each field says who.
 */
-#ifndef STRAND_BATCH_H
-#define STRAND_BATCH_H
+#ifndef STRAND_LEASE_BATCH_H
+#define STRAND_LEASE_BATCH_H
 
 #include <stdatomic.h>
 
@@ -25,7 +26,7 @@
 #include "core/engine.h"
 #include "shared/handler.h"
 
-#define STRAND_BATCH_SLOTS 256
+#define STRAND_LEASE_BATCH_SLOTS 256
 /* In a slot's 'done': the record of that number has passed its deadline, and
 ** no other of the lease may begin. */
 #define STRAND_SLOT_EXPIRED UINT32_C(0x80000000)
@@ -77,40 +78,42 @@ typedef struct strand_slot {
   strand_lease lease;
 } strand_slot;
 
-typedef struct strand_batch {
-  struct strand_batch *next; /* in the mailbox */
-  strand_waker *waker;       /* the owner's */
+typedef struct strand_lease_batch {
+  struct strand_lease_batch *next; /* in the mailbox */
+  strand_waker *waker;             /* the owner's */
   uint32_t count;
   atomic_int refs; /* by who holds it; who is last frees it */
   /* Workers claim by fetch-and-add, the owner recalls by an exchange: so each
   ** slot is one's (invariant 1). */
   _Alignas(64) _Atomic uint32_t cursor;
   /* the owner's */
-  _Alignas(64) struct strand_batch *older; /* out, or kept for the next */
-  uint32_t records;                        /* of all slots */
+  _Alignas(
+    64) struct strand_lease_batch *older; /* out, or kept for the next */
+  uint32_t records;                       /* of all slots */
   uint32_t open;       /* slots the owner has not harvested */
   uint32_t first_open; /* all before it are over */
   int64_t spread_us;   /* when all workers are woken for it */
-  _Alignas(64) strand_slot slots[STRAND_BATCH_SLOTS];
-  strand_outcome outcomes[STRAND_BATCH_SLOTS]; /* of slots that have one:
+  _Alignas(64) strand_slot slots[STRAND_LEASE_BATCH_SLOTS];
+  strand_outcome outcomes[STRAND_LEASE_BATCH_SLOTS]; /* of slots that have one:
                               seldom, so not where their lines go to and fro */
-} strand_batch;
+} strand_lease_batch;
 
-static inline strand_outcome *strand_slot_outcome (strand_batch *batch,
+static inline strand_outcome *strand_slot_outcome (strand_lease_batch *batch,
                                                    const strand_slot *slot) {
   return &batch->outcomes[slot - batch->slots];
 }
 
 /* Thread: owner. Takes all slots that are not claimed out of the workers'
 ** reach: returns the first of them, batch->count for none. */
-uint32_t strand_batch_recall (strand_batch *batch);
+uint32_t strand_lease_batch_recall (strand_lease_batch *batch);
 /* Thread: any. Slots that nobody has claimed. */
-static inline uint32_t strand_batch_unclaimed (const strand_batch *batch) {
+static inline uint32_t
+strand_lease_batch_unclaimed (const strand_lease_batch *batch) {
   uint32_t at = atomic_load_explicit(&batch->cursor, memory_order_relaxed);
   return at < batch->count ? batch->count - at : 0;
 }
 
 /* Thread: any. */
-void strand_batch_unref (strand_batch *batch);
+void strand_lease_batch_unref (strand_lease_batch *batch);
 
 #endif

@@ -1,7 +1,8 @@
 /*
-** batch.c - slots of leases, which cross from an owner to the workers and back
+** lease_batch.c - slots of leases, which cross from an owner to the workers
+** and back
 */
-#include "shared/batch.h"
+#include "shared/lease_batch.h"
 
 #include <stdlib.h>
 
@@ -14,13 +15,13 @@ bool strand_slot_call_stopped (const strand_slot_call *call) {
   return false;
 }
 
-uint32_t strand_batch_recall (strand_batch *batch) {
+uint32_t strand_lease_batch_recall (strand_lease_batch *batch) {
   uint32_t at = atomic_exchange_explicit(&batch->cursor, batch->count,
                                          memory_order_acq_rel);
   return at < batch->count ? at : batch->count;
 }
 
-void strand_batch_unref (strand_batch *batch) {
+void strand_lease_batch_unref (strand_lease_batch *batch) {
   if (atomic_fetch_sub_explicit(&batch->refs, 1, memory_order_acq_rel) == 1) {
     free(batch);
   }
