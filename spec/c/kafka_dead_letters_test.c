@@ -16,9 +16,9 @@
 
 #include "base/clock.h"
 #include "consumer/consumer.h"
+#include "kafka/mock.h"
 #include "member/dead_letter_format.h"
 #include "member/member.h"
-#include "kafka/mock.h"
 #include "../support/c11_threads.h"
 
 #define PARTITIONS 4

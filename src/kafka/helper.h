@@ -2,10 +2,10 @@
 ** helper.h - the calls of librdkafka that block, for one member
 **
 ** The owner must go on serving its group while the broker takes its time: it
-** leaves an errand here and finds the answer at strand_helper_answer, after
+** leaves a call here and finds the answer at strand_helper_answer, after
 ** a wake. Errands are done one after another.
 **
-** Thread: owner leaves errands and takes answers; helper does them. One leaf
+** Thread: owner leaves calls and takes answers; helper makes them. One leaf
 ** mutex, not held during a call.
 */
 #ifndef STRAND_HELPER_H

@@ -162,33 +162,33 @@ described (const struct rd_kafka_metadata *all,
   return NULL;
 }
 
+static bool has_no_leader (const rd_kafka_topic_partition_t *p) {
+  strand_error_kind kind = strand_error_kind_of(p->err);
+  return kind == STRAND_ERROR_UNREACHABLE || kind == STRAND_ERROR_LEADER;
+}
+
 /* Whether copies are too few is the topic's setting, which not everybody may
 ** read: that some are missing is told to who knows that nothing goes on. */
-static bool is_stalled (const struct rd_kafka_metadata *all,
-                        rd_kafka_topic_partition_t *p) {
-  const rd_kafka_metadata_partition_t *known = described(all, p);
-  strand_error_kind kind = strand_error_kind_of(p->err);
-  if (kind == STRAND_ERROR_UNREACHABLE || kind == STRAND_ERROR_LEADER)
-    return true;
-  if (p->err != RD_KAFKA_RESP_ERR_NO_ERROR || known == NULL
-      || known->isr_cnt >= known->replica_cnt)
-    return false;
-  p->err = RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
-  p->offset = known->isr_cnt;
-  p->opaque = (void *)(intptr_t)known->replica_cnt;
-  return true;
+static bool lacks_copies (const rd_kafka_topic_partition_t *p,
+                          const rd_kafka_metadata_partition_t *known) {
+  return p->err == RD_KAFKA_RESP_ERR_NO_ERROR && known != NULL
+         && known->isr_cnt < known->replica_cnt;
 }
 
 static rd_kafka_topic_partition_list_t *stalled_of (const inquiry *q) {
   rd_kafka_topic_partition_list_t *stalled = rd_kafka_topic_partition_list_new(
     0);
   for (int i = 0; i < q->list->cnt; i++) {
-    rd_kafka_topic_partition_t *p = &q->list->elems[i], *one;
-    if (!is_stalled(q->all, p)) continue;
+    const rd_kafka_topic_partition_t *p = &q->list->elems[i];
+    const rd_kafka_metadata_partition_t *known = described(q->all, p);
+    rd_kafka_topic_partition_t *one;
+    if (!has_no_leader(p) && !lacks_copies(p, known)) continue;
     one = rd_kafka_topic_partition_list_add(stalled, p->topic, p->partition);
     one->err = p->err;
-    one->offset = p->offset;
-    one->opaque = p->opaque;
+    if (has_no_leader(p)) continue;
+    one->err = RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
+    one->offset = known->isr_cnt;
+    one->opaque = (void *)(intptr_t)known->replica_cnt;
   }
   return stalled;
 }

@@ -10,10 +10,10 @@
 #include "lua/fields.h"
 #include "lua/object.h"
 #include "lua/worker/batch.h"
+#include "lua/worker/handler_result.h"
 #include "lua/worker/outcome.h"
 #include "lua/worker/reason.h"
 #include "lua/worker/record.h"
-#include "lua/worker/handler_result.h"
 
 #define FIXTURE "strand.testing.Stage"
 #define CALL "strand.testing.Call"

@@ -11,12 +11,12 @@
 #define STRAND_COMMITTER_H
 
 #include "base/waker.h"
-#include "kafka/join_watch.h"
 #include "kafka/alert.h"
+#include "kafka/join_watch.h"
+#include "member/health.h"
 #include "member/membership.h"
 #include "member/owner.h"
 #include "member/snapshot.h"
-#include "member/health.h"
 #include "shared/problem.h"
 
 typedef struct strand_committer {

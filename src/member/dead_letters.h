@@ -8,7 +8,7 @@
 **                      +------- AGAIN <--------+              the engine is
 **                     back-off       it may still be taken          told
 **
-** A record is the engine's, and aside, until the engine is told. A letter
+** A record is the engine's, and waits, until the engine is told. A dead letter
 ** whose partition is revoked forgets its record: unless it is out it goes at
 ** once, else with its report, which changes nothing.
 **

@@ -14,11 +14,11 @@
 #include "base/waker.h"
 #include "member/assignment.h"
 #include "member/handover.h"
+#include "member/health.h"
 #include "member/owner.h"
 #include "member/position.h"
 #include "member/snapshot.h"
 #include "member/topics.h"
-#include "member/health.h"
 
 /* What it needs; set when the member is made. */
 typedef struct strand_epochs {

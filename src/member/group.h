@@ -15,6 +15,7 @@
 #include "member/committer.h"
 #include "member/epochs.h"
 #include "member/handover.h"
+#include "member/health.h"
 #include "member/membership.h"
 #include "member/outage.h"
 #include "member/owner.h"
@@ -22,7 +23,6 @@
 #include "member/shares.h"
 #include "member/snapshot.h"
 #include "member/topics.h"
-#include "member/health.h"
 
 typedef struct strand_group {
   /* set when the member is made, and only read */

@@ -14,8 +14,8 @@
 #ifndef STRAND_KNOWN_ERRORS_H
 #define STRAND_KNOWN_ERRORS_H
 
-#include "kafka/signs.h"
 #include "kafka/alert.h"
+#include "kafka/signs.h"
 #include "member/assignment.h"
 #include "member/owner.h"
 #include "shared/problem.h"

@@ -18,9 +18,9 @@
 #ifndef STRAND_OUTAGE_H
 #define STRAND_OUTAGE_H
 
+#include "kafka/alert.h"
 #include "kafka/helper.h"
 #include "kafka/signs.h"
-#include "kafka/alert.h"
 #include "member/assignment.h"
 #include "member/membership.h"
 #include "member/owner.h"

@@ -17,10 +17,10 @@
 
 #include "base/lock.h"
 #include "base/waker.h"
+#include "kafka/alert.h"
 #include "kafka/helper.h"
 #include "kafka/log.h"
 #include "kafka/placement.h"
-#include "kafka/alert.h"
 #include "member/owner.h"
 #include "producer/outgoing.h"
 

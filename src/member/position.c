@@ -20,9 +20,9 @@
 ** is dropped; it is read again after the seek. Of a partition one such
 ** question is out at a time, so that no seek comes behind a later one.
 **
-**   SETTLED -- strand_position_expected --> DOUBT: watermarks are asked for
-**      ^                                      |
-**      +---- answered ---- PLACE: sought <----+---- strand_position_place
+**   SETTLED -- strand_position_accept --> VERIFY: watermarks are asked for
+**      ^                                     |
+**      +---- answered ---- PLACE: sought <---+---- strand_position_place
 **
 ** What fails is done again after a back-off.
 */
@@ -255,8 +255,8 @@ void strand_position_back (strand_assigned *assigned, int64_t now_us) {
   else try_again(assigned, now_us);
 }
 
-bool strand_position_expected (strand_positions *s, strand_assigned *assigned,
-                               int64_t offset, int64_t now_us) {
+bool strand_position_accept (strand_positions *s, strand_assigned *assigned,
+                             int64_t offset, int64_t now_us) {
   int64_t base = strand_partition_position(assigned->partition);
   if (base < 0 || offset == base
       || (assigned->position.sought && offset > base)) {
@@ -269,10 +269,10 @@ bool strand_position_expected (strand_positions *s, strand_assigned *assigned,
   return false;
 }
 
-bool strand_position_has_claimed (strand_positions *s,
-                                  strand_assigned *assigned,
-                                  const rd_kafka_message_t *msg,
-                                  int64_t now_us) {
+bool strand_position_accept_length (strand_positions *s,
+                                    strand_assigned *assigned,
+                                    const rd_kafka_message_t *msg,
+                                    int64_t now_us) {
   strand_partition *p = assigned->partition;
   int64_t low, high = msg->offset;
   if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR

@@ -12,8 +12,8 @@
 
 #include "kafka/helper.h"
 #include "member/assignment.h"
-#include "member/owner.h"
 #include "member/health.h"
+#include "member/owner.h"
 
 #define STRAND_NOWHERE RD_KAFKA_OFFSET_INVALID
 
@@ -38,23 +38,24 @@ void strand_positions_init (strand_positions *s, const strand_owner *owner,
                             const strand_assignment *assignment,
                             const strand_health *health);
 void strand_position_restore (strand_positions *s);
-/* Answers of the helper: committed offsets; of a partition, for DOUBT and
+/* Answers of the helper: committed offsets; of a partition, for VERIFY and
 ** PLACE. */
 void strand_position_committed (strand_positions *s, const strand_call *call,
                                 int64_t now_us);
 void strand_position_answer (strand_positions *s, strand_assigned *assigned,
                              const strand_call *call, int64_t now_us);
-/* The first of what was read is at 'offset', or the end is there. False: it
-** is in doubt; drop what was read. */
-bool strand_position_expected (strand_positions *s, strand_assigned *assigned,
-                               int64_t offset, int64_t now_us);
-/* Is the log as long as the commit's metadata says? If not, it is not the
-** log of that commit, and what it says is done is not: false, the message is
-** to be dropped, and the leader is asked. */
-bool strand_position_has_claimed (strand_positions *s,
-                                  strand_assigned *assigned,
-                                  const rd_kafka_message_t *msg,
-                                  int64_t now_us);
+/* The first of what was read is at 'offset', or the end is there. False: it is
+** in doubt, and is verified; drop what was read. */
+bool strand_position_accept (strand_positions *s, strand_assigned *assigned,
+                             int64_t offset, int64_t now_us);
+/* With strand_position_claims. True: the log is as long as the commit's
+** metadata says, which is believed from now on. Else it is not the log of that
+** commit, and what it says is done is not: false, the message is to be dropped,
+** and the leader is asked. */
+bool strand_position_accept_length (strand_positions *s,
+                                    strand_assigned *assigned,
+                                    const rd_kafka_message_t *msg,
+                                    int64_t now_us);
 /* A record, or the end, is at 'offset', below the position: the log was made
 ** anew, or cut. Until it is reset it is not read. */
 void strand_position_below (strand_positions *s, strand_assigned *assigned,
@@ -88,12 +89,12 @@ strand_position_is_readable (const strand_assigned *assigned) {
   const strand_position *p = &assigned->position;
   return p->restored && !p->checking && !p->stuck;
 }
-/* Nothing came since it was placed: ask strand_position_expected. */
+/* Nothing came since it was placed: ask strand_position_accept. */
 static inline bool
 strand_position_is_unseen (const strand_assigned *assigned) {
   return !assigned->position.first_seen;
 }
-/* Ask strand_position_has_claimed. */
+/* How long the log is is to be compared. */
 static inline bool strand_position_claims (const strand_assigned *assigned) {
   return assigned->position.claimed >= 0;
 }

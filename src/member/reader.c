@@ -154,8 +154,8 @@ static bool take_record (strand_reader *reader, strand_assigned *assigned,
   strand_added added = STRAND_ADDED_ENOMEM;
   strand_record *r;
   if (strand_position_is_unseen(assigned)
-      && !strand_position_expected(reader->positions, assigned, msg->offset,
-                                   now_us))
+      && !strand_position_accept(reader->positions, assigned, msg->offset,
+                                 now_us))
     return false;
   r = copy_out(reader, assigned, msg);
   if (r != NULL) {
@@ -180,8 +180,7 @@ static bool take_record (strand_reader *reader, strand_assigned *assigned,
 static bool take_end (strand_reader *reader, strand_assigned *assigned,
                       int64_t offset, int64_t now_us) {
   if (strand_position_is_unseen(assigned)
-      && !strand_position_expected(reader->positions, assigned, offset,
-                                   now_us))
+      && !strand_position_accept(reader->positions, assigned, offset, now_us))
     return false;
   if (offset < strand_partition_position(assigned->partition)) {
     strand_position_below(reader->positions, assigned, offset);
@@ -202,8 +201,8 @@ static bool take (strand_reader *reader, strand_assigned *assigned,
       || msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
     strand_health_read(reader->health, assigned);
     if (strand_position_claims(assigned)
-        && !strand_position_has_claimed(reader->positions, assigned, msg,
-                                        now_us))
+        && !strand_position_accept_length(reader->positions, assigned, msg,
+                                          now_us))
       return false;
   }
   if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR) {

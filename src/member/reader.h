@@ -10,12 +10,12 @@
 #define STRAND_READER_H
 
 #include "member/assignment.h"
+#include "member/health.h"
 #include "member/outage.h"
 #include "member/owner.h"
 #include "member/position.h"
 #include "member/snapshot.h"
 #include "member/starts.h"
-#include "member/health.h"
 
 typedef struct strand_reader {
   /* set by init, and only read */

@@ -10,8 +10,8 @@
 #ifndef STRAND_TOPICS_H
 #define STRAND_TOPICS_H
 
-#include "kafka/helper.h"
 #include "kafka/alert.h"
+#include "kafka/helper.h"
 #include "member/assignment.h"
 #include "member/known_errors.h"
 #include "member/membership.h"

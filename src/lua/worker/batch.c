@@ -6,9 +6,9 @@
 #include <stdlib.h>
 
 #include "core/engine.h"
+#include "lua/worker/handler_result.h"
 #include "lua/worker/outcome.h"
 #include "lua/worker/reason.h"
-#include "lua/worker/handler_result.h"
 
 #define CURRENT 1 /* in the metatable: the batch of the call that runs */
 

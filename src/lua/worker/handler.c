@@ -13,6 +13,7 @@
 #include "lua/compat.h"
 #include "lua/worker/batch.h"
 #include "lua/worker/context.h"
+#include "lua/worker/handler_result.h"
 #include "lua/worker/hook.h"
 #include "lua/worker/loader.h"
 #include "lua/worker/memory.h"
@@ -20,7 +21,6 @@
 #include "lua/worker/reason.h"
 #include "lua/worker/record.h"
 #include "lua/worker/retry_function.h"
-#include "lua/worker/handler_result.h"
 
 /* Of the state's stack, and of the table under slots_key. */
 enum {
