@@ -1,11 +1,9 @@
 /*
 ** mock.c - see mock.h
 */
-#define _GNU_SOURCE /* dladdr, RTLD_DEFAULT */
 #include "kafka/mock.h"
 
 #include <arpa/inet.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -25,6 +23,7 @@
 #define OWN_DESCRIPTORS 7
 #define OWN_THREADS 4
 #include "kafka/errors.h"
+#include "kafka/symbols.h"
 
 typedef rd_kafka_resp_err_t answer;
 
@@ -89,21 +88,9 @@ static const struct {
   { "RECORD_LIST_TOO_LARGE", RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE }
 };
 
-/* Without RTLD_GLOBAL a module's own libraries are not in every C library's
-** default scope: then through the file that rd_kafka_version came from. */
-static void *find_symbol (const char *name) {
-  Dl_info info;
-  void *library;
-  void *symbol = dlsym(RTLD_DEFAULT, name);
-  if (symbol != NULL) return symbol;
-  if (dladdr((void *)(uintptr_t)&rd_kafka_version, &info) == 0) return NULL;
-  library = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
-  return library != NULL ? dlsym(library, name) : NULL;
-}
-
 static bool find_call (void *place, const char *name,
                        strand_failure *failure) {
-  void *symbol = find_symbol(name);
+  void *symbol = strand_symbol(name);
   if (symbol == NULL) {
     strand_fail(failure, "UNSUPPORTED_FEATURE",
                 "librdkafka %s has no %s: no mock cluster here",
