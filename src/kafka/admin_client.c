@@ -4,10 +4,15 @@
 #include "kafka/admin_client.h"
 
 #include <assert.h>
+#include <poll.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "kafka/errors.h"
+
+#define WAIT_MOST_MS (STRAND_ADMIN_REQUEST_MS - 60000)
+#define AGAIN_MS 100
+#define LATE_MS 500 /* librdkafka says that a request has timed out */
 
 /* librdkafka's: its mock names its clusters so. */
 static const char mock_id[] = "mockCluster";
@@ -53,6 +58,16 @@ strand_admin_client_request (strand_admin_client *c,
   return options;
 }
 
+rd_kafka_AdminOptions_t *
+strand_admin_client_request_until (strand_admin_client *c,
+                                   rd_kafka_admin_op_t operation,
+                                   double deadline, strand_failure *failure) {
+  int ms = strand_clock_left_ms(deadline);
+  if (ms < 1) ms = 1;
+  if (ms > STRAND_ADMIN_REQUEST_MS) ms = STRAND_ADMIN_REQUEST_MS;
+  return strand_admin_client_request(c, operation, ms, failure);
+}
+
 /* A request that was sent is not taken back, and may be carried out. */
 static void fail_late (const strand_admin_client *c, const char *what,
                        strand_failure *failure) {
@@ -80,6 +95,47 @@ rd_kafka_event_t *strand_admin_client_wait (strand_admin_client *c, int ms,
   else strand_fail_kafka(failure, err, what);
   rd_kafka_event_destroy(event);
   return NULL;
+}
+
+rd_kafka_event_t *strand_admin_client_wait_until (strand_admin_client *c,
+                                                  double deadline,
+                                                  const char *what,
+                                                  strand_failure *failure) {
+  return strand_admin_client_wait(c, strand_clock_left_ms(deadline) + LATE_MS,
+                                  what, failure);
+}
+
+rd_kafka_event_t *strand_admin_client_wait_first (strand_admin_client *c,
+                                                  double deadline,
+                                                  const char *what,
+                                                  strand_failure *failure) {
+  int ms = strand_clock_left_ms(deadline);
+  return strand_admin_client_wait(c, ms < WAIT_MOST_MS ? ms : WAIT_MOST_MS,
+                                  what, failure);
+}
+
+bool strand_admin_client_fail (const strand_admin_client *c,
+                               rd_kafka_resp_err_t err, const char *what,
+                               strand_failure *failure) {
+  if (strand_error_kind_of(err) == STRAND_ERROR_UNREACHABLE)
+    fail_late(c, what, failure);
+  else strand_fail_kafka(failure, err, what);
+  return false;
+}
+
+static bool coordinator_moves (const char *code) {
+  return strcmp(code, "NOT_COORDINATOR") == 0
+         || strcmp(code, "COORDINATOR_NOT_AVAILABLE") == 0
+         || strcmp(code, "COORDINATOR_LOAD_IN_PROGRESS") == 0;
+}
+
+bool strand_admin_client_again (const strand_failure *failure,
+                                double deadline) {
+  if (!coordinator_moves(failure->code)
+      || strand_clock_now() + AGAIN_MS / 1e3 >= deadline)
+    return false;
+  poll(NULL, 0, AGAIN_MS);
+  return true;
 }
 
 bool strand_admin_client_is_real (const strand_admin_client *c,

@@ -48,10 +48,42 @@ strand_admin_client_request (strand_admin_client *c,
                              rd_kafka_admin_op_t operation, int ms,
                              strand_failure *failure);
 
+/* The same for one that ends at the deadline. */
+rd_kafka_AdminOptions_t *
+strand_admin_client_request_until (strand_admin_client *c,
+                                   rd_kafka_admin_op_t operation,
+                                   double deadline, strand_failure *failure);
+
 /* Its answer, the caller's; NULL and a failure. 'what' is for messages. */
 rd_kafka_event_t *strand_admin_client_wait (strand_admin_client *c, int ms,
                                             const char *what,
                                             strand_failure *failure);
+
+/* The same for one that ends at the deadline by itself. */
+rd_kafka_event_t *strand_admin_client_wait_until (strand_admin_client *c,
+                                                  double deadline,
+                                                  const char *what,
+                                                  strand_failure *failure);
+
+/* The same for one that ends with its client, which is first: of a request to
+** a coordinator that has timed out librdkafka (2.0 to 2.15) drops a reference
+** twice as soon as the coordinator is connected, and that ends the process.
+** It is sent with STRAND_ADMIN_REQUEST_MS. */
+rd_kafka_event_t *strand_admin_client_wait_first (strand_admin_client *c,
+                                                  double deadline,
+                                                  const char *what,
+                                                  strand_failure *failure);
+
+/* What a call of librdkafka says that waits by itself. When no broker
+** answered in time, the cause is told. False, and the failure. */
+bool strand_admin_client_fail (const strand_admin_client *c,
+                               rd_kafka_resp_err_t err, const char *what,
+                               strand_failure *failure);
+
+/* A failure says that a group's coordinator moves, or has just started, and
+** there is time to ask again: waits until then. */
+bool strand_admin_client_again (const strand_failure *failure,
+                                double deadline);
 
 /* False and a failure: it is a mock cluster, and what can be done 'instead';
 ** or no broker has said so in time. Then it is known at once. */

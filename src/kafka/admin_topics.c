@@ -7,10 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "kafka/errors.h"
-
-#define LATE_MS 500 /* librdkafka says that a request has timed out */
 
 /*
 ** What the brokers said
@@ -76,26 +73,22 @@ void strand_topic_answers_free (strand_topic_answers *answers) {
 
 static const rd_kafka_topic_result_t **results_of (rd_kafka_event_t *event,
                                                    size_t *count) {
-  const rd_kafka_CreateTopics_result_t *created =
-    rd_kafka_event_CreateTopics_result(event); /* NULL: another event */
-  return created != NULL ? rd_kafka_CreateTopics_result_topics(created, count)
-                         : rd_kafka_DeleteTopics_result_topics(
-                           rd_kafka_event_DeleteTopics_result(event), count);
+  switch (rd_kafka_event_type(event)) {
+    case RD_KAFKA_EVENT_CREATETOPICS_RESULT:
+      return rd_kafka_CreateTopics_result_topics(
+        rd_kafka_event_CreateTopics_result(event), count);
+    case RD_KAFKA_EVENT_CREATEPARTITIONS_RESULT:
+      return rd_kafka_CreatePartitions_result_topics(
+        rd_kafka_event_CreatePartitions_result(event), count);
+    default:
+      return rd_kafka_DeleteTopics_result_topics(
+        rd_kafka_event_DeleteTopics_result(event), count);
+  }
 }
 
 /*
 ** Asking
 */
-
-static rd_kafka_AdminOptions_t *request (strand_admin_client *c,
-                                         rd_kafka_admin_op_t operation,
-                                         double deadline,
-                                         strand_failure *failure) {
-  int ms = strand_clock_left_ms(deadline);
-  if (ms < 1) ms = 1;
-  if (ms > STRAND_ADMIN_REQUEST_MS) ms = STRAND_ADMIN_REQUEST_MS;
-  return strand_admin_client_request(c, operation, ms, failure);
-}
 
 static bool take_answer (strand_admin_client *c, const char *what,
                          double deadline, strand_topic_answers *answers,
@@ -103,8 +96,8 @@ static bool take_answer (strand_admin_client *c, const char *what,
   const rd_kafka_topic_result_t **results;
   size_t count;
   bool ok;
-  rd_kafka_event_t *event = strand_admin_client_wait(
-    c, strand_clock_left_ms(deadline) + LATE_MS, what, failure);
+  rd_kafka_event_t *event = strand_admin_client_wait_until(c, deadline, what,
+                                                           failure);
   if (event == NULL) return false;
   results = results_of(event, &count);
   ok = take_results(results, count, answers, failure);
@@ -138,8 +131,8 @@ static bool ask_create (strand_admin_client *c, rd_kafka_NewTopic_t **topics,
                         size_t count, double deadline,
                         strand_topic_answers *answers,
                         strand_failure *failure) {
-  rd_kafka_AdminOptions_t *options = request(c, RD_KAFKA_ADMIN_OP_CREATETOPICS,
-                                             deadline, failure);
+  rd_kafka_AdminOptions_t *options = strand_admin_client_request_until(
+    c, RD_KAFKA_ADMIN_OP_CREATETOPICS, deadline, failure);
   if (options == NULL) return false;
   rd_kafka_CreateTopics(c->client->handle, topics, count, options, c->answers);
   rd_kafka_AdminOptions_destroy(options);
@@ -177,8 +170,8 @@ static bool ask_delete (strand_admin_client *c,
                         rd_kafka_DeleteTopic_t **topics, size_t count,
                         double deadline, strand_topic_answers *answers,
                         strand_failure *failure) {
-  rd_kafka_AdminOptions_t *options = request(c, RD_KAFKA_ADMIN_OP_DELETETOPICS,
-                                             deadline, failure);
+  rd_kafka_AdminOptions_t *options = strand_admin_client_request_until(
+    c, RD_KAFKA_ADMIN_OP_DELETETOPICS, deadline, failure);
   if (options == NULL) return false;
   rd_kafka_DeleteTopics(c->client->handle, topics, count, options, c->answers);
   rd_kafka_AdminOptions_destroy(options);
@@ -203,6 +196,57 @@ bool strand_admin_topics_delete (strand_admin_client *c,
   for (i = 0; i < count; i++) list[i] = rd_kafka_DeleteTopic_new(topics[i]);
   ok = ask_delete(c, list, count, deadline, answers, failure);
   rd_kafka_DeleteTopic_destroy_array(list, count);
+  free(list);
+  return ok;
+}
+
+/*
+** More partitions
+*/
+
+static bool ask_more (strand_admin_client *c,
+                      rd_kafka_NewPartitions_t **topics, size_t count,
+                      double deadline, strand_topic_answers *answers,
+                      strand_failure *failure) {
+  rd_kafka_AdminOptions_t *options = strand_admin_client_request_until(
+    c, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, deadline, failure);
+  if (options == NULL) return false;
+  rd_kafka_CreatePartitions(c->client->handle, topics, count, options,
+                            c->answers);
+  rd_kafka_AdminOptions_destroy(options);
+  return take_answer(c, "create_partitions", deadline, answers, failure);
+}
+
+static rd_kafka_NewPartitions_t *new_partitions (const strand_new_topic *topic,
+                                                 strand_failure *failure) {
+  char errstr[256];
+  rd_kafka_NewPartitions_t *made = rd_kafka_NewPartitions_new(
+    topic->name, (size_t)topic->partitions, errstr, sizeof(errstr));
+  if (made == NULL)
+    strand_fail(failure, "INVALID_ARG", "topic '%.200s': %s", topic->name,
+                errstr);
+  return made;
+}
+
+bool strand_admin_topics_extend (strand_admin_client *c,
+                                 const strand_new_topic *topics, size_t count,
+                                 double deadline,
+                                 strand_topic_answers *answers,
+                                 strand_failure *failure) {
+  rd_kafka_NewPartitions_t **list;
+  size_t made = 0;
+  bool ok;
+  if (count == 0) return true;
+  if (!strand_admin_client_is_real(c, deadline, "create_partitions",
+                                   "make the topic with as many", failure))
+    return false;
+  list = calloc(count, sizeof(*list));
+  if (list == NULL) return strand_admin_no_memory(failure);
+  while (made < count
+         && (list[made] = new_partitions(&topics[made], failure)) != NULL)
+    made++;
+  ok = made == count && ask_more(c, list, count, deadline, answers, failure);
+  rd_kafka_NewPartitions_destroy_array(list, made);
   free(list);
   return ok;
 }

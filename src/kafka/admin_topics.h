@@ -1,5 +1,5 @@
 /*
-** admin_topics.h - topics made and deleted
+** admin_topics.h - topics made, given more partitions, and deleted
 **
 ** Thread: lua.
 */
@@ -42,6 +42,14 @@ bool strand_admin_topics_create (strand_admin_client *c,
                                  strand_failure *failure);
 bool strand_admin_topics_delete (strand_admin_client *c,
                                  const char *const *topics, size_t count,
+                                 double deadline,
+                                 strand_topic_answers *answers,
+                                 strand_failure *failure);
+
+/* Of 'topics' only the name and the number of partitions that there are to
+** be count. */
+bool strand_admin_topics_extend (strand_admin_client *c,
+                                 const strand_new_topic *topics, size_t count,
                                  double deadline,
                                  strand_topic_answers *answers,
                                  strand_failure *failure);

@@ -3,17 +3,11 @@
 */
 #include "kafka/group_offsets.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "kafka/errors.h"
-
-#define AGAIN_MS 100
-#define WAIT_MOST_MS                                                          \
-  (STRAND_ADMIN_REQUEST_MS - 60000) /* its client is first */
 
 static const char what[] = "group_offsets";
 
@@ -95,16 +89,12 @@ static bool read_answer (rd_kafka_event_t *event,
 ** The question
 */
 
-/* The deadline ends the wait, not the request, which ends with its client:
-** of one that has timed out librdkafka (2.0 to 2.15) drops a reference twice
-** as soon as the coordinator is connected, and that ends the process. */
 static bool ask (strand_admin_client *reader, const char *group,
                  const rd_kafka_topic_partition_list_t *partitions,
                  double deadline, strand_group_offsets *offsets,
                  strand_failure *failure) {
   rd_kafka_ListConsumerGroupOffsets_t *request;
   rd_kafka_event_t *event;
-  int ms;
   bool ok;
   rd_kafka_AdminOptions_t *options = strand_admin_client_request(
     reader, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
@@ -115,20 +105,11 @@ static bool ask (strand_admin_client *reader, const char *group,
                                     options, reader->answers);
   rd_kafka_ListConsumerGroupOffsets_destroy(request);
   rd_kafka_AdminOptions_destroy(options);
-  ms = strand_clock_left_ms(deadline);
-  event = strand_admin_client_wait(
-    reader, ms < WAIT_MOST_MS ? ms : WAIT_MOST_MS, what, failure);
+  event = strand_admin_client_wait_first(reader, deadline, what, failure);
   if (event == NULL) return false;
   ok = read_answer(event, offsets, failure);
   rd_kafka_event_destroy(event);
   return ok;
-}
-
-/* The group's coordinator moves, or has just started. */
-static bool coordinator_moves (const char *code) {
-  return strcmp(code, "NOT_COORDINATOR") == 0
-         || strcmp(code, "COORDINATOR_NOT_AVAILABLE") == 0
-         || strcmp(code, "COORDINATOR_LOAD_IN_PROGRESS") == 0;
 }
 
 static int by_place (const void *a, const void *b) {
@@ -145,11 +126,8 @@ bool strand_group_offsets_read (
   strand_group_offsets *offsets, strand_failure *failure) {
   bool ok;
   while (!(ok = ask(reader, group, partitions, deadline, offsets, failure))
-         && coordinator_moves(failure->code)
-         && strand_clock_now() + AGAIN_MS / 1e3 < deadline) {
+         && strand_admin_client_again(failure, deadline))
     strand_group_offsets_free(offsets);
-    poll(NULL, 0, AGAIN_MS);
-  }
   if (!ok) strand_group_offsets_free(offsets);
   else if (offsets->count > 1)
     qsort(offsets->list, offsets->count, sizeof(*offsets->list), by_place);
