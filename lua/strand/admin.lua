@@ -1,7 +1,8 @@
--- admin.lua: topics and groups, from outside
+-- admin.lua: topics, settings and groups, from outside
 --
--- Every call waits for the brokers' answer; it is for tools, not for an
--- event loop. Used of strand.core:
+-- What it makes of several questions stands in admin_cluster.lua and
+-- admin_offsets.lua. Every call waits for the brokers' answer; it is for tools,
+-- not for an event loop. Used of strand.core:
 --
 -- core.admin(flat)     -> userdata | nil, message, code
 -- state()              -> "running" | "closed" | "forked"
@@ -9,8 +10,22 @@
 --               nil }, ... }, timeout) -> true | nil, message, code, answers
 --                      answers: { [topic] = true | { message, code } }, once the brokers gave them
 -- delete_topics({ name, ... }, timeout) -> true | nil, message, code, answers
+-- create_partitions({ { topic, partitions }, ... }, timeout)   as create_topics
+-- describe({ topic, ... } | nil, timeout) -> { cluster_id, controller, brokers, topics }
+-- configs("topic" | "broker", { name, ... }, timeout)
+--                      -> { { name, settings = { { name, value, source, ... }, ... } }, ... }
+-- alter_config("topic" | "broker", name, { set = { { name, value }, ... }, unset = { name, ... } |
+--              nil }, timeout) -> true | nil, message, code
 -- group_offsets(group, { topic, ... } | nil, timeout)
 --                      -> { { topic, partition, offset, metadata }, ... } | nil, message, code
+-- list_groups(timeout) -> { { group, state, simple } | { message, code }, ... }
+-- describe_groups({ group, ... }, timeout) -> { { group, state, members, ... }, ... }
+-- find_offsets({ { topic, partition, at }, ... }, timeout), at: milliseconds; -1, -2: the log's
+--                      end, its start -> { { topic, partition, offset | message, code }, ... }
+-- write_offsets(group, places, timeout), delete_offsets(group, places, timeout),
+-- delete_records(places, timeout)   the same, with offsets as 'at'
+-- read({ topic, partition, offset, end, records, bytes }, timeout) -> { records, ended }
+--                      each of these, and describe to configs: or nil, message, code
 -- oauth_needed(), oauth_set(token, expires, principal), oauth_fail(message)   with flat.has_oauth,
 --                      as the consumer's; after a failure a token is due until there is one
 -- next_log()           as the consumer's, with flat.has_log; after close() too
@@ -21,6 +36,10 @@ local object = require "strand.object"
 local check = require "strand.options.admin"
 local properties = require "strand.properties"
 local dispatcher = require "strand.dispatcher"
+local admin_cluster = require "strand.admin_cluster"
+local admin_offsets = require "strand.admin_offsets"
+
+local unpack = table.unpack or unpack
 
 local admin = {}
 local methods, lasting = {}, {}
@@ -44,9 +63,24 @@ local function ask(self, method, ...)
   return served(self, self.core[method](self.core, ...))
 end
 
+-- Several questions with one timeout: 'put(method, ...)' asks with what is left of it. -> put, what
+local function question(self, what, timeout)
+  local deadline = core.now() + timeout
+  return function(method, ...)
+    local arguments, count = { ... }, select("#", ...)
+    arguments[count + 1] = math.max(0, deadline - core.now())
+    return ask(self, method, unpack(arguments, 1, count + 1))
+  end, what
+end
+
 function methods:create_topics(topics, timeout)
   topics, timeout = check.create_topics(topics, timeout)
   return ask(self, "create_topics", topics, timeout)
+end
+
+function methods:create_partitions(topics, timeout)
+  topics, timeout = check.create_partitions(topics, timeout)
+  return ask(self, "create_partitions", topics, timeout)
 end
 
 function methods:delete_topics(topics, timeout)
@@ -56,6 +90,47 @@ end
 
 function methods:group_offsets(group, topics, timeout)
   return ask(self, "group_offsets", check.group_offsets(group, topics, timeout))
+end
+
+function methods:alter_config(what, timeout)
+  what, timeout = check.alter_config(what, timeout)
+  return ask(self, "alter_config", what.kind, what.name, { set = what.set, unset = what.unset },
+    timeout)
+end
+
+function methods:describe(what, timeout)
+  return admin_cluster.describe(question(self, check.describe(what, timeout)))
+end
+
+function methods:groups(names, timeout)
+  return admin_cluster.groups(question(self, check.groups(names, timeout)))
+end
+
+function methods:list_offsets(where, timeout)
+  return admin_offsets.list(question(self, check.list_offsets(where, timeout)))
+end
+
+function methods:lag(group, topics, timeout)
+  group, topics, timeout = check.lag(group, topics, timeout)
+  return admin_offsets.lag(question(self, topics, timeout), topics, group)
+end
+
+function methods:reset_offsets(group, where, timeout)
+  group, where, timeout = check.reset_offsets(group, where, timeout)
+  return admin_offsets.reset(question(self, where, timeout), where, group)
+end
+
+function methods:delete_group_offsets(group, topics, timeout)
+  group, topics, timeout = check.delete_group_offsets(group, topics, timeout)
+  return admin_offsets.delete_of_group(question(self, topics, timeout), topics, group)
+end
+
+function methods:delete_records(places, timeout)
+  return admin_offsets.delete_records(question(self, check.delete_records(places, timeout)))
+end
+
+function methods:read(what, timeout)
+  return admin_offsets.read(question(self, check.read(what, timeout)))
 end
 
 function lasting:close()

@@ -32,29 +32,50 @@ static bool open_client (strand_admin *admin, const strand_property *props,
   rd_kafka_conf_t *conf = strand_conf_new(RD_KAFKA_PRODUCER, props, count,
                                           failure);
   if (conf == NULL) return false;
-  /* Nothing is produced: no need for a producer id. */
+  /* Nothing is produced: no need for a producer id. Nor does a topic begin to
+  ** exist because somebody looks at it. */
   rd_kafka_conf_set(conf, "enable.idempotence", "false", NULL, 0);
+  rd_kafka_conf_set(conf, "allow.auto.create.topics", "false", NULL, 0);
   return strand_admin_client_open(&admin->own, RD_KAFKA_PRODUCER, conf, log,
                                   events_of(admin), failure);
+}
+
+/* The same connection, for a consumer. */
+static rd_kafka_conf_t *consumer_conf (const strand_admin *admin) {
+  rd_kafka_conf_t *conf = rd_kafka_conf_dup(
+    rd_kafka_conf(admin->own.client->handle));
+  char errstr[256];
+  /* no warnings of properties that a producer has and a consumer has not */
+  rd_kafka_conf_set(conf, "log_level", "3", errstr, sizeof(errstr));
+  return conf;
+}
+
+/* Takes 'conf'. It is to be closed also on failure. */
+static bool open_other (const strand_admin *admin, rd_kafka_conf_t *conf,
+                        strand_admin_client *other, strand_failure *failure) {
+  return strand_admin_client_open(other, RD_KAFKA_CONSUMER, conf,
+                                  admin->own.client->opaque.log,
+                                  events_of(admin), failure)
+         && (admin->token == NULL
+             || strand_client_token(other->client, admin->token,
+                                    admin->expires_ms, admin->principal,
+                                    failure));
 }
 
 /* A client of the group; see group_offsets.h. */
 static bool open_reader (const strand_admin *admin, const char *group,
                          strand_admin_client *reader,
                          strand_failure *failure) {
-  const strand_client *client = admin->own.client;
-  rd_kafka_conf_t *conf = rd_kafka_conf_dup(rd_kafka_conf(client->handle));
+  rd_kafka_conf_t *conf = consumer_conf(admin);
   char errstr[256];
   rd_kafka_conf_set(conf, "group.id", group, errstr, sizeof(errstr));
-  /* no warnings of properties that a producer has and a consumer has not */
-  rd_kafka_conf_set(conf, "log_level", "3", errstr, sizeof(errstr));
-  return strand_admin_client_open(reader, RD_KAFKA_CONSUMER, conf,
-                                  client->opaque.log, events_of(admin),
-                                  failure)
-         && (admin->token == NULL
-             || strand_client_token(reader->client, admin->token,
-                                    admin->expires_ms, admin->principal,
-                                    failure));
+  return open_other(admin, conf, reader, failure);
+}
+
+static void close_other (strand_admin_client *other) {
+  strand_admin_client_check(other);
+  strand_admin_client_close(other, STRAND_ADMIN_END);
+  strand_admin_client_check(other);
 }
 
 static void forget_token (strand_admin *admin) {
@@ -146,6 +167,132 @@ bool strand_admin_delete_topics (strand_admin *admin,
                                     failure);
 }
 
+bool strand_admin_create_partitions (strand_admin *admin,
+                                     const strand_new_topic *topics,
+                                     size_t count, double timeout,
+                                     strand_topic_answers *answers,
+                                     strand_failure *failure) {
+  return strand_admin_topics_extend(&admin->own, topics, count,
+                                    strand_clock_now() + timeout, answers,
+                                    failure);
+}
+
+bool strand_admin_describe (strand_admin *admin, const char *const *topics,
+                            size_t count, double timeout, strand_reply *reply,
+                            strand_failure *failure) {
+  return strand_admin_cluster_describe(
+    &admin->own, topics, count, strand_clock_now() + timeout, reply, failure);
+}
+
+bool strand_admin_configs (strand_admin *admin, strand_config_kind kind,
+                           const char *const *names, size_t count,
+                           double timeout, strand_reply *reply,
+                           strand_failure *failure) {
+  return strand_admin_configs_describe(&admin->own, kind, names, count,
+                                       strand_clock_now() + timeout, reply,
+                                       failure);
+}
+
+bool strand_admin_alter_config (strand_admin *admin, strand_config_kind kind,
+                                const char *name,
+                                const strand_property *changes, size_t count,
+                                double timeout, strand_failure *failure) {
+  return strand_admin_configs_alter(&admin->own, kind, name, changes, count,
+                                    strand_clock_now() + timeout, failure);
+}
+
+/*
+** Places in topics
+*/
+
+bool strand_admin_find_offsets (strand_admin *admin,
+                                const strand_admin_place *places, size_t count,
+                                double timeout, strand_reply *reply,
+                                strand_failure *failure) {
+  return strand_admin_places_find(
+    &admin->own, places, count, strand_clock_now() + timeout, reply, failure);
+}
+
+bool strand_admin_delete_records (strand_admin *admin,
+                                  const strand_admin_place *places,
+                                  size_t count, double timeout,
+                                  strand_reply *reply,
+                                  strand_failure *failure) {
+  return strand_admin_places_delete(
+    &admin->own, places, count, strand_clock_now() + timeout, reply, failure);
+}
+
+bool strand_admin_read (strand_admin *admin, const strand_admin_reading *what,
+                        double timeout, strand_reply *reply,
+                        strand_failure *failure) {
+  double deadline = strand_clock_now() + timeout;
+  strand_admin_client reader = { NULL, NULL };
+  rd_kafka_conf_t *conf = consumer_conf(admin);
+  bool ok;
+  strand_admin_reader_configure(conf);
+  ok = open_other(admin, conf, &reader, failure)
+       && strand_admin_reader_read(&reader, what, deadline, reply, failure);
+  close_other(&reader);
+  return ok;
+}
+
+/*
+** Groups
+*/
+
+bool strand_admin_list_groups (strand_admin *admin, double timeout,
+                               strand_reply *reply, strand_failure *failure) {
+  return strand_admin_groups_list(&admin->own, strand_clock_now() + timeout,
+                                  reply, failure);
+}
+
+bool strand_admin_describe_groups (strand_admin *admin,
+                                   const char *const *groups, size_t count,
+                                   double timeout, strand_reply *reply,
+                                   strand_failure *failure) {
+  double deadline = strand_clock_now() + timeout;
+  strand_admin_client reader = { NULL, NULL };
+  bool ok = strand_admin_client_is_real(&admin->own, deadline, "groups",
+                                        "it knows no requests about groups",
+                                        failure)
+            && open_reader(admin, groups[0], &reader, failure)
+            && strand_admin_groups_describe(&reader, groups, count, deadline,
+                                            reply, failure);
+  close_other(&reader);
+  return ok;
+}
+
+bool strand_admin_write_offsets (strand_admin *admin, const char *group,
+                                 const strand_admin_place *places,
+                                 size_t count, double timeout,
+                                 strand_reply *reply,
+                                 strand_failure *failure) {
+  double deadline = strand_clock_now() + timeout;
+  strand_admin_client reader = { NULL, NULL };
+  bool ok = open_reader(admin, group, &reader, failure)
+            && strand_group_offsets_write(&reader, group, places, count,
+                                          deadline, reply, failure);
+  close_other(&reader);
+  return ok;
+}
+
+bool strand_admin_delete_offsets (strand_admin *admin, const char *group,
+                                  const strand_admin_place *places,
+                                  size_t count, double timeout,
+                                  strand_reply *reply,
+                                  strand_failure *failure) {
+  double deadline = strand_clock_now() + timeout;
+  strand_admin_client reader = { NULL, NULL };
+  bool ok = strand_admin_client_is_real(&admin->own, deadline,
+                                        "delete_group_offsets",
+                                        "take another group", failure)
+            && open_reader(admin, group, &reader, failure)
+            && strand_group_offsets_delete(&reader, group, places, count,
+                                           deadline, reply, failure);
+  close_other(&reader);
+  return ok;
+}
+
 /*
 ** Offsets of a group
 */
@@ -188,9 +335,7 @@ static bool read_offsets (const strand_admin *admin, const char *group,
   bool ok = open_reader(admin, group, &reader, failure)
             && strand_group_offsets_read(&reader, group, partitions, deadline,
                                          offsets, failure);
-  strand_admin_client_check(&reader);
-  strand_admin_client_close(&reader, STRAND_ADMIN_END);
-  strand_admin_client_check(&reader);
+  close_other(&reader);
   return ok;
 }
 

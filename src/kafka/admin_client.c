@@ -129,13 +129,16 @@ static bool coordinator_moves (const char *code) {
          || strcmp(code, "COORDINATOR_LOAD_IN_PROGRESS") == 0;
 }
 
-bool strand_admin_client_again (const strand_failure *failure,
-                                double deadline) {
-  if (!coordinator_moves(failure->code)
-      || strand_clock_now() + AGAIN_MS / 1e3 >= deadline)
-    return false;
+bool strand_admin_client_pause (double deadline) {
+  if (strand_clock_now() + AGAIN_MS / 1e3 >= deadline) return false;
   poll(NULL, 0, AGAIN_MS);
   return true;
+}
+
+bool strand_admin_client_again (const strand_failure *failure,
+                                double deadline) {
+  return coordinator_moves(failure->code)
+         && strand_admin_client_pause(deadline);
 }
 
 bool strand_admin_client_is_real (const strand_admin_client *c,

@@ -80,8 +80,11 @@ bool strand_admin_client_fail (const strand_admin_client *c,
                                rd_kafka_resp_err_t err, const char *what,
                                strand_failure *failure);
 
-/* A failure says that a group's coordinator moves, or has just started, and
-** there is time to ask again: waits until then. */
+/* There is time to ask again: waits until then. */
+bool strand_admin_client_pause (double deadline);
+
+/* The same, after a failure that says that a group's coordinator moves, or has
+** just started. */
 bool strand_admin_client_again (const strand_failure *failure,
                                 double deadline);
 

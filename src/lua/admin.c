@@ -4,37 +4,13 @@
 #include "lua/admin.h"
 
 #include "base/clock.h"
-#include "kafka/admin.h"
+#include "lua/admin_object.h"
+#include "lua/admin_requests.h"
 #include "lua/compat.h"
 #include "lua/fields.h"
-#include "lua/finalizers.h"
-#include "lua/lines.h"
 #include "lua/object.h"
 #include "lua/properties.h"
 #include "lua/worker/handler.h"
-
-#define ADMIN "strand.core.Admin"
-
-#define TIMEOUT 30.0 /* seconds, unless the caller says another */
-
-typedef struct admin {
-  strand_admin *kafka;          /* NULL: closed */
-  strand_group_offsets offsets; /* being turned into Lua values */
-  strand_topic_answers answers; /* the same */
-  strand_lines lines;           /* last as long as the object */
-  int generation;
-  strand_finalizers *finalizers; /* NULL: it is closed */
-} admin;
-
-static admin *check_self (lua_State *L) {
-  return luaL_checkudata(L, 1, ADMIN);
-}
-
-static strand_admin *check_open (lua_State *L) {
-  admin *self = check_self(L);
-  if (self->kafka == NULL) luaL_error(L, "attempt to use a closed admin");
-  return self->kafka;
-}
 
 /* { [topic] = true or { message, code } }; frees the answers. */
 static void push_answers (lua_State *L, strand_topic_answers *answers) {
@@ -54,7 +30,7 @@ static void push_answers (lua_State *L, strand_topic_answers *answers) {
 }
 
 /* true | nil, message, code, answers where there are some */
-static int push_result (lua_State *L, admin *self, int ok,
+static int push_result (lua_State *L, strand_admin_object *self, int ok,
                         const strand_failure *failure) {
   if (ok) {
     lua_pushboolean(L, 1);
@@ -109,33 +85,49 @@ static const strand_new_topic *push_topics (lua_State *L, int list,
 
 static int admin_create_topics (lua_State *L) {
   strand_failure failure;
-  admin *self = check_self(L);
+  strand_admin_object *self = strand_check_admin(L);
   const strand_new_topic *topics;
   size_t count;
-  double timeout = strand_opt_seconds(L, 3, TIMEOUT);
+  double timeout = strand_opt_seconds(L, 3, STRAND_ADMIN_TIMEOUT);
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
   topics = push_topics(L, 2, &count);
   strand_topic_answers_free(&self->answers); /* if pushing them raised */
   return push_result(L, self,
-                     strand_admin_create_topics(check_open(L), topics, count,
-                                                timeout, &self->answers,
-                                                &failure),
+                     strand_admin_create_topics(strand_check_open_admin(L),
+                                                topics, count, timeout,
+                                                &self->answers, &failure),
+                     &failure);
+}
+
+static int admin_create_partitions (lua_State *L) {
+  strand_failure failure;
+  strand_admin_object *self = strand_check_admin(L);
+  const strand_new_topic *topics;
+  size_t count;
+  double timeout = strand_opt_seconds(L, 3, STRAND_ADMIN_TIMEOUT);
+  if (strand_is_forked(self->generation)) return strand_push_forked(L);
+  topics = push_topics(L, 2, &count);
+  strand_topic_answers_free(&self->answers); /* if pushing them raised */
+  return push_result(L, self,
+                     strand_admin_create_partitions(strand_check_open_admin(L),
+                                                    topics, count, timeout,
+                                                    &self->answers, &failure),
                      &failure);
 }
 
 static int admin_delete_topics (lua_State *L) {
   strand_failure failure;
-  admin *self = check_self(L);
+  strand_admin_object *self = strand_check_admin(L);
   const char *const *names;
   size_t count;
-  double timeout = strand_opt_seconds(L, 3, TIMEOUT);
+  double timeout = strand_opt_seconds(L, 3, STRAND_ADMIN_TIMEOUT);
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
   names = strand_push_texts(L, 2, "argument 'topics'", &count);
   strand_topic_answers_free(&self->answers); /* if pushing them raised */
   return push_result(L, self,
-                     strand_admin_delete_topics(check_open(L), names, count,
-                                                timeout, &self->answers,
-                                                &failure),
+                     strand_admin_delete_topics(strand_check_open_admin(L),
+                                                names, count, timeout,
+                                                &self->answers, &failure),
                      &failure);
 }
 
@@ -149,17 +141,17 @@ static void push_offset (lua_State *L, const strand_group_offset *offset) {
 
 static int admin_group_offsets (lua_State *L) {
   strand_failure failure;
-  admin *self = check_self(L);
+  strand_admin_object *self = strand_check_admin(L);
   const char *group = strand_check_text(L, 2);
   const char *const *topics;
   size_t count;
   size_t i;
-  double timeout = strand_opt_seconds(L, 4, TIMEOUT);
+  double timeout = strand_opt_seconds(L, 4, STRAND_ADMIN_TIMEOUT);
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
   topics = strand_push_texts(L, 3, "argument 'topics'", &count);
   strand_group_offsets_free(&self->offsets); /* if pushing them raised */
-  if (!strand_admin_group_offsets(check_open(L), group, topics, count, timeout,
-                                  &self->offsets, &failure))
+  if (!strand_admin_group_offsets(strand_check_open_admin(L), group, topics,
+                                  count, timeout, &self->offsets, &failure))
     return strand_push_failure(L, &failure);
   lua_createtable(L, (int)self->offsets.count, 0);
   for (i = 0; i < self->offsets.count; i++) {
@@ -171,56 +163,57 @@ static int admin_group_offsets (lua_State *L) {
 }
 
 static int admin_state (lua_State *L) {
-  admin *self = check_self(L);
+  strand_admin_object *self = strand_check_admin(L);
   return strand_push_state(L, strand_is_forked(self->generation),
                            self->kafka == NULL);
 }
 
 static int admin_next_log (lua_State *L) {
-  admin *self = check_self(L);
+  strand_admin_object *self = strand_check_admin(L);
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
   return strand_lines_next(L, &self->lines);
 }
 
 static int admin_oauth_needed (lua_State *L) {
-  if (strand_is_forked(check_self(L)->generation))
+  if (strand_is_forked(strand_check_admin(L)->generation))
     return strand_push_forked(L);
-  lua_pushboolean(L, strand_admin_poll_oauth(check_open(L)));
+  lua_pushboolean(L, strand_admin_poll_oauth(strand_check_open_admin(L)));
   return 1;
 }
 
 static int admin_oauth_set (lua_State *L) {
   strand_failure failure;
   const strand_token token = strand_check_token(L);
-  if (strand_is_forked(check_self(L)->generation))
+  if (strand_is_forked(strand_check_admin(L)->generation))
     return strand_push_forked(L);
   return strand_push_done(L,
-                          strand_admin_oauth_set(check_open(L), token.value,
-                                                 token.expires_ms,
+                          strand_admin_oauth_set(strand_check_open_admin(L),
+                                                 token.value, token.expires_ms,
                                                  token.principal, &failure),
                           &failure);
 }
 
 static int admin_oauth_fail (lua_State *L) {
   const char *message = luaL_checkstring(L, 2);
-  if (strand_is_forked(check_self(L)->generation))
+  if (strand_is_forked(strand_check_admin(L)->generation))
     return strand_push_forked(L);
-  strand_admin_oauth_fail(check_open(L), message);
+  strand_admin_oauth_fail(strand_check_open_admin(L), message);
   return 0;
 }
 
-static void end (admin *self, double timeout) {
+static void end (strand_admin_object *self, double timeout) {
   strand_admin *kafka = self->kafka;
   self->kafka = NULL;
   strand_group_offsets_free(&self->offsets);
   strand_topic_answers_free(&self->answers);
+  strand_reply_free(&self->reply);
   strand_admin_close(kafka, timeout);
   strand_finalizers_leave(&self->finalizers);
 }
 
 /* close() and __close. */
 static int admin_close (lua_State *L) {
-  admin *self = check_self(L);
+  strand_admin_object *self = strand_check_admin(L);
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
   end(self, STRAND_ADMIN_END);
   lua_pushboolean(L, 1);
@@ -228,7 +221,7 @@ static int admin_close (lua_State *L) {
 }
 
 static int admin_gc (lua_State *L) {
-  admin *self = check_self(L);
+  strand_admin_object *self = strand_check_admin(L);
   strand_finalizers *finalizers = self->finalizers;
   if (strand_is_forked(self->generation)) return 0;
   if (finalizers != NULL) {
@@ -244,14 +237,14 @@ static int admin_open (lua_State *L) {
   strand_failure failure;
   const strand_property *props;
   size_t count;
-  admin *self;
+  strand_admin_object *self;
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   props = strand_push_properties(L, 1, "kafka", &count);
   self = strand_newuserdata(L, sizeof(*self));
   memset(self, 0, sizeof(*self));
   self->generation = strand_fork_generation();
-  strand_settype(L, ADMIN);
+  strand_settype(L, STRAND_ADMIN_TYPE);
   if (!strand_lines_open(&self->lines, strand_field_boolean(L, 1, "has_log"),
                          &failure))
     return strand_push_failure(L, &failure);
@@ -270,6 +263,7 @@ static int admin_open (lua_State *L) {
 static const luaL_Reg methods[] = {
   { "state", admin_state },
   { "create_topics", admin_create_topics },
+  { "create_partitions", admin_create_partitions },
   { "delete_topics", admin_delete_topics },
   { "group_offsets", admin_group_offsets },
   { "next_log", admin_next_log },
@@ -287,7 +281,8 @@ static const luaL_Reg metamethods[] = {
 };
 
 void strand_open_admin (lua_State *L) {
-  strand_newtype(L, ADMIN, methods, metamethods);
+  strand_newtype(L, STRAND_ADMIN_TYPE, methods, metamethods);
+  strand_open_admin_requests(L);
   lua_pushcfunction(L, admin_open);
   lua_setfield(L, -2, "admin");
 }

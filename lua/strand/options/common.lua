@@ -37,6 +37,38 @@ function common.offset(kind)
   return whole(kind)
 end
 
+local any_offset = common.offset {}
+
+local function check_start(kind, value, label)
+  if value == "earliest" or value == "latest" then return value end
+  if type(value) ~= "number" then schema.expected(label, kind.shape, value) end
+  return any_offset.check(any_offset, value, label)
+end
+
+-- An offset, or one of a log's two ends.
+function common.start(kind)
+  kind.shape, kind.check = "offset, 'earliest' or 'latest'", check_start
+  return schema.custom(kind)
+end
+
+-- Of two ways to name a place one is given: -> kind, value; the kind is "offset", "time",
+-- "earliest" or "latest".
+function common.start_of(checked)
+  if (checked.offset == nil) == (checked.time == nil) then
+    schema.fail("option 'offset'", "either 'offset' or 'time' expected")
+  end
+  if checked.time then return "time", checked.time end
+  if type(checked.offset) == "string" then return checked.offset end
+  return "offset", checked.offset
+end
+
+-- "topic/partition/offset", as a record has it: -> a table of these, or nil
+function common.place_of_id(id)
+  local name, index, offset = id:match "^([^/]+)/(%d+)/(%d+)$"
+  if not name then return nil end
+  return { topic = name, partition = tonumber(index), offset = tonumber(offset) }
+end
+
 -- Times ---------------------------------------------------------------------
 
 local DEFAULT_TIMEOUT = 30

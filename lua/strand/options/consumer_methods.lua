@@ -52,17 +52,10 @@ function methods.pause(given)
 end
 methods.resume = methods.pause
 
-local function check_offset(kind, value, label)
-  if value == "earliest" or value == "latest" then return value end
-  if type(value) ~= "number" then schema.expected(label, kind.shape, value) end
-  return kind.number.check(kind.number, value, label)
-end
-
 methods.seek_fields = fields {
   "topic", topic { required = true, doc = "the topic" },
   "partition", partition { required = true, doc = "its partition" },
-  "offset", schema.custom { shape = "offset, 'earliest' or 'latest'", check = check_offset,
-    number = common.offset {}, doc = "the next record to handle" },
+  "offset", common.start { doc = "the next record to handle" },
   "time", seconds { min = 0, max = common.LATEST, doc = "the first record of this time or later" },
   "timeout", common.timeout {},
 }
@@ -70,16 +63,7 @@ methods.seek_fields = fields {
 -- -> { topic, partition, timeout, kind = "offset" | "time" | "earliest" | "latest", value }
 function methods.seek(given)
   local checked = schema.check(methods.seek_fields, given, "")
-  if (checked.offset == nil) == (checked.time == nil) then
-    schema.fail("option 'offset'", "either 'offset' or 'time' expected")
-  end
-  if checked.time then
-    checked.kind, checked.value = "time", checked.time
-  elseif type(checked.offset) == "string" then
-    checked.kind = checked.offset
-  else
-    checked.kind, checked.value = "offset", checked.offset
-  end
+  checked.kind, checked.value = common.start_of(checked)
   return checked
 end
 
@@ -101,11 +85,10 @@ local RECORD = "a record, { topic, partition, offset } or its id"
 -- A record, or anything else with these fields, or "topic/partition/offset".
 local function place_of(record)
   if type(record) == "string" then
-    local name, index, offset = record:match "^([^/]+)/(%d+)/(%d+)$"
-    if not name then
+    record = common.place_of_id(record)
+    if not record then
       schema.fail("argument 'record'", RECORD .. " expected, got a string that is no id")
     end
-    record = { topic = name, partition = tonumber(index), offset = tonumber(offset) }
   elseif type(record) ~= "table" then
     schema.expected("argument 'record'", RECORD, record)
   end

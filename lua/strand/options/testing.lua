@@ -9,6 +9,7 @@ local whole, seconds, enum, data = schema.whole, schema.seconds, schema.enum, sc
 local testing = {}
 
 local record = schema.fields {
+  "id", data { doc = "ignored: so that a copy of a record can be given" },
   "topic", topics.name_kind { default = "topic", doc = "of its id too" },
   "partition", common.partition { default = 0, doc = "its number" },
   "offset", common.offset { default = 0, doc = "its place" },
@@ -25,6 +26,7 @@ local record = schema.fields {
 -- -> flat table for C
 function testing.record(given)
   local flat = common.optional(record, given)
+  flat.id = nil
   if flat.timestamp then
     flat.timestamp_ms = math.floor(flat.timestamp * 1000 + 0.5)
     flat.timestamp_type = flat.timestamp_type == "append" and 2 or 1

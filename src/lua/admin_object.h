@@ -1,0 +1,44 @@
+/*
+** admin_object.h - the userdata of core.admin, for the files that give it
+** methods
+**
+** What C allocates for an answer is the object's until it has become Lua
+** values: making them may raise. Whoever puts a new one there frees the old.
+**
+** Thread: lua.
+*/
+#ifndef STRAND_LUA_ADMIN_OBJECT_H
+#define STRAND_LUA_ADMIN_OBJECT_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "kafka/admin.h"
+#include "lua/finalizers.h"
+#include "lua/lines.h"
+
+#define STRAND_ADMIN_TYPE "strand.core.Admin"
+#define STRAND_ADMIN_TIMEOUT 30.0 /* seconds, unless the caller says another */
+
+typedef struct strand_admin_object {
+  strand_admin *kafka;          /* NULL: closed */
+  strand_group_offsets offsets; /* being turned into Lua values */
+  strand_topic_answers answers; /* the same */
+  strand_reply reply;           /* the same */
+  strand_lines lines;           /* last as long as the object */
+  int generation;
+  strand_finalizers *finalizers; /* NULL: it is closed */
+} strand_admin_object;
+
+static inline strand_admin_object *strand_check_admin (lua_State *L) {
+  return luaL_checkudata(L, 1, STRAND_ADMIN_TYPE);
+}
+
+/* Raises for one that is closed. */
+static inline strand_admin *strand_check_open_admin (lua_State *L) {
+  strand_admin_object *self = strand_check_admin(L);
+  if (self->kafka == NULL) luaL_error(L, "attempt to use a closed admin");
+  return self->kafka;
+}
+
+#endif
