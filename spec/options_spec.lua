@@ -942,6 +942,50 @@ describe("the arguments of methods", function()
     { function() admin.group_offsets("", {}) end, nil, "argument 'group': string expected, got an" },
     { function() admin.group_offsets("g", {}) end, nil, "argument 'topics': list of topic names" },
     { admin.delete_topics, {}, "argument 'topics': list of topic names expected, got an empty one" },
+    { admin.create_partitions, { a = 0 },
+      "argument 'topics[\"a\"].partitions': whole number from 1 to 10000 expected, got 0" },
+    { admin.create_partitions, { a = { partitions = 3 } },
+      "argument 'topics[\"a\"].partitions': whole number from 1 to 10000 expected, got a table" },
+    { admin.describe, { topic = "t" }, "unknown option 'topic' (did you mean 'topics'?)" },
+    { admin.describe, { brokers = {} }, "option 'brokers': list of brokers' numbers expected, got" },
+    { admin.describe, { brokers = { 1, 1 } }, "option 'brokers[2]': it stands there twice" },
+    { admin.alter_config, { set = { a = 1 } }, "option 'topic': either 'topic' or 'broker' expected" },
+    { admin.alter_config, { topic = "t", broker = 1, set = { a = 1 } },
+      "option 'topic': either 'topic' or 'broker' expected" },
+    { admin.alter_config, { topic = "t" }, "option 'set': something to 'set' or to 'unset' expected" },
+    { admin.alter_config, { topic = "t", set = { a = 1 }, unset = { "a" } },
+      "option 'unset[1]': 'a' is set too" },
+    { admin.alter_config, { topic = "t", set = { a = {} } },
+      "option 'set[\"a\"]': string, number or boolean expected, got a table" },
+    { admin.groups, "g", "argument 'groups': list of groups expected, got a string" },
+    { admin.groups, { "g", "" }, "argument 'groups[2]': string expected, got an empty one" },
+    { admin.list_offsets, { offset = "latest" }, "option 'topics': required, list of topic names" },
+    { admin.list_offsets, { topics = { "t" } }, "option 'offset': either 'offset' or 'time'" },
+    { admin.list_offsets, { topics = { "t" }, offset = 1 }, "option 'offset': one of earliest, latest" },
+    { admin.list_offsets, { topics = { "t" }, offset = "lastest" },
+      "option 'offset': 'lastest' is not one of its names (earliest, latest)" },
+    { admin.list_offsets, { topics = { "t", "u" }, partition = 0, offset = "latest" },
+      "option 'partition': with one topic only" },
+    { function() admin.reset_offsets("g", { topics = { "t" }, offset = 1, time = 1 }) end, nil,
+      "option 'offset': either 'offset' or 'time' expected" },
+    { function() admin.reset_offsets("g", { topics = { "t" }, offset = -1 }) end, nil,
+      "option 'offset': whole number from 0" },
+    { function() admin.reset_offsets("g") end, nil, "options: table expected, got nil" },
+    { function() admin.reset_offsets(nil, { topics = { "t" }, offset = 1 }) end, nil,
+      "argument 'group': required, string expected" },
+    { function() admin.reset_offsets("g", { { topic = "t", partition = 0 } }) end, nil,
+      "argument 'places[1].offset': required, whole number from 0" },
+    { admin.delete_records, {}, "argument 'places': list of { topic, partition, offset } expected" },
+    { admin.delete_records, { { topic = "t", partition = 0, offset = 1, befor = 1 } },
+      "unknown argument 'places[1].befor' (did you mean 'places[1].before'?)" },
+    { admin.delete_records, { { topic = "t", partition = 0, offset = 1 },
+      { topic = "t", partition = 0, offset = 2 } }, "argument 'places[2]': 't/0' stands there twice" },
+    { function() admin.delete_group_offsets("g") end, nil, "argument 'topics': required, list of" },
+    { admin.read, "orders", "argument 'what': a table, or the id of a record, expected" },
+    { admin.read, { topic = "t", partition = 0 }, "option 'offset': either 'offset' or 'time'" },
+    { admin.read, { topic = "t", partition = 0, offset = 0, records = 0 },
+      "option 'records': whole number from 1 to 100000 expected, got 0" },
+    { admin.read, "t/0/1e3", "argument 'what': a table, or the id of a record, expected" },
     { function() mock.create_topic("t", 10001) end, nil,
       "argument 'partitions': whole number from 1 to 10000 expected, got 10001" },
     { function() mock.create_topic("t") end, nil, "argument 'partitions': required, whole number" },
@@ -958,6 +1002,20 @@ describe("the arguments of methods", function()
       assert.matches(case[3], message_of(case[1], case[2]), 1, true)
     end)
   end
+
+  it("of the admin take answers of its own, and ids of records", function()
+    local places = { { topic = "t", partition = 1, offset = 7, at_end = true },
+      { topic = "t", partition = 0, offset = 3, metadata = "abc", before = 9 } }
+    local plain = { { topic = "t", partition = 1, offset = 7 },
+      { topic = "t", partition = 0, offset = 3 } }
+    assert.same(plain, (admin.delete_records(places)))
+    assert.same({ places = plain }, (select(2, admin.reset_offsets("g", places))))
+    local read = admin.read "orders/3/17"
+    assert.same({ "orders", 3, "offset", 17, 1 },
+      { read.topic, read.partition, read.kind, read.value, read.records })
+    local what = admin.alter_config { broker = 3, unset = { "a" } }
+    assert.same({ "broker", "3" }, { what.kind, what.name })
+  end)
 
   it("of create_topics are a list with the topics' own settings", function()
     assert.same({

@@ -747,6 +747,142 @@ function admin:create_topics(topics, timeout) end
 ---@return strand.TopicAnswers? answers
 function admin:delete_topics(topics, timeout) end
 
+---How many partitions there are to be. Keys move to other partitions: their
+---old records are then read beside their new ones, and not before them.
+---@param topics table<string, integer>     more than there are
+---@param timeout? number
+---@return true? ok
+---@return string? message
+---@return string? code             "INVALID_PARTITIONS", "UNKNOWN_TOPIC_OR_PART", ...
+---@return strand.TopicAnswers? answers
+function admin:create_partitions(topics, timeout) end
+
+---@class strand.DescribeOptions
+---@field topics? string[]          nil: all; {}: none
+---@field brokers? integer[]        numbers of those whose settings are wanted; none
+---@field configs? boolean          the settings of the topics too; false
+
+---@alias strand.SettingSource
+---| "DYNAMIC_TOPIC_CONFIG"          # set for the topic
+---| "DYNAMIC_BROKER_CONFIG"         # set for the broker
+---| "DYNAMIC_DEFAULT_BROKER_CONFIG" # set for all brokers
+---| "STATIC_BROKER_CONFIG"          # in the broker's own file
+---| "DEFAULT_CONFIG"
+---| "UNKNOWN_CONFIG"
+
+---@class strand.Setting
+---@field value string?             nil: there is none, or it is sensitive
+---@field source strand.SettingSource
+---@field default boolean
+---@field read_only boolean         alter_config cannot change it
+---@field sensitive boolean         its value is never given
+
+---@class strand.ClusterBroker
+---@field id integer
+---@field host string
+---@field port integer
+---@field config? table<string, strand.Setting>
+
+---@class strand.TopicPartition
+---@field partition integer
+---@field leader integer?           nil: none
+---@field replicas integer[]        numbers of brokers
+---@field isr integer[]             those of them that are in sync
+---@field message? string           what is wrong with it
+---@field code? string
+
+---@class strand.TopicDescription
+---@field topic string
+---@field partitions strand.TopicPartition[]    in order; partition 0 is the first
+---@field config? table<string, strand.Setting>
+---@field message? string           why it cannot be described
+---@field code? string
+
+---@class strand.ClusterDescription
+---@field cluster_id string
+---@field controller integer?
+---@field brokers strand.ClusterBroker[]
+---@field topics table<string, strand.TopicDescription>
+
+---What the brokers know of themselves and of topics. No topic begins to exist
+---because it is asked for.
+---@param what? strand.DescribeOptions
+---@param timeout? number
+---@return strand.ClusterDescription? known
+---@return string? message          of the first topic that cannot be described
+---@return string? code             "UNKNOWN_TOPIC_OR_PART", "UNKNOWN_BROKER", ...
+---@return strand.ClusterDescription? known     also when a topic failed
+function admin:describe(what, timeout) end
+
+---@class strand.AlterConfigOptions
+---@field topic? string             whose settings change, or
+---@field broker? integer           the number of the broker
+---@field set? table<string, string|number|boolean>
+---@field unset? string[]           settings that get their default again
+
+---All others stay as they are; a wrong one changes nothing. With librdkafka
+---below 2.2 they are read and written all at once: what somebody else changes
+---meanwhile is lost, and a broker with a secret among its own is refused.
+---@param what strand.AlterConfigOptions
+---@param timeout? number
+---@return true? ok
+---@return string? message
+---@return string? code             "INVALID_CONFIG", "UNSUPPORTED_FEATURE", ...
+function admin:alter_config(what, timeout) end
+
+---@class strand.GroupMember
+---@field id string
+---@field client_id string
+---@field instance_id? string       of a static member
+---@field host string               "/10.0.0.7"
+---@field assignment { topic: string, partition: integer }[]
+
+---@class strand.Group
+---@field group string
+---@field state "Empty"|"PreparingRebalance"|"CompletingRebalance"|"Stable"|"Dead"|"Unknown"
+---@field simple boolean            it has offsets, and nobody ever joined it
+---@field assignor? string          with names, as the two below
+---@field coordinator? strand.ClusterBroker
+---@field members? strand.GroupMember[]
+---@field message? string           why it cannot be described
+---@field code? string
+
+---The groups of consumers; with names each with its members.
+---@param names? string[]
+---@param timeout? number
+---@return strand.Group[]? groups   by name
+---@return string? message          of the first that failed, or of a broker that does not say which it has
+---@return string? code
+---@return strand.Group[]? groups   also when some failed
+function admin:groups(names, timeout) end
+
+---@class strand.PartitionLag
+---@field topic string
+---@field partition integer
+---@field committed integer?        nil: nothing
+---@field start_offset integer?     the log's first
+---@field end_offset integer?       behind its last record
+---@field lag integer?              from the committed offset, or the start, to the end
+---@field true_lag integer?         what is left of it: neither deleted nor, by the commit's metadata, done
+---@field message? string
+---@field code? string
+
+---@class strand.GroupLag
+---@field group string
+---@field total integer
+---@field true_total integer
+---@field partitions strand.PartitionLag[]      all of each topic, in order
+
+---How far a group is behind, by offsets.
+---@param group string
+---@param topics? string[]          nil: those it has committed, or its members have
+---@param timeout? number
+---@return strand.GroupLag? lag
+---@return string? message          of the first partition that failed
+---@return string? code             "GROUP_ID_NOT_FOUND": no commit and no member, and no names
+---@return strand.GroupLag? lag     also when some failed: the others
+function admin:lag(group, topics, timeout) end
+
 ---What a group has committed, with its metadata.
 ---@param group string
 ---@param topics? string[]          nil: all
@@ -755,6 +891,86 @@ function admin:delete_topics(topics, timeout) end
 ---@return string? message
 ---@return string? code
 function admin:group_offsets(group, topics, timeout) end
+
+---@class strand.Place
+---@field topic string
+---@field partition integer
+---@field offset integer
+
+---@class strand.PlaceAnswer: strand.Place
+---@field offset integer?           nil: it failed
+---@field at_end? true              of a time: no record is as new, so it is the end
+---@field before? integer           what the group had committed
+---@field message? string
+---@field code? string
+
+---@class strand.Where
+---@field topics string[]
+---@field partition? integer        one of the only topic's; all
+---@field offset? "earliest"|"latest"|integer   either this
+---@field time? number              or this: the first record of this time or later, or the end
+
+---The offsets of logs' starts and ends, or of a time. The end is a reader's:
+---with `isolation.level` read_committed (the default) before the first open
+---transaction.
+---@param where strand.Where        offset: "earliest" or "latest"
+---@param timeout? number
+---@return strand.PlaceAnswer[]? list
+---@return string? message          of the first partition that failed
+---@return string? code
+---@return strand.PlaceAnswer[]? list   also when some failed
+function admin:list_offsets(where, timeout) end
+
+---Where a group goes on. It must have no members: the error says who they
+---are. The metadata of its commits is dropped, so records above the offset are
+---handled again, also those that were done. Places are what list_offsets and
+---group_offsets give; one that is not in its log is refused, and then nothing
+---is written.
+---@param group string
+---@param where strand.Where|strand.Place[]
+---@param timeout? number
+---@return strand.PlaceAnswer[]? list   before: the former offset, if there was one
+---@return string? message          of the first that failed
+---@return string? code             "NON_EMPTY_GROUP", "OFFSET_OUT_OF_RANGE", ...
+---@return strand.PlaceAnswer[]? list   also when some failed
+function admin:reset_offsets(group, where, timeout) end
+
+---Nobody may be subscribed to the topics. An empty list: there was nothing.
+---@param group string
+---@param topics string[]
+---@param timeout? number
+---@return strand.PlaceAnswer[]? list   without offsets; before: what it had committed
+---@return string? message          of the first that failed
+---@return string? code             "GROUP_SUBSCRIBED_TO_TOPIC", ...
+---@return strand.PlaceAnswer[]? list   also when some failed
+function admin:delete_group_offsets(group, topics, timeout) end
+
+---@class strand.ReadOptions
+---@field topic string
+---@field partition integer
+---@field offset? integer|"earliest"|"latest"   either this: that record, or the next that is there
+---@field time? number              or this: the first record of this time or later
+---@field records? integer          at most, 1 to 100000; 1
+---@field max_bytes? integer        ends with the record that reaches so many; 64 MiB
+
+---Records, as record:copy() gives them, without the attempt. In no group, and
+---nothing is committed. Ends at the log's end and does not wait for more.
+---@param what strand.ReadOptions|string    or a record's id
+---@param timeout? number
+---@return table[]? records
+---@return string ended_or_message  why no more: "records", "bytes", "end", "timeout"
+---@return string? code             "OFFSET_OUT_OF_RANGE", "TIMED_OUT": not even one came in time
+function admin:read(what, timeout) end
+
+---The records before each offset, for good. One that is beyond its log's end is
+---refused, and then nothing is deleted.
+---@param places strand.Place[]
+---@param timeout? number
+---@return strand.PlaceAnswer[]? list   where each log begins now
+---@return string? message          of the first that failed
+---@return string? code
+---@return strand.PlaceAnswer[]? list   also when some failed
+function admin:delete_records(places, timeout) end
 
 ---@return true
 function admin:close() end
@@ -767,6 +983,7 @@ function admin:close() end
 strand.testing = {}
 
 ---@class strand.TestRecord
+---@field id? string                  ignored: what record:copy() and admin:read give may be passed on
 ---@field topic? string               default "topic"
 ---@field partition? integer          default 0
 ---@field offset? integer             default 0

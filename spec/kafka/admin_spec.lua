@@ -116,6 +116,18 @@ describe("an admin's topics", function()
     assert.is_nil(assert(admin:describe { topics = {} }).topics[topic])
   end)
 
+  it("count at once for groups: no number of partitions is kept", function()
+    local topic, group = made(1), helper.name "group"
+    assert.same({}, admin:group_offsets(group, { topic }))
+    assert(admin:create_partitions { [topic] = 2 })
+    helper.eventually(20, function()
+      return #assert(admin:describe { topics = { topic } }).topics[topic].partitions == 2
+    end)
+    assert(admin:reset_offsets(group, { topics = { topic }, offset = "latest" }))
+    assert.equal(2, #assert(admin:group_offsets(group, { topic })))
+    fails("UNKNOWN_TOPIC_OR_PART", admin:group_offsets(group, { helper.name "missing" }))
+  end)
+
   -- A broker makes what is asked for, unless it is told not to; this looks at
   -- what the client says, which a broker with auto.create.topics.enable obeys.
   it("do not begin to exist because somebody looks", function()
@@ -491,5 +503,58 @@ describe("an admin's groups", function()
     local message = fails("TIMED_OUT", lost:groups({ "g" }, 1))
     assert.matches("Connection refused", message, 1, true)
     lost:close()
+  end)
+end)
+
+-- Its examples are programs for a cluster that is there: they run here, in
+-- their order, on topics and a group of their own.
+describe("docs/admin.md", function()
+  local names, printed
+
+  setup(open)
+  teardown(close)
+
+  local function run(text)
+    for name, own in pairs(names) do text = text:gsub(name, own) end
+    local lines = {}
+    local env = setmetatable({ print = function(...)
+      local words = {}
+      for i = 1, select("#", ...) do words[i] = tostring((select(i, ...))) end
+      lines[#lines + 1] = table.concat(words, " ")
+    end }, { __index = _G })
+    local chunk
+    if setfenv then chunk = setfenv(assert(loadstring(text)), env)
+    else chunk = assert(load(text, "docs/admin.md", "t", env)) end
+    chunk()
+    return table.concat(lines, "\n")
+  end
+
+  it("has examples that do what they say", function()
+    local own = helper.name(""):gsub("%W", "_")
+    names = { ["localhost:9092"] = helper.broker(), orders = "orders" .. own,
+      invoices = "invoices" .. own, billing = "billing" .. own }
+    local orders, first = names.orders, true
+    printed = {}
+    for block in helper.read "docs/admin.md":gmatch "```lua\n(.-)```" do
+      printed[#printed + 1] = run(block)
+      if first then
+        helper.eventually(20, function() return admin:describe { topics = { orders } } end)
+        fill(orders, 11)
+      end
+      first = false
+    end
+    assert.equal(10, #printed)
+    assert.matches(names.invoices .. " 3", printed[1], 1, true)
+    assert.matches("10 1 1 of 1 in sync\n604800000 DEFAULT_CONFIG", printed[2], 1, true)
+    assert.equal("259200000", assert(admin:describe { topics = { orders }, configs = true })
+      .topics[orders].config["retention.ms"].value)
+    assert.matches("110 behind, 110 of them not done", printed[4], 1, true)
+    assert.matches(names.billing .. " Dead", printed[5], 1, true)
+    assert.matches("^0 nothing %-> 10\n", printed[6])
+    assert.matches("^key2 value2 " .. START + 2 .. "[.0]*\nn 2\nnone nil\ndone$", printed[7])
+    assert.equal("0 end", printed[8])
+    assert.matches("^0 begins at 0\n", printed[10])
+    assert.equal(22, #assert(admin:describe { topics = { orders } }).topics[orders].partitions)
+    assert(admin:delete_topics { orders, names.invoices })
   end)
 end)

@@ -297,21 +297,6 @@ bool strand_admin_delete_offsets (strand_admin *admin, const char *group,
 ** Offsets of a group
 */
 
-/* All of a topic's partitions, added to 'partitions'. */
-static bool add_partitions (const strand_admin *admin, const char *topic,
-                            rd_kafka_topic_partition_list_t *partitions,
-                            double deadline, strand_failure *failure) {
-  strand_calls *calls = admin->own.client->calls;
-  int32_t count = strand_calls_ask_partitions(calls, topic, failure);
-  if (count == 0) { /* asked for now */
-    strand_calls_wait(calls, deadline);
-    count = strand_calls_ask_partitions(calls, topic, failure);
-  }
-  if (count == 0) return false;
-  rd_kafka_topic_partition_list_add_range(partitions, topic, 0, count - 1);
-  return true;
-}
-
 /* NULL and a failure. */
 static rd_kafka_topic_partition_list_t *
 partitions_of (const strand_admin *admin, const char *const *topics,
@@ -320,7 +305,9 @@ partitions_of (const strand_admin *admin, const char *const *topics,
     16);
   size_t i;
   for (i = 0; i < count; i++) {
-    if (add_partitions(admin, topics[i], list, deadline, failure)) continue;
+    if (strand_admin_cluster_partitions(&admin->own, topics[i], deadline, list,
+                                        failure))
+      continue;
     rd_kafka_topic_partition_list_destroy(list);
     return NULL;
   }

@@ -3,7 +3,10 @@
 */
 #include "kafka/admin_cluster.h"
 
+#include <stdio.h>
+
 #include "base/clock.h"
+#include "kafka/errors.h"
 
 static const char what[] = "describe";
 
@@ -80,20 +83,15 @@ static bool ask (const strand_admin_client *c, int all, rd_kafka_topic_t *one,
 }
 
 static bool ask_topic (const strand_admin_client *c, const char *name,
-                       double deadline, strand_reply *reply,
+                       double deadline, metadata *known,
                        strand_failure *failure) {
-  metadata known;
   bool ok;
   rd_kafka_topic_t *topic = rd_kafka_topic_new(c->client->handle, name, NULL);
   if (topic == NULL)
     return strand_admin_client_fail(c, rd_kafka_last_error(), what, failure);
-  ok = ask(c, 0, topic, deadline, &known, failure);
+  ok = ask(c, 0, topic, deadline, known, failure);
   rd_kafka_topic_destroy(topic);
-  if (!ok) return false;
-  for (int i = 0; i < known->topic_cnt; i++)
-    add_topic(reply, &known->topics[i]);
-  rd_kafka_metadata_destroy(known);
-  return true;
+  return ok;
 }
 
 static void add_topics (strand_reply *a, metadata known) {
@@ -120,9 +118,49 @@ bool strand_admin_cluster_describe (strand_admin_client *c,
                                     strand_failure *failure) {
   strand_reply_open(reply, NULL);
   if (!ask_cluster(c, topics == NULL, deadline, reply, failure)) return false;
-  for (size_t i = 0; topics != NULL && i < count; i++)
-    if (!ask_topic(c, topics[i], deadline, reply, failure)) return false;
+  for (size_t i = 0; topics != NULL && i < count; i++) {
+    metadata known;
+    if (!ask_topic(c, topics[i], deadline, &known, failure)) return false;
+    add_topics(reply, known);
+    rd_kafka_metadata_destroy(known);
+  }
   strand_reply_close(reply);
   strand_reply_close(reply);
   return strand_reply_complete(reply, failure);
+}
+
+/*
+** Partitions alone
+*/
+
+static bool list_partitions (const rd_kafka_metadata_topic_t *topic,
+                             rd_kafka_topic_partition_list_t *list,
+                             strand_failure *failure) {
+  char name[300];
+  snprintf(name, sizeof(name), "topic '%.249s'", topic->topic);
+  if (topic->partition_cnt == 0) {
+    strand_fail_kafka(failure,
+                      topic->err != RD_KAFKA_RESP_ERR_NO_ERROR
+                        ? topic->err
+                        : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
+                      name);
+    return false;
+  }
+  for (int i = 0; i < topic->partition_cnt; i++)
+    rd_kafka_topic_partition_list_add(list, topic->topic,
+                                      topic->partitions[i].id);
+  return true;
+}
+
+bool strand_admin_cluster_partitions (const strand_admin_client *c,
+                                      const char *topic, double deadline,
+                                      rd_kafka_topic_partition_list_t *list,
+                                      strand_failure *failure) {
+  metadata known;
+  bool ok = true;
+  if (!ask_topic(c, topic, deadline, &known, failure)) return false;
+  for (int i = 0; ok && i < known->topic_cnt; i++)
+    ok = list_partitions(&known->topics[i], list, failure);
+  rd_kafka_metadata_destroy(known);
+  return ok;
 }

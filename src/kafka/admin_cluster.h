@@ -26,4 +26,10 @@ bool strand_admin_cluster_describe (strand_admin_client *c,
                                     double deadline, strand_reply *reply,
                                     strand_failure *failure);
 
+/* All of a topic's partitions, added to 'list'. False and a failure. */
+bool strand_admin_cluster_partitions (const strand_admin_client *c,
+                                      const char *topic, double deadline,
+                                      rd_kafka_topic_partition_list_t *list,
+                                      strand_failure *failure);
+
 #endif

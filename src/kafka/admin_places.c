@@ -6,6 +6,8 @@
 #include "base/clock.h"
 #include "kafka/errors.h"
 
+static const char what_delete[] = "delete_records";
+
 rd_kafka_topic_partition_list_t *
 strand_admin_places_list (const strand_admin_place *places, size_t count) {
   rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(
@@ -33,6 +35,14 @@ void strand_admin_places_add_all (
   for (int i = 0; i < list->cnt; i++)
     strand_admin_places_add(a, &list->elems[i]);
   strand_reply_close(a);
+}
+
+/* A leader moves, or has just begun: who it is has been asked for. */
+static bool is_moving (const rd_kafka_topic_partition_list_t *list) {
+  for (int i = 0; i < list->cnt; i++)
+    if (list->elems[i].err == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION)
+      return true;
+  return false;
 }
 
 /*
@@ -73,16 +83,28 @@ static rd_kafka_resp_err_t find_each (const strand_admin_client *c,
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
+static rd_kafka_resp_err_t find_all (const strand_admin_client *c,
+                                     const strand_admin_place *places,
+                                     double deadline,
+                                     rd_kafka_topic_partition_list_t *list) {
+  rd_kafka_resp_err_t err = find(c, list, deadline);
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR
+      || strand_error_kind_of(err) == STRAND_ERROR_UNREACHABLE)
+    return err;
+  do err = find_each(c, places, deadline, list);
+  while (err == RD_KAFKA_RESP_ERR_NO_ERROR && is_moving(list)
+         && strand_admin_client_pause(deadline));
+  return err;
+}
+
 bool strand_admin_places_find (const strand_admin_client *c,
                                const strand_admin_place *places, size_t count,
                                double deadline, strand_reply *reply,
                                strand_failure *failure) {
   rd_kafka_topic_partition_list_t *list = strand_admin_places_list(places,
                                                                    count);
-  rd_kafka_resp_err_t err = count > 0 ? find(c, list, deadline) : 0;
-  if (err != RD_KAFKA_RESP_ERR_NO_ERROR
-      && strand_error_kind_of(err) != STRAND_ERROR_UNREACHABLE)
-    err = find_each(c, places, deadline, list);
+  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
+  if (count > 0) err = find_all(c, places, deadline, list);
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
     strand_admin_places_add_all(reply, list);
   rd_kafka_topic_partition_list_destroy(list);
@@ -109,27 +131,44 @@ static bool ask_delete (strand_admin_client *c,
   return true;
 }
 
+static const rd_kafka_topic_partition_list_t *
+deleted_of (rd_kafka_event_t *event) {
+  return rd_kafka_DeleteRecords_result_offsets(
+    rd_kafka_event_DeleteRecords_result(event));
+}
+
+/* The event with the answer, the caller's; NULL and a failure. */
+static rd_kafka_event_t *delete_all (strand_admin_client *c,
+                                     rd_kafka_topic_partition_list_t *list,
+                                     double deadline,
+                                     strand_failure *failure) {
+  rd_kafka_event_t *event;
+  while (true) {
+    if (!ask_delete(c, list, deadline, failure)) return NULL;
+    event = strand_admin_client_wait_until(c, deadline, what_delete, failure);
+    if (event == NULL || !is_moving(deleted_of(event))
+        || !strand_admin_client_pause(deadline))
+      return event;
+    rd_kafka_event_destroy(event); /* a second time changes nothing */
+  }
+}
+
 bool strand_admin_places_delete (strand_admin_client *c,
                                  const strand_admin_place *places,
                                  size_t count, double deadline,
                                  strand_reply *reply,
                                  strand_failure *failure) {
-  static const char what[] = "delete_records";
   rd_kafka_topic_partition_list_t *list;
   rd_kafka_event_t *event;
-  bool asked;
-  if (!strand_admin_client_is_real(
-        c, deadline, what, "its partitions drop the oldest at 5 MiB", failure))
+  if (!strand_admin_client_is_real(c, deadline, what_delete,
+                                   "its partitions drop the oldest at 5 MiB",
+                                   failure))
     return false;
   list = strand_admin_places_list(places, count);
-  asked = ask_delete(c, list, deadline, failure);
+  event = delete_all(c, list, deadline, failure);
   rd_kafka_topic_partition_list_destroy(list);
-  if (!asked) return false;
-  event = strand_admin_client_wait_until(c, deadline, what, failure);
   if (event == NULL) return false;
-  strand_admin_places_add_all(reply,
-                              rd_kafka_DeleteRecords_result_offsets(
-                                rd_kafka_event_DeleteRecords_result(event)));
+  strand_admin_places_add_all(reply, deleted_of(event));
   rd_kafka_event_destroy(event);
   return strand_reply_complete(reply, failure);
 }

@@ -15,6 +15,11 @@ local PARTS = {
   { "consumer:run", methods.run_fields },
   { "consumer:close", methods.close_fields },
   { "consumer:seek", methods.seek_fields },
+  { "admin:describe", admin.describe_fields },
+  { "admin:alter_config", admin.alter_fields },
+  { "admin:list_offsets", admin.list_fields },
+  { "admin:reset_offsets", admin.reset_fields },
+  { "admin:read", admin.read_fields },
   { "producer:send, producer:send_wait", producer.awaited_record },
 }
 
