@@ -495,7 +495,9 @@ describe("another process, after fork", function()
         check(consumer, "run start stop step fd close commit seek pause resume assignment "
           .. "blockers health stats configure report")
         check(producer, "send send_wait flush poll fd stats close")
-        check(admin, "create_topics group_offsets close")
+        check(admin, "create_topics delete_topics create_partitions describe groups lag "
+          .. "alter_config group_offsets reset_offsets delete_group_offsets list_offsets read "
+          .. "delete_records close")
         check(mock, "down up close")
         consumer, producer, admin, mock = nil, nil, nil, nil
         collectgarbage()

@@ -203,6 +203,8 @@ static void run (long n, const char *name, int whose, bool lasts) {
 SCENARIO(loading, "loading", CALLERS, false)
 SCENARIO(opening, "opening", CALLERS, false)
 SCENARIO(opening_ours, "opening", OURS, false)
+SCENARIO(asking, "asking", CALLERS, false)
+SCENARIO(asking_ours, "asking", OURS, false)
 SCENARIO(starting_workers, "starting", WORKERS, false)
 SCENARIO(starting_ours, "starting", OURS, false)
 SCENARIO(sending, "sending", CALLERS, false)
@@ -220,6 +222,8 @@ int main (int argc, char **argv) {
     { "loading the module", loading, 23, 20 },
     { "opening", opening, 1, 40 },
     { "opening, of our own", opening_ours, 1, 20 },
+    { "asking", asking, 1, 10 },
+    { "asking, of our own", asking_ours, 1, 10 },
     { "starting, of the workers", starting_workers, 7, 20 },
     { "starting, of our own", starting_ours, 1, 20 },
     { "sending", sending, 1, 20 },

@@ -61,6 +61,24 @@ function scenarios.opening()
   calm()
 end
 
+-- Of the admin, what the mock cluster answers.
+function scenarios.asking()
+  local strand = require "strand"
+  local admin = must(strand.admin { kafka = kafka(), log = function() end })
+  must(admin:describe { topics = { topic } })
+  arm()
+  assert(#must(admin:describe { topics = { topic } }).topics[topic].partitions == 1)
+  local place = must(admin:list_offsets { topics = { topic }, offset = "latest" })[1]
+  local lag = must(admin:lag("asking", { topic }, 20))
+  assert(lag.total == place.offset and lag.true_total == place.offset)
+  local list = must(admin:read { topic = topic, partition = 0, offset = 0, records = 4 })
+  assert(#list == 4 and list[4].offset == 3)
+  local _, message, code = admin:groups()
+  if code ~= "UNSUPPORTED_FEATURE" then must(nil, message, code) end
+  must(admin:close())
+  calm()
+end
+
 function scenarios.starting()
   local strand = require "strand"
   local consumer = must(strand.consumer(options()))
