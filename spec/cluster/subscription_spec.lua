@@ -43,11 +43,10 @@ describe("a topic that the group's coordinator does not know yet", function()
   end)
 
   local function coordinator(group)
-    local process = assert(io.popen(table.concat({ member.program "tool", "coordinator",
-      helper.broker(), group }, " ")))
-    local id = tonumber(process:read "*l")
-    process:close()
-    return assert(id)
+    local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.broker() } })
+    local found = assert(admin:groups { group })[1]
+    admin:close()
+    return found.coordinator.id
   end
 
   -- It serves on, and hears nothing new. The addresses of the others.

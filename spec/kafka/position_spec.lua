@@ -88,7 +88,7 @@ describe("a partition", function()
     function()
       settle(10)
       local sent = audit.send(topic, 30, numbered)
-      member.tool("delete-records", topic, 0, 25)
+      member.delete_records(topic, 0, 25)
       local consumer, events = start()
       log:wait(20, 10 + 15, consumer)
       assert.same({ 15, 0, 0, 0 }, { log:result(sent).lost, log:result(sent).repeated,
@@ -114,7 +114,7 @@ describe("a partition", function()
       for _ = 1, 5 do
         audit.send(topic, 4, function() return { key = "key", value = ("x"):rep(10000) } end)
       end
-      member.tool("delete-records", topic, 0, 28)
+      member.delete_records(topic, 0, 28)
       local sent = audit.send(topic, 10, numbered)
       consumer:resume()
       helper.eventually(20, function() return log:result(sent).lost == 0 end, consumer)
@@ -134,11 +134,11 @@ describe("a partition", function()
       return { key = "key" .. i, value = (i == 3 or i == 5) and "fail 9" or "" }
     end)
     helper.eventually(20, function() return member.events(events, "parked") == 2 end, consumer)
-    member.tool("delete-records", topic, 0, 4)
+    member.delete_records(topic, 0, 4)
     helper.eventually(40, function()
       return member.events(events, "records_deleted") > 0
     end, consumer)
-    member.tool("delete-records", topic, 0, 8)
+    member.delete_records(topic, 0, 8)
     helper.eventually(40, function()
       return member.events(events, "records_deleted") > 1
     end, consumer)
@@ -404,7 +404,7 @@ describe("a partition", function()
     end)
 
     it("beyond its end, or before its start, is where it was", function()
-      member.tool("delete-records", topic, 0, 2)
+      member.delete_records(topic, 0, 2)
       for _, offset in ipairs { 1000, 11, 1 } do
         local ok, message, code = consumer:seek { topic = topic, partition = 0, offset = offset }
         assert.is_nil(ok)

@@ -172,6 +172,16 @@ function member.covers(entry, offset)
   return offset <= entry.highest and not entry.open[offset]
 end
 
+-- ---- from outside ------------------------------------------------------------
+
+--- Records of a partition before that offset are gone.
+function member.delete_records(topic, partition, before)
+  local admin = assert(require "strand".admin {
+    kafka = { ["bootstrap.servers"] = helper.broker() } })
+  assert(admin:delete_records { { topic = topic, partition = partition, offset = before } })
+  admin:close()
+end
+
 -- ---- what only tool.c can do -------------------------------------------------
 
 local built = {}
@@ -187,8 +197,8 @@ function member.program(name)
   return path
 end
 
---- member.tool("delete-records", topic, partition, before), and what else
---- tool.c has; the broker comes by itself.
+--- member.tool("stamp", topic, partition, timestamp), and what else tool.c has;
+--- the broker comes by itself.
 function member.tool(command, ...)
   return member.tool_at(helper.broker(), command, ...)
 end

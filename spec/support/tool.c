@@ -1,7 +1,6 @@
 /*
 ** tool.c - what specs need done to a broker and strand has no call for (yet)
 **
-**   tool delete-records BROKER TOPIC PARTITION BEFORE
 **   tool acl BROKER allow|deny|forget topic|group NAME read|describe|all
 **       for everybody; the broker has an authorizer
 **   tool commit BROKER GROUP TOPIC PARTITION OFFSET METADATA
@@ -11,18 +10,10 @@
 **   tool stamp BROKER TOPIC PARTITION TIMESTAMP
 **       one record of that time in milliseconds, which may be 0; the broker
 **       must be the partition's leader
-**   tool wait-empty BROKER GROUP
-**       returns when the group has no member
-**   tool coordinator BROKER GROUP
-**       prints the number of the node that has the group
 **   tool ignore BROKER GROUP TOPIC IGNORED
 **       a member of the group, subscribed to TOPIC, that knows nothing of
 **       IGNORED and so assigns it to nobody when it leads; prints a line when
 **       it is assigned, and leaves when its input ends
-**   tool leader BROKER TOPIC
-**       prints partition 0's: "LEADER copies ID ID synced ID "
-**   tool wait-synced BROKER NODES
-**       returns when so many nodes are there, and hold all their copies
 */
 #include <librdkafka/rdkafka.h>
 
@@ -74,27 +65,6 @@ place (const char *topic, const char *partition, const char *offset) {
   rd_kafka_topic_partition_list_add(list, topic, atoi(partition))->offset =
     atoll(offset);
   return list;
-}
-
-static void delete_records (char **arg) {
-  rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, arg[0], NULL, NULL);
-  rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
-  rd_kafka_topic_partition_list_t *list = place(arg[1], arg[2], arg[3]);
-  rd_kafka_DeleteRecords_t *request = rd_kafka_DeleteRecords_new(list);
-  const rd_kafka_topic_partition_list_t *answer;
-  rd_kafka_event_t *event;
-  rd_kafka_DeleteRecords(rk, &request, 1, NULL, queue);
-  event = rd_kafka_queue_poll(queue, WAIT_MS);
-  if (event == NULL) die("delete-records", "no answer");
-  check("delete-records", rd_kafka_event_error(event));
-  answer = rd_kafka_DeleteRecords_result_offsets(
-    rd_kafka_event_DeleteRecords_result(event));
-  check("delete-records", answer->elems[0].err);
-  rd_kafka_event_destroy(event);
-  rd_kafka_DeleteRecords_destroy(request);
-  rd_kafka_topic_partition_list_destroy(list);
-  rd_kafka_queue_destroy(queue);
-  rd_kafka_destroy(rk);
 }
 
 static void acl (char **arg) {
@@ -289,89 +259,6 @@ static void stamp (char **arg) {
   check("stamp", err);
 }
 
-static int empty (rd_kafka_t *rk, const char *group) {
-  const struct rd_kafka_group_list *list;
-  int is = 1;
-  if (rd_kafka_list_groups(rk, group, &list, WAIT_MS)
-      != RD_KAFKA_RESP_ERR_NO_ERROR)
-    return 0;
-  for (int i = 0; i < list->group_cnt; i++) {
-    if (strcmp(list->groups[i].group, group) == 0
-        && strcmp(list->groups[i].state, "Empty") != 0
-        && strcmp(list->groups[i].state, "Dead") != 0)
-      is = 0;
-  }
-  rd_kafka_group_list_destroy(list);
-  return is;
-}
-
-static void leader (char **arg) {
-  rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, arg[0], NULL, NULL);
-  rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, arg[1], NULL);
-  const struct rd_kafka_metadata *found;
-  const struct rd_kafka_metadata_partition *p;
-  check("leader", rd_kafka_metadata(rk, 0, topic, &found, WAIT_MS));
-  if (found->topics[0].partition_cnt == 0) die(arg[1], "not there");
-  p = &found->topics[0].partitions[0];
-  printf("%d copies ", (int)p->leader);
-  for (int i = 0; i < p->replica_cnt; i++) printf("%d ", (int)p->replicas[i]);
-  printf("synced ");
-  for (int i = 0; i < p->isr_cnt; i++) printf("%d ", (int)p->isrs[i]);
-  rd_kafka_metadata_destroy(found);
-  rd_kafka_topic_destroy(topic);
-  rd_kafka_destroy(rk);
-}
-
-static int synced (rd_kafka_t *rk, const char *nodes) {
-  const struct rd_kafka_metadata *all;
-  int is;
-  if (rd_kafka_metadata(rk, 1, NULL, &all, WAIT_MS)
-      != RD_KAFKA_RESP_ERR_NO_ERROR)
-    return 0;
-  is = all->broker_cnt == atoi(nodes);
-  for (int t = 0; t < all->topic_cnt; t++) {
-    for (int p = 0; p < all->topics[t].partition_cnt; p++) {
-      const struct rd_kafka_metadata_partition *it;
-      it = &all->topics[t].partitions[p];
-      if (it->leader < 0 || it->isr_cnt < it->replica_cnt) is = 0;
-    }
-  }
-  rd_kafka_metadata_destroy(all);
-  return is;
-}
-
-static void wait_until (int (*is)(rd_kafka_t *, const char *), char **arg) {
-  rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, arg[0], NULL, NULL);
-  for (int tries = 0; !is(rk, arg[1]); tries++) {
-    if (tries == 1500) die(arg[1], "not so within 30 s");
-    usleep(20000);
-  }
-  rd_kafka_destroy(rk);
-}
-
-static void coordinator (char **args) {
-  rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, args[0], NULL, NULL);
-  rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
-  const char *group = args[1];
-  const rd_kafka_ConsumerGroupDescription_t **groups;
-  const rd_kafka_Node_t *node;
-  rd_kafka_event_t *event;
-  size_t count = 0;
-  rd_kafka_DescribeConsumerGroups(rk, &group, 1, NULL, queue);
-  event = rd_kafka_queue_poll(queue, WAIT_MS);
-  if (event == NULL) die("coordinator", "no answer");
-  check("coordinator", rd_kafka_event_error(event));
-  groups = rd_kafka_DescribeConsumerGroups_result_groups(
-    rd_kafka_event_DescribeConsumerGroups_result(event), &count);
-  if (count != 1) die("coordinator", "no group");
-  node = rd_kafka_ConsumerGroupDescription_coordinator(groups[0]);
-  if (node == NULL) die("coordinator", "unknown");
-  printf("%d\n", (int)rd_kafka_Node_id(node));
-  rd_kafka_event_destroy(event);
-  rd_kafka_queue_destroy(queue);
-  rd_kafka_destroy(rk);
-}
-
 static void assigned (rd_kafka_t *rk, rd_kafka_resp_err_t err,
                       rd_kafka_topic_partition_list_t *list, void *opaque) {
   (void)opaque;
@@ -420,24 +307,11 @@ static void ignore (char **args) {
 }
 
 int main (int argc, char **argv) {
-  if (argc == 6 && strcmp(argv[1], "delete-records") == 0) {
-    delete_records(argv + 2);
-  }
-  else if (argc == 7 && strcmp(argv[1], "acl") == 0) acl(argv + 2);
+  if (argc == 7 && strcmp(argv[1], "acl") == 0) acl(argv + 2);
   else if (argc == 8 && strcmp(argv[1], "commit") == 0) commit(argv + 2);
   else if (argc == 7 && strcmp(argv[1], "transact") == 0) transact(argv + 2);
   else if (argc == 6 && strcmp(argv[1], "stamp") == 0) stamp(argv + 2);
-  else if (argc == 4 && strcmp(argv[1], "wait-empty") == 0) {
-    wait_until(empty, argv + 2);
-  }
-  else if (argc == 4 && strcmp(argv[1], "coordinator") == 0) {
-    coordinator(argv + 2);
-  }
   else if (argc == 6 && strcmp(argv[1], "ignore") == 0) ignore(argv + 2);
-  else if (argc == 4 && strcmp(argv[1], "leader") == 0) leader(argv + 2);
-  else if (argc == 4 && strcmp(argv[1], "wait-synced") == 0) {
-    wait_until(synced, argv + 2);
-  }
   else die("usage", "see tool.c");
   return 0;
 }

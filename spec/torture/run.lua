@@ -204,6 +204,14 @@ local function account_waiting(self, waiting)
   if waiting > 0 then self:say("fault %d: %d poison records waited", self.fault, waiting) end
 end
 
+--- Waits until the group has no member.
+function run:await_empty()
+  self:wait("an empty group", function()
+    local list = self.admin:groups({ self.group }, LIMIT)
+    return list and (list[1].state == "Empty" or list[1].state == "Dead")
+  end)
+end
+
 --- SIGKILL. options: alone (it is the only member), what (it was doing). A broker
 --- that is away is waited for. Returns whether it was alive to be killed.
 function run:kill(child, options)
@@ -217,7 +225,7 @@ function run:kill(child, options)
   assert(killed or status == 0, child:errors())
   self.history:gone(child.pid)
   if self.away then self:await_restart() end
-  if options.alone then member.tool("wait-empty", self.group) end
+  if options.alone then self:await_empty() end
   self:look()
   local uncovered, waiting = self.history:uncovered(child.pid)
   settle(self)
@@ -241,7 +249,7 @@ function run:stop(child, alone)
   assert(child:status() == 0, child:output() .. child:errors())
   child:says("ended OK", 0)
   self.history:gone(child.pid)
-  if alone then member.tool("wait-empty", self.group) end
+  if alone then self:await_empty() end
   self:look()
   local uncovered, waiting, example = self.history:uncovered(child.pid)
   self.unclean = self.unclean + uncovered
@@ -301,13 +309,25 @@ function run:restart(node, how)
   self:say("%s is restarted %s", node, how == "" and "orderly" or "by SIGKILL")
 end
 
+local function has_all_copies(known)
+  for _, topic in pairs(known.topics) do
+    for _, partition in ipairs(topic.partitions) do
+      if not partition.leader or #partition.isr < #partition.replicas then return false end
+    end
+  end
+  return true
+end
+
 --- Waits until it is up and has all its copies again.
 function run:await_restart()
   local _, nodes = helper.broker():gsub("[^,]+", "")
   self:wait("a broker", function() return self.restarting:status() end)
   assert(self.restarting:status() == 0, self.restarting:errors())
   local up = system.monotime() - self.away
-  member.tool("wait-synced", nodes)
+  self:wait("all copies", function()
+    local known = self.admin:describe(nil, LIMIT)
+    return known and #known.brokers == nodes and has_all_copies(known)
+  end)
   self:say("it was up after %.1f s, and had all copies after %.1f s", up,
     system.monotime() - self.away)
   self.away = nil
