@@ -169,6 +169,24 @@ describe("an admin", function()
     end)
   end)
 
+  -- Seen on Kafka 4.1.1, with a member that librdkafka 2.0 cannot be.
+  it("does not call a group dead that only has another protocol", function()
+    local answers = {
+      describe_groups = { { group = "new", state = "Dead", members = {} },
+        { group = "gone", state = "Dead", members = {} } },
+      list_groups = { { group = "new", state = "Stable" }, { group = "other", state = "Empty" } },
+    }
+    local ok, message, code, list = require "strand.admin_cluster".groups(function(method)
+      return answers[method]
+    end, { "new", "gone" })
+    assert.is_nil(ok)
+    assert.equal("UNSUPPORTED_FEATURE", code)
+    assert.matches("group 'new': librdkafka .* cannot tell the members", message)
+    assert.same({ group = "gone", state = "Dead", members = {} }, list[1])
+    assert.equal("Stable", list[2].state)
+    assert.is_nil(list[2].members)
+  end)
+
   it("finds no offsets where nothing was committed", function()
     local topic = helper.topic(3)
     assert.same({}, assert(admin:group_offsets(helper.name "group", { topic })))

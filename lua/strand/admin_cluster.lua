@@ -3,6 +3,8 @@
 -- 'put(method, ...)' asks strand.core, with what is left of the call's time
 -- (admin.lua). Answers are lists there, and what is handiest here.
 
+local core = require "strand.core"
+
 local admin_cluster = {}
 
 local function by(field)
@@ -117,11 +119,36 @@ end
 
 local function before(a, b) return (a.group or "") < (b.group or "") end
 
+-- A broker that is asked in the classic protocol calls a group of another one
+-- dead, with members or without; but it lists it. -> true | nil, message, code
+local function tell_other_protocols(put, list)
+  local dead = {}
+  for _, group in ipairs(list) do
+    if group.state == "Dead" and not group.code then dead[group.group] = group end
+  end
+  if next(dead) == nil then return true end
+  local listed, message, code = put("list_groups")
+  if not listed then return nil, message, code end
+  for _, entry in ipairs(listed) do
+    local group = entry.group and dead[entry.group]
+    if group and entry.state ~= "Dead" then
+      group.state, group.members = entry.state, nil
+      group.message, group.code = ("librdkafka %s cannot tell the members of a group with its "
+        .. "protocol (KIP-848)"):format(core.librdkafka_version), "UNSUPPORTED_FEATURE"
+    end
+  end
+  return true
+end
+
 function admin_cluster.groups(put, names)
-  local list, message, code
+  local list, ok, message, code
   if names then list, message, code = put("describe_groups", names)
   else list, message, code = put("list_groups") end
   if not list then return nil, message, code end
+  if names then
+    ok, message, code = tell_other_protocols(put, list)
+    if not ok then return nil, message, code end
+  end
   table.sort(list, before)
   for _, group in ipairs(list) do
     table.sort(group.members or {}, by "id")
