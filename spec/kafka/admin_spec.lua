@@ -313,6 +313,10 @@ describe("an admin's offsets", function()
     member.tool("transact", other, 0, "commit", 3)
     member.tool("transact", other, 0, "abort", 3)
     member.tool("transact", other, 0, "commit", 3)
+    -- an end of a transaction is told before it stands in the log
+    helper.eventually(20, function()
+      return assert(admin:list_offsets { topics = { other }, offset = "latest" })[1].offset == 12
+    end)
     local list, ended = admin:read { topic = other, partition = 0, offset = 0, records = 100 }
     local found = {}
     for i, record in ipairs(list) do found[i] = record.offset end

@@ -104,6 +104,10 @@ static size_t add_record (strand_reply *a, const reading *r,
 
 static void take (strand_reply *a, reading *r, const rd_kafka_message_t *m) {
   if (m->offset < r->wanted->offset) return; /* of the same batch, before it */
+  if (m->offset >= r->wanted->end) {         /* it came since */
+    r->ended = "end";
+    return;
+  }
   r->bytes += (int64_t)add_record(a, r, m);
   r->records++;
   if (m->offset + 1 >= r->wanted->end) r->ended = "end";
