@@ -56,6 +56,12 @@ local function expected(label, shape, value)
 end
 schema.expected = expected
 
+-- A number has more than one text: which is meant, the caller says.
+function schema.expected_string(label, value)
+  local hint = (type(value) == "number" or type(value) == "boolean") and "; tostring() makes one"
+  fail(label, ("string expected, got %s%s"):format(schema.describe(value), hint or ""))
+end
+
 local LONGEST_SHOWN = 256
 
 -- A name that the caller gave, as messages show it: a megabyte is cut, and not
@@ -272,6 +278,24 @@ function schema.known(fields, given)
   local known = {}
   for _, name in ipairs(fields.names) do known[name] = given[name] end
   return known
+end
+
+-- For what runs: raises where an option is given that does not change then.
+-- Before values are looked at: those may be right or wrong, it is all one.
+function schema.refuse_fixed(fields, given, noun)
+  if type(given) ~= "table" then return end
+  local fixed, others
+  for _, name in ipairs(fields.names) do
+    if fields.kinds[name].runtime then
+      others = others and others .. ", " .. name or name
+    elseif given[name] ~= nil then
+      fixed = fixed or name
+    end
+  end
+  if fixed then
+    fail(schema.child("", fixed), ("cannot be changed while the %s runs; what can be: %s")
+      :format(noun, others))
+  end
 end
 
 -- A new table with the checked options that are given, and nothing else.

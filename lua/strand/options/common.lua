@@ -116,7 +116,7 @@ local function check_header(out, name, value, label)
   elseif name:find("\0", 1, true) then -- librdkafka's consumers would see it cut
     schema.fail(label, "a zero byte inside the name")
   elseif value ~= nil and type(value) ~= "string" then
-    schema.expected(label, "string", value)
+    schema.expected_string(label, value)
   end
   out[#out + 1] = name
   out[#out + 1] = value or false

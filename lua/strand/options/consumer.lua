@@ -263,26 +263,10 @@ end
 
 -- Changing what runs --------------------------------------------------------
 
--- Before their values are looked at: those may be right or wrong, it is all one.
-local function refuse_fixed(given)
-  local fixed, others
-  for _, name in ipairs(consumer.fields.names) do
-    if consumer.fields.kinds[name].runtime then
-      others = others and others .. ", " .. name or name
-    elseif given[name] ~= nil then
-      fixed = fixed or name
-    end
-  end
-  if fixed then
-    schema.fail(schema.child("", fixed),
-      "cannot be changed while the consumer runs; what can be: " .. others)
-  end
-end
-
 -- -> flat table for C with what changes, and the new limits. 'limits' are
 -- those that 'open' gave.
 function consumer.configure(given, limits)
-  if type(given) == "table" then refuse_fixed(given) end
+  schema.refuse_fixed(consumer.fields, given, "consumer")
   local flat = schema.check_given(consumer.fields, given, "")
   limits = {
     max_in_flight = flat.max_in_flight or limits.max_in_flight,
