@@ -545,11 +545,11 @@ describe("without the C side", function()
 
     it("waits for the report of a record", function()
       local self, core = producer()
-      fake.at(2, function() core.pending_report, core.answered = { offset = 5 }, true end)
+      fake.at(2, function() core.resolved = { { { offset = 5 }, core.calls[1][9] } } end)
       assert.same({ offset = 5 }, self:send_wait { topic = "t" })
-      core.pending_report, core.answered = nil, nil
-      assert.same({ "TIMED_OUT" }, { select(3, self:send_wait { topic = "t", timeout = 1 }) })
-      assert.equal("drop_pending", core.calls[#core.calls][1])
+      fake.reset()
+      assert.equal("TIMED_OUT", (select(3, self:send_wait { topic = "t", timeout = 1 })))
+      assert.equal(1, fake.now())
       assert.equal(0, core.hurried)
     end)
 

@@ -907,7 +907,7 @@ describe("the arguments of methods", function()
     { producer.send, { key = "k" }, "option 'topic': required, name of a topic expected" },
     { producer.send, { topic = "t", key = 5 }, "option 'key': string expected, got 5" },
     { producer.send, { topic = "t", value = {} }, "option 'value': string expected, got a table" },
-    { producer.send, { topic = "t", timeout = 1 }, "unknown option 'timeout'" },
+    { producer.send, { topic = "t", timeout = -1 }, "option 'timeout': seconds from 0" },
     { producer.send, { topic = "t", partition = -1 }, "option 'partition': whole number from 0" },
     { producer.send, { topic = "t", timestamp = -1 }, "option 'timestamp': seconds from 0.001" },
     { producer.send, { topic = "t", timestamp = 0 }, "option 'timestamp': seconds from 0.001 to" },

@@ -34,7 +34,7 @@ describe("what is printed", function()
     local producer = assert(strand.producer {
       kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
     local delivery = assert(producer:send_wait { topic = topic, key = "a\0", value = "x" })
-    assert.equal(("strand.Delivery (%s/0/0)"):format(topic), tostring(delivery))
+    assert.equal(("strand.DeliveryReport (%s/0/0)"):format(topic), tostring(delivery))
     assert.matches("^strand.Report %(sent 1, delivered 1, [%d.e+-]+ s%)$",
       tostring(producer:close()))
     local consumer = fixture.consumer {

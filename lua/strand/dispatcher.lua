@@ -48,10 +48,11 @@ local function take(self)
 end
 
 -- 'callbacks': on_event, log, oauth_token, on_delivery, each or nil.
-function dispatcher.new(core, callbacks)
+-- 'next_delivery': function(core) -> a report for on_delivery | nil; or nil
+function dispatcher.new(core, callbacks, next_delivery)
   local self = setmetatable({
-    core = core, callbacks = callbacks, first = 1, last = 0, dispatching = false,
-    answering = false, kept = false, finishing = false,
+    core = core, callbacks = callbacks, next_delivery = next_delivery, first = 1, last = 0,
+    dispatching = false, answering = false, kept = false, finishing = false,
   }, dispatcher)
   -- Made once, and not for each call: there might be no memory for it then.
   self.enter = function()
@@ -225,9 +226,15 @@ function dispatcher:serve()
   end
   collect(self, "log", self.core.next_log)
   collect(self, "on_event", self.core.next_event, text.event)
-  collect(self, "on_delivery", self.core.next_delivery, text.delivery)
+  collect(self, "on_delivery", self.next_delivery, text.delivery)
   if not self:pending() then return count end
   return count + dispatch(self)
+end
+
+-- The delivery reports alone, and calls nobody: those for on_delivery wait.
+function dispatcher:gather()
+  collect(self, "on_delivery", self.next_delivery, text.delivery)
+  tell_kept(self)
 end
 
 -- The object is closed, and nobody serves it after this.

@@ -8,21 +8,26 @@
 -- core.producer(flat)  -> userdata | nil, message, code    "OPTION" as for the consumer
 --
 -- The userdata. No method waits but 'close'. Its fd is readable, level-triggered, while there is
--- a delivery report, an event, a log line, a request for a token or a report of
--- 'pending' that nobody took.
+-- a delivery report, an event, a log line or a request for a token that nobody
+-- took.
 --
 -- state()              -> "running" | "closed" | "forked"
 -- fd()                 -> number | nothing: closed, and all reports taken
 -- send(topic, key | nil, value | nil, headers | nil, timestamp | nil, partition | nil,
---      hash_key | nil, pending) -> true | nil, message, code ("QUEUE_FULL", ...)
+--      hash_key | nil, id | false, timeout | nil) -> true | nil, message, code ("QUEUE_FULL", ...)
 --                         headers { name, value or false, name, ... }; timestamp in seconds;
---                         hash_key: what to hash in place of the key; pending: gives an id, and
---                         the report goes to take_pending(id), not to next_delivery()
--- take_pending(id)     -> false while it is in flight | report | nil, message, code
--- drop_pending(id)     nobody waits for it any more
+--                         hash_key: what to hash in place of the key; id: comes back with the
+--                         report; timeout: it has failed if it is not acknowledged by then
+-- core.send_plain(producer, record, id | nil) -> false: not plain (src/lua/plain_record.h), and
+--                         nothing is done; else as send. The producer is plain where the
+--                         userdata stands as 'plain'
+-- core.send_batch_plain(producer, records)  -> false | n | n, message, code
 -- partitions(topic)    -> count | nil, message, "NO_METADATA" (and asks for it)
--- next_delivery()      -> report | nil          only with flat.has_on_delivery; else C counts.
---                         { topic, partition, offset, timestamp, key, error = message, code }
+-- next_delivery()      -> report, id | nil      those without an id (0) only with
+--                         flat.has_on_delivery; else C counts. { topic, partition, offset,
+--                         timestamp, key, latency, error = message, code, certain }
+-- unclaimed()             that one: nobody waits for it; C says in the log what failed
+-- configure(max_queued_records | nil, max_queued_bytes | nil) -> true
 -- next_event(), next_log(), keep(boolean), oauth_needed(), oauth_set(...), oauth_fail(message)
 --                         as the consumer's; the last three with flat.has_oauth
 -- await_topics()       waits until the partitions of flat.topics are known, 2 s at most; with
@@ -39,6 +44,7 @@
 local core = require "strand.core"
 local object = require "strand.object"
 local check = require "strand.options.producer"
+local delivery = require "strand.delivery"
 local properties = require "strand.properties"
 local dispatcher = require "strand.dispatcher"
 local schema = require "strand.schema"
@@ -46,10 +52,7 @@ local text = require "strand.text"
 
 local producer = {}
 
-local function wait(self, deadline)
-  if self.dispatcher:pending() then return end
-  core.wait({ self.core:fd() }, deadline and math.max(0, deadline - core.now()))
-end
+local wait = delivery.wait_until
 
 -- Where a record goes -------------------------------------------------------
 
@@ -87,9 +90,16 @@ local function placed(self, record, given)
   return true, partition, hash_key
 end
 
-local function send(self, record, partition, hash_key, pending)
+local function send(self, record, partition, hash_key, id)
   return self.core:send(record.topic, record.key, record.value, record.headers,
-    record.timestamp, partition, hash_key, pending)
+    record.timestamp, partition, hash_key, id, record.timeout)
+end
+
+-- -> delivery | nil, message, code
+local function send_expected(self, record, partition, hash_key)
+  return delivery.open(self, record.topic, function(id)
+    return send(self, record, partition, hash_key, id)
+  end)
 end
 
 -- Methods -------------------------------------------------------------------
@@ -103,51 +113,92 @@ function methods:send(given)
   return send(self, record, partition, hash_key, false)
 end
 
--- As soon as the queue has room for it. -> id | nil, message, code
-local function send_pending(self, deadline, record, partition, hash_key)
-  local id, message, code = send(self, record, partition, hash_key, true)
-  while code == "QUEUE_FULL" do
-    if core.now() >= deadline then
-      return nil, ("%s, and was for %.14g s"):format(message, record.timeout), code
-    end
-    wait(self, deadline)
-    self.dispatcher:serve()
-    id, message, code = send(self, record, partition, hash_key, true)
-  end
-  return id, message, code
+-- As 'send' below: C reads it first. -> delivery | nil, message, code | false: not plain
+local function send_async_plain(self, given)
+  if not self.plain or type(given) ~= "table" then return false end
+  return delivery.open(self, rawget(given, "topic"), function(id)
+    return core.send_plain(self, given, id)
+  end)
 end
 
--- 'waited' is for whoever catches what is raised in here.
-local function send_and_wait(self, waited, record, partition, hash_key)
-  local deadline = core.now() + record.timeout
-  self.core:hurry(true)
-  waited.hurries = true
-  local id, message, code = send_pending(self, deadline, record, partition, hash_key)
-  if not id then return nil, message, code end
-  waited.id = id
-  while true do
-    local report
-    report, message, code = self.core:take_pending(id)
-    if report ~= false then return text.delivery(report), message, code end
+function methods:send_async(given)
+  local sent, message, code = send_async_plain(self, given)
+  if sent ~= false then return sent, message, code end
+  local record = check.send_async(given, self.partition_key)
+  local ok, partition, hash_key = placed(self, record, given)
+  if not ok then return nil, partition, hash_key end
+  return send_expected(self, record, partition, hash_key)
+end
+
+-- All functions of the user's are called before the first record is sent.
+-- -> where each goes, as 'placed' has it; up to the first that has no place
+local function all_placed(self, records, given)
+  local places = {}
+  for i, record in ipairs(records) do
+    places[i] = { placed(self, record, given[i]) }
+    if not places[i][1] then break end
+  end
+  return places
+end
+
+function methods:send_batch(given)
+  local records = check.send_batch(given, self.partition_key)
+  for i, place in ipairs(all_placed(self, records, given)) do
+    local ok, partition, hash_key = place[1], place[2], place[3]
+    if not ok then return i - 1, partition, hash_key end
+    local message, code
+    ok, message, code = send(self, records[i], partition, hash_key, false)
+    if not ok then return i - 1, message, code end
+  end
+  return #records
+end
+
+-- As soon as the queue has room for it. -> delivery | nil, message, code
+local function send_patiently(self, deadline, record, partition, hash_key)
+  local timeout = record.timeout
+  local sent, message, code = send_expected(self, record, partition, hash_key)
+  while code == "QUEUE_FULL" do
     if core.now() >= deadline then
-      return nil, ("not acknowledged within %.14g s; it may still be"):format(record.timeout),
-        "TIMED_OUT"
+      return nil, ("%s, and was for %.14g s"):format(message, timeout), code
     end
     wait(self, deadline)
     self.dispatcher:serve()
+    record.timeout = math.max(0, deadline - core.now())
+    sent, message, code = send_expected(self, record, partition, hash_key)
   end
+  return sent, message, code
+end
+
+local LATE = 1 -- the record's own timer is not
+
+-- -> report | nil, message, code, report
+local function awaited(sent, deadline, timeout)
+  local report = delivery.await(sent, deadline + LATE)
+  if report and not report.error then return report end
+  if not report or report.code == "TIMED_OUT" then
+    return nil, ("not acknowledged within %.14g s; it may still be"):format(timeout), "TIMED_OUT",
+      report or nil
+  end
+  return nil, ("topic '%s': %s"):format(report.topic, report.error), report.code, report
+end
+
+local function send_and_wait(self, record, partition, hash_key)
+  local timeout = record.timeout
+  local deadline = core.now() + timeout
+  local sent, message, code = send_patiently(self, deadline, record, partition, hash_key)
+  if not sent then return nil, message, code end
+  return awaited(sent, deadline, timeout)
 end
 
 function methods:send_wait(given)
   local record = check.send_wait(given, self.partition_key)
   local placed_well, partition, hash_key = placed(self, record, given)
   if not placed_well then return nil, partition, hash_key end
-  local waited = { id = false, hurries = false }
-  local ok, report, message, code = pcall(send_and_wait, self, waited, record, partition, hash_key)
-  if waited.id then self.core:drop_pending(waited.id) end -- nobody will ask for it
-  if waited.hurries then self.core:hurry(false) end
-  if not ok then error(report, 0) end
-  return report, message, code
+  self.core:hurry(true)
+  local ok, answer, message, code, report = pcall(send_and_wait, self, record, partition, hash_key)
+  self.core:hurry(false)
+  if not ok then error(answer, 0) end
+  return answer, message, code, report
 end
 
 local function flush(self, timeout)
@@ -182,6 +233,11 @@ function methods:fd()
   return self.core:fd()
 end
 
+function methods:configure(given)
+  local changes = check.configure(given)
+  return self.core:configure(changes.max_queued_records, changes.max_queued_bytes)
+end
+
 function lasting:stats()
   return self.core:stats()
 end
@@ -195,10 +251,30 @@ function lasting:close(given)
     self.report = text.report(self.core:close(PURGE_TIMEOUT))
   end
   self.dispatcher:finish() -- again: where it raised, something is left
+  delivery.end_all(self)
   return self.report
 end
 
 local class = object.class("producer", "strand.Producer", methods, lasting)
+
+-- Nearly every record is as it should be: C reads it, and all else is for the
+-- method that checks each field and words what is wrong.
+local function plain_first(name, send_plain)
+  local index = class.metatable.__index
+  local checked = index[name]
+  index[name] = function(self, given)
+    local sent, message, code = send_plain(self, given)
+    if sent then
+      if message then return sent, message, code end
+      return sent
+    end
+    if sent == nil then return nil, message, code end
+    return checked(self, given)
+  end
+end
+
+plain_first("send", core.send_plain)
+plain_first("send_batch", core.send_batch_plain)
 
 function producer.open(given)
   object.refuse_before_fork "producer"
@@ -208,9 +284,11 @@ function producer.open(given)
   local self, problem
   self, problem, code = object.open(class, {
     partition_key = own.partition_key, partitioner = own.partitioner,
+    plain = not (own.partition_key or own.partitioner) and userdata or nil,
+    deliveries = delivery.list(),
   }, userdata, message, code)
   if not self then return nil, problem, code end
-  self.dispatcher = dispatcher.new(userdata, own)
+  self.dispatcher = dispatcher.new(userdata, own, delivery.next(self))
   if own.oauth_token then
     self.dispatcher:serve() -- the first is due now: without it nothing is sent
     if own.partitioner then self.core:await_topics() end

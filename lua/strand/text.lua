@@ -2,7 +2,7 @@
 --
 --   record_failed orders/3/7 key "42" attempt 2, again in 1.5 s: boom
 --   strand.Report (done 512, failed 3, parked 1, unfinished 1, 12.5 s)
---   strand.Delivery (orders/3/7)
+--   strand.DeliveryReport (orders/3/7)
 --
 -- They stay plain tables in everything else: pairs, encoders and comparisons
 -- see their fields alone.
@@ -68,7 +68,7 @@ local function delivery_text(t)
   add_place(out, t)
   local place = table.concat(out):sub(2)
   if t.error then place = ("%s: %s (%s)"):format(place, t.error, t.code) end
-  return ("strand.Delivery (%s)"):format(place)
+  return ("strand.DeliveryReport (%s)"):format(place)
 end
 
 -- What is no table, such as nil, message, code, is given as it is.
@@ -82,6 +82,6 @@ end
 
 text.event = shown_by("strand.Event", event_text)
 text.report = shown_by("strand.Report", report_text)
-text.delivery = shown_by("strand.Delivery", delivery_text)
+text.delivery = shown_by("strand.DeliveryReport", delivery_text)
 
 return text

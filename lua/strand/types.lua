@@ -611,7 +611,7 @@ function consumer:report() end
 ---@field partition_key? fun(record: strand.Sending): string?    what to hash in place of the key
 ---where a key goes; "murmur2_random", as Java does it
 ---@field partitioner? strand.Partitioner
----@field on_delivery? fun(report: strand.Delivery)  from poll, flush, send_wait and close
+---@field on_delivery? fun(report: strand.DeliveryReport)  from poll, flush, send_wait and close
 ---@field oauth_token? fun(): string?, number|string, string?   as the consumer's
 ---unreachable, auth_failed, leader_missing, replicas_missing, error
 ---@field on_event? fun(event: strand.Event)
@@ -641,16 +641,35 @@ function consumer:report() end
 ---@field timestamp? number         seconds since 1970, 0.001 or more; now
 ---@field partition? integer        without asking the partitioner
 ---@field partition_key? string     what to hash in place of the key
----@field timeout? number           for send_wait; 30 s
+---@field timeout? number           seconds; not acknowledged by then, it has failed: TIMED_OUT; 30 s of send_wait
 
----@class strand.Delivery
+---What became of a record.
+---@class strand.DeliveryReport
 ---@field topic string
----@field partition integer
+---@field partition integer?        nil: none was chosen yet
 ---@field offset integer?
 ---@field timestamp number?         seconds since 1970; 1.234 of strand.mock
 ---@field key string?
+---@field latency number?           seconds from send to the brokers' answer
 ---@field error string?             nil: acknowledged
 ---@field code string?
+---@field certain boolean?          of one that failed: true: certainly not written; false: it may be
+
+---A record that is waited for, by send_async.
+---@class strand.Delivery
+local delivery = {}
+
+---Serves the producer's callbacks meanwhile; nothing lingers. May be called
+---again, and after the producer was closed.
+---@param timeout? number           30 s
+---@return strand.DeliveryReport? report
+---@return string? message
+---@return string? code             "TIMED_OUT": of this wait, not of the record
+function delivery:wait(timeout) end
+
+---Does not wait, and calls no callback.
+---@return strand.DeliveryReport? report   nil: not yet
+function delivery:done() end
 
 ---@class strand.ProducerReport
 ---@field sent integer
@@ -667,6 +686,8 @@ function consumer:report() end
 ---@field purged integer
 ---@field outstanding integer       neither acknowledged nor failed yet
 ---@field undelivered_reports integer   waiting for poll
+---@field overdue integer           timed out, and not heard of since: still in the queue
+---@field late integer              timed out, and heard of since
 ---@field events_dropped integer
 ---@field log_dropped integer
 ---@field max_queued_records integer
@@ -683,11 +704,27 @@ local producer = {}
 ---@return string? code             "QUEUE_FULL", "NO_METADATA", ...
 function producer:send(record) end
 
+---Queues a record, as send does; its report is the handle's.
+---@param record strand.Sending
+---@return strand.Delivery? delivery
+---@return string? message
+---@return string? code
+function producer:send_async(record) end
+
+---Queues records in their order, up to the first for which send would fail.
+---All are checked before that: an error queues none.
+---@param records strand.Sending[]
+---@return integer sent             so many of the first
+---@return string? message          why no more
+---@return string? code
+function producer:send_batch(records) end
+
 ---Sends a record and waits for the brokers' answer, and for room in the queue.
 ---@param record strand.Sending
----@return strand.Delivery? report
+---@return strand.DeliveryReport? report
 ---@return string? message
 ---@return string? code             "TIMED_OUT": it may still arrive; "QUEUE_FULL": it was not sent
+---@return strand.DeliveryReport? failed    of a record that was sent
 function producer:send_wait(record) end
 
 ---Waits until everything is acknowledged or has failed.
@@ -706,6 +743,13 @@ function producer:poll(timeout) end
 ---Readable when poll has work. Closed by close: take it out of a loop before.
 ---@return integer fd
 function producer:fd() end
+
+---Other bounds of the queue, from now on.
+---@param options { max_queued_records?: integer, max_queued_bytes?: integer }
+---@return true? ok
+---@return string? message
+---@return string? code
+function producer:configure(options) end
 
 ---@return strand.ProducerStats
 function producer:stats() end

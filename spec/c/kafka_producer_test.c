@@ -94,21 +94,30 @@ static strand_producer *open_producer (const char *servers,
 }
 
 static void send_ok (strand_producer *p, const strand_outgoing *record,
-                     int64_t *id) {
+                     int64_t id) {
   strand_failure failure = { "", "" };
   if (!strand_producer_send(p, record, id, &failure))
     fail_msg("%s: %s", failure.code, failure.message);
 }
 
-static const strand_delivery *wait_report (strand_producer *p, int64_t id) {
+/* The caller's. */
+static strand_delivery *wait_report (strand_producer *p, int64_t id) {
   double deadline = strand_clock_now() + 20;
-  const strand_delivery *report = NULL;
-  int taken;
-  while ((taken = strand_producer_poll_pending(p, id, &report)) == 0
-         && strand_clock_now() < deadline)
-    strand_producer_flush(p, 0.05);
-  assert_int_equal(taken, 1);
-  return report;
+  while (strand_clock_now() < deadline) {
+    strand_delivery *report = strand_producer_next_delivery(p);
+    if (report != NULL && report->id == id) return report;
+    if (report == NULL) strand_producer_flush(p, 0.05);
+    free(report);
+  }
+  fail_msg("no report");
+  return NULL;
+}
+
+static strand_delivery *send_and_wait (strand_producer *p,
+                                       const strand_outgoing *record) {
+  static int64_t id;
+  send_ok(p, record, ++id);
+  return wait_report(p, id);
 }
 
 /* The message at an offset, read by librdkafka alone. */
@@ -171,11 +180,9 @@ static void there_and_back (strand_producer *p,
                             const strand_outgoing *record) {
   rd_kafka_t *reader;
   rd_kafka_message_t *message;
-  const strand_delivery *report;
-  int64_t id;
-  send_ok(p, record, &id);
-  report = wait_report(p, id);
+  strand_delivery *report = send_and_wait(p, record);
   assert_string_equal(report->code, "");
+  assert_true(report->latency_us > 0);
   assert_string_equal(report->topic, record->topic);
   check_bytes(report->key, report->key_length, record->key,
               record->key_length);
@@ -189,7 +196,7 @@ static void there_and_back (strand_producer *p,
     assert_int_equal(rd_kafka_message_timestamp(message, NULL),
                      record->timestamp_ms);
   end_reader(reader, message);
-  strand_producer_drop_pending(p, id);
+  free(report);
 }
 
 static void absent_and_empty_stay_different (void **state) {
@@ -229,18 +236,16 @@ static void zero_bytes_and_headers_arrive_as_they_were (void **state) {
 static int32_t placed (strand_producer *p, const char *topic, const char *key,
                        const char *hash_key) {
   strand_outgoing record = { .topic = topic, .partition = -1 };
-  const strand_delivery *report;
+  strand_delivery *report;
   int32_t partition;
-  int64_t id;
   record.key = key;
   record.key_length = key != NULL ? strlen(key) : 0;
   record.hash_key = hash_key;
   record.hash_key_length = hash_key != NULL ? strlen(hash_key) : 0;
-  send_ok(p, &record, &id);
-  report = wait_report(p, id);
+  report = send_and_wait(p, &record);
   assert_string_equal(report->code, "");
   partition = report->partition;
-  strand_producer_drop_pending(p, id);
+  free(report);
   return partition;
 }
 
@@ -317,7 +322,7 @@ static void records_without_a_key_reach_several_partitions (void **state) {
   (void)state;
   while (distinct < 3 && strand_clock_now() < deadline) {
     strand_delivery *report;
-    send_ok(p, &record, NULL);
+    send_ok(p, &record, 0);
     strand_producer_flush(p, 5);
     while ((report = strand_producer_next_delivery(p)) != NULL) {
       assert_string_equal(report->code, "");
@@ -342,7 +347,7 @@ static void close_reports_every_record_once (void **state) {
                                .partition = i % 2 ? -1 : 0,
                                .key = &i,
                                .key_length = sizeof(i) };
-    send_ok(p, &record, NULL);
+    send_ok(p, &record, 0);
   }
   assert_int_equal(strand_producer_flush(p, 0.1), 1000);
   start = strand_clock_now();
@@ -371,8 +376,8 @@ static void a_full_queue_says_so_with_its_limit (void **state) {
   strand_failure failure;
   int i;
   (void)state;
-  for (i = 0; i < 10; i++) send_ok(p, &record, NULL);
-  assert_false(strand_producer_send(p, &record, NULL, &failure));
+  for (i = 0; i < 10; i++) send_ok(p, &record, 0);
+  assert_false(strand_producer_send(p, &record, 0, &failure));
   assert_string_equal(failure.code, "QUEUE_FULL");
   assert_non_null(strstr(failure.message, "max_queued_records 10,"));
   strand_producer_free(p);
@@ -384,33 +389,112 @@ static void untaken_deliveries_fill_the_queue_too (void **state) {
   strand_failure failure;
   int i;
   (void)state;
-  for (i = 0; i < 5; i++) send_ok(p, &record, NULL);
+  for (i = 0; i < 5; i++) send_ok(p, &record, 0);
   assert_int_equal(strand_producer_flush(p, 20), 0);
-  assert_false(strand_producer_send(p, &record, NULL, &failure));
+  assert_false(strand_producer_send(p, &record, 0, &failure));
   assert_string_equal(failure.code, "QUEUE_FULL");
   free(strand_producer_next_delivery(p));
-  send_ok(p, &record, NULL);
+  send_ok(p, &record, 0);
   strand_producer_free(p);
 }
 
-static void stale_and_dropped_ids_find_nothing (void **state) {
-  strand_producer *p = open_producer(bootstrap, NULL, 0, 0);
-  strand_outgoing record = { .topic = make_topic(), .partition = 0 };
-  const strand_delivery *report = NULL;
-  int64_t first;
-  int64_t second;
+static void bounds_change_while_records_are_out (void **state) {
+  strand_producer *p = open_producer(UNREACHABLE, NULL, 2, 0);
+  strand_outgoing record = {
+    .topic = "t", .partition = -1, .value = "12345", .value_length = 5
+  };
+  strand_failure failure;
   (void)state;
-  send_ok(p, &record, &first);
-  assert_ptr_equal(wait_report(p, first), wait_report(p, first));
-  strand_producer_drop_pending(p, first);
-  assert_int_equal(strand_producer_poll_pending(p, first, &report), -1);
-  send_ok(p, &record, &second);
-  assert_int_not_equal(first, second);
-  strand_producer_drop_pending(p, second);
-  strand_producer_drop_pending(p, second);
-  assert_int_equal(strand_producer_poll_pending(p, second, &report), -1);
-  assert_int_equal(strand_producer_flush(p, 20), 0);
-  assert_int_equal(strand_producer_poll_pending(p, -1, &report), -1);
+  send_ok(p, &record, 0);
+  send_ok(p, &record, 0);
+  assert_false(strand_producer_send(p, &record, 0, &failure));
+  strand_producer_set_bounds(p, 4, 0);
+  send_ok(p, &record, 0);
+  strand_producer_set_bounds(p, 0, 19);
+  assert_false(strand_producer_send(p, &record, 0, &failure));
+  assert_string_equal(failure.code, "QUEUE_FULL");
+  assert_non_null(strstr(failure.message, "max_queued_bytes 19)"));
+  strand_producer_set_bounds(p, 0, 20);
+  send_ok(p, &record, 0);
+  strand_producer_set_bounds(p, 10, 4); /* nothing of this size fits, ever */
+  assert_false(strand_producer_send(p, &record, 0, &failure));
+  assert_string_equal(failure.code, "MSG_SIZE_TOO_LARGE");
+  strand_producer_free(p);
+}
+
+/* Waits for the fd alone, as an event loop does. */
+static strand_delivery *poll_report (strand_producer *p) {
+  struct pollfd fd = { .fd = strand_producer_fd(p), .events = POLLIN };
+  double deadline = strand_clock_now() + 20;
+  while (strand_clock_now() < deadline) {
+    strand_delivery *report = strand_producer_next_delivery(p);
+    if (report != NULL) return report;
+    poll(&fd, 1, strand_clock_left_ms(deadline));
+  }
+  fail_msg("no report");
+  return NULL;
+}
+
+static void check_sums (strand_producer *p, int64_t failed, int64_t overdue,
+                        int64_t late) {
+  strand_producer_counts counts;
+  strand_producer_refresh_counts(p, &counts);
+  assert_int_equal(counts.records.failed, failed);
+  assert_int_equal(counts.records.overdue, overdue);
+  assert_int_equal(counts.records.late, late);
+  assert_int_equal(counts.records.outstanding, 0);
+  assert_int_equal(counts.records.sent, failed);
+}
+
+/* Without a broker: two records whose times are not in their order. */
+static void a_record_fails_when_its_own_time_is_over (void **state) {
+  strand_producer *p = open_producer(UNREACHABLE, NULL, 2, 1);
+  strand_outgoing record = { .topic = "t",
+                             .partition = 3,
+                             .key = "k",
+                             .key_length = 1,
+                             .timeout_us = 400000 };
+  double start = strand_clock_now();
+  strand_failure failure;
+  (void)state;
+  send_ok(p, &record, 0);
+  record.timeout_us = 200000;
+  send_ok(p, &record, 7);
+  for (int i = 0; i < 2; i++) {
+    strand_delivery *report = poll_report(p);
+    assert_true(strand_clock_now() - start >= 0.2 * (i + 1));
+    assert_int_equal(report->id, i == 0 ? 7 : 0);
+    assert_string_equal(report->code, "TIMED_OUT");
+    assert_false(report->certain);
+    assert_int_equal(report->partition, 3);
+    assert_memory_equal(report->key, "k", 1);
+    free(report);
+  }
+  check_sums(p, 2, 2, 0);
+  assert_int_equal(strand_producer_flush(p, 5), 0); /* nothing is awaited, */
+  assert_false(strand_producer_send(p, &record, 0, &failure)); /* all is out */
+  assert_string_equal(failure.code, "QUEUE_FULL");
+  strand_producer_close(p, 5);
+  check_sums(p, 2, 0, 2);
+  assert_null(strand_producer_next_delivery(p));
+  strand_producer_free(p);
+}
+
+static void a_record_that_is_acknowledged_in_time_has_no_time (void **state) {
+  strand_producer *p = open_producer(bootstrap, NULL, 0, 1);
+  strand_outgoing record = { .topic = make_topic(),
+                             .partition = 0,
+                             .timeout_us = 60000000 };
+  strand_delivery *report;
+  strand_producer_counts counts;
+  (void)state;
+  send_ok(p, &record, 0);
+  report = poll_report(p);
+  assert_string_equal(report->code, "");
+  free(report);
+  strand_producer_refresh_counts(p, &counts);
+  assert_int_equal(counts.records.delivered, 1);
+  assert_int_equal(counts.records.overdue, 0);
   strand_producer_free(p);
 }
 
@@ -423,7 +507,7 @@ static void a_long_linger_does_not_hold_up_a_flush (void **state) {
   strand_producer *p = strand_producer_open(&options, &failure);
   (void)state;
   assert_non_null(p);
-  send_ok(p, &record, NULL);
+  send_ok(p, &record, 0);
   assert_int_equal(strand_producer_flush(p, 20), 0);
   strand_producer_free(p);
 }
@@ -445,7 +529,7 @@ static void a_flush_that_is_not_collected_costs_nothing (void **state) {
   double before;
   (void)state;
   assert_non_null(p);
-  for (int i = 0; i < 10; i++) send_ok(p, &record, NULL);
+  for (int i = 0; i < 10; i++) send_ok(p, &record, 0);
   strand_producer_flush_begin(p);
   poll(NULL, 0, 500);
   before = cpu_seconds();
@@ -463,7 +547,7 @@ static void wait_event (strand_producer *p, const strand_outgoing *other,
   struct pollfd fd = { .fd = strand_producer_fd(p), .events = POLLIN };
   while (strand_clock_now() < deadline) {
     if (poll(&fd, 1, 100) == 1 && strand_producer_next_event(p, event)) return;
-    send_ok(p, other, NULL);
+    send_ok(p, other, 0);
   }
   fail_msg("no event");
 }
@@ -478,15 +562,15 @@ static void a_partition_without_a_leader_is_told (void **state) {
   strand_outgoing stuck = { .topic = make_topic(), .partition = 3 };
   strand_outgoing other = { .topic = stuck.topic, .partition = 4 };
   strand_producer_event event;
+  strand_delivery *report;
   strand_producer *p;
-  int64_t id;
   (void)state;
   if (cluster == NULL) skip();
   p = strand_producer_open(&options, &failure);
   assert_non_null(p);
   assert_true(strand_mock_set_leader(cluster, stuck.topic, 3, -1, &failure));
-  send_ok(p, &stuck, NULL);
-  send_ok(p, &stuck, &id);
+  send_ok(p, &stuck, 0);
+  send_ok(p, &stuck, 7);
   wait_event(p, &other, &event);
   assert_string_equal(event.type, "leader_missing");
   assert_string_equal(event.code, "LEADER_NOT_AVAILABLE");
@@ -494,9 +578,11 @@ static void a_partition_without_a_leader_is_told (void **state) {
   assert_int_equal(event.partition, 3);
   assert_true(strand_producer_outstanding(p) >= 2);
   strand_mock_set_leader(cluster, stuck.topic, 3, 1, &failure);
-  assert_string_equal(wait_report(p, id)->code, "");
+  report = wait_report(p, 7);
+  assert_string_equal(report->code, "");
+  free(report);
   strand_mock_set_leader(cluster, stuck.topic, 3, -1, &failure);
-  send_ok(p, &stuck, NULL);
+  send_ok(p, &stuck, 0);
   strand_producer_close(p, 1); /* whatever the thread is at */
   strand_producer_free(p);
 }
@@ -571,7 +657,9 @@ int main (void) {
     cmocka_unit_test(close_reports_every_record_once),
     cmocka_unit_test(a_full_queue_says_so_with_its_limit),
     cmocka_unit_test(untaken_deliveries_fill_the_queue_too),
-    cmocka_unit_test(stale_and_dropped_ids_find_nothing),
+    cmocka_unit_test(bounds_change_while_records_are_out),
+    cmocka_unit_test(a_record_fails_when_its_own_time_is_over),
+    cmocka_unit_test(a_record_that_is_acknowledged_in_time_has_no_time),
     cmocka_unit_test(a_long_linger_does_not_hold_up_a_flush),
     cmocka_unit_test(a_flush_that_is_not_collected_costs_nothing),
     cmocka_unit_test(a_partition_without_a_leader_is_told),

@@ -26,6 +26,8 @@ function fake.signals_are_taken() return signals ~= nil end
 
 local real = require "strand.core" -- before it is taken for the other
 fake.call = real.call
+fake.send_plain = function() return false end -- its objects are no userdata
+fake.send_batch_plain = fake.send_plain
 fake.property_refusal, fake.property_is_secret = real.property_refusal, real.property_is_secret
 fake.now = function() return time end
 fake.matches = function(pattern, topic) return topic:find(pattern) ~= nil end
@@ -70,7 +72,7 @@ function fake.newest() return fake.opened[#fake.opened] end
 fake.opened = {}
 
 local function open(flat)
-  local self = setmetatable({ flat = flat, events = {}, logs = {}, deliveries = {}, calls = {},
+  local self = setmetatable({ flat = flat, events = {}, logs = {}, deliveries = {}, resolved = {}, calls = {},
     status = "new", tickets = {} }, object)
   self.descriptor = { readable = function() return self:is_readable() end }
   fake.opened[#fake.opened + 1] = self
@@ -86,7 +88,8 @@ function fake.producer(flat)
 end
 
 function object:is_readable()
-  return #self.events > 0 or #self.logs > 0 or #self.deliveries > 0 or self.needs_token
+  return #self.events > 0 or #self.logs > 0 or #self.deliveries > 0 or #self.resolved > 0
+    or self.needs_token
     or self.kept or self.end_asked ~= nil or self.answered or self.ended ~= nil
 end
 
@@ -99,7 +102,13 @@ function object:state() return self.status end
 function object:fd() return self.descriptor end
 function object:next_event() return table.remove(self.events, 1) end
 function object:keep(kept) self.kept = kept end
-function object:next_delivery() return table.remove(self.deliveries, 1) end
+
+-- What 'resolved' has, { report, id }, and then 'deliveries'.
+function object:next_delivery()
+  local resolved = table.remove(self.resolved, 1)
+  if resolved then return resolved[1], resolved[2] end
+  return table.remove(self.deliveries, 1)
+end
 
 function object:next_log()
   local line = table.remove(self.logs, 1)
@@ -172,21 +181,27 @@ function object:drop() self:note("drop") end
 function object.health() return nil, "no broker answers", "UNREACHABLE" end
 function object:report() return self.ended or {} end
 function object.stats() return {} end
-function object:configure(flat) return self:note("configure", flat) end
+function object:configure(...) return self:note("configure", ...) end
 function object:pause(...) return self:note("pause", ...) end
 function object:seek_begin(...) self:note("seek_begin", ...) return 1 end
 function object.seek_done() return true end
 
 -- Producer
+-- A record with a timeout has failed at its end.
 function object:send(...)
   self:note("send", ...)
   self.in_flight = self.in_flight + 1
-  return select(8, ...) and 7 or true
+  local id, timeout = select(8, ...)
+  if timeout then
+    fake.at(time + timeout, function()
+      self.resolved[#self.resolved + 1] = { { error = "late", code = "TIMED_OUT" }, id or 0 }
+    end)
+  end
+  return true
 end
+function object:unclaimed() self:note("unclaimed") end
 function object:partitions() return self.count, "not known yet", "NO_METADATA" end
 function object:hurry(on) self.hurried = (self.hurried or 0) + (on and 1 or -1) end
-function object:take_pending() return self.pending_report or false end
-function object:drop_pending() self:note("drop_pending") end
 function object:outstanding() return self.in_flight end
 function object:flush_begin() self:note("flush_begin") end
 function object:close()

@@ -66,12 +66,20 @@ static const strand_outgoing_header *push_headers (lua_State *L, int list,
   return headers;
 }
 
-void strand_read_outgoing (lua_State *L, strand_outgoing *record) {
+static int64_t opt_timeout_us (lua_State *L, int index) {
+  if (lua_isnoneornil(L, index)) return 0;
+  return strand_outgoing_timeout_us(strand_opt_seconds(L, index, 0));
+}
+
+int64_t strand_read_outgoing (lua_State *L, strand_outgoing *record) {
+  int64_t id = lua_toboolean(L, 9) ? strand_check_int64(L, 9) : 0;
   record->topic = strand_check_text(L, 2);
   record->key = opt_bytes(L, 3, &record->key_length);
   record->value = opt_bytes(L, 4, &record->value_length);
   record->timestamp_ms = opt_timestamp(L, 6);
   record->partition = opt_partition(L, 7);
   record->hash_key = opt_bytes(L, 8, &record->hash_key_length);
+  record->timeout_us = opt_timeout_us(L, 10);
   record->headers = push_headers(L, 5, &record->header_count);
+  return id;
 }

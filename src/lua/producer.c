@@ -13,6 +13,7 @@
 #include "lua/lines.h"
 #include "lua/object.h"
 #include "lua/outgoing.h"
+#include "lua/plain_record.h"
 #include "lua/producer_results.h"
 #include "lua/properties.h"
 #include "lua/worker/handler.h"
@@ -28,12 +29,14 @@
 typedef struct producer {
   strand_producer *kafka;   /* NULL: could not be opened */
   strand_delivery *current; /* NULL: none */
+  strand_delivery *last;    /* given, and maybe nobody waits for it */
   strand_producer_event event;
   strand_log_line line;
   double opened; /* by strand_clock_now */
   bool has_event;
   bool has_line;
   int generation;
+  strand_plain_names names;
   strand_finalizers *finalizers; /* NULL: it is closed */
 } producer;
 
@@ -63,24 +66,92 @@ static void tell_held (const producer *self) {
 ** Sending
 */
 
-/* send(topic, key, value, headers, timestamp, partition, hash_key,
-** pending) */
+/* send(topic, key, value, headers, timestamp, partition, hash_key, id,
+** timeout) */
 static int producer_send (lua_State *L) {
   strand_outgoing record;
   strand_failure failure;
-  int64_t id = 0;
-  int pending;
+  int64_t id;
   if (strand_is_forked(check_self(L)->generation))
     return strand_push_forked(L);
-  lua_settop(L, 9);
-  pending = lua_toboolean(L, 9);
-  strand_read_outgoing(L, &record);
-  if (!strand_producer_send(check_open(L), &record, pending ? &id : NULL,
-                            &failure))
-    return strand_push_failure(L, &failure);
-  if (pending) strand_push_int64(L, id);
-  else lua_pushboolean(L, 1);
+  lua_settop(L, 10);
+  id = strand_read_outgoing(L, &record);
+  return strand_push_done(
+    L, strand_producer_send(check_open(L), &record, id, &failure), &failure);
+}
+
+/* The userdata of a producer of Lua's, the first argument, that is as it is
+** nearly always: open, and asks no function of the user's where a record goes.
+** Then it stands there as 'plain'. */
+static producer *plain_self (lua_State *L) {
+  producer *self;
+  if (lua_type(L, 1) != LUA_TTABLE) return NULL;
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_rawget(L, 1);
+  self = lua_touserdata(L, -1);
+  if (self == NULL || !lua_getmetatable(L, -1)) return NULL;
+  if (!lua_rawequal(L, -1, lua_upvalueindex(2))) return NULL;
+  lua_pop(L, 2); /* the table still holds it */
+  if (strand_is_forked(self->generation) || self->kafka == NULL) return NULL;
+  return strand_producer_is_closed(self->kafka) ? NULL : self;
+}
+
+static int push_not_plain (lua_State *L) {
+  lua_pushboolean(L, 0);
   return 1;
+}
+
+/* send_plain(producer, record, id | nil) -> false, with nothing done:
+** something is not plain; or as send */
+static int send_plain (lua_State *L) {
+  strand_plain_record plain;
+  strand_failure failure;
+  int64_t id = lua_isnoneornil(L, 3) ? 0 : strand_check_int64(L, 3);
+  producer *self = plain_self(L);
+  if (self == NULL || !strand_plain_record_read(L, 2, &self->names, &plain))
+    return push_not_plain(L);
+  return strand_push_done(
+    L, strand_producer_send(self->kafka, &plain.record, id, &failure),
+    &failure);
+}
+
+/* The record at this place in the list, the second argument. */
+static bool read_item (lua_State *L, const producer *self, int place,
+                       strand_plain_record *plain) {
+  bool is_plain;
+  lua_rawgeti(L, 2, place);
+  is_plain = strand_plain_record_read(L, lua_gettop(L), &self->names, plain);
+  lua_pop(L, 1); /* the list still holds it */
+  return is_plain;
+}
+
+/* How many records the list has; -1: not all is plain. */
+static int count_plain (lua_State *L, const producer *self) {
+  strand_plain_record plain;
+  size_t count;
+  if (!strand_is_plain_list(L, 2, &count)) return -1;
+  for (int i = 1; i <= (int)count; i++)
+    if (!read_item(L, self, i, &plain)) return -1;
+  return (int)count;
+}
+
+/* send_batch_plain(producer, list) -> false, with nothing done; or n; or n,
+** message, code. What was plain once is so again: Lua is not entered. */
+static int send_batch_plain (lua_State *L) {
+  strand_plain_record plain;
+  strand_failure failure;
+  producer *self = plain_self(L);
+  int count = self != NULL ? count_plain(L, self) : -1;
+  int sent = 0;
+  if (count < 0) return push_not_plain(L);
+  while (sent < count && read_item(L, self, sent + 1, &plain)
+         && strand_producer_send(self->kafka, &plain.record, 0, &failure))
+    sent++;
+  lua_pushinteger(L, sent);
+  if (sent == count) return 1;
+  lua_pushstring(L, failure.message);
+  lua_pushstring(L, failure.code);
+  return 3;
 }
 
 static int producer_partitions (lua_State *L) {
@@ -99,32 +170,12 @@ static int producer_partitions (lua_State *L) {
 ** Taking
 */
 
-/* Pushing the report may raise: so it is dropped after that. */
-static int producer_take_pending (lua_State *L) {
-  int64_t id = strand_check_int64(L, 2);
-  const strand_delivery *report = NULL;
-  int found, results;
-  if (strand_is_forked(check_self(L)->generation))
-    return strand_push_forked(L);
-  found = strand_producer_poll_pending(check_kafka(L), id, &report);
-  if (found == 0) {
-    lua_pushboolean(L, 0);
-    return 1;
-  }
-  results = found < 0 ? strand_push_lost(L, found == -2)
-                      : strand_push_acknowledged(L, report);
-  strand_producer_drop_pending(check_kafka(L), id);
-  return results;
+static void drop (strand_delivery **report) {
+  free(*report);
+  *report = NULL;
 }
 
-static int producer_drop_pending (lua_State *L) {
-  int64_t id = strand_check_int64(L, 2);
-  if (strand_is_forked(check_self(L)->generation))
-    return strand_push_forked(L);
-  strand_producer_drop_pending(check_kafka(L), id);
-  return 0;
-}
-
+/* -> report, id (of who waits for it; 0) | nothing */
 static int producer_next_delivery (lua_State *L) {
   producer *self = check_self(L);
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
@@ -133,10 +184,21 @@ static int producer_next_delivery (lua_State *L) {
   if (self->current == NULL) return 0;
   tell_held(self);
   strand_push_delivery(L, self->current);
-  free(self->current);
+  strand_push_int64(L, self->current->id);
+  drop(&self->last);
+  self->last = self->current;
   self->current = NULL;
   tell_held(self);
-  return 1;
+  return 2;
+}
+
+/* That one: nobody waits for it any more. */
+static int producer_unclaimed (lua_State *L) {
+  producer *self = check_self(L);
+  if (strand_is_forked(self->generation)) return strand_push_forked(L);
+  if (self->last != NULL) strand_producer_warn(check_kafka(L), self->last);
+  drop(&self->last);
+  return 0;
 }
 
 static int producer_next_event (lua_State *L) {
@@ -252,6 +314,17 @@ static int producer_hurry (lua_State *L) {
   return 0;
 }
 
+/* configure(max_queued_records | nil, max_queued_bytes | nil) */
+static int producer_configure (lua_State *L) {
+  int64_t records = lua_isnoneornil(L, 2) ? 0 : strand_check_int64(L, 2);
+  int64_t bytes = lua_isnoneornil(L, 3) ? 0 : strand_check_int64(L, 3);
+  if (strand_is_forked(check_self(L)->generation))
+    return strand_push_forked(L);
+  strand_producer_set_bounds(check_open(L), records, bytes);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 static int producer_stats (lua_State *L) {
   strand_producer_counts counts;
   if (strand_is_forked(check_self(L)->generation))
@@ -294,8 +367,8 @@ static int producer_gc (lua_State *L) {
     strand_finalizers_leave(&self->finalizers);
   }
   strand_producer_free(kafka);
-  free(self->current);
-  self->current = NULL;
+  drop(&self->current);
+  drop(&self->last);
   return 0;
 }
 
@@ -337,6 +410,7 @@ static int producer_open (lua_State *L) {
   self->generation = strand_fork_generation();
   self->opened = strand_clock_now();
   strand_settype(L, PRODUCER);
+  self->names = strand_plain_names_of(L);
   self->finalizers = strand_finalizers_join(L);
   self->kafka = strand_producer_open(&options, &failure);
   if (self->kafka == NULL) {
@@ -351,10 +425,9 @@ static const luaL_Reg methods[] = {
   { "state", producer_state },
   { "fd", producer_fd },
   { "send", producer_send },
-  { "take_pending", producer_take_pending },
-  { "drop_pending", producer_drop_pending },
   { "partitions", producer_partitions },
   { "next_delivery", producer_next_delivery },
+  { "unclaimed", producer_unclaimed },
   { "next_event", producer_next_event },
   { "next_log", producer_next_log },
   { "keep", producer_keep },
@@ -365,6 +438,7 @@ static const luaL_Reg methods[] = {
   { "outstanding", producer_outstanding },
   { "flush_begin", producer_flush_begin },
   { "hurry", producer_hurry },
+  { "configure", producer_configure },
   { "close", producer_close },
   { "stats", producer_stats },
   { NULL, NULL },
@@ -376,8 +450,18 @@ static const luaL_Reg metamethods[] = {
   { NULL, NULL },
 };
 
+/* core.NAME, with what it knows a producer by. */
+static void set_plain (lua_State *L, const char *name, lua_CFunction f) {
+  lua_pushliteral(L, "plain");
+  luaL_getmetatable(L, PRODUCER);
+  lua_pushcclosure(L, f, 2);
+  lua_setfield(L, -2, name);
+}
+
 void strand_open_producer (lua_State *L) {
   strand_newtype(L, PRODUCER, methods, metamethods);
+  set_plain(L, "send_plain", send_plain);
+  set_plain(L, "send_batch_plain", send_batch_plain);
   lua_pushcfunction(L, producer_open);
   lua_setfield(L, -2, "producer");
 }

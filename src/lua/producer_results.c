@@ -6,7 +6,7 @@
 #include "lua/fields.h"
 
 void strand_push_delivery (lua_State *L, const strand_delivery *delivery) {
-  lua_createtable(L, 0, 7);
+  lua_createtable(L, 0, 8);
   strand_set_text(L, "topic", delivery->topic);
   strand_set_optional(L, "partition", delivery->partition);
   strand_set_optional(L, "offset", delivery->offset);
@@ -14,34 +14,12 @@ void strand_push_delivery (lua_State *L, const strand_delivery *delivery) {
     strand_set_number(L, "timestamp", (double)delivery->timestamp_ms / 1000);
   if (delivery->key != NULL)
     strand_set_bytes(L, "key", delivery->key, delivery->key_length);
+  if (delivery->latency_us >= 0)
+    strand_set_number(L, "latency", (double)delivery->latency_us / 1e6);
   if (delivery->code[0] == '\0') return;
+  strand_set_boolean(L, "certain", delivery->certain);
   strand_set_text(L, "error", delivery->error);
   strand_set_text(L, "code", delivery->code);
-}
-
-int strand_push_acknowledged (lua_State *L, const strand_delivery *delivery) {
-  if (delivery->code[0] == '\0') {
-    strand_push_delivery(L, delivery);
-    return 1;
-  }
-  lua_pushnil(L);
-  lua_pushfstring(L, "topic '%s': %s", delivery->topic, delivery->error);
-  lua_pushstring(L, delivery->code);
-  return 3;
-}
-
-int strand_push_lost (lua_State *L, bool closed) {
-  lua_pushnil(L);
-  if (closed) {
-    lua_pushliteral(L, "the producer was closed before the record's report "
-                       "came: it may have been delivered");
-    lua_pushliteral(L, "CLOSED");
-  }
-  else {
-    lua_pushliteral(L, "no record of this producer is waited for by that id");
-    lua_pushliteral(L, "UNKNOWN");
-  }
-  return 3;
 }
 
 void strand_push_producer_event (lua_State *L,
@@ -61,13 +39,15 @@ void strand_push_producer_event (lua_State *L,
 void strand_push_producer_stats (lua_State *L,
                                  const strand_producer_counts *counts) {
   const strand_delivery_counts *records = &counts->records;
-  lua_createtable(L, 0, 10);
+  lua_createtable(L, 0, 12);
   strand_set_integer(L, "sent", records->sent);
   strand_set_integer(L, "delivered", records->delivered);
   strand_set_integer(L, "failed", records->failed);
   strand_set_integer(L, "purged", records->purged);
   strand_set_integer(L, "outstanding", records->outstanding);
   strand_set_integer(L, "undelivered_reports", records->untaken);
+  strand_set_integer(L, "overdue", records->overdue);
+  strand_set_integer(L, "late", records->late);
   strand_set_integer(L, "events_dropped", counts->events_dropped);
   strand_set_integer(L, "log_dropped", counts->log_dropped);
   strand_set_integer(L, "max_queued_records", counts->max_queued_records);

@@ -24,10 +24,4 @@ void strand_push_producer_report (lua_State *L,
                                   const strand_producer_counts *counts,
                                   double seconds);
 
-/* The results of send_wait; return how many. The table of the delivery, or
-** nil, message, code of one that failed; */
-int strand_push_acknowledged (lua_State *L, const strand_delivery *delivery);
-/* or of a record that is not known, or, 'closed', whose report is not. */
-int strand_push_lost (lua_State *L, bool closed);
-
 #endif

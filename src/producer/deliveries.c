@@ -6,22 +6,42 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "kafka/errors.h"
 
 #define CHECKED_MOST 64
 
 bool strand_deliveries_open (strand_deliveries *d, bool taken,
                              strand_log *log) {
-  if (taken) return true;
+  strand_pending_reports_init(&d->pending);
+  d->taken = taken;
   d->warnings = strand_warnings_new(log);
   return d->warnings != NULL;
 }
 
 void strand_deliveries_free (strand_deliveries *d, bool also_flying) {
   strand_delivery *report;
+  if (d->warnings == NULL) return;
   while ((report = strand_deliveries_next(d)) != NULL) free(report);
-  strand_pending_reports_destroy(&d->pending, also_flying);
+  strand_pending_reports_free(&d->pending, also_flying);
   strand_warnings_free(d->warnings);
+}
+
+strand_pending_report *strand_deliveries_expect (strand_deliveries *d,
+                                                 const strand_outgoing *record,
+                                                 int64_t id) {
+  int64_t due_us = record->timeout_us > 0
+                     ? strand_clock_us() + record->timeout_us
+                     : 0;
+  strand_pending_report *pending;
+  strand_delivery *report = strand_delivery_open(record->topic, record->key,
+                                                 record->key_length);
+  if (report == NULL) return NULL;
+  report->id = id;
+  report->partition = record->partition;
+  pending = strand_pending_reports_add(&d->pending, report, due_us);
+  if (pending == NULL) free(report);
+  return pending;
 }
 
 void strand_deliveries_sent (strand_deliveries *d) {
@@ -37,37 +57,72 @@ static void count (strand_delivery_counts *counts, rd_kafka_resp_err_t err) {
 }
 
 static void add (strand_deliveries *d, strand_delivery *report) {
-  if (report == NULL) return; /* out of memory: counted all the same */
   if (d->last != NULL) d->last->next = report;
   else d->first = report;
   d->last = report;
   d->counts.untaken++;
 }
 
+/* NULL: memory ran out for it, and it was counted all the same. */
+static void give (strand_deliveries *d, strand_delivery *report) {
+  if (report == NULL) return;
+  if (d->taken || report->id != 0) {
+    add(d, report);
+    return;
+  }
+  strand_delivery_warn(d->warnings, report);
+  free(report);
+}
+
+static void report_plain (strand_deliveries *d,
+                          const rd_kafka_message_t *message) {
+  count(&d->counts, message->err);
+  if (!d->taken && message->err == RD_KAFKA_RESP_ERR_NO_ERROR) return;
+  give(d, strand_delivery_new(message));
+}
+
 void strand_deliveries_report (strand_deliveries *d,
                                const rd_kafka_message_t *message) {
   strand_delivery_ticket *ticket = strand_placement_ticket(message->_private);
-  count(&d->counts, message->err);
-  if (ticket != NULL) {
-    strand_pending_report *pending = (strand_pending_report *)(void *)ticket;
-    strand_delivery_fill(pending->report, message);
-    strand_pending_reports_finish(&d->pending, pending);
+  strand_delivery *report;
+  if (ticket == NULL) {
+    report_plain(d, message);
+    return;
   }
-  else if (d->warnings != NULL) strand_delivery_warn(d->warnings, message);
-  else add(d, strand_delivery_new(message));
+  report = strand_pending_reports_end(&d->pending,
+                                      (strand_pending_report *)(void *)ticket);
+  if (report == NULL) {
+    d->counts.overdue--;
+    d->counts.late++;
+    return;
+  }
+  count(&d->counts, message->err);
+  strand_delivery_fill(report, message);
+  give(d, report);
+}
+
+void strand_deliveries_expire (strand_deliveries *d, int64_t now_us) {
+  strand_delivery *report;
+  while ((report = strand_pending_reports_expire(&d->pending, now_us))
+         != NULL) {
+    strand_delivery_time_out(report);
+    count(&d->counts, report->err);
+    d->counts.overdue++;
+    give(d, report);
+  }
+}
+
+void strand_deliveries_warn (strand_deliveries *d,
+                             const strand_delivery *report) {
+  strand_delivery_warn(d->warnings, report);
 }
 
 void strand_deliveries_say (strand_deliveries *d, int64_t now_us) {
-  if (d->warnings != NULL && d->counts.failed > 0)
-    strand_warnings_tick(d->warnings, now_us);
+  if (d->counts.failed > 0) strand_warnings_tick(d->warnings, now_us);
 }
 
 bool strand_deliveries_are_taken (const strand_deliveries *d) {
-  return d->warnings == NULL;
-}
-
-bool strand_deliveries_wait (const strand_deliveries *d) {
-  return d->first != NULL || d->pending.ready > 0;
+  return d->taken;
 }
 
 strand_delivery *strand_deliveries_next (strand_deliveries *d) {
@@ -84,14 +139,16 @@ void strand_deliveries_check (const strand_deliveries *d) {
   const strand_delivery_counts *counts = &d->counts;
   const strand_delivery *report = d->first;
   int64_t untaken = 0;
-  for (; report != NULL && untaken < CHECKED_MOST; report = report->next)
+  for (; report != NULL && untaken < CHECKED_MOST; report = report->next) {
+    assert(d->taken || report->id != 0); /* (2) */
     untaken++;
-  assert(counts->outstanding >= 0); /* (1) */
+  }
+  assert(counts->outstanding >= 0 && counts->overdue >= 0); /* (1) */
   assert(counts->sent
          == counts->delivered + counts->failed + counts->purged
-              + counts->outstanding);                   /* (1) */
+              + counts->outstanding); /* (1) */
+  assert(counts->overdue + counts->late <= counts->failed);
   assert(report != NULL || untaken == counts->untaken); /* (2) */
-  assert(d->warnings == NULL || d->first == NULL);      /* (2) */
   assert((d->first == NULL) == (d->last == NULL));      /* (2) */
   (void)counts;
   strand_pending_reports_check(&d->pending);

@@ -6,6 +6,7 @@
 #ifndef STRAND_DELIVERY_H
 #define STRAND_DELIVERY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,9 +16,13 @@
 
 typedef struct strand_delivery {
   struct strand_delivery *next;
+  int64_t id; /* of who waits for it; 0: nobody by an id */
+  rd_kafka_resp_err_t err;
+  bool certain; /* failed, and certainly not written */
   int32_t partition;
   int64_t offset;
   int64_t timestamp_ms; /* -1: none */
+  int64_t latency_us;   /* from send to its report; -1: not known */
   char code[48];        /* "": delivered */
   const char *error;    /* for people; static */
   const char *topic;
@@ -26,17 +31,20 @@ typedef struct strand_delivery {
   char bytes[];
 } strand_delivery;
 
-/* Room for the one of a record. NULL when memory runs out; free gives it
-** back. */
-strand_delivery *strand_delivery_room (const char *topic, size_t key_length);
-/* What librdkafka reports of it. */
+/* Of a record whose end is not known yet. NULL when memory runs out; free
+** gives it back. */
+strand_delivery *strand_delivery_open (const char *topic, const void *key,
+                                       size_t key_length);
+/* What librdkafka reports of it; */
 void strand_delivery_fill (strand_delivery *delivery,
                            const rd_kafka_message_t *message);
-/* Both; NULL when memory runs out. */
+/* or it did not within the record's own time. */
+void strand_delivery_time_out (strand_delivery *delivery);
+/* The first two; NULL when memory runs out. */
 strand_delivery *strand_delivery_new (const rd_kafka_message_t *message);
 /* Nobody takes it: what failed is said in the log. Not what was given up:
 ** whoever closes says how many. */
 void strand_delivery_warn (strand_warnings *warnings,
-                           const rd_kafka_message_t *message);
+                           const strand_delivery *delivery);
 
 #endif

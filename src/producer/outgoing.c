@@ -7,6 +7,14 @@
 
 #include "kafka/errors.h"
 
+size_t strand_outgoing_size (const strand_outgoing *record) {
+  return record->key_length + record->value_length;
+}
+
+size_t strand_outgoing_reported_size (const rd_kafka_message_t *message) {
+  return message->len + (message->key != NULL ? message->key_len : 0);
+}
+
 rd_kafka_headers_t *strand_outgoing_headers (const strand_outgoing *record) {
   rd_kafka_headers_t *headers;
   size_t i;
@@ -39,13 +47,7 @@ void strand_outgoing_fail (rd_kafka_t *client, rd_kafka_resp_err_t err,
                            const strand_producer_limits *limits,
                            strand_failure *failure) {
   char text[300];
-  if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
-    strand_fail(failure, "QUEUE_FULL",
-                "the producer's queue is full "
-                "(max_queued_records %lld, max_queued_bytes %lld)",
-                (long long)limits->max_records, (long long)limits->max_bytes);
-  }
-  else if (err == RD_KAFKA_RESP_ERR__FATAL) {
+  if (err == RD_KAFKA_RESP_ERR__FATAL) {
     err = rd_kafka_fatal_error(client, text, sizeof(text));
     strand_fail_kafka(failure, err, "the producer cannot go on");
   }

@@ -34,7 +34,18 @@ typedef struct strand_outgoing {
   int32_t partition;    /* -1: by hash_key or key */
   const void *hash_key; /* NULL: hash the key */
   size_t hash_key_length;
+  int64_t timeout_us; /* of strand_producer_send; 0: none of its own */
 } strand_outgoing;
+
+/* Of a time in seconds, which may be 0: that is over at once. */
+static inline int64_t strand_outgoing_timeout_us (double seconds) {
+  return (int64_t)(seconds * 1e6) + 1;
+}
+
+/* What a record takes of the queue's bound, */
+size_t strand_outgoing_size (const strand_outgoing *record);
+/* and the same of it, when it is reported. */
+size_t strand_outgoing_reported_size (const rd_kafka_message_t *message);
 
 /* NULL for a record without headers. */
 rd_kafka_headers_t *strand_outgoing_headers (const strand_outgoing *record);

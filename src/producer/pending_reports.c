@@ -6,105 +6,143 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define USES_MAX 0xfffffu /* 20 bits beside the slot's 32 */
+#define ROOM_FIRST 16
 #define CHECKED_MOST 64
 
-static bool grow (strand_pending_reports *all) {
-  uint32_t size = all->size == 0 ? 16 : all->size * 2;
-  strand_pending_report **slots;
-  uint32_t *numbers;
-  uint32_t i;
-  if (size < all->size) return false;
-  slots = realloc(all->slots, size * sizeof(*slots));
-  if (slots == NULL) return false;
-  all->slots = slots;
-  numbers = realloc(all->uses, size * sizeof(*numbers));
-  if (numbers == NULL) return false;
-  all->uses = numbers;
-  numbers = realloc(all->free, size * sizeof(*numbers));
-  if (numbers == NULL) return false;
-  all->free = numbers;
-  for (i = size; i-- > all->size;) {
-    all->slots[i] = NULL;
-    all->uses[i] = 0;
-    all->free[all->free_count++] = i;
+void strand_pending_reports_init (strand_pending_reports *p) {
+  *p = (strand_pending_reports){ 0 };
+  strand_list_init(&p->all);
+}
+
+static strand_pending_report *entry_of (strand_link *link) {
+  return strand_list_entry(link, strand_pending_report, link);
+}
+
+void strand_pending_reports_free (strand_pending_reports *p,
+                                  bool also_flying) {
+  while (!strand_list_empty(&p->all)) {
+    strand_pending_report *pending = entry_of(p->all.next);
+    strand_list_remove(&pending->link);
+    free(pending->report);
+    if (also_flying) free(pending);
   }
-  all->size = size;
+  free(p->heap);
+}
+
+/*
+** The heap
+*/
+
+static void put (strand_pending_reports *p, size_t place,
+                 strand_pending_report *pending) {
+  p->heap[place] = pending;
+  pending->place = place;
+}
+
+/* To where nothing above it is due later. */
+static void rise (strand_pending_reports *p, size_t place,
+                  strand_pending_report *pending) {
+  while (place > 0 && p->heap[(place - 1) / 2]->due_us > pending->due_us) {
+    put(p, place, p->heap[(place - 1) / 2]);
+    place = (place - 1) / 2;
+  }
+  put(p, place, pending);
+}
+
+/* To where nothing below it is due sooner. */
+static void sink (strand_pending_reports *p, size_t place,
+                  strand_pending_report *pending) {
+  size_t below;
+  while ((below = 2 * place + 1) < p->count) {
+    if (below + 1 < p->count
+        && p->heap[below + 1]->due_us < p->heap[below]->due_us)
+      below++;
+    if (p->heap[below]->due_us >= pending->due_us) break;
+    put(p, place, p->heap[below]);
+    place = below;
+  }
+  put(p, place, pending);
+}
+
+static bool make_room (strand_pending_reports *p) {
+  size_t room = p->room > 0 ? 2 * p->room : ROOM_FIRST;
+  strand_pending_report **heap;
+  if (p->count < p->room) return true;
+  heap = realloc(p->heap, room * sizeof(*heap));
+  if (heap == NULL) return false;
+  p->heap = heap;
+  p->room = room;
   return true;
 }
 
-strand_pending_report *strand_pending_reports_add (strand_pending_reports *all,
-                                                   strand_delivery *report) {
+/* It has no time any more. */
+static void leave_heap (strand_pending_reports *p,
+                        strand_pending_report *pending) {
+  strand_pending_report *last;
+  if (pending->due_us == 0) return;
+  last = p->heap[--p->count];
+  if (last != pending) {
+    if (last->due_us < pending->due_us) rise(p, pending->place, last);
+    else sink(p, pending->place, last);
+  }
+  pending->due_us = 0;
+}
+
+/*
+** Out, and not any more
+*/
+
+strand_pending_report *strand_pending_reports_add (strand_pending_reports *p,
+                                                   strand_delivery *report,
+                                                   int64_t due_us) {
   strand_pending_report *pending;
-  uint32_t slot;
-  if (all->free_count == 0 && !grow(all)) return NULL;
+  if (due_us != 0 && !make_room(p)) return NULL;
   pending = calloc(1, sizeof(*pending));
   if (pending == NULL) return NULL;
   pending->report = report;
-  slot = all->free[--all->free_count];
-  all->uses[slot] = (all->uses[slot] + 1) & USES_MAX;
-  all->slots[slot] = pending;
-  pending->id = (int64_t)all->uses[slot] << 32 | slot;
+  pending->due_us = due_us;
+  strand_list_push(&p->all, &pending->link);
+  if (due_us != 0) rise(p, p->count++, pending);
   return pending;
 }
 
-strand_pending_report *
-strand_pending_reports_find (const strand_pending_reports *all, int64_t id) {
-  uint32_t slot = (uint32_t)id;
-  strand_pending_report *pending = slot < all->size ? all->slots[slot] : NULL;
-  return pending != NULL && pending->id == id && !pending->dropped ? pending
-                                                                   : NULL;
-}
-
-strand_delivery *
-strand_pending_reports_remove (strand_pending_reports *all,
-                               strand_pending_report *pending) {
+strand_delivery *strand_pending_reports_end (strand_pending_reports *p,
+                                             strand_pending_report *pending) {
   strand_delivery *report = pending->report;
-  uint32_t slot = (uint32_t)pending->id;
-  if (pending->done) all->ready--;
-  all->slots[slot] = NULL;
-  all->free[all->free_count++] = slot;
+  leave_heap(p, pending);
+  strand_list_remove(&pending->link);
   free(pending);
   return report;
 }
 
-void strand_pending_reports_finish (strand_pending_reports *all,
-                                    strand_pending_report *pending) {
-  pending->done = true;
-  all->ready++;
-  if (pending->dropped) free(strand_pending_reports_remove(all, pending));
+int64_t strand_pending_reports_due_us (const strand_pending_reports *p) {
+  return p->count > 0 ? p->heap[0]->due_us : 0;
 }
 
-void strand_pending_reports_drop (strand_pending_reports *all,
-                                  strand_pending_report *pending) {
-  if (pending->done) free(strand_pending_reports_remove(all, pending));
-  else pending->dropped = true; /* its record still points here */
+strand_delivery *strand_pending_reports_expire (strand_pending_reports *p,
+                                                int64_t now_us) {
+  strand_pending_report *pending;
+  strand_delivery *report;
+  if (p->count == 0 || p->heap[0]->due_us > now_us) return NULL;
+  pending = p->heap[0];
+  report = pending->report;
+  leave_heap(p, pending);
+  pending->report = NULL;
+  return report;
 }
 
-void strand_pending_reports_destroy (strand_pending_reports *all,
-                                     bool also_flying) {
-  uint32_t i;
-  for (i = 0; i < all->size; i++) {
-    strand_pending_report *pending = all->slots[i];
-    if (pending != NULL && (pending->done || also_flying))
-      free(strand_pending_reports_remove(all, pending));
+void strand_pending_reports_check (const strand_pending_reports *p) {
+  const strand_link *link = p->all.next;
+  for (size_t i = 0; i < p->count && i < CHECKED_MOST; i++) {
+    assert(p->heap[i]->place == i && p->heap[i]->due_us != 0); /* (1) */
+    assert(i == 0
+           || p->heap[(i - 1) / 2]->due_us <= p->heap[i]->due_us); /* (2) */
   }
-  free(all->slots);
-  free(all->uses);
-  free(all->free);
-}
-
-void strand_pending_reports_check (const strand_pending_reports *all) {
-  uint32_t used = 0;
-  int64_t ready = 0;
-  if (all->size > CHECKED_MOST) return;
-  for (uint32_t i = 0; i < all->size; i++) {
-    const strand_pending_report *pending = all->slots[i];
-    if (pending == NULL) continue;
-    assert((uint32_t)pending->id == i); /* (1) */
-    used++;
-    ready += pending->done;
+  for (int i = 0; link != &p->all && i < CHECKED_MOST; i++) {
+    const strand_pending_report *pending = entry_of((strand_link *)link);
+    assert(pending->due_us == 0 || p->heap[pending->place] == pending);
+    assert(pending->report != NULL || pending->due_us == 0); /* (3) */
+    link = link->next;
+    (void)pending;
   }
-  assert(used + all->free_count == all->size); /* (1) */
-  assert(ready == all->ready);                 /* (2) */
 }

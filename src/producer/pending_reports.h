@@ -1,16 +1,19 @@
 /*
-** pending_reports.h - records whose report somebody waits for, by id
+** pending_reports.h - records that are out, each with room for its report
 **
-** An id is a slot and the number of times the slot was used before, so that
-** a stale id finds nothing. It stays below 2^53: every Lua can hold it.
+** For a record that somebody waits for by an id, or that has a time of its
+** own. The record's opaque points to it.
 **
-**   in flight --report--> done --take--> free
-**       |                   |
-**       +------drop---------+--> dropped (until its report) or free
+**   out --librdkafka's report--> it and its report are the caller's
+**    |
+**    +--its time is over--> its report is the caller's; it is late
+**                              |
+**                              +--librdkafka's report--> it is gone
 **
 ** Invariants:
-**   (1) A slot is free, or has the one that it is named by.
-**   (2) 'ready' of them are done.
+**   (1) What has a time has its place in the heap, and nothing else has one.
+**   (2) None is due before one that stands above it.
+**   (3) What is late has neither a time nor a report.
 **
 ** Thread: lua.
 */
@@ -18,55 +21,49 @@
 #define STRAND_PENDING_REPORTS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
+#include "base/list.h"
 #include "kafka/placement.h"
 #include "producer/delivery.h"
 
 typedef struct strand_pending_report {
   strand_delivery_ticket ticket; /* first: the record's opaque points here */
-  int64_t id;
-  bool done;
-  bool dropped;
-  strand_delivery *report; /* owned; filled when it has come: then there need
-                              be no memory for it */
+  strand_link link;
+  strand_delivery *report; /* owned; there before it has come: then there need
+                              be no memory for it. NULL: the record is late */
+  int64_t due_us;          /* 0: it has no time of its own */
+  size_t place;            /* in the heap */
 } strand_pending_report;
 
 typedef struct strand_pending_reports {
-  strand_pending_report **slots; /* NULL: free */
-  uint32_t *uses;                /* of each slot */
-  uint32_t *free;                /* stack of free slots */
-  uint32_t size;
-  uint32_t free_count;
-  int64_t ready; /* done, and not taken */
+  strand_link all;
+  strand_pending_report **heap; /* by time, the first on top */
+  size_t count;                 /* in the heap */
+  size_t room;
 } strand_pending_reports;
 
-/* Takes 'report'. NULL when memory runs out. */
-strand_pending_report *strand_pending_reports_add (strand_pending_reports *all,
-                                                   strand_delivery *report);
-
-/* NULL when there is no such id. */
-strand_pending_report *
-strand_pending_reports_find (const strand_pending_reports *all, int64_t id);
-
-/* The record's report has come. */
-void strand_pending_reports_finish (strand_pending_reports *all,
-                                    strand_pending_report *pending);
-
-/* Frees it; its report is the caller's. */
-strand_delivery *
-strand_pending_reports_remove (strand_pending_reports *all,
-                               strand_pending_report *pending);
-
-/* Nobody waits any more. */
-void strand_pending_reports_drop (strand_pending_reports *all,
-                                  strand_pending_report *pending);
-
+void strand_pending_reports_init (strand_pending_reports *p);
 /* 'also_flying': no record points to one any more. */
-void strand_pending_reports_destroy (strand_pending_reports *all,
-                                     bool also_flying);
+void strand_pending_reports_free (strand_pending_reports *p, bool also_flying);
+
+/* Takes 'report', unless memory runs out: NULL. At 'due_us' its time is over
+** (0: never). */
+strand_pending_report *strand_pending_reports_add (strand_pending_reports *p,
+                                                   strand_delivery *report,
+                                                   int64_t due_us);
+/* The record is not out any more. Its report, the caller's; NULL: it is late,
+** and was given before. */
+strand_delivery *strand_pending_reports_end (strand_pending_reports *p,
+                                             strand_pending_report *pending);
+/* When the first is due; 0: none has a time. */
+int64_t strand_pending_reports_due_us (const strand_pending_reports *p);
+/* The report of one whose time is over, the caller's; NULL: none is. */
+strand_delivery *strand_pending_reports_expire (strand_pending_reports *p,
+                                                int64_t now_us);
 
 /* After a change, in debug builds. */
-void strand_pending_reports_check (const strand_pending_reports *all);
+void strand_pending_reports_check (const strand_pending_reports *p);
 
 #endif

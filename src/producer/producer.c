@@ -4,18 +4,15 @@
 #include "producer/producer.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/system.h"
 #include "kafka/client.h"
-#include "kafka/errors.h"
+#include "producer/bounds.h"
 #include "producer/deliveries.h"
 #include "producer/flushing.h"
+#include "producer/readiness.h"
 #include "producer/unacked.h"
 
 #define PURGE_AGAIN_MS 100
@@ -30,7 +27,8 @@ struct strand_producer {
   strand_producer_events events;
   strand_flushing flushing;
   strand_unacked unacked;
-  int fd;
+  strand_bounds bounds;
+  strand_readiness readiness;
   bool held;         /* taken, and not given on */
   bool kept;         /* the same, by strand_producer_keep */
   bool oauth_wanted; /* a token is due */
@@ -42,23 +40,22 @@ static int64_t outstanding (const strand_producer *p) {
   return p->deliveries.counts.outstanding;
 }
 
+static int64_t due_us (const strand_producer *p) {
+  return strand_pending_reports_due_us(&p->deliveries.pending);
+}
+
 /*
 ** The fd
 */
 
 static void raise_fd (const strand_producer *p) {
-  eventfd_write(p->fd, 1); /* full: it is readable already */
-}
-
-static void clear_fd (const strand_producer *p) {
-  eventfd_t n;
-  eventfd_read(p->fd, &n);
+  strand_readiness_raise(&p->readiness);
 }
 
 /* (1) */
 static bool has_reports (const strand_producer *p) {
-  return strand_deliveries_wait(&p->deliveries) || p->events.count > 0
-         || p->held || p->kept;
+  return p->deliveries.first != NULL || p->events.count > 0 || p->held
+         || p->kept;
 }
 
 static bool has_waiting (const strand_producer *p) {
@@ -68,15 +65,14 @@ static bool has_waiting (const strand_producer *p) {
 /* What is the operating system's goes when it is closed and the last report
 ** was taken; a client that still ends has its own. */
 static void give_back_fd (strand_producer *p) {
-  if (p->client != NULL || p->fd < 0 || has_reports(p)) return;
+  if (p->client != NULL || p->readiness.fd < 0 || has_reports(p)) return;
   strand_log_set_fd(p->log, -1);
-  close(p->fd);
-  p->fd = -1;
+  strand_readiness_close(&p->readiness);
 }
 
 /* Something may have been taken, or come. */
 static void tell_waiting (strand_producer *p) {
-  if (p->fd < 0) return;
+  if (p->readiness.fd < 0) return;
   if (has_waiting(p)) raise_fd(p);
   give_back_fd(p);
 }
@@ -90,6 +86,7 @@ static void take_report (strand_producer *p,
   const char *topic = rd_kafka_topic_name(message->rkt);
   if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) p->unreachable = false;
   strand_unacked_reported(&p->unacked, message);
+  strand_bounds_remove(&p->bounds, strand_outgoing_reported_size(message));
   if (message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
     strand_calls_verify(p->client->calls, topic);
   strand_deliveries_report(&p->deliveries, message);
@@ -122,18 +119,30 @@ static void update_flushing (strand_producer *p) {
 static void check_parts (const strand_producer *p) {
   strand_deliveries_check(&p->deliveries);
   strand_flushing_check(&p->flushing, outstanding(p));
-  strand_unacked_check(&p->unacked, outstanding(p));
+  strand_unacked_check(&p->unacked, p->bounds.records);
   strand_producer_events_check(&p->events);
+  strand_bounds_check(&p->bounds);
+  strand_readiness_check(&p->readiness);
+  assert(p->bounds.records
+         == outstanding(p) + p->deliveries.counts.overdue); /* (5) */
+}
+
+static void end_overdue (strand_producer *p, int64_t now_us) {
+  strand_deliveries_expire(&p->deliveries, now_us);
+  strand_readiness_set(&p->readiness, due_us(p));
 }
 
 /* Waits up to 'ms' for the first event, and takes all that are there. */
 static void collect (strand_producer *p, int ms) {
   rd_kafka_event_t *event;
+  int64_t now_us;
   while ((event = rd_kafka_queue_poll(p->client->queue, ms)) != NULL) {
     take_event(p, event);
     ms = 0;
   }
-  strand_deliveries_say(&p->deliveries, strand_clock_us());
+  now_us = strand_clock_us();
+  end_overdue(p, now_us);
+  strand_deliveries_say(&p->deliveries, now_us);
   if (p->client->calls == NULL) return; /* it could not be opened */
   strand_unacked_turn(&p->unacked, p->client->calls, &p->events, p->log);
   update_flushing(p);
@@ -142,8 +151,8 @@ static void collect (strand_producer *p, int ms) {
 
 /* The fd is cleared first: what comes after that makes it readable again. */
 static void refresh (strand_producer *p) {
-  if (p->fd < 0) return;
-  clear_fd(p);
+  if (p->readiness.fd < 0) return;
+  strand_readiness_clear(&p->readiness);
   if (p->client != NULL) collect(p, 0);
   tell_waiting(p);
 }
@@ -162,10 +171,7 @@ static bool open_own (strand_producer *p,
     strand_fail(failure, "NO_MEMORY", "out of memory");
     return false;
   }
-  p->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (p->fd >= 0) return true;
-  strand_fail_descriptor(failure, "a producer's eventfd", errno);
-  return false;
+  return strand_readiness_open(&p->readiness, failure);
 }
 
 static bool open_client (strand_producer *p,
@@ -174,11 +180,11 @@ static bool open_client (strand_producer *p,
   rd_kafka_conf_t *conf;
   int events = RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR;
   if (options->has_oauth) events |= RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH;
-  p->client = strand_client_new(p->log, p->fd, failure);
+  p->client = strand_client_new(p->log, p->readiness.wake_fd, failure);
   if (p->client == NULL) return false;
   conf = strand_producer_conf_new(options, &p->client->placement, failure);
   if (conf == NULL) return false;
-  strand_producer_conf_read(conf, &p->limits);
+  strand_producer_conf_read(conf, &p->limits, &p->bounds);
   strand_flushing_init(&p->flushing, p->limits.linger_ms);
   strand_unacked_init(&p->unacked, p->limits.linger_ms, p->limits.timeout_ms,
                       p->limits.all_acks);
@@ -195,12 +201,12 @@ strand_producer *strand_producer_open (const strand_producer_options *options,
     strand_fail(failure, "NO_MEMORY", "out of memory");
     return NULL;
   }
-  p->fd = -1;
+  strand_readiness_init(&p->readiness);
   if (!open_own(p, options, failure) || !open_client(p, options, failure)) {
     strand_producer_free(p);
     return NULL;
   }
-  if (options->keeps_log) strand_log_set_fd(p->log, p->fd);
+  if (options->keeps_log) strand_log_set_fd(p->log, p->readiness.wake_fd);
   if (has_waiting(p)) raise_fd(p); /* lines from before that */
   strand_calls_ask_all(p->client->calls, options->topics, options->topic_count,
                        options->topics_timeout);
@@ -208,7 +214,7 @@ strand_producer *strand_producer_open (const strand_producer_options *options,
 }
 
 int strand_producer_fd (const strand_producer *p) {
-  return p->fd;
+  return p->readiness.fd;
 }
 
 bool strand_producer_is_closed (const strand_producer *p) {
@@ -220,95 +226,80 @@ bool strand_producer_is_closed (const strand_producer *p) {
 */
 
 /* Reports nobody collected still count as queued: collects them, once. */
-static bool produce_patiently (strand_producer *p,
-                               const strand_outgoing *record, void *opaque,
-                               strand_failure *failure) {
+static bool has_room (strand_producer *p, size_t size) {
+  const strand_bounds *b = &p->bounds;
+  if (!strand_bounds_has_room(b, size)) refresh(p);
+  return strand_bounds_has_room(b, size)
+         && p->deliveries.counts.untaken < b->max_records; /* (2) */
+}
+
+static bool produce (strand_producer *p, const strand_outgoing *record,
+                     void *opaque, strand_failure *failure) {
   rd_kafka_headers_t *headers = strand_outgoing_headers(record);
   rd_kafka_resp_err_t err = strand_outgoing_produce(p->client->handle, record,
                                                     headers, opaque);
-  if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
-    refresh(p);
-    err = strand_outgoing_produce(p->client->handle, record, headers, opaque);
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (headers != NULL) rd_kafka_headers_destroy(headers);
+    strand_outgoing_fail(p->client->handle, err, record, &p->limits, failure);
+    return false;
   }
-  if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    strand_deliveries_sent(&p->deliveries);
-    strand_unacked_sent(&p->unacked, p->client->calls,
-                        strand_placement_label(opaque), outstanding(p) == 1);
-    if (strand_flushing_is_hurried(&p->flushing)) update_flushing(p);
-    return true;
-  }
-  if (headers != NULL) rd_kafka_headers_destroy(headers);
-  strand_outgoing_fail(p->client->handle, err, record, &p->limits, failure);
-  return false;
+  strand_deliveries_sent(&p->deliveries);
+  strand_bounds_add(&p->bounds, strand_outgoing_size(record));
+  strand_unacked_sent(&p->unacked, p->client->calls,
+                      strand_placement_label(opaque), p->bounds.records == 1);
+  if (strand_flushing_is_hurried(&p->flushing)) update_flushing(p);
+  return true;
 }
 
-static bool send_pending (strand_producer *p, const strand_outgoing *record,
-                          const strand_delivery_ticket *ticket, int64_t *id,
-                          strand_failure *failure) {
-  strand_pending_reports *all = &p->deliveries.pending;
-  strand_delivery *report = strand_delivery_room(record->topic,
-                                                 record->key_length);
-  strand_pending_report *pending = report != NULL
-                                     ? strand_pending_reports_add(all, report)
-                                     : NULL;
+/* One that somebody waits for, or that has a time of its own. */
+static bool produce_pending (strand_producer *p, const strand_outgoing *record,
+                             int64_t id, const strand_delivery_ticket *ticket,
+                             strand_failure *failure) {
+  strand_pending_report *pending = strand_deliveries_expect(&p->deliveries,
+                                                            record, id);
   if (pending == NULL) {
-    free(report);
     strand_fail(failure, "NO_MEMORY", "out of memory");
     return false;
   }
   pending->ticket = *ticket;
-  *id = pending->id;
-  if (produce_patiently(p, record, pending, failure)) return true;
-  free(strand_pending_reports_remove(all, pending));
-  return false;
+  if (!produce(p, record, pending, failure)) {
+    free(strand_pending_reports_end(&p->deliveries.pending, pending));
+    return false;
+  }
+  strand_readiness_set(&p->readiness, due_us(p));
+  return true;
 }
 
 bool strand_producer_send (strand_producer *p, const strand_outgoing *record,
-                           int64_t *pending, strand_failure *failure) {
+                           int64_t id, strand_failure *failure) {
   strand_delivery_ticket ticket = { .label = strand_unacked_label(
                                       &p->unacked) };
   assert(p->client != NULL);
-  if (p->deliveries.counts.untaken >= p->limits.max_records) { /* (2) */
-    strand_outgoing_fail(p->client->handle, RD_KAFKA_RESP_ERR__QUEUE_FULL,
-                         record, &p->limits, failure);
+  if (!has_room(p, strand_outgoing_size(record))) {
+    strand_bounds_fail(&p->bounds, record->topic, strand_outgoing_size(record),
+                       failure);
     return false;
   }
   if (record->partition < 0 && record->hash_key != NULL)
     ticket.has_hash = strand_partitioner_hash(
       p->client->placement.which, record->hash_key, record->hash_key_length,
       &ticket.hash);
-  if (pending != NULL)
-    return send_pending(p, record, &ticket, pending, failure);
-  return produce_patiently(p, record, strand_placement_opaque(&ticket),
-                           failure);
+  if (id != 0 || record->timeout_us > 0)
+    return produce_pending(p, record, id, &ticket, failure);
+  return produce(p, record, strand_placement_opaque(&ticket), failure);
 }
 
 /*
 ** Taking
 */
 
-int strand_producer_poll_pending (strand_producer *p, int64_t id,
-                                  const strand_delivery **report) {
-  const strand_pending_reports *all = &p->deliveries.pending;
-  const strand_pending_report *pending = strand_pending_reports_find(all, id);
-  if (pending != NULL && !pending->done) refresh(p);
-  pending = strand_pending_reports_find(all, id);
-  if (pending == NULL) return -1;
-  if (!pending->done) return p->client != NULL ? 0 : -2;
-  *report = pending->report;
-  return 1;
-}
-
-void strand_producer_drop_pending (strand_producer *p, int64_t id) {
-  strand_pending_reports *all = &p->deliveries.pending;
-  strand_pending_report *pending = strand_pending_reports_find(all, id);
-  if (pending != NULL) strand_pending_reports_drop(all, pending);
-  give_back_fd(p);
-}
-
 strand_delivery *strand_producer_next_delivery (strand_producer *p) {
   if (p->deliveries.counts.untaken == 0) refresh(p);
   return strand_deliveries_next(&p->deliveries);
+}
+
+void strand_producer_warn (strand_producer *p, const strand_delivery *report) {
+  strand_deliveries_warn(&p->deliveries, report);
 }
 
 bool strand_producer_next_event (strand_producer *p,
@@ -366,6 +357,16 @@ void strand_producer_oauth_fail (strand_producer *p, const char *message) {
 }
 
 /*
+** Bounds
+*/
+
+void strand_producer_set_bounds (strand_producer *p, int64_t max_records,
+                                 int64_t max_bytes) {
+  if (max_records > 0) p->bounds.max_records = max_records;
+  if (max_bytes > 0) p->bounds.max_bytes = max_bytes;
+}
+
+/*
 ** Flushing and closing
 */
 
@@ -396,6 +397,12 @@ static bool reach (strand_producer *p, int ms) {
   return true;
 }
 
+/* Until the deadline, or until a record's own time is over. */
+static int patience_ms (const strand_producer *p, double deadline) {
+  double due = (double)due_us(p) / 1e6;
+  return strand_clock_left_ms(due > 0 && due < deadline ? due : deadline);
+}
+
 /* False: it ended early, since no broker answered within 'answer_ms'. */
 static bool flush (strand_producer *p, double timeout, int answer_ms) {
   double deadline = strand_clock_now() + timeout;
@@ -407,7 +414,7 @@ static bool flush (strand_producer *p, double timeout, int answer_ms) {
     if (ms == 0) break;
     if (p->unreachable) reached = reach(p, ms < answer_ms ? ms : answer_ms);
     if (!reached) break;
-    collect(p, strand_clock_left_ms(deadline));
+    collect(p, patience_ms(p, deadline));
   }
   if (has_waiting(p)) raise_fd(p);
   return reached;
@@ -418,12 +425,12 @@ int64_t strand_producer_flush (strand_producer *p, double timeout) {
   return outstanding(p);
 }
 
-/* Purging makes reports of everything that is outstanding. Asked again: what
+/* Purging makes reports of everything that is in the queue. Asked again: what
 ** a broker's thread was just retrying may have slipped past. */
 static void purge (strand_producer *p, double deadline) {
   int ms = 1;
   collect(p, 0);
-  while (outstanding(p) > 0 && ms > 0) {
+  while (p->bounds.records > 0 && ms > 0) {
     rd_kafka_purge(p->client->handle, RD_KAFKA_PURGE_F_QUEUE
                                         | RD_KAFKA_PURGE_F_INFLIGHT
                                         | RD_KAFKA_PURGE_F_NON_BLOCKING);
@@ -438,6 +445,7 @@ static void end_client (strand_producer *p, double deadline, double grace) {
   strand_deliveries_say(&p->deliveries, INT64_MAX);
   p->client = NULL;
   strand_flushing_end(&p->flushing);
+  strand_readiness_set(&p->readiness, 0);
   p->oauth_wanted = false;
   if (deadline < strand_clock_now() + grace)
     deadline = strand_clock_now() + grace;
@@ -474,8 +482,8 @@ void strand_producer_refresh_counts (strand_producer *p,
   counts->records = p->deliveries.counts;
   counts->events_dropped = p->events.dropped;
   counts->log_dropped = strand_log_dropped(p->log);
-  counts->max_queued_records = p->limits.max_records;
-  counts->max_queued_bytes = p->limits.max_bytes;
+  counts->max_queued_records = p->bounds.max_records;
+  counts->max_queued_bytes = p->bounds.max_bytes;
   counts->detached = p->detached;
 }
 
@@ -486,6 +494,6 @@ void strand_producer_free (strand_producer *p) {
   strand_deliveries_free(&p->deliveries, !p->detached);
   if (p->log != NULL) strand_log_set_fd(p->log, -1);
   strand_log_release(p->log);
-  if (p->fd >= 0) close(p->fd);
+  strand_readiness_close(&p->readiness);
   free(p);
 }

@@ -2,8 +2,8 @@
 ** producer.h - records out, each with exactly one report
 **
 **   send -> librdkafka's queue -> broker -> delivery report -> collect
-**                                                                |
-**                                          deliveries.h  <-------+
+**    |                                                           |
+**    +-> bounds.h                          deliveries.h  <-------+
 **
 ** librdkafka's queue of reports is read by the thread that calls in here,
 ** never by one of ours or of librdkafka's. A report is copied out and its
@@ -17,14 +17,16 @@
 **
 ** Invariants:
 **   (1) The fd is readable while something waits to be taken: a delivery, an
-**       event, a log line, a pending report; and when reports have come that
-**       nobody collected. It is not while there is nothing to do.
+**       event, a log line; when reports have come that nobody collected, and
+**       when a record's own time is over. It is not while there is nothing to
+**       do.
 **   (2) At most max_queued_records deliveries wait to be taken; then send
 **       says QUEUE_FULL, and nothing is dropped.
 **   (3) A record that is out for long, while brokers answer, is looked into
 **       (unacked.h): the calls' thread wakes the fd for that, and asks.
 **   (4) close ends within its timeout plus a fraction of a second: what
 **       librdkafka does not finish by then goes on in a thread by itself.
+**   (5) What is in the queue is outstanding, or overdue (deliveries.h).
 **
 ** Thread: lua (strand_calls and the closing thread see the client only).
 */
@@ -63,22 +65,15 @@ int strand_producer_fd (const strand_producer *p);
 
 bool strand_producer_is_closed (const strand_producer *p);
 
-/* False and a failure. 'pending' (or NULL) becomes an id for
-** strand_producer_poll_pending; that record's report goes nowhere else. */
+/* False and a failure. The record's report has 'id' (0: none), by which who
+** waits for it knows it. */
 bool strand_producer_send (strand_producer *p, const strand_outgoing *record,
-                           int64_t *pending, strand_failure *failure);
-
-/* Looks what librdkafka has reported. 1: '*report' has come, and stays until
-** it is dropped. 0: not yet. -1: no such id. -2: the producer was closed, and
-** there was no time for it: whether the record was delivered is not known. */
-int strand_producer_poll_pending (strand_producer *p, int64_t id,
-                                  const strand_delivery **report);
-
-/* Nobody waits for it, or has its report in hand. No such id is fine. */
-void strand_producer_drop_pending (strand_producer *p, int64_t id);
+                           int64_t id, strand_failure *failure);
 
 /* NULL when none waits; the caller owns it (free). */
 strand_delivery *strand_producer_next_delivery (strand_producer *p);
+/* Nobody waits for that one any more: what failed is said in the log. */
+void strand_producer_warn (strand_producer *p, const strand_delivery *report);
 
 bool strand_producer_next_event (strand_producer *p,
                                  strand_producer_event *event);
@@ -111,6 +106,10 @@ void strand_producer_await_topics (strand_producer *p, double seconds);
 /* 0 and a failure ("NO_METADATA"), or their number. */
 int32_t strand_producer_ask_partitions (strand_producer *p, const char *topic,
                                         strand_failure *failure);
+
+/* Of the queue; 0: as it is. */
+void strand_producer_set_bounds (strand_producer *p, int64_t max_records,
+                                 int64_t max_bytes);
 
 /* Records whose report has not been collected yet. Does not collect: so when
 ** this is 0, the reports of all can be taken. */

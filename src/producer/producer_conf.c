@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* librdkafka's own. */
+#define MOST_RECORDS 10000000
+#define MOST_KBYTES INT64_C(2147483647)
+
 static bool set_limit (rd_kafka_conf_t *conf,
                        const strand_producer_options *options,
                        const char *option, const char *name, int64_t value,
@@ -64,14 +68,37 @@ strand_producer_conf_new (const strand_producer_options *options,
   return NULL;
 }
 
+/* 0 is librdkafka's word for none: as many as there may be. */
+static int64_t get_limit (rd_kafka_conf_t *conf, const char *name,
+                          int64_t most) {
+  int64_t limit = (int64_t)get_number(conf, name);
+  return limit > 0 && limit < most ? limit : most;
+}
+
+static void set_number (rd_kafka_conf_t *conf, const char *name, int64_t n) {
+  char text[32];
+  snprintf(text, sizeof(text), "%lld", (long long)n);
+  rd_kafka_conf_set(conf, name, text, NULL, 0);
+}
+
+/* The producer keeps to these by itself (bounds.h): librdkafka's do not
+** change while it runs. */
+static void take_over_bounds (rd_kafka_conf_t *conf, strand_bounds *b) {
+  static const char records[] = "queue.buffering.max.messages";
+  static const char kbytes[] = "queue.buffering.max.kbytes";
+  b->max_records = get_limit(conf, records, MOST_RECORDS);
+  b->max_bytes = get_limit(conf, kbytes, MOST_KBYTES) * 1024;
+  set_number(conf, records, MOST_RECORDS);
+  set_number(conf, kbytes, MOST_KBYTES);
+}
+
 void strand_producer_conf_read (rd_kafka_conf_t *conf,
-                                strand_producer_limits *l) {
+                                strand_producer_limits *l,
+                                strand_bounds *bounds) {
   l->linger_ms = (int)get_number(conf, "linger.ms");
   l->timeout_ms = (int)get_number(conf, "message.timeout.ms");
   l->all_acks = strand_conf_acks(conf) == STRAND_ACKS_ALL;
-  l->max_records = (int64_t)get_number(conf, "queue.buffering.max.messages");
-  l->max_bytes = (int64_t)get_number(conf, "queue.buffering.max.kbytes")
-                 * 1024;
+  take_over_bounds(conf, bounds);
   snprintf(l->max_message_bytes, sizeof(l->max_message_bytes), "%.0f",
            get_number(conf, "message.max.bytes"));
 }

@@ -12,6 +12,7 @@
 
 #include "kafka/conf.h"
 #include "kafka/placement.h"
+#include "producer/bounds.h"
 
 typedef struct strand_producer_options {
   const strand_property *props;
@@ -32,8 +33,6 @@ typedef struct strand_producer_limits {
   int linger_ms;
   int timeout_ms; /* of a record */
   bool all_acks;  /* each is acknowledged by all replicas in sync */
-  int64_t max_records;
-  int64_t max_bytes;
   char max_message_bytes[16];
 } strand_producer_limits;
 
@@ -43,7 +42,9 @@ rd_kafka_conf_t *
 strand_producer_conf_new (const strand_producer_options *options,
                           strand_placement *placement,
                           strand_failure *failure);
+/* The bounds of the queue go out of 'conf'. */
 void strand_producer_conf_read (rd_kafka_conf_t *conf,
-                                strand_producer_limits *limits);
+                                strand_producer_limits *limits,
+                                strand_bounds *bounds);
 
 #endif

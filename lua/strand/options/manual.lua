@@ -9,7 +9,7 @@ local schema = require "strand.schema"
 
 local PARTS = {
   { "strand.consumer", consumer.fields, true },
-  { "strand.producer", producer.fields },
+  { "strand.producer", producer.fields, true },
   { "strand.admin", admin.fields },
   { "strand.mock", mock.fields },
   { "consumer:run", methods.run_fields },
@@ -20,7 +20,7 @@ local PARTS = {
   { "admin:list_offsets", admin.list_fields },
   { "admin:reset_offsets", admin.reset_fields },
   { "admin:read", admin.read_fields },
-  { "producer:send, producer:send_wait", producer.awaited_record },
+  { "A record to send", producer.awaited_record },
 }
 
 -- -> Markdown

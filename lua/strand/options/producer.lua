@@ -10,7 +10,7 @@ local schema = require "strand.schema"
 local topics = require "strand.topics"
 
 local whole, seconds, bytes = schema.whole, schema.seconds, schema.bytes
-local func, data, fields = schema.func, schema.data, schema.fields
+local func, fields = schema.func, schema.fields
 
 local producer = {}
 
@@ -42,10 +42,10 @@ producer.fields = fields {
       .. "with a count" },
   "on_event", func { doc = "`function(event)`: what happens to the producer" },
   "log", common.log "`function(level, facility, message)`",
-  "max_queued_records", whole { min = 1, max = 10000000, default = 100000,
+  "max_queued_records", whole { min = 1, max = 10000000, default = 100000, runtime = true,
     doc = "records not yet acknowledged; above it `send` returns `QUEUE_FULL`" },
-  "max_queued_bytes", bytes { min = 1024, max = 2 ^ 41 - 1024, default = 64 * common.MIB,
-    doc = "the same in bytes, counted in KiB" },
+  "max_queued_bytes", bytes { min = 1024, max = 2 ^ 41 - 1024, default = 64 * common.MIB, runtime = true,
+    doc = "the same in bytes of keys and values" },
 }
 
 -- -> flat table for C, { partition_key, partitioner, on_delivery, on_event, log } for Lua
@@ -67,7 +67,23 @@ function producer.open(given)
   }
 end
 
+-- -> what changes, for C
+function producer.configure(given)
+  schema.refuse_fixed(producer.fields, given, "producer")
+  return schema.check_given(producer.fields, given, "")
+end
+
 -- Records to send -----------------------------------------------------------
+
+local function check_data(_, value, label)
+  if type(value) ~= "string" then schema.expected_string(label, value) end
+  return value
+end
+
+local function data(kind)
+  kind.shape, kind.check = "string", check_data
+  return kind
+end
 
 local sent = {
   "topic", topics.name_kind { required = true, doc = "where it goes" },
@@ -78,25 +94,40 @@ local sent = {
     doc = "time of the record; librdkafka cannot send 0, which is its word for now" },
   "partition", common.partition { doc = "without asking a partitioner" },
   "partition_key", data { doc = "what to hash, when it is not the key" },
+  "timeout",
 }
+local TIMEOUT_DOC = "when it has failed, if it is not acknowledged by then"
+
+sent[#sent + 1] = seconds { min = 0, max = common.DAY, doc = TIMEOUT_DOC }
 local record = fields(sent)
 
-sent[#sent + 1] = "timeout"
-sent[#sent + 1] = common.timeout {}
+sent[#sent] = common.timeout { doc = TIMEOUT_DOC, default_doc = "30 s of `send_wait`" }
 producer.awaited_record = fields(sent)
 
 -- With a partition_key function ('open') other fields are its own business:
 -- producer:send { order_id = 7, ... }.
-local function check_record(kind, given, open)
-  return schema.check(kind, open and schema.known(kind, given) or given, "")
+local function check_record(kind, given, open, label)
+  return schema.check(kind, open and schema.known(kind, given) or given, label)
 end
 
 function producer.send(given, open)
-  return check_record(record, given, open)
+  return check_record(record, given, open, "")
 end
+producer.send_async = producer.send
 
 function producer.send_wait(given, open)
-  return check_record(producer.awaited_record, given, open)
+  return check_record(producer.awaited_record, given, open, "")
+end
+
+-- -> list of checked records
+function producer.send_batch(given, open)
+  local count = type(given) == "table" and schema.list_length(given)
+  if not count then schema.expected("argument 'records'", "list of records", given) end
+  local list = {}
+  for i = 1, count do
+    list[i] = check_record(record, given[i], open, schema.item("argument 'records'", i))
+  end
+  return list
 end
 
 local close = fields {
@@ -109,6 +140,7 @@ function producer.close(given)
 end
 
 producer.flush = common.wait_timeout
+producer.wait = common.wait_timeout -- of a delivery
 producer.poll = common.serve_timeout
 
 return producer

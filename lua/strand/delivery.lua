@@ -1,0 +1,105 @@
+-- delivery.lua: the handle of a record that was sent by send_async
+--
+-- Who has it may wait for the record's report, or look whether it has come,
+-- as often as wanted. A producer knows its deliveries by their ids, and
+-- weakly: one that nobody has any more is no matter to it.
+
+local core = require "strand.core"
+local object = require "strand.object"
+local check = require "strand.options.producer"
+local text = require "strand.text"
+
+local delivery = {}
+
+-- Until the producer has something to serve, or until the deadline (nil: none).
+function delivery.wait_until(producer, deadline)
+  if producer.dispatcher:pending() then return end
+  core.wait({ producer.core:fd() }, deadline and math.max(0, deadline - core.now()))
+end
+
+-- A callback may close the producer: then each delivery has its report.
+local function serve_until(self, deadline)
+  local producer = self.producer
+  while not self.report and core.now() < deadline do
+    delivery.wait_until(producer, deadline)
+    producer.dispatcher:serve()
+  end
+end
+
+-- Serves until the report is there; nothing lingers meanwhile.
+-- -> report | false: it did not come until then
+function delivery.await(self, deadline)
+  self.producer.dispatcher:gather()
+  if self.report then return self.report end
+  self.core:hurry(true)
+  local ok, problem = pcall(serve_until, self, deadline)
+  self.core:hurry(false)
+  if not ok then error(problem, 0) end
+  return self.report
+end
+
+local methods = {}
+
+function methods:wait(timeout)
+  timeout = check.wait(timeout)
+  local report = delivery.await(self, core.now() + timeout)
+  if report then return report end
+  return nil, ("no report within %.14g s"):format(timeout), "TIMED_OUT"
+end
+
+function methods:done()
+  if not self.report then self.producer.dispatcher:gather() end
+  return self.report or nil
+end
+
+local class = object.class("delivery", "strand.Delivery", {}, methods)
+class.metatable.__close = nil
+function class.metatable:__tostring()
+  return ("strand.Delivery (%s)"):format(self.report and tostring(self.report) or "no report yet")
+end
+
+-- Those of a producer ---------------------------------------------------------
+
+-- by_id: weak, so that each ends with who waits for it.
+function delivery.list()
+  return { by_id = setmetatable({}, { __mode = "v" }), last_id = 0 }
+end
+
+-- Of a record that is sent next, which send(id) does: known before that, since
+-- afterwards nothing may fail. -> delivery, or what send gave: nil or false, message, code
+function delivery.open(producer, topic, send)
+  local list = producer.deliveries
+  local id = list.last_id + 1
+  local self = setmetatable({ core = producer.core, producer = producer, topic = topic,
+    report = false }, class.metatable)
+  list.last_id, list.by_id[id] = id, self
+  local ok, message, code = send(id)
+  if ok then return self end
+  list.by_id[id] = nil
+  return ok, message, code
+end
+
+-- What the core has next for on_delivery; what somebody waits for is theirs.
+function delivery.next(producer)
+  local by_id = producer.deliveries.by_id
+  return function(userdata)
+    while true do
+      local report, id = userdata:next_delivery()
+      if not id or id == 0 then return report end
+      local waiting = by_id[id]
+      by_id[id] = nil
+      if waiting then waiting.report = text.delivery(report) else userdata:unclaimed() end
+    end
+  end
+end
+
+-- The producer is closed, and no more reports will come.
+function delivery.end_all(producer)
+  for id, waiting in pairs(producer.deliveries.by_id) do
+    waiting.report = text.delivery { topic = waiting.topic, code = "CLOSED", certain = false,
+      error = "the producer was closed before the record's report came: it may have been delivered" }
+    producer.deliveries.by_id[id] = nil
+  end
+end
+
+return delivery
