@@ -62,7 +62,7 @@ end)
 describe("what is no table", function()
   it("is given as it is", function()
     local text = require "strand.text"
-    for _, name in ipairs { "event", "report", "delivery" } do
+    for _, name in ipairs { "event", "report" } do
       assert.same({ nil, "memory ran out", "NO_MEMORY" },
         { text[name](nil, "memory ran out", "NO_MEMORY") })
     end

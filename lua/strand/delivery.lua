@@ -60,7 +60,7 @@ end
 
 -- Those of a producer ---------------------------------------------------------
 
--- by_id: weak, so that each ends with who waits for it.
+-- by_id: weak, so that each ends with who waits for it. C puts reports in.
 function delivery.list()
   return { by_id = setmetatable({}, { __mode = "v" }), last_id = 0 }
 end
@@ -79,25 +79,12 @@ function delivery.open(producer, topic, send)
   return ok, message, code
 end
 
--- What the core has next for on_delivery; what somebody waits for is theirs.
-function delivery.next(producer)
-  local by_id = producer.deliveries.by_id
-  return function(userdata)
-    while true do
-      local report, id = userdata:next_delivery()
-      if not id or id == 0 then return report end
-      local waiting = by_id[id]
-      by_id[id] = nil
-      if waiting then waiting.report = text.delivery(report) else userdata:unclaimed() end
-    end
-  end
-end
-
 -- The producer is closed, and no more reports will come.
 function delivery.end_all(producer)
   for id, waiting in pairs(producer.deliveries.by_id) do
-    waiting.report = text.delivery { topic = waiting.topic, code = "CLOSED", certain = false,
-      error = "the producer was closed before the record's report came: it may have been delivered" }
+    waiting.report = setmetatable({ topic = waiting.topic, code = "CLOSED", certain = false,
+      error = "the producer was closed before the record's report came: it may have been delivered" },
+      text.delivery_report)
     producer.deliveries.by_id[id] = nil
   end
 end

@@ -8,6 +8,9 @@
 --
 --   core -> collect -> queue -> dispatch -> on_event, log, on_delivery
 --
+-- Delivery reports are many: C calls on_delivery for them without the queue,
+-- unless a callback runs.
+--
 -- A callback that raises loses nothing but its own call: the error goes to
 -- the log. Where memory runs out in here, that is raised, and nothing is lost:
 -- what is made for an item is made before it is taken from the core, and an
@@ -48,10 +51,10 @@ local function take(self)
 end
 
 -- 'callbacks': on_event, log, oauth_token, on_delivery, each or nil.
--- 'next_delivery': function(core) -> a report for on_delivery | nil; or nil
-function dispatcher.new(core, callbacks, next_delivery)
+-- 'deliveries': of a producer, those that are waited for, by their ids.
+function dispatcher.new(core, callbacks, deliveries)
   local self = setmetatable({
-    core = core, callbacks = callbacks, next_delivery = next_delivery, first = 1, last = 0,
+    core = core, callbacks = callbacks, deliveries = deliveries, first = 1, last = 0,
     dispatching = false, answering = false, kept = false, finishing = false,
   }, dispatcher)
   -- Made once, and not for each call: there might be no memory for it then.
@@ -62,6 +65,9 @@ function dispatcher.new(core, callbacks, next_delivery)
   self.enter_log = function()
     local item = take(self)
     callbacks.log(item[2], item[3], item[4])
+  end
+  self.next_delivery = deliveries and function()
+    return core:next_delivery(deliveries, text.delivery_report)
   end
   return self
 end
@@ -100,6 +106,10 @@ local function call_log(self, item)
   if not ok then log_failed(problem, item[2], item[3], item[4]) end
 end
 
+local function say_failed(self, name, problem)
+  self:log(ERROR, name, ("error in %s: %s"):format(name, text_of(problem)))
+end
+
 -- The callback of the first item in the queue.
 local function call_first(self)
   local item = self[self.first]
@@ -107,9 +117,7 @@ local function call_first(self)
   if name == "log" then return call_log(self, item) end
   if not self.callbacks[name] then return take(self) end
   local ok, problem = call(traceback, self.enter)
-  if not ok then
-    self:log(ERROR, name, ("error in %s: %s"):format(name, text_of(problem)))
-  end
+  if not ok then say_failed(self, name, problem) end
 end
 
 -- Tokens --------------------------------------------------------------------
@@ -198,6 +206,36 @@ local function dispatch(self)
   return self.first - first
 end
 
+-- No more of them than there can be now; the one beyond shows that none is left,
+-- and then fd is not readable for them.
+local function call_deliveries(self)
+  local outstanding, untaken = self.core:outstanding()
+  local left, count, served, problem = outstanding + untaken + 1, 0, nil, nil
+  self.dispatching = true
+  repeat
+    served, problem = self.core:deliver(self.deliveries, text.delivery_report,
+      self.callbacks.on_delivery, traceback, left)
+    left, count = left - served, count + served
+    if problem ~= nil then say_failed(self, "on_delivery", problem) end
+  until problem == nil
+  return count
+end
+
+-- Delivery reports. Those that come while a callback runs are kept, and what is
+-- kept goes first. -> number of calls made
+local function deliver(self)
+  if self.dispatching then
+    collect(self, "on_delivery", self.next_delivery)
+    return 0
+  end
+  local ok, count = pcall(call_deliveries, self)
+  self.dispatching = false
+  local closed_in_one = self.finishing and self:pending() and dispatch(self) or 0
+  tell_kept(self)
+  if not ok then error(count, 0) end
+  return count + closed_in_one
+end
+
 local function answer(self)
   self.answering = true -- a callback that waits comes here again
   self:answer_token_request()
@@ -226,14 +264,14 @@ function dispatcher:serve()
   end
   collect(self, "log", self.core.next_log)
   collect(self, "on_event", self.core.next_event, text.event)
-  collect(self, "on_delivery", self.next_delivery, text.delivery)
-  if not self:pending() then return count end
-  return count + dispatch(self)
+  if self:pending() then count = count + dispatch(self) end
+  if not self.deliveries then return count end
+  return count + deliver(self)
 end
 
 -- The delivery reports alone, and calls nobody: those for on_delivery wait.
 function dispatcher:gather()
-  collect(self, "on_delivery", self.next_delivery, text.delivery)
+  collect(self, "on_delivery", self.next_delivery)
   tell_kept(self)
 end
 

@@ -23,17 +23,20 @@
 --                         userdata stands as 'plain'
 -- core.send_batch_plain(producer, records)  -> false | n | n, message, code
 -- partitions(topic)    -> count | nil, message, "NO_METADATA" (and asks for it)
--- next_delivery()      -> report, id | nil      those without an id (0) only with
---                         flat.has_on_delivery; else C counts. { topic, partition, offset,
---                         timestamp, key, latency, error = message, code, certain }
--- unclaimed()             that one: nobody waits for it; C says in the log what failed
+-- next_delivery(by_id, metatable) -> report | nil   only with flat.has_on_delivery; else C
+--                         counts. { topic, partition, offset, timestamp, key, latency,
+--                         error = message, code, certain }. Those with an id become by_id[id].report,
+--                         and nil is by_id[id]; where it was, C says in the log what failed
+-- deliver(by_id, metatable, on_delivery, handler, most) -> served[, problem]
+--                         calls on_delivery for each, until so many are served, or one raised
 -- configure(max_queued_records | nil, max_queued_bytes | nil) -> true
 -- next_event(), next_log(), keep(boolean), oauth_needed(), oauth_set(...), oauth_fail(message)
 --                         as the consumer's; the last three with flat.has_oauth
 -- await_topics()       waits until the partitions of flat.topics are known, 2 s at most; with
 --                         flat.has_oauth, where core.producer does not: no broker answers before
 --                         there is a token
--- outstanding()        -> records sent and not yet acknowledged or failed
+-- outstanding()        -> records sent and not yet acknowledged or failed, reports that wait to
+--                         be taken
 -- flush_begin()        sends without lingering until nothing is outstanding, whoever waits
 --                         for it: the report that makes it so makes fd readable
 -- hurry(boolean)       true: somebody waits, nothing lingers; false, for each true: no longer
@@ -288,7 +291,7 @@ function producer.open(given)
     deliveries = delivery.list(),
   }, userdata, message, code)
   if not self then return nil, problem, code end
-  self.dispatcher = dispatcher.new(userdata, own, delivery.next(self))
+  self.dispatcher = dispatcher.new(userdata, own, self.deliveries.by_id)
   if own.oauth_token then
     self.dispatcher:serve() -- the first is due now: without it nothing is sent
     if own.partitioner then self.core:await_topics() end

@@ -71,9 +71,13 @@ local function delivery_text(t)
   return ("strand.DeliveryReport (%s)"):format(place)
 end
 
+local function metatable_of(name, show)
+  return { __name = name, __tostring = show }
+end
+
 -- What is no table, such as nil, message, code, is given as it is.
 local function shown_by(name, show)
-  local metatable = { __name = name, __tostring = show }
+  local metatable = metatable_of(name, show)
   return function(t, ...)
     if type(t) == "table" then return setmetatable(t, metatable) end
     return t, ...
@@ -82,6 +86,6 @@ end
 
 text.event = shown_by("strand.Event", event_text)
 text.report = shown_by("strand.Report", report_text)
-text.delivery = shown_by("strand.DeliveryReport", delivery_text)
+text.delivery_report = metatable_of("strand.DeliveryReport", delivery_text) -- set by C
 
 return text

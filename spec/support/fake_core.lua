@@ -104,10 +104,23 @@ function object:next_event() return table.remove(self.events, 1) end
 function object:keep(kept) self.kept = kept end
 
 -- What 'resolved' has, { report, id }, and then 'deliveries'.
-function object:next_delivery()
+function object:next_delivery(by_id)
   local resolved = table.remove(self.resolved, 1)
-  if resolved then return resolved[1], resolved[2] end
+  while resolved do
+    if by_id[resolved[2]] then by_id[resolved[2]].report = resolved[1] end
+    resolved = table.remove(self.resolved, 1)
+  end
   return table.remove(self.deliveries, 1)
+end
+
+function object:deliver(by_id, metatable, on_delivery, handler, most)
+  for served = 0, most - 1 do
+    local report = self:next_delivery(by_id, metatable)
+    if report == nil then return served end
+    local ok, problem = fake.call(handler, on_delivery, report)
+    if not ok then return served + 1, problem end
+  end
+  return most
 end
 
 function object:next_log()
@@ -199,10 +212,9 @@ function object:send(...)
   end
   return true
 end
-function object:unclaimed() self:note("unclaimed") end
 function object:partitions() return self.count, "not known yet", "NO_METADATA" end
 function object:hurry(on) self.hurried = (self.hurried or 0) + (on and 1 or -1) end
-function object:outstanding() return self.in_flight end
+function object:outstanding() return self.in_flight, #self.deliveries end
 function object:flush_begin() self:note("flush_begin") end
 function object:close()
   self.status = "closed"

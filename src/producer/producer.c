@@ -289,6 +289,12 @@ bool strand_producer_send (strand_producer *p, const strand_outgoing *record,
   return produce(p, record, strand_placement_opaque(&ticket), failure);
 }
 
+void strand_producer_set_bounds (strand_producer *p, int64_t max_records,
+                                 int64_t max_bytes) {
+  if (max_records > 0) p->bounds.max_records = max_records;
+  if (max_bytes > 0) p->bounds.max_bytes = max_bytes;
+}
+
 /*
 ** Taking
 */
@@ -357,21 +363,15 @@ void strand_producer_oauth_fail (strand_producer *p, const char *message) {
 }
 
 /*
-** Bounds
-*/
-
-void strand_producer_set_bounds (strand_producer *p, int64_t max_records,
-                                 int64_t max_bytes) {
-  if (max_records > 0) p->bounds.max_records = max_records;
-  if (max_bytes > 0) p->bounds.max_bytes = max_bytes;
-}
-
-/*
 ** Flushing and closing
 */
 
 int64_t strand_producer_outstanding (const strand_producer *p) {
   return outstanding(p);
+}
+
+int64_t strand_producer_untaken (const strand_producer *p) {
+  return p->deliveries.counts.untaken;
 }
 
 void strand_producer_flush_begin (strand_producer *p) {

@@ -114,6 +114,8 @@ void strand_producer_set_bounds (strand_producer *p, int64_t max_records,
 /* Records whose report has not been collected yet. Does not collect: so when
 ** this is 0, the reports of all can be taken. */
 int64_t strand_producer_outstanding (const strand_producer *p);
+/* Deliveries that wait to be taken. */
+int64_t strand_producer_untaken (const strand_producer *p);
 
 /* From now on nothing lingers, until nothing is outstanding: with the report
 ** that makes it so the flush ends, also one that nobody waits for any more. */

@@ -1,0 +1,133 @@
+/*
+** producer_sending.c - see producer_sending.h
+*/
+#include "lua/producer_sending.h"
+
+#include <stdbool.h>
+
+#include "lua/compat.h"
+#include "lua/outgoing.h"
+#include "lua/producer_object.h"
+
+/* send(topic, key, value, headers, timestamp, partition, hash_key, id,
+** timeout) */
+static int producer_send (lua_State *L) {
+  strand_outgoing record;
+  strand_failure failure;
+  int64_t id;
+  if (strand_is_forked(strand_check_any_producer(L)->generation))
+    return strand_push_forked(L);
+  lua_settop(L, 10);
+  id = strand_read_outgoing(L, &record);
+  return strand_push_done(
+    L,
+    strand_producer_send(strand_check_open_producer(L), &record, id, &failure),
+    &failure);
+}
+
+/* The userdata of a producer of Lua's, the first argument, that is as it is
+** nearly always: open, and asks no function of the user's where a record goes.
+** Then it stands there as 'plain'. */
+static strand_producer_object *plain_self (lua_State *L) {
+  strand_producer_object *self;
+  if (lua_type(L, 1) != LUA_TTABLE) return NULL;
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_rawget(L, 1);
+  self = lua_touserdata(L, -1);
+  if (self == NULL || !lua_getmetatable(L, -1)) return NULL;
+  if (!lua_rawequal(L, -1, lua_upvalueindex(2))) return NULL;
+  lua_pop(L, 2); /* the table still holds it */
+  if (strand_is_forked(self->generation) || self->kafka == NULL) return NULL;
+  return strand_producer_is_closed(self->kafka) ? NULL : self;
+}
+
+static int push_not_plain (lua_State *L) {
+  lua_pushboolean(L, 0);
+  return 1;
+}
+
+/* send_plain(producer, record, id | nil) -> false, with nothing done:
+** something is not plain; or as send */
+static int send_plain (lua_State *L) {
+  strand_plain_record plain;
+  strand_failure failure;
+  int64_t id = lua_isnoneornil(L, 3) ? 0 : strand_check_int64(L, 3);
+  strand_producer_object *self = plain_self(L);
+  if (self == NULL || !strand_plain_record_read(L, 2, &self->names, &plain))
+    return push_not_plain(L);
+  return strand_push_done(
+    L, strand_producer_send(self->kafka, &plain.record, id, &failure),
+    &failure);
+}
+
+/* The record at this place in the list, the second argument. */
+static bool read_item (lua_State *L, const strand_producer_object *self,
+                       int place, strand_plain_record *plain) {
+  bool is_plain;
+  lua_rawgeti(L, 2, place);
+  is_plain = strand_plain_record_read(L, lua_gettop(L), &self->names, plain);
+  lua_pop(L, 1); /* the list still holds it */
+  return is_plain;
+}
+
+/* How many records the list has; -1: not all is plain. */
+static int count_plain (lua_State *L, const strand_producer_object *self) {
+  strand_plain_record plain;
+  size_t count;
+  if (!strand_is_plain_list(L, 2, &count)) return -1;
+  for (int i = 1; i <= (int)count; i++)
+    if (!read_item(L, self, i, &plain)) return -1;
+  return (int)count;
+}
+
+/* send_batch_plain(producer, list) -> false, with nothing done; or n; or n,
+** message, code. What was plain once is so again: Lua is not entered. */
+static int send_batch_plain (lua_State *L) {
+  strand_plain_record plain;
+  strand_failure failure;
+  strand_producer_object *self = plain_self(L);
+  int count = self != NULL ? count_plain(L, self) : -1;
+  int sent = 0;
+  if (count < 0) return push_not_plain(L);
+  while (sent < count && read_item(L, self, sent + 1, &plain)
+         && strand_producer_send(self->kafka, &plain.record, 0, &failure))
+    sent++;
+  lua_pushinteger(L, sent);
+  if (sent == count) return 1;
+  lua_pushstring(L, failure.message);
+  lua_pushstring(L, failure.code);
+  return 3;
+}
+
+static int producer_partitions (lua_State *L) {
+  strand_failure failure;
+  const char *topic = strand_check_text(L, 2);
+  int32_t count;
+  if (strand_is_forked(strand_check_any_producer(L)->generation))
+    return strand_push_forked(L);
+  count = strand_producer_ask_partitions(strand_check_open_producer(L), topic,
+                                         &failure);
+  if (count == 0) return strand_push_failure(L, &failure);
+  lua_pushinteger(L, count);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {
+  { "send", producer_send },
+  { "partitions", producer_partitions },
+  { NULL, NULL },
+};
+
+/* core.NAME, with what it knows a producer by. */
+static void set_plain (lua_State *L, const char *name, lua_CFunction f) {
+  lua_pushliteral(L, "plain");
+  luaL_getmetatable(L, STRAND_PRODUCER_TYPE);
+  lua_pushcclosure(L, f, 2);
+  lua_setfield(L, -2, name);
+}
+
+void strand_open_producer_sending (lua_State *L) {
+  strand_addmethods(L, STRAND_PRODUCER_TYPE, methods);
+  set_plain(L, "send_plain", send_plain);
+  set_plain(L, "send_batch_plain", send_batch_plain);
+}
