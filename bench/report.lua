@@ -127,6 +127,10 @@ local function partitions_ratio(cell)
   return function(get) return cpu_ratio(cell)(get) / cpu_ratio("base")(get) end
 end
 
+local function send_ratio(peer, other, name)
+  return function(get) return get("send", peer, name) / get("send", other, name) end
+end
+
 -- name, what it is, bar, how it is made of a round
 local FIGURES = {
   { "throughput_vs_java", "base cell, records/s over the better of Java's KEY 16 and 100",
@@ -194,6 +198,22 @@ local FIGURES = {
       return (get("idle", "strand", "cpu") - get("idle", "raw", "cpu"))
         / get("idle", "raw", "seconds") * 100
     end },
+  { "send_rate_vs_raw", "send with counted reports, 100 B: records/s over a raw producev loop's",
+    "at least 0.7", send_ratio("strand", "raw", "rate") },
+  { "send_cpu_vs_raw", "the same, CPU a record", "at most 1.5",
+    send_ratio("strand", "raw", "cpu_us") },
+  { "send_reports_cpu_vs_raw", "the same with on_delivery", "at most 1.9",
+    send_ratio("reports", "raw", "cpu_us") },
+  { "send_rate_vs_raw_1k", "send, 1 kB: records/s over a raw producev loop's", "at least 0.7",
+    send_ratio("strand_1k", "raw_1k", "rate") },
+  { "send_cpu_vs_raw_1k", "the same, CPU a record", "at most 1.5",
+    send_ratio("strand_1k", "raw_1k", "cpu_us") },
+  { "send_rate_vs_java", "send, 100 B: records/s over the Java producer's, warmed",
+    "at least 0.8", send_ratio("strand", "java", "rate") },
+  { "send_rate_vs_java_first", "the same over its first third", "at least 1",
+    function(get) return get("send", "strand", "rate") / get("send", "java", "first_per_second") end },
+  { "send_cpu_vs_java", "send, 100 B: CPU a record over the Java producer's, warmed", "at most 1",
+    send_ratio("strand", "java", "cpu_us") },
   { "bytes_per_buffered_record", "beyond key, value and headers; 1 M behind a stuck key",
     "at most 100", function(get)
       return math.max(get("memory", "engine", "behind_running"),
@@ -249,6 +269,14 @@ local SLEEPS = {
   { "sleep", "java", "Java, KEY, 100 at once" },
   { "sleep_partitions", "strand_8", "strand, 16 workers, 8 partitions" },
   { "sleep_partitions", "strand_1", "strand, 16 workers, 1 partition" },
+}
+local SENDS = {
+  { "send", "raw", "raw producev loop, 100 B" }, { "send", "strand", "strand, 100 B" },
+  { "send", "reports", "strand with on_delivery, 100 B" },
+  { "send", "java", "Java, 100 B, warmed" }, { "send", "raw_1k", "raw producev loop, 1 kB" },
+  { "send", "strand_1k", "strand, 1 kB" },
+  { "send", "reports_1k", "strand with on_delivery, 1 kB" },
+  { "send", "java_1k", "Java, 1 kB, warmed" },
 }
 local LATENCIES = {
   { "latency_1k", "raw", "1,000/s, raw loop" }, { "latency_1k", "strand", "1,000/s, strand" },
@@ -357,6 +385,8 @@ local function tables(results)
   append(out, { "The same topic", "records/s", "CPU us/record", "base cell's rate over it",
     "its CPU over the base cell's" }, listed(results, JAVA, rate_column,
     value_column "cpu_us", base_rate_column, base_cpu_column))
+  append(out, { "Sending", "records/s", "CPU us/record" },
+    listed(results, SENDS, rate_column, value_column "cpu_us"))
   append(out, { "Handlers that sleep 2 ms", "records/s" },
     listed(results, SLEEPS, rate_column))
   append(out, { "16 workers that sleep 2 ms, keys that fail for ever",

@@ -14,7 +14,7 @@ bench-soak:                    ## MINUTES=10 of reading a topic again and again
 	@scripts/deps bench
 	@bench/soak
 
-BENCH   := $(addprefix build/bench/,raw pace threads memory $(LUA)/probe.so)
+BENCH   := $(addprefix build/bench/,raw raw_send pace threads memory $(LUA)/probe.so)
 
 bench-programs: all $(BENCH)
 
@@ -33,4 +33,4 @@ build/bench/$(LUA)/%.so: bench/%.c mk/module.mk mk/measure.mk
 	@$(CC) $(BASE) $(CFLAGS) -fPIC -shared $(LUA_CFLAGS) -o $@ $<
 
 # With the settings that strand makes.
-build/bench/raw: $B/kafka/conf.o $B/kafka/log.o $B/kafka/errors.o $(patsubst src/%.c,$B/%.o,$(filter src/base/%,$(SOURCES)))
+build/bench/raw build/bench/raw_send: $B/kafka/conf.o $B/kafka/log.o $B/kafka/errors.o $(patsubst src/%.c,$B/%.o,$(filter src/base/%,$(SOURCES)))
