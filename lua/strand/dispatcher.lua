@@ -210,10 +210,10 @@ end
 -- and then fd is not readable for them.
 local function call_deliveries(self)
   local outstanding, untaken = self.core:outstanding()
-  local left, count, served, problem = outstanding + untaken + 1, 0, nil, nil
+  local left, count = outstanding + untaken + 1, 0
   self.dispatching = true
   repeat
-    served, problem = self.core:deliver(self.deliveries, text.delivery_report,
+    local served, problem = self.core:deliver(self.deliveries, text.delivery_report,
       self.callbacks.on_delivery, traceback, left)
     left, count = left - served, count + served
     if problem ~= nil then say_failed(self, "on_delivery", problem) end

@@ -18,10 +18,10 @@
 --                         headers { name, value or false, name, ... }; timestamp in seconds;
 --                         hash_key: what to hash in place of the key; id: comes back with the
 --                         report; timeout: it has failed if it is not acknowledged by then
--- core.send_plain(producer, record, id | nil) -> false: not plain (src/lua/plain_record.h), and
---                         nothing is done; else as send. The producer is plain where the
---                         userdata stands as 'plain'
--- core.send_batch_plain(producer, records)  -> false | n | n, message, code
+-- core.plain_send(method), core.plain_send_batch(method) -> the method 'send' or 'send_batch' of
+--                         a producer of Lua's, in C. The producer is plain where its userdata
+--                         stands as 'plain'. What is not (src/lua/plain_record.h) is for 'method'
+-- core.send_async_plain(producer, record, id) -> false: not plain, and nothing is done; else as send
 -- partitions(topic)    -> count | nil, message, "NO_METADATA" (and asks for it)
 -- next_delivery(by_id, metatable) -> report | nil   only with flat.has_on_delivery; else C
 --                         counts. { topic, partition, offset, timestamp, key, latency,
@@ -120,7 +120,7 @@ end
 local function send_async_plain(self, given)
   if not self.plain or type(given) ~= "table" then return false end
   return delivery.open(self, rawget(given, "topic"), function(id)
-    return core.send_plain(self, given, id)
+    return core.send_async_plain(self, given, id)
   end)
 end
 
@@ -260,24 +260,17 @@ end
 
 local class = object.class("producer", "strand.Producer", methods, lasting)
 
--- Nearly every record is as it should be: C reads it, and all else is for the
--- method that checks each field and words what is wrong.
-local function plain_first(name, send_plain)
-  local index = class.metatable.__index
-  local checked = index[name]
-  index[name] = function(self, given)
-    local sent, message, code = send_plain(self, given)
-    if sent then
-      if message then return sent, message, code end
-      return sent
-    end
-    if sent == nil then return nil, message, code end
-    return checked(self, given)
-  end
-end
+-- Nearly every record is as it should be: C reads it. All else is for the
+-- methods above, which check each field and word what is wrong.
+local index = class.metatable.__index
+local checked = { send = index.send, send_batch = index.send_batch }
+index.send = core.plain_send(checked.send)
+index.send_batch = core.plain_send_batch(checked.send_batch)
 
-plain_first("send", core.send_plain)
-plain_first("send_batch", core.send_batch_plain)
+-- Functions of the user's may yield; not below one of C's.
+local function keep_to_lua(self)
+  for name, method in pairs(checked) do self[name] = method end
+end
 
 function producer.open(given)
   object.refuse_before_fork "producer"
@@ -291,6 +284,7 @@ function producer.open(given)
     deliveries = delivery.list(),
   }, userdata, message, code)
   if not self then return nil, problem, code end
+  if not self.plain then keep_to_lua(self) end
   self.dispatcher = dispatcher.new(userdata, own, self.deliveries.by_id)
   if own.oauth_token then
     self.dispatcher:serve() -- the first is due now: without it nothing is sent

@@ -26,8 +26,8 @@ function fake.signals_are_taken() return signals ~= nil end
 
 local real = require "strand.core" -- before it is taken for the other
 fake.call = real.call
-fake.send_plain = function() return false end -- its objects are no userdata
-fake.send_batch_plain = fake.send_plain
+fake.plain_send = function(method) return method end -- its objects are no userdata
+fake.plain_send_batch, fake.send_async_plain = fake.plain_send, function() return false end
 fake.property_refusal, fake.property_is_secret = real.property_refusal, real.property_is_secret
 fake.now = function() return time end
 fake.matches = function(pattern, topic) return topic:find(pattern) ~= nil end

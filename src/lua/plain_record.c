@@ -51,9 +51,17 @@ static bool read_bytes (lua_State *L, const void **bytes, size_t *length) {
   return true;
 }
 
-static bool is_name_char (unsigned char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
-         || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+#define FOUR(c) [c] = true, [c + 1] = true, [c + 2] = true, [c + 3] = true
+static const bool is_name_char[256] = {
+  FOUR('a'),    FOUR('e'),    FOUR('i'),    FOUR('m'),    FOUR('q'),
+  FOUR('u'),    ['y'] = true, ['z'] = true, FOUR('A'),    FOUR('E'),
+  FOUR('I'),    FOUR('M'),    FOUR('Q'),    FOUR('U'),    ['Y'] = true,
+  ['Z'] = true, FOUR('0'),    FOUR('4'),    ['8'] = true, ['9'] = true,
+  ['.'] = true, ['_'] = true, ['-'] = true,
+};
+
+static bool is_dots (const char *name, size_t length) {
+  return name[0] == '.' && (length == 1 || (length == 2 && name[1] == '.'));
 }
 
 static bool read_topic (lua_State *L, strand_outgoing *record) {
@@ -63,9 +71,9 @@ static bool read_topic (lua_State *L, strand_outgoing *record) {
   name = lua_tolstring(L, -1, &length);
   if (length == 0 || length > TOPIC_MAX) return false;
   for (size_t i = 0; i < length; i++)
-    if (!is_name_char((unsigned char)name[i])) return false;
+    if (!is_name_char[(unsigned char)name[i]]) return false;
   record->topic = name;
-  return strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+  return !is_dots(name, length);
 }
 
 /* Seconds, from 'least' to 'most'. */

@@ -56,8 +56,8 @@ static void end_current (strand_producer_object *self) {
   tell_held(self);
 }
 
-/* Pushes the next report that is for on_delivery, with the metatable at 3; those
-** that somebody waits for are handed over. False: there is none. */
+/* Pushes the next report that is for on_delivery, with the metatable at 3;
+** those that somebody waits for are handed over. False: there is none. */
 static bool push_report (lua_State *L, strand_producer_object *self) {
   for (;;) {
     if (self->current == NULL)
@@ -333,8 +333,6 @@ static int producer_open (lua_State *L) {
 static const luaL_Reg methods[] = {
   { "state", producer_state },
   { "fd", producer_fd },
-  { "next_delivery", producer_next_delivery },
-  { "deliver", producer_deliver },
   { "next_event", producer_next_event },
   { "next_log", producer_next_log },
   { "keep", producer_keep },
@@ -357,8 +355,24 @@ static const luaL_Reg metamethods[] = {
   { NULL, NULL },
 };
 
+/* Into the table on top; with the names of a report's fields. */
+static void add_method (lua_State *L, const char *name, lua_CFunction f) {
+  strand_push_delivery_names(L);
+  lua_pushcclosure(L, f, STRAND_DELIVERY_NAMES);
+  lua_setfield(L, -2, name);
+}
+
+static void add_taking (lua_State *L) {
+  luaL_getmetatable(L, STRAND_PRODUCER_TYPE);
+  lua_getfield(L, -1, "__index");
+  add_method(L, "next_delivery", producer_next_delivery);
+  add_method(L, "deliver", producer_deliver);
+  lua_pop(L, 2);
+}
+
 void strand_open_producer (lua_State *L) {
   strand_newtype(L, STRAND_PRODUCER_TYPE, methods, metamethods);
+  add_taking(L);
   strand_open_producer_sending(L);
   lua_pushcfunction(L, producer_open);
   lua_setfield(L, -2, "producer");

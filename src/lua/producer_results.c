@@ -5,21 +5,68 @@
 
 #include "lua/fields.h"
 
+enum { TOPIC = 1, PARTITION, OFFSET, TIMESTAMP, KEY, LATENCY, CERTAIN };
+enum { ERROR = CERTAIN + 1, CODE };
+
+void strand_push_delivery_names (lua_State *L) {
+  static const char *const names[STRAND_DELIVERY_NAMES] = {
+    [TOPIC - 1] = "topic",     [PARTITION - 1] = "partition",
+    [OFFSET - 1] = "offset",   [TIMESTAMP - 1] = "timestamp",
+    [KEY - 1] = "key",         [LATENCY - 1] = "latency",
+    [CERTAIN - 1] = "certain", [ERROR - 1] = "error",
+    [CODE - 1] = "code",
+  };
+  luaL_checkstack(L, STRAND_DELIVERY_NAMES, "too many names");
+  for (int i = 0; i < STRAND_DELIVERY_NAMES; i++) lua_pushstring(L, names[i]);
+}
+
+static void push_name (lua_State *L, int name) {
+  lua_pushvalue(L, lua_upvalueindex(name));
+}
+
+static void set_number (lua_State *L, int name, double n) {
+  push_name(L, name);
+  lua_pushnumber(L, (lua_Number)n);
+  lua_rawset(L, -3);
+}
+
+/* Negative: absent. */
+static void set_optional (lua_State *L, int name, int64_t n) {
+  if (n < 0) return;
+  push_name(L, name);
+  strand_push_int64(L, n);
+  lua_rawset(L, -3);
+}
+
+static void set_text (lua_State *L, int name, const char *text) {
+  push_name(L, name);
+  lua_pushstring(L, text);
+  lua_rawset(L, -3);
+}
+
+static void set_failure (lua_State *L, const strand_delivery *delivery) {
+  push_name(L, CERTAIN);
+  lua_pushboolean(L, delivery->certain);
+  lua_rawset(L, -3);
+  set_text(L, ERROR, delivery->error);
+  set_text(L, CODE, delivery->code);
+}
+
 void strand_push_delivery (lua_State *L, const strand_delivery *delivery) {
   lua_createtable(L, 0, 8);
-  strand_set_text(L, "topic", delivery->topic);
-  strand_set_optional(L, "partition", delivery->partition);
-  strand_set_optional(L, "offset", delivery->offset);
+  set_text(L, TOPIC, delivery->topic);
+  set_optional(L, PARTITION, delivery->partition);
+  set_optional(L, OFFSET, delivery->offset);
   if (delivery->timestamp_ms >= 0)
-    strand_set_number(L, "timestamp", (double)delivery->timestamp_ms / 1000);
-  if (delivery->key != NULL)
-    strand_set_bytes(L, "key", delivery->key, delivery->key_length);
+    set_number(L, TIMESTAMP, (double)delivery->timestamp_ms / 1000);
+  if (delivery->key != NULL) {
+    push_name(L, KEY);
+    lua_pushlstring(L, delivery->key, delivery->key_length);
+    lua_rawset(L, -3);
+  }
   if (delivery->latency_us >= 0)
-    strand_set_number(L, "latency", (double)delivery->latency_us / 1e6);
-  if (delivery->code[0] == '\0') return;
-  strand_set_boolean(L, "certain", delivery->certain);
-  strand_set_text(L, "error", delivery->error);
-  strand_set_text(L, "code", delivery->code);
+    set_number(L, LATENCY, (double)delivery->latency_us / 1e6);
+  if (delivery->code[0] != '\0') set_failure(L, delivery);
 }
 
 void strand_push_producer_event (lua_State *L,

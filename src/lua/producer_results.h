@@ -13,6 +13,12 @@
 
 #include "producer/producer.h"
 
+/* How many strings strand_push_delivery has as the first upvalues of the C
+** function that calls it; pushes them. Names are so made once, and not for each
+** report. */
+#define STRAND_DELIVERY_NAMES 9
+void strand_push_delivery_names (lua_State *L);
+
 /* Each of these pushes one table. */
 void strand_push_delivery (lua_State *L, const strand_delivery *delivery);
 void strand_push_producer_event (lua_State *L,

@@ -30,31 +30,57 @@ static int producer_send (lua_State *L) {
 ** Then it stands there as 'plain'. */
 static strand_producer_object *plain_self (lua_State *L) {
   strand_producer_object *self;
+  int top = lua_gettop(L);
+  bool is_ours;
   if (lua_type(L, 1) != LUA_TTABLE) return NULL;
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_rawget(L, 1);
   self = lua_touserdata(L, -1);
-  if (self == NULL || !lua_getmetatable(L, -1)) return NULL;
-  if (!lua_rawequal(L, -1, lua_upvalueindex(2))) return NULL;
-  lua_pop(L, 2); /* the table still holds it */
-  if (strand_is_forked(self->generation) || self->kafka == NULL) return NULL;
+  is_ours = self != NULL && lua_getmetatable(L, -1)
+            && lua_topointer(L, -1) == lua_topointer(L, lua_upvalueindex(2));
+  lua_settop(L, top); /* the table still holds it */
+  if (!is_ours || strand_is_forked(self->generation)) return NULL;
+  if (self->kafka == NULL) return NULL;
   return strand_producer_is_closed(self->kafka) ? NULL : self;
 }
 
-static int push_not_plain (lua_State *L) {
-  lua_pushboolean(L, 0);
-  return 1;
+/* The method of Lua that takes what is not plain, with its arguments. No
+** function of the user's is called for a plain producer, and so none yields. */
+static int call_checked (lua_State *L) {
+  int count = lua_gettop(L);
+  lua_pushvalue(L, lua_upvalueindex(3));
+  lua_insert(L, 1);
+  lua_call(L, count, LUA_MULTRET);
+  return lua_gettop(L);
 }
 
-/* send_plain(producer, record, id | nil) -> false, with nothing done:
-** something is not plain; or as send */
-static int send_plain (lua_State *L) {
+static bool read_plain (lua_State *L, const strand_producer_object *self,
+                        strand_plain_record *plain) {
+  return self != NULL && strand_plain_record_read(L, 2, &self->names, plain);
+}
+
+/* send(producer, record), of Lua's class */
+static int send_one (lua_State *L) {
   strand_plain_record plain;
   strand_failure failure;
-  int64_t id = lua_isnoneornil(L, 3) ? 0 : strand_check_int64(L, 3);
   strand_producer_object *self = plain_self(L);
-  if (self == NULL || !strand_plain_record_read(L, 2, &self->names, &plain))
-    return push_not_plain(L);
+  if (!read_plain(L, self, &plain)) return call_checked(L);
+  return strand_push_done(
+    L, strand_producer_send(self->kafka, &plain.record, 0, &failure),
+    &failure);
+}
+
+/* send_async_plain(producer, record, id) -> false, with nothing done: something
+** is not plain; or as send */
+static int send_async_plain (lua_State *L) {
+  strand_plain_record plain;
+  strand_failure failure;
+  int64_t id = strand_check_int64(L, 3);
+  strand_producer_object *self = plain_self(L);
+  if (!read_plain(L, self, &plain)) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
   return strand_push_done(
     L, strand_producer_send(self->kafka, &plain.record, id, &failure),
     &failure);
@@ -80,15 +106,15 @@ static int count_plain (lua_State *L, const strand_producer_object *self) {
   return (int)count;
 }
 
-/* send_batch_plain(producer, list) -> false, with nothing done; or n; or n,
-** message, code. What was plain once is so again: Lua is not entered. */
-static int send_batch_plain (lua_State *L) {
+/* send_batch(producer, list), of Lua's class. What was plain once is so again:
+** Lua is not entered. */
+static int send_batch (lua_State *L) {
   strand_plain_record plain;
   strand_failure failure;
   strand_producer_object *self = plain_self(L);
   int count = self != NULL ? count_plain(L, self) : -1;
   int sent = 0;
-  if (count < 0) return push_not_plain(L);
+  if (count < 0) return call_checked(L);
   while (sent < count && read_item(L, self, sent + 1, &plain)
          && strand_producer_send(self->kafka, &plain.record, 0, &failure))
     sent++;
@@ -118,16 +144,36 @@ static const luaL_Reg methods[] = {
   { NULL, NULL },
 };
 
-/* core.NAME, with what it knows a producer by. */
-static void set_plain (lua_State *L, const char *name, lua_CFunction f) {
+/* Pushes 'f', with what it knows a producer by, and the argument 1. */
+static int push_method (lua_State *L, lua_CFunction f) {
   lua_pushliteral(L, "plain");
   luaL_getmetatable(L, STRAND_PRODUCER_TYPE);
-  lua_pushcclosure(L, f, 2);
-  lua_setfield(L, -2, name);
+  lua_pushvalue(L, 1);
+  lua_pushcclosure(L, f, 3);
+  return 1;
 }
+
+static int plain_send (lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  return push_method(L, send_one);
+}
+
+static int plain_send_batch (lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  return push_method(L, send_batch);
+}
+
+static const luaL_Reg functions[] = {
+  { "plain_send", plain_send },
+  { "plain_send_batch", plain_send_batch },
+  { NULL, NULL },
+};
 
 void strand_open_producer_sending (lua_State *L) {
   strand_addmethods(L, STRAND_PRODUCER_TYPE, methods);
-  set_plain(L, "send_plain", send_plain);
-  set_plain(L, "send_batch_plain", send_batch_plain);
+  strand_setfuncs(L, functions);
+  lua_pushliteral(L, "plain");
+  luaL_getmetatable(L, STRAND_PRODUCER_TYPE);
+  lua_pushcclosure(L, send_async_plain, 2);
+  lua_setfield(L, -2, "send_async_plain");
 }
