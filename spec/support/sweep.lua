@@ -96,6 +96,10 @@ function scenarios.sending()
   for i = 1, 3 do
     must(producer:send { topic = "other", key = "k" .. i, value = "v", headers = { h = "1" } })
   end
+  local batch = { { topic = "other", value = "1" }, setmetatable({ topic = "other" }, {}) }
+  if must(producer:send_batch(batch)) ~= 2 then error("the batch is not all sent", 0) end
+  local delivery = must(producer:send_async { topic = "other", value = "v", timeout = 20 })
+  must(delivery:wait(20))
   local report = must(producer:send_wait { topic = "other", value = "last", timeout = 20 })
   assert(report.offset >= 0)
   must(producer:flush(20))
