@@ -54,6 +54,7 @@ static bool keys_collide;
 #include "core/lease.c"
 #include "core/throttle.c"
 #include "core/outcome.c"
+#include "core/sending.c"
 #include "core/waiting.c"
 #include "core/commit.c"
 #include "core/retry.c"

@@ -142,10 +142,12 @@ size_t strand_engine_startable (const strand_engine *e,
   bool by_key = e->config.ordering == STRAND_BY_KEY;
   if (p == NULL) {
     return by_key ? e->ready
-                  : claim(e->budget.used.buffered_records, e->in_flight);
+                  : claim(e->budget.used.buffered_records,
+                          e->in_flight + e->waiting.sending);
   }
   return by_key ? p->ready_count
-                : claim(p->used.buffered_records, p->in_flight);
+                : claim(p->used.buffered_records,
+                        p->in_flight + p->waiting.sending);
 }
 
 size_t strand_engine_read_limit (const strand_engine *e,

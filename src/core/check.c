@@ -16,6 +16,7 @@ typedef struct tally {
   size_t waiting[3];         /* by strand_waiting */
   size_t waiting_records;
   size_t waiting_bytes;
+  size_t sending;
   size_t in_flight;
   size_t unstarted; /* by their shards */
   size_t ready;
@@ -28,7 +29,7 @@ static bool is_in_flight (const strand_record *r) {
   if (r->flags & STRAND_RECORD_WAITING) {
     return r->in.past->waiting == STRAND_WAITING_DEAD_LETTER;
   }
-  return (r->flags & STRAND_RECORD_LEASED) != 0
+  return (r->flags & (STRAND_RECORD_LEASED | STRAND_RECORD_SENDING)) != 0
          || (strand_record_resolved(r) && strand_waiting_started(r));
 }
 
@@ -50,6 +51,13 @@ static void check_committed (const strand_partition *p) {
   assert(p->committed.pins <= 1);                     /* (4) */
 }
 
+/* It has left lease and shard. */
+static void check_sending (const strand_record *r, tally *t) {
+  assert(!(r->flags & (STRAND_RECORD_LEASED | STRAND_RECORD_WAITING)));
+  assert(!strand_shard_keyed(r->shard) && r->behind == NULL); /* (9) */
+  t->sending++;
+}
+
 static void check_record (const strand_partition *p, const strand_record *r,
                           tally *t) {
   bool own = (r->flags & STRAND_RECORD_OWN) != 0;
@@ -62,6 +70,7 @@ static void check_record (const strand_partition *p, const strand_record *r,
     t->waiting[r->in.past->waiting]++;
   }
   else if (r->flags & STRAND_RECORD_LEASED) t->in_flight++;
+  if (r->flags & STRAND_RECORD_SENDING) check_sending(r, t);
   if (waiting) {
     t->waiting_records++;
     t->waiting_bytes += strand_record_size(strand_record_length(r));
@@ -89,8 +98,7 @@ static void check_shard (strand_shard *s, void *arg) {
   if (lingers) t->lingering++;
   else if (listed) t->ready++;
   for (const strand_record *r = s->head; r != NULL; r = r->behind, count++) {
-    assert(r->offset > last
-           || s->partition->engine->config.park_alone); /* (2) */
+    assert(r->offset > last || s->partition->reentered); /* (2) */
     last = r->offset;
     if (r->flags & STRAND_RECORD_LEASED) leased++;
     assert(r->behind != NULL || s->tail == r);
@@ -126,10 +134,12 @@ static void check_partition (const strand_partition *p, tally *all) {
   assert(t.ready == p->ready_count);
   assert(t.waiting[STRAND_WAITING_PARKED] == p->waiting.parked);
   assert(t.waiting[STRAND_WAITING_DEAD_LETTER] == p->waiting.dead_letters);
+  assert(t.sending == p->waiting.sending);
   assert(strand_list_empty(&p->runnable)
          == !(runs && t.ready + t.lingering > 0));
   all->ready += t.ready;
   for (int i = 0; i < 3; i++) all->waiting[i] += t.waiting[i];
+  all->sending += t.sending;
   if (p->offsets == NULL) return;
   strand_offsets_check(p->offsets);
   check_committed(p);
@@ -203,6 +213,7 @@ void strand_engine_check (const strand_engine *e) {
   assert(all.waiting[STRAND_WAITING_PARKED] == e->waiting.parked
          && all.waiting[STRAND_WAITING_DEAD_LETTER]
               == e->waiting.dead_letters);
+  assert(all.sending == e->waiting.sending);
   strand_retry_check(&e->retry);
   check_throttles(e);
   check_reserved(e);

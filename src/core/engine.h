@@ -7,6 +7,7 @@
 **   lease              consecutive records of one ready shard go to a worker
 **        |
 **   done, end, give_back     what became of them, in their order
+**        |   sent: handled, its outputs under way; then done, or waiting
 **        |        |
 **        |    waiting: in back-off, parked, or its dead letter under way;
 **        |             then ready again, or done
@@ -34,7 +35,8 @@
 **       whose handler runs on after a revoke is an orphan (strand_orphan) in
 **       every later assignment of the partition until the handler returned.
 **   (2) Records of a keyed shard are leased in offset order; a failed one
-**       keeps its place at the head. (But see 'park_alone'.)
+**       keeps its place at the head. (But see 'park_alone', and an output
+**       that is refused: by then later ones may have run.)
 **   (3) A commit item's offset and metadata come from one moment, and say
 **       nothing of a record that is not done.
 **   (4) One commit is unanswered at most.
@@ -45,6 +47,8 @@
 **       strand_engine_dead_letter_acked.
 **   (8) A route's leases stay within its max_in_flight, and what was leased
 **       within its rate and the consumer's.
+**   (9) A record whose outputs are under way has left lease and shard, and is
+**       done only by strand_engine_output_acked; its offset is in flight.
 **
 ** Thread: owner. A worker reads strand_partition's fields marked 'lease'.
 */
@@ -163,6 +167,15 @@ strand_err strand_engine_end (strand_engine *e, strand_lease *lease,
 void strand_engine_expire (strand_engine *e, strand_lease *lease,
                            const char *reason, size_t reason_length);
 
+/* Its partition was revoked: whatever became of it counts for nothing. */
+bool strand_engine_is_stale (const strand_lease *lease);
+
+/* The first record was handled, and what it produced was handed over: it
+** leaves the lease and its shard, and is done with
+** strand_engine_output_acked. Not of a stale lease, nor of one that has
+** expired. STRAND_ENOMEM: call again. */
+strand_err strand_engine_sent (strand_engine *e, strand_lease *lease);
+
 /* All records go back unstarted, at the front; the lease ends. */
 strand_err strand_engine_give_back (strand_engine *e, strand_lease *lease);
 
@@ -173,6 +186,20 @@ int64_t strand_engine_tick (strand_engine *e, int64_t now_us);
 ** time. Returns when the next is, or INT64_MAX when nothing waits so. What
 ** has to wait shows in a lease: to be asked again after it. */
 int64_t strand_engine_throttle (strand_engine *e, int64_t now_us);
+
+/*
+** Outputs
+*/
+
+/* All that 'record' produced is acknowledged: it is done. */
+strand_err strand_engine_output_acked (strand_engine *e, strand_record *record,
+                                       int64_t now_us);
+/* Some of it never will be: the record has failed, and ends by its policy's
+** 'exhausted'. It may move. STRAND_ENOMEM: call again. */
+strand_err strand_engine_output_refused (strand_engine *e,
+                                         strand_record **record,
+                                         const char *reason,
+                                         size_t reason_length, int64_t now_us);
 
 /*
 ** Dead letters and parked records
@@ -240,8 +267,9 @@ void strand_partition_stats_read (const strand_engine *e,
 ** 'after' NULL for the first. */
 const strand_record *strand_partition_next (const strand_partition *p,
                                             const strand_record *after);
-/* "running", "waiting" (in back-off, or for its dead letter), "parked",
-** "behind" (another of its shard), "buffered". */
+/* "running", "sending" (its outputs are not acknowledged), "waiting" (in
+** back-off, or for its dead letter), "parked", "behind" (another of its
+** shard), "buffered". */
 const char *strand_record_state (const strand_record *record);
 
 /* The record failed before: its reason. */

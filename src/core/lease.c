@@ -73,24 +73,59 @@ static void end_lease (strand_lease *lease) {
   strand_shard_go_on(s);
 }
 
-strand_err strand_lease_finish_first (strand_lease *lease, int64_t now_us) {
-  strand_partition *p = lease->partition;
+/* The first record leaves its shard: the lease's next is the first. */
+static void leave_shard (strand_lease *lease) {
   strand_record *r = lease->record;
-  strand_err err = strand_offsets_finish(p->offsets, r->offset);
-  if (err != STRAND_OK) return err;
   if (strand_shard_keyed(lease->shard)) {
     assert(lease->shard->head == r);
     strand_shard_pop(lease->shard);
     lease->shard->leased--;
   }
   lease->record = lease->count > 1 ? r->behind : NULL;
-  strand_record_free(p, r);
+}
+
+/* It has left the lease too. */
+static void leave_first (strand_lease *lease) {
   account(lease, 1, false);
   lease->expired = lease->reported = false;
-  strand_commit_left(p->engine, now_us);
-  strand_partition_unstall(p);
+  strand_partition_unstall(lease->partition);
   if (lease->count == 0) end_lease(lease);
+}
+
+strand_err strand_lease_finish_first (strand_lease *lease, int64_t now_us) {
+  strand_partition *p = lease->partition;
+  strand_record *r = lease->record;
+  strand_err err = strand_offsets_finish(p->offsets, r->offset);
+  if (err != STRAND_OK) return err;
+  leave_shard(lease);
+  strand_record_free(p, r);
+  strand_commit_left(p->engine, now_us);
+  leave_first(lease);
   return STRAND_OK;
+}
+
+/* Its offset stays in flight, its bytes where they are: they are wanted again
+** should an output be refused. */
+strand_err strand_engine_sent (strand_engine *e, strand_lease *lease) {
+  strand_partition *p = lease->partition;
+  strand_record *r = lease->record;
+  bool keyed = strand_shard_keyed(lease->shard);
+  (void)e;
+  assert(!is_stale(lease) && !lease->expired);
+  assert(r->flags & STRAND_RECORD_LEASED);
+  if (keyed && strand_shard_detached(p) == NULL) return STRAND_ENOMEM;
+  leave_shard(lease);
+  r->behind = NULL;
+  if (keyed) r->shard = p->detached;
+  r->flags &= (uint8_t)~STRAND_RECORD_LEASED;
+  r->flags |= STRAND_RECORD_SENDING;
+  strand_partition_count_sending(p, 1);
+  leave_first(lease);
+  return STRAND_OK;
+}
+
+bool strand_engine_is_stale (const strand_lease *lease) {
+  return is_stale(lease);
 }
 
 strand_err strand_engine_done (strand_engine *e, strand_lease *lease,

@@ -136,11 +136,17 @@ void strand_partition_count_waiting (strand_partition *p, strand_waiting kind,
   }
 }
 
+void strand_partition_count_sending (strand_partition *p, int by) {
+  p->waiting.sending += (size_t)by;
+  p->engine->waiting.sending += (size_t)by;
+}
+
 void strand_partition_forget_waiting (strand_partition *p) {
   strand_engine *e = p->engine;
   e->waiting.parked -= p->waiting.parked;
   e->waiting.dead_letters -= p->waiting.dead_letters;
-  p->waiting = (strand_waiting_counts){ 0, 0 };
+  e->waiting.sending -= p->waiting.sending;
+  p->waiting = (strand_waiting_counts){ 0, 0, 0 };
 }
 
 /*

@@ -12,6 +12,7 @@
 **   |----------------------|----------------------------|-----------------|
 **   | polled, in its shard | engine                     | owner           |
 **   | leased               | engine; the lease borrows  | owner, worker   |
+**   | handled, its outputs under way | engine           | owner           |
 **   | done                 | freed by the engine        | nobody          |
 **   | back-off, parked, dead letter under way | engine (own allocation)
 **                                                       | owner           |
@@ -78,7 +79,8 @@ enum {
   STRAND_RECORD_CHARGED = 8, /* counted in the waiting budget */
   STRAND_RECORD_LEASED = 16,
   STRAND_RECORD_WAITING = 32, /* see past->waiting */
-  STRAND_RECORD_EPOCH = 64    /* its leader epoch is known */
+  STRAND_RECORD_EPOCH = 64,   /* its leader epoch is known */
+  STRAND_RECORD_SENDING = 128 /* handled; its outputs are not acknowledged */
 };
 
 typedef enum strand_timestamp_type {

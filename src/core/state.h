@@ -8,6 +8,7 @@
 ** commit.c      commits
 ** dispatch.c    leases go out
 ** outcome.c     what the end of a record means
+** sending.c     what was handled, and waits for its outputs
 ** waiting.c     what is not done and does not run: back-off, parked, letters
 ** lease.c       leases come back
 ** throttle.c    rates, handlers at once: who may lease now
@@ -92,6 +93,7 @@ typedef struct strand_throttle {
 typedef struct strand_waiting_counts {
   size_t parked;
   size_t dead_letters; /* dead letters under way */
+  size_t sending;      /* handled, and their outputs not acknowledged */
 } strand_waiting_counts;
 
 /* Of the budgets: budget.c's. */
@@ -141,6 +143,7 @@ struct strand_partition {
   bool full;    /* the payload: what never started must wait, until one may */
   bool drained; /* nothing to read: lends its share */
   bool blocked_reported;
+  bool reentered; /* what had left its shard came back: once, out of order */
   strand_offsets *offsets;
   strand_link records; /* not done, by offset */
   strand_link ready;
@@ -149,8 +152,9 @@ struct strand_partition {
   strand_table keys;
   strand_shard *whole; /* by partition, or unordered */
   strand_shard *nulls;
-  strand_shard *detached; /* with park_alone: of parked records; never ready
-                          but for what is resolved */
+  strand_shard *detached; /* of what has left its own: its outputs are under
+                          way, or it is parked alone; never ready but for what
+                          is resolved */
   strand_chunk *chunk;    /* the one that is being filled */
   int64_t *orphan_offsets;
   size_t orphan_count;
@@ -249,6 +253,8 @@ void strand_record_tell (strand_partition *p, const strand_record *r,
 /* 'by' more of its records (-1: one less) wait like that. */
 void strand_partition_count_waiting (strand_partition *p, strand_waiting kind,
                                      int by);
+/* The same for those whose outputs are under way. */
+void strand_partition_count_sending (strand_partition *p, int by);
 /* It is gone, and what of it waited. */
 void strand_partition_forget_waiting (strand_partition *p);
 /* What blocks it: NULL, "metadata" or "waiting". */
@@ -281,7 +287,7 @@ void strand_shard_insert (strand_shard *s, strand_record *r);
 void strand_shard_reenter (strand_shard *s, strand_record *r);
 /* Its head is gone, or may go on. Frees a keyed one that is empty. */
 void strand_shard_go_on (strand_shard *s);
-/* The shard of what is parked alone; NULL when memory runs out. */
+/* The shard of what has left its own; NULL when memory runs out. */
 strand_shard *strand_shard_detached (strand_partition *p);
 strand_record *strand_shard_pop (strand_shard *s);
 void strand_shard_wait (strand_shard *s, strand_record *before,
@@ -390,6 +396,12 @@ strand_err strand_waiting_prepare (strand_lease *lease,
 /* What was prepared: the lease ends, its first record waits. */
 void strand_waiting_enter (strand_lease *lease, const strand_wait *wait,
                            int64_t now_us);
+/* What is known of 'r', which has its own allocation, and the new reason.
+** STRAND_ENOMEM: nothing has changed. */
+strand_err strand_waiting_note (strand_record *r, const char *reason,
+                                size_t length, int64_t now_us);
+/* It waits from now on, without a lease; its past is there. */
+void strand_waiting_join (strand_record *r, strand_waiting kind);
 static inline uint32_t strand_record_failures (const strand_record *r) {
   if (!(r->flags & STRAND_RECORD_OWN) || r->in.past == NULL) return 0;
   return r->in.past->failures;

@@ -18,6 +18,7 @@ void strand_engine_stats_read (const strand_engine *e,
     .retries = e->retry.count,
     .parked = e->waiting.parked,
     .dead_letters = e->waiting.dead_letters,
+    .sending = e->waiting.sending,
     .shards = e->shard_count,
     .done = e->done,
     .failed = e->failed,
@@ -55,6 +56,7 @@ void strand_partition_stats_read (const strand_engine *e,
     .in_flight = p->in_flight,
     .parked = p->waiting.parked,
     .dead_letters = p->waiting.dead_letters,
+    .sending = p->waiting.sending,
     .done = p->done,
     .failed = p->failed,
     .skipped = p->skipped,
@@ -74,6 +76,7 @@ void strand_partition_stats_read (const strand_engine *e,
 
 const char *strand_record_state (const strand_record *record) {
   const strand_shard *s = record->shard;
+  if (record->flags & STRAND_RECORD_SENDING) return "sending";
   if (record->flags & STRAND_RECORD_WAITING) {
     return record->in.past->waiting == STRAND_WAITING_PARKED ? "parked"
                                                              : "waiting";

@@ -216,6 +216,7 @@ typedef struct strand_engine_stats {
   size_t retries;   /* in back-off */
   size_t parked;
   size_t dead_letters; /* dead letters under way */
+  size_t sending;      /* handled, and their outputs not acknowledged */
   size_t shards;
   uint64_t done;    /* by their handlers */
   uint64_t failed;  /* attempts */
@@ -242,6 +243,7 @@ typedef struct strand_partition_stats {
   size_t in_flight;
   size_t parked;
   size_t dead_letters;
+  size_t sending;
   uint64_t open; /* records polled and not done */
   uint64_t done;
   uint64_t failed;

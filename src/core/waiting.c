@@ -34,10 +34,8 @@ static bool parks_alone (const strand_engine *e) {
 ** Into it
 */
 
-/* What is known of it so far, and the new reason. STRAND_ENOMEM: nothing has
-** changed. */
-static strand_err keep_past (strand_record *r, const char *reason,
-                             size_t length, int64_t now_us) {
+strand_err strand_waiting_note (strand_record *r, const char *reason,
+                                size_t length, int64_t now_us) {
   strand_past *past, *old = r->in.past;
   if (length > STRAND_REASON_MAX) length = STRAND_REASON_MAX;
   past = malloc(sizeof(*past) + length);
@@ -81,7 +79,7 @@ static void detach (strand_record *r) {
   strand_shard_go_on(s);
 }
 
-static void enter_waiting (strand_record *r, strand_waiting kind) {
+void strand_waiting_join (strand_record *r, strand_waiting kind) {
   strand_shard *s = r->shard;
   r->flags &= (uint8_t)~STRAND_RECORD_LEASED;
   r->flags |= STRAND_RECORD_WAITING;
@@ -106,7 +104,8 @@ strand_err strand_waiting_prepare (strand_lease *lease,
     return STRAND_ENOMEM;
   if (parks_alone(e) && strand_shard_detached(p) == NULL) return STRAND_ENOMEM;
   if ((r = leave_chunk(lease)) == NULL
-      || keep_past(r, wait->reason, wait->reason_length, now_us) != STRAND_OK
+      || strand_waiting_note(r, wait->reason, wait->reason_length, now_us)
+           != STRAND_OK
       || strand_lease_unstart(lease, dead_letter) != STRAND_OK) {
     return STRAND_ENOMEM;
   }
@@ -127,7 +126,7 @@ void strand_waiting_enter (strand_lease *lease, const strand_wait *wait,
   strand_lease_leave(lease, lease->count - 1);
   if (!alone) wait_behind(r->shard, r);
   else strand_shard_wait(r->shard, NULL, r);
-  enter_waiting(r, wait->kind);
+  strand_waiting_join(r, wait->kind);
   if (wait->kind == STRAND_WAITING_BACKOFF) {
     strand_retry_push(&e->retry, now_us + wait->delay_us, r);
   }
@@ -221,7 +220,7 @@ strand_err strand_engine_dead_letter_refused (strand_engine *e,
   strand_err err;
   assert(is_waiting(record, STRAND_WAITING_DEAD_LETTER));
   if (parks_alone(e) && strand_shard_detached(p) == NULL) return STRAND_ENOMEM;
-  err = keep_past(record, reason, reason_length, now_us);
+  err = strand_waiting_note(record, reason, reason_length, now_us);
   if (err == STRAND_OK)
     err = strand_offsets_unstart(p->offsets, record->offset);
   if (err != STRAND_OK) return err;
@@ -254,6 +253,7 @@ static strand_err reenter (strand_partition *p, strand_record *r) {
   strand_shard *s = strand_shard_get(p, r);
   if (s == NULL) return STRAND_ENOMEM;
   leave_waiting(r);
+  p->reentered = true;
   strand_shard_reenter(s, r);
   strand_partition_unstall(p);
   return STRAND_OK;
@@ -301,7 +301,7 @@ bool strand_waiting_carry_out (strand_shard *s, int64_t now_us) {
   if (!discard) {
     if (!e->config.dead_letter(e->config.arg, p, r)) return false;
     leave_ready(s, r);
-    enter_waiting(r, STRAND_WAITING_DEAD_LETTER);
+    strand_waiting_join(r, STRAND_WAITING_DEAD_LETTER);
     return true;
   }
   leave_ready(s, r);
