@@ -62,7 +62,8 @@ local cases = {
     .. "later release%): .*attempt to yield", exhausted = true },
   { "yield in a coroutine", "^halfway$" },
   { "os.exit", "os.exit%(%) in a worker" },
-  { "later outcomes", "context:produce%(%) comes with a later release" },
+  { "later outcomes", "context:sleep%(%) comes with a later release" },
+  { "producing without a producer", "context:produce%(%) needs the option 'producer'" },
 
   { "fields", "^%1/0/%d+|%1|0|%d+|the key|the value|create|1|nil$",
     key = "the key", value = "the value" },

@@ -128,7 +128,6 @@ describe("a wrong consumer option", function()
       "option 'dead_letter.allow_value_drop': true or false expected, got 1" },
     { valid { deadletter = { topic = "d" } },
       "unknown option 'deadletter' (did you mean 'dead_letter'?)" },
-    { valid { producer = {} }, "option 'producer': only with the option 'dead_letter'" },
     { valid { dead_letter = { topic = "d" }, producer = { partitioner = "md5" } },
       "option 'producer.partitioner': 'md5' is not one of its names" },
     { valid { dead_letter = { topic = "d" }, producer = { kafka = { dr_cb = "x" } } },

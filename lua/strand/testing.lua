@@ -9,12 +9,13 @@
 -- worker's own code. Used of strand.core:
 --
 -- core.testing_record(flat) -> record
--- core.testing_call(handler, context, { record, ... }, batch)
---                           -> { { kind, reason, delay }, ... }
+-- core.testing_call(handler, context, { record, ... }, batch, produce)
+--                           -> { { kind, reason, delay }, ... }; produce: the method of a batch
 -- core.retry skip dead_letter park stop
 
 local core = require "strand.core"
 local check = require "strand.options.testing"
+local check_record = require "strand.options.producer".send
 local schema = require "strand.schema"
 
 local testing = {}
@@ -53,7 +54,45 @@ function methods:remaining()
   return secret_of(self, "remaining").remaining
 end
 
-for _, name in ipairs { "produce", "sleep", "defer" } do
+-- What record 'i' of the call that runs produces, as the test sees it: the
+-- fields that were given, headers as a list of pairs.
+local function stage(secret, i, given)
+  local sent, headers = check_record(given), nil
+  for at = 1, sent.headers and #sent.headers or 0, 2 do
+    headers = headers or {}
+    headers[#headers + 1] = { sent.headers[at], sent.headers[at + 1] or nil }
+  end
+  local list = secret.produced[i]
+  list[#list + 1] = { topic = sent.topic, key = sent.key, value = sent.value, headers = headers,
+    timestamp = sent.timestamp, partition = sent.partition, partition_key = sent.partition_key }
+end
+
+function methods:produce(given)
+  local secret = secret_of(self, "produce")
+  if not secret.produced then
+    schema.raise "context:produce() outside of a handler"
+  elseif secret.batch then
+    schema.raise("context:produce() in a batch: each output belongs to a record: "
+      .. "batch:produce(i, {...})")
+  end
+  stage(secret, 1, given)
+end
+
+-- The method of the batch of 'count' records that is handled with 'secret'.
+local function batch_produce(secret, count)
+  return function(self, i, given)
+    if type(self) ~= "table" then
+      schema.raise "batch:produce() is a method: call it with a colon"
+    elseif not secret.produced then
+      schema.raise "batch used after its handler returned"
+    elseif type(i) ~= "number" or i % 1 ~= 0 or i < 1 or i > count then
+      schema.raise(("batch:produce(i): the number of a record expected, 1 to %d"):format(count))
+    end
+    stage(secret, i, given)
+  end
+end
+
+for _, name in ipairs { "sleep", "defer" } do
   methods[name] = function()
     schema.raise(("context:%s() comes with a later release"):format(name))
   end
@@ -142,8 +181,17 @@ local function prepare(module, args)
   set_up[module] = { args = args }
 end
 
---- What would become of the record: { kind, reason, delay, stop_consumer };
---- of a list of records, which is a batch, a list of these.
+-- Only what is done sends what it has produced.
+local function describe(results, secret)
+  for i, result in ipairs(results) do
+    result.stop_consumer = secret.stopped or false
+    result.produced = result.kind == "done" and secret.produced[i] or {}
+  end
+  secret.produced = nil
+end
+
+--- What would become of the record: { kind, reason, delay, stop_consumer,
+--- produced }; of a list of records, which is a batch, a list of these.
 function testing.run(handler, subject, with)
   local records, batch = check_records(subject)
   local module = handler
@@ -156,9 +204,10 @@ function testing.run(handler, subject, with)
   end
   local secret = secrets[with]
   prepare(module, secret.args)
-  secret.stopped = nil
-  local results = core.testing_call(handle, with, records, batch)
-  for _, result in ipairs(results) do result.stop_consumer = secret.stopped or false end
+  secret.stopped, secret.batch, secret.produced = nil, batch, {}
+  for i = 1, #records do secret.produced[i] = {} end
+  local results = core.testing_call(handle, with, records, batch, batch_produce(secret, #records))
+  describe(results, secret)
   return batch and results or results[1]
 end
 

@@ -154,6 +154,13 @@ function context:park(reason) end
 ---@return strand.Outcome
 function context:stop(reason) end
 
+---Sends a record when this one is done: when the handler has returned well. Of
+---an attempt that ends otherwise nothing is sent. This one's offset is
+---committed when the brokers have acknowledged all it produced. Needs the
+---option `producer`. Raises for what is no record, or too large. Never waits.
+---@param record strand.Sending     without timeout
+function context:produce(record) end
+
 ---Ends the consumer as stop() would, after this record.
 function context:stop_consumer() end
 
@@ -177,6 +184,7 @@ function context:remaining() end
 ---@field skip fun(self: strand.Batch, i: integer, reason?: any)
 ---@field dead_letter fun(self: strand.Batch, i: integer, reason?: any)
 ---@field park fun(self: strand.Batch, i: integer, reason?: any)
+---@field produce fun(self: strand.Batch, i: integer, record: strand.Sending) as context:produce, when record i is done
 
 ---@alias strand.BatchHandler fun(batch: strand.Batch, context: strand.Context): any, any
 
@@ -222,8 +230,9 @@ function context:remaining() end
 ---@field max_reason? integer               bytes of it, 0 to 16384; 1024
 ---@field allow_value_drop? boolean         one that is too large goes without its value; false: it is parked
 
----What sends dead letters: properties over those of the consumer's connection.
----@class strand.LetterProducerOptions
+---What sends dead letters, and what handlers produce: properties over those of
+---the consumer's connection. {} will do.
+---@class strand.ConsumerProducerOptions
 ---@field kafka? table<string, string|number|boolean>
 ---@field partitioner? strand.PartitionerName       "murmur2_random"
 
@@ -274,7 +283,8 @@ function context:remaining() end
 ---@field retry? strand.RetryPolicy|strand.RetryFunction
 ---@field exhausted? strand.Exhausted       "dead_letter" with dead_letter, else "park"
 ---@field dead_letter? strand.DeadLetterOptions
----@field producer? strand.LetterProducerOptions
+---@field producer? strand.ConsumerProducerOptions  for context:produce
+---@field max_staged_bytes? integer         what handlers produced and no broker has acknowledged; 64 MiB
 ---@field parked_holds? "shard"|"record"    what a parked record holds back; "shard": those behind it
 ---an error in it goes to the log; without it failures are warnings there, one a second of those alike
 ---@field on_event? fun(event: strand.Event)
@@ -434,6 +444,9 @@ function consumer:report() end
 ---@field dead_lettered integer     acknowledged
 ---@field parked integer            now, or at the end: these are in unfinished
 ---@field lost integer              attempts cut off because their partition was lost
+---@field outputs_sent integer      what handlers produced, handed over to the producer
+---@field outputs_acknowledged integer  of them, by a broker
+---@field outputs_failed integer    of them, refused for ever
 ---@field unfinished strand.Place[]     at the end: records that were read and are not done, at most 1,000
 ---@field unfinished_total integer  all of them; 0 before the end
 ---@field committed strand.Place[]  the last offset of each partition that a broker acknowledged
@@ -444,7 +457,7 @@ function consumer:report() end
 ---@field topic string
 ---@field partition integer
 ---@field offset integer
----@field state? "running"|"waiting"|"parked"|"behind"|"buffered"    of an unfinished record
+---@field state? "running"|"sending"|"waiting"|"parked"|"behind"|"buffered"    of an unfinished record
 
 ---@class strand.Assigned
 ---@field topic string
@@ -500,6 +513,11 @@ function consumer:report() end
 ---@field dead_lettered integer     acknowledged
 ---@field parked integer            now
 ---@field letters integer           dead letters under way, now
+---@field sending integer           records that were handled, and whose outputs are not all acknowledged, now
+---@field outputs_sent integer      what handlers produced, handed over to the producer
+---@field outputs_acknowledged integer  of them, by a broker
+---@field outputs_failed integer    of them, refused for ever
+---@field staged_bytes integer      of outputs that are not acknowledged: what max_staged_bytes bounds
 ---@field in_flight integer         handlers that run; max_in_flight bounds those of no lost worker
 ---@field ready integer             records handed over and not started: what max_ready bounds
 ---@field retries integer           records in back-off
@@ -528,6 +546,7 @@ function consumer:report() end
 ---@field skipped integer
 ---@field dead_lettered integer
 ---@field letters integer
+---@field sending integer
 ---@field leased integer            records handed over to the workers, running or not
 ---@field buffered_records integer
 ---@field buffered_bytes integer
@@ -1060,6 +1079,7 @@ function strand.testing.context(fields) end
 ---@field reason? string              with the traceback of an error
 ---@field delay? number               seconds that retry() asked for
 ---@field stop_consumer boolean       the handler called context:stop_consumer()
+---@field produced strand.Sending[]   what would be sent: in order; empty unless kind is "done"
 
 ---Calls the handler once, as a worker would. A module's setup(context.args) is
 ---called before, once for each module and args; an error of it is raised. The

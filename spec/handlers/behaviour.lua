@@ -109,7 +109,8 @@ cases["yield in a coroutine"] = fail_with(function()
   return co() .. co()
 end)
 cases["os.exit"] = function() os.exit(3) end
-cases["later outcomes"] = function(_, context) return context:produce() end
+cases["later outcomes"] = function(_, context) return context:sleep() end
+cases["producing without a producer"] = function(_, context) context:produce { topic = "t" } end
 
 -- Records -------------------------------------------------------------------
 

@@ -85,6 +85,12 @@ function helper.bootstrap()
   return mock.bootstrap_servers
 end
 
+--- Opens the mock cluster with so many brokers, where none is open.
+function helper.open_mock(brokers)
+  assert(not mock, "there is one")
+  mock = assert(require "strand".mock { brokers = brokers })
+end
+
 --- The mock cluster, for its faults; nil on a real broker.
 function helper.mock()
   helper.bootstrap()

@@ -105,6 +105,7 @@ bool strand_consumer_report (strand_consumer *c, strand_report *report) {
   }
   ok = ok && add_committed(report, c);
   add_counts(report, &c->tally);
+  report->outputs = strand_staging_counts(&c->staging);
   add_times(report, &facts);
   if (facts.state == STRAND_CLOSED) tell_late(&facts, report);
   if (!ok) strand_report_clear(report);
@@ -124,6 +125,7 @@ static void add_engine (strand_engine_stats *to,
   to->retries += from->retries;
   to->parked += from->parked;
   to->dead_letters += from->dead_letters;
+  to->sending += from->sending;
   to->shards += from->shards;
   to->done += from->done;
   to->failed += from->failed;
@@ -212,6 +214,7 @@ static void add_tally (strand_consumer *c, strand_stats *s) {
   s->commits_failed = counts.commits_failed;
   s->rebalances = counts.rebalances;
   s->workers = facts.workers;
+  s->outputs = strand_staging_counts(&c->staging);
 }
 
 static int older_first (const void *a, const void *b) {

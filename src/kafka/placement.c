@@ -66,7 +66,7 @@ static int32_t place (const rd_kafka_topic_t *topic, const void *key,
                       void *opaque) {
   const strand_placement *placement = topic_opaque;
   uint32_t hash;
-  if ((!placement->by_key && hash_of(opaque, &hash))
+  if (hash_of(opaque, &hash)
       || strand_partitioner_hash(placement->which, key, length, &hash))
     return strand_partitioner_place(hash, count);
   return spread(placement, topic, key, count);

@@ -24,7 +24,6 @@ typedef struct strand_delivery_ticket {
 typedef struct strand_placement {
   strand_partitioner which;
   int sticky_ms; /* how long records without a key go to one partition */
-  bool by_key;   /* opaques are whatever the caller likes */
 } strand_placement;
 
 /* All of it as an opaque, for records that need no ticket. */

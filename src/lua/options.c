@@ -228,6 +228,7 @@ static void read_dead_letters (lua_State *L, int flat,
   int at;
   if (!push_table(L, flat, "letters")) return;
   at = lua_gettop(L);
+  dead_letters->produces = strand_field_boolean(L, at, "produces");
   dead_letters->topic = strand_field_text(L, at, "topic");
   dead_letters->same_partition = is_field(L, at, "partition", "same");
   dead_letters->reason = is_field(L, at, "reason", "class")
@@ -265,6 +266,7 @@ void strand_read_options (lua_State *L, int flat,
   read_routes(L, flat, config, sources);
   read_sources(L, flat, *sources);
   read_dead_letters(L, flat, &config->dead_letters);
+  read_size(L, flat, "max_staged_bytes", &config->max_staged_bytes);
   config->members = read_threads(L, flat, "members", 1);
   config->has_oauth = strand_field_boolean(L, flat, "has_oauth");
   config->has_log = strand_field_boolean(L, flat, "has_log");

@@ -71,6 +71,7 @@ static void push_partition (lua_State *L, const strand_partition_view *view) {
   strand_set_integer(L, "skipped", (int64_t)p->skipped);
   strand_set_integer(L, "dead_lettered", (int64_t)p->dead_lettered);
   strand_set_integer(L, "letters", (int64_t)p->dead_letters);
+  strand_set_integer(L, "sending", (int64_t)p->sending);
   strand_set_integer(L, "leased", (int64_t)p->in_flight);
   strand_set_integer(L, "buffered_records", (int64_t)p->buffered_records);
   strand_set_integer(L, "buffered_bytes", (int64_t)p->buffered_bytes);
@@ -113,6 +114,7 @@ static void set_engine (lua_State *L, const strand_engine_stats *e) {
   strand_set_integer(L, "retries", (int64_t)e->retries);
   strand_set_integer(L, "parked", (int64_t)e->parked);
   strand_set_integer(L, "letters", (int64_t)e->dead_letters);
+  strand_set_integer(L, "sending", (int64_t)e->sending);
   strand_set_integer(L, "shards", (int64_t)e->shards);
   strand_set_integer(L, "stale", (int64_t)e->stale);
   strand_set_integer(L, "stale_dropped", (int64_t)e->stale_dropped);
@@ -122,11 +124,19 @@ static void set_engine (lua_State *L, const strand_engine_stats *e) {
   strand_set_integer(L, "waiting_bytes", (int64_t)e->waiting_bytes);
 }
 
+static void set_outputs (lua_State *L, const strand_output_counts *outputs) {
+  strand_set_integer(L, "outputs_sent", (int64_t)outputs->sent);
+  strand_set_integer(L, "outputs_acknowledged", (int64_t)outputs->acked);
+  strand_set_integer(L, "outputs_failed", (int64_t)outputs->failed);
+}
+
 void strand_push_stats (lua_State *L, const strand_stats *stats) {
   size_t i;
   lua_createtable(L, 0, 32);
   set_engine(L, &stats->engine);
   set_running(L, stats);
+  set_outputs(L, &stats->outputs);
+  strand_set_integer(L, "staged_bytes", (int64_t)stats->outputs.staged_bytes);
   strand_set_integer(L, "members", stats->members);
   strand_set_integer(L, "workers", stats->workers);
   strand_set_integer(L, "workers_lost", stats->lost);
@@ -214,7 +224,8 @@ static void set_places (lua_State *L, const char *name,
 }
 
 void strand_push_report (lua_State *L, const strand_report *report) {
-  lua_createtable(L, 0, 11);
+  lua_createtable(L, 0, 14);
+  set_outputs(L, &report->outputs);
   strand_set_integer(L, "done", (int64_t)report->done);
   strand_set_integer(L, "failed", (int64_t)report->failed);
   strand_set_integer(L, "skipped", (int64_t)report->skipped);

@@ -324,6 +324,7 @@ static int testing_call (lua_State *L) {
     CONTEXT,
     RECORDS,
     BATCH,
+    PRODUCE,
     OWNER,
     METATABLE,
     CACHE,
@@ -335,7 +336,8 @@ static int testing_call (lua_State *L) {
   int traceback, status;
   luaL_checktype(L, HANDLER, LUA_TFUNCTION);
   luaL_checktype(L, RECORDS, LUA_TTABLE);
-  lua_settop(L, BATCH);
+  luaL_checktype(L, PRODUCE, LUA_TFUNCTION);
+  lua_settop(L, PRODUCE);
   self = new_call(L, RECORDS, lua_toboolean(L, BATCH));
   strand_current_open(L, &self->current);
   lua_pushvalue(L, OWNER);
@@ -343,6 +345,10 @@ static int testing_call (lua_State *L) {
   strand_batch_open(L, &self->batch);
   lua_pushvalue(L, OWNER); /* its methods have the state */
   lua_rawseti(L, BATCHES, ANCHOR + 1);
+  lua_getfield(L, BATCHES, "__index"); /* what is produced, the test takes */
+  lua_pushvalue(L, PRODUCE);
+  lua_setfield(L, -2, "produce");
+  lua_pop(L, 1);
   traceback = push_traceback(L);
   lua_pushcfunction(L, enter);
   lua_pushvalue(L, OWNER);

@@ -28,6 +28,7 @@ strand_assigned *strand_assignment_add (strand_assignment *a) {
   assigned->end = assigned->gap.from = -1;
   assigned->position.below = assigned->position.claimed = -1;
   strand_list_init(&assigned->dead_letters);
+  strand_list_init(&assigned->outputs);
   a->partitions[a->count++] = assigned;
   return assigned;
 }

@@ -67,6 +67,7 @@ struct strand_assigned {
   strand_position position;
   strand_gap gap;
   strand_link dead_letters; /* of its records; dead_letters.c */
+  strand_link outputs;      /* the same; outputs.c */
   char apart[64];           /* from what the owner writes for each lease */
   /* Written by the owner, read by workers before each further record of a
   ** lease: one that it reads too early is one more record in flight. */

@@ -58,33 +58,53 @@ void strand_batch_call_fill (strand_engine *engine, strand_batch_call *b,
 ** Back
 */
 
+/* That have produced nothing. */
 static uint32_t count_done (const strand_outcome *v, uint32_t most) {
   uint32_t count = 0;
-  while (count < most && v[count].kind == STRAND_OUTCOME_DONE) count++;
+  while (count < most && v[count].kind == STRAND_OUTCOME_DONE
+         && v[count].staged == NULL)
+    count++;
   return count;
+}
+
+/* It is done when what it produced is acknowledged. */
+static bool is_sending (const strand_lease *lease, const strand_outcome *v) {
+  return v->kind == STRAND_OUTCOME_DONE && v->staged != NULL && !lease->expired
+         && !strand_engine_is_stale(lease);
+}
+
+static strand_err take_staged (strand_outputs *outputs, strand_part *part,
+                               strand_outcome *v) {
+  strand_err err = strand_outputs_take(outputs, part->assigned, &part->lease,
+                                       v->staged);
+  if (err == STRAND_OK) v->staged = NULL;
+  return err;
 }
 
 /* Ends records of the lease up to the first that does not leave it to the
 ** next. */
-static strand_err end_records (const strand_owner *o, strand_batch_call *b,
-                               strand_part *part, int64_t now_us) {
+static strand_err end_records (const strand_owner *o, strand_outputs *outputs,
+                               strand_batch_call *b, strand_part *part,
+                               int64_t now_us) {
   strand_lease *lease = &part->lease;
   strand_err err = STRAND_OK;
   while (err == STRAND_OK && lease->count > 0) {
     uint32_t at = part->first + part->count - lease->count;
     strand_outcome *v = &b->call.records.outcomes[at];
     uint32_t done = lease->expired ? 0 : count_done(v, lease->count);
-    if (done == 0) err = strand_outcome_end(o, lease, v, now_us);
+    if (is_sending(lease, v)) err = take_staged(outputs, part, v);
+    else if (done == 0) err = strand_outcome_end(o, lease, v, now_us);
     else err = strand_engine_done(o->engine, lease, done, now_us);
   }
   return err;
 }
 
 static strand_err end_part (const strand_owner *o, strand_assignment *a,
-                            strand_batch_call *b, strand_part *part,
-                            bool has_outcome, int64_t now_us) {
+                            strand_outputs *outputs, strand_batch_call *b,
+                            strand_part *part, bool has_outcome,
+                            int64_t now_us) {
   strand_err err = has_outcome
-                     ? end_records(o, b, part, now_us)
+                     ? end_records(o, outputs, b, part, now_us)
                      : strand_engine_give_back(o->engine, &part->lease);
   if (err != STRAND_OK) return err;
   part->settled = true;
@@ -97,13 +117,14 @@ static strand_err end_part (const strand_owner *o, strand_assignment *a,
 /* What goes back unstarted does so from the last on: each to the front. */
 strand_err strand_batch_call_harvest (const strand_owner *o,
                                       strand_assignment *a,
+                                      strand_outputs *outputs,
                                       strand_batch_call *b, bool has_outcome,
                                       int64_t now_us) {
   for (uint32_t n = 0; n < b->part_count; n++) {
     strand_part *part = &b->parts[has_outcome ? n : b->part_count - 1 - n];
     strand_err err;
     if (part->settled) continue;
-    err = end_part(o, a, b, part, has_outcome, now_us);
+    err = end_part(o, a, outputs, b, part, has_outcome, now_us);
     if (err != STRAND_OK) return err;
   }
   return STRAND_OK;
@@ -116,10 +137,11 @@ void strand_batch_call_expire (strand_engine *engine, strand_batch_call *b,
   }
 }
 
-void strand_batch_call_free (strand_batch_call *b) {
+void strand_batch_call_free (strand_batch_call *b, strand_consumer *c) {
   for (uint32_t i = 0; i < b->call.records.count; i++) {
     free(b->call.records.outcomes[i].reason);
     free(b->call.records.outcomes[i].policy_problem);
+    strand_shared_unstage(c, b->call.records.outcomes[i].staged);
   }
   free(b);
 }

@@ -18,6 +18,7 @@
 #define STRAND_BATCH_CALL_H
 
 #include "member/assignment.h"
+#include "member/outputs.h"
 #include "member/owner.h"
 #include "shared/lease_batch.h"
 
@@ -52,12 +53,15 @@ void strand_batch_call_fill (strand_engine *engine,
 ** call again. */
 strand_err strand_batch_call_harvest (const strand_owner *o,
                                       strand_assignment *a,
+                                      strand_outputs *outputs,
                                       strand_batch_call *batch_call,
                                       bool has_outcome, int64_t now_us);
 /* The call has passed its deadline: each lease has. */
 void strand_batch_call_expire (strand_engine *engine,
                                strand_batch_call *batch_call,
                                const char *reason);
-void strand_batch_call_free (strand_batch_call *batch_call);
+/* What its records produced, and was not taken, goes with it. */
+void strand_batch_call_free (strand_batch_call *batch_call,
+                             strand_consumer *c);
 
 #endif

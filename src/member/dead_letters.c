@@ -9,13 +9,13 @@
 #include "kafka/errors.h"
 #include "member/dead_letter_format.h"
 
-#define EVENTS_MOST 100 /* of one turn */
 #define AGAIN_FIRST_US 100000
 #define AGAIN_MOST_US 10000000
 #define SETTLE_AGAIN_US 100000 /* after memory ran out */
 #define CHECKED_MOST 64        /* of thousands, at each turn */
 
 typedef struct dead_letter {
+  strand_sent sent;      /* first: its client's opaque */
   strand_link link;      /* of its queue */
   strand_link mine;      /* of its partition's */
   strand_record *record; /* NULL: its partition was revoked */
@@ -51,7 +51,8 @@ static void move (dead_letter *a, strand_link *queue) {
   strand_list_push(queue, &a->link);
 }
 
-static void drop (dead_letter *a) {
+static void drop (strand_dead_letters *l, dead_letter *a) {
+  strand_outbox_waive(l->outbox, a);
   strand_list_remove(&a->link);
   strand_list_remove(&a->mine);
   free(a);
@@ -68,30 +69,29 @@ bool strand_dead_letters_take (strand_dead_letters *l, strand_partition *p,
   return true;
 }
 
-void strand_dead_letters_forget (strand_assigned *assigned) {
+void strand_dead_letters_forget (strand_dead_letters *l,
+                                 strand_assigned *assigned) {
   while (!strand_list_empty(&assigned->dead_letters)) {
     dead_letter *a = strand_list_entry(assigned->dead_letters.next,
                                        dead_letter, mine);
     a->record = NULL;
     strand_list_remove(&a->mine);
-    if (!a->out) drop(a);
+    if (!a->out) drop(l, a);
   }
 }
 
-static void drop_all (strand_link *queue) {
+static void drop_all (strand_dead_letters *l, strand_link *queue) {
   dead_letter *a;
-  while ((a = first_of(queue)) != NULL) drop(a);
+  while ((a = first_of(queue)) != NULL) drop(l, a);
 }
 
 void strand_dead_letters_init (strand_dead_letters *l,
                                const strand_owner *owner,
                                strand_outbox *outbox,
-                               strand_snapshot *snapshot,
-                               strand_waker *waker) {
+                               strand_snapshot *snapshot) {
   *l = (strand_dead_letters){ .owner = owner,
                               .outbox = outbox,
                               .snapshot = snapshot,
-                              .waker = waker,
                               .again_us = INT64_MAX,
                               .wait_us = AGAIN_FIRST_US };
   strand_list_init(&l->ready);
@@ -101,10 +101,10 @@ void strand_dead_letters_init (strand_dead_letters *l,
 }
 
 void strand_dead_letters_free (strand_dead_letters *l) {
-  drop_all(&l->ready);
-  drop_all(&l->again);
-  drop_all(&l->out);
-  drop_all(&l->settled);
+  drop_all(l, &l->ready);
+  drop_all(l, &l->again);
+  drop_all(l, &l->out);
+  drop_all(l, &l->settled);
 }
 
 /*
@@ -214,20 +214,22 @@ static void send_one (strand_dead_letters *l, dead_letter *a, int64_t now_us) {
     return;
   }
   a->out = true;
+  l->out_count++;
   move(a, &l->out);
 }
 
 /* What is ready has to wait for a report. */
 static bool is_held_up (const strand_dead_letters *l) {
   const dead_letter *a = first_of(&l->ready);
-  return !strand_outbox_has_room(l->outbox, a != NULL && a->alone);
+  return !strand_outbox_has_room(l->outbox, a != NULL && a->alone, a);
 }
 
 static void send_ready (strand_dead_letters *l, int64_t now_us) {
   dead_letter *a;
-  while (!is_held_up(l) && (a = first_of(&l->ready)) != NULL) {
+  while ((a = first_of(&l->ready)) != NULL && !is_held_up(l)) {
     send_one(l, a, now_us);
   }
+  if (a != NULL && a->alone) strand_outbox_claim(l->outbox, a);
 }
 
 static void send_again (strand_dead_letters *l, int64_t now_us) {
@@ -241,42 +243,26 @@ static void send_again (strand_dead_letters *l, int64_t now_us) {
 ** In
 */
 
-static void take_report (strand_dead_letters *l,
-                         const rd_kafka_message_t *report, int64_t now_us) {
+void strand_dead_letters_report (strand_dead_letters *l,
+                                 const rd_kafka_message_t *report,
+                                 int64_t now_us) {
   dead_letter *a = report->_private;
   a->out = false;
-  strand_outbox_report(l->outbox, report->err, now_us);
+  l->out_count--;
   if (report->err == RD_KAFKA_RESP_ERR_NO_ERROR
       && strand_list_empty(&l->again)) {
     l->wait_us = AGAIN_FIRST_US;
   }
-  if (a->record == NULL) drop(a);
+  if (a->record == NULL) drop(l, a);
   else judge(l, a, report->err, a->alone, now_us);
 }
 
-static void take_events (strand_dead_letters *l, int64_t now_us) {
-  const rd_kafka_message_t *report;
-  rd_kafka_event_t *event;
-  int served = 0;
-  while ((event = strand_outbox_poll(l->outbox, now_us)) != NULL) {
-    while ((report = rd_kafka_event_message_next(event)) != NULL) {
-      take_report(l, report, now_us);
-    }
-    rd_kafka_event_destroy(event);
-    strand_snapshot_change(l->snapshot);
-    if (++served < EVENTS_MOST) continue;
-    l->waker->more = true; /* the next turn comes at once */
-    return;
-  }
-}
-
-/* What is out of a client that goes will not be heard of. */
-static void renew (strand_dead_letters *l, int64_t now_us) {
+void strand_dead_letters_again (strand_dead_letters *l, int64_t now_us) {
   dead_letter *a;
-  if (!strand_outbox_renew(l->outbox)) return; /* the next turn tries again */
+  l->out_count = 0;
   while ((a = first_of(&l->out)) != NULL) {
     a->out = false;
-    if (a->record == NULL) drop(a);
+    if (a->record == NULL) drop(l, a);
     else wait_again(l, a, now_us);
   }
 }
@@ -300,19 +286,16 @@ static void tell_engine (strand_dead_letters *l, int64_t now_us) {
                                         : strand_engine_dead_letter_acked(
                                           l->owner->engine, a->record, now_us);
     if (err != STRAND_OK) return; /* memory ran out: in a later turn */
-    drop(a);
+    drop(l, a);
     strand_snapshot_change(l->snapshot);
   }
 }
 
 void strand_dead_letters_serve (strand_dead_letters *l, int64_t now_us) {
   if (!strand_outbox_is_open(l->outbox)) return;
-  take_events(l, now_us);
-  if (strand_outbox_is_broken(l->outbox)) renew(l, now_us);
   send_again(l, now_us);
   send_ready(l, now_us);
   tell_engine(l, now_us);
-  strand_outbox_tick(l->outbox, now_us);
 }
 
 int64_t strand_dead_letters_due (const strand_dead_letters *l,
@@ -320,11 +303,10 @@ int64_t strand_dead_letters_due (const strand_dead_letters *l,
   int64_t due;
   if (!strand_outbox_is_open(l->outbox)) return INT64_MAX;
   if (!strand_list_empty(&l->ready) && !is_held_up(l)) return now_us;
-  due = strand_outbox_due(l->outbox);
-  if (l->again_us < due) due = l->again_us;
-  if ((!strand_list_empty(&l->settled) || strand_outbox_is_broken(l->outbox))
-      && now_us + SETTLE_AGAIN_US < due)
+  due = l->again_us;
+  if (!strand_list_empty(&l->settled) && now_us + SETTLE_AGAIN_US < due) {
     due = now_us + SETTLE_AGAIN_US;
+  }
   return due;
 }
 
@@ -363,7 +345,6 @@ void strand_dead_letters_check (const strand_dead_letters *l) {
   }
   (void)out;
   (void)good;
-  assert(out == CHECKED_MOST
-         || out == strand_outbox_count(l->outbox));                /* (3) */
+  assert(out == CHECKED_MOST || out == l->out_count);              /* (3) */
   assert(strand_list_empty(&l->again) || l->again_us < INT64_MAX); /* (4) */
 }

@@ -23,7 +23,7 @@
 ** Invariants:
 **   (1) A letter is in one queue: ready, again, out or settled.
 **   (2) One that is not out has its record.
-**   (3) Those that are out are counted by the outbox.
+**   (3) Those that are out are counted.
 **   (4) Those that are sent again have a time for it.
 **
 ** Thread: owner.
@@ -31,7 +31,6 @@
 #ifndef STRAND_DEAD_LETTERS_H
 #define STRAND_DEAD_LETTERS_H
 
-#include "base/waker.h"
 #include "member/assignment.h"
 #include "member/outbox.h"
 #include "member/owner.h"
@@ -42,12 +41,12 @@ typedef struct strand_dead_letters {
   const strand_owner *owner;
   strand_outbox *outbox;
   strand_snapshot *snapshot;
-  strand_waker *waker;
 
   strand_link ready;
   strand_link again;
   strand_link out;
   strand_link settled;
+  size_t out_count;
   int64_t again_us; /* INT64_MAX: 'again' is empty */
   int64_t wait_us;
   bool fewer_reported;
@@ -56,17 +55,28 @@ typedef struct strand_dead_letters {
 void strand_dead_letters_init (strand_dead_letters *l,
                                const strand_owner *owner,
                                strand_outbox *outbox,
-                               strand_snapshot *snapshot, strand_waker *waker);
+                               strand_snapshot *snapshot);
 void strand_dead_letters_free (strand_dead_letters *l);
 
 /* The engine wants one. False: memory ran out. */
 bool strand_dead_letters_take (strand_dead_letters *l, strand_partition *p,
                                strand_record *record);
-/* Reports in, letters out, the engine told. */
+/* Of one of them. */
+void strand_dead_letters_report (strand_dead_letters *l,
+                                 const rd_kafka_message_t *report,
+                                 int64_t now_us);
+/* The client was replaced: no report comes of what is out. */
+void strand_dead_letters_again (strand_dead_letters *l, int64_t now_us);
+/* Those without a report. */
+static inline size_t strand_dead_letters_out (const strand_dead_letters *l) {
+  return l->out_count;
+}
+/* Letters out, the engine told. */
 void strand_dead_letters_serve (strand_dead_letters *l, int64_t now_us);
 int64_t strand_dead_letters_due (const strand_dead_letters *l, int64_t now_us);
 /* The partition ends, before the engine hears of it. */
-void strand_dead_letters_forget (strand_assigned *assigned);
+void strand_dead_letters_forget (strand_dead_letters *l,
+                                 strand_assigned *assigned);
 /* Between two turns, in debug builds. */
 void strand_dead_letters_check (const strand_dead_letters *l);
 

@@ -4,7 +4,6 @@
 #include "member/epochs.h"
 
 #include "base/clock.h"
-#include "member/dead_letters.h"
 
 /*
 ** The begin
@@ -97,7 +96,8 @@ void strand_epoch_end (const strand_epochs *e, strand_assigned *assigned) {
   strand_health_revoked(e->health, assigned);
   strand_places_take(&e->assignment->places, topic, index, assigned);
   assigned->partition = NULL;
-  strand_dead_letters_forget(assigned);
+  strand_dead_letters_forget(e->dead_letters, assigned);
+  strand_outputs_forget(e->outputs, assigned);
   strand_engine_revoke(e->owner->engine, p, add_orphan, e->owner->consumer);
   strand_inboxes_hand_off(&e->owner->consumer->inboxes, e->owner->index, topic,
                           index);

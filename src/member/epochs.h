@@ -13,8 +13,10 @@
 
 #include "base/waker.h"
 #include "member/assignment.h"
+#include "member/dead_letters.h"
 #include "member/handover.h"
 #include "member/health.h"
+#include "member/outputs.h"
 #include "member/owner.h"
 #include "member/position.h"
 #include "member/snapshot.h"
@@ -28,6 +30,8 @@ typedef struct strand_epochs {
   const strand_health *health;
   strand_positions *positions;
   strand_handover *handover;
+  strand_dead_letters *dead_letters;
+  strand_outputs *outputs;
   strand_snapshot *snapshot;
   strand_waker *waker;
 } strand_epochs;

@@ -128,7 +128,7 @@ static void count_lost (strand_group *g) {
     if (assigned == NULL) continue;
     strand_partition_stats_read(g->owner->engine, assigned->partition, 0,
                                 &stats);
-    lost += stats.in_flight;
+    lost += stats.in_flight + stats.sending;
   }
   strand_tally_lose(&g->owner->consumer->tally, lost);
 }
@@ -193,12 +193,13 @@ static void revoke (strand_group *g, rd_kafka_event_t *event, int64_t now_us) {
   else g->grace_us = now_us + grace_of(g);
 }
 
-/* Handlers, or dead letters under way. */
+/* Handlers; or dead letters or outputs under way. */
 static bool something_runs (const strand_group *g) {
   for (int i = 0; i < revoked_count(g); i++) {
     const strand_assigned *assigned = revoked_partition(g, i);
     if (assigned == NULL) continue;
-    if (assigned->leases > 0 || !strand_list_empty(&assigned->dead_letters))
+    if (assigned->leases > 0 || !strand_list_empty(&assigned->dead_letters)
+        || !strand_list_empty(&assigned->outputs))
       return true;
   }
   return false;
@@ -290,7 +291,8 @@ static void lose_all (strand_group *g) {
     strand_owner_emit(g->owner, &event);
   }
   strand_engine_stats_read(g->owner->engine, &stats);
-  strand_tally_lose(&g->owner->consumer->tally, stats.in_flight);
+  strand_tally_lose(&g->owner->consumer->tally,
+                    stats.in_flight + stats.sending);
 }
 
 static void fail_fatally (strand_group *g) {

@@ -17,11 +17,13 @@
 void strand_handover_init (strand_handover *h, const strand_owner *owner,
                            strand_assignment *assignment,
                            strand_snapshot *snapshot,
-                           strand_watchdog *watchdog, strand_waker *waker) {
+                           strand_watchdog *watchdog, strand_outputs *outputs,
+                           strand_waker *waker) {
   *h = (strand_handover){ .owner = owner,
                           .assignment = assignment,
                           .snapshot = snapshot,
                           .watchdog = watchdog,
+                          .outputs = outputs,
                           .waker = waker,
                           .harvest_us = INT64_MAX };
 }
@@ -52,9 +54,7 @@ static strand_lease_batch *take_spare (strand_handover *h) {
 
 static strand_lease_batch *new_batch (strand_handover *h) {
   strand_lease_batch *batch = take_spare(h);
-  if (batch == NULL) {
-    batch = aligned_alloc(64, (sizeof(*batch) + 63) & ~(size_t)63);
-  }
+  if (batch == NULL) batch = strand_batch_new();
   if (batch == NULL) return NULL;
   batch->waker = h->waker;
   batch->count = batch->records = batch->open = batch->first_open = 0;
@@ -150,7 +150,9 @@ static size_t unstarted (const strand_handover *h) {
 void strand_handover_post (strand_handover *h, int64_t now_us) {
   size_t out = unstarted(h), room;
   strand_lease_batch *batch;
-  if (h->owner->phase > STRAND_ENDING || out > h->max_ready / 2) return;
+  if (h->owner->phase > STRAND_ENDING || out > h->max_ready / 2
+      || strand_staging_is_full(&h->owner->consumer->staging))
+    return;
   room = h->max_ready - out;
   (void)strand_engine_throttle(h->owner->engine,
                                now_us); /* what was just read counts */
@@ -182,6 +184,17 @@ void strand_handover_post (strand_handover *h, int64_t now_us) {
 ** Back
 */
 
+/* What is left of it is of records that are not done after all. */
+static void drop_staged (strand_handover *h, strand_lease_batch *batch,
+                         const strand_slot *slot) {
+  strand_staged **taken = strand_slot_taken(batch, slot), *s;
+  strand_staged_take(strand_slot_staged(batch, slot), taken);
+  while ((s = *taken) != NULL) {
+    *taken = s->next;
+    strand_shared_unstage(h->owner->consumer, s);
+  }
+}
+
 static void end_slot (strand_handover *h, strand_lease_batch *batch,
                       strand_slot *slot) {
   strand_assigned *assigned = slot->assigned;
@@ -189,9 +202,10 @@ static void end_slot (strand_handover *h, strand_lease_batch *batch,
   slot->settled = true;
   batch->open--;
   if (slot->call != NULL) {
-    strand_batch_call_free(strand_batch_call_of(slot));
+    strand_batch_call_free(strand_batch_call_of(slot), h->owner->consumer);
     return;
   }
+  drop_staged(h, batch, slot);
   if (--assigned->leases == 0 && assigned->partition == NULL)
     strand_assignment_drop(h->assignment, assigned);
 }
@@ -227,13 +241,51 @@ static bool harvest_batch_call (strand_handover *h, strand_lease_batch *batch,
     return true;
   }
   *found = true;
-  if (strand_batch_call_harvest(h->owner, h->assignment,
+  if (strand_batch_call_harvest(h->owner, h->assignment, h->outputs,
                                 strand_batch_call_of(slot), slot->has_outcome,
                                 now_us)
       != STRAND_OK)
     return false;
   end_slot(h, batch, slot);
   return true;
+}
+
+/* The first of them produced that: it is done when that is acknowledged. Of a
+** stale lease nothing is sent. */
+static strand_err take_staged (strand_handover *h, strand_slot *slot,
+                               strand_staged **taken, int64_t now_us) {
+  strand_staged *s = *taken;
+  strand_err err = STRAND_OK;
+  if (strand_engine_is_stale(&slot->lease)) {
+    *taken = s->next;
+    strand_shared_unstage(h->owner->consumer, s);
+    return strand_engine_done(h->owner->engine, &slot->lease, 1, now_us);
+  }
+  err = strand_outputs_take(h->outputs, slot->assigned, &slot->lease, s);
+  if (err == STRAND_OK) *taken = s->next;
+  return err;
+}
+
+/* So many more records are done, or handled and have produced something. */
+static strand_err end_done (strand_handover *h, strand_lease_batch *batch,
+                            strand_slot *slot, uint32_t done, int64_t now_us) {
+  strand_staged **taken = strand_slot_taken(batch, slot);
+  strand_err err = STRAND_OK;
+  if (strand_staging_is_open(&h->owner->consumer->staging)) {
+    strand_staged_take(strand_slot_staged(batch, slot), taken);
+  }
+  while (err == STRAND_OK && slot->harvested < done) {
+    uint32_t before = slot->lease.count;
+    uint32_t next = *taken != NULL && (*taken)->index < done ? (*taken)->index
+                                                             : done;
+    if (next == slot->harvested) err = take_staged(h, slot, taken, now_us);
+    else {
+      err = strand_engine_done(h->owner->engine, &slot->lease,
+                               next - slot->harvested, now_us);
+    }
+    slot->harvested += before - slot->lease.count;
+  }
+  return err;
 }
 
 static bool harvest_lease (strand_handover *h, strand_lease_batch *batch,
@@ -243,10 +295,7 @@ static bool harvest_lease (strand_handover *h, strand_lease_batch *batch,
                   & ~STRAND_SLOT_EXPIRED;
   strand_outcome *outcome;
   if (done > slot->harvested) {
-    uint32_t before = slot->lease.count, count = done - slot->harvested;
-    strand_err err = strand_engine_done(h->owner->engine, &slot->lease, count,
-                                        now_us);
-    slot->harvested += before - slot->lease.count;
+    strand_err err = end_done(h, batch, slot, done, now_us);
     slot->since_us = now_us;
     strand_watchdog_forget(h->watchdog, slot);
     *found = true;
@@ -335,7 +384,7 @@ static strand_err give_back (strand_handover *h, strand_slot *slot) {
   if (slot->call == NULL) {
     return strand_engine_give_back(h->owner->engine, &slot->lease);
   }
-  return strand_batch_call_harvest(h->owner, h->assignment,
+  return strand_batch_call_harvest(h->owner, h->assignment, h->outputs,
                                    strand_batch_call_of(slot), false, 0);
 }
 
@@ -355,7 +404,8 @@ void strand_handover_recall (strand_handover *h) {
 }
 
 void strand_handover_free (strand_handover *h) {
-  if (h->batch_call != NULL) strand_batch_call_free(h->batch_call);
+  if (h->batch_call != NULL)
+    strand_batch_call_free(h->batch_call, h->owner->consumer);
   while (h->spare != NULL) {
     strand_lease_batch *batch = h->spare;
     h->spare = batch->older;

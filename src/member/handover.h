@@ -4,6 +4,7 @@
 ** Invariants:
 **   (1) Batches that are kept for the next are counted, and few.
 **   (2) A batch that is out has as many open slots as are not over.
+**   (3) Of a slot that is over nothing is left of what its records produced.
 **
 ** Thread: owner.
 */
@@ -11,6 +12,7 @@
 #define STRAND_HANDOVER_H
 
 #include "member/batch_call.h"
+#include "member/outputs.h"
 #include "member/watchdog.h"
 
 typedef struct strand_handover {
@@ -19,6 +21,7 @@ typedef struct strand_handover {
   strand_assignment *assignment;
   strand_snapshot *snapshot;
   strand_watchdog *watchdog;
+  strand_outputs *outputs;
   strand_waker *waker;
 
   strand_lease_batch *batches; /* out, newest first */
@@ -36,7 +39,8 @@ typedef struct strand_handover {
 void strand_handover_init (strand_handover *h, const strand_owner *owner,
                            strand_assignment *assignment,
                            strand_snapshot *snapshot,
-                           strand_watchdog *watchdog, strand_waker *waker);
+                           strand_watchdog *watchdog, strand_outputs *outputs,
+                           strand_waker *waker);
 /* Batches that were kept. */
 void strand_handover_free (strand_handover *h);
 /* At most so many records are out and not started. */

@@ -206,7 +206,9 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   strand_seek_serve(&m->seeks);
   if (m->owner.queue != NULL) strand_group_serve(&m->group, now_us);
   strand_handover_harvest(&m->handover, now_us);
+  strand_reports_serve(&m->reports, now_us);
   strand_dead_letters_serve(&m->dead_letters, now_us);
+  strand_outputs_serve(&m->outputs, now_us);
   if (strand_committer_is_open(&m->committer)) {
     strand_committer_serve(&m->committer, now_us);
     strand_group_advance(&m->group, now_us);
@@ -228,7 +230,9 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   due = min64(due, strand_starts_tick(&m->starts, now_us));
   due = min64(due, strand_topics_tick(&m->topics, now_us));
   due = min64(due, strand_group_due(&m->group));
+  due = min64(due, strand_reports_due(&m->reports, now_us));
   due = min64(due, strand_dead_letters_due(&m->dead_letters, now_us));
+  due = min64(due, strand_outputs_due(&m->outputs, now_us));
   due = min64(due, strand_committer_due(&m->committer, now_us));
   due = min64(due, strand_handover_due(&m->handover));
   due = min64(due, strand_closing_due(m));
@@ -247,10 +251,12 @@ static void check_parts (const strand_member *m) {
   strand_positions_check(&m->positions);
   strand_starts_check(&m->starts);
   strand_reader_check(&m->reader);
-  strand_watchdog_check(&m->watchdog);
-  strand_handover_check(&m->handover);
   strand_outbox_check(&m->outbox);
   strand_dead_letters_check(&m->dead_letters);
+  strand_outputs_check(&m->outputs);
+  strand_reports_check(&m->reports);
+  strand_watchdog_check(&m->watchdog);
+  strand_handover_check(&m->handover);
   strand_committer_check(&m->committer);
   strand_group_check(&m->group);
   strand_closing_check(m);

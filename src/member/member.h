@@ -12,7 +12,9 @@
 **   seeks     (seek.c)       those whose turn it is
 **   group     (group.c)      rebalances, errors, tokens
 **   harvest   (handover.c)   outcomes back into the engine
-**   letters   (dead_letters.c) dead letters out, their acknowledgements in
+**   reports   (reports.c)    what was acknowledged, and what was not
+**   letters   (dead_letters.c) dead letters out
+**   outputs   (outputs.c)    what handlers produced out
 **   commit    (committer.c)  when one is due; then a rebalance that waits
 **   timers    (the engine's) what is due for a retry, or has waited enough
 **   read      (reader.c)     records of partitions within their share
@@ -47,10 +49,12 @@
 #include "member/notices.h"
 #include "member/outage.h"
 #include "member/outbox.h"
+#include "member/outputs.h"
 #include "member/owner.h"
 #include "member/parked.h"
 #include "member/position.h"
 #include "member/reader.h"
+#include "member/reports.h"
 #include "member/seek.h"
 #include "member/shares.h"
 #include "member/snapshot.h"
@@ -98,10 +102,12 @@ typedef struct strand_member {
   strand_seeks seeks;
   strand_parking parking;
   strand_reader reader;
-  strand_watchdog watchdog;
-  strand_handover handover;
   strand_outbox outbox;
   strand_dead_letters dead_letters;
+  strand_outputs outputs;
+  strand_reports reports;
+  strand_watchdog watchdog;
+  strand_handover handover;
   strand_epochs epochs;
   strand_committer committer;
   strand_group group;

@@ -36,18 +36,23 @@ void strand_member_init (strand_member *m, strand_consumer *c,
   m->parking = (strand_parking){ &m->owner, &m->assignment, &m->snapshot };
   strand_reader_init(&m->reader, &m->owner, &m->assignment, &m->positions,
                      &m->health, &m->outage, &m->snapshot);
-  strand_watchdog_init(&m->watchdog, &m->owner, &m->snapshot);
-  strand_handover_init(&m->handover, &m->owner, &m->assignment, &m->snapshot,
-                       &m->watchdog, m->waker);
   strand_outbox_init(&m->outbox, &m->owner, m->waker);
   strand_dead_letters_init(&m->dead_letters, &m->owner, &m->outbox,
-                           &m->snapshot, m->waker);
+                           &m->snapshot);
+  strand_outputs_init(&m->outputs, &m->owner, &m->outbox, &m->snapshot);
+  m->reports = (strand_reports){ &m->outbox, &m->dead_letters, &m->outputs,
+                                 &m->snapshot, m->waker };
+  strand_watchdog_init(&m->watchdog, &m->owner, &m->snapshot);
+  strand_handover_init(&m->handover, &m->owner, &m->assignment, &m->snapshot,
+                       &m->watchdog, &m->outputs, m->waker);
   m->epochs = (strand_epochs){ .owner = &m->owner,
                                .assignment = &m->assignment,
                                .topics = &m->topics,
                                .health = &m->health,
                                .positions = &m->positions,
                                .handover = &m->handover,
+                               .dead_letters = &m->dead_letters,
+                               .outputs = &m->outputs,
                                .snapshot = &m->snapshot,
                                .waker = m->waker };
   strand_committer_init(&m->committer, &m->owner, &m->membership,
@@ -70,6 +75,7 @@ void strand_member_init (strand_member *m, strand_consumer *c,
 static void free_parts (strand_member *m) {
   strand_outbox_free(&m->outbox);
   strand_dead_letters_free(&m->dead_letters);
+  strand_outputs_free(&m->outputs);
   strand_known_errors_free(&m->known_errors);
   strand_topics_free(&m->topics);
   strand_engine_free(m->owner.engine);

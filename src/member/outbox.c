@@ -1,5 +1,5 @@
 /*
-** outbox.c - the producer of a member's dead letters
+** outbox.c - the producer of a member's dead letters and outputs
 */
 #include "member/outbox.h"
 
@@ -22,7 +22,11 @@ static void tell_text (strand_outbox *o, strand_alert *t, const char *type,
   char code[48], reason[300];
   strand_alert_begin(t, now_us, 0);
   if (!strand_alert_take_due(t, now_us)) return;
-  snprintf(reason, sizeof(reason), "dead letters wait: %s", text);
+  snprintf(reason, sizeof(reason), "%s wait: %s",
+           !o->config->produces       ? "dead letters"
+           : o->config->topic == NULL ? "outputs"
+                                      : "outputs and dead letters",
+           text);
   strand_owner_tell(o->owner, type, strand_code_of(err, code, sizeof(code)),
                     reason, o->config->topic, partition);
 }
@@ -132,7 +136,8 @@ static bool check_acks (strand_outbox *o, rd_kafka_conf_t *conf,
   if (acks != 0) return true;
   strand_fail(failure, "OPTION",
               "option 'producer.kafka': property 'acks': "
-              "a dead letter counts when it is acknowledged");
+              "%s counts when it is acknowledged",
+              o->config->produces ? "an output" : "a dead letter");
   return false;
 }
 
@@ -145,15 +150,41 @@ static void name_option (strand_failure *failure) {
   strand_fail(failure, "OPTION", "option 'producer.kafka'%s", text);
 }
 
+/* An output to a topic that is not there ends its record, so a topic that has
+** just been made gets the time to be known; and no output is given up. */
+static const strand_property of_outputs[] = {
+  { "topic.metadata.propagation.max.ms", "10000" },
+  { "message.timeout.ms", "0" },
+};
+
+static void set_defaults (const strand_dead_letters_config *c,
+                          rd_kafka_conf_t *conf, const strand_property *set,
+                          size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    if (has(c, set[i].name)) continue;
+    rd_kafka_conf_set(conf, set[i].name, set[i].value, NULL, 0);
+  }
+}
+
+static void note_limits (strand_outbox *o, const rd_kafka_conf_t *conf) {
+  char text[32] = "";
+  size_t size = sizeof(text);
+  rd_kafka_conf_get(conf, "message.max.bytes", text, &size);
+  o->owner->consumer->staging.max_message = (size_t)strtoull(text, NULL, 10);
+  o->owner->consumer->staging.partitioner = o->placement.which;
+}
+
 static rd_kafka_conf_t *make_conf (strand_outbox *o, strand_opaque *opaque,
                                    strand_failure *failure) {
   const strand_dead_letters_config *c = o->config;
   rd_kafka_conf_t *conf = strand_conf_new(RD_KAFKA_PRODUCER, c->kafka,
                                           c->kafka_count, failure);
   if (conf == NULL) return NULL;
-  for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++) {
-    if (has(c, defaults[i].name)) continue;
-    rd_kafka_conf_set(conf, defaults[i].name, defaults[i].value, NULL, 0);
+  set_defaults(c, conf, defaults, sizeof(defaults) / sizeof(defaults[0]));
+  if (c->produces) {
+    set_defaults(c, conf, of_outputs,
+                 sizeof(of_outputs) / sizeof(of_outputs[0]));
+    note_limits(o, conf);
   }
   rd_kafka_conf_set_opaque(conf, opaque);
   rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR
@@ -208,7 +239,6 @@ void strand_outbox_init (strand_outbox *o, const strand_owner *owner,
   *o = (strand_outbox){ .owner = owner,
                         .waker = waker,
                         .config = config,
-                        .placement.by_key = 1,
                         .unreachable_err = RD_KAFKA_RESP_ERR__TIMED_OUT };
   if (partitioner == NULL) partitioner = "murmur2_random";
   strand_partitioner_find(partitioner, &o->placement.which);
@@ -264,8 +294,15 @@ bool strand_outbox_is_gone (const strand_outbox *o) {
   return o->dropping == 0;
 }
 
+/* What it has is purged first: it must not ask for a place of records whose
+** opaques are gone. */
 bool strand_outbox_renew (strand_outbox *o) {
   strand_failure failure;
+  if (o->client != NULL) {
+    rd_kafka_purge(o->client, RD_KAFKA_PURGE_F_QUEUE
+                                | RD_KAFKA_PURGE_F_INFLIGHT
+                                | RD_KAFKA_PURGE_F_NON_BLOCKING);
+  }
   if (!leave_client(o)) return false;
   o->out = 0;
   o->one_alone = o->full = false;
@@ -303,9 +340,19 @@ void strand_outbox_token_fail (strand_outbox *o, const char *message) {
 ** Out, and in
 */
 
-bool strand_outbox_has_room (const strand_outbox *o, bool alone) {
+bool strand_outbox_has_room (const strand_outbox *o, bool alone,
+                             const void *opaque) {
   if (o->client == NULL || o->full || o->one_alone) return false;
+  if (o->claim != NULL && o->claim != opaque) return false;
   return !alone || o->out == 0;
+}
+
+void strand_outbox_claim (strand_outbox *o, const void *opaque) {
+  if (o->claim == NULL) o->claim = opaque;
+}
+
+void strand_outbox_waive (strand_outbox *o, const void *opaque) {
+  if (o->claim == opaque) o->claim = NULL;
 }
 
 rd_kafka_resp_err_t strand_outbox_send (strand_outbox *o,
@@ -316,8 +363,9 @@ rd_kafka_resp_err_t strand_outbox_send (strand_outbox *o,
   rd_kafka_resp_err_t err = strand_outgoing_produce(o->client, record, headers,
                                                     opaque);
   o->full = err == RD_KAFKA_RESP_ERR__QUEUE_FULL && o->out > 0;
+  if (!o->full) strand_outbox_waive(o, opaque);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    rd_kafka_headers_destroy(headers);
+    if (headers != NULL) rd_kafka_headers_destroy(headers);
     return err;
   }
   if (o->out++ == 0 && o->unreachable.since_us == 0) o->heard_us = now_us;

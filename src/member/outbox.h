@@ -1,6 +1,6 @@
 /*
-** outbox.h - the producer of a member's dead letters: its client, what is out,
-** and what keeps that from being taken
+** outbox.h - the producer of a member's dead letters and of its handlers'
+** outputs: its client, what is out, and what keeps that from being taken
 **
 ** A client that librdkafka calls fatally broken is replaced; what was out is
 ** not heard of, and is sent again: maybe twice.
@@ -9,6 +9,7 @@
 **   (1) Where there is a client there is its queue.
 **   (2) It is full only while something is out: a report empties it.
 **   (3) What is to be out alone is.
+**   (4) While one waits to be out alone, nothing else is sent.
 **
 ** Thread: owner, but for the functions that say otherwise.
 */
@@ -40,6 +41,7 @@ typedef struct strand_outbox {
   rd_kafka_queue_t *queue;
   size_t out;        /* records without a report */
   bool one_alone;    /* what is out is to be out alone */
+  const void *claim; /* who is to be out alone next: an opaque, or NULL */
   bool full;         /* librdkafka's queue, until the next report */
   bool broken;       /* the client is to be replaced */
   bool left;         /* nothing is sent or heard any more */
@@ -56,9 +58,9 @@ typedef struct strand_outbox {
 /* Thread: lua. */
 void strand_outbox_init (strand_outbox *o, const strand_owner *owner,
                          strand_waker *waker);
-/* Thread: any. Is there a topic for dead letters? */
+/* Thread: any. Is there a topic for dead letters, or may handlers produce? */
 static inline bool strand_outbox_is_wanted (const strand_outbox *o) {
-  return o->config->topic != NULL;
+  return o->config->topic != NULL || o->config->produces;
 }
 /* It sends and hears. */
 static inline bool strand_outbox_is_open (const strand_outbox *o) {
@@ -102,9 +104,16 @@ static inline bool strand_outbox_is_broken (const strand_outbox *o) {
 static inline size_t strand_outbox_count (const strand_outbox *o) {
   return o->out;
 }
-/* May a record be sent now? 'alone': nothing else is out while it is. */
-bool strand_outbox_has_room (const strand_outbox *o, bool alone);
-/* Takes 'headers'. Its report comes with 'opaque'. */
+/* May the record of 'opaque' be sent now? 'alone': nothing else is out while
+** it is. */
+bool strand_outbox_has_room (const strand_outbox *o, bool alone,
+                             const void *opaque);
+/* It is to be out alone, and has no room: it is the next, if none is. */
+void strand_outbox_claim (strand_outbox *o, const void *opaque);
+/* It is not sent any more: others may be. */
+void strand_outbox_waive (strand_outbox *o, const void *opaque);
+/* Takes 'headers' (NULL: none). Its report comes with 'opaque', which begins with a
+** strand_sent (staged.h). */
 rd_kafka_resp_err_t strand_outbox_send (strand_outbox *o,
                                         const strand_outgoing *record,
                                         rd_kafka_headers_t *headers,

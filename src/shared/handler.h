@@ -31,6 +31,8 @@ typedef struct strand_outcome {
   size_t reason_length; /* at most STRAND_REASON_MAX */
   char *policy_problem; /* malloc, taken, terminated: the retry function
                               failed, or gave what is no time */
+  struct strand_staged *staged; /* taken: what the attempt produced; NULL for
+                                   nothing. Sent only when it is DONE */
 } strand_outcome;
 
 /* The records of one call of a handler that takes batches. */

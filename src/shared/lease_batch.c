@@ -15,6 +15,17 @@ bool strand_slot_call_stopped (const strand_slot_call *call) {
   return false;
 }
 
+strand_lease_batch *strand_batch_new (void) {
+  size_t size = (sizeof(strand_lease_batch) + 63) & ~(size_t)63;
+  strand_lease_batch *batch = aligned_alloc(64, size);
+  if (batch == NULL) return NULL;
+  for (int i = 0; i < STRAND_LEASE_BATCH_SLOTS; i++) {
+    atomic_init(&batch->staged[i], NULL);
+    batch->taken[i] = NULL;
+  }
+  return batch;
+}
+
 uint32_t strand_lease_batch_recall (strand_lease_batch *batch) {
   uint32_t at = atomic_exchange_explicit(&batch->cursor, batch->count,
                                          memory_order_acq_rel);

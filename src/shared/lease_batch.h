@@ -14,6 +14,8 @@
 **   (1) A slot is claimed by one worker, or recalled, never both.
 **   (2) A worker writes 'done' and the outcome before ENDED (release), and
 **       nothing of the slot after it.
+**   (3) What a record produced is there before 'done' counts the record; once
+**       a slot is over, nothing is.
 **
 ** Thread: owner and worker, by turns: each field says who.
 */
@@ -25,6 +27,7 @@
 #include "base/waker.h"
 #include "core/engine.h"
 #include "shared/handler.h"
+#include "shared/staged.h"
 
 #define STRAND_LEASE_BATCH_SLOTS 256
 /* In a slot's 'done': the record of that number has passed its deadline, and
@@ -96,6 +99,10 @@ typedef struct strand_lease_batch {
   _Alignas(64) strand_slot slots[STRAND_LEASE_BATCH_SLOTS];
   strand_outcome outcomes[STRAND_LEASE_BATCH_SLOTS]; /* of slots that have one:
                               seldom, so not where their lines go to and fro */
+  /* of leases: what their records produced, by the worker; and what of that
+  ** the owner has taken and not used */
+  strand_staged_slot staged[STRAND_LEASE_BATCH_SLOTS];
+  strand_staged *taken[STRAND_LEASE_BATCH_SLOTS];
 } strand_lease_batch;
 
 static inline strand_outcome *strand_slot_outcome (strand_lease_batch *batch,
@@ -103,6 +110,18 @@ static inline strand_outcome *strand_slot_outcome (strand_lease_batch *batch,
   return &batch->outcomes[slot - batch->slots];
 }
 
+static inline strand_staged_slot *
+strand_slot_staged (strand_lease_batch *batch, const strand_slot *slot) {
+  return &batch->staged[slot - batch->slots];
+}
+
+static inline strand_staged **strand_slot_taken (strand_lease_batch *batch,
+                                                 const strand_slot *slot) {
+  return &batch->taken[slot - batch->slots];
+}
+
+/* Thread: owner. Nothing but (3) holds of it yet. NULL: memory ran out. */
+strand_lease_batch *strand_batch_new (void);
 /* Thread: owner. Takes all slots that are not claimed out of the workers'
 ** reach: returns the first of them, batch->count for none. */
 uint32_t strand_lease_batch_recall (strand_lease_batch *batch);

@@ -30,21 +30,21 @@ static bool copy_property (strand_settings *s, const strand_property *from) {
 static bool copy_dead_letters (strand_settings *s,
                                const strand_dead_letters_config *from) {
   bool ok = true;
-  if (from->topic == NULL) return true;
+  if (from->topic == NULL && !from->produces) return true;
   s->dead_letter_properties = calloc(from->kafka_count + 1,
                                      sizeof(*s->dead_letter_properties));
   if (s->dead_letter_properties == NULL) return false;
   s->dead_letters = *from;
   s->dead_letters.kafka = s->dead_letter_properties;
   s->dead_letters.kafka_count = 0;
-  s->dead_letters.topic = strdup(from->topic);
+  s->dead_letters.topic = from->topic != NULL ? strdup(from->topic) : NULL;
   s->dead_letters.partitioner = from->partitioner != NULL
                                   ? strdup(from->partitioner)
                                   : NULL;
   for (size_t i = 0; ok && i < from->kafka_count; i++) {
     ok = copy_property(s, &from->kafka[i]);
   }
-  return ok && s->dead_letters.topic != NULL
+  return ok && (from->topic == NULL || s->dead_letters.topic != NULL)
          && (from->partitioner == NULL || s->dead_letters.partitioner != NULL);
 }
 

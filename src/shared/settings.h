@@ -51,8 +51,9 @@ typedef enum strand_dead_letter_reason {
   STRAND_REASON_NONE
 } strand_dead_letter_reason;
 
-/* Where dead letters go, and how. */
+/* Where dead letters go, and how; and what sends them, and outputs. */
 typedef struct strand_dead_letters_config {
+  bool produces;       /* handlers may */
   const char *topic;   /* NULL: there are none */
   bool same_partition; /* the number of the source's; else by the key */
   strand_dead_letter_reason reason;
@@ -81,6 +82,7 @@ typedef struct strand_consumer_config {
   bool unreadable_fail;
   bool park_alone; /* parked_holds = "record" */
   strand_dead_letters_config dead_letters;
+  size_t max_staged_bytes; /* of outputs that are not acknowledged */
   strand_limits limits;
   const strand_route *routes; /* the first that matches a topic is taken */
   size_t route_count;
@@ -117,7 +119,7 @@ typedef struct strand_settings {
   strand_ordering ordering;
   char *ordering_header;
   size_t max_metadata;
-  strand_dead_letters_config dead_letters; /* owned; topic NULL: none */
+  strand_dead_letters_config dead_letters; /* owned */
   strand_property *dead_letter_properties; /* what dead_letters.kafka is */
   rd_kafka_topic_partition_list_t *topics;
   strand_subscription *subscription;

@@ -24,6 +24,8 @@ strand_consumer *strand_shared_new (const strand_consumer_config *config) {
     return NULL;
   }
   atomic_store(&c->refs, 1);
+  c->staging.limit = config->dead_letters.produces ? config->max_staged_bytes
+                                                   : 0;
   strand_mailbox_init(&c->mailbox);
   strand_tickets_init(&c->tickets);
   strand_tally_init(&c->tally);
@@ -113,6 +115,10 @@ bool strand_shared_all_joined (strand_consumer *c) {
   strand_counts counts;
   strand_tally_read(&c->tally, &counts);
   return counts.joined >= c->inboxes.count;
+}
+
+void strand_shared_unstage (strand_consumer *c, strand_staged *staged) {
+  if (strand_staged_free(staged)) strand_inboxes_wake(&c->inboxes);
 }
 
 void strand_shared_want_token (strand_consumer *c) {

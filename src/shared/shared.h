@@ -22,6 +22,7 @@
 #include "shared/pool.h"
 #include "shared/routes.h"
 #include "shared/settings.h"
+#include "shared/staged.h"
 #include "shared/stop.h"
 #include "shared/tally.h"
 #include "shared/ticket.h"
@@ -41,6 +42,7 @@ struct strand_consumer {
   strand_pool pool;
   strand_tickets tickets;
   strand_tally tally;
+  strand_staging staging;
   strand_stop stop;
   strand_life life;
   strand_notifier notifier;
@@ -73,6 +75,10 @@ void strand_shared_joined (strand_consumer *c, bool again);
 bool strand_shared_all_joined (strand_consumer *c);
 /* ...and is none any more. */
 void strand_shared_left (strand_consumer *c);
+
+/* Frees what an attempt produced, or nothing (NULL). Members that started
+** nothing for it are woken. */
+void strand_shared_unstage (strand_consumer *c, strand_staged *staged);
 
 /* A client wants a token. */
 void strand_shared_want_token (strand_consumer *c);

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "core/engine.h"
 #include "shared/event.h"
+#include "shared/staged.h"
 
 typedef struct strand_place {
   char *topic;
@@ -25,8 +26,9 @@ typedef struct strand_report {
   uint64_t failed; /* attempts */
   uint64_t skipped;
   uint64_t dead_lettered;
-  uint64_t parked;          /* now, or at the end */
-  uint64_t lost;            /* partitions' records cut off without a commit */
+  uint64_t parked; /* now, or at the end */
+  uint64_t lost;   /* partitions' records cut off without a commit */
+  strand_output_counts outputs;
   double seconds;           /* since start */
   bool detached;            /* something ends in the background */
   strand_place *unfinished; /* polled and not done, lowest first, at most
@@ -83,9 +85,10 @@ typedef struct strand_blocker {
 typedef struct strand_stats {
   strand_engine_stats engine; /* sums */
   unsigned members;
-  unsigned workers;      /* threads that serve */
-  unsigned busy;         /* of them, in a handler */
-  unsigned lost;         /* past their deadline: spares serve for them */
+  unsigned workers; /* threads that serve */
+  unsigned busy;    /* of them, in a handler */
+  unsigned lost;    /* past their deadline: spares serve for them */
+  strand_output_counts outputs;
   size_t prefetch_bytes; /* librdkafka's own limit on top */
   uint64_t commits;      /* acknowledged */
   uint64_t commits_failed;

@@ -142,16 +142,40 @@ static bool finish_record (worker *w) {
     &slot->done, &at, at + 1, memory_order_acq_rel, memory_order_acquire);
 }
 
+/* What a record that is done has produced is the owner's, before 'done' says
+** so: the owner drops it, should the record have expired. Nothing of what
+** failed is sent. */
+static void pass_staged (worker *w) {
+  strand_outcome *v = &w->task.outcome;
+  if (v->staged == NULL) return;
+  if (v->kind != STRAND_OUTCOME_DONE) {
+    strand_shared_unstage(w->consumer, v->staged);
+  }
+  else {
+    v->staged->index = w->at;
+    strand_staged_put(strand_slot_staged(w->worker_slot->batch, w->slot),
+                      v->staged);
+  }
+  v->staged = NULL;
+}
+
 static void fail_late (worker *w) {
   char text[STRAND_DEADLINE_TEXT];
   strand_deadline_text(text, w->task.deadline_us);
   fail(&w->task.outcome, text);
 }
 
+/* Too much was produced that is not acknowledged: what has not started goes
+** back, and its owner hands nothing over until that is less. */
+static bool is_full (const worker *w) {
+  return strand_staging_is_full(&w->consumer->staging);
+}
+
 /* False when the lease has ended. */
 static bool begin_record (worker *w, const strand_record *r) {
   strand_slot *slot = w->slot;
-  if (r == NULL || atomic_load_explicit(slot->stop, memory_order_acquire)) {
+  if (r == NULL || atomic_load_explicit(slot->stop, memory_order_acquire)
+      || is_full(w)) {
     end_slot(w);
     return false;
   }
@@ -166,7 +190,7 @@ static bool begin_record (worker *w, const strand_record *r) {
 /* False: it may not start. */
 static bool begin_call (worker *w) {
   strand_slot *slot = w->slot;
-  if (strand_slot_call_stopped(slot->call)) {
+  if (strand_slot_call_stopped(slot->call) || is_full(w)) {
     end_slot(w);
     return false;
   }
@@ -177,11 +201,20 @@ static bool begin_call (worker *w) {
   return true;
 }
 
+/* What records of a batch that are done have produced stays with their
+** outcomes. */
+static void drop_staged (worker *w, strand_outcome *v) {
+  if (v->kind == STRAND_OUTCOME_DONE) return;
+  strand_shared_unstage(w->consumer, v->staged);
+  v->staged = NULL;
+}
+
 static bool end_call (worker *w) {
   const strand_records *many = w->task.many;
   obey_outcome(w->consumer, &w->task.outcome, many->records[0]);
   for (uint32_t i = 0; i < many->count; i++) {
     obey_outcome(w->consumer, &many->outcomes[i], many->records[i]);
+    drop_staged(w, &many->outcomes[i]);
   }
   w->slot->has_outcome = true;
   end_slot(w);
@@ -192,6 +225,7 @@ static bool end_call (worker *w) {
 static bool end_record (worker *w) {
   strand_outcome *v = &w->task.outcome;
   if (w->task.many != NULL) return end_call(w);
+  pass_staged(w);
   if (v->kind == STRAND_OUTCOME_DONE && !finish_record(w)) fail_late(w);
   if (v->kind != STRAND_OUTCOME_DONE || v->stop_consumer) {
     obey_outcome(w->consumer, v, w->task.record);
@@ -290,6 +324,10 @@ int64_t strand_task_left_us (const strand_task *task) {
   const strand_slot *slot = worker_of(task)->slot;
   return atomic_load_explicit(&slot->began_us, memory_order_relaxed)
          + slot->deadline_us - strand_clock_us();
+}
+
+strand_staging *strand_task_staging (const strand_task *task) {
+  return &worker_of(task)->consumer->staging;
 }
 
 void strand_task_warn (const strand_task *task, const char *text) {

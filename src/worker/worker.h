@@ -24,6 +24,9 @@ static inline bool strand_task_expired (const strand_task *task) {
 /* Microseconds that are left until then; with a deadline. */
 int64_t strand_task_left_us (const strand_task *task);
 
+/* What handlers may produce, and have. */
+strand_staging *strand_task_staging (const strand_task *task);
+
 /* A warning in the consumer's log. */
 void strand_task_warn (const strand_task *task, const char *text);
 

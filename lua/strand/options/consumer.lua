@@ -31,8 +31,10 @@
 --   batch               { size, linger, by = "mixed" | "key" | "partition" }, or nil
 --   worker_memory       bytes, or nil
 --   letters             { topic, partition = "key" | "same", reason = "text" | "class" |
---                       "none", max_reason, allow_value_drop, kafka, partitioner }, or nil:
---                       no dead letters; kafka: all that the producer needs, its own last
+--                       "none", max_reason, allow_value_drop, kafka, partitioner, produces },
+--                       or nil: nothing is sent; without topic: no dead letters; produces:
+--                       handlers may; kafka: all that the producer needs, its own last
+--   max_staged_bytes    whole number
 --   max_in_flight, max_ready, max_buffered_records, max_buffered_bytes,
 --   max_waiting_records, max_waiting_bytes, max_metadata     whole numbers
 --   commit_interval, revoke_grace                            seconds
@@ -138,6 +140,8 @@ consumer.fields = fields {
   "revoke_grace", seconds { min = 0, max = DAY, default = 5, runtime = true,
     doc = "how long handlers may go on when their partition is taken away; at most a quarter "
       .. "of `max.poll.interval.ms`" },
+  "max_staged_bytes", bytes { min = 1, max = TIB, default = 64 * MIB,
+    doc = "what handlers have produced and no broker has acknowledged; above it no handler starts" },
   "worker_memory", bytes { min = MIB, max = TIB, default_doc = "no limit",
     doc = "what each worker's Lua state may take; not under LuaJIT" },
   "deadline", handling.time_in_handler { default_doc = "none", runtime = true,
@@ -155,7 +159,9 @@ consumer.fields = fields {
     default_doc = '`"dead_letter"` with `dead_letter`, else `"park"`',
     doc = "what becomes of a record that is not tried again" },
   "dead_letter", group { members = dead_letter, doc = "the topic for records that were given up" },
-  "producer", group { members = producer_of_consumer, doc = "what sends dead letters" },
+  "producer", group { members = producer_of_consumer, 
+    doc = "what sends dead letters and what handlers produce; with it `context:produce` works, "
+      .. "also with `producer = {}`" },
   "parked_holds", enum { "shard", "record", default = "shard",
     doc = "what a parked record holds back: those behind it in its order, or nothing" },
   "on_event", func { default_doc = "failures are warnings in the log",
@@ -186,9 +192,6 @@ local function require_dead_letters(checked)
     local label = schema.item("option 'handler'", entry.topic)
     require_letters(entry.exhausted, has_letters, schema.child(label, "exhausted"))
   end
-  if checked.producer and not has_letters then
-    schema.fail("option 'producer'", "only with the option 'dead_letter'")
-  end
 end
 
 -- Its virtual machine goes on after an allocation that was refused, as if it
@@ -201,9 +204,10 @@ local function refuse_memory_limit(checked)
 end
 
 local function letters_of(checked)
-  local flat = checked.dead_letter
-  if not flat then return nil end
   local own = checked.producer or {}
+  if not (checked.dead_letter or checked.producer) then return nil end
+  local flat = checked.dead_letter or {}
+  flat.produces = checked.producer ~= nil
   flat.kafka = properties.overlay(checked.kafka, own.kafka or {})
   flat.partitioner = own.partitioner or common.partitioner.default
   return flat
@@ -213,7 +217,7 @@ local COPIED = {
   "kafka", "topics", "members", "ordering", "null_key", "workers", "max_in_flight", "max_ready",
   "max_buffered_records", "max_buffered_bytes", "max_waiting_records", "max_waiting_bytes",
   "max_metadata", "commit_interval", "revoke_grace", "start_timeout", "unreadable_metadata",
-  "batch", "deadline", "slow_after", "rate", "worker_memory", "parked_holds",
+  "batch", "deadline", "slow_after", "rate", "worker_memory", "parked_holds", "max_staged_bytes",
 }
 
 local READY_PER_WORKER = 64
@@ -231,7 +235,7 @@ local function flatten(checked)
   local again = checked.retry or handling.default_retry()
   flat.retry, flat.retry_code = again.policy, again.code
   flat.letters = letters_of(checked)
-  flat.exhausted = checked.exhausted or (flat.letters and "dead_letter" or "park")
+  flat.exhausted = checked.exhausted or (checked.dead_letter and "dead_letter" or "park")
   flat.routes = checked.handler
   flat.ordering_header = checked.ordering_key and checked.ordering_key.header
   flat.handler_args = checked.handler_args and checked.handler_args.text

@@ -8,6 +8,7 @@
 #include "core/engine.h"
 #include "lua/worker/handler_result.h"
 #include "lua/worker/outcome.h"
+#include "lua/worker/produce.h"
 #include "lua/worker/reason.h"
 
 #define CURRENT 1 /* in the metatable: the batch of the call that runs */
@@ -97,6 +98,14 @@ static int batch_park (lua_State *L) {
   return mark(L, STRAND_OUTCOME_PARK, -1, 3);
 }
 
+static int batch_produce (lua_State *L) {
+  const strand_batch_state *state = lua_touserdata(L, lua_upvalueindex(1));
+  strand_outcome *v = check_mark(L);
+  lua_settop(L, 3);
+  strand_produce(L, 3, "batch:produce()", &v->staged, state->staging);
+  return 0;
+}
+
 static const luaL_Reg methods[] = {
   { "done", batch_done },
   { "fail", batch_fail },
@@ -104,6 +113,7 @@ static const luaL_Reg methods[] = {
   { "skip", batch_skip },
   { "dead_letter", batch_dead_letter },
   { "park", batch_park },
+  { "produce", batch_produce },
   { NULL, NULL },
 };
 

@@ -4,6 +4,7 @@
 **   batch:fail(i, reason)   batch:retry(i, seconds, reason)   batch:done(i)
 **   batch:skip(i, reason)   batch:dead_letter(i, reason)
 **   batch:park(i, reason)
+**   batch:produce(i, {...})    sent when record i is done
 **
 ** A mark is the record's outcome; the last one counts. Records without a mark
 ** get what the call as a whole ends with: done, a failure, an outcome.
@@ -21,7 +22,8 @@
 #include "worker/worker.h"
 
 typedef struct strand_batch_state {
-  strand_records *many; /* of the call that runs, or NULL */
+  strand_records *many;    /* of the call that runs, or NULL */
+  strand_staging *staging; /* of what it produces */
 } strand_batch_state;
 
 /* Pushes the metatable of this state's batches. 'state' must live as long as

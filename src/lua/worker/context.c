@@ -6,6 +6,7 @@
 #include "lua/compat.h"
 #include "lua/object.h"
 #include "lua/worker/outcome.h"
+#include "lua/worker/produce.h"
 
 #define CONTEXT "strand.Context"
 
@@ -35,6 +36,24 @@ static int context_remaining (lua_State *L) {
   return 1;
 }
 
+static int context_produce (lua_State *L) {
+  static const char name[] = "context:produce()";
+  strand_context **self = strand_test(L, 1, CONTEXT);
+  strand_task *task;
+  if (self == NULL)
+    return luaL_error(L, "produce is a method: call it with a colon");
+  lua_settop(L, 2);
+  task = (*self)->task;
+  if (task == NULL) return luaL_error(L, "%s outside of a handler", name);
+  if (task->many != NULL)
+    return luaL_error(L,
+                      "%s in a batch: each output belongs to a record: "
+                      "batch:produce(i, {...})",
+                      name);
+  strand_produce(L, 2, name, &task->outcome.staged, strand_task_staging(task));
+  return 0;
+}
+
 static int context_newindex (lua_State *L) {
   return luaL_error(L, "the context cannot be changed");
 }
@@ -47,7 +66,7 @@ static int comes_later (lua_State *L) {
 
 /* Into the table on top. */
 static void set_later (lua_State *L) {
-  static const char *const names[] = { "produce", "sleep", "defer", NULL };
+  static const char *const names[] = { "sleep", "defer", NULL };
   int i;
   for (i = 0; names[i] != NULL; i++) {
     lua_pushstring(L, names[i]);
@@ -57,6 +76,7 @@ static void set_later (lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
+  { "produce", context_produce },
   { "stop_consumer", context_stop_consumer },
   { "remaining", context_remaining },
   { NULL, NULL },

@@ -5,6 +5,7 @@
 **   context:retry(seconds?, reason?), :skip, :dead_letter, :park,
 **          :stop(reason?)
 **                              outcomes
+**   context:produce{...}       sent when the record is done
 **   context:stop_consumer()    the consumer finishes after this record
 **   context:remaining()        seconds to the deadline, or nil for none
 **
@@ -22,7 +23,7 @@
 typedef struct strand_context {
   unsigned worker;     /* from 1 */
   bool *stop_consumer; /* of the record's outcome; NULL while there is none */
-  const strand_task *task; /* the same */
+  strand_task *task;   /* the same */
 } strand_context;
 
 /* Pushes the one context of a state, whose args are at 'args'. 'context' must

@@ -184,6 +184,7 @@ static void serve (void *state, strand_task *task, bool (*next)(void *arg),
   w->over = false;
   w->context.stop_consumer = &task->outcome.stop_consumer;
   w->context.task = task;
+  w->batch.staging = strand_task_staging(task);
   strand_interrupt_serve(interrupt, w);
   while (!w->over) {
     int status;
