@@ -27,6 +27,8 @@ typedef struct fixture {
   strand_snapshot snapshot;
   strand_watchdog watchdog;
   strand_handover handover;
+  strand_outbox outbox;
+  strand_outputs outputs;
   strand_assigned assigned;
   strand_worker_slot *worker_slot;
   int failures; /* that were told */
@@ -55,13 +57,13 @@ static void ignore (void *arg, const strand_orphan *orphan) {
   (void)orphan;
 }
 
-static void admit (fixture *s, strand_partition *p) {
+static void admit_at (fixture *s, strand_partition *p, int64_t offset) {
   strand_record *r = strand_engine_room(s->owner.engine, p, 1);
   r->key_length = 1;
   r->value_length = r->headers_length = 0;
   r->flags |= STRAND_RECORD_KEY;
   r->timestamp_type = STRAND_TIMESTAMP_NONE;
-  r->offset = 0;
+  r->offset = offset;
   r->bytes[0] = 'k';
   assert_int_equal(strand_engine_admit(s->owner.engine, p, r, 1),
                    STRAND_ADDED);
@@ -97,8 +99,10 @@ static strand_slot *open_fixture (fixture *s, strand_batch_by by) {
   s->owner.consumer = &s->consumer;
   strand_waker_init(&s->waker);
   strand_watchdog_init(&s->watchdog, &s->owner, &s->snapshot);
+  s->consumer.staging.limit = 1u << 20;
+  strand_outputs_init(&s->outputs, &s->owner, &s->outbox, &s->snapshot);
   strand_handover_init(&s->handover, &s->owner, &s->assignment, &s->snapshot,
-                       &s->watchdog, &s->waker);
+                       &s->watchdog, &s->outputs, &s->waker);
   strand_handover_limit(&s->handover, 1);
   if (by != STRAND_BATCH_NONE) strand_handover_widen(&s->handover, 1);
   assert_true(strand_notifier_init(&s->consumer.notifier, true, false));
@@ -107,10 +111,11 @@ static strand_slot *open_fixture (fixture *s, strand_batch_by by) {
   strand_mailbox_limit(&s->consumer.mailbox, 1, 1);
   s->assigned.partition = strand_engine_assign(engine, "t", 0, 1, 0, NULL, 0);
   strand_list_init(&s->assigned.dead_letters);
+  strand_list_init(&s->assigned.outputs);
   strand_partition_set_opaque(s->assigned.partition, &s->assigned);
   assert_int_equal(
     strand_engine_restored(engine, s->assigned.partition, 0, NULL), STRAND_OK);
-  admit(s, s->assigned.partition);
+  admit_at(s, s->assigned.partition, 0);
   strand_handover_post(&s->handover, 1);
   s->worker_slot = strand_mailbox_enter(&s->consumer.mailbox);
   strand_interrupt_open(&s->worker_slot->interrupt);
@@ -132,6 +137,9 @@ static void close_fixture (fixture *s) {
   strand_interrupt_close();
   strand_mailbox_leave(mailbox, s->worker_slot);
   strand_handover_free(&s->handover);
+  strand_outputs_forget(&s->outputs, &s->assigned);
+  strand_outputs_free(&s->outputs);
+  assert_int_equal(atomic_load(&s->consumer.staging.bytes), 0);
   strand_engine_free(s->owner.engine);
   strand_mailbox_destroy(mailbox);
   strand_notifier_free(&s->consumer.notifier);
@@ -164,6 +172,115 @@ static void what_is_done_of_a_revoked_partition_is_let_go (void **state) {
   assert_int_equal(s.failures, 0);
   atomic_store(&slot->state, STRAND_SLOT_ENDED);
   strand_handover_harvest(&s.handover, 1000001);
+  close_fixture(&s);
+}
+
+/* What the record that a worker has just finished produced. */
+static strand_staged *produced (fixture *s) {
+  strand_staged *staged = NULL;
+  assert_non_null(strand_staged_add(&staged, &s->consumer.staging,
+                                    &(strand_output){ .topic_length = 0 }));
+  return staged;
+}
+
+static void leave_produced (fixture *s, const strand_slot *slot) {
+  strand_staged_put(strand_slot_staged(s->handover.batches, slot),
+                    produced(s));
+}
+
+static size_t staged_bytes (fixture *s) {
+  return atomic_load(&s->consumer.staging.bytes);
+}
+
+/* It is handled, and not done. */
+static void what_a_record_produced_is_taken (void **state) {
+  fixture s;
+  strand_slot *slot = open_fixture(&s, STRAND_BATCH_NONE);
+  strand_engine_stats stats;
+  (void)state;
+  leave_produced(&s, slot);
+  strand_handover_harvest(&s.handover, 1000000);
+  strand_engine_stats_read(s.owner.engine, &stats);
+  assert_int_equal(stats.sending, 1);
+  assert_int_equal(stats.done + stats.in_flight, 0);
+  assert_false(strand_list_empty(&s.assigned.outputs));
+  atomic_store(&slot->state, STRAND_SLOT_ENDED);
+  strand_handover_harvest(&s.handover, 1000001);
+  assert_true(staged_bytes(&s) > 0);
+  close_fixture(&s);
+}
+
+static void nothing_is_sent_of_a_revoked_partition (void **state) {
+  fixture s;
+  strand_slot *slot = open_fixture(&s, STRAND_BATCH_NONE);
+  (void)state;
+  leave_produced(&s, slot);
+  strand_engine_revoke(s.owner.engine, s.assigned.partition, ignore, NULL);
+  strand_handover_harvest(&s.handover, 1000000);
+  assert_true(strand_list_empty(&s.assigned.outputs));
+  assert_int_equal(staged_bytes(&s), 0);
+  atomic_store(&slot->state, STRAND_SLOT_ENDED);
+  strand_handover_harvest(&s.handover, 1000001);
+  close_fixture(&s);
+}
+
+/* The worker had put it there, and then found that its time was over. */
+static void nothing_is_sent_of_what_has_expired (void **state) {
+  fixture s;
+  strand_slot *slot = open_fixture(&s, STRAND_BATCH_NONE);
+  strand_engine_stats stats;
+  (void)state;
+  leave_produced(&s, slot);
+  atomic_store(&slot->done, STRAND_SLOT_EXPIRED);
+  strand_slot_outcome(s.handover.batches, slot)->kind = STRAND_OUTCOME_FAILED;
+  slot->has_outcome = true;
+  atomic_store(&slot->state, STRAND_SLOT_ENDED);
+  strand_handover_harvest(&s.handover, 1000000);
+  strand_engine_stats_read(s.owner.engine, &stats);
+  assert_int_equal(stats.failed, 1);
+  assert_int_equal(stats.sending, 0);
+  assert_int_equal(staged_bytes(&s), 0);
+  close_fixture(&s);
+}
+
+/* Of a batch it comes with the outcome. */
+static void of_a_batch_only_what_is_done_is_taken (void **state) {
+  static const strand_outcome_kind kinds[] = { STRAND_OUTCOME_DONE,
+                                               STRAND_OUTCOME_FAILED };
+  (void)state;
+  for (int i = 0; i < 2; i++) {
+    fixture s;
+    strand_slot *slot = open_fixture(&s, STRAND_BATCH_PARTITION);
+    strand_outcome *v = &slot->call->records.outcomes[0];
+    strand_engine_stats stats;
+    v->kind = kinds[i];
+    v->staged = produced(&s);
+    atomic_store(&slot->done, 0);
+    slot->has_outcome = true;
+    atomic_store(&slot->state, STRAND_SLOT_ENDED);
+    strand_handover_harvest(&s.handover, 1000000);
+    strand_engine_stats_read(s.owner.engine, &stats);
+    assert_int_equal(stats.sending, i == 0);
+    assert_int_equal(staged_bytes(&s) > 0, i == 0);
+    close_fixture(&s);
+  }
+}
+
+static void nothing_is_handed_over_while_too_much_is_staged (void **state) {
+  fixture s;
+  strand_slot *slot = open_fixture(&s, STRAND_BATCH_NONE);
+  (void)state;
+  atomic_store(&slot->state, STRAND_SLOT_ENDED);
+  strand_handover_harvest(&s.handover, 1000000);
+  atomic_store(&s.consumer.staging.bytes, s.consumer.staging.limit);
+  admit_at(&s, s.assigned.partition, 1);
+  strand_handover_post(&s.handover, 1000000);
+  assert_false(strand_handover_out(&s.handover));
+  atomic_store(&s.consumer.staging.bytes, 0);
+  strand_handover_post(&s.handover, 1000000);
+  assert_true(strand_handover_out(&s.handover));
+  strand_handover_recall(&s.handover);
+  strand_handover_harvest(&s.handover, 1000000);
   close_fixture(&s);
 }
 
@@ -208,6 +325,11 @@ int main (void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_is_done_does_not_expire),
     cmocka_unit_test(what_is_done_of_a_revoked_partition_is_let_go),
+    cmocka_unit_test(what_a_record_produced_is_taken),
+    cmocka_unit_test(nothing_is_sent_of_a_revoked_partition),
+    cmocka_unit_test(nothing_is_sent_of_what_has_expired),
+    cmocka_unit_test(of_a_batch_only_what_is_done_is_taken),
+    cmocka_unit_test(nothing_is_handed_over_while_too_much_is_staged),
     cmocka_unit_test(a_failed_policy_is_told_once_an_attempt),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -110,14 +110,10 @@ static void refuse (strand_output *output, rd_kafka_resp_err_t err) {
   atomic_fetch_add_explicit(&s->staging->failed, 1, memory_order_relaxed);
 }
 
-static void fail (strand_outputs *o) {
-  o->failed = true;
-}
-
 static void fail_later (strand_outputs *o, rd_kafka_resp_err_t err,
                         int64_t now_us) {
   strand_outbox_hear(o->outbox, err, now_us);
-  fail(o);
+  o->failed = true;
   if (o->again_us > now_us) return;
   o->again_us = now_us + o->wait_us;
   o->wait_us *= 2;
@@ -129,7 +125,7 @@ static void fail_mixed (strand_outputs *o, strand_output *output,
                         rd_kafka_resp_err_t err, int64_t now_us) {
   char code[48], reason[300];
   output->alone = true;
-  fail(o);
+  o->failed = true;
   strand_alert_begin(&o->mixed, now_us, 0);
   if (!strand_alert_take_due(&o->mixed, now_us)) return;
   snprintf(reason, sizeof(reason),
@@ -276,7 +272,7 @@ void strand_outputs_again (strand_outputs *o, int64_t now_us) {
     settle_if_over(o, s);
   }
   o->out = 0;
-  fail(o);
+  o->failed = true;
   o->again_us = now_us + o->wait_us;
 }
 
