@@ -70,7 +70,9 @@ static const char *const fault_names[FAULT_COUNT] = {
   "alone",          "expire",
   "batch",          "linger",
   "rate",           "calls",
-  "refuse",         "sparse"
+  "refuse",         "sparse",
+  "send",           "ack_late",
+  "output_refused"
 };
 
 static world playing;

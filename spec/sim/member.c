@@ -208,6 +208,7 @@ static void revoke (world *w, int index) {
   sim_note(w, "revoke", p->owner, index, p->epoch, 0);
   stale = worker_revoked(w, index);
   waiting_revoked(w, index);
+  sending_revoked(w, index);
   strand_engine_revoke(w->members[p->owner].engine, p->live, on_visit, &v);
   CHECK(v.count == stale, "%d shards are held, not %d", stale, v.count);
   strand_ownership_unassign(&w->ownership, TOPIC, index, (unsigned)p->owner);
@@ -276,6 +277,7 @@ static void say_goodbye (world *w, const bool *gone) {
   for (; grace > 0; grace--) {
     worker_step(w);
     waiting_letter(w);
+    sending_step(w);
     worker_lease(w, sim_pick(w, w->member_count));
   }
   for (int m = 0; m < w->member_count; m++) {
@@ -316,6 +318,7 @@ void member_crash (world *w) {
   w->crashing = true;
   worker_drop(w);
   waiting_revoked(w, -1);
+  sending_revoked(w, -1);
   for (int m = 0; m < w->member_count; m++) {
     commit_drop(w, &w->members[m]);
     strand_engine_free(w->members[m].engine);
@@ -389,6 +392,7 @@ void member_check (world *w) {
     strand_engine_maintain(w->members[m].engine, w->now_us);
     check_retries(w, m);
     waiting_check(w, m);
+    sending_check(w, m);
   }
   for (int i = 0; i < w->partition_count; i++) {
     part *p = &w->parts[i];

@@ -210,7 +210,8 @@ void outcome_end (world *w, mlease *l) {
   strand_ending e = { STRAND_OUTCOME_DONE, 0, "because", 7 };
   e.kind = pick_kind(w, first_of(w, l));
   if (e.kind == STRAND_OUTCOME_DONE && !l->expired) {
-    outcome_done(w, l, 1);
+    if (sending_wanted(w, l)) sending_begin(w, l);
+    else outcome_done(w, l, 1);
     return;
   }
   e.delay_us = pick_delay(w, e.kind);

@@ -68,6 +68,15 @@ static void pick_shape (world *w) {
   throttle_make(w);
 }
 
+/* The same for what handlers produce. */
+static void pick_sending (world *w) {
+  world own = { .random = w->seed ^ UINT64_C(0xbb67ae8584caa73b) };
+  bool sends = w->faults[FAULT_SEND];
+  w->faults[FAULT_ACK_LATE] = sends && sim_chance(&own, 60);
+  w->faults[FAULT_OUTPUT_REFUSED] = sends && sim_chance(&own, 60);
+  w->send_random = sim_random(&own);
+}
+
 static void make_sparse (world *w) {
   world own = { .random = w->seed ^ UINT64_C(0x6a09e667f3bcc908) };
   for (int i = 0; i < w->partition_count; i++) {
@@ -82,6 +91,7 @@ static void make_world (world *w, uint64_t seed, int events) {
   w->now_us = 1000000;
   pick_faults(w);
   pick_later_faults(w);
+  pick_sending(w);
   pick_limits(w);
   pick_shape(w);
   count = events / 3 / w->partition_count + 1;
@@ -193,6 +203,7 @@ static void step (world *w) {
   int index = sim_pick(w, w->partition_count);
   int what = sim_pick(w, 100);
   w->now_us += sim_pick(w, 500);
+  sending_step(w);
   if (what < 12) log_read(w, index);
   else if (what < 45) worker_lease(w, m);
   else if (what < 83) worker_step(w);
@@ -239,6 +250,7 @@ static bool work (world *w) {
   }
   for (int n = w->lease_count * 2; n > 0; n--) any |= worker_step(w);
   while (waiting_letter(w)) any = true;
+  while (sending_step(w)) any = true;
   member_release(w, -1);
   return any;
 }
@@ -248,6 +260,7 @@ static bool work (world *w) {
 static void wait (world *w) {
   int64_t next = worker_next(w);
   if (waiting_next(w) < next) next = waiting_next(w);
+  if (sending_next(w) < next) next = sending_next(w);
   for (int m = 0; m < w->member_count; m++) {
     strand_engine *e = w->members[m].engine;
     int64_t due = strand_engine_commit_due(e, w->now_us);
@@ -314,6 +327,7 @@ static void free_world (world *w) {
   for (int i = 0; i < w->partition_count; i++) log_free(&w->parts[i]);
   free(w->leases);
   free(w->dead_letters);
+  free(w->sendings);
   free(w->releases);
 }
 

@@ -36,6 +36,8 @@
 **   I17 a batch waits for others as long as it lingers, and not where none
 **       can come; for the tokens of what it has; and nothing else that may
 **       start waits                                          linger.c
+**   I18 a record whose outputs are under way has left its shard, and is done
+**       by their acknowledgement alone              sending.c, worker.c
 **   and partitions are leased in turn                        worker.c
 ** and strand_engine_check every few steps.
 **
@@ -108,6 +110,9 @@ typedef enum fault {
   FAULT_CALLS,  /* max_in_flight */
   FAULT_REFUSE, /* the broker takes less metadata; how much, changes */
   FAULT_SPARSE, /* compaction left gaps wider than a lease */
+  FAULT_SEND,   /* handlers produce */
+  FAULT_ACK_LATE,
+  FAULT_OUTPUT_REFUSED, /* for ever */
   FAULT_COUNT
 } fault;
 
@@ -118,6 +123,7 @@ typedef enum slot_state {
   SLOT_PARKED,
   SLOT_RESOLVED, /* to be discarded, or sent */
   SLOT_LETTER,   /* its dead letter is under way */
+  SLOT_SENDING,  /* its outputs are under way */
   SLOT_DONE      /* or never there */
 } slot_state;
 
@@ -136,7 +142,7 @@ typedef struct slot {
   bool marked;   /* done, says the metadata this epoch began with */
   bool finished; /* a handler has returned */
   bool busy;     /* unordered: a lease of it is out */
-  bool alone;    /* was parked, and did not hold its shard */
+  bool alone;    /* was parked or refused, and did not hold its shard */
 } slot;
 
 typedef struct part {
@@ -191,6 +197,13 @@ typedef struct dead_letter {
   int part;
   int64_t due_us;
 } dead_letter;
+
+/* Outputs on their way. */
+typedef struct sending {
+  strand_record *record;
+  int part;
+  int64_t due_us;
+} sending;
 
 typedef struct bucket {
   double tokens;
@@ -285,6 +298,10 @@ typedef struct world {
   dead_letter *dead_letters;
   int letter_count;
   int letter_capacity;
+  uint64_t send_random; /* sending.c's stream */
+  sending *sendings;
+  int sending_count;
+  int sending_capacity;
   pending_release *releases;
   int release_count;
   int release_capacity;
@@ -397,6 +414,15 @@ bool waiting_resolve_all (world *w);
 void waiting_revoked (world *w, int index); /* -1: the process died */
 int64_t waiting_next (const world *w); /* when the next letter is answered */
 void waiting_check (world *w, int m);
+
+/* sending.c */
+/* Its first record, which is done, has produced something: begin. */
+bool sending_wanted (world *w, const mlease *l);
+void sending_begin (world *w, mlease *l);
+bool sending_step (world *w);               /* one that is due is answered */
+void sending_revoked (world *w, int index); /* -1: the process died */
+int64_t sending_next (const world *w);
+void sending_check (world *w, int m);
 
 /* throttle.c */
 void throttle_make (world *w);

@@ -49,7 +49,7 @@ static void refuse (world *w, const dead_letter *l, slot *s) {
       == STRAND_OK,
     "memory");
   s->state = SLOT_PARKED;
-  s->alone = w->config.park_alone && log_keyed(w, s);
+  s->alone = s->alone || (w->config.park_alone && log_keyed(w, s));
 }
 
 bool waiting_letter (world *w) {

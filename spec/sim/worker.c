@@ -13,12 +13,13 @@ static slot *slot_of (world *w, const mlease *l) {
 ** left. */
 static bool is_out_of_order (const slot *s) {
   if (s->alone) return s->state != SLOT_LEASED;
-  return !s->exists && s->state == SLOT_AWAY;
+  return s->state == SLOT_SENDING || (!s->exists && s->state == SLOT_AWAY);
 }
 
 /* It is not in the way of those behind it. */
 static bool is_gone (const slot *s) {
-  return s->state == SLOT_DONE || (s->alone && s->state == SLOT_PARKED)
+  return s->state == SLOT_DONE || s->state == SLOT_SENDING
+         || (s->alone && s->state == SLOT_PARKED)
          || (!s->exists && s->state == SLOT_AWAY);
 }
 

@@ -66,7 +66,8 @@ static strand_err skip_sent (strand_record *r, const char *reason,
   return STRAND_OK;
 }
 
-/* Back to those of its shard, as one that never started. */
+/* Back to those of its shard, of which later ones may run: as one that was
+** tried, it comes alone. */
 static void enter_again (strand_shard *s, strand_record *r) {
   if (strand_shard_keyed(s)) {
     s->partition->reentered = true;
@@ -92,6 +93,7 @@ static strand_err stop_after (strand_record *r, const char *reason,
   }
   tell_refused(r, reason, length);
   strand_record_tell(p, r, STRAND_NOTICE_STOP, reason, length, -1);
+  if (r->attempt < UINT16_MAX) r->attempt++;
   leave_sending(r);
   enter_again(s, r);
   strand_partition_unstall(p);

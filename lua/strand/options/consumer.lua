@@ -207,7 +207,7 @@ local function letters_of(checked)
   local own = checked.producer or {}
   if not (checked.dead_letter or checked.producer) then return nil end
   local flat = checked.dead_letter or {}
-  flat.produces = checked.producer ~= nil
+  if checked.producer then flat.produces = true end
   flat.kafka = properties.overlay(checked.kafka, own.kafka or {})
   flat.partitioner = own.partitioner or common.partitioner.default
   return flat
