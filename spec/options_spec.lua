@@ -126,6 +126,8 @@ describe("a wrong consumer option", function()
       "option 'dead_letter.max_reason': whole number of bytes from 0 to 16384" },
     { valid { dead_letter = { topic = "d", allow_value_drop = 1 } },
       "option 'dead_letter.allow_value_drop': true or false expected, got 1" },
+    { valid { max_staged_bytes = 0 },
+      "option 'max_staged_bytes': whole number of bytes from 1 to" },
     { valid { deadletter = { topic = "d" } },
       "unknown option 'deadletter' (did you mean 'dead_letter'?)" },
     { valid { dead_letter = { topic = "d" }, producer = { partitioner = "md5" } },

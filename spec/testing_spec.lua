@@ -183,6 +183,55 @@ describe("strand.testing.context", function()
   end)
 end)
 
+describe("what a handler produces in a test", function()
+  local record = testing.record { key = "k", value = "v" }
+  local function run(handler, subject) return testing.run(handler, subject or record) end
+
+  it("is in the result, in order, as it was given", function()
+    local result = run(function(r, context)
+      context:produce { topic = "a", key = r.key, value = r.value, partition = 3, timestamp = 1.5,
+        headers = { { "b", "1" }, { "b" } } }
+      context:produce { topic = "b", partition_key = "p" }
+    end)
+    assert.same({ { topic = "a", key = "k", value = "v", partition = 3, timestamp = 1.5,
+      headers = { { "b", "1" }, { "b" } } }, { topic = "b", partition_key = "p" } }, result.produced)
+  end)
+
+  it("is nothing unless the record is done", function()
+    local function ends(outcome)
+      return run(function(_, context)
+        context:produce { topic = "a" }
+        return outcome(context)
+      end).produced
+    end
+    assert.same({}, ends(function() error "no" end))
+    assert.same({}, ends(function(context) return context:skip() end))
+    assert.same({ { topic = "a" } }, ends(function() end))
+  end)
+
+  it("belongs, in a batch, to its record", function()
+    local results = run(function(batch)
+      batch:produce(2, { topic = "b", value = "2" })
+      batch:produce(1, { topic = "b", value = "1" })
+      batch:produce(2, { topic = "b", value = "3" })
+      batch:fail(1, "no")
+    end, { record, testing.record {} })
+    assert.same({}, results[1].produced)
+    assert.same({ { topic = "b", value = "2" }, { topic = "b", value = "3" } }, results[2].produced)
+  end)
+
+  it("is checked by the rules of producer:send", function()
+    local result = run(function(_, context) context:produce { topic = "a", vlaue = "v" } end)
+    assert.equal("failed", result.kind)
+    assert.matches("unknown option 'vlaue' %(did you mean 'value'%?%)", result.reason)
+    result = run(function(batch, context) context:produce { topic = batch[1].topic } end, { record })
+    assert.matches("each output belongs to a record", result[1].reason)
+    result = run(function(batch) batch:produce(2, { topic = "a" }) end, { record })
+    assert.matches("the number of a record expected, 1 to 1", result[1].reason)
+    assert.has_error(function() testing.context():produce { topic = "a" } end)
+  end)
+end)
+
 it("the record outlives what made it", function()
   local records = {}
   for i = 1, 200 do records[i] = testing.record { key = "k" .. i } end
