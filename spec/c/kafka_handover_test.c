@@ -232,7 +232,9 @@ static void nothing_is_sent_of_what_has_expired (void **state) {
   (void)state;
   leave_produced(&s, slot);
   atomic_store(&slot->done, STRAND_SLOT_EXPIRED);
-  strand_slot_outcome(s.handover.batches, slot)->kind = STRAND_OUTCOME_FAILED;
+  *strand_slot_outcome(s.handover.batches,
+                       slot) = (strand_outcome){ .kind = STRAND_OUTCOME_FAILED,
+                                                 .delay_us = -1 };
   slot->has_outcome = true;
   atomic_store(&slot->state, STRAND_SLOT_ENDED);
   strand_handover_harvest(&s.handover, 1000000);

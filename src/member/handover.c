@@ -436,6 +436,9 @@ void strand_handover_check (const strand_handover *h) {
   assert(spares == h->spare_count && spares <= SPARE_MAX); /* (1) */
   for (uint32_t i = 0; newest != NULL && i < newest->count; i++) {
     if (!newest->slots[i].settled) open++;
+    else
+      assert(newest->taken[i] == NULL
+             && atomic_load(&newest->staged[i]) == NULL); /* (3) */
   }
   assert(newest == NULL || newest->open == open); /* (2) */
   (void)spares;

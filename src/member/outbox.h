@@ -9,7 +9,8 @@
 **   (1) Where there is a client there is its queue.
 **   (2) It is full only while something is out: a report empties it.
 **   (3) What is to be out alone is.
-**   (4) While one waits to be out alone, nothing else is sent.
+**
+** While one waits to be out alone nothing else is sent, so that it gets there.
 **
 ** Thread: owner, but for the functions that say otherwise.
 */
@@ -112,8 +113,8 @@ bool strand_outbox_has_room (const strand_outbox *o, bool alone,
 void strand_outbox_claim (strand_outbox *o, const void *opaque);
 /* It is not sent any more: others may be. */
 void strand_outbox_waive (strand_outbox *o, const void *opaque);
-/* Takes 'headers' (NULL: none). Its report comes with 'opaque', which begins with a
-** strand_sent (staged.h). */
+/* Takes 'headers' (NULL: none). Its report comes with 'opaque', which begins
+** with a strand_sent (staged.h). */
 rd_kafka_resp_err_t strand_outbox_send (strand_outbox *o,
                                         const strand_outgoing *record,
                                         rd_kafka_headers_t *headers,

@@ -5,7 +5,6 @@
 
 #include <assert.h>
 
-#include "codec/utf8.h"
 #include "kafka/errors.h"
 
 #define AGAIN_FIRST_US 100000
@@ -282,14 +281,12 @@ void strand_outputs_again (strand_outputs *o, int64_t now_us) {
 
 static strand_err tell_refused (strand_outputs *o, strand_staged *s,
                                 int64_t now_us) {
-  char reason[STRAND_REASON_MAX];
-  size_t length;
+  char reason[400]; /* all of it is ASCII */
   snprintf(reason, sizeof(reason), "output to topic '%s' refused: %s",
            strand_output_topic(s->refused),
            rd_kafka_err2str((rd_kafka_resp_err_t)s->err));
-  length = strand_utf8_cut(reason, strlen(reason), sizeof(reason));
   return strand_engine_output_refused(o->owner->engine, &s->record, reason,
-                                      length, now_us);
+                                      strlen(reason), now_us);
 }
 
 static void tell_engine (strand_outputs *o, int64_t now_us) {

@@ -159,7 +159,7 @@ consumer.fields = fields {
     default_doc = '`"dead_letter"` with `dead_letter`, else `"park"`',
     doc = "what becomes of a record that is not tried again" },
   "dead_letter", group { members = dead_letter, doc = "the topic for records that were given up" },
-  "producer", group { members = producer_of_consumer, 
+  "producer", group { members = producer_of_consumer,
     doc = "what sends dead letters and what handlers produce; with it `context:produce` works, "
       .. "also with `producer = {}`" },
   "parked_holds", enum { "shard", "record", default = "shard",
