@@ -99,12 +99,12 @@ static void letters_go_with_their_partition (void **state) {
   (void)state;
   strand_list_init(&assigned.dead_letters);
   strand_partition_set_opaque(p, &assigned);
-  strand_dead_letters_init(&dead_letters, NULL, &outbox, NULL, NULL);
+  strand_dead_letters_init(&dead_letters, NULL, &outbox, NULL);
   for (int i = 0; i < 3; i++) {
     assert_true(strand_dead_letters_take(&dead_letters, p, &records[i]));
   }
   strand_dead_letters_check(&dead_letters);
-  strand_dead_letters_forget(&assigned);
+  strand_dead_letters_forget(&dead_letters, &assigned);
   strand_dead_letters_check(&dead_letters);
   assert_true(strand_list_empty(&assigned.dead_letters));
   assert_true(strand_list_empty(&dead_letters.ready));
