@@ -66,6 +66,12 @@ bool strand_client_open (strand_client *client, rd_kafka_type_t kind,
   return false;
 }
 
+bool strand_client_open_transactions (strand_client *client) {
+  client->transaction = strand_transaction_calls_new(client->handle,
+                                                     client->wake_fd);
+  return client->transaction != NULL;
+}
+
 bool strand_client_token (strand_client *client, const char *token,
                           int64_t expires_ms, const char *principal,
                           strand_failure *failure) {
@@ -80,6 +86,7 @@ bool strand_client_token (strand_client *client, const char *token,
 
 /* Every step may wait: for one of its calls, for librdkafka's threads. */
 static void destroy (strand_client *client) {
+  strand_transaction_calls_free(client->transaction);
   strand_calls_free(client->calls);
   if (client->queue != NULL) {
     rd_kafka_queue_io_event_enable(client->queue, -1, NULL, 0);
@@ -118,6 +125,8 @@ static bool wait_end (strand_client *client, double deadline) {
 bool strand_client_end (strand_client *client, double deadline) {
   pthread_t thread;
   if (client->calls != NULL) strand_calls_stop(client->calls);
+  if (client->transaction != NULL)
+    strand_transaction_calls_stop(client->transaction);
   if (!strand_thread_start(&thread, run, client)) {
     destroy(client); /* no thread to be had: then here, as long as it takes */
     client_free(client);

@@ -19,6 +19,7 @@
 #include "kafka/calls.h"
 #include "kafka/log.h"
 #include "kafka/placement.h"
+#include "kafka/transaction_calls.h"
 
 typedef struct strand_client {
   strand_opaque opaque; /* first: what rd_kafka_opaque gives */
@@ -27,6 +28,7 @@ typedef struct strand_client {
   rd_kafka_t *handle;
   rd_kafka_queue_t *queue; /* reports and errors */
   strand_calls *calls;
+  strand_transaction_calls *transaction; /* NULL: without transactions */
   int wake_fd;      /* a copy: the producer closes its own */
   strand_lock lock; /* of the two below */
   strand_condition changed;
@@ -44,6 +46,9 @@ strand_client *strand_client_new (strand_log *log, int fd,
 bool strand_client_open (strand_client *client, rd_kafka_type_t kind,
                          rd_kafka_conf_t *conf, int events,
                          strand_failure *failure);
+
+/* An open one with a transactional.id. False when memory runs out. */
+bool strand_client_open_transactions (strand_client *client);
 
 /* For SASL OAUTHBEARER. False and a failure ("OAUTH") when librdkafka refuses
 ** it. */
