@@ -788,7 +788,13 @@ describe("the options of a producer", function()
     { with { partitioner = 1 }, "option 'partitioner': one of murmur2_random" },
     { with { topics = { "^a" } }, "option 'topics[1]': '^a' is no name of a topic" },
     { with { group = 1 }, "unknown option 'group'" },
-    { with { transactional_id = "t" }, "unknown option 'transactional_id'" },
+    { with { transactional_id = "" }, "option 'transactional_id': string expected, got an empty one" },
+    { with { transactional_id = "t", transaction_timeout = 0.5 },
+      "option 'transaction_timeout': seconds from 1 to 86400 expected, got 0.5" },
+    { with { transaction_timeout = 5 }, "option 'transaction_timeout': only with 'transactional_id'" },
+    { with { transactional = "t" }, "(did you mean 'transactional_id'?)" },
+    { with { kafka = { ["bootstrap.servers"] = "b", ["transactional.id"] = "t" } },
+      "the option 'transactional_id' of strand.producer is for that" },
     { with { max_queued_records = 0 }, "option 'max_queued_records': whole number from 1" },
   })
 end)

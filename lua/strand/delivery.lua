@@ -66,17 +66,17 @@ function delivery.list()
 end
 
 -- Of a record that is sent next, which send(id) does: known before that, since
--- afterwards nothing may fail. -> delivery, or what send gave: nil or false, message, code
+-- afterwards nothing may fail. -> delivery, or what send gave: nil or false, message, code, flags
 function delivery.open(producer, topic, send)
   local list = producer.deliveries
   local id = list.last_id + 1
   local self = setmetatable({ core = producer.core, producer = producer, topic = topic,
     report = false }, class.metatable)
   list.last_id, list.by_id[id] = id, self
-  local ok, message, code = send(id)
+  local ok, message, code, flags = send(id)
   if ok then return self end
   list.by_id[id] = nil
-  return ok, message, code
+  return ok, message, code, flags
 end
 
 -- The producer is closed, and no more reports will come.

@@ -17,11 +17,13 @@
 --      hash_key | nil, id | false, timeout | nil) -> true | nil, message, code ("QUEUE_FULL", ...)
 --                         headers { name, value or false, name, ... }; timestamp in seconds;
 --                         hash_key: what to hash in place of the key; id: comes back with the
---                         report; timeout: it has failed if it is not acknowledged by then
+--                         report; timeout: it has failed if it is not acknowledged by then;
+--                         flags in the fourth place: its transaction has failed
 -- core.plain_send(method), core.plain_send_batch(method) -> the method 'send' or 'send_batch' of
 --                         a producer of Lua's, in C. The producer is plain where its userdata
 --                         stands as 'plain'. What is not (src/lua/plain_record.h) is for 'method'
--- core.send_async_plain(producer, record, id) -> false: not plain, and nothing is done; else as send
+-- core.send_async_plain(producer, record, id) -> false: not plain, or there is no transaction to
+--                         send it in; then nothing is done. Else as send
 -- partitions(topic)    -> count | nil, message, "NO_METADATA" (and asks for it)
 -- next_delivery(by_id, metatable) -> report | nil   only with flat.has_on_delivery; else C
 --                         counts. { topic, partition, offset, timestamp, key, latency,
@@ -40,6 +42,7 @@
 -- flush_begin()        sends without lingering until nothing is outstanding, whoever waits
 --                         for it: the report that makes it so makes fd readable
 -- hurry(boolean)       true: somebody waits, nothing lingers; false, for each true: no longer
+-- transact(...), transaction_state(), transaction_misuse(goal): see transactions.lua
 -- close(timeout)       -> report { sent, delivered, failed, purged, seconds }: what is outstanding
 --                         is purged; the last reports are there for next_delivery()
 -- stats()              -> table
@@ -52,6 +55,7 @@ local properties = require "strand.properties"
 local dispatcher = require "strand.dispatcher"
 local schema = require "strand.schema"
 local text = require "strand.text"
+local transactions = require "strand.transactions"
 
 local producer = {}
 
@@ -93,16 +97,21 @@ local function placed(self, record, given)
   return true, partition, hash_key
 end
 
-local function send(self, record, partition, hash_key, id)
+local function queue(self, record, partition, hash_key, id)
   return self.core:send(record.topic, record.key, record.value, record.headers,
     record.timestamp, partition, hash_key, id, record.timeout)
 end
 
--- -> delivery | nil, message, code
+-- -> true | nil, message, code, flags
+local function send(self, record, partition, hash_key)
+  return transactions.sent(queue(self, record, partition, hash_key, false))
+end
+
+-- -> delivery | nil, message, code, flags
 local function send_expected(self, record, partition, hash_key)
-  return delivery.open(self, record.topic, function(id)
-    return send(self, record, partition, hash_key, id)
-  end)
+  return transactions.sent(delivery.open(self, record.topic, function(id)
+    return queue(self, record, partition, hash_key, id)
+  end))
 end
 
 -- Methods -------------------------------------------------------------------
@@ -113,10 +122,11 @@ function methods:send(given)
   local record = check.send(given, self.partition_key)
   local ok, partition, hash_key = placed(self, record, given)
   if not ok then return nil, partition, hash_key end
-  return send(self, record, partition, hash_key, false)
+  return send(self, record, partition, hash_key)
 end
 
--- As 'send' below: C reads it first. -> delivery | nil, message, code | false: not plain
+-- As 'send' below: C reads it first.
+-- -> delivery | nil, message, code, flags | false: not plain, or to be raised
 local function send_async_plain(self, given)
   if not self.plain or type(given) ~= "table" then return false end
   return delivery.open(self, rawget(given, "topic"), function(id)
@@ -125,8 +135,8 @@ local function send_async_plain(self, given)
 end
 
 function methods:send_async(given)
-  local sent, message, code = send_async_plain(self, given)
-  if sent ~= false then return sent, message, code end
+  local sent, message, code, flags = send_async_plain(self, given)
+  if sent ~= false then return sent, message, code, flags end
   local record = check.send_async(given, self.partition_key)
   local ok, partition, hash_key = placed(self, record, given)
   if not ok then return nil, partition, hash_key end
@@ -149,17 +159,17 @@ function methods:send_batch(given)
   for i, place in ipairs(all_placed(self, records, given)) do
     local ok, partition, hash_key = place[1], place[2], place[3]
     if not ok then return i - 1, partition, hash_key end
-    local message, code
-    ok, message, code = send(self, records[i], partition, hash_key, false)
-    if not ok then return i - 1, message, code end
+    local message, code, flags
+    ok, message, code, flags = send(self, records[i], partition, hash_key)
+    if not ok then return i - 1, message, code, flags end
   end
   return #records
 end
 
--- As soon as the queue has room for it. -> delivery | nil, message, code
+-- As soon as the queue has room for it. -> delivery | nil, message, code, flags
 local function send_patiently(self, deadline, record, partition, hash_key)
   local timeout = record.timeout
-  local sent, message, code = send_expected(self, record, partition, hash_key)
+  local sent, message, code, flags = send_expected(self, record, partition, hash_key)
   while code == "QUEUE_FULL" do
     if core.now() >= deadline then
       return nil, ("%s, and was for %.14g s"):format(message, timeout), code
@@ -167,9 +177,9 @@ local function send_patiently(self, deadline, record, partition, hash_key)
     wait(self, deadline)
     self.dispatcher:serve()
     record.timeout = math.max(0, deadline - core.now())
-    sent, message, code = send_expected(self, record, partition, hash_key)
+    sent, message, code, flags = send_expected(self, record, partition, hash_key)
   end
-  return sent, message, code
+  return sent, message, code, flags
 end
 
 local LATE = 1 -- the record's own timer is not
@@ -185,11 +195,12 @@ local function awaited(sent, deadline, timeout)
   return nil, ("topic '%s': %s"):format(report.topic, report.error), report.code, report
 end
 
+-- -> report | nil, message, code, report or flags: as it was sent or not
 local function send_and_wait(self, record, partition, hash_key)
   local timeout = record.timeout
   local deadline = core.now() + timeout
-  local sent, message, code = send_patiently(self, deadline, record, partition, hash_key)
-  if not sent then return nil, message, code end
+  local sent, message, code, flags = send_patiently(self, deadline, record, partition, hash_key)
+  if not sent then return nil, message, code, flags end
   return awaited(sent, deadline, timeout)
 end
 
@@ -198,10 +209,10 @@ function methods:send_wait(given)
   local placed_well, partition, hash_key = placed(self, record, given)
   if not placed_well then return nil, partition, hash_key end
   self.core:hurry(true)
-  local ok, answer, message, code, report = pcall(send_and_wait, self, record, partition, hash_key)
+  local ok, answer, message, code, more = pcall(send_and_wait, self, record, partition, hash_key)
   self.core:hurry(false)
   if not ok then error(answer, 0) end
-  return answer, message, code, report
+  return answer, message, code, more
 end
 
 local function flush(self, timeout)
@@ -241,6 +252,8 @@ function methods:configure(given)
   return self.core:configure(changes.max_queued_records, changes.max_queued_bytes)
 end
 
+transactions.add_to(methods)
+
 function lasting:stats()
   return self.core:stats()
 end
@@ -250,8 +263,12 @@ local PURGE_TIMEOUT = 1
 function lasting:close(given)
   local timeout = check.close(given).timeout
   if not self.report then
-    flush(self, timeout)
-    self.report = text.report(self.core:close(PURGE_TIMEOUT))
+    local deadline = core.now() + timeout
+    local ended = transactions.close(self, timeout)
+    if not ended then flush(self, math.max(0, deadline - core.now())) end
+    local report = text.report(self.core:close(PURGE_TIMEOUT))
+    report.transaction = ended
+    self.report = report
   end
   self.dispatcher:finish() -- again: where it raised, something is left
   delivery.end_all(self)

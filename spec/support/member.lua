@@ -203,13 +203,23 @@ function member.tool(command, ...)
   return member.tool_at(helper.broker(), command, ...)
 end
 
-function member.tool_at(broker, command, ...)
+local function run_tool(broker, path, command, ...)
   local words = { member.program "tool", command, broker }
   for i = 1, select("#", ...) do
     words[#words + 1] = "'" .. tostring((select(i, ...))) .. "'"
   end
-  local ok = os.execute(table.concat(words, " ") .. " 2> /dev/null")
+  local output = path and (" > '%s'"):format(path) or ""
+  local ok = os.execute(table.concat(words, " ") .. output .. " 2> /dev/null")
   assert(ok == true or ok == 0, command .. " failed")
+end
+
+function member.tool_at(broker, command, ...)
+  run_tool(broker, nil, command, ...)
+end
+
+--- What it prints goes to the file 'path'.
+function member.tool_to(path, command, ...)
+  run_tool(helper.broker(), path, command, ...)
 end
 
 return member

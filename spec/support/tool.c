@@ -7,6 +7,8 @@
 **       as another client of the group, which must be empty
 **   tool transact BROKER TOPIC PARTITION commit|abort COUNT
 **       COUNT records in one transaction
+**   tool read BROKER TOPIC PARTITION committed|uncommitted
+**       prints each value, on a line, up to where the partition ends for it
 **   tool stamp BROKER TOPIC PARTITION TIMESTAMP
 **       one record of that time in milliseconds, which may be 0; the broker
 **       must be the partition's leader
@@ -20,6 +22,7 @@
 #include <netdb.h>
 #include <poll.h>
 #include <stdint.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,6 +139,41 @@ static void transact (char **arg) {
     check_error("commit", rd_kafka_commit_transaction(rk, WAIT_MS));
   }
   else check_error("abort", rd_kafka_abort_transaction(rk, WAIT_MS));
+  rd_kafka_destroy(rk);
+}
+
+static void set (rd_kafka_conf_t *conf, const char *name, const char *value) {
+  char error[512];
+  if (rd_kafka_conf_set(conf, name, value, error, sizeof(error))
+      != RD_KAFKA_CONF_OK)
+    die(name, error);
+}
+
+static void read_all (char **arg) {
+  char error[512], level[32];
+  rd_kafka_conf_t *conf = rd_kafka_conf_new();
+  rd_kafka_topic_partition_list_t *list = place(arg[1], arg[2], "0");
+  rd_kafka_t *rk;
+  bool ended = false;
+  snprintf(level, sizeof(level), "read_%s", arg[3]);
+  set(conf, "bootstrap.servers", arg[0]);
+  set(conf, "group.id", "tool");
+  set(conf, "enable.auto.commit", "false");
+  set(conf, "enable.partition.eof", "true");
+  set(conf, "isolation.level", level);
+  rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, error, sizeof(error));
+  if (rk == NULL) die("client", error);
+  check("assign", rd_kafka_assign(rk, list));
+  rd_kafka_topic_partition_list_destroy(list);
+  while (!ended) {
+    rd_kafka_message_t *message = rd_kafka_consumer_poll(rk, 1000);
+    if (message == NULL) continue;
+    ended = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+      printf("%.*s\n", (int)message->len, (const char *)message->payload);
+    rd_kafka_message_destroy(message);
+  }
+  rd_kafka_consumer_close(rk);
   rd_kafka_destroy(rk);
 }
 
@@ -269,13 +307,6 @@ static void assigned (rd_kafka_t *rk, rd_kafka_resp_err_t err,
   fflush(stdout);
 }
 
-static void set (rd_kafka_conf_t *conf, const char *name, const char *value) {
-  char error[512];
-  if (rd_kafka_conf_set(conf, name, value, error, sizeof(error))
-      != RD_KAFKA_CONF_OK)
-    die(name, error);
-}
-
 static int input_ended (void) {
   struct pollfd input = { 0, POLLIN, 0 };
   char byte;
@@ -310,6 +341,7 @@ int main (int argc, char **argv) {
   if (argc == 7 && strcmp(argv[1], "acl") == 0) acl(argv + 2);
   else if (argc == 8 && strcmp(argv[1], "commit") == 0) commit(argv + 2);
   else if (argc == 7 && strcmp(argv[1], "transact") == 0) transact(argv + 2);
+  else if (argc == 6 && strcmp(argv[1], "read") == 0) read_all(argv + 2);
   else if (argc == 6 && strcmp(argv[1], "stamp") == 0) stamp(argv + 2);
   else if (argc == 6 && strcmp(argv[1], "ignore") == 0) ignore(argv + 2);
   else die("usage", "see tool.c");

@@ -90,3 +90,9 @@ void strand_placement_install (rd_kafka_conf_t *conf,
   rd_kafka_topic_conf_set_partitioner_cb(topics, place);
   rd_kafka_topic_conf_set_opaque(topics, placement);
 }
+
+void strand_placement_renew (rd_kafka_conf_t *conf,
+                             strand_placement *placement) {
+  rd_kafka_topic_conf_set_opaque(rd_kafka_conf_get_default_topic_conf(conf),
+                                 placement);
+}

@@ -39,4 +39,8 @@ int strand_placement_label (void *opaque);
 void strand_placement_install (rd_kafka_conf_t *conf,
                                strand_placement *placement);
 
+/* A copy of that 'conf', for a client with a placement of its own. */
+void strand_placement_renew (rd_kafka_conf_t *conf,
+                             strand_placement *placement);
+
 #endif

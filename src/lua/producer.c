@@ -16,6 +16,7 @@
 #include "lua/producer_results.h"
 #include "lua/producer_sending.h"
 #include "lua/properties.h"
+#include "lua/transactions.h"
 #include "lua/worker/handler.h"
 #include "producer/producer.h"
 
@@ -255,6 +256,25 @@ static int producer_close (lua_State *L) {
   return 1;
 }
 
+/* transact(goal, timeout) */
+static int producer_transact (lua_State *L) {
+  if (strand_is_forked(strand_check_any_producer(L)->generation))
+    return strand_push_forked(L);
+  return strand_transact(L, strand_check_open_producer(L));
+}
+
+static int producer_transaction_state (lua_State *L) {
+  if (strand_is_forked(strand_check_any_producer(L)->generation))
+    return strand_push_forked(L);
+  return strand_push_transaction_state(L, strand_check_open_producer(L));
+}
+
+static int producer_transaction_misuse (lua_State *L) {
+  if (strand_is_forked(strand_check_any_producer(L)->generation))
+    return strand_push_forked(L);
+  return strand_push_transaction_misuse(L, strand_check_open_producer(L));
+}
+
 static int64_t undelivered (strand_producer *kafka) {
   strand_producer_counts counts;
   strand_producer_refresh_counts(kafka, &counts);
@@ -303,6 +323,9 @@ static void read_options (lua_State *L, strand_producer_options *options) {
                                                    0, STRAND_INT_MAX);
   options->max_queued_bytes = strand_field_count(L, 1, "max_queued_bytes", 0,
                                                  STRAND_INT_MAX);
+  options->transactional_id = strand_field_text(L, 1, "transactional_id");
+  options->transaction_timeout = strand_field_number(L, 1,
+                                                     "transaction_timeout", 0);
   options->reports_all = strand_field_boolean(L, 1, "has_on_delivery");
   options->keeps_log = strand_field_boolean(L, 1, "has_log");
 }
@@ -344,6 +367,9 @@ static const luaL_Reg methods[] = {
   { "flush_begin", producer_flush_begin },
   { "hurry", producer_hurry },
   { "configure", producer_configure },
+  { "transact", producer_transact },
+  { "transaction_state", producer_transaction_state },
+  { "transaction_misuse", producer_transaction_misuse },
   { "close", producer_close },
   { "stats", producer_stats },
   { NULL, NULL },

@@ -4,25 +4,35 @@
 #include "lua/producer_sending.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 #include "lua/compat.h"
 #include "lua/outgoing.h"
 #include "lua/producer_object.h"
+#include "lua/transactions.h"
+
+/* True, or what kept the record from being sent. */
+static int push_sent (lua_State *L, const strand_producer *kafka, bool sent,
+                      const strand_failure *failure) {
+  if (!sent) return strand_push_send_failure(L, kafka, failure);
+  lua_pushboolean(L, 1);
+  return 1;
+}
 
 /* send(topic, key, value, headers, timestamp, partition, hash_key, id,
 ** timeout) */
 static int producer_send (lua_State *L) {
   strand_outgoing record;
+  strand_producer *kafka;
   strand_failure failure;
   int64_t id;
   if (strand_is_forked(strand_check_any_producer(L)->generation))
     return strand_push_forked(L);
   lua_settop(L, 10);
   id = strand_read_outgoing(L, &record);
-  return strand_push_done(
-    L,
-    strand_producer_send(strand_check_open_producer(L), &record, id, &failure),
-    &failure);
+  kafka = strand_check_open_producer(L);
+  return push_sent(
+    L, kafka, strand_producer_send(kafka, &record, id, &failure), &failure);
 }
 
 /* The userdata of a producer of Lua's, the first argument, that is as it is
@@ -59,31 +69,39 @@ static bool read_plain (lua_State *L, const strand_producer_object *self,
   return self != NULL && strand_plain_record_read(L, 2, &self->names, plain);
 }
 
+/* There is no transaction to send it in: nothing is done, and the method of
+** Lua raises that, with the words it has for it. */
+static bool is_misuse (const strand_failure *failure) {
+  return strcmp(failure->code, "NO_TRANSACTION") == 0;
+}
+
 /* send(producer, record), of Lua's class */
 static int send_one (lua_State *L) {
   strand_plain_record plain;
   strand_failure failure;
   strand_producer_object *self = plain_self(L);
+  bool sent;
   if (!read_plain(L, self, &plain)) return call_checked(L);
-  return strand_push_done(
-    L, strand_producer_send(self->kafka, &plain.record, 0, &failure),
-    &failure);
+  sent = strand_producer_send(self->kafka, &plain.record, 0, &failure);
+  if (!sent && is_misuse(&failure)) return call_checked(L);
+  return push_sent(L, self->kafka, sent, &failure);
 }
 
 /* send_async_plain(producer, record, id) -> false, with nothing done: something
-** is not plain; or as send */
+** is not plain, or misuse; or as send */
 static int send_async_plain (lua_State *L) {
   strand_plain_record plain;
   strand_failure failure;
   int64_t id = strand_check_int64(L, 3);
   strand_producer_object *self = plain_self(L);
-  if (!read_plain(L, self, &plain)) {
-    lua_pushboolean(L, 0);
-    return 1;
-  }
-  return strand_push_done(
-    L, strand_producer_send(self->kafka, &plain.record, id, &failure),
-    &failure);
+  bool is_plain = read_plain(L, self, &plain);
+  bool sent = is_plain
+              && strand_producer_send(self->kafka, &plain.record, id,
+                                      &failure);
+  if (is_plain && (sent || !is_misuse(&failure)))
+    return push_sent(L, self->kafka, sent, &failure);
+  lua_pushboolean(L, 0);
+  return 1;
 }
 
 /* The record at this place in the list, the second argument. */
@@ -107,22 +125,27 @@ static int count_plain (lua_State *L, const strand_producer_object *self) {
 }
 
 /* send_batch(producer, list), of Lua's class. What was plain once is so again:
-** Lua is not entered. */
+** Lua is not entered. No transaction ends meanwhile: if there is none for one,
+** there is none for the first. */
 static int send_batch (lua_State *L) {
   strand_plain_record plain;
   strand_failure failure;
   strand_producer_object *self = plain_self(L);
   int count = self != NULL ? count_plain(L, self) : -1;
-  int sent = 0;
+  int sent = 0, results;
   if (count < 0) return call_checked(L);
   while (sent < count && read_item(L, self, sent + 1, &plain)
          && strand_producer_send(self->kafka, &plain.record, 0, &failure))
     sent++;
   lua_pushinteger(L, sent);
   if (sent == count) return 1;
-  lua_pushstring(L, failure.message);
-  lua_pushstring(L, failure.code);
-  return 3;
+  if (is_misuse(&failure)) {
+    lua_pop(L, 1);
+    return call_checked(L);
+  }
+  results = strand_push_send_failure(L, self->kafka, &failure);
+  lua_remove(L, -results); /* its nil: the count is there */
+  return results;
 }
 
 static int producer_partitions (lua_State *L) {

@@ -66,6 +66,7 @@ static void add (strand_deliveries *d, strand_delivery *report) {
 /* NULL: memory ran out for it, and it was counted all the same. */
 static void give (strand_deliveries *d, strand_delivery *report) {
   if (report == NULL) return;
+  if (d->aborts) strand_delivery_abort(report);
   if (d->taken || report->id != 0) {
     add(d, report);
     return;

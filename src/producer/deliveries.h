@@ -50,6 +50,7 @@ typedef struct strand_deliveries {
   strand_delivery *last;
   strand_pending_reports pending; /* a part: used as pending_reports.h says */
   strand_delivery_counts counts;  /* read by who has this */
+  bool aborts; /* what is purged is of a transaction that is aborted */
 } strand_deliveries;
 
 /* 'taken': by strand_deliveries_next; else what failed is said in the log,

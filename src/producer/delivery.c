@@ -3,6 +3,7 @@
 */
 #include "producer/delivery.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +49,12 @@ void strand_delivery_fill (strand_delivery *report,
 void strand_delivery_time_out (strand_delivery *report) {
   set_failed(report, RD_KAFKA_RESP_ERR__TIMED_OUT,
              "not acknowledged within its timeout; it may still be");
+}
+
+void strand_delivery_abort (strand_delivery *report) {
+  if (strand_error_kind_of(report->err) != STRAND_ERROR_PURGED) return;
+  snprintf(report->code, sizeof(report->code), "ABORTED");
+  report->error = "the transaction was aborted before the record was sent";
 }
 
 strand_delivery *strand_delivery_new (const rd_kafka_message_t *message) {

@@ -40,7 +40,9 @@ void strand_delivery_fill (strand_delivery *delivery,
                            const rd_kafka_message_t *message);
 /* or it did not within the record's own time. */
 void strand_delivery_time_out (strand_delivery *delivery);
-/* The first two; NULL when memory runs out. */
+/* If it was purged, then by the end of its transaction: its code is ABORTED. */
+void strand_delivery_abort (strand_delivery *delivery);
+/* The first two of these; NULL when memory runs out. */
 strand_delivery *strand_delivery_new (const rd_kafka_message_t *message);
 /* Nobody takes it: what failed is said in the log. Not what was given up:
 ** whoever closes says how many. */

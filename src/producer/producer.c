@@ -8,36 +8,20 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "kafka/client.h"
-#include "producer/bounds.h"
-#include "producer/deliveries.h"
-#include "producer/flushing.h"
-#include "producer/readiness.h"
-#include "producer/unacked.h"
+#include "producer/producer_own.h"
 
 #define PURGE_AGAIN_MS 100
 #define END_GRACE 0.25 /* seconds for librdkafka's threads to end */
 #define ANSWER_MS 1000 /* for a broker to prove that it is there after all */
 
-struct strand_producer {
-  strand_client *client; /* NULL: closed */
-  strand_log *log;
-  strand_producer_limits limits;
-  strand_deliveries deliveries;
-  strand_producer_events events;
-  strand_flushing flushing;
-  strand_unacked unacked;
-  strand_bounds bounds;
-  strand_readiness readiness;
-  bool held;         /* taken, and not given on */
-  bool kept;         /* the same, by strand_producer_keep */
-  bool oauth_wanted; /* a token is due */
-  bool unreachable;  /* all brokers were down, none has reported since */
-  bool detached;     /* closed, and librdkafka had not ended in time */
-};
-
 static int64_t outstanding (const strand_producer *p) {
   return p->deliveries.counts.outstanding;
+}
+
+/* A commit waits for the overdue, too: they are of the transaction. */
+static int64_t unflushed (const strand_producer *p) {
+  return strand_producer_is_transactional(p) ? p->bounds.records
+                                             : outstanding(p);
 }
 
 static int64_t due_us (const strand_producer *p) {
@@ -85,6 +69,8 @@ static void take_report (strand_producer *p,
                          const rd_kafka_message_t *message) {
   const char *topic = rd_kafka_topic_name(message->rkt);
   if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) p->unreachable = false;
+  else if (strand_producer_is_transactional(p))
+    strand_producer_undelivered(p, message->err);
   strand_unacked_reported(&p->unacked, message);
   strand_bounds_remove(&p->bounds, strand_outgoing_reported_size(message));
   if (message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
@@ -113,12 +99,12 @@ static void take_event (strand_producer *p, rd_kafka_event_t *event) {
 
 /* A flush ends with the last report, whoever collects it. */
 static void update_flushing (strand_producer *p) {
-  strand_flushing_update(&p->flushing, p->client->calls, outstanding(p));
+  strand_flushing_update(&p->flushing, p->client->calls, unflushed(p));
 }
 
 static void check_parts (const strand_producer *p) {
   strand_deliveries_check(&p->deliveries);
-  strand_flushing_check(&p->flushing, outstanding(p));
+  strand_flushing_check(&p->flushing, unflushed(p));
   strand_unacked_check(&p->unacked, p->bounds.records);
   strand_producer_events_check(&p->events);
   strand_bounds_check(&p->bounds);
@@ -150,7 +136,7 @@ static void collect (strand_producer *p, int ms) {
 }
 
 /* The fd is cleared first: what comes after that makes it readable again. */
-static void refresh (strand_producer *p) {
+void strand_producer_refresh (strand_producer *p) {
   if (p->readiness.fd < 0) return;
   strand_readiness_clear(&p->readiness);
   if (p->client != NULL) collect(p, 0);
@@ -190,8 +176,11 @@ static bool open_client (strand_producer *p,
                       p->limits.all_acks);
   strand_conf_warn(RD_KAFKA_PRODUCER, options->props, options->prop_count,
                    p->log);
-  return strand_client_open(p->client, RD_KAFKA_PRODUCER, conf, events,
-                            failure);
+  if (options->transactional_id == NULL)
+    return strand_client_open(p->client, RD_KAFKA_PRODUCER, conf, events,
+                              failure);
+  return strand_producer_open_renewable(p, conf, events,
+                                        options->transaction_timeout, failure);
 }
 
 strand_producer *strand_producer_open (const strand_producer_options *options,
@@ -228,7 +217,7 @@ bool strand_producer_is_closed (const strand_producer *p) {
 /* Reports nobody collected still count as queued: collects them, once. */
 static bool has_room (strand_producer *p, size_t size) {
   const strand_bounds *b = &p->bounds;
-  if (!strand_bounds_has_room(b, size)) refresh(p);
+  if (!strand_bounds_has_room(b, size)) strand_producer_refresh(p);
   return strand_bounds_has_room(b, size)
          && p->deliveries.counts.untaken < b->max_records; /* (2) */
 }
@@ -240,6 +229,9 @@ static bool produce (strand_producer *p, const strand_outgoing *record,
                                                     headers, opaque);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
     if (headers != NULL) rd_kafka_headers_destroy(headers);
+    if (strand_producer_is_transactional(p)
+        && strand_producer_refused(p, err, failure))
+      return false;
     strand_outgoing_fail(p->client->handle, err, record, &p->limits, failure);
     return false;
   }
@@ -275,6 +267,9 @@ bool strand_producer_send (strand_producer *p, const strand_outgoing *record,
   strand_delivery_ticket ticket = { .label = strand_unacked_label(
                                       &p->unacked) };
   assert(p->client != NULL);
+  if (strand_producer_is_transactional(p)
+      && !strand_producer_admit(p, failure))
+    return false;
   if (!has_room(p, strand_outgoing_size(record))) {
     strand_bounds_fail(&p->bounds, record->topic, strand_outgoing_size(record),
                        failure);
@@ -300,7 +295,7 @@ void strand_producer_set_bounds (strand_producer *p, int64_t max_records,
 */
 
 strand_delivery *strand_producer_next_delivery (strand_producer *p) {
-  if (p->deliveries.counts.untaken == 0) refresh(p);
+  if (p->deliveries.counts.untaken == 0) strand_producer_refresh(p);
   return strand_deliveries_next(&p->deliveries);
 }
 
@@ -310,7 +305,7 @@ void strand_producer_warn (strand_producer *p, const strand_delivery *report) {
 
 bool strand_producer_next_event (strand_producer *p,
                                  strand_producer_event *event) {
-  if (p->events.count == 0) refresh(p);
+  if (p->events.count == 0) strand_producer_refresh(p);
   return strand_producer_events_pop(&p->events, event);
 }
 
@@ -343,7 +338,7 @@ void strand_producer_await_topics (strand_producer *p, double seconds) {
 */
 
 bool strand_producer_poll_oauth (strand_producer *p) {
-  if (!p->oauth_wanted) refresh(p);
+  if (!p->oauth_wanted) strand_producer_refresh(p);
   return p->oauth_wanted && p->client != NULL;
 }
 
@@ -375,7 +370,7 @@ int64_t strand_producer_untaken (const strand_producer *p) {
 }
 
 void strand_producer_flush_begin (strand_producer *p) {
-  if (outstanding(p) == 0) return;
+  if (unflushed(p) == 0) return;
   strand_flushing_begin(&p->flushing);
   update_flushing(p);
 }
@@ -408,7 +403,7 @@ static bool flush (strand_producer *p, double timeout, int answer_ms) {
   double deadline = strand_clock_now() + timeout;
   bool reached = true;
   strand_producer_flush_begin(p);
-  refresh(p);
+  strand_producer_refresh(p);
   while (outstanding(p) > 0) {
     int ms = strand_clock_left_ms(deadline);
     if (ms == 0) break;
@@ -427,7 +422,7 @@ int64_t strand_producer_flush (strand_producer *p, double timeout) {
 
 /* Purging makes reports of everything that is in the queue. Asked again: what
 ** a broker's thread was just retrying may have slipped past. */
-static void purge (strand_producer *p, double deadline) {
+void strand_producer_purge (strand_producer *p, double deadline) {
   int ms = 1;
   collect(p, 0);
   while (p->bounds.records > 0 && ms > 0) {
@@ -441,7 +436,7 @@ static void purge (strand_producer *p, double deadline) {
 
 static void end_client (strand_producer *p, double deadline, double grace) {
   strand_client *client = p->client;
-  if (client->queue != NULL) purge(p, deadline);
+  if (client->queue != NULL) strand_producer_purge(p, deadline);
   strand_deliveries_say(&p->deliveries, INT64_MAX);
   p->client = NULL;
   strand_flushing_end(&p->flushing);
@@ -471,14 +466,17 @@ bool strand_producer_discard (strand_producer *p, double timeout,
   double grace = timeout / 2 < END_GRACE ? timeout / 2 : END_GRACE;
   bool reached;
   if (p->client == NULL) return true;
-  reached = flush(p, timeout - grace, (int)(patience * 1000));
+  if (strand_producer_is_transactional(p))
+    strand_producer_end_transaction(p, deadline - grace);
+  reached = flush(p, deadline - grace - strand_clock_now(),
+                  (int)(patience * 1000));
   end_client(p, deadline, 0);
   return reached;
 }
 
 void strand_producer_refresh_counts (strand_producer *p,
                                      strand_producer_counts *counts) {
-  refresh(p);
+  strand_producer_refresh(p);
   counts->records = p->deliveries.counts;
   counts->events_dropped = p->events.dropped;
   counts->log_dropped = strand_log_dropped(p->log);
@@ -495,5 +493,6 @@ void strand_producer_free (strand_producer *p) {
   if (p->log != NULL) strand_log_set_fd(p->log, -1);
   strand_log_release(p->log);
   strand_readiness_close(&p->readiness);
+  if (p->renewal.conf != NULL) rd_kafka_conf_destroy(p->renewal.conf);
   free(p);
 }

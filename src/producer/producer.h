@@ -44,6 +44,7 @@
 #include "producer/outgoing.h"
 #include "producer/producer_conf.h"
 #include "producer/producer_events.h"
+#include "producer/transaction.h"
 
 typedef struct strand_producer strand_producer;
 
@@ -128,6 +129,21 @@ void strand_producer_hurry (strand_producer *p, bool on);
 /* Waits, for callers without an event loop. What is still outstanding. Ends
 ** before its time when no broker can be reached. */
 int64_t strand_producer_flush (strand_producer *p, double timeout);
+
+/* Of one with a transactional_id; NULL of another. */
+const strand_transaction *
+strand_producer_transaction (const strand_producer *p);
+
+/* Goes on towards the goal, which is none that strand_transaction_misuse
+** speaks of, and never waits, but for librdkafka's queues to be emptied (1 s).
+** 1: it is reached. 0: not yet: the fd tells when to call again; what waits for
+** brokers does so until 'deadline' (clock.h). -1: 'error' says why not. */
+int strand_producer_transact (strand_producer *p, strand_transaction_goal goal,
+                              double deadline,
+                              strand_transaction_error *error);
+
+/* Aborts what is open, and waits for that; for one that nobody closed. */
+void strand_producer_end_transaction (strand_producer *p, double deadline);
 
 /* Purges what is outstanding, collects the last reports and lets the client
 ** go. What is there to be taken stays. Twice is fine. */

@@ -11,22 +11,48 @@
 #define MOST_RECORDS 10000000
 #define MOST_KBYTES INT64_C(2147483647)
 
+static bool has_property (const strand_producer_options *options,
+                          const char *name) {
+  for (size_t i = 0; i < options->prop_count; i++)
+    if (strcmp(options->props[i].name, name) == 0) return true;
+  return false;
+}
+
 static bool set_limit (rd_kafka_conf_t *conf,
                        const strand_producer_options *options,
                        const char *option, const char *name, int64_t value,
                        strand_failure *failure) {
   char text[32];
   char errstr[200];
-  size_t i;
-  if (value <= 0) return true;
-  for (i = 0; i < options->prop_count; i++)
-    if (strcmp(options->props[i].name, name) == 0) return true;
+  if (value <= 0 || has_property(options, name)) return true;
   snprintf(text, sizeof(text), "%lld", (long long)value);
   if (rd_kafka_conf_set(conf, name, text, errstr, sizeof(errstr))
       == RD_KAFKA_CONF_OK)
     return true;
   strand_fail(failure, "OPTION", "option '%s': %s", option, errstr);
   return false;
+}
+
+/* librdkafka waits that long before it asks a coordinator again that is still
+** busy with the transaction before: of its 100 ms most are in vain. */
+#define RETRY_BACKOFF_MS 10
+
+static bool set_transaction (rd_kafka_conf_t *conf,
+                             const strand_producer_options *options,
+                             strand_failure *failure) {
+  char errstr[200];
+  if (options->transactional_id == NULL) return true;
+  if (rd_kafka_conf_set(conf, "transactional.id", options->transactional_id,
+                        errstr, sizeof(errstr))
+      != RD_KAFKA_CONF_OK) {
+    strand_fail(failure, "OPTION", "option 'transactional_id': %s", errstr);
+    return false;
+  }
+  return set_limit(conf, options, "transaction_timeout",
+                   "transaction.timeout.ms",
+                   (int64_t)(options->transaction_timeout * 1000), failure)
+         && set_limit(conf, options, "transactional_id", "retry.backoff.ms",
+                      RETRY_BACKOFF_MS, failure);
 }
 
 static double get_number (rd_kafka_conf_t *conf, const char *name) {
@@ -62,7 +88,8 @@ strand_producer_conf_new (const strand_producer_options *options,
                    options->max_queued_bytes > 0
                      ? (options->max_queued_bytes + 1023) / 1024
                      : 0,
-                   failure))
+                   failure)
+      && set_transaction(conf, options, failure))
     return conf;
   rd_kafka_conf_destroy(conf);
   return NULL;

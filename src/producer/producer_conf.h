@@ -23,9 +23,11 @@ typedef struct strand_producer_options {
   double topics_timeout;      /* seconds to wait for the answers */
   int64_t max_queued_records; /* 0: librdkafka's; the user's property wins */
   int64_t max_queued_bytes;
-  bool reports_all; /* deliveries are kept, not only counted */
-  bool keeps_log;   /* in the ring, not to stderr */
-  bool has_oauth;   /* the caller answers requests for a token */
+  const char *transactional_id; /* NULL: no transactions */
+  double transaction_timeout;   /* seconds; with an id */
+  bool reports_all;             /* deliveries are kept, not only counted */
+  bool keeps_log;               /* in the ring, not to stderr */
+  bool has_oauth;               /* the caller answers requests for a token */
 } strand_producer_options;
 
 /* What the producer itself must know of its configuration. */

@@ -66,6 +66,21 @@ void strand_producer_events_tell (strand_producer_events *e, strand_log *log,
                     obstacle->reason, slot->code);
 }
 
+void strand_producer_events_renewed (strand_producer_events *e,
+                                     strand_log *log,
+                                     const strand_failure *failure) {
+  strand_producer_event *slot = slot_of(e);
+  slot->type = "renewed";
+  slot->time = strand_clock_wall();
+  slot->fatal = false;
+  slot->topic[0] = '\0';
+  snprintf(slot->code, sizeof(slot->code), "%s", failure->code);
+  snprintf(slot->reason, sizeof(slot->reason), "%.256s", failure->message);
+  strand_log_printf(log, STRAND_LOG_WARNING, "strand",
+                    "the producer's client was replaced: %s (%s)",
+                    slot->reason, slot->code);
+}
+
 bool strand_producer_events_pop (strand_producer_events *e,
                                  strand_producer_event *event) {
   if (e->count == 0) return false;

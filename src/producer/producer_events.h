@@ -14,6 +14,7 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include "base/err.h"
 #include "kafka/log.h"
 #include "producer/stall.h"
 
@@ -21,7 +22,7 @@
 
 typedef struct strand_producer_event {
   const char *type; /* "unreachable", "auth_failed", "leader_missing",
-                       "replicas_missing", "error" */
+                       "replicas_missing", "renewed", "error" */
   double time;      /* seconds since 1970 */
   bool fatal;
   int32_t partition; /* with a topic */
@@ -45,6 +46,10 @@ bool strand_producer_events_take (strand_producer_events *events,
 void strand_producer_events_tell (strand_producer_events *events,
                                   strand_log *log,
                                   const strand_obstacle *obstacle);
+/* The client was replaced, after this error; also a line in the log. */
+void strand_producer_events_renewed (strand_producer_events *events,
+                                     strand_log *log,
+                                     const strand_failure *failure);
 /* The oldest. False: there is none. */
 bool strand_producer_events_pop (strand_producer_events *events,
                                  strand_producer_event *event);

@@ -58,13 +58,13 @@ static strand_transaction_step next_of_begin (strand_transaction *t) {
 }
 
 static strand_transaction_step next_of_commit (strand_transaction *t,
-                                               int64_t outstanding) {
+                                               int64_t queued) {
   switch (t->state) {
     case STRAND_TRANSACTION_IDLE: return STRAND_TRANSACTION_DONE;
     case STRAND_TRANSACTION_OPEN: t->state = STRAND_TRANSACTION_FLUSHING;
     /* fall through */
     case STRAND_TRANSACTION_FLUSHING:
-      if (outstanding > 0) return STRAND_TRANSACTION_FLUSH;
+      if (queued > 0) return STRAND_TRANSACTION_FLUSH;
       t->state = STRAND_TRANSACTION_COMMITTING;
     /* fall through */
     case STRAND_TRANSACTION_COMMITTING:
@@ -97,11 +97,11 @@ static strand_transaction_step next_of_abort (strand_transaction *t,
 
 strand_transaction_step strand_transaction_next (strand_transaction *t,
                                                  strand_transaction_goal goal,
-                                                 int64_t outstanding) {
+                                                 int64_t queued) {
   if (t->state == STRAND_TRANSACTION_OVER) return STRAND_TRANSACTION_REFUSED;
   switch (goal) {
     case STRAND_TRANSACTION_BEGIN: return next_of_begin(t);
-    case STRAND_TRANSACTION_COMMIT: return next_of_commit(t, outstanding);
+    case STRAND_TRANSACTION_COMMIT: return next_of_commit(t, queued);
     case STRAND_TRANSACTION_ABORT: return next_of_abort(t, true);
     default: return next_of_abort(t, false);
   }
@@ -212,6 +212,10 @@ bool strand_transaction_took (strand_transaction *t,
   t->call = STRAND_TRANSACTION_CALL_NONE;
   if (kind == STRAND_TRANSACTION_RETRIABLE) {
     set_error(t, answer);
+    if (answer->err == RD_KAFKA_RESP_ERR__TIMED_OUT)
+      strand_fail(&t->error.failure, "TIMED_OUT",
+                  "the brokers did not answer in time: the same call again "
+                  "goes on from there");
     t->error.is_retriable = true;
     return false;
   }

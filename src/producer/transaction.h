@@ -70,9 +70,9 @@ typedef enum strand_transaction_goal {
 typedef enum strand_transaction_step {
   STRAND_TRANSACTION_DONE,    /* the goal is reached */
   STRAND_TRANSACTION_REFUSED, /* 'error' says why */
-  STRAND_TRANSACTION_FLUSH,   /* until nothing is outstanding */
+  STRAND_TRANSACTION_FLUSH,   /* until nothing is queued */
   STRAND_TRANSACTION_CALL,    /* make 'call' */
-  STRAND_TRANSACTION_RENEW    /* a new client, when nothing is outstanding */
+  STRAND_TRANSACTION_RENEW    /* a new client, when nothing is queued */
 } strand_transaction_step;
 
 /* At most one of the three says what helps. */
@@ -104,10 +104,11 @@ void strand_transaction_init (strand_transaction *t, double timeout);
 const char *strand_transaction_misuse (const strand_transaction *t,
                                        strand_transaction_goal goal);
 
-/* The next step. 'outstanding': records without a report. */
+/* The next step. 'queued': records that librdkafka has not reported; also when
+** their own time is over. */
 strand_transaction_step strand_transaction_next (strand_transaction *t,
                                                  strand_transaction_goal goal,
-                                                 int64_t outstanding);
+                                                 int64_t queued);
 
 /* What the call came to. False: 'error' is to be told. One that is retriable
 ** may be asked for again while there is time. */

@@ -2,7 +2,8 @@
 --
 -- The flat table of 'open': kafka, topics (names, maybe none), partitioner (a
 -- name, or "lua": the Lua side picks each partition), has_on_delivery,
--- has_log, has_oauth, max_queued_records, max_queued_bytes.
+-- has_log, has_oauth, max_queued_records, max_queued_bytes, transactional_id,
+-- transaction_timeout.
 
 local common = require "strand.options.common"
 local properties = require "strand.properties"
@@ -44,9 +45,23 @@ producer.fields = fields {
   "log", common.log "`function(level, facility, message)`",
   "max_queued_records", whole { min = 1, max = 10000000, default = 100000, runtime = true,
     doc = "records not yet acknowledged; above it `send` returns `QUEUE_FULL`" },
+  "transactional_id", schema.text {
+    doc = "records are sent in transactions; stable, and of one process at a time" },
+  "transaction_timeout", seconds { min = 1, max = common.DAY, default_doc = "60 s",
+    doc = "the brokers abort a transaction that is open for longer; with `transactional_id`. "
+      .. "Not above their `transaction.max.timeout.ms` (15 minutes)" },
   "max_queued_bytes", bytes { min = 1024, max = 2 ^ 41 - 1024, default = 64 * common.MIB, runtime = true,
     doc = "the same in bytes of keys and values" },
 }
+
+local TRANSACTION_TIMEOUT = 60
+
+local function transaction_timeout(checked)
+  if checked.transactional_id then return checked.transaction_timeout or TRANSACTION_TIMEOUT end
+  if checked.transaction_timeout then
+    schema.fail(schema.child("", "transaction_timeout"), "only with 'transactional_id'")
+  end
+end
 
 -- -> flat table for C, { partition_key, partitioner, on_delivery, on_event, log } for Lua
 function producer.open(given)
@@ -60,6 +75,7 @@ function producer.open(given)
     has_oauth = checked.oauth_token ~= nil,
     max_queued_records = checked.max_queued_records,
     max_queued_bytes = checked.max_queued_bytes,
+    transactional_id = checked.transactional_id, transaction_timeout = transaction_timeout(checked),
   }, {
     partition_key = checked.partition_key, partitioner = own and checked.partitioner or nil,
     on_delivery = checked.on_delivery, on_event = checked.on_event, log = checked.log,
@@ -141,6 +157,7 @@ end
 
 producer.flush = common.wait_timeout
 producer.wait = common.wait_timeout -- of a delivery
+producer.transaction_timeout = common.wait_timeout
 producer.poll = common.serve_timeout
 
 return producer

@@ -1,0 +1,97 @@
+-- transactions.lua: begin, commit and abort of a producer
+--
+-- The C side knows where the transaction stands and what comes next; brokers
+-- are waited for by a thread of its own. Here that is waited for, and reports,
+-- events, log lines and requests for a token are served meanwhile.
+-- Used of strand.core, of the producer's userdata:
+--
+-- transaction_misuse(goal)  -> why it makes no sense now | nil
+-- transact(goal, seconds)   -> true: reached | false: not yet, fd() tells when to call again |
+--                         nil, message, code, { retriable, abortable, fatal, certain }
+--                         goals: "begin", "commit", "abort", "end" (abort, and no more)
+-- transaction_state()       -> "idle", "open", "flushing", "committing", "failed", "aborting",
+--                         "over"; whether it is certain that nothing is committed | nothing:
+--                         it has no transactional_id
+
+local core = require "strand.core"
+local check = require "strand.options.producer"
+local schema = require "strand.schema"
+
+local transactions = {}
+
+local function timed_out(goal, timeout)
+  return nil, ("%s() did not end within %.14g s: call it again"):format(goal, timeout), "TIMED_OUT",
+    { retriable = true, abortable = false, fatal = false, certain = false }
+end
+
+local function wait(self, deadline)
+  if self.dispatcher:pending() then return end
+  core.wait({ self.core:fd() }, math.max(0, deadline - core.now()))
+end
+
+local function reach(self, goal, timeout)
+  local deadline = core.now() + timeout
+  while true do
+    local left = math.max(0, deadline - core.now())
+    local done, message, code, flags = self.core:transact(goal, left)
+    if done ~= false then
+      self.dispatcher:serve()
+      if done then return true end
+      return nil, message, code, flags
+    end
+    if left == 0 then return timed_out(goal, timeout) end
+    wait(self, deadline)
+    self.dispatcher:serve()
+  end
+end
+
+local function refuse_misuse(self, method, goal)
+  local problem = self.core:transaction_misuse(goal)
+  if problem then schema.raise(("%s(): %s"):format(method, problem)) end
+end
+
+local function method(goal)
+  return function(self, timeout)
+    timeout = check.transaction_timeout(timeout)
+    refuse_misuse(self, goal, goal)
+    return reach(self, goal, timeout)
+  end
+end
+
+local methods = { begin = method "begin", commit = method "commit", abort = method "abort" }
+
+-- A strand consumer commits what is done by itself. The same offsets in a
+-- transaction as well would be committed twice, by two that do not know of
+-- each other: what is aborted here would be done there.
+function methods:send_offsets()
+  refuse_misuse(self, "send_offsets", "begin")
+  schema.raise("send_offsets(): a consumer commits by itself what is done; this version of strand "
+    .. "cannot put it into a producer's transaction")
+end
+
+-- Into the methods of the producer's class.
+function transactions.add_to(class_methods)
+  for name, run in pairs(methods) do class_methods[name] = run end
+end
+
+-- What core:send gave; without a transaction it was not to be called.
+function transactions.sent(id, message, code, flags)
+  if code == "NO_TRANSACTION" then schema.raise("send(): " .. message) end
+  return id, message, code, flags
+end
+
+-- A commit that is under way is waited for; anything else is aborted.
+-- -> "aborted", "unknown" (its commit may have happened) | nil: none was open
+function transactions.close(self, timeout)
+  local state, certain = self.core:transaction_state()
+  if not state or state == "idle" then return nil end
+  if state == "committing" then
+    local ok, _, _, flags = reach(self, "commit", timeout)
+    if ok then return nil end
+    certain = flags.certain
+  end
+  reach(self, "end", timeout)
+  return certain and "aborted" or "unknown"
+end
+
+return transactions

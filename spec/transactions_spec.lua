@@ -1,0 +1,194 @@
+-- The mechanics of a producer's transactions: what raises, what waits and for
+-- how long, what is said. What a reader sees is spec/kafka/transactions_spec.lua:
+-- the mock proves nothing about it.
+local helper = require "spec.support.helper"
+local strand = require "strand"
+
+local LIMIT = 60 -- for what takes no time on a quiet machine
+local UNREACHABLE = "127.0.0.1:1"
+local TIMED_OUT = { retriable = true, abortable = false, fatal = false, certain = false }
+
+describe("a producer with a transactional_id", function()
+  local producer, topic
+
+  local function open(options)
+    options = options or {}
+    options.kafka = { ["bootstrap.servers"] = options.servers or helper.bootstrap(),
+      ["linger.ms"] = options.linger }
+    options.servers, options.linger = nil, nil
+    options.transactional_id = options.transactional_id or helper.name "id"
+    options.log = function() end
+    producer = assert(strand.producer(options))
+    return producer
+  end
+
+  setup(function() topic = helper.topic(2) end)
+  teardown(helper.close_cluster)
+  after_each(function()
+    if producer then producer:close { timeout = 0 } end
+    producer = nil
+  end)
+
+  it("raises for what makes no sense in its state", function()
+    open()
+    local record = { topic = topic, value = "v" }
+    local none = "no transaction is open: begin() comes first"
+    assert.has_error(function() producer:send(record) end, "send(): " .. none)
+    assert.has_error(function() producer:send_wait(record) end, "send(): " .. none)
+    assert.has_error(function() producer:commit() end, "commit(): " .. none)
+    assert.has_error(function() producer:abort() end, "abort(): " .. none)
+    assert.is_true(producer:begin(LIMIT))
+    assert.has_error(function() producer:begin() end, "begin(): a transaction is open already")
+    assert.has_error(function() producer:commit "now" end)
+    assert.is_true(producer:send(record))
+    assert.is_true(producer:commit(LIMIT))
+    assert.has_error(function() producer:commit() end, "commit(): " .. none)
+    assert.has_error(function() producer:send(record) end, "send(): " .. none)
+    local ok, message = pcall(producer.send_offsets, producer, {})
+    assert.is_false(ok)
+    assert.matches("commits by itself what is done", message, 1, true)
+  end)
+
+  it("sends, aborts and sends again, and counts each record once", function()
+    local codes = {}
+    open { linger = 20000, on_delivery = function(report)
+      codes[#codes + 1] = report.code or "ok"
+    end }
+    assert(producer:begin(LIMIT))
+    assert(producer:send { topic = topic, value = "1" })
+    assert.is_true(producer:abort(LIMIT))
+    assert.same({ "ABORTED" }, codes)
+    assert(producer:begin(LIMIT))
+    assert(producer:send_wait { topic = topic, value = "2", timeout = LIMIT })
+    assert(producer:send { topic = topic, value = "3" })
+    assert.is_true(producer:commit(LIMIT)) -- and does not linger
+    assert.same({ "ABORTED", "ok" }, codes)
+    local report = producer:close()
+    assert.same({ 3, 2, 1, 0 }, { report.sent, report.delivered, report.purged, report.failed })
+    assert.is_nil(report.transaction)
+  end)
+
+  it("says in the report of its close that a transaction was aborted", function()
+    open()
+    assert(producer:begin(LIMIT))
+    assert(producer:send { topic = topic, value = "v" })
+    local report = producer:close { timeout = LIMIT }
+    assert.equal("aborted", report.transaction)
+    assert.equal(1, report.delivered + report.purged)
+    assert.equal(report, producer:close())
+  end)
+
+  it("takes no sends in a callback while it commits", function()
+    local ok, problem
+    open { on_delivery = function()
+      ok, problem = pcall(producer.send, producer, { topic = topic, value = "late" })
+    end }
+    assert(producer:begin(LIMIT))
+    assert(producer:send { topic = topic, value = "v" })
+    assert.is_true(producer:commit(LIMIT))
+    assert.is_false(ok)
+    assert.matches("the transaction ends: nothing can be sent until begin()", problem, 1, true)
+    assert.equal(1, producer:stats().sent)
+  end)
+
+  it("waits in begin no longer than it is told, and serves meanwhile", function()
+    local lines = 0
+    open { servers = UNREACHABLE, on_event = function() lines = lines + 1 end }
+    for _ = 1, 2 do -- the second one goes on with the first one's call
+      local ok, message, code, flags
+      local seconds = helper.seconds(function()
+        ok, message, code, flags = producer:begin(0.7)
+      end)
+      assert.same({ nil, "TIMED_OUT" }, { ok, code })
+      assert.is_string(message)
+      assert.same(TIMED_OUT, { retriable = flags.retriable, abortable = flags.abortable,
+        fatal = flags.fatal, certain = false })
+      assert.is_true(seconds >= 0.5 and seconds < 2 + helper.late)
+    end
+    assert.is_true(lines > 0)
+    local seconds = helper.seconds(function() producer:close { timeout = 1 } end)
+    assert.is_true(seconds < 3 + helper.late)
+  end)
+
+  it("commits what it could not flush in time when it is told again", function()
+    if helper.broker() then return end -- faults are the mock's
+    open()
+    local mock = helper.mock()
+    assert(producer:begin(LIMIT))
+    assert(mock:down(1))
+    assert(producer:send { topic = topic, value = "v" })
+    local ok, _, code, flags = producer:commit(0.5)
+    assert.same({ nil, "TIMED_OUT" }, { ok, code })
+    assert.same(TIMED_OUT, flags)
+    assert(mock:up(1))
+    assert.is_true(producer:commit(LIMIT))
+    assert.equal(1, producer:stats().delivered)
+  end)
+
+  it("renews itself in an abort after a record failed, and tells", function()
+    if helper.broker() then return end -- faults are the mock's
+    local renewed = {}
+    open { on_event = function(event)
+      if event.type == "renewed" then renewed[#renewed + 1] = event.code end
+    end }
+    local mock, descriptors = helper.mock(), nil
+    for round = 1, 3 do
+      assert(producer:begin(LIMIT))
+      assert(mock:fail("Produce", "INVALID_RECORD", 1))
+      assert(producer:send { topic = topic, value = "v" })
+      local ok, _, code, flags = producer:commit(LIMIT)
+      assert.same({ nil, "INVALID_RECORD", true, true },
+        { ok, code, flags.abortable, flags.certain })
+      assert.is_true(producer:abort(LIMIT))
+      producer:poll(0)
+      assert.equal(round, #renewed)
+      assert.equal("INVALID_RECORD", renewed[round])
+      assert(producer:begin(LIMIT))
+      assert(producer:send { topic = topic, key = "k", value = "v" })
+      assert.is_true(producer:commit(LIMIT))
+      descriptors = descriptors or helper.descriptors()
+    end
+    helper.eventually(LIMIT, function() return helper.descriptors() <= descriptors end)
+    assert.equal(3, producer:stats().delivered)
+  end)
+end)
+
+describe("a producer without a transactional_id", function()
+  it("has no transactions, and says what is missing", function()
+    local producer = assert(strand.producer { kafka = { ["bootstrap.servers"] = UNREACHABLE },
+      log = false })
+    for _, name in ipairs { "begin", "commit", "abort", "send_offsets" } do
+      assert.has_error(function() producer[name](producer) end,
+        name .. "(): option 'transactional_id' is required for it")
+    end
+    producer:close { timeout = 0 }
+  end)
+end)
+
+describe("a worker's own producer", function()
+  teardown(helper.close_cluster)
+
+  it("has transactions as any other", function()
+    local topic, results = helper.topic(1), helper.topic(1)
+    local plain = assert(strand.producer { kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
+    assert(plain:send_wait { topic = topic, value = "v", timeout = LIMIT })
+    plain:close()
+    local consumer = assert(strand.consumer {
+      kafka = { ["bootstrap.servers"] = helper.bootstrap(), ["group.id"] = helper.name "group" },
+      topics = { topic }, workers = 1,
+      handler_args = { servers = helper.bootstrap(), topic = results, id = helper.name "id" },
+      handler = function(record, context)
+        local args = context.args
+        local producer = assert(require "strand".producer {
+          kafka = { ["bootstrap.servers"] = args.servers }, transactional_id = args.id })
+        assert(producer:begin(60))
+        assert(producer:send { topic = args.topic, value = record.value })
+        assert(producer:commit(60))
+        assert(producer:close().delivered == 1)
+      end,
+    })
+    assert(consumer:start())
+    helper.eventually(LIMIT, function() return consumer:stats().done == 1 end, consumer)
+    assert.equal(0, consumer:close().failed)
+  end)
+end)

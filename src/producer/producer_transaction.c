@@ -1,0 +1,222 @@
+/*
+** producer_transaction.c - the transactions of a producer
+**
+** transaction.h says what comes next. What waits for brokers is done by a
+** thread (kafka/transaction_calls.h), so that who waits for it serves reports,
+** events and tokens meanwhile: librdkafka needs them taken to go on.
+*/
+#include <errno.h>
+#include <poll.h>
+
+#include "base/clock.h"
+#include "base/system.h"
+#include "producer/producer_own.h"
+
+#define PURGE_S 1.0   /* for librdkafka to give back what it has */
+#define RENEW_S 0.25  /* for the old client to end; then in the background */
+#define ANSWER_S 0.05 /* before the deadline: that the cause is told in time */
+
+const strand_transaction *
+strand_producer_transaction (const strand_producer *p) {
+  return strand_producer_is_transactional(p) ? &p->transaction : NULL;
+}
+
+/*
+** Opening, and again
+*/
+
+static bool open_client (strand_client *client, rd_kafka_conf_t *conf,
+                         int events, strand_failure *failure) {
+  if (!strand_client_open(client, RD_KAFKA_PRODUCER, conf, events, failure))
+    return false;
+  if (strand_client_open_transactions(client)) return true;
+  strand_fail(failure, "NO_MEMORY", "out of memory");
+  return false;
+}
+
+bool strand_producer_open_renewable (strand_producer *p, rd_kafka_conf_t *conf,
+                                     int events, double timeout,
+                                     strand_failure *failure) {
+  strand_transaction_init(&p->transaction, timeout);
+  p->renewal.conf = rd_kafka_conf_dup(conf);
+  p->renewal.events = events;
+  return open_client(p->client, conf, events, failure);
+}
+
+/* The old client has nothing of the new one but its settings; of those the
+** topics' partitioner has a pointer to its client. */
+static strand_client *open_again (const strand_producer *p,
+                                  strand_failure *failure) {
+  strand_client *client = strand_client_new(p->log, p->readiness.wake_fd,
+                                            failure);
+  rd_kafka_conf_t *conf;
+  if (client == NULL) return NULL;
+  conf = rd_kafka_conf_dup(p->renewal.conf);
+  client->placement = p->client->placement;
+  strand_placement_renew(conf, &client->placement);
+  if (open_client(client, conf, p->renewal.events, failure)) return client;
+  strand_client_end(client, strand_clock_now() + RENEW_S);
+  return NULL;
+}
+
+/* 1: there is a new client. Nothing is queued on the old one, overdue records
+** neither, so that no report is lost with it. */
+static int renew (strand_producer *p, strand_transaction_error *error) {
+  strand_failure cause = p->transaction.error.failure;
+  strand_client *client;
+  if (p->bounds.records > 0)
+    strand_producer_purge(p, strand_clock_now() + PURGE_S);
+  if (p->bounds.records > 0) return 0;
+  *error = (strand_transaction_error){ .is_retriable = true };
+  client = open_again(p, &error->failure);
+  if (client == NULL) return -1;
+  strand_client_end(p->client, strand_clock_now() + RENEW_S);
+  p->client = client;
+  strand_unacked_init(&p->unacked, p->limits.linger_ms, p->limits.timeout_ms,
+                      p->limits.all_acks);
+  strand_transaction_renewed(&p->transaction);
+  strand_producer_events_renewed(&p->events, p->log, &cause);
+  return 1;
+}
+
+/*
+** Towards a goal
+*/
+
+static int tell (const strand_producer *p, strand_transaction_error *error) {
+  *error = p->transaction.error;
+  return -1;
+}
+
+/* 1: on to the next step. */
+static int took (strand_producer *p, const strand_transaction_answer *answer,
+                 double deadline, strand_transaction_error *error) {
+  bool again;
+  p->asked = false;
+  if (strand_transaction_took(&p->transaction, answer, strand_clock_us()))
+    return 1;
+  again = strand_transaction_kind_of(answer) == STRAND_TRANSACTION_RETRIABLE
+          && deadline - strand_clock_now() > 2 * ANSWER_S;
+  return again ? 1 : tell(p, error);
+}
+
+static int call (strand_producer *p, double deadline,
+                 strand_transaction_error *error) {
+  strand_transaction_call which = p->transaction.call;
+  if (which == STRAND_TRANSACTION_CALL_BEGIN) { /* does not wait */
+    strand_transaction_answer answer;
+    strand_transaction_make(p->client->handle, which, 0, &answer);
+    return took(p, &answer, 0, error);
+  }
+  p->asked = strand_transaction_calls_ask(p->client->transaction, which,
+                                          deadline - ANSWER_S);
+  if (p->asked) return 0;
+  *error = (strand_transaction_error){ .is_retriable = true };
+  strand_fail_thread(&error->failure, "the thread of the transactions", errno);
+  return -1;
+}
+
+/* As took; 2: the goal is reached. */
+static int step (strand_producer *p, strand_transaction_goal goal,
+                 double deadline, strand_transaction_error *error) {
+  switch (strand_transaction_next(&p->transaction, goal, p->bounds.records)) {
+    case STRAND_TRANSACTION_DONE: return 2;
+    case STRAND_TRANSACTION_REFUSED: return tell(p, error);
+    case STRAND_TRANSACTION_FLUSH: strand_producer_flush_begin(p); return 0;
+    case STRAND_TRANSACTION_RENEW: return renew(p, error);
+    default: return call(p, deadline, error);
+  }
+}
+
+/* A call that is out is waited for, but by an end that has no use for it. */
+static int look (strand_producer *p, strand_transaction_goal goal,
+                 double deadline, strand_transaction_error *error) {
+  strand_transaction_answer answer;
+  if (!p->asked) return 1;
+  if (strand_transaction_calls_take(p->client->transaction, &answer))
+    return took(p, &answer, deadline, error);
+  return goal == STRAND_TRANSACTION_END
+             && p->transaction.state == STRAND_TRANSACTION_IDLE
+           ? 2
+           : 0;
+}
+
+/* After each change: what is purged from now on is of an abort. */
+static void changed (strand_producer *p) {
+  p->deliveries.aborts = strand_transaction_is_aborted(&p->transaction);
+  strand_transaction_check(&p->transaction);
+}
+
+int strand_producer_transact (strand_producer *p, strand_transaction_goal goal,
+                              double deadline,
+                              strand_transaction_error *error) {
+  int result;
+  strand_producer_refresh(p);
+  result = look(p, goal, deadline, error);
+  while (result == 1) {
+    result = step(p, goal, deadline, error);
+    changed(p);
+  }
+  changed(p);
+  return result == 2 ? 1 : result;
+}
+
+void strand_producer_end_transaction (strand_producer *p, double deadline) {
+  strand_transaction_error ignored;
+  while (
+    strand_producer_transact(p, STRAND_TRANSACTION_END, deadline, &ignored)
+    == 0) {
+    struct pollfd ready = { .fd = p->readiness.fd, .events = POLLIN };
+    int ms = strand_clock_left_ms(deadline);
+    if (ms == 0) return;
+    poll(&ready, 1, ms);
+  }
+}
+
+/*
+** Records
+*/
+
+bool strand_producer_admit (strand_producer *p, strand_failure *failure) {
+  const strand_transaction *t = &p->transaction;
+  switch (t->state) {
+    case STRAND_TRANSACTION_OPEN: return true;
+    case STRAND_TRANSACTION_FAILED:
+    case STRAND_TRANSACTION_OVER: *failure = t->error.failure; return false;
+    case STRAND_TRANSACTION_IDLE:
+      strand_fail(failure, "NO_TRANSACTION",
+                  "no transaction is open: begin() comes first");
+      return false;
+    default:
+      strand_fail(failure, "NO_TRANSACTION",
+                  "the transaction ends: nothing can be sent until begin()");
+      return false;
+  }
+}
+
+/* BEGIN of an open transaction does nothing, and says what is wrong with it. */
+static void doubt (strand_producer *p, rd_kafka_resp_err_t record) {
+  strand_transaction_answer answer = { 0 };
+  if (p->transaction.state == STRAND_TRANSACTION_OPEN
+      || p->transaction.state == STRAND_TRANSACTION_FLUSHING)
+    strand_transaction_make(p->client->handle, STRAND_TRANSACTION_CALL_BEGIN,
+                            0, &answer);
+  strand_transaction_doubt(&p->transaction, &answer, record,
+                           strand_clock_us());
+  changed(p);
+}
+
+bool strand_producer_refused (strand_producer *p, rd_kafka_resp_err_t err,
+                              strand_failure *failure) {
+  if (err != RD_KAFKA_RESP_ERR__STATE && err != RD_KAFKA_RESP_ERR__FATAL)
+    return false;
+  doubt(p, RD_KAFKA_RESP_ERR_NO_ERROR);
+  if (!strand_transaction_is_aborted(&p->transaction)) return false;
+  *failure = p->transaction.error.failure;
+  return true;
+}
+
+void strand_producer_undelivered (strand_producer *p,
+                                  rd_kafka_resp_err_t err) {
+  doubt(p, err);
+}
