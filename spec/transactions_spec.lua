@@ -192,3 +192,18 @@ describe("a worker's own producer", function()
     assert.equal(0, consumer:close().failed)
   end)
 end)
+
+describe("the table of errors in docs/producer.md", function()
+  it("is the one of the code", function()
+    local code, page = {}, {}
+    for name, kind in helper.read "src/kafka/transaction_errors.c"
+      :gmatch "{ ([%u_]+),%s+STRAND_TRANSACTION_(%u+) }" do
+      code[name:gsub("^RD_KAFKA_RESP_ERR_", "")] = kind:lower()
+    end
+    for names, kind in helper.read "docs/producer.md":gmatch "\n| (`[%u_` ]+) | (%l+) |" do
+      for name in names:gmatch "[%u_]+" do page[name] = kind end
+    end
+    assert.equal("undelivered", code.MSG_SIZE_TOO_LARGE)
+    assert.same(code, page)
+  end)
+end)

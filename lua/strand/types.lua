@@ -7,7 +7,10 @@
 -- code is a short stable name, librdkafka's without its underscore where
 -- there is one ("ALL_BROKERS_DOWN", "UNKNOWN_TOPIC_OR_PART"), or one of:
 --
+--   ABORTED             a record's transaction was aborted before it was sent
 --   CLOSED              the object is closed
+--   COMMITTING          commit() has not ended, and may yet: call it again
+--   FENCED              another process uses the transactional_id, or the transaction was open too long
 --   FORKED              the object belongs to another process: fork before opening
 --   HANDLER             a handler does not load, or its setup failed
 --   NO_DEAD_LETTER_TOPIC, NOT_ASSIGNED, NOT_PARKED   what resolve() cannot do
@@ -598,6 +601,7 @@ function consumer:report() end
 ---| "join_failed"           # brokers answer, and the group cannot be joined for 10 s
 ---| "leader_missing"        # others answer, and no leader of a partition does for 10 s
 ---| "replicas_missing"      # records are not acknowledged for 10 s, and copies are not in sync
+---| "renewed"               # a producer's client was replaced, after an error in a transaction
 ---| "throttled"             # a broker answers later: a quota
 ---| "policy_failed"         # the retry function failed; once an attempt
 ---| "slow_record"           # it is in its handler for longer than `slow_after`
@@ -632,10 +636,12 @@ function consumer:report() end
 ---@field partitioner? strand.Partitioner
 ---@field on_delivery? fun(report: strand.DeliveryReport)  from poll, flush, send_wait and close
 ---@field oauth_token? fun(): string?, number|string, string?   as the consumer's
----unreachable, auth_failed, leader_missing, replicas_missing, error
+---unreachable, auth_failed, leader_missing, replicas_missing, renewed, error
 ---@field on_event? fun(event: strand.Event)
 ---@field log? fun(level: integer, facility: string, message: string)|false
 ---@field max_queued_records? integer   100000
+---@field transactional_id? string      stable, and of one process at a time: records go in transactions
+---@field transaction_timeout? number   seconds until the brokers abort an open one, 1 to 86400; 60
 ---@field max_queued_bytes? integer     64 MiB
 
 ---@alias strand.PartitionerName
@@ -694,8 +700,10 @@ function delivery:done() end
 ---@field sent integer
 ---@field delivered integer
 ---@field failed integer
----@field purged integer            given up by close
+---@field purged integer            given up by close, or by an abort before they were sent
 ---@field seconds number           from its opening to its end
+---what became of a transaction that was open; unknown: its commit may have happened
+---@field transaction? "aborted"|"unknown"
 ---@field detached boolean          something could not end in time, and goes on by itself
 
 ---@class strand.ProducerStats
@@ -716,11 +724,13 @@ function delivery:done() end
 local producer = {}
 
 ---Queues a record; never waits. partition_key and partitioner are called
----here, and their errors pass through.
+---here, and their errors pass through. With a transactional_id it raises
+---outside of a transaction.
 ---@param record strand.Sending
 ---@return true? queued
 ---@return string? message
 ---@return string? code             "QUEUE_FULL", "NO_METADATA", ...
+---@return strand.TransactionFlags? flags   the transaction has failed
 function producer:send(record) end
 
 ---Queues a record, as send does; its report is the handle's.
@@ -728,6 +738,7 @@ function producer:send(record) end
 ---@return strand.Delivery? delivery
 ---@return string? message
 ---@return string? code
+---@return strand.TransactionFlags? flags   the transaction has failed
 function producer:send_async(record) end
 
 ---Queues records in their order, up to the first for which send would fail.
@@ -736,6 +747,7 @@ function producer:send_async(record) end
 ---@return integer sent             so many of the first
 ---@return string? message          why no more
 ---@return string? code
+---@return strand.TransactionFlags? flags   the transaction has failed
 function producer:send_batch(records) end
 
 ---Sends a record and waits for the brokers' answer, and for room in the queue.
@@ -743,7 +755,7 @@ function producer:send_batch(records) end
 ---@return strand.DeliveryReport? report
 ---@return string? message
 ---@return string? code             "TIMED_OUT": it may still arrive; "QUEUE_FULL": it was not sent
----@return strand.DeliveryReport? failed    of a record that was sent
+---@return (strand.DeliveryReport|strand.TransactionFlags)? more   a sent record's report; else flags
 function producer:send_wait(record) end
 
 ---Waits until everything is acknowledged or has failed.
@@ -773,7 +785,45 @@ function producer:configure(options) end
 ---@return strand.ProducerStats
 function producer:stats() end
 
----Flushes, gives up what is left, serves the last reports.
+---What helps after an error of a transaction: one of the first three at most.
+---@class strand.TransactionFlags
+---@field retriable boolean         the same method again: it goes on from where it was
+---@field abortable boolean         abort(), then begin the transaction anew
+---@field fatal boolean             nothing: close the producer
+---@field certain boolean           nothing of it is or will be committed; false: it may be
+
+---Begins a transaction. The first one gets a producer's id, and fences who
+---had it with this transactional_id. Raises while one is open.
+---@param timeout? number           30 s
+---@return true? ok
+---@return string? message
+---@return string? code             "TIMED_OUT", "FENCED", ...
+---@return strand.TransactionFlags? flags
+function producer:begin(timeout) end
+
+---Flushes and commits. Raises when no transaction is open.
+---@param timeout? number           30 s
+---@return true? ok
+---@return string? message
+---@return string? code             "TIMED_OUT", "FENCED", or a failed record's
+---@return strand.TransactionFlags? flags
+function producer:commit(timeout) end
+
+---Aborts, gives up what is queued, and makes the producer usable again, with a
+---new client where the old one is not.
+---@param timeout? number           30 s
+---@return true? ok
+---@return string? message
+---@return string? code             "TIMED_OUT", "COMMITTING", "FENCED", ...
+---@return strand.TransactionFlags? flags
+function producer:abort(timeout) end
+
+---Raises in this version: a consumer commits by itself what is done.
+---@param consumer strand.Consumer
+function producer:send_offsets(consumer) end
+
+---Aborts an open transaction, or flushes; gives up what is left, serves the
+---last reports.
 ---@param options? { timeout?: number }     30 s
 ---@return strand.ProducerReport report     the same for each later call
 function producer:close(options) end

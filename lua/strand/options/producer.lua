@@ -45,13 +45,13 @@ producer.fields = fields {
   "log", common.log "`function(level, facility, message)`",
   "max_queued_records", whole { min = 1, max = 10000000, default = 100000, runtime = true,
     doc = "records not yet acknowledged; above it `send` returns `QUEUE_FULL`" },
+  "max_queued_bytes", bytes { min = 1024, max = 2 ^ 41 - 1024, default = 64 * common.MIB, runtime = true,
+    doc = "the same in bytes of keys and values" },
   "transactional_id", schema.text {
     doc = "records are sent in transactions; stable, and of one process at a time" },
   "transaction_timeout", seconds { min = 1, max = common.DAY, default_doc = "60 s",
     doc = "the brokers abort a transaction that is open for longer; with `transactional_id`. "
       .. "Not above their `transaction.max.timeout.ms` (15 minutes)" },
-  "max_queued_bytes", bytes { min = 1024, max = 2 ^ 41 - 1024, default = 64 * common.MIB, runtime = true,
-    doc = "the same in bytes of keys and values" },
 }
 
 local TRANSACTION_TIMEOUT = 60
