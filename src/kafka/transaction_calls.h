@@ -31,8 +31,8 @@
 
 typedef enum strand_transaction_call {
   STRAND_TRANSACTION_CALL_NONE,
-  STRAND_TRANSACTION_CALL_INIT, /* gets an id of a producer; aborts what an earlier one
-                       with this transactional id left open */
+  STRAND_TRANSACTION_CALL_INIT, /* an id of a producer; and what an earlier one
+                                   with this transactional id left is aborted */
   STRAND_TRANSACTION_CALL_BEGIN,
   STRAND_TRANSACTION_CALL_COMMIT,
   STRAND_TRANSACTION_CALL_ABORT

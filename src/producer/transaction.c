@@ -284,6 +284,9 @@ void strand_transaction_check (const strand_transaction *t) {
   assert(!t->open_there || strand_transaction_is_open(t)); /* (1) */
   assert(!open || t->open_there);                          /* (1) */
   assert(!open || (!t->is_spent && !t->needs_id));         /* (2) */
+  assert(t->state != STRAND_TRANSACTION_COMMITTING
+         || t->call == STRAND_TRANSACTION_CALL_NONE
+         || t->call == STRAND_TRANSACTION_CALL_COMMIT); /* (3) */
   assert((t->state != STRAND_TRANSACTION_FAILED
           && t->state != STRAND_TRANSACTION_OVER)
          || t->error.failure.code[0] != '\0'); /* (4) */

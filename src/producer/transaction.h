@@ -34,7 +34,7 @@
 **       leaves COMMITTING.
 **   (4) In FAILED and OVER there is an error that says why.
 **
-** Thread: one, the owner's; values.
+** Thread: any, but one: whose transaction it is.
 */
 #ifndef STRAND_TRANSACTION_H
 #define STRAND_TRANSACTION_H
