@@ -91,6 +91,22 @@ describe("a producer with a transactional_id", function()
     assert.equal(1, producer:stats().sent)
   end)
 
+  it("whose callback closes it in a commit says so, and what became of the transaction", function()
+    local report
+    open { on_delivery = function() report = report or producer:close { timeout = LIMIT } end }
+    assert(producer:begin(LIMIT))
+    assert(producer:send { topic = topic, value = "v" })
+    local ok, _, code, flags = producer:commit(LIMIT)
+    -- The report may be served when the commit has been asked for: then that is waited for.
+    if ok then
+      assert.is_nil(report.transaction)
+    else
+      assert.same({ nil, "CLOSED", true }, { ok, code, flags.fatal })
+      assert.equal(flags.certain, report.transaction == "aborted")
+    end
+    assert.has_error(function() producer:commit() end, "attempt to use a closed producer")
+  end)
+
   it("waits in begin no longer than it is told, and serves meanwhile", function()
     local lines = 0
     open { servers = UNREACHABLE, on_event = function() lines = lines + 1 end }

@@ -29,9 +29,16 @@ local function wait(self, deadline)
   core.wait({ self.core:fd() }, math.max(0, deadline - core.now()))
 end
 
+-- A callback has closed the producer. What that did is in its report.
+local function closed(self)
+  return nil, "the producer was closed meanwhile", "CLOSED", { retriable = false, abortable = false,
+    fatal = true, certain = not self.report or self.report.transaction == "aborted" }
+end
+
 local function reach(self, goal, timeout)
   local deadline = core.now() + timeout
   while true do
+    if self.core:state() == "closed" then return closed(self) end
     local left = math.max(0, deadline - core.now())
     local done, message, code, flags = self.core:transact(goal, left)
     if done ~= false then

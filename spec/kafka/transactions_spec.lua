@@ -129,6 +129,48 @@ describe("a transaction", function()
     assert.equal(110, #read(topic, "uncommitted"))
   end)
 
+  it("is whole or not there when its process is killed at any moment", function()
+    local TRANSACTIONS, RECORDS, KILLS = 100, 20, 5
+    local topic, id, done = helper.topic(1), helper.name "id", 0
+    for kill = 1, KILLS + 1 do
+      local child = helper.spawn([[
+        local broker, topic, id, first, last, records = ...
+        io.stdout:setvbuf "line"
+        local producer = assert(require "strand".producer {
+          kafka = { ["bootstrap.servers"] = broker }, transactional_id = id })
+        for n = first, last do
+          assert(producer:begin(60))
+          for i = 1, records do
+            assert(producer:send { topic = topic, value = ("%d-%d"):format(n, i) })
+          end
+          print("asked " .. math.floor(n))
+          assert(producer:commit(60))
+          print("committed " .. math.floor(n))
+        end
+      ]], helper.broker(), topic, id, done + 1, TRANSACTIONS, RECORDS)
+      if kill <= KILLS then
+        -- Somewhere in the transactions that follow.
+        child:says("asked " .. done + 3, LIMIT)
+        require "system".sleep(math.random() * 0.3)
+        child:signal "KILL"
+      end
+      child:wait(LIMIT * 3)
+      -- What the last one came to is known when another has its id.
+      local next_one = open(id)
+      assert(next_one:begin(LIMIT))
+      next_one:close()
+      local list, last = read(topic), 0
+      for n in child:output():gmatch "committed (%d+)\n" do last = tonumber(n) end
+      local seen = tonumber((list[#list] or "0"):match "^%d+")
+      assert.is_true(seen == last or seen == last + 1, ("%d, told %d"):format(seen, last))
+      done = seen
+    end
+    assert.equal(TRANSACTIONS, done)
+    local expected = {}
+    for n = 1, TRANSACTIONS do values(1, RECORDS, n .. "-", expected) end
+    assert.same(expected, read(topic))
+  end)
+
   it("ends for one of two producers with one id, and goes on for the other", function()
     local topic, id = helper.topic(1), helper.name "id"
     local loser, winner = open(id), open(id)
