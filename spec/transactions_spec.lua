@@ -17,7 +17,7 @@ describe("a producer with a transactional_id", function()
       ["linger.ms"] = options.linger }
     options.servers, options.linger = nil, nil
     options.transactional_id = options.transactional_id or helper.name "id"
-    options.log = function() end
+    options.log = options.log or function() end
     producer = assert(strand.producer(options))
     return producer
   end
@@ -69,11 +69,13 @@ describe("a producer with a transactional_id", function()
   end)
 
   it("says in the report of its close that a transaction was aborted", function()
-    open()
+    local lines = {}
+    open { log = function(_, _, line) lines[#lines + 1] = line end }
     assert(producer:begin(LIMIT))
     assert(producer:send { topic = topic, value = "v" })
     local report = producer:close { timeout = LIMIT }
     assert.equal("aborted", report.transaction)
+    assert.matches("closed in a transaction, which was aborted", table.concat(lines, "\n"), 1, true)
     assert.equal(1, report.delivered + report.purged)
     assert.equal(report, producer:close())
   end)

@@ -19,6 +19,8 @@ local schema = require "strand.schema"
 
 local transactions = {}
 
+local WARNING = 4
+
 local function timed_out(goal, timeout)
   return nil, ("%s() did not end within %.14g s: call it again"):format(goal, timeout), "TIMED_OUT",
     { retriable = true, abortable = false, fatal = false, certain = false }
@@ -98,6 +100,8 @@ function transactions.close(self, timeout)
     certain = flags.certain
   end
   reach(self, "end", timeout)
+  self.dispatcher:log(WARNING, "PRODUCER", certain and "closed in a transaction, which was aborted"
+    or "closed in a commit whose end is not known")
   return certain and "aborted" or "unknown"
 end
 

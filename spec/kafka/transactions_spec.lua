@@ -299,6 +299,15 @@ describe("a transaction", function()
       values(1, 10, "first-")))), read(topic))
   end)
 
+  it("cannot begin where the brokers refuse its timeout, and says that this is final", function()
+    local producer = open(nil, { transaction_timeout = 3600 })
+    for _ = 1, 2 do
+      local ok, _, code, flags = producer:begin(LIMIT)
+      assert.same({ nil, "INVALID_TRANSACTION_TIMEOUT", true, false },
+        { ok, code, flags.fatal, flags.retriable })
+    end
+  end)
+
   it("is aborted at once by a close, and by a collection", function()
     for _, how in ipairs { "close", "collect" } do
       local topic = helper.topic(1)

@@ -467,7 +467,8 @@ bool strand_producer_discard (strand_producer *p, double timeout,
   bool reached;
   if (p->client == NULL) return true;
   if (strand_producer_is_transactional(p))
-    strand_producer_end_transaction(p, deadline - grace);
+    strand_producer_end_transaction(
+      p, p->unreachable ? strand_clock_now() + patience : deadline - grace);
   reached = flush(p, deadline - grace - strand_clock_now(),
                   (int)(patience * 1000));
   end_client(p, deadline, 0);
