@@ -216,8 +216,8 @@ static void after_a_failed_delivery_the_client_is_renewed (void **state) {
 static void a_report_of_a_failure_says_so_before_the_commit (void **state) {
   strand_transaction t = opened();
   (void)state;
-  strand_transaction_doubt(&t, &nothing_wrong,
-                           RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, SECOND);
+  strand_transaction_verify(&t, &nothing_wrong,
+                            RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, SECOND);
   strand_transaction_check(&t);
   expect_error(&t, "MSG_TIMED_OUT", false, true, false);
   expect_step(&t, COMMIT, STRAND_TRANSACTION_REFUSED);
@@ -228,8 +228,8 @@ static void a_report_of_a_failure_says_so_before_the_commit (void **state) {
 static void a_send_that_is_refused_for_itself_changes_nothing (void **state) {
   strand_transaction t = opened();
   (void)state;
-  strand_transaction_doubt(&t, &nothing_wrong, RD_KAFKA_RESP_ERR_NO_ERROR,
-                           SECOND);
+  strand_transaction_verify(&t, &nothing_wrong, RD_KAFKA_RESP_ERR_NO_ERROR,
+                            SECOND);
   assert_int_equal(t.state, STRAND_TRANSACTION_OPEN);
   make(&t, COMMIT, STRAND_TRANSACTION_CALL_COMMIT, SECOND);
 }
@@ -239,14 +239,14 @@ static void a_record_that_fails_in_an_abort_renews_the_client (void **state) {
   strand_transaction t = opened();
   (void)state;
   expect_call(&t, ABORT, STRAND_TRANSACTION_CALL_ABORT);
-  strand_transaction_doubt(&t, &worked, RD_KAFKA_RESP_ERR__PURGE_QUEUE,
-                           SECOND);
+  strand_transaction_verify(&t, &worked, RD_KAFKA_RESP_ERR__PURGE_QUEUE,
+                            SECOND);
   assert_true(take(&t, &worked, SECOND));
   expect_step(&t, ABORT, STRAND_TRANSACTION_DONE);
   begin(&t, SECOND);
   expect_call(&t, ABORT, STRAND_TRANSACTION_CALL_ABORT);
-  strand_transaction_doubt(&t, &worked, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
-                           SECOND);
+  strand_transaction_verify(&t, &worked, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+                            SECOND);
   assert_true(take(&t, &worked, SECOND));
   renew(&t, ABORT, SECOND);
 }
@@ -265,7 +265,7 @@ the_end_of_a_commit_that_was_asked_for_may_be_unknown (void **state) {
   (void)state;
   assert_false(t.error.is_certain);
   t = opened();
-  strand_transaction_doubt(&t, &fenced, RD_KAFKA_RESP_ERR_NO_ERROR, SECOND);
+  strand_transaction_verify(&t, &fenced, RD_KAFKA_RESP_ERR_NO_ERROR, SECOND);
   expect_error(&t, "FENCED", false, true, false);
   assert_true(t.error.is_certain); /* none was asked for */
 }
@@ -336,7 +336,7 @@ static void what_is_refused_for_good_is_over (void **state) {
 static void be_fenced (strand_transaction *t, int64_t *now_us, int64_t after) {
   begin(t, *now_us);
   *now_us += after;
-  strand_transaction_doubt(t, &fenced, RD_KAFKA_RESP_ERR_NO_ERROR, *now_us);
+  strand_transaction_verify(t, &fenced, RD_KAFKA_RESP_ERR_NO_ERROR, *now_us);
   strand_transaction_check(t);
 }
 
@@ -434,8 +434,8 @@ static void go (strand_transaction *t, strand_transaction_goal goal,
     assert_true(++steps < 100);
     *now_us += rand() % (20 * SECOND);
     if (rand() % 8 == 0 && t->open_there)
-      strand_transaction_doubt(t, &nothing_wrong,
-                               RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, *now_us);
+      strand_transaction_verify(t, &nothing_wrong,
+                                RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, *now_us);
     if (step == STRAND_TRANSACTION_REFUSED) return;
     if (step == STRAND_TRANSACTION_RENEW) strand_transaction_renewed(t);
     if (step == STRAND_TRANSACTION_CALL && !take(t, any_answer(), *now_us))

@@ -129,8 +129,8 @@ static int step (strand_producer *p, strand_transaction_goal goal,
 }
 
 /* A call that is out is waited for, but by an end that has no use for it. */
-static int look (strand_producer *p, strand_transaction_goal goal,
-                 double deadline, strand_transaction_error *error) {
+static int poll_call (strand_producer *p, strand_transaction_goal goal,
+                      double deadline, strand_transaction_error *error) {
   strand_transaction_answer answer;
   if (!p->asked) return 1;
   if (strand_transaction_calls_take(p->client->transaction, &answer))
@@ -152,7 +152,7 @@ int strand_producer_transact (strand_producer *p, strand_transaction_goal goal,
                               strand_transaction_error *error) {
   int result;
   strand_producer_refresh(p);
-  result = look(p, goal, deadline, error);
+  result = poll_call(p, goal, deadline, error);
   while (result == 1) {
     result = step(p, goal, deadline, error);
     changed(p);
@@ -195,14 +195,14 @@ bool strand_producer_admit (strand_producer *p, strand_failure *failure) {
 }
 
 /* BEGIN of an open transaction does nothing, and says what is wrong with it. */
-static void doubt (strand_producer *p, rd_kafka_resp_err_t record) {
+static void verify (strand_producer *p, rd_kafka_resp_err_t record) {
   strand_transaction_answer answer = { 0 };
   if (p->transaction.state == STRAND_TRANSACTION_OPEN
       || p->transaction.state == STRAND_TRANSACTION_FLUSHING)
     strand_transaction_make(p->client->handle, STRAND_TRANSACTION_CALL_BEGIN,
                             0, &answer);
-  strand_transaction_doubt(&p->transaction, &answer, record,
-                           strand_clock_us());
+  strand_transaction_verify(&p->transaction, &answer, record,
+                            strand_clock_us());
   changed(p);
 }
 
@@ -210,7 +210,7 @@ bool strand_producer_refused (strand_producer *p, rd_kafka_resp_err_t err,
                               strand_failure *failure) {
   if (err != RD_KAFKA_RESP_ERR__STATE && err != RD_KAFKA_RESP_ERR__FATAL)
     return false;
-  doubt(p, RD_KAFKA_RESP_ERR_NO_ERROR);
+  verify(p, RD_KAFKA_RESP_ERR_NO_ERROR);
   if (!strand_transaction_is_aborted(&p->transaction)) return false;
   *failure = p->transaction.error.failure;
   return true;
@@ -218,5 +218,5 @@ bool strand_producer_refused (strand_producer *p, rd_kafka_resp_err_t err,
 
 void strand_producer_undelivered (strand_producer *p,
                                   rd_kafka_resp_err_t err) {
-  doubt(p, err);
+  verify(p, err);
 }

@@ -253,9 +253,9 @@ static void fail_open (strand_transaction *t,
   t->error.is_abortable = true;
 }
 
-void strand_transaction_doubt (strand_transaction *t,
-                               const strand_transaction_answer *answer,
-                               rd_kafka_resp_err_t record, int64_t now_us) {
+void strand_transaction_verify (strand_transaction *t,
+                                const strand_transaction_answer *answer,
+                                rd_kafka_resp_err_t record, int64_t now_us) {
   if (t->state == STRAND_TRANSACTION_OPEN
       || t->state == STRAND_TRANSACTION_FLUSHING)
     fail_open(t, answer, record, now_us);

@@ -122,9 +122,9 @@ void strand_transaction_renewed (strand_transaction *t);
 /* A record of it was not delivered, or a send was refused: 'answer' is that of
 ** BEGIN, which says why the transaction has failed if it has. 'record' (or 0)
 ** says what became of the record. */
-void strand_transaction_doubt (strand_transaction *t,
-                               const strand_transaction_answer *answer,
-                               rd_kafka_resp_err_t record, int64_t now_us);
+void strand_transaction_verify (strand_transaction *t,
+                                const strand_transaction_answer *answer,
+                                rd_kafka_resp_err_t record, int64_t now_us);
 
 /* A transaction that has records, and is neither committed nor aborted. */
 bool strand_transaction_is_open (const strand_transaction *t);
