@@ -6,6 +6,7 @@ local strand = require "strand"
 
 local LIMIT = 60 -- for what takes no time on a quiet machine
 local UNREACHABLE = "127.0.0.1:1"
+local LINGER = 4 * LIMIT * 1000 -- nobody waits for so long
 local TIMED_OUT = { retriable = true, abortable = false, fatal = false, certain = false }
 
 describe("a producer with a transactional_id", function()
@@ -168,6 +169,164 @@ describe("a producer with a transactional_id", function()
     end
     helper.eventually(LIMIT, function() return helper.descriptors() <= descriptors end)
     assert.equal(3, producer:stats().delivered)
+  end)
+end)
+
+-- C reads nearly all records, and Lua those with a metatable.
+local function for_lua(record)
+  return setmetatable(record, {})
+end
+
+local function for_c(record)
+  return record
+end
+
+-- All ways of sending one record, as C and as Lua reads it: by name, what sends one.
+local WAYS = {}
+for reader, read in pairs { C = for_c, Lua = for_lua } do
+  for _, name in ipairs { "send", "send_async", "send_wait" } do
+    WAYS[name .. " of " .. reader] = function(producer, topic)
+      return producer[name](producer, read { topic = topic, value = "v" })
+    end
+  end
+  WAYS["send_batch of " .. reader] = function(producer, topic)
+    return producer:send_batch { read { topic = topic, value = "v" } }
+  end
+end
+
+describe("a record that is sent in a transaction", function()
+  local producer, topic
+
+  local function open(options)
+    options.kafka = { ["bootstrap.servers"] = helper.bootstrap(), ["linger.ms"] = options.linger,
+      ["reconnect.backoff.max.ms"] = 100 }
+    options.linger, options.transactional_id = nil, helper.name "id"
+    options.transaction_timeout, options.log = 10 * LIMIT, function() end
+    producer = assert(strand.producer(options))
+    return producer
+  end
+
+  local function timed_out(delivery)
+    local report = assert(delivery:wait(LIMIT))
+    assert.same({ "TIMED_OUT", false }, { report.code, report.certain })
+  end
+
+  setup(function() topic = helper.topic(1) end)
+  teardown(helper.close_cluster)
+  after_each(function()
+    if producer then producer:close { timeout = 0 } end
+    producer = nil
+  end)
+
+  it("needs one, in every way of sending", function()
+    open {}
+    local function refused(problem)
+      for name, send in pairs(WAYS) do
+        local ok, message = pcall(send, producer, topic)
+        assert.is_false(ok, name)
+        assert.matches("^spec/transactions_spec.lua:%d+: send%(%): " .. problem, message, nil, nil, name)
+      end
+    end
+    refused "no transaction is open: begin%(%) comes first$"
+    assert(producer:begin(LIMIT))
+    assert(producer:commit(LIMIT))
+    refused "no transaction is open: begin%(%) comes first$"
+    assert.equal(0, producer:stats().sent)
+  end)
+
+  it("is as any other, in every way of sending, and in a callback", function()
+    local seen, again = 0, nil
+    open { on_delivery = function()
+      seen = seen + 1
+      again = again or producer:send { topic = topic, value = "again" }
+    end }
+    assert(producer:begin(LIMIT))
+    local sent, deliveries = 0, {}
+    for name, send in pairs(WAYS) do
+      local result = assert(send(producer, topic))
+      sent = sent + 1
+      if name:match "^send_async" then deliveries[#deliveries + 1] = result
+      elseif name:match "^send_batch" then assert.equal(1, result)
+      elseif name:match "^send_wait" then assert.is_number(result.offset)
+      else assert.is_true(result)
+      end
+    end
+    for _, delivery in ipairs(deliveries) do assert.is_nil(assert(delivery:wait(LIMIT)).code) end
+    helper.eventually(LIMIT, function() return producer:poll(0.1) and again end)
+    assert.is_true(producer:commit(LIMIT))
+    assert.equal(sent + 1, producer:stats().delivered)
+    assert.equal(sent + 1 - 4, seen) -- four have somebody who waits for them
+  end)
+
+  it("has the code ABORTED for who waits for it when that is aborted", function()
+    open { linger = LINGER }
+    assert(producer:begin(LIMIT))
+    local first = assert(WAYS["send_async of C"](producer, topic))
+    local second = assert(WAYS["send_async of Lua"](producer, topic))
+    assert.is_true(producer:abort(LIMIT))
+    for _, delivery in ipairs { first, second } do
+      local report = assert(delivery:done())
+      assert.same({ "ABORTED", true, topic }, { report.code, report.certain, report.topic })
+      assert.equal("the transaction was aborted before the record was sent", report.error)
+    end
+    assert.equal(2, producer:stats().purged)
+  end)
+
+  it("is not sent when that has failed, in every way of sending, and flags say what helps", function()
+    if helper.broker() then return end -- faults are the mock's
+    open {}
+    assert(producer:begin(LIMIT))
+    assert(helper.mock():fail("Produce", "INVALID_RECORD", 1))
+    local report, _, code, whole = producer:send_wait { topic = topic, timeout = LIMIT }
+    assert.same({ nil, "INVALID_RECORD", topic }, { report, code, whole.topic })
+    for name, send in pairs(WAYS) do
+      local result, message, flags
+      result, message, code, flags = send(producer, topic)
+      assert.equal(name:match "^send_batch" and 0 or nil, result, name)
+      assert.is_string(message)
+      assert.equal("INVALID_RECORD", code, name)
+      assert.same({ retriable = false, abortable = true, fatal = false, certain = true }, flags, name)
+    end
+    assert.equal(1, producer:stats().sent)
+    assert.is_true(producer:abort(LIMIT))
+  end)
+
+  it("is of it also when its own time is over: a commit waits for it", function()
+    open { linger = LINGER }
+    assert(producer:begin(LIMIT))
+    timed_out(assert(producer:send_async { topic = topic, value = "late", timeout = 0.05 }))
+    assert.equal(1, producer:stats().overdue)
+    assert.is_true(producer:commit(LIMIT)) -- and does not linger
+    local stats = producer:stats()
+    assert.same({ 1, 0, 1, 0 }, { stats.failed, stats.delivered, stats.late, stats.overdue })
+  end)
+
+  it("can be aborted while a commit waits for it, its own time being over", function()
+    if helper.broker() then return end -- faults are the mock's
+    open {}
+    assert(producer:begin(LIMIT))
+    assert(helper.mock():down())
+    timed_out(assert(producer:send_async { topic = topic, value = "late", timeout = 0.05 }))
+    local ok, _, code, flags = producer:commit(0.3)
+    assert.same({ nil, "TIMED_OUT", true }, { ok, code, flags.retriable })
+    assert(helper.mock():up())
+    assert.is_true(producer:abort(LIMIT))
+    assert.equal(0, producer:stats().overdue)
+    assert(producer:begin(LIMIT))
+    assert(producer:send_wait { topic = topic, value = "next", timeout = LIMIT })
+    assert.is_true(producer:commit(LIMIT))
+  end)
+
+  it("fails it when that is heard of after its own time is over", function()
+    if helper.broker() then return end -- faults are the mock's
+    open { linger = LINGER }
+    assert(producer:begin(LIMIT))
+    assert(helper.mock():fail("Produce", "INVALID_RECORD", 1))
+    timed_out(assert(producer:send_async { topic = topic, value = "late", timeout = 0.05 }))
+    local ok, _, code, flags = producer:commit(LIMIT)
+    assert.same({ nil, "INVALID_RECORD", true, true }, { ok, code, flags.abortable, flags.certain })
+    assert.is_true(producer:abort(LIMIT))
+    assert.same({ 1, 1, 0 }, { producer:stats().failed, producer:stats().late, producer:stats().overdue })
   end)
 end)
 
