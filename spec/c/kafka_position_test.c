@@ -168,6 +168,7 @@ static strand_assigned *assign (const char *topic, int64_t base) {
   assigned->end = assigned->gap.from = -1;
   assigned->position.below = assigned->position.claimed = -1;
   strand_list_init(&assigned->dead_letters);
+  strand_list_init(&assigned->outputs);
   assigned->partition = strand_engine_assign(member.owner.engine, topic, 0,
                                              assigned->epoch, 0, NULL, 0);
   assert_non_null(assigned->partition);
