@@ -227,9 +227,22 @@ function child:status()
   return tonumber(read(self.folder .. "/status"))
 end
 
+-- A thread that wakes at that moment still runs on: each stops by itself.
+local function is_stopped(pid)
+  local tasks = ("/proc/%d/task/"):format(pid)
+  if not require "lfs".attributes(tasks) then return true end -- it has ended
+  for id in require "lfs".dir(tasks) do
+    local stat = id:match "^%d+$" and read(tasks .. id .. "/stat")
+    if stat and not stat:match "%) T[^)]*$" then return false end
+  end
+  return true
+end
+
+--- After STOP nothing of it runs any more.
 function child:signal(name)
   if self:status() then return end
   os.execute(("kill -%s %d 2>/dev/null"):format(name, self.pid))
+  if name == "STOP" then helper.eventually(10, function() return is_stopped(self.pid) end) end
 end
 
 --- Waits until it has ended; returns its exit status.
