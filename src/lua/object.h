@@ -17,14 +17,18 @@
 #include "lua/compat.h"
 
 /* A metatable in the registry: methods behind __index, metamethods beside
-** it, nothing that Lua code can reach or replace. */
+** it, nothing that Lua code can reach or replace. It is there only when it is
+** whole: memory may run out in an open of the module, and another come. */
 static inline void strand_newtype (lua_State *L, const char *type,
                                    const luaL_Reg *methods,
                                    const luaL_Reg *metamethods) {
-  if (!luaL_newmetatable(L, type)) {
+  luaL_getmetatable(L, type);
+  if (!lua_isnil(L, -1)) {
     lua_pop(L, 1);
     return; /* another open of the module in this state */
   }
+  lua_pop(L, 1);
+  lua_newtable(L);
   strand_setfuncs(L, metamethods);
   lua_newtable(L);
   strand_setfuncs(L, methods);
@@ -33,7 +37,7 @@ static inline void strand_newtype (lua_State *L, const char *type,
   lua_setfield(L, -2, "__name");
   lua_pushboolean(L, 0);
   lua_setfield(L, -2, "__metatable");
-  lua_pop(L, 1);
+  lua_setfield(L, LUA_REGISTRYINDEX, type);
 }
 
 static inline void strand_settype (lua_State *L, const char *type) {
