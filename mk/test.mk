@@ -48,6 +48,7 @@ fuzz:                          ## what reads metadata, for SECONDS=60, by libFuz
 
 sim: $(SIM)/sim                ## SEEDS=n schedules through the real engine
 	@$(SIM)/sim --seeds $(SEEDS) --jobs $(JOBS)
+	@$(SIM)/sim --once --seeds $(SEEDS) --jobs $(JOBS)
 
 sim-long: $(SIM)/sim           ## a thousand million events of it (EVENTS=n)
 	@$(SIM)/sim --events $(EVENTS) --jobs $(JOBS)

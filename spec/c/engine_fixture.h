@@ -57,6 +57,7 @@ static bool keys_collide;
 #include "core/sending.c"
 #include "core/waiting.c"
 #include "core/commit.c"
+#include "core/windows.c"
 #include "core/retry.c"
 
 #define SECOND INT64_C(1000000)

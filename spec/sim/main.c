@@ -3,6 +3,7 @@
 **
 **   sim [--seeds N | --events N] [--first S | --random] [--jobs J] [--size M]
 **   sim --seed S [--trace] [--size M]
+**   sim --once ...         at most once: the worlds of once.c
 **
 ** Seeds are played one after another from the first, until there were N of
 ** them, or N events; each is a world of about M events. Before them those
@@ -77,6 +78,7 @@ static const char *const fault_names[FAULT_COUNT] = {
 
 static world playing;
 static int size = SIZE;
+static bool once;
 
 static void show_note (const note *n) {
   printf("  %10.3f ms  %-14s member %2d partition %2d  %" PRId64 " %" PRId64
@@ -104,7 +106,8 @@ static void show_world (void) {
   for (int f = 0; f < FAULT_COUNT; f++) {
     if (w->faults[f]) printf(" %s", fault_names[f]);
   }
-  printf("\nagain: sim --seed %" PRIu64 " --size %d --trace\n", w->seed, size);
+  printf("\nagain: sim%s --seed %" PRIu64 " --size %d --trace\n",
+         once ? " --once" : "", w->seed, size);
   fflush(stdout);
 }
 
@@ -157,13 +160,18 @@ typedef struct tally {
   uint64_t events;
   uint64_t members[MEMBERS_MAX + 1]; /* seeds by their number */
   uint64_t digest;
+  uint64_t lost;
+  uint64_t lost_allowed;
   uint64_t faults[FAULT_COUNT];
 } tally;
 
 static void play (tally *t, uint64_t seed) {
-  play_seed(&playing, seed, size);
+  if (once) once_seed(&playing, seed, size);
+  else play_seed(&playing, seed, size);
   *t = (tally){ .seeds = 1,
                 .events = playing.events,
+                .lost = playing.lost,
+                .lost_allowed = playing.lost_allowed,
                 .digest = playing.digest };
   t->members[playing.member_count] = 1;
   memcpy(t->faults, playing.fault_counts, sizeof(t->faults));
@@ -172,6 +180,8 @@ static void play (tally *t, uint64_t seed) {
 static void add (tally *all, const tally *t) {
   all->seeds += t->seeds;
   all->events += t->events;
+  all->lost += t->lost;
+  all->lost_allowed += t->lost_allowed;
   all->digest = all->digest * 31 + t->digest;
   for (int m = 0; m <= MEMBERS_MAX; m++) all->members[m] += t->members[m];
   for (int f = 0; f < FAULT_COUNT; f++) all->faults[f] += t->faults[f];
@@ -284,12 +294,14 @@ static bool run_jobs (const options *o, tally *all) {
 static void usage (void) {
   fprintf(stderr, "usage: sim [--seeds N | --events N] [--first S | --random]"
                   " [--jobs J] [--size M]\n"
-                  "       sim --seed S [--trace] [--size M]\n");
+                  "       sim --seed S [--trace] [--size M]\n"
+                  "       sim --once ...\n");
   exit(2);
 }
 
 static bool read_flag (options *o, const char *name) {
   if (strcmp(name, "--trace") == 0) playing.trace = true;
+  else if (strcmp(name, "--once") == 0) once = true;
   else if (strcmp(name, "--random") == 0) o->first = (uint64_t)time(NULL);
   else return false;
   return true;
@@ -325,6 +337,15 @@ static options read_options (int argc, char **argv) {
   return o;
 }
 
+static void print_once (const tally *all, double took) {
+  printf("figure sim_once_crashes %" PRIu64 "\n", all->faults[FAULT_CRASH]);
+  printf("figure sim_once_lost %" PRIu64 "\n", all->lost);
+  printf("figure sim_once_lost_allowed %" PRIu64 "\n", all->lost_allowed);
+  printf("figure sim_once_seeds %" PRIu64 "\n", all->seeds);
+  printf("figure sim_once_events %" PRIu64 "\n", all->events);
+  printf("digest %016" PRIx64 ", %.1f s\n", all->digest, took);
+}
+
 static void print_all (const tally *all, double took) {
   for (int f = 0; f < FAULT_COUNT; f++) {
     printf("figure sim_fault_%s %" PRIu64 "\n", fault_names[f],
@@ -351,9 +372,9 @@ int main (int argc, char **argv) {
   else {
     printf("from seed %" PRIu64 " on, worlds of about %d events\n", o.first,
            size);
-    play_regressions();
+    if (!once) play_regressions();
     fine = run_jobs(&o, &all);
   }
-  if (fine) print_all(&all, seconds() - begun);
+  if (fine) (once ? print_once : print_all)(&all, seconds() - begun);
   return fine ? 0 : 1;
 }

@@ -284,6 +284,8 @@ typedef struct world {
   uint64_t generation;
   size_t broker_takes; /* characters of metadata */
   uint64_t calls;
+  uint64_t lost; /* at most once, in all its lives */
+  uint64_t lost_allowed;
   int notices[STRAND_NOTICE_WRITABLE + 1]; /* of the last call */
   const slot *wanted; /* the engine is about to want its letter */
   int route_count;
@@ -443,5 +445,8 @@ void linger_batch (world *w, int first, size_t count);
 
 /* play.c */
 void play_seed (world *w, uint64_t seed, int events);
+
+/* once.c: a world of its own */
+void once_seed (world *w, uint64_t seed, int events);
 
 #endif

@@ -137,17 +137,26 @@ bool strand_engine_may_read (const strand_engine *e,
   return left_records(p) > 0 && left_bytes(p) > 0;
 }
 
+/* At most once the next window is read while commits are on their way. */
+static size_t unready (size_t outside, size_t partitions) {
+  return claim(outside, partitions * STRAND_WINDOW_RECORDS);
+}
+
 size_t strand_engine_startable (const strand_engine *e,
                                 const strand_partition *p) {
   bool by_key = e->config.ordering == STRAND_BY_KEY;
+  size_t outside = p == NULL ? e->outside : p->windows.outside;
+  size_t more = unready(outside, p == NULL ? e->partition_count : 1);
   if (p == NULL) {
-    return by_key ? e->ready
-                  : claim(e->budget.used.buffered_records,
-                          e->in_flight + e->waiting.sending);
+    return more
+           + (by_key ? e->ready
+                     : claim(e->budget.used.buffered_records,
+                             e->in_flight + e->waiting.sending + outside));
   }
-  return by_key ? p->ready_count
-                : claim(p->used.buffered_records,
-                        p->in_flight + p->waiting.sending);
+  return more
+         + (by_key ? p->ready_count
+                   : claim(p->used.buffered_records,
+                           p->in_flight + p->waiting.sending + outside));
 }
 
 size_t strand_engine_read_limit (const strand_engine *e,

@@ -43,12 +43,16 @@ static void check_offset (const strand_partition *p, const strand_record *r) {
 /* What the group was told, as far as it heard. */
 static void check_committed (const strand_partition *p) {
   bool clean = strand_offsets_version(p->offsets) == p->committed.version;
+  assert(p->committed.pins <= 1); /* (4) */
+  if (strand_at_most_once(p->engine)) {
+    strand_windows_check(p);
+    return;
+  }
   assert(p->committed.offset
          <= strand_offsets_committable(p->offsets)); /* (3) */
   assert(!clean || p->committed.unwritable
          || p->committed.covered
               == strand_offsets_covered(p->offsets)); /* (5) */
-  assert(p->committed.pins <= 1);                     /* (4) */
 }
 
 /* It has left lease and shard. */
@@ -62,7 +66,8 @@ static void check_record (const strand_partition *p, const strand_record *r,
                           tally *t) {
   bool own = (r->flags & STRAND_RECORD_OWN) != 0;
   bool waiting = (r->flags & STRAND_RECORD_CHARGED) != 0;
-  assert(r->shard != NULL && r->shard->partition == p);
+  assert(r->shard != NULL || strand_at_most_once(p->engine));
+  assert(r->shard == NULL || r->shard->partition == p);
   assert(own || !waiting);
   check_offset(p, r);
   if (r->flags & STRAND_RECORD_WAITING) {
@@ -191,6 +196,7 @@ void strand_engine_check (const strand_engine *e) {
   tally all = { 0 };
   size_t pins = 0;
   size_t buffered = 0, bytes = 0, waiting = 0, in_flight = 0, stale = 0;
+  size_t outside = 0;
   for (int gone = 0; gone <= 1; gone++) {
     const strand_link *head = gone ? &e->gone : &e->partitions;
     for (const strand_link *l = head->next; l != head; l = l->next) {
@@ -200,6 +206,7 @@ void strand_engine_check (const strand_engine *e) {
       bytes += p->used.buffered_bytes;
       waiting += p->used.waiting_records;
       pins += p->committed.pins;
+      outside += p->windows.outside;
       *(gone ? &stale : &in_flight) += p->in_flight;
     }
   }
@@ -209,6 +216,7 @@ void strand_engine_check (const strand_engine *e) {
   assert((pins > 0) == e->commits.unanswered);         /* (4) */
   assert(in_flight == e->in_flight && stale == e->stale);
   assert(all.ready == e->ready);
+  assert(outside == e->outside);
   assert(all.waiting[STRAND_WAITING_BACKOFF] == e->retry.count);
   assert(all.waiting[STRAND_WAITING_PARKED] == e->waiting.parked
          && all.waiting[STRAND_WAITING_DEAD_LETTER]

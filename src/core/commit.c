@@ -25,10 +25,11 @@
 #define LONGER_LEAST 32  /* characters tried after none were taken */
 
 bool strand_engine_dirty (const strand_engine *e, const strand_partition *p) {
-  (void)e;
-  return (p->state == PARTITION_RUNNING || p->state == PARTITION_REVOKING)
-         && strand_offsets_committable(p->offsets) >= 0
-         && strand_offsets_version(p->offsets) != p->committed.version;
+  if ((p->state != PARTITION_RUNNING && p->state != PARTITION_REVOKING)
+      || strand_offsets_committable(p->offsets) < 0)
+    return false;
+  if (strand_at_most_once(e)) return strand_windows_dirty(p);
+  return strand_offsets_version(p->offsets) != p->committed.version;
 }
 
 bool strand_engine_commit_blocked (const strand_engine *e, int64_t now_us) {
@@ -130,6 +131,9 @@ static strand_err write_part (strand_partition *p, char *text,
 
 static strand_err write_text (strand_partition *p, char *text,
                               strand_commit_item *item, size_t *length) {
+  item->back = false;
+  item->version = strand_offsets_version(p->offsets);
+  item->offset = strand_offsets_committable(p->offsets);
   strand_err err = strand_offsets_payload(
     p->offsets, p->engine->metadata.limit, text, length);
   if (err == STRAND_ENOMEM) return err;
@@ -140,13 +144,24 @@ static strand_err write_text (strand_partition *p, char *text,
   return STRAND_OK;
 }
 
+/* Less is never told: what started would start again. */
+static strand_err write_covering (strand_partition *p, char *text,
+                                  strand_commit_item *item, size_t *length) {
+  strand_err err = strand_windows_write(p, p->engine->metadata.limit, text,
+                                        length, item);
+  p->committed.kept = err == STRAND_EFULL;
+  if (err == STRAND_EFULL) tell_unwritable(p, 0);
+  return err;
+}
+
 static strand_err add_item (strand_partition *p, strand_commit *commit) {
   strand_commit_item *item = &commit->items[commit->count];
   char *text = malloc(p->engine->metadata.limit + 1), *fitting;
   size_t length;
   strand_err err;
   if (text == NULL) return STRAND_ENOMEM;
-  err = write_text(p, text, item, &length);
+  err = strand_at_most_once(p->engine) ? write_covering(p, text, item, &length)
+                                       : write_text(p, text, item, &length);
   if (err != STRAND_OK) {
     free(text);
     return err; /* the old commit stays in place */
@@ -156,8 +171,6 @@ static strand_err add_item (strand_partition *p, strand_commit *commit) {
   item->metadata = fitting != NULL ? fitting : text;
   item->partition = p;
   item->epoch = p->epoch;
-  item->version = strand_offsets_version(p->offsets);
-  item->offset = strand_offsets_committable(p->offsets);
   p->committed.pins++;
   commit->count++;
   return STRAND_OK;
@@ -229,6 +242,7 @@ static void take_committed (strand_partition *p,
   p->committed.version = item->version;
   p->committed.covered = item->covered;
   p->committed.uncertain = false;
+  if (strand_at_most_once(p->engine)) strand_windows_take(p, item);
   if (!item->whole || !p->committed.unwritable) return;
   p->committed.unwritable = false;
   strand_partition_tell(p, STRAND_NOTICE_WRITABLE, NULL);
@@ -287,9 +301,12 @@ void strand_engine_commit_answer (strand_engine *e, strand_commit *commit,
 int64_t strand_engine_commit_due (const strand_engine *e, int64_t now_us) {
   int64_t due, idle;
   (void)now_us;
-  if (e->commits.unanswered || !e->commits.maybe_dirty) return INT64_MAX;
+  bool wanted = !e->commits.unanswered && strand_windows_due(e);
+  if (e->commits.unanswered || (!e->commits.maybe_dirty && !wanted)) {
+    return INT64_MAX;
+  }
   if (e->commits.backoff_us > 0) return e->commits.not_before_us;
-  if (e->commits.hurried || any_uncertain(e)) return 0;
+  if (wanted || e->commits.hurried || any_uncertain(e)) return 0;
   due = e->commits.made_us + e->config.commit_interval_us;
   if (e->budget.used.buffered_records > 0) return due;
   idle = e->commits.active_us + IDLE_US;

@@ -23,6 +23,7 @@ static strand_shard *scan_low (strand_partition *p) {
        l != &p->records && looked < STRAND_FULL_SCAN; l = l->next, looked++) {
     strand_record *r = strand_list_entry(l, strand_record, link);
     strand_shard *s = r->shard;
+    if (s == NULL) break; /* no commit covers it, nor those behind it */
     if ((s->state == SHARD_READY || s->state == SHARD_LINGERING)
         && s->head == r && start(p, r))
       return s;

@@ -133,7 +133,6 @@ strand_partition *strand_engine_assign (strand_engine *e, const char *topic,
 strand_err strand_engine_restored (strand_engine *e, strand_partition *p,
                                    int64_t committed,
                                    const strand_payload *payload) {
-  (void)e;
   assert(p->state == PARTITION_RESTORING && p->offsets == NULL);
   p->offsets = strand_offsets_new(committed);
   if (p->offsets == NULL) return STRAND_ENOMEM;
@@ -144,6 +143,7 @@ strand_err strand_engine_restored (strand_engine *e, strand_partition *p,
     return STRAND_ENOMEM;
   }
   strand_commit_restored(p, committed);
+  if (strand_at_most_once(e)) strand_windows_begin(p, committed);
   p->state = PARTITION_RUNNING;
   strand_budget_reserve(p, 1);
   return STRAND_OK;
@@ -158,10 +158,10 @@ void strand_engine_pause (strand_engine *e, strand_partition *p, bool paused) {
 }
 
 void strand_engine_revoking (strand_engine *e, strand_partition *p) {
-  (void)e;
   if (p->state != PARTITION_RUNNING) return;
   strand_budget_reserve(p, -1);
   p->state = PARTITION_REVOKING;
+  if (strand_at_most_once(e)) strand_commit_may_differ(e);
   strand_partition_runnable(p);
 }
 
@@ -185,7 +185,7 @@ static void release_record (strand_partition *p, int64_t offset) {
     if (p->orphan_offsets[i] != offset) continue;
     p->orphan_offsets[i] = p->orphan_offsets[--p->orphan_count];
     r = find_record(p, offset);
-    if (r == NULL) return;
+    if (r == NULL || r->shard == NULL) return; /* it enters later */
     strand_shard_insert(r->shard, r);
     make_ready(r->shard);
     return;
@@ -212,27 +212,6 @@ void strand_engine_release (strand_engine *e, const strand_orphan *orphan) {
 ** Records and their memory
 */
 
-static bool is_orphan (const strand_partition *p, int64_t offset) {
-  for (size_t i = 0; i < p->orphan_count; i++) {
-    if (p->orphan_offsets[i] == offset) return true;
-  }
-  return false;
-}
-
-static void enter (strand_partition *p, strand_shard *s, strand_record *r) {
-  strand_record *before = s->tail;
-  if (!strand_shard_keyed(s) && p->orphan_count > 0
-      && is_orphan(p, r->offset)) {
-    r->shard = s; /* until its earlier handler returned: release_record */
-    return;
-  }
-  strand_shard_append(s, r);
-  if (s->failing) strand_shard_wait(s, before, r);
-  else if (s->state == SHARD_EMPTY) strand_shard_ready(s, false);
-  if (p->closed || s->state == SHARD_LINGERING)
-    strand_throttle_record_entered(s);
-}
-
 static bool is_unused (const strand_shard *s) {
   return s->state == SHARD_EMPTY && s->head == NULL && strand_shard_keyed(s);
 }
@@ -241,9 +220,11 @@ strand_added strand_engine_admit (strand_engine *e, strand_partition *p,
                                   strand_record *record, int64_t now_us) {
   size_t length = strand_record_length(record);
   strand_added added = STRAND_ADDED_ENOMEM;
-  strand_shard *s = strand_shard_get(p, record);
+  bool waits = strand_at_most_once(e);
+  strand_shard *s = waits ? NULL : strand_shard_get(p, record);
   assert(p->state == PARTITION_RUNNING);
-  if (s != NULL) added = strand_offsets_add(p->offsets, record->offset);
+  if (s != NULL || waits)
+    added = strand_offsets_add(p->offsets, record->offset);
   strand_commit_may_differ(e); /* done or not: what is missing is done */
   if (added != STRAND_ADDED) {
     strand_record_unroom(p, record);
@@ -257,7 +238,8 @@ strand_added strand_engine_admit (strand_engine *e, strand_partition *p,
                  ? strand_record_size(length)
                  : (p->average * 7 + strand_record_size(length)) / 8;
   strand_commit_entered(e, now_us);
-  enter(p, s, record);
+  if (waits) strand_windows_add(p, record);
+  else strand_windows_enter(p, s, record);
   return STRAND_ADDED;
 }
 
@@ -272,6 +254,7 @@ void strand_engine_maintain (strand_engine *e, int64_t now_us) {
   strand_partition *p = NULL;
   strand_commit_try_longer(e, now_us);
   while ((p = strand_engine_next(e, p)) != NULL) {
+    strand_windows_enter_rest(p);
     strand_partition_tell_blocked(p, now_us);
   }
 #ifndef NDEBUG

@@ -49,6 +49,8 @@
 **       within its rate and the consumer's.
 **   (9) A record whose outputs are under way has left lease and shard, and is
 **       done only by strand_engine_output_acked; its offset is in flight.
+**   At most once turns (3) round: an item says that all is done which has
+**   started, or may before the next commit (windows.c).
 **
 ** Thread: owner. A worker reads strand_partition's fields marked 'lease'.
 */
@@ -176,6 +178,11 @@ bool strand_engine_is_stale (const strand_lease *lease);
 ** expired. STRAND_ENOMEM: call again. */
 strand_err strand_engine_sent (strand_engine *e, strand_lease *lease);
 
+/* The lease is out, and only its first 'started' records have started, or
+** will: the others come back, and no commit says they have. */
+void strand_engine_cut (strand_engine *e, strand_lease *lease,
+                        uint32_t started);
+
 /* All records go back unstarted, at the front; the lease ends. */
 strand_err strand_engine_give_back (strand_engine *e, strand_lease *lease);
 
@@ -209,7 +216,7 @@ strand_err strand_engine_output_refused (strand_engine *e,
 strand_err strand_engine_dead_letter_acked (strand_engine *e,
                                             strand_record *record,
                                             int64_t now_us);
-/* It can never be sent: the record is parked. */
+/* It can never be sent: the record is parked, or (at most once) lost. */
 strand_err strand_engine_dead_letter_refused (strand_engine *e,
                                               strand_record *record,
                                               const char *reason,
@@ -250,6 +257,11 @@ void strand_engine_hurry (strand_engine *e);
 bool strand_engine_commit_blocked (const strand_engine *e, int64_t now_us);
 bool strand_engine_dirty (const strand_engine *e, const strand_partition *p);
 bool strand_engine_committing (const strand_engine *e);
+/* At most once: records wait for a commit before they may start. */
+bool strand_engine_awaits_commit (const strand_engine *e);
+/* At most once: what is lost if the epoch of 'p' ends now. */
+void strand_engine_losses (const strand_engine *e, const strand_partition *p,
+                           strand_losses *out);
 /* Not all that is done in 'p' can be told: see STRAND_NOTICE_UNWRITABLE. */
 bool strand_partition_unwritable (const strand_partition *p);
 

@@ -92,12 +92,18 @@ static void leave_first (strand_lease *lease) {
   if (lease->count == 0) end_lease(lease);
 }
 
+void strand_lease_part_first (strand_lease *lease) {
+  leave_shard(lease);
+  leave_first(lease);
+}
+
 strand_err strand_lease_finish_first (strand_lease *lease, int64_t now_us) {
   strand_partition *p = lease->partition;
   strand_record *r = lease->record;
   strand_err err = strand_offsets_finish(p->offsets, r->offset);
   if (err != STRAND_OK) return err;
   leave_shard(lease);
+  strand_windows_left(p, r->offset);
   strand_record_free(p, r);
   strand_commit_left(p->engine, now_us);
   leave_first(lease);
@@ -152,19 +158,26 @@ bool strand_lease_drop (strand_lease *lease) {
   return true;
 }
 
-strand_err strand_lease_unstart (strand_lease *lease, bool but_first) {
+strand_err strand_lease_unstart (strand_lease *lease, uint32_t from) {
   strand_record *r = lease->record;
   for (uint32_t i = 0; i < lease->count; i++, r = r->behind) {
     strand_err err;
-    if (i == 0 && but_first) continue;
+    if (i < from) continue;
     if (!(r->flags & STRAND_RECORD_LEASED)) continue; /* by an earlier call */
     err = strand_offsets_unstart(lease->partition->offsets, r->offset);
     if (err != STRAND_OK) return err;
     r->flags &= (uint8_t)~STRAND_RECORD_LEASED;
     lease->unstarted++;
     lease->partition->unstarted++;
+    strand_windows_returned(lease->partition);
   }
   return STRAND_OK;
+}
+
+void strand_engine_cut (strand_engine *e, strand_lease *lease,
+                        uint32_t started) {
+  (void)e;
+  if (!is_stale(lease)) (void)strand_lease_unstart(lease, started);
 }
 
 strand_err strand_engine_give_back (strand_engine *e, strand_lease *lease) {
@@ -172,7 +185,7 @@ strand_err strand_engine_give_back (strand_engine *e, strand_lease *lease) {
   strand_err err;
   (void)e;
   if (strand_lease_drop(lease)) return STRAND_OK;
-  err = strand_lease_unstart(lease, false);
+  err = strand_lease_unstart(lease, 0);
   if (err != STRAND_OK) return err;
   strand_lease_leave(lease, lease->count);
   if (strand_shard_keyed(s)) {

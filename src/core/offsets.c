@@ -241,10 +241,15 @@ strand_err strand_offsets_unstart (strand_offsets *t, int64_t offset) {
 ** Questions
 */
 
-int64_t strand_offsets_committable (const strand_offsets *t) {
-  if (t->runs.block_count > 0) return t->runs.blocks[0]->runs[0].first;
+/* All of it is done: what is to come next. */
+static int64_t end_of (const strand_offsets *t) {
   if (t->position < 0) return -1;
   return t->position > t->described ? t->position : t->described + 1;
+}
+
+int64_t strand_offsets_committable (const strand_offsets *t) {
+  if (t->runs.block_count > 0) return t->runs.blocks[0]->runs[0].first;
+  return end_of(t);
 }
 
 int64_t strand_offsets_position (const strand_offsets *t) {
@@ -282,45 +287,94 @@ size_t strand_offsets_bound (const strand_offsets *t) {
   return bound_of(t, &b);
 }
 
-/* OPEN and FLIGHT alike are open to a reader, and are joined where they
-** touch. NULL when memory runs out. */
-static strand_run *open_runs (const strand_offsets *t, size_t *count) {
+/*
+** Commits
+*/
+
+static const strand_cover nothing_more = { -1, false };
+
+static bool is_covered (const strand_open_run *r, strand_cover cover) {
+  return r->last < cover.below || (cover.flight && r->kind == KIND_FLIGHT);
+}
+
+static int64_t first_of (const strand_open_run *r, strand_cover cover) {
+  return r->first > cover.below ? r->first : cover.below;
+}
+
+int64_t strand_offsets_committable_as (const strand_offsets *t,
+                                       strand_cover cover) {
+  const strand_open_run *r;
+  for (strand_run_place p = { 0, 0 };
+       (r = strand_runs_at(&t->runs, p)) != NULL;
+       p = strand_runs_after(&t->runs, p)) {
+    if (!is_covered(r, cover)) return first_of(r, cover);
+  }
+  return end_of(t);
+}
+
+static int64_t highest_covered (const strand_offsets *t, strand_cover cover) {
+  const strand_open_run *r;
+  if (!cover.flight) return t->highest;
+  for (strand_run_place p = strand_runs_last(&t->runs);
+       (r = strand_runs_at(&t->runs, p)) != NULL && r->last > t->highest;
+       p = strand_runs_before(&t->runs, p)) {
+    if (r->kind == KIND_FLIGHT) return r->last;
+  }
+  return t->highest;
+}
+
+/* What is not covered, up to 'highest': OPEN and FLIGHT alike are open to a
+** reader, and are joined where they touch. NULL when memory runs out. */
+static strand_run *open_runs (const strand_offsets *t, strand_cover cover,
+                              int64_t highest, size_t *count) {
   size_t most = (size_t)t->runs.block_count * STRAND_RUNS_BLOCK;
   strand_run *runs = malloc((most > 0 ? most : 1) * sizeof(*runs));
   const strand_open_run *r;
   *count = 0;
   if (runs == NULL) return NULL;
   for (strand_run_place p = { 0, 0 };
-       (r = strand_runs_at(&t->runs, p)) != NULL && r->first <= t->highest;
+       (r = strand_runs_at(&t->runs, p)) != NULL && r->first <= highest;
        p = strand_runs_after(&t->runs, p)) {
-    int64_t last = r->last < t->highest ? r->last : t->highest;
-    if (*count > 0 && runs[*count - 1].last + 1 == r->first) {
+    int64_t first = first_of(r, cover);
+    int64_t last = r->last < highest ? r->last : highest;
+    if (is_covered(r, cover) || first > last) continue;
+    if (*count > 0 && runs[*count - 1].last + 1 == first) {
       runs[*count - 1].last = last;
     }
     else {
-      runs[*count].first = r->first;
+      runs[*count].first = first;
       runs[(*count)++].last = last;
     }
   }
   return runs;
 }
 
-strand_err strand_offsets_payload (const strand_offsets *t, size_t limit,
-                                   char *text, size_t *length) {
-  int64_t committed = strand_offsets_committable(t);
-  int64_t highest = t->highest;
+strand_err strand_offsets_payload_as (const strand_offsets *t,
+                                      strand_cover cover, size_t limit,
+                                      char *text, size_t *length,
+                                      int64_t *committable) {
+  int64_t committed = strand_offsets_committable_as(t, cover);
+  int64_t highest = highest_covered(t, cover);
   const char *codec;
   strand_run *runs;
   size_t count;
   strand_err err;
   *length = 0;
+  *committable = committed;
   if (committed < 0 || highest < committed) return STRAND_OK;
-  runs = open_runs(t, &count);
+  runs = open_runs(t, cover, highest, &count);
   if (runs == NULL) return STRAND_ENOMEM;
   err = strand_payload_encode(committed, highest, runs, count, limit, text,
                               length, &codec);
   free(runs);
   return err;
+}
+
+strand_err strand_offsets_payload (const strand_offsets *t, size_t limit,
+                                   char *text, size_t *length) {
+  int64_t committable;
+  return strand_offsets_payload_as(t, nothing_more, limit, text, length,
+                                   &committable);
 }
 
 int64_t strand_offsets_covered (const strand_offsets *t) {
@@ -340,7 +394,7 @@ strand_err strand_offsets_payload_part (const strand_offsets *t, size_t limit,
                                         int64_t *told) {
   int64_t committed = strand_offsets_committable(t);
   size_t count, described;
-  strand_run *runs = open_runs(t, &count);
+  strand_run *runs = open_runs(t, nothing_more, t->highest, &count);
   if (runs == NULL) return STRAND_ENOMEM;
   strand_payload_encode_part(committed, runs, count, limit, text, length,
                              &described);

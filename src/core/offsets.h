@@ -108,6 +108,20 @@ size_t strand_offsets_bytes (const strand_offsets *t);
 strand_err strand_offsets_payload (const strand_offsets *t, size_t limit,
                                    char *text, size_t *length);
 
+/* A commit may count more as done than what is. */
+typedef struct strand_cover {
+  int64_t below; /* all that is below this */
+  bool flight;   /* all that is in flight */
+} strand_cover;
+
+/* What is committable then, and the payload that belongs to it. */
+int64_t strand_offsets_committable_as (const strand_offsets *t,
+                                       strand_cover cover);
+strand_err strand_offsets_payload_as (const strand_offsets *t,
+                                      strand_cover cover, size_t limit,
+                                      char *text, size_t *length,
+                                      int64_t *committable);
+
 /* How many offsets a commit of all that is done says are done: those below
 ** the committable offset, and those above it. -1 for none. */
 int64_t strand_offsets_covered (const strand_offsets *t);

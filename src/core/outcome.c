@@ -11,6 +11,10 @@
 **
 ** A record that passed its deadline has failed, whatever its handler says in
 ** the end.
+**
+** At most once a record that has started never starts again: RETRY and PARK
+** are EXHAUSTED, what is exhausted is skipped unless the policy says
+** otherwise, a letter does not hold its shard, and STOP is done.
 */
 #include <string.h>
 
@@ -62,11 +66,15 @@ static strand_outcome_kind decide (strand_partition *p,
   if (kind == STRAND_OUTCOME_FAILED && policy->attempts > 0
       && failures >= policy->attempts)
     kind = STRAND_OUTCOME_EXHAUSTED;
+  if (kind == STRAND_OUTCOME_FAILED && strand_at_most_once(p->engine))
+    kind = STRAND_OUTCOME_EXHAUSTED;
   if (kind == STRAND_OUTCOME_EXHAUSTED) kind = policy->exhausted;
   if (kind == STRAND_OUTCOME_DEAD_LETTER
       && p->engine->config.dead_letter == NULL) {
     kind = STRAND_OUTCOME_PARK;
   }
+  if (kind == STRAND_OUTCOME_PARK && strand_at_most_once(p->engine))
+    kind = STRAND_OUTCOME_SKIP;
   if (kind == STRAND_OUTCOME_FAILED || kind == STRAND_OUTCOME_RETRY) {
     kind = STRAND_OUTCOME_RETRY;
     if (*delay_us < 0) *delay_us = policy_delay(p->engine, policy, failures);
@@ -158,7 +166,7 @@ static strand_err skip_first (strand_lease *lease, const strand_ending *ending,
 static strand_err stop_at (strand_lease *lease, const strand_ending *ending) {
   strand_partition *p = lease->partition;
   strand_record *r = lease->record;
-  strand_err err = strand_lease_unstart(lease, false);
+  strand_err err = strand_lease_unstart(lease, 0);
   if (err != STRAND_OK) return err;
   tell_failed(lease, ending, -1);
   if (ending->kind != STRAND_OUTCOME_STOP) {
@@ -185,6 +193,57 @@ static strand_err park_unsent (strand_lease *lease,
   return make_wait(lease, STRAND_WAITING_PARKED, &told, -1, now_us);
 }
 
+/*
+** At most once
+*/
+
+/* What would have the record run again is a failure. */
+static strand_ending final_ending (const strand_ending *ending) {
+  static const char retry[] = "retry(), under at_most_once";
+  static const char park[] = "park(), under at_most_once";
+  bool parks = ending->kind == STRAND_OUTCOME_PARK;
+  strand_ending final = *ending;
+  if (!parks && ending->kind != STRAND_OUTCOME_RETRY) return final;
+  final.kind = STRAND_OUTCOME_EXHAUSTED;
+  final.delay_us = -1;
+  if (ending->reason_length > 0) return final;
+  final.reason = parks ? park : retry;
+  final.reason_length = parks ? sizeof(park) - 1 : sizeof(retry) - 1;
+  return final;
+}
+
+static strand_err send_first (strand_lease *lease, const strand_ending *ending,
+                              int64_t now_us) {
+  strand_wait wait = { .kind = STRAND_WAITING_DEAD_LETTER,
+                       .cause = cause_of(lease, ending),
+                       .delay_us = -1,
+                       .reason = ending->reason,
+                       .reason_length = ending->reason_length };
+  tell_failed(lease, ending, -1);
+  return strand_waiting_send(lease, &wait, now_us);
+}
+
+static strand_err stop_finally (strand_lease *lease,
+                                const strand_ending *ending, int64_t now_us) {
+  tell_failed(lease, ending, -1);
+  if (ending->kind != STRAND_OUTCOME_STOP) {
+    strand_record_tell(lease->partition, lease->record, STRAND_NOTICE_STOP,
+                       ending->reason, ending->reason_length, -1);
+  }
+  return skip_first(lease, ending, now_us);
+}
+
+static strand_err end_finally (strand_lease *lease,
+                               const strand_ending *ending, int64_t now_us) {
+  strand_ending final = final_ending(ending);
+  int64_t delay_us;
+  switch (decide(lease->partition, lease, &final, &delay_us)) {
+    case STRAND_OUTCOME_DEAD_LETTER: return send_first(lease, &final, now_us);
+    case STRAND_OUTCOME_STOP: return stop_finally(lease, &final, now_us);
+    default: return skip_first(lease, &final, now_us);
+  }
+}
+
 strand_err strand_engine_end (strand_engine *e, strand_lease *lease,
                               const strand_ending *ending, int64_t now_us) {
   strand_outcome_kind kind;
@@ -193,6 +252,7 @@ strand_err strand_engine_end (strand_engine *e, strand_lease *lease,
   if (ending->kind == STRAND_OUTCOME_DONE && !lease->expired) {
     return strand_engine_done(e, lease, 1, now_us);
   }
+  if (strand_at_most_once(e)) return end_finally(lease, ending, now_us);
   kind = decide(lease->partition, lease, ending, &delay_us);
   switch (kind) {
     case STRAND_OUTCOME_SKIP: return skip_first(lease, ending, now_us);

@@ -155,6 +155,7 @@ void strand_partition_forget_waiting (strand_partition *p) {
 
 const char *strand_partition_blocked (const strand_partition *p) {
   if (p->stalled || (p->full && p->ready_count > 0)) return "metadata";
+  if (p->committed.unwritable && p->windows.outside > 0) return "metadata";
   return strand_budget_waiting_full(p) ? "waiting" : NULL;
 }
 

@@ -96,6 +96,7 @@ void strand_engine_revoke (strand_engine *e, strand_partition *p,
   p->state = PARTITION_GONE;
   strand_partition_runnable(p);
   strand_retry_filter(&e->retry, is_of, p);
+  strand_windows_end(p);
   revoke_records(p, (revocation){ visit, arg });
   strand_chunk_close(p);
   e->in_flight -= p->in_flight;

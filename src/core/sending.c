@@ -32,6 +32,7 @@ static void tell_refused (strand_record *r, const char *reason,
 static void free_sent (strand_record *r, int64_t now_us) {
   strand_partition *p = r->shard->partition;
   leave_sending(r);
+  strand_windows_left(p, r->offset);
   strand_commit_left(p->engine, now_us);
   strand_record_free(p, r);
   strand_partition_unstall(p);

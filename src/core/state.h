@@ -6,6 +6,7 @@
 ** engine.c      partitions come, records enter
 ** stats.c       statistics
 ** commit.c      commits
+** windows.c     at most once: what a commit has covered may start
 ** dispatch.c    leases go out
 ** outcome.c     what the end of a record means
 ** sending.c     what was handled, and waits for its outputs
@@ -125,6 +126,19 @@ typedef struct strand_committed {
                        told, which stays */
 } strand_committed;
 
+/* At most once, what may start; else all 0: windows.c's. */
+typedef struct strand_windows {
+  int64_t covered;     /* acknowledged */
+  int64_t asked;       /* that the last commit covers, if it was taken */
+  strand_record *next; /* the first that is in no shard; NULL: none */
+  size_t inside;
+  size_t outside;
+  size_t size;       /* of the next window, at most */
+  int64_t asked_us;  /* when the last was asked for */
+  uint64_t returned; /* rises with each lease that comes back unstarted */
+  uint64_t told;     /* 'returned' + 1 of the last commit back; 0: none */
+} strand_windows;
+
 struct strand_partition {
   strand_link link;     /* engine->partitions, or engine->gone */
   strand_link runnable; /* engine->runnable, or its throttle's 'closed': has a
@@ -170,7 +184,8 @@ struct strand_partition {
   uint64_t skipped;
   uint64_t dead_lettered;
   strand_committed committed;
-  int64_t blocked_us; /* since when; 0: not */
+  strand_windows windows; /* at most once */
+  int64_t blocked_us;     /* since when; 0: not */
 };
 
 /* How long a commit's text may be: commit.c's. */
@@ -212,7 +227,8 @@ struct strand_engine {
   size_t in_flight;
   size_t stale;
   size_t ready;
-  unsigned turn; /* leases of the first runnable one in its turn */
+  size_t outside; /* records that no commit covers: windows.c's */
+  unsigned turn;  /* leases of the first runnable one in its turn */
   bool intake_stopped;
   uint64_t random;
   uint64_t done;
@@ -221,6 +237,10 @@ struct strand_engine {
   uint64_t dead_lettered;
   uint64_t stale_dropped;
 };
+
+static inline bool strand_at_most_once (const strand_engine *e) {
+  return e->config.delivery == STRAND_AT_MOST_ONCE;
+}
 
 /* budget.c */
 void strand_budget_charge (strand_partition *p, bool waiting, long records,
@@ -309,10 +329,12 @@ void strand_shard_describe (const strand_shard *s, const strand_record *r,
 /* lease.c */
 /* A stale lease is dropped: true. */
 bool strand_lease_drop (strand_lease *lease);
-/* FLIGHT -> OPEN, from the second record on with 'but_first'. */
-strand_err strand_lease_unstart (strand_lease *lease, bool but_first);
+/* FLIGHT -> OPEN, from the record of that number on. */
+strand_err strand_lease_unstart (strand_lease *lease, uint32_t from);
 /* All its records leave it, the last 'unstarted' of them as they came. */
 void strand_lease_leave (strand_lease *lease, uint32_t unstarted);
+/* The first leaves it and its shard, in flight still. */
+void strand_lease_part_first (strand_lease *lease);
 /* An open record, or one in flight, is done: it leaves its shard. */
 strand_err strand_lease_finish_first (strand_lease *lease, int64_t now_us);
 
@@ -333,10 +355,43 @@ static inline void strand_commit_left (strand_engine *e, int64_t now_us) {
   e->commits.active_us = now_us;
   e->commits.maybe_dirty = true;
 }
+/* The record at 'offset' has ended. */
+static inline void strand_windows_left (strand_partition *p, int64_t offset) {
+  if (offset < p->windows.asked) p->windows.inside--;
+}
+/* A record of it comes back unstarted: a commit goes back further. */
+static inline void strand_windows_returned (strand_partition *p) {
+  p->windows.returned++;
+  if (strand_at_most_once(p->engine)) strand_commit_may_differ(p->engine);
+}
 /* Metadata may be so long from now on. */
 void strand_commit_limit (strand_engine *e, size_t limit);
 /* Once in a while: may it be longer? */
 void strand_commit_try_longer (strand_engine *e, int64_t now_us);
+
+/* windows.c */
+/* The base is known. */
+void strand_windows_begin (strand_partition *p, int64_t committed);
+/* 'r', which is in, waits for its window. */
+void strand_windows_add (strand_partition *p, strand_record *r);
+/* 'r' enters its shard 's'. */
+void strand_windows_enter (strand_partition *p, strand_shard *s,
+                           strand_record *r);
+/* What is covered, and had no memory to enter. */
+void strand_windows_enter_rest (strand_partition *p);
+/* What a commit would say differs from what the group knows. */
+bool strand_windows_dirty (const strand_partition *p);
+/* Some partition of the engine has too little that may start. */
+bool strand_windows_due (const strand_engine *e);
+/* What a commit says, by value: see strand_offsets_payload_as. */
+strand_err strand_windows_write (strand_partition *p, size_t limit, char *text,
+                                 size_t *length, strand_commit_item *item);
+/* The group has taken it. */
+void strand_windows_take (strand_partition *p, const strand_commit_item *item);
+/* It is revoked: nothing waits any more. */
+void strand_windows_end (strand_partition *p);
+
+void strand_windows_check (const strand_partition *p);
 
 /* throttle.c */
 bool strand_throttles_new (strand_engine *e);
@@ -402,6 +457,10 @@ strand_err strand_waiting_note (strand_record *r, const char *reason,
                                 size_t length, int64_t now_us);
 /* It waits from now on, without a lease; its past is there. */
 void strand_waiting_join (strand_record *r, strand_waiting kind);
+/* At most once, for a letter: the first record has left the lease and its
+** shard to the others. */
+strand_err strand_waiting_send (strand_lease *lease, const strand_wait *wait,
+                                int64_t now_us);
 static inline uint32_t strand_record_failures (const strand_record *r) {
   if (!(r->flags & STRAND_RECORD_OWN) || r->in.past == NULL) return 0;
   return r->in.past->failures;

@@ -76,6 +76,7 @@ void strand_partition_stats_read (const strand_engine *e,
 
 const char *strand_record_state (const strand_record *record) {
   const strand_shard *s = record->shard;
+  if (s == NULL) return "buffered"; /* no commit covers it yet */
   if (record->flags & STRAND_RECORD_SENDING) return "sending";
   if (record->flags & STRAND_RECORD_WAITING) {
     return record->in.past->waiting == STRAND_WAITING_PARKED ? "parked"

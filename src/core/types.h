@@ -22,6 +22,11 @@ typedef enum strand_ordering {
   STRAND_UNORDERED
 } strand_ordering;
 
+typedef enum strand_guarantee {
+  STRAND_AT_LEAST_ONCE,
+  STRAND_AT_MOST_ONCE /* what started is done, however it ends: windows.c */
+} strand_guarantee;
+
 /* What became of a record. */
 typedef enum strand_outcome_kind {
   STRAND_OUTCOME_DONE = 0,
@@ -86,6 +91,9 @@ typedef struct strand_route_limits {
 /* A partition whose payload is full looks among this many of its lowest
 ** records for one that may start. */
 #define STRAND_FULL_SCAN 64
+/* At most once: records that a commit covers before they start. */
+#define STRAND_WINDOW_RECORDS 1000
+#define STRAND_WINDOW_LEAST 16
 /* Characters of a failure's reason that are kept. */
 #define STRAND_REASON_MAX 1024
 /* Metadata longer than what the broker took is tried again so long after it
@@ -95,9 +103,10 @@ typedef struct strand_route_limits {
 #define STRAND_BLOCKED_EVENT_US 1000000
 
 typedef enum strand_notice_type {
-  STRAND_NOTICE_FAILED,        /* a record failed: record, reason, delay_us
+  STRAND_NOTICE_FAILED, /* a record failed: record, reason, delay_us
                                  (-1: not tried again by itself) */
-  STRAND_NOTICE_PARKED,        /* record, reason */
+  STRAND_NOTICE_LOST,   /* at most once: its dead letter cannot be sent */
+  STRAND_NOTICE_PARKED, /* record, reason */
   STRAND_NOTICE_DEAD_LETTERED, /* its dead letter is acknowledged */
   STRAND_NOTICE_STOP,          /* exhausted, and the policy says stop */
   STRAND_NOTICE_BLOCKED,       /* 'reason' is "metadata" or "waiting"; record:
@@ -138,6 +147,7 @@ typedef struct strand_orphan {
 
 typedef struct strand_engine_config {
   strand_ordering ordering;
+  strand_guarantee delivery;
   bool null_key_unordered;
   const char *ordering_header; /* NULL: the record's key; borrowed */
   size_t max_metadata;         /* characters */
@@ -187,6 +197,7 @@ typedef struct strand_commit_item {
   int64_t offset;
   int64_t covered; /* offsets that it says are done */
   bool whole;      /* it tells all that is done */
+  bool back;       /* at most once: to what has not started */
   char *metadata;  /* terminated; "" for none */
 } strand_commit_item;
 
@@ -194,6 +205,13 @@ typedef struct strand_commit {
   size_t count;
   strand_commit_item items[];
 } strand_commit;
+
+/* At most once: what the end of an epoch loses. */
+typedef struct strand_losses {
+  int64_t first;    /* the lowest; -1: nothing is lost */
+  size_t cut_off;   /* in their handlers, or their dead letters under way */
+  size_t unstarted; /* covered by a commit that was not taken back */
+} strand_losses;
 
 typedef enum strand_answer {
   STRAND_COMMITTED,      /* the broker took all of it */

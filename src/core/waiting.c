@@ -14,7 +14,8 @@
 ** Each of them is in an allocation of its own, in the waiting budget, and the
 ** head of its shard, which waits with it (a parked one with park_alone is in
 ** the partition's detached shard instead). A dead letter's offset stays in
-** flight, so that the acknowledgement can always be entered.
+** flight, so that the acknowledgement can always be entered. At most once a
+** record that is sent does not hold its shard either: it is done already.
 */
 #include <assert.h>
 #include <stdlib.h>
@@ -106,7 +107,7 @@ strand_err strand_waiting_prepare (strand_lease *lease,
   if ((r = leave_chunk(lease)) == NULL
       || strand_waiting_note(r, wait->reason, wait->reason_length, now_us)
            != STRAND_OK
-      || strand_lease_unstart(lease, dead_letter) != STRAND_OK) {
+      || strand_lease_unstart(lease, dead_letter ? 1 : 0) != STRAND_OK) {
     return STRAND_ENOMEM;
   }
   r->in.past->cause = (uint8_t)wait->cause;
@@ -135,6 +136,29 @@ void strand_waiting_enter (strand_lease *lease, const strand_wait *wait,
                        wait->reason_length, -1);
   }
   if (alone) detach(r);
+}
+
+strand_err strand_waiting_send (strand_lease *lease, const strand_wait *wait,
+                                int64_t now_us) {
+  strand_partition *p = lease->partition;
+  strand_engine *e = p->engine;
+  strand_shard *alone = strand_shard_detached(p);
+  strand_record *r = alone != NULL ? leave_chunk(lease) : NULL;
+  if (r == NULL
+      || strand_waiting_note(r, wait->reason, wait->reason_length, now_us)
+           != STRAND_OK
+      || !e->config.dead_letter(e->config.arg, p, r))
+    return STRAND_ENOMEM;
+  r->in.past->cause = (uint8_t)wait->cause;
+  r->in.past->failures++;
+  if (r->attempt < UINT16_MAX) r->attempt++;
+  strand_shard_wait(r->shard, NULL, r);
+  strand_lease_part_first(lease);
+  r->behind = NULL;
+  r->shard = alone;
+  strand_waiting_join(r, STRAND_WAITING_DEAD_LETTER);
+  strand_commit_left(e, now_us);
+  return STRAND_OK;
 }
 
 /*
@@ -178,6 +202,7 @@ static strand_err finish (strand_record *r, int64_t now_us) {
   strand_partition *p = s->partition;
   strand_err err = strand_offsets_finish(p->offsets, r->offset);
   if (err != STRAND_OK) return err;
+  strand_windows_left(p, r->offset);
   strand_commit_left(p->engine, now_us);
   if (strand_shard_keyed(s)) {
     strand_shard_pop(s);
@@ -211,6 +236,24 @@ strand_err strand_engine_dead_letter_acked (strand_engine *e,
   return STRAND_OK;
 }
 
+/* At most once there is nothing to do again. */
+static strand_err lose (strand_record *record, const char *reason,
+                        size_t reason_length, int64_t now_us) {
+  strand_partition *p = record->shard->partition;
+  strand_err err;
+  if (record->in.past->resolved == 0) { /* told once */
+    record->in.past->resolved = STARTED;
+    strand_record_tell(p, record, STRAND_NOTICE_LOST, reason, reason_length,
+                       -1);
+  }
+  err = finish(record, now_us);
+  if (err != STRAND_OK) return err;
+  strand_partition_count_waiting(p, STRAND_WAITING_DEAD_LETTER, -1);
+  p->skipped++;
+  p->engine->skipped++;
+  return STRAND_OK;
+}
+
 strand_err strand_engine_dead_letter_refused (strand_engine *e,
                                               strand_record *record,
                                               const char *reason,
@@ -219,6 +262,9 @@ strand_err strand_engine_dead_letter_refused (strand_engine *e,
   strand_partition *p = record->shard->partition;
   strand_err err;
   assert(is_waiting(record, STRAND_WAITING_DEAD_LETTER));
+  if (strand_at_most_once(e)) {
+    return lose(record, reason, reason_length, now_us);
+  }
   if (parks_alone(e) && strand_shard_detached(p) == NULL) return STRAND_ENOMEM;
   err = strand_waiting_note(record, reason, reason_length, now_us);
   if (err == STRAND_OK)

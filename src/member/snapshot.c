@@ -100,9 +100,8 @@ static void view_partition (const strand_snapshot *s,
   v->member = s->owner->index;
 }
 
-static void view_blocker (const strand_record *r, strand_blocker *b,
-                          int64_t now_us) {
-  const strand_partition *p = strand_record_partition(r);
+static void view_blocker (const strand_partition *p, const strand_record *r,
+                          strand_blocker *b, int64_t now_us) {
   const char *reason = strand_record_reason(r, &b->reason_length);
   snprintf(b->topic, sizeof(b->topic), "%s", strand_partition_topic(p));
   b->partition = strand_partition_index(p);
@@ -133,10 +132,10 @@ static void view_blockers (const strand_snapshot *s, strand_view *v,
     some = false;
     for (size_t i = 0; i < s->assignment->count && v->blocker_count < most;
          i++) {
+      const strand_partition *p = s->assignment->partitions[i]->partition;
       if (next[i] == NULL) continue;
-      view_blocker(next[i], &v->blockers[v->blocker_count++], now_us);
-      next[i] = strand_partition_next(s->assignment->partitions[i]->partition,
-                                      next[i]);
+      view_blocker(p, next[i], &v->blockers[v->blocker_count++], now_us);
+      next[i] = strand_partition_next(p, next[i]);
       some = true;
     }
   }
