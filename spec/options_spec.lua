@@ -94,7 +94,6 @@ describe("a wrong consumer option", function()
     { valid { ordering_key = { name = "x" } }, "unknown option 'ordering_key.name'" },
 
     -- later issues
-    { valid { delivery = "at_most_once" }, "unknown option 'delivery'" },
     { valid { transactional_id = "t" }, "unknown option 'transactional_id'" },
 
     -- failures
@@ -109,6 +108,18 @@ describe("a wrong consumer option", function()
     { valid { handler = { orders = { "a", exhausted = "dead_letter" } } },
       "option 'handler[\"orders\"].exhausted': 'dead_letter' needs the option" },
     { valid { parked_holds = "key" }, "option 'parked_holds': 'key' is not one of its names" },
+    { valid { delivery = "once" },
+      "option 'delivery': 'once' is not one of its names (at_least_once, at_most_once)" },
+    { valid { delivery = "exactly_once" },
+      "option 'delivery': 'exactly_once' is not there yet ('at_least_once', 'at_most_once')" },
+    { valid { delivery = "at_most_once", retry = { attempts = 1 } },
+      "option 'retry': means nothing with delivery = 'at_most_once': a failure is final" },
+    { valid { delivery = "at_most_once", parked_holds = "shard" },
+      "option 'parked_holds': means nothing with delivery = 'at_most_once'" },
+    { valid { delivery = "at_most_once", exhausted = "park" },
+      "option 'exhausted': 'park' means nothing with delivery = 'at_most_once'" },
+    { valid { delivery = "at_most_once", handler = { orders = { "a", retry = { delay = 1 } } } },
+      "option 'handler[\"orders\"].retry': means nothing" },
     { valid { deadline = 0 }, "option 'deadline': seconds from 0.001 to 86400, or false: none" },
     { valid { deadline = true }, "option 'deadline': seconds from 0.001 to 86400, or false: none "
       .. "expected, got true" },
@@ -348,7 +359,7 @@ describe("the options of a consumer", function()
       max_ready = 1024, max_buffered_records = 100000, max_buffered_bytes = 67108864,
       max_waiting_records = 100000, max_waiting_bytes = 67108864, max_metadata = 4096,
       commit_interval = 5, revoke_grace = 5, unreadable_metadata = "replay", slow_after = 10,
-      exhausted = "park", parked_holds = "shard",
+      exhausted = "park", parked_holds = "shard", delivery = "at_least_once",
       has_oauth = false, has_log = false,
       package_path = package.path, package_cpath = package.cpath,
     }
@@ -357,7 +368,15 @@ describe("the options of a consumer", function()
       "deadline", "rate", "batch", "worker_memory", "letters" } do
       assert.is_nil(got[name], name)
     end
-    assert.same({ limits = { has_letters = false } }, own)
+    assert.same({ limits = { has_letters = false, delivery = "at_least_once" } }, own)
+  end)
+
+  it("are others where a record is handled at most once", function()
+    local got = consumer.open(valid { delivery = "at_most_once" })
+    assert.same({ "skip", "fail" }, { got.exhausted, got.unreadable_metadata })
+    got = consumer.open(valid { delivery = "at_most_once", unreadable_metadata = "replay",
+      exhausted = "stop" })
+    assert.same({ "stop", "replay" }, { got.exhausted, got.unreadable_metadata })
   end)
 
   it("that follow the number of workers do so unless given", function()
@@ -742,6 +761,12 @@ describe("configure", function()
         message_of(consumer.configure, { [name] = given[name] }, {}), 1, true)
     end)
   end
+
+  refuses(function(given) consumer.configure(given, { delivery = "at_most_once" }) end, {
+    { { retry = { delay = 2 } }, "option 'retry': means nothing with delivery = 'at_most_once'" },
+    { { exhausted = "park" }, "option 'exhausted': 'park' means nothing with delivery" },
+    { { delivery = "at_least_once" }, "option 'delivery': cannot be changed while" },
+  })
 
   refuses(function(given) consumer.configure(given, {}) end, {
     { { exhausted = "dead_letter" }, "option 'exhausted': 'dead_letter' needs the option" },

@@ -266,6 +266,7 @@ function context:remaining() end
 ---@field ordering? "key"|"partition"|"unordered"               "key"
 ---@field ordering_key? { header: string }
 ---@field null_key? "partition"|"unordered"                     "partition"
+---@field delivery? "at_least_once"|"at_most_once"               "at_least_once"
 ---@field workers? integer          threads, 1 to 256; 16
 ---@field max_in_flight? integer    handlers that run at once; workers
 ---@field max_ready? integer        handed over and not started; 64 x workers
@@ -282,9 +283,9 @@ function context:remaining() end
 ---@field commit_interval? number   seconds; 5
 ---@field revoke_grace? number      seconds; 5, at most a quarter of max.poll.interval.ms
 ---@field start_timeout? number     seconds; none: start does not wait for the group
----@field unreadable_metadata? "replay"|"fail"                  "replay"
+---@field unreadable_metadata? "replay"|"fail"                  "replay"; "fail" under at_most_once
 ---@field retry? strand.RetryPolicy|strand.RetryFunction
----@field exhausted? strand.Exhausted       "dead_letter" with dead_letter, else "park"
+---@field exhausted? strand.Exhausted       "dead_letter" with dead_letter, else "park" ("skip" under at_most_once)
 ---@field dead_letter? strand.DeadLetterOptions
 ---@field producer? strand.ConsumerProducerOptions  for context:produce
 ---@field max_staged_bytes? integer         what handlers produced and no broker has acknowledged; 64 MiB
@@ -446,7 +447,7 @@ function consumer:report() end
 ---@field skipped integer           records; not in done, as the next
 ---@field dead_lettered integer     acknowledged
 ---@field parked integer            now, or at the end: these are in unfinished
----@field lost integer              attempts cut off because their partition was lost
+---@field lost integer              attempts cut off because their partition was lost; at_most_once: see records_lost
 ---@field outputs_sent integer      what handlers produced, handed over to the producer
 ---@field outputs_acknowledged integer  of them, by a broker
 ---@field outputs_failed integer    of them, refused for ever
@@ -580,6 +581,7 @@ function consumer:report() end
 ---| "assigned"              # a partition is this consumer's
 ---| "revoked"               # it is taken away: what runs gets its grace, then a commit
 ---| "lost"                  # it was taken away, and cannot be committed any more
+---| "records_lost"          # at_most_once: records, the first at `offset`, that will not be handled to their end
 ---| "restored"              # what was done above the committed offset is known
 ---| "sought"                # seek has moved it
 ---| "commit_failed"

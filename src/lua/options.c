@@ -272,6 +272,9 @@ void strand_read_options (lua_State *L, int flat,
   config->has_log = strand_field_boolean(L, flat, "has_log");
   config->has_events = strand_field_boolean(L, flat, "has_events");
   config->ordering = ordering_of(L, flat);
+  config->delivery = is_field(L, flat, "delivery", "at_most_once")
+                       ? STRAND_AT_MOST_ONCE
+                       : STRAND_AT_LEAST_ONCE;
   config->ordering_header = strand_field_text(L, flat, "ordering_header");
   config->null_key_unordered = is_field(L, flat, "null_key", "unordered");
   read_size(L, flat, "max_metadata", &config->max_metadata);

@@ -34,7 +34,8 @@ void strand_closing_begin (strand_member *m, int64_t now_us) {
 }
 
 /* Asked after all that may start was handed over: so a member that drains
-** has nothing left when nothing is in flight, or waits for a rate. */
+** has nothing left when nothing is in flight, or waits for a rate, or for a
+** commit before it may start. */
 static bool still_runs (const strand_member *m, int64_t now_us) {
   strand_engine_stats stats;
   strand_engine_stats_read(m->owner.engine, &stats);
@@ -42,7 +43,8 @@ static bool still_runs (const strand_member *m, int64_t now_us) {
       && strand_staging_is_full(&m->owner.consumer->staging))
     return true; /* they wait for acknowledgements, maybe another member's */
   return stats.in_flight > 0 || stats.dead_letters > 0 || stats.sending > 0
-         || strand_engine_throttle(m->owner.engine, now_us) < INT64_MAX;
+         || strand_engine_throttle(m->owner.engine, now_us) < INT64_MAX
+         || strand_engine_awaits_commit(m->owner.engine);
 }
 
 static void begin_leaving (strand_member *m) {
@@ -67,6 +69,7 @@ static void drop_all (strand_member *m) {
   for (size_t i = m->assignment.count; i-- > 0;) {
     if (i < m->assignment.count
         && m->assignment.partitions[i]->partition != NULL) {
+      strand_epoch_lose(&m->epochs, m->assignment.partitions[i]);
       strand_epoch_end(&m->epochs, m->assignment.partitions[i]);
     }
   }
@@ -135,6 +138,7 @@ static void end_handlers (strand_member *m, int64_t now_us) {
   if (runs && now_us < m->closing.limit_us) return;
   if (runs && m->closing.mode != STRAND_CLOSE_NOW) note_late(m);
   strand_epoch_leave_all(&m->epochs);
+  strand_handover_cut(&m->handover);
   m->owner.phase = STRAND_COMMITTING;
 }
 

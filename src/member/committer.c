@@ -341,6 +341,15 @@ static void serve_waiters (strand_committer *t, int64_t now_us) {
   else if (may_send(t) && !plan_and_send(t, now_us)) answer_unplanned(t);
 }
 
+/* A member that ends commits once, at the last; but one that drains, at most
+** once, before each window. */
+static bool commits_when_due (const strand_committer *t) {
+  strand_phase phase = t->owner->phase;
+  return phase == STRAND_SERVING
+         || (phase == STRAND_ENDING
+             && strand_engine_awaits_commit(t->owner->engine));
+}
+
 void strand_committer_serve (strand_committer *t, int64_t now_us) {
   rd_kafka_event_t *event;
   while ((event = rd_kafka_queue_poll(t->queue, 0)) != NULL) {
@@ -354,7 +363,7 @@ void strand_committer_serve (strand_committer *t, int64_t now_us) {
     rd_kafka_event_destroy(event);
   }
   serve_waiters(t, now_us);
-  if (t->owner->phase == STRAND_SERVING
+  if (commits_when_due(t)
       && strand_engine_commit_due(t->owner->engine, now_us) <= now_us) {
     strand_committer_send(t, now_us);
   }
@@ -401,7 +410,7 @@ int64_t strand_committer_due (const strand_committer *t, int64_t now_us) {
       || strand_join_watch_joins(t->join_watch)) {
     return INT64_MAX;
   }
-  if (t->owner->phase == STRAND_SERVING || t->owner->phase == STRAND_COMMITTING
+  if (commits_when_due(t) || t->owner->phase == STRAND_COMMITTING
       || has_unplanned(t)) {
     due = strand_engine_commit_due(t->owner->engine, now_us);
   }

@@ -87,6 +87,28 @@ static void add_orphan (void *arg, const strand_orphan *orphan) {
                     "memory ran out in a revoke");
 }
 
+void strand_epoch_lose (const strand_epochs *e,
+                        const strand_assigned *assigned) {
+  strand_event event;
+  strand_losses lost;
+  char reason[160];
+  strand_engine_losses(e->owner->engine, assigned->partition, &lost);
+  if (lost.first < 0) return;
+  strand_tally_lose(&e->owner->consumer->tally, lost.cut_off + lost.unstarted);
+  event = strand_owner_event(e->owner, "records_lost", assigned);
+  event.offset = lost.first;
+  snprintf(reason, sizeof(reason),
+           "%zu started and did not end in time, %zu not started: the commit "
+           "that covers them was not taken back",
+           lost.cut_off, lost.unstarted);
+  if (lost.unstarted == 0) {
+    snprintf(reason, sizeof(reason), "%zu started and did not end in time",
+             lost.cut_off);
+  }
+  strand_event_set_reason(&event, reason, strlen(reason));
+  strand_owner_emit(e->owner, &event);
+}
+
 void strand_epoch_end (const strand_epochs *e, strand_assigned *assigned) {
   strand_partition *p = assigned->partition;
   int32_t index = strand_partition_index(p);
@@ -110,7 +132,7 @@ void strand_epoch_end (const strand_epochs *e, strand_assigned *assigned) {
 void strand_epoch_leave (const strand_epochs *e, strand_assigned *assigned) {
   assigned->leaving = true;
   strand_engine_revoking(e->owner->engine, assigned->partition);
-  atomic_store_explicit(&assigned->stop, true, memory_order_release);
+  atomic_store(&assigned->stop, true);
 }
 
 /* A new epoch of the same partition, not restored yet, that the queue goes

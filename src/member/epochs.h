@@ -43,6 +43,9 @@ void strand_epoch_begin (const strand_epochs *e, const char *topic,
 void strand_epoch_leave (const strand_epochs *e, strand_assigned *assigned);
 /* The same of all, at once. */
 void strand_epoch_leave_all (const strand_epochs *e);
+/* At most once, before its end: what that loses is told, and counted. */
+void strand_epoch_lose (const strand_epochs *e,
+                        const strand_assigned *assigned);
 /* Shards of leases that are out become orphans. */
 void strand_epoch_end (const strand_epochs *e, strand_assigned *assigned);
 /* A new epoch of the same partition begins, at 'offset'. NULL: memory ran

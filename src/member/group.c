@@ -119,9 +119,11 @@ static void answer_revoke (strand_group *g) {
     "unassign");
 }
 
-/* What runs now is not waited for, nor committed. */
+/* What runs now is not waited for, nor committed; at most once it is counted
+** when it ends, with all that is lost. */
 static void count_lost (strand_group *g) {
   uint64_t lost = 0;
+  if (g->owner->consumer->settings.delivery == STRAND_AT_MOST_ONCE) return;
   for (int i = 0; i < revoked_count(g); i++) {
     strand_assigned *assigned = revoked_partition(g, i);
     strand_partition_stats stats;
@@ -148,7 +150,9 @@ static void finish_revoke (strand_group *g) {
   if (g->owner->phase == STRAND_ENDING) strand_snapshot_stop(g->snapshot);
   for (int i = 0; i < revoked_count(g); i++) {
     strand_assigned *assigned = revoked_partition(g, i);
-    if (assigned != NULL) strand_epoch_end(g->epochs, assigned);
+    if (assigned == NULL) continue;
+    strand_epoch_lose(g->epochs, assigned);
+    strand_epoch_end(g->epochs, assigned);
   }
   strand_shares_change(g->shares);
   answer_revoke(g);
@@ -242,6 +246,7 @@ void strand_group_advance (strand_group *g, int64_t now_us) {
   if (!g->committing) {
     if (something_runs(g) && now_us < until(g)) return;
     g->committing = true;
+    strand_handover_cut(g->handover);
     g->answer_us = now_us + (most < COMMIT_MOST_US ? most : COMMIT_MOST_US);
   }
   if (now_us < until(g) && is_dirty(g)
@@ -290,6 +295,7 @@ static void lose_all (strand_group *g) {
     event = strand_owner_event(g->owner, "lost", g->assignment->partitions[i]);
     strand_owner_emit(g->owner, &event);
   }
+  if (g->owner->consumer->settings.delivery == STRAND_AT_MOST_ONCE) return;
   strand_engine_stats_read(g->owner->engine, &stats);
   strand_tally_lose(&g->owner->consumer->tally,
                     stats.in_flight + stats.sending);

@@ -89,13 +89,15 @@ static void fill_slot (strand_handover *h, strand_slot *slot,
   slot->call = NULL;
   slot->count = lease->count;
   slot->stop = &assigned->stop;
-  slot->route = assigned->route;
+  slot->route = assigned->route & INT32_MAX;
+  slot->exact = h->owner->consumer->settings.delivery == STRAND_AT_MOST_ONCE;
   slot->deadline_us = strand_watchdog_deadline(h->watchdog, assigned->route);
   slot->has_outcome = slot->settled = false;
   slot->harvested = 0;
   slot->since_us = 0;
   atomic_store_explicit(&slot->began_us, 0, memory_order_relaxed);
   atomic_store_explicit(&slot->done, 0, memory_order_relaxed);
+  atomic_store_explicit(&slot->started, 0, memory_order_relaxed);
   atomic_store_explicit(&slot->state, STRAND_SLOT_READY, memory_order_relaxed);
   assigned->leases++;
 }
@@ -399,6 +401,24 @@ void strand_handover_recall (strand_handover *h) {
         continue;
       }
       end_slot(h, b, slot);
+    }
+  }
+}
+
+static void cut_slot (strand_handover *h, strand_slot *slot) {
+  uint32_t started;
+  if (slot->settled || !slot->exact || slot->call != NULL
+      || !atomic_load(slot->stop))
+    return;
+  started = atomic_load(&slot->started);
+  if (started < slot->harvested) started = slot->harvested;
+  strand_engine_cut(h->owner->engine, &slot->lease, started - slot->harvested);
+}
+
+void strand_handover_cut (strand_handover *h) {
+  for (strand_lease_batch *b = h->batches; b != NULL; b = b->older) {
+    for (uint32_t i = b->first_open; i < b->count; i++) {
+      cut_slot(h, &b->slots[i]);
     }
   }
 }

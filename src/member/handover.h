@@ -52,7 +52,9 @@ void strand_handover_harvest (strand_handover *h, int64_t now_us);
 void strand_handover_post (strand_handover *h, int64_t now_us);
 /* All that no worker has claimed comes back into the engine. */
 void strand_handover_recall (strand_handover *h);
-/* The same once, for good: nothing is posted any more. */
+/* Of what is out and stopped, what has not begun: the engine knows. */
+void strand_handover_cut (strand_handover *h);
+/* Recall once, for good: nothing is posted any more. */
 void strand_handover_halt (strand_handover *h);
 bool strand_handover_out (const strand_handover *h);
 int64_t strand_handover_due (const strand_handover *h);

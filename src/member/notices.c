@@ -7,6 +7,7 @@ static const char *notice_name (strand_notice_type type) {
   switch (type) {
     case STRAND_NOTICE_FAILED: return "record_failed";
     case STRAND_NOTICE_PARKED: return "parked";
+    case STRAND_NOTICE_LOST: return "records_lost";
     case STRAND_NOTICE_DEAD_LETTERED: return "dead_lettered";
     case STRAND_NOTICE_BLOCKED: return "partition_blocked";
     case STRAND_NOTICE_UNBLOCKED: return "partition_unblocked";
@@ -34,6 +35,9 @@ void strand_notice_tell (const strand_owner *o, const strand_notice *n) {
     take_stop(o, n);
     return;
   }
+  if (n->type == STRAND_NOTICE_LOST) {
+    strand_tally_lose(&o->consumer->tally, 1);
+  }
   strand_event event = strand_event_of(notice_name(n->type), (int)o->index);
   strand_event_set_topic(&event, strand_partition_topic(n->partition),
                          strand_partition_index(n->partition));
@@ -44,7 +48,7 @@ void strand_notice_tell (const strand_owner *o, const strand_notice *n) {
   if (n->record != NULL) {
     event.offset = n->record->offset;
     if (n->type == STRAND_NOTICE_FAILED) event.attempt = n->record->attempt;
-    if (n->type == STRAND_NOTICE_PARKED
+    if (n->type == STRAND_NOTICE_PARKED || n->type == STRAND_NOTICE_LOST
         || n->type == STRAND_NOTICE_DEAD_LETTERED) {
       event.attempt = n->record->attempt - 1; /* the last */
     }

@@ -200,6 +200,7 @@ static strand_engine *open_engine (strand_member *m) {
   strand_share share;
   strand_shares_take(&m->shares, &config, &share); /* the rest: turn() */
   config.ordering = c->settings.ordering;
+  config.delivery = c->settings.delivery;
   config.null_key_unordered = c->settings.null_key_unordered;
   config.ordering_header = c->settings.ordering_header;
   config.park_alone = c->settings.park_alone;

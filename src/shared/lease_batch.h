@@ -63,13 +63,18 @@ typedef struct strand_slot {
   strand_slot_call *call;  /* or NULL: 'lease' */
   int64_t deadline_us;     /* of one call of the handler; 0: none */
   uint32_t count;
-  unsigned route;
+  unsigned route : 31;
+  unsigned exact : 1; /* 'started' is kept */
   /* written by the worker, read by the owner: 'done' and the outcome before
   ** ENDED, which is a release store (invariant 2); with a deadline both
   ** change 'done', by compare-and-swap */
   _Atomic uint32_t done;
   _Atomic uint8_t state; /* strand_slot_state */
-  bool has_outcome;      /* there is an outcome on the record after 'done' */
+  /* At most once, of 'lease': records that have begun, or that 'stop' has just
+  ** kept from it. The worker writes it, then reads 'stop'; the owner writes
+  ** 'stop', then reads it: none begins that the owner does not see. */
+  _Atomic uint8_t started;
+  bool has_outcome; /* there is an outcome on the record after 'done' */
   struct strand_worker_slot *worker_slot; /* whose it is, before 'began_us' */
   _Atomic int64_t began_us; /* 0: nobody's; coarse: the slot, and with a
                                deadline each record, before 'done' says so */

@@ -65,6 +65,7 @@ bool strand_settings_init (strand_settings *s,
                           .unreadable_fail = config->unreadable_fail,
                           .park_alone = config->park_alone,
                           .ordering = config->ordering,
+                          .delivery = config->delivery,
                           .max_metadata = config->max_metadata,
                           .limits = config->limits };
   strand_lock_init(&s->lock, STRAND_RANK_LEAF);

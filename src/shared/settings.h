@@ -76,6 +76,7 @@ typedef struct strand_consumer_config {
   bool has_log;
   bool has_events; /* else failures are warnings in the log */
   strand_ordering ordering;
+  strand_guarantee delivery;
   const char *ordering_header; /* NULL: the key */
   bool null_key_unordered;
   size_t max_metadata;
@@ -117,6 +118,7 @@ typedef struct strand_settings {
   bool unreadable_fail;
   bool park_alone;
   strand_ordering ordering;
+  strand_guarantee delivery;
   char *ordering_header;
   size_t max_metadata;
   strand_dead_letters_config dead_letters; /* owned */

@@ -54,6 +54,7 @@ static bool is_failure (const char *type) {
                                        "policy_failed",
                                        "commit_failed",
                                        "lost",
+                                       "records_lost",
                                        "metadata_unreadable",
                                        "metadata_unwritable",
                                        "records_deleted",

@@ -171,11 +171,20 @@ static bool is_full (const worker *w) {
   return strand_staging_is_full(&w->consumer->staging);
 }
 
+/* See strand_slot.started. */
+static bool is_stopped (const worker *w) {
+  strand_slot *slot = w->slot;
+  if (!slot->exact) {
+    return atomic_load_explicit(slot->stop, memory_order_acquire);
+  }
+  atomic_store(&slot->started, (uint8_t)(w->at + 1));
+  return atomic_load(slot->stop);
+}
+
 /* False when the lease has ended. */
 static bool begin_record (worker *w, const strand_record *r) {
   strand_slot *slot = w->slot;
-  if (r == NULL || atomic_load_explicit(slot->stop, memory_order_acquire)
-      || is_full(w)) {
+  if (r == NULL || is_full(w) || is_stopped(w)) {
     end_slot(w);
     return false;
   }

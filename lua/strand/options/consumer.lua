@@ -26,6 +26,7 @@
 --   retry_code          bytes of string.dump, or nil
 --   exhausted           "dead_letter" | "park" | "skip" | "stop"
 --   parked_holds        "shard" | "record"
+--   delivery            "at_least_once" | "at_most_once"
 --   deadline, slow_after     seconds; 0: none
 --   rate                { records_per_second, burst }; records_per_second 0: none
 --   batch               { size, linger, by = "mixed" | "key" | "partition" }, or nil
@@ -109,6 +110,9 @@ consumer.fields = fields {
   "oauth_token", common.oauth_token "called when a token is due",
   "ordering", enum { "key", "partition", "unordered", default = "key",
     doc = "what stays in order: records of one key, of one partition, or nothing" },
+  "delivery", handling.delivery { default = "at_least_once",
+    doc = "what a crash does: repeats what was not committed, or (`at_most_once`) loses what was "
+      .. "committed before it started" },
   "ordering_key", group { members = header,
     doc = "order by a header in place of the record's key" },
   "null_key", enum { "partition", "unordered", default = "partition",
@@ -151,7 +155,8 @@ consumer.fields = fields {
   "rate", handling.rate(true),
   "start_timeout", seconds { min = 0.001, max = DAY,
     doc = "how long `start` waits until the group is joined; without it, it does not wait" },
-  "unreadable_metadata", enum { "replay", "fail", default = "replay",
+  "unreadable_metadata", enum { "replay", "fail",
+    default_doc = '`"replay"`; `"fail"` under `at_most_once`',
     doc = "a commit's metadata that is broken or foreign: start at the committed offset, or fail" },
   "retry", handling.retry { runtime = true,
     doc = "when a failed record is tried again; a function without upvalues runs in the worker" },
@@ -162,7 +167,7 @@ consumer.fields = fields {
   "producer", group { members = producer_of_consumer,
     doc = "what sends dead letters and what handlers produce; with it `context:produce` works, "
       .. "also with `producer = {}`" },
-  "parked_holds", enum { "shard", "record", default = "shard",
+  "parked_holds", enum { "shard", "record", default_doc = '`"shard"`',
     doc = "what a parked record holds back: those behind it in its order, or nothing" },
   "on_event", func { default_doc = "failures are warnings in the log",
     doc = "`function(event)`: what happens to the consumer" },
@@ -194,6 +199,14 @@ local function require_dead_letters(checked)
   end
 end
 
+local function refuse_second_attempts(checked)
+  if checked.delivery ~= "at_most_once" then return end
+  handling.refuse_second_attempts(checked, "")
+  for _, entry in ipairs(checked.handler) do
+    handling.refuse_second_attempts(entry, schema.item("option 'handler'", entry.topic))
+  end
+end
+
 -- Its virtual machine goes on after an allocation that was refused, as if it
 -- had not been: a limit would end the process.
 local function refuse_memory_limit(checked)
@@ -216,8 +229,8 @@ end
 local COPIED = {
   "kafka", "topics", "members", "ordering", "null_key", "workers", "max_in_flight", "max_ready",
   "max_buffered_records", "max_buffered_bytes", "max_waiting_records", "max_waiting_bytes",
-  "max_metadata", "commit_interval", "revoke_grace", "start_timeout", "unreadable_metadata",
-  "batch", "deadline", "slow_after", "rate", "worker_memory", "parked_holds", "max_staged_bytes",
+  "max_metadata", "commit_interval", "revoke_grace", "start_timeout",
+  "batch", "deadline", "slow_after", "rate", "worker_memory", "delivery", "max_staged_bytes",
 }
 
 local READY_PER_WORKER = 64
@@ -235,7 +248,11 @@ local function flatten(checked)
   local again = checked.retry or handling.default_retry()
   flat.retry, flat.retry_code = again.policy, again.code
   flat.letters = letters_of(checked)
-  flat.exhausted = checked.exhausted or (checked.dead_letter and "dead_letter" or "park")
+  local once = checked.delivery == "at_most_once"
+  flat.exhausted = checked.exhausted
+    or (checked.dead_letter and "dead_letter" or once and "skip" or "park")
+  flat.unreadable_metadata = checked.unreadable_metadata or (once and "fail" or "replay")
+  flat.parked_holds = checked.parked_holds or "shard"
   flat.routes = checked.handler
   flat.ordering_header = checked.ordering_key and checked.ordering_key.header
   flat.handler_args = checked.handler_args and checked.handler_args.text
@@ -252,6 +269,7 @@ function consumer.open(given, matches)
   require_key_ordering(given)
   common.require_token(checked)
   require_dead_letters(checked)
+  refuse_second_attempts(checked)
   refuse_memory_limit(checked)
   topics.require_patterns(checked.topics, checked.handler, matches)
   topics.require_routes(checked.topics, checked.handler, matches)
@@ -261,7 +279,7 @@ function consumer.open(given, matches)
     on_event = checked.on_event, log = checked.log, oauth_token = checked.oauth_token,
     start_timeout = checked.start_timeout,
     limits = { max_in_flight = checked.max_in_flight, max_ready = checked.max_ready,
-      has_letters = checked.dead_letter ~= nil },
+      has_letters = checked.dead_letter ~= nil, delivery = checked.delivery },
   }
 end
 
@@ -275,9 +293,10 @@ function consumer.configure(given, limits)
   limits = {
     max_in_flight = flat.max_in_flight or limits.max_in_flight,
     max_ready = flat.max_ready or limits.max_ready,
-    has_letters = limits.has_letters,
+    has_letters = limits.has_letters, delivery = limits.delivery,
   }
   require_letters(flat.exhausted, limits.has_letters, "option 'exhausted'")
+  if limits.delivery == "at_most_once" then handling.refuse_second_attempts(flat, "") end
   if flat.workers then follow_workers(flat, limits) end
   if flat.retry then flat.retry, flat.retry_code = flat.retry.policy, flat.retry.code or false end
   return flat, limits

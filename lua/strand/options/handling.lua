@@ -68,6 +68,38 @@ function handling.exhausted(kind)
   return enum(kind)
 end
 
+-- Delivery ------------------------------------------------------------------
+
+function handling.delivery(kind)
+  kind[1], kind[2] = "at_least_once", "at_most_once"
+  kind = enum(kind)
+  local check = kind.check
+  kind.check = function(self, value, label)
+    if value == "exactly_once" then
+      schema.fail(label, "'exactly_once' is not there yet ('at_least_once', 'at_most_once')")
+    end
+    return check(self, value, label)
+  end
+  return kind
+end
+
+local SECOND_ATTEMPTS = { "retry", "parked_holds" }
+
+-- At most once a record that has started does not start again. 'given': of the
+-- consumer (label ""), or of a route.
+function handling.refuse_second_attempts(given, label)
+  for _, name in ipairs(SECOND_ATTEMPTS) do
+    if given[name] ~= nil then
+      schema.fail(schema.child(label, name), "means nothing with delivery = 'at_most_once': "
+        .. "a failure is final")
+    end
+  end
+  if given.exhausted == "park" then
+    schema.fail(schema.child(label, "exhausted"), "'park' means nothing with delivery = "
+      .. "'at_most_once': a parked record would start again ('dead_letter', 'skip', 'stop')")
+  end
+end
+
 -- Limits --------------------------------------------------------------------
 
 -- configure{} may take them away again: false is none.

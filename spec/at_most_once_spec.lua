@@ -1,0 +1,168 @@
+-- delivery = "at_most_once": a record starts after a commit that covers it, once.
+local helper = require "spec.support.helper"
+local fixture = require "spec.support.fixture"
+
+local function records(count, values)
+  local list = {}
+  for i = 1, count do list[i] = { key = "k" .. i, value = values and values[i - 1] } end
+  return list
+end
+
+describe("at most once", function()
+  local scenes = {}
+
+  local function scene(name, options, list, folder, from)
+    local this = { topic = from and from.topic or helper.topic(1),
+      group = from and from.group or helper.name "group",
+      folder = folder or fixture.folder(), events = {} }
+    if list then fixture.produce(this.topic, list) end
+    scenes[name] = this
+    options.delivery = "at_most_once"
+    options.topics, options.handler_args = { this.topic }, this.folder
+    options.kafka = { ["group.id"] = this.group }
+    options.on_event = function(event)
+      this.events[event.type] = this.events[event.type] or {}
+      table.insert(this.events[event.type], event)
+    end
+    this.consumer = fixture.consumer(options)
+    return this.consumer
+  end
+
+  setup(function()
+    fixture.open()
+    fixture.start(
+      scene("plain", { workers = 4, commit_interval = 3600 }, records(3000)),
+      scene("held", { workers = 2, commit_interval = 3600 },
+        records(10, { [0] = "take 3", "take 3" })),
+      scene("cut", { workers = 2, commit_interval = 3600 },
+        records(10, { [0] = "gate never", "gate g" })),
+      scene("final", { workers = 1 },
+        records(6, { [0] = "fail 9", "retry 0.01", "park why", "skip no", "letter x" })),
+      scene("batch", { workers = 2, handler = function(batch)
+        for i = 1, #batch do
+          if batch[i].value == "fail" then batch:fail(i, "bad") end
+        end
+      end, batch = { size = 50, by = "partition" } },
+        records(500, { [3] = "fail", [250] = "fail" })),
+      scene("drain", { workers = 2, commit_interval = 3600 }, records(2500)))
+  end)
+  teardown(fixture.close)
+
+  local function left(this, count)
+    helper.eventually(20, function() return fixture.count(this.folder, "leave") == count end,
+      this.consumer)
+  end
+
+  local function starts(folder)
+    local seen, twice = {}, 0
+    for _, line in ipairs(fixture.journal(folder)) do
+      if line.what == "enter" then
+        if seen[line.offset] then twice = twice + 1 end
+        seen[line.offset] = true
+      end
+    end
+    return seen, twice
+  end
+
+  it("handles each record once, and a commit covers it before", function()
+    local this = scenes.plain
+    left(this, 3000)
+    local _, twice = starts(this.folder)
+    assert.equal(0, twice)
+    assert.equal(3000, fixture.committed(this.group, this.topic)[0].offset)
+    assert.equal(0, assert(this.consumer:close()).lost)
+  end)
+
+  it("commits what runs before it ends", function()
+    local this = scenes.held
+    helper.eventually(10, function() return fixture.count(this.folder, "enter") == 2 end,
+      this.consumer)
+    assert.equal(10, fixture.committed(this.group, this.topic)[0].offset)
+  end)
+
+  it("goes back at a close to what has not started, and loses nothing", function()
+    local this = scenes.held
+    local report = assert(this.consumer:close { timeout = 10 })
+    assert.equal(2, fixture.committed(this.group, this.topic)[0].offset)
+    assert.same({ 2, 0, 8 }, { report.done, report.lost, #report.unfinished })
+    fixture.start(scene("next", { workers = 2 }, nil, this.folder, this))
+    left(scenes.next, 10)
+    local _, twice = starts(this.folder)
+    assert.equal(0, twice)
+  end)
+
+  it("loses what a close cuts off, says so, and does not run it again", function()
+    local this = scenes.cut
+    helper.eventually(10, function() return fixture.count(this.folder, "enter") == 2 end,
+      this.consumer)
+    fixture.release(this.folder, "g")
+    left(this, 9)
+    local report = select(4, this.consumer:close { timeout = 1 }) or this.consumer:report()
+    assert.equal(1, report.lost)
+    while this.consumer:step(0) or false do
+      if this.events.records_lost then break end
+    end
+    local event = this.events.records_lost[1]
+    assert.same({ 0, "1 started and did not end in time" }, { event.offset, event.reason })
+    fixture.release(this.folder, "never")
+    assert.equal(10, fixture.committed(this.group, this.topic)[0].offset)
+  end)
+
+  it("takes each failure as final", function()
+    local this = scenes.final
+    left(this, 6)
+    helper.eventually(10, function() return #(this.events.record_failed or {}) == 3 end,
+      this.consumer)
+    local told = {}
+    for _, event in ipairs(this.events.record_failed) do
+      told[event.offset] = event.reason
+      assert.is_nil(event.delay)
+    end
+    assert.same({ [0] = "attempt 1 fails", "retry(), under at_most_once", "why" }, told)
+    local report = assert(this.consumer:close())
+    assert.same({ 1, 3, 5, 0, 0 },
+      { report.done, report.failed, report.skipped, report.parked, report.lost })
+  end)
+
+  it("gives no record of a batch to a second call", function()
+    local this = scenes.batch
+    helper.eventually(20, function()
+      local s = this.consumer:stats()
+      return s.done + s.skipped == 500
+    end, this.consumer)
+    local report = assert(this.consumer:close())
+    assert.same({ 498, 2, 2, 0 }, { report.done, report.skipped, report.failed, report.lost })
+  end)
+
+  it("commits windows while it drains", function()
+    local this = scenes.drain
+    helper.eventually(10, function() return fixture.count(this.folder, "leave") > 10 end,
+      this.consumer)
+    local report = assert(this.consumer:close { mode = "drain", timeout = 20 })
+    assert.equal(0, report.lost)
+    local entry = fixture.committed(this.group, this.topic)[0]
+    assert.equal(report.done, entry.offset)
+    local _, twice = starts(this.folder)
+    assert.equal(0, twice)
+  end)
+end)
+
+describe("a commit that fails", function()
+  setup(fixture.open)
+  teardown(fixture.close)
+
+  it("keeps records from starting, until one succeeds", function()
+    local topic, folder, failed = helper.topic(1), fixture.folder(), 0
+    local mock = helper.mock()
+    local consumer = fixture.start(fixture.consumer { topics = { topic }, handler_args = folder,
+      delivery = "at_most_once", on_event = function(event)
+        if event.type == "commit_failed" then failed = failed + 1 end
+      end })
+    mock:fail("OffsetCommit", "REQUEST_TIMED_OUT", 8)
+    fixture.produce(topic, records(5))
+    helper.eventually(30, function() return failed > 0 end, consumer)
+    assert.equal(0, fixture.count(folder, "enter"))
+    helper.eventually(60, function() return fixture.count(folder, "leave") == 5 end, consumer)
+    assert.equal(0, assert(consumer:close()).lost)
+  end)
+end)
