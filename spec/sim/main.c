@@ -339,6 +339,7 @@ static options read_options (int argc, char **argv) {
 
 static void print_once (const tally *all, double took) {
   printf("figure sim_once_crashes %" PRIu64 "\n", all->faults[FAULT_CRASH]);
+  printf("figure sim_once_outputs %" PRIu64 "\n", all->faults[FAULT_SEND]);
   printf("figure sim_once_lost %" PRIu64 "\n", all->lost);
   printf("figure sim_once_lost_allowed %" PRIu64 "\n", all->lost_allowed);
   printf("figure sim_once_seeds %" PRIu64 "\n", all->seeds);

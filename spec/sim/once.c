@@ -2,8 +2,9 @@
 ** once.c - at most once: seeded schedules through the real engine, and crashes
 **
 **   log --read--> engine of a member --lease--> worker: starts, ends
-**                      |        ^
-**                      +-commit-+   taken or not, answered or not
+**                      |        ^                             |
+**                      +-commit-+                          outputs, out:
+**                        taken or not, answered or not     acknowledged or not
 **
 ** What is checked:
 **   O1  a record starts when the broker's commit covers it, so that no later
@@ -11,8 +12,8 @@
 **   O2  what the broker's commit covers and has not ended is at most two
 **       windows of a partition: that a crash loses
 **   O3  an end whose commit back is acknowledged loses what it says, which is
-**       nothing but what was cut off and (where metadata shrank) what could
-**       not be told
+**       nothing but what was cut off, what was produced and not acknowledged,
+**       and (where metadata shrank) what could not be told
 **   O4  records of a key start in their order
 **   O5  all that is not lost is started in the end
 **
@@ -31,6 +32,7 @@
 #define KEYS 12
 #define ORPHANS 512
 #define LETTERS 4096
+#define OUTPUTS (2 * PARTS * STRAND_WINDOW_RECORDS)
 
 typedef struct entry {
   bool exists;
@@ -73,6 +75,12 @@ typedef struct pending_letter {
   int part;
 } pending_letter;
 
+/* Handled, and what it produced is not acknowledged. */
+typedef struct pending_outputs {
+  strand_record *record;
+  int part;
+} pending_outputs;
+
 typedef struct orphan_key {
   strand_orphan orphan;
   char key[8];
@@ -94,6 +102,8 @@ typedef struct once {
   int lease_count;
   pending_letter dead_letters[LETTERS];
   int letter_count;
+  pending_outputs outputs[OUTPUTS];
+  int output_count;
   orphan_key orphans[ORPHANS];
   int orphan_count;
 } once;
@@ -313,6 +323,13 @@ static void forget_letters (int index) {
   }
 }
 
+static void forget_outputs (int index) {
+  for (int i = o.output_count - 1; i >= 0; i--) {
+    if (index >= 0 && o.outputs[i].part != index) continue;
+    o.outputs[i] = o.outputs[--o.output_count];
+  }
+}
+
 static void forget_lease (int i) {
   o.leases[i] = o.leases[--o.lease_count];
 }
@@ -370,6 +387,20 @@ static bool begin (int i) {
   return true;
 }
 
+/* The first record has produced something. */
+static void send_first (handed *h) {
+  uint32_t left = h->lease.count - 1;
+  CHECK(o.output_count < OUTPUTS, "outputs");
+  o.w->fault_counts[FAULT_SEND]++;
+  sim_note(o.w, "sent", h->owner, h->part, h->lease.record->offset, 0);
+  o.outputs[o.output_count++] = (pending_outputs){ h->lease.record, h->part };
+  CHECK(strand_engine_sent(o.engines[h->owner], &h->lease) == STRAND_OK,
+        "memory");
+  CHECK(h->lease.count == left, "the lease has %u, not %u", h->lease.count,
+        left);
+  h->running = false;
+}
+
 static void end_first (handed *h) {
   static const strand_outcome_kind kinds[] = {
     STRAND_OUTCOME_FAILED, STRAND_OUTCOME_RETRY,       STRAND_OUTCOME_PARK,
@@ -394,7 +425,8 @@ static void worker_step_once (int i) {
     begin(i);
     return;
   }
-  end_first(h);
+  if (is_live(h) && sim_chance(o.w, 30)) send_first(h);
+  else end_first(h);
   if (h->lease.count == 0) forget_lease(i);
   else if (!begin(i)) return;
 }
@@ -427,6 +459,27 @@ static void letter_step (void) {
     "memory");
 }
 
+/* An end of it is final too, and tells what the policy says. */
+static void end_output (int i) {
+  pending_outputs out = o.outputs[i];
+  topic_part *p = &o.parts[out.part];
+  strand_engine *e = o.engines[p->owner];
+  bool acked = sim_chance(o.w, 85);
+  strand_err err;
+  o.outputs[i] = o.outputs[--o.output_count];
+  sim_note(o.w, acked ? "acked" : "refused", p->owner, out.part,
+           out.record->offset, 0);
+  p->log[out.record->offset].ended = true;
+  err = acked ? strand_engine_output_acked(e, out.record, o.w->now_us)
+              : strand_engine_output_refused(e, &out.record, "large", 5,
+                                             o.w->now_us);
+  CHECK(err == STRAND_OK, "memory");
+}
+
+static void output_step (void) {
+  if (o.output_count > 0) end_output(sim_pick(o.w, o.output_count));
+}
+
 /*
 ** Ends
 */
@@ -439,6 +492,15 @@ static void grace (int index, int percent) {
       worker_step_once(i);
     }
   }
+  for (int i = o.output_count - 1; i >= 0; i--) {
+    if (o.outputs[i].part == index && sim_chance(o.w, percent)) end_output(i);
+  }
+}
+
+static size_t sending_of (int index) {
+  size_t count = 0;
+  for (int i = 0; i < o.output_count; i++) count += o.outputs[i].part == index;
+  return count;
 }
 
 /* Every record that is not lost and has not started is left to the next. */
@@ -460,8 +522,11 @@ static void check_end (int index) {
         "O3: %zu are lost, not %zu", unstarted, losses.unstarted);
   CHECK(!clean || unstarted == 0 || o.config.max_metadata < 4096,
         "O3: an orderly end loses %zu", unstarted);
-  CHECK(losses.cut_off >= cut_off, "O3: %zu are cut off, not %zu", cut_off,
-        losses.cut_off);
+  CHECK(losses.sending == sending_of(index), "O3: %zu are sent, not %zu",
+        sending_of(index), losses.sending);
+  CHECK(losses.cut_off + losses.sending >= cut_off,
+        "O3: %zu are cut off, not %zu", cut_off,
+        losses.cut_off + losses.sending);
   o.lost += (int64_t)(unstarted + cut_off);
 }
 
@@ -492,6 +557,7 @@ static void revoke (int index) {
   sim_note(o.w, "revoke", p->owner, index, p->committed, 0);
   if (p->restored) check_end(index);
   forget_letters(index);
+  forget_outputs(index);
   strand_engine_revoke(o.engines[p->owner], p->live, keep_orphan, NULL);
   p->live = NULL;
 }
@@ -515,6 +581,7 @@ static void close_all (void) {
   o.crashing = true;
   while (o.lease_count > 0) give_back(o.lease_count - 1);
   forget_letters(-1);
+  forget_outputs(-1);
   for (int m = 0; m < OWNERS; m++) {
     if (o.out[m].commit != NULL) {
       strand_engine_commit_answer(o.engines[m], o.out[m].commit,
@@ -608,7 +675,10 @@ static void step_once (void) {
   else if (what < 850) {
     if (o.lease_count > 0) worker_step_once(sim_pick(o.w, o.lease_count));
   }
-  else if (what < 900) letter_step();
+  else if (what < 875) letter_step();
+  else if (what < 900) {
+    for (int i = 1 + sim_pick(o.w, 20); i > 0; i--) output_step();
+  }
   else if (what < 970) commit_step_once(owner);
   else if (what < 990) restore(sim_pick(o.w, PARTS));
   else rare();
@@ -629,7 +699,7 @@ static bool is_over_once (void) {
       if (e->exists && !e->started && !e->lost) return false;
     }
   }
-  return o.lease_count == 0 && o.letter_count == 0;
+  return o.lease_count == 0 && o.letter_count == 0 && o.output_count == 0;
 }
 
 static void settle (void) {
@@ -655,6 +725,7 @@ static void settle (void) {
     for (int i = o.lease_count * 2; i > 0 && o.lease_count > 0; i--) {
       worker_step_once(sim_pick(o.w, o.lease_count));
     }
+    while (o.output_count > 0) output_step();
     while (o.letter_count > 0) letter_step();
   }
   CHECK(is_over_once(), "O5: not all has started");

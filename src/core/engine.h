@@ -202,7 +202,8 @@ int64_t strand_engine_throttle (strand_engine *e, int64_t now_us);
 strand_err strand_engine_output_acked (strand_engine *e, strand_record *record,
                                        int64_t now_us);
 /* Some of it never will be: the record has failed, and ends by its policy's
-** 'exhausted'. It may move. STRAND_ENOMEM: call again. */
+** 'exhausted' (at most once without another start). It may move.
+** STRAND_ENOMEM: call again. */
 strand_err strand_engine_output_refused (strand_engine *e,
                                          strand_record **record,
                                          const char *reason,

@@ -9,6 +9,8 @@
 **
 ** Its shard goes on meanwhile. So a refused one that is parked is parked
 ** alone, and what is tried again comes after records that have overtaken it.
+** At most once it never starts again: it is a dead letter or skipped, and a
+** stop is its end.
 */
 #include <assert.h>
 
@@ -55,12 +57,15 @@ strand_err strand_engine_output_acked (strand_engine *e, strand_record *record,
 ** Refused
 */
 
-static strand_err skip_sent (strand_record *r, const char *reason,
+static strand_err skip_sent (strand_record *r, bool stops, const char *reason,
                              size_t length, int64_t now_us) {
   strand_partition *p = r->shard->partition;
   strand_err err = strand_offsets_finish(p->offsets, r->offset);
   if (err != STRAND_OK) return err;
   tell_refused(r, reason, length);
+  if (stops) {
+    strand_record_tell(p, r, STRAND_NOTICE_STOP, reason, length, -1);
+  }
   free_sent(r, now_us);
   p->skipped++;
   p->engine->skipped++;
@@ -143,23 +148,34 @@ static strand_err let_wait (strand_record **record, strand_waiting kind,
   return STRAND_OK;
 }
 
+/* What becomes of it: DEAD_LETTER, PARK, SKIP or STOP. */
+static strand_outcome_kind end_of_refused (const strand_partition *p) {
+  const strand_engine *e = p->engine;
+  strand_outcome_kind kind = p->throttle->limits.policy.exhausted;
+  if (kind == STRAND_OUTCOME_DEAD_LETTER && e->config.dead_letter == NULL) {
+    kind = STRAND_OUTCOME_PARK;
+  }
+  if (kind == STRAND_OUTCOME_PARK && strand_at_most_once(e)) {
+    kind = STRAND_OUTCOME_SKIP;
+  }
+  return kind;
+}
+
 strand_err strand_engine_output_refused (strand_engine *e,
                                          strand_record **record,
                                          const char *reason,
                                          size_t reason_length,
                                          int64_t now_us) {
-  const strand_partition *p = (*record)->shard->partition;
-  strand_outcome_kind kind = p->throttle->limits.policy.exhausted;
-  strand_waiting waiting = STRAND_WAITING_PARKED;
+  strand_outcome_kind kind = end_of_refused((*record)->shard->partition);
+  bool stops = kind == STRAND_OUTCOME_STOP;
   assert((*record)->flags & STRAND_RECORD_SENDING);
-  if (kind == STRAND_OUTCOME_SKIP) {
-    return skip_sent(*record, reason, reason_length, now_us);
+  if (kind == STRAND_OUTCOME_SKIP || (stops && strand_at_most_once(e))) {
+    return skip_sent(*record, stops, reason, reason_length, now_us);
   }
-  if (kind == STRAND_OUTCOME_STOP) {
-    return stop_after(*record, reason, reason_length);
-  }
-  if (kind == STRAND_OUTCOME_DEAD_LETTER && e->config.dead_letter != NULL) {
-    waiting = STRAND_WAITING_DEAD_LETTER;
-  }
-  return let_wait(record, waiting, reason, reason_length, now_us);
+  if (stops) return stop_after(*record, reason, reason_length);
+  return let_wait(record,
+                  kind == STRAND_OUTCOME_DEAD_LETTER
+                    ? STRAND_WAITING_DEAD_LETTER
+                    : STRAND_WAITING_PARKED,
+                  reason, reason_length, now_us);
 }

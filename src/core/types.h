@@ -210,6 +210,7 @@ typedef struct strand_commit {
 typedef struct strand_losses {
   int64_t first;    /* the lowest; -1: nothing is lost */
   size_t cut_off;   /* in their handlers, or their dead letters under way */
+  size_t sending;   /* handled, and their outputs not acknowledged */
   size_t unstarted; /* covered by a commit that was not taken back */
 } strand_losses;
 

@@ -253,7 +253,8 @@ void strand_engine_losses (const strand_engine *e, const strand_partition *p,
     if (r->offset >= p->windows.asked) break;
     if (!cut && told && r->offset >= p->committed.offset) continue;
     if (out->first < 0) out->first = r->offset;
-    if (cut) out->cut_off++;
+    if (r->flags & STRAND_RECORD_SENDING) out->sending++;
+    else if (cut) out->cut_off++;
     else out->unstarted++;
   }
 }

@@ -87,24 +87,30 @@ static void add_orphan (void *arg, const strand_orphan *orphan) {
                     "memory ran out in a revoke");
 }
 
+static void add_part (char *text, size_t size, size_t count,
+                      const char *what) {
+  size_t at = strlen(text);
+  if (count == 0) return;
+  snprintf(text + at, size - at, "%s%zu %s", at > 0 ? ", " : "", count, what);
+}
+
 void strand_epoch_lose (const strand_epochs *e,
                         const strand_assigned *assigned) {
   strand_event event;
   strand_losses lost;
-  char reason[160];
+  char reason[240] = ""; /* all of it fits */
   strand_engine_losses(e->owner->engine, assigned->partition, &lost);
   if (lost.first < 0) return;
-  strand_tally_lose(&e->owner->consumer->tally, lost.cut_off + lost.unstarted);
+  strand_tally_lose(&e->owner->consumer->tally,
+                    lost.cut_off + lost.sending + lost.unstarted);
   event = strand_owner_event(e->owner, "records_lost", assigned);
   event.offset = lost.first;
-  snprintf(reason, sizeof(reason),
-           "%zu started and did not end in time, %zu not started: the commit "
-           "that covers them was not taken back",
-           lost.cut_off, lost.unstarted);
-  if (lost.unstarted == 0) {
-    snprintf(reason, sizeof(reason), "%zu started and did not end in time",
-             lost.cut_off);
-  }
+  add_part(reason, sizeof(reason), lost.cut_off,
+           "started and did not end in time");
+  add_part(reason, sizeof(reason), lost.sending,
+           "produced what was not acknowledged in time");
+  add_part(reason, sizeof(reason), lost.unstarted,
+           "not started: the commit that covers them was not taken back");
   strand_event_set_reason(&event, reason, strlen(reason));
   strand_owner_emit(e->owner, &event);
 }
