@@ -166,3 +166,113 @@ describe("a commit that fails", function()
     assert.equal(0, assert(consumer:close()).lost)
   end)
 end)
+
+describe("what a handler produces at most once", function()
+  local AWAY = 2 -- the broker of topics whose outputs have to wait
+  local scenes = {}
+
+  local function open(options, list, from)
+    local this = { topic = from and from.topic or helper.topic(1), out = helper.topic(1),
+      group = from and from.group or helper.name "group",
+      folder = from and from.folder or fixture.folder(), events = {} }
+    options.topics, options.kafka = { this.topic }, { ["group.id"] = this.group }
+    options.delivery, options.handler = "at_most_once", "spec.handlers.producing"
+    options.handler_args = { folder = this.folder, out = this.out }
+    options.producer, options.log = {}, function() end
+    options.on_event = function(event)
+      this.events[event.type] = this.events[event.type] or {}
+      table.insert(this.events[event.type], event)
+    end
+    this.consumer = fixture.consumer(options)
+    if list then fixture.produce(this.topic, list) end
+    return this
+  end
+
+  local function hot(...)
+    local list = {}
+    for i = 1, select("#", ...) do list[i] = { key = "hot", value = (select(i, ...)) } end
+    return list
+  end
+
+  local function all()
+    local list = {}
+    for _, this in pairs(scenes) do list[#list + 1] = this.consumer end
+    return (table.unpack or unpack)(list)
+  end
+
+  setup(function()
+    fixture.open()
+    helper.open_mock(AWAY)
+    scenes.refused = open({}, hot("place 9", "copy"))
+    local letters = helper.topic(1)
+    scenes.letter = open({ dead_letter = { topic = letters } }, hot("place 9", "copy"))
+    scenes.cut = open({}, hot("copy", "copy"))
+    scenes.waits = open({}, hot("copy", "copy"))
+    local mock = helper.mock()
+    for _, this in pairs(scenes) do
+      local waits = this == scenes.cut or this == scenes.waits
+      assert(mock:leader(this.topic, 0, 1))
+      assert(mock:leader(this.out, 0, waits and AWAY or 1))
+      assert(mock:coordinator(this.group, 1))
+    end
+    assert(mock:leader(letters, 0, 1))
+    assert(mock:down(AWAY))
+    fixture.start(all())
+  end)
+  teardown(fixture.close)
+
+  it("is refused: that is the end of its record, and told", function()
+    local this = scenes.refused
+    helper.eventually(20, function() return this.consumer:stats().done == 1 end, all())
+    helper.eventually(20, function() return this.consumer:stats().skipped == 1 end, all())
+    local event = this.events.record_failed[1]
+    assert.matches("output to topic '.-' refused: .*nknown partition", event.reason)
+    assert.same({ 0 }, { event.offset, event.delay })
+    local report = assert(this.consumer:close())
+    scenes.refused = nil
+    assert.same({ 1, 1, 0, 1 }, { report.failed, report.skipped, report.lost, report.done })
+    assert.equal(2, fixture.count(this.folder, "enter"))
+    assert.equal(2, fixture.committed(this.group, this.topic)[0].offset)
+  end)
+
+  it("is refused: with 'dead_letter' its record goes there", function()
+    local this = scenes.letter
+    helper.eventually(20, function() return this.consumer:stats().dead_lettered == 1 end, all())
+    assert.equal(2, fixture.count(this.folder, "enter"))
+    local report = assert(this.consumer:close())
+    scenes.letter = nil
+    assert.same({ 1, 1, 0 }, { report.done, report.dead_lettered, report.lost })
+  end)
+
+  it("is covered by a commit before it is sent; what a close cuts off is lost, and told",
+    function()
+      local this = scenes.cut
+      helper.eventually(20, function() return this.consumer:stats().sending == 2 end, all())
+      assert.equal(2, fixture.committed(this.group, this.topic)[0].offset)
+      local report, _, code = this.consumer:close { timeout = 1 }
+      assert.same({ nil, "TIMED_OUT" }, { report, code })
+      report = this.consumer:report()
+      assert.same({ 2, 0, 0 }, { report.lost, report.done, report.outputs_acknowledged })
+      helper.eventually(5, function()
+        this.consumer:step(0)
+        return this.events.records_lost
+      end)
+      local event = this.events.records_lost[1]
+      assert.same({ 0, "2 produced what was not acknowledged in time" },
+        { event.offset, event.reason })
+      assert.equal(2, fixture.committed(this.group, this.topic)[0].offset)
+      scenes.cut = open({}, hot(""), this)
+      fixture.start(scenes.cut.consumer)
+      helper.eventually(20, function() return scenes.cut.consumer:stats().done == 1 end, all())
+      assert.equal(3, fixture.count(this.folder, "enter")) -- those two never again
+    end)
+
+  it("is waited for by a close", function()
+    local this = scenes.waits
+    helper.eventually(20, function() return this.consumer:stats().sending == 2 end, all())
+    assert(helper.mock():up(AWAY))
+    local report = assert(this.consumer:close { timeout = 20 })
+    scenes.waits = nil
+    assert.same({ 0, 2, 2 }, { report.lost, report.done, report.outputs_acknowledged })
+  end)
+end)

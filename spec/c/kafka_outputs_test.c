@@ -160,7 +160,14 @@ static void handle (fixture *s, int64_t offset, int outputs) {
 
 static void report (fixture *s, int i, rd_kafka_resp_err_t err) {
   strand_outbox_report(&s->outbox, err, s->now_us);
-  strand_outputs_report(&s->outputs, taken.list[i], err, s->now_us);
+  strand_outputs_report(&s->outputs, taken.list[i], err, false, s->now_us);
+  check(s);
+}
+
+/* The broker may have written it. */
+static void report_maybe (fixture *s, int i, rd_kafka_resp_err_t err) {
+  strand_outbox_report(&s->outbox, err, s->now_us);
+  strand_outputs_report(&s->outputs, taken.list[i], err, true, s->now_us);
   check(s);
 }
 
@@ -358,6 +365,82 @@ static void a_new_client_gets_all_that_was_not_acknowledged (void **state) {
   close_fixture(&s);
 }
 
+/* {=== at most once ======================================================== */
+
+static void open_once (fixture *s) {
+  open_fixture(s);
+  s->consumer.settings.delivery = STRAND_AT_MOST_ONCE;
+}
+
+static void
+at_most_once_only_what_was_not_written_is_sent_again (void **state) {
+  fixture s;
+  (void)state;
+  open_once(&s);
+  for (int i = 0; i < 3; i++) handle(&s, i, 1);
+  report_maybe(&s, 0, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT);
+  report(&s, 1, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT);
+  report_maybe(&s, 2, RD_KAFKA_RESP_ERR_NO_ERROR);
+  serve(&s);
+  assert_int_equal(s.failed, 1);
+  s.now_us = strand_outputs_due(&s.outputs, s.now_us);
+  serve(&s);
+  taken_is(3, "1");
+  close_fixture(&s);
+}
+
+static void at_least_once_what_may_be_written_is_sent_again (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  handle(&s, 0, 1);
+  report_maybe(&s, 0, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT);
+  s.now_us = strand_outputs_due(&s.outputs, s.now_us);
+  serve(&s);
+  assert_int_equal(s.failed, 0);
+  taken_is(1, "0");
+  close_fixture(&s);
+}
+
+/* Brokers refuse whole batches: that says that nothing was written. */
+static void at_most_once_a_refused_batch_is_taken_apart (void **state) {
+  fixture s;
+  (void)state;
+  open_once(&s);
+  handle(&s, 0, 1);
+  handle(&s, 1, 1);
+  for (int i = 0; i < 2; i++)
+    report_maybe(&s, i, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  serve(&s);
+  assert_int_equal(s.failed, 0);
+  taken_is(2, "0");
+  close_fixture(&s);
+}
+
+/* 0 is out, 1 in part, 2 has no room yet. */
+static void
+at_most_once_a_new_client_gets_what_the_old_one_did_not (void **state) {
+  fixture s;
+  (void)state;
+  open_once(&s);
+  taken.room = 2;
+  handle(&s, 0, 1);
+  handle(&s, 1, 2);
+  handle(&s, 2, 1);
+  s.outbox.out = 0; /* what strand_outbox_renew does */
+  strand_outputs_again(&s.outputs, s.now_us);
+  s.outbox.full = false;
+  check(&s);
+  taken.room = TAKEN_MAX;
+  s.now_us = strand_outputs_due(&s.outputs, s.now_us);
+  serve(&s);
+  assert_int_equal(s.failed, 2);
+  taken_is(2, "2");
+  close_fixture(&s);
+}
+
+/* }======================================================================== */
+
 int main (void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_record_is_done_when_all_of_them_are_acknowledged),
@@ -369,6 +452,10 @@ int main (void) {
     cmocka_unit_test(what_is_out_of_a_refused_record_is_waited_for),
     cmocka_unit_test(of_what_is_revoked_nothing_more_is_sent),
     cmocka_unit_test(a_new_client_gets_all_that_was_not_acknowledged),
+    cmocka_unit_test(at_most_once_only_what_was_not_written_is_sent_again),
+    cmocka_unit_test(at_least_once_what_may_be_written_is_sent_again),
+    cmocka_unit_test(at_most_once_a_refused_batch_is_taken_apart),
+    cmocka_unit_test(at_most_once_a_new_client_gets_what_the_old_one_did_not),
   };
   return cmocka_run_group_tests_name("outputs", tests, NULL, NULL);
 }

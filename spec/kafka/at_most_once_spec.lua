@@ -1,6 +1,8 @@
 -- At most once: no record starts twice, whatever happens; how many are lost.
 local audit = require "spec.support.audit"
+local fixture = require "spec.support.fixture"
 local helper = require "spec.support.helper"
+local letters = require "spec.support.letters"
 local member = require "spec.support.member"
 
 local PARTITIONS = 3
@@ -127,4 +129,55 @@ describe("at most once", function()
     assert.equal(0, doubled)
     assert.is_true(lost <= PARTITIONS * WINDOWS)
   end)
+
+  -- A key is in one partition, so key and offset are a record.
+  local function copies(list)
+    local seen, doubled, single = {}, 0, 0
+    for _, letter in ipairs(list) do
+      local id = letter.key .. "/" .. letter.value:match "^(%d+)/"
+      if seen[id] then doubled = doubled + 1 else single = single + 1 end
+      seen[id] = true
+    end
+    return single, doubled
+  end
+
+  it("sends no output twice; a kill loses those that were not acknowledged, a rebalance none",
+    function()
+      local RECORDS = 6000
+      local topic, out, group = helper.topic(4), helper.topic(1), helper.name "group"
+      local folder = helper.folder()
+      local reading, book = letters.reader { out }
+      reading.group, reading.log = helper.name "group", nil
+      local reader = member.start(reading)
+      local sent = audit.send(topic, RECORDS, function(i)
+        return { key = "key" .. i % 50, value = i > RECORDS / 2 and "gate rest;copy" or "copy" }
+      end)
+      local options = { group = group, topics = { topic }, delivery = "at_most_once", workers = 8,
+        handler = "spec.handlers.producing", handler_args = { folder = folder, out = out },
+        producer = {}, kafka = { ["session.timeout.ms"] = 6000 } }
+      local child = member.spawn(options)
+      book:wait(60, out, 500, reader)
+      child:signal "KILL"
+      assert.equal(128 + 9, child:wait(20))
+      helper.eventually(5, fixture.pause(1), reader)
+      local entries, covered = member.committed(group, topic), 0
+      for _, record in ipairs(sent) do
+        if member.covers(entries[record.partition], record.offset) then covered = covered + 1 end
+      end
+      local lost = covered - copies(book:list(out))
+      assert.is_true(lost >= 0 and lost <= 4 * WINDOWS)
+
+      local one, events = member.start(options)
+      helper.eventually(60, function() return one:stats().in_flight >= 8 end, one, reader)
+      local other = member.start(options)
+      helper.eventually(60, function() return member.events(events, "revoked") > 0 end, one, other,
+        reader)
+      fixture.release(folder, "rest") -- they end, and produce, within the grace
+      book:wait(60, out, RECORDS - lost, one, other, reader)
+      local reports = { assert(one:close()), assert(other:close()) }
+      helper.eventually(5, fixture.pause(0.5), reader)
+      assert.same({ RECORDS - lost, 0 }, { copies(book:list(out)) })
+      assert.equal(0, reports[1].lost + reports[2].lost)
+      print(("\nfigure amo_outputs_lost %d"):format(lost))
+    end)
 end)

@@ -136,6 +136,12 @@ static void fail_mixed (strand_outputs *o, strand_output *output,
                     reason, strand_output_topic(output), -1);
 }
 
+/* At most once, what may have been written is not sent again. */
+static bool is_spent (const strand_outputs *o, bool maybe_written) {
+  return maybe_written
+         && o->owner->consumer->settings.delivery == STRAND_AT_MOST_ONCE;
+}
+
 /* By itself: it was not in a batch, of which another may be to blame. */
 static void judge (strand_outputs *o, strand_output *output,
                    rd_kafka_resp_err_t err, bool by_itself, int64_t now_us) {
@@ -244,7 +250,8 @@ static void send_ready (strand_outputs *o, int64_t now_us) {
 */
 
 void strand_outputs_report (strand_outputs *o, strand_output *output,
-                            rd_kafka_resp_err_t err, int64_t now_us) {
+                            rd_kafka_resp_err_t err, bool maybe_written,
+                            int64_t now_us) {
   strand_staged *s = output->of;
   output->out = false;
   s->out--;
@@ -255,9 +262,23 @@ void strand_outputs_report (strand_outputs *o, strand_output *output,
     if (!o->failed) o->wait_us = AGAIN_FIRST_US;
     atomic_fetch_add_explicit(&s->staging->acked, 1, memory_order_relaxed);
   }
-  else if (s->record != NULL) judge(o, output, err, output->alone, now_us);
+  else if (s->record != NULL) {
+    if (!strand_error_is_final(err) && is_spent(o, maybe_written))
+      refuse(output, err);
+    else judge(o, output, err, output->alone, now_us);
+  }
   if (s->record != NULL) settle_if_over(o, s);
   else if (s->out == 0) drop(o, s);
+}
+
+/* Nobody will say what became of those that are out. */
+static void recall (strand_outputs *o, strand_staged *s) {
+  for (strand_output *at = s->first; at != NULL; at = at->next) {
+    if (at->out && is_spent(o, true)) refuse(at, RD_KAFKA_RESP_ERR__FATAL);
+    at->out = false;
+  }
+  s->out = 0;
+  settle_if_over(o, s);
 }
 
 void strand_outputs_again (strand_outputs *o, int64_t now_us) {
@@ -265,10 +286,7 @@ void strand_outputs_again (strand_outputs *o, int64_t now_us) {
   drop_all(o, &o->gone);
   for (; s != NULL; s = next) {
     next = behind(o, s);
-    for (strand_output *at = s->first; at != NULL; at = at->next)
-      at->out = false;
-    s->out = 0;
-    settle_if_over(o, s);
+    recall(o, s);
   }
   o->out = 0;
   o->failed = true;

@@ -14,10 +14,11 @@
 ** handed over until all that is out is reported; then what failed goes first,
 ** in its order.
 **
-** What may be sent well later is never given up. What is refused for ever ends
-** its record (strand_engine_output_refused). That is believed at once of a
-** topic or partition that is not there or not allowed; of a record that is too
-** large, or otherwise wrong, when it was sent alone: brokers refuse whole
+** What may be sent well later is never given up; but at most once what may have
+** been written is not sent again: it counts as refused. What is refused for
+** ever ends its record (strand_engine_output_refused). That is believed at once
+** of a topic or partition that is not there or not allowed; of a record that is
+** too large, or otherwise wrong, when it was sent alone: brokers refuse whole
 ** batches.
 **
 ** A record whose partition is revoked is forgotten: what of its outputs was
@@ -67,9 +68,11 @@ void strand_outputs_free (strand_outputs *o);
 ** Not of a stale lease. STRAND_ENOMEM: nothing was; call again. */
 strand_err strand_outputs_take (strand_outputs *o, strand_assigned *assigned,
                                 strand_lease *lease, strand_staged *staged);
-/* Of one of them: what was in a client's opaque. */
+/* Of one of them: what was in a client's opaque. With an error the broker may
+** have written it all the same. */
 void strand_outputs_report (strand_outputs *o, strand_output *output,
-                            rd_kafka_resp_err_t err, int64_t now_us);
+                            rd_kafka_resp_err_t err, bool maybe_written,
+                            int64_t now_us);
 /* The client was replaced: no report comes of what is out. */
 void strand_outputs_again (strand_outputs *o, int64_t now_us);
 /* Outputs out, the engine told. */

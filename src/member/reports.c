@@ -13,7 +13,10 @@ static void take_report (const strand_reports *r,
   strand_sent *sent = report->_private;
   strand_outbox_report(r->outbox, report->err, now_us);
   if (sent->is_output) {
-    strand_outputs_report(r->outputs, report->_private, report->err, now_us);
+    bool maybe = rd_kafka_message_status(report)
+                 != RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
+    strand_outputs_report(r->outputs, report->_private, report->err, maybe,
+                          now_us);
   }
   else strand_dead_letters_report(r->dead_letters, report, now_us);
 }
