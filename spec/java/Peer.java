@@ -45,6 +45,13 @@
 ** Both append to FILE the lines that spec/support/audit.lua reads:
 **   start|done|failed  process  topic  partition  offset  key  attempt
 ** and print "done N".
+**
+** place   keys=FILE  records=N
+**   The topic has N records already, of one key each, whose value is the line
+**   of FILE that the key stands on, from 0: hex, "-" for an empty key, "null"
+**   for none. Sends the same keys with a plain KafkaProducer, reads the topic
+**   back, and prints "done N", then a line for each key: where its record is,
+**   and where Java put it. No group.
 */
 import io.confluent.parallelconsumer.PCRetriableException;
 import io.confluent.parallelconsumer.ParallelConsumerOptions;
@@ -61,16 +68,22 @@ import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.HashMap;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Properties;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
@@ -79,8 +92,12 @@ import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
 import org.apache.kafka.common.serialization.StringDeserializer;
 
 public final class Peer {
@@ -403,6 +420,71 @@ public final class Peer {
     }
   }
 
+  // ---- place -------------------------------------------------------------------
+
+  private static List<byte[]> keysOf(String file) throws IOException {
+    List<byte[]> keys = new ArrayList<>();
+    for (String line : Files.readAllLines(Path.of(file), StandardCharsets.US_ASCII)) {
+      if (line.equals("null")) keys.add(null);
+      else keys.add(line.equals("-") ? new byte[0] : HexFormat.of().parseHex(line));
+    }
+    return keys;
+  }
+
+  private static int[] sendAll(String broker, String topic, List<byte[]> keys)
+      throws InterruptedException, ExecutionException {
+    int[] partitions = new int[keys.size()];
+    List<Future<RecordMetadata>> sent = new ArrayList<>();
+    Properties properties = new Properties();
+    properties.put("bootstrap.servers", broker);
+    properties.put("key.serializer", ByteArraySerializer.class.getName());
+    properties.put("value.serializer", ByteArraySerializer.class.getName());
+    try (KafkaProducer<byte[], byte[]> producer = new KafkaProducer<>(properties)) {
+      for (byte[] key : keys) {
+        sent.add(producer.send(new ProducerRecord<>(topic, key, new byte[0])));
+      }
+      for (int i = 0; i < partitions.length; i++) partitions[i] = sent.get(i).get().partition();
+    }
+    return partitions;
+  }
+
+  /** By the number that is a record's value; what has none is Java's. */
+  private static int[] readAll(KafkaConsumer<String, byte[]> consumer, String topic,
+      int records, Instant limit) {
+    int[] partitions = new int[records];
+    List<TopicPartition> all = consumer.partitionsFor(topic).stream()
+        .map(info -> new TopicPartition(topic, info.partition())).collect(Collectors.toList());
+    consumer.assign(all);
+    consumer.seekToBeginning(all);
+    for (int left = records; left > 0; ) {
+      if (Instant.now().isAfter(limit)) throw new IllegalStateException("limit_s is over");
+      for (ConsumerRecord<String, byte[]> record : consumer.poll(POLL)) {
+        if (record.value().length == 0) continue;
+        int number = Integer.parseInt(new String(record.value(), StandardCharsets.US_ASCII));
+        partitions[number] = record.partition();
+        left--;
+      }
+    }
+    return partitions;
+  }
+
+  private void place(Instant limit) throws IOException, InterruptedException, ExecutionException {
+    String topic = text("topic", null);
+    String broker = text("broker", null);
+    List<byte[]> keys = keysOf(text("keys", null));
+    int records = number("records", null);
+    refuseUnknown();
+    arguments.put("broker", broker);
+    arguments.put("group", "place");
+    int[] here;
+    try (KafkaConsumer<String, byte[]> consumer = consumer()) {
+      here = readAll(consumer, topic, records, limit);
+    }
+    int[] java = sendAll(broker, topic, keys);
+    System.out.println("done " + records);
+    for (int i = 0; i < records; i++) System.out.println(here[i] + " " + java[i]);
+  }
+
   // ---- main --------------------------------------------------------------------
 
   private Handler handler(String command) throws IOException {
@@ -415,9 +497,14 @@ public final class Peer {
     }
   }
 
-  private void run(String command) throws IOException, InterruptedException {
-    Handler handler = handler(command);
+  private void run(String command)
+      throws IOException, InterruptedException, ExecutionException {
     Instant limit = Instant.now().plusSeconds(number("limit_s", 600));
+    if (command.equals("place")) {
+      place(limit);
+      return;
+    }
+    Handler handler = handler(command);
     boolean plain = text("mode", "parallel").equals("plain");
     List<String> topics = List.of(text("topic", null));
     KafkaConsumer<String, byte[]> consumer = consumer();

@@ -16,6 +16,7 @@
 #include "kafka/conf.h"
 
 static void client_free (strand_client *client) {
+  strand_placement_free(&client->placement);
   strand_condition_free(&client->changed);
   strand_lock_free(&client->lock);
   strand_lock_free(&client->cause.lock);

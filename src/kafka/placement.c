@@ -11,12 +11,13 @@
 /* Tickets come from malloc, so their lowest bit is 0. */
 #define VALUE_BIT ((uintptr_t)1)
 #define LABEL_BIT ((uintptr_t)2)
-#define HAS_HASH_BIT ((uintptr_t)4)
-#define HASH_SHIFT 3 /* pointers have 64 bits */
+#define BY_SHIFT 2
+#define BY_MASK 3u
+#define WHERE_SHIFT 4 /* pointers have 64 bits */
 
 void *strand_placement_opaque (const strand_delivery_ticket *record) {
-  uintptr_t value = (uintptr_t)record->hash << HASH_SHIFT | VALUE_BIT;
-  if (record->has_hash) value |= HAS_HASH_BIT;
+  uintptr_t value = (uintptr_t)record->where << WHERE_SHIFT
+                    | (uintptr_t)record->by << BY_SHIFT | VALUE_BIT;
   if (record->label) value |= LABEL_BIT;
   return (void *)value;
 }
@@ -29,27 +30,74 @@ static strand_delivery_ticket record_of (void *opaque) {
   const strand_delivery_ticket *ticket = strand_placement_ticket(opaque);
   uintptr_t value = (uintptr_t)opaque;
   if (ticket != NULL) return *ticket;
-  return (strand_delivery_ticket){ .has_hash = (value & HAS_HASH_BIT) != 0,
-                                   .hash = (uint32_t)(value >> HASH_SHIFT),
-                                   .label = (value & LABEL_BIT) != 0 };
+  return (strand_delivery_ticket){
+    .by = (strand_placed_by)(value >> BY_SHIFT & BY_MASK),
+    .where = (uint32_t)(value >> WHERE_SHIFT),
+    .label = (value & LABEL_BIT) != 0,
+  };
 }
 
 int strand_placement_label (void *opaque) {
   return record_of(opaque).label;
 }
 
-static bool hash_of (void *opaque, uint32_t *hash) {
-  strand_delivery_ticket record = record_of(opaque);
-  *hash = record.hash;
-  return record.has_hash;
+void strand_placement_hash (strand_partitioner which, const void *key,
+                            size_t length, strand_delivery_ticket *record) {
+  record->by = strand_partitioner_hash(which, key, length, &record->where)
+                 ? STRAND_PLACED_BY_HASH
+                 : STRAND_PLACED_BY_NOTHING;
 }
+
+/*
+** Counts
+*/
+
+strand_topic_place *strand_placement_add (strand_placement *placement) {
+  strand_topic_place *place = calloc(1, sizeof(*place));
+  if (place == NULL) return NULL;
+  place->placement = placement;
+  place->next = placement->first;
+  placement->first = place;
+  return place;
+}
+
+void strand_placement_free (strand_placement *placement) {
+  while (placement->first != NULL) {
+    strand_topic_place *first = placement->first;
+    placement->first = first->next;
+    free(first);
+  }
+}
+
+void strand_topic_place_note (strand_topic_place *place, int32_t count) {
+  if (atomic_load_explicit(&place->count, memory_order_relaxed) == count) {
+    return;
+  }
+  atomic_store(&place->count, count);
+  atomic_store(&place->placement->changed, true);
+}
+
+int32_t strand_topic_place_count (const strand_topic_place *place) {
+  return atomic_load_explicit(&place->count, memory_order_relaxed);
+}
+
+bool strand_placement_changed (strand_placement *placement) {
+  if (!atomic_load_explicit(&placement->changed, memory_order_relaxed)) {
+    return false;
+  }
+  return atomic_exchange(&placement->changed, false);
+}
+
+/*
+** The partitioner
+*/
 
 /* Records without a key: for a few milliseconds all to one partition, so
 ** that batches fill, then to the next. Time picks it, so nothing is shared. */
 static int32_t spread (const strand_placement *placement,
-                       const rd_kafka_topic_t *topic, const void *key,
+                       const rd_kafka_topic_t *topic, bool sticky,
                        int32_t count) {
-  if (placement->sticky_ms > 0 && key == NULL) {
+  if (placement->sticky_ms > 0 && sticky) {
     uint64_t turn = (uint64_t)(strand_clock_now() * 1000)
                     / (uint64_t)placement->sticky_ms;
     const char *name = rd_kafka_topic_name(topic);
@@ -61,15 +109,37 @@ static int32_t spread (const strand_placement *placement,
   return rd_kafka_msg_partitioner_random(topic, NULL, 0, count, NULL, NULL);
 }
 
-static int32_t place (const rd_kafka_topic_t *topic, const void *key,
-                      size_t length, int32_t count, void *topic_opaque,
-                      void *opaque) {
-  const strand_placement *placement = topic_opaque;
+/* As librdkafka does: what is random for its want of a key is sticky, what is
+** random by order is not. */
+static int32_t by_key (const strand_placement *placement,
+                       const rd_kafka_topic_t *topic, const void *key,
+                       size_t length, int32_t count) {
   uint32_t hash;
-  if (hash_of(opaque, &hash)
-      || strand_partitioner_hash(placement->which, key, length, &hash))
+  bool sticky = key == NULL || placement->which != STRAND_PARTITIONER_RANDOM;
+  if (strand_partitioner_hash(placement->which, key, length, &hash))
     return strand_partitioner_place(hash, count);
-  return spread(placement, topic, key, count);
+  return spread(placement, topic, sticky, count);
+}
+
+/* A partition that was picked and is none any more is an error of librdkafka's
+** (UNKNOWN_PARTITION). */
+int32_t strand_placement_place (const rd_kafka_topic_t *topic, const void *key,
+                                size_t length, int32_t count,
+                                void *topic_opaque, void *opaque) {
+  strand_topic_place *place = topic_opaque;
+  const strand_placement *placement = place->placement;
+  const strand_delivery_ticket record = record_of(opaque);
+  if (place != &placement->shared) strand_topic_place_note(place, count);
+  switch (record.by) {
+    case STRAND_PLACED_BY_PARTITION: return (int32_t)record.where;
+    case STRAND_PLACED_BY_HASH:
+      return strand_partitioner_place(record.where, count);
+    case STRAND_PLACED_BY_NOTHING:
+      return spread(placement, topic,
+                    placement->which != STRAND_PARTITIONER_RANDOM, count);
+    case STRAND_PLACED_BY_KEY: break;
+  }
+  return by_key(placement, topic, key, length, count);
 }
 
 void strand_placement_install (rd_kafka_conf_t *conf,
@@ -87,12 +157,17 @@ void strand_placement_install (rd_kafka_conf_t *conf,
     topics = rd_kafka_topic_conf_new();
     rd_kafka_conf_set_default_topic_conf(conf, topics);
   }
-  rd_kafka_topic_conf_set_partitioner_cb(topics, place);
-  rd_kafka_topic_conf_set_opaque(topics, placement);
+  placement->shared.placement = placement;
+  rd_kafka_topic_conf_set_partitioner_cb(topics, strand_placement_place);
+  rd_kafka_topic_conf_set_opaque(topics, &placement->shared);
 }
 
 void strand_placement_renew (rd_kafka_conf_t *conf,
+                             const strand_placement *from,
                              strand_placement *placement) {
+  placement->which = from->which;
+  placement->sticky_ms = from->sticky_ms;
+  placement->shared.placement = placement;
   rd_kafka_topic_conf_set_opaque(rd_kafka_conf_get_default_topic_conf(conf),
-                                 placement);
+                                 &placement->shared);
 }

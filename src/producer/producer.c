@@ -276,9 +276,8 @@ bool strand_producer_send (strand_producer *p, const strand_outgoing *record,
     return false;
   }
   if (record->partition < 0 && record->hash_key != NULL)
-    ticket.has_hash = strand_partitioner_hash(
-      p->client->placement.which, record->hash_key, record->hash_key_length,
-      &ticket.hash);
+    strand_placement_hash(p->client->placement.which, record->hash_key,
+                          record->hash_key_length, &ticket);
   if (id != 0 || record->timeout_us > 0)
     return produce_pending(p, record, id, &ticket, failure);
   return produce(p, record, strand_placement_opaque(&ticket), failure);

@@ -52,8 +52,7 @@ static strand_client *open_again (const strand_producer *p,
   rd_kafka_conf_t *conf;
   if (client == NULL) return NULL;
   conf = rd_kafka_conf_dup(p->renewal.conf);
-  client->placement = p->client->placement;
-  strand_placement_renew(conf, &client->placement);
+  strand_placement_renew(conf, &p->client->placement, &client->placement);
   if (open_client(client, conf, p->renewal.events, failure)) return client;
   strand_client_end(client, strand_clock_now() + RENEW_S);
   return NULL;

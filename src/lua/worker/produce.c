@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "codec/partitioner.h"
+#include "kafka/placement.h"
 #include "lua/compat.h"
 
 #define LONGEST_TOPIC 249 /* Kafka's own limit, as in lua/strand/topics.lua */
@@ -192,11 +192,9 @@ static void describe (const fields *f, const strand_staging *staging,
                       strand_output *o) {
   memset(o, 0, sizeof(*o));
   o->sent.is_output = true;
-  if (f->partition < 0 && f->partition_key.bytes != NULL) {
-    o->sent.ticket.has_hash = strand_partitioner_hash(
-      staging->partitioner, f->partition_key.bytes, f->partition_key.length,
-      &o->sent.ticket.hash);
-  }
+  if (f->partition < 0 && f->partition_key.bytes != NULL)
+    strand_placement_hash(staging->partitioner, f->partition_key.bytes,
+                          f->partition_key.length, &o->sent.ticket);
   o->timestamp_ms = f->timestamp_ms;
   o->partition = f->partition;
   o->topic_length = (uint32_t)f->topic.length;
