@@ -14,13 +14,14 @@
 /* A client without a broker, whose thread flushes nothing. */
 static rd_kafka_t *client;
 static strand_calls *calls;
+static strand_placement placement;
 
 static int open_client (void **state) {
   char errstr[256];
   (void)state;
   client = rd_kafka_new(RD_KAFKA_PRODUCER, NULL, errstr, sizeof(errstr));
   if (client == NULL) return -1;
-  calls = strand_calls_new(client, -1);
+  calls = strand_calls_new(client, -1, &placement);
   return calls != NULL ? 0 : -1;
 }
 
@@ -28,6 +29,7 @@ static int close_client (void **state) {
   (void)state;
   strand_calls_free(calls);
   rd_kafka_destroy(client);
+  strand_placement_free(&placement);
   return 0;
 }
 

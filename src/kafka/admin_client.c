@@ -9,13 +9,11 @@
 
 #include "base/clock.h"
 #include "kafka/errors.h"
+#include "kafka/mock.h"
 
 #define WAIT_MOST_MS (STRAND_ADMIN_REQUEST_MS - 60000)
 #define AGAIN_MS 100
 #define LATE_MS 500 /* librdkafka says that a request has timed out */
-
-/* librdkafka's: its mock names its clusters so. */
-static const char mock_id[] = "mockCluster";
 
 bool strand_admin_client_open (strand_admin_client *c, rd_kafka_type_t kind,
                                rd_kafka_conf_t *conf, strand_log *log,
@@ -152,7 +150,7 @@ bool strand_admin_client_is_real (const strand_admin_client *c,
     fail_late(c, what, failure);
     return false;
   }
-  is_mock = strncmp(id, mock_id, sizeof(mock_id) - 1) == 0;
+  is_mock = strand_mock_is_id(id);
   rd_kafka_mem_free(c->client->handle, id);
   if (!is_mock) return true;
   strand_fail(failure, "UNSUPPORTED_FEATURE",

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
@@ -13,8 +14,9 @@
 #include "base/lock.h"
 #include "base/system.h"
 #include "base/thread.h"
+#include "kafka/errors.h"
 #include "kafka/leaders.h"
-#include "kafka/topic_cache.h"
+#include "kafka/topic_limit.h"
 
 #define METADATA_MS 5000
 #define FLUSH_MS 200 /* of one call, at most: how late its end is seen */
@@ -26,6 +28,8 @@ typedef enum question { NOT_ASKED, ASKED, ANSWERED } question;
 
 struct strand_calls {
   rd_kafka_t *client;
+  strand_placement *placement;
+  double refresh; /* seconds between two questions for a topic; 0: never */
   int wake_fd;
   bool running; /* of the lua thread, as 'thread' */
   pthread_t thread;
@@ -38,28 +42,46 @@ struct strand_calls {
   int64_t asleep_us; /* until when the thread is; 0: for ever */
   /* Set by the thread, taken by the lua thread after the wake. */
   atomic_bool reminded;
+  atomic_bool answered; /* of a topic; the same */
   question stalled;
   rd_kafka_resp_err_t stalled_err;
   rd_kafka_topic_partition_list_t *stalled_list; /* ANSWERED: or NULL */
   /* Set by the lua thread, read by the thread between two polls of the
   ** question, which clears it before the next: that question ends soon. */
   atomic_bool hurried;
-  strand_topic_cache topics; /* the lua thread alone adds to it */
+  strand_topic_cache topics;
 };
 
 static void check_locked (const strand_calls *calls) {
   bool wanted = calls->flushing || calls->stalled == ASKED
-                || strand_topic_cache_asked(&calls->topics) != NULL;
+                || strand_topic_cache_asked(&calls->topics) != NULL
+                || strand_topic_cache_limit_asked(&calls->topics) != NULL;
   assert(calls->stalled == ANSWERED || calls->stalled_list == NULL); /* (1) */
   assert(!wanted || calls->running || calls->stopping);              /* (2) */
   strand_topic_cache_check(&calls->topics);
   (void)wanted;
 }
 
-strand_calls *strand_calls_new (rd_kafka_t *client, int wake_fd) {
+/* -1 is librdkafka's never. */
+static double refresh_of (rd_kafka_t *client) {
+  char text[32] = "";
+  size_t size = sizeof(text);
+  double ms;
+  if (rd_kafka_conf_get(rd_kafka_conf(client),
+                        "topic.metadata.refresh.interval.ms", text, &size)
+      != RD_KAFKA_CONF_OK)
+    return 0;
+  ms = strtod(text, NULL);
+  return ms > 0 ? ms / 1000 : 0;
+}
+
+strand_calls *strand_calls_new (rd_kafka_t *client, int wake_fd,
+                                strand_placement *placement) {
   strand_calls *calls = calloc(1, sizeof(*calls));
   if (calls == NULL) return NULL;
   calls->client = client;
+  calls->placement = placement;
+  calls->refresh = refresh_of(client);
   calls->wake_fd = wake_fd;
   strand_lock_init(&calls->lock, STRAND_RANK_LEAF);
   if (!strand_condition_init(&calls->changed)) {
@@ -100,14 +122,12 @@ static void wake (const strand_calls *calls) {
   eventfd_write(calls->wake_fd, 1); /* full: it is readable already */
 }
 
-static rd_kafka_resp_err_t
-count_partitions (rd_kafka_t *client, const char *name, int32_t *partitions) {
+static rd_kafka_resp_err_t count_partitions (rd_kafka_t *client,
+                                             rd_kafka_topic_t *topic,
+                                             int32_t *partitions) {
   const struct rd_kafka_metadata *metadata;
-  rd_kafka_resp_err_t err;
-  rd_kafka_topic_t *handle = rd_kafka_topic_new(client, name, NULL);
-  if (handle == NULL) return rd_kafka_last_error();
-  err = rd_kafka_metadata(client, 0, handle, &metadata, METADATA_MS);
-  rd_kafka_topic_destroy(handle);
+  rd_kafka_resp_err_t err = rd_kafka_metadata(client, 0, topic, &metadata,
+                                              METADATA_MS);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return err;
   if (metadata->topic_cnt == 1) {
     err = metadata->topics[0].err;
@@ -117,16 +137,35 @@ count_partitions (rd_kafka_t *client, const char *name, int32_t *partitions) {
   return err;
 }
 
+/* Of a topic: who waits, and the lua thread, may look. */
+static void tell_answered_locked (strand_calls *calls) {
+  pthread_cond_broadcast(&calls->changed);
+  atomic_store(&calls->answered, true);
+  wake(calls);
+}
+
 /* Called with the lock, and gives it up while it waits for a broker. */
 static void answer_locked (strand_calls *calls, strand_cached_topic *t) {
   int32_t partitions = 0;
   rd_kafka_resp_err_t err;
   strand_lock_release(&calls->lock);
-  err = count_partitions(calls->client, t->name, &partitions);
+  err = count_partitions(calls->client, t->handle, &partitions);
   strand_lock_take(&calls->lock);
-  strand_cached_topic_answer(t, err, partitions, strand_clock_now());
-  pthread_cond_broadcast(&calls->changed);
-  wake(calls);
+  strand_cached_topic_answer(t, err, partitions, strand_clock_now(),
+                             calls->refresh);
+  tell_answered_locked(calls);
+}
+
+/* As answer_locked. Before what is in nobody's way. */
+static void ask_limit_locked (strand_calls *calls, strand_cached_topic *t) {
+  int64_t bytes;
+  atomic_store(&calls->hurried, false);
+  strand_lock_release(&calls->lock);
+  bytes = strand_topic_limit_ask(calls->client, t->name, &calls->hurried);
+  strand_lock_take(&calls->lock);
+  if (bytes < 0) return; /* it is still asked for */
+  strand_cached_topic_limit(t, bytes);
+  tell_answered_locked(calls);
 }
 
 /* As answer_locked. */
@@ -159,34 +198,38 @@ static void remind_locked (strand_calls *calls) {
   wake(calls);
 }
 
-static void sleep_locked (strand_calls *calls) {
-  calls->asleep_us = calls->remind_us;
-  if (calls->asleep_us == 0) {
+/* 'due': of a topic; 0: none. */
+static void sleep_locked (strand_calls *calls, double due) {
+  double until = (double)calls->remind_us / 1e6;
+  if (until == 0 || (due > 0 && due < until)) until = due;
+  calls->asleep_us = (int64_t)(until * 1e6);
+  if (until == 0) {
     strand_lock_wait(&calls->lock, &calls->changed);
     return;
   }
-  strand_lock_wait_until(&calls->lock, &calls->changed,
-                         (double)calls->asleep_us / 1e6);
+  strand_lock_wait_until(&calls->lock, &calls->changed, until);
+}
+
+/* One thing that is wanted; or sleeps. */
+static void turn_locked (strand_calls *calls) {
+  double due;
+  strand_cached_topic *t = strand_topic_cache_due(&calls->topics,
+                                                  strand_clock_now(), &due);
+  strand_cached_topic *unlimited = strand_topic_cache_limit_asked(
+    &calls->topics);
+  if (t != NULL) answer_locked(calls, t);
+  else if (unlimited != NULL) ask_limit_locked(calls, unlimited);
+  else if (calls->stalled == ASKED) ask_stalled_locked(calls);
+  else if (calls->flushing) flush_locked(calls);
+  else sleep_locked(calls, due);
 }
 
 static void *run (void *argument) {
   strand_calls *calls = argument;
   strand_lock_take(&calls->lock);
   while (!calls->stopping) {
-    strand_cached_topic *t = strand_topic_cache_asked(&calls->topics);
     remind_locked(calls);
-    if (t != NULL) {
-      answer_locked(calls, t);
-    }
-    else if (calls->stalled == ASKED) {
-      ask_stalled_locked(calls);
-    }
-    else if (calls->flushing) {
-      flush_locked(calls);
-    }
-    else {
-      sleep_locked(calls);
-    }
+    turn_locked(calls);
   }
   strand_lock_release(&calls->lock);
   return NULL;
@@ -210,14 +253,41 @@ static void tell_locked (strand_calls *calls) {
   pthread_cond_broadcast(&calls->changed);
 }
 
-/* NULL: memory ran out. */
-static strand_cached_topic *topic_of (strand_calls *calls, const char *name) {
-  strand_cached_topic *t;
-  strand_lock_take(&calls->lock);
-  t = strand_topic_cache_find(&calls->topics, name);
-  strand_lock_release(&calls->lock);
+/* A handle of librdkafka's whose records are placed by 'place'. */
+static rd_kafka_topic_t *open_topic (const strand_calls *calls,
+                                     const char *name,
+                                     strand_topic_place *place) {
+  rd_kafka_topic_conf_t *conf = rd_kafka_default_topic_conf_dup(calls->client);
+  rd_kafka_topic_conf_set_opaque(conf, place);
+  return rd_kafka_topic_new(calls->client, name, conf);
+}
+
+/* NULL and a failure. A place without a topic does no harm. */
+static strand_cached_topic *new_topic (strand_calls *calls, const char *name,
+                                       strand_failure *failure) {
+  char text[300];
+  rd_kafka_topic_t *handle;
+  strand_cached_topic *t = NULL;
+  strand_topic_place *place = strand_placement_add(calls->placement);
+  if (place != NULL) {
+    handle = open_topic(calls, name, place);
+    if (handle == NULL) {
+      snprintf(text, sizeof(text), "topic '%.249s'", name);
+      strand_fail_kafka(failure, rd_kafka_last_error(), text);
+      return NULL;
+    }
+    t = strand_topic_cache_new(name, place, handle);
+    if (t == NULL) rd_kafka_topic_destroy(handle);
+  }
+  if (t == NULL) strand_fail(failure, "NO_MEMORY", "memory ran out");
+  return t;
+}
+
+strand_cached_topic *strand_calls_topic (strand_calls *calls, const char *name,
+                                         strand_failure *failure) {
+  strand_cached_topic *t = strand_topic_cache_find(&calls->topics, name);
   if (t != NULL) return t;
-  t = strand_topic_cache_new(name);
+  t = new_topic(calls, name, failure);
   if (t == NULL) return NULL;
   strand_lock_take(&calls->lock);
   strand_topic_cache_add(&calls->topics, t);
@@ -225,53 +295,90 @@ static strand_cached_topic *topic_of (strand_calls *calls, const char *name) {
   return t;
 }
 
+strand_cached_topic *strand_calls_topics (const strand_calls *calls) {
+  return calls->topics.first; /* only this thread adds */
+}
+
+void strand_calls_look (strand_calls *calls, const strand_cached_topic *t,
+                        strand_topic_facts *answer) {
+  strand_lock_take(&calls->lock);
+  *answer = t->answer;
+  strand_lock_release(&calls->lock);
+}
+
+bool strand_calls_take_answered (strand_calls *calls) {
+  if (!atomic_load_explicit(&calls->answered, memory_order_relaxed)) {
+    return false;
+  }
+  return atomic_exchange(&calls->answered, false);
+}
+
 /* False and errno; then the next asks anew. */
 static bool ask (strand_calls *calls, strand_cached_topic *t) {
   if (!start(calls)) return false;
   strand_lock_take(&calls->lock);
-  t->asked = true;
+  strand_cached_topic_ask(t, strand_clock_now());
   atomic_store(&calls->hurried, true);
   tell_locked(calls);
   strand_lock_release(&calls->lock);
   return true;
 }
 
+void strand_calls_want (strand_calls *calls, strand_cached_topic *t,
+                        int32_t partitions) {
+  if (!start(calls)) return; /* the next one tries again */
+  strand_lock_take(&calls->lock);
+  if (strand_cached_topic_want(t, partitions, strand_clock_now())) {
+    atomic_store(&calls->hurried, true);
+    tell_locked(calls);
+  }
+  strand_lock_release(&calls->lock);
+}
+
+void strand_calls_want_limit (strand_calls *calls, strand_cached_topic *t,
+                              bool doubt) {
+  bool wanted;
+  strand_lock_take(&calls->lock);
+  wanted = !t->limit_asked && (doubt || !t->limit_answered)
+           && strand_topic_place_count(t->place) > 0;
+  strand_lock_release(&calls->lock);
+  if (!wanted || !start(calls)) return;
+  strand_lock_take(&calls->lock);
+  t->limit_asked = true;
+  tell_locked(calls);
+  strand_lock_release(&calls->lock);
+}
+
 static int32_t partitions_of (strand_calls *calls,
                               const strand_cached_topic *t,
                               strand_failure *failure) {
-  int32_t partitions;
+  int32_t partitions = strand_topic_place_count(t->place);
+  if (partitions > 0) return partitions;
   strand_lock_take(&calls->lock);
-  partitions = t->partitions;
-  if (partitions == 0) strand_cached_topic_fail(t, failure);
+  strand_cached_topic_fail(t, failure);
   strand_lock_release(&calls->lock);
-  return partitions;
+  return 0;
 }
 
 int32_t strand_calls_ask_partitions (strand_calls *calls, const char *name,
                                      strand_failure *failure) {
-  strand_cached_topic *t = topic_of(calls, name);
-  int32_t partitions;
+  strand_cached_topic *t = strand_calls_topic(calls, name, failure);
   bool stale;
-  if (t == NULL) {
-    strand_fail(failure, "NO_MEMORY", "memory ran out");
-    return 0;
-  }
+  if (t == NULL) return 0;
   strand_lock_take(&calls->lock);
   stale = strand_cached_topic_is_stale(t, strand_clock_now());
-  partitions = t->partitions;
   strand_lock_release(&calls->lock);
   if (!stale || ask(calls, t)) return partitions_of(calls, t, failure);
   strand_fail_thread(failure, "the thread that asks for partitions", errno);
-  return partitions;
+  return strand_topic_place_count(t->place);
 }
 
 void strand_calls_verify (strand_calls *calls, const char *name) {
-  strand_cached_topic *t;
+  strand_cached_topic *t = strand_topic_cache_find(&calls->topics, name);
   bool doubtful;
+  if (t == NULL) return;
   strand_lock_take(&calls->lock);
-  t = strand_topic_cache_find(&calls->topics, name);
-  doubtful = t != NULL
-             && strand_cached_topic_is_doubtful(t, strand_clock_now());
+  doubtful = strand_cached_topic_is_doubtful(t, strand_clock_now());
   strand_lock_release(&calls->lock);
   if (doubtful) ask(calls, t);
 }

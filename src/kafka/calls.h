@@ -8,6 +8,7 @@
 ** one, for it reminds of those.
 **
 **   partitions known    see topic_cache.h
+**   limit known         see topic_limit.h; of topics that are sent to
 **   reminder            wakes the producer once, when nobody else would
 **   stalled             what keeps partitions from taking records; 8 s at
 **                       most, ended early by a question for partitions.
@@ -30,12 +31,15 @@
 #include <librdkafka/rdkafka.h>
 
 #include "base/err.h"
+#include "kafka/topic_cache.h"
 
 typedef struct strand_calls strand_calls;
 
-/* Borrows 'client' until strand_calls_free; writes to 'wake_fd', an eventfd
-** or -1, when an answer has come. NULL when memory runs out. */
-strand_calls *strand_calls_new (rd_kafka_t *client, int wake_fd);
+/* Borrows 'client' until strand_calls_free, and 'placement', which gets the
+** places of topics, for as long as the client lives; writes to 'wake_fd', an
+** eventfd or -1, when an answer has come. NULL when memory runs out. */
+strand_calls *strand_calls_new (rd_kafka_t *client, int wake_fd,
+                                strand_placement *placement);
 
 /* No call begins after this. Does not wait. */
 void strand_calls_stop (strand_calls *calls);
@@ -43,6 +47,28 @@ void strand_calls_stop (strand_calls *calls);
 /* Waits for the call that is under way: 5 s at most (of 'stalled': 1 s).
 ** Accepts NULL. */
 void strand_calls_free (strand_calls *calls);
+
+/* The topic, of which no question has been asked yet when it is new; it stays
+** until strand_calls_free. NULL and a failure. */
+strand_cached_topic *strand_calls_topic (strand_calls *calls,
+                                         const char *topic,
+                                         strand_failure *failure);
+/* All topics, by 'next', the newest first: for what does not change. */
+strand_cached_topic *strand_calls_topics (const strand_calls *calls);
+/* What is known of it. */
+void strand_calls_look (strand_calls *calls, const strand_cached_topic *topic,
+                        strand_topic_facts *answer);
+/* Some answer has come, since this was asked last. */
+bool strand_calls_take_answered (strand_calls *calls);
+
+/* It is sent to, and is not known to have so many partitions: it is asked for,
+** now or soon, and again until it is, or nobody has wanted it for a while. */
+void strand_calls_want (strand_calls *calls, strand_cached_topic *topic,
+                        int32_t partitions);
+/* Its limit is asked for, once its partitions are known: the first time, and
+** again when 'doubt'. */
+void strand_calls_want_limit (strand_calls *calls, strand_cached_topic *topic,
+                              bool doubt);
 
 /* The number of partitions, or 0 and a failure: "NO_METADATA" while it is not
 ** known; then it has been asked for. */

@@ -61,7 +61,8 @@ bool strand_client_open (strand_client *client, rd_kafka_type_t kind,
   if (client->wake_fd >= 0)
     rd_kafka_queue_io_event_enable(client->queue, client->wake_fd, &one,
                                    sizeof(one));
-  client->calls = strand_calls_new(client->handle, client->wake_fd);
+  client->calls = strand_calls_new(client->handle, client->wake_fd,
+                                   &client->placement);
   if (client->calls != NULL) return true;
   no_memory(failure);
   return false;

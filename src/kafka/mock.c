@@ -250,6 +250,11 @@ void strand_mock_close (strand_mock *mock) {
   free(mock);
 }
 
+bool strand_mock_is_id (const char *cluster_id) {
+  static const char name[] = "mockCluster";
+  return strncmp(cluster_id, name, sizeof(name) - 1) == 0;
+}
+
 /*
 ** Calls
 */

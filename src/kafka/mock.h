@@ -39,6 +39,9 @@ strand_mock *strand_mock_open (int brokers, strand_log *log,
 /* Accepts NULL. */
 void strand_mock_close (strand_mock *mock);
 
+/* Is this what a mock names its cluster? */
+bool strand_mock_is_id (const char *cluster_id);
+
 /* Borrowed until the mock is closed. */
 const char *strand_mock_bootstrap (const strand_mock *mock);
 

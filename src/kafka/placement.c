@@ -81,10 +81,12 @@ int32_t strand_topic_place_count (const strand_topic_place *place) {
   return atomic_load_explicit(&place->count, memory_order_relaxed);
 }
 
+bool strand_placement_has_changed (const strand_placement *placement) {
+  return atomic_load_explicit(&placement->changed, memory_order_relaxed);
+}
+
 bool strand_placement_changed (strand_placement *placement) {
-  if (!atomic_load_explicit(&placement->changed, memory_order_relaxed)) {
-    return false;
-  }
+  if (!strand_placement_has_changed(placement)) return false;
   return atomic_exchange(&placement->changed, false);
 }
 

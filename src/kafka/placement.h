@@ -91,8 +91,9 @@ void strand_placement_free (strand_placement *placement);
 /* The topic turned out to have so many partitions, more than 0. */
 void strand_topic_place_note (strand_topic_place *place, int32_t count);
 int32_t strand_topic_place_count (const strand_topic_place *place);
-/* A count is not what it was, since this was asked last. */
+/* A count is not what it was, since this was asked last; or without asking. */
 bool strand_placement_changed (strand_placement *placement);
+bool strand_placement_has_changed (const strand_placement *placement);
 
 /* The callback; for tests. */
 int32_t strand_placement_place (const rd_kafka_topic_t *topic, const void *key,

@@ -1,0 +1,20 @@
+/*
+** topic_limit.h - how large a batch of records a topic takes
+**
+** Thread: that of calls.h; it waits for a broker.
+*/
+#ifndef STRAND_TOPIC_LIMIT_H
+#define STRAND_TOPIC_LIMIT_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include <librdkafka/rdkafka.h>
+
+/* The topic's max.message.bytes. 0 where nobody says: it may not be read, the
+** mock cluster knows none, no broker answers in 5 s. Below 0: 'hurried' was set
+** meanwhile, and it is to be asked again. */
+int64_t strand_topic_limit_ask (rd_kafka_t *client, const char *topic,
+                                const atomic_bool *hurried);
+
+#endif
