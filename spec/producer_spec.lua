@@ -109,12 +109,13 @@ describe("a producer", function()
   end)
 
   it("fails a record for a partition that does not exist", function()
-    producer = open()
+    producer = open { kafka = { ["topic.metadata.propagation.max.ms"] = 300 } }
     local topic = helper.topic(2)
     assert(producer:send_wait { topic = topic, partition = 1 })
-    local report, _, code = producer:send_wait { topic = topic, partition = 2 }
+    local report, message, code = producer:send_wait { topic = topic, partition = 2 }
     assert.is_nil(report)
     assert.equal("UNKNOWN_PARTITION", code)
+    assert.matches("the topic has 2 partitions", message, 1, true)
   end)
 
   it("raises for a time that cannot be written", function()

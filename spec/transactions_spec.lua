@@ -15,8 +15,9 @@ describe("a producer with a transactional_id", function()
   local function open(options)
     options = options or {}
     options.kafka = { ["bootstrap.servers"] = options.servers or helper.bootstrap(),
-      ["linger.ms"] = options.linger }
-    options.servers, options.linger = nil, nil
+      ["linger.ms"] = options.linger,
+      ["topic.metadata.propagation.max.ms"] = options.propagation }
+    options.servers, options.linger, options.propagation = nil, nil, nil
     options.transactional_id = options.transactional_id or helper.name "id"
     options.log = options.log or function() end
     producer = assert(strand.producer(options))
@@ -67,6 +68,58 @@ describe("a producer with a transactional_id", function()
     local report = producer:close()
     assert.same({ 3, 2, 1, 0 }, { report.sent, report.delivered, report.purged, report.failed })
     assert.is_nil(report.transaction)
+  end)
+
+  describe("and a record for a partition that is not there", function()
+    local codes, events
+
+    local function start(seconds)
+      codes, events = {}, {}
+      open { propagation = seconds * 1000, on_delivery = function(report)
+        codes[#codes + 1] = report.code or "ok"
+      end, on_event = function(event) events[#events + 1] = event.type end }
+      assert(producer:begin(LIMIT))
+      assert(producer:send_wait { topic = topic, partition = 0, timeout = LIMIT })
+    end
+
+    it("waits for it in commit, and fails by it; the client goes on", function()
+      start(0.5)
+      assert.is_true(producer:send { topic = topic, partition = 7 })
+      local ok, message, code, flags = producer:commit(LIMIT)
+      assert.same({ nil, "UNKNOWN_PARTITION" }, { ok, code })
+      assert.matches("the topic has 2 partitions", message, 1, true)
+      assert.same({ retriable = false, abortable = true, fatal = false, certain = true }, flags)
+      assert.is_true(producer:abort(LIMIT))
+      assert.is_true(producer:begin(LIMIT))
+      assert(producer:send_wait { topic = topic, partition = 1, timeout = LIMIT })
+      assert.is_true(producer:commit(LIMIT))
+      assert.same({ "UNKNOWN_PARTITION" }, codes)
+      assert.same({}, events)
+    end)
+
+    it("fails by the record's own timeout, which ends the others that wait", function()
+      start(LIMIT)
+      assert.is_true(producer:send { topic = topic, partition = 7, timeout = 0.5 })
+      assert.is_true(producer:send { topic = topic, partition = 7 })
+      local ok, _, code = producer:commit(LIMIT)
+      assert.same({ nil, "UNKNOWN_PARTITION" }, { ok, code })
+      assert.same({ "UNKNOWN_PARTITION", "ABORTED" }, codes)
+      assert.equal(0, producer:stats().outstanding)
+      assert.is_true(producer:abort(LIMIT))
+    end)
+
+    it("gives it up at once when it is aborted, or closed", function()
+      start(LIMIT)
+      assert.is_true(producer:send { topic = topic, partition = 7 })
+      assert.is_true(helper.seconds(producer.abort, producer, LIMIT) < 10 + helper.late)
+      assert.same({ "ABORTED" }, codes)
+      assert.is_true(producer:begin(LIMIT))
+      assert.is_true(producer:send { topic = topic, partition = 7 })
+      local report = producer:close { timeout = LIMIT }
+      assert.equal("aborted", report.transaction)
+      assert.same({ "ABORTED", "ABORTED" }, codes)
+      assert.same({ 3, 1, 2, 0 }, { report.sent, report.delivered, report.purged, report.failed })
+    end)
   end)
 
   it("says in the report of its close that a transaction was aborted", function()

@@ -189,7 +189,8 @@ local function awaited(sent, deadline, timeout)
   local report = delivery.await(sent, deadline + LATE)
   if report and not report.error then return report end
   if not report or report.code == "TIMED_OUT" then
-    return nil, ("not acknowledged within %.14g s; it may still be"):format(timeout), "TIMED_OUT",
+    local why = report and report.error or "not acknowledged within its timeout; it may still be"
+    return nil, (why:gsub("its timeout", ("%.14g s"):format(timeout), 1)), "TIMED_OUT",
       report or nil
   end
   return nil, ("topic '%s': %s"):format(report.topic, report.error), report.code, report

@@ -573,6 +573,8 @@ function consumer:report() end
 ---@field attempt? integer
 ---@field delay? number             seconds until the next attempt
 ---@field seconds? number           that the record is in its handler
+---@field partitions? integer       partitions_changed: how many there are now
+---@field limit? integer            batch_limit: the topic's max.message.bytes
 ---@field key? string               its first 256 bytes
 ---@field reason? string
 ---@field code? string
@@ -594,6 +596,8 @@ function consumer:report() end
 ---| "metadata_unwritable"   # what is done does not fit: a commit tells a part of it; reason: what to set
 ---| "metadata_writable"     # a commit has told all of it again
 ---| "topic_missing"
+---| "partitions_changed"    # of a producer: a topic has `partitions` now
+---| "batch_limit"           # of a producer: batches of `limit` bytes at most fit, and batch.size is above it
 ---| "topic_unassigned"      # it exists, and nobody in the group has it: it is subscribed to again
 ---| "truncated"             # records before the position are gone
 ---| "records_deleted"       # records that are not done are gone from the log: only this process has them
@@ -638,7 +642,8 @@ function consumer:report() end
 ---@field partitioner? strand.Partitioner
 ---@field on_delivery? fun(report: strand.DeliveryReport)  from poll, flush, send_wait and close
 ---@field oauth_token? fun(): string?, number|string, string?   as the consumer's
----unreachable, auth_failed, leader_missing, replicas_missing, renewed, error
+---unreachable, auth_failed, leader_missing, replicas_missing, topic_missing, partitions_changed,
+---batch_limit, renewed, error
 ---@field on_event? fun(event: strand.Event)
 ---@field log? fun(level: integer, facility: string, message: string)|false
 ---@field max_queued_records? integer   100000

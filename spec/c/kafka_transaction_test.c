@@ -225,6 +225,31 @@ static void a_report_of_a_failure_says_so_before_the_commit (void **state) {
   renew(&t, ABORT, SECOND);
 }
 
+/* What no client was given leaves no gap in its numbers. */
+static void a_record_that_was_never_sent_costs_no_client (void **state) {
+  static const strand_transaction_answer unknown = {
+    .err = RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
+    .is_abortable = true,
+    .reason = "topic 't'"
+  };
+  strand_transaction t = opened();
+  (void)state;
+  expect_step(&t, ABORT, STRAND_TRANSACTION_CALL);
+  strand_transaction_unsent(&t, &unknown, SECOND); /* it is of the abort */
+  assert_true(take(&t, &worked, SECOND));
+  expect_step(&t, ABORT, STRAND_TRANSACTION_DONE);
+  begin(&t, SECOND);
+  strand_transaction_unsent(&t, &unknown, SECOND);
+  strand_transaction_check(&t);
+  expect_error(&t, "UNKNOWN_PARTITION", false, true, false);
+  assert_true(t.error.is_certain);
+  assert_string_equal(t.error.failure.message, "topic 't'");
+  expect_step(&t, COMMIT, STRAND_TRANSACTION_REFUSED);
+  make(&t, ABORT, STRAND_TRANSACTION_CALL_ABORT, SECOND);
+  expect_step(&t, ABORT, STRAND_TRANSACTION_DONE);
+  begin(&t, SECOND);
+}
+
 static void a_send_that_is_refused_for_itself_changes_nothing (void **state) {
   strand_transaction t = opened();
   (void)state;
@@ -482,6 +507,7 @@ int main (void) {
     cmocka_unit_test(after_a_failed_delivery_the_client_is_renewed),
     cmocka_unit_test(a_report_of_a_failure_says_so_before_the_commit),
     cmocka_unit_test(a_send_that_is_refused_for_itself_changes_nothing),
+    cmocka_unit_test(a_record_that_was_never_sent_costs_no_client),
     cmocka_unit_test(a_record_that_fails_in_an_abort_renews_the_client),
     cmocka_unit_test(a_lost_client_is_not_asked_to_abort),
     cmocka_unit_test(the_end_of_a_commit_that_was_asked_for_may_be_unknown),

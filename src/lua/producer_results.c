@@ -71,16 +71,19 @@ void strand_push_delivery (lua_State *L, const strand_delivery *delivery) {
 
 void strand_push_producer_event (lua_State *L,
                                  const strand_producer_event *event) {
-  lua_createtable(L, 0, 7);
+  lua_createtable(L, 0, 8);
   strand_set_text(L, "type", event->type);
   strand_set_number(L, "time", event->time);
-  strand_set_text(L, "code", event->code);
+  if (event->code[0] != '\0') strand_set_text(L, "code", event->code);
   lua_pushstring(L, event->reason); /* also an empty one */
   lua_setfield(L, -2, "reason");
   strand_set_boolean(L, "fatal", event->fatal);
   if (event->topic[0] == '\0') return;
   strand_set_text(L, "topic", event->topic);
-  strand_set_integer(L, "partition", event->partition);
+  strand_set_optional(L, "partition", event->partition);
+  if (event->partitions > 0)
+    strand_set_integer(L, "partitions", event->partitions);
+  if (event->limit > 0) strand_set_integer(L, "limit", event->limit);
 }
 
 void strand_push_producer_stats (lua_State *L,

@@ -76,41 +76,42 @@ static void give (strand_deliveries *d, strand_delivery *report) {
 }
 
 static void report_plain (strand_deliveries *d,
-                          const rd_kafka_message_t *message) {
-  count(&d->counts, message->err);
-  if (!d->taken && message->err == RD_KAFKA_RESP_ERR_NO_ERROR) return;
-  give(d, strand_delivery_new(message));
+                          const strand_delivery_end *end) {
+  count(&d->counts, end->err);
+  if (!d->taken && end->err == RD_KAFKA_RESP_ERR_NO_ERROR) return;
+  give(d, strand_delivery_new(end));
 }
 
 void strand_deliveries_report (strand_deliveries *d,
-                               const rd_kafka_message_t *message) {
-  strand_delivery_ticket *ticket = strand_placement_ticket(message->_private);
+                               const strand_delivery_end *end) {
+  strand_pending_report *pending = strand_pending_report_of(end->opaque);
   strand_delivery *report;
-  if (ticket == NULL) {
-    report_plain(d, message);
+  if (pending == NULL) {
+    report_plain(d, end);
     return;
   }
-  report = strand_pending_reports_end(&d->pending,
-                                      (strand_pending_report *)(void *)ticket);
+  report = strand_pending_reports_end(&d->pending, pending);
   if (report == NULL) {
     d->counts.overdue--;
     d->counts.late++;
     return;
   }
-  count(&d->counts, message->err);
-  strand_delivery_fill(report, message);
+  count(&d->counts, end->err);
+  strand_delivery_fill(report, end);
   give(d, report);
 }
 
-void strand_deliveries_expire (strand_deliveries *d, int64_t now_us) {
-  strand_delivery *report;
-  while ((report = strand_pending_reports_expire(&d->pending, now_us))
-         != NULL) {
-    strand_delivery_time_out(report);
-    count(&d->counts, report->err);
-    d->counts.overdue++;
-    give(d, report);
-  }
+strand_delivery *strand_deliveries_expire (strand_deliveries *d,
+                                           int64_t now_us) {
+  return strand_pending_reports_expire(&d->pending, now_us);
+}
+
+void strand_deliveries_time_out (strand_deliveries *d, strand_delivery *report,
+                                 const char *detail) {
+  strand_delivery_time_out(report, detail);
+  count(&d->counts, report->err);
+  d->counts.overdue++;
+  give(d, report);
 }
 
 void strand_deliveries_warn (strand_deliveries *d,

@@ -70,9 +70,14 @@ strand_pending_report *strand_deliveries_expect (strand_deliveries *d,
 void strand_deliveries_sent (strand_deliveries *d);
 /* It is not any more. */
 void strand_deliveries_report (strand_deliveries *d,
-                               const rd_kafka_message_t *message);
-/* Its own time may be over, as it is for all that were due by now. */
-void strand_deliveries_expire (strand_deliveries *d, int64_t now_us);
+                               const strand_delivery_end *end);
+/* One whose own time is over by now, the caller's until it is given back by
+** the other, which says what is known beside that; "": nothing. NULL: there is
+** none. */
+strand_delivery *strand_deliveries_expire (strand_deliveries *d,
+                                           int64_t now_us);
+void strand_deliveries_time_out (strand_deliveries *d, strand_delivery *report,
+                                 const char *detail);
 /* Nobody waits for this one any more, which had an id. */
 void strand_deliveries_warn (strand_deliveries *d,
                              const strand_delivery *report);

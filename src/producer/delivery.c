@@ -9,24 +9,49 @@
 
 #include "base/clock.h"
 #include "kafka/errors.h"
+#include "producer/outgoing.h"
+
+strand_delivery_end
+strand_delivery_end_of (const rd_kafka_message_t *message) {
+  return (strand_delivery_end){
+    .err = message->err,
+    .detail = "",
+    .certain = message->err != RD_KAFKA_RESP_ERR_NO_ERROR
+               && rd_kafka_message_status(message)
+                    == RD_KAFKA_MSG_STATUS_NOT_PERSISTED,
+    .topic = rd_kafka_topic_name(message->rkt),
+    .partition = message->partition,
+    .offset = message->offset,
+    .timestamp_ms = rd_kafka_message_timestamp(message, NULL),
+    .latency_us = rd_kafka_message_latency(message),
+    .key = message->key,
+    .key_length = message->key != NULL ? message->key_len : 0,
+    .size = strand_outgoing_reported_size(message),
+    .opaque = message->_private,
+  };
+}
 
 static void set_failed (strand_delivery *report, rd_kafka_resp_err_t err,
-                        const char *error) {
+                        const char *error, const char *detail) {
   report->err = err;
   report->error = error;
   strand_code_of(err, report->code, sizeof(report->code));
+  if (detail[0] == '\0') return;
+  snprintf(report->room, STRAND_DELIVERY_TEXT, "%s (%s)", error, detail);
+  report->error = report->room;
 }
 
 strand_delivery *strand_delivery_open (const char *topic, const void *key,
                                        size_t key_length) {
   size_t name_size = strlen(topic) + 1;
-  strand_delivery *report = calloc(1,
-                                   sizeof(*report) + name_size + key_length);
+  strand_delivery *report = calloc(1, sizeof(*report) + name_size + key_length
+                                        + STRAND_DELIVERY_TEXT);
   if (report == NULL) return NULL;
   report->partition = -1;
   report->offset = report->timestamp_ms = report->latency_us = -1;
   memcpy(report->bytes, topic, name_size);
   report->topic = report->bytes;
+  report->room = report->bytes + name_size + key_length;
   if (key == NULL) return report;
   if (key_length > 0) memcpy(report->bytes + name_size, key, key_length);
   report->key = report->bytes + name_size;
@@ -35,20 +60,21 @@ strand_delivery *strand_delivery_open (const char *topic, const void *key,
 }
 
 void strand_delivery_fill (strand_delivery *report,
-                           const rd_kafka_message_t *message) {
-  report->partition = message->partition;
-  report->offset = message->offset;
-  report->timestamp_ms = rd_kafka_message_timestamp(message, NULL);
-  report->latency_us = rd_kafka_message_latency(message);
-  if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) return;
-  set_failed(report, message->err, rd_kafka_err2str(message->err));
-  report->certain = rd_kafka_message_status(message)
-                    == RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
+                           const strand_delivery_end *end) {
+  report->partition = end->partition;
+  report->offset = end->offset;
+  report->timestamp_ms = end->timestamp_ms;
+  report->latency_us = end->latency_us;
+  if (end->err == RD_KAFKA_RESP_ERR_NO_ERROR) return;
+  set_failed(report, end->err,
+             end->error != NULL ? end->error : rd_kafka_err2str(end->err),
+             end->detail);
+  report->certain = end->certain;
 }
 
-void strand_delivery_time_out (strand_delivery *report) {
+void strand_delivery_time_out (strand_delivery *report, const char *detail) {
   set_failed(report, RD_KAFKA_RESP_ERR__TIMED_OUT,
-             "not acknowledged within its timeout; it may still be");
+             "not acknowledged within its timeout; it may still be", detail);
 }
 
 void strand_delivery_abort (strand_delivery *report) {
@@ -57,11 +83,10 @@ void strand_delivery_abort (strand_delivery *report) {
   report->error = "the transaction was aborted before the record was sent";
 }
 
-strand_delivery *strand_delivery_new (const rd_kafka_message_t *message) {
-  strand_delivery *report = strand_delivery_open(
-    rd_kafka_topic_name(message->rkt), message->key,
-    message->key != NULL ? message->key_len : 0);
-  if (report != NULL) strand_delivery_fill(report, message);
+strand_delivery *strand_delivery_new (const strand_delivery_end *end) {
+  strand_delivery *report = strand_delivery_open(end->topic, end->key,
+                                                 end->key_length);
+  if (report != NULL) strand_delivery_fill(report, end);
   return report;
 }
 

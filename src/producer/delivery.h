@@ -24,26 +24,50 @@ typedef struct strand_delivery {
   int64_t timestamp_ms; /* -1: none */
   int64_t latency_us;   /* from send to its report; -1: not known */
   char code[48];        /* "": delivered */
-  const char *error;    /* for people; static */
+  const char *error;    /* for people; static, or in 'bytes' */
   const char *topic;
   const void *key; /* NULL: null */
   size_t key_length;
+  char *room; /* in 'bytes', for an error's text */
   char bytes[];
 } strand_delivery;
+
+/* Of an error's text, with its end. */
+#define STRAND_DELIVERY_TEXT 200
+
+/* How a record ended: borrowed. */
+typedef struct strand_delivery_end {
+  rd_kafka_resp_err_t err;
+  const char *error;  /* for people, static; NULL: librdkafka's words for it */
+  const char *detail; /* what is known beside the error; "": nothing */
+  bool certain;       /* failed, and certainly not written */
+  const char *topic;
+  int32_t partition;
+  int64_t offset;
+  int64_t timestamp_ms; /* -1: none */
+  int64_t latency_us;   /* -1: not known */
+  const void *key;      /* NULL: null */
+  size_t key_length;
+  size_t size; /* what it took of the queue's bound */
+  void *opaque;
+} strand_delivery_end;
+
+/* What librdkafka reports. */
+strand_delivery_end strand_delivery_end_of (const rd_kafka_message_t *message);
 
 /* Of a record whose end is not known yet. NULL when memory runs out; free
 ** gives it back. */
 strand_delivery *strand_delivery_open (const char *topic, const void *key,
                                        size_t key_length);
-/* What librdkafka reports of it; */
+/* It has ended; */
 void strand_delivery_fill (strand_delivery *delivery,
-                           const rd_kafka_message_t *message);
-/* or it did not within the record's own time. */
-void strand_delivery_time_out (strand_delivery *delivery);
+                           const strand_delivery_end *end);
+/* or nothing was reported of it within its own time. 'detail' as above. */
+void strand_delivery_time_out (strand_delivery *delivery, const char *detail);
 /* If it was purged, then by the end of its transaction: its code is ABORTED. */
 void strand_delivery_abort (strand_delivery *delivery);
 /* The first two of these; NULL when memory runs out. */
-strand_delivery *strand_delivery_new (const rd_kafka_message_t *message);
+strand_delivery *strand_delivery_new (const strand_delivery_end *end);
 /* Nobody takes it: what failed is said in the log. Not what was given up:
 ** whoever closes says how many. */
 void strand_delivery_warn (strand_warnings *warnings,

@@ -42,6 +42,33 @@ rd_kafka_resp_err_t strand_outgoing_produce (rd_kafka_t *client,
     RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
 }
 
+rd_kafka_resp_err_t strand_outgoing_produce_to (rd_kafka_t *client,
+                                                rd_kafka_topic_t *topic,
+                                                const strand_outgoing *record,
+                                                rd_kafka_headers_t *headers,
+                                                void *opaque) {
+  return rd_kafka_producev(
+    client, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_PARTITION(RD_KAFKA_PARTITION_UA),
+    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+    RD_KAFKA_V_KEY(record->key, record->key_length),
+    RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value, record->value_length),
+    RD_KAFKA_V_TIMESTAMP(record->timestamp_ms), RD_KAFKA_V_HEADERS(headers),
+    RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
+}
+
+#define BATCH_BYTES 61 /* of the head of a batch */
+#define RECORD_BYTES 7 /* of a record without key, value and headers */
+
+int64_t strand_outgoing_bytes (const strand_outgoing *record) {
+  int64_t bytes = BATCH_BYTES + RECORD_BYTES;
+  bytes += (int64_t)(record->key_length + record->value_length);
+  for (size_t i = 0; i < record->header_count; i++) {
+    const strand_outgoing_header *h = &record->headers[i];
+    bytes += 2 + (int64_t)(h->name_length + h->value_length);
+  }
+  return bytes;
+}
+
 void strand_outgoing_fail (rd_kafka_t *client, rd_kafka_resp_err_t err,
                            const strand_outgoing *record,
                            const strand_producer_limits *limits,

@@ -54,6 +54,15 @@ rd_kafka_resp_err_t strand_outgoing_produce (rd_kafka_t *client,
                                              const strand_outgoing *record,
                                              rd_kafka_headers_t *headers,
                                              void *opaque);
+/* The same to a topic that is open, where the opaque says (placement.h). */
+rd_kafka_resp_err_t strand_outgoing_produce_to (rd_kafka_t *client,
+                                                rd_kafka_topic_t *topic,
+                                                const strand_outgoing *record,
+                                                rd_kafka_headers_t *headers,
+                                                void *opaque);
+
+/* Bytes of a batch with this record alone, not compressed: no fewer. */
+int64_t strand_outgoing_bytes (const strand_outgoing *record);
 
 /* Why that did not work. */
 void strand_outgoing_fail (rd_kafka_t *client, rd_kafka_resp_err_t err,

@@ -44,6 +44,11 @@ typedef struct strand_pending_reports {
   size_t room;
 } strand_pending_reports;
 
+/* That a record's opaque points to; NULL: it has none. */
+static inline strand_pending_report *strand_pending_report_of (void *opaque) {
+  return (strand_pending_report *)(void *)strand_placement_ticket(opaque);
+}
+
 void strand_pending_reports_init (strand_pending_reports *p);
 /* 'also_flying': no record points to one any more. */
 void strand_pending_reports_free (strand_pending_reports *p, bool also_flying);

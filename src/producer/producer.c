@@ -11,8 +11,9 @@
 #include "producer/producer_own.h"
 
 #define PURGE_AGAIN_MS 100
-#define END_GRACE 0.25 /* seconds for librdkafka's threads to end */
-#define ANSWER_MS 1000 /* for a broker to prove that it is there after all */
+#define END_GRACE 0.25  /* seconds for librdkafka's threads to end */
+#define ANSWER_MS 1000  /* for a broker to prove that it is there after all */
+#define DEFERRED_MS 100 /* an answer about a topic ends no wait for reports */
 
 static int64_t outstanding (const strand_producer *p) {
   return p->deliveries.counts.outstanding;
@@ -20,8 +21,7 @@ static int64_t outstanding (const strand_producer *p) {
 
 /* A commit waits for the overdue, too: they are of the transaction. */
 static int64_t unflushed (const strand_producer *p) {
-  return strand_producer_is_transactional(p) ? p->bounds.records
-                                             : outstanding(p);
+  return p->transactional ? p->bounds.records : outstanding(p);
 }
 
 static int64_t due_us (const strand_producer *p) {
@@ -65,17 +65,23 @@ static void tell_waiting (strand_producer *p) {
 ** Collecting
 */
 
+void strand_producer_ended (strand_producer *p,
+                            const strand_delivery_end *end) {
+  strand_unacked_reported(&p->unacked, end);
+  strand_bounds_remove(&p->bounds, end->size);
+  strand_deliveries_report(&p->deliveries, end);
+}
+
 static void take_report (strand_producer *p,
                          const rd_kafka_message_t *message) {
-  const char *topic = rd_kafka_topic_name(message->rkt);
-  if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) p->unreachable = false;
-  else if (strand_producer_is_transactional(p))
-    strand_producer_undelivered(p, message->err);
-  strand_unacked_reported(&p->unacked, message);
-  strand_bounds_remove(&p->bounds, strand_outgoing_reported_size(message));
-  if (message->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
-    strand_calls_verify(p->client->calls, topic);
-  strand_deliveries_report(&p->deliveries, message);
+  char text[STRAND_DELIVERY_TEXT];
+  strand_delivery_end end = strand_delivery_end_of(message);
+  if (end.err == RD_KAFKA_RESP_ERR_NO_ERROR) p->unreachable = false;
+  else {
+    if (p->transactional) strand_producer_undelivered(p, end.err);
+    strand_placing_explain(p, &end, text);
+  }
+  strand_producer_ended(p, &end);
 }
 
 static void take_event (strand_producer *p, rd_kafka_event_t *event) {
@@ -97,8 +103,7 @@ static void take_event (strand_producer *p, rd_kafka_event_t *event) {
   rd_kafka_event_destroy(event);
 }
 
-/* A flush ends with the last report, whoever collects it. */
-static void update_flushing (strand_producer *p) {
+void strand_producer_update_flushing (strand_producer *p) {
   strand_flushing_update(&p->flushing, p->client->calls, unflushed(p));
 }
 
@@ -109,16 +114,27 @@ static void check_parts (const strand_producer *p) {
   strand_producer_events_check(&p->events);
   strand_bounds_check(&p->bounds);
   strand_readiness_check(&p->readiness);
+  strand_topic_watch_check(&p->watch, p->client->calls);
+  strand_deferred_check(&p->deferred);
   assert(p->bounds.records
          == outstanding(p) + p->deliveries.counts.overdue); /* (5) */
 }
 
-static void end_overdue (strand_producer *p, int64_t now_us) {
-  strand_deliveries_expire(&p->deliveries, now_us);
+void strand_producer_set_timer (strand_producer *p) {
   strand_readiness_set(&p->readiness, due_us(p));
 }
 
-/* Waits up to 'ms' for the first event, and takes all that are there. */
+static void end_overdue (strand_producer *p, int64_t now_us) {
+  strand_delivery *report;
+  while ((report = strand_deliveries_expire(&p->deliveries, now_us)) != NULL)
+    strand_deliveries_time_out(&p->deliveries, report,
+                               strand_placing_obstacle(p, report->topic));
+  strand_producer_set_timer(p);
+}
+
+/* Waits up to 'ms' for the first event, and takes all that are there. What
+** waits for its partition ends first, when its time is over: it was not sent,
+** and is not overdue. */
 static void collect (strand_producer *p, int ms) {
   rd_kafka_event_t *event;
   int64_t now_us;
@@ -127,11 +143,12 @@ static void collect (strand_producer *p, int ms) {
     ms = 0;
   }
   now_us = strand_clock_us();
-  end_overdue(p, now_us);
   strand_deliveries_say(&p->deliveries, now_us);
   if (p->client->calls == NULL) return; /* it could not be opened */
+  strand_placing_turn(p, now_us);
+  end_overdue(p, now_us);
   strand_unacked_turn(&p->unacked, p->client->calls, &p->events, p->log);
-  update_flushing(p);
+  strand_producer_update_flushing(p);
   check_parts(p);
 }
 
@@ -174,13 +191,15 @@ static bool open_client (strand_producer *p,
   strand_flushing_init(&p->flushing, p->limits.linger_ms);
   strand_unacked_init(&p->unacked, p->limits.linger_ms, p->limits.timeout_ms,
                       p->limits.all_acks);
+  strand_deferred_init(&p->deferred, p->limits.propagation_ms,
+                       p->limits.timeout_ms);
+  p->watch.batch_size = p->limits.batch_size;
+  p->transactional = options->transactional_id != NULL;
+  if (p->transactional)
+    strand_transaction_init(&p->transaction, options->transaction_timeout);
   strand_conf_warn(RD_KAFKA_PRODUCER, options->props, options->prop_count,
                    p->log);
-  if (options->transactional_id == NULL)
-    return strand_client_open(p->client, RD_KAFKA_PRODUCER, conf, events,
-                              failure);
-  return strand_producer_open_renewable(p, conf, events,
-                                        options->transaction_timeout, failure);
+  return strand_renewal_open(p, conf, events, failure);
 }
 
 strand_producer *strand_producer_open (const strand_producer_options *options,
@@ -208,85 +227,6 @@ int strand_producer_fd (const strand_producer *p) {
 
 bool strand_producer_is_closed (const strand_producer *p) {
   return p->client == NULL;
-}
-
-/*
-** Sending
-*/
-
-/* Reports nobody collected still count as queued: collects them, once. */
-static bool has_room (strand_producer *p, size_t size) {
-  const strand_bounds *b = &p->bounds;
-  if (!strand_bounds_has_room(b, size)) strand_producer_refresh(p);
-  return strand_bounds_has_room(b, size)
-         && p->deliveries.counts.untaken < b->max_records; /* (2) */
-}
-
-static bool produce (strand_producer *p, const strand_outgoing *record,
-                     void *opaque, strand_failure *failure) {
-  rd_kafka_headers_t *headers = strand_outgoing_headers(record);
-  rd_kafka_resp_err_t err = strand_outgoing_produce(p->client->handle, record,
-                                                    headers, opaque);
-  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    if (headers != NULL) rd_kafka_headers_destroy(headers);
-    if (strand_producer_is_transactional(p)
-        && strand_producer_refused(p, err, failure))
-      return false;
-    strand_outgoing_fail(p->client->handle, err, record, &p->limits, failure);
-    return false;
-  }
-  strand_deliveries_sent(&p->deliveries);
-  strand_bounds_add(&p->bounds, strand_outgoing_size(record));
-  strand_unacked_sent(&p->unacked, p->client->calls,
-                      strand_placement_label(opaque), p->bounds.records == 1);
-  if (strand_flushing_is_hurried(&p->flushing)) update_flushing(p);
-  return true;
-}
-
-/* One that somebody waits for, or that has a time of its own. */
-static bool produce_pending (strand_producer *p, const strand_outgoing *record,
-                             int64_t id, const strand_delivery_ticket *ticket,
-                             strand_failure *failure) {
-  strand_pending_report *pending = strand_deliveries_expect(&p->deliveries,
-                                                            record, id);
-  if (pending == NULL) {
-    strand_fail(failure, "NO_MEMORY", "out of memory");
-    return false;
-  }
-  pending->ticket = *ticket;
-  if (!produce(p, record, pending, failure)) {
-    free(strand_pending_reports_end(&p->deliveries.pending, pending));
-    return false;
-  }
-  strand_readiness_set(&p->readiness, due_us(p));
-  return true;
-}
-
-bool strand_producer_send (strand_producer *p, const strand_outgoing *record,
-                           int64_t id, strand_failure *failure) {
-  strand_delivery_ticket ticket = { .label = strand_unacked_label(
-                                      &p->unacked) };
-  assert(p->client != NULL);
-  if (strand_producer_is_transactional(p)
-      && !strand_producer_admit(p, failure))
-    return false;
-  if (!has_room(p, strand_outgoing_size(record))) {
-    strand_bounds_fail(&p->bounds, record->topic, strand_outgoing_size(record),
-                       failure);
-    return false;
-  }
-  if (record->partition < 0 && record->hash_key != NULL)
-    strand_placement_hash(p->client->placement.which, record->hash_key,
-                          record->hash_key_length, &ticket);
-  if (id != 0 || record->timeout_us > 0)
-    return produce_pending(p, record, id, &ticket, failure);
-  return produce(p, record, strand_placement_opaque(&ticket), failure);
-}
-
-void strand_producer_set_bounds (strand_producer *p, int64_t max_records,
-                                 int64_t max_bytes) {
-  if (max_records > 0) p->bounds.max_records = max_records;
-  if (max_bytes > 0) p->bounds.max_bytes = max_bytes;
 }
 
 /*
@@ -320,16 +260,6 @@ void strand_producer_hold (strand_producer *p, bool held) {
 void strand_producer_keep (strand_producer *p, bool kept) {
   p->kept = kept;
   tell_waiting(p);
-}
-
-int32_t strand_producer_ask_partitions (strand_producer *p, const char *topic,
-                                        strand_failure *failure) {
-  return strand_calls_ask_partitions(p->client->calls, topic, failure);
-}
-
-void strand_producer_await_topics (strand_producer *p, double seconds) {
-  if (p->client == NULL) return;
-  strand_calls_wait(p->client->calls, strand_clock_now() + seconds);
 }
 
 /*
@@ -371,12 +301,12 @@ int64_t strand_producer_untaken (const strand_producer *p) {
 void strand_producer_flush_begin (strand_producer *p) {
   if (unflushed(p) == 0) return;
   strand_flushing_begin(&p->flushing);
-  update_flushing(p);
+  strand_producer_update_flushing(p);
 }
 
 void strand_producer_hurry (strand_producer *p, bool on) {
   strand_flushing_hurry(&p->flushing, on);
-  if (p->client != NULL) update_flushing(p);
+  if (p->client != NULL) strand_producer_update_flushing(p);
 }
 
 /* That all brokers were down is told once, and not that one came back: asks
@@ -394,7 +324,8 @@ static bool reach (strand_producer *p, int ms) {
 /* Until the deadline, or until a record's own time is over. */
 static int patience_ms (const strand_producer *p, double deadline) {
   double due = (double)due_us(p) / 1e6;
-  return strand_clock_left_ms(due > 0 && due < deadline ? due : deadline);
+  int ms = strand_clock_left_ms(due > 0 && due < deadline ? due : deadline);
+  return p->deferred.count > 0 && ms > DEFERRED_MS ? DEFERRED_MS : ms;
 }
 
 /* False: it ended early, since no broker answered within 'answer_ms'. */
@@ -423,6 +354,7 @@ int64_t strand_producer_flush (strand_producer *p, double timeout) {
 ** a broker's thread was just retrying may have slipped past. */
 void strand_producer_purge (strand_producer *p, double deadline) {
   int ms = 1;
+  strand_placing_purge(p);
   collect(p, 0);
   while (p->bounds.records > 0 && ms > 0) {
     rd_kafka_purge(p->client->handle, RD_KAFKA_PURGE_F_QUEUE
@@ -465,7 +397,7 @@ bool strand_producer_discard (strand_producer *p, double timeout,
   double grace = timeout / 2 < END_GRACE ? timeout / 2 : END_GRACE;
   bool reached;
   if (p->client == NULL) return true;
-  if (strand_producer_is_transactional(p))
+  if (p->transactional)
     strand_producer_end_transaction(
       p, p->unreachable ? strand_clock_now() + patience : deadline - grace);
   reached = flush(p, deadline - grace - strand_clock_now(),
@@ -493,6 +425,7 @@ void strand_producer_free (strand_producer *p) {
   if (p->log != NULL) strand_log_set_fd(p->log, -1);
   strand_log_release(p->log);
   strand_readiness_close(&p->readiness);
+  strand_topic_watch_free(&p->watch);
   if (p->renewal.conf != NULL) rd_kafka_conf_destroy(p->renewal.conf);
   free(p);
 }

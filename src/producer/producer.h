@@ -9,11 +9,13 @@
 ** never by one of ours or of librdkafka's. A report is copied out and its
 ** message destroyed at once: until then the record counts as queued.
 **
-** Where a record goes is decided inside librdkafka, in a callback of ours,
-** because only there the number of partitions is known without asking. The
-** callback is C and looks at nothing but the record: a hash that came with
-** it, or its key. (librdkafka's own sticky partitioner would not ask us for
-** records without a key, so it is switched off, and done here.)
+** Where a record goes is decided inside librdkafka, in a callback of ours
+** (placement.h), because only there the number of partitions is known without
+** asking. The callback is C and looks at nothing but the record: a hash or a
+** partition that came with it, or its key. (librdkafka's own sticky
+** partitioner would not ask us for records without a key, so it is switched
+** off, and done here.) A record for a partition that is not known yet is kept
+** back (deferred.h), and what is found out about topics is told (topic_watch.h).
 **
 ** Invariants:
 **   (1) The fd is readable while something waits to be taken: a delivery, an
@@ -70,6 +72,12 @@ bool strand_producer_is_closed (const strand_producer *p);
 ** waits for it knows it. */
 bool strand_producer_send (strand_producer *p, const strand_outgoing *record,
                            int64_t id, strand_failure *failure);
+
+/* The time of a record is over for who waits for it. One that is kept for a
+** partition that does not exist ends with that, and its report has come; any
+** other goes on. True: its topic does not exist, as far as is known. */
+bool strand_producer_give_up (strand_producer *p, int64_t id,
+                              const char *topic);
 
 /* NULL when none waits; the caller owns it (free). */
 strand_delivery *strand_producer_next_delivery (strand_producer *p);

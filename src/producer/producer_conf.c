@@ -95,6 +95,13 @@ strand_producer_conf_new (const strand_producer_options *options,
   return NULL;
 }
 
+static bool is_compressed (rd_kafka_conf_t *conf) {
+  char codec[32] = "none";
+  size_t size = sizeof(codec);
+  rd_kafka_conf_get(conf, "compression.codec", codec, &size);
+  return strcmp(codec, "none") != 0;
+}
+
 /* 0 is librdkafka's word for none: as many as there may be. */
 static int64_t get_limit (rd_kafka_conf_t *conf, const char *name,
                           int64_t most) {
@@ -124,6 +131,10 @@ void strand_producer_conf_read (rd_kafka_conf_t *conf,
                                 strand_bounds *bounds) {
   l->linger_ms = (int)get_number(conf, "linger.ms");
   l->timeout_ms = (int)get_number(conf, "message.timeout.ms");
+  l->propagation_ms = (int)get_number(conf,
+                                      "topic.metadata.propagation.max.ms");
+  l->batch_size = (int64_t)get_number(conf, "batch.size");
+  l->compressed = is_compressed(conf);
   l->all_acks = strand_conf_acks(conf) == STRAND_ACKS_ALL;
   take_over_bounds(conf, bounds);
   snprintf(l->max_message_bytes, sizeof(l->max_message_bytes), "%.0f",

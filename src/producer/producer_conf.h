@@ -33,8 +33,11 @@ typedef struct strand_producer_options {
 /* What the producer itself must know of its configuration. */
 typedef struct strand_producer_limits {
   int linger_ms;
-  int timeout_ms; /* of a record */
-  bool all_acks;  /* each is acknowledged by all replicas in sync */
+  int timeout_ms;     /* of a record */
+  int propagation_ms; /* until brokers know of what was made just now */
+  int64_t batch_size;
+  bool compressed; /* batches are, so a record may take less than it has */
+  bool all_acks;   /* each is acknowledged by all replicas in sync */
   char max_message_bytes[16];
 } strand_producer_limits;
 

@@ -30,6 +30,20 @@ static strand_producer_event *slot_of (strand_producer_events *e) {
   return &e->ring[(e->first + e->count++) % STRAND_PRODUCER_EVENTS_MAX];
 }
 
+strand_producer_event *strand_producer_events_add (strand_producer_events *e,
+                                                   const char *type,
+                                                   const char *topic,
+                                                   rd_kafka_resp_err_t err) {
+  strand_producer_event *slot = slot_of(e);
+  *slot = (strand_producer_event){ .type = type,
+                                   .time = strand_clock_wall(),
+                                   .partition = -1 };
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
+    strand_code_of(err, slot->code, sizeof(slot->code));
+  snprintf(slot->topic, sizeof(slot->topic), "%s", topic);
+  return slot;
+}
+
 bool strand_producer_events_take (strand_producer_events *e,
                                   rd_kafka_t *client,
                                   rd_kafka_event_t *event) {
@@ -38,27 +52,21 @@ bool strand_producer_events_take (strand_producer_events *e,
   const char *type = event_type(err);
   bool down = err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
   strand_producer_event *slot;
+  bool fatal;
   if (type == NULL) return false;
   snprintf(text, sizeof(text), "%s", rd_kafka_event_error_string(event));
-  slot = slot_of(e);
-  slot->fatal = err == RD_KAFKA_RESP_ERR__FATAL;
-  if (slot->fatal) err = rd_kafka_fatal_error(client, text, sizeof(text));
-  slot->type = type;
-  slot->topic[0] = '\0';
-  slot->time = strand_clock_wall();
-  strand_code_of(err, slot->code, sizeof(slot->code));
+  fatal = err == RD_KAFKA_RESP_ERR__FATAL;
+  if (fatal) err = rd_kafka_fatal_error(client, text, sizeof(text));
+  slot = strand_producer_events_add(e, type, "", err);
+  slot->fatal = fatal;
   strand_log_escape(slot->reason, sizeof(slot->reason), text, strlen(text));
   return down;
 }
 
 void strand_producer_events_tell (strand_producer_events *e, strand_log *log,
                                   const strand_obstacle *obstacle) {
-  strand_producer_event *slot = slot_of(e);
-  slot->type = obstacle->type;
-  slot->time = strand_clock_wall();
-  slot->fatal = false;
-  strand_code_of(obstacle->err, slot->code, sizeof(slot->code));
-  snprintf(slot->topic, sizeof(slot->topic), "%s", obstacle->topic);
+  strand_producer_event *slot = strand_producer_events_add(
+    e, obstacle->type, obstacle->topic, obstacle->err);
   slot->partition = obstacle->partition;
   snprintf(slot->reason, sizeof(slot->reason), "%s", obstacle->reason);
   strand_log_printf(log, STRAND_LOG_WARNING, "strand",

@@ -22,12 +22,16 @@
 
 typedef struct strand_producer_event {
   const char *type; /* "unreachable", "auth_failed", "leader_missing",
-                       "replicas_missing", "renewed", "error" */
+                       "replicas_missing", "topic_missing",
+                       "partitions_changed", "batch_limit", "renewed",
+                       "error" */
   double time;      /* seconds since 1970 */
   bool fatal;
-  int32_t partition; /* with a topic */
-  char code[48];
-  char topic[250]; /* "": of none */
+  int32_t partition;  /* with a topic; -1: of none */
+  int32_t partitions; /* that it has now; 0: the event says nothing of it */
+  int64_t limit;      /* the same: its max.message.bytes */
+  char code[48];      /* "": nothing went wrong */
+  char topic[250];    /* "": of none */
   char reason[257];
 } strand_producer_event;
 
@@ -50,6 +54,10 @@ void strand_producer_events_tell (strand_producer_events *events,
 void strand_producer_events_renewed (strand_producer_events *events,
                                      strand_log *log,
                                      const strand_failure *failure);
+/* Of a topic, all but its reason; also a line in the log, by the caller. */
+strand_producer_event *
+strand_producer_events_add (strand_producer_events *events, const char *type,
+                            const char *topic, rd_kafka_resp_err_t err);
 /* The oldest. False: there is none. */
 bool strand_producer_events_pop (strand_producer_events *events,
                                  strand_producer_event *event);

@@ -1,7 +1,9 @@
 /*
 ** producer_own.h - what a producer has, for its own unit alone
 **
-** producer.c sends and collects; producer_transaction.c has its transactions.
+** sending.c queues records; placing.c knows where they go, and keeps those that
+** cannot yet; producer.c collects and closes; producer_transaction.c has the transactions; renewal.c
+** replaces the client.
 **
 ** Thread: lua.
 */
@@ -13,19 +15,21 @@
 #include "kafka/client.h"
 #include "kafka/log.h"
 #include "producer/bounds.h"
+#include "producer/deferred.h"
 #include "producer/deliveries.h"
 #include "producer/flushing.h"
 #include "producer/producer.h"
 #include "producer/producer_conf.h"
 #include "producer/producer_events.h"
 #include "producer/readiness.h"
+#include "producer/topic_watch.h"
 #include "producer/transaction.h"
 #include "producer/unacked.h"
 
 /* What a client is opened with, to be renewed. */
 typedef struct strand_producer_renewal {
-  rd_kafka_conf_t *conf; /* NULL: without transactions */
-  int events;
+  rd_kafka_conf_t *conf; /* owned; NULL: it was not opened */
+  int events;            /* RD_KAFKA_EVENT_... that are read */
 } strand_producer_renewal;
 
 struct strand_producer {
@@ -38,8 +42,11 @@ struct strand_producer {
   strand_unacked unacked;
   strand_bounds bounds;
   strand_readiness readiness;
-  strand_transaction transaction; /* with renewal.conf */
+  strand_topic_watch watch;
+  strand_deferred deferred;       /* its records are in the bounds, too */
+  strand_transaction transaction; /* if it is transactional */
   strand_producer_renewal renewal;
+  bool transactional;
   bool held;         /* taken, and not given on */
   bool kept;         /* the same, by strand_producer_keep */
   bool oauth_wanted; /* a token is due */
@@ -48,27 +55,70 @@ struct strand_producer {
   bool asked;        /* a call of the transaction is out */
 };
 
-static inline bool
-strand_producer_is_transactional (const strand_producer *p) {
-  return p->renewal.conf != NULL;
-}
-
 /* producer.c: takes what is there; from the queue until 'deadline' what purging
 ** makes of all that is outstanding. */
 void strand_producer_refresh (strand_producer *p);
 void strand_producer_purge (strand_producer *p, double deadline);
+/* A flush ends with the last report, whoever collects it. */
+void strand_producer_update_flushing (strand_producer *p);
+/* The first of the records' own times may be another. */
+void strand_producer_set_timer (strand_producer *p);
+/* A record that was sent has ended. */
+void strand_producer_ended (strand_producer *p,
+                            const strand_delivery_end *end);
 
-/* producer_transaction.c: opens p->client so that it can be renewed. Takes
-** 'conf'; 'timeout' is the transaction's. False and a failure. */
-bool strand_producer_open_renewable (strand_producer *p, rd_kafka_conf_t *conf,
-                                     int events, double timeout,
-                                     strand_failure *failure);
-/* Whether a record may be sent now. */
+/* placing.c: where the record goes. The topic, and 'ticket' is filled but for
+** its label; NULL and a failure. */
+strand_cached_topic *strand_placing_begin (strand_producer *p,
+                                           const strand_outgoing *record,
+                                           strand_delivery_ticket *ticket,
+                                           strand_failure *failure);
+/* Queues it in librdkafka; or here, where its partition is not known. Takes
+** 'headers' when it worked. */
+rd_kafka_resp_err_t strand_placing_produce (strand_producer *p,
+                                            strand_cached_topic *topic,
+                                            const strand_outgoing *record,
+                                            rd_kafka_headers_t *headers,
+                                            void *opaque);
+/* librdkafka said this of a record that was to be sent. */
+void strand_placing_refused (strand_producer *p, strand_cached_topic *topic,
+                             rd_kafka_resp_err_t err);
+/* What is known beside the error of a record that has ended: to
+** end->detail, in 'text'. */
+void strand_placing_explain (strand_producer *p, strand_delivery_end *end,
+                             char text[STRAND_DELIVERY_TEXT]);
+/* What is known to keep records of a topic from being acknowledged; "":
+** nothing. */
+const char *strand_placing_obstacle (strand_producer *p, const char *topic);
+/* Something may have been answered, or seen; records that were kept go on, or
+** end. */
+void strand_placing_turn (strand_producer *p, int64_t now_us);
+/* The client or the transaction ends: what is kept is given up. */
+void strand_placing_purge (strand_producer *p);
+
+/* renewal.c: opens p->client, so that it can be replaced. Takes 'conf'. False
+** and a failure. */
+bool strand_renewal_open (strand_producer *p, rd_kafka_conf_t *conf,
+                          int events, strand_failure *failure);
+/* Another client with the same settings, in which p->client's topics are known
+** in the same order. NULL and a failure. */
+strand_client *strand_renewal_client (const strand_producer *p,
+                                      strand_failure *failure);
+/* It takes the place of the old one, which ends, in the background if that
+** takes longer than 'seconds'. Nothing is queued, what is overdue neither: so
+** no report is lost with it, and no order breaks. What was had of the old one,
+** topics too, is gone then. */
+void strand_renewal_take (strand_producer *p, strand_client *client,
+                          double seconds);
+
+/* producer_transaction.c: whether a record may be sent now. */
 bool strand_producer_admit (strand_producer *p, strand_failure *failure);
 /* librdkafka did not take a record: is it the transaction's end? */
 bool strand_producer_refused (strand_producer *p, rd_kafka_resp_err_t err,
                               strand_failure *failure);
-/* A record was not delivered. */
+/* A record was not delivered; or was never given to librdkafka. */
 void strand_producer_undelivered (strand_producer *p, rd_kafka_resp_err_t err);
+void strand_producer_unsent (strand_producer *p,
+                             const strand_delivery_end *end);
 
 #endif

@@ -7,6 +7,7 @@
 */
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "base/system.h"
@@ -18,48 +19,14 @@
 
 const strand_transaction *
 strand_producer_transaction (const strand_producer *p) {
-  return strand_producer_is_transactional(p) ? &p->transaction : NULL;
+  return p->transactional ? &p->transaction : NULL;
 }
 
 /*
-** Opening, and again
+** Towards a goal
 */
 
-static bool open_client (strand_client *client, rd_kafka_conf_t *conf,
-                         int events, strand_failure *failure) {
-  if (!strand_client_open(client, RD_KAFKA_PRODUCER, conf, events, failure))
-    return false;
-  if (strand_client_open_transactions(client)) return true;
-  strand_fail(failure, "NO_MEMORY", "out of memory");
-  return false;
-}
-
-bool strand_producer_open_renewable (strand_producer *p, rd_kafka_conf_t *conf,
-                                     int events, double timeout,
-                                     strand_failure *failure) {
-  strand_transaction_init(&p->transaction, timeout);
-  p->renewal.conf = rd_kafka_conf_dup(conf);
-  p->renewal.events = events;
-  return open_client(p->client, conf, events, failure);
-}
-
-/* The old client has nothing of the new one but its settings; of those the
-** topics' partitioner has a pointer to its client. */
-static strand_client *open_again (const strand_producer *p,
-                                  strand_failure *failure) {
-  strand_client *client = strand_client_new(p->log, p->readiness.wake_fd,
-                                            failure);
-  rd_kafka_conf_t *conf;
-  if (client == NULL) return NULL;
-  conf = rd_kafka_conf_dup(p->renewal.conf);
-  strand_placement_renew(conf, &p->client->placement, &client->placement);
-  if (open_client(client, conf, p->renewal.events, failure)) return client;
-  strand_client_end(client, strand_clock_now() + RENEW_S);
-  return NULL;
-}
-
-/* 1: there is a new client. Nothing is queued on the old one, overdue records
-** neither, so that no report is lost with it. */
+/* 1: there is a new client. */
 static int renew (strand_producer *p, strand_transaction_error *error) {
   strand_failure cause = p->transaction.error.failure;
   strand_client *client;
@@ -67,20 +34,13 @@ static int renew (strand_producer *p, strand_transaction_error *error) {
     strand_producer_purge(p, strand_clock_now() + PURGE_S);
   if (p->bounds.records > 0) return 0;
   *error = (strand_transaction_error){ .is_retriable = true };
-  client = open_again(p, &error->failure);
+  client = strand_renewal_client(p, &error->failure);
   if (client == NULL) return -1;
-  strand_client_end(p->client, strand_clock_now() + RENEW_S);
-  p->client = client;
-  strand_unacked_init(&p->unacked, p->limits.linger_ms, p->limits.timeout_ms,
-                      p->limits.all_acks);
+  strand_renewal_take(p, client, RENEW_S);
   strand_transaction_renewed(&p->transaction);
   strand_producer_events_renewed(&p->events, p->log, &cause);
   return 1;
 }
-
-/*
-** Towards a goal
-*/
 
 static int tell (const strand_producer *p, strand_transaction_error *error) {
   *error = p->transaction.error;
@@ -140,10 +100,12 @@ static int poll_call (strand_producer *p, strand_transaction_goal goal,
            : 0;
 }
 
-/* After each change: what is purged from now on is of an abort. */
+/* After each change: what is purged from now on is of an abort. Records that
+** wait for their partition have no part in it any more. */
 static void changed (strand_producer *p) {
   p->deliveries.aborts = strand_transaction_is_aborted(&p->transaction);
   strand_transaction_check(&p->transaction);
+  if (p->deliveries.aborts) strand_placing_purge(p);
 }
 
 int strand_producer_transact (strand_producer *p, strand_transaction_goal goal,
@@ -218,4 +180,17 @@ bool strand_producer_refused (strand_producer *p, rd_kafka_resp_err_t err,
 void strand_producer_undelivered (strand_producer *p,
                                   rd_kafka_resp_err_t err) {
   verify(p, err);
+}
+
+/* The others that wait end with it, and come here: they change nothing. */
+void strand_producer_unsent (strand_producer *p,
+                             const strand_delivery_end *end) {
+  strand_transaction_answer answer = { .err = end->err, .is_abortable = true };
+  if (p->deliveries.aborts) return;
+  snprintf(answer.reason, sizeof(answer.reason), "topic '%.100s': %s (%s)",
+           end->topic,
+           end->error != NULL ? end->error : rd_kafka_err2str(end->err),
+           end->detail);
+  strand_transaction_unsent(&p->transaction, &answer, strand_clock_us());
+  changed(p);
 }

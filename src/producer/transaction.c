@@ -238,19 +238,24 @@ void strand_transaction_renewed (strand_transaction *t) {
   t->needs_id = true;
 }
 
+static void set_failed (strand_transaction *t,
+                        const strand_transaction_answer *answer,
+                        strand_transaction_kind kind, int64_t now_us) {
+  fail(t, answer, kind, now_us);
+  if (t->state == STRAND_TRANSACTION_OVER) return;
+  t->state = STRAND_TRANSACTION_FAILED;
+  t->error.is_abortable = true;
+}
+
 /* The client says why; else the record does. */
 static void fail_open (strand_transaction *t,
                        const strand_transaction_answer *answer,
                        rd_kafka_resp_err_t record, int64_t now_us) {
   strand_transaction_answer own = { .err = record, .is_abortable = true };
   if (answer->is_fatal || answer->is_abortable)
-    fail(t, answer, strand_transaction_kind_of(answer), now_us);
+    set_failed(t, answer, strand_transaction_kind_of(answer), now_us);
   else if (record != RD_KAFKA_RESP_ERR_NO_ERROR)
-    fail(t, &own, STRAND_TRANSACTION_UNDELIVERED, now_us);
-  else return;
-  if (t->state == STRAND_TRANSACTION_OVER) return;
-  t->state = STRAND_TRANSACTION_FAILED;
-  t->error.is_abortable = true;
+    set_failed(t, &own, STRAND_TRANSACTION_UNDELIVERED, now_us);
 }
 
 void strand_transaction_verify (strand_transaction *t,
@@ -265,6 +270,14 @@ void strand_transaction_verify (strand_transaction *t,
   if (t->state == STRAND_TRANSACTION_ABORTING)
     set_error(t, &(strand_transaction_answer){ .err = record });
   t->is_spent = true; /* its sequence numbers have a gap */
+}
+
+void strand_transaction_unsent (strand_transaction *t,
+                                const strand_transaction_answer *answer,
+                                int64_t now_us) {
+  if (t->state == STRAND_TRANSACTION_OPEN
+      || t->state == STRAND_TRANSACTION_FLUSHING)
+    set_failed(t, answer, STRAND_TRANSACTION_ABORTABLE, now_us);
 }
 
 bool strand_transaction_is_open (const strand_transaction *t) {

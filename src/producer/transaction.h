@@ -126,6 +126,12 @@ void strand_transaction_verify (strand_transaction *t,
                                 const strand_transaction_answer *answer,
                                 rd_kafka_resp_err_t record, int64_t now_us);
 
+/* The same of one that no client was given: so the client stays. 'answer' is
+** what became of the record. */
+void strand_transaction_unsent (strand_transaction *t,
+                                const strand_transaction_answer *answer,
+                                int64_t now_us);
+
 /* A transaction that has records, and is neither committed nor aborted. */
 bool strand_transaction_is_open (const strand_transaction *t);
 /* Records that end now without a word of a broker are of an abort. */

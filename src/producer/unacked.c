@@ -25,10 +25,9 @@ int strand_unacked_label (const strand_unacked *u) {
 }
 
 void strand_unacked_reported (strand_unacked *u,
-                              const rd_kafka_message_t *message) {
-  strand_stall_reported(&u->stall, strand_placement_label(message->_private),
-                        message->err, rd_kafka_topic_name(message->rkt),
-                        message->partition);
+                              const strand_delivery_end *end) {
+  strand_stall_reported(&u->stall, strand_placement_label(end->opaque),
+                        end->err, end->topic, end->partition);
 }
 
 void strand_unacked_sent (strand_unacked *u, strand_calls *calls, int label,

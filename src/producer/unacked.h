@@ -16,10 +16,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <librdkafka/rdkafka.h>
-
 #include "kafka/calls.h"
 #include "kafka/log.h"
+#include "producer/delivery.h"
 #include "producer/producer_events.h"
 #include "producer/stall.h"
 
@@ -38,7 +37,7 @@ void strand_unacked_sent (strand_unacked *u, strand_calls *calls, int label,
                           bool alone);
 /* It is not any more. */
 void strand_unacked_reported (strand_unacked *u,
-                              const rd_kafka_message_t *message);
+                              const strand_delivery_end *end);
 /* Reports have come, or the thread has woken who calls this. */
 void strand_unacked_turn (strand_unacked *u, strand_calls *calls,
                           strand_producer_events *events, strand_log *log);

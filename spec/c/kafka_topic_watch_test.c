@@ -1,0 +1,347 @@
+/*
+** kafka_topic_watch_test.c - what a producer tells of its topics, and what becomes
+** of records for a partition that is not there yet
+**
+** Without a broker: answers are written where those of the brokers would be.
+*/
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "producer/deferred.h"
+#include "producer/topic_watch.h"
+#include "../support/c11_threads.h"
+
+#define MISSING RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+
+static rd_kafka_t *client;
+static strand_calls *calls;
+static strand_placement placement;
+static strand_log *lines;
+static strand_topic_watch topics;
+static strand_producer_events events;
+
+static int open_all (void **state) {
+  char errstr[256];
+  (void)state;
+  client = rd_kafka_new(RD_KAFKA_PRODUCER, NULL, errstr, sizeof(errstr));
+  if (client == NULL) return -1;
+  memset(&placement, 0, sizeof(placement));
+  memset(&topics, 0, sizeof(topics));
+  memset(&events, 0, sizeof(events));
+  topics.batch_size = 1000000;
+  calls = strand_calls_new(client, -1, &placement);
+  lines = strand_log_new(0);
+  return calls != NULL && lines != NULL ? 0 : -1;
+}
+
+static int close_all (void **state) {
+  (void)state;
+  strand_topic_watch_free(&topics);
+  strand_calls_free(calls);
+  rd_kafka_destroy(client);
+  strand_placement_free(&placement);
+  strand_log_release(lines);
+  return 0;
+}
+
+static strand_cached_topic *use (const char *name) {
+  strand_failure failure = { "", "" };
+  strand_cached_topic *t = strand_topic_watch_use(&topics, calls, name,
+                                                  &failure);
+  if (t == NULL) fail_msg("%s", failure.message);
+  return t;
+}
+
+/* Not strand_topic_watch_use: that would ask, and nobody answers. */
+static strand_cached_topic *topic_of (const char *name, int32_t partitions) {
+  strand_failure failure;
+  strand_cached_topic *t = strand_calls_topic(calls, name, &failure);
+  assert_non_null(t);
+  if (partitions > 0) strand_topic_place_note(t->place, partitions);
+  return t;
+}
+
+static void turn (void) {
+  strand_topic_watch_turn(&topics, calls, &placement, &events, lines);
+  strand_topic_watch_check(&topics, calls);
+}
+
+/* As if a broker had answered; the callback's note is what wakes. */
+static void answered (strand_cached_topic *t, rd_kafka_resp_err_t err,
+                      int32_t partitions) {
+  strand_topic_facts facts = { strand_clock_now(), err, partitions,
+                               t->answer.limit };
+  t->answer = facts;
+  if (partitions > 0) strand_topic_place_note(t->place, partitions);
+  atomic_store(&placement.changed, true);
+  turn();
+}
+
+static strand_producer_event next_event (void) {
+  strand_producer_event event = { .type = "" };
+  strand_producer_events_pop(&events, &event);
+  return event;
+}
+
+/*
+** Events
+*/
+
+static void
+a_change_of_the_count_is_told_once_in_both_directions (void **state) {
+  strand_cached_topic *t = topic_of("orders", 3);
+  strand_producer_event event;
+  (void)state;
+  turn();
+  assert_int_equal(events.count, 0); /* the first number changes nothing */
+  answered(t, 0, 3);
+  assert_int_equal(events.count, 0);
+  answered(t, 0, 5);
+  turn();
+  assert_int_equal(events.count, 1);
+  event = next_event();
+  assert_string_equal(event.type, "partitions_changed");
+  assert_string_equal(event.topic, "orders");
+  assert_string_equal(event.code, "");
+  assert_int_equal(event.partitions, 5);
+  assert_int_equal(event.partition, -1);
+  assert_string_equal(event.reason, "it has 5 partitions now, and had 3");
+  answered(t, RD_KAFKA_RESP_ERR__TRANSPORT, 0); /* says nothing of it */
+  assert_int_equal(events.count, 0);
+  answered(t, 0, 2);
+  assert_int_equal(next_event().partitions, 2);
+}
+
+static void a_missing_topic_is_told_and_again_only_later (void **state) {
+  strand_cached_topic *t = use("nowhere");
+  strand_producer_event event;
+  (void)state;
+  strand_calls_stop(calls); /* no answer but ours */
+  answered(t, MISSING, 0);
+  assert_int_equal(events.count, 0); /* the broker may make it just now */
+  assert_true(strand_topic_watch_is_missing(&topics, t));
+  topics.told[t->index].missing.tell_us -= 600000;
+  answered(t, MISSING, 0);
+  event = next_event();
+  assert_string_equal(event.type, "topic_missing");
+  assert_string_equal(event.topic, "nowhere");
+  assert_string_equal(event.code, "UNKNOWN_TOPIC_OR_PART");
+  answered(t, MISSING, 0);
+  assert_int_equal(events.count, 0);
+  topics.told[t->index].missing.tell_us -= 11000000;
+  answered(t, MISSING, 0);
+  assert_int_equal(events.count, 1);
+  answered(t, 0, 4); /* it was made */
+  assert_false(strand_topic_watch_is_missing(&topics, t));
+}
+
+static void a_limit_below_batch_size_is_told_with_what_to_set (void **state) {
+  strand_cached_topic *small = topic_of("small", 1);
+  strand_cached_topic *large = topic_of("large", 1);
+  strand_producer_event event;
+  (void)state;
+  small->answer.limit = 20000;
+  large->answer.limit = 1048588;
+  answered(large, 0, 1);
+  assert_int_equal(events.count, 1);
+  event = next_event();
+  assert_string_equal(event.type, "batch_limit");
+  assert_string_equal(event.topic, "small");
+  assert_int_equal(event.limit, 20000);
+  assert_non_null(strstr(event.reason, "set kafka[\"batch.size\"] = 20000"));
+  assert_int_equal(strand_topic_watch_limit(&topics, small), 20000);
+  assert_int_equal(strand_topic_watch_limit(&topics, large), 1048588);
+  answered(small, 0, 1);
+  assert_int_equal(events.count, 0);
+}
+
+/*
+** Records that wait
+*/
+
+#define PATIENCE_MS 1000
+#define TIMEOUT_MS 5000
+
+static void add_due (strand_deferred *d, strand_cached_topic *t,
+                     int32_t partition, char *opaque, int64_t now_us,
+                     int64_t due_us) {
+  strand_outgoing record = { .topic = t->name,
+                             .key = opaque,
+                             .key_length = 1,
+                             .value = "value",
+                             .value_length = 5,
+                             .partition = partition };
+  assert_true(
+    strand_deferred_add(d, t, &record, NULL, opaque, now_us, due_us));
+  strand_deferred_check(d);
+}
+
+static void add (strand_deferred *d, strand_cached_topic *t, int32_t partition,
+                 char *opaque, int64_t now_us) {
+  add_due(d, t, partition, opaque, now_us, 0);
+}
+
+/* The opaque of what is taken, and its error. */
+static const char *take (strand_deferred *d, int64_t now_us,
+                         rd_kafka_resp_err_t *err) {
+  strand_deferred_record *r = strand_deferred_take(d, calls, now_us, err);
+  const char *opaque = r != NULL ? r->opaque : NULL;
+  strand_deferred_check(d);
+  if (r == NULL) return "none";
+  assert_int_equal(*(const char *)r->outgoing.key, *opaque);
+  assert_memory_equal(r->outgoing.value, "value", 5);
+  strand_deferred_free(r);
+  return opaque;
+}
+
+static void
+only_what_is_not_known_is_kept_and_what_comes_after (void **state) {
+  strand_deferred d;
+  strand_cached_topic *t = topic_of("t", 0), *other = topic_of("other", 3);
+  (void)state;
+  strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  assert_false(strand_deferred_must(&d, t, 5)); /* librdkafka waits itself */
+  strand_topic_place_note(t->place, 3);
+  assert_false(strand_deferred_must(&d, t, 2));
+  assert_true(strand_deferred_must(&d, t, 3));
+  add(&d, t, 3, "a", 0);
+  strand_topic_place_note(t->place, 5);
+  assert_true(strand_deferred_must(&d, t, 3)); /* behind it */
+  assert_false(strand_deferred_must(&d, t, 4));
+  assert_false(strand_deferred_must(&d, t, 0));
+  assert_false(strand_deferred_must(&d, other, 2));
+  strand_deferred_free(strand_deferred_pop(&d));
+  assert_false(strand_deferred_must(&d, t, 3));
+}
+
+static void those_of_a_partition_go_on_in_order (void **state) {
+  strand_deferred d;
+  strand_cached_topic *t = topic_of("t", 1);
+  rd_kafka_resp_err_t err;
+  (void)state;
+  strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  add(&d, t, 2, "a", 0);
+  add(&d, t, 1, "b", 0);
+  add(&d, t, 1, "c", 0);
+  assert_int_equal(d.count, 3);
+  assert_string_equal(take(&d, 10, &err), "none");
+  strand_topic_place_note(t->place, 2);
+  assert_string_equal(take(&d, 10, &err), "b");
+  assert_int_equal(err, 0);
+  assert_string_equal(take(&d, 10, &err), "c");
+  assert_string_equal(take(&d, 10, &err), "none");
+  strand_topic_place_note(t->place, 3);
+  assert_string_equal(take(&d, 10, &err), "a");
+  assert_int_equal(d.count, 0);
+}
+
+static void an_old_answer_refutes_nothing (void **state) {
+  strand_deferred d;
+  strand_cached_topic *t = topic_of("t", 3);
+  int64_t now_us = 100000000;
+  rd_kafka_resp_err_t err;
+  (void)state;
+  strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  t->answer = (strand_topic_facts){ 99.9, 0, 3, 0 };
+  add(&d, t, 3, "a", now_us);
+  assert_string_equal(take(&d, now_us + 2000000, &err), "none");
+  t->answer.answered = 101;
+  assert_string_equal(take(&d, now_us + 900000, &err), "none");
+  assert_string_equal(take(&d, now_us + 1000000, &err), "a");
+  assert_int_equal(err, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
+}
+
+static void without_an_answer_its_own_time_ends_it (void **state) {
+  strand_deferred d;
+  strand_cached_topic *t = topic_of("t", 3);
+  rd_kafka_resp_err_t err;
+  (void)state;
+  strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  add(&d, t, 3, "a", 0);
+  assert_string_equal(take(&d, 4999999, &err), "none");
+  assert_string_equal(take(&d, 5000000, &err), "a");
+  assert_int_equal(err, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT);
+  strand_deferred_init(&d, 30000, 2000); /* patience is no longer than that */
+  assert_int_equal(d.patience_us, 2000000);
+}
+
+static void its_own_timeout_ends_it_before_patience (void **state) {
+  static char a[] = "a", b[] = "b", c[] = "c";
+  strand_deferred d;
+  strand_cached_topic *t = topic_of("t", 3);
+  rd_kafka_resp_err_t err;
+  (void)state;
+  strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  add_due(&d, t, 3, a, 0, 300000);
+  add_due(&d, t, 3, b, 0, 400000);
+  add(&d, t, 3, c, 0);
+  assert_string_equal(take(&d, 299999, &err), "none");
+  assert_string_equal(take(&d, 300000, &err), "a"); /* nobody has answered */
+  assert_int_equal(err, RD_KAFKA_RESP_ERR__TIMED_OUT);
+  t->answer = (strand_topic_facts){ 0.1, 0, 3, 0 };
+  assert_string_equal(take(&d, 399999, &err), "none");
+  assert_string_equal(take(&d, 400000, &err), "b");
+  assert_int_equal(err, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
+  assert_string_equal(take(&d, 400000, &err), "none");
+  strand_deferred_free(strand_deferred_pop(&d));
+  assert_null(strand_deferred_pop(&d));
+}
+
+static void what_is_known_too_late_is_not_sent (void **state) {
+  strand_deferred d;
+  strand_cached_topic *t = topic_of("t", 3);
+  rd_kafka_resp_err_t err;
+  (void)state;
+  strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  add_due(&d, t, 3, "a", 0, 300000);
+  add_due(&d, t, 3, "b", 0, 300001);
+  strand_topic_place_note(t->place, 4);
+  assert_string_equal(take(&d, 300000, &err), "a");
+  assert_int_equal(err, RD_KAFKA_RESP_ERR__TIMED_OUT);
+  assert_string_equal(take(&d, 300000, &err), "b");
+  assert_int_equal(err, 0);
+}
+
+static void what_was_never_sent_is_certain (void **state) {
+  static char a[] = "a";
+  strand_deferred d;
+  strand_cached_topic *t = topic_of("t", 3);
+  strand_deferred_record *r;
+  strand_delivery_end end;
+  (void)state;
+  strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  add(&d, t, 3, a, 1000);
+  r = strand_deferred_pop(&d);
+  end = strand_deferred_end_of(r, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, 5000);
+  assert_true(end.certain);
+  assert_int_equal(end.latency_us, 4000);
+  assert_int_equal(end.size, 6); /* as it was counted when it was sent */
+  assert_int_equal(end.partition, 3);
+  assert_ptr_equal(end.opaque, a);
+  strand_deferred_free(r);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_all, close_all)
+
+int main (void) {
+  const struct CMUnitTest tests[] = {
+    TEST(a_change_of_the_count_is_told_once_in_both_directions),
+    TEST(a_missing_topic_is_told_and_again_only_later),
+    TEST(a_limit_below_batch_size_is_told_with_what_to_set),
+    TEST(only_what_is_not_known_is_kept_and_what_comes_after),
+    TEST(those_of_a_partition_go_on_in_order),
+    TEST(an_old_answer_refutes_nothing),
+    TEST(without_an_answer_its_own_time_ends_it),
+    TEST(its_own_timeout_ends_it_before_patience),
+    TEST(what_is_known_too_late_is_not_sent),
+    TEST(what_was_never_sent_is_certain)
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

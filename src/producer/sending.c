@@ -1,0 +1,98 @@
+/*
+** sending.c - a record into a producer's queue; see producer_own.h
+*/
+#include <assert.h>
+#include <stdlib.h>
+
+#include "producer/producer_own.h"
+
+/* Reports nobody collected still count as queued: collects them, once. */
+static bool has_room (strand_producer *p, size_t size) {
+  const strand_bounds *b = &p->bounds;
+  if (!strand_bounds_has_room(b, size)) strand_producer_refresh(p);
+  return strand_bounds_has_room(b, size)
+         && p->deliveries.counts.untaken < b->max_records; /* (2) */
+}
+
+static bool refuse (strand_producer *p, strand_cached_topic *topic,
+                    const strand_outgoing *record, rd_kafka_resp_err_t err,
+                    strand_failure *failure) {
+  strand_placing_refused(p, topic, err);
+  if (!p->transactional || !strand_producer_refused(p, err, failure))
+    strand_outgoing_fail(p->client->handle, err, record, &p->limits, failure);
+  return false;
+}
+
+static bool produce (strand_producer *p, strand_cached_topic *topic,
+                     const strand_outgoing *record, void *opaque,
+                     strand_failure *failure) {
+  rd_kafka_headers_t *headers = strand_outgoing_headers(record);
+  rd_kafka_resp_err_t err = strand_placing_produce(p, topic, record, headers,
+                                                   opaque);
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (headers != NULL) rd_kafka_headers_destroy(headers);
+    return refuse(p, topic, record, err, failure);
+  }
+  strand_deliveries_sent(&p->deliveries);
+  strand_bounds_add(&p->bounds, strand_outgoing_size(record));
+  strand_unacked_sent(&p->unacked, p->client->calls,
+                      strand_placement_label(opaque), p->bounds.records == 1);
+  if (strand_flushing_is_hurried(&p->flushing))
+    strand_producer_update_flushing(p);
+  return true;
+}
+
+/* One that somebody waits for, or that has a time of its own. */
+static bool produce_pending (strand_producer *p, strand_cached_topic *topic,
+                             const strand_outgoing *record, int64_t id,
+                             const strand_delivery_ticket *ticket,
+                             strand_failure *failure) {
+  strand_pending_report *pending = strand_deliveries_expect(&p->deliveries,
+                                                            record, id);
+  if (pending == NULL) {
+    strand_fail(failure, "NO_MEMORY", "out of memory");
+    return false;
+  }
+  pending->ticket = *ticket;
+  if (!produce(p, topic, record, pending, failure)) {
+    free(strand_pending_reports_end(&p->deliveries.pending, pending));
+    return false;
+  }
+  strand_producer_set_timer(p);
+  return true;
+}
+
+/* The topic is this client's: none is replaced meanwhile. */
+static bool place_and_produce (strand_producer *p,
+                               const strand_outgoing *record, int64_t id,
+                               strand_failure *failure) {
+  strand_delivery_ticket ticket = { .label = strand_unacked_label(
+                                      &p->unacked) };
+  strand_cached_topic *topic = strand_placing_begin(p, record, &ticket,
+                                                    failure);
+  if (topic == NULL) return false;
+  if (id != 0 || record->timeout_us > 0)
+    return produce_pending(p, topic, record, id, &ticket, failure);
+  return produce(p, topic, record, strand_placement_opaque(&ticket), failure);
+}
+
+bool strand_producer_send (strand_producer *p, const strand_outgoing *record,
+                           int64_t id, strand_failure *failure) {
+  size_t size = strand_outgoing_size(record);
+  assert(p->client != NULL);
+  if (p->transactional && !strand_producer_admit(p, failure)) return false;
+  if (!has_room(p, size)) {
+    strand_bounds_fail(&p->bounds, record->topic, size, failure);
+    return false;
+  }
+  if (!place_and_produce(p, record, id, failure)) return false;
+  if (strand_placement_has_changed(&p->client->placement))
+    strand_producer_refresh(p);
+  return true;
+}
+
+void strand_producer_set_bounds (strand_producer *p, int64_t max_records,
+                                 int64_t max_bytes) {
+  if (max_records > 0) p->bounds.max_records = max_records;
+  if (max_bytes > 0) p->bounds.max_bytes = max_bytes;
+}

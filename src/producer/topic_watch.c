@@ -1,0 +1,169 @@
+/*
+** topic_watch.c - see topic_watch.h
+*/
+#include "producer/topic_watch.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "kafka/errors.h"
+
+#define MISSING_US 500000
+#define ROOM_FIRST 16
+
+void strand_topic_watch_free (strand_topic_watch *watch) {
+  free(watch->told);
+  watch->told = NULL;
+  watch->size = 0;
+}
+
+/* False: memory ran out. */
+static bool make_room (strand_topic_watch *watch, size_t index) {
+  size_t size = watch->size > 0 ? watch->size : ROOM_FIRST;
+  strand_told_topic *told;
+  if (index < watch->size) return true;
+  while (size <= index) size *= 2;
+  told = realloc(watch->told, size * sizeof(*told));
+  if (told == NULL) return false;
+  memset(told + watch->size, 0, (size - watch->size) * sizeof(*told));
+  watch->told = told;
+  watch->size = size;
+  return true;
+}
+
+strand_cached_topic *strand_topic_watch_use (strand_topic_watch *watch,
+                                             strand_calls *calls,
+                                             const char *name,
+                                             strand_failure *failure) {
+  strand_cached_topic *t = strand_calls_topic(calls, name, failure);
+  if (t == NULL) return NULL;
+  if (!make_room(watch, t->index)) {
+    strand_fail(failure, "NO_MEMORY", "out of memory");
+    return NULL;
+  }
+  if (strand_topic_place_count(t->place) == 0
+      || strand_topic_watch_is_missing(watch, t))
+    strand_calls_want(calls, t, 1);
+  return t;
+}
+
+/*
+** What is told
+*/
+
+static void tell_partitions (strand_told_topic *told,
+                             const strand_cached_topic *t,
+                             strand_producer_events *events, strand_log *log) {
+  int32_t count = strand_topic_place_count(t->place);
+  int32_t before = told->partitions;
+  strand_producer_event *event;
+  if (count == 0 || count == before) return;
+  told->partitions = count;
+  if (before == 0) return;
+  event = strand_producer_events_add(events, "partitions_changed", t->name,
+                                     RD_KAFKA_RESP_ERR_NO_ERROR);
+  event->partitions = count;
+  snprintf(event->reason, sizeof(event->reason),
+           "it has %d partitions now, and had %d", (int)count, (int)before);
+  strand_log_printf(log, STRAND_LOG_INFO, "strand", "topic '%s': %s", t->name,
+                    event->reason);
+}
+
+/* A name that no topic may have counts as missing, and stays so. */
+static bool is_missing (rd_kafka_resp_err_t err) {
+  return strand_error_kind_of(err) == STRAND_ERROR_MISSING
+         || err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION;
+}
+
+static void tell_missing (strand_told_topic *told,
+                          const strand_cached_topic *t,
+                          const strand_topic_facts *answer,
+                          strand_producer_events *events, strand_log *log) {
+  int64_t now_us = strand_clock_us();
+  strand_producer_event *event;
+  if (!is_missing(answer->err)) {
+    if (answer->partitions > 0) told->missing = (strand_alert){ 0 };
+    return;
+  }
+  strand_alert_begin(&told->missing, now_us, MISSING_US);
+  if (!strand_alert_take_due(&told->missing, now_us)) return;
+  event = strand_producer_events_add(events, "topic_missing", t->name,
+                                     answer->err);
+  snprintf(event->reason, sizeof(event->reason), "records wait: %s",
+           rd_kafka_err2str(answer->err));
+  strand_log_printf(log, STRAND_LOG_WARNING, "strand", "topic '%s': %s",
+                    t->name, event->reason);
+}
+
+static void tell_limit (strand_topic_watch *watch, strand_told_topic *told,
+                        const strand_cached_topic *t, int64_t limit,
+                        strand_producer_events *events, strand_log *log) {
+  strand_producer_event *event;
+  if (limit == 0 || limit == told->limit) return;
+  told->limit = limit;
+  if (watch->smallest == 0 || limit < watch->smallest) {
+    watch->smallest = limit;
+  }
+  if (limit >= watch->batch_size) return;
+  event = strand_producer_events_add(events, "batch_limit", t->name,
+                                     RD_KAFKA_RESP_ERR_NO_ERROR);
+  event->limit = limit;
+  snprintf(
+    event->reason, sizeof(event->reason),
+    "its max.message.bytes is %lld, and batch.size %lld: a larger batch "
+    "fails whole; set kafka[\"batch.size\"] = %lld",
+    (long long)limit, (long long)watch->batch_size, (long long)limit);
+  strand_log_printf(log, STRAND_LOG_WARNING, "strand", "topic '%s': %s",
+                    t->name, event->reason);
+}
+
+static void look_at (strand_topic_watch *watch, strand_calls *calls,
+                     strand_cached_topic *t, strand_producer_events *events,
+                     strand_log *log) {
+  strand_told_topic *told = &watch->told[t->index];
+  strand_topic_facts answer;
+  strand_calls_look(calls, t, &answer);
+  tell_partitions(told, t, events, log);
+  tell_missing(told, t, &answer, events, log);
+  tell_limit(watch, told, t, answer.limit, events, log);
+  if (told->partitions > 0) strand_calls_want_limit(calls, t, false);
+}
+
+void strand_topic_watch_turn (strand_topic_watch *watch, strand_calls *calls,
+                              strand_placement *placement,
+                              strand_producer_events *events,
+                              strand_log *log) {
+  bool seen = strand_placement_changed(placement);
+  bool answered = strand_calls_take_answered(calls);
+  strand_cached_topic *t = strand_calls_topics(calls);
+  if (!seen && !answered) return;
+  if (t != NULL && !make_room(watch, t->index)) return; /* the newest */
+  for (; t != NULL; t = t->next) look_at(watch, calls, t, events, log);
+}
+
+bool strand_topic_watch_is_missing (const strand_topic_watch *watch,
+                                    const strand_cached_topic *t) {
+  return t->index < watch->size && watch->told[t->index].missing.since_us != 0;
+}
+
+int64_t strand_topic_watch_limit (const strand_topic_watch *watch,
+                                  const strand_cached_topic *t) {
+  return t->index < watch->size ? watch->told[t->index].limit : 0;
+}
+
+void strand_topic_watch_check (const strand_topic_watch *watch,
+                               const strand_calls *calls) {
+  const strand_cached_topic *t = strand_calls_topics(calls);
+  size_t count = t != NULL ? t->index + 1 : 0;
+  for (size_t i = 0; i < watch->size && i < 64; i++) {
+    const strand_told_topic *told = &watch->told[i];
+    assert(i < count || told->partitions == 0); /* (1) */
+    assert(
+      told->limit == 0
+      || (watch->smallest > 0 && watch->smallest <= told->limit)); /* (2) */
+  }
+  (void)count;
+}
