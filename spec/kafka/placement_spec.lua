@@ -243,6 +243,34 @@ describe("a topic that takes smaller batches than batch.size", function()
     assert(producer:send_wait { topic = topic, value = ("v"):rep(100000), timeout = 30 })
   end)
 
+  it("gets them small enough, once nothing was outstanding", function()
+    local topic = helper.topic(1, { ["max.message.bytes"] = 20000 })
+    open { ["linger.ms"] = 500 }
+    assert(producer:send_wait { topic = topic, value = "v", timeout = 30 })
+    wait_event()
+    for round = 1, 3 do
+      for _ = 1, 50 do assert(producer:send { topic = topic, value = ("v"):rep(1000) }) end
+      assert.is_true(producer:flush(30))
+      local stats = producer:stats()
+      assert.same({ 1 + 50 * round, 0, 0 }, { stats.delivered, stats.failed, stats.outstanding })
+    end
+    for i, report in ipairs(reports) do assert.equal(i, report.offset) end -- in order
+    assert.equal(1, #events)
+  end)
+
+  it("gets them small enough from the start, when topics names it", function()
+    local topic = helper.topic(1, { ["max.message.bytes"] = 20000 })
+    events, reports = {}, {}
+    producer = assert(strand.producer { topics = { topic }, log = function() end,
+      kafka = { ["bootstrap.servers"] = helper.broker(), ["linger.ms"] = 500 },
+      partitioner = function(_, count) return count - 1 end,
+      on_event = function(event) events[#events + 1] = event end })
+    wait_event()
+    for _ = 1, 50 do assert(producer:send { topic = topic, value = ("v"):rep(1000) }) end
+    assert.is_true(producer:flush(30))
+    assert.same({ 50, 0 }, { producer:stats().delivered, producer:stats().failed })
+  end)
+
   it("fails a batch as a whole, and says what it was too large for", function()
     local topic = helper.topic(1, { ["max.message.bytes"] = 20000 })
     open { ["linger.ms"] = 500, ["batch.size"] = 1000000 }

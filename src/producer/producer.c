@@ -160,6 +160,12 @@ void strand_producer_refresh (strand_producer *p) {
   tell_waiting(p);
 }
 
+/* The same, with another client, maybe: nobody holds what is of the old one. */
+static void serve (strand_producer *p) {
+  strand_producer_refresh(p);
+  if (p->client != NULL && p->readiness.fd >= 0) strand_renewal_turn(p);
+}
+
 /*
 ** Opening
 */
@@ -194,6 +200,7 @@ static bool open_client (strand_producer *p,
   strand_deferred_init(&p->deferred, p->limits.propagation_ms,
                        p->limits.timeout_ms);
   p->watch.batch_size = p->limits.batch_size;
+  p->watch.owns_batch_size = strand_renewal_owns_batch_size(options);
   p->transactional = options->transactional_id != NULL;
   if (p->transactional)
     strand_transaction_init(&p->transaction, options->transaction_timeout);
@@ -234,7 +241,7 @@ bool strand_producer_is_closed (const strand_producer *p) {
 */
 
 strand_delivery *strand_producer_next_delivery (strand_producer *p) {
-  if (p->deliveries.counts.untaken == 0) strand_producer_refresh(p);
+  if (p->deliveries.counts.untaken == 0) serve(p);
   return strand_deliveries_next(&p->deliveries);
 }
 
@@ -244,7 +251,7 @@ void strand_producer_warn (strand_producer *p, const strand_delivery *report) {
 
 bool strand_producer_next_event (strand_producer *p,
                                  strand_producer_event *event) {
-  if (p->events.count == 0) strand_producer_refresh(p);
+  if (p->events.count == 0) serve(p);
   return strand_producer_events_pop(&p->events, event);
 }
 
@@ -267,7 +274,7 @@ void strand_producer_keep (strand_producer *p, bool kept) {
 */
 
 bool strand_producer_poll_oauth (strand_producer *p) {
-  if (!p->oauth_wanted) strand_producer_refresh(p);
+  if (!p->oauth_wanted) serve(p);
   return p->oauth_wanted && p->client != NULL;
 }
 
@@ -333,7 +340,7 @@ static bool flush (strand_producer *p, double timeout, int answer_ms) {
   double deadline = strand_clock_now() + timeout;
   bool reached = true;
   strand_producer_flush_begin(p);
-  strand_producer_refresh(p);
+  serve(p);
   while (outstanding(p) > 0) {
     int ms = strand_clock_left_ms(deadline);
     if (ms == 0) break;
@@ -408,7 +415,7 @@ bool strand_producer_discard (strand_producer *p, double timeout,
 
 void strand_producer_refresh_counts (strand_producer *p,
                                      strand_producer_counts *counts) {
-  strand_producer_refresh(p);
+  serve(p);
   counts->records = p->deliveries.counts;
   counts->events_dropped = p->events.dropped;
   counts->log_dropped = strand_log_dropped(p->log);

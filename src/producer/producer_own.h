@@ -111,6 +111,12 @@ strand_client *strand_renewal_client (const strand_producer *p,
 void strand_renewal_take (strand_producer *p, strand_client *client,
                           double seconds);
 
+/* strand sets batch.size, the user does not. */
+bool strand_renewal_owns_batch_size (const strand_producer_options *options);
+/* A topic wants a smaller batch.size, and nothing is queued: then another
+** client is opened with that. */
+void strand_renewal_turn (strand_producer *p);
+
 /* producer_transaction.c: whether a record may be sent now. */
 bool strand_producer_admit (strand_producer *p, strand_failure *failure);
 /* librdkafka did not take a record: is it the transaction's end? */

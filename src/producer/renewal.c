@@ -1,9 +1,14 @@
 /*
 ** renewal.c - a producer gets another client; see producer_own.h
 **
-** Only while nothing is queued: two clients know nothing of each other's
-** order.
+** One that is spent (transaction.h); or, since librdkafka takes batch.size
+** when a client is opened, and never after, one whose batches are too large for
+** a topic. Only while nothing is queued: two clients know nothing of each
+** other's order.
 */
+#include <stdio.h>
+#include <string.h>
+
 #include "base/clock.h"
 #include "producer/producer_own.h"
 
@@ -75,4 +80,45 @@ void strand_renewal_take (strand_producer *p, strand_client *client,
   p->unreachable = p->oauth_wanted = false;
   strand_unacked_init(&p->unacked, p->limits.linger_ms, p->limits.timeout_ms,
                       p->limits.all_acks);
+}
+
+/*
+** batch.size
+*/
+
+bool strand_renewal_owns_batch_size (const strand_producer_options *options) {
+  if (options->transactional_id != NULL) return false;
+  for (size_t i = 0; i < options->prop_count; i++)
+    if (strcmp(options->props[i].name, "batch.size") == 0) return false;
+  return true;
+}
+
+/* For good: what follows a renewal has it, too. */
+static void set_batch_size (strand_producer *p, int64_t size) {
+  char text[32];
+  snprintf(text, sizeof(text), "%lld", (long long)size);
+  rd_kafka_conf_set(p->renewal.conf, "batch.size", text, NULL, 0);
+}
+
+void strand_renewal_turn (strand_producer *p) {
+  int64_t before = p->watch.batch_size, size = p->watch.smallest;
+  strand_failure failure;
+  strand_client *client;
+  if (size == 0 || size >= before || !p->watch.owns_batch_size
+      || p->bounds.records > 0)
+    return;
+  set_batch_size(p, size);
+  client = strand_renewal_client(p, &failure);
+  if (client == NULL) {
+    p->watch.owns_batch_size = false; /* and so it is not tried again */
+    strand_log_printf(p->log, STRAND_LOG_WARNING, "strand",
+                      "batch.size stays %lld: %s", (long long)before,
+                      failure.message);
+    return;
+  }
+  strand_log_printf(p->log, STRAND_LOG_INFO, "strand",
+                    "batch.size is %lld now, and was %lld", (long long)size,
+                    (long long)before);
+  p->watch.batch_size = size;
+  strand_renewal_take(p, client, 0); /* the old one goes on by itself */
 }

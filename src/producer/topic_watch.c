@@ -111,11 +111,14 @@ static void tell_limit (strand_topic_watch *watch, strand_told_topic *told,
   event = strand_producer_events_add(events, "batch_limit", t->name,
                                      RD_KAFKA_RESP_ERR_NO_ERROR);
   event->limit = limit;
-  snprintf(
-    event->reason, sizeof(event->reason),
-    "its max.message.bytes is %lld, and batch.size %lld: a larger batch "
-    "fails whole; set kafka[\"batch.size\"] = %lld",
-    (long long)limit, (long long)watch->batch_size, (long long)limit);
+  snprintf(event->reason, sizeof(event->reason),
+           watch->owns_batch_size
+             ? "its max.message.bytes is %lld, and batch.size %lld, which is "
+               "lowered when nothing is outstanding; or set "
+               "kafka[\"batch.size\"] = %lld"
+             : "its max.message.bytes is %lld, and batch.size %lld: a larger "
+               "batch fails whole; set kafka[\"batch.size\"] = %lld",
+           (long long)limit, (long long)watch->batch_size, (long long)limit);
   strand_log_printf(log, STRAND_LOG_WARNING, "strand", "topic '%s': %s",
                     t->name, event->reason);
 }

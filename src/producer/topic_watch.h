@@ -45,7 +45,8 @@ typedef struct strand_told_topic {
 typedef struct strand_topic_watch {
   strand_told_topic *told; /* by the index of the topic; owned */
   size_t size;
-  int64_t batch_size; /* the client's batch.size */
+  int64_t batch_size;   /* the client's batch.size */
+  bool owns_batch_size; /* nobody has set it: it follows 'smallest' */
   int64_t smallest;
 } strand_topic_watch;
 
