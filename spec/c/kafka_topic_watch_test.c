@@ -1,6 +1,6 @@
 /*
-** kafka_topic_watch_test.c - what a producer tells of its topics, and what becomes
-** of records for a partition that is not there yet
+** kafka_topic_watch_test.c - what a producer tells of its topics, and what
+** becomes of records for a partition that is not there yet
 **
 ** Without a broker: answers are written where those of the brokers would be.
 */

@@ -457,7 +457,7 @@ public final class Peer {
     consumer.assign(all);
     consumer.seekToBeginning(all);
     for (int left = records; left > 0; ) {
-      if (Instant.now().isAfter(limit)) throw new IllegalStateException("limit_s is over");
+      if (Instant.now().isAfter(limit)) throw new IllegalStateException("limit_s is over: " + left + " left");
       for (ConsumerRecord<String, byte[]> record : consumer.poll(POLL)) {
         if (record.value().length == 0) continue;
         int number = Integer.parseInt(new String(record.value(), StandardCharsets.US_ASCII));

@@ -1,7 +1,7 @@
 /*
 ** topic_limit.h - how large a batch of records a topic takes
 **
-** Thread: that of calls.h; it waits for a broker.
+** Thread: any that may wait for a broker; that of calls.h does.
 */
 #ifndef STRAND_TOPIC_LIMIT_H
 #define STRAND_TOPIC_LIMIT_H

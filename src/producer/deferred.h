@@ -13,12 +13,12 @@
 **
 ** Patience is topic.metadata.propagation.max.ms, or the record's own time
 ** where that is less. Kept records count as queued, and hold up only those
-** for the same partition.
+** for the same partition, which are kept behind them.
 **
 ** Invariants:
 **   (1) 'count' records are kept, of 'bytes' bytes; those for one partition in
 **       the order of sending.
-**   (2) A record for a partition that one is kept for is kept behind it.
+**   (2) There is a last one when there is a first.
 **
 ** Thread: lua.
 */

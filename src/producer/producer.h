@@ -15,7 +15,8 @@
 ** partition that came with it, or its key. (librdkafka's own sticky
 ** partitioner would not ask us for records without a key, so it is switched
 ** off, and done here.) A record for a partition that is not known yet is kept
-** back (deferred.h), and what is found out about topics is told (topic_watch.h).
+** back (deferred.h), and what is found out about topics is told
+** (topic_watch.h).
 **
 ** Invariants:
 **   (1) The fd is readable while something waits to be taken: a delivery, an
