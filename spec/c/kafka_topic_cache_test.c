@@ -210,14 +210,20 @@ static void a_limit_is_asked_for_until_it_is_answered (void **state) {
   strand_topic_cache cache = { NULL };
   strand_cached_topic *t = add(&cache, "t");
   (void)state;
+  assert_false(strand_cached_topic_wants_limit(t, false, 100));
   answer(&cache, t, OK, 1, 100);
+  assert_true(strand_cached_topic_wants_limit(t, false, 100));
   t->limit_asked = true;
+  assert_false(strand_cached_topic_wants_limit(t, true, 100));
   strand_topic_cache_check(&cache);
   assert_ptr_equal(strand_topic_cache_limit_asked(&cache), t);
-  strand_cached_topic_limit(t, 1000);
+  strand_cached_topic_limit(t, 1000, 100);
   assert_null(strand_topic_cache_limit_asked(&cache));
   assert_int_equal(t->answer.limit, 1000);
-  strand_cached_topic_limit(t, 0); /* nobody says it any more */
+  assert_false(strand_cached_topic_wants_limit(t, false, 200));
+  assert_false(strand_cached_topic_wants_limit(t, true, 109));
+  assert_true(strand_cached_topic_wants_limit(t, true, 111));
+  strand_cached_topic_limit(t, 0, 111); /* nobody says it any more */
   assert_int_equal(t->answer.limit, 1000);
   strand_topic_cache_free(&cache);
 }

@@ -164,7 +164,7 @@ static void ask_limit_locked (strand_calls *calls, strand_cached_topic *t) {
   bytes = strand_topic_limit_ask(calls->client, t->name, &calls->hurried);
   strand_lock_take(&calls->lock);
   if (bytes < 0) return; /* it is still asked for */
-  strand_cached_topic_limit(t, bytes);
+  strand_cached_topic_limit(t, bytes, strand_clock_now());
   tell_answered_locked(calls);
 }
 
@@ -339,8 +339,7 @@ void strand_calls_want_limit (strand_calls *calls, strand_cached_topic *t,
                               bool doubt) {
   bool wanted;
   strand_lock_take(&calls->lock);
-  wanted = !t->limit_asked && (doubt || !t->limit_answered)
-           && strand_topic_place_count(t->place) > 0;
+  wanted = strand_cached_topic_wants_limit(t, doubt, strand_clock_now());
   strand_lock_release(&calls->lock);
   if (!wanted || !start(calls)) return;
   strand_lock_take(&calls->lock);

@@ -66,7 +66,7 @@ bool strand_calls_take_answered (strand_calls *calls);
 void strand_calls_want (strand_calls *calls, strand_cached_topic *topic,
                         int32_t partitions);
 /* Its limit is asked for, once its partitions are known: the first time, and
-** again when 'doubt'. */
+** again in 'doubt', every 10 s at most. */
 void strand_calls_want_limit (strand_calls *calls, strand_cached_topic *topic,
                               bool doubt);
 

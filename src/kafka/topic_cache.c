@@ -10,6 +10,7 @@
 #define AGAIN 0.1      /* seconds before a failed question is asked again */
 #define AGAIN_MOST 1.0 /* twice as long each time, up to this */
 #define DOUBT 1.0 /* seconds in which an answer is believed all the same */
+#define LIMIT_DOUBT 10.0 /* the same of a limit, which seldom changes */
 #define CHECKED_MOST 64
 
 strand_cached_topic *strand_topic_cache_new (const char *name,
@@ -133,10 +134,17 @@ void strand_cached_topic_answer (strand_cached_topic *t,
   t->due = next_due(t, known, now, refresh);
 }
 
-void strand_cached_topic_limit (strand_cached_topic *t, int64_t bytes) {
+void strand_cached_topic_limit (strand_cached_topic *t, int64_t bytes,
+                                double now) {
   t->limit_asked = false;
-  t->limit_answered = true;
+  t->limit_at = now;
   if (bytes > 0) t->answer.limit = bytes; /* else the old one */
+}
+
+bool strand_cached_topic_wants_limit (const strand_cached_topic *t, bool doubt,
+                                      double now) {
+  if (t->limit_asked || strand_topic_place_count(t->place) == 0) return false;
+  return t->limit_at == 0 || (doubt && now - t->limit_at > LIMIT_DOUBT);
 }
 
 bool strand_cached_topic_is_stale (const strand_cached_topic *t, double now) {

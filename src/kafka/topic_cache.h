@@ -50,11 +50,11 @@ typedef struct strand_cached_topic {
   strand_topic_facts answer;               /* the lock, from here on */
   bool asked;                              /* not answered yet */
   bool limit_asked;
-  bool limit_answered; /* once, well or not */
-  double due;          /* asked by itself then; 0: not */
-  double wait;         /* until it is asked again, after a failure */
-  double wanted;       /* when it was last, */
-  int32_t at_least;    /* and with how many partitions */
+  double limit_at;  /* when that was answered, well or not; 0: never */
+  double due;       /* asked by itself then; 0: not */
+  double wait;      /* until it is asked again, after a failure */
+  double wanted;    /* when it was last, */
+  int32_t at_least; /* and with how many partitions */
   char name[];
 } strand_cached_topic;
 
@@ -104,7 +104,11 @@ void strand_cached_topic_answer (strand_cached_topic *topic,
                                  rd_kafka_resp_err_t err, int32_t partitions,
                                  double now, double refresh);
 /* 'bytes' is 0 where nobody says. */
-void strand_cached_topic_limit (strand_cached_topic *topic, int64_t bytes);
+void strand_cached_topic_limit (strand_cached_topic *topic, int64_t bytes,
+                                double now);
+/* It has not been answered; or, in 'doubt', not lately. */
+bool strand_cached_topic_wants_limit (const strand_cached_topic *topic,
+                                      bool doubt, double now);
 /* Asked for again: when it is old, */
 bool strand_cached_topic_is_stale (const strand_cached_topic *topic,
                                    double now);

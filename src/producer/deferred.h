@@ -9,15 +9,17 @@
 **                          |
 **                          +---> 'patience' is over, and the brokers have
 **                          |     answered without it: UNKNOWN_PARTITION
-**                          +---> its own time is over: MSG_TIMED_OUT
+**                          +---> its time is over, and they have not:
+**                                TIMED_OUT, of its own; else MSG_TIMED_OUT
 **
-** Patience is topic.metadata.propagation.max.ms, or the record's own time
-** where that is less. Kept records count as queued, and hold up only those
-** for the same partition, which are kept behind them.
+** Patience is topic.metadata.propagation.max.ms, or message.timeout.ms, or the
+** record's own timeout, where that is less. Kept records count as queued, and
+** hold up only those for the same partition, which are kept behind them. What
+** ends here was never in librdkafka's hands: that is certain.
 **
 ** Invariants:
-**   (1) 'count' records are kept, of 'bytes' bytes; those for one partition in
-**       the order of sending.
+**   (1) 'count' records are kept, those for one partition in the order of
+**       sending.
 **   (2) There is a last one when there is a first.
 **
 ** Thread: lua.
