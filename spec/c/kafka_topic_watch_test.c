@@ -169,6 +169,12 @@ static void a_limit_below_batch_size_is_told_with_what_to_set (void **state) {
 #define PATIENCE_MS 1000
 #define TIMEOUT_MS 5000
 
+/* It has so many, as is told. */
+static void grow (strand_cached_topic *t, int32_t partitions) {
+  strand_topic_place_note(t->place, partitions);
+  turn();
+}
+
 static void add_due (strand_deferred *d, strand_cached_topic *t,
                      int32_t partition, char *opaque, int64_t now_us,
                      int64_t due_us) {
@@ -180,7 +186,7 @@ static void add_due (strand_deferred *d, strand_cached_topic *t,
                              .partition = partition };
   assert_true(
     strand_deferred_add(d, t, &record, NULL, opaque, now_us, due_us));
-  strand_deferred_check(d);
+  strand_deferred_check(d, &topics);
 }
 
 static void add (strand_deferred *d, strand_cached_topic *t, int32_t partition,
@@ -191,14 +197,20 @@ static void add (strand_deferred *d, strand_cached_topic *t, int32_t partition,
 /* The opaque of what is taken, and its error. */
 static const char *take (strand_deferred *d, int64_t now_us,
                          rd_kafka_resp_err_t *err) {
-  strand_deferred_record *r = strand_deferred_take(d, calls, now_us, err);
+  strand_deferred_record *r = strand_deferred_take(d, &topics, calls, now_us,
+                                                   err);
   const char *opaque = r != NULL ? r->opaque : NULL;
-  strand_deferred_check(d);
+  if (r == NULL) strand_deferred_check(d, &topics);
   if (r == NULL) return "none";
   assert_int_equal(*(const char *)r->outgoing.key, *opaque);
   assert_memory_equal(r->outgoing.value, "value", 5);
   strand_deferred_free(r);
   return opaque;
+}
+
+static bool must (const strand_deferred *d, const strand_cached_topic *t,
+                  int32_t partition) {
+  return strand_deferred_must(d, &topics, t, partition);
 }
 
 static void
@@ -207,18 +219,39 @@ only_what_is_not_known_is_kept_and_what_comes_after (void **state) {
   strand_cached_topic *t = topic_of("t", 0), *other = topic_of("other", 3);
   (void)state;
   strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
-  assert_false(strand_deferred_must(&d, t, 5)); /* librdkafka waits itself */
-  strand_topic_place_note(t->place, 3);
-  assert_false(strand_deferred_must(&d, t, 2));
-  assert_true(strand_deferred_must(&d, t, 3));
-  add(&d, t, 3, "a", 0);
-  strand_topic_place_note(t->place, 5);
-  assert_true(strand_deferred_must(&d, t, 3)); /* behind it */
-  assert_false(strand_deferred_must(&d, t, 4));
-  assert_false(strand_deferred_must(&d, t, 0));
-  assert_false(strand_deferred_must(&d, other, 2));
+  assert_false(must(&d, t, 5)); /* librdkafka waits itself */
+  add(&d, t, 5, "a", 0);        /* but for one that it refused */
+  assert_true(must(&d, t, 5));
+  assert_false(must(&d, t, 4));
+  grow(t, 3);
+  assert_false(must(&d, t, 2));
+  assert_true(must(&d, t, 3));
+  assert_false(must(&d, other, 2));
   strand_deferred_free(strand_deferred_pop(&d));
-  assert_false(strand_deferred_must(&d, t, 3));
+  assert_true(must(&d, t, 3));
+}
+
+/* Answers come at any moment, also while records are looked at. */
+static void
+what_is_learned_within_a_turn_lets_none_pass_another (void **state) {
+  strand_deferred d;
+  strand_cached_topic *t = topic_of("t", 1);
+  rd_kafka_resp_err_t err;
+  (void)state;
+  strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  turn();
+  add(&d, t, 2, "a", 0);
+  add(&d, t, 1, "b", 0);
+  add(&d, t, 2, "c", 0);
+  grow(t, 2);
+  assert_string_equal(take(&d, 10, &err), "b"); /* past the first */
+  strand_topic_place_note(t->place, 3);
+  assert_true(must(&d, t, 2)); /* what is sent now comes behind them */
+  assert_string_equal(take(&d, 10, &err), "none");
+  turn();
+  assert_string_equal(take(&d, 10, &err), "a");
+  assert_string_equal(take(&d, 10, &err), "c");
+  assert_string_equal(take(&d, 10, &err), "none");
 }
 
 static void those_of_a_partition_go_on_in_order (void **state) {
@@ -227,17 +260,18 @@ static void those_of_a_partition_go_on_in_order (void **state) {
   rd_kafka_resp_err_t err;
   (void)state;
   strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  turn();
   add(&d, t, 2, "a", 0);
   add(&d, t, 1, "b", 0);
   add(&d, t, 1, "c", 0);
   assert_int_equal(d.count, 3);
   assert_string_equal(take(&d, 10, &err), "none");
-  strand_topic_place_note(t->place, 2);
+  grow(t, 2);
   assert_string_equal(take(&d, 10, &err), "b");
   assert_int_equal(err, 0);
   assert_string_equal(take(&d, 10, &err), "c");
   assert_string_equal(take(&d, 10, &err), "none");
-  strand_topic_place_note(t->place, 3);
+  grow(t, 3);
   assert_string_equal(take(&d, 10, &err), "a");
   assert_int_equal(d.count, 0);
 }
@@ -264,6 +298,7 @@ static void without_an_answer_its_own_time_ends_it (void **state) {
   rd_kafka_resp_err_t err;
   (void)state;
   strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  turn();
   add(&d, t, 3, "a", 0);
   assert_string_equal(take(&d, 4999999, &err), "none");
   assert_string_equal(take(&d, 5000000, &err), "a");
@@ -279,6 +314,7 @@ static void its_own_timeout_ends_it_before_patience (void **state) {
   rd_kafka_resp_err_t err;
   (void)state;
   strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  turn();
   add_due(&d, t, 3, a, 0, 300000);
   add_due(&d, t, 3, b, 0, 400000);
   add(&d, t, 3, c, 0);
@@ -300,9 +336,10 @@ static void what_is_known_too_late_is_not_sent (void **state) {
   rd_kafka_resp_err_t err;
   (void)state;
   strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  turn();
   add_due(&d, t, 3, "a", 0, 300000);
   add_due(&d, t, 3, "b", 0, 300001);
-  strand_topic_place_note(t->place, 4);
+  grow(t, 4);
   assert_string_equal(take(&d, 300000, &err), "a");
   assert_int_equal(err, RD_KAFKA_RESP_ERR__TIMED_OUT);
   assert_string_equal(take(&d, 300000, &err), "b");
@@ -317,6 +354,7 @@ static void what_was_never_sent_is_certain (void **state) {
   strand_delivery_end end;
   (void)state;
   strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  turn();
   add(&d, t, 3, a, 1000);
   r = strand_deferred_pop(&d);
   end = strand_deferred_end_of(r, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, 5000);
@@ -336,6 +374,7 @@ int main (void) {
     TEST(a_missing_topic_is_told_and_again_only_later),
     TEST(a_limit_below_batch_size_is_told_with_what_to_set),
     TEST(only_what_is_not_known_is_kept_and_what_comes_after),
+    TEST(what_is_learned_within_a_turn_lets_none_pass_another),
     TEST(those_of_a_partition_go_on_in_order),
     TEST(an_old_answer_refutes_nothing),
     TEST(without_an_answer_its_own_time_ends_it),

@@ -21,18 +21,20 @@ void strand_deferred_init (strand_deferred *d, int propagation_ms,
   }
 }
 
-static bool is_known (const strand_cached_topic *t, int32_t partition) {
-  return partition < strand_topic_place_count(t->place);
+static bool has_one (const strand_deferred *d, const strand_cached_topic *t,
+                     int32_t partition) {
+  const strand_deferred_record *r = d->first;
+  while (r != NULL && (r->topic != t || r->outgoing.partition != partition))
+    r = r->next;
+  return r != NULL;
 }
 
 /* While nothing is known of a topic librdkafka keeps its records itself. */
 bool strand_deferred_must (const strand_deferred *d,
+                           const strand_topic_watch *watch,
                            const strand_cached_topic *t, int32_t partition) {
-  const strand_deferred_record *r = d->first;
-  if (!is_known(t, partition)) return strand_topic_place_count(t->place) > 0;
-  while (r != NULL && (r->topic != t || r->outgoing.partition != partition))
-    r = r->next;
-  return r != NULL;
+  int32_t count = strand_topic_watch_partitions(watch, t);
+  return count > 0 ? partition >= count : has_one(d, t, partition);
 }
 
 /*
@@ -53,6 +55,7 @@ static strand_deferred_record *take_out (strand_deferred *d,
   strand_deferred_record *r = *link;
   *link = r->next;
   if (d->last == r) d->last = before;
+  d->looked_at = before;
   r->next = NULL;
   d->count--;
   return r;
@@ -104,7 +107,7 @@ bool strand_deferred_add (strand_deferred *d, strand_cached_topic *t,
 static bool is_refuted (const strand_deferred_record *r, strand_calls *calls) {
   strand_topic_facts answer;
   strand_calls_look(calls, r->topic, &answer);
-  return answer.partitions > 0
+  return answer.partitions > 0 && answer.partitions <= r->outgoing.partition
          && (int64_t)(answer.answered * 1e6) >= r->sent_us;
 }
 
@@ -133,18 +136,27 @@ static rd_kafka_resp_err_t outcome_of_known (const strand_deferred_record *r,
                                : RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
+static bool is_known (const strand_deferred_record *r,
+                      const strand_topic_watch *watch) {
+  return r->outgoing.partition
+         < strand_topic_watch_partitions(watch, r->topic);
+}
+
 strand_deferred_record *strand_deferred_take (strand_deferred *d,
+                                              const strand_topic_watch *watch,
                                               strand_calls *calls,
                                               int64_t now_us,
                                               rd_kafka_resp_err_t *err) {
-  strand_deferred_record *before = NULL, *r = d->first;
+  strand_deferred_record *before = d->looked_at;
+  strand_deferred_record *r = before != NULL ? before->next : d->first;
   *err = RD_KAFKA_RESP_ERR_NO_ERROR;
   for (; r != NULL; before = r, r = r->next) {
-    bool known = is_known(r->topic, r->outgoing.partition);
+    bool known = is_known(r, watch);
     *err = known ? outcome_of_known(r, now_us)
                  : outcome_of(d, r, calls, now_us);
     if (known || *err != RD_KAFKA_RESP_ERR_NO_ERROR) break;
   }
+  d->looked_at = NULL;
   return r != NULL ? take_out(d, before) : NULL;
 }
 
@@ -153,9 +165,15 @@ strand_deferred_record *strand_deferred_pop (strand_deferred *d) {
 }
 
 void strand_deferred_want (const strand_deferred *d, strand_calls *calls) {
-  const strand_deferred_record *r = d->first;
-  for (; r != NULL; r = r->next)
-    strand_calls_want(calls, r->topic, r->outgoing.partition + 1);
+  const strand_cached_topic *wanted = NULL;
+  int32_t at_least = 0;
+  for (const strand_deferred_record *r = d->first; r != NULL; r = r->next) {
+    int32_t count = r->outgoing.partition + 1;
+    if (r->topic == wanted && count <= at_least) continue; /* it is, already */
+    wanted = r->topic;
+    at_least = count;
+    strand_calls_want(calls, r->topic, count);
+  }
 }
 
 strand_delivery_end strand_deferred_end_of (const strand_deferred_record *r,
@@ -185,10 +203,16 @@ void strand_deferred_free (strand_deferred_record *r) {
   free(r);
 }
 
-void strand_deferred_check (const strand_deferred *d) {
+void strand_deferred_check (const strand_deferred *d,
+                            const strand_topic_watch *watch) {
   const strand_deferred_record *r = d->first;
   int64_t count = 0;
-  for (; r != NULL && count < CHECKED_MOST; r = r->next) count++;
+  for (; r != NULL && count < CHECKED_MOST; r = r->next) {
+    assert(!is_known(r, watch)); /* (3) */
+    count++;
+  }
   assert(r != NULL || count == d->count);          /* (1) */
   assert((d->first == NULL) == (d->last == NULL)); /* (2) */
+  assert(d->looked_at == NULL);                    /* (3) */
+  (void)watch;
 }

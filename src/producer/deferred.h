@@ -21,6 +21,12 @@
 **   (1) 'count' records are kept, those for one partition in the order of
 **       sending.
 **   (2) There is a last one when there is a first.
+**   (3) Between two turns nothing is looked at, and none is kept whose partition
+**       is known: so none is sent past it.
+**
+** What is known of a topic is what topic_watch.h has told: that changes only
+** in this thread, between two turns. Counted anew by each record, two for one
+** partition could change places.
 **
 ** Thread: lua.
 */
@@ -36,6 +42,7 @@
 #include "kafka/calls.h"
 #include "producer/delivery.h"
 #include "producer/outgoing.h"
+#include "producer/topic_watch.h"
 
 typedef struct strand_deferred_record {
   struct strand_deferred_record *next;
@@ -51,6 +58,9 @@ typedef struct strand_deferred_record {
 typedef struct strand_deferred {
   strand_deferred_record *first;
   strand_deferred_record *last;
+  strand_deferred_record
+    *looked_at; /* in this turn, and stays, with all before
+                                        it; NULL: none */
   int64_t count;
   int64_t patience_us;
   int64_t timeout_us; /* message.timeout.ms; 0: none */
@@ -61,6 +71,7 @@ void strand_deferred_init (strand_deferred *d, int propagation_ms,
 
 /* A record for this partition has to be kept. */
 bool strand_deferred_must (const strand_deferred *d,
+                           const strand_topic_watch *watch,
                            const strand_cached_topic *topic,
                            int32_t partition);
 /* Takes 'headers' when it worked; false: memory ran out. 'due_us': of its own
@@ -71,8 +82,9 @@ bool strand_deferred_add (strand_deferred *d, strand_cached_topic *topic,
                           int64_t now_us, int64_t due_us);
 
 /* One whose partition is known now, or whose time is over: '*err'. It is taken
-** out, and the caller's. NULL: there is none. */
+** out, and the caller's. NULL: there is none in this turn. */
 strand_deferred_record *strand_deferred_take (strand_deferred *d,
+                                              const strand_topic_watch *watch,
                                               strand_calls *calls,
                                               int64_t now_us,
                                               rd_kafka_resp_err_t *err);
@@ -89,6 +101,7 @@ strand_delivery_end strand_deferred_end_of (const strand_deferred_record *r,
 void strand_deferred_free (strand_deferred_record *r);
 
 /* After a change, in debug builds. */
-void strand_deferred_check (const strand_deferred *d);
+void strand_deferred_check (const strand_deferred *d,
+                            const strand_topic_watch *watch);
 
 #endif

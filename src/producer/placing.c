@@ -63,7 +63,7 @@ rd_kafka_resp_err_t strand_placing_produce (strand_producer *p,
                                             void *opaque) {
   rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
   if (record->partition < 0
-      || !strand_deferred_must(&p->deferred, t, record->partition))
+      || !strand_deferred_must(&p->deferred, &p->watch, t, record->partition))
     err = strand_outgoing_produce_to(p->client->handle, t->handle, record,
                                      headers, opaque);
   if (err != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || record->partition < 0) {
@@ -159,8 +159,9 @@ void strand_placing_turn (strand_producer *p, int64_t now_us) {
   strand_topic_watch_turn(&p->watch, calls, &p->client->placement, &p->events,
                           p->log);
   if (p->deferred.count == 0) return;
-  while ((r = strand_deferred_take(&p->deferred, calls, now_us, &err))
-         != NULL) {
+  while (
+    (r = strand_deferred_take(&p->deferred, &p->watch, calls, now_us, &err))
+    != NULL) {
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR) end_deferred(p, r, err, now_us);
     else go_on(p, r, now_us);
   }

@@ -115,7 +115,7 @@ static void check_parts (const strand_producer *p) {
   strand_bounds_check(&p->bounds);
   strand_readiness_check(&p->readiness);
   strand_topic_watch_check(&p->watch, p->client->calls);
-  strand_deferred_check(&p->deferred);
+  strand_deferred_check(&p->deferred, &p->watch);
   assert(p->bounds.records
          == outstanding(p) + p->deliveries.counts.overdue); /* (5) */
 }

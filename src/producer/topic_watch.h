@@ -65,6 +65,9 @@ void strand_topic_watch_turn (strand_topic_watch *watch, strand_calls *calls,
 /* It was told that there is no such topic, and none has come. */
 bool strand_topic_watch_is_missing (const strand_topic_watch *watch,
                                     const strand_cached_topic *topic);
+/* How many partitions it had at the last turn; 0: that was not known. */
+int32_t strand_topic_watch_partitions (const strand_topic_watch *watch,
+                                       const strand_cached_topic *topic);
 /* How large a batch it takes; 0: that is not known. */
 int64_t strand_topic_watch_limit (const strand_topic_watch *watch,
                                   const strand_cached_topic *topic);
