@@ -125,6 +125,57 @@ describe("a producer whose topic", function()
     assert.is_nil(event.code)
   end)
 
+  it("gets partitions gets the records of each way of sending, in order", function()
+    local topic = helper.topic(2)
+    open {}
+    assert(producer:send_wait { topic = topic, partition = 0, timeout = 30 })
+    assert.is_true(producer:send { topic = topic, key = "1", partition = 2 })
+    local delivery = assert(producer:send_async { topic = topic, key = "2", partition = 2,
+      timeout = 60 })
+    assert.equal(2, producer:send_batch { { topic = topic, key = "3", partition = 2 },
+      { topic = topic, key = "4", partition = 2, timeout = 60 } })
+    assert.is_false(delivery:done() and true or false)
+    add_partitions(topic, 3)
+    assert.equal(4, assert(producer:send_wait { topic = topic, partition = 2, timeout = 30 }).offset)
+    assert.equal(1, assert(delivery:wait(30)).offset)
+    for i, key in ipairs { "1", "3", "4" } do
+      assert.same({ key, 2, ({ 0, 2, 3 })[i] }, { reports[i].key, reports[i].partition, reports[i].offset })
+    end
+  end)
+
+  it("gets partitions within a transaction commits the records for them", function()
+    local topic = helper.topic(2)
+    open { transactional_id = helper.name "placement" }
+    assert(producer:begin(60))
+    assert(producer:send_wait { topic = topic, partition = 0, timeout = 30 })
+    local new = assert(producer:send_async { topic = topic, key = "new", partition = 2 })
+    assert.is_true(producer:send { topic = topic, key = "old", partition = 1 })
+    add_partitions(topic, 3)
+    assert.is_true(producer:commit(60)) -- waits for it
+    local report = assert(new:done())
+    assert.same({ nil, 2, 0 }, { report.error, report.partition, report.offset })
+    assert.same({ 3, 0 }, { producer:stats().delivered, producer:stats().failed })
+  end)
+
+  it("has not the partition of a record fails its transaction, and keeps the client", function()
+    local topic = helper.topic(2)
+    open { transactional_id = helper.name "placement",
+      kafka = { ["topic.metadata.propagation.max.ms"] = 500 } }
+    assert(producer:begin(60))
+    assert(producer:send_wait { topic = topic, partition = 0, timeout = 30 })
+    assert.is_true(producer:send { topic = topic, partition = 2 })
+    local ok, _, code, flags = producer:commit(60)
+    assert.same({ nil, "UNKNOWN_PARTITION", true, true },
+      { ok, code, flags.abortable, flags.certain })
+    assert.is_true(producer:abort(60))
+    for _ = 1, 2 do -- the numbers of its records have no gap
+      assert(producer:begin(60))
+      assert(producer:send_wait { topic = topic, partition = 0, timeout = 30 })
+      assert.is_true(producer:commit(60))
+    end
+    assert.is_nil(event_of "renewed")
+  end)
+
   it("gets partitions is told of it without a record, and a function sees them", function()
     local topic, counts = helper.topic(3), {}
     open { topics = { topic }, kafka = { ["topic.metadata.refresh.interval.ms"] = 1000 },
