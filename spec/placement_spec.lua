@@ -95,13 +95,15 @@ describe("a record for a partition that its topic has not", function()
   end)
 
   it("shares max_queued_bytes with what is sent, to the byte", function()
-    start { max_queued_bytes = 2048, kafka = { ["linger.ms"] = 60000 } }
+    start { max_queued_bytes = 2048 }
+    helper.mock():down(1) -- so that each stays in the queue
     assert.is_true(producer:send { topic = topic, partition = 2, value = ("v"):rep(1000) })
     assert.is_true(producer:send { topic = topic, partition = 1, value = ("v"):rep(1047) })
     local _, _, code = producer:send { topic = topic, partition = 1, value = "22" }
     assert.equal("QUEUE_FULL", code)
     assert.is_true(producer:send { topic = topic, partition = 2, value = "2" })
     assert.equal(3, producer:stats().outstanding)
+    helper.mock():up(1)
   end)
 
   it("ends by its own time, whichever way it was sent, and was certainly not written", function()
