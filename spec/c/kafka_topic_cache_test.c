@@ -45,7 +45,7 @@ static int32_t count_of (const strand_cached_topic *t) {
 }
 
 static void a_topic_is_found_by_its_whole_name (void **state) {
-  strand_topic_cache cache = { NULL };
+  strand_topic_cache cache = { 0 };
   strand_cached_topic *a = add(&cache, "orders"), *b = add(&cache, "order");
   (void)state;
   for (int twice = 0; twice < 2; twice++) {
@@ -61,7 +61,7 @@ static void a_topic_is_found_by_its_whole_name (void **state) {
 }
 
 static void each_of_thousands_is_found (void **state) {
-  strand_topic_cache cache = { NULL };
+  strand_topic_cache cache = { 0 };
   char name[16];
   (void)state;
   for (size_t i = 0; i < 3000; i++) {
@@ -79,7 +79,7 @@ static void each_of_thousands_is_found (void **state) {
 }
 
 static void a_new_topic_is_asked_for_at_once (void **state) {
-  strand_topic_cache cache = { NULL };
+  strand_topic_cache cache = { 0 };
   strand_cached_topic *t = add(&cache, "t");
   (void)state;
   assert_true(strand_cached_topic_is_stale(t, 0.5));
@@ -90,7 +90,7 @@ static void a_new_topic_is_asked_for_at_once (void **state) {
 }
 
 static void a_number_is_asked_for_again_when_it_is_time (void **state) {
-  strand_topic_cache cache = { NULL };
+  strand_topic_cache cache = { 0 };
   strand_cached_topic *t = add(&cache, "t");
   double due;
   (void)state;
@@ -113,7 +113,7 @@ static void a_number_is_asked_for_again_when_it_is_time (void **state) {
 }
 
 static void what_failed_is_asked_again_soon (void **state) {
-  strand_topic_cache cache = { NULL };
+  strand_topic_cache cache = { 0 };
   strand_cached_topic *t = add(&cache, "t");
   strand_failure failure;
   (void)state;
@@ -130,7 +130,7 @@ static void what_failed_is_asked_again_soon (void **state) {
 
 /* The times at which it is asked for, from the first want on. */
 static void a_want_is_followed_with_back_off_and_not_for_ever (void **state) {
-  strand_topic_cache cache = { NULL };
+  strand_topic_cache cache = { 0 };
   strand_cached_topic *t = add(&cache, "t");
   double now = 100, due, waits[6];
   int asked = 0;
@@ -156,7 +156,7 @@ static void a_want_is_followed_with_back_off_and_not_for_ever (void **state) {
 
 /* A partition that was just added: the answer without it is no end. */
 static void a_want_of_partitions_goes_on_until_they_are_there (void **state) {
-  strand_topic_cache cache = { NULL };
+  strand_topic_cache cache = { 0 };
   strand_cached_topic *t = add(&cache, "t");
   double due;
   (void)state;
@@ -175,7 +175,7 @@ static void a_want_of_partitions_goes_on_until_they_are_there (void **state) {
 }
 
 static void the_old_number_outlives_a_failure (void **state) {
-  strand_topic_cache cache = { NULL };
+  strand_topic_cache cache = { 0 };
   strand_cached_topic *t = add(&cache, "t");
   (void)state;
   answer(&cache, t, OK, 6, 100);
@@ -190,7 +190,7 @@ static void the_old_number_outlives_a_failure (void **state) {
 
 /* The number that librdkafka's callback has seen is the one that is known. */
 static void what_the_callback_sees_is_known_at_once (void **state) {
-  strand_topic_cache cache = { NULL };
+  strand_topic_cache cache = { 0 };
   strand_cached_topic *t = add(&cache, "t");
   strand_delivery_ticket record = { .by = STRAND_PLACED_BY_PARTITION };
   (void)state;
@@ -207,7 +207,7 @@ static void what_the_callback_sees_is_known_at_once (void **state) {
 }
 
 static void a_limit_is_asked_for_until_it_is_answered (void **state) {
-  strand_topic_cache cache = { NULL };
+  strand_topic_cache cache = { 0 };
   strand_cached_topic *t = add(&cache, "t");
   (void)state;
   assert_false(strand_cached_topic_wants_limit(t, false, 100));

@@ -21,8 +21,8 @@
 **   (1) 'count' records are kept, those for one partition in the order of
 **       sending.
 **   (2) There is a last one when there is a first.
-**   (3) Between two turns nothing is looked at, and none is kept whose partition
-**       is known: so none is sent past it.
+**   (3) Between two turns nothing is looked at, and none is kept whose
+**       partition is known: so none is sent past it.
 **
 ** What is known of a topic is what topic_watch.h has told: that changes only
 ** in this thread, between two turns. Counted anew by each record, two for one

@@ -1,9 +1,9 @@
 /*
 ** producer_own.h - what a producer has, for its own unit alone
 **
-** sending.c queues records; placing.c knows where they go, and keeps those that
-** cannot yet; producer.c collects and closes; producer_transaction.c has the transactions; renewal.c
-** replaces the client.
+** sending.c queues records; placing.c knows where they go, and keeps those
+** that cannot yet; producer.c collects and closes; producer_transaction.c has
+** the transactions; renewal.c replaces the client.
 **
 ** Thread: lua.
 */
