@@ -41,6 +41,11 @@ int strand_placement_label (void *opaque) {
   return record_of(opaque).label;
 }
 
+int32_t strand_placement_picked (void *opaque) {
+  strand_delivery_ticket record = record_of(opaque);
+  return record.by == STRAND_PLACED_BY_PARTITION ? (int32_t)record.where : -1;
+}
+
 void strand_placement_hash (strand_partitioner which, const void *key,
                             size_t length, strand_delivery_ticket *record) {
   record->by = strand_partitioner_hash(which, key, length, &record->where)

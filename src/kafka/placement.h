@@ -67,6 +67,9 @@ void *strand_placement_opaque (const strand_delivery_ticket *record);
 strand_delivery_ticket *strand_placement_ticket (void *opaque);
 
 int strand_placement_label (void *opaque);
+/* The partition that was picked before, or -1: a record that fails before
+** librdkafka has placed it was for that one all the same. */
+int32_t strand_placement_picked (void *opaque);
 
 /* How a record with this partition key (not NULL) is placed. */
 void strand_placement_hash (strand_partitioner which, const void *key,

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "kafka/errors.h"
+#include "kafka/placement.h"
 #include "producer/outgoing.h"
 
 strand_delivery_end
@@ -20,7 +21,9 @@ strand_delivery_end_of (const rd_kafka_message_t *message) {
                && rd_kafka_message_status(message)
                     == RD_KAFKA_MSG_STATUS_NOT_PERSISTED,
     .topic = rd_kafka_topic_name(message->rkt),
-    .partition = message->partition,
+    .partition = message->partition >= 0
+                   ? message->partition
+                   : strand_placement_picked(message->_private),
     .offset = message->offset,
     .timestamp_ms = rd_kafka_message_timestamp(message, NULL),
     .latency_us = rd_kafka_message_latency(message),
