@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "../support/c11_threads.h"
 #include "kafka/placement.h"
 
 #define COUNTS 8
