@@ -24,6 +24,7 @@
 #define OWN_THREADS 4
 #include "kafka/errors.h"
 #include "kafka/symbols.h"
+#include "kafka/topic_name.h"
 
 typedef rd_kafka_resp_err_t answer;
 
@@ -281,14 +282,6 @@ static int32_t broker_or_all (int64_t broker) {
   return broker == STRAND_MOCK_ALL ? -1 : (int32_t)broker;
 }
 
-static bool is_topic_name (const char *name) {
-  size_t length = strlen(name);
-  static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
-                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-  return length >= 1 && length <= 249 && strspn(name, allowed) == length
-         && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
-}
-
 static mock_topic *find_topic (const strand_mock *mock, const char *name) {
   mock_topic *topic = mock->topics;
   while (topic != NULL && strcmp(topic->name, name) != 0) topic = topic->next;
@@ -297,7 +290,7 @@ static mock_topic *find_topic (const strand_mock *mock, const char *name) {
 
 static bool check_topic (const char *name, int64_t partitions,
                          strand_failure *failure) {
-  if (!is_topic_name(name)) {
+  if (!strand_is_topic_name(name, strlen(name))) {
     strand_fail(failure, "TOPIC_EXCEPTION",
                 "not the name of a topic: 1 to "
                 "249 letters, digits, '.', '_' and '-'");

@@ -6,10 +6,10 @@
 #include <limits.h>
 #include <string.h>
 
+#include "kafka/topic_name.h"
 #include "lua/compat.h"
 
-#define TOPIC_MAX 249 /* Kafka's own limit */
-#define LATEST 1e12   /* seconds, as the next two in lua/strand/options */
+#define LATEST 1e12 /* seconds, as the next two in lua/strand/options */
 #define EARLIEST 0.001
 #define DAY 86400.0
 
@@ -51,29 +51,13 @@ static bool read_bytes (lua_State *L, const void **bytes, size_t *length) {
   return true;
 }
 
-#define FOUR(c) [c] = true, [c + 1] = true, [c + 2] = true, [c + 3] = true
-static const bool is_name_char[256] = {
-  FOUR('a'),    FOUR('e'),    FOUR('i'),    FOUR('m'),    FOUR('q'),
-  FOUR('u'),    ['y'] = true, ['z'] = true, FOUR('A'),    FOUR('E'),
-  FOUR('I'),    FOUR('M'),    FOUR('Q'),    FOUR('U'),    ['Y'] = true,
-  ['Z'] = true, FOUR('0'),    FOUR('4'),    ['8'] = true, ['9'] = true,
-  ['.'] = true, ['_'] = true, ['-'] = true,
-};
-
-static bool is_dots (const char *name, size_t length) {
-  return name[0] == '.' && (length == 1 || (length == 2 && name[1] == '.'));
-}
-
 static bool read_topic (lua_State *L, strand_outgoing *record) {
   size_t length;
   const char *name;
   if (lua_type(L, -1) != LUA_TSTRING) return false;
   name = lua_tolstring(L, -1, &length);
-  if (length == 0 || length > TOPIC_MAX) return false;
-  for (size_t i = 0; i < length; i++)
-    if (!is_name_char[(unsigned char)name[i]]) return false;
   record->topic = name;
-  return !is_dots(name, length);
+  return strand_is_topic_name(name, length);
 }
 
 /* Seconds, from 'least' to 'most'. */

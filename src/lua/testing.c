@@ -11,6 +11,7 @@
 #include "lua/object.h"
 #include "lua/worker/batch.h"
 #include "lua/worker/handler_result.h"
+#include "lua/worker/headers.h"
 #include "lua/worker/outcome.h"
 #include "lua/worker/reason.h"
 #include "lua/worker/record.h"
@@ -73,33 +74,6 @@ typedef struct description {
   int timestamp_type;
 } description;
 
-/* The flat list name, value or false, name, ... at 'index'; to NULL: only
-** counts. Bytes that the packed headers take. */
-static size_t pack_headers (lua_State *L, int index, char *to) {
-  size_t count = strand_rawlen(L, index), length = 0, i;
-  for (i = 1; i + 1 <= count; i += 2) {
-    size_t name_length, value_length = 0;
-    const char *name, *value;
-    uint32_t lengths[2];
-    lua_rawgeti(L, index, (int)i);
-    lua_rawgeti(L, index, (int)i + 1);
-    name = luaL_checklstring(L, -2, &name_length);
-    value = lua_tolstring(L, -1, &value_length); /* NULL for false */
-    if (to != NULL) {
-      lengths[0] = (uint32_t)name_length;
-      lengths[1] = value != NULL ? (uint32_t)value_length
-                                 : STRAND_HEADER_ABSENT;
-      memcpy(to + length, lengths, sizeof(lengths));
-      memcpy(to + length + 8, name, name_length);
-      if (value_length > 0)
-        memcpy(to + length + 8 + name_length, value, value_length);
-    }
-    length += 8 + name_length + value_length;
-    lua_pop(L, 2);
-  }
-  return length;
-}
-
 /* Leaves the list of headers on the stack. */
 static void describe (lua_State *L, description *d) {
   d->topic = strand_field_text(L, 1, "topic");
@@ -118,7 +92,7 @@ static void describe (lua_State *L, description *d) {
     lua_pop(L, 1);
     lua_newtable(L);
   }
-  d->headers_length = pack_headers(L, lua_gettop(L), NULL);
+  d->headers_length = strand_pack_headers(L, lua_gettop(L), NULL);
   luaL_argcheck(L,
                 d->key_length <= INT32_MAX && d->value_length <= INT32_MAX
                   && d->headers_length <= INT32_MAX,
@@ -142,7 +116,7 @@ static void write_record (lua_State *L, strand_record *r, const description *d,
   at += d->key_length;
   if (d->value_length > 0) memcpy(at, d->value, d->value_length);
   at += d->value_length;
-  pack_headers(L, headers, at);
+  strand_pack_headers(L, headers, at);
   if (epoch < 0) return;
   r->flags |= STRAND_RECORD_EPOCH;
   memcpy(at + d->headers_length, &epoch, STRAND_EPOCH_LENGTH);

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "kafka/placement.h"
+#include "kafka/topic_name.h"
 #include "lua/compat.h"
-
-#define LONGEST_TOPIC 249 /* Kafka's own limit, as in lua/strand/topics.lua */
+#include "lua/worker/headers.h"
 
 static char check_key; /* its address is the rules' key in the registry */
 
@@ -28,14 +28,6 @@ typedef struct fields {
 /*
 ** The plain ones
 */
-
-static bool is_topic (const text *t) {
-  static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
-                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-  if (t->length == 0 || t->length > LONGEST_TOPIC) return false;
-  if (strspn(t->bytes, allowed) != t->length) return false;
-  return strcmp(t->bytes, ".") != 0 && strcmp(t->bytes, "..") != 0;
-}
 
 /* The value is on top. False: the rules are to look at it. */
 static bool read_text (lua_State *L, text *to) {
@@ -82,7 +74,8 @@ static bool read_plain (lua_State *L, int index, fields *f) {
     if (!read_field(L, f)) return false;
     lua_pop(L, 1);
   }
-  return f->topic.bytes != NULL && is_topic(&f->topic);
+  return f->topic.bytes != NULL
+         && strand_is_topic_name(f->topic.bytes, f->topic.length);
 }
 
 /*
@@ -111,34 +104,6 @@ static void get_text (lua_State *L, int record, const char *name, text *to) {
   lua_pop(L, 1);
 }
 
-/* The list name, value or false, ... at 'list', or nil; to NULL: only counts
-** its bytes. Raises nothing. */
-static size_t pack_headers (lua_State *L, int list, char *to) {
-  size_t count = lua_istable(L, list) ? strand_rawlen(L, list) : 0;
-  size_t length = 0, i;
-  for (i = 1; i + 1 <= count; i += 2) {
-    size_t name_length, value_length = 0;
-    const char *name, *value;
-    uint32_t lengths[2];
-    lua_rawgeti(L, list, (int)i);
-    lua_rawgeti(L, list, (int)i + 1);
-    name = lua_tolstring(L, -2, &name_length);
-    value = lua_tolstring(L, -1, &value_length); /* NULL for false */
-    if (to != NULL) {
-      lengths[0] = (uint32_t)name_length;
-      lengths[1] = value != NULL ? (uint32_t)value_length
-                                 : STRAND_HEADER_ABSENT;
-      memcpy(to + length, lengths, sizeof(lengths));
-      memcpy(to + length + 8, name, name_length);
-      if (value_length > 0)
-        memcpy(to + length + 8 + name_length, value, value_length);
-    }
-    length += 8 + name_length + value_length;
-    lua_pop(L, 2);
-  }
-  return length;
-}
-
 /* Leaves what the rules make of it, and its headers, on the stack. */
 static void read_checked (lua_State *L, int index, fields *f) {
   int64_t partition = -1;
@@ -159,7 +124,8 @@ static void read_checked (lua_State *L, int index, fields *f) {
   f->partition = (int32_t)partition;
   lua_pop(L, 2);
   lua_getfield(L, record, "headers");
-  f->headers_length = pack_headers(L, record + 1, NULL);
+  if (lua_istable(L, record + 1))
+    f->headers_length = strand_pack_headers(L, record + 1, NULL);
 }
 
 /*
@@ -215,7 +181,7 @@ static void fill (lua_State *L, strand_output *o, const fields *f) {
     memcpy(strand_output_value(o), f->value.bytes, f->value.length);
   }
   if (f->headers_length > 0) {
-    pack_headers(L, lua_gettop(L), strand_output_headers(o));
+    strand_pack_headers(L, lua_gettop(L), strand_output_headers(o));
   }
 }
 
