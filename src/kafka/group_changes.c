@@ -44,6 +44,26 @@ static bool read_group (const rd_kafka_group_result_t **groups, size_t count,
   return strand_reply_complete(reply, failure);
 }
 
+typedef bool group_request (strand_admin_client *c, const char *group,
+                            const rd_kafka_topic_partition_list_t *list,
+                            double deadline, strand_reply *reply,
+                            strand_failure *failure);
+
+/* Asks until there is an answer, or nothing that helps to ask again. */
+static bool change (group_request *ask, strand_admin_client *c,
+                    const char *group, const strand_admin_place *places,
+                    size_t count, double deadline, strand_reply *reply,
+                    strand_failure *failure) {
+  rd_kafka_topic_partition_list_t *list = strand_admin_places_list(places,
+                                                                   count);
+  bool ok;
+  while (!(ok = ask(c, group, list, deadline, reply, failure))
+         && strand_admin_client_again(failure, deadline))
+    strand_reply_free(reply);
+  rd_kafka_topic_partition_list_destroy(list);
+  return ok;
+}
+
 /*
 ** Set
 */
@@ -81,14 +101,7 @@ bool strand_group_offsets_write (strand_admin_client *c, const char *group,
                                  size_t count, double deadline,
                                  strand_reply *reply,
                                  strand_failure *failure) {
-  rd_kafka_topic_partition_list_t *list = strand_admin_places_list(places,
-                                                                   count);
-  bool ok;
-  while (!(ok = ask_write(c, group, list, deadline, reply, failure))
-         && strand_admin_client_again(failure, deadline))
-    strand_reply_free(reply);
-  rd_kafka_topic_partition_list_destroy(list);
-  return ok;
+  return change(ask_write, c, group, places, count, deadline, reply, failure);
 }
 
 /*
@@ -128,12 +141,5 @@ bool strand_group_offsets_delete (strand_admin_client *c, const char *group,
                                   size_t count, double deadline,
                                   strand_reply *reply,
                                   strand_failure *failure) {
-  rd_kafka_topic_partition_list_t *list = strand_admin_places_list(places,
-                                                                   count);
-  bool ok;
-  while (!(ok = ask_delete(c, group, list, deadline, reply, failure))
-         && strand_admin_client_again(failure, deadline))
-    strand_reply_free(reply);
-  rd_kafka_topic_partition_list_destroy(list);
-  return ok;
+  return change(ask_delete, c, group, places, count, deadline, reply, failure);
 }

@@ -83,7 +83,12 @@ static const strand_new_topic *push_topics (lua_State *L, int list,
   return topics;
 }
 
-static int admin_create_topics (lua_State *L) {
+typedef bool topics_request (strand_admin *admin,
+                             const strand_new_topic *topics, size_t count,
+                             double timeout, strand_topic_answers *answers,
+                             strand_failure *failure);
+
+static int request_topics (lua_State *L, topics_request *request) {
   strand_failure failure;
   strand_admin_object *self = strand_check_admin(L);
   const strand_new_topic *topics;
@@ -93,26 +98,17 @@ static int admin_create_topics (lua_State *L) {
   topics = push_topics(L, 2, &count);
   strand_topic_answers_free(&self->answers); /* if pushing them raised */
   return push_result(L, self,
-                     strand_admin_create_topics(strand_check_open_admin(L),
-                                                topics, count, timeout,
-                                                &self->answers, &failure),
+                     request(strand_check_open_admin(L), topics, count,
+                             timeout, &self->answers, &failure),
                      &failure);
 }
 
+static int admin_create_topics (lua_State *L) {
+  return request_topics(L, strand_admin_create_topics);
+}
+
 static int admin_create_partitions (lua_State *L) {
-  strand_failure failure;
-  strand_admin_object *self = strand_check_admin(L);
-  const strand_new_topic *topics;
-  size_t count;
-  double timeout = strand_opt_seconds(L, 3, STRAND_ADMIN_TIMEOUT);
-  if (strand_is_forked(self->generation)) return strand_push_forked(L);
-  topics = push_topics(L, 2, &count);
-  strand_topic_answers_free(&self->answers); /* if pushing them raised */
-  return push_result(L, self,
-                     strand_admin_create_partitions(strand_check_open_admin(L),
-                                                    topics, count, timeout,
-                                                    &self->answers, &failure),
-                     &failure);
+  return request_topics(L, strand_admin_create_partitions);
 }
 
 static int admin_delete_topics (lua_State *L) {

@@ -272,7 +272,12 @@ static int admin_describe_groups (lua_State *L) {
   return push_reply(L, self, ok, &failure);
 }
 
-static int admin_write_offsets (lua_State *L) {
+typedef bool offsets_request (strand_admin *admin, const char *group,
+                              const strand_admin_place *places, size_t count,
+                              double timeout, strand_reply *reply,
+                              strand_failure *failure);
+
+static int change_offsets (lua_State *L, offsets_request *request) {
   strand_failure failure;
   strand_admin_object *self = strand_check_admin(L);
   const char *group = strand_check_text(L, 2);
@@ -282,24 +287,17 @@ static int admin_write_offsets (lua_State *L) {
   bool ok;
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
   places = push_places(L, 3, &count);
-  ok = strand_admin_write_offsets(strand_check_open_admin(L), group, places,
-                                  count, timeout, fresh(self), &failure);
+  ok = request(strand_check_open_admin(L), group, places, count, timeout,
+               fresh(self), &failure);
   return push_reply(L, self, ok, &failure);
 }
 
+static int admin_write_offsets (lua_State *L) {
+  return change_offsets(L, strand_admin_write_offsets);
+}
+
 static int admin_delete_offsets (lua_State *L) {
-  strand_failure failure;
-  strand_admin_object *self = strand_check_admin(L);
-  const char *group = strand_check_text(L, 2);
-  const strand_admin_place *places;
-  size_t count;
-  double timeout = timeout_of(L, 4);
-  bool ok;
-  if (strand_is_forked(self->generation)) return strand_push_forked(L);
-  places = push_places(L, 3, &count);
-  ok = strand_admin_delete_offsets(strand_check_open_admin(L), group, places,
-                                   count, timeout, fresh(self), &failure);
-  return push_reply(L, self, ok, &failure);
+  return change_offsets(L, strand_admin_delete_offsets);
 }
 
 static const luaL_Reg methods[] = {
