@@ -157,7 +157,7 @@ describe("what a handler produces", function()
       "table expected, got nil", "unknown option 'vlaue' %(did you mean 'value'%?%)",
       "option 'topic': 'a topic' is no name of a topic", "option 'topic': required",
       "option 'key': string expected, got 7", "option 'partition': whole number from 0",
-      "option 'headers%[1%]': string expected, got 1",
+      "option 'headers%[1%]': string expected, got 1", "unknown option 'timeout'",
       "the record is larger than 'message.max.bytes' %(2000%)" }
     for i = 2, #expected do assert.matches(expected[i], lines[i]) end
   end)

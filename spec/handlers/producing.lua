@@ -84,6 +84,7 @@ function commands.misuse(_, context)
   try(context, { topic = args.out, key = 7 })
   try(context, { topic = args.out, partition = -1 })
   try(context, { topic = args.out, headers = { { "a", 1 } } })
+  try(context, { topic = args.out, timeout = 5 })
   try(context, { topic = args.out, value = ("x"):rep(3000) })
   return nil, table.concat(text, "\n")
 end

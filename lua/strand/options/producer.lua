@@ -110,10 +110,12 @@ local sent = {
     doc = "time of the record; librdkafka cannot send 0, which is its word for now" },
   "partition", common.partition { doc = "without asking a partitioner" },
   "partition_key", data { doc = "what to hash, when it is not the key" },
-  "timeout",
 }
+local output = fields(sent) -- of a handler: its record waits for it without a limit
+
 local TIMEOUT_DOC = "when it has failed, if it is not acknowledged by then"
 
+sent[#sent + 1] = "timeout"
 sent[#sent + 1] = seconds { min = 0, max = common.DAY, doc = TIMEOUT_DOC }
 local record = fields(sent)
 
@@ -130,6 +132,10 @@ function producer.send(given, open)
   return check_record(record, given, open, "")
 end
 producer.send_async = producer.send
+
+function producer.produce(given)
+  return check_record(output, given, false, "")
+end
 
 function producer.send_wait(given, open)
   return check_record(producer.awaited_record, given, open, "")

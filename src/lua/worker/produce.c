@@ -91,7 +91,7 @@ static void push_check (lua_State *L) {
   lua_getglobal(L, "require");
   lua_pushliteral(L, "strand.options.producer");
   lua_call(L, 1, 1);
-  lua_getfield(L, -1, "send");
+  lua_getfield(L, -1, "produce");
   lua_remove(L, -2);
   lua_pushlightuserdata(L, &check_key);
   lua_pushvalue(L, -2);
