@@ -19,6 +19,9 @@
 #include "kafka/topic_limit.h"
 
 #define METADATA_MS 5000
+/* Of one call, which cannot be cut short: where no broker is there, a close
+** waits so long for it. One that is there and slow gets twice the time. */
+#define METADATA_FIRST_MS 250
 #define FLUSH_MS 200 /* of one call, at most: how late its end is seen */
 /* The next is twice as long: an end is seen no later than as long again as all
 ** lasted. */
@@ -123,11 +126,10 @@ static void wake (const strand_calls *calls) {
 }
 
 static rd_kafka_resp_err_t count_partitions (rd_kafka_t *client,
-                                             rd_kafka_topic_t *topic,
+                                             rd_kafka_topic_t *topic, int ms,
                                              int32_t *partitions) {
   const struct rd_kafka_metadata *metadata;
-  rd_kafka_resp_err_t err = rd_kafka_metadata(client, 0, topic, &metadata,
-                                              METADATA_MS);
+  rd_kafka_resp_err_t err = rd_kafka_metadata(client, 0, topic, &metadata, ms);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return err;
   if (metadata->topic_cnt == 1) {
     err = metadata->topics[0].err;
@@ -146,11 +148,19 @@ static void tell_answered_locked (strand_calls *calls) {
 
 /* Called with the lock, and gives it up while it waits for a broker. */
 static void answer_locked (strand_calls *calls, strand_cached_topic *t) {
+  int ms = METADATA_FIRST_MS, left = METADATA_MS;
   int32_t partitions = 0;
   rd_kafka_resp_err_t err;
-  strand_lock_release(&calls->lock);
-  err = count_partitions(calls->client, t->handle, &partitions);
-  strand_lock_take(&calls->lock);
+  do {
+    strand_lock_release(&calls->lock);
+    err = count_partitions(calls->client, t->handle, ms, &partitions);
+    strand_lock_take(&calls->lock);
+    left -= ms;
+    if (err == RD_KAFKA_RESP_ERR__TIMED_OUT) ms *= 2;
+    if (ms > left) ms = left;
+  } while ((err == RD_KAFKA_RESP_ERR__TIMED_OUT
+            || err == RD_KAFKA_RESP_ERR__TRANSPORT)
+           && left > 0 && !calls->stopping);
   strand_cached_topic_answer(t, err, partitions, strand_clock_now(),
                              calls->refresh);
   tell_answered_locked(calls);
