@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <lualib.h>
+
 #include "codec/utf8.h"
 #include "core/engine.h"
 #include "lua/compat.h"
@@ -102,16 +104,29 @@ static void exhaust_yield (strand_outcome *v, const char *text) {
   strand_outcome_set(v, STRAND_OUTCOME_EXHAUSTED, -1, longer, strlen(longer));
 }
 
+/* LuaJIT leaves no room for a traceback when the stack overflows in compiled
+** code (how often the size of a frame says), and then has no other words. */
+#define BY_LUA "error in error handling"
+#ifdef LUA_JITLIBNAME
+#define UNHANDLED                                                             \
+  BY_LUA " (LuaJIT says so of a stack overflow in compiled code, too)"
+#else
+#define UNHANDLED BY_LUA
+#endif
+
 void strand_outcome_from_error (lua_State *L, int status, strand_outcome *v) {
-  static const char none[] = "error in error handling";
   const strand_outcome_object *outcome = strand_to_outcome(L, -1);
-  const char *text = none;
-  size_t length = sizeof(none) - 1;
+  const char *text = NULL;
+  size_t length;
   if (outcome != NULL) {
     apply(v, outcome);
     return;
   }
   if (lua_type(L, -1) == LUA_TSTRING) text = lua_tolstring(L, -1, &length);
+  if (text == NULL || strcmp(text, BY_LUA) == 0) {
+    text = UNHANDLED;
+    length = sizeof(UNHANDLED) - 1;
+  }
   if (status == LUA_ERRRUN && is_yield(text)) exhaust_yield(v, text);
   else fail(v, text, length);
 }
