@@ -294,6 +294,47 @@ static void of_a_batch_that_was_refused_each_goes_alone (void **state) {
   close_fixture(&s);
 }
 
+/* While 0 is out alone, 1 waits to be the next; then 0 has to go again. */
+static void what_goes_alone_may_fail_and_go_again (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  for (int i = 0; i < 2; i++) handle(&s, i, 1);
+  for (int i = 0; i < 2; i++) {
+    report(&s, i, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  }
+  serve(&s);
+  taken_is(2, "0");
+  report(&s, 2, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT);
+  s.now_us = strand_outputs_due(&s.outputs, s.now_us);
+  serve(&s);
+  taken_is(3, "0");
+  report(&s, 3, RD_KAFKA_RESP_ERR_NO_ERROR);
+  serve(&s);
+  taken_is(4, "1");
+  close_fixture(&s);
+}
+
+static void what_goes_alone_goes_again_to_a_new_client (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  for (int i = 0; i < 2; i++) handle(&s, i, 1);
+  for (int i = 0; i < 2; i++) {
+    report(&s, i, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  }
+  serve(&s);
+  taken_is(2, "0");
+  s.outbox.out = 0; /* what strand_outbox_renew does */
+  s.outbox.one_alone = s.outbox.full = false;
+  strand_outputs_again(&s.outputs, s.now_us);
+  check(&s);
+  s.now_us = strand_outputs_due(&s.outputs, s.now_us);
+  serve(&s);
+  taken_is(3, "0");
+  close_fixture(&s);
+}
+
 static void of_a_refused_record_nothing_more_is_sent (void **state) {
   fixture s;
   (void)state;
@@ -448,6 +489,8 @@ int main (void) {
     cmocka_unit_test(what_does_not_fit_in_an_empty_queue_is_refused),
     cmocka_unit_test(what_failed_goes_before_what_is_new),
     cmocka_unit_test(of_a_batch_that_was_refused_each_goes_alone),
+    cmocka_unit_test(what_goes_alone_may_fail_and_go_again),
+    cmocka_unit_test(what_goes_alone_goes_again_to_a_new_client),
     cmocka_unit_test(of_a_refused_record_nothing_more_is_sent),
     cmocka_unit_test(what_is_out_of_a_refused_record_is_waited_for),
     cmocka_unit_test(of_what_is_revoked_nothing_more_is_sent),

@@ -222,9 +222,11 @@ static bool send_all (strand_outputs *o, strand_staged *s, int64_t now_us) {
   return true;
 }
 
-/* What failed goes first, and what is acknowledged is passed over. */
+/* What failed goes first, and what is acknowledged is passed over. So who was
+** to be out alone next is not any more. */
 static void rewind_queue (strand_outputs *o) {
   o->failed = false;
+  if (o->next != NULL) strand_outbox_waive(o->outbox, o->next->at);
   o->next = first_of(&o->queue);
   for (strand_staged *s = o->next; s != NULL; s = behind(o, s)) {
     s->at = s->first;
