@@ -563,6 +563,17 @@ describe("without the C side", function()
       assert.same({ { offset = 1 } }, seen)
     end)
 
+    it("that a callback closes while it closes has one report", function()
+      local self, core, inner
+      self, core = producer { on_delivery = function() inner = self:close { timeout = 1 } end }
+      self:send { topic = "t" }
+      fake.at(1, function() core.in_flight, core.deliveries = 0, { { offset = 1 } } end)
+      local outer = self:close { timeout = 10 }
+      assert.is_table(inner)
+      assert.equal(inner, outer)
+      assert.equal(outer, self:close())
+    end)
+
     it("closes once, with a report of what was given up", function()
       local self = producer()
       self:send { topic = "t" }

@@ -147,6 +147,50 @@ describe("a producer with a transactional_id", function()
     assert.equal(1, producer:stats().sent)
   end)
 
+  it("is not aborted by a callback while it commits", function()
+    local problem
+    open { on_delivery = function()
+      local ok
+      ok, problem = pcall(producer.abort, producer, LIMIT)
+      problem = not ok and problem
+    end }
+    assert(producer:begin(LIMIT))
+    assert(producer:send { topic = topic, value = "v" })
+    assert.is_true(producer:commit(LIMIT))
+    assert.matches("abort(): commit() waits, and has called this callback", problem, 1, true)
+    assert.is_true(producer:begin(LIMIT)) -- outside of it nothing is refused
+    assert.is_true(producer:abort(LIMIT))
+  end)
+
+  it("of a failed record does not commit because a callback aborted", function()
+    if helper.broker() then return end -- faults are the mock's
+    open { on_delivery = function(report)
+      if report.code then pcall(producer.abort, producer, LIMIT) end
+    end }
+    assert(producer:begin(LIMIT))
+    assert(helper.mock():fail("Produce", "INVALID_RECORD", 1))
+    assert(producer:send { topic = topic, value = "v" })
+    local ok, _, code, flags = producer:commit(LIMIT)
+    assert.same({ nil, "INVALID_RECORD", true }, { ok, code, flags.abortable })
+    assert.is_true(producer:abort(LIMIT))
+  end)
+
+  it("begins none in a callback of close, which nobody would end", function()
+    local problem
+    open { on_delivery = function()
+      local ok
+      ok, problem = pcall(producer.begin, producer, LIMIT)
+      problem = not ok and problem
+    end }
+    assert(producer:begin(LIMIT))
+    assert(producer:send_async { topic = topic, value = "v" }:wait(LIMIT))
+    assert(producer:commit(LIMIT))
+    assert(producer:begin(LIMIT))
+    assert(producer:send { topic = topic, value = "v" })
+    assert.equal("aborted", producer:close { timeout = LIMIT }.transaction)
+    assert.matches("begin(): the producer closes", problem, 1, true)
+  end)
+
   it("whose callback closes it in a commit says so, and what became of the transaction", function()
     local report
     open { on_delivery = function() report = report or producer:close { timeout = LIMIT } end }

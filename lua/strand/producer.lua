@@ -261,16 +261,21 @@ end
 
 local PURGE_TIMEOUT = 1
 
+-- A callback may have closed it meanwhile.
+local function end_core(self, timeout)
+  local deadline = core.now() + timeout
+  local ended = transactions.close(self, timeout)
+  if not ended and not self.report then flush(self, math.max(0, deadline - core.now())) end
+  if self.report then return end
+  local report = text.report(self.core:close(PURGE_TIMEOUT))
+  report.transaction = ended
+  self.report = report
+end
+
 function lasting:close(given)
   local timeout = check.close(given).timeout
-  if not self.report then
-    local deadline = core.now() + timeout
-    local ended = transactions.close(self, timeout)
-    if not ended then flush(self, math.max(0, deadline - core.now())) end
-    local report = text.report(self.core:close(PURGE_TIMEOUT))
-    report.transaction = ended
-    self.report = report
-  end
+  self.closing = true -- for good: a callback begins no transaction that nobody ends
+  if not self.report then end_core(self, timeout) end
   self.dispatcher:finish() -- again: where it raised, something is left
   delivery.end_all(self)
   return self.report

@@ -54,6 +54,22 @@ local function reach(self, goal, timeout)
   end
 end
 
+-- One at a time: where a callback ended what its caller waits to end, or began another
+-- transaction, the caller would take the one for the other.
+local function reach_alone(self, goal, timeout)
+  self.waits = goal
+  local ok, done, message, code, flags = pcall(reach, self, goal, timeout)
+  self.waits = nil
+  if not ok then error(done, 0) end
+  return done, message, code, flags
+end
+
+local function refuse_in_callback(self, method)
+  if self.closing then schema.raise(("%s(): the producer closes"):format(method)) end
+  if not self.waits then return end
+  schema.raise(("%s(): %s() waits, and has called this callback"):format(method, self.waits))
+end
+
 local function refuse_misuse(self, method, goal)
   local problem = self.core:transaction_misuse(goal)
   if problem then schema.raise(("%s(): %s"):format(method, problem)) end
@@ -62,8 +78,9 @@ end
 local function method(goal)
   return function(self, timeout)
     timeout = check.transaction_timeout(timeout)
+    refuse_in_callback(self, goal)
     refuse_misuse(self, goal, goal)
-    return reach(self, goal, timeout)
+    return reach_alone(self, goal, timeout)
   end
 end
 

@@ -9,6 +9,7 @@
 --
 --   ABORTED             a record's transaction was aborted before it was sent
 --   CLOSED              the object is closed
+--   COMMITTED           abort() came too late: the commit() before it has ended well
 --   COMMITTING          commit() has not ended, and may yet: call it again
 --   FENCED              another process uses the transactional_id, or the transaction was open too long
 --   FORKED              the object belongs to another process: fork before opening
@@ -821,7 +822,7 @@ function producer:commit(timeout) end
 ---@param timeout? number           30 s
 ---@return true? ok
 ---@return string? message
----@return string? code             "TIMED_OUT", "COMMITTING", "FENCED", ...
+---@return string? code             "TIMED_OUT", "COMMITTING", "COMMITTED", "FENCED", ...
 ---@return strand.TransactionFlags? flags
 function producer:abort(timeout) end
 

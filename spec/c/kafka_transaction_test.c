@@ -183,6 +183,21 @@ static void a_commit_that_timed_out_is_resumed_and_not_aborted (void **state) {
   expect_step(&t, COMMIT, STRAND_TRANSACTION_DONE);
 }
 
+/* The commit's answer comes when the abort has been asked for. */
+static void what_was_committed_after_all_is_not_called_aborted (void **state) {
+  strand_transaction t = opened();
+  (void)state;
+  expect_call(&t, COMMIT, STRAND_TRANSACTION_CALL_COMMIT);
+  assert_null(strand_transaction_misuse(&t, ABORT));
+  assert_true(take(&t, &worked, SECOND));
+  expect_step(&t, ABORT, STRAND_TRANSACTION_REFUSED);
+  expect_error(&t, "COMMITTED", false, false, false);
+  assert_false(t.error.is_certain);
+  assert_non_null(strand_transaction_misuse(&t, ABORT));
+  expect_step(&t, END, STRAND_TRANSACTION_DONE);
+  begin(&t, SECOND);
+}
+
 static void a_commit_that_only_flushed_can_be_aborted (void **state) {
   strand_transaction t = opened();
   (void)state;
@@ -502,6 +517,7 @@ int main (void) {
     cmocka_unit_test(a_fatal_error_is_never_less),
     cmocka_unit_test(a_commit_waits_until_nothing_is_outstanding),
     cmocka_unit_test(a_commit_that_timed_out_is_resumed_and_not_aborted),
+    cmocka_unit_test(what_was_committed_after_all_is_not_called_aborted),
     cmocka_unit_test(a_commit_that_only_flushed_can_be_aborted),
     cmocka_unit_test(what_the_group_refuses_needs_no_new_client),
     cmocka_unit_test(after_a_failed_delivery_the_client_is_renewed),

@@ -73,20 +73,33 @@ static strand_transaction_step next_of_commit (strand_transaction *t,
   }
 }
 
-/* librdkafka takes no abort while a commit may go on. */
-static strand_transaction_step refuse_abort (strand_transaction *t) {
-  strand_fail(&t->error.failure, "COMMITTING",
-              "commit() was asked for, and its end is not known: call it "
-              "again, or close");
-  t->error.is_retriable = t->error.is_abortable = t->error.is_fatal = false;
-  t->error.is_certain = false;
+static strand_transaction_step
+refuse_abort (strand_transaction *t, const char *code, const char *text) {
+  memset(&t->error, 0, sizeof(t->error));
+  strand_fail(&t->error.failure, code, "%s", text);
   return STRAND_TRANSACTION_REFUSED;
+}
+
+/* librdkafka takes no abort while a commit may go on. */
+static strand_transaction_step refuse_early (strand_transaction *t) {
+  return refuse_abort(t, "COMMITTING",
+                      "commit() was asked for, and its end is not known: call "
+                      "it again, or close");
+}
+
+/* An abort that ends says so itself: so the commit that was out has ended,
+** and well, since the abort was asked for. */
+static strand_transaction_step refuse_late (strand_transaction *t) {
+  return refuse_abort(t, "COMMITTED",
+                      "too late: the commit() before it has ended, and the "
+                      "transaction is committed");
 }
 
 static strand_transaction_step next_of_abort (strand_transaction *t,
                                               bool goes_on) {
-  if (t->state == STRAND_TRANSACTION_IDLE) return STRAND_TRANSACTION_DONE;
-  if (t->state == STRAND_TRANSACTION_COMMITTING) return refuse_abort(t);
+  if (t->state == STRAND_TRANSACTION_IDLE)
+    return goes_on ? refuse_late(t) : STRAND_TRANSACTION_DONE;
+  if (t->state == STRAND_TRANSACTION_COMMITTING) return refuse_early(t);
   t->state = STRAND_TRANSACTION_ABORTING;
   if (t->open_there) return call(t, STRAND_TRANSACTION_CALL_ABORT);
   if (goes_on && t->is_spent) return STRAND_TRANSACTION_RENEW;
