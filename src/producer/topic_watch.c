@@ -139,11 +139,12 @@ void strand_topic_watch_turn (strand_topic_watch *watch, strand_calls *calls,
                               strand_placement *placement,
                               strand_producer_events *events,
                               strand_log *log) {
-  bool seen = strand_placement_changed(placement);
-  bool answered = strand_calls_take_answered(calls);
-  strand_cached_topic *t = strand_calls_topics(calls);
+  strand_cached_topic *t = strand_calls_topics(calls); /* the newest */
+  bool seen, answered;
+  if (t == NULL || !make_room(watch, t->index)) return; /* the next turn */
+  seen = strand_placement_changed(placement);
+  answered = strand_calls_take_answered(calls);
   if (!seen && !answered) return;
-  if (t != NULL && !make_room(watch, t->index)) return; /* the newest */
   for (; t != NULL; t = t->next) look_at(watch, calls, t, events, log);
 }
 
