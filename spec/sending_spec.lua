@@ -265,6 +265,42 @@ describe("a delivery", function()
     assert.equal(1, calls)
   end)
 
+  it("is done as often as one looks, and reports for on_delivery stay bounded by that", function()
+    local called, topic = 0, helper.topic(1)
+    producer = open { max_queued_records = 10, on_delivery = function() called = called + 1 end }
+    local delivery = assert(producer:send_async { topic = topic, value = "x" })
+    helper.eventually(20, function()
+      producer:send { topic = topic, value = "y" }
+      delivery:done()
+      return producer:stats().undelivered_reports == 10
+    end)
+    assert.equal("QUEUE_FULL", (select(3, producer:send { topic = topic })))
+    assert.equal(0, called)
+    producer:poll()
+    assert.equal(10, called)
+    assert.is_true(producer:send { topic = topic })
+  end)
+
+  it("is waited for in a callback, and what came for the next one does not wake it", function()
+    local turns, topic, report = 0, "t", nil
+    local wait = core.wait
+    finally(function() core.wait = wait end)
+    producer = unreachable { on_delivery = function(first)
+      if report or not first then return end
+      wait({}, 0.2) -- the others are over as well
+      local delivery = assert(producer:send_async { topic = topic, timeout = 0.5 })
+      core.wait = function(...)
+        turns = turns + 1
+        return wait(...)
+      end
+      report = delivery:wait(20)
+    end }
+    for _ = 1, 3 do assert(producer:send { topic = topic, timeout = 0.05 }) end
+    helper.eventually(20, function() return producer:poll(0.1) and report end)
+    assert.equal("TIMED_OUT", report.code)
+    assert.is_true(turns > 0 and turns < 20)
+  end)
+
   it("can be waited for again when it did not come in time", function()
     producer = unreachable()
     local delivery = assert(producer:send_async { topic = "t" })

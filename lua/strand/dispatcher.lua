@@ -42,11 +42,23 @@ local function text_of(problem)
   return ok and type(shown) == "string" and shown or "a " .. type(problem)
 end
 
+-- What came while a callback waited, or stands behind one that raised, waits for the next serve():
+-- fd is readable for it, but not to a callback that waits, which cannot have it. The core counts
+-- the reports among it: they are bounded.
+local function tell_kept(self, reports)
+  local kept = not self.dispatching and self.first <= self.last
+  reports = reports or self.reports
+  if kept == self.kept and reports == self.told then return end
+  self.core:keep(kept, reports)
+  self.kept, self.told = kept, reports
+end
+
 -- The first item, out of the queue; allocates nothing.
 local function take(self)
   local item = self[self.first]
   self[self.first] = nil
   self.first = self.first + 1
+  if item[1] == "on_delivery" then self.reports = self.reports - 1 end
   return item
 end
 
@@ -56,6 +68,7 @@ function dispatcher.new(core, callbacks, deliveries)
   local self = setmetatable({
     core = core, callbacks = callbacks, deliveries = deliveries, first = 1, last = 0,
     dispatching = false, answering = false, kept = false, finishing = false,
+    reports = 0, told = 0, -- in the queue; and what the core knows of that
   }, dispatcher)
   -- Made once, and not for each call: there might be no memory for it then.
   self.enter = function()
@@ -116,6 +129,7 @@ local function call_first(self)
   local name = item[1]
   if name == "log" then return call_log(self, item) end
   if not self.callbacks[name] then return take(self) end
+  if name == "on_delivery" then tell_kept(self, self.reports - 1) end
   local ok, problem = call(traceback, self.enter)
   if not ok then say_failed(self, name, problem) end
 end
@@ -176,6 +190,7 @@ local function collect(self, name, next, shown)
     if shown then value = shown(value) end
     item[1], item[2], item[3], item[4] = name, value, facility, message
     self.last = self.last + 1
+    if name == "on_delivery" then self.reports = self.reports + 1 end
   end
 end
 
@@ -184,16 +199,8 @@ end
 local function call_all(self)
   local last = self.last
   self.dispatching = true
+  tell_kept(self)
   while self.first <= (self.finishing and self.last or last) do call_first(self) end
-end
-
--- What came while a callback waited, or stands behind one that raised, waits
--- for the next serve(): fd is readable for it.
-local function tell_kept(self)
-  local kept = self.first <= self.last
-  if kept == self.kept then return end
-  self.kept = kept
-  self.core:keep(kept)
 end
 
 -- -> number of calls made
@@ -226,6 +233,7 @@ end
 local function deliver(self)
   if self.dispatching then
     collect(self, "on_delivery", self.next_delivery)
+    tell_kept(self)
     return 0
   end
   local ok, count = pcall(call_deliveries, self)

@@ -264,8 +264,9 @@ void strand_producer_hold (strand_producer *p, bool held) {
   give_back_fd(p);
 }
 
-void strand_producer_keep (strand_producer *p, bool kept) {
+void strand_producer_keep (strand_producer *p, bool kept, int64_t reports) {
   p->kept = kept;
+  p->kept_reports = reports;
   tell_waiting(p);
 }
 
@@ -417,6 +418,7 @@ void strand_producer_refresh_counts (strand_producer *p,
                                      strand_producer_counts *counts) {
   serve(p);
   counts->records = p->deliveries.counts;
+  counts->records.untaken += p->kept_reports;
   counts->events_dropped = p->events.dropped;
   counts->log_dropped = strand_log_dropped(p->log);
   counts->max_queued_records = p->bounds.max_records;

@@ -23,8 +23,8 @@
 **       event, a log line; when reports have come that nobody collected, and
 **       when a record's own time is over. It is not while there is nothing to
 **       do.
-**   (2) At most max_queued_records deliveries wait to be taken; then send
-**       says QUEUE_FULL, and nothing is dropped.
+**   (2) At most max_queued_records deliveries wait to be taken, or to be given
+**       on; then send says QUEUE_FULL, and nothing is dropped.
 **   (3) A record that is out for long, while brokers answer, is looked into
 **       (unacked.h): the calls' thread wakes the fd for that, and asks.
 **   (4) close ends within its timeout plus a fraction of a second: what
@@ -74,12 +74,6 @@ bool strand_producer_is_closed (const strand_producer *p);
 bool strand_producer_send (strand_producer *p, const strand_outgoing *record,
                            int64_t id, strand_failure *failure);
 
-/* The time of a record is over for who waits for it. One that is kept for a
-** partition that does not exist ends with that, and its report has come; any
-** other goes on. True: its topic does not exist, as far as is known. */
-bool strand_producer_give_up (strand_producer *p, int64_t id,
-                              const char *topic);
-
 /* NULL when none waits; the caller owns it (free). */
 strand_delivery *strand_producer_next_delivery (strand_producer *p);
 /* Nobody waits for that one any more: what failed is said in the log. */
@@ -94,8 +88,10 @@ bool strand_producer_next_log (strand_producer *p, strand_log_line *line);
 ** is readable as if it still waited. */
 void strand_producer_hold (strand_producer *p, bool held);
 
-/* The same for what the caller may keep for long: the fd becomes readable. */
-void strand_producer_keep (strand_producer *p, bool kept);
+/* The same for what the caller may keep for long: the fd becomes readable.
+** 'reports' of what was taken are not given on, whether it is readable for
+** them or not. */
+void strand_producer_keep (strand_producer *p, bool kept, int64_t reports);
 
 /* Looks whether a token is due; until it is answered, by one of the two
 ** below. */

@@ -47,8 +47,9 @@ struct strand_producer {
   strand_transaction transaction; /* if it is transactional */
   strand_producer_renewal renewal;
   bool transactional;
-  bool held;         /* taken, and not given on */
-  bool kept;         /* the same, by strand_producer_keep */
+  bool held; /* taken, and not given on */
+  bool kept; /* the same, by strand_producer_keep */
+  int64_t kept_reports;
   bool oauth_wanted; /* a token is due */
   bool unreachable;  /* all brokers were down, none has reported since */
   bool detached;     /* closed, and librdkafka had not ended in time */

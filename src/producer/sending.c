@@ -11,7 +11,8 @@ static bool has_room (strand_producer *p, size_t size) {
   const strand_bounds *b = &p->bounds;
   if (!strand_bounds_has_room(b, size)) strand_producer_refresh(p);
   return strand_bounds_has_room(b, size)
-         && p->deliveries.counts.untaken < b->max_records; /* (2) */
+         && p->deliveries.counts.untaken + p->kept_reports
+              < b->max_records; /* (2) */
 }
 
 static bool refuse (strand_producer *p, strand_cached_topic *topic,
