@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "producer/pending_reports.h"
 
@@ -48,6 +49,27 @@ static void without_a_time_it_waits_for_its_report (void **state) {
   assert_ptr_equal(strand_pending_reports_end(&all, pending), report);
   free(report);
   strand_pending_reports_free(&all, true);
+}
+
+/* Of a record that was out nobody knows whether it was sent. */
+static void an_abort_says_of_a_record_what_is_known (void **state) {
+  strand_delivery_end end = { .err = RD_KAFKA_RESP_ERR__PURGE_QUEUE,
+                              .detail = "",
+                              .certain = true,
+                              .topic = "t" };
+  strand_delivery *report = strand_delivery_new(&end);
+  (void)state;
+  strand_delivery_abort(report);
+  assert_string_equal(report->code, "ABORTED");
+  assert_non_null(strstr(report->error, "before the record was sent"));
+  free(report);
+  end.err = RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
+  end.certain = false;
+  report = strand_delivery_new(&end);
+  strand_delivery_abort(report);
+  assert_string_equal(report->code, "ABORTED");
+  assert_non_null(strstr(report->error, "before the record was acknowledged"));
+  free(report);
 }
 
 static void a_report_that_is_in_time_is_given_once (void **state) {
@@ -128,6 +150,7 @@ static void the_first_that_is_due_is_the_first_that_ends (void **state) {
 int main (void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(without_a_time_it_waits_for_its_report),
+    cmocka_unit_test(an_abort_says_of_a_record_what_is_known),
     cmocka_unit_test(a_report_that_is_in_time_is_given_once),
     cmocka_unit_test(a_report_that_is_late_is_not_given_again),
     cmocka_unit_test(the_first_that_is_due_is_the_first_that_ends)

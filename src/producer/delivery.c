@@ -83,7 +83,10 @@ void strand_delivery_time_out (strand_delivery *report, const char *detail) {
 void strand_delivery_abort (strand_delivery *report) {
   if (strand_error_kind_of(report->err) != STRAND_ERROR_PURGED) return;
   snprintf(report->code, sizeof(report->code), "ABORTED");
-  report->error = "the transaction was aborted before the record was sent";
+  report->error = report->certain
+                    ? "the transaction was aborted before the record was sent"
+                    : "the transaction was aborted before the record was "
+                      "acknowledged";
 }
 
 strand_delivery *strand_delivery_new (const strand_delivery_end *end) {
