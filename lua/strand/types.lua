@@ -7,7 +7,7 @@
 -- code is a short stable name, librdkafka's without its underscore where
 -- there is one ("ALL_BROKERS_DOWN", "UNKNOWN_TOPIC_OR_PART"), or one of:
 --
---   ABORTED             a record's transaction was aborted before it was sent
+--   ABORTED             a record's transaction was aborted before it was acknowledged
 --   CLOSED              the object is closed
 --   COMMITTED           abort() came too late: the commit() before it has ended well
 --   COMMITTING          commit() has not ended, and may yet: call it again
