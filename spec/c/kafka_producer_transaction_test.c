@@ -148,6 +148,55 @@ static void an_end_leaves_nothing_outstanding (void **state) {
   strand_producer_free(p);
 }
 
+/* The abort has renewed the client, and asks for the next transaction's id. */
+static void an_end_does_not_wait_for_an_id (void **state) {
+  strand_producer *p = open_producer(strand_mock_bootstrap(cluster), "five");
+  const strand_transaction *t = strand_producer_transaction(p);
+  strand_transaction_error error;
+  strand_failure failure;
+  double begun;
+  (void)state;
+  go(p, BEGIN);
+  assert_true(
+    strand_mock_fail(cluster, "Produce", "INVALID_RECORD", 1, &failure));
+  assert_true(send_one(p, &failure));
+  assert_int_equal(reach(p, COMMIT, LIMIT, &error), -1);
+  begun = strand_clock_now();
+  while (t->call != STRAND_TRANSACTION_CALL_INIT) {
+    assert_int_equal(strand_producer_transact(p, ABORT, begun + LIMIT, &error),
+                     0);
+    assert_true(strand_clock_now() - begun < LIMIT);
+    poll(NULL, 0, 1);
+  }
+  assert_true(strand_mock_set_up(cluster, 1, false, &failure));
+  begun = strand_clock_now();
+  strand_producer_end_transaction(p, begun + LIMIT);
+  assert_true(strand_clock_now() - begun < LIMIT / 2);
+  strand_producer_free(p);
+  assert_true(strand_mock_set_up(cluster, 1, true, &failure));
+}
+
+/* Events and lines of the log that nobody takes do not keep it turning. */
+static void an_end_sleeps_while_it_waits (void **state) {
+  strand_producer *p = open_producer(strand_mock_bootstrap(cluster), "six");
+  strand_failure failure;
+  double begun;
+  int64_t computed_us;
+  (void)state;
+  go(p, BEGIN);
+  assert_true(send_one(p, &failure));
+  assert_int_equal(strand_producer_flush(p, LIMIT), 0);
+  assert_true(strand_mock_set_up(cluster, 1, false, &failure));
+  computed_us = strand_clock_cpu_us();
+  begun = strand_clock_now();
+  strand_producer_end_transaction(p, begun + 5);
+  computed_us = strand_clock_cpu_us() - computed_us;
+  assert_true(strand_clock_now() - begun >= 4); /* it did wait */
+  assert_true(computed_us < 500000);
+  strand_producer_free(p);
+  assert_true(strand_mock_set_up(cluster, 1, true, &failure));
+}
+
 /* The thread is in a call, whose deadline is a day away. */
 static void a_close_does_not_wait_for_a_call (void **state) {
   strand_producer *p = open_producer(UNREACHABLE, "four");
@@ -177,6 +226,8 @@ int main (void) {
     cmocka_unit_test(a_record_is_sent_in_a_transaction_only),
     cmocka_unit_test(a_failed_record_costs_the_client_and_no_more),
     cmocka_unit_test(an_end_leaves_nothing_outstanding),
+    cmocka_unit_test(an_end_does_not_wait_for_an_id),
+    cmocka_unit_test(an_end_sleeps_while_it_waits),
     cmocka_unit_test(a_close_does_not_wait_for_a_call),
     cmocka_unit_test(one_without_an_id_has_none),
   };

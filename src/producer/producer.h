@@ -147,7 +147,8 @@ int strand_producer_transact (strand_producer *p, strand_transaction_goal goal,
                               double deadline,
                               strand_transaction_error *error);
 
-/* Aborts what is open, and waits for that; for one that nobody closed. */
+/* Aborts what is open, and waits for that; for one that nobody closed: so what
+** waits to be taken is given up. */
 void strand_producer_end_transaction (strand_producer *p, double deadline);
 
 /* Purges what is outstanding, collects the last reports and lets the client

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/system.h"
@@ -87,7 +88,7 @@ static int step (strand_producer *p, strand_transaction_goal goal,
   }
 }
 
-/* A call that is out is waited for, but by an end that has no use for it. */
+/* A call that is out is waited for, but not for an id by an end. */
 static int poll_call (strand_producer *p, strand_transaction_goal goal,
                       double deadline, strand_transaction_error *error) {
   strand_transaction_answer answer;
@@ -95,7 +96,7 @@ static int poll_call (strand_producer *p, strand_transaction_goal goal,
   if (strand_transaction_calls_take(p->client->transaction, &answer))
     return took(p, &answer, deadline, error);
   return goal == STRAND_TRANSACTION_END
-             && p->transaction.state == STRAND_TRANSACTION_IDLE
+             && p->transaction.call == STRAND_TRANSACTION_CALL_INIT
            ? 2
            : 0;
 }
@@ -122,6 +123,18 @@ int strand_producer_transact (strand_producer *p, strand_transaction_goal goal,
   return result == 2 ? 1 : result;
 }
 
+/* Nobody takes it any more, and the fd is not to be readable for it. */
+static void give_up_waiting (strand_producer *p) {
+  strand_delivery *report;
+  strand_producer_event event;
+  strand_log_line line;
+  while ((report = strand_deliveries_next(&p->deliveries)) != NULL)
+    free(report);
+  while (strand_producer_events_pop(&p->events, &event)) continue;
+  while (strand_log_pop(p->log, &line)) continue;
+  p->held = p->kept = p->oauth_wanted = false;
+}
+
 void strand_producer_end_transaction (strand_producer *p, double deadline) {
   strand_transaction_error ignored;
   while (
@@ -130,6 +143,7 @@ void strand_producer_end_transaction (strand_producer *p, double deadline) {
     struct pollfd ready = { .fd = p->readiness.fd, .events = POLLIN };
     int ms = strand_clock_left_ms(deadline);
     if (ms == 0) return;
+    give_up_waiting(p);
     poll(&ready, 1, ms);
   }
 }
