@@ -15,6 +15,7 @@
 
 local core = require "strand.core"
 local check = require "strand.options.producer"
+local delivery = require "strand.delivery"
 local schema = require "strand.schema"
 
 local transactions = {}
@@ -24,11 +25,6 @@ local WARNING = 4
 local function timed_out(goal, timeout)
   return nil, ("%s() did not end within %.14g s: call it again"):format(goal, timeout), "TIMED_OUT",
     { retriable = true, abortable = false, fatal = false, certain = false }
-end
-
-local function wait(self, deadline)
-  if self.dispatcher:pending() then return end
-  core.wait({ self.core:fd() }, math.max(0, deadline - core.now()))
 end
 
 -- A callback has closed the producer. What that did is in its report.
@@ -49,7 +45,7 @@ local function reach(self, goal, timeout)
       return nil, message, code, flags
     end
     if left == 0 then return timed_out(goal, timeout) end
-    wait(self, deadline)
+    delivery.wait_until(self, deadline)
     self.dispatcher:serve()
   end
 end
