@@ -27,10 +27,11 @@ local function timed_out(goal, timeout)
     { retriable = true, abortable = false, fatal = false, certain = false }
 end
 
--- A callback has closed the producer. What that did is in its report.
+-- A callback has closed the producer. What that did is in its report, if it came so far.
 local function closed(self)
+  local ended = self.report and self.report.transaction
   return nil, "the producer was closed meanwhile", "CLOSED", { retriable = false, abortable = false,
-    fatal = true, certain = not self.report or self.report.transaction == "aborted" }
+    fatal = true, certain = ended == "aborted" }
 end
 
 local function reach(self, goal, timeout)
