@@ -134,6 +134,20 @@ describe("a producer with a transactional_id", function()
     assert.equal(report, producer:close())
   end)
 
+  it("says so once, also when a callback closes it while it closes", function()
+    local lines, inner = {}, nil
+    open { log = function(_, _, line) lines[#lines + 1] = line end, on_delivery = function()
+      inner = inner or producer:close { timeout = LIMIT }
+    end }
+    assert(producer:begin(LIMIT))
+    assert(producer:send { topic = topic, value = "v" })
+    local outer = producer:close { timeout = LIMIT }
+    assert.equal("aborted", outer.transaction)
+    assert.equal(inner, outer)
+    local _, count = table.concat(lines, "\n"):gsub("closed in a transaction, which was aborted", "")
+    assert.equal(1, count)
+  end)
+
   it("takes no sends in a callback while it commits", function()
     local ok, problem
     open { on_delivery = function()

@@ -114,6 +114,7 @@ function transactions.close(self, timeout)
     certain = flags.certain
   end
   reach(self, "end", timeout)
+  if self.report then return self.report.transaction end -- a callback closed it, and said so
   self.dispatcher:log(WARNING, "PRODUCER", certain and "closed in a transaction, which was aborted"
     or "closed in a commit whose end is not known")
   return certain and "aborted" or "unknown"
