@@ -134,6 +134,16 @@ describe("a producer with a transactional_id", function()
     assert.equal(report, producer:close())
   end)
 
+  it("does not say at its end that what was aborted before was lost", function()
+    local lines = {}
+    open { linger = 20000, log = function(_, _, line) lines[#lines + 1] = line end }
+    assert(producer:begin(LIMIT))
+    assert(producer:send { topic = topic, value = "v" })
+    assert.is_true(producer:abort(LIMIT))
+    assert.equal(1, producer:close { timeout = LIMIT }.purged)
+    assert.same({}, lines)
+  end)
+
   it("says so once, also when a callback closes it while it closes", function()
     local lines, inner = {}, nil
     open { log = function(_, _, line) lines[#lines + 1] = line end, on_delivery = function()

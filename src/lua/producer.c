@@ -277,10 +277,22 @@ static int producer_transaction_misuse (lua_State *L) {
   return strand_push_transaction_misuse(L, strand_check_open_producer(L));
 }
 
-static int64_t undelivered (strand_producer *kafka) {
+static strand_delivery_counts count_records (strand_producer *kafka) {
   strand_producer_counts counts;
   strand_producer_refresh_counts(kafka, &counts);
-  return counts.records.purged + counts.records.outstanding;
+  return counts.records;
+}
+
+/* Of its records how many were given up, in 'share' seconds: what was purged
+** before is of transactions that were aborted. */
+static int64_t discard (strand_producer *kafka, strand_finalizers *f,
+                        double share) {
+  int64_t aborted = count_records(kafka).purged;
+  double patience = strand_finalizers_patience(f);
+  strand_delivery_counts after;
+  f->hopeless = !strand_producer_discard(kafka, share, patience);
+  after = count_records(kafka);
+  return after.purged - aborted + after.outstanding;
 }
 
 static int producer_gc (lua_State *L) {
@@ -291,10 +303,9 @@ static int producer_gc (lua_State *L) {
   self->kafka = NULL;
   if (f != NULL) {
     double share = strand_finalizers_begin(f, strand_clock_now());
-    double patience = strand_finalizers_patience(f);
-    f->hopeless = !strand_producer_discard(kafka, share, patience);
+    int64_t lost = discard(kafka, f, share);
     strand_finalizers_end(f, strand_clock_now());
-    strand_finalizers_say_lost(f, undelivered(kafka));
+    strand_finalizers_say_lost(f, lost);
     strand_finalizers_leave(&self->finalizers);
   }
   strand_producer_free(kafka);

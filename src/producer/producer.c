@@ -388,10 +388,10 @@ static void end_client (strand_producer *p, double deadline, double grace) {
 }
 
 void strand_producer_close (strand_producer *p, double timeout) {
-  int64_t lost;
+  int64_t aborted = p->deliveries.counts.purged, lost;
   if (p->client == NULL) return;
   end_client(p, strand_clock_now() + timeout, END_GRACE);
-  lost = p->deliveries.counts.purged + outstanding(p);
+  lost = p->deliveries.counts.purged - aborted + outstanding(p);
   if (lost == 0 || strand_deliveries_are_taken(&p->deliveries)) return;
   strand_log_printf(p->log, STRAND_LOG_WARNING, "PRODUCER",
                     "closed before all was acknowledged: %lld records were "
