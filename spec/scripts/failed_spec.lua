@@ -59,6 +59,7 @@ SUMMARY: AddressSanitizer: 12 byte(s) leaked
       "spec/a_spec.lua:7: a thing breaks in its setup", "    spec/a_spec.lua:7: boo",
       "sanitizer: build/test-log/sanitizer/report.12:",
       "    12 spec/a_spec.lua:3", "    ==12==ERROR: AddressSanitizer: heap-use-after-free",
+      "spec/b_spec.lua:0: it ended with status 139",
     }, failed("busted", [[
 +-*.
   spec/a_spec.lua: 0.0 s
@@ -85,6 +86,14 @@ spec/a_spec.lua:7: boo
 build/test-log/sanitizer/report.12:
 12 spec/a_spec.lua:3
 ==12==ERROR: AddressSanitizer: heap-use-after-free
+== spec/b_spec.lua
+++
+0 successes / 0 failures / 1 error / 0 pending
+
+Error -> spec/b_spec.lua @ 0
+it ended with status 139
+== spec/c_spec.lua
++++
 ]]))
   end)
 
