@@ -6,7 +6,7 @@ JOBS    ?= $(shell nproc)
 
 # librdkafka is not built with the thread sanitizer, so what only it does is
 # left out; and the sanitizer wants its old address space layout.
-SAN_RUN := $(if $(findstring thread,$(SAN)),TSAN_OPTIONS=suppressions=spec/support/tsan.supp setarch -R)
+SAN_RUN := $(if $(findstring thread,$(SAN)),env TSAN_OPTIONS=suppressions=spec/support/tsan.supp setarch -R)
 
 # COVERAGE=1 counts lines, apart: scripts/coverage.
 COVER   := $(if $(COVERAGE),-O0 --coverage -fprofile-update=atomic)
@@ -28,7 +28,7 @@ SIM_CC   = $(CC) $(BASE) -O2 -g $(SANFLAG) $(COVER)
 ##@ test
 
 test-c: $(TESTS)               ## C tests; SAN=address,undefined or SAN=thread
-	@status=0; for t in $^; do echo "$$t"; $(SAN_RUN) $$t || status=1; done; exit $$status
+	@printf '%s\n' $^ | xargs -P $(JOBS) -I% scripts/whole % $(SAN_RUN) %
 
 test-lua:                      ## specs on the mock cluster, under LUA; SPECS=files
 	@scripts/busted $(LUA) $(or $(SPECS),--no-recursive spec)
