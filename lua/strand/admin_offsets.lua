@@ -330,10 +330,11 @@ function admin_offsets.reset(put, where, group)
   local list
   list, message, code = put("write_offsets", group, with_at(places))
   if not list then return nil, message, code end
-  local earlier = by_key(committed)
+  local earlier, target = by_key(committed), by_key(places)
   for _, entry in ipairs(list) do
     local known = earlier[key_of(entry)]
     entry.before = known and known.offset
+    entry.at_end = target[key_of(entry)].at_end
   end
   table.sort(list, by_place)
   name_refusals(list)
