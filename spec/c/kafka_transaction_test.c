@@ -35,6 +35,15 @@ static const strand_transaction_answer expelled = {
 static const strand_transaction_answer undelivered = {
   .err = RD_KAFKA_RESP_ERR__INCONSISTENT, .is_abortable = true
 };
+static const strand_transaction_answer purged = {
+  .err = RD_KAFKA_RESP_ERR__PURGE_QUEUE
+};
+static const strand_transaction_answer too_large = {
+  .err = RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
+};
+static const strand_transaction_answer too_late = {
+  .err = RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, .reason = "topic 't': too late"
+};
 /* What BEGIN says on a transaction with which nothing is wrong. */
 static const strand_transaction_answer nothing_wrong = {
   .err = RD_KAFKA_RESP_ERR__STATE
@@ -231,10 +240,10 @@ static void after_a_failed_delivery_the_client_is_renewed (void **state) {
 static void a_report_of_a_failure_says_so_before_the_commit (void **state) {
   strand_transaction t = opened();
   (void)state;
-  strand_transaction_verify(&t, &nothing_wrong,
-                            RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, SECOND);
+  strand_transaction_verify(&t, &nothing_wrong, &too_late, SECOND);
   strand_transaction_check(&t);
   expect_error(&t, "MSG_TIMED_OUT", false, true, false);
+  assert_string_equal(t.error.failure.message, too_late.reason);
   expect_step(&t, COMMIT, STRAND_TRANSACTION_REFUSED);
   make(&t, ABORT, STRAND_TRANSACTION_CALL_ABORT, SECOND);
   renew(&t, ABORT, SECOND);
@@ -268,8 +277,7 @@ static void a_record_that_was_never_sent_costs_no_client (void **state) {
 static void a_send_that_is_refused_for_itself_changes_nothing (void **state) {
   strand_transaction t = opened();
   (void)state;
-  strand_transaction_verify(&t, &nothing_wrong, RD_KAFKA_RESP_ERR_NO_ERROR,
-                            SECOND);
+  strand_transaction_verify(&t, &nothing_wrong, NULL, SECOND);
   assert_int_equal(t.state, STRAND_TRANSACTION_OPEN);
   make(&t, COMMIT, STRAND_TRANSACTION_CALL_COMMIT, SECOND);
 }
@@ -279,14 +287,12 @@ static void a_record_that_fails_in_an_abort_renews_the_client (void **state) {
   strand_transaction t = opened();
   (void)state;
   expect_call(&t, ABORT, STRAND_TRANSACTION_CALL_ABORT);
-  strand_transaction_verify(&t, &worked, RD_KAFKA_RESP_ERR__PURGE_QUEUE,
-                            SECOND);
+  strand_transaction_verify(&t, &worked, &purged, SECOND);
   assert_true(take(&t, &worked, SECOND));
   expect_step(&t, ABORT, STRAND_TRANSACTION_DONE);
   begin(&t, SECOND);
   expect_call(&t, ABORT, STRAND_TRANSACTION_CALL_ABORT);
-  strand_transaction_verify(&t, &worked, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
-                            SECOND);
+  strand_transaction_verify(&t, &worked, &too_large, SECOND);
   assert_true(take(&t, &worked, SECOND));
   renew(&t, ABORT, SECOND);
 }
@@ -305,7 +311,7 @@ the_end_of_a_commit_that_was_asked_for_may_be_unknown (void **state) {
   (void)state;
   assert_false(t.error.is_certain);
   t = opened();
-  strand_transaction_verify(&t, &fenced, RD_KAFKA_RESP_ERR_NO_ERROR, SECOND);
+  strand_transaction_verify(&t, &fenced, NULL, SECOND);
   expect_error(&t, "FENCED", false, true, false);
   assert_true(t.error.is_certain); /* none was asked for */
 }
@@ -332,6 +338,52 @@ static void an_abort_that_timed_out_goes_on_where_it_was (void **state) {
   assert_false(take(&t, &slow, SECOND));
   make(&t, ABORT, STRAND_TRANSACTION_CALL_INIT, SECOND);
   expect_step(&t, ABORT, STRAND_TRANSACTION_DONE);
+}
+
+static strand_transaction after_a_commit (void) {
+  strand_transaction t = opened();
+  make(&t, COMMIT, STRAND_TRANSACTION_CALL_COMMIT, SECOND);
+  begin(&t, SECOND);
+  return t;
+}
+
+/* So many records of it are out. */
+static void expect_abort (strand_transaction *t, int64_t queued,
+                          strand_transaction_step step) {
+  assert_int_equal(strand_transaction_next(t, ABORT, queued), step);
+  strand_transaction_check(t);
+}
+
+/* The brokers may not have begun it: see transaction.h. */
+static void
+an_abort_after_a_commit_waits_for_an_acknowledgement (void **state) {
+  strand_transaction t = after_a_commit();
+  (void)state;
+  expect_abort(&t, 2, STRAND_TRANSACTION_SETTLE);
+  assert_int_equal(t.settles_us, SECOND + STRAND_TRANSACTION_SETTLE_US);
+  expect_abort(&t, 2, STRAND_TRANSACTION_SETTLE);
+  strand_transaction_settled(&t);
+  expect_abort(&t, 1, STRAND_TRANSACTION_CALL);
+  assert_int_equal(t.call, STRAND_TRANSACTION_CALL_ABORT);
+  assert_true(take(&t, &worked, SECOND));
+  expect_step(&t, ABORT, STRAND_TRANSACTION_DONE);
+  begin(&t, SECOND); /* and the next one follows an abort */
+  expect_abort(&t, 2, STRAND_TRANSACTION_CALL);
+}
+
+static void an_abort_waits_for_nothing_where_nothing_comes (void **state) {
+  strand_transaction t = after_a_commit();
+  (void)state;
+  expect_abort(&t, 0, STRAND_TRANSACTION_CALL); /* no records */
+  t = after_a_commit();
+  assert_int_equal(strand_transaction_next(&t, END, 2),
+                   STRAND_TRANSACTION_CALL);
+  t = after_a_commit(); /* a new client has no commit behind it */
+  strand_transaction_verify(&t, &fenced, NULL, SECOND);
+  renew(&t, ABORT, SECOND);
+  expect_step(&t, ABORT, STRAND_TRANSACTION_DONE);
+  begin(&t, SECOND);
+  expect_abort(&t, 2, STRAND_TRANSACTION_CALL);
 }
 
 static void an_end_aborts_and_renews_nothing (void **state) {
@@ -376,7 +428,7 @@ static void what_is_refused_for_good_is_over (void **state) {
 static void be_fenced (strand_transaction *t, int64_t *now_us, int64_t after) {
   begin(t, *now_us);
   *now_us += after;
-  strand_transaction_verify(t, &fenced, RD_KAFKA_RESP_ERR_NO_ERROR, *now_us);
+  strand_transaction_verify(t, &fenced, NULL, *now_us);
   strand_transaction_check(t);
 }
 
@@ -474,10 +526,10 @@ static void go (strand_transaction *t, strand_transaction_goal goal,
     assert_true(++steps < 100);
     *now_us += rand() % (20 * SECOND);
     if (rand() % 8 == 0 && t->open_there)
-      strand_transaction_verify(t, &nothing_wrong,
-                                RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, *now_us);
+      strand_transaction_verify(t, &nothing_wrong, &too_late, *now_us);
     if (step == STRAND_TRANSACTION_REFUSED) return;
     if (step == STRAND_TRANSACTION_RENEW) strand_transaction_renewed(t);
+    if (step == STRAND_TRANSACTION_SETTLE) strand_transaction_settled(t);
     if (step == STRAND_TRANSACTION_CALL && !take(t, any_answer(), *now_us))
       return;
     strand_transaction_check(t);
@@ -529,6 +581,8 @@ int main (void) {
     cmocka_unit_test(the_end_of_a_commit_that_was_asked_for_may_be_unknown),
     cmocka_unit_test(an_abort_that_fails_ends_with_the_client),
     cmocka_unit_test(an_abort_that_timed_out_goes_on_where_it_was),
+    cmocka_unit_test(an_abort_after_a_commit_waits_for_an_acknowledgement),
+    cmocka_unit_test(an_abort_waits_for_nothing_where_nothing_comes),
     cmocka_unit_test(an_end_aborts_and_renews_nothing),
     cmocka_unit_test(a_begin_renews_a_client_that_fails_it),
     cmocka_unit_test(what_is_refused_for_good_is_over),

@@ -87,6 +87,23 @@ describe("a transaction", function()
     assert.is_nil(report.transaction)
   end)
 
+  it("is aborted while the brokers still end the one before, and keeps its client", function()
+    local topic, renewed, expected = helper.topic(1), {}, {}
+    local producer = open(nil, { kafka = { ["linger.ms"] = 0 }, on_event = function(event)
+      renewed[#renewed + 1] = event.type == "renewed" and event.reason or nil
+    end })
+    for round = 1, 60 do
+      transact(producer, topic, round, round, "committed-")
+      values(round, round, "committed-", expected)
+      assert(producer:begin(LIMIT))
+      send(producer, topic, 1, 10, "aborted-")
+      producer:poll(round % 10 / 1000) -- librdkafka has asked for its partition by then, or not
+      assert.is_true(producer:abort(LIMIT))
+    end
+    assert.same({}, renewed)
+    assert.same(expected, read(topic))
+  end)
+
   it("gives each record one report when it is aborted, which says so if it was not sent", function()
     local topic, codes = helper.topic(1), { ok = 0, ABORTED = 0 }
     local producer = open(nil, { kafka = { ["linger.ms"] = 20000 }, on_delivery = function(report)
@@ -298,6 +315,21 @@ describe("a transaction", function()
     for round = 1, 3 do transact(producer, topic, 1, 10, round .. "-") end
     assert.same(values(1, 10, "3-", values(1, 10, "2-", values(1, 10, "1-",
       values(1, 10, "first-")))), read(topic))
+  end)
+
+  it("with a record for a topic that is not there fails, and names that topic", function()
+    local topic, missing = helper.topic(1), helper.name "missing"
+    local producer = open(nil, { kafka = { ["topic.metadata.propagation.max.ms"] = 1000 } })
+    assert(producer:begin(LIMIT))
+    send(producer, topic, 1, 10, "aborted-")
+    assert(producer:send { topic = missing, value = "x" })
+    local ok, message, code, flags = producer:commit(LIMIT)
+    assert.same({ nil, "UNKNOWN_TOPIC_OR_PART", true, true },
+      { ok, code, flags.abortable, flags.certain })
+    assert.matches("topic '" .. missing .. "': ", message, 1, true)
+    assert.is_true(producer:abort(LIMIT))
+    transact(producer, topic, 1, 10, "next-")
+    assert.same(values(1, 10, "next-"), read(topic))
   end)
 
   it("cannot begin where the brokers refuse its timeout, and says that this is final", function()

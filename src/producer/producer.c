@@ -76,10 +76,13 @@ static void take_report (strand_producer *p,
                          const rd_kafka_message_t *message) {
   char text[STRAND_DELIVERY_TEXT];
   strand_delivery_end end = strand_delivery_end_of(message);
-  if (end.err == RD_KAFKA_RESP_ERR_NO_ERROR) p->unreachable = false;
+  if (end.err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    p->unreachable = false;
+    if (p->transactional) strand_transaction_settled(&p->transaction);
+  }
   else {
-    if (p->transactional) strand_producer_undelivered(p, end.err);
     strand_placing_explain(p, &end, text);
+    if (p->transactional) strand_producer_undelivered(p, &end);
   }
   strand_producer_ended(p, &end);
 }

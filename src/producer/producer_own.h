@@ -124,7 +124,8 @@ bool strand_producer_admit (strand_producer *p, strand_failure *failure);
 bool strand_producer_refused (strand_producer *p, rd_kafka_resp_err_t err,
                               strand_failure *failure);
 /* A record was not delivered; or was never given to librdkafka. */
-void strand_producer_undelivered (strand_producer *p, rd_kafka_resp_err_t err);
+void strand_producer_undelivered (strand_producer *p,
+                                  const strand_delivery_end *end);
 void strand_producer_unsent (strand_producer *p,
                              const strand_delivery_end *end);
 

@@ -76,6 +76,20 @@ static int call (strand_producer *p, double deadline,
   return -1;
 }
 
+/* A report goes on with it, or the timer: which whoever serves sets back, as
+** the abort may not be called again. */
+static int settle (strand_producer *p) {
+  int64_t due_us = strand_pending_reports_due_us(&p->deliveries.pending);
+  int64_t until_us = p->transaction.settles_us;
+  if (strand_clock_us() >= until_us) {
+    strand_transaction_settled(&p->transaction);
+    return 1;
+  }
+  strand_readiness_set(&p->readiness,
+                       due_us > 0 && due_us < until_us ? due_us : until_us);
+  return 0;
+}
+
 /* As took; 2: the goal is reached. */
 static int step (strand_producer *p, strand_transaction_goal goal,
                  double deadline, strand_transaction_error *error) {
@@ -83,6 +97,7 @@ static int step (strand_producer *p, strand_transaction_goal goal,
     case STRAND_TRANSACTION_DONE: return 2;
     case STRAND_TRANSACTION_REFUSED: return tell(p, error);
     case STRAND_TRANSACTION_FLUSH: strand_producer_flush_begin(p); return 0;
+    case STRAND_TRANSACTION_SETTLE: return settle(p);
     case STRAND_TRANSACTION_RENEW: return renew(p, error);
     default: return call(p, deadline, error);
   }
@@ -170,7 +185,8 @@ bool strand_producer_admit (strand_producer *p, strand_failure *failure) {
 }
 
 /* BEGIN of an open transaction does nothing, and says what is wrong with it. */
-static void verify (strand_producer *p, rd_kafka_resp_err_t record) {
+static void verify (strand_producer *p,
+                    const strand_transaction_answer *record) {
   strand_transaction_answer answer = { 0 };
   if (p->transaction.state == STRAND_TRANSACTION_OPEN
       || p->transaction.state == STRAND_TRANSACTION_FLUSHING)
@@ -185,26 +201,33 @@ bool strand_producer_refused (strand_producer *p, rd_kafka_resp_err_t err,
                               strand_failure *failure) {
   if (err != RD_KAFKA_RESP_ERR__STATE && err != RD_KAFKA_RESP_ERR__FATAL)
     return false;
-  verify(p, RD_KAFKA_RESP_ERR_NO_ERROR);
+  verify(p, NULL);
   if (!strand_transaction_is_aborted(&p->transaction)) return false;
   *failure = p->transaction.error.failure;
   return true;
 }
 
+static strand_transaction_answer answer_of (const strand_delivery_end *end) {
+  strand_transaction_answer answer = { .err = end->err, .is_abortable = true };
+  bool more = end->detail[0] != '\0';
+  snprintf(answer.reason, sizeof(answer.reason), "topic '%.100s': %s%s%s%s",
+           end->topic,
+           end->error != NULL ? end->error : rd_kafka_err2str(end->err),
+           more ? " (" : "", end->detail, more ? ")" : "");
+  return answer;
+}
+
 void strand_producer_undelivered (strand_producer *p,
-                                  rd_kafka_resp_err_t err) {
-  verify(p, err);
+                                  const strand_delivery_end *end) {
+  strand_transaction_answer answer = answer_of(end);
+  verify(p, &answer);
 }
 
 /* The others that wait end with it, and come here: they change nothing. */
 void strand_producer_unsent (strand_producer *p,
                              const strand_delivery_end *end) {
-  strand_transaction_answer answer = { .err = end->err, .is_abortable = true };
+  strand_transaction_answer answer = answer_of(end);
   if (p->deliveries.aborts) return;
-  snprintf(answer.reason, sizeof(answer.reason), "topic '%.100s': %s (%s)",
-           end->topic,
-           end->error != NULL ? end->error : rd_kafka_err2str(end->err),
-           end->detail);
   strand_transaction_unsent(&p->transaction, &answer, strand_clock_us());
   changed(p);
 }

@@ -96,11 +96,13 @@ static strand_transaction_step refuse_late (strand_transaction *t) {
 }
 
 static strand_transaction_step next_of_abort (strand_transaction *t,
-                                              bool goes_on) {
+                                              bool goes_on, int64_t queued) {
   if (t->state == STRAND_TRANSACTION_IDLE)
     return goes_on ? refuse_late(t) : STRAND_TRANSACTION_DONE;
   if (t->state == STRAND_TRANSACTION_COMMITTING) return refuse_early(t);
   t->state = STRAND_TRANSACTION_ABORTING;
+  if (t->open_there && goes_on && t->settles_us != 0 && queued > 0)
+    return STRAND_TRANSACTION_SETTLE;
   if (t->open_there) return call(t, STRAND_TRANSACTION_CALL_ABORT);
   if (goes_on && t->is_spent) return STRAND_TRANSACTION_RENEW;
   if (goes_on && t->needs_id) return call(t, STRAND_TRANSACTION_CALL_INIT);
@@ -115,8 +117,8 @@ strand_transaction_step strand_transaction_next (strand_transaction *t,
   switch (goal) {
     case STRAND_TRANSACTION_BEGIN: return next_of_begin(t);
     case STRAND_TRANSACTION_COMMIT: return next_of_commit(t, queued);
-    case STRAND_TRANSACTION_ABORT: return next_of_abort(t, true);
-    default: return next_of_abort(t, false);
+    case STRAND_TRANSACTION_ABORT: return next_of_abort(t, true, queued);
+    default: return next_of_abort(t, false, queued);
   }
 }
 
@@ -194,13 +196,20 @@ static void succeed (strand_transaction *t, int64_t now_us) {
       t->state = STRAND_TRANSACTION_OPEN;
       t->open_there = true;
       t->begun_us = now_us;
+      if (t->follows_commit)
+        t->settles_us = now_us + STRAND_TRANSACTION_SETTLE_US;
       break;
     case STRAND_TRANSACTION_CALL_COMMIT:
       t->state = STRAND_TRANSACTION_IDLE;
       if (now_us - t->since_us >= STRAND_TRANSACTION_CALM_US) t->fenced = 0;
       t->open_there = false;
+      t->follows_commit = true;
+      t->settles_us = 0;
       break;
-    case STRAND_TRANSACTION_CALL_ABORT: t->open_there = false; break;
+    case STRAND_TRANSACTION_CALL_ABORT:
+      t->open_there = t->follows_commit = false;
+      t->settles_us = 0;
+      break;
   }
 }
 
@@ -246,8 +255,13 @@ bool strand_transaction_took (strand_transaction *t,
   return false;
 }
 
+void strand_transaction_settled (strand_transaction *t) {
+  t->settles_us = 0;
+}
+
 void strand_transaction_renewed (strand_transaction *t) {
-  t->is_spent = t->open_there = false;
+  t->is_spent = t->open_there = t->follows_commit = false;
+  t->settles_us = 0;
   t->needs_id = true;
 }
 
@@ -263,25 +277,26 @@ static void set_failed (strand_transaction *t,
 /* The client says why; else the record does. */
 static void fail_open (strand_transaction *t,
                        const strand_transaction_answer *answer,
-                       rd_kafka_resp_err_t record, int64_t now_us) {
-  strand_transaction_answer own = { .err = record, .is_abortable = true };
+                       const strand_transaction_answer *record,
+                       int64_t now_us) {
   if (answer->is_fatal || answer->is_abortable)
     set_failed(t, answer, strand_transaction_kind_of(answer), now_us);
-  else if (record != RD_KAFKA_RESP_ERR_NO_ERROR)
-    set_failed(t, &own, STRAND_TRANSACTION_UNDELIVERED, now_us);
+  else if (record != NULL)
+    set_failed(t, record, STRAND_TRANSACTION_UNDELIVERED, now_us);
 }
 
 void strand_transaction_verify (strand_transaction *t,
                                 const strand_transaction_answer *answer,
-                                rd_kafka_resp_err_t record, int64_t now_us) {
+                                const strand_transaction_answer *record,
+                                int64_t now_us) {
   if (t->state == STRAND_TRANSACTION_OPEN
       || t->state == STRAND_TRANSACTION_FLUSHING)
     fail_open(t, answer, record, now_us);
-  if (record == RD_KAFKA_RESP_ERR_NO_ERROR
-      || strand_error_kind_of(record) == STRAND_ERROR_PURGED || t->is_spent)
+  if (record == NULL
+      || strand_error_kind_of(record->err) == STRAND_ERROR_PURGED
+      || t->is_spent)
     return;
-  if (t->state == STRAND_TRANSACTION_ABORTING)
-    set_error(t, &(strand_transaction_answer){ .err = record });
+  if (t->state == STRAND_TRANSACTION_ABORTING) set_error(t, record);
   t->is_spent = true; /* its sequence numbers have a gap */
 }
 
@@ -315,6 +330,7 @@ void strand_transaction_check (const strand_transaction *t) {
          || t->call == STRAND_TRANSACTION_CALL_COMMIT); /* (3) */
   assert((t->state != STRAND_TRANSACTION_FAILED
           && t->state != STRAND_TRANSACTION_OVER)
-         || t->error.failure.code[0] != '\0'); /* (4) */
+         || t->error.failure.code[0] != '\0');     /* (4) */
+  assert(t->settles_us == 0 || t->follows_commit); /* (5) */
   (void)open;
 }

@@ -26,6 +26,12 @@
 ** So after STRAND_TRANSACTION_RENEWALS of them it is over; a commit by a client
 ** that lived STRAND_TRANSACTION_CALM_US begins the count anew.
 **
+** An abort that comes before the brokers have begun the transaction, because
+** they are still busy with the commit before it, has librdkafka ask for the end
+** of that one: INVALID_TXN_STATE, which is fatal. So after a commit an abort
+** *settles* first: it waits until a record is acknowledged, or half a second
+** has gone by since BEGIN. An END does not: its client has no next one.
+**
 ** Invariants:
 **   (1) A transaction is open at the brokers, as far as is known, only between
 **       BEGIN and the end of COMMIT or ABORT, or a renewal: 'open_there'.
@@ -33,6 +39,7 @@
 **   (3) A commit that was asked for ends by its own answer alone: nothing else
 **       leaves COMMITTING.
 **   (4) In FAILED and OVER there is an error that says why.
+**   (5) Only an open transaction that follows a commit has to settle.
 **
 ** Thread: any, but one: whose transaction it is.
 */
@@ -48,6 +55,7 @@
 
 #define STRAND_TRANSACTION_RENEWALS 3
 #define STRAND_TRANSACTION_CALM_US 10000000
+#define STRAND_TRANSACTION_SETTLE_US 500000
 
 typedef enum strand_transaction_state {
   STRAND_TRANSACTION_IDLE,
@@ -71,6 +79,7 @@ typedef enum strand_transaction_step {
   STRAND_TRANSACTION_DONE,    /* the goal is reached */
   STRAND_TRANSACTION_REFUSED, /* 'error' says why */
   STRAND_TRANSACTION_FLUSH,   /* until nothing is queued */
+  STRAND_TRANSACTION_SETTLE,  /* until 'settles_us', or an acknowledgement */
   STRAND_TRANSACTION_CALL,    /* make 'call' */
   STRAND_TRANSACTION_RENEW    /* a new client, when nothing is queued */
 } strand_transaction_step;
@@ -91,7 +100,9 @@ typedef struct strand_transaction {
   bool open_there;
   bool needs_id; /* of a producer: INIT */
   bool is_spent;
-  int fenced; /* by another process, since a commit in calm */
+  bool follows_commit; /* the one that is open, or the next */
+  int64_t settles_us;  /* an abort waits until then; 0: for nothing */
+  int fenced;          /* by another process, since a commit in calm */
   int64_t timeout_us;
   int64_t begun_us;
   int64_t since_us; /* when the client got its id */
@@ -116,15 +127,20 @@ bool strand_transaction_took (strand_transaction *t,
                               const strand_transaction_answer *answer,
                               int64_t now_us);
 
+/* A record of it was acknowledged, so the brokers have begun it; or it has
+** waited for that long enough. */
+void strand_transaction_settled (strand_transaction *t);
+
 /* There is a new client, without an id yet. */
 void strand_transaction_renewed (strand_transaction *t);
 
 /* A record of it was not delivered, or a send was refused: 'answer' is that of
-** BEGIN, which says why the transaction has failed if it has. 'record' (or 0)
-** says what became of the record. */
+** BEGIN, which says why the transaction has failed if it has. 'record' says
+** what became of the record; NULL: nothing yet. */
 void strand_transaction_verify (strand_transaction *t,
                                 const strand_transaction_answer *answer,
-                                rd_kafka_resp_err_t record, int64_t now_us);
+                                const strand_transaction_answer *record,
+                                int64_t now_us);
 
 /* The same of one that no client was given: so the client stays. 'answer' is
 ** what became of the record. */
