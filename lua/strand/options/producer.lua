@@ -125,6 +125,9 @@ producer.awaited_record = fields(sent)
 -- With a partition_key function ('open') other fields are its own business:
 -- producer:send { order_id = 7, ... }.
 local function check_record(kind, given, open, label)
+  if type(given) ~= "table" then
+    schema.expected(label == "" and "argument 'record'" or label, "table", given)
+  end
   return schema.check(kind, open and schema.known(kind, given) or given, label)
 end
 
