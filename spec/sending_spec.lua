@@ -117,7 +117,7 @@ describe("the record that is sent", function()
       assert.equal(expected, words(producer.send_async, producer, record), i)
       local label = (expected:gsub("option '", "argument 'records[2]."))
       label = label:gsub("did you mean '", "did you mean 'records[2].")
-      label = label:gsub("^options: ", "argument 'records[2]': ")
+      label = label:gsub("^argument 'record':", "argument 'records[2]':")
       assert.equal(label, words(producer.send_batch, producer, { { topic = "t" }, record, { topic = "t" } }), i)
     end
     assert.equal(0, producer:stats().sent)
@@ -468,11 +468,18 @@ describe("a record with a timeout", function()
     end)
   end)
 
-  it("is reported by send_wait, beside the message", function()
-    producer = unreachable()
+  it("is reported by send_wait, beside the message, which says why no broker answers", function()
+    local down = false
+    producer = unreachable { on_event = function(event) down = down or event.type == "unreachable" end }
+    helper.eventually(20, function()
+      producer:poll(1)
+      return down
+    end)
     local report, message, code, whole = producer:send_wait { topic = "t", key = "k", timeout = 0.1 }
-    assert.same({ nil, "not acknowledged within 0.1 s; it may still be", "TIMED_OUT" },
-      { report, message, code })
+    assert.same({ nil, "TIMED_OUT" }, { report, code })
+    assert.matches("^not acknowledged within 0%.1 s; it may still be %(%S+: Connect to %S+ failed: "
+      .. "Connection refused%)$", message)
+    assert.matches(message:match "%(.*%)", whole.error, 1, true)
     assert.same({ false, "k" }, { whole.certain, whole.key })
     local stats = counted(producer)
     assert.same({ 1, 1, 0 }, { stats.failed, stats.overdue, stats.outstanding })

@@ -112,8 +112,7 @@ void strand_placing_explain (strand_producer *p, strand_delivery_end *end,
       explain_partition(t, end, text);
       break;
     case STRAND_ERROR_UNREACHABLE:
-      snprintf(text, STRAND_DELIVERY_TEXT, "%s",
-               strand_placing_obstacle(p, end->topic));
+      strand_placing_obstacle(p, end->topic, text);
       if (text[0] == '\0') explain_partition(t, end, text);
       break;
     default: break;
@@ -121,12 +120,14 @@ void strand_placing_explain (strand_producer *p, strand_delivery_end *end,
   end->detail = text;
 }
 
-const char *strand_placing_obstacle (strand_producer *p, const char *topic) {
+void strand_placing_obstacle (strand_producer *p, const char *topic,
+                              char text[STRAND_DELIVERY_TEXT]) {
   strand_failure ignored;
   const strand_cached_topic *t = strand_calls_topic(p->client->calls, topic,
                                                     &ignored);
-  bool missing = t != NULL && strand_topic_watch_is_missing(&p->watch, t);
-  return missing ? "the topic does not exist" : "";
+  strand_producer_cause(p, text);
+  if (t != NULL && strand_topic_watch_is_missing(&p->watch, t))
+    snprintf(text, STRAND_DELIVERY_TEXT, "the topic does not exist");
 }
 
 static void end_deferred (strand_producer *p, strand_deferred_record *r,

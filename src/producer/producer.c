@@ -127,11 +127,24 @@ void strand_producer_set_timer (strand_producer *p) {
   strand_readiness_set(&p->readiness, due_us(p));
 }
 
+/* Without librdkafka's times and counts: lines that are alike stay alike. */
+void strand_producer_cause (strand_producer *p,
+                            char text[STRAND_DELIVERY_TEXT]) {
+  char *times;
+  text[0] = '\0';
+  if (!p->unreachable) return;
+  strand_log_cause_read(&p->client->cause, text, STRAND_DELIVERY_TEXT);
+  times = strstr(text, " (after ");
+  if (times != NULL) *times = '\0';
+}
+
 static void end_overdue (strand_producer *p, int64_t now_us) {
+  char text[STRAND_DELIVERY_TEXT];
   strand_delivery *report;
-  while ((report = strand_deliveries_expire(&p->deliveries, now_us)) != NULL)
-    strand_deliveries_time_out(&p->deliveries, report,
-                               strand_placing_obstacle(p, report->topic));
+  while ((report = strand_deliveries_expire(&p->deliveries, now_us)) != NULL) {
+    strand_placing_obstacle(p, report->topic, text);
+    strand_deliveries_time_out(&p->deliveries, report, text);
+  }
   strand_producer_set_timer(p);
 }
 

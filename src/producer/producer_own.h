@@ -60,6 +60,10 @@ struct strand_producer {
 ** makes of all that is outstanding. */
 void strand_producer_refresh (strand_producer *p);
 void strand_producer_purge (strand_producer *p, double deadline);
+/* Why no broker answers, if that is so: what librdkafka said last of a
+** connection; "" otherwise. */
+void strand_producer_cause (strand_producer *p,
+                            char text[STRAND_DELIVERY_TEXT]);
 /* A flush ends with the last report, whoever collects it. */
 void strand_producer_update_flushing (strand_producer *p);
 /* The first of the records' own times may be another. */
@@ -90,7 +94,8 @@ void strand_placing_explain (strand_producer *p, strand_delivery_end *end,
                              char text[STRAND_DELIVERY_TEXT]);
 /* What is known to keep records of a topic from being acknowledged; "":
 ** nothing. */
-const char *strand_placing_obstacle (strand_producer *p, const char *topic);
+void strand_placing_obstacle (strand_producer *p, const char *topic,
+                              char text[STRAND_DELIVERY_TEXT]);
 /* Something may have been answered, or seen; records that were kept go on, or
 ** end. */
 void strand_placing_turn (strand_producer *p, int64_t now_us);

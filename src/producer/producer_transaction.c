@@ -43,8 +43,14 @@ static int renew (strand_producer *p, strand_transaction_error *error) {
   return 1;
 }
 
-static int tell (const strand_producer *p, strand_transaction_error *error) {
+static int tell (strand_producer *p, strand_transaction_error *error) {
+  const strand_failure *why = &p->transaction.error.failure;
+  char cause[STRAND_DELIVERY_TEXT];
   *error = p->transaction.error;
+  strand_producer_cause(p, cause);
+  if (error->is_retriable && cause[0] != '\0')
+    strand_fail(&error->failure, why->code, "%.300s (%s)", why->message,
+                cause);
   return -1;
 }
 
