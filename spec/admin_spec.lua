@@ -192,34 +192,34 @@ describe("an admin", function()
     assert.same({}, assert(admin:group_offsets(helper.name "group", { topic })))
   end)
 
-  it("says why no broker answers: the last cause that is known", function()
+  it("says of each method why no broker answers: the last cause that is known", function()
     local lost = assert(strand.admin { log = false,
       kafka = { ["bootstrap.servers"] = "127.0.0.1:1" } })
-    for _, ask in ipairs {
-      function() return lost:create_topics({ orders = 3 }, 1) end,
-      function() return lost:delete_topics({ "orders" }, 1) end,
-      function() return lost:group_offsets("group", nil, 1) end,
-      function() return lost:create_partitions({ orders = 3 }, 1) end,
-      function() return lost:describe(nil, 1) end,
-      function() return lost:describe({ topics = { "orders" }, configs = true }, 1) end,
-      function() return lost:alter_config({ topic = "t", set = { x = 1 } }, 1) end,
-      function() return lost:groups(nil, 1) end,
-      function() return lost:groups({ "group" }, 1) end,
-      function() return lost:lag("group", { "orders" }, 1) end,
-      function()
+    for _, call in ipairs {
+      { "create_topics", function() return lost:create_topics({ orders = 3 }, 1) end },
+      { "delete_topics", function() return lost:delete_topics({ "orders" }, 1) end },
+      { "group_offsets", function() return lost:group_offsets("group", nil, 1) end },
+      { "create_partitions", function() return lost:create_partitions({ orders = 3 }, 1) end },
+      { "describe", function() return lost:describe(nil, 1) end },
+      { "describe", function() return lost:describe({ topics = { "orders" }, configs = true }, 1) end },
+      { "alter_config", function() return lost:alter_config({ topic = "t", set = { x = 1 } }, 1) end },
+      { "groups", function() return lost:groups(nil, 1) end },
+      { "groups", function() return lost:groups({ "group" }, 1) end },
+      { "lag", function() return lost:lag("group", { "orders" }, 1) end },
+      { "reset_offsets", function()
         return lost:reset_offsets("group", { topics = { "orders" }, offset = "latest" }, 1)
-      end,
-      function() return lost:delete_group_offsets("group", { "orders" }, 1) end,
-      function() return lost:list_offsets({ topics = { "orders" }, offset = "latest" }, 1) end,
-      function() return lost:read("orders/0/1", 1) end,
-      function()
+      end },
+      { "delete_group_offsets", function() return lost:delete_group_offsets("group", { "orders" }, 1) end },
+      { "list_offsets", function() return lost:list_offsets({ topics = { "orders" }, offset = "latest" }, 1) end },
+      { "read", function() return lost:read("orders/0/1", 1) end },
+      { "delete_records", function()
         return lost:delete_records({ { topic = "orders", partition = 0, offset = 1 } }, 1)
-      end,
+      end },
     } do
-      local ok, message, code = ask()
+      local ok, message, code = call[2]()
       assert.is_nil(ok)
       assert.equal("TIMED_OUT", code)
-      assert.matches("no broker answered in time: 127.0.0.1:1/bootstrap: Connect to .* failed: "
+      assert.matches("^" .. call[1] .. ": no broker answered in time: 127.0.0.1:1/bootstrap: Connect to .* failed: "
         .. "Connection refused", message)
     end
     lost:close()

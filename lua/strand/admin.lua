@@ -63,13 +63,20 @@ local function ask(self, method, ...)
   return served(self, self.core[method](self.core, ...))
 end
 
--- Several questions with one timeout: 'put(method, ...)' asks with what is left of it. -> put, what
-local function question(self, what, timeout)
+-- A question says of itself which it is; the user called 'name'.
+local function renamed(name, result, message, ...)
+  if result == nil and message then message = message:gsub("^[%l_]+: ", name .. ": ", 1) end
+  return result, message, ...
+end
+
+-- Several questions of the method 'name' with one timeout: 'put(method, ...)' asks with what is
+-- left of it. -> put, what
+local function question(self, name, what, timeout)
   local deadline = core.now() + timeout
   return function(method, ...)
     local arguments, count = { ... }, select("#", ...)
     arguments[count + 1] = math.max(0, deadline - core.now())
-    return ask(self, method, unpack(arguments, 1, count + 1))
+    return renamed(name, ask(self, method, unpack(arguments, 1, count + 1)))
   end, what
 end
 
@@ -99,38 +106,40 @@ function methods:alter_config(what, timeout)
 end
 
 function methods:describe(what, timeout)
-  return admin_cluster.describe(question(self, check.describe(what, timeout)))
+  return admin_cluster.describe(question(self, "describe", check.describe(what, timeout)))
 end
 
 function methods:groups(names, timeout)
-  return admin_cluster.groups(question(self, check.groups(names, timeout)))
+  return admin_cluster.groups(question(self, "groups", check.groups(names, timeout)))
 end
 
 function methods:list_offsets(where, timeout)
-  return admin_offsets.list(question(self, check.list_offsets(where, timeout)))
+  return admin_offsets.list(question(self, "list_offsets", check.list_offsets(where, timeout)))
 end
 
 function methods:lag(group, topics, timeout)
   group, topics, timeout = check.lag(group, topics, timeout)
-  return admin_offsets.lag(question(self, topics, timeout), topics, group)
+  return admin_offsets.lag(question(self, "lag", topics, timeout), topics, group)
 end
 
 function methods:reset_offsets(group, where, timeout)
   group, where, timeout = check.reset_offsets(group, where, timeout)
-  return admin_offsets.reset(question(self, where, timeout), where, group)
+  return admin_offsets.reset(question(self, "reset_offsets", where, timeout), where, group)
 end
 
 function methods:delete_group_offsets(group, topics, timeout)
   group, topics, timeout = check.delete_group_offsets(group, topics, timeout)
-  return admin_offsets.delete_of_group(question(self, topics, timeout), topics, group)
+  local put = question(self, "delete_group_offsets", topics, timeout)
+  return admin_offsets.delete_of_group(put, topics, group)
 end
 
 function methods:delete_records(places, timeout)
-  return admin_offsets.delete_records(question(self, check.delete_records(places, timeout)))
+  places, timeout = check.delete_records(places, timeout)
+  return admin_offsets.delete_records(question(self, "delete_records", places, timeout))
 end
 
 function methods:read(what, timeout)
-  return admin_offsets.read(question(self, check.read(what, timeout)))
+  return admin_offsets.read(question(self, "read", check.read(what, timeout)))
 end
 
 function lasting:close()

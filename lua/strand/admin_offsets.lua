@@ -268,6 +268,7 @@ end
 -- -> true | nil, message, code
 local function require_places(put, what, places, may_be_gone)
   local known, message, code = partitions_of(put, topics_in(places))
+  if not known and message:find(what, 1, true) == 1 then return nil, message, code end
   if not known then return nil, ("%s: %s"):format(what, message), code end
   known = by_key(known)
   for _, place in ipairs(places) do
