@@ -579,6 +579,7 @@ function consumer:report() end
 ---@field key? string               its first 256 bytes
 ---@field reason? string
 ---@field code? string
+---@field fatal? boolean            error, of a producer: it is at its end
 
 ---@alias strand.EventType
 ---| "assigned"              # a partition is this consumer's
@@ -608,7 +609,7 @@ function consumer:report() end
 ---| "join_failed"           # brokers answer, and the group cannot be joined for 10 s
 ---| "leader_missing"        # others answer, and no leader of a partition does for 10 s
 ---| "replicas_missing"      # records are not acknowledged for 10 s, and copies are not in sync
----| "renewed"               # a producer's client was replaced, after an error in a transaction
+---| "renewed"               # a producer's client was replaced, after an error that made it useless
 ---| "throttled"             # a broker answers later: a quota
 ---| "policy_failed"         # the retry function failed; once an attempt
 ---| "slow_record"           # it is in its handler for longer than `slow_after`

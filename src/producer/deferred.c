@@ -34,6 +34,8 @@ bool strand_deferred_must (const strand_deferred *d,
                            const strand_topic_watch *watch,
                            const strand_cached_topic *t, int32_t partition) {
   int32_t count = strand_topic_watch_partitions(watch, t);
+  if (d->held) return true;
+  if (partition < 0) return false;
   return count > 0 ? partition >= count : has_one(d, t, partition);
 }
 
@@ -136,6 +138,16 @@ static rd_kafka_resp_err_t outcome_of_known (const strand_deferred_record *r,
                                : RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
+static rd_kafka_resp_err_t outcome_of_held (const strand_deferred *d,
+                                            const strand_deferred_record *r,
+                                            int64_t now_us) {
+  if (is_overdue(r, now_us)) return RD_KAFKA_RESP_ERR__TIMED_OUT;
+  return d->timeout_us > 0 && now_us - r->sent_us >= d->timeout_us
+           ? RD_KAFKA_RESP_ERR__MSG_TIMED_OUT
+           : RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/* Where it goes is, or librdkafka decides it. */
 static bool is_known (const strand_deferred_record *r,
                       const strand_topic_watch *watch) {
   return r->outgoing.partition
@@ -151,13 +163,31 @@ strand_deferred_record *strand_deferred_take (strand_deferred *d,
   strand_deferred_record *r = before != NULL ? before->next : d->first;
   *err = RD_KAFKA_RESP_ERR_NO_ERROR;
   for (; r != NULL; before = r, r = r->next) {
-    bool known = is_known(r, watch);
-    *err = known ? outcome_of_known(r, now_us)
-                 : outcome_of(d, r, calls, now_us);
+    bool known = !d->held && is_known(r, watch);
+    if (d->held) *err = outcome_of_held(d, r, now_us);
+    else if (known) *err = outcome_of_known(r, now_us);
+    else *err = outcome_of(d, r, calls, now_us);
     if (known || *err != RD_KAFKA_RESP_ERR_NO_ERROR) break;
   }
   d->looked_at = NULL;
   return r != NULL ? take_out(d, before) : NULL;
+}
+
+void strand_deferred_put_back (strand_deferred *d, strand_deferred_record *r) {
+  r->next = d->first;
+  d->first = r;
+  if (d->last == NULL) d->last = r;
+  d->count++;
+  d->looked_at = NULL;
+}
+
+void strand_deferred_move (strand_deferred *d, const strand_calls *calls) {
+  for (strand_deferred_record *r = d->first; r != NULL; r = r->next) {
+    strand_cached_topic *t = strand_calls_topics(calls);
+    while (t->index != r->topic->index) t = t->next;
+    r->topic = t;
+    r->outgoing.topic = t->name;
+  }
 }
 
 strand_deferred_record *strand_deferred_pop (strand_deferred *d) {
@@ -169,6 +199,7 @@ void strand_deferred_want (const strand_deferred *d, strand_calls *calls) {
   int32_t at_least = 0;
   for (const strand_deferred_record *r = d->first; r != NULL; r = r->next) {
     int32_t count = r->outgoing.partition + 1;
+    if (count == 0) continue;
     if (r->topic == wanted && count <= at_least) continue; /* it is, already */
     wanted = r->topic;
     at_least = count;
@@ -208,7 +239,7 @@ void strand_deferred_check (const strand_deferred *d,
   const strand_deferred_record *r = d->first;
   int64_t count = 0;
   for (; r != NULL && count < CHECKED_MOST; r = r->next) {
-    assert(!is_known(r, watch)); /* (3) */
+    assert(d->held || !is_known(r, watch)); /* (3) */
     count++;
   }
   assert(r != NULL || count == d->count);          /* (1) */

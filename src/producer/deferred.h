@@ -22,7 +22,10 @@
 **       sending.
 **   (2) There is a last one when there is a first.
 **   (3) Between two turns nothing is looked at, and none is kept whose
-**       partition is known: so none is sent past it.
+**       partition is known, unless all are held: so none is sent past it.
+**
+** While they are held all that is sent is kept, in one order: until the client,
+** which is at its end, is replaced (fatal.h). Only their times end them then.
 **
 ** What is known of a topic is what topic_watch.h has told: that changes only
 ** in this thread, between two turns. Counted anew by each record, two for one
@@ -62,6 +65,7 @@ typedef struct strand_deferred {
     *looked_at; /* in this turn, and stays, with all before
                                         it; NULL: none */
   int64_t count;
+  bool held; /* all of them, whatever is known: there is no client for them */
   int64_t patience_us;
   int64_t timeout_us; /* message.timeout.ms; 0: none */
 } strand_deferred;
@@ -88,6 +92,10 @@ strand_deferred_record *strand_deferred_take (strand_deferred *d,
                                               strand_calls *calls,
                                               int64_t now_us,
                                               rd_kafka_resp_err_t *err);
+/* It cannot be sent now after all, and was the first that went on. */
+void strand_deferred_put_back (strand_deferred *d, strand_deferred_record *r);
+/* These calls take the place of those before, and have the same topics. */
+void strand_deferred_move (strand_deferred *d, const strand_calls *calls);
 /* The oldest. NULL: there is none. */
 strand_deferred_record *strand_deferred_pop (strand_deferred *d);
 /* All of them go on being asked for. */

@@ -37,6 +37,10 @@ void strand_flushing_update (strand_flushing *f, strand_calls *calls,
   if (on != f->hastens) f->hastens = strand_calls_flush(calls, on);
 }
 
+void strand_flushing_move (strand_flushing *f) {
+  f->hastens = false;
+}
+
 void strand_flushing_check (const strand_flushing *f, int64_t outstanding) {
   bool wanted = f->all || f->hurried > 0;
   assert(!f->hastens || (wanted && outstanding > 0)); /* (1) */

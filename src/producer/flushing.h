@@ -41,6 +41,8 @@ bool strand_flushing_is_hurried (const strand_flushing *f);
 /* So many are outstanding: the thread is told, if that changes something. */
 void strand_flushing_update (strand_flushing *f, strand_calls *calls,
                              int64_t outstanding);
+/* The calls are others from now on, which hasten nothing. */
+void strand_flushing_move (strand_flushing *f);
 /* After an update, in debug builds. */
 void strand_flushing_check (const strand_flushing *f, int64_t outstanding);
 

@@ -52,8 +52,19 @@ static rd_kafka_resp_err_t defer (strand_producer *p, strand_cached_topic *t,
                            strand_clock_us(),
                            pending != NULL ? pending->due_us : 0))
     return RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
-  strand_calls_want(p->client->calls, t, record->partition + 1);
+  if (record->partition >= 0)
+    strand_calls_want(p->client->calls, t, record->partition + 1);
   return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/* What librdkafka did not take now, and may take later. */
+static bool is_to_wait (strand_producer *p, const strand_outgoing *record,
+                        rd_kafka_resp_err_t err) {
+  switch (err) {
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION: return record->partition >= 0;
+    case RD_KAFKA_RESP_ERR__FATAL: return strand_recovery_noted(p);
+    default: return false;
+  }
 }
 
 rd_kafka_resp_err_t strand_placing_produce (strand_producer *p,
@@ -61,14 +72,12 @@ rd_kafka_resp_err_t strand_placing_produce (strand_producer *p,
                                             const strand_outgoing *record,
                                             rd_kafka_headers_t *headers,
                                             void *opaque) {
-  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
-  if (record->partition < 0
-      || !strand_deferred_must(&p->deferred, &p->watch, t, record->partition))
-    err = strand_outgoing_produce_to(p->client->handle, t->handle, record,
-                                     headers, opaque);
-  if (err != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || record->partition < 0) {
-    return err;
-  }
+  rd_kafka_resp_err_t err;
+  if (strand_deferred_must(&p->deferred, &p->watch, t, record->partition))
+    return defer(p, t, record, headers, opaque);
+  err = strand_outgoing_produce_to(p->client->handle, t->handle, record,
+                                   headers, opaque);
+  if (!is_to_wait(p, record, err)) return err;
   return defer(p, t, record, headers, opaque);
 }
 
@@ -145,6 +154,10 @@ static void go_on (strand_producer *p, strand_deferred_record *r,
                    int64_t now_us) {
   rd_kafka_resp_err_t err = strand_outgoing_produce_to(
     p->client->handle, r->topic->handle, &r->outgoing, r->headers, r->opaque);
+  if (err == RD_KAFKA_RESP_ERR__FATAL && strand_recovery_noted(p)) {
+    strand_deferred_put_back(&p->deferred, r);
+    return;
+  }
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
     end_deferred(p, r, err, now_us);
     return;
@@ -169,11 +182,15 @@ void strand_placing_turn (strand_producer *p, int64_t now_us) {
   strand_deferred_want(&p->deferred, calls);
 }
 
-void strand_placing_purge (strand_producer *p) {
+void strand_placing_give_up (strand_producer *p, rd_kafka_resp_err_t err) {
   int64_t now_us = strand_clock_us();
   strand_deferred_record *r;
   while ((r = strand_deferred_pop(&p->deferred)) != NULL)
-    end_deferred(p, r, RD_KAFKA_RESP_ERR__PURGE_QUEUE, now_us);
+    end_deferred(p, r, err, now_us);
+}
+
+void strand_placing_purge (strand_producer *p) {
+  strand_placing_give_up(p, RD_KAFKA_RESP_ERR__PURGE_QUEUE);
 }
 
 /*

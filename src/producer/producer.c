@@ -24,8 +24,12 @@ static int64_t unflushed (const strand_producer *p) {
   return p->transactional ? p->bounds.records : outstanding(p);
 }
 
-static int64_t due_us (const strand_producer *p) {
-  return strand_pending_reports_due_us(&p->deliveries.pending);
+/* The next time at which something is to be done; 0: at none. */
+static int64_t step_us (const strand_producer *p) {
+  int64_t record = strand_pending_reports_due_us(&p->deliveries.pending);
+  int64_t fatal = p->fatal.due_us;
+  if (record == 0 || fatal == 0) return record + fatal;
+  return record < fatal ? record : fatal;
 }
 
 /*
@@ -79,9 +83,11 @@ static void take_report (strand_producer *p,
   if (end.err == RD_KAFKA_RESP_ERR_NO_ERROR) {
     p->unreachable = false;
     if (p->transactional) strand_transaction_settled(&p->transaction);
+    if (p->fatal.clients > 0) strand_fatal_took(&p->fatal, strand_clock_us());
   }
   else {
     strand_placing_explain(p, &end, text);
+    strand_recovery_explain(p, &end);
     if (p->transactional) strand_producer_undelivered(p, &end);
   }
   strand_producer_ended(p, &end);
@@ -95,8 +101,9 @@ static void take_event (strand_producer *p, rd_kafka_event_t *event) {
         take_report(p, message);
       break;
     case RD_KAFKA_EVENT_ERROR:
-      if (strand_producer_events_take(&p->events, p->client->handle, event))
+      if (strand_producer_events_take(&p->events, event))
         p->unreachable = true;
+      strand_recovery_noted(p);
       break;
     case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH:
       p->oauth_wanted = true;
@@ -119,12 +126,13 @@ static void check_parts (const strand_producer *p) {
   strand_readiness_check(&p->readiness);
   strand_topic_watch_check(&p->watch, p->client->calls);
   strand_deferred_check(&p->deferred, &p->watch);
+  strand_fatal_check(&p->fatal);
   assert(p->bounds.records
          == outstanding(p) + p->deliveries.counts.overdue); /* (5) */
 }
 
 void strand_producer_set_timer (strand_producer *p) {
-  strand_readiness_set(&p->readiness, due_us(p));
+  strand_readiness_set(&p->readiness, step_us(p));
 }
 
 /* Without librdkafka's times and counts: lines that are alike stay alike. */
@@ -176,10 +184,14 @@ void strand_producer_refresh (strand_producer *p) {
   tell_waiting(p);
 }
 
-/* The same, with another client, maybe: nobody holds what is of the old one. */
-static void serve (strand_producer *p) {
+static void renew (strand_producer *p) {
+  strand_recovery_turn(p);
+  strand_renewal_turn(p);
+}
+
+void strand_producer_serve (strand_producer *p) {
   strand_producer_refresh(p);
-  if (p->client != NULL && p->readiness.fd >= 0) strand_renewal_turn(p);
+  if (p->client != NULL && p->readiness.fd >= 0) renew(p);
 }
 
 /*
@@ -257,7 +269,7 @@ bool strand_producer_is_closed (const strand_producer *p) {
 */
 
 strand_delivery *strand_producer_next_delivery (strand_producer *p) {
-  if (p->deliveries.counts.untaken == 0) serve(p);
+  if (p->deliveries.counts.untaken == 0) strand_producer_serve(p);
   return strand_deliveries_next(&p->deliveries);
 }
 
@@ -267,7 +279,7 @@ void strand_producer_warn (strand_producer *p, const strand_delivery *report) {
 
 bool strand_producer_next_event (strand_producer *p,
                                  strand_producer_event *event) {
-  if (p->events.count == 0) serve(p);
+  if (p->events.count == 0) strand_producer_serve(p);
   return strand_producer_events_pop(&p->events, event);
 }
 
@@ -291,7 +303,7 @@ void strand_producer_keep (strand_producer *p, bool kept, int64_t reports) {
 */
 
 bool strand_producer_poll_oauth (strand_producer *p) {
-  if (!p->oauth_wanted) serve(p);
+  if (!p->oauth_wanted) strand_producer_serve(p);
   return p->oauth_wanted && p->client != NULL;
 }
 
@@ -345,9 +357,9 @@ static bool reach (strand_producer *p, int ms) {
   return true;
 }
 
-/* Until the deadline, or until a record's own time is over. */
+/* Until the deadline, or until something is to be done. */
 static int patience_ms (const strand_producer *p, double deadline) {
-  double due = (double)due_us(p) / 1e6;
+  double due = (double)step_us(p) / 1e6;
   int ms = strand_clock_left_ms(due > 0 && due < deadline ? due : deadline);
   return p->deferred.count > 0 && ms > DEFERRED_MS ? DEFERRED_MS : ms;
 }
@@ -357,13 +369,14 @@ static bool flush (strand_producer *p, double timeout, int answer_ms) {
   double deadline = strand_clock_now() + timeout;
   bool reached = true;
   strand_producer_flush_begin(p);
-  serve(p);
+  strand_producer_serve(p);
   while (outstanding(p) > 0) {
     int ms = strand_clock_left_ms(deadline);
     if (ms == 0) break;
     if (p->unreachable) reached = reach(p, ms < answer_ms ? ms : answer_ms);
     if (!reached) break;
     collect(p, patience_ms(p, deadline));
+    renew(p);
   }
   if (has_waiting(p)) raise_fd(p);
   return reached;
@@ -432,7 +445,7 @@ bool strand_producer_discard (strand_producer *p, double timeout,
 
 void strand_producer_refresh_counts (strand_producer *p,
                                      strand_producer_counts *counts) {
-  serve(p);
+  strand_producer_serve(p);
   counts->records = p->deliveries.counts;
   counts->records.untaken += p->kept_reports;
   counts->events_dropped = p->events.dropped;

@@ -45,20 +45,14 @@ strand_producer_event *strand_producer_events_add (strand_producer_events *e,
 }
 
 bool strand_producer_events_take (strand_producer_events *e,
-                                  rd_kafka_t *client,
                                   rd_kafka_event_t *event) {
-  char text[512];
+  const char *text = rd_kafka_event_error_string(event);
   rd_kafka_resp_err_t err = rd_kafka_event_error(event);
   const char *type = event_type(err);
   bool down = err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
   strand_producer_event *slot;
-  bool fatal;
   if (type == NULL) return false;
-  snprintf(text, sizeof(text), "%s", rd_kafka_event_error_string(event));
-  fatal = err == RD_KAFKA_RESP_ERR__FATAL;
-  if (fatal) err = rd_kafka_fatal_error(client, text, sizeof(text));
   slot = strand_producer_events_add(e, type, "", err);
-  slot->fatal = fatal;
   strand_log_escape(slot->reason, sizeof(slot->reason), text, strlen(text));
   return down;
 }
@@ -74,16 +68,29 @@ void strand_producer_events_tell (strand_producer_events *e, strand_log *log,
                     obstacle->reason, slot->code);
 }
 
+static strand_producer_event *add_failed (strand_producer_events *e,
+                                          const char *type,
+                                          const strand_failure *failure) {
+  strand_producer_event *slot = strand_producer_events_add(
+    e, type, "", RD_KAFKA_RESP_ERR_NO_ERROR);
+  snprintf(slot->code, sizeof(slot->code), "%s", failure->code);
+  snprintf(slot->reason, sizeof(slot->reason), "%.256s", failure->message);
+  return slot;
+}
+
+void strand_producer_events_over (strand_producer_events *e, strand_log *log,
+                                  const strand_failure *failure) {
+  strand_producer_event *slot = add_failed(e, "error", failure);
+  slot->fatal = true;
+  strand_log_printf(log, STRAND_LOG_WARNING, "strand",
+                    "the producer is at its end: %s (%s)", slot->reason,
+                    slot->code);
+}
+
 void strand_producer_events_renewed (strand_producer_events *e,
                                      strand_log *log,
                                      const strand_failure *failure) {
-  strand_producer_event *slot = slot_of(e);
-  slot->type = "renewed";
-  slot->time = strand_clock_wall();
-  slot->fatal = false;
-  slot->topic[0] = '\0';
-  snprintf(slot->code, sizeof(slot->code), "%s", failure->code);
-  snprintf(slot->reason, sizeof(slot->reason), "%.256s", failure->message);
+  strand_producer_event *slot = add_failed(e, "renewed", failure);
   strand_log_printf(log, STRAND_LOG_WARNING, "strand",
                     "the producer's client was replaced: %s (%s)",
                     slot->reason, slot->code);

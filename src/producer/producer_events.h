@@ -21,12 +21,12 @@
 #define STRAND_PRODUCER_EVENTS_MAX 64
 
 typedef struct strand_producer_event {
-  const char *type; /* "unreachable", "auth_failed", "leader_missing",
+  const char *type;   /* "unreachable", "auth_failed", "leader_missing",
                        "replicas_missing", "topic_missing",
                        "partitions_changed", "batch_limit", "renewed",
                        "error" */
-  double time;      /* seconds since 1970 */
-  bool fatal;
+  double time;        /* seconds since 1970 */
+  bool fatal;         /* the producer is at its end */
   int32_t partition;  /* with a topic; -1: of none */
   int32_t partitions; /* that it has now; 0: the event says nothing of it */
   int64_t limit;      /* the same: its max.message.bytes */
@@ -45,7 +45,7 @@ typedef struct strand_producer_events {
 
 /* An error of librdkafka's. True: no broker is there. */
 bool strand_producer_events_take (strand_producer_events *events,
-                                  rd_kafka_t *client, rd_kafka_event_t *event);
+                                  rd_kafka_event_t *event);
 /* Records wait for this; also a line in the log. */
 void strand_producer_events_tell (strand_producer_events *events,
                                   strand_log *log,
@@ -54,6 +54,10 @@ void strand_producer_events_tell (strand_producer_events *events,
 void strand_producer_events_renewed (strand_producer_events *events,
                                      strand_log *log,
                                      const strand_failure *failure);
+/* It is not, and will not be: the producer is at its end; the same. */
+void strand_producer_events_over (strand_producer_events *events,
+                                  strand_log *log,
+                                  const strand_failure *failure);
 /* Of a topic, all but its reason; also a line in the log, by the caller. */
 strand_producer_event *
 strand_producer_events_add (strand_producer_events *events, const char *type,

@@ -3,7 +3,8 @@
 **
 ** sending.c queues records; placing.c knows where they go, and keeps those
 ** that cannot yet; producer.c collects and closes; producer_transaction.c has
-** the transactions; renewal.c replaces the client.
+** the transactions; renewal.c replaces the client, and recovery.c has that done
+** when it is at its end.
 **
 ** Thread: lua.
 */
@@ -17,6 +18,7 @@
 #include "producer/bounds.h"
 #include "producer/deferred.h"
 #include "producer/deliveries.h"
+#include "producer/fatal.h"
 #include "producer/flushing.h"
 #include "producer/producer.h"
 #include "producer/producer_conf.h"
@@ -44,6 +46,7 @@ struct strand_producer {
   strand_readiness readiness;
   strand_topic_watch watch;
   strand_deferred deferred;       /* its records are in the bounds, too */
+  strand_fatal fatal;             /* if it is not transactional */
   strand_transaction transaction; /* if it is transactional */
   strand_producer_renewal renewal;
   bool transactional;
@@ -59,6 +62,8 @@ struct strand_producer {
 /* producer.c: takes what is there; from the queue until 'deadline' what purging
 ** makes of all that is outstanding. */
 void strand_producer_refresh (strand_producer *p);
+/* The same, with another client, maybe: nobody holds what is of the old one. */
+void strand_producer_serve (strand_producer *p);
 void strand_producer_purge (strand_producer *p, double deadline);
 /* Why no broker answers, if that is so: what librdkafka said last of a
 ** connection; "" otherwise. */
@@ -66,7 +71,7 @@ void strand_producer_cause (strand_producer *p,
                             char text[STRAND_DELIVERY_TEXT]);
 /* A flush ends with the last report, whoever collects it. */
 void strand_producer_update_flushing (strand_producer *p);
-/* The first of the records' own times may be another. */
+/* The first of the records' own times, or of other steps, may be another. */
 void strand_producer_set_timer (strand_producer *p);
 /* A record that was sent has ended. */
 void strand_producer_ended (strand_producer *p,
@@ -99,8 +104,10 @@ void strand_placing_obstacle (strand_producer *p, const char *topic,
 /* Something may have been answered, or seen; records that were kept go on, or
 ** end. */
 void strand_placing_turn (strand_producer *p, int64_t now_us);
-/* The client or the transaction ends: what is kept is given up. */
+/* The client or the transaction ends: what is kept is given up; */
 void strand_placing_purge (strand_producer *p);
+/* or the producer is at its end, with this error. */
+void strand_placing_give_up (strand_producer *p, rd_kafka_resp_err_t err);
 
 /* renewal.c: opens p->client, so that it can be replaced. Takes 'conf'. False
 ** and a failure. */
@@ -111,9 +118,9 @@ bool strand_renewal_open (strand_producer *p, rd_kafka_conf_t *conf,
 strand_client *strand_renewal_client (const strand_producer *p,
                                       strand_failure *failure);
 /* It takes the place of the old one, which ends, in the background if that
-** takes longer than 'seconds'. Nothing is queued, what is overdue neither: so
-** no report is lost with it, and no order breaks. What was had of the old one,
-** topics too, is gone then. */
+** takes longer than 'seconds'. The old one has nothing queued, what is overdue
+** neither: so no report is lost with it, and no order breaks. What was had of
+** it, topics too, is gone then. */
 void strand_renewal_take (strand_producer *p, strand_client *client,
                           double seconds);
 
@@ -122,6 +129,19 @@ bool strand_renewal_owns_batch_size (const strand_producer_options *options);
 /* A topic wants a smaller batch.size, and nothing is queued: then another
 ** client is opened with that. */
 void strand_renewal_turn (strand_producer *p);
+
+/* recovery.c: the client is at its end, and another one will follow: until then
+** what is sent is kept. */
+bool strand_recovery_noted (strand_producer *p);
+/* Something is to be done for that, by a turn. */
+bool strand_recovery_is_due (const strand_producer *p);
+/* False and a failure: no other one follows, and nothing can be sent. */
+bool strand_recovery_admits (const strand_producer *p,
+                             strand_failure *failure);
+/* A record that librdkafka gave up by itself: to end->detail and its error. */
+void strand_recovery_explain (strand_producer *p, strand_delivery_end *end);
+/* Then there may be another client. */
+void strand_recovery_turn (strand_producer *p);
 
 /* producer_transaction.c: whether a record may be sent now. */
 bool strand_producer_admit (strand_producer *p, strand_failure *failure);

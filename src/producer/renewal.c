@@ -1,7 +1,7 @@
 /*
 ** renewal.c - a producer gets another client; see producer_own.h
 **
-** One that is spent (transaction.h); or, since librdkafka takes batch.size
+** One that is spent (transaction.h), or at its end (fatal.h); or, since librdkafka takes batch.size
 ** when a client is opened, and never after, one whose batches are too large for
 ** a topic. Only while nothing is queued: two clients know nothing of each
 ** other's order.
@@ -78,8 +78,8 @@ void strand_renewal_take (strand_producer *p, strand_client *client,
   strand_client_end(p->client, strand_clock_now() + seconds);
   p->client = client;
   p->unreachable = p->oauth_wanted = false;
-  strand_unacked_init(&p->unacked, p->limits.linger_ms, p->limits.timeout_ms,
-                      p->limits.all_acks);
+  strand_unacked_move(&p->unacked);
+  strand_flushing_move(&p->flushing);
 }
 
 /*
@@ -105,7 +105,7 @@ void strand_renewal_turn (strand_producer *p) {
   strand_failure failure;
   strand_client *client;
   if (size == 0 || size >= before || !p->watch.owns_batch_size
-      || p->bounds.records > 0)
+      || p->bounds.records > 0 || p->fatal.state != STRAND_FATAL_NONE)
     return;
   set_batch_size(p, size);
   client = strand_renewal_client(p, &failure);

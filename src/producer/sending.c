@@ -81,6 +81,8 @@ bool strand_producer_send (strand_producer *p, const strand_outgoing *record,
                            int64_t id, strand_failure *failure) {
   size_t size = strand_outgoing_size(record);
   assert(p->client != NULL);
+  if (strand_recovery_is_due(p)) strand_producer_serve(p);
+  if (!strand_recovery_admits(p, failure)) return false;
   if (p->transactional && !strand_producer_admit(p, failure)) return false;
   if (!has_room(p, size)) {
     strand_bounds_fail(&p->bounds, record->topic, size, failure);

@@ -227,6 +227,11 @@ bool strand_stall_answered (strand_stall *s, rd_kafka_resp_err_t err,
   return strand_alert_take_due(t, now_us);
 }
 
+void strand_stall_forget (strand_stall *s) {
+  s->asking = false;
+  if (!s->noting) forget_taking(s);
+}
+
 void strand_stall_check (const strand_stall *s) {
   (void)s;
   assert(s->out[0] >= 0 && s->out[1] >= 0);

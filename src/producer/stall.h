@@ -89,6 +89,9 @@ bool strand_stall_answered (strand_stall *s, rd_kafka_resp_err_t err,
                             rd_kafka_topic_partition_list_t *list,
                             int64_t now_us, strand_obstacle *obstacle);
 
+/* No answer will come. */
+void strand_stall_forget (strand_stall *s);
+
 /* After a change, in debug builds. */
 void strand_stall_check (const strand_stall *s);
 

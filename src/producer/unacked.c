@@ -58,6 +58,11 @@ void strand_unacked_turn (strand_unacked *u, strand_calls *calls,
   set_reminder(u, calls);
 }
 
+void strand_unacked_move (strand_unacked *u) {
+  strand_stall_forget(&u->stall);
+  u->reminder_us = 0;
+}
+
 void strand_unacked_check (const strand_unacked *u, int64_t outstanding) {
   assert(u->reminder_us == u->stall.due_us);                /* (1) */
   assert(u->stall.out[0] + u->stall.out[1] == outstanding); /* (2) */

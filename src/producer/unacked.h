@@ -41,6 +41,8 @@ void strand_unacked_reported (strand_unacked *u,
 /* Reports have come, or the thread has woken who calls this. */
 void strand_unacked_turn (strand_unacked *u, strand_calls *calls,
                           strand_producer_events *events, strand_log *log);
+/* The calls are others from now on, which know of nothing. */
+void strand_unacked_move (strand_unacked *u);
 /* Between two turns, in debug builds. */
 void strand_unacked_check (const strand_unacked *u, int64_t outstanding);
 
