@@ -36,7 +36,7 @@ describe("a producer with a transactional_id", function()
     local record = { topic = topic, value = "v" }
     local none = "no transaction is open: begin() comes first"
     assert.has_error(function() producer:send(record) end, "send(): " .. none)
-    assert.has_error(function() producer:send_wait(record) end, "send(): " .. none)
+    assert.has_error(function() producer:send_wait(record) end, "send_wait(): " .. none)
     assert.has_error(function() producer:commit() end, "commit(): " .. none)
     assert.has_error(function() producer:abort() end, "abort(): " .. none)
     assert.is_true(producer:begin(LIMIT))
@@ -353,7 +353,8 @@ describe("a record that is sent in a transaction", function()
       for name, send in pairs(WAYS) do
         local ok, message = pcall(send, producer, topic)
         assert.is_false(ok, name)
-        assert.matches("^spec/transactions_spec.lua:%d+: send%(%): " .. problem, message, nil, nil, name)
+        assert.matches(("^spec/transactions_spec.lua:%%d+: %s%%(%%): "):format(name:match "^%S+")
+          .. problem, message, nil, nil, name)
       end
     end
     refused "no transaction is open: begin%(%) comes first$"

@@ -104,14 +104,14 @@ local function queue(self, record, partition, hash_key, id)
     record.timestamp, partition, hash_key, id, record.timeout)
 end
 
--- -> true | nil, message, code, flags
-local function send(self, record, partition, hash_key)
-  return transactions.sent(queue(self, record, partition, hash_key, false))
+-- For the method of this name. -> true | nil, message, code, flags
+local function send(self, method, record, partition, hash_key)
+  return transactions.sent(method, queue(self, record, partition, hash_key, false))
 end
 
--- -> delivery | nil, message, code, flags
-local function send_expected(self, record, partition, hash_key)
-  return transactions.sent(delivery.open(self, record.topic, function(id)
+-- The same. -> delivery | nil, message, code, flags
+local function send_expected(self, method, record, partition, hash_key)
+  return transactions.sent(method, delivery.open(self, record.topic, function(id)
     return queue(self, record, partition, hash_key, id)
   end))
 end
@@ -124,7 +124,7 @@ function methods:send(given)
   local record = check.send(given, self.partition_key)
   local ok, partition, hash_key = placed(self, record, given)
   if not ok then return nil, partition, hash_key end
-  return send(self, record, partition, hash_key)
+  return send(self, "send", record, partition, hash_key)
 end
 
 -- As 'send' below: C reads it first.
@@ -142,7 +142,7 @@ function methods:send_async(given)
   local record = check.send_async(given, self.partition_key)
   local ok, partition, hash_key = placed(self, record, given)
   if not ok then return nil, partition, hash_key end
-  return send_expected(self, record, partition, hash_key)
+  return send_expected(self, "send_async", record, partition, hash_key)
 end
 
 -- All functions of the user's are called before the first record is sent.
@@ -162,7 +162,7 @@ function methods:send_batch(given)
     local ok, partition, hash_key = place[1], place[2], place[3]
     if not ok then return i - 1, partition, hash_key end
     local message, code, flags
-    ok, message, code, flags = send(self, records[i], partition, hash_key)
+    ok, message, code, flags = send(self, "send_batch", records[i], partition, hash_key)
     if not ok then return i - 1, message, code, flags end
   end
   return #records
@@ -171,7 +171,7 @@ end
 -- As soon as the queue has room for it. -> delivery | nil, message, code, flags
 local function send_patiently(self, deadline, record, partition, hash_key)
   local timeout = record.timeout
-  local sent, message, code, flags = send_expected(self, record, partition, hash_key)
+  local sent, message, code, flags = send_expected(self, "send_wait", record, partition, hash_key)
   while code == "QUEUE_FULL" do
     if core.now() >= deadline then
       return nil, ("%s, and was for %.14g s"):format(message, timeout), code
@@ -179,7 +179,7 @@ local function send_patiently(self, deadline, record, partition, hash_key)
     wait(self, deadline)
     self.dispatcher:serve()
     record.timeout = math.max(0, deadline - core.now())
-    sent, message, code, flags = send_expected(self, record, partition, hash_key)
+    sent, message, code, flags = send_expected(self, "send_wait", record, partition, hash_key)
   end
   return sent, message, code, flags
 end

@@ -1,9 +1,9 @@
 /*
 ** renewal.c - a producer gets another client; see producer_own.h
 **
-** One that is spent (transaction.h), or at its end (fatal.h); or, since librdkafka takes batch.size
-** when a client is opened, and never after, one whose batches are too large for
-** a topic. Only while nothing is queued: two clients know nothing of each
+** One that is spent (transaction.h), or at its end (fatal.h); or, since
+** librdkafka takes batch.size when a client is opened, and never after, one
+** whose batches are too large for a topic. Only while nothing is queued: two clients know nothing of each
 ** other's order.
 */
 #include <stdio.h>
