@@ -66,6 +66,35 @@ describe("a record that is sent", function()
     assert.same({ { "a", "1" }, { "b", "2" } }, found[5].headers)
     assert.is_true(found[1].timestamp >= started - 5 and found[1].timestamp <= os.time() + 5)
   end)
+
+  -- The topic takes no batch that is not a tenth of what is sent: so it was
+  -- compressed on its way, and is in the log as it came.
+  it("is compressed by each codec, and read back as it was", function()
+    local LIMIT, COUNT = 10000, 100
+    local function value_of(i) return ("value %d "):format(i):rep(150) end
+    for _, codec in ipairs { "gzip", "snappy", "lz4", "zstd", "none" } do
+      local topic = helper.topic(1, { ["max.message.bytes"] = LIMIT })
+      local producer = open { kafka = { ["compression.type"] = codec, ["linger.ms"] = 2000,
+        ["batch.size"] = 1000000 } }
+      local records = {}
+      for i = 1, COUNT do
+        records[i] = { topic = topic, key = "k" .. i, value = value_of(i), headers = { h = codec } }
+      end
+      assert(#records[1].value * COUNT > 10 * LIMIT)
+      assert.equal(COUNT, producer:send_batch(records))
+      local report = producer:close()
+      if codec == "none" then -- else the limit has shown nothing
+        assert.same({ 0, COUNT }, { report.delivered, report.failed })
+      else
+        assert.equal(COUNT, report.delivered, codec)
+        local found = read_back(topic, COUNT)
+        for i = 1, COUNT do
+          assert.same({ "k" .. i, value_of(i), { { "h", codec } } },
+            { found[i].key, found[i].value, found[i].headers })
+        end
+      end
+    end
+  end)
 end)
 
 describe("a record that failed", function()
