@@ -2,24 +2,11 @@
 -- them, nothing lost silently, nothing waits longer than it was told.
 local core = require "strand.core"
 local helper = require "spec.support.helper"
+local producers = require "spec.support.producers"
 local strand = require "strand"
 
-local UNREACHABLE = "127.0.0.1:1"
-local quiet = function() end
-
-local function open(options)
-  options = options or {}
-  options.kafka = options.kafka or {}
-  options.kafka["bootstrap.servers"] = options.kafka["bootstrap.servers"] or helper.bootstrap()
-  return assert(strand.producer(options))
-end
-
-local function unreachable(options)
-  options = options or {}
-  options.kafka = { ["bootstrap.servers"] = UNREACHABLE }
-  options.log = quiet
-  return open(options)
-end
+local UNREACHABLE, quiet = producers.UNREACHABLE, producers.quiet
+local open, unreachable = producers.open, producers.unreachable
 
 local function readable(fd)
   return core.wait({ fd }, 0) == 1

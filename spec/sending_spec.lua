@@ -5,24 +5,10 @@ local check = require "strand.options.producer"
 local core = require "strand.core"
 local helper = require "spec.support.helper"
 local fixture = require "spec.support.fixture"
-local strand = require "strand"
+local producers = require "spec.support.producers"
 
-local UNREACHABLE = "127.0.0.1:1"
-local quiet = function() end
-
-local function open(options)
-  options = options or {}
-  options.kafka = options.kafka or {}
-  options.kafka["bootstrap.servers"] = options.kafka["bootstrap.servers"] or helper.bootstrap()
-  return assert(strand.producer(options))
-end
-
-local function unreachable(options)
-  options = options or {}
-  options.kafka = { ["bootstrap.servers"] = UNREACHABLE }
-  if options.log == nil then options.log = quiet end
-  return open(options)
-end
+local quiet = producers.quiet
+local open, unreachable = producers.open, producers.unreachable
 
 -- The words of an error, without its place.
 local function words(f, ...)

@@ -97,9 +97,9 @@ function transactions.add_to(class_methods)
   for name, run in pairs(methods) do class_methods[name] = run end
 end
 
--- What core:send gave to this method; without a transaction it was not to be called.
-function transactions.sent(method, id, message, code, flags)
-  if code == "NO_TRANSACTION" then schema.raise(("%s(): %s"):format(method, message)) end
+-- What core:send gave to the method of this name; without a transaction it was not to be called.
+function transactions.sent(name, id, message, code, flags)
+  if code == "NO_TRANSACTION" then schema.raise(("%s(): %s"):format(name, message)) end
   return id, message, code, flags
 end
 
