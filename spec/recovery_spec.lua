@@ -105,6 +105,25 @@ describe("a producer whose client is at its end", function()
     assert.equal(sent - failed, last) -- 'first' is 0: nothing was repeated
   end)
 
+  it("is at its end where the next one would end the same way, and says so", function()
+    open()
+    producer:close()
+    assert(helper.mock():fail("InitProducerId", "CLUSTER_AUTHORIZATION_FAILED", 1))
+    events, reports = {}, {}
+    producer = assert(strand.producer { kafka = { ["bootstrap.servers"] = helper.bootstrap() },
+      log = function() end, on_event = function(event) events[#events + 1] = event end,
+      on_delivery = function(report) reports[#reports + 1] = report end })
+    assert(producer:send { topic = topic, value = "v" })
+    assert(producer:flush(LIMIT))
+    assert.same({ "CLUSTER_AUTHORIZATION_FAILED", true }, { reports[1].code, reports[1].certain })
+    assert.same({ "CLUSTER_AUTHORIZATION_FAILED true" }, told "error")
+    assert.same({}, told "renewed")
+    local ok, message, code = producer:send { topic = topic, value = "v" }
+    assert.same({ nil, "CLUSTER_AUTHORIZATION_FAILED" }, { ok, code })
+    assert.matches("the producer is at its end: ", message, 1, true)
+    assert.equal(1, producer:close().failed)
+  end)
+
   it("is flushed, and is closed, in the middle of that", function()
     for _, ending in ipairs { "flush", "close" } do
       open()

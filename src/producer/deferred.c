@@ -182,9 +182,12 @@ void strand_deferred_put_back (strand_deferred *d, strand_deferred_record *r) {
 }
 
 void strand_deferred_move (strand_deferred *d, const strand_calls *calls) {
+  const strand_cached_topic *old = NULL;
+  strand_cached_topic *t = NULL;
   for (strand_deferred_record *r = d->first; r != NULL; r = r->next) {
-    strand_cached_topic *t = strand_calls_topics(calls);
-    while (t->index != r->topic->index) t = t->next;
+    if (r->topic != old) t = strand_calls_topics(calls);
+    old = r->topic;
+    while (t->index != old->index) t = t->next;
     r->topic = t;
     r->outgoing.topic = t->name;
   }

@@ -3,8 +3,8 @@
 **
 ** One that is spent (transaction.h), or at its end (fatal.h); or, since
 ** librdkafka takes batch.size when a client is opened, and never after, one
-** whose batches are too large for a topic. Only while nothing is queued: two clients know nothing of each
-** other's order.
+** whose batches are too large for a topic. Only while nothing is queued: two
+** clients know nothing of each other's order.
 */
 #include <stdio.h>
 #include <string.h>
