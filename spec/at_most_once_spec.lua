@@ -44,6 +44,8 @@ describe("at most once", function()
         end
       end, batch = { size = 50, by = "partition" } },
         records(500, { [3] = "fail", [250] = "fail" })),
+      scene("sought", { workers = 2, commit_interval = 3600 },
+        records(10, { [0] = "gate never", "gate g" })),
       scene("drain", { workers = 2, commit_interval = 3600 }, records(2500)))
   end)
   teardown(fixture.close)
@@ -106,6 +108,20 @@ describe("at most once", function()
     assert.same({ 0, "1 started and did not end in time" }, { event.offset, event.reason })
     fixture.release(this.folder, "never")
     assert.equal(10, fixture.committed(this.group, this.topic)[0].offset)
+  end)
+
+  it("loses what runs below a seek, and says so; what runs above comes again", function()
+    local this = scenes.sought
+    helper.eventually(20, function() return fixture.count(this.folder, "enter") == 2 end,
+      this.consumer)
+    assert(this.consumer:seek { topic = this.topic, partition = 0, offset = 1 })
+    helper.eventually(20, function() return this.events.records_lost end, this.consumer)
+    local event = this.events.records_lost[1]
+    assert.same({ 0, "1 started and did not end in time" }, { event.offset, event.reason })
+    for _, gate in ipairs { "never", "g" } do fixture.release(this.folder, gate) end
+    left(this, 11)
+    local report = assert(this.consumer:close { timeout = 20 })
+    assert.same({ 9, 1, 1 }, { report.done, report.lost, #this.events.records_lost })
   end)
 
   it("takes each failure as final", function()

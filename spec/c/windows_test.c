@@ -252,6 +252,31 @@ static void what_started_is_told_though_less_can_go_back (void **state) {
   strand_engine_free(e);
 }
 
+/* 0 ended, 1, 2 and 4 run, 3 was given back, 5 has not started. */
+static void a_seek_loses_what_runs_below_it (void **state) {
+  strand_engine *e = open_once(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0);
+  strand_losses l;
+  (void)state;
+  poll_all(e, p, "abcdef");
+  commits(e, 6);
+  for (int i = 0; i < 5; i++) out[i] = take_at(e, i);
+  done(e, &out[0]);
+  back(e, &out[3]);
+  strand_engine_seek_losses(e, p, 4, &l);
+  assert_int_equal(l.first, 1);
+  assert_int_equal(l.cut_off, 2); /* 4 comes again */
+  assert_int_equal(l.unstarted, 0);
+  strand_engine_seek_losses(e, p, 1, &l);
+  assert_int_equal(l.first, -1);
+  strand_engine_seek_losses(e, p, 100, &l);
+  assert_int_equal(l.cut_off, 3);
+  revoke(e, p);
+  for (int i = 0; i < 5; i++)
+    if (i != 0 && i != 3) done(e, &out[i]);
+  strand_engine_free(e);
+}
+
 /*
 ** Ends
 */
@@ -488,6 +513,7 @@ int main (void) {
     cmocka_unit_test(a_commit_back_is_made_again_for_what_comes_back),
     cmocka_unit_test(a_window_that_may_be_taken_is_taken_back),
     cmocka_unit_test(what_started_is_told_though_less_can_go_back),
+    cmocka_unit_test(a_seek_loses_what_runs_below_it),
     cmocka_unit_test(retry_and_park_are_failures_that_are_final),
     cmocka_unit_test(a_letter_holds_no_key_and_its_lease_goes_on),
     cmocka_unit_test(a_letter_that_cannot_be_sent_is_lost),

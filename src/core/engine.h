@@ -263,6 +263,11 @@ bool strand_engine_awaits_commit (const strand_engine *e);
 /* At most once: what is lost if the epoch of 'p' ends now. */
 void strand_engine_losses (const strand_engine *e, const strand_partition *p,
                            strand_losses *out);
+/* The same if the next one begins at 'to', since somebody wants that: what has
+** started below it. What is above comes again; what is passed over was to be. */
+void strand_engine_seek_losses (const strand_engine *e,
+                                const strand_partition *p, int64_t to,
+                                strand_losses *out);
 /* Not all that is done in 'p' can be told: see STRAND_NOTICE_UNWRITABLE. */
 bool strand_partition_unwritable (const strand_partition *p);
 

@@ -259,6 +259,21 @@ void strand_engine_losses (const strand_engine *e, const strand_partition *p,
   }
 }
 
+void strand_engine_seek_losses (const strand_engine *e,
+                                const strand_partition *p, int64_t to,
+                                strand_losses *out) {
+  *out = (strand_losses){ .first = -1 };
+  if (e->config.delivery != STRAND_AT_MOST_ONCE || p->offsets == NULL) return;
+  for (strand_link *l = p->records.next; l != &p->records; l = l->next) {
+    const strand_record *r = strand_list_entry(l, strand_record, link);
+    if (r->offset >= p->windows.asked || r->offset >= to) break;
+    if (strand_offsets_kind(p->offsets, r->offset) != KIND_FLIGHT) continue;
+    if (out->first < 0) out->first = r->offset;
+    if (r->flags & STRAND_RECORD_SENDING) out->sending++;
+    else out->cut_off++;
+  }
+}
+
 #ifndef NDEBUG
 
 void strand_windows_check (const strand_partition *p) {

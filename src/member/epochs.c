@@ -94,25 +94,31 @@ static void add_part (char *text, size_t size, size_t count,
   snprintf(text + at, size - at, "%s%zu %s", at > 0 ? ", " : "", count, what);
 }
 
-void strand_epoch_lose (const strand_epochs *e,
-                        const strand_assigned *assigned) {
+static void tell_losses (const strand_epochs *e,
+                         const strand_assigned *assigned,
+                         const strand_losses *lost) {
   strand_event event;
-  strand_losses lost;
   char reason[240] = ""; /* all of it fits */
-  strand_engine_losses(e->owner->engine, assigned->partition, &lost);
-  if (lost.first < 0) return;
+  if (lost->first < 0) return;
   strand_tally_lose(&e->owner->consumer->tally,
-                    lost.cut_off + lost.sending + lost.unstarted);
+                    lost->cut_off + lost->sending + lost->unstarted);
   event = strand_owner_event(e->owner, "records_lost", assigned);
-  event.offset = lost.first;
-  add_part(reason, sizeof(reason), lost.cut_off,
+  event.offset = lost->first;
+  add_part(reason, sizeof(reason), lost->cut_off,
            "started and did not end in time");
-  add_part(reason, sizeof(reason), lost.sending,
+  add_part(reason, sizeof(reason), lost->sending,
            "produced what was not acknowledged in time");
-  add_part(reason, sizeof(reason), lost.unstarted,
+  add_part(reason, sizeof(reason), lost->unstarted,
            "not started: the commit that covers them was not taken back");
   strand_event_set_reason(&event, reason, strlen(reason));
   strand_owner_emit(e->owner, &event);
+}
+
+void strand_epoch_lose (const strand_epochs *e,
+                        const strand_assigned *assigned) {
+  strand_losses lost;
+  strand_engine_losses(e->owner->engine, assigned->partition, &lost);
+  tell_losses(e, assigned, &lost);
 }
 
 void strand_epoch_end (const strand_epochs *e, strand_assigned *assigned) {
@@ -175,9 +181,8 @@ static strand_assigned *renew (const strand_epochs *e,
 
 /* Nothing of the old epoch is committed any more; the new base is, at the
 ** next commit. */
-strand_assigned *strand_epoch_restart (const strand_epochs *e,
-                                       strand_assigned *assigned,
-                                       int64_t offset) {
+static strand_assigned *restart (const strand_epochs *e,
+                                 strand_assigned *assigned, int64_t offset) {
   assigned = renew(e, assigned);
   if (assigned == NULL) return NULL;
   if (strand_engine_restored(e->owner->engine, assigned->partition, -1, NULL)
@@ -193,11 +198,32 @@ strand_assigned *strand_epoch_restart (const strand_epochs *e,
   return NULL;
 }
 
+/* What has ended counts, and what no handler has begun is known. */
+static void stop (const strand_epochs *e, strand_assigned *assigned) {
+  atomic_store(&assigned->stop, true);
+  strand_handover_recall(e->handover);
+  strand_handover_harvest(e->handover, strand_clock_us());
+  strand_handover_cut(e->handover);
+}
+
+strand_assigned *strand_epoch_seek (const strand_epochs *e,
+                                    strand_assigned *assigned,
+                                    int64_t offset) {
+  strand_losses lost;
+  stop(e, assigned);
+  strand_engine_seek_losses(e->owner->engine, assigned->partition, offset,
+                            &lost);
+  tell_losses(e, assigned, &lost);
+  return restart(e, assigned, offset);
+}
+
 void strand_epoch_reset (const strand_epochs *e, int64_t now_us) {
   strand_assigned *assigned;
   int64_t to;
   while ((assigned = strand_position_take_reset(e->positions, &to)) != NULL) {
-    assigned = strand_epoch_restart(e, assigned, to);
+    stop(e, assigned);
+    strand_epoch_lose(e, assigned);
+    assigned = restart(e, assigned, to);
     if (assigned == NULL) continue;
     strand_position_was_reset(e->positions, assigned, to, now_us);
   }

@@ -48,12 +48,13 @@ void strand_epoch_lose (const strand_epochs *e,
                         const strand_assigned *assigned);
 /* Shards of leases that are out become orphans. */
 void strand_epoch_end (const strand_epochs *e, strand_assigned *assigned);
-/* A new epoch of the same partition begins, at 'offset'. NULL: memory ran
-** out, and the consumer ends. */
-strand_assigned *strand_epoch_restart (const strand_epochs *e,
-                                       strand_assigned *assigned,
-                                       int64_t offset);
-/* The same of all whose log was made anew, or cut. */
+/* A new epoch of the same partition begins, at 'offset', where somebody wants
+** it. At most once, what has started below is lost. NULL: memory ran out, and
+** the consumer ends. */
+strand_assigned *strand_epoch_seek (const strand_epochs *e,
+                                    strand_assigned *assigned, int64_t offset);
+/* The same of all whose log was made anew, or cut: at most once all is lost
+** that a commit covers. */
 void strand_epoch_reset (const strand_epochs *e, int64_t now_us);
 /* Goes on with what other members have given up. */
 void strand_epoch_take_over (const strand_epochs *e);

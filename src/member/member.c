@@ -106,8 +106,8 @@ static void take_seek (strand_member *m, strand_assigned *assigned,
   bool again;
   if (!strand_seek_answer(&m->seeks, assigned, call, now_us)) return;
   again = strand_position_is_again(assigned);
-  assigned = strand_epoch_restart(&m->epochs, assigned,
-                                  call->list->elems[0].offset);
+  assigned = strand_epoch_seek(&m->epochs, assigned,
+                               call->list->elems[0].offset);
   strand_seek_arrived(&m->seeks, assigned, call, again, now_us);
 }
 
