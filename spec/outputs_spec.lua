@@ -89,6 +89,9 @@ describe("what a handler produces", function()
       { { key = "a" }, { key = "b", value = "fail" }, { key = "c", value = "skip" } })
     scenes.refused = scene({ exhausted = "park" }, { { key = "a", value = "place 9" },
       { key = "a", value = "copy" } })
+    scenes.known = scene({ workers = 1, retry = { attempts = 2, delay = 0.01, jitter = 0 },
+      exhausted = "skip" }, { { key = "a", value = "copy" }, { key = "b", value = "gate known" },
+      { key = "b", value = "copy;place 9" }, { key = "b", value = "place 0" } })
     scenes.letter = scene({ dead_letter = { topic = helper.topic(1) } },
       { { key = "a", value = "copy;place 9;copy" } })
     local options
@@ -114,6 +117,12 @@ describe("what a handler produces", function()
     assert.equal("", by_value["0"].key)
     assert.equal("", by_value["0"].value)
   end)
+
+  -- The last of these events, once there are so many.
+  local function told(this, type, n, fields)
+    helper.eventually(10, function() return count(this.events, type, fields) >= n end, all())
+    return select(2, count(this.events, type, fields))
+  end
 
   it("goes where its partition_key says, as producer:send places it", function()
     local this = scenes.hashed
@@ -147,8 +156,7 @@ describe("what a handler produces", function()
   end)
 
   it("is checked by the rules of producer:send, and against what is known", function()
-    helper.eventually(10, function() return committed(scenes.misuse) >= 1 end, all())
-    local _, event = count(scenes.misuse.events, "record_failed")
+    local event = told(scenes.misuse, "record_failed", 1)
     local place = "^[^\n]*"
     local lines = {}
     for line in event.reason:gmatch "[^\n]+" do lines[#lines + 1] = line end
@@ -164,8 +172,18 @@ describe("what a handler produces", function()
 
   it("raises when a record produces more than may be staged", function()
     assert.equal("1/1/1", values(outputs(scenes.much, 1)))
-    local _, event = count(scenes.much.events, "record_failed")
+    local event = told(scenes.much, "record_failed", 1)
     assert.matches("the record has produced more than 'max_staged_bytes' %(5000%)", event.reason)
+  end)
+
+  it("raises for a partition that its topic is known not to have", function()
+    local this = scenes.known
+    book:wait(10, this.out, 1, all())
+    fixture.release(this.folder, "known")
+    assert.equal("0/1/1 placed", values(outputs(this, 2)))
+    local event = told(this, "record_failed", 2, { offset = 2 })
+    assert.matches("it has 1 partitions, and none is 9", event.reason)
+    assert.equal(2, this.consumer:stats().outputs_sent)
   end)
 
   it("belongs, in a batch, to its record", function()
@@ -269,9 +287,8 @@ describe("an output that is not acknowledged", function()
     local n, event = count(mixed.events, "error", { code = "MSG_SIZE_TOO_LARGE" })
     assert.equal(1, n)
     assert.matches("each is sent again alone", event.reason)
-    local stats = mixed.consumer:stats()
-    assert.equal(20, stats.outputs_acknowledged)
-    assert.equal(20, stats.done)
+    helper.eventually(10, function() return mixed.consumer:stats().done == 20 end, all())
+    assert.equal(20, mixed.consumer:stats().outputs_acknowledged)
   end)
 
   it("goes on when it is acknowledged: there is no dead end", function()

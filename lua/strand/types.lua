@@ -599,7 +599,7 @@ function consumer:report() end
 ---| "metadata_writable"     # a commit has told all of it again
 ---| "topic_missing"
 ---| "partitions_changed"    # of a producer: a topic has `partitions` now
----| "batch_limit"           # of a producer: batches of `limit` bytes at most fit, and batch.size is above it
+---| "batch_limit"           # batches above `limit` (a producer's alone) do not fit; reason: the batch.size to set
 ---| "topic_unassigned"      # it exists, and nobody in the group has it: it is subscribed to again
 ---| "truncated"             # records before the position are gone
 ---| "records_deleted"       # records that are not done are gone from the log: only this process has them

@@ -28,6 +28,7 @@ typedef struct fixture {
   strand_watchdog watchdog;
   strand_handover handover;
   strand_outbox outbox;
+  strand_output_topics output_topics;
   strand_outputs outputs;
   strand_assigned assigned;
   strand_worker_slot *worker_slot;
@@ -100,7 +101,9 @@ static strand_slot *open_fixture (fixture *s, strand_batch_by by) {
   strand_waker_init(&s->waker);
   strand_watchdog_init(&s->watchdog, &s->owner, &s->snapshot);
   s->consumer.staging.limit = 1u << 20;
-  strand_outputs_init(&s->outputs, &s->owner, &s->outbox, &s->snapshot);
+  s->output_topics = (strand_output_topics){ &s->owner, &s->outbox };
+  strand_outputs_init(&s->outputs, &s->owner, &s->outbox, &s->output_topics,
+                      &s->snapshot);
   strand_handover_init(&s->handover, &s->owner, &s->assignment, &s->snapshot,
                        &s->watchdog, &s->outputs, &s->waker);
   strand_handover_limit(&s->handover, 1);

@@ -51,6 +51,7 @@ typedef struct fixture {
   strand_assignment assignment;
   strand_snapshot snapshot;
   strand_outbox outbox;
+  strand_output_topics output_topics;
   strand_outputs outputs;
   strand_assigned assigned;
   int64_t now_us;
@@ -123,7 +124,9 @@ static void open_fixture (fixture *s) {
   strand_outbox_init(&s->outbox, &s->owner, &s->waker);
   s->outbox.client = (rd_kafka_t *)s; /* nobody looks into it */
   s->outbox.queue = (rd_kafka_queue_t *)s;
-  strand_outputs_init(&s->outputs, &s->owner, &s->outbox, &s->snapshot);
+  s->output_topics = (strand_output_topics){ &s->owner, &s->outbox };
+  strand_outputs_init(&s->outputs, &s->owner, &s->outbox, &s->output_topics,
+                      &s->snapshot);
   open_engine(s);
 }
 
@@ -335,6 +338,80 @@ static void what_goes_alone_goes_again_to_a_new_client (void **state) {
   close_fixture(&s);
 }
 
+static void refuse_batch (fixture *s, int from, int to) {
+  for (int i = from; i < to; i++) {
+    report(s, i, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  }
+  serve(s);
+}
+
+/* What strand_outbox_renew does. */
+static void take_new_client (fixture *s) {
+  assert_true(strand_outbox_is_drained(&s->outbox));
+  s->outbox.draining = false;
+  serve(s);
+}
+
+static void when_none_was_to_blame_batches_get_smaller (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  s.outbox.conf = rd_kafka_conf_new();
+  s.outbox.batch_size = 1000000;
+  for (int i = 0; i < 2; i++) handle(&s, i, 1);
+  refuse_batch(&s, 0, 2);
+  handle(&s, 2, 1);
+  taken_is(2, "0");
+  report(&s, 2, RD_KAFKA_RESP_ERR_NO_ERROR);
+  serve(&s);
+  taken_is(3, "1");
+  report(&s, 3, RD_KAFKA_RESP_ERR_NO_ERROR);
+  assert_int_equal(s.outbox.batch_size, 1000000);
+  serve(&s);
+  assert_int_equal(taken.count, 4);
+  assert_int_equal(s.outbox.batch_size, 500000);
+  take_new_client(&s);
+  taken_is(4, "2");
+  handle(&s, 3, 1);
+  refuse_batch(&s, 4, 6);
+  taken_is(6, "2");
+  report(&s, 6, RD_KAFKA_RESP_ERR_NO_ERROR);
+  serve(&s);
+  taken_is(7, "3");
+  report(&s, 7, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  serve(&s); /* it was this one */
+  assert_int_equal(s.parked, 1);
+  handle(&s, 4, 1);
+  taken_is(8, "4");
+  assert_int_equal(s.outbox.batch_size, 500000);
+  rd_kafka_conf_destroy(s.outbox.conf);
+  close_fixture(&s);
+}
+
+/* Nothing is sent until all that is out is heard of. */
+static void a_limit_that_is_learnt_drains_the_client (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  s.outbox.conf = rd_kafka_conf_new();
+  s.outbox.batch_size = 1000000;
+  handle(&s, 0, 1);
+  strand_outbox_fit(&s.outbox, "out", 1000000);
+  handle(&s, 1, 1);
+  taken_is(0, "01");
+  strand_outbox_fit(&s.outbox, "out", 1000);
+  handle(&s, 2, 1);
+  assert_int_equal(taken.count, 2);
+  report(&s, 0, RD_KAFKA_RESP_ERR_NO_ERROR);
+  assert_false(strand_outbox_is_drained(&s.outbox));
+  report(&s, 1, RD_KAFKA_RESP_ERR_NO_ERROR);
+  take_new_client(&s);
+  taken_is(2, "2");
+  assert_int_equal(s.outbox.batch_size, 1000);
+  rd_kafka_conf_destroy(s.outbox.conf);
+  close_fixture(&s);
+}
+
 static void of_a_refused_record_nothing_more_is_sent (void **state) {
   fixture s;
   (void)state;
@@ -491,6 +568,8 @@ int main (void) {
     cmocka_unit_test(of_a_batch_that_was_refused_each_goes_alone),
     cmocka_unit_test(what_goes_alone_may_fail_and_go_again),
     cmocka_unit_test(what_goes_alone_goes_again_to_a_new_client),
+    cmocka_unit_test(when_none_was_to_blame_batches_get_smaller),
+    cmocka_unit_test(a_limit_that_is_learnt_drains_the_client),
     cmocka_unit_test(of_a_refused_record_nothing_more_is_sent),
     cmocka_unit_test(what_is_out_of_a_refused_record_is_waited_for),
     cmocka_unit_test(of_what_is_revoked_nothing_more_is_sent),

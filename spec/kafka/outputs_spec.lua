@@ -60,10 +60,11 @@ describe("an output on a real broker", function()
     local topic = helper.topic(1)
     local out = helper.topic(1, { ["max.message.bytes"] = "20000" })
     local list = records(60, 7, "copy;large 400")
-    list[10].value, list[30].value = "to " .. helper.name "missing", "large 40000"
+    for i = 1, 9 do list[i].value = "" end -- nothing is known of topics yet
+    list[10].value, list[11].value = "to " .. helper.name "missing", "large 40000"
     fixture.produce(topic, list)
     local options = options_of(topic, out,
-      { producer = { kafka = { ["linger.ms"] = 50 } } })
+      { producer = { kafka = { ["linger.ms"] = 50 } }, workers = 1 })
     local book, reader = open_book { out }
     local consumer, events = member.start(options)
     helper.eventually(60, function()
@@ -74,11 +75,81 @@ describe("an output on a real broker", function()
       if event.type == "parked" then reasons[event.offset] = event.reason end
     end
     assert.matches("nknown topic", reasons[9])
-    assert.matches("too large", reasons[29])
+    assert.matches("too large", reasons[10])
     assert.equal(9, committed(options, topic))
-    book:wait(20, out, 116, consumer, reader)
+    book:wait(20, out, 98, consumer, reader)
     assert.equal(2, consumer:stats().outputs_failed)
     assert.equal(0, consumer:stats().staged_bytes)
+  end)
+
+  it("raises for what is known of its topic, until that has changed", function()
+    local topic, missing = helper.topic(1), helper.name "missing"
+    local out = helper.topic(1, { ["max.message.bytes"] = "20000" })
+    local options = options_of(topic, out, { retry = { attempts = 1000, delay = 0.1, jitter = 0 },
+      exhausted = "skip",
+      producer = { kafka = { ["topic.metadata.propagation.max.ms"] = 100 } } })
+    local book, reader = open_book { out }
+    local consumer, events = member.start(options)
+    local function failed(reason)
+      for _, event in ipairs(events) do
+        if event.type == "record_failed" and event.reason:find(reason, 1, true) then
+          return event
+        end
+      end
+    end
+    local function told(type)
+      for _, event in ipairs(events) do
+        if event.type == type then return event end
+      end
+    end
+    fixture.produce(topic, { { key = "a", value = "copy" } })
+    helper.eventually(30, function() return told "batch_limit" end, consumer, reader)
+    assert.equal(out, told "batch_limit".topic)
+    assert.matches("more than 20000 bytes", told "batch_limit".reason)
+    local sent = 1
+    helper.eventually(30, function()
+      sent = sent + 1 -- each is one more that ends, until it is known
+      fixture.produce(topic, { { key = "b" .. sent, value = "to " .. missing } })
+      helper.eventually(5, fixture.pause(0.3), consumer, reader)
+      return failed "it does not exist"
+    end)
+    fixture.produce(topic, { { key = "c", value = "place 2" }, { key = "d", value = "large 40000" } })
+    helper.eventually(30, function()
+      return failed "it has 1 partitions, and none is 2"
+        and failed "larger than the topic's 'max.message.bytes' (20000)"
+    end, consumer, reader)
+    local admin = assert(require "strand".admin { kafka = {
+      ["bootstrap.servers"] = helper.bootstrap() } })
+    assert(admin:create_topics { [missing] = 1 })
+    assert(admin:create_partitions { [out] = 3 })
+    assert(admin:alter_config { topic = out, set = { ["max.message.bytes"] = "100000" } })
+    admin:close()
+    helper.eventually(60, function() return committed(options, topic) == sent + 2 end, consumer,
+      reader)
+    book:wait(20, out, 3, consumer, reader)
+    assert.equal(0, consumer:stats().staged_bytes)
+  end)
+
+  it("goes on in smaller batches when its topic takes none so large", function()
+    local topic = helper.topic(1)
+    local out = helper.topic(1, { ["max.message.bytes"] = "20000" })
+    fixture.produce(topic, records(3000, 50, "gate go;large 400;copy"))
+    local options, folder = options_of(topic, out, { producer = { kafka = { ["linger.ms"] = 100 } } })
+    local book, reader = open_book { out }
+    local consumer, events = member.start(options)
+    fixture.release(folder, "go")
+    book:wait(60, out, 6000, consumer, reader)
+    helper.eventually(30, function() return committed(options, topic) == 3000 end, consumer, reader)
+    local count = { batch_limit = 0, error = 0 }
+    for _, event in ipairs(events) do
+      if count[event.type] then count[event.type] = count[event.type] + 1 end
+    end
+    assert.equal(1, count.batch_limit)
+    assert.is_true(count.error <= 1) -- what was on its way before the limit was known
+    local stats = consumer:stats()
+    assert.same({ 6000, 6000, 0 }, { stats.outputs_sent, stats.outputs_acknowledged,
+      stats.outputs_failed })
+    assert.equal(6000, #book:list(out)) -- none twice
   end)
 
   it("is neither lost nor repeated by rebalances, which wait for it", function()

@@ -264,7 +264,8 @@ bool strand_engine_awaits_commit (const strand_engine *e);
 void strand_engine_losses (const strand_engine *e, const strand_partition *p,
                            strand_losses *out);
 /* The same if the next one begins at 'to', since somebody wants that: what has
-** started below it. What is above comes again; what is passed over was to be. */
+** started below it. What is above comes again; what is passed over was to
+** be. */
 void strand_engine_seek_losses (const strand_engine *e,
                                 const strand_partition *p, int64_t to,
                                 strand_losses *out);

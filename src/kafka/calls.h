@@ -18,8 +18,9 @@
 **   (1) There is a list of what is stalled only with an answer to take.
 **   (2) Something is wanted of the thread only when there is one.
 **
-** Thread: lua asks and the thread of the calls answers: one mutex, under which
-** nothing is allocated, no thread started and librdkafka not called.
+** Thread: lua or owner, always the same one, asks, and the thread of the calls
+** answers: one mutex, under which nothing is allocated, no thread started and
+** librdkafka not called.
 */
 #ifndef STRAND_CALLS_H
 #define STRAND_CALLS_H

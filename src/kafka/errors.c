@@ -91,6 +91,11 @@ bool strand_error_is_final (rd_kafka_resp_err_t err) {
   }
 }
 
+bool strand_error_is_no_topic (rd_kafka_resp_err_t err) {
+  return strand_error_kind_of(err) == STRAND_ERROR_MISSING
+         || err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION;
+}
+
 const char *strand_code_of (rd_kafka_resp_err_t err, char *buf, size_t size) {
   const char *name = rd_kafka_err2name(err);
   size_t at = 0;

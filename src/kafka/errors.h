@@ -45,6 +45,9 @@ bool strand_error_is_later (rd_kafka_resp_err_t err);
 
 /* However often the record is sent, the answer stays the same. */
 bool strand_error_is_final (rd_kafka_resp_err_t err);
+/* The answer to a question for a topic that is not there; a name that none may
+** have counts as one. */
+bool strand_error_is_no_topic (rd_kafka_resp_err_t err);
 
 /* librdkafka's name of an error without its underscore: "TIMED_OUT". Returns
 ** 'buf'. */

@@ -251,9 +251,14 @@ static rd_kafka_resp_err_t make (strand_helper *h, strand_call *call) {
   }
 }
 
+static void drop (strand_call *call) {
+  strand_calls_free(call->calls);
+  rd_kafka_destroy(call->arg);
+}
+
 /* What is left before the last of them is not made when it is hurried. */
 static void carry_out (strand_helper *h, strand_call *call) {
-  if (call->kind == STRAND_CALL_DROP) rd_kafka_destroy(call->arg);
+  if (call->kind == STRAND_CALL_DROP) drop(call);
   else if (call->kind == STRAND_CALL_DESTROY) {
     /* The owner has closed it, or tried to: a second close waits for ever. */
     rd_kafka_destroy_flags(h->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);

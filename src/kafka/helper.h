@@ -17,6 +17,7 @@
 
 #include "base/err.h"
 #include "base/waker.h"
+#include "kafka/calls.h"
 #include "kafka/subscription.h"
 
 typedef enum strand_call_kind {
@@ -37,7 +38,8 @@ typedef enum strand_call_kind {
                              from answering comes back; see leaders.h */
   STRAND_CALL_STALLED,    /* arg: another client, a producer; the partitions
                              that take nothing come back in 'list' */
-  STRAND_CALL_DROP,       /* arg: another client, which is destroyed */
+  STRAND_CALL_DROP,       /* arg: another client, which is destroyed, after
+                             'calls', which are stopped */
   STRAND_CALL_DESTROY     /* the last: the client is gone after it */
 } strand_call_kind;
 
@@ -52,6 +54,7 @@ typedef struct strand_call {
   rd_kafka_topic_partition_list_t *list;  /* owned */
   const struct rd_kafka_metadata *topics; /* owned; or NULL */
   strand_owners *owners;                  /* owned; or NULL */
+  strand_calls *calls;                    /* of DROP: or NULL */
   int64_t low;
   int64_t high;
   rd_kafka_resp_err_t err;

@@ -12,7 +12,8 @@
 **   (2) No count is below 0; 0 is one that is not known.
 **
 ** Thread: any. librdkafka calls from send and from its own threads; counts are
-** atomic, and the rest does not change. Places are added by lua alone.
+** atomic, and the rest does not change. Places are added by one thread: of a
+** producer by lua, of an outbox by the owner.
 */
 #ifndef STRAND_PLACEMENT_H
 #define STRAND_PLACEMENT_H

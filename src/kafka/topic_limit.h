@@ -11,6 +11,13 @@
 
 #include <librdkafka/rdkafka.h>
 
+/* What a batch takes at least, and a record and a header of it, beyond their
+** bytes. So one that is not compressed is larger than a limit when the sum
+** is. */
+#define STRAND_BATCH_BYTES 61
+#define STRAND_RECORD_BYTES 7
+#define STRAND_HEADER_BYTES 2
+
 /* The topic's max.message.bytes. 0 where nobody says: it may not be read, the
 ** mock cluster knows none, no broker answers in 5 s. Below 0: 'hurried' was set
 ** meanwhile, and it is to be asked again. */

@@ -192,7 +192,7 @@ static rd_kafka_resp_err_t produce (strand_dead_letters *l, dead_letter *a,
                    : RD_KAFKA_PARTITION_UA
   };
   return strand_outbox_send(
-    l->outbox, &record,
+    l->outbox, NULL, &record,
     strand_dead_letter_headers(c, l->outbox->group, r, a->cut, now_us),
     a->alone, a, now_us);
 }

@@ -12,6 +12,7 @@
 **   seeks     (seek.c)       those whose turn it is
 **   group     (group.c)      rebalances, errors, tokens
 **   harvest   (handover.c)   outcomes back into the engine
+**   topics    (output_topics.c) what is known of those of outputs
 **   reports   (reports.c)    what was acknowledged, and what was not
 **   letters   (dead_letters.c) dead letters out
 **   outputs   (outputs.c)    what handlers produced out
@@ -49,6 +50,7 @@
 #include "member/notices.h"
 #include "member/outage.h"
 #include "member/outbox.h"
+#include "member/output_topics.h"
 #include "member/outputs.h"
 #include "member/owner.h"
 #include "member/parked.h"
@@ -104,6 +106,7 @@ typedef struct strand_member {
   strand_reader reader;
   strand_outbox outbox;
   strand_dead_letters dead_letters;
+  strand_output_topics output_topics;
   strand_outputs outputs;
   strand_reports reports;
   strand_watchdog watchdog;

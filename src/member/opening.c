@@ -39,7 +39,9 @@ void strand_member_init (strand_member *m, strand_consumer *c,
   strand_outbox_init(&m->outbox, &m->owner, m->waker);
   strand_dead_letters_init(&m->dead_letters, &m->owner, &m->outbox,
                            &m->snapshot);
-  strand_outputs_init(&m->outputs, &m->owner, &m->outbox, &m->snapshot);
+  m->output_topics = (strand_output_topics){ &m->owner, &m->outbox };
+  strand_outputs_init(&m->outputs, &m->owner, &m->outbox, &m->output_topics,
+                      &m->snapshot);
   m->reports = (strand_reports){ &m->outbox, &m->dead_letters, &m->outputs,
                                  &m->snapshot, m->waker };
   strand_watchdog_init(&m->watchdog, &m->owner, &m->snapshot);

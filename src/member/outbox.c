@@ -166,12 +166,24 @@ static void set_defaults (const strand_dead_letters_config *c,
   }
 }
 
+static const char *get (const rd_kafka_conf_t *conf, const char *name,
+                        char *text, size_t size) {
+  text[0] = '\0';
+  rd_kafka_conf_get(conf, name, text, &size);
+  return text;
+}
+
 static void note_limits (strand_outbox *o, const rd_kafka_conf_t *conf) {
-  char text[32] = "";
-  size_t size = sizeof(text);
-  rd_kafka_conf_get(conf, "message.max.bytes", text, &size);
-  o->owner->consumer->staging.max_message = (size_t)strtoull(text, NULL, 10);
-  o->owner->consumer->staging.partitioner = o->placement.which;
+  strand_staging *s = &o->owner->consumer->staging;
+  char text[32];
+  s->max_message = (size_t)strtoull(
+    get(conf, "message.max.bytes", text, sizeof(text)), NULL, 10);
+  s->compressed = strcmp(get(conf, "compression.codec", text, sizeof(text)),
+                         "none")
+                  != 0;
+  s->partitioner = o->placement.which;
+  o->batch_size = strtoll(get(conf, "batch.size", text, sizeof(text)), NULL,
+                          10);
 }
 
 static rd_kafka_conf_t *make_conf (strand_outbox *o, strand_opaque *opaque,
@@ -202,6 +214,9 @@ static bool open_client (strand_outbox *o, strand_failure *failure) {
   if (client == NULL) return false;
   o->queue = rd_kafka_queue_get_main(client);
   rd_kafka_queue_io_event_enable(o->queue, o->waker->fd, &one, sizeof(one));
+  if (o->config->produces) { /* without memory nothing is known */
+    o->calls = strand_calls_new(client, o->waker->fd, &o->placement);
+  }
   strand_lock_take(&o->lock);
   o->client = client;
   strand_lock_release(&o->lock);
@@ -219,6 +234,14 @@ static rd_kafka_t *let_go (strand_outbox *o) {
   o->client = NULL;
   strand_lock_release(&o->lock);
   return client;
+}
+
+/* They end before their client. */
+static strand_calls *take_calls (strand_outbox *o) {
+  strand_calls *calls = o->calls;
+  o->calls = NULL;
+  if (calls != NULL) strand_calls_stop(calls);
+  return calls;
 }
 
 static char *group_of (rd_kafka_t *client) {
@@ -259,7 +282,9 @@ bool strand_outbox_open (strand_outbox *o, strand_opaque *opaque,
 
 void strand_outbox_free (strand_outbox *o) {
   rd_kafka_t *client = let_go(o);
+  strand_calls_free(take_calls(o));
   if (client != NULL) rd_kafka_destroy(client);
+  strand_placement_free(&o->placement);
   if (o->conf != NULL) rd_kafka_conf_destroy(o->conf);
   free(o->group);
   strand_lock_free(&o->lock);
@@ -272,6 +297,7 @@ static bool leave_client (strand_outbox *o) {
   call = strand_call_new(STRAND_CALL_DROP, NULL);
   if (call == NULL) return false;
   call->arg = let_go(o);
+  call->calls = take_calls(o);
   o->dropping++;
   strand_helper_leave(o->owner->helper, call);
   return true;
@@ -305,9 +331,27 @@ bool strand_outbox_renew (strand_outbox *o) {
   }
   if (!leave_client(o)) return false;
   o->out = 0;
-  o->one_alone = o->full = false;
+  o->one_alone = o->full = o->draining = false;
   o->broken = !open_client(o, &failure);
   return true;
+}
+
+/* librdkafka takes any size of 1 byte or more. */
+void strand_outbox_fit (strand_outbox *o, const char *topic, int64_t bytes) {
+  int64_t before = o->batch_size;
+  char reason[200], size[32];
+  if (bytes >= before || o->client == NULL) return;
+  snprintf(size, sizeof(size), "%lld", (long long)bytes);
+  rd_kafka_conf_set(o->conf, "batch.size", size, NULL, 0);
+  o->batch_size = bytes;
+  o->draining = true;
+  snprintf(
+    reason, sizeof(reason),
+    "batches of outputs of more than %s bytes are refused: 'batch.size' "
+    "was %lld, and is that from now on; set it in 'producer.kafka'",
+    size, (long long)before);
+  strand_owner_tell(o->owner, "batch_limit", "MSG_SIZE_TOO_LARGE", reason,
+                    topic, -1);
 }
 
 /*
@@ -342,7 +386,8 @@ void strand_outbox_token_fail (strand_outbox *o, const char *message) {
 
 bool strand_outbox_has_room (const strand_outbox *o, bool alone,
                              const void *opaque) {
-  if (o->client == NULL || o->full || o->one_alone) return false;
+  if (o->client == NULL || o->full || o->one_alone || o->draining)
+    return false;
   if (o->claim != NULL && o->claim != opaque) return false;
   return !alone || o->out == 0;
 }
@@ -355,13 +400,15 @@ void strand_outbox_waive (strand_outbox *o, const void *opaque) {
   if (o->claim == opaque) o->claim = NULL;
 }
 
-rd_kafka_resp_err_t strand_outbox_send (strand_outbox *o,
-                                        const strand_outgoing *record,
-                                        rd_kafka_headers_t *headers,
-                                        bool alone, void *opaque,
-                                        int64_t now_us) {
-  rd_kafka_resp_err_t err = strand_outgoing_produce(o->client, record, headers,
-                                                    opaque);
+rd_kafka_resp_err_t
+strand_outbox_send (strand_outbox *o, rd_kafka_topic_t *topic,
+                    const strand_outgoing *record, rd_kafka_headers_t *headers,
+                    bool alone, void *opaque, int64_t now_us) {
+  rd_kafka_resp_err_t err = topic != NULL
+                              ? strand_outgoing_produce_to(
+                                o->client, topic, record, headers, opaque)
+                              : strand_outgoing_produce(o->client, record,
+                                                        headers, opaque);
   o->full = err == RD_KAFKA_RESP_ERR__QUEUE_FULL && o->out > 0;
   if (!o->full) strand_outbox_waive(o, opaque);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -419,6 +466,7 @@ int64_t strand_outbox_due (const strand_outbox *o) {
 void strand_outbox_check (const strand_outbox *o) {
   (void)o;
   assert((o->client == NULL) == (o->queue == NULL)); /* (1) */
+  assert(o->client != NULL || o->calls == NULL);     /* (1) */
   assert(!o->full || o->out > 0);                    /* (2) */
   assert(!o->one_alone || o->out == 1);              /* (3) */
 }

@@ -3,10 +3,12 @@
 ** outputs: its client, what is out, and what keeps that from being taken
 **
 ** A client that librdkafka calls fatally broken is replaced; what was out is
-** not heard of, and is sent again: maybe twice.
+** not heard of, and is sent again: maybe twice. One whose batches are larger
+** than a topic takes is replaced as well, since librdkafka takes batch.size
+** when a client is opened, and never after; nothing is out then.
 **
 ** Invariants:
-**   (1) Where there is a client there is its queue.
+**   (1) Where there is a client there is its queue; calls only with one.
 **   (2) It is full only while something is out: a report empties it.
 **   (3) What is to be out alone is.
 **
@@ -20,6 +22,7 @@
 #include "base/lock.h"
 #include "base/waker.h"
 #include "kafka/alert.h"
+#include "kafka/calls.h"
 #include "kafka/helper.h"
 #include "kafka/log.h"
 #include "kafka/placement.h"
@@ -40,15 +43,18 @@ typedef struct strand_outbox {
                          while it uses it */
   rd_kafka_t *client; /* NULL: left, or none could be made */
   rd_kafka_queue_t *queue;
-  size_t out;        /* records without a report */
-  bool one_alone;    /* what is out is to be out alone */
-  const void *claim; /* who is to be out alone next: an opaque, or NULL */
-  bool full;         /* librdkafka's queue, until the next report */
-  bool broken;       /* the client is to be replaced */
-  bool left;         /* nothing is sent or heard any more */
-  bool asking;       /* the helper asks what is in the way */
-  unsigned dropping; /* clients that the helper is to destroy */
-  int64_t heard_us;  /* the last report, or when there was none to come */
+  strand_calls *calls; /* what is asked of topics of outputs; NULL: nothing */
+  int64_t batch_size;  /* of the client, or of the one that is to come */
+  size_t out;          /* records without a report */
+  bool one_alone;      /* what is out is to be out alone */
+  const void *claim;   /* who is to be out alone next: an opaque, or NULL */
+  bool full;           /* librdkafka's queue, until the next report */
+  bool broken;         /* the client is to be replaced */
+  bool draining;       /* the same, when nothing is out: nothing is sent */
+  bool left;           /* nothing is sent or heard any more */
+  bool asking;         /* the helper asks what is in the way */
+  unsigned dropping;   /* clients that the helper is to destroy */
+  int64_t heard_us;    /* the last report, or when there was none to come */
   rd_kafka_resp_err_t unreachable_err;
   strand_alert unreachable; /* no broker */
   strand_alert missing;     /* no topic */
@@ -82,8 +88,21 @@ bool strand_outbox_has_client (const strand_outbox *o);
 /* One that was left to the helper is destroyed: are all? */
 void strand_outbox_gone (strand_outbox *o);
 bool strand_outbox_is_gone (const strand_outbox *o);
-/* A broken one is replaced, and nothing is out. False: memory ran out. */
+/* A broken one is replaced, or one that is drained; nothing is out after it.
+** False: memory ran out. */
 bool strand_outbox_renew (strand_outbox *o);
+/* The topic (NULL: some) takes no larger batches: if there may be such, the
+** client is drained, to be replaced by one with a smaller batch.size; that is
+** told. */
+void strand_outbox_fit (strand_outbox *o, const char *topic, int64_t bytes);
+static inline int64_t strand_outbox_batch_size (const strand_outbox *o) {
+  return o->batch_size;
+}
+/* Its client is to be replaced, and nothing is out: call
+** strand_outbox_renew. */
+static inline bool strand_outbox_is_drained (const strand_outbox *o) {
+  return o->draining && o->out == 0;
+}
 
 /* Thread: lua. As for the consumer's own clients. */
 rd_kafka_resp_err_t strand_outbox_token (strand_outbox *o, const char *token,
@@ -113,13 +132,13 @@ bool strand_outbox_has_room (const strand_outbox *o, bool alone,
 void strand_outbox_claim (strand_outbox *o, const void *opaque);
 /* It is not sent any more: others may be. */
 void strand_outbox_waive (strand_outbox *o, const void *opaque);
-/* Takes 'headers' (NULL: none). Its report comes with 'opaque', which begins
-** with a strand_sent (staged.h). */
-rd_kafka_resp_err_t strand_outbox_send (strand_outbox *o,
-                                        const strand_outgoing *record,
-                                        rd_kafka_headers_t *headers,
-                                        bool alone, void *opaque,
-                                        int64_t now_us);
+/* Takes 'headers' (NULL: none). 'topic', of this client: placed by the ticket
+** in the opaque (placement.h); NULL: by the record's name. Its report comes
+** with 'opaque', which begins with a strand_sent (staged.h). */
+rd_kafka_resp_err_t
+strand_outbox_send (strand_outbox *o, rd_kafka_topic_t *topic,
+                    const strand_outgoing *record, rd_kafka_headers_t *headers,
+                    bool alone, void *opaque, int64_t now_us);
 /* The next event, which may have reports; NULL: there is none. The caller
 ** destroys it. */
 rd_kafka_event_t *strand_outbox_poll (strand_outbox *o, int64_t now_us);

@@ -11,6 +11,7 @@
 #define AGAIN_MOST_US 10000000
 #define SETTLE_AGAIN_US 100000 /* after memory ran out */
 #define CHECKED_MOST 64        /* of thousands, at each turn */
+#define BATCH_LEAST 16384      /* bytes: it is not made smaller by guess */
 
 /*
 ** Lists
@@ -43,9 +44,12 @@ static void drop (strand_outputs *o, strand_staged *s) {
 }
 
 void strand_outputs_init (strand_outputs *o, const strand_owner *owner,
-                          strand_outbox *outbox, strand_snapshot *snapshot) {
+                          strand_outbox *outbox,
+                          const strand_output_topics *topics,
+                          strand_snapshot *snapshot) {
   *o = (strand_outputs){ .owner = owner,
                          .outbox = outbox,
+                         .topics = topics,
                          .snapshot = snapshot,
                          .wait_us = AGAIN_FIRST_US };
   strand_list_init(&o->queue);
@@ -125,6 +129,10 @@ static void fail_mixed (strand_outputs *o, strand_output *output,
   char code[48], reason[300];
   output->alone = true;
   o->failed = true;
+  if (strand_error_kind_of(err) == STRAND_ERROR_TOO_LARGE) {
+    o->refused_size = strand_outbox_batch_size(o->outbox);
+    strand_output_topics_doubt(o->topics, strand_output_topic(output));
+  }
   strand_alert_begin(&o->mixed, now_us, 0);
   if (!strand_alert_take_due(&o->mixed, now_us)) return;
   snprintf(reason, sizeof(reason),
@@ -149,7 +157,10 @@ static void judge (strand_outputs *o, strand_output *output,
       || err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
     refuse(output, err);
   else if (!strand_error_is_final(err)) fail_later(o, err, now_us);
-  else if (by_itself) refuse(output, err);
+  else if (by_itself) {
+    o->refused_size = 0; /* it was to blame */
+    refuse(output, err);
+  }
   else fail_mixed(o, output, err, now_us);
 }
 
@@ -183,8 +194,9 @@ static rd_kafka_resp_err_t produce (strand_outputs *o, strand_output *output,
     .partition = output->partition < 0 ? RD_KAFKA_PARTITION_UA
                                        : output->partition,
   };
-  return strand_outbox_send(o->outbox, &record, headers_of(output),
-                            output->alone, output, now_us);
+  return strand_outbox_send(
+    o->outbox, strand_output_topics_use(o->topics, record.topic), &record,
+    headers_of(output), output->alone, output, now_us);
 }
 
 static void note_out (strand_outputs *o, strand_output *output) {
@@ -197,6 +209,17 @@ static void note_out (strand_outputs *o, strand_output *output) {
   atomic_fetch_add_explicit(&s->staging->sent, 1, memory_order_relaxed);
 }
 
+/* Of a batch that was too large each record was taken alone, and nobody says
+** what the topic's limit is: else the batches would be smaller by now. */
+static bool shrinks (strand_outputs *o) {
+  int64_t size = o->refused_size;
+  o->refused_size = 0;
+  if (size / 2 < BATCH_LEAST || strand_outbox_batch_size(o->outbox) < size)
+    return false;
+  strand_outbox_fit(o->outbox, NULL, size / 2);
+  return true;
+}
+
 /* False: it has to wait. */
 static bool send_one (strand_outputs *o, strand_output *output,
                       int64_t now_us) {
@@ -206,6 +229,7 @@ static bool send_one (strand_outputs *o, strand_output *output,
     if (output->alone) strand_outbox_claim(o->outbox, output);
     return false;
   }
+  if (o->refused_size > 0 && !output->alone && shrinks(o)) return false;
   err = produce(o, output, now_us);
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) note_out(o, output);
   else if (strand_outbox_is_full(o->outbox)) return false;

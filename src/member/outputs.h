@@ -39,6 +39,7 @@
 #include "kafka/alert.h"
 #include "member/assignment.h"
 #include "member/outbox.h"
+#include "member/output_topics.h"
 #include "member/owner.h"
 #include "member/snapshot.h"
 #include "shared/staged.h"
@@ -47,6 +48,7 @@ typedef struct strand_outputs {
   /* set by init, and only read */
   const strand_owner *owner;
   strand_outbox *outbox;
+  const strand_output_topics *topics;
   strand_snapshot *snapshot;
 
   strand_link queue; /* WAITING and OUT, in the order they were taken */
@@ -57,11 +59,14 @@ typedef struct strand_outputs {
   bool failed; /* some delivery: nothing is handed over until 'out' is 0 */
   int64_t again_us; /* nor before */
   int64_t wait_us;
-  strand_alert mixed; /* innocent records of a batch were refused */
+  strand_alert mixed;   /* innocent records of a batch were refused */
+  int64_t refused_size; /* batch.size then, until the reason is known; or 0 */
 } strand_outputs;
 
 void strand_outputs_init (strand_outputs *o, const strand_owner *owner,
-                          strand_outbox *outbox, strand_snapshot *snapshot);
+                          strand_outbox *outbox,
+                          const strand_output_topics *topics,
+                          strand_snapshot *snapshot);
 void strand_outputs_free (strand_outputs *o);
 
 /* The lease's first record is done, but for what it produced, which is taken.

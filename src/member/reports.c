@@ -39,15 +39,22 @@ static void take_events (const strand_reports *r, int64_t now_us) {
 
 /* What is out of a client that goes will not be heard of. */
 static void renew (const strand_reports *r, int64_t now_us) {
+  bool drained = strand_outbox_is_drained(r->outbox);
   if (!strand_outbox_renew(r->outbox)) return; /* the next turn tries again */
+  if (drained) return;                         /* all of it was */
   strand_dead_letters_again(r->dead_letters, now_us);
   strand_outputs_again(r->outputs, now_us);
+}
+
+static bool is_to_go (const strand_reports *r) {
+  return strand_outbox_is_broken(r->outbox)
+         || strand_outbox_is_drained(r->outbox);
 }
 
 void strand_reports_serve (const strand_reports *r, int64_t now_us) {
   if (!strand_outbox_is_open(r->outbox)) return;
   take_events(r, now_us);
-  if (strand_outbox_is_broken(r->outbox)) renew(r, now_us);
+  if (is_to_go(r)) renew(r, now_us);
   strand_outbox_tick(r->outbox, now_us);
 }
 
@@ -55,7 +62,7 @@ int64_t strand_reports_due (const strand_reports *r, int64_t now_us) {
   int64_t due;
   if (!strand_outbox_is_open(r->outbox)) return INT64_MAX;
   due = strand_outbox_due(r->outbox);
-  if (strand_outbox_is_broken(r->outbox) && now_us + RENEW_AGAIN_US < due) {
+  if (is_to_go(r) && now_us + RENEW_AGAIN_US < due) {
     due = now_us + RENEW_AGAIN_US;
   }
   return due;

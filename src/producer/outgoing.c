@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "kafka/errors.h"
+#include "kafka/topic_limit.h"
 
 size_t strand_outgoing_size (const strand_outgoing *record) {
   return record->key_length + record->value_length;
@@ -56,15 +57,12 @@ rd_kafka_resp_err_t strand_outgoing_produce_to (rd_kafka_t *client,
     RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
 }
 
-#define BATCH_BYTES 61 /* of the head of a batch */
-#define RECORD_BYTES 7 /* of a record without key, value and headers */
-
 int64_t strand_outgoing_bytes (const strand_outgoing *record) {
-  int64_t bytes = BATCH_BYTES + RECORD_BYTES;
+  int64_t bytes = STRAND_BATCH_BYTES + STRAND_RECORD_BYTES;
   bytes += (int64_t)(record->key_length + record->value_length);
   for (size_t i = 0; i < record->header_count; i++) {
     const strand_outgoing_header *h = &record->headers[i];
-    bytes += 2 + (int64_t)(h->name_length + h->value_length);
+    bytes += STRAND_HEADER_BYTES + (int64_t)(h->name_length + h->value_length);
   }
   return bytes;
 }

@@ -72,19 +72,13 @@ static void tell_partitions (strand_told_topic *told,
                     event->reason);
 }
 
-/* A name that no topic may have counts as missing, and stays so. */
-static bool is_missing (rd_kafka_resp_err_t err) {
-  return strand_error_kind_of(err) == STRAND_ERROR_MISSING
-         || err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION;
-}
-
 static void tell_missing (strand_told_topic *told,
                           const strand_cached_topic *t,
                           const strand_topic_facts *answer,
                           strand_producer_events *events, strand_log *log) {
   int64_t now_us = strand_clock_us();
   strand_producer_event *event;
-  if (!is_missing(answer->err)) {
+  if (!strand_error_is_no_topic(answer->err)) {
     if (answer->partitions > 0) told->missing = (strand_alert){ 0 };
     return;
   }

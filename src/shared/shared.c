@@ -13,6 +13,7 @@ static void free_shared (strand_consumer *c) {
   strand_inboxes_free(&c->inboxes);
   strand_routes_free(&c->routes);
   strand_settings_free(&c->settings);
+  strand_known_topics_free(&c->staging.topics);
   free(c);
 }
 

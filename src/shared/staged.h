@@ -27,13 +27,17 @@
 #include "base/list.h"
 #include "core/engine.h"
 #include "kafka/placement.h"
+#include "shared/known_topics.h"
 
 /* What handlers of a consumer may produce, and have. */
 typedef struct strand_staging {
   /* set before the threads start, and only read */
   size_t limit;       /* bytes; 0: they may not */
   size_t max_message; /* message.max.bytes of the producer */
+  bool compressed;    /* batches are: a record may take less than it has */
   strand_partitioner partitioner;
+
+  strand_known_topics topics; /* of outputs */
 
   /* any thread adds to them; they order nothing */
   _Atomic size_t bytes;    /* staged, and not acknowledged */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kafka/placement.h"
+#include "kafka/topic_limit.h"
 #include "kafka/topic_name.h"
 #include "lua/compat.h"
 #include "lua/worker/headers.h"
@@ -20,9 +21,10 @@ typedef struct text {
 
 typedef struct fields {
   text topic, key, value, partition_key;
-  int64_t timestamp_ms; /* 0: now */
-  int32_t partition;    /* -1: none */
-  size_t headers_length;
+  int64_t timestamp_ms;  /* 0: now */
+  int32_t partition;     /* -1: none */
+  size_t headers_length; /* packed */
+  size_t header_count;
 } fields;
 
 /*
@@ -124,8 +126,9 @@ static void read_checked (lua_State *L, int index, fields *f) {
   f->partition = (int32_t)partition;
   lua_pop(L, 2);
   lua_getfield(L, record, "headers");
-  if (lua_istable(L, record + 1))
-    f->headers_length = strand_pack_headers(L, record + 1, NULL);
+  if (!lua_istable(L, record + 1)) return;
+  f->headers_length = strand_pack_headers(L, record + 1, NULL);
+  f->header_count = strand_rawlen(L, record + 1) / 2;
 }
 
 /*
@@ -145,6 +148,57 @@ static void refuse_large (lua_State *L, const fields *f,
              f->topic.bytes, limit);
 }
 
+/* Of a batch with this record alone, not compressed: no fewer. */
+static int64_t batch_bytes (const fields *f) {
+  size_t packed = f->headers_length - 8 * f->header_count;
+  return STRAND_BATCH_BYTES + STRAND_RECORD_BYTES
+         + (int64_t)(f->key.length + f->value.length + packed)
+         + STRAND_HEADER_BYTES * (int64_t)f->header_count;
+}
+
+/*
+** What is known of the topic. Each of these has it asked for again.
+*/
+
+static void refuse_missing (lua_State *L, const fields *f,
+                            strand_staging *staging, strand_known_topic *t) {
+  if (!strand_known_topic_is_missing(t)) return;
+  strand_known_topics_want(&staging->topics, t, 1);
+  luaL_error(L, "topic '%s': it does not exist", f->topic.bytes);
+}
+
+static void refuse_partition (lua_State *L, const fields *f,
+                              strand_staging *staging, strand_known_topic *t) {
+  int count = strand_known_topic_partitions(t);
+  if (count == 0 || f->partition < count) return;
+  strand_known_topics_want(&staging->topics, t, f->partition + 1);
+  luaL_error(L, "topic '%s': it has %d partitions, and none is %d",
+             f->topic.bytes, count, (int)f->partition);
+}
+
+static void refuse_beyond (lua_State *L, const fields *f,
+                           strand_staging *staging, strand_known_topic *t) {
+  int64_t limit = strand_known_topic_limit(t), bytes = batch_bytes(f);
+  char why[120];
+  if (limit == 0 || staging->compressed || bytes <= limit) return;
+  strand_known_topics_doubt(&staging->topics, t);
+  snprintf(why, sizeof(why),
+           "of %lld bytes, is larger than the topic's 'max.message.bytes' "
+           "(%lld)",
+           (long long)bytes, (long long)limit);
+  luaL_error(L, "topic '%s': the record, %s", f->topic.bytes, why);
+}
+
+static void refuse_known (lua_State *L, const fields *f,
+                          strand_staging *staging) {
+  strand_known_topic *t = strand_known_topics_find(
+    &staging->topics, f->topic.bytes, f->topic.length);
+  if (t == NULL) return;
+  refuse_missing(L, f, staging, t);
+  refuse_partition(L, f, staging, t);
+  refuse_beyond(L, f, staging, t);
+}
+
 static void refuse_many (lua_State *L, size_t bytes,
                          const strand_staging *staging) {
   char limit[32];
@@ -158,7 +212,11 @@ static void describe (const fields *f, const strand_staging *staging,
                       strand_output *o) {
   memset(o, 0, sizeof(*o));
   o->sent.is_output = true;
-  if (f->partition < 0 && f->partition_key.bytes != NULL)
+  if (f->partition >= 0) {
+    o->sent.ticket.by = STRAND_PLACED_BY_PARTITION;
+    o->sent.ticket.where = (uint32_t)f->partition;
+  }
+  else if (f->partition_key.bytes != NULL)
     strand_placement_hash(staging->partitioner, f->partition_key.bytes,
                           f->partition_key.length, &o->sent.ticket);
   o->timestamp_ms = f->timestamp_ms;
@@ -198,6 +256,7 @@ void strand_produce (lua_State *L, int index, const char *method,
     read_checked(L, index, &f);
   }
   refuse_large(L, &f, staging);
+  refuse_known(L, &f, staging);
   describe(&f, staging, &lengths);
   refuse_many(L,
               (*to != NULL ? (*to)->bytes : 0) + strand_output_size(&lengths),

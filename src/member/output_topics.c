@@ -1,0 +1,100 @@
+/*
+** output_topics.c - see output_topics.h
+*/
+#include "member/output_topics.h"
+
+#include <string.h>
+
+#include "kafka/errors.h"
+
+static strand_known_topics *known_of (const strand_output_topics *topics) {
+  return &topics->owner->consumer->staging.topics;
+}
+
+/* Its error is that of the record, when that is sent. */
+static strand_cached_topic *open_topic (const strand_output_topics *topics,
+                                        const char *name) {
+  strand_failure ignored;
+  return strand_calls_topic(topics->outbox->calls, name, &ignored);
+}
+
+rd_kafka_topic_t *strand_output_topics_use (const strand_output_topics *topics,
+                                            const char *name) {
+  strand_calls *calls = topics->outbox->calls;
+  const strand_known_topic *known;
+  strand_cached_topic *t;
+  if (calls == NULL) return NULL;
+  known = strand_known_topics_add(known_of(topics), name);
+  if (known == NULL || (t = open_topic(topics, name)) == NULL) return NULL;
+  if (strand_topic_place_count(t->place) == 0
+      || strand_known_topic_is_missing(known))
+    strand_calls_want(calls, t, 1);
+  return t->handle;
+}
+
+static void ask_limit (const strand_output_topics *topics, const char *name) {
+  strand_cached_topic *t = open_topic(topics, name);
+  if (t != NULL) strand_calls_want_limit(topics->outbox->calls, t, true);
+}
+
+void strand_output_topics_doubt (const strand_output_topics *topics,
+                                 const char *name) {
+  if (topics->outbox->calls != NULL) ask_limit(topics, name);
+}
+
+/*
+** What workers would like to know
+*/
+
+static void ask_for (const strand_output_topics *topics,
+                     strand_known_topic *known) {
+  int wanted = strand_known_topic_take_wanted(known);
+  strand_cached_topic *t;
+  if (wanted > 0 && (t = open_topic(topics, known->name)) != NULL)
+    strand_calls_want(topics->outbox->calls, t, wanted);
+  if (strand_known_topic_take_doubted(known)) ask_limit(topics, known->name);
+}
+
+static void ask (const strand_output_topics *topics) {
+  strand_known_topics *known = known_of(topics);
+  if (!strand_known_topics_take_asked(known)) return;
+  for (size_t i = 0; i < STRAND_KNOWN_TOPICS_BUCKETS; i++) {
+    strand_known_topic *t = atomic_load(&known->buckets[i]);
+    for (; t != NULL; t = t->next) ask_for(topics, t);
+  }
+}
+
+/*
+** What was answered
+*/
+
+static void note (const strand_output_topics *topics, strand_cached_topic *t) {
+  int32_t partitions = strand_topic_place_count(t->place);
+  strand_known_topic *known;
+  strand_topic_facts facts;
+  known = strand_known_topics_find(known_of(topics), t->name, strlen(t->name));
+  if (known == NULL) return;
+  strand_calls_look(topics->outbox->calls, t, &facts);
+  strand_known_topic_note(known, partitions, facts.limit);
+  if (facts.answered >= 0
+      && (facts.partitions > 0 || strand_error_is_no_topic(facts.err)))
+    strand_known_topic_note_missing(known, facts.partitions == 0,
+                                    (int64_t)(facts.answered * 1e6));
+  if (partitions > 0) {
+    strand_calls_want_limit(topics->outbox->calls, t, false);
+  }
+  if (facts.limit > 0) strand_outbox_fit(topics->outbox, t->name, facts.limit);
+}
+
+void strand_output_topics_tick (const strand_output_topics *topics) {
+  strand_outbox *o = topics->outbox;
+  bool seen, answered;
+  strand_cached_topic *t;
+  if (o->calls == NULL || o->left) return;
+  seen = strand_placement_changed(&o->placement);
+  answered = strand_calls_take_answered(o->calls);
+  ask(topics);
+  if (!seen && !answered) return;
+  for (t = strand_calls_topics(o->calls); t != NULL; t = t->next)
+    note(topics, t);
+}
