@@ -2,6 +2,7 @@
 ** raw.c - the peer of strand: rd_kafka_consumer_poll, one by one
 **
 **   raw read BROKERS TOPIC RECORDS
+**   raw copy BROKERS TOPIC RECORDS OUT
 **   raw latency BROKERS TOPIC RECORDS FROM
 **   raw idle BROKERS TOPIC SECONDS
 **   raw                              prints the settings alone
@@ -13,6 +14,9 @@
 **             the last, C the process's CPU seconds (user and system, all
 **             threads) from the subscription to the last record. consume.lua
 **             measures the same two.
+**   copy      the same, and each record goes on to the topic OUT, by a producer
+**             with the settings that strand makes for outputs; the last record
+**             is the last acknowledgement. produce.lua measures the same.
 **   latency   "ready" when it is assigned, then what latency.h says of
 **             pace.c's records from number FROM on
 **   idle      "ready" when it is assigned, then "cpu C" of so many seconds,
@@ -25,8 +29,9 @@
 #include "kafka/conf.h"
 #include "latency.h"
 
-#define PATIENCE 60.0 /* seconds without a record */
-#define REST 3.0      /* follow.lua's too */
+#define PATIENCE 60.0   /* seconds without a record */
+#define SERVE_EACH 1000 /* records, when there is no report to wait for */
+#define REST 3.0        /* follow.lua's too */
 #define POLL_MS 100
 #define IDLE_POLL_MS 1000 /* to be idle is then cheap */
 
@@ -112,6 +117,80 @@ static void read_all (rd_kafka_t *client, const char *topic, long records) {
   printf("records %ld\nseconds %.6f\ncpu %.6f\n", records, last - first, cpu);
 }
 
+/*
+** copy
+*/
+
+static long acknowledged;
+
+static void report (rd_kafka_t *client, const rd_kafka_message_t *message,
+                    void *opaque) {
+  (void)client, (void)opaque;
+  if (message->err) die("a record", rd_kafka_err2str(message->err));
+  acknowledged++;
+}
+
+/* The bound in bytes is the outbox's (member/outbox.c). */
+static rd_kafka_t *open_producer (const char *brokers) {
+  strand_failure failure;
+  strand_property props[] = { { "bootstrap.servers", brokers },
+                              { "queue.buffering.max.kbytes", "131072" } };
+  rd_kafka_conf_t *conf = strand_conf_new(RD_KAFKA_PRODUCER, props, 2,
+                                          &failure);
+  rd_kafka_t *client;
+  if (conf == NULL) die("settings", failure.message);
+  rd_kafka_conf_set_dr_msg_cb(conf, report);
+  client = strand_conf_open(RD_KAFKA_PRODUCER, conf, &failure);
+  if (client == NULL) die("open", failure.message);
+  return client;
+}
+
+static void send_on (rd_kafka_t *producer, const char *out,
+                     const rd_kafka_message_t *msg) {
+  rd_kafka_resp_err_t err;
+  while ((err = rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(out),
+                                  RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                                  RD_KAFKA_V_KEY(msg->key, msg->key_len),
+                                  RD_KAFKA_V_VALUE(msg->payload, msg->len),
+                                  RD_KAFKA_V_END))
+         == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+    rd_kafka_poll(producer, 1000);
+  if (err) die("send", rd_kafka_err2str(err));
+}
+
+/* When the first record came. */
+static double copy_each (rd_kafka_t *client, rd_kafka_t *producer,
+                         const char *out, long records) {
+  double first = 0, deadline = strand_clock_now() + PATIENCE;
+  for (long seen = 0; seen < records;) {
+    rd_kafka_message_t *msg = next(client, POLL_MS);
+    if (msg == NULL) {
+      if (strand_clock_now() > deadline) die("copy", "no more records");
+      continue;
+    }
+    if (seen++ == 0) first = strand_clock_now();
+    send_on(producer, out, msg);
+    rd_kafka_message_destroy(msg);
+    if (seen % SERVE_EACH == 0) rd_kafka_poll(producer, 0);
+  }
+  return first;
+}
+
+static void copy_all (rd_kafka_t *client, const char *brokers,
+                      const char *topic, long records, const char *out) {
+  rd_kafka_t *producer = open_producer(brokers);
+  double cpu = strand_clock_of(CLOCK_PROCESS_CPUTIME_ID), first, last;
+  subscribe(client, topic);
+  first = copy_each(client, producer, out, records);
+  rd_kafka_flush(producer, (int)(PATIENCE * 1000));
+  last = strand_clock_now();
+  cpu = strand_clock_of(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+  if (acknowledged != records) die("copy", "not every record was delivered");
+  check_positions(client, records);
+  printf("records %ld\nseconds %.6f\ncpu %.6f\n", records, last - first, cpu);
+  rd_kafka_destroy(producer);
+}
+
 static bool is_assigned (rd_kafka_t *client) {
   rd_kafka_topic_partition_list_t *list;
   bool assigned;
@@ -188,6 +267,9 @@ int main (int argc, char **argv) {
   if (argc < 5) die("usage", "see raw.c");
   client = open_consumer(argv[2]);
   if (strcmp(what, "read") == 0) read_all(client, argv[3], atol(argv[4]));
+  else if (strcmp(what, "copy") == 0 && argc == 6) {
+    copy_all(client, argv[2], argv[3], atol(argv[4]), argv[5]);
+  }
   else if (strcmp(what, "idle") == 0) idle(client, argv[3], atof(argv[4]));
   else if (strcmp(what, "latency") == 0 && argc == 6) {
     follow(client, argv[3], atol(argv[4]), atol(argv[5]));

@@ -131,6 +131,10 @@ local function send_ratio(peer, other, name)
   return function(get) return get("send", peer, name) / get("send", other, name) end
 end
 
+local function outputs_ratio(peer, other)
+  return function(get) return get("outputs", peer, "rate") / get("outputs", other, "rate") end
+end
+
 -- name, what it is, bar, how it is made of a round
 local FIGURES = {
   { "throughput_vs_java", "base cell, records/s over the better of Java's KEY 16 and 100",
@@ -214,6 +218,14 @@ local FIGURES = {
     function(get) return get("send", "strand", "rate") / get("send", "java", "first_per_second") end },
   { "send_cpu_vs_java", "send, 100 B: CPU a record over the Java producer's, warmed", "at most 1",
     send_ratio("strand", "java", "cpu_us") },
+  { "outputs_vs_java", "a record produced for each, records/s over Java's pollAndProduce, warmed",
+    "at least 10", outputs_ratio("strand", "java") },
+  { "outputs_vs_raw", "the same over a raw loop that polls and sends on", "at least 0.4",
+    outputs_ratio("strand", "raw") },
+  { "outputs_hot_key_per_second", "the same, all of one key, records/s", "at least 20,000",
+    value_of("outputs", "hot", "rate") },
+  { "amo_slowdown", "the same, at least once: records/s over at most once's", "at most 1.3",
+    outputs_ratio("strand", "once") },
   { "bytes_per_buffered_record", "beyond key, value and headers; 1 M behind a stuck key",
     "at most 100", function(get)
       return math.max(get("memory", "engine", "behind_running"),
@@ -277,6 +289,11 @@ local SENDS = {
   { "send", "strand_1k", "strand, 1 kB" },
   { "send", "reports_1k", "strand with on_delivery, 1 kB" },
   { "send", "java_1k", "Java, 1 kB, warmed" },
+}
+local OUTPUTS = {
+  { "outputs", "raw", "raw loop that polls and sends on" }, { "outputs", "strand", "strand" },
+  { "outputs", "once", "strand, at most once" }, { "outputs", "hot", "strand, one key" },
+  { "outputs", "java", "Java, pollAndProduce, 100 at once, warmed" },
 }
 local LATENCIES = {
   { "latency_1k", "raw", "1,000/s, raw loop" }, { "latency_1k", "strand", "1,000/s, strand" },
@@ -387,6 +404,8 @@ local function tables(results)
     value_column "cpu_us", base_rate_column, base_cpu_column))
   append(out, { "Sending", "records/s", "CPU us/record" },
     listed(results, SENDS, rate_column, value_column "cpu_us"))
+  append(out, { "A record produced for each", "records/s", "CPU us/record" },
+    listed(results, OUTPUTS, rate_column, value_column "cpu_us"))
   append(out, { "Handlers that sleep 2 ms", "records/s" },
     listed(results, SLEEPS, rate_column))
   append(out, { "16 workers that sleep 2 ms, keys that fail for ever",

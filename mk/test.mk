@@ -127,7 +127,7 @@ build/java/lib/complete: spec/java/pom.xml
 	  -DoutputDirectory=$(CURDIR)/$(@D)
 	@touch $@
 
-build/java/complete: spec/java/Peer.java spec/java/Sender.java build/java/lib/complete
+build/java/complete: spec/java/Peer.java spec/java/Producing.java spec/java/Sender.java build/java/lib/complete
 	@rm -rf $(@D)/classes
 	@echo "  javac $(@D)/classes"
 	@javac -Xlint:all,-processing -d $(@D)/classes -cp '$(@D)/lib/*' $(filter %.java,$^)
