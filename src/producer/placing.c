@@ -121,8 +121,8 @@ void strand_placing_explain (strand_producer *p, strand_delivery_end *end,
       explain_partition(t, end, text);
       break;
     case STRAND_ERROR_UNREACHABLE:
-      strand_placing_obstacle(p, end->topic, text);
-      if (text[0] == '\0') explain_partition(t, end, text);
+      explain_partition(t, end, text);
+      if (text[0] == '\0') strand_placing_obstacle(p, end->topic, text);
       break;
     default: break;
   }
