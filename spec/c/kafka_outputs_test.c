@@ -345,10 +345,11 @@ static void refuse_batch (fixture *s, int from, int to) {
   serve(s);
 }
 
-/* What strand_outbox_renew does. */
+/* What strand_outbox_renew does, and reports.c. */
 static void take_new_client (fixture *s) {
   assert_true(strand_outbox_is_drained(&s->outbox));
   s->outbox.draining = false;
+  strand_outputs_regroup(&s->outputs);
   serve(s);
 }
 
@@ -384,6 +385,27 @@ static void when_none_was_to_blame_batches_get_smaller (void **state) {
   handle(&s, 4, 1);
   taken_is(8, "4");
   assert_int_equal(s.outbox.batch_size, 500000);
+  rd_kafka_conf_destroy(s.outbox.conf);
+  close_fixture(&s);
+}
+
+/* The limit is learnt while the first of them goes alone. */
+static void in_smaller_batches_none_goes_alone (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  s.outbox.conf = rd_kafka_conf_new();
+  s.outbox.batch_size = 1000000;
+  for (int i = 0; i < 4; i++) handle(&s, i, 1);
+  refuse_batch(&s, 0, 4);
+  taken_is(4, "0");
+  strand_outbox_fit(&s.outbox, "out", 1000);
+  report(&s, 4, RD_KAFKA_RESP_ERR_NO_ERROR);
+  serve(&s);
+  assert_int_equal(taken.count, 5);
+  take_new_client(&s);
+  taken_is(5, "123");
+  assert_int_equal(s.outbox.batch_size, 1000);
   rd_kafka_conf_destroy(s.outbox.conf);
   close_fixture(&s);
 }
@@ -569,6 +591,7 @@ int main (void) {
     cmocka_unit_test(what_goes_alone_may_fail_and_go_again),
     cmocka_unit_test(what_goes_alone_goes_again_to_a_new_client),
     cmocka_unit_test(when_none_was_to_blame_batches_get_smaller),
+    cmocka_unit_test(in_smaller_batches_none_goes_alone),
     cmocka_unit_test(a_limit_that_is_learnt_drains_the_client),
     cmocka_unit_test(of_a_refused_record_nothing_more_is_sent),
     cmocka_unit_test(what_is_out_of_a_refused_record_is_waited_for),

@@ -319,6 +319,16 @@ void strand_outputs_again (strand_outputs *o, int64_t now_us) {
   o->again_us = now_us + o->wait_us;
 }
 
+void strand_outputs_regroup (strand_outputs *o) {
+  o->refused_size = 0;
+  for (strand_staged *s = first_of(&o->queue); s != NULL; s = behind(o, s)) {
+    for (strand_output *at = s->first; at != NULL; at = at->next) {
+      strand_outbox_waive(o->outbox, at);
+      at->alone = false;
+    }
+  }
+}
+
 /*
 ** The engine is told
 */

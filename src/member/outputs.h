@@ -80,6 +80,9 @@ void strand_outputs_report (strand_outputs *o, strand_output *output,
                             int64_t now_us);
 /* The client was replaced: no report comes of what is out. */
 void strand_outputs_again (strand_outputs *o, int64_t now_us);
+/* The client was drained, and makes smaller batches: those that were refused
+** among others may go among others again. */
+void strand_outputs_regroup (strand_outputs *o);
 /* Outputs out, the engine told. */
 void strand_outputs_serve (strand_outputs *o, int64_t now_us);
 int64_t strand_outputs_due (const strand_outputs *o, int64_t now_us);

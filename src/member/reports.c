@@ -41,7 +41,10 @@ static void take_events (const strand_reports *r, int64_t now_us) {
 static void renew (const strand_reports *r, int64_t now_us) {
   bool drained = strand_outbox_is_drained(r->outbox);
   if (!strand_outbox_renew(r->outbox)) return; /* the next turn tries again */
-  if (drained) return;                         /* all of it was */
+  if (drained) {                               /* all was heard of */
+    strand_outputs_regroup(r->outputs);
+    return;
+  }
   strand_dead_letters_again(r->dead_letters, now_us);
   strand_outputs_again(r->outputs, now_us);
 }
