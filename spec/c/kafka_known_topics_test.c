@@ -21,7 +21,7 @@ static strand_known_topic *find (const strand_known_topics *topics,
 }
 
 static void nothing_is_known_of_one_too_many (void **state) {
-  strand_known_topics topics = { { NULL } };
+  strand_known_topics topics = { .count = 0 };
   char name[32];
   (void)state;
   for (int i = 0; i < STRAND_KNOWN_TOPICS_MOST; i++) {
@@ -37,7 +37,7 @@ static void nothing_is_known_of_one_too_many (void **state) {
 }
 
 static void a_number_that_is_not_known_takes_none_away (void **state) {
-  strand_known_topics topics = { { NULL } };
+  strand_known_topics topics = { .count = 0 };
   strand_known_topic *t = strand_known_topics_add(&topics, "t");
   (void)state;
   assert_int_equal(strand_known_topic_partitions(t), 0);
@@ -50,7 +50,7 @@ static void a_number_that_is_not_known_takes_none_away (void **state) {
 
 /* A broker that makes topics has none when it is asked first. */
 static void a_topic_is_missing_when_it_has_been_for_a_while (void **state) {
-  strand_known_topics topics = { { NULL } };
+  strand_known_topics topics = { .count = 0 };
   strand_known_topic *t = strand_known_topics_add(&topics, "t");
   int64_t now_us = strand_clock_us();
   (void)state;
@@ -67,7 +67,7 @@ static void a_topic_is_missing_when_it_has_been_for_a_while (void **state) {
 }
 
 static void what_is_asked_is_taken_once (void **state) {
-  strand_known_topics topics = { { NULL } };
+  strand_known_topics topics = { .count = 0 };
   strand_known_topic *t = strand_known_topics_add(&topics, "t");
   (void)state;
   assert_false(strand_known_topics_take_asked(&topics));
