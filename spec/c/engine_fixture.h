@@ -57,6 +57,7 @@ static bool keys_collide;
 #include "core/sending.c"
 #include "core/waiting.c"
 #include "core/commit.c"
+#include "core/transacted.c"
 #include "core/windows.c"
 #include "core/retry.c"
 

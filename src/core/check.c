@@ -17,6 +17,7 @@ typedef struct tally {
   size_t waiting_records;
   size_t waiting_bytes;
   size_t sending;
+  size_t transacted;
   size_t in_flight;
   size_t unstarted; /* by their shards */
   size_t ready;
@@ -48,9 +49,10 @@ static void check_committed (const strand_partition *p) {
     strand_windows_check(p);
     return;
   }
-  assert(p->committed.offset
-         <= strand_offsets_committable(p->offsets)); /* (3) */
-  assert(!clean || p->committed.unwritable
+  assert(p->transacted > 0 /* committed, and not all ended yet */
+         || p->committed.offset
+              <= strand_offsets_committable(p->offsets)); /* (3) */
+  assert(!clean || p->committed.unwritable || strand_exactly_once(p->engine)
          || p->committed.covered
               == strand_offsets_covered(p->offsets)); /* (5) */
 }
@@ -76,6 +78,7 @@ static void check_record (const strand_partition *p, const strand_record *r,
   }
   else if (r->flags & STRAND_RECORD_LEASED) t->in_flight++;
   if (r->flags & STRAND_RECORD_SENDING) check_sending(r, t);
+  if (r->transacted) t->transacted++;
   if (waiting) {
     t->waiting_records++;
     t->waiting_bytes += strand_record_size(strand_record_length(r));
@@ -140,6 +143,7 @@ static void check_partition (const strand_partition *p, tally *all) {
   assert(t.waiting[STRAND_WAITING_PARKED] == p->waiting.parked);
   assert(t.waiting[STRAND_WAITING_DEAD_LETTER] == p->waiting.dead_letters);
   assert(t.sending == p->waiting.sending);
+  assert(t.transacted == p->transacted); /* transacted.c (1) */
   assert(strand_list_empty(&p->runnable)
          == !(runs && t.ready + t.lingering > 0));
   all->ready += t.ready;

@@ -102,6 +102,7 @@ strand_record *strand_engine_room (strand_engine *e, strand_partition *p,
   strand_list_init(&r->link);
   r->shard = NULL;
   r->behind = NULL;
+  r->transacted = false;
   return r;
 }
 

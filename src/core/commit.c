@@ -29,6 +29,7 @@ bool strand_engine_dirty (const strand_engine *e, const strand_partition *p) {
       || strand_offsets_committable(p->offsets) < 0)
     return false;
   if (strand_at_most_once(e)) return strand_windows_dirty(p);
+  if (p->transacted > 0) return true;
   return strand_offsets_version(p->offsets) != p->committed.version;
 }
 
@@ -154,14 +155,32 @@ static strand_err write_covering (strand_partition *p, char *text,
   return err;
 }
 
+/* Nor here: what an earlier transaction has produced would be done again. */
+static strand_err write_transacted (strand_partition *p, char *text,
+                                    strand_commit_item *item, size_t *length) {
+  strand_err err = strand_transacted_write(p, p->engine->metadata.limit, text,
+                                           length, item);
+  p->committed.kept = err == STRAND_EFULL;
+  if (err == STRAND_EFULL) tell_unwritable(p, 0);
+  return err;
+}
+
+static strand_err write_item (strand_partition *p, char *text,
+                              strand_commit_item *item, size_t *length) {
+  switch (p->engine->config.delivery) {
+    case STRAND_AT_MOST_ONCE: return write_covering(p, text, item, length);
+    case STRAND_EXACTLY_ONCE: return write_transacted(p, text, item, length);
+    default: return write_text(p, text, item, length);
+  }
+}
+
 static strand_err add_item (strand_partition *p, strand_commit *commit) {
   strand_commit_item *item = &commit->items[commit->count];
   char *text = malloc(p->engine->metadata.limit + 1), *fitting;
   size_t length;
   strand_err err;
   if (text == NULL) return STRAND_ENOMEM;
-  err = strand_at_most_once(p->engine) ? write_covering(p, text, item, &length)
-                                       : write_text(p, text, item, &length);
+  err = write_item(p, text, item, &length);
   if (err != STRAND_OK) {
     free(text);
     return err; /* the old commit stays in place */
@@ -199,6 +218,7 @@ static void add_items (strand_engine *e, strand_commit *commit,
     if (!strand_engine_dirty(e, p)) continue;
     err = add_item(p, commit);
     if (err == STRAND_ENOMEM) starved = true;
+    if (err != STRAND_OK) strand_transacted_leave_out(p);
     if (err == STRAND_OK && uncertain) return;
   }
   if (starved) e->commits.maybe_dirty = true;
@@ -228,10 +248,20 @@ strand_commit *strand_engine_commit (strand_engine *e, int64_t now_us,
   return commit;
 }
 
-/* Refused for its length: only where it was alone is that known. */
-static bool is_refused (const strand_commit *commit, strand_answer answer) {
-  return answer == STRAND_COMMIT_REFUSED && commit->count == 1
-         && commit->items[0].metadata[0] != '\0';
+/* Refused for its length, which is this; 0: not known. A transaction is refused
+** as a whole, and its longest text is to blame; of a plain commit that is known
+** only where it was alone. */
+static size_t refused_length (const strand_engine *e,
+                              const strand_commit *commit,
+                              strand_answer answer) {
+  size_t longest = 0;
+  if (answer != STRAND_COMMIT_REFUSED) return 0;
+  if (commit->count > 1 && !strand_exactly_once(e)) return 0;
+  for (size_t i = 0; i < commit->count; i++) {
+    size_t length = strlen(commit->items[i].metadata);
+    if (length > longest) longest = length;
+  }
+  return longest;
 }
 
 static void take_committed (strand_partition *p,
@@ -258,8 +288,9 @@ static void take_answer (strand_commit_item *item, strand_answer answer,
     p->committed.uncertain = !alone;
   }
   else if (live && answer == STRAND_COMMIT_REFUSED) { /* a shorter one */
-    p->committed.uncertain = true;
-    tell_unwritable(p, strlen(item->metadata));
+    size_t length = strlen(item->metadata);
+    p->committed.uncertain = !strand_exactly_once(p->engine);
+    if (length > p->engine->metadata.limit) tell_unwritable(p, length);
   }
   free(item->metadata);
   strand_partition_drop(p);
@@ -268,7 +299,8 @@ static void take_answer (strand_commit_item *item, strand_answer answer,
 /* When the next may be planned. */
 static void back_off (strand_engine *e, strand_answer answer, bool alone,
                       int64_t now_us) {
-  if (answer == STRAND_COMMITTED || answer == STRAND_COMMIT_REFUSED) {
+  if (answer == STRAND_COMMITTED || answer == STRAND_COMMIT_REFUSED
+      || answer == STRAND_COMMIT_ABORTED) {
     e->commits.backoff_us = e->commits.not_before_us = 0;
   }
   else if (answer == STRAND_COMMIT_LATER || alone) {
@@ -283,14 +315,16 @@ static void back_off (strand_engine *e, strand_answer answer, bool alone,
 
 void strand_engine_commit_answer (strand_engine *e, strand_commit *commit,
                                   strand_answer answer, int64_t now_us) {
+  size_t refused = refused_length(e, commit, answer);
   bool alone = commit->count == 1;
   assert(e->commits.unanswered);
   e->commits.unanswered = false;
   e->commits.maybe_dirty = true;
-  if (is_refused(commit, answer)) {
-    learn(e, strlen(commit->items[0].metadata), now_us);
+  if (refused > 0) learn(e, refused, now_us);
+  else if (answer == STRAND_COMMIT_REFUSED) {
+    answer = strand_exactly_once(e) ? STRAND_COMMIT_LATER
+                                    : STRAND_COMMIT_UNKNOWN;
   }
-  else if (answer == STRAND_COMMIT_REFUSED) answer = STRAND_COMMIT_UNKNOWN;
   for (size_t i = 0; i < commit->count; i++) {
     take_answer(&commit->items[i], answer, alone);
   }

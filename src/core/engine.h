@@ -51,6 +51,8 @@
 **       done only by strand_engine_output_acked; its offset is in flight.
 **   At most once turns (3) round: an item says that all is done which has
 **   started, or may before the next commit (windows.c).
+**   Exactly once an item says the same of what is in its transaction, and of no
+**   other record that is not done (transacted.c).
 **
 ** Thread: owner. A worker reads strand_partition's fields marked 'lease'.
 */
@@ -208,6 +210,18 @@ strand_err strand_engine_output_refused (strand_engine *e,
                                          strand_record **record,
                                          const char *reason,
                                          size_t reason_length, int64_t now_us);
+
+/*
+** Exactly once
+*/
+
+/* What 'record' produced, or its dead letter, is in the transaction whose
+** commit is planned next: that says it is done. No commit is out. */
+void strand_engine_transact (strand_engine *e, strand_record *record);
+/* It is not, or the transaction was aborted. */
+void strand_engine_untransact (strand_engine *e, strand_record *record);
+/* Asked after the commit was planned: it may have had no room for it. */
+bool strand_record_is_transacted (const strand_record *record);
 
 /*
 ** Dead letters and parked records

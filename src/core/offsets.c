@@ -291,53 +291,82 @@ size_t strand_offsets_bound (const strand_offsets *t) {
 ** Commits
 */
 
-static const strand_cover nothing_more = { -1, false };
+static const strand_cover nothing_more = { .below = -1 };
+
+/* What a commit leaves open, stretch by stretch. */
+typedef struct walk {
+  const strand_runs *runs;
+  strand_cover cover;
+  strand_run_place at;
+  int64_t from; /* of the run there: what is below was passed */
+  size_t next;  /* of cover.offsets */
+} walk;
+
+static walk walk_of (const strand_offsets *t, strand_cover cover) {
+  return (walk){ .runs = &t->runs, .cover = cover, .from = cover.below };
+}
 
 static bool is_covered (const strand_open_run *r, strand_cover cover) {
   return r->last < cover.below || (cover.flight && r->kind == KIND_FLIGHT);
 }
 
-static int64_t first_of (const strand_open_run *r, strand_cover cover) {
-  return r->first > cover.below ? r->first : cover.below;
+/* The next offset that is covered by itself, from 'first' on. */
+static int64_t next_offset (walk *w, int64_t first) {
+  const strand_cover *c = &w->cover;
+  while (w->next < c->count && c->offsets[w->next] < first) w->next++;
+  return w->next < c->count ? c->offsets[w->next] : INT64_MAX;
+}
+
+/* False: there is no more. Stretches that touch come one by one. */
+static bool next_open (walk *w, int64_t *first, int64_t *last) {
+  const strand_open_run *r;
+  for (; (r = strand_runs_at(w->runs, w->at)) != NULL;
+       w->at = strand_runs_after(w->runs, w->at)) {
+    int64_t covered;
+    if (is_covered(r, w->cover)) continue;
+    *first = r->first > w->from ? r->first : w->from;
+    while ((covered = next_offset(w, *first)) == *first && *first <= r->last)
+      ++*first;
+    *last = covered <= r->last ? covered - 1 : r->last;
+    w->from = *last + 1;
+    if (*first <= *last) return true;
+  }
+  return false;
 }
 
 int64_t strand_offsets_committable_as (const strand_offsets *t,
                                        strand_cover cover) {
-  const strand_open_run *r;
-  for (strand_run_place p = { 0, 0 };
-       (r = strand_runs_at(&t->runs, p)) != NULL;
-       p = strand_runs_after(&t->runs, p)) {
-    if (!is_covered(r, cover)) return first_of(r, cover);
-  }
-  return end_of(t);
+  walk w = walk_of(t, cover);
+  int64_t first, last;
+  return next_open(&w, &first, &last) ? first : end_of(t);
 }
 
 static int64_t highest_covered (const strand_offsets *t, strand_cover cover) {
   const strand_open_run *r;
-  if (!cover.flight) return t->highest;
+  int64_t highest = t->highest;
+  if (cover.count > 0 && cover.offsets[cover.count - 1] > highest)
+    highest = cover.offsets[cover.count - 1];
+  if (!cover.flight) return highest;
   for (strand_run_place p = strand_runs_last(&t->runs);
-       (r = strand_runs_at(&t->runs, p)) != NULL && r->last > t->highest;
+       (r = strand_runs_at(&t->runs, p)) != NULL && r->last > highest;
        p = strand_runs_before(&t->runs, p)) {
     if (r->kind == KIND_FLIGHT) return r->last;
   }
-  return t->highest;
+  return highest;
 }
 
 /* What is not covered, up to 'highest': OPEN and FLIGHT alike are open to a
 ** reader, and are joined where they touch. NULL when memory runs out. */
 static strand_run *open_runs (const strand_offsets *t, strand_cover cover,
                               int64_t highest, size_t *count) {
-  size_t most = (size_t)t->runs.block_count * STRAND_RUNS_BLOCK;
+  size_t most = (size_t)t->runs.block_count * STRAND_RUNS_BLOCK + cover.count;
   strand_run *runs = malloc((most > 0 ? most : 1) * sizeof(*runs));
-  const strand_open_run *r;
+  walk w = walk_of(t, cover);
+  int64_t first, last;
   *count = 0;
   if (runs == NULL) return NULL;
-  for (strand_run_place p = { 0, 0 };
-       (r = strand_runs_at(&t->runs, p)) != NULL && r->first <= highest;
-       p = strand_runs_after(&t->runs, p)) {
-    int64_t first = first_of(r, cover);
-    int64_t last = r->last < highest ? r->last : highest;
-    if (is_covered(r, cover) || first > last) continue;
+  while (next_open(&w, &first, &last) && first <= highest) {
+    if (last > highest) last = highest;
     if (*count > 0 && runs[*count - 1].last + 1 == first) {
       runs[*count - 1].last = last;
     }

@@ -110,8 +110,10 @@ strand_err strand_offsets_payload (const strand_offsets *t, size_t limit,
 
 /* A commit may count more as done than what is. */
 typedef struct strand_cover {
-  int64_t below; /* all that is below this */
-  bool flight;   /* all that is in flight */
+  int64_t below;          /* all that is below this */
+  bool flight;            /* all that is in flight */
+  const int64_t *offsets; /* these: rising, each in flight */
+  size_t count;
 } strand_cover;
 
 /* What is committable then, and the payload that belongs to it. */

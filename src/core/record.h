@@ -106,8 +106,9 @@ typedef struct strand_record {
   uint32_t polled_ms;      /* engine time, wraps after 49 days */
   uint16_t attempt;        /* lease: 1 at first; stays at 65,535 */
   uint8_t flags;
-  uint8_t timestamp_type; /* lease */
-  char bytes[];           /* lease: key, value, packed headers; then
+  uint8_t timestamp_type : 2; /* lease */
+  uint8_t transacted : 1;     /* see transacted.c; never while it is leased */
+  char bytes[];               /* lease: key, value, packed headers; then
                                     four bytes of leader epoch, if known */
 } strand_record;
 

@@ -47,6 +47,7 @@ strand_err strand_engine_output_acked (strand_engine *e, strand_record *record,
   assert(record->flags & STRAND_RECORD_SENDING);
   err = strand_offsets_finish(p->offsets, record->offset);
   if (err != STRAND_OK) return err;
+  strand_transacted_ended(p, record);
   free_sent(record, now_us);
   p->done++;
   e->done++;
@@ -169,6 +170,7 @@ strand_err strand_engine_output_refused (strand_engine *e,
   strand_outcome_kind kind = end_of_refused((*record)->shard->partition);
   bool stops = kind == STRAND_OUTCOME_STOP;
   assert((*record)->flags & STRAND_RECORD_SENDING);
+  assert(!(*record)->transacted);
   if (kind == STRAND_OUTCOME_SKIP || (stops && strand_at_most_once(e))) {
     return skip_sent(*record, stops, reason, reason_length, now_us);
   }

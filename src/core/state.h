@@ -6,6 +6,7 @@
 ** engine.c      partitions come, records enter
 ** stats.c       statistics
 ** commit.c      commits
+** transacted.c  exactly once: what a transaction says is done
 ** windows.c     at most once: what a commit has covered may start
 ** dispatch.c    leases go out
 ** outcome.c     what the end of a record means
@@ -185,6 +186,7 @@ struct strand_partition {
   uint64_t dead_lettered;
   strand_committed committed;
   strand_windows windows; /* at most once */
+  size_t transacted;      /* exactly once: transacted.c's */
   int64_t blocked_us;     /* since when; 0: not */
 };
 
@@ -240,6 +242,9 @@ struct strand_engine {
 
 static inline bool strand_at_most_once (const strand_engine *e) {
   return e->config.delivery == STRAND_AT_MOST_ONCE;
+}
+static inline bool strand_exactly_once (const strand_engine *e) {
+  return e->config.delivery == STRAND_EXACTLY_ONCE;
 }
 
 /* budget.c */
@@ -368,6 +373,16 @@ static inline void strand_windows_returned (strand_partition *p) {
 void strand_commit_limit (strand_engine *e, size_t limit);
 /* Once in a while: may it be longer? */
 void strand_commit_try_longer (strand_engine *e, int64_t now_us);
+
+/* transacted.c */
+/* What a commit says, by value, with what is in its transaction. */
+strand_err strand_transacted_write (strand_partition *p, size_t limit,
+                                    char *text, size_t *length,
+                                    strand_commit_item *item);
+/* It has no part in the transaction after all. */
+void strand_transacted_leave_out (strand_partition *p);
+/* The record is done. */
+void strand_transacted_ended (strand_partition *p, strand_record *r);
 
 /* windows.c */
 /* The base is known. */

@@ -24,7 +24,8 @@ typedef enum strand_ordering {
 
 typedef enum strand_guarantee {
   STRAND_AT_LEAST_ONCE,
-  STRAND_AT_MOST_ONCE /* what started is done, however it ends: windows.c */
+  STRAND_AT_MOST_ONCE, /* what started is done, however it ends: windows.c */
+  STRAND_EXACTLY_ONCE  /* with what it produced: transacted.c */
 } strand_guarantee;
 
 /* What became of a record. */
@@ -218,9 +219,11 @@ typedef enum strand_answer {
   STRAND_COMMITTED,      /* the broker took all of it */
   STRAND_COMMIT_LATER,   /* nothing was taken; the same again later */
   STRAND_COMMIT_UNKNOWN, /* some may have been taken: commit one by one */
-  STRAND_COMMIT_REFUSED  /* the metadata is longer than the broker takes: of
+  STRAND_COMMIT_REFUSED, /* the metadata is longer than the broker takes: of
                            one partition, it was not taken, and the next is
-                           shorter; of several, as UNKNOWN */
+                           shorter; of several, as UNKNOWN, but exactly once
+                           none of them was */
+  STRAND_COMMIT_ABORTED  /* exactly once: nothing was taken; the same again */
 } strand_answer;
 
 typedef struct strand_engine_stats {

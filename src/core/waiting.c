@@ -221,6 +221,7 @@ strand_err strand_engine_dead_letter_acked (strand_engine *e,
                                             strand_record *record,
                                             int64_t now_us) {
   strand_partition *p = record->shard->partition;
+  bool transacted = record->transacted;
   strand_err err;
   assert(is_waiting(record, STRAND_WAITING_DEAD_LETTER));
   if (record->in.past->resolved == 0) { /* told once */
@@ -230,6 +231,7 @@ strand_err strand_engine_dead_letter_acked (strand_engine *e,
   }
   err = finish(record, now_us);
   if (err != STRAND_OK) return err;
+  p->transacted -= transacted;
   strand_partition_count_waiting(p, STRAND_WAITING_DEAD_LETTER, -1);
   p->dead_lettered++;
   e->dead_lettered++;
@@ -262,6 +264,7 @@ strand_err strand_engine_dead_letter_refused (strand_engine *e,
   strand_partition *p = record->shard->partition;
   strand_err err;
   assert(is_waiting(record, STRAND_WAITING_DEAD_LETTER));
+  assert(!record->transacted);
   if (strand_at_most_once(e)) {
     return lose(record, reason, reason_length, now_us);
   }

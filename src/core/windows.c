@@ -180,8 +180,8 @@ static bool goes_back (const strand_partition *p) {
 }
 
 static strand_cover cover_of (const strand_partition *p) {
-  return goes_back(p) ? (strand_cover){ -1, true }
-                      : (strand_cover){ p->windows.asked, false };
+  return goes_back(p) ? (strand_cover){ .below = -1, .flight = true }
+                      : (strand_cover){ .below = p->windows.asked };
 }
 
 bool strand_windows_dirty (const strand_partition *p) {
@@ -201,14 +201,16 @@ static strand_err write_higher (const strand_partition *p, size_t limit,
   if (low >= high) return err;
   while (high - low > 1) {
     int64_t middle = low + (high - low) / 2;
-    err = strand_offsets_payload_as(p->offsets, (strand_cover){ middle, true },
-                                    limit, text, length, offset);
+    err = strand_offsets_payload_as(
+      p->offsets, (strand_cover){ .below = middle, .flight = true }, limit,
+      text, length, offset);
     if (err == STRAND_ENOMEM) return err;
     if (err == STRAND_OK) high = middle;
     else low = middle;
   }
-  return strand_offsets_payload_as(p->offsets, (strand_cover){ high, true },
-                                   limit, text, length, offset);
+  return strand_offsets_payload_as(
+    p->offsets, (strand_cover){ .below = high, .flight = true }, limit, text,
+    length, offset);
 }
 
 strand_err strand_windows_write (strand_partition *p, size_t limit, char *text,
