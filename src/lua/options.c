@@ -255,6 +255,23 @@ static strand_ordering ordering_of (lua_State *L, int flat) {
   return STRAND_BY_KEY;
 }
 
+static strand_guarantee delivery_of (lua_State *L, int flat) {
+  if (is_field(L, flat, "delivery", "at_most_once"))
+    return STRAND_AT_MOST_ONCE;
+  if (is_field(L, flat, "delivery", "exactly_once"))
+    return STRAND_EXACTLY_ONCE;
+  return STRAND_AT_LEAST_ONCE;
+}
+
+/* Borrowed from the flat table. */
+static void read_transactional (lua_State *L, int flat,
+                                strand_transactional *t) {
+  t->id = strand_field_text(L, flat, "transactional_id");
+  read_seconds(L, flat, "transaction_interval", &t->interval_us);
+  read_seconds(L, flat, "transaction_timeout", &t->timeout_us);
+  read_size(L, flat, "transaction_records", &t->records);
+}
+
 void strand_read_options (lua_State *L, int flat,
                           strand_consumer_config *config,
                           strand_sources **sources) {
@@ -272,9 +289,9 @@ void strand_read_options (lua_State *L, int flat,
   config->has_log = strand_field_boolean(L, flat, "has_log");
   config->has_events = strand_field_boolean(L, flat, "has_events");
   config->ordering = ordering_of(L, flat);
-  config->delivery = is_field(L, flat, "delivery", "at_most_once")
-                       ? STRAND_AT_MOST_ONCE
-                       : STRAND_AT_LEAST_ONCE;
+  config->delivery = delivery_of(L, flat);
+  if (config->delivery == STRAND_EXACTLY_ONCE)
+    read_transactional(L, flat, &config->transactional);
   config->ordering_header = strand_field_text(L, flat, "ordering_header");
   config->null_key_unordered = is_field(L, flat, "null_key", "unordered");
   read_size(L, flat, "max_metadata", &config->max_metadata);

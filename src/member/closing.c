@@ -85,6 +85,7 @@ static void begin_destroying (strand_member *m) {
   }
   strand_snapshot_publish_now(&m->snapshot, strand_clock_us());
   drop_all(m);
+  strand_transactor_stop(&m->transactor);
   m->owner.phase = STRAND_DESTROYING;
   m->closing.destroying = call;
 }
@@ -166,7 +167,9 @@ void strand_closing_advance (strand_member *m, int64_t now_us) {
           || now_us >= m->closing.deadline_us + LEAVE_MOST_US)) {
     begin_destroying(m);
   }
-  if (m->closing.destroying != NULL && may_destroy(m, now_us))
+  /* the transactor may be in a call of the consumer's client */
+  if (m->closing.destroying != NULL && may_destroy(m, now_us)
+      && strand_transactor_is_gone(&m->transactor))
     destroy_client(m);
   if (m->owner.phase == STRAND_DESTROYING && m->owner.client == NULL
       && strand_outbox_is_gone(&m->outbox))

@@ -82,10 +82,18 @@ static void note_alert (strand_committer *t, rd_kafka_resp_err_t err,
   publish(t, now_us); /* before the event is told */
 }
 
+/* When something is to be committed: INT64_MAX when there is nothing. */
+static int64_t due_of (const strand_committer *t, int64_t now_us) {
+  int64_t due = strand_engine_commit_due(t->owner->engine, now_us), other;
+  if (t->transactions == NULL) return due;
+  other = strand_transactions_due(t->transactions, now_us);
+  return due < other ? due : other;
+}
+
 /* What failed is not there any more: it was revoked, or done without. */
 void strand_committer_tick (strand_committer *t, int64_t now_us) {
   if (t->failing.since_us != 0 && t->commit == NULL
-      && strand_engine_commit_due(t->owner->engine, 0) == INT64_MAX) {
+      && due_of(t, 0) == INT64_MAX) {
     t->failing = (strand_alert){ 0 };
   }
   publish(t, now_us);
@@ -196,7 +204,7 @@ static bool is_untold (const strand_committer *t, strand_failure *failure) {
 ** long comes again half as long: a revoke does not give up meanwhile. */
 static void go_on (strand_committer *t, int64_t now_us) {
   t->commit = NULL;
-  if (strand_engine_commit_due(t->owner->engine, now_us) == 0) {
+  if (due_of(t, now_us) == 0) {
     t->tries = 0;
   }
   for (strand_waiter *w = t->waiters; w != NULL; w = w->next) {
@@ -205,16 +213,18 @@ static void go_on (strand_committer *t, int64_t now_us) {
 }
 
 /* Refused for its length alone: the engine learns from it, and says so. */
-static bool is_learnt (const strand_commit *commit, strand_answer answer) {
-  return answer == STRAND_COMMIT_REFUSED && commit->count == 1
-         && commit->items[0].metadata[0] != '\0';
+static bool is_learnt (const strand_committer *t, strand_answer answer) {
+  const strand_commit *commit = t->commit;
+  if (answer != STRAND_COMMIT_REFUSED) return false;
+  return t->transactions != NULL
+         || (commit->count == 1 && commit->items[0].metadata[0] != '\0');
 }
 
 static void take_failure (strand_committer *t, strand_answer answer,
                           const strand_failure *failure, int64_t now_us) {
-  bool learnt = is_learnt(t->commit, answer);
-  bool final = answer != STRAND_COMMIT_LATER && t->commit->count == 1
-               && !learnt;
+  bool learnt = is_learnt(t, answer);
+  bool final = t->transactions == NULL && answer != STRAND_COMMIT_LATER
+               && t->commit->count == 1 && !learnt;
   if (!learnt) tell_failed(t, t->commit, failure);
   t->failure = *failure;
   strand_tally_commit_failed(&t->owner->consumer->tally);
@@ -268,6 +278,18 @@ static rd_kafka_resp_err_t error_of (rd_kafka_event_t *event) {
   return err;
 }
 
+/* In a transaction, which takes 'list'. */
+static void send_in_transaction (strand_committer *t,
+                                 rd_kafka_topic_partition_list_t *list,
+                                 int64_t now_us) {
+  strand_failure failure;
+  if (strand_transactions_send(t->transactions, list)) return;
+  strand_transactions_reopen(t->transactions);
+  describe(t->commit, "UNKNOWN_MEMBER_ID", "the member has left the group",
+           &failure);
+  take_failure(t, STRAND_COMMIT_LATER, &failure, now_us);
+}
+
 /* t->commit, to the broker. */
 static void send_planned (strand_committer *t, int64_t now_us) {
   rd_kafka_topic_partition_list_t *list = list_of(t->commit);
@@ -275,7 +297,12 @@ static void send_planned (strand_committer *t, int64_t now_us) {
   if (list == NULL) {
     strand_failure failure;
     describe(t->commit, "NO_MEMORY", "memory ran out", &failure);
+    if (t->transactions != NULL) strand_transactions_reopen(t->transactions);
     take_failure(t, STRAND_COMMIT_LATER, &failure, now_us);
+    return;
+  }
+  if (t->transactions != NULL) {
+    send_in_transaction(t, list, now_us);
     return;
   }
   err = rd_kafka_commit_queue(t->owner->client, list, t->queue, NULL, NULL);
@@ -284,14 +311,21 @@ static void send_planned (strand_committer *t, int64_t now_us) {
 }
 
 static bool may_send (const strand_committer *t) {
+  if (t->transactions != NULL
+      && !strand_transactions_may_begin(t->transactions))
+    return false;
   return t->commit == NULL && !t->membership->fatal && t->owner->client != NULL
          && !strand_join_watch_joins(t->join_watch);
 }
 
 /* False: nothing was planned. */
 static bool plan_and_send (strand_committer *t, int64_t now_us) {
+  if (t->transactions != NULL) strand_transactions_close(t->transactions);
   t->commit = strand_engine_commit(t->owner->engine, now_us, NULL);
-  if (t->commit == NULL) return false;
+  if (t->commit == NULL) {
+    if (t->transactions != NULL) strand_transactions_reopen(t->transactions);
+    return false;
+  }
   for (strand_waiter *w = t->waiters; w != NULL; w = w->next) {
     w->planned = true;
   }
@@ -312,8 +346,9 @@ static bool has_unplanned (const strand_committer *t) {
 }
 
 bool strand_committer_starved (const strand_committer *t) {
-  return t->commit == NULL
-         && strand_engine_commit_due(t->owner->engine, 0) < INT64_MAX;
+  if (t->transactions != NULL && strand_transactions_are_over(t->transactions))
+    return false;
+  return t->commit == NULL && due_of(t, 0) < INT64_MAX;
 }
 
 /* Nothing was planned: because all is committed, memory ran out, or what is
@@ -347,7 +382,37 @@ static bool commits_when_due (const strand_committer *t) {
   strand_phase phase = t->owner->phase;
   return phase == STRAND_SERVING
          || (phase == STRAND_ENDING
-             && strand_engine_awaits_commit(t->owner->engine));
+             && (strand_engine_awaits_commit(t->owner->engine)
+                 || (t->transactions != NULL
+                     && strand_transactions_wait(t->transactions))));
+}
+
+/* The transaction's answer is that of its commit. */
+static void serve_transaction (strand_committer *t, int64_t now_us) {
+  strand_closed_answer ended;
+  strand_failure failure;
+  char code[sizeof(failure.code)];
+  if (t->commit == NULL
+      || !strand_transactions_answer(t->transactions, t->commit, &ended,
+                                     now_us))
+    return;
+  if (ended.answer == STRAND_COMMITTED) take_success(t, now_us);
+  else if (ended.told) {
+    strand_engine_commit_answer(t->owner->engine, t->commit, ended.answer,
+                                now_us);
+    go_on(t, now_us);
+    t->tries = 0;
+  }
+  else {
+    describe(t->commit, strand_code_of(ended.err, code, sizeof(code)),
+             ended.reason, &failure);
+    note_alert(t, ended.err, now_us);
+    t->must_rejoin = strand_error_kind_of(ended.err)
+                     == STRAND_ERROR_LEFT_BEHIND;
+    take_failure(t, ended.answer, &failure, now_us);
+  }
+  strand_transactions_settle(t->transactions, now_us);
+  strand_snapshot_change(t->snapshot);
 }
 
 void strand_committer_serve (strand_committer *t, int64_t now_us) {
@@ -362,9 +427,9 @@ void strand_committer_serve (strand_committer *t, int64_t now_us) {
     }
     rd_kafka_event_destroy(event);
   }
+  if (t->transactions != NULL) serve_transaction(t, now_us);
   serve_waiters(t, now_us);
-  if (commits_when_due(t)
-      && strand_engine_commit_due(t->owner->engine, now_us) <= now_us) {
+  if (commits_when_due(t) && due_of(t, now_us) <= now_us) {
     strand_committer_send(t, now_us);
   }
 }
@@ -372,6 +437,10 @@ void strand_committer_serve (strand_committer *t, int64_t now_us) {
 /*
 ** In a rebalance
 */
+
+void strand_committer_abandon (strand_committer *t) {
+  if (t->transactions != NULL) strand_transactions_abandon(t->transactions);
+}
 
 void strand_committer_begin_revoke (strand_committer *t) {
   t->must_rejoin = false;
@@ -390,8 +459,7 @@ bool strand_committer_serve_revoke (strand_committer *t, int64_t now_us) {
 */
 
 bool strand_committer_waits (const strand_committer *t) {
-  return strand_join_watch_joins(t->join_watch)
-         && strand_engine_commit_due(t->owner->engine, 0) < INT64_MAX;
+  return strand_join_watch_joins(t->join_watch) && due_of(t, 0) < INT64_MAX;
 }
 
 void strand_committer_forgive (strand_committer *t) {
@@ -412,7 +480,7 @@ int64_t strand_committer_due (const strand_committer *t, int64_t now_us) {
   }
   if (commits_when_due(t) || t->owner->phase == STRAND_COMMITTING
       || has_unplanned(t)) {
-    due = strand_engine_commit_due(t->owner->engine, now_us);
+    due = due_of(t, now_us);
   }
   return due;
 }

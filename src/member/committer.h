@@ -17,6 +17,7 @@
 #include "member/membership.h"
 #include "member/owner.h"
 #include "member/snapshot.h"
+#include "member/transactions.h"
 #include "shared/problem.h"
 
 typedef struct strand_committer {
@@ -27,6 +28,7 @@ typedef struct strand_committer {
   const strand_health *health;
   strand_problem *problem;
   strand_snapshot *snapshot;
+  strand_transactions *transactions; /* exactly once; else NULL */
 
   rd_kafka_queue_t *queue; /* of answers */
   strand_commit *commit;   /* unanswered */
@@ -44,6 +46,11 @@ void strand_committer_init (strand_committer *t, const strand_owner *owner,
                             const strand_health *health,
                             strand_problem *problem,
                             strand_snapshot *snapshot);
+/* Before it is opened: each commit goes into a transaction. */
+static inline void strand_committer_transact (strand_committer *t,
+                                              strand_transactions *x) {
+  t->transactions = x;
+}
 /* The queue of answers. Thread: lua. */
 void strand_committer_open (strand_committer *t, strand_waker *waker);
 void strand_committer_close (strand_committer *t);
@@ -73,6 +80,8 @@ void strand_committer_begin_revoke (strand_committer *t);
 /* ...and something of what it takes away is in no commit. True: it is to wait
 ** for an answer, or for a back-off. */
 bool strand_committer_serve_revoke (strand_committer *t, int64_t now_us);
+/* What is out is not waited for: its partitions go. */
+void strand_committer_abandon (strand_committer *t);
 /* All is committed that can be. An earlier commit that failed is no failure
 ** then: it was repeated, or its partitions were lost. */
 void strand_committer_forgive (strand_committer *t);

@@ -144,10 +144,27 @@ static void note_answered (strand_group *g, bool lost) {
   strand_outage_rejoins(g->outage, strand_clock_us());
 }
 
+/* Exactly once what handlers produced goes with the commit. */
+static bool transacts (const strand_group *g) {
+  return g->owner->consumer->settings.delivery == STRAND_EXACTLY_ONCE;
+}
+
+static bool is_dirty (const strand_group *g) {
+  for (int i = 0; i < revoked_count(g); i++) {
+    const strand_assigned *assigned = revoked_partition(g, i);
+    if (assigned == NULL) continue;
+    if (strand_engine_dirty(g->owner->engine, assigned->partition)
+        || (transacts(g) && !strand_list_empty(&assigned->outputs)))
+      return true;
+  }
+  return false;
+}
+
 static void finish_revoke (strand_group *g) {
   bool lost = rd_kafka_assignment_lost(g->owner->client);
   /* a rebalance that the end of the consumer cut short */
   if (g->owner->phase == STRAND_ENDING) strand_snapshot_stop(g->snapshot);
+  if (lost || is_dirty(g)) strand_committer_abandon(g->committer);
   for (int i = 0; i < revoked_count(g); i++) {
     strand_assigned *assigned = revoked_partition(g, i);
     if (assigned == NULL) continue;
@@ -202,20 +219,11 @@ static bool something_runs (const strand_group *g) {
   for (int i = 0; i < revoked_count(g); i++) {
     const strand_assigned *assigned = revoked_partition(g, i);
     if (assigned == NULL) continue;
-    if (assigned->leases > 0 || !strand_list_empty(&assigned->dead_letters)
-        || !strand_list_empty(&assigned->outputs))
+    if (assigned->leases > 0) return true;
+    if (!transacts(g)
+        && (!strand_list_empty(&assigned->dead_letters)
+            || !strand_list_empty(&assigned->outputs)))
       return true;
-  }
-  return false;
-}
-
-static bool is_dirty (const strand_group *g) {
-  for (int i = 0; i < revoked_count(g); i++) {
-    const strand_assigned *assigned = revoked_partition(g, i);
-    if (assigned != NULL
-        && strand_engine_dirty(g->owner->engine, assigned->partition)) {
-      return true;
-    }
   }
   return false;
 }

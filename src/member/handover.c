@@ -153,7 +153,8 @@ void strand_handover_post (strand_handover *h, int64_t now_us) {
   size_t out = unstarted(h), room;
   strand_lease_batch *batch;
   if (h->owner->phase > STRAND_ENDING || out > h->max_ready / 2
-      || strand_staging_is_full(&h->owner->consumer->staging))
+      || strand_staging_is_full(&h->owner->consumer->staging)
+      || strand_outputs_is_full(h->outputs))
     return;
   room = h->max_ready - out;
   (void)strand_engine_throttle(h->owner->engine,

@@ -210,6 +210,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   strand_reports_serve(&m->reports, now_us);
   strand_dead_letters_serve(&m->dead_letters, now_us);
   strand_outputs_serve(&m->outputs, now_us);
+  strand_transactions_serve(&m->transactions, now_us);
   if (strand_committer_is_open(&m->committer)) {
     strand_committer_serve(&m->committer, now_us);
     strand_group_advance(&m->group, now_us);
@@ -255,6 +256,7 @@ static void check_parts (const strand_member *m) {
   strand_outbox_check(&m->outbox);
   strand_dead_letters_check(&m->dead_letters);
   strand_outputs_check(&m->outputs);
+  strand_transactions_check(&m->transactions);
   strand_reports_check(&m->reports);
   strand_watchdog_check(&m->watchdog);
   strand_handover_check(&m->handover);
@@ -269,10 +271,25 @@ static void note_clients (strand_member *m) {
                    || strand_outbox_has_client(&m->outbox);
 }
 
+/* Exactly once it is there before the group is joined: what a dead process left
+** open is ended first. */
+static void start_transactor (strand_member *m) {
+  strand_failure failure;
+  int error;
+  if (!strand_transactions_is_on(&m->transactions)
+      || strand_transactor_start(&m->transactor))
+    return;
+  error = errno;
+  strand_fail_thread(&failure, "the thread of the transactions", error);
+  strand_shared_end(m->owner.consumer, STRAND_CLOSE_NOW, failure.code,
+                    failure.message);
+}
+
 /* Handlers that do not return keep the owner, which waits for them: their
 ** slots and records are its. */
 static void *run_owner (void *arg) {
   strand_member *m = arg;
+  start_transactor(m);
   strand_topics_subscribe(&m->topics);
   while (m->owner.phase != STRAND_ENDED || strand_handover_out(&m->handover)) {
     int64_t now_us = strand_clock_us(), due;
@@ -321,6 +338,15 @@ bool strand_member_start (strand_member *m, strand_failure *failure) {
   return false;
 }
 
+static void dismiss_transactor (strand_member *m) {
+  strand_call *call;
+  if (!strand_transactions_is_on(&m->transactions)) return;
+  call = strand_call_new(STRAND_CALL_DROP, NULL);
+  if (call == NULL) return; /* it goes with the member */
+  call->arg = strand_transactor_dismiss(&m->transactor);
+  strand_helper_leave(m->owner.helper, call);
+}
+
 void strand_member_dismiss (strand_member *m) {
   strand_call *call;
   if (m->owner.helper != NULL || m->owner.client == NULL) return;
@@ -338,6 +364,7 @@ void strand_member_dismiss (strand_member *m) {
   m->owner.queue = NULL;
   m->owner.client = NULL;
   strand_outbox_leave(&m->outbox); /* else it goes with the member */
+  dismiss_transactor(m);
   note_clients(m);
   strand_helper_leave(m->owner.helper, call);
   strand_helper_end(m->owner.helper);

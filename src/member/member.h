@@ -16,6 +16,7 @@
 **   reports   (reports.c)    what was acknowledged, and what was not
 **   letters   (dead_letters.c) dead letters out
 **   outputs   (outputs.c)    what handlers produced out
+**   transactions             exactly once: what is in their way
 **   commit    (committer.c)  when one is due; then a rebalance that waits
 **   timers    (the engine's) what is due for a retry, or has waited enough
 **   read      (reader.c)     records of partitions within their share
@@ -62,6 +63,8 @@
 #include "member/snapshot.h"
 #include "member/starts.h"
 #include "member/topics.h"
+#include "member/transactions.h"
+#include "member/transactor.h"
 #include "member/watchdog.h"
 #include "shared/problem.h"
 #include "shared/shared.h"
@@ -105,6 +108,8 @@ typedef struct strand_member {
   strand_parking parking;
   strand_reader reader;
   strand_outbox outbox;
+  strand_transactor transactor;
+  strand_transactions transactions;
   strand_dead_letters dead_letters;
   strand_output_topics output_topics;
   strand_outputs outputs;

@@ -37,11 +37,16 @@ void strand_member_init (strand_member *m, strand_consumer *c,
   strand_reader_init(&m->reader, &m->owner, &m->assignment, &m->positions,
                      &m->health, &m->outage, &m->snapshot);
   strand_outbox_init(&m->outbox, &m->owner, m->waker);
+  strand_transactor_init(&m->transactor, &m->owner, &m->outbox, m->waker);
+  strand_transactions_init(&m->transactions, &m->owner, &m->transactor,
+                           &m->outbox, &m->snapshot);
   strand_dead_letters_init(&m->dead_letters, &m->owner, &m->outbox,
                            &m->snapshot);
   m->output_topics = (strand_output_topics){ &m->owner, &m->outbox };
   strand_outputs_init(&m->outputs, &m->owner, &m->outbox, &m->output_topics,
                       &m->snapshot);
+  if (strand_transactions_is_on(&m->transactions))
+    strand_outputs_give_to(&m->outputs, &m->transactions);
   m->reports = (strand_reports){ &m->outbox, &m->dead_letters, &m->outputs,
                                  &m->snapshot, m->waker };
   strand_watchdog_init(&m->watchdog, &m->owner, &m->snapshot);
@@ -59,6 +64,8 @@ void strand_member_init (strand_member *m, strand_consumer *c,
                                .waker = m->waker };
   strand_committer_init(&m->committer, &m->owner, &m->membership,
                         &m->join_watch, &m->health, &m->problem, &m->snapshot);
+  if (strand_transactions_is_on(&m->transactions))
+    strand_committer_transact(&m->committer, &m->transactions);
   m->group = (strand_group){ .owner = &m->owner,
                              .assignment = &m->assignment,
                              .membership = &m->membership,
@@ -75,6 +82,8 @@ void strand_member_init (strand_member *m, strand_consumer *c,
 }
 
 static void free_parts (strand_member *m) {
+  strand_transactions_free(&m->transactions);
+  strand_transactor_free(&m->transactor);
   strand_outbox_free(&m->outbox);
   strand_dead_letters_free(&m->dead_letters);
   strand_outputs_free(&m->outputs);
@@ -192,8 +201,10 @@ static void take_release (void *arg, const strand_orphan *orphan) {
 
 static bool take_dead_letter (void *arg, strand_partition *p,
                               strand_record *record) {
-  return strand_dead_letters_take(&((strand_member *)arg)->dead_letters, p,
-                                  record);
+  strand_member *m = arg;
+  if (strand_transactions_is_on(&m->transactions))
+    return strand_transactions_take_letter(&m->transactions, p, record);
+  return strand_dead_letters_take(&m->dead_letters, p, record);
 }
 
 static strand_engine *open_engine (strand_member *m) {
@@ -232,7 +243,9 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
   if (strand_shares_open(&m->shares)) m->owner.engine = open_engine(m);
   if (m->owner.engine != NULL && strand_waker_open(m->waker, failure)
       && open_client(m, props, count, failure)
-      && strand_outbox_open(&m->outbox, &m->opaque, failure)) {
+      && strand_outbox_open(&m->outbox, &m->opaque, failure)
+      && (!strand_transactions_is_on(&m->transactions)
+          || strand_transactor_open(&m->transactor, failure))) {
     failure->code[0] = '\0';
     return m;
   }
@@ -251,9 +264,15 @@ static rd_kafka_resp_err_t set_tokens (strand_member *m, const char *token,
                                        size_t size) {
   rd_kafka_resp_err_t err = rd_kafka_oauthbearer_set_token(
     m->owner.client, token, expires_ms, principal, NULL, 0, error, size);
-  if (!strand_outbox_is_wanted(&m->outbox)
+  bool transacts = strand_transactions_is_on(&m->transactions);
+  if ((!strand_outbox_is_wanted(&m->outbox) && !transacts)
       || (err != 0 && err != RD_KAFKA_RESP_ERR__STATE)) {
     return err;
+  }
+  if (transacts) {
+    err = strand_transactor_token(&m->transactor, token, expires_ms, principal,
+                                  error, size);
+    return err == RD_KAFKA_RESP_ERR__STATE ? RD_KAFKA_RESP_ERR_NO_ERROR : err;
   }
   err = strand_outbox_token(&m->outbox, token, expires_ms, principal, error,
                             size);
@@ -273,4 +292,5 @@ bool strand_member_token (strand_member *m, const char *token,
 void strand_member_token_fail (strand_member *m, const char *message) {
   rd_kafka_oauthbearer_set_token_failure(m->owner.client, message);
   strand_outbox_token_fail(&m->outbox, message);
+  strand_transactor_token_fail(&m->transactor, message);
 }

@@ -265,17 +265,18 @@ void strand_outbox_init (strand_outbox *o, const strand_owner *owner,
                         .unreachable_err = RD_KAFKA_RESP_ERR__TIMED_OUT };
   if (partitioner == NULL) partitioner = "murmur2_random";
   strand_partitioner_find(partitioner, &o->placement.which);
+  o->left = owner->consumer->settings.delivery == STRAND_EXACTLY_ONCE;
   strand_lock_init(&o->lock, STRAND_RANK_CLIENT);
 }
 
 bool strand_outbox_open (strand_outbox *o, strand_opaque *opaque,
                          strand_failure *failure) {
-  if (!strand_outbox_is_wanted(o)) return true;
+  if (!strand_outbox_is_wanted(o) && !o->left) return true;
   strand_fail(failure, "NO_MEMORY", "memory ran out");
   o->group = group_of(o->owner->client);
   if (o->group == NULL) return false;
   o->conf = make_conf(o, opaque, failure);
-  if (o->conf != NULL && open_client(o, failure)) return true;
+  if (o->conf != NULL && (o->left || open_client(o, failure))) return true;
   name_option(failure);
   return false;
 }
@@ -304,8 +305,9 @@ static bool leave_client (strand_outbox *o) {
 }
 
 bool strand_outbox_leave (strand_outbox *o) {
-  o->left = leave_client(o);
-  return o->left;
+  bool left = leave_client(o);
+  o->left = o->left || left;
+  return left;
 }
 
 void strand_outbox_gone (strand_outbox *o) {

@@ -51,10 +51,11 @@ typedef struct strand_outbox {
   bool full;           /* librdkafka's queue, until the next report */
   bool broken;         /* the client is to be replaced */
   bool draining;       /* the same, when nothing is out: nothing is sent */
-  bool left;           /* nothing is sent or heard any more */
-  bool asking;         /* the helper asks what is in the way */
-  unsigned dropping;   /* clients that the helper is to destroy */
-  int64_t heard_us;    /* the last report, or when there was none to come */
+  bool left;         /* nothing is sent or heard any more; exactly once never:
+                          the transactor has a client of its own, of 'conf' */
+  bool asking;       /* the helper asks what is in the way */
+  unsigned dropping; /* clients that the helper is to destroy */
+  int64_t heard_us;  /* the last report, or when there was none to come */
   rd_kafka_resp_err_t unreachable_err;
   strand_alert unreachable; /* no broker */
   strand_alert missing;     /* no topic */
@@ -73,7 +74,8 @@ static inline bool strand_outbox_is_wanted (const strand_outbox *o) {
 static inline bool strand_outbox_is_open (const strand_outbox *o) {
   return strand_outbox_is_wanted(o) && !o->left;
 }
-/* Thread: lua. Makes the client, when it is wanted; connects to nothing. False
+/* Thread: lua. Makes the client, when it is wanted, or exactly once what one is
+** made of; connects to nothing. False
 ** and a failure ("OPTION": a property). The owner has its client. */
 bool strand_outbox_open (strand_outbox *o, strand_opaque *opaque,
                          strand_failure *failure);

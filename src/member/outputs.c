@@ -72,7 +72,10 @@ void strand_outputs_free (strand_outputs *o) {
 strand_err strand_outputs_take (strand_outputs *o, strand_assigned *assigned,
                                 strand_lease *lease, strand_staged *staged) {
   strand_record *r = lease->record;
-  strand_err err = strand_engine_sent(o->owner->engine, lease);
+  strand_err err;
+  if (o->transactions != NULL)
+    return strand_transactions_take(o->transactions, assigned, lease, staged);
+  err = strand_engine_sent(o->owner->engine, lease);
   if (err != STRAND_OK) return err;
   staged->record = r;
   staged->at = staged->first;
@@ -84,6 +87,10 @@ strand_err strand_outputs_take (strand_outputs *o, strand_assigned *assigned,
 }
 
 void strand_outputs_forget (strand_outputs *o, strand_assigned *assigned) {
+  if (o->transactions != NULL) {
+    strand_transactions_forget(o->transactions, assigned);
+    return;
+  }
   while (!strand_list_empty(&assigned->outputs)) {
     strand_staged *s = strand_list_entry(assigned->outputs.next, strand_staged,
                                          mine);

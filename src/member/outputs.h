@@ -42,6 +42,7 @@
 #include "member/output_topics.h"
 #include "member/owner.h"
 #include "member/snapshot.h"
+#include "member/transactions.h"
 #include "shared/staged.h"
 
 typedef struct strand_outputs {
@@ -50,6 +51,8 @@ typedef struct strand_outputs {
   strand_outbox *outbox;
   const strand_output_topics *topics;
   strand_snapshot *snapshot;
+  strand_transactions *transactions; /* exactly once: all is for them; or
+                                        NULL */
 
   strand_link queue; /* WAITING and OUT, in the order they were taken */
   strand_link settled;
@@ -68,6 +71,16 @@ void strand_outputs_init (strand_outputs *o, const strand_owner *owner,
                           const strand_output_topics *topics,
                           strand_snapshot *snapshot);
 void strand_outputs_free (strand_outputs *o);
+/* Before anything is taken: all that is goes to them. */
+static inline void strand_outputs_give_to (strand_outputs *o,
+                                           strand_transactions *x) {
+  o->transactions = x;
+}
+/* Handlers are to start nothing. */
+static inline bool strand_outputs_is_full (const strand_outputs *o) {
+  return o->transactions != NULL
+         && strand_transactions_is_full(o->transactions);
+}
 
 /* The lease's first record is done, but for what it produced, which is taken.
 ** Not of a stale lease. STRAND_ENOMEM: nothing was; call again. */

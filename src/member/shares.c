@@ -72,6 +72,8 @@ void strand_shares_take (strand_shares *s, strand_engine_config *config,
                            .slow_after_us = limits.slow_after_us };
   config->max_metadata = c->settings.max_metadata;
   set_budgets(&limits, part, config);
+  if (c->settings.delivery == STRAND_EXACTLY_ONCE)
+    config->commit_interval_us = c->settings.transactional.interval_us;
   set_routes(s, part, config, share);
 }
 

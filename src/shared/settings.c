@@ -30,7 +30,7 @@ static bool copy_property (strand_settings *s, const strand_property *from) {
 static bool copy_dead_letters (strand_settings *s,
                                const strand_dead_letters_config *from) {
   bool ok = true;
-  if (from->topic == NULL && !from->produces) return true;
+  if (from->kafka_count == 0) return true;
   s->dead_letter_properties = calloc(from->kafka_count + 1,
                                      sizeof(*s->dead_letter_properties));
   if (s->dead_letter_properties == NULL) return false;
@@ -46,6 +46,14 @@ static bool copy_dead_letters (strand_settings *s,
   }
   return ok && (from->topic == NULL || s->dead_letters.topic != NULL)
          && (from->partitioner == NULL || s->dead_letters.partitioner != NULL);
+}
+
+static bool copy_transactional (strand_settings *s,
+                                const strand_transactional *from) {
+  s->transactional = *from;
+  if (from->id == NULL) return true;
+  s->transactional.id = strdup(from->id);
+  return s->transactional.id != NULL;
 }
 
 static void copy_topics (strand_settings *s,
@@ -70,7 +78,8 @@ bool strand_settings_init (strand_settings *s,
                           .limits = config->limits };
   strand_lock_init(&s->lock, STRAND_RANK_LEAF);
   copy_topics(s, config);
-  return copy_header(s, config) && copy_dead_letters(s, &config->dead_letters);
+  return copy_header(s, config) && copy_dead_letters(s, &config->dead_letters)
+         && copy_transactional(s, &config->transactional);
 }
 
 /* What librdkafka holds of its own, and how long it waits for a poll. */
@@ -105,6 +114,7 @@ void strand_settings_free (strand_settings *s) {
   free(s->rules);
   free(s->ordering_header);
   free_dead_letters(s);
+  free((char *)(uintptr_t)s->transactional.id);
   strand_subscription_free(s->subscription);
   if (s->topics != NULL) rd_kafka_topic_partition_list_destroy(s->topics);
   strand_lock_free(&s->lock);

@@ -64,6 +64,14 @@ typedef struct strand_dead_letters_config {
   const char *partitioner; /* librdkafka's name; NULL: murmur2_random */
 } strand_dead_letters_config;
 
+/* Of a consumer that is exactly once. */
+typedef struct strand_transactional {
+  const char *id;      /* NULL: it is not */
+  int64_t interval_us; /* between transactions */
+  int64_t timeout_us;  /* of one, at the brokers */
+  size_t records;      /* outputs of one, at most */
+} strand_transactional;
+
 /* Borrowed during strand_consumer_open, and copied; but 'handler' is taken
 ** (released also on failure). */
 typedef struct strand_consumer_config {
@@ -83,6 +91,7 @@ typedef struct strand_consumer_config {
   bool unreadable_fail;
   bool park_alone; /* parked_holds = "record" */
   strand_dead_letters_config dead_letters;
+  strand_transactional transactional;
   size_t max_staged_bytes; /* of outputs that are not acknowledged */
   strand_limits limits;
   const strand_route *routes; /* the first that matches a topic is taken */
@@ -122,6 +131,7 @@ typedef struct strand_settings {
   char *ordering_header;
   size_t max_metadata;
   strand_dead_letters_config dead_letters; /* owned */
+  strand_transactional transactional;      /* the same */
   strand_property *dead_letter_properties; /* what dead_letters.kafka is */
   rd_kafka_topic_partition_list_t *topics;
   strand_subscription *subscription;

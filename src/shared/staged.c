@@ -24,7 +24,7 @@ strand_output_counts strand_staging_counts (const strand_staging *s) {
   };
 }
 
-static strand_staged *new_staged (strand_staging *staging) {
+strand_staged *strand_staged_new (strand_staging *staging) {
   strand_staged *s = calloc(1, sizeof(*s));
   if (s == NULL) return NULL;
   s->staging = staging;
@@ -40,7 +40,7 @@ strand_output *strand_staged_add (strand_staged **to, strand_staging *staging,
   strand_staged *s = *to;
   strand_output *o = malloc(size);
   if (o == NULL) return NULL;
-  if (s == NULL && (s = new_staged(staging)) == NULL) {
+  if (s == NULL && (s = strand_staged_new(staging)) == NULL) {
     free(o);
     return NULL;
   }

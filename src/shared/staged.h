@@ -123,11 +123,14 @@ typedef struct strand_staged {
   strand_record *record; /* NULL: its partition was revoked */
   strand_output *at;     /* the next to be handed over; NULL: all were */
   uint32_t out;          /* of them, without a report */
+  bool acked;            /* transactions.c: it waits for no transaction */
   uint32_t open;         /* not acknowledged */
   const strand_output *refused; /* for ever; NULL: none of them */
   int err;                      /* why, librdkafka's code */
 } strand_staged;
 
+/* With no output yet. NULL: memory ran out. Thread: any. */
+strand_staged *strand_staged_new (strand_staging *staging);
 /* Room for an output, whose bytes the caller writes; of 'to', which is made
 ** when it is NULL. NULL: memory ran out. Thread: worker. */
 strand_output *strand_staged_add (strand_staged **to, strand_staging *staging,

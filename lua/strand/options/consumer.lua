@@ -26,7 +26,9 @@
 --   retry_code          bytes of string.dump, or nil
 --   exhausted           "dead_letter" | "park" | "skip" | "stop"
 --   parked_holds        "shard" | "record"
---   delivery            "at_least_once" | "at_most_once"
+--   delivery            "at_least_once" | "at_most_once" | "exactly_once"
+--   transactional_id, transaction_interval, transaction_records, transaction_timeout
+--                       with exactly_once, all of them
 --   deadline, slow_after     seconds; 0: none
 --   rate                { records_per_second, burst }; records_per_second 0: none
 --   batch               { size, linger, by = "mixed" | "key" | "partition" }, or nil
@@ -112,7 +114,17 @@ consumer.fields = fields {
     doc = "what stays in order: records of one key, of one partition, or nothing" },
   "delivery", handling.delivery { default = "at_least_once",
     doc = "what a crash does: repeats what was not committed, or (`at_most_once`) loses what was "
-      .. "committed before it started" },
+      .. "committed before it started, or (`exactly_once`) neither: what handlers produce is in one "
+      .. "transaction with the offsets" },
+  "transactional_id", schema.text {
+    doc = "with `exactly_once`: of one process at a time, and the same when it starts again; members "
+      .. "add `-<index>`" },
+  "transaction_interval", seconds { min = 0.01, max = DAY, default_doc = "0.5 s",
+    doc = "with `exactly_once`: time between transactions" },
+  "transaction_records", whole { min = 1, max = 1000000, default_doc = "10000",
+    doc = "with `exactly_once`: what one transaction holds at most" },
+  "transaction_timeout", seconds { min = 1, max = DAY, default_doc = "10 s",
+    doc = "with `exactly_once`: the brokers abort one that takes longer" },
   "ordering_key", group { members = header,
     doc = "order by a header in place of the record's key" },
   "null_key", enum { "partition", "unordered", default = "partition",
@@ -207,6 +219,17 @@ local function refuse_second_attempts(checked)
   end
 end
 
+-- Exactly once what an aborted transaction has written must not be read.
+local function refuse_uncommitted(checked)
+  if checked.delivery ~= "exactly_once" then return end
+  for _, property in ipairs(checked.kafka) do
+    if property[1] == "isolation.level" and property[2] == "read_uncommitted" then
+      schema.fail("option 'kafka'", "property 'isolation.level': 'read_uncommitted' would read what "
+        .. "was aborted, with delivery = 'exactly_once'")
+    end
+  end
+end
+
 -- Its virtual machine goes on after an allocation that was refused, as if it
 -- had not been: a limit would end the process.
 local function refuse_memory_limit(checked)
@@ -218,7 +241,9 @@ end
 
 local function letters_of(checked)
   local own = checked.producer or {}
-  if not (checked.dead_letter or checked.producer) then return nil end
+  if not (checked.dead_letter or checked.producer or checked.delivery == "exactly_once") then
+    return nil
+  end
   local flat = checked.dead_letter or {}
   if checked.producer then flat.produces = true end
   flat.kafka = properties.overlay(checked.kafka, own.kafka or {})
@@ -231,6 +256,7 @@ local COPIED = {
   "max_buffered_records", "max_buffered_bytes", "max_waiting_records", "max_waiting_bytes",
   "max_metadata", "commit_interval", "revoke_grace", "start_timeout",
   "batch", "deadline", "slow_after", "rate", "worker_memory", "delivery", "max_staged_bytes",
+  "transactional_id", "transaction_interval", "transaction_records", "transaction_timeout",
 }
 
 local READY_PER_WORKER = 64
@@ -270,6 +296,8 @@ function consumer.open(given, matches)
   common.require_token(checked)
   require_dead_letters(checked)
   refuse_second_attempts(checked)
+  handling.check_transactions(checked, given)
+  refuse_uncommitted(checked)
   refuse_memory_limit(checked)
   topics.require_patterns(checked.topics, checked.handler, matches)
   topics.require_routes(checked.topics, checked.handler, matches)

@@ -71,16 +71,38 @@ end
 -- Delivery ------------------------------------------------------------------
 
 function handling.delivery(kind)
-  kind[1], kind[2] = "at_least_once", "at_most_once"
-  kind = enum(kind)
-  local check = kind.check
-  kind.check = function(self, value, label)
-    if value == "exactly_once" then
-      schema.fail(label, "'exactly_once' is not there yet ('at_least_once', 'at_most_once')")
+  kind[1], kind[2], kind[3] = "at_least_once", "at_most_once", "exactly_once"
+  return enum(kind)
+end
+
+local TRANSACTIONS = { transaction_interval = 0.5, transaction_records = 10000,
+  transaction_timeout = 10 }
+
+-- The options of transactions come with exactly_once, and what they stand for
+-- goes. 'checked' gets their defaults.
+function handling.check_transactions(checked, given)
+  if checked.delivery ~= "exactly_once" then
+    for _, name in ipairs { "transactional_id", "transaction_interval", "transaction_records",
+      "transaction_timeout" } do
+      if given[name] ~= nil then
+        schema.fail(schema.child("", name), "only with delivery = 'exactly_once'")
+      end
     end
-    return check(self, value, label)
+    return
   end
-  return kind
+  if not checked.transactional_id then
+    schema.fail(schema.child("", "transactional_id"), "required with delivery = 'exactly_once'")
+  end
+  if given.commit_interval ~= nil then
+    schema.fail(schema.child("", "commit_interval"), "means nothing with delivery = "
+      .. "'exactly_once': 'transaction_interval' does")
+  end
+  for name, default in pairs(TRANSACTIONS) do checked[name] = checked[name] or default end
+  if checked.transaction_interval >= checked.transaction_timeout then
+    schema.fail(schema.child("", "transaction_interval"), ("less than 'transaction_timeout' (%s) "
+      .. "expected, got %s"):format(schema.describe(checked.transaction_timeout),
+      schema.describe(checked.transaction_interval)))
+  end
 end
 
 local SECOND_ATTEMPTS = { "retry", "parked_holds" }

@@ -1,0 +1,156 @@
+/*
+** closed.c - a transaction that is closed, on its way to the brokers
+*/
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "kafka/errors.h"
+#include "member/transactor_own.h"
+
+strand_closed *strand_closed_new (size_t most) {
+  strand_closed *c = calloc(1, sizeof(*c) + most * sizeof(c->staged[0]));
+  if (c != NULL) atomic_init(&c->abandoned, false);
+  return c;
+}
+
+void strand_closed_free (strand_closed *c) {
+  if (c == NULL) return;
+  if (c->offsets != NULL) rd_kafka_topic_partition_list_destroy(c->offsets);
+  if (c->committed != NULL)
+    rd_kafka_topic_partition_list_destroy(c->committed);
+  if (c->group != NULL) rd_kafka_consumer_group_metadata_destroy(c->group);
+  free(c);
+}
+
+/*
+** A transaction
+*/
+
+static rd_kafka_headers_t *headers_of (strand_output *output) {
+  const char *packed = strand_output_headers(output);
+  rd_kafka_headers_t *headers;
+  uint32_t at = 0;
+  strand_header h;
+  if (output->headers_length == 0) return NULL;
+  headers = rd_kafka_headers_new(8);
+  while (strand_header_next(packed, output->headers_length, &at, &h)) {
+    rd_kafka_header_add(headers, h.name, (ssize_t)h.name_length, h.value,
+                        (ssize_t)h.value_length);
+  }
+  return headers;
+}
+
+static rd_kafka_resp_err_t produce (strand_transactor *t,
+                                    strand_output *output) {
+  rd_kafka_headers_t *headers = headers_of(output);
+  rd_kafka_resp_err_t err;
+  strand_outgoing record = {
+    .topic = strand_output_topic(output),
+    .key = output->has_key ? strand_output_key(output) : NULL,
+    .key_length = output->key_length,
+    .value = output->has_value ? strand_output_value(output) : NULL,
+    .value_length = output->value_length,
+    .timestamp_ms = output->timestamp_ms,
+    .partition = output->partition < 0 ? RD_KAFKA_PARTITION_UA
+                                       : output->partition,
+  };
+  err = strand_outgoing_produce(t->client, &record, headers, output);
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR && headers != NULL)
+    rd_kafka_headers_destroy(headers);
+  return err;
+}
+
+static bool is_out (strand_transactor *t) {
+  return rd_kafka_outq_len(t->client) > 0;
+}
+
+/* It will come to nothing: so it is not waited for. */
+static bool is_lost (strand_transactor *t, strand_closed *c) {
+  return t->failed || atomic_load(&c->abandoned)
+         || strand_transactor_is_stopping(t)
+         || strand_clock_us() >= c->began_us + t->timeout_us;
+}
+
+/* False: nothing more of this transaction is to be sent. */
+static bool send_one (strand_transactor *t, strand_closed *c,
+                      strand_output *output) {
+  rd_kafka_resp_err_t err;
+  while ((err = produce(t, output)) == RD_KAFKA_RESP_ERR__QUEUE_FULL
+         && is_out(t) && !is_lost(t, c))
+    strand_transactor_serve(t, STRAND_TRANSACTOR_SERVE_MS);
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return true;
+  if (err == RD_KAFKA_RESP_ERR__STATE || err == RD_KAFKA_RESP_ERR__FATAL
+      || is_lost(t, c))
+    return false; /* the transaction's own error */
+  t->failed = true;
+  output->of->refused = output;
+  output->of->err = err;
+  return false;
+}
+
+static bool send_all (strand_transactor *t, strand_closed *c) {
+  for (size_t i = 0; i < c->count; i++) {
+    strand_output *o = c->staged[i]->first;
+    for (; o != NULL; o = o->next)
+      if (!send_one(t, c, o)) return false;
+    while (strand_transactor_serve(t, 0)) continue;
+  }
+  return true;
+}
+
+/* Until all is acknowledged. */
+static bool flush (strand_transactor *t, strand_closed *c) {
+  while (is_out(t) && !is_lost(t, c))
+    strand_transactor_serve(t, STRAND_TRANSACTOR_SERVE_MS);
+  return !t->failed && !is_out(t);
+}
+
+/* Why it cannot be committed: BEGIN of an open transaction says that, and does
+** nothing. Where the client knows nothing of it, the abort is ours. */
+static strand_transaction_kind why_failed (strand_transactor *t,
+                                           strand_closed *c) {
+  bool late = !t->failed && strand_clock_us() >= c->began_us + t->timeout_us;
+  strand_transaction_make(t->client, STRAND_TRANSACTION_CALL_BEGIN, 0,
+                          &c->answer);
+  if (c->answer.is_fatal || c->answer.is_abortable)
+    return strand_transaction_kind_of(&c->answer);
+  memset(&c->answer, 0, sizeof(c->answer));
+  c->answer.err = late ? RD_KAFKA_RESP_ERR__TIMED_OUT
+                       : RD_KAFKA_RESP_ERR__PARTIAL;
+  snprintf(c->answer.reason, sizeof(c->answer.reason), "%s",
+           late ? "outputs were not acknowledged within transaction_timeout"
+                : "it was given up");
+  return late ? STRAND_TRANSACTION_LOST : STRAND_TRANSACTION_ABORTABLE;
+}
+
+strand_transaction_kind strand_transactor_carry_out (strand_transactor *t,
+                                                     strand_closed *c) {
+  strand_transaction_kind kind;
+  c->step = "begin";
+  t->failed = false;
+  kind = strand_transactor_call(t, STRAND_TRANSACTION_CALL_BEGIN, c, 0,
+                                &c->answer);
+  c->began_us = strand_clock_us();
+  if (kind != STRAND_TRANSACTION_WORKED) return kind;
+  c->step = "outputs";
+  if (!send_all(t, c) || !flush(t, c) || atomic_load(&c->abandoned))
+    return why_failed(t, c);
+  c->step = "offsets";
+  kind = strand_transactor_call(t, STRAND_TRANSACTION_CALL_NONE, c,
+                                c->began_us + t->timeout_us, &c->answer);
+  if (kind != STRAND_TRANSACTION_WORKED) return kind;
+  c->step = "commit";
+  c->asked = true;
+  return strand_transactor_call(t, STRAND_TRANSACTION_CALL_COMMIT, c,
+                                c->began_us + t->timeout_us, &c->answer);
+}
+
+/* In flight it is not purged: that would leave gaps in the producer's
+** sequence, and librdkafka waits for it too. */
+void strand_transactor_purge (strand_transactor *t, int64_t deadline_us) {
+  rd_kafka_purge(t->client,
+                 RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING);
+  while (is_out(t) && strand_clock_us() < deadline_us
+         && !strand_transactor_is_stopping(t))
+    strand_transactor_serve(t, STRAND_TRANSACTOR_SERVE_MS);
+}

@@ -1,0 +1,19 @@
+/*
+** staged_letter.h - a dead letter as an output: exactly once both go into one
+** transaction
+**
+** Thread: owner.
+*/
+#ifndef STRAND_STAGED_LETTER_H
+#define STRAND_STAGED_LETTER_H
+
+#include "member/dead_letter_format.h"
+#include "member/outbox.h"
+#include "shared/staged.h"
+
+/* That of the record of 'staged', which has none yet, with bytes of its own.
+** False: memory ran out. */
+bool strand_staged_letter (strand_staged *staged, const strand_outbox *outbox,
+                           strand_dead_letter_cut cut);
+
+#endif

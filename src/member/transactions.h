@@ -1,0 +1,135 @@
+/*
+** transactions.h - exactly once: what handlers produced, and the transaction
+** that is out
+**
+**            take            close           committed
+**   handler ------> WAITING -------> CLOSED -----------> the engine is told
+**                      ^               |
+**                      +---------------+
+**                           aborted
+**
+** What a record has produced, or its dead letter, waits until a transaction is
+** closed; that is made by the transactor, while handlers go on, and what they
+** produce waits for the next one. Bytes are kept until the commit is
+** acknowledged: what was aborted is sent again from here, in its order. The
+** committer plans the offsets, and hears of the end.
+**
+** A record whose partition is revoked is forgotten. So its outputs are in no
+** transaction that is closed after that; in one that is out they share its
+** end, with the offsets of that moment.
+**
+** Invariants:
+**   (1) What was taken is in one list: letters, the queue, aside or
+**       settled; or it is closed.
+**   (2) Only what is closed may have no record.
+**   (3) 'waiting' is how many outputs the queue has.
+**
+** Thread: owner.
+*/
+#ifndef STRAND_TRANSACTIONS_H
+#define STRAND_TRANSACTIONS_H
+
+#include "kafka/alert.h"
+#include "member/assignment.h"
+#include "member/outbox.h"
+#include "member/owner.h"
+#include "member/snapshot.h"
+#include "member/transactor.h"
+
+typedef struct strand_transactions {
+  /* set by init, and only read */
+  const strand_owner *owner;
+  strand_transactor *transactor;
+  const strand_outbox *outbox; /* its group, and how dead letters look */
+  strand_snapshot *snapshot;
+
+  strand_link letters; /* dead letters that are not written yet */
+  strand_link queue;   /* in the order they were taken */
+  strand_link aside;   /* the last commit had no room to tell of these */
+  strand_link settled; /* ended; the engine is not told, for want of memory */
+  size_t waiting;
+  strand_closed *closed; /* being filled, or out; NULL: none */
+  bool out;              /* the transactor has it */
+  size_t intake;         /* outputs of the next one, at most */
+  long batch_size;       /* of the next one's client; 0: its own */
+  long learnt;           /* the same, while nothing is sent alone */
+  int64_t since_us;      /* since when something waits; 0: nothing does */
+  int64_t not_before_us; /* after one that failed */
+  int64_t wait_us;
+  unsigned renewals; /* that were told */
+  bool over;         /* none can be made any more: the consumer ends */
+  strand_alert trouble;
+} strand_transactions;
+
+/* How the transaction that was out has ended. */
+typedef struct strand_closed_answer {
+  strand_answer answer; /* for the engine */
+  rd_kafka_resp_err_t err;
+  char reason[300];
+  bool told; /* by its records: not as a commit that failed */
+} strand_closed_answer;
+
+void strand_transactions_init (strand_transactions *x,
+                               const strand_owner *owner,
+                               strand_transactor *transactor,
+                               const strand_outbox *outbox,
+                               strand_snapshot *snapshot);
+/* The transactor is gone. */
+void strand_transactions_free (strand_transactions *x);
+/* The consumer is exactly once; else nothing of this is used. */
+static inline bool strand_transactions_is_on (const strand_transactions *x) {
+  return x->owner->consumer->settings.delivery == STRAND_EXACTLY_ONCE;
+}
+
+/* The lease's first record is done, but for what it produced, which is taken.
+** Not of a stale lease. STRAND_ENOMEM: nothing was; call again. */
+strand_err strand_transactions_take (strand_transactions *x,
+                                     strand_assigned *assigned,
+                                     strand_lease *lease,
+                                     strand_staged *staged);
+/* The engine wants a dead letter. False: memory ran out. */
+bool strand_transactions_take_letter (strand_transactions *x,
+                                      strand_partition *p,
+                                      strand_record *record);
+/* The partition ends, before the engine hears of it. */
+void strand_transactions_forget (strand_transactions *x,
+                                 strand_assigned *assigned);
+/* Handlers are to start nothing: enough waits, or none can be made yet. */
+bool strand_transactions_is_full (const strand_transactions *x);
+/* Something waits for a transaction. */
+static inline bool strand_transactions_wait (const strand_transactions *x) {
+  return x->waiting > 0 || !strand_list_empty(&x->letters);
+}
+
+/* None will be made any more. */
+static inline bool
+strand_transactions_are_over (const strand_transactions *x) {
+  return x->over;
+}
+/* One can be made. */
+bool strand_transactions_may_begin (const strand_transactions *x);
+/* What waits is closed, and the engine knows: a commit is to be planned. */
+void strand_transactions_close (strand_transactions *x);
+/* Nothing was planned: all waits again. */
+void strand_transactions_reopen (strand_transactions *x);
+/* To the transactor, with the commit that was planned; takes 'offsets'. False:
+** the member is none of its group; strand_transactions_reopen. */
+bool strand_transactions_send (strand_transactions *x,
+                               rd_kafka_topic_partition_list_t *offsets);
+/* It is answered: what 'commit', which was in it, is to be told. The caller
+** tells the engine, then calls strand_transactions_settle. */
+bool strand_transactions_answer (strand_transactions *x,
+                                 const strand_commit *commit,
+                                 strand_closed_answer *ended, int64_t now_us);
+void strand_transactions_settle (strand_transactions *x, int64_t now_us);
+/* Its partitions are lost: it is not waited for. */
+void strand_transactions_abandon (strand_transactions *x);
+
+/* What stands in their way is told; the end of all is the consumer's. */
+void strand_transactions_serve (strand_transactions *x, int64_t now_us);
+/* When the next is to be closed. */
+int64_t strand_transactions_due (const strand_transactions *x, int64_t now_us);
+/* Between two turns, in debug builds. */
+void strand_transactions_check (const strand_transactions *x);
+
+#endif

@@ -1,0 +1,463 @@
+/*
+** transactor.c - see transactor.h
+*/
+#include "member/transactor.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/thread.h"
+#include "kafka/errors.h"
+#include "member/transactor_own.h"
+
+#define SLICE_MS 1000 /* of a call, at most: how late a stop is seen */
+#define BACKOFF_MS 100
+#define RENEW_FIRST_US 100000
+#define RENEW_MOST_US 5000000
+#define IDLE_US 60000000
+
+bool strand_transactor_is_stopping (strand_transactor *t) {
+  bool stopping;
+  strand_lock_take(&t->lock);
+  stopping = t->stopping;
+  strand_lock_release(&t->lock);
+  return stopping;
+}
+
+static void destroy_client (strand_transactor *t) {
+  rd_kafka_t *client = strand_transactor_let_go(t);
+  if (client != NULL) rd_kafka_destroy(client);
+}
+
+static void serve (strand_transactor *t) {
+  while (strand_transactor_serve(t, 0)) continue;
+}
+
+/*
+** Calls
+*/
+
+static void note_trouble (strand_transactor *t,
+                          const strand_transaction_answer *answer) {
+  strand_lock_take(&t->lock);
+  if (t->trouble.err == 0) t->trouble_us = strand_clock_us();
+  t->trouble = *answer;
+  strand_lock_release(&t->lock);
+}
+
+static void note_no_trouble (strand_transactor *t) {
+  strand_lock_take(&t->lock);
+  t->trouble.err = RD_KAFKA_RESP_ERR_NO_ERROR;
+  strand_lock_release(&t->lock);
+}
+
+static int left_ms (int64_t deadline_us, int most) {
+  int64_t left = (deadline_us - strand_clock_us()) / 1000;
+  return left < 0 ? 0 : left < most ? (int)left : most;
+}
+
+/* A wait that a stop ends, by the client's queue. */
+static void back_off (strand_transactor *t, int64_t us) {
+  int64_t until = strand_clock_us() + us;
+  while (strand_clock_us() < until && !strand_transactor_is_stopping(t)) {
+    if (t->queue != NULL)
+      strand_transactor_serve(t, left_ms(until, STRAND_TRANSACTOR_SERVE_MS));
+    else strand_waker_sleep(&t->waker, until);
+  }
+}
+
+/* The call 'which', or with NONE that of the closed transaction's offsets,
+** until 'deadline_us': librdkafka resumes one that timed out. */
+strand_transaction_kind
+strand_transactor_call (strand_transactor *t, strand_transaction_call which,
+                        strand_closed *c, int64_t deadline_us,
+                        strand_transaction_answer *answer) {
+  for (;;) {
+    int ms = left_ms(deadline_us, SLICE_MS);
+    strand_transaction_kind kind;
+    if (which == STRAND_TRANSACTION_CALL_NONE)
+      strand_transaction_send_offsets(t->client, c->offsets, c->group, ms,
+                                      answer);
+    else strand_transaction_make(t->client, which, ms, answer);
+    serve(t);
+    kind = strand_transaction_kind_of(answer);
+    if (kind == STRAND_TRANSACTION_WORKED) note_no_trouble(t);
+    if (kind != STRAND_TRANSACTION_RETRIABLE) return kind;
+    note_trouble(t, answer);
+    if (strand_transactor_is_stopping(t) || strand_clock_us() >= deadline_us)
+      return kind;
+    if (answer->err != RD_KAFKA_RESP_ERR__TIMED_OUT)
+      back_off(t, BACKOFF_MS * 1000);
+  }
+}
+
+/*
+** Renewal
+*/
+
+static void end (strand_transactor *t, const char *code, const char *text) {
+  strand_lock_take(&t->lock);
+  if (!t->over) strand_fail(&t->failure, code, "%s", text);
+  t->over = true;
+  strand_lock_release(&t->lock);
+}
+
+static void end_by (strand_transactor *t,
+                    const strand_transaction_answer *answer) {
+  char code[48];
+  end(t, strand_code_of(answer->err, code, sizeof(code)), answer->reason);
+}
+
+static bool is_ended (strand_transactor *t) {
+  bool ended;
+  strand_lock_take(&t->lock);
+  ended = t->stopping || t->over;
+  strand_lock_release(&t->lock);
+  return ended;
+}
+
+/* 'age_us' of the transaction, or -1. */
+static void note_fenced (strand_transactor *t, int64_t age_us) {
+  if (age_us >= t->timeout_us) return; /* the brokers did it */
+  if (++t->fenced > STRAND_TRANSACTOR_RENEWALS)
+    end(t, "FENCED", "another process uses this transactional_id");
+}
+
+/* Both clients must mean the same brokers: a transaction is of one cluster. */
+static void compare_clusters (strand_transactor *t) {
+  char *mine = rd_kafka_clusterid(t->client, SLICE_MS);
+  char *theirs = rd_kafka_clusterid(t->owner->client, SLICE_MS);
+  char text[300];
+  if (mine != NULL && theirs != NULL) {
+    t->same = strcmp(mine, theirs) == 0;
+    snprintf(text, sizeof(text),
+             "option 'producer.kafka': exactly once needs the consumer's "
+             "cluster (%.64s), and this is another (%.64s)",
+             theirs, mine);
+    if (!t->same) end(t, "CLUSTER", text);
+  }
+  if (mine != NULL) rd_kafka_mem_free(t->client, mine);
+  if (theirs != NULL) rd_kafka_mem_free(t->owner->client, theirs);
+}
+
+/* The client gets its id, and what an earlier one left is ended. */
+static void introduce (strand_transactor *t) {
+  strand_transaction_answer answer;
+  strand_transaction_kind kind = strand_transactor_call(
+    t, STRAND_TRANSACTION_CALL_INIT, NULL, INT64_MAX, &answer);
+  if (kind == STRAND_TRANSACTION_WORKED) {
+    t->has_id = true;
+    t->since_us = strand_clock_us();
+    t->wait_us = RENEW_FIRST_US;
+    return;
+  }
+  if (kind == STRAND_TRANSACTION_RETRIABLE) return; /* it is told to stop */
+  t->spent = true;
+  if (kind == STRAND_TRANSACTION_FINAL) end_by(t, &answer);
+  if (kind == STRAND_TRANSACTION_FENCED) note_fenced(t, -1);
+  note_trouble(t, &answer);
+  back_off(t, t->wait_us);
+  t->wait_us = t->wait_us * 2 < RENEW_MOST_US ? t->wait_us * 2 : RENEW_MOST_US;
+}
+
+static void replace_client (strand_transactor *t, long batch_size) {
+  strand_failure failure;
+  destroy_client(t);
+  strand_lock_take(&t->lock);
+  t->renewals++;
+  strand_lock_release(&t->lock);
+  if (strand_transactor_open_client(t, batch_size, &failure)) return;
+  back_off(t, RENEW_FIRST_US); /* no memory, threads or descriptors */
+}
+
+/* There is a client that may begin a transaction. False: none will. */
+static bool make_ready (strand_transactor *t, long batch_size) {
+  while (!is_ended(t)) {
+    bool fits = t->client != NULL && !t->spent && t->batch_size == batch_size;
+    if (fits && t->has_id && t->same) return true;
+    if (!fits) replace_client(t, batch_size);
+    else if (!t->has_id) introduce(t);
+    else compare_clusters(t);
+  }
+  return false;
+}
+
+static void note_ready (strand_transactor *t) {
+  strand_lock_take(&t->lock);
+  t->ready = true;
+  strand_lock_release(&t->lock);
+}
+
+/*
+** What the group has
+*/
+
+static rd_kafka_topic_partition_list_t *
+names_of (const rd_kafka_topic_partition_list_t *of, int from, int to) {
+  rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(
+    to - from);
+  for (int i = from; i < to; i++)
+    rd_kafka_topic_partition_list_add(l, of->elems[i].topic,
+                                      of->elems[i].partition);
+  return l;
+}
+
+static rd_kafka_resp_err_t ask_committed (strand_transactor *t,
+                                          rd_kafka_topic_partition_list_t *l) {
+  rd_kafka_resp_err_t err = rd_kafka_committed(t->owner->client, l, SLICE_MS);
+  for (int i = 0; err == 0 && i < l->cnt; i++) err = l->elems[i].err;
+  return err;
+}
+
+/* Of all of them at once; or NULL, and what is in the way is noted. */
+static rd_kafka_topic_partition_list_t *
+read_some (strand_transactor *t, const rd_kafka_topic_partition_list_t *of,
+           int from, int to) {
+  rd_kafka_topic_partition_list_t *l = names_of(of, from, to);
+  strand_transaction_answer answer = { .err = ask_committed(t, l) };
+  if (answer.err == RD_KAFKA_RESP_ERR_NO_ERROR) return l;
+  snprintf(answer.reason, sizeof(answer.reason), "committed offsets: %s",
+           rd_kafka_err2str(answer.err));
+  note_trouble(t, &answer);
+  rd_kafka_topic_partition_list_destroy(l);
+  if (answer.err != RD_KAFKA_RESP_ERR__TIMED_OUT)
+    back_off(t, BACKOFF_MS * 1000);
+  return NULL;
+}
+
+/* NULL: it is told to stop. */
+static rd_kafka_topic_partition_list_t *
+read_committed (strand_transactor *t,
+                const rd_kafka_topic_partition_list_t *of) {
+  rd_kafka_topic_partition_list_t *l = NULL;
+  while (l == NULL && !strand_transactor_is_stopping(t))
+    l = read_some(t, of, 0, of->cnt);
+  if (l != NULL) note_no_trouble(t);
+  return l;
+}
+
+/*
+** Its end
+*/
+
+static bool abort_it (strand_transactor *t, const strand_closed *c) {
+  int64_t deadline_us = strand_clock_us() + t->timeout_us;
+  strand_transaction_answer answer;
+  (void)c;
+  strand_transactor_purge(t, deadline_us);
+  return strand_transactor_call(t, STRAND_TRANSACTION_CALL_ABORT, NULL,
+                                deadline_us, &answer)
+         == STRAND_TRANSACTION_WORKED;
+}
+
+/* A commit whose end is not known: the new client's id ends it, and then the
+** group knows. */
+static void find_out (strand_transactor *t, strand_closed *c) {
+  t->spent = true;
+  c->end = c->asked ? STRAND_CLOSED_RENEWED : STRAND_CLOSED_ABORTED;
+  if (c->asked && make_ready(t, c->batch_size))
+    c->committed = read_committed(t, c->offsets);
+}
+
+static void conclude (strand_transactor *t, strand_closed *c,
+                      strand_transaction_kind kind) {
+  int64_t now_us = strand_clock_us();
+  switch (kind) {
+    case STRAND_TRANSACTION_WORKED:
+      c->end = STRAND_CLOSED_COMMITTED;
+      if (now_us - t->since_us >= STRAND_TRANSACTOR_CALM_US) t->fenced = 0;
+      return;
+    case STRAND_TRANSACTION_ABORTABLE:
+    case STRAND_TRANSACTION_UNDELIVERED:
+      c->end = STRAND_CLOSED_ABORTED;
+      t->spent = !abort_it(t, c) || kind == STRAND_TRANSACTION_UNDELIVERED;
+      return;
+    case STRAND_TRANSACTION_FINAL: end_by(t, &c->answer); break;
+    case STRAND_TRANSACTION_FENCED:
+      note_fenced(t, now_us - c->began_us);
+      break;
+    default: break;
+  }
+  find_out(t, c);
+}
+
+static strand_closed *next_asked (strand_transactor *t) {
+  strand_closed *c;
+  strand_lock_take(&t->lock);
+  c = t->stopping ? NULL : t->asked;
+  strand_lock_release(&t->lock);
+  return c;
+}
+
+static void answer (strand_transactor *t, strand_closed *c) {
+  strand_lock_take(&t->lock);
+  if (t->over && c->end == STRAND_CLOSED_ABORTED) c->end = STRAND_CLOSED_OVER;
+  t->asked = NULL;
+  t->answered = c;
+  strand_lock_release(&t->lock);
+  strand_waker_wake(t->owners_waker);
+}
+
+static void make (strand_transactor *t, strand_closed *c) {
+  c->end = STRAND_CLOSED_ABORTED;
+  if (make_ready(t, c->batch_size))
+    conclude(t, c, strand_transactor_carry_out(t, c));
+  answer(t, c);
+}
+
+/*
+** The thread
+*/
+
+static void *run (void *argument) {
+  strand_transactor *t = argument;
+  if (make_ready(t, 0)) note_ready(t);
+  strand_waker_wake(t->owners_waker);
+  while (!strand_transactor_is_stopping(t)) {
+    strand_closed *c = next_asked(t);
+    if (t->client != NULL) serve(t);
+    if (c != NULL) make(t, c);
+    else if (t->spent && !is_ended(t)) make_ready(t, t->batch_size);
+    else strand_waker_sleep(&t->waker, strand_clock_us() + IDLE_US);
+  }
+  destroy_client(t);
+  strand_lock_take(&t->lock);
+  t->gone = true;
+  strand_lock_release(&t->lock);
+  strand_waker_wake(t->owners_waker);
+  return NULL;
+}
+
+bool strand_transactor_start (strand_transactor *t) {
+  t->running = strand_thread_start(&t->thread, run, t);
+  return t->running;
+}
+
+void strand_transactor_stop (strand_transactor *t) {
+  strand_lock_take(&t->lock);
+  t->stopping = true;
+  strand_lock_release(&t->lock);
+  if (t->running) strand_waker_wake(&t->waker);
+}
+
+bool strand_transactor_is_gone (strand_transactor *t) {
+  bool gone;
+  if (!t->running) return true;
+  strand_lock_take(&t->lock);
+  gone = t->gone;
+  strand_lock_release(&t->lock);
+  if (!gone) return false;
+  pthread_join(t->thread, NULL);
+  t->running = false;
+  return true;
+}
+
+/*
+** What the owner asks
+*/
+
+void strand_transactor_ask (strand_transactor *t, strand_closed *c) {
+  strand_lock_take(&t->lock);
+  assert(t->asked == NULL && t->answered == NULL); /* (1) */
+  t->asked = c;
+  strand_lock_release(&t->lock);
+  strand_waker_wake(&t->waker);
+}
+
+strand_closed *strand_transactor_take (strand_transactor *t) {
+  strand_closed *c;
+  strand_lock_take(&t->lock);
+  c = t->answered;
+  t->answered = NULL;
+  strand_lock_release(&t->lock);
+  return c;
+}
+
+bool strand_transactor_is_ready (strand_transactor *t) {
+  bool ready;
+  strand_lock_take(&t->lock);
+  ready = t->ready;
+  strand_lock_release(&t->lock);
+  return ready;
+}
+
+bool strand_transactor_is_over (strand_transactor *t,
+                                strand_failure *failure) {
+  bool over;
+  strand_lock_take(&t->lock);
+  over = t->over;
+  if (over) *failure = t->failure;
+  strand_lock_release(&t->lock);
+  return over;
+}
+
+int64_t strand_transactor_trouble (strand_transactor *t,
+                                   strand_transaction_answer *answer) {
+  int64_t since_us = 0;
+  strand_lock_take(&t->lock);
+  if (t->trouble.err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    since_us = t->trouble_us;
+    *answer = t->trouble;
+  }
+  strand_lock_release(&t->lock);
+  return since_us;
+}
+
+unsigned strand_transactor_renewals (strand_transactor *t) {
+  unsigned renewals;
+  strand_lock_take(&t->lock);
+  renewals = t->renewals;
+  strand_lock_release(&t->lock);
+  return renewals;
+}
+
+/*
+** Opening
+*/
+
+void strand_transactor_init (strand_transactor *t, const strand_owner *owner,
+                             strand_outbox *outbox, strand_waker *waker) {
+  *t = (strand_transactor){ .owner = owner,
+                            .owners_waker = waker,
+                            .outbox = outbox,
+                            .wait_us = RENEW_FIRST_US };
+  strand_waker_init(&t->waker);
+  strand_lock_init(&t->lock, STRAND_RANK_LEAF);
+  strand_lock_init(&t->client_lock, STRAND_RANK_CLIENT);
+}
+
+/* With several members each has an id of its own. */
+static char *id_of (const strand_owner *owner) {
+  const strand_consumer *c = owner->consumer;
+  const char *given = c->settings.transactional.id;
+  size_t size = strlen(given) + 16;
+  char *id = malloc(size);
+  if (id == NULL) return NULL;
+  if (c->inboxes.count > 1) snprintf(id, size, "%s-%u", given, owner->index);
+  else snprintf(id, size, "%s", given);
+  return id;
+}
+
+bool strand_transactor_open (strand_transactor *t, strand_failure *failure) {
+  strand_fail(failure, "NO_MEMORY", "memory ran out");
+  t->timeout_us = t->owner->consumer->settings.transactional.timeout_us;
+  t->id = id_of(t->owner);
+  return t->id != NULL && strand_waker_open(&t->waker, failure)
+         && strand_transactor_open_client(t, 0, failure);
+}
+
+void strand_transactor_free (strand_transactor *t) {
+  assert(!t->running);
+  destroy_client(t);
+  strand_closed_free(t->asked);
+  strand_closed_free(t->answered);
+  strand_waker_close(&t->waker);
+  strand_lock_free(&t->lock);
+  strand_lock_free(&t->client_lock);
+  free(t->id);
+}
+
+rd_kafka_t *strand_transactor_dismiss (strand_transactor *t) {
+  return strand_transactor_let_go(t);
+}
