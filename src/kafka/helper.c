@@ -230,8 +230,10 @@ static rd_kafka_resp_err_t make (strand_helper *h, strand_call *call) {
   rd_kafka_resp_err_t err;
   switch (call->kind) {
     case STRAND_CALL_COMMITTED:
-      return wait_for(h, call, committed, SLICE_COORDINATOR_MS,
-                      STRAND_CALL_TIMEOUT_MS);
+      return wait_for(
+        h, call, committed,
+        call->brief ? STRAND_CALL_BRIEF_MS : SLICE_COORDINATOR_MS,
+        call->brief ? STRAND_CALL_BRIEF_MS : STRAND_CALL_TIMEOUT_MS);
     case STRAND_CALL_WATERMARKS:
       err = wait_leader(h, call, start);
       return err == 0 ? wait_leader(h, call, end) : err;

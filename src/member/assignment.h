@@ -30,11 +30,14 @@ typedef struct strand_position {
   bool sought;      /* the doubt was settled by going there */
   bool first_seen;  /* a record or the end came since it was placed */
   bool stuck;       /* no offset to go on from; seek() helps */
+  bool alone;       /* its committed offset is asked for by itself */
+  bool told;        /* that it is not there yet */
   int64_t target;   /* 'checking': where it goes on; or STRAND_NOWHERE */
   int64_t seen;     /* and what came in place of what was expected */
   int64_t below;    /* what came below the position: a reset; or -1 */
   int64_t claimed;  /* what metadata says is done, up to here, while the log is
                       not known to be so long; or -1 */
+  int64_t since_us; /* when that was asked for first; 0: not yet */
   int64_t retry_us; /* when to ask for the committed offset again */
   int64_t backoff_us;
 } strand_position;

@@ -63,141 +63,13 @@ bool strand_position_ask (const strand_positions *s,
   return true;
 }
 
-static void try_again (strand_assigned *assigned, int64_t now_us) {
+void strand_position_put_off (strand_assigned *assigned, int64_t now_us) {
   assigned->position.backoff_us = assigned->position.backoff_us == 0
                                     ? BACKOFF_FIRST_US
                                     : assigned->position.backoff_us * 2;
   if (assigned->position.backoff_us > BACKOFF_MOST_US)
     assigned->position.backoff_us = BACKOFF_MOST_US;
   assigned->position.retry_us = now_us + assigned->position.backoff_us;
-}
-
-/*
-** Restoring
-*/
-
-void strand_position_restore (strand_positions *s) {
-  rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
-  int64_t now_us = strand_clock_us();
-  strand_call *call;
-  for (size_t i = 0; i < s->assignment->count; i++) {
-    strand_assigned *assigned = s->assignment->partitions[i];
-    rd_kafka_topic_partition_t *p;
-    if (assigned->partition == NULL || assigned->position.restored
-        || assigned->position.stuck || assigned->leaving || assigned->contested
-        || assigned->position.checking || assigned->position.retry_us > now_us)
-      continue;
-    p = rd_kafka_topic_partition_list_add(
-      list, strand_partition_topic(assigned->partition),
-      strand_partition_index(assigned->partition));
-    p->opaque = (void *)(uintptr_t)assigned->epoch;
-    assigned->position.checking = true;
-  }
-  if (list->cnt == 0) {
-    rd_kafka_topic_partition_list_destroy(list);
-    return;
-  }
-  call = strand_call_new(STRAND_CALL_COMMITTED, list);
-  if (call != NULL) {
-    strand_helper_leave(s->owner->helper, call);
-    return;
-  }
-  for (size_t i = 0; i < s->assignment->count; i++) {
-    if (s->assignment->partitions[i]->position.restored
-        || !s->assignment->partitions[i]->position.checking)
-      continue;
-    s->assignment->partitions[i]->position.checking = false;
-    try_again(s->assignment->partitions[i], now_us);
-  }
-}
-
-static void tell_unreadable (const strand_positions *s,
-                             const strand_assigned *assigned,
-                             int64_t committed, const char *problem) {
-  strand_event event = strand_owner_event(s->owner, "metadata_unreadable",
-                                          assigned);
-  event.offset = committed;
-  strand_event_set_reason(&event, problem, strlen(problem));
-  strand_owner_emit(s->owner, &event);
-}
-
-/* STRAND_ENOMEM: nothing is wrong with it. STRAND_EFORMAT: the consumer is to
-** end. */
-static strand_err read_payload (const strand_positions *s,
-                                const strand_assigned *assigned,
-                                const rd_kafka_topic_partition_t *p,
-                                strand_payload *payload, bool *some) {
-  const char *problem = NULL;
-  char text[512];
-  strand_err err = strand_payload_decode(p->offset, p->metadata,
-                                         p->metadata_size, payload, &problem);
-  *some = err == STRAND_OK;
-  if (err == STRAND_OK || err == STRAND_ENOMEM) return err;
-  tell_unreadable(s, assigned, p->offset, problem);
-  if (!s->owner->consumer->settings.unreadable_fail) return STRAND_OK;
-  snprintf(text, sizeof(text),
-           "the commit of %s/%d at offset %lld has "
-           "metadata that cannot be read: %s",
-           p->topic, (int)p->partition, (long long)p->offset, problem);
-  strand_shared_end(s->owner->consumer, STRAND_CLOSE_NOW,
-                    "METADATA_UNREADABLE", text);
-  return STRAND_EFORMAT;
-}
-
-static void restore_assigned (strand_positions *s, strand_assigned *assigned,
-                              const rd_kafka_topic_partition_t *p,
-                              int64_t now_us) {
-  int64_t committed = p->offset >= 0 ? p->offset : -1;
-  strand_payload payload = { 0 };
-  bool some = false;
-  strand_event event;
-  strand_err err = STRAND_OK;
-  if (committed >= 0 && p->metadata_size > 0) {
-    err = read_payload(s, assigned, p, &payload, &some);
-  }
-  if (err == STRAND_EFORMAT) {
-    assigned->position.stuck = true;
-    return;
-  }
-  if (err == STRAND_OK) {
-    err = strand_engine_restored(s->owner->engine, assigned->partition,
-                                 committed, some ? &payload : NULL);
-  }
-  if (some && payload.highest >= committed)
-    assigned->position.claimed = payload.highest;
-  if (some) strand_payload_free(&payload);
-  if (err != STRAND_OK) {
-    try_again(assigned, now_us);
-    return;
-  }
-  assigned->position.restored = assigned->more = true;
-  assigned->position.backoff_us = 0;
-  event = strand_owner_event(s->owner, "restored", assigned);
-  event.offset = committed;
-  strand_owner_emit(s->owner, &event);
-}
-
-void strand_position_committed (strand_positions *s, const strand_call *call,
-                                int64_t now_us) {
-  for (int i = 0; i < call->list->cnt; i++) {
-    const rd_kafka_topic_partition_t *p = &call->list->elems[i];
-    strand_assigned *assigned = strand_assignment_find(s->assignment, p->topic,
-                                                       p->partition);
-    rd_kafka_resp_err_t err = call->err != 0 ? call->err : p->err;
-    if (assigned == NULL || assigned->position.restored || assigned->leaving)
-      continue;
-    if (assigned->epoch != (uint32_t)(uintptr_t)p->opaque) continue;
-    assigned->position.checking = false;
-    if (err == 0) {
-      restore_assigned(s, assigned, p, now_us);
-      continue;
-    }
-    if (assigned->position.backoff_us == 0) {
-      strand_health_error(s->health, err, "reading the committed offset",
-                          p->topic, p->partition, now_us);
-    }
-    try_again(assigned, now_us);
-  }
 }
 
 /*
@@ -219,7 +91,7 @@ static void verify_position (strand_positions *s, strand_assigned *assigned,
   assigned->position.target = STRAND_NOWHERE;
   assigned->position.asked = strand_position_ask(
     s, assigned, STRAND_CALL_WATERMARKS, 0, STRAND_WHY_VERIFY, NULL);
-  if (!assigned->position.asked) try_again(assigned, now_us);
+  if (!assigned->position.asked) strand_position_put_off(assigned, now_us);
 }
 
 void strand_position_place (strand_positions *s, strand_assigned *assigned,
@@ -229,7 +101,7 @@ void strand_position_place (strand_positions *s, strand_assigned *assigned,
   assigned->position.target = offset;
   assigned->position.asked = strand_position_ask(
     s, assigned, STRAND_CALL_SEEK, offset, STRAND_WHY_PLACE, NULL);
-  if (!assigned->position.asked) try_again(assigned, now_us);
+  if (!assigned->position.asked) strand_position_put_off(assigned, now_us);
 }
 
 int64_t strand_position_home (const strand_assigned *assigned) {
@@ -252,7 +124,7 @@ void strand_position_was_sought (strand_assigned *assigned) {
 void strand_position_back (strand_assigned *assigned, int64_t now_us) {
   assigned->position.asked = false;
   if (assigned->position.stuck) settle(assigned); /* it was nowhere */
-  else try_again(assigned, now_us);
+  else strand_position_put_off(assigned, now_us);
 }
 
 bool strand_position_accept (strand_positions *s, strand_assigned *assigned,
@@ -364,7 +236,7 @@ static void truncated (strand_positions *s, strand_assigned *assigned,
   int64_t from = strand_partition_position(assigned->partition);
   if (strand_engine_reach(s->owner->engine, assigned->partition, to)
       != STRAND_OK) {
-    try_again(assigned, now_us);
+    strand_position_put_off(assigned, now_us);
     return;
   }
   strand_owner_jumped(s->owner, assigned, "truncated", from, to);
@@ -376,7 +248,7 @@ static void take_verified (strand_positions *s, strand_assigned *assigned,
   int64_t base = strand_partition_position(assigned->partition);
   assigned->position.asked = false;
   if (call->err != 0) {
-    try_again(assigned, now_us);
+    strand_position_put_off(assigned, now_us);
     return;
   }
   if (call->high < base || call->high <= assigned->position.claimed) {
@@ -397,7 +269,7 @@ static void take_verified (strand_positions *s, strand_assigned *assigned,
 static void take_place (strand_positions *s, strand_assigned *assigned,
                         const strand_call *call, int64_t now_us) {
   assigned->position.asked = false;
-  if (call->err != 0) try_again(assigned, now_us);
+  if (call->err != 0) strand_position_put_off(assigned, now_us);
   else if (assigned->position.again)
     strand_position_place(s, assigned, assigned->position.target, now_us);
   else settle(assigned);

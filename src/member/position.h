@@ -11,6 +11,7 @@
 #define STRAND_POSITION_H
 
 #include "kafka/helper.h"
+#include "kafka/signs.h"
 #include "member/assignment.h"
 #include "member/health.h"
 #include "member/owner.h"
@@ -30,6 +31,7 @@ typedef struct strand_positions {
   const strand_owner *owner;
   const strand_assignment *assignment;
   const strand_health *health;
+  const strand_signs *signs; /* whether the coordinator is there; or NULL */
 
   bool displaced; /* 'below' of a partition is set */
 } strand_positions;
@@ -37,6 +39,12 @@ typedef struct strand_positions {
 void strand_positions_init (strand_positions *s, const strand_owner *owner,
                             const strand_assignment *assignment,
                             const strand_health *health);
+/* Thread: lua, before anything is asked. */
+static inline void strand_positions_watch (strand_positions *s,
+                                           const strand_signs *signs) {
+  s->signs = signs;
+}
+/* restoring.c */
 void strand_position_restore (strand_positions *s);
 /* Answers of the helper: committed offsets; of a partition, for VERIFY and
 ** PLACE. */
@@ -125,6 +133,8 @@ bool strand_position_ask (const strand_positions *s,
                           const strand_assigned *assigned,
                           strand_call_kind kind, int64_t offset,
                           strand_why why, void *arg);
+/* It is asked again, after a back-off. */
+void strand_position_put_off (strand_assigned *assigned, int64_t now_us);
 /* After a cooperative rebalance: what stays goes on where it was. */
 void strand_position_keep (strand_positions *s);
 /* Those that say so ('reread') are read on from where they are: the next thing
