@@ -278,10 +278,15 @@ static void take_committed (strand_partition *p,
   strand_partition_tell(p, STRAND_NOTICE_WRITABLE, NULL);
 }
 
+bool strand_commit_item_is_live (const strand_commit_item *item) {
+  const strand_partition *p = item->partition;
+  return p->state != PARTITION_GONE && p->epoch == item->epoch;
+}
+
 static void take_answer (strand_commit_item *item, strand_answer answer,
                          bool alone) {
   strand_partition *p = item->partition;
-  bool live = p->state != PARTITION_GONE && p->epoch == item->epoch;
+  bool live = strand_commit_item_is_live(item);
   p->committed.pins--;
   if (live && answer == STRAND_COMMITTED) take_committed(p, item);
   else if (live && answer == STRAND_COMMIT_UNKNOWN) {

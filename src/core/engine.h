@@ -262,6 +262,8 @@ strand_commit *strand_engine_commit (strand_engine *e, int64_t now_us,
 /* Frees 'commit'. */
 void strand_engine_commit_answer (strand_engine *e, strand_commit *commit,
                                   strand_answer answer, int64_t now_us);
+/* Its partition is not revoked, nor assigned anew, since it was planned. */
+bool strand_commit_item_is_live (const strand_commit_item *item);
 /* When a commit is due: by the interval, by idleness, or after one that
 ** failed. INT64_MAX when nothing is dirty. */
 int64_t strand_engine_commit_due (const strand_engine *e, int64_t now_us);

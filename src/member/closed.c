@@ -54,21 +54,21 @@ static rd_kafka_resp_err_t produce (strand_transactor *t,
     .partition = output->partition < 0 ? RD_KAFKA_PARTITION_UA
                                        : output->partition,
   };
-  err = strand_outgoing_produce(t->client, &record, headers, output);
+  err = strand_outgoing_produce(t->client.handle, &record, headers, output);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR && headers != NULL)
     rd_kafka_headers_destroy(headers);
   return err;
 }
 
 static bool is_out (strand_transactor *t) {
-  return rd_kafka_outq_len(t->client) > 0;
+  return rd_kafka_outq_len(t->client.handle) > 0;
 }
 
 /* It will come to nothing: so it is not waited for. */
 static bool is_lost (strand_transactor *t, strand_closed *c) {
-  return t->failed || atomic_load(&c->abandoned)
+  return t->client.failed || atomic_load(&c->abandoned)
          || strand_transactor_is_stopping(t)
-         || strand_clock_us() >= c->began_us + t->timeout_us;
+         || strand_clock_us() >= c->began_us + t->client.timeout_us;
 }
 
 /* False: nothing more of this transaction is to be sent. */
@@ -77,12 +77,12 @@ static bool send_one (strand_transactor *t, strand_closed *c,
   rd_kafka_resp_err_t err;
   while ((err = produce(t, output)) == RD_KAFKA_RESP_ERR__QUEUE_FULL
          && is_out(t) && !is_lost(t, c))
-    strand_transactor_serve(t, STRAND_TRANSACTOR_SERVE_MS);
+    strand_transactor_client_serve(&t->client, STRAND_TRANSACTOR_SERVE_MS);
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return true;
   if (err == RD_KAFKA_RESP_ERR__STATE || err == RD_KAFKA_RESP_ERR__FATAL
       || is_lost(t, c))
     return false; /* the transaction's own error */
-  t->failed = true;
+  t->client.failed = true;
   output->of->refused = output;
   output->of->err = err;
   return false;
@@ -93,7 +93,7 @@ static bool send_all (strand_transactor *t, strand_closed *c) {
     strand_output *o = c->staged[i]->first;
     for (; o != NULL; o = o->next)
       if (!send_one(t, c, o)) return false;
-    while (strand_transactor_serve(t, 0)) continue;
+    while (strand_transactor_client_serve(&t->client, 0)) continue;
   }
   return true;
 }
@@ -101,16 +101,18 @@ static bool send_all (strand_transactor *t, strand_closed *c) {
 /* Until all is acknowledged. */
 static bool flush (strand_transactor *t, strand_closed *c) {
   while (is_out(t) && !is_lost(t, c))
-    strand_transactor_serve(t, STRAND_TRANSACTOR_SERVE_MS);
-  return !t->failed && !is_out(t);
+    strand_transactor_client_serve(&t->client, STRAND_TRANSACTOR_SERVE_MS);
+  return !t->client.failed && !is_out(t);
 }
 
 /* Why it cannot be committed: BEGIN of an open transaction says that, and does
-** nothing. Where the client knows nothing of it, the abort is ours. */
+** nothing. Where the client knows nothing of it, the abort is ours; what it had
+** then makes gaps in its sequence, so it is renewed all the same. */
 static strand_transaction_kind why_failed (strand_transactor *t,
                                            strand_closed *c) {
-  bool late = !t->failed && strand_clock_us() >= c->began_us + t->timeout_us;
-  strand_transaction_make(t->client, STRAND_TRANSACTION_CALL_BEGIN, 0,
+  bool late = !t->client.failed
+              && strand_clock_us() >= c->began_us + t->client.timeout_us;
+  strand_transaction_make(t->client.handle, STRAND_TRANSACTION_CALL_BEGIN, 0,
                           &c->answer);
   if (c->answer.is_fatal || c->answer.is_abortable)
     return strand_transaction_kind_of(&c->answer);
@@ -120,14 +122,14 @@ static strand_transaction_kind why_failed (strand_transactor *t,
   snprintf(c->answer.reason, sizeof(c->answer.reason), "%s",
            late ? "outputs were not acknowledged within transaction_timeout"
                 : "it was given up");
-  return late ? STRAND_TRANSACTION_LOST : STRAND_TRANSACTION_ABORTABLE;
+  return late ? STRAND_TRANSACTION_LOST : STRAND_TRANSACTION_UNDELIVERED;
 }
 
 strand_transaction_kind strand_transactor_carry_out (strand_transactor *t,
                                                      strand_closed *c) {
   strand_transaction_kind kind;
   c->step = "begin";
-  t->failed = false;
+  t->client.failed = false;
   kind = strand_transactor_call(t, STRAND_TRANSACTION_CALL_BEGIN, c, 0,
                                 &c->answer);
   c->began_us = strand_clock_us();
@@ -137,20 +139,22 @@ strand_transaction_kind strand_transactor_carry_out (strand_transactor *t,
     return why_failed(t, c);
   c->step = "offsets";
   kind = strand_transactor_call(t, STRAND_TRANSACTION_CALL_NONE, c,
-                                c->began_us + t->timeout_us, &c->answer);
+                                c->began_us + t->client.timeout_us,
+                                &c->answer);
   if (kind != STRAND_TRANSACTION_WORKED) return kind;
   c->step = "commit";
   c->asked = true;
   return strand_transactor_call(t, STRAND_TRANSACTION_CALL_COMMIT, c,
-                                c->began_us + t->timeout_us, &c->answer);
+                                c->began_us + t->client.timeout_us,
+                                &c->answer);
 }
 
 /* In flight it is not purged: that would leave gaps in the producer's
 ** sequence, and librdkafka waits for it too. */
 void strand_transactor_purge (strand_transactor *t, int64_t deadline_us) {
-  rd_kafka_purge(t->client,
+  rd_kafka_purge(t->client.handle,
                  RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING);
   while (is_out(t) && strand_clock_us() < deadline_us
          && !strand_transactor_is_stopping(t))
-    strand_transactor_serve(t, STRAND_TRANSACTOR_SERVE_MS);
+    strand_transactor_client_serve(&t->client, STRAND_TRANSACTOR_SERVE_MS);
 }

@@ -40,7 +40,8 @@ static bool still_runs (const strand_member *m, int64_t now_us) {
   strand_engine_stats stats;
   strand_engine_stats_read(m->owner.engine, &stats);
   if (stats.ready > 0 && m->closing.mode == STRAND_CLOSE_DRAIN
-      && strand_staging_is_full(&m->owner.consumer->staging))
+      && (strand_staging_is_full(&m->owner.consumer->staging)
+          || strand_outputs_is_full(&m->outputs)))
     return true; /* they wait for acknowledgements, maybe another member's */
   return stats.in_flight > 0 || stats.dead_letters > 0 || stats.sending > 0
          || strand_engine_throttle(m->owner.engine, now_us) < INT64_MAX

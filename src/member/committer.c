@@ -15,10 +15,9 @@
 
 #include "base/clock.h"
 #include "kafka/errors.h"
+#include "member/partition_names.h"
 
 #define REVOKE_COMMITS_MOST 3 /* tried inside one rebalance */
-#define NAMES_MOST 8          /* partitions that a failed commit names */
-#define MORE_SIZE 32          /* " and 1000000 more" */
 
 void strand_committer_init (strand_committer *t, const strand_owner *owner,
                             const strand_membership *membership,
@@ -122,49 +121,19 @@ static rd_kafka_topic_partition_list_t *list_of (const strand_commit *c) {
 ** What failed, and for which partitions
 */
 
-/* The first of them, and how many more. */
-typedef struct names {
-  char text[384];
-  size_t length;
-  size_t named;
-  size_t count;
-} names;
-
-static void add_name (names *n, const strand_partition *p) {
-  const char *comma = n->count == 0 ? "" : ", ";
-  size_t room = sizeof(n->text) - MORE_SIZE - n->length;
-  char name[320];
-  int length = snprintf(name, sizeof(name), "%s%s/%d", comma,
-                        strand_partition_topic(p),
-                        (int)strand_partition_index(p));
-  if (n->named == n->count++ && n->named < NAMES_MOST
-      && (size_t)length < room) {
-    memcpy(n->text + n->length, name, (size_t)length + 1);
-    n->length += (size_t)length;
-    n->named++;
-  }
-}
-
-static const char *end_names (names *n) {
-  if (n->count > n->named) {
-    snprintf(n->text + n->length, MORE_SIZE, " and %zu more",
-             n->count - n->named);
-  }
-  return n->text;
-}
-
 static void describe (const strand_commit *commit, const char *code,
                       const char *text, strand_failure *failure) {
-  names n = { .count = 0 };
+  strand_partition_names n = { .count = 0 };
   for (size_t i = 0; i < commit->count; i++) {
-    add_name(&n, commit->items[i].partition);
+    strand_partition_names_add(&n, commit->items[i].partition);
   }
   if (commit->count == 1) {
-    strand_fail(failure, code, "commit of %s: %s", end_names(&n), text);
+    strand_fail(failure, code, "commit of %s: %s",
+                strand_partition_names_end(&n), text);
     return;
   }
   strand_fail(failure, code, "commit of %zu partitions (%s): %s",
-              commit->count, end_names(&n), text);
+              commit->count, strand_partition_names_end(&n), text);
 }
 
 static void tell_failed (strand_committer *t, const strand_commit *commit,
@@ -184,15 +153,15 @@ static void tell_failed (strand_committer *t, const strand_commit *commit,
 /* Some of what is done is in no commit, and does not fit in one. */
 static bool is_untold (const strand_committer *t, strand_failure *failure) {
   const strand_partition *p = NULL;
-  names n = { .count = 0 };
+  strand_partition_names n = { .count = 0 };
   while ((p = strand_engine_next(t->owner->engine, p)) != NULL) {
-    if (strand_partition_unwritable(p)) add_name(&n, p);
+    if (strand_partition_unwritable(p)) strand_partition_names_add(&n, p);
   }
   if (n.count == 0) return false;
   strand_fail(failure, "METADATA_UNWRITABLE",
               "what is done in %s does not "
               "fit in the metadata of a commit: see the event",
-              end_names(&n));
+              strand_partition_names_end(&n));
   return true;
 }
 
@@ -322,6 +291,7 @@ static bool may_send (const strand_committer *t) {
 static bool plan_and_send (strand_committer *t, int64_t now_us) {
   if (t->transactions != NULL) strand_transactions_close(t->transactions);
   t->commit = strand_engine_commit(t->owner->engine, now_us, NULL);
+  if (t->transactions != NULL) strand_transactions_planned(t->transactions);
   if (t->commit == NULL) {
     if (t->transactions != NULL) strand_transactions_reopen(t->transactions);
     return false;
@@ -384,7 +354,8 @@ static bool commits_when_due (const strand_committer *t) {
          || (phase == STRAND_ENDING
              && (strand_engine_awaits_commit(t->owner->engine)
                  || (t->transactions != NULL
-                     && strand_transactions_wait(t->transactions))));
+                     && strand_transactions_due(t->transactions, 0)
+                          < INT64_MAX)));
 }
 
 /* The transaction's answer is that of its commit. */

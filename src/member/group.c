@@ -182,10 +182,11 @@ static void finish_revoke (strand_group *g) {
   note_answered(g, lost);
 }
 
+/* Exactly once the rest of that quarter is the transactions'. */
 static int64_t grace_of (const strand_group *g) {
   strand_consumer *c = g->owner->consumer;
   int64_t grace = strand_settings_limits(&c->settings).revoke_grace_us;
-  int64_t most = c->settings.max_poll_us / 4;
+  int64_t most = c->settings.max_poll_us / (transacts(g) ? 8 : 4);
   return grace < most ? grace : most;
 }
 
@@ -197,6 +198,7 @@ static void note_lost (strand_group *g) {
 static void revoke (strand_group *g, rd_kafka_event_t *event, int64_t now_us) {
   bool lost = rd_kafka_assignment_lost(g->owner->client);
   g->rebalance = event;
+  g->began_us = now_us;
   strand_membership_rebalance(g->membership, true);
   g->committing = false;
   strand_committer_begin_revoke(g->committer);
@@ -256,6 +258,8 @@ void strand_group_advance (strand_group *g, int64_t now_us) {
     g->committing = true;
     strand_handover_cut(g->handover);
     g->answer_us = now_us + (most < COMMIT_MOST_US ? most : COMMIT_MOST_US);
+    if (transacts(g) && g->answer_us > g->began_us + most)
+      g->answer_us = g->began_us + most;
   }
   if (now_us < until(g) && is_dirty(g)
       && strand_committer_serve_revoke(g->committer, now_us))

@@ -42,10 +42,11 @@ typedef struct strand_group {
 
   rd_kafka_event_t *rebalance; /* unanswered */
   int64_t grace_us;            /* until when it waits for handlers */
-  int64_t answer_us;           /* until when for its commit */
-  bool committing;             /* ...which is out, or to be sent */
-  int64_t limit_us;            /* of a close, for handlers and */
-  int64_t deadline_us;         /* ...for commits */
+  int64_t began_us;
+  int64_t answer_us;   /* until when for its commit */
+  bool committing;     /* ...which is out, or to be sent */
+  int64_t limit_us;    /* of a close, for handlers and */
+  int64_t deadline_us; /* ...for commits */
 } strand_group;
 
 void strand_group_serve (strand_group *g, int64_t now_us);

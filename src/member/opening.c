@@ -30,6 +30,7 @@ void strand_member_init (strand_member *m, strand_consumer *c,
   m->health = (strand_health){ &m->owner, &m->assignment, &m->known_errors,
                                &m->topics, &m->outage };
   strand_positions_init(&m->positions, &m->owner, &m->assignment, &m->health);
+  strand_positions_watch(&m->positions, &m->signs);
   strand_starts_init(&m->starts, &m->owner, &m->assignment);
   strand_seeks_init(&m->seeks, &m->owner, &m->assignment, &m->membership,
                     &m->positions);
@@ -270,8 +271,8 @@ static rd_kafka_resp_err_t set_tokens (strand_member *m, const char *token,
     return err;
   }
   if (transacts) {
-    err = strand_transactor_token(&m->transactor, token, expires_ms, principal,
-                                  error, size);
+    err = strand_transactor_client_token(&m->transactor.client, token,
+                                         expires_ms, principal, error, size);
     return err == RD_KAFKA_RESP_ERR__STATE ? RD_KAFKA_RESP_ERR_NO_ERROR : err;
   }
   err = strand_outbox_token(&m->outbox, token, expires_ms, principal, error,
@@ -292,5 +293,5 @@ bool strand_member_token (strand_member *m, const char *token,
 void strand_member_token_fail (strand_member *m, const char *message) {
   rd_kafka_oauthbearer_set_token_failure(m->owner.client, message);
   strand_outbox_token_fail(&m->outbox, message);
-  strand_transactor_token_fail(&m->transactor, message);
+  strand_transactor_client_token_fail(&m->transactor.client, message);
 }

@@ -141,8 +141,7 @@ static bool check_acks (strand_outbox *o, rd_kafka_conf_t *conf,
   return false;
 }
 
-/* What conf.c says of properties, said of these. */
-static void name_option (strand_failure *failure) {
+void strand_outbox_name_option (strand_failure *failure) {
   static const char was[] = "option 'kafka'";
   char text[sizeof(failure->message)];
   if (strncmp(failure->message, was, sizeof(was) - 1) != 0) return;
@@ -277,7 +276,7 @@ bool strand_outbox_open (strand_outbox *o, strand_opaque *opaque,
   if (o->group == NULL) return false;
   o->conf = make_conf(o, opaque, failure);
   if (o->conf != NULL && (o->left || open_client(o, failure))) return true;
-  name_option(failure);
+  strand_outbox_name_option(failure);
   return false;
 }
 

@@ -81,6 +81,8 @@ bool strand_outbox_open (strand_outbox *o, strand_opaque *opaque,
                          strand_failure *failure);
 /* Thread: any. Nobody else uses it. Waits for the client, if it is there. */
 void strand_outbox_free (strand_outbox *o);
+/* Thread: lua. What conf.c says of properties, said of these. */
+void strand_outbox_name_option (strand_failure *failure);
 
 /* Nothing is sent or heard any more: the helper destroys the client. False:
 ** memory ran out; call again. */

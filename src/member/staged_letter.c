@@ -67,3 +67,17 @@ bool strand_staged_letter (strand_staged *staged, const strand_outbox *outbox,
   rd_kafka_headers_destroy(headers);
   return o != NULL;
 }
+
+bool strand_staged_letter_cut (strand_staged *staged,
+                               const strand_outbox *outbox) {
+  strand_dead_letter_cut cut = (strand_dead_letter_cut)staged->index + 1;
+  if (cut > STRAND_CUT_VALUE
+      || (cut == STRAND_CUT_VALUE
+          && (!outbox->config->allow_value_drop
+              || staged->record->value_length == 0)))
+    return false;
+  if (!strand_staged_letter(staged, outbox, cut)) return false;
+  strand_staged_drop_first(staged);
+  staged->index = cut;
+  return true;
+}

@@ -15,5 +15,9 @@
 ** False: memory ran out. */
 bool strand_staged_letter (strand_staged *staged, const strand_outbox *outbox,
                            strand_dead_letter_cut cut);
+/* It is too large: it loses its reason, then, if that is allowed, its value.
+** False: nothing is left to lose, or memory ran out. */
+bool strand_staged_letter_cut (strand_staged *staged,
+                               const strand_outbox *outbox);
 
 #endif

@@ -8,12 +8,13 @@
 
 #include "base/clock.h"
 #include "kafka/errors.h"
+#include "member/group_metadata.h"
 #include "member/staged_letter.h"
 
 #define AGAIN_FIRST_US 100000
 #define AGAIN_MOST_US 5000000
 #define PATIENCE_US 10000000
-#define INTAKE_LEAST 100
+#define INTAKE_LEAST 1000
 #define ALONE 1 /* batch_size: each output is a batch */
 #define BATCH_FIRST 500000
 #define BATCH_LEAST 1000
@@ -33,6 +34,7 @@ void strand_transactions_init (strand_transactions *x,
     .wait_us = AGAIN_FIRST_US
   };
   strand_list_init(&x->letters);
+  strand_list_init(&x->later);
   strand_list_init(&x->queue);
   strand_list_init(&x->aside);
   strand_list_init(&x->settled);
@@ -60,6 +62,7 @@ static void drop_all (strand_transactions *x, strand_link *list) {
 
 void strand_transactions_free (strand_transactions *x) {
   drop_all(x, &x->letters);
+  drop_all(x, &x->later);
   drop_all(x, &x->queue);
   drop_all(x, &x->aside);
   drop_all(x, &x->settled);
@@ -144,37 +147,6 @@ static void enclose (strand_transactions *x, strand_staged *s) {
   strand_engine_transact(x->owner->engine, s->record);
 }
 
-/* It was read from where it would go: that is no place for it. */
-static bool park_returned (strand_transactions *x, strand_staged *s) {
-  static const char why[] =
-    "it comes from the dead letter topic, where this group had sent it";
-  char reason[STRAND_REASON_MAX];
-  size_t length = strand_dead_letter_excuse(reason, s->record, why);
-  if (strand_engine_dead_letter_refused(x->owner->engine, s->record, reason,
-                                        length, strand_clock_us())
-      != STRAND_OK)
-    return false;
-  drop(x, s);
-  return true;
-}
-
-static bool write_letter (strand_transactions *x, strand_staged *s) {
-  if (strand_dead_letter_returns(x->outbox->config, x->outbox->group,
-                                 s->record))
-    return park_returned(x, s);
-  if (!strand_staged_letter(s, x->outbox, STRAND_CUT_NOTHING)) return false;
-  s->open = s->count;
-  strand_list_remove(&s->link);
-  strand_list_push(&x->queue, &s->link);
-  x->waiting += s->count;
-  return true;
-}
-
-static void write_letters (strand_transactions *x) {
-  strand_staged *s;
-  while ((s = first_of(&x->letters)) != NULL && write_letter(x, s)) continue;
-}
-
 static size_t intake_of (const strand_transactions *x) {
   return x->batch_size == ALONE && x->intake > INTAKE_LEAST ? INTAKE_LEAST
                                                             : x->intake;
@@ -185,7 +157,7 @@ void strand_transactions_close (strand_transactions *x) {
   size_t taken = 0, most = intake_of(x);
   strand_staged *s;
   assert(x->closed == NULL);
-  write_letters(x);
+  strand_transactions_write_letters(x, strand_clock_us());
   x->closed = strand_closed_new(count_of(&x->aside) + count_of(&x->queue));
   if (x->closed == NULL) return;
   x->closed->batch_size = x->batch_size;
@@ -199,6 +171,25 @@ void strand_transactions_close (strand_transactions *x) {
     enclose(x, s);
   }
   x->waiting -= taken;
+}
+
+/* They must not hold up the others, nor keep from starting what would make
+** room: that is another record of their partition. */
+void strand_transactions_planned (strand_transactions *x) {
+  strand_closed *c = x->closed;
+  size_t kept = 0;
+  if (c == NULL) return;
+  for (size_t i = 0; i < c->count; i++) {
+    strand_staged *s = c->staged[i];
+    if (strand_record_is_transacted(s->record)) {
+      c->staged[kept++] = s;
+      continue;
+    }
+    s->out = 0;
+    s->acked = true; /* not counted in 'waiting' */
+    strand_list_push(&x->aside, &s->link);
+  }
+  c->count = kept;
 }
 
 /* Back to the others, in their order: from the last on, before them. */
@@ -220,49 +211,8 @@ void strand_transactions_reopen (strand_transactions *x) {
   for (size_t i = x->closed->count; i-- > 0;)
     put_back(x, x->closed->staged[i]);
   end_closed(x);
-}
-
-/* The commit had no room to tell of their partition. */
-static void leave_out (strand_transactions *x) {
-  strand_closed *c = x->closed;
-  size_t kept = 0;
-  for (size_t i = 0; i < c->count; i++) {
-    strand_staged *s = c->staged[i];
-    if (strand_record_is_transacted(s->record)) {
-      c->staged[kept++] = s;
-      continue;
-    }
-    s->out = 0;
-    s->acked = true; /* not counted in 'waiting' */
-    strand_list_push(&x->aside, &s->link);
-  }
-  c->count = kept;
-}
-
-#define MAGIC "CGMDv2:" /* librdkafka's own, before the generation */
-
-/* A member that has no id, or no generation, is fenced by nothing. */
-static bool is_member (const strand_owner *o,
-                       const rd_kafka_consumer_group_metadata_t *group) {
-  char *id = rd_kafka_memberid(o->client);
-  bool member = id != NULL && id[0] != '\0';
-  const void *bytes = NULL;
-  size_t size = 0;
-  int32_t generation = 0;
-  rd_kafka_error_t *error;
-  if (id != NULL) rd_kafka_mem_free(o->client, id);
-  error = rd_kafka_consumer_group_metadata_write(group, (void **)&bytes,
-                                                 &size);
-  if (error != NULL) {
-    rd_kafka_error_destroy(error);
-    return member;
-  }
-  if (size >= sizeof(MAGIC) - 1 + sizeof(generation)
-      && memcmp(bytes, MAGIC, sizeof(MAGIC) - 1) == 0)
-    memcpy(&generation, (const char *)bytes + sizeof(MAGIC) - 1,
-           sizeof(generation));
-  rd_kafka_mem_free(NULL, (void *)(uintptr_t)bytes);
-  return member && generation >= 0;
+  x->not_before_us = strand_clock_us()
+                     + x->owner->consumer->settings.transactional.interval_us;
 }
 
 /* The group's metadata of now: who is not a member any more when it arrives is
@@ -271,9 +221,8 @@ bool strand_transactions_send (strand_transactions *x,
                                rd_kafka_topic_partition_list_t *offsets) {
   strand_closed *c = x->closed;
   c->offsets = offsets;
-  c->group = rd_kafka_consumer_group_metadata(x->owner->client);
-  if (c->group == NULL || !is_member(x->owner, c->group)) return false;
-  leave_out(x);
+  c->group = strand_group_metadata(x->owner);
+  if (c->group == NULL) return false;
   x->out = true;
   x->since_us = strand_transactions_wait(x) ? strand_clock_us() : 0;
   strand_transactor_ask(x->transactor, c);
@@ -282,86 +231,6 @@ bool strand_transactions_send (strand_transactions *x,
 
 void strand_transactions_abandon (strand_transactions *x) {
   if (x->out) atomic_store(&x->closed->abandoned, true);
-}
-
-/*
-** The answer
-*/
-
-/* What the group has covers the record. A payload that cannot be read says
-** nothing. */
-static bool is_covered (const rd_kafka_topic_partition_t *p, int64_t offset) {
-  const char *problem = NULL;
-  strand_payload payload = { 0 };
-  bool covered;
-  if (p->offset < 0) return false;
-  if (offset < p->offset) return true;
-  if (p->metadata_size == 0
-      || strand_payload_decode(p->offset, p->metadata, p->metadata_size,
-                               &payload, &problem)
-           != STRAND_OK)
-    return false;
-  covered = offset <= payload.highest;
-  for (size_t i = 0; covered && i < payload.run_count; i++) {
-    covered = offset < payload.runs[i].first || offset > payload.runs[i].last;
-  }
-  strand_payload_free(&payload);
-  return covered;
-}
-
-static const rd_kafka_topic_partition_t *find (const strand_closed *c,
-                                               const strand_partition *p) {
-  return rd_kafka_topic_partition_list_find(
-    c->committed, strand_partition_topic(p), strand_partition_index(p));
-}
-
-static bool has_item (const strand_closed *c, const strand_commit_item *item) {
-  const rd_kafka_topic_partition_t *p = find(c, item->partition);
-  return p != NULL && p->offset == item->offset
-         && p->metadata_size == strlen(item->metadata)
-         && (p->metadata_size == 0
-             || memcmp(p->metadata, item->metadata, p->metadata_size) == 0);
-}
-
-/* A transaction is taken as a whole: one of its partitions says it of all. */
-static bool was_committed (const strand_closed *c,
-                           const strand_commit *commit) {
-  for (size_t i = 0; i < commit->count; i++) {
-    if (has_item(c, &commit->items[i])) return true;
-  }
-  return false;
-}
-
-static void mark_done (strand_closed *c) {
-  for (size_t i = 0; i < c->count; i++) c->staged[i]->open = 0;
-}
-
-static void mark_covered (strand_closed *c) {
-  for (size_t i = 0; i < c->count; i++) {
-    strand_staged *s = c->staged[i];
-    const rd_kafka_topic_partition_t *p =
-      s->record == NULL ? NULL : find(c, strand_record_partition(s->record));
-    if (p != NULL && is_covered(p, s->record->offset)) s->open = 0;
-  }
-}
-
-static void take_renewed (strand_closed *c, const strand_commit *commit,
-                          strand_closed_answer *ended) {
-  ended->answer = STRAND_COMMIT_ABORTED;
-  if (c->committed == NULL) return;
-  if (was_committed(c, commit)) {
-    ended->answer = STRAND_COMMITTED;
-    mark_done(c);
-  }
-  else mark_covered(c);
-}
-
-static void describe (const strand_closed *c, strand_closed_answer *ended) {
-  ended->err = c->answer.err;
-  snprintf(ended->reason, sizeof(ended->reason), "transaction: %s: %s",
-           c->step != NULL ? c->step : "no client",
-           c->answer.reason[0] != '\0' ? c->answer.reason
-                                       : rd_kafka_err2str(c->answer.err));
 }
 
 /* One that took longer than the interval is followed by a smaller one. */
@@ -397,19 +266,18 @@ static bool is_believed (const strand_closed *c, const strand_staged *s) {
   return strand_error_is_final(err) && c->batch_size == ALONE;
 }
 
-/* Others of its batch may be to blame: each is sent alone, and where none is
-** refused then, batches are smaller from now on. */
-static void suspect (strand_transactions *x, const strand_staged *s) {
-  if (strand_error_is_final((rd_kafka_resp_err_t)s->err))
-    x->batch_size = ALONE;
-}
-
-/* What it has failed of is known: the records end, or it goes otherwise. */
+/* True: its record ends. Where others of its batch may be to blame, each goes
+** alone next, and where none is refused then, batches are smaller from then
+** on; what may be taken well later is sent again. */
 static bool judge (strand_transactions *x, const strand_closed *c,
-                   strand_staged *s) {
+                   strand_staged *s, int64_t now_us) {
+  bool believed = s->refused != NULL && is_believed(c, s);
   if (s->refused == NULL) return false;
-  if (is_believed(c, s)) return true;
-  suspect(x, s);
+  if (!believed && strand_error_is_final((rd_kafka_resp_err_t)s->err))
+    x->batch_size = ALONE;
+  else if (!s->refused->sent.is_output)
+    return strand_transactions_judge_letter(x, s, believed, now_us);
+  else if (believed) return true;
   s->refused = NULL;
   return false;
 }
@@ -502,6 +370,7 @@ void strand_transactions_settle (strand_transactions *x, int64_t now_us) {
       note_counts(x, s, false);
       settle(x, s);
     }
+    else if (s->later) strand_transactions_put_off(x, s);
     else put_back(x, s);
   }
   end_closed(x);
@@ -513,16 +382,11 @@ bool strand_transactions_answer (strand_transactions *x,
                                  strand_closed_answer *ended, int64_t now_us) {
   strand_closed *c = x->out ? strand_transactor_take(x->transactor) : NULL;
   if (c == NULL) return false;
-  *ended = (strand_closed_answer){ .answer = STRAND_COMMIT_ABORTED };
   x->out = false;
-  describe(c, ended);
-  if (c->end == STRAND_CLOSED_COMMITTED) {
-    ended->answer = STRAND_COMMITTED;
-    mark_done(c);
-  }
-  else if (c->end == STRAND_CLOSED_RENEWED) take_renewed(c, commit, ended);
+  strand_closed_answer_read(c, commit, ended);
   for (size_t i = 0; ended->answer != STRAND_COMMITTED && i < c->count; i++)
-    if (c->staged[i]->open > 0) ended->told |= judge(x, c, c->staged[i]);
+    if (c->staged[i]->open > 0)
+      ended->told |= judge(x, c, c->staged[i], now_us);
   learn_batch(x, c, ended->told);
   ended->told |= x->batch_size == ALONE;
   if (ended->answer != STRAND_COMMITTED
@@ -564,13 +428,16 @@ static void tell_trouble (strand_transactions *x, int64_t now_us) {
 }
 
 static void tell_renewed (strand_transactions *x) {
-  static const char reason[] = "the producer of the transactions was replaced";
-  unsigned renewals = strand_transactor_renewals(x->transactor);
+  static const char settings[] = "another batch.size";
+  strand_transaction_answer why;
+  unsigned renewals = strand_transactor_renewals(x->transactor, &why);
+  const char *reason = why.err == 0 ? settings : why.reason;
   strand_event event;
   if (renewals == x->renewals) return;
   x->renewals = renewals;
   event = strand_owner_event(x->owner, "renewed", NULL);
-  strand_event_set_reason(&event, reason, sizeof(reason) - 1);
+  strand_event_set_reason(&event, reason, strlen(reason));
+  if (why.err != 0) strand_code_of(why.err, event.code, sizeof(event.code));
   strand_owner_emit(x->owner, &event);
 }
 
@@ -591,10 +458,13 @@ int64_t strand_transactions_due (const strand_transactions *x,
                                  int64_t now_us) {
   int64_t due;
   (void)now_us;
-  if (x->closed != NULL || !strand_transactions_wait(x) || x->over)
-    return INT64_MAX;
+  if (x->closed != NULL || x->over) return INT64_MAX;
+  if (!strand_transactions_wait(x))
+    return strand_list_empty(&x->later) ? INT64_MAX : x->later_us;
   due = x->since_us + x->owner->consumer->settings.transactional.interval_us;
-  if (x->waiting >= x->intake || x->batch_size == ALONE) due = 0;
+  if (x->waiting >= x->intake || x->batch_size == ALONE
+      || x->owner->phase != STRAND_SERVING)
+    due = 0;
   return due < x->not_before_us ? x->not_before_us : due;
 }
 
@@ -607,6 +477,8 @@ void strand_transactions_check (const strand_transactions *x) {
     waiting += s->count;
   }
   (void)waiting;
+  assert(strand_list_empty(&x->settled)
+         || first_of(&x->settled)->acked);                /* (1) */
   assert(count == CHECKED_MOST || waiting == x->waiting); /* (3) */
   assert(!x->out || x->closed != NULL);
 }

@@ -19,8 +19,8 @@
 ** end, with the offsets of that moment.
 **
 ** Invariants:
-**   (1) What was taken is in one list: letters, the queue, aside or
-**       settled; or it is closed.
+**   (1) What was taken is in one list: letters, later, the queue, aside
+**       or settled; or it is closed.
 **   (2) Only what is closed may have no record.
 **   (3) 'waiting' is how many outputs the queue has.
 **
@@ -31,6 +31,7 @@
 
 #include "kafka/alert.h"
 #include "member/assignment.h"
+#include "member/closed_answer.h"
 #include "member/outbox.h"
 #include "member/owner.h"
 #include "member/snapshot.h"
@@ -44,6 +45,7 @@ typedef struct strand_transactions {
   strand_snapshot *snapshot;
 
   strand_link letters; /* dead letters that are not written yet */
+  strand_link later;   /* dead letters that could not be taken yet */
   strand_link queue;   /* in the order they were taken */
   strand_link aside;   /* the last commit had no room to tell of these */
   strand_link settled; /* ended; the engine is not told, for want of memory */
@@ -58,16 +60,11 @@ typedef struct strand_transactions {
   int64_t wait_us;
   unsigned renewals; /* that were told */
   bool over;         /* none can be made any more: the consumer ends */
+  int64_t later_us;  /* when they are sent again */
   strand_alert trouble;
+  strand_alert missing; /* the dead letter topic */
+  bool fewer_told;
 } strand_transactions;
-
-/* How the transaction that was out has ended. */
-typedef struct strand_closed_answer {
-  strand_answer answer; /* for the engine */
-  rd_kafka_resp_err_t err;
-  char reason[300];
-  bool told; /* by its records: not as a commit that failed */
-} strand_closed_answer;
 
 void strand_transactions_init (strand_transactions *x,
                                const strand_owner *owner,
@@ -110,7 +107,9 @@ strand_transactions_are_over (const strand_transactions *x) {
 bool strand_transactions_may_begin (const strand_transactions *x);
 /* What waits is closed, and the engine knows: a commit is to be planned. */
 void strand_transactions_close (strand_transactions *x);
-/* Nothing was planned: all waits again. */
+/* It was, or nothing was: what it has no room to tell of waits apart. */
+void strand_transactions_planned (strand_transactions *x);
+/* Nothing is sent: all waits again. */
 void strand_transactions_reopen (strand_transactions *x);
 /* To the transactor, with the commit that was planned; takes 'offsets'. False:
 ** the member is none of its group; strand_transactions_reopen. */
@@ -125,6 +124,19 @@ void strand_transactions_settle (strand_transactions *x, int64_t now_us);
 /* Its partitions are lost: it is not waited for. */
 void strand_transactions_abandon (strand_transactions *x);
 
+/* transaction_letters.c */
+/* Those that are new, or are to be sent again, are in the queue. */
+void strand_transactions_write_letters (strand_transactions *x,
+                                        int64_t now_us);
+/* One has failed: 'believed' to be its own fault. True: its record is parked.
+** Else it goes otherwise, or later. */
+bool strand_transactions_judge_letter (strand_transactions *x,
+                                       strand_staged *s, bool believed,
+                                       int64_t now_us);
+/* ...later: it is in no list. */
+void strand_transactions_put_off (strand_transactions *x, strand_staged *s);
+
+/* transactions.c */
 /* What stands in their way is told; the end of all is the consumer's. */
 void strand_transactions_serve (strand_transactions *x, int64_t now_us);
 /* When the next is to be closed. */

@@ -26,12 +26,12 @@ bool strand_transactor_is_stopping (strand_transactor *t) {
 }
 
 static void destroy_client (strand_transactor *t) {
-  rd_kafka_t *client = strand_transactor_let_go(t);
+  rd_kafka_t *client = strand_transactor_client_let_go(&t->client);
   if (client != NULL) rd_kafka_destroy(client);
 }
 
 static void serve (strand_transactor *t) {
-  while (strand_transactor_serve(t, 0)) continue;
+  while (strand_transactor_client_serve(&t->client, 0)) continue;
 }
 
 /*
@@ -61,9 +61,10 @@ static int left_ms (int64_t deadline_us, int most) {
 static void back_off (strand_transactor *t, int64_t us) {
   int64_t until = strand_clock_us() + us;
   while (strand_clock_us() < until && !strand_transactor_is_stopping(t)) {
-    if (t->queue != NULL)
-      strand_transactor_serve(t, left_ms(until, STRAND_TRANSACTOR_SERVE_MS));
-    else strand_waker_sleep(&t->waker, until);
+    if (t->client.queue != NULL)
+      strand_transactor_client_serve(
+        &t->client, left_ms(until, STRAND_TRANSACTOR_SERVE_MS));
+    else strand_waker_sleep(&t->client.waker, until);
   }
 }
 
@@ -77,9 +78,9 @@ strand_transactor_call (strand_transactor *t, strand_transaction_call which,
     int ms = left_ms(deadline_us, SLICE_MS);
     strand_transaction_kind kind;
     if (which == STRAND_TRANSACTION_CALL_NONE)
-      strand_transaction_send_offsets(t->client, c->offsets, c->group, ms,
-                                      answer);
-    else strand_transaction_make(t->client, which, ms, answer);
+      strand_transaction_send_offsets(t->client.handle, c->offsets, c->group,
+                                      ms, answer);
+    else strand_transaction_make(t->client.handle, which, ms, answer);
     serve(t);
     kind = strand_transaction_kind_of(answer);
     if (kind == STRAND_TRANSACTION_WORKED) note_no_trouble(t);
@@ -119,14 +120,22 @@ static bool is_ended (strand_transactor *t) {
 
 /* 'age_us' of the transaction, or -1. */
 static void note_fenced (strand_transactor *t, int64_t age_us) {
-  if (age_us >= t->timeout_us) return; /* the brokers did it */
+  if (age_us >= t->client.timeout_us) return; /* the brokers did it */
   if (++t->fenced > STRAND_TRANSACTOR_RENEWALS)
     end(t, "FENCED", "another process uses this transactional_id");
 }
 
+static void spend (strand_transactor *t,
+                   const strand_transaction_answer *why) {
+  t->spent = true;
+  strand_lock_take(&t->lock);
+  t->why = *why;
+  strand_lock_release(&t->lock);
+}
+
 /* Both clients must mean the same brokers: a transaction is of one cluster. */
 static void compare_clusters (strand_transactor *t) {
-  char *mine = rd_kafka_clusterid(t->client, SLICE_MS);
+  char *mine = rd_kafka_clusterid(t->client.handle, SLICE_MS);
   char *theirs = rd_kafka_clusterid(t->owner->client, SLICE_MS);
   char text[300];
   if (mine != NULL && theirs != NULL) {
@@ -137,7 +146,7 @@ static void compare_clusters (strand_transactor *t) {
              theirs, mine);
     if (!t->same) end(t, "CLUSTER", text);
   }
-  if (mine != NULL) rd_kafka_mem_free(t->client, mine);
+  if (mine != NULL) rd_kafka_mem_free(t->client.handle, mine);
   if (theirs != NULL) rd_kafka_mem_free(t->owner->client, theirs);
 }
 
@@ -153,7 +162,7 @@ static void introduce (strand_transactor *t) {
     return;
   }
   if (kind == STRAND_TRANSACTION_RETRIABLE) return; /* it is told to stop */
-  t->spent = true;
+  spend(t, &answer);
   if (kind == STRAND_TRANSACTION_FINAL) end_by(t, &answer);
   if (kind == STRAND_TRANSACTION_FENCED) note_fenced(t, -1);
   note_trouble(t, &answer);
@@ -166,15 +175,20 @@ static void replace_client (strand_transactor *t, long batch_size) {
   destroy_client(t);
   strand_lock_take(&t->lock);
   t->renewals++;
+  if (!t->spent) memset(&t->why, 0, sizeof(t->why));
   strand_lock_release(&t->lock);
-  if (strand_transactor_open_client(t, batch_size, &failure)) return;
+  if (strand_transactor_client_open(&t->client, batch_size, &failure)) {
+    t->spent = t->has_id = false;
+    return;
+  }
   back_off(t, RENEW_FIRST_US); /* no memory, threads or descriptors */
 }
 
 /* There is a client that may begin a transaction. False: none will. */
 static bool make_ready (strand_transactor *t, long batch_size) {
   while (!is_ended(t)) {
-    bool fits = t->client != NULL && !t->spent && t->batch_size == batch_size;
+    bool fits = t->client.handle != NULL && !t->spent
+                && t->client.batch_size == batch_size;
     if (fits && t->has_id && t->same) return true;
     if (!fits) replace_client(t, batch_size);
     else if (!t->has_id) introduce(t);
@@ -242,7 +256,7 @@ read_committed (strand_transactor *t,
 */
 
 static bool abort_it (strand_transactor *t, const strand_closed *c) {
-  int64_t deadline_us = strand_clock_us() + t->timeout_us;
+  int64_t deadline_us = strand_clock_us() + t->client.timeout_us;
   strand_transaction_answer answer;
   (void)c;
   strand_transactor_purge(t, deadline_us);
@@ -254,7 +268,7 @@ static bool abort_it (strand_transactor *t, const strand_closed *c) {
 /* A commit whose end is not known: the new client's id ends it, and then the
 ** group knows. */
 static void find_out (strand_transactor *t, strand_closed *c) {
-  t->spent = true;
+  spend(t, &c->answer);
   c->end = c->asked ? STRAND_CLOSED_RENEWED : STRAND_CLOSED_ABORTED;
   if (c->asked && make_ready(t, c->batch_size))
     c->committed = read_committed(t, c->offsets);
@@ -270,8 +284,10 @@ static void conclude (strand_transactor *t, strand_closed *c,
       return;
     case STRAND_TRANSACTION_ABORTABLE:
     case STRAND_TRANSACTION_UNDELIVERED:
+      if (c->asked) break; /* the group knows best */
       c->end = STRAND_CLOSED_ABORTED;
-      t->spent = !abort_it(t, c) || kind == STRAND_TRANSACTION_UNDELIVERED;
+      if (!abort_it(t, c) || kind == STRAND_TRANSACTION_UNDELIVERED)
+        spend(t, &c->answer);
       return;
     case STRAND_TRANSACTION_FINAL: end_by(t, &c->answer); break;
     case STRAND_TRANSACTION_FENCED:
@@ -316,10 +332,10 @@ static void *run (void *argument) {
   strand_waker_wake(t->owners_waker);
   while (!strand_transactor_is_stopping(t)) {
     strand_closed *c = next_asked(t);
-    if (t->client != NULL) serve(t);
+    if (t->client.handle != NULL) serve(t);
     if (c != NULL) make(t, c);
-    else if (t->spent && !is_ended(t)) make_ready(t, t->batch_size);
-    else strand_waker_sleep(&t->waker, strand_clock_us() + IDLE_US);
+    else if (t->spent && !is_ended(t)) make_ready(t, t->client.batch_size);
+    else strand_waker_sleep(&t->client.waker, strand_clock_us() + IDLE_US);
   }
   destroy_client(t);
   strand_lock_take(&t->lock);
@@ -338,7 +354,7 @@ void strand_transactor_stop (strand_transactor *t) {
   strand_lock_take(&t->lock);
   t->stopping = true;
   strand_lock_release(&t->lock);
-  if (t->running) strand_waker_wake(&t->waker);
+  if (t->running) strand_waker_wake(&t->client.waker);
 }
 
 bool strand_transactor_is_gone (strand_transactor *t) {
@@ -362,7 +378,7 @@ void strand_transactor_ask (strand_transactor *t, strand_closed *c) {
   assert(t->asked == NULL && t->answered == NULL); /* (1) */
   t->asked = c;
   strand_lock_release(&t->lock);
-  strand_waker_wake(&t->waker);
+  strand_waker_wake(&t->client.waker);
 }
 
 strand_closed *strand_transactor_take (strand_transactor *t) {
@@ -404,10 +420,12 @@ int64_t strand_transactor_trouble (strand_transactor *t,
   return since_us;
 }
 
-unsigned strand_transactor_renewals (strand_transactor *t) {
+unsigned strand_transactor_renewals (strand_transactor *t,
+                                     strand_transaction_answer *why) {
   unsigned renewals;
   strand_lock_take(&t->lock);
   renewals = t->renewals;
+  *why = t->why;
   strand_lock_release(&t->lock);
   return renewals;
 }
@@ -420,44 +438,23 @@ void strand_transactor_init (strand_transactor *t, const strand_owner *owner,
                              strand_outbox *outbox, strand_waker *waker) {
   *t = (strand_transactor){ .owner = owner,
                             .owners_waker = waker,
-                            .outbox = outbox,
                             .wait_us = RENEW_FIRST_US };
-  strand_waker_init(&t->waker);
   strand_lock_init(&t->lock, STRAND_RANK_LEAF);
-  strand_lock_init(&t->client_lock, STRAND_RANK_CLIENT);
-}
-
-/* With several members each has an id of its own. */
-static char *id_of (const strand_owner *owner) {
-  const strand_consumer *c = owner->consumer;
-  const char *given = c->settings.transactional.id;
-  size_t size = strlen(given) + 16;
-  char *id = malloc(size);
-  if (id == NULL) return NULL;
-  if (c->inboxes.count > 1) snprintf(id, size, "%s-%u", given, owner->index);
-  else snprintf(id, size, "%s", given);
-  return id;
+  strand_transactor_client_init(&t->client, owner, outbox);
 }
 
 bool strand_transactor_open (strand_transactor *t, strand_failure *failure) {
-  strand_fail(failure, "NO_MEMORY", "memory ran out");
-  t->timeout_us = t->owner->consumer->settings.transactional.timeout_us;
-  t->id = id_of(t->owner);
-  return t->id != NULL && strand_waker_open(&t->waker, failure)
-         && strand_transactor_open_client(t, 0, failure);
+  return strand_transactor_client_begin(&t->client, failure);
 }
 
 void strand_transactor_free (strand_transactor *t) {
   assert(!t->running);
-  destroy_client(t);
+  strand_transactor_client_free(&t->client);
   strand_closed_free(t->asked);
   strand_closed_free(t->answered);
-  strand_waker_close(&t->waker);
   strand_lock_free(&t->lock);
-  strand_lock_free(&t->client_lock);
-  free(t->id);
 }
 
 rd_kafka_t *strand_transactor_dismiss (strand_transactor *t) {
-  return strand_transactor_let_go(t);
+  return strand_transactor_client_let_go(&t->client);
 }

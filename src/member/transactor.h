@@ -42,6 +42,7 @@
 #include "kafka/transaction_errors.h"
 #include "member/outbox.h"
 #include "member/owner.h"
+#include "member/transactor_client.h"
 #include "shared/staged.h"
 
 #define STRAND_TRANSACTOR_RENEWALS 3
@@ -84,16 +85,12 @@ typedef struct strand_transactor {
   /* set by init and open, and only read */
   const strand_owner *owner;
   strand_waker *owners_waker;
-  strand_outbox *outbox; /* its conf */
-  char *id;
-  int64_t timeout_us;
 
   /* the owner's */
   pthread_t thread;
   bool running;
 
-  strand_waker waker; /* the transactor's */
-  strand_lock lock;   /* of these: */
+  strand_lock lock; /* of these: */
   strand_closed *asked;
   strand_closed *answered;
   bool stopping;
@@ -104,18 +101,13 @@ typedef struct strand_transactor {
   strand_transaction_answer trouble; /* what it waits for; err 0: nothing */
   int64_t trouble_us;
   unsigned renewals;
-
-  strand_lock client_lock; /* who changes 'client' has it, and lua while it
-                              uses it */
-  rd_kafka_t *client;
+  strand_transaction_answer why; /* of the last */
 
   /* the transactor's */
-  rd_kafka_queue_t *queue;
-  bool spent;      /* the client is to be replaced */
-  bool has_id;     /* it has begun to serve */
-  bool same;       /* both clients reach one cluster */
-  bool failed;     /* a delivery of this transaction */
-  long batch_size; /* of this client */
+  strand_transactor_client client;
+  bool spent;  /* the client is to be replaced */
+  bool has_id; /* it has begun to serve */
+  bool same;   /* both clients reach one cluster */
   int fenced;
   int64_t since_us; /* when the client got its id */
   int64_t wait_us;  /* before the next client */
@@ -150,16 +142,9 @@ bool strand_transactor_is_over (strand_transactor *t, strand_failure *failure);
 /* Since when something is in its way, and what; 0: nothing is. */
 int64_t strand_transactor_trouble (strand_transactor *t,
                                    strand_transaction_answer *answer);
-/* How often its client was replaced. */
-unsigned strand_transactor_renewals (strand_transactor *t);
-
-/* Thread: lua. As for the consumer's own clients. */
-rd_kafka_resp_err_t strand_transactor_token (strand_transactor *t,
-                                             const char *token,
-                                             int64_t expires_ms,
-                                             const char *principal,
-                                             char *error, size_t size);
-/* Thread: lua. */
-void strand_transactor_token_fail (strand_transactor *t, const char *message);
+/* How often its client was replaced, and why the last time; err 0: for other
+** settings. */
+unsigned strand_transactor_renewals (strand_transactor *t,
+                                     strand_transaction_answer *why);
 
 #endif

@@ -11,17 +11,6 @@
 
 #define STRAND_TRANSACTOR_SERVE_MS 100
 
-/* transactor_client.c */
-/* 'batch_size' 0: as it is for the outbox. */
-bool strand_transactor_open_client (strand_transactor *t, long batch_size,
-                                    strand_failure *failure);
-/* Whoever gets it destroys it; NULL: there is none. What it has is purged: it
-** must not ask for a place of records whose opaques are gone. */
-rd_kafka_t *strand_transactor_let_go (strand_transactor *t);
-/* An event of the client's, which is waited for at most so long. False: there
-** was none. */
-bool strand_transactor_serve (strand_transactor *t, int ms);
-
 /* transactor.c */
 bool strand_transactor_is_stopping (strand_transactor *t);
 /* The call 'which', or with NONE that of the offsets of 'c', until

@@ -56,6 +56,17 @@ strand_output *strand_staged_add (strand_staged **to, strand_staging *staging,
   return o;
 }
 
+void strand_staged_drop_first (strand_staged *staged) {
+  strand_output *o = staged->first;
+  size_t size = strand_output_size(o);
+  staged->first = o->next;
+  staged->count--;
+  staged->bytes -= size;
+  atomic_fetch_sub_explicit(&staged->staging->bytes, size,
+                            memory_order_relaxed);
+  free(o);
+}
+
 bool strand_staged_free (strand_staged *staged) {
   strand_staging *staging;
   strand_output *o, *next;

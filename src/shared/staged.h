@@ -124,6 +124,7 @@ typedef struct strand_staged {
   strand_output *at;     /* the next to be handed over; NULL: all were */
   uint32_t out;          /* of them, without a report */
   bool acked;            /* transactions.c: it waits for no transaction */
+  bool later;            /* ...nor will for a while */
   uint32_t open;         /* not acknowledged */
   const strand_output *refused; /* for ever; NULL: none of them */
   int err;                      /* why, librdkafka's code */
@@ -137,6 +138,8 @@ strand_output *strand_staged_add (strand_staged **to, strand_staging *staging,
                                   const strand_output *lengths);
 /* How much one of these lengths takes of max_staged_bytes. */
 size_t strand_output_size (const strand_output *lengths);
+/* Its first output goes; there is another. Thread: owner. */
+void strand_staged_drop_first (strand_staged *staged);
 /* Accepts NULL. True: the staging was full, and is not any more: whoever did
 ** not start anything is to be woken. Thread: any. */
 bool strand_staged_free (strand_staged *staged);

@@ -1,0 +1,574 @@
+/*
+** kafka_transactions_test.c - exactly once: what goes into which transaction,
+** and what becomes of it
+**
+** The test is the transactor, and the group.
+*/
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "member/group_metadata.h"
+#include "member/transactor.h"
+
+static struct {
+  strand_closed *asked;
+  strand_closed *answered;
+  bool member; /* of the group */
+} there;
+
+static void ask (strand_closed *c) {
+  assert_null(there.asked);
+  there.asked = c;
+}
+
+static strand_closed *take (void) {
+  strand_closed *c = there.answered;
+  there.answered = NULL;
+  return c;
+}
+
+#define strand_transactor_ask(t, c) ask(c)
+#define strand_transactor_take(t) take()
+#define strand_transactor_is_ready(t) true
+#define strand_transactor_is_over(t, failure) false
+#define strand_transactor_trouble(t, answer) 0
+#define strand_transactor_renewals(t, why) ((why)->err = 0, 0)
+#define strand_group_metadata(owner)                                          \
+  (there.member ? rd_kafka_consumer_group_metadata_new("g") : NULL)
+
+#include "member/transactions.c"
+
+typedef struct fixture {
+  strand_consumer consumer;
+  strand_owner owner;
+  strand_assignment assignment;
+  strand_snapshot snapshot;
+  strand_outbox outbox;
+  strand_transactions x;
+  strand_assigned assigned[2];
+  strand_commit *commit; /* in the transaction that is out */
+  int64_t now_us;
+  int parked;
+  int failed;
+} fixture;
+
+static void hear (void *arg, const strand_notice *notice) {
+  fixture *s = arg;
+  if (notice->type == STRAND_NOTICE_PARKED) s->parked++;
+  if (notice->type == STRAND_NOTICE_FAILED) s->failed++;
+}
+
+static void ignore (void *arg, const strand_orphan *orphan) {
+  (void)arg;
+  (void)orphan;
+}
+
+static void open_engine (fixture *s) {
+  static const strand_route_limits limits = {
+    .policy = { .attempts = 1, .exhausted = STRAND_OUTCOME_PARK }
+  };
+  strand_engine_config config = { .delivery = STRAND_EXACTLY_ONCE,
+                                  .max_metadata = 4096,
+                                  .max_buffered_records = 100,
+                                  .max_buffered_bytes = 1u << 20,
+                                  .max_waiting_records = 100,
+                                  .max_waiting_bytes = 1u << 20,
+                                  .routes = &limits,
+                                  .route_count = 1,
+                                  .arg = s,
+                                  .notice = hear,
+                                  .release = ignore };
+  s->owner.engine = strand_engine_new(&config);
+  for (int i = 0; i < 2; i++) {
+    strand_assigned *a = &s->assigned[i];
+    a->partition = strand_engine_assign(s->owner.engine, "t", i, 1, 0, NULL,
+                                        0);
+    strand_list_init(&a->dead_letters);
+    strand_list_init(&a->outputs);
+    strand_partition_set_opaque(a->partition, a);
+    assert_int_equal(
+      strand_engine_restored(s->owner.engine, a->partition, 0, NULL),
+      STRAND_OK);
+  }
+}
+
+static void open_fixture (fixture *s) {
+  strand_failure failure;
+  memset(s, 0, sizeof(*s));
+  memset(&there, 0, sizeof(there));
+  there.member = true;
+  s->now_us = 1;
+  s->consumer.staging.limit = 1u << 20;
+  s->consumer.settings.delivery = STRAND_EXACTLY_ONCE;
+  s->consumer.settings.transactional.records = 10;
+  s->consumer.settings.transactional.interval_us = 500000;
+  s->owner.consumer = &s->consumer;
+  assert_true(strand_notifier_init(&s->consumer.notifier, true, false));
+  assert_true(strand_routes_init(&s->consumer.routes,
+                                 &(strand_consumer_config){ 0 }, &failure));
+  strand_transactions_init(&s->x, &s->owner, NULL, &s->outbox, &s->snapshot);
+  open_engine(s);
+}
+
+static void check (fixture *s) {
+  strand_transactions_check(&s->x);
+  strand_engine_check(s->owner.engine);
+}
+
+static strand_lease start (fixture *s, int partition, int64_t offset) {
+  strand_partition *p = s->assigned[partition].partition;
+  strand_record *r = strand_engine_room(s->owner.engine, p, 1);
+  strand_lease lease;
+  r->key_length = 1;
+  r->value_length = r->headers_length = 0;
+  r->flags |= STRAND_RECORD_KEY;
+  r->timestamp_type = STRAND_TIMESTAMP_NONE;
+  r->offset = offset;
+  r->bytes[0] = (char)('a' + offset);
+  assert_int_equal(strand_engine_admit(s->owner.engine, p, r, 1),
+                   STRAND_ADDED);
+  assert_true(strand_engine_lease(s->owner.engine, 1, s->now_us, &lease));
+  assert_int_equal(lease.record->offset, offset);
+  return lease;
+}
+
+/* The record was handled, and has produced so many. */
+static void handle (fixture *s, int partition, int64_t offset, int outputs) {
+  strand_lease lease = start(s, partition, offset);
+  strand_staged *staged = NULL;
+  for (int i = 0; i < outputs; i++) {
+    strand_output *o = strand_staged_add(
+      &staged, &s->consumer.staging,
+      &(strand_output){
+        .sent.is_output = true, .topic_length = 3, .partition = -1 });
+    memcpy(o->bytes, "out", 4);
+  }
+  assert_int_equal(
+    strand_transactions_take(&s->x, &s->assigned[partition], &lease, staged),
+    STRAND_OK);
+  check(s);
+}
+
+/* As the committer does. */
+static bool plan (fixture *s) {
+  strand_transactions_close(&s->x);
+  s->commit = strand_engine_commit(s->owner.engine, s->now_us, NULL);
+  strand_transactions_planned(&s->x);
+  if (s->commit == NULL) {
+    strand_transactions_reopen(&s->x);
+    check(s);
+    return false;
+  }
+  if (strand_transactions_send(&s->x, rd_kafka_topic_partition_list_new(1))) {
+    check(s);
+    return true;
+  }
+  strand_transactions_reopen(&s->x);
+  strand_engine_commit_answer(s->owner.engine, s->commit, STRAND_COMMIT_LATER,
+                              s->now_us);
+  check(s);
+  return false;
+}
+
+static strand_answer answer (fixture *s, strand_closed_end end,
+                             rd_kafka_resp_err_t err) {
+  strand_closed_answer a;
+  there.answered = there.asked;
+  there.asked = NULL;
+  there.answered->end = end;
+  there.answered->answer.err = err;
+  there.answered->began_us = s->now_us;
+  assert_true(strand_transactions_answer(&s->x, s->commit, &a, s->now_us));
+  strand_engine_commit_answer(s->owner.engine, s->commit, a.answer, s->now_us);
+  strand_transactions_settle(&s->x, s->now_us);
+  check(s);
+  return a.answer;
+}
+
+static void commits (fixture *s) {
+  assert_int_equal(answer(s, STRAND_CLOSED_COMMITTED, 0), STRAND_COMMITTED);
+}
+
+/* What is in the transaction that is out, in its order. */
+static void holds (const char *offsets) {
+  char text[32] = "";
+  for (size_t i = 0; i < there.asked->count; i++)
+    text[i] = (char)('0' + (int)there.asked->staged[i]->record->offset);
+  assert_string_equal(text, offsets);
+}
+
+/* What the group has of a partition, when it is asked. */
+static void has (int partition, int64_t offset, const char *metadata) {
+  rd_kafka_topic_partition_t *p;
+  if (there.asked->committed == NULL)
+    there.asked->committed = rd_kafka_topic_partition_list_new(2);
+  p = rd_kafka_topic_partition_list_add(there.asked->committed, "t",
+                                        partition);
+  p->offset = offset;
+  p->metadata_size = strlen(metadata);
+  p->metadata = p->metadata_size > 0 ? strdup(metadata) : NULL;
+}
+
+static int64_t committable (fixture *s, int partition) {
+  strand_partition_stats stats;
+  strand_partition_stats_read(s->owner.engine,
+                              s->assigned[partition].partition, 0, &stats);
+  return stats.committable;
+}
+
+static void end_epoch (fixture *s, int partition) {
+  strand_assigned *a = &s->assigned[partition];
+  if (a->partition == NULL) return;
+  strand_transactions_forget(&s->x, a);
+  strand_engine_revoke(s->owner.engine, a->partition, ignore, NULL);
+  a->partition = NULL;
+  check(s);
+}
+
+static void close_fixture (fixture *s) {
+  end_epoch(s, 0);
+  end_epoch(s, 1);
+  strand_transactions_free(&s->x);
+  assert_int_equal(atomic_load(&s->consumer.staging.bytes), 0);
+  strand_engine_free(s->owner.engine);
+  strand_routes_free(&s->consumer.routes);
+  strand_notifier_free(&s->consumer.notifier);
+}
+
+/* {=== what goes where ===================================================== */
+
+static void what_waits_is_done_when_it_is_committed (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  handle(&s, 0, 0, 2);
+  handle(&s, 0, 1, 1);
+  assert_true(plan(&s));
+  holds("01");
+  assert_int_equal(committable(&s, 0), 0);
+  commits(&s);
+  assert_int_equal(committable(&s, 0), 2);
+  assert_int_equal(atomic_load(&s.consumer.staging.bytes), 0);
+  assert_int_equal(strand_staging_counts(&s.consumer.staging).acked, 3);
+  close_fixture(&s);
+}
+
+static void what_comes_meanwhile_is_in_the_next (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  handle(&s, 0, 0, 1);
+  assert_true(plan(&s));
+  handle(&s, 0, 1, 1);
+  holds("0");
+  assert_int_equal(strand_transactions_due(&s.x, s.now_us), INT64_MAX);
+  commits(&s);
+  assert_int_equal(committable(&s, 0), 1);
+  assert_true(plan(&s));
+  holds("1");
+  commits(&s);
+  close_fixture(&s);
+}
+
+static void one_takes_no_more_than_its_records (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  for (int i = 0; i < 4; i++) handle(&s, 0, i, 4);
+  assert_true(strand_transactions_is_full(&s.x));
+  assert_int_equal(strand_transactions_due(&s.x, s.now_us), 0);
+  assert_true(plan(&s));
+  holds("01");
+  commits(&s);
+  assert_true(plan(&s));
+  holds("23");
+  commits(&s);
+  close_fixture(&s);
+}
+
+/* Whatever it holds: a record goes whole. */
+static void one_record_may_be_more_than_that (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  handle(&s, 0, 0, 12);
+  assert_true(plan(&s));
+  holds("0");
+  commits(&s);
+  close_fixture(&s);
+}
+
+static void nothing_goes_out_of_who_is_no_member (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  there.member = false;
+  handle(&s, 0, 0, 1);
+  assert_false(plan(&s));
+  assert_null(there.asked);
+  there.member = true;
+  assert_true(plan(&s));
+  holds("0");
+  commits(&s);
+  close_fixture(&s);
+}
+
+/* }======================================================================== */
+
+/* {=== ends ================================================================ */
+
+static void what_was_aborted_comes_again_before_what_came_since (void **s_) {
+  fixture s;
+  (void)s_;
+  open_fixture(&s);
+  for (int i = 0; i < 3; i++) handle(&s, 0, i, 1);
+  assert_true(plan(&s));
+  handle(&s, 0, 3, 1);
+  assert_int_equal(
+    answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION),
+    STRAND_COMMIT_ABORTED);
+  assert_int_equal(committable(&s, 0), 0);
+  assert_true(strand_transactions_due(&s.x, s.now_us) > s.now_us);
+  assert_true(plan(&s));
+  holds("0123");
+  commits(&s);
+  assert_int_equal(committable(&s, 0), 4);
+  close_fixture(&s);
+}
+
+static void what_is_revoked_is_in_no_later_one (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  handle(&s, 0, 0, 1);
+  handle(&s, 1, 0, 1);
+  assert_true(plan(&s));
+  handle(&s, 0, 1, 1);
+  end_epoch(&s, 0);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION);
+  assert_true(plan(&s));
+  assert_int_equal(there.asked->count, 1);
+  assert_int_equal(s.commit->count, 1);
+  commits(&s);
+  assert_int_equal(committable(&s, 1), 1);
+  close_fixture(&s);
+}
+
+/* The bytes are the transactor's: they go with its answer. */
+static void what_is_out_outlives_its_partition (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  handle(&s, 0, 0, 1);
+  assert_true(plan(&s));
+  end_epoch(&s, 0);
+  assert_true(atomic_load(&s.consumer.staging.bytes) > 0);
+  strand_transactions_abandon(&s.x);
+  assert_true(atomic_load(&there.asked->abandoned));
+  commits(&s);
+  assert_int_equal(atomic_load(&s.consumer.staging.bytes), 0);
+  close_fixture(&s);
+}
+
+static void after_an_unknown_end_the_group_says_that_it_is_done (void **s_) {
+  fixture s;
+  (void)s_;
+  open_fixture(&s);
+  handle(&s, 0, 0, 1);
+  handle(&s, 1, 0, 1);
+  assert_true(plan(&s));
+  has(0, 1, "");
+  has(1, 1, "");
+  assert_int_equal(answer(&s, STRAND_CLOSED_RENEWED, 0), STRAND_COMMITTED);
+  assert_int_equal(committable(&s, 0) + committable(&s, 1), 2);
+  assert_int_equal(s.x.waiting, 0);
+  close_fixture(&s);
+}
+
+static void after_an_unknown_end_the_group_says_that_it_is_not (void **s_) {
+  fixture s;
+  (void)s_;
+  open_fixture(&s);
+  handle(&s, 0, 0, 1);
+  assert_true(plan(&s));
+  has(0, 0, "");
+  assert_int_equal(answer(&s, STRAND_CLOSED_RENEWED, 0),
+                   STRAND_COMMIT_ABORTED);
+  assert_int_equal(committable(&s, 0), 0);
+  assert_true(plan(&s));
+  holds("0");
+  commits(&s);
+  close_fixture(&s);
+}
+
+/* Only above the committed offset. */
+static void a_payload_says_it_too (void **state) {
+  fixture s;
+  strand_lease low;
+  char metadata[64];
+  (void)state;
+  open_fixture(&s);
+  low = start(&s, 0, 0);
+  handle(&s, 0, 1, 1);
+  assert_true(plan(&s));
+  assert_int_equal(s.commit->items[0].offset, 0);
+  snprintf(metadata, sizeof(metadata), "%s", s.commit->items[0].metadata);
+  has(0, 0, metadata);
+  assert_int_equal(answer(&s, STRAND_CLOSED_RENEWED, 0), STRAND_COMMITTED);
+  assert_int_equal(s.x.waiting, 0);
+  assert_int_equal(strand_engine_done(s.owner.engine, &low, 1, 1), STRAND_OK);
+  assert_int_equal(committable(&s, 0), 2);
+  close_fixture(&s);
+}
+
+/* A gap that was read behind an open record makes a partition dirty, and its
+** item says what the group had before. */
+static void an_item_that_says_nothing_new_proves_nothing (void **state) {
+  fixture s;
+  strand_lease low;
+  (void)state;
+  open_fixture(&s);
+  low = start(&s, 0, 0);
+  strand_engine_reach(s.owner.engine, s.assigned[0].partition, 5);
+  handle(&s, 1, 0, 1);
+  assert_true(plan(&s));
+  assert_int_equal(s.commit->count, 2);
+  assert_int_equal(s.commit->items[0].offset, 0);
+  has(0, 0, "");
+  has(1, RD_KAFKA_OFFSET_INVALID, "");
+  assert_int_equal(answer(&s, STRAND_CLOSED_RENEWED, 0),
+                   STRAND_COMMIT_ABORTED);
+  assert_int_equal(committable(&s, 1), 0);
+  assert_int_equal(s.x.waiting, 1);
+  assert_int_equal(strand_engine_done(s.owner.engine, &low, 1, 1), STRAND_OK);
+  close_fixture(&s);
+}
+
+static void nobody_has_looked_so_nothing_is_done (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  handle(&s, 0, 0, 1);
+  assert_true(plan(&s));
+  answer(&s, STRAND_CLOSED_RENEWED, RD_KAFKA_RESP_ERR__TIMED_OUT);
+  assert_int_equal(committable(&s, 0), 0);
+  assert_int_equal(s.x.waiting, 1);
+  close_fixture(&s);
+}
+
+/* }======================================================================== */
+
+/* {=== refused ============================================================= */
+
+static void refuse (size_t i, rd_kafka_resp_err_t err) {
+  strand_staged *staged = there.asked->staged[i];
+  staged->refused = staged->first;
+  staged->err = err;
+}
+
+static void
+one_that_is_refused_is_left_out_and_the_rest_goes_again (void **s_) {
+  fixture s;
+  (void)s_;
+  open_fixture(&s);
+  for (int i = 0; i < 3; i++) handle(&s, 0, i, 1);
+  assert_true(plan(&s));
+  refuse(1, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_int_equal(s.parked, 1);
+  assert_true(plan(&s));
+  holds("02");
+  commits(&s);
+  assert_int_equal(committable(&s, 0), 1);
+  close_fixture(&s);
+}
+
+static void of_a_batch_each_goes_alone_before_that_is_believed (void **s_) {
+  fixture s;
+  (void)s_;
+  open_fixture(&s);
+  for (int i = 0; i < 2; i++) handle(&s, 0, i, 1);
+  assert_true(plan(&s));
+  assert_int_equal(there.asked->batch_size, 0);
+  for (size_t i = 0; i < 2; i++)
+    refuse(i, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_int_equal(s.parked, 0);
+  assert_true(plan(&s));
+  holds("01");
+  assert_int_equal(there.asked->batch_size, 1);
+  refuse(1, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_int_equal(s.parked, 1);
+  assert_true(plan(&s));
+  holds("0");
+  assert_int_equal(there.asked->batch_size, 0);
+  commits(&s);
+  close_fixture(&s);
+}
+
+static void where_none_is_to_blame_batches_get_smaller (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  for (int i = 0; i < 2; i++) handle(&s, 0, i, 1);
+  assert_true(plan(&s));
+  refuse(0, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_true(plan(&s));
+  commits(&s);
+  assert_int_equal(s.parked, 0);
+  handle(&s, 0, 2, 1);
+  assert_true(plan(&s));
+  assert_true(there.asked->batch_size > 1
+              && there.asked->batch_size < 1000000);
+  commits(&s);
+  close_fixture(&s);
+}
+
+static void one_that_may_be_taken_later_is_not_refused (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  handle(&s, 0, 0, 1);
+  assert_true(plan(&s));
+  refuse(0, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT);
+  assert_int_equal(s.parked, 0);
+  assert_true(plan(&s));
+  assert_int_equal(there.asked->batch_size, 0);
+  holds("0");
+  commits(&s);
+  close_fixture(&s);
+}
+
+/* }======================================================================== */
+
+int main (void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(what_waits_is_done_when_it_is_committed),
+    cmocka_unit_test(what_comes_meanwhile_is_in_the_next),
+    cmocka_unit_test(one_takes_no_more_than_its_records),
+    cmocka_unit_test(one_record_may_be_more_than_that),
+    cmocka_unit_test(nothing_goes_out_of_who_is_no_member),
+    cmocka_unit_test(what_was_aborted_comes_again_before_what_came_since),
+    cmocka_unit_test(what_is_revoked_is_in_no_later_one),
+    cmocka_unit_test(what_is_out_outlives_its_partition),
+    cmocka_unit_test(after_an_unknown_end_the_group_says_that_it_is_done),
+    cmocka_unit_test(after_an_unknown_end_the_group_says_that_it_is_not),
+    cmocka_unit_test(a_payload_says_it_too),
+    cmocka_unit_test(an_item_that_says_nothing_new_proves_nothing),
+    cmocka_unit_test(nobody_has_looked_so_nothing_is_done),
+    cmocka_unit_test(one_that_is_refused_is_left_out_and_the_rest_goes_again),
+    cmocka_unit_test(of_a_batch_each_goes_alone_before_that_is_believed),
+    cmocka_unit_test(where_none_is_to_blame_batches_get_smaller),
+    cmocka_unit_test(one_that_may_be_taken_later_is_not_refused),
+  };
+  return cmocka_run_group_tests_name("transactions", tests, NULL, NULL);
+}

@@ -1,0 +1,115 @@
+/*
+** transaction_letters.c - dead letters in transactions
+**
+** One that cannot be taken yet (its topic is missing) would have each
+** transaction aborted, and all outputs wait for it: so it waits apart.
+*/
+#include "base/clock.h"
+#include "kafka/errors.h"
+#include "member/staged_letter.h"
+#include "member/transactions.h"
+
+#define LATER_US 2000000
+
+static strand_staged *first_of (const strand_link *list) {
+  if (strand_list_empty(list)) return NULL;
+  return strand_list_entry(list->next, strand_staged, link);
+}
+
+/* It was read from where it would go: that is no place for it. */
+static bool park_returned (strand_transactions *x, strand_staged *s) {
+  static const char why[] =
+    "it comes from the dead letter topic, where this group had sent it";
+  char reason[STRAND_REASON_MAX];
+  size_t length = strand_dead_letter_excuse(reason, s->record, why);
+  if (strand_engine_dead_letter_refused(x->owner->engine, s->record, reason,
+                                        length, strand_clock_us())
+      != STRAND_OK)
+    return false;
+  strand_list_remove(&s->link);
+  strand_list_remove(&s->mine);
+  strand_shared_unstage(x->owner->consumer, s);
+  return true;
+}
+
+static bool write_letter (strand_transactions *x, strand_staged *s) {
+  if (strand_dead_letter_returns(x->outbox->config, x->outbox->group,
+                                 s->record))
+    return park_returned(x, s);
+  if (!strand_staged_letter(s, x->outbox, STRAND_CUT_NOTHING)) return false;
+  s->open = s->count;
+  strand_list_remove(&s->link);
+  strand_list_push(&x->queue, &s->link);
+  x->waiting += s->count;
+  return true;
+}
+
+void strand_transactions_write_letters (strand_transactions *x,
+                                        int64_t now_us) {
+  strand_staged *s;
+  while ((s = first_of(&x->letters)) != NULL && write_letter(x, s)) continue;
+  if (now_us < x->later_us) return;
+  while ((s = first_of(&x->later)) != NULL) {
+    s->later = s->acked = false;
+    strand_list_remove(&s->link);
+    strand_list_push(&x->queue, &s->link);
+    x->waiting += s->count;
+  }
+}
+
+void strand_transactions_put_off (strand_transactions *x, strand_staged *s) {
+  strand_engine_untransact(x->owner->engine, s->record);
+  s->out = 0;
+  s->acked = true; /* not counted in 'waiting' */
+  strand_list_push(&x->later, &s->link);
+}
+
+/* Once: the dead letter topic has fewer partitions than a source. */
+static void tell_fewer (strand_transactions *x, const strand_staged *s) {
+  static const char reason[] =
+    "the dead letter topic has no partition of this number: placed by key";
+  if (x->fewer_told) return;
+  x->fewer_told = true;
+  strand_owner_tell(
+    x->owner, "error", "UNKNOWN_PARTITION", reason, x->outbox->config->topic,
+    strand_partition_index(strand_record_partition(s->record)));
+}
+
+static void tell_later (strand_transactions *x, rd_kafka_resp_err_t err,
+                        int64_t now_us) {
+  strand_error_kind kind = strand_error_kind_of(err);
+  char code[48], reason[300];
+  strand_alert_begin(&x->missing, now_us, 0);
+  if (!strand_alert_take_due(&x->missing, now_us)) return;
+  snprintf(reason, sizeof(reason), "dead letters wait: %s",
+           rd_kafka_err2str(err));
+  strand_owner_tell(x->owner,
+                    kind == STRAND_ERROR_MISSING        ? "topic_missing"
+                    : kind == STRAND_ERROR_UNAUTHORIZED ? "auth_failed"
+                                                        : "error",
+                    strand_code_of(err, code, sizeof(code)), reason,
+                    x->outbox->config->topic, -1);
+}
+
+bool strand_transactions_judge_letter (strand_transactions *x,
+                                       strand_staged *s, bool believed,
+                                       int64_t now_us) {
+  rd_kafka_resp_err_t err = (rd_kafka_resp_err_t)s->err;
+  if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
+      && s->first->partition >= 0) {
+    tell_fewer(x, s);
+    s->first->partition = -1;
+  }
+  else if (believed) {
+    if (strand_error_kind_of(err) != STRAND_ERROR_TOO_LARGE
+        || !strand_staged_letter_cut(s, x->outbox))
+      return true;
+  }
+  else {
+    tell_later(x, err, now_us);
+    s->later = true;
+    x->later_us = now_us + LATER_US;
+  }
+  s->refused = NULL;
+  return false;
+}
