@@ -24,6 +24,12 @@ local function valid(changes)
   return given
 end
 
+local function exactly(changes)
+  local given = valid { delivery = "exactly_once", transactional_id = "t" }
+  for name, value in pairs(changes) do given[name] = value end
+  return given
+end
+
 -- The options of valid() without some.
 local function without(name)
   local given = valid()
@@ -93,9 +99,6 @@ describe("a wrong consumer option", function()
       "unknown option 'retry.dealy' (did you mean 'retry.delay'?)" },
     { valid { ordering_key = { name = "x" } }, "unknown option 'ordering_key.name'" },
 
-    -- later issues
-    { valid { transactional_id = "t" }, "unknown option 'transactional_id'" },
-
     -- failures
     { valid { retry = { attempts = 0 } },
       "option 'retry.attempts': whole number from 1 to 65535 expected, got 0" },
@@ -109,9 +112,24 @@ describe("a wrong consumer option", function()
       "option 'handler[\"orders\"].exhausted': 'dead_letter' needs the option" },
     { valid { parked_holds = "key" }, "option 'parked_holds': 'key' is not one of its names" },
     { valid { delivery = "once" },
-      "option 'delivery': 'once' is not one of its names (at_least_once, at_most_once)" },
+      "option 'delivery': 'once' is not one of its names (at_least_once, at_most_once, "
+        .. "exactly_once)" },
     { valid { delivery = "exactly_once" },
-      "option 'delivery': 'exactly_once' is not there yet ('at_least_once', 'at_most_once')" },
+      "option 'transactional_id': required with delivery = 'exactly_once'" },
+    { valid { transactional_id = "t" },
+      "option 'transactional_id': only with delivery = 'exactly_once'" },
+    { valid { delivery = "at_most_once", transaction_records = 5 },
+      "option 'transaction_records': only with delivery = 'exactly_once'" },
+    { exactly { transactional_id = "" },
+      "option 'transactional_id': string expected, got an empty one" },
+    { exactly { transaction_interval = 20 },
+      "option 'transaction_interval': less than 'transaction_timeout' (10) expected, got 20" },
+    { exactly { transaction_records = 0 }, "option 'transaction_records': whole number from 1" },
+    { exactly { transaction_timeout = 0.5 }, "option 'transaction_timeout': seconds from 1" },
+    { exactly { commit_interval = 1 },
+      "option 'commit_interval': means nothing with delivery = 'exactly_once'" },
+    { exactly { kafka = { ["bootstrap.servers"] = "b", ["group.id"] = "g",
+      ["isolation.level"] = "read_uncommitted" } }, "property 'isolation.level': 'read_uncommitted'" },
     { valid { delivery = "at_most_once", retry = { attempts = 1 } },
       "option 'retry': means nothing with delivery = 'at_most_once': a failure is final" },
     { valid { delivery = "at_most_once", parked_holds = "shard" },
@@ -369,6 +387,16 @@ describe("the options of a consumer", function()
       assert.is_nil(got[name], name)
     end
     assert.same({ limits = { has_letters = false, delivery = "at_least_once" } }, own)
+  end)
+
+  it("are more where it is exactly once: what the producer needs, and its transactions", function()
+    local got = consumer.open(exactly {})
+    assert.same({ "t", 0.5, 10000, 10 }, { got.transactional_id, got.transaction_interval,
+      got.transaction_records, got.transaction_timeout })
+    assert.equal("park", got.exhausted)
+    assert.is_nil(got.letters.topic)
+    assert.is_nil(got.letters.produces)
+    assert.equal("bootstrap.servers", got.letters.kafka[1][1])
   end)
 
   it("are others where a record is handled at most once", function()
@@ -766,6 +794,11 @@ describe("configure", function()
     { { retry = { delay = 2 } }, "option 'retry': means nothing with delivery = 'at_most_once'" },
     { { exhausted = "park" }, "option 'exhausted': 'park' means nothing with delivery" },
     { { delivery = "at_least_once" }, "option 'delivery': cannot be changed while" },
+  })
+
+  refuses(function(given) consumer.configure(given, { delivery = "exactly_once" }) end, {
+    { { commit_interval = 2 }, "option 'commit_interval': means nothing with delivery" },
+    { { transaction_interval = 2 }, "option 'transaction_interval': cannot be changed while" },
   })
 
   refuses(function(given) consumer.configure(given, {}) end, {

@@ -1,0 +1,42 @@
+-- A handler whose every record is produced to all topics of 'out', with its
+-- own key: "key id". Commands stand between semicolons in the record's value:
+--
+--   fail N      fails in the first N attempts, after it has produced
+--   large       one more output, of more bytes than the brokers take
+--   gate NAME   waits until the folder has a file of that name, or "all"
+--   only        nothing is produced
+--   end NAME    context:NAME("asked for")
+local gate = require "spec.support.gate"
+
+local args
+
+local commands = {}
+
+function commands.fail(record, _, times)
+  if record.attempt <= tonumber(times) then error("attempt " .. record.attempt, 0) end
+end
+
+function commands.large(record, context)
+  context:produce { topic = args.out[1], key = record.key, value = ("x"):rep(2 * 1024 * 1024) }
+end
+
+function commands.gate(_, _, name) gate.wait(args.folder, name) end
+
+commands["end"] = function(_, context, name) return context[name](context, "asked for") end
+
+return {
+  setup = function(given) args = given end,
+  handle = function(record, context)
+    local value = record.value or ""
+    for _, topic in ipairs(value:find("only", 1, true) and {} or args.out) do
+      context:produce { topic = topic, key = record.key, value = record.key .. " " .. record.id }
+    end
+    for command in value:gmatch "[^;]+" do
+      local name, word = command:match "^(%S+) ?(%S*)"
+      if commands[name] then
+        local outcome, reason = commands[name](record, context, word)
+        if outcome ~= nil or reason ~= nil then return outcome, reason end
+      end
+    end
+  end,
+}
