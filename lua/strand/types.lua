@@ -9,6 +9,7 @@
 --
 --   ABORTED             a record's transaction was aborted before it was acknowledged
 --   CLOSED              the object is closed
+--   CLUSTER             exactly_once: producer.kafka reaches another cluster than the consumer
 --   COMMITTED           abort() came too late: the commit() before it has ended well
 --   COMMITTING          commit() has not ended, and may yet: call it again
 --   FENCED              another process uses the transactional_id, or the transaction was open too long
@@ -267,7 +268,11 @@ function context:remaining() end
 ---@field ordering? "key"|"partition"|"unordered"               "key"
 ---@field ordering_key? { header: string }
 ---@field null_key? "partition"|"unordered"                     "partition"
----@field delivery? "at_least_once"|"at_most_once"               "at_least_once"
+---@field delivery? "at_least_once"|"at_most_once"|"exactly_once"   "at_least_once"
+---@field transactional_id? string          exactly_once: of one process at a time, the same when it starts again
+---@field transaction_interval? number      exactly_once: seconds between transactions; 0.5
+---@field transaction_records? integer      exactly_once: what one holds at most; 10000
+---@field transaction_timeout? number       exactly_once: seconds until the brokers abort one, 1 to 86400; 10
 ---@field workers? integer          threads, 1 to 256; 16
 ---@field max_in_flight? integer    handlers that run at once; workers
 ---@field max_ready? integer        handed over and not started; 64 x workers
@@ -587,6 +592,7 @@ function consumer:report() end
 ---| "lost"                  # it was taken away, and cannot be committed any more
 ---| "records_lost"          # at_most_once: records, the first at `offset`, that will not be handled to their end
 ---| "restored"              # what was done above the committed offset is known
+---| "restoring"             # the committed offset is not known for 2 s: somebody's transaction is open
 ---| "sought"                # seek has moved it
 ---| "commit_failed"
 ---| "record_failed"         # an attempt failed; it is tried again after `delay`, when there is one
@@ -609,7 +615,7 @@ function consumer:report() end
 ---| "join_failed"           # brokers answer, and the group cannot be joined for 10 s
 ---| "leader_missing"        # others answer, and no leader of a partition does for 10 s
 ---| "replicas_missing"      # records are not acknowledged for 10 s, and copies are not in sync
----| "renewed"               # a producer's client was replaced, after an error that made it useless
+---| "renewed"               # a client was replaced, after an error that made it useless: a producer's, or exactly once a member's
 ---| "throttled"             # a broker answers later: a quota
 ---| "policy_failed"         # the retry function failed; once an attempt
 ---| "slow_record"           # it is in its handler for longer than `slow_after`

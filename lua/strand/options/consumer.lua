@@ -325,6 +325,7 @@ function consumer.configure(given, limits)
   }
   require_letters(flat.exhausted, limits.has_letters, "option 'exhausted'")
   if limits.delivery == "at_most_once" then handling.refuse_second_attempts(flat, "") end
+  if limits.delivery == "exactly_once" then handling.refuse_interval(flat) end
   if flat.workers then follow_workers(flat, limits) end
   if flat.retry then flat.retry, flat.retry_code = flat.retry.policy, flat.retry.code or false end
   return flat, limits

@@ -78,6 +78,13 @@ end
 local TRANSACTIONS = { transaction_interval = 0.5, transaction_records = 10000,
   transaction_timeout = 10 }
 
+function handling.refuse_interval(given)
+  if given.commit_interval ~= nil then
+    schema.fail(schema.child("", "commit_interval"), "means nothing with delivery = "
+      .. "'exactly_once': 'transaction_interval' does")
+  end
+end
+
 -- The options of transactions come with exactly_once, and what they stand for
 -- goes. 'checked' gets their defaults.
 function handling.check_transactions(checked, given)
@@ -93,10 +100,7 @@ function handling.check_transactions(checked, given)
   if not checked.transactional_id then
     schema.fail(schema.child("", "transactional_id"), "required with delivery = 'exactly_once'")
   end
-  if given.commit_interval ~= nil then
-    schema.fail(schema.child("", "commit_interval"), "means nothing with delivery = "
-      .. "'exactly_once': 'transaction_interval' does")
-  end
+  handling.refuse_interval(given)
   for name, default in pairs(TRANSACTIONS) do checked[name] = checked[name] or default end
   if checked.transaction_interval >= checked.transaction_timeout then
     schema.fail(schema.child("", "transaction_interval"), ("less than 'transaction_timeout' (%s) "
