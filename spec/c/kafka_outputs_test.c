@@ -273,6 +273,20 @@ static void what_failed_goes_before_what_is_new (void **state) {
   close_fixture(&s);
 }
 
+static void what_is_acknowledged_is_not_sent_with_what_failed (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  handle(&s, 0, 2);
+  report(&s, 0, RD_KAFKA_RESP_ERR_NO_ERROR);
+  report(&s, 1, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT);
+  s.now_us = strand_outputs_due(&s.outputs, s.now_us);
+  serve(&s);
+  assert_int_equal(taken.count, 3);
+  assert_ptr_equal(taken.list[2], taken.list[1]);
+  close_fixture(&s);
+}
+
 static void of_a_batch_that_was_refused_each_goes_alone (void **state) {
   fixture s;
   (void)state;
@@ -454,14 +468,18 @@ static void what_is_out_of_a_refused_record_is_waited_for (void **state) {
   fixture s;
   (void)state;
   open_fixture(&s);
-  handle(&s, 0, 2);
+  taken.room = 2;
+  handle(&s, 0, 3);
+  taken.room = TAKEN_MAX;
   report(&s, 0, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
   serve(&s);
   assert_int_equal(s.parked, 0);
+  assert_int_equal(taken.count, 2); /* the third goes nowhere */
   report(&s, 1, RD_KAFKA_RESP_ERR_NO_ERROR);
   serve(&s);
   assert_int_equal(s.parked, 1);
   assert_int_equal(s.failed, 1);
+  assert_int_equal(taken.count, 2);
   close_fixture(&s);
 }
 
@@ -587,6 +605,7 @@ int main (void) {
     cmocka_unit_test(a_full_queue_holds_up_what_is_behind),
     cmocka_unit_test(what_does_not_fit_in_an_empty_queue_is_refused),
     cmocka_unit_test(what_failed_goes_before_what_is_new),
+    cmocka_unit_test(what_is_acknowledged_is_not_sent_with_what_failed),
     cmocka_unit_test(of_a_batch_that_was_refused_each_goes_alone),
     cmocka_unit_test(what_goes_alone_may_fail_and_go_again),
     cmocka_unit_test(what_goes_alone_goes_again_to_a_new_client),

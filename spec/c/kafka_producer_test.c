@@ -398,6 +398,24 @@ static void untaken_deliveries_fill_the_queue_too (void **state) {
   strand_producer_free(p);
 }
 
+/* Nobody polls: who sends takes what has come. */
+static void a_full_queue_takes_the_reports_that_are_there (void **state) {
+  strand_producer *p = open_producer(bootstrap, NULL, 2, 0);
+  strand_outgoing record = { .topic = make_topic(), .partition = 0 };
+  struct pollfd fd = { .fd = strand_producer_fd(p), .events = POLLIN };
+  double deadline = strand_clock_now() + 20;
+  strand_failure failure;
+  (void)state;
+  send_ok(p, &record, 0);
+  send_ok(p, &record, 0);
+  while (!strand_producer_send(p, &record, 0, &failure)) {
+    assert_string_equal(failure.code, "QUEUE_FULL");
+    assert_true(strand_clock_now() < deadline);
+    poll(&fd, 1, 100);
+  }
+  strand_producer_free(p);
+}
+
 static void bounds_change_while_records_are_out (void **state) {
   strand_producer *p = open_producer(UNREACHABLE, NULL, 2, 0);
   strand_outgoing record = {
@@ -657,6 +675,7 @@ int main (void) {
     cmocka_unit_test(close_reports_every_record_once),
     cmocka_unit_test(a_full_queue_says_so_with_its_limit),
     cmocka_unit_test(untaken_deliveries_fill_the_queue_too),
+    cmocka_unit_test(a_full_queue_takes_the_reports_that_are_there),
     cmocka_unit_test(bounds_change_while_records_are_out),
     cmocka_unit_test(a_record_fails_when_its_own_time_is_over),
     cmocka_unit_test(a_record_that_is_acknowledged_in_time_has_no_time),
