@@ -2,6 +2,7 @@
 
 SEEDS   := 2000
 EVENTS  := 1e9
+EXACTLY := 1e8
 JOBS    ?= $(shell nproc)
 
 # librdkafka is not built with the thread sanitizer, so what only it does is
@@ -49,9 +50,11 @@ fuzz:                          ## what reads metadata, for SECONDS=60, by libFuz
 sim: $(SIM)/sim                ## SEEDS=n schedules through the real engine
 	@$(SIM)/sim --seeds $(SEEDS) --jobs $(JOBS)
 	@$(SIM)/sim --once --seeds $(SEEDS) --jobs $(JOBS)
+	@$(SIM)/sim --exactly --seeds $(SEEDS) --jobs $(JOBS)
 
-sim-long: $(SIM)/sim           ## a thousand million events of it (EVENTS=n)
+sim-long: $(SIM)/sim           ## a thousand million events of it (EVENTS=n, EXACTLY=n)
 	@$(SIM)/sim --events $(EVENTS) --jobs $(JOBS)
+	@$(SIM)/sim --exactly --events $(EXACTLY) --jobs $(JOBS)
 
 mutants:                       ## deliberate bugs, one at a time: which test sees each
 	@scripts/mutants

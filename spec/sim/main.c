@@ -4,6 +4,7 @@
 **   sim [--seeds N | --events N] [--first S | --random] [--jobs J] [--size M]
 **   sim --seed S [--trace] [--size M]
 **   sim --once ...         at most once: the worlds of once.c
+**   sim --exactly ...      exactly once: those of exactly.c
 **
 ** Seeds are played one after another from the first, until there were N of
 ** them, or N events; each is a world of about M events. Before them those
@@ -76,9 +77,15 @@ static const char *const fault_names[FAULT_COUNT] = {
   "output_refused"
 };
 
+static const char *const exactly_names[EXACTLY_COUNT] = {
+  "committed", "aborted", "outputs",   "letters",  "refused",
+  "left_out",  "unknown", "late",      "renewed",  "expired",
+  "strangers", "revoked", "abandoned", "expelled", "crashes"
+};
+
 static world playing;
+static enum { USUAL, ONCE, EXACTLY } played;
 static int size = SIZE;
-static bool once;
 
 static void show_note (const note *n) {
   printf("  %10.3f ms  %-14s member %2d partition %2d  %" PRId64 " %" PRId64
@@ -89,6 +96,7 @@ static void show_note (const note *n) {
 static void show_world (void) {
   const world *w = &playing;
   static const char *const orderings[] = { "key", "partition", "unordered" };
+  static const char *const flags[] = { "", " --once", " --exactly" };
   uint64_t from = w->events > SHOWN ? w->events - SHOWN : 0;
   if (!w->trace) {
     for (uint64_t i = from; i < w->events; i++) {
@@ -107,7 +115,7 @@ static void show_world (void) {
     if (w->faults[f]) printf(" %s", fault_names[f]);
   }
   printf("\nagain: sim%s --seed %" PRIu64 " --size %d --trace\n",
-         once ? " --once" : "", w->seed, size);
+         flags[played], w->seed, size);
   fflush(stdout);
 }
 
@@ -163,11 +171,13 @@ typedef struct tally {
   uint64_t lost;
   uint64_t lost_allowed;
   uint64_t faults[FAULT_COUNT];
+  uint64_t exactly[EXACTLY_COUNT];
 } tally;
 
 static void play (tally *t, uint64_t seed) {
-  if (once) once_seed(&playing, seed, size);
-  else play_seed(&playing, seed, size);
+  static void (*const plays[])(world *, uint64_t,
+                               int) = { play_seed, once_seed, exactly_seed };
+  plays[played](&playing, seed, size);
   *t = (tally){ .seeds = 1,
                 .events = playing.events,
                 .lost = playing.lost,
@@ -175,6 +185,7 @@ static void play (tally *t, uint64_t seed) {
                 .digest = playing.digest };
   t->members[playing.member_count] = 1;
   memcpy(t->faults, playing.fault_counts, sizeof(t->faults));
+  memcpy(t->exactly, playing.exactly_counts, sizeof(t->exactly));
 }
 
 static void add (tally *all, const tally *t) {
@@ -185,6 +196,7 @@ static void add (tally *all, const tally *t) {
   all->digest = all->digest * 31 + t->digest;
   for (int m = 0; m <= MEMBERS_MAX; m++) all->members[m] += t->members[m];
   for (int f = 0; f < FAULT_COUNT; f++) all->faults[f] += t->faults[f];
+  for (int i = 0; i < EXACTLY_COUNT; i++) all->exactly[i] += t->exactly[i];
 }
 
 static void play_regressions (void) {
@@ -295,13 +307,15 @@ static void usage (void) {
   fprintf(stderr, "usage: sim [--seeds N | --events N] [--first S | --random]"
                   " [--jobs J] [--size M]\n"
                   "       sim --seed S [--trace] [--size M]\n"
-                  "       sim --once ...\n");
+                  "       sim --once ...\n"
+                  "       sim --exactly ...\n");
   exit(2);
 }
 
 static bool read_flag (options *o, const char *name) {
   if (strcmp(name, "--trace") == 0) playing.trace = true;
-  else if (strcmp(name, "--once") == 0) once = true;
+  else if (strcmp(name, "--once") == 0) played = ONCE;
+  else if (strcmp(name, "--exactly") == 0) played = EXACTLY;
   else if (strcmp(name, "--random") == 0) o->first = (uint64_t)time(NULL);
   else return false;
   return true;
@@ -347,7 +361,17 @@ static void print_once (const tally *all, double took) {
   printf("digest %016" PRIx64 ", %.1f s\n", all->digest, took);
 }
 
-static void print_all (const tally *all, double took) {
+static void print_exactly (const tally *all, double took) {
+  for (int i = 0; i < EXACTLY_COUNT; i++) {
+    printf("figure sim_exactly_%s %" PRIu64 "\n", exactly_names[i],
+           all->exactly[i]);
+  }
+  printf("figure sim_exactly_seeds %" PRIu64 "\n", all->seeds);
+  printf("figure sim_exactly_events %" PRIu64 "\n", all->events);
+  printf("digest %016" PRIx64 ", %.1f s\n", all->digest, took);
+}
+
+static void print_usual (const tally *all, double took) {
   for (int f = 0; f < FAULT_COUNT; f++) {
     printf("figure sim_fault_%s %" PRIu64 "\n", fault_names[f],
            all->faults[f]);
@@ -363,6 +387,8 @@ static void print_all (const tally *all, double took) {
 }
 
 int main (int argc, char **argv) {
+  static void (*const prints[])(
+    const tally *, double) = { print_usual, print_once, print_exactly };
   options o = read_options(argc, argv);
   tally all = { 0 };
   double begun = seconds();
@@ -373,9 +399,9 @@ int main (int argc, char **argv) {
   else {
     printf("from seed %" PRIu64 " on, worlds of about %d events\n", o.first,
            size);
-    if (!once) play_regressions();
+    if (played == USUAL) play_regressions();
     fine = run_jobs(&o, &all);
   }
-  if (fine) (once ? print_once : print_all)(&all, seconds() - begun);
+  if (fine) prints[played](&all, seconds() - begun);
   return fine ? 0 : 1;
 }

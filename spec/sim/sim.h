@@ -258,6 +258,26 @@ typedef struct note {
 #define NOTES 64
 #define LIMBO_MAX 8
 
+/* What happened in the worlds of exactly.c. */
+typedef enum exactly_count {
+  EXACTLY_COMMITTED, /* transactions */
+  EXACTLY_ABORTED,
+  EXACTLY_OUTPUTS, /* visible */
+  EXACTLY_LETTERS,
+  EXACTLY_REFUSED,  /* outputs, for ever */
+  EXACTLY_LEFT_OUT, /* records, for the length of metadata */
+  EXACTLY_UNKNOWN,  /* answers that did not come */
+  EXACTLY_LATE,     /* requests */
+  EXACTLY_RENEWED,  /* producers */
+  EXACTLY_EXPIRED,  /* transactions */
+  EXACTLY_STRANGERS,
+  EXACTLY_REVOKED,
+  EXACTLY_ABANDONED, /* transactions, at a revoke */
+  EXACTLY_EXPELLED,  /* members, which go on for a while */
+  EXACTLY_CRASHES,
+  EXACTLY_COUNT
+} exactly_count;
+
 typedef struct world {
   uint64_t seed;
   uint64_t random;
@@ -265,6 +285,7 @@ typedef struct world {
   uint64_t events;
   uint64_t steps;
   uint64_t fault_counts[FAULT_COUNT];
+  uint64_t exactly_counts[EXACTLY_COUNT];
   bool faults[FAULT_COUNT];
   bool trace;
   bool dying;    /* at a step of a commit: nothing more happens */
@@ -448,5 +469,8 @@ void play_seed (world *w, uint64_t seed, int events);
 
 /* once.c: a world of its own */
 void once_seed (world *w, uint64_t seed, int events);
+
+/* exactly.c: another */
+void exactly_seed (world *w, uint64_t seed, int events);
 
 #endif
