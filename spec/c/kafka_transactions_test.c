@@ -304,6 +304,27 @@ static void one_record_may_be_more_than_that (void **state) {
   close_fixture(&s);
 }
 
+/* The commit says nothing of it: it would be produced twice. */
+static void what_the_plan_leaves_out_is_not_sent (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  handle(&s, 0, 0, 1);
+  handle(&s, 1, 1, 1);
+  strand_transactions_close(&s.x);
+  strand_engine_untransact(s.owner.engine, s.x.closed->staged[1]->record);
+  s.commit = strand_engine_commit(s.owner.engine, s.now_us, NULL);
+  strand_transactions_planned(&s.x);
+  assert_true(
+    strand_transactions_send(&s.x, rd_kafka_topic_partition_list_new(1)));
+  holds("0");
+  commits(&s);
+  assert_true(plan(&s));
+  holds("1");
+  commits(&s);
+  close_fixture(&s);
+}
+
 static void nothing_goes_out_of_who_is_no_member (void **state) {
   fixture s;
   (void)state;
@@ -450,6 +471,40 @@ static void an_item_that_says_nothing_new_proves_nothing (void **state) {
   close_fixture(&s);
 }
 
+/* The offset is what it was, and the payload that says so is not there. */
+static void an_offset_alone_does_not_prove_it (void **state) {
+  fixture s;
+  strand_lease low;
+  (void)state;
+  open_fixture(&s);
+  low = start(&s, 0, 0);
+  handle(&s, 0, 1, 1);
+  assert_true(plan(&s));
+  assert_int_equal(s.commit->items[0].offset, 0);
+  has(0, 0, "");
+  assert_int_equal(answer(&s, STRAND_CLOSED_RENEWED, 0),
+                   STRAND_COMMIT_ABORTED);
+  assert_int_equal(s.x.waiting, 1);
+  assert_int_equal(strand_engine_done(s.owner.engine, &low, 1, 1), STRAND_OK);
+  close_fixture(&s);
+}
+
+/* It went on there: that says nothing of what is still ours. */
+static void what_another_has_moved_does_not_refute_it (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  handle(&s, 0, 0, 1);
+  handle(&s, 1, 0, 1);
+  assert_true(plan(&s));
+  end_epoch(&s, 0);
+  has(0, 9, "");
+  has(1, 1, "");
+  assert_int_equal(answer(&s, STRAND_CLOSED_RENEWED, 0), STRAND_COMMITTED);
+  assert_int_equal(committable(&s, 1), 1);
+  close_fixture(&s);
+}
+
 static void nobody_has_looked_so_nothing_is_done (void **state) {
   fixture s;
   (void)state;
@@ -556,6 +611,7 @@ int main (void) {
     cmocka_unit_test(what_comes_meanwhile_is_in_the_next),
     cmocka_unit_test(one_takes_no_more_than_its_records),
     cmocka_unit_test(one_record_may_be_more_than_that),
+    cmocka_unit_test(what_the_plan_leaves_out_is_not_sent),
     cmocka_unit_test(nothing_goes_out_of_who_is_no_member),
     cmocka_unit_test(what_was_aborted_comes_again_before_what_came_since),
     cmocka_unit_test(what_is_revoked_is_in_no_later_one),
@@ -564,6 +620,8 @@ int main (void) {
     cmocka_unit_test(after_an_unknown_end_the_group_says_that_it_is_not),
     cmocka_unit_test(a_payload_says_it_too),
     cmocka_unit_test(an_item_that_says_nothing_new_proves_nothing),
+    cmocka_unit_test(an_offset_alone_does_not_prove_it),
+    cmocka_unit_test(what_another_has_moved_does_not_refute_it),
     cmocka_unit_test(nobody_has_looked_so_nothing_is_done),
     cmocka_unit_test(one_that_is_refused_is_left_out_and_the_rest_goes_again),
     cmocka_unit_test(of_a_batch_each_goes_alone_before_that_is_believed),

@@ -320,7 +320,7 @@ static void what_does_not_fit_is_left_out_whole (void **state) {
 /* The whole transaction was refused: its longest text is to blame. */
 static void a_refused_text_is_learnt_from_the_longest (void **state) {
   strand_engine *e = open_exactly(STRAND_BY_KEY);
-  strand_partition *p = assign(e, 0), *other = assign(e, 1);
+  strand_partition *other = assign(e, 1), *p = assign(e, 0);
   strand_record *in[200];
   strand_partition_stats s;
   strand_commit *c;
@@ -331,7 +331,7 @@ static void a_refused_text_is_learnt_from_the_longest (void **state) {
   in[count] = sent_at(e, 0);
   c = commit_of(e, in, count + 1);
   assert_int_equal(c->count, 2);
-  longest = strlen(c->items[0].metadata);
+  longest = strlen(c->items[1].metadata);
   assert_true(longest > 20);
   answer(e, c, STRAND_COMMIT_REFUSED, 0);
   for (size_t i = 0; i <= count; i++) strand_engine_untransact(e, in[i]);
