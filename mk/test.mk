@@ -63,10 +63,14 @@ torture:                       ## crash test on real brokers, long; VARIANT=name
 	@scripts/deps test
 	@scripts/torture $(VARIANT)
 
+test-long: sim-long            ## that and all of the crash test, whole: hours
+	@scripts/deps test
+	@scripts/torture
+
 test-trixie:                   ## C, sim and specs with librdkafka 2.8, in a chroot (root)
 	@scripts/trixie $(SUITES)
 
-.PHONY: test-c tests test-lua test-kafka sweep fuzz sim sim-long mutants torture test-trixie
+.PHONY: test-c tests test-lua test-kafka sweep fuzz sim sim-long mutants torture test-long test-trixie
 
 # ---- C tests ------------------------------------------------------------------
 

@@ -100,13 +100,18 @@ local function literal(value)
   return "{ " .. table.concat(fields, ", ") .. " }"
 end
 
-local PROGRAM = [[require "spec.support.member".main(assert(loadfile(arg[1]))())]]
+local PROGRAM = [[
+if arg[2] then assert(package.loadlib(arg[2], "*")) end
+require "spec.support.member".main(assert(loadfile(arg[1]))())
+]]
 
 --- A process that runs a consumer until a signal comes, and writes its
---- events, its log and its report to its output, a line each.
-function member.spawn(options)
+--- events, its log and its report to its output, a line each. library: one
+--- whose functions its librdkafka's are called by, see spec/support/trap.c.
+function member.spawn(options, library)
   local path = helper.folder() .. "/options.lua"
   helper.write(path, "return " .. literal(with_defaults(options)))
+  if library then return helper.spawn(PROGRAM, path, library) end
   return helper.spawn(PROGRAM, path)
 end
 

@@ -8,21 +8,23 @@ local system = require "system"
 local flow = {}
 flow.__index = flow
 
-local KEYS = 5000
-local BACKLOG = 20000   -- about 3 s of work
+local KEYS = 5000       -- unless it is told another number
+local BACKLOG = 20000   -- the same; about 3 s of work
 local AT_ONCE = 2000
 
---- A producer to a topic; 'seed' chooses the keys.
-function flow.new(topic, seed)
-  local self = setmetatable({ topic = topic, seed = seed, sent = 0, acked = 0, poison = 0,
-    ends = {}, numbers = {} }, flow)
+--- A producer to a topic; 'seed' chooses among so many keys.
+function flow.new(topic, seed, keys, backlog)
+  local self = setmetatable({ topic = topic, seed = seed, keys = keys or KEYS,
+    backlog = backlog or BACKLOG, sent = 0, acked = 0, poison = 0, ends = {},
+    numbers = {} }, flow)
   self.producer = assert(strand.producer {
     kafka = { ["bootstrap.servers"] = helper.broker(), ["linger.ms"] = 5 },
     log = function() end, -- brokers come and go
     on_delivery = function(report)
       assert(not report.error, report.error)
       self.acked = self.acked + 1
-      self.ends[report.partition] = math.max(self.ends[report.partition] or 0, report.offset + 1)
+      local offset = report.offset or -1 -- of one that was sent twice it is not known
+      self.ends[report.partition] = math.max(self.ends[report.partition] or 0, offset + 1)
     end,
   })
   return self
@@ -44,7 +46,7 @@ end
 -- the moments of the faults shall not.
 local function next_key(self)
   self.seed = (self.seed * 1103515245 + 12345) % 2147483648
-  return "k" .. math.floor(self.seed / 256) % KEYS
+  return "k" .. math.floor(self.seed / 256) % self.keys
 end
 
 function flow:more(count)
@@ -67,7 +69,7 @@ end
 function flow:serve(done, flows)
   if flows and self.pace then
     keep_pace(self)
-  elseif flows and self.sent - done < BACKLOG then
+  elseif flows and self.sent - done < self.backlog then
     self:more(AT_ONCE)
   end
   assert(self.producer:poll(0))

@@ -1,0 +1,324 @@
+-- One run of the test of guarantees: records flow, a group handles them and
+-- produces, faults befall it; books.lua judges what came out.
+local books = require "spec.guarantees.books"
+local flow = require "spec.torture.flow"
+local helper = require "spec.support.helper"
+local journal = require "spec.guarantees.journal"
+local member = require "spec.support.member"
+local story = require "spec.guarantees.story"
+local strand = require "strand"
+local system = require "system"
+
+local run = {}
+run.__index = run
+
+local PARTITIONS, KEYS = 3, 500
+local BACKLOG = 5000          -- records that wait, at least
+local WORKERS = 4
+local SESSION = 2             -- seconds
+local INTERVAL = 0.5          -- seconds between commits
+local TRANSACTION_TIMEOUT = 6 -- seconds
+local LEAST, MOST = 100, 750  -- records of a transaction
+local WINDOWS = 2000          -- covered and not ended, of a partition, at most once
+local UNSURE = 2              -- seconds in which an output is acknowledged
+local WORKING = 100           -- records by which a process shows that it works
+local LIMIT = 120             -- seconds that anything may take
+
+-- What must be 0 at the end of a run, besides what its delivery allows.
+local NOUGHTS = { "lost", "doubled", "aborted_visible", "inversions", "over", "unexplained",
+  "started_twice", "missing" }
+local ALLOWED = {
+  at_least_once = { doubled = true, started_twice = true },
+  at_most_once = { lost = true },
+  exactly_once = { started_twice = true },
+}
+
+--- name: of the figures; delivery: the consumer's; records: at least so many.
+function run.new(name, delivery, seed, records)
+  local self = setmetatable({ name = name, delivery = delivery, records = records, seed = seed,
+    flows = true, fault = 0, faults = 0, kills = 0, allowed = 0, over = 0, unexplained = 0,
+    excused = {}, told = 0, children = 0 }, run)
+  math.randomseed(seed)
+  self.folder = helper.folder()
+  self.admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.broker() } })
+  self.topics = { source = helper.topic(PARTITIONS), first = helper.topic(PARTITIONS),
+    second = helper.topic(PARTITIONS, { ["max.message.bytes"] = tostring(story.LIMIT) }),
+    letters = helper.topic(1) }
+  self.group = helper.name "group"
+  self.journal = journal.new(self.folder .. "/journal")
+  self.flow = flow.new(self.topics.source, seed, KEYS, BACKLOG)
+  self.traps = self.folder .. "/trap.so"
+  local ok = os.execute(("cc -std=gnu11 -shared -fPIC -DTRAPS='\"%s\"' -o %s spec/support/trap.c")
+    :format(self.folder, self.traps))
+  assert(ok == true or ok == 0, "trap.c does not compile")
+  self:say("seed %d, %s", seed, self.folder)
+  return self
+end
+
+function run:say(text, ...)
+  print(("%s: " .. text):format(self.name, ...))
+end
+
+-- ---- while it runs ---------------------------------------------------------------
+
+local function serve(self)
+  self.journal:read()
+  self.flow:serve(self.journal.started, self.flows)
+  local now = system.monotime()
+  if now < self.told + 5 then return end
+  self.told = now
+  self:say("... fault %d of %d, %d records started", self.fault, self.faults, self.journal.started)
+end
+
+--- Waits until the condition is true, and returns what it returned. Records
+--- flow meanwhile.
+function run:wait(what, condition)
+  local deadline = system.monotime() + LIMIT
+  return helper.eventually(LIMIT + 10, function()
+    serve(self)
+    local value = condition()
+    if not value and system.monotime() > deadline then
+      error(("%s: not within %d s"):format(what, LIMIT), 0)
+    end
+    return value
+  end)
+end
+
+--- Lets a random time pass.
+function run:moment(low, high)
+  local at = system.monotime() + low + (high - low) * math.random()
+  self:wait("a moment", function() return system.monotime() >= at end)
+end
+
+-- ---- processes -------------------------------------------------------------------
+
+local function with_delivery(self, options, slot)
+  if self.delivery == "at_least_once" then
+    -- a batch that is refused for one of its records would be sent again, which
+    -- is the one case that breaks order
+    options.producer.kafka = { ["batch.size"] = story.LIMIT - 4000 }
+  elseif self.delivery == "exactly_once" then
+    options.transactional_id = self.group .. "-" .. slot
+    options.transaction_records = math.random(LEAST, MOST)
+    options.transaction_timeout = TRANSACTION_TIMEOUT
+  end
+  if self.delivery ~= "at_most_once" then options.retry = story.RETRY end
+  return options
+end
+
+--- A process that is a member. slot: which one of them, when there are several.
+function run:spawn(slot)
+  slot = slot or 1
+  local options = with_delivery(self, { group = self.group, topics = { self.topics.source },
+    workers = WORKERS, delivery = self.delivery, commit_interval = INTERVAL, producer = {},
+    dead_letter = { topic = self.topics.letters }, exhausted = "dead_letter",
+    handler = "spec.guarantees.handler", handler_args = { log = self.journal.path,
+      first = self.topics.first, second = self.topics.second },
+    kafka = { ["session.timeout.ms"] = SESSION * 1000 } }, slot)
+  local child = member.spawn(options, self.traps)
+  child.slot = slot
+  return child
+end
+
+local function story_of(child)
+  return ("%d ended: %s%s"):format(child.pid, child:output(), child:errors())
+end
+
+--- Waits until all of them handle more than they have until now.
+function run:wait_working(...)
+  for _, child in ipairs { ... } do
+    local handled = self.journal.processes
+    local wanted = (handled[child.pid] or 0) + WORKING
+    self:wait("work of " .. child.pid, function()
+      assert(not child:status(), not child:status() or story_of(child))
+      return (handled[child.pid] or 0) >= wanted
+    end)
+  end
+end
+
+--- SIGKILL.
+function run:kill(child)
+  local since = system.gettime()
+  child:signal "KILL"
+  local status = child:wait(LIMIT)
+  assert(status == 128 + 9, story_of(child))
+  self.kills = self.kills + 1
+  self.journal:read()
+  self:excuse(since)
+end
+
+--- SIGTERM, and what such an end promises.
+function run:stop(child)
+  child:signal "TERM"
+  self:wait("the end of " .. child.pid, function() return child:status() end)
+  assert(child:status() == 0, story_of(child))
+  child:says("ended OK", 0)
+end
+
+-- ---- traps -----------------------------------------------------------------------
+
+--- The next call of this name (spec/support/trap.c) stops; waits until it has.
+function run:catch(name, child)
+  local caught = self.folder .. "/" .. name .. ".caught"
+  helper.write(self.folder .. "/" .. name, "")
+  self:wait("a call of " .. name, function()
+    assert(not child:status(), not child:status() or story_of(child))
+    return helper.read(caught)
+  end)
+end
+
+--- It goes on.
+function run:release(name)
+  os.remove(self.folder .. "/" .. name .. ".caught")
+end
+
+-- ---- brokers ---------------------------------------------------------------------
+
+function run:start_broker(node, how)
+  self.restarting = helper.spawn([[os.exit(os.execute(arg[1]) == true)]],
+    ("exec scripts/kafka restart %s %s > /dev/null"):format(node, how or ""))
+end
+
+local function has_all_copies(known)
+  for _, topic in pairs(known.topics) do
+    for _, partition in ipairs(topic.partitions) do
+      if not partition.leader or #partition.isr < #partition.replicas then return false end
+    end
+  end
+  return true
+end
+
+--- Waits until it is up and has all its copies again.
+function run:await_broker()
+  local _, nodes = helper.broker():gsub("[^,]+", "")
+  self:wait("a broker", function() return self.restarting:status() end)
+  assert(self.restarting:status() == 0, self.restarting:errors())
+  self:wait("all copies", function()
+    local known = self.admin:describe(nil, LIMIT)
+    return known and #known.brokers == nodes and has_all_copies(known)
+  end)
+end
+
+-- ---- at most once: what may be lost -----------------------------------------------
+
+local function committed(self)
+  return helper.eventually(LIMIT, function()
+    return (self.admin:group_offsets(self.group, { self.topics.source }))
+  end)
+end
+
+-- Records that the commit covers, and whose handler has not ended or whose
+-- outputs may be under way.
+local function excuse_partition(self, entry, since)
+  local excused, open = self.excused[entry.partition] or {}, 0
+  self.excused[entry.partition] = excused
+  local highest = entry.offset - 1
+  if entry.metadata and entry.metadata ~= "" then
+    highest = assert(strand.metadata.decode(entry.offset, entry.metadata)).highest
+  end
+  for offset = 0, highest do
+    local ended = self.journal:ended(entry.partition, offset)
+    if not excused[offset] and (not ended or ended >= since)
+      and member.covers(entry, offset) then
+      excused[offset], self.allowed = true, self.allowed + 1
+      if not ended then open = open + 1 end
+    end
+  end
+  if open > WINDOWS then self.over = self.over + 1 end
+end
+
+--- A fault that began at that time may have cost what was covered then and not
+--- done, if a record starts at most once.
+function run:excuse(since)
+  if self.delivery ~= "at_most_once" then return end
+  self:await_empty()
+  self.journal:read()
+  for _, entry in ipairs(committed(self)) do
+    if entry.offset and entry.offset >= 0 then excuse_partition(self, entry, since - UNSURE) end
+  end
+end
+
+--- Waits until the group has no member, so that nobody commits.
+function run:await_empty()
+  self:wait("an empty group", function()
+    local list = self.admin:groups({ self.group }, LIMIT)
+    return list and list[1] and (list[1].state == "Empty" or list[1].state == "Dead")
+  end)
+end
+
+-- ---- the end ---------------------------------------------------------------------
+
+local function drained(self)
+  if self.flow.acked < self.flow.sent then return false end
+  local ends, at = {}, {}
+  for _, place in ipairs(self.admin:list_offsets({ topics = { self.topics.source },
+    offset = "latest" }) or {}) do
+    ends[place.partition] = place.offset
+  end
+  for _, entry in ipairs(committed(self)) do at[entry.partition] = entry.offset end
+  for partition = 0, PARTITIONS - 1 do
+    if not ends[partition] or at[partition] ~= ends[partition] then return false end
+  end
+  return true
+end
+
+--- What is left is handled, and everybody stops.
+function run:finish(...)
+  self.flows = false
+  while self.flow.sent < self.records do
+    self.flow:more(math.min(2000, self.records - self.flow.sent))
+    self:wait("the sending", function() return self.flow.sent - self.flow.acked < 10000 end)
+  end
+  self:wait("the end of the records", function() return drained(self) end)
+  for _, child in ipairs { ... } do self:stop(child) end
+  self.journal:read()
+  self.books = books.read(self.topics, self.delivery, self.folder)
+end
+
+local function settle(self)
+  local found = self.books
+  self.lost, self.doubled, self.inversions = found.lost, found.doubled, found.inversions
+  self.aborted_visible, self.missing = found.aborted_visible, self.flow.acked - found.count
+  self.started_twice = self.journal.again
+  if self.delivery ~= "at_most_once" then return end
+  self.doubled = self.doubled + self.started_twice
+  for _, record in ipairs(found.losses) do
+    local excused = self.excused[record.partition]
+    if not (excused and excused[record.offset]) then self.unexplained = self.unexplained + 1 end
+  end
+end
+
+local function print_figures(self, ...)
+  for _, name in ipairs { ... } do print(("figure %s_%s %d"):format(self.name, name, self[name])) end
+end
+
+--- Prints the figures; returns whether all is well.
+function run:result()
+  local well = self.books ~= nil
+  if not well then return false end
+  settle(self)
+  self.unseen, self.sent = self.books.unseen, self.books.count
+  for _, note in pairs(self.books.notes) do self:say("%s", note) end
+  for _, name in ipairs(NOUGHTS) do
+    if self[name] ~= 0 and not ALLOWED[self.delivery][name] then
+      well = false
+      self:say("WRONG: %s %d, and not 0", name, self[name])
+    end
+  end
+  self.lost_allowed, self.handled_again = self.allowed, self.started_twice
+  print_figures(self, "lost", "doubled", "aborted_visible", "inversions", "sent", "kills", "fault")
+  if self.delivery == "at_most_once" then
+    print_figures(self, "lost_allowed")
+  else
+    print_figures(self, "handled_again", "unseen")
+  end
+  return well and self.lost <= (self.delivery == "at_most_once" and self.allowed or 0)
+end
+
+function run:close()
+  member.end_all()
+  self.flow:close()
+  self.admin:close()
+end
+
+return run
