@@ -24,11 +24,18 @@ function faults.kill(self, child)
   return next_life(self, child)
 end
 
---- SIGKILL with its outputs sent and its offsets not.
-function faults.kill_before_offsets(self, child)
-  self:catch("offsets", child)
+-- What its outputs wait for: the commit of the transaction that has them and
+-- the offsets, or of the offsets.
+local function commit_of(self)
+  return self.delivery == "exactly_once" and "commit" or "offsets"
+end
+
+--- SIGKILL with its outputs sent and nothing committed.
+function faults.kill_before_commit(self, child)
+  local name = commit_of(self)
+  self:catch(name, child)
   child = next_life(self, child)
-  self:release "offsets"
+  self:release(name)
   return child
 end
 
@@ -54,19 +61,15 @@ function faults.broker_killed_in_offsets(self, child)
   return child, since
 end
 
---- The broker is frozen when the transaction, or its offsets, are committed.
-local function broker_frozen(self, child, name)
-  local since = system.gettime()
+--- The broker is frozen when something is committed.
+function faults.broker_frozen(self, child)
+  local since, name = system.gettime(), commit_of(self)
   self:catch(name, child)
   helper.kafka "pause"
   self:release(name)
   self:moment(1, FROZEN + 2)
   helper.kafka "resume"
   return child, since
-end
-
-function faults.broker_frozen(self, child)
-  return broker_frozen(self, child, "offsets")
 end
 
 --- All threads of the process stand still, until others have given it up.
@@ -81,7 +84,7 @@ end
 -- ---- plans -----------------------------------------------------------------------
 
 -- 'make test' has no time for more.
-local SHORT = { "kill", "kill_before_offsets", "broker_killed_in_offsets" }
+local SHORT = { "kill", "kill_before_commit", "broker_killed_in_offsets" }
 
 local function times(plan, name, count)
   for _ = 1, count do plan[#plan + 1] = name end
@@ -100,7 +103,7 @@ local function plan_of(kills)
   if kills <= #SHORT then return SHORT end
   local plan, some = {}, math.max(1, kills // 10)
   times(plan, "kill", kills - kills // 4)
-  times(plan, "kill_before_offsets", kills // 4)
+  times(plan, "kill_before_commit", kills // 4)
   times(plan, "restart", some)
   times(plan, "broker_killed", 2 * some)
   times(plan, "broker_killed_in_offsets", some)
