@@ -100,6 +100,7 @@ local function with_delivery(self, options, slot)
     options.transaction_records = math.random(LEAST, MOST)
     options.transaction_timeout = TRANSACTION_TIMEOUT
   else
+    options.commit_interval = INTERVAL
     -- a batch that is refused for one of its records is sent again record by
     -- record: the one case, without transactions, in which order breaks
     options.producer.kafka = { ["batch.size"] = story.LIMIT - 4000 }
@@ -112,7 +113,7 @@ end
 function run:spawn(slot)
   slot = slot or 1
   local options = with_delivery(self, { group = self.group, topics = { self.topics.source },
-    workers = WORKERS, delivery = self.delivery, commit_interval = INTERVAL, producer = {},
+    workers = WORKERS, delivery = self.delivery, producer = {},
     dead_letter = { topic = self.topics.letters }, exhausted = "dead_letter",
     handler = "spec.guarantees.handler", handler_args = { log = self.journal.path,
       first = self.topics.first, second = self.topics.second },
