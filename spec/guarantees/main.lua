@@ -178,6 +178,9 @@ local variants = {
   amo = { delivery = "at_most_once", play = alone },
   outputs = { delivery = "at_least_once", play = alone },
   outputs_cluster = { delivery = "at_least_once", play = churn },
+  eos = { delivery = "exactly_once", play = alone },
+  eos_kafka4 = { delivery = "exactly_once", play = alone },
+  eos_cluster = { delivery = "exactly_once", play = churn },
 }
 
 local function play(name, seed, kills, records)
