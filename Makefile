@@ -32,6 +32,12 @@ order-sync:                    ## an ERP's orders into SQLite, or STRAND_BROKER,
 	@$(MAKE) --no-print-directory -j2 LUA=lua5.4 all
 	@LUA_CPATH="build/lua5.4/?.so;;" lua5.4 examples/order_sync/demo.lua
 
+payments:                      ## orders charged exactly once, over kills; BROKER=host:port, DELIVERY
+	@scripts/deps payments
+	@$(MAKE) --no-print-directory -j2 LUA=lua5.4 all
+	@LUA_CPATH="build/lua5.4/?.so;;" $(if $(BROKER),,scripts/kafka run $(KAFKA) --) \
+	  lua5.4 examples/payments/demo.lua $(BROKER)
+
 indexing:                      ## five ways to index 80,000 events, 3 minutes; ARGS (compare.lua)
 	@scripts/deps demo
 	@$(MAKE) --no-print-directory -j2 LUA=lua5.4 all build/examples/plain
@@ -73,7 +79,7 @@ help:
 	    name = $$1; sub(":", "", name); sub(/.*## /, ""); \
 	    printf "  %-16s %s\n", name, $$0 }' Makefile $(MK)
 
-.PHONY: demo hello test check order-sync indexing all install uninstall kafka deps clean distclean help
+.PHONY: demo hello test check order-sync payments indexing all install uninstall kafka deps clean distclean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
