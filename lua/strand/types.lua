@@ -615,7 +615,7 @@ function consumer:report() end
 ---| "join_failed"           # brokers answer, and the group cannot be joined for 10 s
 ---| "leader_missing"        # others answer, and no leader of a partition does for 10 s
 ---| "replicas_missing"      # records are not acknowledged for 10 s, and copies are not in sync
----| "renewed"               # a client was replaced, after an error that made it useless: a producer's, or exactly once a member's
+---| "renewed"               # a client was replaced, after an error that made it useless: a producer's or a member's
 ---| "throttled"             # a broker answers later: a quota
 ---| "policy_failed"         # the retry function failed; once an attempt
 ---| "slow_record"           # it is in its handler for longer than `slow_after`
