@@ -1,5 +1,5 @@
 -- A handler whose every record is produced to all topics of 'out', with its
--- own key: "key id". Commands stand between semicolons in the record's value:
+-- own key: "key id"; each takes 'slow' seconds. Commands stand between semicolons in the record's value:
 --
 --   fail N      fails in the first N attempts, after it has produced
 --   large       one more output, of more bytes than the brokers take
@@ -7,6 +7,7 @@
 --   only        nothing is produced
 --   end NAME    context:NAME("asked for")
 local gate = require "spec.support.gate"
+local system = require "system"
 
 local args
 
@@ -28,6 +29,7 @@ return {
   setup = function(given) args = given end,
   handle = function(record, context)
     local value = record.value or ""
+    if args.slow then system.sleep(args.slow) end
     for _, topic in ipairs(value:find("only", 1, true) and {} or args.out) do
       context:produce { topic = topic, key = record.key, value = record.key .. " " .. record.id }
     end

@@ -93,9 +93,10 @@ describe("exactly once", function()
   after_each(member.end_all)
 
   it("loses and doubles nothing over SIGKILLs at random moments", function()
-    local KILLS, RECORDS = 4, 4000
+    local KILLS, RECORDS = 4, 8000
     local topic, out = helper.topic(PARTITIONS), { helper.topic(PARTITIONS), helper.topic(1) }
     local sent, options = audit.send(topic, RECORDS, keyed), options_of(topic, out)
+    options.handler_args.slow = 0.004
     for _ = 1, KILLS do
       local child, before = member.spawn(options), covered(topic, topic)
       helper.eventually(LIMIT, function() return covered(topic, topic) > before + 50 end)
