@@ -159,8 +159,9 @@ static bool is_unstable (const strand_positions *s, rd_kafka_resp_err_t err) {
 static void tell_unstable (const strand_positions *s,
                            strand_assigned *assigned, int64_t now_us) {
   static const char reason[] =
-    "the committed offset is not stable yet: a transaction of another process "
-    "is open, or was when that process ended (until its timeout)";
+    "no committed offset yet, though the coordinator is there: a transaction "
+    "of another process is open, or was when that process ended (until its "
+    "timeout); or the coordinator does not answer";
   strand_event event;
   if (assigned->position.told
       || now_us - assigned->position.since_us < UNSTABLE_US)
