@@ -157,7 +157,7 @@ static void handle (fixture *s, int partition, int64_t offset, int outputs) {
 
 /* As the committer does. */
 static bool plan (fixture *s) {
-  strand_transactions_close(&s->x);
+  assert_true(strand_transactions_close(&s->x));
   s->commit = strand_engine_commit(s->owner.engine, s->now_us, NULL);
   strand_transactions_planned(&s->x);
   if (s->commit == NULL) {

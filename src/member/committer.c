@@ -289,7 +289,8 @@ static bool may_send (const strand_committer *t) {
 
 /* False: nothing was planned. */
 static bool plan_and_send (strand_committer *t, int64_t now_us) {
-  if (t->transactions != NULL) strand_transactions_close(t->transactions);
+  if (t->transactions != NULL && !strand_transactions_close(t->transactions))
+    return false;
   t->commit = strand_engine_commit(t->owner->engine, now_us, NULL);
   if (t->transactions != NULL) strand_transactions_planned(t->transactions);
   if (t->commit == NULL) {

@@ -153,13 +153,13 @@ static size_t intake_of (const strand_transactions *x) {
 }
 
 /* Each that is closed has a record, so its epoch is the live one. */
-void strand_transactions_close (strand_transactions *x) {
+bool strand_transactions_close (strand_transactions *x) {
   size_t taken = 0, most = intake_of(x);
   strand_staged *s;
   assert(x->closed == NULL);
   strand_transactions_write_letters(x, strand_clock_us());
   x->closed = strand_closed_new(count_of(&x->aside) + count_of(&x->queue));
-  if (x->closed == NULL) return;
+  if (x->closed == NULL) return false;
   x->closed->batch_size = x->batch_size;
   while ((s = first_of(&x->aside)) != NULL) {
     s->acked = false;
@@ -171,6 +171,7 @@ void strand_transactions_close (strand_transactions *x) {
     enclose(x, s);
   }
   x->waiting -= taken;
+  return true;
 }
 
 /* They must not hold up the others, nor keep from starting what would make

@@ -105,8 +105,9 @@ strand_transactions_are_over (const strand_transactions *x) {
 }
 /* One can be made. */
 bool strand_transactions_may_begin (const strand_transactions *x);
-/* What waits is closed, and the engine knows: a commit is to be planned. */
-void strand_transactions_close (strand_transactions *x);
+/* What waits is closed, and the engine knows: a commit is to be planned. False:
+** memory ran out, and nothing has changed. */
+bool strand_transactions_close (strand_transactions *x);
 /* It was, or nothing was: what it has no room to tell of waits apart. */
 void strand_transactions_planned (strand_transactions *x);
 /* Nothing is sent: all waits again. */
