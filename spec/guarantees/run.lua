@@ -320,7 +320,7 @@ function run:result()
   local well = self.books ~= nil
   if not well then return false end
   settle(self)
-  self.unseen, self.sent = self.books.unseen, self.books.count
+  self.unseen, self.records = self.books.unseen, self.books.count
   for _, note in pairs(self.books.notes) do self:say("%s", note) end
   for _, name in ipairs(NOUGHTS) do
     if self[name] ~= 0 and not ALLOWED[self.delivery][name] then
@@ -329,7 +329,8 @@ function run:result()
     end
   end
   self.lost_allowed, self.handled_again = self.allowed, self.started_twice
-  print_figures(self, "lost", "doubled", "aborted_visible", "inversions", "sent", "kills", "fault")
+  print_figures(self, "lost", "doubled", "aborted_visible", "inversions", "records", "kills",
+    "faults")
   if self.delivery == "at_most_once" then
     print_figures(self, "lost_allowed")
   else
