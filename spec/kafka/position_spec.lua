@@ -426,7 +426,7 @@ describe("a partition", function()
       local ok, _, code = consumer:seek { topic = topic, partition = 0, offset = 3,
         timeout = 3 } -- less than the session
       helper.kafka "resume"
-      helper.eventually(30, function() return (pcall(helper.topic, 1)) end, consumer)
+      helper.eventually(60, function() return (pcall(helper.topic, 1)) end, consumer)
       assert.same({ nil, "TIMED_OUT" }, { ok, code })
       consumer:resume()
       log:wait(20, 15, consumer)
