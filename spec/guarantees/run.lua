@@ -264,6 +264,16 @@ local function drained(self)
   return true
 end
 
+-- As long as it takes, while something happens.
+local function wait_drained(self)
+  repeat
+    local wanted = self.journal.started + WORKING
+    local over = self:wait("the end of the records", function()
+      return drained(self) and "over" or self.journal.started >= wanted and "more"
+    end)
+  until over == "over"
+end
+
 --- What is left is handled, and everybody stops.
 function run:finish(...)
   self.flows = false
@@ -275,7 +285,7 @@ function run:finish(...)
   -- at most once a commit covers what has not started, and is taken back at the
   -- end of a process: then another one goes on
   repeat
-    self:wait("the end of the records", function() return drained(self) end)
+    wait_drained(self)
     for _, child in ipairs(living) do self:stop(child) end
     local over = drained(self)
     if not over then living = { self:spawn() } end
