@@ -527,6 +527,17 @@ static void refuse (size_t i, rd_kafka_resp_err_t err) {
   staged->err = err;
 }
 
+static void write_letters_of (fixture *s) {
+  s->consumer.settings.dead_letters.topic = "dead";
+  s->outbox.config = &s->consumer.settings.dead_letters;
+  s->outbox.group = (char *)(uintptr_t)"g";
+}
+
+/* What waits first is one. */
+static void is_letter (fixture *s) {
+  first_of(&s->x.queue)->first->sent.is_output = false;
+}
+
 static void
 one_that_is_refused_is_left_out_and_the_rest_goes_again (void **s_) {
   fixture s;
@@ -603,6 +614,71 @@ static void one_that_may_be_taken_later_is_not_refused (void **state) {
   close_fixture(&s);
 }
 
+/* That proves nothing of what a batch may hold. */
+static void what_fails_otherwise_says_nothing_of_batches (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  handle(&s, 0, 0, 1);
+  assert_true(plan(&s));
+  refuse(0, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  for (int i = 0; i < 3; i++) {
+    assert_true(plan(&s));
+    assert_int_equal(there.asked->batch_size, 1);
+    answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION);
+    assert_true(strand_transactions_due(&s.x, s.now_us) > s.now_us);
+  }
+  assert_true(plan(&s));
+  refuse(0, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_int_equal(s.parked, 1);
+  handle(&s, 0, 1, 1);
+  assert_true(plan(&s));
+  assert_int_equal(there.asked->batch_size, 0);
+  commits(&s);
+  close_fixture(&s);
+}
+
+/* One that was cut is to blame, and batches are as before. */
+static void a_dead_letter_that_is_cut_says_nothing_of_batches (void **s_) {
+  fixture s;
+  (void)s_;
+  open_fixture(&s);
+  write_letters_of(&s);
+  handle(&s, 0, 0, 1);
+  is_letter(&s);
+  for (int i = 0; i < 2; i++) {
+    assert_true(plan(&s));
+    assert_int_equal(there.asked->batch_size, i);
+    refuse(0, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+    answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  }
+  assert_true(plan(&s));
+  assert_int_equal(there.asked->batch_size, 0);
+  assert_int_equal(there.asked->staged[0]->index, STRAND_CUT_REASON);
+  there.asked->staged[0]->first->sent.is_output = true; /* as it was taken */
+  commits(&s);
+  close_fixture(&s);
+}
+
+/* There is no record to make a smaller one of. */
+static void a_dead_letter_whose_record_is_gone_is_not_cut (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  write_letters_of(&s);
+  handle(&s, 0, 0, 1);
+  is_letter(&s);
+  s.x.batch_size = ALONE;
+  assert_true(plan(&s));
+  end_epoch(&s, 0);
+  refuse(0, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_int_equal(atomic_load(&s.consumer.staging.bytes), 0);
+  close_fixture(&s);
+}
+
 /* }======================================================================== */
 
 int main (void) {
@@ -627,6 +703,9 @@ int main (void) {
     cmocka_unit_test(of_a_batch_each_goes_alone_before_that_is_believed),
     cmocka_unit_test(where_none_is_to_blame_batches_get_smaller),
     cmocka_unit_test(one_that_may_be_taken_later_is_not_refused),
+    cmocka_unit_test(what_fails_otherwise_says_nothing_of_batches),
+    cmocka_unit_test(a_dead_letter_that_is_cut_says_nothing_of_batches),
+    cmocka_unit_test(a_dead_letter_whose_record_is_gone_is_not_cut),
   };
   return cmocka_run_group_tests_name("transactions", tests, NULL, NULL);
 }

@@ -272,8 +272,7 @@ static bool is_believed (const strand_closed *c, const strand_staged *s) {
 ** on; what may be taken well later is sent again. */
 static bool judge (strand_transactions *x, const strand_closed *c,
                    strand_staged *s, int64_t now_us) {
-  bool believed = s->refused != NULL && is_believed(c, s);
-  if (s->refused == NULL) return false;
+  bool believed = is_believed(c, s);
   if (!believed && strand_error_is_final((rd_kafka_resp_err_t)s->err))
     x->batch_size = ALONE;
   else if (!s->refused->sent.is_output)
@@ -283,11 +282,12 @@ static bool judge (strand_transactions *x, const strand_closed *c,
   return false;
 }
 
+/* 'blamed': one is to blame by itself. */
 static void learn_batch (strand_transactions *x, const strand_closed *c,
-                         bool refused) {
-  if (c->batch_size != ALONE) return;
+                         bool blamed, bool committed) {
+  if (c->batch_size != ALONE || (!blamed && !committed)) return;
   x->batch_size = x->learnt;
-  if (refused) return; /* that one was to blame */
+  if (blamed) return;
   x->learnt = x->learnt == 0 ? BATCH_FIRST : x->learnt / 2;
   if (x->learnt < BATCH_LEAST) x->learnt = BATCH_LEAST;
   x->batch_size = x->learnt;
@@ -378,6 +378,20 @@ void strand_transactions_settle (strand_transactions *x, int64_t now_us) {
   tell_engine(x, now_us);
 }
 
+/* Those of a partition that is gone are dropped, whatever they are. */
+static void judge_all (strand_transactions *x, const strand_closed *c,
+                       strand_closed_answer *ended, int64_t now_us) {
+  bool committed = ended->answer == STRAND_COMMITTED, blamed = false;
+  for (size_t i = 0; !committed && i < c->count; i++) {
+    strand_staged *s = c->staged[i];
+    if (s->open == 0 || s->refused == NULL) continue;
+    blamed = blamed || is_believed(c, s);
+    if (s->record != NULL) ended->told |= judge(x, c, s, now_us);
+  }
+  ended->told |= x->batch_size == ALONE && c->batch_size != ALONE;
+  learn_batch(x, c, blamed, committed);
+}
+
 bool strand_transactions_answer (strand_transactions *x,
                                  const strand_commit *commit,
                                  strand_closed_answer *ended, int64_t now_us) {
@@ -385,11 +399,7 @@ bool strand_transactions_answer (strand_transactions *x,
   if (c == NULL) return false;
   x->out = false;
   strand_closed_answer_read(c, commit, ended);
-  for (size_t i = 0; ended->answer != STRAND_COMMITTED && i < c->count; i++)
-    if (c->staged[i]->open > 0)
-      ended->told |= judge(x, c, c->staged[i], now_us);
-  learn_batch(x, c, ended->told);
-  ended->told |= x->batch_size == ALONE;
+  judge_all(x, c, ended, now_us);
   if (ended->answer != STRAND_COMMITTED
       && strand_error_kind_of(c->answer.err)
            == STRAND_ERROR_METADATA_TOO_LARGE)
