@@ -24,7 +24,14 @@ static char *failing_strdup (const char *text) {
   return copy == NULL ? NULL : memcpy(copy, text, size);
 }
 
+static bool no_room; /* for a transaction */
+
+static bool close_transaction (strand_transactions *x) {
+  return !no_room && strand_transactions_close(x);
+}
+
 #define strdup(text) failing_strdup(text)
+#define strand_transactions_close(x) close_transaction(x)
 #include "../../src/member/committer.c"
 #undef strdup
 
@@ -212,8 +219,50 @@ static void no_memory_for_a_plan_is_told_to_who_waits (void **state) {
   free(ticket);
 }
 
+/* Exactly once. The transactor's thread is not there. */
+static int open_transacting (void **state) {
+  consumer.settings.delivery = STRAND_EXACTLY_ONCE;
+  consumer.settings.transactional.records = 10;
+  open_member(state);
+  no_room = false;
+  member.owner.client = (rd_kafka_t *)(void *)&member; /* is not reached */
+  return 0;
+}
+
+static int close_transacting (void **state) {
+  close_member(state);
+  consumer.settings.delivery = STRAND_AT_LEAST_ONCE;
+  return 0;
+}
+
+/* Nothing can be sent before it is ready, and it says when. */
+static void nobody_turns_round_until_a_transaction_can_begin (void **state) {
+  int64_t now_us = INT64_C(1) << 40;
+  (void)state;
+  have_something_to_say("t", 0);
+  assert_true(due_of(&member.committer, now_us) <= now_us);
+  assert_int_equal(strand_committer_due(&member.committer, now_us), INT64_MAX);
+  member.transactor.ready = true;
+  assert_true(strand_committer_due(&member.committer, now_us) <= now_us);
+}
+
+static void no_memory_for_a_transaction_is_waited_for (void **state) {
+  (void)state;
+  have_something_to_say("t", 0);
+  member.transactor.ready = true;
+  no_room = true;
+  assert_false(strand_committer_send(&member.committer, 0));
+  assert_null(member.committer.commit);
+  assert_true(strand_committer_starved(&member.committer));
+}
+
 int main (void) {
   const struct CMUnitTest tests[] = {
+    cmocka_unit_test_setup_teardown(
+      nobody_turns_round_until_a_transaction_can_begin, open_transacting,
+      close_transacting),
+    cmocka_unit_test_setup_teardown(no_memory_for_a_transaction_is_waited_for,
+                                    open_transacting, close_transacting),
     cmocka_unit_test_setup_teardown(no_memory_for_a_commit_is_called_so,
                                     open_member, close_member),
     cmocka_unit_test_setup_teardown(up_to_eight_partitions_are_named,

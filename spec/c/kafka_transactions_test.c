@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include <limits.h>
 #include <string.h>
 
 #include "member/group_metadata.h"
@@ -20,7 +21,14 @@ static struct {
   strand_closed *asked;
   strand_closed *answered;
   bool member; /* of the group */
+  int told;    /* so many the engine has memory for */
 } there;
+
+static strand_err tell_acked (strand_engine *e, strand_record *record,
+                              int64_t now_us) {
+  if (there.told-- <= 0) return STRAND_ENOMEM;
+  return strand_engine_output_acked(e, record, now_us);
+}
 
 static void ask (strand_closed *c) {
   assert_null(there.asked);
@@ -33,6 +41,7 @@ static strand_closed *take (void) {
   return c;
 }
 
+#define strand_engine_output_acked(e, r, now_us) tell_acked(e, r, now_us)
 #define strand_transactor_ask(t, c) ask(c)
 #define strand_transactor_take(t) take()
 #define strand_transactor_is_ready(t) true
@@ -103,6 +112,7 @@ static void open_fixture (fixture *s) {
   memset(s, 0, sizeof(*s));
   memset(&there, 0, sizeof(there));
   there.member = true;
+  there.told = INT_MAX;
   s->now_us = 1;
   s->consumer.staging.limit = 1u << 20;
   s->consumer.settings.delivery = STRAND_EXACTLY_ONCE;
@@ -311,7 +321,7 @@ static void what_the_plan_leaves_out_is_not_sent (void **state) {
   open_fixture(&s);
   handle(&s, 0, 0, 1);
   handle(&s, 1, 1, 1);
-  strand_transactions_close(&s.x);
+  assert_true(strand_transactions_close(&s.x));
   strand_engine_untransact(s.owner.engine, s.x.closed->staged[1]->record);
   s.commit = strand_engine_commit(s.owner.engine, s.now_us, NULL);
   strand_transactions_planned(&s.x);
@@ -517,6 +527,44 @@ static void nobody_has_looked_so_nothing_is_done (void **state) {
   close_fixture(&s);
 }
 
+/* It is looked at again and again: the pause grows all the same. */
+static void after_ends_that_fail_there_is_a_pause (void **state) {
+  fixture s;
+  int64_t pause_us = 0;
+  (void)state;
+  open_fixture(&s);
+  handle(&s, 0, 0, 1);
+  for (int i = 0; i < 3; i++) {
+    assert_true(plan(&s));
+    answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION);
+    assert_true(strand_transactions_from(&s.x) - s.now_us > pause_us);
+    pause_us = strand_transactions_from(&s.x) - s.now_us;
+  }
+  assert_true(plan(&s));
+  assert_int_equal(strand_transactions_from(&s.x), INT64_MAX);
+  commits(&s);
+  close_fixture(&s);
+}
+
+/* The engine does not know yet what was committed: the next commit would say
+** less than that. */
+static void what_is_not_told_yet_comes_before_the_next (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  handle(&s, 0, 0, 1);
+  handle(&s, 0, 1, 1);
+  assert_true(plan(&s));
+  there.told = 1;
+  commits(&s);
+  assert_false(strand_transactions_may_begin(&s.x));
+  there.told = INT_MAX;
+  strand_transactions_serve(&s.x, s.now_us);
+  assert_true(strand_transactions_may_begin(&s.x));
+  assert_int_equal(committable(&s, 0), 2);
+  close_fixture(&s);
+}
+
 /* }======================================================================== */
 
 /* {=== refused ============================================================= */
@@ -699,6 +747,8 @@ int main (void) {
     cmocka_unit_test(an_offset_alone_does_not_prove_it),
     cmocka_unit_test(what_another_has_moved_does_not_refute_it),
     cmocka_unit_test(nobody_has_looked_so_nothing_is_done),
+    cmocka_unit_test(after_ends_that_fail_there_is_a_pause),
+    cmocka_unit_test(what_is_not_told_yet_comes_before_the_next),
     cmocka_unit_test(one_that_is_refused_is_left_out_and_the_rest_goes_again),
     cmocka_unit_test(of_a_batch_each_goes_alone_before_that_is_believed),
     cmocka_unit_test(where_none_is_to_blame_batches_get_smaller),

@@ -117,7 +117,7 @@ static void note_closed (strand_member *m) {
 static bool commit_rest (strand_member *m, int64_t now_us) {
   if (m->membership.fatal) return false;
   if (strand_committer_is_out(&m->committer)) return true;
-  if (strand_engine_commit_blocked(m->owner.engine, now_us)) return true;
+  if (strand_committer_is_blocked(&m->committer, now_us)) return true;
   if (strand_committer_waits(&m->committer)) return true;
   return strand_committer_send(&m->committer, now_us)
          || strand_committer_starved(&m->committer);

@@ -89,6 +89,21 @@ static int64_t due_of (const strand_committer *t, int64_t now_us) {
   return due < other ? due : other;
 }
 
+/* The same, when it can be sent as well: nobody turns round until then. */
+static int64_t send_due_of (const strand_committer *t, int64_t now_us) {
+  int64_t due = due_of(t, now_us), from;
+  if (t->transactions == NULL || due == INT64_MAX) return due;
+  from = strand_transactions_from(t->transactions);
+  return due < from ? from : due;
+}
+
+bool strand_committer_is_blocked (const strand_committer *t, int64_t now_us) {
+  if (strand_engine_commit_blocked(t->owner->engine, now_us)) return true;
+  return t->transactions != NULL
+         && strand_transactions_may_begin(t->transactions)
+         && now_us < strand_transactions_from(t->transactions);
+}
+
 /* What failed is not there any more: it was revoked, or done without. */
 void strand_committer_tick (strand_committer *t, int64_t now_us) {
   if (t->failing.since_us != 0 && t->commit == NULL
@@ -342,7 +357,7 @@ static void serve_waiters (strand_committer *t, int64_t now_us) {
     answer_waiters(t, false, &fatal);
     return;
   }
-  if (strand_engine_commit_blocked(t->owner->engine, now_us)) return;
+  if (strand_committer_is_blocked(t, now_us)) return;
   if (!strand_committer_starved(t)) answer_unplanned(t);
   else if (may_send(t) && !plan_and_send(t, now_us)) answer_unplanned(t);
 }
@@ -401,7 +416,7 @@ void strand_committer_serve (strand_committer *t, int64_t now_us) {
   }
   if (t->transactions != NULL) serve_transaction(t, now_us);
   serve_waiters(t, now_us);
-  if (commits_when_due(t) && due_of(t, now_us) <= now_us) {
+  if (commits_when_due(t) && send_due_of(t, now_us) <= now_us) {
     strand_committer_send(t, now_us);
   }
 }
@@ -452,7 +467,7 @@ int64_t strand_committer_due (const strand_committer *t, int64_t now_us) {
   }
   if (commits_when_due(t) || t->owner->phase == STRAND_COMMITTING
       || has_unplanned(t)) {
-    due = due_of(t, now_us);
+    due = send_due_of(t, now_us);
   }
   return due;
 }

@@ -62,6 +62,8 @@ void strand_committer_serve (strand_committer *t, int64_t now_us);
 bool strand_committer_send (strand_committer *t, int64_t now_us);
 /* After one that sent nothing: there is something, but no memory for it. */
 bool strand_committer_starved (const strand_committer *t);
+/* The last have failed: it waits before the next. */
+bool strand_committer_is_blocked (const strand_committer *t, int64_t now_us);
 /* There is something to send, when librdkafka has joined. */
 bool strand_committer_waits (const strand_committer *t);
 void strand_committer_wait (strand_committer *t, strand_waiter *waiter);

@@ -125,8 +125,12 @@ bool strand_transactions_is_full (const strand_transactions *x) {
 }
 
 bool strand_transactions_may_begin (const strand_transactions *x) {
-  return x->closed == NULL && !x->over
+  return x->closed == NULL && !x->over && strand_list_empty(&x->settled)
          && strand_transactor_is_ready(x->transactor);
+}
+
+int64_t strand_transactions_from (const strand_transactions *x) {
+  return strand_transactions_may_begin(x) ? x->not_before_us : INT64_MAX;
 }
 
 /*
@@ -152,6 +156,12 @@ static size_t intake_of (const strand_transactions *x) {
                                                             : x->intake;
 }
 
+static void wait_again (strand_transactions *x, int64_t now_us) {
+  x->not_before_us = now_us + x->wait_us;
+  x->wait_us *= 2;
+  if (x->wait_us > AGAIN_MOST_US) x->wait_us = AGAIN_MOST_US;
+}
+
 /* Each that is closed has a record, so its epoch is the live one. */
 bool strand_transactions_close (strand_transactions *x) {
   size_t taken = 0, most = intake_of(x);
@@ -159,7 +169,10 @@ bool strand_transactions_close (strand_transactions *x) {
   assert(x->closed == NULL);
   strand_transactions_write_letters(x, strand_clock_us());
   x->closed = strand_closed_new(count_of(&x->aside) + count_of(&x->queue));
-  if (x->closed == NULL) return false;
+  if (x->closed == NULL) {
+    wait_again(x, strand_clock_us());
+    return false;
+  }
   x->closed->batch_size = x->batch_size;
   while ((s = first_of(&x->aside)) != NULL) {
     s->acked = false;
@@ -179,7 +192,6 @@ bool strand_transactions_close (strand_transactions *x) {
 void strand_transactions_planned (strand_transactions *x) {
   strand_closed *c = x->closed;
   size_t kept = 0;
-  if (c == NULL) return;
   for (size_t i = 0; i < c->count; i++) {
     strand_staged *s = c->staged[i];
     if (strand_record_is_transacted(s->record)) {
@@ -208,12 +220,10 @@ static void end_closed (strand_transactions *x) {
 }
 
 void strand_transactions_reopen (strand_transactions *x) {
-  if (x->closed == NULL) return;
+  if (x->closed->count > 0) wait_again(x, strand_clock_us());
   for (size_t i = x->closed->count; i-- > 0;)
     put_back(x, x->closed->staged[i]);
   end_closed(x);
-  x->not_before_us = strand_clock_us()
-                     + x->owner->consumer->settings.transactional.interval_us;
 }
 
 /* The group's metadata of now: who is not a member any more when it arrives is
@@ -242,12 +252,6 @@ static void fit_intake (strand_transactions *x, int64_t now_us) {
   else x->intake *= 2;
   if (x->intake < least) x->intake = least;
   if (x->intake > t->records) x->intake = t->records;
-}
-
-static void wait_again (strand_transactions *x, int64_t now_us) {
-  x->not_before_us = now_us + x->wait_us;
-  x->wait_us *= 2;
-  if (x->wait_us > AGAIN_MOST_US) x->wait_us = AGAIN_MOST_US;
 }
 
 /*

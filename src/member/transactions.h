@@ -103,10 +103,13 @@ static inline bool
 strand_transactions_are_over (const strand_transactions *x) {
   return x->over;
 }
-/* One can be made. */
+/* One can be made: what the last one did is known to the engine. */
 bool strand_transactions_may_begin (const strand_transactions *x);
+/* ...from when on, for the last have failed. INT64_MAX: none can yet, and the
+** owner is woken when that changes. */
+int64_t strand_transactions_from (const strand_transactions *x);
 /* What waits is closed, and the engine knows: a commit is to be planned. False:
-** memory ran out, and nothing has changed. */
+** memory ran out, and nothing was. */
 bool strand_transactions_close (strand_transactions *x);
 /* It was, or nothing was: what it has no room to tell of waits apart. */
 void strand_transactions_planned (strand_transactions *x);
