@@ -228,6 +228,7 @@ static void close_one (fixture *s, int outputs) {
 static strand_closed_end makes (fixture *s) {
   make(&s->t, s->c);
   assert_ptr_equal(s->t.answered, s->c);
+  assert_int_equal(there.out_count, 0);
   return s->c->end;
 }
 
@@ -274,7 +275,7 @@ static void what_is_given_up_sends_no_offsets (void **state) {
   close_one(&s, 1);
   atomic_store(&s.c->abandoned, true);
   assert_int_equal(makes(&s), STRAND_CLOSED_ABORTED);
-  calls_are("begin send begin abort"); /* the second asks why */
+  calls_are("begin send begin abort destroy"); /* the second asks why */
   close_fixture(&s);
 }
 
@@ -349,10 +350,26 @@ static void before_the_commit_there_is_nothing_to_look_for (void **state) {
   close_one(&s, 0);
   script("offsets", 1, RD_KAFKA_RESP_ERR__FATAL, 'f');
   assert_int_equal(makes(&s), STRAND_CLOSED_ABORTED);
-  calls_are("begin offsets");
+  calls_are("begin offsets destroy");
   close_one(&s, 0);
   assert_int_equal(makes(&s), STRAND_CLOSED_COMMITTED);
-  calls_are("destroy open init begin offsets commit");
+  calls_are("open init begin offsets commit");
+  close_fixture(&s);
+}
+
+/* Its outputs are the owner's again: no client may report them any more, nor
+** ask where they go. */
+static void what_is_answered_is_in_no_client (void **state) {
+  fixture s;
+  (void)state;
+  open_ready(&s);
+  close_one(&s, 3);
+  script("send", 2, 0, ' ');
+  script("send", 1, RD_KAFKA_RESP_ERR__FATAL, 'f');
+  script("begin", 1, 0, ' ');
+  script("begin", 1, RD_KAFKA_RESP_ERR__FENCED, 'f');
+  assert_int_equal(makes(&s), STRAND_CLOSED_ABORTED);
+  calls_are("begin send send send begin destroy");
   close_fixture(&s);
 }
 
@@ -384,11 +401,11 @@ static void a_failed_delivery_costs_the_client (void **state) {
   script("begin", 1, 0, ' ');
   script("begin", 1, RD_KAFKA_RESP_ERR__INCONSISTENT, 'a');
   assert_int_equal(makes(&s), STRAND_CLOSED_ABORTED);
-  calls_are("begin send send begin abort");
+  calls_are("begin send send begin abort destroy");
   assert_ptr_equal(s.c->staged[0]->refused, s.c->staged[0]->first);
   close_one(&s, 1);
   assert_int_equal(makes(&s), STRAND_CLOSED_COMMITTED);
-  calls_are("destroy open init begin send offsets commit");
+  calls_are("open init begin send offsets commit");
   close_fixture(&s);
 }
 
@@ -403,7 +420,7 @@ static void an_abort_that_fails_costs_the_client (void **state) {
   close_one(&s, 0);
   there.calls[0] = '\0';
   assert_int_equal(makes(&s), STRAND_CLOSED_COMMITTED);
-  calls_are("destroy open init begin offsets commit");
+  calls_are("open init begin offsets commit");
   close_fixture(&s);
 }
 
@@ -458,6 +475,7 @@ int main (void) {
     cmocka_unit_test(a_commit_that_is_refused_is_looked_for),
     cmocka_unit_test(it_is_asked_for_until_it_is_stable),
     cmocka_unit_test(before_the_commit_there_is_nothing_to_look_for),
+    cmocka_unit_test(what_is_answered_is_in_no_client),
     cmocka_unit_test(what_the_group_refuses_keeps_its_client),
     cmocka_unit_test(a_failed_delivery_costs_the_client),
     cmocka_unit_test(an_abort_that_fails_costs_the_client),

@@ -319,6 +319,7 @@ static void make (strand_transactor *t, strand_closed *c) {
   c->end = STRAND_CLOSED_ABORTED;
   if (make_ready(t, c->batch_size))
     conclude(t, c, strand_transactor_carry_out(t, c));
+  if (t->spent) destroy_client(t); /* (4) */
   answer(t, c);
 }
 

@@ -27,6 +27,7 @@
 **   (2) Its offsets go to the brokers only when all its outputs are there.
 **   (3) Nothing is sent after a commit whose end is not known, before the
 **       client is renewed and the group's offsets were read.
+**   (4) What is answered is in no client: none reports it any more.
 **
 ** Thread: owner, but for the functions that say otherwise. One leaf mutex for
 ** what owner and transactor share, another for the client, which lua gives
