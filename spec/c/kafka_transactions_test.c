@@ -515,6 +515,49 @@ static void what_another_has_moved_does_not_refute_it (void **state) {
   close_fixture(&s);
 }
 
+/* A seek, or a topic that was made anew: the partition begins there, and the
+** group has what an earlier epoch has told. */
+static void begin_again (fixture *s, int partition, int64_t offset) {
+  strand_assigned *a = &s->assigned[partition];
+  end_epoch(s, partition);
+  a->partition = strand_engine_assign(s->owner.engine, "t", partition, 2, 0,
+                                      NULL, 0);
+  strand_partition_set_opaque(a->partition, a);
+  assert_int_equal(
+    strand_engine_rebased(s->owner.engine, a->partition, offset), STRAND_OK);
+}
+
+/* What it had before a seek is no proof that what was sought was sent. */
+static void what_the_group_had_before_a_seek_proves_nothing (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  begin_again(&s, 0, 5);
+  for (int i = 5; i < 8; i++) handle(&s, 0, i, 1);
+  assert_true(plan(&s));
+  holds("");
+  has(0, 8, "");
+  assert_int_equal(answer(&s, STRAND_CLOSED_RENEWED, 0),
+                   STRAND_COMMIT_ABORTED);
+  assert_true(plan(&s));
+  holds("");
+  assert_int_equal(s.commit->items[0].offset, 5);
+  has(0, 5, "");
+  assert_int_equal(answer(&s, STRAND_CLOSED_RENEWED, 0), STRAND_COMMITTED);
+  assert_int_equal(committable(&s, 0), 5);
+  assert_true(plan(&s));
+  holds("567");
+  assert_int_equal(s.commit->items[0].offset, 8);
+  has(0, 5, "");
+  assert_int_equal(answer(&s, STRAND_CLOSED_RENEWED, 0),
+                   STRAND_COMMIT_ABORTED);
+  assert_true(plan(&s));
+  holds("567");
+  commits(&s);
+  assert_int_equal(committable(&s, 0), 8);
+  close_fixture(&s);
+}
+
 static void nobody_has_looked_so_nothing_is_done (void **state) {
   fixture s;
   (void)state;
@@ -578,7 +621,7 @@ static void refuse (size_t i, rd_kafka_resp_err_t err) {
 static void write_letters_of (fixture *s) {
   s->consumer.settings.dead_letters.topic = "dead";
   s->outbox.config = &s->consumer.settings.dead_letters;
-  s->outbox.group = (char *)(uintptr_t)"g";
+  s->outbox.group = (char *)(uintptr_t) "g";
 }
 
 /* What waits first is one. */
@@ -746,6 +789,7 @@ int main (void) {
     cmocka_unit_test(an_item_that_says_nothing_new_proves_nothing),
     cmocka_unit_test(an_offset_alone_does_not_prove_it),
     cmocka_unit_test(what_another_has_moved_does_not_refute_it),
+    cmocka_unit_test(what_the_group_had_before_a_seek_proves_nothing),
     cmocka_unit_test(nobody_has_looked_so_nothing_is_done),
     cmocka_unit_test(after_ends_that_fail_there_is_a_pause),
     cmocka_unit_test(what_is_not_told_yet_comes_before_the_next),

@@ -271,7 +271,7 @@ static void take_committed (strand_partition *p,
   p->committed.offset = item->offset;
   p->committed.version = item->version;
   p->committed.covered = item->covered;
-  p->committed.uncertain = false;
+  p->committed.uncertain = p->committed.elsewhere = false;
   if (strand_at_most_once(p->engine)) strand_windows_take(p, item);
   if (!item->whole || !p->committed.unwritable) return;
   p->committed.unwritable = false;

@@ -149,6 +149,14 @@ strand_err strand_engine_restored (strand_engine *e, strand_partition *p,
   return STRAND_OK;
 }
 
+strand_err strand_engine_rebased (strand_engine *e, strand_partition *p,
+                                  int64_t offset) {
+  strand_err err = strand_engine_restored(e, p, -1, NULL);
+  if (err != STRAND_OK) return err;
+  p->committed.elsewhere = true;
+  return strand_engine_reach(e, p, offset);
+}
+
 void strand_engine_pause (strand_engine *e, strand_partition *p, bool paused) {
   (void)e;
   strand_budget_reserve(p, -1);

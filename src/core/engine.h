@@ -87,6 +87,9 @@ strand_partition *strand_engine_assign (strand_engine *e, const char *topic,
 strand_err strand_engine_restored (strand_engine *e, strand_partition *p,
                                    int64_t committed,
                                    const strand_payload *payload);
+/* The base is 'offset', whatever the group has: the next commit tells it. */
+strand_err strand_engine_rebased (strand_engine *e, strand_partition *p,
+                                  int64_t offset);
 
 void strand_engine_pause (strand_engine *e, strand_partition *p, bool paused);
 void strand_engine_revoking (strand_engine *e, strand_partition *p);

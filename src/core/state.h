@@ -122,6 +122,8 @@ typedef struct strand_committed {
   uint64_t version; /* of the tracker then */
   size_t pins;      /* commits that name the partition */
   bool uncertain;   /* the last may or may not have been taken */
+  bool elsewhere;   /* the group has what an earlier epoch told: a seek, or
+                       another log */
   bool unwritable;  /* told so, and no commit has told all since */
   bool kept;        /* of what could be told now less fits than the last commit
                        told, which stays */

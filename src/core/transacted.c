@@ -96,13 +96,18 @@ static int64_t *offsets_of (const strand_partition *p) {
   return offsets;
 }
 
-/* The tracker's version when they are all done, and nothing else is. */
+/* The tracker's version when they are all done, and nothing else is. A base that
+** the group does not have goes first, and alone: after an end that is not known
+** what an earlier epoch has told could not be told from this. */
 strand_err strand_transacted_write (strand_partition *p, size_t limit,
                                     char *text, size_t *length,
                                     strand_commit_item *item) {
-  strand_cover cover = { .below = -1, .count = p->transacted };
-  int64_t *offsets = offsets_of(p);
+  strand_cover cover = { .below = -1 };
+  int64_t *offsets;
   strand_err err;
+  if (p->committed.elsewhere) strand_transacted_leave_out(p);
+  cover.count = p->transacted;
+  offsets = offsets_of(p);
   if (offsets == NULL) return STRAND_ENOMEM;
   cover.offsets = offsets;
   item->version = strand_offsets_version(p->offsets) + p->transacted;

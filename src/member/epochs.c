@@ -185,10 +185,8 @@ static strand_assigned *restart (const strand_epochs *e,
                                  strand_assigned *assigned, int64_t offset) {
   assigned = renew(e, assigned);
   if (assigned == NULL) return NULL;
-  if (strand_engine_restored(e->owner->engine, assigned->partition, -1, NULL)
-        == STRAND_OK
-      && strand_engine_reach(e->owner->engine, assigned->partition, offset)
-           == STRAND_OK) {
+  if (strand_engine_rebased(e->owner->engine, assigned->partition, offset)
+      == STRAND_OK) {
     strand_position_begin(assigned);
     return assigned;
   }
