@@ -118,6 +118,7 @@ static void open_fixture (fixture *s) {
   s->consumer.settings.delivery = STRAND_EXACTLY_ONCE;
   s->consumer.settings.transactional.records = 10;
   s->consumer.settings.transactional.interval_us = 500000;
+  s->consumer.settings.transactional.timeout_us = 10000000;
   s->owner.consumer = &s->consumer;
   assert_true(strand_notifier_init(&s->consumer.notifier, true, false));
   assert_true(strand_routes_init(&s->consumer.routes,

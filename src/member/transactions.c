@@ -14,8 +14,8 @@
 #define AGAIN_FIRST_US 100000
 #define AGAIN_MOST_US 5000000
 #define PATIENCE_US 10000000
-#define INTAKE_LEAST 1000
 #define ALONE 1 /* batch_size: each output is a batch */
+#define ALONE_MOST 1000
 #define BATCH_FIRST 500000
 #define BATCH_LEAST 1000
 #define CHECKED_MOST 64 /* of thousands, at each turn */
@@ -25,14 +25,13 @@ void strand_transactions_init (strand_transactions *x,
                                strand_transactor *transactor,
                                const strand_outbox *outbox,
                                strand_snapshot *snapshot) {
-  *x = (strand_transactions){
-    .owner = owner,
-    .transactor = transactor,
-    .outbox = outbox,
-    .snapshot = snapshot,
-    .intake = owner->consumer->settings.transactional.records,
-    .wait_us = AGAIN_FIRST_US
-  };
+  const strand_transactional *t = &owner->consumer->settings.transactional;
+  *x = (strand_transactions){ .owner = owner,
+                              .transactor = transactor,
+                              .outbox = outbox,
+                              .snapshot = snapshot,
+                              .wait_us = AGAIN_FIRST_US };
+  strand_intake_init(&x->intake, t->records, t->interval_us);
   strand_list_init(&x->letters);
   strand_list_init(&x->later);
   strand_list_init(&x->queue);
@@ -121,7 +120,8 @@ void strand_transactions_forget (strand_transactions *x,
 }
 
 bool strand_transactions_is_full (const strand_transactions *x) {
-  return x->waiting >= x->intake || !strand_transactor_is_ready(x->transactor);
+  return x->waiting >= x->intake.size
+         || !strand_transactor_is_ready(x->transactor);
 }
 
 bool strand_transactions_may_begin (const strand_transactions *x) {
@@ -152,8 +152,8 @@ static void enclose (strand_transactions *x, strand_staged *s) {
 }
 
 static size_t intake_of (const strand_transactions *x) {
-  return x->batch_size == ALONE && x->intake > INTAKE_LEAST ? INTAKE_LEAST
-                                                            : x->intake;
+  size_t size = x->intake.size;
+  return x->batch_size == ALONE && size > ALONE_MOST ? ALONE_MOST : size;
 }
 
 static void wait_again (strand_transactions *x, int64_t now_us) {
@@ -244,14 +244,21 @@ void strand_transactions_abandon (strand_transactions *x) {
   if (x->out) atomic_store(&x->closed->abandoned, true);
 }
 
-/* One that took longer than the interval is followed by a smaller one. */
-static void fit_intake (strand_transactions *x, int64_t now_us) {
+static size_t outputs_of (const strand_closed *c) {
+  size_t outputs = 0;
+  for (size_t i = 0; i < c->count; i++) outputs += c->staged[i]->count;
+  return outputs;
+}
+
+/* Of one that was begun. */
+static void fit_intake (strand_transactions *x, bool committed,
+                        int64_t now_us) {
   const strand_transactional *t = &x->owner->consumer->settings.transactional;
-  size_t least = t->records < INTAKE_LEAST ? t->records : INTAKE_LEAST;
-  if (now_us - x->closed->began_us > t->interval_us) x->intake /= 2;
-  else x->intake *= 2;
-  if (x->intake < least) x->intake = least;
-  if (x->intake > t->records) x->intake = t->records;
+  size_t outputs = outputs_of(x->closed);
+  int64_t took_us = now_us - x->closed->began_us;
+  if (committed) strand_intake_committed(&x->intake, outputs, took_us, now_us);
+  else if (took_us >= t->timeout_us)
+    strand_intake_timed_out(&x->intake, outputs);
 }
 
 /*
@@ -408,10 +415,9 @@ bool strand_transactions_answer (strand_transactions *x,
       && strand_error_kind_of(c->answer.err)
            == STRAND_ERROR_METADATA_TOO_LARGE)
     ended->answer = STRAND_COMMIT_REFUSED;
-  if (ended->answer == STRAND_COMMITTED) {
-    fit_intake(x, now_us);
-    x->wait_us = AGAIN_FIRST_US;
-  }
+  if (c->began_us > 0)
+    fit_intake(x, ended->answer == STRAND_COMMITTED, now_us);
+  if (ended->answer == STRAND_COMMITTED) x->wait_us = AGAIN_FIRST_US;
   else if (!ended->told) wait_again(x, now_us);
   return true;
 }
@@ -477,7 +483,7 @@ int64_t strand_transactions_due (const strand_transactions *x,
   if (!strand_transactions_wait(x))
     return strand_list_empty(&x->later) ? INT64_MAX : x->later_us;
   due = x->since_us + x->owner->consumer->settings.transactional.interval_us;
-  if (x->waiting >= x->intake || x->batch_size == ALONE
+  if (x->waiting >= x->intake.size || x->batch_size == ALONE
       || x->owner->phase != STRAND_SERVING)
     due = 0;
   return due < x->not_before_us ? x->not_before_us : due;
@@ -486,6 +492,7 @@ int64_t strand_transactions_due (const strand_transactions *x,
 void strand_transactions_check (const strand_transactions *x) {
   const strand_link *l = x->queue.next;
   size_t waiting = 0, count = 0;
+  strand_intake_check(&x->intake);
   for (; l != &x->queue && count < CHECKED_MOST; l = l->next, count++) {
     const strand_staged *s = strand_list_entry(l, strand_staged, link);
     assert(s->record != NULL && s->out == 0); /* (2) */

@@ -32,6 +32,7 @@
 #include "kafka/alert.h"
 #include "member/assignment.h"
 #include "member/closed_answer.h"
+#include "member/intake.h"
 #include "member/outbox.h"
 #include "member/owner.h"
 #include "member/snapshot.h"
@@ -52,7 +53,7 @@ typedef struct strand_transactions {
   size_t waiting;
   strand_closed *closed; /* being filled, or out; NULL: none */
   bool out;              /* the transactor has it */
-  size_t intake;         /* outputs of the next one, at most */
+  strand_intake intake;
   long batch_size;       /* of the next one's client; 0: its own */
   long learnt;           /* the same, while nothing is sent alone */
   int64_t since_us;      /* since when something waits; 0: nothing does */
