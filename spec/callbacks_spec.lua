@@ -333,6 +333,43 @@ describe("without the C side", function()
       assert.matches("on_event: error in on_event: a table", messages[1])
     end)
 
+    -- The core's rings are bounded: what is not taken waits there.
+    it("that waits leaves in the core what is too much to keep, and that does not wake it", function()
+      local seen, left, consumer, core = 0, nil, nil, nil
+      consumer, core = open { on_event = function()
+        seen = seen + 1
+        if seen > 1 then return end
+        fake.at(1, function()
+          for i = 1, 3000 do core.events[i] = { type = "parked" } end
+        end)
+        fake.at(2, function() core.commit_answer, core.answered = true, true end)
+        assert.is_true(consumer:commit())
+        left = #core.events
+      end }
+      consumer:start()
+      core.events = { { type = "assigned" } }
+      consumer:step(0)
+      assert.equal(2000, left)
+      for _ = 1, 5 do consumer:step(0) end
+      assert.equal(3001, seen)
+    end)
+
+    it("that closes gets also what was too much to keep", function()
+      local seen, consumer, core = 0, nil, nil
+      consumer, core = open { on_event = function()
+        seen = seen + 1
+        if seen > 1 then return end
+        fake.at(0, function()
+          for i = 1, 3000 do core.events[i] = { type = "parked" } end
+        end)
+        consumer:close()
+      end }
+      consumer:start()
+      core.events = { { type = "assigned" } }
+      consumer:step(0)
+      assert.equal(3001, seen)
+    end)
+
     it("that closes gets what came last, too", function()
       local seen = {}
       local consumer, core

@@ -22,7 +22,8 @@
 -- answer to a ticket, the first join (joined() gave true or nil), an end (see 'ending'),
 -- or the end of a close.
 --
--- keep(boolean)        something that was taken is not given on yet: fd is readable for it
+-- keep(boolean, number, full)   something that was taken is not given on yet: fd is readable for
+--                         it; full: no events and lines are taken for now, and fd is not for those
 -- state()              -> "new" | "running" | "closing" | "closed" | "forked"
 -- start()              -> true | nil, message, code   loads the handlers ("HANDLER"), starts
 --                         the owners; does not wait for the group

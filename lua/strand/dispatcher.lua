@@ -28,6 +28,10 @@ dispatcher.__index = dispatcher
 
 local ERROR, WARNING = 3, 4
 
+-- Events and log lines that are kept while a callback waits. What is more stays in the core, whose
+-- rings are bounded and count what they drop.
+local KEPT_MOST = 1000
+
 local LEVELS = { [0] = "emergency", "alert", "critical", "error", "warning", "notice",
   "info", "debug" }
 
@@ -44,13 +48,18 @@ end
 
 -- What came while a callback waited, or stands behind one that raised, waits for the next serve():
 -- fd is readable for it, but not to a callback that waits, which cannot have it. The core counts
--- the reports among it: they are bounded.
+-- the reports among it: they are bounded. And while no more events and lines are taken, fd is not
+-- readable for those.
+local function is_full(self)
+  return self.dispatching and self.last - self.first + 1 - self.reports >= KEPT_MOST
+end
+
 local function tell_kept(self, reports)
-  local kept = not self.dispatching and self.first <= self.last
+  local kept, full = not self.dispatching and self.first <= self.last, is_full(self)
   reports = reports or self.reports
-  if kept == self.kept and reports == self.told then return end
-  self.core:keep(kept, reports)
-  self.kept, self.told = kept, reports
+  if kept == self.kept and reports == self.told and full == self.full then return end
+  self.core:keep(kept, reports, full)
+  self.kept, self.told, self.full = kept, reports, full
 end
 
 -- The first item, out of the queue; allocates nothing.
@@ -68,7 +77,7 @@ function dispatcher.new(core, callbacks, deliveries)
   local self = setmetatable({
     core = core, callbacks = callbacks, deliveries = deliveries, first = 1, last = 0,
     dispatching = false, answering = false, kept = false, finishing = false,
-    reports = 0, told = 0, -- in the queue; and what the core knows of that
+    reports = 0, told = 0, full = false, -- in the queue; and what the core knows of that
   }, dispatcher)
   -- Made once, and not for each call: there might be no memory for it then.
   self.enter = function()
@@ -183,7 +192,7 @@ end
 -- All that next(core) gives, for the callback of this name. 'shown' sets a
 -- metatable, and allocates nothing.
 local function collect(self, name, next, shown)
-  while next do
+  while next and (name == "on_delivery" or not is_full(self)) do
     local item = place(self)
     local value, facility, message = next(self.core)
     if value == nil then return end
@@ -194,13 +203,21 @@ local function collect(self, name, next, shown)
   end
 end
 
+local function collect_told(self)
+  collect(self, "log", self.core.next_log)
+  collect(self, "on_event", self.core.next_event, text.event)
+end
+
 -- Only what is there now: a callback whose calls make events could keep it
 -- going for ever. But a callback that closes the object gets the last of it.
 local function call_all(self)
   local last = self.last
   self.dispatching = true
   tell_kept(self)
-  while self.first <= (self.finishing and self.last or last) do call_first(self) end
+  while self.first <= (self.finishing and self.last or last) do
+    call_first(self)
+    if self.finishing then collect_told(self) end -- there is room for what was left
+  end
 end
 
 -- -> number of calls made
@@ -270,8 +287,8 @@ function dispatcher:serve()
     answer_token(self)
     count = 1
   end
-  collect(self, "log", self.core.next_log)
-  collect(self, "on_event", self.core.next_event, text.event)
+  collect_told(self)
+  tell_kept(self)
   if self:pending() then count = count + dispatch(self) end
   if not self.deliveries then return count end
   return count + deliver(self)

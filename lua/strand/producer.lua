@@ -34,7 +34,7 @@
 -- configure(max_queued_records | nil, max_queued_bytes | nil) -> true
 -- next_event(), next_log(), oauth_needed(), oauth_set(...), oauth_fail(message)
 --                         as the consumer's; the last three with flat.has_oauth
--- keep(boolean, reports)  the same, and so many reports that were taken are not given on: they
+-- keep(boolean, reports, full)   the same, and so many reports that were taken are not given on: they
 --                         count as if they waited to be taken
 -- await_topics()       waits until the partitions of flat.topics are known, 2 s at most; with
 --                         flat.has_oauth, where core.producer does not: no broker answers before

@@ -66,6 +66,19 @@ static void an_event_makes_it_readable (void **state) {
   assert_false(strand_notifier_waits(&notifier));
 }
 
+static void it_is_not_readable_for_what_nobody_takes_now (void **state) {
+  strand_event event = strand_event_of("assigned", 0);
+  (void)state;
+  strand_notifier_event(&notifier, &event);
+  strand_notifier_keep(&notifier, false, true);
+  assert_false(strand_notifier_waits(&notifier));
+  strand_notifier_want_token(&notifier, true);
+  assert_true(strand_notifier_waits(&notifier));
+  strand_notifier_want_token(&notifier, false);
+  strand_notifier_keep(&notifier, false, false);
+  assert_true(strand_notifier_waits(&notifier));
+}
+
 static void the_timer_makes_it_readable (void **state) {
   const struct itimerspec soon = { .it_value.tv_nsec = 1 };
   struct pollfd fd = { strand_notifier_fd(&notifier), POLLIN, 0 };
@@ -91,6 +104,7 @@ int main (void) {
   const struct CMUnitTest tests[] = {
     spec(it_is_readable_until_it_is_drained),
     spec(an_event_makes_it_readable),
+    spec(it_is_not_readable_for_what_nobody_takes_now),
     spec(the_timer_makes_it_readable),
     spec(what_was_given_back_is_nobodys),
   };

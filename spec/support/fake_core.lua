@@ -88,7 +88,8 @@ function fake.producer(flat)
 end
 
 function object:is_readable()
-  return #self.events > 0 or #self.logs > 0 or #self.deliveries > 0 or #self.resolved > 0
+  return not self.full and (#self.events > 0 or #self.logs > 0)
+    or #self.deliveries > 0 or #self.resolved > 0
     or self.needs_token
     or self.kept or self.end_asked ~= nil or self.answered or self.ended ~= nil
 end
@@ -101,7 +102,7 @@ end
 function object:state() return self.status end
 function object:fd() return self.descriptor end
 function object:next_event() return table.remove(self.events, 1) end
-function object:keep(kept) self.kept = kept end
+function object:keep(kept, _, full) self.kept, self.full = kept, full end
 
 -- What 'resolved' has, { report, id }, and then 'deliveries'.
 function object:next_delivery(by_id)

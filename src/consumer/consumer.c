@@ -150,8 +150,8 @@ void strand_consumer_hold (strand_consumer *c, bool held) {
   strand_notifier_hold(&c->notifier, held);
 }
 
-void strand_consumer_keep (strand_consumer *c, bool kept) {
-  strand_notifier_keep(&c->notifier, kept);
+void strand_consumer_keep (strand_consumer *c, bool kept, bool full) {
+  strand_notifier_keep(&c->notifier, kept, full);
   strand_shared_settle(c);
 }
 

@@ -55,8 +55,9 @@ bool strand_consumer_next_log (strand_consumer *c, strand_log_line *line);
 /* Something that was taken is in the caller's hands, and not given on: fd is
 ** readable as if it still waited. */
 void strand_consumer_hold (strand_consumer *c, bool held);
-/* The same for what the caller may keep for long: fd becomes readable. */
-void strand_consumer_keep (strand_consumer *c, bool kept);
+/* The same for what the caller may keep for long: fd becomes readable. 'full':
+** the caller takes no events and lines for now, and it is not for those. */
+void strand_consumer_keep (strand_consumer *c, bool kept, bool full);
 
 /* A token is asked for: true until one is set, or failed. */
 bool strand_consumer_oauth_needed (strand_consumer *c);

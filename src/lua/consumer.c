@@ -219,7 +219,7 @@ static int consumer_next_log (lua_State *L) {
 static int consumer_keep (lua_State *L) {
   strand_consumer_object *self = strand_check_consumer(L);
   if (self == NULL) return strand_push_forked(L);
-  strand_consumer_keep(self->kafka, lua_toboolean(L, 2));
+  strand_consumer_keep(self->kafka, lua_toboolean(L, 2), lua_toboolean(L, 4));
   return 0;
 }
 

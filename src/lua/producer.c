@@ -136,12 +136,13 @@ static int producer_next_log (lua_State *L) {
   return 3;
 }
 
-/* keep(kept, reports) */
+/* keep(kept, reports, full) */
 static int producer_keep (lua_State *L) {
   int64_t reports = strand_check_int64(L, 3);
   if (strand_is_forked(strand_check_any_producer(L)->generation))
     return strand_push_forked(L);
-  strand_producer_keep(strand_check_producer(L), lua_toboolean(L, 2), reports);
+  strand_producer_keep(strand_check_producer(L), lua_toboolean(L, 2), reports,
+                       lua_toboolean(L, 4));
   return 0;
 }
 

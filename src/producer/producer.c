@@ -47,7 +47,9 @@ static bool has_reports (const strand_producer *p) {
 }
 
 static bool has_waiting (const strand_producer *p) {
-  return has_reports(p) || p->oauth_wanted || !strand_log_is_empty(p->log);
+  if (p->deliveries.first != NULL || p->held || p->kept || p->oauth_wanted)
+    return true;
+  return !p->full && (p->events.count > 0 || !strand_log_is_empty(p->log));
 }
 
 /* What is the operating system's goes when it is closed and the last report
@@ -292,9 +294,11 @@ void strand_producer_hold (strand_producer *p, bool held) {
   give_back_fd(p);
 }
 
-void strand_producer_keep (strand_producer *p, bool kept, int64_t reports) {
+void strand_producer_keep (strand_producer *p, bool kept, int64_t reports,
+                           bool full) {
   p->kept = kept;
   p->kept_reports = reports;
+  p->full = full;
   tell_waiting(p);
 }
 

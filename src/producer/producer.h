@@ -90,8 +90,10 @@ void strand_producer_hold (strand_producer *p, bool held);
 
 /* The same for what the caller may keep for long: the fd becomes readable.
 ** 'reports' of what was taken are not given on, whether it is readable for
-** them or not. */
-void strand_producer_keep (strand_producer *p, bool kept, int64_t reports);
+** them or not. 'full': the caller takes no events and lines for now, and it is
+** not readable for those. */
+void strand_producer_keep (strand_producer *p, bool kept, int64_t reports,
+                           bool full);
 
 /* Looks whether a token is due; until it is answered, by one of the two
 ** below. */

@@ -53,6 +53,7 @@ struct strand_producer {
   bool held; /* taken, and not given on */
   bool kept; /* the same, by strand_producer_keep */
   int64_t kept_reports;
+  bool full; /* the same: no events and lines are taken for now */
   bool oauth_wanted; /* a token is due */
   bool unreachable;  /* all brokers were down, none has reported since */
   bool detached;     /* closed, and librdkafka had not ended in time */

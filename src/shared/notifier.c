@@ -132,18 +132,21 @@ void strand_notifier_hold (strand_notifier *p, bool held) {
   strand_lock_release(&p->lock);
 }
 
-void strand_notifier_keep (strand_notifier *p, bool kept) {
+void strand_notifier_keep (strand_notifier *p, bool kept, bool full) {
   strand_lock_take(&p->lock);
   p->kept_back = kept;
+  p->full = full;
   strand_lock_release(&p->lock);
 }
 
 bool strand_notifier_waits (strand_notifier *p) {
-  bool waits;
+  bool waits, full;
   strand_lock_take(&p->lock);
   waits = p->held_back || p->kept_back || p->token_wanted;
+  full = p->full;
   strand_lock_release(&p->lock);
-  return waits || strand_events_waiting(p->events)
+  if (waits || full) return waits;
+  return strand_events_waiting(p->events)
          || (p->has_log && !strand_log_is_empty(p->log));
 }
 

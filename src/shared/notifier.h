@@ -36,6 +36,7 @@ typedef struct strand_notifier {
   int wake_fd;
   bool held_back;    /* lock; taken by the lua thread, and not given on */
   bool kept_back;    /* lock; the same, maybe for long */
+  bool full;         /* lock; no events and lines are taken for now */
   bool token_wanted; /* lock; by a client */
 } strand_notifier;
 
@@ -70,7 +71,7 @@ void strand_notifier_want_token (strand_notifier *p, bool wanted);
 bool strand_notifier_wants_token (strand_notifier *p);
 /* Thread: lua. */
 void strand_notifier_hold (strand_notifier *p, bool held);
-void strand_notifier_keep (strand_notifier *p, bool kept);
+void strand_notifier_keep (strand_notifier *p, bool kept, bool full);
 /* Does something of this wait? */
 bool strand_notifier_waits (strand_notifier *p);
 /* Between two turns, in debug builds. */
