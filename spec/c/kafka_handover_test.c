@@ -101,7 +101,8 @@ static strand_slot *open_fixture (fixture *s, strand_batch_by by) {
   strand_waker_init(&s->waker);
   strand_watchdog_init(&s->watchdog, &s->owner, &s->snapshot);
   s->consumer.staging.limit = 1u << 20;
-  s->output_topics = (strand_output_topics){ &s->owner, &s->outbox };
+  s->output_topics = (strand_output_topics){ .owner = &s->owner,
+                                             .outbox = &s->outbox };
   strand_outputs_init(&s->outputs, &s->owner, &s->outbox, &s->output_topics,
                       &s->snapshot);
   strand_handover_init(&s->handover, &s->owner, &s->assignment, &s->snapshot,

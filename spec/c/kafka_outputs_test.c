@@ -124,7 +124,8 @@ static void open_fixture (fixture *s) {
   strand_outbox_init(&s->outbox, &s->owner, &s->waker);
   s->outbox.client = (rd_kafka_t *)s; /* nobody looks into it */
   s->outbox.queue = (rd_kafka_queue_t *)s;
-  s->output_topics = (strand_output_topics){ &s->owner, &s->outbox };
+  s->output_topics = (strand_output_topics){ .owner = &s->owner,
+                                             .outbox = &s->outbox };
   strand_outputs_init(&s->outputs, &s->owner, &s->outbox, &s->output_topics,
                       &s->snapshot);
   open_engine(s);

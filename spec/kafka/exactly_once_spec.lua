@@ -171,6 +171,49 @@ describe("exactly once", function()
     assert.equal(topic, letter.header["strand.topic"])
   end)
 
+  it("raises in the handler for what is known of a topic, until that has changed", function()
+    local topic, missing = helper.topic(1), helper.name "missing"
+    local out = helper.topic(1, { ["max.message.bytes"] = "20000" })
+    local consumer, events = member.start(options_of(topic, nil, { workers = 1,
+      handler = "spec.handlers.producing", handler_args = { folder = helper.folder(), out = out },
+      exhausted = "skip", retry = { attempts = 1000, delay = 0.1, jitter = 0 },
+      producer = { kafka = { ["topic.metadata.propagation.max.ms"] = 100 } } }))
+    local function failed(reason)
+      for _, event in ipairs(events) do
+        if event.type == "record_failed" and event.reason:find(reason, 1, true) then return true end
+      end
+    end
+    -- What is not known yet is taken, and its record ends for it later.
+    local sent = 0
+    local function refused(value, reason)
+      helper.eventually(LIMIT, function()
+        local ended = consumer:stats().skipped
+        fixture.produce(topic, { { key = value .. sent, value = value } })
+        sent = sent + 1
+        helper.eventually(LIMIT, function()
+          return failed(reason) or consumer:stats().skipped > ended
+        end, consumer)
+        return failed(reason)
+      end)
+    end
+    refused("copy;large 40000", "larger than the topic's 'max.message.bytes' (20000)")
+    assert.is_true(sent > 1)
+    fixture.produce(topic, { { key = "place", value = "place 2" } })
+    sent = sent + 1
+    helper.eventually(LIMIT, function() return failed "it has 1 partitions, and none is 2" end,
+      consumer)
+    refused("to " .. missing, "it does not exist")
+    local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
+    assert(admin:create_topics { [missing] = 1 })
+    assert(admin:create_partitions { [out] = 3 })
+    assert(admin:alter_config { topic = out, set = { ["max.message.bytes"] = "100000" } })
+    admin:close()
+    helper.eventually(LIMIT, function() return covered(topic, topic) == sent end, consumer)
+    assert(consumer:close())
+    local placed = read(out, 3)
+    assert.equal("placed", placed[#placed])
+  end)
+
   it("ends where two processes have one transactional_id", function()
     local topic, other, out = helper.topic(1), helper.topic(1), { helper.topic(1) }
     audit.send(topic, 3000, keyed)

@@ -262,6 +262,7 @@ static void drop (strand_call *call) {
 static void carry_out (strand_helper *h, strand_call *call) {
   if (call->kind == STRAND_CALL_DROP) drop(call);
   else if (call->kind == STRAND_CALL_DESTROY) {
+    strand_calls_free(call->calls);
     /* The owner has closed it, or tried to: a second close waits for ever. */
     rd_kafka_destroy_flags(h->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
   }

@@ -40,7 +40,8 @@ typedef enum strand_call_kind {
                              that take nothing come back in 'list' */
   STRAND_CALL_DROP,       /* arg: another client, which is destroyed, after
                              'calls', which are stopped */
-  STRAND_CALL_DESTROY     /* the last: the client is gone after it */
+  STRAND_CALL_DESTROY     /* the last: the client is gone after it, and after
+                             'calls', which are stopped */
 } strand_call_kind;
 
 typedef struct strand_call {
@@ -55,7 +56,7 @@ typedef struct strand_call {
   rd_kafka_topic_partition_list_t *list;  /* owned */
   const struct rd_kafka_metadata *topics; /* owned; or NULL */
   strand_owners *owners;                  /* owned; or NULL */
-  strand_calls *calls;                    /* of DROP: or NULL */
+  strand_calls *calls;                    /* of these two: or NULL */
   int64_t low;
   int64_t high;
   rd_kafka_resp_err_t err;

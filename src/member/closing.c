@@ -104,6 +104,7 @@ static bool may_destroy (const strand_member *m, int64_t now_us) {
 static void destroy_client (strand_member *m) {
   rd_kafka_queue_destroy(m->owner.queue);
   m->owner.queue = NULL;
+  m->closing.destroying->calls = strand_output_topics_leave(&m->output_topics);
   strand_helper_leave(m->owner.helper, m->closing.destroying);
   m->closing.destroying = NULL;
 }

@@ -359,6 +359,7 @@ void strand_member_dismiss (strand_member *m) {
     strand_call_free(call);
     return;
   }
+  call->calls = strand_output_topics_leave(&m->output_topics);
   strand_committer_close(&m->committer);
   rd_kafka_queue_destroy(m->owner.queue);
   m->owner.queue = NULL;

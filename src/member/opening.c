@@ -43,7 +43,8 @@ void strand_member_init (strand_member *m, strand_consumer *c,
                            &m->outbox, &m->snapshot);
   strand_dead_letters_init(&m->dead_letters, &m->owner, &m->outbox,
                            &m->snapshot);
-  m->output_topics = (strand_output_topics){ &m->owner, &m->outbox };
+  m->output_topics = (strand_output_topics){ .owner = &m->owner,
+                                             .outbox = &m->outbox };
   strand_outputs_init(&m->outputs, &m->owner, &m->outbox, &m->output_topics,
                       &m->snapshot);
   if (strand_transactions_is_on(&m->transactions))
@@ -88,6 +89,7 @@ static void free_parts (strand_member *m) {
   strand_outbox_free(&m->outbox);
   strand_dead_letters_free(&m->dead_letters);
   strand_outputs_free(&m->outputs);
+  strand_output_topics_free(&m->output_topics);
   strand_known_errors_free(&m->known_errors);
   strand_topics_free(&m->topics);
   strand_engine_free(m->owner.engine);
@@ -102,6 +104,7 @@ void strand_member_unref (strand_member *m) {
   strand_consumer *c = m->owner.consumer;
   if (atomic_fetch_sub(&m->refs, 1) > 1) return;
   strand_committer_close(&m->committer);
+  strand_calls_free(strand_output_topics_leave(&m->output_topics));
   if (m->owner.queue != NULL) rd_kafka_queue_destroy(m->owner.queue);
   if (m->owner.client != NULL) rd_kafka_destroy(m->owner.client);
   free_parts(m);
@@ -247,6 +250,7 @@ strand_member *strand_member_new (strand_consumer *c, unsigned index,
       && strand_outbox_open(&m->outbox, &m->opaque, failure)
       && (!strand_transactions_is_on(&m->transactions)
           || strand_transactor_open(&m->transactor, failure))) {
+    strand_output_topics_open(&m->output_topics, m->waker);
     failure->code[0] = '\0';
     return m;
   }

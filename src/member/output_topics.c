@@ -7,6 +7,12 @@
 
 #include "kafka/errors.h"
 
+#define PATIENCE_US 2000000 /* for a topic that a transaction makes */
+
+static strand_calls *calls_of (const strand_output_topics *topics) {
+  return topics->calls != NULL ? topics->calls : topics->outbox->calls;
+}
+
 static strand_known_topics *known_of (const strand_output_topics *topics) {
   return &topics->owner->consumer->staging.topics;
 }
@@ -15,12 +21,12 @@ static strand_known_topics *known_of (const strand_output_topics *topics) {
 static strand_cached_topic *open_topic (const strand_output_topics *topics,
                                         const char *name) {
   strand_failure ignored;
-  return strand_calls_topic(topics->outbox->calls, name, &ignored);
+  return strand_calls_topic(calls_of(topics), name, &ignored);
 }
 
 rd_kafka_topic_t *strand_output_topics_use (const strand_output_topics *topics,
                                             const char *name) {
-  strand_calls *calls = topics->outbox->calls;
+  strand_calls *calls = calls_of(topics);
   const strand_known_topic *known;
   strand_cached_topic *t;
   if (calls == NULL) return NULL;
@@ -34,12 +40,43 @@ rd_kafka_topic_t *strand_output_topics_use (const strand_output_topics *topics,
 
 static void ask_limit (const strand_output_topics *topics, const char *name) {
   strand_cached_topic *t = open_topic(topics, name);
-  if (t != NULL) strand_calls_want_limit(topics->outbox->calls, t, true);
+  if (t != NULL) strand_calls_want_limit(calls_of(topics), t, true);
 }
 
 void strand_output_topics_doubt (const strand_output_topics *topics,
                                  const char *name) {
-  if (topics->outbox->calls != NULL) ask_limit(topics, name);
+  if (calls_of(topics) != NULL) ask_limit(topics, name);
+}
+
+void strand_output_topics_expect (const strand_output_topics *topics,
+                                  const strand_staged *staged) {
+  const strand_output *o = staged->first;
+  for (; o != NULL; o = o->next)
+    strand_output_topics_use(topics, strand_output_topic(o));
+}
+
+/*
+** The member's own client
+*/
+
+void strand_output_topics_open (strand_output_topics *topics,
+                                strand_waker *waker) {
+  const strand_settings *s = &topics->owner->consumer->settings;
+  if (s->delivery != STRAND_EXACTLY_ONCE || !s->dead_letters.produces) return;
+  topics->patience_us = s->transactional.interval_us + PATIENCE_US;
+  topics->calls = strand_calls_new(topics->owner->client, waker->fd,
+                                   &topics->placement);
+}
+
+strand_calls *strand_output_topics_leave (strand_output_topics *topics) {
+  strand_calls *calls = topics->calls;
+  topics->calls = NULL;
+  if (calls != NULL) strand_calls_stop(calls);
+  return calls;
+}
+
+void strand_output_topics_free (strand_output_topics *topics) {
+  strand_placement_free(&topics->placement);
 }
 
 /*
@@ -51,7 +88,7 @@ static void ask_for (const strand_output_topics *topics,
   int wanted = strand_known_topic_take_wanted(known);
   strand_cached_topic *t;
   if (wanted > 0 && (t = open_topic(topics, known->name)) != NULL)
-    strand_calls_want(topics->outbox->calls, t, wanted);
+    strand_calls_want(calls_of(topics), t, wanted);
   if (strand_known_topic_take_doubted(known)) ask_limit(topics, known->name);
 }
 
@@ -69,32 +106,32 @@ static void ask (const strand_output_topics *topics) {
 */
 
 static void note (const strand_output_topics *topics, strand_cached_topic *t) {
+  strand_calls *calls = calls_of(topics);
   int32_t partitions = strand_topic_place_count(t->place);
   strand_known_topic *known;
   strand_topic_facts facts;
   known = strand_known_topics_find(known_of(topics), t->name, strlen(t->name));
   if (known == NULL) return;
-  strand_calls_look(topics->outbox->calls, t, &facts);
+  strand_calls_look(calls, t, &facts);
   strand_known_topic_note(known, partitions, facts.limit);
   if (facts.answered >= 0
       && (facts.partitions > 0 || strand_error_is_no_topic(facts.err)))
     strand_known_topic_note_missing(known, facts.partitions == 0,
-                                    (int64_t)(facts.answered * 1e6));
-  if (partitions > 0) {
-    strand_calls_want_limit(topics->outbox->calls, t, false);
-  }
+                                    (int64_t)(facts.answered * 1e6)
+                                      + topics->patience_us);
+  if (partitions > 0) strand_calls_want_limit(calls, t, false);
   if (facts.limit > 0) strand_outbox_fit(topics->outbox, t->name, facts.limit);
 }
 
-void strand_output_topics_tick (const strand_output_topics *topics) {
-  strand_outbox *o = topics->outbox;
+void strand_output_topics_tick (strand_output_topics *topics) {
+  strand_calls *calls = calls_of(topics);
   bool seen, answered;
   strand_cached_topic *t;
-  if (o->calls == NULL || o->left) return;
-  seen = strand_placement_changed(&o->placement);
-  answered = strand_calls_take_answered(o->calls);
+  if (calls == NULL) return;
+  seen = strand_placement_changed(
+    topics->calls != NULL ? &topics->placement : &topics->outbox->placement);
+  answered = strand_calls_take_answered(calls);
   ask(topics);
   if (!seen && !answered) return;
-  for (t = strand_calls_topics(o->calls); t != NULL; t = t->next)
-    note(topics, t);
+  for (t = strand_calls_topics(calls); t != NULL; t = t->next) note(topics, t);
 }

@@ -6,6 +6,11 @@
 ** for the workers (shared/known_topics.h). A limit below the client's
 ** batch.size gets the outbox another client.
 **
+** The outbox's client is asked. Exactly once it has none, and the transactor's
+** comes and goes in its own thread: there the member's own is asked. That makes
+** no topic, where brokers make those that are missing: the transactor does, in
+** its next transaction. So a topic is missing for that much longer first.
+**
 ** Of a topic that is one too many, or that cannot be opened, nothing is known:
 ** it is sent to by its name.
 **
@@ -16,13 +21,30 @@
 
 #include "member/outbox.h"
 #include "member/owner.h"
+#include "shared/staged.h"
 
 /* What it needs; set when the member is made. */
 typedef struct strand_output_topics {
   const strand_owner *owner;
   strand_outbox *outbox;
+  /* exactly once: */
+  strand_calls *calls; /* of the member's client; NULL: nothing is known */
+  strand_placement placement; /* its places */
+  int64_t patience_us;
 } strand_output_topics;
 
+/* Thread: lua. The member's client is there. */
+void strand_output_topics_open (strand_output_topics *topics,
+                                strand_waker *waker);
+/* Nothing more is asked. Whoever gets it frees it, before the member's client
+** is destroyed; NULL: there is none. */
+strand_calls *strand_output_topics_leave (strand_output_topics *topics);
+/* Thread: any. The member's client is destroyed. */
+void strand_output_topics_free (strand_output_topics *topics);
+
+/* These will be sent, by the transactor. */
+void strand_output_topics_expect (const strand_output_topics *topics,
+                                  const strand_staged *staged);
 /* An output goes to it. NULL: by its name. Lives as long as the client. */
 rd_kafka_topic_t *strand_output_topics_use (const strand_output_topics *topics,
                                             const char *name);
@@ -30,6 +52,6 @@ rd_kafka_topic_t *strand_output_topics_use (const strand_output_topics *topics,
 void strand_output_topics_doubt (const strand_output_topics *topics,
                                  const char *name);
 /* What was answered is noted; what workers would like to know is asked. */
-void strand_output_topics_tick (const strand_output_topics *topics);
+void strand_output_topics_tick (strand_output_topics *topics);
 
 #endif

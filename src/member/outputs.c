@@ -73,8 +73,10 @@ strand_err strand_outputs_take (strand_outputs *o, strand_assigned *assigned,
                                 strand_lease *lease, strand_staged *staged) {
   strand_record *r = lease->record;
   strand_err err;
-  if (o->transactions != NULL)
+  if (o->transactions != NULL) {
+    strand_output_topics_expect(o->topics, staged);
     return strand_transactions_take(o->transactions, assigned, lease, staged);
+  }
   err = strand_engine_sent(o->owner->engine, lease);
   if (err != STRAND_OK) return err;
   staged->record = r;
