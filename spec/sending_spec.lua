@@ -189,8 +189,11 @@ describe("a batch", function()
         return tonumber(key)
       end }
     local function record(order) return { topic = topic, order = order } end
-    assert.matches("partitioner returned 4,", words(producer.send_batch, producer,
-      { record "1", record "4" }), 1, true)
+    assert.matches("argument 'records[2]': partitioner returned 4,",
+      words(producer.send_batch, producer, { record "1", record "4" }), 1, true)
+    assert.matches("argument 'records[2]': partition_key returned 5,",
+      words(producer.send_batch, producer, { record "1", record(5) }), 1, true)
+    asked[3] = nil
     assert.equal(0, producer:stats().sent)
     assert.equal(3, producer:send_batch { record "3", record "0", record "2" })
     assert.same({ "1", "4", "3", "0", "2" }, asked)

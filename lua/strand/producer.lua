@@ -65,36 +65,37 @@ local wait = delivery.wait_until
 
 -- Where a record goes -------------------------------------------------------
 
-local function key_to_hash(self, record, given)
+local function key_to_hash(self, record, given, whose)
   local hash_key = record.partition_key
   if hash_key ~= nil or not self.partition_key then return hash_key end
   hash_key = self.partition_key(given)
   if hash_key ~= nil and type(hash_key) ~= "string" then
-    schema.raise(("partition_key returned %s, string or nil expected")
-      :format(schema.describe(hash_key)))
+    schema.raise(("%spartition_key returned %s, string or nil expected")
+      :format(whose, schema.describe(hash_key)))
   end
   return hash_key
 end
 
-local function picked_partition(self, topic, key)
+local function picked_partition(self, topic, key, whose)
   local count, message, code = self.core:partitions(topic)
   if not count then return nil, message, code end
   local partition = self.partitioner(key, count, topic)
   if type(partition) ~= "number" or partition % 1 ~= 0 or partition < 0
      or partition >= count then
-    schema.raise(("partitioner returned %s, whole number from 0 to %d expected")
-      :format(schema.describe(partition), count - 1))
+    schema.raise(("%spartitioner returned %s, whole number from 0 to %d expected")
+      :format(whose, schema.describe(partition), count - 1))
   end
   return partition
 end
 
--- 'given' is the user's table: partition_key sees what else stands in it.
+-- 'given' is the user's table: partition_key sees what else stands in it. 'place': in a list.
 -- -> true, partition | nil, hash_key | nil; or nil, message, code
-local function placed(self, record, given)
+local function placed(self, record, given, place)
   if record.partition ~= nil then return true, record.partition end
-  local hash_key = key_to_hash(self, record, given)
+  local whose = place and schema.item("argument 'records'", place) .. ": " or ""
+  local hash_key = key_to_hash(self, record, given, whose)
   if not self.partitioner then return true, nil, hash_key end
-  local partition, message, code = picked_partition(self, record.topic, hash_key or record.key)
+  local partition, message, code = picked_partition(self, record.topic, hash_key or record.key, whose)
   if partition == nil then return nil, message, code end
   return true, partition, hash_key
 end
@@ -150,7 +151,7 @@ end
 local function all_placed(self, records, given)
   local places = {}
   for i, record in ipairs(records) do
-    places[i] = { placed(self, record, given[i]) }
+    places[i] = { placed(self, record, given[i], i) }
     if not places[i][1] then break end
   end
   return places
