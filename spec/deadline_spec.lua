@@ -157,8 +157,8 @@ describe("a deadline", function()
     for _, line in ipairs(lines) do
       if line.what == "enter" then began[#began + 1] = line.time end
     end
-    local waited = began[2] - began[1]
-    assert.is_true(waited >= 0.5, ("tried again after %.3f s"):format(waited))
+    local waited = began[2] - began[1] -- the first was entered when its deadline ran already
+    assert.is_true(waited >= 0.45, ("tried again after %.3f s"):format(waited))
   end)
 
   it("in C loses the worker: a spare goes on, but not with the same key", function()
