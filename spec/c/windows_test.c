@@ -451,6 +451,27 @@ static void a_window_grows_with_the_speed_of_handlers (void **state) {
   strand_engine_free(e);
 }
 
+/* What the brokers take for a commit says nothing of handlers. */
+static void a_window_grows_though_commits_take_long (void **state) {
+  strand_engine *e = open_once(STRAND_BY_KEY);
+  int64_t now = 10 * SECOND, offset = 0;
+  size_t size = STRAND_WINDOW_LEAST;
+  strand_partition *p = assign(e, 0);
+  (void)state;
+  poll_from(e, p, 0, 6000);
+  for (int n = 0; n < 8; n++) {
+    strand_commit *c = strand_engine_commit(e, now += SECOND / 100, NULL);
+    assert_non_null(c);
+    assert_int_equal(c->items[0].offset, offset += (int64_t)size);
+    answer(e, c, STRAND_COMMITTED, now += SECOND / 2);
+    for (int i = start_all(e, out); i-- > 0;) done(e, &out[i]);
+    if (n > 0 && size < STRAND_WINDOW_RECORDS) size *= 2;
+    if (size > STRAND_WINDOW_RECORDS) size = STRAND_WINDOW_RECORDS;
+  }
+  assert_int_equal(size, STRAND_WINDOW_RECORDS);
+  strand_engine_free(e);
+}
+
 /* Restored: 2 and 3 are done, 0, 1 and 4 are not. */
 static void a_restored_payload_stays_told (void **state) {
   strand_engine *e = open_once(STRAND_BY_KEY);
@@ -521,6 +542,7 @@ int main (void) {
     cmocka_unit_test(a_paused_partition_asks_for_none),
     cmocka_unit_test(a_window_is_no_smaller_than_what_is_left),
     cmocka_unit_test(a_window_grows_with_the_speed_of_handlers),
+    cmocka_unit_test(a_window_grows_though_commits_take_long),
     cmocka_unit_test(a_restored_payload_stays_told),
     cmocka_unit_test(a_gap_alone_is_committed),
     cmocka_unit_test(what_has_no_memory_enters_later),

@@ -245,6 +245,7 @@ strand_commit *strand_engine_commit (strand_engine *e, int64_t now_us,
     return NULL;
   }
   e->commits.unanswered = true;
+  e->commits.sent_us = now_us;
   return commit;
 }
 
@@ -324,6 +325,7 @@ void strand_engine_commit_answer (strand_engine *e, strand_commit *commit,
   bool alone = commit->count == 1;
   assert(e->commits.unanswered);
   e->commits.unanswered = false;
+  e->commits.out_us += now_us - e->commits.sent_us;
   e->commits.maybe_dirty = true;
   if (refused > 0) learn(e, refused, now_us);
   else if (answer == STRAND_COMMIT_REFUSED) {

@@ -136,10 +136,11 @@ typedef struct strand_windows {
   strand_record *next; /* the first that is in no shard; NULL: none */
   size_t inside;
   size_t outside;
-  size_t size;       /* of the next window, at most */
-  int64_t asked_us;  /* when the last was asked for */
-  uint64_t returned; /* rises with each lease that comes back unstarted */
-  uint64_t told;     /* 'returned' + 1 of the last commit back; 0: none */
+  size_t size;          /* of the next window, at most */
+  int64_t asked_us;     /* when the last was asked for */
+  int64_t asked_out_us; /* commits.out_us then */
+  uint64_t returned;    /* rises with each lease that comes back unstarted */
+  uint64_t told;        /* 'returned' + 1 of the last commit back; 0: none */
 } strand_windows;
 
 struct strand_partition {
@@ -206,6 +207,8 @@ typedef struct strand_commits {
   bool hurried;      /* one is due at once */
   int64_t active_us; /* last record in or out */
   int64_t made_us;   /* the last one */
+  int64_t sent_us;   /* that which is out, or was the last that was */
+  int64_t out_us;    /* one was: so long in all */
   int64_t not_before_us;
   int64_t backoff_us;
 } strand_commits;

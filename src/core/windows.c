@@ -35,7 +35,8 @@
 #include "core/state.h"
 
 /* A full window that lasted less is followed by a larger one, one that lasted
-** longer by a smaller one. */
+** longer by a smaller one. While a commit is out no window can be asked for: so
+** that time is none of its handlers', however far the brokers are. */
 #define SHORT_US 50000
 #define LONG_US 200000
 
@@ -127,13 +128,16 @@ static bool wants (const strand_partition *p) {
 }
 
 /* 'taken' records were asked for. */
-static void fit_size (strand_windows *w, size_t taken, int64_t now_us) {
-  int64_t lasted = now_us - w->asked_us;
+static void fit_size (strand_partition *p, size_t taken, int64_t now_us) {
+  strand_windows *w = &p->windows;
+  int64_t out_us = p->engine->commits.out_us;
+  int64_t lasted = now_us - w->asked_us - (out_us - w->asked_out_us);
   if (lasted > LONG_US) w->size /= 2;
   else if (lasted < SHORT_US && taken == w->size) w->size *= 2;
   if (w->size < STRAND_WINDOW_LEAST) w->size = STRAND_WINDOW_LEAST;
   if (w->size > STRAND_WINDOW_RECORDS) w->size = STRAND_WINDOW_RECORDS;
   w->asked_us = now_us;
+  w->asked_out_us = out_us;
 }
 
 static void ask (strand_partition *p, int64_t now_us) {
@@ -148,7 +152,7 @@ static void ask (strand_partition *p, int64_t now_us) {
     p->engine->outside--;
     r = after(p, r);
   }
-  fit_size(w, n, now_us);
+  fit_size(p, n, now_us);
 }
 
 bool strand_windows_due (const strand_engine *e) {
