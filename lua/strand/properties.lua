@@ -32,6 +32,16 @@ local function value_text(value, label)
   schema.expected(label, "string, number or boolean", value)
 end
 
+-- Those that go to the brokers as they are.
+local NAMES = { ["client.id"] = true, ["client.rack"] = true, ["group.id"] = true,
+  ["group.instance.id"] = true }
+
+local function checked_text(name, value, label)
+  local text = value_text(value, label)
+  if NAMES[name] then schema.refuse_long(text, label) end
+  return text
+end
+
 -- -> a list of { name, value } in the order of the names
 local function read(given, label, role)
   local list = {}
@@ -42,7 +52,7 @@ local function read(given, label, role)
     local place = schema.item(label, name)
     local reason = core.property_refusal(role, name)
     if reason then schema.fail(place, "not to be set: " .. reason) end
-    list[#list + 1] = { name, value_text(value, place) }
+    list[#list + 1] = { name, checked_text(name, value, place) }
   end
   table.sort(list, function(a, b) return a[1] < b[1] end)
   return list

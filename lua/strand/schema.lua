@@ -212,10 +212,20 @@ schema.flag = typed("boolean", "true or false")
 schema.func = typed("function", "function")
 schema.data = typed("string", "string")
 
+-- A string of Kafka's protocol has 32,767 bytes at most, and strand adds to some: "-<index>". What
+-- is longer librdkafka would cut, or write wrongly, and no broker answers that.
+schema.LONGEST = 32750
+
+function schema.refuse_long(text, label)
+  if #text <= schema.LONGEST then return end
+  fail(label, ("%d bytes; Kafka's names have %d at most"):format(#text, schema.LONGEST))
+end
+
 local function check_text(kind, value, label)
   if type(value) ~= "string" then expected(label, kind.shape, value) end
   if value == "" then fail(label, kind.shape .. " expected, got an empty one") end
   if value:find("\0", 1, true) then fail(label, "a zero byte inside") end
+  schema.refuse_long(value, label)
   return value
 end
 

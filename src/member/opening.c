@@ -127,12 +127,12 @@ static rd_kafka_conf_t *make_conf (const strand_member *m, unsigned members,
                                    strand_failure *failure) {
   rd_kafka_conf_t *conf = strand_conf_new(RD_KAFKA_CONSUMER, props, count,
                                           failure);
-  char value[512], error[512];
+  char value[INT16_MAX + 1]; /* of Kafka's protocol: no name is longer */
   if (conf == NULL || members == 1) return conf;
   for (size_t i = 0; i < count; i++) {
     if (!add_index(props[i].name)) continue;
     snprintf(value, sizeof(value), "%s-%u", props[i].value, m->owner.index);
-    rd_kafka_conf_set(conf, props[i].name, value, error, sizeof(error));
+    rd_kafka_conf_set(conf, props[i].name, value, NULL, 0);
   }
   return conf;
 }

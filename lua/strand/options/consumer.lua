@@ -149,7 +149,7 @@ consumer.fields = fields {
     doc = "records waiting for a retry or parked, and those behind them" },
   "max_waiting_bytes", bytes { min = 1, max = TIB, default = 64 * MIB, runtime = true,
     doc = "the same in bytes" },
-  "max_metadata", whole { min = 0, max = MIB, default = 4096,
+  "max_metadata", whole { min = 0, max = 32767, default = 4096,
     doc = "characters of a commit's metadata, the brokers' `offset.metadata.max.bytes`" },
   "commit_interval", seconds { min = 0.01, max = DAY, default = 5, runtime = true,
     doc = "time between commits" },
