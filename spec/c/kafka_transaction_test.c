@@ -424,6 +424,17 @@ static void what_is_refused_for_good_is_over (void **state) {
 ** Fencing
 */
 
+static void
+an_expired_commit_may_have_worked_before_and_says_so (void **state) {
+  strand_transaction t = opened();
+  (void)state;
+  expect_call(&t, COMMIT, STRAND_TRANSACTION_CALL_COMMIT);
+  assert_false(take(&t, &fenced, (int64_t)(TIMEOUT * SECOND)));
+  assert_false(t.error.is_certain);
+  assert_non_null(
+    strstr(t.error.failure.message, "unless they committed it before"));
+}
+
 /* Each transaction begins at this time, and is fenced so much later. */
 static void be_fenced (strand_transaction *t, int64_t *now_us, int64_t after) {
   begin(t, *now_us);
@@ -478,6 +489,8 @@ a_transaction_that_was_open_too_long_is_nobodys_fault (void **state) {
     expect_error(&t, "FENCED", false, true, false);
     assert_non_null(
       strstr(t.error.failure.message, "'transaction_timeout' (60)"));
+    assert_true(t.error.is_certain);
+    assert_null(strstr(t.error.failure.message, "unless"));
     renew(&t, ABORT, now_us);
     expect_step(&t, ABORT, STRAND_TRANSACTION_DONE);
   }
@@ -588,6 +601,7 @@ int main (void) {
     cmocka_unit_test(what_is_refused_for_good_is_over),
     cmocka_unit_test(two_with_one_id_do_not_fence_each_other_for_ever),
     cmocka_unit_test(a_commit_in_calm_forgets_the_fencing),
+    cmocka_unit_test(an_expired_commit_may_have_worked_before_and_says_so),
     cmocka_unit_test(a_transaction_that_was_open_too_long_is_nobodys_fault),
     cmocka_unit_test(what_makes_no_sense_is_said),
     cmocka_unit_test(whatever_happens_an_abort_leads_to_a_new_begin),

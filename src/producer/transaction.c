@@ -146,15 +146,17 @@ static void end (strand_transaction *t) {
   t->error.is_fatal = true;
 }
 
-/* By ourselves, through waiting too long, or by another. */
+/* By ourselves, through waiting too long, or by another. A commit that was
+** asked for may have come first, and only its answer been lost. */
 static void fence (strand_transaction *t, int64_t now_us) {
   double age = (double)(now_us - t->begun_us) / 1e6;
   bool expired = t->open_there && now_us - t->begun_us >= t->timeout_us;
   strand_failure *f = &t->error.failure;
   if (expired) {
     strand_fail(f, "FENCED",
-                "the brokers have aborted the transaction: it was open for "
+                "the brokers have aborted the transaction%s: it was open for "
                 "%.3g s, longer than 'transaction_timeout' (%.14g)",
+                t->error.is_certain ? "" : ", unless they committed it before",
                 age, (double)t->timeout_us / 1e6);
     return;
   }
