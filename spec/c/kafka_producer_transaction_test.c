@@ -131,6 +131,33 @@ static void a_failed_record_costs_the_client_and_no_more (void **state) {
   strand_producer_free(p);
 }
 
+/* To make room for the next, what became of the one before is looked at: its
+** partition is not there, which librdkafka was never told. */
+static void
+a_record_is_not_taken_for_a_transaction_that_fails_now (void **state) {
+  strand_outgoing record = { .topic = "topic", .value = "vv", .partition = 7 };
+  strand_producer *p = open_producer(strand_mock_bootstrap(cluster), "room");
+  struct pollfd ready = { .fd = strand_producer_fd(p), .events = POLLIN };
+  strand_producer_counts counts;
+  strand_failure failure;
+  (void)state;
+  go(p, BEGIN);
+  assert_true(send_one(p, &failure)); /* the topic is known from then on */
+  go(p, COMMIT);
+  go(p, BEGIN);
+  strand_producer_set_bounds(p, 0, 2);
+  record.value_length = 2;
+  record.timeout_us = 500000;
+  assert_true(strand_producer_send(p, &record, 0, &failure));
+  do assert_int_equal(poll(&ready, 1, (int)(LIMIT * 1000)), 1);
+  while (send_one(p, &failure) || strcmp(failure.code, "QUEUE_FULL") == 0);
+  assert_string_equal(failure.code, "UNKNOWN_PARTITION");
+  strand_producer_refresh_counts(p, &counts);
+  assert_int_equal(counts.records.sent, 2);
+  go(p, ABORT);
+  strand_producer_free(p);
+}
+
 /* What was queued is aborted with it: each record has its report. */
 static void an_end_leaves_nothing_outstanding (void **state) {
   strand_producer *p = open_producer(strand_mock_bootstrap(cluster), "three");
@@ -225,6 +252,7 @@ int main (void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_record_is_sent_in_a_transaction_only),
     cmocka_unit_test(a_failed_record_costs_the_client_and_no_more),
+    cmocka_unit_test(a_record_is_not_taken_for_a_transaction_that_fails_now),
     cmocka_unit_test(an_end_leaves_nothing_outstanding),
     cmocka_unit_test(an_end_does_not_wait_for_an_id),
     cmocka_unit_test(an_end_sleeps_while_it_waits),

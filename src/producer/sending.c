@@ -80,11 +80,13 @@ static bool place_and_produce (strand_producer *p,
 bool strand_producer_send (strand_producer *p, const strand_outgoing *record,
                            int64_t id, strand_failure *failure) {
   size_t size = strand_outgoing_size(record);
+  bool room;
   assert(p->client != NULL);
   if (strand_recovery_is_due(p)) strand_producer_serve(p);
+  room = has_room(p, size); /* first: what it collects may end it all */
   if (!strand_recovery_admits(p, failure)) return false;
   if (p->transactional && !strand_producer_admit(p, failure)) return false;
-  if (!has_room(p, size)) {
+  if (!room) {
     strand_bounds_fail(&p->bounds, record->topic, size, failure);
     return false;
   }
