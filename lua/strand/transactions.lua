@@ -9,6 +9,7 @@
 -- transact(goal, seconds)   -> true: reached | false: not yet, fd() tells when to call again |
 --                         nil, message, code, { retriable, abortable, fatal, certain }
 --                         goals: "begin", "commit", "abort", "end" (abort, and no more)
+-- obstacle()                -> what is known to be in the way of brokers and records | nothing
 -- transaction_state()       -> "idle", "open", "flushing", "committing", "failed", "aborting",
 --                         "over"; whether it is certain that nothing is committed | nothing:
 --                         it has no transactional_id
@@ -22,8 +23,10 @@ local transactions = {}
 
 local WARNING = 4
 
-local function timed_out(goal, timeout)
-  return nil, ("%s() did not end within %.14g s: call it again"):format(goal, timeout), "TIMED_OUT",
+local function timed_out(self, goal, timeout)
+  local obstacle = self.core:obstacle()
+  return nil, ("%s() did not end within %.14g s%s: call it again"):format(goal, timeout,
+    obstacle and (" (%s)"):format(obstacle) or ""), "TIMED_OUT",
     { retriable = true, abortable = false, fatal = false, certain = false }
 end
 
@@ -45,7 +48,7 @@ local function reach(self, goal, timeout)
       if done then return true end
       return nil, message, code, flags
     end
-    if left == 0 then return timed_out(goal, timeout) end
+    if left == 0 then return timed_out(self, goal, timeout) end
     delivery.wait_until(self, deadline)
     self.dispatcher:serve()
   end

@@ -298,6 +298,23 @@ describe("a transaction", function()
     assert.equal(1, member.events(events, "renewed", { code = "FENCED" }))
   end)
 
+  it("that waits for a topic which is not there says so when its time is over", function()
+    local missing, message, code = helper.name "missing", "", nil
+    local producer = open(nil, { kafka = {
+      ["topic.metadata.propagation.max.ms"] = LIMIT * 1000 } })
+    assert(producer:begin(LIMIT))
+    assert(producer:send { topic = missing, value = "v" })
+    helper.eventually(LIMIT, function()
+      local _
+      _, message, code = producer:commit(0.5)
+      return message:find("does not exist", 1, true)
+    end)
+    assert.equal("TIMED_OUT", code)
+    assert.equal(("commit() did not end within 0.5 s (topic '%s' does not exist): call it again")
+      :format(missing), message)
+    assert.is_true(producer:abort(LIMIT))
+  end)
+
   it("with a batch that the topic does not take is aborted, and the next one works", function()
     local topic = helper.topic(1, { ["max.message.bytes"] = "20000" })
     local producer = open()

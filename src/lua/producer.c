@@ -266,6 +266,16 @@ static int producer_transact (lua_State *L) {
   return strand_transact(L, strand_check_open_producer(L));
 }
 
+static int producer_obstacle (lua_State *L) {
+  char text[STRAND_DELIVERY_TEXT];
+  if (strand_is_forked(strand_check_any_producer(L)->generation))
+    return strand_push_forked(L);
+  strand_producer_obstacle(strand_check_producer(L), text);
+  if (text[0] == '\0') return 0;
+  lua_pushstring(L, text);
+  return 1;
+}
+
 static int producer_transaction_state (lua_State *L) {
   if (strand_is_forked(strand_check_any_producer(L)->generation))
     return strand_push_forked(L);
@@ -382,6 +392,7 @@ static const luaL_Reg methods[] = {
   { "hurry", producer_hurry },
   { "configure", producer_configure },
   { "transact", producer_transact },
+  { "obstacle", producer_obstacle },
   { "transaction_state", producer_transaction_state },
   { "transaction_misuse", producer_transaction_misuse },
   { "close", producer_close },

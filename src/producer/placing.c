@@ -139,6 +139,19 @@ void strand_placing_obstacle (strand_producer *p, const char *topic,
     snprintf(text, STRAND_DELIVERY_TEXT, "the topic does not exist");
 }
 
+void strand_producer_obstacle (strand_producer *p,
+                               char text[STRAND_DELIVERY_TEXT]) {
+  const strand_cached_topic *t;
+  text[0] = '\0';
+  if (p->client == NULL) return;
+  strand_producer_cause(p, text);
+  if (p->bounds.records == 0) return;
+  for (t = strand_calls_topics(p->client->calls); t != NULL; t = t->next)
+    if (strand_topic_watch_is_missing(&p->watch, t))
+      snprintf(text, STRAND_DELIVERY_TEXT, "topic '%.150s' does not exist",
+               t->name);
+}
+
 static void end_deferred (strand_producer *p, strand_deferred_record *r,
                           rd_kafka_resp_err_t err, int64_t now_us) {
   char text[STRAND_DELIVERY_TEXT];

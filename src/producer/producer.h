@@ -149,6 +149,11 @@ int strand_producer_transact (strand_producer *p, strand_transaction_goal goal,
                               double deadline,
                               strand_transaction_error *error);
 
+/* Why what is out may not end: what is known of brokers and topics; "" if
+** nothing is. */
+void strand_producer_obstacle (strand_producer *p,
+                               char text[STRAND_DELIVERY_TEXT]);
+
 /* Aborts what is open, and waits for that; for one that nobody closed: so what
 ** waits to be taken is given up. */
 void strand_producer_end_transaction (strand_producer *p, double deadline);
