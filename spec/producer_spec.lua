@@ -261,6 +261,16 @@ describe("a producer that waits", function()
     assert.equal(21, calls)
   end)
 
+  it("says that a callback has closed it while it is flushed, and what was given up", function()
+    producer = unreachable { on_delivery = function() producer:close { timeout = 0 } end }
+    assert(producer:send { topic = "t", timeout = 0.05 })
+    for _ = 1, 2 do assert(producer:send { topic = "t" }) end
+    local seconds, ok, message, code, lost = helper.seconds(function() return producer:flush(60) end)
+    assert.is_true(seconds < 10 + helper.late)
+    assert.same({ nil, "the producer was closed meanwhile: 2 records not acknowledged", "CLOSED", 2 },
+      { ok, message, code, lost })
+  end)
+
   it("says how many records a flush has left", function()
     producer = unreachable()
     for _ = 1, 3 do assert(producer:send { topic = "t" }) end

@@ -219,12 +219,23 @@ function methods:send_wait(given)
   return answer, message, code, more
 end
 
+-- A callback has closed it. 'purged' were before.
+local function flushed_by_close(self, purged)
+  local stats = self.core:stats()
+  local lost = stats.purged - purged + stats.outstanding
+  if lost == 0 then return true end
+  return nil, ("the producer was closed meanwhile: %d records not acknowledged"):format(lost),
+    "CLOSED", lost
+end
+
 local function flush(self, timeout)
-  local deadline = core.now() + timeout
+  local deadline, purged = core.now() + timeout, self.core:stats().purged
   self.core:flush_begin()
   self.dispatcher:serve()
   local remaining = self.core:outstanding()
-  while remaining > 0 do
+  while true do
+    if self.core:state() == "closed" then return flushed_by_close(self, purged) end
+    if remaining == 0 then return true end
     if core.now() >= deadline then
       return nil, ("%d records not acknowledged within %.14g s"):format(remaining, timeout),
         "TIMED_OUT", remaining
@@ -233,7 +244,6 @@ local function flush(self, timeout)
     self.dispatcher:serve()
     remaining = self.core:outstanding()
   end
-  return true
 end
 
 function methods:flush(timeout)

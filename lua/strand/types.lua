@@ -777,7 +777,7 @@ function producer:send_wait(record) end
 ---@param timeout? number           30 s
 ---@return true? ok
 ---@return string? message
----@return string? code             "TIMED_OUT"
+---@return string? code             "TIMED_OUT"; "CLOSED" by a callback
 ---@return integer? remaining
 function producer:flush(timeout) end
 

@@ -194,7 +194,9 @@ end
 function object:drop() self:note("drop") end
 function object.health() return nil, "no broker answers", "UNREACHABLE" end
 function object:report() return self.ended or {} end
-function object.stats() return {} end
+function object:stats()
+  return { purged = self.status == "closed" and self.in_flight or 0, outstanding = 0 }
+end
 function object:configure(...) return self:note("configure", ...) end
 function object:pause(...) return self:note("pause", ...) end
 function object:seek_begin(...) self:note("seek_begin", ...) return 1 end
