@@ -323,6 +323,28 @@ describe("without the C side", function()
       assert.equal(1, #core.calls)
     end)
 
+    it("for tokens that waits is not woken by the request it answers", function()
+      local turns, consumer, core = 0, nil, nil
+      consumer, core = open { oauth_token = function()
+        fake.at(1, function() core.commit_answer, core.answered = true, true end)
+        assert(consumer:commit())
+        return "token", 1000
+      end }
+      local commit_done = core.commit_done
+      function core:commit_done()
+        turns = turns + 1
+        if turns > 10 then error "it turns as fast as it can" end
+        return commit_done(self)
+      end
+      consumer:start()
+      core.needs_token = true
+      consumer:step(0)
+      assert.same({ "oauth_set", "token", 1000, "" }, core.calls[2])
+      assert.equal(2, turns)
+      core.needs_token = true
+      assert.is_true(core:is_readable())
+    end)
+
     it("may raise what yields when it is made text", function()
       local consumer, core = open { on_event = function()
         error(setmetatable({}, { __tostring = function() coroutine.yield() end }))

@@ -271,6 +271,30 @@ describe("a producer that waits", function()
       { ok, message, code, lost })
   end)
 
+  it("is not woken by the request for a token that its callback answers", function()
+    local turns, wait = 0, core.wait
+    finally(function() core.wait = wait end)
+    local function flushed()
+      core.wait = function(...)
+        turns = turns + 1
+        return wait(...)
+      end
+      assert(producer:send { topic = "t" })
+      local _, _, code = producer:flush(0.5)
+      core.wait = wait
+      return code
+    end
+    local code
+    producer = open { log = quiet, oauth_token = function()
+      if producer and not code then code = flushed() end
+      return "token", os.time() + 2 -- the next is due before that
+    end, kafka = { ["bootstrap.servers"] = "127.0.0.1:1", ["sasl.mechanism"] = "OAUTHBEARER",
+      ["security.protocol"] = "sasl_plaintext" } }
+    helper.eventually(30, function() return producer:poll(0.1) and code end)
+    assert.equal("TIMED_OUT", code)
+    assert.is_true(turns > 0 and turns < 50)
+  end)
+
   it("says how many records a flush has left", function()
     producer = unreachable()
     for _ = 1, 3 do assert(producer:send { topic = "t" }) end

@@ -34,6 +34,7 @@
 -- next_log()           -> level, facility, message | nil     only with flat.has_log; else C
 --                         writes warnings and worse to stderr itself
 -- oauth_needed()       -> boolean; true until oauth_set or oauth_fail
+-- oauth_answering(boolean)   it is being answered: fd is not readable for the request
 -- oauth_set(token, expires, principal) -> true | nil, message
 -- oauth_fail(message)
 -- ending()             -> nil | mode, code, message   what asks the consumer to end, until

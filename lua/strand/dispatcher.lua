@@ -261,8 +261,10 @@ local function deliver(self)
   return count + closed_in_one
 end
 
+-- The request stands, but does not wake a callback that waits, and comes here again.
 local function answer(self)
-  self.answering = true -- a callback that waits comes here again
+  self.answering = true
+  self.core:oauth_answering(true)
   self:answer_token_request()
 end
 
@@ -270,6 +272,7 @@ end
 local function answer_token(self)
   local ok, problem = pcall(answer, self)
   self.answering = false
+  self.core:oauth_answering(false)
   if ok then return end
   self.core:oauth_fail "the request for a token could not be answered"
   error(problem, 0)

@@ -32,8 +32,8 @@
 -- deliver(by_id, metatable, on_delivery, handler, most) -> served[, problem]
 --                         calls on_delivery for each, until so many are served, or one raised
 -- configure(max_queued_records | nil, max_queued_bytes | nil) -> true
--- next_event(), next_log(), oauth_needed(), oauth_set(...), oauth_fail(message)
---                         as the consumer's; the last three with flat.has_oauth
+-- next_event(), next_log(), oauth_needed(), oauth_answering(...), oauth_set(...), oauth_fail(message)
+--                         as the consumer's; the last four with flat.has_oauth
 -- keep(boolean, reports, full)   the same, and so many reports that were taken are not given on: they
 --                         count as if they waited to be taken
 -- await_topics()       waits until the partitions of flat.topics are known, 2 s at most; with

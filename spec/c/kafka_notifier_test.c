@@ -74,6 +74,10 @@ static void it_is_not_readable_for_what_nobody_takes_now (void **state) {
   assert_false(strand_notifier_waits(&notifier));
   strand_notifier_want_token(&notifier, true);
   assert_true(strand_notifier_waits(&notifier));
+  strand_notifier_answer_token(&notifier, true); /* it is being fetched */
+  assert_false(strand_notifier_waits(&notifier));
+  strand_notifier_answer_token(&notifier, false);
+  assert_true(strand_notifier_waits(&notifier));
   strand_notifier_want_token(&notifier, false);
   strand_notifier_keep(&notifier, false, false);
   assert_true(strand_notifier_waits(&notifier));

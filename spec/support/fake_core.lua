@@ -90,7 +90,7 @@ end
 function object:is_readable()
   return not self.full and (#self.events > 0 or #self.logs > 0)
     or #self.deliveries > 0 or #self.resolved > 0
-    or self.needs_token
+    or (self.needs_token and not self.answering)
     or self.kept or self.end_asked ~= nil or self.answered or self.ended ~= nil
 end
 
@@ -143,6 +143,8 @@ end
 function object:oauth_needed()
   return self.needs_token or false
 end
+
+function object:oauth_answering(on) self.answering = on end
 
 function object:oauth_set(...)
   self.needs_token = nil

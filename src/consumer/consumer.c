@@ -159,6 +159,11 @@ bool strand_consumer_oauth_needed (strand_consumer *c) {
   return strand_notifier_wants_token(&c->notifier);
 }
 
+void strand_consumer_oauth_answering (strand_consumer *c, bool on) {
+  strand_notifier_answer_token(&c->notifier, on);
+  strand_shared_settle(c);
+}
+
 /* Before the clients are told: what they ask after that is another request. */
 static void answer_oauth (strand_consumer *c) {
   strand_notifier_want_token(&c->notifier, false);

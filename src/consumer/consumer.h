@@ -61,6 +61,8 @@ void strand_consumer_keep (strand_consumer *c, bool kept, bool full);
 
 /* A token is asked for: true until one is set, or failed. */
 bool strand_consumer_oauth_needed (strand_consumer *c);
+/* One is being fetched: fd is not readable for the request. */
+void strand_consumer_oauth_answering (strand_consumer *c, bool on);
 /* 'expires_ms' since 1970. For all members. */
 bool strand_consumer_oauth_set (strand_consumer *c, const char *token,
                                 int64_t expires_ms, const char *principal,

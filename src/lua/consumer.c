@@ -230,6 +230,13 @@ static int consumer_oauth_needed (lua_State *L) {
   return 1;
 }
 
+static int consumer_oauth_answering (lua_State *L) {
+  strand_consumer_object *self = strand_check_consumer(L);
+  if (self == NULL) return strand_push_forked(L);
+  strand_consumer_oauth_answering(self->kafka, lua_toboolean(L, 2));
+  return 0;
+}
+
 static int consumer_oauth_set (lua_State *L) {
   strand_failure failure;
   strand_consumer_object *self = strand_check_consumer(L);
@@ -364,6 +371,7 @@ static const luaL_Reg methods[] = {
   { "next_log", consumer_next_log },
   { "keep", consumer_keep },
   { "oauth_needed", consumer_oauth_needed },
+  { "oauth_answering", consumer_oauth_answering },
   { "oauth_set", consumer_oauth_set },
   { "oauth_fail", consumer_oauth_fail },
   { "ending", consumer_ending },

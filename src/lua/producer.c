@@ -157,6 +157,14 @@ static int producer_oauth_needed (lua_State *L) {
   return 1;
 }
 
+static int producer_oauth_answering (lua_State *L) {
+  if (strand_is_forked(strand_check_any_producer(L)->generation))
+    return strand_push_forked(L);
+  strand_producer_oauth_answering(strand_check_producer(L),
+                                  lua_toboolean(L, 2));
+  return 0;
+}
+
 static int producer_oauth_set (lua_State *L) {
   strand_failure failure;
   const strand_token token = strand_check_token(L);
@@ -384,6 +392,7 @@ static const luaL_Reg methods[] = {
   { "next_log", producer_next_log },
   { "keep", producer_keep },
   { "oauth_needed", producer_oauth_needed },
+  { "oauth_answering", producer_oauth_answering },
   { "oauth_set", producer_oauth_set },
   { "oauth_fail", producer_oauth_fail },
   { "await_topics", producer_await_topics },

@@ -47,7 +47,8 @@ static bool has_reports (const strand_producer *p) {
 }
 
 static bool has_waiting (const strand_producer *p) {
-  if (p->deliveries.first != NULL || p->held || p->kept || p->oauth_wanted)
+  if (p->deliveries.first != NULL || p->held || p->kept
+      || (p->oauth_wanted && !p->answering))
     return true;
   return !p->full && (p->events.count > 0 || !strand_log_is_empty(p->log));
 }
@@ -309,6 +310,11 @@ void strand_producer_keep (strand_producer *p, bool kept, int64_t reports,
 bool strand_producer_poll_oauth (strand_producer *p) {
   if (!p->oauth_wanted) strand_producer_serve(p);
   return p->oauth_wanted && p->client != NULL;
+}
+
+void strand_producer_oauth_answering (strand_producer *p, bool on) {
+  p->answering = on;
+  tell_waiting(p);
 }
 
 /* Before the client is told: what it asks after that is another request. */

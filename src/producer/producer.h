@@ -104,6 +104,9 @@ bool strand_producer_oauth_set (strand_producer *p, const char *token,
                                 int64_t expires_ms, const char *principal,
                                 strand_failure *failure);
 
+/* The request is being answered: the fd is not readable for it meanwhile. */
+void strand_producer_oauth_answering (strand_producer *p, bool on);
+
 /* librdkafka asks again by itself, 10 s later. */
 void strand_producer_oauth_fail (strand_producer *p, const char *message);
 

@@ -126,6 +126,12 @@ bool strand_notifier_wants_token (strand_notifier *p) {
   return wanted;
 }
 
+void strand_notifier_answer_token (strand_notifier *p, bool on) {
+  strand_lock_take(&p->lock);
+  p->answering = on;
+  strand_lock_release(&p->lock);
+}
+
 void strand_notifier_hold (strand_notifier *p, bool held) {
   strand_lock_take(&p->lock);
   p->held_back = held;
@@ -142,7 +148,7 @@ void strand_notifier_keep (strand_notifier *p, bool kept, bool full) {
 bool strand_notifier_waits (strand_notifier *p) {
   bool waits, full;
   strand_lock_take(&p->lock);
-  waits = p->held_back || p->kept_back || p->token_wanted;
+  waits = p->held_back || p->kept_back || (p->token_wanted && !p->answering);
   full = p->full;
   strand_lock_release(&p->lock);
   if (waits || full) return waits;

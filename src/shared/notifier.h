@@ -38,6 +38,7 @@ typedef struct strand_notifier {
   bool kept_back;    /* lock; the same, maybe for long */
   bool full;         /* lock; no events and lines are taken for now */
   bool token_wanted; /* lock; by a client */
+  bool answering;    /* lock; it is being fetched: nobody is told of it */
 } strand_notifier;
 
 /* False: memory ran out; it is to be freed all the same. */
@@ -69,6 +70,7 @@ void strand_notifier_tick (strand_notifier *p, int64_t now_us);
 
 void strand_notifier_want_token (strand_notifier *p, bool wanted);
 bool strand_notifier_wants_token (strand_notifier *p);
+void strand_notifier_answer_token (strand_notifier *p, bool on);
 /* Thread: lua. */
 void strand_notifier_hold (strand_notifier *p, bool held);
 void strand_notifier_keep (strand_notifier *p, bool kept, bool full);
