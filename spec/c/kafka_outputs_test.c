@@ -57,6 +57,7 @@ typedef struct fixture {
   int64_t now_us;
   int parked;
   int failed;
+  int partition; /* of outputs, and one more; 0: none is given */
 } fixture;
 
 static void hear (void *arg, const strand_notice *notice) {
@@ -153,7 +154,7 @@ static void handle (fixture *s, int64_t offset, int outputs) {
   for (int i = 0; i < outputs; i++) {
     strand_output *o = strand_staged_add(
       &staged, &s->consumer.staging,
-      &(strand_output){ .topic_length = 3, .partition = -1 });
+      &(strand_output){ .topic_length = 3, .partition = s->partition - 1 });
     memcpy(o->bytes, "out", 4);
     o->key_length = 0;
   }
@@ -249,6 +250,29 @@ static void what_does_not_fit_in_an_empty_queue_is_refused (void **state) {
   open_fixture(&s);
   taken.room = 0;
   handle(&s, 0, 1);
+  assert_int_equal(s.parked, 1);
+  close_fixture(&s);
+}
+
+/* It may just have been added; what is behind it waits. */
+static void an_unknown_partition_is_waited_for_a_while (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  s.partition = 5 + 1;
+  taken.err = RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+  handle(&s, 0, 1);
+  handle(&s, 1, 1);
+  taken_is(0, "");
+  assert_true(strand_outputs_due(&s.outputs, s.now_us) < INT64_MAX);
+  s.now_us += PARTITION_FIRST_US;
+  serve(&s);
+  taken_is(0, "01");
+  report(&s, 0, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
+  report(&s, 1, RD_KAFKA_RESP_ERR_NO_ERROR);
+  s.now_us += PARTITION_MOST_US;
+  taken.err = RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+  serve(&s);
   assert_int_equal(s.parked, 1);
   close_fixture(&s);
 }
@@ -605,6 +629,7 @@ int main (void) {
     cmocka_unit_test(a_record_is_done_when_all_of_them_are_acknowledged),
     cmocka_unit_test(a_full_queue_holds_up_what_is_behind),
     cmocka_unit_test(what_does_not_fit_in_an_empty_queue_is_refused),
+    cmocka_unit_test(an_unknown_partition_is_waited_for_a_while),
     cmocka_unit_test(what_failed_goes_before_what_is_new),
     cmocka_unit_test(what_is_acknowledged_is_not_sent_with_what_failed),
     cmocka_unit_test(of_a_batch_that_was_refused_each_goes_alone),

@@ -38,6 +38,19 @@ rd_kafka_topic_t *strand_output_topics_use (const strand_output_topics *topics,
   return t->handle;
 }
 
+bool strand_output_topics_refutes (const strand_output_topics *topics,
+                                   const char *name, int32_t partition,
+                                   int64_t since_us) {
+  strand_calls *calls = calls_of(topics);
+  strand_topic_facts facts;
+  strand_cached_topic *t = calls != NULL ? open_topic(topics, name) : NULL;
+  if (t == NULL) return false;
+  strand_calls_want(calls, t, partition + 1);
+  strand_calls_look(calls, t, &facts);
+  return facts.partitions > 0 && facts.partitions <= partition
+         && (int64_t)(facts.answered * 1e6) >= since_us;
+}
+
 static void ask_limit (const strand_output_topics *topics, const char *name) {
   strand_cached_topic *t = open_topic(topics, name);
   if (t != NULL) strand_calls_want_limit(calls_of(topics), t, true);

@@ -48,6 +48,11 @@ void strand_output_topics_expect (const strand_output_topics *topics,
 /* An output goes to it. NULL: by its name. Lives as long as the client. */
 rd_kafka_topic_t *strand_output_topics_use (const strand_output_topics *topics,
                                             const char *name);
+/* An output is for a partition that its client does not know. True: the
+** brokers, asked after 'since_us', say that there is none. Else it is asked. */
+bool strand_output_topics_refutes (const strand_output_topics *topics,
+                                   const char *name, int32_t partition,
+                                   int64_t since_us);
 /* The broker has refused what it takes, as far as is known. */
 void strand_output_topics_doubt (const strand_output_topics *topics,
                                  const char *name);

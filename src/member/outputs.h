@@ -17,8 +17,9 @@
 ** What may be sent well later is never given up; but at most once what may have
 ** been written is not sent again: it counts as refused. What is refused for
 ** ever ends its record (strand_engine_output_refused). That is believed at once
-** of a topic or partition that is not there or not allowed; of a record that is
-** too large, or otherwise wrong, when it was sent alone: brokers refuse whole
+** of a topic that is not there or not allowed; of a partition, which may just
+** have been added, when the brokers were asked anew; of a record that is too
+** large, or otherwise wrong, when it was sent alone: brokers refuse whole
 ** batches.
 **
 ** A record whose partition is revoked is forgotten: what of its outputs was
@@ -62,6 +63,9 @@ typedef struct strand_outputs {
   bool failed; /* some delivery: nothing is handed over until 'out' is 0 */
   int64_t again_us; /* nor before */
   int64_t wait_us;
+  char doubted[250]; /* a topic, of which a partition is waited for, or was */
+  int32_t doubted_partition;
+  int64_t doubted_us;   /* since then; 0: of none */
   strand_alert mixed;   /* innocent records of a batch were refused */
   int64_t refused_size; /* batch.size then, until the reason is known; or 0 */
 } strand_outputs;
