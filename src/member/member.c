@@ -271,8 +271,8 @@ static void note_clients (strand_member *m) {
                    || strand_outbox_has_client(&m->outbox);
 }
 
-/* Exactly once it is there before the group is joined: what a dead process left
-** open is ended first. */
+/* Exactly once it begins with what a dead process left open, while the group is
+** joined; no handler starts before that is ended. */
 static void start_transactor (strand_member *m) {
   strand_failure failure;
   int error;
