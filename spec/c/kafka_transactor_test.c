@@ -38,6 +38,7 @@ static struct {
   int64_t committed;
   int64_t now_us;
   int64_t slow_us; /* what each call takes */
+  bool silent;     /* nothing is reported */
 } there;
 
 static void note (const char *call) {
@@ -102,7 +103,7 @@ static rd_kafka_resp_err_t send_output (strand_output *output) {
 static bool serve_client (strand_transactor_client *c, int ms) {
   strand_transaction_answer a;
   strand_output *output = there.out[0];
-  if (there.out_count == 0 || ms == 0) {
+  if (there.out_count == 0 || there.silent || ms == 0) {
     there.now_us += (int64_t)ms * 1000;
     return false;
   }
@@ -154,7 +155,7 @@ committed_call (rd_kafka_topic_partition_list_t *list) {
 #define strand_outgoing_produce(client, record, headers, output)              \
   ((void)(t), (void)(record), (void)(headers), send_output(output))
 #define strand_transaction_make(client, which, ms, answer)                    \
-  make_call(which, ms, answer)
+  ((void)(t), make_call(which, ms, answer))
 #define strand_transaction_send_offsets(client, offsets, group, ms, answer)   \
   offsets_call(offsets, group, answer)
 #define rd_kafka_committed(client, list, ms)                                  \
@@ -409,6 +410,22 @@ static void a_failed_delivery_costs_the_client (void **state) {
   close_fixture(&s);
 }
 
+/* A partition that may not be added: no record of it is reported before its
+** own time is over. */
+static void one_that_has_failed_is_not_waited_for (void **state) {
+  fixture s;
+  (void)state;
+  open_ready(&s);
+  close_one(&s, 1);
+  there.silent = true;
+  script("begin", 1, 0, ' ');
+  script("begin", 2, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, 'a');
+  assert_int_equal(makes(&s), STRAND_CLOSED_ABORTED);
+  calls_are("begin send begin begin abort destroy");
+  assert_true(there.now_us < TIMEOUT_US / 10);
+  close_fixture(&s);
+}
+
 static void an_abort_that_fails_costs_the_client (void **state) {
   fixture s;
   (void)state;
@@ -478,6 +495,7 @@ int main (void) {
     cmocka_unit_test(what_is_answered_is_in_no_client),
     cmocka_unit_test(what_the_group_refuses_keeps_its_client),
     cmocka_unit_test(a_failed_delivery_costs_the_client),
+    cmocka_unit_test(one_that_has_failed_is_not_waited_for),
     cmocka_unit_test(an_abort_that_fails_costs_the_client),
     cmocka_unit_test(two_do_not_fence_each_other_for_ever),
     cmocka_unit_test(its_own_time_is_no_other_process),

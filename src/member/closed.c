@@ -98,10 +98,22 @@ static bool send_all (strand_transactor *t, strand_closed *c) {
   return true;
 }
 
+/* By another error than a delivery's, a partition that may not be added to it:
+** then librdkafka reports none of what it has. */
+static bool has_failed (strand_transactor *t) {
+  strand_transaction_answer answer;
+  strand_transaction_make(t->client.handle, STRAND_TRANSACTION_CALL_BEGIN, 0,
+                          &answer);
+  return answer.is_fatal || answer.is_abortable;
+}
+
 /* Until all is acknowledged. */
 static bool flush (strand_transactor *t, strand_closed *c) {
-  while (is_out(t) && !is_lost(t, c))
-    strand_transactor_client_serve(&t->client, STRAND_TRANSACTOR_SERVE_MS);
+  while (is_out(t) && !is_lost(t, c)) {
+    if (!strand_transactor_client_serve(&t->client, STRAND_TRANSACTOR_SERVE_MS)
+        && has_failed(t))
+      return false;
+  }
   return !t->client.failed && !is_out(t);
 }
 
