@@ -26,6 +26,17 @@ static bool has (const strand_transactor_client *c, const char *name) {
   return false;
 }
 
+/* A topic that is not there is found out within the time of what is sent to it:
+** else it is not told from brokers that are away. */
+static void find_out_in_time (rd_kafka_conf_t *conf, int64_t timeout_ms) {
+  static const char name[] = "topic.metadata.propagation.max.ms";
+  char text[32] = "";
+  size_t size = sizeof(text);
+  rd_kafka_conf_get(conf, name, text, &size);
+  if (strtoll(text, NULL, 10) > timeout_ms / 2)
+    set(conf, name, timeout_ms / 2);
+}
+
 /* On a dup of the outbox's. 'batch_size' 0: as it is there. */
 static rd_kafka_conf_t *make_conf (strand_transactor_client *c,
                                    long batch_size, strand_failure *failure) {
@@ -44,6 +55,8 @@ static rd_kafka_conf_t *make_conf (strand_transactor_client *c,
   set(conf, "transaction.timeout.ms", c->timeout_us / 1000);
   if (!has(c, "message.timeout.ms"))
     set(conf, "message.timeout.ms", c->timeout_us / 1000);
+  if (!has(c, "topic.metadata.propagation.max.ms"))
+    find_out_in_time(conf, c->timeout_us / 1000);
   if (batch_size > 0) set(conf, "batch.size", batch_size);
   return conf;
 }
