@@ -754,6 +754,37 @@ static void a_dead_letter_that_is_cut_says_nothing_of_batches (void **s_) {
   close_fixture(&s);
 }
 
+/* Its topic is missing: each that it is in would fail, and so would one that
+** another letter is in meanwhile. */
+static void a_dead_letter_without_a_topic_holds_up_nothing_else (void **s_) {
+  fixture s;
+  int64_t pause_us;
+  (void)s_;
+  open_fixture(&s);
+  s.now_us = strand_clock_us();
+  write_letters_of(&s);
+  handle(&s, 0, 0, 1);
+  is_letter(&s);
+  handle(&s, 0, 1, 1);
+  assert_true(plan(&s));
+  refuse(0, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_int_equal(strand_transactions_due(&s.x, s.now_us),
+                   s.x.since_us + 500000);
+  assert_true(plan(&s));
+  holds("1");
+  commits(&s);
+  pause_us = strand_transactions_due(&s.x, s.now_us) - s.now_us;
+  s.x.later_us = 0; /* it is over */
+  assert_true(plan(&s));
+  holds("0");
+  refuse(0, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_true(strand_transactions_due(&s.x, s.now_us) - s.now_us > pause_us);
+  assert_int_equal(s.parked, 0);
+  close_fixture(&s);
+}
+
 /* There is no record to make a smaller one of. */
 static void a_dead_letter_whose_record_is_gone_is_not_cut (void **state) {
   fixture s;
@@ -800,6 +831,7 @@ int main (void) {
     cmocka_unit_test(one_that_may_be_taken_later_is_not_refused),
     cmocka_unit_test(what_fails_otherwise_says_nothing_of_batches),
     cmocka_unit_test(a_dead_letter_that_is_cut_says_nothing_of_batches),
+    cmocka_unit_test(a_dead_letter_without_a_topic_holds_up_nothing_else),
     cmocka_unit_test(a_dead_letter_whose_record_is_gone_is_not_cut),
   };
   return cmocka_run_group_tests_name("transactions", tests, NULL, NULL);

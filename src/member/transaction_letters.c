@@ -9,7 +9,8 @@
 #include "member/staged_letter.h"
 #include "member/transactions.h"
 
-#define LATER_US 2000000
+#define LATER_FIRST_US 2000000
+#define LATER_MOST_US 30000000
 
 static strand_staged *first_of (const strand_link *list) {
   if (strand_list_empty(list)) return NULL;
@@ -32,13 +33,24 @@ static bool park_returned (strand_transactions *x, strand_staged *s) {
   return true;
 }
 
-static bool write_letter (strand_transactions *x, strand_staged *s) {
+/* Its topic was missing just now: it goes there with those that wait. */
+static bool waits_too (const strand_transactions *x, int64_t now_us) {
+  return now_us < x->later_us && !strand_list_empty(&x->later);
+}
+
+static bool write_letter (strand_transactions *x, strand_staged *s,
+                          int64_t now_us) {
   if (strand_dead_letter_returns(x->outbox->config, x->outbox->group,
                                  s->record))
     return park_returned(x, s);
   if (!strand_staged_letter(s, x->outbox, STRAND_CUT_NOTHING)) return false;
   s->open = s->count;
   strand_list_remove(&s->link);
+  if (waits_too(x, now_us)) {
+    s->acked = true; /* not counted in 'waiting' */
+    strand_list_push(&x->later, &s->link);
+    return true;
+  }
   strand_list_push(&x->queue, &s->link);
   x->waiting += s->count;
   return true;
@@ -47,7 +59,8 @@ static bool write_letter (strand_transactions *x, strand_staged *s) {
 void strand_transactions_write_letters (strand_transactions *x,
                                         int64_t now_us) {
   strand_staged *s;
-  while ((s = first_of(&x->letters)) != NULL && write_letter(x, s)) continue;
+  while ((s = first_of(&x->letters)) != NULL && write_letter(x, s, now_us))
+    continue;
   if (now_us < x->later_us) return;
   while ((s = first_of(&x->later)) != NULL) {
     s->later = s->acked = false;
@@ -62,6 +75,15 @@ void strand_transactions_put_off (strand_transactions *x, strand_staged *s) {
   s->out = 0;
   s->acked = true; /* not counted in 'waiting' */
   strand_list_push(&x->later, &s->link);
+}
+
+/* Once for all that were in one transaction. */
+static void wait_longer (strand_transactions *x, int64_t now_us) {
+  if (now_us < x->later_us) return;
+  if (x->later_wait_us < LATER_FIRST_US) x->later_wait_us = LATER_FIRST_US;
+  x->later_us = now_us + x->later_wait_us;
+  x->later_wait_us *= 2;
+  if (x->later_wait_us > LATER_MOST_US) x->later_wait_us = LATER_MOST_US;
 }
 
 /* Once: the dead letter topic has fewer partitions than a source. */
@@ -108,7 +130,7 @@ bool strand_transactions_judge_letter (strand_transactions *x,
   else {
     tell_later(x, err, now_us);
     s->later = true;
-    x->later_us = now_us + LATER_US;
+    wait_longer(x, now_us);
   }
   s->refused = NULL;
   return false;

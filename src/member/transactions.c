@@ -374,6 +374,7 @@ void strand_transactions_settle (strand_transactions *x, int64_t now_us) {
     if (s->record == NULL) drop(x, s);
     else if (s->open == 0) {
       note_counts(x, s, true);
+      if (!s->first->sent.is_output) x->later_wait_us = 0;
       s->refused = NULL;
       settle(x, s);
     }
@@ -397,7 +398,9 @@ static void judge_all (strand_transactions *x, const strand_closed *c,
     strand_staged *s = c->staged[i];
     if (s->open == 0 || s->refused == NULL) continue;
     blamed = blamed || is_believed(c, s);
-    if (s->record != NULL) ended->told |= judge(x, c, s, now_us);
+    if (s->record == NULL) continue;
+    ended->told |= judge(x, c, s, now_us);
+    ended->told |= s->later; /* by its topic's event */
   }
   ended->told |= x->batch_size == ALONE && c->batch_size != ALONE;
   learn_batch(x, c, blamed, committed);

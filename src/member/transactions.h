@@ -59,9 +59,10 @@ typedef struct strand_transactions {
   int64_t since_us;      /* since when something waits; 0: nothing does */
   int64_t not_before_us; /* after one that failed */
   int64_t wait_us;
-  unsigned renewals; /* that were told */
-  bool over;         /* none can be made any more: the consumer ends */
-  int64_t later_us;  /* when they are sent again */
+  unsigned renewals;     /* that were told */
+  bool over;             /* none can be made any more: the consumer ends */
+  int64_t later_us;      /* when 'later' is sent again, */
+  int64_t later_wait_us; /* ...and the next pause; 0: none was taken yet */
   strand_alert trouble;
   strand_alert missing; /* the dead letter topic */
   bool fewer_told;
