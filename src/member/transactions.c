@@ -297,10 +297,8 @@ static bool judge (strand_transactions *x, const strand_closed *c,
 static void learn_batch (strand_transactions *x, const strand_closed *c,
                          bool blamed, bool committed) {
   if (c->batch_size != ALONE || (!blamed && !committed)) return;
-  x->batch_size = x->learnt;
-  if (blamed) return;
-  x->learnt = x->learnt == 0 ? BATCH_FIRST : x->learnt / 2;
-  if (x->learnt < BATCH_LEAST) x->learnt = BATCH_LEAST;
+  if (!blamed) x->learnt = x->learnt == 0 ? BATCH_FIRST : x->learnt / 2;
+  if (!blamed && x->learnt < BATCH_LEAST) x->learnt = BATCH_LEAST;
   x->batch_size = x->learnt;
 }
 
@@ -398,9 +396,8 @@ static void judge_all (strand_transactions *x, const strand_closed *c,
     strand_staged *s = c->staged[i];
     if (s->open == 0 || s->refused == NULL) continue;
     blamed = blamed || is_believed(c, s);
-    if (s->record == NULL) continue;
-    ended->told |= judge(x, c, s, now_us);
-    ended->told |= s->later; /* by its topic's event */
+    if (s->record != NULL) /* later: its topic's event has told it */
+      ended->told |= judge(x, c, s, now_us) || s->later;
   }
   ended->told |= x->batch_size == ALONE && c->batch_size != ALONE;
   learn_batch(x, c, blamed, committed);
