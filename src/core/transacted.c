@@ -96,9 +96,9 @@ static int64_t *offsets_of (const strand_partition *p) {
   return offsets;
 }
 
-/* The tracker's version when they are all done, and nothing else is. A base that
-** the group does not have goes first, and alone: after an end that is not known
-** what an earlier epoch has told could not be told from this. */
+/* The tracker's version when they are all done, and nothing else is. A base
+** that the group does not have goes first, and alone: after an end that is not
+** known what an earlier epoch has told could not be told from this. */
 strand_err strand_transacted_write (strand_partition *p, size_t limit,
                                     char *text, size_t *length,
                                     strand_commit_item *item) {
