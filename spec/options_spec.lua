@@ -860,7 +860,7 @@ describe("the options of a producer", function()
     { with { transaction_timeout = 5 }, "option 'transaction_timeout': only with 'transactional_id'" },
     { with { transactional = "t" }, "(did you mean 'transactional_id'?)" },
     { with { kafka = { ["bootstrap.servers"] = "b", ["transactional.id"] = "t" } },
-      "the option 'transactional_id' of strand.producer is for that" },
+      "not to be set: the option 'transactional_id' is for that" },
     { with { max_queued_records = 0 }, "option 'max_queued_records': whole number from 1" },
   })
 end)
