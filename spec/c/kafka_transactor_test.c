@@ -277,6 +277,7 @@ static void what_is_given_up_sends_no_offsets (void **state) {
   atomic_store(&s.c->abandoned, true);
   assert_int_equal(makes(&s), STRAND_CLOSED_ABORTED);
   calls_are("begin send begin abort destroy"); /* the second asks why */
+  assert_string_equal(s.c->answer.reason, "its partitions were lost");
   close_fixture(&s);
 }
 

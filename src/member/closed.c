@@ -122,6 +122,7 @@ static bool flush (strand_transactor *t, strand_closed *c) {
 ** then makes gaps in its sequence, so it is renewed all the same. */
 static strand_transaction_kind why_failed (strand_transactor *t,
                                            strand_closed *c) {
+  bool abandoned = atomic_load(&c->abandoned);
   bool late = !t->client.failed
               && strand_clock_us() >= c->began_us + t->client.timeout_us;
   strand_transaction_make(t->client.handle, STRAND_TRANSACTION_CALL_BEGIN, 0,
@@ -133,7 +134,8 @@ static strand_transaction_kind why_failed (strand_transactor *t,
                        : RD_KAFKA_RESP_ERR__PARTIAL;
   snprintf(c->answer.reason, sizeof(c->answer.reason), "%s",
            late ? "outputs were not acknowledged within transaction_timeout"
-                : "it was given up");
+           : abandoned ? "its partitions were lost"
+                       : "it was given up");
   return late ? STRAND_TRANSACTION_LOST : STRAND_TRANSACTION_UNDELIVERED;
 }
 
