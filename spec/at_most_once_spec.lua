@@ -241,7 +241,9 @@ describe("what a handler produces at most once", function()
     local this = scenes.refused
     helper.eventually(20, function() return this.consumer:stats().done == 1 end, all())
     helper.eventually(20, function() return this.consumer:stats().skipped == 1 end, all())
-    local event = this.events.record_failed[1]
+    local event = helper.eventually(20, function()
+      return this.events.record_failed and this.events.record_failed[1]
+    end, all())
     assert.matches("output to topic '.-' refused: .*nknown partition", event.reason)
     assert.same({ 0 }, { event.offset, event.delay })
     local report = assert(this.consumer:close())

@@ -324,7 +324,8 @@ describe("without the C side", function()
     end)
 
     it("for tokens that waits is not woken by the request it answers", function()
-      local turns, consumer, core = 0, nil, nil
+      local turns = 0
+      local consumer, core
       consumer, core = open { oauth_token = function()
         fake.at(1, function() core.commit_answer, core.answered = true, true end)
         assert(consumer:commit())
@@ -377,7 +378,8 @@ describe("without the C side", function()
     end)
 
     it("that closes gets also what was too much to keep", function()
-      local seen, consumer, core = 0, nil, nil
+      local seen = 0
+      local consumer, core
       consumer, core = open { on_event = function()
         seen = seen + 1
         if seen > 1 then return end
