@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "member/group_metadata.h"
+#include "member/staged_letter.h"
 #include "member/transactor.h"
 
 static struct {

@@ -135,3 +135,13 @@ bool strand_transactions_judge_letter (strand_transactions *x,
   s->refused = NULL;
   return false;
 }
+
+strand_err strand_transactions_refuse_letter (strand_transactions *x,
+                                              const strand_staged *s,
+                                              int64_t now_us) {
+  char reason[STRAND_REASON_MAX];
+  size_t length = strand_dead_letter_excuse(
+    reason, s->record, rd_kafka_err2str((rd_kafka_resp_err_t)s->err));
+  return strand_engine_dead_letter_refused(x->owner->engine, s->record, reason,
+                                           length, now_us);
+}

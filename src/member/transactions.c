@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "kafka/errors.h"
 #include "member/group_metadata.h"
-#include "member/staged_letter.h"
 
 #define AGAIN_FIRST_US 100000
 #define AGAIN_MOST_US 5000000
@@ -316,22 +315,12 @@ static strand_err tell_refused (strand_transactions *x, strand_staged *s,
                                       strlen(reason), now_us);
 }
 
-static strand_err tell_letter_refused (strand_transactions *x,
-                                       const strand_staged *s,
-                                       int64_t now_us) {
-  char reason[STRAND_REASON_MAX];
-  size_t length = strand_dead_letter_excuse(
-    reason, s->record, rd_kafka_err2str((rd_kafka_resp_err_t)s->err));
-  return strand_engine_dead_letter_refused(x->owner->engine, s->record, reason,
-                                           length, now_us);
-}
-
 static strand_err tell (strand_transactions *x, strand_staged *s,
                         int64_t now_us) {
   strand_engine *e = x->owner->engine;
   bool letter = !s->first->sent.is_output;
   if (s->refused != NULL) {
-    return letter ? tell_letter_refused(x, s, now_us)
+    return letter ? strand_transactions_refuse_letter(x, s, now_us)
                   : tell_refused(x, s, now_us);
   }
   return letter ? strand_engine_dead_letter_acked(e, s->record, now_us)

@@ -139,6 +139,10 @@ void strand_transactions_write_letters (strand_transactions *x,
 bool strand_transactions_judge_letter (strand_transactions *x,
                                        strand_staged *s, bool believed,
                                        int64_t now_us);
+/* ...its record is parked: the engine is told. */
+strand_err strand_transactions_refuse_letter (strand_transactions *x,
+                                              const strand_staged *s,
+                                              int64_t now_us);
 /* ...later: it is in no list. */
 void strand_transactions_put_off (strand_transactions *x, strand_staged *s);
 
