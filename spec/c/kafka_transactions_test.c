@@ -21,8 +21,9 @@
 static struct {
   strand_closed *asked;
   strand_closed *answered;
-  bool member; /* of the group */
-  int told;    /* so many the engine has memory for */
+  bool member;   /* of the group */
+  int told;      /* so many the engine has memory for */
+  long expected; /* batch.size of the next client */
 } there;
 
 static strand_err tell_acked (strand_engine *e, strand_record *record,
@@ -45,6 +46,7 @@ static strand_closed *take (void) {
 #define strand_engine_output_acked(e, r, now_us) tell_acked(e, r, now_us)
 #define strand_transactor_ask(t, c) ask(c)
 #define strand_transactor_take(t) take()
+#define strand_transactor_expect(t, size) (there.expected = (size))
 #define strand_transactor_is_ready(t) true
 #define strand_transactor_is_over(t, failure) false
 #define strand_transactor_trouble(t, answer) 0
@@ -53,6 +55,9 @@ static strand_closed *take (void) {
   (there.member ? rd_kafka_consumer_group_metadata_new("g") : NULL)
 
 #include "member/transactions.c"
+
+#define OWN 1000000 /* batch.size, as it is set */
+#define ALONE STRAND_TRANSACTIONS_ALONE
 
 typedef struct fixture {
   strand_consumer consumer;
@@ -121,6 +126,8 @@ static void open_fixture (fixture *s) {
   s->consumer.settings.transactional.interval_us = 500000;
   s->consumer.settings.transactional.timeout_us = 10000000;
   s->owner.consumer = &s->consumer;
+  s->outbox.owner = &s->owner;
+  s->outbox.batch_size = OWN;
   assert_true(strand_notifier_init(&s->consumer.notifier, true, false));
   assert_true(strand_routes_init(&s->consumer.routes,
                                  &(strand_consumer_config){ 0 }, &failure));
@@ -150,21 +157,28 @@ static strand_lease start (fixture *s, int partition, int64_t offset) {
   return lease;
 }
 
-/* The record was handled, and has produced so many. */
-static void handle (fixture *s, int partition, int64_t offset, int outputs) {
+/* The record was handled, and has produced so many of so many bytes. */
+static void handle_large (fixture *s, int partition, int64_t offset,
+                          int outputs, uint32_t bytes) {
   strand_lease lease = start(s, partition, offset);
   strand_staged *staged = NULL;
   for (int i = 0; i < outputs; i++) {
     strand_output *o = strand_staged_add(
       &staged, &s->consumer.staging,
-      &(strand_output){
-        .sent.is_output = true, .topic_length = 3, .partition = -1 });
+      &(strand_output){ .sent.is_output = true,
+                        .topic_length = 3,
+                        .value_length = bytes,
+                        .partition = -1 });
     memcpy(o->bytes, "out", 4);
   }
   assert_int_equal(
     strand_transactions_take(&s->x, &s->assigned[partition], &lease, staged),
     STRAND_OK);
   check(s);
+}
+
+static void handle (fixture *s, int partition, int64_t offset, int outputs) {
+  handle_large(s, partition, offset, outputs, 0);
 }
 
 /* As the committer does. */
@@ -652,9 +666,9 @@ static void of_a_batch_each_goes_alone_before_that_is_believed (void **s_) {
   fixture s;
   (void)s_;
   open_fixture(&s);
-  for (int i = 0; i < 2; i++) handle(&s, 0, i, 1);
+  for (int i = 0; i < 2; i++) handle_large(&s, 0, i, 1, (uint32_t)i);
   assert_true(plan(&s));
-  assert_int_equal(there.asked->batch_size, 0);
+  assert_int_equal(there.asked->batch_size, OWN);
   for (size_t i = 0; i < 2; i++)
     refuse(i, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
   answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
@@ -667,7 +681,7 @@ static void of_a_batch_each_goes_alone_before_that_is_believed (void **s_) {
   assert_int_equal(s.parked, 1);
   assert_true(plan(&s));
   holds("0");
-  assert_int_equal(there.asked->batch_size, 0);
+  assert_int_equal(there.asked->batch_size, OWN);
   commits(&s);
   close_fixture(&s);
 }
@@ -701,7 +715,7 @@ static void one_that_may_be_taken_later_is_not_refused (void **state) {
   answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT);
   assert_int_equal(s.parked, 0);
   assert_true(plan(&s));
-  assert_int_equal(there.asked->batch_size, 0);
+  assert_int_equal(there.asked->batch_size, OWN);
   holds("0");
   commits(&s);
   close_fixture(&s);
@@ -728,7 +742,7 @@ static void what_fails_otherwise_says_nothing_of_batches (void **state) {
   assert_int_equal(s.parked, 1);
   handle(&s, 0, 1, 1);
   assert_true(plan(&s));
-  assert_int_equal(there.asked->batch_size, 0);
+  assert_int_equal(there.asked->batch_size, OWN);
   commits(&s);
   close_fixture(&s);
 }
@@ -743,12 +757,12 @@ static void a_dead_letter_that_is_cut_says_nothing_of_batches (void **s_) {
   is_letter(&s);
   for (int i = 0; i < 2; i++) {
     assert_true(plan(&s));
-    assert_int_equal(there.asked->batch_size, i);
+    assert_int_equal(there.asked->batch_size, i == 0 ? OWN : ALONE);
     refuse(0, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
     answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
   }
   assert_true(plan(&s));
-  assert_int_equal(there.asked->batch_size, 0);
+  assert_int_equal(there.asked->batch_size, OWN);
   assert_int_equal(there.asked->staged[0]->index, STRAND_CUT_REASON);
   there.asked->staged[0]->first->sent.is_output = true; /* as it was taken */
   commits(&s);
@@ -786,6 +800,160 @@ static void a_dead_letter_without_a_topic_holds_up_nothing_else (void **s_) {
   close_fixture(&s);
 }
 
+/* Nothing had room beside it in its batch. */
+static void one_that_fills_a_batch_is_to_blame_at_once (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  strand_outbox_fit(&s.outbox, "out", 5000);
+  handle(&s, 0, 0, 1);
+  handle_large(&s, 0, 1, 1, 5000);
+  handle(&s, 0, 2, 1);
+  assert_true(plan(&s));
+  assert_int_equal(there.asked->batch_size, 5000);
+  refuse(1, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_int_equal(s.parked, 1);
+  assert_int_equal(there.expected, 5000);
+  assert_true(strand_transactions_from(&s.x) <= s.now_us);
+  assert_true(plan(&s));
+  holds("02");
+  assert_int_equal(there.asked->batch_size, 5000);
+  commits(&s);
+  close_fixture(&s);
+}
+
+/* The limit that was read may have been lowered since. */
+static void one_that_fills_no_batch_is_not_believed (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  strand_outbox_fit(&s.outbox, "out", 5000);
+  for (int i = 0; i < 2; i++) handle_large(&s, 0, i, 1, 2000);
+  assert_true(plan(&s));
+  for (size_t i = 0; i < 2; i++)
+    refuse(i, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_int_equal(s.parked, 0);
+  assert_int_equal(there.expected, ALONE);
+  assert_true(plan(&s));
+  holds("01");
+  commits(&s);
+  assert_int_equal(there.expected, 2500);
+  close_fixture(&s);
+}
+
+/* Smaller batches are tried first: their client is needed anyway. */
+static void a_limit_that_is_learnt_meanwhile_saves_the_search (void **s_) {
+  fixture s;
+  (void)s_;
+  open_fixture(&s);
+  for (int i = 0; i < 2; i++) handle_large(&s, 0, i, 1, 2000);
+  assert_true(plan(&s));
+  strand_outbox_fit(&s.outbox, "out", 3000);
+  for (size_t i = 0; i < 2; i++)
+    refuse(i, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_int_equal(s.parked, 0);
+  assert_int_equal(there.expected, 3000);
+  assert_true(strand_transactions_from(&s.x) <= s.now_us);
+  assert_true(plan(&s));
+  holds("01");
+  commits(&s);
+  assert_int_equal(there.expected, 3000);
+  close_fixture(&s);
+}
+
+/* Each would cost a client. */
+static void what_is_as_large_is_refused_with_it (void **state) {
+  static const uint32_t bytes[] = { 3000, 5000, 9000, 4999 };
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  strand_outbox_fit(&s.outbox, "out", 2000);
+  for (int i = 0; i < 4; i++) handle_large(&s, 0, i, 1, bytes[i]);
+  assert_true(plan(&s));
+  refuse(1, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_int_equal(s.parked, 2);
+  assert_true(plan(&s));
+  holds("03");
+  commits(&s);
+  close_fixture(&s);
+}
+
+/* It may take less room than another of as many bytes. */
+static void what_is_compressed_is_refused_by_itself (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  s.consumer.staging.compressed = true;
+  strand_outbox_fit(&s.outbox, "out", 2000);
+  for (int i = 0; i < 2; i++) handle_large(&s, 0, i, 1, 5000);
+  assert_true(plan(&s));
+  refuse(0, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_int_equal(s.parked, 1);
+  assert_true(plan(&s));
+  holds("1");
+  commits(&s);
+  close_fixture(&s);
+}
+
+/* Nobody says what the limit is: what was refused alone does. */
+static void one_search_is_enough_for_a_limit (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  handle_large(&s, 0, 0, 1, 6000);
+  handle(&s, 0, 1, 1);
+  handle_large(&s, 0, 2, 1, 7000);
+  assert_true(plan(&s));
+  for (size_t i = 0; i < 3; i++)
+    refuse(i, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_true(plan(&s));
+  assert_int_equal(there.asked->batch_size, ALONE);
+  refuse(0, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_int_equal(s.parked, 2);
+  handle_large(&s, 0, 3, 1, 6000);
+  assert_true(plan(&s));
+  holds("13");
+  assert_in_range(there.asked->batch_size, 6000, 6100);
+  refuse(1, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_int_equal(s.parked, 3);
+  assert_true(plan(&s));
+  holds("1");
+  commits(&s);
+  close_fixture(&s);
+}
+
+/* One takes no more than a thousand alone: it may be in the next. */
+static void a_search_goes_through_all_of_them (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  s.x.intake.size = s.x.intake.most = 2 * ALONE_MOST;
+  handle(&s, 0, 0, ALONE_MOST);
+  handle(&s, 0, 1, 1);
+  assert_true(plan(&s));
+  refuse(1, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_true(plan(&s));
+  holds("0");
+  commits(&s);
+  assert_true(plan(&s));
+  holds("1");
+  assert_int_equal(there.asked->batch_size, ALONE);
+  refuse(0, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_int_equal(s.parked, 1);
+  assert_int_equal(there.expected, OWN);
+  close_fixture(&s);
+}
+
 /* There is no record to make a smaller one of. */
 static void a_dead_letter_whose_record_is_gone_is_not_cut (void **state) {
   fixture s;
@@ -794,7 +962,7 @@ static void a_dead_letter_whose_record_is_gone_is_not_cut (void **state) {
   write_letters_of(&s);
   handle(&s, 0, 0, 1);
   is_letter(&s);
-  s.x.batch_size = ALONE;
+  s.x.alone = 1;
   assert_true(plan(&s));
   end_epoch(&s, 0);
   refuse(0, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
@@ -833,6 +1001,13 @@ int main (void) {
     cmocka_unit_test(what_fails_otherwise_says_nothing_of_batches),
     cmocka_unit_test(a_dead_letter_that_is_cut_says_nothing_of_batches),
     cmocka_unit_test(a_dead_letter_without_a_topic_holds_up_nothing_else),
+    cmocka_unit_test(one_that_fills_a_batch_is_to_blame_at_once),
+    cmocka_unit_test(one_that_fills_no_batch_is_not_believed),
+    cmocka_unit_test(a_limit_that_is_learnt_meanwhile_saves_the_search),
+    cmocka_unit_test(what_is_as_large_is_refused_with_it),
+    cmocka_unit_test(what_is_compressed_is_refused_by_itself),
+    cmocka_unit_test(one_search_is_enough_for_a_limit),
+    cmocka_unit_test(a_search_goes_through_all_of_them),
     cmocka_unit_test(a_dead_letter_whose_record_is_gone_is_not_cut),
   };
   return cmocka_run_group_tests_name("transactions", tests, NULL, NULL);

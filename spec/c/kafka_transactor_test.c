@@ -442,6 +442,45 @@ static void an_abort_that_fails_costs_the_client (void **state) {
   close_fixture(&s);
 }
 
+/* The owner may learn another batch.size of its answer: two clients in place of
+** one. */
+static void a_spent_client_is_replaced_by_the_one_that_is_needed (void **s_) {
+  fixture s;
+  (void)s_;
+  open_ready(&s);
+  close_one(&s, 1);
+  script("report", 1, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, ' ');
+  assert_int_equal(makes(&s), STRAND_CLOSED_ABORTED);
+  there.calls[0] = '\0';
+  assert_false(renew_early(&s.t));
+  calls_are("");
+  strand_transactor_expect(&s.t, 5000);
+  assert_true(renew_early(&s.t));
+  assert_false(renew_early(&s.t));
+  calls_are("open init");
+  assert_int_equal(s.t.client.batch_size, 5000);
+  close_one(&s, 0);
+  s.c->batch_size = 5000;
+  assert_int_equal(makes(&s), STRAND_CLOSED_COMMITTED);
+  calls_are("begin offsets commit");
+  close_fixture(&s);
+}
+
+static void another_batch_size_is_a_reason (void **state) {
+  fixture s;
+  strand_transaction_answer why;
+  (void)state;
+  open_ready(&s);
+  close_one(&s, 0);
+  s.c->batch_size = 5000;
+  assert_int_equal(makes(&s), STRAND_CLOSED_COMMITTED);
+  calls_are("destroy open init begin offsets commit");
+  assert_int_equal(strand_transactor_renewals(&s.t, &why), 2);
+  assert_int_equal(why.err, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+  assert_string_equal(why.reason, "'batch.size' was 0, and is 5000 now");
+  close_fixture(&s);
+}
+
 /* }======================================================================== */
 
 /* {=== another process with its id ========================================= */
@@ -498,6 +537,8 @@ int main (void) {
     cmocka_unit_test(a_failed_delivery_costs_the_client),
     cmocka_unit_test(one_that_has_failed_is_not_waited_for),
     cmocka_unit_test(an_abort_that_fails_costs_the_client),
+    cmocka_unit_test(a_spent_client_is_replaced_by_the_one_that_is_needed),
+    cmocka_unit_test(another_batch_size_is_a_reason),
     cmocka_unit_test(two_do_not_fence_each_other_for_ever),
     cmocka_unit_test(its_own_time_is_no_other_process),
   };

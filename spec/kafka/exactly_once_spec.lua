@@ -148,6 +148,26 @@ describe("exactly once", function()
     assert.same(GOOD, result)
     assert.equal(297, #read(out[1], 1)) -- nothing of the refused ones
     assert.equal(3, #read(dead, 1))
+    -- Which of a batch is to blame is not sought: that would be one more for each.
+    assert.is_true(member.events(events, "renewed", { code = "MSG_SIZE_TOO_LARGE" }) <= 3)
+  end)
+
+  it("makes no larger batches than a topic takes, as soon as its limit is known", function()
+    local topic, out = helper.topic(1), { helper.topic(1, { ["max.message.bytes"] = "3000" }) }
+    local first = audit.send(topic, 1, keyed)
+    local consumer, events = member.start(options_of(topic, out, { exhausted = "skip" }))
+    helper.eventually(LIMIT, function() return member.events(events, "batch_limit") == 1 end, consumer)
+    wait_covered(topic, topic, first, consumer)
+    local sent = audit.send(topic, 300, function(i)
+      return { key = "key" .. i % 10, value = i % 100 == 50 and "large" or "" }
+    end)
+    wait_covered(topic, topic, sent, consumer)
+    local report = assert(consumer:close())
+    assert.same({ 298, 3 }, { report.done, report.skipped })
+    local renewals, renewed = member.events(events, "renewed", { code = "MSG_SIZE_TOO_LARGE" })
+    assert.equal(1, renewals)
+    assert.equal("'batch.size' was 1000000, and is 3000 now", renewed.reason)
+    assert.equal(298, #read(out[1], 1))
   end)
 
   it("goes on while the dead letter topic is missing, and has its letter when it is there", function()

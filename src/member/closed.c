@@ -22,6 +22,12 @@ void strand_closed_free (strand_closed *c) {
   free(c);
 }
 
+size_t strand_closed_outputs (const strand_closed *c) {
+  size_t outputs = 0;
+  for (size_t i = 0; i < c->count; i++) outputs += c->staged[i]->count;
+  return outputs;
+}
+
 /*
 ** A transaction
 */

@@ -181,8 +181,11 @@ static void note_limits (strand_outbox *o, const rd_kafka_conf_t *conf) {
                          "none")
                   != 0;
   s->partitioner = o->placement.which;
-  o->batch_size = strtoll(get(conf, "batch.size", text, sizeof(text)), NULL,
-                          10);
+}
+
+static int64_t batch_size_of (const rd_kafka_conf_t *conf) {
+  char text[32];
+  return strtoll(get(conf, "batch.size", text, sizeof(text)), NULL, 10);
 }
 
 static rd_kafka_conf_t *make_conf (strand_outbox *o, strand_opaque *opaque,
@@ -197,6 +200,7 @@ static rd_kafka_conf_t *make_conf (strand_outbox *o, strand_opaque *opaque,
                  sizeof(of_outputs) / sizeof(of_outputs[0]));
     note_limits(o, conf);
   }
+  o->batch_size = batch_size_of(conf);
   rd_kafka_conf_set_opaque(conf, opaque);
   rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR
                                    | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
@@ -338,14 +342,24 @@ bool strand_outbox_renew (strand_outbox *o) {
 }
 
 /* librdkafka takes any size of 1 byte or more. */
+static void drain_into (strand_outbox *o, const char *size) {
+  if (o->client == NULL) return; /* 'conf' is the transactor's to read */
+  rd_kafka_conf_set(o->conf, "batch.size", size, NULL, 0);
+  o->draining = true;
+}
+
+static bool sends (const strand_outbox *o) {
+  return o->client != NULL
+         || o->owner->consumer->settings.delivery == STRAND_EXACTLY_ONCE;
+}
+
 void strand_outbox_fit (strand_outbox *o, const char *topic, int64_t bytes) {
   int64_t before = o->batch_size;
   char reason[200], size[32];
-  if (bytes >= before || o->client == NULL) return;
+  if (bytes >= before || !sends(o)) return;
   snprintf(size, sizeof(size), "%lld", (long long)bytes);
-  rd_kafka_conf_set(o->conf, "batch.size", size, NULL, 0);
+  drain_into(o, size);
   o->batch_size = bytes;
-  o->draining = true;
   snprintf(
     reason, sizeof(reason),
     "batches of outputs of more than %s bytes are refused: 'batch.size' "

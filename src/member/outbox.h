@@ -44,7 +44,8 @@ typedef struct strand_outbox {
   rd_kafka_t *client; /* NULL: left, or none could be made */
   rd_kafka_queue_t *queue;
   strand_calls *calls; /* what is asked of topics of outputs; NULL: nothing */
-  int64_t batch_size;  /* of the client, or of the one that is to come */
+  int64_t batch_size;  /* of the client, or of the one that is to come; exactly
+                          once of the transactor's */
   size_t out;          /* records without a report */
   bool one_alone;      /* what is out is to be out alone */
   const void *claim;   /* who is to be out alone next: an opaque, or NULL */
@@ -97,7 +98,7 @@ bool strand_outbox_is_gone (const strand_outbox *o);
 bool strand_outbox_renew (strand_outbox *o);
 /* The topic (NULL: some) takes no larger batches: if there may be such, the
 ** client is drained, to be replaced by one with a smaller batch.size; that is
-** told. */
+** told. Exactly once the transactor's next client has it. */
 void strand_outbox_fit (strand_outbox *o, const char *topic, int64_t bytes);
 static inline int64_t strand_outbox_batch_size (const strand_outbox *o) {
   return o->batch_size;

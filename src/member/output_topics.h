@@ -4,7 +4,7 @@
 ** Each is opened when the first output goes to it, and asked for: how many
 ** partitions it has, and which limit (kafka/calls.h). What is learnt is noted
 ** for the workers (shared/known_topics.h). A limit below the client's
-** batch.size gets the outbox another client.
+** batch.size gets the outbox, or the transactor, another client.
 **
 ** The outbox's client is asked. Exactly once it has none, and the transactor's
 ** comes and goes in its own thread: there the member's own is asked. That makes

@@ -13,16 +13,13 @@
 #define AGAIN_FIRST_US 100000
 #define AGAIN_MOST_US 5000000
 #define PATIENCE_US 10000000
-#define ALONE 1 /* batch_size: each output is a batch */
 #define ALONE_MOST 1000
-#define BATCH_FIRST 500000
-#define BATCH_LEAST 1000
 #define CHECKED_MOST 64 /* of thousands, at each turn */
 
 void strand_transactions_init (strand_transactions *x,
                                const strand_owner *owner,
                                strand_transactor *transactor,
-                               const strand_outbox *outbox,
+                               strand_outbox *outbox,
                                strand_snapshot *snapshot) {
   const strand_transactional *t = &owner->consumer->settings.transactional;
   *x = (strand_transactions){ .owner = owner,
@@ -152,7 +149,12 @@ static void enclose (strand_transactions *x, strand_staged *s) {
 
 static size_t intake_of (const strand_transactions *x) {
   size_t size = x->intake.size;
-  return x->batch_size == ALONE && size > ALONE_MOST ? ALONE_MOST : size;
+  return x->alone > 0 && size > ALONE_MOST ? ALONE_MOST : size;
+}
+
+static long batch_size_of (const strand_transactions *x) {
+  return x->alone > 0 ? STRAND_TRANSACTIONS_ALONE
+                      : (long)strand_outbox_batch_size(x->outbox);
 }
 
 static void wait_again (strand_transactions *x, int64_t now_us) {
@@ -172,7 +174,7 @@ bool strand_transactions_close (strand_transactions *x) {
     wait_again(x, strand_clock_us());
     return false;
   }
-  x->closed->batch_size = x->batch_size;
+  x->closed->batch_size = batch_size_of(x);
   while ((s = first_of(&x->aside)) != NULL) {
     s->acked = false;
     enclose(x, s);
@@ -243,62 +245,15 @@ void strand_transactions_abandon (strand_transactions *x) {
   if (x->out) atomic_store(&x->closed->abandoned, true);
 }
 
-static size_t outputs_of (const strand_closed *c) {
-  size_t outputs = 0;
-  for (size_t i = 0; i < c->count; i++) outputs += c->staged[i]->count;
-  return outputs;
-}
-
 /* Of one that was begun. */
 static void fit_intake (strand_transactions *x, bool committed,
                         int64_t now_us) {
   const strand_transactional *t = &x->owner->consumer->settings.transactional;
-  size_t outputs = outputs_of(x->closed);
+  size_t outputs = strand_closed_outputs(x->closed);
   int64_t took_us = now_us - x->closed->began_us;
   if (committed) strand_intake_committed(&x->intake, outputs, took_us, now_us);
   else if (took_us >= t->timeout_us)
     strand_intake_timed_out(&x->intake, outputs);
-}
-
-/*
-** Outputs that were refused
-*/
-
-/* Believed at once of a topic or partition that is not there or not allowed;
-** else of one that was alone in its batch: brokers refuse whole ones. */
-static bool is_believed (const strand_closed *c, const strand_staged *s) {
-  rd_kafka_resp_err_t err = (rd_kafka_resp_err_t)s->err;
-  bool letter = !s->refused->sent.is_output;
-  if (s->refused->alone || err == RD_KAFKA_RESP_ERR__QUEUE_FULL) return true;
-  if (!letter
-      && (strand_error_kind_of(err) == STRAND_ERROR_MISSING
-          || err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED))
-    return true;
-  return strand_error_is_final(err) && c->batch_size == ALONE;
-}
-
-/* True: its record ends. Where others of its batch may be to blame, each goes
-** alone next, and where none is refused then, batches are smaller from then
-** on; what may be taken well later is sent again. */
-static bool judge (strand_transactions *x, const strand_closed *c,
-                   strand_staged *s, int64_t now_us) {
-  bool believed = is_believed(c, s);
-  if (!believed && strand_error_is_final((rd_kafka_resp_err_t)s->err))
-    x->batch_size = ALONE;
-  else if (!s->refused->sent.is_output)
-    return strand_transactions_judge_letter(x, s, believed, now_us);
-  else if (believed) return true;
-  s->refused = NULL;
-  return false;
-}
-
-/* 'blamed': one is to blame by itself. */
-static void learn_batch (strand_transactions *x, const strand_closed *c,
-                         bool blamed, bool committed) {
-  if (c->batch_size != ALONE || (!blamed && !committed)) return;
-  if (!blamed) x->learnt = x->learnt == 0 ? BATCH_FIRST : x->learnt / 2;
-  if (!blamed && x->learnt < BATCH_LEAST) x->learnt = BATCH_LEAST;
-  x->batch_size = x->learnt;
 }
 
 /*
@@ -377,21 +332,6 @@ void strand_transactions_settle (strand_transactions *x, int64_t now_us) {
   tell_engine(x, now_us);
 }
 
-/* Those of a partition that is gone are dropped, whatever they are. */
-static void judge_all (strand_transactions *x, const strand_closed *c,
-                       strand_closed_answer *ended, int64_t now_us) {
-  bool committed = ended->answer == STRAND_COMMITTED, blamed = false;
-  for (size_t i = 0; !committed && i < c->count; i++) {
-    strand_staged *s = c->staged[i];
-    if (s->open == 0 || s->refused == NULL) continue;
-    blamed = blamed || is_believed(c, s);
-    if (s->record != NULL) /* later: its topic's event has told it */
-      ended->told |= judge(x, c, s, now_us) || s->later;
-  }
-  ended->told |= x->batch_size == ALONE && c->batch_size != ALONE;
-  learn_batch(x, c, blamed, committed);
-}
-
 bool strand_transactions_answer (strand_transactions *x,
                                  const strand_commit *commit,
                                  strand_closed_answer *ended, int64_t now_us) {
@@ -399,7 +339,8 @@ bool strand_transactions_answer (strand_transactions *x,
   if (c == NULL) return false;
   x->out = false;
   strand_closed_answer_read(c, commit, ended);
-  judge_all(x, c, ended, now_us);
+  strand_transactions_judge(x, c, ended, now_us);
+  strand_transactor_expect(x->transactor, batch_size_of(x));
   if (ended->answer != STRAND_COMMITTED
       && strand_error_kind_of(c->answer.err)
            == STRAND_ERROR_METADATA_TOO_LARGE)
@@ -438,16 +379,14 @@ static void tell_trouble (strand_transactions *x, int64_t now_us) {
 }
 
 static void tell_renewed (strand_transactions *x) {
-  static const char settings[] = "another batch.size";
   strand_transaction_answer why;
   unsigned renewals = strand_transactor_renewals(x->transactor, &why);
-  const char *reason = why.err == 0 ? settings : why.reason;
   strand_event event;
   if (renewals == x->renewals) return;
   x->renewals = renewals;
   event = strand_owner_event(x->owner, "renewed", NULL);
-  strand_event_set_reason(&event, reason, strlen(reason));
-  if (why.err != 0) strand_code_of(why.err, event.code, sizeof(event.code));
+  strand_event_set_reason(&event, why.reason, strlen(why.reason));
+  strand_code_of(why.err, event.code, sizeof(event.code));
   strand_owner_emit(x->owner, &event);
 }
 
@@ -472,7 +411,7 @@ int64_t strand_transactions_due (const strand_transactions *x,
   if (!strand_transactions_wait(x))
     return strand_list_empty(&x->later) ? INT64_MAX : x->later_us;
   due = x->since_us + x->owner->consumer->settings.transactional.interval_us;
-  if (x->waiting >= x->intake.size || x->batch_size == ALONE
+  if (x->waiting >= x->intake.size || x->alone > 0
       || x->owner->phase != STRAND_SERVING)
     due = 0;
   return due < x->not_before_us ? x->not_before_us : due;

@@ -38,11 +38,14 @@
 #include "member/snapshot.h"
 #include "member/transactor.h"
 
+#define STRAND_TRANSACTIONS_ALONE 1 /* batch.size: each output is a batch */
+
 typedef struct strand_transactions {
   /* set by init, and only read */
   const strand_owner *owner;
   strand_transactor *transactor;
-  const strand_outbox *outbox; /* its group, and how dead letters look */
+  strand_outbox *outbox; /* its group, its batch.size, and how dead letters
+                            look */
   strand_snapshot *snapshot;
 
   strand_link letters; /* dead letters that are not written yet */
@@ -54,8 +57,7 @@ typedef struct strand_transactions {
   strand_closed *closed; /* being filled, or out; NULL: none */
   bool out;              /* the transactor has it */
   strand_intake intake;
-  long batch_size;       /* of the next one's client; 0: its own */
-  long learnt;           /* the same, while nothing is sent alone */
+  size_t alone;          /* so many outputs go alone next: one is sought */
   int64_t since_us;      /* since when something waits; 0: nothing does */
   int64_t not_before_us; /* after one that failed */
   int64_t wait_us;
@@ -71,7 +73,7 @@ typedef struct strand_transactions {
 void strand_transactions_init (strand_transactions *x,
                                const strand_owner *owner,
                                strand_transactor *transactor,
-                               const strand_outbox *outbox,
+                               strand_outbox *outbox,
                                strand_snapshot *snapshot);
 /* The transactor is gone. */
 void strand_transactions_free (strand_transactions *x);
@@ -129,6 +131,12 @@ bool strand_transactions_answer (strand_transactions *x,
 void strand_transactions_settle (strand_transactions *x, int64_t now_us);
 /* Its partitions are lost: it is not waited for. */
 void strand_transactions_abandon (strand_transactions *x);
+
+/* transaction_refusals.c */
+/* 'c' has been answered: who is to blame ends its record, and 'refused' of all
+** others is NULL; what is learnt of batches is for the next. */
+void strand_transactions_judge (strand_transactions *x, strand_closed *c,
+                                strand_closed_answer *ended, int64_t now_us);
 
 /* transaction_letters.c */
 /* Those that are new, or are to be sent again, are in the queue. */

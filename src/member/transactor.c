@@ -170,12 +170,23 @@ static void introduce (strand_transactor *t) {
   t->wait_us = t->wait_us * 2 < RENEW_MOST_US ? t->wait_us * 2 : RENEW_MOST_US;
 }
 
+/* It is not spent: its batches are too large for a topic, or smaller than need
+** be. */
+static void note_resized (strand_transactor *t, long batch_size) {
+  t->why = (strand_transaction_answer){
+    .err = RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
+  };
+  snprintf(t->why.reason, sizeof(t->why.reason),
+           "'batch.size' was %ld, and is %ld now", t->client.batch_size,
+           batch_size);
+}
+
 static void replace_client (strand_transactor *t, long batch_size) {
   strand_failure failure;
   destroy_client(t);
   strand_lock_take(&t->lock);
   t->renewals++;
-  if (!t->spent) memset(&t->why, 0, sizeof(t->why));
+  if (!t->spent) note_resized(t, batch_size);
   strand_lock_release(&t->lock);
   if (strand_transactor_client_open(&t->client, batch_size, &failure)) {
     t->spent = t->has_id = false;
@@ -311,6 +322,7 @@ static void answer (strand_transactor *t, strand_closed *c) {
   if (t->over && c->end == STRAND_CLOSED_ABORTED) c->end = STRAND_CLOSED_OVER;
   t->asked = NULL;
   t->answered = c;
+  t->next_size = -1;
   strand_lock_release(&t->lock);
   strand_waker_wake(t->owners_waker);
 }
@@ -327,16 +339,28 @@ static void make (strand_transactor *t, strand_closed *c) {
 ** The thread
 */
 
+/* Before it is asked for a transaction. What the owner learns from an answer
+** may be another batch.size: that comes first. */
+static bool renew_early (strand_transactor *t) {
+  long batch_size;
+  strand_lock_take(&t->lock);
+  batch_size = t->next_size;
+  strand_lock_release(&t->lock);
+  if (!t->spent || batch_size < 0 || is_ended(t)) return false;
+  make_ready(t, batch_size);
+  return true;
+}
+
 static void *run (void *argument) {
   strand_transactor *t = argument;
-  if (make_ready(t, 0)) note_ready(t);
+  if (make_ready(t, t->client.batch_size)) note_ready(t);
   strand_waker_wake(t->owners_waker);
   while (!strand_transactor_is_stopping(t)) {
     strand_closed *c = next_asked(t);
     if (t->client.handle != NULL) serve(t);
     if (c != NULL) make(t, c);
-    else if (t->spent && !is_ended(t)) make_ready(t, t->client.batch_size);
-    else strand_waker_sleep(&t->client.waker, strand_clock_us() + IDLE_US);
+    else if (!renew_early(t))
+      strand_waker_sleep(&t->client.waker, strand_clock_us() + IDLE_US);
   }
   destroy_client(t);
   strand_lock_take(&t->lock);
@@ -389,6 +413,13 @@ strand_closed *strand_transactor_take (strand_transactor *t) {
   t->answered = NULL;
   strand_lock_release(&t->lock);
   return c;
+}
+
+void strand_transactor_expect (strand_transactor *t, long batch_size) {
+  strand_lock_take(&t->lock);
+  t->next_size = batch_size;
+  strand_lock_release(&t->lock);
+  strand_waker_wake(&t->client.waker);
 }
 
 bool strand_transactor_is_ready (strand_transactor *t) {

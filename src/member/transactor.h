@@ -63,7 +63,7 @@ typedef struct strand_closed {
   /* the owner's, and only read by the transactor */
   rd_kafka_topic_partition_list_t *offsets;  /* owned */
   rd_kafka_consumer_group_metadata_t *group; /* owned */
-  long batch_size;                           /* of the client; 0: its own */
+  long batch_size;                           /* of the client */
   atomic_bool abandoned; /* its partitions are gone: no offsets any more */
   /* the transactor's, until it is taken back; so are 'refused' and 'err' of
   ** what is staged */
@@ -81,6 +81,8 @@ typedef struct strand_closed {
 strand_closed *strand_closed_new (size_t most);
 /* Not what is staged. Accepts NULL. */
 void strand_closed_free (strand_closed *c);
+/* How many outputs are in it. */
+size_t strand_closed_outputs (const strand_closed *c);
 
 typedef struct strand_transactor {
   /* set by init and open, and only read */
@@ -103,6 +105,8 @@ typedef struct strand_transactor {
   int64_t trouble_us;
   unsigned renewals;
   strand_transaction_answer why; /* of the last */
+  long next_size; /* batch.size of the next client; -1: the owner, which has
+                     the answer, has not said it yet */
 
   /* the transactor's */
   strand_transactor_client client;
@@ -136,6 +140,10 @@ void strand_transactor_ask (strand_transactor *t, strand_closed *c);
 /* NULL: it is not answered yet. */
 strand_closed *strand_transactor_take (strand_transactor *t);
 
+/* After each that was taken back: the next will need a client of this
+** batch.size, as far as is known. So one that is spent is replaced once. */
+void strand_transactor_expect (strand_transactor *t, long batch_size);
+
 /* It has a producer's id. */
 bool strand_transactor_is_ready (strand_transactor *t);
 /* No transaction can be made any more: why. */
@@ -143,8 +151,8 @@ bool strand_transactor_is_over (strand_transactor *t, strand_failure *failure);
 /* Since when something is in its way, and what; 0: nothing is. */
 int64_t strand_transactor_trouble (strand_transactor *t,
                                    strand_transaction_answer *answer);
-/* How often its client was replaced, and why the last time; err 0: for other
-** settings. */
+/* How often its client was replaced, and why the last time: MSG_SIZE_TOO_LARGE,
+** for another batch.size. */
 unsigned strand_transactor_renewals (strand_transactor *t,
                                      strand_transaction_answer *why);
 

@@ -37,7 +37,7 @@ static void find_out_in_time (rd_kafka_conf_t *conf, int64_t timeout_ms) {
     set(conf, name, timeout_ms / 2);
 }
 
-/* On a dup of the outbox's. 'batch_size' 0: as it is there. */
+/* On a dup of the outbox's. */
 static rd_kafka_conf_t *make_conf (strand_transactor_client *c,
                                    long batch_size, strand_failure *failure) {
   rd_kafka_conf_t *conf = rd_kafka_conf_dup(c->outbox->conf);
@@ -57,7 +57,7 @@ static rd_kafka_conf_t *make_conf (strand_transactor_client *c,
     set(conf, "message.timeout.ms", c->timeout_us / 1000);
   if (!has(c, "topic.metadata.propagation.max.ms"))
     find_out_in_time(conf, c->timeout_us / 1000);
-  if (batch_size > 0) set(conf, "batch.size", batch_size);
+  set(conf, "batch.size", batch_size);
   return conf;
 }
 
@@ -189,7 +189,8 @@ bool strand_transactor_client_begin (strand_transactor_client *c,
   c->timeout_us = c->owner->consumer->settings.transactional.timeout_us;
   c->id = id_of(c->owner);
   if (c->id != NULL && strand_waker_open(&c->waker, failure)
-      && strand_transactor_client_open(c, 0, failure))
+      && strand_transactor_client_open(
+        c, (long)strand_outbox_batch_size(c->outbox), failure))
     return true;
   strand_outbox_name_option(failure);
   return false;

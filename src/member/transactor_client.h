@@ -24,7 +24,7 @@ typedef struct strand_transactor_client {
   rd_kafka_t *handle; /* NULL: none could be made, or it is let go */
   rd_kafka_queue_t *queue;
   bool failed;     /* a delivery, since that was cleared */
-  long batch_size; /* as it was opened with; 0: as for the outbox */
+  long batch_size; /* as it was opened with */
 } strand_transactor_client;
 
 /* Thread: lua. */
