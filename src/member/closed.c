@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "kafka/errors.h"
+#include "member/output_record.h"
 #include "member/transactor_own.h"
 
 strand_closed *strand_closed_new (size_t most) {
@@ -32,34 +33,11 @@ size_t strand_closed_outputs (const strand_closed *c) {
 ** A transaction
 */
 
-static rd_kafka_headers_t *headers_of (strand_output *output) {
-  const char *packed = strand_output_headers(output);
-  rd_kafka_headers_t *headers;
-  uint32_t at = 0;
-  strand_header h;
-  if (output->headers_length == 0) return NULL;
-  headers = rd_kafka_headers_new(8);
-  while (strand_header_next(packed, output->headers_length, &at, &h)) {
-    rd_kafka_header_add(headers, h.name, (ssize_t)h.name_length, h.value,
-                        (ssize_t)h.value_length);
-  }
-  return headers;
-}
-
 static rd_kafka_resp_err_t produce (strand_transactor *t,
                                     strand_output *output) {
-  rd_kafka_headers_t *headers = headers_of(output);
+  rd_kafka_headers_t *headers = strand_output_record_headers(output);
   rd_kafka_resp_err_t err;
-  strand_outgoing record = {
-    .topic = strand_output_topic(output),
-    .key = output->has_key ? strand_output_key(output) : NULL,
-    .key_length = output->key_length,
-    .value = output->has_value ? strand_output_value(output) : NULL,
-    .value_length = output->value_length,
-    .timestamp_ms = output->timestamp_ms,
-    .partition = output->partition < 0 ? RD_KAFKA_PARTITION_UA
-                                       : output->partition,
-  };
+  strand_outgoing record = strand_output_record(output);
   err = strand_outgoing_produce(t->client.handle, &record, headers, output);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR && headers != NULL)
     rd_kafka_headers_destroy(headers);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kafka/errors.h"
+#include "member/output_record.h"
 
 #define AGAIN_FIRST_US 100000
 #define AGAIN_MOST_US 10000000
@@ -214,35 +215,12 @@ static void judge (strand_outputs *o, strand_output *output,
 ** Out
 */
 
-static rd_kafka_headers_t *headers_of (strand_output *output) {
-  const char *packed = strand_output_headers(output);
-  rd_kafka_headers_t *headers;
-  uint32_t at = 0;
-  strand_header h;
-  if (output->headers_length == 0) return NULL;
-  headers = rd_kafka_headers_new(8);
-  while (strand_header_next(packed, output->headers_length, &at, &h)) {
-    rd_kafka_header_add(headers, h.name, (ssize_t)h.name_length, h.value,
-                        (ssize_t)h.value_length);
-  }
-  return headers;
-}
-
 static rd_kafka_resp_err_t produce (strand_outputs *o, strand_output *output,
                                     int64_t now_us) {
-  strand_outgoing record = {
-    .topic = strand_output_topic(output),
-    .key = output->has_key ? strand_output_key(output) : NULL,
-    .key_length = output->key_length,
-    .value = output->has_value ? strand_output_value(output) : NULL,
-    .value_length = output->value_length,
-    .timestamp_ms = output->timestamp_ms,
-    .partition = output->partition < 0 ? RD_KAFKA_PARTITION_UA
-                                       : output->partition,
-  };
+  strand_outgoing record = strand_output_record(output);
   return strand_outbox_send(
     o->outbox, strand_output_topics_use(o->topics, record.topic), &record,
-    headers_of(output), output->alone, output, now_us);
+    strand_output_record_headers(output), output->alone, output, now_us);
 }
 
 static void note_out (strand_outputs *o, strand_output *output) {
@@ -379,22 +357,14 @@ void strand_outputs_regroup (strand_outputs *o) {
 ** The engine is told
 */
 
-static strand_err tell_refused (strand_outputs *o, strand_staged *s,
-                                int64_t now_us) {
-  char reason[400]; /* all of it is ASCII */
-  snprintf(reason, sizeof(reason), "output to topic '%s' refused: %s",
-           strand_output_topic(s->refused),
-           rd_kafka_err2str((rd_kafka_resp_err_t)s->err));
-  return strand_engine_output_refused(o->owner->engine, &s->record, reason,
-                                      strlen(reason), now_us);
-}
-
 static void tell_engine (strand_outputs *o, int64_t now_us) {
   strand_staged *s;
   while ((s = first_of(&o->settled)) != NULL) {
-    strand_err err = s->refused != NULL ? tell_refused(o, s, now_us)
-                                        : strand_engine_output_acked(
-                                          o->owner->engine, s->record, now_us);
+    strand_err err = s->refused != NULL
+                       ? strand_output_record_refused(o->owner->engine, s,
+                                                      now_us)
+                       : strand_engine_output_acked(o->owner->engine,
+                                                    s->record, now_us);
     if (err != STRAND_OK) return; /* memory ran out: in a later turn */
     drop(o, s);
     strand_snapshot_change(o->snapshot);

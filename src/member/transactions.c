@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "kafka/errors.h"
 #include "member/group_metadata.h"
+#include "member/output_record.h"
 
 #define AGAIN_FIRST_US 100000
 #define AGAIN_MOST_US 5000000
@@ -260,23 +261,13 @@ static void fit_intake (strand_transactions *x, bool committed,
 ** The engine is told
 */
 
-static strand_err tell_refused (strand_transactions *x, strand_staged *s,
-                                int64_t now_us) {
-  char reason[400]; /* all of it is ASCII */
-  snprintf(reason, sizeof(reason), "output to topic '%s' refused: %s",
-           strand_output_topic(s->refused),
-           rd_kafka_err2str((rd_kafka_resp_err_t)s->err));
-  return strand_engine_output_refused(x->owner->engine, &s->record, reason,
-                                      strlen(reason), now_us);
-}
-
 static strand_err tell (strand_transactions *x, strand_staged *s,
                         int64_t now_us) {
   strand_engine *e = x->owner->engine;
   bool letter = !s->first->sent.is_output;
   if (s->refused != NULL) {
     return letter ? strand_transactions_refuse_letter(x, s, now_us)
-                  : tell_refused(x, s, now_us);
+                  : strand_output_record_refused(e, s, now_us);
   }
   return letter ? strand_engine_dead_letter_acked(e, s->record, now_us)
                 : strand_engine_output_acked(e, s->record, now_us);
