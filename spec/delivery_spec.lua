@@ -189,7 +189,8 @@ describe("a commit's metadata that cannot be read", function()
     helper.eventually(20, function() return fixture.count(folders[1], "leave") == 3 end,
       list[1])
     assert.same({ 2, 3, 4 }, entered(folders[1]))
-    local event = events["replay metadata_unreadable"]
+    local event = helper.eventually(20, function() return events["replay metadata_unreadable"] end,
+      list[1])
     assert.same({ topic, 0, 2 }, { event.topic, event.partition, event.offset })
     assert.is_string(event.reason)
     local ok, message, code, report = list[2]:run()
