@@ -1,6 +1,7 @@
 -- The test of guarantees: main.lua VARIANT... beside a real broker
 -- (scripts/torture). KILLS, RECORDS and SEED stand in the environment. Each
 -- variant ends with its figures; the last line is "N passed, N failed".
+local base = require "spec.torture.base"
 local helper = require "spec.support.helper"
 local run = require "spec.guarantees.run"
 local system = require "system"
@@ -56,7 +57,7 @@ function faults.broker_killed_in_offsets(self, child)
   self:catch("offsets", child)
   helper.kafka "kill"
   self:release "offsets"
-  self:start_broker(BROKER)
+  self:start_broker(BROKER, "")
   self:await_broker()
   return child, since
 end
@@ -183,7 +184,9 @@ local variants = {
   eos_cluster = { delivery = "exactly_once", play = churn },
 }
 
-local function play(name, seed, kills, records)
+local function play(name, seed)
+  local kills = tonumber(os.getenv "KILLS") or 20
+  local records = tonumber(os.getenv "RECORDS") or 100000
   local self = run.new(name, variants[name].delivery, seed, records)
   local ok, message = xpcall(function() variants[name].play(self, kills) end,
     debug.traceback)
@@ -193,20 +196,4 @@ local function play(name, seed, kills, records)
   return well
 end
 
-io.stdout:setvbuf "line"
-local seed = tonumber(os.getenv "SEED") or os.time()
-local kills = tonumber(os.getenv "KILLS") or 20
-local records = tonumber(os.getenv "RECORDS") or 100000
-local passed, failed = 0, 0
-for _, name in ipairs(arg) do
-  assert(variants[name], "no such variant: " .. name)
-  print(("%s on Kafka %s at %s"):format(name, os.getenv "KAFKA_VERSION", helper.broker()))
-  if play(name, seed, kills, records) then
-    passed = passed + 1
-  else
-    failed = failed + 1
-    print("failed: " .. name)
-  end
-end
-print(("%d passed, %d failed"):format(passed, failed))
-os.exit(failed == 0 and 0 or 1)
+base.main(variants, play)

@@ -1,5 +1,6 @@
 -- One run of the test of guarantees: records flow, a group handles them and
 -- produces, faults befall it; books.lua judges what came out.
+local base = require "spec.torture.base"
 local books = require "spec.guarantees.books"
 local flow = require "spec.torture.flow"
 local helper = require "spec.support.helper"
@@ -9,7 +10,7 @@ local story = require "spec.guarantees.story"
 local strand = require "strand"
 local system = require "system"
 
-local run = {}
+local run = setmetatable({}, { __index = base })
 run.__index = run
 
 local PARTITIONS, KEYS = 3, 500
@@ -22,7 +23,7 @@ local LEAST, MOST = 100, 750  -- records of a transaction
 local WINDOWS = 2000          -- covered and not ended, of a partition, at most once
 local UNSURE = 5              -- seconds in which an output is acknowledged, also the first
 local WORKING = 100           -- records by which a process shows that it works
-local LIMIT = 120             -- seconds that anything may take
+local LIMIT = base.LIMIT
 
 -- What must be 0 at the end of a run, besides what its delivery allows. 'over'
 -- counts faults that cost more of a partition than two windows, 'unexplained'
@@ -57,39 +58,15 @@ function run.new(name, delivery, seed, records)
   return self
 end
 
-function run:say(text, ...)
-  print(("%s: " .. text):format(self.name, ...))
-end
-
 -- ---- while it runs ---------------------------------------------------------------
 
-local function serve(self)
+function run:serve()
   self.journal:read()
   self.flow:serve(self.journal.started, self.flows)
   local now = system.monotime()
   if now < self.told + 5 then return end
   self.told = now
   self:say("... fault %d of %d, %d records started", self.fault, self.faults, self.journal.started)
-end
-
---- Waits until the condition is true, and returns what it returned. Records
---- flow meanwhile.
-function run:wait(what, condition)
-  local deadline = system.monotime() + LIMIT
-  return helper.eventually(LIMIT + 10, function()
-    serve(self)
-    local value = condition()
-    if not value and system.monotime() > deadline then
-      error(("%s: not within %d s"):format(what, LIMIT), 0)
-    end
-    return value
-  end)
-end
-
---- Lets a random time pass.
-function run:moment(low, high)
-  local at = system.monotime() + low + (high - low) * math.random()
-  self:wait("a moment", function() return system.monotime() >= at end)
 end
 
 -- ---- processes -------------------------------------------------------------------
@@ -177,29 +154,10 @@ end
 
 -- ---- brokers ---------------------------------------------------------------------
 
-function run:start_broker(node, how)
-  self.restarting = helper.spawn([[os.exit(os.execute(arg[1]) == true)]],
-    ("exec scripts/kafka restart %s %s > /dev/null"):format(node, how or ""))
-end
-
-local function has_all_copies(known)
-  for _, topic in pairs(known.topics) do
-    for _, partition in ipairs(topic.partitions) do
-      if not partition.leader or #partition.isr < #partition.replicas then return false end
-    end
-  end
-  return true
-end
-
 --- Waits until it is up and has all its copies again.
 function run:await_broker()
-  local _, nodes = helper.broker():gsub("[^,]+", "")
-  self:wait("a broker", function() return self.restarting:status() end)
-  assert(self.restarting:status() == 0, self.restarting:errors())
-  self:wait("all copies", function()
-    local known = self.admin:describe(nil, LIMIT)
-    return known and #known.brokers == nodes and has_all_copies(known)
-  end)
+  self:await_start()
+  self:await_copies()
 end
 
 -- ---- at most once: what may be lost -----------------------------------------------
@@ -238,14 +196,6 @@ function run:excuse(since)
   for _, entry in ipairs(committed(self)) do
     if entry.offset and entry.offset >= 0 then excuse_partition(self, entry, since - UNSURE) end
   end
-end
-
---- Waits until the group has no member, so that nobody commits.
-function run:await_empty()
-  self:wait("an empty group", function()
-    local list = self.admin:groups({ self.group }, LIMIT)
-    return list and list[1] and (list[1].state == "Empty" or list[1].state == "Dead")
-  end)
 end
 
 -- ---- the end ---------------------------------------------------------------------

@@ -2,7 +2,7 @@
 -- KILLS, RECORDS and SEED stand in the environment, and for poison OUTAGE: how
 -- many seconds the broker of dead letters is away. Each variant ends with its
 -- figures; the last line is "N passed, N failed", variants.
-local helper = require "spec.support.helper"
+local base = require "spec.torture.base"
 local run = require "spec.torture.run"
 
 local variants = {}
@@ -165,18 +165,4 @@ local function play(name, seed)
   return well
 end
 
-io.stdout:setvbuf "line"
-local seed = tonumber(os.getenv "SEED") or os.time()
-local passed, failed = 0, 0
-for _, name in ipairs(arg) do
-  assert(variants[name], "no such variant: " .. name)
-  print(("%s on Kafka %s at %s"):format(name, os.getenv "KAFKA_VERSION", helper.broker()))
-  if play(name, seed) then
-    passed = passed + 1
-  else
-    failed = failed + 1
-    print("failed: " .. name)
-  end
-end
-print(("%d passed, %d failed"):format(passed, failed))
-os.exit(failed == 0 and 0 or 1)
+base.main(variants, play)

@@ -1,5 +1,6 @@
 -- One run of the crash test: a topic through which records flow, a group that
 -- handles them, the faults that befall it, and what is counted.
+local base = require "spec.torture.base"
 local flow = require "spec.torture.flow"
 local helper = require "spec.support.helper"
 local history = require "spec.torture.history"
@@ -9,7 +10,7 @@ local poison = require "spec.torture.poison"
 local strand = require "strand"
 local system = require "system"
 
-local run = {}
+local run = setmetatable({}, { __index = base })
 run.__index = run
 
 local WORKERS = 8
@@ -18,7 +19,7 @@ local SESSION = 2     -- seconds
 local LOOK = 1        -- seconds: how often librdkafka looks whether its session has ended
 local INTERVAL = 0.5  -- seconds between commits
 local UNCOMMITTED = 1.5 -- seconds: that interval, the commit's way, and a slow machine
-local LIMIT = 120     -- seconds that anything may take
+local LIMIT = base.LIMIT
 local PACE = 2000     -- records a second that come while no dead letter can go
 
 -- What must be 0 at the end. 'over' counts faults with more uncovered records
@@ -45,10 +46,6 @@ function run.new(name, seed, faults, records)
   self.admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.broker() } })
   self:say("seed %d, log %s", seed, self.log)
   return self
-end
-
-function run:say(text, ...)
-  print(("%s: " .. text):format(self.name, ...))
 end
 
 -- ---- while it runs ---------------------------------------------------------------
@@ -85,7 +82,7 @@ local function judge_outage(self, seconds)
 end
 
 -- While a broker is away nobody asks it anything.
-local function serve(self)
+function run:serve()
   self.history:read()
   local back = self.letters and self.letters:serve()
   if back then judge_outage(self, back) end
@@ -94,28 +91,6 @@ local function serve(self)
   local now = system.monotime()
   if not self.away and not self.quiet and now > self.looked + 1 then self:look() end
   if now > self.told + 5 then progress(self) end
-end
-
---- Waits until the condition is true, and returns what it returned. Records
---- flow meanwhile.
-function run:wait(what, condition)
-  local deadline = system.monotime() + LIMIT
-  return helper.eventually(LIMIT + 10, function()
-    serve(self)
-    local value = condition()
-    if not value and system.monotime() > deadline then
-      error(("%s: not within %d s"):format(what, LIMIT), 0)
-    end
-    return value
-  end)
-end
-
---- Lets a random time pass: when the next fault comes.
-function run:moment(low, high)
-  local seconds = low + (high - low) * math.random()
-  local at = system.monotime() + seconds
-  self:wait("a moment", function() return system.monotime() >= at end)
-  return seconds
 end
 
 -- ---- processes --------------------------------------------------------------------
@@ -202,14 +177,6 @@ end
 local function account_waiting(self, waiting)
   self.allowed = self.allowed + waiting
   if waiting > 0 then self:say("fault %d: %d poison records waited", self.fault, waiting) end
-end
-
---- Waits until the group has no member.
-function run:await_empty()
-  self:wait("an empty group", function()
-    local list = self.admin:groups({ self.group }, LIMIT)
-    return list and (list[1].state == "Empty" or list[1].state == "Dead")
-  end)
 end
 
 --- SIGKILL. options: alone (it is the only member), what (it was doing). A broker
@@ -304,30 +271,15 @@ end
 --- Restarts the broker, or one of several, without waiting for it.
 function run:restart(node, how)
   self.away, self.broke = system.monotime(), system.monotime()
-  self.restarting = helper.spawn([[os.exit(os.execute(arg[1]) == true)]],
-    ("exec scripts/kafka restart %s %s > /dev/null"):format(node, how))
+  self:start_broker(node, how)
   self:say("%s is restarted %s", node, how == "" and "orderly" or "by SIGKILL")
-end
-
-local function has_all_copies(known)
-  for _, topic in pairs(known.topics) do
-    for _, partition in ipairs(topic.partitions) do
-      if not partition.leader or #partition.isr < #partition.replicas then return false end
-    end
-  end
-  return true
 end
 
 --- Waits until it is up and has all its copies again.
 function run:await_restart()
-  local _, nodes = helper.broker():gsub("[^,]+", "")
-  self:wait("a broker", function() return self.restarting:status() end)
-  assert(self.restarting:status() == 0, self.restarting:errors())
+  self:await_start()
   local up = system.monotime() - self.away
-  self:wait("all copies", function()
-    local known = self.admin:describe(nil, LIMIT)
-    return known and #known.brokers == nodes and has_all_copies(known)
-  end)
+  self:await_copies()
   self:say("it was up after %.1f s, and had all copies after %.1f s", up,
     system.monotime() - self.away)
   self.away = nil
