@@ -103,6 +103,31 @@ static void the_users_setting_wins_and_is_not_dumped (void **state) {
   assert_null(find(out, n, "linger.ms")); /* set under its other name */
 }
 
+/* librdkafka takes each of these for the other. */
+static void a_property_may_have_another_name (void **state) {
+  static const char *const names[][2] = {
+    { "queue.buffering.max.ms", "linger.ms" },
+    { "delivery.timeout.ms", "message.timeout.ms" }
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    strand_property given = { names[i][0], "4321" };
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    char value[32], error[200];
+    size_t size = sizeof(value);
+    assert_true(strand_conf_has(&given, 1, names[i][0]));
+    assert_true(strand_conf_has(&given, 1, names[i][1]));
+    assert_false(strand_conf_has(&given, 1, "retry.backoff.ms"));
+    assert_int_equal(
+      rd_kafka_conf_set(conf, given.name, given.value, error, sizeof(error)),
+      RD_KAFKA_CONF_OK);
+    assert_int_equal(rd_kafka_conf_get(conf, names[i][1], value, &size),
+                     RD_KAFKA_CONF_OK);
+    assert_string_equal(value, "4321");
+    rd_kafka_conf_destroy(conf);
+  }
+}
+
 /* What a log that writes to stderr has written there. */
 static void read_back (char *text, size_t size, int level,
                        const char *facility, const char *message) {
@@ -185,6 +210,7 @@ int main (void) {
     cmocka_unit_test(a_refused_value_is_never_shown),
     cmocka_unit_test(versions_that_do_harm_are_refused),
     cmocka_unit_test(the_users_setting_wins_and_is_not_dumped),
+    cmocka_unit_test(a_property_may_have_another_name),
     cmocka_unit_test(a_line_has_the_time_and_says_strand_once),
     cmocka_unit_test(a_coordinator_that_loads_is_no_warning),
     cmocka_unit_test(a_full_log_drops_its_oldest_lines)

@@ -52,6 +52,7 @@ static const preset presets[] = {
 /* librdkafka knows these by a second name. */
 static const char *const aliases[][2] = {
   { "queue.buffering.max.ms", "linger.ms" },
+  { "delivery.timeout.ms", "message.timeout.ms" },
   { "auto.commit.enable", "enable.auto.commit" }
 };
 
@@ -136,8 +137,8 @@ static const char *property (const strand_property *props, size_t count,
   return NULL;
 }
 
-static bool has_property (const strand_property *props, size_t count,
-                          const char *name) {
+bool strand_conf_has (const strand_property *props, size_t count,
+                      const char *name) {
   size_t i;
   if (property(props, count, name) != NULL) return true;
   for (i = 0; i < ALIASES; i++)
@@ -260,7 +261,7 @@ size_t strand_conf_dump (rd_kafka_type_t kind, const strand_property *props,
     const preset *p = &presets[i];
     if (!(p->kind & kind_of(kind))) continue;
     if (version < p->since || version >= p->below) continue;
-    if (has_property(props, count, p->name)) continue;
+    if (strand_conf_has(props, count, p->name)) continue;
     if (strcmp(p->name, "partition.assignment.strategy") == 0
         && is_new_protocol(props, count))
       continue; /* the broker assigns */

@@ -64,6 +64,10 @@ rd_kafka_conf_t *strand_conf_new (rd_kafka_type_t kind,
                                   const strand_property *props, size_t count,
                                   strand_failure *failure);
 
+/* Did the user set it, by this name or by librdkafka's other one? */
+bool strand_conf_has (const strand_property *props, size_t count,
+                      const char *name);
+
 /* The settings that strand itself makes beside 'props', for benchmarks and
 ** bug reports: never anything of the user's. Returns their number; strings
 ** are static. */

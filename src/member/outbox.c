@@ -110,13 +110,6 @@ void strand_outbox_stalled (strand_outbox *o, const strand_call *call,
 ** The client
 */
 
-static bool has (const strand_dead_letters_config *c, const char *name) {
-  for (size_t i = 0; i < c->kafka_count; i++) {
-    if (strcmp(c->kafka[i].name, name) == 0) return true;
-  }
-  return false;
-}
-
 /* How large a record may be is the topic's business. librdkafka's queue holds
 ** the largest, but no gigabyte. It waits half a minute for a topic to appear
 ** before it says that there is none; and when it was refused one, it asks
@@ -160,7 +153,7 @@ static void set_defaults (const strand_dead_letters_config *c,
                           rd_kafka_conf_t *conf, const strand_property *set,
                           size_t count) {
   for (size_t i = 0; i < count; i++) {
-    if (has(c, set[i].name)) continue;
+    if (strand_conf_has(c->kafka, c->kafka_count, set[i].name)) continue;
     rd_kafka_conf_set(conf, set[i].name, set[i].value, NULL, 0);
   }
 }

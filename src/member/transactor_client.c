@@ -20,10 +20,7 @@ static void set (rd_kafka_conf_t *conf, const char *name, int64_t value) {
 
 static bool has (const strand_transactor_client *c, const char *name) {
   const strand_dead_letters_config *from = c->outbox->config;
-  for (size_t i = 0; i < from->kafka_count; i++) {
-    if (strcmp(from->kafka[i].name, name) == 0) return true;
-  }
-  return false;
+  return strand_conf_has(from->kafka, from->kafka_count, name);
 }
 
 /* A topic that is not there is found out within the time of what is sent to it:
@@ -79,8 +76,6 @@ bool strand_transactor_client_open (strand_transactor_client *c,
   return true;
 }
 
-/* Whoever gets it destroys it. What it has is purged: it must not ask for a
-** place of records whose opaques are gone. */
 rd_kafka_t *strand_transactor_client_let_go (strand_transactor_client *c) {
   rd_kafka_t *client = c->handle;
   if (client == NULL) return NULL;
@@ -114,7 +109,6 @@ static void take_report (strand_transactor_client *c,
   s->err = report->err;
 }
 
-/* Waits at most so long for one. False: there was none. */
 bool strand_transactor_client_serve (strand_transactor_client *c, int ms) {
   rd_kafka_event_t *event = rd_kafka_queue_poll(c->queue, ms);
   const rd_kafka_message_t *report;

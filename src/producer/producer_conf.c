@@ -11,20 +11,14 @@
 #define MOST_RECORDS 10000000
 #define MOST_KBYTES INT64_C(2147483647)
 
-static bool has_property (const strand_producer_options *options,
-                          const char *name) {
-  for (size_t i = 0; i < options->prop_count; i++)
-    if (strcmp(options->props[i].name, name) == 0) return true;
-  return false;
-}
-
 static bool set_limit (rd_kafka_conf_t *conf,
                        const strand_producer_options *options,
                        const char *option, const char *name, int64_t value,
                        strand_failure *failure) {
   char text[32];
   char errstr[200];
-  if (value <= 0 || has_property(options, name)) return true;
+  if (value <= 0 || strand_conf_has(options->props, options->prop_count, name))
+    return true;
   snprintf(text, sizeof(text), "%lld", (long long)value);
   if (rd_kafka_conf_set(conf, name, text, errstr, sizeof(errstr))
       == RD_KAFKA_CONF_OK)

@@ -7,9 +7,9 @@
 ** clients know nothing of each other's order.
 */
 #include <stdio.h>
-#include <string.h>
 
 #include "base/clock.h"
+#include "kafka/conf.h"
 #include "producer/producer_own.h"
 
 static bool open_client (const strand_producer *p, strand_client *client,
@@ -87,10 +87,9 @@ void strand_renewal_take (strand_producer *p, strand_client *client,
 */
 
 bool strand_renewal_owns_batch_size (const strand_producer_options *options) {
-  if (options->transactional_id != NULL) return false;
-  for (size_t i = 0; i < options->prop_count; i++)
-    if (strcmp(options->props[i].name, "batch.size") == 0) return false;
-  return true;
+  return options->transactional_id == NULL
+         && !strand_conf_has(options->props, options->prop_count,
+                             "batch.size");
 }
 
 /* For good: what follows a renewal has it, too. */
