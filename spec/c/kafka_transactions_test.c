@@ -293,7 +293,7 @@ static void what_comes_meanwhile_is_in_the_next (void **state) {
   assert_true(plan(&s));
   handle(&s, 0, 1, 1);
   holds("0");
-  assert_int_equal(strand_transactions_due(&s.x, s.now_us), INT64_MAX);
+  assert_int_equal(strand_transactions_due(&s.x), INT64_MAX);
   commits(&s);
   assert_int_equal(committable(&s, 0), 1);
   assert_true(plan(&s));
@@ -308,7 +308,7 @@ static void one_takes_no_more_than_its_records (void **state) {
   open_fixture(&s);
   for (int i = 0; i < 4; i++) handle(&s, 0, i, 4);
   assert_true(strand_transactions_is_full(&s.x));
-  assert_int_equal(strand_transactions_due(&s.x, s.now_us), 0);
+  assert_int_equal(strand_transactions_due(&s.x), 0);
   assert_true(plan(&s));
   holds("01");
   commits(&s);
@@ -381,7 +381,7 @@ static void what_was_aborted_comes_again_before_what_came_since (void **s_) {
     answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION),
     STRAND_COMMIT_ABORTED);
   assert_int_equal(committable(&s, 0), 0);
-  assert_true(strand_transactions_due(&s.x, s.now_us) > s.now_us);
+  assert_true(strand_transactions_due(&s.x) > s.now_us);
   assert_true(plan(&s));
   holds("0123");
   commits(&s);
@@ -642,7 +642,7 @@ static void write_letters_of (fixture *s) {
 
 /* What waits first is one. */
 static void is_letter (fixture *s) {
-  first_of(&s->x.queue)->first->sent.is_output = false;
+  strand_staged_first(&s->x.queue)->first->sent.is_output = false;
 }
 
 static void
@@ -734,7 +734,7 @@ static void what_fails_otherwise_says_nothing_of_batches (void **state) {
     assert_true(plan(&s));
     assert_int_equal(there.asked->batch_size, 1);
     answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION);
-    assert_true(strand_transactions_due(&s.x, s.now_us) > s.now_us);
+    assert_true(strand_transactions_due(&s.x) > s.now_us);
   }
   assert_true(plan(&s));
   refuse(0, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
@@ -784,18 +784,17 @@ static void a_dead_letter_without_a_topic_holds_up_nothing_else (void **s_) {
   assert_true(plan(&s));
   refuse(0, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC);
   answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
-  assert_int_equal(strand_transactions_due(&s.x, s.now_us),
-                   s.x.since_us + 500000);
+  assert_int_equal(strand_transactions_due(&s.x), s.x.since_us + 500000);
   assert_true(plan(&s));
   holds("1");
   commits(&s);
-  pause_us = strand_transactions_due(&s.x, s.now_us) - s.now_us;
+  pause_us = strand_transactions_due(&s.x) - s.now_us;
   s.x.later_us = 0; /* it is over */
   assert_true(plan(&s));
   holds("0");
   refuse(0, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC);
   answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
-  assert_true(strand_transactions_due(&s.x, s.now_us) - s.now_us > pause_us);
+  assert_true(strand_transactions_due(&s.x) - s.now_us > pause_us);
   assert_int_equal(s.parked, 0);
   close_fixture(&s);
 }

@@ -3,25 +3,13 @@
 */
 #include "member/closed_answer.h"
 
-/* What the group has covers the record. A payload that cannot be read says
-** nothing. */
-static bool is_covered (const rd_kafka_topic_partition_t *p, int64_t offset) {
-  const char *problem = NULL;
-  strand_payload payload = { 0 };
-  bool covered;
-  if (p->offset < 0) return false;
-  if (offset < p->offset) return true;
-  if (p->metadata_size == 0
-      || strand_payload_decode(p->offset, p->metadata, p->metadata_size,
-                               &payload, &problem)
-           != STRAND_OK)
-    return false;
-  covered = offset <= payload.highest;
-  for (size_t i = 0; covered && i < payload.run_count; i++) {
-    covered = offset < payload.runs[i].first || offset > payload.runs[i].last;
+/* Done, by a payload that is not below the offset's. */
+static bool is_done (const strand_payload *payload, int64_t offset) {
+  bool done = offset <= payload->highest;
+  for (size_t i = 0; done && i < payload->run_count; i++) {
+    done = offset < payload->runs[i].first || offset > payload->runs[i].last;
   }
-  strand_payload_free(&payload);
-  return covered;
+  return done;
 }
 
 static const rd_kafka_topic_partition_t *find (const strand_closed *c,
@@ -57,12 +45,33 @@ static void mark_done (strand_closed *c) {
   for (size_t i = 0; i < c->count; i++) c->staged[i]->open = 0;
 }
 
-static void mark_covered (strand_closed *c) {
+/* What the group has covers the record: by its offset, or by its payload, if
+** that can be read. */
+static void mark_partition (strand_closed *c, const strand_partition *of,
+                            const rd_kafka_topic_partition_t *p) {
+  const char *problem = NULL;
+  strand_payload payload = { 0 };
+  bool some = p->metadata_size > 0
+              && strand_payload_decode(p->offset, p->metadata,
+                                       p->metadata_size, &payload, &problem)
+                   == STRAND_OK;
   for (size_t i = 0; i < c->count; i++) {
     strand_staged *s = c->staged[i];
-    const rd_kafka_topic_partition_t *p =
-      s->record == NULL ? NULL : find(c, strand_record_partition(s->record));
-    if (p != NULL && is_covered(p, s->record->offset)) s->open = 0;
+    if (s->record == NULL || strand_record_partition(s->record) != of)
+      continue;
+    if (s->record->offset < p->offset
+        || (some && is_done(&payload, s->record->offset)))
+      s->open = 0;
+  }
+  if (some) strand_payload_free(&payload);
+}
+
+/* Each record of the transaction is of a partition in its commit. */
+static void mark_covered (strand_closed *c, const strand_commit *commit) {
+  for (size_t i = 0; i < commit->count; i++) {
+    const strand_partition *of = commit->items[i].partition;
+    const rd_kafka_topic_partition_t *p = find(c, of);
+    if (p != NULL && p->offset >= 0) mark_partition(c, of, p);
   }
 }
 
@@ -74,7 +83,7 @@ static void take_renewed (strand_closed *c, const strand_commit *commit,
     answer->answer = STRAND_COMMITTED;
     mark_done(c);
   }
-  else mark_covered(c);
+  else mark_covered(c, commit);
 }
 
 static void describe (const strand_closed *c, strand_closed_answer *answer) {

@@ -85,7 +85,7 @@ static void note_alert (strand_committer *t, rd_kafka_resp_err_t err,
 static int64_t due_of (const strand_committer *t, int64_t now_us) {
   int64_t due = strand_engine_commit_due(t->owner->engine, now_us), other;
   if (t->transactions == NULL) return due;
-  other = strand_transactions_due(t->transactions, now_us);
+  other = strand_transactions_due(t->transactions);
   return due < other ? due : other;
 }
 
@@ -370,7 +370,7 @@ static bool commits_when_due (const strand_committer *t) {
          || (phase == STRAND_ENDING
              && (strand_engine_awaits_commit(t->owner->engine)
                  || (t->transactions != NULL
-                     && strand_transactions_due(t->transactions, 0)
+                     && strand_transactions_due(t->transactions)
                           < INT64_MAX)));
 }
 

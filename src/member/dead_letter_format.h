@@ -43,6 +43,13 @@ strand_dead_letter_headers (const strand_dead_letters_config *c,
 size_t strand_dead_letter_excuse (char *to, const strand_record *r,
                                   const char *problem);
 
+/* Why those that come back are parked, and what is told once where the topic
+** has fewer partitions than a source. */
+#define STRAND_DEAD_LETTER_RETURNED                                           \
+  "it comes from the dead letter topic, where this group had sent it"
+#define STRAND_DEAD_LETTER_BY_KEY                                             \
+  "the dead letter topic has no partition of this number: placed by key"
+
 /* It was read from the dead letter topic, where this group had sent it. */
 bool strand_dead_letter_returns (const strand_dead_letters_config *c,
                                  const char *group, const strand_record *r);

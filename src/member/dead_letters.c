@@ -28,13 +28,12 @@ typedef struct dead_letter {
 
 /* Once: the dead letter topic has fewer partitions than a source. */
 static void tell_fewer (strand_dead_letters *l, const dead_letter *a) {
-  static const char reason[] =
-    "the dead letter topic has no partition of this number: placed by key";
   const strand_partition *p = strand_record_partition(a->record);
   if (l->fewer_reported) return;
   l->fewer_reported = true;
-  strand_owner_tell(l->owner, "error", "UNKNOWN_PARTITION", reason,
-                    l->outbox->config->topic, strand_partition_index(p));
+  strand_owner_tell(l->owner, "error", "UNKNOWN_PARTITION",
+                    STRAND_DEAD_LETTER_BY_KEY, l->outbox->config->topic,
+                    strand_partition_index(p));
 }
 
 /*
@@ -198,12 +197,10 @@ static rd_kafka_resp_err_t produce (strand_dead_letters *l, dead_letter *a,
 }
 
 static void send_one (strand_dead_letters *l, dead_letter *a, int64_t now_us) {
-  static const char returned[] =
-    "it comes from the dead letter topic, where this group had sent it";
   rd_kafka_resp_err_t err;
   if (strand_dead_letter_returns(l->outbox->config, l->outbox->group,
                                  a->record)) {
-    settle(l, a, returned);
+    settle(l, a, STRAND_DEAD_LETTER_RETURNED);
     return;
   }
   if (a->by_key) tell_fewer(l, a);

@@ -21,11 +21,6 @@
 ** Lists
 */
 
-static strand_staged *first_of (const strand_link *list) {
-  if (strand_list_empty(list)) return NULL;
-  return strand_list_entry(list->next, strand_staged, link);
-}
-
 static strand_staged *behind (const strand_outputs *o,
                               const strand_staged *s) {
   if (s->link.next == &o->queue) return NULL;
@@ -63,7 +58,7 @@ void strand_outputs_init (strand_outputs *o, const strand_owner *owner,
 
 static void drop_all (strand_outputs *o, strand_link *list) {
   strand_staged *s;
-  while ((s = first_of(list)) != NULL) drop(o, s);
+  while ((s = strand_staged_first(list)) != NULL) drop(o, s);
 }
 
 void strand_outputs_free (strand_outputs *o) {
@@ -275,7 +270,7 @@ static bool send_all (strand_outputs *o, strand_staged *s, int64_t now_us) {
 static void rewind_queue (strand_outputs *o) {
   o->failed = false;
   if (o->next != NULL) strand_outbox_waive(o->outbox, o->next->at);
-  o->next = first_of(&o->queue);
+  o->next = strand_staged_first(&o->queue);
   for (strand_staged *s = o->next; s != NULL; s = behind(o, s)) {
     s->at = s->first;
   }
@@ -332,7 +327,7 @@ static void recall (strand_outputs *o, strand_staged *s) {
 }
 
 void strand_outputs_again (strand_outputs *o, int64_t now_us) {
-  strand_staged *next, *s = first_of(&o->queue);
+  strand_staged *next, *s = strand_staged_first(&o->queue);
   drop_all(o, &o->gone);
   for (; s != NULL; s = next) {
     next = behind(o, s);
@@ -345,7 +340,8 @@ void strand_outputs_again (strand_outputs *o, int64_t now_us) {
 
 void strand_outputs_regroup (strand_outputs *o) {
   o->refused_size = 0;
-  for (strand_staged *s = first_of(&o->queue); s != NULL; s = behind(o, s)) {
+  for (strand_staged *s = strand_staged_first(&o->queue); s != NULL;
+       s = behind(o, s)) {
     for (strand_output *at = s->first; at != NULL; at = at->next) {
       strand_outbox_waive(o->outbox, at);
       at->alone = false;
@@ -359,7 +355,7 @@ void strand_outputs_regroup (strand_outputs *o) {
 
 static void tell_engine (strand_outputs *o, int64_t now_us) {
   strand_staged *s;
-  while ((s = first_of(&o->settled)) != NULL) {
+  while ((s = strand_staged_first(&o->settled)) != NULL) {
     strand_err err = s->refused != NULL
                        ? strand_output_record_refused(o->owner->engine, s,
                                                       now_us)

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "kafka/wire.h"
+#include "member/packed_headers.h"
 
 #define READ_MOST 256   /* messages of one call */
 #define READ_FEW 32     /* where only this partition has nothing to start */
@@ -59,36 +60,6 @@ static leader_epoch_of *leader_epoch (void) {
   return atomic_load(&found);
 }
 
-static size_t packed_length (const rd_kafka_headers_t *headers) {
-  const char *name;
-  const void *value;
-  size_t length = 0, size;
-  for (size_t i = 0;
-       rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0; i++) {
-    length += 8 + strlen(name) + (value != NULL ? size : 0);
-  }
-  return length;
-}
-
-static void pack (const rd_kafka_headers_t *headers, char *to) {
-  const char *name;
-  const void *value;
-  size_t size;
-  for (size_t i = 0;
-       rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0; i++) {
-    uint32_t name_length = (uint32_t)strlen(name);
-    uint32_t value_length = value != NULL ? (uint32_t)size
-                                          : STRAND_HEADER_ABSENT;
-    memcpy(to, &name_length, 4);
-    memcpy(to + 4, &value_length, 4);
-    memcpy(to + 8, name, name_length);
-    to += 8 + name_length;
-    if (value == NULL) continue;
-    memcpy(to, value, size);
-    to += size;
-  }
-}
-
 static void set_timestamp (strand_record *r, const rd_kafka_message_t *msg) {
   rd_kafka_timestamp_type_t type;
   r->timestamp_ms = rd_kafka_message_timestamp(msg, &type);
@@ -119,7 +90,7 @@ static strand_record *copy_out (strand_reader *reader,
   strand_record *r;
   if (!strand_wire_no_headers(msg->key, key, msg->payload, value)
       && rd_kafka_message_headers(msg, &headers) == 0) {
-    packed = packed_length(headers);
+    packed = strand_packed_headers(headers, NULL);
   }
   r = strand_engine_room(reader->owner->engine, assigned->partition,
                          key + value + packed
@@ -133,7 +104,7 @@ static strand_record *copy_out (strand_reader *reader,
   if (msg->payload != NULL) r->flags |= STRAND_RECORD_VALUE;
   if (key > 0) memcpy(r->bytes, msg->key, key);
   if (value > 0) memcpy(r->bytes + key, msg->payload, value);
-  if (packed > 0) pack(headers, r->bytes + key + value);
+  if (packed > 0) strand_packed_headers(headers, r->bytes + key + value);
   if (epoch >= 0) set_epoch(r, epoch);
   set_timestamp(r, msg);
   return r;

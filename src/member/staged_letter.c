@@ -4,26 +4,7 @@
 #include "member/staged_letter.h"
 
 #include "base/clock.h"
-
-/* Packed as in core/record.h; 'to' NULL: only their length. */
-static uint32_t pack (const rd_kafka_headers_t *headers, char *to) {
-  const char *name;
-  const void *value;
-  size_t size;
-  uint32_t at = 0;
-  for (size_t i = 0;
-       rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0; i++) {
-    uint32_t lengths[2] = { (uint32_t)strlen(name), (uint32_t)size };
-    if (value == NULL) lengths[1] = STRAND_HEADER_ABSENT;
-    else if (to != NULL) memcpy(to + at + 8 + lengths[0], value, size);
-    if (to != NULL) {
-      memcpy(to + at, lengths, sizeof(lengths));
-      memcpy(to + at + 8, name, lengths[0]);
-    }
-    at += 8 + lengths[0] + (value != NULL ? (uint32_t)size : 0);
-  }
-  return at;
-}
+#include "member/packed_headers.h"
 
 static strand_output lengths_of (const strand_dead_letters_config *c,
                                  const strand_partition *p,
@@ -50,7 +31,7 @@ static void write (strand_output *o, const strand_dead_letters_config *c,
     memcpy(strand_output_key(o), strand_record_key(r), o->key_length);
   if (o->value_length > 0)
     memcpy(strand_output_value(o), strand_record_value(r), o->value_length);
-  pack(headers, strand_output_headers(o));
+  strand_packed_headers(headers, strand_output_headers(o));
 }
 
 bool strand_staged_letter (strand_staged *staged, const strand_outbox *outbox,
@@ -61,7 +42,7 @@ bool strand_staged_letter (strand_staged *staged, const strand_outbox *outbox,
                 *o;
   rd_kafka_headers_t *headers = strand_dead_letter_headers(
     c, outbox->group, r, cut, strand_clock_us());
-  lengths.headers_length = pack(headers, NULL);
+  lengths.headers_length = (uint32_t)strand_packed_headers(headers, NULL);
   o = strand_staged_add(&staged, staged->staging, &lengths);
   if (o != NULL) write(o, c, r, headers);
   rd_kafka_headers_destroy(headers);

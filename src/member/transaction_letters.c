@@ -12,24 +12,16 @@
 #define LATER_FIRST_US 2000000
 #define LATER_MOST_US 30000000
 
-static strand_staged *first_of (const strand_link *list) {
-  if (strand_list_empty(list)) return NULL;
-  return strand_list_entry(list->next, strand_staged, link);
-}
-
 /* It was read from where it would go: that is no place for it. */
 static bool park_returned (strand_transactions *x, strand_staged *s) {
-  static const char why[] =
-    "it comes from the dead letter topic, where this group had sent it";
   char reason[STRAND_REASON_MAX];
-  size_t length = strand_dead_letter_excuse(reason, s->record, why);
+  size_t length = strand_dead_letter_excuse(reason, s->record,
+                                            STRAND_DEAD_LETTER_RETURNED);
   if (strand_engine_dead_letter_refused(x->owner->engine, s->record, reason,
                                         length, strand_clock_us())
       != STRAND_OK)
     return false;
-  strand_list_remove(&s->link);
-  strand_list_remove(&s->mine);
-  strand_shared_unstage(x->owner->consumer, s);
+  strand_transactions_drop(x, s);
   return true;
 }
 
@@ -59,10 +51,11 @@ static bool write_letter (strand_transactions *x, strand_staged *s,
 void strand_transactions_write_letters (strand_transactions *x,
                                         int64_t now_us) {
   strand_staged *s;
-  while ((s = first_of(&x->letters)) != NULL && write_letter(x, s, now_us))
+  while ((s = strand_staged_first(&x->letters)) != NULL
+         && write_letter(x, s, now_us))
     continue;
   if (now_us < x->later_us) return;
-  while ((s = first_of(&x->later)) != NULL) {
+  while ((s = strand_staged_first(&x->later)) != NULL) {
     s->later = s->acked = false;
     strand_list_remove(&s->link);
     strand_list_push(&x->queue, &s->link);
@@ -88,12 +81,11 @@ static void wait_longer (strand_transactions *x, int64_t now_us) {
 
 /* Once: the dead letter topic has fewer partitions than a source. */
 static void tell_fewer (strand_transactions *x, const strand_staged *s) {
-  static const char reason[] =
-    "the dead letter topic has no partition of this number: placed by key";
   if (x->fewer_told) return;
   x->fewer_told = true;
   strand_owner_tell(
-    x->owner, "error", "UNKNOWN_PARTITION", reason, x->outbox->config->topic,
+    x->owner, "error", "UNKNOWN_PARTITION", STRAND_DEAD_LETTER_BY_KEY,
+    x->outbox->config->topic,
     strand_partition_index(strand_record_partition(s->record)));
 }
 

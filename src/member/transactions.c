@@ -40,12 +40,7 @@ void strand_transactions_init (strand_transactions *x,
 ** Lists
 */
 
-static strand_staged *first_of (const strand_link *list) {
-  if (strand_list_empty(list)) return NULL;
-  return strand_list_entry(list->next, strand_staged, link);
-}
-
-static void drop (strand_transactions *x, strand_staged *s) {
+void strand_transactions_drop (strand_transactions *x, strand_staged *s) {
   strand_list_remove(&s->link);
   strand_list_remove(&s->mine);
   strand_shared_unstage(x->owner->consumer, s);
@@ -53,7 +48,8 @@ static void drop (strand_transactions *x, strand_staged *s) {
 
 static void drop_all (strand_transactions *x, strand_link *list) {
   strand_staged *s;
-  while ((s = first_of(list)) != NULL) drop(x, s);
+  while ((s = strand_staged_first(list)) != NULL)
+    strand_transactions_drop(x, s);
 }
 
 void strand_transactions_free (strand_transactions *x) {
@@ -63,7 +59,8 @@ void strand_transactions_free (strand_transactions *x) {
   drop_all(x, &x->aside);
   drop_all(x, &x->settled);
   if (x->closed == NULL) return;
-  for (size_t i = 0; i < x->closed->count; i++) drop(x, x->closed->staged[i]);
+  for (size_t i = 0; i < x->closed->count; i++)
+    strand_transactions_drop(x, x->closed->staged[i]);
   if (!x->out) strand_closed_free(x->closed); /* else the transactor has */
 }
 
@@ -111,7 +108,7 @@ void strand_transactions_forget (strand_transactions *x,
     strand_list_remove(&s->mine);
     if (s->out > 0) continue;
     if (!s->acked) x->waiting -= s->count;
-    drop(x, s);
+    strand_transactions_drop(x, s);
   }
   if (!strand_transactions_wait(x)) x->since_us = 0;
 }
@@ -176,11 +173,11 @@ bool strand_transactions_close (strand_transactions *x) {
     return false;
   }
   x->closed->batch_size = batch_size_of(x);
-  while ((s = first_of(&x->aside)) != NULL) {
+  while ((s = strand_staged_first(&x->aside)) != NULL) {
     s->acked = false;
     enclose(x, s);
   }
-  while ((s = first_of(&x->queue)) != NULL
+  while ((s = strand_staged_first(&x->queue)) != NULL
          && (taken == 0 || taken + s->count <= most)) {
     taken += s->count;
     enclose(x, s);
@@ -275,9 +272,9 @@ static strand_err tell (strand_transactions *x, strand_staged *s,
 
 static void tell_engine (strand_transactions *x, int64_t now_us) {
   strand_staged *s;
-  while ((s = first_of(&x->settled)) != NULL) {
+  while ((s = strand_staged_first(&x->settled)) != NULL) {
     if (tell(x, s, now_us) != STRAND_OK) return; /* no memory: a later turn */
-    drop(x, s);
+    strand_transactions_drop(x, s);
     strand_snapshot_change(x->snapshot);
   }
 }
@@ -304,7 +301,7 @@ void strand_transactions_settle (strand_transactions *x, int64_t now_us) {
   strand_closed *c = x->closed;
   for (size_t i = c->count; i-- > 0;) {
     strand_staged *s = c->staged[i];
-    if (s->record == NULL) drop(x, s);
+    if (s->record == NULL) strand_transactions_drop(x, s);
     else if (s->open == 0) {
       note_counts(x, s, true);
       if (!s->first->sent.is_output) x->later_wait_us = 0;
@@ -394,10 +391,8 @@ void strand_transactions_serve (strand_transactions *x, int64_t now_us) {
   tell_engine(x, now_us);
 }
 
-int64_t strand_transactions_due (const strand_transactions *x,
-                                 int64_t now_us) {
+int64_t strand_transactions_due (const strand_transactions *x) {
   int64_t due;
-  (void)now_us;
   if (x->closed != NULL || x->over) return INT64_MAX;
   if (!strand_transactions_wait(x))
     return strand_list_empty(&x->later) ? INT64_MAX : x->later_us;
@@ -419,7 +414,7 @@ void strand_transactions_check (const strand_transactions *x) {
   }
   (void)waiting;
   assert(strand_list_empty(&x->settled)
-         || first_of(&x->settled)->acked);                /* (1) */
+         || strand_staged_first(&x->settled)->acked);     /* (1) */
   assert(count == CHECKED_MOST || waiting == x->waiting); /* (3) */
   assert(!x->out || x->closed != NULL);
 }

@@ -155,10 +155,12 @@ strand_err strand_transactions_refuse_letter (strand_transactions *x,
 void strand_transactions_put_off (strand_transactions *x, strand_staged *s);
 
 /* transactions.c */
+/* Out of all lists, and freed. */
+void strand_transactions_drop (strand_transactions *x, strand_staged *s);
 /* What stands in their way is told; the end of all is the consumer's. */
 void strand_transactions_serve (strand_transactions *x, int64_t now_us);
 /* When the next is to be closed. */
-int64_t strand_transactions_due (const strand_transactions *x, int64_t now_us);
+int64_t strand_transactions_due (const strand_transactions *x);
 /* Between two turns, in debug builds. */
 void strand_transactions_check (const strand_transactions *x);
 

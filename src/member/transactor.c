@@ -219,10 +219,10 @@ static void note_ready (strand_transactor *t) {
 */
 
 static rd_kafka_topic_partition_list_t *
-names_of (const rd_kafka_topic_partition_list_t *of, int from, int to) {
+names_of (const rd_kafka_topic_partition_list_t *of) {
   rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(
-    to - from);
-  for (int i = from; i < to; i++)
+    of->cnt);
+  for (int i = 0; i < of->cnt; i++)
     rd_kafka_topic_partition_list_add(l, of->elems[i].topic,
                                       of->elems[i].partition);
   return l;
@@ -237,9 +237,8 @@ static rd_kafka_resp_err_t ask_committed (strand_transactor *t,
 
 /* Of all of them at once; or NULL, and what is in the way is noted. */
 static rd_kafka_topic_partition_list_t *
-read_some (strand_transactor *t, const rd_kafka_topic_partition_list_t *of,
-           int from, int to) {
-  rd_kafka_topic_partition_list_t *l = names_of(of, from, to);
+ask_once (strand_transactor *t, const rd_kafka_topic_partition_list_t *of) {
+  rd_kafka_topic_partition_list_t *l = names_of(of);
   strand_transaction_answer answer = { .err = ask_committed(t, l) };
   if (answer.err == RD_KAFKA_RESP_ERR_NO_ERROR) return l;
   snprintf(answer.reason, sizeof(answer.reason), "committed offsets: %s",
@@ -256,8 +255,7 @@ static rd_kafka_topic_partition_list_t *
 read_committed (strand_transactor *t,
                 const rd_kafka_topic_partition_list_t *of) {
   rd_kafka_topic_partition_list_t *l = NULL;
-  while (l == NULL && !strand_transactor_is_stopping(t))
-    l = read_some(t, of, 0, of->cnt);
+  while (l == NULL && !strand_transactor_is_stopping(t)) l = ask_once(t, of);
   if (l != NULL) note_no_trouble(t);
   return l;
 }
@@ -266,10 +264,9 @@ read_committed (strand_transactor *t,
 ** Its end
 */
 
-static bool abort_it (strand_transactor *t, const strand_closed *c) {
+static bool abort_it (strand_transactor *t) {
   int64_t deadline_us = strand_clock_us() + t->client.timeout_us;
   strand_transaction_answer answer;
-  (void)c;
   strand_transactor_purge(t, deadline_us);
   return strand_transactor_call(t, STRAND_TRANSACTION_CALL_ABORT, NULL,
                                 deadline_us, &answer)
@@ -297,7 +294,7 @@ static void conclude (strand_transactor *t, strand_closed *c,
     case STRAND_TRANSACTION_UNDELIVERED:
       if (c->asked) break; /* the group knows best */
       c->end = STRAND_CLOSED_ABORTED;
-      if (!abort_it(t, c) || kind == STRAND_TRANSACTION_UNDELIVERED)
+      if (!abort_it(t) || kind == STRAND_TRANSACTION_UNDELIVERED)
         spend(t, &c->answer);
       return;
     case STRAND_TRANSACTION_FINAL: end_by(t, &c->answer); break;

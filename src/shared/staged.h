@@ -117,9 +117,9 @@ typedef struct strand_staged {
   size_t bytes;
   uint32_t count;
   uint32_t index; /* of its record in the lease */
-  /* the owner's, in outputs.c */
+  /* the owner's, in outputs.c, or exactly once in transactions.c */
   strand_link link;      /* of all that wait, or of those settled */
-  strand_link mine;      /* of its tag's */
+  strand_link mine;      /* of its partition's */
   strand_record *record; /* NULL: its partition was revoked */
   strand_output *at;     /* the next to be handed over; NULL: all were */
   uint32_t out;          /* of them, without a report */
@@ -129,6 +129,12 @@ typedef struct strand_staged {
   const strand_output *refused; /* for ever; NULL: none of them */
   int err;                      /* why, librdkafka's code */
 } strand_staged;
+
+/* The first by 'link'. NULL: there is none. */
+static inline strand_staged *strand_staged_first (const strand_link *list) {
+  if (strand_list_empty(list)) return NULL;
+  return strand_list_entry(list->next, strand_staged, link);
+}
 
 /* With no output yet. NULL: memory ran out. Thread: any. */
 strand_staged *strand_staged_new (strand_staging *staging);
