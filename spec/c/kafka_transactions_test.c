@@ -474,6 +474,34 @@ static void a_payload_says_it_too (void **state) {
   close_fixture(&s);
 }
 
+/* Whoever has done it: that is not sent again, and all else is, of another
+** partition too. */
+static void of_an_aborted_one_what_the_group_covers_is_done (void **state) {
+  fixture s;
+  strand_lease low;
+  char metadata[64];
+  (void)state;
+  open_fixture(&s);
+  low = start(&s, 0, 0);
+  handle(&s, 0, 1, 1);
+  handle(&s, 1, 1, 1);
+  assert_true(plan(&s));
+  snprintf(metadata, sizeof(metadata), "%s", s.commit->items[0].metadata);
+  assert_string_not_equal(metadata, "");
+  has(0, 0, metadata);
+  has(1, 0, "");
+  assert_int_equal(answer(&s, STRAND_CLOSED_RENEWED, 0),
+                   STRAND_COMMIT_ABORTED);
+  assert_int_equal(s.x.waiting, 1);
+  assert_int_equal(strand_engine_done(s.owner.engine, &low, 1, 1), STRAND_OK);
+  assert_int_equal(committable(&s, 0), 2);
+  assert_true(plan(&s));
+  holds("1");
+  commits(&s);
+  assert_int_equal(committable(&s, 1), 2);
+  close_fixture(&s);
+}
+
 /* A gap that was read behind an open record makes a partition dirty, and its
 ** item says what the group had before. */
 static void an_item_that_says_nothing_new_proves_nothing (void **state) {
@@ -986,6 +1014,7 @@ int main (void) {
     cmocka_unit_test(after_an_unknown_end_the_group_says_that_it_is_done),
     cmocka_unit_test(after_an_unknown_end_the_group_says_that_it_is_not),
     cmocka_unit_test(a_payload_says_it_too),
+    cmocka_unit_test(of_an_aborted_one_what_the_group_covers_is_done),
     cmocka_unit_test(an_item_that_says_nothing_new_proves_nothing),
     cmocka_unit_test(an_offset_alone_does_not_prove_it),
     cmocka_unit_test(what_another_has_moved_does_not_refute_it),
