@@ -18,6 +18,13 @@
 #define STRAND_RECORD_BYTES 7
 #define STRAND_HEADER_BYTES 2
 
+/* A batch with one record takes no fewer, when it is not compressed. 'bytes':
+** of its key, its value, and its headers' names and values. */
+static inline int64_t strand_batch_bytes (int64_t bytes, int64_t headers) {
+  return STRAND_BATCH_BYTES + STRAND_RECORD_BYTES + bytes
+         + STRAND_HEADER_BYTES * headers;
+}
+
 /* The topic's max.message.bytes. 0 where nobody says: it may not be read, the
 ** mock cluster knows none, no broker answers in 5 s. Below 0: 'hurried' was set
 ** meanwhile, and it is to be asked again. */

@@ -20,16 +20,14 @@
 /* What librdkafka takes for the lengths and stamps of a record, at most. */
 #define NEXT_BYTES 36
 
-/* Of a batch with it alone, not compressed: no fewer. */
 static int64_t batch_bytes (const strand_output *o) {
   const char *packed = strand_output_headers((strand_output *)(uintptr_t)o);
-  int64_t bytes = STRAND_BATCH_BYTES + STRAND_RECORD_BYTES
-                  + (int64_t)o->key_length + o->value_length;
+  int64_t bytes = (int64_t)o->key_length + o->value_length, headers = 0;
   uint32_t at = 0;
   strand_header h;
-  while (strand_header_next(packed, o->headers_length, &at, &h))
-    bytes += STRAND_HEADER_BYTES + (int64_t)h.name_length + h.value_length;
-  return bytes;
+  for (; strand_header_next(packed, o->headers_length, &at, &h); headers++)
+    bytes += (int64_t)h.name_length + h.value_length;
+  return strand_batch_bytes(bytes, headers);
 }
 
 /* Nothing had room beside it: librdkafka counts the request's own header, and

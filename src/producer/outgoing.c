@@ -58,13 +58,12 @@ rd_kafka_resp_err_t strand_outgoing_produce_to (rd_kafka_t *client,
 }
 
 int64_t strand_outgoing_bytes (const strand_outgoing *record) {
-  int64_t bytes = STRAND_BATCH_BYTES + STRAND_RECORD_BYTES;
-  bytes += (int64_t)(record->key_length + record->value_length);
+  int64_t bytes = (int64_t)(record->key_length + record->value_length);
   for (size_t i = 0; i < record->header_count; i++) {
     const strand_outgoing_header *h = &record->headers[i];
-    bytes += STRAND_HEADER_BYTES + (int64_t)(h->name_length + h->value_length);
+    bytes += (int64_t)(h->name_length + h->value_length);
   }
-  return bytes;
+  return strand_batch_bytes(bytes, (int64_t)record->header_count);
 }
 
 void strand_outgoing_fail (rd_kafka_t *client, rd_kafka_resp_err_t err,

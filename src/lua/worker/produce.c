@@ -148,12 +148,11 @@ static void refuse_large (lua_State *L, const fields *f,
              f->topic.bytes, limit);
 }
 
-/* Of a batch with this record alone, not compressed: no fewer. */
 static int64_t batch_bytes (const fields *f) {
-  size_t packed = f->headers_length - 8 * f->header_count;
-  return STRAND_BATCH_BYTES + STRAND_RECORD_BYTES
-         + (int64_t)(f->key.length + f->value.length + packed)
-         + STRAND_HEADER_BYTES * (int64_t)f->header_count;
+  size_t headers = f->headers_length - 8 * f->header_count;
+  return strand_batch_bytes(
+    (int64_t)(f->key.length + f->value.length + headers),
+    (int64_t)f->header_count);
 }
 
 /*
