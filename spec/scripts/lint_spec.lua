@@ -163,6 +163,11 @@ describe("lint", function()
     refuses("headers", "src/core/deep/one.h")
   end)
 
+  it("refuses a file of more than 500 lines", function()
+    create("src/core/long.c", ("\n"):rep(501))
+    refuses("lengths", "a file of src of more than 500 lines", "501 src/core/long.c")
+  end)
+
   it("has a status that a later check does not take back", function()
     add("src/core/throttle.c", "#include <lua.h>")
     refuses("layers headers", "core may not include <lua.h>")

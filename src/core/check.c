@@ -4,6 +4,7 @@
 #include "core/engine.h"
 #include "core/runs.h"
 #include "core/state.h"
+#include "core/waiting.h"
 
 #ifndef NDEBUG
 

@@ -7,6 +7,7 @@
 
 #include "core/engine.h"
 #include "core/state.h"
+#include "core/waiting.h"
 
 static bool start (strand_partition *p, const strand_record *r) {
   const strand_engine *e = p->engine;

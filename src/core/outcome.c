@@ -21,6 +21,7 @@
 #include "codec/utf8.h"
 #include "core/engine.h"
 #include "core/state.h"
+#include "core/waiting.h"
 
 /*
 ** What it means

@@ -16,6 +16,7 @@
 
 #include "core/engine.h"
 #include "core/state.h"
+#include "core/waiting.h"
 
 static void leave_sending (strand_record *r) {
   r->flags &= (uint8_t)~STRAND_RECORD_SENDING;

@@ -23,6 +23,7 @@
 
 #include "core/engine.h"
 #include "core/state.h"
+#include "core/waiting.h"
 
 #define STARTED 0x80 /* in past->resolved: its offset is in flight */
 
