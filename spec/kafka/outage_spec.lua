@@ -4,6 +4,7 @@
 local audit = require "spec.support.audit"
 local helper = require "spec.support.helper"
 local member = require "spec.support.member"
+local node = require "spec.support.node"
 local strand = require "strand"
 local system = require "system"
 
@@ -12,27 +13,6 @@ local function keyed(i) return { key = "key" .. i, value = tostring(i) } end
 local function health(consumer)
   local ok, reason, code = consumer:health()
   return ok and "OK" or code, reason
-end
-
--- A node, or several, with 'settings' (lines of KEY=VALUE); ends with the test
--- by 'finally', or with the run that this is a part of.
-local function node(settings, count)
-  local name = os.getenv "STRAND_KAFKA_NAME":gsub("^run%-", "run-own" .. helper.name "":gsub("%W", "") .. "-")
-  local out = helper.folder() .. "/address"
-  local ok = os.execute(("STRAND_KAFKA_SETTINGS='%s' scripts/kafka start %s %s %d > %s 2> /dev/null")
-    :format(settings, os.getenv "KAFKA_VERSION", name, count or 1, out))
-  assert(ok == true or ok == 0, "the node does not start")
-  local function kafka(action, which, ...)
-    local command = ("scripts/kafka %s %s%s %s > /dev/null 2>&1"):format(action, name, which,
-      table.concat({ ... }, " "))
-    local done = os.execute(command)
-    assert(done == true or done == 0, command)
-  end
-  local function close()
-    os.execute(("scripts/kafka stop %s > /dev/null 2>&1; rm -rf build/kafka/run/%s"):format(
-      name, name .. " build/kafka/run/" .. name .. ".[0-9]*"))
-  end
-  return helper.read(out):match "%S+", kafka, close
 end
 
 local function admin_of(broker)

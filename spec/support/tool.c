@@ -1,7 +1,7 @@
 /*
 ** tool.c - what specs need done to a broker and strand has no call for (yet)
 **
-**   tool acl BROKER allow|deny|forget topic|group NAME read|describe|all
+**   tool acl BROKER allow|deny|forget topic|group NAME read|write|describe|all
 **       for everybody; the broker has an authorizer
 **   tool commit BROKER GROUP TOPIC PARTITION OFFSET METADATA
 **       as another client of the group, which must be empty
@@ -70,17 +70,20 @@ place (const char *topic, const char *partition, const char *offset) {
   return list;
 }
 
+static rd_kafka_AclOperation_t operation_of (const char *name) {
+  if (strcmp(name, "read") == 0) return RD_KAFKA_ACL_OPERATION_READ;
+  if (strcmp(name, "write") == 0) return RD_KAFKA_ACL_OPERATION_WRITE;
+  if (strcmp(name, "describe") == 0) return RD_KAFKA_ACL_OPERATION_DESCRIBE;
+  return RD_KAFKA_ACL_OPERATION_ALL;
+}
+
 static void acl (char **arg) {
   int adds = strcmp(arg[1], "forget") != 0;
   int denies = strcmp(arg[1], "deny") == 0;
   rd_kafka_ResourceType_t type = strcmp(arg[2], "topic") == 0
                                    ? RD_KAFKA_RESOURCE_TOPIC
                                    : RD_KAFKA_RESOURCE_GROUP;
-  rd_kafka_AclOperation_t operation = strcmp(arg[4], "read") == 0
-                                        ? RD_KAFKA_ACL_OPERATION_READ
-                                      : strcmp(arg[4], "describe") == 0
-                                        ? RD_KAFKA_ACL_OPERATION_DESCRIBE
-                                        : RD_KAFKA_ACL_OPERATION_ALL;
+  rd_kafka_AclOperation_t operation = operation_of(arg[4]);
   rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, arg[0], NULL, NULL);
   rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
   rd_kafka_AclBinding_t *binding;
