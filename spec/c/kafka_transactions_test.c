@@ -158,8 +158,8 @@ static strand_lease start (fixture *s, int partition, int64_t offset) {
 }
 
 /* The record was handled, and has produced so many of so many bytes. */
-static void handle_large (fixture *s, int partition, int64_t offset,
-                          int outputs, uint32_t bytes) {
+static void handle_to (fixture *s, const char *topic, int partition,
+                       int64_t offset, int outputs, uint32_t bytes) {
   strand_lease lease = start(s, partition, offset);
   strand_staged *staged = NULL;
   for (int i = 0; i < outputs; i++) {
@@ -169,12 +169,17 @@ static void handle_large (fixture *s, int partition, int64_t offset,
                         .topic_length = 3,
                         .value_length = bytes,
                         .partition = -1 });
-    memcpy(o->bytes, "out", 4);
+    memcpy(o->bytes, topic, 4);
   }
   assert_int_equal(
     strand_transactions_take(&s->x, &s->assigned[partition], &lease, staged),
     STRAND_OK);
   check(s);
+}
+
+static void handle_large (fixture *s, int partition, int64_t offset,
+                          int outputs, uint32_t bytes) {
+  handle_to(s, "out", partition, offset, outputs, bytes);
 }
 
 static void handle (fixture *s, int partition, int64_t offset, int outputs) {
@@ -981,6 +986,96 @@ static void a_search_goes_through_all_of_them (void **state) {
   close_fixture(&s);
 }
 
+/* The topic "bad" may not be written to, and the first record is for it. */
+static void refuse_bad (fixture *s) {
+  assert_true(plan(s));
+  refuse(0, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+  answer(s, STRAND_CLOSED_ABORTED,
+         RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+}
+
+/* What is in the same transaction, and what waits for the next. */
+static void a_topic_that_refuses_ends_all_that_is_for_it (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  s.now_us = strand_clock_us();
+  handle_to(&s, "bad", 0, 0, 1, 0);
+  handle(&s, 0, 1, 1);
+  handle_to(&s, "bad", 0, 2, 2, 0);
+  assert_true(plan(&s));
+  handle_to(&s, "bad", 0, 3, 2, 0);
+  handle(&s, 0, 4, 1);
+  refuse(0, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+  answer(&s, STRAND_CLOSED_ABORTED,
+         RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+  assert_int_equal(s.parked, 3);
+  assert_int_equal(strand_staging_counts(&s.consumer.staging).failed, 3);
+  assert_true(strand_transactions_from(&s.x) <= s.now_us); /* no pause */
+  assert_true(plan(&s));
+  holds("14");
+  commits(&s);
+  assert_int_equal(s.x.waiting, 0);
+  close_fixture(&s);
+}
+
+static void for_a_while_nothing_more_is_sent_there (void **state) {
+  fixture s;
+  int64_t pause_us;
+  (void)state;
+  open_fixture(&s);
+  s.now_us = strand_clock_us();
+  handle_to(&s, "bad", 0, 0, 1, 0);
+  refuse_bad(&s);
+  pause_us = s.x.barred.first->until_us - s.now_us;
+  handle_to(&s, "bad", 0, 1, 1, 0);
+  strand_transactions_serve(&s.x, s.now_us);
+  assert_int_equal(s.parked, 2);
+  assert_false(strand_transactions_wait(&s.x));
+  s.x.barred.first->until_us = 0; /* it is over */
+  handle_to(&s, "bad", 0, 2, 1, 0);
+  refuse_bad(&s);
+  assert_int_equal(s.parked, 3);
+  assert_true(s.x.barred.first->until_us - s.now_us > pause_us);
+  close_fixture(&s);
+}
+
+static void what_a_topic_takes_again_is_sent_from_then_on (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  s.now_us = strand_clock_us();
+  handle_to(&s, "bad", 0, 0, 1, 0);
+  refuse_bad(&s);
+  s.x.barred.first->until_us = 0;
+  handle_to(&s, "bad", 0, 1, 1, 0);
+  assert_true(plan(&s));
+  commits(&s);
+  assert_int_equal(s.x.barred.count, 0);
+  handle_to(&s, "bad", 0, 2, 1, 0);
+  assert_true(plan(&s));
+  holds("2");
+  commits(&s);
+  assert_int_equal(s.parked, 1);
+  close_fixture(&s);
+}
+
+static void topics_that_refuse_are_remembered_up_to_a_limit (void **state) {
+  strand_barred_topics b = { 0 };
+  char name[16];
+  (void)state;
+  for (int i = 0; i <= STRAND_BARRED_TOPICS; i++) {
+    snprintf(name, sizeof(name), "t%d", i);
+    strand_barred_topics_add(&b, name, i);
+    strand_barred_topics_check(&b);
+  }
+  assert_int_equal(b.count, STRAND_BARRED_TOPICS);
+  assert_false(strand_barred_topics_has(&b, "t0", STRAND_BARRED_TOPICS));
+  assert_true(strand_barred_topics_has(&b, "t1", STRAND_BARRED_TOPICS));
+  assert_false(strand_barred_topics_has(&b, "t1", STRAND_BARRED_FIRST_US + 1));
+  strand_barred_topics_free(&b);
+}
+
 /* There is no record to make a smaller one of. */
 static void a_dead_letter_whose_record_is_gone_is_not_cut (void **state) {
   fixture s;
@@ -1036,6 +1131,10 @@ int main (void) {
     cmocka_unit_test(what_is_compressed_is_refused_by_itself),
     cmocka_unit_test(one_search_is_enough_for_a_limit),
     cmocka_unit_test(a_search_goes_through_all_of_them),
+    cmocka_unit_test(a_topic_that_refuses_ends_all_that_is_for_it),
+    cmocka_unit_test(for_a_while_nothing_more_is_sent_there),
+    cmocka_unit_test(what_a_topic_takes_again_is_sent_from_then_on),
+    cmocka_unit_test(topics_that_refuse_are_remembered_up_to_a_limit),
     cmocka_unit_test(a_dead_letter_whose_record_is_gone_is_not_cut),
   };
   return cmocka_run_group_tests_name("transactions", tests, NULL, NULL);

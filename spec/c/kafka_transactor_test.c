@@ -39,6 +39,7 @@ static struct {
   int64_t now_us;
   int64_t slow_us; /* what each call takes */
   bool silent;     /* nothing is reported */
+  bool refuses;    /* topic "x": no partition of it may be added */
 } there;
 
 static void note (const char *call) {
@@ -99,11 +100,18 @@ static rd_kafka_resp_err_t send_output (strand_output *output) {
   return a.err;
 }
 
+/* What it has fails the transaction, and no output is reported. */
+static bool has_refused (void) {
+  for (int i = 0; there.refuses && i < there.out_count; i++)
+    if (strcmp(strand_output_topic(there.out[i]), "x") == 0) return true;
+  return false;
+}
+
 /* The oldest is reported. */
 static bool serve_client (strand_transactor_client *c, int ms) {
   strand_transaction_answer a;
   strand_output *output = there.out[0];
-  if (there.out_count == 0 || there.silent || ms == 0) {
+  if (there.out_count == 0 || there.silent || has_refused() || ms == 0) {
     there.now_us += (int64_t)ms * 1000;
     return false;
   }
@@ -124,6 +132,11 @@ static void make_call (strand_transaction_call which, int ms,
   note(names[which]);
   there.now_us += there.slow_us;
   *answer = answer_of(names[which]);
+  if (which == STRAND_TRANSACTION_CALL_BEGIN && answer->err == 0
+      && has_refused())
+    *answer = (strand_transaction_answer){
+      .err = RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, .is_abortable = true
+    };
   if (answer->err == RD_KAFKA_RESP_ERR__TIMED_OUT)
     there.now_us += (int64_t)ms * 1000;
 }
@@ -169,6 +182,7 @@ committed_call (rd_kafka_topic_partition_list_t *list) {
 #define rd_kafka_destroy(client) note("destroy")
 
 #include "member/closed.c"
+#include "member/refused_topic.c"
 #include "member/transactor.c"
 
 /*
@@ -236,7 +250,7 @@ static strand_closed_end makes (fixture *s) {
 /* There is a client with an id. */
 static void open_ready (fixture *s) {
   open_fixture(s);
-  assert_true(make_ready(&s->t, 0));
+  assert_true(strand_transactor_make_ready(&s->t, 0));
   calls_are("open init");
 }
 
@@ -422,8 +436,116 @@ static void one_that_has_failed_is_not_waited_for (void **state) {
   script("begin", 1, 0, ' ');
   script("begin", 2, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, 'a');
   assert_int_equal(makes(&s), STRAND_CLOSED_ABORTED);
-  calls_are("begin send begin begin abort destroy");
+  calls_are("begin send begin begin destroy"); /* no abort: it may be fatal */
   assert_true(there.now_us < TIMEOUT_US / 10);
+  close_fixture(&s);
+}
+
+/* Others: a record that produces to each of these topics. */
+static void add_record (fixture *s, const char *topics) {
+  strand_staged *staged = NULL;
+  for (; *topics != '\0'; topics++) {
+    strand_output *o = strand_staged_add(
+      &staged, &s->consumer.staging,
+      &(strand_output){ .topic_length = 1, .partition = -1 });
+    memcpy(o->bytes, (char[]){ *topics, '\0' }, 2);
+  }
+  s->c->staged[s->c->count++] = staged;
+}
+
+/* Of so many records, that fail: no topic may be written to, or one. */
+static void close_refused (fixture *s, const char *const *records,
+                           size_t count) {
+  end_transaction(s);
+  s->c = strand_closed_new(count);
+  s->c->offsets = rd_kafka_topic_partition_list_new(1);
+  rd_kafka_topic_partition_list_add(s->c->offsets, "t", 0)->offset = 7;
+  s->c->group = rd_kafka_consumer_group_metadata_new("g");
+  there.group = s->c->group;
+  for (size_t i = 0; i < count; i++) add_record(s, records[i]);
+  there.refuses = true;
+}
+
+static void refused_are (const fixture *s, const char *topics) {
+  for (size_t i = 0; i < s->c->count; i++) {
+    const strand_staged *staged = s->c->staged[i];
+    char topic = staged->refused == NULL
+                   ? '.'
+                   : strand_output_topic(staged->refused)[0];
+    assert_int_equal(topic, topics[i]);
+    if (staged->refused != NULL)
+      assert_int_equal(staged->err,
+                       RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+  }
+}
+
+static void one_topic_alone_is_the_one_that_is_refused (void **state) {
+  static const char *const records[] = { "x", "x" };
+  fixture s;
+  (void)state;
+  open_ready(&s);
+  close_refused(&s, records, 2);
+  assert_int_equal(makes(&s), STRAND_CLOSED_ABORTED);
+  calls_are("begin send send begin begin destroy");
+  refused_are(&s, "xx");
+  close_fixture(&s);
+}
+
+/* Who is refused has a client of its own to be replaced. */
+static void of_several_topics_each_is_tried_alone (void **state) {
+  static const char *const records[] = { "a", "ax", "b", "x" };
+  fixture s;
+  (void)state;
+  open_ready(&s);
+  close_refused(&s, records, 4);
+  assert_int_equal(makes(&s), STRAND_CLOSED_ABORTED);
+  calls_are("begin send send send send send begin begin destroy "
+            "open init begin send abort begin send begin begin destroy "
+            "open init begin send abort");
+  refused_are(&s, ".x.x");
+  assert_int_equal(s.c->answer.err,
+                   RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+  close_fixture(&s);
+}
+
+/* What cannot be found out is left to the next transaction. */
+static void a_trial_that_fails_otherwise_blames_nobody (void **state) {
+  static const char *const records[] = { "a", "x" };
+  fixture s;
+  (void)state;
+  open_ready(&s);
+  close_refused(&s, records, 2);
+  script("begin", 3, 0, ' ');
+  script("begin", 1, RD_KAFKA_RESP_ERR__FENCED, 'f');
+  assert_int_equal(makes(&s), STRAND_CLOSED_ABORTED);
+  refused_are(&s, "..");
+  assert_null(s.t.client.handle);
+  close_fixture(&s);
+}
+
+/* A report has named it. */
+static void what_is_named_is_not_looked_for (void **state) {
+  fixture s;
+  (void)state;
+  open_ready(&s);
+  close_one(&s, 2);
+  script("report", 1, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, ' ');
+  script("begin", 1, 0, ' ');
+  script("begin", 1, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, 'a');
+  assert_int_equal(makes(&s), STRAND_CLOSED_ABORTED);
+  calls_are("begin send send begin destroy");
+  close_fixture(&s);
+}
+
+/* The group's topic is no output's. */
+static void what_the_offsets_are_refused_is_no_output (void **state) {
+  fixture s;
+  (void)state;
+  open_ready(&s);
+  close_one(&s, 1);
+  script("offsets", 1, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, 'a');
+  assert_int_equal(makes(&s), STRAND_CLOSED_ABORTED);
+  assert_null(s.c->staged[0]->refused);
   close_fixture(&s);
 }
 
@@ -536,6 +658,11 @@ int main (void) {
     cmocka_unit_test(what_the_group_refuses_keeps_its_client),
     cmocka_unit_test(a_failed_delivery_costs_the_client),
     cmocka_unit_test(one_that_has_failed_is_not_waited_for),
+    cmocka_unit_test(one_topic_alone_is_the_one_that_is_refused),
+    cmocka_unit_test(of_several_topics_each_is_tried_alone),
+    cmocka_unit_test(a_trial_that_fails_otherwise_blames_nobody),
+    cmocka_unit_test(what_is_named_is_not_looked_for),
+    cmocka_unit_test(what_the_offsets_are_refused_is_no_output),
     cmocka_unit_test(an_abort_that_fails_costs_the_client),
     cmocka_unit_test(a_spent_client_is_replaced_by_the_one_that_is_needed),
     cmocka_unit_test(another_batch_size_is_a_reason),

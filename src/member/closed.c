@@ -132,7 +132,7 @@ strand_transaction_kind strand_transactor_carry_out (strand_transactor *t,
                                 &c->answer);
   c->began_us = strand_clock_us();
   if (kind != STRAND_TRANSACTION_WORKED) return kind;
-  c->step = "outputs";
+  c->step = STRAND_CLOSED_STEP_OUTPUTS;
   if (!send_all(t, c) || !flush(t, c) || atomic_load(&c->abandoned))
     return why_failed(t, c);
   c->step = "offsets";
@@ -145,6 +145,24 @@ strand_transaction_kind strand_transactor_carry_out (strand_transactor *t,
   return strand_transactor_call(t, STRAND_TRANSACTION_CALL_COMMIT, c,
                                 c->began_us + t->client.timeout_us,
                                 &c->answer);
+}
+
+/* 'began_us' is the time of this one: it has as long as any. */
+strand_transaction_kind
+strand_transactor_try (strand_transactor *t, strand_closed *c,
+                       strand_output *output,
+                       strand_transaction_answer *answer) {
+  strand_transaction_kind kind;
+  t->client.failed = false;
+  kind = strand_transactor_call(t, STRAND_TRANSACTION_CALL_BEGIN, c, 0,
+                                answer);
+  c->began_us = strand_clock_us();
+  if (kind != STRAND_TRANSACTION_WORKED
+      || (send_one(t, c, output) && flush(t, c)))
+    return kind;
+  strand_transaction_make(t->client.handle, STRAND_TRANSACTION_CALL_BEGIN, 0,
+                          answer);
+  return strand_transaction_kind_of(answer);
 }
 
 /* In flight it is not purged: that would leave gaps in the producer's

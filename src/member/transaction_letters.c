@@ -38,6 +38,10 @@ static bool write_letter (strand_transactions *x, strand_staged *s,
   if (!strand_staged_letter(s, x->outbox, STRAND_CUT_NOTHING)) return false;
   s->open = s->count;
   strand_list_remove(&s->link);
+  if (strand_transactions_is_barred(x, s, now_us)) {
+    strand_transactions_turn_away(x, s);
+    return true;
+  }
   if (waits_too(x, now_us)) {
     s->acked = true; /* not counted in 'waiting' */
     strand_list_push(&x->later, &s->link);

@@ -9,6 +9,9 @@
 **
 ** Else each output of the transaction goes in a batch of its own, until one is
 ** refused again. Where none is, batches are smaller from then on.
+**
+** A topic that may not be written to refuses all its records. So those that
+** wait for a transaction end as well, and those that come for a while.
 */
 #include <string.h>
 
@@ -41,10 +44,10 @@ static bool was_alone (const strand_closed *c, const strand_output *o) {
 static bool is_believed (const strand_closed *c, const strand_staged *s) {
   rd_kafka_resp_err_t err = (rd_kafka_resp_err_t)s->err;
   bool letter = !s->refused->sent.is_output;
-  if (s->refused->alone || err == RD_KAFKA_RESP_ERR__QUEUE_FULL) return true;
-  if (!letter
-      && (strand_error_kind_of(err) == STRAND_ERROR_MISSING
-          || err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED))
+  if (s->refused->alone || err == RD_KAFKA_RESP_ERR__QUEUE_FULL
+      || err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+    return true;
+  if (!letter && strand_error_kind_of(err) == STRAND_ERROR_MISSING)
     return true;
   return strand_error_is_final(err) && was_alone(c, s->refused);
 }
@@ -160,12 +163,68 @@ static bool judge (strand_transactions *x, const strand_closed *c,
   return false;
 }
 
+/*
+** Topics that may not be written to
+*/
+
+bool strand_transactions_is_barred (const strand_transactions *x,
+                                    strand_staged *s, int64_t now_us) {
+  const strand_output *o = x->barred.count > 0 ? s->first : NULL;
+  while (
+    o != NULL
+    && !strand_barred_topics_has(&x->barred, strand_output_topic(o), now_us))
+    o = o->next;
+  if (o == NULL) return false;
+  s->refused = o;
+  s->err = RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+  return true;
+}
+
+/* Those that wait for the next transaction would fail it. */
+static void turn_away (strand_transactions *x, int64_t now_us) {
+  strand_link *l = x->queue.next, *next;
+  for (; l != &x->queue; l = next) {
+    strand_staged *s = strand_list_entry(l, strand_staged, link);
+    next = l->next;
+    if (!strand_transactions_is_barred(x, s, now_us)) continue;
+    strand_list_remove(l);
+    x->waiting -= s->count;
+    strand_transactions_turn_away(x, s);
+  }
+  if (!strand_transactions_wait(x)) x->since_us = 0;
+}
+
+static bool is_refused_by_topic (const strand_staged *s) {
+  return s->open > 0 && s->refused != NULL
+         && s->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+}
+
+/* What the same transaction has for such a topic ends too, reported or not. */
+static void bar (strand_transactions *x, strand_closed *c, int64_t now_us) {
+  bool some = false;
+  for (size_t i = 0; i < c->count; i++) {
+    const strand_staged *s = c->staged[i];
+    if (!is_refused_by_topic(s)) continue;
+    strand_barred_topics_add(&x->barred, strand_output_topic(s->refused),
+                             now_us);
+    some = true;
+  }
+  if (!some) return;
+  for (size_t i = 0; i < c->count; i++)
+    if (is_open(c->staged[i]))
+      strand_transactions_is_barred(x, c->staged[i], now_us);
+  turn_away(x, now_us);
+}
+
 /* Those of a partition that is gone are dropped, whatever they are. */
 void strand_transactions_judge (strand_transactions *x, strand_closed *c,
                                 strand_closed_answer *ended, int64_t now_us) {
   bool committed = ended->answer == STRAND_COMMITTED;
   bool blamed = false, refused = false;
-  if (!committed) learn_limit(x, c);
+  if (!committed) {
+    learn_limit(x, c);
+    bar(x, c, now_us);
+  }
   for (size_t i = 0; !committed && i < c->count; i++) {
     strand_staged *s = c->staged[i];
     if (s->open == 0 || s->refused == NULL) continue;

@@ -58,6 +58,7 @@ void strand_transactions_free (strand_transactions *x) {
   drop_all(x, &x->queue);
   drop_all(x, &x->aside);
   drop_all(x, &x->settled);
+  strand_barred_topics_free(&x->barred);
   if (x->closed == NULL) return;
   for (size_t i = 0; i < x->closed->count; i++)
     strand_transactions_drop(x, x->closed->staged[i]);
@@ -68,8 +69,12 @@ static void add (strand_transactions *x, strand_assigned *assigned,
                  strand_staged *s, strand_record *r) {
   s->record = r;
   s->open = s->count;
-  strand_list_push(&x->queue, &s->link);
   strand_list_push(&assigned->outputs, &s->mine);
+  if (strand_transactions_is_barred(x, s, strand_clock_us())) {
+    strand_transactions_turn_away(x, s);
+    return;
+  }
+  strand_list_push(&x->queue, &s->link);
   x->waiting += s->count;
   if (x->since_us == 0) x->since_us = strand_clock_us();
 }
@@ -296,6 +301,18 @@ static void note_counts (strand_transactions *x, const strand_staged *s,
   else atomic_fetch_add_explicit(&staging->failed, 1, memory_order_relaxed);
 }
 
+void strand_transactions_turn_away (strand_transactions *x, strand_staged *s) {
+  note_counts(x, s, false);
+  settle(x, s);
+}
+
+/* It was committed. */
+static void unbar (strand_transactions *x, const strand_staged *s) {
+  const strand_output *o = x->barred.count > 0 ? s->first : NULL;
+  for (; o != NULL; o = o->next)
+    strand_barred_topics_remove(&x->barred, strand_output_topic(o));
+}
+
 /* From the last on, so that what waits again is in its order. */
 void strand_transactions_settle (strand_transactions *x, int64_t now_us) {
   strand_closed *c = x->closed;
@@ -304,6 +321,7 @@ void strand_transactions_settle (strand_transactions *x, int64_t now_us) {
     if (s->record == NULL) strand_transactions_drop(x, s);
     else if (s->open == 0) {
       note_counts(x, s, true);
+      unbar(x, s);
       if (!s->first->sent.is_output) x->later_wait_us = 0;
       s->refused = NULL;
       settle(x, s);
@@ -407,6 +425,7 @@ void strand_transactions_check (const strand_transactions *x) {
   const strand_link *l = x->queue.next;
   size_t waiting = 0, count = 0;
   strand_intake_check(&x->intake);
+  strand_barred_topics_check(&x->barred);
   for (; l != &x->queue && count < CHECKED_MOST; l = l->next, count++) {
     const strand_staged *s = strand_list_entry(l, strand_staged, link);
     assert(s->record != NULL && s->out == 0); /* (2) */

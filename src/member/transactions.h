@@ -31,6 +31,7 @@
 
 #include "kafka/alert.h"
 #include "member/assignment.h"
+#include "member/barred_topics.h"
 #include "member/closed_answer.h"
 #include "member/intake.h"
 #include "member/outbox.h"
@@ -65,6 +66,7 @@ typedef struct strand_transactions {
   bool over;             /* none can be made any more: the consumer ends */
   int64_t later_us;      /* when 'later' is sent again, */
   int64_t later_wait_us; /* ...and the next pause; 0: none was taken yet */
+  strand_barred_topics barred; /* may not be written to */
   strand_alert trouble;
   strand_alert missing; /* the dead letter topic */
   bool fewer_told;
@@ -133,6 +135,9 @@ void strand_transactions_settle (strand_transactions *x, int64_t now_us);
 void strand_transactions_abandon (strand_transactions *x);
 
 /* transaction_refusals.c */
+/* One of its outputs goes to a topic that is barred: it is refused. */
+bool strand_transactions_is_barred (const strand_transactions *x,
+                                    strand_staged *s, int64_t now_us);
 /* 'c' has been answered: who is to blame ends its record, and 'refused' of all
 ** others is NULL; what is learnt of batches is for the next. */
 void strand_transactions_judge (strand_transactions *x, strand_closed *c,
@@ -155,6 +160,8 @@ strand_err strand_transactions_refuse_letter (strand_transactions *x,
 void strand_transactions_put_off (strand_transactions *x, strand_staged *s);
 
 /* transactions.c */
+/* It is refused, and in no list, nor was it in a transaction. */
+void strand_transactions_turn_away (strand_transactions *x, strand_staged *s);
 /* Out of all lists, and freed. */
 void strand_transactions_drop (strand_transactions *x, strand_staged *s);
 /* What stands in their way is told; the end of all is the consumer's. */

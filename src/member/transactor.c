@@ -125,8 +125,8 @@ static void note_fenced (strand_transactor *t, int64_t age_us) {
     end(t, "FENCED", "another process uses this transactional_id");
 }
 
-static void spend (strand_transactor *t,
-                   const strand_transaction_answer *why) {
+void strand_transactor_spend (strand_transactor *t,
+                              const strand_transaction_answer *why) {
   t->spent = true;
   strand_lock_take(&t->lock);
   t->why = *why;
@@ -162,7 +162,7 @@ static void introduce (strand_transactor *t) {
     return;
   }
   if (kind == STRAND_TRANSACTION_RETRIABLE) return; /* it is told to stop */
-  spend(t, &answer);
+  strand_transactor_spend(t, &answer);
   if (kind == STRAND_TRANSACTION_FINAL) end_by(t, &answer);
   if (kind == STRAND_TRANSACTION_FENCED) note_fenced(t, -1);
   note_trouble(t, &answer);
@@ -196,7 +196,7 @@ static void replace_client (strand_transactor *t, long batch_size) {
 }
 
 /* There is a client that may begin a transaction. False: none will. */
-static bool make_ready (strand_transactor *t, long batch_size) {
+bool strand_transactor_make_ready (strand_transactor *t, long batch_size) {
   while (!is_ended(t)) {
     bool fits = t->client.handle != NULL && !t->spent
                 && t->client.batch_size == batch_size;
@@ -264,10 +264,14 @@ read_committed (strand_transactor *t,
 ** Its end
 */
 
-static bool abort_it (strand_transactor *t) {
+/* Where a topic was refused the brokers may have begun no transaction, and to
+** end none is fatal: the next client ends what there is. */
+bool strand_transactor_abort (strand_transactor *t,
+                              const strand_transaction_answer *why) {
   int64_t deadline_us = strand_clock_us() + t->client.timeout_us;
   strand_transaction_answer answer;
   strand_transactor_purge(t, deadline_us);
+  if (strand_transactor_is_refused(why)) return false;
   return strand_transactor_call(t, STRAND_TRANSACTION_CALL_ABORT, NULL,
                                 deadline_us, &answer)
          == STRAND_TRANSACTION_WORKED;
@@ -276,9 +280,9 @@ static bool abort_it (strand_transactor *t) {
 /* A commit whose end is not known: the new client's id ends it, and then the
 ** group knows. */
 static void find_out (strand_transactor *t, strand_closed *c) {
-  spend(t, &c->answer);
+  strand_transactor_spend(t, &c->answer);
   c->end = c->asked ? STRAND_CLOSED_RENEWED : STRAND_CLOSED_ABORTED;
-  if (c->asked && make_ready(t, c->batch_size))
+  if (c->asked && strand_transactor_make_ready(t, c->batch_size))
     c->committed = read_committed(t, c->offsets);
 }
 
@@ -294,8 +298,10 @@ static void conclude (strand_transactor *t, strand_closed *c,
     case STRAND_TRANSACTION_UNDELIVERED:
       if (c->asked) break; /* the group knows best */
       c->end = STRAND_CLOSED_ABORTED;
-      if (!abort_it(t) || kind == STRAND_TRANSACTION_UNDELIVERED)
-        spend(t, &c->answer);
+      if (!strand_transactor_abort(t, &c->answer)
+          || kind == STRAND_TRANSACTION_UNDELIVERED)
+        strand_transactor_spend(t, &c->answer);
+      strand_transactor_name_refused(t, c);
       return;
     case STRAND_TRANSACTION_FINAL: end_by(t, &c->answer); break;
     case STRAND_TRANSACTION_FENCED:
@@ -326,7 +332,7 @@ static void answer (strand_transactor *t, strand_closed *c) {
 
 static void make (strand_transactor *t, strand_closed *c) {
   c->end = STRAND_CLOSED_ABORTED;
-  if (make_ready(t, c->batch_size))
+  if (strand_transactor_make_ready(t, c->batch_size))
     conclude(t, c, strand_transactor_carry_out(t, c));
   if (t->spent) destroy_client(t); /* (4) */
   answer(t, c);
@@ -344,13 +350,13 @@ static bool renew_early (strand_transactor *t) {
   batch_size = t->next_size;
   strand_lock_release(&t->lock);
   if (!t->spent || batch_size < 0 || is_ended(t)) return false;
-  make_ready(t, batch_size);
+  strand_transactor_make_ready(t, batch_size);
   return true;
 }
 
 static void *run (void *argument) {
   strand_transactor *t = argument;
-  if (make_ready(t, t->client.batch_size)) note_ready(t);
+  if (strand_transactor_make_ready(t, t->client.batch_size)) note_ready(t);
   strand_waker_wake(t->owners_waker);
   while (!strand_transactor_is_stopping(t)) {
     strand_closed *c = next_asked(t);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "kafka/conf.h"
+#include "kafka/errors.h"
 #include "shared/staged.h"
 
 /* librdkafka waits that long before it asks a coordinator again that is still
@@ -94,17 +95,17 @@ rd_kafka_t *strand_transactor_client_let_go (strand_transactor_client *c) {
 ** What its client tells
 */
 
-/* What was purged is not its record's fault. */
+/* What was purged is not its record's fault: the transaction has failed, or it
+** is we who give it up. */
 static void take_report (strand_transactor_client *c,
                          const rd_kafka_message_t *report) {
   strand_output *output = report->_private;
   strand_staged *s = output->of;
-  if (report->err == RD_KAFKA_RESP_ERR_NO_ERROR
-      || report->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE
-      || report->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
-    return;
+  if (report->err == RD_KAFKA_RESP_ERR_NO_ERROR) return;
   c->failed = true;
-  if (s->refused != NULL) return;
+  if (strand_error_kind_of(report->err) == STRAND_ERROR_PURGED
+      || s->refused != NULL)
+    return;
   s->refused = output;
   s->err = report->err;
 }
