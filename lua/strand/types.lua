@@ -631,6 +631,7 @@ function consumer:report() end
 ---| "CANNOT_JOIN"           # brokers answer, and no assignment comes
 ---| "NO_LEADER"             # of a partition
 ---| "COMMIT_FAILS"
+---| "CANNOT_TRANSACT"       # exactly once: no transaction can be made
 ---| "NOT_ASSIGNED"          # still joining
 ---| "TOPIC_UNASSIGNED"      # a subscribed topic exists, and nobody in the group has it
 ---| "TOPIC_MISSING"         # a subscribed topic does not exist, or nothing matches a pattern

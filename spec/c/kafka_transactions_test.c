@@ -21,9 +21,10 @@
 static struct {
   strand_closed *asked;
   strand_closed *answered;
-  bool member;   /* of the group */
-  int told;      /* so many the engine has memory for */
-  long expected; /* batch.size of the next client */
+  bool member;        /* of the group */
+  int told;           /* so many the engine has memory for */
+  long expected;      /* batch.size of the next client */
+  int64_t trouble_us; /* since when something is in its way */
 } there;
 
 static strand_err tell_acked (strand_engine *e, strand_record *record,
@@ -49,7 +50,10 @@ static strand_closed *take (void) {
 #define strand_transactor_expect(t, size) (there.expected = (size))
 #define strand_transactor_is_ready(t) true
 #define strand_transactor_is_over(t, failure) false
-#define strand_transactor_trouble(t, answer) 0
+#define strand_transactor_trouble(t, answer)                                  \
+  (snprintf((answer)->reason, sizeof((answer)->reason), "no coordinator"),    \
+   (answer)->err = RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,               \
+   there.trouble_us)
 #define strand_transactor_renewals(t, why) ((why)->err = 0, 0)
 #define strand_group_metadata(owner)                                          \
   (there.member ? rd_kafka_consumer_group_metadata_new("g") : NULL)
@@ -65,6 +69,7 @@ typedef struct fixture {
   strand_assignment assignment;
   strand_snapshot snapshot;
   strand_outbox outbox;
+  strand_problem problem;
   strand_transactions x;
   strand_assigned assigned[2];
   strand_commit *commit; /* in the transaction that is out */
@@ -126,12 +131,14 @@ static void open_fixture (fixture *s) {
   s->consumer.settings.transactional.interval_us = 500000;
   s->consumer.settings.transactional.timeout_us = 10000000;
   s->owner.consumer = &s->consumer;
+  strand_problem_init(&s->problem);
   s->outbox.owner = &s->owner;
   s->outbox.batch_size = OWN;
   assert_true(strand_notifier_init(&s->consumer.notifier, true, false));
   assert_true(strand_routes_init(&s->consumer.routes,
                                  &(strand_consumer_config){ 0 }, &failure));
-  strand_transactions_init(&s->x, &s->owner, NULL, &s->outbox, &s->snapshot);
+  strand_transactions_init(&s->x, &s->owner, NULL, &s->outbox, &s->problem,
+                           &s->snapshot);
   open_engine(s);
 }
 
@@ -270,6 +277,7 @@ static void close_fixture (fixture *s) {
   strand_engine_free(s->owner.engine);
   strand_routes_free(&s->consumer.routes);
   strand_notifier_free(&s->consumer.notifier);
+  strand_problem_free(&s->problem);
 }
 
 /* {=== what goes where ===================================================== */
@@ -654,6 +662,30 @@ static void what_is_not_told_yet_comes_before_the_next (void **state) {
   strand_transactions_serve(&s.x, s.now_us);
   assert_true(strand_transactions_may_begin(&s.x));
   assert_int_equal(committable(&s, 0), 2);
+  close_fixture(&s);
+}
+
+static void health_is (fixture *s, const char *code) {
+  strand_failure problem;
+  strand_transactions_serve(&s->x, s->now_us);
+  strand_problem_get(&s->problem, &problem);
+  assert_string_equal(problem.code, code);
+}
+
+static void what_stands_in_the_way_for_long_is_a_problem (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  health_is(&s, "");
+  there.trouble_us = s.now_us;
+  s.now_us += PATIENCE_US - 1;
+  health_is(&s, "");
+  s.now_us++;
+  health_is(&s, "CANNOT_TRANSACT");
+  s.now_us++;
+  health_is(&s, "CANNOT_TRANSACT");
+  there.trouble_us = 0;
+  health_is(&s, "");
   close_fixture(&s);
 }
 
@@ -1117,6 +1149,7 @@ int main (void) {
     cmocka_unit_test(nobody_has_looked_so_nothing_is_done),
     cmocka_unit_test(after_ends_that_fail_there_is_a_pause),
     cmocka_unit_test(what_is_not_told_yet_comes_before_the_next),
+    cmocka_unit_test(what_stands_in_the_way_for_long_is_a_problem),
     cmocka_unit_test(one_that_is_refused_is_left_out_and_the_rest_goes_again),
     cmocka_unit_test(of_a_batch_each_goes_alone_before_that_is_believed),
     cmocka_unit_test(where_none_is_to_blame_batches_get_smaller),

@@ -124,6 +124,30 @@ describe("a group that cannot be joined", function()
   end)
 end)
 
+describe("a transaction coordinator that is not there", function()
+  after_each(member.end_all)
+
+  it("is what health() says, until it is there", function()
+    local broker, kafka, close = node "transaction.state.log.replication.factor=3"
+    finally(close)
+    local topic, admin = helper.name "topic", admin_of(broker)
+    assert(admin:create_topics { [topic] = 1 })
+    admin:close()
+    local consumer, events = member.start { group = helper.name "group", topics = { topic },
+      audit = audit.new(), delivery = "exactly_once", transactional_id = topic,
+      kafka = { ["bootstrap.servers"] = broker } }
+    helper.eventually(45, function() return health(consumer) == "CANNOT_TRANSACT" end, consumer)
+    local _, reason = health(consumer)
+    assert.matches("transactions wait: ", reason, 1, true)
+    helper.eventually(10, function()
+      return member.events(events, "error") + member.events(events, "unreachable") > 0
+    end, consumer)
+    kafka("set", "", "transaction.state.log.replication.factor=1")
+    kafka("restart", "")
+    helper.eventually(60, function() return consumer:health() end, consumer)
+  end)
+end)
+
 describe("a leader that dies", function()
   after_each(member.end_all)
 

@@ -20,12 +20,13 @@
 void strand_transactions_init (strand_transactions *x,
                                const strand_owner *owner,
                                strand_transactor *transactor,
-                               strand_outbox *outbox,
+                               strand_outbox *outbox, strand_problem *problem,
                                strand_snapshot *snapshot) {
   const strand_transactional *t = &owner->consumer->settings.transactional;
   *x = (strand_transactions){ .owner = owner,
                               .transactor = transactor,
                               .outbox = outbox,
+                              .problem = problem,
                               .snapshot = snapshot,
                               .wait_us = AGAIN_FIRST_US };
   strand_intake_init(&x->intake, t->records, t->interval_us);
@@ -362,6 +363,14 @@ bool strand_transactions_answer (strand_transactions *x,
 ** Turns
 */
 
+/* For health(): from when it is told, until it is over. */
+static void publish (strand_transactions *x, const char *reason) {
+  strand_failure problem;
+  if (reason != NULL) strand_fail(&problem, "CANNOT_TRANSACT", "%s", reason);
+  strand_problem_set(x->problem, STRAND_PROBLEM_CANNOT_TRANSACT,
+                     reason != NULL ? &problem : NULL);
+}
+
 static void tell_trouble (strand_transactions *x, int64_t now_us) {
   strand_transaction_answer answer;
   char code[48], reason[400];
@@ -369,12 +378,14 @@ static void tell_trouble (strand_transactions *x, int64_t now_us) {
   strand_error_kind kind;
   if (since_us == 0) {
     x->trouble = (strand_alert){ 0 };
+    publish(x, NULL);
     return;
   }
   strand_alert_begin(&x->trouble, since_us, PATIENCE_US);
   if (!strand_alert_take_due(&x->trouble, now_us)) return;
   kind = strand_error_kind_of(answer.err);
   snprintf(reason, sizeof(reason), "transactions wait: %s", answer.reason);
+  publish(x, reason); /* before it is told */
   strand_owner_tell(
     x->owner,
     kind == STRAND_ERROR_UNAUTHENTICATED || kind == STRAND_ERROR_UNAUTHORIZED

@@ -38,6 +38,7 @@
 #include "member/owner.h"
 #include "member/snapshot.h"
 #include "member/transactor.h"
+#include "shared/problem.h"
 
 #define STRAND_TRANSACTIONS_ALONE 1 /* batch.size: each output is a batch */
 
@@ -47,6 +48,7 @@ typedef struct strand_transactions {
   strand_transactor *transactor;
   strand_outbox *outbox; /* its group, its batch.size, and how dead letters
                             look */
+  strand_problem *problem;
   strand_snapshot *snapshot;
 
   strand_link letters; /* dead letters that are not written yet */
@@ -75,7 +77,7 @@ typedef struct strand_transactions {
 void strand_transactions_init (strand_transactions *x,
                                const strand_owner *owner,
                                strand_transactor *transactor,
-                               strand_outbox *outbox,
+                               strand_outbox *outbox, strand_problem *problem,
                                strand_snapshot *snapshot);
 /* The transactor is gone. */
 void strand_transactions_free (strand_transactions *x);

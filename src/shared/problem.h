@@ -14,13 +14,14 @@
 
 /* The worst first. */
 typedef enum strand_problem_kind {
-  STRAND_PROBLEM_REFUSED,      /* known_errors.c */
-  STRAND_PROBLEM_UNREACHABLE,  /* outage.c */
-  STRAND_PROBLEM_CANNOT_JOIN,  /* outage.c */
-  STRAND_PROBLEM_NO_LEADER,    /* outage.c */
-  STRAND_PROBLEM_COMMIT_FAILS, /* committer.c */
-  STRAND_PROBLEM_NOT_ASSIGNED, /* outage.c */
-  STRAND_PROBLEM_TOPIC,        /* topic_problems.c */
+  STRAND_PROBLEM_REFUSED,         /* known_errors.c */
+  STRAND_PROBLEM_UNREACHABLE,     /* outage.c */
+  STRAND_PROBLEM_CANNOT_JOIN,     /* outage.c */
+  STRAND_PROBLEM_NO_LEADER,       /* outage.c */
+  STRAND_PROBLEM_COMMIT_FAILS,    /* committer.c */
+  STRAND_PROBLEM_CANNOT_TRANSACT, /* transactions.c */
+  STRAND_PROBLEM_NOT_ASSIGNED,    /* outage.c */
+  STRAND_PROBLEM_TOPIC,           /* topic_problems.c */
   STRAND_PROBLEMS
 } strand_problem_kind;
 
