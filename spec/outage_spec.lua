@@ -314,6 +314,8 @@ describe("a producer's partition without a leader, while brokers answer", functi
     local seconds = helper.seconds(wait, 60, goes_on(1))
     assert.is_true(seconds > 9.9 and seconds < 20 + helper.late, ("after %.1f s"):format(seconds))
     names_it "LEADER_NOT_AVAILABLE"
+    assert.matches("not acknowledged within 0.1 s (no leader answers for orders/0)",
+      select(2, producer:flush(0.1)), 1, true)
     wait(60, goes_on(2))
     assert.is_true(events[2].time - events[1].time > 9)
     mock:leader("orders", 0, 1)

@@ -491,7 +491,7 @@ describe("a record that is waited for", function()
       return producer:send_wait { topic = "t", timeout = 0.2 }
     end)
     assert.same({ nil, "QUEUE_FULL" }, { report, code })
-    assert.matches("max_queued_bytes %d+%), and was for 0.2 s$", message)
+    assert.matches("max_queued_bytes %d+%), and was for 0.2 s", message)
     assert.is_true(seconds >= 0.2 and seconds < 1 + helper.late)
     assert.equal(5, producer:stats().sent)
   end)

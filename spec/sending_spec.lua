@@ -296,7 +296,8 @@ describe("a delivery", function()
     assert.is_nil(delivery:done())
     for _ = 1, 2 do
       local seconds, report, message, code = helper.seconds(function() return delivery:wait(0.1) end)
-      assert.same({ nil, "no report within 0.1 s", "TIMED_OUT" }, { report, message, code })
+      assert.same({ nil, "TIMED_OUT" }, { report, code })
+      assert.matches("^no report within 0%.1 s", message)
       assert.is_true(seconds >= 0.1 and seconds < 1 + helper.late)
     end
     assert.equal(1, producer:stats().outstanding)
@@ -472,6 +473,34 @@ describe("a record with a timeout", function()
     assert.same({ false, "k" }, { whole.certain, whole.key })
     local stats = counted(producer)
     assert.same({ 1, 1, 0 }, { stats.failed, stats.overdue, stats.outstanding })
+  end)
+end)
+
+describe("what keeps records from being acknowledged", function()
+  local producer
+
+  setup(fixture.open)
+  teardown(fixture.close)
+  after_each(function() producer:close { timeout = 0 } end)
+
+  it("is named by who has waited for them, or for room, in vain", function()
+    local down, cause = false, "%(%S+: Connect to %S+ failed: Connection refused%)$"
+    producer = unreachable { max_queued_records = 1,
+      on_event = function(event) down = down or event.type == "unreachable" end }
+    local delivery = assert(producer:send_async { topic = "t", key = "k" })
+    helper.eventually(20, function()
+      producer:poll(1)
+      return down
+    end)
+    local ok, message, code, left = producer:flush(0.1)
+    assert.same({ nil, "TIMED_OUT", 1 }, { ok, code, left })
+    assert.matches("^1 records not acknowledged within 0%.1 s " .. cause, message)
+    ok, message, code = delivery:wait(0.1)
+    assert.same({ nil, "TIMED_OUT" }, { ok, code })
+    assert.matches("^no report within 0%.1 s " .. cause, message)
+    ok, message, code = producer:send_wait { topic = "t", timeout = 0.1 }
+    assert.same({ nil, "QUEUE_FULL" }, { ok, code })
+    assert.matches("and was for 0%.1 s " .. cause, message)
   end)
 end)
 

@@ -17,6 +17,12 @@ function delivery.wait_until(producer, deadline)
   core.wait({ producer.core:fd() }, deadline and math.max(0, deadline - core.now()))
 end
 
+-- " (WHY)": what is known to be in the way of records; or nothing.
+function delivery.obstacle(producer)
+  local obstacle = producer.core:obstacle()
+  return obstacle and (" (%s)"):format(obstacle) or ""
+end
+
 -- A callback may close the producer: then each delivery has its report.
 local function serve_until(self, deadline)
   local producer = self.producer
@@ -44,7 +50,8 @@ function methods:wait(timeout)
   timeout = check.wait(timeout)
   local report = delivery.await(self, core.now() + timeout)
   if report then return report end
-  return nil, ("no report within %.14g s"):format(timeout), "TIMED_OUT"
+  return nil, ("no report within %.14g s%s"):format(timeout, delivery.obstacle(self.producer)),
+    "TIMED_OUT"
 end
 
 function methods:done()

@@ -175,7 +175,8 @@ local function send_patiently(self, deadline, record, partition, hash_key)
   local sent, message, code, flags = send_expected(self, "send_wait", record, partition, hash_key)
   while code == "QUEUE_FULL" do
     if core.now() >= deadline then
-      return nil, ("%s, and was for %.14g s"):format(message, timeout), code
+      return nil, ("%s, and was for %.14g s%s"):format(message, timeout,
+        delivery.obstacle(self)), code
     end
     wait(self, deadline)
     self.dispatcher:serve()
@@ -237,8 +238,8 @@ local function flush(self, timeout)
     if self.core:state() == "closed" then return flushed_by_close(self, purged) end
     if remaining == 0 then return true end
     if core.now() >= deadline then
-      return nil, ("%d records not acknowledged within %.14g s"):format(remaining, timeout),
-        "TIMED_OUT", remaining
+      return nil, ("%d records not acknowledged within %.14g s%s"):format(remaining, timeout,
+        delivery.obstacle(self)), "TIMED_OUT", remaining
     end
     wait(self, deadline)
     self.dispatcher:serve()

@@ -24,9 +24,8 @@ local transactions = {}
 local WARNING = 4
 
 local function timed_out(self, goal, timeout)
-  local obstacle = self.core:obstacle()
   return nil, ("%s() did not end within %.14g s%s: call it again"):format(goal, timeout,
-    obstacle and (" (%s)"):format(obstacle) or ""), "TIMED_OUT",
+    delivery.obstacle(self)), "TIMED_OUT",
     { retriable = true, abortable = false, fatal = false, certain = false }
 end
 

@@ -142,10 +142,14 @@ void strand_placing_obstacle (strand_producer *p, const char *topic,
 void strand_producer_obstacle (strand_producer *p,
                                char text[STRAND_DELIVERY_TEXT]) {
   const strand_cached_topic *t;
+  const char *reason;
   text[0] = '\0';
   if (p->client == NULL) return;
   strand_producer_cause(p, text);
   if (p->bounds.records == 0) return;
+  reason = strand_unacked_reason(&p->unacked);
+  if (reason != NULL && text[0] == '\0')
+    snprintf(text, STRAND_DELIVERY_TEXT, "%s", reason);
   for (t = strand_calls_topics(p->client->calls); t != NULL; t = t->next)
     if (strand_topic_watch_is_missing(&p->watch, t))
       snprintf(text, STRAND_DELIVERY_TEXT, "topic '%.150s' does not exist",

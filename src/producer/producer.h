@@ -152,8 +152,8 @@ int strand_producer_transact (strand_producer *p, strand_transaction_goal goal,
                               double deadline,
                               strand_transaction_error *error);
 
-/* Why what is out may not end: what is known of brokers and topics; "" if
-** nothing is. */
+/* Why what is out may not end: what is known of brokers, topics and leaders; ""
+** if nothing is. */
 void strand_producer_obstacle (strand_producer *p,
                                char text[STRAND_DELIVERY_TEXT]);
 

@@ -4,6 +4,7 @@
 #include "producer/unacked.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "kafka/placement.h"
@@ -17,6 +18,7 @@ static void set_reminder (strand_unacked *u, strand_calls *calls) {
 void strand_unacked_init (strand_unacked *u, int linger_ms, int timeout_ms,
                           bool all_acks) {
   u->reminder_us = 0;
+  u->reason[0] = '\0';
   strand_stall_init(&u->stall, linger_ms, timeout_ms, all_acks);
 }
 
@@ -46,7 +48,15 @@ static void take_answer (strand_unacked *u, strand_calls *calls,
   if (strand_stall_answered(&u->stall, err, list, strand_clock_us(),
                             &obstacle))
     strand_producer_events_tell(events, log, &obstacle);
+  if (obstacle.type != NULL)
+    snprintf(u->reason, sizeof(u->reason), "%s", obstacle.reason);
   if (list != NULL) rd_kafka_topic_partition_list_destroy(list);
+}
+
+const char *strand_unacked_reason (const strand_unacked *u) {
+  bool lasts = u->stall.leaders.since_us != 0
+               || u->stall.replicas.since_us != 0;
+  return lasts ? u->reason : NULL;
 }
 
 void strand_unacked_turn (strand_unacked *u, strand_calls *calls,

@@ -25,6 +25,7 @@
 typedef struct strand_unacked {
   strand_stall stall;
   int64_t reminder_us; /* what the thread was told; 0: nothing */
+  char reason[256];    /* of the last answer that named an obstacle */
 } strand_unacked;
 
 /* As strand_stall_init. */
@@ -38,6 +39,9 @@ void strand_unacked_sent (strand_unacked *u, strand_calls *calls, int label,
 /* It is not any more. */
 void strand_unacked_reported (strand_unacked *u,
                               const strand_delivery_end *end);
+/* Why they are not, as the last answer had it; NULL: that is not known, or
+** over. */
+const char *strand_unacked_reason (const strand_unacked *u);
 /* Reports have come, or the thread has woken who calls this. */
 void strand_unacked_turn (strand_unacked *u, strand_calls *calls,
                           strand_producer_events *events, strand_log *log);
