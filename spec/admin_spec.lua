@@ -263,6 +263,17 @@ describe("an admin", function()
     assert.is_true(tonumber(child:output():match "(%d+) late") >= 10, child:output())
   end)
 
+  it("says that a callback has closed it between two of its questions", function()
+    local asks, other = false, nil
+    other = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.mock().bootstrap_servers,
+      debug = "protocol" }, log = function()
+        if asks then other:close() end
+      end })
+    asks = true
+    assert.same({ nil, "lag: the admin was closed meanwhile", "CLOSED" },
+      { other:lag("group", { helper.topic(1) }) })
+  end)
+
   it("raises when it is closed, except for closing again", function()
     local other = assert(strand.admin { kafka = {
       ["bootstrap.servers"] = helper.mock().bootstrap_servers } })

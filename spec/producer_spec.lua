@@ -271,6 +271,28 @@ describe("a producer that waits", function()
       { ok, message, code, lost })
   end)
 
+  it("says that a callback has closed it while send_wait waits for room", function()
+    producer = unreachable { max_queued_records = 1,
+      on_delivery = function() producer:close { timeout = 0 } end }
+    assert(producer:send { topic = "t", timeout = 0.05 })
+    local seconds, report, message, code = helper.seconds(function()
+      return producer:send_wait { topic = "t", timeout = 60 }
+    end)
+    assert.is_true(seconds < 10 + helper.late)
+    assert.same({ nil, "the producer was closed meanwhile: the record was not sent", "CLOSED" },
+      { report, message, code })
+  end)
+
+  it("says that a callback has closed it to who waits for a report", function()
+    producer = unreachable { on_delivery = function() producer:close { timeout = 0 } end }
+    local delivery = assert(producer:send_async { topic = "t" })
+    assert(producer:send { topic = "t", timeout = 0.05 })
+    local seconds, report = helper.seconds(function() return delivery:wait(60) end)
+    assert.is_true(seconds < 10 + helper.late)
+    assert.is_string(report.code)
+    assert(producer.core:state() == "closed")
+  end)
+
   it("is not woken by the request for a token that its callback answers", function()
     local turns, wait = 0, core.wait
     finally(function() core.wait = wait end)

@@ -57,9 +57,15 @@ local function give_token(self)
   return problem
 end
 
+-- By a callback, after the call had begun.
+local function closed(self, method)
+  return served(self, nil, method .. ": the admin was closed meanwhile", "CLOSED")
+end
+
 local function ask(self, method, ...)
   local problem = give_token(self)
   if problem then return served(self, nil, problem, "OAUTH") end
+  if self.core:state() == "closed" then return closed(self, method) end
   return served(self, self.core[method](self.core, ...))
 end
 

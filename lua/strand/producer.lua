@@ -180,6 +180,9 @@ local function send_patiently(self, deadline, record, partition, hash_key)
     end
     wait(self, deadline)
     self.dispatcher:serve()
+    if self.core:state() == "closed" then
+      return nil, "the producer was closed meanwhile: the record was not sent", "CLOSED"
+    end
     record.timeout = math.max(0, deadline - core.now())
     sent, message, code, flags = send_expected(self, "send_wait", record, partition, hash_key)
   end

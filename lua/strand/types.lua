@@ -770,7 +770,8 @@ function producer:send_batch(records) end
 ---@param record strand.Sending
 ---@return strand.DeliveryReport? report
 ---@return string? message
----@return string? code             "TIMED_OUT": it may still arrive; "QUEUE_FULL": it was not sent
+---@return string? code             "TIMED_OUT": it may still arrive; "QUEUE_FULL": it was not sent;
+---"CLOSED" by a callback: not sent, where nothing else is returned
 ---@return (strand.DeliveryReport|strand.TransactionFlags)? more   a sent record's report; else flags
 function producer:send_wait(record) end
 
