@@ -175,18 +175,21 @@ static void grow (strand_cached_topic *t, int32_t partitions) {
   turn();
 }
 
-static void add_due (strand_deferred *d, strand_cached_topic *t,
-                     int32_t partition, char *opaque, int64_t now_us,
-                     int64_t due_us) {
+static strand_deferred_record *add_due (strand_deferred *d,
+                                        strand_cached_topic *t,
+                                        int32_t partition, char *opaque,
+                                        int64_t now_us, int64_t due_us) {
   strand_outgoing record = { .topic = t->name,
                              .key = opaque,
                              .key_length = 1,
                              .value = "value",
                              .value_length = 5,
                              .partition = partition };
-  assert_true(
-    strand_deferred_add(d, t, &record, NULL, opaque, now_us, due_us));
+  strand_deferred_record *r = strand_deferred_add(d, t, &record, NULL, opaque,
+                                                  now_us, due_us);
+  assert_non_null(r);
   strand_deferred_check(d, &topics);
+  return r;
 }
 
 static void add (strand_deferred *d, strand_cached_topic *t, int32_t partition,
@@ -194,17 +197,35 @@ static void add (strand_deferred *d, strand_cached_topic *t, int32_t partition,
   add_due(d, t, partition, opaque, now_us, 0);
 }
 
+/* Nobody asks, and so nobody answers. */
+static void begin (strand_deferred *d) {
+  strand_calls_stop(calls);
+  strand_deferred_init(d, PATIENCE_MS, TIMEOUT_MS);
+}
+
+static void drop (strand_deferred *d, strand_deferred_record *r) {
+  strand_deferred_remove(d, r);
+  strand_deferred_free(r);
+}
+
+static void drop_all (strand_deferred *d) {
+  strand_deferred_record *r;
+  while ((r = strand_deferred_first(d)) != NULL) drop(d, r);
+  assert_int_equal(d->count, 0);
+  assert_true(strand_list_empty(&d->places));
+}
+
 /* The opaque of what is taken, and its error. */
 static const char *take (strand_deferred *d, int64_t now_us,
                          rd_kafka_resp_err_t *err) {
-  strand_deferred_record *r = strand_deferred_take(d, &topics, calls, now_us,
+  strand_deferred_record *r = strand_deferred_next(d, &topics, calls, now_us,
                                                    err);
   const char *opaque = r != NULL ? r->opaque : NULL;
   if (r == NULL) strand_deferred_check(d, &topics);
   if (r == NULL) return "none";
   assert_int_equal(*(const char *)r->outgoing.key, *opaque);
   assert_memory_equal(r->outgoing.value, "value", 5);
-  strand_deferred_free(r);
+  drop(d, r);
   return opaque;
 }
 
@@ -213,12 +234,19 @@ static bool must (const strand_deferred *d, const strand_cached_topic *t,
   return strand_deferred_must(d, &topics, t, partition);
 }
 
+/* It has so many, and that is the answer. */
+static void grow_for (strand_deferred *d, strand_cached_topic *t,
+                      int32_t partitions) {
+  grow(t, partitions);
+  strand_deferred_answered(d);
+}
+
 static void
 only_what_is_not_known_is_kept_and_what_comes_after (void **state) {
   strand_deferred d;
   strand_cached_topic *t = topic_of("t", 0), *other = topic_of("other", 3);
   (void)state;
-  strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  begin(&d);
   assert_false(must(&d, t, 5)); /* librdkafka waits itself */
   add(&d, t, 5, "a", 0);        /* but for one that it refused */
   assert_true(must(&d, t, 5));
@@ -227,7 +255,7 @@ only_what_is_not_known_is_kept_and_what_comes_after (void **state) {
   assert_false(must(&d, t, 2));
   assert_true(must(&d, t, 3));
   assert_false(must(&d, other, 2));
-  strand_deferred_free(strand_deferred_pop(&d));
+  drop_all(&d);
   assert_true(must(&d, t, 3));
 }
 
@@ -238,17 +266,18 @@ what_is_learned_within_a_turn_lets_none_pass_another (void **state) {
   strand_cached_topic *t = topic_of("t", 1);
   rd_kafka_resp_err_t err;
   (void)state;
-  strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  begin(&d);
   turn();
   add(&d, t, 2, "a", 0);
   add(&d, t, 1, "b", 0);
   add(&d, t, 2, "c", 0);
-  grow(t, 2);
+  grow_for(&d, t, 2);
   assert_string_equal(take(&d, 10, &err), "b"); /* past the first */
   strand_topic_place_note(t->place, 3);
   assert_true(must(&d, t, 2)); /* what is sent now comes behind them */
   assert_string_equal(take(&d, 10, &err), "none");
   turn();
+  strand_deferred_answered(&d);
   assert_string_equal(take(&d, 10, &err), "a");
   assert_string_equal(take(&d, 10, &err), "c");
   assert_string_equal(take(&d, 10, &err), "none");
@@ -259,19 +288,19 @@ static void those_of_a_partition_go_on_in_order (void **state) {
   strand_cached_topic *t = topic_of("t", 1);
   rd_kafka_resp_err_t err;
   (void)state;
-  strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  begin(&d);
   turn();
   add(&d, t, 2, "a", 0);
   add(&d, t, 1, "b", 0);
   add(&d, t, 1, "c", 0);
   assert_int_equal(d.count, 3);
   assert_string_equal(take(&d, 10, &err), "none");
-  grow(t, 2);
+  grow_for(&d, t, 2);
   assert_string_equal(take(&d, 10, &err), "b");
   assert_int_equal(err, 0);
   assert_string_equal(take(&d, 10, &err), "c");
   assert_string_equal(take(&d, 10, &err), "none");
-  grow(t, 3);
+  grow_for(&d, t, 3);
   assert_string_equal(take(&d, 10, &err), "a");
   assert_int_equal(d.count, 0);
 }
@@ -282,14 +311,112 @@ static void an_old_answer_refutes_nothing (void **state) {
   int64_t now_us = 100000000;
   rd_kafka_resp_err_t err;
   (void)state;
-  strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  begin(&d);
   t->answer = (strand_topic_facts){ 99.9, 0, 3, 0 };
   add(&d, t, 3, "a", now_us);
   assert_string_equal(take(&d, now_us + 2000000, &err), "none");
+  drop_all(&d);
+  add(&d, t, 3, "b", now_us);
   t->answer.answered = 101;
-  assert_string_equal(take(&d, now_us + 900000, &err), "none");
-  assert_string_equal(take(&d, now_us + 1000000, &err), "a");
+  assert_string_equal(take(&d, now_us + 999999, &err), "none");
+  assert_string_equal(take(&d, now_us + 1000000, &err), "b");
   assert_int_equal(err, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
+}
+
+/* Then each answer may be the one that says so: of what was sent before it. */
+static void a_later_answer_refutes_what_is_not_patient_any_more (void **s_) {
+  strand_deferred d;
+  strand_cached_topic *t = topic_of("t", 3);
+  int64_t now_us = 100000000;
+  rd_kafka_resp_err_t err;
+  (void)s_;
+  begin(&d);
+  add(&d, t, 3, "a", now_us);
+  add(&d, t, 3, "b", now_us + 900000);
+  add(&d, t, 3, "c", now_us + 1900000);
+  now_us += 2000000;
+  assert_string_equal(take(&d, now_us, &err), "none");
+  t->answer = (strand_topic_facts){ 101.8, 0, 3, 0 };
+  strand_deferred_answered(&d);
+  assert_string_equal(take(&d, now_us, &err), "a");
+  assert_int_equal(err, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
+  assert_string_equal(take(&d, now_us, &err), "b");
+  assert_string_equal(take(&d, now_us, &err), "none");
+  assert_string_equal(take(&d, now_us + 1000000, &err), "none");
+  drop_all(&d);
+}
+
+/* Named or not, they may be for one partition. */
+static void what_was_held_goes_on_in_one_order (void **state) {
+  strand_deferred d;
+  strand_cached_topic *t = topic_of("t", 2), *other = topic_of("other", 1);
+  rd_kafka_resp_err_t err;
+  (void)state;
+  begin(&d);
+  turn();
+  strand_deferred_hold(&d);
+  assert_true(must(&d, t, 0));
+  add(&d, t, -1, "a", 0);
+  add(&d, t, 1, "b", 0);
+  add(&d, t, 7, "c", 0);
+  add(&d, other, -1, "d", 0);
+  add(&d, t, -1, "e", 0);
+  assert_string_equal(take(&d, 10, &err), "none");
+  strand_deferred_release(&d);
+  assert_string_equal(take(&d, 10, &err), "a");
+  assert_int_equal(err, 0);
+  assert_string_equal(take(&d, 10, &err), "b");
+  strand_deferred_hold(&d); /* that client is at its end, too */
+  assert_string_equal(take(&d, 10, &err), "none");
+  strand_deferred_release(&d);
+  assert_string_equal(take(&d, 10, &err), "d");
+  assert_string_equal(take(&d, 10, &err), "e");
+  assert_string_equal(take(&d, 10, &err), "none");
+  assert_int_equal(d.count, 1);
+  drop_all(&d);
+}
+
+static void what_is_held_ends_by_its_time_alone (void **state) {
+  strand_deferred d;
+  strand_cached_topic *t = topic_of("t", 2);
+  rd_kafka_resp_err_t err;
+  (void)state;
+  begin(&d);
+  turn();
+  strand_deferred_hold(&d);
+  add(&d, t, 0, "a", 0);
+  add(&d, t, 5, "b", 1);
+  t->answer = (strand_topic_facts){ 100, 0, 2, 0 };
+  strand_deferred_answered(&d);
+  assert_string_equal(take(&d, 4999999, &err), "none");
+  assert_string_equal(take(&d, 5000000, &err), "a");
+  assert_int_equal(err, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT);
+  assert_int_equal(
+    strand_deferred_overdue(&d, strand_deferred_first(&d), calls),
+    RD_KAFKA_RESP_ERR__TIMED_OUT);
+  drop_all(&d);
+}
+
+/* In any order they are found, and forgotten with their last record. */
+static void partitions_are_kept_apart (void **state) {
+  static char names[3][300];
+  strand_deferred d;
+  strand_cached_topic *t = topic_of("t", 1);
+  rd_kafka_resp_err_t err;
+  (void)state;
+  begin(&d);
+  turn();
+  for (int i = 0; i < 3 * 300; i++) {
+    names[i / 300][i % 300] = (char)('a' + i / 300);
+    add(&d, t, 1 + i % 300, &names[i / 300][i % 300], 0);
+  }
+  for (int i = 299; i >= 0; i--) assert_true(must(&d, t, 1 + i));
+  grow_for(&d, t, 151); /* up to 150 */
+  for (int i = 0; i < 150; i++)
+    for (int n = 0; n < 3; n++) assert_int_equal(*take(&d, 10, &err), 'a' + n);
+  assert_string_equal(take(&d, 10, &err), "none");
+  assert_int_equal(d.count, 3 * 150);
+  drop_all(&d);
 }
 
 static void without_an_answer_its_own_time_ends_it (void **state) {
@@ -297,7 +424,7 @@ static void without_an_answer_its_own_time_ends_it (void **state) {
   strand_cached_topic *t = topic_of("t", 3);
   rd_kafka_resp_err_t err;
   (void)state;
-  strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  begin(&d);
   turn();
   add(&d, t, 3, "a", 0);
   assert_string_equal(take(&d, 4999999, &err), "none");
@@ -308,26 +435,22 @@ static void without_an_answer_its_own_time_ends_it (void **state) {
 }
 
 static void its_own_timeout_ends_it_before_patience (void **state) {
-  static char a[] = "a", b[] = "b", c[] = "c";
+  static char a[] = "a", b[] = "b";
   strand_deferred d;
   strand_cached_topic *t = topic_of("t", 3);
-  rd_kafka_resp_err_t err;
+  strand_deferred_record *r;
   (void)state;
-  strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  begin(&d);
   turn();
-  add_due(&d, t, 3, a, 0, 300000);
-  add_due(&d, t, 3, b, 0, 400000);
-  add(&d, t, 3, c, 0);
-  assert_string_equal(take(&d, 299999, &err), "none");
-  assert_string_equal(take(&d, 300000, &err), "a"); /* nobody has answered */
-  assert_int_equal(err, RD_KAFKA_RESP_ERR__TIMED_OUT);
+  r = add_due(&d, t, 3, a, 0, 300000);
+  assert_int_equal(strand_deferred_overdue(&d, r, calls),
+                   RD_KAFKA_RESP_ERR__TIMED_OUT); /* nobody has answered */
+  drop(&d, r);
+  r = add_due(&d, t, 3, b, 0, 400000);
   t->answer = (strand_topic_facts){ 0.1, 0, 3, 0 };
-  assert_string_equal(take(&d, 399999, &err), "none");
-  assert_string_equal(take(&d, 400000, &err), "b");
-  assert_int_equal(err, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
-  assert_string_equal(take(&d, 400000, &err), "none");
-  strand_deferred_free(strand_deferred_pop(&d));
-  assert_null(strand_deferred_pop(&d));
+  assert_int_equal(strand_deferred_overdue(&d, r, calls),
+                   RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
+  drop_all(&d);
 }
 
 static void what_is_known_too_late_is_not_sent (void **state) {
@@ -335,11 +458,11 @@ static void what_is_known_too_late_is_not_sent (void **state) {
   strand_cached_topic *t = topic_of("t", 3);
   rd_kafka_resp_err_t err;
   (void)state;
-  strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  begin(&d);
   turn();
   add_due(&d, t, 3, "a", 0, 300000);
   add_due(&d, t, 3, "b", 0, 300001);
-  grow(t, 4);
+  grow_for(&d, t, 4);
   assert_string_equal(take(&d, 300000, &err), "a");
   assert_int_equal(err, RD_KAFKA_RESP_ERR__TIMED_OUT);
   assert_string_equal(take(&d, 300000, &err), "b");
@@ -353,10 +476,11 @@ static void what_was_never_sent_is_certain (void **state) {
   strand_deferred_record *r;
   strand_delivery_end end;
   (void)state;
-  strand_deferred_init(&d, PATIENCE_MS, TIMEOUT_MS);
+  begin(&d);
   turn();
   add(&d, t, 3, a, 1000);
-  r = strand_deferred_pop(&d);
+  r = strand_deferred_first(&d);
+  strand_deferred_remove(&d, r);
   end = strand_deferred_end_of(r, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, 5000);
   assert_true(end.certain);
   assert_int_equal(end.latency_us, 4000);
@@ -377,6 +501,10 @@ int main (void) {
     TEST(what_is_learned_within_a_turn_lets_none_pass_another),
     TEST(those_of_a_partition_go_on_in_order),
     TEST(an_old_answer_refutes_nothing),
+    TEST(a_later_answer_refutes_what_is_not_patient_any_more),
+    TEST(what_was_held_goes_on_in_one_order),
+    TEST(what_is_held_ends_by_its_time_alone),
+    TEST(partitions_are_kept_apart),
     TEST(without_an_answer_its_own_time_ends_it),
     TEST(its_own_timeout_ends_it_before_patience),
     TEST(what_is_known_too_late_is_not_sent),

@@ -11,9 +11,27 @@
 
 #define CHECKED_MOST 64
 
+static strand_deferred_record *record_of (strand_link *link) {
+  return strand_list_entry(link, strand_deferred_record, link);
+}
+
+static strand_deferred_place *place_of (strand_link *link) {
+  return strand_list_entry(link, strand_deferred_place, link);
+}
+
+/* Nothing is to be looked at. */
+static void look_at_nothing (strand_deferred *d) {
+  d->released = &d->all;
+  d->answered = &d->places;
+}
+
 void strand_deferred_init (strand_deferred *d, int propagation_ms,
                            int timeout_ms) {
   memset(d, 0, sizeof(*d));
+  strand_list_init(&d->all);
+  strand_list_init(&d->places);
+  look_at_nothing(d);
+  d->patient = &d->all;
   d->patience_us = (int64_t)propagation_ms * 1000;
   d->timeout_us = (int64_t)timeout_ms * 1000;
   if (d->timeout_us > 0 && d->timeout_us < d->patience_us) {
@@ -21,12 +39,41 @@ void strand_deferred_init (strand_deferred *d, int propagation_ms,
   }
 }
 
-static bool has_one (const strand_deferred *d, const strand_cached_topic *t,
-                     int32_t partition) {
-  const strand_deferred_record *r = d->first;
-  while (r != NULL && (r->topic != t || r->outgoing.partition != partition))
-    r = r->next;
-  return r != NULL;
+/*
+** Places
+*/
+
+/* Where the place stands in its bucket, or would. */
+static strand_deferred_place **slot_of (const strand_deferred *d,
+                                        const strand_cached_topic *t,
+                                        int32_t partition) {
+  size_t hash = t->index * 31 + (size_t)(partition + 1);
+  strand_deferred_place **at;
+  at = (strand_deferred_place **)&d->buckets[hash % STRAND_DEFERRED_BUCKETS];
+  while (*at != NULL && ((*at)->topic != t || (*at)->partition != partition))
+    at = &(*at)->same_bucket;
+  return at;
+}
+
+/* NULL: memory ran out. */
+static strand_deferred_place *
+place_for (strand_deferred *d, strand_cached_topic *t, int32_t partition) {
+  strand_deferred_place **slot = slot_of(d, t, partition), *p = *slot;
+  if (p != NULL || (p = calloc(1, sizeof(*p))) == NULL) return p;
+  p->topic = t;
+  p->partition = partition;
+  strand_list_init(&p->records);
+  strand_list_push(&d->places, &p->link);
+  *slot = p;
+  return p;
+}
+
+static void drop_if_empty (strand_deferred *d, strand_deferred_place *p) {
+  if (!strand_list_empty(&p->records)) return;
+  *slot_of(d, p->topic, p->partition) = p->same_bucket;
+  if (d->answered == &p->link) d->answered = p->link.next;
+  strand_list_remove(&p->link);
+  free(p);
 }
 
 /* While nothing is known of a topic librdkafka keeps its records itself. */
@@ -36,31 +83,34 @@ bool strand_deferred_must (const strand_deferred *d,
   int32_t count = strand_topic_watch_partitions(watch, t);
   if (d->held) return true;
   if (partition < 0) return false;
-  return count > 0 ? partition >= count : has_one(d, t, partition);
+  return count > 0 ? partition >= count : *slot_of(d, t, partition) != NULL;
 }
 
 /*
-** The list
+** In and out
 */
 
-static void append (strand_deferred *d, strand_deferred_record *r) {
-  if (d->last != NULL) d->last->next = r;
-  else d->first = r;
-  d->last = r;
+static void append (strand_deferred *d, strand_deferred_place *p,
+                    strand_deferred_record *r) {
+  r->place = p;
+  strand_list_push(&d->all, &r->link);
+  strand_list_push(&p->records, &r->mine);
+  if (d->patient == &d->all) d->patient = &r->link;
   d->count++;
 }
 
-/* 'before' is NULL for the first. */
-static strand_deferred_record *take_out (strand_deferred *d,
-                                         strand_deferred_record *before) {
-  strand_deferred_record **link = before != NULL ? &before->next : &d->first;
-  strand_deferred_record *r = *link;
-  *link = r->next;
-  if (d->last == r) d->last = before;
-  d->looked_at = before;
-  r->next = NULL;
+static void step_over (strand_link **at, const strand_link *link) {
+  if (*at == link) *at = link->next;
+}
+
+void strand_deferred_remove (strand_deferred *d, strand_deferred_record *r) {
+  step_over(&d->released, &r->link);
+  step_over(&d->patient, &r->link);
+  strand_list_remove(&r->link);
+  strand_list_remove(&r->mine);
   d->count--;
-  return r;
+  drop_if_empty(d, r->place);
+  r->place = NULL;
 }
 
 static void copy_bytes (strand_deferred_record *r,
@@ -75,13 +125,17 @@ static void copy_bytes (strand_deferred_record *r,
   r->outgoing.value = value;
 }
 
-bool strand_deferred_add (strand_deferred *d, strand_cached_topic *t,
-                          const strand_outgoing *record,
-                          rd_kafka_headers_t *headers, void *opaque,
-                          int64_t now_us, int64_t due_us) {
+strand_deferred_record *strand_deferred_add (
+  strand_deferred *d, strand_cached_topic *t, const strand_outgoing *record,
+  rd_kafka_headers_t *headers, void *opaque, int64_t now_us, int64_t due_us) {
   size_t size = strand_outgoing_size(record);
   strand_deferred_record *r = calloc(1, sizeof(*r) + size + 1);
-  if (r == NULL) return false;
+  strand_deferred_place *p = NULL;
+  if (r != NULL) p = place_for(d, t, record->partition);
+  if (p == NULL) {
+    free(r);
+    return NULL;
+  }
   r->topic = t;
   r->headers = headers;
   r->opaque = opaque;
@@ -96,8 +150,8 @@ bool strand_deferred_add (strand_deferred *d, strand_cached_topic *t,
     r->outgoing.timestamp_ms = (int64_t)(strand_clock_wall() * 1000);
   }
   copy_bytes(r, record);
-  append(d, r);
-  return true;
+  append(d, p, r);
+  return r;
 }
 
 /*
@@ -117,18 +171,9 @@ static bool is_overdue (const strand_deferred_record *r, int64_t now_us) {
   return r->due_us != 0 && now_us >= r->due_us;
 }
 
-static rd_kafka_resp_err_t outcome_of (const strand_deferred *d,
-                                       const strand_deferred_record *r,
-                                       strand_calls *calls, int64_t now_us) {
-  int64_t waited_us = now_us - r->sent_us;
-  bool overdue = is_overdue(r, now_us);
-  if (waited_us < d->patience_us && !overdue)
-    return RD_KAFKA_RESP_ERR_NO_ERROR;
-  if (is_refuted(r, calls)) return RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
-  if (overdue) return RD_KAFKA_RESP_ERR__TIMED_OUT;
-  if (d->timeout_us > 0 && waited_us >= d->timeout_us)
-    return RD_KAFKA_RESP_ERR__MSG_TIMED_OUT;
-  return RD_KAFKA_RESP_ERR_NO_ERROR;
+static bool is_patient (const strand_deferred *d,
+                        const strand_deferred_record *r, int64_t now_us) {
+  return now_us - r->sent_us < d->patience_us;
 }
 
 /* What is sent too late would be an outcome that nobody believes. */
@@ -138,76 +183,132 @@ static rd_kafka_resp_err_t outcome_of_known (const strand_deferred_record *r,
                                : RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-static rd_kafka_resp_err_t outcome_of_held (const strand_deferred *d,
-                                            const strand_deferred_record *r,
-                                            int64_t now_us) {
-  if (is_overdue(r, now_us)) return RD_KAFKA_RESP_ERR__TIMED_OUT;
-  return d->timeout_us > 0 && now_us - r->sent_us >= d->timeout_us
-           ? RD_KAFKA_RESP_ERR__MSG_TIMED_OUT
-           : RD_KAFKA_RESP_ERR_NO_ERROR;
-}
-
-/* Where it goes is, or librdkafka decides it. */
-static bool is_known (const strand_deferred_record *r,
+/* Where its records go is, or librdkafka decides it. */
+static bool is_known (const strand_deferred_place *p,
                       const strand_topic_watch *watch) {
-  return r->outgoing.partition
-         < strand_topic_watch_partitions(watch, r->topic);
+  return p->partition < strand_topic_watch_partitions(watch, p->topic);
 }
 
-strand_deferred_record *strand_deferred_take (strand_deferred *d,
+/* In the order of all: what was held may be for one partition, named or not. */
+static strand_deferred_record *next_released (strand_deferred *d,
+                                              const strand_topic_watch *watch,
+                                              int64_t now_us,
+                                              rd_kafka_resp_err_t *err) {
+  for (; d->released != &d->all; d->released = d->released->next) {
+    strand_deferred_record *r = record_of(d->released);
+    if (!is_known(r->place, watch)) continue;
+    *err = outcome_of_known(r, now_us);
+    return r;
+  }
+  return NULL;
+}
+
+/* Of a partition's records the older ones are refuted, or none. */
+static strand_deferred_record *
+next_answered (strand_deferred *d, const strand_topic_watch *watch,
+               strand_calls *calls, int64_t now_us, rd_kafka_resp_err_t *err) {
+  for (; d->answered != &d->places; d->answered = d->answered->next) {
+    strand_deferred_place *p = place_of(d->answered);
+    strand_deferred_record *r = strand_list_entry(
+      p->records.next, strand_deferred_record, mine);
+    if (is_known(p, watch)) *err = outcome_of_known(r, now_us);
+    else if (!is_patient(d, r, now_us) && is_refuted(r, calls))
+      *err = RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+    else {
+      strand_calls_want(calls, p->topic, p->partition + 1);
+      continue;
+    }
+    return r;
+  }
+  return NULL;
+}
+
+static strand_deferred_record *next_impatient (strand_deferred *d,
+                                               strand_calls *calls,
+                                               int64_t now_us,
+                                               rd_kafka_resp_err_t *err) {
+  while (d->patient != &d->all) {
+    strand_deferred_record *r = record_of(d->patient);
+    if (is_patient(d, r, now_us)) return NULL;
+    d->patient = d->patient->next;
+    if (!is_refuted(r, calls)) continue;
+    *err = RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+    return r;
+  }
+  return NULL;
+}
+
+/* By message.timeout.ms, which is the same for all. */
+static strand_deferred_record *next_late (strand_deferred *d, int64_t now_us,
+                                          rd_kafka_resp_err_t *err) {
+  strand_deferred_record *r;
+  if (d->timeout_us == 0 || strand_list_empty(&d->all)) return NULL;
+  r = record_of(d->all.next);
+  if (now_us - r->sent_us < d->timeout_us) return NULL;
+  *err = is_overdue(r, now_us) ? RD_KAFKA_RESP_ERR__TIMED_OUT
+                               : RD_KAFKA_RESP_ERR__MSG_TIMED_OUT;
+  return r;
+}
+
+strand_deferred_record *strand_deferred_next (strand_deferred *d,
                                               const strand_topic_watch *watch,
                                               strand_calls *calls,
                                               int64_t now_us,
                                               rd_kafka_resp_err_t *err) {
-  strand_deferred_record *before = d->looked_at;
-  strand_deferred_record *r = before != NULL ? before->next : d->first;
+  strand_deferred_record *r = NULL;
   *err = RD_KAFKA_RESP_ERR_NO_ERROR;
-  for (; r != NULL; before = r, r = r->next) {
-    bool known = !d->held && is_known(r, watch);
-    if (d->held) *err = outcome_of_held(d, r, now_us);
-    else if (known) *err = outcome_of_known(r, now_us);
-    else *err = outcome_of(d, r, calls, now_us);
-    if (known || *err != RD_KAFKA_RESP_ERR_NO_ERROR) break;
+  if (!d->held) {
+    r = next_released(d, watch, now_us, err);
+    if (r == NULL) r = next_answered(d, watch, calls, now_us, err);
+    if (r == NULL) r = next_impatient(d, calls, now_us, err);
   }
-  d->looked_at = NULL;
-  return r != NULL ? take_out(d, before) : NULL;
+  return r != NULL ? r : next_late(d, now_us, err);
 }
 
-void strand_deferred_put_back (strand_deferred *d, strand_deferred_record *r) {
-  r->next = d->first;
-  d->first = r;
-  if (d->last == NULL) d->last = r;
-  d->count++;
-  d->looked_at = NULL;
+rd_kafka_resp_err_t strand_deferred_overdue (const strand_deferred *d,
+                                             const strand_deferred_record *r,
+                                             strand_calls *calls) {
+  return !d->held && is_refuted(r, calls)
+           ? RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
+           : RD_KAFKA_RESP_ERR__TIMED_OUT;
+}
+
+void strand_deferred_answered (strand_deferred *d) {
+  if (!d->held) d->answered = d->places.next;
+}
+
+/*
+** Held
+*/
+
+void strand_deferred_hold (strand_deferred *d) {
+  d->held = true;
+  look_at_nothing(d);
 }
 
 void strand_deferred_move (strand_deferred *d, const strand_calls *calls) {
-  const strand_cached_topic *old = NULL;
-  strand_cached_topic *t = NULL;
-  for (strand_deferred_record *r = d->first; r != NULL; r = r->next) {
-    if (r->topic != old) t = strand_calls_topics(calls);
-    old = r->topic;
-    while (t->index != old->index) t = t->next;
-    r->topic = t;
-    r->outgoing.topic = t->name;
+  for (strand_link *l = d->places.next; l != &d->places; l = l->next) {
+    strand_deferred_place *p = place_of(l);
+    strand_cached_topic *t = strand_calls_topics(calls);
+    while (t->index != p->topic->index) t = t->next;
+    p->topic = t;
+  }
+  for (strand_link *l = d->all.next; l != &d->all; l = l->next) {
+    strand_deferred_record *r = record_of(l);
+    r->topic = r->place->topic;
+    r->outgoing.topic = r->topic->name;
   }
 }
 
-strand_deferred_record *strand_deferred_pop (strand_deferred *d) {
-  return d->first != NULL ? take_out(d, NULL) : NULL;
+/* The calls may be others, which were asked for nothing. */
+void strand_deferred_release (strand_deferred *d) {
+  d->held = false;
+  d->released = d->all.next;
+  d->answered = d->places.next;
 }
 
-void strand_deferred_want (const strand_deferred *d, strand_calls *calls) {
-  const strand_cached_topic *wanted = NULL;
-  int32_t at_least = 0;
-  for (const strand_deferred_record *r = d->first; r != NULL; r = r->next) {
-    int32_t count = r->outgoing.partition + 1;
-    if (count == 0) continue;
-    if (r->topic == wanted && count <= at_least) continue; /* it is, already */
-    wanted = r->topic;
-    at_least = count;
-    strand_calls_want(calls, r->topic, count);
-  }
+strand_deferred_record *strand_deferred_first (const strand_deferred *d) {
+  return strand_list_empty(&d->all) ? NULL : record_of(d->all.next);
 }
 
 strand_delivery_end strand_deferred_end_of (const strand_deferred_record *r,
@@ -237,16 +338,49 @@ void strand_deferred_free (strand_deferred_record *r) {
   free(r);
 }
 
+/* How many records they have. */
+static int64_t count_placed (const strand_deferred *d) {
+  const strand_link *l = d->places.next, *m;
+  int64_t count = 0;
+  for (; l != &d->places && count < CHECKED_MOST; l = l->next) {
+    const strand_deferred_place *p = place_of((strand_link *)(uintptr_t)l);
+    for (m = p->records.next; m != &p->records && count < CHECKED_MOST;
+         m = m->next)
+      count++;
+  }
+  return count;
+}
+
+static bool is_in_order (const strand_deferred *d, const strand_link *l) {
+  const strand_deferred_record *r = record_of((strand_link *)(uintptr_t)l);
+  return r->place->topic == r->topic
+         && (l->next == &d->all || record_of(l->next)->sent_us >= r->sent_us);
+}
+
 void strand_deferred_check (const strand_deferred *d,
                             const strand_topic_watch *watch) {
-  const strand_deferred_record *r = d->first;
-  int64_t count = 0;
-  for (; r != NULL && count < CHECKED_MOST; r = r->next) {
-    assert(d->held || !is_known(r, watch)); /* (3) */
+  const strand_link *l = d->places.next;
+  int64_t count = 0, places = 0;
+  bool patient = false, good = true;
+  for (; l != &d->places && places < CHECKED_MOST; l = l->next, places++) {
+    const strand_deferred_place *p = place_of((strand_link *)(uintptr_t)l);
+    assert(*slot_of(d, p->topic, p->partition) == p); /* (2) */
+    assert(!strand_list_empty(&p->records));          /* (2) */
+    assert(d->held || !is_known(p, watch));           /* (3) */
+    (void)p;
+  }
+  for (l = d->all.next; l != &d->all && count < CHECKED_MOST; l = l->next) {
+    good = is_in_order(d, l);
+    assert(good); /* (1) */
+    patient = patient || l == d->patient;
     count++;
   }
-  assert(r != NULL || count == d->count);          /* (1) */
-  assert((d->first == NULL) == (d->last == NULL)); /* (2) */
-  assert(d->looked_at == NULL);                    /* (3) */
+  good = count >= CHECKED_MOST || count_placed(d) == count;
+  assert(good); /* (1) */
+  (void)good;
+  (void)patient;
   (void)watch;
+  assert(l != &d->all || count == d->count);                   /* (1) */
+  assert(l != &d->all || patient || d->patient == &d->all);    /* (4) */
+  assert(d->released == &d->all && d->answered == &d->places); /* (3) */
 }

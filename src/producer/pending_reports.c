@@ -119,12 +119,18 @@ int64_t strand_pending_reports_due_us (const strand_pending_reports *p) {
   return p->count > 0 ? p->heap[0]->due_us : 0;
 }
 
+strand_pending_report *
+strand_pending_reports_overdue (const strand_pending_reports *p,
+                                int64_t now_us) {
+  if (p->count == 0 || p->heap[0]->due_us > now_us) return NULL;
+  return p->heap[0];
+}
+
 strand_delivery *strand_pending_reports_expire (strand_pending_reports *p,
                                                 int64_t now_us) {
-  strand_pending_report *pending;
+  strand_pending_report *pending = strand_pending_reports_overdue(p, now_us);
   strand_delivery *report;
-  if (p->count == 0 || p->heap[0]->due_us > now_us) return NULL;
-  pending = p->heap[0];
+  if (pending == NULL) return NULL;
   report = pending->report;
   leave_heap(p, pending);
   pending->report = NULL;

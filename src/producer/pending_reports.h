@@ -28,6 +28,8 @@
 #include "kafka/placement.h"
 #include "producer/delivery.h"
 
+struct strand_deferred_record;
+
 typedef struct strand_pending_report {
   strand_delivery_ticket ticket; /* first: the record's opaque points here */
   strand_link link;
@@ -35,6 +37,8 @@ typedef struct strand_pending_report {
                               be no memory for it. NULL: the record is late */
   int64_t due_us;          /* 0: it has no time of its own */
   size_t place;            /* in the heap */
+  struct strand_deferred_record *kept; /* placing.c's: its record, which was
+                                          not sent yet; NULL: it was */
 } strand_pending_report;
 
 typedef struct strand_pending_reports {
@@ -64,7 +68,11 @@ strand_delivery *strand_pending_reports_end (strand_pending_reports *p,
                                              strand_pending_report *pending);
 /* When the first is due; 0: none has a time. */
 int64_t strand_pending_reports_due_us (const strand_pending_reports *p);
-/* The report of one whose time is over, the caller's; NULL: none is. */
+/* The first whose time is over; NULL: none's is. */
+strand_pending_report *
+strand_pending_reports_overdue (const strand_pending_reports *p,
+                                int64_t now_us);
+/* The report of that one, the caller's; NULL: there is none. */
 strand_delivery *strand_pending_reports_expire (strand_pending_reports *p,
                                                 int64_t now_us);
 

@@ -47,11 +47,12 @@ strand_cached_topic *strand_placing_begin (strand_producer *p,
 static rd_kafka_resp_err_t defer (strand_producer *p, strand_cached_topic *t,
                                   const strand_outgoing *record,
                                   rd_kafka_headers_t *headers, void *opaque) {
-  const strand_pending_report *pending = strand_pending_report_of(opaque);
-  if (!strand_deferred_add(&p->deferred, t, record, headers, opaque,
-                           strand_clock_us(),
-                           pending != NULL ? pending->due_us : 0))
-    return RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
+  strand_pending_report *pending = strand_pending_report_of(opaque);
+  strand_deferred_record *r = strand_deferred_add(
+    &p->deferred, t, record, headers, opaque, strand_clock_us(),
+    pending != NULL ? pending->due_us : 0);
+  if (r == NULL) return RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
+  if (pending != NULL) pending->kept = r;
   if (record->partition >= 0)
     strand_calls_want(p->client->calls, t, record->partition + 1);
   return RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -160,6 +161,7 @@ static void end_deferred (strand_producer *p, strand_deferred_record *r,
                           rd_kafka_resp_err_t err, int64_t now_us) {
   char text[STRAND_DELIVERY_TEXT];
   strand_delivery_end end = strand_deferred_end_of(r, err, now_us);
+  strand_deferred_remove(&p->deferred, r);
   strand_placing_explain(p, &end, text);
   strand_producer_ended(p, &end);
   if (p->transactional) strand_producer_unsent(p, &end);
@@ -171,38 +173,48 @@ static void go_on (strand_producer *p, strand_deferred_record *r,
                    int64_t now_us) {
   rd_kafka_resp_err_t err = strand_outgoing_produce_to(
     p->client->handle, r->topic->handle, &r->outgoing, r->headers, r->opaque);
-  if (err == RD_KAFKA_RESP_ERR__FATAL && strand_recovery_noted(p)) {
-    strand_deferred_put_back(&p->deferred, r);
-    return;
-  }
+  strand_pending_report *pending = strand_pending_report_of(r->opaque);
+  if (err == RD_KAFKA_RESP_ERR__FATAL && strand_recovery_noted(p))
+    return; /* all are held */
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
     end_deferred(p, r, err, now_us);
     return;
   }
+  if (pending != NULL) pending->kept = NULL;
+  strand_deferred_remove(&p->deferred, r);
   r->headers = NULL;
   strand_deferred_free(r);
+}
+
+bool strand_placing_expire (strand_producer *p, int64_t now_us) {
+  strand_pending_report *pending = strand_pending_reports_overdue(
+    &p->deliveries.pending, now_us);
+  strand_deferred_record *r = pending != NULL ? pending->kept : NULL;
+  if (r == NULL) return false;
+  end_deferred(
+    p, r, strand_deferred_overdue(&p->deferred, r, p->client->calls), now_us);
+  return true;
 }
 
 void strand_placing_turn (strand_producer *p, int64_t now_us) {
   strand_calls *calls = p->client->calls;
   strand_deferred_record *r;
   rd_kafka_resp_err_t err;
-  strand_topic_watch_turn(&p->watch, calls, &p->client->placement, &p->events,
-                          p->log);
-  if (p->deferred.count == 0) return;
+  if (strand_topic_watch_turn(&p->watch, calls, &p->client->placement,
+                              &p->events, p->log))
+    strand_deferred_answered(&p->deferred);
   while (
-    (r = strand_deferred_take(&p->deferred, &p->watch, calls, now_us, &err))
+    (r = strand_deferred_next(&p->deferred, &p->watch, calls, now_us, &err))
     != NULL) {
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR) end_deferred(p, r, err, now_us);
     else go_on(p, r, now_us);
   }
-  strand_deferred_want(&p->deferred, calls);
 }
 
 void strand_placing_give_up (strand_producer *p, rd_kafka_resp_err_t err) {
   int64_t now_us = strand_clock_us();
   strand_deferred_record *r;
-  while ((r = strand_deferred_pop(&p->deferred)) != NULL)
+  while ((r = strand_deferred_first(&p->deferred)) != NULL)
     end_deferred(p, r, err, now_us);
 }
 

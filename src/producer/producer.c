@@ -152,16 +152,17 @@ void strand_producer_cause (strand_producer *p,
 static void end_overdue (strand_producer *p, int64_t now_us) {
   char text[STRAND_DELIVERY_TEXT];
   strand_delivery *report;
-  while ((report = strand_deliveries_expire(&p->deliveries, now_us)) != NULL) {
+  for (;;) {
+    if (strand_placing_expire(p, now_us)) continue;
+    report = strand_deliveries_expire(&p->deliveries, now_us);
+    if (report == NULL) break;
     strand_placing_obstacle(p, report->topic, text);
     strand_deliveries_time_out(&p->deliveries, report, text);
   }
   strand_producer_set_timer(p);
 }
 
-/* Waits up to 'ms' for the first event, and takes all that are there. What
-** waits for its partition ends first, when its time is over: it was not sent,
-** and is not overdue. */
+/* Waits up to 'ms' for the first event, and takes all that are there. */
 static void collect (strand_producer *p, int ms) {
   rd_kafka_event_t *event;
   int64_t now_us;

@@ -106,6 +106,8 @@ void strand_placing_obstacle (strand_producer *p, const char *topic,
 /* Something may have been answered, or seen; records that were kept go on, or
 ** end. */
 void strand_placing_turn (strand_producer *p, int64_t now_us);
+/* The record whose own time is over first, by now: if it is kept, it ends. */
+bool strand_placing_expire (strand_producer *p, int64_t now_us);
 /* The client or the transaction ends: what is kept is given up; */
 void strand_placing_purge (strand_producer *p);
 /* or the producer is at its end, with this error. */

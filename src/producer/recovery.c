@@ -21,7 +21,7 @@ bool strand_recovery_noted (strand_producer *p) {
   err = rd_kafka_fatal_error(p->client->handle, text, sizeof(text));
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return false;
   strand_fatal_begin(&p->fatal, err, text, strand_clock_us());
-  p->deferred.held = true;
+  strand_deferred_hold(&p->deferred);
   strand_producer_set_timer(p);
   return true;
 }
@@ -67,13 +67,13 @@ static void renew (strand_producer *p) {
   strand_deferred_move(&p->deferred, client->calls);
   strand_renewal_take(p, client, 0); /* the old one ends by itself */
   strand_fatal_renewed(&p->fatal, strand_clock_us());
-  p->deferred.held = false;
+  strand_deferred_release(&p->deferred);
   strand_producer_events_renewed(&p->events, p->log, &cause);
   strand_producer_refresh(p); /* what was kept is sent */
 }
 
 static void give_up (strand_producer *p) {
-  p->deferred.held = false;
+  strand_deferred_release(&p->deferred);
   strand_producer_events_over(&p->events, p->log, &p->fatal.failure);
   strand_placing_give_up(p, p->fatal.err);
   strand_producer_refresh(p);

@@ -129,17 +129,18 @@ static void look_at (strand_topic_watch *watch, strand_calls *calls,
   if (told->partitions > 0) strand_calls_want_limit(calls, t, false);
 }
 
-void strand_topic_watch_turn (strand_topic_watch *watch, strand_calls *calls,
+bool strand_topic_watch_turn (strand_topic_watch *watch, strand_calls *calls,
                               strand_placement *placement,
                               strand_producer_events *events,
                               strand_log *log) {
   strand_cached_topic *t = strand_calls_topics(calls); /* the newest */
   bool seen, answered;
-  if (t == NULL || !make_room(watch, t->index)) return; /* the next turn */
+  if (t == NULL || !make_room(watch, t->index)) return false; /* later */
   seen = strand_placement_changed(placement);
   answered = strand_calls_take_answered(calls);
-  if (!seen && !answered) return;
+  if (!seen && !answered) return false;
   for (; t != NULL; t = t->next) look_at(watch, calls, t, events, log);
+  return true;
 }
 
 bool strand_topic_watch_is_missing (const strand_topic_watch *watch,

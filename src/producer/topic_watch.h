@@ -57,8 +57,8 @@ strand_cached_topic *strand_topic_watch_use (strand_topic_watch *watch,
                                              strand_calls *calls,
                                              const char *name,
                                              strand_failure *failure);
-/* Something may have been answered, or seen. */
-void strand_topic_watch_turn (strand_topic_watch *watch, strand_calls *calls,
+/* Something may have been answered, or seen: true. */
+bool strand_topic_watch_turn (strand_topic_watch *watch, strand_calls *calls,
                               strand_placement *placement,
                               strand_producer_events *events, strand_log *log);
 
