@@ -12,23 +12,7 @@
 #ifndef STRAND_WORKER_H
 #define STRAND_WORKER_H
 
-#include "shared/handler.h"
-#include "shared/shared.h"
-
-/* The call of the task has passed its deadline: what its handler says is
-** ignored, it has failed. */
-bool strand_task_is_late (const strand_task *task);
-static inline bool strand_task_expired (const strand_task *task) {
-  return task->deadline_us > 0 && strand_task_is_late(task);
-}
-/* Microseconds that are left until then; with a deadline. */
-int64_t strand_task_left_us (const strand_task *task);
-
-/* What handlers may produce, and have. */
-strand_staging *strand_task_staging (const strand_task *task);
-
-/* A warning in the consumer's log. */
-void strand_task_warn (const strand_task *task, const char *text);
+#include "worker/handling.h"
 
 /* A traceback is wanted of the record that runs now: said in a signal handler
 ** of its thread (STRAND_INTERRUPT_TRACE). */
