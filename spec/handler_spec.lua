@@ -58,11 +58,10 @@ local cases = {
   { "wrong arguments", "seconds expected.*seconds expected.*seconds expected.*string expected"
     .. ".*call it with a colon.*call it with a colon" },
 
-  { "yield", "^a handler in a worker thread cannot yield %(use workers = 0, which comes with a "
-    .. "later release%): .*attempt to yield", exhausted = true },
+  { "yield", "^a handler in a worker thread cannot yield %(use workers = 0%): .*attempt to yield", exhausted = true },
   { "yield in a coroutine", "^halfway$" },
   { "os.exit", "os.exit%(%) in a worker" },
-  { "later outcomes", "context:sleep%(%) comes with a later release" },
+  { "later outcomes", "context:sleep%(%) is for handlers with workers = 0" },
   { "producing without a producer", "context:produce%(%) needs the option 'producer'" },
 
   { "fields", "^%1/0/%d+|%1|0|%d+|the key|the value|create|1|nil$",

@@ -32,6 +32,8 @@ typedef struct fixture {
   strand_partition *partition;
   const strand_record *record;
   strand_current current;
+  strand_current *each; /* that one */
+  strand_currents currents;
 } fixture;
 
 static void no_notice (void *arg, const strand_notice *notice) {
@@ -156,12 +158,14 @@ static int testing_record (lua_State *L) {
   self = strand_newuserdata(L, sizeof(*self));
   memset(self, 0, sizeof(*self));
   strand_settype(L, FIXTURE);
-  strand_current_open(L, &self->current);
-  lua_pushvalue(L, OWNER);
-  lua_rawseti(L, METATABLE, ANCHOR);
+  strand_currents_open(L, &self->currents, OWNER);
+  strand_current_init(&self->current, 0);
+  self->each = &self->current;
+  self->currents.each = &self->each;
+  self->currents.count = 1;
   if (!fill(L, self, &d, HEADERS)) return luaL_error(L, "not enough memory");
   strand_current_single(&self->current, self->record);
-  strand_current_push(L, &self->current, 0, METATABLE);
+  strand_current_push(L, &self->currents, &self->current, 0, METATABLE);
   return 1;
 }
 
@@ -171,7 +175,10 @@ static int testing_record (lua_State *L) {
 
 typedef struct call {
   strand_current current;
+  strand_current *each; /* that one */
+  strand_currents currents;
   strand_batch_state batch;
+  strand_batches batches;
   strand_records many;
   strand_task task;
   const char *made;
@@ -233,15 +240,21 @@ static call *new_call (lua_State *L, int list, bool batch) {
   return self;
 }
 
+static strand_batch_state *batch_of (void *arg, uint32_t number) {
+  return number == 0 ? &((call *)arg)->batch : NULL;
+}
+
 /* Arguments: the call, handler, context, records' metatable, batches'. */
 static int enter (lua_State *L) {
   call *self = lua_touserdata(L, 1);
   lua_pushvalue(L, 2);
   if (self->task.many == NULL) {
     strand_current_single(&self->current, self->task.record);
-    strand_current_push(L, &self->current, 0, 4);
+    strand_current_push(L, &self->currents, &self->current, 0, 4);
   }
-  else strand_batch_push(L, &self->batch, &self->many, &self->current, 5, 4);
+  else
+    strand_batch_push(L, &self->batch, &self->many, &self->currents,
+                      &self->current, 5, 4);
   lua_pushvalue(L, 3);
   lua_call(L, 2, 2);
   strand_outcome_from_results(L, self->made, &self->task.outcome);
@@ -313,12 +326,13 @@ static int testing_call (lua_State *L) {
   luaL_checktype(L, PRODUCE, LUA_TFUNCTION);
   lua_settop(L, PRODUCE);
   self = new_call(L, RECORDS, lua_toboolean(L, BATCH));
-  strand_current_open(L, &self->current);
-  lua_pushvalue(L, OWNER);
-  lua_rawseti(L, METATABLE, ANCHOR + 1); /* it is no fixture */
-  strand_batch_open(L, &self->batch);
-  lua_pushvalue(L, OWNER); /* its methods have the state */
-  lua_rawseti(L, BATCHES, ANCHOR + 1);
+  strand_currents_open(L, &self->currents, OWNER);
+  strand_current_init(&self->current, 0);
+  self->each = &self->current;
+  self->currents.each = &self->each;
+  self->currents.count = 1;
+  self->batches = (strand_batches){ batch_of, self };
+  strand_batch_open(L, &self->batches, OWNER);
   lua_getfield(L, BATCHES, "__index"); /* what is produced, the test takes */
   lua_pushvalue(L, PRODUCE);
   lua_setfield(L, -2, "produce");
@@ -333,7 +347,8 @@ static int testing_call (lua_State *L) {
   before = strand_outcome_watch(L, &self->made);
   status = lua_pcall(L, 5, 0, traceback);
   strand_outcome_watch(L, before); /* the key is there: allocates nothing */
-  if (status != 0) strand_outcome_from_error(L, status, &self->task.outcome);
+  if (status != 0)
+    strand_outcome_from_error(L, status, false, &self->task.outcome);
   if (self->task.many != NULL)
     strand_batch_end(&self->batch, &self->many, &self->task.outcome);
   strand_current_end(L, &self->current, CACHE);

@@ -11,24 +11,48 @@
 #include "lua/worker/produce.h"
 #include "lua/worker/reason.h"
 
-#define CURRENT 1 /* in the metatable: the batch of the call that runs */
+/* In the metatable: what batches are of which handling, and the batch of each
+** one, behind. */
+enum { ANCHOR = 1, NUMBERS, FIRST };
 
 /*
 ** Marks
 */
 
-/* Upvalues: state, metatable, the method's name. The outcome of the record
-** that the first two arguments name. */
-static strand_outcome *check_mark (lua_State *L) {
-  const strand_batch_state *state = lua_touserdata(L, lua_upvalueindex(1));
+/* Upvalues: batches, metatable, the method's name. The state of the handling
+** whose batch the first argument is, while it runs; else NULL. */
+static strand_batch_state *state_of (lua_State *L) {
+  const strand_batches *batches = lua_touserdata(L, lua_upvalueindex(1));
+  strand_batch_state *state;
+  bool same;
+  uint32_t number;
+  lua_rawgeti(L, lua_upvalueindex(2), NUMBERS);
+  lua_pushvalue(L, 1);
+  lua_rawget(L, -2);
+  if (!lua_isnumber(L, -1)) return NULL;
+  number = (uint32_t)lua_tointeger(L, -1);
+  lua_rawgeti(L, lua_upvalueindex(2), FIRST + (int)number);
+  same = lua_rawequal(L, 1, -1);
+  lua_pop(L, 3);
+  state = same ? batches->of(batches->arg, number) : NULL;
+  return state != NULL && state->many != NULL ? state : NULL;
+}
+
+static strand_batch_state *check_state (lua_State *L) {
   const char *name = lua_tostring(L, lua_upvalueindex(3));
-  lua_Number i;
+  strand_batch_state *state;
   if (!lua_istable(L, 1))
     luaL_error(L, "batch:%s() is a method: call it with a colon", name);
-  lua_rawgeti(L, lua_upvalueindex(2), CURRENT);
-  if (state->many == NULL || !lua_rawequal(L, 1, -1))
-    luaL_error(L, "batch used after its handler returned");
-  lua_pop(L, 1);
+  state = state_of(L);
+  if (state == NULL) luaL_error(L, "batch used after its handler returned");
+  return state;
+}
+
+/* The outcome of the record that the first two arguments name. */
+static strand_outcome *check_mark (lua_State *L) {
+  const strand_batch_state *state = check_state(L);
+  const char *name = lua_tostring(L, lua_upvalueindex(3));
+  lua_Number i;
   i = lua_type(L, 2) == LUA_TNUMBER ? lua_tonumber(L, 2) : 0;
   if (!(i >= 1 && i <= state->many->count) || i != (lua_Number)(uint32_t)i)
     luaL_error(L, "batch:%s(i): the number of a record expected, 1 to %d",
@@ -99,8 +123,8 @@ static int batch_park (lua_State *L) {
 }
 
 static int batch_produce (lua_State *L) {
-  const strand_batch_state *state = lua_touserdata(L, lua_upvalueindex(1));
   strand_outcome *v = check_mark(L);
+  const strand_batch_state *state = check_state(L);
   lua_settop(L, 3);
   strand_produce(L, 3, "batch:produce()", &v->staged, state->staging);
   return 0;
@@ -121,17 +145,31 @@ static const luaL_Reg methods[] = {
 ** The batch
 */
 
-void strand_batch_open (lua_State *L, strand_batch_state *state) {
+/* Pushes a table with weak keys. */
+static void push_numbers (lua_State *L) {
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+}
+
+void strand_batch_open (lua_State *L, const strand_batches *batches,
+                        int anchor) {
   const luaL_Reg *method;
   int metatable;
-  state->many = NULL;
-  lua_createtable(L, CURRENT, 3);
+  lua_createtable(L, FIRST, 3);
   metatable = lua_gettop(L);
+  if (anchor != 0) lua_pushvalue(L, anchor);
+  else lua_pushboolean(L, 0);
+  lua_rawseti(L, metatable, ANCHOR);
+  push_numbers(L);
+  lua_rawseti(L, metatable, NUMBERS);
   lua_pushboolean(L, 0);
-  lua_rawseti(L, metatable, CURRENT);
+  lua_rawseti(L, metatable, FIRST);
   lua_newtable(L);
   for (method = methods; method->name != NULL; method++) {
-    lua_pushlightuserdata(L, state);
+    lua_pushlightuserdata(L, (void *)batches);
     lua_pushvalue(L, metatable);
     lua_pushstring(L, method->name);
     lua_pushcclosure(L, method->func, 3);
@@ -145,19 +183,24 @@ void strand_batch_open (lua_State *L, strand_batch_state *state) {
 }
 
 void strand_batch_push (lua_State *L, strand_batch_state *state,
-                        strand_records *many, strand_current *current,
-                        int metatable, int records) {
+                        strand_records *many, const strand_currents *owner,
+                        strand_current *current, int metatable, int records) {
   uint32_t i;
   strand_current_begin(current, many->records, many->count);
   lua_createtable(L, (int)many->count, 0);
   for (i = 0; i < many->count; i++) {
-    strand_current_push(L, current, i, records);
+    strand_current_push(L, owner, current, i, records);
     lua_rawseti(L, -2, (int)i + 1);
   }
   lua_pushvalue(L, metatable);
   lua_setmetatable(L, -2);
+  lua_rawgeti(L, metatable, NUMBERS);
+  lua_pushvalue(L, -2);
+  lua_pushinteger(L, (lua_Integer)current->number);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
   lua_pushvalue(L, -1);
-  lua_rawseti(L, metatable, CURRENT);
+  lua_rawseti(L, metatable, FIRST + (int)current->number);
   state->many = many;
 }
 

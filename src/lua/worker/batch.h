@@ -11,7 +11,8 @@
 **
 ** The array is a plain table, fresh for each call: #batch, ipairs and
 ** table.sort work in every Lua. Its methods know it by identity, and only
-** until the handler has returned.
+** until the handler has returned: a table with weak keys says which handling
+** it was made for, and each handling has one batch.
 **
 ** Thread: worker.
 */
@@ -21,20 +22,29 @@
 #include "lua/worker/record.h"
 #include "worker/worker.h"
 
+/* One handling, by the number of its current records. */
 typedef struct strand_batch_state {
   strand_records *many;    /* of the call that runs, or NULL */
   strand_staging *staging; /* of what it produces */
 } strand_batch_state;
 
-/* Pushes the metatable of this state's batches. 'state' must live as long as
-** the Lua state does. */
-void strand_batch_open (lua_State *L, strand_batch_state *state);
+/* Of a state of Lua: finds the state of a handling by its number, NULL for
+** none. */
+typedef struct strand_batches {
+  strand_batch_state *(*of)(void *arg, uint32_t number);
+  void *arg;
+} strand_batches;
+
+/* Pushes the metatable of this state's batches. 'batches' must live as long as
+** the Lua state does, or what is at 'anchor', as in strand_currents_open. */
+void strand_batch_open (lua_State *L, const strand_batches *batches,
+                        int anchor);
 
 /* Pushes the batch, whose records are the current ones from now on. The
 ** metatables may be upvalues. */
 void strand_batch_push (lua_State *L, strand_batch_state *state,
-                        strand_records *many, strand_current *current,
-                        int metatable, int records);
+                        strand_records *many, const strand_currents *owner,
+                        strand_current *current, int metatable, int records);
 
 /* The call, which perhaps never began, has ended like that: so do the records
 ** without a mark. Takes what 'whole' owns, and leaves it DONE. Never raises.

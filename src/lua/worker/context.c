@@ -59,18 +59,20 @@ static int context_newindex (lua_State *L) {
 }
 
 /* Upvalue: the method's name. */
-static int comes_later (lua_State *L) {
-  return luaL_error(L, "context:%s() comes with a later release",
+static int refuse_local (lua_State *L) {
+  return luaL_error(L,
+                    "context:%s() is for handlers with workers = 0: a worker "
+                    "thread waits by whatever blocks it",
                     lua_tostring(L, lua_upvalueindex(1)));
 }
 
 /* Into the table on top. */
-static void set_later (lua_State *L) {
+static void set_local (lua_State *L) {
   static const char *const names[] = { "sleep", "defer", NULL };
   int i;
   for (i = 0; names[i] != NULL; i++) {
     lua_pushstring(L, names[i]);
-    lua_pushcclosure(L, comes_later, 1);
+    lua_pushcclosure(L, refuse_local, 1);
     lua_setfield(L, -2, names[i]);
   }
 }
@@ -93,7 +95,7 @@ void strand_context_push (lua_State *L, strand_context *context, int args) {
   luaL_getmetatable(L, CONTEXT);
   lua_getfield(L, -1, "__index");
   strand_open_outcome_methods(L, CONTEXT);
-  set_later(L);
+  set_local(L);
   lua_pushinteger(L, (lua_Integer)context->worker);
   lua_setfield(L, -2, "worker");
   lua_pushvalue(L, args);

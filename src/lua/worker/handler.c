@@ -39,7 +39,10 @@ typedef struct worker {
   strand_sources *sources; /* borrows: the thread's strand_handler has it */
   strand_context context;
   strand_current current;
+  strand_current *each; /* that one */
+  strand_currents currents;
   strand_batch_state batch;
+  strand_batches batches;
   strand_hook hook;
   lua_Hook foreign; /* what setup left: a coverage tool, a profiler */
   int foreign_mask, foreign_count;
@@ -66,10 +69,10 @@ static char worker_key;
 static void push_subject (lua_State *L, worker *w) {
   if (w->task->many == NULL) {
     strand_current_single(&w->current, w->task->record);
-    strand_current_push(L, &w->current, 0, lua_upvalueindex(3));
+    strand_current_push(L, &w->currents, &w->current, 0, lua_upvalueindex(3));
   }
   else
-    strand_batch_push(L, &w->batch, w->task->many, &w->current,
+    strand_batch_push(L, &w->batch, w->task->many, &w->currents, &w->current,
                       lua_upvalueindex(6), lua_upvalueindex(3));
 }
 
@@ -113,9 +116,9 @@ static void look_at_memory (worker *w, int status) {
 
 static void ask_retry (worker *w, strand_outcome *v, uint32_t index) {
   if (w->task->outcome.broken) return;
-  look_at_memory(w,
-                 strand_retry_function_ask(w->L, &w->retry, w->task->route, v,
-                                           index, SLOT_RETRY, SLOT_TRACEBACK));
+  look_at_memory(w, strand_retry_function_ask(w->L, &w->retry, &w->current,
+                                              w->task->route, v, index,
+                                              SLOT_RETRY, SLOT_TRACEBACK));
 }
 
 /*
@@ -159,7 +162,7 @@ static void restore_hook (worker *w) {
 static void conclude (worker *w, int status) {
   strand_outcome *v = &w->task->outcome;
   restore_hook(w);
-  if (status != 0) strand_outcome_from_error(w->L, status, v);
+  if (status != 0) strand_outcome_from_error(w->L, status, false, v);
   if (strand_task_expired(w->task)) fail_late(w);
   look_at_memory(w, status);
   if (w->task->many != NULL) conclude_batch(w);
@@ -216,6 +219,21 @@ static void push_closure (lua_State *L, lua_CFunction f, worker *w,
   lua_pushcclosure(L, f, 6);
 }
 
+static strand_batch_state *batch_of (void *arg, uint32_t number) {
+  return number == 0 ? &((worker *)arg)->batch : NULL;
+}
+
+/* Of a worker's state there is one handling at a time. Pushes the metatable of
+** records and the cache. */
+static void open_currents (lua_State *L, worker *w) {
+  strand_currents_open(L, &w->currents, 0);
+  strand_current_init(&w->current, 0);
+  w->each = &w->current;
+  w->currents.each = &w->each;
+  w->currents.count = 1;
+  w->batches = (strand_batches){ batch_of, w };
+}
+
 /* Pushes a new table, which is then the registry's. */
 static void push_slots (lua_State *L) {
   lua_createtable(L, SLOT_TEARDOWNS, 0);
@@ -255,14 +273,15 @@ static int set_up (lua_State *L) {
   strand_outcome_watch(L, &w->made);
   strand_load_args(L, w->sources);
   strand_context_push(L, &w->context, ARGS);
-  strand_current_open(L, &w->current);
+  open_currents(L, w);
   lua_pushvalue(L, CACHE);
   lua_rawseti(L, SLOTS, SLOT_CACHE);
-  strand_batch_open(L, &w->batch);
+  strand_batch_open(L, &w->batches, 0);
   strand_push_traceback(L);
   lua_rawseti(L, SLOTS, SLOT_TRACEBACK);
   strand_load_handlers(L, w->sources, ARGS, TEARDOWNS);
-  strand_retry_function_open(L, &w->retry, w->sources, &w->current, METATABLE);
+  strand_retry_function_open(L, &w->retry, w->sources, &w->currents,
+                             METATABLE);
   lua_rawseti(L, SLOTS, SLOT_RETRY);
   push_closure(L, call_handlers, w, serving);
   lua_rawseti(L, SLOTS, SLOT_SERVE);

@@ -95,11 +95,12 @@ static bool is_yield (const char *text) {
 }
 
 /* Trying again would yield again. */
-static void exhaust_yield (strand_outcome *v, const char *text) {
+static void exhaust_yield (strand_outcome *v, bool local, const char *text) {
+  static const char in_thread[] = "a handler in a worker thread cannot yield "
+                                  "(use workers = 0)";
+  static const char in_local[] = "the handler cannot yield there";
   char longer[STRAND_REASON_MAX + 1];
-  snprintf(longer, sizeof(longer),
-           "a handler in a worker thread cannot yield (use workers = 0, "
-           "which comes with a later release): %s",
+  snprintf(longer, sizeof(longer), "%s: %s", local ? in_local : in_thread,
            text);
   strand_outcome_set(v, STRAND_OUTCOME_EXHAUSTED, -1, longer, strlen(longer));
 }
@@ -114,7 +115,8 @@ static void exhaust_yield (strand_outcome *v, const char *text) {
 #define UNHANDLED BY_LUA
 #endif
 
-void strand_outcome_from_error (lua_State *L, int status, strand_outcome *v) {
+void strand_outcome_from_error (lua_State *L, int status, bool local,
+                                strand_outcome *v) {
   const strand_outcome_object *outcome = strand_to_outcome(L, -1);
   const char *text = NULL;
   size_t length;
@@ -127,6 +129,6 @@ void strand_outcome_from_error (lua_State *L, int status, strand_outcome *v) {
     text = UNHANDLED;
     length = sizeof(UNHANDLED) - 1;
   }
-  if (status == LUA_ERRRUN && is_yield(text)) exhaust_yield(v, text);
+  if (status == LUA_ERRRUN && is_yield(text)) exhaust_yield(v, local, text);
   else fail(v, text, length);
 }

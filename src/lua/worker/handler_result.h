@@ -17,6 +17,7 @@
 #ifndef STRAND_LUA_HANDLER_RESULT_H
 #define STRAND_LUA_HANDLER_RESULT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,8 +34,10 @@ void strand_outcome_set (strand_outcome *v, strand_outcome_kind kind,
 void strand_outcome_from_results (lua_State *L, const char *made,
                                   strand_outcome *v);
 
-/* What lua_pcall left on top, with its status. Never raises, and allocates
-** nothing in the state. */
-void strand_outcome_from_error (lua_State *L, int status, strand_outcome *v);
+/* What lua_pcall left on top, with its status; 'local': of a handler that may
+** yield, but not everywhere. Never raises, and allocates nothing in the
+** state. */
+void strand_outcome_from_error (lua_State *L, int status, bool local,
+                                strand_outcome *v);
 
 #endif

@@ -19,8 +19,9 @@ static const char *const names[] = {
   [STRAND_OUTCOME_STOP] = "stop"
 };
 
-static char watch_key; /* its address is the key in the registry */
-static char tag;       /* and this one's is in each outcome */
+static char watch_key;   /* its address is a key in the registry, */
+static char threads_key; /* as this one's: of watchers by coroutine */
+static char tag;         /* and this one's is in each outcome */
 
 bool strand_delay_of (double seconds, int64_t *delay_us) {
   if (!(seconds >= 0 && seconds <= STRAND_DELAY_MAX)) return false;
@@ -38,7 +39,8 @@ static const char **watcher (lua_State *L) {
 }
 
 static void tell_watcher (lua_State *L, strand_outcome_kind kind) {
-  const char **made = watcher(L);
+  const char **made = strand_outcome_watcher(L);
+  if (made == NULL) made = watcher(L);
   if (made != NULL) *made = names[kind];
 }
 
@@ -82,11 +84,22 @@ static int make_plain (lua_State *L) {
               1);
 }
 
+/* The type by its name, or its metatable, is at 'type'. */
+static bool is_of (lua_State *L, int index, int type) {
+  bool same;
+  if (lua_type(L, type) == LUA_TSTRING)
+    return strand_test(L, index, lua_tostring(L, type)) != NULL;
+  if (!lua_isuserdata(L, index) || !lua_getmetatable(L, index)) return false;
+  same = lua_rawequal(L, -1, type);
+  lua_pop(L, 1);
+  return same;
+}
+
 /* Upvalues: the kind, and the type of 'self'. */
 static int make_method (lua_State *L) {
   strand_outcome_kind kind = (strand_outcome_kind)lua_tointeger(
     L, lua_upvalueindex(1));
-  if (strand_test(L, 1, lua_tostring(L, lua_upvalueindex(2))) == NULL)
+  if (!is_of(L, 1, lua_upvalueindex(2)))
     luaL_error(L, "%s is a method: call it with a colon", names[kind]);
   return make(L, kind, 2);
 }
@@ -138,14 +151,26 @@ void strand_open_outcomes (lua_State *L) {
   }
 }
 
-void strand_open_outcome_methods (lua_State *L, const char *type) {
+/* What 'self' is known by is on top, and is taken; below it the table. */
+static void open_methods (lua_State *L) {
   int kind;
   for (kind = STRAND_OUTCOME_RETRY; kind <= STRAND_OUTCOME_STOP; kind++) {
     lua_pushinteger(L, kind);
-    lua_pushstring(L, type);
+    lua_pushvalue(L, -2);
     lua_pushcclosure(L, make_method, 2);
-    lua_setfield(L, -2, names[kind]);
+    lua_setfield(L, -3, names[kind]);
   }
+  lua_pop(L, 1);
+}
+
+void strand_open_outcome_methods (lua_State *L, const char *type) {
+  lua_pushstring(L, type);
+  open_methods(L);
+}
+
+void strand_open_outcome_methods_of (lua_State *L, int metatable) {
+  lua_pushvalue(L, metatable);
+  open_methods(L);
 }
 
 /* Nothing else of this size can begin with the tag's address. */
@@ -181,4 +206,49 @@ const char **strand_outcome_watch (lua_State *L, const char **made) {
   lua_pushlightuserdata(L, (void *)made);
   lua_rawset(L, LUA_REGISTRYINDEX);
   return before;
+}
+
+/*
+** By coroutine
+*/
+
+static bool push_threads (lua_State *L) {
+  lua_pushlightuserdata(L, &threads_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  if (lua_istable(L, -1)) return true;
+  lua_pop(L, 1);
+  return false;
+}
+
+static void make_threads (lua_State *L) {
+  lua_pushlightuserdata(L, &threads_key);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+void strand_outcome_watch_thread (lua_State *L, int thread, int watcher) {
+  thread = strand_absindex(L, thread);
+  watcher = strand_absindex(L, watcher);
+  if (!push_threads(L)) {
+    make_threads(L);
+    push_threads(L);
+  }
+  lua_pushvalue(L, thread);
+  lua_pushvalue(L, watcher);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
+void *strand_outcome_watcher (lua_State *L) {
+  void *watcher;
+  if (!push_threads(L)) return NULL;
+  lua_pushthread(L);
+  lua_rawget(L, -2);
+  watcher = lua_touserdata(L, -1);
+  lua_pop(L, 2);
+  return watcher;
 }

@@ -43,6 +43,8 @@ bool strand_delay_of (double seconds, int64_t *delay_us);
 void strand_open_outcomes (lua_State *L);
 /* The same as methods of 'type' (compat.h). */
 void strand_open_outcome_methods (lua_State *L, const char *type);
+/* The same of the type whose metatable is at 'metatable'. */
+void strand_open_outcome_methods_of (lua_State *L, int metatable);
 
 /* NULL for anything else. Never raises, allocates nothing, and looks into no
 ** table that Lua code might have changed. */
@@ -63,5 +65,13 @@ const char *strand_outcome_maker (lua_State *L, int index);
 ** state. 'made' must live until another is set, or NULL for none. Returns the
 ** one before. Raises only the first time, when memory runs out. */
 const char **strand_outcome_watch (lua_State *L, const char **made);
+
+/* The same for outcomes that the coroutine at 'thread' makes, which come before
+** those: the userdata at 'watcher' begins with such a pointer. It is kept as
+** long as the coroutine lives. Raises when memory runs out. */
+void strand_outcome_watch_thread (lua_State *L, int thread, int watcher);
+/* The watcher of the coroutine that runs, or NULL. Raises when memory runs
+** out. */
+void *strand_outcome_watcher (lua_State *L);
 
 #endif

@@ -49,7 +49,8 @@ void strand_push_reason (lua_State *L, int index, size_t max) {
   lua_remove(L, -2);
 }
 
-/* Upvalue: debug.traceback. The last line is about our own call. */
+/* Upvalue: debug.traceback. Arguments: the error, and the coroutine that died of
+** it, if it is not this one. The last line is about our own call. */
 static int traceback (lua_State *L) {
   const char *text;
   size_t length;
@@ -58,12 +59,14 @@ static int traceback (lua_State *L) {
     lua_settop(L, 1);
     return 1;
   }
+  lua_settop(L, 2);
   strand_push_reason(L, 1, MESSAGE_MAX);
   message = strand_rawlen(L, -1);
   lua_pushvalue(L, lua_upvalueindex(1));
-  lua_insert(L, -2);
-  lua_pushinteger(L, 2);
-  lua_call(L, 2, 1);
+  if (lua_isthread(L, 2)) lua_pushvalue(L, 2);
+  lua_pushvalue(L, 3);
+  lua_pushinteger(L, lua_isthread(L, 2) ? 0 : 2);
+  lua_call(L, lua_gettop(L) - 4, 1);
   text = lua_tolstring(L, -1, &length);
   if (text == NULL) return 1;
   while (length > message && text[length - 1] != '\n') length--;

@@ -18,7 +18,8 @@
 void strand_push_reason (lua_State *L, int index, size_t max);
 
 /* Pushes a message handler for lua_pcall: text and traceback, or the outcome
-** that was thrown. debug.traceback must be there still. */
+** that was thrown. debug.traceback must be there still. With a coroutine as
+** second argument, that one's. */
 void strand_push_traceback (lua_State *L);
 
 #endif

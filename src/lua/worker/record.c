@@ -8,9 +8,8 @@
 
 #include "core/engine.h"
 
-/* Fields that the cache holds come first: their slots are their numbers. */
-#define SLOT(field) ((int)(field) + 1)
-#define SLOTS SLOT(STRAND_FIELD_ID)
+/* Of the cache: bytes, and what costs more than a look into it. */
+enum { SLOT_KEY = 1, SLOT_VALUE, SLOT_HEADERS, SLOT_ID, SLOTS = SLOT_ID };
 
 /* "topic/partition/offset" at its longest */
 #define ID_MAX (250 + 12 + 21)
@@ -21,10 +20,17 @@ static const char *const names[STRAND_FIELD_COUNT] = {
   "leader_epoch", "header",    "copy"
 };
 
+static strand_current *current_of (const strand_record_userdata *self) {
+  return self->number < self->owner->count ? self->owner->each[self->number]
+                                           : NULL;
+}
+
 /* NULL when its handler has returned. */
 static const strand_record *record_of (const strand_record_userdata *self) {
-  const strand_current *current = self->current;
-  uint64_t index = self->serial - current->serial;
+  const strand_current *current = current_of(self);
+  uint64_t index;
+  if (current == NULL) return NULL;
+  index = self->serial - current->serial;
   return index < current->count ? current->records[index] : NULL;
 }
 
@@ -197,53 +203,60 @@ static int record_copy (lua_State *L) {
 ** Metamethods
 */
 
-static strand_field field_of (lua_State *L, const strand_current *current) {
+static strand_field field_of (lua_State *L, const strand_currents *currents) {
   const char *name = lua_tostring(L, 2); /* that of a number is no field */
   int field;
   for (field = 0; field < STRAND_FIELD_COUNT; field++) {
-    if (current->names[field] == name) break;
+    if (currents->names[field] == name) break;
   }
   return (strand_field)field;
 }
 
-/* Bytes, and what costs more than a look into the cache. */
-static bool is_cached (strand_field field) {
-  return field == STRAND_FIELD_KEY || field == STRAND_FIELD_VALUE
-         || field == STRAND_FIELD_HEADERS || field == STRAND_FIELD_ID;
+/* 0: the field is not cached. */
+static int slot_of (strand_field field) {
+  switch (field) {
+    case STRAND_FIELD_KEY: return SLOT_KEY;
+    case STRAND_FIELD_VALUE: return SLOT_VALUE;
+    case STRAND_FIELD_HEADERS: return SLOT_HEADERS;
+    case STRAND_FIELD_ID: return SLOT_ID;
+    default: return 0;
+  }
 }
 
 static int push_cached (lua_State *L, strand_current *current,
-                        strand_field field) {
+                        strand_field field, int slot) {
   int cache = lua_upvalueindex(1);
-  if (current->cached & 1u << field) {
-    lua_rawgeti(L, cache, SLOT(field));
+  int at = (int)current->number * SLOTS + slot;
+  if (current->cached & 1u << slot) {
+    lua_rawgeti(L, cache, at);
     return 1;
   }
   push_field(L, current->records[0], field);
   lua_pushvalue(L, -1);
-  lua_rawseti(L, cache, SLOT(field));
-  current->cached |= 1u << field;
+  lua_rawseti(L, cache, at);
+  current->cached |= 1u << slot;
   return 1;
 }
 
-/* Upvalue 5: the current records. Nothing else of this size can begin with
-** their address: that is quicker to see than the metatable.
-** debug.getmetatable hands __index out. */
+/* Upvalue 5: the currents. Nothing else of this size can begin with their
+** address: that is quicker to see than the metatable. debug.getmetatable hands
+** __index out. */
 static const strand_record_userdata *check_shape (lua_State *L) {
   const strand_record_userdata *self = lua_touserdata(L, 1);
   if (self == NULL || strand_rawlen(L, 1) != sizeof(*self)
-      || self->current != lua_touserdata(L, lua_upvalueindex(5)))
+      || self->owner != lua_touserdata(L, lua_upvalueindex(5)))
     luaL_error(L, "a record expected");
   return self;
 }
 
-/* Upvalues: cache, header, copy, names, current. */
+/* Upvalues: cache, header, copy, names, currents. */
 static int record_index (lua_State *L) {
   const strand_record_userdata *self = check_shape(L);
   const strand_record *r = check_valid(L, self);
-  strand_field field = field_of(L, self->current);
-  if (self->current->count == 1 && is_cached(field))
-    return push_cached(L, self->current, field);
+  strand_field field = field_of(L, self->owner);
+  strand_current *current = self->owner->each[self->number];
+  int slot = current->count == 1 ? slot_of(field) : 0;
+  if (slot != 0) return push_cached(L, current, field, slot);
   if (field == STRAND_FIELD_HEADER || field == STRAND_FIELD_COPY) {
     lua_pushvalue(L, lua_upvalueindex(2 + (field - STRAND_FIELD_HEADER)));
     return 1;
@@ -273,12 +286,12 @@ static int record_tostring (lua_State *L) {
 */
 
 /* Pushes a table that keeps the names alive. */
-static void push_names (lua_State *L, strand_current *current) {
+static void push_names (lua_State *L, strand_currents *currents) {
   int field;
   lua_createtable(L, STRAND_FIELD_COUNT, 0);
   for (field = 0; field < STRAND_FIELD_COUNT; field++) {
     lua_pushstring(L, names[field]);
-    current->names[field] = lua_tostring(L, -1);
+    currents->names[field] = lua_tostring(L, -1);
     lua_rawseti(L, -2, field + 1);
   }
 }
@@ -288,21 +301,23 @@ static void push_method (lua_State *L, int metatable, lua_CFunction method) {
   lua_pushcclosure(L, method, 1);
 }
 
-void strand_current_open (lua_State *L, strand_current *current) {
+void strand_currents_open (lua_State *L, strand_currents *currents,
+                           int anchor) {
   int metatable;
-  current->records = NULL;
-  current->single = NULL;
-  current->serial = 0;
-  current->count = 0;
-  current->cached = 0;
+  currents->each = NULL;
+  currents->count = 0;
   lua_newtable(L);
   metatable = lua_gettop(L);
+  if (anchor != 0) {
+    lua_pushvalue(L, anchor);
+    lua_rawseti(L, metatable, 1);
+  }
   lua_createtable(L, SLOTS, 0);
   lua_pushvalue(L, -1);
   push_method(L, metatable, record_header);
   push_method(L, metatable, record_copy);
-  push_names(L, current);
-  lua_pushlightuserdata(L, current);
+  push_names(L, currents);
+  lua_pushlightuserdata(L, currents);
   lua_pushcclosure(L, record_index, 5);
   lua_setfield(L, metatable, "__index");
   lua_pushcfunction(L, record_newindex);
@@ -315,16 +330,16 @@ void strand_current_open (lua_State *L, strand_current *current) {
   lua_setfield(L, metatable, "__metatable");
 }
 
-/* Writing nil to the cache's slots allocates nothing: they are there. */
+/* Writing false to the cache's slots allocates nothing: they are there. */
 void strand_current_end (lua_State *L, strand_current *current, int cache) {
-  int field;
+  int slot;
   current->serial += current->count;
   current->count = 0;
   if (current->cached == 0) return;
-  for (field = 0; field < SLOTS; field++) {
-    if (!(current->cached & 1u << field)) continue;
-    lua_pushnil(L);
-    lua_rawseti(L, cache, SLOT(field));
+  for (slot = 1; slot <= SLOTS; slot++) {
+    if (!(current->cached & 1u << slot)) continue;
+    lua_pushboolean(L, 0);
+    lua_rawseti(L, cache, (int)current->number * SLOTS + slot);
   }
   current->cached = 0;
 }

@@ -20,10 +20,12 @@
 /* The consumer's retry function may have been changed. */
 static void refresh (lua_State *L, strand_retry_function *r, int functions) {
   strand_text *code;
-  int at = (int)strand_sources_count(r->sources) + 1;
+  int at = (int)r->consumer;
   unsigned version;
   bool loaded;
-  if (strand_sources_retry_version(r->sources) == r->version) return;
+  if (r->sources == NULL
+      || strand_sources_retry_version(r->sources) == r->version)
+    return;
   luaL_checkstack(L, 4, "no room for the retry function");
   code = strand_sources_retry(r->sources, &version);
   if (code == NULL) {
@@ -43,7 +45,7 @@ static int push_function (lua_State *L, strand_retry_function *r,
   lua_rawgeti(L, functions, (int)r->route + 1);
   if (lua_isnil(L, -1)) {
     lua_pop(L, 1);
-    lua_rawgeti(L, functions, (int)strand_sources_count(r->sources) + 1);
+    lua_rawgeti(L, functions, (int)r->consumer);
   }
   return lua_isfunction(L, -1);
 }
@@ -87,15 +89,16 @@ static int call (lua_State *L) {
   if (!push_function(L, r, lua_upvalueindex(2))) return 0;
   lua_pushinteger(L, r->current->records[r->index]->attempt);
   lua_pushlstring(L, v->reason != NULL ? v->reason : "", v->reason_length);
-  strand_current_push(L, r->current, r->index, lua_upvalueindex(3));
+  strand_current_push(L, r->owner, r->current, r->index, lua_upvalueindex(3));
   lua_call(L, 3, 1);
   read_delay(L, r);
   return 0;
 }
 
 int strand_retry_function_ask (lua_State *L, strand_retry_function *r,
-                               unsigned route, strand_outcome *v,
-                               uint32_t index, int function, int traceback) {
+                               const strand_current *current, unsigned route,
+                               strand_outcome *v, uint32_t index, int function,
+                               int traceback) {
   char text[STRAND_REASON_MAX + 1];
   const char *problem = NULL;
   int status;
@@ -103,6 +106,7 @@ int strand_retry_function_ask (lua_State *L, strand_retry_function *r,
       || v->delay_us >= 0)
     return 0;
   r->asked = v;
+  r->current = current;
   r->index = index;
   r->route = route;
   lua_pushvalue(L, function);
@@ -117,14 +121,27 @@ int strand_retry_function_ask (lua_State *L, strand_retry_function *r,
 
 void strand_retry_function_open (lua_State *L, strand_retry_function *r,
                                  strand_sources *sources,
-                                 strand_current *current, int metatable) {
+                                 const strand_currents *owner, int metatable) {
   int functions;
   r->sources = sources;
-  r->current = current;
+  r->owner = owner;
+  r->consumer = (unsigned)strand_sources_count(sources) + 1;
   lua_pushlightuserdata(L, r);
   strand_load_policies(L, sources);
   functions = lua_gettop(L);
   refresh(L, r, functions);
+  lua_pushvalue(L, metatable);
+  lua_pushcclosure(L, call, 3);
+}
+
+void strand_retry_function_use (lua_State *L, strand_retry_function *r,
+                                unsigned routes, const strand_currents *owner,
+                                int functions, int metatable) {
+  r->sources = NULL;
+  r->owner = owner;
+  r->consumer = routes + 1;
+  lua_pushlightuserdata(L, r);
+  lua_pushvalue(L, functions);
   lua_pushvalue(L, metatable);
   lua_pushcclosure(L, call, 3);
 }

@@ -21,25 +21,34 @@
 #include "shared/handler.h"
 
 typedef struct strand_retry_function {
-  strand_sources *sources; /* borrows, as 'current' */
-  strand_current *current; /* it may be asked about these */
-  unsigned version;        /* of the consumer's function that is loaded */
-  strand_outcome *asked;   /* what it is asked about now */
-  uint32_t index;          /* of its record, */
-  unsigned route;          /* and that one's route */
+  strand_sources *sources; /* borrows, as 'owner'; NULL in local mode: who has
+                              the functions changes them */
+  const strand_currents *owner;
+  const strand_current *current; /* it is asked about these */
+  unsigned consumer;             /* its function's place, behind the routes' */
+  unsigned version;      /* of the consumer's function that is loaded */
+  strand_outcome *asked; /* what it is asked about now */
+  uint32_t index;        /* of its record, */
+  unsigned route;        /* and that one's route */
 } strand_retry_function;
 
 /* Loads all of them, and pushes what calls one. 'r' must live as long as the
 ** state does; the metatable of records is at 'metatable'. Raises. */
 void strand_retry_function_open (lua_State *L, strand_retry_function *r,
                                  strand_sources *sources,
-                                 strand_current *current, int metatable);
+                                 const strand_currents *owner, int metatable);
+/* The same in local mode: of 'routes' routes, the list of functions is at
+** 'functions', as strand_load_policies gives it. */
+void strand_retry_function_use (lua_State *L, strand_retry_function *r,
+                                unsigned routes, const strand_currents *owner,
+                                int functions, int metatable);
 
-/* Asks it, unless the outcome says when. What strand_retry_function_open has
+/* Asks it about a record of 'current', unless the outcome says when. What was
 ** pushed is at 'function', a message handler at 'traceback'. Never raises;
 ** what lua_pcall gave, whose error is on the stack. */
 int strand_retry_function_ask (lua_State *L, strand_retry_function *r,
-                               unsigned route, strand_outcome *v,
-                               uint32_t index, int function, int traceback);
+                               const strand_current *current, unsigned route,
+                               strand_outcome *v, uint32_t index, int function,
+                               int traceback);
 
 #endif
