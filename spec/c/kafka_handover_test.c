@@ -106,7 +106,7 @@ static strand_slot *open_fixture (fixture *s, strand_batch_by by) {
   strand_outputs_init(&s->outputs, &s->owner, &s->outbox, &s->output_topics,
                       &s->snapshot);
   strand_handover_init(&s->handover, &s->owner, &s->assignment, &s->snapshot,
-                       &s->watchdog, &s->outputs, &s->waker);
+                       &s->watchdog, &s->outputs, &s->waker, NULL);
   strand_handover_limit(&s->handover, 1);
   if (by != STRAND_BATCH_NONE) strand_handover_widen(&s->handover, 1);
   assert_true(strand_notifier_init(&s->consumer.notifier, true, false));

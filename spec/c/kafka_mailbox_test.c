@@ -112,8 +112,7 @@ static void *work (void *arg) {
 }
 
 static void post (owner *o) {
-  strand_lease_batch *batch = aligned_alloc(64, (sizeof(*batch) + 63)
-                                                  & ~(size_t)63);
+  strand_lease_batch *batch = strand_batch_new(STRAND_LEASE_BATCH_SLOTS);
   assert_non_null(batch);
   batch->waker = (strand_waker *)(void *)o;
   batch->count = 1 + (uint32_t)pick(o, STRAND_LEASE_BATCH_SLOTS);
@@ -220,8 +219,7 @@ static void stay (void *arg) {
 }
 
 static strand_lease_batch *post_two (strand_mailbox *m) {
-  strand_lease_batch *batch = aligned_alloc(64, (sizeof(*batch) + 63)
-                                                  & ~(size_t)63);
+  strand_lease_batch *batch = strand_batch_new(STRAND_LEASE_BATCH_SLOTS);
   assert_non_null(batch);
   *batch = (strand_lease_batch){ .count = 2 };
   atomic_init(&batch->refs, 1);

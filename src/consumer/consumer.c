@@ -12,12 +12,19 @@
 ** Opening
 */
 
+static bool watch_timers (strand_consumer *c, int timer_fd,
+                          strand_failure *failure) {
+  return strand_notifier_watch(&c->notifier, timer_fd, failure)
+         && (!c->settings.is_local
+             || strand_notifier_add_timer(&c->notifier, failure));
+}
+
 static bool open_fds (strand_consumer *c, strand_failure *failure) {
   int timer_fd;
   if (!strand_notifier_open(&c->notifier, failure)) return false;
   timer_fd = strand_life_open(&c->life);
   if (timer_fd >= 0) {
-    return strand_notifier_watch(&c->notifier, timer_fd, failure);
+    return watch_timers(c, timer_fd, failure);
   }
   strand_fail_descriptor(failure, "a consumer's timerfd", errno);
   return false;
@@ -79,6 +86,7 @@ static bool load_handlers (strand_consumer *c, strand_failure *failure) {
   strand_limits limits = strand_settings_limits(&c->settings);
   strand_failure why;
   bool made;
+  if (c->settings.is_local) return true; /* its own worker has, in Lua */
   strand_mailbox_limit(&c->mailbox, (unsigned)limits.max_in_flight,
                        limits.workers);
   made = strand_life_hire(&c->life, limits.workers)

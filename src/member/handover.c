@@ -6,26 +6,28 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "member/outcome.h"
 #include "shared/mailbox.h"
 
 #define HARVEST_FIRST_US 1000
 #define SPREAD_US 1000
 #define SPARE_MAX 8 /* batches that are kept for the next */
 #define HARVEST_MOST_US 1000000
+#define SCAN_MOST_US                                                          \
+  INT64_C(86400000000) /* without a deadline, and no record
+                                             that is slow */
 
 void strand_handover_init (strand_handover *h, const strand_owner *owner,
                            strand_assignment *assignment,
                            strand_snapshot *snapshot,
                            strand_watchdog *watchdog, strand_outputs *outputs,
-                           strand_waker *waker) {
+                           strand_waker *waker, strand_progress *progress) {
   *h = (strand_handover){ .owner = owner,
-                          .assignment = assignment,
+                          .harvest = { owner, assignment, watchdog, outputs },
                           .snapshot = snapshot,
-                          .watchdog = watchdog,
-                          .outputs = outputs,
                           .waker = waker,
-                          .harvest_us = INT64_MAX };
+                          .progress = progress,
+                          .harvest_us = INT64_MAX,
+                          .scan_us = INT64_MAX };
 }
 
 void strand_handover_limit (strand_handover *h, size_t max_ready) {
@@ -54,9 +56,13 @@ static strand_lease_batch *take_spare (strand_handover *h) {
 
 static strand_lease_batch *new_batch (strand_handover *h) {
   strand_lease_batch *batch = take_spare(h);
-  if (batch == NULL) batch = strand_batch_new();
+  if (batch == NULL) {
+    batch = strand_batch_new(h->progress != NULL ? STRAND_LOCAL_BATCH_SLOTS
+                                                 : STRAND_LEASE_BATCH_SLOTS);
+  }
   if (batch == NULL) return NULL;
   batch->waker = h->waker;
+  batch->progress = h->progress;
   batch->count = batch->records = batch->open = batch->first_open = 0;
   atomic_store_explicit(&batch->refs, 1, memory_order_relaxed);
   atomic_store_explicit(&batch->cursor, 0, memory_order_relaxed);
@@ -73,9 +79,25 @@ static void retire_batch (strand_handover *h, strand_lease_batch *batch) {
   h->spare_count++;
 }
 
+/* Those that are out, by their age: so one goes without a search. */
+static void link_batch (strand_handover *h, strand_lease_batch *batch) {
+  batch->older = h->batches;
+  batch->newer = NULL;
+  if (batch->older != NULL) batch->older->newer = batch;
+  h->batches = batch;
+}
+
+/* All its slots are over. */
+static void unlink_batch (strand_handover *h, strand_lease_batch *batch) {
+  if (batch->newer != NULL) batch->newer->older = batch->older;
+  else h->batches = batch->older;
+  if (batch->older != NULL) batch->older->newer = batch->newer;
+  retire_batch(h, batch);
+}
+
 /* Workers wrote to it last. */
 static void prepare_slot (strand_lease_batch *batch, uint32_t i) {
-  if (i >= STRAND_LEASE_BATCH_SLOTS) return;
+  if (i >= batch->capacity) return;
   __builtin_prefetch(&batch->slots[i], 1);
   __builtin_prefetch(&batch->slots[i].harvested, 1);
 }
@@ -91,7 +113,8 @@ static void fill_slot (strand_handover *h, strand_slot *slot,
   slot->stop = &assigned->stop;
   slot->route = assigned->route & INT32_MAX;
   slot->exact = h->owner->consumer->settings.delivery == STRAND_AT_MOST_ONCE;
-  slot->deadline_us = strand_watchdog_deadline(h->watchdog, assigned->route);
+  slot->deadline_us = strand_watchdog_deadline(h->harvest.watchdog,
+                                               assigned->route);
   slot->has_outcome = slot->settled = false;
   slot->harvested = 0;
   slot->since_us = 0;
@@ -138,10 +161,12 @@ static uint32_t fill_next (strand_handover *h, strand_lease_batch *batch,
   return slot->count;
 }
 
+/* They are claimed in order: before one that is, all are. */
 static size_t unstarted (const strand_handover *h) {
   size_t records = 0;
   for (const strand_lease_batch *b = h->batches; b != NULL; b = b->older) {
     uint32_t at = b->count - strand_lease_batch_unclaimed(b);
+    if (at == b->count) break;
     if (at == 0) records += b->records;
     else
       for (; at < b->count; at++) records += b->slots[at].count;
@@ -149,12 +174,37 @@ static size_t unstarted (const strand_handover *h) {
   return records;
 }
 
+/* So that the watchdog sees what is out. */
+static void expect_scan (strand_handover *h, int64_t now_us) {
+  if (h->progress == NULL || h->scan_us < INT64_MAX) return;
+  h->scan_us = strand_watchdog_due(h->harvest.watchdog, SCAN_MOST_US, now_us);
+}
+
+/* It is in the workers' reach. */
+static void post_batch (strand_handover *h, strand_lease_batch *batch,
+                        int64_t now_us) {
+  strand_consumer *c = h->owner->consumer;
+  batch->open = batch->count;
+  link_batch(h, batch);
+  batch->spread_us = now_us + SPREAD_US;
+  strand_snapshot_change(h->snapshot);
+  if (h->progress == NULL) {
+    h->harvest_wait_us = HARVEST_FIRST_US;
+    h->harvest_us = now_us + HARVEST_FIRST_US;
+  }
+  expect_scan(h, now_us);
+  strand_mailbox_post(&c->mailbox, batch);
+  if (strand_mailbox_was_hungry(&c->mailbox)) {
+    strand_notifier_work(&c->notifier);
+  }
+}
+
 void strand_handover_post (strand_handover *h, int64_t now_us) {
   size_t out = unstarted(h), room;
   strand_lease_batch *batch;
   if (h->owner->phase > STRAND_ENDING || out > h->max_ready / 2
       || strand_staging_is_full(&h->owner->consumer->staging)
-      || strand_outputs_is_full(h->outputs))
+      || strand_outputs_is_full(h->harvest.outputs))
     return;
   room = h->max_ready - out;
   (void)strand_engine_throttle(h->owner->engine,
@@ -162,7 +212,7 @@ void strand_handover_post (strand_handover *h, int64_t now_us) {
   while (room > 0) {
     batch = new_batch(h);
     if (batch == NULL) return;
-    while (room > 0 && batch->count < STRAND_LEASE_BATCH_SLOTS) {
+    while (room > 0 && batch->count < batch->capacity) {
       uint32_t records = fill_next(h, batch, room, now_us);
       if (records == 0) break;
       prepare_slot(batch, batch->count + 2);
@@ -172,156 +222,13 @@ void strand_handover_post (strand_handover *h, int64_t now_us) {
       retire_batch(h, batch);
       return;
     }
-    batch->open = batch->count;
-    batch->older = h->batches;
-    h->batches = batch;
-    batch->spread_us = now_us + SPREAD_US;
-    h->harvest_wait_us = HARVEST_FIRST_US;
-    h->harvest_us = now_us + HARVEST_FIRST_US;
-    strand_snapshot_change(h->snapshot);
-    strand_mailbox_post(&h->owner->consumer->mailbox, batch);
+    post_batch(h, batch, now_us);
   }
 }
 
 /*
 ** Back
 */
-
-/* What is left of it is of records that are not done after all. */
-static void drop_staged (strand_handover *h, strand_lease_batch *batch,
-                         const strand_slot *slot) {
-  strand_staged **taken = strand_slot_taken(batch, slot), *s;
-  strand_staged_take(strand_slot_staged(batch, slot), taken);
-  while ((s = *taken) != NULL) {
-    *taken = s->next;
-    strand_shared_unstage(h->owner->consumer, s);
-  }
-}
-
-static void end_slot (strand_handover *h, strand_lease_batch *batch,
-                      strand_slot *slot) {
-  strand_assigned *assigned = slot->assigned;
-  strand_watchdog_forget(h->watchdog, slot);
-  slot->settled = true;
-  batch->open--;
-  if (slot->call != NULL) {
-    strand_batch_call_free(strand_batch_call_of(slot), h->owner->consumer);
-    return;
-  }
-  drop_staged(h, batch, slot);
-  if (--assigned->leases == 0 && assigned->partition == NULL)
-    strand_assignment_drop(h->assignment, assigned);
-}
-
-static void clear_outcome (strand_outcome *v) {
-  free(v->reason);
-  free(v->policy_problem);
-}
-
-/* The lease ends with what its outcome says; without one, what is left goes
-** back unstarted (recalled, stopped). */
-static strand_err judge (strand_handover *h, strand_slot *slot,
-                         strand_outcome *v, int64_t now_us) {
-  strand_err err;
-  if (slot->lease.count == 0) return STRAND_OK;
-  if (!slot->has_outcome || v->kind == STRAND_OUTCOME_DONE) {
-    return strand_engine_give_back(h->owner->engine, &slot->lease);
-  }
-  err = strand_outcome_end(h->owner, &slot->lease, v, now_us);
-  if (err != STRAND_OK || slot->lease.count == 0) return err;
-  clear_outcome(v); /* what is left of the lease has none */
-  slot->has_outcome = false;
-  return strand_engine_give_back(h->owner->engine, &slot->lease);
-}
-
-/* False: memory ran out; the slot is looked at again. */
-static bool harvest_batch_call (strand_handover *h, strand_lease_batch *batch,
-                                strand_slot *slot, int64_t now_us,
-                                bool *found) {
-  if (atomic_load_explicit(&slot->state, memory_order_acquire)
-      != STRAND_SLOT_ENDED) {
-    strand_watchdog_inspect(h->watchdog, batch, slot, now_us);
-    return true;
-  }
-  *found = true;
-  if (strand_batch_call_harvest(h->owner, h->assignment, h->outputs,
-                                strand_batch_call_of(slot), slot->has_outcome,
-                                now_us)
-      != STRAND_OK)
-    return false;
-  end_slot(h, batch, slot);
-  return true;
-}
-
-/* The first of them produced that: it is done when that is acknowledged. Of a
-** stale lease nothing is sent. */
-static strand_err take_staged (strand_handover *h, strand_slot *slot,
-                               strand_staged **taken, int64_t now_us) {
-  strand_staged *s = *taken;
-  strand_err err = STRAND_OK;
-  if (strand_engine_is_stale(&slot->lease)) {
-    *taken = s->next;
-    strand_shared_unstage(h->owner->consumer, s);
-    return strand_engine_done(h->owner->engine, &slot->lease, 1, now_us);
-  }
-  err = strand_outputs_take(h->outputs, slot->assigned, &slot->lease, s);
-  if (err == STRAND_OK) *taken = s->next;
-  return err;
-}
-
-/* So many more records are done, or handled and have produced something. */
-static strand_err end_done (strand_handover *h, strand_lease_batch *batch,
-                            strand_slot *slot, uint32_t done, int64_t now_us) {
-  strand_staged **taken = strand_slot_taken(batch, slot);
-  strand_err err = STRAND_OK;
-  if (strand_staging_is_open(&h->owner->consumer->staging)) {
-    strand_staged_take(strand_slot_staged(batch, slot), taken);
-  }
-  while (err == STRAND_OK && slot->harvested < done) {
-    uint32_t before = slot->lease.count;
-    uint32_t next = *taken != NULL && (*taken)->index < done ? (*taken)->index
-                                                             : done;
-    if (next == slot->harvested) err = take_staged(h, slot, taken, now_us);
-    else {
-      err = strand_engine_done(h->owner->engine, &slot->lease,
-                               next - slot->harvested, now_us);
-    }
-    slot->harvested += before - slot->lease.count;
-  }
-  return err;
-}
-
-static bool harvest_lease (strand_handover *h, strand_lease_batch *batch,
-                           strand_slot *slot, int64_t now_us, bool *found) {
-  uint32_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
-  uint32_t done = atomic_load_explicit(&slot->done, memory_order_acquire)
-                  & ~STRAND_SLOT_EXPIRED;
-  strand_outcome *outcome;
-  if (done > slot->harvested) {
-    strand_err err = end_done(h, batch, slot, done, now_us);
-    slot->since_us = now_us;
-    strand_watchdog_forget(h->watchdog, slot);
-    *found = true;
-    if (err != STRAND_OK) return false;
-  }
-  if (state != STRAND_SLOT_ENDED) { /* with none left it is about to */
-    if (slot->lease.count > 0)
-      strand_watchdog_inspect(h->watchdog, batch, slot, now_us);
-    return true;
-  }
-  *found = true;
-  outcome = strand_slot_outcome(batch, slot);
-  if (judge(h, slot, outcome, now_us) != STRAND_OK) return false;
-  if (slot->has_outcome) clear_outcome(outcome);
-  end_slot(h, batch, slot);
-  return true;
-}
-
-static bool harvest_slot (strand_handover *h, strand_lease_batch *batch,
-                          strand_slot *slot, int64_t now_us, bool *found) {
-  return slot->call != NULL ? harvest_batch_call(h, batch, slot, now_us, found)
-                            : harvest_lease(h, batch, slot, now_us, found);
-}
 
 /* What was posted a while ago and is not claimed: those who were woken for
 ** it are in slow handlers. */
@@ -352,23 +259,21 @@ static void harvest_batch (strand_handover *h, strand_lease_batch *batch,
   for (uint32_t i = batch->first_open; i < claimed; i++) {
     strand_slot *slot = &batch->slots[i];
     fetch_ahead(batch, i + 2);
-    if (!slot->settled && !harvest_slot(h, batch, slot, now_us, found)) return;
+    if (!slot->settled
+        && !strand_harvest_slot(&h->harvest, batch, slot, now_us, found))
+      return;
   }
 }
 
-void strand_handover_harvest (strand_handover *h, int64_t now_us) {
-  strand_lease_batch **at = &h->batches, *batch;
+static void harvest_all (strand_handover *h, int64_t now_us) {
+  strand_lease_batch *batch, *older;
   bool found = false;
-  strand_watchdog_begin(h->watchdog);
-  while ((batch = *at) != NULL) {
+  strand_watchdog_begin(h->harvest.watchdog);
+  for (batch = h->batches; batch != NULL; batch = older) {
+    older = batch->older;
     harvest_batch(h, batch, now_us, &found);
-    if (batch->open > 0) {
-      spread_batch(h, batch, now_us);
-      at = &batch->older;
-      continue;
-    }
-    *at = batch->older;
-    retire_batch(h, batch);
+    if (batch->open > 0) spread_batch(h, batch, now_us);
+    else unlink_batch(h, batch);
   }
   if (found) {
     h->harvest_wait_us = HARVEST_FIRST_US;
@@ -379,30 +284,101 @@ void strand_handover_harvest (strand_handover *h, int64_t now_us) {
     h->harvest_wait_us = HARVEST_MOST_US;
   h->harvest_us = h->batches == NULL
                     ? INT64_MAX
-                    : strand_watchdog_due(h->watchdog, h->harvest_wait_us,
-                                          now_us);
+                    : strand_watchdog_due(h->harvest.watchdog,
+                                          h->harvest_wait_us, now_us);
 }
 
-static strand_err give_back (strand_handover *h, strand_slot *slot) {
-  if (slot->call == NULL) {
-    return strand_engine_give_back(h->owner->engine, &slot->lease);
+/*
+** Back, in local mode
+*/
+
+/* What memory ran out for is marked again. */
+static void take_mark (strand_handover *h, const strand_mark *mark,
+                       int64_t now_us, bool *found) {
+  strand_lease_batch *batch = mark->batch;
+  bool ended, went;
+  strand_slot *slot = strand_mark_slot(mark, &ended);
+  went = strand_harvest_slot(&h->harvest, batch, slot, now_us, found);
+  if (!went) strand_slot_mark(batch, slot, ended);
+  else if (batch->open == 0) unlink_batch(h, batch);
+}
+
+static bool take_marks (strand_handover *h, int64_t now_us) {
+  strand_mark *mark = strand_progress_take(h->progress), *next;
+  bool found = false;
+  for (; mark != NULL; mark = next) {
+    next = mark->next; /* before it may be added again */
+    take_mark(h, mark, now_us, &found);
   }
-  return strand_batch_call_harvest(h->owner, h->assignment, h->outputs,
-                                   strand_batch_call_of(slot), false, 0);
+  return found;
 }
 
-void strand_handover_recall (strand_handover *h) {
+static void scan_batch (strand_handover *h, strand_lease_batch *batch,
+                        int64_t now_us) {
+  uint32_t claimed = batch->count - strand_lease_batch_unclaimed(batch);
+  for (uint32_t i = 0; i < claimed; i++) {
+    strand_slot *slot = &batch->slots[i];
+    if (slot->settled || slot->lease.count == 0
+        || atomic_load_explicit(&slot->state, memory_order_acquire)
+             & STRAND_SLOT_ENDED)
+      continue;
+    strand_watchdog_inspect(h->harvest.watchdog, batch, slot, now_us);
+  }
+}
+
+static void scan_all (strand_handover *h, int64_t now_us) {
+  strand_watchdog_begin(h->harvest.watchdog);
   for (strand_lease_batch *b = h->batches; b != NULL; b = b->older) {
-    uint32_t first = strand_lease_batch_recall(b);
-    for (uint32_t i = b->count; i-- > first;) {
-      strand_slot *slot = &b->slots[i];
-      if (give_back(h, slot) != STRAND_OK) {
-        /* no memory: it ends as if a worker had found it stopped */
-        atomic_store(&slot->state, STRAND_SLOT_ENDED);
-        continue;
-      }
-      end_slot(h, b, slot);
+    scan_batch(h, b, now_us);
+  }
+  h->scan_us = h->batches == NULL ? INT64_MAX
+                                  : strand_watchdog_due(h->harvest.watchdog,
+                                                        SCAN_MOST_US, now_us);
+}
+
+/* After something was found it looks again by itself, so that the lua thread
+** need not wake it for each record; what comes after a look in vain does. */
+static void harvest_marked (strand_handover *h, int64_t now_us) {
+  bool found = take_marks(h, now_us);
+  if (found) strand_snapshot_change(h->snapshot);
+  if (now_us >= h->scan_us) scan_all(h, now_us);
+  if (found) h->harvest_us = now_us + HARVEST_FIRST_US;
+  else if (now_us >= h->harvest_us) h->harvest_us = INT64_MAX;
+  if (!strand_progress_look(h->progress, h->harvest_us < INT64_MAX)) {
+    h->harvest_us = now_us;
+  }
+}
+
+void strand_handover_harvest (strand_handover *h, int64_t now_us) {
+  if (h->progress == NULL) harvest_all(h, now_us);
+  else harvest_marked(h, now_us);
+}
+
+/* No memory: it ends as if a worker had found it stopped. */
+static void stop_slot (strand_handover *h, strand_lease_batch *batch,
+                       strand_slot *slot) {
+  if (h->progress == NULL) atomic_store(&slot->state, STRAND_SLOT_ENDED);
+  else strand_slot_mark(batch, slot, true);
+}
+
+static void recall_batch (strand_handover *h, strand_lease_batch *batch) {
+  uint32_t first = strand_lease_batch_recall(batch);
+  for (uint32_t i = batch->count; i-- > first;) {
+    strand_slot *slot = &batch->slots[i];
+    if (strand_harvest_give_back(&h->harvest, slot) == STRAND_OK) {
+      strand_harvest_end(&h->harvest, batch, slot);
     }
+    else stop_slot(h, batch, slot);
+  }
+}
+
+/* No mark comes of a batch that came back whole. */
+void strand_handover_recall (strand_handover *h) {
+  strand_lease_batch *batch, *older;
+  for (batch = h->batches; batch != NULL; batch = older) {
+    older = batch->older;
+    recall_batch(h, batch);
+    if (h->progress != NULL && batch->open == 0) unlink_batch(h, batch);
   }
 }
 
@@ -440,7 +416,7 @@ void strand_handover_halt (strand_handover *h) {
 }
 
 int64_t strand_handover_due (const strand_handover *h) {
-  return h->harvest_us;
+  return h->harvest_us < h->scan_us ? h->harvest_us : h->scan_us;
 }
 
 bool strand_handover_out (const strand_handover *h) {

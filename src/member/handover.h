@@ -6,23 +6,24 @@
 **   (2) A batch that is out has as many open slots as are not over.
 **   (3) Of a slot that is over nothing is left of what its records produced.
 **
+** With worker threads each slot that is out is looked at, from time to time. In
+** local mode there may be a hundred thousand: those that went on are in a list
+** (progress.h), and all are looked at for the watchdog alone.
+**
 ** Thread: owner.
 */
 #ifndef STRAND_HANDOVER_H
 #define STRAND_HANDOVER_H
 
-#include "member/batch_call.h"
-#include "member/outputs.h"
-#include "member/watchdog.h"
+#include "member/harvest.h"
 
 typedef struct strand_handover {
   /* set by init, and only read */
   const strand_owner *owner;
-  strand_assignment *assignment;
+  strand_harvest harvest;
   strand_snapshot *snapshot;
-  strand_watchdog *watchdog;
-  strand_outputs *outputs;
   strand_waker *waker;
+  strand_progress *progress; /* in local mode; else NULL */
 
   strand_lease_batch *batches; /* out, newest first */
   strand_lease_batch *spare;
@@ -33,14 +34,16 @@ typedef struct strand_handover {
   bool halted;                   /* what was not claimed came back */
   int64_t harvest_us;            /* next look at the outcomes */
   int64_t harvest_wait_us;
+  int64_t scan_us; /* in local mode: the watchdog's next look at all */
 } strand_handover;
 
-/* Borrows all; 'waker' is the owner's. */
+/* Borrows all; 'waker' is the owner's, and 'progress' in local mode; else that
+** is NULL. */
 void strand_handover_init (strand_handover *h, const strand_owner *owner,
                            strand_assignment *assignment,
                            strand_snapshot *snapshot,
                            strand_watchdog *watchdog, strand_outputs *outputs,
-                           strand_waker *waker);
+                           strand_waker *waker, strand_progress *progress);
 /* Batches that were kept. */
 void strand_handover_free (strand_handover *h);
 /* At most so many records are out and not started. */

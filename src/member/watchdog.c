@@ -14,6 +14,8 @@
 ** one below 10 ms up to 10 ms late). What is found to run too long is
 ** remembered until it ends. The expired one's shard waits for its handler's
 ** return, as ever.
+**
+** In local mode nothing interrupts a handler, and no worker is lost.
 */
 #include "member/watchdog.h"
 
@@ -30,7 +32,8 @@
 
 struct strand_overdue {
   strand_overdue *next;
-  const strand_slot *slot;
+  strand_overdue *previous;
+  strand_overdue **place; /* of its slot, in the batch */
   int64_t began_us;
   int64_t expired_us; /* 0: not yet */
   bool lost;
@@ -63,8 +66,11 @@ int64_t strand_watchdog_deadline (const strand_watchdog *w, unsigned route) {
 static void tell_slow (strand_watchdog *w, const strand_slot *slot,
                        const strand_overdue *o, const char *traceback,
                        int64_t now_us) {
-  static const char none[] = "no traceback: the handler is in C, or in code "
+  static const char in_c[] = "no traceback: the handler is in C, or in code "
                              "that LuaJIT has compiled";
+  static const char waits[] = "no traceback: the handler waits, or keeps the "
+                              "whole loop";
+  const char *none = w->owner->consumer->settings.is_local ? waits : in_c;
   strand_event event = strand_owner_lease_event(w->owner, "slow_record",
                                                 &slot->lease);
   if (traceback == NULL) traceback = none;
@@ -108,8 +114,10 @@ static bool expire (strand_watchdog *w, strand_lease_batch *batch,
                          strlen(reason));
   }
   strand_snapshot_change(w->snapshot);
-  strand_mailbox_interrupt(&w->owner->consumer->mailbox, batch, slot,
-                           STRAND_INTERRUPT_END);
+  if (!w->owner->consumer->settings.is_local) {
+    strand_mailbox_interrupt(&w->owner->consumer->mailbox, batch, slot,
+                             STRAND_INTERRUPT_END);
+  }
   return true;
 }
 
@@ -131,6 +139,7 @@ static int64_t watch_deadline (strand_watchdog *w, strand_lease_batch *batch,
     if (!expire(w, batch, slot)) return now_us;
     o->expired_us = now_us;
   }
+  if (w->owner->consumer->settings.is_local) return INT64_MAX;
   if (now_us < o->expired_us + LOST_US) return o->expired_us + LOST_US;
   o->lost = true;
   lose(w, batch, slot);
@@ -154,17 +163,20 @@ static int64_t ask_traceback (strand_watchdog *w, strand_lease_batch *batch,
 static int64_t watch_slow (strand_watchdog *w, strand_lease_batch *batch,
                            strand_slot *slot, strand_overdue *o,
                            int64_t now_us) {
-  char *traceback;
+  bool is_local = w->owner->consumer->settings.is_local;
+  char *traceback = NULL;
   if (w->slow_after_us == 0) return INT64_MAX;
   if (o->wait_us == 0) {
     o->wait_us = w->slow_after_us;
     o->slow_us = o->began_us + o->wait_us + TICK_US;
   }
   if (now_us < o->slow_us) return o->slow_us;
-  if (o->asked_us == 0) return ask_traceback(w, batch, slot, o, now_us);
-  traceback = atomic_exchange(&slot->worker_slot->traceback, NULL);
-  if (traceback == NULL && now_us < o->asked_us + TRACE_US) {
-    return o->asked_us + TRACE_US;
+  if (!is_local) {
+    if (o->asked_us == 0) return ask_traceback(w, batch, slot, o, now_us);
+    traceback = atomic_exchange(&slot->worker_slot->traceback, NULL);
+    if (traceback == NULL && now_us < o->asked_us + TRACE_US) {
+      return o->asked_us + TRACE_US;
+    }
   }
   tell_slow(w, slot, o, traceback, now_us);
   free(traceback);
@@ -178,23 +190,27 @@ static int64_t watch_slow (strand_watchdog *w, strand_lease_batch *batch,
 */
 
 /* NULL without memory. */
-static strand_overdue *remember (strand_watchdog *w, const strand_slot *slot,
-                                 int64_t began_us) {
-  strand_overdue *o = w->overdue;
-  while (o != NULL && o->slot != slot) o = o->next;
+static strand_overdue *remember (strand_watchdog *w, strand_lease_batch *batch,
+                                 const strand_slot *slot, int64_t began_us) {
+  strand_overdue **place = &batch->overdue[slot - batch->slots], *o = *place;
   if (o != NULL || (o = calloc(1, sizeof(*o))) == NULL) return o;
-  o->slot = slot;
+  *place = o;
+  o->place = place;
   o->began_us = began_us;
   o->next = w->overdue;
+  if (o->next != NULL) o->next->previous = o;
   w->overdue = o;
   return o;
 }
 
-void strand_watchdog_drop (strand_watchdog *w, const strand_slot *slot) {
-  strand_overdue **at = &w->overdue, *o;
-  while (*at != NULL && (*at)->slot != slot) at = &(*at)->next;
-  if ((o = *at) == NULL) return;
-  *at = o->next;
+void strand_watchdog_drop (strand_watchdog *w, strand_lease_batch *batch,
+                           const strand_slot *slot) {
+  strand_overdue *o = batch->overdue[slot - batch->slots];
+  if (o == NULL) return;
+  if (o->previous != NULL) o->previous->next = o->next;
+  else w->overdue = o->next;
+  if (o->next != NULL) o->next->previous = o->previous;
+  *o->place = NULL;
   free(o);
 }
 
@@ -218,7 +234,7 @@ void strand_watchdog_inspect (strand_watchdog *w, strand_lease_batch *batch,
   if (began_us == 0) return;
   due = began_us + patience(w, slot) + TICK_US;
   if (due <= now_us) {
-    o = remember(w, slot, began_us);
+    o = remember(w, batch, slot, began_us);
     due = now_us + LOST_US; /* without memory: again */
     if (o != NULL) {
       due = min64(watch_deadline(w, batch, slot, o, now_us),
@@ -245,9 +261,7 @@ int64_t strand_watchdog_due (const strand_watchdog *w, int64_t wait_us,
 
 void strand_watchdog_check (const strand_watchdog *w) {
   for (const strand_overdue *o = w->overdue; o != NULL; o = o->next) {
-    const strand_overdue *other = o->next;
-    while (other != NULL && other->slot != o->slot) other = other->next;
-    assert(other == NULL);                  /* (1) */
+    assert(*o->place == o);                 /* (1) */
     assert(!o->lost || o->expired_us != 0); /* (2) */
   }
 }

@@ -40,10 +40,12 @@ void strand_watchdog_begin (strand_watchdog *w);
 void strand_watchdog_inspect (strand_watchdog *w, strand_lease_batch *batch,
                               strand_slot *slot, int64_t now_us);
 /* Some record of the slot has ended. */
-void strand_watchdog_drop (strand_watchdog *w, const strand_slot *slot);
+void strand_watchdog_drop (strand_watchdog *w, strand_lease_batch *batch,
+                           const strand_slot *slot);
 static inline void strand_watchdog_forget (strand_watchdog *w,
+                                           strand_lease_batch *batch,
                                            const strand_slot *slot) {
-  if (w->overdue != NULL) strand_watchdog_drop(w, slot);
+  if (w->overdue != NULL) strand_watchdog_drop(w, batch, slot);
 }
 /* When to look again at those that are out, in 'wait_us' at the latest; after
 ** all were looked at. */

@@ -25,6 +25,7 @@
 #include "base/lock.h"
 #include "base/waker.h"
 #include "core/ownership.h"
+#include "shared/progress.h"
 #include "shared/settings.h"
 #include "shared/ticket.h"
 
@@ -67,9 +68,10 @@ typedef struct strand_asked {
 } strand_asked;
 
 typedef struct strand_inbox {
-  strand_waker waker; /* any thread wakes it, its owner sleeps */
-  strand_asked asked; /* lock */
-  size_t partitions;  /* lock: that the member has */
+  strand_waker waker;       /* any thread wakes it, its owner sleeps */
+  strand_asked asked;       /* lock */
+  size_t partitions;        /* lock: that the member has */
+  strand_progress progress; /* lua adds, its owner takes */
   char apart[64]; /* from the next one's waker, which its owner writes to */
 } strand_inbox;
 

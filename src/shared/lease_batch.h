@@ -27,21 +27,28 @@
 #include "base/waker.h"
 #include "core/engine.h"
 #include "shared/handler.h"
+#include "shared/progress.h"
 #include "shared/staged.h"
 
 #define STRAND_LEASE_BATCH_SLOTS 256
+/* In local mode: one that never ends keeps the memory of so few. */
+#define STRAND_LOCAL_BATCH_SLOTS 16
 /* In a slot's 'done': the record of that number has passed its deadline, and
 ** no other of the lease may begin. */
 #define STRAND_SLOT_EXPIRED UINT32_C(0x80000000)
 
 typedef struct strand_assigned strand_assigned;
 
+/* Bits. MARKED is of local mode: the slot's mark is in its owner's list, and
+** the owner looks at its end when it takes that, not before. */
 typedef enum strand_slot_state {
   STRAND_SLOT_READY,
-  STRAND_SLOT_ENDED
+  STRAND_SLOT_ENDED = 1,
+  STRAND_SLOT_MARKED = 2
 } strand_slot_state;
 
 struct strand_worker_slot;
+struct strand_overdue;
 
 /* What one call of the handler gets, of a slot with several leases. */
 typedef struct strand_slot_call {
@@ -89,6 +96,8 @@ typedef struct strand_slot {
 typedef struct strand_lease_batch {
   struct strand_lease_batch *next; /* in the mailbox */
   strand_waker *waker;             /* the owner's */
+  strand_progress *progress;       /* the owner's, in local mode; else NULL */
+  uint32_t capacity;
   uint32_t count;
   atomic_int refs; /* by who holds it; who is last frees it */
   /* Workers claim by fetch-and-add, the owner recalls by an exchange: so each
@@ -97,17 +106,21 @@ typedef struct strand_lease_batch {
   /* the owner's */
   _Alignas(
     64) struct strand_lease_batch *older; /* out, or kept for the next */
+  struct strand_lease_batch *newer;       /* of those that are out */
   uint32_t records;                       /* of all slots */
   uint32_t open;       /* slots the owner has not harvested */
   uint32_t first_open; /* all before it are over */
   int64_t spread_us;   /* when all workers are woken for it */
-  _Alignas(64) strand_slot slots[STRAND_LEASE_BATCH_SLOTS];
-  strand_outcome outcomes[STRAND_LEASE_BATCH_SLOTS]; /* of slots that have one:
-                              seldom, so not where their lines go to and fro */
+  /* One for each slot, behind the slots: what is seldom there, so not where
+  ** their lines go to and fro. */
+  strand_outcome *outcomes; /* the worker's, of slots that have one */
   /* of leases: what their records produced, by the worker; and what of that
   ** the owner has taken and not used */
-  strand_staged_slot staged[STRAND_LEASE_BATCH_SLOTS];
-  strand_staged *taken[STRAND_LEASE_BATCH_SLOTS];
+  strand_staged_slot *staged;
+  strand_staged **taken;
+  struct strand_overdue **overdue; /* the owner's, of one that runs too long */
+  strand_mark *marks;              /* in local mode */
+  _Alignas(64) strand_slot slots[];
 } strand_lease_batch;
 
 static inline strand_outcome *strand_slot_outcome (strand_lease_batch *batch,
@@ -125,8 +138,9 @@ static inline strand_staged **strand_slot_taken (strand_lease_batch *batch,
   return &batch->taken[slot - batch->slots];
 }
 
-/* Thread: owner. Nothing but (3) holds of it yet. NULL: memory ran out. */
-strand_lease_batch *strand_batch_new (void);
+/* Thread: owner. For so many slots; nothing but (3) holds of it yet. NULL:
+** memory ran out. */
+strand_lease_batch *strand_batch_new (uint32_t capacity);
 /* Thread: owner. Takes all slots that are not claimed out of the workers'
 ** reach: returns the first of them, batch->count for none. */
 uint32_t strand_lease_batch_recall (strand_lease_batch *batch);
@@ -136,6 +150,14 @@ strand_lease_batch_unclaimed (const strand_lease_batch *batch) {
   uint32_t at = atomic_load_explicit(&batch->cursor, memory_order_relaxed);
   return at < batch->count ? batch->count - at : 0;
 }
+
+/* Thread: worker, or the owner of what nobody has claimed. In local mode: some
+** record of the slot has ended, or all of it has; after that nothing of it is
+** the caller's. True: its owner is to be woken. */
+bool strand_slot_mark (strand_lease_batch *batch, strand_slot *slot,
+                       bool ended);
+/* Thread: owner. Of a mark that was taken: its slot, and whether it ended. */
+strand_slot *strand_mark_slot (const strand_mark *mark, bool *ended);
 
 /* Thread: any. */
 void strand_lease_batch_unref (strand_lease_batch *batch);

@@ -188,6 +188,57 @@ bool strand_mailbox_take (strand_mailbox *m, strand_worker_slot *worker_slot,
   return false;
 }
 
+static bool try_take (strand_mailbox *m, strand_worker_slot *worker_slot) {
+  bool took;
+  strand_lock_take(&m->lock);
+  give_back_locked(m, worker_slot);
+  took = !m->closed && take_locked(m, worker_slot);
+  strand_lock_release(&m->lock);
+  return took;
+}
+
+strand_slot *strand_mailbox_next (strand_mailbox *m,
+                                  strand_worker_slot *worker_slot) {
+  strand_slot *slot = NULL;
+  if (worker_slot->batch != NULL) slot = strand_mailbox_claim(m, worker_slot);
+  if (slot != NULL) return slot;
+  atomic_store(&m->hungry, true); /* who posts from now on tells */
+  while (slot == NULL && try_take(m, worker_slot)) {
+    slot = strand_mailbox_claim(m, worker_slot);
+  }
+  if (slot != NULL) atomic_store(&m->hungry, false);
+  return slot;
+}
+
+void strand_mailbox_give_back (strand_mailbox *m,
+                               strand_worker_slot *worker_slot) {
+  strand_lock_take(&m->lock);
+  give_back_locked(m, worker_slot);
+  strand_lock_release(&m->lock);
+}
+
+bool strand_mailbox_is_closed (strand_mailbox *m) {
+  bool closed;
+  strand_lock_take(&m->lock);
+  closed = m->closed;
+  strand_lock_release(&m->lock);
+  return closed;
+}
+
+static bool look (strand_mailbox *m) {
+  bool has;
+  strand_lock_take(&m->lock);
+  has = !m->closed && front_locked(m) != NULL;
+  strand_lock_release(&m->lock);
+  return has;
+}
+
+bool strand_mailbox_has_next (strand_mailbox *m) {
+  if (look(m)) return true;
+  atomic_store(&m->hungry, true); /* who posts from now on tells */
+  return look(m);
+}
+
 strand_slot *strand_mailbox_claim (strand_mailbox *m,
                                    strand_worker_slot *worker_slot) {
   strand_lease_batch *batch = worker_slot->batch;

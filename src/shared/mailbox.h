@@ -73,6 +73,9 @@ typedef struct strand_mailbox {
   unsigned wanted; /* workers that should serve */
   unsigned serving;
   bool closed;
+  /* In local mode: set by lua before it finds nothing, taken by the owner that
+  ** has posted something: so it is told. */
+  atomic_bool hungry;
   /* Written under the lock, read by workers without: rises when a limit
   ** changes, come back and look. Seen late it is one more slot. */
   atomic_uint generation;
@@ -88,6 +91,11 @@ unsigned strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
 
 /* Thread: owner. Keeps a reference of its own. */
 void strand_mailbox_post (strand_mailbox *m, strand_lease_batch *batch);
+/* Thread: owner. The lua thread found nothing, and is to be told that there is
+** something now: true once. */
+static inline bool strand_mailbox_was_hungry (strand_mailbox *m) {
+  return atomic_load(&m->hungry) && atomic_exchange(&m->hungry, false);
+}
 /* Thread: owner. Slots lie unclaimed: wakes every worker that may run. */
 void strand_mailbox_spread (strand_mailbox *m);
 
@@ -101,6 +109,17 @@ void strand_mailbox_leave (strand_mailbox *m, strand_worker_slot *worker_slot);
 ** is closed. */
 bool strand_mailbox_take (strand_mailbox *m, strand_worker_slot *worker_slot,
                           void (*idle)(void *), void *arg);
+/* Thread: lua. The same in local mode, but it waits for nothing: the next slot
+** of any batch, which is then held, or NULL, and it is hungry. */
+strand_slot *strand_mailbox_next (strand_mailbox *m,
+                                  strand_worker_slot *worker_slot);
+/* Thread: lua. Is there such a slot? Claims none. Without one it is hungry. */
+bool strand_mailbox_has_next (strand_mailbox *m);
+/* Thread: lua. What it holds goes back. */
+void strand_mailbox_give_back (strand_mailbox *m,
+                               strand_worker_slot *worker_slot);
+/* Thread: any. */
+bool strand_mailbox_is_closed (strand_mailbox *m);
 /* Thread: worker. The next slot of its batch, or NULL: take again. */
 strand_slot *strand_mailbox_claim (strand_mailbox *m,
                                    strand_worker_slot *worker_slot);

@@ -7,13 +7,16 @@
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/system.h"
 
 bool strand_notifier_init (strand_notifier *p, bool has_events, bool has_log) {
-  *p = (strand_notifier){ .has_log = has_log, .fd = -1, .wake_fd = -1 };
+  *p = (strand_notifier){
+    .has_log = has_log, .fd = -1, .wake_fd = -1, .timer_fd = -1
+  };
   strand_lock_init(&p->lock, STRAND_RANK_LEAF);
   p->log = strand_log_new(!has_log);
   p->events = strand_events_new();
@@ -24,7 +27,8 @@ bool strand_notifier_init (strand_notifier *p, bool has_events, bool has_log) {
 static void close_fds (strand_notifier *p) {
   if (p->wake_fd >= 0) close(p->wake_fd);
   if (p->fd >= 0) close(p->fd);
-  p->wake_fd = p->fd = -1;
+  if (p->timer_fd >= 0) close(p->timer_fd);
+  p->wake_fd = p->fd = p->timer_fd = -1;
 }
 
 void strand_notifier_free (strand_notifier *p) {
@@ -97,6 +101,39 @@ void strand_notifier_renew (strand_notifier *p) {
 }
 
 /*
+** Work, in local mode
+*/
+
+void strand_notifier_work (strand_notifier *p) {
+  if (!atomic_exchange(&p->work, true)) strand_notifier_renew(p);
+}
+
+bool strand_notifier_take_work (strand_notifier *p) {
+  return atomic_load_explicit(&p->work, memory_order_relaxed)
+         && atomic_exchange(&p->work, false);
+}
+
+bool strand_notifier_add_timer (strand_notifier *p, strand_failure *failure) {
+  struct epoll_event event = { .events = EPOLLIN };
+  p->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+  if (p->timer_fd >= 0
+      && epoll_ctl(p->fd, EPOLL_CTL_ADD, p->timer_fd, &event) == 0)
+    return true;
+  strand_fail_descriptor(failure, "a consumer's timerfd", errno);
+  return false;
+}
+
+/* Armed again it is not readable any more. */
+void strand_notifier_due (strand_notifier *p, int64_t due_us) {
+  struct itimerspec when = { { 0, 0 }, { 0, 0 } };
+  if (due_us == p->due_us || p->timer_fd < 0) return;
+  p->due_us = due_us;
+  when.it_value.tv_sec = due_us / 1000000;
+  when.it_value.tv_nsec = due_us % 1000000 * 1000;
+  timerfd_settime(p->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+/*
 ** What waits
 */
 
@@ -147,6 +184,7 @@ void strand_notifier_keep (strand_notifier *p, bool kept, bool full) {
 
 bool strand_notifier_waits (strand_notifier *p) {
   bool waits, full;
+  if (atomic_load(&p->work)) return true;
   strand_lock_take(&p->lock);
   waits = p->held_back || p->kept_back || (p->token_wanted && !p->answering);
   full = p->full;

@@ -14,7 +14,9 @@
 #ifndef STRAND_NOTIFIER_H
 #define STRAND_NOTIFIER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "base/lock.h"
@@ -39,6 +41,11 @@ typedef struct strand_notifier {
   bool full;         /* lock; no events and lines are taken for now */
   bool token_wanted; /* lock; by a client */
   bool answering;    /* lock; it is being fetched: nobody is told of it */
+  /* In local mode: there may be a record to start, or a handler to go on.
+  ** Written by any, cleared by lua before it looks. */
+  atomic_bool work;
+  int timer_fd;   /* lua's; in local mode: when the next handler goes on */
+  int64_t due_us; /* lua's: what it is armed for; 0: nothing */
 } strand_notifier;
 
 /* False: memory ran out; it is to be freed all the same. */
@@ -62,6 +69,16 @@ void strand_notifier_signal (strand_notifier *p);
 /* Thread: lua. It is not readable any more; or is again. */
 void strand_notifier_drain (strand_notifier *p);
 void strand_notifier_renew (strand_notifier *p);
+
+/* In local mode. There is work for the lua thread: signals, once until it
+** looks. */
+void strand_notifier_work (strand_notifier *p);
+/* Thread: lua. It looks now: whether it was told to. */
+bool strand_notifier_take_work (strand_notifier *p);
+/* Thread: lua. A timer for strand_notifier_due. False and a failure. */
+bool strand_notifier_add_timer (strand_notifier *p, strand_failure *failure);
+/* Thread: lua. The descriptor is readable from then on; 0: never. */
+void strand_notifier_due (strand_notifier *p, int64_t due_us);
 
 /* Takes what 'event' owns, and signals. */
 void strand_notifier_event (strand_notifier *p, strand_event *event);

@@ -69,6 +69,7 @@ bool strand_settings_init (strand_settings *s,
                            const strand_consumer_config *config) {
   *s = (strand_settings){ .has_oauth = config->has_oauth,
                           .has_log = config->has_log,
+                          .is_local = config->limits.workers == 0,
                           .null_key_unordered = config->null_key_unordered,
                           .unreadable_fail = config->unreadable_fail,
                           .park_alone = config->park_alone,

@@ -30,7 +30,7 @@ typedef struct strand_route {
 
 /* What configure() may change; all of the consumer, not of a member. */
 typedef struct strand_limits {
-  unsigned workers;     /* 1 to 256 */
+  unsigned workers;     /* 1 to 256; 0: the lua thread is the worker */
   size_t max_in_flight; /* handlers that have started */
   size_t max_ready;     /* records handed over and not started */
   size_t max_buffered_records;
@@ -123,6 +123,7 @@ typedef struct strand_settings {
   /* set by init and read, and only read after */
   bool has_oauth;
   bool has_log;
+  bool is_local; /* handlers run in the lua thread */
   bool null_key_unordered;
   bool unreadable_fail;
   bool park_alone;

@@ -142,7 +142,9 @@ void strand_shared_end (strand_consumer *c, strand_close_mode mode,
 /* Workers go when the last member has. */
 static void take_end (strand_consumer *c, strand_ended ended) {
   if (ended.closed) strand_notifier_signal(&c->notifier);
-  if (ended.members) strand_mailbox_close(&c->mailbox);
+  if (!ended.members) return;
+  strand_mailbox_close(&c->mailbox);
+  if (c->settings.is_local) strand_notifier_work(&c->notifier);
 }
 
 void strand_shared_close (strand_consumer *c, strand_close_mode mode,

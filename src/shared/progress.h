@@ -1,0 +1,53 @@
+/*
+** progress.h - which slots went on, in local mode
+**
+** One thread works on many thousands of slots then, and most of them wait: the
+** owner does not look at each of them for the few that went on, but at a list.
+**
+**   lua                                 owner
+**   a record has ended: the slot's  --> takes the whole list, and what was
+**   mark enters the list, once          written before each mark entered it
+**
+** An owner that found something looks again by itself in a while (looks), and
+** is not woken until then; one that found nothing is, by the next mark.
+**
+** Invariants:
+**   (1) A mark is in the list once at most: who adds it has seen to that
+**       (lease_batch.h).
+**
+** Thread: lua adds; owner takes.
+*/
+#ifndef STRAND_PROGRESS_H
+#define STRAND_PROGRESS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct strand_lease_batch;
+
+typedef struct strand_mark {
+  struct strand_mark *next;
+  struct strand_lease_batch *batch;
+} strand_mark;
+
+typedef struct strand_progress {
+  /* Written by lua, one at a time, and by the owner, who takes all. */
+  _Atomic(strand_mark *) first;
+  /* Written by the owner, read by lua: it looks at the list by itself. */
+  atomic_bool looks;
+} strand_progress;
+
+/* Thread: lua. True: its owner is to be woken. */
+bool strand_progress_add (strand_progress *p, strand_mark *mark);
+/* Thread: lua. Something is in it. */
+static inline bool strand_progress_waits (const strand_progress *p) {
+  return atomic_load_explicit(&p->first, memory_order_relaxed) != NULL;
+}
+/* Thread: owner. All that is there, the newest first; NULL: nothing. */
+strand_mark *strand_progress_take (strand_progress *p);
+/* Thread: owner. Whether it will look by itself. False: look now, something
+** came before that was seen. */
+bool strand_progress_look (strand_progress *p, bool looks);
+
+#endif

@@ -1,0 +1,126 @@
+/*
+** local.c - local mode: the lua thread is the only worker
+*/
+#include "worker/local.h"
+
+#include <assert.h>
+
+#include "base/clock.h"
+
+bool strand_local_open (strand_local *l, strand_consumer *c) {
+  *l = (strand_local){ 0 };
+  l->worker_slot = strand_mailbox_enter(&c->mailbox);
+  if (l->worker_slot == NULL) return false;
+  l->consumer = strand_shared_ref(c);
+  l->max_in_flight = strand_settings_limits(&c->settings).max_in_flight;
+  return true;
+}
+
+void strand_local_close (strand_local *l) {
+  strand_consumer *c = l->consumer;
+  if (c == NULL) return;
+  strand_local_flush(l);
+  strand_local_advance(l);
+  strand_mailbox_give_back(&c->mailbox, l->worker_slot);
+  strand_mailbox_leave(&c->mailbox, l->worker_slot);
+  if (l->hired) strand_shared_end_workers(c, 1);
+  *l = (strand_local){ 0 };
+  strand_shared_unref(c);
+}
+
+void strand_local_start (strand_local *l) {
+  l->hired = strand_life_hire(&l->consumer->life, 1);
+}
+
+void strand_local_limit (strand_local *l, size_t max_in_flight) {
+  l->max_in_flight = max_in_flight;
+}
+
+/*
+** Leases
+*/
+
+bool strand_local_has_work (const strand_local *l) {
+  return strand_local_has_room(l)
+         && strand_mailbox_has_next(&l->consumer->mailbox);
+}
+
+/* The owner's next batch is due. One that looks by itself needs no word. */
+static void tell_claimed (const strand_lease_batch *batch,
+                          const strand_slot *slot) {
+  if (slot == &batch->slots[batch->count - 1]
+      && !atomic_load_explicit(&batch->progress->looks, memory_order_relaxed))
+    strand_waker_wake(batch->waker);
+}
+
+/* Of a slot that nothing more is done with: it is the owner's after this. */
+static void mark (strand_local *l, strand_lease_batch *batch,
+                  strand_slot *slot, bool ended) {
+  strand_waker *waker = batch->waker;
+  if (strand_slot_mark(batch, slot, ended)) strand_waker_wake(waker);
+  else l->dirty = true;
+}
+
+bool strand_local_begin (strand_local *l, strand_handling *h) {
+  strand_consumer *c = l->consumer;
+  strand_slot *slot;
+  while (strand_local_has_room(l)
+         && (slot = strand_mailbox_next(&c->mailbox, l->worker_slot))
+              != NULL) {
+    strand_lease_batch *batch = l->worker_slot->batch;
+    int64_t now_us = strand_clock_coarse_us();
+    tell_claimed(batch, slot);
+    h->consumer = c;
+    if (strand_handling_begin(h, batch, slot, now_us)) {
+      l->running++;
+      strand_pool_begin(&c->pool, now_us);
+      return true;
+    }
+    h->slot = NULL;
+    mark(l, batch, slot, true);
+  }
+  return false;
+}
+
+void strand_local_end (strand_local *l, strand_handling *h) {
+  strand_slot *slot = h->slot;
+  h->slot = NULL;
+  l->running--;
+  strand_pool_ended(&l->consumer->pool, strand_clock_coarse_us());
+  strand_pool_end(&l->consumer->pool);
+  mark(l, h->batch, slot, true);
+}
+
+/* What is done of a longer lease the owner hears of before its end. */
+bool strand_local_next (strand_local *l, strand_handling *h) {
+  if (strand_handling_next(h)) {
+    mark(l, h->batch, h->slot, false);
+    return true;
+  }
+  strand_local_end(l, h);
+  return false;
+}
+
+void strand_local_flush (strand_local *l) {
+  const strand_inboxes *in = &l->consumer->inboxes;
+  if (!l->dirty) return;
+  l->dirty = false;
+  for (unsigned i = 0; i < in->count; i++) {
+    if (strand_progress_waits(&in->each[i].progress))
+      strand_waker_wake(&in->each[i].waker);
+  }
+}
+
+void strand_local_advance (strand_local *l) {
+  strand_consumer *c = l->consumer;
+  if (!l->hired || l->running > 0 || !strand_mailbox_is_closed(&c->mailbox))
+    return;
+  l->hired = false;
+  strand_shared_end_workers(c, 1);
+}
+
+void strand_local_check (const strand_local *l) {
+  assert(l->running == strand_pool_busy(&l->consumer->pool)); /* (1) */
+  assert(!l->hired || l->worker_slot != NULL);                /* (2) */
+  (void)l;
+}
