@@ -185,15 +185,19 @@ describe("a wrong consumer option", function()
     { valid { batch = { size = 2, linger = -1 } }, "option 'batch.linger': seconds from 0" },
 
     -- whole numbers
-    { valid { workers = 1.5 }, "option 'workers': whole number from 1 to 256 expected, got 1.5" },
-    { valid { workers = 0 }, "option 'workers': whole number from 1 to 256 expected, got 0" },
-    { valid { workers = 257 }, "whole number from 1 to 256 expected, got 257" },
-    { valid { workers = -1 }, "whole number from 1 to 256 expected, got -1" },
-    { valid { workers = nan }, "whole number from 1 to 256 expected, got nan" },
-    { valid { workers = huge }, "whole number from 1 to 256 expected, got inf" },
-    { valid { workers = 1e300 }, "whole number from 1 to 256 expected, got 1e+300" },
-    { valid { workers = "8" }, "whole number from 1 to 256 expected, got a string" },
-    { valid { workers = false }, "whole number from 1 to 256 expected, got false" },
+    { valid { workers = 1.5 }, "option 'workers': whole number from 0 to 256 expected, got 1.5" },
+    { valid { workers = 257 }, "whole number from 0 to 256 expected, got 257" },
+    { valid { workers = -1 }, "whole number from 0 to 256 expected, got -1" },
+    { valid { workers = nan }, "whole number from 0 to 256 expected, got nan" },
+    { valid { workers = huge }, "whole number from 0 to 256 expected, got inf" },
+    { valid { workers = 1e300 }, "whole number from 0 to 256 expected, got 1e+300" },
+    { valid { workers = "8" }, "whole number from 0 to 256 expected, got a string" },
+    { valid { workers = false }, "whole number from 0 to 256 expected, got false" },
+    { valid { max_slice = 0.01 }, "option 'max_slice': only with workers = 0" },
+    { valid { workers = 0, worker_memory = 2 ^ 24 },
+      "option 'worker_memory': means nothing with workers = 0" },
+    { valid { workers = 0, max_in_flight = 100001 },
+      "option 'max_in_flight': whole number from 1 to 100000" },
     { valid { members = 65 }, "option 'members': whole number from 1 to 64 expected, got 65" },
     { valid { max_metadata = -1 }, "option 'max_metadata': whole number from 0 to 32767" },
     { valid { max_in_flight = 0 }, "option 'max_in_flight': whole number from 1 to 100000" },
@@ -411,6 +415,30 @@ describe("the options of a consumer", function()
     got = consumer.open(valid { delivery = "at_most_once", unreadable_metadata = "replay",
       exhausted = "stop" })
     assert.same({ "stop", "replay" }, { got.exhausted, got.unreadable_metadata })
+  end)
+
+  it("are of local mode where there are no workers", function()
+    local value = 5
+    local function handler() return value end
+    local function retry() return value end
+    local got, own = consumer.open(valid { workers = 0, handler = { orders = { handler, retry = retry } },
+      retry = retry, handler_args = { "x" } })
+    assert.equal(256, got.max_in_flight)
+    assert.equal(64, got.max_ready)
+    assert.equal(5000, flat { workers = 0, max_in_flight = 20000 }.max_ready)
+    assert.is_nil(got.routes[1].code)
+    assert.equal(handler, own.bodies.routes[1].func)
+    assert.same({ retry, retry }, own.bodies.retries)
+    assert.equal(0, got.retry.attempts)
+    assert.same({ "x" }, own.bodies.args)
+    assert.equal(0.002, own.bodies.max_slice)
+    assert.is_true(own.limits.is_local)
+    local changes = consumer.configure({ retry = retry, max_in_flight = 2000 }, own.limits)
+    assert.equal(500, changes.max_ready)
+    assert.equal(retry, changes.retry_func)
+    assert.is_false(changes.retry_code)
+    assert.has_error(function() consumer.configure({ workers = 3 }, own.limits) end,
+      "option 'workers': this consumer was opened with workers = 0, and stays so")
   end)
 
   it("that follow the number of workers do so unless given", function()
@@ -815,7 +843,7 @@ describe("configure", function()
     { { kafka = {} }, "option 'kafka': cannot be changed while the consumer runs; what can be: "
       .. "workers, max_in_flight, " },
     { { topics = 7, workers = 2 }, "option 'topics': cannot be changed" },
-    { { workers = 0 }, "option 'workers': whole number from 1 to 256 expected, got 0" },
+    { { workers = 0 }, "option 'workers': this consumer has worker threads: 1 to 256 expected" },
     { { wrokers = 1 }, "unknown option 'wrokers' (did you mean 'workers'?)" },
     { 3, "options: table expected, got 3" },
   })

@@ -66,6 +66,7 @@
 local core = require "strand.core"
 local lifecycle = require "strand.lifecycle"
 local object = require "strand.object"
+local bodies = require "strand.bodies"
 local check = require "strand.options.consumer_methods"
 local options = require "strand.options.consumer"
 local parked = require "strand.parked"
@@ -143,6 +144,7 @@ function methods:configure(given)
   local ok, message, code = self.core:configure(flat)
   if not ok then return nil, message, code end
   self.limits = limits
+  if self.bodies then self.bodies:configure(flat) end
   return true
 end
 
@@ -154,7 +156,7 @@ function lasting:step(timeout)
     return nil, "the consumer has not been started", "NOT_STARTED"
   end
   wait.any({ self }, timeout)
-  local count = self.dispatcher:serve()
+  local count = wait.serve(self)
   lifecycle.advance(self)
   return count
 end
@@ -195,6 +197,7 @@ function consumer.open(given)
   }, userdata, message, code)
   if not self then return nil, problem, code end
   self.dispatcher = dispatcher.new(userdata, own)
+  if own.bodies then self.bodies = bodies.new(self, userdata, own.bodies) end
   return self
 end
 

@@ -32,6 +32,7 @@ local function close_ended(self)
   if self.result then return true end
   local report, message, code = self.core:close_wait()
   if report == nil then return false end
+  if self.bodies then self.bodies:finish() end
   self.dispatcher:finish() -- what came last
   if not self.result then ended(self, text.report(report), message, code) end
   return true
@@ -99,7 +100,9 @@ end
 -- -> true | nil, message, code
 function lifecycle.start(self)
   if self.core:state() ~= "new" then return true end
-  local ok, message, code = self.core:start()
+  local ok, message, code = true, nil, nil
+  if self.bodies then ok, message, code = self.bodies:load() end
+  if ok then ok, message, code = self.core:start() end
   if not ok then return give_up(self, message, code) end
   self.dispatcher:serve()
   if self.start_timeout then return wait_for_join(self, self.start_timeout) end

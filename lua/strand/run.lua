@@ -12,7 +12,7 @@ local function each_open(list, act)
 end
 
 local function serve_one(self)
-  self.dispatcher:serve()
+  wait.serve(self)
   lifecycle.advance(self)
 end
 

@@ -94,7 +94,7 @@ end
 
 for _, name in ipairs { "sleep", "defer" } do
   methods[name] = function()
-    schema.raise(("context:%s() comes with a later release"):format(name))
+    schema.raise(("context:%s() is of a consumer with workers = 0"):format(name))
   end
 end
 

@@ -132,10 +132,19 @@ local function check_handler(handler, label)
     end
     return { module = handler, name = handler }
   elseif type(handler) == "function" then
-    local code, name = transfer.dump(handler, label)
-    return { code = code, name = name }
+    return { func = handler, label = label, name = transfer.place(handler) }
   end
   schema.expected(label, "name of a module or function", handler)
+end
+
+--- Handlers that are functions, as what can be carried to worker threads.
+function topics.carry(routes)
+  for _, route in ipairs(routes) do
+    if route.func then route.code = transfer.dump(route.func, route.label) end
+    if route.retry_func then
+      route.retry_code = transfer.dump(route.retry_func, route.retry_label)
+    end
+  end
 end
 
 local COPIED = { "exhausted", "deadline", "batch", "rate", "max_in_flight" }
@@ -151,7 +160,8 @@ local function check_entry(fields, entry, label)
   local checked = schema.check(fields, given, label)
   local route = checked.handler
   if checked.retry then
-    route.retry, route.retry_code = checked.retry.policy, checked.retry.code
+    route.retry = checked.retry.policy
+    route.retry_func, route.retry_label = checked.retry.func, checked.retry.label
   end
   for _, name in ipairs(COPIED) do route[name] = checked[name] end
   return route

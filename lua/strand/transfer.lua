@@ -33,7 +33,12 @@ local function place_of(info)
   return ("%s:%d"):format(info.short_src, info.linedefined)
 end
 
--- -> the dumped bytes and the place where the function was written
+--- The place where a function was written.
+function transfer.place(f)
+  return place_of(debug.getinfo(f, "S"))
+end
+
+-- -> the dumped bytes
 function transfer.dump(f, label)
   local info = debug.getinfo(f, "S")
   if info.what == "C" then
@@ -48,7 +53,7 @@ function transfer.dump(f, label)
     schema.fail(label, "the function was compiled without debug information, so it cannot "
       .. "be seen what it uses from outside; name a module")
   end
-  return string.dump(f), place_of(info)
+  return string.dump(f)
 end
 
 -- Plain values --------------------------------------------------------------

@@ -29,6 +29,12 @@ function wait.restore_signals()
   core.signals_restore()
 end
 
+-- Serves what is due: handlers in local mode, then callbacks. -> how much was
+function wait.serve(self)
+  local count = self.bodies and self.bodies:serve() or 0
+  return count + self.dispatcher:serve()
+end
+
 -- Waits until one of 'list' has something to serve, a signal came, or the
 -- timeout has passed (nil: none).
 function wait.any(list, timeout)
@@ -90,7 +96,7 @@ function wait.poll(self, timeout, poll)
     end
     wait.any({ self }, left)
     if active then wait.obey_signals() end
-    self.dispatcher:serve()
+    wait.serve(self)
   end
 end
 

@@ -1,7 +1,8 @@
 -- What a handler gives back or raises, and what becomes of its record.
 --
--- value (spec/handlers/outcomes.lua), how it ends, and what its reason holds.
--- "failed" is tried again once, and done.
+-- value (spec/handlers/outcomes.lua), how it ends, what its reason holds, and
+-- what it holds in local mode, if that is something else. "failed" is tried
+-- again once, and done.
 local rows = {
   { "nothing", "done" }, { "nil", "done" }, { "true", "done" }, { "a number", "done" },
   { "a string and more", "done" }, { "a table", "done" },
@@ -24,8 +25,10 @@ local rows = {
   { "return strand's", "failed", "^skip was returned but not called$" },
   { "return the context's", "failed", "^retry was returned but not called$" },
   { "retry never", "failed", "seconds expected, from 0 to 316224000 %(ten years%)" },
-  { "yield", "exhausted", "use workers = 0.*attempt to yield" },
-  { "yield across pcall", "exhausted", "use workers = 0.*attempt to yield" },
+  { "yield", "exhausted", "use workers = 0.*attempt to yield",
+    "^the handler yielded, and nobody was to resume it" },
+  { "yield across pcall", "exhausted", "use workers = 0.*attempt to yield",
+    "^the handler .*yield" }, -- where pcall can be yielded across it yields
 }
 
 local ends = { retry = "failed", skip = "skipped", dead_letter = "dead_lettered", park = "parked" }

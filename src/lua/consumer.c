@@ -8,6 +8,7 @@
 #include "lua/consumer_object.h"
 #include "lua/consumer_requests.h"
 #include "lua/lines.h"
+#include "lua/local/binding.h"
 #include "lua/options.h"
 #include "lua/results.h"
 #include "lua/worker/handler.h"
@@ -55,10 +56,35 @@ static int consumer_state (lua_State *L) {
   return 1;
 }
 
+/* Arguments: handlers and retry functions by route, args, max_slice. */
+static int consumer_local_open (lua_State *L) {
+  enum { HANDLERS = 2, RETRIES, ARGS, MAX_SLICE };
+  strand_consumer_object *self = strand_check_consumer(L);
+  luaL_checktype(L, HANDLERS, LUA_TTABLE);
+  luaL_checktype(L, RETRIES, LUA_TTABLE);
+  lua_settop(L, MAX_SLICE);
+  if (self == NULL) return strand_push_forked(L);
+  luaL_argcheck(L, self->limits.workers == 0 && self->seats == NULL, 1,
+                "a new consumer without workers expected");
+  self->seats = strand_local_push(L, self->kafka, HANDLERS, RETRIES, ARGS,
+                                  luaL_checknumber(L, MAX_SLICE));
+  return 1;
+}
+
+/* No handler is the consumer's any more. */
+static void end_seats (lua_State *L, strand_consumer_object *self) {
+  strand_seats *seats = self->seats;
+  self->seats = NULL;
+  if (seats == NULL) return;
+  strand_seats_end(seats);
+  strand_local_forget(L, seats);
+}
+
 static int consumer_start (lua_State *L) {
   strand_failure failure;
   strand_consumer_object *self = strand_check_consumer(L);
   if (self == NULL) return strand_push_forked(L);
+  if (self->seats != NULL) strand_local_start(&self->seats->local);
   return strand_push_done(L, strand_consumer_start(self->kafka, &failure),
                           &failure);
 }
@@ -129,6 +155,8 @@ static int push_report (lua_State *L, strand_consumer_object *self) {
 static int consumer_close_wait (lua_State *L) {
   strand_consumer_object *self = strand_check_consumer(L);
   if (self == NULL) return strand_push_forked(L);
+  if (self->seats != NULL && !self->seats->over)
+    strand_local_advance(&self->seats->local);
   if (!strand_consumer_close_step(self->kafka)) {
     lua_pushnil(L);
     return 1;
@@ -153,6 +181,7 @@ static int consumer_gc (lua_State *L) {
   strand_sources *sources = self->sources;
   strand_finalizers *f = self->finalizers;
   if (strand_is_forked(self->generation)) return 0;
+  end_seats(L, self);
   self->kafka = NULL;
   self->sources = NULL;
   strand_event_clear(&self->event);
@@ -364,6 +393,7 @@ static int consumer_configure (lua_State *L) {
 
 static const luaL_Reg methods[] = {
   { "state", consumer_state },
+  { "local_open", consumer_local_open },
   { "start", consumer_start },
   { "joined", consumer_joined },
   { "fd", consumer_fd },

@@ -13,6 +13,7 @@
 
 #include "consumer/consumer.h"
 #include "lua/finalizers.h"
+#include "lua/local/seats.h"
 #include "lua/object.h"
 #include "lua/worker/sources.h"
 
@@ -24,6 +25,8 @@
 typedef struct strand_consumer_object {
   strand_consumer *kafka; /* NULL: could not be opened */
   strand_sources *sources;
+  strand_seats *seats;  /* of local mode: in a userdata that the registry
+                            keeps for us; NULL: none */
   strand_limits limits; /* as configured last */
   unsigned members;
   int generation;

@@ -31,9 +31,7 @@ static void read_seconds (lua_State *L, int table, const char *name,
 
 static unsigned read_threads (lua_State *L, int flat, const char *name,
                               unsigned otherwise) {
-  int64_t n = strand_field_count(L, flat, name, otherwise, THREADS_MOST);
-  if (n == 0) luaL_error(L, "option '%s': out of range", name);
-  return (unsigned)n;
+  return (unsigned)strand_field_count(L, flat, name, otherwise, THREADS_MOST);
 }
 
 /* The table's field 'name', pushed. False, and nothing pushed, when it has
@@ -90,8 +88,7 @@ static bool read_exhausted (lua_State *L, int table, strand_policy *policy) {
 }
 
 void strand_read_limits (lua_State *L, int flat, strand_limits *limits) {
-  limits->workers = read_threads(L, flat, "workers",
-                                 limits->workers > 0 ? limits->workers : 16);
+  limits->workers = read_threads(L, flat, "workers", limits->workers);
   read_size(L, flat, "max_in_flight", &limits->max_in_flight);
   read_size(L, flat, "max_ready", &limits->max_ready);
   read_size(L, flat, "max_buffered_records", &limits->max_buffered_records);
@@ -138,14 +135,15 @@ static void copy_field (lua_State *L, int table, const char *name,
   if (!strand_text_copy(to, bytes, length)) luaL_error(L, "not enough memory");
 }
 
-static void read_source (lua_State *L, int table,
-                         strand_route_source *source) {
+/* In local mode Lua has the handlers. */
+static void read_source (lua_State *L, int table, strand_route_source *source,
+                         bool local) {
   copy_field(L, table, "name", &source->name);
   copy_field(L, table, "module", &source->module);
   copy_field(L, table, "code", &source->code);
   copy_field(L, table, "retry_code", &source->retry_code);
   if (source->name == NULL
-      || (source->module == NULL) == (source->code == NULL))
+      || (!local && (source->module == NULL) == (source->code == NULL)))
     luaL_error(L, "option 'handler': a module or code expected");
 }
 
@@ -163,11 +161,11 @@ static void read_batch (lua_State *L, int table, strand_route_limits *limits) {
 
 /* The route's table is on top; 'route' is as the consumer has it. */
 static void read_route (lua_State *L, strand_route *route,
-                        strand_route_source *source) {
+                        strand_route_source *source, bool local) {
   int table = lua_gettop(L);
   strand_policy *policy = &route->limits.policy;
   luaL_checktype(L, table, LUA_TTABLE);
-  read_source(L, table, source);
+  read_source(L, table, source, local);
   route->topic = strand_field_text(L, table, "topic");
   route->own_retry = source->has_retry = read_retry(L, table, policy);
   route->own_exhausted = read_exhausted(L, table, policy);
@@ -195,7 +193,8 @@ static void read_routes (lua_State *L, int flat,
   for (i = 0; i < config->route_count; i++) {
     routes[i] = common;
     lua_rawgeti(L, list, (int)i + 1);
-    read_route(L, &routes[i], strand_sources_route(*sources, i));
+    read_route(L, &routes[i], strand_sources_route(*sources, i),
+               config->limits.workers == 0);
     lua_pop(L, 1);
   }
   config->routes = routes;
@@ -285,6 +284,7 @@ void strand_read_options (lua_State *L, int flat,
   read_dead_letters(L, flat, &config->dead_letters);
   read_size(L, flat, "max_staged_bytes", &config->max_staged_bytes);
   config->members = read_threads(L, flat, "members", 1);
+  if (config->members == 0) luaL_error(L, "option 'members': out of range");
   config->has_oauth = strand_field_boolean(L, flat, "has_oauth");
   config->has_log = strand_field_boolean(L, flat, "has_log");
   config->has_events = strand_field_boolean(L, flat, "has_events");

@@ -9,13 +9,14 @@
 --   ordering            "key" | "partition" | "unordered"
 --   ordering_header     name of the header to order by, or nil
 --   null_key            "partition" | "unordered"
---   workers             1 to 256
+--   workers             1 to 256; 0: local mode
 --   routes              { { topic, module | code, name, retry, retry_code, exhausted,
 --                         deadline, batch, rate, max_in_flight }, ... }
 --                         topic       exact names first, then ^patterns, the longest
 --                                     first: the first that matches is taken;
 --                                     nil in the only route: every topic
 --                         module      to be required in the worker's state, or
+--                         func        the function; in local mode it is called, else
 --                         code        bytes of string.dump; after loading, the upvalue
 --                                     *named* _ENV (5.2+) is set to the globals
 --                         name        for messages: the module, or "file.lua:12"
@@ -23,7 +24,8 @@
 --   handler_args        Lua source "return ..." that rebuilds the value, or nil
 --   retry               { attempts, delay, factor, max_delay, jitter }; with retry_code
 --                       attempts is 0: the function alone says when it is exhausted
---   retry_code          bytes of string.dump, or nil
+--   retry_code          bytes of string.dump, or nil; in local mode false, and retry_func
+--                       the function
 --   exhausted           "dead_letter" | "park" | "skip" | "stop"
 --   parked_holds        "shard" | "record"
 --   delivery            "at_least_once" | "at_most_once" | "exactly_once"
@@ -129,18 +131,22 @@ consumer.fields = fields {
     doc = "order by a header in place of the record's key" },
   "null_key", enum { "partition", "unordered", default = "partition",
     doc = "records without a key stay in order within their partition, or not at all" },
-  "workers", whole { min = 1, max = 256, default = 16, runtime = true,
-    doc = "worker threads, each with a Lua state of its own" },
+  "workers", whole { min = 0, max = 256, default = 16, runtime = true,
+    doc = "worker threads, each with a Lua state of its own; 0: handlers run in the caller's state" },
   "handler", topics.routes { required = true, entry = handling.route,
-    doc = "a module, a function without upvalues, or routes `{ [topic or ^pattern] = handler "
+    doc = "a module, a function (with worker threads without upvalues), or routes "
+      .. "`{ [topic or ^pattern] = handler "
       .. "or { handler, retry, exhausted, deadline, batch, rate, max_in_flight } }`" },
   "handler_args", schema.custom { shape = "plain value", check = check_args,
     doc = "copied into each worker: `setup(args)`, `context.args`" },
   "batch", handling.batch(),
-  "max_in_flight", handling.max_in_flight { default_doc = "`workers`", runtime = true,
-    doc = "handlers that run at once" },
-  "max_ready", whole { min = 1, max = MANY, default_doc = "64 x `workers`", runtime = true,
+  "max_in_flight", handling.max_in_flight { default_doc = "`workers`, or 256 with `workers = 0`",
+    runtime = true, doc = "handlers that run at once" },
+  "max_ready", whole { min = 1, max = MANY, runtime = true,
+    default_doc = "64 x `workers`; with `workers = 0` a quarter of `max_in_flight`, at least 64",
     doc = "records handed over to workers and not started" },
+  "max_slice", seconds { min = 0.0001, max = 1, default_doc = "0.002 s",
+    doc = "with `workers = 0`: how long handlers that do not wait go on before it is others' turn" },
   "max_buffered_records", whole { min = 1, max = MANY, default = 100000, runtime = true,
     doc = "records read and not done; a partition over its share is left unread" },
   "max_buffered_bytes", bytes { min = 1, max = TIB, default = 64 * MIB, runtime = true,
@@ -260,6 +266,7 @@ local COPIED = {
 }
 
 local READY_PER_WORKER = 64
+local LOCAL_IN_FLIGHT = 256
 
 -- Limits follow the number of workers unless they were given, now or before.
 local function follow_workers(flat, limits)
@@ -267,12 +274,21 @@ local function follow_workers(flat, limits)
   if not limits.max_ready then flat.max_ready = READY_PER_WORKER * flat.workers end
 end
 
+-- And in local mode the number of handlers.
+local function follow_handlers(flat, limits)
+  if not limits.max_in_flight then flat.max_in_flight = LOCAL_IN_FLIGHT end
+  if not limits.max_ready then
+    flat.max_ready = math.max(READY_PER_WORKER, math.floor(flat.max_in_flight / 4))
+  end
+end
+
 local function flatten(checked)
   local flat = {}
   for _, name in ipairs(COPIED) do flat[name] = checked[name] end
-  follow_workers(flat, checked)
+  local follow = flat.workers == 0 and follow_handlers or follow_workers
+  follow(flat, checked)
   local again = checked.retry or handling.default_retry()
-  flat.retry, flat.retry_code = again.policy, again.code
+  flat.retry, flat.retry_func, flat.retry_label = again.policy, again.func, again.label
   flat.letters = letters_of(checked)
   local once = checked.delivery == "at_most_once"
   flat.exhausted = checked.exhausted
@@ -288,7 +304,43 @@ local function flatten(checked)
   return flat
 end
 
--- -> flat table for C, { on_event, log, oauth_token, start_timeout, limits } for Lua.
+local LOCAL_ONLY = { "max_slice" }
+
+-- What is of worker threads, or of local mode, alone.
+local function refuse_of_other_mode(checked)
+  if checked.workers == 0 then
+    if checked.worker_memory then
+      schema.fail("option 'worker_memory'", "means nothing with workers = 0")
+    end
+    return
+  end
+  for _, name in ipairs(LOCAL_ONLY) do
+    if checked[name] ~= nil then schema.fail(schema.child("", name), "only with workers = 0") end
+  end
+end
+
+-- Functions are dumped for worker threads, and kept in local mode.
+local function carry(flat)
+  if flat.workers == 0 then return end
+  topics.carry(flat.routes)
+  if flat.retry_func then flat.retry_code = transfer.dump(flat.retry_func, flat.retry_label) end
+end
+
+local SLICE = 0.002
+
+-- What lua/strand/bodies.lua wants to know; nil with worker threads.
+local function bodies_of(flat, checked, given)
+  if flat.workers > 0 then return nil end
+  local retries = {}
+  for i, route in ipairs(flat.routes) do
+    retries[i] = route.retry_func or (route.retry and false) or nil
+  end
+  retries[#flat.routes + 1] = flat.retry_func
+  return { routes = flat.routes, retries = retries, args = given.handler_args,
+    max_slice = checked.max_slice or SLICE }
+end
+
+-- -> flat table for C, { on_event, log, oauth_token, start_timeout, limits, bodies } for Lua.
 -- 'matches(pattern, topic)' is C's regular expressions, or nil.
 function consumer.open(given, matches)
   local checked = schema.check(consumer.fields, given, "")
@@ -299,19 +351,32 @@ function consumer.open(given, matches)
   handling.check_transactions(checked, given)
   refuse_uncommitted(checked)
   refuse_memory_limit(checked)
+  refuse_of_other_mode(checked)
   topics.require_patterns(checked.topics, checked.handler, matches)
   topics.require_routes(checked.topics, checked.handler, matches)
   local flat = flatten(checked)
+  carry(flat)
   flat.kafka = topics.exclude_internal(checked.topics, checked.kafka, matches)
   return flat, {
     on_event = checked.on_event, log = checked.log, oauth_token = checked.oauth_token,
-    start_timeout = checked.start_timeout,
+    start_timeout = checked.start_timeout, bodies = bodies_of(flat, checked, given),
     limits = { max_in_flight = checked.max_in_flight, max_ready = checked.max_ready,
-      has_letters = checked.dead_letter ~= nil, delivery = checked.delivery },
+      has_letters = checked.dead_letter ~= nil, delivery = checked.delivery,
+      is_local = flat.workers == 0 or nil },
   }
 end
 
 -- Changing what runs --------------------------------------------------------
+
+-- A consumer has worker threads, or local mode, for its life.
+local function refuse_workers(flat, limits)
+  if not flat.workers then return end
+  if limits.is_local then
+    schema.fail("option 'workers'", "this consumer was opened with workers = 0, and stays so")
+  elseif flat.workers == 0 then
+    schema.fail("option 'workers'", "this consumer has worker threads: 1 to 256 expected, got 0")
+  end
+end
 
 -- -> flat table for C with what changes, and the new limits. 'limits' are
 -- those that 'open' gave.
@@ -321,13 +386,19 @@ function consumer.configure(given, limits)
   limits = {
     max_in_flight = flat.max_in_flight or limits.max_in_flight,
     max_ready = flat.max_ready or limits.max_ready,
-    has_letters = limits.has_letters, delivery = limits.delivery,
+    has_letters = limits.has_letters, delivery = limits.delivery, is_local = limits.is_local,
   }
+  refuse_workers(flat, limits)
   require_letters(flat.exhausted, limits.has_letters, "option 'exhausted'")
   if limits.delivery == "at_most_once" then handling.refuse_second_attempts(flat, "") end
   if limits.delivery == "exactly_once" then handling.refuse_interval(flat) end
   if flat.workers then follow_workers(flat, limits) end
-  if flat.retry then flat.retry, flat.retry_code = flat.retry.policy, flat.retry.code or false end
+  if limits.is_local and flat.max_in_flight then follow_handlers(flat, limits) end
+  if flat.retry then
+    flat.retry, flat.retry_func = flat.retry.policy, flat.retry.func
+    flat.retry_code = flat.retry_func and not limits.is_local
+      and transfer.dump(flat.retry_func, "option 'retry'") or false
+  end
   return flat, limits
 end
 

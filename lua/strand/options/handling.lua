@@ -6,7 +6,6 @@
 local common = require "strand.options.common"
 local schema = require "strand.schema"
 local topics = require "strand.topics"
-local transfer = require "strand.transfer"
 
 local whole, number, seconds, enum = schema.whole, schema.number, schema.seconds, schema.enum
 local fields, group = schema.fields, schema.group
@@ -45,15 +44,15 @@ function handling.default_retry()
   return { policy = check_policy({}, "") }
 end
 
--- -> { policy, code of the function or nil }
+-- -> { policy, and the function with its label, or nil }
 function handling.retry(kind)
   kind.shape = "table, or function(attempt, reason, record) -> seconds or nil"
   kind.members = policy
   kind.check = function(self, given, label)
     if type(given) == "function" then
-      local code, result = transfer.dump(given, label), check_policy({}, label)
+      local result = check_policy({}, label)
       result.attempts = 0
-      return { policy = result, code = code }
+      return { policy = result, func = given, label = label }
     elseif type(given) ~= "table" then
       schema.expected(label, self.shape, given)
     end

@@ -1,0 +1,378 @@
+-- bodies.lua: local mode (workers = 0), where handlers run in the caller's state
+--
+-- A body is a coroutine that runs handlers, one record after another:
+--
+--   next(body, what the handler gave) -> the next handler, its record and context
+--
+-- C decides all else: which record is next, what its outcome means, who sleeps until when
+-- (src/lua/local/body.h). Here coroutines are made, resumed, woken and forgotten. Without a loop
+-- step() resumes them; with one (self.owner.adapter, lua/strand/loop) the loop does, and serve()
+-- only says whom it is to wake.
+--
+-- Where Lua cannot yield across pcall (PUC 5.1), and where what a handler yields has to be looked
+-- at before the loop sees it (adapter.marker), the handler runs in a coroutine of its own, inside
+-- the body, which passes on what is a wait.
+--
+-- Used of strand.core: the table that core:local_open gives.
+--   next(body)           -> handler, record, context | nil: park | false: end
+--   next(body, ok, ...)  the same, after what pcall gave of the handler; ok nil: it yielded for nobody
+--   answer(number, serial, ...) -> true | nil, message, code    what done(...) does
+--   body() -> body       enter(body, thread, number)   its handlers run in that coroutine
+--   abandon(body, message)   something of ours raised in it
+--   serve()              a turn begins
+--   turn() -> number | 0 | -number | nil    whom step resumes: a body, a new one; whom it forgets
+--   wake(n) -> number | 0 | nil             whom the loop wakes, after n others in this turn
+--   loop() limit(n) inside() count() check() finish()
+--   defer(context) -> number, serial        check_sleep(context, seconds) raises
+--   methods              of contexts        traceback    a message handler     SLEEPS   see body.h
+
+local create, resume, status, yield = coroutine.create, coroutine.resume, coroutine.status,
+  coroutine.yield
+
+local WARNING = 4
+
+local bodies = {}
+bodies.__index = bodies
+
+-- Whether a coroutine may yield inside of pcall.
+local function yields_across_pcall()
+  local thread = create(function() return pcall(yield) end)
+  resume(thread)
+  return status(thread) == "suspended"
+end
+
+local DIRECT = yields_across_pcall()
+
+-- A handler's module may raise anything, also what raises when it is made text.
+local function text_of(problem)
+  local ok, shown = pcall(tostring, problem)
+  return ok and type(shown) == "string" and shown or "a " .. type(problem)
+end
+
+-- A body ----------------------------------------------------------------------
+
+-- Nothing is kept of the record before while it parks.
+local function run_directly(self, body, waiter)
+  local next, traceback = self.core.next, self.core.traceback
+  local handler, record, context = next(body)
+  while handler ~= false do
+    if handler then
+      handler, record, context = next(body, xpcall(handler, traceback, record, context))
+    else
+      self.park(body, waiter)
+      handler, record, context = next(body)
+    end
+  end
+end
+
+-- What an inner coroutine yields when the handler has returned.
+local FINISHED = {}
+
+-- In an inner coroutine, for one record after another.
+local function handle(handler, record, context)
+  while true do
+    handler, record, context = yield(FINISHED, true, handler(record, context))
+  end
+end
+
+local function handle_protected(traceback)
+  return function(handler, record, context)
+    while true do
+      handler, record, context = yield(FINISHED, xpcall(handler, traceback, record, context))
+    end
+  end
+end
+
+local function next_or_end(self, body, ok, ...)
+  if ok then return ... end
+  self.core.abandon(body, text_of((...)))
+  return false
+end
+
+-- next(), which raises when memory runs out: not through what waits around it.
+local function protected_next(self, body, ...)
+  return next_or_end(self, body, pcall(self.core.next, body, ...))
+end
+
+-- What the inner coroutine did; passes on what it waits for. 'spoilt': it is not for another record;
+-- read before anything yields. -> what next() gave
+local function settle(self, body, inner, ok, first, ...)
+  self.spoilt = not ok or first ~= FINISHED
+  if not ok then -- an error, in 5.1
+    return protected_next(self, body, false, self.core.traceback(first, inner))
+  elseif first == FINISHED then
+    return protected_next(self, body, ...)
+  elseif first == self.marker then
+    return settle(self, body, inner, resume(inner, yield(first, ...)))
+  end
+  return protected_next(self, body, nil)
+end
+
+local function new_inner(self, body)
+  local inner = create(self.handle)
+  self.core.enter(body, inner)
+  self.tell_inner(inner)
+  return inner
+end
+
+local function run_inside(self, body, waiter)
+  local inner
+  local handler, record, context = protected_next(self, body)
+  while handler ~= false do
+    if handler then
+      inner = inner or new_inner(self, body)
+      handler, record, context = settle(self, body, inner, resume(inner, handler, record, context))
+      if self.spoilt then inner = nil end
+    else
+      self.park(body, waiter)
+      handler, record, context = protected_next(self, body)
+    end
+  end
+end
+
+-- Nothing escapes a body: what waits around it may be the user's loop.
+local function make_main(self)
+  if not DIRECT then
+    return function(body, waiter) self.run(self, body, waiter) end
+  end
+  return function(body, waiter)
+    local ok, problem = pcall(self.run, self, body, waiter)
+    if not ok then self.core.abandon(body, text_of(problem)) end
+  end
+end
+
+-- Serving -----------------------------------------------------------------------
+
+local function number_of(self)
+  self.last = self.last + 1
+  return self.last
+end
+
+local function resume_one(self, number, ...)
+  local thread = self.threads[number]
+  local ok, problem = resume(thread, ...)
+  if status(thread) == "dead" then self.threads[number] = nil end
+  if not ok then error(problem, 0) end -- main() does not raise
+end
+
+local function spawn(self)
+  local number, thread = number_of(self), create(self.main)
+  local body = self.core.body()
+  self.core.enter(body, thread, number)
+  self.threads[number] = thread
+  resume_one(self, number, body)
+end
+
+-- Resumes bodies until the slice is over, or there is no more to do. -> how many
+local function serve_alone(self)
+  local turn, count = self.core.turn, 0
+  self.core.serve()
+  local number = turn()
+  while number do
+    if number > 0 then resume_one(self, number)
+    elseif number == 0 then spawn(self)
+    else self.threads[-number] = nil end
+    count = count + 1
+    number = turn()
+  end
+  return count
+end
+
+local function spawn_in_loop(self)
+  local number, body = number_of(self), self.core.body()
+  self.adapter.spawn(function()
+    self.core.enter(body, coroutine.running(), number)
+    self.main(body, { number = number })
+  end)
+end
+
+-- Wakes bodies for what there is to do. -> how many
+local function serve_loop(self)
+  self.core.serve()
+  local count, number = 0, self.core.wake(0)
+  while number do
+    if number > 0 then
+      local waiter = self.parked[number]
+      self.parked[number] = nil
+      self.adapter.wake(waiter)
+    else
+      spawn_in_loop(self)
+    end
+    count = count + 1
+    number = self.core.wake(count)
+  end
+  return count
+end
+
+-- What a parked body waits by is kept here while it parks, and no longer: so one that its loop has
+-- dropped is collected.
+local function park_in_loop(self)
+  return function(_, waiter)
+    self.parked[waiter.number] = waiter
+    self.adapter.sleep(nil, waiter)
+  end
+end
+
+local function nothing() end
+
+-- Bodies are made for the loop that there is when the first is.
+local function settle_how(self)
+  local adapter = self.owner.adapter
+  self.settled, self.adapter = true, adapter
+  local inside = not DIRECT or adapter and adapter.marker ~= nil
+  self.run = inside and run_inside or run_directly
+  self.handle = DIRECT and handle_protected(self.core.traceback) or handle
+  self.marker = self.core.SLEEPS
+  self.park, self.tell_inner = yield, nothing
+  if adapter then
+    self.core.loop()
+    self.marker, self.park = adapter.marker, park_in_loop(self)
+    function self.core.methods.sleep(context, seconds)
+      self.core.check_sleep(context, seconds)
+      adapter.sleep(seconds)
+    end
+  end
+  self.main = make_main(self)
+end
+
+-- Whatever is due, as long as a slice is. A handler that comes here again by a method that waits
+-- serves nobody. -> how many were resumed or woken
+function bodies:serve()
+  if self.serving or not self.loaded then return 0 end
+  if not self.settled then settle_how(self) end
+  self.serving = true
+  local ok, count = pcall(self.adapter and serve_loop or serve_alone, self)
+  self.serving = false
+  if not ok then error(count, 0) end
+  return count
+end
+
+--- Whether a handler of this consumer runs now, in this coroutine.
+function bodies:inside() return self.core.inside() end
+
+-- Handlers ------------------------------------------------------------------------
+
+local function fail(name, message, ...)
+  error(("handler '%s': "):format(name) .. message:format(...), 0)
+end
+
+local function optional(module, name, key)
+  local method = module[key]
+  if method ~= nil and type(method) ~= "function" then
+    fail(name, "'%s' of the module is a %s, function expected", key, type(method))
+  end
+  return method
+end
+
+local function handle_of(module, route)
+  local key, other = "handle", "handle_batch"
+  if route.batch then key, other = other, key end
+  if type(module) == "function" then
+    return module
+  elseif type(module) ~= "table" then
+    fail(route.name, "the module gives a %s, function or table expected", type(module))
+  elseif type(module[key]) == "function" then
+    return module[key]
+  elseif module[other] ~= nil then
+    fail(route.name, "the module has a '%s', which is called %s option 'batch'", other,
+      route.batch and "without" or "with")
+  end
+  fail(route.name, "the module is a table without a function '%s'", key)
+end
+
+local function require_module(route)
+  local ok, module = pcall(require, route.module)
+  if not ok then fail(route.name, "%s", text_of(module)) end
+  return module
+end
+
+local function set_up(self, name, module)
+  if type(module) ~= "table" then return end
+  local setup, teardown = optional(module, name, "setup"), optional(module, name, "teardown")
+  if setup then
+    local ok, problem = xpcall(function() setup(self.args) end, self.core.traceback)
+    if not ok then fail(name, "error in setup: %s", text_of(problem)) end
+  end
+  if teardown then self.teardowns[#self.teardowns + 1] = teardown end
+end
+
+-- All are loaded before the first is set up, each once.
+local function load_all(self)
+  local modules, names = {}, {}
+  for i, route in ipairs(self.routes) do
+    local module = route.func
+    if not module then
+      if modules[route.module] == nil then
+        modules[route.module] = require_module(route)
+        names[#names + 1] = route.module
+      end
+      module = modules[route.module]
+    end
+    self.handlers[i] = handle_of(module, route)
+  end
+  for _, name in ipairs(names) do set_up(self, name, modules[name]) end
+end
+
+-- Messages of Lua's have lines.
+local function one_line(message)
+  return (message:gsub(":[\r\n\t]+", ": "):gsub("[\r\n\t]+", "; "))
+end
+
+--- -> true | nil, message, "HANDLER"
+function bodies:load()
+  local ok, problem = pcall(load_all, self)
+  if not ok then return nil, one_line(text_of(problem)), "HANDLER" end
+  self.loaded = true
+  return true
+end
+
+local function tear_down(self)
+  for i = #self.teardowns, 1, -1 do
+    local teardown = self.teardowns[i]
+    self.teardowns[i] = nil
+    local ok, problem = xpcall(teardown, self.core.traceback)
+    if not ok then
+      self.owner.dispatcher:log(WARNING, "handler", "error in teardown: " .. text_of(problem))
+    end
+  end
+end
+
+--- The consumer has ended: so has each of its handlers, as far as it is concerned. Last their
+--- modules' teardown.
+function bodies:finish()
+  if self.finished then return end
+  self.finished = true
+  self.core.finish()
+  for _, waiter in pairs(self.parked) do self.adapter.wake(waiter) end
+  self.threads, self.parked = {}, {}
+  tear_down(self)
+end
+
+--- What configure{} changes.
+function bodies:configure(flat)
+  if flat.max_in_flight then self.core.limit(flat.max_in_flight) end
+  if flat.retry then self.retries[#self.routes + 1] = flat.retry_func end
+end
+
+local function set_methods(self)
+  local core = self.core
+  function core.methods.defer(context)
+    local number, serial = core.defer(context)
+    return function(...) return core.answer(number, serial, ...) end
+  end
+end
+
+--- 'owner' is the consumer; 'own': { routes, retries, args, max_slice }.
+function bodies.new(owner, userdata, own)
+  local self = setmetatable({
+    owner = owner, routes = own.routes, retries = own.retries, args = own.args,
+    handlers = {}, teardowns = {}, threads = {}, parked = {},
+    last = 0, serving = false, loaded = false, spoilt = false,
+  }, bodies)
+  for i = 1, #own.routes do self.handlers[i] = false end
+  self.core = userdata:local_open(self.handlers, own.retries, own.args, own.max_slice)
+  set_methods(self)
+  return self
+end
+
+return bodies

@@ -1,0 +1,169 @@
+/*
+** binding.c - see binding.h
+*/
+#include "lua/local/binding.h"
+
+#include <string.h>
+
+#include "lua/compat.h"
+#include "lua/local/body.h"
+#include "lua/local/context.h"
+#include "lua/worker/reason.h"
+
+/* On the stack while it is made. */
+typedef struct indexes {
+  int seats;
+  int bodies;
+  int contexts;
+  int functions; /* the table that is made */
+} indexes;
+
+static strand_seats *seats_of (lua_State *L) {
+  return lua_touserdata(L, lua_upvalueindex(2));
+}
+
+/* Upvalues of these: the metatable of bodies, the seats. */
+static int new_body (lua_State *L) {
+  strand_body_new(L, seats_of(L), lua_upvalueindex(1));
+  return 1;
+}
+
+/* Bodies are a loop's from now on, which wakes them. */
+static int use_loop (lua_State *L) {
+  seats_of(L)->looped = true;
+  return 0;
+}
+
+static int set_limit (lua_State *L) {
+  strand_seats *p = seats_of(L);
+  if (!p->over) strand_local_limit(&p->local, (size_t)lua_tonumber(L, 1));
+  return 0;
+}
+
+/* Coroutines that handle a record now, and bodies that live. */
+static int count (lua_State *L) {
+  const strand_seats *p = seats_of(L);
+  lua_pushnumber(L, p->over ? 0 : (lua_Number)p->local.running);
+  lua_pushnumber(L, (lua_Number)p->bodies);
+  return 2;
+}
+
+/* Does a handler run in this coroutine? */
+static int inside (lua_State *L) {
+  lua_pushboolean(L, strand_body_running(L) != NULL);
+  return 1;
+}
+
+static int check (lua_State *L) {
+  const strand_seats *p = seats_of(L);
+  if (p->over) return 0;
+  strand_seats_check(p);
+  strand_sleepers_check(&p->sleepers);
+  strand_local_check(&p->local);
+  return 0;
+}
+
+static int end_all (lua_State *L) {
+  strand_seats_end(seats_of(L));
+  return 0;
+}
+
+static const luaL_Reg next_functions[] = {
+  { "next", strand_body_next },
+  { "answer", strand_body_answer },
+  { "serve", strand_body_serve },
+  { "turn", strand_body_turn },
+  { "wake", strand_body_wake },
+  { "abandon", strand_body_abandon },
+  { NULL, NULL },
+};
+
+static const luaL_Reg body_functions[] = {
+  { "body", new_body }, { "enter", strand_body_enter },
+  { "loop", use_loop }, { "limit", set_limit },
+  { "count", count },   { "inside", inside },
+  { "check", check },   { "finish", end_all },
+  { NULL, NULL },
+};
+
+static const luaL_Reg context_functions[] = {
+  { "defer", strand_local_context_defer },
+  { "check_sleep", strand_local_context_check },
+  { NULL, NULL },
+};
+
+/* Each with what is at the indexes as upvalues. */
+static void add (lua_State *L, int table, const luaL_Reg *functions,
+                 const int *upvalues, int upvalue_count) {
+  int i;
+  for (; functions->name != NULL; functions++) {
+    for (i = 0; i < upvalue_count; i++) lua_pushvalue(L, upvalues[i]);
+    lua_pushcclosure(L, functions->func, upvalue_count);
+    lua_setfield(L, table, functions->name);
+  }
+}
+
+/* Methods of contexts that are Lua's come into this. */
+static void add_methods (lua_State *L, const indexes *at) {
+  lua_getfield(L, at->contexts, "__index");
+  lua_setfield(L, at->functions, "methods");
+}
+
+strand_seats *strand_local_push (lua_State *L, strand_consumer *c,
+                                 int handlers, int retries, int args,
+                                 double max_slice) {
+  int upvalues[STRAND_NEXT_COUNT];
+  indexes at;
+  strand_seats *p;
+  unsigned routes = (unsigned)strand_rawlen(L, handlers);
+  luaL_checkstack(L, 40, "local mode");
+  lua_newtable(L);
+  at.functions = lua_gettop(L);
+  p = strand_newuserdata(L, sizeof(*p));
+  memset(p, 0, sizeof(*p));
+  at.seats = lua_gettop(L);
+  p->over = true; /* until it has the consumer */
+  p->max_slice_us = (int64_t)(max_slice * 1e6);
+  strand_body_open(L, p, at.seats);
+  at.bodies = lua_gettop(L);
+  strand_currents_open(L, &p->currents, at.seats);
+  upvalues[STRAND_NEXT_RECORDS - 1] = lua_gettop(L) - 1;
+  upvalues[STRAND_NEXT_CACHE - 1] = lua_gettop(L);
+  strand_batch_open(L, &p->batches, at.seats);
+  upvalues[STRAND_NEXT_BATCHES - 1] = lua_gettop(L);
+  strand_local_context_open(L, p, at.seats, args);
+  at.contexts = lua_gettop(L);
+  strand_retry_function_use(L, &p->retry, routes, &p->currents, retries,
+                            upvalues[STRAND_NEXT_RECORDS - 1]);
+  upvalues[STRAND_NEXT_RETRY - 1] = lua_gettop(L);
+  strand_push_traceback(L);
+  upvalues[STRAND_NEXT_TRACEBACK - 1] = lua_gettop(L);
+  upvalues[STRAND_NEXT_SEATS - 1] = at.seats;
+  upvalues[STRAND_NEXT_BODIES - 1] = at.bodies;
+  upvalues[STRAND_NEXT_HANDLERS - 1] = handlers;
+  upvalues[STRAND_NEXT_CONTEXTS - 1] = at.contexts;
+  add(L, at.functions, next_functions, upvalues, STRAND_NEXT_COUNT);
+  add(L, at.functions, body_functions, (int[]){ at.bodies, at.seats }, 2);
+  add(L, at.functions, context_functions, (int[]){ at.contexts, at.seats }, 2);
+  add_methods(L, &at);
+  strand_push_traceback(L);
+  lua_setfield(L, at.functions, "traceback");
+  lua_pushlightuserdata(L, STRAND_SLEEPS);
+  lua_setfield(L, at.functions, "SLEEPS");
+  lua_settop(L, at.seats);
+  lua_pushlightuserdata(L, p);
+  lua_insert(L, -2);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  if (!strand_seats_open(p, c)) {
+    strand_local_forget(L, p);
+    luaL_error(L, "not enough memory");
+  }
+  p->over = false;
+  return p;
+}
+
+void strand_local_forget (lua_State *L, strand_seats *p) {
+  lua_pushlightuserdata(L, p);
+  lua_pushnil(L);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+}

@@ -1,0 +1,457 @@
+/*
+** body.c - see body.h
+*/
+#include "lua/local/body.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fork.h"
+#include "lua/compat.h"
+#include "lua/local/context.h"
+#include "lua/worker/handler_result.h"
+#include "lua/worker/outcome.h"
+
+#define UP(name) lua_upvalueindex(STRAND_NEXT_##name)
+
+static const char bare[] =
+  "the handler yielded, and nobody was to resume it: "
+  "coroutine.yield() is not for handlers "
+  "(context:sleep(), or what the loop has for waiting)";
+static const char dropped[] = "handler was dropped";
+
+const char strand_body_sleeps = 0;
+
+static strand_seats *seats_of (lua_State *L) {
+  return lua_touserdata(L, UP(SEATS));
+}
+
+/*
+** The end of a record
+*/
+
+/* What our deadline's own words are not in. */
+static void fail_late (strand_seat *seat) {
+  strand_task *task = &seat->handling.task;
+  char text[STRAND_DEADLINE_TEXT];
+  uint32_t i;
+  strand_deadline_text(text, task->deadline_us);
+  strand_outcome_set(&task->outcome, STRAND_OUTCOME_FAILED, -1, text,
+                     strlen(text));
+  for (i = 0; task->many != NULL && i < task->many->count; i++)
+    task->many->outcomes[i].marked = false;
+}
+
+static void ask_retry (lua_State *L, strand_seats *p, strand_seat *seat,
+                       strand_outcome *v, uint32_t index) {
+  int top = lua_gettop(L);
+  lua_pushvalue(L, UP(TRACEBACK));
+  strand_retry_function_ask(L, &p->retry, &seat->current,
+                            seat->handling.task.route, v, index, UP(RETRY),
+                            top + 1);
+  lua_settop(L, top);
+}
+
+static void conclude_batch (lua_State *L, strand_seats *p, strand_seat *seat) {
+  strand_records *many = seat->handling.task.many;
+  uint32_t i;
+  if (!strand_batch_end(&seat->batch, many, &seat->handling.task.outcome))
+    return;
+  for (i = 0; i < many->count; i++)
+    ask_retry(L, p, seat, &many->outcomes[i], i);
+}
+
+/* Its outcome is in its task. True: it has the lease's next record. Never
+** raises. */
+static bool end_record (lua_State *L, strand_seats *p, strand_seat *seat) {
+  strand_task *task = &seat->handling.task;
+  if (strand_task_expired(task)) fail_late(seat);
+  if (task->many != NULL) conclude_batch(L, p, seat);
+  else ask_retry(L, p, seat, &task->outcome, 0);
+  strand_current_end(L, &seat->current, UP(CACHE));
+  seat->deferred = seat->answered = false;
+  return strand_local_next(&p->local, &seat->handling);
+}
+
+/* The same of a seat without a body. */
+static void end_alone (lua_State *L, strand_seats *p, strand_seat *seat) {
+  if (end_record(L, p, seat)) strand_seats_put(p, seat);
+  else strand_seats_leave(p, seat);
+  strand_local_flush(&p->local);
+  if (strand_seats_have_work(p))
+    strand_notifier_work(&p->local.consumer->notifier);
+}
+
+/* ok and two results, or false and an error, from 'index' on. Raises only when
+** memory runs out. */
+static void read_results (lua_State *L, strand_seat *seat, const char *made,
+                          int index) {
+  strand_outcome *v = &seat->handling.task.outcome;
+  if (lua_toboolean(L, index)) {
+    lua_settop(L, index + 2);
+    strand_outcome_from_results(L, made, v);
+  }
+  else {
+    lua_settop(L, index + 1);
+    strand_outcome_from_error(L, LUA_ERRRUN, true, v);
+  }
+}
+
+/* The handler has returned. */
+static void conclude (lua_State *L, strand_seats *p, strand_body *body) {
+  strand_seat *seat = body->seat;
+  bool waits;
+  if (!seat->answered) read_results(L, seat, body->made, 2);
+  lua_settop(L, 1);
+  waits = seat->deferred && !seat->answered
+          && seat->handling.task.outcome.kind == STRAND_OUTCOME_DONE;
+  if (!waits && end_record(L, p, seat)) return;
+  body->seat = NULL;
+  if (waits) seat->body = NULL;
+  else strand_seats_leave(p, seat);
+}
+
+/*
+** The next record
+*/
+
+static void push_call (lua_State *L, strand_seats *p, strand_seat *seat) {
+  strand_task *task = &seat->handling.task;
+  lua_rawgeti(L, UP(HANDLERS), (int)task->route + 1);
+  if (task->many == NULL) {
+    strand_current_single(&seat->current, task->record);
+    strand_current_push(L, &p->currents, &seat->current, 0, UP(RECORDS));
+  }
+  else {
+    seat->batch.staging = strand_task_staging(task);
+    strand_batch_push(L, &seat->batch, task->many, &p->currents,
+                      &seat->current, UP(BATCHES), UP(RECORDS));
+  }
+  strand_local_context_push(L, seat, UP(CONTEXTS));
+}
+
+/* Under a loop each body has a slice of its own, while no other takes a record
+** in between; without one a turn of step is one. */
+static bool slice_is_over (strand_seats *p, const strand_body *body) {
+  int64_t now_us = strand_clock_us();
+  if (p->looped && p->slice != body) {
+    p->slice = body;
+    p->slice_us = now_us;
+    return false;
+  }
+  return now_us - p->slice_us >= p->max_slice_us;
+}
+
+static void park (strand_seats *p, strand_body *body) {
+  body->state = STRAND_BODY_PARKED;
+  body->below = p->parked;
+  p->parked = body;
+}
+
+static strand_body *unpark (strand_seats *p) {
+  strand_body *body = p->parked;
+  if (body == NULL) return NULL;
+  p->parked = body->below;
+  body->below = NULL;
+  body->state = STRAND_BODY_RUNS;
+  return body;
+}
+
+static void unlink_parked (strand_seats *p, const strand_body *body) {
+  strand_body **at = &p->parked;
+  while (*at != NULL && *at != body) at = &(*at)->below;
+  if (*at != NULL) *at = body->below;
+}
+
+/* Has it a record to begin with, after this? */
+static bool take_seat (lua_State *L, strand_seats *p, strand_body *body) {
+  bool over = slice_is_over(p, body), short_of_memory = false;
+  if (body->seat != NULL && over) {
+    strand_seats_put_back(p, body->seat);
+    body->seat = NULL;
+  }
+  if (body->seat != NULL) return true;
+  if (over) {
+    strand_notifier_work(&p->local.consumer->notifier);
+    return false;
+  }
+  body->seat = strand_seats_take(p, &short_of_memory);
+  if (short_of_memory) luaL_error(L, "not enough memory");
+  if (body->seat == NULL) return false;
+  body->seat->body = body;
+  return true;
+}
+
+int strand_body_next (lua_State *L) {
+  strand_seats *p = seats_of(L);
+  strand_body *body = strand_body_test(L, 1, UP(BODIES));
+  if (body == NULL || p->over || body->state == STRAND_BODY_GONE) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  luaL_checkstack(L, 20, "next");
+  if (body->seat != NULL && lua_gettop(L) > 1) conclude(L, p, body);
+  if (!take_seat(L, p, body)) {
+    park(p, body);
+    strand_local_flush(&p->local);
+    return 0;
+  }
+  body->made = NULL;
+  push_call(L, p, body->seat);
+  return 3;
+}
+
+/*
+** Without a body
+*/
+
+/* done(): number, serial, then as a handler returns. True, or nil and why
+** not. */
+int strand_body_answer (lua_State *L) {
+  strand_seats *p = seats_of(L);
+  strand_seat *seat = NULL;
+  luaL_checkstack(L, 20, "done");
+  if (!p->over && p->generation == strand_fork_generation()) {
+    seat = strand_seats_find(p, (uint32_t)lua_tonumber(L, 1),
+                             (uint64_t)lua_tonumber(L, 2));
+  }
+  if (seat == NULL || seat->answered || !seat->deferred) {
+    lua_pushnil(L);
+    lua_pushstring(L, p->over ? "the consumer is closed"
+                              : "the record has ended already");
+    lua_pushstring(L, p->over ? "CLOSED" : "ENDED");
+    return 3;
+  }
+  lua_settop(L, 4);
+  lua_pushboolean(L, 1);
+  lua_replace(L, 2); /* serial: no more use; results follow */
+  read_results(L, seat, NULL, 2);
+  seat->answered = true;
+  if (seat->body == NULL) end_alone(L, p, seat);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static void fail_seat (lua_State *L, strand_seats *p, strand_seat *seat,
+                       strand_outcome_kind kind, const char *reason) {
+  strand_outcome *v = &seat->handling.task.outcome;
+  strand_records *many = seat->handling.task.many;
+  uint32_t i;
+  strand_outcome_set(v, kind, -1, reason, strlen(reason));
+  for (i = 0; many != NULL && i < many->count; i++)
+    many->outcomes[i].marked = false;
+  end_alone(L, p, seat);
+}
+
+/* In a finalizer no Lua is called: so step ends the record. */
+static int body_gc (lua_State *L) {
+  strand_seats *p = lua_touserdata(L, lua_upvalueindex(1));
+  strand_body *body = lua_touserdata(L, 1);
+  strand_seat *seat;
+  if (body == NULL || body->owner == NULL || p->over
+      || p->generation != strand_fork_generation())
+    return 0;
+  if (body->state == STRAND_BODY_PARKED) unlink_parked(p, body);
+  strand_sleepers_remove(&p->sleepers, &body->sleeper);
+  if (p->resumed == body) p->resumed = NULL;
+  if (p->slice == body) p->slice = NULL;
+  seat = body->seat;
+  body->owner = NULL;
+  body->state = STRAND_BODY_GONE;
+  p->bodies--;
+  if (seat == NULL) return 0;
+  body->seat = NULL;
+  strand_seats_drop(p, seat);
+  strand_notifier_work(&p->local.consumer->notifier);
+  return 0;
+}
+
+static void end_dropped (lua_State *L, strand_seats *p) {
+  strand_seat *seat;
+  while ((seat = strand_seats_dropped(p)) != NULL)
+    fail_seat(L, p, seat, STRAND_OUTCOME_FAILED, dropped);
+}
+
+/* A turn of the loop, or of step, begins. */
+int strand_body_serve (lua_State *L) {
+  strand_seats *p = seats_of(L);
+  luaL_checkstack(L, 20, "serve");
+  if (p->over) return 0;
+  p->slice_us = strand_clock_us();
+  strand_notifier_take_work(&p->local.consumer->notifier);
+  end_dropped(L, p);
+  strand_local_advance(&p->local);
+  return 0;
+}
+
+/* Body, message: something of ours has raised in its coroutine. */
+int strand_body_abandon (lua_State *L) {
+  strand_seats *p = seats_of(L);
+  strand_body *body = strand_body_test(L, 1, UP(BODIES));
+  strand_seat *seat;
+  luaL_checkstack(L, 20, "abandon");
+  if (body == NULL || p->over || body->state == STRAND_BODY_GONE) return 0;
+  body->state = STRAND_BODY_GONE;
+  seat = body->seat;
+  body->seat = NULL;
+  if (seat == NULL) return 0;
+  lua_settop(L, 2);
+  fail_seat(L, p, seat, STRAND_OUTCOME_FAILED,
+            lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : dropped);
+  return 0;
+}
+
+/*
+** Without a loop
+*/
+
+/* The one that step has resumed last has come back. Its number, when it has
+** yielded for nobody; else 0. */
+static uint32_t look_at_resumed (lua_State *L, strand_seats *p) {
+  strand_body *body = p->resumed;
+  strand_seat *seat;
+  p->resumed = NULL;
+  if (body == NULL || body->state != STRAND_BODY_RUNS) return 0;
+  body->state = STRAND_BODY_GONE;
+  seat = body->seat;
+  body->seat = NULL;
+  if (seat != NULL) fail_seat(L, p, seat, STRAND_OUTCOME_EXHAUSTED, bare);
+  return body->number;
+}
+
+static strand_body *next_to_resume (strand_seats *p, int64_t now_us,
+                                    bool *spawns) {
+  strand_sleeper *first = strand_sleepers_first(&p->sleepers);
+  strand_body *body;
+  *spawns = false;
+  if (first != NULL && first->due_us <= now_us) {
+    strand_sleepers_remove(&p->sleepers, first);
+    body = (void *)((char *)first - offsetof(strand_body, sleeper));
+    body->state = STRAND_BODY_RUNS;
+    return body;
+  }
+  if (!strand_seats_have_work(p)) return NULL;
+  body = unpark(p);
+  *spawns = body == NULL;
+  return body;
+}
+
+static void end_turn (strand_seats *p) {
+  strand_notifier *notifier = &p->local.consumer->notifier;
+  const strand_sleeper *first = strand_sleepers_first(&p->sleepers);
+  strand_local_flush(&p->local);
+  strand_notifier_due(notifier, first != NULL ? first->due_us : 0);
+  if (strand_seats_have_work(p)) strand_notifier_work(notifier);
+}
+
+/* The number of the body that is to be resumed; 0: a new one; -n: body n has
+** yielded for nobody, and is to be forgotten; nothing: the slice is over, or
+** there is no more to do. */
+int strand_body_turn (lua_State *L) {
+  strand_seats *p = seats_of(L);
+  int64_t now_us = strand_clock_us();
+  strand_body *body = NULL;
+  uint32_t forgotten;
+  bool spawns = false;
+  luaL_checkstack(L, 20, "turn");
+  if (p->over) return 0;
+  end_dropped(L, p);
+  forgotten = look_at_resumed(L, p);
+  if (forgotten > 0) {
+    lua_pushnumber(L, -(lua_Number)forgotten);
+    return 1;
+  }
+  if (now_us - p->slice_us < p->max_slice_us)
+    body = next_to_resume(p, now_us, &spawns);
+  if (body == NULL && !spawns) {
+    end_turn(p);
+    return 0;
+  }
+  p->resumed = body;
+  lua_pushnumber(L, body != NULL ? body->number : 0);
+  return 1;
+}
+
+/*
+** With a loop
+*/
+
+/* Argument: how many were woken in this turn of the loop. The number of a body
+** that has work, and is to be woken; 0: a new one; nothing: no more. What one
+** body can do alone is not for two: their number doubles while work is left
+** from one turn to the next. */
+int strand_body_wake (lua_State *L) {
+  strand_seats *p = seats_of(L);
+  uint32_t woken = (uint32_t)lua_tonumber(L, 1);
+  strand_body *body;
+  if (p->over) return 0;
+  end_dropped(L, p);
+  if (!strand_seats_have_work(p)) {
+    p->wake_most = 1;
+    strand_local_flush(&p->local);
+    return 0;
+  }
+  if (woken >= p->wake_most) {
+    if (p->wake_most < UINT32_MAX / 2) p->wake_most *= 2;
+    strand_notifier_work(&p->local.consumer->notifier);
+    return 0;
+  }
+  body = unpark(p);
+  lua_pushnumber(L, body != NULL ? body->number : 0);
+  return 1;
+}
+
+/*
+** Bodies
+*/
+
+void strand_body_open (lua_State *L, strand_seats *p, int anchor) {
+  lua_newtable(L);
+  lua_pushvalue(L, anchor);
+  lua_rawseti(L, -2, 1);
+  lua_pushlightuserdata(L, p);
+  lua_pushcclosure(L, body_gc, 1);
+  lua_setfield(L, -2, "__gc");
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable");
+}
+
+void strand_body_new (lua_State *L, strand_seats *p, int metatable) {
+  strand_body *body = strand_newuserdata(L, sizeof(*body));
+  memset(body, 0, sizeof(*body));
+  lua_pushvalue(L, metatable);
+  lua_setmetatable(L, -2);
+  if (!strand_sleepers_reserve(&p->sleepers, p->bodies + 1))
+    luaL_error(L, "not enough memory");
+  p->bodies++;
+  body->owner = p;
+  if (!p->looped) p->resumed = body; /* whoever asked for it resumes it */
+}
+
+strand_body *strand_body_test (lua_State *L, int index, int metatable) {
+  strand_body *body = lua_touserdata(L, index);
+  int same;
+  if (body == NULL || !lua_getmetatable(L, index)) return NULL;
+  same = lua_rawequal(L, -1, metatable);
+  lua_pop(L, 1);
+  return same ? body : NULL;
+}
+
+int strand_body_enter (lua_State *L) {
+  strand_body *body = strand_body_test(L, 1, lua_upvalueindex(1));
+  luaL_checktype(L, 2, LUA_TTHREAD);
+  luaL_argcheck(L, body != NULL, 1, "a body expected");
+  if (lua_isnumber(L, 3)) body->number = (uint32_t)lua_tonumber(L, 3);
+  strand_outcome_watch_thread(L, 2, 1);
+  return 0;
+}
+
+strand_body *strand_body_running (lua_State *L) {
+  return strand_outcome_watcher(L); /* nothing else watches coroutines */
+}
+
+void strand_body_sleep (strand_body *body, int64_t due_us) {
+  body->state = STRAND_BODY_SLEEPS;
+  strand_sleepers_add(&body->owner->sleepers, &body->sleeper, due_us);
+}

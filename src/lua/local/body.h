@@ -1,0 +1,95 @@
+/*
+** body.h - the coroutines that run handlers in local mode
+**
+** A body is a coroutine of Lua's (lua/strand/bodies.lua), which is reused from
+** record to record. It makes one call for each:
+**
+**   next(body, ok, results...) -> handler, record, context
+**                                 nil    it parks, until it is woken
+**                                 false  it ends
+**
+** that is: what its handler gave or raised becomes the outcome of the record it
+** had, whoever resumed it, and it gets the next. Records of a lease are one
+** body's, in their order.
+**
+** Its userdata lives as long as its coroutine, and no longer: when that is
+** collected, dropped by its loop, the userdata is, and the record has failed.
+**
+** Without a loop strand_body_turn says whom to resume: those whose sleep is
+** over, then as many as there is work for, until the slice is over. With one
+** strand_body_wake says whom the loop is to wake.
+**
+** A body that has yielded and neither parks nor sleeps has yielded for nobody:
+** its record has failed.
+**
+** Thread: lua.
+*/
+#ifndef STRAND_LUA_BODY_H
+#define STRAND_LUA_BODY_H
+
+#include <lua.h>
+
+#include "lua/local/seats.h"
+
+/* What context:sleep() yields without a loop, so that what stands between the
+** handler and step passes it on. */
+#define STRAND_SLEEPS ((void *)&strand_body_sleeps)
+extern const char strand_body_sleeps;
+
+typedef enum strand_body_state {
+  STRAND_BODY_RUNS,
+  STRAND_BODY_PARKED,
+  STRAND_BODY_SLEEPS,
+  STRAND_BODY_GONE /* whatever it does comes to nothing */
+} strand_body_state;
+
+typedef struct strand_body {
+  const char *made; /* first: the name of the outcome its handler made last, or
+                       NULL (strand_outcome_watch_thread) */
+  strand_sleeper sleeper;
+  strand_seats *owner; /* NULL: not yet, or no more */
+  uint32_t number;
+  strand_body_state state;
+  strand_seat *seat;         /* whose handler it runs, or NULL */
+  struct strand_body *below; /* in 'parked' */
+} strand_body;
+
+/* Upvalues of 'next' and of what ends a seat without a body. */
+enum {
+  STRAND_NEXT_SEATS = 1,
+  STRAND_NEXT_BODIES,   /* their metatable */
+  STRAND_NEXT_HANDLERS, /* by route */
+  STRAND_NEXT_RECORDS,  /* their metatable */
+  STRAND_NEXT_CACHE,
+  STRAND_NEXT_BATCHES,  /* their metatable */
+  STRAND_NEXT_CONTEXTS, /* their metatable */
+  STRAND_NEXT_RETRY,    /* asks the retry functions */
+  STRAND_NEXT_TRACEBACK,
+  STRAND_NEXT_COUNT = STRAND_NEXT_TRACEBACK
+};
+
+/* Pushes the metatable of bodies, which keeps what is at 'anchor'. */
+void strand_body_open (lua_State *L, strand_seats *p, int anchor);
+/* Pushes a new body, whose metatable is at 'metatable'. */
+void strand_body_new (lua_State *L, strand_seats *p, int metatable);
+/* The same as at 'index', or NULL. */
+strand_body *strand_body_test (lua_State *L, int index, int metatable);
+/* The body of the coroutine that runs, or NULL. */
+strand_body *strand_body_running (lua_State *L);
+/* Upvalue: as in strand_body_new. Arguments: body, coroutine: it runs that
+** body's handlers. */
+int strand_body_enter (lua_State *L);
+
+/* With STRAND_NEXT_COUNT upvalues. */
+int strand_body_next (lua_State *L);
+int strand_body_answer (
+  lua_State *L); /* number, serial, what a handler gives */
+int strand_body_abandon (lua_State *L); /* body, message: its coroutine ends */
+int strand_body_serve (lua_State *L);   /* first in each turn */
+int strand_body_turn (lua_State *L);
+int strand_body_wake (lua_State *L);
+
+/* Without a loop: until then. What it yields is STRAND_SLEEPS. */
+void strand_body_sleep (strand_body *body, int64_t due_us);
+
+#endif

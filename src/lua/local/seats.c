@@ -1,0 +1,170 @@
+/*
+** seats.c - see seats.h
+*/
+#include "lua/local/seats.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/fork.h"
+
+static strand_batch_state *batch_of (void *arg, uint32_t number) {
+  const strand_seats *p = arg;
+  return number < p->count ? &p->each[number]->batch : NULL;
+}
+
+bool strand_seats_open (strand_seats *p, strand_consumer *c) {
+  p->generation = strand_fork_generation();
+  p->batches = (strand_batches){ batch_of, p };
+  p->wake_most = 1;
+  return strand_local_open(&p->local, c);
+}
+
+/*
+** Lists
+*/
+
+static void append (strand_seat_list *list, strand_seat *seat) {
+  seat->next = NULL;
+  if (list->first == NULL) list->first = seat;
+  else list->last->next = seat;
+  list->last = seat;
+}
+
+static strand_seat *pop (strand_seat_list *list) {
+  strand_seat *seat = list->first;
+  if (seat == NULL) return NULL;
+  list->first = seat->next;
+  seat->next = NULL;
+  return seat;
+}
+
+void strand_seats_put (strand_seats *p, strand_seat *seat) {
+  seat->body = NULL;
+  append(&p->ready, seat);
+}
+
+void strand_seats_put_back (strand_seats *p, strand_seat *seat) {
+  seat->body = NULL;
+  seat->next = p->ready.first;
+  if (p->ready.first == NULL) p->ready.last = seat;
+  p->ready.first = seat;
+}
+
+void strand_seats_leave (strand_seats *p, strand_seat *seat) {
+  seat->body = NULL;
+  seat->next = p->free.first; /* the last one is warm */
+  if (p->free.first == NULL) p->free.last = seat;
+  p->free.first = seat;
+}
+
+void strand_seats_drop (strand_seats *p, strand_seat *seat) {
+  seat->body = NULL;
+  append(&p->dropped, seat);
+}
+
+strand_seat *strand_seats_dropped (strand_seats *p) {
+  return pop(&p->dropped);
+}
+
+/*
+** Seats
+*/
+
+static bool grow (strand_seats *p) {
+  uint32_t capacity = p->capacity > 0 ? 2 * p->capacity : 64;
+  strand_seat **each = realloc(p->each, capacity * sizeof(*each));
+  if (each == NULL) return false;
+  p->each = each;
+  p->capacity = capacity;
+  /* a seat begins with its current */
+  p->currents.each = (strand_current *const *)(const void *)each;
+  return true;
+}
+
+static strand_seat *new_seat (strand_seats *p) {
+  strand_seat *seat;
+  if (p->count == p->capacity && !grow(p)) return NULL;
+  seat = calloc(1, sizeof(*seat));
+  if (seat == NULL) return NULL;
+  strand_current_init(&seat->current, p->count);
+  p->each[p->count++] = seat;
+  p->currents.count = p->count;
+  return seat;
+}
+
+strand_seat *strand_seats_take (strand_seats *p, bool *short_of_memory) {
+  strand_seat *seat = pop(&p->ready);
+  if (seat != NULL) return seat;
+  if (!strand_local_has_room(&p->local)) return NULL;
+  seat = pop(&p->free);
+  if (seat == NULL) seat = new_seat(p);
+  if (seat == NULL) {
+    *short_of_memory = true;
+    return NULL;
+  }
+  if (strand_local_begin(&p->local, &seat->handling)) return seat;
+  strand_seats_leave(p, seat);
+  return NULL;
+}
+
+bool strand_seats_have_work (const strand_seats *p) {
+  return p->ready.first != NULL || p->dropped.first != NULL
+         || strand_local_has_work(&p->local);
+}
+
+strand_seat *strand_seats_find (const strand_seats *p, uint32_t number,
+                                uint64_t serial) {
+  strand_seat *seat;
+  if (number >= p->count) return NULL;
+  seat = p->each[number];
+  return seat->current.count > 0 && seat->current.serial == serial ? seat
+                                                                   : NULL;
+}
+
+/*
+** The end
+*/
+
+/* What a handler has of it is worth nothing from here on. */
+static void end_seat (strand_seats *p, strand_seat *seat) {
+  strand_outcome *v = &seat->handling.task.outcome;
+  seat->current.serial += seat->current.count;
+  seat->current.count = 0;
+  seat->batch.many = NULL;
+  if (seat->handling.slot == NULL) return;
+  strand_shared_unstage(p->local.consumer, v->staged);
+  free(v->reason);
+  free(v->policy_problem);
+  *v = (strand_outcome){ 0 };
+  strand_local_end(&p->local, &seat->handling);
+}
+
+void strand_seats_end (strand_seats *p) {
+  if (p->over) return;
+  p->over = true;
+  for (uint32_t i = 0; i < p->count; i++) end_seat(p, p->each[i]);
+  strand_local_close(&p->local);
+  for (uint32_t i = 0; i < p->count; i++) free(p->each[i]);
+  free(p->each);
+  strand_sleepers_free(&p->sleepers);
+  p->each = NULL;
+  p->currents.each = NULL;
+  p->currents.count = p->count = p->capacity = 0;
+  p->free = p->ready = p->dropped = (strand_seat_list){ 0 };
+}
+
+void strand_seats_check (const strand_seats *p) {
+  size_t running = 0;
+  for (uint32_t i = 0; i < p->count; i++) {
+    const strand_seat *seat = p->each[i];
+    bool has_slot = seat->handling.slot != NULL;
+    assert(seat->current.count == 0 || has_slot); /* (1) */
+    if (has_slot) running++;
+  }
+  for (const strand_seat *f = p->free.first; f != NULL; f = f->next) {
+    assert(f->body == NULL); /* (2) */
+  }
+  assert(p->over || running == p->local.running); /* (3) */
+  (void)running;
+}

@@ -1,0 +1,114 @@
+/*
+** seats.h - the handlings of a consumer in local mode, as a Lua state sees them
+**
+** A seat is where one lease is worked on: what its record's userdata and its
+** context find by their number. A body (body.h) has one while it runs its
+** handler; a record whose handler has returned and said that it is done later
+** has one without a body.
+**
+**   free --begin--> held by a body --handler returned--> next record, or free
+**                      |                        ^
+**                      +--deferred--> waits ----+ (done was called: ready, the
+**                      |                           next body takes it)
+**                      +--collected--> dropped (serve ends it)
+**
+** All of it lives in one userdata, which the metatables of records, contexts
+** and bodies keep: so it outlives them, also at the end of the Lua state. What
+** it has of the consumer is given up once, by strand_seats_end: when the
+** consumer's end was told, or when it is collected. After that no record is
+** valid, and nothing of the engine's is touched.
+**
+** Invariants:
+**   (1) A seat has a slot exactly while its record is valid, or its first is
+**       about to be.
+**   (2) A seat that is free, ready or dropped has no body.
+**   (3) As many leases run as seats have a slot.
+**
+** Thread: lua.
+*/
+#ifndef STRAND_LUA_SEATS_H
+#define STRAND_LUA_SEATS_H
+
+#include <lua.h>
+
+#include "lua/local/sleepers.h"
+#include "lua/worker/batch.h"
+#include "lua/worker/record.h"
+#include "lua/worker/retry_function.h"
+#include "worker/local.h"
+
+struct strand_body;
+
+typedef struct strand_seat {
+  strand_current current; /* first: what numbers find */
+  strand_handling handling;
+  strand_batch_state batch;
+  struct strand_body *body;
+  struct strand_seat *next; /* in the list it is in */
+  bool deferred;            /* context:defer() was called */
+  bool answered;            /* done() was, before the handler returned */
+} strand_seat;
+
+/* A list of seats: first in, first out. */
+typedef struct strand_seat_list {
+  strand_seat *first;
+  strand_seat *last;
+} strand_seat_list;
+
+typedef struct strand_seats {
+  strand_local local;
+  int generation; /* of the process that opened it */
+  bool over;      /* strand_seats_end was called */
+  /* all there are; 'currents' sees them by their numbers */
+  strand_seat **each;
+  uint32_t count;
+  uint32_t capacity;
+  strand_currents currents;
+  strand_batches batches;
+  strand_retry_function retry;
+  strand_seat_list free;
+  strand_seat_list ready;   /* have a record, and no body */
+  strand_seat_list dropped; /* whose bodies were collected */
+  /* bodies */
+  uint32_t bodies; /* that live */
+  struct strand_body *parked;
+  struct strand_body *resumed; /* by step, and not looked at since */
+  strand_sleepers sleepers;
+  /* slices */
+  int64_t max_slice_us;
+  int64_t slice_us;                /* when this one began */
+  const struct strand_body *slice; /* whose it is, under a loop; else NULL */
+  bool looped;                     /* bodies are a loop's */
+  uint32_t wake_most;              /* bodies that are woken in one turn */
+} strand_seats;
+
+/* Into memory of Lua's, zeroed. False: memory ran out. */
+bool strand_seats_open (strand_seats *p, strand_consumer *c);
+/* See above. Thread: lua, also from a finalizer: calls no Lua. */
+void strand_seats_end (strand_seats *p);
+
+/* A seat with a record to begin with, of those that wait for a body, or of a
+** lease that begins. NULL: there is none, or no room; 'short_of_memory' says
+** when it is for want of that. */
+strand_seat *strand_seats_take (strand_seats *p, bool *short_of_memory);
+/* Is there something to take? */
+bool strand_seats_have_work (const strand_seats *p);
+/* The seat has a record; some body is to go on with it. */
+void strand_seats_put (strand_seats *p, strand_seat *seat);
+/* The same, before all others: its body gave it up between two records. */
+void strand_seats_put_back (strand_seats *p, strand_seat *seat);
+/* Its lease has ended. */
+void strand_seats_leave (strand_seats *p, strand_seat *seat);
+/* Its body is gone; what it ends with is in its task. */
+void strand_seats_drop (strand_seats *p, strand_seat *seat);
+/* One of those, to be ended; NULL: none. */
+strand_seat *strand_seats_dropped (strand_seats *p);
+
+/* The seat of that number while the serial is that of its handling, or
+** NULL. */
+strand_seat *strand_seats_find (const strand_seats *p, uint32_t number,
+                                uint64_t serial);
+
+void strand_seats_check (const strand_seats *p);
+
+#endif
