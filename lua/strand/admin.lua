@@ -1,8 +1,8 @@
 -- admin.lua: topics, settings and groups, from outside
 --
 -- What it makes of several questions stands in admin_cluster.lua and
--- admin_offsets.lua. Every call waits for the brokers' answer; it is for tools,
--- not for an event loop. Used of strand.core:
+-- admin_offsets.lua. Every call waits for the brokers' answer; in an event loop
+-- a thread asks meanwhile, one question of an admin at a time. Used of strand.core:
 --
 -- core.admin(flat)     -> userdata | nil, message, code
 -- state()              -> "running" | "closed" | "forked"
@@ -30,11 +30,18 @@
 --                      as the consumer's; after a failure a token is due until there is one
 -- next_log()           as the consumer's, with flat.has_log; after close() too
 -- close()              -> true
+-- async() -> true | nil, message, code   from now on each of these that takes a timeout, and
+--                      end_begin(), gives false and a ticket, and the answer is
+-- answer(ticket)       -> false: not yet, fd gets readable | what the method gives
+-- is_busy()            -> whether an answer is still to come: nothing else can be asked
+-- end_begin()          close() has nothing to wait for after its answer
+-- fd() -> number       after async(); keep(boolean): it is readable, or not
 
 local core = require "strand.core"
 local object = require "strand.object"
 local check = require "strand.options.admin"
 local properties = require "strand.properties"
+local schema = require "strand.schema"
 local dispatcher = require "strand.dispatcher"
 local admin_cluster = require "strand.admin_cluster"
 local admin_offsets = require "strand.admin_offsets"
@@ -62,7 +69,43 @@ local function closed(self, method)
   return served(self, nil, method .. ": the admin was closed meanwhile", "CLOSED")
 end
 
+-- Until no answer is to come -> whether that is so
+local function wait_for_turn(self, deadline)
+  while self.core:is_busy() do
+    if core.now() >= deadline then return false end
+    self.loop:await(deadline - core.now())
+  end
+  return true
+end
+
+local function answer_of(self, ticket)
+  local answer = { self.core:answer(ticket) }
+  while answer[1] == false do
+    self.loop:await()
+    answer = { self.core:answer(ticket) }
+  end
+  return unpack(answer, 1, 4)
+end
+
+-- The last of what follows is the timeout.
+local function ask_in_loop(self, method, ...)
+  local arguments, count = { ... }, select("#", ...)
+  local deadline = core.now() + arguments[count]
+  if not wait_for_turn(self, deadline) then
+    return nil, ("%s: not asked: what was asked before is not answered"):format(method), "TIMED_OUT"
+  end
+  if self.closing then return closed(self, method) end
+  local problem = give_token(self)
+  if problem then return nil, problem, "OAUTH" end
+  arguments[count] = math.max(0, deadline - core.now())
+  local pending, ticket, code = self.core[method](self.core, unpack(arguments, 1, count))
+  if pending == nil then return nil, ticket, code end
+  return answer_of(self, ticket)
+end
+
 local function ask(self, method, ...)
+  if self.closing then schema.raise("attempt to use a closed admin") end
+  if self.loop then return ask_in_loop(self, method, ...) end
   local problem = give_token(self)
   if problem then return served(self, nil, problem, "OAUTH") end
   if self.core:state() == "closed" then return closed(self, method) end
@@ -148,12 +191,54 @@ function methods:read(what, timeout)
   return admin_offsets.read(question(self, "read", check.read(what, timeout)))
 end
 
+local END_TIMEOUT = 1 -- seconds for what was asked before; then it goes on in the background
+
+local function end_core(self)
+  if wait_for_turn(self, core.now() + END_TIMEOUT) then
+    local pending, ticket = self.core:end_begin()
+    if pending == false then answer_of(self, ticket) end
+  end
+  self.loop:leave() -- the descriptor goes
+  self.core:close()
+end
+
+local function close_in_loop(self)
+  if not self.closing then
+    self.closing = true
+    self.loop:spawn(function()
+      self.loop:try("close", end_core, self)
+      self.ended = true
+      self.loop:wake_all()
+    end)
+  end
+  local refusal = not self.ended and self.loop:refusal()
+  if refusal then return nil, ("close() has begun: %s"):format(refusal), "CANNOT_WAIT" end
+  while not self.ended do self.loop:await() end
+  return served(self, true)
+end
+
 function lasting:close()
+  if self.loop then return close_in_loop(self) end
   if self.core:state() ~= "closed" then self.core:close() end
   return served(self, true)
 end
 
 local class = object.class("admin", "strand.Admin", methods, lasting)
+
+-- For an event loop (loop/service.lua).
+class.metatable.serving = {
+  noun = "admin",
+  attach = function(self) return self.core:async() end,
+  turn = function(self)
+    self.core:keep(false)
+    return self.dispatcher:serve()
+  end,
+  is_over = function(self) return self.ended == true end,
+  on_exit = function(self)
+    self.loop = nil
+    self.core:close()
+  end,
+}
 
 function admin.open(given)
   object.refuse_before_fork "admin"
@@ -164,7 +249,7 @@ function admin.open(given)
   self, problem, code = object.open(class, { oauth_token = own.oauth_token }, userdata, message,
     code)
   if not self then return nil, problem, code end
-  self.dispatcher = dispatcher.of_log(userdata, own.log)
+  self.dispatcher = dispatcher.of_log(userdata, own.log, function(kept) userdata:keep(kept) end)
   return self
 end
 

@@ -27,6 +27,8 @@
 -- state()              -> "new" | "running" | "closing" | "closed" | "forked"
 -- start()              -> true | nil, message, code   loads the handlers ("HANDLER"), starts
 --                         the owners; does not wait for the group
+-- start_begin()        -> true | nil, message, code   as start, but waits for no handler
+-- start_done()         -> false while some load | true | nil, message, code
 -- joined()             -> true | false | nil, message, code   every member has joined once;
 --                         nil: it never will
 -- fd()                 -> number | nothing: closed
@@ -79,6 +81,8 @@ local wait = require "strand.wait"
 
 local consumer = {}
 
+local EXIT_TIMEOUT = 2 -- seconds, when an event loop has ended before it
+
 -- Methods -------------------------------------------------------------------
 
 local methods, lasting = {}, {}
@@ -87,7 +91,14 @@ function methods:start()
   return lifecycle.start(self)
 end
 
+-- Two would serve it.
+local function refuse_in_loop(self, name)
+  if not self.loop then return end
+  schema.raise(("%s(): the consumer is served by an event loop"):format(name))
+end
+
 function methods:run(given)
+  refuse_in_loop(self, "run")
   local ok, message, code = run({ self }, check.run(given))
   if not ok then return nil, message, code end
   return lifecycle.result(self)
@@ -155,6 +166,7 @@ function lasting:step(timeout)
   if self.core:state() == "new" then
     return nil, "the consumer has not been started", "NOT_STARTED"
   end
+  refuse_in_loop(self, "step")
   wait.any({ self }, timeout)
   local count = wait.serve(self)
   lifecycle.advance(self)
@@ -180,6 +192,23 @@ function lasting:stats()
 end
 
 local class = object.class("consumer", "strand.Consumer", methods, lasting)
+
+-- For an event loop (loop/service.lua).
+class.metatable.serving = {
+  noun = "consumer",
+  start = lifecycle.start,
+  turn = function(self)
+    self.core:joined() -- taken: else the first join would keep fd readable
+    local count = wait.serve(self)
+    lifecycle.advance(self)
+    return count
+  end,
+  is_over = function(self) return self.result ~= nil end,
+  on_exit = function(self)
+    self.loop = nil
+    lifecycle.close(self, "now", EXIT_TIMEOUT)
+  end,
+}
 
 -- Opening -------------------------------------------------------------------
 
@@ -217,6 +246,7 @@ local function run_arguments(list, count)
     elseif self.core:state() == "closed" then
       schema.raise("attempt to use a closed consumer")
     end
+    refuse_in_loop(self, "strand.run")
   end
   return check.run(given)
 end

@@ -23,22 +23,43 @@ function delivery.obstacle(producer)
   return obstacle and (" (%s)"):format(obstacle) or ""
 end
 
+-- The same, and serves it. In an event loop another coroutine does.
+function delivery.wait_and_serve(producer, deadline)
+  if producer.loop then
+    return producer.loop:await(deadline and math.max(0, deadline - core.now()))
+  end
+  delivery.wait_until(producer, deadline)
+  producer.dispatcher:serve()
+end
+
+-- Functions that wait are called so that something can be done after them, whatever they raise.
+function delivery.guarded(producer, f, ...)
+  if producer.loop then return producer.loop.guard(f, ...) end
+  return pcall(f, ...)
+end
+
 -- A callback may close the producer: then each delivery has its report.
 local function serve_until(self, deadline)
   local producer = self.producer
   while not self.report and core.now() < deadline do
-    delivery.wait_until(producer, deadline)
-    producer.dispatcher:serve()
+    if producer.loop then producer.loop:await_report(self, math.max(0, deadline - core.now()))
+    else delivery.wait_and_serve(producer, deadline) end
   end
+end
+
+-- What has come, into the deliveries of those that wait for it.
+local function gather(producer)
+  producer.dispatcher:gather()
+  if producer.loop then producer.loop:wake_reported() end
 end
 
 -- Serves until the report is there; nothing lingers meanwhile.
 -- -> report | false: it did not come until then
 function delivery.await(self, deadline)
-  self.producer.dispatcher:gather()
+  gather(self.producer)
   if self.report then return self.report end
   self.core:hurry(true)
-  local ok, problem = pcall(serve_until, self, deadline)
+  local ok, problem = delivery.guarded(self.producer, serve_until, self, deadline)
   self.core:hurry(false)
   if not ok then error(problem, 0) end
   return self.report
@@ -55,7 +76,7 @@ function methods:wait(timeout)
 end
 
 function methods:done()
-  if not self.report then self.producer.dispatcher:gather() end
+  if not self.report then gather(self.producer) end
   return self.report or nil
 end
 
@@ -67,7 +88,8 @@ end
 
 -- Those of a producer ---------------------------------------------------------
 
--- by_id: weak, so that each ends with who waits for it. C puts reports in.
+-- by_id: weak, so that each ends with who waits for it. C puts reports in, and in an event loop
+-- those that coroutines wait for into the list at 0.
 function delivery.list()
   return { by_id = setmetatable({}, { __mode = "v" }), last_id = 0 }
 end
@@ -88,12 +110,15 @@ end
 
 -- The producer is closed, and no more reports will come.
 function delivery.end_all(producer)
+  producer.deliveries.by_id[0] = nil
   for id, waiting in pairs(producer.deliveries.by_id) do
     waiting.report = setmetatable({ topic = waiting.topic, code = "CLOSED", certain = false,
       error = "the producer was closed before the record's report came: it may have been delivered" },
       text.delivery_report)
     producer.deliveries.by_id[id] = nil
+    if waiting.waiters then producer.loop:add_reported(waiting) end
   end
+  if producer.loop then producer.loop:wake_reported() end
 end
 
 return delivery

@@ -21,7 +21,9 @@
 
 local text = require "strand.text"
 
-local call = require("strand.core").call
+local strand_core = require "strand.core"
+
+local call = strand_core.call
 
 local dispatcher = {}
 dispatcher.__index = dispatcher
@@ -55,7 +57,8 @@ local function is_full(self)
 end
 
 local function tell_kept(self, reports)
-  local kept, full = not self.dispatching and self.first <= self.last, is_full(self)
+  local kept = self.nudged or not self.dispatching and self.first <= self.last
+  local full = is_full(self)
   reports = reports or self.reports
   if kept == self.kept and reports == self.told and full == self.full then return end
   self.core:keep(kept, reports, full)
@@ -76,7 +79,7 @@ end
 function dispatcher.new(core, callbacks, deliveries)
   local self = setmetatable({
     core = core, callbacks = callbacks, deliveries = deliveries, first = 1, last = 0,
-    dispatching = false, answering = false, kept = false, finishing = false,
+    dispatching = false, answering = false, kept = false, finishing = false, nudged = false,
     reports = 0, told = 0, full = false, -- in the queue; and what the core knows of that
   }, dispatcher)
   -- Made once, and not for each call: there might be no memory for it then.
@@ -96,15 +99,27 @@ end
 
 local function no_fd() end
 
--- Of an object that has a log and nothing else, and is waited for by nobody.
-function dispatcher.of_log(core, log)
-  return dispatcher.new({ next_log = function() return core:next_log() end, keep = no_fd },
-    { log = log })
+-- Of an object that has a log and nothing else; keep(kept): makes its fd readable, or is absent.
+function dispatcher.of_log(core, log, keep)
+  return dispatcher.new({ next_log = function() return core:next_log() end,
+    keep = keep and function(_, kept) keep(kept) end or no_fd }, { log = log })
 end
 
 local function log_failed(problem, level, facility, message)
   write_log(ERROR, "log", "error in log: " .. text_of(problem))
   write_log(level, facility, message)
+end
+
+-- An event of the Lua side.
+function dispatcher:tell(event)
+  event = text.event(event)
+  if not self.callbacks.on_event then
+    return self:log(WARNING, "loop", event.reason)
+  end
+  if is_full(self) then return end
+  self.last = self.last + 1
+  self[self.last] = { "on_event", event, false, false }
+  tell_kept(self)
 end
 
 function dispatcher:log(level, facility, message)
@@ -182,6 +197,21 @@ end
 
 -- Serving -------------------------------------------------------------------
 
+-- In an event loop: what takes longer than a slice is left for the next turn, which fd is
+-- readable for.
+local SLICE = 0.002 -- seconds
+local FEW = 32 -- delivery reports between two looks at the clock
+
+function dispatcher:serve_in_slices() self.slice = SLICE end
+
+local function slice_end(self)
+  return self.slice and strand_core.now() + self.slice or math.huge
+end
+
+local function is_over(self, limit)
+  return self.slice and not self.finishing and strand_core.now() >= limit
+end
+
 -- The place behind the last item, { name, up to three values }.
 local function place(self)
   local at = self.last + 1
@@ -211,12 +241,13 @@ end
 -- Only what is there now: a callback whose calls make events could keep it
 -- going for ever. But a callback that closes the object gets the last of it.
 local function call_all(self)
-  local last = self.last
+  local last, limit = self.last, slice_end(self)
   self.dispatching = true
   tell_kept(self)
   while self.first <= (self.finishing and self.last or last) do
     call_first(self)
     if self.finishing then collect_told(self) end -- there is room for what was left
+    if is_over(self, limit) then return end
   end
 end
 
@@ -234,14 +265,16 @@ end
 -- and then fd is not readable for them.
 local function call_deliveries(self)
   local outstanding, untaken = self.core:outstanding()
-  local left, count = outstanding + untaken + 1, 0
+  local left, count, limit = outstanding + untaken + 1, 0, slice_end(self)
   self.dispatching = true
   repeat
-    local served, problem = self.core:deliver(self.deliveries, text.delivery_report,
-      self.callbacks.on_delivery, traceback, left)
-    left, count = left - served, count + served
+    local most = self.slice and not self.finishing and math.min(left, FEW) or left
+    local served, problem, handed = self.core:deliver(self.deliveries, text.delivery_report,
+      self.callbacks.on_delivery, traceback, most)
+    left, count = left - served - handed, count + served
     if problem ~= nil then say_failed(self, "on_delivery", problem) end
-  until problem == nil
+    local all = problem == nil and served + handed < most
+  until all or left <= 0 or is_over(self, limit)
   return count
 end
 
@@ -300,6 +333,12 @@ end
 -- The delivery reports alone, and calls nobody: those for on_delivery wait.
 function dispatcher:gather()
   collect(self, "on_delivery", self.next_delivery)
+  tell_kept(self)
+end
+
+-- fd is readable as long as it is on.
+function dispatcher:nudge(on)
+  self.nudged = on
   tell_kept(self)
 end
 

@@ -16,6 +16,7 @@ end
 local core = require "strand.core"
 local admin = require "strand.admin"
 local consumer = require "strand.consumer"
+local loop = require "strand.loop"
 local mock = require "strand.mock"
 local producer = require "strand.producer"
 local testing = require "strand.testing"
@@ -29,6 +30,7 @@ return {
   admin = admin.open,
   mock = mock.open,
   run = consumer.run,
+  loop = loop,
 
   -- Outcomes, to be returned or thrown by a handler.
   retry = core.retry,

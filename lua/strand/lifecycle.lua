@@ -5,6 +5,7 @@
 -- 'result' of a consumer is what close() gives, once it has ended; 'failure' what it gives for a
 -- consumer that ended for a reason.
 
+local schema = require "strand.schema"
 local text = require "strand.text"
 local wait = require "strand.wait"
 
@@ -38,11 +39,21 @@ local function close_ended(self)
   return true
 end
 
+-- In an event loop the serving coroutine makes the last step: it must not wait for the descriptor
+-- when that is given back.
+local function wait_for_end(self)
+  wait.poll(self, nil, function()
+    if self.loop then return self.result ~= nil end
+    return close_ended(self)
+  end)
+end
+
 function lifecycle.close(self, mode, timeout)
-  if not self.result then
-    wait.begin_close(self, mode, timeout)
-    wait.poll(self, nil, function() return close_ended(self) end)
-  end
+  if self.result then return lifecycle.result(self) end
+  wait.begin_close(self, mode, timeout)
+  local refusal = self.loop and self.loop:refusal()
+  if refusal then return nil, ("close() has begun: %s"):format(refusal), "CANNOT_WAIT" end
+  wait_for_end(self)
   return lifecycle.result(self)
 end
 
@@ -97,14 +108,32 @@ local function wait_for_join(self, timeout)
   return give_up(self, message, code)
 end
 
+-- In an event loop handlers are loaded while it goes on.
+local function load_and_join(self)
+  if not self.loop then return self.core:start() end
+  local ok, message, code = self.core:start_begin()
+  if not ok then return nil, message, code end
+  self.loading = true
+  ok, message, code = wait.poll(self, nil, function() return self.core:start_done() end)
+  self.loading = false
+  return ok, message, code
+end
+
+local function close_as_wanted(self)
+  local wanted = self.close_wanted
+  if wanted and not self.result then wait.begin_close(self, wanted.mode, wanted.timeout) end
+end
+
 -- -> true | nil, message, code
 function lifecycle.start(self)
+  if self.loading then schema.raise("start(): the consumer is being started") end
   if self.core:state() ~= "new" then return true end
   local ok, message, code = true, nil, nil
   if self.bodies then ok, message, code = self.bodies:load() end
-  if ok then ok, message, code = self.core:start() end
+  if ok then ok, message, code = load_and_join(self) end
   if not ok then return give_up(self, message, code) end
-  self.dispatcher:serve()
+  close_as_wanted(self)
+  if not self.loop then wait.serve(self) end
   if self.start_timeout then return wait_for_join(self, self.start_timeout) end
   return true
 end

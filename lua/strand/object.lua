@@ -6,11 +6,16 @@
 --
 --   closed   raises "attempt to use a closed consumer"
 --   forked   another process: nil, message, "FORKED", nothing is touched
+--
+-- One that an event loop serves (loop/service.lua) does not wait where it cannot yield:
+-- nil, message, "CANNOT_WAIT".
+--
 --   else     the method runs
 --
 -- Methods that also work when closed ask by themselves.
 
 local schema = require "strand.schema"
+local waits = require "strand.waits"
 
 local object = {}
 
@@ -24,7 +29,19 @@ local function check_self(class, self, name)
   end
 end
 
+-- Those that wait: 'method', where it can.
+local function parking(class, name, method)
+  if (waits[class.noun] or {})[name] ~= true then return method end
+  return function(self, ...)
+    local loop = self.loop or self.producer and self.producer.loop
+    local refusal = loop and loop:refusal()
+    if refusal then return nil, ("%s(): %s"):format(name, refusal), "CANNOT_WAIT" end
+    return method(self, ...)
+  end
+end
+
 local function guarded(class, name, method)
+  method = parking(class, name, method)
   return function(self, ...)
     check_self(class, self, name)
     local state = self.core:state()
@@ -37,6 +54,7 @@ local function guarded(class, name, method)
 end
 
 local function guarded_but_closed(class, name, method)
+  method = parking(class, name, method)
   return function(self, ...)
     check_self(class, self, name)
     if self.core:state() == "forked" then return forked(class) end

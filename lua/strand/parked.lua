@@ -1,5 +1,6 @@
 -- parked.lua: the parked records of a consumer, read page by page
 
+local adapter = require "strand.loop.adapter"
 local schema = require "strand.schema"
 local wait = require "strand.wait"
 
@@ -21,6 +22,17 @@ local function next_page(self, at)
   return {}
 end
 
+-- Lua 5.1 cannot yield in an iterator: there all is read before.
+local function read_all(self, at, page)
+  while #page > 0 do
+    local more, message, code = next_page(self, at)
+    if not more then return nil, message, code end
+    if #more == 0 then return page end
+    for _, record in ipairs(more) do page[#page + 1] = record end
+  end
+  return page
+end
+
 -- -> an iterator | nil, message, code. Copies: whoever is parked, resolved or
 -- taken away meanwhile disturbs no other. What fails after the first page
 -- raises.
@@ -28,10 +40,14 @@ local function parked(self)
   local at = { member = 0, topic = "", partition = 0, offset = 0 }
   local page, message, code = next_page(self, at)
   if not page then return nil, message, code end
-  local i = 0
+  local i, all = 0, self.loop ~= nil and not adapter.yields_across_pcall
+  if all then
+    page, message, code = read_all(self, at, page)
+    if not page then return nil, message, code end
+  end
   return function()
     i = i + 1
-    if i > #page and #page > 0 then
+    if i > #page and #page > 0 and not all then
       if self.result then schema.raise("attempt to use a closed consumer") end
       page, message = next_page(self, at)
       if not page then schema.raise(message) end

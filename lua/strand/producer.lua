@@ -29,8 +29,10 @@
 --                         counts. { topic, partition, offset, timestamp, key, latency,
 --                         error = message, code, certain }. Those with an id become by_id[id].report,
 --                         and nil is by_id[id]; where it was, C says in the log what failed
--- deliver(by_id, metatable, on_delivery, handler, most) -> served[, problem]
---                         calls on_delivery for each, until so many are served, or one raised
+-- deliver(by_id, metatable, on_delivery, handler, most) -> called, problem | nil, handed
+--                         calls on_delivery for each, or hands it to who waits, until that were
+--                         so many, or one raised. Where by_id[0] is a list, deliveries that have
+--                         'waiters' are put into it
 -- configure(max_queued_records | nil, max_queued_bytes | nil) -> true
 -- next_event(), next_log(), oauth_needed(), oauth_answering(...), oauth_set(...), oauth_fail(message)
 --                         as the consumer's; the last four with flat.has_oauth
@@ -47,6 +49,9 @@
 -- transact(...), transaction_state(), transaction_misuse(goal): see transactions.lua
 -- close(timeout)       -> report { sent, delivered, failed, purged, seconds }: what is outstanding
 --                         is purged; the last reports are there for next_delivery()
+-- purge()              -> whether nothing is outstanding; else to be called again
+-- end_begin()          after that: its client ends, and fd is readable when it has. Then close
+-- end_done()           -> whether it has
 -- stats()              -> table
 
 local core = require "strand.core"
@@ -62,6 +67,10 @@ local transactions = require "strand.transactions"
 local producer = {}
 
 local wait = delivery.wait_until
+
+local END_TIMEOUT = 0.25 -- seconds for librdkafka's client to end; then in the background
+local PURGE_AGAIN = 0.1 -- what a thread of librdkafka was just retrying slips past
+local EXIT_TIMEOUT = 2 -- seconds, when an event loop has ended before it
 
 -- Where a record goes -------------------------------------------------------
 
@@ -178,14 +187,15 @@ local function send_patiently(self, deadline, record, partition, hash_key)
       return nil, ("%s, and was for %.14g s%s"):format(message, timeout,
         delivery.obstacle(self)), code
     end
-    wait(self, deadline)
-    self.dispatcher:serve()
+    if self.loop then self.loop:await_room(deadline - core.now())
+    else delivery.wait_and_serve(self, deadline) end
     if self.core:state() == "closed" then
       return nil, "the producer was closed meanwhile: the record was not sent", "CLOSED"
     end
     record.timeout = math.max(0, deadline - core.now())
     sent, message, code, flags = send_expected(self, "send_wait", record, partition, hash_key)
   end
+  if sent and self.loop then self.loop:wake_for_room(1) end
   return sent, message, code, flags
 end
 
@@ -217,7 +227,8 @@ function methods:send_wait(given)
   local placed_well, partition, hash_key = placed(self, record, given)
   if not placed_well then return nil, partition, hash_key end
   self.core:hurry(true)
-  local ok, answer, message, code, more = pcall(send_and_wait, self, record, partition, hash_key)
+  local ok, answer, message, code, more = delivery.guarded(self, send_and_wait, self, record,
+    partition, hash_key)
   self.core:hurry(false)
   if not ok then error(answer, 0) end
   return answer, message, code, more
@@ -235,7 +246,7 @@ end
 local function flush(self, timeout)
   local deadline, purged = core.now() + timeout, self.core:stats().purged
   self.core:flush_begin()
-  self.dispatcher:serve()
+  if not self.loop then self.dispatcher:serve() end
   local remaining = self.core:outstanding()
   while true do
     if self.core:state() == "closed" then return flushed_by_close(self, purged) end
@@ -244,8 +255,7 @@ local function flush(self, timeout)
       return nil, ("%d records not acknowledged within %.14g s%s"):format(remaining, timeout,
         delivery.obstacle(self)), "TIMED_OUT", remaining
     end
-    wait(self, deadline)
-    self.dispatcher:serve()
+    delivery.wait_and_serve(self, deadline)
     remaining = self.core:outstanding()
   end
 end
@@ -257,6 +267,7 @@ end
 -- -> number of callbacks called
 function methods:poll(timeout)
   timeout = check.poll(timeout)
+  if self.loop then schema.raise("poll(): the producer is served by an event loop") end
   wait(self, core.now() + (timeout or 0))
   return self.dispatcher:serve()
 end
@@ -278,27 +289,83 @@ end
 
 local PURGE_TIMEOUT = 1
 
+-- What is outstanding is purged, and librdkafka's client ended, while the loop goes on.
+local function purge_in_loop(self)
+  local deadline = core.now() + PURGE_TIMEOUT
+  while not self.core:purge() and core.now() < deadline do
+    self.loop:await(math.min(PURGE_AGAIN, deadline - core.now()))
+  end
+  self.core:end_begin()
+  deadline = core.now() + END_TIMEOUT
+  while not self.core:end_done() and core.now() < deadline do
+    self.loop:await(deadline - core.now())
+  end
+  self.loop:leave() -- the descriptor goes
+end
+
 -- A callback may have closed it meanwhile.
 local function end_core(self, timeout)
   local deadline = core.now() + timeout
   local ended = transactions.close(self, timeout)
   if not ended and not self.report then flush(self, math.max(0, deadline - core.now())) end
   if self.report then return end
+  if self.loop then purge_in_loop(self) end
   local report = text.report(self.core:close(PURGE_TIMEOUT))
   report.transaction = ended
   self.report = report
 end
 
-function lasting:close(given)
-  local timeout = check.close(given).timeout
-  self.closing = true -- for good: a callback begins no transaction that nobody ends
-  if not self.report then end_core(self, timeout) end
+local function finish(self)
   self.dispatcher:finish() -- again: where it raised, something is left
   delivery.end_all(self)
   return self.report
 end
 
+-- In a coroutine of its own, so that it ends whatever becomes of who asked for it.
+local function end_in_loop(self, timeout)
+  if self.ends then return end
+  self.ends = true
+  self.loop:spawn(function()
+    self.loop:try("close", end_core, self, timeout)
+    self.loop:try("close", finish, self)
+    self.ended = true
+    self.loop:wake_all()
+  end)
+end
+
+local function close_in_loop(self, timeout)
+  if not self.ended then end_in_loop(self, timeout) end
+  local refusal = not self.ended and self.loop:refusal()
+  if refusal then return nil, ("close() has begun: %s"):format(refusal), "CANNOT_WAIT" end
+  while not self.ended do self.loop:await() end
+  return self.report
+end
+
+function lasting:close(given)
+  local timeout = check.close(given).timeout
+  self.closing = true -- for good: a callback begins no transaction that nobody ends
+  if self.loop then return close_in_loop(self, timeout) end
+  if not self.report then end_core(self, timeout) end
+  return finish(self)
+end
+
 local class = object.class("producer", "strand.Producer", methods, lasting)
+
+-- For an event loop (loop/service.lua).
+class.metatable.serving = {
+  noun = "producer",
+  attach = function(self)
+    self.deliveries.by_id[0] = self.loop.reported
+    return true
+  end,
+  turn = function(self) return self.dispatcher:serve() end,
+  is_over = function(self) return self.ended == true end,
+  on_exit = function(self)
+    self.loop = nil
+    self.deliveries.by_id[0] = nil
+    class.metatable.__index.close(self, { timeout = EXIT_TIMEOUT })
+  end,
+}
 
 -- Nearly every record is as it should be: C reads it. All else is for the
 -- methods above, which check each field and word what is wrong.

@@ -43,13 +43,12 @@ local function reach(self, goal, timeout)
     local left = math.max(0, deadline - core.now())
     local done, message, code, flags = self.core:transact(goal, left)
     if done ~= false then
-      self.dispatcher:serve()
+      if not self.loop then self.dispatcher:serve() end
       if done then return true end
       return nil, message, code, flags
     end
     if left == 0 then return timed_out(self, goal, timeout) end
-    delivery.wait_until(self, deadline)
-    self.dispatcher:serve()
+    delivery.wait_and_serve(self, deadline)
   end
 end
 
@@ -57,7 +56,7 @@ end
 -- transaction, the caller would take the one for the other.
 local function reach_alone(self, goal, timeout)
   self.waits = goal
-  local ok, done, message, code, flags = pcall(reach, self, goal, timeout)
+  local ok, done, message, code, flags = delivery.guarded(self, reach, self, goal, timeout)
   self.waits = nil
   if not ok then error(done, 0) end
   return done, message, code, flags
@@ -66,7 +65,7 @@ end
 local function refuse_in_callback(self, method)
   if self.closing then schema.raise(("%s(): the producer closes"):format(method)) end
   if not self.waits then return end
-  schema.raise(("%s(): %s() waits, and has called this callback"):format(method, self.waits))
+  schema.raise(("%s(): %s() waits, and has not ended"):format(method, self.waits))
 end
 
 local function refuse_misuse(self, method, goal)

@@ -7,7 +7,9 @@
 -- code is a short stable name, librdkafka's without its underscore where
 -- there is one ("ALL_BROKERS_DOWN", "UNKNOWN_TOPIC_OR_PART"), or one of:
 --
+--   ADAPTER             an event loop's adapter raised
 --   ABORTED             a record's transaction was aborted before it was acknowledged
+--   CANNOT_WAIT         the method would wait for an event loop, and cannot yield here
 --   CLOSED              the object is closed
 --   CLUSTER             exactly_once: producer.kafka reaches another cluster than the consumer
 --   COMMITTED           abort() came too late: the commit() before it has ended well
@@ -30,6 +32,7 @@
 ---@field _VERSION string                "0.1.0"
 ---@field librdkafka_version string      of the library that is loaded: "2.0.2"
 ---@field metadata strand.metadata
+---@field loop strand.loop
 local strand = {}
 
 ---Opens a consumer. Checks the options and librdkafka's properties, and
@@ -1206,6 +1209,54 @@ function mock:coordinator(group, broker) end
 
 ---@return true
 function mock:close() end
+
+-- Event loops -----------------------------------------------------------------
+
+---What an event loop serves.
+---@alias strand.Served strand.Consumer|strand.Producer|strand.Admin
+
+---Puts it into the loop, and starts a consumer. Methods that wait yield from then on; where they
+---cannot, they return nil, a message and CANNOT_WAIT. Raises for one that is served already, or
+---closed.
+---@class strand.Loop
+---@field start fun(object: strand.Served): true?, string?, string?
+
+---@class strand.CqueuesLoop
+---@field start fun(object: strand.Served, controller?: any): true?, string?, string?   the one that runs, unless given
+
+---@class strand.LuvLoop
+---@field start fun(object: strand.Served, luv?: table): true?, string?, string?        require "luv", unless given
+
+---A small event loop for programs that have none.
+---@class strand.PlainLoop: strand.Loop
+---@field spawn fun(f: fun()): thread
+---@field sleep fun(seconds: number)
+---@field run fun()                                  until every coroutine has ended
+---@field step fun(timeout?: number): integer        one turn -> coroutines resumed
+---@field new fun(): strand.PlainLoop
+
+---What strand asks of an event loop; see docs/event-loops.md.
+---@class strand.Adapter
+---@field spawn fun(body: fun()): any
+---@field wait_readable fun(fd: integer)
+---@field sleep fun(seconds?: number, waiter?: table)
+---@field wake fun(waiter: table)
+---@field now fun(): number
+---@field alive? fun(handle?: any): boolean
+---@field cancel? fun(handle: any)
+---@field on_exit? fun(f: fun())
+---@field marker? any
+
+---@class strand.loop
+---@field cqueues strand.CqueuesLoop
+---@field luv strand.LuvLoop
+---@field plain strand.PlainLoop
+local loop = {}
+
+---For a loop that strand does not know. Raises what is wrong with the adapter.
+---@param adapter strand.Adapter
+---@return strand.Loop
+function loop.adapter(adapter) end
 
 -- Metadata of commits ---------------------------------------------------------
 

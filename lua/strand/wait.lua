@@ -49,7 +49,12 @@ end
 
 -- Ending --------------------------------------------------------------------
 
+-- One whose handlers are being loaded is closed after that.
 function wait.begin_close(self, mode, timeout)
+  if self.loading then
+    self.close_wanted = { mode = mode, timeout = timeout }
+    return
+  end
   local state = self.core:state()
   if state == "closed" or (state == "closing" and mode ~= "now") then return end
   self.core:close_begin(mode, timeout)
@@ -83,6 +88,14 @@ end
 
 -- Answers -------------------------------------------------------------------
 
+-- Until something may have come, at most so long. In an event loop another coroutine serves.
+local function wait_and_serve(self, timeout)
+  if self.loop then return self.loop:await(timeout) end
+  wait.any({ self }, timeout)
+  if active then wait.obey_signals() end
+  wait.serve(self)
+end
+
 -- Serves until poll() gives something other than false. A nil timeout waits
 -- for as long as it takes. -> what poll gave | nil, message, "TIMED_OUT"
 function wait.poll(self, timeout, poll)
@@ -94,9 +107,7 @@ function wait.poll(self, timeout, poll)
     if left and left <= 0 then
       return nil, ("no answer within %.14g s"):format(timeout), "TIMED_OUT"
     end
-    wait.any({ self }, left)
-    if active then wait.obey_signals() end
-    wait.serve(self)
+    wait_and_serve(self, left)
   end
 end
 

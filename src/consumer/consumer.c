@@ -82,18 +82,24 @@ strand_consumer *strand_consumer_open (const strand_consumer_config *config,
 
 /* Handlers are loaded when there is a thread for each worker, and else not at
 ** all. */
-static bool load_handlers (strand_consumer *c, strand_failure *failure) {
+static void load_handlers (strand_consumer *c) {
   strand_limits limits = strand_settings_limits(&c->settings);
-  strand_failure why;
-  bool made;
-  if (c->settings.is_local) return true; /* its own worker has, in Lua */
+  if (c->settings.is_local) { /* its own worker has, in Lua */
+    c->threads_made = true;
+    return;
+  }
   strand_mailbox_limit(&c->mailbox, (unsigned)limits.max_in_flight,
                        limits.workers);
-  made = strand_life_hire(&c->life, limits.workers)
-         && strand_workers_start(c, limits.workers, failure);
-  if (strand_pool_wait(&c->pool, &why)) return made;
-  if (made) *failure = why;
-  return false;
+  c->threads_made = strand_life_hire(&c->life, limits.workers)
+                    && strand_workers_start(c, limits.workers,
+                                            &c->start_failure);
+}
+
+/* Waits until none loads. */
+static bool all_loaded (strand_consumer *c, strand_failure *failure) {
+  bool loaded = strand_pool_wait(&c->pool, failure);
+  if (!c->threads_made) *failure = c->start_failure;
+  return loaded && c->threads_made;
 }
 
 static bool start_members (strand_consumer *c, strand_failure *failure) {
@@ -106,15 +112,30 @@ static bool start_members (strand_consumer *c, strand_failure *failure) {
   return true;
 }
 
-bool strand_consumer_start (strand_consumer *c, strand_failure *failure) {
+bool strand_consumer_start_begin (strand_consumer *c,
+                                  strand_failure *failure) {
   if (!strand_life_start(&c->life)) {
     strand_fail(failure, "NOT_NEW", "a consumer starts once");
     return false;
   }
   strand_pool_start(&c->pool);
-  if (!load_handlers(c, failure)) return false;
+  load_handlers(c);
+  return true;
+}
+
+static bool end_start (strand_consumer *c, strand_failure *failure) {
+  if (!all_loaded(c, failure)) return false;
   strand_life_run(&c->life);
   return start_members(c, failure);
+}
+
+int strand_consumer_start_done (strand_consumer *c, strand_failure *failure) {
+  if (strand_pool_is_loading(&c->pool)) return 0;
+  return end_start(c, failure) ? 1 : -1;
+}
+
+bool strand_consumer_start (strand_consumer *c, strand_failure *failure) {
+  return strand_consumer_start_begin(c, failure) && end_start(c, failure);
 }
 
 const char *strand_consumer_state (const strand_consumer *c) {

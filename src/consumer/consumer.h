@@ -36,6 +36,11 @@ strand_consumer *strand_consumer_open (const strand_consumer_config *config,
 ** handlers (the group was not joined). */
 bool strand_consumer_start (strand_consumer *c, strand_failure *failure);
 
+/* The same without waiting, in two: the fd is readable when a worker has loaded
+** its handlers. Done: 1; 0: some still load; -1 and a failure. */
+bool strand_consumer_start_begin (strand_consumer *c, strand_failure *failure);
+int strand_consumer_start_done (strand_consumer *c, strand_failure *failure);
+
 /* "new", "running", "closing", "closed". */
 const char *strand_consumer_state (const strand_consumer *c);
 

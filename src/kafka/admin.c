@@ -98,11 +98,15 @@ strand_admin *strand_admin_open (const strand_property *props, size_t count,
   return NULL;
 }
 
-void strand_admin_close (strand_admin *admin, double timeout) {
-  if (admin == NULL) return;
+void strand_admin_end (strand_admin *admin, double timeout) {
   strand_admin_client_check(&admin->own);
   strand_admin_client_close(&admin->own, timeout);
   strand_admin_client_check(&admin->own);
+}
+
+void strand_admin_close (strand_admin *admin, double timeout) {
+  if (admin == NULL) return;
+  strand_admin_end(admin, timeout);
   forget_token(admin);
   free(admin);
 }

@@ -49,6 +49,9 @@ void strand_admin_oauth_fail (strand_admin *admin, const char *message);
 /* Seconds, for a close that is not in a hurry. */
 #define STRAND_ADMIN_END 1.0
 
+/* Its client ends, as by a close, which is to follow. */
+void strand_admin_end (strand_admin *admin, double timeout);
+
 /* Accepts NULL. What librdkafka does not end in 'timeout' seconds goes on in
 ** the background. */
 void strand_admin_close (strand_admin *admin, double timeout);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -95,12 +96,19 @@ static void destroy (strand_client *client) {
     rd_kafka_queue_destroy(client->queue);
   }
   if (client->handle != NULL) rd_kafka_destroy(client->handle);
-  if (client->wake_fd >= 0) close(client->wake_fd);
   strand_log_release(client->opaque.log);
+}
+
+/* It has ended, and that can be seen. */
+static void tell_ended (int fd) {
+  if (fd < 0) return;
+  eventfd_write(fd, 1);
+  close(fd);
 }
 
 static void *run (void *argument) {
   strand_client *client = argument;
+  int fd = client->wake_fd;
   bool abandoned;
   destroy(client);
   strand_lock_take(&client->lock);
@@ -108,6 +116,7 @@ static void *run (void *argument) {
   abandoned = client->abandoned;
   pthread_cond_broadcast(&client->changed);
   strand_lock_release(&client->lock);
+  tell_ended(fd);
   if (abandoned) client_free(client);
   return NULL;
 }
@@ -124,16 +133,27 @@ static bool wait_end (strand_client *client, double deadline) {
   return ended;
 }
 
-bool strand_client_end (strand_client *client, double deadline) {
-  pthread_t thread;
+bool strand_client_end_begin (strand_client *client) {
   if (client->calls != NULL) strand_calls_stop(client->calls);
   if (client->transaction != NULL)
     strand_transaction_calls_stop(client->transaction);
-  if (!strand_thread_start(&thread, run, client)) {
-    destroy(client); /* no thread to be had: then here, as long as it takes */
-    client_free(client);
-    return true;
-  }
+  if (strand_thread_start(&client->ender, run, client)) return true;
+  destroy(client); /* no thread to be had: then here, as long as it takes */
+  tell_ended(client->wake_fd);
+  client_free(client);
+  return false;
+}
+
+bool strand_client_has_ended (strand_client *client) {
+  bool ended;
+  strand_lock_take(&client->lock);
+  ended = client->ended;
+  strand_lock_release(&client->lock);
+  return ended;
+}
+
+bool strand_client_end_wait (strand_client *client, double deadline) {
+  pthread_t thread = client->ender;
   if (!wait_end(client, deadline)) {
     pthread_detach(thread);
     return false;
@@ -141,4 +161,9 @@ bool strand_client_end (strand_client *client, double deadline) {
   pthread_join(thread, NULL);
   client_free(client);
   return true;
+}
+
+bool strand_client_end (strand_client *client, double deadline) {
+  return !strand_client_end_begin(client)
+         || strand_client_end_wait(client, deadline);
 }

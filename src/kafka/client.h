@@ -10,6 +10,7 @@
 #ifndef STRAND_CLIENT_H
 #define STRAND_CLIENT_H
 
+#include <pthread.h>
 #include <stdbool.h>
 
 #include <librdkafka/rdkafka.h>
@@ -34,6 +35,7 @@ typedef struct strand_client {
   strand_condition changed;
   bool ended;
   bool abandoned;
+  pthread_t ender; /* who ends it waits for this one, or lets it go */
 } strand_client;
 
 /* Without a handle. 'log' is kept; 'fd' is an eventfd that gets readable when
@@ -59,5 +61,12 @@ bool strand_client_token (strand_client *client, const char *token,
 /* Takes the client, open or not. Waits for its end, at most until 'deadline'
 ** (clock.h); false when it goes on in the background. */
 bool strand_client_end (strand_client *client, double deadline);
+
+/* The same in two: it ends in a thread, and 'fd' gets readable when it has.
+** False: it has ended, and is gone. */
+bool strand_client_end_begin (strand_client *client);
+bool strand_client_has_ended (strand_client *client);
+/* Takes the client. As strand_client_end. */
+bool strand_client_end_wait (strand_client *client, double deadline);
 
 #endif

@@ -3,7 +3,10 @@
 */
 #include "lua/admin.h"
 
+#include <unistd.h>
+
 #include "base/clock.h"
+#include "lua/admin_call.h"
 #include "lua/admin_object.h"
 #include "lua/admin_requests.h"
 #include "lua/compat.h"
@@ -12,8 +15,8 @@
 #include "lua/properties.h"
 #include "lua/worker/handler.h"
 
-/* { [topic] = true or { message, code } }; frees the answers. */
-static void push_answers (lua_State *L, strand_topic_answers *answers) {
+/* { [topic] = true or { message, code } } */
+static void push_answers (lua_State *L, const strand_topic_answers *answers) {
   size_t i;
   lua_createtable(L, 0, (int)answers->count);
   for (i = 0; i < answers->count; i++) {
@@ -26,19 +29,17 @@ static void push_answers (lua_State *L, strand_topic_answers *answers) {
     }
     lua_setfield(L, -2, answer->topic);
   }
-  strand_topic_answers_free(answers);
 }
 
 /* true | nil, message, code, answers where there are some */
-static int push_result (lua_State *L, strand_admin_object *self, int ok,
-                        const strand_failure *failure) {
-  if (ok) {
+static int push_result (lua_State *L, strand_admin_call *call) {
+  if (call->ok) {
     lua_pushboolean(L, 1);
     return 1;
   }
-  strand_push_failure(L, failure);
-  if (self->answers.count == 0) return 3;
-  push_answers(L, &self->answers);
+  strand_push_failure(L, &call->failure);
+  if (call->answers.count == 0) return 3;
+  push_answers(L, &call->answers);
   return 4;
 }
 
@@ -83,48 +84,43 @@ static const strand_new_topic *push_topics (lua_State *L, int list,
   return topics;
 }
 
-typedef bool topics_request (strand_admin *admin,
-                             const strand_new_topic *topics, size_t count,
-                             double timeout, strand_topic_answers *answers,
-                             strand_failure *failure);
+static bool create_topics (strand_admin_call *c) {
+  return strand_admin_create_topics(c->admin, c->topics, c->count, c->timeout,
+                                    &c->answers, &c->failure);
+}
 
-static int request_topics (lua_State *L, topics_request *request) {
-  strand_failure failure;
+static bool create_partitions (strand_admin_call *c) {
+  return strand_admin_create_partitions(c->admin, c->topics, c->count,
+                                        c->timeout, &c->answers, &c->failure);
+}
+
+static bool delete_topics (strand_admin_call *c) {
+  return strand_admin_delete_topics(c->admin, c->texts, c->count, c->timeout,
+                                    &c->answers, &c->failure);
+}
+
+static int request_topics (lua_State *L, strand_admin_run *request) {
   strand_admin_object *self = strand_check_admin(L);
-  const strand_new_topic *topics;
-  size_t count;
-  double timeout = strand_opt_seconds(L, 3, STRAND_ADMIN_TIMEOUT);
+  strand_admin_call call = strand_admin_call_of(L, 3);
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
-  topics = push_topics(L, 2, &count);
-  strand_topic_answers_free(&self->answers); /* if pushing them raised */
-  return push_result(L, self,
-                     request(strand_check_open_admin(L), topics, count,
-                             timeout, &self->answers, &failure),
-                     &failure);
+  call.topics = push_topics(L, 2, &call.count);
+  return strand_admin_submit(L, self, &call, request, push_result);
 }
 
 static int admin_create_topics (lua_State *L) {
-  return request_topics(L, strand_admin_create_topics);
+  return request_topics(L, create_topics);
 }
 
 static int admin_create_partitions (lua_State *L) {
-  return request_topics(L, strand_admin_create_partitions);
+  return request_topics(L, create_partitions);
 }
 
 static int admin_delete_topics (lua_State *L) {
-  strand_failure failure;
   strand_admin_object *self = strand_check_admin(L);
-  const char *const *names;
-  size_t count;
-  double timeout = strand_opt_seconds(L, 3, STRAND_ADMIN_TIMEOUT);
+  strand_admin_call call = strand_admin_call_of(L, 3);
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
-  names = strand_push_texts(L, 2, "argument 'topics'", &count);
-  strand_topic_answers_free(&self->answers); /* if pushing them raised */
-  return push_result(L, self,
-                     strand_admin_delete_topics(strand_check_open_admin(L),
-                                                names, count, timeout,
-                                                &self->answers, &failure),
-                     &failure);
+  call.texts = strand_push_texts(L, 2, "argument 'topics'", &call.count);
+  return strand_admin_submit(L, self, &call, delete_topics, push_result);
 }
 
 static void push_offset (lua_State *L, const strand_group_offset *offset) {
@@ -135,27 +131,29 @@ static void push_offset (lua_State *L, const strand_group_offset *offset) {
   strand_set_bytes(L, "metadata", offset->metadata, offset->metadata_size);
 }
 
-static int admin_group_offsets (lua_State *L) {
-  strand_failure failure;
-  strand_admin_object *self = strand_check_admin(L);
-  const char *group = strand_check_text(L, 2);
-  const char *const *topics;
-  size_t count;
-  size_t i;
-  double timeout = strand_opt_seconds(L, 4, STRAND_ADMIN_TIMEOUT);
-  if (strand_is_forked(self->generation)) return strand_push_forked(L);
-  topics = strand_push_texts(L, 3, "argument 'topics'", &count);
-  strand_group_offsets_free(&self->offsets); /* if pushing them raised */
-  if (!strand_admin_group_offsets(strand_check_open_admin(L), group, topics,
-                                  count, timeout, &self->offsets, &failure))
-    return strand_push_failure(L, &failure);
-  lua_createtable(L, (int)self->offsets.count, 0);
-  for (i = 0; i < self->offsets.count; i++) {
-    push_offset(L, &self->offsets.list[i]);
+static bool group_offsets (strand_admin_call *c) {
+  return strand_admin_group_offsets(c->admin, c->group, c->texts, c->count,
+                                    c->timeout, &c->offsets, &c->failure);
+}
+
+static int push_offsets (lua_State *L, strand_admin_call *call) {
+  const strand_group_offsets *offsets = &call->offsets;
+  if (!call->ok) return strand_push_failure(L, &call->failure);
+  lua_createtable(L, (int)offsets->count, 0);
+  for (size_t i = 0; i < offsets->count; i++) {
+    push_offset(L, &offsets->list[i]);
     lua_rawseti(L, -2, (int)i + 1);
   }
-  strand_group_offsets_free(&self->offsets);
   return 1;
+}
+
+static int admin_group_offsets (lua_State *L) {
+  strand_admin_object *self = strand_check_admin(L);
+  strand_admin_call call = strand_admin_call_of(L, 4);
+  call.group = strand_check_text(L, 2);
+  if (strand_is_forked(self->generation)) return strand_push_forked(L);
+  call.texts = strand_push_texts(L, 3, "argument 'topics'", &call.count);
+  return strand_admin_submit(L, self, &call, group_offsets, push_offsets);
 }
 
 static int admin_state (lua_State *L) {
@@ -199,12 +197,30 @@ static int admin_oauth_fail (lua_State *L) {
 
 static void end (strand_admin_object *self, double timeout) {
   strand_admin *kafka = self->kafka;
+  strand_admin_call *call = self->call;
   self->kafka = NULL;
-  strand_group_offsets_free(&self->offsets);
-  strand_topic_answers_free(&self->answers);
-  strand_reply_free(&self->reply);
-  strand_admin_close(kafka, timeout);
+  self->call = NULL;
+  if (!strand_admin_call_leave(call)) strand_admin_close(kafka, timeout);
+  if (self->fd >= 0) close(self->fd);
+  self->fd = -1;
   strand_finalizers_leave(&self->finalizers);
+}
+
+/* Its client ends, in a second at most; then close has nothing to wait for. */
+static bool end_client (strand_admin_call *c) {
+  strand_admin_end(c->admin, STRAND_ADMIN_END);
+  return true;
+}
+
+/* end_begin() -> as a method that asks: close() follows */
+static int admin_end_begin (lua_State *L) {
+  strand_admin_object *self = strand_check_admin(L);
+  strand_admin_call call = strand_admin_call_of(L, 2);
+  int pushed;
+  if (strand_is_forked(self->generation)) return strand_push_forked(L);
+  pushed = strand_admin_submit(L, self, &call, end_client, push_result);
+  self->ending = !lua_isnil(L, -pushed); /* else it was not even begun */
+  return pushed;
 }
 
 /* close() and __close. */
@@ -239,6 +255,7 @@ static int admin_open (lua_State *L) {
   props = strand_push_properties(L, 1, "kafka", &count);
   self = strand_newuserdata(L, sizeof(*self));
   memset(self, 0, sizeof(*self));
+  self->fd = -1;
   self->generation = strand_fork_generation();
   strand_settype(L, STRAND_ADMIN_TYPE);
   if (!strand_lines_open(&self->lines, strand_field_boolean(L, 1, "has_log"),
@@ -266,6 +283,7 @@ static const luaL_Reg methods[] = {
   { "oauth_needed", admin_oauth_needed },
   { "oauth_set", admin_oauth_set },
   { "oauth_fail", admin_oauth_fail },
+  { "end_begin", admin_end_begin },
   { "close", admin_close },
   { NULL, NULL },
 };
@@ -279,6 +297,7 @@ static const luaL_Reg metamethods[] = {
 void strand_open_admin (lua_State *L) {
   strand_newtype(L, STRAND_ADMIN_TYPE, methods, metamethods);
   strand_open_admin_requests(L);
+  strand_open_admin_calls(L);
   lua_pushcfunction(L, admin_open);
   lua_setfield(L, -2, "admin");
 }

@@ -2,13 +2,15 @@
 ** admin_object.h - the userdata of core.admin, for the files that give it
 ** methods
 **
-** What C allocates for an answer is the object's until it has become Lua
-** values: making them may raise. Whoever puts a new one there frees the old.
+** What C allocates for an answer is a call's (admin_call.h) until it has become
+** Lua values: making them may raise.
 **
 ** Thread: lua.
 */
 #ifndef STRAND_LUA_ADMIN_OBJECT_H
 #define STRAND_LUA_ADMIN_OBJECT_H
+
+#include <stdbool.h>
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -20,12 +22,14 @@
 #define STRAND_ADMIN_TYPE "strand.core.Admin"
 #define STRAND_ADMIN_TIMEOUT 30.0 /* seconds, unless the caller says another */
 
+typedef struct strand_admin_call strand_admin_call;
+
 typedef struct strand_admin_object {
-  strand_admin *kafka;          /* NULL: closed */
-  strand_group_offsets offsets; /* being turned into Lua values */
-  strand_topic_answers answers; /* the same */
-  strand_reply reply;           /* the same */
-  strand_lines lines;           /* last as long as the object */
+  strand_admin *kafka;     /* NULL: closed */
+  bool ending;             /* by end_begin: nothing is asked any more */
+  strand_admin_call *call; /* the last that a thread was to ask; NULL: none */
+  int fd;                  /* readable when it has an answer; -1: no event loop */
+  strand_lines lines;      /* last as long as the object */
   int generation;
   strand_finalizers *finalizers; /* NULL: it is closed */
 } strand_admin_object;
@@ -37,7 +41,8 @@ static inline strand_admin_object *strand_check_admin (lua_State *L) {
 /* Raises for one that is closed. */
 static inline strand_admin *strand_check_open_admin (lua_State *L) {
   strand_admin_object *self = strand_check_admin(L);
-  if (self->kafka == NULL) luaL_error(L, "attempt to use a closed admin");
+  if (self->kafka == NULL || self->ending)
+    luaL_error(L, "attempt to use a closed admin");
   return self->kafka;
 }
 

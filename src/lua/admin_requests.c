@@ -3,6 +3,7 @@
 */
 #include "lua/admin_requests.h"
 
+#include "lua/admin_call.h"
 #include "lua/admin_object.h"
 #include "lua/compat.h"
 #include "lua/fields.h"
@@ -58,26 +59,19 @@ static void push_tables (lua_State *L, const strand_reply *reply) {
   }
 }
 
-static int push_reply (lua_State *L, strand_admin_object *self, bool ok,
-                       const strand_failure *failure) {
-  if (ok) push_tables(L, &self->reply);
-  strand_reply_free(&self->reply);
-  return ok ? 1 : strand_push_failure(L, failure);
+static int push_reply (lua_State *L, strand_admin_call *call) {
+  if (!call->ok) return strand_push_failure(L, &call->failure);
+  push_tables(L, &call->reply);
+  return 1;
 }
 
-/* Where the next is to be put. */
-static strand_reply *fresh (strand_admin_object *self) {
-  strand_reply_free(&self->reply); /* if pushing it raised */
-  return &self->reply;
+static int push_done (lua_State *L, strand_admin_call *call) {
+  return strand_push_done(L, call->ok, &call->failure);
 }
 
 /*
 ** Arguments
 */
-
-static double timeout_of (lua_State *L, int index) {
-  return strand_opt_seconds(L, index, STRAND_ADMIN_TIMEOUT);
-}
 
 static strand_config_kind kind_of (lua_State *L, int index) {
   static const char *const kinds[] = { "topic", "broker", NULL };
@@ -136,84 +130,78 @@ static const strand_property *push_changes (lua_State *L, int table,
 ** Topics and settings
 */
 
+static bool describe (strand_admin_call *c) {
+  return strand_admin_describe(c->admin, c->texts, c->count, c->timeout,
+                               &c->reply, &c->failure);
+}
+
 static int admin_describe (lua_State *L) {
-  strand_failure failure;
   strand_admin_object *self = strand_check_admin(L);
-  const char *const *topics;
-  size_t count = 0;
-  double timeout = timeout_of(L, 3);
-  bool ok;
+  strand_admin_call call = strand_admin_call_of(L, 3);
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
-  topics = strand_push_texts(L, 2, "argument 'topics'", &count);
-  ok = strand_admin_describe(strand_check_open_admin(L), topics, count,
-                             timeout, fresh(self), &failure);
-  return push_reply(L, self, ok, &failure);
+  call.texts = strand_push_texts(L, 2, "argument 'topics'", &call.count);
+  return strand_admin_submit(L, self, &call, describe, push_reply);
+}
+
+static bool describe_configs (strand_admin_call *c) {
+  return strand_admin_configs(c->admin, c->kind, c->texts, c->count,
+                              c->timeout, &c->reply, &c->failure);
 }
 
 static int admin_configs (lua_State *L) {
-  strand_failure failure;
   strand_admin_object *self = strand_check_admin(L);
-  strand_config_kind kind = kind_of(L, 2);
-  const char *const *names;
-  size_t count = 0;
-  double timeout = timeout_of(L, 4);
-  bool ok;
+  strand_admin_call call = strand_admin_call_of(L, 4);
+  call.kind = kind_of(L, 2);
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
   luaL_checktype(L, 3, LUA_TTABLE);
-  names = strand_push_texts(L, 3, "names", &count);
-  ok = strand_admin_configs(strand_check_open_admin(L), kind, names, count,
-                            timeout, fresh(self), &failure);
-  return push_reply(L, self, ok, &failure);
+  call.texts = strand_push_texts(L, 3, "names", &call.count);
+  return strand_admin_submit(L, self, &call, describe_configs, push_reply);
+}
+
+static bool alter_config (strand_admin_call *c) {
+  return strand_admin_alter_config(c->admin, c->kind, c->name, c->changes,
+                                   c->count, c->timeout, &c->failure);
 }
 
 static int admin_alter_config (lua_State *L) {
-  strand_failure failure;
   strand_admin_object *self = strand_check_admin(L);
-  strand_config_kind kind = kind_of(L, 2);
-  const char *name = strand_check_text(L, 3);
-  const strand_property *changes;
-  size_t count;
-  double timeout = timeout_of(L, 5);
+  strand_admin_call call = strand_admin_call_of(L, 5);
+  call.kind = kind_of(L, 2);
+  call.name = strand_check_text(L, 3);
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
   luaL_checktype(L, 4, LUA_TTABLE);
-  changes = push_changes(L, 4, &count);
-  return strand_push_done(L,
-                          strand_admin_alter_config(strand_check_open_admin(L),
-                                                    kind, name, changes, count,
-                                                    timeout, &failure),
-                          &failure);
+  call.changes = push_changes(L, 4, &call.count);
+  return strand_admin_submit(L, self, &call, alter_config, push_done);
 }
 
 /*
 ** Places in topics
 */
 
-static int admin_find_offsets (lua_State *L) {
-  strand_failure failure;
+static bool find_offsets (strand_admin_call *c) {
+  return strand_admin_find_offsets(c->admin, c->places, c->count, c->timeout,
+                                   &c->reply, &c->failure);
+}
+
+static bool delete_records (strand_admin_call *c) {
+  return strand_admin_delete_records(c->admin, c->places, c->count,
+                                     c->timeout, &c->reply, &c->failure);
+}
+
+static int ask_places (lua_State *L, strand_admin_run *request) {
   strand_admin_object *self = strand_check_admin(L);
-  const strand_admin_place *places;
-  size_t count;
-  double timeout = timeout_of(L, 3);
-  bool ok;
+  strand_admin_call call = strand_admin_call_of(L, 3);
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
-  places = push_places(L, 2, &count);
-  ok = strand_admin_find_offsets(strand_check_open_admin(L), places, count,
-                                 timeout, fresh(self), &failure);
-  return push_reply(L, self, ok, &failure);
+  call.places = push_places(L, 2, &call.count);
+  return strand_admin_submit(L, self, &call, request, push_reply);
+}
+
+static int admin_find_offsets (lua_State *L) {
+  return ask_places(L, find_offsets);
 }
 
 static int admin_delete_records (lua_State *L) {
-  strand_failure failure;
-  strand_admin_object *self = strand_check_admin(L);
-  const strand_admin_place *places;
-  size_t count;
-  double timeout = timeout_of(L, 3);
-  bool ok;
-  if (strand_is_forked(self->generation)) return strand_push_forked(L);
-  places = push_places(L, 2, &count);
-  ok = strand_admin_delete_records(strand_check_open_admin(L), places, count,
-                                   timeout, fresh(self), &failure);
-  return push_reply(L, self, ok, &failure);
+  return ask_places(L, delete_records);
 }
 
 static strand_admin_reading check_reading (lua_State *L, int table) {
@@ -230,74 +218,74 @@ static strand_admin_reading check_reading (lua_State *L, int table) {
   return reading;
 }
 
+static bool read_records (strand_admin_call *c) {
+  return strand_admin_read(c->admin, &c->reading, c->timeout, &c->reply,
+                           &c->failure);
+}
+
 static int admin_read (lua_State *L) {
-  strand_failure failure;
   strand_admin_object *self = strand_check_admin(L);
-  const strand_admin_reading reading = check_reading(L, 2);
-  double timeout = timeout_of(L, 3);
-  bool ok;
+  strand_admin_call call = strand_admin_call_of(L, 3);
+  call.reading = check_reading(L, 2);
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
-  ok = strand_admin_read(strand_check_open_admin(L), &reading, timeout,
-                         fresh(self), &failure);
-  return push_reply(L, self, ok, &failure);
+  return strand_admin_submit(L, self, &call, read_records, push_reply);
 }
 
 /*
 ** Groups
 */
 
+static bool list_groups (strand_admin_call *c) {
+  return strand_admin_list_groups(c->admin, c->timeout, &c->reply,
+                                  &c->failure);
+}
+
 static int admin_list_groups (lua_State *L) {
-  strand_failure failure;
   strand_admin_object *self = strand_check_admin(L);
-  double timeout = timeout_of(L, 2);
-  bool ok;
+  strand_admin_call call = strand_admin_call_of(L, 2);
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
-  ok = strand_admin_list_groups(strand_check_open_admin(L), timeout,
-                                fresh(self), &failure);
-  return push_reply(L, self, ok, &failure);
+  return strand_admin_submit(L, self, &call, list_groups, push_reply);
+}
+
+static bool describe_groups (strand_admin_call *c) {
+  return strand_admin_describe_groups(c->admin, c->texts, c->count,
+                                      c->timeout, &c->reply, &c->failure);
 }
 
 static int admin_describe_groups (lua_State *L) {
-  strand_failure failure;
   strand_admin_object *self = strand_check_admin(L);
-  const char *const *groups;
-  size_t count = 0;
-  double timeout = timeout_of(L, 3);
-  bool ok;
+  strand_admin_call call = strand_admin_call_of(L, 3);
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
-  groups = strand_push_texts(L, 2, "argument 'groups'", &count);
-  luaL_argcheck(L, count > 0, 2, "names of groups expected");
-  ok = strand_admin_describe_groups(strand_check_open_admin(L), groups, count,
-                                    timeout, fresh(self), &failure);
-  return push_reply(L, self, ok, &failure);
+  call.texts = strand_push_texts(L, 2, "argument 'groups'", &call.count);
+  luaL_argcheck(L, call.count > 0, 2, "names of groups expected");
+  return strand_admin_submit(L, self, &call, describe_groups, push_reply);
 }
 
-typedef bool offsets_request (strand_admin *admin, const char *group,
-                              const strand_admin_place *places, size_t count,
-                              double timeout, strand_reply *reply,
-                              strand_failure *failure);
+static bool write_offsets (strand_admin_call *c) {
+  return strand_admin_write_offsets(c->admin, c->group, c->places, c->count,
+                                    c->timeout, &c->reply, &c->failure);
+}
 
-static int change_offsets (lua_State *L, offsets_request *request) {
-  strand_failure failure;
+static bool delete_offsets (strand_admin_call *c) {
+  return strand_admin_delete_offsets(c->admin, c->group, c->places, c->count,
+                                     c->timeout, &c->reply, &c->failure);
+}
+
+static int change_offsets (lua_State *L, strand_admin_run *request) {
   strand_admin_object *self = strand_check_admin(L);
-  const char *group = strand_check_text(L, 2);
-  const strand_admin_place *places;
-  size_t count;
-  double timeout = timeout_of(L, 4);
-  bool ok;
+  strand_admin_call call = strand_admin_call_of(L, 4);
+  call.group = strand_check_text(L, 2);
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
-  places = push_places(L, 3, &count);
-  ok = request(strand_check_open_admin(L), group, places, count, timeout,
-               fresh(self), &failure);
-  return push_reply(L, self, ok, &failure);
+  call.places = push_places(L, 3, &call.count);
+  return strand_admin_submit(L, self, &call, request, push_reply);
 }
 
 static int admin_write_offsets (lua_State *L) {
-  return change_offsets(L, strand_admin_write_offsets);
+  return change_offsets(L, write_offsets);
 }
 
 static int admin_delete_offsets (lua_State *L) {
-  return change_offsets(L, strand_admin_delete_offsets);
+  return change_offsets(L, delete_offsets);
 }
 
 static const luaL_Reg methods[] = {

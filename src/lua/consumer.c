@@ -89,6 +89,27 @@ static int consumer_start (lua_State *L) {
                           &failure);
 }
 
+static int consumer_start_begin (lua_State *L) {
+  strand_failure failure;
+  strand_consumer_object *self = strand_check_consumer(L);
+  if (self == NULL) return strand_push_forked(L);
+  return strand_push_done(L,
+                          strand_consumer_start_begin(self->kafka, &failure),
+                          &failure);
+}
+
+/* true, false: not yet | nil, message, code */
+static int consumer_start_done (lua_State *L) {
+  strand_failure failure;
+  strand_consumer_object *self = strand_check_consumer(L);
+  int done;
+  if (self == NULL) return strand_push_forked(L);
+  done = strand_consumer_start_done(self->kafka, &failure);
+  if (done < 0) return strand_push_failure(L, &failure);
+  lua_pushboolean(L, done);
+  return 1;
+}
+
 static int consumer_joined (lua_State *L) {
   strand_failure failure;
   strand_consumer_object *self = strand_check_consumer(L);
@@ -395,6 +416,8 @@ static const luaL_Reg methods[] = {
   { "state", consumer_state },
   { "local_open", consumer_local_open },
   { "start", consumer_start },
+  { "start_begin", consumer_start_begin },
+  { "start_done", consumer_start_done },
   { "joined", consumer_joined },
   { "fd", consumer_fd },
   { "next_event", consumer_next_event },

@@ -32,6 +32,20 @@ static void tell_held (const strand_producer_object *self) {
 ** Taking
 */
 
+/* In an event loop: the delivery on top of the stack, if coroutines wait for
+** it, into the list at 0 of the table at 2. Before it has its report: where it
+** raises, that comes again. */
+static void add_to_reported (lua_State *L) {
+  lua_pushliteral(L, "waiters");
+  lua_rawget(L, -2);
+  lua_rawgeti(L, 2, 0);
+  if (lua_istable(L, -2) && lua_istable(L, -1)) {
+    lua_pushvalue(L, -3);
+    lua_rawseti(L, -2, (int)strand_rawlen(L, -2) + 1);
+  }
+  lua_pop(L, 2);
+}
+
 /* Gives the report on top of the stack, which has 'id', to who waits for it, in
 ** the table at 2; false: nobody does. Not by methods: the table is weak. */
 static bool hand_over (lua_State *L, int64_t id) {
@@ -40,6 +54,7 @@ static bool hand_over (lua_State *L, int64_t id) {
   lua_rawget(L, 2);
   waits = lua_istable(L, -1);
   if (waits) {
+    add_to_reported(L);
     lua_pushliteral(L, "report");
     lua_pushvalue(L, -3);
     lua_rawset(L, -3); /* there is one: nothing is allocated for it */
@@ -58,9 +73,12 @@ static void end_current (strand_producer_object *self) {
 }
 
 /* Pushes the next report that is for on_delivery, with the metatable at 3;
-** those that somebody waits for are handed over. False: there is none. */
-static bool push_report (lua_State *L, strand_producer_object *self) {
-  for (;;) {
+** those that somebody waits for are handed over, and counted, 'most' of them.
+** False: there is none. */
+static bool push_report (lua_State *L, strand_producer_object *self,
+                         int64_t *handed, int64_t most) {
+  for (;; ++*handed) {
+    if (*handed >= most) return false;
     if (self->current == NULL)
       self->current = strand_producer_next_delivery(strand_check_producer(L));
     if (self->current == NULL) return false;
@@ -81,31 +99,35 @@ static bool push_report (lua_State *L, strand_producer_object *self) {
 /* next_delivery(by_id, metatable) -> report | nothing */
 static int producer_next_delivery (lua_State *L) {
   strand_producer_object *self = strand_check_any_producer(L);
+  int64_t handed = 0;
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
   luaL_checktype(L, 2, LUA_TTABLE);
   luaL_checktype(L, 3, LUA_TTABLE);
-  return push_report(L, self) ? 1 : 0;
+  return push_report(L, self, &handed, INT64_MAX) ? 1 : 0;
 }
 
-/* deliver(by_id, metatable, on_delivery, handler, most) -> served[, problem] */
+/* deliver(by_id, metatable, on_delivery, handler, most)
+**                      -> called, problem | nil, handed over */
 static int producer_deliver (lua_State *L) {
   strand_producer_object *self = strand_check_any_producer(L);
-  int64_t most = strand_check_int64(L, 6), served = 0;
+  int64_t most = strand_check_int64(L, 6), served = 0, handed = 0;
   bool failed = false;
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
   luaL_checktype(L, 2, LUA_TTABLE);
   luaL_checktype(L, 3, LUA_TTABLE);
   lua_settop(L, 6);
-  while (!failed && served < most && self->kafka != NULL
-         && push_report(L, self)) {
+  while (!failed && served + handed < most && self->kafka != NULL
+         && push_report(L, self, &handed, most - served)) {
     lua_pushvalue(L, 4);
     lua_insert(L, -2);
     failed = lua_pcall(L, 1, 0, 5) != 0;
     served++;
   }
+  if (!failed) lua_pushnil(L);
   strand_push_int64(L, served);
   lua_insert(L, 7);
-  return failed ? 2 : 1;
+  strand_push_int64(L, handed);
+  return 3;
 }
 
 static int producer_next_event (lua_State *L) {
@@ -267,6 +289,28 @@ static int producer_close (lua_State *L) {
   return 1;
 }
 
+/* purge() -> whether nothing is outstanding */
+static int producer_purge (lua_State *L) {
+  if (strand_is_forked(strand_check_any_producer(L)->generation))
+    return strand_push_forked(L);
+  lua_pushboolean(L, strand_producer_purge_begin(strand_check_producer(L)));
+  return 1;
+}
+
+static int producer_end_begin (lua_State *L) {
+  if (strand_is_forked(strand_check_any_producer(L)->generation))
+    return strand_push_forked(L);
+  strand_producer_end_begin(strand_check_producer(L));
+  return 0;
+}
+
+static int producer_end_done (lua_State *L) {
+  if (strand_is_forked(strand_check_any_producer(L)->generation))
+    return strand_push_forked(L);
+  lua_pushboolean(L, strand_producer_end_done(strand_check_producer(L)));
+  return 1;
+}
+
 /* transact(goal, timeout) */
 static int producer_transact (lua_State *L) {
   if (strand_is_forked(strand_check_any_producer(L)->generation))
@@ -404,6 +448,9 @@ static const luaL_Reg methods[] = {
   { "obstacle", producer_obstacle },
   { "transaction_state", producer_transaction_state },
   { "transaction_misuse", producer_transaction_misuse },
+  { "purge", producer_purge },
+  { "end_begin", producer_end_begin },
+  { "end_done", producer_end_done },
   { "close", producer_close },
   { "stats", producer_stats },
   { NULL, NULL },

@@ -56,13 +56,15 @@ static bool has_waiting (const strand_producer *p) {
 /* What is the operating system's goes when it is closed and the last report
 ** was taken; a client that still ends has its own. */
 static void give_back_fd (strand_producer *p) {
-  if (p->client != NULL || p->readiness.fd < 0 || has_reports(p)) return;
+  if (p->client != NULL || p->ending != NULL || p->readiness.fd < 0
+      || has_reports(p))
+    return;
   strand_log_set_fd(p->log, -1);
   strand_readiness_close(&p->readiness);
 }
 
 /* Something may have been taken, or come. */
-static void tell_waiting (strand_producer *p) {
+void strand_producer_tell_waiting (strand_producer *p) {
   if (p->readiness.fd < 0) return;
   if (has_waiting(p)) raise_fd(p);
   give_back_fd(p);
@@ -185,7 +187,7 @@ void strand_producer_refresh (strand_producer *p) {
   if (p->readiness.fd < 0) return;
   strand_readiness_clear(&p->readiness);
   if (p->client != NULL) collect(p, 0);
-  tell_waiting(p);
+  strand_producer_tell_waiting(p);
 }
 
 static void renew (strand_producer *p) {
@@ -301,36 +303,7 @@ void strand_producer_keep (strand_producer *p, bool kept, int64_t reports,
   p->kept = kept;
   p->kept_reports = reports;
   p->full = full;
-  tell_waiting(p);
-}
-
-/*
-** Tokens
-*/
-
-bool strand_producer_poll_oauth (strand_producer *p) {
-  if (!p->oauth_wanted) strand_producer_serve(p);
-  return p->oauth_wanted && p->client != NULL;
-}
-
-void strand_producer_oauth_answering (strand_producer *p, bool on) {
-  p->answering = on;
-  tell_waiting(p);
-}
-
-/* Before the client is told: what it asks after that is another request. */
-bool strand_producer_oauth_set (strand_producer *p, const char *token,
-                                int64_t expires_ms, const char *principal,
-                                strand_failure *failure) {
-  p->oauth_wanted = false;
-  if (p->client == NULL) return true;
-  return strand_client_token(p->client, token, expires_ms, principal, failure);
-}
-
-void strand_producer_oauth_fail (strand_producer *p, const char *message) {
-  p->oauth_wanted = false;
-  if (p->client == NULL) return;
-  rd_kafka_oauthbearer_set_token_failure(p->client->handle, message);
+  strand_producer_tell_waiting(p);
 }
 
 /*
@@ -413,25 +386,61 @@ void strand_producer_purge (strand_producer *p, double deadline) {
   }
 }
 
-static void end_client (strand_producer *p, double deadline, double grace) {
+/* It ends in a thread of its own. */
+static void let_go (strand_producer *p) {
   strand_client *client = p->client;
-  if (client->queue != NULL) strand_producer_purge(p, deadline);
   strand_deliveries_say(&p->deliveries, INT64_MAX);
   p->client = NULL;
   strand_flushing_end(&p->flushing);
   strand_readiness_set(&p->readiness, 0);
   p->oauth_wanted = false;
-  if (deadline < strand_clock_now() + grace)
-    deadline = strand_clock_now() + grace;
-  p->detached = !strand_client_end(client, deadline);
-  tell_waiting(p);
+  if (strand_client_end_begin(client)) p->ending = client;
+}
+
+static void wait_for_end (strand_producer *p, double deadline) {
+  if (p->ending != NULL)
+    p->detached = !strand_client_end_wait(p->ending, deadline);
+  p->ending = NULL;
+  strand_producer_tell_waiting(p);
+}
+
+static void end_client (strand_producer *p, double deadline, double grace) {
+  double least = strand_clock_now() + grace;
+  if (p->client->queue != NULL) strand_producer_purge(p, deadline);
+  let_go(p);
+  wait_for_end(p, deadline < least ? least : deadline);
+}
+
+/* What is lost is counted from here on: what was purged before is of
+** transactions that were aborted. */
+static void begin_purge (strand_producer *p) {
+  if (!p->purging) p->purged_before = p->deliveries.counts.purged;
+  p->purging = true;
+}
+
+bool strand_producer_purge_begin (strand_producer *p) {
+  if (p->client == NULL) return true;
+  begin_purge(p);
+  strand_producer_purge(p, strand_clock_now());
+  strand_producer_tell_waiting(p);
+  return p->bounds.records == 0;
+}
+
+void strand_producer_end_begin (strand_producer *p) {
+  if (p->client != NULL) let_go(p);
+}
+
+bool strand_producer_end_done (strand_producer *p) {
+  return p->ending == NULL || strand_client_has_ended(p->ending);
 }
 
 void strand_producer_close (strand_producer *p, double timeout) {
-  int64_t aborted = p->deliveries.counts.purged, lost;
-  if (p->client == NULL) return;
-  end_client(p, strand_clock_now() + timeout, END_GRACE);
-  lost = p->deliveries.counts.purged - aborted + outstanding(p);
+  int64_t lost;
+  if (p->client == NULL && p->ending == NULL) return;
+  begin_purge(p);
+  if (p->client == NULL) wait_for_end(p, strand_clock_now());
+  else end_client(p, strand_clock_now() + timeout, END_GRACE);
+  lost = p->deliveries.counts.purged - p->purged_before + outstanding(p);
   if (lost == 0 || strand_deliveries_are_taken(&p->deliveries)) return;
   strand_log_printf(p->log, STRAND_LOG_WARNING, "PRODUCER",
                     "closed before all was acknowledged: %lld records were "
@@ -444,7 +453,10 @@ bool strand_producer_discard (strand_producer *p, double timeout,
   double deadline = strand_clock_now() + timeout;
   double grace = timeout / 2 < END_GRACE ? timeout / 2 : END_GRACE;
   bool reached;
-  if (p->client == NULL) return true;
+  if (p->client == NULL) {
+    wait_for_end(p, deadline);
+    return true;
+  }
   if (p->transactional)
     strand_producer_end_transaction(
       p, p->unreachable ? strand_clock_now() + patience : deadline - grace);
@@ -468,7 +480,7 @@ void strand_producer_refresh_counts (strand_producer *p,
 
 void strand_producer_free (strand_producer *p) {
   if (p == NULL) return;
-  if (p->client != NULL) strand_producer_close(p, 0);
+  strand_producer_close(p, 0);
   /* A client that is still ending might look at a ticket. */
   strand_deliveries_free(&p->deliveries, !p->detached);
   if (p->log != NULL) strand_log_set_fd(p->log, -1);

@@ -165,6 +165,14 @@ void strand_producer_end_transaction (strand_producer *p, double deadline);
 ** go. What is there to be taken stays. Twice is fine. */
 void strand_producer_close (strand_producer *p, double timeout);
 
+/* The same without waiting, in three steps, and then close. True: nothing is
+** outstanding; else it is to be asked again, when the fd is readable and a
+** tenth of a second later. */
+bool strand_producer_purge_begin (strand_producer *p);
+/* The client ends: the fd is readable when it has. */
+void strand_producer_end_begin (strand_producer *p);
+bool strand_producer_end_done (strand_producer *p);
+
 /* For a producer that nobody closed: flushes, and closes, in 'timeout' seconds
 ** and no more. Where records are out and all brokers were down, one has
 ** 'patience' seconds to prove that it is there after all; false: none did. */

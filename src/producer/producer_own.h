@@ -36,6 +36,7 @@ typedef struct strand_producer_renewal {
 
 struct strand_producer {
   strand_client *client; /* NULL: closed */
+  strand_client *ending; /* was the last one, and has not ended; NULL: none */
   strand_log *log;
   strand_producer_limits limits;
   strand_deliveries deliveries;
@@ -57,6 +58,8 @@ struct strand_producer {
   bool oauth_wanted; /* a token is due */
   bool answering;    /* ...and being fetched */
   bool unreachable;  /* all brokers were down, none has reported since */
+  bool purging;      /* it is being closed */
+  int64_t purged_before; /* counted then; with 'purging' */
   bool detached;     /* closed, and librdkafka had not ended in time */
   bool asked;        /* a call of the transaction is out */
 };
@@ -67,6 +70,8 @@ void strand_producer_refresh (strand_producer *p);
 /* The same, with another client, maybe: nobody holds what is of the old one. */
 void strand_producer_serve (strand_producer *p);
 void strand_producer_purge (strand_producer *p, double deadline);
+/* Something may have been taken, or come. */
+void strand_producer_tell_waiting (strand_producer *p);
 /* Why no broker answers, if that is so: what librdkafka said last of a
 ** connection; "" otherwise. */
 void strand_producer_cause (strand_producer *p,

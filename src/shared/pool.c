@@ -80,6 +80,14 @@ bool strand_pool_loaded (strand_pool *p, const strand_failure *failure) {
   return untold;
 }
 
+bool strand_pool_is_loading (strand_pool *p) {
+  bool loading;
+  strand_lock_take(&p->lock);
+  loading = p->loading > 0;
+  strand_lock_release(&p->lock);
+  return loading;
+}
+
 bool strand_pool_wait (strand_pool *p, strand_failure *failure) {
   bool loaded;
   strand_lock_take(&p->lock);

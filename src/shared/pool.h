@@ -55,6 +55,7 @@ void strand_pool_tell (strand_pool *p, strand_gate *gates, bool open);
 bool strand_pool_pass (strand_pool *p, strand_gate *gate);
 /* One has loaded, or not, and why. True: that is not told yet. */
 bool strand_pool_loaded (strand_pool *p, const strand_failure *failure);
+bool strand_pool_is_loading (strand_pool *p);
 /* Waits until none loads. True: all could; else a failure. */
 bool strand_pool_wait (strand_pool *p, strand_failure *failure);
 

@@ -34,6 +34,8 @@ struct strand_consumer {
   atomic_int refs;                /* by who uses it; who is last frees it */
   struct strand_member **members; /* the lua thread's, as long as it has it */
   bool joined_reported;           /* the lua thread's */
+  bool threads_made;              /* the lua thread's: a worker each */
+  strand_failure start_failure;   /* the same: why not */
 
   strand_settings settings;
   strand_routes routes;

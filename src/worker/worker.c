@@ -149,6 +149,7 @@ static bool load (worker *w) {
   w->state = c->pool.handler.open(c->pool.handler.config, w->index, &failure);
   untold = strand_pool_loaded(&c->pool, w->state == NULL ? &failure : NULL);
   if (untold) tell_worker(c, "worker_lost", w, failure.message);
+  strand_notifier_signal(&c->notifier); /* who waits for the start */
   return w->state != NULL;
 }
 

@@ -1,0 +1,86 @@
+-- luv.lua: objects of strand in libuv's loop
+--
+--   strand.loop.luv.start(object[, luv])
+--
+-- The second argument is the module, where a program has another one than require "luv" gives.
+
+local sleepers = require "strand.loop.sleepers"
+local schema = require "strand.schema"
+local service = require "strand.loop.service"
+
+local loop = {}
+
+local function seconds_of(uv) return uv.hrtime() / 1e9 end
+
+-- Handles of descriptors are kept for the next time: they keep no loop alive.
+local function waiter_on(uv, list)
+  local handles = {}
+  return function(fd)
+    local waiter = {}
+    if not handles[fd] then handles[fd] = assert(uv.new_poll(fd)) end
+    local handle = handles[fd]
+    assert(handle:start("r", function()
+      handle:stop()
+      list:wake(waiter)
+    end))
+    list:sleep(nil, waiter)
+  end
+end
+
+-- One timer resumes everybody: at once, or when the next time comes.
+local function new_list(uv)
+  local timer, set = assert(uv.new_timer()), nil
+  local list, arm
+  local function turn()
+    set = nil
+    list:resume_ready()
+    arm()
+  end
+  function arm()
+    local patience = list:patience()
+    local at = patience and list.now() + patience
+    if not at or (set and set <= at) then return end
+    set = at
+    uv.update_time()
+    timer:start(math.ceil(patience * 1000), 0, turn)
+  end
+  list = sleepers.new(function() return seconds_of(uv) end, function(self)
+    if not self.current then arm() end
+  end)
+  return list
+end
+
+local function new_adapter(uv)
+  local list = new_list(uv)
+  return {
+    spawn = function(body) return list:spawn(body) end,
+    wait_readable = waiter_on(uv, list),
+    sleep = function(seconds, waiter) list:sleep(seconds, waiter) end,
+    wake = function(waiter) list:wake(waiter) end,
+    now = list.now,
+    alive = function(handle) return handle == nil or coroutine.status(handle) ~= "dead" end,
+  }
+end
+
+local adapters = setmetatable({}, { __mode = "k" })
+
+-- -> the adapter of this luv, the same each time
+function loop.adapter(uv)
+  adapters[uv] = adapters[uv] or new_adapter(uv)
+  return adapters[uv]
+end
+
+local function is_luv(uv)
+  return type(uv) == "table" and type(uv.new_poll) == "function"
+end
+
+-- -> true | nil, message, code
+function loop.start(object, uv)
+  uv = uv == nil and require "luv" or uv
+  if not is_luv(uv) then
+    schema.raise("argument 'loop': module luv expected, got " .. schema.describe(uv))
+  end
+  return service.start(object, loop.adapter(uv), uv.loop_mode() == nil)
+end
+
+return loop

@@ -1,0 +1,516 @@
+-- Objects of strand in an event loop: in each loop the same is promised. The loop goes on whatever
+-- they do, methods that wait yield, and what cannot yield is told so.
+local adapter = require "strand.loop.adapter"
+local fixture = require "spec.support.fixture"
+local helper = require "spec.support.helper"
+local loops = require "spec.support.loops"
+local strand = require "strand"
+local waits = require "strand.waits"
+
+local STALL = 1.5 -- seconds: no turn of a loop takes so long, but a call that waits in it would
+
+local function open_producer(options)
+  options = options or {}
+  options.kafka = options.kafka or {}
+  options.kafka["bootstrap.servers"] = options.kafka["bootstrap.servers"] or helper.bootstrap()
+  return assert(strand.producer(options))
+end
+
+local function open_admin(servers)
+  return assert(strand.admin { kafka = { ["bootstrap.servers"] = servers or helper.bootstrap() },
+    log = function() end })
+end
+
+-- A port that takes connections and says nothing.
+local function dead_servers()
+  return "127.0.0.1:9" -- refused: each request waits for its timeout all the same
+end
+
+for name, loop in loops.each() do
+  describe("in the loop of " .. name, function()
+    setup(fixture.open)
+    teardown(fixture.close)
+
+    local function until_true(limit, condition)
+      local deadline = fixture.now() + limit
+      while not condition() do
+        assert(fixture.now() < deadline, ("not true within %g s"):format(limit))
+        loop.sleep(0.01)
+      end
+    end
+
+    -- The longest time between two turns of the loop while f runs, in seconds.
+    local function longest_gap(f)
+      local over, longest, last = false, 0, fixture.now()
+      loop.spawn(function()
+        while not over do
+          loop.sleep(0.001)
+          local now = fixture.now()
+          longest, last = math.max(longest, now - last), now
+        end
+      end)
+      f()
+      over = true
+      return longest
+    end
+
+    it("serves a consumer: its events, its requests, its end", function()
+      local topic, folder, seen = helper.topic(2), fixture.folder(), {}
+      local records = {}
+      for i = 1, 20 do records[i] = { key = "k" .. i } end
+      fixture.produce(topic, records)
+      local report, message
+      loop.run(function()
+        local consumer = fixture.consumer { topics = { topic }, handler_args = folder,
+          on_event = function(event) seen[event.type] = event end }
+        assert(loop.start(consumer))
+        until_true(60, function() return fixture.count(folder, "leave") == 20 end)
+        assert(consumer:commit())
+        assert(consumer:pause { topic = topic })
+        assert(consumer:resume { topic = topic })
+        assert(consumer:seek { topic = topic, partition = 0, offset = 0 })
+        assert.is_table(consumer:stats())
+        report, message = consumer:close { timeout = 10 }
+      end)
+      assert(report, message)
+      assert.is_true(report.done >= 20)
+      assert.is_not_nil(seen.assigned)
+      assert.is_not_nil(seen.sought)
+    end)
+
+    it("serves a producer: reports for on_delivery, and for those that wait", function()
+      local topic, delivered, acknowledged = helper.topic(1), 0, 0
+      loop.run(function()
+        local producer = open_producer { on_delivery = function() delivered = delivered + 1 end }
+        assert(loop.start(producer))
+        for i = 1, 100 do assert(producer:send { topic = topic, value = "v" .. i }) end
+        for _ = 1, 200 do
+          loop.spawn(function()
+            local sent = producer:send_wait { topic = topic, value = "w" }
+            if sent then acknowledged = acknowledged + 1 end
+          end)
+        end
+        until_true(30, function() return acknowledged == 200 and delivered == 100 end)
+        local sent = assert(producer:send_async { topic = topic, value = "a" })
+        assert(sent:wait(10))
+        assert(producer:flush(10))
+        local report = producer:close()
+        assert.are.equal(301, report.delivered)
+        assert.are.equal(report, producer:close())
+      end)
+    end)
+
+    it("lets those that wait for room in the queue in by turns", function()
+      local topic, sent = helper.topic(1), 0
+      loop.run(function()
+        local producer = open_producer { max_queued_records = 3 }
+        assert(loop.start(producer))
+        for _ = 1, 60 do
+          loop.spawn(function()
+            assert(producer:send_wait { topic = topic, value = "w", timeout = 60 })
+            sent = sent + 1
+          end)
+        end
+        until_true(50, function() return sent == 60 end)
+        producer:close()
+      end)
+    end)
+
+    it("answers an admin's questions, one after another", function()
+      local topic, got = helper.topic(3), {}
+      loop.run(function()
+        local admin = open_admin()
+        assert(loop.start(admin))
+        for i = 1, 5 do
+          loop.spawn(function() got[i] = assert(admin:describe({ topics = { topic } }, 20)) end)
+        end
+        until_true(30, function() return #got == 5 end)
+        assert.are.equal(3, #got[1].topics[topic].partitions)
+        assert(admin:close())
+        assert(admin:close())
+      end)
+    end)
+
+    it("loads handlers while it goes on, and says when they cannot be loaded", function()
+      local topic = helper.topic(1)
+      loop.run(function()
+        local slow = fixture.consumer { topics = { topic }, handler = "spec.handlers.slow_start",
+          handler_args = 2, workers = 2 }
+        assert.is_true(longest_gap(function() assert(loop.start(slow)) end) < STALL)
+        local unready = fixture.consumer { topics = { topic }, handler = "spec.handlers.unready" }
+        local ok, message, code = loop.start(unready)
+        assert.is_nil(ok)
+        assert.are.equal("HANDLER", code)
+        assert.matches("not ready", message, 1, true)
+        slow:close { mode = "now", timeout = 5 }
+      end)
+    end)
+
+    it("closes a consumer that is asked to while its handlers load", function()
+      loop.run(function()
+        local consumer = fixture.consumer { topics = { helper.topic(1) },
+          handler = "spec.handlers.slow_start", handler_args = 0.5, workers = 1 }
+        local started
+        loop.spawn(function() started = { loop.start(consumer) } end)
+        until_true(10, function() return consumer.loading end)
+        assert(consumer:close { mode = "now", timeout = 5 })
+        until_true(10, function() return started end)
+      end)
+    end)
+
+    it("goes on while brokers do not answer", function()
+      local gap
+      loop.run(function()
+        local producer = open_producer { kafka = { ["bootstrap.servers"] = dead_servers() },
+          log = false, on_delivery = function() end }
+        local admin = open_admin(dead_servers())
+        local consumer = fixture.consumer { topics = { "orders" }, log = false,
+          kafka = { ["bootstrap.servers"] = dead_servers() } }
+        assert(loop.start(producer))
+        assert(loop.start(admin))
+        assert(loop.start(consumer))
+        gap = longest_gap(function()
+          local _, _, code = producer:send_wait { topic = "orders", value = "v", timeout = 2 }
+          assert.are.equal("TIMED_OUT", code)
+          assert(producer:send { topic = "orders", value = "v" })
+          assert.are.equal("TIMED_OUT", (select(3, producer:flush(1))))
+          assert.are.equal("TIMED_OUT", (select(3, admin:describe({ topics = { "orders" } }, 2))))
+          assert.are.equal("TIMED_OUT", (select(3, consumer:commit(1))))
+          consumer:close { mode = "now", timeout = 2 }
+          assert.are.equal(1, producer:close { timeout = 2 }.purged)
+          admin:close()
+        end)
+      end)
+      assert.is_true(gap < STALL, ("the loop stood still for %.2f s"):format(gap))
+    end)
+
+    -- ---- where nothing can yield --------------------------------------------
+
+    -- How each method is called so that it would wait. -> { [class] = { [method] = call } }
+    local function calls(o, topic)
+      local place = { topic = topic, partition = 0, offset = 0, id = topic .. "/0/0" }
+      return {
+        consumer = {
+          commit = function() return o.consumer:commit() end,
+          seek = function() return o.consumer:seek { topic = topic, partition = 0, offset = 0 } end,
+          parked = function() return o.consumer:parked() end,
+          resolve = function() return o.consumer:resolve(place, "retry") end,
+          close = function() return o.consumer:close { mode = "now", timeout = 5 } end,
+          start = function() return o.consumer:start() end,
+          pause = function() return o.consumer:pause() end,
+          resume = function() return o.consumer:resume() end,
+          configure = function() return o.consumer:configure { commit_interval = 4 } end,
+          stop = false,
+        },
+        producer = {
+          send_wait = function() return o.producer:send_wait { topic = topic, value = "v" } end,
+          flush = function()
+            assert(o.producer:send { topic = topic, value = "v" })
+            return o.producer:flush(10)
+          end,
+          begin = function() return o.transactional:begin(1) end,
+          commit = function() return o.transactional:commit(1) end,
+          abort = function() return o.transactional:abort(1) end,
+          close = function() return o.producer:close() end,
+          send_offsets = false,
+          configure = function() return o.producer:configure { max_queued_records = 1000 } end,
+        },
+        delivery = { wait = function() return o.delivery:wait(10) end },
+        admin = {
+          create_topics = function() return o.admin:create_topics({ [helper.name "t"] = 1 }, 1) end,
+          delete_topics = function() return o.admin:delete_topics({ helper.name "t" }, 1) end,
+          create_partitions = function()
+            return o.admin:create_partitions({ [helper.name "t"] = 2 }, 1)
+          end,
+          group_offsets = function() return o.admin:group_offsets("g", { topic }, 5) end,
+          alter_config = function()
+            return o.admin:alter_config({ topic = topic, set = { ["retention.ms"] = "1" } }, 1)
+          end,
+          describe = function() return o.admin:describe({ topics = { topic } }, 5) end,
+          groups = function() return o.admin:groups(nil, 5) end,
+          list_offsets = function()
+            return o.admin:list_offsets({ topic = topic, at = "earliest" }, 5)
+          end,
+          lag = function() return o.admin:lag("g", { topic }, 5) end,
+          reset_offsets = function()
+            return o.admin:reset_offsets("g", { topic = topic, to = "earliest" }, 1)
+          end,
+          delete_group_offsets = function() return o.admin:delete_group_offsets("g", { topic }, 1) end,
+          delete_records = function()
+            return o.admin:delete_records({ { topic = topic, partition = 0, offset = 1 } }, 1)
+          end,
+          read = function()
+            return o.admin:read({ topic = topic, partition = 0, offset = 0, records = 1 }, 1)
+          end,
+          close = function() return o.admin:close() end,
+        },
+      }
+    end
+
+    -- Starts one of each in the loop, with an adapter that counts what sleeps.
+    local function open_all(topic, counts)
+      local changed = loop.adapter()
+      local sleep = changed.sleep
+      function changed.sleep(...)
+        counts.sleeps = counts.sleeps + 1
+        return sleep(...)
+      end
+      local counting = strand.loop.adapter(changed)
+      local o = { producer = open_producer(), admin = open_admin(),
+        transactional = open_producer { transactional_id = helper.name "id", log = false },
+        consumer = fixture.consumer { topics = { topic } } }
+      for _, object in pairs(o) do assert(counting.start(object)) end
+      until_true(30, function() return o.consumer:health() end)
+      o.delivery = assert(o.producer:send_async { topic = topic, value = "v" })
+      return o
+    end
+
+    -- In an order in which nobody is closed that is still called.
+    local function each_call(list, act)
+      for pass = 1, 2 do
+        for _, class in ipairs { "consumer", "delivery", "producer", "admin" } do
+          for method, does_wait in pairs(waits[class]) do
+            local call = list[class][method]
+            assert(call ~= nil, class .. ":" .. method .. " is in the table, and not tried")
+            if call and (does_wait == "begins") == (pass == 2) then
+              act(class .. ":" .. method .. "()", does_wait, call)
+            end
+          end
+        end
+      end
+    end
+
+    it("yields in every method of the table", function()
+      local topic, counts = helper.topic(1), { sleeps = 0 }
+      fixture.produce(topic, { { key = "a" } })
+      loop.run(function()
+        local o = open_all(topic, counts)
+        each_call(calls(o, topic), function(title, does_wait, call)
+          local before = counts.sleeps
+          local ok, problem = true, nil
+          if title == "producer:commit()" or title == "producer:abort()" then return end -- misuse
+          if adapter.yields_across_pcall then ok, problem = pcall(call) else call() end
+          assert(ok, title .. ": " .. tostring(problem))
+          if title == "delivery:wait()" then return end -- it may be there by now
+          if does_wait then assert(counts.sleeps > before, title .. " did not yield")
+          else assert(counts.sleeps == before, title .. " yielded") end
+        end)
+        o.transactional:close { timeout = 1 }
+      end)
+    end)
+
+    -- Ways to stand where no coroutine can be left, each by a call below f.
+    local function in_sort(f)
+      local once
+      table.sort({ 1, 2 }, function()
+        if not once then
+          once = true
+          f()
+        end
+        return false
+      end)
+    end
+
+    local function in_gsub(f) string.gsub("x", "x", function() f() end) end
+
+    it("returns CANNOT_WAIT in every method, where it cannot yield", function()
+      local topic, counts = helper.topic(1), { sleeps = 0 }
+      local o
+      local function refuse(title, does_wait, call)
+        if does_wait == false then return end
+        local result, message, code = call()
+        assert(result == nil and code == "CANNOT_WAIT", ("%s: %s, %s"):format(title,
+          tostring(message), tostring(code)))
+      end
+      loop.run(function()
+        o = open_all(topic, counts)
+        local list = calls(o, topic)
+        list.producer.commit, list.producer.abort = list.producer.begin, list.producer.begin
+        for _, way in ipairs { in_sort, in_gsub } do
+          way(function()
+            each_call(list, function(title, does_wait, call)
+              if does_wait ~= "begins" then refuse(title, does_wait, call) end
+            end)
+          end)
+        end
+      end)
+      loop.outside(function()
+        local list = calls(o, topic)
+        list.producer.commit, list.producer.abort = list.producer.begin, list.producer.begin
+        each_call(list, refuse)
+      end)
+      loop.run(function() -- what close() has begun there ends
+        assert(o.consumer:close())
+        assert(o.producer:close())
+        assert(o.admin:close())
+        o.transactional:close { timeout = 1 }
+      end, true)
+    end)
+
+    it("does not wait in callbacks, but a close that is asked for there happens", function()
+      local codes = {}
+      loop.run(function()
+        local producer
+        producer = open_producer { on_delivery = function()
+          codes[1] = select(3, producer:send_wait { topic = "orders", value = "v" })
+          codes[2] = select(3, producer:close())
+        end }
+        assert(loop.start(producer))
+        assert(producer:send { topic = helper.topic(1), value = "v" })
+        until_true(20, function() return codes[2] end)
+        assert.are.same({ "CANNOT_WAIT", "CANNOT_WAIT" }, codes)
+        assert.are.equal(1, producer:close().delivered)
+      end)
+    end)
+
+    if not adapter.yields_across_pcall then
+      it("returns CANNOT_WAIT where Lua 5.1 cannot yield", function()
+        local producer = open_producer()
+        local function code() return (select(3, producer:flush(1))) end
+        local seen = {}
+        loop.run(function()
+          assert(loop.start(producer))
+          pcall(function() seen.pcall = code() end)
+          local t = setmetatable({}, { __index = function() return code() end })
+          seen.index = t.x
+          for c in code do -- luacheck: ignore
+            seen.iterator = c
+            break
+          end
+          seen.unnamed = (function() return function() return tostring(code()) end end)()()
+          producer:close()
+        end)
+        assert.are.same({ pcall = "CANNOT_WAIT", index = "CANNOT_WAIT", iterator = "CANNOT_WAIT",
+          unnamed = "nil" }, seen)
+      end)
+    end
+
+    -- ---- misuse, and faults of adapters -------------------------------------
+
+    local function raises(text, f, ...)
+      local ok, message = pcall(f, ...)
+      assert.is_false(ok)
+      assert.matches(text, message, 1, true)
+    end
+
+    it("refuses to serve twice, or what is closed, and to be stepped as well", function()
+      loop.run(function()
+        local consumer = fixture.consumer { topics = { helper.topic(1) } }
+        local producer = open_producer()
+        assert(loop.start(consumer))
+        assert(loop.start(producer))
+        local start = loop.start
+        raises("the consumer is served by an event loop already", start, consumer)
+        raises("the producer is served by an event loop already", start, producer)
+        raises("step(): the consumer is served by an event loop", consumer.step, consumer, 0)
+        raises("run(): the consumer is served by an event loop", consumer.run, consumer)
+        raises("strand.run(): the consumer is served by an event loop", strand.run, consumer)
+        raises("poll(): the producer is served by an event loop", producer.poll, producer)
+        consumer:close { mode = "now", timeout = 5 }
+        producer:close()
+        raises("attempt to use a closed consumer", start, consumer)
+        raises("attempt to use a closed producer", start, producer)
+        raises("argument 'object': consumer, producer or admin expected, got a table", start, {})
+      end)
+    end)
+
+    it("survives callbacks that raise", function()
+      local lines, calls_made, topic = {}, 0, helper.topic(1)
+      loop.run(function()
+        local producer = open_producer {
+          on_delivery = function()
+            calls_made = calls_made + 1
+            error "on purpose"
+          end,
+          log = function(_, _, message) lines[#lines + 1] = message end }
+        assert(loop.start(producer))
+        for _ = 1, 3 do assert(producer:send { topic = topic, value = "v" }) end
+        until_true(20, function() return calls_made == 3 end)
+        producer:close()
+      end)
+      assert.matches("on purpose", table.concat(lines, "\n"), 1, true)
+    end)
+
+    it("tells what an adapter does wrong", function()
+      local function told(change, limit)
+        local events, topic = {}, helper.topic(1)
+        loop.run(function()
+          local changed = loop.adapter()
+          local producer = open_producer { on_event = function(event)
+            if event.code == "ADAPTER" then events[#events + 1] = event.reason end
+          end }
+          change(changed)
+          assert(strand.loop.adapter(changed).start(producer))
+          assert(producer:send { topic = topic, value = "v" })
+          until_true(limit, function()
+            producer:send_wait { topic = topic, value = "v", timeout = 1.2 }
+            return #events > 0
+          end)
+          producer:close()
+        end)
+        return events[1]
+      end
+      if adapter.yields_across_pcall then
+        assert.matches("wait_readable raised: .*broken", told(function(changed)
+          local wait_readable, once = changed.wait_readable, nil
+          function changed.wait_readable(fd)
+            if once then return wait_readable(fd) end
+            once = true
+            error "broken"
+          end
+        end, 20))
+      end
+      assert.matches("spawn ran the body twice", told(function(changed)
+        local spawn, once = changed.spawn, nil
+        function changed.spawn(body)
+          spawn(body)
+          if once then return end
+          once = true
+          spawn(body)
+        end
+      end, 20))
+      assert.matches("spawn has not run the body", told(function(changed)
+        local spawn, once = changed.spawn, nil
+        function changed.spawn(body)
+          if once then return spawn(body) end
+          once = true
+        end
+      end, 30))
+    end)
+
+    it("says which field of an adapter is missing, wrong or unknown", function()
+      loop.run(function()
+        for _, field in ipairs { "spawn", "wait_readable", "wake", "sleep", "now" } do
+          local changed = loop.adapter()
+          local value = changed[field]
+          changed[field] = nil
+          raises(("adapter: field '%s': function expected, got nil"):format(field),
+            strand.loop.adapter, changed)
+          changed[field] = value
+        end
+        local changed = loop.adapter()
+        changed.alive = 3
+        raises("adapter: field 'alive': function expected, got 3", strand.loop.adapter, changed)
+        changed.alive, changed.wakes = nil, print
+        raises("adapter: unknown field 'wakes'", strand.loop.adapter, changed)
+        raises("adapter: table expected, got nil", strand.loop.adapter)
+      end)
+    end)
+
+    it("keeps what is forgotten until it is closed, and nothing after the loop", function()
+      local delivered, topic = 0, helper.topic(1)
+      loop.run(function()
+        local function forget()
+          local producer = open_producer { on_delivery = function() delivered = delivered + 1 end }
+          assert(loop.start(producer))
+          assert(producer:send { topic = topic, value = "v" })
+          return setmetatable({ producer }, { __mode = "v" })
+        end
+        local weak = forget()
+        collectgarbage()
+        until_true(20, function() return delivered == 1 end)
+        assert(weak[1]):close()
+      end)
+    end)
+  end)
+end
