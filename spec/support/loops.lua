@@ -7,6 +7,7 @@
 --   loop.start(object)   strand's, in that loop
 --   loop.adapter()   what that gives to strand, as a table to change
 --   loop.spawn(f), loop.sleep(seconds)   of the loop itself
+--   loop.forget()    nothing is kept of the last run
 --   loop.outside(f)  f where the loop has control, but no coroutine of it: a callback
 local fixture = require "spec.support.fixture"
 local strand = require "strand"
@@ -60,13 +61,14 @@ local function cqueues_loop(cqueues)
     controller:wrap(body)
     turn_until_over(over, function()
       local ok, problem = controller:step(0.1)
-      assert(ok, problem)
+      if not ok then error(problem, 0) end
     end)
   end
   function loop.start(object) return strand.loop.cqueues.start(object, controller) end
   function loop.adapter() return strand.loop.cqueues.adapter(controller) end
   function loop.spawn(f) controller:wrap(f) end
   function loop.outside(f) f() end -- before the loop runs
+  function loop.forget() controller = nil end
   return loop
 end
 
@@ -84,6 +86,7 @@ local function luv_loop(uv)
   end
   function loop.start(object) return strand.loop.luv.start(object, uv) end
   function loop.adapter() return copy(adapter) end
+  function loop.forget() end
   function loop.outside(f)
     local ok, problem
     local timer = uv.new_timer()
@@ -111,6 +114,7 @@ local function plain_loop()
   function loop.spawn(f) return plain.spawn(f) end
   function loop.sleep(seconds) return plain.sleep(seconds) end
   function loop.outside(f) f() end
+  function loop.forget() plain = nil end
   return loop
 end
 

@@ -33,6 +33,7 @@
 #include "lua/signals.h"
 #include "lua/testing.h"
 #include "lua/worker/outcome.h"
+#include "lua/yieldable.h"
 
 static int core_now (lua_State *L) {
   lua_pushnumber(L, (lua_Number)strand_clock_now());
@@ -137,5 +138,6 @@ int luaopen_strand_core (lua_State *L) {
   strand_open_outcomes(L);
   strand_open_metadata(L);
   strand_open_testing(L);
+  strand_open_yieldable(L);
   return 1;
 }

@@ -20,6 +20,7 @@
 -- it needs. Where the adapter itself resumes a coroutine, waiter.failed(problem) takes the error
 -- that ended it.
 
+local core = require "strand.core"
 local schema = require "strand.schema"
 
 local adapter = {}
@@ -73,62 +74,24 @@ end
 
 -- May this yield? -----------------------------------------------------------
 
--- How many calls of C fit above this one: in a coroutine of Lua 5.1 that is the same wherever it
--- could yield, and less below a call of C.
-local function room()
-  local count = 0
-  local function deeper()
-    count = count + 1
-    pcall(deeper)
-  end
-  pcall(deeper)
-  return count
-end
+-- Of Lua 5.2, which does not say it: no function of C can be yielded across but these.
+local PASSED = { [pcall] = true, [xpcall] = true }
 
-local most_room
-
-local function has_all_room()
-  if not most_room then
-    local thread = coroutine.create(function() most_room = room() end)
-    coroutine.resume(thread)
-  end
-  return room() == most_room
-end
-
--- Functions of C that may be yielded across.
-local PASSED = _VERSION == "Lua 5.2" and { [pcall] = true, [xpcall] = true } or {}
-
--- -> true, false, or nil: not to be told from it
-local function verdict_on(frame, is_last)
-  if frame.what == "C" then return PASSED[frame.func] or false end
-  if frame.what == "tail" then return nil end
-  if frame.name == "(for generator)" then return false end
-  return (frame.name or is_last) and true or nil
-end
-
--- Of Lua 5.1 and 5.2, which do not say it: the frames tell, but for a function without a name,
--- which may be a metamethod.
 local function frames_let_yield()
-  if coroutine.running() == nil then return false end
-  local unsure, level = false, 2
-  local frame = debug.getinfo(level, "Snf")
-  while frame do
-    local above = debug.getinfo(level + 1, "Snf")
-    local verdict = verdict_on(frame, above == nil)
-    if verdict == false then return false end
-    unsure = unsure or verdict == nil
-    level, frame = level + 1, above
-  end
-  return not unsure or has_all_room()
-end
-
-local function main_or_frames()
   local _, is_main = coroutine.running()
-  return not is_main and frames_let_yield()
+  if is_main ~= false then return false end
+  local level = 2
+  local frame = debug.getinfo(level, "Sf")
+  while frame do
+    if frame.what == "C" and not PASSED[frame.func] then return false end
+    level = level + 1
+    frame = debug.getinfo(level, "Sf")
+  end
+  return true
 end
 
--- () -> whether the running coroutine can yield here
-adapter.can_yield = coroutine.isyieldable or main_or_frames
+-- () -> whether the running coroutine can yield here. Of Lua 5.1 C says it.
+adapter.can_yield = coroutine.isyieldable or core.can_yield or frames_let_yield
 
 -- PUC 5.1 alone cannot yield across pcall.
 adapter.yields_across_pcall = (function()
