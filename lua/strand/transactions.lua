@@ -65,7 +65,8 @@ end
 local function refuse_in_callback(self, method)
   if self.closing then schema.raise(("%s(): the producer closes"):format(method)) end
   if not self.waits then return end
-  schema.raise(("%s(): %s() waits, and has not ended"):format(method, self.waits))
+  schema.raise(("%s(): %s() waits, and has %s"):format(method, self.waits,
+    self.loop and "not ended" or "called this callback"))
 end
 
 local function refuse_misuse(self, method, goal)
