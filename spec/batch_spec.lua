@@ -92,7 +92,8 @@ describe("a batch", function()
       spread[i + 1] = { key = "k" .. i % 15, value = "x", partition = i % 15 % 3 }
     end
     for i, record in ipairs(halves) do record.partition = i % 2 end
-    scene("mixed", { partitions = 3, batch = { size = 10 } }, spread)
+    -- Lingers: the partitions may come one after another, and calls of one alone for ever.
+    scene("mixed", { partitions = 3, batch = { size = 10, linger = 1 } }, spread)
     scene("key", { batch = { size = 8, by = "key" } }, plain(40, 4))
     scene("partition", { partitions = 2, batch = { size = 20, by = "partition" } }, halves)
     scene("partition order", { ordering = "partition", batch = { size = 10, by = "partition" } },

@@ -154,14 +154,23 @@ describe("a broker", function()
     for _, record in ipairs(audit.send(topic, 1000, keyed)) do sent[#sent + 1] = record end
     log:wait(60, 4000, consumer)
     assert.same(audit.GOOD, log:result(sent))
-    assert(consumer:commit())
-    local ends = { 0, 0, 0, 0 }
+    local ends = {}
     for _, record in ipairs(sent) do
-      ends[record.partition + 1] = math.max(ends[record.partition + 1], record.offset + 1)
+      ends[record.partition] = math.max(ends[record.partition] or 0, record.offset + 1)
     end
-    for partition, entry in pairs(member.committed(group, topic)) do
-      assert.equal(ends[partition + 1], entry.offset)
+    -- A member that had to join anew still repeats what the group did not know to be done.
+    local found, ok, message
+    local function committed()
+      ok, message = consumer:commit()
+      found = {}
+      for partition, entry in pairs(member.committed(group, topic)) do
+        found[partition] = entry.offset
+      end
+      return (pcall(assert.same, ends, found))
     end
+    pcall(helper.eventually, 30, committed, consumer)
+    assert(ok, message)
+    assert.same(ends, found)
     assert.is_true(consumer:health())
   end)
 
