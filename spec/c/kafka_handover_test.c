@@ -141,7 +141,7 @@ static void close_fixture (fixture *s) {
   strand_interrupt_close();
   strand_mailbox_leave(mailbox, s->worker_slot);
   strand_handover_free(&s->handover);
-  strand_outputs_forget(&s->outputs, &s->assigned);
+  strand_outputs_forget(&s->outputs, &s->assigned, "t", 0);
   strand_outputs_free(&s->outputs);
   assert_int_equal(atomic_load(&s->consumer.staging.bytes), 0);
   strand_engine_free(s->owner.engine);

@@ -194,7 +194,7 @@ static int64_t committable (fixture *s) {
 }
 
 static void end_epoch (fixture *s) {
-  strand_outputs_forget(&s->outputs, &s->assigned);
+  strand_outputs_forget(&s->outputs, &s->assigned, "t", 0);
   strand_engine_revoke(s->owner.engine, s->assigned.partition, ignore, NULL);
   check(s);
 }

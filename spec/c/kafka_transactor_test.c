@@ -36,6 +36,7 @@ static struct {
   int out_count;
   const rd_kafka_consumer_group_metadata_t *group; /* of the close */
   int64_t committed;
+  strand_closed *revoked; /* loses its partition while that is asked for */
   int64_t now_us;
   int64_t slow_us; /* what each call takes */
   bool silent;     /* nothing is reported */
@@ -154,6 +155,7 @@ static void offsets_call (const rd_kafka_topic_partition_list_t *offsets,
 static rd_kafka_resp_err_t
 committed_call (rd_kafka_topic_partition_list_t *list) {
   note("committed");
+  if (there.revoked != NULL) strand_closed_lose(there.revoked, "t", 0);
   for (int i = 0; i < list->cnt; i++) list->elems[i].offset = there.committed;
   return answer_of("committed").err;
 }
@@ -223,6 +225,7 @@ static void close_fixture (fixture *s) {
 
 /* Another is closed: a record with so many outputs. */
 static void close_one (fixture *s, int outputs) {
+  rd_kafka_topic_partition_list_t *offsets;
   strand_staged *staged = NULL;
   end_transaction(s);
   for (int i = 0; i < outputs; i++) {
@@ -232,8 +235,9 @@ static void close_one (fixture *s, int outputs) {
     memcpy(o->bytes, "out", 4);
   }
   s->c = strand_closed_new(1);
-  s->c->offsets = rd_kafka_topic_partition_list_new(1);
-  rd_kafka_topic_partition_list_add(s->c->offsets, "t", 0)->offset = 7;
+  offsets = rd_kafka_topic_partition_list_new(1);
+  rd_kafka_topic_partition_list_add(offsets, "t", 0)->offset = 7;
+  strand_closed_fill(s->c, offsets);
   s->c->group = rd_kafka_consumer_group_metadata_new("g");
   there.group = s->c->group;
   if (staged != NULL) s->c->staged[s->c->count++] = staged;
@@ -355,6 +359,21 @@ static void it_is_asked_for_until_it_is_stable (void **state) {
   calls_are("begin offsets commit destroy open init init "
             "committed committed committed");
   assert_non_null(s.c->committed);
+  close_fixture(&s);
+}
+
+/* Its next owner may hold the offset back until its own transaction ends. */
+static void what_is_revoked_meanwhile_is_not_asked_for (void **state) {
+  fixture s;
+  (void)state;
+  open_ready(&s);
+  close_one(&s, 0);
+  there.revoked = s.c;
+  script("commit", 1, RD_KAFKA_RESP_ERR__FATAL, 'f');
+  script("committed", 10, RD_KAFKA_RESP_ERR__TIMED_OUT, ' ');
+  assert_int_equal(makes(&s), STRAND_CLOSED_RENEWED);
+  calls_are("begin offsets commit destroy open init committed");
+  assert_int_equal(s.c->committed->cnt, 0);
   close_fixture(&s);
 }
 
@@ -653,6 +672,7 @@ int main (void) {
     cmocka_unit_test(a_lost_client_may_have_committed),
     cmocka_unit_test(a_commit_that_is_refused_is_looked_for),
     cmocka_unit_test(it_is_asked_for_until_it_is_stable),
+    cmocka_unit_test(what_is_revoked_meanwhile_is_not_asked_for),
     cmocka_unit_test(before_the_commit_there_is_nothing_to_look_for),
     cmocka_unit_test(what_is_answered_is_in_no_client),
     cmocka_unit_test(what_the_group_refuses_keeps_its_client),

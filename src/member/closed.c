@@ -2,6 +2,7 @@
 ** closed.c - a transaction that is closed, on its way to the brokers
 */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "kafka/errors.h"
@@ -20,7 +21,24 @@ void strand_closed_free (strand_closed *c) {
   if (c->committed != NULL)
     rd_kafka_topic_partition_list_destroy(c->committed);
   if (c->group != NULL) rd_kafka_consumer_group_metadata_destroy(c->group);
+  free(c->gone);
   free(c);
+}
+
+void strand_closed_fill (strand_closed *c,
+                         rd_kafka_topic_partition_list_t *offsets) {
+  c->offsets = offsets;
+  c->gone = malloc((size_t)offsets->cnt * sizeof(*c->gone));
+  for (int i = 0; c->gone != NULL && i < offsets->cnt; i++)
+    atomic_init(&c->gone[i], false);
+}
+
+void strand_closed_lose (strand_closed *c, const char *topic, int32_t index) {
+  for (int i = 0; c->gone != NULL && i < c->offsets->cnt; i++) {
+    const rd_kafka_topic_partition_t *p = &c->offsets->elems[i];
+    if (p->partition == index && strcmp(p->topic, topic) == 0)
+      atomic_store(&c->gone[i], true);
+  }
 }
 
 size_t strand_closed_outputs (const strand_closed *c) {

@@ -131,7 +131,7 @@ void strand_epoch_end (const strand_epochs *e, strand_assigned *assigned) {
   strand_places_take(&e->assignment->places, topic, index, assigned);
   assigned->partition = NULL;
   strand_dead_letters_forget(e->dead_letters, assigned);
-  strand_outputs_forget(e->outputs, assigned);
+  strand_outputs_forget(e->outputs, assigned, topic, index);
   strand_engine_revoke(e->owner->engine, p, add_orphan, e->owner->consumer);
   strand_inboxes_hand_off(&e->owner->consumer->inboxes, e->owner->index, topic,
                           index);

@@ -87,9 +87,11 @@ strand_err strand_outputs_take (strand_outputs *o, strand_assigned *assigned,
   return STRAND_OK;
 }
 
-void strand_outputs_forget (strand_outputs *o, strand_assigned *assigned) {
+void strand_outputs_forget (strand_outputs *o, strand_assigned *assigned,
+                            const char *topic, int32_t index) {
   if (o->transactions != NULL) {
     strand_transactions_forget(o->transactions, assigned);
+    strand_transactions_lose(o->transactions, topic, index);
     return;
   }
   while (!strand_list_empty(&assigned->outputs)) {

@@ -103,8 +103,10 @@ void strand_outputs_regroup (strand_outputs *o);
 /* Outputs out, the engine told. */
 void strand_outputs_serve (strand_outputs *o, int64_t now_us);
 int64_t strand_outputs_due (const strand_outputs *o, int64_t now_us);
-/* The partition ends, before the engine hears of it. */
-void strand_outputs_forget (strand_outputs *o, strand_assigned *assigned);
+/* The partition ends, before the engine hears of it; 'topic' and 'index' is
+** what it was. */
+void strand_outputs_forget (strand_outputs *o, strand_assigned *assigned,
+                            const char *topic, int32_t index);
 /* Between two turns, in debug builds. */
 void strand_outputs_check (const strand_outputs *o);
 

@@ -236,7 +236,7 @@ void strand_transactions_reopen (strand_transactions *x) {
 bool strand_transactions_send (strand_transactions *x,
                                rd_kafka_topic_partition_list_t *offsets) {
   strand_closed *c = x->closed;
-  c->offsets = offsets;
+  strand_closed_fill(c, offsets);
   c->group = strand_group_metadata(x->owner);
   if (c->group == NULL) return false;
   x->out = true;
@@ -247,6 +247,11 @@ bool strand_transactions_send (strand_transactions *x,
 
 void strand_transactions_abandon (strand_transactions *x) {
   if (x->out) atomic_store(&x->closed->abandoned, true);
+}
+
+void strand_transactions_lose (strand_transactions *x, const char *topic,
+                               int32_t index) {
+  if (x->out) strand_closed_lose(x->closed, topic, index);
 }
 
 /* Of one that was begun. */

@@ -99,6 +99,10 @@ bool strand_transactions_take_letter (strand_transactions *x,
 /* The partition ends, before the engine hears of it. */
 void strand_transactions_forget (strand_transactions *x,
                                  strand_assigned *assigned);
+/* ...after that: where the end of the one that is out is not known, what the
+** group has of it is not asked for. */
+void strand_transactions_lose (strand_transactions *x, const char *topic,
+                               int32_t index);
 /* Handlers are to start nothing: enough waits, or none can be made yet. */
 bool strand_transactions_is_full (const strand_transactions *x);
 /* Something waits for a transaction. */

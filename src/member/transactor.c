@@ -218,27 +218,31 @@ static void note_ready (strand_transactor *t) {
 ** What the group has
 */
 
-static rd_kafka_topic_partition_list_t *
-names_of (const rd_kafka_topic_partition_list_t *of) {
+/* Those whose epoch goes on. */
+static rd_kafka_topic_partition_list_t *names_of (strand_closed *c) {
+  const rd_kafka_topic_partition_list_t *of = c->offsets;
   rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(
     of->cnt);
-  for (int i = 0; i < of->cnt; i++)
+  for (int i = 0; i < of->cnt; i++) {
+    if (c->gone != NULL && atomic_load(&c->gone[i])) continue;
     rd_kafka_topic_partition_list_add(l, of->elems[i].topic,
                                       of->elems[i].partition);
+  }
   return l;
 }
 
 static rd_kafka_resp_err_t ask_committed (strand_transactor *t,
                                           rd_kafka_topic_partition_list_t *l) {
-  rd_kafka_resp_err_t err = rd_kafka_committed(t->owner->client, l, SLICE_MS);
+  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
+  if (l->cnt > 0) err = rd_kafka_committed(t->owner->client, l, SLICE_MS);
   for (int i = 0; err == 0 && i < l->cnt; i++) err = l->elems[i].err;
   return err;
 }
 
 /* Of all of them at once; or NULL, and what is in the way is noted. */
-static rd_kafka_topic_partition_list_t *
-ask_once (strand_transactor *t, const rd_kafka_topic_partition_list_t *of) {
-  rd_kafka_topic_partition_list_t *l = names_of(of);
+static rd_kafka_topic_partition_list_t *ask_once (strand_transactor *t,
+                                                  strand_closed *c) {
+  rd_kafka_topic_partition_list_t *l = names_of(c);
   strand_transaction_answer answer = { .err = ask_committed(t, l) };
   if (answer.err == RD_KAFKA_RESP_ERR_NO_ERROR) return l;
   snprintf(answer.reason, sizeof(answer.reason), "committed offsets: %s",
@@ -251,11 +255,10 @@ ask_once (strand_transactor *t, const rd_kafka_topic_partition_list_t *of) {
 }
 
 /* NULL: it is told to stop. */
-static rd_kafka_topic_partition_list_t *
-read_committed (strand_transactor *t,
-                const rd_kafka_topic_partition_list_t *of) {
+static rd_kafka_topic_partition_list_t *read_committed (strand_transactor *t,
+                                                        strand_closed *c) {
   rd_kafka_topic_partition_list_t *l = NULL;
-  while (l == NULL && !strand_transactor_is_stopping(t)) l = ask_once(t, of);
+  while (l == NULL && !strand_transactor_is_stopping(t)) l = ask_once(t, c);
   if (l != NULL) note_no_trouble(t);
   return l;
 }
@@ -283,7 +286,7 @@ static void find_out (strand_transactor *t, strand_closed *c) {
   strand_transactor_spend(t, &c->answer);
   c->end = c->asked ? STRAND_CLOSED_RENEWED : STRAND_CLOSED_ABORTED;
   if (c->asked && strand_transactor_make_ready(t, c->batch_size))
-    c->committed = read_committed(t, c->offsets);
+    c->committed = read_committed(t, c);
 }
 
 static void conclude (strand_transactor *t, strand_closed *c,

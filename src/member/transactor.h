@@ -65,6 +65,8 @@ typedef struct strand_closed {
   rd_kafka_consumer_group_metadata_t *group; /* owned */
   long batch_size;                           /* of the client */
   atomic_bool abandoned; /* its partitions are gone: no offsets any more */
+  atomic_bool *gone; /* owned; of each of 'offsets': its epoch has ended. NULL:
+                        there was no memory for it */
   /* the transactor's, until it is taken back; so are 'refused' and 'err' of
   ** what is staged */
   strand_closed_end end;
@@ -79,6 +81,13 @@ typedef struct strand_closed {
 
 /* Room for so many. NULL: memory ran out. */
 strand_closed *strand_closed_new (size_t most);
+/* Thread: owner. Takes 'offsets'; before it is asked for. */
+void strand_closed_fill (strand_closed *c,
+                         rd_kafka_topic_partition_list_t *offsets);
+/* Thread: owner. The partition's epoch has ended: what the group has of it says
+** nothing of what is to be sent again. Another member may hold it back, who
+** is not waited for. */
+void strand_closed_lose (strand_closed *c, const char *topic, int32_t index);
 /* Not what is staged. Accepts NULL. */
 void strand_closed_free (strand_closed *c);
 /* How many outputs are in it. */
