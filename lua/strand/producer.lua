@@ -19,11 +19,11 @@
 --                         hash_key: what to hash in place of the key; id: comes back with the
 --                         report; timeout: it has failed if it is not acknowledged by then;
 --                         flags in the fourth place: its transaction has failed
--- core.plain_send(method), core.plain_send_batch(method) -> the method 'send' or 'send_batch' of
---                         a producer of Lua's, in C. The producer is plain where its userdata
---                         stands as 'plain'. What is not (src/lua/plain_record.h) is for 'method'
--- core.send_async_plain(producer, record, id) -> false: not plain, or there is no transaction to
---                         send it in; then nothing is done. Else as send
+-- core.plain_send(producer, userdata, method), core.plain_send_batch(...) -> the method 'send' or
+--                         'send_batch' of that producer of Lua's, in C. What is not plain
+--                         (src/lua/plain_record.h) is for 'method'
+-- send_async_plain(record, id) -> false: not plain, or there is no transaction to send it in;
+--                         then nothing is done. Else as send
 -- partitions(topic)    -> count | nil, message, "NO_METADATA" (and asks for it)
 -- next_delivery(by_id, metatable) -> report | nil   only with flat.has_on_delivery; else C
 --                         counts. { topic, partition, offset, timestamp, key, latency,
@@ -142,7 +142,7 @@ end
 local function send_async_plain(self, given)
   if not self.plain or type(given) ~= "table" then return false end
   return delivery.open(self, rawget(given, "topic"), function(id)
-    return core.send_async_plain(self, given, id)
+    return self.core:send_async_plain(given, id)
   end)
 end
 
@@ -367,16 +367,14 @@ class.metatable.serving = {
   end,
 }
 
--- Nearly every record is as it should be: C reads it. All else is for the
--- methods above, which check each field and word what is wrong.
-local index = class.metatable.__index
-local checked = { send = index.send, send_batch = index.send_batch }
-index.send = core.plain_send(checked.send)
-index.send_batch = core.plain_send_batch(checked.send_batch)
-
--- Functions of the user's may yield; not below one of C's.
-local function keep_to_lua(self)
-  for name, method in pairs(checked) do self[name] = method end
+-- Nearly every record is as it should be, and then C reads and sends it: these
+-- stand in the producer itself. All else is for the methods above, which check
+-- each field and word what is wrong. A producer with functions of the user's has
+-- no others: they may yield, and not below one of C's.
+local function send_plain(self, userdata)
+  local checked = class.metatable.__index
+  self.send = core.plain_send(self, userdata, checked.send)
+  self.send_batch = core.plain_send_batch(self, userdata, checked.send_batch)
 end
 
 function producer.open(given)
@@ -387,11 +385,11 @@ function producer.open(given)
   local self, problem
   self, problem, code = object.open(class, {
     partition_key = own.partition_key, partitioner = own.partitioner,
-    plain = not (own.partition_key or own.partitioner) and userdata or nil,
+    plain = not (own.partition_key or own.partitioner),
     deliveries = delivery.list(),
   }, userdata, message, code)
   if not self then return nil, problem, code end
-  if not self.plain then keep_to_lua(self) end
+  if self.plain then send_plain(self, userdata) end
   self.dispatcher = dispatcher.new(userdata, own, self.deliveries.by_id)
   if own.oauth_token then
     self.dispatcher:serve() -- the first is due now: without it nothing is sent

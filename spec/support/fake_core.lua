@@ -26,8 +26,8 @@ function fake.signals_are_taken() return signals ~= nil end
 
 local real = require "strand.core" -- before it is taken for the other
 fake.call = real.call
-fake.plain_send = function(method) return method end -- its objects are no userdata
-fake.plain_send_batch, fake.send_async_plain = fake.plain_send, function() return false end
+fake.plain_send = function(_, _, method) return method end -- its objects are no userdata
+fake.plain_send_batch = fake.plain_send
 fake.property_refusal, fake.property_is_secret = real.property_refusal, real.property_is_secret
 fake.now = function() return time end
 fake.matches = function(pattern, topic) return topic:find(pattern) ~= nil end
@@ -99,6 +99,7 @@ function object:note(name, ...)
   return true
 end
 
+function object:send_async_plain() return false end
 function object:state() return self.status end
 function object:fd() return self.descriptor end
 function object:next_event() return table.remove(self.events, 1) end

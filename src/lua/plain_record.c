@@ -213,12 +213,11 @@ static bool read_field (lua_State *L, int field, strand_plain_record *plain) {
   }
 }
 
-/* The field that the entry at 'key' is; none: STRAND_PLAIN_FIELDS. */
+/* The field that the entry at 'key' is; none: STRAND_PLAIN_FIELDS. A number
+** becomes a string there, which is no field's name, and ends the reading. */
 static int field_of (lua_State *L, int key, const strand_plain_names *names) {
-  const char *name;
+  const char *name = lua_tostring(L, key);
   int field = 0;
-  if (lua_type(L, key) != LUA_TSTRING) return STRAND_PLAIN_FIELDS;
-  name = lua_tostring(L, key);
   while (field < STRAND_PLAIN_FIELDS && names->names[field] != name) field++;
   return field;
 }

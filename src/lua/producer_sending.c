@@ -35,30 +35,27 @@ static int producer_send (lua_State *L) {
     L, kafka, strand_producer_send(kafka, &record, id, &failure), &failure);
 }
 
-/* The userdata of a producer of Lua's, the first argument, that is as it is
-** nearly always: open, and asks no function of the user's where a record goes.
-** Then it stands there as 'plain'. */
-static strand_producer_object *plain_self (lua_State *L) {
-  strand_producer_object *self;
-  int top = lua_gettop(L);
-  bool is_ours;
-  if (lua_type(L, 1) != LUA_TTABLE) return NULL;
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_rawget(L, 1);
-  self = lua_touserdata(L, -1);
-  is_ours = self != NULL && lua_getmetatable(L, -1)
-            && lua_topointer(L, -1) == lua_topointer(L, lua_upvalueindex(2));
-  lua_settop(L, top); /* the table still holds it */
-  if (!is_ours || strand_is_forked(self->generation)) return NULL;
-  if (self->kafka == NULL) return NULL;
+/* What a method here knows: the producer of Lua's that it was made for, whose
+** userdata, and Lua's method of the same name. */
+enum { PRODUCER = 1, USERDATA, METHOD };
+
+/* Where it can be sent to as it is nearly always: it is open. NULL: not so. */
+static strand_producer_object *open_one (strand_producer_object *self) {
+  if (strand_is_forked(self->generation) || self->kafka == NULL) return NULL;
   return strand_producer_is_closed(self->kafka) ? NULL : self;
+}
+
+/* The first argument is the producer whose method this is. */
+static strand_producer_object *plain_self (lua_State *L) {
+  if (!lua_rawequal(L, 1, lua_upvalueindex(PRODUCER))) return NULL;
+  return open_one(lua_touserdata(L, lua_upvalueindex(USERDATA)));
 }
 
 /* The method of Lua that takes what is not plain, with its arguments. No
 ** function of the user's is called for a plain producer, and so none yields. */
 static int call_checked (lua_State *L) {
   int count = lua_gettop(L);
-  lua_pushvalue(L, lua_upvalueindex(3));
+  lua_pushvalue(L, lua_upvalueindex(METHOD));
   lua_insert(L, 1);
   lua_call(L, count, LUA_MULTRET);
   return lua_gettop(L);
@@ -87,13 +84,13 @@ static int send_one (lua_State *L) {
   return push_sent(L, self->kafka, sent, &failure);
 }
 
-/* send_async_plain(producer, record, id) -> false, with nothing done: something
-** is not plain, or misuse; or as send */
-static int send_async_plain (lua_State *L) {
+/* send_async_plain(record, id) -> false, with nothing done: something is not
+** plain, or misuse; or as send */
+static int producer_send_async_plain (lua_State *L) {
   strand_plain_record plain;
   strand_failure failure;
+  strand_producer_object *self = open_one(strand_check_any_producer(L));
   int64_t id = strand_check_int64(L, 3);
-  strand_producer_object *self = plain_self(L);
   bool is_plain = read_plain(L, self, &plain);
   bool sent = is_plain
               && strand_producer_send(self->kafka, &plain.record, id,
@@ -163,26 +160,26 @@ static int producer_partitions (lua_State *L) {
 
 static const luaL_Reg methods[] = {
   { "send", producer_send },
+  { "send_async_plain", producer_send_async_plain },
   { "partitions", producer_partitions },
   { NULL, NULL },
 };
 
-/* Pushes 'f', with what it knows a producer by, and the argument 1. */
+/* (producer, userdata, method) -> 'f' as the producer's method */
 static int push_method (lua_State *L, lua_CFunction f) {
-  lua_pushliteral(L, "plain");
-  luaL_getmetatable(L, STRAND_PRODUCER_TYPE);
-  lua_pushvalue(L, 1);
-  lua_pushcclosure(L, f, 3);
+  luaL_checktype(L, PRODUCER, LUA_TTABLE);
+  luaL_checkudata(L, USERDATA, STRAND_PRODUCER_TYPE);
+  luaL_checktype(L, METHOD, LUA_TFUNCTION);
+  lua_settop(L, METHOD);
+  lua_pushcclosure(L, f, METHOD);
   return 1;
 }
 
 static int plain_send (lua_State *L) {
-  luaL_checktype(L, 1, LUA_TFUNCTION);
   return push_method(L, send_one);
 }
 
 static int plain_send_batch (lua_State *L) {
-  luaL_checktype(L, 1, LUA_TFUNCTION);
   return push_method(L, send_batch);
 }
 
@@ -195,8 +192,4 @@ static const luaL_Reg functions[] = {
 void strand_open_producer_sending (lua_State *L) {
   strand_addmethods(L, STRAND_PRODUCER_TYPE, methods);
   strand_setfuncs(L, functions);
-  lua_pushliteral(L, "plain");
-  luaL_getmetatable(L, STRAND_PRODUCER_TYPE);
-  lua_pushcclosure(L, send_async_plain, 2);
-  lua_setfield(L, -2, "send_async_plain");
 }
