@@ -80,7 +80,7 @@ static bool push_report (lua_State *L, strand_producer_object *self,
   for (;; ++*handed) {
     if (*handed >= most) return false;
     if (self->current == NULL)
-      self->current = strand_producer_next_delivery(strand_check_producer(L));
+      self->current = strand_producer_next_delivery(self->kafka);
     if (self->current == NULL) return false;
     tell_held(self);
     strand_push_delivery(L, self->current);
@@ -103,6 +103,7 @@ static int producer_next_delivery (lua_State *L) {
   if (strand_is_forked(self->generation)) return strand_push_forked(L);
   luaL_checktype(L, 2, LUA_TTABLE);
   luaL_checktype(L, 3, LUA_TTABLE);
+  strand_check_producer(L);
   return push_report(L, self, &handed, INT64_MAX) ? 1 : 0;
 }
 

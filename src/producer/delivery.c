@@ -25,8 +25,7 @@ strand_delivery_end_of (const rd_kafka_message_t *message) {
                    ? message->partition
                    : strand_placement_picked(message->_private),
     .offset = message->offset,
-    .timestamp_ms = rd_kafka_message_timestamp(message, NULL),
-    .latency_us = rd_kafka_message_latency(message),
+    .message = message,
     .key = message->key,
     .key_length = message->key != NULL ? message->key_len : 0,
     .size = strand_outgoing_reported_size(message),
@@ -36,25 +35,35 @@ strand_delivery_end_of (const rd_kafka_message_t *message) {
 
 static void set_failed (strand_delivery *report, rd_kafka_resp_err_t err,
                         const char *error, const char *detail) {
+  char *text = report->room + STRAND_DELIVERY_CODE;
+  strand_code_of(err, report->room, STRAND_DELIVERY_CODE);
   report->err = err;
+  report->code = report->room;
   report->error = error;
-  strand_code_of(err, report->code, sizeof(report->code));
   if (detail[0] == '\0') return;
-  snprintf(report->room, STRAND_DELIVERY_TEXT, "%s (%s)", error, detail);
-  report->error = report->room;
+  snprintf(text, STRAND_DELIVERY_TEXT, "%s (%s)", error, detail);
+  report->error = text;
 }
 
-strand_delivery *strand_delivery_open (const char *topic, const void *key,
-                                       size_t key_length) {
+#define ERROR_ROOM (STRAND_DELIVERY_CODE + STRAND_DELIVERY_TEXT)
+
+/* With 'room' bytes for an error. */
+static strand_delivery *report_of (const char *topic, const void *key,
+                                   size_t key_length, size_t room) {
   size_t name_size = strlen(topic) + 1;
-  strand_delivery *report = calloc(1, sizeof(*report) + name_size + key_length
-                                        + STRAND_DELIVERY_TEXT);
+  strand_delivery *report = malloc(sizeof(*report) + name_size + key_length
+                                   + room);
   if (report == NULL) return NULL;
-  report->partition = -1;
-  report->offset = report->timestamp_ms = report->latency_us = -1;
+  *report = (strand_delivery){
+    .partition = -1,
+    .offset = -1,
+    .timestamp_ms = -1,
+    .latency_us = -1,
+    .code = "",
+    .topic = report->bytes,
+  };
   memcpy(report->bytes, topic, name_size);
-  report->topic = report->bytes;
-  report->room = report->bytes + name_size + key_length;
+  if (room > 0) report->room = report->bytes + name_size + key_length;
   if (key == NULL) return report;
   if (key_length > 0) memcpy(report->bytes + name_size, key, key_length);
   report->key = report->bytes + name_size;
@@ -62,12 +71,20 @@ strand_delivery *strand_delivery_open (const char *topic, const void *key,
   return report;
 }
 
+strand_delivery *strand_delivery_open (const char *topic, const void *key,
+                                       size_t key_length) {
+  return report_of(topic, key, key_length, ERROR_ROOM);
+}
+
 void strand_delivery_fill (strand_delivery *report,
                            const strand_delivery_end *end) {
   report->partition = end->partition;
   report->offset = end->offset;
-  report->timestamp_ms = end->timestamp_ms;
   report->latency_us = end->latency_us;
+  if (end->message != NULL) {
+    report->timestamp_ms = rd_kafka_message_timestamp(end->message, NULL);
+    report->latency_us = rd_kafka_message_latency(end->message);
+  }
   if (end->err == RD_KAFKA_RESP_ERR_NO_ERROR) return;
   set_failed(report, end->err,
              end->error != NULL ? end->error : rd_kafka_err2str(end->err),
@@ -82,7 +99,7 @@ void strand_delivery_time_out (strand_delivery *report, const char *detail) {
 
 void strand_delivery_abort (strand_delivery *report) {
   if (strand_error_kind_of(report->err) != STRAND_ERROR_PURGED) return;
-  snprintf(report->code, sizeof(report->code), "ABORTED");
+  report->code = "ABORTED";
   report->error = report->certain
                     ? "the transaction was aborted before the record was sent"
                     : "the transaction was aborted before the record was "
@@ -90,8 +107,9 @@ void strand_delivery_abort (strand_delivery *report) {
 }
 
 strand_delivery *strand_delivery_new (const strand_delivery_end *end) {
-  strand_delivery *report = strand_delivery_open(end->topic, end->key,
-                                                 end->key_length);
+  bool failed = end->err != RD_KAFKA_RESP_ERR_NO_ERROR;
+  strand_delivery *report = report_of(end->topic, end->key, end->key_length,
+                                      failed ? ERROR_ROOM : 0);
   if (report != NULL) strand_delivery_fill(report, end);
   return report;
 }
@@ -107,7 +125,7 @@ void strand_delivery_warn (strand_warnings *warnings,
   if (report->key != NULL)
     strand_event_set_key(&event, report->key, report->key_length);
   strand_event_set_reason(&event, report->error, strlen(report->error));
-  memcpy(event.code, report->code, sizeof(event.code));
+  snprintf(event.code, sizeof(event.code), "%s", report->code);
   strand_warnings_take(warnings, &event, strand_clock_us());
   strand_event_clear(&event);
 }

@@ -23,17 +23,18 @@ typedef struct strand_delivery {
   int64_t offset;
   int64_t timestamp_ms; /* -1: none */
   int64_t latency_us;   /* from send to its report; -1: not known */
-  char code[48];        /* "": delivered */
-  const char *error;    /* for people; static, or in 'bytes' */
+  const char *code;     /* "": delivered; static, or in 'bytes' */
+  const char *error;    /* for people; the same */
   const char *topic;
   const void *key; /* NULL: null */
   size_t key_length;
-  char *room; /* in 'bytes', for an error's text */
+  char *room; /* in 'bytes', for an error; NULL: it was delivered */
   char bytes[];
 } strand_delivery;
 
-/* Of an error's text, with its end. */
+/* Of an error's text, with its end, and of its code. */
 #define STRAND_DELIVERY_TEXT 200
+#define STRAND_DELIVERY_CODE 48
 
 /* How a record ended: borrowed. */
 typedef struct strand_delivery_end {
@@ -44,9 +45,9 @@ typedef struct strand_delivery_end {
   const char *topic;
   int32_t partition;
   int64_t offset;
-  int64_t timestamp_ms; /* -1: none */
-  int64_t latency_us;   /* -1: not known */
-  const void *key;      /* NULL: null */
+  const rd_kafka_message_t *message; /* has its times; NULL: was never sent */
+  int64_t latency_us;                /* of one without a message */
+  const void *key;                   /* NULL: null */
   size_t key_length;
   size_t size; /* what it took of the queue's bound */
   void *opaque;
