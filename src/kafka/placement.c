@@ -8,9 +8,8 @@
 
 #include "base/clock.h"
 
-/* Tickets come from malloc, so their lowest bit is 0. */
-#define VALUE_BIT ((uintptr_t)1)
-#define LABEL_BIT ((uintptr_t)2)
+#define VALUE_BIT STRAND_PLACEMENT_VALUE
+#define LABEL_BIT STRAND_PLACEMENT_LABEL
 #define BY_SHIFT 2
 #define BY_MASK 3u
 #define WHERE_SHIFT 4 /* pointers have 64 bits */
@@ -22,10 +21,6 @@ void *strand_placement_opaque (const strand_delivery_ticket *record) {
   return (void *)value;
 }
 
-strand_delivery_ticket *strand_placement_ticket (void *opaque) {
-  return (uintptr_t)opaque & VALUE_BIT ? NULL : opaque;
-}
-
 static strand_delivery_ticket record_of (void *opaque) {
   const strand_delivery_ticket *ticket = strand_placement_ticket(opaque);
   uintptr_t value = (uintptr_t)opaque;
@@ -35,10 +30,6 @@ static strand_delivery_ticket record_of (void *opaque) {
     .where = (uint32_t)(value >> WHERE_SHIFT),
     .label = (value & LABEL_BIT) != 0,
   };
-}
-
-int strand_placement_label (void *opaque) {
-  return record_of(opaque).label;
 }
 
 int32_t strand_placement_picked (void *opaque) {
@@ -80,14 +71,6 @@ void strand_topic_place_note (strand_topic_place *place, int32_t count) {
   }
   atomic_store(&place->count, count);
   atomic_store(&place->placement->changed, true);
-}
-
-int32_t strand_topic_place_count (const strand_topic_place *place) {
-  return atomic_load_explicit(&place->count, memory_order_relaxed);
-}
-
-bool strand_placement_has_changed (const strand_placement *placement) {
-  return atomic_load_explicit(&placement->changed, memory_order_relaxed);
 }
 
 bool strand_placement_changed (strand_placement *placement) {

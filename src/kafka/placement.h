@@ -64,10 +64,21 @@ struct strand_placement {
 /* All of it as an opaque, for records that need no ticket. */
 void *strand_placement_opaque (const strand_delivery_ticket *record);
 
-/* NULL for an opaque that is no ticket. */
-strand_delivery_ticket *strand_placement_ticket (void *opaque);
+/* Bits of such an opaque. Tickets come from malloc: their lowest bit is 0. */
+#define STRAND_PLACEMENT_VALUE ((uintptr_t)1)
+#define STRAND_PLACEMENT_LABEL ((uintptr_t)2)
 
-int strand_placement_label (void *opaque);
+/* NULL for an opaque that is no ticket. */
+static inline strand_delivery_ticket *strand_placement_ticket (void *opaque) {
+  return (uintptr_t)opaque & STRAND_PLACEMENT_VALUE ? NULL : opaque;
+}
+
+static inline int strand_placement_label (void *opaque) {
+  const strand_delivery_ticket *ticket = strand_placement_ticket(opaque);
+  if (ticket != NULL) return ticket->label;
+  return ((uintptr_t)opaque & STRAND_PLACEMENT_LABEL) != 0;
+}
+
 /* The partition that was picked before, or -1: a record that fails before
 ** librdkafka has placed it was for that one all the same. */
 int32_t strand_placement_picked (void *opaque);
@@ -94,10 +105,17 @@ void strand_placement_free (strand_placement *placement);
 
 /* The topic turned out to have so many partitions, more than 0. */
 void strand_topic_place_note (strand_topic_place *place, int32_t count);
-int32_t strand_topic_place_count (const strand_topic_place *place);
+static inline int32_t
+strand_topic_place_count (const strand_topic_place *place) {
+  return atomic_load_explicit(&place->count, memory_order_relaxed);
+}
+
 /* A count is not what it was, since this was asked last; or without asking. */
 bool strand_placement_changed (strand_placement *placement);
-bool strand_placement_has_changed (const strand_placement *placement);
+static inline bool
+strand_placement_has_changed (const strand_placement *placement) {
+  return atomic_load_explicit(&placement->changed, memory_order_relaxed);
+}
 
 /* The callback; for tests. */
 int32_t strand_placement_place (const rd_kafka_topic_t *topic, const void *key,

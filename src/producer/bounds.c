@@ -5,11 +5,6 @@
 
 #include <assert.h>
 
-bool strand_bounds_has_room (const strand_bounds *b, size_t bytes) {
-  return b->records < b->max_records
-         && (int64_t)bytes <= b->max_bytes - b->bytes;
-}
-
 void strand_bounds_fail (const strand_bounds *b, const char *topic,
                          size_t bytes, strand_failure *failure) {
   if ((int64_t)bytes > b->max_bytes) {
@@ -23,16 +18,6 @@ void strand_bounds_fail (const strand_bounds *b, const char *topic,
               "the producer's queue is full "
               "(max_queued_records %lld, max_queued_bytes %lld)",
               (long long)b->max_records, (long long)b->max_bytes);
-}
-
-void strand_bounds_add (strand_bounds *b, size_t bytes) {
-  b->records++;
-  b->bytes += (int64_t)bytes;
-}
-
-void strand_bounds_remove (strand_bounds *b, size_t bytes) {
-  b->records--;
-  b->bytes -= (int64_t)bytes;
 }
 
 void strand_bounds_check (const strand_bounds *b) {

@@ -28,13 +28,25 @@ typedef struct strand_bounds {
 
 /* Is there room for one more of so many bytes? Where the bounds were lowered,
 ** not before as much has left. */
-bool strand_bounds_has_room (const strand_bounds *b, size_t bytes);
+static inline bool strand_bounds_has_room (const strand_bounds *b,
+                                           size_t bytes) {
+  return b->records < b->max_records
+         && (int64_t)bytes <= b->max_bytes - b->bytes;
+}
+
 /* Why there is none. */
 void strand_bounds_fail (const strand_bounds *b, const char *topic,
                          size_t bytes, strand_failure *failure);
 /* It is in the queue, and not any more. */
-void strand_bounds_add (strand_bounds *b, size_t bytes);
-void strand_bounds_remove (strand_bounds *b, size_t bytes);
+static inline void strand_bounds_add (strand_bounds *b, size_t bytes) {
+  b->records++;
+  b->bytes += (int64_t)bytes;
+}
+
+static inline void strand_bounds_remove (strand_bounds *b, size_t bytes) {
+  b->records--;
+  b->bytes -= (int64_t)bytes;
+}
 
 /* After a change, in debug builds. */
 void strand_bounds_check (const strand_bounds *b);

@@ -44,11 +44,6 @@ strand_pending_report *strand_deliveries_expect (strand_deliveries *d,
   return pending;
 }
 
-void strand_deliveries_sent (strand_deliveries *d) {
-  d->counts.sent++;
-  d->counts.outstanding++;
-}
-
 static void count (strand_delivery_counts *counts, rd_kafka_resp_err_t err) {
   counts->outstanding--;
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) counts->delivered++;

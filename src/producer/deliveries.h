@@ -67,7 +67,11 @@ strand_pending_report *strand_deliveries_expect (strand_deliveries *d,
                                                  const strand_outgoing *record,
                                                  int64_t id);
 /* A record is out. */
-void strand_deliveries_sent (strand_deliveries *d);
+static inline void strand_deliveries_sent (strand_deliveries *d) {
+  d->counts.sent++;
+  d->counts.outstanding++;
+}
+
 /* It is not any more. */
 void strand_deliveries_report (strand_deliveries *d,
                                const strand_delivery_end *end);

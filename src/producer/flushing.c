@@ -24,10 +24,6 @@ void strand_flushing_hurry (strand_flushing *f, bool on) {
   else if (f->hurried > 0) f->hurried--;
 }
 
-bool strand_flushing_is_hurried (const strand_flushing *f) {
-  return f->hurried > 0;
-}
-
 void strand_flushing_update (strand_flushing *f, strand_calls *calls,
                              int64_t outstanding) {
   bool on = outstanding > 0

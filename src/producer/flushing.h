@@ -36,7 +36,9 @@ void strand_flushing_end (strand_flushing *f);
 
 /* Somebody waits for one; false: not any more. Said once too often is fine. */
 void strand_flushing_hurry (strand_flushing *f, bool on);
-bool strand_flushing_is_hurried (const strand_flushing *f);
+static inline bool strand_flushing_is_hurried (const strand_flushing *f) {
+  return f->hurried > 0;
+}
 
 /* So many are outstanding: the thread is told, if that changes something. */
 void strand_flushing_update (strand_flushing *f, strand_calls *calls,

@@ -8,14 +8,6 @@
 #include "kafka/errors.h"
 #include "kafka/topic_limit.h"
 
-size_t strand_outgoing_size (const strand_outgoing *record) {
-  return record->key_length + record->value_length;
-}
-
-size_t strand_outgoing_reported_size (const rd_kafka_message_t *message) {
-  return message->len + (message->key != NULL ? message->key_len : 0);
-}
-
 rd_kafka_headers_t *strand_outgoing_headers (const strand_outgoing *record) {
   rd_kafka_headers_t *headers;
   size_t i;
@@ -29,6 +21,11 @@ rd_kafka_headers_t *strand_outgoing_headers (const strand_outgoing *record) {
   return headers;
 }
 
+/* librdkafka copies it. */
+static void *value_of (const strand_outgoing *record) {
+  return (void *)(uintptr_t)record->value;
+}
+
 rd_kafka_resp_err_t strand_outgoing_produce (rd_kafka_t *client,
                                              const strand_outgoing *record,
                                              rd_kafka_headers_t *headers,
@@ -38,9 +35,22 @@ rd_kafka_resp_err_t strand_outgoing_produce (rd_kafka_t *client,
     RD_KAFKA_V_PARTITION(record->partition),
     RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
     RD_KAFKA_V_KEY(record->key, record->key_length),
-    RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value, record->value_length),
+    RD_KAFKA_V_VALUE(value_of(record), record->value_length),
     RD_KAFKA_V_TIMESTAMP(record->timestamp_ms), RD_KAFKA_V_HEADERS(headers),
     RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
+}
+
+/* With nothing beside key and value, as nearly all are: librdkafka reads no
+** list of arguments for it, and counts no further user of the topic. */
+static rd_kafka_resp_err_t produce_bare (rd_kafka_topic_t *topic,
+                                         const strand_outgoing *record,
+                                         void *opaque) {
+  if (rd_kafka_produce(topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY,
+                       value_of(record), record->value_length, record->key,
+                       record->key_length, opaque)
+      == 0)
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+  return rd_kafka_last_error();
 }
 
 rd_kafka_resp_err_t strand_outgoing_produce_to (rd_kafka_t *client,
@@ -48,11 +58,13 @@ rd_kafka_resp_err_t strand_outgoing_produce_to (rd_kafka_t *client,
                                                 const strand_outgoing *record,
                                                 rd_kafka_headers_t *headers,
                                                 void *opaque) {
+  if (headers == NULL && record->timestamp_ms == 0)
+    return produce_bare(topic, record, opaque);
   return rd_kafka_producev(
     client, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_PARTITION(RD_KAFKA_PARTITION_UA),
     RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
     RD_KAFKA_V_KEY(record->key, record->key_length),
-    RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value, record->value_length),
+    RD_KAFKA_V_VALUE(value_of(record), record->value_length),
     RD_KAFKA_V_TIMESTAMP(record->timestamp_ms), RD_KAFKA_V_HEADERS(headers),
     RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
 }

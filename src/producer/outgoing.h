@@ -43,9 +43,15 @@ static inline int64_t strand_outgoing_timeout_us (double seconds) {
 }
 
 /* What a record takes of the queue's bound, */
-size_t strand_outgoing_size (const strand_outgoing *record);
+static inline size_t strand_outgoing_size (const strand_outgoing *record) {
+  return record->key_length + record->value_length;
+}
+
 /* and the same of it, when it is reported. */
-size_t strand_outgoing_reported_size (const rd_kafka_message_t *message);
+static inline size_t
+strand_outgoing_reported_size (const rd_kafka_message_t *message) {
+  return message->len + (message->key != NULL ? message->key_len : 0);
+}
 
 /* NULL for a record without headers. */
 rd_kafka_headers_t *strand_outgoing_headers (const strand_outgoing *record);

@@ -88,10 +88,6 @@ void strand_stall_begin (strand_stall *s, int label, int64_t now_us) {
   s->due_us = now_us + s->patience_us / TICKS;
 }
 
-void strand_stall_sent (strand_stall *s, int label) {
-  s->out[label]++;
-}
-
 void strand_stall_reported (strand_stall *s, int label,
                             rd_kafka_resp_err_t err, const char *topic,
                             int32_t partition) {

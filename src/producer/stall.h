@@ -75,7 +75,10 @@ void strand_stall_init (strand_stall *s, int linger_ms, int timeout_ms,
 /* Nothing is out; a record with this label will be. */
 void strand_stall_begin (strand_stall *s, int label, int64_t now_us);
 /* A record is out, with a label that s->label was when it was sent. */
-void strand_stall_sent (strand_stall *s, int label);
+static inline void strand_stall_sent (strand_stall *s, int label) {
+  s->out[label]++;
+}
+
 /* It is not any more; acknowledged, when 'err' is 0. */
 void strand_stall_reported (strand_stall *s, int label,
                             rd_kafka_resp_err_t err, const char *topic,

@@ -143,21 +143,6 @@ bool strand_topic_watch_turn (strand_topic_watch *watch, strand_calls *calls,
   return true;
 }
 
-bool strand_topic_watch_is_missing (const strand_topic_watch *watch,
-                                    const strand_cached_topic *t) {
-  return t->index < watch->size && watch->told[t->index].missing.since_us != 0;
-}
-
-int32_t strand_topic_watch_partitions (const strand_topic_watch *watch,
-                                       const strand_cached_topic *t) {
-  return t->index < watch->size ? watch->told[t->index].partitions : 0;
-}
-
-int64_t strand_topic_watch_limit (const strand_topic_watch *watch,
-                                  const strand_cached_topic *t) {
-  return t->index < watch->size ? watch->told[t->index].limit : 0;
-}
-
 void strand_topic_watch_check (const strand_topic_watch *watch,
                                const strand_calls *calls) {
   const strand_cached_topic *t = strand_calls_topics(calls);

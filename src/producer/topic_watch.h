@@ -63,14 +63,27 @@ bool strand_topic_watch_turn (strand_topic_watch *watch, strand_calls *calls,
                               strand_producer_events *events, strand_log *log);
 
 /* It was told that there is no such topic, and none has come. */
-bool strand_topic_watch_is_missing (const strand_topic_watch *watch,
-                                    const strand_cached_topic *topic);
+static inline bool
+strand_topic_watch_is_missing (const strand_topic_watch *watch,
+                               const strand_cached_topic *topic) {
+  return topic->index < watch->size
+         && watch->told[topic->index].missing.since_us != 0;
+}
+
 /* How many partitions it had at the last turn; 0: that was not known. */
-int32_t strand_topic_watch_partitions (const strand_topic_watch *watch,
-                                       const strand_cached_topic *topic);
+static inline int32_t
+strand_topic_watch_partitions (const strand_topic_watch *watch,
+                               const strand_cached_topic *topic) {
+  if (topic->index >= watch->size) return 0;
+  return watch->told[topic->index].partitions;
+}
+
 /* How large a batch it takes; 0: that is not known. */
-int64_t strand_topic_watch_limit (const strand_topic_watch *watch,
-                                  const strand_cached_topic *topic);
+static inline int64_t
+strand_topic_watch_limit (const strand_topic_watch *watch,
+                          const strand_cached_topic *topic) {
+  return topic->index < watch->size ? watch->told[topic->index].limit : 0;
+}
 
 /* After a change, in debug builds. */
 void strand_topic_watch_check (const strand_topic_watch *watch,

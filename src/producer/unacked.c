@@ -22,10 +22,6 @@ void strand_unacked_init (strand_unacked *u, int linger_ms, int timeout_ms,
   strand_stall_init(&u->stall, linger_ms, timeout_ms, all_acks);
 }
 
-int strand_unacked_label (const strand_unacked *u) {
-  return u->stall.label;
-}
-
 void strand_unacked_reported (strand_unacked *u,
                               const strand_delivery_end *end) {
   strand_stall_reported(&u->stall, strand_placement_label(end->opaque),

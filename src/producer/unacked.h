@@ -32,7 +32,10 @@ typedef struct strand_unacked {
 void strand_unacked_init (strand_unacked *u, int linger_ms, int timeout_ms,
                           bool all_acks);
 /* Of the record that is sent next. */
-int strand_unacked_label (const strand_unacked *u);
+static inline int strand_unacked_label (const strand_unacked *u) {
+  return u->stall.label;
+}
+
 /* A record is out, with such a label; 'alone': no other. */
 void strand_unacked_sent (strand_unacked *u, strand_calls *calls, int label,
                           bool alone);
