@@ -226,6 +226,11 @@ local FIGURES = {
     value_of("outputs", "hot", "rate") },
   { "amo_slowdown", "the same, at least once: records/s over at most once's", "at most 1.3",
     outputs_ratio("strand", "once") },
+  { "transaction_p50_ms", "exactly once, a commit of 1,000 outputs 0.5 s after the last: p50",
+    "at most 60", value_of("outputs", "commits", "p50_ms") },
+  { "takeover_s", "exactly once, started again after a crash in a transaction: from "
+    .. "init_transactions to the first record", "at most 2",
+    value_of("outputs", "takeover", "takeover_s") },
   { "bytes_per_buffered_record", "beyond key, value and headers; 1 M behind a stuck key",
     "at most 100", function(get)
       return math.max(get("memory", "engine", "behind_running"),
