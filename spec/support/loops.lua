@@ -68,7 +68,10 @@ local function cqueues_loop(cqueues)
   function loop.adapter() return strand.loop.cqueues.adapter(controller) end
   function loop.spawn(f) controller:wrap(f) end
   function loop.outside(f) f() end -- before the loop runs
-  function loop.forget() controller = nil end
+  function loop.forget()
+    controller = nil
+    if rawget(_G, "jit") then jit.flush() end -- traces keep what they were compiled for
+  end
   return loop
 end
 
