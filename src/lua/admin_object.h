@@ -28,7 +28,7 @@ typedef struct strand_admin_object {
   strand_admin *kafka;     /* NULL: closed */
   bool ending;             /* by end_begin: nothing is asked any more */
   strand_admin_call *call; /* the last that a thread was to ask; NULL: none */
-  int fd;                  /* readable when it has an answer; -1: no event loop */
+  int fd;                  /* readable for an answer; -1: no event loop */
   strand_lines lines;      /* last as long as the object */
   int generation;
   strand_finalizers *finalizers; /* NULL: it is closed */

@@ -184,8 +184,8 @@ static bool find_offsets (strand_admin_call *c) {
 }
 
 static bool delete_records (strand_admin_call *c) {
-  return strand_admin_delete_records(c->admin, c->places, c->count,
-                                     c->timeout, &c->reply, &c->failure);
+  return strand_admin_delete_records(c->admin, c->places, c->count, c->timeout,
+                                     &c->reply, &c->failure);
 }
 
 static int ask_places (lua_State *L, strand_admin_run *request) {
@@ -248,8 +248,8 @@ static int admin_list_groups (lua_State *L) {
 }
 
 static bool describe_groups (strand_admin_call *c) {
-  return strand_admin_describe_groups(c->admin, c->texts, c->count,
-                                      c->timeout, &c->reply, &c->failure);
+  return strand_admin_describe_groups(c->admin, c->texts, c->count, c->timeout,
+                                      &c->reply, &c->failure);
 }
 
 static int admin_describe_groups (lua_State *L) {

@@ -93,9 +93,8 @@ static int consumer_start_begin (lua_State *L) {
   strand_failure failure;
   strand_consumer_object *self = strand_check_consumer(L);
   if (self == NULL) return strand_push_forked(L);
-  return strand_push_done(L,
-                          strand_consumer_start_begin(self->kafka, &failure),
-                          &failure);
+  return strand_push_done(
+    L, strand_consumer_start_begin(self->kafka, &failure), &failure);
 }
 
 /* true, false: not yet | nil, message, code */

@@ -54,14 +54,14 @@ struct strand_producer {
   bool held; /* taken, and not given on */
   bool kept; /* the same, by strand_producer_keep */
   int64_t kept_reports;
-  bool full;         /* the same: no events and lines are taken for now */
-  bool oauth_wanted; /* a token is due */
-  bool answering;    /* ...and being fetched */
-  bool unreachable;  /* all brokers were down, none has reported since */
-  bool purging;      /* it is being closed */
+  bool full;             /* the same: no events and lines are taken for now */
+  bool oauth_wanted;     /* a token is due */
+  bool answering;        /* ...and being fetched */
+  bool unreachable;      /* all brokers were down, none has reported since */
+  bool purging;          /* it is being closed */
   int64_t purged_before; /* counted then; with 'purging' */
-  bool detached;     /* closed, and librdkafka had not ended in time */
-  bool asked;        /* a call of the transaction is out */
+  bool detached;         /* closed, and librdkafka had not ended in time */
+  bool asked;            /* a call of the transaction is out */
 };
 
 /* producer.c: takes what is there; from the queue until 'deadline' what purging
