@@ -118,11 +118,11 @@ end
 function object:deliver(by_id, metatable, on_delivery, handler, most)
   for served = 0, most - 1 do
     local report = self:next_delivery(by_id, metatable)
-    if report == nil then return served end
+    if report == nil then return served, nil, 0 end
     local ok, problem = fake.call(handler, on_delivery, report)
-    if not ok then return served + 1, problem end
+    if not ok then return served + 1, problem, 0 end
   end
-  return most
+  return most, nil, 0
 end
 
 function object:next_log()

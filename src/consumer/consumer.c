@@ -118,18 +118,29 @@ bool strand_consumer_start_begin (strand_consumer *c,
     strand_fail(failure, "NOT_NEW", "a consumer starts once");
     return false;
   }
+  c->starting = true;
   strand_pool_start(&c->pool);
   load_handlers(c);
   return true;
 }
 
+/* A close may have come while they were loaded. */
 static bool end_start (strand_consumer *c, strand_failure *failure) {
+  c->starting = false;
   if (!all_loaded(c, failure)) return false;
+  if (strand_shared_state(c) != STRAND_NEW) {
+    strand_fail(failure, "CLOSED", "the consumer was closed meanwhile");
+    return false;
+  }
   strand_life_run(&c->life);
   return start_members(c, failure);
 }
 
 int strand_consumer_start_done (strand_consumer *c, strand_failure *failure) {
+  if (!c->starting) {
+    strand_fail(failure, "NOT_NEW", "the consumer is not being started");
+    return -1;
+  }
   if (strand_pool_is_loading(&c->pool)) return 0;
   return end_start(c, failure) ? 1 : -1;
 }

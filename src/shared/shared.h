@@ -34,7 +34,8 @@ struct strand_consumer {
   atomic_int refs;                /* by who uses it; who is last frees it */
   struct strand_member **members; /* the lua thread's, as long as it has it */
   bool joined_reported;           /* the lua thread's */
-  bool threads_made;              /* the lua thread's: a worker each */
+  bool starting;                  /* the lua thread's: handlers are loaded */
+  bool threads_made;              /* the same: there is one for each worker */
   strand_failure start_failure;   /* the same: why not */
 
   strand_settings settings;
