@@ -618,7 +618,9 @@ describe("without the C side", function()
       local seen = {}
       local self, core = producer { on_delivery = function(report) seen[#seen + 1] = report end }
       self:send { topic = "t" }
-      assert.same({ "TIMED_OUT", 1 }, { select(3, self:flush(1)) })
+      assert.same({ nil, "1 records not acknowledged within 1 s", "TIMED_OUT", 1 }, { self:flush(1) })
+      core.in_the_way = "no broker"
+      assert.equal("1 records not acknowledged within 1 s (no broker)", (select(2, self:flush(1))))
       fake.at(3, function() core.in_flight, core.deliveries = 0, { { offset = 1 } } end)
       assert.is_true(self:flush(10))
       assert.same({ { offset = 1 } }, seen)

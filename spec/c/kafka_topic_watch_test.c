@@ -323,6 +323,26 @@ static void an_old_answer_refutes_nothing (void **state) {
   assert_int_equal(err, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
 }
 
+/* Without another answer. */
+static void the_patience_of_each_ends_by_itself (void **state) {
+  strand_deferred d;
+  strand_cached_topic *t = topic_of("t", 3);
+  rd_kafka_resp_err_t err;
+  (void)state;
+  begin(&d);
+  turn();
+  add(&d, t, 3, "a", 0);
+  add(&d, t, 4, "b", 400000);
+  add(&d, t, 3, "c", 400000);
+  t->answer = (strand_topic_facts){ 0.5, 0, 3, 0 };
+  assert_string_equal(take(&d, 1000000, &err), "a");
+  assert_string_equal(take(&d, 1399999, &err), "none");
+  assert_string_equal(take(&d, 1400000, &err), "b");
+  assert_string_equal(take(&d, 1400000, &err), "c");
+  assert_int_equal(err, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
+  assert_int_equal(d.count, 0);
+}
+
 /* Then each answer may be the one that says so: of what was sent before it. */
 static void a_later_answer_refutes_what_is_not_patient_any_more (void **s_) {
   strand_deferred d;
@@ -501,6 +521,7 @@ int main (void) {
     TEST(what_is_learned_within_a_turn_lets_none_pass_another),
     TEST(those_of_a_partition_go_on_in_order),
     TEST(an_old_answer_refutes_nothing),
+    TEST(the_patience_of_each_ends_by_itself),
     TEST(a_later_answer_refutes_what_is_not_patient_any_more),
     TEST(what_was_held_goes_on_in_one_order),
     TEST(what_is_held_ends_by_its_time_alone),

@@ -85,6 +85,7 @@ describe("a topic that may not be written to", function()
   setup(function()
     local settings = "allow.everyone.if.no.acl.found=true\n"
       .. "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+    local _
     broker, _, close = node(settings)
     admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = broker } })
   end)
@@ -194,6 +195,7 @@ describe("rights that are not a record's", function()
   setup(function()
     local settings = "allow.everyone.if.no.acl.found=true\n"
       .. "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+    local _
     broker, _, close = node(settings)
     admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = broker } })
   end)

@@ -222,6 +222,7 @@ function object:partitions() return self.count, "not known yet", "NO_METADATA" e
 function object:hurry(on) self.hurried = (self.hurried or 0) + (on and 1 or -1) end
 function object:outstanding() return self.in_flight, #self.deliveries end
 function object:flush_begin() self:note("flush_begin") end
+function object:obstacle() return self.in_the_way end
 function object.transaction_state() end -- it has no transactions
 function object:close()
   self.status = "closed"
