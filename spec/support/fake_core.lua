@@ -99,7 +99,7 @@ function object:note(name, ...)
   return true
 end
 
-function object:send_async_plain() return false end
+function object.send_async_plain() return false end
 function object:state() return self.status end
 function object:fd() return self.descriptor end
 function object:next_event() return table.remove(self.events, 1) end
