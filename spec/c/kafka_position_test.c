@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "kafka/committed.h"
 #include "member/member.h"
 #include "kafka/mock.h"
 #include "../support/c11_threads.h"
@@ -700,6 +701,44 @@ static void a_gap_is_asked_about_once (void **state) {
 }
 
 /* They let us in again, all of them within one turn. */
+static bool is_never (void *arg) {
+  (void)arg;
+  return false;
+}
+
+static bool is_over (void *arg) {
+  (void)arg;
+  return true;
+}
+
+static void each_partition_has_its_own_answer (void **state) {
+  rd_kafka_topic_partition_list_t *list = list_of(COMMITTED, 0);
+  rd_kafka_topic_partition_t *p = &list->elems[0];
+  (void)state;
+  p->metadata = strdup("what was done");
+  p->metadata_size = strlen(p->metadata);
+  assert_int_equal(rd_kafka_commit(member.owner.client, list, 0), 0);
+  rd_kafka_topic_partition_list_destroy(list);
+  list = list_of(0, 0);
+  rd_kafka_topic_partition_list_add(list, TOPIC, 7); /* of none */
+  for (int i = 0; i < 2; i++) {                      /* what it had is freed */
+    assert_int_equal(
+      strand_committed_read(member.owner.client, list, 20000, is_never, NULL),
+      0);
+    p = rd_kafka_topic_partition_list_find(list, TOPIC, 0);
+    assert_int_equal(p->err, 0);
+    assert_int_equal(p->offset, COMMITTED);
+    assert_int_equal(p->metadata_size, strlen("what was done"));
+    assert_memory_equal(p->metadata, "what was done", p->metadata_size);
+    p = rd_kafka_topic_partition_list_find(list, TOPIC, 7);
+    assert_true(p->offset < 0);
+  }
+  assert_int_equal(
+    strand_committed_read(member.owner.client, list, 20000, is_over, NULL),
+    RD_KAFKA_RESP_ERR__TIMED_OUT);
+  rd_kafka_topic_partition_list_destroy(list);
+}
+
 /* While a transaction held its offset back librdkafka, whose assignment was
 ** changed, took that for no offset: it begins where auto.offset.reset says,
 ** which is no sign of a log that was made anew. */
@@ -901,6 +940,7 @@ int main (void) {
     cmocka_unit_test(who_has_what_is_asked_amid_assignments),
     cmocka_unit_test(a_turn_lasts_as_long_as_its_assignment),
     cmocka_unit_test(a_gap_is_asked_about_once),
+    cmocka_unit_test(each_partition_has_its_own_answer),
     cmocka_unit_test(one_that_was_held_back_goes_to_its_offset),
     cmocka_unit_test(one_that_was_held_back_may_be_truncated),
     cmocka_unit_test(one_that_was_held_back_may_have_no_offset),
