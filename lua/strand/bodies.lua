@@ -20,7 +20,7 @@
 --   body() -> body       enter(body, thread, number)   its handlers run in that coroutine
 --   abandon(body, message)   something of ours raised in it
 --   serve()              a turn begins
---   turn() -> number | 0 | -number | nil    whom step resumes: a body, a new one; whom it forgets
+--   turn(yielded) -> number | 0 | -number | nil    whom step resumes: a body, a new one; whom it forgets
 --   wake(n) -> number | 0 | nil             whom the loop wakes, after n others in this turn
 --   loop() limit(n) inside() count() check() finish()
 --   defer(context) -> number, serial        check_sleep(context, seconds) raises
@@ -150,9 +150,10 @@ end
 
 local function resume_one(self, number, ...)
   local thread = self.threads[number]
-  local ok, problem = resume(thread, ...)
+  local ok, yielded = resume(thread, ...)
   if status(thread) == "dead" then self.threads[number] = nil end
-  if not ok then error(problem, 0) end -- main() does not raise
+  if not ok then error(yielded, 0) end -- main() does not raise
+  return yielded
 end
 
 local function spawn(self)
@@ -160,20 +161,20 @@ local function spawn(self)
   local body = self.core.body()
   self.core.enter(body, thread, number)
   self.threads[number] = thread
-  resume_one(self, number, body)
+  return resume_one(self, number, body)
 end
 
 -- Resumes bodies until the slice is over, or there is no more to do. -> how many
 local function serve_alone(self)
   local turn, count = self.core.turn, 0
   self.core.serve()
-  local number = turn()
+  local number, yielded = turn(), nil
   while number do
-    if number > 0 then resume_one(self, number)
-    elseif number == 0 then spawn(self)
+    if number > 0 then yielded = resume_one(self, number)
+    elseif number == 0 then yielded = spawn(self)
     else self.threads[-number] = nil end
     count = count + 1
-    number = turn()
+    number = turn(yielded)
   end
   return count
 end
@@ -248,7 +249,9 @@ function bodies:serve()
 end
 
 --- Whether a handler of this consumer runs now, in this coroutine.
-function bodies:inside() return self.core.inside() end
+function bodies:inside()
+  return self.serving and not self.adapter or self.core.inside()
+end
 
 -- Handlers ------------------------------------------------------------------------
 

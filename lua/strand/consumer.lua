@@ -87,6 +87,12 @@ local EXIT_TIMEOUT = 2 -- seconds, when an event loop has ended before it
 
 local methods, lasting = {}, {}
 
+-- It would wait for the handler that calls it.
+local function refuse_in_handler(self, name, instead)
+  if not (self.bodies and self.bodies:inside()) then return end
+  schema.raise(("consumer:%s() in a handler%s"):format(name, instead or ""))
+end
+
 function methods:start()
   return lifecycle.start(self)
 end
@@ -99,6 +105,7 @@ end
 
 function methods:run(given)
   refuse_in_loop(self, "run")
+  refuse_in_handler(self, "run")
   local ok, message, code = run({ self }, check.run(given))
   if not ok then return nil, message, code end
   return lifecycle.result(self)
@@ -162,6 +169,7 @@ end
 -- A stopped or failed consumer closes while it is stepped.
 function lasting:step(timeout)
   timeout = check.step(timeout)
+  refuse_in_handler(self, "step")
   if lifecycle.is_over(self) then return nil, "the consumer is closed", "CLOSED" end
   if self.core:state() == "new" then
     return nil, "the consumer has not been started", "NOT_STARTED"
@@ -175,6 +183,7 @@ end
 
 function lasting:close(given)
   local wanted = check.close(given)
+  refuse_in_handler(self, "close", ": use context:stop_consumer()")
   return lifecycle.close(self, wanted.mode, wanted.timeout)
 end
 

@@ -543,6 +543,7 @@ function consumer:report() end
 ---@field waiting_bytes integer
 ---@field members integer
 ---@field workers integer           threads, spares too
+---@field longest_slice number      seconds, with workers = 0: how long a handler went on without waiting
 ---@field workers_lost integer      of them, in a handler past its deadline
 ---@field idle number               seconds since a record ended
 ---@field commits integer           acknowledged
@@ -622,6 +623,7 @@ function consumer:report() end
 ---| "throttled"             # a broker answers later: a quota
 ---| "policy_failed"         # the retry function failed; once an attempt
 ---| "slow_record"           # it is in its handler for longer than `slow_after`
+---| "loop_blocked"          # with workers = 0: records wait for `seconds`, and nothing is served
 ---| "worker_lost"           # its state could not be opened, or its handler goes on after the deadline
 ---| "worker_replaced"       # it was broken, and is a new one
 ---| "error"

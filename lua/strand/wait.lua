@@ -99,6 +99,12 @@ end
 -- Serves until poll() gives something other than false. A nil timeout waits
 -- for as long as it takes. -> what poll gave | nil, message, "TIMED_OUT"
 function wait.poll(self, timeout, poll)
+  if self.bodies and not self.adapter and self.bodies:inside() then
+    local answer, message, code = poll()
+    if answer ~= false then return answer, message, code end
+    return nil, "a handler cannot wait here, without an event loop: it would keep all others",
+      "CANNOT_WAIT"
+  end
   local deadline = timeout and core.now() + timeout
   while true do
     local answer, message, code = poll()
@@ -117,7 +123,7 @@ function wait.request(self, timeout, done, ticket, message, code)
   if not ticket then return nil, message, code end
   local answer
   answer, message, code = wait.poll(self, timeout, function() return done(self.core, ticket) end)
-  if code == "TIMED_OUT" then self.core:drop(ticket) end
+  if code == "TIMED_OUT" or code == "CANNOT_WAIT" then self.core:drop(ticket) end
   return answer, message, code
 end
 

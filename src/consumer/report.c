@@ -246,6 +246,8 @@ bool strand_consumer_stats (strand_consumer *c, size_t blockers,
                           * stats->engine.partitions;
   stats->events_dropped = strand_events_dropped(c->notifier.events);
   stats->logs_dropped = (uint64_t)strand_log_dropped(c->notifier.log);
+  stats->longest_slice = (double)atomic_load(&c->notifier.watch.longest_us)
+                         / 1e6;
   stats->idle = (double)strand_pool_idle_us(&c->pool) / 1e6;
   return true;
 }

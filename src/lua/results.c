@@ -141,6 +141,7 @@ void strand_push_stats (lua_State *L, const strand_stats *stats) {
   strand_set_integer(L, "workers", stats->workers);
   strand_set_integer(L, "workers_lost", stats->lost);
   strand_set_number(L, "idle", stats->idle);
+  strand_set_number(L, "longest_slice", stats->longest_slice);
   strand_set_integer(L, "commits", (int64_t)stats->commits);
   strand_set_integer(L, "commits_failed", (int64_t)stats->commits_failed);
   strand_set_integer(L, "rebalances", (int64_t)stats->rebalances);

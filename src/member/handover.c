@@ -336,12 +336,28 @@ static void scan_all (strand_handover *h, int64_t now_us) {
                                                         SCAN_MOST_US, now_us);
 }
 
+/* Since when something that may start does not. */
+static int64_t waiting_since (const strand_handover *h) {
+  strand_consumer *c = h->owner->consumer;
+  const strand_lease_batch *oldest = NULL;
+  for (const strand_lease_batch *b = h->batches;
+       b != NULL && strand_lease_batch_unclaimed(b) > 0; b = b->older) {
+    oldest = b;
+  }
+  if (oldest == NULL
+      || strand_pool_busy(&c->pool)
+           >= strand_settings_limits(&c->settings).max_in_flight)
+    return INT64_MAX;
+  return oldest->spread_us - SPREAD_US;
+}
+
 /* After something was found it looks again by itself, so that the lua thread
 ** need not wake it for each record; what comes after a look in vain does. */
 static void harvest_marked (strand_handover *h, int64_t now_us) {
   bool found = take_marks(h, now_us);
   if (found) strand_snapshot_change(h->snapshot);
   if (now_us >= h->scan_us) scan_all(h, now_us);
+  strand_watchdog_look_at_loop(h->harvest.watchdog, waiting_since(h), now_us);
   if (found) h->harvest_us = now_us + HARVEST_FIRST_US;
   else if (now_us >= h->harvest_us) h->harvest_us = INT64_MAX;
   if (!strand_progress_look(h->progress, h->harvest_us < INT64_MAX)) {

@@ -92,6 +92,21 @@ static void tell_lost (strand_watchdog *w, const strand_slot *slot,
   strand_owner_emit(w->owner, &event);
 }
 
+void strand_watchdog_look_at_loop (const strand_watchdog *w, int64_t since_us,
+                                   int64_t now_us) {
+  static const char reason[] = "records wait, and no handler can start or go "
+                               "on: the program does not come back to step() "
+                               "or its event loop";
+  strand_loop_watch *watch = &w->owner->consumer->notifier.watch;
+  int64_t us = strand_loop_watch_blocked(watch, since_us, now_us);
+  strand_event event;
+  if (us == 0) return;
+  event = strand_owner_event(w->owner, "loop_blocked", NULL);
+  strand_event_set_reason(&event, reason, strlen(reason));
+  event.seconds = (double)us / 1e6;
+  strand_owner_emit(w->owner, &event);
+}
+
 /*
 ** The deadline
 */

@@ -105,12 +105,15 @@ void strand_notifier_renew (strand_notifier *p) {
 */
 
 void strand_notifier_work (strand_notifier *p) {
-  if (!atomic_exchange(&p->work, true)) strand_notifier_renew(p);
+  if (atomic_exchange(&p->work, true)) return;
+  strand_loop_watch_wanted(&p->watch, strand_clock_us());
+  strand_notifier_renew(p);
 }
 
 bool strand_notifier_take_work (strand_notifier *p) {
-  return atomic_load_explicit(&p->work, memory_order_relaxed)
-         && atomic_exchange(&p->work, false);
+  if (!atomic_load_explicit(&p->work, memory_order_relaxed)) return false;
+  strand_loop_watch_wanted(&p->watch, 0);
+  return atomic_exchange(&p->work, false);
 }
 
 bool strand_notifier_add_timer (strand_notifier *p, strand_failure *failure) {
@@ -126,8 +129,8 @@ bool strand_notifier_add_timer (strand_notifier *p, strand_failure *failure) {
 /* Armed again it is not readable any more. */
 void strand_notifier_due (strand_notifier *p, int64_t due_us) {
   struct itimerspec when = { { 0, 0 }, { 0, 0 } };
-  if (due_us == p->due_us || p->timer_fd < 0) return;
-  p->due_us = due_us;
+  if (p->timer_fd < 0 || due_us == atomic_load(&p->watch.due_us)) return;
+  atomic_store(&p->watch.due_us, due_us);
   when.it_value.tv_sec = due_us / 1000000;
   when.it_value.tv_nsec = due_us % 1000000 * 1000;
   timerfd_settime(p->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);

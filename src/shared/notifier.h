@@ -22,6 +22,7 @@
 #include "base/lock.h"
 #include "kafka/log.h"
 #include "shared/event.h"
+#include "shared/loop_watch.h"
 #include "shared/warnings.h"
 
 typedef struct strand_notifier {
@@ -44,8 +45,8 @@ typedef struct strand_notifier {
   /* In local mode: there may be a record to start, or a handler to go on.
   ** Written by any, cleared by lua before it looks. */
   atomic_bool work;
-  int timer_fd;   /* lua's; in local mode: when the next handler goes on */
-  int64_t due_us; /* lua's: what it is armed for; 0: nothing */
+  int timer_fd; /* lua's; in local mode: when the next handler goes on */
+  strand_loop_watch watch; /* whether lua comes for it */
 } strand_notifier;
 
 /* False: memory ran out; it is to be freed all the same. */

@@ -48,9 +48,10 @@ static int count (lua_State *L) {
   return 2;
 }
 
-/* Does a handler run in this coroutine? */
+/* Does a handler of the consumer run in this coroutine? */
 static int inside (lua_State *L) {
-  lua_pushboolean(L, strand_body_running(L) != NULL);
+  const strand_body *body = strand_body_running(L);
+  lua_pushboolean(L, body != NULL && body->owner == seats_of(L));
   return 1;
 }
 

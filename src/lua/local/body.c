@@ -83,14 +83,17 @@ static void end_alone (lua_State *L, strand_seats *p, strand_seat *seat) {
     strand_notifier_work(&p->local.consumer->notifier);
 }
 
-/* ok and two results, or false and an error, from 'index' on. Raises only when
-** memory runs out. */
+/* ok and two results, or false and an error, from 'index' on; ok nil: it has
+** yielded for nobody. Raises only when memory runs out. */
 static void read_results (lua_State *L, strand_seat *seat, const char *made,
                           int index) {
   strand_outcome *v = &seat->handling.task.outcome;
   if (lua_toboolean(L, index)) {
     lua_settop(L, index + 2);
     strand_outcome_from_results(L, made, v);
+  }
+  else if (lua_isnil(L, index)) {
+    strand_outcome_set(v, STRAND_OUTCOME_EXHAUSTED, -1, bare, strlen(bare));
   }
   else {
     lua_settop(L, index + 1);
@@ -135,6 +138,7 @@ static void push_call (lua_State *L, strand_seats *p, strand_seat *seat) {
 ** in between; without one a turn of step is one. */
 static bool slice_is_over (strand_seats *p, const strand_body *body) {
   int64_t now_us = strand_clock_us();
+  strand_loop_watch_turned(&p->local.consumer->notifier.watch, now_us);
   if (p->looped && p->slice != body) {
     p->slice = body;
     p->slice_us = now_us;
@@ -279,6 +283,7 @@ int strand_body_serve (lua_State *L) {
   luaL_checkstack(L, 20, "serve");
   if (p->over) return 0;
   p->slice_us = strand_clock_us();
+  strand_loop_watch_turned(&p->local.consumer->notifier.watch, p->slice_us);
   strand_notifier_take_work(&p->local.consumer->notifier);
   end_dropped(L, p);
   strand_local_advance(&p->local);
@@ -306,13 +311,18 @@ int strand_body_abandon (lua_State *L) {
 ** Without a loop
 */
 
-/* The one that step has resumed last has come back. Its number, when it has
-** yielded for nobody; else 0. */
+/* The one that step has resumed last has come back; what it yielded is the
+** argument. Its number, when that was for nobody; else 0. */
 static uint32_t look_at_resumed (lua_State *L, strand_seats *p) {
   strand_body *body = p->resumed;
   strand_seat *seat;
   p->resumed = NULL;
   if (body == NULL || body->state != STRAND_BODY_RUNS) return 0;
+  if (lua_touserdata(L, 1) == STRAND_SLEEPS && body->seat != NULL) {
+    body->state = STRAND_BODY_SLEEPS;
+    strand_sleepers_add(&p->sleepers, &body->sleeper, body->due_us);
+    return 0;
+  }
   body->state = STRAND_BODY_GONE;
   seat = body->seat;
   body->seat = NULL;
@@ -345,7 +355,8 @@ static void end_turn (strand_seats *p) {
   if (strand_seats_have_work(p)) strand_notifier_work(notifier);
 }
 
-/* The number of the body that is to be resumed; 0: a new one; -n: body n has
+/* Argument: what the one that was resumed last has yielded. The number of the
+** body that is to be resumed; 0: a new one; -n: body n has
 ** yielded for nobody, and is to be forgotten; nothing: the slice is over, or
 ** there is no more to do. */
 int strand_body_turn (lua_State *L) {
@@ -356,6 +367,9 @@ int strand_body_turn (lua_State *L) {
   bool spawns = false;
   luaL_checkstack(L, 20, "turn");
   if (p->over) return 0;
+  if (p->resumed != NULL)
+    strand_loop_watch_ran(&p->local.consumer->notifier.watch,
+                          now_us - p->resumed_us);
   end_dropped(L, p);
   forgotten = look_at_resumed(L, p);
   if (forgotten > 0) {
@@ -369,6 +383,7 @@ int strand_body_turn (lua_State *L) {
     return 0;
   }
   p->resumed = body;
+  p->resumed_us = now_us;
   lua_pushnumber(L, body != NULL ? body->number : 0);
   return 1;
 }
@@ -449,9 +464,4 @@ int strand_body_enter (lua_State *L) {
 
 strand_body *strand_body_running (lua_State *L) {
   return strand_outcome_watcher(L); /* nothing else watches coroutines */
-}
-
-void strand_body_sleep (strand_body *body, int64_t due_us) {
-  body->state = STRAND_BODY_SLEEPS;
-  strand_sleepers_add(&body->owner->sleepers, &body->sleeper, due_us);
 }

@@ -49,6 +49,7 @@ typedef struct strand_body {
   strand_sleeper sleeper;
   strand_seats *owner; /* NULL: not yet, or no more */
   uint32_t number;
+  int64_t due_us; /* of the sleep that it asked for last */
   strand_body_state state;
   strand_seat *seat;         /* whose handler it runs, or NULL */
   struct strand_body *below; /* in 'parked' */
@@ -89,7 +90,10 @@ int strand_body_serve (lua_State *L);   /* first in each turn */
 int strand_body_turn (lua_State *L);
 int strand_body_wake (lua_State *L);
 
-/* Without a loop: until then. What it yields is STRAND_SLEEPS. */
-void strand_body_sleep (strand_body *body, int64_t due_us);
+/* Without a loop: until then. It sleeps when what it yields then, STRAND_SLEEPS,
+** arrives at step: where Lua cannot yield it does not. */
+static inline void strand_body_sleep (strand_body *body, int64_t due_us) {
+  body->due_us = due_us;
+}
 
 #endif

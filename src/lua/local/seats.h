@@ -73,6 +73,7 @@ typedef struct strand_seats {
   uint32_t bodies; /* that live */
   struct strand_body *parked;
   struct strand_body *resumed; /* by step, and not looked at since */
+  int64_t resumed_us;
   strand_sleepers sleepers;
   /* slices */
   int64_t max_slice_us;

@@ -1,0 +1,46 @@
+/*
+** loop_watch.h - local mode: whether the lua thread comes for its work
+**
+**   lua     turned: each time it takes a record, or looks for work
+**   any     wanted: there is work that it was told of
+**   lua     due: when a handler's sleep is over
+**   owner   blocked: one of these was so long ago, and it has not come
+**
+** Thread: any, by atomics: a moment too early or too late does no harm.
+*/
+#ifndef STRAND_LOOP_WATCH_H
+#define STRAND_LOOP_WATCH_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* So long it may be away with work waiting. */
+#define STRAND_LOOP_BLOCKED_US 1000000
+
+typedef struct strand_loop_watch {
+  /* Written by lua, read by owners. */
+  _Atomic int64_t turned_us;
+  _Atomic int64_t longest_us; /* that one handler went on without waiting */
+  /* Written by who finds work, read by owners. */
+  _Atomic int64_t wanted_us; /* 0: none */
+  /* Written by lua, read by owners. */
+  _Atomic int64_t due_us; /* 0: none */
+  /* Taken by the owner that tells, given back by lua when it turns. */
+  atomic_bool told;
+} strand_loop_watch;
+
+/* Thread: lua. */
+void strand_loop_watch_turned (strand_loop_watch *w, int64_t now_us);
+/* Thread: lua. A handler went on for so long. */
+static inline void strand_loop_watch_ran (strand_loop_watch *w, int64_t us) {
+  if (us > atomic_load_explicit(&w->longest_us, memory_order_relaxed))
+    atomic_store_explicit(&w->longest_us, us, memory_order_relaxed);
+}
+void strand_loop_watch_wanted (strand_loop_watch *w, int64_t now_us);
+/* Thread: owner. For how long, or 0; more than 0 once until it turns. Something
+** else waits for it since 'since_us'; INT64_MAX: nothing. */
+int64_t strand_loop_watch_blocked (strand_loop_watch *w, int64_t since_us,
+                                   int64_t now_us);
+
+#endif
