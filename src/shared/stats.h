@@ -95,7 +95,7 @@ typedef struct strand_stats {
   uint64_t rebalances;
   uint64_t events_dropped;
   uint64_t logs_dropped;
-  double idle; /* seconds since a record ended */
+  double idle;          /* seconds since a record ended */
   double longest_slice; /* in local mode: seconds that one handler went on */
   strand_partition_view *partitions;
   size_t partition_count;

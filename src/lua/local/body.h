@@ -90,8 +90,8 @@ int strand_body_serve (lua_State *L);   /* first in each turn */
 int strand_body_turn (lua_State *L);
 int strand_body_wake (lua_State *L);
 
-/* Without a loop: until then. It sleeps when what it yields then, STRAND_SLEEPS,
-** arrives at step: where Lua cannot yield it does not. */
+/* Without a loop: until then. It sleeps when what it yields for that,
+** STRAND_SLEEPS, arrives at step: where Lua cannot yield it does not. */
 static inline void strand_body_sleep (strand_body *body, int64_t due_us) {
   body->due_us = due_us;
 }

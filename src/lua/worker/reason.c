@@ -49,8 +49,8 @@ void strand_push_reason (lua_State *L, int index, size_t max) {
   lua_remove(L, -2);
 }
 
-/* Upvalue: debug.traceback. Arguments: the error, and the coroutine that died of
-** it, if it is not this one. The last line is about our own call. */
+/* Upvalue: debug.traceback. Arguments: the error, and the coroutine that died
+** of it, if it is not this one. The last line is about our own call. */
 static int traceback (lua_State *L) {
   const char *text;
   size_t length;
