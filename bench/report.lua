@@ -222,6 +222,10 @@ local FIGURES = {
     "at least 10", outputs_ratio("strand", "java") },
   { "outputs_vs_raw", "the same over a raw loop that polls and sends on", "at least 0.4",
     outputs_ratio("strand", "raw") },
+  { "eos_vs_at_least_once", "the same exactly once, over at least once", "at least 0.85",
+    outputs_ratio("eos", "strand") },
+  { "eos_vs_java", "the same, over Java's in transactions, each 0.5 s", "at least 8",
+    outputs_ratio("eos", "java_eos") },
   { "outputs_hot_key_per_second", "the same, all of one key, records/s", "at least 20,000",
     value_of("outputs", "hot", "rate") },
   { "amo_slowdown", "the same, at least once: records/s over at most once's", "at most 1.3",
@@ -297,6 +301,8 @@ local SENDS = {
 }
 local OUTPUTS = {
   { "outputs", "raw", "raw loop that polls and sends on" }, { "outputs", "strand", "strand" },
+  { "outputs", "eos", "strand, exactly once" },
+  { "outputs", "java_eos", "Java, in transactions, 100 at once, warmed" },
   { "outputs", "once", "strand, at most once" }, { "outputs", "hot", "strand, one key" },
   { "outputs", "java", "Java, pollAndProduce, 100 at once, warmed" },
 }
