@@ -305,8 +305,10 @@ local function attach(object, adapter, serving)
   return nil, message, code
 end
 
--- Before the loop runs nothing is held up by waiting here, and nobody would wake us.
+-- Before the loop runs nothing is held up by waiting here, and nobody would wake us. Handlers of
+-- local mode are the adapter's from the first on.
 local function start_before(object, adapter, serving)
+  object.adapter = adapter
   if serving.start then
     local ok, message, code = serving.start(object)
     if not ok then return nil, message, code end
