@@ -49,6 +49,7 @@
 -- transact(...), transaction_state(), transaction_misuse(goal): see transactions.lua
 -- close(timeout)       -> report { sent, delivered, failed, purged, seconds }: what is outstanding
 --                         is purged; the last reports are there for next_delivery()
+-- enter_loop()         transact() does not wait any more where it renews its client
 -- purge()              -> whether nothing is outstanding; else to be called again
 -- end_begin()          after that: its client ends, and fd is readable when it has. Then close
 -- end_done()           -> whether it has
@@ -356,6 +357,7 @@ class.metatable.serving = {
   noun = "producer",
   attach = function(self)
     self.deliveries.by_id[0] = self.loop.reported
+    self.core:enter_loop()
     return true
   end,
   turn = function(self) return self.dispatcher:serve() end,

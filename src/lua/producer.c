@@ -298,6 +298,13 @@ static int producer_purge (lua_State *L) {
   return 1;
 }
 
+static int producer_enter_loop (lua_State *L) {
+  if (strand_is_forked(strand_check_any_producer(L)->generation))
+    return strand_push_forked(L);
+  strand_producer_enter_loop(strand_check_producer(L));
+  return 0;
+}
+
 static int producer_end_begin (lua_State *L) {
   if (strand_is_forked(strand_check_any_producer(L)->generation))
     return strand_push_forked(L);
@@ -449,6 +456,7 @@ static const luaL_Reg methods[] = {
   { "obstacle", producer_obstacle },
   { "transaction_state", producer_transaction_state },
   { "transaction_misuse", producer_transaction_misuse },
+  { "enter_loop", producer_enter_loop },
   { "purge", producer_purge },
   { "end_begin", producer_end_begin },
   { "end_done", producer_end_done },

@@ -173,6 +173,10 @@ bool strand_producer_purge_begin (strand_producer *p);
 void strand_producer_end_begin (strand_producer *p);
 bool strand_producer_end_done (strand_producer *p);
 
+/* From now on it is an event loop's: strand_producer_transact does not wait for
+** what it purges, nor for a client to end. */
+void strand_producer_enter_loop (strand_producer *p);
+
 /* For a producer that nobody closed: flushes, and closes, in 'timeout' seconds
 ** and no more. Where records are out and all brokers were down, one has
 ** 'patience' seconds to prove that it is there after all; false: none did. */

@@ -61,6 +61,7 @@ struct strand_producer {
   bool purging;          /* it is being closed */
   int64_t purged_before; /* counted then; with 'purging' */
   bool detached;         /* closed, and librdkafka had not ended in time */
+  bool in_loop;          /* an event loop's: nothing waits */
   bool asked;            /* a call of the transaction is out */
 };
 

@@ -14,8 +14,10 @@
 #include "base/system.h"
 #include "producer/producer_own.h"
 
-#define PURGE_S 1.0   /* for librdkafka to give back what it has */
-#define RENEW_S 0.25  /* for the old client to end; then in the background */
+#define PURGE_S 1.0  /* for librdkafka to give back what it has */
+#define RENEW_S 0.25 /* for the old client to end; then in the background */
+#define AGAIN_US                                                              \
+  100000              /* purged again: what a thread was retrying slips past */
 #define ANSWER_S 0.05 /* before the deadline: that the cause is told in time */
 
 const strand_transaction *
@@ -27,17 +29,30 @@ strand_producer_transaction (const strand_producer *p) {
 ** Towards a goal
 */
 
+void strand_producer_enter_loop (strand_producer *p) {
+  p->in_loop = true;
+}
+
+/* 0: not yet. In a loop the fd is readable when it is to be tried again. */
+static int purge_all (strand_producer *p) {
+  double wait = p->in_loop ? 0 : PURGE_S;
+  if (p->bounds.records > 0)
+    strand_producer_purge(p, strand_clock_now() + wait);
+  if (p->bounds.records == 0) return 1;
+  if (p->in_loop)
+    strand_readiness_set(&p->readiness, strand_clock_us() + AGAIN_US);
+  return 0;
+}
+
 /* 1: there is a new client. */
 static int renew (strand_producer *p, strand_transaction_error *error) {
   strand_failure cause = p->transaction.error.failure;
   strand_client *client;
-  if (p->bounds.records > 0)
-    strand_producer_purge(p, strand_clock_now() + PURGE_S);
-  if (p->bounds.records > 0) return 0;
+  if (purge_all(p) == 0) return 0;
   *error = (strand_transaction_error){ .is_retriable = true };
   client = strand_renewal_client(p, &error->failure);
   if (client == NULL) return -1;
-  strand_renewal_take(p, client, RENEW_S);
+  strand_renewal_take(p, client, p->in_loop ? 0 : RENEW_S);
   strand_transaction_renewed(&p->transaction);
   strand_producer_events_renewed(&p->events, p->log, &cause);
   return 1;
