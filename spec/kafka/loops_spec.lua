@@ -15,8 +15,9 @@ for name, loop in loops.each() do
       fixture.close()
     end)
 
-    it("transactions, topics and commits wait while others go on", function()
-      local longest, folder = 0, fixture.folder()
+    -- f in the loop, which must not stand still meanwhile.
+    local function run_moving(f)
+      local longest = 0
       loop.run(function()
         local over, last = false, fixture.now()
         loop.spawn(function()
@@ -25,6 +26,44 @@ for name, loop in loops.each() do
             longest, last = math.max(longest, fixture.now() - last), fixture.now()
           end
         end)
+        f()
+        loop.sleep(0.05) -- so that a wait that nobody could see is seen now
+        over = true
+      end)
+      assert.is_true(longest < STALL, ("the loop stood still for %.2f s"):format(longest))
+    end
+
+    it("a transaction that was fenced is aborted, and the next one has another client", function()
+      run_moving(function()
+        local topic, renewed = helper.topic(1), 0
+        local producer = assert(strand.producer { log = function() end,
+          kafka = { ["bootstrap.servers"] = helper.broker() },
+          transactional_id = helper.name "id", transaction_timeout = 2,
+          on_event = function(event) renewed = renewed + (event.type == "renewed" and 1 or 0) end })
+        assert(loop.start(producer))
+        assert(producer:begin(LIMIT))
+        assert(producer:send { topic = topic, value = "v" })
+        assert(producer:flush(LIMIT))
+        local deadline, code = fixture.now() + LIMIT
+        repeat -- the brokers abort it at a time of theirs
+          loop.sleep(3)
+          assert(fixture.now() < deadline, "the brokers do not abort it")
+          code = select(3, producer:commit(LIMIT))
+          if code == nil then assert(producer:begin(LIMIT)) end
+        until code
+        assert.are.equal("FENCED", code)
+        assert(producer:abort(LIMIT))
+        assert(producer:begin(LIMIT))
+        assert(producer:send { topic = topic, value = "v" })
+        assert(producer:commit(LIMIT))
+        assert.are.equal(1, renewed)
+        producer:close()
+      end)
+    end)
+
+    it("transactions, topics and commits wait while others go on", function()
+      local folder = fixture.folder()
+      run_moving(function()
         local kafka = { ["bootstrap.servers"] = helper.broker() }
         local admin = assert(strand.admin { kafka = kafka })
         assert(loop.start(admin))
@@ -54,9 +93,7 @@ for name, loop in loops.each() do
         assert.is_nil(producer:close { timeout = 20 }.transaction)
         assert(admin:delete_topics({ topic }, LIMIT))
         admin:close()
-        over = true
       end)
-      assert.is_true(longest < STALL, ("the loop stood still for %.2f s"):format(longest))
     end)
   end)
 end
