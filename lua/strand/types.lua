@@ -176,6 +176,16 @@ function context:stop_consumer() end
 ---@return number? seconds
 function context:remaining() end
 
+---With workers = 0: other handlers go on for so long. Only in the coroutine that
+---the handler began in.
+---@param seconds number     0 to 86400
+function context:sleep(seconds) end
+
+---With workers = 0: the record ends when `done` is called, with what a handler
+---may return, from anywhere in this state. Once; later it gives nil, message, code.
+---@return fun(result: any, reason: any): true?, string?, string? done
+function context:defer() end
+
 ---Returns: the record is done. false, nil with a reason, or an error: it is
 ---tried again until the retry policy is exhausted. An outcome, returned or
 ---thrown: that.
@@ -276,9 +286,10 @@ function context:remaining() end
 ---@field transaction_interval? number      exactly_once: seconds between transactions; 0.5
 ---@field transaction_records? integer      exactly_once: what one holds at most; 10000
 ---@field transaction_timeout? number       exactly_once: seconds until the brokers abort one, 1 to 86400; 10
----@field workers? integer          threads, 1 to 256; 16
----@field max_in_flight? integer    handlers that run at once; workers
----@field max_ready? integer        handed over and not started; 64 x workers
+---@field workers? integer          threads, 1 to 256; 16. 0: handlers run in the caller's state
+---@field max_in_flight? integer    handlers that run at once; workers, or 256 with workers = 0
+---@field max_ready? integer        handed over and not started; 64 x workers, or max_in_flight / 4, at least 64
+---@field max_slice? number         with workers = 0: seconds that handlers go on which do not wait; 0.002
 ---@field max_buffered_records? integer     read and not done; 100000
 ---@field max_buffered_bytes? integer       64 MiB
 ---@field max_waiting_records? integer      waiting for a retry or parked, and behind these; 100000
