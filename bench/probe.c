@@ -13,17 +13,23 @@
 **   probe.print(from)          latencies from that record on; raises unless
 **                              each came exactly once
 **   probe.rss()                bytes of the process that are in memory
+**   probe.used()               bytes that malloc has given out; under LuaJIT
+**                              Lua's own are not among them
+**   probe.cpu()                CPU seconds of the calling thread, and of the
+**                              process
 **
 ** The latencies are the process's: all workers' states share them.
 **
 ** Thread: worker, for sleep, note, mark and count; else the main state's.
 */
 #include <errno.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "base/clock.h"
 #include "latency.h"
 
 static strand_latency latency;
@@ -110,12 +116,23 @@ static int probe_rss (lua_State *L) {
   return 1;
 }
 
+static int probe_used (lua_State *L) {
+  struct mallinfo2 info = mallinfo2();
+  lua_pushnumber(L, (lua_Number)(info.uordblks + info.hblkhd));
+  return 1;
+}
+
+static int probe_cpu (lua_State *L) {
+  lua_pushnumber(L, strand_clock_of(CLOCK_THREAD_CPUTIME_ID));
+  lua_pushnumber(L, strand_clock_of(CLOCK_PROCESS_CPUTIME_ID));
+  return 2;
+}
+
 static const luaL_Reg functions[] = {
-  { "sleep", probe_sleep }, { "expect", probe_expect },
-  { "note", probe_note },   { "mark", probe_mark },
-  { "count", probe_count }, { "came", probe_came },
-  { "took", probe_took },   { "print", probe_print },
-  { "rss", probe_rss },     { NULL, NULL }
+  { "sleep", probe_sleep }, { "expect", probe_expect }, { "note", probe_note },
+  { "mark", probe_mark },   { "count", probe_count },   { "came", probe_came },
+  { "took", probe_took },   { "print", probe_print },   { "rss", probe_rss },
+  { "used", probe_used },   { "cpu", probe_cpu },       { NULL, NULL }
 };
 
 int luaopen_probe (lua_State *L);

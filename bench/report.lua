@@ -25,6 +25,8 @@ local function derive(values)
   elseif values.records and values.seconds then
     values.rate = values.records / values.seconds
     values.cpu_us = values.cpu and values.cpu * 1e6 / values.records
+    values.lua_us = values.lua_cpu and values.lua_cpu * 1e6 / values.records
+    values.all_us = values.all_cpu and values.all_cpu * 1e6 / values.all_records
   end
   return values
 end
@@ -133,6 +135,51 @@ end
 
 local function outputs_ratio(peer, other)
   return function(get) return get("outputs", peer, "rate") / get("outputs", other, "rate") end
+end
+
+local IDEAL = 50000 -- records/s: 5,000 at once, 100 ms each
+
+local function in_flight_ideal(loop)
+  return function(get) return get("in_flight", loop .. "_lua5.4", "rate") / IDEAL end
+end
+
+local function in_flight_cpu(loop, lua)
+  return function(get)
+    return get("in_flight", ("%s_%s"):format(loop, lua), "lua_us")
+      / get("in_flight", ("bare_%s_%s"):format(loop, lua), "lua_us")
+  end
+end
+
+local function in_flight_growth(name)
+  return function(get)
+    return get("in_flight", "cqueues_50000_lua5.4", name)
+      / get("in_flight", "cqueues_5000_lua5.4", name)
+  end
+end
+
+local function waiting_bytes(loop)
+  return function(get)
+    local function bytes(count)
+      return get("in_flight", ("%s_waiting_%d_lua5.4"):format(loop, count), "bytes")
+    end
+    return (bytes(50000) - bytes(1000)) / 49000
+  end
+end
+
+local function local_empty(get)
+  local most = 0
+  for _, loop in ipairs { "none", "cqueues", "luv" } do
+    most = math.max(most, get("in_flight", loop .. "_empty_lua5.4", "all_us"))
+  end
+  return most / get("in_flight", "threads_empty", "cpu_us")
+end
+
+local function local_idle(get)
+  local most = 0
+  for _, loop in ipairs { "none", "cqueues", "luv" } do
+    most = math.max(most, get("in_flight", loop .. "_idle", "cpu"))
+  end
+  return (most - get("in_flight", "raw_idle", "cpu")) / get("in_flight", "raw_idle", "seconds") * 100
 end
 
 -- name, what it is, bar, how it is made of a round
@@ -244,6 +291,35 @@ local FIGURES = {
     value_of("memory", "engine", "tracking_bytes") },
   { "stuck_payload_chars", "and 4,000 more, of which a random half is done", "under 1,000",
     value_of("memory", "engine", "payload_chars") },
+  { "in_flight_5000_ideal_cqueues", "local mode on cqueues, 5,000 in flight at 100 ms: records/s "
+    .. "over the ideal 50,000", "at least 0.95", in_flight_ideal "cqueues" },
+  { "in_flight_5000_ideal_luv", "the same on luv", "at least 0.95", in_flight_ideal "luv" },
+  { "in_flight_5000_vs_java", "that on cqueues, records/s over Java's with 5,000 threads", "",
+    function(get)
+      return get("in_flight", "cqueues_lua5.4", "rate") / get("in_flight", "java", "rate")
+    end },
+  { "in_flight_cpu_vs_bare_cqueues", "the same, CPU of the Lua thread over that of as many "
+    .. "bare coroutines that sleep", "at most 2", in_flight_cpu("cqueues", "lua5.4") },
+  { "in_flight_cpu_vs_bare_cqueues_luajit", "the same under LuaJIT", "at most 2",
+    in_flight_cpu("cqueues", "luajit2") },
+  { "in_flight_cpu_vs_bare_luv", "on luv", "at most 2", in_flight_cpu("luv", "lua5.4") },
+  { "in_flight_cpu_vs_bare_luv_luajit", "on luv under LuaJIT", "at most 2",
+    in_flight_cpu("luv", "luajit2") },
+  { "in_flight_50000_cpu_growth", "50,000 in flight at 1 s, CPU of the Lua thread over that of "
+    .. "5,000 at 100 ms", "at most 1.25", in_flight_growth "lua_us" },
+  { "in_flight_50000_rate", "the same, records/s", "at least 0.75", in_flight_growth "rate" },
+  { "local_empty_cpu_vs_threads", "an empty handler in local mode, the dearest loop: CPU a record "
+    .. "over the base cell's threads", "at most 2.5", local_empty },
+  { "local_idle_extra_core_percent", "local mode idle for 10 s, the dearest loop: percent of a core "
+    .. "above the raw loop beside it", "at most 0.1", local_idle },
+  { "waiting_handler_bytes", "what each handler that waits takes, local mode without a loop",
+    "at most 1,536", waiting_bytes "none" },
+  { "waiting_handler_bytes_cqueues", "the same on cqueues", "", waiting_bytes "cqueues" },
+  { "waiting_bare_bytes_cqueues", "a bare coroutine that sleeps there", "",
+    value_of("in_flight", "bare_cqueues_waiting_lua5.4", "bytes") },
+  { "waiting_handler_bytes_luv", "on luv", "", waiting_bytes "luv" },
+  { "waiting_bare_bytes_luv", "a bare coroutine that sleeps there", "",
+    value_of("in_flight", "bare_luv_waiting_lua5.4", "bytes") },
 }
 
 -- Three digits, never as 1e+06.
@@ -305,6 +381,35 @@ local OUTPUTS = {
   { "outputs", "java_eos", "Java, in transactions, 100 at once, warmed" },
   { "outputs", "once", "strand, at most once" }, { "outputs", "hot", "strand, one key" },
   { "outputs", "java", "Java, pollAndProduce, 100 at once, warmed" },
+}
+local IN_FLIGHT = {
+  { "in_flight", "new_cqueues_lua5.4", "cqueues alone, 5,000 at 100 ms, new coroutines" },
+  { "in_flight", "bare_cqueues_lua5.4", "cqueues alone, 5,000 at 100 ms" },
+  { "in_flight", "cqueues_lua5.4", "strand on cqueues, 5,000 at 100 ms" },
+  { "in_flight", "new_luv_lua5.4", "luv alone, 5,000 at 100 ms, new coroutines" },
+  { "in_flight", "bare_luv_lua5.4", "luv alone, 5,000 at 100 ms" },
+  { "in_flight", "luv_lua5.4", "strand on luv, 5,000 at 100 ms" },
+  { "in_flight", "new_cqueues_luajit2", "LuaJIT: cqueues alone, 5,000 at 100 ms, new coroutines" },
+  { "in_flight", "bare_cqueues_luajit2", "LuaJIT: cqueues alone, 5,000 at 100 ms" },
+  { "in_flight", "cqueues_luajit2", "LuaJIT: strand on cqueues, 5,000 at 100 ms" },
+  { "in_flight", "new_luv_luajit2", "LuaJIT: luv alone, 5,000 at 100 ms, new coroutines" },
+  { "in_flight", "bare_luv_luajit2", "LuaJIT: luv alone, 5,000 at 100 ms" },
+  { "in_flight", "luv_luajit2", "LuaJIT: strand on luv, 5,000 at 100 ms" },
+  { "in_flight", "java", "Java, KEY, 5,000 threads at 100 ms" },
+  { "in_flight", "bare_5000_lua5.4", "100,000 keys: cqueues alone, 5,000 at 100 ms" },
+  { "in_flight", "cqueues_5000_lua5.4", "100,000 keys: strand on cqueues, 5,000 at 100 ms" },
+  { "in_flight", "bare_10000_lua5.4", "cqueues alone, 10,000 at 200 ms" },
+  { "in_flight", "cqueues_10000_lua5.4", "strand on cqueues, 10,000 at 200 ms" },
+  { "in_flight", "bare_50000_lua5.4", "cqueues alone, 50,000 at 1 s" },
+  { "in_flight", "cqueues_50000_lua5.4", "strand on cqueues, 50,000 at 1 s" },
+  { "in_flight", "cqueues_full_lua5.4", "strand on cqueues, 50,000 at 100 ms" },
+  { "in_flight", "threads_empty", "empty handler, 4 worker threads" },
+  { "in_flight", "none_empty_lua5.4", "empty handler, local mode, no loop" },
+  { "in_flight", "cqueues_empty_lua5.4", "empty handler, on cqueues" },
+  { "in_flight", "luv_empty_lua5.4", "empty handler, on luv" },
+  { "in_flight", "none_paced", "20,000/s, local mode, no loop" },
+  { "in_flight", "cqueues_paced", "20,000/s, on cqueues" },
+  { "in_flight", "luv_paced", "20,000/s, on luv" },
 }
 local LATENCIES = {
   { "latency_1k", "raw", "1,000/s, raw loop" }, { "latency_1k", "strand", "1,000/s, strand" },
@@ -419,6 +524,9 @@ local function tables(results)
     listed(results, OUTPUTS, rate_column, value_column "cpu_us"))
   append(out, { "Handlers that sleep 2 ms", "records/s" },
     listed(results, SLEEPS, rate_column))
+  append(out, { "Many in flight, local mode, middle of the run", "records/s",
+    "CPU us/record, Lua's thread", "of the process" },
+    listed(results, IN_FLIGHT, rate_column, value_column "lua_us", value_column "cpu_us"))
   append(out, { "16 workers that sleep 2 ms, keys that fail for ever",
     "records/s of the others", "failures/s" },
     listed(results, POISON, rate_column, failed_column))
