@@ -38,7 +38,7 @@ payments:                      ## orders charged exactly once, over kills; BROKE
 	@LUA_CPATH="build/lua5.4/?.so;;" $(if $(BROKER),,scripts/kafka run $(KAFKA) --) \
 	  lua5.4 examples/payments/demo.lua $(BROKER)
 
-indexing:                      ## five ways to index 80,000 events, 3 minutes; ARGS (compare.lua)
+indexing:                      ## six ways to index 80,000 events, 3 minutes; ARGS (compare.lua)
 	@scripts/deps demo
 	@$(MAKE) --no-print-directory -j2 LUA=lua5.4 all build/examples/plain
 	@LUA_CPATH="build/lua5.4/?.so;;" lua5.4 examples/product_indexing/compare.lua $(ARGS)

@@ -1,4 +1,4 @@
--- compare.lua: the events of many products, indexed in five ways
+-- compare.lua: the events of many products, indexed in six ways
 --
 --   make indexing                                   on a Kafka cluster of its own
 --   make indexing ARGS="--events 4000 --work 0.002" shorter
@@ -9,8 +9,9 @@
 -- plain consumer in each of 4 processes. 5 consumers in each of them took 6
 -- hours; 10 threads in each of 2 processes, one for a partition, 3 hours; a
 -- parallel consumer that keeps no order, 20 at once in each of 2 processes,
--- one hour. Here the same events go each of these ways, and a fifth one, by
--- key. A handler waits, as for an index; 900 times shorter than there.
+-- one hour. Here the same events go each of these ways; then the fourth one
+-- with coroutines in place of threads, and a sixth, by key. A handler waits, as
+-- for an index; 900 times shorter than there.
 --
 -- Measured is the time from when all members of a group can read their
 -- partitions to when the last event is done. The exit status says whether
@@ -29,7 +30,8 @@ local show = require "show"
 -- members: of the group, in each process. plain: by plain.c, without strand.
 -- Of 20 partitions each of 20 members has one; in partition order it then
 -- handles one record at a time, as a plain consumer does. Five workers, so
--- that none waits for another.
+-- that none waits for another. workers: handlers at once, in each process;
+-- mode: threads, unless it is said.
 local STRATEGIES = {
   { name = "plain", title = "a plain consumer in each of 4 processes", hours = 20,
     partitions = 20, processes = 4, members = 1, workers = 1, ordering = "partition" },
@@ -39,6 +41,9 @@ local STRATEGIES = {
     partitions = 20, processes = 2, members = 1, workers = 10, ordering = "partition" },
   { name = "unordered", title = "20 threads in each of 2, unordered", hours = 1,
     partitions = 20, processes = 2, members = 1, workers = 20, ordering = "unordered" },
+  { name = "local", title = "20 coroutines in each of 2, unordered",
+    partitions = 20, processes = 2, members = 1, workers = 20, ordering = "unordered",
+    mode = "local" },
   { name = "key", title = "50 threads in 1, by key, 4 partitions",
     partitions = 4, processes = 1, members = 1, workers = 50, ordering = "key" },
 }
@@ -136,6 +141,7 @@ local function command(run, strategy, journal)
     for _, name in ipairs { "members", "workers", "ordering" } do
       words[#words + 1] = strategy[name]
     end
+    words[#words + 1] = strategy.mode or "threads"
   end
   words[#words + 1] = "bootstrap.servers=" .. run.servers
   words[#words + 1] = ("group.id=%s-%s"):format(run.topic, strategy.name)

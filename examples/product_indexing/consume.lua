@@ -1,6 +1,9 @@
 -- consume.lua: one process that indexes events, on strand
 --
---   consume.lua TOPIC SHARE WORK_MS JOURNAL MEMBERS WORKERS ORDERING NAME=VALUE...
+--   consume.lua TOPIC SHARE WORK_MS JOURNAL MEMBERS WORKERS ORDERING MODE NAME=VALUE...
+--
+-- MODE is threads, or local: then as many handlers as WORKERS says run as
+-- coroutines of the main thread.
 --
 -- It joins its group and handles nothing yet. Lines of its input tell it what
 -- to do, and each is answered by a line:
@@ -18,29 +21,30 @@ package.path = folder .. "?.lua;" .. package.path
 local strand = require "strand"
 
 local topic, share, work_ms, journal = arg[1], tonumber(arg[2]), tonumber(arg[3]), arg[4]
-local members, workers, ordering = tonumber(arg[5]), tonumber(arg[6]), arg[7]
+local members, workers, ordering, mode = tonumber(arg[5]), tonumber(arg[6]), arg[7], arg[8]
 local STEP = 0.1 -- seconds between two looks
 
 io.stdout:setvbuf "line"
 
 local function properties()
   local kafka = {}
-  for i = 8, #arg do
+  for i = 9, #arg do
     local name, value = assert(arg[i]:match "^(.-)=(.*)$")
     kafka[name] = value
   end
   return kafka
 end
 
-local consumer = assert(strand.consumer {
-  kafka = properties(),
-  topics = { topic },
-  members = members,
-  workers = workers,
-  ordering = ordering,
-  handler = "index",
-  handler_args = { journal = journal, work = work_ms / 1000 },
-})
+local args = { journal = journal, work = work_ms / 1000 }
+local options = { kafka = properties(), topics = { topic }, members = members,
+  ordering = ordering }
+if mode == "local" then
+  options.workers, options.max_in_flight = 0, workers
+  options.handler = require("index").in_coroutines(args)
+else
+  options.workers, options.handler, options.handler_args = workers, "index", args
+end
+local consumer = assert(strand.consumer(options))
 
 -- -> partitions, when each member has its share of them and can read them.
 -- A partition's end is known from the first fetch of it.
@@ -81,4 +85,5 @@ for line in io.lines() do
   end
 end
 assert(consumer:close())
+require("index").teardown()
 print "closed"

@@ -74,7 +74,7 @@ local function show_differences(results, given, story, factor)
   say "  how many run at once, and ours are."
   say "- By partition the fullest one decides when all is done; our products are spread by chance."
   say "- Here joining the group does not count, one machine runs everything, Kafka too, and the"
-  say "  first way is a C program on librdkafka alone. The fifth way is not in the story."
+  say "  first way is a C program on librdkafka alone. The last two are not in the story."
   say ""
 end
 

@@ -7,7 +7,7 @@ local audit = require "audit"
 local processes = require "processes"
 
 local EVENTS = 2000
-local WAYS = { plain = 4, members = 20, partition = 20, unordered = 40, key = 50 } -- at once
+local WAYS = { plain = 4, members = 20, partition = 20, unordered = 40, ["local"] = 40, key = 50 } -- at once
 local STORY = { plain = 1, members = 20 / 6, partition = 20 / 3, unordered = 20 }
 
 local function run(...)
@@ -38,7 +38,7 @@ describe("the product indexing story", function()
   end)
   teardown(helper.end_children)
 
-  it("indexes each event once, in each of the five ways", function()
+  it("indexes each event once, in each of the six ways", function()
     assert.equal(EVENTS, figure.events)
     assert.equal(0, figure.missing)
     assert.equal(0, figure.repeated)
