@@ -38,6 +38,11 @@ payments:                      ## orders charged exactly once, over kills; BROKE
 	@LUA_CPATH="build/lua5.4/?.so;;" $(if $(BROKER),,scripts/kafka run $(KAFKA) --) \
 	  lua5.4 examples/payments/demo.lua $(BROKER)
 
+in-flight:                     ## 50 in flight on 4 partitions, in place of 16; ARGS=4000
+	@scripts/deps demo
+	@$(MAKE) --no-print-directory -j2 LUA=lua5.4 all
+	@LUA_CPATH="build/lua5.4/?.so;;" lua5.4 examples/in_flight/demo.lua $(ARGS)
+
 indexing:                      ## six ways to index 80,000 events, 3 minutes; ARGS (compare.lua)
 	@scripts/deps demo
 	@$(MAKE) --no-print-directory -j2 LUA=lua5.4 all build/examples/plain
@@ -79,7 +84,7 @@ help:
 	    name = $$1; sub(":", "", name); sub(/.*## /, ""); \
 	    printf "  %-16s %s\n", name, $$0 }' Makefile $(MK)
 
-.PHONY: demo hello test check order-sync payments indexing all install uninstall kafka deps clean distclean help
+.PHONY: demo hello test check order-sync payments in-flight indexing all install uninstall kafka deps clean distclean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
