@@ -106,7 +106,8 @@ require "spec.support.member".main(assert(loadfile(arg[1]))())
 ]]
 
 --- A process that runs a consumer until a signal comes, and writes its
---- events, its log and its report to its output, a line each. library: one
+--- events, its log and its report to its output, a line each (in_loop: see
+--- member.main). library: one
 --- whose functions its librdkafka's are called by, see spec/support/trap.c.
 function member.spawn(options, library)
   local path = helper.folder() .. "/options.lua"
@@ -121,7 +122,23 @@ local function say(...)
   io.stdout:write(table.concat(words, " "), "\n")
 end
 
---- What such a process does.
+-- As run() does, in an event loop: until SIGTERM or a fatal error.
+local function run_in_cqueues(options)
+  local cqueues, signal = require "cqueues", require "cqueues.signal"
+  local controller, results = cqueues.new(), nil
+  signal.block(signal.SIGTERM) -- before there is a thread
+  local consumer = assert(require "strand".consumer(options))
+  controller:wrap(function()
+    assert(require "strand.loop.cqueues".start(consumer))
+    signal.listen(signal.SIGTERM):wait()
+    results = { consumer:close() }
+  end)
+  assert(controller:loop())
+  return (table.unpack or unpack)(results, 1, 4)
+end
+
+--- What such a process does. With 'in_loop' it runs the handler in a loop of
+--- its own (cqueues), as coroutines.
 function member.main(options)
   io.stdout:setvbuf "line"
   options.on_event = function(event)
@@ -129,8 +146,14 @@ function member.main(options)
       ("%.3f"):format(require "system".monotime()))
   end
   options.log = function(level, facility, message) say("log", level, facility, message) end
-  local consumer = assert(require "strand".consumer(options))
-  local report, message, code, last = consumer:run()
+  local in_loop = options.in_loop
+  options.in_loop = nil
+  local report, message, code, last
+  if in_loop then
+    report, message, code, last = run_in_cqueues(options)
+  else
+    report, message, code, last = assert(require "strand".consumer(options)):run()
+  end
   report = report or last
   say("done", report.done, "failed", report.failed, "unfinished", #report.unfinished)
   for _, place in ipairs(report.committed) do

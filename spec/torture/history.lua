@@ -42,6 +42,7 @@ function history.new(path, letters)
     partitions = {}, keys = {}, processes = {}, starts = 0, done = 0, healthy = 0, letters = 0,
     lettered = 0, awaited = 0, repeats = 0, inversions = 0, overlaps = 0, unfinished = 0,
     attempts = 0, early = 0, resent = 0, went_back = 0, repeated_covered = 0, fenced = 0,
+    most = 0, -- handlers that ran at once in a process
     notes = {} }, history)
 end
 
@@ -170,11 +171,12 @@ local function failed(_, line, partition, key)
   end
 end
 
-local function measure(process, line)
+local function measure(self, process, line)
   process.first, process.last = process.first or line.time, line.time
   process.places[line.place] = true
   if line.what == "start" then
     process.starts = process.starts + 1
+    self.most = math.max(self.most, process.starts - process.handled)
     return
   end
   local second = math.floor(line.time)
@@ -192,7 +194,7 @@ local function take(self, line)
     if line.what == "start" then self.fenced = self.fenced + 1 end
     return
   end
-  measure(process, line)
+  measure(self, process, line)
   local partition, key = self:partition(line.place), entry(self.keys, line.name, new_key)
   if line.what == "start" then
     self.starts = self.starts + 1

@@ -46,6 +46,10 @@ end
 
 variants.plain, variants.kafka4 = plain, plain
 
+--- The same with a thousand handlers that wait in an event loop: of the process,
+--- or of each worker.
+variants["local"], variants.async = plain, plain
+
 --- The same with a fifth of the records poison, and the broker of their dead
 --- letters away for a while, from the middle on.
 local function poison(self)

@@ -14,6 +14,7 @@ local run = setmetatable({}, { __index = base })
 run.__index = run
 
 local WORKERS = 8
+local IN_FLIGHT = 1000 -- in an event loop
 local PARTITIONS = 8
 local SESSION = 2     -- seconds
 local LOOK = 1        -- seconds: how often librdkafka looks whether its session has ended
@@ -29,6 +30,15 @@ local NOUGHTS = { "lost", "inversions", "overlaps", "repeated_covered", "unfinis
   "over", "unexcused", "unclean", "again", "attempts", "early", "resent", "awaited",
   "unlettered", "stalled" }
 
+-- How handlers run: options of the consumer, how many at once.
+local WAYS = {
+  threads = { options = { workers = WORKERS }, at_once = WORKERS },
+  ["local"] = { options = { workers = 0, max_in_flight = IN_FLIGHT, in_loop = true },
+    loop = "cqueues", at_once = IN_FLIGHT },
+  async = { options = { workers = 2, max_in_flight = IN_FLIGHT, loop = "cqueues" },
+    loop = "cqueues", at_once = IN_FLIGHT },
+}
+
 --- name: of the variant; faults: how many; records: at least so many are sent.
 --- A variant that is called poison has it, and a dead letter topic.
 function run.new(name, seed, faults, records)
@@ -38,6 +48,7 @@ function run.new(name, seed, faults, records)
     unlettered = 0, stalled = 0, kills_down = 0, looks_down = 0,
     healthy_down = 0 }, run)
   math.randomseed(seed)
+  self.way = WAYS[name] or WAYS.threads
   self.topic, self.group = helper.topic(PARTITIONS), helper.name "group"
   self.log = helper.folder() .. "/log"
   if name:find "poison" then self.letters = letters.new(self.log .. ".letters") end
@@ -97,10 +108,11 @@ end
 
 --- A process that is a member of the group.
 function run:spawn()
-  local options = { group = self.group, topics = { self.topic }, workers = WORKERS,
+  local options = { group = self.group, topics = { self.topic },
     commit_interval = INTERVAL, handler = "spec.torture.handler",
-    handler_args = { log = self.log, poison = self.letters ~= nil },
+    handler_args = { log = self.log, poison = self.letters ~= nil, loop = self.way.loop },
     kafka = { ["session.timeout.ms"] = SESSION * 1000 } }
+  for name, value in pairs(self.way.options) do options[name] = value end
   if self.letters then
     options.retry = poison.RETRY
     self.letters:options(options)
@@ -165,7 +177,7 @@ end
 function run:account(pid, uncovered, away, what)
   local all = self.history
   local process, rate = all:process(pid), all:rate(pid)
-  local bound = math.floor(WORKERS + rate * (UNCOMMITTED + away))
+  local bound = math.floor(self.way.at_once + rate * (UNCOMMITTED + away))
   self.allowed = self.allowed + uncovered
   if uncovered > bound then self.over = self.over + 1 end
   self:say("fault %d: %d %s: %d handled, %.0f/s; not covered %d (at most %d); covered and repeated "
@@ -384,9 +396,13 @@ function run:result()
     { "repeated_after_clean_stop", self.unclean + self.again },
     { "duplicates", all.repeats }, { "duplicates_allowed", self.allowed },
     { "kills", self.kills }, { "faults", self.fault }, { "records", self.flow.acked },
-    { "fenced_handlings", all.fenced },
+    { "fenced_handlings", all.fenced }, { "most_at_once", all.most },
   })
   if self.letters then print_letters(self) end
+  if self.way.loop and all.most < self.way.at_once / 2 then
+    well = false
+    self:say("WRONG: %d handlers at once, of %d", all.most, self.way.at_once)
+  end
   return well and all.repeats <= self.allowed
 end
 
