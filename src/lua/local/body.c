@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "base/fork.h"
 #include "lua/compat.h"
-#include "lua/local/context.h"
 #include "lua/worker/handler_result.h"
 #include "lua/worker/outcome.h"
 
@@ -131,7 +130,7 @@ static void push_call (lua_State *L, strand_seats *p, strand_seat *seat) {
     strand_batch_push(L, &seat->batch, task->many, &p->currents,
                       &seat->current, UP(BATCHES), UP(RECORDS));
   }
-  strand_local_context_push(L, seat, UP(CONTEXTS));
+  strand_seat_push_name(L, seat, UP(CONTEXTS));
 }
 
 /* Under a loop each body has a slice of its own, while no other takes a record

@@ -11,10 +11,7 @@
 
 #define SLEEP_MOST 86400.0 /* seconds */
 
-typedef struct context {
-  uint32_t number;
-  uint64_t serial;
-} context;
+typedef strand_handling_name context;
 
 enum { METATABLE = 1, SEATS };
 
@@ -152,13 +149,4 @@ void strand_local_context_open (lua_State *L, strand_seats *p, int anchor,
   lua_setfield(L, metatable, "__name");
   lua_pushboolean(L, 0);
   lua_setfield(L, metatable, "__metatable");
-}
-
-void strand_local_context_push (lua_State *L, const strand_seat *seat,
-                                int metatable) {
-  context *self = strand_newuserdata(L, sizeof(*self));
-  self->number = seat->current.number;
-  self->serial = seat->current.serial;
-  lua_pushvalue(L, metatable);
-  lua_setmetatable(L, -2);
 }

@@ -18,13 +18,10 @@
 
 #include "lua/local/seats.h"
 
-/* Pushes the metatable of contexts, which keeps what is at 'anchor'; the args
-** of the handlers are at 'args'. */
+/* Pushes the metatable of contexts, which are names of handlings (seats.h). It
+** keeps what is at 'anchor'; the args of the handlers are at 'args'. */
 void strand_local_context_open (lua_State *L, strand_seats *p, int anchor,
                                 int args);
-/* Pushes the context of the seat's handling. */
-void strand_local_context_push (lua_State *L, const strand_seat *seat,
-                                int metatable);
 
 /* Upvalues: the metatable, the seats. Argument: a context. Marks its handling
 ** as deferred: -> its number and serial. */

@@ -154,6 +154,15 @@ void strand_seats_end (strand_seats *p) {
   p->free = p->ready = p->dropped = (strand_seat_list){ 0 };
 }
 
+void strand_seat_push_name (lua_State *L, const strand_seat *seat,
+                            int metatable) {
+  strand_handling_name *self = strand_newuserdata(L, sizeof(*self));
+  self->number = seat->current.number;
+  self->serial = seat->current.serial;
+  lua_pushvalue(L, metatable);
+  lua_setmetatable(L, -2);
+}
+
 void strand_seats_check (const strand_seats *p) {
   size_t running = 0;
   for (uint32_t i = 0; i < p->count; i++) {

@@ -110,6 +110,16 @@ strand_seat *strand_seats_dropped (strand_seats *p);
 strand_seat *strand_seats_find (const strand_seats *p, uint32_t number,
                                 uint64_t serial);
 
+/* What Lua holds of a handling, and may find over. */
+typedef struct strand_handling_name {
+  uint32_t number;
+  uint64_t serial;
+} strand_handling_name;
+
+/* Pushes that of the seat's. */
+void strand_seat_push_name (lua_State *L, const strand_seat *seat,
+                            int metatable);
+
 void strand_seats_check (const strand_seats *p);
 
 #endif
