@@ -7,6 +7,8 @@
 --   aborted_visible  outputs of what has not succeeded: of an attempt that failed, or of a
 --                    record that was given up
 --   inversions       of a key's outputs in a topic: first copies that come after a later one
+--                    (not of what is refused: a member that knows the topic's limit gives it
+--                    up at once, the one that repeats it may not know yet, and writes the first)
 --
 -- What a record owes depends on its story (story.lua). At most once a failure
 -- is final, so that a record which fails owes a letter; and one whose output
@@ -45,7 +47,8 @@ local function add_copy(self, name, partition, offset, key, value)
     wrong(self, "doubled", name, partition, offset, id, "attempt", attempt)
   else
     seen[id] = tonumber(attempt) or 0
-    if name ~= "letters" and number < (last[key] or 0) then
+    if name ~= "letters" and number < (last[key] or 0)
+      and story.of(key, number) ~= "refused" then
       wrong(self, "inversions", name, partition, offset, id, "after", last[key])
     end
     last[key] = math.max(number, last[key] or 0)
