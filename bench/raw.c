@@ -2,6 +2,7 @@
 ** raw.c - the peer of strand: rd_kafka_consumer_poll, one by one
 **
 **   raw read BROKERS TOPIC RECORDS
+**   raw shown BROKERS TOPIC RECORDS
 **   raw copy BROKERS TOPIC RECORDS OUT
 **   raw latency BROKERS TOPIC RECORDS FROM
 **   raw idle BROKERS TOPIC SECONDS
@@ -14,7 +15,8 @@
 **             the last, C the process's CPU seconds (user and system, all
 **             threads) from the subscription to the last record. consume.lua
 **             measures the same two.
-**   copy      the same, and each record goes on to the topic OUT, by a producer
+**   shown     nothing: a reader of what is committed gets so many, and no more
+**   copy      the same as read, and each record goes on to the topic OUT, by a producer
 **             with the settings that strand makes for outputs; the last record
 **             is the last acknowledgement. produce.lua measures the same.
 **   latency   "ready" when it is assigned, then what latency.h says of
@@ -115,6 +117,14 @@ static void read_all (rd_kafka_t *client, const char *topic, long records) {
   cpu = strand_clock_of(CLOCK_PROCESS_CPUTIME_ID) - cpu;
   check_positions(client, records);
   printf("records %ld\nseconds %.6f\ncpu %.6f\n", records, last - first, cpu);
+}
+
+/* The end of a transaction takes an offset too: positions say nothing. */
+static void check_shown (rd_kafka_t *client, const char *topic, long records) {
+  double first = 0, last = 0;
+  subscribe(client, topic);
+  consume(client, records, &first, &last);
+  if (next(client, IDLE_POLL_MS) != NULL) die("shown", "there are more");
 }
 
 /*
@@ -267,6 +277,9 @@ int main (int argc, char **argv) {
   if (argc < 5) die("usage", "see raw.c");
   client = open_consumer(argv[2]);
   if (strcmp(what, "read") == 0) read_all(client, argv[3], atol(argv[4]));
+  else if (strcmp(what, "shown") == 0) {
+    check_shown(client, argv[3], atol(argv[4]));
+  }
   else if (strcmp(what, "copy") == 0 && argc == 6) {
     copy_all(client, argv[2], argv[3], atol(argv[4]), argv[5]);
   }
