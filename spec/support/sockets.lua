@@ -63,7 +63,7 @@ streams.__index = streams
 
 -- What a callback of luv ends: wait() returns what it was given.
 local function new_wait()
-  local thread = coroutine.running()
+  local thread = require "strand.loop.adapter".running() -- in 5.1 not the handler's own
   local waits, values = false, nil
   local function wake(...)
     values = { ... }
@@ -141,9 +141,10 @@ function in_luv.loop() return require "luv" end
 
 function in_luv.run(limit, body)
   local uv = require "luv"
-  local ended, problem
-  coroutine.wrap(function()
-    ended, problem = xpcall(body, debug.traceback)
+  local ended
+  coroutine.wrap(function() -- no pcall around it: 5.1 could not yield
+    body()
+    ended = true
   end)()
   local deadline = system.monotime() + limit
   local tick = uv.new_timer() -- so that each turn ends
@@ -151,7 +152,7 @@ function in_luv.run(limit, body)
   while ended == nil and system.monotime() < deadline do uv.run "once" end
   tick:close()
   while uv.run "nowait" do if system.monotime() > deadline then break end end
-  assert(ended, problem or "the loop did not come to its end")
+  assert(ended, "the loop did not come to its end")
 end
 
 sockets.cqueues, sockets.luv = in_cqueues, in_luv
