@@ -16,9 +16,10 @@
 **             threads) from the subscription to the last record. consume.lua
 **             measures the same two.
 **   shown     nothing: a reader of what is committed gets so many, and no more
-**   copy      the same as read, and each record goes on to the topic OUT, by a producer
-**             with the settings that strand makes for outputs; the last record
-**             is the last acknowledgement. produce.lua measures the same.
+**   copy      the same as read, and each record goes on to the topic OUT, by a
+**             producer with the settings that strand makes for outputs; its
+**             last record is the last acknowledgement. produce.lua measures
+**             the same.
 **   latency   "ready" when it is assigned, then what latency.h says of
 **             pace.c's records from number FROM on
 **   idle      "ready" when it is assigned, then "cpu C" of so many seconds,

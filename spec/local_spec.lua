@@ -22,7 +22,8 @@ describe("a consumer without workers", function()
   local events
 
   -- A started consumer of 'records' in a topic of its own.
-  local function start(records, options)
+  -- With an adapter, it has each body from the first on.
+  local function start(records, options, adapter)
     local topic = helper.topic(options.partitions or 1)
     options.partitions = nil
     fixture.produce(topic, records)
@@ -31,6 +32,7 @@ describe("a consumer without workers", function()
     options.retry = options.retry or { attempts = 2, delay = 0.01 }
     options.on_event = function(event) events[#events + 1] = event end
     local consumer = fixture.consumer(options)
+    consumer.adapter = adapter
     assert(consumer:start())
     return consumer, topic
   end
@@ -459,8 +461,7 @@ describe("a consumer without workers", function()
         most = math.max(most, running)
         context:sleep(0.01)
         running, done = running - 1, done + 1
-      end })
-      consumer.adapter = loop.adapter
+      end }, loop.adapter)
       wait_for(consumer, function()
         loop.run()
         return done == 500
@@ -478,8 +479,7 @@ describe("a consumer without workers", function()
       local consumer = start(keyed(5), { handler = function(_, context)
         context:sleep(0.01)
         done = done + 1
-      end })
-      consumer.adapter = loop.adapter
+      end }, loop.adapter)
       loop.forget = true
       wait_for(consumer, function()
         loop.run()

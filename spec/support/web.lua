@@ -76,7 +76,8 @@ function web.main(gate)
   print(("port %d"):format(port))
   io.flush()
   controller:wrap(function()
-    for socket in listener:clients() do
+    while true do -- 5.1 cannot yield in an iterator
+      local socket = assert(listener:accept())
       controller:wrap(function() serve(self, socket) end)
     end
   end)
