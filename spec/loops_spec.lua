@@ -208,24 +208,22 @@ for name, loop in loops.each() do
       assert.is_true(most > 5, most .. " at once")
     end
 
-    if adapter.yields_across_pcall or name == "cqueues" then
-      it("runs handlers of local mode in its coroutines, started within", function()
-        handle_side_by_side(function(consumer, finish)
-          loop.run(function()
-            assert(loop.start(consumer))
-            finish()
-          end)
-        end)
-      end)
-
-      it("runs handlers of local mode in its coroutines, started before it runs", function()
-        handle_side_by_side(function(consumer, finish)
-          loop.run(function() end)
+    it("runs handlers of local mode in its coroutines, started within", function()
+      handle_side_by_side(function(consumer, finish)
+        loop.run(function()
           assert(loop.start(consumer))
-          loop.run(finish, true)
+          finish()
         end)
       end)
-    end
+    end)
+
+    it("runs handlers of local mode in its coroutines, started before it runs", function()
+      handle_side_by_side(function(consumer, finish)
+        loop.run(function() end)
+        assert(loop.start(consumer))
+        loop.run(finish, true)
+      end)
+    end)
 
     -- ---- where nothing can yield --------------------------------------------
 

@@ -22,9 +22,11 @@
 --   serve()              a turn begins
 --   turn(yielded) -> number | 0 | -number | nil    whom step resumes: a body, a new one; whom it forgets
 --   wake(n) -> number | 0 | nil             whom the loop wakes, after n others in this turn
---   loop() limit(n) inside() count() check() finish()
+--   loop() limit(n) inside() count() finish()
 --   defer(context) -> number, serial        check_sleep(context, seconds) raises
 --   methods              of contexts        traceback    a message handler     SLEEPS   see body.h
+
+local adapters = require "strand.loop.adapter"
 
 local create, resume, status, yield = coroutine.create, coroutine.resume, coroutine.status,
   coroutine.yield
@@ -179,11 +181,13 @@ local function serve_alone(self)
   return count
 end
 
+-- What it does may raise, where memory runs out.
 local function spawn_in_loop(self)
   local number, body = number_of(self), self.core.body()
   self.adapter.spawn(function()
-    self.core.enter(body, coroutine.running(), number)
-    self.main(body, { number = number })
+    local ok, problem = pcall(self.core.enter, body, coroutine.running(), number)
+    if ok then self.main(body, { number = number })
+    else self.core.abandon(body, text_of(problem)) end
   end)
 end
 
@@ -216,6 +220,11 @@ end
 
 local function nothing() end
 
+-- Where the loop resumes what slept, and that is an inner coroutine: it is to resume the body.
+local function tell_outer(inner)
+  adapters.outer[inner] = coroutine.running()
+end
+
 -- Bodies are made for the loop that there is when the first is.
 local function settle_how(self)
   local adapter = self.owner.adapter
@@ -228,6 +237,7 @@ local function settle_how(self)
   if adapter then
     self.core.loop()
     self.marker, self.park = adapter.marker, park_in_loop(self)
+    if not DIRECT and not adapter.marker then self.tell_inner = tell_outer end
     function self.core.methods.sleep(context, seconds)
       self.core.check_sleep(context, seconds)
       adapter.sleep(seconds)

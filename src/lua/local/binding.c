@@ -55,15 +55,6 @@ static int inside (lua_State *L) {
   return 1;
 }
 
-static int check (lua_State *L) {
-  const strand_seats *p = seats_of(L);
-  if (p->over) return 0;
-  strand_seats_check(p);
-  strand_sleepers_check(&p->sleepers);
-  strand_local_check(&p->local);
-  return 0;
-}
-
 static int end_all (lua_State *L) {
   strand_seats_end(seats_of(L));
   return 0;
@@ -80,11 +71,10 @@ static const luaL_Reg next_functions[] = {
 };
 
 static const luaL_Reg body_functions[] = {
-  { "body", new_body }, { "enter", strand_body_enter },
-  { "loop", use_loop }, { "limit", set_limit },
-  { "count", count },   { "inside", inside },
-  { "check", check },   { "finish", end_all },
-  { NULL, NULL },
+  { "body", new_body },  { "enter", strand_body_enter },
+  { "loop", use_loop },  { "limit", set_limit },
+  { "count", count },    { "inside", inside },
+  { "finish", end_all }, { NULL, NULL },
 };
 
 static const luaL_Reg context_functions[] = {

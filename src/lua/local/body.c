@@ -12,6 +12,12 @@
 #include "lua/worker/handler_result.h"
 #include "lua/worker/outcome.h"
 
+#ifdef NDEBUG
+#define CHECKED false
+#else
+#define CHECKED true /* the invariants of seats, in each turn */
+#endif
+
 #define UP(name) lua_upvalueindex(STRAND_NEXT_##name)
 
 static const char bare[] =
@@ -286,6 +292,7 @@ int strand_body_serve (lua_State *L) {
   strand_notifier_take_work(&p->local.consumer->notifier);
   end_dropped(L, p);
   strand_local_advance(&p->local);
+  if (CHECKED) strand_seats_check(p);
   return 0;
 }
 

@@ -176,4 +176,6 @@ void strand_seats_check (const strand_seats *p) {
   }
   assert(p->over || running == p->local.running); /* (3) */
   (void)running;
+  strand_sleepers_check(&p->sleepers);
+  strand_local_check(&p->local);
 }

@@ -120,6 +120,7 @@ typedef struct strand_handling_name {
 void strand_seat_push_name (lua_State *L, const strand_seat *seat,
                             int metatable);
 
+/* With the parts of it, between two turns. */
 void strand_seats_check (const strand_seats *p);
 
 #endif
