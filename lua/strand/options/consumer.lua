@@ -239,7 +239,7 @@ end
 -- Its virtual machine goes on after an allocation that was refused, as if it
 -- had not been: a limit would end the process.
 local function refuse_memory_limit(checked)
-  if checked.worker_memory and rawget(_G, "jit") then
+  if checked.worker_memory and checked.workers ~= 0 and rawget(_G, "jit") then
     schema.fail("option 'worker_memory'", "not under LuaJIT, which does not survive "
       .. "an allocator that refuses")
   end
