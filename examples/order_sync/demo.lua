@@ -117,13 +117,13 @@ end
 
 -- -> what is called now and then with the number of applied records. In the
 -- middle it locks SQLite for some seconds: nobody else can write, which to the
--- workers is a database that does not answer.
+-- workers is a database that does not answer. The workers may be faster, for
+-- longer than it waits: then it tries again.
 local function plan_outage(address, shown)
   local db, over = address:find "^sqlite" and database.connect(address), nil
   return function(applied)
-    if db and not over and applied > 0 then
+    if db and not over and applied > 0 and pcall(db.run, db, "BEGIN IMMEDIATE") then
       shown:say("  the database goes away for %d s", AWAY)
-      db:run "BEGIN IMMEDIATE"
       over = os.time() + AWAY
     elseif db and over and os.time() > over then
       db:run "COMMIT"
