@@ -116,6 +116,10 @@ describe("a producer whose client is at its end", function()
     assert(producer:send { topic = topic, value = "v" })
     assert(producer:flush(LIMIT))
     assert.same({ "CLUSTER_AUTHORIZATION_FAILED", true }, { reports[1].code, reports[1].certain })
+    helper.eventually(LIMIT, function() -- the event may come after the report
+      producer:poll(0.1)
+      return #told "error" > 0
+    end)
     assert.same({ "CLUSTER_AUTHORIZATION_FAILED true" }, told "error")
     assert.same({}, told "renewed")
     local ok, message, code = producer:send { topic = topic, value = "v" }
