@@ -93,5 +93,5 @@ MK := mk/module.mk mk/test.mk mk/develop.mk mk/measure.mk
 include $(MK)
 
 -include $(shell find build \( -path build/kafka -o -path build/trixie -o -path build/tmp \
-  -o -path build/mutants \) -prune \
+  -o -path build/lint -o -path build/mutants \) -prune \
   -o -name '*.d' -print 2>/dev/null)
