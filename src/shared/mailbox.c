@@ -233,7 +233,7 @@ static bool look (strand_mailbox *m) {
   return has;
 }
 
-bool strand_mailbox_has_next (strand_mailbox *m) {
+bool strand_mailbox_want_next (strand_mailbox *m) {
   if (look(m)) return true;
   atomic_store(&m->hungry, true); /* who posts from now on tells */
   return look(m);

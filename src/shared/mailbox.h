@@ -113,8 +113,9 @@ bool strand_mailbox_take (strand_mailbox *m, strand_worker_slot *worker_slot,
 ** of any batch, which is then held, or NULL, and it is hungry. */
 strand_slot *strand_mailbox_next (strand_mailbox *m,
                                   strand_worker_slot *worker_slot);
-/* Thread: lua. Is there such a slot? Claims none. Without one it is hungry. */
-bool strand_mailbox_has_next (strand_mailbox *m);
+/* Thread: lua. Is there such a slot? Claims none. Without one it is hungry: the
+** owner that posts one tells. */
+bool strand_mailbox_want_next (strand_mailbox *m);
 /* Thread: lua. What it holds goes back. */
 void strand_mailbox_give_back (strand_mailbox *m,
                                strand_worker_slot *worker_slot);

@@ -40,9 +40,9 @@ void strand_local_limit (strand_local *l, size_t max_in_flight) {
 ** Leases
 */
 
-bool strand_local_has_work (const strand_local *l) {
+bool strand_local_want_work (strand_local *l) {
   return strand_local_has_room(l)
-         && strand_mailbox_has_next(&l->consumer->mailbox);
+         && strand_mailbox_want_next(&l->consumer->mailbox);
 }
 
 /* The owner's next batch is due. One that looks by itself needs no word. */

@@ -41,8 +41,9 @@ void strand_local_limit (strand_local *l, size_t max_in_flight);
 static inline bool strand_local_has_room (const strand_local *l) {
   return l->running < l->max_in_flight;
 }
-/* Is there one that could? */
-bool strand_local_has_work (const strand_local *l);
+/* Is there one that could? If only a lease is missing, an owner tells when it
+** has one. */
+bool strand_local_want_work (strand_local *l);
 /* True: 'h', which had none, has a lease, and its task a record. */
 bool strand_local_begin (strand_local *l, strand_handling *h);
 /* strand_handling_next, and the lease's end when that says so. */

@@ -84,7 +84,7 @@ static void end_alone (lua_State *L, strand_seats *p, strand_seat *seat) {
   if (end_record(L, p, seat)) strand_seats_put(p, seat);
   else strand_seats_leave(p, seat);
   strand_local_flush(&p->local);
-  if (strand_seats_have_work(p))
+  if (strand_seats_want_work(p))
     strand_notifier_work(&p->local.consumer->notifier);
 }
 
@@ -347,7 +347,7 @@ static strand_body *next_to_resume (strand_seats *p, int64_t now_us,
     body->state = STRAND_BODY_RUNS;
     return body;
   }
-  if (!strand_seats_have_work(p)) return NULL;
+  if (!strand_seats_want_work(p)) return NULL;
   body = unpark(p);
   *spawns = body == NULL;
   return body;
@@ -358,7 +358,7 @@ static void end_turn (strand_seats *p) {
   const strand_sleeper *first = strand_sleepers_first(&p->sleepers);
   strand_local_flush(&p->local);
   strand_notifier_due(notifier, first != NULL ? first->due_us : 0);
-  if (strand_seats_have_work(p)) strand_notifier_work(notifier);
+  if (strand_seats_want_work(p)) strand_notifier_work(notifier);
 }
 
 /* Argument: what the one that was resumed last has yielded. The number of the
@@ -408,7 +408,7 @@ int strand_body_wake (lua_State *L) {
   strand_body *body;
   if (p->over) return 0;
   end_dropped(L, p);
-  if (!strand_seats_have_work(p)) {
+  if (!strand_seats_want_work(p)) {
     p->wake_most = 1;
     strand_local_flush(&p->local);
     return 0;

@@ -108,9 +108,9 @@ strand_seat *strand_seats_take (strand_seats *p, bool *short_of_memory) {
   return NULL;
 }
 
-bool strand_seats_have_work (const strand_seats *p) {
+bool strand_seats_want_work (strand_seats *p) {
   return p->ready.first != NULL || p->dropped.first != NULL
-         || strand_local_has_work(&p->local);
+         || strand_local_want_work(&p->local);
 }
 
 strand_seat *strand_seats_find (const strand_seats *p, uint32_t number,

@@ -92,8 +92,8 @@ void strand_seats_end (strand_seats *p);
 ** lease that begins. NULL: there is none, or no room; 'short_of_memory' says
 ** when it is for want of that. */
 strand_seat *strand_seats_take (strand_seats *p, bool *short_of_memory);
-/* Is there something to take? */
-bool strand_seats_have_work (const strand_seats *p);
+/* Is there something to take? If not, an owner tells when there is. */
+bool strand_seats_want_work (strand_seats *p);
 /* The seat has a record; some body is to go on with it. */
 void strand_seats_put (strand_seats *p, strand_seat *seat);
 /* The same, before all others: its body gave it up between two records. */
