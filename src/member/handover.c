@@ -12,9 +12,8 @@
 #define SPREAD_US 1000
 #define SPARE_MAX 8 /* batches that are kept for the next */
 #define HARVEST_MOST_US 1000000
-#define SCAN_MOST_US                                                          \
-  INT64_C(86400000000) /* without a deadline, and no record
-                                             that is slow */
+/* Between two looks, where no record has a deadline or is slow: a day. */
+#define SCAN_MOST_US INT64_C(86400000000)
 
 void strand_handover_init (strand_handover *h, const strand_owner *owner,
                            strand_assignment *assignment,
