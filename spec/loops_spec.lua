@@ -225,6 +225,29 @@ for name, loop in loops.each() do
       end)
     end)
 
+    it("has its turns between handlers of local mode that do not wait", function()
+      local topic, records, done, since, most = helper.topic(4), {}, 0, 0, 0
+      for i = 1, 1500 do records[i] = { key = "k" .. i, value = "" } end
+      fixture.produce(topic, records)
+      local consumer = fixture.consumer { topics = { topic }, workers = 0, max_in_flight = 1000,
+        handler = function()
+          local over = fixture.now() + 0.0005
+          while fixture.now() < over do end
+          done, since = done + 1, since + 1
+          most = math.max(most, since)
+        end }
+      loop.run(function()
+        assert(loop.start(consumer))
+        until_true(60, function()
+          since = 0
+          return done == 1500
+        end)
+        assert(consumer:close())
+      end)
+      -- until_true comes every 10 ms: what fits into that, and the slices of two turns
+      assert.is_true(most < 100, most .. " records between two turns")
+    end)
+
     -- ---- where nothing can yield --------------------------------------------
 
     -- How each method is called so that it would wait. -> { [class] = { [method] = call } }

@@ -139,17 +139,18 @@ static void push_call (lua_State *L, strand_seats *p, strand_seat *seat) {
   strand_seat_push_name(L, seat, UP(CONTEXTS));
 }
 
-/* Under a loop each body has a slice of its own, while no other takes a record
-** in between; without one a turn of step is one. */
+/* Is it others' turn? Without a loop a turn of step is one slice. Under a loop
+** all bodies share one between two turns of it: what its handlers took that did
+** not wait. Of those only the same body comes twice in a row; one that did so
+** after a wait, alone, is counted as well, and waits a turn for it. */
 static bool slice_is_over (strand_seats *p, const strand_body *body) {
   int64_t now_us = strand_clock_us();
   strand_loop_watch_turned(&p->local.consumer->notifier.watch, now_us);
-  if (p->looped && p->slice != body) {
-    p->slice = body;
-    p->slice_us = now_us;
-    return false;
-  }
-  return now_us - p->slice_us >= p->max_slice_us;
+  if (!p->looped) return now_us - p->slice_us >= p->max_slice_us;
+  if (p->slice == body) p->spent_us += now_us - p->slice_us;
+  p->slice = body;
+  p->slice_us = now_us;
+  return p->spent_us >= p->max_slice_us;
 }
 
 static void park (strand_seats *p, strand_body *body) {
@@ -182,6 +183,7 @@ static bool take_seat (lua_State *L, strand_seats *p, strand_body *body) {
   }
   if (body->seat != NULL) return true;
   if (over) {
+    p->wake_most = 1; /* who does not wait needs no company */
     strand_notifier_work(&p->local.consumer->notifier);
     return false;
   }
@@ -288,6 +290,8 @@ int strand_body_serve (lua_State *L) {
   luaL_checkstack(L, 20, "serve");
   if (p->over) return 0;
   p->slice_us = strand_clock_us();
+  p->slice = NULL;
+  p->spent_us = 0;
   strand_loop_watch_turned(&p->local.consumer->notifier.watch, p->slice_us);
   strand_notifier_take_work(&p->local.consumer->notifier);
   end_dropped(L, p);

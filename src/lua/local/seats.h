@@ -77,8 +77,9 @@ typedef struct strand_seats {
   strand_sleepers sleepers;
   /* slices */
   int64_t max_slice_us;
-  int64_t slice_us;                /* when this one began */
-  const struct strand_body *slice; /* whose it is, under a loop; else NULL */
+  int64_t slice_us; /* when this one began; under a loop: 'slice' came */
+  int64_t spent_us; /* of it, under a loop */
+  const struct strand_body *slice; /* under a loop: who came last, or NULL */
   bool looped;                     /* bodies are a loop's */
   uint32_t wake_most;              /* bodies that are woken in one turn */
 } strand_seats;
