@@ -195,3 +195,40 @@ describe("a connection that cannot be made has its cause told", function()
     end
   end)
 end)
+
+describe("committed offsets that are not stable", function()
+  setup(fixture.open)
+  teardown(fixture.close)
+
+  -- librdkafka asks for them too. What it is answered when the assignment has
+  -- changed meanwhile has it begin where auto.offset.reset says.
+  it("are told and waited for, and nothing before them comes again", function()
+    local mock = assert(strand.mock { brokers = 1, topics = { orders = 2 } })
+    finally(function() mock:close() end)
+    local events, folder = {}, fixture.folder()
+    local function produce()
+      local list = {}
+      for i = 1, 10 do list[i] = { key = "k" .. i, partition = i % 2 } end
+      fixture.produce("orders", list, { ["bootstrap.servers"] = mock.bootstrap_servers })
+    end
+    local function handle(count)
+      local consumer = fixture.start(fixture.consumer { topics = { "orders" }, handler_args = folder,
+        kafka = { ["bootstrap.servers"] = mock.bootstrap_servers, ["group.id"] = "g" },
+        on_event = function(event) events[#events + 1] = event end })
+      helper.eventually(60, function() return fixture.count(folder, "leave") >= count end, consumer)
+      assert(consumer:close())
+    end
+    produce()
+    handle(10)
+    produce()
+    assert(mock:fail("OffsetFetch", "UNSTABLE_OFFSET_COMMIT", 60))
+    handle(20)
+    assert.equal(20, fixture.count(folder, "enter"))
+    local told = {}
+    for _, event in ipairs(events) do
+      assert.is_not.equal("reset", event.type)
+      if event.type == "restoring" then told[#told + 1] = event.code end
+    end
+    assert.same({ "UNSTABLE_OFFSET_COMMIT", "UNSTABLE_OFFSET_COMMIT" }, told)
+  end)
+end)

@@ -607,7 +607,7 @@ function consumer:report() end
 ---| "lost"                  # it was taken away, and cannot be committed any more
 ---| "records_lost"          # at_most_once: records, the first at `offset`, that will not be handled to their end
 ---| "restored"              # what was done above the committed offset is known
----| "restoring"             # the committed offset is not known for 2 s: somebody's transaction is open
+---| "restoring"             # the committed offset is not stable for 2 s: somebody's transaction is open
 ---| "sought"                # seek has moved it
 ---| "commit_failed"
 ---| "record_failed"         # an attempt failed; it is tried again after `delay`, when there is one

@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "kafka/committed.h"
 #include "member/member.h"
 #include "kafka/mock.h"
 #include "../support/c11_threads.h"
@@ -211,12 +212,15 @@ static void fetch (const char *topic, int64_t offset) {
   rd_kafka_topic_partition_list_destroy(list);
 }
 
+/* What was left unread says nothing any more. */
 static void read_once (void) {
   struct pollfd fd = { member.waker->queue_fd, POLLIN, 0 };
   eventfd_t count;
-  assert_int_equal(poll(&fd, 1, 20000), 1);
-  eventfd_read(member.waker->queue_fd, &count);
-  member.reader.ready = true;
+  if (!strand_reader_busy(&member.reader)) {
+    assert_int_equal(poll(&fd, 1, 20000), 1);
+    eventfd_read(member.waker->queue_fd, &count);
+    member.reader.ready = true;
+  }
   strand_reader_read(&member.reader, strand_clock_us());
   strand_epoch_reset(&member.epochs, strand_clock_us());
   check_parts();
@@ -281,6 +285,43 @@ static void produce (const char *topic, int count, size_t size) {
 static void create (const char *topic) {
   strand_failure failure;
   assert_true(strand_mock_create_topic(cluster, topic, 1, &failure));
+}
+
+/* What the group has, as a helper would answer. */
+static void answer_committed (const strand_assigned *assigned, int64_t offset,
+                              rd_kafka_resp_err_t err) {
+  rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+  rd_kafka_topic_partition_t *p = rd_kafka_topic_partition_list_add(
+    list, strand_partition_topic(assigned->partition), 0);
+  strand_call *call;
+  p->offset = offset;
+  p->err = err;
+  p->opaque = (void *)(uintptr_t)assigned->epoch;
+  call = strand_call_new(STRAND_CALL_COMMITTED, list);
+  strand_position_committed(&member.positions, call, strand_clock_us());
+  strand_call_free(call);
+}
+
+static void answer_unstable (strand_assigned *assigned) {
+  answer_committed(assigned, -1, RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT);
+  assert_false(assigned->position.restored);
+}
+
+/* Until all of its 'count' records are read: from 'first' on. */
+static void read_from (strand_assigned *assigned, int64_t first,
+                       int64_t count) {
+  strand_partition_stats stats;
+  strand_event event;
+  while (assigned->position.checking) { /* librdkafka may not have begun */
+    if (assigned->position.asked) take_answer();
+    else strand_waker_sleep(&heard, assigned->position.retry_us);
+    strand_position_tick(&member.positions, strand_clock_us());
+  }
+  while (assigned->end < count) read_once();
+  strand_partition_stats_read(member.owner.engine, assigned->partition, 0,
+                              &stats);
+  assert_int_equal(stats.buffered_records, count - first);
+  assert_int_equal(events_of("reset", &event), 0);
 }
 
 /* The helper was slow, and the partition was revoked and assigned again
@@ -660,6 +701,159 @@ static void a_gap_is_asked_about_once (void **state) {
 }
 
 /* They let us in again, all of them within one turn. */
+static bool is_never (void *arg) {
+  (void)arg;
+  return false;
+}
+
+static bool is_over (void *arg) {
+  (void)arg;
+  return true;
+}
+
+static void each_partition_has_its_own_answer (void **state) {
+  rd_kafka_topic_partition_list_t *list = list_of(COMMITTED, 0);
+  rd_kafka_topic_partition_t *p = &list->elems[0];
+  (void)state;
+  p->metadata = strdup("what was done");
+  p->metadata_size = strlen(p->metadata);
+  assert_int_equal(rd_kafka_commit(member.owner.client, list, 0), 0);
+  rd_kafka_topic_partition_list_destroy(list);
+  list = list_of(0, 0);
+  rd_kafka_topic_partition_list_add(list, TOPIC, 7); /* of none */
+  for (int i = 0; i < 2; i++) {                      /* what it had is freed */
+    assert_int_equal(
+      strand_committed_read(member.owner.client, list, 20000, is_never, NULL),
+      0);
+    p = rd_kafka_topic_partition_list_find(list, TOPIC, 0);
+    assert_int_equal(p->err, 0);
+    assert_int_equal(p->offset, COMMITTED);
+    assert_int_equal(p->metadata_size, strlen("what was done"));
+    assert_memory_equal(p->metadata, "what was done", p->metadata_size);
+    p = rd_kafka_topic_partition_list_find(list, TOPIC, 7);
+    assert_true(p->offset < 0);
+  }
+  assert_int_equal(
+    strand_committed_read(member.owner.client, list, 20000, is_over, NULL),
+    RD_KAFKA_RESP_ERR__TIMED_OUT);
+  rd_kafka_topic_partition_list_destroy(list);
+}
+
+/* While a transaction held its offset back librdkafka, whose assignment was
+** changed, took that for no offset: it begins where auto.offset.reset says,
+** which is no sign of a log that was made anew. */
+static void one_that_was_held_back_goes_to_its_offset (void **state) {
+  strand_assigned *assigned;
+  (void)state;
+  create("back");
+  produce("back", 5, 1);
+  assigned = assign("back", -2);
+  fetch("back", 0);
+  answer_unstable(assigned);
+  answer_committed(assigned, 3, RD_KAFKA_RESP_ERR_NO_ERROR);
+  assert_true(assigned->position.restored && assigned->position.checking);
+  read_from(assigned, 3, 5);
+  unassign();
+}
+
+/* The log begins above it, which no seek tells. */
+static void one_that_was_held_back_may_be_truncated (void **state) {
+  strand_event event;
+  strand_assigned *assigned;
+  (void)state;
+  create("above");
+  produce("above", 12, 900000);
+  assigned = assign("above", -2);
+  fetch("above", RD_KAFKA_OFFSET_END);
+  events_of("", &event);
+  answer_unstable(assigned);
+  answer_committed(assigned, 3, RD_KAFKA_RESP_ERR_NO_ERROR);
+  while (events_of("truncated", &event) == 0) {
+    if (!assigned->position.checking) read_once();
+    else if (assigned->position.asked) take_answer();
+    else strand_waker_sleep(&heard, assigned->position.retry_us);
+    strand_position_tick(&member.positions, strand_clock_us());
+  }
+  assert_int_equal(event.offset, 3);
+  unassign();
+}
+
+/* The group has no offset of it, after all. */
+static void one_that_was_held_back_may_have_no_offset (void **state) {
+  strand_assigned *assigned;
+  (void)state;
+  create("none");
+  produce("none", 5, 1);
+  assigned = assign("none", -2);
+  fetch("none", RD_KAFKA_OFFSET_END);
+  answer_unstable(assigned);
+  answer_committed(assigned, -1, RD_KAFKA_RESP_ERR_NO_ERROR);
+  read_from(assigned, 0, 5); /* auto.offset.reset */
+  unassign();
+}
+
+/* librdkafka asks for the offsets of both at once, and has no answer while one
+** of them is held back. */
+static void one_beside_it_starts (void **state) {
+  rd_kafka_topic_partition_list_t *both = rd_kafka_topic_partition_list_new(2);
+  strand_assigned *beside, *held;
+  strand_failure failure;
+  (void)state;
+  create("beside");
+  create("held");
+  produce("beside", 5, 1);
+  produce("held", 5, 1);
+  assert_true(strand_mock_fail(cluster, "OffsetFetch",
+                               "UNSTABLE_OFFSET_COMMIT", 1000, &failure));
+  beside = assign("beside", -2);
+  fetch("beside", RD_KAFKA_OFFSET_INVALID);
+  held = assign("held", -2);
+  fetch("held", RD_KAFKA_OFFSET_INVALID);
+  member.assignment.partitions[0] = beside;
+  member.assignment.partitions[1] = held;
+  member.assignment.count = 2;
+  rd_kafka_topic_partition_list_add(both, "beside", 0);
+  rd_kafka_topic_partition_list_add(both, "held", 0);
+  assert_int_equal(rd_kafka_assign(member.owner.client, both), 0);
+  rd_kafka_topic_partition_list_destroy(both);
+  answer_committed(beside, 2, RD_KAFKA_RESP_ERR_NO_ERROR);
+  strand_reassign_serve(&member.reassign, strand_clock_us());
+  assert_false(beside->position.given); /* nothing is known to be in its way */
+  answer_unstable(held);
+  strand_reassign_serve(&member.reassign, strand_clock_us());
+  read_from(beside, 2, 5);
+  assert_false(held->position.restored);
+  answer_committed(held, 1, RD_KAFKA_RESP_ERR_NO_ERROR);
+  read_from(held, 1, 5);
+  member.assignment.count = 1;
+  member.assignment.partitions[0] = beside;
+  unassign();
+  member.assignment.partitions[0] = held;
+  member.assignment.count = 1;
+  unassign();
+}
+
+/* An assignment that is changed while librdkafka asks: an answer may have been
+** for the one before. */
+static void what_was_asked_for_before_is_not_believed (void **state) {
+  strand_assigned *assigned = assign(TOPIC, -2);
+  (void)state;
+  strand_position_unsettle(&member.positions);
+  assert_true(assigned->position.astray);
+  unassign();
+  assigned = assign(TOPIC, -2);
+  strand_position_settle(&member.positions);
+  assert_true(assigned->position.astray);
+  unassign();
+  assigned = assign(TOPIC, 3);
+  strand_position_unsettle(&member.positions);
+  unassign();
+  assigned = assign(TOPIC, -2);
+  strand_position_settle(&member.positions);
+  assert_false(assigned->position.astray); /* that one had been answered */
+  unassign();
+}
+
 static void each_broker_that_lets_in_is_noted (void **state) {
   char text[64];
   (void)state;
@@ -747,7 +941,13 @@ int main (void) {
     cmocka_unit_test(who_has_what_is_asked_amid_assignments),
     cmocka_unit_test(a_turn_lasts_as_long_as_its_assignment),
     cmocka_unit_test(a_gap_is_asked_about_once),
+    cmocka_unit_test(each_partition_has_its_own_answer),
+    cmocka_unit_test(one_that_was_held_back_goes_to_its_offset),
+    cmocka_unit_test(one_that_was_held_back_may_be_truncated),
+    cmocka_unit_test(one_that_was_held_back_may_have_no_offset),
+    cmocka_unit_test(what_was_asked_for_before_is_not_believed),
     cmocka_unit_test(each_broker_that_lets_in_is_noted),
+    cmocka_unit_test(one_beside_it_starts),
     cmocka_unit_test(a_hurry_ends_the_question_for_leaders),
     cmocka_unit_test(a_helper_in_a_hurry_ends_what_it_does)
   };

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/thread.h"
+#include "kafka/committed.h"
 #include "kafka/conf.h"
 #include "kafka/leaders.h"
 
@@ -62,6 +63,7 @@ strand_call *strand_call_new (strand_call_kind kind,
   call->kind = kind;
   call->list = list;
   call->low = call->high = -1;
+  call->together_ms = STRAND_CALL_TIMEOUT_MS;
   return call;
 }
 
@@ -116,6 +118,28 @@ static rd_kafka_resp_err_t wait_for (strand_helper *h, strand_call *call,
 static rd_kafka_resp_err_t committed (rd_kafka_t *client, strand_call *call,
                                       int timeout_ms) {
   return rd_kafka_committed(client, call->list, timeout_ms);
+}
+
+static bool is_hurried (void *helper) {
+  strand_helper *h = helper;
+  return atomic_load(&h->hurried);
+}
+
+/* Who holds the answer back is asked for where it is not the coordinator. */
+static rd_kafka_resp_err_t wait_committed (strand_helper *h,
+                                           strand_call *call) {
+  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__TIMED_OUT;
+  int ms = call->together_ms;
+  if (ms > 0) {
+    err = wait_for(h, call, committed,
+                   call->coordinator_up != NULL ? ms : SLICE_COORDINATOR_MS,
+                   ms);
+  }
+  if (err != RD_KAFKA_RESP_ERR__TIMED_OUT || call->coordinator_up == NULL
+      || !atomic_load(call->coordinator_up) || atomic_load(&h->hurried))
+    return err;
+  return strand_committed_read(h->client, call->list, STRAND_CALL_TIMEOUT_MS,
+                               is_hurried, h);
 }
 
 static rd_kafka_resp_err_t times (rd_kafka_t *client, strand_call *call,
@@ -229,11 +253,7 @@ static rd_kafka_resp_err_t wait_leader (strand_helper *h, strand_call *call,
 static rd_kafka_resp_err_t make (strand_helper *h, strand_call *call) {
   rd_kafka_resp_err_t err;
   switch (call->kind) {
-    case STRAND_CALL_COMMITTED:
-      return wait_for(
-        h, call, committed,
-        call->brief ? STRAND_CALL_BRIEF_MS : SLICE_COORDINATOR_MS,
-        call->brief ? STRAND_CALL_BRIEF_MS : STRAND_CALL_TIMEOUT_MS);
+    case STRAND_CALL_COMMITTED: return wait_committed(h, call);
     case STRAND_CALL_WATERMARKS:
       err = wait_leader(h, call, start);
       return err == 0 ? wait_leader(h, call, end) : err;

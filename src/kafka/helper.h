@@ -52,7 +52,10 @@ typedef struct strand_call {
   void *arg;      /* the owner's */
   const strand_subscription *subscription; /* borrowed */
   const atomic_bool *given_up; /* of OWNERS: the answer is not waited for */
-  bool brief; /* of COMMITTED: others wait, so it is asked for again */
+  /* of COMMITTED: where all of the list have no answer in 'together_ms', and
+  ** this is true, each has its own. Or NULL. */
+  const atomic_bool *coordinator_up;
+  int together_ms;
   rd_kafka_topic_partition_list_t *list;  /* owned */
   const struct rd_kafka_metadata *topics; /* owned; or NULL */
   strand_owners *owners;                  /* owned; or NULL */
@@ -63,7 +66,7 @@ typedef struct strand_call {
 } strand_call;
 
 #define STRAND_CALL_TIMEOUT_MS 5000
-#define STRAND_CALL_BRIEF_MS 300
+#define STRAND_CALL_TOGETHER_MS 300
 
 typedef struct strand_helper strand_helper;
 

@@ -48,6 +48,19 @@ strand_assigned *strand_assignment_find (const strand_assignment *a,
   return strand_places_get(&a->places, topic, partition);
 }
 
+void strand_assigned_split (strand_assigned *assigned, rd_kafka_t *client,
+                            int fd) {
+  static const uint64_t one = 1;
+  rd_kafka_queue_t *queue = rd_kafka_queue_get_partition(
+    client, strand_partition_topic(assigned->partition),
+    strand_partition_index(assigned->partition));
+  rd_kafka_queue_forward(queue, NULL);
+  rd_kafka_queue_io_event_enable(queue, fd, &one, sizeof(one));
+  if (assigned->queue != NULL) rd_kafka_queue_destroy(assigned->queue);
+  assigned->queue = queue;
+  assigned->more = true;
+}
+
 void strand_assignment_check (const strand_assignment *a) {
   assert(a->count <= a->capacity); /* (1) */
   for (size_t i = 0; i < a->count && i < CHECKED_MOST; i++) {

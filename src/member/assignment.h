@@ -30,8 +30,10 @@ typedef struct strand_position {
   bool sought;      /* the doubt was settled by going there */
   bool first_seen;  /* a record or the end came since it was placed */
   bool stuck;       /* no offset to go on from; seek() helps */
-  bool alone;       /* its committed offset is asked for by itself */
-  bool told;        /* that it is not there yet */
+  bool unstable;    /* a transaction holds its committed offset back */
+  bool told;        /* ...and that was told */
+  bool given;       /* librdkafka got a place for it, and asks for none */
+  bool astray;      /* it may have begun anywhere: sought when restored */
   int64_t target;   /* 'checking': where it goes on; or STRAND_NOWHERE */
   int64_t seen;     /* and what came in place of what was expected */
   int64_t below;    /* what came below the position: a reset; or -1 */
@@ -94,6 +96,11 @@ void strand_assignment_drop (strand_assignment *a, strand_assigned *assigned);
 /* NULL: it is not one of them, or revoked. */
 strand_assigned *strand_assignment_find (const strand_assignment *a,
                                          const char *topic, int32_t partition);
+/* What librdkafka fetches of it goes to a queue of its own, which writes to
+** 'fd' when it holds something. Again after each assign: what librdkafka does
+** not know yet by its metadata may have got another one. */
+void strand_assigned_split (strand_assigned *assigned, rd_kafka_t *client,
+                            int fd);
 /* Between two turns, in debug builds. */
 void strand_assignment_check (const strand_assignment *a);
 

@@ -38,16 +38,6 @@ static bool enter_engine (const strand_epochs *e, strand_assigned *assigned,
   return true;
 }
 
-static void split_queue (const strand_epochs *e, strand_assigned *assigned,
-                         const char *topic, int32_t index) {
-  static const uint64_t one = 1;
-  assigned->queue = rd_kafka_queue_get_partition(e->owner->client, topic,
-                                                 index);
-  rd_kafka_queue_forward(assigned->queue, NULL);
-  rd_kafka_queue_io_event_enable(assigned->queue, e->waker->queue_fd, &one,
-                                 sizeof(one));
-}
-
 void strand_epoch_begin (const strand_epochs *e, const char *topic,
                          int32_t index) {
   strand_assigned *assigned = strand_assignment_add(e->assignment);
@@ -68,7 +58,7 @@ void strand_epoch_begin (const strand_epochs *e, const char *topic,
                       "memory ran out in an assignment");
     return;
   }
-  split_queue(e, assigned, topic, index);
+  strand_assigned_split(assigned, e->owner->client, e->waker->queue_fd);
   if (e->owner->phase != STRAND_SERVING) strand_epoch_leave(e, assigned);
   event = strand_owner_event(e->owner, "assigned", assigned);
   strand_owner_emit(e->owner, &event);
@@ -153,8 +143,8 @@ static strand_assigned *renew (const strand_epochs *e,
                                strand_assigned *assigned) {
   rd_kafka_queue_t *queue = assigned->queue;
   unsigned route = assigned->route;
-  bool stuck = strand_position_is_stuck(assigned),
-       no_route = assigned->no_route;
+  strand_position old = assigned->position;
+  bool no_route = assigned->no_route;
   int32_t index = strand_partition_index(assigned->partition);
   char topic[250];
   snprintf(topic, sizeof(topic), "%s",
@@ -165,7 +155,7 @@ static strand_assigned *renew (const strand_epochs *e,
   assigned = strand_assignment_add(e->assignment);
   if (assigned != NULL) {
     assigned->route = route;
-    if (stuck) strand_position_lose(assigned); /* until a seek has worked */
+    strand_position_inherit(assigned, &old);
     assigned->no_route = no_route;
     if (enter_engine(e, assigned, topic, index)) {
       assigned->queue = queue;

@@ -66,10 +66,12 @@ static void assign (strand_group *g, rd_kafka_event_t *event) {
     const char *protocol = rd_kafka_rebalance_protocol(g->owner->client);
     strand_membership_follow(
       g->membership, protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0);
+    strand_position_unsettle(g->positions);
     for (int i = 0; i < list->cnt; i++) {
       strand_epoch_begin(g->epochs, list->elems[i].topic,
                          list->elems[i].partition);
     }
+    strand_position_settle(g->positions);
   }
   answer_assign(g, list);
   if (g->membership->cooperative) strand_position_keep(g->positions);
@@ -165,6 +167,7 @@ static void finish_revoke (strand_group *g) {
   /* a rebalance that the end of the consumer cut short */
   if (g->owner->phase == STRAND_ENDING) strand_snapshot_stop(g->snapshot);
   if (lost || is_dirty(g)) strand_committer_abandon(g->committer);
+  strand_position_unsettle(g->positions);
   for (int i = 0; i < revoked_count(g); i++) {
     strand_assigned *assigned = revoked_partition(g, i);
     if (assigned == NULL) continue;

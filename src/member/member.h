@@ -11,6 +11,7 @@
 **   answers   (helper.c)     what the helper found, to the part that asked
 **   seeks     (seek.c)       those whose turn it is
 **   group     (group.c)      rebalances, errors, tokens
+**   reassign  (reassign.c)   what waits for another's committed offset
 **   harvest   (handover.c)   outcomes back into the engine
 **   topics    (output_topics.c) what is known of those of outputs
 **   reports   (reports.c)    what was acknowledged, and what was not
@@ -57,6 +58,7 @@
 #include "member/parked.h"
 #include "member/position.h"
 #include "member/reader.h"
+#include "member/reassign.h"
 #include "member/reports.h"
 #include "member/seek.h"
 #include "member/shares.h"
@@ -103,6 +105,7 @@ typedef struct strand_member {
   strand_outage outage;
   strand_health health;
   strand_positions positions;
+  strand_reassign reassign;
   strand_starts starts;
   strand_seeks seeks;
   strand_parking parking;

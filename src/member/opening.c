@@ -31,9 +31,11 @@ void strand_member_init (strand_member *m, strand_consumer *c,
                                &m->topics, &m->outage };
   strand_positions_init(&m->positions, &m->owner, &m->assignment, &m->health);
   strand_positions_watch(&m->positions, &m->signs);
+  strand_reassign_init(&m->reassign, &m->owner, &m->assignment, &m->membership,
+                       &m->health, m->waker, &m->positions);
   strand_starts_init(&m->starts, &m->owner, &m->assignment);
-  strand_seeks_init(&m->seeks, &m->owner, &m->assignment, &m->membership,
-                    &m->positions);
+  strand_seeks_init(&m->seeks, &m->owner, &m->assignment, &m->positions,
+                    &m->reassign);
   m->parking = (strand_parking){ &m->owner, &m->assignment, &m->snapshot };
   strand_reader_init(&m->reader, &m->owner, &m->assignment, &m->positions,
                      &m->health, &m->outage, &m->snapshot);

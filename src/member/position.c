@@ -12,6 +12,9 @@
 **   otherwise, the first time        go to the base: someone else committed
 **   otherwise, after that            a gap, by compaction or control records
 **
+** Where it is known before that librdkafka may have begun elsewhere ('astray'),
+** the partition goes to the base first.
+**
 ** And later: a record or an end below the position, where nobody has sought,
 ** is a "reset" as well. It is one at once, and not asked for again: by the
 ** time of an answer the new log may be longer than the old one was.
@@ -94,19 +97,34 @@ static void verify_position (strand_positions *s, strand_assigned *assigned,
   if (!assigned->position.asked) strand_position_put_off(assigned, now_us);
 }
 
+/* To its target. */
+static void go (strand_positions *s, strand_assigned *assigned,
+                int64_t now_us) {
+  assigned->position.checking = true;
+  assigned->position.first_seen = assigned->position.again = false;
+  assigned->position.asked = strand_position_ask(s, assigned, STRAND_CALL_SEEK,
+                                                 assigned->position.target,
+                                                 STRAND_WHY_PLACE, NULL);
+  if (!assigned->position.asked) strand_position_put_off(assigned, now_us);
+}
+
 void strand_position_place (strand_positions *s, strand_assigned *assigned,
                             int64_t offset, int64_t now_us) {
-  assigned->position.sought = assigned->position.checking = true;
-  assigned->position.first_seen = assigned->position.again = false;
+  assigned->position.sought = true;
   assigned->position.target = offset;
-  assigned->position.asked = strand_position_ask(
-    s, assigned, STRAND_CALL_SEEK, offset, STRAND_WHY_PLACE, NULL);
-  if (!assigned->position.asked) strand_position_put_off(assigned, now_us);
+  go(s, assigned, now_us);
+}
+
+/* No doubt is settled by this: the log may begin above it. */
+void strand_position_find (strand_positions *s, strand_assigned *assigned,
+                           int64_t now_us) {
+  assigned->position.target = strand_position_home(assigned);
+  go(s, assigned, now_us);
 }
 
 int64_t strand_position_home (const strand_assigned *assigned) {
   int64_t position = strand_partition_position(assigned->partition);
-  return position >= 0 ? position : RD_KAFKA_OFFSET_STORED;
+  return position >= 0 ? position : RD_KAFKA_OFFSET_INVALID;
 }
 
 void strand_position_hold (strand_assigned *assigned) {
@@ -221,6 +239,36 @@ static void read_again (strand_positions *s, strand_assigned *assigned) {
   strand_position_place(s, assigned, position, strand_clock_us());
 }
 
+/* librdkafka may still ask where it begins. */
+static bool may_be_asked (const strand_assigned *assigned) {
+  const strand_position *p = &assigned->position;
+  return assigned->partition != NULL && !p->restored && !p->stuck && !p->given;
+}
+
+void strand_position_unsettle (strand_positions *s) {
+  for (size_t i = 0; i < s->assignment->count; i++) {
+    strand_assigned *assigned = s->assignment->partitions[i];
+    if (!may_be_asked(assigned)) continue;
+    assigned->position.astray = s->late = true;
+  }
+}
+
+void strand_position_settle (strand_positions *s) {
+  for (size_t i = 0; s->late && i < s->assignment->count; i++) {
+    strand_assigned *assigned = s->assignment->partitions[i];
+    if (may_be_asked(assigned)) assigned->position.astray = true;
+  }
+  s->late = false;
+}
+
+void strand_position_given (strand_assigned *assigned) {
+  strand_position *p = &assigned->position;
+  p->given = true;
+  p->first_seen = p->sought = false;
+  if (!p->restored) p->astray = true;
+  p->again = p->checking && p->asked; /* its seek may have been before */
+}
+
 /* In a cooperative rebalance librdkafka pauses what stays, and goes on one
 ** record too far where it had read the end of a partition (before 2.13.2). */
 void strand_position_keep (strand_positions *s) {
@@ -270,8 +318,7 @@ static void take_place (strand_positions *s, strand_assigned *assigned,
                         const strand_call *call, int64_t now_us) {
   assigned->position.asked = false;
   if (call->err != 0) strand_position_put_off(assigned, now_us);
-  else if (assigned->position.again)
-    strand_position_place(s, assigned, assigned->position.target, now_us);
+  else if (assigned->position.again) go(s, assigned, now_us);
   else settle(assigned);
 }
 
@@ -290,7 +337,7 @@ static void resume (strand_positions *s, strand_assigned *assigned,
                     int64_t now_us) {
   if (assigned->position.target == STRAND_NOWHERE)
     verify_position(s, assigned, now_us);
-  else strand_position_place(s, assigned, assigned->position.target, now_us);
+  else go(s, assigned, now_us);
 }
 
 static int64_t earlier (int64_t a, int64_t b) {

@@ -16,7 +16,8 @@
 #include "member/health.h"
 #include "member/owner.h"
 
-#define STRAND_NOWHERE RD_KAFKA_OFFSET_INVALID
+/* To which no seek goes. */
+#define STRAND_NOWHERE RD_KAFKA_OFFSET_STORED
 
 /* What a position's question to the helper is for. */
 typedef enum strand_why {
@@ -34,6 +35,9 @@ typedef struct strand_positions {
   const strand_signs *signs; /* whether the coordinator is there; or NULL */
 
   bool displaced; /* 'below' of a partition is set */
+  bool held_up;   /* librdkafka asks for one whose offset is not stable: those
+                     beside it do not start; see reassign.h */
+  bool late;      /* its answer may come in the next assignment */
 } strand_positions;
 
 void strand_positions_init (strand_positions *s, const strand_owner *owner,
@@ -77,10 +81,14 @@ void strand_position_was_reset (strand_positions *s, strand_assigned *assigned,
 /* librdkafka has no offset to go on from. */
 void strand_position_stuck (strand_positions *s, strand_assigned *assigned,
                             int64_t now_us);
+/* It goes where the group says, also when librdkafka has begun elsewhere. */
+void strand_position_find (strand_positions *s, strand_assigned *assigned,
+                           int64_t now_us);
 /* Goes on at 'offset'; until the helper was there, nothing is read. */
 void strand_position_place (strand_positions *s, strand_assigned *assigned,
                             int64_t offset, int64_t now_us);
-/* Where it is read from now, also when nothing was read yet. */
+/* Where it is read from now. RD_KAFKA_OFFSET_INVALID: where auto.offset.reset
+** says, for the group has no offset and nothing was read. */
 int64_t strand_position_home (const strand_assigned *assigned);
 
 /* What was done of it is known. */
@@ -114,6 +122,13 @@ static inline bool strand_position_is_asked (const strand_assigned *assigned) {
 static inline bool strand_position_is_again (const strand_assigned *assigned) {
   return assigned->position.again;
 }
+/* A new epoch of a partition, whose position was 'old'. */
+static inline void strand_position_inherit (strand_assigned *assigned,
+                                            const strand_position *old) {
+  assigned->position.stuck = old->stuck; /* until a seek has worked */
+  assigned->position.given = old->given;
+  assigned->position.astray = old->astray;
+}
 /* A new epoch: nothing is done, and it is known where it begins. */
 static inline void strand_position_begin (strand_assigned *assigned) {
   assigned->position.restored = true;
@@ -135,6 +150,27 @@ bool strand_position_ask (const strand_positions *s,
                           strand_why why, void *arg);
 /* It is asked again, after a back-off. */
 void strand_position_put_off (strand_assigned *assigned, int64_t now_us);
+/* Before the assignment is changed. An answer that librdkafka waits for then
+** comes from before: it is not asked for again (2.0 to 2.15), and where an
+** offset in it is not stable, that partition begins where auto.offset.reset
+** says. */
+void strand_position_unsettle (strand_positions *s);
+/* After all that was assigned has gone, and others have come. */
+void strand_position_settle (strand_positions *s);
+/* It is assigned again, from where it is; or, not restored, from anywhere. */
+void strand_position_given (strand_assigned *assigned);
+static inline void strand_position_give (strand_assigned *assigned) {
+  assigned->position.given = true;
+}
+/* librdkafka may ask where it begins; or it has begun, which is not known. */
+static inline bool strand_position_is_idle (const strand_assigned *assigned) {
+  return !assigned->position.given && !assigned->position.first_seen;
+}
+/* librdkafka asks, and a transaction holds the answer back. */
+static inline bool
+strand_position_is_held_up (const strand_assigned *assigned) {
+  return assigned->position.unstable && !assigned->position.given;
+}
 /* After a cooperative rebalance: what stays goes on where it was. */
 void strand_position_keep (strand_positions *s);
 /* Those that say so ('reread') are read on from where they are: the next thing

@@ -5,8 +5,7 @@
 #include "member/position.h"
 
 #define UNSTABLE_US 2000000      /* before it is told */
-#define AGAIN_US INT64_C(100000) /* until it is asked for again, by itself */
-#define ALONE_MOST 16            /* asked for at once, each by itself */
+#define AGAIN_US INT64_C(100000) /* until it is asked for again */
 
 /* The group's coordinator, as far as is known. */
 static bool is_up (const strand_positions *s) {
@@ -42,8 +41,8 @@ static strand_assigned *asked_for (const strand_positions *s,
 
 /* Takes 'list'. */
 static void ask_committed (strand_positions *s,
-                           rd_kafka_topic_partition_list_t *list, bool brief,
-                           int64_t now_us) {
+                           rd_kafka_topic_partition_list_t *list, bool up,
+                           int together_ms, int64_t now_us) {
   rd_kafka_topic_partition_list_t *names;
   strand_call *call;
   if (list->cnt == 0) {
@@ -53,7 +52,9 @@ static void ask_committed (strand_positions *s,
   names = rd_kafka_topic_partition_list_copy(list);
   call = strand_call_new(STRAND_CALL_COMMITTED, list);
   if (call != NULL) {
-    call->brief = brief;
+    call->together_ms = together_ms;
+    if (up && s->signs != NULL)
+      call->coordinator_up = &s->signs->coordinator_up;
     strand_helper_leave(s->owner->helper, call);
   }
   for (int i = 0; call == NULL && i < names->cnt; i++) {
@@ -65,22 +66,21 @@ static void ask_committed (strand_positions *s,
   rd_kafka_topic_partition_list_destroy(names);
 }
 
+/* Those whose offset a transaction holds back are asked for apart: nothing
+** waits for them. */
 void strand_position_restore (strand_positions *s) {
-  rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
+  rd_kafka_topic_partition_list_t *all = rd_kafka_topic_partition_list_new(8);
+  rd_kafka_topic_partition_list_t *held = rd_kafka_topic_partition_list_new(1);
   int64_t now_us = strand_clock_us();
-  int alone = 0;
+  bool up = is_up(s);
   for (size_t i = 0; i < s->assignment->count; i++) {
     strand_assigned *assigned = s->assignment->partitions[i];
-    if (!wants_committed(assigned, now_us)) continue;
-    if (!assigned->position.alone) add_to(list, assigned, now_us);
-    else if (alone++ < ALONE_MOST) {
-      rd_kafka_topic_partition_list_t *one = rd_kafka_topic_partition_list_new(
-        1);
-      add_to(one, assigned, now_us);
-      ask_committed(s, one, true, now_us);
-    }
+    if (wants_committed(assigned, now_us))
+      add_to(up && assigned->position.unstable ? held : all, assigned, now_us);
   }
-  ask_committed(s, list, list->cnt > 1 && is_up(s), now_us);
+  ask_committed(s, all, up,
+                up ? STRAND_CALL_TOGETHER_MS : STRAND_CALL_TIMEOUT_MS, now_us);
+  ask_committed(s, held, up, 0, now_us);
 }
 
 static void tell_unreadable (const strand_positions *s,
@@ -143,25 +143,19 @@ static void restore_assigned (strand_positions *s, strand_assigned *assigned,
     return;
   }
   assigned->position.restored = assigned->more = true;
+  assigned->position.unstable = false;
   assigned->position.backoff_us = 0;
+  if (assigned->position.astray) strand_position_find(s, assigned, now_us);
   event = strand_owner_event(s->owner, "restored", assigned);
   event.offset = committed;
   strand_owner_emit(s->owner, &event);
 }
 
-/* A transaction of another process that is open, or was left open, may hold
-** the committed offset of a partition back; then a list of which it is one has
-** no answer for any. So each is asked for by itself. */
-static bool is_unstable (const strand_positions *s, rd_kafka_resp_err_t err) {
-  return err == RD_KAFKA_RESP_ERR__TIMED_OUT && is_up(s);
-}
-
 static void tell_unstable (const strand_positions *s,
                            strand_assigned *assigned, int64_t now_us) {
   static const char reason[] =
-    "no committed offset yet, though the coordinator is there: a transaction "
-    "of another process is open, or was when that process ended (until its "
-    "timeout); or the coordinator does not answer";
+    "the committed offset is not stable yet: a transaction of another process "
+    "is open, or was when that process ended (until its timeout)";
   strand_event event;
   if (assigned->position.told
       || now_us - assigned->position.since_us < UNSTABLE_US)
@@ -173,19 +167,20 @@ static void tell_unstable (const strand_positions *s,
   strand_owner_emit(s->owner, &event);
 }
 
-static void wait_stable (const strand_positions *s, strand_assigned *assigned,
+/* librdkafka waits for it too, with all that it has asked for with it. */
+static void wait_stable (strand_positions *s, strand_assigned *assigned,
                          int64_t now_us) {
-  bool was_alone = assigned->position.alone;
-  assigned->position.alone = true;
-  if (was_alone) tell_unstable(s, assigned, now_us);
+  assigned->position.unstable = assigned->position.astray = true;
+  if (!assigned->position.given) s->held_up = true;
+  tell_unstable(s, assigned, now_us);
   assigned->position.backoff_us = AGAIN_US;
-  assigned->position.retry_us = now_us + (was_alone ? AGAIN_US : 0);
+  assigned->position.retry_us = now_us + AGAIN_US;
 }
 
-static void take_unread (const strand_positions *s, strand_assigned *assigned,
+static void take_unread (strand_positions *s, strand_assigned *assigned,
                          const rd_kafka_topic_partition_t *p,
                          rd_kafka_resp_err_t err, int64_t now_us) {
-  if (is_unstable(s, err)) {
+  if (err == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT) {
     wait_stable(s, assigned, now_us);
     return;
   }
@@ -193,7 +188,6 @@ static void take_unread (const strand_positions *s, strand_assigned *assigned,
     strand_health_error(s->health, err, "reading the committed offset",
                         p->topic, p->partition, now_us);
   }
-  assigned->position.alone = false;
   strand_position_put_off(assigned, now_us);
 }
 

@@ -19,12 +19,12 @@
 
 void strand_seeks_init (strand_seeks *s, const strand_owner *owner,
                         const strand_assignment *assignment,
-                        const strand_membership *membership,
-                        strand_positions *positions) {
+                        strand_positions *positions,
+                        strand_reassign *reassign) {
   *s = (strand_seeks){ .owner = owner,
                        .assignment = assignment,
-                       .membership = membership,
-                       .positions = positions };
+                       .positions = positions,
+                       .reassign = reassign };
 }
 
 static void refuse (strand_seeks *s, strand_ticket *ticket, const char *code,
@@ -182,61 +182,15 @@ static void take_target (strand_seeks *s, strand_assigned *assigned,
 ** Sought
 */
 
-static bool assign_one_again (strand_seeks *s, strand_assigned *assigned,
-                              int64_t offset) {
-  rd_kafka_topic_partition_list_t *list;
-  rd_kafka_error_t *error;
-  /* which this would be taken for the answer of */
-  if (s->membership->rebalancing) return false;
-  list = rd_kafka_topic_partition_list_new(1);
-  rd_kafka_topic_partition_list_add(
-    list, strand_partition_topic(assigned->partition),
-    strand_partition_index(assigned->partition))
-    ->offset = offset;
-  rd_kafka_queue_forward(assigned->queue, NULL);
-  error = rd_kafka_incremental_unassign(s->owner->client, list);
-  if (error == NULL)
-    error = rd_kafka_incremental_assign(s->owner->client, list);
-  rd_kafka_topic_partition_list_destroy(list);
-  if (error == NULL) return true;
-  rd_kafka_error_destroy(error);
-  return false;
-}
-
-/* Without an offset to go on from (auto.offset.reset = error) librdkafka
-** takes no seek; only a new assign with offsets recovers. */
-static bool assign_again (strand_seeks *s, strand_assigned *target,
-                          int64_t offset) {
-  rd_kafka_topic_partition_list_t *list;
-  rd_kafka_resp_err_t err;
-  if (s->membership->cooperative) return assign_one_again(s, target, offset);
-  list = rd_kafka_topic_partition_list_new((int)s->assignment->count);
-  for (size_t i = 0; i < s->assignment->count; i++) {
-    strand_assigned *assigned = s->assignment->partitions[i];
-    int64_t position;
-    if (assigned->partition == NULL) continue;
-    position = strand_partition_position(assigned->partition);
-    rd_kafka_topic_partition_list_add(
-      list, strand_partition_topic(assigned->partition),
-      strand_partition_index(assigned->partition))
-      ->offset = assigned == target ? offset
-                 : position >= 0    ? position
-                                    : RD_KAFKA_OFFSET_INVALID;
-    rd_kafka_queue_forward(assigned->queue, NULL);
-    assigned->more = true;
-  }
-  err = rd_kafka_assign(s->owner->client, list);
-  rd_kafka_topic_partition_list_destroy(list);
-  return err == RD_KAFKA_RESP_ERR_NO_ERROR;
-}
-
 /* True: it has gone there. */
 static bool take_seek (strand_seeks *s, strand_assigned *assigned,
                        const strand_call *call, int64_t now_us) {
   int64_t offset = call->list->elems[0].offset;
   rd_kafka_resp_err_t err = call->err;
+  /* without an offset to go on from (auto.offset.reset = error) librdkafka
+  ** takes no seek */
   if (err == RD_KAFKA_RESP_ERR__STATE && strand_position_is_stuck(assigned)
-      && assign_again(s, assigned, offset))
+      && strand_reassign_one(s->reassign, assigned, offset))
     err = RD_KAFKA_RESP_ERR_NO_ERROR;
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
     strand_owner_jumped(s->owner, assigned, "sought",

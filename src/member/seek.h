@@ -8,24 +8,24 @@
 
 #include "kafka/helper.h"
 #include "member/assignment.h"
-#include "member/membership.h"
 #include "member/owner.h"
 #include "member/position.h"
+#include "member/reassign.h"
 
 typedef struct strand_seeks {
   /* set by init, and only read */
   const strand_owner *owner;
   const strand_assignment *assignment;
-  const strand_membership *membership;
   strand_positions *positions;
+  strand_reassign *reassign;
 
   strand_seek_request *requests; /* not begun, in order */
 } strand_seeks;
 
 void strand_seeks_init (strand_seeks *s, const strand_owner *owner,
                         const strand_assignment *assignment,
-                        const strand_membership *membership,
-                        strand_positions *positions);
+                        strand_positions *positions,
+                        strand_reassign *reassign);
 /* Takes the list, which has the last that was asked for first. */
 void strand_seek_take (strand_seeks *s, strand_seek_request *seeks);
 /* Begins those whose turn it is, and drops those nobody waits for. */

@@ -1,0 +1,125 @@
+/*
+** reassign.c - see reassign.h
+*/
+#include "member/reassign.h"
+
+void strand_reassign_init (strand_reassign *r, const strand_owner *owner,
+                           const strand_assignment *assignment,
+                           const strand_membership *membership,
+                           const strand_health *health,
+                           const strand_waker *waker,
+                           strand_positions *positions) {
+  *r = (strand_reassign){ .owner = owner,
+                          .assignment = assignment,
+                          .membership = membership,
+                          .health = health,
+                          .waker = waker,
+                          .positions = positions };
+}
+
+static void add (rd_kafka_topic_partition_list_t *list,
+                 const strand_assigned *assigned, int64_t offset) {
+  rd_kafka_topic_partition_list_add(
+    list, strand_partition_topic(assigned->partition),
+    strand_partition_index(assigned->partition))
+    ->offset = offset;
+}
+
+/* Where it is now. One that the group has no offset of is asked for once more:
+** that has an answer, for it is not held back. */
+static int64_t place_of (const strand_assigned *assigned) {
+  if (!strand_position_is_restored(assigned)) return RD_KAFKA_OFFSET_END;
+  return strand_position_home(assigned);
+}
+
+static rd_kafka_resp_err_t code_and_free (rd_kafka_error_t *error) {
+  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
+  if (error == NULL) return err;
+  err = rd_kafka_error_code(error);
+  rd_kafka_error_destroy(error);
+  return err;
+}
+
+/* Under the cooperative protocol the others go on untouched. */
+static rd_kafka_resp_err_t assign (rd_kafka_t *client, bool cooperative,
+                                   rd_kafka_topic_partition_list_t *list) {
+  rd_kafka_resp_err_t err;
+  if (!cooperative) return rd_kafka_assign(client, list);
+  err = code_and_free(rd_kafka_incremental_unassign(client, list));
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return err;
+  return code_and_free(rd_kafka_incremental_assign(client, list));
+}
+
+/* Takes 'list'. */
+static rd_kafka_resp_err_t assign_all (strand_reassign *r,
+                                       rd_kafka_topic_partition_list_t *list) {
+  rd_kafka_t *client = r->owner->client;
+  rd_kafka_resp_err_t err = assign(client, r->membership->cooperative, list);
+  for (int i = 0; i < list->cnt; i++) {
+    strand_assigned *assigned = strand_assignment_find(
+      r->assignment, list->elems[i].topic, list->elems[i].partition);
+    strand_assigned_split(assigned, client, r->waker->queue_fd);
+  }
+  rd_kafka_topic_partition_list_destroy(list);
+  return err;
+}
+
+/* All that are to be named, but 'target': under the eager protocol that is all
+** that are assigned. */
+static rd_kafka_topic_partition_list_t *
+list_others (const strand_reassign *r, const strand_assigned *target) {
+  rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(
+    (int)r->assignment->count);
+  for (size_t i = 0; i < r->assignment->count; i++) {
+    strand_assigned *assigned = r->assignment->partitions[i];
+    if (assigned->partition == NULL || assigned == target) continue;
+    if (r->membership->cooperative
+        && (target != NULL || !strand_position_is_idle(assigned)))
+      continue;
+    add(list, assigned, place_of(assigned));
+    strand_position_given(assigned);
+  }
+  return list;
+}
+
+/* While a rebalance waits for its answer this would be taken for it. */
+static bool may_assign (const strand_reassign *r) {
+  return !r->membership->rebalancing
+         && !rd_kafka_assignment_lost(r->owner->client)
+         && (!r->membership->cooperative
+             || rd_kafka_queue_length(r->owner->queue) == 0);
+}
+
+bool strand_reassign_one (strand_reassign *r, strand_assigned *assigned,
+                          int64_t offset) {
+  rd_kafka_topic_partition_list_t *list;
+  if (!may_assign(r)) return false;
+  list = list_others(r, assigned);
+  add(list, assigned, offset);
+  strand_position_give(assigned);
+  return assign_all(r, list) == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/* It may have been revoked meanwhile. */
+static bool is_held_up (const strand_reassign *r) {
+  for (size_t i = 0; i < r->assignment->count; i++) {
+    const strand_assigned *assigned = r->assignment->partitions[i];
+    if (assigned->partition != NULL && strand_position_is_held_up(assigned))
+      return true;
+  }
+  return false;
+}
+
+void strand_reassign_serve (strand_reassign *r, int64_t now_us) {
+  rd_kafka_resp_err_t err;
+  if (!r->positions->held_up || r->owner->phase != STRAND_SERVING
+      || !may_assign(r))
+    return;
+  r->positions->held_up = false;
+  if (!is_held_up(r)) return;
+  err = assign_all(r, list_others(r, NULL));
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return;
+  strand_health_error(r->health, err,
+                      "assigning again what waits for a committed offset",
+                      NULL, -1, now_us);
+}
