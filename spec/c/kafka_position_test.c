@@ -7,6 +7,7 @@
 ** an order of events that a running one shows once in a year. What blocks
 ** goes through a real helper to the mock cluster.
 */
+#include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
 #include <semaphore.h>
@@ -833,6 +834,89 @@ static void one_beside_it_starts (void **state) {
   unassign();
 }
 
+static void open_queue (void) {
+  member.owner.queue = rd_kafka_queue_get_consumer(member.owner.client);
+  while (rd_kafka_queue_length(member.owner.queue) > 0) /* of other tests */
+    strand_group_serve(&member.group, strand_clock_us());
+}
+
+static void close_queue (void) {
+  rd_kafka_queue_destroy(member.owner.queue);
+  member.owner.queue = NULL;
+}
+
+/* A topic that comes to be while the next assignment is on its way back. */
+static const char *late;
+
+/* Until its records and the end are in its queue, or in that it is forwarded
+** to. */
+static void appear (rd_kafka_t *client, const char *topic) {
+  rd_kafka_queue_t *queue = rd_kafka_queue_get_partition(client, topic, 0);
+  int64_t limit_us = strand_clock_us() + 20000000;
+  create(topic);
+  produce(topic, 5, 1);
+  while (rd_kafka_queue_length(queue) < 6) {
+    assert_true(strand_clock_us() < limit_us);
+    strand_waker_sleep(&heard, strand_clock_us() + 10000);
+  }
+  rd_kafka_queue_destroy(queue);
+}
+
+/* The library's; before whoever assigns goes on, 'late' was fetched. */
+rd_kafka_resp_err_t
+rd_kafka_assign (rd_kafka_t *client,
+                 const rd_kafka_topic_partition_list_t *list) {
+  rd_kafka_resp_err_t (*real)(rd_kafka_t *,
+                              const rd_kafka_topic_partition_list_t *);
+  void *symbol = dlsym(RTLD_NEXT, "rd_kafka_assign");
+  const char *topic = late;
+  rd_kafka_resp_err_t err;
+  memcpy(&real, &symbol, sizeof(real));
+  err = real(client, list);
+  if (topic == NULL || list == NULL || list->cnt == 0) return err;
+  late = NULL;
+  appear(client, topic);
+  return err;
+}
+
+/* Its queue is another one from its second assignment on, for librdkafka does
+** not know it by its metadata yet. */
+static void one_that_is_assigned_again_is_read_from_its_begin (void **state) {
+  strand_assigned *assigned = assign("late", -2);
+  (void)state;
+  open_queue();
+  fetch("late", RD_KAFKA_OFFSET_INVALID);
+  answer_committed(assigned, 0, RD_KAFKA_RESP_ERR_NO_ERROR);
+  member.positions.held_up = assigned->position.unstable = true;
+  late = "late";
+  strand_reassign_serve(&member.reassign, strand_clock_us());
+  assert_null(late);
+  read_from(assigned, 0, 5);
+  close_queue();
+  unassign();
+}
+
+/* Wherever they came from: none is lost. */
+static void what_comes_to_the_consumers_queue_is_read_again (void **state) {
+  int64_t limit_us = strand_clock_us() + 20000000;
+  strand_assigned *assigned;
+  (void)state;
+  create("stray");
+  produce("stray", 5, 1);
+  assigned = assign("stray", 1);
+  open_queue();
+  fetch("stray", 1);
+  rd_kafka_queue_forward(assigned->queue, member.owner.queue);
+  while (!assigned->position.checking) {
+    assert_true(strand_clock_us() < limit_us);
+    strand_waker_sleep(&heard, strand_clock_us() + 10000);
+    strand_group_serve(&member.group, strand_clock_us());
+  }
+  read_from(assigned, 1, 5);
+  close_queue();
+  unassign();
+}
+
 /* An assignment that is changed while librdkafka asks: an answer may have been
 ** for the one before. */
 static void what_was_asked_for_before_is_not_believed (void **state) {
@@ -948,6 +1032,8 @@ int main (void) {
     cmocka_unit_test(what_was_asked_for_before_is_not_believed),
     cmocka_unit_test(each_broker_that_lets_in_is_noted),
     cmocka_unit_test(one_beside_it_starts),
+    cmocka_unit_test(one_that_is_assigned_again_is_read_from_its_begin),
+    cmocka_unit_test(what_comes_to_the_consumers_queue_is_read_again),
     cmocka_unit_test(a_hurry_ends_the_question_for_leaders),
     cmocka_unit_test(a_helper_in_a_hurry_ends_what_it_does)
   };

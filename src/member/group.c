@@ -326,6 +326,26 @@ static void fail_fatally (strand_group *g) {
                     strand_code_of(err, code, sizeof(code)), text);
 }
 
+/* What a partition's own queue should have: a record, or the end. It is not
+** taken from here, for there may be more of it there. */
+static void take_stray (strand_group *g, const char *topic, int32_t partition,
+                        int64_t offset, int64_t now_us) {
+  strand_assigned *assigned = strand_assignment_find(g->assignment, topic,
+                                                     partition);
+  if (assigned == NULL) return;
+  strand_assigned_split(assigned, g->owner->client, g->waker->queue_fd);
+  strand_position_missed(g->positions, assigned, offset, now_us);
+}
+
+static void take_records (strand_group *g, rd_kafka_event_t *event,
+                          int64_t now_us) {
+  const rd_kafka_message_t *msg;
+  while ((msg = rd_kafka_event_message_next(event)) != NULL) {
+    take_stray(g, rd_kafka_topic_name(msg->rkt), msg->partition, msg->offset,
+               now_us);
+  }
+}
+
 static void take_error (strand_group *g, rd_kafka_event_t *event,
                         int64_t now_us) {
   rd_kafka_resp_err_t err = rd_kafka_event_error(event);
@@ -336,9 +356,13 @@ static void take_error (strand_group *g, rd_kafka_event_t *event,
     return;
   }
   p = rd_kafka_event_topic_partition(event);
-  strand_health_error(g->health, err, rd_kafka_event_error_string(event),
-                      p != NULL ? p->topic : NULL,
-                      p != NULL ? p->partition : -1, now_us);
+  if (err == RD_KAFKA_RESP_ERR__PARTITION_EOF && p != NULL)
+    take_stray(g, p->topic, p->partition, p->offset, now_us);
+  else {
+    strand_health_error(g->health, err, rd_kafka_event_error_string(event),
+                        p != NULL ? p->topic : NULL,
+                        p != NULL ? p->partition : -1, now_us);
+  }
   if (p != NULL) rd_kafka_topic_partition_destroy(p);
 }
 
@@ -357,6 +381,7 @@ void strand_group_serve (strand_group *g, int64_t now_us) {
       case RD_KAFKA_EVENT_REBALANCE:
         rebalance(g, event, now_us); /* takes it */
         continue;
+      case RD_KAFKA_EVENT_FETCH: take_records(g, event, now_us); break;
       case RD_KAFKA_EVENT_ERROR: take_error(g, event, now_us); break;
       case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH:
         strand_shared_want_token(g->owner->consumer);

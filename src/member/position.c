@@ -223,8 +223,10 @@ void strand_position_was_reset (strand_positions *s, strand_assigned *assigned,
   else strand_position_place(s, assigned, to, now_us);
 }
 
-/* Reads on from where it is: the next thing read is new, also the end. */
-static void read_again (strand_positions *s, strand_assigned *assigned) {
+/* Reads on from where it is, or, where nothing was read, from 'first', unless
+** that is -1: the next thing read is new, also the end. */
+static void read_again (strand_positions *s, strand_assigned *assigned,
+                        int64_t first, int64_t now_us) {
   int64_t position;
   if (assigned->partition == NULL || !assigned->position.restored
       || assigned->position.stuck || assigned->leaving)
@@ -235,8 +237,14 @@ static void read_again (strand_positions *s, strand_assigned *assigned) {
     return;
   }
   position = strand_partition_position(assigned->partition);
-  if (position < 0) return; /* nothing was read */
-  strand_position_place(s, assigned, position, strand_clock_us());
+  if (position < 0) position = first;
+  if (position >= 0) strand_position_place(s, assigned, position, now_us);
+}
+
+void strand_position_missed (strand_positions *s, strand_assigned *assigned,
+                             int64_t offset, int64_t now_us) {
+  if (!assigned->position.restored) assigned->position.astray = true;
+  read_again(s, assigned, offset, now_us);
 }
 
 /* librdkafka may still ask where it begins. */
@@ -273,7 +281,7 @@ void strand_position_given (strand_assigned *assigned) {
 ** record too far where it had read the end of a partition (before 2.13.2). */
 void strand_position_keep (strand_positions *s) {
   for (size_t i = 0; i < s->assignment->count; i++) {
-    read_again(s, s->assignment->partitions[i]);
+    read_again(s, s->assignment->partitions[i], -1, strand_clock_us());
   }
 }
 
@@ -348,7 +356,7 @@ void strand_position_reread (strand_positions *s) {
   for (size_t i = 0; i < s->assignment->count; i++) {
     if (!s->assignment->partitions[i]->reread) continue;
     s->assignment->partitions[i]->reread = false;
-    read_again(s, s->assignment->partitions[i]);
+    read_again(s, s->assignment->partitions[i], -1, strand_clock_us());
   }
 }
 

@@ -176,6 +176,10 @@ void strand_position_keep (strand_positions *s);
 /* Those that say so ('reread') are read on from where they are: the next thing
 ** read is new, also the end. */
 void strand_position_reread (strand_positions *s);
+/* What was read of it, from 'offset' on, came elsewhere: it is read again, from
+** where it is; or from there, where nothing was read. */
+void strand_position_missed (strand_positions *s, strand_assigned *assigned,
+                             int64_t offset, int64_t now_us);
 int64_t strand_position_tick (strand_positions *s, int64_t now_us);
 /* Between two turns, in debug builds. */
 void strand_positions_check (const strand_positions *s);

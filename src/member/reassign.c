@@ -40,26 +40,42 @@ static rd_kafka_resp_err_t code_and_free (rd_kafka_error_t *error) {
   return err;
 }
 
-/* Under the cooperative protocol the others go on untouched. */
-static rd_kafka_resp_err_t assign (rd_kafka_t *client, bool cooperative,
-                                   rd_kafka_topic_partition_list_t *list) {
+/* Under the cooperative protocol the others go on untouched. Under the eager
+** one an empty list takes its place: none at all would be the answer to a
+** revocation that is on its way. */
+static rd_kafka_resp_err_t unassign (rd_kafka_t *client, bool cooperative,
+                                     rd_kafka_topic_partition_list_t *list) {
+  rd_kafka_topic_partition_list_t *nothing;
   rd_kafka_resp_err_t err;
-  if (!cooperative) return rd_kafka_assign(client, list);
-  err = code_and_free(rd_kafka_incremental_unassign(client, list));
-  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return err;
-  return code_and_free(rd_kafka_incremental_assign(client, list));
+  if (cooperative)
+    return code_and_free(rd_kafka_incremental_unassign(client, list));
+  nothing = rd_kafka_topic_partition_list_new(1);
+  err = rd_kafka_assign(client, nothing);
+  rd_kafka_topic_partition_list_destroy(nothing);
+  return err;
 }
 
-/* Takes 'list'. */
+static rd_kafka_resp_err_t assign (rd_kafka_t *client, bool cooperative,
+                                   rd_kafka_topic_partition_list_t *list) {
+  return cooperative ? code_and_free(rd_kafka_incremental_assign(client, list))
+                     : rd_kafka_assign(client, list);
+}
+
+/* The queues are split off between the two. Before, librdkafka forgets those of
+** partitions that it does not know yet by their metadata; after, it may have
+** put records into the consumer's already. Takes 'list'. */
 static rd_kafka_resp_err_t assign_all (strand_reassign *r,
                                        rd_kafka_topic_partition_list_t *list) {
   rd_kafka_t *client = r->owner->client;
-  rd_kafka_resp_err_t err = assign(client, r->membership->cooperative, list);
+  bool cooperative = r->membership->cooperative;
+  rd_kafka_resp_err_t err = unassign(client, cooperative, list);
   for (int i = 0; i < list->cnt; i++) {
     strand_assigned *assigned = strand_assignment_find(
       r->assignment, list->elems[i].topic, list->elems[i].partition);
     strand_assigned_split(assigned, client, r->waker->queue_fd);
   }
+  if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
+    err = assign(client, cooperative, list);
   rd_kafka_topic_partition_list_destroy(list);
   return err;
 }
