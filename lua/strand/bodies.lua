@@ -299,11 +299,31 @@ local function require_module(route)
   return module
 end
 
+local function step_inner(self, inner, tell, ok, first, ...)
+  if not ok then
+    return false, tell(first, inner)
+  elseif status(inner) == "dead" then
+    return true
+  elseif first ~= self.owner.adapter.marker then
+    return false, "it yielded, and nobody was to resume it"
+  end
+  return step_inner(self, inner, tell, resume(inner, yield(first, ...)))
+end
+
+-- As xpcall(f, tell) of f(), which may wait in a loop that this runs in.
+local function call_waiting(self, f, tell)
+  local adapter = self.owner.adapter
+  if not adapter or DIRECT and adapter.marker == nil then return xpcall(f, tell) end
+  local inner = create(f)
+  adapters.outer[inner] = adapters.running()
+  return step_inner(self, inner, tell, resume(inner))
+end
+
 local function set_up(self, name, module)
   if type(module) ~= "table" then return end
   local setup, teardown = optional(module, name, "setup"), optional(module, name, "teardown")
   if setup then
-    local ok, problem = xpcall(function() setup(self.args) end, self.core.traceback)
+    local ok, problem = call_waiting(self, function() setup(self.args) end, self.core.traceback)
     if not ok then fail(name, "error in setup: %s", text_of(problem)) end
   end
   if teardown then self.teardowns[#self.teardowns + 1] = teardown end
@@ -331,9 +351,15 @@ local function one_line(message)
   return (message:gsub(":[\r\n\t]+", ": "):gsub("[\r\n\t]+", "; "))
 end
 
+-- As pcall of f(self), in which a module's setup may wait.
+function bodies:guard(f)
+  if DIRECT or not self.owner.adapter then return pcall(f, self) end
+  return call_waiting(self, function() f(self) end, function(problem) return problem end)
+end
+
 --- -> true | nil, message, "HANDLER"
 function bodies:load()
-  local ok, problem = pcall(load_all, self)
+  local ok, problem = self:guard(load_all)
   if not ok then return nil, one_line(text_of(problem)), "HANDLER" end
   self.loaded = true
   return true
@@ -343,7 +369,7 @@ local function tear_down(self)
   for i = #self.teardowns, 1, -1 do
     local teardown = self.teardowns[i]
     self.teardowns[i] = nil
-    local ok, problem = xpcall(teardown, self.core.traceback)
+    local ok, problem = call_waiting(self, teardown, self.core.traceback)
     if not ok then
       self.owner.dispatcher:log(WARNING, "handler", "error in teardown: " .. text_of(problem))
     end

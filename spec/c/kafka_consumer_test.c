@@ -143,10 +143,12 @@ static void serve (void *state, strand_task *task, bool (*next)(void *arg),
   while (!task->outcome.broken && next(arg));
 }
 
-static void *open_state (void *config, unsigned index,
+static void *open_state (void *config, strand_consumer *consumer,
+                         strand_worker_slot *worker_slot,
                          strand_failure *failure) {
   fixture *s = config;
-  (void)index;
+  (void)consumer;
+  (void)worker_slot;
   (void)failure;
   atomic_fetch_add(&s->states, 1);
   return s;

@@ -149,9 +149,11 @@ static void serve (void *state, strand_task *task, bool (*next)(void *arg),
   } while (next(arg));
 }
 
-static void *open_state (void *config, unsigned index,
+static void *open_state (void *config, strand_consumer *consumer,
+                         strand_worker_slot *worker_slot,
                          strand_failure *failure) {
-  (void)index;
+  (void)consumer;
+  (void)worker_slot;
   (void)failure;
   return config;
 }

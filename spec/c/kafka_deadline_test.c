@@ -51,13 +51,15 @@ typedef struct helper {
   unsigned random;
 } helper;
 
-static void *open_state (void *config, unsigned index,
+static void *open_state (void *config, strand_consumer *consumer,
+                         strand_worker_slot *worker_slot,
                          strand_failure *failure) {
   helper *s = calloc(1, sizeof(*s));
   (void)config;
+  (void)consumer;
   (void)failure;
   if (s == NULL) return NULL;
-  s->random = index;
+  s->random = worker_slot->index;
   atomic_fetch_add(&all.states, 1);
   return s;
 }

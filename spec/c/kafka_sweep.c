@@ -68,8 +68,11 @@ static void serve_records (void *state, strand_task *task,
   while (!task->outcome.broken && next(arg));
 }
 
-static void *open_state (void *config, unsigned index, strand_failure *f) {
-  (void)index;
+static void *open_state (void *config, strand_consumer *consumer,
+                         strand_worker_slot *worker_slot,
+                         strand_failure *f) {
+  (void)consumer;
+  (void)worker_slot;
   (void)f;
   return config;
 }

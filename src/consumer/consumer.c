@@ -88,8 +88,7 @@ static void load_handlers (strand_consumer *c) {
     c->threads_made = true;
     return;
   }
-  strand_mailbox_limit(&c->mailbox, (unsigned)limits.max_in_flight,
-                       limits.workers);
+  strand_shared_limit_workers(c, &limits);
   c->threads_made = strand_life_hire(&c->life, limits.workers)
                     && strand_workers_start(c, limits.workers,
                                             &c->start_failure);

@@ -123,16 +123,17 @@ static bool start_workers (strand_consumer *c, unsigned count,
 ** they are wanted before they are there. */
 static bool grow (strand_consumer *c, const strand_limits *limits,
                   strand_failure *failure) {
-  strand_limits was = strand_settings_limits(&c->settings);
-  unsigned in_flight = (unsigned)was.max_in_flight, serving;
+  strand_limits was = strand_settings_limits(&c->settings), wanted = was;
+  unsigned serving;
   if (limits->workers == 0 || strand_shared_state(c) == STRAND_NEW)
     return true;
-  serving = strand_mailbox_limit(&c->mailbox, in_flight, limits->workers);
+  wanted.workers = limits->workers;
+  serving = strand_shared_limit_workers(c, &wanted);
   if (serving >= limits->workers
       || start_workers(c, limits->workers - serving, failure)) {
     return true;
   }
-  strand_mailbox_limit(&c->mailbox, in_flight, was.workers);
+  strand_shared_limit_workers(c, &was);
   return false;
 }
 
@@ -143,9 +144,9 @@ static void set_limits (strand_consumer *c, strand_limits limits) {
   strand_settings_limit(&c->settings, &limits);
   strand_routes_follow(&c->routes, &limits);
   strand_inboxes_tell(&c->inboxes, (strand_asked){ .limits = true });
+  if (c->settings.is_local) return;                 /* it has its own */
   if (strand_shared_state(c) == STRAND_NEW) return; /* start sets them */
-  strand_mailbox_limit(&c->mailbox, (unsigned)limits.max_in_flight,
-                       limits.workers);
+  strand_shared_limit_workers(c, &limits);
 }
 
 bool strand_consumer_configure (strand_consumer *c,

@@ -4,6 +4,7 @@
 #include "lua/consumer.h"
 
 #include "base/clock.h"
+#include "lua/async/handler.h"
 #include "lua/compat.h"
 #include "lua/consumer_object.h"
 #include "lua/consumer_requests.h"
@@ -37,7 +38,8 @@ static int consumer_open (lua_State *L) {
   strand_read_options(L, 1, &config, &self->sources);
   self->limits = config.limits;
   self->members = config.members;
-  config.handler = strand_handler_of(L, self->sources);
+  config.handler = config.has_loops ? strand_async_handler_of(L, self->sources)
+                                    : strand_handler_of(L, self->sources);
   self->kafka = strand_consumer_open(&config, &failure);
   if (self->kafka == NULL) {
     strand_finalizers_leave(&self->finalizers);
@@ -59,6 +61,9 @@ static int consumer_state (lua_State *L) {
 /* Arguments: handlers and retry functions by route, args, max_slice. */
 static int consumer_local_open (lua_State *L) {
   enum { HANDLERS = 2, RETRIES, ARGS, MAX_SLICE };
+  strand_local_options options = { .handlers = HANDLERS,
+                                   .retries = RETRIES,
+                                   .args = ARGS };
   strand_consumer_object *self = strand_check_consumer(L);
   luaL_checktype(L, HANDLERS, LUA_TTABLE);
   luaL_checktype(L, RETRIES, LUA_TTABLE);
@@ -66,8 +71,9 @@ static int consumer_local_open (lua_State *L) {
   if (self == NULL) return strand_push_forked(L);
   luaL_argcheck(L, self->limits.workers == 0 && self->seats == NULL, 1,
                 "a new consumer without workers expected");
-  self->seats = strand_local_push(L, self->kafka, HANDLERS, RETRIES, ARGS,
-                                  luaL_checknumber(L, MAX_SLICE));
+  options.consumer = self->kafka;
+  options.max_slice = luaL_checknumber(L, MAX_SLICE);
+  self->seats = strand_local_push(L, &options);
   return 1;
 }
 

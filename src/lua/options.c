@@ -207,9 +207,12 @@ static void read_sources (lua_State *L, int flat, strand_sources *s) {
   const char *retry = strand_field_bytes(L, flat, "retry_code", &retry_length);
   const char *path = strand_field_text(L, flat, "package_path");
   const char *cpath = strand_field_text(L, flat, "package_cpath");
+  const char *loop = strand_field_text(L, flat, "loop");
+  double max_slice = strand_field_number(L, flat, "max_slice", 0);
   strand_text *policy = NULL;
   if (!strand_sources_set_args(s, args, args_length)
       || !strand_sources_set_paths(s, path, cpath)
+      || !strand_sources_set_loop(s, loop, max_slice)
       || !strand_text_copy(&policy, retry, retry_length))
     luaL_error(L, "not enough memory");
   strand_sources_set_retry(s, policy);
@@ -288,6 +291,7 @@ void strand_read_options (lua_State *L, int flat,
   config->has_oauth = strand_field_boolean(L, flat, "has_oauth");
   config->has_log = strand_field_boolean(L, flat, "has_log");
   config->has_events = strand_field_boolean(L, flat, "has_events");
+  config->has_loops = strand_field_text(L, flat, "loop") != NULL;
   config->ordering = ordering_of(L, flat);
   config->delivery = delivery_of(L, flat);
   if (config->delivery == STRAND_EXACTLY_ONCE)

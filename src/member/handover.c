@@ -26,6 +26,7 @@ void strand_handover_init (strand_handover *h, const strand_owner *owner,
                           .waker = waker,
                           .progress = progress,
                           .harvest_us = INT64_MAX,
+                          .spread_us = INT64_MAX,
                           .scan_us = INT64_MAX };
 }
 
@@ -193,9 +194,8 @@ static void post_batch (strand_handover *h, strand_lease_batch *batch,
   }
   expect_scan(h, now_us);
   strand_mailbox_post(&c->mailbox, batch);
-  if (strand_mailbox_was_hungry(&c->mailbox)) {
-    strand_notifier_work(&c->notifier);
-  }
+  if (c->settings.has_loops && h->spread_us == INT64_MAX)
+    h->spread_us = batch->spread_us;
 }
 
 void strand_handover_post (strand_handover *h, int64_t now_us) {
@@ -288,7 +288,7 @@ static void harvest_all (strand_handover *h, int64_t now_us) {
 }
 
 /*
-** Back, in local mode
+** Back, where handlers are coroutines
 */
 
 /* What memory ran out for is marked again. */
@@ -335,14 +335,30 @@ static void scan_all (strand_handover *h, int64_t now_us) {
                                                         SCAN_MOST_US, now_us);
 }
 
-/* Since when something that may start does not. */
-static int64_t waiting_since (const strand_handover *h) {
-  strand_consumer *c = h->owner->consumer;
+/* The oldest batch that nobody has claimed all of: they are in their order. */
+static const strand_lease_batch *oldest_unclaimed (const strand_handover *h) {
   const strand_lease_batch *oldest = NULL;
   for (const strand_lease_batch *b = h->batches;
        b != NULL && strand_lease_batch_unclaimed(b) > 0; b = b->older) {
     oldest = b;
   }
+  return oldest;
+}
+
+/* The worker that was woken for it may be kept by a handler: then all others
+** are. */
+static void spread_oldest (strand_handover *h, int64_t now_us) {
+  const strand_lease_batch *oldest = oldest_unclaimed(h);
+  h->spread_us = INT64_MAX;
+  if (oldest == NULL) return;
+  if (now_us < oldest->spread_us) h->spread_us = oldest->spread_us;
+  else strand_mailbox_spread(&h->owner->consumer->mailbox);
+}
+
+/* Since when something that may start does not, in local mode. */
+static int64_t waiting_since (const strand_handover *h) {
+  strand_consumer *c = h->owner->consumer;
+  const strand_lease_batch *oldest = oldest_unclaimed(h);
   if (oldest == NULL
       || strand_pool_busy(&c->pool)
            >= strand_settings_limits(&c->settings).max_in_flight)
@@ -356,7 +372,11 @@ static void harvest_marked (strand_handover *h, int64_t now_us) {
   bool found = take_marks(h, now_us);
   if (found) strand_snapshot_change(h->snapshot);
   if (now_us >= h->scan_us) scan_all(h, now_us);
-  strand_watchdog_look_at_loop(h->harvest.watchdog, waiting_since(h), now_us);
+  if (now_us >= h->spread_us) spread_oldest(h, now_us);
+  if (h->owner->consumer->settings.is_local) {
+    strand_watchdog_look_at_loop(h->harvest.watchdog, waiting_since(h),
+                                 now_us);
+  }
   if (found) h->harvest_us = now_us + HARVEST_FIRST_US;
   else if (now_us >= h->harvest_us) h->harvest_us = INT64_MAX;
   if (!strand_progress_look(h->progress, h->harvest_us < INT64_MAX)) {
@@ -431,7 +451,8 @@ void strand_handover_halt (strand_handover *h) {
 }
 
 int64_t strand_handover_due (const strand_handover *h) {
-  return h->harvest_us < h->scan_us ? h->harvest_us : h->scan_us;
+  int64_t due_us = h->harvest_us < h->scan_us ? h->harvest_us : h->scan_us;
+  return due_us < h->spread_us ? due_us : h->spread_us;
 }
 
 bool strand_handover_out (const strand_handover *h) {

@@ -6,9 +6,9 @@
 **   (2) A batch that is out has as many open slots as are not over.
 **   (3) Of a slot that is over nothing is left of what its records produced.
 **
-** With worker threads each slot that is out is looked at, from time to time. In
-** local mode there may be a hundred thousand: those that went on are in a list
-** (progress.h), and all are looked at for the watchdog alone.
+** With worker threads each slot that is out is looked at, from time to time.
+** Where handlers are coroutines there may be a hundred thousand: those that went
+** on are in a list (progress.h), and all are looked at for the watchdog alone.
 **
 ** Thread: owner.
 */
@@ -23,7 +23,7 @@ typedef struct strand_handover {
   strand_harvest harvest;
   strand_snapshot *snapshot;
   strand_waker *waker;
-  strand_progress *progress; /* in local mode; else NULL */
+  strand_progress *progress; /* where handlers are coroutines; else NULL */
 
   strand_lease_batch *batches; /* out, newest first */
   strand_lease_batch *spare;
@@ -34,11 +34,13 @@ typedef struct strand_handover {
   bool halted;                   /* what was not claimed came back */
   int64_t harvest_us;            /* next look at the outcomes */
   int64_t harvest_wait_us;
-  int64_t scan_us; /* in local mode: the watchdog's next look at all */
+  int64_t scan_us;   /* with 'progress': the watchdog's next look at all */
+  int64_t spread_us; /* workers with event loops: when all are woken for what is
+                        not claimed */
 } strand_handover;
 
-/* Borrows all; 'waker' is the owner's, and 'progress' in local mode; else that
-** is NULL. */
+/* Borrows all; 'waker' is the owner's, and 'progress' where handlers are
+** coroutines; else that is NULL. */
 void strand_handover_init (strand_handover *h, const strand_owner *owner,
                            strand_assignment *assignment,
                            strand_snapshot *snapshot,

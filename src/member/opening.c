@@ -56,8 +56,9 @@ void strand_member_init (strand_member *m, strand_consumer *c,
   strand_watchdog_init(&m->watchdog, &m->owner, &m->snapshot);
   strand_handover_init(&m->handover, &m->owner, &m->assignment, &m->snapshot,
                        &m->watchdog, &m->outputs, m->waker,
-                       c->settings.is_local ? &c->inboxes.each[index].progress
-                                            : NULL);
+                       strand_settings_many(&c->settings)
+                         ? &c->inboxes.each[index].progress
+                         : NULL);
   m->epochs = (strand_epochs){ .owner = &m->owner,
                                .assignment = &m->assignment,
                                .topics = &m->topics,

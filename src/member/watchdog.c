@@ -15,7 +15,9 @@
 ** remembered until it ends. The expired one's shard waits for its handler's
 ** return, as ever.
 **
-** In local mode nothing interrupts a handler, and no worker is lost.
+** Where handlers are coroutines nothing interrupts one. In local mode no worker
+** is lost. One with an event loop is when, with an expired record, its loop has
+** not turned for the deadline, and does not come when it is called.
 */
 #include "member/watchdog.h"
 
@@ -28,6 +30,7 @@
 #define TICK_US 4000    /* 'began_us' may be that much too early */
 #define LOST_US 100000  /* after the deadline */
 #define TRACE_US 100000 /* how long a traceback is waited for */
+#define LOOP_US 1000000 /* how long a loop has to come when it is called */
 #define LOOK_US 10000   /* no more often than that for a short deadline */
 
 struct strand_overdue {
@@ -37,6 +40,7 @@ struct strand_overdue {
   int64_t began_us;
   int64_t expired_us; /* 0: not yet */
   bool lost;
+  int64_t called_us; /* its worker's loop was; 0: not */
   int64_t slow_us; /* when it is slow, or slow again */
   int64_t wait_us;
   int64_t asked_us; /* for a traceback; 0: not */
@@ -70,7 +74,9 @@ static void tell_slow (strand_watchdog *w, const strand_slot *slot,
                              "that LuaJIT has compiled";
   static const char waits[] = "no traceback: the handler waits, or keeps the "
                               "whole loop";
-  const char *none = w->owner->consumer->settings.is_local ? waits : in_c;
+  const char *none = strand_settings_many(&w->owner->consumer->settings)
+                       ? waits
+                       : in_c;
   strand_event event = strand_owner_lease_event(w->owner, "slow_record",
                                                 &slot->lease);
   if (traceback == NULL) traceback = none;
@@ -84,10 +90,12 @@ static void tell_lost (strand_watchdog *w, const strand_slot *slot,
   strand_event event = strand_owner_lease_event(w->owner, "worker_lost",
                                                 &slot->lease);
   char text[400];
-  snprintf(text, sizeof(text),
-           "worker %u: its handler goes on after the "
-           "deadline of %g s; %.300s",
-           slot->worker_slot->index, (double)slot->deadline_us / 1e6, what);
+  const char *how = w->owner->consumer->settings.has_loops
+                      ? "its event loop has not turned for the"
+                      : "its handler goes on after the";
+  snprintf(text, sizeof(text), "worker %u: %s deadline of %g s; %.300s",
+           slot->worker_slot->index, how, (double)slot->deadline_us / 1e6,
+           what);
   strand_event_set_reason(&event, text, strlen(text));
   strand_owner_emit(w->owner, &event);
 }
@@ -129,7 +137,7 @@ static bool expire (strand_watchdog *w, strand_lease_batch *batch,
                          strlen(reason));
   }
   strand_snapshot_change(w->snapshot);
-  if (!w->owner->consumer->settings.is_local) {
+  if (!strand_settings_many(&w->owner->consumer->settings)) {
     strand_mailbox_interrupt(&w->owner->consumer->mailbox, batch, slot,
                              STRAND_INTERRUPT_END);
   }
@@ -139,9 +147,32 @@ static bool expire (strand_watchdog *w, strand_lease_batch *batch,
 static void lose (strand_watchdog *w, strand_lease_batch *batch,
                   strand_slot *slot) {
   strand_consumer *c = w->owner->consumer;
-  unsigned lost = strand_mailbox_lose(&c->mailbox, batch, slot);
+  unsigned lost = c->settings.has_loops
+                    ? strand_mailbox_lose_worker(&c->mailbox,
+                                                 slot->worker_slot)
+                    : strand_mailbox_lose(&c->mailbox, batch, slot);
   strand_failure failure;
   if (lost > 0) tell_lost(w, slot, strand_workers_spare(c, lost, &failure));
+}
+
+/* A loop that has nothing to do does not turn: so it is called first. */
+static int64_t watch_loop (strand_watchdog *w, strand_lease_batch *batch,
+                           strand_slot *slot, strand_overdue *o,
+                           int64_t now_us) {
+  strand_bell *bell = &slot->worker_slot->bell;
+  int64_t turned_us = atomic_load(&bell->watch.turned_us);
+  if (now_us < turned_us + slot->deadline_us) {
+    o->called_us = 0;
+    return turned_us + slot->deadline_us;
+  }
+  if (o->called_us == 0) {
+    o->called_us = now_us;
+    strand_bell_ring(bell);
+  }
+  if (now_us < o->called_us + LOOP_US) return o->called_us + LOOP_US;
+  o->lost = true;
+  lose(w, batch, slot);
+  return INT64_MAX;
 }
 
 static int64_t watch_deadline (strand_watchdog *w, strand_lease_batch *batch,
@@ -155,6 +186,8 @@ static int64_t watch_deadline (strand_watchdog *w, strand_lease_batch *batch,
     o->expired_us = now_us;
   }
   if (w->owner->consumer->settings.is_local) return INT64_MAX;
+  if (w->owner->consumer->settings.has_loops)
+    return watch_loop(w, batch, slot, o, now_us);
   if (now_us < o->expired_us + LOST_US) return o->expired_us + LOST_US;
   o->lost = true;
   lose(w, batch, slot);
@@ -178,7 +211,7 @@ static int64_t ask_traceback (strand_watchdog *w, strand_lease_batch *batch,
 static int64_t watch_slow (strand_watchdog *w, strand_lease_batch *batch,
                            strand_slot *slot, strand_overdue *o,
                            int64_t now_us) {
-  bool is_local = w->owner->consumer->settings.is_local;
+  bool many = strand_settings_many(&w->owner->consumer->settings);
   char *traceback = NULL;
   if (w->slow_after_us == 0) return INT64_MAX;
   if (o->wait_us == 0) {
@@ -186,7 +219,7 @@ static int64_t watch_slow (strand_watchdog *w, strand_lease_batch *batch,
     o->slow_us = o->began_us + o->wait_us + TICK_US;
   }
   if (now_us < o->slow_us) return o->slow_us;
-  if (!is_local) {
+  if (!many) {
     if (o->asked_us == 0) return ask_traceback(w, batch, slot, o, now_us);
     traceback = atomic_exchange(&slot->worker_slot->traceback, NULL);
     if (traceback == NULL && now_us < o->asked_us + TRACE_US) {

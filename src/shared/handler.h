@@ -9,6 +9,11 @@
 ** A state that breaks (it says so in its outcome) is closed, and opened anew
 ** before the next record.
 **
+** One that has an event loop works on many leases at once, which it takes itself
+** from the mailbox:
+**
+**   open -> run -> close
+**
 ** Thread: worker, except where a function says so.
 */
 #ifndef STRAND_KAFKA_HANDLER_H
@@ -63,17 +68,26 @@ enum {
 void strand_deadline_text (char text[STRAND_DEADLINE_TEXT],
                            int64_t deadline_us);
 
+struct strand_consumer;
+struct strand_worker_slot;
+
 typedef struct strand_handler {
   void *config; /* given to open and release */
-  /* Opens a state for worker 'index' (from 1) and loads the handlers. NULL
-  ** and a failure when that does not work. */
-  void *(*open)(void *config, unsigned index, strand_failure *failure);
+  /* Opens a state for a worker, whose place that is, and loads the handlers.
+  ** NULL and a failure when that does not work. */
+  void *(*open)(void *config, struct strand_consumer *consumer,
+                struct strand_worker_slot *worker_slot,
+                strand_failure *failure);
   /* Handles the task's record, or batch, and leaves the outcomes there; while
   ** next(arg) then puts another there, handles that. One call for many records,
   ** so that what protects the calls is set up once. Returns at once when the
   ** state is broken. 'next' never raises; with it the record is over. */
   void (*serve)(void *state, strand_task *task, bool (*next)(void *arg),
                 void *arg);
+  /* In place of 'serve', or NULL. Works until the worker should end, and nothing
+  ** runs: true. False and a failure: the loop has ended, what it worked on has
+  ** failed; 'barren': it has begun nothing. */
+  bool (*run)(void *state, bool *barren, strand_failure *failure);
   void (*close)(void *state);
   /* Thread: any. The last user of 'config' is gone. */
   void (*release)(void *config);

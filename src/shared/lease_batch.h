@@ -31,7 +31,8 @@
 #include "shared/staged.h"
 
 #define STRAND_LEASE_BATCH_SLOTS 256
-/* In local mode: one that never ends keeps the memory of so few. */
+/* Where handlers are coroutines: one that never ends keeps the memory of so
+** few. */
 #define STRAND_LOCAL_BATCH_SLOTS 16
 /* In a slot's 'done': the record of that number has passed its deadline, and
 ** no other of the lease may begin. */
@@ -39,7 +40,7 @@
 
 typedef struct strand_assigned strand_assigned;
 
-/* Bits. MARKED is of local mode: the slot's mark is in its owner's list, and
+/* Bits. MARKED, with a 'progress': the slot's mark is in its owner's list, and
 ** the owner looks at its end when it takes that, not before. */
 typedef enum strand_slot_state {
   STRAND_SLOT_READY,
@@ -96,7 +97,7 @@ typedef struct strand_slot {
 typedef struct strand_lease_batch {
   struct strand_lease_batch *next; /* in the mailbox */
   strand_waker *waker;             /* the owner's */
-  strand_progress *progress;       /* the owner's, in local mode; else NULL */
+  strand_progress *progress;       /* the owner's; NULL: it looks itself */
   uint32_t capacity;
   uint32_t count;
   atomic_int refs; /* by who holds it; who is last frees it */
@@ -119,7 +120,7 @@ typedef struct strand_lease_batch {
   strand_staged_slot *staged;
   strand_staged **taken;
   struct strand_overdue **overdue; /* the owner's, of one that runs too long */
-  strand_mark *marks;              /* in local mode */
+  strand_mark *marks;              /* with a 'progress' */
   _Alignas(64) strand_slot slots[];
 } strand_lease_batch;
 
@@ -151,7 +152,7 @@ strand_lease_batch_unclaimed (const strand_lease_batch *batch) {
   return at < batch->count ? batch->count - at : 0;
 }
 
-/* Thread: worker, or the owner of what nobody has claimed. In local mode: some
+/* Thread: worker, or the owner of what nobody has claimed. With a 'progress': some
 ** record of the slot has ended, or all of it has; after that nothing of it is
 ** the caller's. True: its owner is to be woken. */
 bool strand_slot_mark (strand_lease_batch *batch, strand_slot *slot,

@@ -16,12 +16,34 @@ strand_worker_slot *strand_mailbox_enter (strand_mailbox *m) {
   worker_slot = m->left;
   if (worker_slot != NULL) m->left = worker_slot->below;
   strand_lock_release(&m->lock);
-  if (worker_slot != NULL) return worker_slot;
-  worker_slot = calloc(1, sizeof(*worker_slot));
-  if (worker_slot == NULL || strand_condition_init(&worker_slot->woken))
+  if (worker_slot != NULL) {
+    worker_slot->ends = false;
     return worker_slot;
+  }
+  worker_slot = calloc(1, sizeof(*worker_slot));
+  if (worker_slot == NULL) return NULL;
+  strand_bell_init(&worker_slot->bell);
+  if (strand_condition_init(&worker_slot->woken)) return worker_slot;
   free(worker_slot);
   return NULL;
+}
+
+/* It is in no list of those who wait, when something has come by itself. */
+static void delist_locked (strand_mailbox *m,
+                           strand_worker_slot *worker_slot) {
+  strand_worker_slot **at = &m->waiting;
+  if (!worker_slot->waits) return;
+  while (*at != worker_slot) at = &(*at)->below;
+  *at = worker_slot->below;
+  worker_slot->waits = false;
+  m->idle--;
+}
+
+static void drop_caller_locked (strand_mailbox *m,
+                                const strand_worker_slot *worker_slot) {
+  strand_worker_slot **at = &m->callers;
+  while (*at != NULL && *at != worker_slot) at = &(*at)->caller;
+  if (*at != NULL) *at = worker_slot->caller;
 }
 
 void strand_mailbox_leave (strand_mailbox *m,
@@ -43,12 +65,18 @@ void strand_mailbox_destroy (strand_mailbox *m) {
     m->left = worker_slot->below;
     free(atomic_load(&worker_slot->traceback));
     strand_condition_free(&worker_slot->woken);
+    strand_bell_close(&worker_slot->bell);
     free(worker_slot);
   }
   strand_lock_free(&m->lock);
 }
 
 #define WAKE_ROUND 16
+
+static void wake (strand_worker_slot *worker_slot) {
+  if (worker_slot->ring == NULL) pthread_cond_signal(&worker_slot->woken);
+  else worker_slot->ring(worker_slot->ring_arg);
+}
 
 /* Called with the lock, returns without it: who is woken wants it. */
 static void wake_and_unlock (strand_mailbox *m, unsigned count) {
@@ -62,11 +90,28 @@ static void wake_and_unlock (strand_mailbox *m, unsigned count) {
       m->idle--;
     }
     strand_lock_release(&m->lock);
-    for (unsigned i = 0; i < n; i++) pthread_cond_signal(&woken[i]->woken);
+    for (unsigned i = 0; i < n; i++) wake(woken[i]);
     if (n < WAKE_ROUND || n == count) return;
     count -= n;
     strand_lock_take(&m->lock);
   }
+}
+
+static void enlist_locked (strand_mailbox *m,
+                           strand_worker_slot *worker_slot) {
+  if (worker_slot->waits) return;
+  worker_slot->waits = true;
+  worker_slot->below = m->waiting;
+  m->waiting = worker_slot;
+  m->idle++;
+}
+
+/* The same of all, also of those that have no room for more and do not wait:
+** what they know has changed. */
+static void wake_all_and_unlock (strand_mailbox *m) {
+  strand_worker_slot *w;
+  for (w = m->callers; w != NULL; w = w->caller) enlist_locked(m, w);
+  wake_and_unlock(m, m->idle);
 }
 
 unsigned strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
@@ -77,7 +122,7 @@ unsigned strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
   m->wanted = workers;
   serving = m->serving;
   atomic_fetch_add(&m->generation, 1);
-  wake_and_unlock(m, m->idle);
+  wake_all_and_unlock(m);
   return serving;
 }
 
@@ -133,17 +178,22 @@ static bool should_end_locked (const strand_mailbox *m) {
   return m->closed || m->serving > m->wanted;
 }
 
+static void come_back_locked (strand_mailbox *m,
+                              strand_worker_slot *worker_slot) {
+  if (!worker_slot->lost) return;
+  worker_slot->lost = false;
+  m->lost--;
+  m->serving++;
+  if (worker_slot->batch != NULL) m->active++;
+}
+
 static void give_back_locked (strand_mailbox *m,
                               strand_worker_slot *worker_slot) {
+  come_back_locked(m, worker_slot);
   if (worker_slot->batch == NULL) return;
   strand_lease_batch_unref(worker_slot->batch);
   worker_slot->batch = NULL;
-  if (worker_slot->lost) {
-    worker_slot->lost = false;
-    m->lost--;
-    m->serving++;
-  }
-  else m->active--;
+  m->active--;
 }
 
 static bool take_locked (strand_mailbox *m, strand_worker_slot *worker_slot) {
@@ -157,10 +207,7 @@ static bool take_locked (strand_mailbox *m, strand_worker_slot *worker_slot) {
 }
 
 static void wait_locked (strand_mailbox *m, strand_worker_slot *worker_slot) {
-  worker_slot->waits = true;
-  worker_slot->below = m->waiting;
-  m->waiting = worker_slot;
-  m->idle++;
+  enlist_locked(m, worker_slot);
   while (worker_slot->waits) strand_lock_wait(&m->lock, &worker_slot->woken);
 }
 
@@ -188,25 +235,57 @@ bool strand_mailbox_take (strand_mailbox *m, strand_worker_slot *worker_slot,
   return false;
 }
 
+/*
+** Workers that are called
+*/
+
+void strand_mailbox_call (strand_mailbox *m, strand_worker_slot *worker_slot,
+                          void (*ring)(void *arg), void *arg) {
+  worker_slot->ring = ring;
+  worker_slot->ring_arg = arg;
+  strand_lock_take(&m->lock);
+  worker_slot->caller = m->callers;
+  m->callers = worker_slot;
+  strand_lock_release(&m->lock);
+}
+
+/* True: it ends now, and another may be wanted for what lies there. */
+static bool ends_locked (strand_mailbox *m, strand_worker_slot *worker_slot) {
+  if (worker_slot->ends || !should_end_locked(m)) return false;
+  worker_slot->ends = true;
+  m->serving--;
+  return true;
+}
+
+static void stay_or_leave_and_unlock (strand_mailbox *m,
+                                      strand_worker_slot *worker_slot) {
+  bool left = ends_locked(m, worker_slot);
+  if (worker_slot->ends) delist_locked(m, worker_slot);
+  else enlist_locked(m, worker_slot);
+  if (left) wake_and_unlock(m, front_locked(m) != NULL ? 1 : 0);
+  else strand_lock_release(&m->lock);
+}
+
 static bool try_take (strand_mailbox *m, strand_worker_slot *worker_slot) {
-  bool took;
   strand_lock_take(&m->lock);
   give_back_locked(m, worker_slot);
-  took = !m->closed && take_locked(m, worker_slot);
+  if (worker_slot->ends || should_end_locked(m)
+      || !take_locked(m, worker_slot)) {
+    stay_or_leave_and_unlock(m, worker_slot);
+    return false;
+  }
+  delist_locked(m, worker_slot);
   strand_lock_release(&m->lock);
-  return took;
+  return true;
 }
 
 strand_slot *strand_mailbox_next (strand_mailbox *m,
                                   strand_worker_slot *worker_slot) {
   strand_slot *slot = NULL;
   if (worker_slot->batch != NULL) slot = strand_mailbox_claim(m, worker_slot);
-  if (slot != NULL) return slot;
-  atomic_store(&m->hungry, true); /* who posts from now on tells */
   while (slot == NULL && try_take(m, worker_slot)) {
     slot = strand_mailbox_claim(m, worker_slot);
   }
-  if (slot != NULL) atomic_store(&m->hungry, false);
   return slot;
 }
 
@@ -214,6 +293,8 @@ void strand_mailbox_give_back (strand_mailbox *m,
                                strand_worker_slot *worker_slot) {
   strand_lock_take(&m->lock);
   give_back_locked(m, worker_slot);
+  delist_locked(m, worker_slot);
+  drop_caller_locked(m, worker_slot);
   strand_lock_release(&m->lock);
 }
 
@@ -225,18 +306,18 @@ bool strand_mailbox_is_closed (strand_mailbox *m) {
   return closed;
 }
 
-static bool look (strand_mailbox *m) {
-  bool has;
+bool strand_mailbox_want_next (strand_mailbox *m,
+                              strand_worker_slot *worker_slot) {
   strand_lock_take(&m->lock);
-  has = !m->closed && front_locked(m) != NULL;
-  strand_lock_release(&m->lock);
-  return has;
-}
-
-bool strand_mailbox_want_next (strand_mailbox *m) {
-  if (look(m)) return true;
-  atomic_store(&m->hungry, true); /* who posts from now on tells */
-  return look(m);
+  come_back_locked(m, worker_slot);
+  if (!worker_slot->ends && !should_end_locked(m)
+      && front_locked(m) != NULL) {
+    strand_lock_release(&m->lock);
+    return true;
+  }
+  give_back_locked(m, worker_slot);
+  stay_or_leave_and_unlock(m, worker_slot);
+  return false;
 }
 
 strand_slot *strand_mailbox_claim (strand_mailbox *m,
@@ -285,6 +366,24 @@ unsigned strand_mailbox_lose (strand_mailbox *m, strand_lease_batch *batch,
   return lost;
 }
 
+unsigned strand_mailbox_lose_worker (strand_mailbox *m,
+                                     strand_worker_slot *worker_slot) {
+  unsigned lost;
+  strand_lock_take(&m->lock);
+  if (worker_slot->lost || worker_slot->ends) {
+    strand_lock_release(&m->lock);
+    return 0;
+  }
+  worker_slot->lost = true;
+  lost = ++m->lost;
+  if (worker_slot->batch != NULL) m->active--;
+  m->serving--;
+  delist_locked(m, worker_slot); /* who is woken comes */
+  atomic_fetch_add(&m->generation, 1);
+  wake_and_unlock(m, front_locked(m) != NULL ? wakeable_locked(m) : 0);
+  return lost;
+}
+
 unsigned strand_mailbox_lost (strand_mailbox *m) {
   unsigned lost;
   strand_lock_take(&m->lock);
@@ -299,16 +398,18 @@ void strand_mailbox_serve (strand_mailbox *m, unsigned workers) {
   strand_lock_release(&m->lock);
 }
 
-void strand_mailbox_unserve (strand_mailbox *m) {
+unsigned strand_mailbox_unserve (strand_mailbox *m) {
+  unsigned left;
   strand_lock_take(&m->lock);
-  m->serving--;
+  left = --m->serving;
   strand_lock_release(&m->lock);
+  return left;
 }
 
 void strand_mailbox_close (strand_mailbox *m) {
   strand_lock_take(&m->lock);
   m->closed = true;
-  wake_and_unlock(m, m->idle);
+  wake_all_and_unlock(m);
 }
 
 void strand_mailbox_check (strand_mailbox *m) {

@@ -33,6 +33,12 @@
 ** where that was wrong, and slots lie unclaimed after a millisecond, the owner
 ** wakes the others (strand_mailbox_spread).
 **
+** A worker that does not wait here has a way to be called (ring): the lua
+** thread of local mode, and one with an event loop, which work on many slots at
+** once. It claims one slot at a time, and is called when it found nothing and
+** something comes, once. It *ends* when too many serve, or the mailbox is closed:
+** it claims no more, and what it has begun goes on.
+**
 ** Thread: owner posts and recalls; worker takes. One mutex for the list.
 */
 #ifndef STRAND_MAILBOX_H
@@ -42,6 +48,7 @@
 
 #include "base/interrupt.h"
 #include "base/lock.h"
+#include "shared/bell.h"
 #include "shared/lease_batch.h"
 
 #define STRAND_WAKE_NS 100000
@@ -51,12 +58,19 @@ typedef struct strand_worker_slot {
   strand_lease_batch *batch; /* held, or NULL; written under lock */
   unsigned generation;
   unsigned index;                   /* the worker's, from 1 */
-  bool waits;                       /* until it is taken off the list */
+  bool waits;                       /* lock; until it is taken off the list */
   bool lost;                        /* lock */
+  bool ends; /* written under lock by its worker, who alone reads it without */
   strand_interrupt interrupt;       /* open while it holds a batch */
   _Atomic(char *) traceback;        /* of the handler, when it was asked for */
   struct strand_worker_slot *below; /* in 'waiting', or in 'left' */
   strand_condition woken;
+  /* NULL: it waits for 'woken'. Set before it is in a list; called without the
+  ** lock. */
+  void (*ring)(void *arg);
+  void *ring_arg;
+  struct strand_worker_slot *caller; /* lock; the next that has such */
+  strand_bell bell;                  /* of a worker with an event loop */
 } strand_worker_slot;
 
 typedef struct strand_mailbox {
@@ -64,6 +78,7 @@ typedef struct strand_mailbox {
   strand_lease_batch *first;
   strand_lease_batch *last;
   strand_worker_slot *waiting; /* who came last first */
+  strand_worker_slot *callers; /* workers that have 'ring' */
   strand_worker_slot *left; /* kept until the mailbox goes: one that was woken
                              may have left before the signal comes */
   unsigned idle;            /* that wait */
@@ -73,9 +88,6 @@ typedef struct strand_mailbox {
   unsigned wanted; /* workers that should serve */
   unsigned serving;
   bool closed;
-  /* In local mode: set by lua before it finds nothing, taken by the owner that
-  ** has posted something: so it is told. */
-  atomic_bool hungry;
   /* Written under the lock, read by workers without: rises when a limit
   ** changes, come back and look. Seen late it is one more slot. */
   atomic_uint generation;
@@ -91,11 +103,6 @@ unsigned strand_mailbox_limit (strand_mailbox *m, unsigned max_in_flight,
 
 /* Thread: owner. Keeps a reference of its own. */
 void strand_mailbox_post (strand_mailbox *m, strand_lease_batch *batch);
-/* Thread: owner. The lua thread found nothing, and is to be told that there is
-** something now: true once. */
-static inline bool strand_mailbox_was_hungry (strand_mailbox *m) {
-  return atomic_load(&m->hungry) && atomic_exchange(&m->hungry, false);
-}
 /* Thread: owner. Slots lie unclaimed: wakes every worker that may run. */
 void strand_mailbox_spread (strand_mailbox *m);
 
@@ -109,14 +116,19 @@ void strand_mailbox_leave (strand_mailbox *m, strand_worker_slot *worker_slot);
 ** is closed. */
 bool strand_mailbox_take (strand_mailbox *m, strand_worker_slot *worker_slot,
                           void (*idle)(void *), void *arg);
-/* Thread: lua. The same in local mode, but it waits for nothing: the next slot
-** of any batch, which is then held, or NULL, and it is hungry. */
+/* Thread: worker that is called. From now on ring(arg) calls it. */
+void strand_mailbox_call (strand_mailbox *m, strand_worker_slot *worker_slot,
+                          void (*ring)(void *arg), void *arg);
+/* Thread: worker that is called. The next slot of any batch, which is then
+** held; NULL: it is called when there is one, or it ends. */
 strand_slot *strand_mailbox_next (strand_mailbox *m,
                                   strand_worker_slot *worker_slot);
-/* Thread: lua. Is there such a slot? Claims none. Without one it is hungry: the
-** owner that posts one tells. */
-bool strand_mailbox_want_next (strand_mailbox *m);
-/* Thread: lua. What it holds goes back. */
+/* Thread: worker that is called. Is there such a slot? Claims none. Without one
+** it is called later, or ends. */
+bool strand_mailbox_want_next (strand_mailbox *m,
+                              strand_worker_slot *worker_slot);
+/* Thread: worker that is called. What it holds goes back, and nobody calls it
+** any more. */
 void strand_mailbox_give_back (strand_mailbox *m,
                                strand_worker_slot *worker_slot);
 /* Thread: any. */
@@ -134,11 +146,15 @@ void strand_mailbox_interrupt (strand_mailbox *m, strand_lease_batch *batch,
 ** many are lost now; 0: the slot has ended. */
 unsigned strand_mailbox_lose (strand_mailbox *m, strand_lease_batch *batch,
                               strand_slot *slot);
+/* Thread: owner. The same of a worker that is called, whatever it works on;
+** 0: it was lost before, or ends. */
+unsigned strand_mailbox_lose_worker (strand_mailbox *m,
+                                     strand_worker_slot *worker_slot);
 /* Thread: any. */
 unsigned strand_mailbox_lost (strand_mailbox *m);
 /* Thread: any. So many more workers serve; one less does. */
 void strand_mailbox_serve (strand_mailbox *m, unsigned workers);
-void strand_mailbox_unserve (strand_mailbox *m);
+unsigned strand_mailbox_unserve (strand_mailbox *m); /* how many are left */
 /* Thread: any. Workers end when they come for more. */
 void strand_mailbox_close (strand_mailbox *m);
 /* Thread: any. Between two turns of an owner, in debug builds. */

@@ -1,5 +1,5 @@
 /*
-** progress.c - which slots went on, in local mode
+** progress.c - see progress.h
 */
 #include "shared/progress.h"
 

@@ -1,10 +1,10 @@
 /*
-** progress.h - which slots went on, in local mode
+** progress.h - which slots went on, where handlers are coroutines
 **
-** One thread works on many thousands of slots then, and most of them wait: the
+** A thread works on many thousands of slots then, and most of them wait: the
 ** owner does not look at each of them for the few that went on, but at a list.
 **
-**   lua                                 owner
+**   lua, or worker                      owner
 **   a record has ended: the slot's  --> takes the whole list, and what was
 **   mark enters the list, once          written before each mark entered it
 **
@@ -15,7 +15,7 @@
 **   (1) A mark is in the list once at most: who adds it has seen to that
 **       (lease_batch.h).
 **
-** Thread: lua adds; owner takes.
+** Thread: lua in local mode, else workers add; owner takes.
 */
 #ifndef STRAND_PROGRESS_H
 #define STRAND_PROGRESS_H
@@ -32,15 +32,16 @@ typedef struct strand_mark {
 } strand_mark;
 
 typedef struct strand_progress {
-  /* Written by lua, one at a time, and by the owner, who takes all. */
+  /* Marks are added by any, one at a time; the owner takes all at once: so a
+  ** first that was seen and is still there has what it had behind it. */
   _Atomic(strand_mark *) first;
-  /* Written by the owner, read by lua: it looks at the list by itself. */
+  /* Written by the owner, read by who adds: it looks at the list by itself. */
   atomic_bool looks;
 } strand_progress;
 
-/* Thread: lua. True: its owner is to be woken. */
+/* Thread: who adds. True: its owner is to be woken. */
 bool strand_progress_add (strand_progress *p, strand_mark *mark);
-/* Thread: lua. Something is in it. */
+/* Thread: who adds. Something is in it. */
 static inline bool strand_progress_waits (const strand_progress *p) {
   return atomic_load_explicit(&p->first, memory_order_relaxed) != NULL;
 }

@@ -83,6 +83,7 @@ typedef struct strand_consumer_config {
   bool has_oauth;
   bool has_log;
   bool has_events; /* else failures are warnings in the log */
+  bool has_loops;  /* workers work on many leases at once */
   strand_ordering ordering;
   strand_guarantee delivery;
   const char *ordering_header; /* NULL: the key */
@@ -123,7 +124,8 @@ typedef struct strand_settings {
   /* set by init and read, and only read after */
   bool has_oauth;
   bool has_log;
-  bool is_local; /* handlers run in the lua thread */
+  bool is_local;  /* handlers run in the lua thread */
+  bool has_loops; /* each worker has an event loop */
   bool null_key_unordered;
   bool unreadable_fail;
   bool park_alone;
@@ -154,6 +156,11 @@ bool strand_settings_init (strand_settings *s,
 bool strand_settings_read (strand_settings *s, const rd_kafka_conf_t *conf);
 /* Thread: whoever is last. */
 void strand_settings_free (strand_settings *s);
+
+/* Handlers are coroutines: whoever works on leases works on many. */
+static inline bool strand_settings_many (const strand_settings *s) {
+  return s->is_local || s->has_loops;
+}
 
 /* Thread: any. */
 strand_limits strand_settings_limits (strand_settings *s);

@@ -1,5 +1,6 @@
 #include "shared/shared.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 static void free_shared (strand_consumer *c) {
@@ -144,7 +145,6 @@ static void take_end (strand_consumer *c, strand_ended ended) {
   if (ended.closed) strand_notifier_signal(&c->notifier);
   if (!ended.members) return;
   strand_mailbox_close(&c->mailbox);
-  if (c->settings.is_local) strand_notifier_work(&c->notifier);
 }
 
 void strand_shared_close (strand_consumer *c, strand_close_mode mode,
@@ -154,6 +154,14 @@ void strand_shared_close (strand_consumer *c, strand_close_mode mode,
   strand_inboxes_tell(&c->inboxes, (strand_asked){ .close = true });
   take_end(c, ended);
   strand_inboxes_wake(&c->inboxes);
+}
+
+/* One that works on many slots knows itself how many those may be. */
+unsigned strand_shared_limit_workers (strand_consumer *c,
+                                      const strand_limits *limits) {
+  unsigned at_once = c->settings.has_loops ? UINT_MAX
+                                           : (unsigned)limits->max_in_flight;
+  return strand_mailbox_limit(&c->mailbox, at_once, limits->workers);
 }
 
 void strand_shared_end_member (strand_consumer *c) {

@@ -67,6 +67,9 @@ void strand_shared_settle (strand_consumer *c);
 /* The close begins, or goes on in another mode. Thread: lua. */
 void strand_shared_close (strand_consumer *c, strand_close_mode mode,
                           double timeout);
+/* What workers may do. How many serve. Thread: lua. */
+unsigned strand_shared_limit_workers (strand_consumer *c,
+                                      const strand_limits *limits);
 /* A member's client is destroyed. Thread: owner. */
 void strand_shared_end_member (strand_consumer *c);
 /* So many workers have ended, or could not be made. */

@@ -1,5 +1,5 @@
 /*
-** local.c - local mode: the lua thread is the only worker
+** local.c - see local.h
 */
 #include "worker/local.h"
 
@@ -7,12 +7,49 @@
 
 #include "base/clock.h"
 
-bool strand_local_open (strand_local *l, strand_consumer *c) {
-  *l = (strand_local){ 0 };
-  l->worker_slot = strand_mailbox_enter(&c->mailbox);
+/* Of max_in_flight each worker has an equal share. */
+static void read_limit (strand_local *l) {
+  strand_consumer *c = l->consumer;
+  strand_limits limits;
+  l->generation = atomic_load(&c->mailbox.generation);
+  limits = strand_settings_limits(&c->settings);
+  l->max_in_flight = limits.max_in_flight;
+  if (l->is_worker) l->max_in_flight /= limits.workers;
+}
+
+static void call_lua (void *notifier) {
+  strand_notifier_work(notifier);
+}
+
+static void call_worker (void *bell) {
+  strand_bell_ring(bell);
+}
+
+static void enter_as_lua (strand_local *l) {
+  strand_mailbox *m = &l->consumer->mailbox;
+  l->watch = &l->consumer->notifier.watch;
+  strand_mailbox_limit(m, 1, 1);
+  strand_mailbox_serve(m, 1);
+  strand_mailbox_call(m, l->worker_slot, call_lua, &l->consumer->notifier);
+}
+
+static void enter_as_worker (strand_local *l) {
+  strand_bell *bell = &l->worker_slot->bell;
+  l->watch = &bell->watch;
+  strand_mailbox_call(&l->consumer->mailbox, l->worker_slot, call_worker,
+                      bell);
+}
+
+bool strand_local_open (strand_local *l, strand_consumer *c,
+                        strand_worker_slot *worker_slot) {
+  *l = (strand_local){ .worker_slot = worker_slot,
+                       .is_worker = worker_slot != NULL };
+  if (!l->is_worker) l->worker_slot = strand_mailbox_enter(&c->mailbox);
   if (l->worker_slot == NULL) return false;
   l->consumer = strand_shared_ref(c);
-  l->max_in_flight = strand_settings_limits(&c->settings).max_in_flight;
+  read_limit(l);
+  if (l->is_worker) enter_as_worker(l);
+  else enter_as_lua(l);
   return true;
 }
 
@@ -22,7 +59,7 @@ void strand_local_close (strand_local *l) {
   strand_local_flush(l);
   strand_local_advance(l);
   strand_mailbox_give_back(&c->mailbox, l->worker_slot);
-  strand_mailbox_leave(&c->mailbox, l->worker_slot);
+  if (!l->is_worker) strand_mailbox_leave(&c->mailbox, l->worker_slot);
   if (l->hired) strand_shared_end_workers(c, 1);
   *l = (strand_local){ 0 };
   strand_shared_unref(c);
@@ -36,13 +73,36 @@ void strand_local_limit (strand_local *l, size_t max_in_flight) {
   l->max_in_flight = max_in_flight;
 }
 
+void strand_local_call (const strand_local *l) {
+  l->worker_slot->ring(l->worker_slot->ring_arg);
+}
+
+void strand_local_answer (strand_local *l) {
+  strand_consumer *c = l->consumer;
+  strand_loop_watch_turned(l->watch, strand_clock_us());
+  if (!l->is_worker) {
+    strand_notifier_take_work(&c->notifier);
+    return;
+  }
+  strand_bell_answer(&l->worker_slot->bell);
+  if (atomic_load(&c->mailbox.generation) != l->generation) read_limit(l);
+}
+
 /*
 ** Leases
 */
 
-bool strand_local_want_work (strand_local *l) {
-  return strand_local_has_room(l)
-         && strand_mailbox_want_next(&l->consumer->mailbox);
+/* Who waits for that is to look. */
+static void tell_over (const strand_local *l) {
+  if (l->is_worker && strand_local_is_over(l)) strand_local_call(l);
+}
+
+bool strand_local_want_work (const strand_local *l) {
+  if (!strand_local_has_room(l)) return false;
+  if (strand_mailbox_want_next(&l->consumer->mailbox, l->worker_slot))
+    return true;
+  tell_over(l);
+  return false;
 }
 
 /* The owner's next batch is due. One that looks by itself needs no word. */
@@ -71,14 +131,17 @@ bool strand_local_begin (strand_local *l, strand_handling *h) {
     int64_t now_us = strand_clock_coarse_us();
     tell_claimed(batch, slot);
     h->consumer = c;
+    slot->worker_slot = l->worker_slot;
     if (strand_handling_begin(h, batch, slot, now_us)) {
       l->running++;
+      l->begun++;
       strand_pool_begin(&c->pool, now_us);
       return true;
     }
     h->slot = NULL;
     mark(l, batch, slot, true);
   }
+  tell_over(l);
   return false;
 }
 
@@ -89,6 +152,7 @@ void strand_local_end (strand_local *l, strand_handling *h) {
   strand_pool_ended(&l->consumer->pool, strand_clock_coarse_us());
   strand_pool_end(&l->consumer->pool);
   mark(l, h->batch, slot, true);
+  tell_over(l);
 }
 
 /* What is done of a longer lease the owner hears of before its end. */
@@ -120,7 +184,8 @@ void strand_local_advance (strand_local *l) {
 }
 
 void strand_local_check (const strand_local *l) {
-  assert(l->running == strand_pool_busy(&l->consumer->pool)); /* (1) */
+  assert(l->is_worker
+         || l->running == strand_pool_busy(&l->consumer->pool)); /* (1) */
   assert(!l->hired || l->worker_slot != NULL);                /* (2) */
   (void)l;
 }

@@ -1,6 +1,6 @@
 /*
-** local.h - local mode: the lua thread is the only worker, and works on as
-** many leases at once as there may be handlers
+** local.h - who works on many leases at once: the lua thread in local mode,
+** whose only worker it is, and each worker that has an event loop
 **
 **   begin: claims a lease -> strand_handling_next ... -> end
 **
@@ -9,11 +9,12 @@
 ** and when there is nothing more to begin (strand_local_flush).
 **
 ** Invariants:
-**   (1) No more leases run than max_in_flight, at the time each began.
-**   (2) The consumer counts it as one worker from its start until it closes
-**       and nothing runs.
+**   (1) No more leases run than max_in_flight, at the time each began: of
+**       several workers each has its share of that.
+**   (2) In local mode the consumer counts it as one worker from its start until
+**       it closes and nothing runs.
 **
-** Thread: lua.
+** Thread: lua in local mode; else worker.
 */
 #ifndef STRAND_LOCAL_H
 #define STRAND_LOCAL_H
@@ -23,17 +24,23 @@
 typedef struct strand_local {
   strand_consumer *consumer; /* counted; NULL: not open */
   strand_worker_slot *worker_slot;
+  strand_loop_watch *watch; /* whether its thread comes for its work */
   size_t max_in_flight;
-  size_t running; /* leases */
-  bool dirty;     /* something ended, and its owner was not woken for it */
-  bool hired;     /* the consumer counts it as a worker */
+  size_t running;      /* leases */
+  uint64_t begun;      /* leases, ever */
+  unsigned generation; /* of the limits that it knows */
+  bool is_worker;      /* with a thread, and a place in the mailbox, of its own */
+  bool dirty;          /* something ended, and its owner was not woken for it */
+  bool hired;          /* the consumer counts it as a worker */
 } strand_local;
 
-/* False: memory ran out. */
-bool strand_local_open (strand_local *l, strand_consumer *c);
+/* For the worker whose place that is, and whose bell is open; NULL: in local
+** mode. False: memory ran out. */
+bool strand_local_open (strand_local *l, strand_consumer *c,
+                        strand_worker_slot *worker_slot);
 /* Nothing runs. Accepts one that is not open. */
 void strand_local_close (strand_local *l);
-/* Before the members start. */
+/* In local mode, before the members start. */
 void strand_local_start (strand_local *l);
 void strand_local_limit (strand_local *l, size_t max_in_flight);
 
@@ -41,9 +48,16 @@ void strand_local_limit (strand_local *l, size_t max_in_flight);
 static inline bool strand_local_has_room (const strand_local *l) {
   return l->running < l->max_in_flight;
 }
-/* Is there one that could? If only a lease is missing, an owner tells when it
-** has one. */
-bool strand_local_want_work (strand_local *l);
+/* Is there one that could? */
+bool strand_local_want_work (const strand_local *l);
+/* Its thread is called, to come for what there is to do. */
+void strand_local_call (const strand_local *l);
+/* It comes now. */
+void strand_local_answer (strand_local *l);
+/* Of a worker: it begins no more, and nothing runs. */
+static inline bool strand_local_is_over (const strand_local *l) {
+  return l->worker_slot->ends && l->running == 0;
+}
 /* True: 'h', which had none, has a lease, and its task a record. */
 bool strand_local_begin (strand_local *l, strand_handling *h);
 /* strand_handling_next, and the lease's end when that says so. */

@@ -46,14 +46,18 @@ static void tell_worker (strand_consumer *c, const char *type, const worker *w,
   strand_shared_event(c, &event);
 }
 
-static void replace_state (worker *w) {
+static void open_state (worker *w, strand_failure *failure) {
+  strand_consumer *c = w->consumer;
+  w->state = c->pool.handler.open(c->pool.handler.config, c, w->worker_slot,
+                                  failure);
+}
+
+static void replace_state (worker *w, const char *why) {
   strand_consumer *c = w->consumer;
   strand_failure failure = { "", "" };
   if (w->state != NULL) c->pool.handler.close(w->state);
-  w->state = c->pool.handler.open(c->pool.handler.config, w->index, &failure);
-  if (w->state != NULL) {
-    tell_worker(c, "worker_replaced", w, "its Lua state was broken");
-  }
+  open_state(w, &failure);
+  if (w->state != NULL) tell_worker(c, "worker_replaced", w, why);
   else tell_worker(c, "worker_lost", w, failure.message);
 }
 
@@ -115,6 +119,8 @@ static void become_idle (void *arg) {
   w->owner = NULL;
 }
 
+static const char broken[] = "its Lua state was broken";
+
 static void serve_batch (worker *w) {
   strand_consumer *c = w->consumer;
   strand_lease_batch *batch = w->worker_slot->batch;
@@ -126,7 +132,7 @@ static void serve_batch (worker *w) {
   strand_pool_begin(&c->pool, w->since_us);
   while (next_record(w)) {
     if (w->state == NULL) {
-      replace_state(w);
+      replace_state(w, broken);
       atomic_store_explicit(&w->handling.slot->began_us,
                             strand_clock_coarse_us(), memory_order_release);
     }
@@ -135,7 +141,7 @@ static void serve_batch (worker *w) {
                            "the worker's Lua state cannot be opened");
     }
     else c->pool.handler.serve(w->state, &w->handling.task, next_record, w);
-    if (w->handling.task.outcome.broken) replace_state(w);
+    if (w->handling.task.outcome.broken) replace_state(w, broken);
   }
   if (w->slots > 0) tell_ended(w);
   strand_mailbox_took(&c->mailbox, w->slots, strand_clock_us() - begun);
@@ -146,7 +152,9 @@ static bool load (worker *w) {
   strand_consumer *c = w->consumer;
   strand_failure failure = { "", "" };
   bool untold;
-  w->state = c->pool.handler.open(c->pool.handler.config, w->index, &failure);
+  if (!c->settings.has_loops
+      || strand_bell_open(&w->worker_slot->bell, &failure))
+    open_state(w, &failure);
   untold = strand_pool_loaded(&c->pool, w->state == NULL ? &failure : NULL);
   if (untold) tell_worker(c, "worker_lost", w, failure.message);
   strand_notifier_signal(&c->notifier); /* who waits for the start */
@@ -197,10 +205,43 @@ static void work (worker *w) {
   if (w->state != NULL) c->pool.handler.close(w->state);
 }
 
+/* No other takes its place: what one cannot do, none can. */
+static void give_up (worker *w, const char *why) {
+  strand_consumer *c = w->consumer;
+  if (w->worker_slot->ends || strand_mailbox_unserve(&c->mailbox) > 0) return;
+  strand_shared_end(c, STRAND_CLOSE_NOW, "HANDLER", why);
+}
+
+/* A loop that has ended is made anew, as long as it has worked on something. */
+static bool run_anew (worker *w, strand_failure *failure) {
+  bool barren = false;
+  if (w->consumer->pool.handler.run(w->state, &barren, failure)) return false;
+  if (!barren && !w->worker_slot->ends) {
+    replace_state(w, failure->message);
+    if (w->state != NULL) return true;
+  }
+  else tell_worker(w->consumer, "worker_lost", w, failure->message);
+  give_up(w, failure->message);
+  return false;
+}
+
+/* No signal comes to its thread: libraries of a loop may not expect one. */
+static void work_in_loop (worker *w) {
+  strand_consumer *c = w->consumer;
+  strand_failure failure = { "", "" };
+  if (!load(w)) strand_mailbox_unserve(&c->mailbox);
+  else
+    while (run_anew(w, &failure)) {}
+  if (w->state != NULL) c->pool.handler.close(w->state);
+}
+
 static void *run_worker (void *arg) {
   worker *w = arg;
   strand_consumer *c = w->consumer;
-  if (strand_pool_pass(&c->pool, &w->gate)) work(w);
+  if (strand_pool_pass(&c->pool, &w->gate)) {
+    if (c->settings.has_loops) work_in_loop(w);
+    else work(w);
+  }
   strand_shared_end_workers(c, 1);
   free_worker(w);
   strand_shared_leave(c);

@@ -52,6 +52,16 @@ function loop.adapter(controller)
     now = cqueues.monotime, alive = alive, marker = cqueues._POLL }
 end
 
+-- Of a loop that is a worker's own (async.lua): its adapter, and one turn of it -> goes on | false:
+-- some coroutine has failed | nil: it has ended, and why.
+function loop.driver()
+  local controller = cqueues.new()
+  local adapter = loop.adapter(controller)
+  -- The worker's bell is as old as the loop, and need not be forgotten.
+  function adapter.wait_readable(fd) cqueues.poll { pollfd = fd, events = "r" } end
+  return { adapter = adapter, step = function() return controller:step() end }
+end
+
 local function controller_of(given)
   local controller = given or cqueues.running()
   if cqueues.type(controller) == "controller" then return controller end

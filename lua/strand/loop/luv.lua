@@ -70,6 +70,16 @@ function loop.adapter(uv)
   return adapters[uv]
 end
 
+-- Of a loop that is a worker's own (async.lua): its adapter, and one turn of it -> true | nil: it
+-- has ended, and why.
+function loop.driver(uv)
+  return { adapter = loop.adapter(uv), step = function()
+    uv.run "once"
+    if uv.loop_alive() then return true end
+    return nil, "no handle of the loop is active"
+  end }
+end
+
 local function is_luv(uv)
   return type(uv) == "table" and type(uv.new_poll) == "function"
 end

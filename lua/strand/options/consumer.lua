@@ -10,6 +10,8 @@
 --   ordering_header     name of the header to order by, or nil
 --   null_key            "partition" | "unordered"
 --   workers             1 to 256; 0: local mode
+--   loop                "cqueues" | "luv": each worker has one; or nil
+--   max_slice           seconds, with a loop
 --   routes              { { topic, module | code, name, retry, retry_code, exhausted,
 --                         deadline, batch, rate, max_in_flight }, ... }
 --                         topic       exact names first, then ^patterns, the longest
@@ -133,6 +135,8 @@ consumer.fields = fields {
     doc = "records without a key stay in order within their partition, or not at all" },
   "workers", whole { min = 0, max = 256, default = 16, runtime = true,
     doc = "worker threads, each with a Lua state of its own; 0: handlers run in the caller's state" },
+  "loop", enum { "cqueues", "luv", default_doc = "none",
+    doc = "an event loop in each worker: there handlers are coroutines, which may wait in it" },
   "handler", topics.routes { required = true, entry = handling.route,
     doc = "a module, a function (with worker threads without upvalues), or routes "
       .. "`{ [topic or ^pattern] = handler "
@@ -140,13 +144,15 @@ consumer.fields = fields {
   "handler_args", schema.custom { shape = "plain value", check = check_args,
     doc = "copied into each worker: `setup(args)`, `context.args`" },
   "batch", handling.batch(),
-  "max_in_flight", handling.max_in_flight { default_doc = "`workers`, or 256 with `workers = 0`",
-    runtime = true, doc = "handlers that run at once" },
+  "max_in_flight", handling.max_in_flight {
+    default_doc = "`workers`; 256 with `workers = 0`; 256 x `workers` with `loop`",
+    runtime = true, doc = "handlers that run at once; with `loop` each worker has an equal share" },
   "max_ready", whole { min = 1, max = MANY, runtime = true,
-    default_doc = "64 x `workers`; with `workers = 0` a quarter of `max_in_flight`, at least 64",
+    default_doc = "64 x `workers`; with `workers = 0` or `loop` a quarter of `max_in_flight`, at least 64",
     doc = "records handed over to workers and not started" },
   "max_slice", seconds { min = 0.0001, max = 1, default_doc = "0.002 s",
-    doc = "with `workers = 0`: how long handlers that do not wait go on before it is others' turn" },
+    doc = "with `workers = 0` or `loop`: how long handlers that do not wait go on before it is "
+      .. "others' turn" },
   "max_buffered_records", whole { min = 1, max = MANY, default = 100000, runtime = true,
     doc = "records read and not done; a partition over its share is left unread" },
   "max_buffered_bytes", bytes { min = 1, max = TIB, default = 64 * MIB, runtime = true,
@@ -258,7 +264,8 @@ local function letters_of(checked)
 end
 
 local COPIED = {
-  "kafka", "topics", "members", "ordering", "null_key", "workers", "max_in_flight", "max_ready",
+  "kafka", "topics", "members", "ordering", "null_key", "workers", "loop", "max_in_flight",
+  "max_ready",
   "max_buffered_records", "max_buffered_bytes", "max_waiting_records", "max_waiting_bytes",
   "max_metadata", "commit_interval", "revoke_grace", "start_timeout",
   "batch", "deadline", "slow_after", "rate", "worker_memory", "delivery", "max_staged_bytes",
@@ -266,7 +273,7 @@ local COPIED = {
 }
 
 local READY_PER_WORKER = 64
-local LOCAL_IN_FLIGHT = 256
+local COROUTINES = 256 -- handlers of one Lua state
 
 -- Limits follow the number of workers unless they were given, now or before.
 local function follow_workers(flat, limits)
@@ -274,19 +281,35 @@ local function follow_workers(flat, limits)
   if not limits.max_ready then flat.max_ready = READY_PER_WORKER * flat.workers end
 end
 
--- And in local mode the number of handlers.
-local function follow_handlers(flat, limits)
-  if not limits.max_in_flight then flat.max_in_flight = LOCAL_IN_FLIGHT end
+-- And the number of handlers, where they are coroutines of 'states' Lua states.
+local function follow_handlers(flat, limits, states)
+  if not limits.max_in_flight then flat.max_in_flight = COROUTINES * states end
   if not limits.max_ready then
     flat.max_ready = math.max(READY_PER_WORKER, math.floor(flat.max_in_flight / 4))
   end
 end
 
+-- Each worker's share of them is one at least.
+local function require_share(workers, max_in_flight)
+  if workers <= max_in_flight then return end
+  schema.fail("option 'workers'", ("at most 'max_in_flight' (%d) expected with 'loop', got %d")
+    :format(max_in_flight, workers))
+end
+
+local function follow(flat, checked)
+  if flat.workers == 0 then return follow_handlers(flat, checked, 1) end
+  if not flat.loop then return follow_workers(flat, checked) end
+  follow_handlers(flat, checked, flat.workers)
+  require_share(flat.workers, flat.max_in_flight)
+end
+
+local SLICE = 0.002
+
 local function flatten(checked)
   local flat = {}
   for _, name in ipairs(COPIED) do flat[name] = checked[name] end
-  local follow = flat.workers == 0 and follow_handlers or follow_workers
   follow(flat, checked)
+  if flat.loop then flat.max_slice = checked.max_slice or SLICE end
   local again = checked.retry or handling.default_retry()
   flat.retry, flat.retry_func, flat.retry_label = again.policy, again.func, again.label
   flat.letters = letters_of(checked)
@@ -304,18 +327,18 @@ local function flatten(checked)
   return flat
 end
 
-local LOCAL_ONLY = { "max_slice" }
+local NOT_LOCAL = { "loop", "worker_memory" }
 
--- What is of worker threads, or of local mode, alone.
+-- What is of worker threads, or of handlers that are coroutines, alone.
 local function refuse_of_other_mode(checked)
   if checked.workers == 0 then
-    if checked.worker_memory then
-      schema.fail("option 'worker_memory'", "means nothing with workers = 0")
+    for _, name in ipairs(NOT_LOCAL) do
+      if checked[name] ~= nil then
+        schema.fail(schema.child("", name), "means nothing with workers = 0")
+      end
     end
-    return
-  end
-  for _, name in ipairs(LOCAL_ONLY) do
-    if checked[name] ~= nil then schema.fail(schema.child("", name), "only with workers = 0") end
+  elseif checked.max_slice and not checked.loop then
+    schema.fail("option 'max_slice'", "only with workers = 0, or a 'loop' in each worker")
   end
 end
 
@@ -325,8 +348,6 @@ local function carry(flat)
   topics.carry(flat.routes)
   if flat.retry_func then flat.retry_code = transfer.dump(flat.retry_func, flat.retry_label) end
 end
-
-local SLICE = 0.002
 
 -- What lua/strand/bodies.lua wants to know; nil with worker threads.
 local function bodies_of(flat, checked, given)
@@ -362,7 +383,7 @@ function consumer.open(given, matches)
     start_timeout = checked.start_timeout, bodies = bodies_of(flat, checked, given),
     limits = { max_in_flight = checked.max_in_flight, max_ready = checked.max_ready,
       has_letters = checked.dead_letter ~= nil, delivery = checked.delivery,
-      is_local = flat.workers == 0 or nil },
+      is_local = flat.workers == 0 or nil, loop = flat.loop, workers = flat.loop and flat.workers },
   }
 end
 
@@ -378,6 +399,18 @@ local function refuse_workers(flat, limits)
   end
 end
 
+local function follow_changes(flat, limits)
+  if limits.loop and (flat.workers or flat.max_in_flight) then
+    flat.max_in_flight = flat.max_in_flight or limits.max_in_flight
+    follow_handlers(flat, limits, limits.workers)
+    require_share(limits.workers, flat.max_in_flight)
+  elseif limits.is_local then
+    if flat.max_in_flight then follow_handlers(flat, limits, 1) end
+  elseif flat.workers then
+    follow_workers(flat, limits)
+  end
+end
+
 -- -> flat table for C with what changes, and the new limits. 'limits' are
 -- those that 'open' gave.
 function consumer.configure(given, limits)
@@ -387,13 +420,13 @@ function consumer.configure(given, limits)
     max_in_flight = flat.max_in_flight or limits.max_in_flight,
     max_ready = flat.max_ready or limits.max_ready,
     has_letters = limits.has_letters, delivery = limits.delivery, is_local = limits.is_local,
+    loop = limits.loop, workers = limits.loop and (flat.workers or limits.workers),
   }
   refuse_workers(flat, limits)
   require_letters(flat.exhausted, limits.has_letters, "option 'exhausted'")
   if limits.delivery == "at_most_once" then handling.refuse_second_attempts(flat, "") end
   if limits.delivery == "exactly_once" then handling.refuse_interval(flat) end
-  if flat.workers then follow_workers(flat, limits) end
-  if limits.is_local and flat.max_in_flight then follow_handlers(flat, limits) end
+  follow_changes(flat, limits)
   if flat.retry then
     flat.retry, flat.retry_func = flat.retry.policy, flat.retry.func
     flat.retry_code = flat.retry_func and not limits.is_local

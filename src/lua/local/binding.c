@@ -100,13 +100,25 @@ static void add_methods (lua_State *L, const indexes *at) {
   lua_setfield(L, at->functions, "methods");
 }
 
-strand_seats *strand_local_push (lua_State *L, strand_consumer *c,
-                                 int handlers, int retries, int args,
-                                 double max_slice) {
+/* Pushes what asks them. */
+static void open_retry (lua_State *L, strand_seats *p,
+                        const strand_local_options *options, int records) {
+  unsigned routes = (unsigned)strand_rawlen(L, options->handlers);
+  if (options->sources == NULL)
+    strand_retry_function_use(L, &p->retry, routes, &p->currents,
+                              options->retries, records);
+  else
+    strand_retry_function_open(L, &p->retry, options->sources, &p->currents,
+                               records);
+}
+
+strand_seats *strand_local_push (lua_State *L,
+                                 const strand_local_options *options) {
   int upvalues[STRAND_NEXT_COUNT];
   indexes at;
   strand_seats *p;
-  unsigned routes = (unsigned)strand_rawlen(L, handlers);
+  unsigned worker = options->worker_slot != NULL ? options->worker_slot->index
+                                                 : 0;
   luaL_checkstack(L, 40, "local mode");
   lua_newtable(L);
   at.functions = lua_gettop(L);
@@ -114,7 +126,7 @@ strand_seats *strand_local_push (lua_State *L, strand_consumer *c,
   memset(p, 0, sizeof(*p));
   at.seats = lua_gettop(L);
   p->over = true; /* until it has the consumer */
-  p->max_slice_us = (int64_t)(max_slice * 1e6);
+  p->max_slice_us = (int64_t)(options->max_slice * 1e6);
   strand_body_open(L, p, at.seats);
   at.bodies = lua_gettop(L);
   strand_currents_open(L, &p->currents, at.seats);
@@ -122,16 +134,15 @@ strand_seats *strand_local_push (lua_State *L, strand_consumer *c,
   upvalues[STRAND_NEXT_CACHE - 1] = lua_gettop(L);
   strand_batch_open(L, &p->batches, at.seats);
   upvalues[STRAND_NEXT_BATCHES - 1] = lua_gettop(L);
-  strand_local_context_open(L, p, at.seats, args);
+  strand_local_context_open(L, p, at.seats, options->args, worker);
   at.contexts = lua_gettop(L);
-  strand_retry_function_use(L, &p->retry, routes, &p->currents, retries,
-                            upvalues[STRAND_NEXT_RECORDS - 1]);
+  open_retry(L, p, options, upvalues[STRAND_NEXT_RECORDS - 1]);
   upvalues[STRAND_NEXT_RETRY - 1] = lua_gettop(L);
   strand_push_traceback(L);
   upvalues[STRAND_NEXT_TRACEBACK - 1] = lua_gettop(L);
   upvalues[STRAND_NEXT_SEATS - 1] = at.seats;
   upvalues[STRAND_NEXT_BODIES - 1] = at.bodies;
-  upvalues[STRAND_NEXT_HANDLERS - 1] = handlers;
+  upvalues[STRAND_NEXT_HANDLERS - 1] = options->handlers;
   upvalues[STRAND_NEXT_CONTEXTS - 1] = at.contexts;
   add(L, at.functions, next_functions, upvalues, STRAND_NEXT_COUNT);
   add(L, at.functions, body_functions, (int[]){ at.bodies, at.seats }, 2);
@@ -145,7 +156,7 @@ strand_seats *strand_local_push (lua_State *L, strand_consumer *c,
   lua_pushlightuserdata(L, p);
   lua_insert(L, -2);
   lua_rawset(L, LUA_REGISTRYINDEX);
-  if (!strand_seats_open(p, c)) {
+  if (!strand_seats_open(p, options->consumer, options->worker_slot)) {
     strand_local_forget(L, p);
     luaL_error(L, "not enough memory");
   }

@@ -85,7 +85,7 @@ static void end_alone (lua_State *L, strand_seats *p, strand_seat *seat) {
   else strand_seats_leave(p, seat);
   strand_local_flush(&p->local);
   if (strand_seats_want_work(p))
-    strand_notifier_work(&p->local.consumer->notifier);
+    strand_local_call(&p->local);
 }
 
 /* ok and two results, or false and an error, from 'index' on; ok nil: it has
@@ -145,7 +145,7 @@ static void push_call (lua_State *L, strand_seats *p, strand_seat *seat) {
 ** after a wait, alone, is counted as well, and waits a turn for it. */
 static bool slice_is_over (strand_seats *p, const strand_body *body) {
   int64_t now_us = strand_clock_us();
-  strand_loop_watch_turned(&p->local.consumer->notifier.watch, now_us);
+  strand_loop_watch_turned(p->local.watch, now_us);
   if (!p->looped) return now_us - p->slice_us >= p->max_slice_us;
   if (p->slice == body) p->spent_us += now_us - p->slice_us;
   p->slice = body;
@@ -184,7 +184,7 @@ static bool take_seat (lua_State *L, strand_seats *p, strand_body *body) {
   if (body->seat != NULL) return true;
   if (over) {
     p->wake_most = 1; /* who does not wait needs no company */
-    strand_notifier_work(&p->local.consumer->notifier);
+    strand_local_call(&p->local);
     return false;
   }
   body->seat = strand_seats_take(p, &short_of_memory);
@@ -274,7 +274,7 @@ static int body_gc (lua_State *L) {
   if (seat == NULL) return 0;
   body->seat = NULL;
   strand_seats_drop(p, seat);
-  strand_notifier_work(&p->local.consumer->notifier);
+  strand_local_call(&p->local);
   return 0;
 }
 
@@ -292,8 +292,7 @@ int strand_body_serve (lua_State *L) {
   p->slice_us = strand_clock_us();
   p->slice = NULL;
   p->spent_us = 0;
-  strand_loop_watch_turned(&p->local.consumer->notifier.watch, p->slice_us);
-  strand_notifier_take_work(&p->local.consumer->notifier);
+  strand_local_answer(&p->local);
   end_dropped(L, p);
   strand_local_advance(&p->local);
   if (CHECKED) strand_seats_check(p);
@@ -362,7 +361,7 @@ static void end_turn (strand_seats *p) {
   const strand_sleeper *first = strand_sleepers_first(&p->sleepers);
   strand_local_flush(&p->local);
   strand_notifier_due(notifier, first != NULL ? first->due_us : 0);
-  if (strand_seats_want_work(p)) strand_notifier_work(notifier);
+  if (strand_seats_want_work(p)) strand_local_call(&p->local);
 }
 
 /* Argument: what the one that was resumed last has yielded. The number of the
@@ -378,8 +377,7 @@ int strand_body_turn (lua_State *L) {
   luaL_checkstack(L, 20, "turn");
   if (p->over) return 0;
   if (p->resumed != NULL)
-    strand_loop_watch_ran(&p->local.consumer->notifier.watch,
-                          now_us - p->resumed_us);
+    strand_loop_watch_ran(p->local.watch, now_us - p->resumed_us);
   end_dropped(L, p);
   forgotten = look_at_resumed(L, p);
   if (forgotten > 0) {
@@ -419,7 +417,7 @@ int strand_body_wake (lua_State *L) {
   }
   if (woken >= p->wake_most) {
     if (p->wake_most < UINT32_MAX / 2) p->wake_most *= 2;
-    strand_notifier_work(&p->local.consumer->notifier);
+    strand_local_call(&p->local);
     return 0;
   }
   body = unpark(p);

@@ -1,5 +1,5 @@
 /*
-** body.h - the coroutines that run handlers in local mode
+** body.h - the coroutines that run handlers
 **
 ** A body is a coroutine of Lua's (lua/strand/bodies.lua), which is reused from
 ** record to record. It makes one call for each:
@@ -22,7 +22,7 @@
 ** A body that has yielded and neither parks nor sleeps has yielded for nobody:
 ** its record has failed.
 **
-** Thread: lua.
+** Thread: lua in local mode; else worker.
 */
 #ifndef STRAND_LUA_BODY_H
 #define STRAND_LUA_BODY_H

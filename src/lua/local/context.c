@@ -123,7 +123,7 @@ static const luaL_Reg methods[] = {
 };
 
 void strand_local_context_open (lua_State *L, strand_seats *p, int anchor,
-                                int args) {
+                                int args, unsigned worker) {
   const luaL_Reg *method;
   int metatable;
   lua_newtable(L);
@@ -138,7 +138,7 @@ void strand_local_context_open (lua_State *L, strand_seats *p, int anchor,
     lua_setfield(L, -2, method->name);
   }
   strand_open_outcome_methods_of(L, metatable);
-  lua_pushinteger(L, 0);
+  lua_pushinteger(L, (int)worker);
   lua_setfield(L, -2, "worker");
   lua_pushvalue(L, args);
   lua_setfield(L, -2, "args");

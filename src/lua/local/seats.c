@@ -13,11 +13,12 @@ static strand_batch_state *batch_of (void *arg, uint32_t number) {
   return number < p->count ? &p->each[number]->batch : NULL;
 }
 
-bool strand_seats_open (strand_seats *p, strand_consumer *c) {
+bool strand_seats_open (strand_seats *p, strand_consumer *c,
+                        strand_worker_slot *worker_slot) {
   p->generation = strand_fork_generation();
   p->batches = (strand_batches){ batch_of, p };
   p->wake_most = 1;
-  return strand_local_open(&p->local, c);
+  return strand_local_open(&p->local, c, worker_slot);
 }
 
 /*
@@ -138,6 +139,16 @@ static void end_seat (strand_seats *p, strand_seat *seat) {
   free(v->policy_problem);
   *v = (strand_outcome){ 0 };
   strand_local_end(&p->local, &seat->handling);
+}
+
+/* A record that fails is its lease's last. */
+void strand_seats_fail (strand_seats *p, const char *reason) {
+  for (uint32_t i = 0; !p->over && i < p->count; i++) {
+    strand_handling *h = &p->each[i]->handling;
+    if (h->slot == NULL) continue;
+    strand_handling_fail(h, STRAND_OUTCOME_FAILED, reason);
+    (void)strand_local_next(&p->local, h);
+  }
 }
 
 void strand_seats_end (strand_seats *p) {

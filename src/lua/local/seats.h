@@ -1,5 +1,6 @@
 /*
-** seats.h - the handlings of a consumer in local mode, as a Lua state sees them
+** seats.h - the handlings of a Lua state that has many: of the lua thread in
+** local mode, or of a worker with an event loop
 **
 ** A seat is where one lease is worked on: what its record's userdata and its
 ** context find by their number. A body (body.h) has one while it runs its
@@ -24,7 +25,7 @@
 **   (2) A seat that is free, ready or dropped has no body.
 **   (3) As many leases run as seats have a slot.
 **
-** Thread: lua.
+** Thread: lua in local mode; else worker.
 */
 #ifndef STRAND_LUA_SEATS_H
 #define STRAND_LUA_SEATS_H
@@ -84,9 +85,12 @@ typedef struct strand_seats {
   uint32_t wake_most;              /* bodies that are woken in one turn */
 } strand_seats;
 
-/* Into memory of Lua's, zeroed. False: memory ran out. */
-bool strand_seats_open (strand_seats *p, strand_consumer *c);
-/* See above. Thread: lua, also from a finalizer: calls no Lua. */
+/* Into memory of Lua's, zeroed; as strand_local_open. False: memory ran out. */
+bool strand_seats_open (strand_seats *p, strand_consumer *c,
+                        strand_worker_slot *worker_slot);
+/* Whatever is handled has failed for that reason. Calls no Lua. */
+void strand_seats_fail (strand_seats *p, const char *reason);
+/* See above. Also from a finalizer: calls no Lua. */
 void strand_seats_end (strand_seats *p);
 
 /* A seat with a record to begin with, of those that wait for a body, or of a

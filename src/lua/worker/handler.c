@@ -7,7 +7,6 @@
 #include <stdlib.h>
 
 #include "base/interrupt.h"
-#include "base/system.h"
 #include "core/engine.h"
 #include "kafka/log.h"
 #include "lua/compat.h"
@@ -21,6 +20,7 @@
 #include "lua/worker/reason.h"
 #include "lua/worker/record.h"
 #include "lua/worker/retry_function.h"
+#include "lua/worker/state.h"
 
 /* Of the state's stack, and of the table under slots_key. */
 enum {
@@ -321,16 +321,6 @@ static void close_state (void *state) {
   free(w);
 }
 
-static int panic (lua_State *L) {
-  const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
-                                                    : "no text";
-  strand_log_printf(NULL, 0, "handler",
-                    "a worker's Lua state failed outside "
-                    "of any call: %s",
-                    text);
-  return 0; /* and Lua aborts */
-}
-
 static void keep_hook (worker *w) {
   w->foreign = lua_gethook(w->L);
   w->foreign_mask = lua_gethookmask(w->L);
@@ -346,70 +336,30 @@ static void keep_slots (lua_State *L) {
   lua_remove(L, 1);
 }
 
-/* Lines of Lua's messages become one. */
-static void one_line (char *to, size_t size, const char *text) {
-  size_t i = 0;
-  while (*text != '\0' && i < size - 2) {
-    size_t blank = strspn(text, "\r\n\t");
-    text += blank;
-    if (blank > 0 && i > 0 && *text != '\0') {
-      if (to[i - 1] != ':') to[i++] = ';';
-      to[i++] = ' ';
-    }
-    else to[i++] = *text++;
-  }
-  to[i] = '\0';
-}
-
-static void fail_memory (strand_failure *failure, size_t limit) {
-  static const char text[] = "not enough memory for a worker's Lua state";
-  if (limit == 0) strand_fail(failure, "NO_MEMORY", "%s", text);
-  else {
-    strand_fail(failure, "NO_MEMORY", "%s (option 'worker_memory': %llu)",
-                text, (unsigned long long)limit);
-  }
-}
-
-/* A module that cannot be opened is not found, says Lua. */
-static void fail_load (strand_failure *failure, const char *text) {
-  char line[sizeof(failure->message)];
-  bool open = strand_system_has(1, 0, "a handler's module", failure);
-  one_line(line, sizeof(line), text);
-  if (open) strand_fail(failure, "HANDLER", "%s", line);
-  else {
-    char why[sizeof(failure->message)];
-    snprintf(why, sizeof(why), "%s", failure->message);
-    snprintf(failure->message, sizeof(failure->message), "%.150s; %.350s", why,
-             line);
-  }
-}
-
-static void *open_state (void *config, unsigned index,
+static void *open_state (void *config, strand_consumer *consumer,
+                         strand_worker_slot *worker_slot,
                          strand_failure *failure) {
   size_t limit = strand_sources_memory(config);
   worker *w = calloc(1, sizeof(*w));
   int status;
   if (w != NULL) w->L = strand_memory_open(&w->memory, limit);
+  (void)consumer;
   if (w == NULL || w->L == NULL) {
-    fail_memory(failure, w != NULL ? limit : 0);
+    strand_state_fail_memory(failure, w != NULL ? limit : 0);
     free(w);
     return NULL;
   }
   w->sources = config;
-  w->context.worker = index;
-  lua_atpanic(w->L, panic);
+  w->context.worker = worker_slot->index;
+  lua_atpanic(w->L, strand_state_panic);
   status = strand_protect(w->L, set_up, w);
   if (status == 0) {
     keep_slots(w->L);
     keep_hook(w);
     return w;
   }
-  if (status == LUA_ERRMEM) fail_memory(failure, limit);
-  else {
-    fail_load(failure, lua_type(w->L, -1) == LUA_TSTRING
-                         ? lua_tostring(w->L, -1)
-                         : "no text");
-  }
+  if (status == LUA_ERRMEM) strand_state_fail_memory(failure, limit);
+  else strand_state_fail_load(w->L, failure);
   close_state(w);
   return NULL;
 }
@@ -436,24 +386,13 @@ static void release (void *config) {
   strand_sources_release(config);
 }
 
-/* LuaJIT lets C call Lua and back without counting, and needs 128 MiB (of
-** addresses, not of memory) to say "stack overflow" instead of crashing;
-** PUC Lua counts, and is safe with the system's default. */
-static size_t stack_bytes (lua_State *L) {
-  bool jit;
-  strand_push_library(L, "jit");
-  jit = lua_istable(L, -1);
-  lua_pop(L, 1);
-  return jit ? (size_t)128 << 20 : 0;
-}
-
 strand_handler strand_handler_of (lua_State *L, strand_sources *sources) {
-  size_t stack = stack_bytes(L); /* may raise */
-  strand_handler handler = { strand_sources_keep(sources),
-                             open_state,
-                             serve,
-                             close_state,
-                             release,
-                             stack };
+  size_t stack = strand_state_stack_bytes(L); /* may raise */
+  strand_handler handler = { .config = strand_sources_keep(sources),
+                             .open = open_state,
+                             .serve = serve,
+                             .close = close_state,
+                             .release = release,
+                             .stack_bytes = stack };
   return handler;
 }

@@ -15,6 +15,8 @@ struct strand_sources {
   strand_text *args;
   strand_text *path;
   strand_text *cpath;
+  strand_text *loop;
+  double max_slice;
   size_t memory;
   strand_lock lock; /* of 'retry' */
   strand_text *retry;
@@ -67,6 +69,12 @@ bool strand_sources_set_paths (strand_sources *s, const char *path,
   return copy_string(&s->path, path) && copy_string(&s->cpath, cpath);
 }
 
+bool strand_sources_set_loop (strand_sources *s, const char *loop,
+                              double max_slice) {
+  s->max_slice = max_slice;
+  return copy_string(&s->loop, loop);
+}
+
 void strand_sources_set_memory (strand_sources *s, size_t bytes) {
   s->memory = bytes;
 }
@@ -98,6 +106,7 @@ void strand_sources_release (strand_sources *s) {
   strand_text_release(s->args);
   strand_text_release(s->path);
   strand_text_release(s->cpath);
+  strand_text_release(s->loop);
   strand_text_release(s->retry);
   strand_lock_free(&s->lock);
   free(s);
@@ -121,6 +130,14 @@ const strand_text *strand_sources_path (const strand_sources *s) {
 
 const strand_text *strand_sources_cpath (const strand_sources *s) {
   return s->cpath;
+}
+
+const strand_text *strand_sources_loop (const strand_sources *s) {
+  return s->loop;
+}
+
+double strand_sources_max_slice (const strand_sources *s) {
+  return s->max_slice;
 }
 
 size_t strand_sources_memory (const strand_sources *s) {

@@ -46,6 +46,9 @@ bool strand_sources_set_paths (strand_sources *s, const char *path,
                                const char *cpath);
 /* Bytes that a worker's state may take; 0: no limit. */
 void strand_sources_set_memory (strand_sources *s, size_t bytes);
+/* Each worker has such an event loop; NULL: none. 'max_slice' as the option. */
+bool strand_sources_set_loop (strand_sources *s, const char *loop,
+                              double max_slice);
 /* The consumer's, taken; NULL: no function any more. */
 void strand_sources_set_retry (strand_sources *s, strand_text *code);
 
@@ -62,6 +65,8 @@ strand_route_source *strand_sources_route (strand_sources *s, size_t i);
 const strand_text *strand_sources_args (const strand_sources *s);
 const strand_text *strand_sources_path (const strand_sources *s);
 const strand_text *strand_sources_cpath (const strand_sources *s);
+const strand_text *strand_sources_loop (const strand_sources *s);
+double strand_sources_max_slice (const strand_sources *s);
 size_t strand_sources_memory (const strand_sources *s);
 
 /* True for the first of all who ask: what is said once, not by each worker. */
