@@ -1,6 +1,7 @@
 -- The table of outcomes, row by row: what a handler returns or throws, and what
 -- becomes of its record, under each ordering, with and without a dead letter
--- topic, and by each route's own retry; in worker threads, and in local mode.
+-- topic, and by each route's own retry; in worker threads, in local mode, and in
+-- workers that have an event loop.
 -- What reasons look like in detail: spec/handler_spec.lua.
 local helper = require "spec.support.helper"
 local rows = require "spec.support.outcomes"
@@ -20,7 +21,7 @@ local function ending_of(row, place)
   return ending, ending == "failed" and 1 or 0
 end
 
-local function describe_outcomes(mode, workers)
+local function describe_outcomes(mode, way)
   describe("an outcome " .. mode, function()
     local places, letters = {}, nil
 
@@ -34,7 +35,7 @@ local function describe_outcomes(mode, workers)
       end
       fixture.produce(place.topic, records)
       places[name] = place
-      options.workers = workers
+      options.workers, options.loop = way.workers, way.loop
       options.topics, options.handler = { place.topic }, options.handler or "spec.handlers.outcomes"
       options.retry = options.retry or { attempts = 2, delay = 0.01 }
       if place.letters then options.dead_letter = { topic = letters } end
@@ -106,7 +107,7 @@ local function describe_outcomes(mode, workers)
       if not events then return end
       assert.equal(1, events[1].attempt)
       if events[1].type == "dead_lettered" then return end -- the letter has its reason
-      local reason, wanted = events[1].reason, workers == 0 and row[4] or row[3]
+      local reason, wanted = events[1].reason, way.coroutines and row[4] or row[3]
       if ending ~= row[2] and row[2] == "dead_lettered" then
         reason = reason:match "^no dead letter topic:? ?(.*)$"
         if row[3] == false then assert.equal("", reason) end
@@ -152,7 +153,7 @@ local function describe_outcomes(mode, workers)
 end
 
 -- The handler's own doing is the same everywhere; what exhausts is the route's.
-local function describe_routes(mode, workers)
+local function describe_routes(mode, way)
   describe("a route " .. mode, function()
     local consumer, report
     local topics, events, problems, sent = {}, {}, {}, 0
@@ -174,7 +175,7 @@ local function describe_routes(mode, workers)
       end
       local module = "spec.handlers.outcomes"
       consumer = fixture.start(fixture.consumer {
-        workers = workers,
+        workers = way.workers, loop = way.loop,
         topics = { topics.plain, topics.skip, topics.letter, topics.ask, topics.broken },
         retry = { attempts = 2, delay = 0.01 }, exhausted = "park", dead_letter = { topic = letters },
         on_event = function(event)
@@ -258,7 +259,11 @@ local function describe_routes(mode, workers)
   end)
 end
 
-for mode, workers in pairs { ["in worker threads"] = 4, ["in local mode"] = 0 } do
-  describe_outcomes(mode, workers)
-  describe_routes(mode, workers)
+for mode, way in pairs {
+  ["in worker threads"] = { workers = 4 },
+  ["in local mode"] = { workers = 0, coroutines = true },
+  ["in async workers"] = { workers = 2, loop = "cqueues", coroutines = true },
+} do
+  describe_outcomes(mode, way)
+  describe_routes(mode, way)
 end
