@@ -62,4 +62,27 @@ static inline struct timespec strand_clock_timespec (double deadline) {
   return t;
 }
 
+/*
+** The time of one consumer: the clock's, or where a driver moves it on
+** (consumer/driver.h), what that says. So nobody waits for a retry in a test.
+*/
+typedef struct strand_time {
+  int64_t at_us;   /* the driver's; 0: the clock's */
+  int64_t wall_us; /* since 1970, when at_us was 0 */
+} strand_time;
+
+static inline int64_t strand_time_us (const strand_time *t) {
+  return t->at_us != 0 ? t->at_us : strand_clock_us();
+}
+
+static inline int64_t strand_time_coarse_us (const strand_time *t) {
+  return t->at_us != 0 ? t->at_us : strand_clock_coarse_us();
+}
+
+/* Seconds since 1970. */
+static inline double strand_time_wall (const strand_time *t) {
+  if (t->at_us == 0) return strand_clock_wall();
+  return (double)(t->wall_us + t->at_us) / 1e6;
+}
+
 #endif

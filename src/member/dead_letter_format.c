@@ -3,8 +3,6 @@
 */
 #include "member/dead_letter_format.h"
 
-#include "base/clock.h"
-
 static const char *const ours[] = {
   "strand.topic",     "strand.partition",     "strand.offset",
   "strand.timestamp", "strand.group",         "strand.attempts",
@@ -118,9 +116,9 @@ static void add_time (rd_kafka_headers_t *to, const char *name, int64_t ms) {
 
 /* A moment of the engine's clock. */
 static void add_moment (rd_kafka_headers_t *to, const char *name,
-                        int64_t at_us, int64_t now_us) {
-  int64_t wall_ms = (int64_t)(strand_clock_wall() * 1000);
-  add_time(to, name, wall_ms - (now_us - at_us) / 1000);
+                        int64_t at_us, const strand_time *time) {
+  int64_t wall_ms = (int64_t)(strand_time_wall(time) * 1000);
+  add_time(to, name, wall_ms - (strand_time_us(time) - at_us) / 1000);
 }
 
 static const char excuse[] = "no dead letter could be sent: ";
@@ -171,7 +169,8 @@ static void add_reason (rd_kafka_headers_t *to,
 rd_kafka_headers_t *
 strand_dead_letter_headers (const strand_dead_letters_config *c,
                             const char *group, const strand_record *r,
-                            strand_dead_letter_cut cut, int64_t now_us) {
+                            strand_dead_letter_cut cut,
+                            const strand_time *time) {
   const strand_partition *p = strand_record_partition(r);
   const strand_past *past = r->in.past;
   const char *topic = strand_partition_topic(p);
@@ -186,8 +185,8 @@ strand_dead_letter_headers (const strand_dead_letters_config *c,
   add(to, "strand.group", group, strlen(group));
   add_number(to, "strand.attempts", r->attempt - 1);
   add_reason(to, c, past, cut);
-  add_moment(to, "strand.first_failure", past->first_us, now_us);
-  add_moment(to, "strand.last_failure", past->last_us, now_us);
+  add_moment(to, "strand.first_failure", past->first_us, time);
+  add_moment(to, "strand.last_failure", past->last_us, time);
   if (cut == STRAND_CUT_VALUE) add_number(to, VALUE_DROPPED, r->value_length);
   return to;
 }

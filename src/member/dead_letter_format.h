@@ -22,6 +22,7 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include "base/clock.h"
 #include "shared/settings.h"
 
 /* How far a record that is too large for the topic has been cut. */
@@ -31,12 +32,11 @@ typedef enum strand_dead_letter_cut {
   STRAND_CUT_VALUE /* and the reason */
 } strand_dead_letter_cut;
 
-/* Of a record whose dead letter is wanted. 'now_us' is the engine's time.
-** The caller frees them. */
-rd_kafka_headers_t *
-strand_dead_letter_headers (const strand_dead_letters_config *c,
-                            const char *group, const strand_record *r,
-                            strand_dead_letter_cut cut, int64_t now_us);
+/* Of a record whose dead letter is wanted. 'time' is the consumer's. The caller
+** frees them. */
+rd_kafka_headers_t *strand_dead_letter_headers (
+  const strand_dead_letters_config *c, const char *group,
+  const strand_record *r, strand_dead_letter_cut cut, const strand_time *time);
 
 /* Why the record is to be parked, and what had been the reason before that:
 ** 'to' has room for STRAND_REASON_MAX. Returns the length. */

@@ -192,7 +192,8 @@ static rd_kafka_resp_err_t produce (strand_dead_letters *l, dead_letter *a,
   };
   return strand_outbox_send(
     l->outbox, NULL, &record,
-    strand_dead_letter_headers(c, l->outbox->group, r, a->cut, now_us),
+    strand_dead_letter_headers(c, l->outbox->group, r, a->cut,
+                               &l->owner->consumer->time),
     a->alone, a, now_us);
 }
 

@@ -3,7 +3,6 @@
 */
 #include "member/staged_letter.h"
 
-#include "base/clock.h"
 #include "member/packed_headers.h"
 
 static strand_output lengths_of (const strand_dead_letters_config *c,
@@ -34,14 +33,15 @@ static void write (strand_output *o, const strand_dead_letters_config *c,
   strand_packed_headers(headers, strand_output_headers(o));
 }
 
-bool strand_staged_letter (strand_staged *staged, const strand_outbox *outbox,
-                           strand_dead_letter_cut cut) {
-  const strand_dead_letters_config *c = outbox->config;
+bool strand_staged_letter (strand_staged *staged,
+                           const strand_dead_letters_config *c,
+                           const char *group, strand_dead_letter_cut cut,
+                           const strand_time *time) {
   const strand_record *r = staged->record;
   strand_output lengths = lengths_of(c, strand_record_partition(r), r, cut),
                 *o;
-  rd_kafka_headers_t *headers = strand_dead_letter_headers(
-    c, outbox->group, r, cut, strand_clock_us());
+  rd_kafka_headers_t *headers = strand_dead_letter_headers(c, group, r, cut,
+                                                           time);
   lengths.headers_length = (uint32_t)strand_packed_headers(headers, NULL);
   o = strand_staged_add(&staged, staged->staging, &lengths);
   if (o != NULL) write(o, c, r, headers);
@@ -57,7 +57,9 @@ bool strand_staged_letter_cut (strand_staged *staged,
           && (!outbox->config->allow_value_drop
               || staged->record->value_length == 0)))
     return false;
-  if (!strand_staged_letter(staged, outbox, cut)) return false;
+  if (!strand_staged_letter(staged, outbox->config, outbox->group, cut,
+                            &outbox->owner->consumer->time))
+    return false;
   strand_staged_drop_first(staged);
   staged->index = cut;
   return true;

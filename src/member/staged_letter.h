@@ -13,8 +13,10 @@
 
 /* That of the record of 'staged', which has none yet, with bytes of its own.
 ** False: memory ran out. */
-bool strand_staged_letter (strand_staged *staged, const strand_outbox *outbox,
-                           strand_dead_letter_cut cut);
+bool strand_staged_letter (strand_staged *staged,
+                           const strand_dead_letters_config *config,
+                           const char *group, strand_dead_letter_cut cut,
+                           const strand_time *time);
 /* It is too large: it loses its reason, then, if that is allowed, its value.
 ** False: nothing is left to lose, or memory ran out. */
 bool strand_staged_letter_cut (strand_staged *staged,

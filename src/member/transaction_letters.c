@@ -35,7 +35,9 @@ static bool write_letter (strand_transactions *x, strand_staged *s,
   if (strand_dead_letter_returns(x->outbox->config, x->outbox->group,
                                  s->record))
     return park_returned(x, s);
-  if (!strand_staged_letter(s, x->outbox, STRAND_CUT_NOTHING)) return false;
+  if (!strand_staged_letter(s, x->outbox->config, x->outbox->group,
+                            STRAND_CUT_NOTHING, &x->owner->consumer->time))
+    return false;
   s->open = s->count;
   strand_list_remove(&s->link);
   if (strand_transactions_is_barred(x, s, now_us)) {

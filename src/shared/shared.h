@@ -15,6 +15,7 @@
 
 #include <stdatomic.h>
 
+#include "base/clock.h"
 #include "shared/inbox.h"
 #include "shared/life.h"
 #include "shared/mailbox.h"
@@ -31,7 +32,9 @@ struct strand_member;
 typedef struct strand_consumer strand_consumer;
 
 struct strand_consumer {
-  atomic_int refs;                /* by who uses it; who is last frees it */
+  atomic_int refs;  /* by who uses it; who is last frees it */
+  strand_time time; /* set before the threads start, and only read; a driver,
+                       which has none, moves it on */
   struct strand_member **members; /* the lua thread's, as long as it has it */
   bool joined_reported;           /* the lua thread's */
   bool starting;                  /* the lua thread's: handlers are loaded */

@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
-
 static const strand_handling *handling_of (const strand_task *task) {
   const char *self = (const char *)task;
   return (const void *)(self - offsetof(strand_handling, task));
@@ -72,7 +70,8 @@ static bool finish_record (strand_handling *h) {
     return true;
   }
   if (h->behind != NULL) {
-    atomic_store_explicit(&slot->began_us, strand_clock_coarse_us(),
+    atomic_store_explicit(&slot->began_us,
+                          strand_time_coarse_us(&h->consumer->time),
                           memory_order_release);
   }
   return atomic_compare_exchange_strong_explicit(
@@ -203,9 +202,9 @@ bool strand_task_is_late (const strand_task *task) {
 }
 
 int64_t strand_task_left_us (const strand_task *task) {
-  const strand_slot *slot = handling_of(task)->slot;
-  return atomic_load_explicit(&slot->began_us, memory_order_relaxed)
-         + slot->deadline_us - strand_clock_us();
+  const strand_handling *h = handling_of(task);
+  return atomic_load_explicit(&h->slot->began_us, memory_order_relaxed)
+         + h->slot->deadline_us - strand_time_us(&h->consumer->time);
 }
 
 strand_staging *strand_task_staging (const strand_task *task) {

@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/fork.h"
 #include "lua/compat.h"
 #include "lua/worker/handler_result.h"
@@ -144,7 +143,7 @@ static void push_call (lua_State *L, strand_seats *p, strand_seat *seat) {
 ** not wait. Of those only the same body comes twice in a row; one that did so
 ** after a wait, alone, is counted as well, and waits a turn for it. */
 static bool slice_is_over (strand_seats *p, const strand_body *body) {
-  int64_t now_us = strand_clock_us();
+  int64_t now_us = strand_seats_now_us(p);
   strand_loop_watch_turned(p->local.watch, now_us);
   if (!p->looped) return now_us - p->slice_us >= p->max_slice_us;
   if (p->slice == body) p->spent_us += now_us - p->slice_us;
@@ -289,7 +288,7 @@ int strand_body_serve (lua_State *L) {
   strand_seats *p = seats_of(L);
   luaL_checkstack(L, 20, "serve");
   if (p->over) return 0;
-  p->slice_us = strand_clock_us();
+  p->slice_us = strand_seats_now_us(p);
   p->slice = NULL;
   p->spent_us = 0;
   strand_local_answer(&p->local);
@@ -370,12 +369,13 @@ static void end_turn (strand_seats *p) {
 ** there is no more to do. */
 int strand_body_turn (lua_State *L) {
   strand_seats *p = seats_of(L);
-  int64_t now_us = strand_clock_us();
+  int64_t now_us;
   strand_body *body = NULL;
   uint32_t forgotten;
   bool spawns = false;
   luaL_checkstack(L, 20, "turn");
   if (p->over) return 0;
+  now_us = strand_seats_now_us(p);
   if (p->resumed != NULL)
     strand_loop_watch_ran(p->local.watch, now_us - p->resumed_us);
   end_dropped(L, p);

@@ -3,7 +3,6 @@
 */
 #include "lua/local/context.h"
 
-#include "base/clock.h"
 #include "lua/compat.h"
 #include "lua/local/body.h"
 #include "lua/worker/outcome.h"
@@ -89,7 +88,8 @@ static double check_seconds (lua_State *L) {
 static int context_sleep (lua_State *L) {
   strand_body *body = check_body(L);
   double seconds = check_seconds(L);
-  strand_body_sleep(body, strand_clock_us() + (int64_t)(seconds * 1e6));
+  strand_body_sleep(body, strand_seats_now_us(seats_of(L))
+                            + (int64_t)(seconds * 1e6));
   lua_pushlightuserdata(L, STRAND_SLEEPS);
   return lua_yield(L, 1);
 }

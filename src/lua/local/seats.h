@@ -93,6 +93,11 @@ void strand_seats_fail (strand_seats *p, const char *reason);
 /* See above. Also from a finalizer: calls no Lua. */
 void strand_seats_end (strand_seats *p);
 
+/* Of the consumer. */
+static inline int64_t strand_seats_now_us (const strand_seats *p) {
+  return strand_time_us(&p->local.consumer->time);
+}
+
 /* A seat with a record to begin with, of those that wait for a body, or of a
 ** lease that begins. NULL: there is none, or no room; 'short_of_memory' says
 ** when it is for want of that. */
