@@ -70,7 +70,7 @@ static const strand_route_limits route = {
 };
 
 static struct {
-  int notices[STRAND_NOTICE_WRITABLE + 1]; /* by type */
+  int notices[STRAND_NOTICE_SKIPPED + 1]; /* by type */
   strand_notice last;
   char reason[256];
   int64_t record;

@@ -307,7 +307,7 @@ typedef struct world {
   uint64_t calls;
   uint64_t lost; /* at most once, in all its lives */
   uint64_t lost_allowed;
-  int notices[STRAND_NOTICE_WRITABLE + 1]; /* of the last call */
+  int notices[STRAND_NOTICE_SKIPPED + 1]; /* of the last call */
   const slot *wanted; /* the engine is about to want its letter */
   int route_count;
   strand_route_limits routes[ROUTES_MAX];

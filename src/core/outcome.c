@@ -157,6 +157,8 @@ static strand_err skip_first (strand_lease *lease, const strand_ending *ending,
   strand_partition *p = lease->partition;
   strand_err err;
   tell_failed(lease, ending, -1);
+  strand_record_tell(p, lease->record, STRAND_NOTICE_SKIPPED, ending->reason,
+                     ending->reason_length, -1);
   err = strand_lease_finish_first(lease, now_us);
   if (err != STRAND_OK) return err;
   p->skipped++;

@@ -116,7 +116,8 @@ typedef enum strand_notice_type {
   STRAND_NOTICE_UNWRITABLE, /* what is done does not fit in the metadata that
                                  is taken: less of it is told, or the old
                                  commit stays; record: as for BLOCKED */
-  STRAND_NOTICE_WRITABLE    /* a commit has told all of it again */
+  STRAND_NOTICE_WRITABLE,   /* a commit has told all of it again */
+  STRAND_NOTICE_SKIPPED     /* record, reason; again, if memory ran out */
 } strand_notice_type;
 
 typedef struct strand_notice {

@@ -31,6 +31,7 @@ static void take_stop (const strand_owner *o, const strand_notice *n) {
 }
 
 void strand_notice_tell (const strand_owner *o, const strand_notice *n) {
+  if (n->type == STRAND_NOTICE_SKIPPED) return; /* no event */
   if (n->type == STRAND_NOTICE_STOP) {
     take_stop(o, n);
     return;
