@@ -248,6 +248,29 @@ for name, loop in loops.each() do
       assert.is_true(most < 100, most .. " records between two turns")
     end)
 
+    it("has no more coroutines of local mode than handlers may run at once", function()
+      local topic, records, spawned, done = helper.topic(1), {}, 0, 0
+      for i = 1, 400 do records[i] = { key = "k" .. i } end
+      fixture.produce(topic, records)
+      loop.run(function()
+        local changed = loop.adapter()
+        local spawn = changed.spawn
+        function changed.spawn(f)
+          spawned = spawned + 1
+          return spawn(f)
+        end
+        local consumer = fixture.consumer { topics = { topic }, workers = 0, max_in_flight = 20,
+          handler = function(_, context)
+            context:sleep(0.005)
+            done = done + 1
+          end }
+        assert(strand.loop.adapter(changed).start(consumer))
+        until_true(60, function() return done == 400 end)
+        consumer:close { timeout = 10 }
+      end)
+      assert.is_true(spawned <= 21, spawned .. " coroutines") -- one serves
+    end)
+
     -- ---- where nothing can yield --------------------------------------------
 
     -- How each method is called so that it would wait. -> { [class] = { [method] = call } }
@@ -578,6 +601,103 @@ for name, loop in loops.each() do
           once = true
         end
       end, 30))
+    end)
+
+    -- Handlers of local mode under an adapter that change(adapter) has changed. 'more': so many
+    -- records come when the first 20 are done. -> what was told of the adapter
+    local function handle_under(change, more, help)
+      local topic, reasons, done = helper.topic(1), {}, 0
+      local function produce(first, last)
+        local records = {}
+        for i = first, last do records[#records + 1] = { key = "k" .. i } end
+        fixture.produce(topic, records)
+      end
+      produce(1, 20)
+      loop.run(function()
+        local changed = loop.adapter()
+        local consumer = fixture.consumer { topics = { topic }, workers = 0, max_in_flight = 10,
+          on_event = function(event)
+            if event.code == "ADAPTER" then reasons[#reasons + 1] = event.reason end
+          end,
+          handler = function(_, context)
+            context:sleep(0.01)
+            done = done + 1
+          end }
+        change(changed)
+        assert(strand.loop.adapter(changed).start(consumer))
+        if help then
+          until_true(30, function() return #reasons > 0 end)
+          help()
+        end
+        until_true(60, function() return done == 20 end)
+        if more then
+          produce(21, 20 + more)
+          until_true(60, function() return done == 20 + more and #reasons > 0 end)
+        end
+        assert.are.equal(20 + (more or 0), consumer:close { timeout = 10 }.done)
+      end)
+      return table.concat(reasons, "\n")
+    end
+
+    -- Of the first 'count' bodies, after the coroutine that serves.
+    local function spawn_otherwise(count, otherwise)
+      return function(changed)
+        local spawn, serves = changed.spawn, false
+        function changed.spawn(body)
+          if not serves then
+            serves = true
+            return spawn(body)
+          elseif count > 0 then
+            count = count - 1
+            return otherwise(spawn, body)
+          end
+          return spawn(body)
+        end
+      end
+    end
+
+    local function wake_otherwise(count, otherwise)
+      return function(changed)
+        local wake = changed.wake
+        function changed.wake(waiter)
+          if not waiter.number or count == 0 then return wake(waiter) end
+          count = count - 1
+          return otherwise(wake, waiter)
+        end
+      end
+    end
+
+    it("tells that spawn raised, and handles all records in spite of it", function()
+      assert.matches("the event loop's adapter: spawn raised: .*not today",
+        handle_under(spawn_otherwise(3, function() error "not today" end)))
+    end)
+
+    it("tells of handlers' coroutines that spawn does not begin", function()
+      local kept = {}
+      local reasons = handle_under(spawn_otherwise(1000, function(spawn, body)
+        kept[#kept + 1] = { spawn, body }
+      end), nil, function()
+        for _, one in ipairs(kept) do one[1](one[2]) end
+      end)
+      assert.matches("spawn has not run a body for 2 s", reasons, 1, true)
+      assert.is_true(#kept <= 10)
+    end)
+
+    it("tells that spawn ran a handlers' coroutine twice, which is one all the same", function()
+      assert.matches("spawn ran a body twice", handle_under(spawn_otherwise(1, function(spawn, body)
+        spawn(body)
+        return spawn(body)
+      end)), 1, true)
+    end)
+
+    it("tells that wake raised, and handles all records in spite of it", function()
+      assert.matches("the event loop's adapter: wake raised: .*not today",
+        handle_under(wake_otherwise(15, function() error "not today" end), 20))
+    end)
+
+    it("tells of handlers' coroutines that wake does not resume", function()
+      assert.matches("wake has not ended a sleep for 2 s (1 of them)",
+        handle_under(wake_otherwise(1, function() end), 5), 1, true)
     end)
 
     it("says which field of an adapter is missing, wrong or unknown", function()

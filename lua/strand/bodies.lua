@@ -19,9 +19,10 @@
 --   answer(number, serial, ...) -> true | nil, message, code    what done(...) does
 --   body() -> body       enter(body, thread, number)   its handlers run in that coroutine
 --   abandon(body, message)   something of ours raised in it
---   serve()              a turn begins
+--   serve() -> n, m      a turn begins: n bodies have not begun, m have not come: too late (C)
 --   turn(yielded) -> number | 0 | -number | nil    whom step resumes: a body, a new one; whom it forgets
 --   wake(n) -> number | 0 | nil             whom the loop wakes, after n others in this turn
+--   fail() -> whether it parks on           that raised
 --   loop() limit(n) inside() count() finish()
 --   defer(context) -> number, serial        check_sleep(context, seconds) raises
 --   methods              of contexts        traceback    a message handler     SLEEPS   see body.h
@@ -132,6 +133,14 @@ local function run_inside(self, body, waiter)
   end
 end
 
+-- Where it was about to park, the adapter has raised.
+local function abandon(self, body, waiter, problem)
+  self.core.abandon(body, problem)
+  if not waiter or self.parked[waiter.number] ~= waiter then return end
+  self.parked[waiter.number] = nil
+  adapters.tell(self.owner, "sleep raised: " .. problem)
+end
+
 -- Nothing escapes a body: what waits around it may be the user's loop.
 local function make_main(self)
   if not DIRECT then
@@ -139,7 +148,7 @@ local function make_main(self)
   end
   return function(body, waiter)
     local ok, problem = pcall(self.run, self, body, waiter)
-    if not ok then self.core.abandon(body, text_of(problem)) end
+    if not ok then abandon(self, body, waiter, text_of(problem)) end
   end
 end
 
@@ -181,31 +190,52 @@ local function serve_alone(self)
   return count
 end
 
--- What it does may raise, where memory runs out.
+-- What it does may raise, where memory runs out. -> nil | what the adapter has raised
 local function spawn_in_loop(self)
-  local number, body = number_of(self), self.core.body()
-  self.adapter.spawn(function()
-    local ok, problem = pcall(self.core.enter, body, coroutine.running(), number)
-    if ok then self.main(body, { number = number })
-    else self.core.abandon(body, text_of(problem)) end
+  local number, body, began = number_of(self), self.core.body(), false
+  local ok, problem = pcall(self.adapter.spawn, function()
+    if began then return adapters.tell(self.owner, "spawn ran a body twice") end
+    began = true
+    local entered, lacking = pcall(self.core.enter, body, coroutine.running(), number)
+    if entered then self.main(body, { number = number })
+    else self.core.abandon(body, text_of(lacking)) end
   end)
+  if ok then return end
+  self.core.fail()
+  return "spawn raised: " .. text_of(problem)
 end
 
--- Wakes bodies for what there is to do. -> how many
+-- The same.
+local function wake_in_loop(self, number)
+  local waiter = self.parked[number]
+  self.parked[number] = nil
+  local ok, problem = pcall(self.adapter.wake, waiter)
+  if ok then return end
+  if self.core.fail() then self.parked[number] = waiter end
+  return "wake raised: " .. text_of(problem)
+end
+
+local function tell_late(self, spawned, woken)
+  if spawned > 0 then
+    adapters.tell(self.owner, ("spawn has not run a body for 2 s (%d of them)"):format(spawned))
+  end
+  if woken > 0 then
+    adapters.tell(self.owner, ("wake has not ended a sleep for 2 s (%d of them)"):format(woken))
+  end
+end
+
+-- Wakes bodies for what there is to do. What the adapter raises is told once in a turn. -> how many
 local function serve_loop(self)
-  self.core.serve()
-  local count, number = 0, self.core.wake(0)
+  tell_late(self, self.core.serve())
+  local count, number, problem = 0, self.core.wake(0), nil
   while number do
-    if number > 0 then
-      local waiter = self.parked[number]
-      self.parked[number] = nil
-      self.adapter.wake(waiter)
-    else
-      spawn_in_loop(self)
-    end
-    count = count + 1
+    local raised
+    if number > 0 then raised = wake_in_loop(self, number)
+    else raised = spawn_in_loop(self) end
+    problem, count = problem or raised, count + 1
     number = self.core.wake(count)
   end
+  if problem then adapters.tell(self.owner, problem) end
   return count
 end
 
@@ -376,13 +406,25 @@ local function tear_down(self)
   end
 end
 
+-- They end: next() says so.
+local function wake_all(self)
+  local ok, problem = true, nil
+  for _, waiter in pairs(self.parked) do
+    local woken, raised = pcall(self.adapter.wake, waiter)
+    if ok and not woken then ok, problem = false, raised end
+  end
+  if ok then return end
+  self.owner.dispatcher:log(WARNING, "loop",
+    "the event loop's adapter: wake raised: " .. text_of(problem))
+end
+
 --- The consumer has ended: so has each of its handlers, as far as it is concerned. Last their
 --- modules' teardown.
 function bodies:finish()
   if self.finished then return end
   self.finished = true
   self.core.finish()
-  for _, waiter in pairs(self.parked) do self.adapter.wake(waiter) end
+  wake_all(self)
   self.threads, self.parked = {}, {}
   tear_down(self)
 end

@@ -7,7 +7,7 @@
 -- code is a short stable name, librdkafka's without its underscore where
 -- there is one ("ALL_BROKERS_DOWN", "UNKNOWN_TOPIC_OR_PART"), or one of:
 --
---   ADAPTER             an event loop's adapter raised
+--   ADAPTER             an event loop's adapter raised, or does not do what it was asked for
 --   ABORTED             a record's transaction was aborted before it was acknowledged
 --   CANNOT_WAIT         the method would wait for an event loop, and cannot yield here
 --   CLOSED              the object is closed

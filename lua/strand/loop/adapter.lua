@@ -62,6 +62,12 @@ function adapter.check(given)
   return checked
 end
 
+-- A fault of the adapter's, as an event of the object that its loop serves.
+function adapter.tell(object, reason)
+  object.dispatcher:tell { type = "error", time = os.time(), code = "ADAPTER",
+    reason = "the event loop's adapter: " .. reason }
+end
+
 -- Whom a loop that resumes by itself is to resume in place of a coroutine that waits: the one
 -- around it, which hands on what is yielded. Weak, by the inner one.
 adapter.outer = setmetatable({}, { __mode = "k" })

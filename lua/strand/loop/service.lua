@@ -37,10 +37,7 @@ service.guard = guard
 
 -- The adapter's faults ------------------------------------------------------
 
-function service:tell(reason)
-  self.object.dispatcher:tell { type = "error", time = os.time(), code = "ADAPTER",
-    reason = "the event loop's adapter: " .. reason }
-end
+function service:tell(reason) adapter_of.tell(self.object, reason) end
 
 local function tell_raised(self, name, problem)
   self:tell(("%s raised: %s"):format(name, tostring(problem)))

@@ -36,7 +36,9 @@ static int use_loop (lua_State *L) {
 
 static int set_limit (lua_State *L) {
   strand_seats *p = seats_of(L);
-  if (!p->over) strand_local_limit(&p->local, (size_t)lua_tonumber(L, 1));
+  if (p->over) return 0;
+  strand_local_limit(&p->local, (size_t)lua_tonumber(L, 1));
+  strand_notifier_work(&p->local.consumer->notifier); /* there may be room */
   return 0;
 }
 
@@ -66,6 +68,7 @@ static const luaL_Reg next_functions[] = {
   { "serve", strand_body_serve },
   { "turn", strand_body_turn },
   { "wake", strand_body_wake },
+  { "fail", strand_body_fail },
   { "abandon", strand_body_abandon },
   { NULL, NULL },
 };

@@ -8,6 +8,7 @@
 
 #include "base/fork.h"
 #include "lua/compat.h"
+#include "lua/local/bodies.h"
 #include "lua/worker/handler_result.h"
 #include "lua/worker/outcome.h"
 
@@ -152,27 +153,6 @@ static bool slice_is_over (strand_seats *p, const strand_body *body) {
   return p->spent_us >= p->max_slice_us;
 }
 
-static void park (strand_seats *p, strand_body *body) {
-  body->state = STRAND_BODY_PARKED;
-  body->below = p->parked;
-  p->parked = body;
-}
-
-static strand_body *unpark (strand_seats *p) {
-  strand_body *body = p->parked;
-  if (body == NULL) return NULL;
-  p->parked = body->below;
-  body->below = NULL;
-  body->state = STRAND_BODY_RUNS;
-  return body;
-}
-
-static void unlink_parked (strand_seats *p, const strand_body *body) {
-  strand_body **at = &p->parked;
-  while (*at != NULL && *at != body) at = &(*at)->below;
-  if (*at != NULL) *at = body->below;
-}
-
 /* Has it a record to begin with, after this? */
 static bool take_seat (lua_State *L, strand_seats *p, strand_body *body) {
   bool over = slice_is_over(p, body), short_of_memory = false;
@@ -201,9 +181,10 @@ int strand_body_next (lua_State *L) {
     return 1;
   }
   luaL_checkstack(L, 20, "next");
+  if (body->state != STRAND_BODY_RUNS) strand_bodies_come(p, body);
   if (body->seat != NULL && lua_gettop(L) > 1) conclude(L, p, body);
   if (!take_seat(L, p, body)) {
-    park(p, body);
+    strand_bodies_park(p, body);
     strand_local_flush(&p->local);
     return 0;
   }
@@ -262,18 +243,12 @@ static int body_gc (lua_State *L) {
   if (body == NULL || body->owner == NULL || p->over
       || p->generation != strand_fork_generation())
     return 0;
-  if (body->state == STRAND_BODY_PARKED) unlink_parked(p, body);
-  strand_sleepers_remove(&p->sleepers, &body->sleeper);
-  if (p->resumed == body) p->resumed = NULL;
-  if (p->slice == body) p->slice = NULL;
+  strand_bodies_leave(p, body);
   seat = body->seat;
   body->owner = NULL;
-  body->state = STRAND_BODY_GONE;
-  p->bodies--;
-  if (seat == NULL) return 0;
   body->seat = NULL;
-  strand_seats_drop(p, seat);
-  strand_local_call(&p->local);
+  if (seat != NULL) strand_seats_drop(p, seat);
+  strand_local_call(&p->local); /* another may begin */
   return 0;
 }
 
@@ -283,19 +258,29 @@ static void end_dropped (lua_State *L, strand_seats *p) {
     fail_seat(L, p, seat, STRAND_OUTCOME_FAILED, dropped);
 }
 
-/* A turn of the loop, or of step, begins. */
-int strand_body_serve (lua_State *L) {
-  strand_seats *p = seats_of(L);
-  luaL_checkstack(L, 20, "serve");
-  if (p->over) return 0;
+static strand_late begin_turn (lua_State *L, strand_seats *p) {
+  strand_late late = { 0, 0 };
   p->slice_us = strand_seats_now_us(p);
   p->slice = NULL;
   p->spent_us = 0;
   strand_local_answer(&p->local);
   end_dropped(L, p);
+  if (p->looped) late = strand_bodies_look(p, p->slice_us);
   strand_local_advance(&p->local);
   if (CHECKED) strand_seats_check(p);
-  return 0;
+  return late;
+}
+
+/* A turn of the loop, or of step, begins: how many bodies are found not to have
+** begun though they were spawned, and not to have come though woken. */
+int strand_body_serve (lua_State *L) {
+  strand_seats *p = seats_of(L);
+  strand_late late = { 0, 0 };
+  luaL_checkstack(L, 20, "serve");
+  if (!p->over) late = begin_turn(L, p);
+  lua_pushnumber(L, late.spawned);
+  lua_pushnumber(L, late.woken);
+  return 2;
 }
 
 /* Body, message: something of ours has raised in its coroutine. */
@@ -305,7 +290,8 @@ int strand_body_abandon (lua_State *L) {
   strand_seat *seat;
   luaL_checkstack(L, 20, "abandon");
   if (body == NULL || p->over || body->state == STRAND_BODY_GONE) return 0;
-  body->state = STRAND_BODY_GONE;
+  strand_bodies_leave(p, body);
+  strand_notifier_work(&p->local.consumer->notifier); /* another may begin */
   seat = body->seat;
   body->seat = NULL;
   if (seat == NULL) return 0;
@@ -331,7 +317,7 @@ static uint32_t look_at_resumed (lua_State *L, strand_seats *p) {
     strand_sleepers_add(&p->sleepers, &body->sleeper, body->due_us);
     return 0;
   }
-  body->state = STRAND_BODY_GONE;
+  strand_bodies_leave(p, body);
   seat = body->seat;
   body->seat = NULL;
   if (seat != NULL) fail_seat(L, p, seat, STRAND_OUTCOME_EXHAUSTED, bare);
@@ -350,7 +336,7 @@ static strand_body *next_to_resume (strand_seats *p, int64_t now_us,
     return body;
   }
   if (!strand_seats_want_work(p)) return NULL;
-  body = unpark(p);
+  body = strand_bodies_unpark(p);
   *spawns = body == NULL;
   return body;
 }
@@ -403,7 +389,8 @@ int strand_body_turn (lua_State *L) {
 /* Argument: how many were woken in this turn of the loop. The number of a body
 ** that has work, and is to be woken; 0: a new one; nothing: no more. What one
 ** body can do alone is not for two: their number doubles while work is left
-** from one turn to the next. */
+** from one turn to the next. There are no more of them than handlers may run: a
+** loop may begin a new one later, and who has not begun takes work too. */
 int strand_body_wake (lua_State *L) {
   strand_seats *p = seats_of(L);
   uint32_t woken = (uint32_t)lua_tonumber(L, 1);
@@ -420,8 +407,21 @@ int strand_body_wake (lua_State *L) {
     strand_local_call(&p->local);
     return 0;
   }
-  body = unpark(p);
+  body = strand_bodies_unpark(p);
+  if (body == NULL && !strand_bodies_may_spawn(p)) {
+    strand_local_flush(&p->local);
+    return 0;
+  }
+  if (body != NULL) strand_bodies_call(p, body);
   lua_pushnumber(L, body != NULL ? body->number : 0);
+  return 1;
+}
+
+/* The adapter has raised instead. True: the body that was to be woken parks on,
+** and is tried again. */
+int strand_body_fail (lua_State *L) {
+  strand_seats *p = seats_of(L);
+  lua_pushboolean(L, !p->over && strand_bodies_fail(p));
   return 1;
 }
 
@@ -449,7 +449,8 @@ void strand_body_new (lua_State *L, strand_seats *p, int metatable) {
     luaL_error(L, "not enough memory");
   p->bodies++;
   body->owner = p;
-  if (!p->looped) p->resumed = body; /* whoever asked for it resumes it */
+  if (p->looped) strand_bodies_call(p, body);
+  else p->resumed = body; /* whoever asked for it resumes it */
 }
 
 strand_body *strand_body_test (lua_State *L, int index, int metatable) {

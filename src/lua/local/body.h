@@ -40,7 +40,9 @@ typedef enum strand_body_state {
   STRAND_BODY_RUNS,
   STRAND_BODY_PARKED,
   STRAND_BODY_SLEEPS,
-  STRAND_BODY_GONE /* whatever it does comes to nothing */
+  STRAND_BODY_CALLED, /* by its loop, and has not come (bodies.h) */
+  STRAND_BODY_FAILED, /* to be called */
+  STRAND_BODY_GONE    /* whatever it does comes to nothing */
 } strand_body_state;
 
 typedef struct strand_body {
@@ -51,7 +53,9 @@ typedef struct strand_body {
   uint32_t number;
   int64_t due_us; /* of the sleep that it asked for last */
   strand_body_state state;
-  strand_seat *seat;         /* whose handler it runs, or NULL */
+  bool begun;        /* it has come once */
+  bool missed;       /* it was called, and had not come a while after */
+  strand_seat *seat; /* whose handler it runs, or NULL */
   struct strand_body *below; /* in 'parked' */
 } strand_body;
 
@@ -89,6 +93,7 @@ int strand_body_abandon (lua_State *L); /* body, message: its coroutine ends */
 int strand_body_serve (lua_State *L);   /* first in each turn */
 int strand_body_turn (lua_State *L);
 int strand_body_wake (lua_State *L);
+int strand_body_fail (lua_State *L); /* what wake asked for has raised */
 
 /* Without a loop: until then. It sleeps when what it yields for that,
 ** STRAND_SLEEPS, arrives at step: where Lua cannot yield it does not. */

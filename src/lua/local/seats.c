@@ -187,6 +187,7 @@ void strand_seats_check (const strand_seats *p) {
   }
   assert(p->over || running == p->local.running); /* (3) */
   (void)running;
+  assert(p->unspawned <= p->bodies);
   strand_sleepers_check(&p->sleepers);
   strand_local_check(&p->local);
 }

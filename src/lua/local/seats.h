@@ -71,11 +71,14 @@ typedef struct strand_seats {
   strand_seat_list ready;   /* have a record, and no body */
   strand_seat_list dropped; /* whose bodies were collected */
   /* bodies */
-  uint32_t bodies; /* that live */
+  uint32_t bodies;    /* that live */
+  uint32_t unspawned; /* of them that their loop could not begin (bodies.h) */
   struct strand_body *parked;
+  struct strand_body *called;  /* last, by the loop, or NULL */
   struct strand_body *resumed; /* by step, and not looked at since */
   int64_t resumed_us;
-  strand_sleepers sleepers;
+  strand_sleepers sleepers; /* those that sleep; under a loop, are awaited */
+  int64_t look_us;          /* under a loop: the timer for them; 0: none */
   /* slices */
   int64_t max_slice_us;
   int64_t slice_us; /* when this one began; under a loop: 'slice' came */

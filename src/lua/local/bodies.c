@@ -1,0 +1,124 @@
+/*
+** bodies.c - see bodies.h
+*/
+#include "lua/local/bodies.h"
+
+#include <stddef.h>
+
+#include "base/clock.h"
+
+#define COME_US 1000000  /* to come, twice */
+#define AGAIN_US 1000000 /* until what raised is tried again */
+
+/*
+** Parked
+*/
+
+void strand_bodies_park (strand_seats *p, strand_body *body) {
+  body->state = STRAND_BODY_PARKED;
+  body->begun = true;
+  body->below = p->parked;
+  p->parked = body;
+}
+
+strand_body *strand_bodies_unpark (strand_seats *p) {
+  strand_body *body = p->parked;
+  if (body == NULL) return NULL;
+  p->parked = body->below;
+  body->below = NULL;
+  body->state = STRAND_BODY_RUNS;
+  return body;
+}
+
+static void unlink_parked (strand_seats *p, const strand_body *body) {
+  strand_body **at = &p->parked;
+  while (*at != NULL && *at != body) at = &(*at)->below;
+  if (*at != NULL) *at = body->below;
+}
+
+void strand_bodies_leave (strand_seats *p, strand_body *body) {
+  if (body->state == STRAND_BODY_GONE) return;
+  if (body->state == STRAND_BODY_PARKED) unlink_parked(p, body);
+  if (body->state == STRAND_BODY_FAILED && !body->begun) p->unspawned--;
+  strand_sleepers_remove(&p->sleepers, &body->sleeper);
+  if (p->resumed == body) p->resumed = NULL;
+  if (p->called == body) p->called = NULL;
+  if (p->slice == body) p->slice = NULL;
+  body->state = STRAND_BODY_GONE;
+  p->bodies--;
+}
+
+/*
+** Called
+*/
+
+bool strand_bodies_may_spawn (const strand_seats *p) {
+  return p->bodies < p->local.max_in_flight && p->unspawned == 0;
+}
+
+static void set_timer (strand_seats *p, int64_t due_us) {
+  p->look_us = due_us;
+  strand_notifier_due(&p->local.consumer->notifier, due_us);
+}
+
+/* A timer that is set is not set again: all wait for as long, so none is due
+** before it. */
+static void await (strand_seats *p, strand_body *body, int64_t due_us) {
+  strand_sleepers_add(&p->sleepers, &body->sleeper, due_us);
+  if (p->look_us == 0) set_timer(p, due_us);
+}
+
+void strand_bodies_call (strand_seats *p, strand_body *body) {
+  p->called = body;
+  body->state = STRAND_BODY_CALLED;
+  body->missed = false;
+  await(p, body, strand_clock_us() + COME_US);
+}
+
+bool strand_bodies_fail (strand_seats *p) {
+  strand_body *body = p->called;
+  p->called = NULL;
+  if (body == NULL || body->state != STRAND_BODY_CALLED) return false;
+  strand_sleepers_remove(&p->sleepers, &body->sleeper);
+  body->state = STRAND_BODY_FAILED;
+  if (!body->begun) p->unspawned++;
+  await(p, body, strand_clock_us() + AGAIN_US);
+  return true;
+}
+
+void strand_bodies_come (strand_seats *p, strand_body *body) {
+  if (body->state == STRAND_BODY_PARKED) unlink_parked(p, body);
+  if (body->state == STRAND_BODY_FAILED && !body->begun) p->unspawned--;
+  strand_sleepers_remove(&p->sleepers, &body->sleeper);
+  if (p->called == body) p->called = NULL;
+  body->begun = true;
+  body->state = STRAND_BODY_RUNS;
+}
+
+static void look_at (strand_seats *p, strand_body *body, strand_late *late,
+                     int64_t now_us) {
+  strand_sleepers_remove(&p->sleepers, &body->sleeper);
+  if (body->state == STRAND_BODY_FAILED) {
+    if (body->begun) strand_bodies_park(p, body);
+    else strand_bodies_leave(p, body);
+  }
+  else if (!body->missed) {
+    body->missed = true;
+    strand_sleepers_add(&p->sleepers, &body->sleeper, now_us + COME_US);
+  }
+  else if (body->begun) late->woken++;
+  else late->spawned++;
+}
+
+strand_late strand_bodies_look (strand_seats *p, int64_t now_us) {
+  strand_late late = { 0, 0 };
+  strand_sleeper *first;
+  if (p->look_us == 0 || now_us < p->look_us) return late;
+  while ((first = strand_sleepers_first(&p->sleepers)) != NULL
+         && first->due_us <= now_us) {
+    look_at(p, (void *)((char *)first - offsetof(strand_body, sleeper)), &late,
+            now_us);
+  }
+  set_timer(p, first != NULL ? first->due_us : 0);
+  return late;
+}

@@ -1,0 +1,52 @@
+/*
+** bodies.h - bodies that wait for work, and those that were called for it
+**
+** With a loop a body that is spawned or woken comes later, when the loop
+** resumes it. The adapter that does that may be a user's, so whoever was called
+** is awaited: in the heap of sleepers, which a loop leaves to us.
+**
+**   parked --woken---+--> called --> comes
+**     ^              |      |
+**   new --spawned----+      +-- twice a second later it has not: late, told
+**                           +-- the call raised: failed --a second--> parked
+**                                                       (never begun: gone)
+**
+** Twice, because a loop that was busy for a second may turn to us first.
+**
+** Invariants:
+**   (1) Who is called or failed is in the heap until it is late or comes.
+**   (2) 'bodies' counts those that are not gone, and 'unspawned' of them those
+**       that failed and have never begun.
+**
+** Thread: lua. Calls no Lua.
+*/
+#ifndef STRAND_LUA_BODIES_H
+#define STRAND_LUA_BODIES_H
+
+#include "lua/local/body.h"
+
+typedef struct strand_late {
+  uint32_t spawned; /* and not begun */
+  uint32_t woken;   /* and not resumed */
+} strand_late;
+
+/* It waits for work. */
+void strand_bodies_park (strand_seats *p, strand_body *body);
+/* One that did, and runs; NULL: nobody does. */
+strand_body *strand_bodies_unpark (strand_seats *p);
+/* Whatever it does from now on comes to nothing. Again: nothing happens. */
+void strand_bodies_leave (strand_seats *p, strand_body *body);
+
+/* May there be one more? */
+bool strand_bodies_may_spawn (const strand_seats *p);
+/* The loop is about to be asked to resume it. */
+void strand_bodies_call (strand_seats *p, strand_body *body);
+/* The one that was called last was not: that raised. True: it parks, and is to
+** be called again. */
+bool strand_bodies_fail (strand_seats *p);
+/* It was resumed, asked for or not. */
+void strand_bodies_come (strand_seats *p, strand_body *body);
+/* Who is late for the first time is counted, who failed is tried again. */
+strand_late strand_bodies_look (strand_seats *p, int64_t now_us);
+
+#endif
