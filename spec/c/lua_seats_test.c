@@ -1,0 +1,355 @@
+/*
+** lua_seats_test.c - the handlings of local mode and the bodies that run them,
+** without Lua: an owner's batch in the mailbox, seats taken and left
+**
+** Which body handles which record is in spec/local_spec.lua and loops_spec.lua.
+*/
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "failing_alloc.h"
+#include "../../src/lua/local/seats.c"
+
+#include "base/clock.h"
+#include "lua/local/bodies.h"
+#include "lua/local/body.h"
+
+#define MANY 200
+#define SECOND INT64_C(1000000)
+
+static strand_consumer *consumer;
+static strand_seats seats;
+static strand_progress progress;
+static strand_lease_batch *batch;
+static strand_record records[2 * MANY];
+static atomic_bool stop;
+
+static void release (void *config) {
+  (void)config;
+}
+
+static int open_seats (void **state) {
+  const strand_consumer_config config = { .limits = { .max_in_flight = MANY },
+                                          .handler = { .release = release } };
+  (void)state;
+  consumer = strand_shared_new(&config);
+  assert_non_null(consumer);
+  strand_mailbox_limit(&consumer->mailbox, MANY, 1);
+  seats = (strand_seats){ 0 };
+  progress = (strand_progress){ 0 };
+  memset(records, 0, sizeof(records));
+  atomic_store(&stop, false);
+  atomic_store(&progress.looks, true); /* so that nobody is woken */
+  batch = NULL;
+  assert_true(strand_seats_open(&seats, consumer));
+  return 0;
+}
+
+static int close_seats (void **state) {
+  (void)state;
+  if (!seats.over) strand_seats_check(&seats);
+  strand_seats_end(&seats);
+  strand_seats_end(&seats); /* once is enough */
+  assert_int_equal(strand_pool_busy(&consumer->pool), 0);
+  if (batch != NULL) {
+    strand_lease_batch_recall(batch);
+    strand_mailbox_close(&consumer->mailbox);
+    strand_lease_batch_unref(batch);
+  }
+  strand_shared_unref(consumer);
+  return 0;
+}
+
+/* Leases of two records each. */
+static void post (uint32_t count) {
+  batch = strand_batch_new(count);
+  assert_non_null(batch);
+  batch->count = count;
+  batch->progress = &progress;
+  atomic_init(&batch->refs, 1);
+  atomic_init(&batch->cursor, 0);
+  for (uint32_t i = 0; i < count; i++) {
+    strand_slot *slot = &batch->slots[i];
+    memset(slot, 0, sizeof(*slot));
+    records[2 * i].behind = &records[2 * i + 1];
+    slot->first = &records[2 * i];
+    slot->count = 2;
+    slot->stop = &stop;
+  }
+  strand_mailbox_post(&consumer->mailbox, batch);
+}
+
+static strand_seat *take (void) {
+  bool short_of_memory = false;
+  strand_seat *seat = strand_seats_take(&seats, &short_of_memory);
+  assert_false(short_of_memory);
+  strand_seats_check(&seats);
+  return seat;
+}
+
+static void a_seat_has_a_lease_until_its_last_record (void **state) {
+  strand_seat *seat;
+  (void)state;
+  post(1);
+  assert_true(strand_seats_want_work(&seats));
+  seat = take();
+  assert_ptr_equal(seat->handling.task.record, &records[0]);
+  assert_int_equal(seats.local.running, 1);
+  assert_null(take());
+  assert_false(strand_seats_want_work(&seats));
+  assert_true(strand_local_next(&seats.local, &seat->handling));
+  assert_ptr_equal(seat->handling.task.record, &records[1]);
+  assert_false(strand_local_next(&seats.local, &seat->handling));
+  strand_seats_leave(&seats, seat);
+  strand_seats_check(&seats);
+  assert_int_equal(seats.local.running, 0);
+  assert_int_equal(atomic_load(&batch->slots[0].done), 2);
+}
+
+static void no_more_run_than_may (void **state) {
+  strand_seat *first;
+  (void)state;
+  post(5);
+  strand_local_limit(&seats.local, 2);
+  first = take();
+  assert_non_null(first);
+  assert_non_null(take());
+  assert_null(take());
+  assert_false(strand_seats_want_work(&seats));
+  strand_local_end(&seats.local, &first->handling);
+  strand_seats_leave(&seats, first);
+  assert_ptr_equal(take(), first); /* the last one is warm */
+  assert_null(take());
+  strand_local_limit(&seats.local, 3);
+  assert_non_null(take());
+}
+
+/* They count as running, and go before what has not begun. */
+static void who_waits_for_a_body_is_first (void **state) {
+  strand_seat *a, *b, *c;
+  (void)state;
+  post(4);
+  strand_local_limit(&seats.local, 3);
+  a = take();
+  b = take();
+  c = take();
+  strand_seats_put(&seats, a);
+  strand_seats_put(&seats, b);
+  strand_seats_put_back(&seats, c);
+  assert_true(strand_seats_want_work(&seats));
+  assert_ptr_equal(take(), c);
+  assert_ptr_equal(take(), a);
+  assert_ptr_equal(take(), b);
+  assert_null(take());
+}
+
+static void what_was_dropped_is_there_to_be_ended (void **state) {
+  strand_seat *a, *b;
+  (void)state;
+  post(2);
+  a = take();
+  b = take();
+  strand_seats_drop(&seats, a);
+  strand_seats_drop(&seats, b);
+  assert_true(strand_seats_want_work(&seats));
+  assert_null(take());
+  assert_ptr_equal(strand_seats_dropped(&seats), a);
+  assert_ptr_equal(strand_seats_dropped(&seats), b);
+  assert_null(strand_seats_dropped(&seats));
+}
+
+static void a_handling_is_found_by_its_own_name_alone (void **state) {
+  strand_seat *seat;
+  uint64_t serial;
+  (void)state;
+  post(1);
+  seat = take();
+  strand_current_single(&seat->current, seat->handling.task.record);
+  serial = seat->current.serial;
+  assert_ptr_equal(strand_seats_find(&seats, 0, serial), seat);
+  assert_null(strand_seats_find(&seats, 0, serial + 1));
+  assert_null(strand_seats_find(&seats, 1, serial));
+  strand_seats_end(&seats);
+  assert_null(strand_seats_find(&seats, 0, serial));
+}
+
+/* The n-th allocation fails, for every n that there is. */
+static void without_memory_for_a_seat_its_lease_waits (void **state) {
+  uint32_t begun = 0, failures = 0;
+  (void)state;
+  post(MANY);
+  while (begun < MANY) {
+    bool short_of_memory = false;
+    strand_seat *seat;
+    fail_alloc(0);
+    seat = strand_seats_take(&seats, &short_of_memory);
+    fail_alloc(-1);
+    assert_null(seat);
+    assert_true(short_of_memory);
+    assert_int_equal(seats.count, begun);
+    strand_seats_check(&seats);
+    failures++;
+    fail_alloc(1); /* where the table grows, the seat itself */
+    seat = strand_seats_take(&seats, &short_of_memory);
+    fail_alloc(-1);
+    if (seat == NULL) seat = take();
+    assert_ptr_equal(seat->handling.task.record, &records[2 * begun]);
+    begun++;
+    strand_seats_check(&seats);
+  }
+  assert_int_equal(failures, MANY);
+  assert_null(take());
+}
+
+static void what_runs_at_the_end_goes_back_unstarted (void **state) {
+  (void)state;
+  post(3);
+  take();
+  take();
+  strand_seats_end(&seats);
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(atomic_load(&batch->slots[i].done), 0);
+    assert_true(atomic_load(&batch->slots[i].state) & STRAND_SLOT_ENDED);
+  }
+  assert_int_equal(strand_lease_batch_unclaimed(batch), 1);
+}
+
+/* ---- bodies --------------------------------------------------------------- */
+
+static strand_body bodies[3];
+
+static void add_bodies (uint32_t count) {
+  memset(bodies, 0, sizeof(bodies));
+  assert_true(strand_sleepers_reserve(&seats.sleepers, count));
+  seats.bodies = count;
+  seats.looped = true;
+}
+
+static strand_late look (int64_t seconds) {
+  strand_late late = strand_bodies_look(&seats,
+                                        strand_clock_us() + seconds * SECOND);
+  strand_seats_check(&seats);
+  return late;
+}
+
+static void bodies_are_as_many_as_handlers_may_run (void **state) {
+  (void)state;
+  add_bodies(2);
+  strand_local_limit(&seats.local, 2);
+  assert_false(strand_bodies_may_spawn(&seats));
+  strand_local_limit(&seats.local, 3);
+  assert_true(strand_bodies_may_spawn(&seats));
+  strand_bodies_leave(&seats, &bodies[0]);
+  strand_bodies_leave(&seats, &bodies[0]);
+  assert_int_equal(seats.bodies, 1);
+}
+
+static void who_comes_in_time_is_not_late (void **state) {
+  strand_late late;
+  (void)state;
+  add_bodies(2);
+  strand_bodies_call(&seats, &bodies[0]);
+  strand_bodies_call(&seats, &bodies[1]);
+  strand_bodies_come(&seats, &bodies[0]);
+  assert_int_equal(bodies[0].state, STRAND_BODY_RUNS);
+  late = look(0);
+  assert_int_equal(late.spawned, 0);
+  late = look(1); /* the loop may have been busy */
+  assert_int_equal(late.spawned, 0);
+  late = look(3);
+  assert_int_equal(late.spawned, 1);
+  late = look(9); /* told once */
+  assert_int_equal(late.spawned + late.woken, 0);
+  assert_null(strand_sleepers_first(&seats.sleepers));
+  strand_bodies_come(&seats, &bodies[1]);
+  strand_bodies_park(&seats, &bodies[1]);
+  assert_ptr_equal(strand_bodies_unpark(&seats), &bodies[1]);
+  strand_bodies_call(&seats, &bodies[1]);
+  look(2);
+  late = look(4);
+  assert_int_equal(late.spawned, 0);
+  assert_int_equal(late.woken, 1);
+}
+
+static void what_could_not_be_woken_parks_again (void **state) {
+  (void)state;
+  add_bodies(1);
+  strand_bodies_park(&seats, &bodies[0]);
+  strand_bodies_call(&seats, strand_bodies_unpark(&seats));
+  assert_true(strand_bodies_fail(&seats));
+  assert_false(strand_bodies_fail(&seats)); /* once */
+  assert_null(strand_bodies_unpark(&seats));
+  look(0);
+  assert_null(strand_bodies_unpark(&seats));
+  look(2);
+  assert_ptr_equal(strand_bodies_unpark(&seats), &bodies[0]);
+  assert_null(strand_sleepers_first(&seats.sleepers));
+}
+
+static void what_could_not_be_spawned_makes_room_later (void **state) {
+  (void)state;
+  add_bodies(1);
+  strand_bodies_call(&seats, &bodies[0]);
+  assert_true(strand_bodies_fail(&seats));
+  assert_false(strand_bodies_may_spawn(&seats)); /* nor any other, for now */
+  look(2);
+  assert_true(strand_bodies_may_spawn(&seats));
+  assert_int_equal(bodies[0].state, STRAND_BODY_GONE);
+  assert_int_equal(seats.bodies, 0);
+}
+
+/* Its loop has resumed it all the same. */
+static void who_comes_though_that_failed_runs (void **state) {
+  (void)state;
+  add_bodies(2);
+  strand_bodies_call(&seats, &bodies[0]);
+  strand_bodies_come(&seats, &bodies[0]);
+  assert_false(strand_bodies_fail(&seats));
+  strand_bodies_call(&seats, &bodies[1]);
+  assert_true(strand_bodies_fail(&seats));
+  strand_bodies_come(&seats, &bodies[1]);
+  assert_int_equal(bodies[1].state, STRAND_BODY_RUNS);
+  assert_true(strand_bodies_may_spawn(&seats));
+  look(5);
+  assert_int_equal(seats.bodies, 2);
+}
+
+static void who_leaves_is_in_no_list (void **state) {
+  (void)state;
+  add_bodies(3);
+  for (int i = 0; i < 3; i++) strand_bodies_park(&seats, &bodies[i]);
+  strand_bodies_leave(&seats, &bodies[1]);
+  assert_ptr_equal(strand_bodies_unpark(&seats), &bodies[2]);
+  strand_bodies_call(&seats, &bodies[2]);
+  strand_bodies_leave(&seats, &bodies[2]);
+  assert_false(strand_bodies_fail(&seats));
+  assert_ptr_equal(strand_bodies_unpark(&seats), &bodies[0]);
+  assert_null(strand_bodies_unpark(&seats));
+  assert_int_equal(seats.bodies, 1);
+}
+
+#define spec(f) cmocka_unit_test_setup_teardown(f, open_seats, close_seats)
+
+int main (void) {
+  const struct CMUnitTest tests[] = {
+    spec(a_seat_has_a_lease_until_its_last_record),
+    spec(no_more_run_than_may),
+    spec(who_waits_for_a_body_is_first),
+    spec(what_was_dropped_is_there_to_be_ended),
+    spec(a_handling_is_found_by_its_own_name_alone),
+    spec(without_memory_for_a_seat_its_lease_waits),
+    spec(what_runs_at_the_end_goes_back_unstarted),
+    spec(bodies_are_as_many_as_handlers_may_run),
+    spec(who_comes_in_time_is_not_late),
+    spec(what_could_not_be_woken_parks_again),
+    spec(what_could_not_be_spawned_makes_room_later),
+    spec(who_comes_though_that_failed_runs),
+    spec(who_leaves_is_in_no_list),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
