@@ -24,12 +24,7 @@ describe("a broker that lost what it had acknowledged", function()
   end)
   after_each(member.end_all)
 
-  local function make()
-    local topic = helper.name "topic"
-    assert(admin:create_topics { [topic] = 1 })
-    helper.eventually(20, function() return admin:describe { topics = { topic } } end)
-    return topic
-  end
+  local function make() return helper.topic_by(admin, "topic", 1) end
 
   local function log_of(topic) return folder .. "/data/" .. topic .. "-0/00000000000000000000.log" end
 

@@ -23,10 +23,7 @@ local function produce(record, context)
 end
 
 local function make(prefix)
-  local topic = helper.name(prefix)
-  assert(admin:create_topics { [topic] = PARTITIONS })
-  helper.eventually(20, function() return admin:describe { topics = { topic } } end)
-  return topic
+  return helper.topic_by(admin, prefix, PARTITIONS)
 end
 
 -- May be read by anybody, and written to by nobody.
@@ -82,18 +79,18 @@ local function wait_done(count, consumer)
   end, consumer)
 end
 
-describe("a topic that may not be written to", function()
-  setup(function()
-    local _
-    broker, _, close = node("allow.everyone.if.no.acl.found=true\n" .. AUTHORIZER)
-    admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = broker } })
-  end)
-  teardown(function()
-    admin:close()
-    close()
-  end)
-  after_each(member.end_all)
+setup(function()
+  local _
+  broker, _, close = node("allow.everyone.if.no.acl.found=true\n" .. AUTHORIZER)
+  admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = broker } })
+end)
+teardown(function()
+  admin:close()
+  close()
+end)
+after_each(member.end_all)
 
+describe("a topic that may not be written to", function()
   for _, delivery in ipairs { "at_least_once", "at_most_once", "exactly_once" } do
     it("ends its own records, without another attempt, " .. delivery, function()
       local topic, good, dead = make "topic", make "good", make "dead"
@@ -191,17 +188,6 @@ describe("a topic that may not be written to", function()
 end)
 
 describe("rights that are not a record's", function()
-  setup(function()
-    local _
-    broker, _, close = node("allow.everyone.if.no.acl.found=true\n" .. AUTHORIZER)
-    admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = broker } })
-  end)
-  teardown(function()
-    admin:close()
-    close()
-  end)
-  after_each(member.end_all)
-
   it("of the group are told, and tried again until they are given back", function()
     local topic, good = make "topic", make "good"
     send(topic, { good, good })

@@ -125,6 +125,15 @@ function helper.topic(partitions, config)
   return name
 end
 
+--- A new topic at a broker of the spec's own, by an admin of it: it can be used
+--- when this returns. -> its name
+function helper.topic_by(admin, prefix, partitions)
+  local name = helper.name(prefix)
+  assert(admin:create_topics { [name] = partitions })
+  helper.eventually(20, function() return admin:describe { topics = { name } } end)
+  return name
+end
+
 local function read(path)
   local file = io.open(path, "rb")
   if not file then return nil end
