@@ -38,7 +38,7 @@ static int set_limit (lua_State *L) {
   strand_seats *p = seats_of(L);
   if (p->over) return 0;
   strand_local_limit(&p->local, (size_t)lua_tonumber(L, 1));
-  strand_notifier_work(&p->local.consumer->notifier); /* there may be room */
+  strand_local_call(&p->local); /* there may be room */
   return 0;
 }
 

@@ -291,7 +291,7 @@ int strand_body_abandon (lua_State *L) {
   luaL_checkstack(L, 20, "abandon");
   if (body == NULL || p->over || body->state == STRAND_BODY_GONE) return 0;
   strand_bodies_leave(p, body);
-  strand_notifier_work(&p->local.consumer->notifier); /* another may begin */
+  strand_local_call(&p->local); /* another may begin */
   seat = body->seat;
   body->seat = NULL;
   if (seat == NULL) return 0;
