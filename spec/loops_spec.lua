@@ -271,6 +271,64 @@ for name, loop in loops.each() do
       assert.is_true(spawned <= 21, spawned .. " coroutines") -- one serves
     end)
 
+    if loop.passes_yields then
+      -- Records of keys 1 to n, one each, in handlers of the loop's. -> consumer, events
+      local function handled(count, handler, retry)
+        local topic, records, events = helper.topic(1), {}, {}
+        for i = 1, count do records[i] = { key = tostring(i), value = "" } end
+        fixture.produce(topic, records)
+        return fixture.consumer { topics = { topic }, workers = 0, handler = handler,
+          retry = retry, on_event = function(event) events[#events + 1] = event end }, events
+      end
+
+      it("runs handlers that wait for somebody else's resume", function()
+        local waiting, got = {}, {}
+        local consumer = handled(30, function(record, context)
+          waiting[#waiting + 1] = coroutine.running()
+          local answer = coroutine.yield "a request"
+          context:sleep(0.001)
+          if tonumber(record.key) % 3 == 0 then
+            waiting[#waiting + 1] = coroutine.running()
+            answer = coroutine.yield()
+          end
+          got[#got + 1] = answer
+          if record.key == "7" then return false, "refused" end
+        end, { attempts = 1 })
+        loop.run(function()
+          assert(loop.start(consumer))
+          until_true(60, function()
+            local threads = waiting
+            waiting = {}
+            for _, thread in ipairs(threads) do assert(coroutine.resume(thread, "an answer")) end
+            local stats = consumer:stats()
+            return stats.done == 29 and stats.parked == 1
+          end)
+          assert(consumer:close())
+        end)
+        assert.are.equal(30, #got)
+        for _, answer in ipairs(got) do assert.are.equal("an answer", answer) end
+      end)
+
+      it("finds a handler that yields for nobody, when it is collected", function()
+        local consumer, events = handled(5, function(record)
+          if record.key == "3" and record.attempt == 1 then coroutine.yield() end
+        end, { attempts = 2, delay = 0.01 })
+        loop.run(function()
+          assert(loop.start(consumer))
+          until_true(60, function()
+            collectgarbage()
+            return consumer:stats().done == 5
+          end)
+          assert(consumer:close())
+        end)
+        local reasons = {}
+        for _, event in ipairs(events) do
+          if event.type == "record_failed" then reasons[#reasons + 1] = event.reason end
+        end
+        assert.are.same({ "handler was dropped" }, reasons)
+      end)
+    end
+
     -- ---- where nothing can yield --------------------------------------------
 
     -- How each method is called so that it would wait. -> { [class] = { [method] = call } }

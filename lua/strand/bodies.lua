@@ -29,8 +29,8 @@
 
 local adapters = require "strand.loop.adapter"
 
-local create, resume, status, yield = coroutine.create, coroutine.resume, coroutine.status,
-  coroutine.yield
+local create, resume, running, status, yield = coroutine.create, coroutine.resume,
+  coroutine.running, coroutine.status, coroutine.yield
 
 local WARNING = 4
 
@@ -86,6 +86,22 @@ local function handle_protected(traceback)
   end
 end
 
+-- Where the loop looks at no yield, somebody may resume the inner coroutine itself: then the body,
+-- which has yielded to the loop, goes on from here, and this coroutine is not for another record.
+local function handle_resumed(self, outer, ...)
+  if self.resumed == outer then return yield(FINISHED, true, ...) end
+  local ok, problem = resume(outer, FINISHED, ...)
+  if not ok then error(problem, 0) end -- main() does not raise
+end
+
+local function handle_free(self, outer)
+  return function(handler, record, context)
+    while handler do
+      handler, record, context = handle_resumed(self, outer, handler(record, context))
+    end
+  end
+end
+
 local function next_or_end(self, body, ok, ...)
   if ok then return ... end
   self.core.abandon(body, text_of((...)))
@@ -97,14 +113,39 @@ local function protected_next(self, body, ...)
   return next_or_end(self, body, pcall(self.core.next, body, ...))
 end
 
+local function gone_back(self, before, ...)
+  self.resumed = before
+  return ...
+end
+
+local function resume_inner(self, inner, ...)
+  if not self.free then return resume(inner, ...) end
+  local before = self.resumed
+  self.resumed = running()
+  return gone_back(self, before, resume(inner, ...))
+end
+
+local settle
+
+-- The loop has resumed the body, or the inner coroutine has, at its handler's end.
+local function settle_free(self, body, inner, first, ...)
+  if first ~= FINISHED then
+    return settle(self, body, inner, resume_inner(self, inner, first, ...))
+  end
+  self.spoilt = true
+  return protected_next(self, body, true, ...)
+end
+
 -- What the inner coroutine did; passes on what it waits for. 'spoilt': it is not for another record;
 -- read before anything yields. -> what next() gave
-local function settle(self, body, inner, ok, first, ...)
+function settle(self, body, inner, ok, first, ...)
   self.spoilt = not ok or first ~= FINISHED
   if not ok then -- an error, in 5.1
     return protected_next(self, body, false, self.core.traceback(first, inner))
   elseif first == FINISHED then
     return protected_next(self, body, ...)
+  elseif self.free then
+    return settle_free(self, body, inner, yield(first, ...))
   elseif first == self.marker then
     return settle(self, body, inner, resume(inner, yield(first, ...)))
   end
@@ -112,9 +153,10 @@ local function settle(self, body, inner, ok, first, ...)
 end
 
 local function new_inner(self, body)
-  local inner = create(self.handle)
+  local outer = running()
+  local inner = create(self.free and handle_free(self, outer) or self.handle)
   self.core.enter(body, inner)
-  self.tell_inner(inner)
+  if self.free then adapters.outer[inner] = outer end
   return inner
 end
 
@@ -124,7 +166,8 @@ local function run_inside(self, body, waiter)
   while handler ~= false do
     if handler then
       inner = inner or new_inner(self, body)
-      handler, record, context = settle(self, body, inner, resume(inner, handler, record, context))
+      handler, record, context = settle(self, body, inner,
+        resume_inner(self, inner, handler, record, context))
       if self.spoilt then inner = nil end
     else
       self.park(body, waiter)
@@ -248,13 +291,6 @@ local function park_in_loop(self)
   end
 end
 
-local function nothing() end
-
--- Where the loop resumes what slept, and that is an inner coroutine: it is to resume the body.
-local function tell_outer(inner)
-  adapters.outer[inner] = coroutine.running()
-end
-
 -- Bodies are made for the loop that there is when the first is.
 local function settle_how(self)
   local adapter = self.owner.adapter
@@ -263,11 +299,11 @@ local function settle_how(self)
   self.run = inside and run_inside or run_directly
   self.handle = DIRECT and handle_protected(self.core.traceback) or handle
   self.marker = self.core.SLEEPS
-  self.park, self.tell_inner = yield, nothing
+  self.park = yield
   if adapter then
     self.core.loop()
     self.marker, self.park = adapter.marker, park_in_loop(self)
-    if not DIRECT and not adapter.marker then self.tell_inner = tell_outer end
+    self.free = not DIRECT and adapter.marker == nil
     function self.core.methods.sleep(context, seconds)
       self.core.check_sleep(context, seconds)
       adapter.sleep(seconds)
@@ -449,6 +485,7 @@ function bodies.new(owner, userdata, own)
     owner = owner, routes = own.routes, retries = own.retries, args = own.args,
     handlers = {}, teardowns = {}, threads = {}, parked = {},
     last = 0, serving = false, loaded = false, spoilt = false,
+    free = false, resumed = false,
   }, bodies)
   for i = 1, #own.routes do self.handlers[i] = false end
   self.core = userdata:local_open(self.handlers, own.retries, own.args, own.max_slice)

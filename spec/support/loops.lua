@@ -7,6 +7,7 @@
 --   loop.start(object)   strand's, in that loop
 --   loop.adapter()   what that gives to strand, as a table to change
 --   loop.spawn(f), loop.sleep(seconds)   of the loop itself
+--   loop.passes_yields   a coroutine of it may yield, and be resumed, by others
 --   loop.forget()    nothing is kept of the last run
 --   loop.outside(f)  f where the loop has control, but no coroutine of it: a callback
 local fixture = require "spec.support.fixture"
@@ -77,7 +78,7 @@ end
 
 local function luv_loop(uv)
   local adapter = strand.loop.luv.adapter(uv)
-  local loop = { sleep = adapter.sleep, spawn = adapter.spawn }
+  local loop = { sleep = adapter.sleep, spawn = adapter.spawn, passes_yields = true }
   function loop.run(f)
     local over, body = ending(f)
     local tick = uv.new_timer()
@@ -105,7 +106,7 @@ end
 
 local function plain_loop()
   local plain
-  local loop = {}
+  local loop = { passes_yields = true }
   function loop.run(f, again)
     plain = again and plain or strand.loop.plain.new()
     local over, body = ending(f)

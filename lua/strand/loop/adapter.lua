@@ -69,8 +69,9 @@ function adapter.tell(object, reason)
 end
 
 -- Whom a loop that resumes by itself is to resume in place of a coroutine that waits: the one
--- around it, which hands on what is yielded. Weak, by the inner one.
-adapter.outer = setmetatable({}, { __mode = "k" })
+-- around it, which hands on what is yielded. The inner one keeps it, not this table: Lua 5.1 would
+-- never collect the two.
+adapter.outer = setmetatable({}, { __mode = "kv" })
 
 -- -> the coroutine to resume for the one that runs
 function adapter.running()

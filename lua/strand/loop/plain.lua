@@ -43,6 +43,11 @@ local function step(self, timeout)
   return count
 end
 
+-- Those that live wait for what is not of this loop, and they would wait for ever.
+local function nothing_comes(self)
+  return next(self.waiting) == nil and not self.list:patience()
+end
+
 local function wait_readable(self, fd)
   local waiter = {}
   self.waiting[fd] = waiter
@@ -69,7 +74,13 @@ local function new()
   local loop = { adapter = adapter, spawn = adapter.spawn, sleep = adapter.sleep, new = new }
   function loop.step(timeout) return step(self, timeout) end
   function loop.run()
-    while self.list.live > 0 do step(self) end
+    while self.list.live > 0 do
+      if nothing_comes(self) then
+        self.list:count_again()
+        if nothing_comes(self) then return end
+      end
+      step(self)
+    end
   end
   function loop.start(object)
     return service.start(object, adapter, not self.runs)

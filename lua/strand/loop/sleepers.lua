@@ -1,7 +1,8 @@
 -- sleepers.lua: coroutines that a loop resumes by itself
 --
 -- Of luv and of the plain loop: who sleeps, until when, and who is to be resumed now; 'live' of
--- those it has made have not ended. The loop calls resume_ready() in each turn, and is told by
+-- those it has made have not ended. One that is parked and forgotten, so that nobody can resume it,
+-- is collected: nothing here keeps it. The loop calls resume_ready() in each turn, and is told by
 -- 'soon' when somebody is to be resumed who was not before, or a time is set.
 
 local adapter = require "strand.loop.adapter"
@@ -15,7 +16,8 @@ local function no_matter() end
 -- soon(self): there is somebody to resume, or an earlier time
 function sleepers.new(now, soon)
   return setmetatable({ now = now, soon = soon or no_matter, first = 1, last = 0, ready = {},
-    timers = timers.new(), current = false, spawned = {}, live = 0 }, sleepers)
+    timers = timers.new(), current = false, spawned = setmetatable({}, { __mode = "k" }), live = 0,
+  }, sleepers)
 end
 
 -- In a later turn: thread, or what it sleeps with, with 'failed' for the error that ends it.
@@ -92,6 +94,13 @@ function sleepers:resume_ready()
     end
   end
   return last - first + 1
+end
+
+-- Those that were dropped live no more.
+function sleepers:count_again()
+  collectgarbage()
+  self.live = 0
+  for _ in pairs(self.spawned) do self.live = self.live + 1 end
 end
 
 -- -> seconds until somebody is to be resumed, 0: now | nil: nobody waits for a time
