@@ -13,6 +13,7 @@
 --                           -> { { kind, reason, delay }, ... }; produce: the method of a batch
 -- core.retry skip dead_letter park stop
 
+local consume = require "strand.consume"
 local core = require "strand.core"
 local check = require "strand.options.testing"
 local check_record = require "strand.options.producer".send
@@ -210,5 +211,8 @@ function testing.run(handler, subject, with)
   describe(results, secret)
   return batch and results or results[1]
 end
+
+--- Many records, through the engine: consume.lua.
+testing.consume = consume
 
 return testing

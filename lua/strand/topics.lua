@@ -311,6 +311,9 @@ local function is_reached(names, topic, matches)
   return false
 end
 
+--- The same, for others.
+topics.is_reached = is_reached
+
 -- Every topic subscribed to by name needs a route, and every route for one
 -- name a subscription. 'matches(pattern, topic)' is C's; without it every
 -- pattern is taken to match, and C decides later.

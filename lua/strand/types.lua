@@ -1173,6 +1173,77 @@ function strand.testing.context(fields) end
 ---@return strand.TestResult|strand.TestResult[]         of a batch a list
 function strand.testing.run(handler, subject, context) end
 
+---Options of a consumer, of which only `handler` is required, and those of the run.
+---@class strand.ConsumeOptions: strand.ConsumerOptions
+---@field kafka? table<string, string|number|boolean>   reaches nobody; "group.id" is in dead letters
+---@field topics? string[]            default: the topics of the records and routes
+---@field workers? integer            0; with more, so many handlers run at once, and cannot sleep or defer
+---@field max_time? number            seconds: how far the time goes on; a week
+---@field max_attempts? integer       of one record, after which the run ends; 1000
+---@field start_time? number          seconds since 1970; now
+
+---@class strand.ConsumeRecord
+---@field id? string                  ignored, as attempt is: a copy of a record may be given
+---@field attempt? integer
+---@field topic? string               default: the only one that is subscribed to
+---@field partition? integer          default 0
+---@field offset? integer             default: the next of its partition
+---@field key? string
+---@field value? string
+---@field headers? table<string, string>|{ [1]: string, [2]: string? }[]
+---@field timestamp? number           seconds since 1970
+---@field timestamp_type? "create"|"append"
+---@field leader_epoch? integer
+
+---A call of a handler. Times are seconds since the run began.
+---@class strand.ConsumeCall
+---@field records integer[]           numbers of the records; of a batch all
+---@field attempt integer             of a batch the highest
+---@field began number
+---@field ended? number               nil: it has not, or its done() was not called
+
+---What became of a record.
+---@class strand.ConsumeResult
+---@field id string
+---@field topic string
+---@field partition integer
+---@field offset integer
+---@field key? string
+---@field state "done"|"skipped"|"dead_lettered"|"parked"|"waiting"|"running"|"behind"|"buffered"|"unread"|"lost"
+---@field attempts integer
+---@field calls strand.ConsumeCall[]
+---@field failures { attempt: integer, at: number, reason: string?, delay: number? }[]
+---@field reason? string              the last one, with the traceback of an error
+---@field delay? number               waiting: seconds that it waits before the next attempt
+---@field retry_at? number            waiting: when that would be
+---@field produced strand.Sending[]
+---@field dead_letter? strand.Sending
+
+---@class strand.ConsumeReport: strand.Report
+---@field records strand.ConsumeResult[]   in the order they were given
+---@field order integer[]             numbers of records, as their handlers began
+---@field calls strand.ConsumeCall[]  the same
+---@field most_at_once integer        calls that ran at once
+---@field produced strand.Sending[]   in order
+---@field dead_letters strand.Sending[]
+---@field ended "finished"|"blocked"|"stopped"|"max_time"|"max_attempts"
+---@field code? string                stopped: "STOPPED_BY_HANDLER", "STOPPED"
+---@field message? string             stopped: why
+---@field blocked strand.ConsumeResult[]      whose handlers do not end, or that cannot start
+---@field unfinished strand.ConsumeResult[]
+---@field repeats strand.ConsumeResult[]      that a crash before the last commit would repeat
+---@field committed { topic: string, partition: integer, offset: integer, metadata: string }[]
+
+---Runs the records through a consumer's engine, in the caller's thread, without
+---a group and a broker. The time is the run's own: retries, sleeps, deadlines
+---and rates take none.
+---@param options strand.ConsumeOptions
+---@param records strand.ConsumeRecord[]
+---@return strand.ConsumeReport? report
+---@return string? message
+---@return string? code               "HANDLER": it does not load
+function strand.testing.consume(options, records) end
+
 -- Mock ------------------------------------------------------------------------
 
 ---@class strand.MockOptions

@@ -25,6 +25,7 @@
 #include "lua/admin.h"
 #include "lua/compat.h"
 #include "lua/consumer.h"
+#include "lua/driver.h"
 #include "lua/metadata.h"
 #include "lua/mock.h"
 #include "lua/pattern.h"
@@ -138,6 +139,7 @@ int luaopen_strand_core (lua_State *L) {
   strand_open_outcomes(L);
   strand_open_metadata(L);
   strand_open_testing(L);
+  strand_open_driver(L);
   strand_open_yieldable(L);
   return 1;
 }

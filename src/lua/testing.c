@@ -7,11 +7,10 @@
 
 #include "core/engine.h"
 #include "lua/compat.h"
-#include "lua/fields.h"
+#include "lua/given_record.h"
 #include "lua/object.h"
 #include "lua/worker/batch.h"
 #include "lua/worker/handler_result.h"
-#include "lua/worker/headers.h"
 #include "lua/worker/outcome.h"
 #include "lua/worker/reason.h"
 #include "lua/worker/record.h"
@@ -68,64 +67,8 @@ static strand_engine *open_engine (void) {
   return strand_engine_new(&config);
 }
 
-/* What a flat record says, its strings borrowed from the table. */
-typedef struct description {
-  const char *topic, *key, *value;
-  size_t key_length, value_length, headers_length;
-  int64_t partition, offset, timestamp_ms, attempt, epoch;
-  int timestamp_type;
-} description;
-
-/* Leaves the list of headers on the stack. */
-static void describe (lua_State *L, description *d) {
-  d->topic = strand_field_text(L, 1, "topic");
-  luaL_argcheck(L, d->topic != NULL, 1, "a topic expected");
-  d->key = strand_field_bytes(L, 1, "key", &d->key_length);
-  d->value = strand_field_bytes(L, 1, "value", &d->value_length);
-  d->partition = strand_field_count(L, 1, "partition", 0, INT32_MAX);
-  d->offset = strand_field_count(L, 1, "offset", 0, STRAND_INT_MAX);
-  d->timestamp_ms = strand_field_int64(L, 1, "timestamp_ms", 0);
-  d->timestamp_type = (int)strand_field_count(
-    L, 1, "timestamp_type", STRAND_TIMESTAMP_NONE, STRAND_TIMESTAMP_APPEND);
-  d->attempt = strand_field_count(L, 1, "attempt", 1, UINT16_MAX);
-  d->epoch = strand_field_int64(L, 1, "leader_epoch", -1);
-  lua_getfield(L, 1, "headers");
-  if (!lua_istable(L, -1)) {
-    lua_pop(L, 1);
-    lua_newtable(L);
-  }
-  d->headers_length = strand_pack_headers(L, lua_gettop(L), NULL);
-  luaL_argcheck(L,
-                d->key_length <= INT32_MAX && d->value_length <= INT32_MAX
-                  && d->headers_length <= INT32_MAX,
-                1, "a record too large");
-}
-
-/* The list of headers is at 'headers'. */
-static void write_record (lua_State *L, strand_record *r, const description *d,
-                          int headers) {
-  int32_t epoch = (int32_t)d->epoch;
-  char *at = r->bytes;
-  r->offset = d->offset;
-  r->timestamp_ms = d->timestamp_ms;
-  r->timestamp_type = (uint8_t)d->timestamp_type;
-  r->key_length = (uint32_t)d->key_length;
-  r->value_length = (uint32_t)d->value_length;
-  r->headers_length = (uint32_t)d->headers_length;
-  if (d->key != NULL) r->flags |= STRAND_RECORD_KEY;
-  if (d->value != NULL) r->flags |= STRAND_RECORD_VALUE;
-  if (d->key_length > 0) memcpy(at, d->key, d->key_length);
-  at += d->key_length;
-  if (d->value_length > 0) memcpy(at, d->value, d->value_length);
-  at += d->value_length;
-  strand_pack_headers(L, headers, at);
-  if (epoch < 0) return;
-  r->flags |= STRAND_RECORD_EPOCH;
-  memcpy(at + d->headers_length, &epoch, STRAND_EPOCH_LENGTH);
-}
-
 /* False: memory ran out. What was made is the fixture's. */
-static bool fill (lua_State *L, fixture *self, const description *d,
+static bool fill (lua_State *L, fixture *self, const strand_given *d,
                   int headers) {
   strand_partition *p;
   strand_record *r;
@@ -137,11 +80,9 @@ static bool fill (lua_State *L, fixture *self, const description *d,
   if (p == NULL
       || strand_engine_restored(self->engine, p, -1, NULL) != STRAND_OK)
     return false;
-  r = strand_engine_room(self->engine, p,
-                         d->key_length + d->value_length + d->headers_length
-                           + (d->epoch < 0 ? 0 : STRAND_EPOCH_LENGTH));
+  r = strand_engine_room(self->engine, p, strand_given_length(d));
   if (r == NULL) return false;
-  write_record(L, r, d, headers);
+  strand_given_write(L, d, headers, r);
   if (strand_engine_admit(self->engine, p, r, 0) != STRAND_ADDED) return false;
   r->attempt = (uint16_t)d->attempt;
   self->record = r;
@@ -150,11 +91,11 @@ static bool fill (lua_State *L, fixture *self, const description *d,
 
 static int testing_record (lua_State *L) {
   enum { FLAT = 1, HEADERS, OWNER, METATABLE };
-  description d = { 0 };
+  strand_given d = { 0 };
   fixture *self;
   luaL_checktype(L, FLAT, LUA_TTABLE);
   lua_settop(L, FLAT);
-  describe(L, &d);
+  strand_given_read(L, FLAT, &d);
   self = strand_newuserdata(L, sizeof(*self));
   memset(self, 0, sizeof(*self));
   strand_settype(L, FIXTURE);

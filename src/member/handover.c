@@ -335,6 +335,11 @@ static void scan_all (strand_handover *h, int64_t now_us) {
                                                         SCAN_MOST_US, now_us);
 }
 
+int64_t strand_handover_watch (strand_handover *h, int64_t now_us) {
+  scan_all(h, now_us);
+  return strand_watchdog_late_us(h->harvest.watchdog);
+}
+
 /* The oldest batch that nobody has claimed all of: they are in their order. */
 static const strand_lease_batch *oldest_unclaimed (const strand_handover *h) {
   const strand_lease_batch *oldest = NULL;

@@ -55,6 +55,9 @@ void strand_handover_widen (strand_handover *h, size_t batch_size);
 
 void strand_handover_harvest (strand_handover *h, int64_t now_us);
 void strand_handover_post (strand_handover *h, int64_t now_us);
+/* In local mode. All that is out is looked at now. When one of them will be
+** late; INT64_MAX: never. */
+int64_t strand_handover_watch (strand_handover *h, int64_t now_us);
 /* All that no worker has claimed comes back into the engine. */
 void strand_handover_recall (strand_handover *h);
 /* Of what is out and stopped, what has not begun: the engine knows. */

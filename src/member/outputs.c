@@ -351,6 +351,18 @@ void strand_outputs_regroup (strand_outputs *o) {
   }
 }
 
+const strand_staged *strand_outputs_accept (strand_outputs *o,
+                                            int64_t now_us) {
+  strand_staged *s = o->next;
+  if (s == NULL) return NULL;
+  for (; s->at != NULL; s->at = s->at->next) note_out(o, s->at);
+  o->next = behind(o, s);
+  for (strand_output *at = s->first; at != NULL; at = at->next) {
+    strand_outputs_report(o, at, RD_KAFKA_RESP_ERR_NO_ERROR, false, now_us);
+  }
+  return s;
+}
+
 /*
 ** The engine is told
 */

@@ -103,6 +103,9 @@ void strand_outputs_regroup (strand_outputs *o);
 /* Outputs out, the engine told. */
 void strand_outputs_serve (strand_outputs *o, int64_t now_us);
 int64_t strand_outputs_due (const strand_outputs *o, int64_t now_us);
+/* Without a client (consumer/driver.h): the next record's outputs count as
+** acknowledged, and are there until the engine is told. NULL: there is none. */
+const strand_staged *strand_outputs_accept (strand_outputs *o, int64_t now_us);
 /* The partition ends, before the engine hears of it; 'topic' and 'index' is
 ** what it was. */
 void strand_outputs_forget (strand_outputs *o, strand_assigned *assigned,

@@ -51,6 +51,10 @@ static inline void strand_watchdog_forget (strand_watchdog *w,
                                            const strand_slot *slot) {
   if (w->overdue != NULL) strand_watchdog_drop(w, batch, slot);
 }
+/* When one of those that were looked at is late, or slow; INT64_MAX: never. */
+static inline int64_t strand_watchdog_late_us (const strand_watchdog *w) {
+  return w->due_us;
+}
 /* When to look again at those that are out, in 'wait_us' at the latest; after
 ** all were looked at. */
 int64_t strand_watchdog_due (const strand_watchdog *w, int64_t wait_us,

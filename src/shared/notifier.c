@@ -84,7 +84,7 @@ int strand_notifier_fd (strand_notifier *p) {
 }
 
 void strand_notifier_signal (strand_notifier *p) {
-  eventfd_write(p->wake_fd, 1);
+  if (p->wake_fd >= 0) eventfd_write(p->wake_fd, 1);
 }
 
 void strand_notifier_drain (strand_notifier *p) {

@@ -5,8 +5,6 @@
 
 #include <assert.h>
 
-#include "base/clock.h"
-
 /* Of max_in_flight each worker has an equal share. */
 static void read_limit (strand_local *l) {
   strand_consumer *c = l->consumer;
@@ -79,7 +77,7 @@ void strand_local_call (const strand_local *l) {
 
 void strand_local_answer (strand_local *l) {
   strand_consumer *c = l->consumer;
-  strand_loop_watch_turned(l->watch, strand_clock_us());
+  strand_loop_watch_turned(l->watch, strand_time_us(&l->consumer->time));
   if (!l->is_worker) {
     strand_notifier_take_work(&c->notifier);
     return;
@@ -97,8 +95,12 @@ static void tell_over (const strand_local *l) {
   if (l->is_worker && strand_local_is_over(l)) strand_local_call(l);
 }
 
+static bool is_halted (const strand_local *l) {
+  return l->obeys && strand_stop_halts(&l->consumer->stop);
+}
+
 bool strand_local_want_work (const strand_local *l) {
-  if (!strand_local_has_room(l)) return false;
+  if (is_halted(l) || !strand_local_has_room(l)) return false;
   if (strand_mailbox_want_next(&l->consumer->mailbox, l->worker_slot))
     return true;
   tell_over(l);
@@ -124,11 +126,11 @@ static void mark (strand_local *l, strand_lease_batch *batch,
 bool strand_local_begin (strand_local *l, strand_handling *h) {
   strand_consumer *c = l->consumer;
   strand_slot *slot;
-  while (strand_local_has_room(l)
+  while (!is_halted(l) && strand_local_has_room(l)
          && (slot = strand_mailbox_next(&c->mailbox, l->worker_slot))
               != NULL) {
     strand_lease_batch *batch = l->worker_slot->batch;
-    int64_t now_us = strand_clock_coarse_us();
+    int64_t now_us = strand_time_coarse_us(&c->time);
     tell_claimed(batch, slot);
     h->consumer = c;
     slot->worker_slot = l->worker_slot;
@@ -146,18 +148,19 @@ bool strand_local_begin (strand_local *l, strand_handling *h) {
 }
 
 void strand_local_end (strand_local *l, strand_handling *h) {
+  strand_consumer *c = l->consumer;
   strand_slot *slot = h->slot;
   h->slot = NULL;
   l->running--;
-  strand_pool_ended(&l->consumer->pool, strand_clock_coarse_us());
-  strand_pool_end(&l->consumer->pool);
+  strand_pool_ended(&c->pool, strand_time_coarse_us(&c->time));
+  strand_pool_end(&c->pool);
   mark(l, h->batch, slot, true);
   tell_over(l);
 }
 
 /* What is done of a longer lease the owner hears of before its end. */
 bool strand_local_next (strand_local *l, strand_handling *h) {
-  if (strand_handling_next(h)) {
+  if (strand_handling_next(h) && !is_halted(l)) {
     mark(l, h->batch, h->slot, false);
     return true;
   }
@@ -186,6 +189,6 @@ void strand_local_advance (strand_local *l) {
 void strand_local_check (const strand_local *l) {
   assert(l->is_worker
          || l->running == strand_pool_busy(&l->consumer->pool)); /* (1) */
-  assert(!l->hired || l->worker_slot != NULL);                /* (2) */
+  assert(!l->hired || l->worker_slot != NULL);                   /* (2) */
   (void)l;
 }

@@ -29,9 +29,12 @@ typedef struct strand_local {
   size_t running;      /* leases */
   uint64_t begun;      /* leases, ever */
   unsigned generation; /* of the limits that it knows */
-  bool is_worker;      /* with a thread, and a place in the mailbox, of its own */
-  bool dirty;          /* something ended, and its owner was not woken for it */
-  bool hired;          /* the consumer counts it as a worker */
+  bool is_worker; /* with a thread, and a place in the mailbox, of its own */
+  bool dirty;     /* something ended, and its owner was not woken for it */
+  bool hired;     /* the consumer counts it as a worker */
+  bool
+    obeys; /* nothing begins once the consumer is to end; else its owner sees
+                 to that, who cannot where it is this thread */
 } strand_local;
 
 /* For the worker whose place that is, and whose bell is open; NULL: in local
