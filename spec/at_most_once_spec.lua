@@ -1,6 +1,7 @@
 -- delivery = "at_most_once": a record starts after a commit that covers it, once.
 local helper = require "spec.support.helper"
 local fixture = require "spec.support.fixture"
+local modes = require "spec.support.modes"
 
 local function records(count, values)
   local list = {}
@@ -8,7 +9,7 @@ local function records(count, values)
   return list
 end
 
-describe("at most once", function()
+modes.each(describe, "at most once", function(mode)
   local scenes = {}
 
   local function scene(name, options, list, folder, from)
@@ -29,11 +30,11 @@ describe("at most once", function()
   end
 
   setup(function()
-    fixture.open()
+    fixture.open(mode)
     fixture.start(
       scene("plain", { workers = 4, commit_interval = 3600 }, records(3000)),
       scene("held", { workers = 2, commit_interval = 3600 },
-        records(10, { [0] = "take 3", "take 3" })),
+        records(10, { [0] = "gate held;take 2", "gate held;take 2" })),
       scene("cut", { workers = 2, commit_interval = 3600 },
         records(10, { [0] = "gate never", "gate g" })),
       scene("final", { workers = 1 },
@@ -84,7 +85,8 @@ describe("at most once", function()
 
   it("goes back at a close to what has not started, and loses nothing", function()
     local this = scenes.held
-    local report = assert(this.consumer:close { timeout = 10 })
+    fixture.release(this.folder, "held")
+    local report = assert(this.consumer:close { timeout = 20 })
     assert.equal(2, fixture.committed(this.group, this.topic)[0].offset)
     assert.same({ 2, 0, 8 }, { report.done, report.lost, #report.unfinished })
     fixture.start(scene("next", { workers = 2 }, nil, this.folder, this))
@@ -183,7 +185,7 @@ describe("a commit that fails", function()
   end)
 end)
 
-describe("what a handler produces at most once", function()
+modes.each(describe, "what a handler produces at most once", function(mode)
   local AWAY = 2 -- the broker of topics whose outputs have to wait
   local scenes = {}
 
@@ -217,7 +219,7 @@ describe("what a handler produces at most once", function()
   end
 
   setup(function()
-    fixture.open()
+    fixture.open(mode)
     helper.open_mock(AWAY)
     scenes.refused = open({}, hot("place 9", "copy"))
     local letters = helper.topic(1)

@@ -2,6 +2,7 @@
 -- more, and in the end all of it.
 local helper = require "spec.support.helper"
 local fixture = require "spec.support.fixture"
+local modes = require "spec.support.modes"
 
 -- Records of different keys; some have a value, by their offset from here.
 local function records(count, values, prefix)
@@ -33,7 +34,7 @@ local function commit_foreign(group, topic, offset, metadata)
   run(("%s %s %s %s 0 %d '%s'"):format(program, helper.bootstrap(), group, topic, offset, metadata))
 end
 
-describe("delivery", function()
+modes.each(describe, "delivery", function(mode)
   local scenes = {}
 
   local function scene(name, options, list)
@@ -51,7 +52,7 @@ describe("delivery", function()
   end
 
   setup(function()
-    fixture.open()
+    fixture.open(mode)
     fixture.start(
       scene("open", { workers = 4, commit_interval = 0.1 }, records(10, { [3] = "gate g" })),
       scene("idle", { commit_interval = 3600 }, records(5)),

@@ -6,8 +6,9 @@ local fixture = require "spec.support.fixture"
 local helper = require "spec.support.helper"
 local letters = require "spec.support.letters"
 local member = require "spec.support.member"
+local modes = require "spec.support.modes"
 
-describe("exactly once", function()
+modes.each(describe, "exactly once", function(mode)
   local scenes = {}
 
   local function scene(name, options, values)
@@ -37,7 +38,7 @@ describe("exactly once", function()
   local reader, book
 
   setup(function()
-    fixture.open()
+    fixture.open(mode)
     local dead = helper.topic(1)
     fixture.start(
       scene("plain", { transaction_interval = 0.1 }, times(500, "")),

@@ -2,6 +2,7 @@
 -- note each entry and each leave; the journal is audited afterwards.
 local helper = require "spec.support.helper"
 local fixture = require "spec.support.fixture"
+local modes = require "spec.support.modes"
 
 -- Whether two handlers of different offsets were ever in at once.
 local function overlaps(lines)
@@ -279,8 +280,8 @@ describe("fairness", function()
   end)
 end)
 
-describe("a rebalance while a handler runs", function()
-  setup(fixture.open)
+modes.each(describe, "a rebalance while a handler runs", function(mode)
+  setup(function() fixture.open(mode) end)
   teardown(fixture.close)
 
   -- Another member of the group wants another topic: so all partitions are

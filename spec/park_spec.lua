@@ -2,6 +2,7 @@
 -- and up to whoever looks after them. On real brokers: spec/kafka/park_spec.lua.
 local helper = require "spec.support.helper"
 local fixture = require "spec.support.fixture"
+local modes = require "spec.support.modes"
 
 local FOREVER = { attempts = 2, delay = 0, max_delay = 0 }
 
@@ -66,11 +67,11 @@ end
 
 local BINARY = "a\0\255b"
 
-describe("a parked record", function()
+modes.each(describe, "a parked record", function(mode)
   local all = scenes()
 
   setup(function()
-    fixture.open()
+    fixture.open(mode)
     all.add("shown", {}, {
       { key = BINARY, value = "park asked", headers = { { "h", "1" }, { "none" }, { "h", BINARY } } },
       { key = BINARY }, { key = "free" }, { value = "fail 99" },
@@ -228,7 +229,7 @@ describe("a parked record", function()
   end)
 end)
 
-describe("many parked records", function()
+modes.each(describe, "many parked records", function(mode)
   local all, big = scenes(), ("x"):rep(400000)
 
   local function times(count, value, partition)
@@ -240,7 +241,7 @@ describe("many parked records", function()
   end
 
   setup(function()
-    fixture.open()
+    fixture.open(mode)
     all.add("many", {}, times(600, "park each", function(i) return i % 3 end), 3)
     all.add("members", { members = 2 }, times(40, "park each", function(i) return i % 4 end), 4)
     all.add("large", {}, times(6, "park each;" .. big))

@@ -11,24 +11,13 @@
 --   fifo NAME    blocks in C until somebody opens the FIFO for writing
 --   leave        asks the consumer to stop
 local gate = require "spec.support.gate"
-local system = require "system"
-
-local folder, journal
-
-local function note(what, record, context)
-  journal:write(table.concat({ what, record.topic, record.partition, record.offset,
-    record.attempt, context.worker, ("%.6f"):format(system.monotime()),
-    record.key and "=" .. record.key or "" }, "\t"), "\n")
-  journal:flush() -- one write(): lines of several workers do not mix
-end
+local journal = require "spec.support.journal"
 
 local commands = {}
 
-function commands.gate(_, _, name)
-  gate.wait(folder, name)
-end
+function commands.gate(_, context, name) gate.wait(context, context.args, name) end
 
-function commands.take(_, _, seconds) system.sleep(tonumber(seconds)) end
+function commands.take(_, context, seconds) gate.sleep(context, tonumber(seconds)) end
 
 function commands.fail(record, _, times)
   if record.attempt <= tonumber(times) then
@@ -48,7 +37,7 @@ function commands.skip(_, context, why) return context:skip(why) end
 
 function commands.letter(_, context, why) return context:dead_letter(why) end
 
-function commands.fifo(_, _, name) io.open(folder .. "/" .. name):close() end
+function commands.fifo(_, context, name) io.open(context.args .. "/" .. name):close() end
 
 function commands.leave(_, context) context:stop_consumer() end
 
@@ -63,17 +52,4 @@ local function obey(record, context)
   end
 end
 
-return {
-  setup = function(args)
-    folder = args
-    journal = assert(io.open(folder .. "/journal", "a"))
-    journal:setvbuf("full", 4096)
-  end,
-  handle = function(record, context)
-    note("enter", record, context)
-    local ok, outcome, reason = pcall(obey, record, context)
-    note("leave", record, context)
-    if not ok then error(outcome, 0) end
-    return outcome, reason
-  end,
-}
+return function(record, context) return journal.around(context.args, obey, record, context) end

@@ -13,14 +13,9 @@
 local gate = require "spec.support.gate"
 
 local batches = {}
-local folder
 local kept
 
-function batches.setup(args)
-  folder = args
-end
-
-local function note(text)
+local function note(folder, text)
   local file = assert(io.open(folder .. "/journal", "ab"))
   file:write(text, "\n")
   file:close()
@@ -38,11 +33,11 @@ end
 
 local single = {}
 
-function single.fail(batch, i, times)
+function single.fail(batch, i, _, times)
   if batch[i].attempt <= tonumber(times) then batch:fail(i, "this one") end
 end
 
-function single.retry(batch, i, seconds, times)
+function single.retry(batch, i, _, seconds, times)
   if batch[i].attempt <= tonumber(times) then batch:retry(i, tonumber(seconds), "later") end
 end
 
@@ -54,8 +49,8 @@ function single.done(batch, i)
   batch:done(i)
 end
 
-function single.hold()
-  gate.wait(folder, "open")
+function single.hold(_, _, context)
+  gate.wait(context, context.args, "open")
 end
 
 function single.misuse(batch, i)
@@ -89,10 +84,10 @@ function batches.handle_batch(batch, context)
     line[i] = ("%d/%d/%d/%s"):format(record.partition, record.offset, record.attempt,
       tostring(record.key))
   end
-  note(table.concat(line, " "))
+  note(context.args, table.concat(line, " "))
   for i, record in ipairs(batch) do
     local wish = words(record.value)
-    if single[wish[1]] then single[wish[1]](batch, i, wish[2], wish[3]) end
+    if single[wish[1]] then single[wish[1]](batch, i, context, wish[2], wish[3]) end
   end
   for _, record in ipairs(batch) do
     local wish = words(record.value)

@@ -7,9 +7,6 @@
 --   only        nothing is produced
 --   end NAME    context:NAME("asked for")
 local gate = require "spec.support.gate"
-local system = require "system"
-
-local args
 
 local commands = {}
 
@@ -18,18 +15,17 @@ function commands.fail(record, _, times)
 end
 
 function commands.large(record, context)
-  context:produce { topic = args.out[1], key = record.key, value = ("x"):rep(2 * 1024 * 1024) }
+  context:produce { topic = context.args.out[1], key = record.key, value = ("x"):rep(2 * 1024 * 1024) }
 end
 
-function commands.gate(_, _, name) gate.wait(args.folder, name) end
+function commands.gate(_, context, name) gate.wait(context, context.args.folder, name) end
 
 commands["end"] = function(_, context, name) return context[name](context, "asked for") end
 
 return {
-  setup = function(given) args = given end,
   handle = function(record, context)
-    local value = record.value or ""
-    if args.slow then system.sleep(args.slow) end
+    local value, args = record.value or "", context.args
+    if args.slow then gate.sleep(context, args.slow) end
     for _, topic in ipairs(value:find("only", 1, true) and {} or args.out) do
       context:produce { topic = topic, key = record.key, value = record.key .. " " .. record.id }
     end

@@ -72,17 +72,17 @@ function cases.loop() -- a second or so, where it is compiled
   return n > 0
 end
 
-function cases.fifo(name) io.open(folder .. "/" .. name):close() end
+function cases.fifo(_, name) io.open(folder .. "/" .. name):close() end
 
-function cases.wait(name)
-  gate.wait(folder, name)
+function cases.wait(context, name)
+  gate.wait(context, folder, name)
 end
 
 -- Of a hook of its own it must see nothing missing.
-cases["wait hooked"] = function(name)
+cases["wait hooked"] = function(context, name)
   local calls = 0
   debug.sethook(function() calls = calls + 1 end, "", 100)
-  cases.wait(name)
+  cases.wait(context, name)
   local before, n = calls, 0
   for _ = 1, 1000 do n = n + 1 end
   local _, mask, count = debug.gethook()
@@ -90,7 +90,7 @@ cases["wait hooked"] = function(name)
   assert(mask == "" and count == 100 and calls > before, "the handler's own hook is gone")
 end
 
-function cases.take(seconds)
+function cases.take(_, seconds)
   local over = system.monotime() + tonumber(seconds)
   repeat until system.monotime() > over
 end
@@ -117,7 +117,7 @@ return {
     note("enter", record, context)
     if left and left > 0 then note("due", record, context, now + left) end
     local list = record.attempt == 1 and cases or again
-    if list[name] then list[name](argument) end
+    if list[name] then list[name](context, argument) end
     note("leave", record, context)
   end,
 }

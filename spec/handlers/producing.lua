@@ -14,9 +14,7 @@
 --   end NAME     context:NAME("asked for")
 --   misuse       fails, with what each mistake raises as the reason
 local gate = require "spec.support.gate"
-local system = require "system"
-
-local args, journal
+local journal = require "spec.support.journal"
 
 local tables = {
   all = { key = "k\0\255", value = "v\0\1", timestamp = 1.5, partition = 2,
@@ -28,7 +26,7 @@ local tables = {
 }
 
 local function produce(record, context, output)
-  output.topic = output.topic or args.out
+  output.topic = output.topic or context.args.out
   if output.key == nil and not output.value then output.key = record.key end
   context:produce(output)
 end
@@ -37,7 +35,7 @@ local commands = {}
 
 function commands.copy(record, context, count)
   for i = 1, tonumber(count) or 1 do
-    context:produce { topic = args.out, key = record.key,
+    context:produce { topic = context.args.out, key = record.key,
       value = ("%d/%d/%d"):format(record.offset, record.attempt, i) }
   end
 end
@@ -45,7 +43,7 @@ end
 function commands.like(_, context, name)
   local output = {}
   for field, value in pairs(tables[name]) do output[field] = value end
-  output.topic = args.out
+  output.topic = context.args.out
   context:produce(output)
 end
 
@@ -61,7 +59,7 @@ function commands.place(record, context, partition)
   produce(record, context, { partition = tonumber(partition), key = record.key, value = "placed" })
 end
 
-function commands.gate(_, _, name) gate.wait(args.folder, name) end
+function commands.gate(_, context, name) gate.wait(context, context.args.folder, name) end
 
 function commands.fail(record, _, times)
   if record.attempt <= tonumber(times) then error("attempt " .. record.attempt, 0) end
@@ -74,7 +72,7 @@ end
 commands["end"] = function(_, context, name) return context[name](context, "asked for") end
 
 function commands.misuse(_, context)
-  local text = {}
+  local text, args = {}, context.args
   local function try(...) text[#text + 1] = select(2, pcall(context.produce, ...)) end
   try({ topic = args.out })
   try(context)
@@ -97,30 +95,14 @@ local function obey(record, context)
   end
 end
 
-local function note(what, record, context)
-  journal:write(table.concat({ what, record.topic, record.partition, record.offset,
-    record.attempt, context.worker, ("%.6f"):format(system.monotime()),
-    record.key and "=" .. record.key or "" }, "\t"), "\n")
-  journal:flush() -- one write(): lines of several workers do not mix
-end
-
 return {
-  setup = function(given)
-    args = given
-    journal = assert(io.open(args.folder .. "/journal", "a"))
-    journal:setvbuf("full", 4096)
-  end,
   handle = function(record, context)
-    note("enter", record, context)
-    local ok, outcome, reason = pcall(obey, record, context)
-    note("leave", record, context)
-    if not ok then error(outcome, 0) end
-    return outcome, reason
+    return journal.around(context.args.folder, obey, record, context)
   end,
   -- the first is done, the second fails once, the third is given up
-  handle_batch = function(batch)
+  handle_batch = function(batch, context)
     for i, record in ipairs(batch) do
-      batch:produce(i, { topic = args.out, key = record.key,
+      batch:produce(i, { topic = context.args.out, key = record.key,
         value = ("%d/%d"):format(record.offset, record.attempt) })
       if record.value == "fail" and record.attempt == 1 then batch:fail(i, "once") end
       if record.value == "skip" then batch:skip(i) end

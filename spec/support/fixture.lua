@@ -6,15 +6,18 @@
 --   teardown(fixture.close)      nothing is left: no thread, no descriptor
 local core = require "strand.core"
 local helper = require "spec.support.helper"
+local modes = require "spec.support.modes"
 local strand = require "strand"
 local system = require "system"
 
 local fixture = {}
 
 local consumers, folders, before
+local mode = modes.threads
 
-function fixture.open()
-  consumers, folders = {}, {}
+--- 'way': how handlers run (spec/support/modes.lua).
+function fixture.open(way)
+  consumers, folders, mode = {}, {}, way or modes.threads
   core.signals_take() -- its descriptor stays for the process's life
   core.signals_restore()
   collectgarbage()
@@ -34,7 +37,9 @@ function fixture.clear()
     consumer:close { mode = "now", timeout = 5 }
     free(consumer)
   end
-  for i = #consumers, 1, -1 do consumers[i] = nil end
+  for _, list in ipairs { consumers, helper.served } do
+    for i = #list, 1, -1 do list[i] = nil end
+  end
 end
 
 function fixture.close()
@@ -57,7 +62,8 @@ function fixture.folder()
   return folders[#folders]
 end
 
---- A consumer that is closed at the end. Fields of 'options' that are absent:
+--- A consumer that is closed at the end, of the way that the fixture was opened
+--- for. Fields of 'options' that are absent:
 --- 'kafka' (given properties are added to the defaults), 'handler' (the
 --- actor), 'handler_args' (a new folder), workers (4).
 function fixture.consumer(options)
@@ -72,8 +78,10 @@ function fixture.consumer(options)
     options.handler = "spec.handlers.actor"
     options.handler_args = options.handler_args or fixture.folder()
   end
+  if options.workers > 0 then mode.change(options) end
   local consumer = assert(strand.consumer(options))
   consumers[#consumers + 1] = consumer
+  if options.workers == 0 then table.insert(helper.served, consumer) end
   return consumer
 end
 
@@ -82,15 +90,16 @@ end
 function fixture.start(...)
   local list = { ... }
   for _, consumer in ipairs(list) do assert(consumer:start()) end
-  local joined = {} -- once: what its handlers do may be in trouble soon
-  helper.eventually(30, function()
-    local count = 0
+  local joined, why = {}, nil -- once: what its handlers do may be in trouble soon
+  local ok, problem = pcall(helper.eventually, 30, function()
+    local count, reason = 0, nil
     for i, consumer in ipairs(list) do
-      joined[i] = joined[i] or consumer:health()
-      if joined[i] then count = count + 1 end
+      if not joined[i] then joined[i], reason = consumer:health() end
+      if joined[i] then count = count + 1 else why = reason end
     end
     return count == #list
   end, ...)
+  if not ok then error(("%s: %s"):format(problem, why), 2) end
   return ...
 end
 
@@ -137,11 +146,25 @@ function fixture.release(folder, gate)
   helper.write(folder .. "/" .. gate, "")
 end
 
+local read = {} -- by folder: how far, and the lines so far
+
+-- What was written since the last time, up to its last line's end.
+local function read_more(folder)
+  local file = io.open(folder .. "/journal", "rb")
+  if not file then return "" end
+  file:seek("set", read[folder].at)
+  local text = file:read "*a":match "^.*\n" or ""
+  file:close()
+  read[folder].at = read[folder].at + #text
+  return text
+end
+
 --- What the handlers noted, in order: what ("enter" | "leave"), topic,
 --- partition, offset, attempt, worker, time, key.
 function fixture.journal(folder)
-  local lines = {}
-  for line in (helper.read(folder .. "/journal") or ""):gmatch "([^\n]*)\n" do
+  read[folder] = read[folder] or { at = 0, lines = {} }
+  local lines = read[folder].lines
+  for line in read_more(folder):gmatch "([^\n]*)\n" do
     local what, topic, partition, offset, attempt, worker, time, key =
       line:match "^(%l+)\t([^\t]*)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t([%d.]+)\t(.*)$"
     lines[#lines + 1] = { what = assert(what, line), topic = topic, partition = tonumber(partition),

@@ -12,12 +12,18 @@ local function exists(path)
   return file ~= nil
 end
 
+--- Takes so long. In local mode the other handlers go on: they have one thread.
+function gate.sleep(context, seconds)
+  if context.worker == 0 then return context:sleep(seconds) end
+  system.sleep(seconds)
+end
+
 --- Returns when the folder has a file of that name, or one called "all".
-function gate.wait(folder, name)
+function gate.wait(context, folder, name)
   local deadline = system.monotime() + LONGEST
   while not exists(folder .. "/" .. name) and not exists(folder .. "/all") do
     if system.monotime() > deadline then error("nobody opened gate " .. name) end
-    system.sleep(0.002)
+    gate.sleep(context, 0.002)
   end
 end
 

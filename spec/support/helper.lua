@@ -1,5 +1,6 @@
 -- What specs share. The same spec runs on the mock cluster, or on a real
 -- broker where STRAND_BROKER names one (scripts/kafka run).
+local core = require "strand.core"
 local system = require "system"
 
 local helper = {}
@@ -24,9 +25,27 @@ local function late_since(before, most)
   return before and math.min(stalled() - before, most) or most
 end
 
+--- What is served by whoever waits, as long as it is open: what runs in this
+--- state would stand still.
+helper.served = {}
+
+-- Serves them, and waits for 10 ms, or until one has more.
+local function serve(objects)
+  local fds = {}
+  for _, object in ipairs(objects) do
+    assert(object:step(0))
+    fds[#fds + 1] = object:fd()
+  end
+  for _, object in ipairs(helper.served) do
+    if object:step(0) then fds[#fds + 1] = object:fd() end
+  end
+  core.wait(fds, 0.01)
+end
+
 --- Waits until 'condition' returns something true, and returns that; fails
 --- after 'limit' seconds, or up to three times as many on a busy machine.
---- Objects with step() that are given are served meanwhile.
+--- Objects with step() that are given are served meanwhile, and those of
+--- helper.served.
 function helper.eventually(limit, condition, ...)
   local objects = { ... }
   local deadline, before = system.monotime() + limit, stalled()
@@ -37,8 +56,7 @@ function helper.eventually(limit, condition, ...)
       and system.monotime() > deadline + late_since(before, 2 * limit) then
       error(("not true within %g s"):format(limit), 2)
     end
-    for _, object in ipairs(objects) do assert(object:step(0.01)) end
-    if #objects == 0 then system.sleep(0.01) end
+    serve(objects)
   end
 end
 
