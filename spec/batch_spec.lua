@@ -2,8 +2,9 @@
 -- by one, and who comes again with whom.
 local helper = require "spec.support.helper"
 local fixture = require "spec.support.fixture"
+local modes = require "spec.support.modes"
 
-describe("a batch", function()
+modes.each(describe, "a batch", function(mode)
   local scenes = {}
   teardown(fixture.close)
 
@@ -86,7 +87,7 @@ describe("a batch", function()
   end
 
   setup(function()
-    fixture.open()
+    fixture.open(mode)
     local spread, halves = {}, plain(60, 5)
     for i = 0, 59 do
       spread[i + 1] = { key = "k" .. i % 15, value = "x", partition = i % 15 % 3 }

@@ -4,6 +4,7 @@
 local helper = require "spec.support.helper"
 local letters = require "spec.support.letters"
 local fixture = require "spec.support.fixture"
+local modes = require "spec.support.modes"
 local strand = require "strand"
 
 local RETRY = { attempts = 3, delay = 0.01, jitter = 0 }
@@ -54,7 +55,7 @@ local function records_of(n, value)
   return list
 end
 
-describe("what a handler produces", function()
+modes.each(describe, "what a handler produces", function(mode)
   local scenes, reader, book = {}, nil, nil
 
   local function all()
@@ -71,7 +72,7 @@ describe("what a handler produces", function()
   end
 
   setup(function()
-    fixture.open()
+    fixture.open(mode)
     scenes.exact = scene({}, { { key = "a", value = "like all" }, { key = "a", value = "like map" },
       { key = "a", value = "like nulls" }, { key = "a", value = "like empty" } }, 3)
     scenes.hashed = scene({}, { { key = "a", value = "like hashed" } }, 7)
@@ -223,14 +224,14 @@ describe("what a handler produces", function()
   end)
 end)
 
-describe("an output that is not acknowledged", function()
+modes.each(describe, "an output that is not acknowledged", function(mode)
   local waits, full, closed, mixed
   local function all()
     return waits.consumer, full.consumer, mixed.consumer
   end
 
   setup(function()
-    fixture.open()
+    fixture.open(mode)
     helper.open_mock(AWAY)
     waits = scene({ workers = 1 }, records_of(20))
     full = scene({ workers = 4, max_staged_bytes = 20000 }, records_of(200, "large 1000"))

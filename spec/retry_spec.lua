@@ -3,6 +3,7 @@
 -- that fail themselves: spec/handler_spec.lua.
 local helper = require "spec.support.helper"
 local fixture = require "spec.support.fixture"
+local modes = require "spec.support.modes"
 
 local LATE = 5 -- seconds; a busy machine is late, but never early
 
@@ -155,8 +156,8 @@ describe("the time of a retry", function()
   end)
 end)
 
-describe("routes", function()
-  setup(fixture.open)
+modes.each(describe, "routes", function(mode)
+  setup(function() fixture.open(mode) end)
   teardown(fixture.close)
 
   it("are taken exact before pattern, the longest pattern first, each with its retry; "
@@ -174,6 +175,7 @@ describe("routes", function()
     handlers["^" .. prefix .. "l"] = { "spec.handlers.actor", retry = { delay = 0.02, jitter = 0 } }
     handlers["^" .. prefix .. "long"] = { "spec.handlers.actor", retry = function() return 0.03 end }
     local consumer = fixture.consumer { topics = { "^" .. prefix }, handler = handlers,
+      retry = function() return 0.04 end, -- none is asked
       handler_args = folders.all, kafka = { ["group.id"] = group },
       on_event = function(event) events[#events + 1] = event end }
     assert(consumer:start())

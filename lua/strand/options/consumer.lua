@@ -352,12 +352,15 @@ end
 -- What lua/strand/bodies.lua wants to know; nil with worker threads.
 local function bodies_of(flat, checked, given)
   if flat.workers > 0 then return nil end
-  local retries = {}
+  local routes, retries = {}, {}
   for i, route in ipairs(flat.routes) do
-    retries[i] = route.retry_func or (route.retry and false) or nil
+    routes[i] = { module = route.module, func = route.func, name = route.name,
+      batch = (route.batch or flat.batch) ~= nil }
+    retries[i] = route.retry_func
+    if route.retry and not route.retry_func then retries[i] = false end
   end
   retries[#flat.routes + 1] = flat.retry_func
-  return { routes = flat.routes, retries = retries, args = given.handler_args,
+  return { routes = routes, retries = retries, args = given.handler_args,
     max_slice = checked.max_slice or SLICE }
 end
 
