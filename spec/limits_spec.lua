@@ -2,6 +2,7 @@
 -- each limit that configure changes while records wait for it.
 local helper = require "spec.support.helper"
 local fixture = require "spec.support.fixture"
+local modes = require "spec.support.modes"
 
 local function records(count, value, partition)
   local list = {}
@@ -50,7 +51,7 @@ local function wait_done(consumer, count, limit)
   helper.eventually(limit or 20, function() return consumer:stats().done >= count end, consumer)
 end
 
-describe("a rate", function()
+modes.each(describe, "a rate", function(mode)
   local folder = {}
   local whole, members, routed, changed, waiting
   local topics = {}
@@ -63,7 +64,7 @@ describe("a rate", function()
   end
 
   setup(function()
-    fixture.open()
+    fixture.open(mode)
     whole = open("whole", { rate = { records_per_second = 40, burst = 5 } }, 80)
     members = open("members", { members = 2, rate = { records_per_second = 40, burst = 8 } }, 80, 4)
     topics.slow, topics.fast = helper.topic(1), helper.topic(1)
@@ -121,8 +122,8 @@ describe("a rate", function()
   end)
 end)
 
-describe("max_in_flight of a route", function()
-  setup(fixture.open)
+modes.each(describe, "max_in_flight of a route", function(mode)
+  setup(function() fixture.open(mode) end)
   teardown(fixture.close)
 
   it("is never passed, and the other routes go on", function()
@@ -142,7 +143,7 @@ describe("max_in_flight of a route", function()
   end)
 end)
 
-describe("configure while a consumer runs", function()
+modes.each(describe, "configure while a consumer runs", function(mode)
   local topic, folder, consumer
   local events, sent = {}, 0
 
@@ -164,7 +165,7 @@ describe("configure while a consumer runs", function()
   end
 
   setup(function()
-    fixture.open()
+    fixture.open(mode)
     topic, folder = helper.topic(1), fixture.folder()
     consumer = fixture.start(fixture.consumer { topics = { topic }, handler_args = folder, workers = 1,
       max_ready = 2, max_in_flight = 1, retry = { attempts = 2, delay = 0, max_delay = 0 },
@@ -295,17 +296,19 @@ describe("configure while a consumer runs", function()
 
   it("deadline: how long a handler may take", function()
     assert.is_true(consumer:configure { deadline = 0.2, retry = { attempts = 1 } })
-    produce({ { key = "late", value = "gate never" } })
+    produce({ { key = "late", value = "gate late" } })
     local event = helper.eventually(10, told "record_failed", consumer)
     assert.matches("longer than its deadline of 0.2 s", event.reason, 1, true)
+    if mode.is_local then fixture.release(folder, "late") end -- nothing ends its coroutine
     local record = helper.eventually(10, function() return consumer:parked()() end, consumer)
+    os.remove(folder .. "/late")
     local entered, left = fixture.count(folder, "enter"), fixture.count(folder, "leave")
     assert.is_true(consumer:configure { deadline = false })
     assert.is_true(consumer:resolve(record, "retry"))
     helper.eventually(10, function() return fixture.count(folder, "enter") > entered end, consumer)
     helper.eventually(2, fixture.pause(1), consumer)
     assert.equal(left, fixture.count(folder, "leave"))
-    let_go "never"
+    let_go "late"
   end)
 
   it("revoke_grace: how long a handler holds up a rebalance", function()

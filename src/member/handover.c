@@ -32,6 +32,7 @@ void strand_handover_init (strand_handover *h, const strand_owner *owner,
 
 void strand_handover_limit (strand_handover *h, size_t max_ready) {
   h->max_ready = max_ready;
+  if (h->progress != NULL) h->scan_us = 0; /* by the watchdog's new limits */
 }
 
 void strand_handover_widen (strand_handover *h, size_t batch_size) {

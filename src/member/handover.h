@@ -48,7 +48,8 @@ void strand_handover_init (strand_handover *h, const strand_owner *owner,
                            strand_waker *waker, strand_progress *progress);
 /* Batches that were kept. */
 void strand_handover_free (strand_handover *h);
-/* At most so many records are out and not started. */
+/* At most so many records are out and not started. The watchdog's limits may
+** have changed with that. */
 void strand_handover_limit (strand_handover *h, size_t max_ready);
 /* A route has batches of so many records. */
 void strand_handover_widen (strand_handover *h, size_t batch_size);
