@@ -268,6 +268,20 @@ describe("a consumer without workers", function()
       assert.is_false(report.detached)
     end)
 
+    it("lets nothing start from the call on, whatever its owners have heard", function()
+      local started, held = 0, true
+      local consumer = start(keyed(200), { max_in_flight = 1, handler = function(_, context)
+        started = started + 1
+        while held do context:sleep(0.001) end
+      end })
+      wait_for(consumer, function() return started == 1 and consumer:stats().ready > 50 end)
+      held = false
+      consumer:stop()
+      assert(consumer:configure { max_in_flight = 20 })
+      local report = assert(consumer:close())
+      assert.same({ 1, 1 }, { started, report.done })
+    end)
+
     it("gives up a handler that sleeps on, whose record is worth nothing then", function()
       local kept
       local consumer = start(keyed(1), { handler = function(record, context)

@@ -465,9 +465,16 @@ function bodies:finish()
   tear_down(self)
 end
 
+--- A close has begun that waits for what runs, and for no more: it need not be its owners that
+--- say so.
+function bodies:stop()
+  self.stopped = true
+  self.core.limit(0)
+end
+
 --- What configure{} changes.
 function bodies:configure(flat)
-  if flat.max_in_flight then self.core.limit(flat.max_in_flight) end
+  if flat.max_in_flight and not self.stopped then self.core.limit(flat.max_in_flight) end
   if flat.retry then self.retries[#self.routes + 1] = flat.retry_func end
 end
 
@@ -484,7 +491,7 @@ function bodies.new(owner, userdata, own)
   local self = setmetatable({
     owner = owner, routes = own.routes, retries = own.retries, args = own.args,
     handlers = {}, teardowns = {}, threads = {}, parked = {},
-    last = 0, serving = false, loaded = false, spoilt = false,
+    last = 0, serving = false, loaded = false, spoilt = false, stopped = false,
     free = false, resumed = false,
   }, bodies)
   for i = 1, #own.routes do self.handlers[i] = false end
