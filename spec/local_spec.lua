@@ -352,8 +352,9 @@ describe("a consumer without workers", function()
 
     it("that passes its deadline has failed, and keeps its key until it returns", function()
       local attempts, running, overlapped = 0, 0, false
-      local consumer = start(keyed(1), { deadline = 0.1, retry = { attempts = 3, delay = 0 },
-        handler = function(record, context)
+      local consumer, topic = start(keyed(1), { slow_after = false,
+        retry = { attempts = 3, delay = 0 }, handler = function(record, context)
+          if not context:remaining() then return end
           attempts = record.attempt
           overlapped = overlapped or running > 0
           running = running + 1
@@ -363,10 +364,13 @@ describe("a consumer without workers", function()
           end
           running = running - 1
         end })
+      wait_for(consumer, function() return consumer:stats().done == 1 end)
+      assert(consumer:configure { deadline = 0.1 }) -- also one that comes later
+      fixture.produce(topic, keyed(1))
       wait_for(consumer, function() return find "record_failed" end)
       assert.equal(1, running)
       assert.matches("deadline", find("record_failed").reason)
-      wait_for(consumer, function() return consumer:stats().done == 1 end)
+      wait_for(consumer, function() return consumer:stats().done == 2 end)
       assert.equal(2, attempts)
       assert.is_false(overlapped)
       assert.is_nil(find "worker_lost")
