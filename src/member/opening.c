@@ -37,8 +37,8 @@ void strand_member_init (strand_member *m, strand_consumer *c,
   strand_seeks_init(&m->seeks, &m->owner, &m->assignment, &m->positions,
                     &m->reassign);
   m->parking = (strand_parking){ &m->owner, &m->assignment, &m->snapshot };
-  strand_reader_init(&m->reader, &m->owner, &m->assignment, &m->positions,
-                     &m->health, &m->outage, &m->snapshot);
+  strand_reader_init(&m->reader, &m->owner, &m->assignment, &m->membership,
+                     &m->positions, &m->health, &m->outage, &m->snapshot);
   strand_outbox_init(&m->outbox, &m->owner, m->waker);
   strand_transactor_init(&m->transactor, &m->owner, &m->outbox, m->waker);
   strand_transactions_init(&m->transactions, &m->owner, &m->transactor,

@@ -277,8 +277,9 @@ void strand_position_given (strand_assigned *assigned) {
   p->again = p->checking && p->asked; /* its seek may have been before */
 }
 
-/* In a cooperative rebalance librdkafka pauses what stays, and goes on one
-** record too far where it had read the end of a partition (before 2.13.2). */
+/* In a cooperative rebalance librdkafka pauses what stays, and goes on where
+** it had been read to by then: what was read at that moment would come again,
+** and be taken for a log that was made anew. */
 void strand_position_keep (strand_positions *s) {
   for (size_t i = 0; i < s->assignment->count; i++) {
     read_again(s, s->assignment->partitions[i], -1, strand_clock_us());

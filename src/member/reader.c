@@ -7,6 +7,12 @@
 ** stays in librdkafka, which stops fetching at its own limit, and our own
 ** memory stays in the processor's caches. Messages are destroyed as soon as
 ** their bytes are copied.
+**
+** From 2.2 to 2.13.1 the call that reads many messages takes the end of a
+** partition for a record: a partition that is paused there, as what stays in a
+** cooperative rebalance is, goes on one offset behind it. That is out of range
+** for the broker, and librdkafka resets the position by auto.offset.reset,
+** also when it has been sought since. So there messages are read one by one.
 */
 #include "member/reader.h"
 
@@ -14,6 +20,7 @@
 #include <dlfcn.h>
 
 #include "base/clock.h"
+#include "kafka/conf.h"
 #include "kafka/wire.h"
 #include "member/packed_headers.h"
 
@@ -24,11 +31,13 @@
 
 void strand_reader_init (strand_reader *reader, const strand_owner *owner,
                          const strand_assignment *assignment,
+                         const strand_membership *membership,
                          strand_positions *positions,
                          const strand_health *health, strand_outage *outage,
                          strand_snapshot *snapshot) {
   *reader = (strand_reader){ .owner = owner,
                              .assignment = assignment,
+                             .membership = membership,
                              .positions = positions,
                              .health = health,
                              .outage = outage,
@@ -210,6 +219,21 @@ static bool all_have_enough (const strand_reader *reader) {
          >= 2 * reader->max_ready;
 }
 
+static bool reads_ends_well (void) {
+  return strand_conf_version_at_least(2, 13, 2)
+         || !strand_conf_version_at_least(2, 2, 0);
+}
+
+static ssize_t consume (const strand_reader *reader, rd_kafka_queue_t *queue,
+                        rd_kafka_message_t **msgs, size_t most) {
+  size_t got = 0;
+  if (!reader->membership->cooperative || reads_ends_well())
+    return rd_kafka_consume_batch_queue(queue, 0, msgs, most);
+  while (got < most && (msgs[got] = rd_kafka_consume_queue(queue, 0)) != NULL)
+    got++;
+  return (ssize_t)got;
+}
+
 static size_t read_one (strand_reader *reader, strand_assigned *assigned,
                         int64_t now_us) {
   rd_kafka_message_t *msgs[READ_MOST];
@@ -219,7 +243,7 @@ static size_t read_one (strand_reader *reader, strand_assigned *assigned,
   ssize_t got;
   bool wanted = true;
   reader->reading = assigned;
-  got = rd_kafka_consume_batch_queue(assigned->queue, 0, msgs, most);
+  got = consume(reader, assigned->queue, msgs, most);
   reader->reading = NULL;
   assigned->more = got == (ssize_t)most;
   if (got <= 0) {

@@ -11,6 +11,7 @@
 
 #include "member/assignment.h"
 #include "member/health.h"
+#include "member/membership.h"
 #include "member/outage.h"
 #include "member/owner.h"
 #include "member/position.h"
@@ -21,6 +22,7 @@ typedef struct strand_reader {
   /* set by init, and only read */
   const strand_owner *owner;
   const strand_assignment *assignment;
+  const strand_membership *membership;
   strand_positions *positions;
   const strand_health *health;
   strand_outage *outage;
@@ -34,6 +36,7 @@ typedef struct strand_reader {
 
 void strand_reader_init (strand_reader *reader, const strand_owner *owner,
                          const strand_assignment *assignment,
+                         const strand_membership *membership,
                          strand_positions *positions,
                          const strand_health *health, strand_outage *outage,
                          strand_snapshot *snapshot);
