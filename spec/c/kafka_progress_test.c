@@ -1,5 +1,5 @@
 /*
-** kafka_progress_test.c - the owner sees each mark once, and sleeps through none
+** kafka_progress_test.c - the owner sees each mark once, and all of them
 **
 ** One thread marks as the lua thread does, the other takes as an owner does:
 ** now and then it looks by itself, else it sleeps until it is woken. Under the
@@ -101,7 +101,7 @@ static void each_mark_is_taken_once_and_none_is_slept_through (void **state) {
 static void
 only_the_first_mark_wakes_an_owner_that_does_not_look (void **state) {
   strand_mark a, b, c;
-  strand_progress p = { 0 };
+  strand_progress p = { .first = NULL };
   (void)state;
   assert_false(strand_progress_waits(&p));
   assert_true(strand_progress_add(&p, &a));

@@ -20,6 +20,7 @@ static _Thread_local bool spared; /* a question of the test's own */
 #include "base/clock.h"
 #include "consumer/consumer.h"
 #include "kafka/mock.h"
+#include "shared/mailbox.h"
 
 #include <librdkafka/rdkafka.h>
 
@@ -69,8 +70,7 @@ static void serve_records (void *state, strand_task *task,
 }
 
 static void *open_state (void *config, strand_consumer *consumer,
-                         strand_worker_slot *worker_slot,
-                         strand_failure *f) {
+                         strand_worker_slot *worker_slot, strand_failure *f) {
   (void)consumer;
   (void)worker_slot;
   (void)f;

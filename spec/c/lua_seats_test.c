@@ -41,12 +41,12 @@ static int open_seats (void **state) {
   assert_non_null(consumer);
   strand_mailbox_limit(&consumer->mailbox, MANY, 1);
   seats = (strand_seats){ 0 };
-  progress = (strand_progress){ 0 };
+  progress = (strand_progress){ .first = NULL };
   memset(records, 0, sizeof(records));
   atomic_store(&stop, false);
   atomic_store(&progress.looks, true); /* so that nobody is woken */
   batch = NULL;
-  assert_true(strand_seats_open(&seats, consumer));
+  assert_true(strand_seats_open(&seats, consumer, NULL));
   return 0;
 }
 
@@ -219,7 +219,8 @@ static void what_runs_at_the_end_goes_back_unstarted (void **state) {
   assert_int_equal(strand_lease_batch_unclaimed(batch), 1);
 }
 
-/* ---- bodies --------------------------------------------------------------- */
+/* ---- bodies ---------------------------------------------------------------
+** */
 
 static strand_body bodies[3];
 

@@ -1,5 +1,5 @@
 /*
-** driver_sent.c - what comes of a driver's records: outputs, dead letters, notes,
+** driver_sent.c - what comes of a driver's records: outputs, letters, notes,
 ** and what is left
 */
 #include <stdlib.h>

@@ -97,10 +97,10 @@ void strand_assignment_drop (strand_assignment *a, strand_assigned *assigned);
 strand_assigned *strand_assignment_find (const strand_assignment *a,
                                          const char *topic, int32_t partition);
 /* What librdkafka fetches of it goes to a queue of its own, which writes to
-** 'fd' when it holds something. While it is not assigned: where its fetch begins
-** librdkafka makes the consumer's queue of it, unless that was done. Again
-** before each assign: what librdkafka does not know yet by its metadata has
-** another one then. */
+** 'fd' when it holds something. While it is not assigned: where its fetch
+** begins librdkafka makes the consumer's queue of it, unless that was done.
+** Again before each assign: what librdkafka does not know yet by its metadata
+** has another one then. */
 void strand_assigned_split (strand_assigned *assigned, rd_kafka_t *client,
                             int fd);
 /* Between two turns, in debug builds. */

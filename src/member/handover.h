@@ -7,8 +7,9 @@
 **   (3) Of a slot that is over nothing is left of what its records produced.
 **
 ** With worker threads each slot that is out is looked at, from time to time.
-** Where handlers are coroutines there may be a hundred thousand: those that went
-** on are in a list (progress.h), and all are looked at for the watchdog alone.
+** Where handlers are coroutines there may be a hundred thousand: those that
+** went on are in a list (progress.h), and all are looked at for the watchdog
+** alone.
 **
 ** Thread: owner.
 */
@@ -34,9 +35,9 @@ typedef struct strand_handover {
   bool halted;                   /* what was not claimed came back */
   int64_t harvest_us;            /* next look at the outcomes */
   int64_t harvest_wait_us;
-  int64_t scan_us;   /* with 'progress': the watchdog's next look at all */
-  int64_t spread_us; /* workers with event loops: when all are woken for what is
-                        not claimed */
+  int64_t scan_us; /* with 'progress': the watchdog's next look at all */
+  /* Workers with event loops: when all are woken for what is not claimed. */
+  int64_t spread_us;
 } strand_handover;
 
 /* Borrows all; 'waker' is the owner's, and 'progress' where handlers are

@@ -41,7 +41,7 @@ struct strand_overdue {
   int64_t expired_us; /* 0: not yet */
   bool lost;
   int64_t called_us; /* its worker's loop was; 0: not */
-  int64_t slow_us; /* when it is slow, or slow again */
+  int64_t slow_us;   /* when it is slow, or slow again */
   int64_t wait_us;
   int64_t asked_us; /* for a traceback; 0: not */
 };

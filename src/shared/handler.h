@@ -9,8 +9,8 @@
 ** A state that breaks (it says so in its outcome) is closed, and opened anew
 ** before the next record.
 **
-** One that has an event loop works on many leases at once, which it takes itself
-** from the mailbox:
+** One that has an event loop works on many leases at once, which it takes
+** itself from the mailbox:
 **
 **   open -> run -> close
 **
@@ -84,9 +84,9 @@ typedef struct strand_handler {
   ** state is broken. 'next' never raises; with it the record is over. */
   void (*serve)(void *state, strand_task *task, bool (*next)(void *arg),
                 void *arg);
-  /* In place of 'serve', or NULL. Works until the worker should end, and nothing
-  ** runs: true. False and a failure: the loop has ended, what it worked on has
-  ** failed; 'barren': it has begun nothing. */
+  /* In place of 'serve', or NULL. Works until the worker should end, and
+  ** nothing runs: true. False and a failure: the loop has ended, what it worked
+  ** on has failed; 'barren': it has begun nothing. */
   bool (*run)(void *state, bool *barren, strand_failure *failure);
   void (*close)(void *state);
   /* Thread: any. The last user of 'config' is gone. */

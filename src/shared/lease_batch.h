@@ -152,9 +152,9 @@ strand_lease_batch_unclaimed (const strand_lease_batch *batch) {
   return at < batch->count ? batch->count - at : 0;
 }
 
-/* Thread: worker, or the owner of what nobody has claimed. With a 'progress': some
-** record of the slot has ended, or all of it has; after that nothing of it is
-** the caller's. True: its owner is to be woken. */
+/* Thread: worker, or the owner of what nobody has claimed. With a 'progress':
+** some record of the slot has ended, or all of it has; after that nothing of it
+** is the caller's. True: its owner is to be woken. */
 bool strand_slot_mark (strand_lease_batch *batch, strand_slot *slot,
                        bool ended);
 /* Thread: owner. Of a mark that was taken: its slot, and whether it ended. */

@@ -1,5 +1,5 @@
 /*
-** loop_watch.h - whether a thread whose handlers are coroutines comes for its work
+** loop_watch.h - whether a thread of coroutines comes for its work
 **
 **   lua     turned: each time it takes a record, or looks for work
 **   any     wanted: there is work that it was told of

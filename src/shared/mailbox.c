@@ -307,11 +307,10 @@ bool strand_mailbox_is_closed (strand_mailbox *m) {
 }
 
 bool strand_mailbox_want_next (strand_mailbox *m,
-                              strand_worker_slot *worker_slot) {
+                               strand_worker_slot *worker_slot) {
   strand_lock_take(&m->lock);
   come_back_locked(m, worker_slot);
-  if (!worker_slot->ends && !should_end_locked(m)
-      && front_locked(m) != NULL) {
+  if (!worker_slot->ends && !should_end_locked(m) && front_locked(m) != NULL) {
     strand_lock_release(&m->lock);
     return true;
   }

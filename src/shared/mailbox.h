@@ -36,8 +36,8 @@
 ** A worker that does not wait here has a way to be called (ring): the lua
 ** thread of local mode, and one with an event loop, which work on many slots at
 ** once. It claims one slot at a time, and is called when it found nothing and
-** something comes, once. It *ends* when too many serve, or the mailbox is closed:
-** it claims no more, and what it has begun goes on.
+** something comes, once. It *ends* when too many serve, or the mailbox is
+** closed: it claims no more, and what it has begun goes on.
 **
 ** Thread: owner posts and recalls; worker takes. One mutex for the list.
 */
@@ -57,9 +57,9 @@
 typedef struct strand_worker_slot {
   strand_lease_batch *batch; /* held, or NULL; written under lock */
   unsigned generation;
-  unsigned index;                   /* the worker's, from 1 */
-  bool waits;                       /* lock; until it is taken off the list */
-  bool lost;                        /* lock */
+  unsigned index; /* the worker's, from 1 */
+  bool waits;     /* lock; until it is taken off the list */
+  bool lost;      /* lock */
   bool ends; /* written under lock by its worker, who alone reads it without */
   strand_interrupt interrupt;       /* open while it holds a batch */
   _Atomic(char *) traceback;        /* of the handler, when it was asked for */
@@ -126,7 +126,7 @@ strand_slot *strand_mailbox_next (strand_mailbox *m,
 /* Thread: worker that is called. Is there such a slot? Claims none. Without one
 ** it is called later, or ends. */
 bool strand_mailbox_want_next (strand_mailbox *m,
-                              strand_worker_slot *worker_slot);
+                               strand_worker_slot *worker_slot);
 /* Thread: worker that is called. What it holds goes back, and nobody calls it
 ** any more. */
 void strand_mailbox_give_back (strand_mailbox *m,

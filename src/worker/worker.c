@@ -231,7 +231,8 @@ static void work_in_loop (worker *w) {
   strand_failure failure = { "", "" };
   if (!load(w)) strand_mailbox_unserve(&c->mailbox);
   else
-    while (run_anew(w, &failure)) {}
+    while (run_anew(w, &failure)) {
+    }
   if (w->state != NULL) c->pool.handler.close(w->state);
 }
 

@@ -16,13 +16,14 @@
 
 typedef struct async {
   lua_State *L;
-  strand_memory memory;     /* L's */
-  strand_sources *sources;  /* borrows, as the next two, from its thread */
+  strand_memory memory;    /* L's */
+  strand_sources *sources; /* borrows, as the next two, from its thread */
   strand_consumer *consumer;
   strand_worker_slot *worker_slot;
-  strand_seats *seats; /* in a userdata that the registry keeps; NULL: not yet */
-  char code[32];       /* of what set_up raises; "" is HANDLER */
-  bool over;           /* run: the worker's work is done */
+  strand_seats
+    *seats;      /* in a userdata that the registry keeps; NULL: not yet */
+  char code[32]; /* of what set_up raises; "" is HANDLER */
+  bool over;     /* run: the worker's work is done */
 } async;
 
 static char driver_key; /* its address is a key in the registry */
@@ -85,9 +86,12 @@ static int warn (lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-  { "local_open", local_open }, { "bell", bell },
-  { "is_over", is_over },       { "begun", begun },
-  { "is_short", is_short },     { "warn", warn },
+  { "local_open", local_open },
+  { "bell", bell },
+  { "is_over", is_over },
+  { "begun", begun },
+  { "is_short", is_short },
+  { "warn", warn },
   { NULL, NULL },
 };
 

@@ -63,14 +63,10 @@ static int end_all (lua_State *L) {
 }
 
 static const luaL_Reg next_functions[] = {
-  { "next", strand_body_next },
-  { "answer", strand_body_answer },
-  { "serve", strand_body_serve },
-  { "turn", strand_body_turn },
-  { "wake", strand_body_wake },
-  { "fail", strand_body_fail },
-  { "abandon", strand_body_abandon },
-  { NULL, NULL },
+  { "next", strand_body_next },       { "answer", strand_body_answer },
+  { "serve", strand_body_serve },     { "turn", strand_body_turn },
+  { "wake", strand_body_wake },       { "fail", strand_body_fail },
+  { "abandon", strand_body_abandon }, { NULL, NULL },
 };
 
 static const luaL_Reg body_functions[] = {

@@ -23,7 +23,30 @@
 #ifndef STRAND_LUA_BODIES_H
 #define STRAND_LUA_BODIES_H
 
-#include "lua/local/body.h"
+#include "lua/local/seats.h"
+
+typedef enum strand_body_state {
+  STRAND_BODY_RUNS,
+  STRAND_BODY_PARKED,
+  STRAND_BODY_SLEEPS,
+  STRAND_BODY_CALLED, /* by its loop, and has not come */
+  STRAND_BODY_FAILED, /* to be called */
+  STRAND_BODY_GONE    /* whatever it does comes to nothing */
+} strand_body_state;
+
+typedef struct strand_body {
+  const char *made; /* first: the name of the outcome its handler made last, or
+                       NULL (strand_outcome_watch_thread) */
+  strand_sleeper sleeper;
+  strand_seats *owner; /* NULL: not yet, or no more */
+  uint32_t number;
+  int64_t due_us; /* of the sleep that it asked for last */
+  strand_body_state state;
+  bool begun;        /* it has come once */
+  bool missed;       /* it was called, and had not come a while after */
+  strand_seat *seat; /* whose handler it runs, or NULL */
+  struct strand_body *below; /* in 'parked' */
+} strand_body;
 
 typedef struct strand_late {
   uint32_t spawned; /* and not begun */

@@ -8,7 +8,6 @@
 
 #include "base/fork.h"
 #include "lua/compat.h"
-#include "lua/local/bodies.h"
 #include "lua/worker/handler_result.h"
 #include "lua/worker/outcome.h"
 
@@ -84,8 +83,7 @@ static void end_alone (lua_State *L, strand_seats *p, strand_seat *seat) {
   if (end_record(L, p, seat)) strand_seats_put(p, seat);
   else strand_seats_leave(p, seat);
   strand_local_flush(&p->local);
-  if (strand_seats_want_work(p))
-    strand_local_call(&p->local);
+  if (strand_seats_want_work(p)) strand_local_call(&p->local);
 }
 
 /* ok and two results, or false and an error, from 'index' on; ok nil: it has

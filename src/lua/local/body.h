@@ -29,35 +29,12 @@
 
 #include <lua.h>
 
-#include "lua/local/seats.h"
+#include "lua/local/bodies.h"
 
 /* What context:sleep() yields without a loop, so that what stands between the
 ** handler and step passes it on. */
 #define STRAND_SLEEPS ((void *)&strand_body_sleeps)
 extern const char strand_body_sleeps;
-
-typedef enum strand_body_state {
-  STRAND_BODY_RUNS,
-  STRAND_BODY_PARKED,
-  STRAND_BODY_SLEEPS,
-  STRAND_BODY_CALLED, /* by its loop, and has not come (bodies.h) */
-  STRAND_BODY_FAILED, /* to be called */
-  STRAND_BODY_GONE    /* whatever it does comes to nothing */
-} strand_body_state;
-
-typedef struct strand_body {
-  const char *made; /* first: the name of the outcome its handler made last, or
-                       NULL (strand_outcome_watch_thread) */
-  strand_sleeper sleeper;
-  strand_seats *owner; /* NULL: not yet, or no more */
-  uint32_t number;
-  int64_t due_us; /* of the sleep that it asked for last */
-  strand_body_state state;
-  bool begun;        /* it has come once */
-  bool missed;       /* it was called, and had not come a while after */
-  strand_seat *seat; /* whose handler it runs, or NULL */
-  struct strand_body *below; /* in 'parked' */
-} strand_body;
 
 /* Upvalues of 'next' and of what ends a seat without a body. */
 enum {
@@ -87,8 +64,8 @@ int strand_body_enter (lua_State *L);
 
 /* With STRAND_NEXT_COUNT upvalues. */
 int strand_body_next (lua_State *L);
-int strand_body_answer (
-  lua_State *L); /* number, serial, what a handler gives */
+/* Number, serial, what a handler gives. */
+int strand_body_answer (lua_State *L);
 int strand_body_abandon (lua_State *L); /* body, message: its coroutine ends */
 int strand_body_serve (lua_State *L);   /* first in each turn */
 int strand_body_turn (lua_State *L);

@@ -19,7 +19,8 @@
 #include "lua/local/seats.h"
 
 /* Pushes the metatable of contexts, which are names of handlings (seats.h). It
-** keeps what is at 'anchor'; the args of the handlers are at 'args'; context.worker. */
+** keeps what is at 'anchor'; the args of the handlers are at 'args';
+** context.worker. */
 void strand_local_context_open (lua_State *L, strand_seats *p, int anchor,
                                 int args, unsigned worker);
 
