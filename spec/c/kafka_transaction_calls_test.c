@@ -61,8 +61,8 @@ static void offsets_go_into_a_transaction (void **state) {
                    STRAND_TRANSACTION_WORKED);
   strand_transaction_send_offsets(client, list, group, (int)(LIMIT * 1000),
                                   &answer);
-  assert_int_equal(strand_transaction_kind_of(&answer),
-                   STRAND_TRANSACTION_WORKED);
+  if (strand_transaction_kind_of(&answer) != STRAND_TRANSACTION_WORKED)
+    fail_msg("%s: %s", rd_kafka_err2name(answer.err), answer.reason);
   assert_int_equal(make(client, STRAND_TRANSACTION_CALL_COMMIT),
                    STRAND_TRANSACTION_WORKED);
   rd_kafka_topic_partition_list_destroy(list);
