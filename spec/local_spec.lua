@@ -379,7 +379,7 @@ describe("a consumer without workers", function()
 
     it("that keeps the whole thread is told of", function()
       local now = fixture.now
-      local consumer = start(keyed(500), { handler = function(record)
+      local consumer = start(keyed(500), { slow_after = 0.5, handler = function(record)
         if record.value ~= "1" then return end
         local over = now() + 2.5
         while now() < over do end
@@ -388,6 +388,26 @@ describe("a consumer without workers", function()
       assert.is_true(consumer:stats().longest_slice > 2)
       wait_for(consumer, function() return find "loop_blocked" end)
       assert.is_true(find("loop_blocked").seconds >= 1)
+      wait_for(consumer, function() return find "slow_record" end)
+      assert.matches("^no traceback: the handler had ended", find("slow_record").reason)
+      assert(consumer:close())
+    end)
+
+    it("that is slow is told of with its traceback, until it has returned", function()
+      local done
+      local consumer = start(keyed(1), { slow_after = 0.05, handler = function(_, context)
+        local function dawdle()
+          repeat context:sleep(0.01) until find "slow_record"
+          events = {}
+        end
+        dawdle()
+        done = context:defer()
+      end })
+      wait_for(consumer, function() return find "slow_record" end)
+      assert.matches("^stack traceback:.*dawdle", find("slow_record").reason)
+      wait_for(consumer, function() return done and find "slow_record" end)
+      assert.matches("^no traceback: the handler has returned", find("slow_record").reason)
+      assert.is_true(done())
       assert(consumer:close())
     end)
 

@@ -248,6 +248,27 @@ for name, loop in loops.each() do
       assert.is_true(most < 100, most .. " records between two turns")
     end)
 
+    it("tells where a slow handler of local mode waits", function()
+      local topic, reason = helper.topic(1), nil
+      fixture.produce(topic, { { key = "a" } })
+      loop.run(function()
+        local consumer = fixture.consumer { topics = { topic }, workers = 0, slow_after = 0.05,
+          on_event = function(event)
+            if event.type == "slow_record" then reason = reason or event.reason end
+          end,
+          handler = function()
+            local function dawdle()
+              repeat loop.sleep(0.01) until reason
+            end
+            dawdle()
+          end }
+        assert(loop.start(consumer))
+        until_true(60, function() return reason and consumer:stats().done == 1 end)
+        consumer:close { timeout = 10 }
+      end)
+      assert.matches("^stack traceback:.*dawdle", reason)
+    end)
+
     it("has no more coroutines of local mode than handlers may run at once", function()
       local topic, records, spawned, done = helper.topic(1), {}, 0, 0
       for i = 1, 400 do records[i] = { key = "k" .. i } end

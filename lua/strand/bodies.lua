@@ -23,6 +23,7 @@
 --   turn(yielded) -> number | 0 | -number | nil    whom step resumes: a body, a new one; whom it forgets
 --   wake(n) -> number | 0 | nil             whom the loop wakes, after n others in this turn
 --   fail() -> whether it parks on           that raised
+--   holder(topic, partition, offset) -> number | 0 | nil    whose handler has that record
 --   loop() limit(n) inside() count() finish()
 --   defer(context) -> number, serial        check_sleep(context, seconds) raises
 --   methods              of contexts        traceback    a message handler     SLEEPS   see body.h
@@ -31,6 +32,8 @@ local adapters = require "strand.loop.adapter"
 
 local create, resume, running, status, yield = coroutine.create, coroutine.resume,
   coroutine.running, coroutine.status, coroutine.yield
+
+local traceback_of = debug.traceback
 
 local WARNING = 4
 
@@ -152,11 +155,13 @@ function settle(self, body, inner, ok, first, ...)
   return protected_next(self, body, nil)
 end
 
-local function new_inner(self, body)
+local function new_inner(self, body, number)
   local outer = running()
   local inner = create(self.free and handle_free(self, outer) or self.handle)
   self.core.enter(body, inner)
   if self.free then adapters.outer[inner] = outer end
+  self.coroutines[number] = inner
+  self.tell_inner(inner)
   return inner
 end
 
@@ -165,7 +170,7 @@ local function run_inside(self, body, waiter)
   local handler, record, context = protected_next(self, body)
   while handler ~= false do
     if handler then
-      inner = inner or new_inner(self, body)
+      inner = inner or new_inner(self, body, waiter.number)
       handler, record, context = settle(self, body, inner,
         resume_inner(self, inner, handler, record, context))
       if self.spoilt then inner = nil end
@@ -179,7 +184,7 @@ end
 -- Where it was about to park, the adapter has raised.
 local function abandon(self, body, waiter, problem)
   self.core.abandon(body, problem)
-  if not waiter or self.parked[waiter.number] ~= waiter then return end
+  if self.parked[waiter.number] ~= waiter then return end
   self.parked[waiter.number] = nil
   adapters.tell(self.owner, "sleep raised: " .. problem)
 end
@@ -214,8 +219,8 @@ local function spawn(self)
   local number, thread = number_of(self), create(self.main)
   local body = self.core.body()
   self.core.enter(body, thread, number)
-  self.threads[number] = thread
-  return resume_one(self, number, body)
+  self.threads[number], self.coroutines[number] = thread, thread
+  return resume_one(self, number, body, { number = number })
 end
 
 -- Resumes bodies until the slice is over, or there is no more to do. -> how many
@@ -239,7 +244,9 @@ local function spawn_in_loop(self)
   local ok, problem = pcall(self.adapter.spawn, function()
     if began then return adapters.tell(self.owner, "spawn ran a body twice") end
     began = true
-    local entered, lacking = pcall(self.core.enter, body, coroutine.running(), number)
+    local thread = coroutine.running()
+    self.coroutines[number] = thread
+    local entered, lacking = pcall(self.core.enter, body, thread, number)
     if entered then self.main(body, { number = number })
     else self.core.abandon(body, text_of(lacking)) end
   end)
@@ -472,6 +479,26 @@ function bodies:stop()
   self.core.limit(0)
 end
 
+local RETURNED = "no traceback: the handler has returned, and done() was not called"
+local ENDED = "no traceback: the handler had ended when the program came back to step(), or its loop"
+
+-- Where the handler of a slow record waits: it is read here, in the thread of the coroutines.
+local function trace(self, event)
+  local number = self.core.holder(event.topic, event.partition, event.offset)
+  local thread = number and self.coroutines[number]
+  if thread then event.reason = traceback_of(thread)
+  elseif number ~= nil then event.reason = RETURNED
+  else event.reason = ENDED end
+end
+
+--- -> on_event, for which events of slow records have a traceback
+function bodies:traced(on_event)
+  return on_event and function(event)
+    if event.type == "slow_record" then pcall(trace, self, event) end
+    on_event(event)
+  end
+end
+
 --- What configure{} changes.
 function bodies:configure(flat)
   if flat.max_in_flight and not self.stopped then self.core.limit(flat.max_in_flight) end
@@ -491,6 +518,7 @@ function bodies.new(owner, userdata, own)
   local self = setmetatable({
     owner = owner, routes = own.routes, retries = own.retries, args = own.args,
     handlers = {}, teardowns = {}, threads = {}, parked = {},
+    coroutines = setmetatable({}, { __mode = "v" }), -- by number: what runs the handler
     last = 0, serving = false, loaded = false, spoilt = false, stopped = false,
     free = false, resumed = false,
   }, bodies)

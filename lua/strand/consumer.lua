@@ -235,7 +235,10 @@ function consumer.open(given)
   }, userdata, message, code)
   if not self then return nil, problem, code end
   self.dispatcher = dispatcher.new(userdata, own)
-  if own.bodies then self.bodies = bodies.new(self, userdata, own.bodies) end
+  if own.bodies then
+    self.bodies = bodies.new(self, userdata, own.bodies)
+    own.on_event = self.bodies:traced(own.on_event)
+  end
   return self
 end
 

@@ -74,9 +74,12 @@ static void tell_slow (strand_watchdog *w, const strand_slot *slot,
                              "that LuaJIT has compiled";
   static const char waits[] = "no traceback: the handler waits, or keeps the "
                               "whole loop";
-  const char *none = strand_settings_many(&w->owner->consumer->settings)
-                       ? waits
-                       : in_c;
+  static const char local[] = "the handler waits, or keeps the whole loop; "
+                              "on_event is given its traceback";
+  const strand_settings *settings = &w->owner->consumer->settings;
+  const char *none = settings->is_local               ? local
+                     : strand_settings_many(settings) ? waits
+                                                      : in_c;
   strand_event event = strand_owner_lease_event(w->owner, "slow_record",
                                                 &slot->lease);
   if (traceback == NULL) traceback = none;

@@ -57,6 +57,20 @@ static int inside (lua_State *L) {
   return 1;
 }
 
+/* Topic, partition, offset. The number of the body whose handler has that
+** record now; 0: the record waits without one; nothing: it has ended. */
+static int holder (lua_State *L) {
+  const strand_seats *p = seats_of(L);
+  const strand_seat *seat;
+  const char *topic = lua_tostring(L, 1);
+  if (p->over || topic == NULL) return 0;
+  seat = strand_seats_handling(p, topic, (int32_t)lua_tonumber(L, 2),
+                               (int64_t)lua_tonumber(L, 3));
+  if (seat == NULL) return 0;
+  lua_pushnumber(L, seat->body != NULL ? seat->body->number : 0);
+  return 1;
+}
+
 static int end_all (lua_State *L) {
   strand_seats_end(seats_of(L));
   return 0;
@@ -70,10 +84,11 @@ static const luaL_Reg next_functions[] = {
 };
 
 static const luaL_Reg body_functions[] = {
-  { "body", new_body },  { "enter", strand_body_enter },
-  { "loop", use_loop },  { "limit", set_limit },
-  { "count", count },    { "inside", inside },
-  { "finish", end_all }, { NULL, NULL },
+  { "body", new_body }, { "enter", strand_body_enter },
+  { "loop", use_loop }, { "limit", set_limit },
+  { "count", count },   { "inside", inside },
+  { "holder", holder }, { "finish", end_all },
+  { NULL, NULL },
 };
 
 static const luaL_Reg context_functions[] = {

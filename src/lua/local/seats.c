@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/fork.h"
 
@@ -121,6 +122,34 @@ strand_seat *strand_seats_find (const strand_seats *p, uint32_t number,
   seat = p->each[number];
   return seat->current.count > 0 && seat->current.serial == serial ? seat
                                                                    : NULL;
+}
+
+static bool is_at (const strand_record *r, const char *topic,
+                   int32_t partition, int64_t offset) {
+  const strand_partition *p = strand_record_partition(r);
+  return r->offset == offset && strand_partition_index(p) == partition
+         && strcmp(strand_partition_topic(p), topic) == 0;
+}
+
+static bool handles (const strand_task *task, const char *topic,
+                     int32_t partition, int64_t offset) {
+  if (task->many == NULL)
+    return is_at(task->record, topic, partition, offset);
+  for (uint32_t i = 0; i < task->many->count; i++) {
+    if (is_at(task->many->records[i], topic, partition, offset)) return true;
+  }
+  return false;
+}
+
+strand_seat *strand_seats_handling (const strand_seats *p, const char *topic,
+                                    int32_t partition, int64_t offset) {
+  for (uint32_t i = 0; i < p->count; i++) {
+    strand_seat *seat = p->each[i];
+    if (seat->handling.slot != NULL
+        && handles(&seat->handling.task, topic, partition, offset))
+      return seat;
+  }
+  return NULL;
 }
 
 /*

@@ -123,6 +123,10 @@ strand_seat *strand_seats_dropped (strand_seats *p);
 strand_seat *strand_seats_find (const strand_seats *p, uint32_t number,
                                 uint64_t serial);
 
+/* The seat that handles the record of that place, or NULL. */
+strand_seat *strand_seats_handling (const strand_seats *p, const char *topic,
+                                    int32_t partition, int64_t offset);
+
 /* What Lua holds of a handling, and may find over. */
 typedef struct strand_handling_name {
   uint32_t number;
