@@ -161,7 +161,6 @@ local function new_inner(self, body, number)
   self.core.enter(body, inner)
   if self.free then adapters.outer[inner] = outer end
   self.coroutines[number] = inner
-  self.tell_inner(inner)
   return inner
 end
 

@@ -133,8 +133,7 @@ static bool is_at (const strand_record *r, const char *topic,
 
 static bool handles (const strand_task *task, const char *topic,
                      int32_t partition, int64_t offset) {
-  if (task->many == NULL)
-    return is_at(task->record, topic, partition, offset);
+  if (task->many == NULL) return is_at(task->record, topic, partition, offset);
   for (uint32_t i = 0; i < task->many->count; i++) {
     if (is_at(task->many->records[i], topic, partition, offset)) return true;
   }
