@@ -779,6 +779,31 @@ for name, loop in loops.each() do
         handle_under(wake_otherwise(1, function() end), 5), 1, true)
     end)
 
+    it("does not blame an adapter while the loop is busy, whoever waits", function()
+      if not helper.mock() then return end -- answers that come late
+      local topic, events, flushed = helper.topic(1), {}, 0
+      local producer = open_producer { on_event = function(event) events[#events + 1] = event end }
+      loop.run(function()
+        assert(loop.start(producer))
+        assert(producer:send_wait { topic = topic, value = "" })
+        helper.mock():rtt(nil, 0.5)
+        assert(producer:send { topic = topic, value = "" })
+        for _ = 1, 5 do
+          loop.spawn(function()
+            assert(producer:flush(30))
+            flushed = flushed + 1
+          end)
+        end
+        loop.sleep(0.1) -- they wait
+        local over = fixture.now() + 1.5
+        while fixture.now() < over do end -- meanwhile the report comes
+        until_true(30, function() return flushed == 5 end)
+        helper.mock():rtt(nil, 0)
+        producer:close()
+      end)
+      assert.are.same({}, events)
+    end)
+
     it("says which field of an adapter is missing, wrong or unknown", function()
       loop.run(function()
         for _, field in ipairs { "spawn", "wait_readable", "wake", "sleep", "now" } do

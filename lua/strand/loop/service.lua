@@ -172,16 +172,17 @@ function service:refusal()
   end
 end
 
--- Who waits looks whether anybody serves, and serves once if not. Twice: the loop itself may have
--- been busy for so long.
+-- Who waits looks whether anybody serves, and serves once if not. Not before it has been so for a
+-- while after it was first seen: the loop itself may have been busy, with all that wait.
 local function watch(self, turns, slept)
   if slept < WATCH or self.turns ~= turns or self.turning then return end
   local fd = self.object.core:fd()
   if not fd or core.wait({ fd }, 0) == 0 then return end
   if self.suspect ~= turns then
-    self.suspect = turns
+    self.suspect, self.suspected = turns, core.now()
     return
   end
+  if core.now() - self.suspected < WATCH / 2 then return end
   if not self.told then
     self.told = true
     self:tell(self.serves and "wait_readable does not return, though the descriptor is readable"
