@@ -172,17 +172,17 @@ function service:refusal()
   end
 end
 
--- Who waits looks whether anybody serves, and serves once if not. Not before it has been so for a
--- while after it was first seen: the loop itself may have been busy, with all that wait.
+-- Who waits looks whether anybody serves, and serves once if not. Not when it first sees that: the
+-- loop itself may have been busy for so long, and has its turn before this one sees it again.
 local function watch(self, turns, slept)
   if slept < WATCH or self.turns ~= turns or self.turning then return end
   local fd = self.object.core:fd()
   if not fd or core.wait({ fd }, 0) == 0 then return end
-  if self.suspect ~= turns then
-    self.suspect, self.suspected = turns, core.now()
+  local who = coroutine.running() or self
+  if self.suspects[who] ~= turns then
+    self.suspects[who] = turns
     return
   end
-  if core.now() - self.suspected < WATCH / 2 then return end
   if not self.told then
     self.told = true
     self:tell(self.serves and "wait_readable does not return, though the descriptor is readable"
@@ -273,7 +273,8 @@ end
 
 local function new(object, adapter, serving)
   local self = setmetatable({ object = object, adapter = adapter, serving = serving, waiters = {},
-    reported = {}, room = {}, room_first = 1, room_last = 0, turns = 0, idle = 0 }, service)
+    reported = {}, room = {}, room_first = 1, room_last = 0, turns = 0, idle = 0,
+    suspects = setmetatable({}, { __mode = "k" }) }, service)
   self.failed = function(problem)
     pcall(object.dispatcher.log, object.dispatcher, 3, "loop",
       "error in a coroutine that had waited: " .. problem)
