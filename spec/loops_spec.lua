@@ -225,6 +225,24 @@ for name, loop in loops.each() do
       end)
     end)
 
+    it("shows how long work of local mode has waited for the loop", function()
+      local topic, done = helper.topic(1), 0
+      fixture.produce(topic, { { key = "a" }, { key = "b" }, { key = "c" } })
+      local consumer = fixture.consumer { topics = { topic }, workers = 0, max_ready = 1,
+        on_event = function() end, handler = function(record)
+          done = done + 1
+          if record.key ~= "a" then return end
+          local over = fixture.now() + 1.5 -- meanwhile the next one is ready
+          while fixture.now() < over do end
+        end }
+      loop.run(function()
+        assert(loop.start(consumer))
+        until_true(60, function() return done == 3 end)
+        until_true(60, function() return consumer:stats().longest_slice >= 1 end)
+        assert(consumer:close())
+      end)
+    end)
+
     it("has its turns between handlers of local mode that do not wait", function()
       local topic, records, done, since, most = helper.topic(4), {}, 0, 0, 0
       for i = 1, 1500 do records[i] = { key = "k" .. i, value = "" } end

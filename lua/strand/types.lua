@@ -554,7 +554,7 @@ function consumer:report() end
 ---@field waiting_bytes integer
 ---@field members integer
 ---@field workers integer           threads, spares too
----@field longest_slice number      seconds, with workers = 0: how long a handler went on without waiting
+---@field longest_slice number      seconds, with workers = 0: how long a handler went on without waiting; in an event loop: how long work has waited for the loop's turn
 ---@field workers_lost integer      of them, in a handler past its deadline
 ---@field idle number               seconds since a record ended
 ---@field commits integer           acknowledged

@@ -9,6 +9,12 @@ void strand_loop_watch_turned (strand_loop_watch *w, int64_t now_us) {
     atomic_store(&w->told, false);
 }
 
+void strand_loop_watch_late (strand_loop_watch *w, int64_t now_us) {
+  int64_t wanted_us = atomic_load_explicit(&w->wanted_us,
+                                           memory_order_relaxed);
+  if (wanted_us != 0) strand_loop_watch_ran(w, now_us - wanted_us);
+}
+
 void strand_loop_watch_wanted (strand_loop_watch *w, int64_t now_us) {
   atomic_store_explicit(&w->wanted_us, now_us, memory_order_relaxed);
 }

@@ -21,7 +21,8 @@
 typedef struct strand_loop_watch {
   /* Written by lua, read by owners. */
   _Atomic int64_t turned_us;
-  _Atomic int64_t longest_us; /* that one handler went on without waiting */
+  _Atomic int64_t longest_us; /* that one handler went on without waiting; under
+                                 a loop: that work waited for its turn */
   /* Written by who finds work, read by owners. */
   _Atomic int64_t wanted_us; /* 0: none */
   /* Written by lua, read by owners. */
@@ -37,6 +38,8 @@ static inline void strand_loop_watch_ran (strand_loop_watch *w, int64_t us) {
   if (us > atomic_load_explicit(&w->longest_us, memory_order_relaxed))
     atomic_store_explicit(&w->longest_us, us, memory_order_relaxed);
 }
+/* Thread: lua. The loop has come for its work, which may have waited. */
+void strand_loop_watch_late (strand_loop_watch *w, int64_t now_us);
 void strand_loop_watch_wanted (strand_loop_watch *w, int64_t now_us);
 /* Thread: owner. For how long, or 0; more than 0 once until it turns. Something
 ** else waits for it since 'since_us'; INT64_MAX: nothing. */

@@ -96,7 +96,8 @@ typedef struct strand_stats {
   uint64_t events_dropped;
   uint64_t logs_dropped;
   double idle;          /* seconds since a record ended */
-  double longest_slice; /* in local mode: seconds that one handler went on */
+  double longest_slice; /* in local mode: seconds that one handler went on, or
+                           that work waited for the loop */
   strand_partition_view *partitions;
   size_t partition_count;
   strand_blocker *blockers; /* that hold commits back, oldest first */

@@ -261,6 +261,7 @@ static strand_late begin_turn (lua_State *L, strand_seats *p) {
   p->slice_us = strand_seats_now_us(p);
   p->slice = NULL;
   p->spent_us = 0;
+  if (p->looped) strand_loop_watch_late(p->local.watch, p->slice_us);
   strand_local_answer(&p->local);
   end_dropped(L, p);
   if (p->looped) late = strand_bodies_look(p, p->slice_us);
