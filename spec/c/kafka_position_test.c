@@ -288,6 +288,14 @@ static void create (const char *topic) {
   assert_true(strand_mock_create_topic(cluster, topic, 1, &failure));
 }
 
+static void wait_for_some (rd_kafka_queue_t *queue, size_t count) {
+  int64_t limit_us = strand_clock_us() + 20000000;
+  while (rd_kafka_queue_length(queue) < count) {
+    assert_true(strand_clock_us() < limit_us);
+    strand_waker_sleep(&heard, strand_clock_us() + 10000);
+  }
+}
+
 /* What the group has, as a helper would answer. */
 static void answer_committed (const strand_assigned *assigned, int64_t offset,
                               rd_kafka_resp_err_t err) {
@@ -308,20 +316,30 @@ static void answer_unstable (strand_assigned *assigned) {
   assert_false(assigned->position.restored);
 }
 
+/* Reads, or goes on with what is asked of the helper. */
+static void read_or_ask (strand_assigned *assigned) {
+  if (!assigned->position.checking) {
+    read_once();
+    return;
+  }
+  if (assigned->position.asked) take_answer();
+  else strand_waker_sleep(&heard, assigned->position.retry_us);
+  strand_position_tick(&member.positions, strand_clock_us());
+}
+
+static size_t buffered_of (const strand_assigned *assigned) {
+  strand_partition_stats stats;
+  strand_partition_stats_read(member.owner.engine, assigned->partition, 0,
+                              &stats);
+  return stats.buffered_records;
+}
+
 /* Until all of its 'count' records are read: from 'first' on. */
 static void read_from (strand_assigned *assigned, int64_t first,
                        int64_t count) {
-  strand_partition_stats stats;
   strand_event event;
-  while (assigned->position.checking) { /* librdkafka may not have begun */
-    if (assigned->position.asked) take_answer();
-    else strand_waker_sleep(&heard, assigned->position.retry_us);
-    strand_position_tick(&member.positions, strand_clock_us());
-  }
-  while (assigned->end < count) read_once();
-  strand_partition_stats_read(member.owner.engine, assigned->partition, 0,
-                              &stats);
-  assert_int_equal(stats.buffered_records, count - first);
+  while (assigned->end < count) read_or_ask(assigned);
+  assert_int_equal(buffered_of(assigned), count - first);
   assert_int_equal(events_of("reset", &event), 0);
 }
 
@@ -752,8 +770,29 @@ static void one_that_was_held_back_goes_to_its_offset (void **state) {
   fetch("back", 0);
   answer_unstable(assigned);
   answer_committed(assigned, 3, RD_KAFKA_RESP_ERR_NO_ERROR);
-  assert_true(assigned->position.restored && assigned->position.checking);
+  assert_true(assigned->position.restored);
   read_from(assigned, 3, 5);
+  unassign();
+}
+
+/* A seek while librdkafka asks where the log ends would be undone by the
+** answer: what had come until then would be followed by the end. */
+static void one_that_was_held_back_is_sought_when_it_has_begun (void **state) {
+  strand_assigned *assigned;
+  strand_failure failure;
+  (void)state;
+  create("begun");
+  produce("begun", 5, 1);
+  assigned = assign("begun", -2);
+  fetch("begun", RD_KAFKA_OFFSET_END);
+  wait_for_some(assigned->queue, 1); /* its leader is known */
+  assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 1, &failure));
+  answer_unstable(assigned);
+  strand_reassign_serve(&member.reassign, strand_clock_us());
+  answer_committed(assigned, 1, RD_KAFKA_RESP_ERR_NO_ERROR);
+  while (buffered_of(assigned) == 0) read_or_ask(assigned);
+  assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 0, &failure));
+  read_from(assigned, 1, 5);
   unassign();
 }
 
@@ -769,12 +808,7 @@ static void one_that_was_held_back_may_be_truncated (void **state) {
   events_of("", &event);
   answer_unstable(assigned);
   answer_committed(assigned, 3, RD_KAFKA_RESP_ERR_NO_ERROR);
-  while (events_of("truncated", &event) == 0) {
-    if (!assigned->position.checking) read_once();
-    else if (assigned->position.asked) take_answer();
-    else strand_waker_sleep(&heard, assigned->position.retry_us);
-    strand_position_tick(&member.positions, strand_clock_us());
-  }
+  while (events_of("truncated", &event) == 0) read_or_ask(assigned);
   assert_int_equal(event.offset, 3);
   unassign();
 }
@@ -852,13 +886,9 @@ static const char *late;
 ** to. */
 static void appear (rd_kafka_t *client, const char *topic) {
   rd_kafka_queue_t *queue = rd_kafka_queue_get_partition(client, topic, 0);
-  int64_t limit_us = strand_clock_us() + 20000000;
   create(topic);
   produce(topic, 5, 1);
-  while (rd_kafka_queue_length(queue) < 6) {
-    assert_true(strand_clock_us() < limit_us);
-    strand_waker_sleep(&heard, strand_clock_us() + 10000);
-  }
+  wait_for_some(queue, 6);
   rd_kafka_queue_destroy(queue);
 }
 
@@ -1027,6 +1057,7 @@ int main (void) {
     cmocka_unit_test(a_gap_is_asked_about_once),
     cmocka_unit_test(each_partition_has_its_own_answer),
     cmocka_unit_test(one_that_was_held_back_goes_to_its_offset),
+    cmocka_unit_test(one_that_was_held_back_is_sought_when_it_has_begun),
     cmocka_unit_test(one_that_was_held_back_may_be_truncated),
     cmocka_unit_test(one_that_was_held_back_may_have_no_offset),
     cmocka_unit_test(what_was_asked_for_before_is_not_believed),

@@ -26,14 +26,14 @@ typedef struct strand_position {
   bool restored;
   bool checking;    /* it is in doubt: not read */
   bool asked;       /* ...and the helper has that question, or seeks */
-  bool again;       /* a rebalance came meanwhile: seek once more */
+  bool again;       /* something came between: seek once more */
   bool sought;      /* the doubt was settled by going there */
   bool first_seen;  /* a record or the end came since it was placed */
   bool stuck;       /* no offset to go on from; seek() helps */
   bool unstable;    /* a transaction holds its committed offset back */
   bool told;        /* ...and that was told */
   bool given;       /* librdkafka got a place for it, and asks for none */
-  bool astray;      /* it may have begun anywhere: sought when restored */
+  bool astray;      /* it may begin anywhere: sought when it has */
   int64_t target;   /* 'checking': where it goes on; or STRAND_NOWHERE */
   int64_t seen;     /* and what came in place of what was expected */
   int64_t below;    /* what came below the position: a reset; or -1 */

@@ -12,8 +12,10 @@
 **   otherwise, the first time        go to the base: someone else committed
 **   otherwise, after that            a gap, by compaction or control records
 **
-** Where it is known before that librdkafka may have begun elsewhere ('astray'),
-** the partition goes to the base first.
+** Where it is known before that librdkafka may begin elsewhere ('astray'), the
+** partition goes from there to the base. Not sooner: a seek while librdkafka
+** asks the leader where the log begins or ends is undone when the answer is
+** there, and what is between is passed over (2.0 to 2.15).
 **
 ** And later: a record or an end below the position, where nobody has sought,
 ** is a "reset" as well. It is one at once, and not asked for again: by the
@@ -118,6 +120,7 @@ void strand_position_place (strand_positions *s, strand_assigned *assigned,
 /* No doubt is settled by this: the log may begin above it. */
 void strand_position_find (strand_positions *s, strand_assigned *assigned,
                            int64_t now_us) {
+  assigned->position.astray = false;
   assigned->position.target = strand_position_home(assigned);
   go(s, assigned, now_us);
 }
@@ -148,6 +151,11 @@ void strand_position_back (strand_assigned *assigned, int64_t now_us) {
 bool strand_position_accept (strand_positions *s, strand_assigned *assigned,
                              int64_t offset, int64_t now_us) {
   int64_t base = strand_partition_position(assigned->partition);
+  if (assigned->position.astray && offset != base) {
+    strand_position_find(s, assigned, now_us);
+    return false;
+  }
+  assigned->position.astray = false;
   if (base < 0 || offset == base
       || (assigned->position.sought && offset > base)) {
     assigned->position.first_seen = true;
@@ -243,8 +251,8 @@ static void read_again (strand_positions *s, strand_assigned *assigned,
 
 void strand_position_missed (strand_positions *s, strand_assigned *assigned,
                              int64_t offset, int64_t now_us) {
-  if (!assigned->position.restored) assigned->position.astray = true;
-  read_again(s, assigned, offset, now_us);
+  if (!assigned->position.restored) assigned->position.again = true;
+  else read_again(s, assigned, offset, now_us);
 }
 
 /* librdkafka may still ask where it begins. */

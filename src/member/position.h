@@ -81,7 +81,8 @@ void strand_position_was_reset (strand_positions *s, strand_assigned *assigned,
 /* librdkafka has no offset to go on from. */
 void strand_position_stuck (strand_positions *s, strand_assigned *assigned,
                             int64_t now_us);
-/* It goes where the group says, also when librdkafka has begun elsewhere. */
+/* It goes where the group says. Something of it has come: before that
+** librdkafka may undo it. */
 void strand_position_find (strand_positions *s, strand_assigned *assigned,
                            int64_t now_us);
 /* Goes on at 'offset'; until the helper was there, nothing is read. */
@@ -109,6 +110,11 @@ strand_position_is_readable (const strand_assigned *assigned) {
 static inline bool
 strand_position_is_unseen (const strand_assigned *assigned) {
   return !assigned->position.first_seen;
+}
+/* It may begin anywhere, and has not begun: what comes first is dropped. */
+static inline bool
+strand_position_is_astray (const strand_assigned *assigned) {
+  return assigned->position.astray;
 }
 /* How long the log is is to be compared. */
 static inline bool strand_position_claims (const strand_assigned *assigned) {

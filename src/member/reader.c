@@ -237,9 +237,11 @@ static ssize_t consume (const strand_reader *reader, rd_kafka_queue_t *queue,
 static size_t read_one (strand_reader *reader, strand_assigned *assigned,
                         int64_t now_us) {
   rd_kafka_message_t *msgs[READ_MOST];
-  size_t most = strand_engine_read_limit(
-    reader->owner->engine, assigned->partition,
-    all_have_enough(reader) ? READ_FEW : READ_MOST);
+  size_t most = strand_position_is_astray(assigned)
+                  ? 1
+                  : strand_engine_read_limit(
+                    reader->owner->engine, assigned->partition,
+                    all_have_enough(reader) ? READ_FEW : READ_MOST);
   ssize_t got;
   bool wanted = true;
   reader->reading = assigned;
@@ -277,8 +279,10 @@ static bool is_readable (const strand_reader *reader,
                          const strand_assigned *assigned) {
   return assigned->more && assigned->partition != NULL
          && strand_position_is_readable(assigned)
-         && !has_enough(reader, assigned)
-         && strand_engine_may_read(reader->owner->engine, assigned->partition);
+         && (strand_position_is_astray(assigned)
+             || (!has_enough(reader, assigned)
+                 && strand_engine_may_read(reader->owner->engine,
+                                           assigned->partition)));
 }
 
 /* Partitions take turns at being the first. A queue that may not be read now

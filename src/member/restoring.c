@@ -145,7 +145,7 @@ static void restore_assigned (strand_positions *s, strand_assigned *assigned,
   assigned->position.restored = assigned->more = true;
   assigned->position.unstable = false;
   assigned->position.backoff_us = 0;
-  if (assigned->position.astray) strand_position_find(s, assigned, now_us);
+  if (assigned->position.again) strand_position_find(s, assigned, now_us);
   event = strand_owner_event(s->owner, "restored", assigned);
   event.offset = committed;
   strand_owner_emit(s->owner, &event);

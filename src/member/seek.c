@@ -100,7 +100,7 @@ static void give_up (strand_seeks *s, strand_ticket *ticket) {
 }
 
 /* It is assigned, and was told to be, but what was done of it is not known
-** yet; or another seek is under way. */
+** yet, or it has not begun; or another seek is under way. */
 static bool must_wait (strand_seeks *s, const strand_seek_request *r) {
   const strand_assigned *assigned = strand_assignment_find(
     s->assignment, r->topic, r->partition);
@@ -108,7 +108,8 @@ static bool must_wait (strand_seeks *s, const strand_seek_request *r) {
       || s->owner->phase != STRAND_SERVING)
     return false;
   return assigned->seeking
-         || (!strand_position_is_restored(assigned)
+         || ((!strand_position_is_restored(assigned)
+              || strand_position_is_astray(assigned))
              && !strand_position_is_stuck(assigned));
 }
 
