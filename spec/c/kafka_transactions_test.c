@@ -24,7 +24,8 @@ static struct {
   bool member;        /* of the group */
   int told;           /* so many the engine has memory for */
   long expected;      /* batch.size of the next client */
-  int64_t trouble_us; /* since when something is in its way */
+  int64_t trouble_us; /* since when something is in its way: */
+  rd_kafka_resp_err_t trouble;
 } there;
 
 static strand_err tell_acked (strand_engine *e, strand_record *record,
@@ -52,8 +53,7 @@ static strand_closed *take (void) {
 #define strand_transactor_is_over(t, failure) false
 #define strand_transactor_trouble(t, answer)                                  \
   (snprintf((answer)->reason, sizeof((answer)->reason), "no coordinator"),    \
-   (answer)->err = RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,               \
-   there.trouble_us)
+   (answer)->err = there.trouble, there.trouble_us)
 #define strand_transactor_renewals(t, why) ((why)->err = 0, 0)
 #define strand_group_metadata(owner)                                          \
   (there.member ? rd_kafka_consumer_group_metadata_new("g") : NULL)
@@ -672,20 +672,38 @@ static void health_is (fixture *s, const char *code) {
   assert_string_equal(problem.code, code);
 }
 
+/* The only event. */
+static void event_is (fixture *s, const char *type, const char *code) {
+  strand_event event;
+  assert_true(strand_events_pop(s->consumer.notifier.events, &event));
+  assert_string_equal(event.type, type);
+  assert_string_equal(event.code, code);
+  strand_event_clear(&event);
+  assert_false(strand_events_pop(s->consumer.notifier.events, &event));
+}
+
 static void what_stands_in_the_way_for_long_is_a_problem (void **state) {
   fixture s;
   (void)state;
   open_fixture(&s);
   health_is(&s, "");
   there.trouble_us = s.now_us;
+  there.trouble = RD_KAFKA_RESP_ERR__TIMED_OUT;
   s.now_us += PATIENCE_US - 1;
   health_is(&s, "");
   s.now_us++;
   health_is(&s, "CANNOT_TRANSACT");
+  event_is(&s, "error", "CANNOT_TRANSACT");
   s.now_us++;
   health_is(&s, "CANNOT_TRANSACT");
   there.trouble_us = 0;
   health_is(&s, "");
+  there.trouble_us = s.now_us;
+  there.trouble = RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+  health_is(&s, "");
+  s.now_us += PATIENCE_US;
+  health_is(&s, "CANNOT_TRANSACT");
+  event_is(&s, "auth_failed", "TRANSACTIONAL_ID_AUTHORIZATION_FAILED");
   close_fixture(&s);
 }
 

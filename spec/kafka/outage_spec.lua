@@ -140,7 +140,7 @@ describe("a transaction coordinator that is not there", function()
     local _, reason = health(consumer)
     assert.matches("transactions wait: ", reason, 1, true)
     helper.eventually(10, function()
-      return member.events(events, "error") + member.events(events, "unreachable") > 0
+      return member.events(events, "error", { code = "CANNOT_TRANSACT" }) > 0
     end, consumer)
     kafka("set", "", "transaction.state.log.replication.factor=1")
     kafka("restart", "")

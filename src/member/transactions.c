@@ -15,7 +15,8 @@
 #define AGAIN_MOST_US 5000000
 #define PATIENCE_US 10000000
 #define ALONE_MOST 1000
-#define CHECKED_MOST 64 /* of thousands, at each turn */
+#define CANNOT_TRANSACT "CANNOT_TRANSACT" /* what health() says */
+#define CHECKED_MOST 64                   /* of thousands, at each turn */
 
 void strand_transactions_init (strand_transactions *x,
                                const strand_owner *owner,
@@ -371,16 +372,31 @@ bool strand_transactions_answer (strand_transactions *x,
 /* For health(): from when it is told, until it is over. */
 static void publish (strand_transactions *x, const char *reason) {
   strand_failure problem;
-  if (reason != NULL) strand_fail(&problem, "CANNOT_TRANSACT", "%s", reason);
+  if (reason != NULL) strand_fail(&problem, CANNOT_TRANSACT, "%s", reason);
   strand_problem_set(x->problem, STRAND_PROBLEM_CANNOT_TRANSACT,
                      reason != NULL ? &problem : NULL);
+}
+
+/* Rights have an event of their own, which says what is refused. All else, also
+** no answer, is of the transactions' coordinator alone: "unreachable" would
+** deny that other brokers answer. */
+static void tell_wait (const strand_transactions *x, rd_kafka_resp_err_t err,
+                       const char *reason) {
+  strand_error_kind kind = strand_error_kind_of(err);
+  char code[48];
+  if (kind == STRAND_ERROR_UNAUTHENTICATED
+      || kind == STRAND_ERROR_UNAUTHORIZED) {
+    strand_owner_tell(x->owner, "auth_failed",
+                      strand_code_of(err, code, sizeof(code)), reason, NULL,
+                      -1);
+  }
+  else strand_owner_tell(x->owner, "error", CANNOT_TRANSACT, reason, NULL, -1);
 }
 
 static void tell_trouble (strand_transactions *x, int64_t now_us) {
   strand_transaction_answer answer;
   char code[48], reason[400];
   int64_t since_us = strand_transactor_trouble(x->transactor, &answer);
-  strand_error_kind kind;
   if (since_us == 0) {
     x->trouble = (strand_alert){ 0 };
     publish(x, NULL);
@@ -388,16 +404,10 @@ static void tell_trouble (strand_transactions *x, int64_t now_us) {
   }
   strand_alert_begin(&x->trouble, since_us, PATIENCE_US);
   if (!strand_alert_take_due(&x->trouble, now_us)) return;
-  kind = strand_error_kind_of(answer.err);
-  snprintf(reason, sizeof(reason), "transactions wait: %s", answer.reason);
+  snprintf(reason, sizeof(reason), "transactions wait: %s (%s)", answer.reason,
+           strand_code_of(answer.err, code, sizeof(code)));
   publish(x, reason); /* before it is told */
-  strand_owner_tell(
-    x->owner,
-    kind == STRAND_ERROR_UNAUTHENTICATED || kind == STRAND_ERROR_UNAUTHORIZED
-      ? "auth_failed"
-    : kind == STRAND_ERROR_UNREACHABLE ? "unreachable"
-                                       : "error",
-    strand_code_of(answer.err, code, sizeof(code)), reason, NULL, -1);
+  tell_wait(x, answer.err, reason);
 }
 
 static void tell_renewed (strand_transactions *x) {
