@@ -101,6 +101,29 @@ describe("the mock cluster", function()
     assert.has_error(function() strand.mock { topics = { orders = 0 } } end)
   end)
 
+  -- From librdkafka 2.5 on it ended the process.
+  it("takes a partition's leader away under a producer and a consumer, and gives it back", function()
+    assert(mock:create_topic("led", 1))
+    local reader = assert(strand.consumer { topics = { "led" }, workers = 0, log = false,
+      kafka = { ["bootstrap.servers"] = mock.bootstrap_servers, ["group.id"] = "led" },
+      handler = function() end })
+    local producer = assert(strand.producer { log = false,
+      kafka = { ["bootstrap.servers"] = mock.bootstrap_servers } })
+    finally(function()
+      producer:close { timeout = 0 }
+      reader:close { mode = "now", timeout = 5 }
+    end)
+    assert(reader:start())
+    assert(producer:send_wait { topic = "led" })
+    helper.eventually(20, function() return reader:stats().done == 1 end, reader)
+    assert(mock:leader("led", 0)) -- both still ask the one that was
+    local delivery = assert(producer:send_async { topic = "led" })
+    assert.is_nil((delivery:wait(1.5)))
+    assert(mock:leader("led", 0, 2))
+    assert(delivery:wait(20))
+    helper.eventually(20, function() return reader:stats().done == 2 end, reader)
+  end)
+
   it("fails a record when told so, as often as told", function()
     local producer = assert(strand.producer {
       kafka = { ["bootstrap.servers"] = mock.bootstrap_servers } })

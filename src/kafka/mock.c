@@ -42,6 +42,7 @@ typedef struct mock_calls {
                                     const rd_kafka_resp_err_t *);
   answer (*partition_set_leader)(void *, const char *, int32_t, int32_t);
   answer (*coordinator_set)(void *, const char *, const char *, int32_t);
+  answer (*set_apiversion)(void *, int16_t, int16_t, int16_t);
 } mock_calls;
 
 typedef struct mock_topic {
@@ -59,11 +60,13 @@ struct strand_mock {
   mock_calls call;
 };
 
+enum { PRODUCE = 0, FETCH = 1 };
+
 /* Requests that the mock of 2.0.2 speaks, with their protocol numbers. */
 static const struct {
   const char *name;
   int16_t key;
-} requests[] = { { "Produce", 0 },          { "Fetch", 1 },
+} requests[] = { { "Produce", PRODUCE },    { "Fetch", FETCH },
                  { "ListOffsets", 2 },      { "Metadata", 3 },
                  { "OffsetCommit", 8 },     { "OffsetFetch", 9 },
                  { "FindCoordinator", 10 }, { "JoinGroup", 11 },
@@ -108,7 +111,8 @@ static bool find_calls (mock_calls *call, strand_failure *failure) {
   return FIND(cluster_new) && FIND(cluster_destroy) && FIND(cluster_bootstraps)
          && FIND(topic_create) && FIND(broker_set_down) && FIND(broker_set_up)
          && FIND(broker_set_rtt) && FIND(push_request_errors_array)
-         && FIND(partition_set_leader) && FIND(coordinator_set);
+         && FIND(partition_set_leader) && FIND(coordinator_set)
+         && FIND(set_apiversion);
 }
 
 /* A listening socket on any port of this host; -1 and errno. */
@@ -146,6 +150,14 @@ static bool has_room (int brokers, strand_failure *failure) {
   return ok;
 }
 
+/* From 2.5 on, refusing a request of a later version, the cluster names the
+** partition's leader (KIP-951); without one it ends the process. */
+static void stay_below_kip951 (const strand_mock *mock) {
+  if (!strand_conf_version_at_least(2, 5, 0)) return;
+  mock->call.set_apiversion(mock->cluster, PRODUCE, 0, 9);
+  mock->call.set_apiversion(mock->cluster, FETCH, 0, 11);
+}
+
 static bool open_cluster (strand_mock *mock, strand_failure *failure) {
   rd_kafka_conf_t *conf;
   if (!find_calls(&mock->call, failure)) return false;
@@ -157,11 +169,14 @@ static bool open_cluster (strand_mock *mock, strand_failure *failure) {
   mock->holder = strand_conf_open(RD_KAFKA_PRODUCER, conf, failure);
   if (mock->holder == NULL) return false;
   mock->cluster = mock->call.cluster_new(mock->holder, mock->brokers);
-  if (mock->cluster != NULL) return true;
-  strand_fail(failure, "FAIL",
-              "the mock cluster could not be made (see the "
-              "log)");
-  return false;
+  if (mock->cluster == NULL) {
+    strand_fail(failure, "FAIL",
+                "the mock cluster could not be made (see the "
+                "log)");
+    return false;
+  }
+  stay_below_kip951(mock);
+  return true;
 }
 
 const char *strand_mock_bootstrap (const strand_mock *mock) {
