@@ -222,17 +222,23 @@ end
 --- Lua text; what follows is its arg. The process is ended with
 --- helper.end_children() at the latest.
 function helper.spawn(program, ...)
+  return helper.spawn_in("", program, ...)
+end
+
+--- The same in an environment of its own: NAME="value" and so on, for a shell.
+function helper.spawn_in(environment, program, ...)
   local folder = helper.folder()
   local arguments = {}
   for i = 1, select("#", ...) do arguments[i] = quote((select(i, ...))) end
   write(folder .. "/main.lua", program)
   local command = [[(
     # A shell lets its background processes ignore SIGINT: undone by env.
-    env --default-signal=INT,QUIT LUA ./DIR/main.lua ARGS < /dev/null > DIR/out 2> DIR/err &
+    env --default-signal=INT,QUIT ENVIRONMENT LUA ./DIR/main.lua ARGS < /dev/null > DIR/out 2> DIR/err &
     echo $! > DIR/pid.new; mv DIR/pid.new DIR/pid
     wait $!; echo $? > DIR/status.new; mv DIR/status.new DIR/status
   ) 2> /dev/null &]]
-  command = command:gsub("DIR", folder):gsub("LUA", os.getenv "STRAND_LUA" or arg[-1])
+  command = command:gsub("DIR", folder):gsub("ENVIRONMENT", (environment:gsub("%%", "%%%%")))
+    :gsub("LUA", os.getenv "STRAND_LUA" or arg[-1])
     :gsub("ARGS", (table.concat(arguments, " "):gsub("%%", "%%%%")))
   assert(os.execute(command))
   local self = setmetatable({ folder = folder }, child)
