@@ -116,12 +116,15 @@ describe("credentials", function()
     end, consumer)
     consumer:close { timeout = 1 }
     assert.is_nil(reason:find("credentials", 1, true))
-    return code
+    return code, reason
   end
 
   it("are not blamed where TLS or the want of SASL is the cause", function()
-    assert.equal("TLS", problem_of({ ["security.protocol"] = "ssl" },
-      "no TLS connection to the brokers: "))
+    local code, reason = problem_of({ ["security.protocol"] = "ssl" }, "(is it a port for TLS?)")
+    -- OpenSSL 3.5 sends more at first than a broker without TLS reads, who then
+    -- resets the connection: for librdkafka that is no failure of TLS.
+    local reset = reason:find("Disconnected", 1, true)
+    assert.equal(reset and "NOT_ASSIGNED" or "TLS", code)
     assert.equal("NOT_ASSIGNED", problem_of({ ["bootstrap.servers"] = helper.broker_sasl() },
       "broker might require SASL authentication"))
   end)
