@@ -420,6 +420,16 @@ describe("worker threads in strand.testing.consume", function()
     report = consume({ workers = 4, handler = function() upvalue = upvalue + 1 end }, keyed("a", "b"))
     assert.same({ 2, 2 }, { upvalue, report.done })
   end)
+
+  it("with a loop in each are coroutines, which can", function()
+    local report = consume({ workers = 2, loop = "luv", max_slice = 0.1,
+      handler = function(_, context) context:sleep(1) end }, keyed("a", "b", "c"))
+    assert.equal(3, report.most_at_once)
+    raises("option 'loop': 'uv' is not one of its names", { workers = 2, loop = "uv",
+      handler = function() end }, {})
+    raises("option 'loop': means nothing with workers = 0", { loop = "luv",
+      handler = function() end }, {})
+  end)
 end)
 
 describe("the handler of strand.testing.consume", function()
@@ -472,7 +482,7 @@ describe("strand.testing.consume", function()
     raises("option 'members': 1 expected: there is no group", { handler = nothing, members = 2 }, {})
     raises("option 'delivery': 'exactly_once' needs a broker", { handler = nothing,
       delivery = "exactly_once", transactional_id = "x" }, {})
-    raises("option 'max_slice': only with workers = 0", { handler = nothing, workers = 2,
+    raises("option 'max_slice': only with workers = 0, or a 'loop'", { handler = nothing, workers = 2,
       max_slice = 0.1 }, {})
     raises("option 'workers': whole number from 0 to 256", { handler = nothing, workers = 0.5 }, {})
     raises("option 'max_time'", { handler = nothing, max_time = -1 }, {})
