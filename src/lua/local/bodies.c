@@ -5,8 +5,6 @@
 
 #include <stddef.h>
 
-#include "base/clock.h"
-
 #define COME_US 1000000  /* to come, twice */
 #define AGAIN_US 1000000 /* until what raised is tried again */
 
@@ -72,7 +70,7 @@ void strand_bodies_call (strand_seats *p, strand_body *body) {
   p->called = body;
   body->state = STRAND_BODY_CALLED;
   body->missed = false;
-  await(p, body, strand_clock_us() + COME_US);
+  await(p, body, strand_seats_now_us(p) + COME_US);
 }
 
 bool strand_bodies_fail (strand_seats *p) {
@@ -82,7 +80,7 @@ bool strand_bodies_fail (strand_seats *p) {
   strand_sleepers_remove(&p->sleepers, &body->sleeper);
   body->state = STRAND_BODY_FAILED;
   if (!body->begun) p->unspawned++;
-  await(p, body, strand_clock_us() + AGAIN_US);
+  await(p, body, strand_seats_now_us(p) + AGAIN_US);
   return true;
 }
 
