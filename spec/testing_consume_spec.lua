@@ -147,6 +147,61 @@ describe("the order of strand.testing.consume", function()
   end)
 end)
 
+describe("whatever handlers do, strand.testing.consume", function()
+  -- A generator of its own: the same on each Lua.
+  local function random(seed)
+    local state = seed
+    return function(n)
+      state = (state * 16807) % 2147483647
+      return state % n + 1
+    end
+  end
+
+  local function act(any, dones)
+    return function(_, context)
+      local what = any(9)
+      if what == 1 then error "no"
+      elseif what == 2 then return context:skip()
+      elseif what == 3 then return context:retry(any(100))
+      elseif what == 4 then return context:park()
+      elseif what == 5 then return context:dead_letter()
+      elseif what == 6 then context:sleep(any(30))
+      elseif what == 7 then dones[#dones + 1] = context:defer()
+      elseif what == 8 and dones[1] then table.remove(dones)(any(2) == 1) end
+    end
+  end
+
+  local function run(seed)
+    local any, records = random(seed), {}
+    for i = 1, 5 + any(30) do records[i] = { key = "k" .. any(4), partition = any(2) - 1 } end
+    return consume({ handler = act(any, {}), max_in_flight = any(6), max_ready = any(6),
+      deadline = any(2) == 1 and 20 or nil, dead_letter = any(2) == 1 and { topic = "dead" } or nil,
+      max_buffered_records = any(2) == 1 and 1 + any(10) or nil }, records)
+  end
+
+  local FINAL = { done = true, skipped = true, dead_lettered = true }
+
+  it("keeps the order of each key, and loses nothing", function()
+    for seed = 1, 100 do
+      local report, last, counts = run(seed), {}, { parked = 0 }
+      for i, result in ipairs(report.records) do
+        local key = result.partition .. result.key
+        local before = last[key]
+        if before and result.attempts > 0 then
+          assert(FINAL[before.state], ("seed %d: %d began, and %s is %s"):format(seed, i, before.id,
+            before.state))
+          assert(before.calls[#before.calls].ended <= result.calls[1].began, "seed " .. seed)
+        end
+        last[key] = result
+        counts[result.state] = (counts[result.state] or 0) + 1
+      end
+      for state in pairs(FINAL) do assert.equal(counts[state] or 0, report[state], "seed " .. seed) end
+      assert.equal(counts.parked, report.parked)
+      for _, result in ipairs(report.unfinished) do assert.is_nil(FINAL[result.state]) end
+    end
+  end)
+end)
+
 describe("the time of strand.testing.consume", function()
   it("goes on to each retry, however long that is", function()
     local at = {}

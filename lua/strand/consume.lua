@@ -147,7 +147,8 @@ local function take_note(self, note)
     result.reason, result.delay = note.reason, note.delay
     result.failures[#result.failures + 1] = { attempt = note.attempt, reason = note.reason,
       delay = note.delay, at = note.seconds }
-    if note.delay and note.attempt >= self.max_attempts then self.ended = "max_attempts" end
+    local most = self.max_attempts -- one that passed its deadline has no delay yet
+    if note.attempt > most or note.delay and note.attempt == most then self.ended = "max_attempts" end
   elseif ENDINGS[note.type] then
     result.state, result.reason = note.type, note.reason or result.reason
   elseif note.type == "parked" then

@@ -8,6 +8,7 @@
 #include "member/notices.h"
 
 #define MESSAGE_MAX 1000000 /* librdkafka's default */
+#define MAINTAIN_US 1000000
 
 #ifdef NDEBUG
 #define CHECKED false
@@ -178,9 +179,11 @@ static void end_place (strand_driver *d, strand_driver_place *at) {
   free(at->metadata);
 }
 
-/* What no handler has ended goes back unstarted. */
+/* What no handler has ended goes back unstarted; what memory ran out for is left
+** behind. */
 static void end_engine (strand_driver *d) {
   strand_driver_halt(d);
+  if (strand_handover_out(&d->handover)) return;
   while (d->letters != NULL) strand_driver_take_letter(d);
   strand_driver_drop_letter(d);
   for (size_t i = 0; i < d->place_count; i++) end_place(d, &d->places[i]);
@@ -292,8 +295,8 @@ void strand_driver_drained (strand_driver *d, size_t partition, bool drained) {
 ** A turn
 */
 
-/* Its metadata is taken from the item. */
-static void note_commit (strand_driver *d, strand_commit_item *item) {
+/* The answer frees the item. */
+static void note_commit (strand_driver *d, const strand_commit_item *item) {
   strand_driver_place *at = &d->places[strand_driver_number(item->partition)];
   free(at->metadata);
   at->metadata = strdup(item->metadata);
@@ -380,5 +383,9 @@ strand_driver_move strand_driver_advance (strand_driver *d, int64_t sleeper_us,
     return STRAND_DRIVER_LIMIT;
   }
   if (due > time->at_us) time->at_us = due;
+  if (time->at_us >= d->maintain_us) {
+    strand_engine_maintain(d->owner.engine, time->at_us);
+    d->maintain_us = time->at_us + MAINTAIN_US;
+  }
   return STRAND_DRIVER_MOVED;
 }

@@ -36,6 +36,7 @@ struct strand_driver {
   strand_outputs outputs;
   strand_handover handover;
   bool has_deadlines;
+  int64_t maintain_us; /* when the engine is to be looked at again */
 
   strand_driver_place *places;
   size_t place_count;
