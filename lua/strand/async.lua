@@ -5,7 +5,7 @@
 --   start() -> true | nil, message, code   it turns until the modules are loaded and set up
 --   run()   -> true | false, message       ...until the worker should end and nothing runs, and
 --                                          teardown has; false: the loop has ended before
---   abandon()                              what is left is torn down outside of the loop
+--   leave()                                the state will be closed; what is left is torn down
 --
 -- In the loop one coroutine does that, and between the two serves the worker: it waits for the
 -- worker's bell, and wakes bodies (bodies.lua), which are coroutines of the loop as well.
@@ -109,8 +109,9 @@ function async:run()
   return true
 end
 
-function async:abandon()
+function async:leave()
   if not self.finished then self.bodies:finish() end
+  self.driver.leave()
 end
 
 -- A loop's library is the user's to install.
@@ -122,7 +123,7 @@ local function driver_of(name)
 end
 
 local function refused(message)
-  return { start = function() return nil, message, "NO_LOOP" end, abandon = function() end }
+  return { start = function() return nil, message, "NO_LOOP" end, leave = function() end }
 end
 
 return function(own)

@@ -164,10 +164,9 @@ static int64_t watch_loop (strand_watchdog *w, strand_lease_batch *batch,
                            int64_t now_us) {
   strand_bell *bell = &slot->worker_slot->bell;
   int64_t turned_us = atomic_load(&bell->watch.turned_us);
-  if (now_us < turned_us + slot->deadline_us) {
-    o->called_us = 0;
+  if (turned_us >= o->called_us) o->called_us = 0;
+  if (now_us < turned_us + slot->deadline_us)
     return turned_us + slot->deadline_us;
-  }
   if (o->called_us == 0) {
     o->called_us = now_us;
     strand_bell_ring(bell);

@@ -29,10 +29,10 @@ void strand_bell_ring (strand_bell *b) {
   if (!atomic_exchange(&b->rung, true)) eventfd_write(b->fd, 1);
 }
 
-/* Read before it is cleared: a ring in between is one that is answered here. */
+/* Read before it is cleared: a ring in between is one that is answered here. And
+** always: who rang may write after it was cleared. */
 void strand_bell_answer (strand_bell *b) {
   eventfd_t count;
-  if (!atomic_load_explicit(&b->rung, memory_order_relaxed)) return;
   eventfd_read(b->fd, &count);
   atomic_exchange(&b->rung, false);
 }

@@ -70,14 +70,19 @@ function loop.adapter(uv)
   return adapters[uv]
 end
 
--- Of a loop that is a worker's own (async.lua): its adapter, and one turn of it -> true | nil: it
--- has ended, and why.
+-- Of a loop that is a worker's own (async.lua): its adapter, one turn of it -> true | nil: it has
+-- ended, and why; and what comes before its state is closed: luv frees a handle that closes then,
+-- and the loop would go on with it.
 function loop.driver(uv)
-  return { adapter = loop.adapter(uv), step = function()
-    uv.run "once"
-    if uv.loop_alive() then return true end
-    return nil, "no handle of the loop is active"
-  end }
+  return {
+    adapter = loop.adapter(uv),
+    step = function()
+      uv.run "once"
+      if uv.loop_alive() then return true end
+      return nil, "no handle of the loop is active"
+    end,
+    leave = function() uv.run "nowait" end,
+  }
 end
 
 local function is_luv(uv)

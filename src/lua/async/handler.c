@@ -171,10 +171,10 @@ static int set_up (lua_State *L) {
 }
 
 /* What was set up and has not come to its end. */
-static int abandon (lua_State *L) {
+static int leave (lua_State *L) {
   lua_pushlightuserdata(L, &driver_key);
   lua_rawget(L, LUA_REGISTRYINDEX);
-  if (lua_istable(L, -1)) call_driver(L, "abandon", 0);
+  if (lua_istable(L, -1)) call_driver(L, "leave", 0);
   return 0;
 }
 
@@ -183,7 +183,7 @@ static void close_state (void *state) {
   if (a->L != NULL) {
     lua_settop(a->L, 0);
     if (a->seats != NULL) strand_seats_fail(a->seats, "its worker has ended");
-    (void)strand_protect(a->L, abandon, a);
+    (void)strand_protect(a->L, leave, a);
     if (a->seats != NULL) strand_seats_end(a->seats);
     lua_close(a->L);
   }
