@@ -193,7 +193,12 @@ describe("a wrong consumer option", function()
     { valid { workers = 1e300 }, "whole number from 0 to 256 expected, got 1e+300" },
     { valid { workers = "8" }, "whole number from 0 to 256 expected, got a string" },
     { valid { workers = false }, "whole number from 0 to 256 expected, got false" },
-    { valid { max_slice = 0.01 }, "option 'max_slice': only with workers = 0" },
+    { valid { max_slice = 0.01 },
+      "option 'max_slice': only with workers = 0, or a 'loop' in each worker" },
+    { valid { workers = 0, loop = "cqueues" }, "option 'loop': means nothing with workers = 0" },
+    { valid { loop = "copas" }, "option 'loop': 'copas' is not one of its names (cqueues, luv)" },
+    { valid { loop = "luv", workers = 9, max_in_flight = 8 },
+      "option 'workers': at most 'max_in_flight' (8) expected with 'loop', got 9" },
     { valid { workers = 0, worker_memory = 2 ^ 24 },
       "option 'worker_memory': means nothing with workers = 0" },
     { valid { workers = 0, max_in_flight = 100001 },
@@ -445,6 +450,19 @@ describe("the options of a consumer", function()
     assert.equal(4, flat { workers = 4 }.max_in_flight)
     assert.equal(256, flat { workers = 4 }.max_ready)
     assert.equal(2, flat { workers = 4, max_in_flight = 2 }.max_in_flight)
+  end)
+
+  it("have 256 handlers for each worker that has a loop, unless given", function()
+    local got, own = consumer.open(valid { workers = 3, loop = "luv" })
+    assert.same({ 768, 192, 0.002 }, { got.max_in_flight, got.max_ready, got.max_slice })
+    assert.is_nil(own.bodies)
+    local changes, limits = consumer.configure({ workers = 5 }, own.limits)
+    assert.same({ 1280, 320 }, { changes.max_in_flight, changes.max_ready })
+    changes, limits = consumer.configure({ max_in_flight = 2000 }, limits)
+    assert.same({ 2000, 500 }, { changes.max_in_flight, changes.max_ready })
+    assert.equal(2000, (consumer.configure({ workers = 7 }, limits)).max_in_flight)
+    assert.has_error(function() consumer.configure({ max_in_flight = 4 }, limits) end,
+      "option 'workers': at most 'max_in_flight' (4) expected with 'loop', got 5")
   end)
 
   it("are not changed and not kept", function()

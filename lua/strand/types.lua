@@ -176,12 +176,12 @@ function context:stop_consumer() end
 ---@return number? seconds
 function context:remaining() end
 
----With workers = 0: other handlers go on for so long. Only in the coroutine that
+---With workers = 0 or loop: other handlers go on for so long. Only in the coroutine that
 ---the handler began in.
 ---@param seconds number     0 to 86400
 function context:sleep(seconds) end
 
----With workers = 0: the record ends when `done` is called, with what a handler
+---With workers = 0 or loop: the record ends when `done` is called, with what a handler
 ---may return, from anywhere in this state. Once; later it gives nil, message, code.
 ---@return fun(result: any, reason: any): true?, string?, string? done
 function context:defer() end
@@ -287,9 +287,10 @@ function context:defer() end
 ---@field transaction_records? integer      exactly_once: what one holds at most; 10000
 ---@field transaction_timeout? number       exactly_once: seconds until the brokers abort one, 1 to 86400; 10
 ---@field workers? integer          threads, 1 to 256; 16. 0: handlers run in the caller's state
----@field max_in_flight? integer    handlers that run at once; workers, or 256 with workers = 0
+---@field loop? "cqueues"|"luv"     an event loop in each worker, whose coroutines handlers are; none
+---@field max_in_flight? integer    handlers that run at once; workers, 256 with workers = 0, 256 x workers with loop
 ---@field max_ready? integer        handed over and not started; 64 x workers, or max_in_flight / 4, at least 64
----@field max_slice? number         with workers = 0: seconds that handlers go on which do not wait; 0.002
+---@field max_slice? number         with workers = 0 or loop: seconds that handlers go on which do not wait; 0.002
 ---@field max_buffered_records? integer     read and not done; 100000
 ---@field max_buffered_bytes? integer       64 MiB
 ---@field max_waiting_records? integer      waiting for a retry or parked, and behind these; 100000
@@ -635,7 +636,7 @@ function consumer:report() end
 ---| "policy_failed"         # the retry function failed; once an attempt
 ---| "slow_record"           # it is in its handler for longer than `slow_after`
 ---| "loop_blocked"          # with workers = 0: records wait for `seconds`, and nothing is served
----| "worker_lost"           # its state could not be opened, or its handler goes on after the deadline
+---| "worker_lost"           # its state could not be opened, or its handler goes on after the deadline, or its loop does not turn
 ---| "worker_replaced"       # it was broken, and is a new one
 ---| "error"
 

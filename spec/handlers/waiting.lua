@@ -58,7 +58,7 @@ function cases.gate(_, context, name)
 end
 
 -- It keeps the whole loop until somebody opens the gate.
-function cases.block(_, _, name) gate.wait(folder, name) end
+function cases.block(_, context, name) gate.wait(context, folder, name) end
 
 function cases.stray(_, context)
   loop.spawn(function() error "a coroutine of its own" end)
