@@ -201,6 +201,7 @@ modes.each(describe, "what a handler produces at most once", function(mode)
       this.events[event.type] = this.events[event.type] or {}
       table.insert(this.events[event.type], event)
     end
+    assert(helper.mock():coordinator(this.group, 1)) -- the client asks at once
     this.consumer = fixture.consumer(options)
     if list then fixture.produce(this.topic, list) end
     return this
@@ -231,7 +232,6 @@ modes.each(describe, "what a handler produces at most once", function(mode)
       local waits = this == scenes.cut or this == scenes.waits
       assert(mock:leader(this.topic, 0, 1))
       assert(mock:leader(this.out, 0, waits and AWAY or 1))
-      assert(mock:coordinator(this.group, 1))
     end
     assert(mock:leader(letters, 0, 1))
     assert(mock:down(AWAY))

@@ -38,6 +38,7 @@ local function scene(options, records, outputs)
   options.commit_interval = 0.05
   options.on_event = function(event) table.insert(this.events, event) end
   options.log = function() end
+  assert(helper.mock():coordinator(this.group, 1)) -- the client asks at once
   this.consumer = fixture.consumer(options)
   fixture.produce(this.topic, records)
   this.sent = #records
@@ -242,7 +243,6 @@ modes.each(describe, "an output that is not acknowledged", function(mode)
     for _, this in ipairs { waits, full, closed, mixed } do
       assert(mock:leader(this.topic, 0, 1))
       assert(mock:leader(this.out, 0, this == mixed and 1 or AWAY))
-      assert(mock:coordinator(this.group, 1))
     end
     assert(mock:down(AWAY))
     fixture.start(closed.consumer, all())
