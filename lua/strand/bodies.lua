@@ -24,7 +24,7 @@
 --   wake(n) -> number | 0 | nil             whom the loop wakes, after n others in this turn
 --   fail() -> whether it parks on           that raised
 --   holder(topic, partition, offset) -> number | 0 | nil    whose handler has that record
---   loop() limit(n) inside() count() finish()
+--   loop() limit(n) halt() inside() count() finish()
 --   defer(context) -> number, serial        check_sleep(context, seconds) raises
 --   methods              of contexts        traceback    a message handler     SLEEPS   see body.h
 
@@ -471,12 +471,8 @@ function bodies:finish()
   tear_down(self)
 end
 
---- A close has begun that waits for what runs, and for no more: it need not be its owners that
---- say so.
-function bodies:stop()
-  self.stopped = true
-  self.core.limit(0)
-end
+--- A close has begun that waits for what runs alone.
+function bodies:halt() self.core.halt() end
 
 local RETURNED = "no traceback: the handler has returned, and done() was not called"
 local ENDED = "no traceback: the handler had ended when the program came back to step(), or its loop"
@@ -500,7 +496,7 @@ end
 
 --- What configure{} changes.
 function bodies:configure(flat)
-  if flat.max_in_flight and not self.stopped then self.core.limit(flat.max_in_flight) end
+  if flat.max_in_flight then self.core.limit(flat.max_in_flight) end
   if flat.retry then self.retries[#self.routes + 1] = flat.retry_func end
 end
 
@@ -518,7 +514,7 @@ function bodies.new(owner, userdata, own)
     owner = owner, routes = own.routes, retries = own.retries, args = own.args,
     handlers = {}, teardowns = {}, threads = {}, parked = {},
     coroutines = setmetatable({}, { __mode = "v" }), -- by number: what runs the handler
-    last = 0, serving = false, loaded = false, spoilt = false, stopped = false,
+    last = 0, serving = false, loaded = false, spoilt = false,
     free = false, resumed = false,
   }, bodies)
   for i = 1, #own.routes do self.handlers[i] = false end

@@ -58,7 +58,7 @@ function wait.begin_close(self, mode, timeout)
   local state = self.core:state()
   if state == "closed" or (state == "closing" and mode ~= "now") then return end
   self.core:close_begin(mode, timeout)
-  if self.bodies and mode ~= "drain" then self.bodies:stop() end
+  if self.bodies and mode ~= "drain" then self.bodies:halt() end
 end
 
 local STOP_TIMEOUT = check.close(nil).timeout

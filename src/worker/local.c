@@ -71,6 +71,10 @@ void strand_local_limit (strand_local *l, size_t max_in_flight) {
   l->max_in_flight = max_in_flight;
 }
 
+void strand_local_halt (strand_local *l) {
+  l->halted = true;
+}
+
 void strand_local_call (const strand_local *l) {
   l->worker_slot->ring(l->worker_slot->ring_arg);
 }
@@ -96,7 +100,7 @@ static void tell_over (const strand_local *l) {
 }
 
 static bool is_halted (const strand_local *l) {
-  return l->obeys && strand_stop_halts(&l->consumer->stop);
+  return l->halted || (l->obeys && strand_stop_halts(&l->consumer->stop));
 }
 
 bool strand_local_want_work (const strand_local *l) {

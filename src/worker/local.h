@@ -32,6 +32,7 @@ typedef struct strand_local {
   bool is_worker; /* with a thread, and a place in the mailbox, of its own */
   bool dirty;     /* something ended, and its owner was not woken for it */
   bool hired;     /* the consumer counts it as a worker */
+  bool halted;    /* nothing begins any more */
   bool
     obeys; /* nothing begins once the consumer is to end; else its owner sees
                  to that, who cannot where it is this thread */
@@ -46,6 +47,10 @@ void strand_local_close (strand_local *l);
 /* In local mode, before the members start. */
 void strand_local_start (strand_local *l);
 void strand_local_limit (strand_local *l, size_t max_in_flight);
+
+/* Nothing begins from now on; owners, who take it back, hear of a close
+** later. */
+void strand_local_halt (strand_local *l);
 
 /* May one more begin? */
 static inline bool strand_local_has_room (const strand_local *l) {

@@ -42,6 +42,12 @@ static int set_limit (lua_State *L) {
   return 0;
 }
 
+static int halt (lua_State *L) {
+  strand_seats *p = seats_of(L);
+  if (!p->over) strand_local_halt(&p->local);
+  return 0;
+}
+
 /* Coroutines that handle a record now, and bodies that live. */
 static int count (lua_State *L) {
   const strand_seats *p = seats_of(L);
@@ -84,11 +90,11 @@ static const luaL_Reg next_functions[] = {
 };
 
 static const luaL_Reg body_functions[] = {
-  { "body", new_body }, { "enter", strand_body_enter },
-  { "loop", use_loop }, { "limit", set_limit },
-  { "count", count },   { "inside", inside },
-  { "holder", holder }, { "finish", end_all },
-  { NULL, NULL },
+  { "body", new_body },  { "enter", strand_body_enter },
+  { "loop", use_loop },  { "limit", set_limit },
+  { "count", count },    { "inside", inside },
+  { "holder", holder },  { "halt", halt },
+  { "finish", end_all }, { NULL, NULL },
 };
 
 static const luaL_Reg context_functions[] = {
