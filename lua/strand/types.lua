@@ -555,7 +555,7 @@ function consumer:report() end
 ---@field waiting_bytes integer
 ---@field members integer
 ---@field workers integer           threads, spares too
----@field longest_slice number      seconds, with workers = 0: how long a handler went on without waiting; in an event loop: how long work has waited for the loop's turn
+---@field longest_slice number      seconds, with workers = 0: a handler went on without waiting; in a loop: work waited for its turn
 ---@field workers_lost integer      of them, in a handler past its deadline
 ---@field idle number               seconds since a record ended
 ---@field commits integer           acknowledged
@@ -636,7 +636,7 @@ function consumer:report() end
 ---| "policy_failed"         # the retry function failed; once an attempt
 ---| "slow_record"           # it is in its handler for longer than `slow_after`
 ---| "loop_blocked"          # with workers = 0: records wait for `seconds`, and nothing is served
----| "worker_lost"           # its state could not be opened, or its handler goes on after the deadline, or its loop does not turn
+---| "worker_lost"           # no state could be opened, or a handler goes on after the deadline, or its loop stands
 ---| "worker_replaced"       # it was broken, and is a new one
 ---| "error"
 

@@ -179,8 +179,8 @@ static void end_place (strand_driver *d, strand_driver_place *at) {
   free(at->metadata);
 }
 
-/* What no handler has ended goes back unstarted; what memory ran out for is left
-** behind. */
+/* What no handler has ended goes back unstarted; what memory ran out for is
+** left behind. */
 static void end_engine (strand_driver *d) {
   strand_driver_halt(d);
   if (strand_handover_out(&d->handover)) return;

@@ -29,8 +29,8 @@ void strand_bell_ring (strand_bell *b) {
   if (!atomic_exchange(&b->rung, true)) eventfd_write(b->fd, 1);
 }
 
-/* Read before it is cleared: a ring in between is one that is answered here. And
-** always: who rang may write after it was cleared. */
+/* Read before it is cleared: a ring in between is one that is answered here.
+** And always: who rang may write after it was cleared. */
 void strand_bell_answer (strand_bell *b) {
   eventfd_t count;
   eventfd_read(b->fd, &count);

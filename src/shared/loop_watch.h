@@ -19,15 +19,16 @@
 #define STRAND_LOOP_BLOCKED_US 1000000
 
 typedef struct strand_loop_watch {
-  /* Written by lua, read by owners. */
+  /* Written by the thread of the coroutines, read by owners. */
   _Atomic int64_t turned_us;
-  _Atomic int64_t longest_us; /* that one handler went on without waiting; under
-                                 a loop: that work waited for its turn */
+  /* That one handler went on without waiting; under a loop: that work waited
+  ** for its turn. */
+  _Atomic int64_t longest_us;
   /* Written by who finds work, read by owners. */
   _Atomic int64_t wanted_us; /* 0: none */
-  /* Written by lua, read by owners. */
+  /* Written by the thread of the coroutines, read by owners. */
   _Atomic int64_t due_us; /* 0: none */
-  /* Taken by the owner that tells, given back by lua when it turns. */
+  /* Taken by the owner that tells, given back by that thread when it turns. */
   atomic_bool told;
 } strand_loop_watch;
 
