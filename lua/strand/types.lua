@@ -555,7 +555,7 @@ function consumer:report() end
 ---@field waiting_bytes integer
 ---@field members integer
 ---@field workers integer           threads, spares too
----@field longest_slice number      seconds, with workers = 0: a handler went on without waiting; in a loop: work waited for its turn
+---@field longest_slice number      seconds; workers = 0: a handler went on; in a loop: work waited for its turn
 ---@field workers_lost integer      of them, in a handler past its deadline
 ---@field idle number               seconds since a record ended
 ---@field commits integer           acknowledged
