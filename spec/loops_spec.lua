@@ -245,7 +245,7 @@ for name, loop in loops.each() do
 
     it("has its turns between handlers of local mode that do not wait", function()
       local topic, records, done, since, most = helper.topic(4), {}, 0, 0, 0
-      for i = 1, 1500 do records[i] = { key = "k" .. i, value = "" } end
+      for i = 1, 600 do records[i] = { key = "k" .. i, value = "" } end
       fixture.produce(topic, records)
       local consumer = fixture.consumer { topics = { topic }, workers = 0, max_in_flight = 1000,
         handler = function()
@@ -256,14 +256,14 @@ for name, loop in loops.each() do
         end }
       loop.run(function()
         assert(loop.start(consumer))
-        until_true(60, function()
+        until_true(110, function()
           since = 0
-          return done == 1500
+          return done == 600
         end)
         assert(consumer:close())
       end)
       -- until_true comes every 10 ms: what fits into that, and the slices of two turns
-      assert.is_true(most < 100, most .. " records between two turns")
+      assert.is_true(most < 80, most .. " records between two turns")
     end)
 
     it("tells where a slow handler of local mode waits", function()
