@@ -14,7 +14,9 @@
 
 #include <cmocka.h>
 
+#include <limits.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -111,6 +113,33 @@ static void *work (void *arg) {
   return NULL;
 }
 
+static void ring (void *bell) {
+  strand_bell_ring(bell);
+}
+
+/* As a worker with an event loop, which waits for its bell alone. */
+static void *work_when_called (void *arg) {
+  worker *w = arg;
+  strand_worker_slot *own = w->worker_slot;
+  struct pollfd readable = { .fd = own->bell.fd, .events = POLLIN };
+  strand_mailbox_call(w->mailbox, own, ring, &own->bell);
+  for (;;) {
+    strand_slot *slot;
+    while ((slot = strand_mailbox_next(w->mailbox, own)) != NULL) {
+      owner *o = owner_of(w);
+      run_slot(w, slot);
+      wake_by(&o->looks);
+    }
+    if (own->ends) break;
+    poll(&readable, 1, -1);
+    strand_bell_answer(&own->bell);
+    if (strand_mailbox_want_next(w->mailbox, own) && own->ends) w->wrong++;
+  }
+  strand_mailbox_give_back(w->mailbox, own);
+  strand_mailbox_leave(w->mailbox, own);
+  return NULL;
+}
+
 static void post (owner *o) {
   strand_lease_batch *batch = strand_batch_new(STRAND_LEASE_BATCH_SLOTS);
   assert_non_null(batch);
@@ -183,35 +212,75 @@ static void raise_limits (strand_mailbox *m) {
   }
 }
 
-static void every_slot_runs_once_or_is_recalled (void **state) {
+static void raise_nothing (strand_mailbox *m) {
+  atomic_store(&most, WORKERS);
+  strand_mailbox_limit(m, UINT_MAX, WORKERS);
+}
+
+static void run_all (void *(*worker_main)(void *),
+                     void (*limit)(strand_mailbox *m)) {
   static owner owners[OWNERS];
   static worker workers[WORKERS];
   pthread_t owns[OWNERS], works[WORKERS];
+  strand_failure failure;
   strand_mailbox m;
-  (void)state;
   strand_mailbox_init(&m);
   atomic_store(&most, 1);
+  atomic_store(&rounds, 0);
   m.wanted = m.serving = WORKERS;
+  if (limit == raise_nothing) limit(&m);
   for (int i = 0; i < WORKERS; i++) {
     workers[i].mailbox = &m;
     workers[i].worker_slot = strand_mailbox_enter(&m);
     assert_non_null(workers[i].worker_slot);
-    assert_int_equal(pthread_create(&works[i], NULL, work, &workers[i]), 0);
+    assert_true(strand_bell_open(&workers[i].worker_slot->bell, &failure));
+    assert_int_equal(pthread_create(&works[i], NULL, worker_main, &workers[i]),
+                     0);
   }
   for (int i = 0; i < OWNERS; i++) {
     owners[i].mailbox = &m;
     owners[i].seed = UINT64_C(0x9E3779B97F4A7C15) + (uint64_t)i;
     assert_int_equal(pthread_create(&owns[i], NULL, own, &owners[i]), 0);
   }
-  raise_limits(&m);
+  if (limit != raise_nothing) limit(&m);
   for (int i = 0; i < OWNERS; i++) pthread_join(owns[i], NULL);
   strand_mailbox_close(&m);
   for (int i = 0; i < WORKERS; i++) pthread_join(works[i], NULL);
   assert_int_equal(m.active + m.idle + m.serving, 0);
+  assert_null(m.callers);
   strand_mailbox_destroy(&m);
   assert_int_equal(atomic_load(&stuck), 0);
   for (int i = 0; i < OWNERS; i++) assert_int_equal(owners[i].wrong, 0);
   for (int i = 0; i < WORKERS; i++) assert_int_equal(workers[i].wrong, 0);
+}
+
+static void every_slot_runs_once_or_is_recalled (void **state) {
+  (void)state;
+  run_all(work, raise_limits);
+}
+
+static void so_it_does_by_workers_that_are_called (void **state) {
+  (void)state;
+  run_all(work_when_called, raise_nothing);
+}
+
+static unsigned calls;
+
+static void count_call (void *arg) {
+  (void)arg;
+  calls++;
+}
+
+static strand_worker_slot *enter_called (strand_mailbox *m) {
+  strand_worker_slot *worker_slot = strand_mailbox_enter(m);
+  assert_non_null(worker_slot);
+  strand_mailbox_call(m, worker_slot, count_call, NULL);
+  return worker_slot;
+}
+
+static void leave_called (strand_mailbox *m, strand_worker_slot *worker_slot) {
+  strand_mailbox_give_back(m, worker_slot);
+  strand_mailbox_leave(m, worker_slot);
 }
 
 static void stay (void *arg) {
@@ -301,11 +370,79 @@ static void who_has_come_back_is_not_lost (void **state) {
   strand_mailbox_destroy(&m);
 }
 
+/* Once for what it did not find; not while it has something to claim. */
+static void who_found_nothing_is_called_once (void **state) {
+  strand_mailbox m;
+  strand_worker_slot *worker;
+  strand_lease_batch *batch;
+  (void)state;
+  strand_mailbox_init(&m);
+  m.wanted = m.serving = 1;
+  worker = enter_called(&m);
+  calls = 0;
+  assert_null(strand_mailbox_next(&m, worker));
+  batch = post_two(&m);
+  assert_int_equal(calls, 1);
+  assert_non_null(strand_mailbox_next(&m, worker));
+  strand_lease_batch_unref(batch);
+  batch = post_two(&m);
+  assert_int_equal(calls, 1);
+  strand_mailbox_limit(&m, 1, 1); /* it has to know */
+  assert_int_equal(calls, 2);
+  for (int i = 0; i < 3; i++) assert_non_null(strand_mailbox_next(&m, worker));
+  assert_false(strand_mailbox_want_next(&m, worker));
+  assert_int_equal(m.idle, 1);
+  strand_mailbox_close(&m);
+  assert_int_equal(calls, 3);
+  assert_null(strand_mailbox_next(&m, worker));
+  assert_true(worker->ends);
+  assert_int_equal(m.serving + m.idle, 0);
+  leave_called(&m, worker);
+  strand_lease_batch_unref(batch);
+  strand_mailbox_destroy(&m);
+}
+
+/* It is called for nothing while it is lost. Back again it is one too many. */
+static void a_lost_loop_leaves_its_place_until_it_comes_back (void **state) {
+  strand_mailbox m;
+  strand_worker_slot *lost, *spare;
+  strand_lease_batch *batch;
+  (void)state;
+  strand_mailbox_init(&m);
+  m.wanted = m.serving = 1;
+  m.max_in_flight = UINT_MAX;
+  lost = enter_called(&m);
+  calls = 0;
+  assert_null(strand_mailbox_next(&m, lost));
+  assert_int_equal(strand_mailbox_lose_worker(&m, lost), 1);
+  assert_int_equal(strand_mailbox_lose_worker(&m, lost), 0);
+  assert_int_equal(m.idle + m.serving, 0);
+  batch = post_two(&m);
+  assert_int_equal(calls, 0);
+  strand_mailbox_serve(&m, 1);
+  spare = enter_called(&m);
+  assert_non_null(strand_mailbox_next(&m, spare));
+  assert_false(strand_mailbox_want_next(&m, lost));
+  assert_true(lost->ends && !spare->ends);
+  assert_int_equal(strand_mailbox_lost(&m), 0);
+  assert_int_equal(m.serving, 1);
+  assert_int_equal(strand_mailbox_lose_worker(&m, lost), 0); /* it ends */
+  assert_non_null(strand_mailbox_next(&m, spare));
+  leave_called(&m, lost);
+  leave_called(&m, spare);
+  assert_int_equal(m.active, 0);
+  strand_lease_batch_unref(batch);
+  strand_mailbox_destroy(&m);
+}
+
 int main (void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_lost_worker_leaves_its_place_until_it_comes_back),
     cmocka_unit_test(who_has_come_back_is_not_lost),
+    cmocka_unit_test(who_found_nothing_is_called_once),
+    cmocka_unit_test(a_lost_loop_leaves_its_place_until_it_comes_back),
     cmocka_unit_test(every_slot_runs_once_or_is_recalled),
+    cmocka_unit_test(so_it_does_by_workers_that_are_called),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
