@@ -38,11 +38,12 @@ end
 local function patient(count, over)
   local last, since = nil, core.now()
   return function(consumer)
-    if over(consumer) then return true end
+    local is_over, pause = over(consumer)
+    if is_over then return true end
     local now = core.now()
     if count() ~= last then last, since = count(), now end
     assert(now - since < PATIENCE, "nothing comes any more")
-    return false
+    return false, pause
   end
 end
 
@@ -120,24 +121,25 @@ function actions.waiting()
   end))
 end
 
+-- Nobody looks while it is measured: that would be the program's own polling.
 function actions.idle()
   local state, at, cpu, thread = "joining", nil, nil, nil
   local consumer = open(function() error "the topic has records" end)
   local report = loop.serve(consumer, patient(core.now, function()
     local now = core.now()
     if state == "joining" and is_reading(consumer) then
-      state, at = "resting", now
+      state, at = "resting", now + REST
       say_ready()
-    elseif state == "resting" and now > at + REST then
-      state, at = "idle", now
+    elseif state == "resting" and now >= at then
+      state, at = "idle", now + duration
       thread, cpu = probe.cpu()
-    elseif state == "idle" and now > at + duration then
+    elseif state == "idle" and now >= at then
       local thread_now, cpu_now = probe.cpu()
       print(("seconds %d\ncpu %.6f\nlua_cpu %.6f"):format(duration, cpu_now - cpu,
         thread_now - thread))
       return true
     end
-    return false
+    return false, at and math.max(0, at - now)
   end))
   assert(report.done == 0 and report.failed == 0)
 end

@@ -5,9 +5,10 @@
 --   spawn(f)                     f() in a coroutine of the loop
 --   sleep(seconds, context)      as a user of that loop waits
 --   run()                        until every coroutine has ended
---   serve(consumer, over) -> report    starts it, serves it until over(), closes it
+--   serve(consumer, over) -> report    starts it, serves it until over(consumer) -> true | false,
+--                                      seconds until the next look (LOOK); closes it
 
-local LOOK = 0.05 -- seconds between two looks whether it is over
+local LOOK = 0.05
 
 local make = {}
 
@@ -16,7 +17,11 @@ local function serve_within(loop, name, consumer, over)
   local report
   loop.spawn(function()
     assert(require("strand.loop." .. name).start(consumer, loop.handle))
-    while not over(consumer) do loop.sleep(LOOK) end
+    local is_over, pause = over(consumer)
+    while not is_over do
+      loop.sleep(pause or LOOK)
+      is_over, pause = over(consumer)
+    end
     report = assert(consumer:close())
   end)
   loop.run()
@@ -66,7 +71,11 @@ function make.none()
   function loop.sleep(seconds, context) context:sleep(seconds) end
   function loop.serve(consumer, over)
     assert(consumer:start())
-    while not over(consumer) do assert(consumer:step(LOOK)) end
+    local is_over, pause = over(consumer)
+    while not is_over do
+      assert(consumer:step(pause or LOOK))
+      is_over, pause = over(consumer)
+    end
     return assert(consumer:close())
   end
   return loop
