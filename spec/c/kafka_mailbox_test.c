@@ -373,31 +373,31 @@ static void who_has_come_back_is_not_lost (void **state) {
 /* Once for what it did not find; not while it has something to claim. */
 static void who_found_nothing_is_called_once (void **state) {
   strand_mailbox m;
-  strand_worker_slot *worker;
+  strand_worker_slot *slot;
   strand_lease_batch *batch;
   (void)state;
   strand_mailbox_init(&m);
   m.wanted = m.serving = 1;
-  worker = enter_called(&m);
+  slot = enter_called(&m);
   calls = 0;
-  assert_null(strand_mailbox_next(&m, worker));
+  assert_null(strand_mailbox_next(&m, slot));
   batch = post_two(&m);
   assert_int_equal(calls, 1);
-  assert_non_null(strand_mailbox_next(&m, worker));
+  assert_non_null(strand_mailbox_next(&m, slot));
   strand_lease_batch_unref(batch);
   batch = post_two(&m);
   assert_int_equal(calls, 1);
   strand_mailbox_limit(&m, 1, 1); /* it has to know */
   assert_int_equal(calls, 2);
-  for (int i = 0; i < 3; i++) assert_non_null(strand_mailbox_next(&m, worker));
-  assert_false(strand_mailbox_want_next(&m, worker));
+  for (int i = 0; i < 3; i++) assert_non_null(strand_mailbox_next(&m, slot));
+  assert_false(strand_mailbox_want_next(&m, slot));
   assert_int_equal(m.idle, 1);
   strand_mailbox_close(&m);
   assert_int_equal(calls, 3);
-  assert_null(strand_mailbox_next(&m, worker));
-  assert_true(worker->ends);
+  assert_null(strand_mailbox_next(&m, slot));
+  assert_true(slot->ends);
   assert_int_equal(m.serving + m.idle, 0);
-  leave_called(&m, worker);
+  leave_called(&m, slot);
   strand_lease_batch_unref(batch);
   strand_mailbox_destroy(&m);
 }
