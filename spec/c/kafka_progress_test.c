@@ -16,27 +16,28 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "shared/lease_batch.h"
 #include "shared/progress.h"
 
 #define MARKS 64
 #define ROUNDS 100000
 #define LIMIT_US 60000000
 
-typedef struct slot {
+typedef struct marked {
   strand_mark mark; /* first */
   uint32_t written; /* before the mark enters the list */
   atomic_bool listed;
-} slot;
+} marked;
 
 static strand_progress progress;
-static slot slots[MARKS];
+static marked slots[MARKS];
 static atomic_uint woken;
 
 static void *mark_slots (void *arg) {
   uint32_t round = 0;
   (void)arg;
   while (round < ROUNDS) {
-    slot *s = &slots[round % MARKS];
+    marked *s = &slots[round % MARKS];
     if (atomic_load_explicit(&s->listed, memory_order_acquire)) {
       sched_yield();
       continue;
@@ -55,7 +56,7 @@ static uint32_t take (uint32_t *highest) {
   strand_mark *mark = strand_progress_take(&progress);
   uint32_t count = 0, below = UINT32_MAX;
   while (mark != NULL) {
-    slot *s = (slot *)(void *)mark;
+    marked *s = (marked *)(void *)mark;
     mark = mark->next;
     assert_true(s->written < below); /* the newest first */
     below = s->written;
@@ -118,9 +119,40 @@ only_the_first_mark_wakes_an_owner_that_does_not_look (void **state) {
   assert_true(strand_progress_add(&p, &a));
 }
 
+/* Also when it ends after the owner took its mark, and before it has looked. */
+static void a_slot_is_in_the_list_once_until_it_is_looked_at (void **state) {
+  strand_lease_batch *batch = strand_batch_new(2);
+  strand_progress p = { 0 };
+  strand_slot *slot;
+  strand_mark *mark;
+  bool ended;
+  (void)state;
+  assert_non_null(batch);
+  batch->progress = &p;
+  atomic_init(&batch->refs, 1);
+  slot = &batch->slots[1];
+  atomic_init(&slot->state, STRAND_SLOT_READY);
+  for (int i = 0; i < 3; i++) {
+    assert_true(strand_slot_mark(batch, slot, false));
+    assert_false(strand_slot_mark(batch, slot, false));
+    mark = strand_progress_take(&p);
+    assert_null(mark->next);
+    assert_ptr_equal(strand_mark_slot(mark, &ended), slot);
+    assert_false(ended);
+  }
+  assert_true(strand_slot_mark(batch, slot, false));
+  mark = strand_progress_take(&p);
+  assert_false(strand_slot_mark(batch, slot, true));
+  assert_null(strand_progress_take(&p));
+  assert_ptr_equal(strand_mark_slot(mark, &ended), slot);
+  assert_true(ended);
+  strand_lease_batch_unref(batch);
+}
+
 int main (void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(only_the_first_mark_wakes_an_owner_that_does_not_look),
+    cmocka_unit_test(a_slot_is_in_the_list_once_until_it_is_looked_at),
     cmocka_unit_test(each_mark_is_taken_once_and_none_is_slept_through),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
