@@ -122,7 +122,7 @@ only_the_first_mark_wakes_an_owner_that_does_not_look (void **state) {
 /* Also when it ends after the owner took its mark, and before it has looked. */
 static void a_slot_is_in_the_list_once_until_it_is_looked_at (void **state) {
   strand_lease_batch *batch = strand_batch_new(2);
-  strand_progress p = { 0 };
+  strand_progress p = { .first = NULL };
   strand_slot *slot;
   strand_mark *mark;
   bool ended;
