@@ -3,6 +3,7 @@
 -- ten others of that consumer must be done, its close must end, and so must
 -- the process. docs/hostile-handlers.md has the same list: what is contained,
 -- what stays in the worker whose handler did it, and what cannot be contained.
+-- In local mode all of them run in one state, which is the program's.
 local helper = require "spec.support.helper"
 
 local JIT = rawget(_G, "jit") ~= nil
@@ -10,7 +11,8 @@ local MEMORY = 16 * 1024 * 1024
 
 -- name (spec/handlers/hostile.lua), what the reasons of its attempts hold, one
 -- after the other; memory, deadline: the consumer's options; puc: not under
--- LuaJIT. Of three attempts two meet in one of the two workers.
+-- LuaJIT; threads: not in local mode; here: what the reasons hold in that. Of
+-- three attempts two meet in one of the two workers.
 local contained = {
   { "an error in an error handler", "." },
   { "a __tostring that never ends calling itself", "^%(table value with a broken __tostring%)" },
@@ -21,23 +23,24 @@ local contained = {
     "^first\n.*strand.Record %(its handler has returned%)" },
   { "250 results", "^1\n" },
   { "an error in __close", "in __close" },
-  { "errors in finalizers, at once and later", ".", puc = true },
+  { "errors in finalizers, at once and later", ".", puc = true, threads = true },
   { "a recursion without end", "stack overflow" },
   { "a recursion through string.gsub", "stack overflow" },
   { "a recursion through pcall", "it came back" },
   { "a tower of metamethods", "stack overflow" },
   { "a chain of __index tables without end", "loop" },
   { "a recursion through coroutines", "stack overflow", puc = true },
-  { "memory without end", "not enough memory", memory = MEMORY },
-  { "memory kept in a global", "not enough memory", memory = MEMORY },
-  { "a string of 1 GiB", "not enough memory", memory = MEMORY },
+  { "memory without end", "not enough memory", memory = MEMORY, threads = true },
+  { "memory kept in a global", "not enough memory", memory = MEMORY, threads = true },
+  { "a string of 1 GiB", "not enough memory", memory = MEMORY, threads = true },
   { "10,000 coroutines that are never resumed", "and dropped" },
-  { "a yield, also across pcall", "attempt to yield" },
-  { "a loop without end, with a deadline", "deadline of 0.2 s", deadline = 0.2, puc = true },
+  { "a yield, also across pcall", "attempt to yield", here = "yield" },
+  { "a loop without end, with a deadline", "deadline of 0.2 s", deadline = 0.2, puc = true,
+    threads = true },
   { "a loop that catches every error, with a deadline", "deadline of 0.2 s", deadline = 0.2,
-    puc = true },
-  { "os.exit", "os.exit%(%) in a worker" },
-  { "closing stdin, stdout and stderr", "they stay open" },
+    puc = true, threads = true },
+  { "os.exit", "os.exit%(%) in a worker", threads = true },
+  { "closing stdin, stdout and stderr", "they stay open", threads = true },
   { "an unknown locale", "^locale: nil" },
   { "a producer and a consumer of its own, dropped", "dropped" },
   { "asking the consumer to end, and failing", "^reached: args dead_letter " },
@@ -46,6 +49,10 @@ local contained = {
   { "a hook that raises", "in the hook" },
   { "collectgarbage \"generational\"", "generational" },
 }
+
+-- In local mode alone; spec/local_spec.lua tries them.
+local contained_here = { "closing or resuming the coroutine of another handler",
+  "a wait without end", "`context:defer()` without an end" }
 
 local stays = {
   { "debug.setmetatable on nil, numbers and functions", "a metamethod" },
@@ -73,7 +80,7 @@ local not_contained = {
     .. "streams, files, signals, the working directory",
 }
 
--- arg: the log, LuaJIT ("true"), then the cases, four for each: name, what the
+-- arg: the log, how many workers, then the cases, four for each: name, what the
 -- others are, memory, deadline.
 local program = [==[
 local helper = require "spec.support.helper"
@@ -92,7 +99,7 @@ local function options_of(case)
   return {
     kafka = { ["bootstrap.servers"] = mock.bootstrap_servers, ["group.id"] = case.topic,
       ["fetch.wait.max.ms"] = 50 },
-    topics = { case.topic }, workers = 2, retry = { attempts = 3, delay = 0.01 },
+    topics = { case.topic }, workers = tonumber(arg[2]), max_in_flight = 2, retry = { attempts = 3, delay = 0.01 },
     handler = "spec.handlers.hostile", handler_args = case.name,
     worker_memory = case.memory, deadline = case.deadline, log = function() end,
     on_event = function(event)
@@ -103,7 +110,7 @@ local function options_of(case)
   }
 end
 
-for i = 2, #arg, 4 do
+for i = 3, #arg, 4 do
   local case = { name = arg[i], others = arg[i + 1], memory = tonumber(arg[i + 2]),
     deadline = tonumber(arg[i + 3]), topic = "t" .. i, reason = "" }
   assert(mock:create_topic(case.topic, 1))
@@ -152,14 +159,14 @@ log:write "over\n"
 ]==]
 
 -- name -> done, parked, detached, reason
-local function run(cases, others)
+local function run(cases, others, workers)
   local log, arguments = helper.folder() .. "/log", {}
   for _, case in ipairs(cases) do
     for _, value in ipairs { case[1], others, case.memory or "none", case.deadline or "none" } do
       arguments[#arguments + 1] = value
     end
   end
-  local child = helper.spawn(program, log, (table.unpack or unpack)(arguments))
+  local child = helper.spawn(program, log, workers, (table.unpack or unpack)(arguments))
   local results = { status = child:wait(300), errors = child:errors() }
   for line in (helper.read(log) or ""):gmatch "[^\n]+" do
     local name, done, parked, detached, reason, more =
@@ -176,19 +183,20 @@ local function run(cases, others)
   return results
 end
 
-local function here(cases)
+local function here(cases, workers)
   local list = {}
   for _, case in ipairs(cases) do
-    if not (JIT and (case.puc or case.memory)) then list[#list + 1] = case end
+    local absent = JIT and (case.puc or case.memory) or workers == 0 and case.threads
+    if not absent then list[#list + 1] = case end
   end
   return list
 end
 
-local function describe_cases(title, cases, others)
+local function describe_cases(title, cases, others, workers)
   describe(title, function()
     local results
 
-    setup(function() results = run(here(cases), others) end)
+    setup(function() results = run(here(cases, workers), others, workers) end)
     teardown(helper.end_children)
 
     it("leaves the process alive", function()
@@ -196,10 +204,10 @@ local function describe_cases(title, cases, others)
       assert.same({}, { (table.unpack or unpack)(results) })
     end)
 
-    for _, case in ipairs(here(cases)) do
+    for _, case in ipairs(here(cases, workers)) do
       it("lets the others go on: " .. case[1], function()
         local result = assert(results[case[1]], "it did not end")
-        assert.matches(case[2], result.reason)
+        assert.matches(workers == 0 and case.here or case[2], result.reason)
         assert.equal(11, result.done + result.parked)
         assert.is_true(tonumber(result.done) >= 10, result.more)
         assert.equal("false", result.detached)
@@ -208,8 +216,9 @@ local function describe_cases(title, cases, others)
   end)
 end
 
-describe_cases("a hostile handler that is contained", contained, "ordinary")
-describe_cases("a hostile handler that spoils its worker's state", stays, "plain")
+describe_cases("a hostile handler that is contained", contained, "ordinary", 2)
+describe_cases("a hostile handler that spoils its worker's state", stays, "plain", 2)
+describe_cases("in local mode a hostile handler that is contained", contained, "ordinary", 0)
 
 describe("a recursion without end", function()
   -- Of compiled code LuaJIT says "error in error handling", at 15 to 20 of 120
@@ -248,11 +257,27 @@ describe("the manual", function()
     return table.concat(names, "; ") .. "."
   end
 
+  local function found(mark)
+    local text = helper.read "docs/hostile-handlers.md"
+      :match("<!%-%- " .. mark .. ":begin %-%->%s*(.-)%s*<!%-%- " .. mark .. ":end")
+    return text and text:gsub("%s+", " ")
+  end
+
   it("has the catalogue as it is here", function()
     local wanted = ("- **Fails alone**: %s - **Spoils its worker's state**: %s "
       .. "- **Is not contained**: %s"):format(list(contained), list(stays), list(not_contained))
-    local found = helper.read "docs/hostile-handlers.md"
-      :match "<!%-%- hostile:begin %-%->%s*(.-)%s*<!%-%- hostile:end"
-    assert.equal(wanted, found and found:gsub("%s+", " "))
+    assert.equal(wanted, (found "hostile"))
+  end)
+
+  it("has what is contained in local mode", function()
+    local names, others = {}, {}
+    for _, case in ipairs(contained) do
+      local target = case.threads and others or names
+      target[#target + 1] = case[1] .. (case.puc and not case.threads and " (not under LuaJIT)" or "")
+    end
+    for _, name in ipairs(contained_here) do names[#names + 1] = name end
+    assert.equal(("- **Fails alone**: %s. - **Is not contained**: %s; and what spoils a worker's "
+      .. "state, or is not contained there."):format(table.concat(names, "; "),
+        table.concat(others, "; ")), (found "hostile%-local"))
   end)
 end)

@@ -442,6 +442,28 @@ describe("a consumer without workers", function()
       assert(consumer:close())
     end)
 
+    it("that closes, or resumes, the coroutine of another harms that one at most", function()
+      local waits, done = {}, 0
+      local consumer = start(keyed(20), { max_in_flight = 20, handler = function(record, context)
+        if record.attempt > 1 then return end
+        if record.value == "1" or record.value == "2" then
+          waits[record.value] = coroutine.running()
+          context:sleep(0.1)
+        elseif record.value == "3" then
+          while not (waits["1"] and waits["2"]) do context:sleep(0.001) end
+          if coroutine.close then coroutine.close(waits["1"]) end
+          coroutine.resume(waits["2"])
+        end
+        done = done + 1
+      end })
+      wait_for(consumer, function() return consumer:stats().done == 20 end)
+      assert.equal(coroutine.close and 19 or 20, done)
+      local event = find "record_failed"
+      assert.equal(coroutine.close and "k1" or nil, event and event.key)
+      if event then assert.matches("^the handler's coroutine was ended: ", event.reason) end
+      assert(consumer:close())
+    end)
+
     it("that yields barely harms nobody, also when its coroutine is resumed later", function()
       local threads, done = {}, 0
       local consumer = start(keyed(40), { exhausted = "skip", handler = function(record)

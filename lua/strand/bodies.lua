@@ -20,13 +20,15 @@
 --   body() -> body       enter(body, thread, number)   its handlers run in that coroutine
 --   abandon(body, message)   something of ours raised in it
 --   serve() -> n, m      a turn begins: n bodies have not begun, m have not come: too late (C)
---   turn(yielded) -> number | 0 | -number | nil    whom step resumes: a body, a new one; whom it forgets
+--   turn(yielded, problem) -> number | 0 | -number | nil    whom step resumes: a body, a new one;
+--                        whom it forgets
 --   wake(n) -> number | 0 | nil             whom the loop wakes, after n others in this turn
 --   fail() -> whether it parks on           that raised
 --   holder(topic, partition, offset) -> number | 0 | nil    whose handler has that record
 --   loop() limit(n) halt() inside() count() finish()
 --   defer(context) -> number, serial        check_sleep(context, seconds) raises
---   methods              of contexts        traceback    a message handler     SLEEPS   see body.h
+--   methods              of contexts        SLEEPS               see body.h
+--   traceback unhook     message handlers, for which a hook that has raised goes
 
 local adapters = require "strand.loop.adapter"
 
@@ -194,7 +196,7 @@ local function make_main(self)
     return function(body, waiter) self.run(self, body, waiter) end
   end
   return function(body, waiter)
-    local ok, problem = pcall(self.run, self, body, waiter)
+    local ok, problem = xpcall(self.run, self.core.unhook, self, body, waiter)
     if not ok then abandon(self, body, waiter, text_of(problem)) end
   end
 end
@@ -206,11 +208,13 @@ local function number_of(self)
   return self.last
 end
 
+-- What ends it in spite of main(): a handler has closed another's coroutine.
+-- -> what it yielded | nil, what ended it
 local function resume_one(self, number, ...)
   local thread = self.threads[number]
   local ok, yielded = resume(thread, ...)
   if status(thread) == "dead" then self.threads[number] = nil end
-  if not ok then error(yielded, 0) end -- main() does not raise
+  if not ok then return nil, "the handler's coroutine was ended: " .. text_of(yielded) end
   return yielded
 end
 
@@ -226,13 +230,13 @@ end
 local function serve_alone(self)
   local turn, count = self.core.turn, 0
   self.core.serve()
-  local number, yielded = turn(), nil
+  local number, yielded, problem = turn(), nil, nil
   while number do
-    if number > 0 then yielded = resume_one(self, number)
-    elseif number == 0 then yielded = spawn(self)
+    if number > 0 then yielded, problem = resume_one(self, number)
+    elseif number == 0 then yielded, problem = spawn(self)
     else self.threads[-number] = nil end
     count = count + 1
-    number = turn(yielded)
+    number = turn(yielded, problem)
   end
   return count
 end

@@ -3,6 +3,7 @@
 -- of another key is an ordinary one, or a plain one, which needs nothing but
 -- itself.
 local helpers = { require = require, string = string }
+local kept = {} -- by name: in local mode all consumers share this module
 
 local function load_text(text)
   return assert((loadstring or load)(text))()
@@ -37,10 +38,10 @@ hostile["an error message of 64 MiB"] = function() error(("e"):rep(2 ^ 26), 0) e
 hostile["an error message with zero bytes"] = function() error("a\0b\0", 0) end
 hostile["an error value that is the global table"] = function() error(_G) end
 hostile["an outcome and a record of an earlier call, raised"] = function(record, context)
-  local kept = helpers.kept
-  helpers.kept = { record, context:retry(0.01, "first") }
-  if not kept then error(helpers.kept[2]) end
-  error(kept[1])
+  local before = kept[context.args]
+  kept[context.args] = { record, context:retry(0.01, "first") }
+  if not before then error(kept[context.args][2]) end
+  error(before[1])
 end
 hostile["250 results"] = function()
   local list = {}
@@ -141,10 +142,10 @@ end
 
 -- ---- keeping ---------------------------------------------------------------------
 
-hostile["a record that is kept"] = function(record)
-  local kept = helpers.kept
-  helpers.kept = record
-  error(kept and tostring(select(2, pcall(function() return kept.value end))) or "kept", 0)
+hostile["a record that is kept"] = function(record, context)
+  local before = kept[context.args]
+  kept[context.args] = record
+  error(before and tostring(select(2, pcall(function() return before.value end))) or "kept", 0)
 end
 hostile["a record under another metatable"] = function(record)
   debug.setmetatable(record, {})
@@ -205,11 +206,9 @@ local function ordinary(record)
   assert(coroutine.wrap(function() coroutine.yield(record.key) end)() == record.key)
 end
 
-local name
-
 return {
-  setup = function(args) name = args end,
   handle = function(record, context)
+    local name = context.args
     if name == "a broken metatable of records" then -- no record can be looked at then
       if helpers.broken then return end
       helpers.broken = true

@@ -242,7 +242,7 @@ static int push_traceback (lua_State *L) {
     lua_pushnil(L);
     return 0;
   }
-  strand_push_traceback(L);
+  strand_push_traceback(L, false);
   return lua_gettop(L);
 }
 

@@ -82,6 +82,13 @@ static int end_all (lua_State *L) {
   return 0;
 }
 
+/* A message handler: the error as it is. Upvalue: debug.gethook. */
+static int unhook (lua_State *L) {
+  lua_settop(L, 1);
+  strand_end_hook(L, lua_upvalueindex(1));
+  return 1;
+}
+
 static const luaL_Reg next_functions[] = {
   { "next", strand_body_next },       { "answer", strand_body_answer },
   { "serve", strand_body_serve },     { "turn", strand_body_turn },
@@ -158,7 +165,7 @@ strand_seats *strand_local_push (lua_State *L,
   at.contexts = lua_gettop(L);
   open_retry(L, p, options, upvalues[STRAND_NEXT_RECORDS - 1]);
   upvalues[STRAND_NEXT_RETRY - 1] = lua_gettop(L);
-  strand_push_traceback(L);
+  strand_push_traceback(L, true);
   upvalues[STRAND_NEXT_TRACEBACK - 1] = lua_gettop(L);
   upvalues[STRAND_NEXT_SEATS - 1] = at.seats;
   upvalues[STRAND_NEXT_BODIES - 1] = at.bodies;
@@ -168,8 +175,12 @@ strand_seats *strand_local_push (lua_State *L,
   add(L, at.functions, body_functions, (int[]){ at.bodies, at.seats }, 2);
   add(L, at.functions, context_functions, (int[]){ at.contexts, at.seats }, 2);
   add_methods(L, &at);
-  strand_push_traceback(L);
+  strand_push_traceback(L, true);
   lua_setfield(L, at.functions, "traceback");
+  strand_push_library(L, "debug");
+  lua_getfield(L, -1, "gethook");
+  lua_pushcclosure(L, unhook, 1);
+  lua_setfield(L, at.functions, "unhook");
   lua_pushlightuserdata(L, STRAND_SLEEPS);
   lua_setfield(L, at.functions, "SLEEPS");
   lua_settop(L, at.seats);

@@ -305,13 +305,16 @@ int strand_body_abandon (lua_State *L) {
 */
 
 /* The one that step has resumed last has come back; what it yielded is the
-** argument. Its number, when that was for nobody; else 0. */
+** argument, or what ended it is the second. Its number, when it is of no more
+** use; else 0. */
 static uint32_t look_at_resumed (lua_State *L, strand_seats *p) {
+  const char *problem = lua_isstring(L, 2) ? lua_tostring(L, 2) : NULL;
   strand_body *body = p->resumed;
   strand_seat *seat;
   p->resumed = NULL;
   if (body == NULL || body->state != STRAND_BODY_RUNS) return 0;
-  if (lua_touserdata(L, 1) == STRAND_SLEEPS && body->seat != NULL) {
+  if (problem == NULL && lua_touserdata(L, 1) == STRAND_SLEEPS
+      && body->seat != NULL) {
     body->state = STRAND_BODY_SLEEPS;
     strand_sleepers_add(&p->sleepers, &body->sleeper, body->due_us);
     return 0;
@@ -319,7 +322,10 @@ static uint32_t look_at_resumed (lua_State *L, strand_seats *p) {
   strand_bodies_leave(p, body);
   seat = body->seat;
   body->seat = NULL;
-  if (seat != NULL) fail_seat(L, p, seat, STRAND_OUTCOME_EXHAUSTED, bare);
+  if (seat == NULL) return body->number;
+  if (problem != NULL)
+    fail_seat(L, p, seat, STRAND_OUTCOME_FAILED, problem);
+  else fail_seat(L, p, seat, STRAND_OUTCOME_EXHAUSTED, bare);
   return body->number;
 }
 
@@ -348,10 +354,10 @@ static void end_turn (strand_seats *p) {
   if (strand_seats_want_work(p)) strand_local_call(&p->local);
 }
 
-/* Argument: what the one that was resumed last has yielded. The number of the
-** body that is to be resumed; 0: a new one; -n: body n has
-** yielded for nobody, and is to be forgotten; nothing: the slice is over, or
-** there is no more to do. */
+/* Arguments: what the one that was resumed last has yielded, and what ended it.
+** The number of the body that is to be resumed; 0: a new one; -n: body n has
+** yielded for nobody, or was ended, and is to be forgotten; nothing: the slice
+** is over, or there is no more to do. */
 int strand_body_turn (lua_State *L) {
   strand_seats *p = seats_of(L);
   int64_t now_us;

@@ -277,7 +277,7 @@ static int set_up (lua_State *L) {
   lua_pushvalue(L, CACHE);
   lua_rawseti(L, SLOTS, SLOT_CACHE);
   strand_batch_open(L, &w->batches, 0);
-  strand_push_traceback(L);
+  strand_push_traceback(L, false);
   lua_rawseti(L, SLOTS, SLOT_TRACEBACK);
   strand_load_handlers(L, w->sources, ARGS, TEARDOWNS);
   strand_retry_function_open(L, &w->retry, w->sources, &w->currents,

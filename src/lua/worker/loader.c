@@ -176,7 +176,7 @@ static void set_up_module (lua_State *L, const char *name, int args,
   lua_rawseti(L, teardowns, place);
   push_optional(L, name, "setup");
   if (lua_isfunction(L, -1)) {
-    strand_push_traceback(L);
+    strand_push_traceback(L, false);
     lua_insert(L, -2);
     lua_pushvalue(L, args);
     if (lua_pcall(L, 1, 0, -3) != 0) {

@@ -10,6 +10,7 @@
 
 /* So that of a long message the traceback's first lines are seen too. */
 #define MESSAGE_MAX (STRAND_REASON_MAX * 3 / 4)
+#define FRAMES_MOST 100 /* above a hook that raises */
 
 /* A table, userdata and so on: what its __tostring says, if that works. */
 static void push_object (lua_State *L, int index) {
@@ -49,12 +50,37 @@ void strand_push_reason (lua_State *L, int index, size_t max) {
   lua_remove(L, -2);
 }
 
-/* Upvalue: debug.traceback. Arguments: the error, and the coroutine that died
-** of it, if it is not this one. The last line is about our own call. */
+/* Is the function on the top one of those that run? */
+static bool is_running (lua_State *L) {
+  lua_Debug frame;
+  int level;
+  bool same = false;
+  for (level = 1; !same && level < FRAMES_MOST; level++) {
+    if (!lua_getstack(L, level, &frame)) return false;
+    lua_getinfo(L, "f", &frame);
+    same = lua_rawequal(L, -1, -2);
+    lua_pop(L, 1);
+  }
+  return same;
+}
+
+void strand_end_hook (lua_State *L, int gethook) {
+  if (lua_gethookmask(L) == 0 || !lua_isfunction(L, gethook)) return;
+  luaL_checkstack(L, 6, "hook");
+  lua_pushvalue(L, gethook);
+  lua_call(L, 0, 1);
+  if (lua_isfunction(L, -1) && is_running(L)) lua_sethook(L, NULL, 0, 0);
+  lua_pop(L, 1);
+}
+
+/* Upvalues: debug.traceback, and debug.gethook or nil. Arguments: the error, and
+** the coroutine that died of it, if it is not this one. The last line is about
+** our own call. */
 static int traceback (lua_State *L) {
   const char *text;
   size_t length;
   size_t message;
+  strand_end_hook(L, lua_upvalueindex(2));
   if (strand_to_outcome(L, 1) != NULL) {
     lua_settop(L, 1);
     return 1;
@@ -74,9 +100,11 @@ static int traceback (lua_State *L) {
   return 1;
 }
 
-void strand_push_traceback (lua_State *L) {
+void strand_push_traceback (lua_State *L, bool ends_hooks) {
   strand_push_library(L, "debug");
   lua_getfield(L, -1, "traceback");
-  lua_remove(L, -2);
-  lua_pushcclosure(L, traceback, 1);
+  if (ends_hooks) lua_getfield(L, -2, "gethook");
+  else lua_pushnil(L);
+  lua_remove(L, -3);
+  lua_pushcclosure(L, traceback, 2);
 }
