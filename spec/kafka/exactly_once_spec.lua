@@ -5,6 +5,7 @@ local fixture = require "spec.support.fixture"
 local helper = require "spec.support.helper"
 local letters = require "spec.support.letters"
 local member = require "spec.support.member"
+local modes = require "spec.support.modes"
 local strand = require "strand"
 
 local PARTITIONS = 3
@@ -190,27 +191,6 @@ describe("exactly once", function()
     assert.equal(19, #read(out[1], 1))
   end)
 
-  it("commits reads, skips and dead letters as well", function()
-    local topic, out, dead = helper.topic(1), { helper.topic(1) }, helper.topic(1)
-    local sent = audit.send(topic, 40, function(i)
-      local values = { "only", "end skip", "end dead_letter", "" }
-      return { key = "key" .. i, value = values[i % 4 + 1] }
-    end)
-    local reading, book = letters.reader { dead }
-    reading.group = helper.name "group"
-    local reader = member.start(reading)
-    local consumer = member.start(options_of(topic, out, { dead_letter = { topic = dead } }))
-    wait_covered(topic, topic, sent, consumer, reader)
-    book:wait(LIMIT, dead, 10, reader)
-    local report = assert(consumer:close())
-    assert.same({ 20, 10, 10 }, { report.done, report.skipped, report.dead_lettered })
-    assert.equal(10, #read(out[1], 1))
-    local letter = book:list(dead)[1]
-    assert.equal("asked for", letter.header["strand.reason"])
-    assert.equal("1", letter.header["strand.attempts"])
-    assert.equal(topic, letter.header["strand.topic"])
-  end)
-
   it("raises in the handler for what is known of a topic, until that has changed", function()
     local topic, missing = helper.topic(1), helper.name "missing"
     local out = helper.topic(1, { ["max.message.bytes"] = "20000" })
@@ -343,6 +323,44 @@ describe("exactly once", function()
     end)
   end
 
+  it("refuses a producer of another cluster", function()
+    local mock = assert(strand.mock { brokers = 1, topics = { out = 1 } })
+    local topic = helper.topic(1)
+    local consumer = member.open(options_of(topic, { "out" },
+      { producer = { kafka = { ["bootstrap.servers"] = mock.bootstrap_servers } } }))
+    local report, message, code = consumer:run { every = 0.1, tick = function() end }
+    assert.is_nil(report)
+    assert.equal("CLUSTER", code)
+    assert.matches("exactly once needs the consumer's cluster", message, 1, true)
+    mock:close()
+  end)
+end)
+
+modes.each(describe, "exactly once", function(mode)
+  before_each(function() member.use(mode) end)
+  after_each(member.end_all)
+
+  it("commits reads, skips and dead letters as well", function()
+    local topic, out, dead = helper.topic(1), { helper.topic(1) }, helper.topic(1)
+    local sent = audit.send(topic, 40, function(i)
+      local values = { "only", "end skip", "end dead_letter", "" }
+      return { key = "key" .. i, value = values[i % 4 + 1] }
+    end)
+    local reading, book = letters.reader { dead }
+    reading.group = helper.name "group"
+    local reader = member.start(reading)
+    local consumer = member.start(options_of(topic, out, { dead_letter = { topic = dead } }))
+    wait_covered(topic, topic, sent, consumer, reader)
+    book:wait(LIMIT, dead, 10, reader)
+    local report = assert(consumer:close())
+    assert.same({ 20, 10, 10 }, { report.done, report.skipped, report.dead_lettered })
+    assert.equal(10, #read(out[1], 1))
+    local letter = book:list(dead)[1]
+    assert.equal("asked for", letter.header["strand.reason"])
+    assert.equal("1", letter.header["strand.attempts"])
+    assert.equal(topic, letter.header["strand.topic"])
+  end)
+
   it("takes over a group from at least once, and gives it back", function()
     local topic, out = helper.topic(1), { helper.topic(1) }
     local sent = audit.send(topic, 60, function(i)
@@ -378,17 +396,5 @@ describe("exactly once", function()
     member.wait_assigned(LIMIT, fourth, 1)
     assert(fourth:close())
     assert.same(GOOD, count(out[1], 1, sent))
-  end)
-
-  it("refuses a producer of another cluster", function()
-    local mock = assert(strand.mock { brokers = 1, topics = { out = 1 } })
-    local topic = helper.topic(1)
-    local consumer = member.open(options_of(topic, { "out" },
-      { producer = { kafka = { ["bootstrap.servers"] = mock.bootstrap_servers } } }))
-    local report, message, code = consumer:run { every = 0.1, tick = function() end }
-    assert.is_nil(report)
-    assert.equal("CLUSTER", code)
-    assert.matches("exactly once needs the consumer's cluster", message, 1, true)
-    mock:close()
   end)
 end)

@@ -2,6 +2,7 @@
 local audit = require "spec.support.audit"
 local helper = require "spec.support.helper"
 local member = require "spec.support.member"
+local modes = require "spec.support.modes"
 local strand = require "strand"
 
 -- 2.0 of "2.0.2"; 2.15 is more than 2.3.
@@ -108,7 +109,8 @@ describe("two processes that share a group", function()
   end)
 end)
 
-describe("a member that joins while handlers run", function()
+modes.each(describe, "a member that joins while handlers run", function(mode)
+  before_each(function() member.use(mode) end)
   after_each(member.end_all)
 
   it("repeats nothing when they end within the revoke grace", function()

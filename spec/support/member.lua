@@ -1,9 +1,15 @@
 -- Members of a group: consumers of this process or of others, with the
 -- timeouts that specs can wait for.
 local helper = require "spec.support.helper"
+local modes = require "spec.support.modes"
 
 local member = {}
 local opened = {}
+local way = modes.threads
+
+--- How handlers run (spec/support/modes.lua), in consumers of this process, up
+--- to member.end_all.
+function member.use(mode) way = mode end
 
 local function copy(given)
   local copied = {}
@@ -39,8 +45,13 @@ function member.open(options)
   options = with_defaults(options)
   options.on_event = function(event) events[#events + 1] = event end
   options.log = function(_, facility, message) lines[#lines + 1] = facility .. ": " .. message end
+  if way.is_local then
+    options.workers = options.workers or 16 -- the default
+    way.change(options)
+  end
   local consumer = assert(require "strand".consumer(options))
   opened[#opened + 1] = consumer
+  if way.is_local then table.insert(helper.served, consumer) end
   return consumer, events, lines
 end
 
@@ -167,8 +178,9 @@ function member.end_all()
   helper.end_children()
   for i = #opened, 1, -1 do
     opened[i]:close { mode = "now", timeout = 5 }
-    opened[i] = nil
+    opened[i], helper.served[i] = nil, nil
   end
+  way = modes.threads
 end
 
 -- ---- the group, from outside -------------------------------------------------

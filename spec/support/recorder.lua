@@ -9,27 +9,25 @@
 --   gate NAME     returns when the gates have a file of this name
 --   fifo PATH     opens that FIFO: blocked inside C until somebody writes to it
 --   fail N        the first N attempts fail
-local system = require "system"
+--
+-- In local mode several consumers may share this module: what is theirs comes
+-- with the context.
+local gate = require "spec.support.gate"
 
-local recorder = {}
-local log, slow, fail, gates, process
+local process
 
-function recorder.setup(args)
-  log = assert(io.open(args.log, "ab"))
-  slow, fail, gates = args.slow, args.fail, args.gates
+local function this_process()
   local file = assert(io.open("/proc/self/stat"))
   process = file:read "*l":match "^%d+"
   file:close()
+  return process
 end
 
-function recorder.teardown()
-  log:close()
-end
-
-local function write(what, record)
-  log:write(("%s\t%s\t%s\t%d\t%d\t%s\t%d\n"):format(what, process, record.topic,
+local function write(what, record, args)
+  local log = assert(io.open(args.log, "ab"))
+  log:write(("%s\t%s\t%s\t%d\t%d\t%s\t%d\n"):format(what, process or this_process(), record.topic,
     record.partition, record.offset, record.key or "", record.attempt))
-  log:flush()
+  log:close() -- one write(): lines of several workers do not mix
 end
 
 local function exists(path)
@@ -40,8 +38,8 @@ end
 
 local commands = {}
 
-function commands.gate(name)
-  while not exists(gates .. "/" .. name) do system.sleep(0.005) end
+function commands.gate(name, _, context)
+  while not exists(context.args.gates .. "/" .. name) do gate.sleep(context, 0.005) end
 end
 
 function commands.fifo(path)
@@ -52,21 +50,20 @@ function commands.fail(times, record)
   if record.attempt <= tonumber(times) then return "asked to fail" end
 end
 
-local function work(record)
-  if slow then system.sleep(slow * math.random()) end
-  if fail and record.attempt == 1 and math.random() < fail then return "bad luck" end
+local function work(record, context)
+  local args = context.args
+  if args.slow then gate.sleep(context, args.slow * math.random()) end
+  if args.fail and record.attempt == 1 and math.random() < args.fail then return "bad luck" end
   local name, argument = (record.value or ""):match "^(%a+) (.*)"
-  if name and commands[name] then return commands[name](argument, record) end
+  if name and commands[name] then return commands[name](argument, record, context) end
 end
 
-function recorder.handle(record)
-  write("start", record)
-  local problem = work(record)
+return function(record, context)
+  write("start", record, context.args)
+  local problem = work(record, context)
   if problem then
-    write("failed", record)
+    write("failed", record, context.args)
     return nil, problem
   end
-  write("done", record)
+  write("done", record, context.args)
 end
-
-return recorder
