@@ -51,6 +51,10 @@ local function lives(scene, what)
   return count
 end
 
+local function says(scene, text)
+  return function() return table.concat(scene.log, "\n"):find(text, 1, true) end
+end
+
 local function first(scene, type)
   return scene.events[type] and scene.events[type][1]
 end
@@ -100,6 +104,8 @@ local function describe_loop(loop)
           { { key = "a", value = "block go" }, unpack(keyed(60, 60, "context 0.001")) }),
         opens("changed", { workers = 2, max_in_flight = 4 }, keyed(40, 40, "gate go")),
         opens("closed", { workers = 2 }, keyed(20, 20, "gate go")),
+        opens("unspawned", { workers = 1, handler_args = { break_spawn = loop == "cqueues" } },
+          keyed(5, 5)),
         opens("detached", { workers = 1 }, { { key = "a", value = "gate never" } }))
     end)
     teardown(fixture.close)
@@ -137,9 +143,7 @@ local function describe_loop(loop)
     it("go on when a coroutine that a handler began raises", function()
       local this = scenes.strays
       wait_for(this, function() return this.consumer:stats().done == 6 end)
-      if loop == "cqueues" then
-        assert.matches("a coroutine of its own", table.concat(this.log, "\n"))
-      end
+      if loop == "cqueues" then wait_for(this, says(this, "a coroutine of its own")) end
       assert.is_nil(this.events.worker_lost)
     end)
 
@@ -210,6 +214,12 @@ local function describe_loop(loop)
       local ok, message = pcall(this.consumer.configure, this.consumer, { workers = 31 })
       assert.is_false(ok)
       assert.matches("option 'workers': at most 'max_in_flight' %(30%) expected with 'loop', got 31", message)
+    end)
+
+    it("begin a coroutine again that the loop could not", function()
+      local this = scenes.unspawned
+      wait_for(this, function() return this.consumer:stats().done == 5 end)
+      if loop == "cqueues" then wait_for(this, says(this, "no more coroutines")) end
     end)
 
     it("finish what runs at a close, and nothing else", function()

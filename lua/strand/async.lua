@@ -133,7 +133,10 @@ return function(own)
     failures = 0, begun = 0, untold = 0 }, async)
   self.bodies = bodies.new({
     adapter = driver.adapter,
-    dispatcher = { log = function(_, _, _, text) own.warn(text) end },
+    dispatcher = {
+      log = function(_, _, _, text) own.warn(text) end,
+      tell = function(_, event) own.warn(event.reason) end, -- the adapter's faults
+    },
   }, own, { routes = own.routes, retries = {}, args = own.args, max_slice = own.max_slice })
   return self
 end

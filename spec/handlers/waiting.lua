@@ -1,7 +1,7 @@
 -- Handlers of workers that have an event loop: the value of a record says what it does at its first
 -- attempt; the second is done at once. They keep a journal that spec/support/fixture.lua reads.
 --
--- handler_args: folder, loop ("cqueues" | "luv"), break_setup
+-- handler_args: folder, loop ("cqueues" | "luv"), break_setup, yield_setup, break_spawn
 local gate = require "spec.support.gate"
 local system = require "system"
 
@@ -19,6 +19,15 @@ local function of_cqueues()
   local cqueues = require "cqueues"
   loop.sleep = cqueues.sleep
   function loop.spawn(f) cqueues.running():wrap(f) end
+  -- The next coroutine cannot be made.
+  function loop.break_spawn()
+    local methods = debug.getmetatable(cqueues.running()).__index
+    local wrap = methods.wrap
+    function methods.wrap()
+      methods.wrap = wrap
+      error "no more coroutines"
+    end
+  end
   -- Nothing that a handler may do closes a controller that runs: so its turns fail from here on.
   function loop.finish()
     debug.getmetatable(cqueues.running()).__index.step = function() return false, "it is broken" end
@@ -92,6 +101,7 @@ function handlers.setup(args)
   journal:setvbuf("full", 4096)
   if args.loop == "cqueues" then of_cqueues() else of_luv() end
   if args.break_setup then loop.finish() end
+  if args.break_spawn then loop.break_spawn() end
   if args.yield_setup then coroutine.yield() end
   if args.loop == "cqueues" or require("strand.loop.adapter").yields_across_pcall then
     loop.sleep(0.01)

@@ -2,7 +2,8 @@
 ** bell.h - what calls a worker's thread out of its event loop
 **
 ** The thread waits for the descriptor together with whatever else its loop
-** waits for. What was done before strand_bell_ring is seen after
+** waits for: it is readable once somebody has rung, or a time that the thread
+** has set has come. What was done before strand_bell_ring is seen after
 ** strand_bell_answer.
 **
 ** Invariants:
@@ -16,15 +17,17 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "shared/loop_watch.h"
 
 typedef struct strand_bell {
-  int fd; /* an eventfd; -1: none. As long as anybody may ring */
+  int fd; /* a timerfd; -1: none. As long as anybody may ring */
   /* Set by who rings first, so that the others need no call of the system;
   ** cleared by the worker before it looks. */
   atomic_bool rung;
+  int64_t due_us;          /* the worker's: the time that it set; 0: none */
   strand_loop_watch watch; /* whether its thread comes */
 } strand_bell;
 
@@ -37,5 +40,7 @@ void strand_bell_close (strand_bell *b);
 void strand_bell_ring (strand_bell *b);
 /* Thread: worker. It looks now. */
 void strand_bell_answer (strand_bell *b);
+/* Thread: worker. It is to look then; 0: when somebody rings. */
+void strand_bell_due (strand_bell *b, int64_t due_us);
 
 #endif

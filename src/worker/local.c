@@ -90,6 +90,11 @@ void strand_local_answer (strand_local *l) {
   if (atomic_load(&c->mailbox.generation) != l->generation) read_limit(l);
 }
 
+void strand_local_due (strand_local *l, int64_t due_us) {
+  if (l->is_worker) strand_bell_due(&l->worker_slot->bell, due_us);
+  else strand_notifier_due(&l->consumer->notifier, due_us);
+}
+
 /*
 ** Leases
 */

@@ -62,6 +62,8 @@ bool strand_local_want_work (const strand_local *l);
 void strand_local_call (const strand_local *l);
 /* It comes now. */
 void strand_local_answer (strand_local *l);
+/* The same as a call, then; 0: no more. */
+void strand_local_due (strand_local *l, int64_t due_us);
 /* Of a worker: it begins no more, and nothing runs. */
 static inline bool strand_local_is_over (const strand_local *l) {
   return l->worker_slot->ends && l->running == 0;

@@ -56,7 +56,7 @@ bool strand_bodies_may_spawn (const strand_seats *p) {
 
 static void set_timer (strand_seats *p, int64_t due_us) {
   p->look_us = due_us;
-  strand_notifier_due(&p->local.consumer->notifier, due_us);
+  strand_local_due(&p->local, due_us);
 }
 
 /* A timer that is set is not set again: all wait for as long, so none is due
