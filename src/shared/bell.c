@@ -45,8 +45,8 @@ static void set_due (strand_bell *b) {
   if (atomic_load(&b->rung)) set(b, NOW);
 }
 
-/* Read before it is cleared: a ring in between is one that is answered here. And
-** always: who rang may set its time after it was cleared. */
+/* Read before it is cleared: a ring in between is one that is answered here.
+** And always: who rang may set its time after it was cleared. */
 void strand_bell_answer (strand_bell *b) {
   uint64_t times;
   ssize_t size = read(b->fd, &times, sizeof(times));

@@ -323,8 +323,7 @@ static uint32_t look_at_resumed (lua_State *L, strand_seats *p) {
   seat = body->seat;
   body->seat = NULL;
   if (seat == NULL) return body->number;
-  if (problem != NULL)
-    fail_seat(L, p, seat, STRAND_OUTCOME_FAILED, problem);
+  if (problem != NULL) fail_seat(L, p, seat, STRAND_OUTCOME_FAILED, problem);
   else fail_seat(L, p, seat, STRAND_OUTCOME_EXHAUSTED, bare);
   return body->number;
 }

@@ -73,9 +73,9 @@ void strand_end_hook (lua_State *L, int gethook) {
   lua_pop(L, 1);
 }
 
-/* Upvalues: debug.traceback, and debug.gethook or nil. Arguments: the error, and
-** the coroutine that died of it, if it is not this one. The last line is about
-** our own call. */
+/* Upvalues: debug.traceback, and debug.gethook or nil. Arguments: the error,
+** and the coroutine that died of it, if it is not this one. The last line is
+** about our own call. */
 static int traceback (lua_State *L) {
   const char *text;
   size_t length;
