@@ -302,15 +302,19 @@ describe("a consumer without workers", function()
     it("cannot be waited for by a handler, nor can a commit", function()
       local got = {}
       local consumer
-      consumer = start(keyed(1), { handler = function(_, context)
+      finally(function() helper.mock():rtt(nil, 0) end)
+      consumer = start(keyed(2, 1), { handler = function(record, context)
+        if record.value == "1" then return end -- to be committed
+        assert(helper.mock():rtt(nil, 0.2)) -- so that no answer is there at once
         got.close = { pcall(consumer.close, consumer) }
         got.step = { pcall(consumer.step, consumer, 0) }
         got.run = { pcall(consumer.run, consumer) }
         got.commit = { consumer:commit() }
+        assert(helper.mock():rtt(nil, 0))
         context:stop_consumer()
       end })
       local report = assert(consumer:run())
-      assert.equal(1, report.done)
+      assert.equal(2, report.done)
       assert.matches("consumer:close%(%) in a handler: use context:stop_consumer%(%)", got.close[2])
       assert.matches("consumer:step%(%) in a handler", got.step[2])
       assert.matches("consumer:run%(%) in a handler", got.run[2])
