@@ -51,6 +51,7 @@ static void offsets_go_into_a_transaction (void **state) {
   rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
   strand_transaction_answer answer;
   (void)state;
+  assert_true(strand_mock_create_topic(mock, "topic", 1, &failure));
   rd_kafka_topic_partition_list_add(list, "topic", 0)->offset = 7;
   assert_int_equal(make(client, STRAND_TRANSACTION_CALL_INIT),
                    STRAND_TRANSACTION_WORKED);
