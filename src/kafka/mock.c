@@ -150,14 +150,6 @@ static bool has_room (int brokers, strand_failure *failure) {
   return ok;
 }
 
-/* From 2.5 on, refusing a request of a later version, the cluster names the
-** partition's leader (KIP-951); without one it ends the process. */
-static void stay_below_kip951 (const strand_mock *mock) {
-  if (!strand_conf_version_at_least(2, 5, 0)) return;
-  mock->call.set_apiversion(mock->cluster, PRODUCE, 0, 9);
-  mock->call.set_apiversion(mock->cluster, FETCH, 0, 11);
-}
-
 static bool open_cluster (strand_mock *mock, strand_failure *failure) {
   rd_kafka_conf_t *conf;
   if (!find_calls(&mock->call, failure)) return false;
@@ -169,14 +161,11 @@ static bool open_cluster (strand_mock *mock, strand_failure *failure) {
   mock->holder = strand_conf_open(RD_KAFKA_PRODUCER, conf, failure);
   if (mock->holder == NULL) return false;
   mock->cluster = mock->call.cluster_new(mock->holder, mock->brokers);
-  if (mock->cluster == NULL) {
-    strand_fail(failure, "FAIL",
-                "the mock cluster could not be made (see the "
-                "log)");
-    return false;
-  }
-  stay_below_kip951(mock);
-  return true;
+  if (mock->cluster != NULL) return true;
+  strand_fail(failure, "FAIL",
+              "the mock cluster could not be made (see the "
+              "log)");
+  return false;
 }
 
 const char *strand_mock_bootstrap (const strand_mock *mock) {
@@ -229,6 +218,16 @@ static void pass_thread (const strand_mock *mock) {
 ** Opening and closing
 */
 
+/* From 2.5 on, refusing a request of a later version, the cluster names the
+** partition's leader (KIP-951); without one it ends the process. */
+static void stay_below_kip951 (const strand_mock *mock) {
+  if (!strand_conf_version_at_least(2, 5, 0)) return;
+  pass_thread(mock);
+  mock->call.set_apiversion(mock->cluster, PRODUCE, 0, 9);
+  pass_thread(mock);
+  mock->call.set_apiversion(mock->cluster, FETCH, 0, 11);
+}
+
 strand_mock *strand_mock_open (int brokers, strand_log *log,
                                strand_failure *failure) {
   strand_mock *mock;
@@ -248,6 +247,7 @@ strand_mock *strand_mock_open (int brokers, strand_log *log,
     strand_mock_close(mock);
     return NULL;
   }
+  stay_below_kip951(mock);
   return mock;
 }
 
