@@ -219,6 +219,25 @@ static void what_runs_at_the_end_goes_back_unstarted (void **state) {
   assert_int_equal(strand_lease_batch_unclaimed(batch), 1);
 }
 
+/* Its handler's coroutine may still be resumed, by a finalizer: it finds
+** nothing. */
+static void what_fails_with_its_loop_has_no_record_any_more (void **state) {
+  strand_seat *seat;
+  uint64_t serial;
+  (void)state;
+  post(2);
+  seat = take();
+  strand_current_single(&seat->current, seat->handling.task.record);
+  serial = seat->current.serial;
+  strand_seats_fail(&seats, "the event loop has ended");
+  assert_null(strand_seats_find(&seats, 0, serial));
+  strand_seats_check(&seats);
+  assert_true(batch->slots[0].has_outcome);
+  assert_true(atomic_load(&batch->slots[0].state) & STRAND_SLOT_ENDED);
+  assert_string_equal(batch->outcomes[0].reason, "the event loop has ended");
+  free(batch->outcomes[0].reason);
+}
+
 /* ---- bodies ---------------------------------------------------------------
 ** */
 
@@ -345,6 +364,7 @@ int main (void) {
     spec(a_handling_is_found_by_its_own_name_alone),
     spec(without_memory_for_a_seat_its_lease_waits),
     spec(what_runs_at_the_end_goes_back_unstarted),
+    spec(what_fails_with_its_loop_has_no_record_any_more),
     spec(bodies_are_as_many_as_handlers_may_run),
     spec(who_comes_in_time_is_not_late),
     spec(what_could_not_be_woken_parks_again),

@@ -156,11 +156,15 @@ strand_seat *strand_seats_handling (const strand_seats *p, const char *topic,
 */
 
 /* What a handler has of it is worth nothing from here on. */
-static void end_seat (strand_seats *p, strand_seat *seat) {
-  strand_outcome *v = &seat->handling.task.outcome;
+static void forget_record (strand_seat *seat) {
   seat->current.serial += seat->current.count;
   seat->current.count = 0;
   seat->batch.many = NULL;
+}
+
+static void end_seat (strand_seats *p, strand_seat *seat) {
+  strand_outcome *v = &seat->handling.task.outcome;
+  forget_record(seat);
   if (seat->handling.slot == NULL) return;
   strand_shared_unstage(p->local.consumer, v->staged);
   free(v->reason);
@@ -174,6 +178,7 @@ void strand_seats_fail (strand_seats *p, const char *reason) {
   for (uint32_t i = 0; !p->over && i < p->count; i++) {
     strand_handling *h = &p->each[i]->handling;
     if (h->slot == NULL) continue;
+    forget_record(p->each[i]); /* before the record is its owner's */
     strand_handling_fail(h, STRAND_OUTCOME_FAILED, reason);
     (void)strand_local_next(&p->local, h);
   }
