@@ -155,6 +155,9 @@ local function describe_loop(loop)
       assert.matches("worker %d: the event loop has ended: ", first(this, "worker_replaced").reason)
       assert.matches("the event loop has ended: ", first(this, "record_failed").reason)
       assert.equal(6, assert(this.consumer:close()).committed[1].offset)
+      -- Its teardown waits, for which some loops are needed.
+      assert.is_true(lives(this, "teardown") == 3
+        or table.concat(this.log, "\n"):match "error in teardown" ~= nil)
     end)
 
     it("fail a record at its deadline, and hold its key until its handler returns", function()

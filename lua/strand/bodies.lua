@@ -382,6 +382,8 @@ local function step_inner(self, inner, tell, ok, first, ...)
     return true
   elseif first ~= self.owner.adapter.marker then
     return false, "it yielded, and nobody was to resume it"
+  elseif not adapters.can_yield() then
+    return false, "it waits, and its event loop has ended"
   end
   return step_inner(self, inner, tell, resume(inner, yield(first, ...)))
 end
