@@ -19,6 +19,7 @@
 --   is_short()          of memory
 --   warn(text)          in the consumer's log
 
+local adapters = require "strand.loop.adapter"
 local bodies = require "strand.bodies"
 
 local FAILURES_MOST = 100 -- turns in a row that fail, while nothing else happens
@@ -60,6 +61,7 @@ local function turn(self)
     end
   end
   if self.finished then return true end
+  if self.broken then return false, self.broken end
   if not self.driver.adapter.alive(self.handle) then
     return false, "the event loop has lost the coroutine that serves it"
   elseif self.own.is_short() then
@@ -80,12 +82,24 @@ local function serve(self)
   until own.is_over()
 end
 
-local function main(self)
+local function live(self)
   local ok, message, code = self.bodies:load()
   self.ready, self.problem, self.code = true, not ok and message, code
   if ok then serve(self) end
   self.bodies:finish()
   self.finished = true
+end
+
+-- The loop ends for the first reason that there is: later ones follow from that.
+local function break_off(self, problem)
+  self.broken = self.broken or tostring(problem)
+end
+
+-- What it raises, lack of memory mostly, would be told as the loop tells of such.
+local function main(self)
+  if not adapters.yields_across_pcall then return live(self) end
+  local ok, problem = pcall(live, self)
+  if not ok then break_off(self, problem) end
 end
 
 -- For C ----------------------------------------------------------------------
@@ -130,13 +144,11 @@ return function(own)
   local driver, problem = driver_of(own.loop)
   if not driver then return refused(problem) end
   local self = setmetatable({ own = own, driver = driver, ready = false, finished = false,
-    failures = 0, begun = 0, untold = 0 }, async)
-  self.bodies = bodies.new({
-    adapter = driver.adapter,
-    dispatcher = {
-      log = function(_, _, _, text) own.warn(text) end,
-      tell = function(_, event) own.warn(event.reason) end, -- the adapter's faults
-    },
-  }, own, { routes = own.routes, retries = {}, args = own.args, max_slice = own.max_slice })
+    failures = 0, begun = 0, untold = 0, broken = false }, async)
+  local dispatcher = { log = function(_, _, _, text) own.warn(text) end }
+  -- A fault of the adapter's (adapter.tell): the loop is of no use any more.
+  function dispatcher.tell(_, event) break_off(self, event.reason) end
+  self.bodies = bodies.new({ adapter = driver.adapter, dispatcher = dispatcher }, own,
+    { routes = own.routes, retries = {}, args = own.args, max_slice = own.max_slice })
   return self
 end
