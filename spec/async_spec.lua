@@ -164,7 +164,10 @@ local function describe_loop(loop)
 
     it("end a loop that cannot begin a handler, and say why", function()
       local this = scenes.refused
-      wait_for(this, function() return this.consumer:stats().done == 3 end)
+      wait_for(this, function()
+        return first(this, "worker_replaced") and first(this, "record_failed")
+          and this.consumer:stats().done == 3
+      end)
       assert.matches("worker 1: the event loop's adapter: spawn raised: .*no room for one more",
         first(this, "worker_replaced").reason)
       assert.matches("no room for one more", first(this, "record_failed").reason)

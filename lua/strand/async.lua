@@ -85,14 +85,17 @@ end
 local function live(self)
   local ok, message, code = self.bodies:load()
   self.ready, self.problem, self.code = true, not ok and message, code
+  self.driver.stop()
   if ok then serve(self) end
   self.bodies:finish()
   self.finished = true
+  self.driver.stop()
 end
 
 -- The loop ends for the first reason that there is: later ones follow from that.
 local function break_off(self, problem)
   self.broken = self.broken or tostring(problem)
+  self.driver.stop()
 end
 
 -- What it raises, lack of memory mostly, would be told as the loop tells of such.

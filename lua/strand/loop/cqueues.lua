@@ -60,7 +60,7 @@ function loop.driver()
   -- The worker's bell is as old as the loop, and need not be forgotten.
   function adapter.wait_readable(fd) cqueues.poll { pollfd = fd, events = "r" } end
   return { adapter = adapter, step = function() return controller:step() end,
-    leave = function() end }
+    stop = function() end, leave = function() end }
 end
 
 local function controller_of(given)

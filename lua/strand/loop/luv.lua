@@ -71,7 +71,8 @@ function loop.adapter(uv)
 end
 
 -- Of a loop that is a worker's own (async.lua): its adapter, one turn of it -> true | nil: it has
--- ended, and why; and what comes before its state is closed: luv frees a handle that closes then,
+-- ended, and why; what ends a turn, which before libuv 1.45 would go on to wait after its timers;
+-- and what comes before its state is closed: luv frees a handle that closes then,
 -- and the loop would go on with it.
 function loop.driver(uv)
   return {
@@ -81,6 +82,7 @@ function loop.driver(uv)
       if uv.loop_alive() then return true end
       return nil, "no handle of the loop is active"
     end,
+    stop = function() uv.stop() end,
     leave = function() uv.run "nowait" end,
   }
 end
