@@ -95,8 +95,6 @@ local function describe_loop(loop)
           { { key = "held", value = "gate go" }, unpack(keyed(40, 40, "context 0.001")) }),
         opens("strays", { workers = 2 }, keyed(6, 6, loop == "cqueues" and "stray" or "sleep 0.01")),
         opens("ended", { workers = 2, max_in_flight = 8 }, broken),
-        opens("refused", { workers = 1, max_in_flight = 8 },
-          { { key = "a", value = "refuse" }, { key = "b" }, { key = "c" } }),
         opens("late", { workers = 2, deadline = 0.2 },
           { { key = "a", value = "gate go" }, { key = "a" }, { key = "b" } }),
         opens("lost", { workers = 1, max_in_flight = 4, deadline = 0.2 },
@@ -160,17 +158,6 @@ local function describe_loop(loop)
       -- Its teardown waits, for which some loops are needed.
       assert.is_true(lives(this, "teardown") == 3
         or table.concat(this.log, "\n"):match "error in teardown" ~= nil)
-    end)
-
-    it("end a loop that cannot begin a handler, and say why", function()
-      local this = scenes.refused
-      wait_for(this, function()
-        return first(this, "worker_replaced") and first(this, "record_failed")
-          and this.consumer:stats().done == 3
-      end)
-      assert.matches("worker 1: the event loop's adapter: spawn raised: .*no room for one more",
-        first(this, "worker_replaced").reason)
-      assert.matches("no room for one more", first(this, "record_failed").reason)
     end)
 
     it("fail a record at its deadline, and hold its key until its handler returns", function()

@@ -148,10 +148,12 @@ return function(own)
   if not driver then return refused(problem) end
   local self = setmetatable({ own = own, driver = driver, ready = false, finished = false,
     failures = 0, begun = 0, untold = 0, broken = false }, async)
-  local dispatcher = { log = function(_, _, _, text) own.warn(text) end }
-  -- A fault of the adapter's (adapter.tell): the loop is of no use any more.
-  function dispatcher.tell(_, event) break_off(self, event.reason) end
-  self.bodies = bodies.new({ adapter = driver.adapter, dispatcher = dispatcher }, own,
-    { routes = own.routes, retries = {}, args = own.args, max_slice = own.max_slice })
+  self.bodies = bodies.new({
+    adapter = driver.adapter,
+    dispatcher = {
+      log = function(_, _, _, text) own.warn(text) end,
+      tell = function(_, event) own.warn(event.reason) end, -- the adapter's faults
+    },
+  }, own, { routes = own.routes, retries = {}, args = own.args, max_slice = own.max_slice })
   return self
 end

@@ -6,7 +6,7 @@ local gate = require "spec.support.gate"
 local system = require "system"
 
 local folder, journal
-local loop = {} -- sleep(seconds), spawn(f), finish(), refuse(): of the loop that runs
+local loop = {} -- sleep(seconds), spawn(f), finish(): of the loop that runs
 
 local function note(what, record, context)
   journal:write(table.concat({ what, record.topic, record.partition, record.offset, record.attempt,
@@ -32,9 +32,6 @@ local function of_cqueues()
   function loop.finish()
     debug.getmetatable(cqueues.running()).__index.step = function() return false, "it is broken" end
   end
-  function loop.refuse()
-    debug.getmetatable(cqueues.running()).__index.wrap = function() error "no room for one more" end
-  end
 end
 
 -- luv resumes nobody by itself.
@@ -50,9 +47,6 @@ local function of_luv()
   end
   function loop.finish()
     uv.walk(function(handle) if not handle:is_closing() then handle:close() end end)
-  end
-  function loop.refuse()
-    require("strand.loop.luv").adapter(uv).spawn = function() error "no room for one more" end
   end
 end
 
@@ -82,12 +76,6 @@ end
 
 function cases.finish(_, context)
   loop.finish()
-  context:sleep(60)
-end
-
--- Nobody can be spawned any more.
-function cases.refuse(_, context)
-  loop.refuse()
   context:sleep(60)
 end
 
