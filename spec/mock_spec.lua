@@ -17,6 +17,19 @@ describe("the mock cluster", function()
     assert.equal(code, got)
   end
 
+  -- Of each thread of the process, by its number, the signals it blocks: a mask in hex.
+  local function signals_blocked()
+    local masks = {}
+    for thread in require "lfs".dir "/proc/self/task" do
+      local file = thread:match "^%d+$" and io.open("/proc/self/task/" .. thread .. "/status")
+      if file then
+        masks[thread] = file:read("*a"):match "SigBlk:%s*(%x+)"
+        file:close()
+      end
+    end
+    return masks
+  end
+
   it("has as many brokers as it was asked for", function()
     local count = 0
     for _ in mock.bootstrap_servers:gmatch "127%.0%.0%.1:%d+" do count = count + 1 end
@@ -133,6 +146,20 @@ describe("the mock cluster", function()
     assert.is_nil(report)
     assert.equal("TOPIC_AUTHORIZATION_FAILED", code)
     producer:close()
+  end)
+
+  it("has no thread that a signal to the process could end", function()
+    local before = signals_blocked()
+    local other = assert(strand.mock { brokers = 1 })
+    local count = 0
+    for thread, blocked in pairs(signals_blocked()) do
+      if not before[thread] then
+        count = count + 1
+        assert.matches("^%x*[4567cdef]%x%x[2367abef]$", blocked) -- SIGTERM and SIGINT
+      end
+    end
+    assert.is_true(count > 0)
+    other:close()
   end)
 
   it("leaves no thread behind, however often it is closed", function()

@@ -4,13 +4,21 @@
 #include "base/thread.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <time.h>
+
+void strand_thread_block_signals (sigset_t *before) {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+void strand_thread_restore_signals (const sigset_t *before) {
+  pthread_sigmask(SIG_SETMASK, before, NULL);
+}
 
 int strand_thread_start_deep (pthread_t *thread, void *(*run)(void *),
                               void *argument, size_t stack) {
   pthread_attr_t attributes;
-  sigset_t all;
   sigset_t before;
   int status = pthread_attr_init(&attributes);
   if (status != 0) {
@@ -18,10 +26,9 @@ int strand_thread_start_deep (pthread_t *thread, void *(*run)(void *),
     return 0;
   }
   if (stack > 0) pthread_attr_setstacksize(&attributes, stack);
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  strand_thread_block_signals(&before);
   status = pthread_create(thread, &attributes, run, argument);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  strand_thread_restore_signals(&before);
   pthread_attr_destroy(&attributes);
   errno = status;
   return status == 0;

@@ -15,6 +15,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "base/system.h"
+#include "base/thread.h"
 #include "kafka/conf.h"
 
 /* Beside a listening socket for each broker: pipes of the cluster, of the
@@ -150,6 +151,17 @@ static bool has_room (int brokers, strand_failure *failure) {
   return ok;
 }
 
+/* librdkafka blocks signals in its other threads, and not in the cluster's:
+** that ends for good when one interrupts its poll. */
+static void *new_cluster (const strand_mock *mock) {
+  sigset_t before;
+  void *cluster;
+  strand_thread_block_signals(&before);
+  cluster = mock->call.cluster_new(mock->holder, mock->brokers);
+  strand_thread_restore_signals(&before);
+  return cluster;
+}
+
 static bool open_cluster (strand_mock *mock, strand_failure *failure) {
   rd_kafka_conf_t *conf;
   if (!find_calls(&mock->call, failure)) return false;
@@ -160,7 +172,7 @@ static bool open_cluster (strand_mock *mock, strand_failure *failure) {
   rd_kafka_conf_set_opaque(conf, &mock->opaque);
   mock->holder = strand_conf_open(RD_KAFKA_PRODUCER, conf, failure);
   if (mock->holder == NULL) return false;
-  mock->cluster = mock->call.cluster_new(mock->holder, mock->brokers);
+  mock->cluster = new_cluster(mock);
   if (mock->cluster != NULL) return true;
   strand_fail(failure, "FAIL",
               "the mock cluster could not be made (see the "
