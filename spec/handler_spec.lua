@@ -61,7 +61,7 @@ local cases = {
   { "yield", "^a handler in a worker thread cannot yield %(use workers = 0%): .*attempt to yield", exhausted = true },
   { "yield in a coroutine", "^halfway$" },
   { "os.exit", "os.exit%(%) in a worker" },
-  { "later outcomes", "context:sleep%(%) is for handlers with workers = 0" },
+  { "later outcomes", "context:sleep%(%) is for handlers with workers = 0 or the option 'loop'" },
   { "producing without a producer", "context:produce%(%) needs the option 'producer'" },
 
   { "fields", "^%1/0/%d+|%1|0|%d+|the key|the value|create|1|nil$",

@@ -179,7 +179,7 @@ describe("strand.testing.context", function()
     assert.matches("retry", tostring(context:retry(1)))
     raises("the context cannot be changed", function() context.worker = 1 end)
     raises("retry is a method: call it with a colon", context.retry, 5)
-    raises("context:sleep%(%) is of a consumer with workers = 0", context.sleep, context)
+    raises("context:sleep%(%) is not of strand.testing.run", context.sleep, context)
   end)
 end)
 

@@ -109,8 +109,8 @@ end
 local function refuse_waits(methods)
   for _, name in ipairs { "sleep", "defer" } do
     methods[name] = function()
-      schema.raise(("context:%s() is for handlers with workers = 0: a worker thread waits by "
-        .. "whatever blocks it"):format(name))
+      schema.raise(("context:%s() is for handlers with workers = 0 or the option 'loop': a worker "
+        .. "thread waits by whatever blocks it"):format(name))
     end
   end
 end

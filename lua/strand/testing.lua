@@ -95,7 +95,8 @@ end
 
 for _, name in ipairs { "sleep", "defer" } do
   methods[name] = function()
-    schema.raise(("context:%s() is of a consumer with workers = 0"):format(name))
+    schema.raise(("context:%s() is not of strand.testing.run, which calls a handler once: "
+      .. "strand.testing.consume has it"):format(name))
   end
 end
 

@@ -61,8 +61,9 @@ static int context_newindex (lua_State *L) {
 /* Upvalue: the method's name. */
 static int refuse_local (lua_State *L) {
   return luaL_error(L,
-                    "context:%s() is for handlers with workers = 0: a worker "
-                    "thread waits by whatever blocks it",
+                    "context:%s() is for handlers with workers = 0 or the "
+                    "option 'loop': a worker thread waits by whatever "
+                    "blocks it",
                     lua_tostring(L, lua_upvalueindex(1)));
 }
 
