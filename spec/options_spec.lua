@@ -715,6 +715,7 @@ describe("routes", function()
 
   refuses(consumer.open, {
     { valid { handler = { refunds = "a" } }, "option 'handler': no route for the topic 'orders'" },
+    { valid { handler = { handle = print, setup = print } }, "a module is given by its name" },
     { valid { handler = { ["^.*-eu"] = "a", ["^or.er"] = "b" } },
       "option 'handler': the patterns '^.*-eu' and '^or.er' are equally long" },
     { valid { handler = { ["^eu|usa"] = "a", ["^orders"] = "b", ["^ordeal"] = "c" } },

@@ -470,7 +470,7 @@ describe("worker threads in strand.testing.consume", function()
   it("are so many handlers, which cannot wait", function()
     local report = consume({ workers = 4, retry = { attempts = 1 }, worker_memory = 2 ^ 24,
       handler = function(_, context) context:sleep(1) end }, keyed "a")
-    assert.matches("context:sleep%(%) is for handlers with workers = 0", report.records[1].reason)
+    assert.matches("context:sleep%(%) is for handlers with workers = 0 or the option 'loop'", report.records[1].reason)
     local upvalue = 0 -- which a consumer would refuse
     report = consume({ workers = 4, handler = function() upvalue = upvalue + 1 end }, keyed("a", "b"))
     assert.same({ 2, 2 }, { upvalue, report.done })
@@ -560,7 +560,22 @@ describe("strand.testing.consume", function()
       { handler = nothing, topics = { "a", "b" } }, { {} })
     raises("argument 'records%[1%].topic': no topic or pattern of 'topics' reaches 'c'",
       { handler = nothing, topics = { "a" } }, { { topic = "c" } })
+    raises("argument 'records%[3%].topic': required where not one topic", options,
+      { { topic = "a" }, { topic = "b" }, {} })
     raises("no route for the topic 'c'", { handler = { a = nothing } }, { { topic = "c" } })
+  end)
+
+  it("refuses a module's own table, which would be routes", function()
+    raises("a table is routes, and a module is given by its name; a topic 'handle' is written "
+      .. "{ handle = { f } }", { handler = { handle = nothing, setup = nothing } }, { {} })
+    raises("a module is given by its name", { handler = { handle_batch = nothing },
+      batch = { size = 2 } }, { {} })
+    assert.equal("handle/0/0", consume({ handler = { handle = { nothing } } }, { {} }).records[1].id)
+  end)
+
+  it("takes the one topic that records name for those that name none", function()
+    local report = consume({ handler = nothing }, { { topic = "orders" }, {} })
+    assert.equal("orders/0/1", report.records[2].id)
   end)
 
   it("gives the error of an on_event, and is over", function()

@@ -173,8 +173,20 @@ function topics.handler_kind(kind)
   return kind
 end
 
+--- Refuses a module's own table in place of its name: it would be routes for
+--- the topics 'handle' and 'setup'.
+function topics.refuse_module(given, label)
+  for _, name in ipairs { "handle", "handle_batch" } do
+    if type(given[name]) == "function" then
+      schema.fail(label, ("a table is routes, and a module is given by its name; a topic '%s' is "
+        .. "written { %s = { f } }"):format(name, name))
+    end
+  end
+end
+
 local function check_routes(kind, given, label)
   if type(given) ~= "table" then return { check_handler(given, label) } end
+  topics.refuse_module(given, label)
   local routes = {}
   for topic, entry in pairs(given) do
     local place = schema.item(label, topic)

@@ -508,7 +508,7 @@ function consumer:report() end
 ---@field offset integer
 ---@field key string?
 ---@field age number                seconds since it was read
----@field attempts integer
+---@field attempts integer          calls that have ended, or have passed their deadline
 ---@field reason string?            of the last failure
 ---@field state "running"|"waiting"|"parked"|"behind"|"buffered"     waiting: for its retry, or its dead letter
 

@@ -109,10 +109,24 @@ local function has_pattern(given)
   return false
 end
 
+-- The topics that records name.
+local function named_by(records)
+  local names, seen = {}, {}
+  for _, given in ipairs(type(records) == "table" and records or {}) do
+    local name = type(given) == "table" and given.topic
+    if name and not seen[name] then names[#names + 1], seen[name] = name, true end
+  end
+  return names
+end
+
 -- Where a record goes that names no topic; nil: it has to.
-local function only_topic(options)
+local function only_topic(options, records)
   local subject = options.topics or options.handler
-  if type(subject) ~= "table" then return "topic" end
+  if type(subject) ~= "table" then
+    local names = named_by(records)
+    if #names > 1 then return nil end
+    return names[1] or "topic"
+  end
   local names = names_in(subject)
   return #names == 1 and not has_pattern(subject) and names[1] or nil
 end
@@ -144,6 +158,9 @@ end
 -- The consumer's options ------------------------------------------------------
 
 local function refuse_senseless(options)
+  if type(options.handler) == "table" then -- its keys would be taken for topics
+    topics.refuse_module(options.handler, "option 'handler'")
+  end
   if options.members ~= nil and options.members ~= 1 then
     schema.fail("option 'members'", "1 expected: there is no group")
   elseif options.delivery == "exactly_once" then
@@ -204,7 +221,7 @@ function consume.open(given, records, matches)
     if not own.kinds[name] then options[name] = value end
   end
   refuse_senseless(options)
-  run.records = check_records(records, only_topic(options))
+  run.records = check_records(records, only_topic(options, records))
   options.kafka = with_connection(options.kafka)
   run.threads = run_here(options)
   local subscribed = options.topics ~= nil
