@@ -492,6 +492,7 @@ static void a_seek_moves_when_it_is_done (void **state) {
   create("moves");
   produce("moves", 8, 1);
   assigned = assign("moves", 5);
+  assigned->position.first_seen = true;
   fetch("moves", 5);
   events_of("", &event);
   seek_to(&one, "moves", 2);
@@ -521,7 +522,7 @@ static void a_seek_that_was_given_up_does_not_happen (void **state) {
   (void)state;
   create("given");
   produce("given", 8, 1);
-  assign("given", 5);
+  assign("given", 5)->position.first_seen = true;
   fetch("given", 5);
   events_of("", &event);
   seek_to(&one, "given", 2);
@@ -549,6 +550,7 @@ static void a_seek_waits_for_its_partition (void **state) {
   create("early");
   produce("early", 8, 1);
   assigned = assign("early", 5);
+  assigned->position.first_seen = true;
   fetch("early", 5);
   events_of("", &event);
   assigned->position.restored = false;
@@ -804,6 +806,104 @@ static void one_that_was_held_back_is_sought_when_it_has_begun (void **state) {
   while (buffered_of(assigned) == 0) read_or_ask(assigned);
   assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 0, &failure));
   read_from(assigned, 1, 5);
+  unassign();
+}
+
+/* Where 'topic' begins and ends, as a helper would answer a seek to 'offset'
+** that was asked before librdkafka asked for itself. */
+static void find_to (strand_ticket *ticket, strand_assigned *assigned,
+                     int64_t offset, int64_t end) {
+  rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+  strand_call *call;
+  rd_kafka_topic_partition_list_add(
+    list, strand_partition_topic(assigned->partition), 0)
+    ->offset = offset;
+  call = strand_call_new(STRAND_CALL_WATERMARKS, list);
+  assert_non_null(call);
+  *ticket = (strand_ticket){ .of = &consumer.tickets, .waiting = 1 };
+  call->why = STRAND_WHY_TARGET;
+  call->arg = ticket;
+  call->high = end;
+  call->epoch = assigned->epoch;
+  assigned->seeking = true;
+  strand_seek_answer(&member.seeks, assigned, call, strand_clock_us());
+  strand_call_free(call);
+}
+
+/* All from there on is read. */
+static void seek_amid (int64_t offset, int64_t count) {
+  strand_assigned *assigned = member.assignment.partitions[0];
+  strand_failure failure;
+  strand_ticket ticket;
+  strand_event event;
+  events_of("", &event);
+  find_to(&ticket, assigned, offset, count);
+  while (ticket.waiting > 0) {
+    if (member.seeks.requests != NULL) read_or_ask(assigned);
+    else take_answer();
+    strand_seek_serve(&member.seeks);
+  }
+  assert_string_equal(ticket.failure.code, "");
+  assigned = member.assignment.partitions[0];
+  while (buffered_of(assigned) == 0) read_or_ask(assigned);
+  assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 0, &failure));
+  read_from(assigned, offset, count);
+}
+
+/* The user's seek while librdkafka asks where the log ends. */
+static void a_seek_waits_until_it_has_begun (void **state) {
+  strand_failure failure;
+  strand_assigned *assigned;
+  (void)state;
+  create("amid");
+  produce("amid", 5, 1);
+  assigned = assign("amid", -1);
+  fetch("amid", RD_KAFKA_OFFSET_END);
+  read_end(assigned->queue);
+  assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 1, &failure));
+  rd_kafka_queue_destroy(assigned->queue);
+  fetch("amid", RD_KAFKA_OFFSET_END);
+  seek_amid(1, 5);
+  unassign();
+}
+
+/* ...and after a seek to where auto.offset.reset says: latest, for the first
+** offset is remembered. Also while it is paused. */
+static void a_seek_waits_for_one_to_where_it_begins (void **state) {
+  strand_failure failure;
+  strand_assigned *assigned;
+  (void)state;
+  create("anywhere");
+  produce("anywhere", 5, 1);
+  assigned = assign("anywhere", -1);
+  fetch("anywhere", RD_KAFKA_OFFSET_END);
+  read_end(assigned->queue);
+  assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 1, &failure));
+  strand_position_place(&member.positions, assigned, RD_KAFKA_OFFSET_END,
+                        strand_clock_us());
+  while (assigned->position.checking) take_answer();
+  strand_engine_pause(member.owner.engine, assigned->partition, true);
+  seek_amid(1, 5);
+  unassign();
+}
+
+/* Nothing comes of it: there is no leader, say. */
+static void a_seek_that_waits_is_given_up (void **state) {
+  strand_assigned *assigned = assign(TOPIC, -1);
+  strand_ticket one, two;
+  strand_event event;
+  (void)state;
+  events_of("", &event);
+  find_to(&one, assigned, 0, 0);
+  seek_to(&two, TOPIC, 0);
+  assert_true(one.waiting == 1 && two.waiting == 1);
+  one.dropped = two.dropped = true;
+  one.waiting = two.waiting = 2; /* these are no one's to free */
+  strand_seek_serve(&member.seeks);
+  assert_string_equal(one.failure.code, "TIMED_OUT");
+  assert_string_equal(two.failure.code, "TIMED_OUT");
+  assert_false(assigned->seeking);
+  assert_int_equal(events_of("sought", &event), 0);
   unassign();
 }
 
@@ -1071,6 +1171,9 @@ int main (void) {
     cmocka_unit_test(each_partition_has_its_own_answer),
     cmocka_unit_test(one_that_was_held_back_goes_to_its_offset),
     cmocka_unit_test(one_that_was_held_back_is_sought_when_it_has_begun),
+    cmocka_unit_test(a_seek_waits_until_it_has_begun),
+    cmocka_unit_test(a_seek_waits_for_one_to_where_it_begins),
+    cmocka_unit_test(a_seek_that_waits_is_given_up),
     cmocka_unit_test(one_that_was_held_back_may_be_truncated),
     cmocka_unit_test(one_that_was_held_back_may_have_no_offset),
     cmocka_unit_test(what_was_asked_for_before_is_not_believed),

@@ -203,7 +203,6 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   int64_t due = now_us + poll_every(m);
   take_inbox(m, now_us);
   strand_member_answers(m, now_us);
-  strand_seek_serve(&m->seeks);
   if (m->owner.queue != NULL) strand_group_serve(&m->group, now_us);
   strand_reassign_serve(&m->reassign, now_us);
   strand_handover_harvest(&m->handover, now_us);
@@ -221,6 +220,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   }
   strand_reader_read(&m->reader, now_us);
   strand_epoch_reset(&m->epochs, now_us);
+  strand_seek_serve(&m->seeks); /* some wait for what is read */
   hand_over(m, now_us);
   due = min64(due, strand_engine_throttle(m->owner.engine, now_us));
   strand_closing_advance(m, now_us);

@@ -116,6 +116,15 @@ static inline bool
 strand_position_is_astray (const strand_assigned *assigned) {
   return assigned->position.astray;
 }
+/* librdkafka may still ask the leader where it begins: a seek before that is
+** answered would be undone by the answer. Where it was sought to, unlike where
+** the group says, is in its log. */
+static inline bool
+strand_position_is_unbegun (const strand_assigned *assigned) {
+  const strand_position *p = &assigned->position;
+  return !p->first_seen && !p->stuck
+         && (!p->sought || strand_position_home(assigned) < 0);
+}
 /* How long the log is is to be compared. */
 static inline bool strand_position_claims (const strand_assigned *assigned) {
   return assigned->position.claimed >= 0;

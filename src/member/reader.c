@@ -234,10 +234,18 @@ static ssize_t consume (const strand_reader *reader, rd_kafka_queue_t *queue,
   return (ssize_t)got;
 }
 
+/* One record of it at a time, whatever is full or paused: it goes elsewhere
+** when something has come. */
+static bool is_awaited (const strand_assigned *assigned) {
+  return !assigned->leaving
+         && (strand_position_is_astray(assigned)
+             || (assigned->seeking && strand_position_is_unbegun(assigned)));
+}
+
 static size_t read_one (strand_reader *reader, strand_assigned *assigned,
                         int64_t now_us) {
   rd_kafka_message_t *msgs[READ_MOST];
-  size_t most = strand_position_is_astray(assigned)
+  size_t most = is_awaited(assigned)
                   ? 1
                   : strand_engine_read_limit(
                     reader->owner->engine, assigned->partition,
@@ -279,7 +287,7 @@ static bool is_readable (const strand_reader *reader,
                          const strand_assigned *assigned) {
   return assigned->more && assigned->partition != NULL
          && strand_position_is_readable(assigned)
-         && (strand_position_is_astray(assigned)
+         && (is_awaited(assigned)
              || (!has_enough(reader, assigned)
                  && strand_engine_may_read(reader->owner->engine,
                                            assigned->partition)));

@@ -2,7 +2,12 @@
 ** seek.c - a partition goes where the user wants it
 **
 **   asked for -> restored -> where is that, and is it in the log?
-**             -> sought -> done
+**             -> something has come of it -> sought -> done
+**
+** librdkafka may ask the leader where the partition begins (auto.offset.reset).
+** A seek before that is answered is undone by the answer, and what is between
+** passed over (2.0 to 2.15): so what was found waits for the first record, or
+** the end, and is asked for once more then.
 **
 ** Until the last of them nothing has moved: what was done stays done, what
 ** runs is committed as ever, and after a failure strand goes back to where it
@@ -13,6 +18,7 @@
 #include "member/seek.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "kafka/errors.h"
@@ -64,6 +70,7 @@ static void begin (strand_seeks *s, const strand_seek_request *r) {
   };
   strand_assigned *assigned = strand_assignment_find(s->assignment, r->topic,
                                                      r->partition);
+  if (assigned != NULL && r->found) assigned->seeking = false;
   if (assigned != NULL && assigned->no_route) {
     refuse(s, r->ticket, "NO_ROUTE",
            "no route of 'handler' matches this topic");
@@ -99,17 +106,27 @@ static void give_up (strand_seeks *s, strand_ticket *ticket) {
   refuse(s, ticket, "TIMED_OUT", "nobody waits for it any more");
 }
 
+static void drop (strand_seeks *s, const strand_seek_request *r) {
+  strand_assigned *assigned = strand_assignment_find(s->assignment, r->topic,
+                                                     r->partition);
+  if (assigned != NULL && r->found) assigned->seeking = false;
+  give_up(s, r->ticket);
+}
+
 /* It is assigned, and was told to be, but what was done of it is not known
 ** yet, or it has not begun; or another seek is under way. */
 static bool must_wait (strand_seeks *s, const strand_seek_request *r) {
+  bool found;
   const strand_assigned *assigned = strand_assignment_find(
     s->assignment, r->topic, r->partition);
   if (assigned == NULL || assigned->leaving
       || s->owner->phase != STRAND_SERVING)
     return false;
-  return assigned->seeking
+  found = r->found && assigned->seeking; /* else it is another epoch */
+  return (assigned->seeking && !found)
          || ((!strand_position_is_restored(assigned)
-              || strand_position_is_astray(assigned))
+              || strand_position_is_astray(assigned)
+              || (found && strand_position_is_unbegun(assigned)))
              && !strand_position_is_stuck(assigned));
 }
 
@@ -122,7 +139,7 @@ void strand_seek_serve (strand_seeks *s) {
       continue;
     }
     *at = r->next;
-    if (given_up) give_up(s, r->ticket);
+    if (given_up) drop(s, r);
     else begin(s, r);
     free(r->topic);
     free(r);
@@ -160,6 +177,28 @@ static int64_t target_of (const strand_call *call) {
   }
 }
 
+/* It is first in line, so that those behind it still come later. */
+static void wait_for_begin (strand_seeks *s, strand_assigned *assigned,
+                            const strand_call *call, int64_t to) {
+  const char *topic = strand_partition_topic(assigned->partition);
+  strand_seek_request *r = calloc(1, sizeof(*r));
+  if (r != NULL) r->topic = strdup(topic);
+  if (r == NULL || r->topic == NULL) {
+    free(r);
+    refuse_memory(s, call->arg);
+    return;
+  }
+  r->partition = strand_partition_index(assigned->partition);
+  r->kind = call->kind == STRAND_CALL_START ? STRAND_SEEK_EARLIEST
+            : call->kind == STRAND_CALL_END ? STRAND_SEEK_LATEST
+                                            : STRAND_SEEK_OFFSET;
+  r->value = to;
+  r->ticket = call->arg;
+  r->found = assigned->seeking = true;
+  r->next = s->requests;
+  s->requests = r;
+}
+
 /* One question about the position is out at a time: this one comes back when
 ** that is answered. */
 static void take_target (strand_seeks *s, strand_assigned *assigned,
@@ -170,6 +209,11 @@ static void take_target (strand_seeks *s, strand_assigned *assigned,
   else if (call->kind == STRAND_CALL_WATERMARKS
            && (to < call->low || to > call->high)) {
     refuse_outside(s, call, to);
+    return;
+  }
+  else if (next == STRAND_CALL_TURN && s->owner->phase == STRAND_SERVING
+           && strand_position_is_unbegun(assigned)) {
+    wait_for_begin(s, assigned, call, to);
     return;
   }
   else if (!strand_position_is_asked(assigned)) {

@@ -43,6 +43,7 @@ typedef struct strand_seek_request {
   int32_t partition;
   strand_seek_kind kind;
   int64_t value;
+  bool found; /* where that is is known; it waits for the partition */
 } strand_seek_request;
 
 typedef struct strand_parked_request {
