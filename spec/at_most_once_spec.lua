@@ -202,6 +202,7 @@ modes.each(describe, "what a handler produces at most once", function(mode)
       table.insert(this.events[event.type], event)
     end
     assert(helper.mock():coordinator(this.group, 1)) -- the client asks at once
+    assert(helper.mock():leader(this.topic, 0, 1))
     this.consumer = fixture.consumer(options)
     if list then fixture.produce(this.topic, list) end
     return this
@@ -222,6 +223,9 @@ modes.each(describe, "what a handler produces at most once", function(mode)
   setup(function()
     fixture.open(mode)
     helper.open_mock(AWAY)
+    -- Before anybody is open: librdkafka asks no second time, for minutes, for the metadata that it
+    -- wants from a broker that goes at that moment.
+    assert(helper.mock():down(AWAY))
     scenes.refused = open({}, hot("place 9", "copy"))
     local letters = helper.topic(1)
     scenes.letter = open({ dead_letter = { topic = letters } }, hot("place 9", "copy"))
@@ -230,11 +234,9 @@ modes.each(describe, "what a handler produces at most once", function(mode)
     local mock = helper.mock()
     for _, this in pairs(scenes) do
       local waits = this == scenes.cut or this == scenes.waits
-      assert(mock:leader(this.topic, 0, 1))
       assert(mock:leader(this.out, 0, waits and AWAY or 1))
     end
     assert(mock:leader(letters, 0, 1))
-    assert(mock:down(AWAY))
     fixture.start(all())
   end)
   teardown(fixture.close)

@@ -19,6 +19,7 @@ local function waiter_on(uv, list)
     local waiter = {}
     if not handles[fd] then handles[fd] = assert(uv.new_poll(fd)) end
     local handle = handles[fd]
+    if handle:is_closing() then error("the program has closed strand's handle", 0) end -- libuv aborts
     assert(handle:start("r", function()
       handle:stop()
       list:wake(waiter)
