@@ -238,6 +238,22 @@ static void what_fails_with_its_loop_has_no_record_any_more (void **state) {
   free(batch->outcomes[0].reason);
 }
 
+/* What waits for a body has been seen by no handler. */
+static void what_no_handler_has_seen_goes_back (void **state) {
+  strand_seat *seat;
+  (void)state;
+  post(1);
+  seat = take();
+  assert_true(strand_local_next(&seats.local, &seat->handling));
+  strand_seats_put(&seats, seat);
+  strand_seats_fail(&seats, "the event loop has ended");
+  strand_seats_check(&seats);
+  assert_null(take());
+  assert_int_equal(atomic_load(&batch->slots[0].done), 1);
+  assert_true(atomic_load(&batch->slots[0].state) & STRAND_SLOT_ENDED);
+  assert_null(batch->outcomes[0].reason);
+}
+
 /* ---- bodies ---------------------------------------------------------------
 ** */
 
@@ -364,6 +380,7 @@ int main (void) {
     spec(a_handling_is_found_by_its_own_name_alone),
     spec(without_memory_for_a_seat_its_lease_waits),
     spec(what_runs_at_the_end_goes_back_unstarted),
+    spec(what_no_handler_has_seen_goes_back),
     spec(what_fails_with_its_loop_has_no_record_any_more),
     spec(bodies_are_as_many_as_handlers_may_run),
     spec(who_comes_in_time_is_not_late),

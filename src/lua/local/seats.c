@@ -173,8 +173,14 @@ static void end_seat (strand_seats *p, strand_seat *seat) {
   strand_local_end(&p->local, &seat->handling);
 }
 
-/* A record that fails is its lease's last. */
+/* A record that fails is its lease's last. One that waits for a body has been
+** seen by no handler: it goes back. */
 void strand_seats_fail (strand_seats *p, const char *reason) {
+  strand_seat *seat;
+  while (!p->over && (seat = pop(&p->ready)) != NULL) {
+    end_seat(p, seat);
+    strand_seats_leave(p, seat);
+  }
   for (uint32_t i = 0; !p->over && i < p->count; i++) {
     strand_handling *h = &p->each[i]->handling;
     if (h->slot == NULL) continue;
