@@ -6,6 +6,7 @@ local gate = require "spec.support.gate"
 local system = require "system"
 
 local folder, journal
+local waits -- setup and teardown may: not in luv under PUC 5.1
 local loop = {} -- sleep(seconds), spawn(f), finish(): of the loop that runs
 
 local function note(what, record, context)
@@ -103,14 +104,13 @@ function handlers.setup(args)
   if args.break_setup then loop.finish() end
   if args.break_spawn then loop.break_spawn() end
   if args.yield_setup then coroutine.yield() end
-  if args.loop == "cqueues" or require("strand.loop.adapter").yields_across_pcall then
-    loop.sleep(0.01)
-  end
+  waits = args.loop == "cqueues" or require("strand.loop.adapter").yields_across_pcall
+  if waits then loop.sleep(0.01) end
   describe("setup", tostring(coroutine.running() ~= nil))
 end
 
 function handlers.teardown()
-  loop.sleep(0.01)
+  if waits then loop.sleep(0.01) end
   describe("teardown", "")
 end
 
