@@ -96,7 +96,9 @@ describe("a consumer that is killed", function()
     log:open "one"
     local consumer, events = member.start(options)
     log:wait(30, 8000, consumer)
-    assert.equal(1, member.events(events, "restored", { offset = 0 }))
+    helper.eventually(20, function() -- the event may come after the records
+      return member.events(events, "restored", { offset = 0 }) == 1
+    end, consumer)
     for _, record in ipairs(more) do sent[#sent + 1] = record end
     local covered, again = 0, 0
     for _, record in ipairs(sent) do
