@@ -240,7 +240,11 @@ describe("exactly once", function()
     audit.send(other, 3000, keyed)
     local one = member.spawn(options_of(topic, out))
     local two = member.spawn(options_of(other, out, { transactional_id = topic }))
-    helper.eventually(LIMIT, function() return one:status() or two:status() end)
+    helper.eventually(LIMIT, function()
+      audit.send(topic, 50, keyed) -- who has no work left fences nobody
+      audit.send(other, 50, keyed)
+      return one:status() or two:status()
+    end)
     local ended = one:status() and one or two
     ended:says("ended FENCED another process uses this transactional_id", 5)
   end)
