@@ -20,8 +20,8 @@ typedef struct async {
   strand_sources *sources; /* borrows, as the next two, from its thread */
   strand_consumer *consumer;
   strand_worker_slot *worker_slot;
-  strand_seats
-    *seats;      /* in a userdata that the registry keeps; NULL: not yet */
+  /* In a userdata that the registry keeps; NULL: not yet. */
+  strand_seats *seats;
   char code[32]; /* of what set_up raises; "" is HANDLER */
   bool over;     /* run: the worker's work is done */
 } async;
@@ -178,12 +178,20 @@ static int leave (lua_State *L) {
   return 0;
 }
 
+/* What that raises keeps no state from being closed. */
+static void tell_left (async *a) {
+  const char *problem = "its loop's end has raised";
+  if (lua_type(a->L, -1) == LUA_TSTRING) problem = lua_tostring(a->L, -1);
+  strand_log_push(a->consumer->notifier.log, STRAND_LOG_WARNING, "handler",
+                  problem);
+}
+
 static void close_state (void *state) {
   async *a = state;
   if (a->L != NULL) {
     lua_settop(a->L, 0);
     if (a->seats != NULL) strand_seats_fail(a->seats, "its worker has ended");
-    (void)strand_protect(a->L, leave, a);
+    if (strand_protect(a->L, leave, a) != 0) tell_left(a);
     if (a->seats != NULL) strand_seats_end(a->seats);
     lua_close(a->L);
   }
