@@ -17,6 +17,7 @@
 #include "lua/options.h"
 #include "lua/results.h"
 #include "lua/worker/handler.h"
+#include "lua/worker/record.h"
 
 #define TYPE "strand.core.Driver"
 
@@ -193,25 +194,6 @@ static int driver_commit (lua_State *L) {
 ** What comes of it
 */
 
-static void push_headers (lua_State *L, const strand_output *o) {
-  const char *packed = strand_output_headers((strand_output *)(uintptr_t)o);
-  uint32_t at = 0;
-  strand_header h;
-  int n = 0;
-  lua_newtable(L);
-  while (strand_header_next(packed, o->headers_length, &at, &h)) {
-    lua_createtable(L, 2, 0);
-    lua_pushlstring(L, h.name, h.name_length);
-    lua_rawseti(L, -2, 1);
-    if (h.value != NULL) {
-      lua_pushlstring(L, h.value, h.value_length);
-      lua_rawseti(L, -2, 2);
-    }
-    lua_rawseti(L, -2, ++n);
-  }
-  lua_setfield(L, -2, "headers");
-}
-
 static void push_output (lua_State *L, const strand_output *from) {
   strand_output *o = (strand_output *)(uintptr_t)from;
   lua_createtable(L, 0, 6);
@@ -223,7 +205,10 @@ static void push_output (lua_State *L, const strand_output *from) {
   strand_set_optional(L, "partition", o->partition);
   if (o->timestamp_ms != 0)
     strand_set_number(L, "timestamp", (double)o->timestamp_ms / 1e3);
-  if (o->headers_length > 0) push_headers(L, o);
+  if (o->headers_length > 0) {
+    strand_push_headers(L, strand_output_headers(o), o->headers_length);
+    lua_setfield(L, -2, "headers");
+  }
 }
 
 /* number of the partition, offset, list of what was sent */

@@ -68,13 +68,12 @@ static int push_bytes (lua_State *L, const strand_record *r, int flag,
   return 1;
 }
 
-static int push_headers (lua_State *L, const strand_record *r) {
+void strand_push_headers (lua_State *L, const char *packed, uint32_t length) {
   strand_header h;
   uint32_t at = 0;
   int i = 0;
   lua_newtable(L);
-  while (
-    strand_header_next(strand_record_headers(r), r->headers_length, &at, &h)) {
+  while (strand_header_next(packed, length, &at, &h)) {
     lua_createtable(L, 2, 0);
     lua_pushlstring(L, h.name, h.name_length);
     lua_rawseti(L, -2, 1);
@@ -84,6 +83,10 @@ static int push_headers (lua_State *L, const strand_record *r) {
     }
     lua_rawseti(L, -2, ++i);
   }
+}
+
+static int push_headers (lua_State *L, const strand_record *r) {
+  strand_push_headers(L, strand_record_headers(r), r->headers_length);
   return 1;
 }
 

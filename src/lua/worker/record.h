@@ -68,6 +68,8 @@ typedef struct strand_record_userdata {
   uint32_t number;
 } strand_record_userdata;
 
+/* Pushes a list of { name, value } of packed headers (core/record.h). */
+void strand_push_headers (lua_State *L, const char *packed, uint32_t length);
 /* Pushes a plain table with all that 'r' has. */
 void strand_push_record (lua_State *L, const strand_record *r,
                          const char *topic, int32_t partition);
