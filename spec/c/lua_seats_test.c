@@ -251,7 +251,7 @@ static void what_no_handler_has_seen_goes_back (void **state) {
   assert_null(take());
   assert_int_equal(atomic_load(&batch->slots[0].done), 1);
   assert_true(atomic_load(&batch->slots[0].state) & STRAND_SLOT_ENDED);
-  assert_null(batch->outcomes[0].reason);
+  assert_false(batch->slots[0].has_outcome);
 }
 
 /* ---- bodies ---------------------------------------------------------------
