@@ -25,10 +25,11 @@ describe("what is away while brokers answer", function()
   end)
 
   local function open(options)
-    local events = {}
-    options.topics, options.kafka, options.log = { "orders" }, kafka, function() end
+    local events, lines = {}, {}
+    options.topics, options.kafka = { "orders" }, kafka
+    options.log = function(_, _, message) lines[#lines + 1] = message end
     options.on_event = function(event) events[#events + 1] = event end
-    return fixture.consumer(options), events
+    return fixture.consumer(options), events, lines
   end
 
   local function of(events, type)
@@ -76,6 +77,34 @@ describe("what is away while brokers answer", function()
     helper.eventually(20, function() return consumer:health() end, consumer)
     assert.equal(1, #of(events, "join_failed"))
   end)
+
+  -- librdkafka asks the broker that is gone again and again, and no other.
+  it("the broker that is asked about the topics goes: another one is, and the group joined",
+    function()
+      local address = mock.bootstrap_servers:match "[^,]+"
+      kafka["bootstrap.servers"], kafka["debug"] = address, "cgrp"
+      for partition = 0, 1 do mock:leader("orders", partition, 3) end
+      mock:rtt(1, 2) -- the first one: slow enough to go before it answers
+      local consumer, events, lines = open {}
+      assert(consumer:start())
+      local function said(text)
+        for _, line in ipairs(lines) do
+          if line:find(text, 1, true) then return true end
+        end
+      end
+      helper.eventually(40, function() return said "init -> wait-metadata" end, consumer)
+      mock:down(1)
+      assert.is_nil(said "wait-metadata -> ")
+      local seconds = helper.seconds(helper.eventually, 40, function()
+        return consumer:health()
+      end, consumer)
+      assert.is_true(seconds < 20 + helper.late, ("joined after %.1f s"):format(seconds))
+      assert.is_true(said "no request to join is sent")
+      -- refused it was by nobody
+      for _, event in ipairs(of(events, "join_failed")) do
+        assert.not_equal("JOIN_REFUSED", event.code)
+      end
+    end)
 
   it("an error of joining that comes every second is told with back-off", function()
     mock:fail("JoinGroup", "GROUP_MAX_SIZE_REACHED", 1000)

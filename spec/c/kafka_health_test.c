@@ -133,6 +133,58 @@ static void so_many_errors_are_remembered_and_no_more (void **state) {
   assert_int_equal(tell(), 1); /* the oldest: forgotten, and told again */
 }
 
+/* A turn in which it is no member, and a broker has answered just before. */
+static void look_whether_it_joins (int64_t now_us) {
+  strand_outage_reached(&member.outage, now_us - 1);
+  strand_outage_tick(&member.outage, now_us);
+  check_parts();
+}
+
+/* That the coordinator refuses is said only when it was asked. */
+static void a_join_is_refused_when_it_was_asked_for (void **state) {
+  (void)state;
+  member.topics.asking = true; /* nobody carries out another call here */
+  look_whether_it_joins(SECOND);
+  atomic_store(&member.signs.connect_us, 2 * SECOND);
+  atomic_store(&member.signs.coordinator_up, true);
+  look_whether_it_joins(6 * SECOND);
+  assert_int_equal(member.outage.silent.since_us, 0);
+  look_whether_it_joins(7 * SECOND); /* it could ask for so long */
+  assert_int_equal(member.outage.silent.since_us, 7 * SECOND);
+  look_whether_it_joins(11 * SECOND);
+  assert_int_equal(tell(), 1);
+  assert_string_equal(told.type, "join_failed");
+  assert_string_equal(told.code, "JOIN_NOT_SENT");
+  check_health("CANNOT_JOIN", "does not ask it to join");
+  atomic_store(&member.signs.join_us, 20 * SECOND); /* and was answered */
+  look_whether_it_joins(21 * SECOND);
+  assert_int_equal(member.outage.silent.since_us, 0);
+  assert_int_equal(tell(), 1);
+  assert_string_equal(told.code, "JOIN_REFUSED");
+  check_health("CANNOT_JOIN", "does not let this member join");
+  look_whether_it_joins(41 * SECOND); /* as one that is to assign, and waits */
+  assert_int_equal(tell(), 1);
+  assert_string_equal(told.code, "JOIN_NOT_SENT");
+}
+
+/* Each is a request about all topics of the cluster. */
+static void topics_are_asked_for_again_with_back_off (void **state) {
+  int64_t tells_us[] = { 6, 16, 36, 76 };
+  (void)state;
+  member.topics.asking = true;
+  look_whether_it_joins(SECOND);
+  atomic_store(&member.signs.coordinator_up, true);
+  for (int i = 0; i < 3; i++) {
+    look_whether_it_joins(tells_us[i] * SECOND);
+    assert_int_equal(member.outage.silent.tell_us, tells_us[i + 1] * SECOND);
+  }
+  look_whether_it_joins(76 * SECOND - 1);
+  assert_int_equal(member.outage.silent.tell_us, 76 * SECOND);
+  strand_health_joined(&member.health, 77 * SECOND);
+  assert_int_equal(member.outage.silent.since_us, 0);
+  tell();
+}
+
 /* It is told after ten seconds, and only when asking fails, too. */
 static void a_broker_that_answers_ends_that_none_does (void **state) {
   strand_call asked = { .kind = STRAND_CALL_REACH,
@@ -204,6 +256,10 @@ int main (void) {
     cmocka_unit_test_setup_teardown(
       a_refusal_is_the_worst_and_ends_when_it_is_read, open_member,
       close_member),
+    cmocka_unit_test_setup_teardown(a_join_is_refused_when_it_was_asked_for,
+                                    open_member, close_member),
+    cmocka_unit_test_setup_teardown(topics_are_asked_for_again_with_back_off,
+                                    open_member, close_member),
     cmocka_unit_test_setup_teardown(a_broker_that_answers_ends_that_none_does,
                                     open_member, close_member),
     cmocka_unit_test_setup_teardown(so_many_errors_are_remembered_and_no_more,

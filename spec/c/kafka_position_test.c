@@ -1081,6 +1081,31 @@ static void what_was_asked_for_before_is_not_believed (void **state) {
   unassign();
 }
 
+/* librdkafka waits for a broker that is gone: then another tells of all topics,
+** and it looks at them again. */
+static void one_that_does_not_ask_to_join_hears_of_all_topics (void **state) {
+  strand_call *call;
+  (void)state;
+  atomic_store(&member.signs.coordinator_up, true);
+  strand_outage_tick(&member.outage, 1000000);
+  strand_outage_tick(&member.outage, 5999999);
+  assert_false(member.topics.asking);
+  strand_outage_tick(&member.outage, 6000000);
+  assert_true(member.topics.asking);
+  while ((call = strand_helper_answer(member.owner.helper)) == NULL) {
+    wait_for_answer();
+  }
+  assert_int_equal(call->kind, STRAND_CALL_TOPICS);
+  assert_int_equal(call->err, 0);
+  assert_non_null(call->topics); /* though it knows the name of none */
+  assert_true(call->topics->topic_cnt > 0);
+  strand_topics_listed(&member.topics, call, 7000000);
+  assert_false(member.topics.asking);
+  strand_call_free(call);
+  atomic_store(&member.signs.coordinator_up, false);
+  strand_outage_joined(&member.outage, 8000000);
+}
+
 static void each_broker_that_lets_in_is_noted (void **state) {
   char text[64];
   (void)state;
@@ -1177,6 +1202,7 @@ int main (void) {
     cmocka_unit_test(one_that_was_held_back_may_be_truncated),
     cmocka_unit_test(one_that_was_held_back_may_have_no_offset),
     cmocka_unit_test(what_was_asked_for_before_is_not_believed),
+    cmocka_unit_test(one_that_does_not_ask_to_join_hears_of_all_topics),
     cmocka_unit_test(each_broker_that_lets_in_is_noted),
     cmocka_unit_test(one_beside_it_starts),
     cmocka_unit_test(one_that_is_assigned_again_is_read_from_its_begin),

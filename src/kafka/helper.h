@@ -29,9 +29,10 @@ typedef enum strand_call_kind {
   STRAND_CALL_TURN,       /* nothing; comes back after what was left before */
   STRAND_CALL_SEEK,       /* list: offsets to go to */
   STRAND_CALL_TIMES,      /* list: times in, offsets out */
-  STRAND_CALL_TOPICS,     /* list of the missing; when one of them exists all
-                             topics come back, and librdkafka has looked again
-                             at what the group subscribes to */
+  STRAND_CALL_TOPICS,     /* list of the missing; when one of them exists, or
+                             'low' is 1, all topics come back, and librdkafka
+                             has looked again at what the group subscribes to
+                             */
   STRAND_CALL_OWNERS,     /* of 'subscription'; who has what comes back */
   STRAND_CALL_REACH,      /* is there any broker? */
   STRAND_CALL_LEADERS,    /* list of partitions: what keeps each one's leader

@@ -16,7 +16,13 @@
 
 #include "base/clock.h"
 
-enum { METADATA = 3, FIND_COORDINATOR = 10, JOIN_GROUP = 11, SYNC_GROUP = 14 };
+enum {
+  METADATA = 3,
+  FIND_COORDINATOR = 10,
+  JOIN_GROUP = 11,
+  SYNC_GROUP = 14,
+  CONSUMER_GROUP_HEARTBEAT = 68 /* joins, where the coordinator assigns */
+};
 
 #define NO_TOKEN "Failed to acquire SASL OAUTHBEARER token" /* its words */
 #define COORDINATOR "GroupCoordinator" /* librdkafka's name of it */
@@ -29,6 +35,9 @@ static rd_kafka_resp_err_t sent (rd_kafka_t *client, int fd,
   (void)client, (void)fd, (void)broker, (void)id;
   (void)version, (void)correlation, (void)size;
   if (key == JOIN_GROUP || key == SYNC_GROUP) atomic_store(&s->joining, true);
+  if (key == JOIN_GROUP || key == SYNC_GROUP
+      || key == CONSUMER_GROUP_HEARTBEAT)
+    atomic_store(&s->join_us, strand_clock_us());
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 

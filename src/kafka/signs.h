@@ -26,6 +26,7 @@ typedef struct strand_signs {
   atomic_bool probing;        /* the leaders are asked: that is no sign */
   atomic_uint metadata;       /* answers: librdkafka looked for something */
   atomic_bool joining;        /* the coordinator has not answered JoinGroup */
+  _Atomic int64_t join_us;    /* JoinGroup or what follows it was sent */
   _Atomic int64_t found_us;   /* FindCoordinator was answered */
   _Atomic int64_t connect_us; /* a coordinator was known, and dialled */
   atomic_bool coordinator_up;

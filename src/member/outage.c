@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "kafka/errors.h"
 
+#define ASKS_SOON_US 5000000    /* to join, once it knows the coordinator */
 #define VERIFY_US 1000000       /* librdkafka may find it meanwhile */
 #define ASK_LEADERS_US 5000000  /* not more often */
 #define ASK_AGAIN_US 1000000    /* without memory */
@@ -21,9 +22,8 @@
 
 void strand_outage_init (strand_outage *o, const strand_owner *owner,
                          const strand_assignment *assignment,
-                         const strand_topics *topics,
-                         strand_membership *membership, strand_signs *signs,
-                         strand_problem *problem) {
+                         strand_topics *topics, strand_membership *membership,
+                         strand_signs *signs, strand_problem *problem) {
   *o = (strand_outage){ .owner = owner,
                         .assignment = assignment,
                         .topics = topics,
@@ -151,7 +151,7 @@ void strand_outage_reached (strand_outage *o, int64_t now_us) {
 }
 
 void strand_outage_joined (strand_outage *o, int64_t now_us) {
-  o->join = (strand_alert){ 0 };
+  o->join = o->silent = (strand_alert){ 0 };
   o->join_cause.err = o->dial_cause.err = RD_KAFKA_RESP_ERR_NO_ERROR;
   o->cannot_join = o->waits = false;
   strand_outage_reached(o, now_us);
@@ -238,9 +238,41 @@ static void set_reported (strand_failure *reported, const char *code,
               cause->err != 0 ? cause->text : "");
 }
 
+static int64_t later (int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
+/* The coordinator is there, and librdkafka, which asks it each second, asks
+** it nothing. */
+static bool is_silent (const strand_outage *o, int64_t now_us) {
+  const strand_signs *s = o->signs;
+  int64_t since_us = later(
+    o->join.since_us,
+    later(atomic_load(&s->join_us), atomic_load(&s->connect_us)));
+  return atomic_load(&s->coordinator_up) && !atomic_load(&s->joining)
+         && now_us >= since_us + ASKS_SOON_US;
+}
+
+/* It may wait for an answer about its topics that does not come: so another
+** is asked for. */
+static void tick_silence (strand_outage *o, int64_t now_us) {
+  if (!is_silent(o, now_us)) {
+    o->silent = (strand_alert){ 0 };
+    return;
+  }
+  strand_alert_begin(&o->silent, now_us, 0);
+  if (!strand_alert_take_due(&o->silent, now_us)) return;
+  strand_log_printf(o->owner->consumer->notifier.log, STRAND_LOG_INFO,
+                    "strand",
+                    "member %u: no request to join is sent: asks for its"
+                    " topics again",
+                    o->owner->index);
+  strand_topics_refresh(o->topics);
+}
+
 /* What is known of why no assignment comes. False: it may well come, when
 ** the group's other members have joined. */
-static bool find_why (strand_outage *o) {
+static bool find_why (strand_outage *o, int64_t now_us) {
   const strand_signs *s = o->signs;
   strand_failure *reported = &o->join_reported;
   static const strand_heard none = { 0 };
@@ -251,6 +283,14 @@ static bool find_why (strand_outage *o) {
                  "the group cannot be joined", &o->join_cause);
   }
   else if (atomic_load(&s->joining)) return false;
+  else if (atomic_load(&s->coordinator_up)
+           && (is_silent(o, now_us)
+               || atomic_load(&s->join_us) < o->join.since_us)) {
+    set_reported(reported, "JOIN_NOT_SENT",
+                 "the group's coordinator answers, and librdkafka does not"
+                 " ask it to join",
+                 &none);
+  }
   else if (atomic_load(&s->coordinator_up)) {
     set_reported(reported, "JOIN_REFUSED",
                  "the group's coordinator answers, and does"
@@ -277,13 +317,14 @@ static int64_t tick_join (strand_outage *o, int64_t now_us) {
   if (o->owner->phase != STRAND_SERVING) return INT64_MAX;
   if (!o->membership->joined) strand_outage_rejoins(o, now_us);
   if (o->join.since_us == 0) return INT64_MAX;
+  tick_silence(o, now_us); /* also looked at in a second */
   if (now_us < o->join.tell_us) return o->join.tell_us;
   if (o->unreachable_reported || o->reached_us <= o->join.since_us)
     return INT64_MAX;
   if (strand_topics_all_missing(o->topics)) return INT64_MAX; /* was told */
   /* it may have been one until the last revoke */
   strand_membership_leave(o->membership);
-  o->waits = !find_why(o);
+  o->waits = !find_why(o, now_us);
   if (o->waits) return INT64_MAX; /* looked at again in a second */
   strand_alert_put_off(&o->join, now_us);
   o->cannot_join = true;

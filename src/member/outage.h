@@ -31,13 +31,14 @@ typedef struct strand_outage {
   /* set by init, and only read */
   const strand_owner *owner;
   const strand_assignment *assignment;
-  const strand_topics *topics;
+  strand_topics *topics;
   strand_membership *membership;
   strand_signs *signs;
   strand_problem *problem;
 
   strand_alert unreachable;
   strand_alert join;
+  strand_alert silent;  /* librdkafka does not ask to join */
   strand_alert leaders; /* partitions say which */
   strand_heard unreachable_cause;
   strand_heard join_cause;
@@ -59,9 +60,8 @@ typedef struct strand_outage {
 
 void strand_outage_init (strand_outage *o, const strand_owner *owner,
                          const strand_assignment *assignment,
-                         const strand_topics *topics,
-                         strand_membership *membership, strand_signs *signs,
-                         strand_problem *problem);
+                         strand_topics *topics, strand_membership *membership,
+                         strand_signs *signs, strand_problem *problem);
 
 /* Signs of life. */
 void strand_outage_reached (strand_outage *o, int64_t now_us);

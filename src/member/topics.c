@@ -114,6 +114,22 @@ void strand_topics_listed (strand_topics *t, const strand_call *call,
   t->due_us = now_us + topics_wait(t, now_us);
 }
 
+/* A join waits for what one broker was asked about its topics. When that one
+** goes away then, librdkafka (2.0 to 2.8) asks it again and again, until it is
+** back or topic.metadata.refresh.interval.ms is over, and takes a new
+** subscription no sooner. An answer about all topics ends that wait. */
+void strand_topics_refresh (strand_topics *t) {
+  strand_call *call;
+  if (t->asking) return;
+  call = strand_call_new(
+    STRAND_CALL_TOPICS,
+    rd_kafka_topic_partition_list_copy(t->owner->consumer->settings.topics));
+  if (call == NULL) return;
+  call->low = 1; /* also when none of them exists */
+  t->asking = true;
+  strand_helper_leave(t->owner->helper, call);
+}
+
 static void ask_topics (strand_topics *t, int64_t now_us) {
   rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
   strand_call *call;

@@ -47,6 +47,9 @@ void strand_topics_init (strand_topics *t, const strand_owner *owner,
                          strand_known_errors *known_errors,
                          strand_problem *problem);
 void strand_topics_subscribe (strand_topics *t);
+/* librdkafka seems to wait for an answer about them that does not come: it
+** looks at them again when another broker has told of them. */
+void strand_topics_refresh (strand_topics *t);
 /* Nothing that is subscribed to exists: then librdkafka joins no group. */
 bool strand_topics_all_missing (const strand_topics *t);
 /* librdkafka says that the topic does not exist. */
