@@ -106,6 +106,7 @@ local function describe_loop(loop)
         opens("closed", { workers = 2 }, keyed(20, 20, "gate go")),
         opens("unspawned", { workers = 1, handler_args = { break_spawn = loop == "cqueues" } },
           keyed(5, 5)),
+        opens("quiet", { workers = 2, handler = function() end }, keyed(4, 4)),
         opens("detached", { workers = 1 }, { { key = "a", value = "gate never" } }))
     end)
     teardown(fixture.close)
@@ -235,6 +236,14 @@ local function describe_loop(loop)
       assert.is_false(report.detached)
       assert.equal(2, lives(this, "teardown"))
       assert.is_true(fixture.now() - before < 20)
+    end)
+
+    it("end without a word where nothing is left to tear down", function()
+      local this = scenes.quiet
+      wait_for(this, function() return this.consumer:stats().done == 4 end)
+      assert.is_false(assert(this.consumer:close()).detached)
+      assert.is_nil(this.events.worker_lost)
+      assert.same({}, this.log)
     end)
 
     it("leave a handler behind that outlasts a close", function()

@@ -52,6 +52,7 @@ end
 local function turn(self)
   local ok, goes_on, problem = pcall(self.driver.step)
   if not ok then goes_on, problem = false, goes_on end
+  if goes_on == nil and self.finished then return true end -- nothing is left in it
   if goes_on then
     self.failures = 0
   else

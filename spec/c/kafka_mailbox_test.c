@@ -19,6 +19,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -402,20 +403,50 @@ static void who_found_nothing_is_called_once (void **state) {
   strand_mailbox_destroy(&m);
 }
 
+/* Of a worker that is called, in no batch that it holds. */
+static void open_slot (strand_slot *slot, strand_worker_slot *worker_slot) {
+  memset(slot, 0, sizeof(*slot));
+  atomic_init(&slot->state, STRAND_SLOT_READY);
+  slot->worker_slot = worker_slot;
+}
+
+/* Its worker may have left since, and its place be another's. */
+static void a_slot_that_has_ended_loses_nobody (void **state) {
+  strand_mailbox m;
+  strand_worker_slot *own;
+  strand_slot slot;
+  (void)state;
+  strand_mailbox_init(&m);
+  m.wanted = m.serving = 1;
+  m.max_in_flight = UINT_MAX;
+  own = enter_called(&m);
+  open_slot(&slot, own);
+  atomic_store(&slot.state, STRAND_SLOT_ENDED | STRAND_SLOT_MARKED);
+  leave_called(&m, own);
+  assert_ptr_equal(enter_called(&m), own);
+  assert_int_equal(strand_mailbox_lose_worker(&m, &slot), 0);
+  assert_int_equal(strand_mailbox_lost(&m), 0);
+  assert_int_equal(m.serving, 1);
+  leave_called(&m, own);
+  strand_mailbox_destroy(&m);
+}
+
 /* It is called for nothing while it is lost. Back again it is one too many. */
 static void a_lost_loop_leaves_its_place_until_it_comes_back (void **state) {
   strand_mailbox m;
   strand_worker_slot *lost, *spare;
   strand_lease_batch *batch;
+  strand_slot slot;
   (void)state;
   strand_mailbox_init(&m);
   m.wanted = m.serving = 1;
   m.max_in_flight = UINT_MAX;
   lost = enter_called(&m);
+  open_slot(&slot, lost);
   calls = 0;
   assert_null(strand_mailbox_next(&m, lost));
-  assert_int_equal(strand_mailbox_lose_worker(&m, lost), 1);
-  assert_int_equal(strand_mailbox_lose_worker(&m, lost), 0);
+  assert_int_equal(strand_mailbox_lose_worker(&m, &slot), 1);
+  assert_int_equal(strand_mailbox_lose_worker(&m, &slot), 0);
   assert_int_equal(m.idle + m.serving, 0);
   batch = post_two(&m);
   assert_int_equal(calls, 0);
@@ -426,7 +457,7 @@ static void a_lost_loop_leaves_its_place_until_it_comes_back (void **state) {
   assert_true(lost->ends && !spare->ends);
   assert_int_equal(strand_mailbox_lost(&m), 0);
   assert_int_equal(m.serving, 1);
-  assert_int_equal(strand_mailbox_lose_worker(&m, lost), 0); /* it ends */
+  assert_int_equal(strand_mailbox_lose_worker(&m, &slot), 0); /* it ends */
   assert_non_null(strand_mailbox_next(&m, spare));
   leave_called(&m, lost);
   leave_called(&m, spare);
@@ -440,6 +471,7 @@ int main (void) {
     cmocka_unit_test(a_lost_worker_leaves_its_place_until_it_comes_back),
     cmocka_unit_test(who_has_come_back_is_not_lost),
     cmocka_unit_test(who_found_nothing_is_called_once),
+    cmocka_unit_test(a_slot_that_has_ended_loses_nobody),
     cmocka_unit_test(a_lost_loop_leaves_its_place_until_it_comes_back),
     cmocka_unit_test(every_slot_runs_once_or_is_recalled),
     cmocka_unit_test(so_it_does_by_workers_that_are_called),

@@ -151,8 +151,7 @@ static void lose (strand_watchdog *w, strand_lease_batch *batch,
                   strand_slot *slot) {
   strand_consumer *c = w->owner->consumer;
   unsigned lost = c->settings.has_loops
-                    ? strand_mailbox_lose_worker(&c->mailbox,
-                                                 slot->worker_slot)
+                    ? strand_mailbox_lose_worker(&c->mailbox, slot)
                     : strand_mailbox_lose(&c->mailbox, batch, slot);
   strand_failure failure;
   if (lost > 0) tell_lost(w, slot, strand_workers_spare(c, lost, &failure));

@@ -49,6 +49,7 @@ static void drop_caller_locked (strand_mailbox *m,
 void strand_mailbox_leave (strand_mailbox *m,
                            strand_worker_slot *worker_slot) {
   strand_lock_take(&m->lock);
+  assert(!worker_slot->lost && worker_slot->batch == NULL);
   worker_slot->below = m->left;
   m->left = worker_slot;
   strand_lock_release(&m->lock);
@@ -331,12 +332,16 @@ strand_slot *strand_mailbox_claim (strand_mailbox *m,
   return at < batch->count ? &batch->slots[at] : NULL;
 }
 
+/* Who works on it has not left: it ends its slots before. */
+static bool is_open (const strand_slot *slot) {
+  return !(atomic_load_explicit(&slot->state, memory_order_acquire)
+           & STRAND_SLOT_ENDED);
+}
+
 /* Its worker is in the handler: so its thread lives. */
 static bool runs_locked (const strand_lease_batch *batch,
                          const strand_slot *slot) {
-  return slot->worker_slot->batch == batch
-         && atomic_load_explicit(&slot->state, memory_order_acquire)
-              != STRAND_SLOT_ENDED;
+  return slot->worker_slot->batch == batch && is_open(slot);
 }
 
 void strand_mailbox_interrupt (strand_mailbox *m, strand_lease_batch *batch,
@@ -365,11 +370,11 @@ unsigned strand_mailbox_lose (strand_mailbox *m, strand_lease_batch *batch,
   return lost;
 }
 
-unsigned strand_mailbox_lose_worker (strand_mailbox *m,
-                                     strand_worker_slot *worker_slot) {
+unsigned strand_mailbox_lose_worker (strand_mailbox *m, strand_slot *slot) {
+  strand_worker_slot *worker_slot = slot->worker_slot;
   unsigned lost;
   strand_lock_take(&m->lock);
-  if (worker_slot->lost || worker_slot->ends) {
+  if (!is_open(slot) || worker_slot->lost || worker_slot->ends) {
     strand_lock_release(&m->lock);
     return 0;
   }

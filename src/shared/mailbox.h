@@ -26,7 +26,7 @@
 **
 ** A worker that stays in a handler past its deadline is *lost*: it neither
 ** serves nor is active until it comes back, so that another may take its
-** place. It comes back at its next claim.
+** place. It comes back at its next claim, and before it leaves.
 **
 ** Waking a thread costs more than a short handler. So a post wakes as many
 ** workers as have work for STRAND_WAKE_NS each, by how long slots took lately;
@@ -146,10 +146,9 @@ void strand_mailbox_interrupt (strand_mailbox *m, strand_lease_batch *batch,
 ** many are lost now; 0: the slot has ended. */
 unsigned strand_mailbox_lose (strand_mailbox *m, strand_lease_batch *batch,
                               strand_slot *slot);
-/* Thread: owner. The same of a worker that is called, whatever it works on;
-** 0: it was lost before, or ends. */
-unsigned strand_mailbox_lose_worker (strand_mailbox *m,
-                                     strand_worker_slot *worker_slot);
+/* Thread: owner. The same of a worker that is called, and works on the slot
+** among others; 0: the slot has ended, or it was lost before, or it ends. */
+unsigned strand_mailbox_lose_worker (strand_mailbox *m, strand_slot *slot);
 /* Thread: any. */
 unsigned strand_mailbox_lost (strand_mailbox *m);
 /* Thread: any. So many more workers serve; one less does. */

@@ -212,15 +212,22 @@ static void give_up (worker *w, const char *why) {
   strand_shared_end(c, STRAND_CLOSE_NOW, "HANDLER", why);
 }
 
-/* A loop that has ended is made anew, as long as it has worked on something. */
+/* A loop that has ended is made anew, as long as it has worked on something.
+** Its state is closed before the worker counts no more: what it held goes back
+** with that, and one that was lost comes back. */
 static bool run_anew (worker *w, strand_failure *failure) {
+  strand_consumer *c = w->consumer;
   bool barren = false;
-  if (w->consumer->pool.handler.run(w->state, &barren, failure)) return false;
+  if (c->pool.handler.run(w->state, &barren, failure)) return false;
   if (!barren && !w->worker_slot->ends) {
     replace_state(w, failure->message);
     if (w->state != NULL) return true;
   }
-  else tell_worker(w->consumer, "worker_lost", w, failure->message);
+  else {
+    c->pool.handler.close(w->state);
+    w->state = NULL;
+    tell_worker(c, "worker_lost", w, failure->message);
+  }
   give_up(w, failure->message);
   return false;
 }
