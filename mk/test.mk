@@ -35,7 +35,8 @@ test-lua:                      ## specs on the mock cluster, under LUA; SPECS=fi
 	@scripts/busted $(LUA) $(or $(SPECS),--no-recursive spec)
 
 test-kafka:                    ## specs on a real broker (KAFKA=3.9.1), under LUA
-	@scripts/kafka run $(KAFKA) -- scripts/busted $(LUA) $(or $(SPECS),spec/kafka)
+	@scripts/kafka run $(KAFKA) -- $(if $(SPECS),scripts/busted $(LUA) $(SPECS),\
+	  scripts/specs $(LUA) spec/kafka/*_spec.lua)
 
 tests: $(TESTS)
 
