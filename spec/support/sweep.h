@@ -28,9 +28,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SWEEP_PLANS 16      /* of a program, at most */
+#define SWEEP_PLANS 24      /* of a program, at most */
 #define SWEEP_CHILDREN 40   /* at once: most of them wait for the cluster */
-#define SWEEP_LIMIT 60      /* seconds, then a child hangs */
+#define SWEEP_LIMIT 60      /* seconds for one n, then a child hangs */
 #define SWEEP_NOT_REACHED 3 /* exit: there is no n-th allocation */
 #define SWEEP_BAD 5         /* not survived: that will do */
 #define SWEEP_MISSES 8      /* so many in a row: that was the last */
@@ -188,8 +188,8 @@ static struct {
 static int sweep_alive;
 
 static void sweep_child (const sweep_state *s, long n, long each) {
-  alarm(SWEEP_LIMIT);
   for (long i = 0; i < each; i++) {
+    alarm(SWEEP_LIMIT);
     sweep_now = n + i * s->plan->step;
     s->plan->run(sweep_now);
     if (!atomic_load(&sweep_failed)) exit(i > 0 ? 0 : SWEEP_NOT_REACHED);

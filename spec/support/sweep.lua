@@ -277,4 +277,119 @@ function scenarios.replacing()
   must(consumer:close())
 end
 
+-- Handlers that are coroutines ------------------------------------------------
+
+-- By a record's offset; the fifth is deferred.
+local ways = {
+  [0] = function(_, context) context:sleep(0.001) end,
+  function(record) if record.attempt == 1 then error(record:copy()) end end,
+  function(record, context)
+    if record.attempt == 1 then return context:retry(0.001, record.id .. record:header "h") end
+  end,
+  function(_, context)
+    context:produce { topic = "other", key = "k", value = "v", headers = { h = "1" } }
+  end,
+}
+
+-- 'seen': whose handler is done, by offset; 'deferred': what says so later.
+local function local_options(seen, deferred)
+  local given = options(function() end)
+  given.workers, given.max_in_flight, given.producer = 0, 3, {}
+  given.handler = { ["^t"] = { retry = function() return 0.001 end, handler = function(record, context)
+    local offset, way = record.offset, ways[record.offset % 5]
+    if not way then deferred[offset] = context:defer() end
+    local outcome = way and way(record, context)
+    seen[offset] = way ~= nil and outcome == nil
+    return outcome
+  end } }
+  return given
+end
+
+local function end_deferred(seen, deferred)
+  for offset, done in pairs(deferred) do
+    if again(done) then seen[offset] = true end
+    deferred[offset] = nil
+  end
+end
+
+local function is_done(consumer)
+  local stats = again(consumer.stats, consumer)
+  return stats and stats.done == 8
+end
+
+local function check_lag(group)
+  local strand = require "strand"
+  local admin = must(strand.admin { kafka = kafka() })
+  local lag = must(admin:lag(group, { topic }, 20))
+  if lag.total > 0 then error(("%d records are done and not committed"):format(lag.total), 0) end
+  must(admin:close())
+end
+
+-- A program that goes on after what raises: each record is handled to its end, and committed.
+function scenarios.coroutines()
+  local strand = require "strand"
+  local seen, deferred = {}, {}
+  for i = 0, 7 do seen[i] = false end
+  local given = local_options(seen, deferred)
+  local consumer = must(strand.consumer(given))
+  must(consumer:pause())
+  must(consumer:start())
+  while #must(consumer:assignment()) == 0 do must(consumer:step(0.05)) end
+  arm()
+  again(consumer.resume, consumer)
+  while not is_done(consumer) do
+    again(consumer.step, consumer, 0.05)
+    end_deferred(seen, deferred)
+  end
+  again(consumer.close, consumer)
+  calm()
+  if not all(seen) then error("a record is done whose handler is not", 0) end
+  check_lag(given.kafka["group.id"])
+end
+
+-- One that does not: it has closed nothing, and may begin anew.
+function scenarios.opening_coroutines()
+  local strand = require "strand"
+  local seen, deferred = {}, {}
+  arm()
+  local consumer = must(strand.consumer(local_options(seen, deferred)))
+  must(consumer:start())
+  must(consumer:close { mode = "now", timeout = 1 })
+  calm()
+end
+
+local function in_loops()
+  local given = options(function() end)
+  given.workers, given.loop = 1, "cqueues"
+  return given
+end
+
+-- What the state of a worker with an event loop allocates. One that ran out of memory before its first
+-- record ends its consumer.
+function scenarios.handling_in_loops()
+  local strand = require "strand"
+  local given = in_loops()
+  local consumer = must(strand.consumer(given))
+  must(consumer:pause())
+  must(consumer:start())
+  while #must(consumer:assignment()) == 0 do must(consumer:step(0.05)) end
+  arm()
+  must(consumer:resume())
+  while not is_done(consumer) do
+    if not consumer:step(0.05) then must(consumer:close()) end
+  end
+  calm()
+  must(consumer:close())
+  check_lag(given.kafka["group.id"])
+end
+
+function scenarios.starting_loops()
+  local strand = require "strand"
+  local consumer = must(strand.consumer(in_loops()))
+  arm()
+  must(consumer:start())
+  calm()
+  must(consumer:close { mode = "now", timeout = 1 })
+end
+
 return scenarios
