@@ -979,6 +979,56 @@ static void one_beside_it_starts (void **state) {
   unassign();
 }
 
+/* Were one assigned again while the answer where its log ends is under way,
+** librdkafka would ask again after it, and go there, past what it had begun
+** with. So the seek of another one, which has no offset to go on from, waits. */
+static void one_that_asks_for_its_end_is_not_assigned_again (void **state) {
+  rd_kafka_topic_partition_list_t *both = rd_kafka_topic_partition_list_new(2);
+  strand_assigned *asks, *stuck;
+  strand_failure failure;
+  strand_ticket ticket;
+  (void)state;
+  create("asks");
+  create("stuck");
+  produce("asks", 5, 900000); /* more than one fetch */
+  produce("stuck", 5, 1);
+  asks = assign("asks", -2);
+  fetch("asks", RD_KAFKA_OFFSET_END);
+  read_end(asks->queue);
+  stuck = assign("stuck", 1);
+  fetch("stuck", RD_KAFKA_OFFSET_END);
+  read_end(stuck->queue);
+  member.assignment.partitions[0] = asks;
+  member.assignment.partitions[1] = stuck;
+  member.assignment.count = 2;
+  rd_kafka_topic_partition_list_add(both, "asks", 0);
+  rd_kafka_topic_partition_list_add(both, "stuck", 0);
+  assert_int_equal(rd_kafka_assign(member.owner.client, both), 0);
+  rd_kafka_topic_partition_list_destroy(both);
+  assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 1, &failure));
+  answer_unstable(asks);
+  strand_reassign_serve(&member.reassign, strand_clock_us());
+  answer_committed(asks, 1, RD_KAFKA_RESP_ERR_NO_ERROR);
+  stuck->position.stuck = true; /* as with auto.offset.reset = error */
+  assert_false(strand_reassign_one(&member.reassign, stuck, 2));
+  seek_to(&ticket, "stuck", 2);
+  assert_non_null(member.seeks.requests); /* not begun */
+  ticket.dropped = true;
+  ticket.waiting = 2; /* this is no one's to free */
+  strand_seek_serve(&member.seeks);
+  assert_string_equal(ticket.failure.code, "TIMED_OUT");
+  while (asks->position.astray) read_or_ask(asks);
+  assert_true(strand_reassign_one(&member.reassign, stuck, 2));
+  assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 0, &failure));
+  read_from(asks, 1, 5);
+  member.assignment.count = 1;
+  member.assignment.partitions[0] = stuck;
+  unassign();
+  member.assignment.partitions[0] = asks;
+  member.assignment.count = 1;
+  unassign();
+}
+
 static void open_queue (void) {
   member.owner.queue = rd_kafka_queue_get_consumer(member.owner.client);
   while (rd_kafka_queue_length(member.owner.queue) > 0) /* of other tests */
@@ -1205,6 +1255,7 @@ int main (void) {
     cmocka_unit_test(one_that_does_not_ask_to_join_hears_of_all_topics),
     cmocka_unit_test(each_broker_that_lets_in_is_noted),
     cmocka_unit_test(one_beside_it_starts),
+    cmocka_unit_test(one_that_asks_for_its_end_is_not_assigned_again),
     cmocka_unit_test(one_that_is_assigned_again_is_read_from_its_begin),
     cmocka_unit_test(what_comes_to_the_consumers_queue_is_read_again),
     cmocka_unit_test(a_hurry_ends_the_question_for_leaders),

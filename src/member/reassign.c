@@ -106,10 +106,28 @@ static bool may_assign (const strand_reassign *r) {
              || rd_kafka_queue_length(r->owner->queue) == 0);
 }
 
+/* It was assigned again with the end of its log, and it is not known to have
+** begun: an answer where that is may be under way. */
+static bool asks_for_end (const strand_assigned *assigned) {
+  return assigned->partition != NULL && assigned->position.given
+         && strand_position_is_astray(assigned)
+         && !strand_position_is_stuck(assigned);
+}
+
+bool strand_reassign_must_wait (const strand_reassign *r,
+                                const strand_assigned *target) {
+  for (size_t i = 0; !r->membership->cooperative && i < r->assignment->count;
+       i++) {
+    const strand_assigned *assigned = r->assignment->partitions[i];
+    if (assigned != target && asks_for_end(assigned)) return true;
+  }
+  return false;
+}
+
 bool strand_reassign_one (strand_reassign *r, strand_assigned *assigned,
                           int64_t offset) {
   rd_kafka_topic_partition_list_t *list;
-  if (!may_assign(r)) return false;
+  if (!may_assign(r) || strand_reassign_must_wait(r, assigned)) return false;
   list = list_others(r, assigned);
   add(list, assigned, offset);
   strand_position_give(assigned);

@@ -37,6 +37,13 @@ void strand_reassign_init (strand_reassign *r, const strand_owner *owner,
                            const strand_health *health,
                            const strand_waker *waker,
                            strand_positions *positions);
+/* 'assigned' is not to go elsewhere yet, for others would be assigned again
+** for it while librdkafka asks where their logs end. An answer to that which
+** comes after another assignment has it ask once more, and it goes there from
+** wherever it has been assigned to (2.0 to 2.15): what is between is passed
+** over. */
+bool strand_reassign_must_wait (const strand_reassign *r,
+                                const strand_assigned *assigned);
 /* 'assigned' goes on at 'offset': under the eager protocol all are assigned
 ** again for it. False: librdkafka did not take it. */
 bool strand_reassign_one (strand_reassign *r, strand_assigned *assigned,

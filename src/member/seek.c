@@ -114,7 +114,8 @@ static void drop (strand_seeks *s, const strand_seek_request *r) {
 }
 
 /* It is assigned, and was told to be, but what was done of it is not known
-** yet, or it has not begun; or another seek is under way. */
+** yet, or it has not begun; or another seek is under way, or others would be
+** moved with it at a wrong moment. */
 static bool must_wait (strand_seeks *s, const strand_seek_request *r) {
   bool found;
   const strand_assigned *assigned = strand_assignment_find(
@@ -127,7 +128,9 @@ static bool must_wait (strand_seeks *s, const strand_seek_request *r) {
          || ((!strand_position_is_restored(assigned)
               || strand_position_is_astray(assigned)
               || (found && strand_position_is_unbegun(assigned)))
-             && !strand_position_is_stuck(assigned));
+             && !strand_position_is_stuck(assigned))
+         || (strand_position_is_stuck(assigned) && !assigned->no_route
+             && strand_reassign_must_wait(s->reassign, assigned));
 }
 
 void strand_seek_serve (strand_seeks *s) {
