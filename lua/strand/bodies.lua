@@ -43,13 +43,7 @@ local bodies = {}
 bodies.__index = bodies
 
 -- Whether a coroutine may yield inside of pcall.
-local function yields_across_pcall()
-  local thread = create(function() return pcall(yield) end)
-  resume(thread)
-  return status(thread) == "suspended"
-end
-
-local DIRECT = yields_across_pcall()
+local DIRECT = adapters.yields_across_pcall
 
 -- A handler's module may raise anything, also what raises when it is made text.
 local function text_of(problem)

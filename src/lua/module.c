@@ -23,6 +23,7 @@
 
 #include "base/clock.h"
 #include "lua/admin.h"
+#include "lua/bridge.h"
 #include "lua/compat.h"
 #include "lua/consumer.h"
 #include "lua/driver.h"
@@ -141,5 +142,6 @@ int luaopen_strand_core (lua_State *L) {
   strand_open_testing(L);
   strand_open_driver(L);
   strand_open_yieldable(L);
+  strand_open_bridge(L);
   return 1;
 }

@@ -97,14 +97,12 @@ local function frames_let_yield()
   return true
 end
 
--- () -> whether the running coroutine can yield here. Of Lua 5.1 C says it.
-adapter.can_yield = coroutine.isyieldable or core.can_yield or frames_let_yield
+-- () -> whether the running coroutine can yield here. Of Lua 5.1 C says it. (nginx's module puts
+-- another table into the global 'coroutine'.)
+adapter.can_yield = package.loaded.coroutine.isyieldable or core.can_yield or frames_let_yield
 
--- PUC 5.1 alone cannot yield across pcall.
-adapter.yields_across_pcall = (function()
-  local thread = coroutine.create(function() pcall(coroutine.yield) end)
-  coroutine.resume(thread)
-  return coroutine.status(thread) == "suspended"
-end)()
+-- PUC 5.1 alone cannot yield across pcall. (Not tried out: nginx lets no coroutine be made in
+-- init_worker_by_lua.)
+adapter.yields_across_pcall = _VERSION ~= "Lua 5.1" or package.loaded.jit ~= nil
 
 return adapter

@@ -1,6 +1,6 @@
 -- loop: event loops that serve objects of strand
 --
---   strand.loop.cqueues, .luv, .plain    start(object[, loop]) -> true | nil, message, code
+--   strand.loop.cqueues, .luv, .plain, .resty    start(object[, loop]) -> true | nil, message, code
 --   strand.loop.adapter(fields)          -> the same for a loop of the user's: { start }
 --
 -- Each is loaded when it is first asked for: strand needs none of them.
@@ -8,7 +8,7 @@
 local adapter = require "strand.loop.adapter"
 local service = require "strand.loop.service"
 
-local LOOPS = { cqueues = true, luv = true, plain = true }
+local LOOPS = { cqueues = true, luv = true, plain = true, resty = true }
 
 local loop = {}
 

@@ -284,7 +284,7 @@ end
 
 -- -> true | nil, message, code
 local function begin(self)
-  local ok, problem = pcall(self.adapter.spawn, function() body(self) end)
+  local ok, problem = pcall(self.adapter.serve or self.adapter.spawn, function() body(self) end)
   if not ok then
     self.object.loop, self.object.adapter = nil, nil
     return nil, "the event loop's adapter: spawn raised: " .. tostring(problem), "ADAPTER"
