@@ -24,6 +24,7 @@
 --                        whom it forgets
 --   wake(n) -> number | 0 | nil             whom the loop wakes, after n others in this turn
 --   fail() -> whether it parks on           that raised
+--   overdue() -> numbers   of bodies whose handlers have passed their deadline
 --   holder(topic, partition, offset) -> number | 0 | nil    whose handler has that record
 --   loop() limit(n) halt() inside() count() finish()
 --   defer(context) -> number, serial        check_sleep(context, seconds) raises
@@ -235,10 +236,23 @@ local function serve_alone(self)
   return count
 end
 
+-- What an adapter may call whose loop ends coroutines, or is to be rid of one: leave() has it end
+-- if it parks -> whether it does; leave(problem): it was ended, and its record has failed.
+local function leaver(self, number, body)
+  return function(problem)
+    local waiter = self.parked[number]
+    if problem == nil and not waiter then return false end
+    self.parked[number] = nil
+    self.core.abandon(body, problem)
+    if waiter then self.adapter.wake(waiter) end
+    return true
+  end
+end
+
 -- What it does may raise, where memory runs out. -> nil | what the adapter has raised
 local function spawn_in_loop(self)
   local number, body, began = number_of(self), self.core.body(), false
-  local ok, problem = pcall(self.adapter.spawn, function()
+  local ok, handle = pcall(self.adapter.spawn, function()
     if began then return adapters.tell(self.owner, "spawn ran a body twice") end
     began = true
     local thread = coroutine.running()
@@ -246,10 +260,13 @@ local function spawn_in_loop(self)
     local entered, lacking = pcall(self.core.enter, body, thread, number)
     if entered then self.main(body, { number = number })
     else self.core.abandon(body, text_of(lacking)) end
-  end)
-  if ok then return end
+  end, leaver(self, number, body))
+  if ok then
+    self.handles[number] = handle
+    return
+  end
   self.core.fail()
-  return "spawn raised: " .. text_of(problem)
+  return "spawn raised: " .. text_of(handle)
 end
 
 -- The same.
@@ -471,6 +488,15 @@ function bodies:finish()
   tear_down(self)
 end
 
+--- Where the adapter can, it ends what has passed its deadline.
+function bodies:cancel_late()
+  local cancel = self.settled and self.adapter and self.adapter.cancel
+  if not cancel then return end
+  for _, number in ipairs(self.core.overdue()) do
+    if self.handles[number] then cancel(self.handles[number], "deadline") end
+  end
+end
+
 --- A close has begun that waits for what runs alone.
 function bodies:halt() self.core.halt() end
 
@@ -514,6 +540,7 @@ function bodies.new(owner, userdata, own)
     owner = owner, routes = own.routes, retries = own.retries, args = own.args,
     handlers = {}, teardowns = {}, threads = {}, parked = {},
     coroutines = setmetatable({}, { __mode = "v" }), -- by number: what runs the handler
+    handles = setmetatable({}, { __mode = "v" }), -- by number: what the adapter's spawn gave
     last = 0, serving = false, loaded = false, spoilt = false,
     free = false, resumed = false,
   }, bodies)

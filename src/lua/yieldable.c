@@ -1,11 +1,15 @@
 /*
 ** yieldable.c - see yieldable.h
 */
+#define _GNU_SOURCE /* RTLD_DEFAULT */
 #include "lua/yieldable.h"
 
 #include <stdbool.h>
 
 #if LUA_VERSION_NUM == 501
+
+#include <dlfcn.h>
+#include <string.h>
 
 #include <lauxlib.h>
 
@@ -62,9 +66,25 @@ static bool is_as_expected (lua_State *L) {
   return is;
 }
 
+/* LuaJIT knows; but nginx puts another 'coroutine' in its library's place, and
+** the module may have been compiled with the headers of PUC Lua. */
+static int (*ask_luajit)(lua_State *L);
+
+static int luajit_can_yield (lua_State *L) {
+  lua_pushboolean(L, ask_luajit(L));
+  return 1;
+}
+
+static bool find_luajits (void) {
+  void *found = dlsym(RTLD_DEFAULT, "lua_isyieldable");
+  if (found != NULL) memcpy(&ask_luajit, &found, sizeof(found));
+  return found != NULL;
+}
+
 void strand_open_yieldable (lua_State *L) {
-  if (is_luajit(L) || !is_as_expected(L)) return;
-  lua_pushcfunction(L, core_can_yield);
+  bool luajit = is_luajit(L);
+  if (luajit ? !find_luajits() : !is_as_expected(L)) return;
+  lua_pushcfunction(L, luajit ? luajit_can_yield : core_can_yield);
   lua_setfield(L, -2, "can_yield");
 }
 

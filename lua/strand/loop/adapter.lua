@@ -16,6 +16,9 @@
 -- on_exit(f)              may be absent: f() is called once, when the loop ends
 -- marker                  may be absent, any value: what the loop's own waits yield first
 --
+-- strand's own for nginx has more: serve(body), for the coroutine that serves the object; and spawn
+-- takes leave(problem) (bodies.lua), since nginx may end coroutines. So cancel is called there alone.
+--
 -- A waiter is a table that strand has made, for one that sleeps; the adapter may keep in it what
 -- it needs. Where the adapter itself resumes a coroutine, waiter.failed(problem) takes the error
 -- that ended it.
@@ -97,9 +100,9 @@ local function frames_let_yield()
   return true
 end
 
--- () -> whether the running coroutine can yield here. Of Lua 5.1 C says it. (nginx's module puts
--- another table into the global 'coroutine'.)
-adapter.can_yield = package.loaded.coroutine.isyieldable or core.can_yield or frames_let_yield
+-- () -> whether the running coroutine can yield here. Of Lua 5.1 C says it, and of LuaJIT in nginx,
+-- where 'coroutine' is another table.
+adapter.can_yield = coroutine.isyieldable or core.can_yield or frames_let_yield
 
 -- PUC 5.1 alone cannot yield across pcall. (Not tried out: nginx lets no coroutine be made in
 -- init_worker_by_lua.)

@@ -1,22 +1,44 @@
 -- resty.lua: objects of strand in nginx (OpenResty's lua-nginx-module)
 --
---   strand.loop.resty.start(object[, options])
+--   strand.loop.resty.start(object[, options])   in init_worker_by_lua, or later
 --
--- In init_worker_by_lua, or later. One light thread serves the object, in a timer of its own;
--- handlers are light threads in contexts of a few (resty/contexts.lua).
+-- One light thread serves the object, in a timer of its own; handlers are light threads in
+-- contexts of a few (resty/contexts.lua); descriptors are waited for by a bridge (resty/bridge.lua).
+--
+-- A repeating timer of the worker's looks each second at what nginx does not tell: contexts that
+-- were ended, timers that have not started, handlers that are late. nginx calls it at once,
+-- 'premature', when the worker is to end: then each object is told to (serving.quit), and when the
+-- last is no longer served the bridge goes. Nothing of this waits after that: the worker can end.
 
 local bridge_of = require "strand.loop.resty.bridge"
 local contexts_of = require "strand.loop.resty.contexts"
-local service = require "strand.loop.service"
+local guard = require "strand.loop.resty.guard"
+local limits = require "strand.loop.resty.limits"
+local schema = require "strand.schema"
 local semaphore = require "ngx.semaphore"
+local service = require "strand.loop.service"
 
 local loop = {}
 
-local FOREVER = 2147483.647
+local LOOK = 1 -- seconds
+local FOREVER = contexts_of.FOREVER
+
+-- Of this worker:
+--   served { [entry] = true }    objects: { object, contexts, asked, begun }
+--   ended { [contexts] = true }  of consumers that are closed, while handlers run that were given up
+local worker = { served = {}, ended = {}, bridge = nil, watches = false, exiting = false,
+  bell = nil, timers = 0 }
+
+-- Waiting -------------------------------------------------------------------------
 
 -- Where nginx lets Lua yield.
-local YIELDS = { rewrite = true, access = true, content = true, timer = true, ssl_cert = true,
-  ssl_session_fetch = true, server_rewrite = true }
+local YIELDS = { server_rewrite = true, rewrite = true, access = true, content = true, timer = true,
+  ssl_cert = true, ssl_client_hello = true, ssl_session_fetch = true }
+
+local function alive(handle)
+  if handle then return coroutine.status(handle.thread) ~= "dead" end
+  return YIELDS[ngx.get_phase()] == true
+end
 
 local function sleep(seconds, waiter)
   if not waiter then return ngx.sleep(seconds) end
@@ -28,24 +50,166 @@ local function wake(waiter)
   if waiter.semaphore then waiter.semaphore:post() end
 end
 
-local function alive() return YIELDS[ngx.get_phase()] == true end
+-- Ends ----------------------------------------------------------------------------
 
-local the_bridge
+local GIVEN_UP = "the worker of nginx ends, and close() had given the handler up"
 
-local function new_adapter()
-  the_bridge = the_bridge or bridge_of.new(os.getenv "TMPDIR" or "/tmp")
-  local contexts = contexts_of.new()
+local function tell(object, reason)
+  object.dispatcher:tell { type = "error", time = os.time(), code = "NGINX", reason = reason }
+end
+
+local function last_has_gone()
+  return worker.exiting and next(worker.served) == nil
+end
+
+-- An object is served no more.
+local function left(entry)
+  worker.served[entry] = nil
+  if not entry.contexts:is_empty() then worker.ended[entry.contexts] = true end
+  if worker.exiting then entry.contexts:cancel_all(GIVEN_UP) end
+  if last_has_gone() then worker.bridge:close() end
+  worker.bell:post()
+end
+
+local function quit(entry)
+  local quits = entry.object.loop and entry.object.loop.serving.quit
+  if not quits then return end
+  local ok, problem = pcall(quits, entry.object)
+  if not ok then ngx.log(ngx.ERR, "strand: at the end of the worker: ", tostring(problem)) end
+end
+
+-- Serving -------------------------------------------------------------------------
+
+local function serve(entry, body)
+  entry.asked, entry.begun = ngx.now(), false
+  local ok, problem = ngx.timer.at(0, function()
+    if entry.begun then return end
+    entry.begun = true
+    contexts_of.mark()
+    body()
+    left(entry)
+  end)
+  if not ok then error(problem, 0) end
+  entry.body = body
+  worker.served[entry] = true
+end
+
+-- Whoever was not started is asked for again.
+local function look_at_start(entry)
+  if entry.begun or ngx.now() - entry.asked < LOOK then return end
+  tell(entry.object, ("the timer that serves it has not started within %d s: lua_max_running_timers "
+    .. "or worker_connections is too small (%d timers run)"):format(LOOK, ngx.timer.running_count()))
+  serve(entry, entry.body)
+end
+
+local function look()
+  for entry in pairs(worker.served) do
+    look_at_start(entry)
+    entry.contexts:look()
+    local bodies = entry.object.bodies
+    if bodies then bodies:cancel_late() end
+  end
+  for contexts in pairs(worker.ended) do
+    contexts:look()
+    if contexts:is_empty() then worker.ended[contexts] = nil end
+  end
+end
+
+local function log_raised(ok, problem)
+  if not ok then ngx.log(ngx.ERR, "strand: ", tostring(problem)) end
+end
+
+-- nginx has told the worker to end.
+local function exit()
+  worker.exiting = true
+  for entry in pairs(worker.served) do quit(entry) end
+  for contexts in pairs(worker.ended) do contexts:cancel_all(GIVEN_UP) end
+  worker.bridge:wake_all()
+  if last_has_gone() then worker.bridge:close() end
+  while next(worker.served) or next(worker.ended) do
+    worker.bell:wait(LOOK)
+    log_raised(pcall(look))
+  end
+end
+
+-- -> true | nil, problem
+local function watch()
+  if worker.watches then return true end
+  local ok, problem = ngx.timer.every(LOOK, function(premature)
+    if premature then return exit() end
+    log_raised(pcall(look))
+  end)
+  worker.watches = ok == true
+  return ok, problem
+end
+
+-- Starting ------------------------------------------------------------------------
+
+local function new_adapter(entry)
+  entry.contexts = contexts_of.new(function(reason) tell(entry.object, reason) end)
   return {
-    serve = function(body) assert(ngx.timer.at(0, body)) end,
-    spawn = function(body) return contexts:spawn(body) end,
-    wait_readable = function(fd) the_bridge:wait(fd) end,
+    serve = function(body) serve(entry, body) end,
+    spawn = function(body, leave) return entry.contexts:spawn(body, leave or function() end) end,
+    cancel = contexts_of.cancel,
+    wait_readable = function(fd) worker.bridge:wait(fd) end,
     sleep = sleep, wake = wake, now = ngx.now, alive = alive,
   }
 end
 
+local OPTIONS = schema.fields {
+  "only_worker", schema.custom { shape = "whole number from 0", check = function(value)
+    if type(value) == "number" and value >= 0 and value % 1 == 0 then return value end
+    return nil, "whole number from 0 expected, got " .. schema.describe(value)
+  end },
+  "socket_dir", schema.text { },
+}
+
+-- This worker's, of what start() was given. -> true | nil, message, code
+local function check_worker(options)
+  local only = options.only_worker
+  if only == nil or ngx.worker.id() == only then return true end
+  return nil, ("this is worker %s of nginx, and only worker %d was to start it"):format(
+    tostring(ngx.worker.id()), only), "OTHER_WORKER"
+end
+
+-- Timers for an object, and the bridge's with the first.
+local function timers_for(object)
+  local threads = object.bodies and object.limits and object.limits.max_in_flight or 0
+  return 1 + contexts_of.need(threads), threads
+end
+
+-- Timers of ours that do not run yet count as if they did.
+local function check_limits(object)
+  local need, threads = timers_for(object)
+  local why = threads > 0 and ("%d handlers in flight need"):format(threads) or "it needs"
+  local beside = math.max(worker.timers, ngx.timer.running_count())
+  if worker.timers == 0 then need = need + 1 end
+  local ok, message, code = limits.check(need, beside, why)
+  if not ok then return nil, message, code end
+  worker.timers = worker.timers + need
+  return true
+end
+
+local function prepare(options)
+  guard.install()
+  worker.bell = worker.bell or assert(semaphore.new(0))
+  worker.bridge = worker.bridge
+    or bridge_of.new(options.socket_dir or os.getenv "TMPDIR" or "/tmp")
+  local ok, problem = watch()
+  if ok then return true end
+  return nil, "the worker's timer: " .. tostring(problem), "NGINX"
+end
+
 -- -> true | nil, message, code
-function loop.start(object)
-  return service.start(object, new_adapter(), ngx.get_phase() == "init_worker")
+function loop.start(object, options)
+  options = schema.check(OPTIONS, options or {}, "option")
+  service.check(object)
+  local ok, message, code = check_worker(options)
+  if ok then ok, message, code = check_limits(object) end
+  if ok then ok, message, code = prepare(options) end
+  if not ok then return nil, message, code end
+  local entry = { object = object }
+  return service.start(object, new_adapter(entry), ngx.get_phase() == "init_worker")
 end
 
 return loop

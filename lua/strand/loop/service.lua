@@ -13,6 +13,8 @@
 --   turn(object) -> number served                  does not wait, and does not yield
 --   is_over(object)                                its last turn was made
 --   on_exit(object)                                the loop has ended before it
+--   quit(object)                                   may be absent: the process is to end, and the loop
+--                                                  goes on until it has
 --
 -- The serving coroutine keeps the object until it is closed: one that is forgotten goes on.
 
@@ -327,6 +329,9 @@ local function start_within(object, adapter, serving)
   if not ok or not serving.start then return ok, message, code end
   return serving.start(object)
 end
+
+-- Raises what start() would.
+function service.check(object) refuse(object, serving_of(object)) end
 
 -- 'outside': the loop does not run now. -> true | nil, message, code
 function service.start(object, adapter, outside)

@@ -150,7 +150,7 @@ consumer.fields = fields {
   "max_ready", whole { min = 1, max = MANY, runtime = true,
     default_doc = "64 x `workers`; with `workers = 0` or `loop` a quarter of `max_in_flight`, at least 64",
     doc = "records handed over to workers and not started" },
-  "max_slice", seconds { min = 0.0001, max = 1, default_doc = "0.002 s",
+  "max_slice", seconds { min = 0.0001, max = 1, default_doc = "0.002 s; 0.001 s in nginx",
     doc = "with `workers = 0` or `loop`: how long handlers that do not wait go on before it is "
       .. "others' turn" },
   "max_buffered_records", whole { min = 1, max = MANY, default = 100000, runtime = true,
@@ -304,6 +304,7 @@ local function follow(flat, checked)
 end
 
 local SLICE = 0.002
+local SLICE_IN_NGINX = 0.001
 
 local function flatten(checked)
   local flat = {}
@@ -361,7 +362,7 @@ local function bodies_of(flat, checked, given)
   end
   retries[#flat.routes + 1] = flat.retry_func
   return { routes = routes, retries = retries, args = given.handler_args,
-    max_slice = checked.max_slice or SLICE }
+    max_slice = checked.max_slice or rawget(_G, "ngx") and SLICE_IN_NGINX or SLICE }
 end
 
 -- -> flat table for C, { on_event, log, oauth_token, start_timeout, limits, bodies } for Lua.

@@ -77,6 +77,21 @@ static int holder (lua_State *L) {
   return 1;
 }
 
+/* The numbers of bodies whose handlers have passed their deadline. */
+static int overdue (lua_State *L) {
+  const strand_seats *p = seats_of(L);
+  int n = 0;
+  uint32_t i;
+  lua_newtable(L);
+  for (i = 0; !p->over && i < p->count; i++) {
+    const strand_seat *seat = p->each[i];
+    if (seat->body == NULL || !strand_task_expired(&seat->handling.task)) continue;
+    lua_pushnumber(L, (lua_Number)seat->body->number);
+    lua_rawseti(L, -2, ++n);
+  }
+  return 1;
+}
+
 static int end_all (lua_State *L) {
   strand_seats_end(seats_of(L));
   return 0;
@@ -101,7 +116,8 @@ static const luaL_Reg body_functions[] = {
   { "loop", use_loop },  { "limit", set_limit },
   { "count", count },    { "inside", inside },
   { "holder", holder },  { "halt", halt },
-  { "finish", end_all }, { NULL, NULL },
+  { "finish", end_all }, { "overdue", overdue },
+  { NULL, NULL },
 };
 
 static const luaL_Reg context_functions[] = {

@@ -23,7 +23,7 @@ function bridge.new(folder)
 end
 
 -- Whoever waits comes too early, and finds out.
-local function wake_all(self)
+function bridge:wake_all()
   local waiting = self.waiting
   self.waiting = {}
   for _, waiter in pairs(waiting) do waiter:post() end
@@ -77,7 +77,7 @@ local function live(self)
   self.opened = false
   socket:close()
   c:close()
-  wake_all(self)
+  self:wake_all()
 end
 
 -- -> true | nil, problem. Yields.

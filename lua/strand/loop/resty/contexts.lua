@@ -1,7 +1,15 @@
--- contexts.lua: light threads of nginx that live long, in timers that hold a few of them each
+-- contexts.lua: light threads of nginx that run handlers, in contexts of a few
 --
--- What a light thread opens belongs to the context that it lives in, which nginx makes for each
--- timer; and a context with thousands of threads is slow to search, for each socket that closes.
+-- nginx makes a context for each timer, and what a light thread opens belongs to the one that it
+-- lives in. One with thousands of threads is slow to search for each socket that closes, so there
+-- are many small ones; and a context keeps something of each thread that it ever had, so each is
+-- given up for a new one when it is old:
+--
+--   spawn --> a context with room, or a new one --(its timer starts)--> entry thread spawns
+--   look, once a second --> an old one is retired --> its threads leave as they park --> it ends
+--
+-- Only the entry thread of a context can spawn and kill in it; others ask it by its bell.
+-- ngx.exit() in any thread of a context ends all of them, and says nothing: look finds out.
 
 local semaphore = require "ngx.semaphore"
 
@@ -9,44 +17,181 @@ local contexts = {}
 contexts.__index = contexts
 
 local MOST = 64 -- threads in one context
-local FOREVER = 2147483.647
+local AGE = 60 -- seconds, until it is given up
+local KILLED_MOST = 16 -- threads killed in one, whose sockets live until it ends
+local RETIRED_PART = 8 -- of one in so many it is waited at once that they end, if they are only old
+local START = 1 -- seconds for a timer
+local FOREVER = 2147483.647 -- the longest time that nginx waits
 
-function contexts.new() return setmetatable({ list = {} }, contexts) end
+contexts.MOST, contexts.FOREVER = MOST, FOREVER
 
--- The entry thread spawns what is queued: only a thread of a context can, in it.
+local CONTEXT_ENDED = "the nginx context of the handler was ended, by ngx.exit() or the like: "
+  .. "those of all handlers in it have failed"
+
+-- How many contexts run at most, for so many threads.
+function contexts.need(threads)
+  local full = math.ceil(threads / MOST)
+  return full + math.ceil(full / RETIRED_PART)
+end
+
+-- 'tell(reason)' hears what goes wrong.
+function contexts.new(tell)
+  return setmetatable({ tell = tell, list = {}, first = nil }, contexts)
+end
+
+-- What nginx is told to refuse in all threads of a context (guard.lua).
+local function mark() ngx.ctx.strand_context = true end
+
+contexts.mark = mark
+
+-- In the context ------------------------------------------------------------------
+
+local function gone(context, handle)
+  if context.handles[handle] == nil then return end
+  context.handles[handle] = nil
+  context.count = context.count - 1
+  if context.count == 0 then context.bell:post() end
+end
+
+local function spawn(context, handle)
+  local ok, thread = pcall(ngx.thread.spawn, function()
+    handle.begun = true
+    handle.body()
+    gone(context, handle)
+  end)
+  if ok then
+    handle.thread = thread
+  elseif context.handles[handle] then
+    gone(context, handle)
+    handle.leave("no light thread: " .. tostring(thread))
+  end
+end
+
+-- What has a request of its own under way cannot be killed.
+local function kill(context, handle)
+  if context.handles[handle] == nil or not handle.thread then return end
+  if not ngx.thread.kill(handle.thread) then return end
+  context.killed = context.killed + 1
+  gone(context, handle)
+  handle.leave(handle.reason)
+end
+
 local function live(self, context)
-  while context.live > 0 or #context.queue > 0 do
-    local body = table.remove(context.queue, 1)
-    if body then
-      ngx.thread.spawn(function()
-        body()
-        context.live = context.live - 1
-        if context.live == 0 then context.bell:post() end
-      end)
-    else
+  mark()
+  context.thread = coroutine.running()
+  while context.count > 0 do
+    local queue = context.queue
+    if #queue == 0 then
       context.bell:wait(FOREVER)
+    else
+      context.queue = {}
+      for _, item in ipairs(queue) do item.act(context, item.handle) end
     end
   end
   self.list[context] = nil
 end
 
-local function with_room(self)
-  for context in pairs(self.list) do
-    if context.live < MOST then return context end
-  end
-  local context = { queue = {}, live = 0, bell = assert(semaphore.new(0)) }
+local function ask(context, act, handle)
+  context.queue[#context.queue + 1] = { act = act, handle = handle }
+  context.bell:post()
+end
+
+-- From outside --------------------------------------------------------------------
+
+local function open(self)
+  local context = { queue = {}, handles = {}, count = 0, killed = 0, retired = false,
+    thread = false, asked = ngx.now(), bell = assert(semaphore.new(0)) }
   assert(ngx.timer.at(0, function() live(self, context) end))
   self.list[context] = true
   return context
 end
 
--- body() in a new light thread, later.
-function contexts:spawn(body)
-  local context = with_room(self)
-  context.live = context.live + 1
-  context.queue[#context.queue + 1] = body
-  context.bell:post()
-  return context
+local function has_room(context) return not context.retired and context.count < MOST
+  and not (context.thread and context.count == 0) end
+
+-- The one that the last found room in, mostly.
+local function with_room(self)
+  if self.last and self.list[self.last] and has_room(self.last) then return self.last end
+  for context in pairs(self.list) do
+    if has_room(context) then
+      self.last = context
+      return context
+    end
+  end
+  self.last = open(self)
+  return self.last
 end
+
+-- body() in a new light thread, later. leave() is called to have it end if it parks -> whether;
+-- leave(problem) when it was ended. -> handle
+function contexts:spawn(body, leave)
+  local context = with_room(self)
+  local handle = { body = body, leave = leave, context = context, thread = false, begun = false }
+  context.handles[handle] = true
+  context.count = context.count + 1
+  ask(context, spawn, handle)
+  return handle
+end
+
+-- It is killed soon, for that reason; what it has open lives until its context ends.
+function contexts.cancel(handle, reason)
+  if handle.reason then return end
+  handle.reason = reason
+  ask(handle.context, kill, handle)
+end
+
+function contexts:cancel_all(reason)
+  for context in pairs(self.list) do
+    for handle in pairs(context.handles) do contexts.cancel(handle, reason) end
+  end
+end
+
+-- Looking --------------------------------------------------------------------------
+
+local function lose(self, context, problem)
+  self.list[context] = nil
+  for handle in pairs(context.handles) do handle.leave(problem) end
+  context.handles, context.count = {}, 0
+end
+
+local function not_started(self, context)
+  self.tell(("a timer for %d handlers has not started within %d s: lua_max_running_timers or "
+    .. "worker_connections is too small (%d timers run)"):format(context.count, START,
+    ngx.timer.running_count()))
+  context.retired = true -- should it start yet
+  lose(self, context, "its timer has not started")
+end
+
+local function retire(self)
+  local now, total, retired = ngx.now(), 0, 0
+  for context in pairs(self.list) do
+    total = total + 1
+    if context.retired then retired = retired + 1 end
+  end
+  for context in pairs(self.list) do
+    local old = now - context.asked >= AGE and retired * RETIRED_PART < total
+    if not context.retired and (old or context.killed >= KILLED_MOST) then
+      context.retired, retired = true, retired + 1
+    end
+  end
+end
+
+-- Once a second.
+function contexts:look()
+  local now = ngx.now()
+  retire(self)
+  for context in pairs(self.list) do
+    if not context.thread then
+      if now - context.asked >= START then not_started(self, context) end
+    elseif coroutine.status(context.thread) == "dead" then
+      self.tell(CONTEXT_ENDED)
+      lose(self, context, CONTEXT_ENDED)
+    elseif context.retired then
+      for handle in pairs(context.handles) do handle.leave() end
+    end
+  end
+end
+
+function contexts:is_empty() return next(self.list) == nil end
 
 return contexts
