@@ -68,6 +68,26 @@ local function run_directly(self, body, waiter)
   end
 end
 
+-- Where what raised may leave a wait of the loop's behind, which would end another one.
+local function calmed(self, ok, ...)
+  if not ok then self.adapter.calm() end
+  return ok, ...
+end
+
+local function run_calmed(self, body, waiter)
+  local next, traceback = self.core.next, self.core.traceback
+  local handler, record, context = next(body)
+  while handler ~= false do
+    if handler then
+      handler, record, context = next(body,
+        calmed(self, xpcall(handler, traceback, record, context)))
+    else
+      self.park(body, waiter)
+      handler, record, context = next(body)
+    end
+  end
+end
+
 -- What an inner coroutine yields when the handler has returned.
 local FINISHED = {}
 
@@ -317,7 +337,7 @@ local function settle_how(self)
   local adapter = self.owner.adapter
   self.settled, self.adapter = true, adapter
   local inside = not DIRECT or adapter and adapter.marker ~= nil
-  self.run = inside and run_inside or run_directly
+  self.run = inside and run_inside or adapter and adapter.calm and run_calmed or run_directly
   self.handle = DIRECT and handle_protected(self.core.traceback) or handle
   self.marker = self.core.SLEEPS
   self.park = yield

@@ -213,7 +213,7 @@ class.metatable.serving = {
     return count
   end,
   is_over = function(self) return self.result ~= nil end,
-  quit = methods.stop,
+  quit = function(self, timeout) wait.begin_close(self, "finish", timeout) end,
   on_exit = function(self)
     self.loop = nil
     lifecycle.close(self, "now", EXIT_TIMEOUT)

@@ -16,8 +16,9 @@
 -- on_exit(f)              may be absent: f() is called once, when the loop ends
 -- marker                  may be absent, any value: what the loop's own waits yield first
 --
--- strand's own for nginx has more: serve(body), for the coroutine that serves the object; and spawn
--- takes leave(problem) (bodies.lua), since nginx may end coroutines. So cancel is called there alone.
+-- strand's own for nginx has more: serve(body), for the coroutine that serves the object; calm(),
+-- after a handler has raised; and spawn takes leave(problem) (bodies.lua), since nginx may end
+-- coroutines. So cancel is called there alone.
 --
 -- A waiter is a table that strand has made, for one that sleeps; the adapter may keep in it what
 -- it needs. Where the adapter itself resumes a coroutine, waiter.failed(problem) takes the error

@@ -5,8 +5,8 @@
 -- One light thread serves the object, in a timer of its own; handlers are light threads in
 -- contexts of a few (resty/contexts.lua); descriptors are waited for by a bridge (resty/bridge.lua).
 --
--- A repeating timer of the worker's looks each second at what nginx does not tell: contexts that
--- were ended, timers that have not started, handlers that are late. nginx calls it at once,
+-- A light thread of the worker's looks each second at what nginx does not tell: contexts that were
+-- ended, timers that have not started, handlers that are late. nginx fires a far timer at once,
 -- 'premature', when the worker is to end: then each object is told to (serving.quit), and when the
 -- last is no longer served the bridge goes. Nothing of this waits after that: the worker can end.
 
@@ -21,13 +21,14 @@ local service = require "strand.loop.service"
 local loop = {}
 
 local LOOK = 1 -- seconds
+local FAR = 1e6 -- seconds, until it is made anew
 local FOREVER = contexts_of.FOREVER
 
 -- Of this worker:
 --   served { [entry] = true }    objects: { object, contexts, asked, begun }
 --   ended { [contexts] = true }  of consumers that are closed, while handlers run that were given up
-local worker = { served = {}, ended = {}, bridge = nil, watches = false, exiting = false,
-  bell = nil, timers = 0 }
+local worker = { served = {}, ended = {}, bridge = nil, bell = nil, exiting = false,
+  awaits_exit = false, keeps = false, timers = 0 }
 
 -- Waiting -------------------------------------------------------------------------
 
@@ -49,6 +50,10 @@ end
 local function wake(waiter)
   if waiter.semaphore then waiter.semaphore:post() end
 end
+
+-- A sleep that raised, where it could not yield, has set its timer, which would end whatever this
+-- thread waits for then. The next one takes it away; of no time at all nginx warns.
+local function calm() ngx.sleep(0.001) end
 
 -- Ends ----------------------------------------------------------------------------
 
@@ -74,7 +79,7 @@ end
 local function quit(entry)
   local quits = entry.object.loop and entry.object.loop.serving.quit
   if not quits then return end
-  local ok, problem = pcall(quits, entry.object)
+  local ok, problem = pcall(quits, entry.object, entry.quit_timeout)
   if not ok then ngx.log(ngx.ERR, "strand: at the end of the worker: ", tostring(problem)) end
 end
 
@@ -119,27 +124,38 @@ local function log_raised(ok, problem)
   if not ok then ngx.log(ngx.ERR, "strand: ", tostring(problem)) end
 end
 
--- nginx has told the worker to end.
-local function exit()
+local function is_over()
+  return worker.exiting and next(worker.served) == nil and next(worker.ended) == nil
+end
+
+-- In a timer that runs on: one that begins each second would not where there are too many.
+local function keep()
+  contexts_of.mark()
+  while not is_over() do
+    worker.bell:wait(LOOK)
+    log_raised(pcall(look))
+  end
+  worker.keeps = false
+end
+
+-- nginx calls it when the worker is to end.
+local function on_exit(premature)
+  if not premature then return ngx.timer.at(FAR, on_exit) end
   worker.exiting = true
   for entry in pairs(worker.served) do quit(entry) end
   for contexts in pairs(worker.ended) do contexts:cancel_all(GIVEN_UP) end
   worker.bridge:wake_all()
   if last_has_gone() then worker.bridge:close() end
-  while next(worker.served) or next(worker.ended) do
-    worker.bell:wait(LOOK)
-    log_raised(pcall(look))
-  end
+  worker.bell:post()
 end
 
 -- -> true | nil, problem
 local function watch()
-  if worker.watches then return true end
-  local ok, problem = ngx.timer.every(LOOK, function(premature)
-    if premature then return exit() end
-    log_raised(pcall(look))
-  end)
-  worker.watches = ok == true
+  local ok, problem = true, nil
+  if not worker.awaits_exit then ok, problem = ngx.timer.at(FAR, on_exit) end
+  worker.awaits_exit = worker.awaits_exit or ok == true
+  if ok and not worker.keeps then ok, problem = ngx.timer.at(0, keep) end
+  worker.keeps = worker.keeps or ok == true
   return ok, problem
 end
 
@@ -152,16 +168,17 @@ local function new_adapter(entry)
     spawn = function(body, leave) return entry.contexts:spawn(body, leave or function() end) end,
     cancel = contexts_of.cancel,
     wait_readable = function(fd) worker.bridge:wait(fd) end,
-    sleep = sleep, wake = wake, now = ngx.now, alive = alive,
+    sleep = sleep, wake = wake, now = ngx.now, alive = alive, calm = calm,
   }
 end
 
 local OPTIONS = schema.fields {
-  "only_worker", schema.custom { shape = "whole number from 0", check = function(value)
-    if type(value) == "number" and value >= 0 and value % 1 == 0 then return value end
-    return nil, "whole number from 0 expected, got " .. schema.describe(value)
-  end },
-  "socket_dir", schema.text { },
+  "only_worker", schema.whole { min = 0, max = 65535,
+    doc = "the number of the one worker of nginx that starts it; each does by default" },
+  "socket_dir", schema.text { shape = "folder",
+    doc = "where the Unix socket is made, for a moment; the worker's user must be able to write there" },
+  "quit_timeout", schema.seconds { min = 0, max = 86400, default = 30,
+    doc = "on reload and quit: how long handlers, or records under way, have" },
 }
 
 -- This worker's, of what start() was given. -> true | nil, message, code
@@ -172,7 +189,7 @@ local function check_worker(options)
     tostring(ngx.worker.id()), only), "OTHER_WORKER"
 end
 
--- Timers for an object, and the bridge's with the first.
+-- Timers for an object; with the first, the bridge's and that of who looks.
 local function timers_for(object)
   local threads = object.bodies and object.limits and object.limits.max_in_flight or 0
   return 1 + contexts_of.need(threads), threads
@@ -183,7 +200,7 @@ local function check_limits(object)
   local need, threads = timers_for(object)
   local why = threads > 0 and ("%d handlers in flight need"):format(threads) or "it needs"
   local beside = math.max(worker.timers, ngx.timer.running_count())
-  if worker.timers == 0 then need = need + 1 end
+  if worker.timers == 0 then need = need + 2 end
   local ok, message, code = limits.check(need, beside, why)
   if not ok then return nil, message, code end
   worker.timers = worker.timers + need
@@ -193,8 +210,11 @@ end
 local function prepare(options)
   guard.install()
   worker.bell = worker.bell or assert(semaphore.new(0))
-  worker.bridge = worker.bridge
-    or bridge_of.new(options.socket_dir or os.getenv "TMPDIR" or "/tmp")
+  if not worker.bridge then
+    local bridge, message, code = bridge_of.new(options.socket_dir or os.getenv "TMPDIR" or "/tmp")
+    if not bridge then return nil, message, code end
+    worker.bridge = bridge
+  end
   local ok, problem = watch()
   if ok then return true end
   return nil, "the worker's timer: " .. tostring(problem), "NGINX"
@@ -202,13 +222,13 @@ end
 
 -- -> true | nil, message, code
 function loop.start(object, options)
-  options = schema.check(OPTIONS, options or {}, "option")
+  options = schema.check(OPTIONS, options or {}, "")
   service.check(object)
   local ok, message, code = check_worker(options)
   if ok then ok, message, code = check_limits(object) end
   if ok then ok, message, code = prepare(options) end
   if not ok then return nil, message, code end
-  local entry = { object = object }
+  local entry = { object = object, quit_timeout = options.quit_timeout }
   return service.start(object, new_adapter(entry), ngx.get_phase() == "init_worker")
 end
 

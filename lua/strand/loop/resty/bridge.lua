@@ -15,11 +15,16 @@ bridge.__index = bridge
 
 local FOREVER = 2147483.647 -- seconds, the longest time that nginx waits
 local CONNECT, SEND = 5000, 5000 -- milliseconds
+local START = 5 -- seconds, for a timer and the connection
 local NUMBER = 4 -- bytes
 
--- A new folder is made below this one. -> a bridge, which opens itself when first waited for
+-- A new folder is made below this one, now: so that whoever starts hears of what is wrong with it.
+-- -> a bridge, which opens itself when first waited for | nil, message, code
 function bridge.new(folder)
-  return setmetatable({ folder = folder, opened = false, waiting = {} }, bridge)
+  local listening, message, code = core.bridge(folder)
+  if not listening then return nil, message, code end
+  return setmetatable({ folder = folder, listening = listening, opened = false, waiting = {} },
+    bridge)
 end
 
 -- Whoever waits comes too early, and finds out.
@@ -50,7 +55,9 @@ local function read(self, socket)
 end
 
 local function connect(self)
-  local c, message = core.bridge(self.folder)
+  local c, message = self.listening, nil
+  self.listening = nil
+  if not c then c, message = core.bridge(self.folder) end
   if not c then return nil, message end
   local socket = ngx.socket.tcp()
   socket:settimeouts(CONNECT, SEND, FOREVER * 1000)
@@ -61,42 +68,48 @@ local function connect(self)
   return nil, problem
 end
 
--- In a timer of its own.
-local function live(self)
+local function opened(self, opening, c, problem)
+  self.c, self.opened, self.problem, self.opening = c, c ~= nil, problem, nil
+  for _ = 1, opening.waiters do opening.semaphore:post() end
+end
+
+-- In a timer of its own. Who waited for it may have given up meanwhile, and begun another.
+local function live(self, opening)
+  if self.opening ~= opening then return end
+  ngx.ctx.strand_context = true
   local c, socket = connect(self)
-  if not c then
-    self.problem = socket
-    self.opening:post(1000)
-    self.opening = nil
-    return
-  end
-  self.c, self.opened = c, true
-  self.opening:post(1000)
-  self.opening = nil
+  if self.opening == opening then opened(self, opening, c, socket)
+  elseif c then c:close() end
+  if not c then return end
   read(self, socket)
-  self.opened = false
   socket:close()
   c:close()
+  if self.c ~= c then return end
+  self.c, self.opened = nil, false
   self:wake_all()
 end
 
+local NOT_STARTED = "its timer has not started: lua_max_running_timers or worker_connections is too small"
+
 -- -> true | nil, problem. Yields.
-function bridge:open()
+local function open(self)
   if self.opened then return true end
   if not self.opening then
-    local opening = assert(semaphore.new(0))
-    local ok, problem = ngx.timer.at(0, function() live(self) end)
+    local opening = { semaphore = assert(semaphore.new(0)), waiters = 0 }
+    local ok, problem = ngx.timer.at(0, function() live(self, opening) end)
     if not ok then return nil, problem end
-    self.opening, self.problem = opening, nil
+    self.opening, self.problem = opening, NOT_STARTED
   end
-  self.opening:wait(CONNECT / 1000)
+  local opening = self.opening
+  opening.waiters = opening.waiters + 1
+  if not opening.semaphore:wait(START) and self.opening == opening then self.opening = nil end
   if self.opened then return true end
-  return nil, self.problem or "its timer has not started: raise lua_max_running_timers"
+  return nil, self.problem
 end
 
 -- Until fd is readable, or earlier. Raises when there is no bridge.
 function bridge:wait(fd)
-  local ok, problem = self:open()
+  local ok, problem = open(self)
   if ok then ok, problem = self.c:arm(fd) end
   if not ok then error("the bridge: " .. tostring(problem), 0) end
   local waiter = assert(semaphore.new(0))
@@ -107,6 +120,8 @@ end
 
 function bridge:close()
   if self.opened then self.c:close() end
+  if self.listening then self.listening:close() end
+  self.listening = nil
 end
 
 return bridge

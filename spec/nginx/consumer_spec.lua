@@ -1,0 +1,250 @@
+-- A consumer in nginx: its handlers are light threads, and nothing that one of them does harms
+-- another, or HTTP.
+local fixture = require "spec.support.fixture"
+local helper = require "spec.support.helper"
+local nginx = require "spec.support.nginx"
+local strand = require "strand"
+
+-- What each handler may use: counts in a dictionary, which outlives its worker.
+local HTTP = [[
+  lua_shared_dict seen 10m;
+  DIRECTIVES
+  init_by_lua_block {
+    real_exit = ngx.exit
+  }
+  init_worker_by_lua_block {
+    strand = require "strand"
+    seen = ngx.shared.seen
+    BEFORE
+    local function handler(record, context) HANDLER end
+    consumer = assert(strand.consumer {
+      kafka = { ["bootstrap.servers"] = "BROKER", ["group.id"] = "GROUP" },
+      topics = { "TOPIC" }, workers = 0, handler = handler, OPTIONS
+      on_event = function(event)
+        if event.type == "assigned" then seen:incr("assigned", 1, 0) end
+        if event.type == "record_failed" or event.type == "error" then
+          seen:incr(event.type, 1, 0)
+          seen:set(event.type .. " " .. tostring(event.key), event.reason)
+        end
+      end,
+    })
+    local ok, message, code = strand.loop.resty.start(consumer, STARTED)
+    seen:set("started" .. ngx.worker.id(), tostring(ok) .. " " .. tostring(message) .. " " .. tostring(code))
+  }
+]]
+
+local SERVER = [[
+  location / {
+    content_by_lua_block {
+      local value = ngx.shared.seen:get(ngx.unescape_uri(ngx.var.uri:sub(2)))
+      ngx.print(tostring(value))
+    }
+  }
+  location /set { content_by_lua_block { ngx.shared.seen:set(ngx.var.arg_name, ngx.var.arg_value) } }
+  location /timers { content_by_lua_block { ngx.print(ngx.timer.running_count()) } }
+  SERVER_MORE
+]]
+
+describe("a consumer in nginx", function()
+  local server, topic
+
+  teardown(fixture.close)
+  setup(fixture.open)
+  after_each(nginx.close)
+
+  local function produce(records)
+    local producer = assert(strand.producer { kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
+    for _, record in ipairs(records) do
+      assert(producer:send { topic = topic, key = record.key, value = record.value })
+    end
+    assert(producer:flush(30))
+    producer:close()
+  end
+
+  local function start(handler, given)
+    given = given or {}
+    topic = topic or helper.topic(given.partitions or 1)
+    server = nginx.start { workers = given.nginx, http = HTTP, server = SERVER, main = given.main, words = {
+      HANDLER = handler, TOPIC = topic, GROUP = given.group or helper.name "group",
+      OPTIONS = given.options or "", STARTED = given.started or "nil",
+      DIRECTIVES = given.directives or "", BEFORE = given.before or "",
+      SERVER_MORE = given.server or "",
+    } }
+  end
+
+  before_each(function() topic = nil end)
+
+  local function is(name, value)
+    server:await(name .. " = " .. value, function() return server:ask("/" .. name) == value end)
+  end
+
+  local function keys(count)
+    local records = {}
+    for n = 1, count do records[n] = { key = "k" .. n, value = tostring(n) } end
+    return records
+  end
+
+  it("runs max_in_flight handlers at once, in contexts of 64, while HTTP is answered", function()
+    topic = helper.topic(2)
+    produce(keys(300))
+    start([[
+      seen:incr("begun", 1, 0)
+      repeat ngx.sleep(0.05) until seen:get "open"
+      seen:incr("done", 1, 0)
+    ]], { options = "max_in_flight = 200," })
+    is("begun", "200")
+    assert.equal("nil", server:ask "/done")
+    assert.equal("7", server:ask "/timers") -- four for handlers, and three more
+    server:ask "/set?name=open&value=yes"
+    is("done", "300")
+    assert.equal("true nil nil", server:ask "/started0")
+    server:quit()
+    assert.equal("", server:errors())
+  end)
+
+  it("lets handlers use cosockets, and what strand has to wait by", function()
+    topic = helper.topic(1)
+    produce(keys(20))
+    start([[
+      local socket = ngx.socket.tcp()
+      assert(socket:connect("127.0.0.1", PORT))
+      assert(socket:send "GET /started0 HTTP/1.0\r\n\r\n")
+      local answer = assert(socket:receive "*a")
+      socket:close()
+      context:sleep(0.01)
+      assert(answer:find("true nil nil", 1, true), answer)
+      seen:incr("done", 1, 0)
+    ]])
+    is("done", "20")
+    assert.equal("nil", server:ask "/record_failed")
+    assert.equal("", server:errors())
+  end)
+
+  it("contains what a handler does that it should not", function()
+    start([[
+      local acts = {
+        exit = function() ngx.exit(200) end,
+        exit_in_thread = function()
+          local thread = ngx.thread.spawn(function() ngx.exit(200) end)
+          assert(ngx.thread.wait(thread))
+        end,
+        say = function() ngx.say "hello" end,
+        capture = function() ngx.location.capture "/started0" end,
+        raise = function() error "an error" end,
+        sort = function()
+          table.sort({ 3, 1, 2 }, function(a, b) ngx.sleep(0.001) return a < b end)
+        end,
+        yield = function() coroutine.yield() end,
+        spawn = function()
+          local thread = ngx.thread.spawn(function() ngx.sleep(0.01) return "value" end)
+          local _, value = assert(ngx.thread.wait(thread))
+          assert(value == "value")
+        end,
+      }
+      local act = acts[record.key]
+      if act then act() end
+      seen:incr("done", 1, 0)
+    ]], { options = "retry = { attempts = 1 }, exhausted = 'skip'," })
+    local records = { { key = "exit" }, { key = "exit_in_thread" }, { key = "say" }, { key = "capture" },
+      { key = "raise" }, { key = "sort" }, { key = "yield" }, { key = "spawn" } }
+    for _, record in ipairs(keys(50)) do records[#records + 1] = record end
+    produce(records)
+    is("done", "52")
+    is("record_failed", "6")
+    for key, reason in pairs { exit = "ngx.exit%(%) in a handler", exit_in_thread = "ngx.exit%(%) in a handler",
+      say = "API disabled", capture = "API disabled", raise = "an error", sort = "yield" } do
+      assert.matches(reason, server:ask("/record_failed%20" .. key))
+    end
+    server:quit()
+    assert.equal(0, server:status())
+  end)
+
+  it("notices that a context was ended, and fails what ran in it", function()
+    start([[
+      if record.key == "ends" and record.attempt == 1 then real_exit(200) end
+      ngx.sleep(record.attempt == 1 and 5 or 0)
+      seen:incr("done", 1, 0)
+    ]], { options = "retry = { delay = 0.01 }, max_in_flight = 10," })
+    is("assigned", "1")
+    produce { { key = "a" }, { key = "b" }, { key = "ends" } }
+    is("done", "3")
+    assert.matches("context of the handler was ended, by ngx.exit%(%)", server:ask "/record_failed%20a")
+    assert.matches("context of the handler was ended, by ngx.exit%(%)", server:ask "/record_failed%20ends")
+    produce(keys(20))
+    is("done", "23")
+  end)
+
+  it("kills a handler that is past its deadline, and its key is free", function()
+    start([[
+      if record.value == "sleeps" then ngx.sleep(3600) end
+      seen:incr("done", 1, 0)
+    ]], { options = "deadline = 1, retry = { attempts = 1 }, exhausted = 'skip'," })
+    produce { { key = "a", value = "sleeps" }, { key = "a", value = "next" } }
+    is("done", "1")
+    assert.matches("deadline", server:ask "/record_failed%20a")
+    server:quit(20)
+  end)
+
+  it("is started by one worker alone, if that is asked for", function()
+    start("seen:incr(\"done\", 1, 0)", { nginx = 2, started = "{ only_worker = 1 }" })
+    produce(keys(10))
+    is("done", "10")
+    assert.equal("true nil nil", server:ask "/started1")
+    assert.matches("^nil this is worker 0 of nginx, and only worker 1 .* OTHER_WORKER$",
+      server:ask "/started0")
+    server:quit()
+    assert.equal("", server:errors())
+  end)
+
+  it("is told which directive is too small for it, and how large it should be", function()
+    start("", { options = "max_in_flight = 640,", directives = "lua_max_running_timers 8;" })
+    assert.matches("^nil lua_max_running_timers is 8: 640 handlers in flight need 15 timers, and 0 run "
+      .. "beside them; raise it to 15 or more LIMIT", server:ask "/started0")
+    nginx.close()
+    start("", { options = "max_in_flight = 100000,", directives = "lua_max_running_timers 5000;" })
+    assert.matches("^nil worker_connections is 1024: 100000 handlers in flight need 1762 timers, each of "
+      .. "which takes one; raise it to 1778, .* LIMIT", server:ask "/started0")
+  end)
+
+  it("tells of a timer that nginx does not start, and goes on when it does", function()
+    start("seen:incr(\"done\", 1, 0)", { directives = "lua_max_running_timers 12;",
+      options = "max_in_flight = 64,", server = [[
+        location /fill {
+          content_by_lua_block {
+            for n = 1, 20 do
+              ngx.timer.at(0, function() repeat ngx.sleep(0.05) until ngx.shared.seen:get "open" end)
+            end
+          }
+        }
+      ]] })
+    is("assigned", "1")
+    server:ask "/fill"
+    is("timers", "12")
+    produce(keys(10))
+    server:await("the event", function()
+      return server:ask "/error%20nil":match "has not started within 1 s: lua_max_running_timers"
+    end)
+    assert.equal("nil", server:ask "/done")
+    server:ask "/set?name=open&value=yes"
+    is("done", "10")
+  end)
+
+  it("leaves no socket behind, and names a folder that it cannot have", function()
+    local folder = helper.folder()
+    start("", { started = ("{ socket_dir = '%s' }"):format(helper.output "pwd":match "[^\n]+" .. "/" .. folder) })
+    is("assigned", "1")
+    assert.equal("", helper.output("ls " .. folder))
+    nginx.close()
+    start("", { started = "{ socket_dir = '/nonexistent' }" })
+    assert.matches("^nil a folder for a Unix socket cannot be made below /nonexistent: "
+      .. "No such file or directory SOCKET", server:ask "/started0")
+  end)
+
+  it("says nothing while it is idle, however short nginx's own timeouts are", function()
+    start("", { directives = "lua_socket_read_timeout 100ms; lua_socket_connect_timeout 100ms;" })
+    is("assigned", "1")
+    server:ask "/set?name=tick&value=0"
+    fixture.pause(2)
+    assert.equal("", server:errors())
+  end)
+end)
