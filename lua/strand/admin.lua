@@ -38,6 +38,7 @@
 -- fd() -> number       after async(); keep(boolean): it is readable, or not
 
 local core = require "strand.core"
+local nginx = require "strand.nginx"
 local object = require "strand.object"
 local check = require "strand.options.admin"
 local properties = require "strand.properties"
@@ -241,7 +242,7 @@ class.metatable.serving = {
 }
 
 function admin.open(given)
-  object.refuse_before_fork "admin"
+  nginx.check_open "admin"
   local flat, own = check.open(given)
   local userdata, message, code = core.admin(flat)
   if message then message = properties.hide_secrets(message, flat.kafka) end

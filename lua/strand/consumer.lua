@@ -67,6 +67,7 @@
 
 local core = require "strand.core"
 local lifecycle = require "strand.lifecycle"
+local nginx = require "strand.nginx"
 local object = require "strand.object"
 local bodies = require "strand.bodies"
 local check = require "strand.options.consumer_methods"
@@ -223,7 +224,7 @@ class.metatable.serving = {
 -- Opening -------------------------------------------------------------------
 
 function consumer.open(given)
-  object.refuse_before_fork "consumer"
+  nginx.check_open "consumer"
   local flat, own = options.open(given, core.matches)
   local userdata, message, code = core.consumer(flat)
   if message then

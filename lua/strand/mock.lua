@@ -13,6 +13,7 @@
 -- close()              -> true
 
 local core = require "strand.core"
+local nginx = require "strand.nginx"
 local object = require "strand.object"
 local check = require "strand.options.mock"
 local dispatcher = require "strand.dispatcher"
@@ -77,7 +78,7 @@ local function say_limits(self, log)
 end
 
 function mock.open(given)
-  object.refuse_before_fork "mock"
+  nginx.check_open "mock"
   local flat, own = check.open(given)
   local self, message, code = object.open(class, {}, core.mock(flat))
   if not self then return nil, message, code end

@@ -14,6 +14,7 @@
 --
 -- Methods that also work when closed ask by themselves.
 
+local nginx = require "strand.nginx"
 local schema = require "strand.schema"
 local waits = require "strand.waits"
 
@@ -29,12 +30,17 @@ local function check_self(class, self, name)
   end
 end
 
+-- -> why 'self' cannot wait here | nothing
+local function refusal_of(self)
+  if self.loop then return self.loop:refusal() end
+  return self.in_nginx and nginx.UNSERVED
+end
+
 -- Those that wait: 'method', where it can.
 local function parking(class, name, method)
   if (waits[class.noun] or {})[name] ~= true then return method end
   return function(self, ...)
-    local loop = self.loop or self.producer and self.producer.loop
-    local refusal = loop and loop:refusal()
+    local refusal = refusal_of(self.producer or self)
     if refusal then return nil, ("%s(): %s"):format(name, refusal), "CANNOT_WAIT" end
     return method(self, ...)
   end
@@ -77,24 +83,6 @@ function object.class(noun, name, methods, lasting)
   return class
 end
 
-local function phase_of_nginx()
-  local ngx = package.loaded.ngx or rawget(_G, "ngx")
-  local get_phase = type(ngx) == "table" and ngx.get_phase
-  if type(get_phase) ~= "function" then return nil end
-  local ok, phase = pcall(get_phase)
-  return ok and phase or nil
-end
-
--- nginx forks its workers after init_by_lua. A client's thread may hold a lock
--- of the C library then, which nobody in the worker ever gives back: clients
--- of the worker's own hang there, for ever. So none is opened before, not even
--- to be refused. A program that forks otherwise cannot be seen here.
-function object.refuse_before_fork(what)
-  if phase_of_nginx() ~= "init" then return end
-  schema.raise(("strand.%s: not in init_by_lua, after which nginx forks its workers; "
-    .. "open it in init_worker_by_lua or later"):format(what))
-end
-
 -- What a core constructor gave, as an object; code "OPTION" is misuse that
 -- only C could see, such as an unknown property of librdkafka.
 function object.open(class, fields, core, message, code)
@@ -103,7 +91,9 @@ function object.open(class, fields, core, message, code)
     return nil, message, code
   end
   fields.core = core
-  return setmetatable(fields, class.metatable)
+  local self = setmetatable(fields, class.metatable)
+  nginx.note_open(self)
+  return self
 end
 
 return object

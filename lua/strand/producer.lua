@@ -56,6 +56,7 @@
 -- stats()              -> table
 
 local core = require "strand.core"
+local nginx = require "strand.nginx"
 local object = require "strand.object"
 local check = require "strand.options.producer"
 local delivery = require "strand.delivery"
@@ -72,6 +73,8 @@ local wait = delivery.wait_until
 local END_TIMEOUT = 0.25 -- seconds for librdkafka's client to end; then in the background
 local PURGE_AGAIN = 0.1 -- what a thread of librdkafka was just retrying slips past
 local EXIT_TIMEOUT = 2 -- seconds, when an event loop has ended before it
+local EXIT_PURGE = 0.25 -- of those of nginx's worker for the purge, and as many for the client's end
+local QUIT_TIMEOUT = 30 -- seconds, while nginx's worker is told to quit
 
 -- Where a record goes -------------------------------------------------------
 
@@ -288,7 +291,7 @@ function lasting:stats()
   return self.core:stats()
 end
 
-local PURGE_TIMEOUT = 1
+local PURGE_TIMEOUT, WARNING = 1, 4
 
 -- What is outstanding is purged, and librdkafka's client ended, while the loop goes on.
 local function purge_in_loop(self)
@@ -305,13 +308,13 @@ local function purge_in_loop(self)
 end
 
 -- A callback may have closed it meanwhile.
-local function end_core(self, timeout)
+local function end_core(self, timeout, purge_timeout)
   local deadline = core.now() + timeout
   local ended = transactions.close(self, timeout)
   if not ended and not self.report then flush(self, math.max(0, deadline - core.now())) end
   if self.report then return end
   if self.loop then purge_in_loop(self) end
-  local report = text.report(self.core:close(PURGE_TIMEOUT))
+  local report = text.report(self.core:close(purge_timeout or PURGE_TIMEOUT))
   report.transaction = ended
   self.report = report
 end
@@ -342,8 +345,36 @@ local function close_in_loop(self, timeout)
   return self.report
 end
 
+-- It is no more.
+local function leave_loop(self)
+  self.loop = nil
+  self.deliveries.by_id[0] = nil
+end
+
+-- Nobody may look at what on_delivery was told of the last records.
+local function say_lost(self, report)
+  if report.purged == 0 or not self.dispatcher.callbacks.on_delivery then return end
+  self.dispatcher:log(WARNING, "producer", ("closed at the end of nginx's worker: %d records were "
+    .. "not delivered"):format(report.purged))
+end
+
+-- Nothing of nginx is served any more, and it kills the worker soon.
+local function close_at_exit(self, seconds)
+  self.closing = true
+  leave_loop(self)
+  if self.report then return finish(self) end
+  end_core(self, math.max(0, seconds - 2 * EXIT_PURGE), EXIT_PURGE)
+  local report = finish(self)
+  say_lost(self, report)
+  return report
+end
+
 function lasting:close(given)
-  local timeout = check.close(given).timeout
+  local timeout, seconds = check.close(given).timeout, self.in_nginx and nginx.seconds_left()
+  if self.in_nginx and not (seconds or self.loop or self.report) then
+    return nil, "close(): " .. nginx.UNSERVED, "CANNOT_WAIT"
+  end
+  if seconds then return close_at_exit(self, math.min(seconds, timeout)) end
   self.closing = true -- for good: a callback begins no transaction that nobody ends
   if self.loop then return close_in_loop(self, timeout) end
   if not self.report then end_core(self, timeout) end
@@ -362,9 +393,19 @@ class.metatable.serving = {
   end,
   turn = function(self) return self.dispatcher:serve() end,
   is_over = function(self) return self.ended == true end,
-  on_exit = function(self)
-    self.loop = nil
-    self.deliveries.by_id[0] = nil
+  is_busy = function(self)
+    local outstanding, untaken = self.core:outstanding()
+    return outstanding > 0 or untaken > 0
+  end,
+  -- Requests that nginx still serves may send: it closes at the very end.
+  quit = function(self)
+    self.core:hurry(true)
+    self.loop:quit(QUIT_TIMEOUT)
+  end,
+  hasten = function(self) self.core:flush_begin() end,
+  on_exit = function(self, seconds)
+    if seconds then return close_at_exit(self, seconds) end
+    leave_loop(self)
     class.metatable.__index.close(self, { timeout = EXIT_TIMEOUT })
   end,
 }
@@ -380,7 +421,7 @@ local function send_plain(self, userdata)
 end
 
 function producer.open(given)
-  object.refuse_before_fork "producer"
+  nginx.check_open "producer"
   local flat, own = check.open(given)
   local userdata, message, code = core.producer(flat)
   if message then message = properties.hide_secrets(message, flat.kafka) end

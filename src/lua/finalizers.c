@@ -7,7 +7,7 @@
 #include "kafka/log.h"
 #include "lua/compat.h"
 
-#define REFILL (STRAND_FINALIZERS_SECONDS / 60) /* a second */
+#define REFILL 60 /* seconds, until all is there again */
 #define KEPT 0.25 /* seconds for each other, of at most half of what is left */
 
 #define ANSWER 1.0       /* seconds for a broker, */
@@ -16,12 +16,14 @@
 static char key;
 
 void strand_finalizers_init (strand_finalizers *f, double now) {
-  *f = (strand_finalizers){ .left = STRAND_FINALIZERS_SECONDS, .since = now };
+  *f = (strand_finalizers){ .most = STRAND_FINALIZERS_SECONDS,
+                            .left = STRAND_FINALIZERS_SECONDS,
+                            .since = now };
 }
 
 /* Objects that are alive hold no reference: when a state closes, what has no
 ** finalizer is freed after all finalizers have run. */
-strand_finalizers *strand_finalizers_join (lua_State *L) {
+static strand_finalizers *finalizers_of (lua_State *L) {
   strand_finalizers *f;
   lua_pushlightuserdata(L, &key);
   lua_rawget(L, LUA_REGISTRYINDEX);
@@ -33,8 +35,19 @@ strand_finalizers *strand_finalizers_join (lua_State *L) {
     lua_rawset(L, LUA_REGISTRYINDEX);
   }
   lua_pop(L, 1);
+  return f;
+}
+
+strand_finalizers *strand_finalizers_join (lua_State *L) {
+  strand_finalizers *f = finalizers_of(L);
   f->count++;
   return f;
+}
+
+void strand_finalizers_limit (lua_State *L, double seconds) {
+  strand_finalizers *f = finalizers_of(L);
+  f->most = seconds;
+  if (f->left > seconds) f->left = seconds;
 }
 
 static void say (unsigned objects, int64_t records) {
@@ -55,8 +68,8 @@ void strand_finalizers_leave (strand_finalizers **of) {
 
 double strand_finalizers_begin (strand_finalizers *f, double now) {
   double kept = f->count > 1 ? KEPT * (f->count - 1) : 0;
-  f->left += (now - f->since) * REFILL;
-  if (f->left > STRAND_FINALIZERS_SECONDS) f->left = STRAND_FINALIZERS_SECONDS;
+  f->left += (now - f->since) * f->most / REFILL;
+  if (f->left > f->most) f->left = f->most;
   f->since = now;
   return f->left - (kept < f->left / 2 ? kept : f->left / 2);
 }

@@ -6,7 +6,7 @@
 ** that, so that neither the end of a state nor an allocation in an event loop
 ** waits for one after another. What was spent comes back within a minute.
 **
-** Invariant: 0 <= left <= STRAND_FINALIZERS_SECONDS.
+** Invariant: 0 <= left <= most.
 ** Thread: lua.
 */
 #ifndef STRAND_LUA_FINALIZERS_H
@@ -22,7 +22,8 @@
 #define STRAND_FINALIZERS_LINES 8
 
 typedef struct strand_finalizers {
-  double left;    /* seconds, at 'since' */
+  double most;    /* seconds, in all, */
+  double left;    /* and what is left of them, at 'since' */
   double since;   /* by strand_clock_now */
   unsigned count; /* of objects that may still have to wait */
   bool hopeless;  /* the last one asked for a broker in vain */
@@ -37,6 +38,10 @@ void strand_finalizers_init (strand_finalizers *f, double now);
 /* The one of this state, which counts an object more. It outlives the
 ** finalizers of all objects. Raises when memory runs out. */
 strand_finalizers *strand_finalizers_join (lua_State *L);
+
+/* No more than so many seconds for this state, from now on. Raises when memory
+** runs out. */
+void strand_finalizers_limit (lua_State *L, double seconds);
 
 /* The object is closed: it will not wait. Accepts a pointer to NULL, and
 ** leaves one. The last one says what was not said yet. */

@@ -27,6 +27,7 @@
 #include "lua/compat.h"
 #include "lua/consumer.h"
 #include "lua/driver.h"
+#include "lua/host.h"
 #include "lua/metadata.h"
 #include "lua/mock.h"
 #include "lua/pattern.h"
@@ -141,6 +142,7 @@ int luaopen_strand_core (lua_State *L) {
   strand_open_metadata(L);
   strand_open_testing(L);
   strand_open_driver(L);
+  strand_open_host(L);
   strand_open_yieldable(L);
   strand_open_bridge(L);
   return 1;

@@ -12,9 +12,12 @@
 --   attach(object) -> true | nil, message, code    may be absent: object.loop is there now
 --   turn(object) -> number served                  does not wait, and does not yield
 --   is_over(object)                                its last turn was made
---   on_exit(object)                                the loop has ended before it
---   quit(object)                                   may be absent: the process is to end, and the loop
---                                                  goes on until it has
+--   on_exit(object, seconds | nil)                 the loop has ended before it: it closes, in so
+--                                                  many seconds
+--   hasten(object)                                 may be absent: before that, of each
+--   quit(object, timeout)                          may be absent: nginx's worker is to end, and the
+--                                                  loop goes on until it has
+--   is_busy(object) -> boolean                     with 'quit': something is still to be served
 --
 -- The serving coroutine keeps the object until it is closed: one that is forgotten goes on.
 
@@ -133,6 +136,13 @@ local function wait_readable(self, fd)
   return ok
 end
 
+-- The worker of nginx is to end, and there is nothing to serve, or no time left for it.
+local function may_rest(self)
+  if not self.quits_at then return false end
+  if core.now() >= self.quits_at then return true end
+  return self.sleeping == 0 and not self.serving.is_busy(self.object)
+end
+
 local function is_over(self)
   return self.leaving or self.object.core:state() == "forked" or self.serving.is_over(self.object)
 end
@@ -145,26 +155,46 @@ local function calm(self, count)
 end
 
 local function serve(self)
-  while not is_over(self) do
+  while not (is_over(self) or may_rest(self)) do
     local fd = self.object.core:fd()
     if not fd or not wait_readable(self, fd) then break end
     if is_over(self) then break end
+    if self.quits_at then self.object.dispatcher:nudge(false) end
     calm(self, turn(self))
   end
+end
+
+-- Whoever waits later has the body begun again.
+local function rest(self)
+  self.serves, self.resting = false, true
+  self.object.dispatcher:nudge(false)
 end
 
 local function body(self)
   if self.serves then return self:tell "spawn ran the body twice" end
   self.serves = true
   serve(self)
-  self.gone = true
+  if may_rest(self) and not is_over(self) then rest(self) else self.gone = true end
   self:wake_all()
+end
+
+local function begin_body(self)
+  return pcall(self.adapter.serve or self.adapter.spawn, function() body(self) end)
+end
+
+local function serve_again(self)
+  self.resting = false
+  local ok, problem = begin_body(self)
+  if not ok then tell_raised(self, "spawn", problem) end
 end
 
 -- Waiting -------------------------------------------------------------------
 
 -- -> why the running coroutine cannot wait here | nil: it can
 function service:refusal()
+  if self.quits_at and core.now() >= self.quits_at then
+    return "it would wait, and nginx's worker is at its end"
+  end
   if not adapter_of.can_yield() then
     return "it would wait, and cannot yield here: call it in a coroutine of the event loop"
   end
@@ -194,8 +224,12 @@ local function watch(self, turns, slept)
 end
 
 local function sleep(self, seconds, waiter)
+  if self.resting then serve_again(self) end
   local turns, began = self.turns, core.now()
+  self.sleeping = self.sleeping + 1
   local ok, problem = guard(self.adapter.sleep, seconds, waiter)
+  self.sleeping = self.sleeping - 1
+  if may_rest(self) then self.object.dispatcher:nudge(true) end
   if not ok then
     tell_raised(self, "sleep", problem)
     error(problem, 0)
@@ -240,6 +274,13 @@ function service:leave()
   self.object.dispatcher:nudge(false)
 end
 
+-- nginx's worker is to end, and does when nobody of it waits: so from now on it is served for what
+-- is to be served, at most so many seconds. To be called again each second.
+function service:quit(seconds)
+  self.quits_at = self.quits_at or core.now() + seconds
+  if may_rest(self) then self.object.dispatcher:nudge(true) end
+end
+
 -- As pcall, and what is raised goes to the log.
 function service:try(what, f, ...)
   local ok, problem = guard(f, ...)
@@ -275,7 +316,7 @@ end
 
 local function new(object, adapter, serving)
   local self = setmetatable({ object = object, adapter = adapter, serving = serving, waiters = {},
-    reported = {}, room = {}, room_first = 1, room_last = 0, turns = 0, idle = 0,
+    reported = {}, room = {}, room_first = 1, room_last = 0, turns = 0, idle = 0, sleeping = 0,
     suspects = setmetatable({}, { __mode = "k" }) }, service)
   self.failed = function(problem)
     pcall(object.dispatcher.log, object.dispatcher, 3, "loop",
@@ -286,7 +327,7 @@ end
 
 -- -> true | nil, message, code
 local function begin(self)
-  local ok, problem = pcall(self.adapter.serve or self.adapter.spawn, function() body(self) end)
+  local ok, problem = begin_body(self)
   if not ok then
     self.object.loop, self.object.adapter = nil, nil
     return nil, "the event loop's adapter: spawn raised: " .. tostring(problem), "ADAPTER"
