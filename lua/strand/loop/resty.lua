@@ -71,7 +71,7 @@ end
 local function left(entry)
   worker.served[entry] = nil
   if not entry.contexts:is_empty() then worker.ended[entry.contexts] = true end
-  if worker.exiting then entry.contexts:cancel_all(GIVEN_UP) end
+  if worker.exiting and entry.object.bodies then entry.contexts:cancel_all(GIVEN_UP) end
   if last_has_gone() then worker.bridge:close() end
   worker.bell:post()
 end
@@ -113,6 +113,7 @@ local function look()
     entry.contexts:look()
     local bodies = entry.object.bodies
     if bodies then bodies:cancel_late() end
+    if worker.exiting then quit(entry) end
   end
   for contexts in pairs(worker.ended) do
     contexts:look()
@@ -231,5 +232,7 @@ function loop.start(object, options)
   local entry = { object = object, quit_timeout = options.quit_timeout }
   return service.start(object, new_adapter(entry), ngx.get_phase() == "init_worker")
 end
+
+loop.exit = require("strand.loop.ending").exit
 
 return loop
