@@ -3,3 +3,6 @@ cache = false
 max_line_length = 120
 exclude_files = { "build/**" }
 files["spec/**/*_spec.lua"] = { std = "max+busted" }
+files["lua/strand/loop/resty*"] = { std = "max+ngx_lua" }
+files["lua/strand/loop/resty/**"] = { std = "max+ngx_lua" }
+files["spec/nginx/app.lua"] = { std = "max+ngx_lua" }

@@ -398,9 +398,9 @@ class.metatable.serving = {
     return outstanding > 0 or untaken > 0
   end,
   -- Requests that nginx still serves may send: it closes at the very end.
-  quit = function(self)
+  quit = function(self, seconds)
     self.core:hurry(true)
-    self.loop:quit(QUIT_TIMEOUT)
+    self.loop:quit(seconds or QUIT_TIMEOUT)
   end,
   hasten = function(self) self.core:flush_begin() end,
   on_exit = function(self, seconds)

@@ -41,12 +41,16 @@ http {
   lua_package_path "LUAPATH";
   lua_package_cpath "LUACPATH";
 %s
+%s
   server {
     listen 127.0.0.1:PORT;
 %s
   }
 }
 ]]
+
+-- Where strand's workers put what they know of themselves.
+local DICT = "  lua_shared_dict strand 1m;"
 
 -- ---- its configuration -------------------------------------------------------
 
@@ -74,7 +78,8 @@ local function fill(text, words)
 end
 
 local function conf_of(options, words)
-  local conf = CONF:format(options.main or "", options.http or "", options.server or "")
+  local conf = CONF:format(options.main or "", options.dict == false and "" or DICT,
+    options.http or "", options.server or "")
   return fill(fill(conf, options.words or {}), words)
 end
 
@@ -243,7 +248,7 @@ local function launch(self)
   self.pid = tonumber(helper.eventually(10, function() return helper.read(self.folder .. "/pid") end))
 end
 
---- 'options': workers (1), main, http, server, words.
+--- 'options': workers (1), main, http, server, words; dict = false: without lua_shared_dict strand.
 function nginx.start(options)
   assert(rawget(_G, "jit"), "nginx's Lua is LuaJIT: scripts/busted luajit2 ...")
   assert(helper.read(MODULES .. "ngx_http_lua_module.so"),

@@ -1,0 +1,108 @@
+-- What the specs' nginx does: app.open() in init_worker_by_lua, the rest in phases of requests.
+-- Values are "KEY:NUMBER" (spec/support/arrivals.lua), keys of each worker its own.
+local strand = require "strand"
+
+local app = { reports = 0, failed = 0 }
+
+local KEYS = 20
+
+local phases = {}
+
+--- A producer, served unless 'served' is false. Options as of strand.producer.
+function app.open(options)
+  options = options or {}
+  local served = options.served ~= false
+  options.served = nil
+  options.kafka = options.kafka or {}
+  options.kafka["bootstrap.servers"] = options.kafka["bootstrap.servers"] or app.broker
+  app.producer = assert(strand.producer(options))
+  app.sent = {}
+  if served then assert(require "strand.loop.resty".start(app.producer)) end
+  return app.producer
+end
+
+--- For options: counts what on_delivery is told.
+function app.on_delivery(report)
+  app.reports = app.reports + 1
+  if report.error then app.failed = app.failed + 1 end
+end
+
+local function key_of(i)
+  return ("w%dk%d"):format(ngx.worker.pid(), i % KEYS)
+end
+
+--- The next record of a key -> its key, its value
+function app.next(i, padding)
+  local key = key_of(i)
+  app.sent[key] = (app.sent[key] or 0) + 1
+  return key, ("%s:%d%s"):format(key, app.sent[key], padding and " " .. padding or "")
+end
+
+--- Sends so many. -> how many were accepted; the first refusal's message, code
+function app.send(topic, count, padding)
+  local accepted, why, code = 0, nil, nil
+  for i = 1, count do
+    local key, value = app.next(i, padding)
+    local ok, message, refused = app.producer:send { topic = topic, key = key, value = value }
+    if ok then accepted = accepted + 1 else why, code = why or message, code or refused end
+  end
+  return accepted, why, code
+end
+
+--- "accepted N message code", as an answer
+function app.answer_send(topic, count, padding)
+  local accepted, why, code = app.send(topic, count, padding)
+  ngx.print("accepted ", accepted, why and " " .. why or "", code and " " .. code or "")
+end
+
+--- Sends here, and tries what waits; /tried shows what came of it, by phase.
+function app.try(topic)
+  local function record()
+    local key, value = app.next(0)
+    return { topic = topic, key = key, value = value }
+  end
+  local said = {}
+  local function say(name, ok, _, code) said[#said + 1] = name .. " " .. tostring(ok and true or code) end
+  say("send", app.producer:send(record()))
+  say("send_wait", app.producer:send_wait(record()))
+  say("wait", assert(app.producer:send_async(record())):wait(20))
+  say("flush", app.producer:flush(20))
+  phases[ngx.get_phase()] = table.concat(said, " ")
+end
+
+function app.tried()
+  local list = {}
+  for phase, said in pairs(phases) do list[#list + 1] = phase .. ": " .. said end
+  table.sort(list)
+  return table.concat(list, "\n")
+end
+
+-- One of so many light threads, each with a key of its own.
+local function share(topic, thread, count, seen)
+  local last = -1
+  for n = 1, count do
+    local report = assert(app.producer:send_wait { topic = topic, key = "t" .. thread,
+      value = ("t%d:%d"):format(thread, n) })
+    assert(report.offset > last and not seen[report.offset], "out of order, or told twice")
+    last, seen[report.offset] = report.offset, true
+  end
+end
+
+--- So many light threads of this request send so many each, and wait for each.
+function app.share(topic, threads, count)
+  local list, seen, places = {}, {}, 0
+  for i = 1, threads do list[i] = ngx.thread.spawn(share, topic, i, count, seen) end
+  for _, thread in ipairs(list) do assert(ngx.thread.wait(thread)) end
+  for _ in pairs(seen) do places = places + 1 end
+  ngx.print(("%d reports, %d places, in order"):format(threads * count, places))
+end
+
+--- Another producer, served, for whoever asks.
+function app.second(options)
+  options.kafka = { ["bootstrap.servers"] = app.broker }
+  local producer = assert(strand.producer(options))
+  assert(require "strand.loop.resty".start(producer))
+  return producer
+end
+
+return app

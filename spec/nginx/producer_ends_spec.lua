@@ -1,0 +1,130 @@
+-- A producer in nginx at the end of its worker: what was sent arrives, or is said to be lost.
+-- STRAND_LONG=1: the numbers of make test-long.
+local arrivals = require "spec.support.arrivals"
+local fixture = require "spec.support.fixture"
+local helper = require "spec.support.helper"
+local nginx = require "spec.support.nginx"
+
+local RECORDS = os.getenv "STRAND_LONG" and 50000 or 5000
+local PARTITIONS = 4
+
+local INIT = [[
+  init_worker_by_lua_block {
+    app = require "spec.nginx.app"
+    app.broker = "BROKER"
+    app.open(OPTIONS)
+  }
+]]
+local EXIT = [[
+  exit_worker_by_lua_block { require("strand.loop.resty").exit() }
+]]
+local SEND = [[
+  location /send { content_by_lua_block { app.answer_send("TOPIC", tonumber(ngx.var.arg_n)) } }
+  location /pid { content_by_lua_block { ngx.print(ngx.worker.pid()) } }
+]]
+
+local function start(topic, given)
+  given = given or {}
+  return nginx.start { main = given.main, workers = given.workers,
+    http = INIT .. (given.exit == false and "" or EXIT), server = SEND,
+    words = { TOPIC = topic, OPTIONS = given.options or "" } }
+end
+
+local ENDS = {
+  quit = function(server) server:quit() end,
+  stop = function(server) server:stop() end,
+  reload = function(server) server:await_gone(server:reload()) end,
+}
+
+describe("a producer in nginx, when its worker ends", function()
+  local paused = false
+
+  local function pause()
+    paused = true
+    helper.kafka "pause"
+  end
+
+  local function resume()
+    paused = false
+    helper.kafka "resume"
+  end
+
+  after_each(function()
+    if paused then resume() end
+    nginx.close()
+  end)
+
+  for _, how in ipairs { "quit", "reload", "stop" } do
+    it(("by %s, has delivered all that was sent, each once and in order"):format(how), function()
+      local lines, most = { [true] = "with", [false] = "without" }, 0
+      for _, exit in ipairs { true, false } do
+        local topic = helper.topic(PARTITIONS)
+        local server = start(topic, { exit = exit })
+        assert.equal("accepted " .. RECORDS, server:ask("/send?n=" .. RECORDS))
+        ENDS[how](server)
+        local found = arrivals.read(topic, PARTITIONS)
+        local what = ("%s the line in exit_worker_by_lua"):format(lines[exit])
+        assert.same({ RECORDS, 0, 0, what },
+          { found.arrived, found.doubled, found.inversions, what })
+        assert.equal("", server:errors())
+        most = math.max(most, RECORDS - found.arrived)
+        nginx.close()
+      end
+      print(("\nfigure nginx_arrived_after_%s %d"):format(how, RECORDS - most))
+    end)
+  end
+
+  -- The master kills after 3 s: a worker that it had to kill has told nothing.
+  local function not_killed(server)
+    assert.not_matches("exited on signal", server:errors())
+  end
+
+  local function lost_by(server)
+    local sum = 0
+    for count in server:errors():gmatch "(%d+) records were not delivered" do
+      sum = sum + tonumber(count)
+    end
+    return sum
+  end
+
+  local KINDS = {
+    { "with the line", {} },
+    { "with the line and on_delivery", { options = "{ on_delivery = app.on_delivery }" } },
+    { "without the line", { exit = false } },
+  }
+  it("by stop and its broker frozen, says how many are lost before nginx kills it", function()
+    for _, kind in ipairs(KINDS) do
+      local topic = helper.topic(PARTITIONS)
+      local server = start(topic, kind[2])
+      server:ask "/send?n=10"
+      helper.eventually(20, function() return arrivals.read(topic, PARTITIONS).arrived == 10 end)
+      pause()
+      assert.equal("accepted 2000", server:ask "/send?n=2000")
+      server:stop()
+      resume()
+      not_killed(server)
+      local found = arrivals.read(topic, PARTITIONS)
+      assert.same({ kind[1], 0, 0 }, { kind[1], found.doubled, found.inversions })
+      local lost = lost_by(server)
+      assert.is_true(lost >= 2010 - found.arrived and lost <= 2000, -- some may arrive after all
+        ("%s: %d of 2010 arrived, %d said to be lost"):format(kind[1], found.arrived, lost))
+      nginx.close()
+    end
+  end)
+
+  it("by quit, waits for a broker that is frozen, and has delivered all", function()
+    local topic = helper.topic(PARTITIONS)
+    local server = start(topic, { exit = false })
+    server:ask "/send?n=10"
+    pause()
+    assert.equal("accepted 2000", server:ask "/send?n=2000")
+    local workers = server:reload()
+    helper.eventually(20, fixture.pause(4)) -- longer than a stop may take
+    assert.same(workers, server:workers "ending")
+    resume()
+    server:await_gone(workers)
+    local found = arrivals.read(topic, PARTITIONS)
+    assert.same({ 2010, 0, 0 }, { found.arrived, found.doubled, found.inversions })
+    not_killed(server)
+  end)
+end)

@@ -1,0 +1,62 @@
+-- What has arrived in a topic, read back by an admin, beside what was sent:
+-- values are "KEY:NUMBER", numbers of a key from 1 on, in the order in which
+-- they were sent, and then perhaps " " and more.
+local helper = require "spec.support.helper"
+local strand = require "strand"
+
+local arrivals = {}
+
+local AT_ONCE = 10000 -- records of one read
+
+local function add(found, value)
+  local key, number = value:match "^(%w+):(%d+)"
+  assert(key, "a value of somebody else: " .. value)
+  number = tonumber(number)
+  local id, last = key .. ":" .. number, found.last[key] or 0
+  if found.seen[id] then
+    found.doubled = found.doubled + 1
+    return
+  end
+  found.seen[id] = true
+  found.arrived = found.arrived + 1
+  if number < last then found.inversions = found.inversions + 1 end
+  found.last[key] = math.max(last, number)
+end
+
+local function read_partition(admin, found, topic, partition)
+  local offset, ended = 0, nil
+  repeat
+    local list
+    list, ended = assert(admin:read { topic = topic, partition = partition, offset = offset,
+      records = AT_ONCE })
+    for _, record in ipairs(list) do
+      add(found, record.value)
+      offset = record.offset + 1
+    end
+  until ended == "end"
+end
+
+--- -> { arrived = distinct ones, doubled, inversions, seen = { ["KEY:NUMBER"] = true } }
+function arrivals.read(topic, partitions)
+  local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
+  local found = { arrived = 0, doubled = 0, inversions = 0, seen = {}, last = {} }
+  for partition = 0, partitions - 1 do read_partition(admin, found, topic, partition) end
+  admin:close()
+  return found
+end
+
+--- Waits until so many records (doubled ones too) have arrived, and reads them.
+function arrivals.await(topic, partitions, count, limit)
+  local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
+  local ok = pcall(helper.eventually, limit or 30, function()
+    local sum = 0
+    for _, place in ipairs(admin:list_offsets { topics = { topic } } or {}) do
+      sum = sum + (place.latest or place.offset or 0)
+    end
+    return sum >= count
+  end)
+  admin:close()
+  return arrivals.read(topic, partitions), ok
+end
+
+return arrivals
