@@ -18,6 +18,8 @@
 --   begun()             leases so far
 --   is_short()          of memory
 --   warn(text)          in the consumer's log
+--   contain(library, handler, failed) -> whether failed(handler(problem)) is told what a callback
+--                       of that library raises, which then ends nothing else
 
 local adapters = require "strand.loop.adapter"
 local bodies = require "strand.bodies"
@@ -52,6 +54,7 @@ end
 local function turn(self)
   local ok, goes_on, problem = pcall(self.driver.step)
   if not ok then goes_on, problem = false, goes_on end
+  self.bodies:settle_call()
   if goes_on == nil and self.finished then return true end -- nothing is left in it
   if goes_on then
     self.failures = 0
@@ -128,7 +131,7 @@ function async:run()
 end
 
 function async:leave()
-  if not self.finished then self.bodies:finish() end
+  if not self.finished then self.bodies:leave() end
   self.driver.leave()
 end
 
@@ -144,6 +147,13 @@ local function refused(message)
   return { start = function() return nil, message, "NO_LOOP" end, leave = function() end }
 end
 
+local function contain(self)
+  local library = self.driver.library
+  if not library then return end
+  self.own.contain(library, function(problem) return debug.traceback(tostring(problem), 2) end,
+    function(problem) tell_failed(self, problem) end)
+end
+
 return function(own)
   local driver, problem = driver_of(own.loop)
   if not driver then return refused(problem) end
@@ -156,5 +166,6 @@ return function(own)
       tell = function(_, event) own.warn(event.reason) end, -- the adapter's faults
     },
   }, own, { routes = own.routes, retries = {}, args = own.args, max_slice = own.max_slice })
+  contain(self)
   return self
 end

@@ -406,26 +406,79 @@ local function require_module(route)
   return module
 end
 
-local function step_inner(self, inner, tell, ok, first, ...)
+-- What goes to the coroutine around one that has ended by an error which somebody else has got.
+local LOST = {}
+
+local function unheard(problem)
+  return problem or "it raised after it had waited, and the error went to whoever had resumed it"
+end
+
+local step_inner
+
+-- The loop has resumed the coroutine around it; or its own end has, FINISHED; or settle_call(), LOST.
+local function step_on(self, call, first, ...)
+  if first == FINISHED then return true end
+  if first == LOST then return false, unheard((...)) end
+  return step_inner(self, call, resume(call.inner, first, ...))
+end
+
+function step_inner(self, call, ok, first, ...)
   if not ok then
-    return false, tell(first, inner)
-  elseif status(inner) == "dead" then
+    return false, call.tell(first, call.inner)
+  elseif status(call.inner) == "dead" then
     return true
-  elseif first ~= self.owner.adapter.marker then
+  elseif call.marker ~= nil and first ~= call.marker then
     return false, "it yielded, and nobody was to resume it"
   elseif not adapters.can_yield() then
     return false, "it waits, and its event loop has ended"
   end
-  return step_inner(self, inner, tell, resume(inner, yield(first, ...)))
+  return step_on(self, call, yield(first, ...))
+end
+
+-- Who waits for a call that has ended goes on. What raises there, below a call of its own, is for who
+-- waits for that one.
+local function go_on_around(call, ...)
+  local ok, problem = resume(call.outer, ...)
+  while not ok and call.around do
+    call = call.around
+    ok, problem = resume(call.outer, LOST, problem)
+  end
+  if not ok then error(problem, 0) end
+end
+
+local function waits_around(call)
+  return call.outer ~= nil and status(call.outer) == "suspended"
+end
+
+local function called(self, call, ...)
+  self.call = call.around
+  return ...
+end
+
+-- In a coroutine of its own, which somebody else may resume where the loop's waits have no mark.
+local function call_inside(self, f, tell)
+  local call = { tell = tell, marker = self.owner.adapter.marker, around = self.call,
+    outer = running() }
+  call.inner = create(call.marker ~= nil and f or function()
+    f()
+    if waits_around(call) then go_on_around(call, FINISHED) end
+  end)
+  adapters.outer[call.inner] = adapters.running()
+  self.call = call
+  return called(self, call, step_inner(self, call, resume(call.inner)))
 end
 
 -- As xpcall(f, tell) of f(), which may wait in a loop that this runs in.
 local function call_waiting(self, f, tell)
   local adapter = self.owner.adapter
   if not adapter or DIRECT and adapter.marker == nil then return xpcall(f, tell) end
-  local inner = create(f)
-  adapters.outer[inner] = adapters.running()
-  return step_inner(self, inner, tell, resume(inner))
+  return call_inside(self, f, tell)
+end
+
+--- After a turn of the loop: a setup or teardown that somebody else has resumed may have raised there.
+function bodies:settle_call()
+  local call = self.call
+  if call and status(call.inner) == "dead" and waits_around(call) then go_on_around(call, LOST) end
 end
 
 local function set_up(self, name, module)
@@ -474,14 +527,17 @@ function bodies:load()
   return true
 end
 
+local function tell_torn(self, problem)
+  self.owner.dispatcher:log(WARNING, "handler", "error in teardown: " .. text_of(problem))
+end
+
 local function tear_down(self)
   for i = #self.teardowns, 1, -1 do
     local teardown = self.teardowns[i]
-    self.teardowns[i] = nil
+    self.teardowns[i], self.tearing = nil, true
     local ok, problem = call_waiting(self, teardown, self.core.traceback)
-    if not ok then
-      self.owner.dispatcher:log(WARNING, "handler", "error in teardown: " .. text_of(problem))
-    end
+    self.tearing = false
+    if not ok then tell_torn(self, problem) end
   end
 end
 
@@ -515,6 +571,13 @@ function bodies:cancel_late()
   for _, number in ipairs(self.core.overdue()) do
     if self.handles[number] then cancel(self.handles[number], "deadline") end
   end
+end
+
+--- The loop has ended: what is left is done outside of it.
+function bodies:leave()
+  self.call = nil
+  if self.tearing then tell_torn(self, "it waits, and its event loop has ended") end
+  if self.finished then tear_down(self) else self:finish() end
 end
 
 --- A close has begun that waits for what runs alone.
@@ -562,7 +625,7 @@ function bodies.new(owner, userdata, own)
     coroutines = setmetatable({}, { __mode = "v" }), -- by number: what runs the handler
     handles = setmetatable({}, { __mode = "v" }), -- by number: what the adapter's spawn gave
     last = 0, serving = false, loaded = false, spoilt = false,
-    free = false, resumed = false,
+    free = false, resumed = false, tearing = false,
   }, bodies)
   for i = 1, #own.routes do self.handlers[i] = false end
   self.core = userdata:local_open(self.handlers, own.retries, own.args, own.max_slice)

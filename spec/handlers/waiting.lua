@@ -1,13 +1,14 @@
 -- Handlers of workers that have an event loop: the value of a record says what it does at its first
 -- attempt; the second is done at once. They keep a journal that spec/support/fixture.lua reads.
 --
--- handler_args: folder, loop ("cqueues" | "luv"), break_setup, yield_setup, break_spawn
+-- handler_args: folder, loop ("cqueues" | "luv"), break_setup, raise_setup, yield_setup, break_spawn,
+-- break_teardown
 local gate = require "spec.support.gate"
 local system = require "system"
 
 local folder, journal
-local waits -- setup and teardown may: not in luv under PUC 5.1
-local loop = {} -- sleep(seconds), spawn(f), finish(): of the loop that runs
+local break_teardown
+local loop = {} -- sleep(seconds), spawn(f), finish(), stay(): of the loop that runs
 
 local function note(what, record, context)
   journal:write(table.concat({ what, record.topic, record.partition, record.offset, record.attempt,
@@ -33,11 +34,19 @@ local function of_cqueues()
   function loop.finish()
     debug.getmetatable(cqueues.running()).__index.step = function() return false, "it is broken" end
   end
+  function loop.stay() cqueues.sleep(0.01) end
 end
 
 -- luv resumes nobody by itself.
 local function of_luv()
   local uv = require "luv"
+  function loop.spawn(f)
+    local timer = uv.new_timer()
+    timer:start(0, 0, function()
+      timer:close()
+      f()
+    end)
+  end
   function loop.sleep(seconds)
     local timer, co = uv.new_timer(), coroutine.running()
     timer:start(math.ceil(seconds * 1000), 0, function()
@@ -49,6 +58,7 @@ local function of_luv()
   function loop.finish()
     uv.walk(function(handle) if not handle:is_closing() then handle:close() end end)
   end
+  loop.stay = coroutine.yield
 end
 
 local function is_open(name)
@@ -71,7 +81,7 @@ end
 function cases.block(_, context, name) gate.wait(context, folder, name) end
 
 function cases.stray(_, context)
-  loop.spawn(function() error "a coroutine of its own" end)
+  loop.spawn(function() error "nobody waits for this" end)
   context:sleep(0.01)
 end
 
@@ -104,13 +114,19 @@ function handlers.setup(args)
   if args.break_setup then loop.finish() end
   if args.break_spawn then loop.break_spawn() end
   if args.yield_setup then coroutine.yield() end
-  waits = args.loop == "cqueues" or require("strand.loop.adapter").yields_across_pcall
-  if waits then loop.sleep(0.01) end
+  break_teardown = args.break_teardown
+  loop.sleep(0.01)
+  if args.raise_setup then error "not today" end
   describe("setup", tostring(coroutine.running() ~= nil))
 end
 
 function handlers.teardown()
-  if waits then loop.sleep(0.01) end
+  if break_teardown then
+    describe("torn", "")
+    pcall(loop.finish)
+    loop.stay()
+  end
+  loop.sleep(0.01)
   describe("teardown", "")
 end
 

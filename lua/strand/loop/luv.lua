@@ -73,8 +73,8 @@ end
 
 -- Of a loop that is a worker's own (async.lua): its adapter, one turn of it -> true | nil: it has
 -- ended, and why; what ends a turn, which before libuv 1.45 would go on to wait after its timers;
--- and what comes before its state is closed: luv frees a handle that closes then,
--- and the loop would go on with it.
+-- what comes before its state is closed: luv frees a handle that closes then,
+-- and the loop would go on with it; and a function of the library whose callbacks raise in nobody.
 function loop.driver(uv)
   return {
     adapter = loop.adapter(uv),
@@ -84,7 +84,11 @@ function loop.driver(uv)
       return nil, "no handle of the loop is active"
     end,
     stop = function() uv.stop() end,
-    leave = function() uv.run "nowait" end,
+    leave = function()
+      uv.run "nowait" -- ends at once where a stop was asked for between two turns
+      uv.run "nowait"
+    end,
+    library = uv.run,
   }
 end
 

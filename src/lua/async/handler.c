@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "kafka/log.h"
+#include "lua/async/callbacks.h"
 #include "lua/compat.h"
 #include "lua/local/binding.h"
 #include "lua/worker/loader.h"
@@ -92,6 +93,7 @@ static const luaL_Reg functions[] = {
   { "begun", begun },
   { "is_short", is_short },
   { "warn", warn },
+  { "contain", strand_callbacks_contain },
   { NULL, NULL },
 };
 
