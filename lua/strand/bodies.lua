@@ -272,7 +272,7 @@ end
 -- What it does may raise, where memory runs out. -> nil | what the adapter has raised
 local function spawn_in_loop(self)
   local number, body, began = number_of(self), self.core.body(), false
-  local ok, handle = pcall(self.adapter.spawn, function()
+  local ok, spawned = pcall(self.adapter.spawn, function()
     if began then return adapters.tell(self.owner, "spawn ran a body twice") end
     began = true
     local thread = coroutine.running()
@@ -282,11 +282,11 @@ local function spawn_in_loop(self)
     else self.core.abandon(body, text_of(lacking)) end
   end, leaver(self, number, body))
   if ok then
-    self.handles[number] = handle
+    self.handles[number] = spawned
     return
   end
   self.core.fail()
-  return "spawn raised: " .. text_of(handle)
+  return "spawn raised: " .. text_of(spawned)
 end
 
 -- The same.

@@ -83,6 +83,8 @@ local wait = require "strand.wait"
 local consumer = {}
 
 local EXIT_TIMEOUT = 2 -- seconds, when an event loop has ended before it
+local CLOSE_TAKES = 1 -- seconds at most, beyond its timeout
+local WARNING = 4
 
 -- Methods -------------------------------------------------------------------
 
@@ -203,6 +205,18 @@ end
 
 local class = object.class("consumer", "strand.Consumer", methods, lasting)
 
+-- nginx's worker is at its end: no handler goes on, and the process has so many seconds, also for
+-- what a close takes beyond its timeout.
+local function close_at_exit(self, seconds)
+  local report, message, _, partial = lifecycle.close(self, "now", math.max(0, seconds - CLOSE_TAKES))
+  local unfinished = #((report or partial).unfinished or {})
+  if unfinished > 0 then
+    self.dispatcher:log(WARNING, "nginx", ("the worker has ended, and %d records were in their "
+      .. "handlers: they are handled again"):format(unfinished))
+  end
+  if message then self.dispatcher:log(WARNING, "nginx", "close: " .. message) end
+end
+
 -- For an event loop (loop/service.lua).
 class.metatable.serving = {
   noun = "consumer",
@@ -215,8 +229,9 @@ class.metatable.serving = {
   end,
   is_over = function(self) return self.result ~= nil end,
   quit = function(self, timeout) wait.begin_close(self, "finish", timeout) end,
-  on_exit = function(self)
+  on_exit = function(self, seconds)
     self.loop = nil
+    if seconds then return close_at_exit(self, seconds) end
     lifecycle.close(self, "now", EXIT_TIMEOUT)
   end,
 }

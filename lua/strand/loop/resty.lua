@@ -21,14 +21,15 @@ local service = require "strand.loop.service"
 local loop = {}
 
 local LOOK = 1 -- seconds
+local COMMON = 2 -- timers of ours that are no object's
 local FAR = 1e6 -- seconds, until it is made anew
 local FOREVER = contexts_of.FOREVER
 
 -- Of this worker:
---   served { [entry] = true }    objects: { object, contexts, asked, begun }
+--   served { [entry] = true }    objects: { object, contexts, timers, asked, begun }
 --   ended { [contexts] = true }  of consumers that are closed, while handlers run that were given up
 local worker = { served = {}, ended = {}, bridge = nil, bell = nil, exiting = false,
-  awaits_exit = false, keeps = false, timers = 0 }
+  awaits_exit = false, keeps = false }
 
 -- Waiting -------------------------------------------------------------------------
 
@@ -190,22 +191,23 @@ local function check_worker(options)
     tostring(ngx.worker.id()), only), "OTHER_WORKER"
 end
 
--- Timers for an object; with the first, the bridge's and that of who looks.
+-- Timers for an object.
 local function timers_for(object)
   local threads = object.bodies and object.limits and object.limits.max_in_flight or 0
   return 1 + contexts_of.need(threads), threads
 end
 
--- Timers of ours that do not run yet count as if they did.
+-- Timers of ours that do not run yet count as if they did. With the first object there are the
+-- bridge's, and that of who looks.
 local function check_limits(object)
   local need, threads = timers_for(object)
   local why = threads > 0 and ("%d handlers in flight need"):format(threads) or "it needs"
-  local beside = math.max(worker.timers, ngx.timer.running_count())
-  if worker.timers == 0 then need = need + 2 end
-  local ok, message, code = limits.check(need, beside, why)
+  local ours = 0
+  for entry in pairs(worker.served) do ours = ours + entry.timers end
+  if ours > 0 then ours = ours + COMMON else need = need + COMMON end
+  local ok, message, code = limits.check(need, math.max(ours, ngx.timer.running_count()), why)
   if not ok then return nil, message, code end
-  worker.timers = worker.timers + need
-  return true
+  return need
 end
 
 local function prepare(options)
@@ -227,9 +229,10 @@ function loop.start(object, options)
   service.check(object)
   local ok, message, code = check_worker(options)
   if ok then ok, message, code = check_limits(object) end
+  local timers = ok
   if ok then ok, message, code = prepare(options) end
   if not ok then return nil, message, code end
-  local entry = { object = object, quit_timeout = options.quit_timeout }
+  local entry = { object = object, quit_timeout = options.quit_timeout, timers = timers }
   return service.start(object, new_adapter(entry), ngx.get_phase() == "init_worker")
 end
 

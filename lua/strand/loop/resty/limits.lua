@@ -66,13 +66,14 @@ local OTHERS = 16 -- connections that a worker has beside: what it listens on, i
 function limits.check(need, others, why)
   local timers_most, connections_most = limits.read()
   if timers_most and need + others > timers_most then
-    return nil, ("lua_max_running_timers is %d: %s %d timers, and %d run beside them; raise it to %d or more")
-      :format(timers_most, why, need, others, need + others), "LIMIT"
+    return nil, ("lua_max_running_timers is %d: %s %d timers, and %d run beside them; raise it to "
+      .. "%d or more"):format(timers_most, why, need, others, need + others), "LIMIT"
   end
   local least = need + others + OTHERS
   if connections_most and least > connections_most then
-    return nil, ("worker_connections is %d: %s %d timers, each of which takes one; raise it to %d, and by what HTTP and the handlers' sockets take")
-      :format(connections_most, why, need, least), "LIMIT"
+    return nil, ("worker_connections is %d: %s %d timers, each of which takes one; raise it to %d, "
+      .. "and by what HTTP and the handlers' sockets take"):format(
+      connections_most, why, need, least), "LIMIT"
   end
   return true
 end
