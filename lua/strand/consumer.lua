@@ -249,6 +249,7 @@ function consumer.open(given)
   local self, problem
   self, problem, code = object.open(class, {
     limits = own.limits, start_timeout = own.start_timeout, members = flat.members,
+    name = properties.find(flat.kafka, "group.id"),
   }, userdata, message, code)
   if not self then return nil, problem, code end
   self.dispatcher = dispatcher.new(userdata, own)

@@ -429,6 +429,7 @@ function producer.open(given)
   self, problem, code = object.open(class, {
     partition_key = own.partition_key, partitioner = own.partitioner,
     plain = not (own.partition_key or own.partitioner),
+    name = properties.find(flat.kafka, "client.id") or "rdkafka",
     deliveries = delivery.list(),
   }, userdata, message, code)
   if not self then return nil, problem, code end

@@ -109,6 +109,15 @@ function properties.overlay(list, own)
   return result
 end
 
+-- -> text | nil: it is not in the list
+function properties.find(list, name)
+  local found
+  for _, pair in ipairs(list) do
+    if pair[1] == name then found = pair[2] end
+  end
+  return found
+end
+
 -- A message of librdkafka may repeat the value that it refused.
 function properties.hide_secrets(message, list)
   local secrets = {}

@@ -1320,6 +1320,44 @@ function mock:close() end
 ---@field step fun(timeout?: number): integer        one turn -> coroutines resumed
 ---@field new fun(): strand.PlainLoop
 
+---nginx with its Lua module (OpenResty); see docs/openresty.md.
+---@class strand.RestyLoop
+---@field start fun(object: strand.Served, options?: strand.RestyOptions): true?, string?, string?   "OTHER_WORKER", "LIMIT", ...
+---@field exit fun()                                 in exit_worker_by_lua: closes what is open, within 2.5 s
+---@field stats fun(): strand.RestyStats             of all workers, with lua_shared_dict strand; else of this one
+---@field health fun(): true?, string?, string?      the same; codes of consumer:health(), "STUCK_WORKER", "NOT_STARTED"
+
+---@class strand.RestyOptions
+---@field only_worker? integer      from 0: the one that starts it; others get "OTHER_WORKER"
+---@field quit_timeout? number      seconds, when the worker is told to quit; 30
+---@field socket_dir? string        where its socket's folder is made; TMPDIR, or /tmp
+
+---All workers of an nginx in one answer, of numbers, names and booleans alone.
+---@class strand.RestyStats
+---@field workers strand.RestyWorker[]               by pid
+---@field consumers table<string, strand.RestyConsumer>   by group.id: the sums
+---@field producers table<string, strand.ProducerStats>   by client.id, "rdkafka" without one: the sums
+---@field shared boolean            false: no lua_shared_dict strand, workers is the one that answers
+
+---@class strand.RestyWorker
+---@field pid integer
+---@field id integer                ngx.worker.id()
+---@field age number                seconds since its snapshot; 0: it answers
+---@field consumers table<string, strand.RestyConsumer>
+---@field producers table<string, strand.ProducerStats>
+---@field left_out integer?         names that its snapshot, of 16 KiB at most, has no room for
+
+---The numbers of strand.Stats, and of its partitions; highest, not sum, are longest_slice and
+---oldest_age, lowest is idle.
+---@class strand.RestyConsumer: strand.Stats
+---@field partitions integer        how many
+---@field lag integer?
+---@field true_lag integer?
+---@field oldest_age number?
+---@field ok boolean                as of health(); false also where it failed, or could not be started
+---@field reason string?
+---@field code string?
+
 ---What strand asks of an event loop; see docs/event-loops.md.
 ---@class strand.Adapter
 ---@field spawn fun(body: fun()): any
@@ -1336,6 +1374,7 @@ function mock:close() end
 ---@field cqueues strand.CqueuesLoop
 ---@field luv strand.LuvLoop
 ---@field plain strand.PlainLoop
+---@field resty strand.RestyLoop
 local loop = {}
 
 ---For a loop that strand does not know. Raises what is wrong with the adapter.

@@ -17,6 +17,7 @@ local limits = require "strand.loop.resty.limits"
 local schema = require "strand.schema"
 local semaphore = require "ngx.semaphore"
 local service = require "strand.loop.service"
+local snapshot = require "strand.loop.resty.snapshot"
 
 local loop = {}
 
@@ -120,6 +121,7 @@ local function look()
     contexts:look()
     if contexts:is_empty() then worker.ended[contexts] = nil end
   end
+  snapshot.put()
 end
 
 local function log_raised(ok, problem)
@@ -137,6 +139,7 @@ local function keep()
     worker.bell:wait(LOOK)
     log_raised(pcall(look))
   end
+  snapshot.leave()
   worker.keeps = false
 end
 
@@ -223,18 +226,27 @@ local function prepare(options)
   return nil, "the worker's timer: " .. tostring(problem), "NGINX"
 end
 
--- -> true | nil, message, code
-function loop.start(object, options)
-  options = schema.check(OPTIONS, options or {}, "")
-  service.check(object)
-  local ok, message, code = check_worker(options)
-  if ok then ok, message, code = check_limits(object) end
-  local timers = ok
+local function start(object, options)
+  local timers, message, code = check_limits(object)
+  local ok = timers
   if ok then ok, message, code = prepare(options) end
   if not ok then return nil, message, code end
   local entry = { object = object, quit_timeout = options.quit_timeout, timers = timers }
   return service.start(object, new_adapter(entry), ngx.get_phase() == "init_worker")
 end
+
+-- -> true | nil, message, code
+function loop.start(object, options)
+  options = schema.check(OPTIONS, options or {}, "")
+  service.check(object)
+  local ok, message, code = check_worker(options)
+  if not ok then return nil, message, code end
+  ok, message, code = start(object, options)
+  log_raised(pcall(snapshot.add, object, message, code))
+  return ok, message, code
+end
+
+loop.stats, loop.health = snapshot.stats, snapshot.health
 
 loop.exit = require("strand.loop.ending").exit
 
