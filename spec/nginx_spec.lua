@@ -23,8 +23,8 @@ describe("a phase of nginx", function()
     package.loaded.ngx = loaded
   end)
 
-  local function play(get_phase)
-    rawset(_G, "ngx", { get_phase = get_phase })
+  local function play(get_phase, config)
+    rawset(_G, "ngx", { get_phase = get_phase, config = config })
     package.loaded.ngx = nil
   end
 
@@ -40,6 +40,16 @@ describe("a phase of nginx", function()
         message)
     end
     assert.equal(threads, helper.threads())
+  end)
+
+  it("of stream { } is none to open in", function()
+    play(function() return "init_worker" end, { subsystem = "stream" })
+    for _, name in ipairs(OPENERS) do
+      local ok, message = pcall(strand[name], options[name])
+      assert.is_false(ok)
+      assert.matches("nginx_spec.lua:%d+: strand." .. name .. ": in nginx only in http { }, not in stream",
+        message)
+    end
   end)
 
   it("behind it, or none that can be told, is one to open in", function()

@@ -23,40 +23,35 @@ local function add(found, value)
   found.last[key] = math.max(last, number)
 end
 
-local function read_partition(admin, found, topic, partition)
+local function each_record(topic, partition, visit)
+  local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
   local offset, ended = 0, nil
   repeat
     local list
     list, ended = assert(admin:read { topic = topic, partition = partition, offset = offset,
       records = AT_ONCE })
     for _, record in ipairs(list) do
-      add(found, record.value)
+      visit(record)
       offset = record.offset + 1
     end
   until ended == "end"
+  admin:close()
+end
+
+--- -> all records of a topic with one partition
+function arrivals.records(topic)
+  local list = {}
+  each_record(topic, 0, function(record) list[#list + 1] = record end)
+  return list
 end
 
 --- -> { arrived = distinct ones, doubled, inversions, seen = { ["KEY:NUMBER"] = true } }
 function arrivals.read(topic, partitions)
-  local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
   local found = { arrived = 0, doubled = 0, inversions = 0, seen = {}, last = {} }
-  for partition = 0, partitions - 1 do read_partition(admin, found, topic, partition) end
-  admin:close()
+  for partition = 0, partitions - 1 do
+    each_record(topic, partition, function(record) add(found, record.value) end)
+  end
   return found
-end
-
---- Waits until so many records (doubled ones too) have arrived, and reads them.
-function arrivals.await(topic, partitions, count, limit)
-  local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
-  local ok = pcall(helper.eventually, limit or 30, function()
-    local sum = 0
-    for _, place in ipairs(admin:list_offsets { topics = { topic } } or {}) do
-      sum = sum + (place.latest or place.offset or 0)
-    end
-    return sum >= count
-  end)
-  admin:close()
-  return arrivals.read(topic, partitions), ok
 end
 
 return arrivals
