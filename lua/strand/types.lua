@@ -290,7 +290,7 @@ function context:defer() end
 ---@field loop? "cqueues"|"luv"     an event loop in each worker, whose coroutines handlers are; none
 ---@field max_in_flight? integer    handlers that run at once; workers, 256 with workers = 0, 256 x workers with loop
 ---@field max_ready? integer        handed over and not started; 64 x workers, or max_in_flight / 4, at least 64
----@field max_slice? number         with workers = 0 or loop: seconds that handlers go on which do not wait; 0.002, in nginx 0.001
+---@field max_slice? number         workers = 0, loop: seconds that handlers go on which do not wait; 0.002, nginx 0.001
 ---@field max_buffered_records? integer     read and not done; 100000
 ---@field max_buffered_bytes? integer       64 MiB
 ---@field max_waiting_records? integer      waiting for a retry or parked, and behind these; 100000
@@ -1322,7 +1322,7 @@ function mock:close() end
 
 ---nginx with its Lua module (OpenResty); see docs/openresty.md.
 ---@class strand.RestyLoop
----@field start fun(object: strand.Served, options?: strand.RestyOptions): true?, string?, string?   "OTHER_WORKER", "LIMIT", ...
+---@field start fun(object: strand.Served, options?: strand.RestyOptions): true?, string?, string?   code: "LIMIT", ...
 ---@field exit fun()                                 in exit_worker_by_lua: closes what is open, within 2.5 s
 ---@field stats fun(): strand.RestyStats             of all workers, with lua_shared_dict strand; else of this one
 ---@field health fun(): true?, string?, string?      the same; codes of consumer:health(), "STUCK_WORKER", "NOT_STARTED"

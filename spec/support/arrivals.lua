@@ -25,7 +25,7 @@ end
 
 local function each_record(topic, partition, visit)
   local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
-  local offset, ended = 0, nil
+  local offset, ended = 0
   repeat
     local list
     list, ended = assert(admin:read { topic = topic, partition = partition, offset = offset,
