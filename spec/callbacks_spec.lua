@@ -206,6 +206,15 @@ describe("without the C side", function()
   end)
 
   describe("start", function()
+    it("ends with a stop that comes while handlers load", function()
+      local consumer, core = open()
+      core.loads = true
+      fake.at(1, function() consumer:stop() end)
+      assert.is_true(consumer:start())
+      assert.equal(2, fake.now()) -- the close has ended
+      assert.same({ "finish" }, closes(core))
+    end)
+
     it("waits for the group only with start_timeout", function()
       local consumer = open()
       assert.is_true(consumer:start())

@@ -356,6 +356,22 @@ describe("a signal", function()
     assert.equal(1, fixture.committed(group, topic)[0].offset)
   end)
 
+  it("ends run() while handlers load, and leaves behind what does not end", function()
+    local child = spawn([[
+      local strand = require "strand"
+      local bootstrap, group, topic, folder = (table.unpack or unpack)(arg)
+      local consumer = assert(strand.consumer {
+        kafka = { ["bootstrap.servers"] = bootstrap, ["group.id"] = group }, topics = { topic },
+        workers = 1, handler = "spec.handlers.slow_start", handler_args = folder })
+      local _, message, code, report = consumer:run { close = { timeout = 1 } }
+      print(message, code, report.detached)
+    ]])
+    helper.eventually(30, function() return helper.read(folder .. "/begun") end)
+    child:signal "TERM"
+    assert.equal(0, child:wait(20), child:errors())
+    child:says "TIMED_OUT\ttrue"
+  end)
+
   it("is the program's own again after run()", function()
     local child = spawn(PROGRAM .. [[
       local consumer = open ""

@@ -108,20 +108,18 @@ local function wait_for_join(self, timeout)
   return give_up(self, message, code)
 end
 
--- In an event loop handlers are loaded while it goes on.
+-- Callbacks are served and signals obeyed while handlers are loaded. A close that comes then is no
+-- failure of the start, and leaves behind what is not loaded in its time.
 local function load_and_join(self)
-  if not self.loop then return self.core:start() end
   local ok, message, code = self.core:start_begin()
   if not ok then return nil, message, code end
   self.loading = true
-  ok, message, code = wait.poll(self, nil, function() return self.core:start_done() end)
+  ok, message, code = wait.poll(self, nil, function()
+    if self.core:state() ~= "new" then return true end
+    return self.core:start_done()
+  end)
   self.loading = false
   return ok, message, code
-end
-
-local function close_as_wanted(self)
-  local wanted = self.close_wanted
-  if wanted and not self.result then wait.begin_close(self, wanted.mode, wanted.timeout) end
 end
 
 -- -> true | nil, message, code
@@ -132,7 +130,6 @@ function lifecycle.start(self)
   if self.bodies then ok, message, code = self.bodies:load() end
   if ok then ok, message, code = load_and_join(self) end
   if not ok then return give_up(self, message, code) end
-  close_as_wanted(self)
   if not self.loop then wait.serve(self) end
   if self.start_timeout then return wait_for_join(self, self.start_timeout) end
   return true

@@ -49,12 +49,7 @@ end
 
 -- Ending --------------------------------------------------------------------
 
--- One whose handlers are being loaded is closed after that.
 function wait.begin_close(self, mode, timeout)
-  if self.loading then
-    self.close_wanted = { mode = mode, timeout = timeout }
-    return
-  end
   local state = self.core:state()
   if state == "closed" or (state == "closing" and mode ~= "now") then return end
   self.core:close_begin(mode, timeout)

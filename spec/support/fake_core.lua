@@ -130,7 +130,10 @@ function object:next_log()
   if line then return line[1], line[2], line[3] end
 end
 
-function object:start()
+function object.start_begin() return true end
+
+function object:start_done()
+  if self.loads then return false end
   if self.start_failure then return nil, self.start_failure, "HANDLER" end
   self.status = "running"
   return true

@@ -86,19 +86,11 @@ static void end_seats (lua_State *L, strand_consumer_object *self) {
   strand_local_forget(L, seats);
 }
 
-static int consumer_start (lua_State *L) {
-  strand_failure failure;
-  strand_consumer_object *self = strand_check_consumer(L);
-  if (self == NULL) return strand_push_forked(L);
-  if (self->seats != NULL) strand_local_start(&self->seats->local);
-  return strand_push_done(L, strand_consumer_start(self->kafka, &failure),
-                          &failure);
-}
-
 static int consumer_start_begin (lua_State *L) {
   strand_failure failure;
   strand_consumer_object *self = strand_check_consumer(L);
   if (self == NULL) return strand_push_forked(L);
+  if (self->seats != NULL) strand_local_start(&self->seats->local);
   return strand_push_done(
     L, strand_consumer_start_begin(self->kafka, &failure), &failure);
 }
@@ -420,7 +412,6 @@ static int consumer_configure (lua_State *L) {
 static const luaL_Reg methods[] = {
   { "state", consumer_state },
   { "local_open", consumer_local_open },
-  { "start", consumer_start },
   { "start_begin", consumer_start_begin },
   { "start_done", consumer_start_done },
   { "joined", consumer_joined },
