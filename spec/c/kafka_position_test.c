@@ -55,7 +55,7 @@ static void on_notice (void *arg, const strand_notice *notice) {
   (void)notice;
 }
 
-static rd_kafka_t *open_client (void) {
+static rd_kafka_t *open_client (const char *reset) {
   char errstr[256];
   rd_kafka_conf_t *conf = rd_kafka_conf_new();
   rd_kafka_t *client;
@@ -64,8 +64,7 @@ static rd_kafka_t *open_client (void) {
   rd_kafka_conf_set(conf, "group.id", "g", errstr, sizeof(errstr));
   rd_kafka_conf_set(conf, "enable.partition.eof", "true", errstr,
                     sizeof(errstr));
-  rd_kafka_conf_set(conf, "auto.offset.reset", "earliest", errstr,
-                    sizeof(errstr));
+  rd_kafka_conf_set(conf, "auto.offset.reset", reset, errstr, sizeof(errstr));
   client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, errstr, sizeof(errstr));
   assert_non_null(client);
   return client;
@@ -107,7 +106,7 @@ static int open_all (void **state) {
   strand_tally_init(&consumer.tally);
   member.reader.max_ready = 64;
   member.waker->queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  member.owner.client = open_client();
+  member.owner.client = open_client("earliest");
   member.owner.engine = strand_engine_new(&config);
   member.owner.helper = strand_helper_new(member.owner.client, &heard, gone,
                                           &member);
@@ -116,14 +115,18 @@ static int open_all (void **state) {
   return 0;
 }
 
-static int close_all (void **state) {
-  (void)state;
+static void close_client (void) {
   rd_kafka_assign(member.owner.client, NULL);
   strand_helper_leave(member.owner.helper,
                       strand_call_new(STRAND_CALL_DESTROY, NULL));
   strand_helper_end(member.owner.helper);
   while (sem_wait(&ended) != 0) {
   }
+}
+
+static int close_all (void **state) {
+  (void)state;
+  close_client();
   strand_engine_free(member.owner.engine);
   strand_notifier_free(&consumer.notifier);
   strand_mock_close(cluster);
@@ -712,11 +715,16 @@ static void a_gap_is_asked_about_once (void **state) {
   (void)state;
   events_of("", &event);
   strand_starts_gap(assigned, 5, 9);
-  strand_starts_gap(assigned, 10, 12); /* one at a time */
+  strand_starts_gap(assigned, 10, 12); /* one at a time, the widest */
+  assert_int_equal(assigned->gap.from, 5);
+  strand_starts_gap(assigned, 20, 30);
+  assert_int_equal(assigned->gap.from, 20);
   check_parts();
   assert_true(strand_starts_tick(&member.starts, strand_clock_us())
               == INT64_MAX);
   assert_true(assigned->gap.asked);
+  strand_starts_gap(assigned, 40, 90);
+  assert_int_equal(assigned->gap.from, 20);
   check_parts();
   take_answer();
   assert_true(!assigned->gap.asked && assigned->gap.from < 0);
@@ -851,6 +859,49 @@ static void seek_amid (int64_t offset, int64_t count) {
   while (buffered_of(assigned) == 0) read_or_ask(assigned);
   assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 0, &failure));
   read_from(assigned, offset, count);
+}
+
+/* A seek to a place that was in the log when it was looked for, and is not
+** when it is read: of five records that are left, or none, from 'to' on. */
+static void seek_too_late (const char *topic, const char *reset, int64_t to) {
+  rd_kafka_t *client = member.owner.client;
+  strand_helper *helper = member.owner.helper;
+  strand_assigned *assigned;
+  strand_ticket ticket;
+  strand_event event;
+  member.owner.client = open_client(reset);
+  member.owner.helper = strand_helper_new(member.owner.client, &heard, gone,
+                                          &member);
+  create(topic);
+  produce(topic, 3, 900000);
+  assigned = assign(topic, 3);
+  fetch(topic, 3);
+  while (assigned->end < 3) read_or_ask(assigned);
+  produce(topic, 9, 900000); /* 7 are dropped */
+  events_of("", &event);
+  find_to(&ticket, assigned, 1, 3);
+  while (ticket.waiting > 0) take_answer();
+  assert_string_equal(ticket.failure.code, "");
+  assigned = member.assignment.partitions[0];
+  while (assigned->end < 12) read_or_ask(assigned);
+  assert_int_equal(buffered_of(assigned), 12 - to);
+  member.starts.due_us = 0;
+  strand_starts_tick(&member.starts, strand_clock_us());
+  assert_true(assigned->gap.asked);
+  take_answer();
+  assert_int_equal(events_of("truncated", &event), 1);
+  assert_int_equal(event.offset, 1);
+  assert_int_equal(event.to, to);
+  unassign();
+  close_client();
+  member.owner.client = client;
+  member.owner.helper = helper;
+}
+
+static void what_is_deleted_before_a_seek_arrives_is_told (void **state) {
+  (void)state;
+  seek_too_late("overtaken", "earliest", 7);
+  seek_too_late("passed", "latest", 12); /* what is left is not read */
 }
 
 /* The user's seek while librdkafka asks where the log ends. */
@@ -1249,6 +1300,7 @@ int main (void) {
     cmocka_unit_test(each_partition_has_its_own_answer),
     cmocka_unit_test(one_that_was_held_back_goes_to_its_offset),
     cmocka_unit_test(one_that_was_held_back_is_sought_when_it_has_begun),
+    cmocka_unit_test(what_is_deleted_before_a_seek_arrives_is_told),
     cmocka_unit_test(a_seek_waits_until_it_has_begun),
     cmocka_unit_test(a_seek_waits_for_one_to_where_it_begins),
     cmocka_unit_test(a_seek_that_waits_is_given_up),

@@ -159,16 +159,20 @@ static bool take_record (strand_reader *reader, strand_assigned *assigned,
 
 static bool take_end (strand_reader *reader, strand_assigned *assigned,
                       int64_t offset, int64_t now_us) {
+  int64_t position = strand_partition_position(assigned->partition);
   if (strand_position_is_unseen(assigned)
       && !strand_position_accept(reader->positions, assigned, offset, now_us))
     return false;
-  if (offset < strand_partition_position(assigned->partition)) {
+  if (offset < position) {
     strand_position_below(reader->positions, assigned, offset);
     return false;
   }
   if (strand_engine_reach(reader->owner->engine, assigned->partition, offset)
       != STRAND_OK) {
     return true; /* said again at the next end */
+  }
+  if (position >= 0 && offset > position) {
+    strand_starts_gap(assigned, position, offset);
   }
   assigned->end = offset;
   strand_engine_drained(reader->owner->engine, assigned->partition, true);

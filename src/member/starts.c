@@ -1,8 +1,10 @@
 /*
 ** starts.c - where logs start: was something deleted that was not handled?
 **
-**   a gap           a record came above the position: when the log starts
-**                   between them, that was no compaction
+**   a gap           a record, or the end, came above the position: when the
+**                   log starts between them, that was no compaction. What is
+**                   left of the gap may be there and yet not be read: where
+**                   auto.offset.reset is latest, librdkafka went to the end
 **   an old record   it is parked, or tried again: when the log starts above
 **                   it, the copy here is the only one
 **
@@ -24,7 +26,9 @@ void strand_starts_init (strand_starts *s, const strand_owner *owner,
 }
 
 void strand_starts_gap (strand_assigned *assigned, int64_t from, int64_t to) {
-  if (assigned->gap.from >= 0) return;
+  const strand_gap *gap = &assigned->gap;
+  bool known = gap->from >= 0;
+  if (known && (gap->asked || to - from <= gap->to - gap->from)) return;
   assigned->gap.from = from;
   assigned->gap.to = to;
 }
@@ -123,7 +127,7 @@ static void take_gap (strand_starts *s, strand_assigned *assigned, int64_t low,
   if (low < 0) return;
   if (assigned->gap.from < low && low <= assigned->gap.to) {
     strand_owner_jumped(s->owner, assigned, "truncated", assigned->gap.from,
-                        low);
+                        assigned->gap.to);
   }
   assigned->gap.from = -1;
 }

@@ -27,7 +27,8 @@ typedef struct strand_starts {
 
 void strand_starts_init (strand_starts *s, const strand_owner *owner,
                          const strand_assignment *assignment);
-/* A record came at 'to', and 'from' was expected. */
+/* A record, or the end, came at 'to', and 'from' was expected. While none is
+** asked about, the widest is kept. */
 void strand_starts_gap (strand_assigned *assigned, int64_t from, int64_t to);
 /* When it wants to be called again. */
 int64_t strand_starts_tick (strand_starts *s, int64_t now_us);
