@@ -45,6 +45,8 @@ local SERVER = [[
   SERVER_MORE
 ]]
 
+local function absolute(path) return helper.output "pwd":match "[^\n]+" .. "/" .. path end
+
 describe("a consumer in nginx", function()
   local server, topic
 
@@ -231,13 +233,63 @@ describe("a consumer in nginx", function()
 
   it("leaves no socket behind, and names a folder that it cannot have", function()
     local folder = helper.folder()
-    start("", { started = ("{ socket_dir = '%s' }"):format(helper.output "pwd":match "[^\n]+" .. "/" .. folder) })
+    start("", { started = ("{ socket_dir = '%s' }"):format(absolute(folder)) })
     is("assigned", "1")
     assert.equal("", helper.output("ls " .. folder))
     nginx.close()
     start("", { started = "{ socket_dir = '/nonexistent' }" })
     assert.matches("^nil a folder for a Unix socket cannot be made below /nonexistent: "
       .. "No such file or directory SOCKET", server:ask "/started0")
+  end)
+
+  it("gives a context up that is old and idle, and has another for what comes then", function()
+    start([[
+      ngx.sleep(0.001)
+      seen:incr("done", 1, 0)
+    ]], { options = "max_in_flight = 64,", before = [[require("strand.loop.resty.contexts").AGE = 0.1]] })
+    is("assigned", "1")
+    for n = 1, 3 do
+      produce(keys(64))
+      is("done", tostring(64 * n))
+      is("timers", "3") -- none for handlers
+    end
+    server:quit()
+    assert.equal("", server:errors())
+  end)
+
+  it("has worker threads as elsewhere, and can be started in a timer", function()
+    local folder = helper.folder()
+    helper.write(folder .. "/counts.lua", [[
+      return function(record, context)
+        local file = assert(io.open(context.args, "a"))
+        file:write(record.key, "\n")
+        file:close()
+      end
+    ]])
+    local journal = folder .. "/journal"
+    topic = helper.topic(1)
+    produce(keys(20))
+    server = nginx.start { server = SERVER:gsub("SERVER_MORE", ""), words = { TOPIC = topic,
+      GROUP = helper.name "group", COUNTS = absolute(folder), JOURNAL = absolute(journal) }, http = [[
+      lua_shared_dict seen 1m;
+      init_worker_by_lua_block {
+        package.path = "COUNTS/?.lua;" .. package.path
+        ngx.timer.at(0, function()
+          local strand = require "strand"
+          local consumer = assert(strand.consumer {
+            kafka = { ["bootstrap.servers"] = "BROKER", ["group.id"] = "GROUP" },
+            topics = { "TOPIC" }, workers = 2, handler = "counts", handler_args = "JOURNAL",
+          })
+          assert(strand.loop.resty.start(consumer))
+          ngx.shared.seen:set("timers", ngx.timer.running_count())
+        end)
+      }
+    ]] }
+    server:await("20 records", function()
+      return select(2, (helper.read(journal) or ""):gsub("\n", "")) == 20
+    end)
+    server:quit()
+    assert.equal("", server:errors())
   end)
 
   it("says nothing while it is idle, however short nginx's own timeouts are", function()

@@ -17,13 +17,13 @@ local contexts = {}
 contexts.__index = contexts
 
 local MOST = 64 -- threads in one context
-local AGE = 60 -- seconds, until it is given up
 local KILLED_MOST = 16 -- threads killed in one, whose sockets live until it ends
 local RETIRED_PART = 8 -- of one in so many it is waited at once that they end, if they are only old
 local START = 1 -- seconds for a timer
 local FOREVER = 2147483.647 -- the longest time that nginx waits
 
-contexts.MOST, contexts.FOREVER = MOST, FOREVER
+contexts.FOREVER = FOREVER
+contexts.AGE = 60 -- seconds, until one is given up
 
 local CONTEXT_ENDED = "the nginx context of the handler was ended, by ngx.exit() or the like: "
   .. "those of all handlers in it have failed"
@@ -169,7 +169,7 @@ local function retire(self)
     if context.retired then retired = retired + 1 end
   end
   for context in pairs(self.list) do
-    local old = now - context.asked >= AGE and retired * RETIRED_PART < total
+    local old = now - context.asked >= contexts.AGE and retired * RETIRED_PART < total
     if not context.retired and (old or context.killed >= KILLED_MOST) then
       context.retired, retired = true, retired + 1
     end
