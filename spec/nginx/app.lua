@@ -97,6 +97,43 @@ function app.share(topic, threads, count)
   ngx.print(("%d reports, %d places, in order"):format(threads * count, places))
 end
 
+--- Bytes that no compressor and no string hash has an easy time with.
+function app.random(size)
+  local bytes = {}
+  for i = 1, size do bytes[i] = string.char(math.random(32, 126)) end
+  return table.concat(bytes)
+end
+
+--- A hundred small ones, and in their middle one of that size -> "N accepted, CODE"
+function app.among(topic, size)
+  local accepted, code = app.send(topic, 50), nil
+  local ok, _, refused = app.producer:send { topic = topic, key = "large", value = ("large:1 %s")
+    :format(app.random(size)) }
+  if ok then accepted = accepted + 1 else code = refused end
+  accepted = accepted + app.send(topic, 50)
+  ngx.print(("%d accepted, %s"):format(accepted, tostring(code)))
+end
+
+--- Records that lack something.
+function app.nils(topic)
+  for _, record in ipairs { { key = "k" }, { value = "v" }, {}, { key = "", value = "" },
+    { key = "k", value = "v" } } do
+    record.topic = topic
+    assert(app.producer:send_wait(record))
+  end
+  ngx.print "ok"
+end
+
+--- So many at once to the producer whose queue is small -> how many it took, the first refusal's code
+function app.overflow(topic, count)
+  local accepted, code = 0, nil
+  for i = 1, count do
+    local ok, _, refused = app.few:send { topic = topic, key = "k", value = "k:" .. i }
+    if ok then accepted = accepted + 1 else code = code or refused end
+  end
+  ngx.print(accepted, " ", tostring(code))
+end
+
 --- Another producer, served, for whoever asks.
 function app.second(options)
   options.kafka = { ["bootstrap.servers"] = app.broker }

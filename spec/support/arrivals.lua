@@ -23,33 +23,37 @@ local function add(found, value)
   found.last[key] = math.max(last, number)
 end
 
-local function each_record(topic, partition, visit)
-  local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
+local function each_record(topic, partition, given, visit)
+  local admin = given
+    or assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
   local offset, ended = 0
   repeat
     local list
-    list, ended = assert(admin:read { topic = topic, partition = partition, offset = offset,
-      records = AT_ONCE })
+    helper.eventually(30, function() -- the admin may have lost its connection
+      list, ended = admin:read { topic = topic, partition = partition, offset = offset,
+        records = AT_ONCE }
+      return list
+    end)
     for _, record in ipairs(list) do
       visit(record)
       offset = record.offset + 1
     end
   until ended == "end"
-  admin:close()
+  if not given then admin:close() end
 end
 
---- -> all records of a topic with one partition
-function arrivals.records(topic)
+--- -> all records of a topic with one partition; by that admin, or one of its own
+function arrivals.records(topic, admin)
   local list = {}
-  each_record(topic, 0, function(record) list[#list + 1] = record end)
+  each_record(topic, 0, admin, function(record) list[#list + 1] = record end)
   return list
 end
 
 --- -> { arrived = distinct ones, doubled, inversions, seen = { ["KEY:NUMBER"] = true } }
-function arrivals.read(topic, partitions)
+function arrivals.read(topic, partitions, admin)
   local found = { arrived = 0, doubled = 0, inversions = 0, seen = {}, last = {} }
   for partition = 0, partitions - 1 do
-    each_record(topic, partition, function(record) add(found, record.value) end)
+    each_record(topic, partition, admin, function(record) add(found, record.value) end)
   end
   return found
 end
