@@ -67,6 +67,7 @@ torture:                       ## crash test on real brokers, long; VARIANT=name
 test-long: sim-long            ## that and all of the crash test, whole: hours
 	@scripts/deps test
 	@scripts/torture
+	@STRAND_LONG=1 scripts/test nginx
 
 test-trixie:                   ## C, sim and specs with librdkafka 2.8, in a chroot (root)
 	@scripts/trixie $(SUITES)

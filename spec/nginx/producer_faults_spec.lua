@@ -60,16 +60,18 @@ describe("a producer in nginx", function()
     helper.end_children()
   end)
 
-  local reported = 0
+  local reported, failed_before = 0, 0
 
-  -- All that was sent is told to on_delivery, 'failed' of it as failed, since the last time.
-  local function await_reports(count, failed)
+  -- Of 'count' more records than the last time on_delivery has heard. -> how many of them failed
+  local function await_reports(count)
     reported = reported + count
-    local last = tonumber((server:ask "/reports":match " (%d+)"))
+    local all, failed
     server:await("reports", function()
-      return tonumber((server:ask "/reports":match "^%d+")) == reported
+      all, failed = server:ask "/reports":match "(%d+) (%d+)"
+      return tonumber(all) == reported
     end)
-    assert.equal(failed or 0, tonumber((server:ask "/reports":match " (%d+)")) - (failed and last or 0))
+    failed_before, failed = tonumber(failed), tonumber(failed) - failed_before
+    return failed
   end
 
   local function has_arrived(topic, count)
@@ -92,7 +94,7 @@ describe("a producer in nginx", function()
       proxy:tell "back"
       send(topic, RECORDS)
     end
-    await_reports(7 * RECORDS)
+    assert.equal(0, await_reports(7 * RECORDS))
     has_arrived(topic, 7 * RECORDS)
   end)
 
@@ -103,7 +105,7 @@ describe("a producer in nginx", function()
       proxy:tell "cut"
       send(topic, RECORDS / 10)
     end
-    await_reports(18 * RECORDS / 10)
+    assert.equal(0, await_reports(18 * RECORDS / 10))
     has_arrived(topic, 18 * RECORDS / 10)
   end)
 
@@ -115,7 +117,7 @@ describe("a producer in nginx", function()
     send(topic, 200)
     helper.eventually(20, fixture.pause(4))
     proxy:tell "release"
-    await_reports(200)
+    assert.equal(0, await_reports(200))
     has_arrived(topic, 400)
   end)
 
@@ -123,21 +125,29 @@ describe("a producer in nginx", function()
     local topic = helper.topic_by(admin, "large", PARTITIONS)
     assert.equal("accepted " .. RECORDS,
       server:ask(("/large?topic=%s&n=%d"):format(topic, RECORDS)))
-    await_reports(RECORDS)
+    assert.equal(0, await_reports(RECORDS))
     has_arrived(topic, RECORDS)
   end)
 
-  it("fails one record that is too large, and not those beside it", function()
+  it("refuses what is too large for its client, and sends those beside it", function()
     local topic = helper.topic_by(admin, "among", PARTITIONS)
     assert.equal("100 accepted, MSG_SIZE_TOO_LARGE",
-      server:ask(("/among?topic=%s&size=1500000"):format(topic))) -- for the client
-    await_reports(100)
+      server:ask(("/among?topic=%s&size=1500000"):format(topic)))
+    assert.equal(0, await_reports(100))
+    has_arrived(topic, 100)
+  end)
+
+  it("tells of each record that goes down with one that is too large for its topic", function()
+    local topic = helper.topic_by(admin, "batch", PARTITIONS)
     assert(admin:alter_config { topic = topic, set = { ["max.message.bytes"] = "100000" } })
     assert.equal("101 accepted, nil",
-      server:ask(("/among?topic=%s&size=200000"):format(topic))) -- for the topic
-    await_reports(101, 1)
+      server:ask(("/among?topic=%s&size=200000"):format(topic)))
+    local failed = await_reports(101)
     local found = arrivals.read(topic, PARTITIONS, admin)
-    assert.same({ 200, 0, 0 }, { found.arrived, found.doubled, found.inversions })
+    assert.same({ 101, 0, 0 }, { found.arrived + failed, found.doubled, found.inversions })
+    assert.is_nil(found.seen["large:1"])
+    send(topic, 100) -- it goes on
+    assert.equal(0, await_reports(100))
   end)
 
   it("sends what has no value, no key, no time, and goes on", function()
