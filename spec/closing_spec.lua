@@ -58,7 +58,7 @@ modes.each(describe, "close", function(mode)
     fixture.open(mode)
     down = assert(strand.mock { brokers = 1, topics = { orders = 1 } })
     -- In local mode a handler in C would keep the spec itself.
-    local for_ever = mode.is_local and "take 3600" or "fifo fifo"
+    local for_ever = mode.is_local and "take 3600" or mode.coroutines and "gate for_ever" or "fifo fifo"
     local stuck = scene("stuck", { workers = 2 }, { { key = "a", value = for_ever },
       { key = "a" }, { key = "b" } })
     release_fifo = fifo(scenes.stuck.folder)

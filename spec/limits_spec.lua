@@ -299,7 +299,7 @@ modes.each(describe, "configure while a consumer runs", function(mode)
     produce({ { key = "late", value = "gate late" } })
     local event = helper.eventually(10, told "record_failed", consumer)
     assert.matches("longer than its deadline of 0.2 s", event.reason, 1, true)
-    if mode.is_local then fixture.release(folder, "late") end -- nothing ends its coroutine
+    if mode.coroutines then fixture.release(folder, "late") end -- nothing ends its coroutine
     local record = helper.eventually(10, function() return consumer:parked()() end, consumer)
     os.remove(folder .. "/late")
     local entered, left = fixture.count(folder, "enter"), fixture.count(folder, "leave")

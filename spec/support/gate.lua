@@ -12,9 +12,9 @@ local function exists(path)
   return file ~= nil
 end
 
---- Takes so long. In local mode the other handlers go on: they have one thread.
+--- Takes so long. Where handlers are coroutines the others go on: they have one thread.
 function gate.sleep(context, seconds)
-  if context.worker == 0 then return context:sleep(seconds) end
+  if context.worker == 0 or package.loaded["strand.async"] then return context:sleep(seconds) end
   system.sleep(seconds)
 end
 

@@ -45,7 +45,7 @@ function member.open(options)
   options = with_defaults(options)
   options.on_event = function(event) events[#events + 1] = event end
   options.log = function(_, facility, message) lines[#lines + 1] = facility .. ": " .. message end
-  if way.is_local then
+  if way ~= modes.threads then
     options.workers = options.workers or 16 -- the default
     way.change(options)
   end

@@ -7,21 +7,34 @@
 -- at once as the spec has 'workers'.
 local modes = {}
 
-local threads = { title = "in worker threads", is_local = false }
+local threads = { title = "in worker threads", is_local = false, coroutines = false }
 function threads.change() end
 
 -- In the spec's own state: helper.eventually serves them.
-local in_state = { title = "in local mode", is_local = true }
+local in_state = { title = "in local mode", is_local = true, coroutines = true }
 function in_state.change(options)
   options.max_in_flight = options.max_in_flight or options.workers
   options.max_ready = options.max_ready or 64 * options.workers
   options.workers = 0
 end
 
+-- In coroutines of a loop in one worker, whose thread a handler keeps that does not wait in the loop:
+-- so handlers wait by context:sleep here too.
+local in_loop = { title = "in an async worker", is_local = false, coroutines = true }
+function in_loop.change(options)
+  options.max_in_flight = options.max_in_flight or options.workers
+  options.max_ready = options.max_ready or 64 * options.workers
+  options.workers, options.loop = 1, "cqueues"
+end
+
 modes.threads = threads
 
+local ways = { threads, in_state }
+-- In one Lua: the others have spec/async_spec.lua and spec/loops_spec.lua.
+if _VERSION == "Lua 5.4" and pcall(require, "cqueues") then ways[#ways + 1] = in_loop end
+
 function modes.each(describe, title, body)
-  for _, mode in ipairs { threads, in_state } do
+  for _, mode in ipairs(ways) do
     describe(title .. " " .. mode.title, function() body(mode) end)
   end
 end
