@@ -796,8 +796,27 @@ for name, loop in loops.each() do
     end)
 
     it("tells of handlers' coroutines that wake does not resume", function()
+      local kept = {}
       assert.matches("wake has not ended a sleep for 2 s (1 of them)",
-        handle_under(wake_otherwise(1, function() end), 5), 1, true)
+        handle_under(wake_otherwise(1, function(_, waiter) kept[1] = waiter end), 5), 1, true)
+    end)
+
+    it("tells of handlers' coroutines that wake drops, or what keeps them has not resumed", function()
+      local reasons = handle_under(function(changed)
+        local wake, dropped = changed.wake, false
+        function changed.wake(waiter)
+          if waiter.number and not dropped then
+            dropped = true
+            return
+          end
+          collectgarbage()
+          return wake(waiter)
+        end
+      end, 5)
+      local told = reasons:find("wake has not ended a sleep for 2 s (1 of them)", 1, true)
+        or reasons:find("a coroutine of handlers was dropped that spawn or wake was to run (1 of them)",
+          1, true)
+      assert.is_truthy(told)
     end)
 
     it("does not blame an adapter while the loop is busy, whoever waits", function()

@@ -19,7 +19,8 @@
 --   answer(number, serial, ...) -> true | nil, message, code    what done(...) does
 --   body() -> body       enter(body, thread, number)   its handlers run in that coroutine
 --   abandon(body, message)   something of ours raised in it
---   serve() -> n, m      a turn begins: n bodies have not begun, m have not come: too late (C)
+--   serve() -> n, m, k   a turn begins: n bodies have not begun, m have not come: too late (C);
+--                        k that were to begin, or to come, were collected
 --   turn(yielded, problem) -> number | 0 | -number | nil    whom step resumes: a body, a new one;
 --                        whom it forgets
 --   wake(n) -> number | 0 | nil             whom the loop wakes, after n others in this turn
@@ -258,21 +259,20 @@ end
 
 -- What an adapter may call whose loop ends coroutines, or is to be rid of one: leave() has it end
 -- if it parks -> whether it does; leave(problem): it was ended, and its record has failed.
-local function leaver(self, number, body)
-  return function(problem)
-    local waiter = self.parked[number]
-    if problem == nil and not waiter then return false end
-    self.parked[number] = nil
-    self.core.abandon(body, problem)
-    if waiter then self.adapter.wake(waiter) end
-    return true
-  end
+local function leave(self, number, body, problem)
+  local waiter = self.parked[number]
+  if problem == nil and not waiter then return false end
+  self.parked[number] = nil
+  self.core.abandon(body, problem)
+  if waiter then self.adapter.wake(waiter) end
+  return true
 end
 
--- What it does may raise, where memory runs out. -> nil | what the adapter has raised
+-- What it does may raise, where memory runs out: before the body is there, whom C waits for.
+-- -> nil | what the adapter has raised
 local function spawn_in_loop(self)
-  local number, body, began = number_of(self), self.core.body(), false
-  local ok, spawned = pcall(self.adapter.spawn, function()
+  local number, began, body = number_of(self), false, nil
+  local function run()
     if began then return adapters.tell(self.owner, "spawn ran a body twice") end
     began = true
     local thread = coroutine.running()
@@ -280,7 +280,10 @@ local function spawn_in_loop(self)
     local entered, lacking = pcall(self.core.enter, body, thread, number)
     if entered then self.main(body, { number = number })
     else self.core.abandon(body, text_of(lacking)) end
-  end, leaver(self, number, body))
+  end
+  local function leaves(problem) return leave(self, number, body, problem) end
+  body = self.core.body()
+  local ok, spawned = pcall(self.adapter.spawn, run, leaves)
   if ok then
     self.handles[number] = spawned
     return
@@ -299,12 +302,16 @@ local function wake_in_loop(self, number)
   return "wake raised: " .. text_of(problem)
 end
 
-local function tell_late(self, spawned, woken)
+local function tell_late(self, spawned, woken, dropped)
   if spawned > 0 then
     adapters.tell(self.owner, ("spawn has not run a body for 2 s (%d of them)"):format(spawned))
   end
   if woken > 0 then
     adapters.tell(self.owner, ("wake has not ended a sleep for 2 s (%d of them)"):format(woken))
+  end
+  if dropped > 0 then
+    adapters.tell(self.owner,
+      ("a coroutine of handlers was dropped that spawn or wake was to run (%d of them)"):format(dropped))
   end
 end
 

@@ -261,6 +261,7 @@ static strand_body bodies[3];
 
 static void add_bodies (uint32_t count) {
   memset(bodies, 0, sizeof(bodies));
+  for (int i = 0; i < 3; i++) bodies[i].owner = &seats;
   assert_true(strand_sleepers_reserve(&seats.sleepers, count));
   seats.bodies = count;
   seats.looped = true;
@@ -270,6 +271,7 @@ static strand_late look (int64_t seconds) {
   strand_late late = strand_bodies_look(&seats,
                                         strand_clock_us() + seconds * SECOND);
   strand_seats_check(&seats);
+  strand_bodies_check(&seats);
   return late;
 }
 
@@ -355,6 +357,25 @@ static void who_comes_though_that_failed_runs (void **state) {
   assert_int_equal(seats.bodies, 2);
 }
 
+static void who_was_dropped_is_told_once (void **state) {
+  (void)state;
+  add_bodies(3);
+  strand_bodies_call(&seats, &bodies[0]);
+  strand_bodies_come(&seats, &bodies[0]);
+  strand_bodies_drop(&seats, &bodies[0]); /* it came before */
+  assert_int_equal(look(0).dropped, 0);
+  strand_bodies_call(&seats, &bodies[1]);
+  strand_bodies_drop(&seats, &bodies[1]);
+  assert_int_equal(look(0).dropped, 1);
+  assert_int_equal(look(0).dropped, 0);
+  strand_bodies_call(&seats, &bodies[2]);
+  look(2);
+  assert_int_equal(look(4).spawned, 1);
+  strand_bodies_drop(&seats, &bodies[2]); /* it was told as late */
+  assert_int_equal(look(4).dropped, 0);
+  assert_int_equal(seats.bodies, 0);
+}
+
 static void who_leaves_is_in_no_list (void **state) {
   (void)state;
   add_bodies(3);
@@ -387,6 +408,7 @@ int main (void) {
     spec(what_could_not_be_woken_parks_again),
     spec(what_could_not_be_spawned_makes_room_later),
     spec(who_comes_though_that_failed_runs),
+    spec(who_was_dropped_is_told_once),
     spec(who_leaves_is_in_no_list),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 */
 #include "lua/local/bodies.h"
 
+#include <assert.h>
 #include <stddef.h>
 
 #define COME_US 1000000  /* to come, twice */
@@ -44,6 +45,13 @@ void strand_bodies_leave (strand_seats *p, strand_body *body) {
   if (p->slice == body) p->slice = NULL;
   body->state = STRAND_BODY_GONE;
   p->bodies--;
+}
+
+/* One that is late was counted. */
+void strand_bodies_drop (strand_seats *p, strand_body *body) {
+  if (body->state == STRAND_BODY_CALLED && body->sleeper.at > 0)
+    p->dropped_bodies++;
+  strand_bodies_leave(p, body);
 }
 
 /*
@@ -109,8 +117,9 @@ static void look_at (strand_seats *p, strand_body *body, strand_late *late,
 }
 
 strand_late strand_bodies_look (strand_seats *p, int64_t now_us) {
-  strand_late late = { 0, 0 };
+  strand_late late = { .dropped = p->dropped_bodies };
   strand_sleeper *first;
+  p->dropped_bodies = 0;
   if (p->look_us == 0 || now_us < p->look_us) return late;
   while ((first = strand_sleepers_first(&p->sleepers)) != NULL
          && first->due_us <= now_us) {
@@ -119,4 +128,17 @@ strand_late strand_bodies_look (strand_seats *p, int64_t now_us) {
   }
   set_timer(p, first != NULL ? first->due_us : 0);
   return late;
+}
+
+void strand_bodies_check (const strand_seats *p) {
+  uint32_t parked = 0;
+  for (const strand_body *b = p->parked; b != NULL; b = b->below) {
+    assert(b->state == STRAND_BODY_PARKED && b->owner == p);
+    assert(b->begun && b->seat == NULL && b->sleeper.at == 0); /* (3) */
+    parked++;
+  }
+  assert(parked + p->unspawned <= p->bodies); /* (2) */
+  assert(p->sleepers.count <= p->bodies);
+  assert(p->called == NULL || p->called->state == STRAND_BODY_CALLED);
+  (void)parked;
 }

@@ -11,12 +11,15 @@
 **                           +-- the call raised: failed --a second--> parked
 **                                                       (never begun: gone)
 **
+** One that was called and is collected instead was dropped, which is told too.
+**
 ** Twice, because a loop that was busy for a second may turn to us first.
 **
 ** Invariants:
 **   (1) Who is called or failed is in the heap until it is late or comes.
 **   (2) 'bodies' counts those that are not gone, and 'unspawned' of them those
 **       that failed and have never begun.
+**   (3) Who is parked has a coroutine that waits, and no record.
 **
 ** Thread: lua. Calls no Lua.
 */
@@ -51,6 +54,7 @@ typedef struct strand_body {
 typedef struct strand_late {
   uint32_t spawned; /* and not begun */
   uint32_t woken;   /* and not resumed */
+  uint32_t dropped; /* either of these, and collected */
 } strand_late;
 
 /* It waits for work. */
@@ -59,6 +63,8 @@ void strand_bodies_park (strand_seats *p, strand_body *body);
 strand_body *strand_bodies_unpark (strand_seats *p);
 /* Whatever it does from now on comes to nothing. Again: nothing happens. */
 void strand_bodies_leave (strand_seats *p, strand_body *body);
+/* The same: its coroutine was collected. */
+void strand_bodies_drop (strand_seats *p, strand_body *body);
 
 /* May there be one more? */
 bool strand_bodies_may_spawn (const strand_seats *p);
@@ -69,7 +75,10 @@ void strand_bodies_call (strand_seats *p, strand_body *body);
 bool strand_bodies_fail (strand_seats *p);
 /* It was resumed, asked for or not. */
 void strand_bodies_come (strand_seats *p, strand_body *body);
-/* Who is late for the first time is counted, who failed is tried again. */
+/* Who is late, or was dropped, is counted once; who failed is tried again. */
 strand_late strand_bodies_look (strand_seats *p, int64_t now_us);
+
+/* Between two turns. */
+void strand_bodies_check (const strand_seats *p);
 
 #endif

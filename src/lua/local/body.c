@@ -14,7 +14,7 @@
 #ifdef NDEBUG
 #define CHECKED false
 #else
-#define CHECKED true /* the invariants of seats, in each turn */
+#define CHECKED true /* the invariants of seats and bodies, in each turn */
 #endif
 
 #define UP(name) lua_upvalueindex(STRAND_NEXT_##name)
@@ -241,7 +241,7 @@ static int body_gc (lua_State *L) {
   if (body == NULL || body->owner == NULL || p->over
       || p->generation != strand_fork_generation())
     return 0;
-  strand_bodies_leave(p, body);
+  strand_bodies_drop(p, body);
   seat = body->seat;
   body->owner = NULL;
   body->seat = NULL;
@@ -257,7 +257,7 @@ static void end_dropped (lua_State *L, strand_seats *p) {
 }
 
 static strand_late begin_turn (lua_State *L, strand_seats *p) {
-  strand_late late = { 0, 0 };
+  strand_late late = { 0 };
   p->slice_us = strand_seats_now_us(p);
   p->slice = NULL;
   p->spent_us = 0;
@@ -266,20 +266,25 @@ static strand_late begin_turn (lua_State *L, strand_seats *p) {
   end_dropped(L, p);
   if (p->looped) late = strand_bodies_look(p, p->slice_us);
   strand_local_advance(&p->local);
-  if (CHECKED) strand_seats_check(p);
+  if (CHECKED) {
+    strand_seats_check(p);
+    strand_bodies_check(p);
+  }
   return late;
 }
 
 /* A turn of the loop, or of step, begins: how many bodies are found not to have
-** begun though they were spawned, and not to have come though woken. */
+** begun though they were spawned, not to have come though woken, and to be gone
+** instead. */
 int strand_body_serve (lua_State *L) {
   strand_seats *p = seats_of(L);
-  strand_late late = { 0, 0 };
+  strand_late late = { 0 };
   luaL_checkstack(L, 20, "serve");
   if (!p->over) late = begin_turn(L, p);
   lua_pushnumber(L, late.spawned);
   lua_pushnumber(L, late.woken);
-  return 2;
+  lua_pushnumber(L, late.dropped);
+  return 3;
 }
 
 /* Body, message: something of ours has raised in its coroutine. */

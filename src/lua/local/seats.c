@@ -213,6 +213,14 @@ void strand_seat_push_name (lua_State *L, const strand_seat *seat,
   lua_setmetatable(L, -2);
 }
 
+static void check_list (const strand_seat_list *list, bool has_slot) {
+  for (const strand_seat *s = list->first; s != NULL; s = s->next) {
+    assert(s->body == NULL);                         /* (2) */
+    assert((s->handling.slot != NULL) == has_slot); /* (1) */
+  }
+  (void)has_slot;
+}
+
 void strand_seats_check (const strand_seats *p) {
   size_t running = 0;
   for (uint32_t i = 0; i < p->count; i++) {
@@ -221,12 +229,11 @@ void strand_seats_check (const strand_seats *p) {
     assert(seat->current.count == 0 || has_slot); /* (1) */
     if (has_slot) running++;
   }
-  for (const strand_seat *f = p->free.first; f != NULL; f = f->next) {
-    assert(f->body == NULL); /* (2) */
-  }
+  check_list(&p->free, false);
+  check_list(&p->ready, true);
+  check_list(&p->dropped, true);
   assert(p->over || running == p->local.running); /* (3) */
   (void)running;
-  assert(p->unspawned <= p->bodies);
   strand_sleepers_check(&p->sleepers);
   strand_local_check(&p->local);
 }

@@ -73,6 +73,7 @@ typedef struct strand_seats {
   /* bodies */
   uint32_t bodies;    /* that live */
   uint32_t unspawned; /* of them that their loop could not begin (bodies.h) */
+  uint32_t dropped_bodies; /* called, and collected since; to be told */
   struct strand_body *parked;
   struct strand_body *called;  /* last, by the loop, or NULL */
   struct strand_body *resumed; /* by step, and not looked at since */
