@@ -36,8 +36,14 @@ local SERVER = [[
 describe("a consumer in nginx", function()
   local server, topic, group, journal
 
+  local lost, inversions = 0, 0
+
   setup(fixture.open)
-  teardown(fixture.close)
+  teardown(function()
+    print(("figure nginx_consumer_lost %d"):format(lost))
+    print(("figure nginx_inversions %d"):format(inversions))
+    fixture.close()
+  end)
   after_each(nginx.close)
 
   before_each(function()
@@ -87,6 +93,7 @@ describe("a consumer in nginx", function()
 
   local function check(repeated_most)
     local distinct, repeated, inverted = books()
+    lost, inversions = lost + COUNT - distinct, inversions + inverted
     assert.equal(COUNT, distinct)
     assert.equal(0, inverted)
     assert.is_true(repeated <= repeated_most, ("%d were handled twice, %d at most expected"):format(

@@ -241,21 +241,22 @@ end
 
 local function launch(self)
   assert(os.execute(([[(
-    nginx -p FOLDER -e FOLDER/error.log -c FOLDER/nginx.conf < /dev/null > FOLDER/out 2>&1 &
+    ENVIRONMENT nginx -p FOLDER -e FOLDER/error.log -c FOLDER/nginx.conf < /dev/null > FOLDER/out 2>&1 &
     echo $! > FOLDER/pid.new; mv FOLDER/pid.new FOLDER/pid
     wait $!; echo $? > FOLDER/status.new; mv FOLDER/status.new FOLDER/status
-  ) 2> /dev/null &]]):gsub("FOLDER", self.folder)))
+  ) 2> /dev/null &]]):gsub("ENVIRONMENT", self.environment):gsub("FOLDER", self.folder)))
   self.pid = tonumber(helper.eventually(10, function() return helper.read(self.folder .. "/pid") end))
 end
 
---- 'options': workers (1), main, http, server, words; dict = false: without lua_shared_dict strand.
+--- 'options': workers (1), main, http, server, words; environment ("NAME=value ...");
+--- dict = false: without lua_shared_dict strand.
 function nginx.start(options)
   assert(rawget(_G, "jit"), "nginx's Lua is LuaJIT: scripts/busted luajit2 ...")
   assert(helper.read(MODULES .. "ngx_http_lua_module.so"),
     "nginx or its Lua module is missing: run scripts/deps test")
   local project = helper.output "pwd":match "[^\n]+"
   local self = setmetatable({ folder = project .. "/" .. helper.folder(), port = free_port(),
-    count = options.workers or 1 }, methods)
+    count = options.workers or 1, environment = options.environment or "" }, methods)
   helper.write(self.folder .. "/nginx.conf", conf_of(options, {
     FOLDER = self.folder, PORT = self.port, WORKERS = self.count, MODULES = MODULES,
     BROKER = helper.bootstrap(), LUAPATH = absolute(package.path, project),
