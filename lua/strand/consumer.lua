@@ -209,12 +209,13 @@ local class = object.class("consumer", "strand.Consumer", methods, lasting)
 -- what a close takes beyond its timeout.
 local function close_at_exit(self, seconds)
   local report, message, _, partial = lifecycle.close(self, "now", math.max(0, seconds - CLOSE_TAKES))
-  local unfinished = #((report or partial).unfinished or {})
+  local unfinished = (report or partial).unfinished_total
   if unfinished > 0 then
-    self.dispatcher:log(WARNING, "nginx", ("the worker has ended, and %d records were in their "
-      .. "handlers: they are handled again"):format(unfinished))
+    self.dispatcher:log(WARNING, "nginx", ("the worker has ended: %d records were not done, and are "
+      .. "handled again"):format(unfinished))
+  elseif message then
+    self.dispatcher:log(WARNING, "nginx", "the worker has ended: " .. message)
   end
-  if message then self.dispatcher:log(WARNING, "nginx", "close: " .. message) end
 end
 
 -- For an event loop (loop/service.lua).

@@ -272,13 +272,20 @@ bool strand_consumer_close_step (strand_consumer *c) {
   return over;
 }
 
-void strand_consumer_discard (strand_consumer *c, double timeout) {
-  if (strand_shared_state(c) != STRAND_CLOSED) {
-    int64_t until_us = strand_clock_us() + (int64_t)(timeout * 1e6);
-    strand_shared_close(c, STRAND_CLOSE_NOW, timeout > 2 ? timeout - 1 : 1);
-    strand_life_wait(&c->life, until_us);
-    strand_mailbox_close(&c->mailbox);
-  }
+void strand_consumer_end (strand_consumer *c, double timeout) {
+  int64_t until_us = strand_clock_us() + (int64_t)(timeout * 1e6);
+  if (strand_shared_state(c) == STRAND_CLOSED) return;
+  strand_shared_close(c, STRAND_CLOSE_NOW, timeout > 2 ? timeout - 1 : 1);
+  strand_life_wait(&c->life, until_us);
+  strand_mailbox_close(&c->mailbox);
+}
+
+void strand_consumer_give_up (strand_consumer *c) {
   strand_notifier_mute(&c->notifier);
   leave(c);
+}
+
+void strand_consumer_discard (strand_consumer *c, double timeout) {
+  strand_consumer_end(c, timeout);
+  strand_consumer_give_up(c);
 }

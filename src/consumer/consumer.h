@@ -146,5 +146,8 @@ bool strand_consumer_stats (strand_consumer *c, size_t blockers,
 ** the background: for a second, if 'timeout' is less than two.
 ** Calls no handler's teardown on this thread. */
 void strand_consumer_discard (strand_consumer *c, double timeout);
+/* Its two parts: between them its report can be read. */
+void strand_consumer_end (strand_consumer *c, double timeout);
+void strand_consumer_give_up (strand_consumer *c);
 
 #endif

@@ -4,6 +4,7 @@
 #include "lua/consumer.h"
 
 #include "base/clock.h"
+#include "kafka/log.h"
 #include "lua/async/handler.h"
 #include "lua/compat.h"
 #include "lua/consumer_object.h"
@@ -193,6 +194,26 @@ static int consumer_report (lua_State *L) {
   return push_report(L, self);
 }
 
+/* Nobody hears the report of one that was not closed. */
+static void tell_unfinished (strand_consumer *kafka) {
+  strand_report report;
+  memset(&report, 0, sizeof(report));
+  if (strand_consumer_report(kafka, &report) && report.unfinished_total > 0)
+    strand_log_printf(NULL, STRAND_LOG_WARNING, "CONSUMER",
+                      "a consumer was collected without close(), which waits "
+                      "for them: %llu records were not done, and are handled "
+                      "again",
+                      (unsigned long long)report.unfinished_total);
+  strand_report_clear(&report);
+}
+
+static void discard (strand_consumer *kafka, double timeout) {
+  bool is_open = strcmp(strand_consumer_state(kafka), "closed") != 0;
+  strand_consumer_end(kafka, timeout);
+  if (is_open) tell_unfinished(kafka);
+  strand_consumer_give_up(kafka);
+}
+
 static int consumer_gc (lua_State *L) {
   strand_consumer_object *self = strand_check_any_consumer(L);
   strand_consumer *kafka = self->kafka;
@@ -206,8 +227,7 @@ static int consumer_gc (lua_State *L) {
   strand_stats_clear(&self->stats);
   strand_report_clear(&self->report);
   if (kafka != NULL && f != NULL) {
-    strand_consumer_discard(kafka,
-                            strand_finalizers_begin(f, strand_clock_now()));
+    discard(kafka, strand_finalizers_begin(f, strand_clock_now()));
     strand_finalizers_end(f, strand_clock_now());
   }
   else if (kafka != NULL) strand_consumer_discard(kafka, 0);
