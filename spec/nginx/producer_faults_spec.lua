@@ -138,8 +138,8 @@ describe("a producer in nginx", function()
   end)
 
   it("tells of each record that goes down with one that is too large for its topic", function()
-    local topic = helper.topic_by(admin, "batch", PARTITIONS)
-    assert(admin:alter_config { topic = topic, set = { ["max.message.bytes"] = "100000" } })
+    local topic = helper.topic_by(admin, "batch",
+      { partitions = PARTITIONS, config = { ["max.message.bytes"] = "100000" } })
     assert.equal("101 accepted, nil",
       server:ask(("/among?topic=%s&size=200000"):format(topic)))
     local failed = await_reports(101)
