@@ -8,16 +8,19 @@ local KEYS = 20
 
 local phases = {}
 
---- A producer, served unless 'served' is false. Options as of strand.producer.
+--- A producer, served unless 'served' is false, with that quit_timeout. Other options as of
+--- strand.producer.
 function app.open(options)
   options = options or {}
-  local served = options.served ~= false
-  options.served = nil
+  local served, quit_timeout = options.served ~= false, options.quit_timeout
+  options.served, options.quit_timeout = nil, nil
   options.kafka = options.kafka or {}
   options.kafka["bootstrap.servers"] = options.kafka["bootstrap.servers"] or app.broker
   app.producer = assert(strand.producer(options))
   app.sent = {}
-  if served then assert(require "strand.loop.resty".start(app.producer)) end
+  if served then
+    assert(require "strand.loop.resty".start(app.producer, { quit_timeout = quit_timeout }))
+  end
   return app.producer
 end
 
@@ -53,6 +56,15 @@ end
 function app.answer_send(topic, count, padding)
   local accepted, why, code = app.send(topic, count, padding)
   ngx.print("accepted ", accepted, why and " " .. why or "", code and " " .. code or "")
+end
+
+--- When the worker is told to end, and the producer is served no more, sends one and waits for it.
+function app.send_late(topic)
+  ngx.shared.late:incr("count", 1, 0)
+  while not app.producer.loop.resting do ngx.sleep(0.01) end
+  local key, value = app.next(0)
+  local report, message = app.producer:send_wait { topic = topic, key = key, value = value }
+  return report and "acknowledged" or message
 end
 
 --- Sends here, and tries what waits; /tried shows what came of it, by phase.

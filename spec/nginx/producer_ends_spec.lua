@@ -9,6 +9,7 @@ local RECORDS = os.getenv "STRAND_LONG" and 50000 or 5000
 local PARTITIONS = 4
 
 local INIT = [[
+  lua_shared_dict late 1m;
   init_worker_by_lua_block {
     app = require "spec.nginx.app"
     app.broker = "BROKER"
@@ -20,7 +21,11 @@ local EXIT = [[
 ]]
 local SEND = [[
   location /send { content_by_lua_block { app.answer_send("TOPIC", tonumber(ngx.var.arg_n)) } }
-  location /pid { content_by_lua_block { ngx.print(ngx.worker.pid()) } }
+  location /late {
+    content_by_lua_block { ngx.print(app.send_late "TOPIC") }
+    log_by_lua_block { app.send("TOPIC", 1) }
+  }
+  location /waiting { content_by_lua_block { ngx.print(ngx.shared.late:get "count" or 0) } }
 ]]
 
 local function start(topic, given)
@@ -126,5 +131,31 @@ describe("a producer in nginx, when its worker ends", function()
     local found = arrivals.read(topic, PARTITIONS)
     assert.same({ 2010, 0, 0 }, { found.arrived, found.doubled, found.inversions })
     not_killed(server)
+  end)
+
+  it("by reload, still serves requests that send, also where it had nothing to serve", function()
+    local topic = helper.topic(PARTITIONS)
+    local server = start(topic)
+    local request = server:open "/late"
+    server:await("the request", function() return server:ask "/waiting" == "1" end)
+    local workers = server:reload()
+    assert.same({ 200, "acknowledged" }, { request:answer() })
+    server:await_gone(workers)
+    assert.equal(2, arrivals.read(topic, PARTITIONS).arrived) -- that of the log phase, too
+    assert.equal("", server:errors())
+  end)
+
+  it("by quit and its broker frozen, gives up when quit_timeout is over, and says so", function()
+    local topic = helper.topic(PARTITIONS)
+    local server = start(topic, { options = "{ quit_timeout = 1 }" })
+    server:ask "/send?n=10"
+    pause()
+    assert.equal("accepted 2000", server:ask "/send?n=2000")
+    server:quit(30)
+    resume()
+    local found = arrivals.read(topic, PARTITIONS)
+    local lost = lost_by(server)
+    assert.is_true(lost > 0 and lost >= 2010 - found.arrived,
+      ("%d of 2010 arrived, %d said to be lost"):format(found.arrived, lost))
   end)
 end)
