@@ -1354,7 +1354,7 @@ function mock:close() end
 ---@field lag integer?
 ---@field true_lag integer?
 ---@field oldest_age number?
----@field ok boolean                as of health(); false also where it failed, or could not be started
+---@field ok boolean?               as of health(); false: it failed, or was not started; nil: its worker quits
 ---@field reason string?
 ---@field code string?
 

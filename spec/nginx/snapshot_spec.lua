@@ -148,7 +148,7 @@ describe("all workers of nginx", function()
   end)
 end)
 
-describe("a consumer that could not be started", function()
+describe("what could not be started", function()
   teardown(nginx.close)
 
   it("is told of, with the reason", function()
@@ -165,6 +165,19 @@ describe("a consumer that could not be started", function()
     local _, health = health_of(server)
     assert.equal("HANDLER", health[3])
     assert.matches("^worker %d+: .*: .*no_such_module", health[2])
+  end)
+
+  it("may be a producer", function()
+    local server = start { http = [[
+      init_worker_by_lua_block {
+        local strand = require "strand"
+        producer = assert(strand.producer { kafka = { ["bootstrap.servers"] = "BROKER" } })
+        strand.loop.resty.start(producer, { socket_dir = "/nowhere" })
+      }
+    ]] }
+    local _, health = health_of(server)
+    assert.equal("SOCKET", health[3])
+    assert.matches("^worker %d+: rdkafka: .*/nowhere", health[2])
   end)
 end)
 

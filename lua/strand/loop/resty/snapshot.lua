@@ -24,7 +24,7 @@ local WARNING = 4
 -- Of a worker, and of all: what is no sum.
 local FOLDS = { longest_slice = math.max, oldest_age = math.max, idle = math.min }
 
-local WORDS = { kind = true, name = true, reason = true, code = true } -- all else is a number
+local WORDS = { kind = true, name = true, ok = true, reason = true, code = true } -- all else is a number
 
 local entries = {} -- of this worker: { object, failure = why it was not started }
 local warned -- that the dictionary is missing, or took no entry
@@ -74,22 +74,22 @@ end
 
 local function failure_of(entry) return entry.failure or entry.object.failure end
 
+-- -> whether it is well, reason, code | nil: nobody can say
 local function health_of(entry)
-  local failure = failure_of(entry)
-  if failure then return nil, failure.message, failure.code end
-  return entry.object:health()
+  local failure, object = failure_of(entry), entry.object
+  if failure then return false, failure.message, failure.code end
+  if not object.health or ngx.worker.exiting() then return nil end
+  local ok, reason, code = object:health()
+  return ok == true, reason, code
 end
 
 local function add_entry(answer, entry)
-  local object = entry.object
-  local noun = getmetatable(object).serving.noun
-  local line = line_of(answer, noun, object.name:sub(1, TEXT_MOST))
-  if noun == "producer" then return add_numbers(line, object:stats()) end
-  local stats = object:stats()
+  local object, stats = entry.object, entry.object:stats()
+  local line = line_of(answer, getmetatable(object).serving.noun, object.name:sub(1, TEXT_MOST))
   add_numbers(line, stats)
-  add_partitions(line, stats.partitions)
+  if stats.partitions then add_partitions(line, stats.partitions) end
   local ok, reason, code = health_of(entry)
-  add_health(line, ok == true, reason and reason:sub(1, TEXT_MOST), code)
+  add_health(line, ok, reason and reason:sub(1, TEXT_MOST), code)
 end
 
 -- What was closed is told of no more; a consumer that failed is, until another takes its place.
@@ -128,7 +128,7 @@ local function encode(answer)
   for kind, list in pairs(LISTS) do
     for name, line in pairs(answer[list]) do
       local words = { kind = kind, name = name }
-      for field, value in pairs(line) do words[field] = value end
+      for field, value in pairs(line) do words[field] = tostring(value) end
       local text = ngx.encode_args(words)
       if size + #text < ENTRY_MOST then
         lines[#lines + 1], size = text, size + #text + 1
@@ -144,8 +144,9 @@ end
 local function decode_line(text)
   local line = ngx.decode_args(text, 0)
   for field, value in pairs(line) do
-    if value ~= true and not WORDS[field] then line[field] = tonumber(value) end
+    if not WORDS[field] then line[field] = tonumber(value) end
   end
+  if line.ok then line.ok = line.ok == "true" end
   return line
 end
 
@@ -157,7 +158,6 @@ local function decode(entry)
       answer = new_answer(line.pid, line.id, line.time)
       if line.left_out > 0 then answer.left_out = line.left_out end
     else
-      if line.kind == "consumer" then line.ok = line.ok == true end
       answer[LISTS[line.kind]][line.name] = line
       line.kind, line.name = nil, nil
     end
@@ -251,8 +251,10 @@ local function problem_of(answer)
   if answer.age > LATE then
     return ("it has not told for %.0f s"):format(answer.age), "STUCK_WORKER"
   end
-  for name, line in pairs(answer.consumers) do
-    if not line.ok then return ("%s: %s"):format(name, line.reason), line.code end
+  for _, list in pairs(LISTS) do
+    for name, line in pairs(answer[list]) do
+      if line.ok == false then return ("%s: %s"):format(name, line.reason), line.code end
+    end
   end
 end
 
