@@ -6,4 +6,5 @@ files["spec/**/*_spec.lua"] = { std = "max+busted" }
 files["lua/strand/loop/resty*"] = { std = "max+ngx_lua" }
 files["lua/strand/loop/resty/**"] = { std = "max+ngx_lua" }
 files["lua/strand/loop/resty/guard.lua"] = { globals = { "ngx" } } -- ngx.exit is its
+files["examples/openresty/shop.lua"] = { std = "max+ngx_lua" }
 files["spec/nginx/app.lua"] = { std = "max+ngx_lua" }

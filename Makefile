@@ -38,6 +38,13 @@ payments:                      ## orders charged exactly once, over kills; BROKE
 	@LUA_CPATH="build/lua5.4/?.so;;" $(if $(BROKER),,scripts/kafka run $(KAFKA) --) \
 	  lua5.4 examples/payments/demo.lua $(BROKER)
 
+openresty:                     ## orders by HTTP through Kafka into Redis, in one nginx; BROKER, ORDERS
+	@scripts/deps openresty
+	@$(MAKE) --no-print-directory -j2 LUA=luajit2 all
+	@LUA_CPATH="build/luajit2/?.so;;" scripts/redis run -- \
+	  $(if $(BROKER),env STRAND_BROKER=$(BROKER),scripts/kafka run $(KAFKA) --) \
+	  luajit examples/openresty/demo.lua
+
 in-flight:                     ## 50 in flight on 4 partitions, in place of 16; ARGS=4000
 	@scripts/deps demo
 	@$(MAKE) --no-print-directory -j2 LUA=lua5.4 all
@@ -84,7 +91,7 @@ help:
 	    name = $$1; sub(":", "", name); sub(/.*## /, ""); \
 	    printf "  %-16s %s\n", name, $$0 }' Makefile $(MK)
 
-.PHONY: demo hello test check order-sync payments in-flight indexing all install uninstall kafka deps clean distclean help
+.PHONY: demo hello test check order-sync payments openresty in-flight indexing all install uninstall kafka deps clean distclean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
