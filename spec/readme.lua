@@ -9,8 +9,12 @@
 --   <!-- run: until it ends -->            it ends with status 0
 --   <!-- run: 12 lines, then SIGTERM -->   the same, after 12 records were
 --                                          sent to it and 12 lines were read
+-- One of nginx's configuration is run by an nginx, on another port:
+--   <!-- run: nginx, then GET /a and /b -->  each is answered by 200 at last, and
+--                                          nginx has logged no error
 -- A block whose first line names a file, "-- show.lua", is that file for the
 -- programs of the page, and equal to the one in examples/ where there is one.
+local core = require "strand.core"
 local strand = require "strand"
 
 local PLACE = "build/tmp/readme"
@@ -152,8 +156,41 @@ local function run(name, count)
     table.concat(output, "\n"))
 end
 
+-- nginx's Lua is LuaJIT, whatever runs this.
+local function nginx_environment()
+  local here = os.getenv "PWD"
+  return ("LUA_PATH='%s/lua/?.lua;%s/lua/?/init.lua;;' LUA_CPATH='%s/build/luajit2/?.so;;'"):format(
+    here, here, here)
+end
+
+local function await_answer(http, port, path)
+  local status, body
+  for _ = 1, 600 do
+    status, body = http.get(port, path)
+    if status == 200 then return true end
+    core.wait({}, 0.1)
+  end
+  return false, ("%s: %s"):format(tostring(status), body)
+end
+
+local function run_nginx(block, text)
+  package.path = "examples/openresty/?.lua;" .. package.path
+  local http, server = require "http", require "server"
+  local started, site = pcall(server.start, text, nginx_environment())
+  check(block.title .. ": starts", started, site)
+  if not started then return end
+  for path in block.how:gmatch "/%w+" do
+    check(("%s: GET %s"):format(block.title, path), await_answer(http, site.port, path))
+  end
+  check(block.title .. ": nginx has logged no error", not site:errors():find "%[%a+%] %d+#", site:errors())
+  site:quit()
+end
+
 local function run_block(block)
   local address = servers()
+  if block.language == "nginx" then
+    return run_nginx(block, (block.text:gsub(BROKER:gsub("%p", "%%%0"), address)))
+  end
   local count = tonumber(block.how:match "^(%d+) lines, then SIGTERM$")
   check(block.title .. ": marker", count or block.how == "until it ends", block.how)
   if count then send_records(address, count) end
