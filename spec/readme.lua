@@ -21,6 +21,7 @@ local PLACE = "build/tmp/readme"
 local RUN = "LUA_PATH='%s/?.lua;%s' exec timeout -k 5 60 %s %s/%s"
 local BROKER = "localhost:9092"
 
+local ANSWER = 120 -- seconds, until nginx answers with 200
 local README, LONGEST, INDEX = "README.md", 250, "Documentation"
 local passed, failed = 0, 0
 
@@ -163,13 +164,15 @@ local function nginx_environment()
     here, here, here)
 end
 
+-- A group is joined late on the mock cluster.
 local function await_answer(http, port, path)
   local status, body
-  for _ = 1, 600 do
+  local over = core.now() + ANSWER
+  repeat
     status, body = http.get(port, path)
     if status == 200 then return true end
     core.wait({}, 0.1)
-  end
+  until core.now() > over
   return false, ("%s: %s"):format(tostring(status), body)
 end
 
