@@ -181,6 +181,34 @@ describe("what could not be started", function()
   end)
 end)
 
+describe("a snapshot that is too large", function()
+  teardown(nginx.close)
+
+  it("leaves names out, and says how many", function()
+    local server = start { http = [[
+      init_worker_by_lua_block {
+        local snapshot = require "strand.loop.resty.snapshot"
+        for i = 1, 100 do
+          snapshot.add(setmetatable({
+            name = ("%03d"):format(i) .. ("x"):rep(300),
+            core = { state = function() return "open" end },
+            stats = function() return { sent = 1 } end,
+          }, { serving = { noun = "producer" } }))
+        end
+      }
+    ]] }
+    local stats = await(server, "both workers", function(stats) return #stats.workers == 2 end)
+    for _, worker in ipairs(stats.workers) do
+      local names, longest = 0, 0
+      for name in pairs(worker.producers) do names, longest = names + 1, math.max(longest, #name) end
+      assert.equal(100, names + (worker.left_out or 0))
+      assert.equal(256, longest)
+    end
+    local left_out = (stats.workers[1].left_out or 0) + (stats.workers[2].left_out or 0)
+    assert.is_true(left_out > 0 and left_out < 100) -- who answers leaves nothing out
+  end)
+end)
+
 describe("workers that serve nothing", function()
   teardown(nginx.close)
 
