@@ -113,6 +113,9 @@ local function describe_loop(loop)
         opens("lost", { workers = 1, max_in_flight = 4, deadline = 0.2 },
           { { key = "waits", value = "gate go" }, { key = "waits" }, { key = "blocks", value = "block free" },
             { key = "other" } }),
+        opens("slow", { workers = 1, max_in_flight = 4, slow_after = 0.3 },
+          { { key = "a", value = "gate go" } }),
+        opens("blocked", { workers = 1, slow_after = 0.3 }, { { key = "a", value = "block go" } }),
         opens("kept", { workers = 2, max_in_flight = 8 },
           { { key = "a", value = "block go" }, unpack(keyed(60, 60, "context 0.001")) }),
         opens("changed", { workers = 2, max_in_flight = 4 }, keyed(40, 40, "gate go")),
@@ -215,6 +218,17 @@ local function describe_loop(loop)
       check_order(fixture.journal(this.folder))
       assert.equal(1, #this.events.worker_lost)
       assert.is_false(assert(this.consumer:close()).detached)
+    end)
+
+    it("say where a handler waits that takes its time, unless it keeps the loop", function()
+      local slow, blocked = scenes.slow, scenes.blocked
+      wait_for(slow, function() return first(slow, "slow_record") end)
+      wait_for(blocked, function() return first(blocked, "slow_record") end)
+      fixture.release(slow.folder, "go")
+      fixture.release(blocked.folder, "go")
+      assert.matches("spec/handlers/waiting.lua:%d+: in ", first(slow, "slow_record").reason)
+      assert.matches("no traceback: the handler keeps the whole loop", first(blocked, "slow_record").reason)
+      wait_for(slow, function() return slow.consumer:stats().done == 1 end)
     end)
 
     it("leave nothing to a worker whose loop is kept, while another is free", function()

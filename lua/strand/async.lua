@@ -17,6 +17,8 @@
 --   is_over()           the worker should end, and nothing runs
 --   begun()             leases so far
 --   is_short()          of memory
+--   wanted() -> number  whose traceback is: as bodies:where; nil: of none
+--   traced(text)        that
 --   warn(text)          in the consumer's log
 --   contain(library, handler, failed) -> whether failed(handler(problem)) is told what a callback
 --                       of that library raises, which then ends nothing else
@@ -81,6 +83,8 @@ local function serve(self)
   local bell = own.bell()
   repeat
     all:serve()
+    local number = own.wanted()
+    if number then own.traced(all:where(number)) end
     if own.is_over() then return end
     adapter.wait_readable(bell)
   until own.is_over()

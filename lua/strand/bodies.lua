@@ -593,13 +593,16 @@ function bodies:halt() self.core.halt() end
 local RETURNED = "no traceback: the handler has returned, and done() was not called"
 local ENDED = "no traceback: the handler had ended when the program came back to step(), or its loop"
 
--- Where the handler of a slow record waits: it is read here, in the thread of the coroutines.
+--- Where the handler of a body waits: it is read here, in the thread of the coroutines. 0: it has
+--- returned, and its record has not ended.
+function bodies:where(number)
+  local thread = self.coroutines[number]
+  return thread and traceback_of(thread) or RETURNED
+end
+
 local function trace(self, event)
   local number = self.core.holder(event.topic, event.partition, event.offset)
-  local thread = number and self.coroutines[number]
-  if thread then event.reason = traceback_of(thread)
-  elseif number ~= nil then event.reason = RETURNED
-  else event.reason = ENDED end
+  event.reason = number and self:where(number) or ENDED
 end
 
 --- -> on_event, for which events of slow records have a traceback

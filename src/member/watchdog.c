@@ -72,14 +72,14 @@ static void tell_slow (strand_watchdog *w, const strand_slot *slot,
                        int64_t now_us) {
   static const char in_c[] = "no traceback: the handler is in C, or in code "
                              "that LuaJIT has compiled";
-  static const char waits[] = "no traceback: the handler waits, or keeps the "
-                              "whole loop";
+  static const char waits[] = "no traceback: the handler keeps the whole "
+                              "loop, or is one of many";
   static const char local[] = "the handler waits, or keeps the whole loop; "
                               "on_event is given its traceback";
   const strand_settings *settings = &w->owner->consumer->settings;
-  const char *none = settings->is_local               ? local
-                     : strand_settings_many(settings) ? waits
-                                                      : in_c;
+  const char *none = settings->is_local    ? local
+                     : settings->has_loops ? waits
+                                           : in_c;
   strand_event event = strand_owner_lease_event(w->owner, "slow_record",
                                                 &slot->lease);
   if (traceback == NULL) traceback = none;
@@ -199,35 +199,54 @@ static int64_t watch_deadline (strand_watchdog *w, strand_lease_batch *batch,
 ** Slow records
 */
 
-static int64_t ask_traceback (strand_watchdog *w, strand_lease_batch *batch,
-                              strand_slot *slot, strand_overdue *o,
-                              int64_t now_us) {
-  free(atomic_exchange(&slot->worker_slot->traceback, NULL));
-  strand_mailbox_interrupt(&w->owner->consumer->mailbox, batch, slot,
-                           STRAND_INTERRUPT_TRACE);
-  o->asked_us = now_us;
-  return now_us + TRACE_US;
+/* A loop is asked for one at a time: of the others none is waited for. */
+static bool ask_loop (strand_slot *slot) {
+  const strand_slot *none = NULL;
+  strand_worker_slot *worker_slot = slot->worker_slot;
+  if (!atomic_compare_exchange_strong(&worker_slot->traced, &none, slot))
+    return false;
+  strand_bell_ring(&worker_slot->bell);
+  return true;
+}
+
+static void ask_no_more (const strand_slot *slot) {
+  const strand_slot *asked = slot;
+  atomic_compare_exchange_strong(&slot->worker_slot->traced, &asked, NULL);
+}
+
+/* False: there is none to wait for. */
+static bool ask_traceback (strand_watchdog *w, strand_lease_batch *batch,
+                           strand_slot *slot) {
+  strand_consumer *c = w->owner->consumer;
+  if (c->settings.is_local) return false;
+  free(strand_worker_take_traceback(slot));
+  if (c->settings.has_loops) return ask_loop(slot);
+  strand_mailbox_interrupt(&c->mailbox, batch, slot, STRAND_INTERRUPT_TRACE);
+  return true;
 }
 
 static int64_t watch_slow (strand_watchdog *w, strand_lease_batch *batch,
                            strand_slot *slot, strand_overdue *o,
                            int64_t now_us) {
-  bool many = strand_settings_many(&w->owner->consumer->settings);
-  char *traceback = NULL;
+  strand_traceback *traceback = NULL;
   if (w->slow_after_us == 0) return INT64_MAX;
   if (o->wait_us == 0) {
     o->wait_us = w->slow_after_us;
     o->slow_us = o->began_us + o->wait_us + TICK_US;
   }
   if (now_us < o->slow_us) return o->slow_us;
-  if (!many) {
-    if (o->asked_us == 0) return ask_traceback(w, batch, slot, o, now_us);
-    traceback = atomic_exchange(&slot->worker_slot->traceback, NULL);
+  if (o->asked_us == 0 && ask_traceback(w, batch, slot)) {
+    o->asked_us = now_us;
+    return now_us + TRACE_US;
+  }
+  if (o->asked_us != 0) {
+    traceback = strand_worker_take_traceback(slot);
     if (traceback == NULL && now_us < o->asked_us + TRACE_US) {
       return o->asked_us + TRACE_US;
     }
+    ask_no_more(slot);
   }
-  tell_slow(w, slot, o, traceback, now_us);
+  tell_slow(w, slot, o, traceback != NULL ? traceback->text : NULL, now_us);
   free(traceback);
   o->asked_us = 0;
   while (o->slow_us <= now_us) o->slow_us = o->began_us + (o->wait_us *= 2);
@@ -256,6 +275,7 @@ void strand_watchdog_drop (strand_watchdog *w, strand_lease_batch *batch,
                            const strand_slot *slot) {
   strand_overdue *o = batch->overdue[slot - batch->slots];
   if (o == NULL) return;
+  if (o->asked_us != 0) ask_no_more(slot);
   if (o->previous != NULL) o->previous->next = o->next;
   else w->overdue = o->next;
   if (o->next != NULL) o->next->previous = o->previous;

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/lock.h"
 
@@ -414,6 +415,29 @@ void strand_mailbox_close (strand_mailbox *m) {
   strand_lock_take(&m->lock);
   m->closed = true;
   wake_all_and_unlock(m);
+}
+
+/*
+** Tracebacks
+*/
+
+void strand_worker_leave_traceback (strand_worker_slot *worker_slot,
+                                    const strand_slot *of, const char *text,
+                                    size_t length) {
+  strand_traceback *t = malloc(sizeof(*t) + length + 1);
+  if (t == NULL) return;
+  t->of = of;
+  memcpy(t->text, text, length);
+  t->text[length] = '\0';
+  free(atomic_exchange(&worker_slot->traceback, t));
+}
+
+/* What came too late for its own slot is worth nothing to another. */
+strand_traceback *strand_worker_take_traceback (strand_slot *slot) {
+  strand_traceback *t = atomic_exchange(&slot->worker_slot->traceback, NULL);
+  if (t == NULL || t->of == slot) return t;
+  free(t);
+  return NULL;
 }
 
 void strand_mailbox_check (strand_mailbox *m) {

@@ -53,6 +53,12 @@
 
 #define STRAND_WAKE_NS 100000
 
+/* Where the handler of a slot was. */
+typedef struct strand_traceback {
+  const strand_slot *of;
+  char text[];
+} strand_traceback;
+
 /* A worker's place in the mailbox. */
 typedef struct strand_worker_slot {
   strand_lease_batch *batch; /* held, or NULL; written under lock */
@@ -61,8 +67,13 @@ typedef struct strand_worker_slot {
   bool waits;     /* lock; until it is taken off the list */
   bool lost;      /* lock */
   bool ends; /* written under lock by its worker, who alone reads it without */
-  strand_interrupt interrupt;       /* open while it holds a batch */
-  _Atomic(char *) traceback;        /* of the handler, when it was asked for */
+  strand_interrupt interrupt; /* open while it holds a batch */
+  /* Of a handler, when it was asked for: written by the worker, taken by that
+  ** slot's owner. */
+  _Atomic(strand_traceback *) traceback;
+  /* Asked for, of a worker with an event loop: written by owners where there is
+  ** none, taken by the worker. */
+  _Atomic(const strand_slot *) traced;
   struct strand_worker_slot *below; /* in 'waiting', or in 'left' */
   strand_condition woken;
   /* NULL: it waits for 'woken'. Set before it is in a list; called without the
@@ -156,6 +167,12 @@ void strand_mailbox_serve (strand_mailbox *m, unsigned workers);
 unsigned strand_mailbox_unserve (strand_mailbox *m); /* how many are left */
 /* Thread: any. Workers end when they come for more. */
 void strand_mailbox_close (strand_mailbox *m);
+/* Thread: worker. It is dropped where memory runs out. */
+void strand_worker_leave_traceback (strand_worker_slot *worker_slot,
+                                    const strand_slot *of, const char *text,
+                                    size_t length);
+/* Thread: owner. That of the slot's, or NULL; the caller frees it. */
+strand_traceback *strand_worker_take_traceback (strand_slot *slot);
 /* Thread: any. Between two turns of an owner, in debug builds. */
 void strand_mailbox_check (strand_mailbox *m);
 

@@ -179,11 +179,8 @@ bool strand_task_traceable (const strand_task *task) {
 
 void strand_task_traced (strand_task *task, const char *text, size_t length) {
   worker *w = worker_of(task);
-  char *copy = malloc(length + 1);
-  if (copy == NULL) return;
-  memcpy(copy, text, length);
-  copy[length] = '\0';
-  free(atomic_exchange(&w->worker_slot->traceback, copy));
+  strand_worker_leave_traceback(w->worker_slot, w->handling.slot, text,
+                                length);
   strand_waker_wake(w->worker_slot->batch->waker);
 }
 

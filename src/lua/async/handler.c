@@ -11,6 +11,7 @@
 #include "lua/async/callbacks.h"
 #include "lua/compat.h"
 #include "lua/local/binding.h"
+#include "lua/local/body.h"
 #include "lua/worker/loader.h"
 #include "lua/worker/memory.h"
 #include "lua/worker/state.h"
@@ -23,8 +24,9 @@ typedef struct async {
   strand_worker_slot *worker_slot;
   /* In a userdata that the registry keeps; NULL: not yet. */
   strand_seats *seats;
-  char code[32]; /* of what set_up raises; "" is HANDLER */
-  bool over;     /* run: the worker's work is done */
+  const strand_seat *traced; /* between wanted() and traced() */
+  char code[32];             /* of what set_up raises; "" is HANDLER */
+  bool over;                 /* run: the worker's work is done */
 } async;
 
 static char driver_key; /* its address is a key in the registry */
@@ -80,6 +82,31 @@ static int is_short (lua_State *L) {
   return 1;
 }
 
+/* The number of the body whose handler's traceback an owner wants; 0: the
+** record waits without one; nothing: none does. */
+static int wanted (lua_State *L) {
+  async *a = async_of(L);
+  const strand_slot *slot = atomic_exchange(&a->worker_slot->traced, NULL);
+  const strand_seat *seat = NULL;
+  if (slot != NULL && a->seats != NULL && !a->seats->over)
+    seat = strand_seats_at(a->seats, slot);
+  if (seat == NULL) return 0;
+  a->traced = seat;
+  lua_pushnumber(L, seat->body != NULL ? seat->body->number : 0);
+  return 1;
+}
+
+/* That one, before any handler goes on. */
+static int traced (lua_State *L) {
+  async *a = async_of(L);
+  const strand_handling *h = &a->traced->handling;
+  size_t length;
+  const char *text = luaL_checklstring(L, 1, &length);
+  strand_worker_leave_traceback(a->worker_slot, h->slot, text, length);
+  strand_waker_wake(h->batch->waker);
+  return 0;
+}
+
 static int warn (lua_State *L) {
   strand_log_push(async_of(L)->consumer->notifier.log, STRAND_LOG_WARNING,
                   "handler", luaL_checkstring(L, 1));
@@ -92,6 +119,8 @@ static const luaL_Reg functions[] = {
   { "is_over", is_over },
   { "begun", begun },
   { "is_short", is_short },
+  { "wanted", wanted },
+  { "traced", traced },
   { "warn", warn },
   { "contain", strand_callbacks_contain },
   { NULL, NULL },

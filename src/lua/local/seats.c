@@ -151,6 +151,13 @@ strand_seat *strand_seats_handling (const strand_seats *p, const char *topic,
   return NULL;
 }
 
+strand_seat *strand_seats_at (const strand_seats *p, const strand_slot *slot) {
+  for (uint32_t i = 0; i < p->count; i++) {
+    if (p->each[i]->handling.slot == slot) return p->each[i];
+  }
+  return NULL;
+}
+
 /*
 ** The end
 */

@@ -128,6 +128,9 @@ strand_seat *strand_seats_find (const strand_seats *p, uint32_t number,
 strand_seat *strand_seats_handling (const strand_seats *p, const char *topic,
                                     int32_t partition, int64_t offset);
 
+/* The same by its slot. */
+strand_seat *strand_seats_at (const strand_seats *p, const strand_slot *slot);
+
 /* What Lua holds of a handling, and may find over. */
 typedef struct strand_handling_name {
   uint32_t number;
