@@ -154,7 +154,7 @@ function member.main(options)
   io.stdout:setvbuf "line"
   options.on_event = function(event)
     say("event", event.type, event.topic, event.partition, event.offset, event.code,
-      ("%.3f"):format(require "system".monotime()))
+      ("%.3f"):format(event.time)) -- when it was, not when it is said
   end
   options.log = function(level, facility, message) say("log", level, facility, message) end
   local in_loop = options.in_loop

@@ -33,7 +33,6 @@ history.__index = history
 local LINE = 64 -- bytes
 local ATTEMPTS = poison.RETRY.attempts
 local ROUNDED = 0.002 -- seconds: a broker's time is cut off, a line's is rounded
-local LAST = 0.02 -- seconds: a handler that had been called when the loss came writes its start
 
 --- path: of the handlers' lines; letters: of the reader's, or nil.
 function history.new(path, letters)
@@ -66,7 +65,8 @@ end
 
 local function new_process()
   -- surprises: repeats of what it had started that no fault excuses (so far)
-  return { starts = 0, ends = 0, handled = 0, seconds = {}, surprises = 0, places = {} }
+  -- vain: by place and offset, started before it had its partitions again
+  return { starts = 0, ends = 0, handled = 0, seconds = {}, surprises = 0, places = {}, vain = {} }
 end
 
 local function new_key()
@@ -185,15 +185,22 @@ local function measure(self, process, line)
   if line.what == "end" then process.ends = process.ends + 1 end
 end
 
+-- Whether it is of what a process handled before it had its partitions again,
+-- also when it ends later.
+local function is_vain(self, process, line)
+  local record = line.place .. "/" .. line.offset
+  local early, vain = process.fenced and line.time < process.fenced, process.vain[record]
+  process.vain[record] = line.what == "start" and early or nil
+  if line.what == "start" then
+    if early then self.fenced = self.fenced + 1 end
+    return early
+  end
+  return early or vain
+end
+
 local function take(self, line)
   local process = self:process(line.pid)
-  if process.held then
-    process.held[#process.held + 1] = line
-    return
-  elseif process.fenced and line.time < process.fenced then
-    if line.what == "start" then self.fenced = self.fenced + 1 end
-    return
-  end
+  if is_vain(self, process, line) then return end
   measure(self, process, line)
   local partition, key = self:partition(line.place), entry(self.keys, line.name, new_key)
   if line.what == "start" then
@@ -286,6 +293,7 @@ end
 --- Reads what was written since the last time: of letters first, since what
 --- led to a letter was written before it. Returns itself.
 function history:read()
+  if self.held then return self end
   local letters, lines = more(self.letter_log), more(self.log)
   for at = 1, #lines, LINE do add(self, lines:sub(at, at + LINE - 1)) end
   for at = 1, #letters, LINE do add_letter(self, letters:sub(at, at + LINE - 1)) end
@@ -360,22 +368,37 @@ end
 -- ---- faults ---------------------------------------------------------------------
 
 --- A process is dead, or frozen: what it has in handlers overlaps nothing.
---- Frozen, it may handle on when it wakes, until it hears that it lost its
---- partitions; what it does then is worth nothing, and only counted. Its lines
---- are held back until it is known when that was.
-function history:gone(pid, frozen)
-  self:read():process(pid).held = frozen and {}
+function history:gone(pid)
+  self:read():process(pid)
   for _, key in pairs(self.keys) do
     if key.open == pid then key.open = nil end
   end
 end
 
---- It heard of its loss at this time, and is a member like others again.
+--- A frozen one is about to wake. It may handle on until it hears that it lost
+--- its partitions; what it does then is worth nothing, and only counted. So
+--- nothing is read until it is known when that was over: not of the others
+--- either, who may go on with what it handles after that.
+function history:hold()
+  self:read().held = true
+end
+
+--- It was assigned partitions again at this time, and is a member like others.
 function history:back(pid, time)
-  local process = self:read():process(pid)
-  local held = process.held
-  process.held, process.fenced = nil, time + LAST
-  for _, line in ipairs(held) do take(self, line) end
+  self:process(pid).fenced, self.held = time, nil
+  self:read()
+end
+
+--- When a process was assigned partitions after it lost those it had, by what it
+--- says of its events (spec/support/member.lua); of a loss after the time
+--- 'since'. Or nil: not yet.
+function history.assigned_again(output, since)
+  local lost = false
+  for type, time in output:gmatch "event ([%l_]+) [^\n]* (%S+)\n" do
+    time = tonumber(time)
+    lost = lost or type == "lost" and time > since
+    if lost and type == "assigned" then return time end
+  end
 end
 
 -- Poison whose letter of the present life is not there.

@@ -251,10 +251,10 @@ end
 --- SIGSTOP for longer than the session, and SIGCONT: what it still does is
 --- worth nothing; the other has its partitions and goes on.
 function run:freeze(child, other)
-  local all, losses = self.history, count(child, "event lost")
+  local all = self.history
   child:signal "STOP"
   self:wait("a frozen process", function() return stopped(child) end)
-  all:gone(child.pid, true)
+  all:gone(child.pid)
   self:look()
   self:account(child.pid, all:uncovered(child.pid), 0, "frozen")
   local process = all:process(other.pid)
@@ -267,11 +267,15 @@ function run:freeze(child, other)
   end)
   self:moment(0, 1)
   self.quiet = true -- a commit may cover what is still held back
+  all:hold()
+  local woken, back = system.gettime(), nil
   child:signal "CONT"
-  self:wait("its loss", function() return count(child, "event lost") > losses end)
-  local times = {}
-  for time in child:output():gmatch "event lost [^\n]* (%S+)\n" do times[#times + 1] = time end
-  all:back(child.pid, tonumber(times[losses + 1]) + system.gettime() - system.monotime())
+  self:wait("its loss and another assignment", function()
+    assert(not child:status(), "it ended: " .. child:output() .. child:errors())
+    back = history.assigned_again(child:output(), woken)
+    return back
+  end)
+  all:back(child.pid, back)
   self.quiet = false
   self:wait_working(child, other)
   self:look()
@@ -282,7 +286,7 @@ end
 
 --- Restarts the broker, or one of several, without waiting for it.
 function run:restart(node, how)
-  self.away, self.broke = system.monotime(), system.monotime()
+  self.away, self.broke = system.monotime(), system.gettime()
   self:start_broker(node, how)
   self:say("%s is restarted %s", node, how == "" and "orderly" or "by SIGKILL")
 end
