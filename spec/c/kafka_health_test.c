@@ -180,7 +180,9 @@ static void topics_are_asked_for_again_with_back_off (void **state) {
   }
   look_whether_it_joins(76 * SECOND - 1);
   assert_int_equal(member.outage.silent.tell_us, 76 * SECOND);
-  strand_health_joined(&member.health, 77 * SECOND);
+  strand_topics_missing(&member.topics, "one", 76 * SECOND);
+  strand_topics_missing(&member.topics, "two", 76 * SECOND);
+  look_whether_it_joins(76 * SECOND); /* without a topic none is joined */
   assert_int_equal(member.outage.silent.since_us, 0);
   tell();
 }

@@ -254,9 +254,9 @@ static bool is_silent (const strand_outage *o, int64_t now_us) {
 }
 
 /* It may wait for an answer about its topics that does not come: so another
-** is asked for. */
+** is asked for. Without a topic it does not join, and that is known. */
 static void tick_silence (strand_outage *o, int64_t now_us) {
-  if (!is_silent(o, now_us)) {
+  if (!is_silent(o, now_us) || strand_topics_all_missing(o->topics)) {
     o->silent = (strand_alert){ 0 };
     return;
   }
