@@ -139,6 +139,9 @@ void strand_bodies_check (const strand_seats *p) {
   }
   assert(parked + p->unspawned <= p->bodies); /* (2) */
   assert(p->sleepers.count <= p->bodies);
-  assert(p->called == NULL || p->called->state == STRAND_BODY_CALLED);
+  if (p->called != NULL) {
+    assert(p->called->state == STRAND_BODY_CALLED);
+    assert(p->called->sleeper.at > 0 || p->called->missed); /* (1) */
+  }
   (void)parked;
 }
