@@ -28,8 +28,9 @@ SIM_CC   = $(CC) $(BASE) -O2 -g $(SANFLAG) $(COVER)
 
 ##@ test
 
+# They wait more than they work.
 test-c: $(TESTS)               ## C tests; SAN=address,undefined or SAN=thread
-	@printf '%s\n' $^ | xargs -P $(JOBS) -I% scripts/whole % $(SAN_RUN) %
+	@printf '%s\n' $^ | xargs -P $$(($(JOBS) * 2)) -I% scripts/whole % $(SAN_RUN) %
 
 test-lua:                      ## specs on the mock cluster, under LUA; SPECS=files
 	@scripts/busted $(LUA) $(or $(SPECS),--no-recursive spec)
