@@ -1035,7 +1035,7 @@ static void one_beside_it_starts (void **state) {
 
 /* Were one assigned again while the answer where its log ends is under way,
 ** librdkafka would ask again after it, and go there, past what it had begun
-** with. So the seek of another one, which has no offset to go on from, waits. */
+** with. So the seek of another, which has no offset to go on from, waits. */
 static void one_that_asks_for_its_end_is_not_assigned_again (void **state) {
   rd_kafka_topic_partition_list_t *both = rd_kafka_topic_partition_list_new(2);
   strand_assigned *asks, *stuck;

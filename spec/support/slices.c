@@ -2,8 +2,8 @@
 ** slices.c - how long an event loop was busy between two waits (LD_PRELOAD)
 **
 **   STRAND_SLICES=FILE   at the end of a process that is called "nginx: worker"
-**                        so many lines: microseconds of CPU, each of a turn that
-**                        took 20 us or more, the longest last
+**                        its turns that took 20 us or more, the longest last:
+**                        microseconds of CPU, a line each
 **
 ** Of the thread's own CPU, so that others on the machine do not count.
 */

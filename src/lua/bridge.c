@@ -69,8 +69,9 @@ static int bridge_close (lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-  { "path", bridge_path }, { "accept", bridge_accept }, { "arm", bridge_arm },
-  { "close", bridge_close }, { NULL, NULL },
+  { "path", bridge_path }, { "accept", bridge_accept },
+  { "arm", bridge_arm },   { "close", bridge_close },
+  { NULL, NULL },
 };
 
 static const luaL_Reg metamethods[] = {

@@ -85,7 +85,8 @@ static int overdue (lua_State *L) {
   lua_newtable(L);
   for (i = 0; !p->over && i < p->count; i++) {
     const strand_seat *seat = p->each[i];
-    if (seat->body == NULL || !strand_task_expired(&seat->handling.task)) continue;
+    if (seat->body == NULL || !strand_task_expired(&seat->handling.task))
+      continue;
     lua_pushnumber(L, (lua_Number)seat->body->number);
     lua_rawseti(L, -2, ++n);
   }
