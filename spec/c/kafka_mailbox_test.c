@@ -431,6 +431,31 @@ static void a_slot_that_has_ended_loses_nobody (void **state) {
   strand_mailbox_destroy(&m);
 }
 
+/* One that comes too late is for nobody. */
+static void a_traceback_is_its_own_slots (void **state) {
+  strand_mailbox m;
+  strand_worker_slot *own;
+  strand_traceback *t;
+  strand_slot late, slot;
+  (void)state;
+  strand_mailbox_init(&m);
+  own = enter_called(&m);
+  open_slot(&late, own);
+  open_slot(&slot, own);
+  assert_null(strand_worker_take_traceback(&slot));
+  strand_worker_leave_traceback(own, &late, "late", 4);
+  assert_null(strand_worker_take_traceback(&slot));
+  strand_worker_leave_traceback(own, &late, "late", 4);
+  strand_worker_leave_traceback(own, &slot, "where", 5);
+  t = strand_worker_take_traceback(&slot);
+  assert_non_null(t);
+  assert_string_equal(t->text, "where");
+  free(t);
+  assert_null(strand_worker_take_traceback(&late));
+  leave_called(&m, own);
+  strand_mailbox_destroy(&m);
+}
+
 /* It is called for nothing while it is lost. Back again it is one too many. */
 static void a_lost_loop_leaves_its_place_until_it_comes_back (void **state) {
   strand_mailbox m;
@@ -472,6 +497,7 @@ int main (void) {
     cmocka_unit_test(who_has_come_back_is_not_lost),
     cmocka_unit_test(who_found_nothing_is_called_once),
     cmocka_unit_test(a_slot_that_has_ended_loses_nobody),
+    cmocka_unit_test(a_traceback_is_its_own_slots),
     cmocka_unit_test(a_lost_loop_leaves_its_place_until_it_comes_back),
     cmocka_unit_test(every_slot_runs_once_or_is_recalled),
     cmocka_unit_test(so_it_does_by_workers_that_are_called),
