@@ -431,6 +431,20 @@ static void a_slot_that_has_ended_loses_nobody (void **state) {
   strand_mailbox_destroy(&m);
 }
 
+/* Set between two answers, with nobody to ring. */
+static void a_bell_calls_at_its_time (void **state) {
+  strand_failure failure;
+  strand_bell bell;
+  struct pollfd readable;
+  (void)state;
+  strand_bell_init(&bell);
+  assert_true(strand_bell_open(&bell, &failure));
+  readable = (struct pollfd){ .fd = bell.fd, .events = POLLIN };
+  strand_bell_due(&bell, strand_clock_us() + 1000);
+  assert_int_equal(poll(&readable, 1, LIMIT * 1000), 1);
+  strand_bell_close(&bell);
+}
+
 /* One that comes too late is for nobody. */
 static void a_traceback_is_its_own_slots (void **state) {
   strand_mailbox m;
@@ -497,6 +511,7 @@ int main (void) {
     cmocka_unit_test(who_has_come_back_is_not_lost),
     cmocka_unit_test(who_found_nothing_is_called_once),
     cmocka_unit_test(a_slot_that_has_ended_loses_nobody),
+    cmocka_unit_test(a_bell_calls_at_its_time),
     cmocka_unit_test(a_traceback_is_its_own_slots),
     cmocka_unit_test(a_lost_loop_leaves_its_place_until_it_comes_back),
     cmocka_unit_test(every_slot_runs_once_or_is_recalled),
