@@ -20,7 +20,7 @@ local HTTP = [[
       topics = { "TOPIC" }, workers = 0, max_in_flight = IN_FLIGHT, commit_interval = 0.5,
       handler = function(record)
         HANDLER
-        journal:write(record.key, " ", record.value, "\n")
+        journal:write(record.key .. " " .. record.value .. "\n") -- whole: others write too
       end,
     })
     assert(strand.loop.resty.start(consumer, STARTED))
