@@ -18,7 +18,7 @@
 #include "base/bridge.h"
 
 #define LONG_MS 20000
-#define SHORT_MS 50 /* in which the thread would have told what it should not */
+#define SHORT_MS 50 /* in which the thread would have told too much */
 
 typedef struct stage {
   strand_bridge bridge;
@@ -52,8 +52,8 @@ static void join (stage *s) {
   address.sun_family = AF_UNIX;
   memcpy(address.sun_path, s->bridge.path, sizeof(address.sun_path));
   s->peer = socket(AF_UNIX, SOCK_STREAM, 0);
-  assert_int_equal(0, connect(s->peer, (const struct sockaddr *)&address,
-                              sizeof(address)));
+  assert_int_equal(
+    0, connect(s->peer, (const struct sockaddr *)&address, sizeof(address)));
   assert_true(strand_bridge_accept(&s->bridge, &failure));
 }
 
