@@ -101,12 +101,12 @@ describe("a producer in nginx", function()
   it("doubles nothing whose acknowledgement is lost, nine times", function()
     local topic = helper.topic_by(admin, "lost", PARTITIONS)
     for _ = 1, 9 do
-      send(topic, RECORDS / 10)
       proxy:tell "cut"
       send(topic, RECORDS / 10)
+      proxy:tell "await_cut"
     end
-    assert.equal(0, await_reports(18 * RECORDS / 10))
-    has_arrived(topic, 18 * RECORDS / 10)
+    assert.equal(0, await_reports(9 * RECORDS / 10))
+    has_arrived(topic, 9 * RECORDS / 10)
   end)
 
   it("fails nothing whose acknowledgement is 4 s late", function()

@@ -6,7 +6,8 @@
 --   proxy.port                       where clients connect
 --   proxy:tell("to", port)           where the broker is
 --   proxy:tell "hold"                answers wait; "release"
---   proxy:tell "cut"                 the next answer is lost, and with it its connection; returns then
+--   proxy:tell "cut"                 the answer to the next request that has records is lost, and with
+--                                    it its connection; "await_cut" returns then
 --   proxy:tell "away"                connections end, and new ones are refused; "back"
 --
 -- The process ends with helper.end_children().
@@ -17,6 +18,7 @@ local proxy = {}
 proxy.__index = proxy
 
 local PATIENCE = 60 -- seconds for an answer to a command
+local LARGE = 1000 -- bytes: a request with records, and not one for metadata
 
 -- ---- the process ---------------------------------------------------------------
 
@@ -36,15 +38,21 @@ end
 local function relay(self, pair, from, to, pass)
   while true do
     local data = from:read(-65536)
-    if not data or not pass(data) or not self.open[pair] then break end
+    if not data or not pass(self, pair, data) or not self.open[pair] then break end
     if not to:write(data) then break end
   end
   drop(self, pair)
 end
 
-local function pass_answer(self)
+-- 'cut': false, "armed", or the pair whose answer is to be lost.
+local function pass_request(self, pair, data)
+  if self.cut == "armed" and #data >= LARGE then self.cut = pair end
+  return true
+end
+
+local function pass_answer(self, pair)
   while self.held do self.condition:wait() end
-  if not self.cut then return true end
+  if self.cut ~= pair then return true end
   self.cut = false
   self.condition:signal()
   return false
@@ -59,8 +67,8 @@ local function serve(self, controller, client)
     one:onerror(function(_, _, code) return code end)
   end
   self.open[pair] = true
-  controller:wrap(function() relay(self, pair, client, broker, function() return true end) end)
-  relay(self, pair, broker, client, function() return pass_answer(self) end)
+  controller:wrap(function() relay(self, pair, client, broker, pass_request) end)
+  relay(self, pair, broker, client, pass_answer)
 end
 
 local COMMANDS = {}
@@ -74,8 +82,9 @@ function COMMANDS.release(self)
   self.condition:signal()
 end
 
-function COMMANDS.cut(self)
-  self.cut = true
+function COMMANDS.cut(self) self.cut = "armed" end
+
+function COMMANDS.await_cut(self)
   while self.cut do self.condition:wait() end
 end
 
@@ -89,7 +98,7 @@ local function obey(self, connection)
   while true do
     local line = connection:read "*l"
     if not line then return end
-    local name, argument = line:match "^(%l+) ?(%d*)"
+    local name, argument = line:match "^([%l_]+) ?(%d*)"
     COMMANDS[name](self, argument)
     connection:write "ok\n"
   end
