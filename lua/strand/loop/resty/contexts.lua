@@ -67,13 +67,15 @@ local function spawn(context, handle)
   end
 end
 
--- What has a request of its own under way cannot be killed.
+-- What cannot be killed now, since nginx waits for it, is asked for again at the next look.
 local function kill(context, handle)
+  local reason = handle.reason
+  handle.reason = nil
   if context.handles[handle] == nil or not handle.thread then return end
   if not ngx.thread.kill(handle.thread) then return end
   context.killed = context.killed + 1
   gone(context, handle)
-  handle.leave(handle.reason)
+  handle.leave(reason)
 end
 
 local function live(self, context)
