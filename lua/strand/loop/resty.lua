@@ -118,6 +118,7 @@ local function look()
     if worker.exiting then quit(entry) end
   end
   for contexts in pairs(worker.ended) do
+    if worker.exiting then contexts:cancel_all(GIVEN_UP) end
     contexts:look()
     if contexts:is_empty() then worker.ended[contexts] = nil end
   end
