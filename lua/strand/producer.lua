@@ -399,7 +399,7 @@ class.metatable.serving = {
   end,
   -- Requests that nginx still serves may send: it closes at the very end.
   quit = function(self, seconds)
-    self.core:hurry(true)
+    if not self.loop.quits_at then self.core:hurry(true) end -- once: this comes each second
     self.loop:quit(seconds or QUIT_TIMEOUT)
   end,
   hasten = function(self) self.core:flush_begin() end,
