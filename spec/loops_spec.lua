@@ -313,6 +313,35 @@ for name, loop in loops.each() do
       assert.is_true(spawned <= 21, spawned .. " coroutines") -- one serves
     end)
 
+    if not loop.passes_yields then
+      it("lets a coroutine that others resume take no record, nor end another's", function()
+        local topic, records, held, keys, go = helper.topic(1), {}, {}, {}, false
+        for i = 1, 8 do records[i] = { key = tostring(i), value = "" } end
+        fixture.produce(topic, records)
+        local consumer = fixture.consumer { topics = { topic }, workers = 0, max_in_flight = 2,
+          retry = { attempts = 2, delay = 0.01 }, exhausted = "skip",
+          handler = function(record, context)
+            keys[#keys + 1] = record.key
+            held[record.key] = coroutine.running()
+            if record.key == "1" then return coroutine.yield("for", "nobody") end
+            while not go do context:sleep(0.01) end
+          end }
+        loop.run(function()
+          assert(loop.start(consumer))
+          until_true(60, function() return #keys == 3 end) -- the third where the first was
+          assert(coroutine.resume(held["1"]))
+          go = true
+          assert(coroutine.resume(held[keys[3]]))
+          assert.are.equal(3, #keys)
+          until_true(60, function()
+            local stats = consumer:stats()
+            return stats.done == 7 and stats.skipped == 1
+          end)
+          assert(consumer:close())
+        end)
+      end)
+    end
+
     if loop.passes_yields then
       -- Records of keys 1 to n, one each, in handlers of the loop's. -> consumer, events
       local function handled(count, handler, retry)

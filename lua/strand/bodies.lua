@@ -9,15 +9,14 @@
 -- step() resumes them; with one (self.owner.adapter, lua/strand/loop) the loop does, and serve()
 -- only says whom it is to wake.
 --
--- Where Lua cannot yield across pcall (PUC 5.1), and where what a handler yields has to be looked
--- at before the loop sees it (adapter.marker), the handler runs in a coroutine of its own, inside
--- the body, which passes on what is a wait.
+-- What runs in that coroutine is in body.lua.
 --
 -- Used of strand.core: the table that core:local_open gives.
---   next(body)           -> handler, record, context | nil: park | false: end
---   next(body, ok, ...)  the same, after what pcall gave of the handler; ok nil: it yielded for nobody
+--   run relay next       what body.lua has of it (src/lua/local/run.h)
 --   answer(number, serial, ...) -> true | nil, message, code    what done(...) does
---   body() -> body       enter(body, thread, number)   its handlers run in that coroutine
+--   body() -> body       enter(body, thread, number | nil, outer | nil)   its handlers run in that
+--                        coroutine; 'outer': as long as that one has resumed it
+--                        -> whether it is the first with a number
 --   abandon(body, message)   something of ours raised in it
 --   serve() -> n, m, k   a turn begins: n bodies have not begun, m have not come: too late (C);
 --                        k that were to begin, or to come, were collected
@@ -33,6 +32,7 @@
 --   traceback unhook     message handlers, for which a hook that has raised goes
 
 local adapters = require "strand.loop.adapter"
+local body = require "strand.body"
 
 local create, resume, running, status, yield = coroutine.create, coroutine.resume,
   coroutine.running, coroutine.status, coroutine.yield
@@ -41,181 +41,10 @@ local traceback_of = debug.traceback
 
 local WARNING = 4
 
+local DIRECT, text_of = body.direct, body.text_of
+
 local bodies = {}
 bodies.__index = bodies
-
--- Whether a coroutine may yield inside of pcall.
-local DIRECT = adapters.yields_across_pcall
-
--- A handler's module may raise anything, also what raises when it is made text.
-local function text_of(problem)
-  local ok, shown = pcall(tostring, problem)
-  return ok and type(shown) == "string" and shown or "a " .. type(problem)
-end
-
--- A body ----------------------------------------------------------------------
-
--- Nothing is kept of the record before while it parks.
-local function run_directly(self, body, waiter)
-  local next, traceback = self.core.next, self.core.traceback
-  local handler, record, context = next(body)
-  while handler ~= false do
-    if handler then
-      handler, record, context = next(body, xpcall(handler, traceback, record, context))
-    else
-      self.park(body, waiter)
-      handler, record, context = next(body)
-    end
-  end
-end
-
--- Where what raised may leave a wait of the loop's behind, which would end another one.
-local function calmed(self, ok, ...)
-  if not ok then self.adapter.calm() end
-  return ok, ...
-end
-
-local function run_calmed(self, body, waiter)
-  local next, traceback = self.core.next, self.core.traceback
-  local handler, record, context = next(body)
-  while handler ~= false do
-    if handler then
-      handler, record, context = next(body,
-        calmed(self, xpcall(handler, traceback, record, context)))
-    else
-      self.park(body, waiter)
-      handler, record, context = next(body)
-    end
-  end
-end
-
--- What an inner coroutine yields when the handler has returned.
-local FINISHED = {}
-
--- In an inner coroutine, for one record after another.
-local function handle(handler, record, context)
-  while true do
-    handler, record, context = yield(FINISHED, true, handler(record, context))
-  end
-end
-
-local function handle_protected(traceback)
-  return function(handler, record, context)
-    while true do
-      handler, record, context = yield(FINISHED, xpcall(handler, traceback, record, context))
-    end
-  end
-end
-
--- Where the loop looks at no yield, somebody may resume the inner coroutine itself: then the body,
--- which has yielded to the loop, goes on from here, and this coroutine is not for another record.
-local function handle_resumed(self, outer, ...)
-  if self.resumed == outer then return yield(FINISHED, true, ...) end
-  local ok, problem = resume(outer, FINISHED, ...)
-  if not ok then error(problem, 0) end -- main() does not raise
-end
-
-local function handle_free(self, outer)
-  return function(handler, record, context)
-    while handler do
-      handler, record, context = handle_resumed(self, outer, handler(record, context))
-    end
-  end
-end
-
-local function next_or_end(self, body, ok, ...)
-  if ok then return ... end
-  self.core.abandon(body, text_of((...)))
-  return false
-end
-
--- next(), which raises when memory runs out: not through what waits around it.
-local function protected_next(self, body, ...)
-  return next_or_end(self, body, pcall(self.core.next, body, ...))
-end
-
-local function gone_back(self, before, ...)
-  self.resumed = before
-  return ...
-end
-
-local function resume_inner(self, inner, ...)
-  if not self.free then return resume(inner, ...) end
-  local before = self.resumed
-  self.resumed = running()
-  return gone_back(self, before, resume(inner, ...))
-end
-
-local settle
-
--- The loop has resumed the body, or the inner coroutine has, at its handler's end.
-local function settle_free(self, body, inner, first, ...)
-  if first ~= FINISHED then
-    return settle(self, body, inner, resume_inner(self, inner, first, ...))
-  end
-  self.spoilt = true
-  return protected_next(self, body, true, ...)
-end
-
--- What the inner coroutine did; passes on what it waits for. 'spoilt': it is not for another record;
--- read before anything yields. -> what next() gave
-function settle(self, body, inner, ok, first, ...)
-  self.spoilt = not ok or first ~= FINISHED
-  if not ok then -- an error, in 5.1
-    return protected_next(self, body, false, self.core.traceback(first, inner))
-  elseif first == FINISHED then
-    return protected_next(self, body, ...)
-  elseif self.free then
-    return settle_free(self, body, inner, yield(first, ...))
-  elseif first == self.marker then
-    return settle(self, body, inner, resume(inner, yield(first, ...)))
-  end
-  return protected_next(self, body, nil)
-end
-
-local function new_inner(self, body, number)
-  local outer = running()
-  local inner = create(self.free and handle_free(self, outer) or self.handle)
-  self.core.enter(body, inner)
-  if self.free then adapters.outer[inner] = outer end
-  self.coroutines[number] = inner
-  return inner
-end
-
-local function run_inside(self, body, waiter)
-  local inner
-  local handler, record, context = protected_next(self, body)
-  while handler ~= false do
-    if handler then
-      inner = inner or new_inner(self, body, waiter.number)
-      handler, record, context = settle(self, body, inner,
-        resume_inner(self, inner, handler, record, context))
-      if self.spoilt then inner = nil end
-    else
-      self.park(body, waiter)
-      handler, record, context = protected_next(self, body)
-    end
-  end
-end
-
--- Where it was about to park, the adapter has raised.
-local function abandon(self, body, waiter, problem)
-  self.core.abandon(body, problem)
-  if self.parked[waiter.number] ~= waiter then return end
-  self.parked[waiter.number] = nil
-  adapters.tell(self.owner, "sleep raised: " .. problem)
-end
-
--- Nothing escapes a body: what waits around it may be the user's loop.
-local function make_main(self)
-  if not DIRECT then
-    return function(body, waiter) self.run(self, body, waiter) end
-  end
-  return function(body, waiter)
-    local ok, problem = xpcall(self.run, self.core.unhook, self, body, waiter)
-    if not ok then abandon(self, body, waiter, text_of(problem)) end
-  end
-end
 
 -- Serving -----------------------------------------------------------------------
 
@@ -236,10 +65,10 @@ end
 
 local function spawn(self)
   local number, thread = number_of(self), create(self.main)
-  local body = self.core.body()
-  self.core.enter(body, thread, number)
+  local which = self.core.body()
+  self.core.enter(which, thread, number)
   self.threads[number], self.coroutines[number] = thread, thread
-  return resume_one(self, number, body, { number = number })
+  return resume_one(self, number, which, number)
 end
 
 -- Resumes bodies until the slice is over, or there is no more to do. -> how many
@@ -257,13 +86,23 @@ local function serve_alone(self)
   return count
 end
 
+-- In a coroutine of the loop's.
+local function begin(self, which, number)
+  local thread = running()
+  local entered, first = pcall(self.core.enter, which, thread, number)
+  if not entered then return self.core.abandon(which, text_of(first)) end
+  if not first then return adapters.tell(self.owner, "spawn ran a body twice") end
+  self.coroutines[number] = thread
+  self.main(which, number)
+end
+
 -- What an adapter may call whose loop ends coroutines, or is to be rid of one: leave() has it end
 -- if it parks -> whether it does; leave(problem): it was ended, and its record has failed.
-local function leave(self, number, body, problem)
+local function leave(self, number, which, problem)
   local waiter = self.parked[number]
   if problem == nil and not waiter then return false end
   self.parked[number] = nil
-  self.core.abandon(body, problem)
+  self.core.abandon(which, problem)
   if waiter then self.adapter.wake(waiter) end
   return true
 end
@@ -271,18 +110,10 @@ end
 -- What it does may raise, where memory runs out: before the body is there, whom C waits for.
 -- -> nil | what the adapter has raised
 local function spawn_in_loop(self)
-  local number, began, body = number_of(self), false, nil
-  local function run()
-    if began then return adapters.tell(self.owner, "spawn ran a body twice") end
-    began = true
-    local thread = coroutine.running()
-    self.coroutines[number] = thread
-    local entered, lacking = pcall(self.core.enter, body, thread, number)
-    if entered then self.main(body, { number = number })
-    else self.core.abandon(body, text_of(lacking)) end
-  end
-  local function leaves(problem) return leave(self, number, body, problem) end
-  body = self.core.body()
+  local number, which = number_of(self), nil
+  local function run() return begin(self, which, number) end
+  local function leaves(problem) return leave(self, number, which, problem) end
+  which = self.core.body()
   local ok, spawned = pcall(self.adapter.spawn, run, leaves)
   if ok then
     self.handles[number] = spawned
@@ -333,9 +164,12 @@ end
 -- What a parked body waits by is kept here while it parks, and no longer: so one that its loop has
 -- dropped is collected.
 local function park_in_loop(self)
-  return function(_, waiter)
-    self.parked[waiter.number] = waiter
+  return function(number, waiter)
+    waiter = waiter or { number = number }
+    self.parked[number] = waiter
     self.adapter.sleep(nil, waiter)
+    self.parked[number] = nil
+    return waiter
   end
 end
 
@@ -343,21 +177,18 @@ end
 local function settle_how(self)
   local adapter = self.owner.adapter
   self.settled, self.adapter = true, adapter
-  local inside = not DIRECT or adapter and adapter.marker ~= nil
-  self.run = inside and run_inside or adapter and adapter.calm and run_calmed or run_directly
-  self.handle = DIRECT and handle_protected(self.core.traceback) or handle
   self.marker = self.core.SLEEPS
-  self.park = yield
+  self.park = function() yield(self.marker) end
   if adapter then
     self.core.loop()
     self.marker, self.park = adapter.marker, park_in_loop(self)
-    self.free = not DIRECT and adapter.marker == nil
+    self.relays, self.free = adapter.marker ~= nil, adapter.marker == nil
     function self.core.methods.sleep(context, seconds)
       self.core.check_sleep(context, seconds)
       adapter.sleep(seconds)
     end
   end
-  self.main = make_main(self)
+  self.main = body.main(self)
 end
 
 -- Whatever is due, as long as a slice is. A handler that comes here again by a method that waits
@@ -413,8 +244,9 @@ local function require_module(route)
   return module
 end
 
--- What goes to the coroutine around one that has ended by an error which somebody else has got.
-local LOST = {}
+-- What goes to the coroutine around one that has ended: well, or by an error which somebody else has
+-- got.
+local FINISHED, LOST = {}, {}
 
 local function unheard(problem)
   return problem or "it raised after it had waited, and the error went to whoever had resumed it"
@@ -635,7 +467,7 @@ function bodies.new(owner, userdata, own)
     coroutines = setmetatable({}, { __mode = "v" }), -- by number: what runs the handler
     handles = setmetatable({}, { __mode = "v" }), -- by number: what the adapter's spawn gave
     last = 0, serving = false, loaded = false, spoilt = false,
-    free = false, resumed = false, tearing = false,
+    relays = false, free = true, resumed = false, tearing = false,
   }, bodies)
   for i = 1, #own.routes do self.handlers[i] = false end
   self.core = userdata:local_open(self.handlers, own.retries, own.args, own.max_slice)

@@ -40,7 +40,7 @@ local function spawner(controller)
     local handle = { thread = false }
     controller:wrap(function()
       handle.thread = coroutine.running()
-      body()
+      return body() -- nothing of this stays
     end)
     return handle
   end

@@ -8,6 +8,7 @@
 #include "lua/compat.h"
 #include "lua/local/body.h"
 #include "lua/local/context.h"
+#include "lua/local/run.h"
 #include "lua/worker/reason.h"
 
 /* On the stack while it is made. */
@@ -106,10 +107,18 @@ static int unhook (lua_State *L) {
 }
 
 static const luaL_Reg next_functions[] = {
-  { "next", strand_body_next },       { "answer", strand_body_answer },
-  { "serve", strand_body_serve },     { "turn", strand_body_turn },
-  { "wake", strand_body_wake },       { "fail", strand_body_fail },
-  { "abandon", strand_body_abandon }, { NULL, NULL },
+  { "next", strand_body_next },
+  { "answer", strand_body_answer },
+  { "serve", strand_body_serve },
+  { "turn", strand_body_turn },
+  { "wake", strand_body_wake },
+  { "fail", strand_body_fail },
+  { "abandon", strand_body_abandon },
+#if STRAND_RUNS_IN_C
+  { "run", strand_body_run },
+  { "relay", strand_body_relay },
+#endif
+  { NULL, NULL },
 };
 
 static const luaL_Reg body_functions[] = {

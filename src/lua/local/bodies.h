@@ -48,6 +48,11 @@ typedef struct strand_body {
   bool begun;        /* it has come once */
   bool missed;       /* it was called, and had not come a while after */
   strand_seat *seat; /* whose handler it runs, or NULL */
+  /* Where handlers run in a coroutine inside of the body's: that, which alone
+  ** goes on with the body, as long as the body's has resumed it; or NULL. It
+  ** keeps the body's. */
+  lua_State *inner;
+  lua_State *outer;
   struct strand_body *below; /* in 'parked' */
 } strand_body;
 

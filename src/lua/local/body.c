@@ -86,30 +86,27 @@ static void end_alone (lua_State *L, strand_seats *p, strand_seat *seat) {
   if (strand_seats_want_work(p)) strand_local_call(&p->local);
 }
 
-/* ok and two results, or false and an error, from 'index' on; ok nil: it has
-** yielded for nobody. Raises only when memory runs out. */
-static void read_results (lua_State *L, strand_seat *seat, const char *made,
-                          int index) {
+/* What it gave or raised is on top. Raises only when memory runs out. */
+static void read_end (lua_State *L, strand_seat *seat, const char *made,
+                      strand_body_end how) {
   strand_outcome *v = &seat->handling.task.outcome;
-  if (lua_toboolean(L, index)) {
-    lua_settop(L, index + 2);
-    strand_outcome_from_results(L, made, v);
-  }
-  else if (lua_isnil(L, index)) {
-    strand_outcome_set(v, STRAND_OUTCOME_EXHAUSTED, -1, bare, strlen(bare));
-  }
-  else {
-    lua_settop(L, index + 1);
-    strand_outcome_from_error(L, LUA_ERRRUN, true, v);
+  switch (how) {
+    case STRAND_BODY_RETURNED: strand_outcome_from_results(L, made, v); break;
+    case STRAND_BODY_RAISED:
+      strand_outcome_from_error(L, LUA_ERRRUN, true, v);
+      break;
+    case STRAND_BODY_YIELDED:
+      strand_outcome_set(v, STRAND_OUTCOME_EXHAUSTED, -1, bare, strlen(bare));
+      break;
   }
 }
 
-/* The handler has returned. */
-static void conclude (lua_State *L, strand_seats *p, strand_body *body) {
+void strand_body_conclude (lua_State *L, strand_body *body,
+                           strand_body_end how) {
+  strand_seats *p = seats_of(L);
   strand_seat *seat = body->seat;
   bool waits;
-  if (!seat->answered) read_results(L, seat, body->made, 2);
-  lua_settop(L, 1);
+  if (!seat->answered) read_end(L, seat, body->made, how);
   waits = seat->deferred && !seat->answered
           && seat->handling.task.outcome.kind == STRAND_OUTCOME_DONE;
   if (!waits && end_record(L, p, seat)) return;
@@ -151,13 +148,15 @@ static bool slice_is_over (strand_seats *p, const strand_body *body) {
   return p->spent_us >= p->max_slice_us;
 }
 
+static void give_up_seat (strand_seats *p, strand_body *body) {
+  if (body->seat != NULL) strand_seats_put_back(p, body->seat);
+  body->seat = NULL;
+}
+
 /* Has it a record to begin with, after this? */
 static bool take_seat (lua_State *L, strand_seats *p, strand_body *body) {
   bool over = slice_is_over(p, body), short_of_memory = false;
-  if (body->seat != NULL && over) {
-    strand_seats_put_back(p, body->seat);
-    body->seat = NULL;
-  }
+  if (over) give_up_seat(p, body);
   if (body->seat != NULL) return true;
   if (over) {
     p->wake_most = 1; /* who does not wait needs no company */
@@ -171,24 +170,35 @@ static bool take_seat (lua_State *L, strand_seats *p, strand_body *body) {
   return true;
 }
 
-int strand_body_next (lua_State *L) {
+/* The inner coroutine has run without the body's. */
+static bool is_astray (const strand_body *body) {
+  return body->inner != NULL && lua_status(body->outer) == LUA_YIELD;
+}
+
+bool strand_body_come (lua_State *L, strand_body *body) {
   strand_seats *p = seats_of(L);
-  strand_body *body = strand_body_test(L, 1, UP(BODIES));
-  if (body == NULL || p->over || body->state == STRAND_BODY_GONE) {
-    lua_pushboolean(L, 0);
-    return 1;
-  }
-  luaL_checkstack(L, 20, "next");
+  if (p->over || body->state == STRAND_BODY_GONE
+      || (body->inner != NULL && body->inner != L))
+    return false;
   if (body->state != STRAND_BODY_RUNS) strand_bodies_come(p, body);
-  if (body->seat != NULL && lua_gettop(L) > 1) conclude(L, p, body);
+  return true;
+}
+
+strand_body_step strand_body_take (lua_State *L, strand_body *body) {
+  strand_seats *p = seats_of(L);
+  if (is_astray(body)) {
+    give_up_seat(p, body);
+    strand_local_call(&p->local);
+    return STRAND_BODY_ENDS;
+  }
   if (!take_seat(L, p, body)) {
     strand_bodies_park(p, body);
     strand_local_flush(&p->local);
-    return 0;
+    return STRAND_BODY_PARKS;
   }
   body->made = NULL;
   push_call(L, p, body->seat);
-  return 3;
+  return STRAND_BODY_CALLS;
 }
 
 /*
@@ -213,9 +223,7 @@ int strand_body_answer (lua_State *L) {
     return 3;
   }
   lua_settop(L, 4);
-  lua_pushboolean(L, 1);
-  lua_replace(L, 2); /* serial: no more use; results follow */
-  read_results(L, seat, NULL, 2);
+  read_end(L, seat, NULL, STRAND_BODY_RETURNED);
   seat->answered = true;
   if (seat->body == NULL) end_alone(L, p, seat);
   lua_pushboolean(L, 1);
@@ -474,9 +482,16 @@ int strand_body_enter (lua_State *L) {
   strand_body *body = strand_body_test(L, 1, lua_upvalueindex(1));
   luaL_checktype(L, 2, LUA_TTHREAD);
   luaL_argcheck(L, body != NULL, 1, "a body expected");
-  if (lua_isnumber(L, 3)) body->number = (uint32_t)lua_tonumber(L, 3);
+  if (lua_isnumber(L, 3) && body->number != 0) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
   strand_outcome_watch_thread(L, 2, 1);
-  return 0;
+  if (lua_isnumber(L, 3)) body->number = (uint32_t)lua_tonumber(L, 3);
+  body->outer = lua_tothread(L, 4);
+  body->inner = body->outer != NULL ? lua_tothread(L, 2) : NULL;
+  lua_pushboolean(L, 1);
+  return 1;
 }
 
 strand_body *strand_body_running (lua_State *L) {

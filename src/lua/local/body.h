@@ -2,15 +2,13 @@
 ** body.h - the coroutines that run handlers
 **
 ** A body is a coroutine of Lua's (lua/strand/bodies.lua), which is reused from
-** record to record. It makes one call for each:
+** record to record (run.h): what its handler gave or raised becomes the outcome
+** of the record it had, whoever resumed it, and it gets the next. Records of a
+** lease are one body's, in their order.
 **
-**   next(body, ok, results...) -> handler, record, context
-**                                 nil    it parks, until it is woken
-**                                 false  it ends
-**
-** that is: what its handler gave or raised becomes the outcome of the record it
-** had, whoever resumed it, and it gets the next. Records of a lease are one
-** body's, in their order.
+** Where handlers run in a coroutine inside of the body's, which looks at what
+** they yield, somebody may hold one that the body has left, or resume one that
+** waits: that ends then, and of the latter the handler's end counts.
 **
 ** Its userdata lives as long as its coroutine, and no longer: when that is
 ** collected, dropped by its loop, the userdata is, and the record has failed.
@@ -58,12 +56,38 @@ void strand_body_new (lua_State *L, strand_seats *p, int metatable);
 strand_body *strand_body_test (lua_State *L, int index, int metatable);
 /* The body of the coroutine that runs, or NULL. */
 strand_body *strand_body_running (lua_State *L);
-/* Upvalue: as in strand_body_new. Arguments: body, coroutine: it runs that
-** body's handlers. */
+/* Upvalue: as in strand_body_new. Arguments: body, coroutine, number or nil,
+** the coroutine around it or nil: it runs that body's handlers, as long as that
+** one has resumed it. False: it had a number before, and nothing has
+** changed. */
 int strand_body_enter (lua_State *L);
 
-/* With STRAND_NEXT_COUNT upvalues. */
-int strand_body_next (lua_State *L);
+/*
+** With STRAND_NEXT_COUNT upvalues
+*/
+
+/* How a handler ended. */
+typedef enum strand_body_end {
+  STRAND_BODY_RETURNED, /* its two results are on top */
+  STRAND_BODY_RAISED,   /* the error is */
+  STRAND_BODY_YIELDED   /* for nobody */
+} strand_body_end;
+
+typedef enum strand_body_step {
+  STRAND_BODY_CALLS, /* handler, record and context were pushed */
+  STRAND_BODY_PARKS, /* until it is woken */
+  STRAND_BODY_ENDS
+} strand_body_step;
+
+/* It runs, after whatever it waited for. False: it ends. */
+bool strand_body_come (lua_State *L, strand_body *body);
+/* The handler of its record, which it has, has ended. May raise for want of
+** memory, as the next. */
+void strand_body_conclude (lua_State *L, strand_body *body,
+                           strand_body_end how);
+/* What it does now. */
+strand_body_step strand_body_take (lua_State *L, strand_body *body);
+
 /* Number, serial, what a handler gives. */
 int strand_body_answer (lua_State *L);
 int strand_body_abandon (lua_State *L); /* body, message: its coroutine ends */
