@@ -17,13 +17,19 @@
 **                              Lua's own are not among them
 **   probe.cpu()                CPU seconds of the calling thread, and of the
 **                              process
+**   probe.meter(records)       before a consumer starts: meter.lua's, of all
+**                              threads that call
+**   probe.ended()              a record has ended; how many have
+**   probe.how_many_ended()     the same, and none has
+**   probe.print_meter()        as meter.lua's; lua_cpu is of these threads
 **
-** The latencies are the process's: all workers' states share them.
+** Latencies and meter are the process's: all workers' states share them.
 **
 ** Thread: worker, for sleep, note, mark and count; else the main state's.
 */
 #include <errno.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include <lauxlib.h>
@@ -128,12 +134,107 @@ static int probe_cpu (lua_State *L) {
   return 2;
 }
 
-static const luaL_Reg functions[] = {
-  { "sleep", probe_sleep }, { "expect", probe_expect }, { "note", probe_note },
-  { "mark", probe_mark },   { "count", probe_count },   { "came", probe_came },
-  { "took", probe_took },   { "print", probe_print },   { "rss", probe_rss },
-  { "used", probe_used },   { "cpu", probe_cpu },       { NULL, NULL }
-};
+/*
+** The meter
+*/
+
+#define THREADS_MOST 256
+
+typedef struct mark {
+  double time;
+  double threads; /* CPU */
+  double process;
+} mark;
+
+static struct {
+  int64_t first, last, records; /* each has a mark */
+  _Atomic int64_t ended;
+  atomic_int thread_count;
+  pthread_t threads[THREADS_MOST]; /* written before they are counted */
+  mark marks[3];                   /* each by whose record it was */
+  atomic_int marked;
+} meter;
+static pthread_mutex_t entry = PTHREAD_MUTEX_INITIALIZER;
+static _Thread_local int entered;
+
+static void enter_thread (lua_State *L) {
+  int count;
+  entered = 1;
+  pthread_mutex_lock(&entry);
+  count = meter.thread_count;
+  if (count < THREADS_MOST) {
+    meter.threads[count] = pthread_self();
+    meter.thread_count = count + 1;
+  }
+  pthread_mutex_unlock(&entry);
+  if (count == THREADS_MOST) luaL_error(L, "too many threads");
+}
+
+static void set_mark (mark *m) {
+  clockid_t clock;
+  m->time = strand_clock_of(CLOCK_MONOTONIC);
+  m->process = strand_clock_of(CLOCK_PROCESS_CPUTIME_ID);
+  m->threads = 0;
+  for (int i = 0; i < meter.thread_count; i++) {
+    if (pthread_getcpuclockid(meter.threads[i], &clock) == 0)
+      m->threads += strand_clock_of(clock);
+  }
+  meter.marked++;
+}
+
+static int probe_meter (lua_State *L) {
+  meter.records = (int64_t)luaL_checknumber(L, 1);
+  meter.first = meter.records / 5;
+  meter.last = meter.records * 4 / 5;
+  return 0;
+}
+
+static int probe_ended (lua_State *L) {
+  int64_t ended;
+  if (!entered) enter_thread(L);
+  ended = atomic_fetch_add(&meter.ended, 1) + 1;
+  if (ended == meter.first) set_mark(&meter.marks[0]);
+  else if (ended == meter.last) set_mark(&meter.marks[1]);
+  if (ended == meter.records) set_mark(&meter.marks[2]);
+  lua_pushnumber(L, (lua_Number)ended);
+  return 1;
+}
+
+static int probe_how_many_ended (lua_State *L) {
+  lua_pushnumber(L, (lua_Number)meter.ended);
+  return 1;
+}
+
+static int probe_print_meter (lua_State *L) {
+  const mark *a = &meter.marks[0], *b = &meter.marks[1];
+  if (meter.ended != meter.records || meter.marked != 3)
+    return luaL_error(L, "not every record ended once");
+  printf("records %lld\nseconds %.6f\ncpu %.6f\nlua_cpu %.6f\n"
+         "all_records %lld\nall_cpu %.6f\n",
+         (long long)(meter.last - meter.first), b->time - a->time,
+         b->process - a->process, b->threads - a->threads,
+         (long long)meter.records, meter.marks[2].process);
+  fflush(stdout);
+  return 0;
+}
+
+static const luaL_Reg functions[] = { { "sleep", probe_sleep },
+                                      { "expect", probe_expect },
+                                      { "note", probe_note },
+                                      { "mark", probe_mark },
+                                      { "count", probe_count },
+                                      { "came", probe_came },
+                                      { "took", probe_took },
+                                      { "print", probe_print },
+                                      { "rss", probe_rss },
+                                      { "used", probe_used },
+                                      { "cpu", probe_cpu },
+                                      { "meter", probe_meter },
+                                      { "ended", probe_ended },
+                                      { "how_many_ended",
+                                        probe_how_many_ended },
+                                      { "print_meter", probe_print_meter },
+                                      { NULL, NULL } };
 
 int luaopen_probe (lua_State *L);
 

@@ -146,8 +146,18 @@ end
 local function in_flight_cpu(loop, lua)
   return function(get)
     return get("in_flight", ("%s_%s"):format(loop, lua), "lua_us")
-      / get("in_flight", ("bare_%s_%s"):format(loop, lua), "lua_us")
+      / get("in_flight", ("bare_%s_%s"):format((loop:gsub("^async_", "")), lua), "lua_us")
   end
+end
+
+-- Of async workers the loop that is dearer beside itself alone.
+local function async_cpu(lua)
+  local cqueues, luv = in_flight_cpu("async_cqueues", lua), in_flight_cpu("async_luv", lua)
+  return function(get) return math.max(cqueues(get), luv(get)) end
+end
+
+local function async_ideal(get)
+  return math.min(in_flight_ideal "async_cqueues"(get), in_flight_ideal "async_luv"(get))
 end
 
 local function in_flight_growth(name)
@@ -294,6 +304,8 @@ local FIGURES = {
   { "in_flight_5000_ideal_cqueues", "local mode on cqueues, 5,000 in flight at 100 ms: records/s "
     .. "over the ideal 50,000", "at least 0.95", in_flight_ideal "cqueues" },
   { "in_flight_5000_ideal_luv", "the same on luv", "at least 0.95", in_flight_ideal "luv" },
+  { "in_flight_5000_ideal_async", "the same in two async workers, the slower of the two loops",
+    "at least 0.95", async_ideal },
   { "in_flight_5000_vs_java", "that on cqueues, records/s over Java's with 5,000 threads", "",
     function(get)
       return get("in_flight", "cqueues_lua5.4", "rate") / get("in_flight", "java", "rate")
@@ -305,6 +317,10 @@ local FIGURES = {
   { "in_flight_cpu_vs_bare_luv", "on luv", "at most 2", in_flight_cpu("luv", "lua5.4") },
   { "in_flight_cpu_vs_bare_luv_luajit", "on luv under LuaJIT", "at most 2",
     in_flight_cpu("luv", "luajit2") },
+  { "in_flight_cpu_vs_bare_async", "two async workers, CPU of their threads, the dearer of the "
+    .. "two loops", "at most 2", async_cpu "lua5.4" },
+  { "in_flight_cpu_vs_bare_async_luajit", "the same under LuaJIT", "at most 2",
+    async_cpu "luajit2" },
   { "in_flight_50000_cpu_growth", "50,000 in flight at 1 s, CPU of the Lua thread over that of "
     .. "5,000 at 100 ms", "at most 1.25", in_flight_growth "lua_us" },
   { "in_flight_50000_rate", "the same, records/s", "at least 0.75", in_flight_growth "rate" },
@@ -320,6 +336,9 @@ local FIGURES = {
   { "waiting_handler_bytes_luv", "on luv", "", waiting_bytes "luv" },
   { "waiting_bare_bytes_luv", "a bare coroutine that sleeps there", "",
     value_of("in_flight", "bare_luv_waiting_lua5.4", "bytes") },
+  { "waiting_handler_bytes_async_cqueues", "the same in an async worker, on cqueues", "",
+    waiting_bytes "async_cqueues" },
+  { "waiting_handler_bytes_async_luv", "on luv", "", waiting_bytes "async_luv" },
 }
 
 -- Three digits, never as 1e+06.
@@ -386,15 +405,19 @@ local IN_FLIGHT = {
   { "in_flight", "new_cqueues_lua5.4", "cqueues alone, 5,000 at 100 ms, new coroutines" },
   { "in_flight", "bare_cqueues_lua5.4", "cqueues alone, 5,000 at 100 ms" },
   { "in_flight", "cqueues_lua5.4", "strand on cqueues, 5,000 at 100 ms" },
+  { "in_flight", "async_cqueues_lua5.4", "the same in two async workers" },
   { "in_flight", "new_luv_lua5.4", "luv alone, 5,000 at 100 ms, new coroutines" },
   { "in_flight", "bare_luv_lua5.4", "luv alone, 5,000 at 100 ms" },
   { "in_flight", "luv_lua5.4", "strand on luv, 5,000 at 100 ms" },
+  { "in_flight", "async_luv_lua5.4", "the same in two async workers" },
   { "in_flight", "new_cqueues_luajit2", "LuaJIT: cqueues alone, 5,000 at 100 ms, new coroutines" },
   { "in_flight", "bare_cqueues_luajit2", "LuaJIT: cqueues alone, 5,000 at 100 ms" },
   { "in_flight", "cqueues_luajit2", "LuaJIT: strand on cqueues, 5,000 at 100 ms" },
+  { "in_flight", "async_cqueues_luajit2", "LuaJIT: the same in two async workers" },
   { "in_flight", "new_luv_luajit2", "LuaJIT: luv alone, 5,000 at 100 ms, new coroutines" },
   { "in_flight", "bare_luv_luajit2", "LuaJIT: luv alone, 5,000 at 100 ms" },
   { "in_flight", "luv_luajit2", "LuaJIT: strand on luv, 5,000 at 100 ms" },
+  { "in_flight", "async_luv_luajit2", "LuaJIT: the same in two async workers" },
   { "in_flight", "java", "Java, KEY, 5,000 threads at 100 ms" },
   { "in_flight", "bare_5000_lua5.4", "100,000 keys: cqueues alone, 5,000 at 100 ms" },
   { "in_flight", "cqueues_5000_lua5.4", "100,000 keys: strand on cqueues, 5,000 at 100 ms" },
