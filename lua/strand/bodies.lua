@@ -68,7 +68,7 @@ local function spawn(self)
   local which = self.core.body()
   self.core.enter(which, thread, number)
   self.threads[number], self.coroutines[number] = thread, thread
-  return resume_one(self, number, which, number)
+  return resume_one(self, number, which, self.second or number)
 end
 
 -- Resumes bodies until the slice is over, or there is no more to do. -> how many
@@ -188,7 +188,7 @@ local function settle_how(self)
       adapter.sleep(seconds)
     end
   end
-  self.main = body.main(self)
+  self.main, self.second = body.main(self)
 end
 
 -- Whatever is due, as long as a slice is. A handler that comes here again by a method that waits
@@ -467,7 +467,7 @@ function bodies.new(owner, userdata, own)
     coroutines = setmetatable({}, { __mode = "v" }), -- by number: what runs the handler
     handles = setmetatable({}, { __mode = "v" }), -- by number: what the adapter's spawn gave
     last = 0, serving = false, loaded = false, spoilt = false,
-    relays = false, free = true, resumed = false, tearing = false,
+    relays = false, free = true, resumed = false, tearing = false, second = nil,
   }, bodies)
   for i = 1, #own.routes do self.handlers[i] = false end
   self.core = userdata:local_open(self.handlers, own.retries, own.args, own.max_slice)

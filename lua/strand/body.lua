@@ -208,13 +208,16 @@ local function abandon(self, which, number, problem)
   adapters.tell(self.owner, "sleep raised: " .. problem)
 end
 
--- -> what a body's coroutine does, with the body and its number. Nothing escapes it: what waits
--- around it may be the user's loop.
+-- -> what a body's coroutine does, with the body and what comes second. Under a loop nothing escapes
+-- it: what waits around it may be the user's. Else what it raises is told by who resumes it.
 function body.main(self)
+  local core = self.core
   if not DIRECT then
     return function(which, number) run_in_turns(self, which, number) end
+  elseif core.run and not self.adapter then
+    return core.run, self.park
   end
-  local core, calms = self.core, self.adapter and self.adapter.calm
+  local calms = self.adapter and self.adapter.calm
   local run = self.relays and run_relayed or calms and run_calmed or run_directly
   return function(which, number)
     local ok, problem

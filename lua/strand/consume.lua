@@ -83,6 +83,7 @@ end
 local function watch_calls(self, functions)
   local next, defer, answer = functions.next, functions.defer, functions.answer
   local by_context, deferred = setmetatable({}, { __mode = "k" }), {}
+  functions.run, functions.relay = nil, nil -- C would not call this next()
   function functions.next(body, ...)
     local before = self.running[body]
     if before then
