@@ -73,9 +73,21 @@ void strand_end_hook (lua_State *L, int gethook) {
   lua_pop(L, 1);
 }
 
+/* Lines are the handler's up to our own call of it: the last one, where C
+** called it; where Lua did, that of xpcall, and all from there on. */
+static size_t handlers_lines (const char *text, size_t message,
+                              size_t length) {
+  const char *own = strstr(text + message, "strand/body.lua:");
+  int lines = own != NULL ? 2 : 1;
+  if (own != NULL) length = (size_t)(own - text);
+  while (lines > 0 && length > message) {
+    if (text[--length] == '\n') lines--;
+  }
+  return length;
+}
+
 /* Upvalues: debug.traceback, and debug.gethook or nil. Arguments: the error,
-** and the coroutine that died of it, if it is not this one. The last line is
-** about our own call. */
+** and the coroutine that died of it, if it is not this one. */
 static int traceback (lua_State *L) {
   const char *text;
   size_t length;
@@ -95,8 +107,8 @@ static int traceback (lua_State *L) {
   lua_call(L, lua_gettop(L) - 4, 1);
   text = lua_tolstring(L, -1, &length);
   if (text == NULL) return 1;
-  while (length > message && text[length - 1] != '\n') length--;
-  if (length > message) lua_pushlstring(L, text, length - 1);
+  length = handlers_lines(text, message, length);
+  if (length > message) lua_pushlstring(L, text, length);
   return 1;
 }
 
