@@ -1014,6 +1014,56 @@ static void a_handler_that_stops_the_consumer_is_not_called_again (void **st) {
   free_stage(stopped);
 }
 
+static bool is_readable (const fixture *s) {
+  struct pollfd fd = { strand_consumer_fd(s->consumer), POLLIN, 0 };
+  return poll(&fd, 1, 0) == 1;
+}
+
+/* They are loaded after the start was asked whether it is done, and before what
+** is taken in between: then nobody is woken for it again. */
+static void who_waits_for_the_start_is_woken_for_it (void **st) {
+  strand_failure failure = { "", "" };
+  wish w = { .servers = UNREACHABLE,
+             .topic = TOPIC,
+             .members = 1,
+             .workers = 2,
+             .interval = 1,
+             .grace = 1 };
+  fixture *s = new_stage(&w);
+  strand_report report;
+  (void)st;
+  assert_true(strand_consumer_start_begin(s->consumer, &failure));
+  assert_true(strand_pool_wait(&s->consumer->pool, &failure));
+  assert_false(is_joined(s));
+  assert_true(is_readable(s));
+  assert_int_equal(strand_consumer_start_done(s->consumer, &failure), 1);
+  assert_false(is_joined(s));
+  assert_false(is_readable(s));
+  report = close_fixture(s, STRAND_CLOSE_FINISH, 1, NULL);
+  strand_report_clear(&report);
+  free_stage(s);
+}
+
+/* A close that came first is all there is to hear of. */
+static void a_start_that_a_close_ends_wakes_nobody (void **st) {
+  strand_failure failure = { "", "" };
+  wish w = { .servers = UNREACHABLE,
+             .topic = TOPIC,
+             .members = 1,
+             .workers = 1,
+             .interval = 1,
+             .grace = 1 };
+  fixture *s = new_stage(&w);
+  strand_report report;
+  (void)st;
+  assert_true(strand_consumer_start_begin(s->consumer, &failure));
+  assert_true(strand_pool_wait(&s->consumer->pool, &failure));
+  report = close_fixture(s, STRAND_CLOSE_FINISH, 1, NULL);
+  strand_report_clear(&report);
+  assert_false(is_readable(s));
+  free_stage(s);
+}
+
 static void without_a_broker_close_ends_in_time (void **st) {
   strand_failure failure;
   wish w = { .servers = UNREACHABLE,
@@ -1285,6 +1335,8 @@ int main (void) {
     cmocka_unit_test(drain_handles_what_was_fetched_and_waits_for_no_retry),
     cmocka_unit_test(a_handler_that_stops_the_consumer_is_not_called_again),
     cmocka_unit_test(a_consumer_that_is_dropped_goes_by_itself),
+    cmocka_unit_test(who_waits_for_the_start_is_woken_for_it),
+    cmocka_unit_test(a_start_that_a_close_ends_wakes_nobody),
     cmocka_unit_test(without_a_broker_close_ends_in_time),
     cmocka_unit_test(what_waits_costs_nothing),
     cmocka_unit_test(handlers_that_outlive_a_revoke_keep_their_keys),

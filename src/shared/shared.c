@@ -84,11 +84,17 @@ strand_state strand_shared_state (const strand_consumer *c) {
 ** What the lua thread is told
 */
 
+/* Who waits for the start looks again. */
+static bool start_waits (strand_consumer *c) {
+  return c->starting && strand_life_state(&c->life) == STRAND_NEW
+         && !strand_pool_is_loading(&c->pool);
+}
+
 static bool something_waits (strand_consumer *c) {
   strand_close_mode mode;
   strand_failure reason;
   return strand_stop_waits(&c->stop, &mode, &reason)
-         || strand_tickets_waiting(&c->tickets)
+         || strand_tickets_waiting(&c->tickets) || start_waits(c)
          || (!c->joined_reported && strand_shared_all_joined(c))
          || strand_life_untold(&c->life)
          || strand_notifier_waits(&c->notifier);
