@@ -228,6 +228,29 @@ for name, loop in loops.each() do
       end)
     end)
 
+    it("closes with the last handler of local mode, though its partition was taken away", function()
+      local topic, kafka = helper.topic(2), { ["group.id"] = helper.name "group" }
+      local began, go, taken, closed = 0, false, 0, nil
+      fixture.produce(topic, { { partition = 0, value = "" }, { partition = 1, value = "" } })
+      local first = fixture.consumer { topics = { topic }, kafka = kafka, workers = 0,
+        revoke_grace = 0, handler = function()
+          began = began + 1
+          repeat loop.sleep(0.01) until go
+        end }
+      local second = fixture.consumer { topics = { topic }, kafka = kafka,
+        on_event = function(event) if event.type == "assigned" then taken = taken + 1 end end }
+      loop.run(function()
+        assert(loop.start(first))
+        until_true(60, function() return began == 2 end)
+        loop.spawn(function() closed = { first:close { timeout = 100 } } end)
+        assert(loop.start(second))
+        until_true(60, function() return taken >= 2 and #first:assignment() == 0 end)
+        go = true
+        until_true(15, function() return closed end)
+        second:close { mode = "now", timeout = 5 }
+      end)
+    end)
+
     it("shows how long work of local mode has waited for the loop", function()
       local topic, done = helper.topic(1), 0
       fixture.produce(topic, { { key = "a" }, { key = "b" }, { key = "c" } })

@@ -254,6 +254,40 @@ static void what_no_handler_has_seen_goes_back (void **state) {
   assert_false(batch->slots[0].has_outcome);
 }
 
+/* Its members are gone already, as when what runs is of a partition that was
+** taken away: no turn comes by itself after that. */
+static void end_last_of_a_closed_one (bool halted) {
+  strand_seat *a, *b;
+  post(2);
+  strand_local_start(&seats.local);
+  a = take();
+  b = take();
+  if (halted) strand_local_halt(&seats.local);
+  strand_mailbox_close(&consumer->mailbox);
+  strand_local_answer(&seats.local);
+  strand_local_advance(&seats.local);
+  strand_local_end(&seats.local, &a->handling);
+  strand_seats_leave(&seats, a);
+  assert_null(take());
+  assert_false(strand_notifier_take_work(&consumer->notifier));
+  strand_local_end(&seats.local, &b->handling);
+  strand_seats_leave(&seats, b);
+  assert_true(strand_notifier_take_work(&consumer->notifier));
+  strand_local_advance(&seats.local);
+  assert_null(take());
+  assert_false(strand_notifier_take_work(&consumer->notifier)); /* once */
+}
+
+static void who_ends_last_of_a_closed_one_asks_for_a_turn (void **state) {
+  (void)state;
+  end_last_of_a_closed_one(false);
+}
+
+static void who_ends_last_of_a_halted_one_asks_for_a_turn (void **state) {
+  (void)state;
+  end_last_of_a_closed_one(true);
+}
+
 /* ---- bodies ---------------------------------------------------------------
 ** */
 
@@ -402,6 +436,8 @@ int main (void) {
     spec(without_memory_for_a_seat_its_lease_waits),
     spec(what_runs_at_the_end_goes_back_unstarted),
     spec(what_no_handler_has_seen_goes_back),
+    spec(who_ends_last_of_a_closed_one_asks_for_a_turn),
+    spec(who_ends_last_of_a_halted_one_asks_for_a_turn),
     spec(what_fails_with_its_loop_has_no_record_any_more),
     spec(bodies_are_as_many_as_handlers_may_run),
     spec(who_comes_in_time_is_not_late),

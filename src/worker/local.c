@@ -99,9 +99,16 @@ void strand_local_due (strand_local *l, int64_t due_us) {
 ** Leases
 */
 
+/* Of local mode: nothing runs, and nothing will. */
+static bool may_leave (const strand_local *l) {
+  return l->hired && l->running == 0
+         && strand_mailbox_is_closed(&l->consumer->mailbox);
+}
+
 /* Who waits for that is to look. */
 static void tell_over (const strand_local *l) {
-  if (l->is_worker && strand_local_is_over(l)) strand_local_call(l);
+  if (l->is_worker ? strand_local_is_over(l) : may_leave(l))
+    strand_local_call(l);
 }
 
 static bool is_halted (const strand_local *l) {
@@ -188,11 +195,9 @@ void strand_local_flush (strand_local *l) {
 }
 
 void strand_local_advance (strand_local *l) {
-  strand_consumer *c = l->consumer;
-  if (!l->hired || l->running > 0 || !strand_mailbox_is_closed(&c->mailbox))
-    return;
+  if (!may_leave(l)) return;
   l->hired = false;
-  strand_shared_end_workers(c, 1);
+  strand_shared_end_workers(l->consumer, 1);
 }
 
 void strand_local_check (const strand_local *l) {

@@ -76,7 +76,8 @@ bool strand_local_next (strand_local *l, strand_handling *h);
 void strand_local_end (strand_local *l, strand_handling *h);
 /* Owners hear now of what has ended. */
 void strand_local_flush (strand_local *l);
-/* After each of these: whether it is still a worker (2). */
+/* In each turn: whether it is still a worker (2). Once it is to be none, the
+** end of what ran last has called its thread. */
 void strand_local_advance (strand_local *l);
 
 void strand_local_check (const strand_local *l);
