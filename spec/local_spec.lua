@@ -364,7 +364,7 @@ describe("a consumer without workers", function()
           running = running + 1
           if record.attempt == 1 then
             assert(context:remaining() <= 0.1)
-            context:sleep(0.5)
+            repeat context:sleep(0.05) until find "record_failed"
           end
           running = running - 1
         end })
