@@ -403,12 +403,21 @@ function bodies:finish()
   tear_down(self)
 end
 
+-- A body may have its next record when the adapter comes to it.
+local function is_late(self, number)
+  for _, late in ipairs(self.core.overdue()) do
+    if late == number then return true end
+  end
+  return false
+end
+
 --- Where the adapter can, it ends what has passed its deadline.
 function bodies:cancel_late()
   local cancel = self.settled and self.adapter and self.adapter.cancel
   if not cancel then return end
   for _, number in ipairs(self.core.overdue()) do
-    if self.handles[number] then cancel(self.handles[number], "deadline") end
+    local handle = self.handles[number]
+    if handle then cancel(handle, "deadline", function() return is_late(self, number) end) end
   end
 end
 

@@ -187,6 +187,27 @@ describe("a consumer in nginx", function()
     server:quit(20)
   end)
 
+  it("kills for a deadline nobody who came after it in the same light thread", function()
+    start([[
+      seen:incr("begun " .. record.key, 1, 0)
+      if record.key == "late" then
+        ngx.timer.at(0.01, function()
+          ngx.update_time()
+          local ends = ngx.now() + 2.2
+          repeat ngx.update_time() until ngx.now() >= ends
+        end)
+        ngx.sleep(1.9) -- is over when nginx's loop goes on, and so is the wait of who looks for late ones
+      else
+        ngx.sleep(0.3)
+      end
+      seen:incr("done " .. record.key, 1, 0)
+    ]], { options = "deadline = 1, max_in_flight = 1, retry = { attempts = 2 }, exhausted = 'skip'," })
+    produce { { key = "late" }, { key = "next" }, { key = "last" } }
+    is("done%20last", "1")
+    assert.equal("1", server:ask "/begun%20next")
+    assert.equal("nil", server:ask "/record_failed%20next")
+  end)
+
   it("is started by one worker alone, if that is asked for", function()
     start("seen:incr(\"done\", 1, 0)", { nginx = 2, started = "{ only_worker = 1 }" })
     produce(keys(10))

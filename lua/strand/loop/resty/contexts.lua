@@ -69,9 +69,9 @@ end
 
 -- What cannot be killed now, since nginx waits for it, is asked for again at the next look.
 local function kill(context, handle)
-  local reason = handle.reason
-  handle.reason = nil
-  if context.handles[handle] == nil or not handle.thread then return end
+  local reason, still = handle.reason, handle.still
+  handle.reason, handle.still = nil, nil
+  if context.handles[handle] == nil or not handle.thread or still and not still() then return end
   if not ngx.thread.kill(handle.thread) then return end
   context.killed = context.killed + 1
   gone(context, handle)
@@ -135,10 +135,11 @@ function contexts:spawn(body, leave)
   return handle
 end
 
--- It is killed soon, for that reason; what it has open lives until its context ends.
-function contexts.cancel(handle, reason)
+-- It is killed soon, for that reason; what it has open lives until its context ends. 'still()', if it
+-- is given, is asked whether the reason still holds then.
+function contexts.cancel(handle, reason, still)
   if handle.reason then return end
-  handle.reason = reason
+  handle.reason, handle.still = reason, still
   ask(handle.context, kill, handle)
 end
 
