@@ -1,5 +1,6 @@
 -- What the specs' nginx does: app.open() in init_worker_by_lua, the rest in phases of requests.
 -- Values are "KEY:NUMBER" (spec/support/arrivals.lua), keys of each worker its own.
+local core = require "strand.core"
 local strand = require "strand"
 
 local app = { reports = 0, failed = 0 }
@@ -65,6 +66,30 @@ function app.send_late(topic)
   local key, value = app.next(0)
   local report, message = app.producer:send_wait { topic = topic, key = key, value = value }
   return report and "acknowledged" or message
+end
+
+local function tell_when_over()
+  local loop = app.producer.loop
+  while not loop.quits_at or core.now() < loop.quits_at + 0.5 do ngx.sleep(0.01) end
+  ngx.shared.late:set("over", true)
+end
+
+--- Sends one and waits for it, and flushes, while quit_timeout passes; 'late' has "over" after that.
+-- -> what came of both, timers that were begun meanwhile
+function app.wait_over_quit(topic)
+  ngx.shared.late:incr("count", 1, 0)
+  local at, timers = ngx.timer.at, 0
+  ngx.timer.at = function(...)
+    timers = timers + 1
+    return at(...)
+  end
+  ngx.thread.spawn(tell_when_over)
+  local flush = ngx.thread.spawn(function() return app.producer:flush(20) end)
+  local key, value = app.next(0)
+  local report, message = app.producer:send_wait { topic = topic, key = key, value = value,
+    timeout = 20 }
+  local _, flushed = ngx.thread.wait(flush)
+  return report and "acknowledged" or message, tostring(flushed), timers
 end
 
 --- Sends here, and tries what waits; /tried shows what came of it, by phase.

@@ -25,6 +25,19 @@ local SEND = [[
     content_by_lua_block { ngx.print(app.send_late "TOPIC") }
     log_by_lua_block { app.send("TOPIC", 1) }
   }
+  location /over { content_by_lua_block {
+    local sent, flushed, timers = app.wait_over_quit "TOPIC"
+    ngx.print(sent, ", flushed ", flushed, timers < 20 and "" or ", timers " .. timers)
+  } }
+  location /is_over { content_by_lua_block { ngx.print(tostring(ngx.shared.late:get "over")) } }
+  location /leaves {
+    lua_check_client_abort on;
+    content_by_lua_block {
+      ngx.shared.late:incr("count", 1, 0)
+      app.producer:send_wait { topic = "TOPIC", key = "k", value = "k:1", timeout = 100 }
+    }
+    log_by_lua_block { ngx.shared.late:set("over", true) }
+  }
   location /waiting { content_by_lua_block { ngx.print(ngx.shared.late:get "count" or 0) } }
 ]]
 
@@ -46,12 +59,14 @@ describe("a producer in nginx, when its worker ends", function()
 
   local function pause()
     paused = true
-    helper.kafka "pause"
+    local mock = helper.mock()
+    if mock then mock:down() else helper.kafka "pause" end
   end
 
   local function resume()
     paused = false
-    helper.kafka "resume"
+    local mock = helper.mock()
+    if mock then mock:up() else helper.kafka "resume" end
   end
 
   after_each(function()
@@ -157,5 +172,38 @@ describe("a producer in nginx, when its worker ends", function()
     local lost = lost_by(server)
     assert.is_true(lost > 0 and lost >= 2010 - found.arrived,
       ("%d of 2010 arrived, %d said to be lost"):format(found.arrived, lost))
+  end)
+
+  local function is(server, path, value)
+    server:await(path .. " = " .. value, function() return server:ask(path) == value end)
+  end
+
+  it("by reload, serves those that wait when quit_timeout is over until they are done", function()
+    local topic = helper.topic(PARTITIONS)
+    local server = start(topic, { options = "{ quit_timeout = 1 }" })
+    server:ask "/send?n=10"
+    pause()
+    local request = server:open "/over"
+    is(server, "/waiting", "1")
+    local workers = server:reload()
+    is(server, "/is_over", "true")
+    resume()
+    assert.same({ 200, "acknowledged, flushed true" }, { request:answer() })
+    server:await_gone(workers)
+    not_killed(server)
+  end)
+
+  it("by quit, waits for no request that its client has ended", function()
+    local topic = helper.topic(PARTITIONS)
+    local server = start(topic, { options = "{ quit_timeout = 1000 }" })
+    server:ask "/send?n=10"
+    pause()
+    local request = server:open "/leaves"
+    is(server, "/waiting", "1")
+    request.socket:close()
+    is(server, "/is_over", "true")
+    resume()
+    server:quit(40)
+    assert.equal(11, arrivals.read(topic, PARTITIONS).arrived)
   end)
 end)

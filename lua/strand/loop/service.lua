@@ -136,11 +136,19 @@ local function wait_readable(self, fd)
   return ok
 end
 
--- The worker of nginx is to end, and there is nothing to serve, or no time left for it.
+-- Whether a coroutine waits in a method. One that nginx has ended does not come back, nor tell.
+local function is_awaited(self)
+  local now = core.now()
+  for _, due in pairs(self.sleepers) do
+    if now < due then return true end
+  end
+  return false
+end
+
+-- The worker of nginx is to end, nobody waits, and there is nothing to serve, or no time left for it.
 local function may_rest(self)
-  if not self.quits_at then return false end
-  if core.now() >= self.quits_at then return true end
-  return self.sleeping == 0 and not self.serving.is_busy(self.object)
+  if not self.quits_at or is_awaited(self) then return false end
+  return core.now() >= self.quits_at or not self.serving.is_busy(self.object)
 end
 
 local function is_over(self)
@@ -226,9 +234,9 @@ end
 local function sleep(self, seconds, waiter)
   if self.resting then serve_again(self) end
   local turns, began = self.turns, core.now()
-  self.sleeping = self.sleeping + 1
+  self.sleepers[waiter] = began + seconds
   local ok, problem = guard(self.adapter.sleep, seconds, waiter)
-  self.sleeping = self.sleeping - 1
+  self.sleepers[waiter] = nil
   if may_rest(self) then self.object.dispatcher:nudge(true) end
   if not ok then
     tell_raised(self, "sleep", problem)
@@ -274,10 +282,23 @@ function service:leave()
   self.object.dispatcher:nudge(false)
 end
 
--- nginx's worker is to end, and does when nobody of it waits: so from now on it is served for what
--- is to be served, at most so many seconds. To be called again each second.
+-- Each that waits is to come back soon, and waits on: who does not was ended, and counts no longer.
+local function call_sleepers(self)
+  local due = core.now() + WATCH
+  for waiter, at in pairs(self.sleepers) do
+    if at > due then
+      self.sleepers[waiter] = due
+      wake(self, waiter)
+    end
+  end
+end
+
+-- nginx's worker is to end, and does when nobody of it waits: so from now on it is served for those
+-- that wait, and for what is to be served, that at most so many seconds. To be called again each
+-- second.
 function service:quit(seconds)
   self.quits_at = self.quits_at or core.now() + seconds
+  call_sleepers(self)
   if may_rest(self) then self.object.dispatcher:nudge(true) end
 end
 
@@ -316,7 +337,8 @@ end
 
 local function new(object, adapter, serving)
   local self = setmetatable({ object = object, adapter = adapter, serving = serving, waiters = {},
-    reported = {}, room = {}, room_first = 1, room_last = 0, turns = 0, idle = 0, sleeping = 0,
+    reported = {}, room = {}, room_first = 1, room_last = 0, turns = 0, idle = 0,
+    sleepers = setmetatable({}, { __mode = "k" }), -- when each is back
     suspects = setmetatable({}, { __mode = "k" }) }, service)
   self.failed = function(problem)
     pcall(object.dispatcher.log, object.dispatcher, 3, "loop",
