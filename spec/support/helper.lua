@@ -5,6 +5,15 @@ local system = require "system"
 
 local helper = {}
 
+-- Compiled code of LuaJIT keeps what it was made with, so what only it knows is not collected.
+if rawget(_G, "jit") then
+  local collect = collectgarbage
+  rawset(_G, "collectgarbage", function(what, ...)
+    if what == nil or what == "collect" then require("jit").flush() end
+    return collect(what, ...)
+  end)
+end
+
 -- ---- waiting ---------------------------------------------------------------
 
 local LATE = 8 -- seconds that a busy machine may add to a promised time
