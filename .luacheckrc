@@ -7,4 +7,4 @@ files["lua/strand/loop/resty*"] = { std = "max+ngx_lua" }
 files["lua/strand/loop/resty/**"] = { std = "max+ngx_lua" }
 files["lua/strand/loop/resty/guard.lua"] = { globals = { "ngx" } } -- ngx.exit is its
 files["examples/openresty/shop.lua"] = { std = "max+ngx_lua" }
-files["spec/nginx/app.lua"] = { std = "max+ngx_lua" }
+files["spec/nginx/app.lua"] = { std = "max+ngx_lua", globals = { "ngx" } }
