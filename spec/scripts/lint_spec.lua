@@ -137,7 +137,8 @@ describe("lint", function()
 
   describe("of mutants", function()
     before_each(function()
-      assert(os.execute(("mkdir %s/spec && cp -a spec/mutants %s/spec"):format(place, place)))
+      assert(os.execute(("mkdir %s/spec && cp -a spec/mutants %s/spec && cp -a lua %s"):format(place, place,
+        place)))
     end)
 
     it("takes those of this tree", function()
