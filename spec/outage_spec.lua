@@ -136,9 +136,15 @@ describe("what is away while brokers answer", function()
       return code == "NOT_ASSIGNED" and reason:find("other members", 1, true)
     end, one, two)
     helper.eventually(40, function() return one:health() and two:health() end, one, two)
+    local failures = {}
     for _, list in ipairs { events, told } do
-      assert.same({ 0, 0, 0 }, { #of(list, "join_failed"), #of(list, "unreachable"), #of(list, "error") })
+      for _, what in ipairs { "join_failed", "unreachable", "error" } do
+        for _, event in ipairs(of(list, what)) do
+          failures[#failures + 1] = ("%s: %s (%s)"):format(what, event.reason, event.code)
+        end
+      end
     end
+    assert.same({}, failures)
   end)
 
   it("a rebalance that waits for its own handlers is no failure to join", function()
