@@ -205,6 +205,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   strand_member_answers(m, now_us);
   if (m->owner.queue != NULL) strand_group_serve(&m->group, now_us);
   strand_reassign_serve(&m->reassign, now_us);
+  now_us = strand_clock_us(); /* what ended meanwhile did not end before */
   strand_handover_harvest(&m->handover, now_us);
   strand_output_topics_tick(&m->output_topics);
   strand_reports_serve(&m->reports, now_us);
