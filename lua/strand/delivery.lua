@@ -116,7 +116,7 @@ function delivery.end_all(producer)
       error = "the producer was closed before the record's report came: it may have been delivered" },
       text.delivery_report)
     producer.deliveries.by_id[id] = nil
-    if waiting.waiters then producer.loop:add_reported(waiting) end
+    if producer.loop and waiting.waiters then producer.loop:add_reported(waiting) end
   end
   if producer.loop then producer.loop:wake_reported() end
 end

@@ -92,7 +92,7 @@ local function serve(entry, body)
   local ok, problem = ngx.timer.at(0, function()
     if entry.begun then return end
     entry.begun = true
-    contexts_of.mark()
+    guard.mark()
     body()
     left(entry)
   end)
@@ -135,7 +135,7 @@ end
 
 -- In a timer that runs on: one that begins each second would not where there are too many.
 local function keep()
-  contexts_of.mark()
+  guard.mark()
   while not is_over() do
     worker.bell:wait(LOOK)
     log_raised(pcall(look))

@@ -191,9 +191,8 @@ local function begin_body(self)
 end
 
 local function serve_again(self)
-  self.resting = false
   local ok, problem = begin_body(self)
-  if not ok then tell_raised(self, "spawn", problem) end
+  if ok then self.resting = false else tell_raised(self, "spawn", problem) end
 end
 
 -- Waiting -------------------------------------------------------------------

@@ -8,6 +8,7 @@
 -- There is one bridge in a worker, while anything is served.
 
 local core = require "strand.core"
+local guard = require "strand.loop.resty.guard"
 local semaphore = require "ngx.semaphore"
 
 local bridge = {}
@@ -76,7 +77,7 @@ end
 -- In a timer of its own. Who waited for it may have given up meanwhile, and begun another.
 local function live(self, opening)
   if self.opening ~= opening then return end
-  ngx.ctx.strand_context = true
+  guard.mark()
   local c, socket = connect(self)
   if self.opening == opening then opened(self, opening, c, socket)
   elseif c then c:close() end

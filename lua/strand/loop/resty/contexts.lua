@@ -11,6 +11,7 @@
 -- Only the entry thread of a context can spawn and kill in it; others ask it by its bell.
 -- ngx.exit() in any thread of a context ends all of them, and says nothing: look finds out.
 
+local guard = require "strand.loop.resty.guard"
 local semaphore = require "ngx.semaphore"
 
 local contexts = {}
@@ -39,11 +40,6 @@ function contexts.new(tell)
   return setmetatable({ tell = tell, list = {}, first = nil }, contexts)
 end
 
--- What nginx is told to refuse in all threads of a context (guard.lua).
-local function mark() ngx.ctx.strand_context = true end
-
-contexts.mark = mark
-
 -- In the context ------------------------------------------------------------------
 
 local function gone(context, handle)
@@ -55,7 +51,6 @@ end
 
 local function spawn(context, handle)
   local ok, thread = pcall(ngx.thread.spawn, function()
-    handle.begun = true
     handle.body()
     gone(context, handle)
   end)
@@ -79,7 +74,7 @@ local function kill(context, handle)
 end
 
 local function live(self, context)
-  mark()
+  guard.mark()
   context.thread = coroutine.running()
   while context.count > 0 do
     local queue = context.queue
@@ -128,7 +123,7 @@ end
 -- leave(problem) when it was ended. -> handle
 function contexts:spawn(body, leave)
   local context = with_room(self)
-  local handle = { body = body, leave = leave, context = context, thread = false, begun = false }
+  local handle = { body = body, leave = leave, context = context, thread = false }
   context.handles[handle] = true
   context.count = context.count + 1
   ask(context, spawn, handle)
@@ -151,10 +146,16 @@ end
 
 -- Looking --------------------------------------------------------------------------
 
+-- What one of them raises keeps no other from being told.
 local function lose(self, context, problem)
+  local handles, ok, raised = context.handles, true, nil
   self.list[context] = nil
-  for handle in pairs(context.handles) do handle.leave(problem) end
   context.handles, context.count = {}, 0
+  for handle in pairs(handles) do
+    local left, why = pcall(handle.leave, problem)
+    if not left then ok, raised = false, why end
+  end
+  if not ok then error(raised, 0) end
 end
 
 local function not_started(self, context)
