@@ -73,9 +73,9 @@ function nginx.opened()
   return list
 end
 
--- At the worker's end, in exit_worker_by_lua: the seconds that are left of CLOSE_WITHIN, from the
--- first time on that this is asked. -> seconds | nil: the worker goes on
-function nginx.seconds_left()
+-- At the worker's end, in exit_worker_by_lua: CLOSE_WITHIN begins to run out, if it has not yet.
+-- -> the seconds that are left of it | nil: the worker goes on
+function nginx.count_down()
   if nginx.phase() ~= "exit_worker" then return nil end
   ends_at = ends_at or core.now() + CLOSE_WITHIN
   return math.max(0, ends_at - core.now())

@@ -74,7 +74,6 @@ local END_TIMEOUT = 0.25 -- seconds for librdkafka's client to end; then in the 
 local PURGE_AGAIN = 0.1 -- what a thread of librdkafka was just retrying slips past
 local EXIT_TIMEOUT = 2 -- seconds, when an event loop has ended before it
 local EXIT_PURGE = 0.25 -- of those of nginx's worker for the purge, and as many for the client's end
-local QUIT_TIMEOUT = 30 -- seconds, while nginx's worker is told to quit
 
 -- Where a record goes -------------------------------------------------------
 
@@ -370,7 +369,7 @@ local function close_at_exit(self, seconds)
 end
 
 function lasting:close(given)
-  local timeout, seconds = check.close(given).timeout, self.in_nginx and nginx.seconds_left()
+  local timeout, seconds = check.close(given).timeout, self.in_nginx and nginx.count_down()
   if self.in_nginx and not (seconds or self.loop or self.report) then
     return nil, "close(): " .. nginx.UNSERVED, "CANNOT_WAIT"
   end
@@ -400,7 +399,7 @@ class.metatable.serving = {
   -- Requests that nginx still serves may send: it closes at the very end.
   quit = function(self, seconds)
     if not self.loop.quits_at then self.core:hurry(true) end -- once: this comes each second
-    self.loop:quit(seconds or QUIT_TIMEOUT)
+    self.loop:quit(seconds)
   end,
   hasten = function(self) self.core:flush_begin() end,
   on_exit = function(self, seconds)

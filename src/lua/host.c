@@ -4,11 +4,9 @@
 #include "lua/host.h"
 
 #include <stdatomic.h>
-#include <stdbool.h>
 
 #include <lauxlib.h>
 
-#include "base/clock.h"
 #include "lua/compat.h"
 #include "lua/finalizers.h"
 

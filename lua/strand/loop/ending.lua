@@ -3,7 +3,7 @@
 --   exit_worker_by_lua_block { require("strand.loop.resty").exit() }
 --
 -- nginx runs it on quit, on reload and at a stop, where it kills 3 s later: all objects together
--- have what nginx.seconds_left says. They are hastened first, so that they end side by side.
+-- have what nginx.count_down says. Those that can be are hastened first: they end side by side.
 
 local dispatcher = require "strand.dispatcher"
 local nginx = require "strand.nginx"
@@ -45,7 +45,7 @@ function ending.exit()
     if hasten then try(object, hasten, object) end
   end
   for _, object in ipairs(list) do
-    try(object, serving_of(object).on_exit, object, nginx.seconds_left())
+    try(object, serving_of(object).on_exit, object, nginx.count_down())
   end
 end
 

@@ -56,6 +56,7 @@
 
 local common = require "strand.options.common"
 local handling = require "strand.options.handling"
+local nginx = require "strand.nginx"
 local properties = require "strand.properties"
 local schema = require "strand.schema"
 local topics = require "strand.topics"
@@ -362,7 +363,7 @@ local function bodies_of(flat, checked, given)
   end
   retries[#flat.routes + 1] = flat.retry_func
   return { routes = routes, retries = retries, args = given.handler_args,
-    max_slice = checked.max_slice or rawget(_G, "ngx") and SLICE_IN_NGINX or SLICE }
+    max_slice = checked.max_slice or nginx.phase() and SLICE_IN_NGINX or SLICE }
 end
 
 -- -> flat table for C, { on_event, log, oauth_token, start_timeout, limits, bodies } for Lua.
