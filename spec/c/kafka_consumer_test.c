@@ -29,6 +29,7 @@
 #include "member/member.h"
 #include "kafka/mock.h"
 #include "../support/c11_threads.h"
+#include "../support/start.h"
 
 #define TOPIC "t"
 #define PARTITIONS 16
@@ -233,7 +234,7 @@ static fixture *new_stage (const wish *w) {
 
 static void start_stage (fixture *s) {
   strand_failure failure = { "", "" };
-  if (!strand_consumer_start(s->consumer, &failure)) {
+  if (!start_consumer(s->consumer, &failure)) {
     fail_msg("%s: %s", failure.code, failure.message);
   }
 }
@@ -1019,9 +1020,8 @@ static bool is_readable (const fixture *s) {
   return poll(&fd, 1, 0) == 1;
 }
 
-/* They are loaded after the start was asked whether it is done, and before what
-** is taken in between: then nobody is woken for it again. */
-static void who_waits_for_the_start_is_woken_for_it (void **st) {
+/* Being started: its handlers are loaded. It has no broker. */
+static fixture *load_stage (void) {
   strand_failure failure = { "", "" };
   wish w = { .servers = UNREACHABLE,
              .topic = TOPIC,
@@ -1030,36 +1030,36 @@ static void who_waits_for_the_start_is_woken_for_it (void **st) {
              .interval = 1,
              .grace = 1 };
   fixture *s = new_stage(&w);
-  strand_report report;
-  (void)st;
   assert_true(strand_consumer_start_begin(s->consumer, &failure));
   assert_true(strand_pool_wait(&s->consumer->pool, &failure));
+  return s;
+}
+
+static void close_unjoined (fixture *s) {
+  strand_report report = close_fixture(s, STRAND_CLOSE_FINISH, 1, NULL);
+  strand_report_clear(&report);
+}
+
+/* They are loaded after the start was asked whether it is done, and before what
+** is taken in between: then nobody is woken for it again. */
+static void who_waits_for_the_start_is_woken_for_it (void **st) {
+  strand_failure failure = { "", "" };
+  fixture *s = load_stage();
+  (void)st;
   assert_false(is_joined(s));
   assert_true(is_readable(s));
   assert_int_equal(strand_consumer_start_done(s->consumer, &failure), 1);
   assert_false(is_joined(s));
   assert_false(is_readable(s));
-  report = close_fixture(s, STRAND_CLOSE_FINISH, 1, NULL);
-  strand_report_clear(&report);
+  close_unjoined(s);
   free_stage(s);
 }
 
 /* A close that came first is all there is to hear of. */
 static void a_start_that_a_close_ends_wakes_nobody (void **st) {
-  strand_failure failure = { "", "" };
-  wish w = { .servers = UNREACHABLE,
-             .topic = TOPIC,
-             .members = 1,
-             .workers = 1,
-             .interval = 1,
-             .grace = 1 };
-  fixture *s = new_stage(&w);
-  strand_report report;
+  fixture *s = load_stage();
   (void)st;
-  assert_true(strand_consumer_start_begin(s->consumer, &failure));
-  assert_true(strand_pool_wait(&s->consumer->pool, &failure));
-  report = close_fixture(s, STRAND_CLOSE_FINISH, 1, NULL);
-  strand_report_clear(&report);
+  close_unjoined(s);
   assert_false(is_readable(s));
   free_stage(s);
 }

@@ -20,6 +20,7 @@
 #include "member/dead_letter_format.h"
 #include "member/member.h"
 #include "../support/c11_threads.h"
+#include "../support/start.h"
 
 #define PARTITIONS 4
 #define RECORDS 200 /* of each */
@@ -204,7 +205,7 @@ static strand_consumer *open_consumer (void) {
                                             .release = release } };
   strand_failure failure = { "", "" };
   strand_consumer *k = strand_consumer_open(&c, &failure);
-  if (k == NULL || !strand_consumer_start(k, &failure)) {
+  if (k == NULL || !start_consumer(k, &failure)) {
     fail_msg("%s: %s", failure.code, failure.message);
   }
   return k;

@@ -29,6 +29,7 @@
 #include "kafka/mock.h"
 #include "worker/worker.h"
 #include "../support/c11_threads.h"
+#include "../support/start.h"
 
 #define RECORDS 1200
 #define KEYS 12
@@ -172,7 +173,7 @@ static strand_consumer *open_consumer (const char *servers) {
                                             .release = release } };
   strand_failure failure = { "", "" };
   strand_consumer *consumer = strand_consumer_open(&c, &failure);
-  if (consumer == NULL || !strand_consumer_start(consumer, &failure)) {
+  if (consumer == NULL || !start_consumer(consumer, &failure)) {
     fail_msg("%s: %s", failure.code, failure.message);
   }
   return consumer;

@@ -16,6 +16,7 @@
 static _Thread_local bool spared; /* a question of the test's own */
 #define SWEEP_OUR_MALLOC (!spared && sweep_fails())
 #include "../support/sweep.h"
+#include "../support/start.h"
 
 #include "base/clock.h"
 #include "consumer/consumer.h"
@@ -250,7 +251,7 @@ static strand_consumer *open_consumer (void) {
     strand_failure failure = { "", "" };
     strand_consumer *k = try_open();
     if (k == NULL) continue;
-    if (strand_consumer_start(k, &failure)) return k;
+    if (start_consumer(k, &failure)) return k;
     must_be_known(&failure);
     drop(k);
   }

@@ -144,10 +144,6 @@ int strand_consumer_start_done (strand_consumer *c, strand_failure *failure) {
   return end_start(c, failure) ? 1 : -1;
 }
 
-bool strand_consumer_start (strand_consumer *c, strand_failure *failure) {
-  return strand_consumer_start_begin(c, failure) && end_start(c, failure);
-}
-
 const char *strand_consumer_state (const strand_consumer *c) {
   static const char *const names[] = { "new", "running", "closing", "closed" };
   return names[strand_shared_state(c)];

@@ -11,10 +11,9 @@
 **   step   |<- events, logs, tokens --|                          |
 **   close  |-- request -------------->| finishes, commits, leaves|
 **
-** Nothing here waits for an owner, except strand_consumer_start for the
-** handlers to be loaded and strand_consumer_discard: requests are tickets or
-** flags, answers wake fd(), and what is shown comes from a snapshot that each
-** owner publishes at most four times a second.
+** Nothing here waits for an owner, except strand_consumer_discard: requests are
+** tickets or flags, answers wake fd(), and what is shown comes from a snapshot
+** that each owner publishes at most four times a second.
 **
 ** Thread: lua (whoever opened it), all functions.
 */
@@ -32,12 +31,9 @@ typedef struct strand_consumer strand_consumer;
 strand_consumer *strand_consumer_open (const strand_consumer_config *config,
                                        strand_failure *failure);
 
-/* Once. False and a failure: "HANDLER" when a worker could not load its
-** handlers (the group was not joined). */
-bool strand_consumer_start (strand_consumer *c, strand_failure *failure);
-
-/* The same without waiting, in two: the fd is readable when a worker has loaded
-** its handlers. Done: 1; 0: some still load; -1 and a failure. */
+/* Once. False and a failure. The fd is readable when all workers have loaded
+** their handlers. Done: 1; 0: some still load; -1 and a failure: "HANDLER" when
+** a worker could not load its handlers (the group was not joined). */
 bool strand_consumer_start_begin (strand_consumer *c, strand_failure *failure);
 int strand_consumer_start_done (strand_consumer *c, strand_failure *failure);
 
