@@ -10,6 +10,9 @@ local service = require "strand.loop.service"
 
 local loop = {}
 
+-- As when the loop itself is found to have nothing left: which of the two is seen first is chance.
+local CLOSED = "the event loop has ended: the program has closed strand's handle"
+
 local function seconds_of(uv) return uv.hrtime() / 1e9 end
 
 -- Handles of descriptors are kept for the next time: they keep no loop alive.
@@ -19,7 +22,7 @@ local function waiter_on(uv, list)
     local waiter = {}
     if not handles[fd] then handles[fd] = assert(uv.new_poll(fd)) end
     local handle = handles[fd]
-    if handle:is_closing() then error("the program has closed strand's handle", 0) end -- libuv aborts
+    if handle:is_closing() then error(CLOSED, 0) end -- libuv aborts
     assert(handle:start("r", function()
       handle:stop()
       list:wake(waiter)
