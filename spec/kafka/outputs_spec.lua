@@ -5,10 +5,11 @@ local letters = require "spec.support.letters"
 local member = require "spec.support.member"
 local fixture = require "spec.support.fixture"
 
--- A reader of topics, in this process.
+-- A reader of topics, in this process. It learns soon of partitions that are added.
 local function open_book(topics)
   local options, book = letters.reader(topics)
   options.group, options.log = helper.name "group", nil
+  options.kafka = { ["topic.metadata.refresh.interval.ms"] = 1000 }
   local reader = member.start(options)
   return book, reader
 end
