@@ -185,6 +185,12 @@ end
 
 -- ---- the group, from outside -------------------------------------------------
 
+--- Commits what its handlers have said to be done: they return later than that.
+function member.commit_all(consumer)
+  helper.eventually(20, function() return consumer:stats().in_flight == 0 end, consumer)
+  assert(consumer:commit())
+end
+
 --- partition -> { offset, metadata } of a topic, as a new reader sees it.
 function member.committed(group, topic)
   local admin = assert(require "strand".admin {
