@@ -7,19 +7,21 @@ local helper = require "spec.support.helper"
 --- folder that it lives in.
 return function(settings, count)
   local name = os.getenv "STRAND_KAFKA_NAME":gsub("^run%-", "run-own" .. helper.name "":gsub("%W", "") .. "-")
-  local out = helper.folder() .. "/address"
-  local ok = os.execute(("STRAND_KAFKA_SETTINGS='%s' scripts/kafka start %s %s %d > %s 2> /dev/null")
-    :format(settings, os.getenv "KAFKA_VERSION", name, count or 1, out))
-  assert(ok == true or ok == 0, "the node does not start")
+  local folder = helper.folder()
+  -- Returns what it printed; raises with what it said.
+  local function run(command)
+    local done = os.execute(("%s > %s/out 2> %s/err"):format(command, folder, folder))
+    assert(done == true or done == 0, command .. "\n" .. helper.read(folder .. "/err"))
+    return helper.read(folder .. "/out")
+  end
+  local address = run(("STRAND_KAFKA_SETTINGS='%s' scripts/kafka start %s %s %d")
+    :format(settings, os.getenv "KAFKA_VERSION", name, count or 1)):match "%S+"
   local function kafka(action, which, ...)
-    local command = ("scripts/kafka %s %s%s %s > /dev/null 2>&1"):format(action, name, which,
-      table.concat({ ... }, " "))
-    local done = os.execute(command)
-    assert(done == true or done == 0, command)
+    run(("scripts/kafka %s %s%s %s"):format(action, name, which, table.concat({ ... }, " ")))
   end
   local function close()
     os.execute(("scripts/kafka stop %s > /dev/null 2>&1; rm -rf build/kafka/run/%s"):format(
       name, name .. " build/kafka/run/" .. name .. ".[0-9]*"))
   end
-  return helper.read(out):match "%S+", kafka, close, "build/kafka/run/" .. name
+  return address, kafka, close, "build/kafka/run/" .. name
 end
