@@ -129,6 +129,9 @@ describe("what is away while brokers answer", function()
     kafka["session.timeout.ms"] = 20000
     local one, events = open {}
     fixture.start(one)
+    -- Between an answer and what comes of it are seconds: who assigns asks the
+    -- coordinator for the topics.
+    mock:rtt(2, 2)
     local two, told = open {}
     assert(two:start())
     helper.eventually(25, function()

@@ -27,6 +27,26 @@ enum {
 #define NO_TOKEN "Failed to acquire SASL OAUTHBEARER token" /* its words */
 #define COORDINATOR "GroupCoordinator" /* librdkafka's name of it */
 
+static bool is_join (int16_t key) {
+  return key == JOIN_GROUP || key == SYNC_GROUP
+         || key == CONSUMER_GROUP_HEARTBEAT;
+}
+
+void strand_signs_sent (strand_signs *s, int16_t key, int64_t now_us) {
+  if (!is_join(key)) return;
+  if (key == SYNC_GROUP) atomic_store(&s->refusals, 0);
+  if (key != CONSUMER_GROUP_HEARTBEAT) atomic_store(&s->joining, true);
+  atomic_store(&s->join_us, now_us);
+}
+
+/* The time first: who sees that it does not join sees since when. */
+void strand_signs_answered (strand_signs *s, int16_t key, int64_t now_us) {
+  if (!is_join(key)) return;
+  if (key != SYNC_GROUP) atomic_fetch_add(&s->refusals, 1);
+  atomic_store(&s->join_us, now_us);
+  atomic_store(&s->joining, false);
+}
+
 static rd_kafka_resp_err_t sent (rd_kafka_t *client, int fd,
                                  const char *broker, int32_t id, int16_t key,
                                  int16_t version, int32_t correlation,
@@ -34,10 +54,7 @@ static rd_kafka_resp_err_t sent (rd_kafka_t *client, int fd,
   strand_signs *s = signs;
   (void)client, (void)fd, (void)broker, (void)id;
   (void)version, (void)correlation, (void)size;
-  if (key == JOIN_GROUP || key == SYNC_GROUP) atomic_store(&s->joining, true);
-  if (key == JOIN_GROUP || key == SYNC_GROUP
-      || key == CONSUMER_GROUP_HEARTBEAT)
-    atomic_store(&s->join_us, strand_clock_us());
+  strand_signs_sent(s, key, strand_clock_us());
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
@@ -48,7 +65,7 @@ received (rd_kafka_t *client, int fd, const char *broker, int32_t id,
   strand_signs *s = signs;
   (void)client, (void)fd, (void)broker, (void)id;
   (void)version, (void)correlation, (void)size, (void)rtt;
-  if (key == JOIN_GROUP || key == SYNC_GROUP) atomic_store(&s->joining, false);
+  strand_signs_answered(s, key, strand_clock_us());
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return RD_KAFKA_RESP_ERR_NO_ERROR;
   if (key == METADATA && !atomic_load(&s->probing)) {
     atomic_fetch_add(&s->metadata, 1);

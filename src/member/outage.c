@@ -14,7 +14,10 @@
 #include "base/clock.h"
 #include "kafka/errors.h"
 
-#define ASKS_SOON_US 5000000    /* to join, once it knows the coordinator */
+#define ASKS_SOON_US 5000000 /* to join, once it knows the coordinator */
+/* In a join that succeeds: that a first one gets an id, that an older id is
+** not known, and the answer after which SyncGroup is sent. */
+#define JOIN_ANSWERS_MAX 3
 #define VERIFY_US 1000000       /* librdkafka may find it meanwhile */
 #define ASK_LEADERS_US 5000000  /* not more often */
 #define ASK_AGAIN_US 1000000    /* without memory */
@@ -246,11 +249,12 @@ static int64_t later (int64_t a, int64_t b) {
 ** it nothing. */
 static bool is_silent (const strand_outage *o, int64_t now_us) {
   const strand_signs *s = o->signs;
-  int64_t since_us = later(
-    o->join.since_us,
-    later(atomic_load(&s->join_us), atomic_load(&s->connect_us)));
-  return atomic_load(&s->coordinator_up) && !atomic_load(&s->joining)
-         && now_us >= since_us + ASKS_SOON_US;
+  int64_t since_us;
+  if (!atomic_load(&s->coordinator_up) || atomic_load(&s->joining))
+    return false;
+  since_us = later(o->join.since_us, later(atomic_load(&s->join_us),
+                                           atomic_load(&s->connect_us)));
+  return now_us >= since_us + ASKS_SOON_US;
 }
 
 /* It may wait for an answer about its topics that does not come: so another
@@ -270,8 +274,17 @@ static void tick_silence (strand_outage *o, int64_t now_us) {
   strand_topics_refresh(o->topics);
 }
 
+/* It answers again and again, and none of it lets the member join. */
+static bool is_refused (const strand_outage *o) {
+  const strand_signs *s = o->signs;
+  return atomic_load(&s->coordinator_up)
+         && atomic_load(&s->join_us) >= o->join.since_us
+         && atomic_load(&s->refusals) > JOIN_ANSWERS_MAX;
+}
+
 /* What is known of why no assignment comes. False: it may well come, when
-** the group's other members have joined. */
+** the group's other members have joined, or an answer has just come and is
+** acted upon. */
 static bool find_why (strand_outage *o, int64_t now_us) {
   const strand_signs *s = o->signs;
   strand_failure *reported = &o->join_reported;
@@ -283,20 +296,19 @@ static bool find_why (strand_outage *o, int64_t now_us) {
                  "the group cannot be joined", &o->join_cause);
   }
   else if (atomic_load(&s->joining)) return false;
-  else if (atomic_load(&s->coordinator_up)
-           && (is_silent(o, now_us)
-               || atomic_load(&s->join_us) < o->join.since_us)) {
+  else if (is_silent(o, now_us)) {
     set_reported(reported, "JOIN_NOT_SENT",
                  "the group's coordinator answers, and librdkafka does not"
                  " ask it to join",
                  &none);
   }
-  else if (atomic_load(&s->coordinator_up)) {
+  else if (is_refused(o)) {
     set_reported(reported, "JOIN_REFUSED",
                  "the group's coordinator answers, and does"
                  " not let this member join",
                  &none);
   }
+  else if (atomic_load(&s->coordinator_up)) return false;
   else if (atomic_load(&s->connect_us) >= o->join.since_us) {
     set_reported(reported, "COORDINATOR_UNREACHABLE",
                  "the group's coordinator does not answer", &o->dial_cause);
@@ -324,8 +336,11 @@ static int64_t tick_join (strand_outage *o, int64_t now_us) {
   if (strand_topics_all_missing(o->topics)) return INT64_MAX; /* was told */
   /* it may have been one until the last revoke */
   strand_membership_leave(o->membership);
-  o->waits = !find_why(o, now_us);
-  if (o->waits) return INT64_MAX; /* looked at again in a second */
+  if (!find_why(o, now_us)) {
+    if (atomic_load(&o->signs->joining)) o->waits = true;
+    return INT64_MAX; /* looked at again in a second */
+  }
+  o->waits = false;
   strand_alert_put_off(&o->join, now_us);
   o->cannot_join = true;
   tell(o, "join_failed", o->join_reported.code, o->join_reported.message,
