@@ -207,15 +207,21 @@ local class = object.class("consumer", "strand.Consumer", methods, lasting)
 
 -- nginx's worker is at its end: no handler goes on, and the process has so many seconds, also for
 -- what a close takes beyond its timeout.
+local function hasten_at_exit(self, seconds)
+  wait.begin_close(self, "now", math.max(0, seconds - CLOSE_TAKES))
+end
+
+local function say_at_exit(self, what)
+  self.dispatcher:log(WARNING, "nginx", ("the worker has ended: %s (group '%s')"):format(what, self.name))
+end
+
 local function close_at_exit(self, seconds)
   local report, message, _, partial = lifecycle.close(self, "now", math.max(0, seconds - CLOSE_TAKES))
   local unfinished = (report or partial).unfinished_total
   if unfinished > 0 then
-    self.dispatcher:log(WARNING, "nginx", ("the worker has ended: %d records were not done, and are "
-      .. "handled again"):format(unfinished))
-  elseif message then
-    self.dispatcher:log(WARNING, "nginx", "the worker has ended: " .. message)
+    say_at_exit(self, ("%d records were not done, and are handled again"):format(unfinished))
   end
+  if message then say_at_exit(self, message) end
 end
 
 -- For an event loop (loop/service.lua).
@@ -230,6 +236,10 @@ class.metatable.serving = {
   end,
   is_over = function(self) return self.result ~= nil end,
   quit = function(self, timeout) wait.begin_close(self, "finish", timeout) end,
+  hasten = function(self, seconds)
+    self.loop = nil
+    hasten_at_exit(self, seconds)
+  end,
   on_exit = function(self, seconds)
     self.loop = nil
     if seconds then return close_at_exit(self, seconds) end

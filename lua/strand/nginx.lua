@@ -5,8 +5,10 @@
 -- ever. So none is opened before, not even to be refused. A program that forks otherwise cannot be
 -- seen here.
 --
--- At a stop (TERM) the master kills a worker 3 s later, whatever it does: so what ends with the
--- worker has CLOSE_WITHIN seconds, all of it together.
+-- At a stop (TERM) the master kills a worker 3.15 s later, whatever it does: so what ends with the
+-- worker has CLOSE_WITHIN seconds, all of it together. And when a worker ends later than 1.55 s after
+-- the stop, the master kills all others at that moment: so one that has needed longer than ALONE_UNTIL
+-- ends when no other has more time either.
 
 local core = require "strand.core"
 local schema = require "strand.schema"
@@ -15,7 +17,9 @@ local nginx = {
   UNSERVED = "it would wait, and hold up nginx: have it served by strand.loop.resty.start",
 }
 
-local CLOSE_WITHIN = 2.5
+local CLOSE_WITHIN = 2.2
+local ALONE_UNTIL = 1.4 -- seconds of it
+local END_WITH_OTHERS = 0.2 -- seconds past it: for what others still write
 
 local ends_at -- by core.now; nil: the worker goes on
 local opened = setmetatable({}, { __mode = "k" }) -- objects that are not known to be closed
@@ -57,11 +61,16 @@ function nginx.check_open(what)
   if reason then schema.raise(("strand.%s: %s"):format(what, reason)) end
 end
 
+local function has_others()
+  local worker = api().worker
+  return worker ~= nil and worker.count() > 1
+end
+
 -- An object that was opened ends with the worker.
 function nginx.note_open(object)
   if not nginx.phase() then return end
   core.own_process()
-  core.finalize_within(CLOSE_WITHIN)
+  core.finalize_within(has_others() and ALONE_UNTIL or CLOSE_WITHIN)
   object.in_nginx = true
   opened[object] = true
 end
@@ -79,6 +88,13 @@ function nginx.count_down()
   if nginx.phase() ~= "exit_worker" then return nil end
   ends_at = ends_at or core.now() + CLOSE_WITHIN
   return math.max(0, ends_at - core.now())
+end
+
+-- After that, when all is closed: waits where the end of this worker would be that of others, too.
+function nginx.await_others()
+  local left = nginx.count_down()
+  if CLOSE_WITHIN - left < ALONE_UNTIL or not has_others() then return end
+  core.wait({}, math.max(0, ends_at + END_WITH_OTHERS - core.now()))
 end
 
 return nginx

@@ -73,7 +73,7 @@ local wait = delivery.wait_until
 local END_TIMEOUT = 0.25 -- seconds for librdkafka's client to end; then in the background
 local PURGE_AGAIN = 0.1 -- what a thread of librdkafka was just retrying slips past
 local EXIT_TIMEOUT = 2 -- seconds, when an event loop has ended before it
-local EXIT_PURGE = 0.25 -- of those of nginx's worker for the purge, and as many for the client's end
+local EXIT_PURGE = 0.2 -- of those of nginx's worker for the purge, and as many for the client's end
 
 -- Where a record goes -------------------------------------------------------
 
@@ -306,16 +306,26 @@ local function purge_in_loop(self)
   self.loop:leave() -- the descriptor goes
 end
 
--- A callback may have closed it meanwhile.
-local function end_core(self, timeout, purge_timeout)
+-- What was sent is acknowledged, or its time is over. A callback may have closed it meanwhile.
+-- -> as transactions.close
+local function settle(self, timeout)
   local deadline = core.now() + timeout
   local ended = transactions.close(self, timeout)
   if not ended and not self.report then flush(self, math.max(0, deadline - core.now())) end
-  if self.report then return end
-  if self.loop then purge_in_loop(self) end
-  local report = text.report(self.core:close(purge_timeout or PURGE_TIMEOUT))
+  return ended
+end
+
+local function close_core(self, purge_timeout, ended)
+  local report = text.report(self.core:close(purge_timeout))
   report.transaction = ended
   self.report = report
+end
+
+local function end_core(self, timeout)
+  local ended = settle(self, timeout)
+  if self.report then return end
+  if self.loop then purge_in_loop(self) end
+  close_core(self, PURGE_TIMEOUT, ended)
 end
 
 local function finish(self)
@@ -357,15 +367,47 @@ local function say_lost(self, report)
     .. "not delivered"):format(report.purged))
 end
 
--- Nothing of nginx is served any more, and it kills the worker soon.
-local function close_at_exit(self, seconds)
+-- The end of nginx's worker: nothing is served any more, and it is killed soon. Each step is made
+-- for all producers before the next, so that they end side by side.
+local exit = {}
+
+function exit.settle(self, seconds)
   self.closing = true
   leave_loop(self)
+  if self.report then return end
+  self.transaction_ended = settle(self, math.max(0, seconds - 2 * EXIT_PURGE))
+  if not self.report then self.core:purge() end
+end
+
+-- Waits until the condition holds, at most so long.
+local function await(self, seconds, condition)
+  local deadline = core.now() + seconds
+  while not condition(self.core) and core.now() < deadline do
+    delivery.wait_and_serve(self, math.min(deadline, core.now() + PURGE_AGAIN))
+  end
+end
+
+function exit.let_go(self, seconds)
+  if self.report then return end
+  await(self, math.min(EXIT_PURGE, seconds), self.core.purge)
+  self.core:end_begin()
+end
+
+function exit.close(self, seconds)
   if self.report then return finish(self) end
-  end_core(self, math.max(0, seconds - 2 * EXIT_PURGE), EXIT_PURGE)
+  await(self, math.min(EXIT_PURGE, seconds), self.core.end_done)
+  if not self.report then close_core(self, 0, self.transaction_ended) end
   local report = finish(self)
   say_lost(self, report)
   return report
+end
+
+local function close_at_exit(self, seconds)
+  local deadline = core.now() + seconds
+  for _, step in ipairs { exit.settle, exit.let_go } do
+    step(self, math.max(0, deadline - core.now()))
+  end
+  return exit.close(self, math.max(0, deadline - core.now()))
 end
 
 function lasting:close(given)
@@ -402,8 +444,10 @@ class.metatable.serving = {
     self.loop:quit(seconds)
   end,
   hasten = function(self) self.core:flush_begin() end,
+  settle = exit.settle,
+  let_go = exit.let_go,
   on_exit = function(self, seconds)
-    if seconds then return close_at_exit(self, seconds) end
+    if seconds then return exit.close(self, seconds) end
     leave_loop(self)
     class.metatable.__index.close(self, { timeout = EXIT_TIMEOUT })
   end,

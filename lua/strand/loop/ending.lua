@@ -2,14 +2,20 @@
 --
 --   exit_worker_by_lua_block { require("strand.loop.resty").exit() }
 --
--- nginx runs it on quit, on reload and at a stop, where it kills 3 s later: all objects together
--- have what nginx.count_down says. Those that can be are hastened first: they end side by side.
+-- nginx runs it on quit, on reload and at a stop, where it kills soon (nginx.lua): all objects
+-- together have what nginx.count_down says. They end side by side: each step is made for all of them
+-- before the next one.
 
 local dispatcher = require "strand.dispatcher"
 local nginx = require "strand.nginx"
 local schema = require "strand.schema"
 
 local ending = {}
+
+-- Of 'serving': step(object, seconds that are left). Only the last has to be there.
+--   hasten    begins what goes on by itself      settle   waits for it, as long as there is time
+--   let_go    begins to give up the rest         on_exit  closes, and says what was left
+local STEPS = { "hasten", "settle", "let_go", "on_exit" }
 
 local function serving_of(object)
   return getmetatable(object).serving
@@ -40,13 +46,13 @@ function ending.exit()
     schema.raise "exit(): only in exit_worker_by_lua"
   end
   local list = still_open()
-  for _, object in ipairs(list) do
-    local hasten = serving_of(object).hasten
-    if hasten then try(object, hasten, object) end
+  for _, name in ipairs(STEPS) do
+    for _, object in ipairs(list) do
+      local step = serving_of(object)[name]
+      if step then try(object, step, object, nginx.count_down()) end
+    end
   end
-  for _, object in ipairs(list) do
-    try(object, serving_of(object).on_exit, object, nginx.count_down())
-  end
+  nginx.await_others()
 end
 
 return ending

@@ -14,7 +14,7 @@
 --   is_over(object)                                its last turn was made
 --   on_exit(object, seconds | nil)                 the loop has ended before it: it closes, in so
 --                                                  many seconds
---   hasten(object)                                 may be absent: before that, of each
+--   hasten, settle, let_go(object, seconds)        may be absent: steps before that (ending.lua)
 --   quit(object, timeout)                          may be absent: nginx's worker is to end, and the
 --                                                  loop goes on until it has
 --   is_busy(object) -> boolean                     with 'quit': something is still to be served
