@@ -424,6 +424,20 @@ end
 
 local class = object.class("producer", "strand.Producer", methods, lasting)
 
+local function attended(self, ...)
+  if self.loop then self.loop:attend() end
+  return ...
+end
+
+-- nginx's worker is to end, and nobody serves a producer that has nothing to do: what is sent then by
+-- who does not wait has it served again.
+local function attend_to_senders(self)
+  for _, name in ipairs { "send", "send_async", "send_batch" } do
+    local send = self[name]
+    self[name] = function(...) return attended(self, send(...)) end
+  end
+end
+
 -- For an event loop (loop/service.lua).
 class.metatable.serving = {
   noun = "producer",
@@ -440,7 +454,10 @@ class.metatable.serving = {
   end,
   -- Requests that nginx still serves may send: it closes at the very end.
   quit = function(self, seconds)
-    if not self.loop.quits_at then self.core:hurry(true) end -- once: this comes each second
+    if not self.loop.quits_at then -- once: this comes each second
+      self.core:hurry(true)
+      attend_to_senders(self)
+    end
     self.loop:quit(seconds)
   end,
   hasten = function(self) self.core:flush_begin() end,

@@ -59,10 +59,17 @@ function app.answer_send(topic, count, padding)
   ngx.print("accepted ", accepted, why and " " .. why or "", code and " " .. code or "")
 end
 
---- When the worker is told to end, and the producer is served no more, sends one and waits for it.
-function app.send_late(topic)
+--- Until the worker is told to end, and the producer is served no more; 'late' counts who has come
+--- here, and has "rests" then.
+function app.await_rest()
   ngx.shared.late:incr("count", 1, 0)
   while not app.producer.loop.resting do ngx.sleep(0.01) end
+  ngx.shared.late:set("rests", true)
+end
+
+--- After that sends one, and waits for it.
+function app.send_late(topic)
+  app.await_rest()
   local key, value = app.next(0)
   local report, message = app.producer:send_wait { topic = topic, key = key, value = value }
   return report and "acknowledged" or message

@@ -25,6 +25,24 @@ local SEND = [[
     content_by_lua_block { ngx.print(app.send_late "TOPIC") }
     log_by_lua_block { app.send("TOPIC", 1) }
   }
+  location /late_quiet { content_by_lua_block {
+    app.await_rest()
+    repeat ngx.sleep(0.01) until ngx.shared.late:get "frozen"
+    app.answer_send("TOPIC", 2000)
+  } }
+  location /late_leaves {
+    lua_check_client_abort on;
+    content_by_lua_block {
+      app.await_rest()
+      repeat ngx.sleep(0.01) until ngx.shared.late:get "frozen"
+      ngx.shared.late:set("sends", true)
+      app.producer:send_wait { topic = "TOPIC", key = "k", value = "k:1", timeout = 100 }
+    }
+    log_by_lua_block { ngx.shared.late:set("over", true) }
+  }
+  location /freeze { content_by_lua_block { ngx.shared.late:set("frozen", true) } }
+  location /rests { content_by_lua_block { ngx.print(tostring(ngx.shared.late:get "rests")) } }
+  location /sends { content_by_lua_block { ngx.print(tostring(ngx.shared.late:get "sends")) } }
   location /over { content_by_lua_block {
     local sent, flushed, timers = app.wait_over_quit "TOPIC"
     ngx.print(sent, ", flushed ", flushed, timers < 20 and "" or ", timers " .. timers)
@@ -205,5 +223,41 @@ describe("a producer in nginx, when its worker ends", function()
     resume()
     server:quit(40)
     assert.equal(11, arrivals.read(topic, PARTITIONS).arrived)
+  end)
+
+  -- A request that is still served when its worker quits and its producer has nothing to do any more.
+  local function late(path, topic)
+    local server = start(topic)
+    server:ask "/send?n=10"
+    local request = server:open(path)
+    is(server, "/waiting", "1")
+    local workers = server:reload()
+    is(server, "/rests", "true")
+    pause()
+    server:ask "/freeze"
+    return server, request, workers
+  end
+
+  it("by reload, waits for what a request sends that does not wait for it", function()
+    local topic = helper.topic(PARTITIONS)
+    local server, request, workers = late("/late_quiet", topic)
+    assert.same({ 200, "accepted 2000" }, { request:answer() })
+    helper.eventually(20, fixture.pause(4)) -- longer than a stop may take
+    assert.same(workers, server:workers "ending")
+    resume()
+    server:await_gone(workers)
+    local found = arrivals.read(topic, PARTITIONS)
+    assert.same({ 2010, 0, 0 }, { found.arrived, found.doubled, found.inversions })
+    not_killed(server)
+  end)
+
+  it("by reload, waits for no late request that its client has ended", function()
+    local topic = helper.topic(PARTITIONS)
+    local server, request, workers = late("/late_leaves", topic)
+    is(server, "/sends", "true")
+    request.socket:close()
+    is(server, "/is_over", "true")
+    resume()
+    server:await_gone(workers, 30)
   end)
 end)

@@ -87,7 +87,20 @@ end
 
 -- Serving -------------------------------------------------------------------------
 
+local keep
+
+-- -> true | nil, problem
+local function look_on()
+  if worker.keeps then return true end
+  local ok, problem = ngx.timer.at(0, keep)
+  worker.keeps = ok == true
+  return ok, problem
+end
+
+-- Who is served again, after the last one was not, is looked at again.
 local function serve(entry, body)
+  local looks, why = look_on()
+  if not looks then error(why, 0) end
   entry.asked, entry.begun = ngx.now(), false
   local ok, problem = ngx.timer.at(0, function()
     if entry.begun then return end
@@ -134,7 +147,7 @@ local function is_over()
 end
 
 -- In a timer that runs on: one that begins each second would not where there are too many.
-local function keep()
+function keep()
   guard.mark()
   while not is_over() do
     worker.bell:wait(LOOK)
@@ -160,9 +173,8 @@ local function watch()
   local ok, problem = true, nil
   if not worker.awaits_exit then ok, problem = ngx.timer.at(FAR, on_exit) end
   worker.awaits_exit = worker.awaits_exit or ok == true
-  if ok and not worker.keeps then ok, problem = ngx.timer.at(0, keep) end
-  worker.keeps = worker.keeps or ok == true
-  return ok, problem
+  if not ok then return nil, problem end
+  return look_on()
 end
 
 -- Starting ------------------------------------------------------------------------

@@ -172,7 +172,7 @@ local function serve(self)
   end
 end
 
--- Whoever waits later has the body begun again.
+-- Whoever waits later has the body begun again, and so has attend().
 local function rest(self)
   self.serves, self.resting = false, true
   self.object.dispatcher:nudge(false)
@@ -193,6 +193,11 @@ end
 local function serve_again(self)
   local ok, problem = begin_body(self)
   if ok then self.resting = false else tell_raised(self, "spawn", problem) end
+end
+
+-- There is something to serve, and nobody waits for it.
+function service:attend()
+  if self.resting and core.now() < self.quits_at then serve_again(self) end
 end
 
 -- Waiting -------------------------------------------------------------------
