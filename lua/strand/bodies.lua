@@ -18,6 +18,7 @@
 --                        coroutine; 'outer': as long as that one has resumed it
 --                        -> whether it is the first with a number
 --   abandon(body, message)   something of ours raised in it
+--   leave(body)          it takes no more records, and ends
 --   serve() -> n, m, k   a turn begins: n bodies have not begun, m have not come: too late (C);
 --                        k that were to begin, or to come, were collected
 --   turn(yielded, problem) -> number | 0 | -number | nil    whom step resumes: a body, a new one;
@@ -97,14 +98,12 @@ local function begin(self, which, number)
 end
 
 -- What an adapter may call whose loop ends coroutines, or is to be rid of one: leave() has it end
--- if it parks -> whether it does; leave(problem): it was ended, and its record has failed.
+-- when its handler has; leave(problem): it was ended, and its record has failed.
 local function leave(self, number, which, problem)
   local waiter = self.parked[number]
-  if problem == nil and not waiter then return false end
   self.parked[number] = nil
-  self.core.abandon(which, problem)
+  if problem == nil then self.core.leave(which) else self.core.abandon(which, problem) end
   if waiter then self.adapter.wake(waiter) end
-  return true
 end
 
 -- What it does may raise, where memory runs out: before the body is there, whom C waits for.

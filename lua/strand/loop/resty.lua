@@ -146,13 +146,37 @@ local function is_over()
   return worker.exiting and next(worker.served) == nil and next(worker.ended) == nil
 end
 
+-- -> f(), which returns when whoever's semaphore was posted before has run: nginx wakes those in
+-- their order. Of a timer that does not hold: others may be due, and hold the worker up.
+local function new_pause()
+  local asked, answered = assert(semaphore.new(0)), assert(semaphore.new(0))
+  local thread = ngx.thread.spawn(function()
+    while true do
+      if asked:wait(FOREVER) then answered:post() end
+    end
+  end)
+  return function()
+    asked:post()
+    answered:wait(FOREVER)
+  end, thread
+end
+
+local function call_contexts()
+  for entry in pairs(worker.served) do entry.contexts:call() end
+  for contexts in pairs(worker.ended) do contexts:call() end
+end
+
 -- In a timer that runs on: one that begins each second would not where there are too many.
 function keep()
   guard.mark()
+  local pause, echo = new_pause()
   while not is_over() do
     worker.bell:wait(LOOK)
+    call_contexts()
+    pause()
     log_raised(pcall(look))
   end
+  ngx.thread.kill(echo)
   snapshot.leave()
   worker.keeps = false
 end
@@ -179,8 +203,14 @@ end
 
 -- Starting ------------------------------------------------------------------------
 
+local function threads_of(object)
+  return object.bodies and object.limits and object.limits.max_in_flight or 0
+end
+
 local function new_adapter(entry)
-  entry.contexts = contexts_of.new(function(reason) tell(entry.object, reason) end)
+  entry.contexts = contexts_of.new(threads_of(entry.object), function(reason)
+    tell(entry.object, reason)
+  end)
   return {
     serve = function(body) serve(entry, body) end,
     spawn = function(body, leave) return entry.contexts:spawn(body, leave or function() end) end,
@@ -207,16 +237,11 @@ local function check_worker(options)
     tostring(ngx.worker.id()), only), "OTHER_WORKER"
 end
 
--- Timers for an object.
-local function timers_for(object)
-  local threads = object.bodies and object.limits and object.limits.max_in_flight or 0
-  return 1 + contexts_of.need(threads), threads
-end
-
 -- Timers of ours that do not run yet count as if they did. With the first object there are the
 -- bridge's, and that of who looks.
 local function check_limits(object)
-  local need, threads = timers_for(object)
+  local threads = threads_of(object)
+  local need = 1 + contexts_of.need(threads)
   local why = threads > 0 and ("%d handlers in flight need"):format(threads) or "it needs"
   local ours = 0
   for entry in pairs(worker.served) do ours = ours + entry.timers end

@@ -114,6 +114,7 @@ static const luaL_Reg next_functions[] = {
   { "wake", strand_body_wake },
   { "fail", strand_body_fail },
   { "abandon", strand_body_abandon },
+  { "leave", strand_body_leave },
 #if STRAND_RUNS_IN_C
   { "run", strand_body_run },
   { "relay", strand_body_relay },

@@ -46,6 +46,7 @@ typedef struct strand_body {
   int64_t due_us; /* of the sleep that it asked for last */
   strand_body_state state;
   bool begun;        /* it has come once */
+  bool leaves;       /* it takes no more records */
   bool missed;       /* it was called, and had not come a while after */
   strand_seat *seat; /* whose handler it runs, or NULL */
   /* Where handlers run in a coroutine inside of the body's: that, which alone

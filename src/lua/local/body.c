@@ -191,6 +191,13 @@ strand_body_step strand_body_take (lua_State *L, strand_body *body) {
     strand_local_call(&p->local);
     return STRAND_BODY_ENDS;
   }
+  if (body->leaves) {
+    give_up_seat(p, body);
+    strand_bodies_leave(p, body);
+    strand_local_flush(&p->local);
+    strand_local_call(&p->local); /* another may begin */
+    return STRAND_BODY_ENDS;
+  }
   if (!take_seat(L, p, body)) {
     strand_bodies_park(p, body);
     strand_local_flush(&p->local);
@@ -310,6 +317,18 @@ int strand_body_abandon (lua_State *L) {
   lua_settop(L, 2);
   fail_seat(L, p, seat, STRAND_OUTCOME_FAILED,
             lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : dropped);
+  return 0;
+}
+
+/* Body. */
+int strand_body_leave (lua_State *L) {
+  strand_seats *p = seats_of(L);
+  strand_body *body = strand_body_test(L, 1, UP(BODIES));
+  luaL_checkstack(L, 20, "leave");
+  if (body == NULL || p->over || body->state == STRAND_BODY_GONE) return 0;
+  body->leaves = true;
+  if (body->state == STRAND_BODY_PARKED || body->state == STRAND_BODY_FAILED)
+    strand_bodies_leave(p, body);
   return 0;
 }
 

@@ -6,10 +6,15 @@
 -- given up for a new one when it is old:
 --
 --   spawn --> a context with room, or a new one --(its timer starts)--> entry thread spawns
---   look, once a second --> an old one is retired --> its threads leave as they park --> it ends
+--   look, once a second --> an old one is retired --> its threads leave after their record --> it ends
 --
 -- Only the entry thread of a context can spawn and kill in it; others ask it by its bell.
--- ngx.exit() in any thread of a context ends all of them, and says nothing: look finds out.
+-- ngx.exit() in any thread of a context ends all of them, and says nothing: so each is called before
+-- a look, and who does not answer was ended. (The status of a coroutine does not say it: nginx gives
+-- one that has ended to the next request.)
+--
+-- There are no more of them than need() says: those that its threads fill, and SPARE and one more in
+-- so many for those that are retired, and may not end for long.
 
 local guard = require "strand.loop.resty.guard"
 local semaphore = require "ngx.semaphore"
@@ -18,26 +23,35 @@ local contexts = {}
 contexts.__index = contexts
 
 local MOST = 64 -- threads in one context
-local KILLED_MOST = 16 -- threads killed in one, whose sockets live until it ends
-local RETIRED_PART = 8 -- of one in so many it is waited at once that they end, if they are only old
+local RETIRED_PART = 8 -- of one in so many it is waited at once that they end
+local SPARE = 1 -- and of one more, but not if it is only old
 local START = 1 -- seconds for a timer
 local FOREVER = 2147483.647 -- the longest time that nginx waits
 
 contexts.FOREVER = FOREVER
 contexts.AGE = 60 -- seconds, until one is given up
+contexts.KILLED_MOST = 16 -- threads killed in one, whose sockets live until it ends
 
 local CONTEXT_ENDED = "the nginx context of the handler was ended, by ngx.exit() or the like: "
   .. "those of all handlers in it have failed"
 
--- How many contexts run at most, for so many threads.
-function contexts.need(threads)
+-- -> those that so many threads fill, those that may be retired beside them
+local function parts(threads)
   local full = math.ceil(threads / MOST)
-  return full + math.ceil(full / RETIRED_PART)
+  return full, full > 0 and math.ceil(full / RETIRED_PART) + SPARE or 0
 end
 
--- 'tell(reason)' hears what goes wrong.
-function contexts.new(tell)
-  return setmetatable({ tell = tell, list = {}, first = nil }, contexts)
+-- How many contexts run at most, for so many threads.
+function contexts.need(threads)
+  local full, spare = parts(threads)
+  return full + spare
+end
+
+-- For so many threads; 'tell(reason)' hears what goes wrong.
+function contexts.new(threads, tell)
+  local full, spare = parts(threads)
+  return setmetatable({ tell = tell, list = {}, last = nil, most = full + spare, spare = spare },
+    contexts)
 end
 
 -- In the context ------------------------------------------------------------------
@@ -75,8 +89,9 @@ end
 
 local function live(self, context)
   guard.mark()
-  context.thread = coroutine.running()
+  context.begun = true
   while context.count > 0 do
+    context.answered = true
     local queue = context.queue
     if #queue == 0 then
       context.bell:wait(FOREVER)
@@ -97,30 +112,42 @@ end
 
 local function open(self)
   local context = { queue = {}, handles = {}, count = 0, killed = 0, retired = false,
-    thread = false, asked = ngx.now(), bell = assert(semaphore.new(0)) }
+    begun = false, answered = true, asked = ngx.now(), bell = assert(semaphore.new(0)) }
   assert(ngx.timer.at(0, function() live(self, context) end))
   self.list[context] = true
   return context
 end
 
-local function has_room(context) return not context.retired and context.count < MOST
-  and not (context.thread and context.count == 0) end
+local function is_spent(context) return context.killed >= contexts.KILLED_MOST end
+
+local function has_room(context)
+  return not context.retired and context.count < MOST and not (context.begun and context.count == 0)
+end
+
+-- One that is spent only where there may be no more of them.
+local function find_room(self)
+  local count, spent = 0, nil
+  for context in pairs(self.list) do
+    count = count + 1
+    if has_room(context) then
+      if not is_spent(context) then return context end
+      spent = context
+    end
+  end
+  return count >= self.most and spent or nil
+end
 
 -- The one that the last found room in, mostly.
 local function with_room(self)
-  if self.last and self.list[self.last] and has_room(self.last) then return self.last end
-  for context in pairs(self.list) do
-    if has_room(context) then
-      self.last = context
-      return context
-    end
+  local last = self.last
+  if not (last and self.list[last] and has_room(last)) or is_spent(last) then
+    self.last = find_room(self) or open(self)
   end
-  self.last = open(self)
   return self.last
 end
 
--- body() in a new light thread, later. leave() is called to have it end if it parks -> whether;
--- leave(problem) when it was ended. -> handle
+-- body() in a new light thread, later. leave() is called to have it end when it can; leave(problem)
+-- when it was ended. -> handle
 function contexts:spawn(body, leave)
   local context = with_room(self)
   local handle = { body = body, leave = leave, context = context, thread = false }
@@ -166,34 +193,52 @@ local function not_started(self, context)
   lose(self, context, "its timer has not started")
 end
 
-local function retire(self)
-  local now, total, retired = ngx.now(), 0, 0
+local function retired_in(self)
+  local count = 0
   for context in pairs(self.list) do
-    total = total + 1
-    if context.retired then retired = retired + 1 end
+    if context.retired then count = count + 1 end
   end
+  return count
+end
+
+local function retire(context)
+  context.retired = true
+  for handle in pairs(context.handles) do handle.leave() end
+end
+
+local function retire_some(self)
+  local now, retired = ngx.now(), retired_in(self)
   for context in pairs(self.list) do
-    local old = now - context.asked >= contexts.AGE and retired * RETIRED_PART < total
-    if not context.retired and (old or context.killed >= KILLED_MOST) then
-      context.retired, retired = true, retired + 1
+    local old = now - context.asked >= contexts.AGE and retired + SPARE < self.spare
+    if not context.retired and retired < self.spare and (old or is_spent(context)) then
+      retired = retired + 1
+      retire(context)
     end
   end
 end
 
--- Once a second.
-function contexts:look()
-  local now = ngx.now()
-  retire(self)
+-- Each that lives answers as soon as its bell comes up, in whatever time: before what is rung after it.
+function contexts:call()
   for context in pairs(self.list) do
-    if not context.thread then
-      if now - context.asked >= START then not_started(self, context) end
-    elseif coroutine.status(context.thread) == "dead" then
-      self.tell(CONTEXT_ENDED)
-      lose(self, context, CONTEXT_ENDED)
-    elseif context.retired then
-      for handle in pairs(context.handles) do handle.leave() end
+    if context.begun then
+      context.answered = false
+      context.bell:post()
     end
   end
+end
+
+-- Once a second, after whoever was called has had time to answer.
+function contexts:look()
+  local now = ngx.now()
+  for context in pairs(self.list) do
+    if not context.begun then
+      if now - context.asked >= START then not_started(self, context) end
+    elseif not context.answered then
+      self.tell(CONTEXT_ENDED)
+      lose(self, context, CONTEXT_ENDED)
+    end
+  end
+  retire_some(self)
 end
 
 function contexts:is_empty() return next(self.list) == nil end
