@@ -3,9 +3,10 @@
 --   local meter = meters.new(records)
 --   meter.count()       a record has ended, in this thread
 --   meter.over()        the last has
---   meter.print()       "records N", "seconds S", "cpu C" (the process), "lua_cpu C" (the
+--   meter.text()        "records N", "seconds S", "cpu C" (the process), "lua_cpu C" (the
 --                       calling thread): from a fifth of the records to four fifths; then
 --                       "all_records N" and "all_cpu C": the process, until the last one
+--   meter.print()       prints it
 
 local core = require "strand.core"
 local probe = require "probe"
@@ -30,12 +31,14 @@ function meters.new(records)
   function meter.ended() return ended end
   function meter.over() return ended >= records end
 
-  function meter.print()
+  function meter.text()
     local a, b, all = marks[first], marks[last], marks[records]
     assert(ended == records, "not every record ended once")
-    print(("records %d\nseconds %.6f\ncpu %.6f\nlua_cpu %.6f\nall_records %d\nall_cpu %.6f"):format(
-      last - first, b.time - a.time, b.process - a.process, b.lua - a.lua, records, all.process))
+    return ("records %d\nseconds %.6f\ncpu %.6f\nlua_cpu %.6f\nall_records %d\nall_cpu %.6f"):format(
+      last - first, b.time - a.time, b.process - a.process, b.lua - a.lua, records, all.process)
   end
+
+  function meter.print() print(meter.text()) end
 
   return meter
 end

@@ -192,6 +192,21 @@ local function local_idle(get)
   return (most - get("in_flight", "raw_idle", "cpu")) / get("in_flight", "raw_idle", "seconds") * 100
 end
 
+-- Of its pairs of turns the median.
+local function nginx_http(name)
+  return function(get)
+    local list = {}
+    for pair = 1, 7 do
+      list[pair] = (get("nginx", "with_" .. pair, name) - get("nginx", "without_" .. pair, name)) / 1000
+    end
+    return median(list)
+  end
+end
+
+local function nginx_ratio(peer, other, name)
+  return function(get) return get("nginx", peer, name) / get("nginx", other, name) end
+end
+
 -- name, what it is, bar, how it is made of a round
 local FIGURES = {
   { "throughput_vs_java", "base cell, records/s over the better of Java's KEY 16 and 100",
@@ -339,6 +354,25 @@ local FIGURES = {
   { "waiting_handler_bytes_async_cqueues", "the same in an async worker, on cqueues", "",
     waiting_bytes "async_cqueues" },
   { "waiting_handler_bytes_async_luv", "on luv", "", waiting_bytes "async_luv" },
+  { "nginx_http_p99_extra_ms", "nginx, HTTP's p99 beside 20,000 records/s in the same worker, beyond "
+    .. "a worker without a consumer", "at most 1", nginx_http "p99_us" },
+  { "nginx_in_flight_5000_ideal", "nginx, 5,000 in flight at 100 ms: records/s over the ideal 50,000",
+    "at least 0.95", function(get) return get("nginx", "consumer", "rate") / IDEAL end },
+  { "nginx_in_flight_cpu_vs_bare", "the same, CPU of the worker's thread over that of as many bare "
+    .. "light threads that sleep once and end", "at most 2",
+    nginx_ratio("consumer", "once", "lua_us") },
+  { "nginx_in_flight_cpu_vs_again", "the same over light threads that sleep again and again", "",
+    nginx_ratio("consumer", "again", "lua_us") },
+  { "nginx_keepalive_cpu_growth", "nginx, a keepalive Redis call each: CPU of the worker's thread a "
+    .. "call, 5,000 in flight over 100", "at most 2", nginx_ratio("redis_5000", "redis_100", "lua_us") },
+  { "nginx_producer_rate_vs_resty", "nginx, send with counted reports, 100 B: records/s over "
+    .. "lua-resty-kafka's", "at least 1.5", nginx_ratio("strand", "resty", "rate") },
+  { "nginx_producer_cpu_vs_resty", "the same, CPU a record of the worker", "at most 0.75",
+    nginx_ratio("strand", "resty", "cpu_us") },
+  { "nginx_producer_reports_rate_vs_resty", "with on_delivery, records/s", "",
+    nginx_ratio("reports", "resty", "rate") },
+  { "nginx_producer_reports_cpu_vs_resty", "with on_delivery, CPU a record", "",
+    nginx_ratio("reports", "resty", "cpu_us") },
 }
 
 -- Three digits, never as 1e+06.
@@ -434,6 +468,26 @@ local IN_FLIGHT = {
   { "in_flight", "cqueues_paced", "20,000/s, on cqueues" },
   { "in_flight", "luv_paced", "20,000/s, on luv" },
 }
+local NGINX = {
+  { "nginx", "once", "5,000 bare light threads, 100 ms each, that sleep once and end" },
+  { "nginx", "again", "5,000 that sleep again and again" },
+  { "nginx", "consumer", "strand, 5,000 in flight at 100 ms" },
+  { "nginx", "redis_100", "strand, a keepalive Redis call each, 100 in flight" },
+  { "nginx", "redis_5000", "the same, 5,000 in flight" },
+  { "nginx", "resty", "lua-resty-kafka, async producer, 100 B" },
+  { "nginx", "strand", "strand's producer, 100 B" },
+  { "nginx", "reports", "strand's producer with on_delivery, 100 B" },
+}
+local FAULTS = {
+  { "stop", "nginx is stopped right after 50,000 sends" }, { "quit", "nginx quits right after them" },
+  { "quit_away", "nginx quits, the broker is away" },
+  { "away", "the broker is away for 0.5 s and 2 s at 5,000/s" },
+  { "lost_acks", "nine acknowledgements are lost" },
+  { "late_acks", "acknowledgements are 4 s late" }, { "large", "2,000 records of 8 kB at once" },
+  { "one_large", "one of 1.5 MB among 100" }, { "nil_value", "a nil value among 200" },
+  { "shared", "8 light threads share a producer, and wait for each" },
+  { "kafka4", "Kafka 4.1.1" },
+}
 local LATENCIES = {
   { "latency_1k", "raw", "1,000/s, raw loop" }, { "latency_1k", "strand", "1,000/s, strand" },
   { "latency_1k", "java", "1,000/s, Java, by itself" },
@@ -525,6 +579,36 @@ local function ms_column(name)
   end
 end
 
+-- A row for each pair; and one for each fault and peer.
+local function http_rows(results)
+  local rows = {}
+  for pair = 1, 7 do
+    local row = { tostring(pair) }
+    for _, peer in ipairs { "without_", "with_" } do
+      for _, name in ipairs { "p50_us", "p99_us" } do
+        row[#row + 1] = maybe(number(results, "nginx", peer .. pair, name, 1e-3))
+      end
+    end
+    if #(row[2]) > 0 then rows[#rows + 1] = row end
+  end
+  return rows
+end
+
+local function fault_rows(results)
+  local rows = {}
+  for _, fault in ipairs(FAULTS) do
+    for _, peer in ipairs { "strand", "resty" } do
+      local row = { fault[2], peer == "resty" and "lua-resty-kafka" or peer }
+      for _, name in ipairs { "sent", "arrived", "told", "untold", "wrong", "doubled", "inversions" } do
+        local value = number(results, "nginx_faults", fault[1] .. "_" .. peer, name)
+        row[#row + 1] = value and ("%.0f"):format(value)
+      end
+      if #row > 2 then rows[#rows + 1] = row end
+    end
+  end
+  return rows
+end
+
 local function facts(results)
   local f = results.facts
   return ("%s, %s cores, %s; load of others before it: %s. strand %s, librdkafka %s, %s; "
@@ -555,6 +639,12 @@ local function tables(results)
     listed(results, POISON, rate_column, failed_column))
   append(out, { "Latency, ms", "p50", "p99", "most" },
     listed(results, LATENCIES, ms_column "p50_us", ms_column "p99_us", ms_column "max_us"))
+  append(out, { "HTTP in nginx, ms; pair", "p50 without a consumer", "p99", "p50 with one", "p99" },
+    http_rows(results))
+  append(out, { "In nginx", "records/s", "CPU us/record, the worker's thread", "of the worker" },
+    listed(results, NGINX, rate_column, value_column "lua_us", value_column "cpu_us"))
+  append(out, { "Producers in nginx", "", "sent", "arrived", "told to be lost", "lost untold",
+    "told, and there", "doubled", "out of order" }, fault_rows(results))
   local rows = {}
   each_figure(results, function(figure, value)
     rows[#rows + 1] = { "`" .. figure[1] .. "`", short(value), figure[3], figure[2] }

@@ -6,7 +6,7 @@ bench-quick:                   ## strand beside a raw librdkafka loop, a minute
 	@scripts/deps bench
 	@bench/quick
 
-bench:                         ## beside librdkafka and Java: forty minutes; CELLS, ROUNDS
+bench:                         ## beside librdkafka and Java: an hour; CELLS, ROUNDS
 	@scripts/deps bench
 	@bench/run
 

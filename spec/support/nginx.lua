@@ -30,7 +30,7 @@ worker_processes WORKERS;
 error_log FOLDER/error.log warn;
 pid FOLDER/nginx.pid;
 %s
-events { worker_connections 1024; }
+events { worker_connections CONNECTIONS; }
 http {
   access_log off;
   client_body_temp_path FOLDER/body;
@@ -256,7 +256,7 @@ local function launch(self)
   self.pid = tonumber(helper.eventually(10, function() return helper.read(self.folder .. "/pid") end))
 end
 
---- 'options': workers (1), main, http, server, words; environment ("NAME=value ...");
+--- 'options': workers (1), connections (1024), main, http, server, words; environment ("NAME=value ...");
 --- dict = false: without lua_shared_dict strand.
 function nginx.start(options)
   assert(rawget(_G, "jit"), "nginx's Lua is LuaJIT: scripts/busted luajit2 ...")
@@ -267,8 +267,8 @@ function nginx.start(options)
     count = options.workers or 1, environment = options.environment or "" }, methods)
   helper.write(self.folder .. "/nginx.conf", conf_of(options, {
     FOLDER = self.folder, PORT = self.port, WORKERS = self.count, MODULES = MODULES,
-    BROKER = helper.bootstrap(), LUAPATH = absolute(package.path, project),
-    LUACPATH = absolute(package.cpath, project),
+    CONNECTIONS = options.connections or 1024, BROKER = helper.bootstrap(),
+    LUAPATH = absolute(package.path, project), LUACPATH = absolute(package.cpath, project),
     USER = helper.output "id -u":match "^0\n" and "user root;" or "",
   }))
   launch(self)
