@@ -51,6 +51,24 @@ describe("make", function()
     end
   end)
 
+  it("compiles again what includes a header that has changed, whatever is made of it", function()
+    local folder = helper.folder()
+    assert(os.execute(("cp -r Makefile mk %s && mkdir -p %s/src/core"):format(folder, folder)))
+    helper.write(folder .. "/src/core/one.h", "extern int one;\n")
+    helper.write(folder .. "/src/core/one.c", '#include "core/one.h"\nint one = 1;\n')
+    for _, case in ipairs { { "LUA=lua5.4", "lua5.4" }, { "LUA=lua5.4 DEBUG=1", "lua5.4-debug" },
+      { "", "test" }, { "SAN=address,undefined", "test-address-undefined" }, { "", "sim" } } do
+      local object = ("build/%s/core/one.o"):format(case[2])
+      local arguments = ("%s %s -C %s"):format(case[1], object, folder)
+      local _, errors, status = make(arguments)
+      assert.equal(0, status, errors)
+      local quiet = make("--dry-run " .. arguments)
+      assert.is_nil(quiet:find("-c -o " .. object, 1, true), quiet)
+      local printed = make("--dry-run --what-if=src/core/one.h " .. arguments)
+      assert.matches("-c -o " .. object, printed, 1, true)
+    end
+  end)
+
   it("shows each target that has a text, wherever it stands", function()
     local printed = make "help"
     local count = 0
