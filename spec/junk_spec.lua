@@ -187,11 +187,15 @@ print(("%d raised, %d refused, %d returned, %d tickets"):format(raised, refused,
 ]==]
 
 describe("junk given to strand.core", function()
+  local children = {}
+  setup(function() -- at once: they wait more than they work
+    for seed = 1, 2 do children[seed] = helper.spawn(program, seed, 4000) end
+  end)
   teardown(helper.end_children)
 
   for seed = 1, 2 do
     it("raises or returns, seed " .. seed, function()
-      local child = helper.spawn(program, seed, 4000)
+      local child = children[seed]
       local status = child:wait(120)
       assert.are.equal(0, status, child:errors() .. child:output())
       local raised, refused, returned = child:output():match
