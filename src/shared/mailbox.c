@@ -177,7 +177,7 @@ static strand_lease_batch *front_locked (strand_mailbox *m) {
 }
 
 static bool should_end_locked (const strand_mailbox *m) {
-  return m->closed || m->serving > m->wanted;
+  return atomic_load(&m->closed) || m->serving > m->wanted;
 }
 
 static void come_back_locked (strand_mailbox *m,
@@ -301,11 +301,7 @@ void strand_mailbox_give_back (strand_mailbox *m,
 }
 
 bool strand_mailbox_is_closed (strand_mailbox *m) {
-  bool closed;
-  strand_lock_take(&m->lock);
-  closed = m->closed;
-  strand_lock_release(&m->lock);
-  return closed;
+  return atomic_load(&m->closed);
 }
 
 bool strand_mailbox_want_next (strand_mailbox *m,
@@ -413,7 +409,7 @@ unsigned strand_mailbox_unserve (strand_mailbox *m) {
 
 void strand_mailbox_close (strand_mailbox *m) {
   strand_lock_take(&m->lock);
-  m->closed = true;
+  atomic_store(&m->closed, true);
   wake_all_and_unlock(m);
 }
 

@@ -98,7 +98,10 @@ typedef struct strand_mailbox {
   unsigned max_in_flight;
   unsigned wanted; /* workers that should serve */
   unsigned serving;
-  bool closed;
+  /* Written under the lock, once; local mode reads it without after each
+  ** record that leaves nothing running. Seen late, its call is to come: who
+  ** found nothing to do is in a list that the close reads. */
+  atomic_bool closed;
   /* Written under the lock, read by workers without: rises when a limit
   ** changes, come back and look. Seen late it is one more slot. */
   atomic_uint generation;
