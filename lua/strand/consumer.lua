@@ -192,6 +192,8 @@ end
 
 function lasting:health()
   if lifecycle.is_over(self) then return nil, "the consumer is closed", "CLOSED" end
+  local unserved = self.loop and self.loop.unserved
+  if unserved then return nil, unserved, "NOT_SERVED" end
   return self.core:health()
 end
 

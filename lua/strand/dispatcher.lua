@@ -110,16 +110,26 @@ local function log_failed(problem, level, facility, message)
   write_log(level, facility, message)
 end
 
+-- For a callback, which is called by who serves next.
+local function put(self, name, value, facility, message)
+  self[self.last + 1] = { name, value, facility, message }
+  self.last = self.last + 1
+  tell_kept(self)
+end
+
+-- A line for the callback 'log', later; it is written now where there is none, or no room.
+function dispatcher:log_later(level, facility, message)
+  if not self.callbacks.log or is_full(self) then return write_log(level, facility, message) end
+  put(self, "log", level, facility, message)
+end
+
 -- An event of the Lua side.
 function dispatcher:tell(event)
   event = text.event(event)
   if not self.callbacks.on_event then
-    return self:log(WARNING, "loop", event.reason)
+    return self:log_later(WARNING, "loop", event.reason)
   end
-  if is_full(self) then return end
-  self.last = self.last + 1
-  self[self.last] = { "on_event", event, false, false }
-  tell_kept(self)
+  if not is_full(self) then put(self, "on_event", event, false, false) end
 end
 
 function dispatcher:log(level, facility, message)

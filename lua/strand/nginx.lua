@@ -17,7 +17,7 @@ local nginx = {
   UNSERVED = "it would wait, and hold up nginx: have it served by strand.loop.resty.start",
 }
 
-local CLOSE_WITHIN = 2.2
+local CLOSE_WITHIN = 2.4
 local ALONE_UNTIL = 1.4 -- seconds of it
 local END_WITH_OTHERS = 0.2 -- seconds past it: for what others still write
 

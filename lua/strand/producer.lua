@@ -433,8 +433,8 @@ end
 -- who does not wait has it served again.
 local function attend_to_senders(self)
   for _, name in ipairs { "send", "send_async", "send_batch" } do
-    local send = self[name]
-    self[name] = function(...) return attended(self, send(...)) end
+    local method = self[name]
+    self[name] = function(...) return attended(self, method(...)) end
   end
 end
 

@@ -1323,7 +1323,7 @@ function mock:close() end
 ---nginx with its Lua module (OpenResty); see docs/openresty.md.
 ---@class strand.RestyLoop
 ---@field start fun(object: strand.Served, options?: strand.RestyOptions): true?, string?, string?   code: "LIMIT", ...
----@field exit fun()                                 in exit_worker_by_lua: closes what is open, within 2.2 s; waits for other workers where nginx would kill them
+---@field exit fun()                                 in exit_worker_by_lua: closes what is open, within 2.6 s
 ---@field stats fun(): strand.RestyStats             of all workers, with lua_shared_dict strand; else of this one
 ---@field health fun(): true?, string?, string?      the same; codes of consumer:health(), "STUCK_WORKER", "NOT_STARTED"
 

@@ -101,10 +101,10 @@ end
 local function serve(entry, body)
   local looks, why = look_on()
   if not looks then error(why, 0) end
-  entry.asked, entry.begun = ngx.now(), false
+  entry.asked, entry.begun, entry.thread, entry.waits = ngx.now(), false, nil, nil
   local ok, problem = ngx.timer.at(0, function()
     if entry.begun then return end
-    entry.begun = true
+    entry.begun, entry.thread = true, coroutine.running()
     guard.mark()
     body()
     left(entry)
@@ -122,9 +122,25 @@ local function look_at_start(entry)
   serve(entry, entry.body)
 end
 
+local ENDED = "the context in which callbacks are called was ended, by ngx.exit() or the like"
+
+-- Who serves, and waits, comes back when it is called, in whatever time.
+local function call(entry)
+  entry.called = entry.waits and worker.bridge:wake(entry.fd) and entry.waits or nil
+end
+
+-- nginx may have ended the timer that serves, and says so to nobody.
+local function look_at_end(entry)
+  local is_dead = entry.thread and coroutine.status(entry.thread) == "dead"
+  if not (is_dead or entry.called and entry.called == entry.waits) then return end
+  tell(entry.object, ENDED)
+  entry.object.loop:serve_anew(ENDED)
+end
+
 local function look()
   for entry in pairs(worker.served) do
     look_at_start(entry)
+    look_at_end(entry)
     entry.contexts:look()
     local bodies = entry.object.bodies
     if bodies then bodies:cancel_late() end
@@ -161,8 +177,11 @@ local function new_pause()
   end, thread
 end
 
-local function call_contexts()
-  for entry in pairs(worker.served) do entry.contexts:call() end
+local function call_all()
+  for entry in pairs(worker.served) do
+    call(entry)
+    entry.contexts:call()
+  end
   for contexts in pairs(worker.ended) do contexts:call() end
 end
 
@@ -172,7 +191,7 @@ function keep()
   local pause, echo = new_pause()
   while not is_over() do
     worker.bell:wait(LOOK)
-    call_contexts()
+    call_all()
     pause()
     log_raised(pcall(look))
   end
@@ -207,6 +226,14 @@ local function threads_of(object)
   return object.bodies and object.limits and object.limits.max_in_flight or 0
 end
 
+-- 'waits': the number of this wait, while it lasts.
+local function wait_readable(entry, fd)
+  entry.count = entry.count + 1
+  entry.waits, entry.fd = entry.count, fd
+  worker.bridge:wait(fd)
+  entry.waits = nil
+end
+
 local function new_adapter(entry)
   entry.contexts = contexts_of.new(threads_of(entry.object), function(reason)
     tell(entry.object, reason)
@@ -215,7 +242,7 @@ local function new_adapter(entry)
     serve = function(body) serve(entry, body) end,
     spawn = function(body, leave) return entry.contexts:spawn(body, leave or function() end) end,
     cancel = contexts_of.cancel,
-    wait_readable = function(fd) worker.bridge:wait(fd) end,
+    wait_readable = function(fd) wait_readable(entry, fd) end,
     sleep = sleep, wake = wake, now = ngx.now, alive = alive, calm = calm,
   }
 end
@@ -269,7 +296,8 @@ local function start(object, options)
   local ok = timers
   if ok then ok, message, code = prepare(options) end
   if not ok then return nil, message, code end
-  local entry = { object = object, quit_timeout = options.quit_timeout, timers = timers }
+  local entry = { object = object, quit_timeout = options.quit_timeout, timers = timers,
+    count = 0 }
   return service.start(object, new_adapter(entry), ngx.get_phase() == "init_worker")
 end
 

@@ -6,6 +6,8 @@
 --
 --   object:fd() -> serving coroutine -> turn -> wake -> methods that wait
 --
+-- 'unserved' is why nobody serves it for now, which health() gives; or nil.
+--
 -- What a class has for it stands in its metatable, as 'serving':
 --
 --   start(object) -> true | nil, message, code     may be absent: nothing is to be started
@@ -180,7 +182,7 @@ end
 
 local function body(self)
   if self.serves then return self:tell "spawn ran the body twice" end
-  self.serves = true
+  self.serves, self.unserved = true, nil
   serve(self)
   if may_rest(self) and not is_over(self) then rest(self) else self.gone = true end
   self:wake_all()
@@ -193,6 +195,12 @@ end
 local function serve_again(self)
   local ok, problem = begin_body(self)
   if ok then self.resting = false else tell_raised(self, "spawn", problem) end
+end
+
+-- Its body was ended from outside.
+function service:serve_anew(reason)
+  self.serves, self.unserved = false, reason
+  serve_again(self)
 end
 
 -- There is something to serve, and nobody waits for it.

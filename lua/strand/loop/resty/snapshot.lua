@@ -78,6 +78,8 @@ local function failure_of(entry) return entry.failure or entry.object.failure en
 local function health_of(entry)
   local failure, object = failure_of(entry), entry.object
   if failure then return false, failure.message, failure.code end
+  local unserved = object.loop and object.loop.unserved
+  if unserved then return false, unserved, "NOT_SERVED" end
   if not object.health or ngx.worker.exiting() then return nil end
   local ok, reason, code = object:health()
   return ok == true, reason, code
@@ -178,7 +180,7 @@ end
 local function warn(object, what)
   if warned == what then return end
   warned = what
-  object.dispatcher:log(WARNING, "nginx", what)
+  object.dispatcher:log_later(WARNING, "nginx", what)
 end
 
 -- Of those that are alive. -> list, by pid
