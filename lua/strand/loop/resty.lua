@@ -93,7 +93,7 @@ local keep
 local function look_on()
   if worker.keeps then return true end
   local ok, problem = ngx.timer.at(0, keep)
-  worker.keeps = ok == true
+  worker.keeps = ok and true or false -- nginx gives 1
   return ok, problem
 end
 
@@ -215,7 +215,7 @@ end
 local function watch()
   local ok, problem = true, nil
   if not worker.awaits_exit then ok, problem = ngx.timer.at(FAR, on_exit) end
-  worker.awaits_exit = worker.awaits_exit or ok == true
+  worker.awaits_exit = worker.awaits_exit or ok and true or false
   if not ok then return nil, problem end
   return look_on()
 end
