@@ -2,8 +2,10 @@
 -- ended is noticed, one that lives is not taken for that, and there are no more than start() has
 -- checked for.
 local fixture = require "spec.support.fixture"
+local helper = require "spec.support.helper"
 local nginx = require "spec.support.nginx"
 local nginx_consumer = require "spec.support.nginx_consumer"
+local sockets = require "spec.support.sockets"
 
 local keys = nginx_consumer.keys
 
@@ -66,7 +68,7 @@ describe("contexts of handlers in nginx", function()
     consumer:set("open", "yes")
     consumer:is("done", "151")
     assert.equal("nil", consumer:get "record_failed")
-    assert.equal("nil", consumer:get "error")
+    assert.equal("nil", consumer:get "error nil")
     assert.equal("151", consumer:get "begun")
   end)
 
@@ -87,7 +89,88 @@ describe("contexts of handlers in nginx", function()
     consumer:produce(keys(4000))
     consumer:is("done", "3900")
     consumer:is("record_failed", "100")
-    assert.equal("nil", consumer:get "error")
+    assert.equal("nil", consumer:get "error nil")
     assert.is_true(tonumber(consumer:get "most") <= 7, consumer:get "most")
+  end)
+
+  it("fail the record whose light thread nginx has ended, and no other", function()
+    local consumer = nginx_consumer.start([[
+      if record.key == "ends" then real_wrap(function() error "in a coroutine" end)() end
+      ngx.sleep(record.key == "stays" and 3 or 0)
+      seen:incr("done", 1, 0)
+    ]], { options = "retry = { attempts = 1 }, exhausted = 'skip', max_in_flight = 10,",
+      before = "real_wrap = coroutine.wrap" })
+    consumer:is("assigned", "1")
+    consumer:produce { { key = "stays" }, { key = "ends", value = "1" }, { key = "ends", value = "2" } }
+    consumer:is("record_failed", "2")
+    assert.matches("nginx has ended the light thread of the handler", consumer:get "record_failed ends")
+    consumer:is("done", "1")
+    assert.equal("nil", consumer:get "record_failed stays")
+  end)
+
+  it("let nobody be woken by threads that a handler before it has left", function()
+    local consumer = nginx_consumer.start([[
+      if record.key == "leaves" then
+        local first = ngx.thread.spawn(function() ngx.sleep(0.01) end)
+        local second = ngx.thread.spawn(function()
+          repeat ngx.sleep(0.01) until seen:get "second"
+        end)
+        assert(ngx.thread.wait(first, second))
+      else
+        seen:incr("begun", 1, 0)
+        local semaphore = require "ngx.semaphore".new(0)
+        ngx.timer.at(0, function()
+          repeat ngx.sleep(0.01) until seen:get "posted"
+          semaphore:post()
+        end)
+        local ok, problem = semaphore:wait(60)
+        assert(seen:get "posted", "woken by another's")
+        assert(ok, problem)
+      end
+      seen:incr("done", 1, 0)
+    ]], { options = "retry = { attempts = 1 }, exhausted = 'skip', max_in_flight = 1," })
+    consumer:is("assigned", "1")
+    consumer:produce { { key = "leaves" }, { key = "next" } }
+    consumer:is("begun", "1")
+    consumer:set("second", "yes")
+    helper.eventually(10, fixture.pause(0.3))
+    consumer:set("posted", "yes")
+    consumer:is("done", "2")
+    assert.equal("nil", consumer:get "record_failed next")
+  end)
+
+  it("keep what killed handlers had open until they are given up, and then close it", function()
+    local port = sockets.redis_port()
+    local function connected()
+      local clients = helper.output(("redis-cli -p %d info clients"):format(port))
+      return tonumber(clients:match "connected_clients:(%d+)")
+    end
+    local before = connected()
+    local consumer = nginx_consumer.start([[
+      if record.value == "hangs" then
+        local redis = require("nginx.redis"):new()
+        assert(redis:connect("127.0.0.1", redis_port))
+        seen:incr("connected", 1, 0)
+        ngx.sleep(3600)
+      end
+      ngx.sleep(0.2)
+      seen:incr("done", 1, 0)
+    ]], { before = "redis_port = " .. port, options = "deadline = 2, retry = { attempts = 1 }, exhausted = 'skip',"
+      .. "max_in_flight = 64," })
+    consumer:is("assigned", "1")
+    local function hang(from, to)
+      local records = {}
+      for n = from, to do records[#records + 1] = { key = "h" .. n, value = "hangs" } end
+      consumer:produce(records)
+      consumer:is("record_failed", tostring(to))
+      assert.matches("deadline", consumer:get("record_failed h" .. to))
+    end
+    consumer:produce(keys(40))
+    consumer:is("done", "40") -- whose light threads wait for more
+    hang(1, 10)
+    assert.equal(before + 10, connected())
+    hang(11, 20)
+    consumer.server:await("their end", function() return connected() == before end)
+    assert.equal("nil", consumer:get "error nil")
   end)
 end)

@@ -126,6 +126,15 @@ function methods:workers(ending)
   return list
 end
 
+--- How many descriptors its workers have open.
+function methods:descriptors()
+  local count = 0
+  for _, pid in ipairs(self:workers()) do
+    count = count + select(2, helper.output("ls /proc/" .. pid .. "/fd"):gsub("\n", ""))
+  end
+  return count
+end
+
 --- Its exit status, or nil while it runs.
 function methods:status()
   return tonumber(helper.read(self.folder .. "/status"))

@@ -41,6 +41,8 @@ local function parts(threads)
   return full, full > 0 and math.ceil(full / RETIRED_PART) + SPARE or 0
 end
 
+local THREAD_ENDED = "nginx has ended the light thread of the handler: its error.log says why"
+
 -- How many contexts run at most, for so many threads.
 function contexts.need(threads)
   local full, spare = parts(threads)
@@ -65,6 +67,7 @@ end
 
 local function spawn(context, handle)
   local ok, thread = pcall(ngx.thread.spawn, function()
+    guard.mark_thread(handle.leave)
     handle.body()
     gone(context, handle)
   end)
@@ -227,6 +230,18 @@ function contexts:call()
   end
 end
 
+-- One that has ended by itself is not among them. While its context lives nginx gives its Lua thread to
+-- nobody.
+local function look_at_threads(context)
+  for handle in pairs(context.handles) do
+    local status = handle.thread and coroutine.status(handle.thread)
+    if status == "zombie" or status == "dead" then
+      gone(context, handle)
+      handle.leave(THREAD_ENDED)
+    end
+  end
+end
+
 -- Once a second, after whoever was called has had time to answer.
 function contexts:look()
   local now = ngx.now()
@@ -236,6 +251,8 @@ function contexts:look()
     elseif not context.answered then
       self.tell(CONTEXT_ENDED)
       lose(self, context, CONTEXT_ENDED)
+    else
+      look_at_threads(context)
     end
   end
   retire_some(self)
