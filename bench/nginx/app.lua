@@ -36,13 +36,15 @@ end
 function app.sleep_100() ngx.sleep(0.1) end
 function app.sleep_10() ngx.sleep(0.01) end
 
---- A handler: one call to Redis, whose connection it takes from a pool and gives back.
-function app.redis(port, pool)
+--- A handler: one call to Redis, whose connection it takes from a pool, has for so many seconds, and
+--- gives back. On loopback the answer alone comes too soon for many to be in flight.
+function app.redis(port, pool, seconds)
   local redis = require "nginx.redis"
   return function(record)
     local connection = redis:new()
     connection:set_timeout(60000)
     assert(connection:connect("127.0.0.1", port))
+    ngx.sleep(seconds)
     assert(connection:set(record.key, "v"))
     assert(connection:set_keepalive(60000, pool))
   end

@@ -73,8 +73,8 @@ local function pace(place, seconds)
 end
 
 local function ask(server)
-  local pipe = assert(io.popen(("wrk -t1 -c10 -d%ds -s bench/nginx/wrk.lua http://127.0.0.1:%d/page")
-    :format(SECONDS, server.port)))
+  local pipe = assert(io.popen(("wrk -t1 -c10 -d%ds --timeout 10s -s bench/nginx/wrk.lua "
+    .. "http://127.0.0.1:%d/page"):format(SECONDS, server.port)))
   local text = pipe:read "*a"
   pipe:close()
   local numbers = text:match "requests %d+.*"
@@ -134,6 +134,7 @@ end
 -- Many in flight ---------------------------------------------------------------------------
 
 local MANY = 5000
+local IDEAL = 50000 -- records/s, of MANY at 100 ms
 
 local function measure(peer, words, least)
   local server = start(words)
@@ -155,12 +156,13 @@ function actions.sleep()
     topic, MANY, records) }, MANY)
 end
 
+-- As many records come each second with few as with many.
 function actions.redis()
   local records, port = tonumber(arg[4]), assert(os.getenv "STRAND_REDIS")
   for _, count in ipairs { MANY, 100 } do
     measure("redis_" .. count, { POOL = tostring(count),
-      BEGIN = ("app.consume('%s', '%s', %d, %d, app.redis(%s, %d))"):format(broker, topic, count,
-        records, port, count) }, count)
+      BEGIN = ("app.consume('%s', '%s', %d, %d, app.redis(%s, %d, %g))"):format(broker, topic,
+        count, records, port, count, count / IDEAL) }, count)
   end
 end
 
