@@ -19,7 +19,8 @@ local meter
 function app.consume(broker, topic, max_in_flight, records, handler)
   meter = records and meters.new(records)
   app.consumer = assert(strand.consumer {
-    kafka = { ["bootstrap.servers"] = broker, ["group.id"] = "bench-" .. topic .. max_in_flight },
+    kafka = { ["bootstrap.servers"] = broker,
+      ["group.id"] = ("%s-%d-%.0f"):format(topic, max_in_flight, core.now() * 1e6) },
     topics = { topic }, workers = 0, max_in_flight = max_in_flight,
     handler = function(record)
       running = running + 1
