@@ -33,4 +33,4 @@ build/bench/$(LUA)/%.so: bench/%.c mk/module.mk mk/measure.mk
 	@$(CC) $(BASE) $(CFLAGS) -fPIC -shared $(LUA_CFLAGS) -o $@ $<
 
 # With the settings that strand makes.
-build/bench/raw build/bench/raw_send: $B/kafka/conf.o $B/kafka/log.o $B/kafka/errors.o $(patsubst src/%.c,$B/%.o,$(filter src/base/%,$(SOURCES)))
+build/bench/raw build/bench/raw_send: $B/kafka/conf.o $B/kafka/conf_files.o $B/kafka/log.o $B/kafka/errors.o $(patsubst src/%.c,$B/%.o,$(filter src/base/%,$(SOURCES)))

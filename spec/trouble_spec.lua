@@ -183,15 +183,41 @@ describe("a connection that cannot be made has its cause told", function()
     for _ = 1, 5 do -- what was freed twice shows late
       raises("property 'ssl.ca.location': '/no/such.pem': No such file", "ssl.ca.location",
         "/no/such.pem")
-      raises("property 'ssl.key.location': '***': No such file", "ssl.key.location",
+      raises("property 'ssl.key.location': '/no/such.pem': No such file", "ssl.key.location",
         "/no/such.pem")
       raises("ssl.ca.location", "ssl.ca.location", rubbish)
       raises("ssl.certificate.location", "ssl.certificate.location", rubbish)
       raises("kinit", "sasl.mechanism", "GSSAPI", "sasl_plaintext")
       raises("'sasl.mechanism' is required with 'security.protocol' sasl_ssl", "client.id", "c",
         "sasl_ssl")
-      raises("property 'ssl.ca.location': '(not shown", "ssl.ca.location",
-        "-----BEGIN\nsecret\n-----END")
+    end
+  end)
+
+  it("about a file that cannot be read, by its name, whoever is opened", function()
+    local opens = { consumer = { topics = { "orders" }, handler = function() end }, producer = {},
+      admin = {} }
+    for _, name in ipairs { "ssl.ca.location", "ssl.key.location", "ssl.keystore.location",
+      "ssl.certificate.location" } do
+      for what, options in pairs(opens) do
+        options.kafka = { ["bootstrap.servers"] = "127.0.0.1:1", ["security.protocol"] = "ssl",
+          ["group.id"] = what == "consumer" and "g" or nil, [name] = "/no/such.p12" }
+        local ok, problem = pcall(strand[what], options)
+        assert.is_false(ok)
+        assert.matches(("option 'kafka': property '%s': '/no/such.p12': No such file")
+          :format(name), problem, 1, true)
+      end
+    end
+  end)
+
+  it("about a key that stands where its file belongs, and does not show it", function()
+    for _, key in ipairs { "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END",
+      "-----BEGIN PRIVATE KEY-----\\nhunter2\\n-----END", "hunter2/" .. ("k"):rep(300),
+      "hunter2/" .. ("/k"):rep(3000) } do
+      local ok, problem = pcall(strand.producer, { kafka = { ["bootstrap.servers"] = "127.0.0.1:1",
+        ["security.protocol"] = "ssl", ["ssl.key.location"] = key } })
+      assert.is_false(ok)
+      assert.matches("property 'ssl.key.location': '(not shown: no name of a file)'", problem, 1, true)
+      assert.is_nil(problem:find("hunter2", 1, true))
     end
   end)
 end)

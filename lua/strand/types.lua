@@ -623,6 +623,7 @@ function consumer:report() end
 ---| "partitions_changed"    # of a producer: a topic has `partitions` now
 ---| "batch_limit"           # batches above `limit` (a producer's alone) do not fit; reason: the batch.size to set
 ---| "topic_unassigned"      # it exists, and nobody in the group has it: it is subscribed to again
+---| "member_idle"           # no partition is left for a member; reason: how many members and partitions there are
 ---| "truncated"             # records before the position are gone
 ---| "records_deleted"       # records that are not done are gone from the log: only this process has them
 ---| "reset"                 # the topic was made anew, or its log cut: it is read again

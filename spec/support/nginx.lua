@@ -85,6 +85,12 @@ local function fill(text, words)
   return (text:gsub("%u[%u_]+", words))
 end
 
+-- With its group, which need not have the same name. Only root may say who workers are.
+local function user_of(name)
+  if not helper.output "id -u":match "^0\n" then return "" end
+  return ("user %s %s;"):format(name, helper.output("id -gn " .. name):match "%S+")
+end
+
 local function conf_of(options, words)
   local conf = CONF:format(options.main or "", options.dict == false and "" or DICT,
     options.http or "", options.server or "")
@@ -266,7 +272,7 @@ local function launch(self)
 end
 
 --- 'options': workers (1), connections (1024), main, http, server, words; environment ("NAME=value ...");
---- dict = false: without lua_shared_dict strand.
+--- dict = false: without lua_shared_dict strand; user: of the workers, where this is root.
 function nginx.start(options)
   assert(rawget(_G, "jit"), "nginx's Lua is LuaJIT: scripts/busted luajit2 ...")
   assert(helper.read(MODULES .. "ngx_http_lua_module.so"),
@@ -278,7 +284,7 @@ function nginx.start(options)
     FOLDER = self.folder, PORT = self.port, WORKERS = self.count, MODULES = MODULES,
     CONNECTIONS = options.connections or 1024, BROKER = helper.bootstrap(),
     LUAPATH = absolute(package.path, project), LUACPATH = absolute(package.cpath, project),
-    USER = helper.output "id -u":match "^0\n" and "user root;" or "",
+    USER = user_of(options.user or "root"),
   }))
   launch(self)
   started[#started + 1] = self

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "base/system.h"
+#include "kafka/conf_files.h"
 #include "kafka/errors.h"
 
 #define VERSION(major, minor, patch)                                          \
@@ -117,6 +117,14 @@ static bool contains_nocase (const char *text, const char *part) {
   return false;
 }
 
+/* Where a key is, is no secret: an error has to name the file. */
+static bool is_location (const char *name) {
+  static const char end[] = ".location";
+  size_t length = strlen(name);
+  return length >= sizeof(end)
+         && strcasecmp(name + length - (sizeof(end) - 1), end) == 0;
+}
+
 bool strand_conf_is_secret (const char *name) {
   static const char *const parts[] = { "password", "secret",
                                        "pem",      "jaas",
@@ -124,6 +132,7 @@ bool strand_conf_is_secret (const char *name) {
                                        "ssl_key",  "oauthbearer.config",
                                        "username" };
   size_t i;
+  if (is_location(name)) return false;
   for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
     if (contains_nocase(name, parts[i])) return true;
   return false;
@@ -404,33 +413,6 @@ static void fail_open (strand_failure *failure, const char *text, int error) {
     strand_fail(failure, strand_code_of(err, code, sizeof(code)), "%s", text);
 }
 
-/* A file that is missing is a text of OpenSSL to librdkafka, without the
-** file's name. */
-static bool check_files (const rd_kafka_conf_t *conf,
-                         strand_failure *failure) {
-  static const char *const names[] = { "ssl.ca.location",
-                                       "ssl.certificate.location",
-                                       "ssl.crl.location", "ssl.key.location",
-                                       "ssl.keystore.location" };
-  char path[4096], shown[257], reason[128];
-  size_t i;
-  for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-    size_t size = sizeof(path);
-    if (rd_kafka_conf_get(conf, names[i], path, &size) != RD_KAFKA_CONF_OK
-        || size > sizeof(path) || path[0] == '\0' || strcmp(path, "probe") == 0
-        || access(path, R_OK) == 0)
-      continue;
-    if (strerror_r(errno, reason, sizeof(reason)) != 0) reason[0] = '\0';
-    strand_log_escape(shown, sizeof(shown), path, strlen(path));
-    if (strchr(path, '\n') != NULL) /* a key itself? */
-      snprintf(shown, sizeof(shown), "(not shown: no name of a file)");
-    strand_fail(failure, "OPTION", "option 'kafka': property '%s': '%s': %s",
-                names[i], shown, reason);
-    return false;
-  }
-  return true;
-}
-
 static rd_kafka_t *open_client (rd_kafka_type_t kind, rd_kafka_conf_t *conf,
                                 strand_failure *failure) {
   char errstr[512];
@@ -477,7 +459,7 @@ rd_kafka_t *strand_conf_open (rd_kafka_type_t kind, rd_kafka_conf_t *conf,
                               strand_failure *failure) {
   rd_kafka_t *client;
   if (!has_room(kind, conf, failure)
-      || (is_secure(conf) && !check_files(conf, failure))
+      || (is_secure(conf) && !strand_conf_has_files(conf, failure))
       || !rehearse(kind, conf, failure)) {
     rd_kafka_conf_destroy(conf);
     return NULL;

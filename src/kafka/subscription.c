@@ -23,6 +23,7 @@ struct strand_subscription {
   patterns subscribed;
   patterns excluded; /* topic.blacklist; from patterns and names */
   char *group;
+  int64_t session_us;
   bool watched;
 };
 
@@ -99,6 +100,13 @@ static bool coordinator_assigns (const rd_kafka_conf_t *conf) {
   return does;
 }
 
+static int64_t session_of (const rd_kafka_conf_t *conf) {
+  char *value = setting(conf, "session.timeout.ms");
+  int64_t ms = value != NULL ? atoll(value) : 0;
+  free(value);
+  return ms * 1000;
+}
+
 strand_subscription *
 strand_subscription_new (const rd_kafka_topic_partition_list_t *topics,
                          const rd_kafka_conf_t *conf) {
@@ -108,6 +116,7 @@ strand_subscription_new (const rd_kafka_topic_partition_list_t *topics,
   s->topics = topics;
   s->watched = !coordinator_assigns(conf);
   s->group = setting(conf, "group.id");
+  s->session_us = session_of(conf);
   ok = s->group != NULL && read_excluded(s, conf);
   for (int i = 0; ok && i < topics->cnt; i++) {
     const char *name = topics->elems[i].topic;
@@ -128,6 +137,10 @@ void strand_subscription_free (strand_subscription *s) {
 
 bool strand_subscription_is_watched (const strand_subscription *s) {
   return s->watched;
+}
+
+int64_t strand_subscription_session_us (const strand_subscription *s) {
+  return s->session_us;
 }
 
 static bool has_topic (const rd_kafka_topic_partition_list_t *list,

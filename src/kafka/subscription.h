@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <librdkafka/rdkafka.h>
 
@@ -31,6 +32,9 @@ void strand_subscription_free (strand_subscription *s);
 
 /* Is it this client's business who has which topic? */
 bool strand_subscription_is_watched (const strand_subscription *s);
+
+/* So long one that has crashed is a member. */
+int64_t strand_subscription_session_us (const strand_subscription *s);
 
 /* Does the pattern, one of those that are subscribed, find the topic? */
 bool strand_subscription_finds (const strand_subscription *s,

@@ -7,10 +7,15 @@
 ** and joins anew. A member that stays would change nothing unless it led the
 ** group: then it is enough that it joins again. The others wait their turn,
 ** should the first not do it.
+**
+** A member for which nothing is left costs memory, threads and connections. It
+** says so when it has been idle for longer than a member that has crashed, or
+** is replaced, keeps its place.
 */
 #include "member/topics.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "kafka/errors.h"
@@ -25,6 +30,7 @@
 #define HANDED_ON_US 15000000   /* cooperative: a partition between two */
 #define AGREED_US 10000000      /* until all brokers know a new topic */
 #define ASKED_A_SECOND 50       /* members of a group that ask about it */
+#define IDLE_LATE_US 5000000    /* beyond a session: no crashed member's place */
 
 void strand_topics_init (strand_topics *t, const strand_owner *owner,
                          const strand_assignment *assignment,
@@ -184,6 +190,48 @@ static void drop_settled (strand_topics *t) {
 }
 
 /*
+** Idle
+*/
+
+static bool has_some (const strand_topics *t) {
+  for (size_t i = 0; i < t->assignment->count; i++) {
+    if (t->assignment->partitions[i]->partition != NULL) return true;
+  }
+  return false;
+}
+
+static void note_assigned (strand_topics *t, int64_t now_us) {
+  if (has_some(t)) t->idle_us = 0;
+  else if (t->idle_us == 0) t->idle_us = now_us;
+}
+
+static void tell_idle (strand_topics *t, const strand_owners *owners) {
+  char text[192];
+  int64_t partitions = 0;
+  for (int i = 0; i < owners->topics->cnt; i++) {
+    partitions += owners->topics->elems[i].partition;
+  }
+  if (partitions == 0 || owners->members == 0) return;
+  snprintf(text, sizeof(text),
+           "no partition is left for it: the group has %zu members, and the "
+           "topics have %lld partition%s",
+           owners->members, (long long)partitions, partitions == 1 ? "" : "s");
+  t->idle_told = true;
+  strand_owner_tell(t->owner, "member_idle", "MEMBER_IDLE", text, NULL, -1);
+}
+
+/* Everything is somebody's. */
+static void look_at_idle (strand_topics *t, const strand_owners *owners,
+                          int64_t now_us) {
+  int64_t due_us = t->idle_us + IDLE_LATE_US
+                   + strand_subscription_session_us(
+                     t->owner->consumer->settings.subscription);
+  if (t->idle_us == 0 || t->idle_told) return;
+  if (now_us >= due_us) tell_idle(t, owners);
+  else if (due_us < t->owners_us) t->owners_us = due_us;
+}
+
+/*
 ** Nobody's
 */
 
@@ -201,6 +249,7 @@ void strand_topics_subscribe (strand_topics *t) {
 void strand_topics_assigned (strand_topics *t, int64_t now_us) {
   int64_t spread = (int64_t)t->group_size * 1000000 / ASKED_A_SECOND;
   drop_settled(t);
+  note_assigned(t, now_us);
   strand_topic_problems_publish(&t->topic_problems);
   t->assignments++;
   t->assigned_us = now_us;
@@ -386,7 +435,10 @@ void strand_topics_owners (strand_topics *t, const strand_call *call,
   if (note_unassigned(t, owners->topics, now_us) > 0) {
     take_turn(t, owners, now_us);
   }
-  else look_later(t, owners, now_us);
+  else {
+    look_later(t, owners, now_us);
+    look_at_idle(t, owners, now_us);
+  }
   strand_topic_problems_publish(&t->topic_problems);
 }
 

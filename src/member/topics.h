@@ -1,9 +1,11 @@
 /*
-** topics.h - is each topic that is subscribed to somebody's?
+** topics.h - is each topic that is subscribed to somebody's? And is there
+** something for this member?
 **
 ** Invariants:
 **   (1) A turn to subscribe again is known only after an assignment.
 **   (2) Those who have what are asked for when there was an assignment.
+**   (3) That a member stays idle is told once.
 **
 ** Thread: owner.
 */
@@ -37,6 +39,8 @@ typedef struct strand_topics {
   int64_t owners_us; /* when to ask who has what */
   int64_t owners_wait_us; /* from an assignment to the next try */
   int64_t turn_us;        /* when to subscribe again; 0: not known */
+  int64_t idle_us; /* the first assignment of nothing; 0: it has something */
+  bool idle_told;
   bool asking_owners;
   int64_t asked_owners_us;
 } strand_topics;
