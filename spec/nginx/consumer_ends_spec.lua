@@ -1,11 +1,16 @@
 -- How a consumer in nginx ends: with its worker, in the middle of its records, and none is lost.
+-- STRAND_LONG=1: the numbers of make test-long.
 local fixture = require "spec.support.fixture"
 local helper = require "spec.support.helper"
 local nginx = require "spec.support.nginx"
 local strand = require "strand"
 
-local COUNT, KEYS = tonumber(os.getenv "STRAND_RECORDS" or 5000), 100
+local COUNT, KEYS = os.getenv "STRAND_LONG" and 50000 or 5000, 100
 local IN_FLIGHT = 200
+local COMMIT_INTERVAL, WORK = 0.5, 0.05 -- seconds
+-- A killed worker's records that are handled again: those in flight, one of a key, and what was done
+-- since its last commit, which its answer makes older: by a second and a half on a busy machine.
+local KILLED_MOST = KEYS + KEYS / 2 / WORK * (COMMIT_INTERVAL + 1.5)
 
 -- What was done is in a file: it outlives whoever is killed.
 local HTTP = [[
@@ -17,7 +22,7 @@ local HTTP = [[
     consumer = assert(strand.consumer {
       kafka = { ["bootstrap.servers"] = "BROKER", ["group.id"] = "GROUP",
         ["session.timeout.ms"] = 6000 },
-      topics = { "TOPIC" }, workers = 0, max_in_flight = IN_FLIGHT, commit_interval = 0.5,
+      topics = { "TOPIC" }, workers = 0, max_in_flight = IN_FLIGHT, commit_interval = COMMIT_INTERVAL,
       handler = function(record)
         HANDLER
         journal:write(record.key .. " " .. record.value .. "\n") -- whole: others write too
@@ -65,7 +70,7 @@ describe("a consumer in nginx", function()
     given = given or {}
     server = nginx.start { workers = given.workers, http = HTTP, server = SERVER, words = {
       TOPIC = topic, GROUP = group, JOURNAL = journal, EXIT = given.exit or "",
-      IN_FLIGHT = IN_FLIGHT, STARTED = given.started or "nil",
+      IN_FLIGHT = IN_FLIGHT, COMMIT_INTERVAL = COMMIT_INTERVAL, STARTED = given.started or "nil",
       HANDLER = given.handler or "ngx.sleep(0.01)",
     } }
   end
@@ -143,11 +148,11 @@ describe("a consumer in nginx", function()
 
   it("loses nothing when a worker is killed", function()
     produce()
-    start { workers = 2, handler = "ngx.sleep(0.05)" }
+    start { workers = 2, handler = ("ngx.sleep(%g)"):format(WORK) }
     until_done(COUNT / 5)
     server:kill_worker(server:workers()[1])
     until_done(COUNT)
-    check(COUNT / 2) -- of one commit interval, on a machine that is busy
+    check(KILLED_MOST)
     server:quit()
     assert.equal(0, server:status())
   end)

@@ -22,13 +22,14 @@ local HTTP = [[
     app = require "spec.nginx.app"
     app.broker = "BROKER"
     app.open { on_delivery = app.on_delivery }
+    local started = 0
     local consumer = assert(strand.consumer {
       -- what is fetched ahead is bounded far below what is looked for
       kafka = { ["bootstrap.servers"] = "BROKER", ["group.id"] = "GROUP",
         ["queued.max.messages.kbytes"] = 1024 },
       topics = { "TOPIC" }, workers = 0, max_in_flight = 100,
       handler = function()
-        started = (started or 0) + 1
+        started = started + 1
         if started % 7 == 0 then ngx.sleep(0.001) end -- of each key some: none falls behind
         ngx.shared.counts:incr("handled", 1, 0)
       end,

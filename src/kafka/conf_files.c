@@ -23,12 +23,12 @@ static bool is_file_name (const char *path) {
 ** file's name. */
 static void fail_file (strand_failure *failure, const char *name,
                        const char *path, int error) {
-  char shown[NAME_SHOWN_MAX + 1], reason[128];
+  char shown[NAME_SHOWN_MAX + 1] = "(not shown: no name of a file)";
+  char reason[128];
   if (strerror_r(error, reason, sizeof(reason)) != 0) reason[0] = '\0';
-  if (is_file_name(path))
+  if (is_file_name(path)) {
     strand_log_escape(shown, sizeof(shown), path, strlen(path));
-  else
-    snprintf(shown, sizeof(shown), "(not shown: no name of a file)");
+  }
   strand_fail(failure, "OPTION", "option 'kafka': property '%s': '%s': %s",
               name, shown, reason);
 }

@@ -30,7 +30,7 @@
 #define HANDED_ON_US 15000000   /* cooperative: a partition between two */
 #define AGREED_US 10000000      /* until all brokers know a new topic */
 #define ASKED_A_SECOND 50       /* members of a group that ask about it */
-#define IDLE_LATE_US 5000000    /* beyond a session: no crashed member's place */
+#define IDLE_LATE_US 5000000 /* beyond a session: no crashed member's place */
 
 void strand_topics_init (strand_topics *t, const strand_owner *owner,
                          const strand_assignment *assignment,
