@@ -25,6 +25,11 @@ local strand_core = require "strand.core"
 
 local call = strand_core.call
 
+-- Nearly each line calls C, where compiled code ends: LuaJIT makes thousands of pieces of these
+-- functions, and goes on for millions of records, at more than a KB each. They run once for many
+-- records, and are no faster compiled.
+if rawget(_G, "jit") then require("jit").off(true, true) end
+
 local dispatcher = {}
 dispatcher.__index = dispatcher
 
