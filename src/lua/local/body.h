@@ -91,7 +91,7 @@ strand_body_step strand_body_take (lua_State *L, strand_body *body);
 /* Number, serial, what a handler gives. */
 int strand_body_answer (lua_State *L);
 int strand_body_abandon (lua_State *L); /* body, message: its coroutine ends */
-int strand_body_leave (lua_State *L);   /* body: it takes no more records, and ends */
+int strand_body_leave (lua_State *L);   /* body: takes no more, and ends */
 int strand_body_serve (lua_State *L);   /* first in each turn */
 int strand_body_turn (lua_State *L);
 int strand_body_wake (lua_State *L);
