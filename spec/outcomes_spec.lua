@@ -6,6 +6,7 @@
 local helper = require "spec.support.helper"
 local rows = require "spec.support.outcomes"
 local fixture = require "spec.support.fixture"
+local modes = require "spec.support.modes"
 
 local function key_of(row) return row[1]:sub(1, 60) end -- events cut longer ones
 
@@ -260,11 +261,13 @@ local function describe_routes(mode, way)
   end)
 end
 
-for mode, way in pairs {
-  ["in worker threads"] = { workers = 4 },
-  ["in local mode"] = { workers = 0, coroutines = true },
-  ["in async workers"] = { workers = 2, loop = "cqueues", coroutines = true },
+for name, way in pairs {
+  threads = { title = "in worker threads", workers = 4 },
+  ["local"] = { title = "in local mode", workers = 0, coroutines = true },
+  async = { title = "in async workers", workers = 2, loop = "cqueues", coroutines = true },
 } do
-  describe_outcomes(mode, way)
-  describe_routes(mode, way)
+  if modes.chosen()[name] then
+    describe_outcomes(way.title, way)
+    describe_routes(way.title, way)
+  end
 end

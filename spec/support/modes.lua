@@ -6,6 +6,7 @@
 -- After that fixture.consumer makes consumers of that way, with as many handlers
 -- at once as the spec has 'workers'.
 --
+-- modes.chosen()[name] says whether a way is run, for specs with a table of their own.
 -- STRAND_WAYS names those that are run, of "threads local async"; absent: all.
 local modes = {}
 
@@ -39,7 +40,7 @@ if _VERSION == "Lua 5.4" and pcall(require, "cqueues") then ways[#ways + 1] = in
 
 local names = { threads = true, ["local"] = true, async = true }
 
-local function chosen()
+function modes.chosen()
   local list, found = os.getenv "STRAND_WAYS", {}
   if not list then return names end
   for name in list:gmatch "%S+" do
@@ -51,7 +52,7 @@ local function chosen()
 end
 
 function modes.each(describe, title, body)
-  local wanted = chosen()
+  local wanted = modes.chosen()
   for _, mode in ipairs(ways) do
     if wanted[mode.name] then
       describe(title .. " " .. mode.title, function() body(mode) end)
