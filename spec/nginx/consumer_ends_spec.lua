@@ -157,9 +157,14 @@ describe("a consumer in nginx", function()
     assert.equal(0, server:status())
   end)
 
-  it("gives handlers up that outlast quit_timeout, and the worker ends", function()
+  it("gives handlers up that outlast quit_timeout, with their threads, and the worker ends", function()
     produce()
-    start { handler = "if record.value == '3' then ngx.sleep(3600) end", started = "{ quit_timeout = 2 }" }
+    start { started = "{ quit_timeout = 2 }", handler = [[
+      if record.value == "3" then
+        ngx.thread.spawn(function() ngx.sleep(3600) end)
+        ngx.sleep(3600)
+      end
+    ]] }
     server:await("handlers that sleep", function() return tonumber(server:ask "/") == KEYS end)
     server:quit(30)
     assert.equal(0, server:status())

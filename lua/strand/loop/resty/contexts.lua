@@ -22,6 +22,8 @@ local semaphore = require "ngx.semaphore"
 local contexts = {}
 contexts.__index = contexts
 
+local end_context = ngx.exit -- the real one: this is loaded before guard.lua is installed
+
 local MOST = 64 -- threads in one context
 local RETIRED_PART = 8 -- of one in so many it is waited at once that they end
 local SPARE = 1 -- and of one more, but not if it is only old
@@ -86,6 +88,7 @@ local function kill(context, handle)
   if context.handles[handle] == nil or not handle.thread or still and not still() then return end
   if not ngx.thread.kill(handle.thread) then return end
   context.killed = context.killed + 1
+  context.given_up = context.given_up or handle.given_up
   gone(context, handle)
   handle.leave(reason)
 end
@@ -104,6 +107,7 @@ local function live(self, context)
     end
   end
   self.list[context] = nil
+  if context.given_up then end_context(ngx.OK) end
 end
 
 local function ask(context, act, handle)
@@ -114,7 +118,7 @@ end
 -- From outside --------------------------------------------------------------------
 
 local function open(self)
-  local context = { queue = {}, handles = {}, count = 0, killed = 0, retired = false,
+  local context = { queue = {}, handles = {}, count = 0, killed = 0, retired = false, given_up = false,
     begun = false, answered = true, asked = ngx.now(), bell = assert(semaphore.new(0)) }
   assert(ngx.timer.at(0, function() live(self, context) end))
   self.list[context] = true
@@ -168,9 +172,14 @@ function contexts.cancel(handle, reason, still)
   ask(handle.context, kill, handle)
 end
 
+-- Where one had to be killed its context ends after that, with the threads that handlers have
+-- spawned: nobody else could kill those.
 function contexts:cancel_all(reason)
   for context in pairs(self.list) do
-    for handle in pairs(context.handles) do contexts.cancel(handle, reason) end
+    for handle in pairs(context.handles) do
+      handle.given_up = true
+      contexts.cancel(handle, reason)
+    end
   end
 end
 
