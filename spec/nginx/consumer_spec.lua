@@ -73,6 +73,10 @@ describe("a consumer in nginx", function()
     start([[
       local acts = {
         exit = function() ngx.exit(200) end,
+        exit_without_ctx = function()
+          ngx.ctx = {}
+          ngx.exit(200)
+        end,
         exit_in_thread = function()
           local thread = ngx.thread.spawn(function() ngx.exit(200) end)
           assert(ngx.thread.wait(thread))
@@ -101,15 +105,16 @@ describe("a consumer in nginx", function()
       if act then act() end
       seen:incr("done", 1, 0)
     ]], { options = "retry = { attempts = 1 }, exhausted = 'skip'," })
-    local records = { { key = "exit" }, { key = "exit_in_thread" }, { key = "say" }, { key = "capture" },
+    local records = { { key = "exit" }, { key = "exit_without_ctx" }, { key = "exit_in_thread" }, { key = "say" }, { key = "capture" },
       { key = "raise" }, { key = "sort" }, { key = "yield" }, { key = "spawn" }, { key = "wrap" },
       { key = "wrap_caught" } }
     for _, record in ipairs(keys(50)) do records[#records + 1] = record end
     produce(records)
     is("done", "53")
-    is("record_failed", "7")
+    is("record_failed", "8")
     for key, reason in pairs { exit = "ngx.exit%(%) in a handler", exit_in_thread = "ngx.exit%(%) in a handler",
-      say = "API disabled", capture = "API disabled", raise = "an error", sort = "yield",
+      say = "API disabled", capture = "API disabled", raise = "an error",
+      exit_without_ctx = "ngx.exit%(%) in a handler", sort = "yield",
       wrap = "in a coroutine" } do
       assert.matches(reason, server:ask("/record_failed%20" .. key))
     end

@@ -12,7 +12,7 @@
 
 local guard = {}
 
-local leaves = setmetatable({}, { __mode = "k" }) -- by light thread
+local leaves = setmetatable({}, { __mode = "k" }) -- by light thread of a handler
 
 -- In a timer of ours: it and all light threads of it.
 function guard.mark() ngx.ctx.strand_context = true end
@@ -22,6 +22,16 @@ function guard.mark_thread(leave) leaves[coroutine.running()] = leave end
 
 local function in_context()
   return ngx.get_phase() == "timer" and ngx.ctx.strand_context == true
+end
+
+-- The mark stays where a handler gives ngx.ctx another table.
+local function guard_mark()
+  local metatable = getmetatable(ngx)
+  local set = metatable.__newindex
+  metatable.__newindex = function(table, key, value)
+    if key == "ctx" and type(value) == "table" and in_context() then value.strand_context = true end
+    return set(table, key, value)
+  end
 end
 
 local function guard_exit()
@@ -51,8 +61,10 @@ end
 local function guard_wait()
   local wait = ngx.thread.wait
   ngx.thread.wait = function(...)
-    local leave = select("#", ...) > 1 and in_context() and leaves[coroutine.running()]
-    if leave then leave() end
+    if select("#", ...) > 1 and in_context() then
+      local leave = leaves[coroutine.running()]
+      if leave then leave() end
+    end
     return wait(...)
   end
 end
@@ -61,6 +73,7 @@ end
 function guard.install()
   if guard.installed then return end
   guard.installed = true
+  guard_mark()
   guard_exit()
   guard_wrap()
   guard_wait()
