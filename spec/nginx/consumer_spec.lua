@@ -105,7 +105,8 @@ describe("a consumer in nginx", function()
       if act then act() end
       seen:incr("done", 1, 0)
     ]], { options = "retry = { attempts = 1 }, exhausted = 'skip'," })
-    local records = { { key = "exit" }, { key = "exit_without_ctx" }, { key = "exit_in_thread" }, { key = "say" }, { key = "capture" },
+    local records = { { key = "exit" }, { key = "exit_without_ctx" },
+      { key = "exit_in_thread" }, { key = "say" }, { key = "capture" },
       { key = "raise" }, { key = "sort" }, { key = "yield" }, { key = "spawn" }, { key = "wrap" },
       { key = "wrap_caught" } }
     for _, record in ipairs(keys(50)) do records[#records + 1] = record end
@@ -264,7 +265,7 @@ describe("a consumer in nginx", function()
     is("assigned", "1")
     local before = server:descriptors()
     helper.eventually(2 * IDLE, fixture.pause(IDLE))
-    assert.equal("", server:errors())
+    assert.is_nil(server:errors():match "%d+/%d+/%d+ [^\n]*") -- nginx's own lines
     assert.equal(before, server:descriptors())
   end)
 end)
