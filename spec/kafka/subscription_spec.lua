@@ -8,6 +8,8 @@ local helper = require "spec.support.helper"
 local member = require "spec.support.member"
 local strand = require "strand"
 
+local unpack = table.unpack or unpack
+
 local function keyed(i) return { key = "key" .. i % 20, value = tostring(i) } end
 
 local function code_of_health(consumer) return (select(3, consumer:health())) end
@@ -80,9 +82,44 @@ describe("a topic that exists", function()
     helper.eventually(10, function() return require "system".monotime() > over end, one, two)
     assert.equal(before, member.events(events, "topic_unassigned"))
     assert.equal(0, member.events(others, "topic_unassigned"))
+    assert.equal(0, member.events(others, "member_idle")) -- the other might have crashed, or be replaced
     assert.is_true(one:health())
     assert.is_true(two:health())
     assert.is_true(two:stats().rebalances <= 3)
+  end)
+end)
+
+describe("a member for which no partition is left", function()
+  after_each(member.end_all)
+
+  it("says so once when a session has passed, with the numbers, and is well", function()
+    local topic, group, all, consumers = helper.topic(1), helper.name "group", {}, {}
+    local function join()
+      consumers[#consumers + 1], all[#all + 1] = member.start { group = group, topics = { topic },
+        audit = audit.new() }
+    end
+    local function until_told(count)
+      helper.eventually(60, function()
+        local sum = 0
+        for _, events in ipairs(all) do sum = sum + member.events(events, "member_idle") end
+        return sum == count
+      end, unpack(consumers))
+    end
+    for _ = 1, 3 do join() end
+    until_told(2)
+    for i, consumer in ipairs(consumers) do
+      assert.is_true(consumer:health())
+      local _, event = member.events(all[i], "member_idle")
+      if event then
+        assert.same({ "MEMBER_IDLE", "no partition is left for it: the group has 3 members, and the "
+          .. "topics have 1 partition" }, { event.code, event.reason })
+      end
+    end
+    join() -- whoever has nothing now and had something before, or is new, says it: nobody else
+    until_told(3)
+    for _, events in ipairs(all) do
+      assert.is_true(member.events(events, "member_idle") <= 1)
+    end
   end)
 end)
 
