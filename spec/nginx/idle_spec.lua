@@ -1,4 +1,4 @@
--- More workers of nginx than partitions: those for which none is left say so, once, with the numbers.
+-- More workers of nginx than partitions: those for which none is left say so, with the numbers.
 local helper = require "spec.support.helper"
 local nginx = require "spec.support.nginx"
 
@@ -29,7 +29,7 @@ local SERVER = [[
 describe("workers of nginx for which no partition is left", function()
   after_each(nginx.close)
 
-  it("say so, with the numbers, and each but once; one worker alone does not", function()
+  it("say so, with the numbers; one worker alone does not", function()
     local server = nginx.start { workers = WORKERS, http = HTTP, server = SERVER, words = {
       TOPIC = helper.topic(PARTITIONS), GROUP = helper.name "group" } }
     local text = ("member 0: member_idle: no partition is left for it: the group has %d members, "
