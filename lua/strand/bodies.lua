@@ -27,7 +27,9 @@
 --   fail() -> whether it parks on           that raised
 --   overdue() -> numbers   of bodies whose handlers have passed their deadline
 --   holder(topic, partition, offset) -> number | 0 | nil    whose handler has that record
---   loop() limit(n) halt() inside() count() finish()
+--   loop(tells)          a loop's from now on; true: next() gives nil, true where a slice is over,
+--                        and the loop is to be told; recall(): it could not be
+--   limit(n) halt() inside() count() finish()
 --   defer(context) -> number, serial        check_sleep(context, seconds) raises
 --   methods              of contexts        SLEEPS               see body.h
 --   traceback unhook     message handlers, for which a hook that has raised goes
@@ -172,6 +174,12 @@ local function park_in_loop(self)
   end
 end
 
+-- The loop is to turn to us again, after others.
+local function give_way(self)
+  local fd = self.owner.core:fd()
+  if not fd or not self.adapter.tell(fd) then self.core.recall() end
+end
+
 -- Bodies are made for the loop that there is when the first is.
 local function settle_how(self)
   local adapter = self.owner.adapter
@@ -179,8 +187,9 @@ local function settle_how(self)
   self.marker = self.core.SLEEPS
   self.park = function() yield(self.marker) end
   if adapter then
-    self.core.loop()
+    self.core.loop(adapter.tell ~= nil)
     self.marker, self.park = adapter.marker, park_in_loop(self)
+    self.give_way = give_way
     self.relays, self.free = adapter.marker ~= nil, adapter.marker == nil
     function self.core.methods.sleep(context, seconds)
       self.core.check_sleep(context, seconds)

@@ -54,19 +54,17 @@ local function run_directly(self, which, number, _)
 end
 
 -- Where what raised may leave a wait of the loop's behind, which would end another one.
-local function calmed(self, ok, ...)
-  if not ok then self.adapter.calm() end
-  return ok, ...
-end
-
 local function run_calmed(self, which, number)
-  local next, traceback, waiter = self.core.next, self.core.traceback, nil
+  local next, traceback, calm = self.core.next, self.core.traceback, self.adapter.calm
+  local waiter
   local handler, record, context = next(which, nil)
   while handler ~= false do
     if handler then
-      handler, record, context = next(which,
-        calmed(self, xpcall(handler, traceback, record, context)))
+      local ok, outcome, reason = xpcall(handler, traceback, record, context)
+      if not ok then calm() end
+      handler, record, context = next(which, ok, outcome, reason)
     else
+      if record then self:give_way() end
       waiter = self.park(number, waiter)
       handler, record, context = next(which)
     end

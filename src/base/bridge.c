@@ -159,6 +159,10 @@ bool strand_bridge_arm (strand_bridge *b, int fd) {
          && epoll_ctl(b->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
+bool strand_bridge_tell (strand_bridge *b, int fd) {
+  return tell(b, fd);
+}
+
 /*
 ** Its end
 */

@@ -12,8 +12,9 @@
 ** both are gone once the connection is there.
 **
 ** Invariants:
-**   (1) An armed descriptor is written once, and is armed no more: so no more
-**       bytes wait than four for each, and the socket takes them.
+**   (1) An armed descriptor is written once, and is armed no more; and whoever
+**       tells of one waits until that was read: so no more bytes wait than
+**       eight for each, and the socket takes them.
 **   (2) A path is in the file system while there is a listener, and no longer.
 **
 ** Thread: lua.
@@ -48,6 +49,8 @@ bool strand_bridge_open (strand_bridge *b, const char *parent,
 bool strand_bridge_accept (strand_bridge *b, strand_failure *failure);
 /* Once, when 'fd' is readable, or already was. False and errno. */
 bool strand_bridge_arm (strand_bridge *b, int fd);
+/* It is told of 'fd' now, whether that is armed or not. False and errno. */
+bool strand_bridge_tell (strand_bridge *b, int fd);
 /* Again: nothing happens. The peer reads an end. */
 void strand_bridge_close (strand_bridge *b);
 /* In a child of the process: what it has of its parent's. */

@@ -61,6 +61,14 @@ static int bridge_arm (lua_State *L) {
   return strand_push_failure(L, &failure);
 }
 
+static int bridge_tell (lua_State *L) {
+  bridge *self = check_self(L);
+  lua_pushboolean(L, !strand_is_forked(self->generation)
+                       && strand_bridge_tell(&self->base,
+                                             (int)luaL_checknumber(L, 2)));
+  return 1;
+}
+
 static int bridge_close (lua_State *L) {
   bridge *self = check_self(L);
   if (strand_is_forked(self->generation)) strand_bridge_forget(&self->base);
@@ -70,7 +78,8 @@ static int bridge_close (lua_State *L) {
 
 static const luaL_Reg methods[] = {
   { "path", bridge_path }, { "accept", bridge_accept },
-  { "arm", bridge_arm },   { "close", bridge_close },
+  { "arm", bridge_arm },   { "tell", bridge_tell },
+  { "close", bridge_close },
   { NULL, NULL },
 };
 

@@ -74,6 +74,9 @@ void strand_notifier_renew (strand_notifier *p);
 /* In local mode. There is work for the lua thread: signals, once until it
 ** looks. */
 void strand_notifier_work (strand_notifier *p);
+/* Thread: lua. The same, and signals nothing: who calls has lua look. False:
+** it is to look already. */
+bool strand_notifier_claim (strand_notifier *p);
 /* Thread: lua. It looks now: whether it was told to. */
 bool strand_notifier_take_work (strand_notifier *p);
 /* Thread: lua. A timer for strand_notifier_due. False and a failure. */

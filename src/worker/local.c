@@ -79,6 +79,14 @@ void strand_local_call (const strand_local *l) {
   l->worker_slot->ring(l->worker_slot->ring_arg);
 }
 
+bool strand_local_claim (const strand_local *l) {
+  return strand_notifier_claim(&l->consumer->notifier);
+}
+
+void strand_local_recall (const strand_local *l) {
+  strand_notifier_renew(&l->consumer->notifier);
+}
+
 void strand_local_answer (strand_local *l) {
   strand_consumer *c = l->consumer;
   strand_loop_watch_turned(l->watch, strand_time_us(&l->consumer->time));

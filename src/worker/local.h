@@ -60,6 +60,10 @@ static inline bool strand_local_has_room (const strand_local *l) {
 bool strand_local_want_work (const strand_local *l);
 /* Its thread is called, to come for what there is to do. */
 void strand_local_call (const strand_local *l);
+/* In local mode, in its thread: the same, and whoever calls has it come, or
+** calls strand_local_recall. False: it is called already. */
+bool strand_local_claim (const strand_local *l);
+void strand_local_recall (const strand_local *l);
 /* It comes now. */
 void strand_local_answer (strand_local *l);
 /* The same as a call, then; 0: no more. */

@@ -16,7 +16,8 @@
 -- on_exit(f)              may be absent: f() is called once, when the loop ends
 -- marker                  may be absent, any value: what the loop's own waits yield first
 --
--- strand's own for nginx has more: serve(body), for the coroutine that serves the object; calm(),
+-- strand's own for nginx has more: serve(body), for the coroutine that serves the object; tell(fd) ->
+-- whether wait_readable(fd) returns soon, after others had their turn; calm(),
 -- after a handler has raised; and spawn takes leave(problem) (bodies.lua), since nginx may end
 -- coroutines. So cancel is called there alone.
 --

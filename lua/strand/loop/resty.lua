@@ -243,6 +243,7 @@ local function new_adapter(entry)
     spawn = function(body, leave) return entry.contexts:spawn(body, leave or function() end) end,
     cancel = contexts_of.cancel,
     wait_readable = function(fd) wait_readable(entry, fd) end,
+    tell = function(fd) return worker.bridge:tell(fd) end,
     sleep = sleep, wake = wake, now = ngx.now, alive = alive, calm = calm,
   }
 end

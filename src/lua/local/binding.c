@@ -29,9 +29,19 @@ static int new_body (lua_State *L) {
   return 1;
 }
 
-/* Bodies are a loop's from now on, which wakes them. */
+/* Bodies are a loop's from now on, which wakes them. True: and 'next' says when
+** it is to turn to us again. */
 static int use_loop (lua_State *L) {
-  seats_of(L)->looped = true;
+  strand_seats *p = seats_of(L);
+  p->looped = p->slice.shared = true;
+  p->asks = lua_toboolean(L, 1);
+  return 0;
+}
+
+/* It could not be told so: the descriptor tells it. */
+static int recall (lua_State *L) {
+  const strand_seats *p = seats_of(L);
+  if (!p->over) strand_local_recall(&p->local);
   return 0;
 }
 
@@ -124,7 +134,8 @@ static const luaL_Reg next_functions[] = {
 
 static const luaL_Reg body_functions[] = {
   { "body", new_body },  { "enter", strand_body_enter },
-  { "loop", use_loop },  { "limit", set_limit },
+  { "loop", use_loop },  { "recall", recall },
+  { "limit", set_limit },
   { "count", count },    { "inside", inside },
   { "holder", holder },  { "halt", halt },
   { "finish", end_all }, { "overdue", overdue },
@@ -180,7 +191,7 @@ strand_seats *strand_local_push (lua_State *L,
   memset(p, 0, sizeof(*p));
   at.seats = lua_gettop(L);
   p->over = true; /* until it has the consumer */
-  p->max_slice_us = (int64_t)(options->max_slice * 1e6);
+  strand_slice_init(&p->slice, (int64_t)(options->max_slice * 1e6));
   strand_body_open(L, p, at.seats);
   at.bodies = lua_gettop(L);
   strand_currents_open(L, &p->currents, at.seats);

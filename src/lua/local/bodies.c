@@ -42,7 +42,7 @@ void strand_bodies_leave (strand_seats *p, strand_body *body) {
   strand_sleepers_remove(&p->sleepers, &body->sleeper);
   if (p->resumed == body) p->resumed = NULL;
   if (p->called == body) p->called = NULL;
-  if (p->slice == body) p->slice = NULL;
+  strand_slice_forget(&p->slice, body);
   body->state = STRAND_BODY_GONE;
   p->bodies--;
 }

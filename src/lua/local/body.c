@@ -134,18 +134,19 @@ static void push_call (lua_State *L, strand_seats *p, strand_seat *seat) {
   strand_seat_push_name(L, seat, UP(CONTEXTS));
 }
 
-/* Is it others' turn? Without a loop a turn of step is one slice. Under a loop
-** all bodies share one between two turns of it: what its handlers took that did
-** not wait. Of those only the same body comes twice in a row; one that did so
-** after a wait, alone, is counted as well, and waits a turn for it. */
+/* Is it others' turn? */
 static bool slice_is_over (strand_seats *p, const strand_body *body) {
   int64_t now_us = strand_seats_now_us(p);
   strand_loop_watch_turned(p->local.watch, now_us);
-  if (!p->looped) return now_us - p->slice_us >= p->max_slice_us;
-  if (p->slice == body) p->spent_us += now_us - p->slice_us;
-  p->slice = body;
-  p->slice_us = now_us;
-  return p->spent_us >= p->max_slice_us;
+  return strand_slice_is_over(&p->slice, body, now_us);
+}
+
+/* The rest comes in the next turn. True: the loop is to be told. */
+static bool end_slice (strand_seats *p) {
+  if (!strand_slice_end(&p->slice)) return false;
+  if (p->asks) return strand_local_claim(&p->local);
+  strand_local_call(&p->local);
+  return false;
 }
 
 static void give_up_seat (strand_seats *p, strand_body *body) {
@@ -153,16 +154,15 @@ static void give_up_seat (strand_seats *p, strand_body *body) {
   body->seat = NULL;
 }
 
-/* Has it a record to begin with, after this? */
-static bool take_seat (lua_State *L, strand_seats *p, strand_body *body) {
+/* Has it a record to begin with, after this? If not, it may be that it gives
+** way to others. */
+static bool take_seat (lua_State *L, strand_seats *p, strand_body *body,
+                       bool *gives_way) {
   bool over = slice_is_over(p, body), short_of_memory = false;
   if (over) give_up_seat(p, body);
   if (body->seat != NULL) return true;
-  if (over) {
-    p->wake_most = 1; /* who does not wait needs no company */
-    strand_local_call(&p->local);
-    return false;
-  }
+  *gives_way = over;
+  if (over) return false;
   body->seat = strand_seats_take(p, &short_of_memory);
   if (short_of_memory) luaL_error(L, "not enough memory");
   if (body->seat == NULL) return false;
@@ -186,6 +186,7 @@ bool strand_body_come (lua_State *L, strand_body *body) {
 
 strand_body_step strand_body_take (lua_State *L, strand_body *body) {
   strand_seats *p = seats_of(L);
+  bool gives_way = false, tells;
   if (is_astray(body)) {
     give_up_seat(p, body);
     strand_local_call(&p->local);
@@ -198,10 +199,11 @@ strand_body_step strand_body_take (lua_State *L, strand_body *body) {
     strand_local_call(&p->local); /* another may begin */
     return STRAND_BODY_ENDS;
   }
-  if (!take_seat(L, p, body)) {
+  if (!take_seat(L, p, body, &gives_way)) {
     strand_bodies_park(p, body);
+    tells = gives_way && end_slice(p);
     strand_local_flush(&p->local);
-    return STRAND_BODY_PARKS;
+    return tells ? STRAND_BODY_TELLS : STRAND_BODY_PARKS;
   }
   body->made = NULL;
   push_call(L, p, body->seat);
@@ -273,13 +275,12 @@ static void end_dropped (lua_State *L, strand_seats *p) {
 
 static strand_late begin_turn (lua_State *L, strand_seats *p) {
   strand_late late = { 0 };
-  p->slice_us = strand_seats_now_us(p);
-  p->slice = NULL;
-  p->spent_us = 0;
-  if (p->looped) strand_loop_watch_late(p->local.watch, p->slice_us);
+  int64_t now_us = strand_seats_now_us(p);
+  strand_slice_begin(&p->slice, now_us);
+  if (p->looped) strand_loop_watch_late(p->local.watch, now_us);
   strand_local_answer(&p->local);
   end_dropped(L, p);
-  if (p->looped) late = strand_bodies_look(p, p->slice_us);
+  if (p->looped) late = strand_bodies_look(p, now_us);
   strand_local_advance(&p->local);
   if (CHECKED) {
     strand_seats_check(p);
@@ -405,7 +406,7 @@ int strand_body_turn (lua_State *L) {
     lua_pushnumber(L, -(lua_Number)forgotten);
     return 1;
   }
-  if (now_us - p->slice_us < p->max_slice_us)
+  if (!strand_slice_is_over(&p->slice, NULL, now_us))
     body = next_to_resume(p, now_us, &spawns);
   if (body == NULL && !spawns) {
     end_turn(p);
@@ -422,10 +423,9 @@ int strand_body_turn (lua_State *L) {
 */
 
 /* Argument: how many were woken in this turn of the loop. The number of a body
-** that has work, and is to be woken; 0: a new one; nothing: no more. What one
-** body can do alone is not for two: their number doubles while work is left
-** from one turn to the next. There are no more of them than handlers may run: a
-** loop may begin a new one later, and who has not begun takes work too. */
+** that has work, and is to be woken; 0: a new one; nothing: no more. There are
+** no more of them than handlers may run: a loop may begin a new one later, and
+** who has not begun takes work too. */
 int strand_body_wake (lua_State *L) {
   strand_seats *p = seats_of(L);
   uint32_t woken = (uint32_t)lua_tonumber(L, 1);
@@ -433,12 +433,12 @@ int strand_body_wake (lua_State *L) {
   if (p->over) return 0;
   end_dropped(L, p);
   if (!strand_seats_want_work(p)) {
-    p->wake_most = 1;
+    strand_slice_wake_one(&p->slice);
     strand_local_flush(&p->local);
     return 0;
   }
-  if (woken >= p->wake_most) {
-    if (p->wake_most < UINT32_MAX / 2) p->wake_most *= 2;
+  if (woken >= p->slice.wake_most) {
+    strand_slice_wake_more(&p->slice);
     strand_local_call(&p->local);
     return 0;
   }

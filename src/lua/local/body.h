@@ -76,6 +76,7 @@ typedef enum strand_body_end {
 typedef enum strand_body_step {
   STRAND_BODY_CALLS, /* handler, record and context were pushed */
   STRAND_BODY_PARKS, /* until it is woken */
+  STRAND_BODY_TELLS, /* the same, and first has the loop turn to us again */
   STRAND_BODY_ENDS
 } strand_body_step;
 

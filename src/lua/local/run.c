@@ -28,6 +28,10 @@ int strand_body_next (lua_State *L) {
   switch (strand_body_take(L, body)) {
     case STRAND_BODY_CALLS: return 3;
     case STRAND_BODY_PARKS: return 0;
+    case STRAND_BODY_TELLS:
+      lua_pushnil(L);
+      lua_pushboolean(L, 1);
+      return 2;
     default: lua_pushboolean(L, 0); return 1;
   }
 }

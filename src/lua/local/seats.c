@@ -18,7 +18,6 @@ bool strand_seats_open (strand_seats *p, strand_consumer *c,
                         strand_worker_slot *worker_slot) {
   p->generation = strand_fork_generation();
   p->batches = (strand_batches){ batch_of, p };
-  p->wake_most = 1;
   return strand_local_open(&p->local, c, worker_slot);
 }
 

@@ -33,6 +33,7 @@
 #include <lua.h>
 
 #include "lua/local/sleepers.h"
+#include "lua/local/slice.h"
 #include "lua/worker/batch.h"
 #include "lua/worker/record.h"
 #include "lua/worker/retry_function.h"
@@ -80,13 +81,9 @@ typedef struct strand_seats {
   int64_t resumed_us;
   strand_sleepers sleepers; /* those that sleep; under a loop, are awaited */
   int64_t look_us;          /* under a loop: the timer for them; 0: none */
-  /* slices */
-  int64_t max_slice_us;
-  int64_t slice_us; /* when this one began; under a loop: 'slice' came */
-  int64_t spent_us; /* of it, under a loop */
-  const struct strand_body *slice; /* under a loop: who came last, or NULL */
-  bool looped;                     /* bodies are a loop's */
-  uint32_t wake_most;              /* bodies that are woken in one turn */
+  strand_slice slice;
+  bool looped; /* bodies are a loop's */
+  bool asks;   /* and the end of a slice is the body's to tell the loop */
 } strand_seats;
 
 /* Into memory of Lua's, zeroed; as strand_local_open. False: memory ran out. */

@@ -127,6 +127,12 @@ function bridge:wait(fd)
   if self.waiting[fd] == waiter then self.waiting[fd] = nil end
 end
 
+-- Whoever waits for fd is woken in the next turn of nginx's loop, at no thread's cost. -> whether
+-- somebody waits
+function bridge:tell(fd)
+  return self.opened and self.waiting[fd] ~= nil and self.c:tell(fd)
+end
+
 function bridge:close()
   if self.opened then self.c:close() end
   if self.listening then self.listening:close() end

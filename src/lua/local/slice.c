@@ -1,0 +1,75 @@
+/*
+** slice.c - see slice.h
+*/
+#include "lua/local/slice.h"
+
+#include <stddef.h>
+
+#include "base/clock.h"
+
+#define BUSY_US 100     /* in which no loop has waited for long */
+#define WAKE_FIRST 64   /* bodies in one turn, until a slice was over */
+#define WAKE_MOST 65536 /* bodies in one turn */
+
+void strand_slice_init (strand_slice *s, int64_t most_us) {
+  *s = (strand_slice){ .most_us = most_us,
+                       .wake_most = 1,
+                       .wake_limit = WAKE_FIRST };
+}
+
+void strand_slice_begin (strand_slice *s, int64_t now_us) {
+  s->came_us = now_us;
+  s->last = NULL;
+  s->spent_us = 0;
+  s->ended = false;
+  s->came = 0;
+  if (s->shared) s->cpu_us = strand_clock_cpu_us();
+}
+
+static void spend (strand_slice *s, const struct strand_body *body,
+                   int64_t gap_us) {
+  int64_t cpu_us;
+  if (s->last == body || gap_us < BUSY_US) {
+    s->spent_us += gap_us;
+    return;
+  }
+  cpu_us = strand_clock_cpu_us() - s->cpu_us;
+  if (cpu_us > s->spent_us) s->spent_us = cpu_us;
+}
+
+bool strand_slice_is_over (strand_slice *s, const struct strand_body *body,
+                           int64_t now_us) {
+  if (!s->shared) return now_us - s->came_us >= s->most_us;
+  spend(s, body, now_us - s->came_us);
+  if (s->last != body) s->came++;
+  s->last = body;
+  s->came_us = now_us;
+  return s->spent_us >= s->most_us;
+}
+
+static void limit_wakes (strand_slice *s) {
+  if (s->wake_most > s->wake_limit) s->wake_most = s->wake_limit;
+}
+
+bool strand_slice_end (strand_slice *s) {
+  if (s->ended) return false;
+  s->ended = true;
+  s->wake_limit = s->came;
+  limit_wakes(s);
+  return true;
+}
+
+void strand_slice_forget (strand_slice *s, const struct strand_body *body) {
+  if (s->last == body) s->last = NULL;
+}
+
+void strand_slice_wake_more (strand_slice *s) {
+  if (s->wake_most >= s->wake_limit && s->wake_limit < WAKE_MOST)
+    s->wake_limit += s->wake_limit / 8 + 1;
+  s->wake_most *= 2;
+  limit_wakes(s);
+}
+
+void strand_slice_wake_one (strand_slice *s) {
+  s->wake_most = 1;
+}

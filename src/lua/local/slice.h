@@ -1,0 +1,57 @@
+/*
+** slice.h - for how long bodies keep their thread from others
+**
+** Without a loop a turn of step is one slice. Under a loop all bodies share one
+** from one turn of ours to the next, whether they have waited or not: many
+** sleeps may end in one turn of the loop.
+**
+**   begin --a body comes--> is_over? --yes, once--> end --our next turn--> begin
+**
+** What lies between one that comes and the next is the slice's, unless it is so
+** long that the loop may have waited: then the thread's CPU says what was
+** spent. Of one body that comes twice in a row it always is; one that did so
+** after a wait, alone, waits a turn for it.
+**
+** How many bodies are woken in one turn is what a slice has room for, as the
+** last that was over has shown. What one can do alone is not for two: their
+** number doubles up to that, from one turn to the next, while work is left.
+**
+** Thread: lua in local mode; else worker.
+*/
+#ifndef STRAND_LUA_SLICE_H
+#define STRAND_LUA_SLICE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct strand_body;
+
+typedef struct strand_slice {
+  int64_t most_us;
+  bool shared;     /* under a loop */
+  int64_t came_us; /* when the last came; without a loop: when it began */
+  /* under a loop */
+  const struct strand_body *last; /* who came last, or NULL */
+  int64_t spent_us;
+  int64_t cpu_us; /* of the thread, when it began */
+  bool ended;
+  uint32_t came;       /* bodies, each again after another */
+  uint32_t wake_most;  /* in this turn */
+  uint32_t wake_limit; /* of that */
+} strand_slice;
+
+void strand_slice_init (strand_slice *s, int64_t most_us);
+void strand_slice_begin (strand_slice *s, int64_t now_us);
+/* A body comes. Is it others' turn? */
+bool strand_slice_is_over (strand_slice *s, const struct strand_body *body,
+                           int64_t now_us);
+/* One has given way: true when it is the first. */
+bool strand_slice_end (strand_slice *s);
+/* Whoever that is comes no more. */
+void strand_slice_forget (strand_slice *s, const struct strand_body *body);
+
+/* As many were woken as may be, and work is left; or it is not. */
+void strand_slice_wake_more (strand_slice *s);
+void strand_slice_wake_one (strand_slice *s);
+
+#endif
