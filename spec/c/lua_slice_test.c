@@ -1,0 +1,118 @@
+/*
+** lua_slice_test.c - for how long bodies keep their thread from others
+*/
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+/* What the thread has computed is the test's to say. */
+#include "base/clock.h"
+static int64_t thread_us;
+#define strand_clock_cpu_us() thread_us
+#include "../../src/lua/local/slice.c"
+
+#define MOST_US 1000
+#define MANY 200
+
+static strand_slice slice;
+static const char places[MANY];
+
+static const struct strand_body *body (int i) {
+  return (const void *)&places[i];
+}
+
+static int begin (void **state) {
+  (void)state;
+  thread_us = 5000;
+  strand_slice_init(&slice, MOST_US);
+  slice.shared = true;
+  strand_slice_begin(&slice, 0);
+  return 0;
+}
+
+/* So many come, each so long after the one before. True: it was over for one. */
+static bool come (int count, int64_t gap_us) {
+  bool over = false;
+  for (int i = 0; i < count; i++)
+    over = strand_slice_is_over(&slice, body(i), slice.came_us + gap_us);
+  return over;
+}
+
+static void many_that_have_waited_share_one (void **state) {
+  (void)state;
+  assert_false(come(99, 10));
+  assert_true(strand_slice_is_over(&slice, body(99), slice.came_us + 10));
+}
+
+static void one_that_does_not_wait_has_no_more (void **state) {
+  (void)state;
+  assert_false(strand_slice_is_over(&slice, body(0), 10));
+  assert_true(strand_slice_is_over(&slice, body(0), 10 + MOST_US));
+}
+
+static void a_loop_that_waited_spent_nothing (void **state) {
+  (void)state;
+  assert_false(come(MANY, 10 * MOST_US));
+  thread_us += MOST_US;
+  assert_true(strand_slice_is_over(&slice, body(0), slice.came_us + MOST_US));
+}
+
+static void our_turn_begins_another (void **state) {
+  (void)state;
+  assert_true(come(MANY, 10));
+  thread_us += MOST_US;
+  strand_slice_begin(&slice, slice.came_us);
+  assert_false(come(1, 10));
+  assert_false(strand_slice_is_over(&slice, body(1), slice.came_us + 500));
+}
+
+static void its_end_is_told_once (void **state) {
+  (void)state;
+  assert_true(come(MANY, 10));
+  assert_true(strand_slice_end(&slice));
+  assert_false(strand_slice_end(&slice));
+  strand_slice_begin(&slice, slice.came_us);
+  assert_true(come(MANY, 10));
+  assert_true(strand_slice_end(&slice));
+}
+
+static void no_more_are_woken_than_it_has_room_for (void **state) {
+  (void)state;
+  for (int i = 0; i < 4; i++) strand_slice_wake_more(&slice);
+  assert_int_equal(slice.wake_most, 16);
+  assert_false(come(8, 50));
+  assert_true(strand_slice_is_over(&slice, body(7), slice.came_us + MOST_US));
+  assert_true(strand_slice_end(&slice));
+  assert_int_equal(slice.wake_most, 8);
+  strand_slice_wake_more(&slice);
+  assert_in_range(slice.wake_most, 9, 15);
+  strand_slice_wake_one(&slice);
+  strand_slice_wake_more(&slice);
+  assert_int_equal(slice.wake_most, 2);
+}
+
+static void of_step_each_turn_is_one (void **state) {
+  (void)state;
+  slice.shared = false;
+  strand_slice_begin(&slice, 0);
+  assert_false(strand_slice_is_over(&slice, NULL, MOST_US - 1));
+  assert_true(strand_slice_is_over(&slice, NULL, MOST_US));
+}
+
+#define spec(f) cmocka_unit_test_setup(f, begin)
+
+int main (void) {
+  const struct CMUnitTest tests[] = {
+    spec(many_that_have_waited_share_one),
+    spec(one_that_does_not_wait_has_no_more),
+    spec(a_loop_that_waited_spent_nothing),
+    spec(our_turn_begins_another),
+    spec(its_end_is_told_once),
+    spec(no_more_are_woken_than_it_has_room_for),
+    spec(of_step_each_turn_is_one),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
