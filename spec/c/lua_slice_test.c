@@ -33,7 +33,7 @@ static int begin (void **state) {
   return 0;
 }
 
-/* So many come, each so long after the one before. True: it was over for one. */
+/* So many come, each so long after the one before. Was it over for the last? */
 static bool come (int count, int64_t gap_us) {
   bool over = false;
   for (int i = 0; i < count; i++)

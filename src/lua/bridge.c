@@ -63,9 +63,9 @@ static int bridge_arm (lua_State *L) {
 
 static int bridge_tell (lua_State *L) {
   bridge *self = check_self(L);
-  lua_pushboolean(L, !strand_is_forked(self->generation)
-                       && strand_bridge_tell(&self->base,
-                                             (int)luaL_checknumber(L, 2)));
+  lua_pushboolean(
+    L, !strand_is_forked(self->generation)
+         && strand_bridge_tell(&self->base, (int)luaL_checknumber(L, 2)));
   return 1;
 }
 
@@ -77,10 +77,8 @@ static int bridge_close (lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-  { "path", bridge_path }, { "accept", bridge_accept },
-  { "arm", bridge_arm },   { "tell", bridge_tell },
-  { "close", bridge_close },
-  { NULL, NULL },
+  { "path", bridge_path }, { "accept", bridge_accept }, { "arm", bridge_arm },
+  { "tell", bridge_tell }, { "close", bridge_close },   { NULL, NULL },
 };
 
 static const luaL_Reg metamethods[] = {

@@ -133,13 +133,10 @@ static const luaL_Reg next_functions[] = {
 };
 
 static const luaL_Reg body_functions[] = {
-  { "body", new_body },  { "enter", strand_body_enter },
-  { "loop", use_loop },  { "recall", recall },
-  { "limit", set_limit },
-  { "count", count },    { "inside", inside },
-  { "holder", holder },  { "halt", halt },
-  { "finish", end_all }, { "overdue", overdue },
-  { NULL, NULL },
+  { "body", new_body },  { "enter", strand_body_enter }, { "loop", use_loop },
+  { "recall", recall },  { "limit", set_limit },         { "count", count },
+  { "inside", inside },  { "holder", holder },           { "halt", halt },
+  { "finish", end_all }, { "overdue", overdue },         { NULL, NULL },
 };
 
 static const luaL_Reg context_functions[] = {

@@ -5,7 +5,7 @@
 ** from one turn of ours to the next, whether they have waited or not: many
 ** sleeps may end in one turn of the loop.
 **
-**   begin --a body comes--> is_over? --yes, once--> end --our next turn--> begin
+**   begin --a body comes--> is_over? --yes, once--> end --our turn--> begin
 **
 ** What lies between one that comes and the next is the slice's, unless it is so
 ** long that the loop may have waited: then the thread's CPU says what was
