@@ -28,7 +28,7 @@ static int begin (void **state) {
   (void)state;
   thread_us = 5000;
   strand_slice_init(&slice, MOST_US);
-  slice.shared = true;
+  strand_slice_share(&slice, true);
   strand_slice_begin(&slice, 0);
   return 0;
 }
@@ -94,6 +94,14 @@ static void no_more_are_woken_than_it_has_room_for (void **state) {
   assert_int_equal(slice.wake_most, 2);
 }
 
+static void elsewhere_those_that_have_waited_spend_nothing (void **state) {
+  (void)state;
+  strand_slice_share(&slice, false);
+  assert_false(come(MANY, 10));
+  assert_true(
+    strand_slice_is_over(&slice, body(MANY - 1), slice.came_us + MOST_US));
+}
+
 static void of_step_each_turn_is_one (void **state) {
   (void)state;
   slice.shared = false;
@@ -112,6 +120,7 @@ int main (void) {
     spec(our_turn_begins_another),
     spec(its_end_is_told_once),
     spec(no_more_are_woken_than_it_has_room_for),
+    spec(elsewhere_those_that_have_waited_spend_nothing),
     spec(of_step_each_turn_is_one),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

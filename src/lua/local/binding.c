@@ -33,8 +33,9 @@ static int new_body (lua_State *L) {
 ** it is to turn to us again. */
 static int use_loop (lua_State *L) {
   strand_seats *p = seats_of(L);
-  p->looped = p->slice.shared = true;
+  p->looped = true;
   p->asks = lua_toboolean(L, 1);
+  strand_slice_share(&p->slice, p->asks);
   return 0;
 }
 

@@ -12,9 +12,13 @@
 #define WAKE_MOST 65536 /* bodies in one turn */
 
 void strand_slice_init (strand_slice *s, int64_t most_us) {
-  *s = (strand_slice){ .most_us = most_us,
-                       .wake_most = 1,
-                       .wake_limit = WAKE_FIRST };
+  *s = (strand_slice){ .most_us = most_us, .wake_most = 1 };
+}
+
+void strand_slice_share (strand_slice *s, bool strict) {
+  s->shared = true;
+  s->strict = strict;
+  s->wake_limit = strict ? WAKE_FIRST : WAKE_MOST;
 }
 
 void strand_slice_begin (strand_slice *s, int64_t now_us) {
@@ -23,16 +27,17 @@ void strand_slice_begin (strand_slice *s, int64_t now_us) {
   s->spent_us = 0;
   s->ended = false;
   s->came = 0;
-  if (s->shared) s->cpu_us = strand_clock_cpu_us();
+  if (s->strict) s->cpu_us = strand_clock_cpu_us();
 }
 
 static void spend (strand_slice *s, const struct strand_body *body,
                    int64_t gap_us) {
   int64_t cpu_us;
-  if (s->last == body || gap_us < BUSY_US) {
+  if (s->last == body || (s->strict && gap_us < BUSY_US)) {
     s->spent_us += gap_us;
     return;
   }
+  if (!s->strict) return;
   cpu_us = strand_clock_cpu_us() - s->cpu_us;
   if (cpu_us > s->spent_us) s->spent_us = cpu_us;
 }
@@ -54,8 +59,11 @@ static void limit_wakes (strand_slice *s) {
 bool strand_slice_end (strand_slice *s) {
   if (s->ended) return false;
   s->ended = true;
-  s->wake_limit = s->came;
-  limit_wakes(s);
+  if (s->strict) {
+    s->wake_limit = s->came;
+    limit_wakes(s);
+  }
+  else s->wake_most = 1; /* who does not wait needs no company */
   return true;
 }
 

@@ -2,8 +2,9 @@
 ** slice.h - for how long bodies keep their thread from others
 **
 ** Without a loop a turn of step is one slice. Under a loop all bodies share one
-** from one turn of ours to the next, whether they have waited or not: many
-** sleeps may end in one turn of the loop.
+** from one turn of ours to the next: those that do not wait; in nginx those that
+** have waited as well, since many sleeps may end in one turn of it. (Elsewhere
+** that costs more than it is worth: to give way is to park.)
 **
 **   begin --a body comes--> is_over? --yes, once--> end --our turn--> begin
 **
@@ -12,9 +13,9 @@
 ** spent. Of one body that comes twice in a row it always is; one that did so
 ** after a wait, alone, waits a turn for it.
 **
-** How many bodies are woken in one turn is what a slice has room for, as the
-** last that was over has shown. What one can do alone is not for two: their
-** number doubles up to that, from one turn to the next, while work is left.
+** What one body can do alone is not for two: as many are woken in one turn as
+** in the last, twice, while work is left; in nginx up to what a slice has room
+** for, as the last that was over has shown.
 **
 ** Thread: lua in local mode; else worker.
 */
@@ -29,6 +30,7 @@ struct strand_body;
 typedef struct strand_slice {
   int64_t most_us;
   bool shared;     /* under a loop */
+  bool strict;     /* by those that have waited, too */
   int64_t came_us; /* when the last came; without a loop: when it began */
   /* under a loop */
   const struct strand_body *last; /* who came last, or NULL */
@@ -41,6 +43,8 @@ typedef struct strand_slice {
 } strand_slice;
 
 void strand_slice_init (strand_slice *s, int64_t most_us);
+/* Under a loop from now on. */
+void strand_slice_share (strand_slice *s, bool strict);
 void strand_slice_begin (strand_slice *s, int64_t now_us);
 /* A body comes. Is it others' turn? */
 bool strand_slice_is_over (strand_slice *s, const struct strand_body *body,
