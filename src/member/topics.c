@@ -472,4 +472,5 @@ void strand_topics_check (const strand_topics *t) {
   strand_topic_problems_check(&t->topic_problems);
   assert(t->turn_us == 0 || t->assigned_us != 0);           /* (1) */
   assert(t->owners_us == INT64_MAX || t->assigned_us != 0); /* (2) */
+  assert(!t->idle_told || t->assigned_us != 0);             /* (3) */
 }

@@ -5,7 +5,7 @@
 ** Invariants:
 **   (1) A turn to subscribe again is known only after an assignment.
 **   (2) Those who have what are asked for when there was an assignment.
-**   (3) That a member stays idle is told once.
+**   (3) That a member stays idle is told once, after an assignment.
 **
 ** Thread: owner.
 */

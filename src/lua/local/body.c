@@ -19,100 +19,12 @@
 
 #define UP(name) lua_upvalueindex(STRAND_NEXT_##name)
 
-static const char bare[] =
-  "the handler yielded, and nobody was to resume it: "
-  "coroutine.yield() is not for handlers "
-  "(context:sleep(), or what the loop has for waiting)";
 static const char dropped[] = "handler was dropped";
 
 const char strand_body_sleeps = 0;
 
 static strand_seats *seats_of (lua_State *L) {
   return lua_touserdata(L, UP(SEATS));
-}
-
-/*
-** The end of a record
-*/
-
-/* What our deadline's own words are not in. */
-static void fail_late (strand_seat *seat) {
-  strand_task *task = &seat->handling.task;
-  char text[STRAND_DEADLINE_TEXT];
-  uint32_t i;
-  strand_deadline_text(text, task->deadline_us);
-  strand_outcome_set(&task->outcome, STRAND_OUTCOME_FAILED, -1, text,
-                     strlen(text));
-  for (i = 0; task->many != NULL && i < task->many->count; i++)
-    task->many->outcomes[i].marked = false;
-}
-
-static void ask_retry (lua_State *L, strand_seats *p, strand_seat *seat,
-                       strand_outcome *v, uint32_t index) {
-  int top = lua_gettop(L);
-  lua_pushvalue(L, UP(TRACEBACK));
-  strand_retry_function_ask(L, &p->retry, &seat->current,
-                            seat->handling.task.route, v, index, UP(RETRY),
-                            top + 1);
-  lua_settop(L, top);
-}
-
-static void conclude_batch (lua_State *L, strand_seats *p, strand_seat *seat) {
-  strand_records *many = seat->handling.task.many;
-  uint32_t i;
-  if (!strand_batch_end(&seat->batch, many, &seat->handling.task.outcome))
-    return;
-  for (i = 0; i < many->count; i++)
-    ask_retry(L, p, seat, &many->outcomes[i], i);
-}
-
-/* Its outcome is in its task. True: it has the lease's next record. Never
-** raises. */
-static bool end_record (lua_State *L, strand_seats *p, strand_seat *seat) {
-  strand_task *task = &seat->handling.task;
-  if (strand_task_expired(task)) fail_late(seat);
-  if (task->many != NULL) conclude_batch(L, p, seat);
-  else ask_retry(L, p, seat, &task->outcome, 0);
-  strand_current_end(L, &seat->current, UP(CACHE));
-  seat->deferred = seat->answered = false;
-  return strand_local_next(&p->local, &seat->handling);
-}
-
-/* The same of a seat without a body. */
-static void end_alone (lua_State *L, strand_seats *p, strand_seat *seat) {
-  if (end_record(L, p, seat)) strand_seats_put(p, seat);
-  else strand_seats_leave(p, seat);
-  strand_local_flush(&p->local);
-  if (strand_seats_want_work(p)) strand_local_call(&p->local);
-}
-
-/* What it gave or raised is on top. Raises only when memory runs out. */
-static void read_end (lua_State *L, strand_seat *seat, const char *made,
-                      strand_body_end how) {
-  strand_outcome *v = &seat->handling.task.outcome;
-  switch (how) {
-    case STRAND_BODY_RETURNED: strand_outcome_from_results(L, made, v); break;
-    case STRAND_BODY_RAISED:
-      strand_outcome_from_error(L, LUA_ERRRUN, true, v);
-      break;
-    case STRAND_BODY_YIELDED:
-      strand_outcome_set(v, STRAND_OUTCOME_EXHAUSTED, -1, bare, strlen(bare));
-      break;
-  }
-}
-
-void strand_body_conclude (lua_State *L, strand_body *body,
-                           strand_body_end how) {
-  strand_seats *p = seats_of(L);
-  strand_seat *seat = body->seat;
-  bool waits;
-  if (!seat->answered) read_end(L, seat, body->made, how);
-  waits = seat->deferred && !seat->answered
-          && seat->handling.task.outcome.kind == STRAND_OUTCOME_DONE;
-  if (!waits && end_record(L, p, seat)) return;
-  body->seat = NULL;
-  if (waits) seat->body = NULL;
-  else strand_seats_leave(p, seat);
 }
 
 /*
@@ -232,9 +144,9 @@ int strand_body_answer (lua_State *L) {
     return 3;
   }
   lua_settop(L, 4);
-  read_end(L, seat, NULL, STRAND_BODY_RETURNED);
+  strand_handler_end_read(L, seat, NULL, STRAND_BODY_RETURNED);
   seat->answered = true;
-  if (seat->body == NULL) end_alone(L, p, seat);
+  if (seat->body == NULL) strand_handler_end_alone(L, p, seat);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -247,7 +159,7 @@ static void fail_seat (lua_State *L, strand_seats *p, strand_seat *seat,
   strand_outcome_set(v, kind, -1, reason, strlen(reason));
   for (i = 0; many != NULL && i < many->count; i++)
     many->outcomes[i].marked = false;
-  end_alone(L, p, seat);
+  strand_handler_end_alone(L, p, seat);
 }
 
 /* In a finalizer no Lua is called: so step ends the record. */
@@ -357,7 +269,8 @@ static uint32_t look_at_resumed (lua_State *L, strand_seats *p) {
   body->seat = NULL;
   if (seat == NULL) return body->number;
   if (problem != NULL) fail_seat(L, p, seat, STRAND_OUTCOME_FAILED, problem);
-  else fail_seat(L, p, seat, STRAND_OUTCOME_EXHAUSTED, bare);
+  else
+    fail_seat(L, p, seat, STRAND_OUTCOME_EXHAUSTED, strand_handler_end_bare);
   return body->number;
 }
 

@@ -27,26 +27,12 @@
 
 #include <lua.h>
 
-#include "lua/local/bodies.h"
+#include "lua/local/handler_end.h"
 
 /* What context:sleep() yields without a loop, so that what stands between the
 ** handler and step passes it on. */
 #define STRAND_SLEEPS ((void *)&strand_body_sleeps)
 extern const char strand_body_sleeps;
-
-/* Upvalues of 'next' and of what ends a seat without a body. */
-enum {
-  STRAND_NEXT_SEATS = 1,
-  STRAND_NEXT_BODIES,   /* their metatable */
-  STRAND_NEXT_HANDLERS, /* by route */
-  STRAND_NEXT_RECORDS,  /* their metatable */
-  STRAND_NEXT_CACHE,
-  STRAND_NEXT_BATCHES,  /* their metatable */
-  STRAND_NEXT_CONTEXTS, /* their metatable */
-  STRAND_NEXT_RETRY,    /* asks the retry functions */
-  STRAND_NEXT_TRACEBACK,
-  STRAND_NEXT_COUNT = STRAND_NEXT_TRACEBACK
-};
 
 /* Pushes the metatable of bodies, which keeps what is at 'anchor'. */
 void strand_body_open (lua_State *L, strand_seats *p, int anchor);
@@ -66,13 +52,6 @@ int strand_body_enter (lua_State *L);
 ** With STRAND_NEXT_COUNT upvalues
 */
 
-/* How a handler ended. */
-typedef enum strand_body_end {
-  STRAND_BODY_RETURNED, /* its two results are on top */
-  STRAND_BODY_RAISED,   /* the error is */
-  STRAND_BODY_YIELDED   /* for nobody */
-} strand_body_end;
-
 typedef enum strand_body_step {
   STRAND_BODY_CALLS, /* handler, record and context were pushed */
   STRAND_BODY_PARKS, /* until it is woken */
@@ -82,11 +61,7 @@ typedef enum strand_body_step {
 
 /* It runs, after whatever it waited for. False: it ends. */
 bool strand_body_come (lua_State *L, strand_body *body);
-/* The handler of its record, which it has, has ended. May raise for want of
-** memory, as the next. */
-void strand_body_conclude (lua_State *L, strand_body *body,
-                           strand_body_end how);
-/* What it does now. */
+/* What it does now. May raise for want of memory. */
 strand_body_step strand_body_take (lua_State *L, strand_body *body);
 
 /* Number, serial, what a handler gives. */

@@ -22,7 +22,7 @@ int strand_body_next (lua_State *L) {
     strand_body_end how = lua_isnil(L, 2) ? STRAND_BODY_YIELDED
                                           : STRAND_BODY_RAISED;
     lua_settop(L, returned ? 4 : 3);
-    strand_body_conclude(L, body, returned ? STRAND_BODY_RETURNED : how);
+    strand_handler_end(L, body, returned ? STRAND_BODY_RETURNED : how);
   }
   lua_settop(L, 1);
   switch (strand_body_take(L, body)) {
@@ -52,11 +52,11 @@ enum { BEGUN, HANDLED, PARKED };
 static void conclude (lua_State *L, strand_body *body, int status) {
   if (status != LUA_OK && status != LUA_YIELD) {
     luaL_checkstack(L, 20, "run");
-    strand_body_conclude(L, body, STRAND_BODY_RAISED);
+    strand_handler_end(L, body, STRAND_BODY_RAISED);
     return;
   }
   if (!lua_isnil(L, -1) || !lua_isnil(L, -2)) luaL_checkstack(L, 20, "run");
-  strand_body_conclude(L, body, STRAND_BODY_RETURNED);
+  strand_handler_end(L, body, STRAND_BODY_RETURNED);
 }
 
 static int go_on (lua_State *L, int status, lua_KContext done) {
@@ -67,7 +67,7 @@ static int go_on (lua_State *L, int status, lua_KContext done) {
     if (done == HANDLED) conclude(L, body, status);
     else if (done == PARKED) lua_replace(L, WAITER);
     else if (body->seat != NULL)
-      strand_body_conclude(L, body, STRAND_BODY_YIELDED);
+      strand_handler_end(L, body, STRAND_BODY_YIELDED);
     lua_settop(L, FRAME);
     step = strand_body_take(L, body);
     if (step == STRAND_BODY_ENDS) return 0;

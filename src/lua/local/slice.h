@@ -2,9 +2,9 @@
 ** slice.h - for how long bodies keep their thread from others
 **
 ** Without a loop a turn of step is one slice. Under a loop all bodies share one
-** from one turn of ours to the next: those that do not wait; in nginx those that
-** have waited as well, since many sleeps may end in one turn of it. (Elsewhere
-** that costs more than it is worth: to give way is to park.)
+** from one turn of ours to the next: those that do not wait; in nginx those
+** that have waited as well, since many sleeps may end in one turn of it.
+** (Elsewhere that costs more than it is worth: to give way is to park.)
 **
 **   begin --a body comes--> is_over? --yes, once--> end --our turn--> begin
 **
