@@ -1264,6 +1264,26 @@ static void hurry (strand_helper *helper, const strand_call_kind *kinds,
   assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 0, &failure));
 }
 
+/* From 2.3 on librdkafka ends the connection of a request that it gives up. */
+static void a_leader_that_takes_its_time_is_heard (void **state) {
+  static const strand_call_kind kinds[] = { STRAND_CALL_START, STRAND_CALL_END,
+                                            STRAND_CALL_STARTS,
+                                            STRAND_CALL_REACH };
+  strand_failure failure;
+  (void)state;
+  assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 1.5, &failure));
+  for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+    strand_call *call;
+    strand_helper_leave(member.owner.helper,
+                        strand_call_new(kinds[i], list_of(0, 0)));
+    while ((call = strand_helper_answer(member.owner.helper)) == NULL)
+      wait_for_answer();
+    assert_int_equal(call->err, 0);
+    strand_call_free(call);
+  }
+  assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 0, &failure));
+}
+
 static void a_hurry_ends_the_question_for_leaders (void **state) {
   static const strand_call_kind leaders = STRAND_CALL_LEADERS;
   strand_helper *helper = strand_helper_new(member.owner.client, &heard, gone,
@@ -1315,6 +1335,7 @@ int main (void) {
     cmocka_unit_test(one_that_asks_for_its_end_is_not_assigned_again),
     cmocka_unit_test(one_that_is_assigned_again_is_read_from_its_begin),
     cmocka_unit_test(what_comes_to_the_consumers_queue_is_read_again),
+    cmocka_unit_test(a_leader_that_takes_its_time_is_heard),
     cmocka_unit_test(a_hurry_ends_the_question_for_leaders),
     cmocka_unit_test(a_helper_in_a_hurry_ends_what_it_does)
   };

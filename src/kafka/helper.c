@@ -10,6 +10,7 @@
 #include "base/thread.h"
 #include "kafka/committed.h"
 #include "kafka/conf.h"
+#include "kafka/leader_offsets.h"
 #include "kafka/leaders.h"
 
 typedef struct call_queue {
@@ -32,9 +33,9 @@ struct strand_helper {
   atomic_bool hurried;
 };
 
-/* No call of librdkafka can be called off, and some are never answered once
-** the group closes: so each is made with little time first, and again with
-** more. What a partition's leader is asked for waits behind its fetch, half a
+/* Most calls of librdkafka cannot be called off, and some are never answered
+** once the group closes: so each of these is made with little time first, and
+** again with more. What a partition's leader is asked for waits behind its fetch, half a
 ** second (fetch.wait.max.ms); the coordinator has a connection of its own. */
 #define SLICE_COORDINATOR_MS 100
 #define SLICE_MS 600
@@ -96,7 +97,7 @@ static rd_kafka_resp_err_t seek (rd_kafka_t *client, strand_call *call) {
   return err;
 }
 
-typedef rd_kafka_resp_err_t blocking (rd_kafka_t *client, strand_call *call,
+typedef rd_kafka_resp_err_t blocking (strand_helper *h, strand_call *call,
                                       int timeout_ms);
 
 /* An error that comes sooner than it had time for is an answer. */
@@ -105,24 +106,25 @@ static rd_kafka_resp_err_t wait_for (strand_helper *h, strand_call *call,
                                      int timeout_ms) {
   for (;;) {
     int64_t began_us = strand_clock_us(), took_ms;
-    rd_kafka_resp_err_t err = ask(h->client, call, slice);
+    rd_kafka_resp_err_t err = ask(h, call, slice);
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return err;
     took_ms = (strand_clock_us() - began_us) / 1000;
     timeout_ms -= slice;
     if (took_ms + 1 < slice || timeout_ms <= 0 || atomic_load(&h->hurried))
       return err;
-    slice = slice * 2 < timeout_ms ? slice * 2 : timeout_ms;
+    slice *= 2; /* and what is less than half of the rest is worth nothing */
+    if (timeout_ms - slice < slice) slice = timeout_ms;
   }
-}
-
-static rd_kafka_resp_err_t committed (rd_kafka_t *client, strand_call *call,
-                                      int timeout_ms) {
-  return rd_kafka_committed(client, call->list, timeout_ms);
 }
 
 static bool is_hurried (void *helper) {
   strand_helper *h = helper;
   return atomic_load(&h->hurried);
+}
+
+static rd_kafka_resp_err_t committed (strand_helper *h, strand_call *call,
+                                      int timeout_ms) {
+  return rd_kafka_committed(h->client, call->list, timeout_ms);
 }
 
 /* Who holds the answer back is asked for where it is not the coordinator. */
@@ -142,41 +144,49 @@ static rd_kafka_resp_err_t wait_committed (strand_helper *h,
                                is_hurried, h);
 }
 
-static rd_kafka_resp_err_t times (rd_kafka_t *client, strand_call *call,
+static rd_kafka_resp_err_t look_up (strand_helper *h,
+                                    rd_kafka_topic_partition_list_t *list,
+                                    int timeout_ms) {
+  return strand_leader_offsets_can_be_left()
+           ? strand_leader_offsets_read(h->client, list, timeout_ms,
+                                        is_hurried, h)
+           : rd_kafka_offsets_for_times(h->client, list, timeout_ms);
+}
+
+static rd_kafka_resp_err_t times (strand_helper *h, strand_call *call,
                                   int timeout_ms) {
-  return rd_kafka_offsets_for_times(client, call->list, timeout_ms);
+  return look_up(h, call->list, timeout_ms);
 }
 
 /* 'when' is RD_KAFKA_OFFSET_BEGINNING or _END: as times, these are what the
 ** protocol calls the start and the end. rd_kafka_query_watermark_offsets has
 ** no limit of time in 2.0.2, whatever it is given. */
-static rd_kafka_resp_err_t watermark (rd_kafka_t *client,
+static rd_kafka_resp_err_t watermark (strand_helper *h,
                                       const strand_call *call, int64_t when,
                                       int timeout_ms, int64_t *offset) {
   rd_kafka_topic_partition_list_t *l;
   rd_kafka_resp_err_t err;
   l = rd_kafka_topic_partition_list_copy(call->list);
   l->elems[0].offset = when;
-  err = rd_kafka_offsets_for_times(client, l, timeout_ms);
+  err = look_up(h, l, timeout_ms);
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) err = l->elems[0].err;
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) *offset = l->elems[0].offset;
   rd_kafka_topic_partition_list_destroy(l);
   return err;
 }
 
-static rd_kafka_resp_err_t start (rd_kafka_t *client, strand_call *call,
+static rd_kafka_resp_err_t start (strand_helper *h, strand_call *call,
                                   int timeout_ms) {
-  return watermark(client, call, RD_KAFKA_OFFSET_BEGINNING, timeout_ms,
-                   &call->low);
+  return watermark(h, call, RD_KAFKA_OFFSET_BEGINNING, timeout_ms, &call->low);
 }
 
-static rd_kafka_resp_err_t end (rd_kafka_t *client, strand_call *call,
+static rd_kafka_resp_err_t end (strand_helper *h, strand_call *call,
                                 int timeout_ms) {
-  return watermark(client, call, RD_KAFKA_OFFSET_END, timeout_ms, &call->high);
+  return watermark(h, call, RD_KAFKA_OFFSET_END, timeout_ms, &call->high);
 }
 
 /* The list stays as it is until there is an answer. */
-static rd_kafka_resp_err_t starts (rd_kafka_t *client, strand_call *call,
+static rd_kafka_resp_err_t starts (strand_helper *h, strand_call *call,
                                    int timeout_ms) {
   rd_kafka_topic_partition_list_t *l;
   rd_kafka_resp_err_t err;
@@ -184,7 +194,7 @@ static rd_kafka_resp_err_t starts (rd_kafka_t *client, strand_call *call,
   for (int i = 0; i < l->cnt; i++) {
     l->elems[i].offset = RD_KAFKA_OFFSET_BEGINNING;
   }
-  err = rd_kafka_offsets_for_times(client, l, timeout_ms);
+  err = look_up(h, l, timeout_ms);
   for (int i = 0; err == RD_KAFKA_RESP_ERR_NO_ERROR && i < l->cnt; i++) {
     call->list->elems[i].offset = l->elems[i].offset;
     call->list->elems[i].err = l->elems[i].err;
@@ -193,25 +203,25 @@ static rd_kafka_resp_err_t starts (rd_kafka_t *client, strand_call *call,
   return err;
 }
 
-static rd_kafka_resp_err_t reach (rd_kafka_t *client, strand_call *call,
+static rd_kafka_resp_err_t reach (strand_helper *h, strand_call *call,
                                   int timeout_ms) {
-  return rd_kafka_metadata(client, false, NULL, &call->topics, timeout_ms);
+  return rd_kafka_metadata(h->client, false, NULL, &call->topics, timeout_ms);
 }
 
-static rd_kafka_resp_err_t all_topics (rd_kafka_t *client, strand_call *call,
+static rd_kafka_resp_err_t all_topics (strand_helper *h, strand_call *call,
                                        int timeout_ms) {
-  return rd_kafka_metadata(client, true, NULL, &call->topics, timeout_ms);
+  return rd_kafka_metadata(h->client, true, NULL, &call->topics, timeout_ms);
 }
 
 /* call->why: which of the list. call->low: it exists. */
-static rd_kafka_resp_err_t look_for (rd_kafka_t *client, strand_call *call,
+static rd_kafka_resp_err_t look_for (strand_helper *h, strand_call *call,
                                      int timeout_ms) {
   const char *name = call->list->elems[call->why].topic;
   const struct rd_kafka_metadata *found;
-  rd_kafka_topic_t *topic = rd_kafka_topic_new(client, name, NULL);
+  rd_kafka_topic_t *topic = rd_kafka_topic_new(h->client, name, NULL);
   rd_kafka_resp_err_t err;
   if (topic == NULL) return rd_kafka_last_error();
-  err = rd_kafka_metadata(client, false, topic, &found, timeout_ms);
+  err = rd_kafka_metadata(h->client, false, topic, &found, timeout_ms);
   rd_kafka_topic_destroy(topic);
   if (err != 0) return err;
   if (found->topic_cnt == 1 && found->topics[0].err == 0) call->low = 1;
@@ -247,7 +257,10 @@ static rd_kafka_resp_err_t owners (rd_kafka_t *client, strand_call *call) {
 
 static rd_kafka_resp_err_t wait_leader (strand_helper *h, strand_call *call,
                                         blocking *ask) {
-  return wait_for(h, call, ask, SLICE_MS, STRAND_CALL_TIMEOUT_MS);
+  return wait_for(h, call, ask,
+                  strand_leader_offsets_can_be_left() ? STRAND_CALL_TIMEOUT_MS
+                                                      : SLICE_MS,
+                  STRAND_CALL_TIMEOUT_MS);
 }
 
 static rd_kafka_resp_err_t make (strand_helper *h, strand_call *call) {

@@ -14,9 +14,11 @@
 
 #include "base/clock.h"
 #include "kafka/errors.h"
+#include "kafka/leader_offsets.h"
 
 #define ASK_MS 2000
-#define SLICE_MS 250       /* the first; then twice as long, and so on */
+#define SLICE_MS 250       /* the first; see next_slice */
+#define AGAIN_MS 500       /* an error that came sooner is asked for again */
 #define ASK_ALL_US 6000000 /* of several that do not answer */
 
 typedef struct inquiry {
@@ -52,6 +54,15 @@ static int32_t leader_of (const struct rd_kafka_metadata *all,
   return -1;
 }
 
+/* Twice as long, or all that is left where the one after it would be less. */
+static int next_slice (int slice, int left_ms) {
+  return left_ms - slice * 2 >= slice * 2 ? slice * 2 : left_ms;
+}
+
+static bool is_hurried (void *hurried) {
+  return atomic_load((const atomic_bool *)hurried);
+}
+
 /* For the start: of the end a leader that was elected while copies are
 ** missing says LEADER_NOT_AVAILABLE, until they are back (Kafka 4.1). */
 static rd_kafka_resp_err_t ask_once (const inquiry *q,
@@ -61,27 +72,39 @@ static rd_kafka_resp_err_t ask_once (const inquiry *q,
   rd_kafka_resp_err_t err;
   rd_kafka_topic_partition_list_add(one, p->topic, p->partition)->offset =
     RD_KAFKA_OFFSET_BEGINNING;
-  err = rd_kafka_offsets_for_times(q->client, one, timeout_ms);
+  err = strand_leader_offsets_can_be_left()
+          ? strand_leader_offsets_read(q->client, one, timeout_ms, is_hurried,
+                                       (void *)q->hurried)
+          : rd_kafka_offsets_for_times(q->client, one, timeout_ms);
   if (err == 0) err = one->elems[0].err;
   rd_kafka_topic_partition_list_destroy(one);
   return err;
 }
 
+/* What is left of the time after a question that had 'slice'. One that can be
+** left had all of it, and an error may have come soon. */
+static int left_after (int left_ms, int slice, int64_t began_us, bool whole) {
+  int took_ms = (int)((strand_clock_us() - began_us) / 1000);
+  if (!whole) return left_ms - slice;
+  return left_ms - (took_ms > AGAIN_MS ? took_ms : AGAIN_MS);
+}
+
 /* A leader that refuses to say has answered. */
 static rd_kafka_resp_err_t ask_leader (const inquiry *q,
                                        const rd_kafka_topic_partition_t *p) {
-  int left_ms = ASK_MS;
-  for (int slice = SLICE_MS; left_ms > 0; slice *= 2) {
-    rd_kafka_resp_err_t err = ask_once(q, p,
-                                       slice < left_ms ? slice : left_ms);
+  bool whole = strand_leader_offsets_can_be_left();
+  int left_ms = ASK_MS, slice = whole ? ASK_MS : SLICE_MS;
+  for (;;) {
+    int64_t began_us = strand_clock_us();
+    rd_kafka_resp_err_t err = ask_once(q, p, slice);
     strand_error_kind kind = strand_error_kind_of(err);
     if (kind != STRAND_ERROR_UNREACHABLE && kind != STRAND_ERROR_LEADER)
       return 0;
-    left_ms -= slice;
+    if (atomic_load(q->hurried)) return RD_KAFKA_RESP_ERR__IN_PROGRESS;
+    left_ms = left_after(left_ms, slice, began_us, whole);
     if (left_ms <= 0) return err;
-    if (atomic_load(q->hurried)) break;
+    slice = whole ? left_ms : next_slice(slice, left_ms);
   }
-  return RD_KAFKA_RESP_ERR__IN_PROGRESS;
 }
 
 /* One question for all that the broker leads. */
@@ -103,9 +126,8 @@ static rd_kafka_resp_err_t ask_metadata (inquiry *q) {
   rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__DESTROY;
   int left_ms = ASK_MS;
   for (int slice = SLICE_MS; left_ms > 0 && !atomic_load(q->hurried);
-       slice *= 2) {
-    err = rd_kafka_metadata(q->client, 0, NULL, &q->all,
-                            slice < left_ms ? slice : left_ms);
+       slice = next_slice(slice, left_ms)) {
+    err = rd_kafka_metadata(q->client, 0, NULL, &q->all, slice);
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return err;
     left_ms -= slice;
   }
