@@ -50,8 +50,8 @@ local function passed(ok, ...)
 end
 
 local function guard_wrap()
-  local wrap = coroutine.wrap
-  coroutine.wrap = function(f)
+  local library, wrap = coroutine, coroutine.wrap
+  library.wrap = function(f)
     if not in_context() then return wrap(f) end
     local thread = coroutine.create(f)
     return function(...) return passed(coroutine.resume(thread, ...)) end
