@@ -50,12 +50,12 @@ local function passed(ok, ...)
 end
 
 local function guard_wrap()
-  local library, wrap = coroutine, coroutine.wrap
-  library.wrap = function(f)
+  local wrap = coroutine.wrap
+  rawset(coroutine, "wrap", function(f)
     if not in_context() then return wrap(f) end
     local thread = coroutine.create(f)
     return function(...) return passed(coroutine.resume(thread, ...)) end
-  end
+  end)
 end
 
 local function guard_wait()
