@@ -60,7 +60,7 @@ bool strand_slice_end (strand_slice *s) {
   if (s->ended) return false;
   s->ended = true;
   if (s->strict) {
-    s->wake_limit = s->came;
+    s->wake_limit = (s->came + 1) / 2;
     limit_wakes(s);
   }
   else s->wake_most = 1; /* who does not wait needs no company */

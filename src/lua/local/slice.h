@@ -14,8 +14,9 @@
 ** after a wait, alone, waits a turn for it.
 **
 ** What one body can do alone is not for two: as many are woken in one turn as
-** in the last, twice, while work is left; in nginx up to what a slice has room
-** for, as the last that was over has shown.
+** in the last, twice, while work is left; in nginx up to half of what a slice
+** has room for, as the last that was over has shown: the waits of those that
+** begin together may end together, and who then gives way parks again.
 **
 ** Thread: lua in local mode; else worker.
 */
