@@ -134,11 +134,11 @@ describe("what is away while brokers answer", function()
     mock:rtt(2, 2)
     local two, told = open {}
     assert(two:start())
-    helper.eventually(25, function()
+    helper.eventually(60, function()
       local code, reason = health(two)
       return code == "NOT_ASSIGNED" and reason:find("other members", 1, true)
     end, one, two)
-    helper.eventually(40, function() return one:health() and two:health() end, one, two)
+    helper.eventually(60, function() return one:health() and two:health() end, one, two)
     local failures = {}
     for _, list in ipairs { events, told } do
       for _, what in ipairs { "join_failed", "unreachable", "error" } do

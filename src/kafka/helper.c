@@ -35,8 +35,9 @@ struct strand_helper {
 
 /* Most calls of librdkafka cannot be called off, and some are never answered
 ** once the group closes: so each of these is made with little time first, and
-** again with more. What a partition's leader is asked for waits behind its fetch, half a
-** second (fetch.wait.max.ms); the coordinator has a connection of its own. */
+** again with more. What a partition's leader is asked for waits behind its
+** fetch, half a second (fetch.wait.max.ms); the coordinator has a connection of
+** its own. */
 #define SLICE_COORDINATOR_MS 100
 #define SLICE_MS 600
 
