@@ -129,16 +129,17 @@ describe("what is away while brokers answer", function()
     kafka["session.timeout.ms"] = 20000
     local one, events = open {}
     fixture.start(one)
-    -- Between an answer and what comes of it are seconds: who assigns asks the
-    -- coordinator for the topics.
-    mock:rtt(2, 2)
     local two, told = open {}
     assert(two:start())
     helper.eventually(60, function()
       local code, reason = health(two)
       return code == "NOT_ASSIGNED" and reason:find("other members", 1, true)
     end, one, two)
+    -- From now on there are seconds between an answer and what comes of it: who
+    -- assigns asks the coordinator for the topics.
+    mock:rtt(2, 2)
     helper.eventually(60, function() return one:health() and two:health() end, one, two)
+    mock:rtt(2, 0)
     local failures = {}
     for _, list in ipairs { events, told } do
       for _, what in ipairs { "join_failed", "unreachable", "error" } do
