@@ -1340,5 +1340,6 @@ int main (void) {
     cmocka_unit_test(a_helper_in_a_hurry_ends_what_it_does)
   };
   alarm(200); /* for all of it: its waits have no end of their own */
+  cmocka_set_test_filter(getenv("STRAND_TEST")); /* one of them, or all */
   return cmocka_run_group_tests(tests, open_all, close_all);
 }
