@@ -42,7 +42,9 @@ static rd_kafka_resp_err_t code_and_free (rd_kafka_error_t *error) {
 
 /* Under the cooperative protocol the others go on untouched. Under the eager
 ** one an empty list takes its place: none at all would be the answer to a
-** revocation that is on its way. */
+** revocation that is on its way; and without it librdkafka stops a partition of
+** the old list and the new one twice, if another assignment comes at once, and
+** fails an assertion of its own. */
 static rd_kafka_resp_err_t unassign (rd_kafka_t *client, bool cooperative,
                                      rd_kafka_topic_partition_list_t *list) {
   rd_kafka_topic_partition_list_t *nothing;
