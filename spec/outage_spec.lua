@@ -135,9 +135,9 @@ describe("what is away while brokers answer", function()
       local code, reason = health(two)
       return code == "NOT_ASSIGNED" and reason:find("other members", 1, true)
     end, one, two)
-    -- From now on there are seconds between an answer and what comes of it: who
+    -- From now on there is a second between an answer and what comes of it: who
     -- assigns asks the coordinator for the topics.
-    mock:rtt(2, 2)
+    mock:rtt(2, 1.2)
     helper.eventually(60, function() return one:health() and two:health() end, one, two)
     mock:rtt(2, 0)
     local failures = {}

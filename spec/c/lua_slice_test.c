@@ -43,8 +43,8 @@ static bool come (int count, int64_t gap_us) {
 
 static void many_that_have_waited_share_one (void **state) {
   (void)state;
-  assert_false(come(99, 10));
-  assert_true(strand_slice_is_over(&slice, body(99), slice.came_us + 10));
+  assert_false(come(100, 10));
+  assert_true(strand_slice_is_over(&slice, body(100), slice.came_us + 10));
 }
 
 static void one_that_does_not_wait_has_no_more (void **state) {
@@ -67,6 +67,14 @@ static void our_turn_begins_another (void **state) {
   strand_slice_begin(&slice, slice.came_us);
   assert_false(come(1, 10));
   assert_false(strand_slice_is_over(&slice, body(1), slice.came_us + 500));
+}
+
+/* Bodies of another consumer come between our turn and our first. */
+static void what_others_do_before_the_first_is_not_spent (void **state) {
+  (void)state;
+  thread_us += 5 * MOST_US;
+  assert_false(strand_slice_is_over(&slice, body(0), 5 * MOST_US));
+  assert_false(strand_slice_is_over(&slice, body(1), 5 * MOST_US + 500));
 }
 
 static void its_end_is_told_once (void **state) {
@@ -118,6 +126,7 @@ int main (void) {
     spec(one_that_does_not_wait_has_no_more),
     spec(a_loop_that_waited_spent_nothing),
     spec(our_turn_begins_another),
+    spec(what_others_do_before_the_first_is_not_spent),
     spec(its_end_is_told_once),
     spec(no_more_are_woken_than_it_has_room_for),
     spec(elsewhere_those_that_have_waited_spend_nothing),

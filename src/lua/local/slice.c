@@ -27,7 +27,13 @@ void strand_slice_begin (strand_slice *s, int64_t now_us) {
   s->spent_us = 0;
   s->ended = false;
   s->came = 0;
-  if (s->strict) s->cpu_us = strand_clock_cpu_us();
+}
+
+/* What others of the loop do between our turn and the first that comes, bodies
+** of another consumer too, is not of this slice. */
+static void begin_with_first (strand_slice *s, int64_t now_us) {
+  s->came_us = now_us;
+  s->cpu_us = strand_clock_cpu_us();
 }
 
 static void spend (strand_slice *s, const struct strand_body *body,
@@ -45,6 +51,7 @@ static void spend (strand_slice *s, const struct strand_body *body,
 bool strand_slice_is_over (strand_slice *s, const struct strand_body *body,
                            int64_t now_us) {
   if (!s->shared) return now_us - s->came_us >= s->most_us;
+  if (s->strict && s->came == 0) begin_with_first(s, now_us);
   spend(s, body, now_us - s->came_us);
   if (s->last != body) s->came++;
   s->last = body;

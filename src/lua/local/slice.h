@@ -36,7 +36,7 @@ typedef struct strand_slice {
   /* under a loop */
   const struct strand_body *last; /* who came last, or NULL */
   int64_t spent_us;
-  int64_t cpu_us; /* of the thread, when it began */
+  int64_t cpu_us; /* of the thread, when the first came */
   bool ended;
   uint32_t came;       /* bodies, each again after another */
   uint32_t wake_most;  /* in this turn */
