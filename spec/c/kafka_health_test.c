@@ -142,6 +142,24 @@ static void look_whether_it_joins (int64_t now_us) {
   check_parts();
 }
 
+static void answered (int16_t key, rd_kafka_resp_err_t err, int64_t now_us) {
+  strand_signs_answered(&member.signs, key, err, now_us);
+}
+
+/* So many requests, a second each, from second 'at' on, and what becomes of
+** them. */
+static void ask_to_join (int count, int at, int16_t then,
+                         rd_kafka_resp_err_t err) {
+  for (; count > 0; count--, at++) {
+    strand_signs_sent(&member.signs, JOIN_GROUP, at * SECOND);
+    answered(JOIN_GROUP, err, at * SECOND);
+    if (then != JOIN_GROUP) {
+      strand_signs_sent(&member.signs, then, at * SECOND);
+      answered(then, err, at * SECOND);
+    }
+  }
+}
+
 /* That the coordinator refuses is said only when it was asked. */
 static void a_join_is_refused_when_it_was_asked_for (void **state) {
   (void)state;
@@ -160,7 +178,7 @@ static void a_join_is_refused_when_it_was_asked_for (void **state) {
   check_health("CANNOT_JOIN", "does not ask it to join");
   for (int at = 17; at <= 20; at++) {
     strand_signs_sent(&member.signs, JOIN_GROUP, at * SECOND);
-    strand_signs_answered(&member.signs, JOIN_GROUP, at * SECOND);
+    answered(JOIN_GROUP, RD_KAFKA_RESP_ERR_NO_ERROR, at * SECOND);
   }
   look_whether_it_joins(21 * SECOND);
   assert_int_equal(member.outage.silent.since_us, 0);
@@ -187,7 +205,7 @@ static void an_answer_that_comes_late_is_no_failure_to_join (void **state) {
     strand_signs_sent(&member.signs, joins[i], at * SECOND);
     look_whether_it_joins((at + 15) * SECOND);
     check_health("NOT_ASSIGNED", "other members");
-    strand_signs_answered(&member.signs, joins[i], (at + 16) * SECOND);
+    answered(joins[i], RD_KAFKA_RESP_ERR_NO_ERROR, (at + 16) * SECOND);
     look_whether_it_joins((at + 16) * SECOND + 1);
     check_health("NOT_ASSIGNED", "other members");
     look_whether_it_joins((at + 18) * SECOND);
@@ -195,6 +213,23 @@ static void an_answer_that_comes_late_is_no_failure_to_join (void **state) {
     at += 18;
   }
   assert_int_equal(tell(), 0);
+}
+
+/* What was lost with its connection was refused by nobody; answers that never
+** make it a member are a refusal, also where SyncGroup follows each. */
+static void a_join_is_refused_by_answers (void **state) {
+  (void)state;
+  member.topics.asking = true;
+  look_whether_it_joins(SECOND);
+  atomic_store(&member.signs.connect_us, 1 * SECOND);
+  atomic_store(&member.signs.coordinator_up, true);
+  ask_to_join(9, 5, JOIN_GROUP, RD_KAFKA_RESP_ERR__TRANSPORT);
+  look_whether_it_joins(14 * SECOND);
+  assert_int_equal(tell(), 0);
+  ask_to_join(4, 15, SYNC_GROUP, RD_KAFKA_RESP_ERR_NO_ERROR);
+  look_whether_it_joins(19 * SECOND);
+  assert_int_equal(tell(), 1);
+  assert_string_equal(told.code, "JOIN_REFUSED");
 }
 
 /* Each is a request about all topics of the cluster. */
@@ -293,6 +328,8 @@ int main (void) {
     cmocka_unit_test_setup_teardown(
       an_answer_that_comes_late_is_no_failure_to_join, open_member,
       close_member),
+    cmocka_unit_test_setup_teardown(a_join_is_refused_by_answers, open_member,
+                                    close_member),
     cmocka_unit_test_setup_teardown(topics_are_asked_for_again_with_back_off,
                                     open_member, close_member),
     cmocka_unit_test_setup_teardown(a_broker_that_answers_ends_that_none_does,

@@ -34,17 +34,22 @@ static bool is_join (int16_t key) {
 
 void strand_signs_sent (strand_signs *s, int16_t key, int64_t now_us) {
   if (!is_join(key)) return;
-  if (key == SYNC_GROUP) atomic_store(&s->refusals, 0);
   if (key != CONSUMER_GROUP_HEARTBEAT) atomic_store(&s->joining, true);
   atomic_store(&s->join_us, now_us);
 }
 
 /* The time first: who sees that it does not join sees since when. */
-void strand_signs_answered (strand_signs *s, int16_t key, int64_t now_us) {
+void strand_signs_answered (strand_signs *s, int16_t key,
+                            rd_kafka_resp_err_t err, int64_t now_us) {
   if (!is_join(key)) return;
-  if (key != SYNC_GROUP) atomic_fetch_add(&s->refusals, 1);
+  if (key == JOIN_GROUP && err == RD_KAFKA_RESP_ERR_NO_ERROR)
+    atomic_fetch_add(&s->answers, 1);
   atomic_store(&s->join_us, now_us);
   atomic_store(&s->joining, false);
+}
+
+void strand_signs_joined (strand_signs *s) {
+  atomic_store(&s->answers, 0);
 }
 
 static rd_kafka_resp_err_t sent (rd_kafka_t *client, int fd,
@@ -65,7 +70,7 @@ received (rd_kafka_t *client, int fd, const char *broker, int32_t id,
   strand_signs *s = signs;
   (void)client, (void)fd, (void)broker, (void)id;
   (void)version, (void)correlation, (void)size, (void)rtt;
-  strand_signs_answered(s, key, strand_clock_us());
+  strand_signs_answered(s, key, err, strand_clock_us());
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return RD_KAFKA_RESP_ERR_NO_ERROR;
   if (key == METADATA && !atomic_load(&s->probing)) {
     atomic_fetch_add(&s->metadata, 1);

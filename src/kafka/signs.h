@@ -27,7 +27,7 @@ typedef struct strand_signs {
   atomic_uint metadata;       /* answers: librdkafka looked for something */
   atomic_bool joining;        /* the coordinator has not answered JoinGroup */
   _Atomic int64_t join_us;    /* JoinGroup or SyncGroup, sent or answered */
-  atomic_uint refusals;       /* answers to JoinGroup, and no SyncGroup yet */
+  atomic_uint answers;        /* to JoinGroup, since it was a member */
   _Atomic int64_t found_us;   /* FindCoordinator was answered */
   _Atomic int64_t connect_us; /* a coordinator was known, and dialled */
   atomic_bool coordinator_up;
@@ -42,9 +42,13 @@ void strand_signs_watch (strand_signs *signs, strand_waker *waker,
                          rd_kafka_conf_t *conf);
 /* Is an error's text about the connection to the group's coordinator? */
 bool strand_signs_is_coordinator (const char *text);
-/* Of a request: its key (the protocol's), and when. */
+/* Of a request: its key (the protocol's), whether there was an answer, and
+** when. */
 void strand_signs_sent (strand_signs *signs, int16_t key, int64_t now_us);
-void strand_signs_answered (strand_signs *signs, int16_t key, int64_t now_us);
+void strand_signs_answered (strand_signs *signs, int16_t key,
+                            rd_kafka_resp_err_t err, int64_t now_us);
+/* It is a member now. */
+void strand_signs_joined (strand_signs *signs);
 /* It came up. */
 void strand_signs_note (strand_signs *signs, uint64_t broker);
 /* The broker that an error's text begins with. */

@@ -157,6 +157,7 @@ void strand_outage_joined (strand_outage *o, int64_t now_us) {
   o->join = o->silent = (strand_alert){ 0 };
   o->join_cause.err = o->dial_cause.err = RD_KAFKA_RESP_ERR_NO_ERROR;
   o->cannot_join = o->waits = false;
+  strand_signs_joined(o->signs);
   strand_outage_reached(o, now_us);
   strand_outage_verify(o, now_us + STRAND_ALERT_PATIENCE_US);
 }
@@ -279,7 +280,7 @@ static bool is_refused (const strand_outage *o) {
   const strand_signs *s = o->signs;
   return atomic_load(&s->coordinator_up)
          && atomic_load(&s->join_us) >= o->join.since_us
-         && atomic_load(&s->refusals) > JOIN_ANSWERS_MAX;
+         && atomic_load(&s->answers) > JOIN_ANSWERS_MAX;
 }
 
 /* What is known of why no assignment comes. False: it may well come, when
