@@ -27,7 +27,7 @@ local FAR = 1e6 -- seconds, until it is made anew
 local FOREVER = contexts_of.FOREVER
 
 -- Of this worker:
---   served { [entry] = true }    objects: { object, contexts, timers, asked, begun }
+--   served { [entry] = true }    objects: { object, contexts, timers, asked, begun, bell, called }
 --   ended { [contexts] = true }  of consumers that are closed, while handlers run that were given up
 local worker = { served = {}, ended = {}, bridge = nil, bell = nil, exiting = false,
   awaits_exit = false, keeps = false }
@@ -97,16 +97,27 @@ local function look_on()
   return ok, problem
 end
 
+-- Lives as long as its context: it ends with whoever ends that.
+local function echo(entry, bell)
+  while true do
+    if bell:wait(FOREVER) then entry.called = false end
+  end
+end
+
 -- Who is served again, after the last one was not, is looked at again.
 local function serve(entry, body)
   local looks, why = look_on()
   if not looks then error(why, 0) end
-  entry.asked, entry.begun, entry.thread, entry.waits = ngx.now(), false, nil, nil
+  local bell = assert(semaphore.new(0))
+  entry.asked, entry.begun, entry.called, entry.bell = ngx.now(), false, false, nil
   local ok, problem = ngx.timer.at(0, function()
     if entry.begun then return end
-    entry.begun, entry.thread = true, coroutine.running()
     guard.mark()
+    local thread = ngx.thread.spawn(echo, entry, bell)
+    entry.begun, entry.bell = true, bell
     body()
+    entry.bell = nil
+    ngx.thread.kill(thread)
     left(entry)
   end)
   if not ok then error(problem, 0) end
@@ -124,26 +135,35 @@ end
 
 local ENDED = "the context in which callbacks are called was ended, by ngx.exit() or the like"
 
--- Who serves, and waits, comes back when it is called, in whatever time.
 local function call(entry)
-  entry.called = entry.waits and worker.bridge:wake(entry.fd) and entry.waits or nil
+  if not entry.bell then return end
+  entry.called = true
+  entry.bell:post()
 end
 
 -- nginx may have ended the timer that serves, and says so to nobody.
 local function look_at_end(entry)
-  local is_dead = entry.thread and coroutine.status(entry.thread) == "dead"
-  if not (is_dead or entry.called and entry.called == entry.waits) then return end
+  if not entry.called then return end
   tell(entry.object, ENDED)
   entry.object.loop:serve_anew(ENDED)
 end
 
+local function log_raised(ok, problem)
+  if not ok then ngx.log(ngx.ERR, "strand: ", tostring(problem)) end
+end
+
+local function look_at(entry)
+  look_at_start(entry)
+  look_at_end(entry)
+  entry.contexts:look()
+  local bodies = entry.object.bodies
+  if bodies then bodies:cancel_late() end
+end
+
+-- What one of them raises, of a timer that cannot be had, is no other's.
 local function look()
   for entry in pairs(worker.served) do
-    look_at_start(entry)
-    look_at_end(entry)
-    entry.contexts:look()
-    local bodies = entry.object.bodies
-    if bodies then bodies:cancel_late() end
+    log_raised(pcall(look_at, entry))
     if worker.exiting then quit(entry) end
   end
   for contexts in pairs(worker.ended) do
@@ -152,10 +172,6 @@ local function look()
     if contexts:is_empty() then worker.ended[contexts] = nil end
   end
   snapshot.put()
-end
-
-local function log_raised(ok, problem)
-  if not ok then ngx.log(ngx.ERR, "strand: ", tostring(problem)) end
 end
 
 local function is_over()
@@ -185,18 +201,22 @@ local function call_all()
   for contexts in pairs(worker.ended) do contexts:call() end
 end
 
--- In a timer that runs on: one that begins each second would not where there are too many.
-function keep()
-  guard.mark()
-  local pause, echo = new_pause()
+local function look_each_second()
+  local pause, thread = new_pause()
   while not is_over() do
     worker.bell:wait(LOOK)
     call_all()
     pause()
     log_raised(pcall(look))
   end
-  ngx.thread.kill(echo)
+  ngx.thread.kill(thread)
   snapshot.leave()
+end
+
+-- In a timer that runs on: one that begins each second would not where there are too many.
+function keep()
+  guard.mark()
+  log_raised(pcall(look_each_second))
   worker.keeps = false
 end
 
@@ -226,14 +246,6 @@ local function threads_of(object)
   return object.bodies and object.limits and object.limits.max_in_flight or 0
 end
 
--- 'waits': the number of this wait, while it lasts.
-local function wait_readable(entry, fd)
-  entry.count = entry.count + 1
-  entry.waits, entry.fd = entry.count, fd
-  worker.bridge:wait(fd)
-  entry.waits = nil
-end
-
 local function new_adapter(entry)
   entry.contexts = contexts_of.new(threads_of(entry.object), function(reason)
     tell(entry.object, reason)
@@ -242,7 +254,7 @@ local function new_adapter(entry)
     serve = function(body) serve(entry, body) end,
     spawn = function(body, leave) return entry.contexts:spawn(body, leave or function() end) end,
     cancel = contexts_of.cancel,
-    wait_readable = function(fd) wait_readable(entry, fd) end,
+    wait_readable = function(fd) worker.bridge:wait(fd) end,
     tell = function(fd) return worker.bridge:tell(fd) end,
     sleep = sleep, wake = wake, now = ngx.now, alive = alive, calm = calm,
   }
@@ -297,8 +309,7 @@ local function start(object, options)
   local ok = timers
   if ok then ok, message, code = prepare(options) end
   if not ok then return nil, message, code end
-  local entry = { object = object, quit_timeout = options.quit_timeout, timers = timers,
-    count = 0 }
+  local entry = { object = object, quit_timeout = options.quit_timeout, timers = timers }
   return service.start(object, new_adapter(entry), ngx.get_phase() == "init_worker")
 end
 

@@ -28,14 +28,6 @@ function bridge.new(folder)
     bridge)
 end
 
--- Who waits for it comes too early. -> whether somebody does
-function bridge:wake(fd)
-  local waiter = self.waiting[fd]
-  self.waiting[fd] = nil
-  if waiter then waiter:post() end
-  return waiter ~= nil
-end
-
 -- Whoever waits comes too early, and finds out.
 function bridge:wake_all()
   local waiting = self.waiting
