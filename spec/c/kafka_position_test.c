@@ -1291,6 +1291,22 @@ static void a_leader_that_takes_its_time_is_heard (void **state) {
   assert_true(strand_mock_set_rtt(cluster, STRAND_MOCK_ALL, 0, &failure));
 }
 
+/* librdkafka asks again by itself in one of its two ways. */
+static void a_leader_that_comes_back_is_asked_again (void **state) {
+  strand_failure failure;
+  strand_call *call;
+  (void)state;
+  assert_true(strand_mock_set_up(cluster, 1, false, &failure));
+  strand_helper_leave(member.owner.helper,
+                      strand_call_new(STRAND_CALL_END, list_of(0, 0)));
+  assert_null(strand_helper_answer(member.owner.helper));
+  assert_true(strand_mock_set_up(cluster, 1, true, &failure));
+  while ((call = strand_helper_answer(member.owner.helper)) == NULL)
+    wait_for_answer();
+  assert_int_equal(call->err, 0);
+  strand_call_free(call);
+}
+
 static void a_hurry_ends_the_question_for_leaders (void **state) {
   static const strand_call_kind leaders = STRAND_CALL_LEADERS;
   strand_helper *helper = strand_helper_new(member.owner.client, &heard, gone,
@@ -1343,6 +1359,7 @@ int main (void) {
     cmocka_unit_test(one_that_is_assigned_again_is_read_from_its_begin),
     cmocka_unit_test(what_comes_to_the_consumers_queue_is_read_again),
     cmocka_unit_test(a_leader_that_takes_its_time_is_heard),
+    cmocka_unit_test(a_leader_that_comes_back_is_asked_again),
     cmocka_unit_test(a_hurry_ends_the_question_for_leaders),
     cmocka_unit_test(a_helper_in_a_hurry_ends_what_it_does)
   };

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "kafka/errors.h"
 #include "kafka/symbols.h"
 
 #define SLICE_MS 100
@@ -21,6 +22,13 @@ typedef struct functions {
   const void **(*infos)(const void *, size_t *);
   const rd_kafka_topic_partition_t *(*partition)(const void *);
 } functions;
+
+typedef struct question {
+  rd_kafka_topic_partition_list_t *wanted;
+  rd_kafka_topic_partition_list_t *list; /* gets the answer */
+  bool (*over)(void *);
+  void *arg;
+} question;
 
 static bool find (void *to, const char *name) {
   void *symbol = strand_symbol(name);
@@ -89,26 +97,58 @@ static rd_kafka_resp_err_t take (const functions *f,
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
+/* Where a leader moves, or its connection ends, librdkafka says so at once: it
+** asks again by itself for rd_kafka_offsets_for_times alone. */
+static bool passes (rd_kafka_resp_err_t err) {
+  strand_error_kind kind = strand_error_kind_of(err);
+  return kind == STRAND_ERROR_UNREACHABLE || kind == STRAND_ERROR_LEADER;
+}
+
+static bool one_passes (const rd_kafka_topic_partition_list_t *list) {
+  for (int i = 0; i < list->cnt; i++) {
+    if (passes(list->elems[i].err)) return true;
+  }
+  return false;
+}
+
 /* What comes later is dropped with its queue. */
+static rd_kafka_resp_err_t ask_once (const functions *f, rd_kafka_t *client,
+                                     const question *q,
+                                     rd_kafka_queue_t *answers, int *left_ms) {
+  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__TIMED_OUT;
+  rd_kafka_event_t *event = NULL;
+  ask(f, client, q->wanted, answers);
+  for (; event == NULL && *left_ms > 0 && !q->over(q->arg);
+       *left_ms -= SLICE_MS) {
+    event = rd_kafka_queue_poll(answers, SLICE_MS);
+  }
+  if (event == NULL) return err;
+  err = take(f, q->list, event);
+  rd_kafka_event_destroy(event);
+  /* none of them has a leader */
+  return err == RD_KAFKA_RESP_ERR__NOENT
+           ? RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE
+           : err;
+}
+
 rd_kafka_resp_err_t
 strand_leader_offsets_read (rd_kafka_t *client,
                             rd_kafka_topic_partition_list_t *list,
                             int timeout_ms, bool (*over)(void *), void *arg) {
-  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__TIMED_OUT;
-  rd_kafka_queue_t *answers;
-  rd_kafka_event_t *event = NULL;
+  question q = { rd_kafka_topic_partition_list_copy(list), list, over, arg };
+  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE;
+  rd_kafka_queue_t *answers = rd_kafka_queue_new(client);
   functions f = { 0 };
-  if (!find_all(&f)) return RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE;
-  answers = rd_kafka_queue_new(client);
-  ask(&f, client, list, answers);
-  for (; event == NULL && timeout_ms > 0 && !over(arg);
-       timeout_ms -= SLICE_MS) {
-    event = rd_kafka_queue_poll(answers, SLICE_MS);
-  }
-  if (event != NULL) {
-    err = take(&f, list, event);
-    rd_kafka_event_destroy(event);
+  bool again = find_all(&f);
+  while (again) {
+    err = ask_once(&f, client, &q, answers, &timeout_ms);
+    again = (passes(err) || (err == 0 && one_passes(list))) && timeout_ms > 0
+            && !over(arg);
+    if (!again) break;
+    rd_kafka_queue_poll(answers, SLICE_MS); /* none comes: a pause */
+    timeout_ms -= SLICE_MS;
   }
   rd_kafka_queue_destroy(answers);
+  rd_kafka_topic_partition_list_destroy(q.wanted);
   return err;
 }
