@@ -254,12 +254,11 @@ static void what_does_not_fit_in_an_empty_queue_is_refused (void **state) {
   close_fixture(&s);
 }
 
-/* It may just have been added; what is behind it waits. */
-static void an_unknown_partition_is_waited_for_a_while (void **state) {
+/* What is behind it waits. */
+static void check_unknown_partition (int32_t partition) {
   fixture s;
-  (void)state;
   open_fixture(&s);
-  s.partition = 5 + 1;
+  s.partition = partition + 1;
   taken.err = RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
   handle(&s, 0, 1);
   handle(&s, 1, 1);
@@ -275,6 +274,18 @@ static void an_unknown_partition_is_waited_for_a_while (void **state) {
   serve(&s);
   assert_int_equal(s.parked, 1);
   close_fixture(&s);
+}
+
+/* It may just have been added. */
+static void an_unknown_partition_is_waited_for_a_while (void **state) {
+  (void)state;
+  check_unknown_partition(5);
+}
+
+/* Of a topic whose partitions librdkafka does not know at that moment. */
+static void so_is_one_that_librdkafka_was_to_choose (void **state) {
+  (void)state;
+  check_unknown_partition(-1);
 }
 
 static void what_failed_goes_before_what_is_new (void **state) {
@@ -630,6 +641,7 @@ int main (void) {
     cmocka_unit_test(a_full_queue_holds_up_what_is_behind),
     cmocka_unit_test(what_does_not_fit_in_an_empty_queue_is_refused),
     cmocka_unit_test(an_unknown_partition_is_waited_for_a_while),
+    cmocka_unit_test(so_is_one_that_librdkafka_was_to_choose),
     cmocka_unit_test(what_failed_goes_before_what_is_new),
     cmocka_unit_test(what_is_acknowledged_is_not_sent_with_what_failed),
     cmocka_unit_test(of_a_batch_that_was_refused_each_goes_alone),

@@ -153,12 +153,12 @@ static int64_t doubt (strand_outputs *o, const strand_output *output,
 }
 
 /* Its partition may just have been added: the brokers are asked, and those
-** that know later too. It holds up all behind it, so not for long. */
+** that know later too. Or librdkafka, which was to place it, did not know the
+** topic's at that moment. It holds up all behind it, so not for long. */
 static bool is_doubtful (strand_outputs *o, const strand_output *output,
                          rd_kafka_resp_err_t err, int64_t now_us) {
   int64_t since_us;
-  if (err != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || output->partition < 0)
-    return false;
+  if (err != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) return false;
   since_us = doubt(o, output, now_us);
   return now_us < since_us + PARTITION_MOST_US
          && !strand_output_topics_refutes(
