@@ -36,6 +36,11 @@ local EXIT = [[exit_worker_by_lua_block { require("strand.loop.resty").exit() }]
 
 local SERVER = [[
   location / { content_by_lua_block { ngx.print(consumer:stats().in_flight) } }
+  location /crowd {
+    content_by_lua_block {
+      for _ = 1, 80 do assert(ngx.timer.at(3600, function() ngx.sleep(0.1) end)) end
+    }
+  }
 ]]
 
 describe("a consumer in nginx", function()
@@ -128,6 +133,20 @@ describe("a consumer in nginx", function()
     check(0)
     server:quit()
     assert.equal("", server:errors())
+  end)
+
+  -- nginx starts all timers at once then, and those of a site may take all that may run.
+  it("finishes at a quit that nginx does not tell it of", function()
+    produce()
+    start { exit = "lua_max_running_timers 40;" }
+    until_done(COUNT / 5)
+    server:ask "/crowd"
+    server:quit()
+    assert.equal(0, server:status())
+    assert.matches("loop/resty.lua:%d+: 40 lua_max_running_timers are not enough", server:errors())
+    start()
+    until_done(COUNT)
+    check(0)
   end)
 
   for name, exit in pairs { ["with the line of exit_worker_by_lua"] = EXIT, ["without it"] = "" } do

@@ -9,6 +9,8 @@
 -- ended, timers that have not started, handlers that are late. nginx fires a far timer at once,
 -- 'premature', when the worker is to end: then each object is told to (serving.quit), and when the
 -- last is no longer served the bridge goes. Nothing of this waits after that: the worker can end.
+-- That timer is the last of all, and dropped where others take lua_max_running_timers at that moment:
+-- then who looks notices the end.
 
 local bridge_of = require "strand.loop.resty.bridge"
 local contexts_of = require "strand.loop.resty.contexts"
@@ -160,8 +162,20 @@ local function look_at(entry)
   if bodies then bodies:cancel_late() end
 end
 
+-- The worker is to end.
+local function begin_end()
+  if worker.exiting then return end
+  worker.exiting = true
+  for entry in pairs(worker.served) do quit(entry) end
+  for contexts in pairs(worker.ended) do contexts:cancel_all(GIVEN_UP) end
+  worker.bridge:wake_all()
+  if last_has_gone() then worker.bridge:close() end
+  worker.bell:post()
+end
+
 -- What one of them raises, of a timer that cannot be had, is no other's.
 local function look()
+  if ngx.worker.exiting() then begin_end() end
   for entry in pairs(worker.served) do
     log_raised(pcall(look_at, entry))
     if worker.exiting then quit(entry) end
@@ -220,15 +234,10 @@ function keep()
   worker.keeps = false
 end
 
--- nginx calls it when the worker is to end.
+-- nginx calls it when the worker is to end, unless too many timers run then.
 local function on_exit(premature)
   if not premature then return ngx.timer.at(FAR, on_exit) end
-  worker.exiting = true
-  for entry in pairs(worker.served) do quit(entry) end
-  for contexts in pairs(worker.ended) do contexts:cancel_all(GIVEN_UP) end
-  worker.bridge:wake_all()
-  if last_has_gone() then worker.bridge:close() end
-  worker.bell:post()
+  begin_end()
 end
 
 -- -> true | nil, problem
