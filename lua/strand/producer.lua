@@ -379,10 +379,10 @@ function exit.settle(self, seconds)
   if not self.report then self.core:purge() end
 end
 
--- Waits until the condition holds, at most so long.
+-- Waits until the condition holds, at most so long. A callback may close it meanwhile.
 local function await(self, seconds, condition)
   local deadline = core.now() + seconds
-  while not condition(self.core) and core.now() < deadline do
+  while not self.report and not condition(self.core) and core.now() < deadline do
     delivery.wait_and_serve(self, math.min(deadline, core.now() + PURGE_AGAIN))
   end
 end
@@ -390,7 +390,7 @@ end
 function exit.let_go(self, seconds)
   if self.report then return end
   await(self, math.min(EXIT_PURGE, seconds), self.core.purge)
-  self.core:end_begin()
+  if not self.report then self.core:end_begin() end
 end
 
 function exit.close(self, seconds)

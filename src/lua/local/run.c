@@ -71,7 +71,8 @@ static int go_on (lua_State *L, int status, lua_KContext done) {
     lua_settop(L, FRAME);
     step = strand_body_take(L, body);
     if (step == STRAND_BODY_ENDS) return 0;
-    if (step == STRAND_BODY_PARKS) {
+    if (step != STRAND_BODY_CALLS) { /* no loop under which bodies are run here
+                                     ** has STRAND_BODY_TELLS */
       done = PARKED;
       lua_pushvalue(L, PARK);
       lua_pushnumber(L, body->number);
