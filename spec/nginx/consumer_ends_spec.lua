@@ -141,7 +141,7 @@ describe("a consumer in nginx", function()
     start { exit = "lua_max_running_timers 40;" }
     until_done(COUNT / 5)
     server:ask "/crowd"
-    server:quit()
+    server:quit(30)
     assert.equal(0, server:status())
     assert.matches("loop/resty.lua:%d+: 40 lua_max_running_timers are not enough", server:errors())
     start()
