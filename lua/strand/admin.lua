@@ -235,6 +235,8 @@ class.metatable.serving = {
     return self.dispatcher:serve()
   end,
   is_over = function(self) return self.ended == true end,
+  is_busy = function(self) return not self.ended and self.core:is_busy() end,
+  quit = function(self, seconds) self.loop:quit(seconds) end,
   on_exit = function(self)
     self.loop = nil
     self.core:close()
