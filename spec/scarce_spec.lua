@@ -340,7 +340,7 @@ describe("a closed object", function()
     local function joined(given)
       local object = consumer(given)
       assert(object:start())
-      helper.eventually(30, function() return #assert(object:assignment()) > 0 end, object)
+      helper.eventually(90, function() return #assert(object:assignment()) > 0 end, object)
       return object
     end
 
@@ -399,7 +399,7 @@ describe("a closed object", function()
   it("has given back its descriptors", function()
     local topic = helper.topic(4)
     local child = helper.spawn(PROGRAM, helper.bootstrap(), topic, helper.name "group")
-    assert.equal(0, child:wait(120), child:errors())
+    assert.equal(0, child:wait(300), child:errors())
     assert.equal(([[
 producer:	none left
 producer, in its callback:	none left
