@@ -178,10 +178,9 @@ bool strand_admin_reader_read (strand_admin_client *c,
                                double deadline, strand_reply *reply,
                                strand_failure *failure) {
   reading r = { .wanted = wanted };
-  void *symbol = strand_symbol("rd_kafka_message_leader_epoch");
   rd_kafka_topic_t *topic;
   bool ok;
-  memcpy(&r.epoch_of, &symbol, sizeof(symbol));
+  strand_symbol(&r.epoch_of, "rd_kafka_message_leader_epoch"); /* or NULL */
   topic = rd_kafka_topic_new(c->client->handle, wanted->topic, NULL);
   if (topic == NULL)
     return strand_admin_client_fail(c, rd_kafka_last_error(), what, failure);

@@ -148,10 +148,8 @@ static rd_kafka_resp_err_t wait_committed (strand_helper *h,
 static rd_kafka_resp_err_t look_up (strand_helper *h,
                                     rd_kafka_topic_partition_list_t *list,
                                     int timeout_ms) {
-  return strand_leader_offsets_can_be_left()
-           ? strand_leader_offsets_read(h->client, list, timeout_ms,
-                                        is_hurried, h)
-           : rd_kafka_offsets_for_times(h->client, list, timeout_ms);
+  return strand_leader_offsets_read(h->client, list, timeout_ms, is_hurried,
+                                    h);
 }
 
 static rd_kafka_resp_err_t times (strand_helper *h, strand_call *call,

@@ -3,8 +3,6 @@
 */
 #include "kafka/incremental.h"
 
-#include <string.h>
-
 #include "kafka/errors.h"
 #include "kafka/symbols.h"
 
@@ -22,19 +20,15 @@ typedef struct functions {
   const rd_kafka_ConfigResource_t **(*resources)(const void *, size_t *);
 } functions;
 
-static bool find (void *to, const char *name) {
-  void *symbol = strand_symbol(name);
-  memcpy(to, &symbol, sizeof(symbol));
-  return symbol != NULL;
-}
-
 /* Looked up each time: a change of settings is rare. */
 static bool find_all (functions *f) {
-  return find(&f->add, "rd_kafka_ConfigResource_add_incremental_config")
-         && find(&f->send, "rd_kafka_IncrementalAlterConfigs")
-         && find(&f->result, "rd_kafka_event_IncrementalAlterConfigs_result")
-         && find(&f->resources,
-                 "rd_kafka_IncrementalAlterConfigs_result_resources");
+  return strand_symbol(&f->add,
+                       "rd_kafka_ConfigResource_add_incremental_config")
+         && strand_symbol(&f->send, "rd_kafka_IncrementalAlterConfigs")
+         && strand_symbol(&f->result,
+                          "rd_kafka_event_IncrementalAlterConfigs_result")
+         && strand_symbol(&f->resources,
+                          "rd_kafka_IncrementalAlterConfigs_result_resources");
 }
 
 bool strand_incremental_is_there (void) {

@@ -30,20 +30,15 @@ typedef struct question {
   void *arg;
 } question;
 
-static bool find (void *to, const char *name) {
-  void *symbol = strand_symbol(name);
-  memcpy(to, &symbol, sizeof(symbol));
-  return symbol != NULL;
-}
-
 /* Looked up each time: such questions are rare. */
 static bool find_all (functions *f) {
-  return find(&f->isolate, "rd_kafka_AdminOptions_set_isolation_level")
-         && find(&f->send, "rd_kafka_ListOffsets")
-         && find(&f->result, "rd_kafka_event_ListOffsets_result")
-         && find(&f->infos, "rd_kafka_ListOffsets_result_infos")
-         && find(&f->partition,
-                 "rd_kafka_ListOffsetsResultInfo_topic_partition");
+  return strand_symbol(&f->isolate,
+                       "rd_kafka_AdminOptions_set_isolation_level")
+         && strand_symbol(&f->send, "rd_kafka_ListOffsets")
+         && strand_symbol(&f->result, "rd_kafka_event_ListOffsets_result")
+         && strand_symbol(&f->infos, "rd_kafka_ListOffsets_result_infos")
+         && strand_symbol(&f->partition,
+                          "rd_kafka_ListOffsetsResultInfo_topic_partition");
 }
 
 bool strand_leader_offsets_can_be_left (void) {
@@ -131,24 +126,30 @@ static rd_kafka_resp_err_t ask_once (const functions *f, rd_kafka_t *client,
            : err;
 }
 
-rd_kafka_resp_err_t
-strand_leader_offsets_read (rd_kafka_t *client,
-                            rd_kafka_topic_partition_list_t *list,
-                            int timeout_ms, bool (*over)(void *), void *arg) {
+static rd_kafka_resp_err_t ask_until (const functions *f, rd_kafka_t *client,
+                                      rd_kafka_topic_partition_list_t *list,
+                                      int timeout_ms, bool (*over)(void *),
+                                      void *arg) {
   question q = { rd_kafka_topic_partition_list_copy(list), list, over, arg };
-  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE;
   rd_kafka_queue_t *answers = rd_kafka_queue_new(client);
-  functions f = { 0 };
-  bool again = find_all(&f);
-  while (again) {
-    err = ask_once(&f, client, &q, answers, &timeout_ms);
-    again = (passes(err) || (err == 0 && one_passes(list))) && timeout_ms > 0
-            && !over(arg);
-    if (!again) break;
+  rd_kafka_resp_err_t err;
+  for (;;) {
+    err = ask_once(f, client, &q, answers, &timeout_ms);
+    if (!passes(err) && !(err == 0 && one_passes(list))) break;
+    if (timeout_ms <= 0 || over(arg)) break;
     rd_kafka_queue_poll(answers, SLICE_MS); /* none comes: a pause */
     timeout_ms -= SLICE_MS;
   }
   rd_kafka_queue_destroy(answers);
   rd_kafka_topic_partition_list_destroy(q.wanted);
   return err;
+}
+
+rd_kafka_resp_err_t
+strand_leader_offsets_read (rd_kafka_t *client,
+                            rd_kafka_topic_partition_list_t *list,
+                            int timeout_ms, bool (*over)(void *), void *arg) {
+  functions f = { 0 };
+  return find_all(&f) ? ask_until(&f, client, list, timeout_ms, over, arg)
+                      : rd_kafka_offsets_for_times(client, list, timeout_ms);
 }

@@ -18,11 +18,11 @@
 
 /* Does the librdkafka that is loaded have such a question? */
 bool strand_leader_offsets_can_be_left (void);
-/* Where it has. In 'list' are times, or RD_KAFKA_OFFSET_BEGINNING or _END:
-** each gets its offset and its error. Asks again while a leader moves or its
-** broker is away. What is returned is the error of all of them; 'over' (of
-** 'arg') is asked from time to time, and ends the wait as 'timeout_ms' does:
-** with _TIMED_OUT. */
+/* In 'list' are times, or RD_KAFKA_OFFSET_BEGINNING or _END: each gets its
+** offset and its error. What is returned is the error of all of them. Where it
+** can be left it asks again while a leader moves or its broker is away; 'over'
+** (of 'arg') is asked from time to time, and ends the wait as 'timeout_ms'
+** does: with _TIMED_OUT, or the last error. */
 rd_kafka_resp_err_t
 strand_leader_offsets_read (rd_kafka_t *client,
                             rd_kafka_topic_partition_list_t *list,

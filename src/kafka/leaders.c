@@ -18,7 +18,6 @@
 
 #define ASK_MS 2000
 #define SLICE_MS 250       /* the first; see next_slice */
-#define AGAIN_MS 500       /* an error that came sooner is asked for again */
 #define ASK_ALL_US 6000000 /* of several that do not answer */
 
 typedef struct inquiry {
@@ -72,38 +71,27 @@ static rd_kafka_resp_err_t ask_once (const inquiry *q,
   rd_kafka_resp_err_t err;
   rd_kafka_topic_partition_list_add(one, p->topic, p->partition)->offset =
     RD_KAFKA_OFFSET_BEGINNING;
-  err = strand_leader_offsets_can_be_left()
-          ? strand_leader_offsets_read(q->client, one, timeout_ms, is_hurried,
-                                       (void *)q->hurried)
-          : rd_kafka_offsets_for_times(q->client, one, timeout_ms);
+  err = strand_leader_offsets_read(q->client, one, timeout_ms, is_hurried,
+                                   (void *)q->hurried);
   if (err == 0) err = one->elems[0].err;
   rd_kafka_topic_partition_list_destroy(one);
   return err;
 }
 
-/* What is left of the time after a question that had 'slice'. One that can be
-** left had all of it, and an error may have come soon. */
-static int left_after (int left_ms, int slice, int64_t began_us, bool whole) {
-  int took_ms = (int)((strand_clock_us() - began_us) / 1000);
-  if (!whole) return left_ms - slice;
-  return left_ms - (took_ms > AGAIN_MS ? took_ms : AGAIN_MS);
-}
-
 /* A leader that refuses to say has answered. */
 static rd_kafka_resp_err_t ask_leader (const inquiry *q,
                                        const rd_kafka_topic_partition_t *p) {
-  bool whole = strand_leader_offsets_can_be_left();
-  int left_ms = ASK_MS, slice = whole ? ASK_MS : SLICE_MS;
+  int left_ms = ASK_MS;
+  int slice = strand_leader_offsets_can_be_left() ? ASK_MS : SLICE_MS;
   for (;;) {
-    int64_t began_us = strand_clock_us();
     rd_kafka_resp_err_t err = ask_once(q, p, slice);
     strand_error_kind kind = strand_error_kind_of(err);
     if (kind != STRAND_ERROR_UNREACHABLE && kind != STRAND_ERROR_LEADER)
       return 0;
     if (atomic_load(q->hurried)) return RD_KAFKA_RESP_ERR__IN_PROGRESS;
-    left_ms = left_after(left_ms, slice, began_us, whole);
+    left_ms -= slice;
     if (left_ms <= 0) return err;
-    slice = whole ? left_ms : next_slice(slice, left_ms);
+    slice = next_slice(slice, left_ms);
   }
 }
 

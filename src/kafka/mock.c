@@ -95,15 +95,11 @@ static const struct {
 
 static bool find_call (void *place, const char *name,
                        strand_failure *failure) {
-  void *symbol = strand_symbol(name);
-  if (symbol == NULL) {
-    strand_fail(failure, "UNSUPPORTED_FEATURE",
-                "librdkafka %s has no %s: no mock cluster here",
-                rd_kafka_version_str(), name);
-    return false;
-  }
-  memcpy(place, &symbol, sizeof(symbol)); /* no cast from void * in ISO C */
-  return true;
+  if (strand_symbol(place, name)) return true;
+  strand_fail(failure, "UNSUPPORTED_FEATURE",
+              "librdkafka %s has no %s: no mock cluster here",
+              rd_kafka_version_str(), name);
+  return false;
 }
 
 #define FIND(name) find_call(&call->name, "rd_kafka_mock_" #name, failure)

@@ -6,8 +6,11 @@
 #ifndef STRAND_SYMBOLS_H
 #define STRAND_SYMBOLS_H
 
-/* NULL: the librdkafka that is loaded has none of that name. To be copied
-** into a function pointer: ISO C has no cast from void *. */
-void *strand_symbol (const char *name);
+#include <stdbool.h>
+
+/* Copied into the function pointer that 'function' points to: ISO C has no cast
+** from void *. False, and NULL: the librdkafka that is loaded has none of that
+** name. */
+bool strand_symbol (void *function, const char *name);
 
 #endif
