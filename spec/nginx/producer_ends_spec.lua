@@ -73,22 +73,8 @@ local ENDS = {
 }
 
 describe("a producer in nginx, when its worker ends", function()
-  local paused = false
-
-  local function pause()
-    paused = true
-    local mock = helper.mock()
-    if mock then mock:down() else helper.kafka "pause" end
-  end
-
-  local function resume()
-    paused = false
-    local mock = helper.mock()
-    if mock then mock:up() else helper.kafka "resume" end
-  end
-
   after_each(function()
-    if paused then resume() end
+    helper.kafka_thaw()
     nginx.close()
   end)
 
@@ -136,10 +122,10 @@ describe("a producer in nginx, when its worker ends", function()
       local server = start(topic, kind[2])
       server:ask "/send?n=10"
       helper.eventually(20, function() return arrivals.read(topic, PARTITIONS).arrived == 10 end)
-      pause()
+      helper.kafka_freeze()
       assert.equal("accepted 2000", server:ask "/send?n=2000")
       server:stop()
-      resume()
+      helper.kafka_thaw()
       not_killed(server)
       local found = arrivals.read(topic, PARTITIONS)
       assert.same({ kind[1], 0, 0 }, { kind[1], found.doubled, found.inversions })
@@ -150,20 +136,25 @@ describe("a producer in nginx, when its worker ends", function()
     end
   end)
 
-  it("by quit, waits for a broker that is frozen, and has delivered all", function()
-    local topic = helper.topic(PARTITIONS)
-    local server = start(topic, { exit = false })
-    server:ask "/send?n=10"
-    pause()
-    assert.equal("accepted 2000", server:ask "/send?n=2000")
-    local workers = server:reload()
-    helper.eventually(20, fixture.pause(4)) -- longer than a stop may take
+  -- Workers that are to end wait for a frozen broker for longer than a stop may take, and deliver.
+  local function check_patience(server, topic, workers)
+    helper.eventually(20, fixture.pause(4))
     assert.same(workers, server:workers "ending")
-    resume()
+    helper.kafka_thaw()
     server:await_gone(workers)
     local found = arrivals.read(topic, PARTITIONS)
     assert.same({ 2010, 0, 0 }, { found.arrived, found.doubled, found.inversions })
     not_killed(server)
+  end
+
+  it("by quit, waits for a broker that is frozen, and has delivered all", function()
+    local topic = helper.topic(PARTITIONS)
+    local server = start(topic, { exit = false })
+    server:ask "/send?n=10"
+    helper.kafka_freeze()
+    assert.equal("accepted 2000", server:ask "/send?n=2000")
+    local workers = server:reload()
+    check_patience(server, topic, workers)
   end)
 
   it("by reload, still serves requests that send, also where it had nothing to serve", function()
@@ -182,10 +173,10 @@ describe("a producer in nginx, when its worker ends", function()
     local topic = helper.topic(PARTITIONS)
     local server = start(topic, { options = "{ quit_timeout = 1 }" })
     server:ask "/send?n=10"
-    pause()
+    helper.kafka_freeze()
     assert.equal("accepted 2000", server:ask "/send?n=2000")
     server:quit(30)
-    resume()
+    helper.kafka_thaw()
     local found = arrivals.read(topic, PARTITIONS)
     local lost = lost_by(server)
     assert.is_true(lost > 0 and lost >= 2010 - found.arrived,
@@ -200,12 +191,12 @@ describe("a producer in nginx, when its worker ends", function()
     local topic = helper.topic(PARTITIONS)
     local server = start(topic, { options = "{ quit_timeout = 1 }" })
     server:ask "/send?n=10"
-    pause()
+    helper.kafka_freeze()
     local request = server:open "/over"
     is(server, "/waiting", "1")
     local workers = server:reload()
     is(server, "/is_over", "true")
-    resume()
+    helper.kafka_thaw()
     assert.same({ 200, "acknowledged, flushed true" }, { request:answer() })
     server:await_gone(workers)
     not_killed(server)
@@ -215,12 +206,12 @@ describe("a producer in nginx, when its worker ends", function()
     local topic = helper.topic(PARTITIONS)
     local server = start(topic, { options = "{ quit_timeout = 1000 }" })
     server:ask "/send?n=10"
-    pause()
+    helper.kafka_freeze()
     local request = server:open "/leaves"
     is(server, "/waiting", "1")
     request.socket:close()
     is(server, "/is_over", "true")
-    resume()
+    helper.kafka_thaw()
     server:quit(40)
     assert.equal(11, arrivals.read(topic, PARTITIONS).arrived)
   end)
@@ -233,7 +224,7 @@ describe("a producer in nginx, when its worker ends", function()
     is(server, "/waiting", "1")
     local workers = server:reload()
     is(server, "/rests", "true")
-    pause()
+    helper.kafka_freeze()
     server:ask "/freeze"
     return server, request, workers
   end
@@ -242,13 +233,7 @@ describe("a producer in nginx, when its worker ends", function()
     local topic = helper.topic(PARTITIONS)
     local server, request, workers = late("/late_quiet", topic)
     assert.same({ 200, "accepted 2000" }, { request:answer() })
-    helper.eventually(20, fixture.pause(4)) -- longer than a stop may take
-    assert.same(workers, server:workers "ending")
-    resume()
-    server:await_gone(workers)
-    local found = arrivals.read(topic, PARTITIONS)
-    assert.same({ 2010, 0, 0 }, { found.arrived, found.doubled, found.inversions })
-    not_killed(server)
+    check_patience(server, topic, workers)
   end)
 
   it("by reload, waits for no late request that its client has ended", function()
@@ -257,7 +242,7 @@ describe("a producer in nginx, when its worker ends", function()
     is(server, "/sends", "true")
     request.socket:close()
     is(server, "/is_over", "true")
-    resume()
+    helper.kafka_thaw()
     server:await_gone(workers, 30)
   end)
 end)

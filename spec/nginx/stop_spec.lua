@@ -65,25 +65,13 @@ local EARLIER = [[
 ]]
 
 describe("a worker of nginx that is stopped while its broker is frozen", function()
-  local frozen, server, topic, other = false, nil, nil, nil
+  local server, topic, other
 
   setup(fixture.open)
   teardown(fixture.close)
 
-  local function freeze()
-    frozen = true
-    local mock = helper.mock()
-    if mock then mock:down() else helper.kafka "pause" end
-  end
-
-  local function thaw()
-    frozen = false
-    local mock = helper.mock()
-    if mock then mock:up() else helper.kafka "resume" end
-  end
-
   after_each(function()
-    if frozen then thaw() end
+    helper.kafka_thaw()
     nginx.close()
   end)
 
@@ -110,7 +98,7 @@ describe("a worker of nginx that is stopped while its broker is frozen", functio
     local producers = PRODUCERS + workers - 1
     is("delivered", producers)
     is("running", CONSUMERS * RECORDS)
-    freeze()
+    helper.kafka_freeze()
     server:ask "/let_send"
     is("sent", producers)
   end
@@ -127,7 +115,7 @@ describe("a worker of nginx that is stopped while its broker is frozen", functio
   -- It ends within 3 s, where the machine has the time for it.
   local function stop_and_check(producers, lines)
     local seconds = server:stop()
-    thaw()
+    helper.kafka_thaw()
     local undone, lost, sum = said "records were not done", said "records were not delivered"
     assert.same({ CONSUMERS, lines }, { #undone, #lost }, server:errors())
     for _, count in ipairs(undone) do assert.equal(RECORDS, count) end

@@ -218,6 +218,22 @@ function helper.kafka(action, how)
   assert(ok == true or ok == 0, "scripts/kafka " .. action .. " failed")
 end
 
+local frozen = false
+
+--- The broker answers nobody, until helper.kafka_thaw(): the mock's is down. For
+--- specs that run on both.
+function helper.kafka_freeze()
+  frozen = true
+  if helper.mock() then mock:down() else helper.kafka "pause" end
+end
+
+--- The end of that, if there was one: also for after_each.
+function helper.kafka_thaw()
+  if not frozen then return end
+  frozen = false
+  if helper.mock() then mock:up() else helper.kafka "resume" end
+end
+
 -- ---- other processes -------------------------------------------------------
 
 local child = {}

@@ -36,14 +36,13 @@ contexts.KILLED_MOST = 16 -- threads killed in one, whose sockets live until it 
 
 local CONTEXT_ENDED = "the nginx context of the handler was ended, by ngx.exit() or the like: "
   .. "those of all handlers in it have failed"
+local THREAD_ENDED = "nginx has ended the light thread of the handler: its error.log says why"
 
 -- -> those that so many threads fill, those that may be retired beside them
 local function parts(threads)
   local full = math.ceil(threads / MOST)
   return full, full > 0 and math.ceil(full / RETIRED_PART) + SPARE or 0
 end
-
-local THREAD_ENDED = "nginx has ended the light thread of the handler: its error.log says why"
 
 -- How many contexts run at most, for so many threads.
 function contexts.need(threads)
