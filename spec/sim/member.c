@@ -135,7 +135,7 @@ static void begin_epoch (world *w, part *p, int64_t committed,
     s->marked = i >= from && o <= p->high && !open;
     s->state = i < from || s->marked ? SLOT_DONE : SLOT_AWAY;
     s->attempt = s->failures = 0;
-    s->alone = false;
+    s->alone = s->detached = false;
     CHECK(s->state == SLOT_AWAY || !s->exists || s->finished,
           "I1: the broker says that %lld is done", (long long)o);
   }

@@ -158,9 +158,9 @@ static void set_waiting (world *w, mlease *l, slot *s,
   if (kind == STRAND_OUTCOME_PARK) s->state = SLOT_PARKED;
   else if (kind == STRAND_OUTCOME_DEAD_LETTER) s->state = SLOT_LETTER;
   else s->due_us = w->now_us + check_delay(w, l, s, e, told);
-  if (kind == STRAND_OUTCOME_PARK && w->config.park_alone) {
-    s->alone = log_keyed(w, s);
-  }
+  s->detached = kind == STRAND_OUTCOME_PARK && w->config.park_alone
+                && log_keyed(w, s);
+  s->alone = s->alone || s->detached;
   s->attempt++;
   if (e->kind != STRAND_OUTCOME_RETRY || l->expired) s->failures++;
 }

@@ -98,6 +98,7 @@ static void mark_refused (world *w, part *p, slot *s,
     return;
   }
   s->state = kind == STRAND_OUTCOME_PARK ? SLOT_PARKED : SLOT_LETTER;
+  s->detached = s->alone;
   s->failures++;
 }
 

@@ -142,7 +142,8 @@ typedef struct slot {
   bool marked;   /* done, says the metadata this epoch began with */
   bool finished; /* a handler has returned */
   bool busy;     /* unordered: a lease of it is out */
-  bool alone;    /* was parked or refused, and did not hold its shard */
+  bool alone;    /* was parked or refused, and has left its shard's order */
+  bool detached; /* waits, and does not hold its shard */
 } slot;
 
 typedef struct part {

@@ -49,7 +49,8 @@ static void refuse (world *w, const dead_letter *l, slot *s) {
       == STRAND_OK,
     "memory");
   s->state = SLOT_PARKED;
-  s->alone = s->alone || (w->config.park_alone && log_keyed(w, s));
+  s->detached = s->detached || (w->config.park_alone && log_keyed(w, s));
+  s->alone = s->alone || s->detached;
 }
 
 bool waiting_letter (world *w) {

@@ -9,17 +9,20 @@ static slot *slot_of (world *w, const mlease *l) {
   return &w->parts[l->part].slots[l->slot];
 }
 
-/* It never came, or was parked and did not hold its shard, whose order it has
-** left. */
+/* It never came, or has left its shard's order; but one that is parked after
+** it came back holds the shard as any other. */
 static bool is_out_of_order (const slot *s) {
-  if (s->alone) return s->state != SLOT_LEASED;
+  if (s->alone) {
+    return s->state != SLOT_LEASED
+           && (s->state != SLOT_PARKED || s->detached);
+  }
   return s->state == SLOT_SENDING || (!s->exists && s->state == SLOT_AWAY);
 }
 
 /* It is not in the way of those behind it. */
 static bool is_gone (const slot *s) {
   return s->state == SLOT_DONE || s->state == SLOT_SENDING
-         || (s->alone && s->state == SLOT_PARKED)
+         || (s->detached && s->state == SLOT_PARKED)
          || (!s->exists && s->state == SLOT_AWAY);
 }
 
