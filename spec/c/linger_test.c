@@ -473,6 +473,41 @@ static void a_full_batch_of_a_key_passes_what_lingers (void **state) {
   strand_engine_free(e);
 }
 
+/* It was parked alone, and comes back behind records that run. */
+static void a_batch_of_a_key_ends_before_what_came_back (void **state) {
+  for (int way = 0; way < 2; way++) {
+    strand_engine_config c = limited(way ? STRAND_BY_KEY
+                                         : STRAND_BY_PARTITION);
+    strand_engine *e;
+    strand_partition *p;
+    int leases;
+    (void)state;
+    routes[0].by = STRAND_BATCH_KEY;
+    routes[0].batch_size = 4;
+    routes[0].linger_us = SECOND;
+    c.park_alone = true;
+    e = open_with(c);
+    p = assign(e, 0);
+    poll_all(e, p, "aaaa");
+    assert_int_equal(take_batch(e, 0, &leases), 4);
+    end_at(e, &batch[0], STRAND_OUTCOME_PARK, 0);
+    nothing_starts(e);
+    poll(e, p, 4, "a");
+    assert_int_equal(take_batch(e, 0, &leases), 4);
+    resolve(e, p, STRAND_RESOLVE_RETRY);
+    end_at(e, &batch[0], STRAND_OUTCOME_DONE, 0);
+    end_at(e, &batch[0], STRAND_OUTCOME_PARK, 0);
+    assert_int_equal(take_batch(e, 0, &leases), 2);
+    assert_int_equal(batch[0].record->offset, 3);
+    done_batch(e, leases);
+    assert_int_equal(take_batch(e, 0, &leases), 1);
+    assert_int_equal(batch[0].record->offset, 0);
+    done_batch(e, leases);
+    nothing_starts(e);
+    strand_engine_free(e);
+  }
+}
+
 int main (void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_mixed_batch_has_one_record_of_a_key),
@@ -496,6 +531,7 @@ int main (void) {
     cmocka_unit_test(a_batch_goes_when_no_more_may_be_read),
     cmocka_unit_test(a_batch_goes_when_its_payload_lets_no_more_start),
     cmocka_unit_test(a_full_batch_of_a_key_passes_what_lingers),
+    cmocka_unit_test(a_batch_of_a_key_ends_before_what_came_back),
   };
   return cmocka_run_group_tests_name("linger", tests, NULL, NULL);
 }

@@ -104,6 +104,7 @@ static void check_shard (strand_shard *s, void *arg) {
   int64_t last = -1;
   assert(listed == (s->state == SHARD_READY || lingers));
   assert(s->state != SHARD_STALE);
+  assert(!lingers || strand_linger_wants(s)); /* or its batch would go */
   if (lingers) t->lingering++;
   else if (listed) t->ready++;
   for (const strand_record *r = s->head; r != NULL; r = r->behind, count++) {

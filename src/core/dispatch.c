@@ -34,7 +34,9 @@ static strand_shard *scan_low (strand_partition *p) {
 
 static strand_shard *next_shard (strand_partition *p) {
   strand_shard *s = strand_list_entry(p->ready.next, strand_shard, ready);
-  bool starts = start(p, s->head);
+  bool starts;
+  assert(!strand_list_empty(&p->ready)); /* what lingers has no room */
+  starts = start(p, s->head);
   if (s->head->attempt == 1) p->full = !starts;
   return starts ? s : scan_low(p);
 }

@@ -243,10 +243,19 @@ static bool is_full (const strand_shard *s) {
          || s->tail->offset - s->head->offset >= STRAND_LEASE_SPAN;
 }
 
+/* Behind its head is one that failed before, and has come back. */
+static bool ends (const strand_shard *s) {
+  const strand_partition *p = s->partition;
+  pile now = { 0 };
+  if (!p->reentered) return false;
+  add_shard(&now, s, full_size(p->throttle, p->engine));
+  return now.ends;
+}
+
 bool strand_linger_wants (const strand_shard *s) {
   const strand_partition *p = s->partition;
   return p->throttle->limits.by == STRAND_BATCH_KEY && strand_shard_keyed(s)
-         && lingers(p->throttle) && !is_full(s);
+         && lingers(p->throttle) && !is_full(s) && !ends(s);
 }
 
 static strand_shard *first_lingering (const strand_partition *p) {
