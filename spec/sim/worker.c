@@ -13,8 +13,7 @@ static slot *slot_of (world *w, const mlease *l) {
 ** it came back holds the shard as any other. */
 static bool is_out_of_order (const slot *s) {
   if (s->alone) {
-    return s->state != SLOT_LEASED
-           && (s->state != SLOT_PARKED || s->detached);
+    return s->state != SLOT_LEASED && (s->state != SLOT_PARKED || s->detached);
   }
   return s->state == SLOT_SENDING || (!s->exists && s->state == SLOT_AWAY);
 }
