@@ -1,6 +1,6 @@
 /*
 ** lua_seats_test.c - the handlings of local mode and the bodies that run them,
-** without Lua: an owner's batch in the mailbox, seats taken and left
+** without Lua code: an owner's batch in the mailbox, seats taken and left
 **
 ** Which body handles which record is in spec/local_spec.lua and loops_spec.lua.
 */
@@ -424,6 +424,45 @@ static void who_leaves_is_in_no_list (void **state) {
   assert_int_equal(seats.bodies, 1);
 }
 
+/* A turn of the loop, or of step: with no body of Lua's. */
+static void serve (void) {
+  lua_State *L = luaL_newstate();
+  assert_non_null(L);
+  for (int i = 1; i <= STRAND_NEXT_COUNT; i++) {
+    if (i == STRAND_NEXT_SEATS) lua_pushlightuserdata(L, &seats);
+    else lua_pushnil(L);
+  }
+  lua_pushcclosure(L, strand_body_serve, STRAND_NEXT_COUNT);
+  assert_int_equal(lua_pcall(L, 0, 3, 0), 0);
+  lua_close(L);
+}
+
+/* So long there has been work, when the turn comes. -> longest_slice */
+static int64_t longest_after (int64_t seconds) {
+  strand_loop_watch *watch = &consumer->notifier.watch;
+  strand_loop_watch_wanted(watch, strand_clock_us() - seconds * SECOND);
+  serve();
+  return atomic_load(&watch->longest_us) / SECOND;
+}
+
+static void a_late_turn_of_a_loop_is_kept (void **state) {
+  (void)state;
+  add_bodies(0);
+  assert_int_equal(longest_after(1000), 1000);
+  assert_int_equal(longest_after(10), 1000);
+  strand_notifier_claim(&consumer->notifier);
+  serve();
+  assert_int_equal(atomic_load(&consumer->notifier.watch.wanted_us), 0);
+}
+
+/* There only handlers count, as long as they do not wait. */
+static void a_late_turn_without_a_loop_is_not (void **state) {
+  (void)state;
+  add_bodies(0);
+  seats.looped = false;
+  assert_int_equal(longest_after(1000), 0);
+}
+
 #define spec(f) cmocka_unit_test_setup_teardown(f, open_seats, close_seats)
 
 int main (void) {
@@ -446,6 +485,8 @@ int main (void) {
     spec(who_comes_though_that_failed_runs),
     spec(who_was_dropped_is_told_once),
     spec(who_leaves_is_in_no_list),
+    spec(a_late_turn_of_a_loop_is_kept),
+    spec(a_late_turn_without_a_loop_is_not),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
