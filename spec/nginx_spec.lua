@@ -1,5 +1,5 @@
--- Inside nginx: where strand may be opened. By Debian's nginx and its Lua
--- module, which is LuaJIT's; the phases alone, played, under every Lua.
+-- Inside nginx: where strand may be opened, and when a worker ends. By Debian's nginx and its Lua
+-- module, which is LuaJIT's; the phases alone, and a worker's end, played, under every Lua.
 local helper = require "spec.support.helper"
 local strand = require "strand"
 
@@ -58,6 +58,64 @@ describe("a phase of nginx", function()
       play(get_phase)
       assert(strand.admin(options.admin)):close()
     end
+  end)
+end)
+
+-- Seconds after a stop: what ends later than the first ends all others, and nginx kills at the second;
+-- so long each may need (lua/strand/nginx.lua).
+local KILLS_OTHERS, KILLS = 1.55, 3.15
+local CLOSE_WITHIN = 2.4
+
+describe("a worker of nginx that ends", function()
+  local before, loaded, time, workers, nginx
+
+  -- Another copy of it, whose time is the spec's.
+  local function load_nginx()
+    local core, real = package.loaded["strand.core"], package.loaded["strand.nginx"]
+    package.loaded["strand.nginx"] = nil
+    package.loaded["strand.core"] = {
+      now = function() return time end,
+      wait = function(_, seconds) time = time + seconds end,
+    }
+    local ok, copy = pcall(require, "strand.nginx")
+    package.loaded["strand.core"], package.loaded["strand.nginx"] = core, real
+    return assert(ok and copy, copy)
+  end
+
+  before_each(function()
+    before, loaded = rawget(_G, "ngx"), package.loaded.ngx
+    rawset(_G, "ngx", { get_phase = function() return "exit_worker" end,
+      worker = { count = function() return workers end } })
+    package.loaded.ngx = nil
+    time, nginx = 0, load_nginx()
+  end)
+
+  after_each(function()
+    rawset(_G, "ngx", before)
+    package.loaded.ngx = loaded
+  end)
+
+  -- It needs so long to close what it has. -> its end, in seconds after the stop
+  local function ends_after(seconds)
+    assert.equal(CLOSE_WITHIN, nginx.count_down())
+    time = time + seconds
+    nginx.await_others()
+    return time
+  end
+
+  for _, seconds in ipairs { 0, 1.3, 1.5, 2, CLOSE_WITHIN, 2.5 } do
+    it(("ends no other that has more time, when it needs %g s"):format(seconds), function()
+      workers = 2
+      local ends = ends_after(seconds)
+      assert.is_true(ends < KILLS_OTHERS or ends > CLOSE_WITHIN and ends < KILLS, ends)
+    end)
+  end
+
+  it("waits for nobody where it has ended early, or is alone", function()
+    workers = 2
+    assert.equal(1.25, ends_after(1.25))
+    workers, time, nginx = 1, 0, load_nginx()
+    assert.equal(2, ends_after(2))
   end)
 end)
 
