@@ -29,6 +29,10 @@ void strand_lock_leaves (strand_rank rank) {
   assert((held >> rank & 1) == 1);
   held &= ~(1u << rank);
 }
+
+bool strand_lock_holds_none (void) {
+  return held >> STRAND_RANK_CLIENT == 0;
+}
 #endif
 
 bool strand_condition_init (strand_condition *condition) {

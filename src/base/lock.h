@@ -39,6 +39,8 @@ void strand_lock_free (strand_lock *lock);
 #else
 void strand_lock_enters (strand_rank rank);
 void strand_lock_leaves (strand_rank rank);
+/* This thread holds none, but perhaps that of loading: for an assert. */
+bool strand_lock_holds_none (void);
 #endif
 
 static inline void strand_lock_take (strand_lock *lock) {

@@ -76,25 +76,42 @@ static bool has_descriptors (unsigned count, int *error) {
   return made == count;
 }
 
-static void *meet (void *lock) {
-  strand_lock_take(lock);
-  strand_lock_release(lock);
+typedef struct gate {
+  strand_lock lock;
+  strand_condition changed;
+  bool open;
+} gate;
+
+static void *pass (void *arg) {
+  gate *g = arg;
+  strand_lock_take(&g->lock);
+  while (!g->open) strand_lock_wait(&g->lock, &g->changed);
+  strand_lock_release(&g->lock);
   return NULL;
 }
 
-/* All at once: each waits for the last. */
+static void open_gate (gate *g) {
+  strand_lock_take(&g->lock);
+  g->open = true;
+  pthread_cond_broadcast(&g->changed);
+  strand_lock_release(&g->lock);
+}
+
+/* All at once: each waits until the last was made. */
 static bool has_threads (unsigned count, int *error) {
-  strand_lock lock = STRAND_LOCK(STRAND_RANK_LEAF);
+  gate g = { .lock = STRAND_LOCK(STRAND_RANK_LEAF) };
   pthread_t threads[STRAND_SYSTEM_MOST];
   unsigned made = 0;
-  strand_lock_take(&lock);
-  while (made < count && strand_thread_start(&threads[made], meet, &lock)) {
-    made++;
+  if (!strand_condition_init(&g.changed)) {
+    *error = ENOMEM;
+    return false;
   }
+  while (made < count && strand_thread_start(&threads[made], pass, &g)) made++;
   *error = made < count ? errno : 0;
-  strand_lock_release(&lock);
+  open_gate(&g);
   for (unsigned i = 0; i < made; i++) pthread_join(threads[i], NULL);
-  strand_lock_free(&lock);
+  strand_condition_free(&g.changed);
+  strand_lock_free(&g.lock);
   return made == count;
 }
 

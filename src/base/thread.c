@@ -3,8 +3,10 @@
 */
 #include "base/thread.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <time.h>
+
+#include "base/lock.h"
 
 void strand_thread_block_signals (sigset_t *before) {
   sigset_t all;
@@ -21,6 +23,7 @@ int strand_thread_start_deep (pthread_t *thread, void *(*run)(void *),
   pthread_attr_t attributes;
   sigset_t before;
   int status = pthread_attr_init(&attributes);
+  assert(strand_lock_holds_none()); /* a lock is short */
   if (status != 0) {
     errno = status;
     return 0;

@@ -1,5 +1,5 @@
 /*
-** thread.h - threads of ours, and conditions that follow the right clock
+** thread.h - threads of ours
 **
 ** Every signal is blocked in them, so that SIGINT and SIGTERM reach the
 ** thread that runs Lua.
