@@ -3,6 +3,7 @@
 */
 #include "kafka/committed.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,9 +110,9 @@ static rd_kafka_resp_err_t take (rd_kafka_topic_partition_list_t *list,
 }
 
 static rd_kafka_event_t *wait_for (rd_kafka_queue_t *answers, int timeout_ms,
-                                   bool (*over)(void *), void *arg) {
+                                   const atomic_bool *hurried) {
   rd_kafka_event_t *event = NULL;
-  for (; event == NULL && timeout_ms > 0 && !over(arg);
+  for (; event == NULL && timeout_ms > 0 && !atomic_load(hurried);
        timeout_ms -= SLICE_MS) {
     event = rd_kafka_queue_poll(answers, SLICE_MS);
   }
@@ -122,12 +123,12 @@ static rd_kafka_event_t *wait_for (rd_kafka_queue_t *answers, int timeout_ms,
 rd_kafka_resp_err_t
 strand_committed_read (rd_kafka_t *client,
                        rd_kafka_topic_partition_list_t *list, int timeout_ms,
-                       bool (*over)(void *), void *arg) {
+                       const atomic_bool *hurried) {
   rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
   rd_kafka_queue_t *answers = rd_kafka_queue_new(client);
   rd_kafka_event_t *event = NULL;
   if (ask(client, list, answers)) {
-    event = wait_for(answers, timeout_ms, over, arg);
+    event = wait_for(answers, timeout_ms, hurried);
     err = event != NULL ? take(list, event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
   }
   if (event != NULL) rd_kafka_event_destroy(event);

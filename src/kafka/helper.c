@@ -118,11 +118,6 @@ static rd_kafka_resp_err_t wait_for (strand_helper *h, strand_call *call,
   }
 }
 
-static bool is_hurried (void *helper) {
-  strand_helper *h = helper;
-  return atomic_load(&h->hurried);
-}
-
 static rd_kafka_resp_err_t committed (strand_helper *h, strand_call *call,
                                       int timeout_ms) {
   return rd_kafka_committed(h->client, call->list, timeout_ms);
@@ -142,14 +137,13 @@ static rd_kafka_resp_err_t wait_committed (strand_helper *h,
       || !atomic_load(call->coordinator_up) || atomic_load(&h->hurried))
     return err;
   return strand_committed_read(h->client, call->list, STRAND_CALL_TIMEOUT_MS,
-                               is_hurried, h);
+                               &h->hurried);
 }
 
 static rd_kafka_resp_err_t look_up (strand_helper *h,
                                     rd_kafka_topic_partition_list_t *list,
                                     int timeout_ms) {
-  return strand_leader_offsets_read(h->client, list, timeout_ms, is_hurried,
-                                    h);
+  return strand_leader_offsets_read(h->client, list, timeout_ms, &h->hurried);
 }
 
 static rd_kafka_resp_err_t times (strand_helper *h, strand_call *call,

@@ -26,8 +26,7 @@ typedef struct functions {
 typedef struct question {
   rd_kafka_topic_partition_list_t *wanted;
   rd_kafka_topic_partition_list_t *list; /* gets the answer */
-  bool (*over)(void *);
-  void *arg;
+  const atomic_bool *hurried;
 } question;
 
 /* Looked up each time: such questions are rare. */
@@ -113,7 +112,7 @@ static rd_kafka_resp_err_t ask_once (const functions *f, rd_kafka_t *client,
   rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__TIMED_OUT;
   rd_kafka_event_t *event = NULL;
   ask(f, client, q->wanted, answers);
-  for (; event == NULL && *left_ms > 0 && !q->over(q->arg);
+  for (; event == NULL && *left_ms > 0 && !atomic_load(q->hurried);
        *left_ms -= SLICE_MS) {
     event = rd_kafka_queue_poll(answers, SLICE_MS);
   }
@@ -128,15 +127,15 @@ static rd_kafka_resp_err_t ask_once (const functions *f, rd_kafka_t *client,
 
 static rd_kafka_resp_err_t ask_until (const functions *f, rd_kafka_t *client,
                                       rd_kafka_topic_partition_list_t *list,
-                                      int timeout_ms, bool (*over)(void *),
-                                      void *arg) {
-  question q = { rd_kafka_topic_partition_list_copy(list), list, over, arg };
+                                      int timeout_ms,
+                                      const atomic_bool *hurried) {
+  question q = { rd_kafka_topic_partition_list_copy(list), list, hurried };
   rd_kafka_queue_t *answers = rd_kafka_queue_new(client);
   rd_kafka_resp_err_t err;
   for (;;) {
     err = ask_once(f, client, &q, answers, &timeout_ms);
     if (!passes(err) && !(err == 0 && one_passes(list))) break;
-    if (timeout_ms <= 0 || over(arg)) break;
+    if (timeout_ms <= 0 || atomic_load(hurried)) break;
     rd_kafka_queue_poll(answers, SLICE_MS); /* none comes: a pause */
     timeout_ms -= SLICE_MS;
   }
@@ -148,8 +147,8 @@ static rd_kafka_resp_err_t ask_until (const functions *f, rd_kafka_t *client,
 rd_kafka_resp_err_t
 strand_leader_offsets_read (rd_kafka_t *client,
                             rd_kafka_topic_partition_list_t *list,
-                            int timeout_ms, bool (*over)(void *), void *arg) {
+                            int timeout_ms, const atomic_bool *hurried) {
   functions f = { 0 };
-  return find_all(&f) ? ask_until(&f, client, list, timeout_ms, over, arg)
+  return find_all(&f) ? ask_until(&f, client, list, timeout_ms, hurried)
                       : rd_kafka_offsets_for_times(client, list, timeout_ms);
 }

@@ -12,6 +12,7 @@
 #ifndef STRAND_LEADER_OFFSETS_H
 #define STRAND_LEADER_OFFSETS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include <librdkafka/rdkafka.h>
@@ -20,12 +21,12 @@
 bool strand_leader_offsets_can_be_left (void);
 /* In 'list' are times, or RD_KAFKA_OFFSET_BEGINNING or _END: each gets its
 ** offset and its error. What is returned is the error of all of them. Where it
-** can be left it asks again while a leader moves or its broker is away; 'over'
-** (of 'arg') is asked from time to time, and ends the wait as 'timeout_ms'
-** does: with _TIMED_OUT, or the last error. */
+** can be left it asks again while a leader moves or its broker is away; once
+** 'hurried' is set the wait ends soon, as 'timeout_ms' ends it: with
+** _TIMED_OUT, or the last error. */
 rd_kafka_resp_err_t
 strand_leader_offsets_read (rd_kafka_t *client,
                             rd_kafka_topic_partition_list_t *list,
-                            int timeout_ms, bool (*over)(void *), void *arg);
+                            int timeout_ms, const atomic_bool *hurried);
 
 #endif

@@ -58,10 +58,6 @@ static int next_slice (int slice, int left_ms) {
   return left_ms - slice * 2 >= slice * 2 ? slice * 2 : left_ms;
 }
 
-static bool is_hurried (void *hurried) {
-  return atomic_load((const atomic_bool *)hurried);
-}
-
 /* For the start: of the end a leader that was elected while copies are
 ** missing says LEADER_NOT_AVAILABLE, until they are back (Kafka 4.1). */
 static rd_kafka_resp_err_t ask_once (const inquiry *q,
@@ -71,8 +67,7 @@ static rd_kafka_resp_err_t ask_once (const inquiry *q,
   rd_kafka_resp_err_t err;
   rd_kafka_topic_partition_list_add(one, p->topic, p->partition)->offset =
     RD_KAFKA_OFFSET_BEGINNING;
-  err = strand_leader_offsets_read(q->client, one, timeout_ms, is_hurried,
-                                   (void *)q->hurried);
+  err = strand_leader_offsets_read(q->client, one, timeout_ms, q->hurried);
   if (err == 0) err = one->elems[0].err;
   rd_kafka_topic_partition_list_destroy(one);
   return err;
