@@ -398,6 +398,23 @@ static void untaken_deliveries_fill_the_queue_too (void **state) {
   strand_producer_free(p);
 }
 
+/* The one that is out will wait to be taken as well. */
+static void what_is_out_counts_beside_untaken_deliveries (void **state) {
+  strand_producer *p = open_producer(bootstrap, NULL, 5, 1);
+  strand_outgoing record = { .topic = make_topic(), .partition = 0 };
+  strand_failure failure;
+  int i;
+  (void)state;
+  for (i = 0; i < 4; i++) send_ok(p, &record, 0);
+  assert_int_equal(strand_producer_flush(p, 20), 0);
+  send_ok(p, &record, 0);
+  assert_false(strand_producer_send(p, &record, 0, &failure));
+  assert_string_equal(failure.code, "QUEUE_FULL");
+  free(strand_producer_next_delivery(p));
+  send_ok(p, &record, 0);
+  strand_producer_free(p);
+}
+
 /* Nobody polls: who sends takes what has come. */
 static void a_full_queue_takes_the_reports_that_are_there (void **state) {
   strand_producer *p = open_producer(bootstrap, NULL, 2, 0);
@@ -675,6 +692,7 @@ int main (void) {
     cmocka_unit_test(close_reports_every_record_once),
     cmocka_unit_test(a_full_queue_says_so_with_its_limit),
     cmocka_unit_test(untaken_deliveries_fill_the_queue_too),
+    cmocka_unit_test(what_is_out_counts_beside_untaken_deliveries),
     cmocka_unit_test(a_full_queue_takes_the_reports_that_are_there),
     cmocka_unit_test(bounds_change_while_records_are_out),
     cmocka_unit_test(a_record_fails_when_its_own_time_is_over),

@@ -24,7 +24,8 @@
 **       when a record's own time is over. It is not while there is nothing to
 **       do.
 **   (2) At most max_queued_records deliveries wait to be taken, or to be given
-**       on; then send says QUEUE_FULL, and nothing is dropped.
+**       on, with those of the records that are out; then send says QUEUE_FULL,
+**       and nothing is dropped.
 **   (3) A record that is out for long, while brokers answer, is looked into
 **       (unacked.h): the calls' thread wakes the fd for that, and asks.
 **   (4) close ends within its timeout plus a fraction of a second: what

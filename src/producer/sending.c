@@ -6,13 +6,22 @@
 
 #include "producer/producer_own.h"
 
+/* Each record that is out may become a report that waits to be taken. (2) */
+static int64_t untaken_most (const strand_producer *p) {
+  const strand_delivery_counts *counts = &p->deliveries.counts;
+  return counts->outstanding + counts->untaken + p->kept_reports;
+}
+
+static bool has_room_now (const strand_producer *p, size_t size) {
+  return strand_bounds_has_room(&p->bounds, size)
+         && untaken_most(p) < p->bounds.max_records;
+}
+
 /* Reports nobody collected still count as queued: collects them, once. */
 static bool has_room (strand_producer *p, size_t size) {
-  const strand_bounds *b = &p->bounds;
-  if (!strand_bounds_has_room(b, size)) strand_producer_refresh(p);
-  return strand_bounds_has_room(b, size)
-         && p->deliveries.counts.untaken + p->kept_reports
-              < b->max_records; /* (2) */
+  if (has_room_now(p, size)) return true;
+  strand_producer_refresh(p);
+  return has_room_now(p, size);
 }
 
 static bool refuse (strand_producer *p, strand_cached_topic *topic,

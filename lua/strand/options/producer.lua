@@ -44,7 +44,7 @@ producer.fields = fields {
   "on_event", func { doc = "`function(event)`: what happens to the producer" },
   "log", common.log "`function(level, facility, message)`",
   "max_queued_records", whole { min = 1, max = 10000000, default = 100000, runtime = true,
-    doc = "records not yet acknowledged; above it `send` returns `QUEUE_FULL`" },
+    doc = "records not yet acknowledged, and reports not yet given; above it `send` returns `QUEUE_FULL`" },
   "max_queued_bytes", bytes { min = 1024, max = 2 ^ 41 - 1024, default = 64 * common.MIB, runtime = true,
     doc = "the same in bytes of keys and values" },
   "transactional_id", schema.text {
