@@ -123,6 +123,39 @@ describe("a consumer without on_event", function()
   end)
 end)
 
+-- health() is for who may restart the process or take it out of service. That helps against none of
+-- these failures, which are events, lines in the log, and counts.
+describe("a consumer whose every record fails", function()
+  setup(fixture.open)
+  teardown(fixture.close)
+
+  it("is well, and says how many have failed, in each delivery", function()
+    local list, failed = {}, {}
+    for i, delivery in ipairs { "at_least_once", "at_most_once", "exactly_once" } do
+      local topic, records = helper.topic(1), {}
+      for n = 1, 30 do records[n] = { key = "k" .. n } end
+      fixture.produce(topic, records)
+      local exactly = delivery == "exactly_once"
+      failed[i] = 0
+      list[i] = fixture.consumer { topics = { topic }, delivery = delivery,
+        transactional_id = exactly and helper.name "id" or nil,
+        retry = i ~= 2 and { attempts = 60000, delay = 0.01, factor = 1 } or nil,
+        handler = function(record) recrod.x = 1 end, -- luacheck: ignore
+        on_event = function(event)
+          if event.type == "record_failed" then failed[i] = failed[i] + 1 end
+        end }
+    end
+    fixture.start((table.unpack or unpack)(list))
+    for i, enough in ipairs { 200, 30, 200 } do
+      helper.eventually(30, function()
+        for _, consumer in ipairs(list) do assert.is_true(consumer:health()) end
+        return failed[i] >= enough and list[i]:stats().failed >= enough
+      end, (table.unpack or unpack)(list))
+      assert.equal(0, list[i]:stats().done)
+    end
+  end)
+end)
+
 -- Twenty records once failed without a line: flush and close had their answer.
 describe("a producer without on_delivery", function()
   setup(fixture.open)
