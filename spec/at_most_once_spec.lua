@@ -187,6 +187,35 @@ describe("a commit that fails", function()
   end)
 end)
 
+describe("a commit that is to take back what has not started", function()
+  setup(fixture.open)
+  teardown(fixture.close)
+
+  it("and is refused at a close: that is lost, and told, as it is covered", function()
+    local topic, folder, group, events = helper.topic(1), fixture.folder(), helper.name "group", {}
+    fixture.produce(topic, records(10, { [0] = "gate g;take 2", "gate g;take 2" }))
+    local consumer = fixture.start(fixture.consumer { topics = { topic }, handler_args = folder,
+      kafka = { ["group.id"] = group }, delivery = "at_most_once", workers = 2,
+      on_event = function(event)
+        if event.type == "records_lost" then events[#events + 1] = event end
+      end })
+    helper.eventually(20, function() return fixture.count(folder, "enter") == 2 end, consumer)
+    assert.equal(10, fixture.committed(group, topic)[0].offset)
+    assert(helper.mock():fail("OffsetCommit", "TOPIC_AUTHORIZATION_FAILED", 100))
+    fixture.release(folder, "g")
+    consumer:close { timeout = 7 }
+    local report = consumer:report()
+    assert.same({ 2, 8, 8 }, { report.done, report.lost, #report.unfinished })
+    helper.eventually(5, function()
+      consumer:step(0)
+      return #events > 0
+    end)
+    assert.same({ 2, "8 not started: taking back the commit that covers them was not acknowledged" },
+      { events[1].offset, events[1].reason })
+    assert.equal(10, fixture.committed(group, topic)[0].offset)
+  end)
+end)
+
 modes.each(describe, "what a handler produces at most once", function(mode)
   local AWAY = 2 -- the broker of topics whose outputs have to wait
   local scenes = {}

@@ -99,7 +99,8 @@ static void tell_losses (const strand_epochs *e,
   add_part(reason, sizeof(reason), lost->sending,
            "produced what was not acknowledged in time");
   add_part(reason, sizeof(reason), lost->unstarted,
-           "not started: the commit that covers them was not taken back");
+           "not started: taking back the commit that covers them was not "
+           "acknowledged");
   strand_event_set_reason(&event, reason, strlen(reason));
   strand_owner_emit(e->owner, &event);
 }
