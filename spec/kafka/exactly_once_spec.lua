@@ -266,6 +266,31 @@ describe("exactly once", function()
     assert.same(GOOD, count(out[1], PARTITIONS, sent))
   end)
 
+  -- What it has sent to the brokers stays there, open, until it times out: who has the partition
+  -- next sees that its offset is not stable.
+  it("answers a rebalance while its commit hangs, and nothing comes twice by that", function()
+    local GRACE, LAST = 1, 5 -- seconds: its handlers', its transactions'
+    local topic, out = helper.topic(4), { helper.topic(1) }
+    local sent = audit.send(topic, 1000, keyed)
+    local options = options_of(topic, out, { revoke_grace = GRACE, transaction_timeout = 5 })
+    options.handler_args.slow = 0.004
+    local sign = helper.folder() .. "/held"
+    local child = spawn_held(options, 3, sign)
+    helper.eventually(LIMIT, function() return helper.read(sign) end)
+    options.transactional_id = topic .. "-other"
+    local consumer, events = member.start(options)
+    child:says("event revoked", LIMIT)
+    local seconds = helper.seconds(helper.eventually, LIMIT, function()
+      return member.events(events, "assigned") > 0
+    end, consumer)
+    assert.is_true(seconds < GRACE + LAST + 1 + helper.late, seconds)
+    child:signal "KILL"
+    assert.equal(128 + 9, child:wait(20))
+    wait_covered(topic, topic, sent, consumer)
+    assert(consumer:close())
+    assert.same(GOOD, count(out[1], 1, sent))
+  end)
+
   -- The offset of a record is at the brokers, in a transaction that nobody ends:
   -- its process was killed before the commit.
   local function hold_back(topic, out)
