@@ -67,6 +67,49 @@ describe("a record that is sent", function()
     assert.is_true(found[1].timestamp >= started - 5 and found[1].timestamp <= os.time() + 5)
   end)
 
+  local function hex(bytes)
+    if not bytes then return "null" end
+    if bytes == "" then return "-" end
+    return (bytes:gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
+  end
+
+  -- Nothing of strand or librdkafka reads it.
+  it("is there for Kafka's own consumer too, through each codec", function()
+    local all, topics, expected, path = {}, {}, {}, helper.folder() .. "/read"
+    for i = 0, 255 do all[i + 1] = string.char(i) end
+    all = table.concat(all)
+    local records = {
+      { key = all, value = all, timestamp = 1234567890.123 },
+      { key = "", value = "", timestamp = 2 }, { timestamp = 3 },
+      { value = "v", timestamp = 4, headers = { { "a", "1" }, { "b" }, { "a", "" }, { "\195\164", all } } },
+    }
+    for i, codec in ipairs { "none", "gzip", "snappy", "lz4", "zstd" } do
+      topics[i] = helper.topic(1, { ["retention.ms"] = -1 }) -- their times are old
+      local producer = open { kafka = { ["compression.type"] = codec } }
+      for offset, record in ipairs(records) do
+        record.topic = topics[i]
+        local words = { topics[i], 0, offset - 1, ("%.0f"):format(record.timestamp * 1000),
+          hex(record.key), hex(record.value) }
+        for _, header in ipairs(record.headers or {}) do
+          words[#words + 1] = hex(header[1]) .. "=" .. hex(header[2])
+        end
+        expected[#expected + 1] = table.concat(words, " ")
+      end
+      assert.equal(#records, producer:send_batch(records))
+      assert.equal(#records, producer:close().delivered)
+    end
+    local ok = os.execute(("java -cp 'build/kafka/%s/lib/*' spec/java/Reader.java '%s' 60 --whole %s > '%s'")
+      :format(os.getenv "KAFKA_VERSION", helper.broker(), table.concat(topics, " "), path))
+    assert(ok == true or ok == 0)
+    local read = {}
+    for line in io.lines(path) do
+      if not line:find "^total" then read[#read + 1] = line end
+    end
+    table.sort(read)
+    table.sort(expected)
+    assert.same(expected, read)
+  end)
+
   -- The topic takes no batch that is not a tenth of what is sent: so it was
   -- compressed on its way, and is in the log as it came.
   it("is compressed by each codec, and read back as it was", function()
