@@ -624,6 +624,31 @@ for name, loop in loops.each() do
       end, true)
     end)
 
+    it("raises in the iterator of parked() where it cannot yield, and goes on elsewhere", function()
+      local topic, keys, refused = helper.topic(1), {}, {}
+      fixture.produce(topic, { { key = "a", value = "park" } })
+      local consumer, next_parked
+      local function try() refused[#refused + 1] = { pcall(next_parked) } end
+      loop.run(function()
+        consumer = fixture.consumer { topics = { topic } }
+        assert(loop.start(consumer))
+        until_true(30, function() return consumer:stats().parked == 1 end)
+        next_parked = assert(consumer:parked())
+        keys[1] = next_parked().key
+        in_sort(try)
+      end)
+      loop.outside(try)
+      loop.run(function()
+        keys[2] = next_parked()
+        consumer:close { mode = "now", timeout = 5 }
+      end, true)
+      assert.same({ "a" }, keys)
+      if not adapter.yields_across_pcall then return end -- there all was read before
+      assert.same({ false, false }, { refused[1][1], refused[2][1] })
+      assert.matches("parked(): it would wait, and cannot yield here", refused[1][2], 1, true)
+      assert.matches("parked(): it would wait, and ", refused[2][2], 1, true)
+    end)
+
     it("does not wait in callbacks, but a close that is asked for there happens", function()
       local codes = {}
       loop.run(function()

@@ -8,6 +8,8 @@ local PAGE_TIMEOUT = 30
 
 -- The parked records after the one that 'at' names; an empty list at the end.
 local function next_page(self, at)
+  local refusal = self.loop and self.loop:refusal()
+  if refusal then return nil, "parked(): " .. refusal, "CANNOT_WAIT" end
   while at.member < self.members do
     local page, message, code = wait.request(self, PAGE_TIMEOUT, self.core.parked_done,
       self.core:parked_begin(at.member, at.topic, at.partition, at.offset))
@@ -46,13 +48,13 @@ local function parked(self)
     if not page then return nil, message, code end
   end
   return function()
-    i = i + 1
-    if i > #page and #page > 0 and not all then
+    if i == #page and i > 0 and not all then
       if self.result then schema.raise("attempt to use a closed consumer") end
-      page, message = next_page(self, at)
-      if not page then schema.raise(message) end
-      i = 1
+      local more, problem = next_page(self, at)
+      if not more then schema.raise(problem) end
+      page, i = more, 0
     end
+    i = i + 1
     return page[i]
   end
 end
