@@ -142,6 +142,20 @@ static void a_missing_topic_is_told_and_again_only_later (void **state) {
   assert_false(strand_topic_watch_is_missing(&topics, t));
 }
 
+/* The topic may have been made since: the next question is under way. */
+static void an_old_answer_does_not_tell_of_a_missing_topic (void **state) {
+  strand_cached_topic *t = use("nowhere");
+  (void)state;
+  strand_calls_stop(calls);
+  answered(t, MISSING, 0);
+  topics.told[t->index].missing.tell_us -= 600000;
+  t->answer.answered -= 0.6; /* so long ago */
+  answered(topic_of("orders", 1), 0, 1);
+  assert_int_equal(events.count, 0);
+  answered(t, MISSING, 0);
+  assert_int_equal(events.count, 1);
+}
+
 static void a_limit_below_batch_size_is_told_with_what_to_set (void **state) {
   strand_cached_topic *small = topic_of("small", 1);
   strand_cached_topic *large = topic_of("large", 1);
@@ -516,6 +530,7 @@ int main (void) {
   const struct CMUnitTest tests[] = {
     TEST(a_change_of_the_count_is_told_once_in_both_directions),
     TEST(a_missing_topic_is_told_and_again_only_later),
+    TEST(an_old_answer_does_not_tell_of_a_missing_topic),
     TEST(a_limit_below_batch_size_is_told_with_what_to_set),
     TEST(only_what_is_not_known_is_kept_and_what_comes_after),
     TEST(what_is_learned_within_a_turn_lets_none_pass_another),

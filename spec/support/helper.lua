@@ -138,7 +138,7 @@ function helper.close_cluster()
   mock = nil
 end
 
---- A new topic; returns its name.
+--- A new topic, which the broker knows when this returns; -> its name.
 function helper.topic(partitions, config)
   local name = helper.name "topic"
   if helper.mock() then
@@ -147,6 +147,7 @@ function helper.topic(partitions, config)
     local admin = assert(require "strand".admin {
       kafka = { ["bootstrap.servers"] = helper.broker() } })
     assert(admin:create_topics({ [name] = { partitions = partitions or 1, config = config } }, 90))
+    helper.eventually(90, function() return admin:describe { topics = { name } } end)
     admin:close()
   end
   return name

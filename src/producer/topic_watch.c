@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "kafka/errors.h"
 
 #define MISSING_US 500000
@@ -72,11 +71,12 @@ static void tell_partitions (strand_told_topic *told,
                     event->reason);
 }
 
+/* By the time of the answer: since an old one the topic may have been made. */
 static void tell_missing (strand_told_topic *told,
                           const strand_cached_topic *t,
                           const strand_topic_facts *answer,
                           strand_producer_events *events, strand_log *log) {
-  int64_t now_us = strand_clock_us();
+  int64_t now_us = (int64_t)(answer->answered * 1e6);
   strand_producer_event *event;
   if (!strand_error_is_no_topic(answer->err)) {
     if (answer->partitions > 0) told->missing = (strand_alert){ 0 };
