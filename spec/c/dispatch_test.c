@@ -137,6 +137,29 @@ static void what_is_given_back_keeps_its_order (void **state) {
   strand_engine_free(e);
 }
 
+/* Of what is discarded no turn is made. */
+static void a_partition_keeps_its_turn_over_a_discarded_record (void **state) {
+  strand_engine *e = open_by(STRAND_BY_KEY);
+  strand_partition *p = assign(e, 0), *q = assign(e, 1);
+  strand_lease a;
+  (void)state;
+  poll_all(e, p, "aa");
+  a = lease_of(e, 1);
+  end_at(e, &a, STRAND_OUTCOME_PARK, 0);
+  poll_all(e, q, "abcdefghijklmnopqrst");
+  resolve(e, p, STRAND_RESOLVE_DISCARD);
+  for (int i = 0; i < STRAND_TURN_LEASES; i++) {
+    a = lease_of(e, 1);
+    assert_ptr_equal(a.partition, q);
+    done(e, &a);
+  }
+  a = lease_of(e, 1);
+  assert_ptr_equal(a.partition, p);
+  assert_int_equal(a.record->offset, 1);
+  done(e, &a);
+  strand_engine_free(e);
+}
+
 static void a_partition_runs_one_at_a_time (void **state) {
   strand_engine *e = open_by(STRAND_BY_PARTITION);
   strand_partition *p = assign(e, 0), *q = assign(e, 1);
@@ -242,6 +265,7 @@ int main (void) {
     cmocka_unit_test(a_lease_ends_at_its_span),
     cmocka_unit_test(a_retried_record_comes_alone),
     cmocka_unit_test(what_is_given_back_keeps_its_order),
+    cmocka_unit_test(a_partition_keeps_its_turn_over_a_discarded_record),
     cmocka_unit_test(a_partition_runs_one_at_a_time),
     cmocka_unit_test(without_an_order_all_run_at_once),
     cmocka_unit_test(an_empty_key_is_a_key_and_none_is_a_shard),

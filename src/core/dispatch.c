@@ -121,13 +121,24 @@ static void fetch_ahead (const strand_partition *p) {
   __builtin_prefetch(s->ready.next);
 }
 
-/* The next shard of a runnable partition that is to be handled. NULL: there
-** is none for now, and 'p' is not runnable, or what was resolved is dealt
-** with. */
+/* What has ended without a lease made no turn: 'p', the first, may have left in
+** the meantime. */
+static void keep_turn (strand_partition *p) {
+  if (strand_list_empty(&p->runnable)) return;
+  strand_list_remove(&p->runnable);
+  strand_list_push_front(&p->engine->runnable, &p->runnable);
+}
+
+/* The next shard of the first runnable partition that is to be handled. NULL:
+** there is none for now, and 'p' is not runnable, or what was resolved is
+** dealt with. */
 static strand_shard *choose (strand_partition *p, int64_t now_us) {
   strand_shard *s = next_shard(p);
   if (s != NULL && !strand_record_resolved(s->head)) return s;
-  if (s != NULL && strand_waiting_carry_out(s, now_us)) return NULL;
+  if (s != NULL && strand_waiting_carry_out(s, now_us)) {
+    keep_turn(p);
+    return NULL;
+  }
   p->stalled = true; /* until strand_partition_unstall */
   strand_partition_runnable(p);
   return NULL;
