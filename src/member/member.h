@@ -9,7 +9,6 @@
 **
 **   inbox     (inbox.c)      what the lua thread and other members asked for
 **   answers   (helper.c)     what the helper found, to the part that asked
-**   seeks     (seek.c)       those whose turn it is
 **   group     (group.c)      rebalances, errors, tokens
 **   reassign  (reassign.c)   what waits for another's committed offset
 **   harvest   (handover.c)   outcomes back into the engine
@@ -22,6 +21,7 @@
 **   timers    (the engine's) what is due for a retry, or has waited enough
 **   read      (reader.c)     records of partitions within their share
 **   reset     (epochs.c)     what was read of logs that were made anew
+**   seeks     (seek.c)       those whose turn it is
 **   hand over (handover.c)   batches to the workers
 **   close     (closing.c)    the next phase
 **   health    (known_errors.c, outage.c) what is wrong with the world
