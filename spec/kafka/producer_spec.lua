@@ -6,6 +6,8 @@ local helper = require "spec.support.helper"
 local fixture = require "spec.support.fixture"
 local strand = require "strand"
 
+local JAVA = "java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto" -- soon up
+
 local function open(options)
   options = options or {}
   options.log = function() end
@@ -98,7 +100,7 @@ describe("a record that is sent", function()
       assert.equal(#records, producer:send_batch(records))
       assert.equal(#records, producer:close().delivered)
     end
-    local ok = os.execute(("java -cp 'build/kafka/%s/lib/*' spec/java/Reader.java '%s' 60 --whole %s > '%s'")
+    local ok = os.execute((JAVA .. " -cp 'build/kafka/%s/lib/*' spec/java/Reader.java '%s' 300 --whole %s > '%s'")
       :format(os.getenv "KAFKA_VERSION", helper.broker(), table.concat(topics, " "), path))
     assert(ok == true or ok == 0)
     local read = {}
