@@ -35,6 +35,11 @@ test-c: $(TESTS)               ## C tests; SAN=address,undefined or SAN=thread
 test-lua:                      ## specs on the mock cluster, under LUA; SPECS=files
 	@scripts/busted $(LUA) $(or $(SPECS),--no-recursive spec)
 
+# Specs of what holds however handlers run: in local mode in each loop.
+test-ways:                     ## those in each event loop too, under LUA
+	@STRAND_LONG=1 STRAND_WAYS='cqueues luv plain' scripts/specs $(LUA) \
+	  $$(grep -l 'modes[.]each\|modes[.]chosen' spec/*_spec.lua)
+
 test-kafka:                    ## specs on a real broker (KAFKA=3.9.1), under LUA
 	@scripts/kafka run $(KAFKA) -- $(if $(SPECS),scripts/busted $(LUA) $(SPECS),\
 	  scripts/specs $(LUA) spec/kafka/*_spec.lua)
@@ -65,15 +70,16 @@ torture:                       ## crash test on real brokers, long; VARIANT=name
 	@scripts/deps test
 	@scripts/torture $(VARIANT)
 
-test-long: sim-long            ## that and all of the crash test, whole: hours
+test-long: sim-long            ## that, all of the crash test, test-ways under three Luas: hours
 	@scripts/deps test
 	@scripts/torture
 	@STRAND_LONG=1 scripts/test nginx
+	@for lua in lua5.4 luajit2 lua5.1; do $(MAKE) --no-print-directory LUA=$$lua test-ways || exit; done
 
 test-trixie:                   ## C, sim and specs with librdkafka 2.8, in a chroot (root)
 	@scripts/trixie $(SUITES)
 
-.PHONY: test-c tests test-lua test-kafka sweep fuzz sim sim-long mutants torture test-long test-trixie
+.PHONY: test-c tests test-lua test-ways test-kafka sweep fuzz sim sim-long mutants torture test-long test-trixie
 
 # ---- C tests ------------------------------------------------------------------
 

@@ -137,5 +137,56 @@ check("tells of a failed attempt", events.record_failed == 1)
 check("closing again gives the same report", consumer:close() == report)
 raises("closed consumer", consumer.commit, consumer)
 
+-- ---- handlers in each event loop ----------------------------------------------
+
+local loops = require "spec.support.loops"
+
+-- Of each key the second record sleeps, the third is deferred, the fourth raises once.
+local function handler_in(loop, journal_of, waiting)
+  return function(record, context)
+    journal_of[record.key] = (journal_of[record.key] or "") .. record.value
+    if record.value == "2" then
+      context:sleep(0.02)
+      loop.sleep(0.001)
+    elseif record.value == "3" then
+      waiting[#waiting + 1] = context:defer()
+    elseif record.value == "4" and record.attempt == 1 then
+      error "once"
+    end
+  end
+end
+
+for name, loop in loops.each() do
+  local topic, journal_of, waiting = "smoke-" .. name, {}, {}
+  assert(mock:create_topic(topic, 2))
+  local client = assert(strand.producer { kafka = { ["bootstrap.servers"] = servers } })
+  local waits = assert(strand.consumer {
+    kafka = { ["bootstrap.servers"] = servers, ["group.id"] = topic,
+      ["session.timeout.ms"] = 6000, ["fetch.wait.max.ms"] = 10 },
+    topics = { topic }, workers = 0, retry = { delay = 0.01 }, log = false,
+    handler = handler_in(loop, journal_of, waiting),
+  })
+  local over
+  loop.run(function()
+    assert(loop.start(client))
+    for _, value in ipairs { "1", "2", "3", "4" } do
+      for n = 1, KEYS do
+        assert(client:send_wait { topic = topic, key = "key-" .. n, value = value })
+      end
+    end
+    assert(loop.start(waits))
+    while waits:stats().done < 4 * KEYS do
+      loop.sleep(0.01)
+      for _, done in ipairs(waiting) do done() end
+    end
+    over = assert(waits:close())
+    client:close()
+  end)
+  check(name .. ": each record is done", over.done == 4 * KEYS and over.failed == KEYS, over.done)
+  local in_turn = true
+  for n = 1, KEYS do in_turn = in_turn and journal_of["key-" .. n] == "12344" end
+  check(name .. ": keeps the order of each key", in_turn)
+end
+
 mock:close()
 print(("%d passed"):format(passed))

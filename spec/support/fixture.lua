@@ -18,6 +18,7 @@ local mode = modes.threads
 --- 'way': how handlers run (spec/support/modes.lua).
 function fixture.open(way)
   consumers, folders, mode = {}, {}, way or modes.threads
+  if mode.open then mode.open() end
   core.signals_take() -- its descriptor stays for the process's life
   core.signals_restore()
   collectgarbage()
@@ -46,6 +47,7 @@ function fixture.close()
   fixture.clear()
   helper.end_children()
   helper.close_cluster()
+  if mode.close then mode.close() end
   local ok = pcall(helper.eventually, 20, function()
     collectgarbage()
     return helper.threads() <= before.threads and helper.descriptors() <= before.descriptors
@@ -80,6 +82,7 @@ function fixture.consumer(options)
   end
   if options.workers > 0 then mode.change(options) end
   local consumer = assert(strand.consumer(options))
+  if mode.wrap then consumer = mode.wrap(consumer) end
   consumers[#consumers + 1] = consumer
   if options.workers == 0 then table.insert(helper.served, consumer) end
   return consumer

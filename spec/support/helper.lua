@@ -46,7 +46,8 @@ local function serve(objects)
     fds[#fds + 1] = object:fd()
   end
   for _, object in ipairs(helper.served) do
-    if object:step(0) then fds[#fds + 1] = object:fd() end
+    local is_open = object:step(0) and object.core:state() ~= "closed" -- it may end by that
+    if is_open then fds[#fds + 1] = object:fd() end
   end
   core.wait(fds, 0.01)
 end

@@ -9,8 +9,9 @@
 --   loop.spawn(f), loop.sleep(seconds)   of the loop itself
 --   loop.passes_yields   a coroutine of it may yield, and be resumed, by others
 --   loop.forget()    nothing is kept of the last run
+--   loop.close()     the same, and it is not used again
 --   loop.outside(f)  f where the loop has control, but no coroutine of it: a callback
-local fixture = require "spec.support.fixture"
+local now = require("strand.core").now
 local strand = require "strand"
 
 local LIMIT = 120 -- seconds for one run; a test that takes them has failed
@@ -37,10 +38,10 @@ local function ending(f)
 end
 
 local function turn_until_over(over, turn)
-  local deadline = fixture.now() + LIMIT
+  local deadline = now() + LIMIT
   while over.ok == nil do
     turn()
-    assert(fixture.now() < deadline, "the coroutine has not ended in time")
+    assert(now() < deadline, "the coroutine has not ended in time")
   end
   if not over.ok then error(over.problem, 0) end
 end
@@ -69,6 +70,11 @@ local function cqueues_loop(cqueues)
   function loop.adapter() return strand.loop.cqueues.adapter(controller) end
   function loop.spawn(f) controller:wrap(f) end
   function loop.outside(f) f() end -- before the loop runs
+  -- What is kept of it by others keeps nothing open.
+  function loop.close()
+    if controller then controller:close() end
+    controller = nil
+  end
   function loop.forget()
     controller = nil
     if rawget(_G, "jit") then jit.flush() end -- traces keep what they were compiled for
@@ -91,6 +97,7 @@ local function luv_loop(uv)
   function loop.start(object) return strand.loop.luv.start(object, uv) end
   function loop.adapter() return copy(adapter) end
   function loop.forget() end
+  function loop.close() end
   function loop.outside(f)
     local ok, problem
     local timer = uv.new_timer()
@@ -119,11 +126,20 @@ local function plain_loop()
   function loop.sleep(seconds) return plain.sleep(seconds) end
   function loop.outside(f) f() end
   function loop.forget() plain = nil end
+  loop.close = loop.forget
   return loop
 end
 
 local MAKERS = { cqueues = cqueues_loop, luv = luv_loop, plain = plain_loop }
 local ORDER = { "cqueues", "luv", "plain" }
+
+local made = {}
+
+--- The one of this name.
+function loops.of(name)
+  made[name] = made[name] or MAKERS[name](name ~= "plain" and require(name) or nil)
+  return made[name]
+end
 
 -- All that this Lua has; plain is always there.
 function loops.each()
