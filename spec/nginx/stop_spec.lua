@@ -128,6 +128,11 @@ describe("a worker of nginx that is stopped while its broker is frozen", functio
     stop_and_check(PRODUCERS, PRODUCERS)
   end)
 
+  it("has told that also without the line, by the collector", function()
+    start(1, "")
+    stop_and_check(PRODUCERS, PRODUCERS)
+  end)
+
   -- nginx kills all others when one ends later than 1.5 s after the stop.
   it("does not end before another one has told it", function()
     start(2, EARLIER)

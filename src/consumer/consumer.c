@@ -268,10 +268,17 @@ bool strand_consumer_close_step (strand_consumer *c) {
   return over;
 }
 
+/* Of the seconds that somebody waits: what is left is for the threads to end,
+** and to say what was not done. */
+static double time_to_close (double timeout) {
+  if (timeout <= 0) return 1;
+  return timeout > 2 ? timeout - 1 : timeout / 2;
+}
+
 void strand_consumer_end (strand_consumer *c, double timeout) {
   int64_t until_us = strand_clock_us() + (int64_t)(timeout * 1e6);
   if (strand_shared_state(c) == STRAND_CLOSED) return;
-  strand_shared_close(c, STRAND_CLOSE_NOW, timeout > 2 ? timeout - 1 : 1);
+  strand_shared_close(c, STRAND_CLOSE_NOW, time_to_close(timeout));
   strand_life_wait(&c->life, until_us);
   strand_mailbox_close(&c->mailbox);
 }

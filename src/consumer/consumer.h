@@ -139,7 +139,7 @@ bool strand_consumer_stats (strand_consumer *c, size_t blockers,
 
 /* Gives up the consumer: closes it with NOW first where that is still to be
 ** done, waits at most 'timeout' seconds, and lets what has not ended go on in
-** the background: for a second, if 'timeout' is less than two.
+** the background: for a second, if 'timeout' is 0.
 ** Calls no handler's teardown on this thread. */
 void strand_consumer_discard (strand_consumer *c, double timeout);
 /* Its two parts: between them its report can be read. */
