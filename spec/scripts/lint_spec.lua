@@ -137,8 +137,7 @@ describe("lint", function()
 
   describe("of mutants", function()
     before_each(function()
-      assert(os.execute(("mkdir %s/spec && cp -a spec/mutants %s/spec && cp -a lua %s"):format(place, place,
-        place)))
+      assert(os.execute(("cp -a spec lua %s"):format(place)))
     end)
 
     it("takes those of this tree", function()
@@ -151,6 +150,11 @@ describe("lint", function()
       helper.write(path, (helper.read(path):gsub("park_alone;", "park_alone != 0;")))
       refuses("mutants", "a mutant that does not apply any more",
         "parked_record_lets_its_shard_go.patch: it does not apply", "src/core/waiting.c")
+    end)
+
+    it("refuses one whose test is not there", function()
+      os.remove(place .. "/spec/c/lua_seats_test.c")
+      refuses("mutants", "there is no test 'lua_seats_test'")
     end)
 
     it("refuses one that is not of src", function()
