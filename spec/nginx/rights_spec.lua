@@ -48,37 +48,34 @@ describe("a worker of nginx that is nobody", function()
     assert.equal("", server:errors())
   end)
 
-  -- A folder that the master had made would be root's.
-  local function made_below(given)
-    local server = nginx.start { user = "nobody", main = given.main, environment = given.environment,
-      words = { OPTIONS = given.options or "{}" }, http = LOADED .. [[
-        init_worker_by_lua_block {
-          local core = require "strand.core"
-          core.bridge = function(parent)
-            local bridge, message, code = bridge_of(parent)
-            local pipe = io.popen("stat -c '%a %u %n' " .. parent .. "/strand-*")
-            seen = pipe:read "*a"
-            pipe:close()
-            return bridge, message, code
-          end
-          local producer = assert(strand.producer { kafka = { ["bootstrap.servers"] = "BROKER" } })
-          started = { strand.loop.resty.start(producer, OPTIONS) }
-          uid = io.popen "id -u":read "*n"
-        }
-      ]],
-      server = [[
-        location /seen { content_by_lua_block { ngx.print(seen) } }
-        location /started { content_by_lua_block {
-          ngx.print(tostring(started[1]), " ", started[3], " ", started[2]) } }
-        location /uid { content_by_lua_block { ngx.print(uid) } }
-      ]] }
-    return server
-  end
-
   local function a_folder(mode)
     local path = helper.output "pwd":match "[^\n]+" .. "/" .. helper.folder()
     assert(os.execute(("chmod %s %s"):format(mode, path)))
     return path
+  end
+
+  -- A folder that the master had made would be root's. It is there until the worker connects: what the
+  -- worker finds before, or why not, is in a file. -> server, the file's path
+  local function made_below(given)
+    local seen = a_folder "777" .. "/seen"
+    local server = nginx.start { user = "nobody", main = given.main, environment = given.environment,
+      words = { OPTIONS = given.options or "{}", SEEN = seen }, http = LOADED .. [[
+        init_worker_by_lua_block {
+          local core = require "strand.core"
+          core.bridge = function(parent)
+            local bridge, message, code = bridge_of(parent)
+            os.execute("{ id -u; stat -c '%a %u %n' " .. parent .. "/strand-*; } > SEEN 2>&1")
+            return bridge, message, code
+          end
+          local producer = assert(strand.producer { kafka = { ["bootstrap.servers"] = "BROKER" } })
+          started = { strand.loop.resty.start(producer, OPTIONS) }
+        }
+      ]],
+      server = [[
+        location /started { content_by_lua_block {
+          ngx.print(tostring(started[1]), " ", started[3], " ", started[2]) } }
+      ]] }
+    return server, seen
   end
 
   it("makes the folder of its socket itself, below TMPDIR or socket_dir, for itself alone", function()
@@ -87,10 +84,11 @@ describe("a worker of nginx that is nobody", function()
       function(path) return { main = "env TMPDIR;", environment = "TMPDIR=" .. path } end,
     } do
       local path = a_folder "777"
-      local server = made_below(given(path))
-      local mode, uid, made = server:ask "/seen":match "^(%d+) (%d+) (%S+)\n$"
-      assert.same({ "700", server:ask "/uid", path .. "/strand-" },
-        { mode, uid, made and made:sub(1, -7) })
+      local server, seen = made_below(given(path))
+      assert.matches("^true", server:ask "/started")
+      local uid, mode, owner, made = helper.read(seen):match "^(%d+)\n(%d+) (%d+) (%S+)\n$"
+      assert.same({ "700", uid, path .. "/strand-" }, { mode, owner, made and made:sub(1, -7) },
+        helper.read(seen))
       server:await("the end of the folder", function()
         return helper.output("ls -A " .. path) == ""
       end)
