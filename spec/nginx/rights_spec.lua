@@ -48,16 +48,10 @@ describe("a worker of nginx that is nobody", function()
     assert.equal("", server:errors())
   end)
 
-  local function a_folder(mode)
-    local path = helper.output "pwd":match "[^\n]+" .. "/" .. helper.folder()
-    assert(os.execute(("chmod %s %s"):format(mode, path)))
-    return path
-  end
-
   -- A folder that the master had made would be root's. It is there until the worker connects: what the
   -- worker finds before, or why not, is in a file. -> server, the file's path
   local function made_below(given)
-    local seen = a_folder "777" .. "/seen"
+    local seen = nginx.socket_folder "777" .. "/seen"
     local server = nginx.start { user = "nobody", main = given.main, environment = given.environment,
       words = { OPTIONS = given.options or "{}", SEEN = seen }, http = LOADED .. [[
         init_worker_by_lua_block {
@@ -83,7 +77,7 @@ describe("a worker of nginx that is nobody", function()
       function(path) return { options = ("{ socket_dir = %q }"):format(path) } end,
       function(path) return { main = "env TMPDIR;", environment = "TMPDIR=" .. path } end,
     } do
-      local path = a_folder "777"
+      local path = nginx.socket_folder "777"
       local server, seen = made_below(given(path))
       assert.matches("^true", server:ask "/started")
       local uid, mode, owner, made = helper.read(seen):match "^(%d+)\n(%d+) (%d+) (%S+)\n$"
@@ -98,7 +92,7 @@ describe("a worker of nginx that is nobody", function()
   end)
 
   it("is told the folder in which it may make none", function()
-    local path = a_folder "555"
+    local path = nginx.socket_folder "555"
     local server = made_below { options = ("{ socket_dir = %q }"):format(path) }
     assert.matches(("nil SOCKET a folder for a Unix socket cannot be made below %s: Permission denied")
       :format(path), server:ask "/started", 1, true)

@@ -8,6 +8,7 @@
 --   server:reload()               until new workers are there; the old ones may still end
 --   server:quit(), server:stop()  QUIT or TERM, until it has ended -> seconds
 --   server:workers(), server:kill_worker(pid), server:errors()
+--   nginx.socket_folder("777")    a folder for socket_dir
 --   teardown(nginx.close)         whatever a spec has left is stopped, by its pid
 --
 -- 'main', 'http' and 'server' are text of those blocks. In all of them BROKER is the broker,
@@ -102,7 +103,7 @@ end
 local methods = {}
 methods.__index = methods
 
-local started = {}
+local started, folders = {}, {}
 
 local function children(pid)
   local list = {}
@@ -292,6 +293,14 @@ function nginx.start(options)
   return self
 end
 
+--- A new, empty folder, of that mode. The path of a Unix socket is short, and the project may lie deep.
+function nginx.socket_folder(mode)
+  local path = helper.output "mktemp -d":match "[^\n]+"
+  folders[#folders + 1] = path
+  assert(os.execute(("chmod %s %s"):format(mode, path)))
+  return path
+end
+
 --- Ends what a spec has left: the master, and workers that have lost it.
 function nginx.close()
   for i = #started, 1, -1 do
@@ -304,6 +313,10 @@ function nginx.close()
         signal("KILL", self.pid)
       end
     end
+  end
+  for i = #folders, 1, -1 do
+    os.execute("rm -rf " .. folders[i])
+    folders[i] = nil
   end
 end
 
