@@ -1,18 +1,24 @@
--- How many contexts of handlers are given up at once (lua/strand/loop/resty/contexts.lua): those that
--- are left would have no room in lua_max_running_timers, which start() has looked at. nginx is played,
--- and its time stands still; spec/nginx/contexts_spec.lua has a real one.
+-- Contexts of handlers (lua/strand/loop/resty/contexts.lua): one that was ended is noticed, and no more
+-- are given up at once than lua_max_running_timers has room for, which start() has looked at. nginx is
+-- played, and its time stands still; spec/nginx/contexts_spec.lua has a real one.
 local FULL, MOST = 16, 64 -- contexts that are full, threads in each
 local AT_ONCE = 2 -- one of eight, when they are old; and one more of those with killed threads
 local THREADS = FULL * MOST
+local RAISED = "an error in a handler"
 
 -- nginx --------------------------------------------------------------------------
 
-local time, ready, timers, killed
+local time, ready, timers, killed, exits
+
+local function resume(thread)
+  local ok, problem = coroutine.resume(thread)
+  if not ok and problem ~= RAISED then error(problem, 0) end
+end
 
 local function run()
   while ready[1] do
     local thread = table.remove(ready, 1)
-    if not killed[thread] then assert(coroutine.resume(thread)) end
+    if not killed[thread] then resume(thread) end
   end
 end
 
@@ -36,18 +42,21 @@ function semaphore:wait()
   return true
 end
 
+local entries -- their threads
+
 local function at(_, body)
   timers = timers + 1
-  ready[#ready + 1] = coroutine.create(function()
+  entries[#entries + 1] = coroutine.create(function()
     body()
     timers = timers - 1
   end)
+  ready[#ready + 1] = entries[#entries]
   return 1
 end
 
 local function spawn(body)
   local thread = coroutine.create(body)
-  assert(coroutine.resume(thread))
+  resume(thread)
   return thread
 end
 
@@ -57,15 +66,15 @@ local function kill(thread)
 end
 
 local function play()
-  time, ready, timers, killed = 0, {}, 0, {}
-  return { ctx = {}, now = function() return time end, timer = { at = at },
-    thread = { spawn = spawn, kill = kill } }
+  time, ready, timers, killed, exits, entries = 0, {}, 0, {}, 0, {}
+  return { OK = 0, ctx = {}, now = function() return time end, timer = { at = at },
+    thread = { spawn = spawn, kill = kill }, exit = function() exits = exits + 1 end }
 end
 
 -- The specs --------------------------------------------------------------------
 
 describe("contexts of handlers in nginx", function()
-  local contexts, of_all, handles, loaded
+  local contexts, of_all, handles, told, loaded
 
   local NAMES = { "ngx.semaphore", "strand.loop.resty.contexts" }
 
@@ -75,7 +84,8 @@ describe("contexts of handlers in nginx", function()
     rawset(_G, "ngx", play())
     package.loaded["ngx.semaphore"], package.loaded["strand.loop.resty.contexts"] = semaphore, nil
     contexts = require "strand.loop.resty.contexts"
-    of_all, handles = contexts.new(THREADS, error), {}
+    handles, told = {}, {}
+    of_all = contexts.new(THREADS, function(reason) told[#told + 1] = reason end)
   end)
 
   after_each(function()
@@ -83,14 +93,15 @@ describe("contexts of handlers in nginx", function()
     for _, name in ipairs(NAMES) do package.loaded[name] = loaded[name] end
   end)
 
-  -- A handler that runs until it is let go, also when it is to leave.
-  local function begin()
+  -- A handler that runs until it is let go, also when it is to leave; it may raise then.
+  local function begin(raises)
     local handle = { leaves = false, killed = false, ended = false, gate = semaphore.new(0) }
     handle.of = of_all:spawn(function()
       handle.gate:wait()
+      if raises then error(RAISED, 0) end
       handle.ended = true
-    end, function(problem)
-      if problem then handle.killed = true else handle.leaves = true end
+    end, function(why)
+      if why then handle.killed = why else handle.leaves = true end
     end)
     handles[#handles + 1] = handle
     return handle
@@ -145,6 +156,41 @@ describe("contexts of handlers in nginx", function()
     look()
     assert.equal(contexts.KILLED_MOST, count)
   end
+
+  it("are noticed when they were ended, and their handlers have failed", function()
+    local ended, lives = begin(), nil
+    for _ = 1, MOST do lives = begin() end -- the last is in another one
+    run()
+    look()
+    assert.same({ false, false }, { ended.killed, lives.killed })
+    killed[entries[1]] = true
+    look()
+    assert.matches("context of the handler was ended, by ngx.exit%(%)", ended.killed)
+    assert.same({ ended.killed }, told)
+    assert.is_false(lives.killed)
+  end)
+
+  it("let a handler fail whose light thread has ended in an error, and no other", function()
+    local ends, stays = begin(true), begin()
+    run()
+    ends.gate:post()
+    run()
+    look()
+    assert.matches("nginx has ended the light thread of the handler", ends.killed)
+    assert.same({ false, false, {} }, { stays.killed, stays.leaves, told })
+  end)
+
+  it("end with the threads that handlers have spawned, where those were given up", function()
+    begin().gate:post()
+    run()
+    assert.equal(0, exits)
+    begin()
+    begin()
+    run()
+    of_all:cancel_all "the end"
+    run()
+    assert.same({ 1, true }, { exits, of_all:is_empty() })
+  end)
 
   it("are given up a part at once when they are old", function()
     fill()

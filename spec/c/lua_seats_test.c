@@ -424,16 +424,48 @@ static void who_leaves_is_in_no_list (void **state) {
   assert_int_equal(seats.bodies, 1);
 }
 
-/* A turn of the loop, or of step: with no body of Lua's. */
+/* As Lua does: with the body at 'index', whose metatable is below it; 0: without
+** any. */
+static void call (lua_State *L, lua_CFunction f, int index) {
+  lua_settop(L, index);
+  for (int i = 1; i <= STRAND_NEXT_COUNT; i++) {
+    if (i == STRAND_NEXT_SEATS) lua_pushlightuserdata(L, &seats);
+    else if (i == STRAND_NEXT_BODIES && index > 0) lua_pushvalue(L, index - 1);
+    else lua_pushnil(L);
+  }
+  lua_pushcclosure(L, f, STRAND_NEXT_COUNT);
+  if (index > 0) lua_pushvalue(L, index);
+  assert_int_equal(lua_pcall(L, index > 0 ? 1 : 0, 1, 0), 0);
+}
+
+static int take_step (lua_State *L) {
+  lua_pushnumber(L, strand_body_take(L, lua_touserdata(L, 1)));
+  return 1;
+}
+
+static void who_is_to_leave_takes_no_other (void **state) {
+  lua_State *L = luaL_newstate();
+  strand_body *body;
+  (void)state;
+  assert_non_null(L);
+  add_bodies(0);
+  lua_newtable(L);
+  strand_body_new(L, &seats, 1);
+  body = lua_touserdata(L, 2);
+  strand_bodies_come(&seats, body);
+  call(L, strand_body_leave, 2);
+  assert_int_equal(body->state, STRAND_BODY_RUNS); /* on, until its end */
+  call(L, take_step, 2);
+  assert_int_equal((int)lua_tonumber(L, -1), STRAND_BODY_ENDS);
+  assert_int_equal(seats.bodies, 0);
+  lua_close(L);
+}
+
+/* A turn of the loop, or of step. */
 static void serve (void) {
   lua_State *L = luaL_newstate();
   assert_non_null(L);
-  for (int i = 1; i <= STRAND_NEXT_COUNT; i++) {
-    if (i == STRAND_NEXT_SEATS) lua_pushlightuserdata(L, &seats);
-    else lua_pushnil(L);
-  }
-  lua_pushcclosure(L, strand_body_serve, STRAND_NEXT_COUNT);
-  assert_int_equal(lua_pcall(L, 0, 3, 0), 0);
+  call(L, strand_body_serve, 0);
   lua_close(L);
 }
 
@@ -485,6 +517,7 @@ int main (void) {
     spec(who_comes_though_that_failed_runs),
     spec(who_was_dropped_is_told_once),
     spec(who_leaves_is_in_no_list),
+    spec(who_is_to_leave_takes_no_other),
     spec(a_late_turn_of_a_loop_is_kept),
     spec(a_late_turn_without_a_loop_is_not),
   };
