@@ -212,6 +212,16 @@ describe("what is away while brokers answer", function()
     assert.equal(1, #of(events, "leader_missing"))
   end)
 
+  it("brokers that take their time are not away", function()
+    kafka["session.timeout.ms"] = 20000
+    mock:rtt(nil, 2.5) -- longer than the question for any of them has
+    local consumer, events = open {}
+    assert(consumer:start())
+    helper.eventually(90, function() return consumer:health() end, consumer)
+    mock:rtt(nil, 0)
+    assert.same({}, of(events, "unreachable"))
+  end)
+
   it("no broker at all is over with the first commit that one takes", function()
     kafka["session.timeout.ms"], kafka["socket.timeout.ms"] = 60000, 1000
     local consumer, events = open { commit_interval = 3600 }

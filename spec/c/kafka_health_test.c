@@ -18,7 +18,15 @@
 
 #define SECOND 1000000
 
-enum { JOIN_GROUP = 11, SYNC_GROUP = 14 }; /* requests' keys */
+enum { /* requests' keys */
+       FETCH = 1,
+       METADATA = 3,
+       JOIN_GROUP = 11,
+       SYNC_GROUP = 14,
+       SASL_HANDSHAKE = 17,
+       API_VERSIONS = 18,
+       SASL_AUTHENTICATE = 36
+};
 
 static strand_consumer consumer; /* only what events need */
 static strand_member member;
@@ -270,6 +278,117 @@ static void a_broker_that_answers_ends_that_none_does (void **state) {
   check_health("", ""); /* before who waits for the commit is told */
 }
 
+/* A turn, and the question for any broker that is due has no answer. Returns
+** how many events there were. */
+static int ask_in_vain (int64_t now_us) {
+  strand_call asked = { .kind = STRAND_CALL_REACH,
+                        .err = RD_KAFKA_RESP_ERR__TIMED_OUT };
+  member.outage.asking_reach = true; /* nobody carries out a call here */
+  strand_outage_tick(&member.outage, now_us);
+  strand_outage_reach(&member.outage, &asked, now_us);
+  check_parts();
+  return tell();
+}
+
+/* The question has less time than a slow broker takes. */
+static void an_answer_to_any_request_shows_a_broker (void **state) {
+  (void)state;
+  member.topics.asking = true;
+  assert_int_equal(ask_in_vain(SECOND), 0);
+  answered(METADATA, RD_KAFKA_RESP_ERR_NO_ERROR, 5 * SECOND);
+  assert_int_equal(ask_in_vain(11 * SECOND), 0);
+  strand_outage_tick(&member.outage, 14 * SECOND); /* none is asked yet */
+  assert_int_equal(ask_in_vain(15 * SECOND), 1);
+  assert_string_equal(told.type, "unreachable");
+  answered(METADATA, RD_KAFKA_RESP_ERR__TRANSPORT, 16 * SECOND); /* none */
+  member.outage.asking_reach = true;
+  strand_outage_tick(&member.outage, 16 * SECOND);
+  check_health("UNREACHABLE", "no broker answers");
+  answered(FETCH, RD_KAFKA_RESP_ERR_NO_ERROR, 17 * SECOND);
+  strand_outage_tick(&member.outage, 17 * SECOND);
+  check_parts();
+  check_health("", "");
+  assert_int_equal(tell(), 0);
+}
+
+/* Who does not let the client in answers up to there. */
+static void an_answer_before_the_client_is_let_in_shows_none (void **state) {
+  const int16_t opens[] = { API_VERSIONS, SASL_HANDSHAKE, SASL_AUTHENTICATE };
+  (void)state;
+  member.topics.asking = true;
+  assert_int_equal(ask_in_vain(SECOND), 0);
+  for (size_t i = 0; i < sizeof(opens) / sizeof(*opens); i++) {
+    answered(opens[i], RD_KAFKA_RESP_ERR_NO_ERROR, 5 * SECOND);
+  }
+  assert_int_equal(ask_in_vain(11 * SECOND), 1);
+  assert_string_equal(told.type, "unreachable");
+}
+
+/* A member that waits for no group is well again when an answer follows the
+** error, and not when the error was the last. */
+static void what_is_said_of_a_silence_is_what_began_it (void **state) {
+  (void)state;
+  strand_membership_join(&member.membership);
+  hear(RD_KAFKA_RESP_ERR__TRANSPORT, "one is gone", NULL, SECOND);
+  answered(FETCH, RD_KAFKA_RESP_ERR_NO_ERROR, 2 * SECOND);
+  hear(RD_KAFKA_RESP_ERR__TRANSPORT, "two is gone", NULL, 3 * SECOND);
+  assert_int_equal(ask_in_vain(11 * SECOND), 0);
+  assert_int_equal(ask_in_vain(12 * SECOND), 1);
+  check_health("UNREACHABLE", "no broker answers: two is gone");
+  answered(FETCH, RD_KAFKA_RESP_ERR_NO_ERROR, 13 * SECOND);
+  strand_outage_tick(&member.outage, 13 * SECOND);
+  check_health("", "");
+  assert_int_equal(member.outage.unreachable.since_us, 0);
+}
+
+/* It may take its time. */
+static void a_coordinator_that_was_dialled_just_now_may_answer (void **state) {
+  (void)state;
+  member.topics.asking = true;
+  look_whether_it_joins(SECOND);
+  atomic_store(&member.signs.connect_us, 8 * SECOND);
+  look_whether_it_joins(11 * SECOND);
+  assert_int_equal(tell(), 0);
+  look_whether_it_joins(13 * SECOND);
+  assert_int_equal(tell(), 1);
+  assert_string_equal(told.code, "COORDINATOR_UNREACHABLE");
+}
+
+/* Dialled again and again, it is refused each time. */
+static void a_coordinator_that_refuses_connections_is_told (void **state) {
+  (void)state;
+  member.topics.asking = true;
+  look_whether_it_joins(SECOND);
+  hear(RD_KAFKA_RESP_ERR__TRANSPORT, "GroupCoordinator: refused", NULL,
+       9 * SECOND);
+  atomic_store(&member.signs.connect_us, 10 * SECOND);
+  look_whether_it_joins(11 * SECOND);
+  assert_int_equal(tell(), 1);
+  assert_string_equal(told.code, "COORDINATOR_UNREACHABLE");
+  check_health("CANNOT_JOIN", "does not answer: GroupCoordinator: refused");
+}
+
+/* They did when the join began, and are silent since. */
+static void brokers_that_are_silent_do_not_fail_a_join (void **state) {
+  (void)state;
+  member.topics.asking = true;
+  assert_int_equal(ask_in_vain(SECOND), 0);
+  answered(METADATA, RD_KAFKA_RESP_ERR_NO_ERROR, 2 * SECOND);
+  assert_int_equal(ask_in_vain(11 * SECOND), 0);
+  assert_int_equal(ask_in_vain(12 * SECOND), 1);
+  assert_string_equal(told.type, "unreachable");
+}
+
+/* No question is put where answers come. */
+static void a_join_fails_where_slow_brokers_answer (void **state) {
+  (void)state;
+  member.topics.asking = true;
+  assert_int_equal(ask_in_vain(SECOND), 0);
+  answered(METADATA, RD_KAFKA_RESP_ERR_NO_ERROR, 8 * SECOND);
+  assert_int_equal(ask_in_vain(11 * SECOND), 1);
+  assert_string_equal(told.type, "join_failed");
+}
+
 static void a_topic_is_missing_until_a_broker_knows_it (void **state) {
   struct rd_kafka_metadata_topic found = { .topic = (char[]){ "two" },
                                            .partition_cnt = 1 };
@@ -333,6 +452,23 @@ int main (void) {
     cmocka_unit_test_setup_teardown(topics_are_asked_for_again_with_back_off,
                                     open_member, close_member),
     cmocka_unit_test_setup_teardown(a_broker_that_answers_ends_that_none_does,
+                                    open_member, close_member),
+    cmocka_unit_test_setup_teardown(an_answer_to_any_request_shows_a_broker,
+                                    open_member, close_member),
+    cmocka_unit_test_setup_teardown(
+      an_answer_before_the_client_is_let_in_shows_none, open_member,
+      close_member),
+    cmocka_unit_test_setup_teardown(what_is_said_of_a_silence_is_what_began_it,
+                                    open_member, close_member),
+    cmocka_unit_test_setup_teardown(
+      a_coordinator_that_was_dialled_just_now_may_answer, open_member,
+      close_member),
+    cmocka_unit_test_setup_teardown(
+      a_coordinator_that_refuses_connections_is_told, open_member,
+      close_member),
+    cmocka_unit_test_setup_teardown(brokers_that_are_silent_do_not_fail_a_join,
+                                    open_member, close_member),
+    cmocka_unit_test_setup_teardown(a_join_fails_where_slow_brokers_answer,
                                     open_member, close_member),
     cmocka_unit_test_setup_teardown(so_many_errors_are_remembered_and_no_more,
                                     open_member, close_member),

@@ -3,8 +3,8 @@
 **
 ** librdkafka tells of errors that it gives up on; what it tries again for
 ** ever it only does: it looks for a coordinator that there is not, or dials
-** one that is away. So its requests and connections are looked at, and only
-** at what is rare: a Fetch costs a comparison.
+** one that is away. So its requests and connections are looked at, and what is
+** rare among them is read: a Fetch costs comparisons and a store.
 **
 ** Thread: those of librdkafka. rd_kafka_destroy waits for them, and the
 ** member is freed after that.
@@ -21,6 +21,9 @@ enum {
   FIND_COORDINATOR = 10,
   JOIN_GROUP = 11,
   SYNC_GROUP = 14,
+  SASL_HANDSHAKE = 17,
+  API_VERSIONS = 18,
+  SASL_AUTHENTICATE = 36,
   CONSUMER_GROUP_HEARTBEAT = 68 /* joins, where the coordinator assigns */
 };
 
@@ -38,12 +41,19 @@ void strand_signs_sent (strand_signs *s, int16_t key, int64_t now_us) {
   atomic_store(&s->join_us, now_us);
 }
 
+/* A broker that answers these may yet refuse the client. */
+static bool opens_connection (int16_t key) {
+  return key == API_VERSIONS || key == SASL_HANDSHAKE
+         || key == SASL_AUTHENTICATE;
+}
+
 /* The time first: who sees that it does not join sees since when. */
 void strand_signs_answered (strand_signs *s, int16_t key,
                             rd_kafka_resp_err_t err, int64_t now_us) {
+  bool answered = err == RD_KAFKA_RESP_ERR_NO_ERROR;
+  if (answered && !opens_connection(key)) atomic_store(&s->heard_us, now_us);
   if (!is_join(key)) return;
-  if (key == JOIN_GROUP && err == RD_KAFKA_RESP_ERR_NO_ERROR)
-    atomic_fetch_add(&s->answers, 1);
+  if (key == JOIN_GROUP && answered) atomic_fetch_add(&s->answers, 1);
   atomic_store(&s->join_us, now_us);
   atomic_store(&s->joining, false);
 }

@@ -31,7 +31,8 @@ typedef struct strand_signs {
   _Atomic int64_t found_us;   /* FindCoordinator was answered */
   _Atomic int64_t connect_us; /* a coordinator was known, and dialled */
   atomic_bool coordinator_up;
-  atomic_uint ups;                      /* connections that came up, */
+  _Atomic int64_t heard_us; /* a broker answered, whatever it was */
+  atomic_uint ups;          /* connections that came up, */
   _Atomic uint64_t up[STRAND_SIGNS_UP]; /* by address, until taken; 0: free */
   atomic_bool up_more; /* and others that there was no room for */
 } strand_signs;

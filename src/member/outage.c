@@ -22,6 +22,7 @@
 #define ASK_LEADERS_US 5000000  /* not more often */
 #define ASK_AGAIN_US 1000000    /* without memory */
 #define SEEK_BROKER_US 10000000 /* while none answers, told or not */
+#define HEARD_LATELY_US 5000000 /* so long "brokers answer" is said */
 
 void strand_outage_init (strand_outage *o, const strand_owner *owner,
                          const strand_assignment *assignment,
@@ -67,13 +68,17 @@ static void put (const strand_outage *o, strand_problem_kind kind,
   if (failure != NULL || clears) strand_problem_set(o->problem, kind, failure);
 }
 
+static void set_reported (strand_failure *reported, const char *code,
+                          const char *what, const strand_heard *cause) {
+  strand_fail(reported, code, "%s%s%s", what, cause->err != 0 ? ": " : "",
+              cause->err != 0 ? cause->text : "");
+}
+
 static void publish_unreachable (const strand_outage *o, bool clears) {
   strand_failure problem;
   if (o->unreachable_reported) {
-    strand_fail(&problem, "UNREACHABLE", "no broker answers%s%s",
-                o->unreachable_cause.err != 0 ? ": " : "",
-                o->unreachable_cause.err != 0 ? o->unreachable_cause.text
-                                              : "");
+    set_reported(&problem, "UNREACHABLE", "no broker answers",
+                 &o->unreachable_cause);
   }
   put(o, STRAND_PROBLEM_UNREACHABLE, o->unreachable_reported ? &problem : NULL,
       clears);
@@ -176,6 +181,7 @@ void strand_outage_hear_unreachable (strand_outage *o, rd_kafka_resp_err_t err,
                                      const char *text, bool of_topic,
                                      int64_t now_us) {
   strand_alert_begin(&o->unreachable, now_us, STRAND_ALERT_PATIENCE_US);
+  o->blamed_us = now_us;
   if (!of_topic /* that all are down says less */
       && (err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN
           || o->unreachable_cause.err == 0)) {
@@ -193,15 +199,36 @@ bool strand_outage_tells (const strand_outage *o, rd_kafka_resp_err_t err) {
 }
 
 /*
-** Is there any broker?
+** Is there any broker? Whatever one answers says so. All being silent, they
+** are asked: for less time than a slow one may take, and from librdkafka 2.3
+** on a question that is given up ends a connection.
 */
+
+static bool awaits_group (const strand_outage *o) {
+  return !o->membership->joined || o->join.since_us != 0;
+}
+
+/* The silence began with the last answer; or there is none: no error came
+** after it, and no group is waited for. */
+static void take_answers (strand_outage *o) {
+  int64_t heard_us = atomic_load(&o->signs->heard_us);
+  strand_heard cause = o->unreachable_cause;
+  bool blamed = o->blamed_us > heard_us;
+  int64_t since_us = o->unreachable.since_us;
+  if (since_us == 0 || heard_us <= since_us) return;
+  strand_outage_reached(o, heard_us);
+  if (!blamed && !awaits_group(o)) return;
+  strand_alert_begin(&o->unreachable, heard_us, STRAND_ALERT_PATIENCE_US);
+  if (blamed) o->unreachable_cause = cause;
+}
 
 static int64_t tick_reach (strand_outage *o, int64_t now_us) {
   strand_call *call;
   int64_t due_us;
-  if (!o->membership->joined || o->join.since_us != 0) {
+  if (o->unreachable_reported || strand_alert_is_due(&o->unreachable, now_us))
+    take_answers(o);
+  if (awaits_group(o))
     strand_alert_begin(&o->unreachable, now_us, STRAND_ALERT_PATIENCE_US);
-  }
   if (o->unreachable.since_us == 0 || o->asking_reach) return INT64_MAX;
   /* Asked more often than told: its end is seen in time. */
   due_us = o->unreachable_reported ? o->sought_us + SEEK_BROKER_US
@@ -217,30 +244,21 @@ static int64_t tick_reach (strand_outage *o, int64_t now_us) {
 
 void strand_outage_reach (strand_outage *o, const strand_call *call,
                           int64_t now_us) {
-  char code[48], text[sizeof(o->unreachable_cause.text) + 32];
+  strand_failure reported;
+  char code[48];
   o->asking_reach = false;
-  if (call->err == 0) {
-    strand_outage_reached(o, now_us);
-    return;
-  }
+  if (call->err == 0) strand_outage_reached(o, now_us);
+  else take_answers(o); /* to other requests, meanwhile */
   if (!strand_alert_take_due(&o->unreachable, now_us)) return;
   o->unreachable_reported = true;
-  snprintf(text, sizeof(text), "no broker answers%s%s",
-           o->unreachable_cause.err != 0 ? ": " : "",
-           o->unreachable_cause.err != 0 ? o->unreachable_cause.text : "");
-  tell(o, "unreachable", strand_code_of(call->err, code, sizeof(code)), text,
-       NULL);
+  set_reported(&reported, strand_code_of(call->err, code, sizeof(code)),
+               "no broker answers", &o->unreachable_cause);
+  tell(o, "unreachable", reported.code, reported.message, NULL);
 }
 
 /*
 ** The group
 */
-
-static void set_reported (strand_failure *reported, const char *code,
-                          const char *what, const strand_heard *cause) {
-  strand_fail(reported, code, "%s%s%s", what, cause->err != 0 ? ": " : "",
-              cause->err != 0 ? cause->text : "");
-}
 
 static int64_t later (int64_t a, int64_t b) {
   return a > b ? a : b;
@@ -311,6 +329,9 @@ static bool find_why (strand_outage *o, int64_t now_us) {
   }
   else if (atomic_load(&s->coordinator_up)) return false;
   else if (atomic_load(&s->connect_us) >= o->join.since_us) {
+    if (o->dial_cause.err == 0 /* just dialled */
+        && now_us < atomic_load(&s->connect_us) + ASKS_SOON_US)
+      return false;
     set_reported(reported, "COORDINATOR_UNREACHABLE",
                  "the group's coordinator does not answer", &o->dial_cause);
   }
@@ -326,14 +347,19 @@ static bool find_why (strand_outage *o, int64_t now_us) {
   return true;
 }
 
+static bool brokers_answer (const strand_outage *o, int64_t now_us) {
+  int64_t heard_us = later(o->reached_us, atomic_load(&o->signs->heard_us));
+  return !o->unreachable_reported && heard_us > o->join.since_us
+         && now_us <= heard_us + HEARD_LATELY_US;
+}
+
 static int64_t tick_join (strand_outage *o, int64_t now_us) {
   if (o->owner->phase != STRAND_SERVING) return INT64_MAX;
   if (!o->membership->joined) strand_outage_rejoins(o, now_us);
   if (o->join.since_us == 0) return INT64_MAX;
   tick_silence(o, now_us); /* also looked at in a second */
   if (now_us < o->join.tell_us) return o->join.tell_us;
-  if (o->unreachable_reported || o->reached_us <= o->join.since_us)
-    return INT64_MAX;
+  if (!brokers_answer(o, now_us)) return INT64_MAX;
   if (strand_topics_all_missing(o->topics)) return INT64_MAX; /* was told */
   /* it may have been one until the last revoke */
   strand_membership_leave(o->membership);

@@ -50,6 +50,7 @@ typedef struct strand_outage {
   strand_failure join_reported; /* in these words */
   bool no_leader;               /* 'leaders' was told */
   int64_t reached_us;           /* a broker answered a question */
+  int64_t blamed_us;            /* an error said that one is away */
   int64_t sought_us; /* when any was asked last, for 'unreachable' */
   int64_t verify_us; /* when to ask the leaders; 0: never */
   int64_t asked_us;  /* when they were asked last */
