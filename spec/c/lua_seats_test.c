@@ -424,8 +424,8 @@ static void who_leaves_is_in_no_list (void **state) {
   assert_int_equal(seats.bodies, 1);
 }
 
-/* As Lua does: with the body at 'index', whose metatable is below it; 0: without
-** any. */
+/* As Lua does: with the body at 'index', whose metatable is below it; 0:
+** without any. */
 static void call (lua_State *L, lua_CFunction f, int index) {
   lua_settop(L, index);
   for (int i = 1; i <= STRAND_NEXT_COUNT; i++) {
