@@ -8,10 +8,14 @@
 
 #include <cmocka.h>
 
-/* What the thread has computed is the test's to say. */
+/* What the thread has computed, and how often it has waited, is the test's to
+** say. */
 #include "base/clock.h"
+#include "base/thread.h"
 static int64_t thread_us;
+static long thread_waits;
 #define strand_clock_cpu_us() thread_us
+#define strand_thread_waits() thread_waits
 #include "../../src/lua/local/slice.c"
 
 #define MOST_US 1000
@@ -53,10 +57,45 @@ static void one_that_does_not_wait_has_no_more (void **state) {
   assert_true(strand_slice_is_over(&slice, body(0), 10 + MOST_US));
 }
 
-static void a_loop_that_waited_spent_nothing (void **state) {
+/* The thread's core was another's, or not: it has not waited. */
+static void what_others_computed_is_not_spent (void **state) {
   (void)state;
   assert_false(come(MANY, 10 * MOST_US));
   thread_us += MOST_US;
+  assert_true(strand_slice_is_over(&slice, body(0), slice.came_us + MOST_US));
+}
+
+static void a_loop_that_waited_begins_another (void **state) {
+  (void)state;
+  assert_false(come(80, 10));
+  thread_us += MOST_US;
+  thread_waits++;
+  assert_false(strand_slice_is_over(&slice, body(80), slice.came_us + 200));
+  assert_false(come(80, 10));
+  assert_true(come(MANY, 10));
+  assert_true(strand_slice_end(&slice));
+  thread_us += MOST_US;
+  thread_waits++;
+  assert_false(strand_slice_is_over(&slice, body(0), slice.came_us + 200));
+  assert_true(come(MANY, 10));
+  assert_true(strand_slice_end(&slice));
+}
+
+/* It had waited before this slice began. */
+static void a_wait_counts_once (void **state) {
+  (void)state;
+  assert_false(come(1, 10));
+  thread_waits++;
+  assert_false(strand_slice_is_over(&slice, body(1), slice.came_us + 200));
+  thread_us += MOST_US;
+  assert_true(strand_slice_is_over(&slice, body(2), slice.came_us + 200));
+}
+
+static void elsewhere_no_wait_begins_another (void **state) {
+  (void)state;
+  strand_slice_share(&slice, false);
+  assert_false(come(1, 10));
+  thread_waits++;
   assert_true(strand_slice_is_over(&slice, body(0), slice.came_us + MOST_US));
 }
 
@@ -124,7 +163,10 @@ int main (void) {
   const struct CMUnitTest tests[] = {
     spec(many_that_have_waited_share_one),
     spec(one_that_does_not_wait_has_no_more),
-    spec(a_loop_that_waited_spent_nothing),
+    spec(what_others_computed_is_not_spent),
+    spec(a_loop_that_waited_begins_another),
+    spec(a_wait_counts_once),
+    spec(elsewhere_no_wait_begins_another),
     spec(our_turn_begins_another),
     spec(what_others_do_before_the_first_is_not_spent),
     spec(its_end_is_told_once),

@@ -1,10 +1,13 @@
 /*
 ** thread.c - see thread.h
 */
+#define _GNU_SOURCE /* RUSAGE_THREAD */
 #include "base/thread.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <sys/resource.h>
+#include <time.h>
 
 #include "base/lock.h"
 
@@ -40,4 +43,10 @@ int strand_thread_start_deep (pthread_t *thread, void *(*run)(void *),
 int strand_thread_start (pthread_t *thread, void *(*run)(void *),
                          void *argument) {
   return strand_thread_start_deep(thread, run, argument, 0);
+}
+
+long strand_thread_waits (void) {
+  struct rusage used = { 0 };
+  getrusage(RUSAGE_THREAD, &used);
+  return used.ru_nvcsw;
 }

@@ -24,4 +24,8 @@ int strand_thread_start_deep (pthread_t *thread, void *(*run)(void *),
 void strand_thread_block_signals (sigset_t *before);
 void strand_thread_restore_signals (const sigset_t *before);
 
+/* How often the calling thread has given up its core to wait: not how often
+** others have taken it. */
+long strand_thread_waits (void);
+
 #endif

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 
 #define BUSY_US 100     /* in which no loop has waited for long */
 #define WAKE_FIRST 64   /* bodies in one turn, until a slice was over */
@@ -34,11 +35,27 @@ void strand_slice_begin (strand_slice *s, int64_t now_us) {
 static void begin_with_first (strand_slice *s, int64_t now_us) {
   s->came_us = now_us;
   s->cpu_us = strand_clock_cpu_us();
+  s->waits = strand_thread_waits();
+}
+
+/* Where the thread has waited since, it was for all that the loop has: others
+** have had their turn, and what comes now is a slice of its own. */
+static bool begins_anew (strand_slice *s) {
+  long waits = strand_thread_waits();
+  if (waits == s->waits) return false;
+  s->waits = waits;
+  s->cpu_us = strand_clock_cpu_us();
+  s->spent_us = 0;
+  s->ended = false;
+  s->last = NULL;
+  s->came = 0;
+  return true;
 }
 
 static void spend (strand_slice *s, const struct strand_body *body,
                    int64_t gap_us) {
   int64_t cpu_us;
+  if (s->strict && gap_us >= BUSY_US && begins_anew(s)) return;
   if (s->last == body || (s->strict && gap_us < BUSY_US)) {
     s->spent_us += gap_us;
     return;

@@ -9,9 +9,11 @@
 **   begin --a body comes--> is_over? --yes, once--> end --our turn--> begin
 **
 ** What lies between one that comes and the next is the slice's, unless it is so
-** long that the loop may have waited: then the thread's CPU says what was
-** spent. Of one body that comes twice in a row it always is; one that did so
-** after a wait, alone, waits a turn for it.
+** long that the loop may have waited. In nginx the thread says whether it has:
+** others have had their turn then, and another slice begins. If not, its CPU
+** says what was spent: others may have had its core. Elsewhere, of one body
+** that comes twice in a row it always is the slice's; one that did so after a
+** wait, alone, waits a turn for it.
 **
 ** What one body can do alone is not for two: as many are woken in one turn as
 ** in the last, twice, while work is left; in nginx up to half of what a slice
@@ -37,6 +39,7 @@ typedef struct strand_slice {
   const struct strand_body *last; /* who came last, or NULL */
   int64_t spent_us;
   int64_t cpu_us; /* of the thread, when the first came */
+  long waits;     /* and how often it had waited */
   bool ended;
   uint32_t came;       /* bodies, each again after another */
   uint32_t wake_most;  /* in this turn */
