@@ -123,8 +123,7 @@ static strand_slot *open_fixture (fixture *s, strand_batch_by by) {
   strand_handover_post(&s->handover, 1);
   s->worker_slot = strand_mailbox_enter(&s->consumer.mailbox);
   strand_interrupt_open(&s->worker_slot->interrupt);
-  assert_true(
-    strand_mailbox_take(&s->consumer.mailbox, s->worker_slot, NULL, NULL));
+  assert_true(strand_mailbox_take(&s->consumer.mailbox, s->worker_slot));
   slot = strand_mailbox_claim(&s->consumer.mailbox, s->worker_slot);
   slot->worker_slot = s->worker_slot;
   atomic_store(&slot->began_us, 1);
@@ -137,7 +136,7 @@ static void close_fixture (fixture *s) {
   assert_false(strand_handover_out(&s->handover));
   assert_null(s->watchdog.overdue);
   strand_mailbox_close(mailbox);
-  assert_false(strand_mailbox_take(mailbox, s->worker_slot, NULL, NULL));
+  assert_false(strand_mailbox_take(mailbox, s->worker_slot));
   strand_interrupt_close();
   strand_mailbox_leave(mailbox, s->worker_slot);
   strand_handover_free(&s->handover);

@@ -77,9 +77,10 @@ static uint64_t pick (owner *o, uint64_t below) {
   return (o->seed >> 11) % below;
 }
 
-static void become_idle (void *arg) {
-  worker *w = arg;
+static bool take_batch (worker *w) {
+  if (strand_mailbox_take_now(w->mailbox, w->worker_slot)) return true;
   if (w->worker_slot->batch != NULL) w->wrong++;
+  return strand_mailbox_take(w->mailbox, w->worker_slot);
 }
 
 static owner *owner_of (worker *w) {
@@ -99,7 +100,7 @@ static void run_slot (worker *w, strand_slot *slot) {
 
 static void *work (void *arg) {
   worker *w = arg;
-  while (strand_mailbox_take(w->mailbox, w->worker_slot, become_idle, w)) {
+  while (take_batch(w)) {
     int64_t begun = strand_clock_us();
     uint32_t slots = 0;
     strand_slot *slot;
@@ -114,16 +115,12 @@ static void *work (void *arg) {
   return NULL;
 }
 
-static void ring (void *bell) {
-  strand_bell_ring(bell);
-}
-
 /* As a worker with an event loop, which waits for its bell alone. */
 static void *work_when_called (void *arg) {
   worker *w = arg;
   strand_worker_slot *own = w->worker_slot;
   struct pollfd readable = { .fd = own->bell.fd, .events = POLLIN };
-  strand_mailbox_call(w->mailbox, own, ring, &own->bell);
+  strand_mailbox_enter_called(w->mailbox, own, NULL);
   for (;;) {
     strand_slot *slot;
     while ((slot = strand_mailbox_next(w->mailbox, own)) != NULL) {
@@ -248,7 +245,7 @@ static void run_all (void *(*worker_main)(void *),
   strand_mailbox_close(&m);
   for (int i = 0; i < WORKERS; i++) pthread_join(works[i], NULL);
   assert_int_equal(m.active + m.idle + m.serving, 0);
-  assert_null(m.callers);
+  assert_null(m.called);
   strand_mailbox_destroy(&m);
   assert_int_equal(atomic_load(&stuck), 0);
   for (int i = 0; i < OWNERS; i++) assert_int_equal(owners[i].wrong, 0);
@@ -265,27 +262,21 @@ static void so_it_does_by_workers_that_are_called (void **state) {
   run_all(work_when_called, raise_nothing);
 }
 
-static unsigned calls;
-
-static void count_call (void *arg) {
-  (void)arg;
-  calls++;
-}
-
 static strand_worker_slot *enter_called (strand_mailbox *m) {
   strand_worker_slot *worker_slot = strand_mailbox_enter(m);
   assert_non_null(worker_slot);
-  strand_mailbox_call(m, worker_slot, count_call, NULL);
+  strand_mailbox_enter_called(m, worker_slot, NULL);
   return worker_slot;
+}
+
+/* Since it was asked last. */
+static bool was_called (strand_worker_slot *worker_slot) {
+  return atomic_exchange(&worker_slot->bell.rung, false);
 }
 
 static void leave_called (strand_mailbox *m, strand_worker_slot *worker_slot) {
   strand_mailbox_give_back(m, worker_slot);
   strand_mailbox_leave(m, worker_slot);
-}
-
-static void stay (void *arg) {
-  (void)arg;
 }
 
 static strand_lease_batch *post_two (strand_mailbox *m) {
@@ -300,7 +291,7 @@ static strand_lease_batch *post_two (strand_mailbox *m) {
 static strand_slot *claim (strand_mailbox *m,
                            strand_worker_slot *worker_slot) {
   strand_slot *slot;
-  assert_true(strand_mailbox_take(m, worker_slot, stay, NULL));
+  assert_true(strand_mailbox_take(m, worker_slot));
   slot = strand_mailbox_claim(m, worker_slot);
   assert_non_null(slot);
   slot->worker_slot = worker_slot;
@@ -329,12 +320,12 @@ static void a_lost_worker_leaves_its_place_until_it_comes_back (void **state) {
   assert_int_equal(m.active, 1);
   atomic_store(&slot->state, STRAND_SLOT_ENDED);
   assert_null(strand_mailbox_claim(&m, lost)); /* it comes back first */
-  assert_false(strand_mailbox_take(&m, lost, stay, NULL)); /* one too many */
+  assert_false(strand_mailbox_take(&m, lost)); /* one too many */
   assert_int_equal(strand_mailbox_lost(&m), 0);
   assert_int_equal(m.active, 1);
   assert_int_equal(m.serving, 1);
   m.closed = true;
-  assert_false(strand_mailbox_take(&m, spare, stay, NULL));
+  assert_false(strand_mailbox_take(&m, spare));
   assert_int_equal(m.active + m.serving, 0);
   strand_mailbox_leave(&m, lost);
   strand_mailbox_leave(&m, spare);
@@ -364,7 +355,7 @@ static void who_has_come_back_is_not_lost (void **state) {
   strand_mailbox_interrupt(&m, first, slot, 1); /* to nobody */
   assert_int_equal(m.active, 1);
   m.closed = true;
-  assert_false(strand_mailbox_take(&m, worker_slot, stay, NULL));
+  assert_false(strand_mailbox_take(&m, worker_slot));
   strand_mailbox_leave(&m, worker_slot);
   strand_lease_batch_unref(first);
   strand_lease_batch_unref(second);
@@ -380,21 +371,22 @@ static void who_found_nothing_is_called_once (void **state) {
   strand_mailbox_init(&m);
   m.wanted = m.serving = 1;
   slot = enter_called(&m);
-  calls = 0;
   assert_null(strand_mailbox_next(&m, slot));
+  assert_false(was_called(slot));
   batch = post_two(&m);
-  assert_int_equal(calls, 1);
+  assert_true(was_called(slot));
   assert_non_null(strand_mailbox_next(&m, slot));
   strand_lease_batch_unref(batch);
   batch = post_two(&m);
-  assert_int_equal(calls, 1);
+  assert_false(was_called(slot));
   strand_mailbox_limit(&m, 1, 1); /* it has to know */
-  assert_int_equal(calls, 2);
+  assert_true(was_called(slot));
   for (int i = 0; i < 3; i++) assert_non_null(strand_mailbox_next(&m, slot));
   assert_false(strand_mailbox_want_next(&m, slot));
   assert_int_equal(m.idle, 1);
+  assert_false(was_called(slot));
   strand_mailbox_close(&m);
-  assert_int_equal(calls, 3);
+  assert_true(was_called(slot));
   assert_null(strand_mailbox_next(&m, slot));
   assert_true(slot->ends);
   assert_int_equal(m.serving + m.idle, 0);
@@ -482,13 +474,12 @@ static void a_lost_loop_leaves_its_place_until_it_comes_back (void **state) {
   m.max_in_flight = UINT_MAX;
   lost = enter_called(&m);
   open_slot(&slot, lost);
-  calls = 0;
   assert_null(strand_mailbox_next(&m, lost));
   assert_int_equal(strand_mailbox_lose_worker(&m, &slot), 1);
   assert_int_equal(strand_mailbox_lose_worker(&m, &slot), 0);
   assert_int_equal(m.idle + m.serving, 0);
   batch = post_two(&m);
-  assert_int_equal(calls, 0);
+  assert_false(was_called(lost));
   strand_mailbox_serve(&m, 1);
   spare = enter_called(&m);
   assert_non_null(strand_mailbox_next(&m, spare));

@@ -40,11 +40,11 @@ static void delist_locked (strand_mailbox *m,
   m->idle--;
 }
 
-static void drop_caller_locked (strand_mailbox *m,
+static void drop_called_locked (strand_mailbox *m,
                                 const strand_worker_slot *worker_slot) {
-  strand_worker_slot **at = &m->callers;
-  while (*at != NULL && *at != worker_slot) at = &(*at)->caller;
-  if (*at != NULL) *at = worker_slot->caller;
+  strand_worker_slot **at = &m->called;
+  while (*at != NULL && *at != worker_slot) at = &(*at)->next_called;
+  if (*at != NULL) *at = worker_slot->next_called;
 }
 
 void strand_mailbox_leave (strand_mailbox *m,
@@ -75,9 +75,15 @@ void strand_mailbox_destroy (strand_mailbox *m) {
 
 #define WAKE_ROUND 16
 
+void strand_worker_call (strand_worker_slot *worker_slot) {
+  if (worker_slot->notifier != NULL)
+    strand_notifier_work(worker_slot->notifier);
+  else strand_bell_ring(&worker_slot->bell);
+}
+
 static void wake (strand_worker_slot *worker_slot) {
-  if (worker_slot->ring == NULL) pthread_cond_signal(&worker_slot->woken);
-  else worker_slot->ring(worker_slot->ring_arg);
+  if (worker_slot->called) strand_worker_call(worker_slot);
+  else pthread_cond_signal(&worker_slot->woken);
 }
 
 /* Called with the lock, returns without it: who is woken wants it. */
@@ -112,7 +118,7 @@ static void enlist_locked (strand_mailbox *m,
 ** what they know has changed. */
 static void wake_all_and_unlock (strand_mailbox *m) {
   strand_worker_slot *w;
-  for (w = m->callers; w != NULL; w = w->caller) enlist_locked(m, w);
+  for (w = m->called; w != NULL; w = w->next_called) enlist_locked(m, w);
   wake_and_unlock(m, m->idle);
 }
 
@@ -213,19 +219,20 @@ static void wait_locked (strand_mailbox *m, strand_worker_slot *worker_slot) {
   while (worker_slot->waits) strand_lock_wait(&m->lock, &worker_slot->woken);
 }
 
-bool strand_mailbox_take (strand_mailbox *m, strand_worker_slot *worker_slot,
-                          void (*idle)(void *), void *arg) {
-  bool told = false;
+bool strand_mailbox_take_now (strand_mailbox *m,
+                              strand_worker_slot *worker_slot) {
+  bool taken;
+  strand_lock_take(&m->lock);
+  give_back_locked(m, worker_slot);
+  taken = !should_end_locked(m) && take_locked(m, worker_slot);
+  strand_lock_release(&m->lock);
+  return taken;
+}
+
+bool strand_mailbox_take (strand_mailbox *m, strand_worker_slot *worker_slot) {
   strand_lock_take(&m->lock);
   give_back_locked(m, worker_slot);
   while (!should_end_locked(m) && !take_locked(m, worker_slot)) {
-    if (!told) {
-      told = true;
-      strand_lock_release(&m->lock);
-      idle(arg);
-      strand_lock_take(&m->lock);
-      continue;
-    }
     wait_locked(m, worker_slot);
   }
   if (worker_slot->batch != NULL) {
@@ -241,13 +248,14 @@ bool strand_mailbox_take (strand_mailbox *m, strand_worker_slot *worker_slot,
 ** Workers that are called
 */
 
-void strand_mailbox_call (strand_mailbox *m, strand_worker_slot *worker_slot,
-                          void (*ring)(void *arg), void *arg) {
-  worker_slot->ring = ring;
-  worker_slot->ring_arg = arg;
+void strand_mailbox_enter_called (strand_mailbox *m,
+                                  strand_worker_slot *worker_slot,
+                                  strand_notifier *notifier) {
+  worker_slot->called = true;
+  worker_slot->notifier = notifier;
   strand_lock_take(&m->lock);
-  worker_slot->caller = m->callers;
-  m->callers = worker_slot;
+  worker_slot->next_called = m->called;
+  m->called = worker_slot;
   strand_lock_release(&m->lock);
 }
 
@@ -296,7 +304,7 @@ void strand_mailbox_give_back (strand_mailbox *m,
   strand_lock_take(&m->lock);
   give_back_locked(m, worker_slot);
   delist_locked(m, worker_slot);
-  drop_caller_locked(m, worker_slot);
+  drop_called_locked(m, worker_slot);
   strand_lock_release(&m->lock);
 }
 

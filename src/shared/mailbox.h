@@ -3,7 +3,8 @@
 **
 **   owner                                    worker
 **   1 fills the slots of a batch
-**   2 strand_mailbox_post  ----------------> 3 strand_mailbox_take
+**   2 strand_mailbox_post  ----------------> 3 strand_mailbox_take_now, or
+**                                              strand_mailbox_take
 **                                            4 claims a slot: fetch-and-add
 **                                              on the cursor, until it is at
 **                                              the end
@@ -33,8 +34,8 @@
 ** where that was wrong, and slots lie unclaimed after a millisecond, the owner
 ** wakes the others (strand_mailbox_spread).
 **
-** A worker that does not wait here has a way to be called (ring): the lua
-** thread of local mode, and one with an event loop, which work on many slots at
+** A worker that does not wait here is *called*: the lua thread of local mode by
+** its notifier, one with an event loop by its bell. These work on many slots at
 ** once. It claims one slot at a time, and is called when it found nothing and
 ** something comes, once. It *ends* when too many serve, or the mailbox is
 ** closed: it claims no more, and what it has begun goes on.
@@ -50,6 +51,7 @@
 #include "base/lock.h"
 #include "shared/bell.h"
 #include "shared/lease_batch.h"
+#include "shared/notifier.h"
 
 #define STRAND_WAKE_NS 100000
 
@@ -76,12 +78,11 @@ typedef struct strand_worker_slot {
   _Atomic(const strand_slot *) traced;
   struct strand_worker_slot *below; /* in 'waiting', or in 'left' */
   strand_condition woken;
-  /* NULL: it waits for 'woken'. Set before it is in a list; called without the
-  ** lock. */
-  void (*ring)(void *arg);
-  void *ring_arg;
-  struct strand_worker_slot *caller; /* lock; the next that has such */
-  strand_bell bell;                  /* of a worker with an event loop */
+  bool called; /* it does not wait for that; set before it is in a list */
+  strand_notifier
+    *notifier; /* calls it, of the lua thread; else 'bell' does */
+  strand_bell bell;
+  struct strand_worker_slot *next_called; /* lock */
 } strand_worker_slot;
 
 typedef struct strand_mailbox {
@@ -89,7 +90,7 @@ typedef struct strand_mailbox {
   strand_lease_batch *first;
   strand_lease_batch *last;
   strand_worker_slot *waiting; /* who came last first */
-  strand_worker_slot *callers; /* workers that have 'ring' */
+  strand_worker_slot *called;  /* all of these workers */
   strand_worker_slot *left; /* kept until the mailbox goes: one that was woken
                              may have left before the signal comes */
   unsigned idle;            /* that wait */
@@ -125,14 +126,19 @@ strand_worker_slot *strand_mailbox_enter (strand_mailbox *m);
 /* Thread: any. The worker has ended, or never began. */
 void strand_mailbox_leave (strand_mailbox *m, strand_worker_slot *worker_slot);
 /* Thread: worker. Gives back the batch it holds and takes one with slots to
-** claim; waits for one. 'idle' is called without the lock before the worker
-** waits. False when this worker should end: too many serve, or the mailbox
-** is closed. */
-bool strand_mailbox_take (strand_mailbox *m, strand_worker_slot *worker_slot,
-                          void (*idle)(void *), void *arg);
-/* Thread: worker that is called. From now on ring(arg) calls it. */
-void strand_mailbox_call (strand_mailbox *m, strand_worker_slot *worker_slot,
-                          void (*ring)(void *arg), void *arg);
+** claim, if there is one now. */
+bool strand_mailbox_take_now (strand_mailbox *m,
+                              strand_worker_slot *worker_slot);
+/* Thread: worker. The same, and waits for one. False when this worker should
+** end: too many serve, or the mailbox is closed. */
+bool strand_mailbox_take (strand_mailbox *m, strand_worker_slot *worker_slot);
+/* Thread: worker that is called. From now on it is: by 'notifier', or where
+** that is NULL by its bell. */
+void strand_mailbox_enter_called (strand_mailbox *m,
+                                  strand_worker_slot *worker_slot,
+                                  strand_notifier *notifier);
+/* Thread: any. Calls such a worker. */
+void strand_worker_call (strand_worker_slot *worker_slot);
 /* Thread: worker that is called. The next slot of any batch, which is then
 ** held; NULL: it is called when there is one, or it ends. */
 strand_slot *strand_mailbox_next (strand_mailbox *m,

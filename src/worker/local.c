@@ -15,27 +15,17 @@ static void read_limit (strand_local *l) {
   if (l->is_worker) l->max_in_flight /= limits.workers;
 }
 
-static void call_lua (void *notifier) {
-  strand_notifier_work(notifier);
-}
-
-static void call_worker (void *bell) {
-  strand_bell_ring(bell);
-}
-
 static void enter_as_lua (strand_local *l) {
   strand_mailbox *m = &l->consumer->mailbox;
   l->watch = &l->consumer->notifier.watch;
   strand_mailbox_limit(m, 1, 1);
   strand_mailbox_serve(m, 1);
-  strand_mailbox_call(m, l->worker_slot, call_lua, &l->consumer->notifier);
+  strand_mailbox_enter_called(m, l->worker_slot, &l->consumer->notifier);
 }
 
 static void enter_as_worker (strand_local *l) {
-  strand_bell *bell = &l->worker_slot->bell;
-  l->watch = &bell->watch;
-  strand_mailbox_call(&l->consumer->mailbox, l->worker_slot, call_worker,
-                      bell);
+  l->watch = &l->worker_slot->bell.watch;
+  strand_mailbox_enter_called(&l->consumer->mailbox, l->worker_slot, NULL);
 }
 
 bool strand_local_open (strand_local *l, strand_consumer *c,
@@ -76,7 +66,7 @@ void strand_local_halt (strand_local *l) {
 }
 
 void strand_local_call (const strand_local *l) {
-  l->worker_slot->ring(l->worker_slot->ring_arg);
+  strand_worker_call(l->worker_slot);
 }
 
 bool strand_local_claim (const strand_local *l) {

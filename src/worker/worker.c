@@ -113,8 +113,7 @@ static bool next_record (void *arg) {
   return false;
 }
 
-static void become_idle (void *arg) {
-  worker *w = arg;
+static void become_idle (worker *w) {
   if (w->owner != NULL) strand_waker_wake(w->owner);
   w->owner = NULL;
 }
@@ -188,15 +187,19 @@ void strand_task_traced (strand_task *task, const char *text, size_t length) {
 ** The thread
 */
 
+static bool take_batch (worker *w) {
+  strand_mailbox *m = &w->consumer->mailbox;
+  if (strand_mailbox_take_now(m, w->worker_slot)) return true;
+  become_idle(w);
+  return strand_mailbox_take(m, w->worker_slot);
+}
+
 static void work (worker *w) {
   strand_consumer *c = w->consumer;
   strand_interrupt_open(&w->worker_slot->interrupt);
   if (!load(w)) strand_mailbox_unserve(&c->mailbox);
   else {
-    while (strand_mailbox_take(&c->mailbox, w->worker_slot, become_idle, w)) {
-      serve_batch(w);
-    }
-    become_idle(w);
+    while (take_batch(w)) serve_batch(w);
   }
   strand_interrupt_close();
   if (w->state != NULL) c->pool.handler.close(w->state);
