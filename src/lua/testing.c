@@ -119,7 +119,6 @@ typedef struct call {
   strand_current *each; /* that one */
   strand_currents currents;
   strand_batch_state batch;
-  strand_batches batches;
   strand_records many;
   strand_task task;
   const char *made;
@@ -179,10 +178,6 @@ static call *new_call (lua_State *L, int list, bool batch) {
   self->many.outcomes = self->outcomes;
   self->task.many = &self->many;
   return self;
-}
-
-static strand_batch_state *batch_of (void *arg, uint32_t number) {
-  return number == 0 ? &((call *)arg)->batch : NULL;
 }
 
 /* Arguments: the call, handler, context, records' metatable, batches'. */
@@ -272,8 +267,8 @@ static int testing_call (lua_State *L) {
   self->each = &self->current;
   self->currents.each = &self->each;
   self->currents.count = 1;
-  self->batches = (strand_batches){ batch_of, self };
-  strand_batch_open(L, &self->batches, OWNER);
+  self->current.batch = &self->batch;
+  strand_batch_open(L, &self->currents, OWNER);
   lua_getfield(L, BATCHES, "__index"); /* what is produced, the test takes */
   lua_pushvalue(L, PRODUCE);
   lua_setfield(L, -2, "produce");

@@ -195,7 +195,7 @@ strand_seats *strand_local_push (lua_State *L,
   strand_currents_open(L, &p->currents, at.seats);
   upvalues[STRAND_NEXT_RECORDS - 1] = lua_gettop(L) - 1;
   upvalues[STRAND_NEXT_CACHE - 1] = lua_gettop(L);
-  strand_batch_open(L, &p->batches, at.seats);
+  strand_batch_open(L, &p->currents, at.seats);
   upvalues[STRAND_NEXT_BATCHES - 1] = lua_gettop(L);
   strand_local_context_open(L, p, at.seats, options->args, worker);
   at.contexts = lua_gettop(L);

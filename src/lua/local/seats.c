@@ -9,15 +9,9 @@
 
 #include "base/fork.h"
 
-static strand_batch_state *batch_of (void *arg, uint32_t number) {
-  const strand_seats *p = arg;
-  return number < p->count ? &p->each[number]->batch : NULL;
-}
-
 bool strand_seats_open (strand_seats *p, strand_consumer *c,
                         strand_worker_slot *worker_slot) {
   p->generation = strand_fork_generation();
-  p->batches = (strand_batches){ batch_of, p };
   return strand_local_open(&p->local, c, worker_slot);
 }
 
@@ -89,6 +83,7 @@ static strand_seat *new_seat (strand_seats *p) {
   seat = calloc(1, sizeof(*seat));
   if (seat == NULL) return NULL;
   strand_current_init(&seat->current, p->count);
+  seat->current.batch = &seat->batch;
   p->each[p->count++] = seat;
   p->currents.count = p->count;
   return seat;

@@ -66,7 +66,6 @@ typedef struct strand_seats {
   uint32_t count;
   uint32_t capacity;
   strand_currents currents;
-  strand_batches batches;
   strand_retry_function retry;
   strand_seat_list free;
   strand_seat_list ready;   /* have a record, and no body */

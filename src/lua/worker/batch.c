@@ -19,11 +19,11 @@ enum { ANCHOR = 1, NUMBERS, FIRST };
 ** Marks
 */
 
-/* Upvalues: batches, metatable, the method's name. The state of the handling
+/* Upvalues: currents, metatable, the method's name. The state of the handling
 ** whose batch the first argument is, while it runs; else NULL. */
 static strand_batch_state *state_of (lua_State *L) {
-  const strand_batches *batches = lua_touserdata(L, lua_upvalueindex(1));
-  strand_batch_state *state;
+  const strand_currents *currents = lua_touserdata(L, lua_upvalueindex(1));
+  strand_batch_state *state = NULL;
   bool same;
   uint32_t number;
   lua_rawgeti(L, lua_upvalueindex(2), NUMBERS);
@@ -34,7 +34,7 @@ static strand_batch_state *state_of (lua_State *L) {
   lua_rawgeti(L, lua_upvalueindex(2), FIRST + (int)number);
   same = lua_rawequal(L, 1, -1);
   lua_pop(L, 3);
-  state = same ? batches->of(batches->arg, number) : NULL;
+  if (same && number < currents->count) state = currents->each[number]->batch;
   return state != NULL && state->many != NULL ? state : NULL;
 }
 
@@ -154,7 +154,7 @@ static void push_numbers (lua_State *L) {
   lua_setmetatable(L, -2);
 }
 
-void strand_batch_open (lua_State *L, const strand_batches *batches,
+void strand_batch_open (lua_State *L, const strand_currents *currents,
                         int anchor) {
   const luaL_Reg *method;
   int metatable;
@@ -169,7 +169,7 @@ void strand_batch_open (lua_State *L, const strand_batches *batches,
   lua_rawseti(L, metatable, FIRST);
   lua_newtable(L);
   for (method = methods; method->name != NULL; method++) {
-    lua_pushlightuserdata(L, (void *)batches);
+    lua_pushlightuserdata(L, (void *)currents);
     lua_pushvalue(L, metatable);
     lua_pushstring(L, method->name);
     lua_pushcclosure(L, method->func, 3);

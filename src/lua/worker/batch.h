@@ -22,22 +22,15 @@
 #include "lua/worker/record.h"
 #include "worker/worker.h"
 
-/* One handling, by the number of its current records. */
+/* One handling: 'batch' of its current records. */
 typedef struct strand_batch_state {
   strand_records *many;    /* of the call that runs, or NULL */
   strand_staging *staging; /* of what it produces */
 } strand_batch_state;
 
-/* Of a state of Lua: finds the state of a handling by its number, NULL for
-** none. */
-typedef struct strand_batches {
-  strand_batch_state *(*of)(void *arg, uint32_t number);
-  void *arg;
-} strand_batches;
-
-/* Pushes the metatable of this state's batches. 'batches' must live as long as
+/* Pushes the metatable of this state's batches. 'currents' must live as long as
 ** the Lua state does, or what is at 'anchor', as in strand_currents_open. */
-void strand_batch_open (lua_State *L, const strand_batches *batches,
+void strand_batch_open (lua_State *L, const strand_currents *currents,
                         int anchor);
 
 /* Pushes the batch, whose records are the current ones from now on. The

@@ -42,7 +42,6 @@ typedef struct worker {
   strand_current *each; /* that one */
   strand_currents currents;
   strand_batch_state batch;
-  strand_batches batches;
   strand_hook hook;
   lua_Hook foreign; /* what setup left: a coverage tool, a profiler */
   int foreign_mask, foreign_count;
@@ -219,19 +218,15 @@ static void push_closure (lua_State *L, lua_CFunction f, worker *w,
   lua_pushcclosure(L, f, 6);
 }
 
-static strand_batch_state *batch_of (void *arg, uint32_t number) {
-  return number == 0 ? &((worker *)arg)->batch : NULL;
-}
-
 /* Of a worker's state there is one handling at a time. Pushes the metatable of
 ** records and the cache. */
 static void open_currents (lua_State *L, worker *w) {
   strand_currents_open(L, &w->currents, 0);
   strand_current_init(&w->current, 0);
+  w->current.batch = &w->batch;
   w->each = &w->current;
   w->currents.each = &w->each;
   w->currents.count = 1;
-  w->batches = (strand_batches){ batch_of, w };
 }
 
 /* Pushes a new table, which is then the registry's. */
@@ -276,7 +271,7 @@ static int set_up (lua_State *L) {
   open_currents(L, w);
   lua_pushvalue(L, CACHE);
   lua_rawseti(L, SLOTS, SLOT_CACHE);
-  strand_batch_open(L, &w->batches, 0);
+  strand_batch_open(L, &w->currents, 0);
   strand_push_traceback(L, false);
   lua_rawseti(L, SLOTS, SLOT_TRACEBACK);
   strand_load_handlers(L, w->sources, ARGS, TEARDOWNS);

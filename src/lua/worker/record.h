@@ -50,8 +50,9 @@ typedef struct strand_current {
   const strand_record *single; /* what 'records' points to without a batch */
   uint64_t serial;             /* of this handling, and its first record */
   uint64_t count;              /* records; 0: none is handled */
-  uint32_t number;             /* its place among the state's */
-  unsigned cached;             /* bits, by the slots of record.c */
+  struct strand_batch_state *batch; /* of its batch (batch.h); or NULL */
+  uint32_t number;                  /* its place among the state's */
+  unsigned cached;                  /* bits, by the slots of record.c */
 } strand_current;
 
 /* All of a state. */
