@@ -41,20 +41,20 @@ static int begin (void **state) {
 static bool come (int count, int64_t gap_us) {
   bool over = false;
   for (int i = 0; i < count; i++)
-    over = strand_slice_is_over(&slice, body(i), slice.came_us + gap_us);
+    over = strand_slice_come(&slice, body(i), slice.came_us + gap_us);
   return over;
 }
 
 static void many_that_have_waited_share_one (void **state) {
   (void)state;
   assert_false(come(100, 10));
-  assert_true(strand_slice_is_over(&slice, body(100), slice.came_us + 10));
+  assert_true(strand_slice_come(&slice, body(100), slice.came_us + 10));
 }
 
 static void one_that_does_not_wait_has_no_more (void **state) {
   (void)state;
-  assert_false(strand_slice_is_over(&slice, body(0), 10));
-  assert_true(strand_slice_is_over(&slice, body(0), 10 + MOST_US));
+  assert_false(strand_slice_come(&slice, body(0), 10));
+  assert_true(strand_slice_come(&slice, body(0), 10 + MOST_US));
 }
 
 /* The thread's core was another's, or not: it has not waited. */
@@ -62,7 +62,7 @@ static void what_others_computed_is_not_spent (void **state) {
   (void)state;
   assert_false(come(MANY, 10 * MOST_US));
   thread_us += MOST_US;
-  assert_true(strand_slice_is_over(&slice, body(0), slice.came_us + MOST_US));
+  assert_true(strand_slice_come(&slice, body(0), slice.came_us + MOST_US));
 }
 
 static void a_loop_that_waited_begins_another (void **state) {
@@ -105,15 +105,15 @@ static void our_turn_begins_another (void **state) {
   thread_us += MOST_US;
   strand_slice_begin(&slice, slice.came_us);
   assert_false(come(1, 10));
-  assert_false(strand_slice_is_over(&slice, body(1), slice.came_us + 500));
+  assert_false(strand_slice_come(&slice, body(1), slice.came_us + 500));
 }
 
 /* Bodies of another consumer come between our turn and our first. */
 static void what_others_do_before_the_first_is_not_spent (void **state) {
   (void)state;
   thread_us += 5 * MOST_US;
-  assert_false(strand_slice_is_over(&slice, body(0), 5 * MOST_US));
-  assert_false(strand_slice_is_over(&slice, body(1), 5 * MOST_US + 500));
+  assert_false(strand_slice_come(&slice, body(0), 5 * MOST_US));
+  assert_false(strand_slice_come(&slice, body(1), 5 * MOST_US + 500));
 }
 
 static void its_end_is_told_once (void **state) {
@@ -131,7 +131,7 @@ static void no_more_are_woken_than_it_has_room_for (void **state) {
   for (int i = 0; i < 4; i++) strand_slice_wake_more(&slice);
   assert_int_equal(slice.wake_most, 16);
   assert_false(come(8, 50));
-  assert_true(strand_slice_is_over(&slice, body(7), slice.came_us + MOST_US));
+  assert_true(strand_slice_come(&slice, body(7), slice.came_us + MOST_US));
   assert_true(strand_slice_end(&slice));
   assert_int_equal(slice.wake_most, 4);
   strand_slice_wake_more(&slice);
@@ -146,15 +146,15 @@ static void elsewhere_those_that_have_waited_spend_nothing (void **state) {
   strand_slice_share(&slice, false);
   assert_false(come(MANY, 10));
   assert_true(
-    strand_slice_is_over(&slice, body(MANY - 1), slice.came_us + MOST_US));
+    strand_slice_come(&slice, body(MANY - 1), slice.came_us + MOST_US));
 }
 
 static void of_step_each_turn_is_one (void **state) {
   (void)state;
   slice.shared = false;
   strand_slice_begin(&slice, 0);
-  assert_false(strand_slice_is_over(&slice, NULL, MOST_US - 1));
-  assert_true(strand_slice_is_over(&slice, NULL, MOST_US));
+  assert_false(strand_slice_come(&slice, NULL, MOST_US - 1));
+  assert_true(strand_slice_come(&slice, NULL, MOST_US));
 }
 
 #define spec(f) cmocka_unit_test_setup(f, begin)

@@ -171,7 +171,7 @@ void strand_closing_advance (strand_member *m, int64_t now_us) {
   }
   /* the transactor may be in a call of the consumer's client */
   if (m->closing.destroying != NULL && may_destroy(m, now_us)
-      && strand_transactor_is_gone(&m->transactor))
+      && strand_transactor_join(&m->transactor))
     destroy_client(m);
   if (m->owner.phase == STRAND_DESTROYING && m->owner.client == NULL
       && strand_outbox_is_gone(&m->outbox))

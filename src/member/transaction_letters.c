@@ -40,7 +40,7 @@ static bool write_letter (strand_transactions *x, strand_staged *s,
     return false;
   s->open = s->count;
   strand_list_remove(&s->link);
-  if (strand_transactions_is_barred(x, s, now_us)) {
+  if (strand_transactions_refuse_barred(x, s, now_us)) {
     strand_transactions_turn_away(x, s);
     return true;
   }

@@ -167,8 +167,8 @@ static bool judge (strand_transactions *x, const strand_closed *c,
 ** Topics that may not be written to
 */
 
-bool strand_transactions_is_barred (const strand_transactions *x,
-                                    strand_staged *s, int64_t now_us) {
+bool strand_transactions_refuse_barred (const strand_transactions *x,
+                                        strand_staged *s, int64_t now_us) {
   const strand_output *o = x->barred.count > 0 ? s->first : NULL;
   while (
     o != NULL
@@ -186,7 +186,7 @@ static void turn_away (strand_transactions *x, int64_t now_us) {
   for (; l != &x->queue; l = next) {
     strand_staged *s = strand_list_entry(l, strand_staged, link);
     next = l->next;
-    if (!strand_transactions_is_barred(x, s, now_us)) continue;
+    if (!strand_transactions_refuse_barred(x, s, now_us)) continue;
     strand_list_remove(l);
     x->waiting -= s->count;
     strand_transactions_turn_away(x, s);
@@ -212,7 +212,7 @@ static void bar (strand_transactions *x, strand_closed *c, int64_t now_us) {
   if (!some) return;
   for (size_t i = 0; i < c->count; i++)
     if (is_open(c->staged[i]))
-      strand_transactions_is_barred(x, c->staged[i], now_us);
+      strand_transactions_refuse_barred(x, c->staged[i], now_us);
   turn_away(x, now_us);
 }
 

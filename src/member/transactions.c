@@ -72,7 +72,7 @@ static void add (strand_transactions *x, strand_assigned *assigned,
   s->record = r;
   s->open = s->count;
   strand_list_push(&assigned->outputs, &s->mine);
-  if (strand_transactions_is_barred(x, s, strand_clock_us())) {
+  if (strand_transactions_refuse_barred(x, s, strand_clock_us())) {
     strand_transactions_turn_away(x, s);
     return;
   }

@@ -141,9 +141,9 @@ void strand_transactions_settle (strand_transactions *x, int64_t now_us);
 void strand_transactions_abandon (strand_transactions *x);
 
 /* transaction_refusals.c */
-/* One of its outputs goes to a topic that is barred: it is refused. */
-bool strand_transactions_is_barred (const strand_transactions *x,
-                                    strand_staged *s, int64_t now_us);
+/* True: one of its outputs goes to a topic that is barred, and is refused. */
+bool strand_transactions_refuse_barred (const strand_transactions *x,
+                                        strand_staged *s, int64_t now_us);
 /* 'c' has been answered: who is to blame ends its record, and 'refused' of all
 ** others is NULL; what is learnt of batches is for the next. */
 void strand_transactions_judge (strand_transactions *x, strand_closed *c,

@@ -388,7 +388,7 @@ void strand_transactor_stop (strand_transactor *t) {
   if (t->running) strand_waker_wake(&t->client.waker);
 }
 
-bool strand_transactor_is_gone (strand_transactor *t) {
+bool strand_transactor_join (strand_transactor *t) {
   bool gone;
   if (!t->running) return true;
   strand_lock_take(&t->lock);

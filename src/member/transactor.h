@@ -139,8 +139,8 @@ void strand_transactor_free (strand_transactor *t);
 bool strand_transactor_start (strand_transactor *t);
 /* It takes no transaction any more, and lets its client go. */
 void strand_transactor_stop (strand_transactor *t);
-/* ...it has, or never ran. */
-bool strand_transactor_is_gone (strand_transactor *t);
+/* Its thread is joined, when it has ended. False: not yet. */
+bool strand_transactor_join (strand_transactor *t);
 /* Thread: lua. A member that never ran: the client is for the helper. */
 rd_kafka_t *strand_transactor_dismiss (strand_transactor *t);
 

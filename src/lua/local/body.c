@@ -50,7 +50,7 @@ static void push_call (lua_State *L, strand_seats *p, strand_seat *seat) {
 static bool slice_is_over (strand_seats *p, const strand_body *body) {
   int64_t now_us = strand_seats_now_us(p);
   strand_loop_watch_turned(p->local.watch, now_us);
-  return strand_slice_is_over(&p->slice, body, now_us);
+  return strand_slice_come(&p->slice, body, now_us);
 }
 
 /* The rest comes in the next turn. True: the loop is to be told. */
@@ -319,7 +319,7 @@ int strand_body_turn (lua_State *L) {
     lua_pushnumber(L, -(lua_Number)forgotten);
     return 1;
   }
-  if (!strand_slice_is_over(&p->slice, NULL, now_us))
+  if (!strand_slice_come(&p->slice, NULL, now_us))
     body = next_to_resume(p, now_us, &spawns);
   if (body == NULL && !spawns) {
     end_turn(p);

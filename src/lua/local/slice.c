@@ -65,8 +65,8 @@ static void spend (strand_slice *s, const struct strand_body *body,
   if (cpu_us > s->spent_us) s->spent_us = cpu_us;
 }
 
-bool strand_slice_is_over (strand_slice *s, const struct strand_body *body,
-                           int64_t now_us) {
+bool strand_slice_come (strand_slice *s, const struct strand_body *body,
+                        int64_t now_us) {
   if (!s->shared) return now_us - s->came_us >= s->most_us;
   if (s->strict && s->came == 0) begin_with_first(s, now_us);
   spend(s, body, now_us - s->came_us);

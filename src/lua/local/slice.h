@@ -50,9 +50,9 @@ void strand_slice_init (strand_slice *s, int64_t most_us);
 /* Under a loop from now on. */
 void strand_slice_share (strand_slice *s, bool strict);
 void strand_slice_begin (strand_slice *s, int64_t now_us);
-/* A body comes. Is it others' turn? */
-bool strand_slice_is_over (strand_slice *s, const struct strand_body *body,
-                           int64_t now_us);
+/* A body comes, which counts. Is it others' turn? */
+bool strand_slice_come (strand_slice *s, const struct strand_body *body,
+                        int64_t now_us);
 /* One has given way: true when it is the first. */
 bool strand_slice_end (strand_slice *s);
 /* Whoever that is comes no more. */
