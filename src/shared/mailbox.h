@@ -79,8 +79,7 @@ typedef struct strand_worker_slot {
   struct strand_worker_slot *below; /* in 'waiting', or in 'left' */
   strand_condition woken;
   bool called; /* it does not wait for that; set before it is in a list */
-  strand_notifier
-    *notifier; /* calls it, of the lua thread; else 'bell' does */
+  strand_notifier *notifier; /* calls the lua thread; NULL: 'bell' does */
   strand_bell bell;
   struct strand_worker_slot *next_called; /* lock */
 } strand_worker_slot;
