@@ -22,7 +22,7 @@ modes.each(describe, "exactly once", function(mode)
     options.topics, options.producer = { this.topic }, options.producer or {}
     options.kafka = { ["group.id"] = this.group }
     options.handler = options.handler or "spec.handlers.exactly"
-    options.handler_args = { out = { this.out }, folder = this.folder }
+    options.handler_args = { out = options.batch and this.out or { this.out }, folder = this.folder }
     options.on_event = function(event) table.insert(this.events, event) end
     if options.dead_letter then this.dead = options.dead_letter.topic end
     this.consumer = fixture.consumer(options)
@@ -51,10 +51,13 @@ modes.each(describe, "exactly once", function(mode)
       scene("ends", { transaction_interval = 0.1, dead_letter = { topic = dead },
         retry = { delay = 0.01 } },
         { "fail 2", "end skip", "end dead_letter", "end park", "" }),
+      scene("batch", { transaction_interval = 0.1, handler = "spec.handlers.producing",
+        batch = { size = 3, linger = 1, by = "partition" }, retry = { delay = 0.01 },
+        rate = { records_per_second = 50, burst = 3 } }, { "", "fail", "skip", "", "", "" }),
       scene("failing", { transaction_interval = 0.1 }, times(10, "")),
       scene("members", { members = 2, transaction_interval = 0.1 }, times(10, "")))
     local reading
-    reading, book = letters.reader { scenes.plain.out, scenes.slow.out, dead }
+    reading, book = letters.reader { scenes.plain.out, scenes.slow.out, scenes.batch.out, dead }
     reading.kafka = { ["group.id"] = helper.name "group" }
     reader = fixture.consumer(reading)
     fixture.start(reader)
@@ -135,6 +138,18 @@ modes.each(describe, "exactly once", function(mode)
       letter.header["strand.reason"] })
     assert.is_true(this.consumer:commit(20))
     wait_committed(this, 3) -- the parked one is not done
+  end)
+
+  it("has batches in it, at a rate: each of their records is there as it ended", function()
+    local this = scenes.batch
+    wait_committed(this, 6)
+    book:wait(20, this.out, 5, this.consumer, reader)
+    local values = {}
+    for i, output in ipairs(book:list(this.out)) do values[i] = output.value end -- offset/attempt
+    table.sort(values)
+    assert.same({ "0/1", "1/2", "3/1", "4/1", "5/1" }, values)
+    local report = assert(this.consumer:close())
+    assert.same({ 5, 1, 1 }, { report.done, report.skipped, report.failed })
   end)
 
   it("gives each member an id of its own", function()
