@@ -100,6 +100,20 @@ static void a_long_reason_is_cut_and_its_code_is_not (void **state) {
   assert_non_null(strstr(line.text, "xxx... (TOO_LARGE)"));
 }
 
+/* Of a record that is slow. */
+static void a_traceback_is_said_by_its_innermost_place_in_lua (void **state) {
+  (void)state;
+  take("slow_record",
+       "stack traceback:\n\t[C]: in function 'sleep'\n"
+       "\tbill.lua:7: in function <bill.lua:3>\n\t[C]: in ?",
+       SECOND);
+  take("slow_record", "stack traceback:\n\t[C]: in ?", SECOND);
+  take("slow_record", "stack traceback:", SECOND);
+  expect("slow_record t/3/7: bill.lua:7: in function <bill.lua:3>");
+  expect("slow_record t/3/7: [C]: in ?");
+  expect("slow_record t/3/7: stack traceback:");
+}
+
 static void what_is_no_failure_is_not_said (void **state) {
   static const char *const types[] = { "assigned", "revoked", "restored",
                                        "sought", "unreachable" };
@@ -118,6 +132,8 @@ int main (void) {
                                     tear_down),
     cmocka_unit_test_setup_teardown(a_long_reason_is_cut_and_its_code_is_not,
                                     set_up, tear_down),
+    cmocka_unit_test_setup_teardown(
+      a_traceback_is_said_by_its_innermost_place_in_lua, set_up, tear_down),
     cmocka_unit_test_setup_teardown(what_is_no_failure_is_not_said, set_up,
                                     tear_down),
   };

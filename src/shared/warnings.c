@@ -79,9 +79,28 @@ static uint64_t add_text (uint64_t hash, const char *text, size_t length) {
   return (hash ^ 0xff) * UINT64_C(1099511628211);
 }
 
-/* Of a reason its first line: what follows is a traceback. */
 static size_t line_length (const char *text) {
   return text != NULL ? strcspn(text, "\n") : 0;
+}
+
+/* Of a traceback where it is in Lua, innermost; without such a place itself. */
+static const char *place_of (const char *traceback) {
+  const char *line = traceback, *first = traceback;
+  while ((line = strchr(line, '\n')) != NULL) {
+    line += line[1] == '\t' ? 2 : 1;
+    if (strncmp(line, "[C]", 3) != 0) return line;
+    if (first == traceback) first = line;
+  }
+  return first;
+}
+
+/* The line of a reason that is said: its first, what follows is a traceback;
+** of one that is nothing else the place. */
+static const char *line_of (const char *reason) {
+  static const char head[] = "stack traceback:";
+  if (reason == NULL || strncmp(reason, head, sizeof(head) - 1) != 0)
+    return reason;
+  return place_of(reason);
 }
 
 static uint64_t key_of (const strand_event *e) {
@@ -90,16 +109,18 @@ static uint64_t key_of (const strand_event *e) {
   if (e->topic != NULL) hash = add_text(hash, e->topic, strlen(e->topic));
   hash = add_text(hash, e->code, strlen(e->code));
   if (e->reason != NULL) {
-    hash = add_text(hash, e->reason, line_length(e->reason));
+    const char *line = line_of(e->reason);
+    hash = add_text(hash, line, line_length(line));
   }
   return hash != 0 ? hash : 1;
 }
 
-/* ": REASON", its first line, cut to 'size' with its terminator. */
+/* ": REASON", that line of it, cut to 'size' with its terminator. */
 static void write_reason (char *to, size_t size, const char *reason) {
   static const char more[] = "...";
-  int length = (int)line_length(reason);
-  if ((size_t)snprintf(to, size, ": %.*s", length, reason) < size) return;
+  const char *line = line_of(reason);
+  int length = (int)line_length(line);
+  if ((size_t)snprintf(to, size, ": %.*s", length, line) < size) return;
   memcpy(to + size - sizeof(more), more, sizeof(more));
 }
 
