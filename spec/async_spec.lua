@@ -294,6 +294,52 @@ local function describe_loop(loop)
       helper.eventually(20, function() return lives(this, "teardown") == 1 end)
     end)
 
+    -- In a process of its own: nothing ends its thread.
+    it("are left behind by a handler that never comes back, and so it is by the process's end", function()
+      local child = helper.spawn([[
+        local helper = require "spec.support.helper"
+        local strand = require "strand"
+        local mock = assert(strand.mock { brokers = 1, topics = { t = 1 } })
+        local kafka = { ["bootstrap.servers"] = mock.bootstrap_servers }
+        local producer = assert(strand.producer { kafka = kafka })
+        for _, key in ipairs { "spins", "waits", "spins", "other" } do
+          assert(producer:send { topic = "t", key = key, value = key })
+        end
+        assert(producer:flush(20))
+        producer:close()
+        kafka["group.id"] = "g"
+        local consumer = assert(strand.consumer { kafka = kafka, topics = { "t" }, workers = 1,
+          loop = arg[1], max_in_flight = 2, deadline = 1, slow_after = false, log = false,
+          on_event = function(event)
+            if event.type == "worker_lost" then print(event.reason) end
+          end,
+          handler = function(record, context)
+            if record.key == "waits" then
+              waits = true -- in this worker's state
+              context:sleep(3600)
+            end
+            if record.key ~= "spins" then return end
+            while not waits do context:sleep(0.01) end
+            while true do end
+          end })
+        assert(consumer:start())
+        helper.eventually(60, function() return consumer:stats().done == 1 end, consumer)
+        local held = {}
+        for i, blocker in ipairs(consumer:blockers()) do
+          held[i] = ("%s %s"):format(blocker.key, blocker.state)
+        end
+        print(table.concat(held, ", "))
+        local _, message, code, report = consumer:close { timeout = 1 }
+        print(code, report.detached, message)
+        mock:close()
+      ]], loop)
+      assert.equal(0, child:wait(120), child:errors())
+      assert.matches("worker 1: its event loop has not turned for the deadline of 1 s; a spare takes over",
+        child:output(), 1, true)
+      assert.matches("spins running, waits running, spins behind\n", child:output(), 1, true)
+      assert.matches("TIMED_OUT\ttrue\t3 records unfinished after 1 s\n", child:output(), 1, true)
+    end)
+
     it("do not start where a module's setup ends the loop, or yields for nobody", function()
       local ended = loop == "cqueues" and "break_setup" or "yield_setup"
       for args, expected in pairs { [ended] = "the event loop has ended: ", raise_setup = raised_of(loop),

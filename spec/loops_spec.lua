@@ -27,6 +27,35 @@ local function dead_servers()
   return "127.0.0.1:9" -- refused: each request waits for its timeout all the same
 end
 
+-- Those that have no line in the table of waits: they wait for nothing, or raise in a loop.
+local WAIT_NOT = {
+  consumer = { run = 1, step = 1, fd = 1, assignment = 1, blockers = 1, health = 1, report = 1, stats = 1 },
+  producer = { send = 1, send_async = 1, send_batch = 1, poll = 1, fd = 1, stats = 1 },
+  delivery = { done = 1 },
+  admin = {},
+}
+
+it("the table of methods that wait has each of them", function()
+  local kafka = { ["bootstrap.servers"] = dead_servers() }
+  local producer = assert(strand.producer { kafka = kafka, log = false })
+  local objects = { producer = producer, admin = open_admin(dead_servers()),
+    delivery = assert(producer:send_async { topic = "t", value = "v" }),
+    consumer = assert(strand.consumer { topics = { "t" }, handler = function() end,
+      kafka = { ["bootstrap.servers"] = dead_servers(), ["group.id"] = "g" } }) }
+  for class, object in pairs(objects) do
+    local known = 0
+    for method in pairs(debug.getmetatable(object).__index) do
+      known = known + 1
+      local has, has_not = waits[class][method] ~= nil, WAIT_NOT[class][method] ~= nil
+      assert(has ~= has_not, class .. ":" .. method .. (has and " is in both" or " is in none"))
+    end
+    assert.is_true(known > 1, class)
+  end
+  producer:close { timeout = 0 }
+  objects.admin:close()
+  objects.consumer:close { mode = "now", timeout = 1 }
+end)
+
 for name, loop in loops.each() do
   describe("in the loop of " .. name, function()
     setup(fixture.open)
