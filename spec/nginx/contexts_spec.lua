@@ -93,6 +93,27 @@ describe("contexts of handlers in nginx", function()
     assert.is_true(tonumber(consumer:get "most") <= 10, consumer:get "most")
   end)
 
+  -- Two may be given up at once here: each is held by a handler that never ends.
+  it("say that they cannot be given up, while handlers that never end hold those that were", function()
+    local stays = helper.topic(1)
+    local topic = helper.topic(1)
+    local consumer = nginx_consumer.start("ngx.sleep(3600)", { topic = topic,
+      options = ("topics = { %q, %q }, handler = { [%q] = handler, [%q] = { handler, deadline = 0.3 } },")
+        :format(topic, stays, stays, topic)
+        .. "retry = { attempts = 1 }, exhausted = 'skip', max_in_flight = 64,",
+      before = [[
+        local contexts = require("strand.loop.resty.contexts")
+        contexts.KILLED_MOST, contexts.KILLED_TOLD = 1, 3
+      ]] })
+    for n = 1, 20 do
+      nginx_consumer.produce_to(stays, { { key = "k" .. n, value = "v" } })
+      consumer:produce { { key = "k" .. n, value = "v" } }
+      consumer:is("record_failed", tostring(n))
+      if consumer:get "error nil" ~= "nil" then break end
+    end
+    assert.matches("%d+ handlers were killed in a context that cannot be given up", consumer:get "error nil")
+  end)
+
   it("fail the record whose light thread nginx has ended, and no other", function()
     local consumer = nginx_consumer.start([[
       if record.key == "ends" then real_wrap(function() error "in a coroutine" end)() end

@@ -33,6 +33,7 @@ local FOREVER = 2147483.647 -- the longest time that nginx waits
 contexts.FOREVER = FOREVER
 contexts.AGE = 60 -- seconds, until one is given up
 contexts.KILLED_MOST = 16 -- threads killed in one, whose sockets live until it ends
+contexts.KILLED_TOLD = 128 -- in one that is not given up: handlers that never end hold those that were
 
 local CONTEXT_ENDED = "the nginx context of the handler was ended, by ngx.exit() or the like: "
   .. "those of all handlers in it have failed"
@@ -217,6 +218,13 @@ local function retire(context)
   for handle in pairs(context.handles) do handle.leave() end
 end
 
+-- There is no bound to it then.
+local function tell_of_killed(self, context)
+  self.tell(("%d handlers were killed in a context that cannot be given up: handlers that do not end "
+    .. "hold those that were, and what nginx keeps of the killed grows"):format(context.killed))
+  context.tell_at = 2 * context.killed
+end
+
 local function retire_some(self)
   local now, retired = ngx.now(), retired_in(self)
   for context in pairs(self.list) do
@@ -224,6 +232,8 @@ local function retire_some(self)
     if not context.retired and retired < self.spare and (old or is_spent(context)) then
       retired = retired + 1
       retire(context)
+    elseif not context.retired and context.killed >= (context.tell_at or contexts.KILLED_TOLD) then
+      tell_of_killed(self, context)
     end
   end
 end
