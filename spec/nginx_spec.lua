@@ -1,5 +1,5 @@
--- Inside nginx: where strand may be opened, and when a worker ends. By Debian's nginx and its Lua
--- module, which is LuaJIT's; the phases alone, and a worker's end, played, under every Lua.
+-- Inside nginx: where strand may be opened. By Debian's nginx and its Lua
+-- module, which is LuaJIT's; the phases alone, played, under every Lua.
 local helper = require "spec.support.helper"
 local strand = require "strand"
 
@@ -119,143 +119,68 @@ describe("a worker of nginx that ends", function()
   end)
 end)
 
--- Under the LuaJIT that nginx has, with the module that is tested.
-local MODULES = "/usr/lib/nginx/modules/"
-local has_nginx = helper.read(MODULES .. "ngx_http_lua_module.so") ~= nil
-
-local function said_by(command)
-  local pipe = assert(io.popen(command))
-  local line = pipe:read "*l"
-  pipe:close()
-  return line
-end
-
--- Each path that is not absolute becomes one.
-local function absolute(path, folder)
-  return (path:gsub("[^;]+", function(part)
-    return part:sub(1, 1) == "/" and part or folder .. "/" .. part
-  end))
-end
-
-local CONF = [[
-load_module MODULESndk_http_module.so;
-load_module MODULESngx_http_lua_module.so;
-USER
-daemon off;
-worker_processes 1;
-error_log FOLDER/error.log notice;
-pid FOLDER/nginx.pid;
-events { }
-http {
-  access_log off;
-  client_body_temp_path FOLDER/body;
-  proxy_temp_path FOLDER/proxy;
-  fastcgi_temp_path FOLDER/fastcgi;
-  uwsgi_temp_path FOLDER/uwsgi;
-  scgi_temp_path FOLDER/scgi;
-  lua_package_path "PATH";
-  lua_package_cpath "CPATH";
-  init_by_lua_file FOLDER/init.lua;
-  init_worker_by_lua_file FOLDER/worker.lua;
-  server { listen unix:FOLDER/socket; }
-}
+-- In the master everything is refused, and no thread is there. In a worker a record goes to a cluster
+-- and is acknowledged, though nothing may wait in there.
+local HTTP = [[
+  init_by_lua_block {
+    local strand = require "strand"
+    local options = GIVEN
+    local out = {}
+    for _, name in ipairs { "consumer", "producer", "admin", "mock" } do
+      local ok, message = pcall(strand[name], options[name])
+      out[#out + 1] = name .. " " .. tostring(ok) .. " " .. tostring(message)
+    end
+    local status = io.open "/proc/self/status"
+    out[#out + 1] = status:read "*a":match "Threads:%s*%d+"
+    status:close()
+    refused = table.concat(out, "\n") .. "\n"
+  }
+  init_worker_by_lua_block {
+    local strand = require "strand"
+    mock = assert(strand.mock { brokers = 1, topics = { t = 1 } })
+    producer = assert(strand.producer { kafka = { ["bootstrap.servers"] = mock.bootstrap_servers } })
+    assert(producer:send { topic = "t", value = "v" })
+    for _, method in ipairs { "send_wait", "flush", "close" } do
+      local value, _, code = producer[method](producer, method == "send_wait"
+        and { topic = "t", value = "v" } or nil)
+      assert(value == nil and code == "CANNOT_WAIT", method)
+    end
+    assert(require "strand.loop.resty".start(producer))
+    ngx.timer.at(0, function()
+      local report = assert(producer:send_wait { topic = "t", value = "v", timeout = 20 })
+      assert(producer:close().delivered == 2)
+      mock:close()
+      sent = "offset " .. report.offset
+    end)
+  }
 ]]
 
--- In the master: everything is refused, and no thread is there.
-local INIT = [[
-local strand = require "strand"
-local options = OPTIONS
-local out = {}
-for _, name in ipairs { "consumer", "producer", "admin", "mock" } do
-  local ok, message = pcall(strand[name], options[name])
-  out[#out + 1] = name .. " " .. tostring(ok) .. " " .. tostring(message)
-end
-local status = io.open "/proc/self/status"
-out[#out + 1] = status:read "*a":match "Threads:%s*%d+"
-status:close()
-local file = io.open("FOLDER/init.out", "w")
-file:write(table.concat(out, "\n"), "\n")
-file:close()
-]]
-
--- In a worker: a record goes to a cluster and is acknowledged, though nothing may wait in there.
-local WORKER = [[
-local strand = require "strand"
-local function say(ok, message)
-  local file = io.open("FOLDER/worker.new", "w")
-  file:write(tostring(ok), " ", tostring(message), "\n")
-  file:close()
-  os.rename("FOLDER/worker.new", "FOLDER/worker.out")
-end
-local mock, producer
-local function open()
-  mock = assert(strand.mock { brokers = 1, topics = { t = 1 } })
-  producer = assert(strand.producer {
-    kafka = { ["bootstrap.servers"] = mock.bootstrap_servers } })
-  assert(producer:send { topic = "t", value = "v" })
-  for _, method in ipairs { "send_wait", "flush", "close" } do
-    local value, _, code = producer[method](producer, method == "send_wait"
-      and { topic = "t", value = "v" } or nil)
-    assert(value == nil and code == "CANNOT_WAIT", method)
-  end
-  assert(require "strand.loop.resty".start(producer))
-end
-local function send()
-  local report = assert(producer:send_wait { topic = "t", value = "v", timeout = 20 })
-  assert(producer:close().delivered == 2)
-  mock:close()
-  return "offset " .. report.offset
-end
-local ok, message = pcall(open)
-if not ok then return say(ok, message) end
-ngx.timer.at(0, function() say(pcall(send)) end)
+local SERVER = [[
+  location /refused { content_by_lua_block { ngx.print(refused) } }
+  location /sent { content_by_lua_block { ngx.print(tostring(sent)) } }
 ]]
 
 if rawget(_G, "jit") then -- which is nginx's Lua
-  describe("nginx itself", function()
-    local folder, pid
+  local nginx = require "spec.support.nginx"
 
-    local function fill(text, project)
-      local words = { FOLDER = folder, MODULES = MODULES, OPTIONS = OPTIONS,
-        PATH = absolute(package.path, project), CPATH = absolute(package.cpath, project),
-        USER = said_by "id -u" == "0" and "user root;" or "" }
-      return (text:gsub("%u%u%u%u+", words))
-    end
+  describe("nginx itself", function()
+    local server
 
     setup(function()
-      assert(has_nginx, "nginx or its Lua module is missing: run scripts/deps test")
-      local project = said_by "pwd"
-      folder = project .. "/" .. helper.folder()
-      for name, text in pairs { ["init.lua"] = INIT, ["worker.lua"] = WORKER,
-        ["nginx.conf"] = CONF } do helper.write(folder .. "/" .. name, fill(text, project)) end
-      assert(os.execute(("nginx -p %s -c %s/nginx.conf > %s/out 2>&1 & echo $! > %s/pid"):format(
-        folder, folder, folder, folder)))
-      pid = assert(tonumber(helper.read(folder .. "/pid")))
+      server = nginx.start { http = HTTP, server = SERVER, words = { GIVEN = OPTIONS } }
     end)
-
-    teardown(function()
-      os.execute(("kill -TERM %d"):format(pid))
-      helper.eventually(20, function() return not helper.read(("/proc/%d/stat"):format(pid)) end)
-    end)
-
-    local function said(name)
-      local ok, text = pcall(helper.eventually, 30, function()
-        return helper.read(folder .. "/" .. name)
-      end)
-      assert(ok, helper.read(folder .. "/out"))
-      return text
-    end
+    teardown(nginx.close)
 
     it("refuses to open anything in init_by_lua, before a thread starts", function()
-      local text = said "worker.out" and said "init.out"
+      local text = server:ask "/refused"
       for _, name in ipairs(OPENERS) do
-        assert.matches(name .. " false .*init.lua:%d+: strand." .. name .. ": not in init_by_lua", text)
+        assert.matches(name .. " false .*init_by_lua.-:%d+: strand." .. name .. ": not in init_by_lua", text)
       end
       assert.matches("Threads:%s*1\n", text)
     end)
 
     it("opens and sends in init_worker_by_lua, and waits in a timer alone", function()
-      assert.equal("true offset 1\n", said "worker.out")
+      server:await("its record", function() return server:ask "/sent" == "offset 1" end)
     end)
   end)
 end
