@@ -295,6 +295,19 @@ describe("context:defer() in strand.testing.consume", function()
     assert.equal(2, report.most_at_once)
   end)
 
+  it("counts once, also before the handler returns", function()
+    local again
+    local report = consume({ retry = FIXED, handler = function(_, context)
+      local done = context:defer()
+      assert(done())
+      again = { done(false, "once more") }
+      return false, "too late"
+    end }, keyed "a")
+    assert.same({ "done" }, states(report))
+    assert.same({ nil, "the record has ended already", "ENDED" }, again)
+    assert.equal(0, #report.records[1].failures)
+  end)
+
   it("that is forgotten blocks the run, which ends", function()
     local report = consume({ handler = function(record, context)
       if record.value == "2" then context:defer() end
