@@ -1,5 +1,5 @@
--- Inside nginx: where strand may be opened. By Debian's nginx and its Lua
--- module, which is LuaJIT's; the phases alone, played, under every Lua.
+-- Inside nginx: where strand may be opened, and when a worker ends. By Debian's nginx and its Lua
+-- module, which is LuaJIT's; the phases alone, and a worker's end, played, under every Lua.
 local helper = require "spec.support.helper"
 local strand = require "strand"
 
