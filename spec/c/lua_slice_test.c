@@ -70,13 +70,13 @@ static void a_loop_that_waited_begins_another (void **state) {
   assert_false(come(80, 10));
   thread_us += MOST_US;
   thread_waits++;
-  assert_false(strand_slice_is_over(&slice, body(80), slice.came_us + 200));
+  assert_false(strand_slice_come(&slice, body(80), slice.came_us + 200));
   assert_false(come(80, 10));
   assert_true(come(MANY, 10));
   assert_true(strand_slice_end(&slice));
   thread_us += MOST_US;
   thread_waits++;
-  assert_false(strand_slice_is_over(&slice, body(0), slice.came_us + 200));
+  assert_false(strand_slice_come(&slice, body(0), slice.came_us + 200));
   assert_true(come(MANY, 10));
   assert_true(strand_slice_end(&slice));
 }
@@ -86,9 +86,9 @@ static void a_wait_counts_once (void **state) {
   (void)state;
   assert_false(come(1, 10));
   thread_waits++;
-  assert_false(strand_slice_is_over(&slice, body(1), slice.came_us + 200));
+  assert_false(strand_slice_come(&slice, body(1), slice.came_us + 200));
   thread_us += MOST_US;
-  assert_true(strand_slice_is_over(&slice, body(2), slice.came_us + 200));
+  assert_true(strand_slice_come(&slice, body(2), slice.came_us + 200));
 }
 
 static void elsewhere_no_wait_begins_another (void **state) {
@@ -96,7 +96,7 @@ static void elsewhere_no_wait_begins_another (void **state) {
   strand_slice_share(&slice, false);
   assert_false(come(1, 10));
   thread_waits++;
-  assert_true(strand_slice_is_over(&slice, body(0), slice.came_us + MOST_US));
+  assert_true(strand_slice_come(&slice, body(0), slice.came_us + MOST_US));
 }
 
 static void our_turn_begins_another (void **state) {
