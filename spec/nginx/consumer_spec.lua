@@ -4,6 +4,7 @@ local fixture = require "spec.support.fixture"
 local helper = require "spec.support.helper"
 local nginx = require "spec.support.nginx"
 local nginx_consumer = require "spec.support.nginx_consumer"
+local strand = require "strand"
 
 local keys = nginx_consumer.keys
 
@@ -156,9 +157,13 @@ describe("a consumer in nginx", function()
   end)
 
   it("is started by one worker alone, if that is asked for", function()
-    start("seen:incr(\"done\", 1, 0)", { nginx = 2, started = "{ only_worker = 1 }" })
+    local group = helper.name "group"
+    start("seen:incr(\"done\", 1, 0)", { nginx = 2, started = "{ only_worker = 1 }", group = group })
     produce(keys(10))
     is("done", "10")
+    local admin = assert(strand.admin { kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
+    assert.equal(1, #assert(admin:groups { group })[1].members)
+    admin:close()
     assert.equal("true nil nil", server:ask "/started1")
     assert.matches("^nil this is worker 0 of nginx, and only worker 1 .* OTHER_WORKER$",
       server:ask "/started0")

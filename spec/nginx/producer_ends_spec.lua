@@ -4,6 +4,7 @@ local arrivals = require "spec.support.arrivals"
 local fixture = require "spec.support.fixture"
 local helper = require "spec.support.helper"
 local nginx = require "spec.support.nginx"
+local strand = require "strand"
 
 local RECORDS = os.getenv "STRAND_LONG" and 50000 or 5000
 local PARTITIONS = 4
@@ -134,6 +135,39 @@ describe("a producer in nginx, when its worker ends", function()
         ("%s: %d of 2010 arrived, %d said to be lost"):format(kind[1], found.arrived, lost))
       nginx.close()
     end
+  end)
+
+  it("by stop, aborts the transactions of all its producers, and says so", function()
+    local topic = helper.topic(1)
+    local server = nginx.start { words = { TOPIC = topic, ID = helper.name "id" }, server = SEND, http = [[
+      lua_shared_dict late 1m;
+      init_worker_by_lua_block {
+        local strand = require "strand"
+        producers = {}
+        for n = 1, 5 do
+          producers[n] = assert(strand.producer { kafka = { ["bootstrap.servers"] = "BROKER" },
+            transactional_id = "ID" .. n })
+          assert(strand.loop.resty.start(producers[n]))
+        end
+        ngx.timer.at(0, function()
+          for n, producer in ipairs(producers) do
+            assert(producer:begin(60))
+            assert(producer:send { topic = "TOPIC", key = "k", value = "k:" .. n })
+            assert(producer:flush(60))
+            ngx.shared.late:set("count", n)
+          end
+        end)
+      }
+    ]] .. EXIT }
+    server:await("their records", function() return server:ask "/waiting" == "5" end)
+    server:stop()
+    not_killed(server)
+    assert.equal(5, select(2, server:errors():gsub("closed in a transaction, which was aborted", "")))
+    local producer = assert(strand.producer { kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
+    assert(producer:send_wait { topic = topic, key = "after", value = "after:1", timeout = 30 })
+    producer:close()
+    local records = arrivals.records(topic) -- none before it waits for the end of a transaction
+    assert.same({ 1, "after" }, { #records, records[1].key })
   end)
 
   -- Workers that are to end wait for a frozen broker for longer than a stop may take, and deliver.

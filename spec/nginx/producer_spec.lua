@@ -11,9 +11,18 @@ local INIT = [[
     app.open { on_delivery = app.on_delivery }
     app.try "TOPIC"
   }
+  upstream itself {
+    server 0.0.0.1; # which the balancer replaces
+    balancer_by_lua_block {
+      app.try "TOPIC"
+      assert(require "ngx.balancer".set_current_peer("127.0.0.1", PORT))
+    }
+  }
 ]]
 
 local SERVER = [[
+  server_rewrite_by_lua_block { if ngx.var.uri == "/balanced" then app.try "TOPIC" end }
+  location /balanced { proxy_pass http://itself/count; }
   location /phases {
     set_by_lua_block $x { app.try "TOPIC" return "" }
     rewrite_by_lua_block { app.try "TOPIC" }
@@ -57,11 +66,12 @@ describe("a producer in nginx", function()
 
   it("sends in every phase, and waits in those that can", function()
     assert.equal("ok", server:ask "/phases")
+    server:ask "/balanced"
     local waits, cannot = "send_wait true wait true flush true",
       "send_wait CANNOT_WAIT wait CANNOT_WAIT flush CANNOT_WAIT"
     local expected = {}
-    for phase, what in pairs { init_worker = cannot, set = cannot, rewrite = waits, access = waits,
-      content = waits, timer = waits, header_filter = cannot, body_filter = cannot, log = cannot } do
+    for phase, what in pairs { init_worker = cannot, set = cannot, server_rewrite = waits,
+      rewrite = waits, access = waits, balancer = cannot, content = waits, timer = waits, header_filter = cannot, body_filter = cannot, log = cannot } do
       expected[#expected + 1] = phase .. ": send true " .. what
     end
     table.sort(expected)
@@ -74,12 +84,12 @@ describe("a producer in nginx", function()
 
   it("has told on_delivery of each record, without a request's help", function()
     -- one send in each phase; send_async and send_wait are not for on_delivery
-    server:await("its reports", function() return server:ask "/count" == "9 0" end)
+    server:await("its reports", function() return server:ask "/count" == "11 0" end)
   end)
 
   it("holds up nobody while a record waits for a topic that is not there", function()
     local request = server:open "/missing"
-    for _ = 1, 5 do assert.equal("9 0", server:ask "/count") end
+    for _ = 1, 5 do assert.equal("11 0", server:ask "/count") end
     assert.is_false(request:is_answered())
     local _, answer = request:answer()
     assert.equal("TIMED_OUT", answer)
