@@ -134,6 +134,11 @@ function helper.mock()
   return mock
 end
 
+--- How long that mock cluster's answers take, where one is open.
+function helper.slow(seconds)
+  if mock then assert(mock:rtt(nil, seconds)) end
+end
+
 function helper.close_cluster()
   if mock then mock:close() end
   mock = nil
