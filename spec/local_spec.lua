@@ -340,6 +340,18 @@ describe("a consumer without workers", function()
   end)
 
   describe("a handler", function()
+    it("has a context wherever it can see one", function()
+      local seen, bare = {}, 0
+      local function note(_, context) seen[#seen + 1] = context and context.worker or "none" end
+      for _, handler in ipairs { note, function(...) note(...) end, function() bare = bare + 1 end } do
+        local consumer = start(keyed(1), { handler = handler })
+        wait_for(consumer, function() return consumer:stats().done == 1 end)
+        assert(consumer:close())
+      end
+      assert.same({ 0, 0 }, seen)
+      assert.equal(1, bare)
+    end)
+
     it("that sleeps for an hour keeps its own key, and nobody else", function()
       local others = 0
       local consumer = start(keyed(200, 100), { max_in_flight = 8, handler = function(record, context)

@@ -25,6 +25,7 @@
 --                        whom it forgets
 --   wake(n) -> number | 0 | nil             whom the loop wakes, after n others in this turn
 --   fail() -> whether it parks on           that raised
+--   bare(route)          from 0: its handler takes no context, and next() gives nil for it
 --   overdue() -> numbers   of bodies whose handlers have passed their deadline
 --   holder(topic, partition, offset) -> number | 0 | nil    whose handler has that record
 --   loop(tells)          a loop's from now on; true: next() gives nil, true where a slice is over,
@@ -252,6 +253,12 @@ local function require_module(route)
   return module
 end
 
+-- Whether it can see a second argument, the context. Lua 5.1 does not say.
+local function takes_context(handler)
+  local info = debug.getinfo(handler, "u")
+  return info.nparams == nil or info.isvararg or info.nparams > 1
+end
+
 -- What goes to the coroutine around one that has ended: well, or by an error which somebody else has
 -- got.
 local FINISHED, LOST = {}, {}
@@ -351,6 +358,7 @@ local function load_all(self)
       module = modules[route.module]
     end
     self.handlers[i] = handle_of(module, route)
+    if not takes_context(self.handlers[i]) then self.core.bare(i - 1) end
   end
   for _, name in ipairs(names) do set_up(self, name, modules[name]) end
 end

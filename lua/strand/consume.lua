@@ -91,7 +91,10 @@ local function watch_calls(self, functions)
       self.running[body] = nil
     end
     local handler, record, context = next(body, ...)
-    if handler then by_context[context] = begin_call(self, body, record) end
+    if handler then
+      local call = begin_call(self, body, record)
+      if context then by_context[context] = call end -- it takes one
+    end
     return handler, record, context
   end
   function functions.defer(context)

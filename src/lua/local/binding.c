@@ -39,6 +39,12 @@ static int use_loop (lua_State *L) {
   return 0;
 }
 
+/* Route, from 0: its handler has no second argument. */
+static int set_bare (lua_State *L) {
+  strand_seats_bare(seats_of(L), (unsigned)lua_tonumber(L, 1));
+  return 0;
+}
+
 /* It could not be told so: the descriptor tells it. */
 static int recall (lua_State *L) {
   const strand_seats *p = seats_of(L);
@@ -137,7 +143,8 @@ static const luaL_Reg body_functions[] = {
   { "body", new_body },  { "enter", strand_body_enter }, { "loop", use_loop },
   { "recall", recall },  { "limit", set_limit },         { "count", count },
   { "inside", inside },  { "holder", holder },           { "halt", halt },
-  { "finish", end_all }, { "overdue", overdue },         { NULL, NULL },
+  { "finish", end_all }, { "overdue", overdue },         { "bare", set_bare },
+  { NULL, NULL },
 };
 
 static const luaL_Reg context_functions[] = {

@@ -43,7 +43,8 @@ static void push_call (lua_State *L, strand_seats *p, strand_seat *seat) {
     strand_batch_push(L, &seat->batch, task->many, &p->currents,
                       &seat->current, UP(BATCHES), UP(RECORDS));
   }
-  strand_seat_push_name(L, seat, UP(CONTEXTS));
+  if (strand_seats_are_bare(p, task->route)) lua_pushnil(L);
+  else strand_seat_push_name(L, seat, UP(CONTEXTS));
 }
 
 /* Is it others' turn? */

@@ -81,8 +81,9 @@ typedef struct strand_seats {
   strand_sleepers sleepers; /* those that sleep; under a loop, are awaited */
   int64_t look_us;          /* under a loop: the timer for them; 0: none */
   strand_slice slice;
-  bool looped; /* bodies are a loop's */
-  bool asks;   /* and the end of a slice is the body's to tell the loop */
+  uint64_t bare; /* routes, of the first 64, whose handlers take no context */
+  bool looped;   /* bodies are a loop's */
+  bool asks;     /* and the end of a slice is the body's to tell the loop */
 } strand_seats;
 
 /* Into memory of Lua's, zeroed; as strand_local_open. False: memory ran out. */
@@ -96,6 +97,13 @@ void strand_seats_end (strand_seats *p);
 /* Of the consumer. */
 static inline int64_t strand_seats_now_us (const strand_seats *p) {
   return strand_time_us(&p->local.consumer->time);
+}
+
+/* Handlers of this route take no context from now on: none is made for them. */
+void strand_seats_bare (strand_seats *p, unsigned route);
+static inline bool strand_seats_are_bare (const strand_seats *p,
+                                          unsigned route) {
+  return route < 64 && (p->bare >> route & 1) != 0;
 }
 
 /* A seat with a record to begin with, of those that wait for a body, or of a
