@@ -76,8 +76,12 @@ static void read_failure (lua_State *L, strand_outcome *v) {
 void strand_outcome_from_results (lua_State *L, const char *made,
                                   strand_outcome *v) {
   const strand_outcome_object *outcome;
-  int failed = lua_isnil(L, -2) ? !lua_isnil(L, -1) : !lua_toboolean(L, -2);
-  if (failed) {
+  bool none = lua_isnil(L, -2);
+  if (none && lua_isnil(L, -1)) { /* as most do: nothing else is looked at */
+    if (made != NULL) fail_dropped(v, made);
+    return;
+  }
+  if (none || !lua_toboolean(L, -2)) {
     read_failure(L, v);
     return;
   }
