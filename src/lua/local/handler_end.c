@@ -29,7 +29,9 @@ static void fail_late (strand_seat *seat) {
 
 static void ask_retry (lua_State *L, strand_seats *p, strand_seat *seat,
                        strand_outcome *v, uint32_t index) {
-  int top = lua_gettop(L);
+  int top;
+  if (v->kind == STRAND_OUTCOME_DONE) return; /* as most are */
+  top = lua_gettop(L);
   lua_pushvalue(L, UP(TRACEBACK));
   strand_retry_function_ask(L, &p->retry, &seat->current,
                             seat->handling.task.route, v, index, UP(RETRY),
