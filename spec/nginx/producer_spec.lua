@@ -71,7 +71,8 @@ describe("a producer in nginx", function()
       "send_wait CANNOT_WAIT wait CANNOT_WAIT flush CANNOT_WAIT"
     local expected = {}
     for phase, what in pairs { init_worker = cannot, set = cannot, server_rewrite = waits,
-      rewrite = waits, access = waits, balancer = cannot, content = waits, timer = waits, header_filter = cannot, body_filter = cannot, log = cannot } do
+      rewrite = waits, access = waits, balancer = cannot, content = waits, timer = waits,
+      header_filter = cannot, body_filter = cannot, log = cannot } do
       expected[#expected + 1] = phase .. ": send true " .. what
     end
     table.sort(expected)
