@@ -9,7 +9,10 @@ local way = modes.threads
 
 --- How handlers run (spec/support/modes.lua), in consumers of this process, up
 --- to member.end_all.
-function member.use(mode) way = mode end
+function member.use(mode)
+  way = mode
+  if way.open then way.open() end
+end
 
 local function copy(given)
   local copied = {}
@@ -50,6 +53,7 @@ function member.open(options)
     way.change(options)
   end
   local consumer = assert(require "strand".consumer(options))
+  if way.wrap then consumer = way.wrap(consumer) end
   opened[#opened + 1] = consumer
   if way.is_local then table.insert(helper.served, consumer) end
   return consumer, events, lines
