@@ -89,8 +89,8 @@ static bool is_astray (const strand_body *body) {
 }
 
 bool strand_body_come (lua_State *L, strand_body *body) {
-  strand_seats *p = seats_of(L);
-  if (p->over || body->state == STRAND_BODY_GONE
+  strand_seats *p = body->owner; /* NULL of one that was collected: gone */
+  if (body->state == STRAND_BODY_GONE || p->over
       || (body->inner != NULL && body->inner != L))
     return false;
   if (body->state != STRAND_BODY_RUNS) strand_bodies_come(p, body);
@@ -98,7 +98,7 @@ bool strand_body_come (lua_State *L, strand_body *body) {
 }
 
 strand_body_step strand_body_take (lua_State *L, strand_body *body) {
-  strand_seats *p = seats_of(L);
+  strand_seats *p = body->owner;
   bool gives_way = false, tells;
   if (is_astray(body)) {
     give_up_seat(p, body);

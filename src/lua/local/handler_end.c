@@ -86,7 +86,7 @@ void strand_handler_end_read (lua_State *L, strand_seat *seat,
 
 void strand_handler_end (lua_State *L, strand_body *body,
                          strand_body_end how) {
-  strand_seats *p = lua_touserdata(L, UP(SEATS));
+  strand_seats *p = body->owner;
   strand_seat *seat = body->seat;
   bool waits;
   if (!seat->answered) strand_handler_end_read(L, seat, body->made, how);
