@@ -138,7 +138,12 @@ describe("exactly once", function()
       { dead_letter = { topic = dead }, exhausted = "dead_letter" }))
     wait_covered(topic, topic, sent, consumer)
     local report = assert(consumer:close())
-    assert.equal(3, report.dead_lettered)
+    local told = {} -- what stands in a red one: 12 were dead letters once, on a busy machine
+    for _, event in ipairs(events) do
+      told[#told + 1] = ("%s %s %s %s"):format(event.type, event.offset or "", event.code or "",
+        (event.reason or ""):sub(1, 100))
+    end
+    assert.equal(3, report.dead_lettered, table.concat(told, "\n"))
     assert.equal(297, report.done)
     assert.equal(3, (member.events(events, "record_failed", { code = nil })))
     local good = {}
