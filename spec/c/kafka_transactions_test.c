@@ -745,6 +745,28 @@ one_that_is_refused_is_left_out_and_the_rest_goes_again (void **s_) {
   close_fixture(&s);
 }
 
+/* It may just have been added, or not be known at that moment. */
+static void an_unknown_partition_is_waited_for_a_while (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  handle(&s, 0, 0, 1);
+  assert_true(plan(&s));
+  for (int i = 0; i < 2; i++) {
+    refuse(0, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
+    answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+    assert_int_equal(s.parked, 0);
+    assert_true(plan(&s));
+    holds("0");
+    assert_int_equal(there.asked->batch_size, OWN);
+  }
+  s.now_us += 10000000;
+  refuse(0, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_int_equal(s.parked, 1);
+  close_fixture(&s);
+}
+
 static void of_a_batch_each_goes_alone_before_that_is_believed (void **s_) {
   fixture s;
   (void)s_;
@@ -1169,6 +1191,7 @@ int main (void) {
     cmocka_unit_test(what_is_not_told_yet_comes_before_the_next),
     cmocka_unit_test(what_stands_in_the_way_for_long_is_a_problem),
     cmocka_unit_test(one_that_is_refused_is_left_out_and_the_rest_goes_again),
+    cmocka_unit_test(an_unknown_partition_is_waited_for_a_while),
     cmocka_unit_test(of_a_batch_each_goes_alone_before_that_is_believed),
     cmocka_unit_test(where_none_is_to_blame_batches_get_smaller),
     cmocka_unit_test(one_that_may_be_taken_later_is_not_refused),
