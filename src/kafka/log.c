@@ -3,6 +3,7 @@
 */
 #include "kafka/log.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,6 +26,15 @@ struct strand_log {
   strand_log_line *lines[STRAND_LOG_LINES_MAX];
 };
 
+/* With the lock, after a change. */
+static void check_locked (const strand_log *log) {
+  (void)log;
+  assert(log->count >= 0 && log->count <= STRAND_LOG_LINES_MAX); /* (1) */
+  assert(log->first >= 0 && log->first < STRAND_LOG_LINES_MAX);  /* (1) */
+  assert(log->dropped >= 0);                                     /* (1) */
+  assert(log->references > 0);                                   /* (3) */
+}
+
 strand_log *strand_log_new (int direct) {
   strand_log *log = calloc(1, sizeof(*log));
   if (log == NULL) return NULL;
@@ -37,6 +47,7 @@ strand_log *strand_log_new (int direct) {
 
 strand_log *strand_log_keep (strand_log *log) {
   strand_lock_take(&log->lock);
+  check_locked(log);
   log->references++;
   strand_lock_release(&log->lock);
   return log;
@@ -46,6 +57,7 @@ void strand_log_release (strand_log *log) {
   int left;
   if (log == NULL) return;
   strand_lock_take(&log->lock);
+  check_locked(log);
   left = --log->references;
   strand_lock_release(&log->lock);
   if (left > 0) return;
@@ -96,6 +108,13 @@ static void line_fill (strand_log_line *line, int level, const char *facility,
                     strlen(facility));
   strand_log_escape(line->text, sizeof(line->text), text, length);
 }
+
+#ifndef NDEBUG
+static bool is_plain (const char *text) {
+  while (*text >= 0x20 && *text < 0x7f) text++;
+  return *text == '\0';
+}
+#endif
 
 static void put_time (char *to, size_t size) {
   struct timespec now;
@@ -150,6 +169,7 @@ void strand_log_push (strand_log *log, int level, const char *facility,
   strand_lock_take(&log->lock);
   if (kept == NULL) log->dropped++;
   else kept = put_locked(log, kept);
+  check_locked(log);
   strand_lock_release(&log->lock);
   free(kept);
 }
@@ -172,8 +192,10 @@ int strand_log_pop (strand_log *log, strand_log_line *line) {
     log->first = (log->first + 1) % STRAND_LOG_LINES_MAX;
     log->count--;
   }
+  check_locked(log);
   strand_lock_release(&log->lock);
   if (oldest == NULL) return 0;
+  assert(is_plain(oldest->facility) && is_plain(oldest->text)); /* (2) */
   *line = *oldest;
   free(oldest);
   return 1;

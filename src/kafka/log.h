@@ -11,7 +11,8 @@
 **       oldest, and the drop is counted.
 **   (2) What comes out is printable ASCII on one line: names of topics and
 **       error texts come from outside, and may hold escape sequences.
-**   (3) A log outlives every client that writes to it (keep and release).
+**   (3) Who writes to a log or reads it has it (keep and release): it outlives
+**       every client that writes to it.
 **
 ** Thread: any (one mutex, a leaf).
 */

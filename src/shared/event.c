@@ -1,5 +1,6 @@
 #include "shared/event.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,15 @@ struct strand_events {
   uint64_t dropped;
   strand_event ring[STRAND_EVENTS_MAX];
 };
+
+/* With the lock, after a change. */
+static void check_locked (const strand_events *events) {
+  (void)events;
+  assert(events->count <= STRAND_EVENTS_MAX); /* (1) */
+  assert(events->first < STRAND_EVENTS_MAX);  /* (1) */
+  assert(events->count == 0
+         || events->ring[events->first].type != NULL); /* (2) */
+}
 
 strand_events *strand_events_new (void) {
   strand_events *events = calloc(1, sizeof(*events));
@@ -88,6 +98,7 @@ void strand_events_push (strand_events *events, strand_event *event) {
   }
   events->ring[(events->first + events->count) % STRAND_EVENTS_MAX] = *event;
   events->count++;
+  check_locked(events);
   strand_lock_release(&events->lock);
   strand_event_clear(&oldest);
 }
@@ -101,6 +112,7 @@ bool strand_events_pop (strand_events *events, strand_event *event) {
     events->first = (events->first + 1) % STRAND_EVENTS_MAX;
     events->count--;
   }
+  check_locked(events);
   strand_lock_release(&events->lock);
   return some;
 }

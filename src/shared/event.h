@@ -4,8 +4,10 @@
 ** Invariants:
 **   (1) At most STRAND_EVENTS_MAX events wait; a newer one drops the oldest,
 **       and the drop is counted.
-**   (2) Pushing never blocks and never fails loudly: without memory for an
-**       event it is counted as dropped.
+**   (2) Each that waits has a type.
+**
+** Pushing needs no memory, and waits for nobody. What an event owns is not
+** there when memory ran out: it then says less.
 **
 ** Thread: any (one leaf mutex).
 */
