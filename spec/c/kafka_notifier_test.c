@@ -66,6 +66,20 @@ static void an_event_makes_it_readable (void **state) {
   assert_false(strand_notifier_waits(&notifier));
 }
 
+static void an_event_too_many_drops_the_oldest (void **state) {
+  strand_event event;
+  (void)state;
+  for (int i = 0; i <= STRAND_EVENTS_MAX; i++) {
+    event = strand_event_of("assigned", i);
+    strand_event_set_topic(&event, "t", 0);
+    strand_events_push(notifier.events, &event);
+  }
+  assert_int_equal(strand_events_dropped(notifier.events), 1);
+  assert_true(strand_events_pop(notifier.events, &event));
+  assert_int_equal(event.member, 1);
+  strand_event_clear(&event);
+}
+
 static void it_is_not_readable_for_what_nobody_takes_now (void **state) {
   strand_event event = strand_event_of("assigned", 0);
   (void)state;
@@ -108,6 +122,7 @@ int main (void) {
   const struct CMUnitTest tests[] = {
     spec(it_is_readable_until_it_is_drained),
     spec(an_event_makes_it_readable),
+    spec(an_event_too_many_drops_the_oldest),
     spec(it_is_not_readable_for_what_nobody_takes_now),
     spec(the_timer_makes_it_readable),
     spec(what_was_given_back_is_nobodys),

@@ -32,7 +32,7 @@ static void *grown (void *block, size_t *capacity, size_t wanted, size_t unit,
 /* NULL: there is no memory. */
 static strand_reply_item *new_item (strand_reply *a) {
   strand_reply_item *items;
-  if (a->failed) return NULL; /* (2) */
+  if (a->failed) return NULL;
   if (a->count < a->capacity) return &a->items[a->count++];
   items = grown(a->items, &a->capacity, a->count + 1, sizeof(*items),
                 FIRST_ITEMS);
@@ -60,7 +60,9 @@ static bool make_room (strand_reply *a, size_t length) {
 
 static void add (strand_reply *a, strand_reply_item item) {
   strand_reply_item *to = new_item(a);
-  if (to != NULL) *to = item;
+  if (to == NULL) return;
+  assert(!a->failed); /* (2) */
+  *to = item;
 }
 
 void strand_reply_open (strand_reply *a, const char *name) {

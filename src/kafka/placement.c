@@ -3,11 +3,13 @@
 */
 #include "kafka/placement.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 
+#define CHECKED_MOST 64 /* places of many topics, at each turn */
 #define VALUE_BIT STRAND_PLACEMENT_VALUE
 #define LABEL_BIT STRAND_PLACEMENT_LABEL
 #define BY_SHIFT 2
@@ -65,7 +67,19 @@ void strand_placement_free (strand_placement *placement) {
   }
 }
 
+void strand_placement_check (const strand_placement *placement) {
+  const strand_topic_place *place = placement->first;
+  for (int i = 0; place != NULL && i < CHECKED_MOST; i++) {
+    assert(strand_topic_place_count(place) >= 0); /* (2) */
+    assert(place->placement == placement);        /* (3) */
+    place = place->next;
+  }
+  assert(strand_topic_place_count(&placement->shared) == 0); /* (3) */
+}
+
 void strand_topic_place_note (strand_topic_place *place, int32_t count) {
+  assert(count >= 0);                         /* (2) */
+  assert(place != &place->placement->shared); /* (3) */
   if (atomic_load_explicit(&place->count, memory_order_relaxed) == count) {
     return;
   }

@@ -7,9 +7,13 @@
 ** partitions that it goes by; that number is noted at the topic's place, so
 ** that all who ask know the same (topic_cache.h).
 **
-** Invariants:
+** Protocol:
 **   (1) A place lives until its client is destroyed: topics point to it.
+**
+** Invariants:
 **   (2) No count is below 0; 0 is one that is not known.
+**   (3) Each place is of the placement that has it, and has a count of its own:
+**       nothing is noted at the one of all the others.
 **
 ** Thread: any. librdkafka calls from send and from its own threads; counts are
 ** atomic, and the rest does not change. Places are added by one thread: of a
@@ -100,6 +104,8 @@ void strand_placement_renew (rd_kafka_conf_t *conf,
 
 /* Of a topic that is opened with it as its opaque. NULL: memory ran out. */
 strand_topic_place *strand_placement_add (strand_placement *placement);
+/* After a change, in debug builds; by who adds places. */
+void strand_placement_check (const strand_placement *placement);
 /* The client is destroyed. */
 void strand_placement_free (strand_placement *placement);
 

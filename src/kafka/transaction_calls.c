@@ -87,6 +87,14 @@ struct strand_transaction_calls {
   strand_transaction_answer answer;
 };
 
+/* With the lock; by who asks. */
+static void check_locked (const strand_transaction_calls *calls) {
+  bool out = calls->call != STRAND_TRANSACTION_CALL_NONE;
+  assert(!out || calls->running);  /* (2) */
+  assert(out || !calls->answered); /* (3) */
+  (void)out;
+}
+
 strand_transaction_calls *strand_transaction_calls_new (rd_kafka_t *client,
                                                         int wake_fd) {
   strand_transaction_calls *calls = calloc(1, sizeof(*calls));
@@ -165,11 +173,12 @@ bool strand_transaction_calls_ask (strand_transaction_calls *calls,
                                    double deadline) {
   if (!calls->running)
     calls->running = strand_thread_start(&calls->thread, run, calls);
-  if (!calls->running) return false; /* (2) */
+  if (!calls->running) return false;
   strand_lock_take(&calls->lock);
   assert(calls->call == STRAND_TRANSACTION_CALL_NONE); /* (1) */
   calls->call = call;
   calls->deadline = deadline;
+  check_locked(calls);
   pthread_cond_broadcast(&calls->changed);
   strand_lock_release(&calls->lock);
   return true;
@@ -179,6 +188,7 @@ bool strand_transaction_calls_take (strand_transaction_calls *calls,
                                     strand_transaction_answer *answer) {
   bool answered;
   strand_lock_take(&calls->lock);
+  check_locked(calls);
   answered = calls->answered;
   if (answered) {
     *answer = calls->answer;

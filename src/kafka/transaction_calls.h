@@ -16,6 +16,7 @@
 ** Invariants:
 **   (1) A call is asked for only when none is out.
 **   (2) One is out only when there is a thread.
+**   (3) What is answered is a call that is out.
 **
 ** Thread: any, but one thread asks and takes (lua): one mutex, under which
 ** nothing is allocated, no thread started and librdkafka not called.

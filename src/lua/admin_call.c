@@ -3,6 +3,7 @@
 */
 #include "lua/admin_call.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -190,6 +191,7 @@ static int fail_memory (lua_State *L) {
 static bool start (strand_admin_object *self, strand_admin_call *c,
                    strand_failure *failure) {
   pthread_t thread;
+  assert(self->call == NULL || has_ended(self->call)); /* (1) */
   c->wake_fd = fcntl(self->fd, F_DUPFD_CLOEXEC, 0);
   if (c->wake_fd < 0) {
     strand_fail_descriptor(failure, "an admin's eventfd", errno);
@@ -236,7 +238,7 @@ int strand_admin_submit (lua_State *L, strand_admin_object *self,
   strand_admin *admin = strand_check_open_admin(L);
   ticket *t;
   if (self->call != NULL && !has_ended(self->call))
-    return luaL_error(L, "the admin is being asked"); /* (1) */
+    return luaL_error(L, "the admin is being asked");
   t = push_ticket(L);
   t->call = new_call(call);
   if (t->call == NULL) return fail_memory(L);

@@ -7,6 +7,8 @@
 **
 ** Invariants:
 **   (1) Of one admin one is asked at a time.
+**
+** Protocol:
 **   (2) The admin lasts as long as one is: whoever ends it meanwhile leaves
 **       that to the thread.
 **

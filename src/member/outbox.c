@@ -472,7 +472,7 @@ int64_t strand_outbox_due (const strand_outbox *o) {
 }
 
 void strand_outbox_check (const strand_outbox *o) {
-  (void)o;
+  strand_placement_check(&o->placement);
   assert((o->client == NULL) == (o->queue == NULL)); /* (1) */
   assert(o->client != NULL || o->calls == NULL);     /* (1) */
   assert(!o->full || o->out > 0);                    /* (2) */

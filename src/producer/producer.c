@@ -132,6 +132,7 @@ static void check_parts (const strand_producer *p) {
   strand_topic_watch_check(&p->watch, p->client->calls);
   strand_deferred_check(&p->deferred, &p->watch);
   strand_fatal_check(&p->fatal);
+  strand_placement_check(&p->client->placement);
   assert(p->bounds.records
          == outstanding(p) + p->deliveries.counts.overdue); /* (5) */
 }
