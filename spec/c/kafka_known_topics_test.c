@@ -33,6 +33,7 @@ static void nothing_is_known_of_one_too_many (void **state) {
   assert_null(strand_known_topics_add(&topics, "another"));
   assert_null(find(&topics, "another"));
   assert_string_equal(find(&topics, "topic-7")->name, "topic-7");
+  strand_known_topics_check(&topics);
   strand_known_topics_free(&topics);
 }
 
@@ -45,6 +46,7 @@ static void a_number_that_is_not_known_takes_none_away (void **state) {
   strand_known_topic_note(t, 0, 1000);
   assert_int_equal(strand_known_topic_partitions(t), 3);
   assert_int_equal(strand_known_topic_limit(t), 1000);
+  strand_known_topics_check(&topics);
   strand_known_topics_free(&topics);
 }
 
@@ -63,6 +65,7 @@ static void a_topic_is_missing_when_it_has_been_for_a_while (void **state) {
   strand_known_topic_note_missing(t, true, now_us - 10000000);
   strand_known_topic_note_missing(t, true, now_us);
   assert_true(strand_known_topic_is_missing(t));
+  strand_known_topics_check(&topics);
   strand_known_topics_free(&topics);
 }
 
@@ -80,6 +83,7 @@ static void what_is_asked_is_taken_once (void **state) {
   assert_int_equal(strand_known_topic_take_wanted(t), 0);
   assert_true(strand_known_topic_take_doubted(t));
   assert_false(strand_known_topic_take_doubted(t));
+  strand_known_topics_check(&topics);
   strand_known_topics_free(&topics);
 }
 
@@ -111,6 +115,7 @@ static void owners_add_a_topic_once (void **state) {
   for (int i = 0; i < SHARED; i++)
     assert_ptr_equal(race.added[0][i], race.added[1][i]);
   assert_int_equal(atomic_load(&race.topics.count), SHARED);
+  strand_known_topics_check(&race.topics);
   strand_known_topics_free(&race.topics);
 }
 

@@ -117,6 +117,12 @@ describe("lint", function()
     refuses("invariants", "src/base/waker.c: asserts (1), its header has (1) (2)")
   end)
 
+  it("refuses a header above the engine with a number that nobody asserts", function()
+    local path = place .. "/src/shared/bell.h"
+    helper.write(path, (helper.read(path):gsub("Protocol:", "Invariants:")))
+    refuses("invariants", "src/shared/bell.c: asserts , its header has (1)")
+  end)
+
   it("refuses one of the engine that is not asserted", function()
     local path = place .. "/src/core/check.c"
     helper.write(path, (helper.read(path):gsub("/%* %(8%) %*/", "")))

@@ -4,6 +4,7 @@
 #define _GNU_SOURCE /* accept4 */
 #include "base/bridge.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdint.h>
@@ -24,6 +25,14 @@
 void strand_bridge_init (strand_bridge *b) {
   memset(b, 0, sizeof(*b));
   b->listener = b->peer = b->epoll = b->stop = -1;
+}
+
+void strand_bridge_check (const strand_bridge *b) {
+  (void)b;
+  assert(b->path[0] == '\0' || b->listener >= 0);           /* (2) */
+  assert(b->path[0] == '\0' || b->folder[0] != '\0');       /* (2) */
+  assert(!b->started || (b->epoll >= 0 && b->stop >= 0));   /* (3) */
+  assert(!b->started || (b->peer >= 0 && b->listener < 0)); /* (3) */
 }
 
 /*
@@ -82,7 +91,9 @@ static void remove_path (strand_bridge *b) {
 
 bool strand_bridge_open (strand_bridge *b, const char *parent,
                          strand_failure *failure) {
-  return make_folder(b, parent, failure) && listen_there(b, failure);
+  bool opened = make_folder(b, parent, failure) && listen_there(b, failure);
+  strand_bridge_check(b);
+  return opened;
 }
 
 /*
@@ -133,6 +144,7 @@ static bool start (strand_bridge *b, strand_failure *failure) {
 }
 
 bool strand_bridge_accept (strand_bridge *b, strand_failure *failure) {
+  bool started;
   b->peer = accept4(b->listener, NULL, NULL, SOCK_CLOEXEC);
   if (b->peer < 0) {
     strand_fail(failure, "SOCKET", "nobody has connected to %s: %s", b->path,
@@ -142,7 +154,9 @@ bool strand_bridge_accept (strand_bridge *b, strand_failure *failure) {
   close(b->listener);
   b->listener = -1;
   remove_path(b);
-  return start(b, failure);
+  started = start(b, failure);
+  strand_bridge_check(b);
+  return started;
 }
 
 /* One that is readable needs no thread. */
@@ -179,6 +193,7 @@ void strand_bridge_forget (strand_bridge *b) {
   close_one(&b->stop);
   b->path[0] = b->folder[0] = '\0';
   b->started = false;
+  strand_bridge_check(b);
 }
 
 void strand_bridge_close (strand_bridge *b) {

@@ -11,11 +11,14 @@
 ** The socket stands in a folder of its own, which nobody else may enter, and
 ** both are gone once the connection is there.
 **
-** Invariants:
+** Protocol:
 **   (1) An armed descriptor is written once, and is armed no more; and whoever
 **       tells of one waits until that was read: so no more bytes wait than
 **       eight for each, and the socket takes them.
+**
+** Invariants:
 **   (2) A path is in the file system while there is a listener, and no longer.
+**   (3) The thread runs only with what it waits for and writes to.
 **
 ** Thread: lua.
 */
@@ -40,6 +43,8 @@ typedef struct strand_bridge {
   bool started;
 } strand_bridge;
 
+/* After a change, in debug builds. */
+void strand_bridge_check (const strand_bridge *b);
 void strand_bridge_init (strand_bridge *b);
 /* In a new folder below 'parent'. False and a failure; strand_bridge_close is
 ** still due. */

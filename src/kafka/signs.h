@@ -1,6 +1,8 @@
 /*
 ** signs.h - what librdkafka's requests and connections show
 **
+** No state that could contradict itself: each word is written by itself.
+**
 ** Thread: any, where nothing else is said.
 */
 #ifndef STRAND_SIGNS_H

@@ -41,6 +41,18 @@ void strand_closed_lose (strand_closed *c, const char *topic, int32_t index) {
   }
 }
 
+rd_kafka_topic_partition_list_t *strand_closed_names (const strand_closed *c) {
+  const rd_kafka_topic_partition_list_t *of = c->offsets;
+  rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(
+    of->cnt);
+  for (int i = 0; i < of->cnt; i++) {
+    if (c->gone != NULL && atomic_load(&c->gone[i])) continue;
+    rd_kafka_topic_partition_list_add(l, of->elems[i].topic,
+                                      of->elems[i].partition);
+  }
+  return l;
+}
+
 size_t strand_closed_outputs (const strand_closed *c) {
   size_t outputs = 0;
   for (size_t i = 0; i < c->count; i++) outputs += c->staged[i]->count;

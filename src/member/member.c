@@ -243,7 +243,7 @@ static int64_t turn (strand_member *m, int64_t now_us) {
   return min64(due, strand_snapshot_due(&m->snapshot));
 }
 
-static void check_parts (const strand_member *m) {
+static void check_parts (strand_member *m) {
   strand_shared_check_parts(m->owner.consumer);
   strand_waker_check(m->waker);
   strand_assignment_check(&m->assignment);
@@ -259,6 +259,11 @@ static void check_parts (const strand_member *m) {
   strand_dead_letters_check(&m->dead_letters);
   strand_outputs_check(&m->outputs);
   strand_transactions_check(&m->transactions);
+  strand_transactor_check(&m->transactor);
+  strand_membership_check(&m->membership);
+  strand_seeks_check(&m->seeks);
+  strand_problem_check(&m->problem);
+  strand_output_topics_check(&m->output_topics);
   strand_reports_check(&m->reports);
   strand_watchdog_check(&m->watchdog);
   strand_handover_check(&m->handover);

@@ -3,6 +3,8 @@
 */
 #include "member/membership.h"
 
+#include <assert.h>
+
 void strand_membership_init (strand_membership *s, strand_consumer *consumer) {
   *s = (strand_membership){ .consumer = consumer };
 }
@@ -28,4 +30,11 @@ void strand_membership_rebalance (strand_membership *s, bool rebalancing) {
 
 void strand_membership_fail (strand_membership *s) {
   s->fatal = true;
+}
+
+void strand_membership_check (const strand_membership *s) {
+  strand_counts counts;
+  strand_tally_read(&s->consumer->tally, &counts);
+  assert(!s->joined || counts.joined > 0); /* (1) */
+  (void)counts;
 }

@@ -4,6 +4,11 @@
 ** The group writes it, and what is below the group reads it. How many of a
 ** consumer's members have joined is counted with it.
 **
+** Invariants:
+**   (1) One that has joined is among those that its consumer counts.
+**
+** The other flags say nothing of each other.
+**
 ** Thread: owner.
 */
 #ifndef STRAND_MEMBERSHIP_H
@@ -32,5 +37,8 @@ void strand_membership_follow (strand_membership *s, bool cooperative);
 /* A revocation is to be answered; or it was. */
 void strand_membership_rebalance (strand_membership *s, bool rebalancing);
 void strand_membership_fail (strand_membership *s);
+
+/* After each turn, in debug builds. */
+void strand_membership_check (const strand_membership *s);
 
 #endif

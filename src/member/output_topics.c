@@ -3,6 +3,7 @@
 */
 #include "member/output_topics.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "kafka/errors.h"
@@ -147,4 +148,13 @@ void strand_output_topics_tick (strand_output_topics *topics) {
   ask(topics);
   if (!seen && !answered) return;
   for (t = strand_calls_topics(calls); t != NULL; t = t->next) note(topics, t);
+}
+
+void strand_output_topics_check (const strand_output_topics *topics) {
+  bool own = topics->calls != NULL || topics->placement.first != NULL;
+  strand_placement_check(&topics->placement);
+  assert(!own
+         || topics->owner->consumer->settings.delivery
+              == STRAND_EXACTLY_ONCE); /* (1) */
+  (void)own;
 }

@@ -14,6 +14,10 @@
 ** Of a topic that is one too many, or that cannot be opened, nothing is known:
 ** it is sent to by its name.
 **
+** Invariants:
+**   (1) The member's own client is asked exactly once alone: else there are
+**       neither calls nor places of it.
+**
 ** Thread: owner.
 */
 #ifndef STRAND_OUTPUT_TOPICS_H
@@ -58,5 +62,8 @@ void strand_output_topics_doubt (const strand_output_topics *topics,
                                  const char *name);
 /* What was answered is noted; what workers would like to know is asked. */
 void strand_output_topics_tick (strand_output_topics *topics);
+
+/* After each turn, in debug builds. */
+void strand_output_topics_check (const strand_output_topics *topics);
 
 #endif

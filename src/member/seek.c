@@ -17,11 +17,14 @@
 */
 #include "member/seek.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "kafka/errors.h"
+
+#define CHECKED_MOST 64 /* of many that wait, at each turn */
 
 void strand_seeks_init (strand_seeks *s, const strand_owner *owner,
                         const strand_assignment *assignment,
@@ -285,4 +288,13 @@ bool strand_seek_answer (strand_seeks *s, strand_assigned *assigned,
   else if (err != 0) refuse_kafka(s, call->arg, err);
   else take_target(s, assigned, call);
   return false;
+}
+
+void strand_seeks_check (const strand_seeks *s) {
+  const strand_seek_request *r = s->requests;
+  for (int i = 0; r != NULL && i < CHECKED_MOST; i++) {
+    assert(r->topic != NULL && r->ticket != NULL);    /* (1) */
+    assert(!r->found || r->kind != STRAND_SEEK_TIME); /* (2) */
+    r = r->next;
+  }
 }

@@ -1,6 +1,11 @@
 /*
 ** seek.h - the user's seeks
 **
+** Invariants:
+**   (1) Each that has not begun is of a topic, and somebody is to be answered.
+**   (2) One that was found goes to an offset, the start or the end: no time is
+**       asked for again.
+**
 ** Thread: owner.
 */
 #ifndef STRAND_SEEK_H
@@ -38,5 +43,8 @@ bool strand_seek_answer (strand_seeks *s, strand_assigned *assigned,
 ** rebalance came between. */
 void strand_seek_arrived (strand_seeks *s, strand_assigned *assigned,
                           const strand_call *call, bool again, int64_t now_us);
+
+/* After each turn, in debug builds. */
+void strand_seeks_check (const strand_seeks *s);
 
 #endif

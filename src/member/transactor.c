@@ -218,19 +218,6 @@ static void note_ready (strand_transactor *t) {
 ** What the group has
 */
 
-/* Those whose epoch goes on. */
-static rd_kafka_topic_partition_list_t *names_of (strand_closed *c) {
-  const rd_kafka_topic_partition_list_t *of = c->offsets;
-  rd_kafka_topic_partition_list_t *l = rd_kafka_topic_partition_list_new(
-    of->cnt);
-  for (int i = 0; i < of->cnt; i++) {
-    if (c->gone != NULL && atomic_load(&c->gone[i])) continue;
-    rd_kafka_topic_partition_list_add(l, of->elems[i].topic,
-                                      of->elems[i].partition);
-  }
-  return l;
-}
-
 static rd_kafka_resp_err_t ask_committed (strand_transactor *t,
                                           rd_kafka_topic_partition_list_t *l) {
   rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -242,7 +229,7 @@ static rd_kafka_resp_err_t ask_committed (strand_transactor *t,
 /* Of all of them at once; or NULL, and what is in the way is noted. */
 static rd_kafka_topic_partition_list_t *ask_once (strand_transactor *t,
                                                   strand_closed *c) {
-  rd_kafka_topic_partition_list_t *l = names_of(c);
+  rd_kafka_topic_partition_list_t *l = strand_closed_names(c);
   strand_transaction_answer answer = { .err = ask_committed(t, l) };
   if (answer.err == RD_KAFKA_RESP_ERR_NO_ERROR) return l;
   snprintf(answer.reason, sizeof(answer.reason), "committed offsets: %s",
@@ -324,6 +311,7 @@ static strand_closed *next_asked (strand_transactor *t) {
 }
 
 static void answer (strand_transactor *t, strand_closed *c) {
+  assert(!t->spent || t->client.handle == NULL); /* (4) */
   strand_lock_take(&t->lock);
   if (t->over && c->end == STRAND_CLOSED_ABORTED) c->end = STRAND_CLOSED_OVER;
   t->asked = NULL;
@@ -483,6 +471,14 @@ void strand_transactor_init (strand_transactor *t, const strand_owner *owner,
 
 bool strand_transactor_open (strand_transactor *t, strand_failure *failure) {
   return strand_transactor_client_begin(&t->client, failure);
+}
+
+void strand_transactor_check (strand_transactor *t) {
+  strand_lock_take(&t->lock);
+  assert(t->asked == NULL || t->answered == NULL);  /* (1) */
+  assert(!t->over || t->failure.code[0] != '\0');   /* (5) */
+  assert(t->trouble.err == 0 || t->trouble_us > 0); /* (5) */
+  strand_lock_release(&t->lock);
 }
 
 void strand_transactor_free (strand_transactor *t) {

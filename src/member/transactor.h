@@ -22,12 +22,15 @@
 ** after STRAND_TRANSACTOR_RENEWALS of them it is over; a commit by a client
 ** that lived STRAND_TRANSACTOR_CALM_US begins the count anew.
 **
-** Invariants:
-**   (1) One transaction is closed and not taken back, at most.
+** Protocol:
 **   (2) Its offsets go to the brokers only when all its outputs are there.
 **   (3) Nothing is sent after a commit whose end is not known, before the
 **       client is renewed and the group's offsets were read.
+**
+** Invariants:
+**   (1) One transaction is closed and not taken back, at most.
 **   (4) What is answered is in no client: none reports it any more.
+**   (5) When it is over it is known why, and since when something is in its way.
 **
 ** Thread: owner, but for the functions that say otherwise. One leaf mutex for
 ** what owner and transactor share, another for the client, which lua gives
@@ -132,6 +135,8 @@ void strand_transactor_init (strand_transactor *t, const strand_owner *owner,
                              strand_outbox *outbox, strand_waker *waker);
 /* Thread: lua. Makes the client; connects to nothing. False and a failure. */
 bool strand_transactor_open (strand_transactor *t, strand_failure *failure);
+/* After a turn of the owner, in debug builds. */
+void strand_transactor_check (strand_transactor *t);
 /* Thread: any, whoever is last. Not while its thread runs. */
 void strand_transactor_free (strand_transactor *t);
 

@@ -41,7 +41,9 @@ bool strand_transactor_abort (strand_transactor *t,
 ** written to, its records are 'refused' from now on. */
 void strand_transactor_name_refused (strand_transactor *t, strand_closed *c);
 
-/* closed.c: all of it, up to the commit's answer. */
+/* closed.c: the partitions whose epoch goes on; the caller's. */
+rd_kafka_topic_partition_list_t *strand_closed_names (const strand_closed *c);
+/* All of it, up to the commit's answer. */
 strand_transaction_kind strand_transactor_carry_out (strand_transactor *t,
                                                      strand_closed *c);
 /* One output of it, up to its acknowledgement; the transaction stays open. */

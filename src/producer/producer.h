@@ -18,18 +18,20 @@
 ** back (deferred.h), and what is found out about topics is told
 ** (topic_watch.h).
 **
-** Invariants:
+** Protocol:
 **   (1) The fd is readable while something waits to be taken: a delivery, an
 **       event, a log line; when reports have come that nobody collected, and
 **       when a record's own time is over. It is not while there is nothing to
 **       do.
-**   (2) At most max_queued_records deliveries wait to be taken, or to be given
-**       on, with those of the records that are out; then send says QUEUE_FULL,
-**       and nothing is dropped.
 **   (3) A record that is out for long, while brokers answer, is looked into
 **       (unacked.h): the calls' thread wakes the fd for that, and asks.
 **   (4) close ends within its timeout plus a fraction of a second: what
 **       librdkafka does not finish by then goes on in a thread by itself.
+**
+** Invariants:
+**   (2) When a record is taken, at most max_queued_records deliveries wait to be
+**       taken, or to be given on, with those of the records that are out; then
+**       send says QUEUE_FULL, and nothing is dropped.
 **   (5) What is in the queue is outstanding, or overdue (deliveries.h).
 **
 ** Thread: lua (strand_calls and the closing thread see the client only).

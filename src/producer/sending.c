@@ -6,7 +6,7 @@
 
 #include "producer/producer_own.h"
 
-/* Each record that is out may become a report that waits to be taken. (2) */
+/* Each record that is out may become a report that waits to be taken. */
 static int64_t untaken_most (const strand_producer *p) {
   const strand_delivery_counts *counts = &p->deliveries.counts;
   return counts->outstanding + counts->untaken + p->kept_reports;
@@ -45,6 +45,7 @@ static bool produce (strand_producer *p, strand_cached_topic *topic,
   }
   strand_deliveries_sent(&p->deliveries);
   strand_bounds_add(&p->bounds, strand_outgoing_size(record));
+  assert(untaken_most(p) <= p->bounds.max_records); /* (2) */
   strand_unacked_sent(&p->unacked, p->client->calls,
                       strand_placement_label(opaque), p->bounds.records == 1);
   if (strand_flushing_is_hurried(&p->flushing))

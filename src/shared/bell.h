@@ -6,7 +6,7 @@
 ** has set has come. What was done before strand_bell_ring is seen after
 ** strand_bell_answer.
 **
-** Invariants:
+** Protocol:
 **   (1) Who has rung and was not answered need not ring again: the descriptor
 **       is readable, or its thread is about to look.
 **

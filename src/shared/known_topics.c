@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/siphash.h"
 
+#define CHECKED_MOST 64   /* of a thousand, at each turn */
 #define MISSING_US 500000 /* a topic that the broker makes is there by then */
 
 /* There are few enough that nobody gains by making their hashes collide. */
@@ -81,6 +82,27 @@ strand_known_topic *strand_known_topics_add (strand_known_topics *topics,
   free(t);
   atomic_fetch_sub(&topics->count, 1);
   return found;
+}
+
+static void check_topic (const strand_known_topic *t) {
+  (void)t;
+  assert(find_from(t->next, t->name, t->length) == NULL); /* (1) */
+  assert(atomic_load(&t->partitions) >= 0);               /* (2) */
+  assert(atomic_load(&t->limit) >= 0);                    /* (2) */
+  assert(atomic_load(&t->wanted) >= 0);                   /* (2) */
+}
+
+/* One that is added meanwhile was counted before, and may be seen or not. */
+void strand_known_topics_check (const strand_known_topics *topics) {
+  size_t seen = 0;
+  for (size_t i = 0; i < STRAND_KNOWN_TOPICS_BUCKETS; i++) {
+    const strand_known_topic *t = atomic_load(&topics->buckets[i]);
+    for (; t != NULL && seen <= STRAND_KNOWN_TOPICS_MOST; t = t->next) {
+      if (seen++ < CHECKED_MOST) check_topic(t);
+    }
+  }
+  assert(seen <= STRAND_KNOWN_TOPICS_MOST);    /* (1) */
+  assert(seen <= atomic_load(&topics->count)); /* (1) */
 }
 
 /*

@@ -47,6 +47,8 @@ typedef struct strand_known_topics {
   atomic_bool asked;   /* something is wanted, or doubted */
 } strand_known_topics;
 
+/* In debug builds, by an owner after its turn. */
+void strand_known_topics_check (const strand_known_topics *topics);
 /* Nobody uses them any more. */
 void strand_known_topics_free (strand_known_topics *topics);
 

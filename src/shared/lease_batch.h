@@ -10,7 +10,7 @@
 ** is shared between owners and workers but the stop flag of an assignment,
 ** which a worker reads before each further record of a lease.
 **
-** Invariants:
+** Protocol:
 **   (1) A slot is claimed by one worker, or recalled, never both.
 **   (2) A worker writes 'done' and the outcome before ENDED (release), and
 **       nothing of the slot after it.

@@ -3,6 +3,7 @@
 */
 #include "shared/problem.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/lock.h"
@@ -44,4 +45,12 @@ void strand_problem_topic (strand_problem *p, strand_failure *failure) {
   strand_lock_take(&p->lock);
   *failure = p->failures[STRAND_PROBLEM_TOPIC];
   strand_lock_release(&p->lock);
+}
+
+void strand_problem_check (const strand_problem *p) {
+  for (int kind = 0; kind < STRAND_PROBLEMS; kind++) {
+    const strand_failure *f = &p->failures[kind];
+    assert(f->code[0] != '\0' || f->message[0] == '\0'); /* (1) */
+    (void)f;
+  }
 }

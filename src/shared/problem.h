@@ -4,6 +4,10 @@
 ** Each part says what is wrong with its own thing, and health() tells the
 ** worst.
 **
+** Invariants:
+**   (1) Where nothing is wrong nothing is said: without a code there is no
+**       message.
+**
 ** Thread: owner sets it; any reads it.
 */
 #ifndef STRAND_PROBLEM_H
@@ -41,5 +45,8 @@ void strand_problem_set (strand_problem *p, strand_problem_kind kind,
 void strand_problem_get (strand_problem *p, strand_failure *failure);
 /* The same of topics. */
 void strand_problem_topic (strand_problem *p, strand_failure *failure);
+
+/* Thread: owner. After each turn, in debug builds. */
+void strand_problem_check (const strand_problem *p);
 
 #endif

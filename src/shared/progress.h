@@ -11,7 +11,7 @@
 ** An owner that found something looks again by itself in a while (looks), and
 ** is not woken until then; one that found nothing is, by the next mark.
 **
-** Invariants:
+** Protocol:
 **   (1) A mark is in the list once at most: who adds it has seen to that
 **       (lease_batch.h).
 **

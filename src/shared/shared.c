@@ -209,4 +209,5 @@ void strand_shared_check_parts (strand_consumer *c) {
   strand_stop_check(&c->stop);
   strand_life_check(&c->life);
   strand_notifier_check(&c->notifier);
+  strand_known_topics_check(&c->staging.topics);
 }

@@ -3,6 +3,7 @@
 */
 #include "shared/staged.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,19 @@ strand_output_counts strand_staging_counts (const strand_staging *s) {
     .failed = atomic_load_explicit(&s->failed, memory_order_relaxed),
     .staged_bytes = atomic_load_explicit(&s->bytes, memory_order_relaxed),
   };
+}
+
+/* By who has it: when it goes to its owner, and when it goes. */
+static void check (const strand_staged *s) {
+  size_t bytes = 0;
+  uint32_t count = 0;
+  for (const strand_output *o = s->first; o != NULL; o = o->next) {
+    bytes += strand_output_size(o);
+    count++;
+  }
+  assert(bytes == s->bytes && count == s->count);      /* (1) */
+  assert(atomic_load(&s->staging->bytes) >= s->bytes); /* (1) */
+  (void)bytes, (void)count;
 }
 
 strand_staged *strand_staged_new (strand_staging *staging) {
@@ -72,6 +86,7 @@ bool strand_staged_free (strand_staged *staged) {
   strand_output *o, *next;
   size_t before, bytes;
   if (staged == NULL) return false;
+  check(staged);
   staging = staged->staging;
   bytes = staged->bytes;
   for (o = staged->first; o != NULL; o = next) {
@@ -86,6 +101,7 @@ bool strand_staged_free (strand_staged *staged) {
 
 void strand_staged_put (strand_staged_slot *slot, strand_staged *staged) {
   strand_staged *head = atomic_load_explicit(slot, memory_order_relaxed);
+  check(staged);
   do staged->next = head;
   while (!atomic_compare_exchange_weak_explicit(
     slot, &head, staged, memory_order_release, memory_order_relaxed));
@@ -97,6 +113,7 @@ void strand_staged_take (strand_staged_slot *slot, strand_staged **to) {
   s = atomic_exchange_explicit(slot, NULL, memory_order_acquire);
   for (; s != NULL; s = next) {
     next = s->next;
+    assert(older == NULL || older->index > s->index); /* (2) */
     s->next = older;
     older = s;
   }

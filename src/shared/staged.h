@@ -10,7 +10,8 @@
 ** the broker has them: what was not delivered is sent again from here.
 **
 ** Invariants:
-**   (1) 'bytes' of the staging is what all outputs take that exist.
+**   (1) 'bytes' of the staging is what all outputs take that exist; of a
+**       record's, what its own take.
 **   (2) Outputs of a slot come in the order of its records.
 **
 ** Thread: worker until it is put into a slot, then the owner; the staging is

@@ -8,7 +8,7 @@
 ** thread does one at a time, the lua thread of local mode as many as there are
 ** handlers.
 **
-** Invariants:
+** Protocol:
 **   (1) What was produced for a record crosses before it counts as done, or is
 **       gone: none of what failed is sent.
 **

@@ -3,6 +3,7 @@
 */
 #include "lua/worker/handler.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -177,9 +178,16 @@ static void interrupt (void *state, unsigned what) {
   strand_hook_arm(&w->hook, what);
 }
 
+static void check (const worker *w) {
+  (void)w;
+  assert(lua_gettop(w->L) == SLOT_LAST); /* (2) */
+  assert(w->current.count == 0);         /* (3) */
+}
+
 static void serve (void *state, strand_task *task, bool (*next)(void *arg),
                    void *arg) {
   worker *w = state;
+  check(w);
   w->task = task;
   w->next = next;
   w->next_arg = arg;

@@ -6,12 +6,14 @@
 **           it raised, become the outcome; then the retry function, if any
 **   close   teardown(), lua_close
 **
-** Invariants:
+** Protocol:
 **   (1) Lua is entered under lua_pcall only, and nothing that may raise is
 **       done outside of it. A state that panics ends the process.
+**
+** Invariants (between two calls of serve):
 **   (2) The stack of a state that is open holds its fixed slots, and nothing
-**       else, between two calls.
-**   (3) A record's userdata is worth nothing once its handler has returned.
+**       else.
+**   (3) No record is handled: the userdata of each is worth nothing.
 **
 ** Thread: worker.
 */
