@@ -6,7 +6,7 @@
 
 #include "producer/producer_own.h"
 
-/* Each record that is out may become a report that waits to be taken. */
+/* Each record that is out may become a report that waits to be taken. (2) */
 static int64_t untaken_most (const strand_producer *p) {
   const strand_delivery_counts *counts = &p->deliveries.counts;
   return counts->outstanding + counts->untaken + p->kept_reports;
