@@ -210,13 +210,27 @@ static void the_count_is_noted_and_a_change_told_once (void **state) {
   assert_null(placement.first);
 }
 
+/* All that have none share one: a number there would be another topic's. */
+static void a_topic_without_a_place_notes_nothing (void **state) {
+  strand_placement placement = placement_of("murmur2_random");
+  strand_delivery_ticket record = { .by = STRAND_PLACED_BY_PARTITION };
+  (void)state;
+  placement.shared.placement = &placement;
+  strand_placement_place(topic, "k", 1, 3, &placement.shared,
+                         strand_placement_opaque(&record));
+  assert_int_equal(strand_topic_place_count(&placement.shared), 0);
+  assert_false(strand_placement_changed(&placement));
+  strand_placement_check(&placement);
+}
+
 int main (void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(keys_are_placed_as_librdkafka_places_them),
     cmocka_unit_test(null_and_empty_keys_are_spread_or_placed),
     cmocka_unit_test(random_spreads_whatever_it_is_given),
     cmocka_unit_test(a_partition_that_was_picked_stays),
-    cmocka_unit_test(the_count_is_noted_and_a_change_told_once)
+    cmocka_unit_test(the_count_is_noted_and_a_change_told_once),
+    cmocka_unit_test(a_topic_without_a_place_notes_nothing)
   };
   return cmocka_run_group_tests(tests, open_topic, close_topic);
 }
