@@ -30,7 +30,7 @@
 ** Invariants:
 **   (1) One transaction is closed and not taken back, at most.
 **   (4) What is answered is in no client: none reports it any more.
-**   (5) When it is over it is known why, and since when something is in its way.
+**   (5) When it is over it is known why; and of what is in its way since when.
 **
 ** Thread: owner, but for the functions that say otherwise. One leaf mutex for
 ** what owner and transactor share, another for the client, which lua gives

@@ -29,9 +29,9 @@
 **       librdkafka does not finish by then goes on in a thread by itself.
 **
 ** Invariants:
-**   (2) When a record is taken, at most max_queued_records deliveries wait to be
-**       taken, or to be given on, with those of the records that are out; then
-**       send says QUEUE_FULL, and nothing is dropped.
+**   (2) With a record that send takes, at most max_queued_records deliveries
+**       wait to be taken, or to be given on, with those of the records that are
+**       out; then send says QUEUE_FULL, and nothing is dropped.
 **   (5) What is in the queue is outstanding, or overdue (deliveries.h).
 **
 ** Thread: lua (strand_calls and the closing thread see the client only).
