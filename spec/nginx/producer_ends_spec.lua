@@ -166,7 +166,13 @@ describe("a producer in nginx, when its worker ends", function()
     local producer = assert(strand.producer { kafka = { ["bootstrap.servers"] = helper.bootstrap() } })
     assert(producer:send_wait { topic = topic, key = "after", value = "after:1", timeout = 30 })
     producer:close()
-    local records = arrivals.records(topic) -- none before it waits for the end of a transaction
+    -- None before it waits for the end of a transaction, by itself a minute: the broker writes its mark
+    -- after it has answered.
+    local records
+    helper.eventually(20, function()
+      records = arrivals.records(topic)
+      return #records > 0
+    end)
     assert.same({ 1, "after" }, { #records, records[1].key })
   end)
 
