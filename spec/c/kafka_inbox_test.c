@@ -134,8 +134,10 @@ static bool starts (void) {
 
 /* As the owner does at the begin of each turn. */
 static size_t take_releases (void) {
-  strand_asked asked = strand_inboxes_take(&consumer.inboxes, owner.index);
+  strand_asked asked;
   size_t count = 0;
+  strand_inboxes_check(&consumer.inboxes); /* before it is empty */
+  asked = strand_inboxes_take(&consumer.inboxes, owner.index);
   while (asked.releases != NULL) {
     strand_orphan_entry *r = asked.releases;
     asked.releases = r->next;
