@@ -51,6 +51,7 @@ static void check_parts (void) {
   strand_known_errors_check(&member.known_errors);
   strand_topics_check(&member.topics);
   strand_outage_check(&member.outage);
+  strand_membership_check(&member.membership);
 }
 
 static int close_member (void **state) {

@@ -101,6 +101,7 @@ static void it_waits_a_moment_for_workers_when_it_hurries (void **state) {
   took_us = strand_clock_us() - since_us;
   assert_true(took_us >= 500000 && took_us < 10000000);
   assert_true(strand_life_step(&life));
+  strand_life_check(&life);
   strand_life_read(&life, &facts);
   assert_true(facts.detached);
   assert_int_equal(facts.workers, 3);
