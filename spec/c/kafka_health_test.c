@@ -52,6 +52,7 @@ static void check_parts (void) {
   strand_topics_check(&member.topics);
   strand_outage_check(&member.outage);
   strand_membership_check(&member.membership);
+  strand_problem_check(&member.problem);
 }
 
 static int close_member (void **state) {

@@ -12,6 +12,7 @@
 
 #include "failing_alloc.h"
 #include "../../src/shared/settings.c"
+#include "shared/routes.h"
 
 static strand_settings settings;
 
@@ -118,6 +119,23 @@ static void properties_of_dead_letters_are_copies (void **state) {
   strand_settings_free(&other);
 }
 
+/* As POSIX reads it; any other topic is a name. */
+static void a_topic_with_a_caret_is_a_pattern (void **state) {
+  const strand_route each[] = { { .topic = "a.c" },
+                                { .topic = "^a.c" },
+                                { .topic = NULL } };
+  const strand_consumer_config config = { .routes = each, .route_count = 3 };
+  strand_failure failure;
+  strand_routes routes;
+  (void)state;
+  assert_true(strand_routes_init(&routes, &config, &failure));
+  strand_routes_check(&routes);
+  assert_int_equal(strand_routes_find(&routes, "a.c"), 0);
+  assert_int_equal(strand_routes_find(&routes, "abcd"), 1);
+  assert_int_equal(strand_routes_find(&routes, "ba.c"), 2);
+  strand_routes_free(&routes);
+}
+
 #define spec(f)                                                               \
   cmocka_unit_test_setup_teardown(f, open_settings, close_settings)
 
@@ -129,6 +147,7 @@ int main (void) {
     spec(without_memory_the_rules_are_as_they_were),
     spec(limits_are_a_copy),
     spec(properties_of_dead_letters_are_copies),
+    spec(a_topic_with_a_caret_is_a_pattern),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
