@@ -144,6 +144,7 @@ static void check_parts (void) {
   strand_positions_check(&member.positions);
   strand_starts_check(&member.starts);
   strand_reader_check(&member.reader);
+  strand_seeks_check(&member.seeks);
 }
 
 /* At least one. */
@@ -837,6 +838,7 @@ static void find_to (strand_ticket *ticket, strand_assigned *assigned,
   call->epoch = assigned->epoch;
   assigned->seeking = true;
   strand_seek_answer(&member.seeks, assigned, call, strand_clock_us());
+  check_parts();
   strand_call_free(call);
 }
 
