@@ -135,10 +135,9 @@ static void open_fixture (fixture *s) {
 }
 
 static void check (fixture *s) {
-  strand_reports_check(
-    &(strand_reports){ .outbox = &s->outbox,
-                       .dead_letters = &s->dead_letters,
-                       .outputs = &s->outputs });
+  strand_reports_check(&(strand_reports){ .outbox = &s->outbox,
+                                          .dead_letters = &s->dead_letters,
+                                          .outputs = &s->outputs });
   strand_outputs_check(&s->outputs);
   strand_outbox_check(&s->outbox);
   strand_engine_check(s->owner.engine);

@@ -1,6 +1,6 @@
 /*
 ** kafka_settings_test.c - rules of pause: which partitions they stop, and which
-** of them a new one takes away
+** of them a new one takes away; and which topics a route takes
 */
 #include <setjmp.h>
 #include <stdarg.h>
