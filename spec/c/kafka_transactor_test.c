@@ -245,7 +245,9 @@ static void close_one (fixture *s, int outputs) {
 
 /* It is made, all of it. */
 static strand_closed_end makes (fixture *s) {
+  s->t.asked = s->c;
   make(&s->t, s->c);
+  strand_transactor_check(&s->t);
   assert_ptr_equal(s->t.answered, s->c);
   assert_int_equal(there.out_count, 0);
   return s->c->end;
