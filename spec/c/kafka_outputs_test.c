@@ -488,26 +488,6 @@ static void a_limit_that_is_learnt_drains_the_client (void **state) {
   close_fixture(&s);
 }
 
-/* What the outbox's client is told of a topic is not asked for once more. */
-static void only_exactly_once_the_members_client_is_asked (void **state) {
-  fixture s;
-  (void)state;
-  open_fixture(&s);
-  s.owner.client = rd_kafka_new(RD_KAFKA_PRODUCER, NULL, NULL, 0);
-  for (int i = 0; i < 2; i++) {
-    strand_calls *calls;
-    s.consumer.settings.delivery = i == 0 ? STRAND_AT_LEAST_ONCE
-                                          : STRAND_EXACTLY_ONCE;
-    strand_output_topics_open(&s.output_topics, &s.waker);
-    strand_output_topics_check(&s.output_topics);
-    calls = strand_output_topics_leave(&s.output_topics);
-    assert_int_equal(calls != NULL, i);
-    strand_calls_free(calls);
-  }
-  rd_kafka_destroy(s.owner.client);
-  close_fixture(&s);
-}
-
 static void of_a_refused_record_nothing_more_is_sent (void **state) {
   fixture s;
   (void)state;
@@ -674,7 +654,6 @@ int main (void) {
     cmocka_unit_test(when_none_was_to_blame_batches_get_smaller),
     cmocka_unit_test(in_smaller_batches_none_goes_alone),
     cmocka_unit_test(a_limit_that_is_learnt_drains_the_client),
-    cmocka_unit_test(only_exactly_once_the_members_client_is_asked),
     cmocka_unit_test(of_a_refused_record_nothing_more_is_sent),
     cmocka_unit_test(what_is_out_of_a_refused_record_is_waited_for),
     cmocka_unit_test(of_what_is_revoked_nothing_more_is_sent),
